@@ -1,0 +1,182 @@
+//! One type per noun, so that a request is never taken for a session. Names chosen by people (`VendorId`,
+//! `TargetName`, …) are DNS labels (RFC 1123, 2.1); identifiers made by the program are a prefix and a ULID.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Text that does not name what it should.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadName {
+    /// Not a DNS label.
+    #[error("{0:?} is not a name: use 1 to 63 of a-z, 0-9 and '-', with neither end a '-'")]
+    Label(String),
+    /// Not an identifier of this kind.
+    #[error("{text:?} is not {noun}: it looks like {prefix}01jd0c4…")]
+    Id {
+        /// What was given, cut short.
+        text: String,
+        /// What was wanted, with its article.
+        noun: &'static str,
+        /// How one begins.
+        prefix: &'static str,
+    },
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+fn is_label(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    (1..=63).contains(&bytes.len())
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && bytes.first() != Some(&b'-')
+        && bytes.last() != Some(&b'-')
+}
+
+macro_rules! label {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text of it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl FromStr for $name {
+            type Err = BadName;
+            fn from_str(text: &str) -> Result<Self, BadName> {
+                if is_label(text) { Ok(Self(text.to_owned())) } else { Err(BadName::Label(shown(text))) }
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+            fn try_from(text: String) -> Result<Self, BadName> {
+                text.parse()
+            }
+        }
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+label! {
+    /// A third-party company, as rules and people refer to it.
+    VendorId,
+    /// A technician's role in the vendor's contract, such as `maintenance`.
+    RoleName,
+    /// A group of operators, such as `shift-lead`.
+    GroupName,
+    /// A part of the plant (IEC 62443 zone).
+    ZoneName,
+    /// One machine in one zone.
+    TargetName,
+    /// A service of a target, such as `ssh` or `modbus`.
+    ServiceName,
+    /// A rule of the plant file.
+    RuleId,
+    /// The name of a sealed credential (`holdpoint secret set NAME`).
+    CredentialName,
+    /// One running program among several.
+    NodeId,
+    /// The installation; part of everything that is signed.
+    DeploymentId,
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident $prefix:literal $noun:literal),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(ulid::Ulid);
+
+        impl $name {
+            /// The identifier with this ULID; the caller brings clock and chance.
+            pub const fn new(ulid: ulid::Ulid) -> Self {
+                Self(ulid)
+            }
+            /// Its ULID.
+            pub const fn ulid(self) -> ulid::Ulid {
+                self.0
+            }
+        }
+        impl FromStr for $name {
+            type Err = BadName;
+            fn from_str(text: &str) -> Result<Self, BadName> {
+                text.strip_prefix($prefix)
+                    .filter(|rest| rest.bytes().all(|b| !b.is_ascii_uppercase()))
+                    .and_then(|rest| ulid::Ulid::from_string(&rest.to_ascii_uppercase()).ok())
+                    .map(Self)
+                    .ok_or_else(|| BadName::Id { text: shown(text), noun: $noun, prefix: $prefix })
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+            fn try_from(text: String) -> Result<Self, BadName> {
+                text.parse()
+            }
+        }
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.to_string()
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0.to_string().to_ascii_lowercase())
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A named person of any kind; never a shared login.
+    PersonId "p_" "a person",
+    /// A request, and the grant it becomes.
+    RequestId "r_" "a request",
+    /// Something asked of a standing grant or of a cut: an extension, a widening, a reopening.
+    AskId "a_" "an ask",
+    /// A session and its recording.
+    SessionId "s_" "a session",
+    /// A cut, until it is reopened.
+    CutId "c_" "a cut",
+    /// A one-use enrolment link.
+    LinkId "l_" "a link",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dns_labels() {
+        for good in ["a", "plc-7", "7", &"x".repeat(63)] {
+            assert!(good.parse::<TargetName>().is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a.b", "a b", "a\u{1b}[2J", &"x".repeat(64)] {
+            assert!(bad.parse::<TargetName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_identifier_has_one_spelling() {
+        let id = RequestId::new(ulid::Ulid::from(7_u128));
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!(id.to_string().to_ascii_uppercase().parse::<RequestId>().is_err());
+        assert!(id.to_string().parse::<SessionId>().is_err());
+    }
+}
