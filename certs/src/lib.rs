@@ -1,1 +1,20 @@
-//! placeholder
+//! Who is this, and who signed it? Every private key of the gate is read here and nowhere else; every check of a key,
+//! a code, a certificate, a token or a signature ends here in a value that the next step demands. What a proven person
+//! may do is not decided here, and no module opens a socket or reads a clock.
+
+pub mod enrolment;
+pub mod host_keys;
+pub mod keys;
+pub mod log_key;
+pub mod password;
+pub mod proof;
+pub mod secrets;
+pub mod ssh_ca;
+pub mod sshsig;
+pub mod tls;
+pub mod token;
+pub mod totp;
+pub mod trust;
+pub mod words;
+
+mod chance;

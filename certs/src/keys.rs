@@ -1,0 +1,397 @@
+//! The gate's own private keys at rest: one folder, each key sealed under one sealing key, and three ways to keep that
+//! one. Nothing else of the program reads a private key; targets' credentials are in [`crate::secrets`], and the keys
+//! that open recordings are never here, for no key of the gate opens one.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use age::secrecy::SecretString;
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use ssh_key::PrivateKey;
+use zeroize::Zeroizing;
+
+use crate::chance;
+use crate::log_key::LogKey;
+use crate::secrets::Secrets;
+use crate::ssh_ca::{SshCa, key_from_seed};
+use crate::tls::TlsCa;
+use crate::token::TokenKey;
+
+/// How the sealing key, which opens all others, is kept.
+pub enum Seal {
+    /// In the folder itself, protected by file modes alone.
+    File,
+    /// In the folder, in an age file (scrypt) that a passphrase opens; the stock `age` opens it too. The program asks
+    /// for the passphrase at each start.
+    Passphrase(Zeroizing<String>),
+    /// Not in the folder: made from the file at this path, which systemd puts into `$CREDENTIALS_DIRECTORY` (at least
+    /// 32 random bytes, in any form).
+    SystemdCredential(PathBuf),
+}
+
+impl Seal {
+    /// What somebody who carries the disk away gets, in words for `check` and `status`.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::File => {
+                "file: a thief of the disk gets every key of the gate, and with them the targets' credentials and \
+                 everybody's TOTP secret. Recordings stay closed: no key of the gate opens one"
+            }
+            Self::Passphrase(_) => {
+                "passphrase: a thief of the disk gets no key unless they guess the passphrase. \
+                 Recordings stay closed: no key of the gate opens one"
+            }
+            Self::SystemdCredential(_) => {
+                "systemd-credential: a thief of the disk gets no key unless the credential lies there too in the clear; \
+                 bound to the TPM (systemd-creds encrypt --with-key=tpm2), it does not. \
+                 Recordings stay closed: no key of the gate opens one"
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File => f.write_str("File"),
+            Self::Passphrase(_) => f.write_str("Passphrase(..)"),
+            Self::SystemdCredential(path) => f.debug_tuple("SystemdCredential").field(path).finish(),
+        }
+    }
+}
+
+/// Why keys cannot be had. No variant holds anything of a key, a passphrase or a file's contents.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFault {
+    /// There are keys already.
+    #[error(
+        "{path} is there already. A second set of keys would make worthless every certificate and every signature of \
+         the first: use the one there is, or choose another folder"
+    )]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Others can read it.
+    #[error("{path} may be used by others (mode {mode:04o}): run `chmod {wanted:o} {path}`", path = .path.display())]
+    Mode {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it has.
+        mode: u32,
+        /// What it should have.
+        wanted: u32,
+    },
+    /// The folder was sealed in another way.
+    #[error("{path} is sealed otherwise: set `[keys] seal` to {found:?}, as it was made")]
+    OtherSeal {
+        /// The folder.
+        path: PathBuf,
+        /// The word for the seal that is there.
+        found: &'static str,
+    },
+    /// The passphrase of the key store, or of a private key file, is not the right one.
+    #[error("the passphrase does not open {path}")]
+    WrongPassphrase {
+        /// What it should open.
+        path: PathBuf,
+    },
+    /// A private key file is locked.
+    #[error("{path} is locked by a passphrase")]
+    PassphraseNeeded {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A key file does not open with the sealing key.
+    #[error(
+        "{path} does not open: it was altered, comes from another key store, or the credential is another one. Put back the backup of the whole folder"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The systemd credential is not usable.
+    #[error(
+        "{path} holds {bytes} bytes, and a sealing key needs at least 32 random ones: make it with \
+         `head -c 32 /dev/urandom | base64 | systemd-creds encrypt --name=holdpoint - holdpoint.cred`"
+    )]
+    WeakCredential {
+        /// The credential's file.
+        path: PathBuf,
+        /// How much it holds.
+        bytes: usize,
+    },
+    /// A private key file is of another kind.
+    #[error(
+        "{path} is no private key of OpenSSH. An older PEM file becomes one by `ssh-keygen -p -f` and its name; PuTTYgen exports one"
+    )]
+    NotOpenSsh {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A certificate file cannot be read.
+    #[error("{path} holds no SSH certificate: {cause}")]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        cause: String,
+    },
+    /// A private key that cannot sign here.
+    #[error("this key cannot sign here: {cause}. A key in a security key signs by its agent")]
+    CannotSign {
+        /// What the library says.
+        cause: String,
+    },
+    /// The disk.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Every private key of the gate, opened. `Debug` shows none of them.
+pub struct KeyStore {
+    seal_word: &'static str,
+    ssh_host: PrivateKey,
+    ssh_ca: SshCa,
+    tls_ca: TlsCa,
+    log: LogKey,
+    token: TokenKey,
+    secrets: Secrets,
+}
+
+/// The sealing key itself, where the seal is `File`.
+const SEALING_KEY: &str = "sealing.key";
+/// The sealing key in an age file, where the seal is `Passphrase`.
+const SEALING_AGE: &str = "sealing.age";
+/// age's scrypt work factor (log2 of N): about a second on a small gate. Fixed, so that a busy machine does not choose less.
+const WORK_FACTOR: u8 = 18;
+/// Keys that are 32 random bytes. The TLS CA has two files more.
+const SEEDS: [&str; 5] = ["ssh-host", "ssh-ca", "log", "token", "secrets"];
+const TLS_CA_KEY: &str = "tls-ca";
+const TLS_CA_CERTIFICATE: &str = "tls-ca-certificate";
+const SUFFIX: &str = "sealed";
+/// A key file is under a kilobyte; more is none of ours.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+impl KeyStore {
+    /// Makes all keys in a new folder. The folder appears whole or not at all: it is written beside, synced, and renamed.
+    pub fn create(dir: &Path, seal: &Seal) -> Result<Self, KeyFault> {
+        if dir.exists() {
+            return Err(KeyFault::Exists { path: dir.to_owned() });
+        }
+        let draft = dir.with_extension("new");
+        if draft.exists() {
+            fs::remove_dir_all(&draft).map_err(at(&draft))?;
+        }
+        fs::DirBuilder::new().mode(0o700).recursive(true).create(&draft).map_err(at(&draft))?;
+        write_all_keys(&draft, &*make_sealing_key(&draft, seal)?)?;
+        sync_dir(&draft)?;
+        fs::rename(&draft, dir).map_err(at(dir))?;
+        sync_dir(dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+        Self::open(dir, seal)
+    }
+
+    /// Opens the folder. Refuses it where others may read the folder or a file in it, and says what to do.
+    pub fn open(dir: &Path, seal: &Seal) -> Result<Self, KeyFault> {
+        private_dir(dir)?;
+        let opener = Opener { dir, sealed_by: Secrets::with_key(&*read_sealing_key(dir, seal)?) };
+        let tls_ca = TlsCa::from_der(&opener.bytes(TLS_CA_KEY)?, &opener.bytes(TLS_CA_CERTIFICATE)?)
+            .map_err(|_| opener.damaged(TLS_CA_KEY))?;
+        Ok(Self {
+            seal_word: seal.word(),
+            ssh_host: key_from_seed(&*opener.seed("ssh-host")?, "holdpoint"),
+            ssh_ca: SshCa::from_seed(&*opener.seed("ssh-ca")?),
+            tls_ca,
+            log: LogKey::from_seed(&*opener.seed("log")?),
+            token: TokenKey::from_seed(&*opener.seed("token")?),
+            secrets: Secrets::with_key(&*opener.seed("secrets")?),
+        })
+    }
+
+    /// What a thief of the disk gets, in words.
+    pub const fn seal_word(&self) -> &'static str {
+        self.seal_word
+    }
+
+    /// The host key of the SSH face (Ed25519).
+    pub const fn ssh_host_key(&self) -> &PrivateKey {
+        &self.ssh_host
+    }
+
+    /// The SSH certificate authority.
+    pub fn ssh_ca(&self) -> SshCa {
+        self.ssh_ca.clone()
+    }
+
+    /// The TLS certificate authority.
+    pub fn tls_ca(&self) -> TlsCa {
+        self.tls_ca.clone()
+    }
+
+    /// The key that signs log heads.
+    pub fn log_key(&self) -> LogKey {
+        self.log.clone()
+    }
+
+    /// The key that signs API tokens.
+    pub fn token_key(&self) -> TokenKey {
+        self.token.clone()
+    }
+
+    /// What seals credentials and TOTP secrets.
+    pub fn secrets(&self) -> Secrets {
+        self.secrets.clone()
+    }
+}
+
+impl fmt::Debug for KeyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyStore(..)")
+    }
+}
+
+fn make_sealing_key(dir: &Path, seal: &Seal) -> Result<Zeroizing<[u8; 32]>, KeyFault> {
+    let key = chance::secret();
+    match seal {
+        Seal::File => write_private(&dir.join(SEALING_KEY), &*key)?,
+        Seal::Passphrase(passphrase) => {
+            let path = dir.join(SEALING_AGE);
+            let mut recipient = age::scrypt::Recipient::new(SecretString::from(passphrase.as_str()));
+            recipient.set_work_factor(WORK_FACTOR);
+            let sealed = age::encrypt(&recipient, &*key).map_err(|cause| at(&path)(io::Error::other(cause)))?;
+            write_private(&path, &sealed)?;
+        }
+        Seal::SystemdCredential(path) => return credential_key(path),
+    }
+    Ok(key)
+}
+
+fn write_all_keys(dir: &Path, sealing_key: &[u8; 32]) -> Result<(), KeyFault> {
+    let sealed_by = Secrets::with_key(sealing_key);
+    let keep = |name: &str, plain: &[u8]| {
+        write_private(&dir.join(name).with_extension(SUFFIX), &sealed_by.seal_labelled(&label(name), plain))
+    };
+    for name in SEEDS {
+        keep(name, &*chance::secret::<32>())?;
+    }
+    let (key, certificate) = TlsCa::make();
+    keep(TLS_CA_KEY, &key)?;
+    keep(TLS_CA_CERTIFICATE, &certificate)
+}
+
+/// Bound into each sealed file, so that one key put in another's place does not open.
+fn label(name: &str) -> String {
+    format!("key/{name}")
+}
+
+fn read_sealing_key(dir: &Path, seal: &Seal) -> Result<Zeroizing<[u8; 32]>, KeyFault> {
+    let (key, age) = (dir.join(SEALING_KEY), dir.join(SEALING_AGE));
+    let found = match (key.exists(), age.exists()) {
+        (true, _) => "file",
+        (_, true) => "passphrase",
+        _ => "systemd-credential",
+    };
+    match (seal, found) {
+        (Seal::File, "file") => seed(&read_private(&key)?, &key),
+        (Seal::Passphrase(passphrase), "passphrase") => {
+            let identity = age::scrypt::Identity::new(SecretString::from(passphrase.as_str()));
+            let plain = age::decrypt(&identity, &read_private(&age)?)
+                .map_err(|_| KeyFault::WrongPassphrase { path: age.clone() })?;
+            seed(&Zeroizing::new(plain), &age)
+        }
+        (Seal::SystemdCredential(path), "systemd-credential") => credential_key(path),
+        _ => Err(KeyFault::OtherSeal { path: dir.to_owned(), found }),
+    }
+}
+
+/// HKDF (RFC 5869) makes 32 even bytes of whatever form the credential has. systemd gives it mode 0400 in a folder of
+/// its own, so its mode is not judged here.
+fn credential_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFault> {
+    let secret = read(path, |_| Ok(()))?;
+    if secret.len() < 32 {
+        return Err(KeyFault::WeakCredential { path: path.to_owned(), bytes: secret.len() });
+    }
+    let mut key = Zeroizing::new([0; 32]);
+    Salt::new(HKDF_SHA256, b"holdpoint/sealing-key/v1")
+        .extract(&secret)
+        .expand(&[], HKDF_SHA256)
+        .and_then(|material| material.fill(&mut *key))
+        .expect("HKDF-SHA256 gives 32 bytes");
+    Ok(key)
+}
+
+struct Opener<'a> {
+    dir: &'a Path,
+    sealed_by: Secrets,
+}
+
+impl Opener<'_> {
+    fn seed(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyFault> {
+        seed(&self.bytes(name)?, &self.path(name))
+    }
+
+    fn bytes(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
+        let sealed = read_private(&self.path(name))?;
+        self.sealed_by.open_labelled(&label(name), &sealed).map_err(|_| self.damaged(name))
+    }
+
+    fn damaged(&self, name: &str) -> KeyFault {
+        KeyFault::Damaged { path: self.path(name) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name).with_extension(SUFFIX)
+    }
+}
+
+fn seed(bytes: &[u8], path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFault> {
+    bytes.try_into().map(Zeroizing::new).map_err(|_| KeyFault::Damaged { path: path.to_owned() })
+}
+
+/// Reads a file that nobody but its owner may use.
+pub(crate) fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
+    read(path, |metadata| only_owner(path, metadata, 0o600))
+}
+
+/// The mode is asked of the open file, so nobody can exchange it between question and reading.
+fn read(path: &Path, allowed: impl Fn(&fs::Metadata) -> Result<(), KeyFault>) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
+    let file = File::open(path).map_err(at(path))?;
+    let metadata = file.metadata().map_err(at(path))?;
+    allowed(&metadata)?;
+    // Room for all of it at once: a vector that grows leaves copies behind that nobody wipes.
+    let room = usize::try_from(metadata.len().min(FILE_BYTES_MAX)).unwrap_or_default() + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(at(path))?;
+    Ok(bytes)
+}
+
+fn private_dir(dir: &Path) -> Result<(), KeyFault> {
+    only_owner(dir, &fs::metadata(dir).map_err(at(dir))?, 0o700)
+}
+
+fn only_owner(path: &Path, metadata: &fs::Metadata, wanted: u32) -> Result<(), KeyFault> {
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(KeyFault::Mode { path: path.to_owned(), mode, wanted }) }
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFault> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(at(path))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at(path))
+}
+
+fn sync_dir(dir: &Path) -> Result<(), KeyFault> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> KeyFault {
+    let path = path.to_owned();
+    move |source| KeyFault::Io { path, source }
+}

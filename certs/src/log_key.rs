@@ -1,0 +1,187 @@
+//! The key that signs the heads of the journal and of the recordings' log, and its public half as C2SP's signed note
+//! writes it (<https://c2sp.org/signed-note>). What is signed, and when, is the business of `recordings`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use data_encoding::{BASE64, HEXLOWER};
+use sha2::{Digest as _, Sha256};
+
+/// Signs log heads with Ed25519. Cheap to clone; `Debug` shows nothing.
+#[derive(Clone)]
+pub struct LogKey(Arc<Ed25519KeyPair>);
+
+impl LogKey {
+    pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(Arc::new(Ed25519KeyPair::from_seed_unchecked(seed).expect("any 32 bytes are an Ed25519 seed")))
+    }
+
+    /// The signature of RFC 8032 over `message` as it is.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes")
+    }
+
+    /// The public half under the name of a log (its origin).
+    pub fn verifier(&self, name: &str) -> Result<Verifier, BadVerifier> {
+        let key = self.0.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes");
+        Verifier::new(name, key)
+    }
+}
+
+impl fmt::Debug for LogKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogKey(..)")
+    }
+}
+
+/// A log's public key under its name; as text `name+1a2b3c4d+base64(0x01 ‖ key)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verifier {
+    name: String,
+    id: [u8; 4],
+    key: [u8; 32],
+}
+
+/// Text that is no verifier key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadVerifier {
+    /// Not three parts joined by `+`.
+    #[error("a log's key looks like NAME+1a2b3c4d+AbCd…: three parts joined by '+'")]
+    Shape,
+    /// The name is empty, or has a space or a `+` in it.
+    #[error("the name of a log's key is not empty and has no space and no '+' in it")]
+    Name,
+    /// The last part is not base64 of an Ed25519 key.
+    #[error("the last part of a log's key is not an Ed25519 key in base64: it was copied wrong, or is of another kind")]
+    Key,
+    /// The middle part does not belong to name and key.
+    #[error("name, number and key of this log's key do not belong together: it was copied wrong")]
+    Id,
+}
+
+/// A signature that the key did not make over these bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log's signature is not by this key over these bytes")]
+pub struct NotSigned;
+
+/// Signed note's number for Ed25519.
+const ED25519_TYPE: u8 = 0x01;
+
+impl Verifier {
+    fn new(name: &str, key: [u8; 32]) -> Result<Self, BadVerifier> {
+        if name.is_empty() || name.contains('+') || name.contains(char::is_whitespace) {
+            return Err(BadVerifier::Name);
+        }
+        Ok(Self { name: name.to_owned(), id: key_id(name, &key), key })
+    }
+
+    /// The log's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The four bytes that stand before the signature in a note's signature line.
+    pub const fn id(&self) -> [u8; 4] {
+        self.id
+    }
+
+    /// The Ed25519 public key.
+    pub const fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// Parses the text form. Name, number and key must belong together.
+    pub fn parse(text: &str) -> Result<Self, BadVerifier> {
+        let (name, rest) = text.trim().split_once('+').ok_or(BadVerifier::Shape)?;
+        let (id, key) = rest.split_once('+').ok_or(BadVerifier::Shape)?;
+        let key = BASE64.decode(key.as_bytes()).map_err(|_| BadVerifier::Key)?;
+        let [ED25519_TYPE, key @ ..] = key.as_slice() else { return Err(BadVerifier::Key) };
+        let verifier = Self::new(name, key.try_into().map_err(|_| BadVerifier::Key)?)?;
+        if HEXLOWER.encode(&verifier.id) == id { Ok(verifier) } else { Err(BadVerifier::Id) }
+    }
+
+    /// Whether this key signed `message`.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), NotSigned> {
+        UnparsedPublicKey::new(&ED25519, &self.key).verify(message, signature).map_err(|_| NotSigned)
+    }
+}
+
+/// The first four bytes of SHA-256(name ‖ LF ‖ type ‖ key).
+fn key_id(name: &str, key: &[u8; 32]) -> [u8; 4] {
+    let hash = Sha256::new().chain_update(name).chain_update([b'\n', ED25519_TYPE]).chain_update(key).finalize();
+    [hash[0], hash[1], hash[2], hash[3]]
+}
+
+impl fmt::Display for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = [&[ED25519_TYPE], self.key.as_slice()].concat();
+        write!(f, "{}+{}+{}", self.name, HEXLOWER.encode(&self.id), BASE64.encode(&key))
+    }
+}
+
+impl FromStr for Verifier {
+    type Err = BadVerifier;
+    fn from_str(text: &str) -> Result<Self, BadVerifier> {
+        Self::parse(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// From the documentation of Go's `golang.org/x/mod/sumdb/note`, which the specification grew from.
+    const GO_EXAMPLE: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+
+    #[test]
+    fn the_verifier_of_another_implementation_is_understood() {
+        let verifier = Verifier::parse(GO_EXAMPLE).unwrap();
+        assert_eq!(verifier.name(), "PeterNeumann");
+        assert_eq!(verifier.to_string(), GO_EXAMPLE);
+    }
+
+    #[test]
+    fn a_signature_is_of_one_key_over_one_message() {
+        let key = LogKey::from_seed(&[1; 32]);
+        let verifier = key.verifier("mill3/journal").unwrap();
+        let signature = key.sign(b"head");
+        assert_eq!(verifier.verify(b"head", &signature), Ok(()));
+        assert_eq!(verifier.verify(b"Head", &signature), Err(NotSigned));
+        assert_eq!(verifier.verify(b"head", &signature[..63]), Err(NotSigned));
+        let other = LogKey::from_seed(&[2; 32]).verifier("mill3/journal").unwrap();
+        assert_eq!(other.verify(b"head", &signature), Err(NotSigned));
+    }
+
+    #[test]
+    fn each_way_to_copy_a_verifier_wrong_has_its_own_error() {
+        let good = LogKey::from_seed(&[1; 32]).verifier("mill3").unwrap().to_string();
+        assert_eq!(Verifier::parse(&good).unwrap().to_string(), good);
+        assert_eq!(Verifier::parse("mill3"), Err(BadVerifier::Shape));
+        assert_eq!(Verifier::parse(&good.replacen("mill3", "mill4", 1)), Err(BadVerifier::Id));
+        assert_eq!(Verifier::parse(&good.replacen("mill3", "", 1)), Err(BadVerifier::Name));
+        assert_eq!(Verifier::parse(&good[..good.len() - 4]), Err(BadVerifier::Key));
+        let of_another_kind = format!("mill3+00000000+{}", BASE64.encode(&[2; 33]));
+        assert_eq!(Verifier::parse(&of_another_kind), Err(BadVerifier::Key));
+        assert!(LogKey::from_seed(&[1; 32]).verifier("a b").is_err());
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(format!("{:?}", LogKey::from_seed(&[1; 32])), "LogKey(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text: String, cut in 0_usize..80) {
+            prop_assert!(Verifier::parse(&text).is_err());
+            let mutated: String = GO_EXAMPLE.chars().take(cut).chain(text.chars()).collect();
+            if let Ok(verifier) = Verifier::parse(&mutated) {
+                prop_assert_eq!(verifier.to_string(), GO_EXAMPLE);
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Secrets at rest: targets' passwords and keys, and TOTP secrets, sealed with AES-256-GCM under a key of the key store.
+//! Where the sealed bytes are kept is the caller's business; what a thief of the disk gets is told by [`crate::keys`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use policies::ids::CredentialName;
+use zeroize::Zeroizing;
+
+/// Seals and opens. Cheap to clone; `Debug` shows nothing.
+#[derive(Clone)]
+pub struct Secrets(Arc<RandomizedNonceKey>);
+
+/// Sealed bytes that do not open: altered, cut, sealed under another name, or by another gate's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the sealed secret does not open: it was altered, moved from another name, or sealed by another key store")]
+pub struct CannotOpen;
+
+/// Tells the format: `hps1` ‖ 12 bytes of nonce ‖ ciphertext ‖ 16 bytes of tag.
+const MAGIC: &[u8; 4] = b"hps1";
+
+impl Secrets {
+    /// With this key. Nonces are random, which is safe far beyond the some thousand secrets of a plant (NIST SP
+    /// 800-38D, 8.3: 2^32 under one key).
+    pub(crate) fn with_key(key: &[u8; 32]) -> Self {
+        Self(Arc::new(RandomizedNonceKey::new(&AES_256_GCM, key).expect("32 bytes are the length of an AES-256 key")))
+    }
+
+    /// Seals a target's credential. The name is bound in: sealed bytes moved to another name do not open.
+    pub fn seal(&self, name: &CredentialName, plaintext: &[u8]) -> Vec<u8> {
+        self.seal_labelled(&credential(name), plaintext)
+    }
+
+    /// Opens what [`Secrets::seal`] sealed under this name.
+    pub fn open(&self, name: &CredentialName, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CannotOpen> {
+        self.open_labelled(&credential(name), sealed)
+    }
+
+    /// Seals anything else under a label of the caller's, such as `totp/p_01jd…`.
+    pub fn seal_labelled(&self, label: &str, plaintext: &[u8]) -> Vec<u8> {
+        let mut body = Zeroizing::new(Vec::with_capacity(plaintext.len() + AES_256_GCM.tag_len()));
+        body.extend_from_slice(plaintext);
+        let nonce = self
+            .0
+            .seal_in_place_append_tag(Aad::from(label.as_bytes()), &mut *body)
+            .expect("a secret is shorter than the 64 GiB one AES-GCM message may have");
+        [MAGIC, nonce.as_ref().as_slice(), &body].concat()
+    }
+
+    /// Opens what [`Secrets::seal_labelled`] sealed under this label.
+    pub fn open_labelled(&self, label: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CannotOpen> {
+        let rest = sealed.strip_prefix(MAGIC).ok_or(CannotOpen)?;
+        let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or(CannotOpen)?;
+        let mut body = Zeroizing::new(body.to_vec());
+        let length = self
+            .0
+            .open_in_place(Nonce::from(nonce), Aad::from(label.as_bytes()), &mut body)
+            .map_err(|_| CannotOpen)?
+            .len();
+        body.truncate(length);
+        Ok(body)
+    }
+}
+
+/// A slash is in no credential's name, so no label of another kind can be taken for one.
+fn credential(name: &CredentialName) -> String {
+    format!("credential/{name}")
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn secrets() -> Secrets {
+        Secrets::with_key(&[7; 32])
+    }
+
+    fn name(text: &str) -> CredentialName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_secret_opens_under_its_own_name_and_key_only() {
+        let sealed = secrets().seal(&name("hmi-maint"), b"hunter2");
+        assert_eq!(secrets().open(&name("hmi-maint"), &sealed).unwrap().as_slice(), b"hunter2");
+        assert_eq!(secrets().open(&name("plc-maint"), &sealed), Err(CannotOpen));
+        assert_eq!(secrets().open_labelled("hmi-maint", &sealed), Err(CannotOpen));
+        assert_eq!(Secrets::with_key(&[8; 32]).open(&name("hmi-maint"), &sealed), Err(CannotOpen));
+    }
+
+    #[test]
+    fn the_same_secret_sealed_twice_looks_different() {
+        assert_ne!(secrets().seal(&name("a"), b"x"), secrets().seal(&name("a"), b"x"));
+    }
+
+    #[test]
+    fn debug_shows_no_key() {
+        assert_eq!(format!("{:?}", secrets()), "Secrets(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_bit_is_refused(plaintext: Vec<u8>, at: prop::sample::Index, bit in 0_u8..8) {
+            let mut sealed = secrets().seal(&name("a"), &plaintext);
+            let at = at.index(sealed.len());
+            sealed[at] ^= 1 << bit;
+            prop_assert_eq!(secrets().open(&name("a"), &sealed), Err(CannotOpen));
+        }
+
+        #[test]
+        fn random_bytes_are_refused_without_a_panic(bytes: Vec<u8>) {
+            prop_assert_eq!(secrets().open(&name("a"), &bytes), Err(CannotOpen));
+            prop_assert_eq!(secrets().open(&name("a"), &[MAGIC, bytes.as_slice()].concat()), Err(CannotOpen));
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The gate's SSH certificate authority: host certificates for the inner session, user certificates of `holdpoint
+//! login`, short-lived certificates towards targets; and the check of a user certificate, which is ours to make because
+//! russh looks only at dates and arithmetic. Which person a name belongs to is not known here.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use policies::time::{Seconds, Window};
+use ssh_key::certificate::{Builder, CertType};
+use ssh_key::private::{Ed25519Keypair, KeypairData};
+use ssh_key::{Algorithm, Certificate, Fingerprint, HashAlg, PrivateKey, PublicKey};
+
+use crate::chance;
+
+/// The longest a user or target certificate lives: it stands for both factors, and nothing can take it back.
+pub const LASTS_MAX: Seconds = Seconds(3600);
+
+/// How long before its first moment a certificate is valid already, for targets whose clock is a little behind.
+const BACKDATED: Seconds = Seconds(60);
+
+/// The gate's SSH CA. Cheap to clone; `Debug` shows the public half.
+#[derive(Clone)]
+pub struct SshCa(Arc<PrivateKey>);
+
+/// What a certificate was asked for and cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CannotCertify {
+    /// A certificate without principals is valid for everyone (PROTOCOL.certkeys).
+    #[error(
+        "a certificate needs at least one principal, and none may be empty: without, it would be valid for everyone"
+    )]
+    NoPrincipal,
+    /// Longer than [`LASTS_MAX`].
+    #[error("a certificate that stands for a person lasts at most one hour")]
+    TooLong,
+    /// Ends before it begins, or lies before 1970.
+    #[error("the certificate would end before it begins")]
+    NoTime,
+}
+
+impl SshCa {
+    pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(Arc::new(key_from_seed(seed, "holdpoint-ca")))
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> &PublicKey {
+        self.0.public_key()
+    }
+
+    /// The line for a technician's `known_hosts`: every host certificate of this CA is to be believed.
+    pub fn known_hosts_line(&self) -> String {
+        let key = self.public_key().to_openssh().expect("an Ed25519 key has a text form");
+        format!("@cert-authority * {key}")
+    }
+
+    /// A host certificate for the names in `principals` (one at least).
+    pub fn host_certificate(
+        &self,
+        public_key: &PublicKey,
+        principals: &[String],
+        valid: Window,
+    ) -> Result<Certificate, CannotCertify> {
+        let builder = Draft { principals, valid, kind: CertType::Host, serial: 0, key_id: "holdpoint host" };
+        self.sign(builder.begin(public_key)?)
+    }
+
+    /// The certificate of `holdpoint login`: stands for both factors of one person, from one address, for at most
+    /// [`LASTS_MAX`]. `principal` is the person's id as text. The caller must hold a complete login of that person from
+    /// `source_address` ([`crate::proof::Authenticated::is_complete_login`]), never one made by a certificate.
+    pub fn user_certificate(
+        &self,
+        public_key: &PublicKey,
+        principal: &str,
+        source_address: IpAddr,
+        valid: Window,
+        serial: u64,
+        key_id: &str,
+    ) -> Result<Certificate, CannotCertify> {
+        at_most(valid, LASTS_MAX)?;
+        let principals = [principal.to_owned()];
+        let draft = Draft { principals: &principals, valid, kind: CertType::User, serial, key_id };
+        let mut builder = draft.begin(public_key)?;
+        set(builder.critical_option(SOURCE_ADDRESS, source_address.to_canonical().to_string()));
+        set(builder.extension("permit-pty", ""));
+        set(builder.extension("permit-port-forwarding", ""));
+        self.sign(builder)
+    }
+
+    /// A certificate for logging in at a target as `user`, for at most [`LASTS_MAX`]. It begins a minute early, for a
+    /// target whose clock is a little behind. The target trusts it by `TrustedUserCAKeys`.
+    pub fn target_certificate(
+        &self,
+        public_key: &PublicKey,
+        user: &str,
+        valid: Window,
+    ) -> Result<Certificate, CannotCertify> {
+        at_most(valid, LASTS_MAX)?;
+        let from = valid.from.checked_sub(BACKDATED.duration()).map_err(|_| CannotCertify::NoTime)?;
+        let principals = [user.to_owned()];
+        let serial = u64::from_be_bytes(chance::public());
+        let valid = Window { from, ..valid };
+        let draft = Draft { principals: &principals, valid, kind: CertType::User, serial, key_id: "holdpoint" };
+        let mut builder = draft.begin(public_key)?;
+        set(builder.extension("permit-pty", ""));
+        self.sign(builder)
+    }
+
+    fn sign(&self, builder: Builder) -> Result<Certificate, CannotCertify> {
+        Ok(builder.sign(&*self.0).expect("an Ed25519 key signs any certificate that has principals"))
+    }
+}
+
+fn at_most(valid: Window, longest: Seconds) -> Result<(), CannotCertify> {
+    if valid.until <= longest.after(valid.from) { Ok(()) } else { Err(CannotCertify::TooLong) }
+}
+
+struct Draft<'a> {
+    principals: &'a [String],
+    valid: Window,
+    kind: CertType,
+    serial: u64,
+    key_id: &'a str,
+}
+
+impl Draft<'_> {
+    fn begin(self, public_key: &PublicKey) -> Result<Builder, CannotCertify> {
+        if self.principals.is_empty() || self.principals.iter().any(String::is_empty) {
+            return Err(CannotCertify::NoPrincipal);
+        }
+        let nonce = chance::public::<{ Builder::RECOMMENDED_NONCE_SIZE }>();
+        let from = unix(self.valid.from).ok_or(CannotCertify::NoTime)?;
+        let until = unix(self.valid.until).filter(|until| *until > from).ok_or(CannotCertify::NoTime)?;
+        let mut builder =
+            Builder::new(nonce, public_key.key_data().clone(), from, until).map_err(|_| CannotCertify::NoTime)?;
+        set(builder.cert_type(self.kind));
+        set(builder.serial(self.serial));
+        set(builder.key_id(self.key_id));
+        for principal in self.principals {
+            set(builder.valid_principal(principal));
+        }
+        Ok(builder)
+    }
+}
+
+fn set(field: ssh_key::Result<&mut Builder>) {
+    field.expect("each field of a certificate is set once");
+}
+
+fn unix(at: Timestamp) -> Option<u64> {
+    u64::try_from(at.as_second()).ok()
+}
+
+impl fmt::Debug for SshCa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SshCa({})", self.public_key().fingerprint(HashAlg::Sha256))
+    }
+}
+
+/// A user certificate that passed every check of [`check_user_certificate`]. Not `Clone`.
+#[derive(Debug)]
+pub struct CheckedCertificate {
+    principal: String,
+    serial: u64,
+    valid_until: Timestamp,
+    source: IpAddr,
+    key: Fingerprint,
+}
+
+impl CheckedCertificate {
+    /// The person's id as text.
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    /// The serial number the CA gave it.
+    pub const fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// The first moment at which it is no longer valid.
+    pub const fn valid_until(&self) -> Timestamp {
+        self.valid_until
+    }
+
+    /// The address it is bound to.
+    pub const fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    /// SHA-256 of the key it certifies. Whether the person holds that key is for the SSH handshake to prove.
+    pub const fn key(&self) -> Fingerprint {
+        self.key
+    }
+}
+
+/// Why a certificate does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// Signed by another key than our CA's.
+    #[error("this certificate is not from this gate: run `holdpoint login` again")]
+    OtherCa,
+    /// The CA's signature is not over this certificate.
+    #[error("the certificate was altered after it was signed")]
+    Signature,
+    /// A host certificate.
+    #[error("this is a host's certificate, not a person's")]
+    NotAUser,
+    /// Not made out to exactly this person.
+    #[error("this certificate is made out to somebody else")]
+    Principal,
+    /// No address it is bound to, or not exactly one.
+    #[error("this certificate is not bound to one address")]
+    NoSource,
+    /// Shown from another address than it is bound to.
+    #[error("this certificate is good from {bound} only, and you come from {from}: run `holdpoint login` from here")]
+    Source {
+        /// Where it may be used.
+        bound: IpAddr,
+        /// Where it was used.
+        from: IpAddr,
+    },
+    /// A critical option that is not `source-address`: what it demands cannot be done, so the certificate does not count.
+    #[error("this certificate has the option {0:?}, which does not go with this gate")]
+    Option(String),
+    /// Its time has not come.
+    #[error("this certificate is not valid yet: compare the clocks of this machine and the gate")]
+    TooEarly,
+    /// Its time is over.
+    #[error("this certificate has expired: run `holdpoint login` again")]
+    Expired,
+    /// Made out for more than an hour.
+    #[error("this certificate is made out for more than an hour, which this gate does not accept")]
+    TooLong,
+}
+
+const SOURCE_ADDRESS: &str = "source-address";
+
+/// Checks what russh does not: that `ca` signed this certificate, for a user, for exactly this principal, with no
+/// critical option but `source-address`, which is one address and `source`; valid at `now`, for no longer than
+/// [`LASTS_MAX`] in all. (OpenSSH's PROTOCOL.certkeys; a network in `source-address` is refused, since we sign none.)
+pub fn check_user_certificate(
+    certificate: &Certificate,
+    ca: &PublicKey,
+    now: Timestamp,
+    source: IpAddr,
+    principal: &str,
+) -> Result<CheckedCertificate, Rejected> {
+    signed_by(certificate, ca)?;
+    if certificate.cert_type() != CertType::User {
+        return Err(Rejected::NotAUser);
+    }
+    if certificate.valid_principals() != [principal] || principal.is_empty() {
+        return Err(Rejected::Principal);
+    }
+    Ok(CheckedCertificate {
+        principal: principal.to_owned(),
+        serial: certificate.serial(),
+        source: bound_to(certificate, source.to_canonical())?,
+        valid_until: in_time(certificate, now)?,
+        key: certificate.public_key().fingerprint(HashAlg::Sha256),
+    })
+}
+
+/// The CA's own key is Ed25519, so no other algorithm is of use here.
+fn signed_by(certificate: &Certificate, ca: &PublicKey) -> Result<(), Rejected> {
+    if certificate.signature_key() != ca.key_data() || certificate.signature().algorithm() != Algorithm::Ed25519 {
+        return Err(Rejected::OtherCa);
+    }
+    // Dates are judged in `in_time`, with words of their own; here they are made to pass.
+    let fingerprint = ca.fingerprint(HashAlg::Sha256);
+    certificate.validate_at(certificate.valid_after(), [&fingerprint]).map_err(|_| Rejected::Signature)
+}
+
+fn bound_to(certificate: &Certificate, source: IpAddr) -> Result<IpAddr, Rejected> {
+    if let Some(name) = certificate.critical_options().keys().find(|name| *name != SOURCE_ADDRESS) {
+        return Err(Rejected::Option(name.chars().take(64).collect()));
+    }
+    let text = certificate.critical_options().get(SOURCE_ADDRESS).ok_or(Rejected::NoSource)?;
+    let bound = text.parse::<IpAddr>().map_err(|_| Rejected::NoSource)?.to_canonical();
+    if bound == source { Ok(bound) } else { Err(Rejected::Source { bound, from: source }) }
+}
+
+fn in_time(certificate: &Certificate, now: Timestamp) -> Result<Timestamp, Rejected> {
+    let moment = |seconds: u64| i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    let from = moment(certificate.valid_after()).ok_or(Rejected::TooEarly)?;
+    let until = moment(certificate.valid_before()).ok_or(Rejected::TooLong)?;
+    if now < from {
+        return Err(Rejected::TooEarly);
+    }
+    if now >= until {
+        return Err(Rejected::Expired);
+    }
+    if until > LASTS_MAX.after(from) { Err(Rejected::TooLong) } else { Ok(until) }
+}
+
+/// An Ed25519 key nobody else has: for a login at a target that a certificate vouches for, or for a person's first key.
+pub fn fresh_key(comment: &str) -> PrivateKey {
+    key_from_seed(&chance::secret(), comment)
+}
+
+/// The Ed25519 key of this seed.
+pub(crate) fn key_from_seed(seed: &[u8; 32], comment: &str) -> PrivateKey {
+    PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(seed)), comment)
+        .expect("an Ed25519 key pair is a private key")
+}

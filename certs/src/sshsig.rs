@@ -1,0 +1,242 @@
+//! Signatures by people's SSH keys over what they approve, ask or sign in with, in the format of OpenSSH's
+//! PROTOCOL.sshsig, so that `ssh-keygen -Y verify` checks them too. Each purpose has a namespace of its own, so none
+//! passes for another. Whose key it is, and what the signed bytes mean, is not known here.
+
+use std::path::Path;
+
+use policies::digest::Digest;
+use ssh_key::certificate::Certificate;
+use ssh_key::public::{KeyData, RsaPublicKey};
+use ssh_key::{Algorithm, EcdsaCurve, HashAlg, LineEnding, PrivateKey, PublicKey, Signature, SshSig};
+
+use crate::keys::{self, KeyFault};
+
+/// What a signature is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Namespace {
+    /// Signing in on the command line.
+    Login,
+    /// A verdict.
+    Approval,
+    /// One request to the API, beside its token.
+    Request,
+    /// Adopting a plant file.
+    Plant,
+    /// The key and groups of an operator.
+    Certify,
+}
+
+impl Namespace {
+    /// Every namespace.
+    pub const ALL: [Self; 5] = [Self::Login, Self::Approval, Self::Request, Self::Plant, Self::Certify];
+
+    /// As it stands in the signature.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "holdpoint-login@v1",
+            Self::Approval => "holdpoint-approval@v1",
+            Self::Request => "holdpoint-request@v1",
+            Self::Plant => "holdpoint-plant@v1",
+            Self::Certify => "holdpoint-certify@v1",
+        }
+    }
+}
+
+/// What kind of authenticator made a good signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureKind {
+    /// A key in a file or an agent.
+    Plain,
+    /// A FIDO security key, and what it says it did (PROTOCOL.u2f). Its application begins with `ssh:`.
+    SecurityKey {
+        /// Somebody touched it.
+        user_present: bool,
+        /// Somebody proved to be its owner, by PIN or fingerprint.
+        user_verified: bool,
+        /// Its signature counter; 0 where it keeps none.
+        counter: u32,
+    },
+}
+
+/// Why a key is not taken. Asked at enrolment, and again with every signature.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRefused {
+    /// An RSA key under 2048 bits.
+    #[error("this RSA key has {0} bits, and 2048 are the least: make a new one with `ssh-keygen -t ed25519`")]
+    TooShort(u32),
+    /// An RSA key over 16384 bits, which only serves to keep the gate busy.
+    #[error("this RSA key has {0} bits, and 16384 are the most: make a new one with `ssh-keygen -t ed25519`")]
+    TooLong(u32),
+    /// DSA, another curve, a certificate, or something newer than this program.
+    #[error("keys of the kind {0} are not taken: use ed25519, ecdsa on P-256, RSA, or a security key (sk)")]
+    Kind(String),
+    /// A security key made for something else than SSH.
+    #[error("this security key was made for {0:?}, not for SSH (its application begins with `ssh:`)")]
+    Application(String),
+}
+
+/// Why a signature does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSignature {
+    /// Not an SSH signature at all, or one of a version this program does not know.
+    #[error("this is no SSH signature of version 1 (it begins with -----BEGIN SSH SIGNATURE-----)")]
+    Form,
+    /// Made for another purpose.
+    #[error("this signature was made for {got:?}, and {wanted:?} is needed")]
+    Namespace {
+        /// What it says it is for, cut short.
+        got: String,
+        /// What it has to be for.
+        wanted: &'static str,
+    },
+    /// By another key.
+    #[error("this signature is by another key")]
+    OtherKey,
+    /// The key itself is not taken.
+    #[error(transparent)]
+    Key(#[from] KeyRefused),
+    /// SHA-1, or an algorithm that does not go with the key.
+    #[error("this signature uses {0}, which is not taken: an RSA key signs with SHA-256 or SHA-512")]
+    Algorithm(String),
+    /// Not over these bytes.
+    #[error("the signature does not belong to what was to be signed")]
+    Wrong,
+}
+
+/// Beyond this no signature is looked at: one by the largest RSA key taken is under 8 KiB.
+const PEM_BYTES_MAX: usize = 16 * 1024;
+
+/// Bits of an RSA modulus, least and most.
+const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=16_384;
+
+/// Whether signatures by this key are taken at all.
+pub fn check_key(public_key: &PublicKey) -> Result<(), KeyRefused> {
+    match public_key.key_data() {
+        KeyData::Ed25519(_) => Ok(()),
+        KeyData::Ecdsa(key) if key.curve() == EcdsaCurve::NistP256 => Ok(()),
+        KeyData::Rsa(key) => match modulus_bits(key) {
+            bits if bits < *RSA_BITS.start() => Err(KeyRefused::TooShort(bits)),
+            bits if bits > *RSA_BITS.end() => Err(KeyRefused::TooLong(bits)),
+            _ => Ok(()),
+        },
+        KeyData::SkEd25519(key) => ssh_application(key.application()),
+        KeyData::SkEcdsaSha2NistP256(key) => ssh_application(key.application()),
+        other => Err(KeyRefused::Kind(shown(other.algorithm().as_str()))),
+    }
+}
+
+/// `key_size` counts whole bytes, so a key of 2041 bits would pass for one of 2048.
+fn modulus_bits(key: &RsaPublicKey) -> u32 {
+    let leading_zeros =
+        key.n().as_positive_bytes().and_then(|bytes| bytes.first()).map_or(0, |byte| byte.leading_zeros());
+    key.key_size().saturating_sub(leading_zeros)
+}
+
+/// A key made for a web site (`application` is its name) signs what that site says, so it does not count here.
+fn ssh_application(application: &str) -> Result<(), KeyRefused> {
+    if application.starts_with("ssh:") { Ok(()) } else { Err(KeyRefused::Application(shown(application))) }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// Checks that `public_key` signed `message` for exactly this purpose. Takes Ed25519, ECDSA P-256, RSA from 2048 bits
+/// with SHA-256 or SHA-512, and security keys of the first two; SHA-1 never. Whether a security key has to be touched,
+/// or to have verified its owner, is for the caller to demand.
+pub fn verify(
+    public_key: &PublicKey,
+    namespace: Namespace,
+    message: &[u8],
+    signature_pem: &str,
+) -> Result<SignatureKind, BadSignature> {
+    check_key(public_key)?;
+    let signature = parse(signature_pem)?;
+    if signature.public_key() != public_key.key_data() {
+        return Err(BadSignature::OtherKey);
+    }
+    if signature.namespace() != namespace.as_str() {
+        return Err(BadSignature::Namespace { got: shown(signature.namespace()), wanted: namespace.as_str() });
+    }
+    fitting(public_key, signature.signature())?;
+    // `PublicKey::verify` rebuilds the signed bytes from version, namespace, hash and message.
+    public_key.verify(namespace.as_str(), message, &signature).map_err(|_| BadSignature::Wrong)?;
+    Ok(kind(signature.signature()))
+}
+
+fn parse(pem: &str) -> Result<SshSig, BadSignature> {
+    let bounded = Some(pem).filter(|pem| pem.len() <= PEM_BYTES_MAX).ok_or(BadSignature::Form)?;
+    let signature = SshSig::from_pem(bounded.trim()).map_err(|_| BadSignature::Form)?;
+    let known = signature.version() == SshSig::VERSION && signature.reserved().is_empty();
+    known.then_some(signature).ok_or(BadSignature::Form)
+}
+
+/// The algorithm of the signature is the key's; for RSA, with a hash that is not SHA-1.
+fn fitting(public_key: &PublicKey, signature: &Signature) -> Result<(), BadSignature> {
+    let fits = match (public_key.algorithm(), signature.algorithm()) {
+        (Algorithm::Rsa { .. }, Algorithm::Rsa { hash }) => matches!(hash, Some(HashAlg::Sha256 | HashAlg::Sha512)),
+        (of_key, of_signature) => of_key == of_signature,
+    };
+    if fits { Ok(()) } else { Err(BadSignature::Algorithm(shown(signature.algorithm().as_str()))) }
+}
+
+/// A security key's signature ends with one byte of flags and four of counter, which it signed (PROTOCOL.u2f).
+fn kind(signature: &Signature) -> SignatureKind {
+    const PRESENT: u8 = 0x01;
+    const VERIFIED: u8 = 0x04;
+    let is_sk = matches!(signature.algorithm(), Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256);
+    match signature.as_bytes() {
+        [.., flags, a, b, c, d] if is_sk => SignatureKind::SecurityKey {
+            user_present: flags & PRESENT != 0,
+            user_verified: flags & VERIFIED != 0,
+            counter: u32::from_be_bytes([*a, *b, *c, *d]),
+        },
+        _ => SignatureKind::Plain,
+    }
+}
+
+/// Signs with a key that is at hand. A key still locked by its passphrase, or one in a security key, cannot.
+pub fn sign_with(private: &PrivateKey, namespace: Namespace, message: &[u8]) -> Result<String, KeyFault> {
+    private
+        .sign(namespace.as_str(), HashAlg::Sha512, message)
+        .and_then(|signature| signature.to_pem(LineEnding::LF))
+        .map_err(|cause| KeyFault::CannotSign { cause: cause.to_string() })
+}
+
+/// What an ssh-agent is asked to sign, so that [`wrap`] makes a whole signature of its answer. An RSA key has to be
+/// asked for SHA-512 (`SSH_AGENT_RSA_SHA2_512`), or the signature is refused as SHA-1.
+pub fn signed_data(namespace: Namespace, message: &[u8]) -> Vec<u8> {
+    SshSig::signed_data(namespace.as_str(), HashAlg::Sha512, message)
+        .expect("no namespace of ours is empty, and no hash is longer than a length can say")
+}
+
+/// The signature an agent gave for [`signed_data`], as text.
+pub fn wrap(public_key: &PublicKey, namespace: Namespace, agent_signature: Signature) -> String {
+    SshSig::new(public_key.key_data().clone(), namespace.as_str(), HashAlg::Sha512, agent_signature)
+        .and_then(|signature| signature.to_pem(LineEnding::LF))
+        .expect("no namespace of ours is empty, and an agent's answer is under 256 KiB")
+}
+
+/// What is signed to sign in: bound to the face's origin, so that a gate of another name cannot pass it on, and to a
+/// nonce of the server, so that it works once.
+pub fn login_message(origin: &str, nonce: &[u8; 32]) -> Vec<u8> {
+    Digest::of("login", &(origin, data_encoding::HEXLOWER.encode(nonce))).0.to_vec()
+}
+
+/// Reads a private key file of OpenSSH, as the client commands do. Wrong modes are refused as `ssh` refuses them.
+pub fn load_private(path: &Path, passphrase: Option<&str>) -> Result<PrivateKey, KeyFault> {
+    let text = keys::read_private(path)?;
+    let text = std::str::from_utf8(&text).map_err(|_| KeyFault::NotOpenSsh { path: path.to_owned() })?;
+    let key = PrivateKey::from_openssh(text.trim()).map_err(|_| KeyFault::NotOpenSsh { path: path.to_owned() })?;
+    if !key.is_encrypted() {
+        return Ok(key);
+    }
+    let passphrase = passphrase.ok_or_else(|| KeyFault::PassphraseNeeded { path: path.to_owned() })?;
+    key.decrypt(passphrase).map_err(|_| KeyFault::WrongPassphrase { path: path.to_owned() })
+}
+
+/// Reads a certificate file, such as `holdpoint login` writes beside the key.
+pub fn load_certificate(path: &Path) -> Result<Certificate, KeyFault> {
+    Certificate::read_file(path)
+        .map_err(|cause| KeyFault::NoCertificate { path: path.to_owned(), cause: cause.to_string() })
+}

@@ -1,0 +1,292 @@
+//! The gate's TLS certificate authority, server certificates for its faces, and what our own commands trust. TLS 1.3
+//! only: every browser and every client of ours has it. Sockets are opened elsewhere.
+
+use std::fmt;
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use policies::digest::Digest;
+use policies::time::Seconds;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme, version,
+};
+use zeroize::Zeroizing;
+
+use crate::chance;
+
+/// How long a server certificate lasts. [`ServerTls::renew_at`] comes a third earlier.
+pub const SERVER_LASTS: Seconds = Seconds(90 * 86_400);
+
+/// A server certificate begins a day early, for engineering stations whose clock is off.
+const BACKDATED: Seconds = Seconds(86_400);
+
+/// The TLS CA: ECDSA on P-256, because browsers take no Ed25519 in certificates. Cheap to clone; `Debug` shows nothing.
+#[derive(Clone)]
+pub struct TlsCa(Arc<Inner>);
+
+struct Inner {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+}
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsFault {
+    /// A name that cannot stand in a certificate.
+    #[error("{name:?} is no name for a certificate: {cause}")]
+    Name {
+        /// What was given.
+        name: String,
+        /// What the library says.
+        cause: String,
+    },
+    /// No name at all.
+    #[error("a server certificate needs at least one name")]
+    NoName,
+    /// Text that is no certificate.
+    #[error("this is no CA certificate in PEM (it begins with -----BEGIN CERTIFICATE-----)")]
+    NotACertificate,
+    /// Key and certificate of the CA do not belong together, or cannot be read.
+    #[error("the TLS CA's key and certificate do not belong together")]
+    Pair,
+    /// Anything else that certificates or rustls refuse.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(String),
+}
+
+/// What a face serves with, and when to ask for the next.
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    /// For `tokio-rustls`. It sends the CA's certificate too, so that first contact can compare it with an enrolment code.
+    pub config: Arc<ServerConfig>,
+    /// From when on a new certificate should be made: a month before the end.
+    pub renew_at: Timestamp,
+    /// The first moment at which it is no longer valid.
+    pub valid_until: Timestamp,
+}
+
+impl TlsCa {
+    /// A new CA: its private key (PKCS #8) and certificate, both DER. Valid throughout this century, because a gate is
+    /// set up without a trusted clock, and replaced by hand or not at all.
+    pub(crate) fn make() -> (Zeroizing<Vec<u8>>, Vec<u8>) {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("AWS-LC makes P-256 keys");
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        // Two plants' CAs in one browser need different names.
+        let name = format!("Holdpoint CA {}", HEXLOWER.encode(&chance::public::<4>()));
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2099, 12, 31);
+        let certificate = params.self_signed(&key).expect("a P-256 key signs its own certificate");
+        (Zeroizing::new(key.serialize_der()), certificate.der().to_vec())
+    }
+
+    pub(crate) fn from_der(key: &[u8], certificate: &[u8]) -> Result<Self, TlsFault> {
+        let key = PrivatePkcs8KeyDer::from(key);
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256).map_err(|_| TlsFault::Pair)?;
+        let certificate = CertificateDer::from(certificate.to_vec());
+        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|_| TlsFault::Pair)?;
+        Ok(Self(Arc::new(Inner { issuer, certificate })))
+    }
+
+    /// The CA's certificate.
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.0.certificate
+    }
+
+    /// The CA's certificate as PEM, for browsers and for our commands.
+    pub fn certificate_pem(&self) -> String {
+        pem(&self.0.certificate)
+    }
+
+    /// The CA's certificate as people compare it and as enrolment codes carry it.
+    pub fn fingerprint(&self) -> CaFingerprint {
+        CaFingerprint::of(&self.0.certificate)
+    }
+
+    /// A fresh key and certificate for these names (DNS names or IP addresses), valid [`SERVER_LASTS`] from `now`. The
+    /// key is never written down: ask again at each start and at `renew_at`.
+    pub fn server(&self, names: &[String], now: Timestamp) -> Result<ServerTls, TlsFault> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(setup)?;
+        let certificate = leaf(names, now)?.signed_by(&key, &self.0.issuer).map_err(setup)?;
+        let chain = vec![certificate.der().clone(), self.0.certificate.clone()];
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&version::TLS13])
+            .map_err(setup)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(setup)?;
+        let renew_at = Seconds(SERVER_LASTS.0 / 3 * 2).after(now);
+        Ok(ServerTls { config: Arc::new(config), renew_at, valid_until: SERVER_LASTS.after(now) })
+    }
+}
+
+fn leaf(names: &[String], now: Timestamp) -> Result<CertificateParams, TlsFault> {
+    let first = names.first().ok_or(TlsFault::NoName)?;
+    for name in names {
+        ServerName::try_from(name.as_str())
+            .map_err(|cause| TlsFault::Name { name: name.clone(), cause: cause.to_string() })?;
+    }
+    let mut params = CertificateParams::new(names).map_err(setup)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, first.chars().take(64).collect::<String>());
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    let seconds = u64::try_from(now.as_second()).map_err(|_| TlsFault::Setup("the clock stands before 1970".into()))?;
+    let now = rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(seconds);
+    params.not_before = now - BACKDATED.duration();
+    params.not_after = now + SERVER_LASTS.duration();
+    Ok(params)
+}
+
+impl fmt::Debug for TlsCa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TlsCa({})", self.fingerprint())
+    }
+}
+
+/// A client that trusts exactly this CA, and nothing the system trusts.
+pub fn client_config(ca_pem: &str) -> Result<Arc<ClientConfig>, TlsFault> {
+    let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|_| TlsFault::NotACertificate)?;
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&version::TLS13])
+        .map_err(setup)?
+        .with_root_certificates(roots(&ca)?);
+    Ok(Arc::new(builder.with_no_client_auth()))
+}
+
+/// A client for first contact: it knows of the CA only what the enrolment code says. The server sends the CA's
+/// certificate; it has to be the one of the code, and everything else is checked as ever. Afterwards
+/// [`CaPrefix::find`] gives the certificate to keep.
+pub fn first_contact_config(ca: CaPrefix) -> Result<Arc<ClientConfig>, TlsFault> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&version::TLS13])
+        .map_err(setup)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(FirstContact { ca, provider: provider() }));
+    Ok(Arc::new(builder.with_no_client_auth()))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn roots(ca: &CertificateDer<'_>) -> Result<RootCertStore, TlsFault> {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.clone().into_owned()).map_err(|_| TlsFault::NotACertificate)?;
+    Ok(roots)
+}
+
+fn setup(cause: impl fmt::Display) -> TlsFault {
+    TlsFault::Setup(cause.to_string())
+}
+
+/// SHA-256 of the CA's certificate (DER); as text `SHA256:` and hexadecimal, as browsers show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CaFingerprint(Digest);
+
+/// What of [`CaFingerprint`] fits into an enrolment code: its first 80 bits. Making a second CA with the same takes 2^80
+/// certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CaPrefix(pub [u8; 10]);
+
+impl CaFingerprint {
+    /// Of this certificate.
+    pub fn of(certificate: &CertificateDer<'_>) -> Self {
+        Self(Digest::of_bytes(certificate))
+    }
+
+    /// All of it.
+    pub const fn digest(&self) -> Digest {
+        self.0
+    }
+
+    /// What stands in an enrolment code.
+    pub fn prefix(&self) -> CaPrefix {
+        let (prefix, _) = self.0.0.split_first_chunk().expect("ten is less than thirty-two");
+        CaPrefix(*prefix)
+    }
+}
+
+impl fmt::Display for CaFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SHA256:{}", self.0)
+    }
+}
+
+impl CaPrefix {
+    /// The certificate of the CA this belongs to, out of what a server sent.
+    pub fn find<'a>(&self, chain: &'a [CertificateDer<'a>]) -> Option<&'a CertificateDer<'a>> {
+        chain.iter().find(|certificate| CaFingerprint::of(certificate).prefix() == *self)
+    }
+}
+
+/// A certificate as PEM (RFC 7468).
+pub fn pem(certificate: &CertificateDer<'_>) -> String {
+    let base64 = data_encoding::BASE64.encode(certificate);
+    let lines = base64.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line)).collect::<Vec<_>>().join("\n");
+    format!("-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n")
+}
+
+#[derive(Debug)]
+struct FirstContact {
+    ca: CaPrefix,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for FirstContact {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let unknown = || rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let ca = self.ca.find(intermediates).ok_or_else(unknown)?;
+        let roots = Arc::new(roots(ca).map_err(|_| unknown())?);
+        WebPkiServerVerifier::builder_with_provider(roots, self.provider.clone())
+            .build()
+            .map_err(|_| unknown())?
+            .verify_server_cert(end_entity, &[], server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("TLS 1.2 is not spoken here".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
