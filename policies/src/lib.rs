@@ -2,6 +2,15 @@
 //! no randomness; time, identifiers and salts are arguments. Who signed a thing is settled above, in `certs`.
 
 pub mod actions;
+pub mod decide;
 pub mod digest;
+pub mod events;
+pub mod explain;
 pub mod ids;
+pub mod people;
+pub mod plant;
+pub mod refusals;
+pub mod requests;
+pub mod rules;
+pub mod state;
 pub mod time;

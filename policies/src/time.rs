@@ -6,6 +6,10 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+mod hours;
+
+pub use hours::{BadHours, WeeklyHours};
+
 /// A span in whole seconds. As text `90s`, `15m`, `4h`, `7d`, `3y` (a year is 365 days), or a sum such as `1h30m`.
 /// In events it is a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]

@@ -1,0 +1,179 @@
+//! Whether something may come to be, and what follows from it. [`State::decide`] is pure: from what stands, a command
+//! and a moment it makes the events to append, all of them or none. Signatures inside commands were checked before.
+
+mod admission;
+mod people;
+mod plant;
+mod requests;
+
+use jiff::Timestamp;
+
+pub use admission::Admission;
+pub use requests::{NewRequest, quorum_is_met, waits_for};
+
+use crate::digest::{Digest, Salted};
+use crate::events::{CutBy, Ending, Event, Founder, Scope};
+use crate::ids::{
+    AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, RequestId, ServiceName, SessionId, TargetName,
+    VendorId,
+};
+use crate::people::{Kind, SshKey};
+use crate::refusals::Refusal;
+use crate::requests::{CertifyStatement, PlantStatement, Reopening, Signed, VerdictStatement, Widening};
+use crate::state::State;
+use crate::time::Seconds;
+
+/// Something a person, or the program itself, wants to be so. `by` is who was authenticated.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "each is the wish behind the event of the same name; fields are documented there")]
+pub enum Command {
+    Found { deployment: DeploymentId, log_key: String, founders: Vec<Founder>, plant: String },
+    Contract { vendor: VendorId, end: Timestamp, sponsor: PersonId, by: PersonId },
+    Invite { person: PersonId, kind: Kind, groups: Vec<GroupName>, link: LinkId, expires: Timestamp, by: PersonId },
+    Enrol { link: LinkId, key: SshKey },
+    Certify { certificate: Signed<CertifyStatement> },
+    Rename { person: PersonId, name: Salted, by: PersonId },
+    Disable { person: PersonId, by: PersonId },
+    DisableVendor { vendor: VendorId, by: PersonId },
+    Lock { person: PersonId, until: Timestamp },
+    ComeOnDuty { person: PersonId },
+    ProposePlant { text: String, by: PersonId },
+    SignPlant { signed: Signed<PlantStatement> },
+    Submit(NewRequest),
+    Vote { verdict: Signed<VerdictStatement> },
+    Withdraw { request: RequestId, by: PersonId },
+    AskExtension { ask: AskId, request: RequestId, more: Seconds, reason: Salted, by: PersonId },
+    AskWidening { widening: Widening, by: PersonId },
+    Revoke { request: RequestId, reason: Salted, by: PersonId },
+    Admit(Admission),
+    End { session: SessionId, ending: Ending, seal: Option<Digest> },
+    Freeze { session: SessionId, by: PersonId },
+    Thaw { session: SessionId, by: PersonId },
+    Watch { session: SessionId, by: PersonId },
+    EndWatch { session: SessionId, by: PersonId },
+    Fetch { session: SessionId, by: PersonId },
+    ReportHostKey { target: TargetName, service: ServiceName, expected: String, got: String },
+    ReportRefusal { person: PersonId, reason: String, target: Option<TargetName> },
+    Cut { cut: CutId, scope: Scope, by: CutBy, at: Timestamp },
+    Reopen { reopening: Reopening, verdict: Signed<VerdictStatement> },
+    Sweep,
+    StartNode { node: NodeId, version: String },
+    StopNode { node: NodeId },
+    Checkpoint { node: NodeId, size: u64, chain: Digest, signature: String },
+    ReportRecorder { node: NodeId },
+}
+
+impl State {
+    /// The events that `command` brings about at `now`.
+    ///
+    /// # Errors
+    /// A [`Refusal`]; then nothing may be appended.
+    pub fn decide(&self, command: &Command, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        match command {
+            Command::Found { deployment, log_key, founders, plant } => {
+                self.decide_found(deployment, log_key, founders, plant)
+            }
+            Command::Contract { vendor, end, sponsor, by } => self.decide_contract(vendor, *end, *sponsor, *by),
+            Command::Invite { person, kind, groups, link, expires, by } => {
+                self.decide_invite(*person, kind, groups, *link, *expires, *by)
+            }
+            Command::Enrol { link, key } => self.decide_enrol(*link, key, now),
+            Command::Certify { certificate } => self.decide_certify(certificate, now),
+            Command::Rename { person, name, by } => {
+                self.administrator(*by)?;
+                self.person(*person)?;
+                Ok(vec![Event::Renamed { person: *person, name: *name, by: *by }])
+            }
+            Command::Disable { person, by } => self.decide_disable(*person, *by),
+            Command::DisableVendor { vendor, by } => self.decide_disable_vendor(vendor, *by),
+            Command::Lock { person, until } => Ok(vec![Event::Locked { person: *person, until: *until }]),
+            Command::ComeOnDuty { person } => self.decide_on_duty(*person, now),
+            Command::ProposePlant { text, by } => self.decide_propose(text, *by),
+            Command::SignPlant { signed } => self.decide_sign_plant(signed, now),
+            Command::Submit(asked) => self.decide_submit(asked, now),
+            Command::Vote { verdict } => self.decide_vote(verdict, now),
+            Command::Withdraw { request, by } => self.decide_withdraw(*request, *by),
+            Command::AskExtension { ask, request, more, reason, by } => {
+                self.decide_ask_extension(*ask, *request, *more, *reason, *by, now)
+            }
+            Command::AskWidening { widening, by } => self.decide_ask_widening(widening, *by, now),
+            Command::Revoke { request, reason, by } => self.decide_revoke(*request, *reason, *by),
+            Command::Admit(admission) => self.decide_admit(admission, now),
+            Command::End { session, ending, seal } => {
+                self.live_session(*session)?;
+                Ok(vec![Event::Ended { session: *session, ending: ending.clone(), seal: *seal }])
+            }
+            Command::Freeze { session, by } => {
+                self.operator(*by)?;
+                self.live_session(*session)?;
+                Ok(vec![Event::Frozen { session: *session, by: *by }])
+            }
+            Command::Thaw { session, by } => {
+                self.operator(*by)?;
+                self.live_session(*session)?;
+                Ok(vec![Event::Thawed { session: *session, by: *by }])
+            }
+            Command::Watch { session, by } => {
+                self.operator(*by)?;
+                self.live_session(*session)?;
+                Ok(vec![Event::Watched { session: *session, by: *by }])
+            }
+            Command::EndWatch { session, by } => Ok(vec![Event::WatchEnded { session: *session, by: *by }]),
+            Command::Fetch { session, by } => self.decide_fetch(*session, *by),
+            Command::ReportHostKey { target, service, expected, got } => Ok(vec![Event::HostKeyMismatch {
+                target: target.clone(),
+                service: service.clone(),
+                expected: expected.clone(),
+                got: got.clone(),
+            }]),
+            Command::ReportRefusal { person, reason, target } => {
+                Ok(vec![Event::Refused { person: *person, reason: reason.clone(), target: target.clone(), rule: None }])
+            }
+            Command::Cut { cut, scope, by, at } => self.decide_cut(*cut, scope, by, *at),
+            Command::Reopen { reopening, verdict } => self.decide_reopen(reopening, verdict, now),
+            Command::Sweep => Ok(self.decide_sweep(now)),
+            Command::StartNode { node, version } => {
+                let mut events = vec![Event::NodeStarted { node: node.clone(), version: version.clone() }];
+                events.extend(self.crashed_sessions(node));
+                Ok(events)
+            }
+            Command::StopNode { node } => Ok(vec![Event::NodeStopped { node: node.clone() }]),
+            Command::Checkpoint { node, size, chain, signature } => Ok(vec![Event::Checkpointed {
+                node: node.clone(),
+                size: *size,
+                chain: *chain,
+                signature: signature.clone(),
+            }]),
+            Command::ReportRecorder { node } => Ok(vec![Event::RecorderFailed { node: node.clone() }]),
+        }
+    }
+
+    /// Sessions of a node that starts anew are over: it cannot be running them.
+    fn crashed_sessions<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = Event> + 'a {
+        self.live_sessions().filter(move |(_, facts)| facts.node == *node).map(|(session, _)| Event::Ended {
+            session,
+            ending: Ending::Crashed,
+            seal: None,
+        })
+    }
+
+    /// A statement is for this installation, still valid, and about a journal that is a prefix of ours.
+    fn check_statement(
+        &self,
+        deployment: &DeploymentId,
+        expires: Timestamp,
+        seen: u64,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        if self.deployment.as_ref() != Some(deployment) {
+            return Err(Refusal::OtherDeployment);
+        }
+        if expires <= now {
+            return Err(Refusal::StatementExpired(expires));
+        }
+        if seen > self.size {
+            return Err(Refusal::OtherJournal);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! Decisions about people: who founds, invites, enrols, vouches, and who is out.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::digest::Digest;
+use crate::events::{Event, Founder};
+use crate::ids::{DeploymentId, GroupName, LinkId, PersonId, SessionId, VendorId};
+use crate::people::{Kind, Person, SshKey, Standing};
+use crate::refusals::Refusal;
+use crate::requests::{CertifyStatement, Signed};
+use crate::state::State;
+
+impl State {
+    pub(super) fn decide_found(
+        &self,
+        deployment: &DeploymentId,
+        log_key: &str,
+        founders: &[Founder],
+        plant: &str,
+    ) -> Result<Vec<Event>, Refusal> {
+        if self.deployment.is_some() {
+            return Err(Refusal::Exists);
+        }
+        let is_administrator = |founder: &&Founder| founder.kind == Kind::Administrator;
+        let first = founders.iter().find(is_administrator).ok_or(Refusal::WrongKind("administrators"))?;
+        let digest = Digest::of_bytes(plant.as_bytes());
+        let mut events = vec![Event::Founded {
+            deployment: deployment.clone(),
+            log_key: log_key.to_owned(),
+            founders: founders.to_vec(),
+        }];
+        events.extend(super::plant::proposal(plant, first.person)?);
+        events.push(Event::PlantAdopted { plant: digest });
+        Ok(events)
+    }
+
+    pub(super) fn decide_contract(
+        &self,
+        vendor: &VendorId,
+        end: Timestamp,
+        sponsor: PersonId,
+        by: PersonId,
+    ) -> Result<Vec<Event>, Refusal> {
+        self.administrator(by)?;
+        self.person(sponsor)?;
+        Ok(vec![Event::Contracted { vendor: vendor.clone(), end, sponsor, by }])
+    }
+
+    pub(super) fn decide_invite(
+        &self,
+        person: PersonId,
+        kind: &Kind,
+        groups: &[GroupName],
+        link: LinkId,
+        expires: Timestamp,
+        by: PersonId,
+    ) -> Result<Vec<Event>, Refusal> {
+        self.administrator(by)?;
+        if let Some(vendor) = kind.vendor()
+            && !self.contracts.contains_key(vendor)
+        {
+            return Err(Refusal::NoContract(vendor.clone()));
+        }
+        if self.people.contains_key(&person) || self.links.contains_key(&link) {
+            return Err(Refusal::Exists);
+        }
+        Ok(vec![Event::Invited {
+            person,
+            kind: kind.clone(),
+            groups: groups.iter().cloned().collect(),
+            link,
+            expires,
+            by,
+        }])
+    }
+
+    pub(super) fn decide_enrol(&self, link: LinkId, key: &SshKey, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        let invited = self.links.get(&link).filter(|link| now < link.expires).ok_or(Refusal::LinkSpent)?;
+        if self.people.values().any(|person| person.keys.contains(key)) {
+            return Err(Refusal::KeyTaken);
+        }
+        Ok(vec![Event::Enrolled { person: invited.person, link, keys: vec![key.clone()] }])
+    }
+
+    /// A voucher counts when its signer counts; the person counts once an administrator and, for each group, a member
+    /// of it has vouched. For an administrator, an operator stands in for the group.
+    pub(super) fn decide_certify(
+        &self,
+        certificate: &Signed<CertifyStatement>,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        let statement = &certificate.statement;
+        self.check_statement(&statement.deployment, statement.expires, statement.journal.size, now)?;
+        let signer = self.active(statement.signer)?;
+        self.check_key(signer, &certificate.key)?;
+        let person = self.person(statement.person)?;
+        if person.standing != Standing::Enrolled || person.id == signer.id {
+            return Err(Refusal::MayNotVouch("this person"));
+        }
+        if statement.keys != person.keys || statement.groups != person.groups || statement.kind != person.kind {
+            return Err(Refusal::OtherDigest);
+        }
+        let may_vouch = match person.kind {
+            Kind::Administrator => signer.is_active_administrator() || signer.is_active_operator(),
+            _ => signer.is_active_administrator() || person.groups.iter().any(|group| signer.is_member(group)),
+        };
+        if !may_vouch {
+            return Err(Refusal::MayNotVouch(signer.kind.as_str()));
+        }
+        let mut events = vec![Event::Certified { certificate: certificate.clone() }];
+        let mut vouchers = self.vouchers.get(&person.id).cloned().unwrap_or_default();
+        vouchers.insert(signer.id);
+        if self.is_vouched_for(person, &vouchers) {
+            events.push(Event::Activated { person: person.id });
+        }
+        Ok(events)
+    }
+
+    fn is_vouched_for(&self, person: &Person, vouchers: &BTreeSet<PersonId>) -> bool {
+        let any = |test: &dyn Fn(&Person) -> bool| vouchers.iter().filter_map(|id| self.people.get(id)).any(test);
+        let by_plant = match person.kind {
+            Kind::Administrator => any(&Person::is_active_operator),
+            _ => person.groups.iter().all(|group| any(&|voucher| voucher.is_member(group))),
+        };
+        by_plant && any(&Person::is_active_administrator)
+    }
+
+    pub(super) fn decide_disable(&self, person: PersonId, by: PersonId) -> Result<Vec<Event>, Refusal> {
+        self.administrator(by)?;
+        match self.person(person)?.standing {
+            Standing::Disabled => Ok(Vec::new()),
+            _ => Ok(vec![Event::Disabled { person, by }]),
+        }
+    }
+
+    pub(super) fn decide_disable_vendor(&self, vendor: &VendorId, by: PersonId) -> Result<Vec<Event>, Refusal> {
+        self.administrator(by)?;
+        match self.contracts.get(vendor) {
+            None => Err(Refusal::NoContract(vendor.clone())),
+            Some(contract) if contract.disabled => Ok(Vec::new()),
+            Some(_) => Ok(vec![Event::VendorDisabled { vendor: vendor.clone(), by }]),
+        }
+    }
+
+    /// Nothing is written while the shift already runs for at least half of its length.
+    pub(super) fn decide_on_duty(&self, person: PersonId, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        let operator = self.operator(person)?;
+        let shift = self.plant.as_ref().ok_or(Refusal::NoPlant)?.shifts;
+        let half = crate::time::Seconds(shift.0 / 2);
+        if operator.on_duty_until.is_some_and(|until| half.after(now) < until) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Event::OnDuty { person, until: shift.after(now) }])
+    }
+
+    /// Operators and auditors may read what was recorded: it is ciphertext to the gate and an event for everybody.
+    pub(super) fn decide_fetch(&self, session: SessionId, by: PersonId) -> Result<Vec<Event>, Refusal> {
+        match self.active(by)?.kind {
+            Kind::Auditor | Kind::Operator { .. } => {}
+            _ => return Err(Refusal::WrongKind("auditors and operators")),
+        }
+        if !self.sessions.contains_key(&session) {
+            return Err(Refusal::NoSuchSession);
+        }
+        Ok(vec![Event::Fetched { session, by }])
+    }
+
+    pub(super) fn person(&self, id: PersonId) -> Result<&Person, Refusal> {
+        self.people.get(&id).ok_or(Refusal::UnknownPerson)
+    }
+
+    pub(super) fn active(&self, id: PersonId) -> Result<&Person, Refusal> {
+        let person = self.person(id)?;
+        match person.standing {
+            Standing::Active => Ok(person),
+            other => Err(Refusal::NotActive(other)),
+        }
+    }
+
+    pub(super) fn administrator(&self, id: PersonId) -> Result<&Person, Refusal> {
+        Some(self.active(id)?).filter(|p| p.is_active_administrator()).ok_or(Refusal::WrongKind("administrators"))
+    }
+
+    pub(super) fn operator(&self, id: PersonId) -> Result<&Person, Refusal> {
+        Some(self.active(id)?).filter(|p| p.is_active_operator()).ok_or(Refusal::WrongKind("operators"))
+    }
+
+    pub(super) fn check_key(&self, signer: &Person, key: &SshKey) -> Result<(), Refusal> {
+        if signer.keys.contains(key) { Ok(()) } else { Err(Refusal::NotYourKey) }
+    }
+}

@@ -1,0 +1,337 @@
+//! The facts the journal holds. Their bytes are for ever: UTF-8 JSON as first written, versioned, with stable ids
+//! (`docs/EVENTS.md`). Nobody's name, reason or work order is in one, only its salted digest.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::actions::Actions;
+use crate::digest::{Digest, Salted};
+use crate::ids::{
+    AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, RequestId, RuleId, ServiceName, SessionId,
+    TargetName, VendorId, ZoneName,
+};
+use crate::people::{Kind, SshKey};
+use crate::plant::Rule;
+use crate::requests::{
+    CertifyStatement, Extension, PlantStatement, Reopening, Request, Signed, VerdictStatement, Widening,
+};
+
+/// A person named when the installation was founded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founder {
+    /// Who.
+    pub person: PersonId,
+    /// Administrator or operator.
+    #[serde(flatten)]
+    pub kind: Kind,
+    /// An operator's groups.
+    pub groups: BTreeSet<GroupName>,
+    /// The one-use link they enrol by.
+    pub link: LinkId,
+}
+
+/// Whom or what a cut ends, and keeps out until reopened.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "scope", content = "of")]
+pub enum Scope {
+    /// One session; its grant stays shut.
+    Session(SessionId),
+    /// Everything of one technician.
+    Technician(PersonId),
+    /// Everything of one vendor.
+    Vendor(VendorId),
+    /// Everything in one zone.
+    Zone(ZoneName),
+    /// Everything.
+    Plant,
+}
+
+/// On whose word a cut was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "by", content = "person")]
+pub enum CutBy {
+    /// A person who signed in.
+    Operator(PersonId),
+    /// Somebody at the machine itself, with everything else gone.
+    Local,
+}
+
+/// Why a session ended. The first one that happens counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "ending")]
+pub enum Ending {
+    /// The technician closed it, or their connection was lost.
+    Left,
+    /// The target closed it.
+    TargetClosed,
+    /// The target could not be reached or refused us.
+    TargetUnreachable,
+    /// The target showed another host key than the pinned one.
+    HostKeyChanged,
+    /// The time given was up.
+    Expired,
+    /// The grant was taken back.
+    Revoked,
+    /// An operator cut it.
+    Cut {
+        /// By which cut.
+        cut: CutId,
+    },
+    /// Nobody touched it for the rule's `idle`.
+    Idle,
+    /// Nobody watched where the rule demands it.
+    EscortLost,
+    /// The recording stopped, so the session did.
+    RecorderFailed,
+    /// The journal could not be read for longer than the rule's `staleness`.
+    Stale,
+    /// A peer held more than the limits allow.
+    Overrun,
+    /// The gate was stopped in order.
+    Shutdown,
+    /// The gate stopped without order; found at its next start.
+    Crashed,
+}
+
+/// What proved the technician when a session was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Factor {
+    /// An SSH key.
+    Key,
+    /// A code by time (RFC 6238).
+    Totp,
+    /// A recovery code.
+    Recovery,
+    /// A password.
+    Password,
+    /// A short-lived certificate of ours, which stands for both.
+    Certificate,
+    /// A complete login of the same key, source and grant within `factor_lasts`.
+    RecentLogin,
+}
+
+/// A fact. Variants are grouped by hundred of their id.
+#[allow(missing_docs, reason = "docs/EVENTS.md explains each field by name")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum Event {
+    /// The installation exists, with these people to begin with.
+    Founded { deployment: DeploymentId, log_key: String, founders: Vec<Founder> },
+
+    /// A vendor's contract begins or changes.
+    Contracted { vendor: VendorId, end: Timestamp, sponsor: PersonId, by: PersonId },
+    /// A link went out.
+    Invited {
+        person: PersonId,
+        #[serde(flatten)]
+        kind: Kind,
+        groups: BTreeSet<GroupName>,
+        link: LinkId,
+        expires: Timestamp,
+        by: PersonId,
+    },
+    /// A link was used: these are the person's keys from now on.
+    Enrolled { person: PersonId, link: LinkId, keys: Vec<SshKey> },
+    /// An administrator or a member of a group vouched for a person's keys and groups.
+    Certified { certificate: Signed<CertifyStatement> },
+    /// Vouched for by all it takes: the person counts.
+    Activated { person: PersonId },
+    /// A person goes by another name.
+    Renamed { person: PersonId, name: Salted, by: PersonId },
+    /// A person is out.
+    Disabled { person: PersonId, by: PersonId },
+    /// A vendor is out, with everybody of it.
+    VendorDisabled { vendor: VendorId, by: PersonId },
+    /// Too many wrong codes behind a verified key.
+    Locked { person: PersonId, until: Timestamp },
+    /// An operator signed in on the plant face.
+    OnDuty { person: PersonId, until: Timestamp },
+
+    /// Part of the text of a plant file; all parts are in one append.
+    PlantText { plant: Digest, part: u16, of: u16, text: String },
+    /// A plant file is up for signing.
+    PlantProposed { plant: Digest, by: PersonId },
+    /// Somebody signed it.
+    PlantSigned { signed: Signed<PlantStatement> },
+    /// All it takes have signed: it is in force.
+    PlantAdopted { plant: Digest },
+
+    /// Somebody asks, under a rule that is frozen here.
+    Submitted { request: Request, rule: Box<Rule> },
+    /// An operator answered.
+    Voted { verdict: Signed<VerdictStatement> },
+    /// All it takes said yes.
+    Granted { request: RequestId },
+    /// Somebody said no.
+    Denied { request: RequestId, by: PersonId },
+    /// The technician took it back.
+    Withdrawn { request: RequestId },
+    /// Nobody answered in time, or it was never used.
+    Lapsed { request: RequestId },
+    /// More time is asked for.
+    ExtensionAsked { extension: Extension },
+    /// The deadline moved.
+    Extended { ask: AskId, request: RequestId, deadline: Timestamp },
+    /// More actions are asked for.
+    WideningAsked { widening: Widening },
+    /// Actions added, until then.
+    Widened { ask: AskId, request: RequestId, until: Timestamp },
+    /// An extension or a widening was answered with no.
+    AskDenied { ask: AskId, request: RequestId, by: PersonId },
+    /// A grant was taken back.
+    Revoked { request: RequestId, by: PersonId, reason: Salted },
+    /// Somebody looked back at an emergency grant.
+    Reviewed { request: RequestId, by: PersonId },
+
+    /// A session begins: nothing was sent to the target yet.
+    Started {
+        session: SessionId,
+        request: RequestId,
+        technician: PersonId,
+        target: TargetName,
+        service: ServiceName,
+        actions: Actions,
+        source: IpAddr,
+        factors: Vec<Factor>,
+        node: NodeId,
+        deadline: Timestamp,
+    },
+    /// A session is over.
+    Ended {
+        session: SessionId,
+        #[serde(flatten)]
+        ending: Ending,
+        seal: Option<Digest>,
+    },
+    /// Input stopped on an operator's word.
+    Frozen { session: SessionId, by: PersonId },
+    /// Input goes on.
+    Thawed { session: SessionId, by: PersonId },
+    /// Somebody watches a live session.
+    Watched { session: SessionId, by: PersonId },
+    /// Somebody stopped watching.
+    WatchEnded { session: SessionId, by: PersonId },
+    /// Somebody fetched a recording, for replay or export.
+    Fetched { session: SessionId, by: PersonId },
+    /// A target showed a key that is not the pinned one.
+    HostKeyMismatch { target: TargetName, service: ServiceName, expected: String, got: String },
+    /// An authenticated person was refused.
+    Refused { person: PersonId, reason: String, target: Option<TargetName>, rule: Option<RuleId> },
+
+    /// An operator's word to end and keep out.
+    Cut {
+        cut: CutId,
+        #[serde(flatten)]
+        scope: Scope,
+        #[serde(flatten)]
+        by: CutBy,
+        at: Timestamp,
+    },
+    /// Let back in.
+    Reopened { reopening: Reopening, verdict: Signed<VerdictStatement> },
+
+    /// A node of the program runs.
+    NodeStarted { node: NodeId, version: String },
+    /// A node was stopped in order.
+    NodeStopped { node: NodeId },
+    /// The head of a node's log of recordings, so that it can neither vanish nor shrink.
+    Checkpointed { node: NodeId, size: u64, chain: Digest, signature: String },
+    /// The recorder of a node failed; its sessions end and nobody is admitted there.
+    RecorderFailed { node: NodeId },
+}
+
+/// Bytes that are no event this version knows.
+#[derive(Debug, thiserror::Error)]
+pub enum UnknownEvent {
+    /// Written by a newer version.
+    #[error("an event of version {0}; this program knows version 1: upgrade it, nobody is admitted until then")]
+    Version(u64),
+    /// Not understood.
+    #[error("not an event this program knows: upgrade it, nobody is admitted until then ({0})")]
+    Json(#[from] serde_json::Error),
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    v: u8,
+    id: &'static str,
+    #[serde(flatten)]
+    event: &'a Event,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    v: u64,
+}
+
+impl Event {
+    /// The bytes the journal keeps.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(&Written { v: 1, id: self.id(), event: self })
+            .expect("events have string keys and finite numbers")
+    }
+
+    /// The event in bytes the journal kept.
+    ///
+    /// # Errors
+    /// Of a version or kind this program does not know: it is never skipped.
+    pub fn decode(bytes: &[u8]) -> Result<Self, UnknownEvent> {
+        match serde_json::from_slice::<Version>(bytes)?.v {
+            1 => Ok(serde_json::from_slice(bytes)?),
+            newer => Err(UnknownEvent::Version(newer)),
+        }
+    }
+
+    /// The stable id, documented in `docs/EVENTS.md`, never reused.
+    pub const fn id(&self) -> &'static str {
+        match self {
+            Self::Founded { .. } => "HP1001",
+            Self::Contracted { .. } => "HP1101",
+            Self::Invited { .. } => "HP1102",
+            Self::Enrolled { .. } => "HP1103",
+            Self::Certified { .. } => "HP1104",
+            Self::Activated { .. } => "HP1105",
+            Self::Renamed { .. } => "HP1106",
+            Self::Disabled { .. } => "HP1107",
+            Self::VendorDisabled { .. } => "HP1108",
+            Self::Locked { .. } => "HP1109",
+            Self::OnDuty { .. } => "HP1110",
+            Self::PlantText { .. } => "HP1201",
+            Self::PlantProposed { .. } => "HP1202",
+            Self::PlantSigned { .. } => "HP1203",
+            Self::PlantAdopted { .. } => "HP1204",
+            Self::Submitted { .. } => "HP1301",
+            Self::Voted { .. } => "HP1302",
+            Self::Granted { .. } => "HP1303",
+            Self::Denied { .. } => "HP1304",
+            Self::Withdrawn { .. } => "HP1305",
+            Self::Lapsed { .. } => "HP1306",
+            Self::ExtensionAsked { .. } => "HP1307",
+            Self::Extended { .. } => "HP1308",
+            Self::WideningAsked { .. } => "HP1309",
+            Self::Widened { .. } => "HP1310",
+            Self::AskDenied { .. } => "HP1311",
+            Self::Revoked { .. } => "HP1312",
+            Self::Reviewed { .. } => "HP1313",
+            Self::Started { .. } => "HP1401",
+            Self::Ended { .. } => "HP1402",
+            Self::Frozen { .. } => "HP1403",
+            Self::Thawed { .. } => "HP1404",
+            Self::Watched { .. } => "HP1405",
+            Self::WatchEnded { .. } => "HP1406",
+            Self::Fetched { .. } => "HP1407",
+            Self::HostKeyMismatch { .. } => "HP1408",
+            Self::Refused { .. } => "HP1409",
+            Self::Cut { .. } => "HP1501",
+            Self::Reopened { .. } => "HP1502",
+            Self::NodeStarted { .. } => "HP1601",
+            Self::NodeStopped { .. } => "HP1602",
+            Self::Checkpointed { .. } => "HP1603",
+            Self::RecorderFailed { .. } => "HP1604",
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Why the rules answer as they do, in words and as data: what `holdpoint explain` prints. For the plant's own people,
+//! so it names rules that a refusal would not.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::actions::Actions;
+use crate::ids::{RoleName, RuleId, ServiceName, TargetName, VendorId};
+use crate::plant::{Escort, Plant, Quorum, Rule, Tell, Weaker, WorkOrder};
+use crate::rules::{Nearest, NotAllowed, Opening, Question, deciding_rule, listed, named_service};
+use crate::time::Seconds;
+
+/// A question and what the rules say to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// Whose technician.
+    pub vendor: VendorId,
+    /// In which role.
+    pub role: RoleName,
+    /// Where.
+    pub target: TargetName,
+    /// Through which service; the only one where none was named.
+    pub service: Option<ServiceName>,
+    /// For what.
+    pub actions: Actions,
+    /// When, in the plant's time too.
+    pub at: Opening,
+    /// The plant's time zone.
+    pub timezone: String,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// What the rules say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It may be asked for.
+    May(Decided),
+    /// It may not.
+    MayNot {
+        /// Why.
+        reason: NotAllowed,
+        /// Who would approve under the nearest rule.
+        approvals: Vec<Quorum>,
+    },
+}
+
+/// What follows from the deciding rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decided {
+    /// Which.
+    pub rule: RuleId,
+    /// Whose approval it takes; all of them.
+    pub approvals: Vec<Quorum>,
+    /// Weaker ways in which they may give it.
+    pub weaker: Vec<Weaker>,
+    /// Who is told.
+    pub tell: Vec<Tell>,
+    /// How long a grant lasts at most.
+    pub duration_max: Seconds,
+    /// When the rule's hours end, where they do.
+    pub closes: Option<Opening>,
+    /// Whether a work order is needed.
+    pub work_order: WorkOrder,
+    /// Whether an operator watches.
+    pub escort: Escort,
+    /// Whether one operator on duty may give it as an emergency.
+    pub emergency: bool,
+}
+
+/// Asks the rules, and says why they answer so.
+pub fn explain(plant: &Plant, question: &Question<'_>) -> Explanation {
+    let service = plant.targets.get(question.target).and_then(|target| named_service(target, question).ok());
+    let answer = match deciding_rule(plant, question) {
+        Ok(rule) => Answer::May(decided(plant, rule, question.at)),
+        Err(reason) => Answer::MayNot { approvals: would_approve(plant, &reason), reason },
+    };
+    Explanation {
+        vendor: question.asker.vendor.clone(),
+        role: question.asker.role.clone(),
+        target: question.target.clone(),
+        service: service.map(|(name, _)| name.clone()),
+        actions: question.actions.clone(),
+        at: local(plant, question.at),
+        timezone: plant.timezone.iana_name().unwrap_or_default().to_owned(),
+        answer,
+    }
+}
+
+fn decided(plant: &Plant, rule: &Rule, at: Timestamp) -> Decided {
+    let closes = rule.hours.as_ref().and_then(|hours| hours.closes_after(at, &plant.timezone));
+    Decided {
+        rule: rule.id.clone(),
+        approvals: rule.approvals.clone(),
+        weaker: rule.weaker.iter().copied().collect(),
+        tell: rule.tell.clone(),
+        duration_max: rule.duration_max,
+        closes: closes.map(|at| local(plant, at)),
+        work_order: rule.work_order.clone(),
+        escort: rule.escort,
+        emergency: rule.emergency,
+    }
+}
+
+fn would_approve(plant: &Plant, reason: &NotAllowed) -> Vec<Quorum> {
+    let NotAllowed::NoRule { nearest: Some(Nearest { rule: nearest, .. }) } = reason else { return Vec::new() };
+    plant.rules.iter().find(|rule| rule.id == *nearest).map(|rule| rule.approvals.clone()).unwrap_or_default()
+}
+
+fn local(plant: &Plant, at: Timestamp) -> Opening {
+    Opening { at, local: plant.timezone.to_datetime(at) }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { vendor, role, target, service, actions, at, timezone, answer } = self;
+        let not = if matches!(answer, Answer::May(_)) { "" } else { " not" };
+        let service = service.as_ref().map(|service| format!(" ({service})")).unwrap_or_default();
+        writeln!(f, "{vendor}'s {role} may{not} ask for {} at {target}{service}, {at} {timezone}", listed(actions))?;
+        match answer {
+            Answer::May(decided) => decided.fmt(f),
+            Answer::MayNot { reason, approvals } => fmt_refused(reason, approvals, f),
+        }
+    }
+}
+
+impl fmt::Display for Decided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "rule: {}", self.rule)?;
+        write!(f, "approval: {}", all_of(&self.approvals))?;
+        if !self.weaker.is_empty() {
+            write!(f, "; without an authenticator by {}, marked as weaker", listed(&self.weaker))?;
+        }
+        let told = self.tell.iter().map(|Tell { after, group }| match after.0 {
+            0 => format!("{group} at once"),
+            _ => format!("{group} after {after}"),
+        });
+        write!(f, "\ntold: {}", listed(told))?;
+        write!(f, "\nat most: {}, extensions included", self.duration_max)?;
+        if let Some(closes) = self.closes {
+            write!(f, "; hours close {closes}")?;
+        }
+        write!(f, "\nwork order: {}\nescort: {}", self.work_order, self.escort)?;
+        if self.emergency { write!(f, "\nemergency: any one operator on duty") } else { Ok(()) }
+    }
+}
+
+fn fmt_refused(reason: &NotAllowed, approvals: &[Quorum], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let NotAllowed::NoRule { nearest: Some(Nearest { rule, lacks }) } = reason else {
+        return write!(f, "because: {reason}");
+    };
+    write!(f, "nearest rule: {rule}")?;
+    for lack in lacks {
+        write!(f, "\n  lacks {lack}")?;
+    }
+    write!(f, "\napproval would be: {}", all_of(approvals))
+}
+
+fn all_of(approvals: &[Quorum]) -> String {
+    approvals.iter().map(Quorum::to_string).collect::<Vec<_>>().join(" and ")
+}

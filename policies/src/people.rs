@@ -1,0 +1,125 @@
+//! People and the companies they come from. Names are not here: the directory keeps them, and events carry only
+//! their salted digest. A key is the text of an OpenSSH public key without its comment.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{GroupName, PersonId, RoleName, VendorId};
+
+/// What a person is here for. One person, one kind: duties stay separated (IEC 62443-3-3 SR 2.1).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Kind {
+    /// Connects, for a vendor, in a role of the vendor's contract.
+    Technician {
+        /// The company.
+        vendor: VendorId,
+        /// The role rules refer to.
+        role: RoleName,
+    },
+    /// Approves, watches, cuts.
+    Operator {
+        /// The vendor an operator works for, where the control room is staffed by one: they cannot decide about it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vendor: Option<VendorId>,
+    },
+    /// Replays and verifies.
+    Auditor,
+    /// Manages people and keys; cannot approve.
+    Administrator,
+}
+
+impl Kind {
+    /// The word for it in messages.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Technician { .. } => "technician",
+            Self::Operator { .. } => "operator",
+            Self::Auditor => "auditor",
+            Self::Administrator => "administrator",
+        }
+    }
+
+    /// The vendor this person works for.
+    pub const fn vendor(&self) -> Option<&VendorId> {
+        match self {
+            Self::Technician { vendor, .. } => Some(vendor),
+            Self::Operator { vendor } => vendor.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether keys of this kind count only once certified by people who already count.
+    pub const fn needs_certifying(&self) -> bool {
+        matches!(self, Self::Operator { .. } | Self::Administrator)
+    }
+}
+
+/// An OpenSSH public key (`ssh-ed25519 AAAA…`), without comment. Parsed and judged in `certs`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SshKey(pub String);
+
+/// How far a person has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A link went out and was not used.
+    Invited,
+    /// Factors are enrolled; an operator's or administrator's key does not count yet.
+    Enrolled,
+    /// May do what their kind may.
+    Active,
+    /// Out, in one act; remains resolvable.
+    Disabled,
+}
+
+/// A person, as folded from the journal.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// Who.
+    pub id: PersonId,
+    /// What for.
+    pub kind: Kind,
+    /// An operator's groups; they count while the person is active.
+    pub groups: BTreeSet<GroupName>,
+    /// The keys that prove the person.
+    pub keys: Vec<SshKey>,
+    /// How far.
+    pub standing: Standing,
+    /// Named when the installation was founded: the chain of trust starts here.
+    pub founder: bool,
+    /// Wrong codes behind a verified key locked the person until then.
+    pub locked_until: Option<Timestamp>,
+    /// Signed in on the plant face; on duty until then.
+    pub on_duty_until: Option<Timestamp>,
+}
+
+impl Person {
+    /// Whether this is an active operator of that group.
+    pub fn is_member(&self, group: &GroupName) -> bool {
+        self.is_active_operator() && self.groups.contains(group)
+    }
+
+    /// Whether this is an operator whose keys and groups count.
+    pub fn is_active_operator(&self) -> bool {
+        matches!(self.kind, Kind::Operator { .. }) && self.standing == Standing::Active
+    }
+
+    /// Whether this is an administrator whose keys count.
+    pub fn is_active_administrator(&self) -> bool {
+        self.kind == Kind::Administrator && self.standing == Standing::Active
+    }
+}
+
+/// A vendor's contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contract {
+    /// The first moment after the contract: everybody of the vendor is out from then on.
+    pub end: Timestamp,
+    /// The person at the plant who answers for the vendor.
+    pub sponsor: PersonId,
+    /// Disabled in one act, before the contract's end.
+    pub disabled: bool,
+}

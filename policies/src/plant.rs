@@ -1,0 +1,305 @@
+//! The plant as its file describes it: zones, targets with their services, rules. Values only, complete and checked;
+//! how the file is read is in `plant/parse.rs`. People are not here: they are events.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use crate::actions::Action;
+use crate::digest::Digest;
+use crate::ids::{CredentialName, GroupName, ServiceName, TargetName, ZoneName};
+use crate::time::Seconds;
+
+mod mistakes;
+mod parse;
+mod reader;
+mod rule;
+
+pub use mistakes::{Mistake, Mistakes};
+pub use rule::{
+    BadPattern, DeadlineEnding, Escort, Exclusive, IdleEnding, Pattern, Reach, Rule, StalenessEnding, Tell, Weaker,
+    WorkOrder,
+};
+
+/// A plant file, read whole and without a mistake.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plant {
+    /// What people call it.
+    pub name: String,
+    /// In which its hours are meant and its times are shown.
+    pub timezone: TimeZone,
+    /// Shown before anybody signs in.
+    pub banner: String,
+    /// Who, beside an administrator, signs a new plant file; all of them are needed. Never empty.
+    pub changes: Vec<Quorum>,
+    /// How long an operator who signed in counts as on duty.
+    pub shifts: Seconds,
+    /// By name.
+    pub zones: BTreeMap<ZoneName, Zone>,
+    /// By name; each lies in one of `zones`.
+    pub targets: BTreeMap<TargetName, Target>,
+    /// In file order, which decides between several that allow; identifiers are unique.
+    pub rules: Vec<Rule>,
+    digest: Digest,
+}
+
+impl Plant {
+    /// `shifts` where the file says nothing.
+    pub const SHIFTS: Seconds = Seconds(12 * 3_600);
+
+    /// Reads a plant file. Pure: time zones come from the database in the program.
+    ///
+    /// # Errors
+    /// Every mistake in it, by place; of broken TOML the first alone, because nothing after it can be trusted.
+    pub fn parse(text: &str) -> Result<Self, Mistakes> {
+        parse::plant(text)
+    }
+
+    /// SHA-256 of the file's exact bytes: what is signed and journaled when it is adopted.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+/// So many different operators of one group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quorum {
+    /// The group.
+    pub from: GroupName,
+    /// How many of them, 1 to 9.
+    pub count: u8,
+}
+
+impl fmt::Display for Quorum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.count, self.from)
+    }
+}
+
+/// A part of the plant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Zone {
+    /// Nobody reaches it, whatever the rules say.
+    pub never: bool,
+}
+
+/// One machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Where it stands.
+    pub zone: ZoneName,
+    /// Whether its clock can be relied on.
+    pub clock: TargetClock,
+    /// By name; never empty.
+    pub services: BTreeMap<ServiceName, Service>,
+}
+
+/// What is known of a target's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TargetClock {
+    /// Right enough for certificates that live for minutes.
+    #[default]
+    Good,
+    /// Not to be relied on: no short-lived certificates there.
+    Unknown,
+}
+
+/// One thing a target listens for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Where. No other target has the same address.
+    pub address: Address,
+    /// The account on the target; of `ssh` always.
+    pub user: Option<String>,
+    /// What opens that account; of `ssh` always.
+    pub credential: Option<Credential>,
+    /// The host key it must show; of `ssh` always.
+    pub host_key: Option<HostKeyPin>,
+    /// Whether algorithms long given up elsewhere are admitted towards it.
+    pub legacy: bool,
+}
+
+/// What a service speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// SSH, ended and opened again by us.
+    Ssh,
+    /// A TCP connection nobody looks into.
+    Tcp,
+    /// Modbus/TCP.
+    Modbus,
+    /// S7comm.
+    S7,
+    /// VNC (RFB).
+    Vnc,
+    /// EtherNet/IP with CIP.
+    Cip,
+    /// Telnet.
+    Telnet,
+}
+
+impl Protocol {
+    /// Every protocol.
+    pub const ALL: [Self; 7] = [Self::Ssh, Self::Tcp, Self::Modbus, Self::S7, Self::Vnc, Self::Cip, Self::Telnet];
+
+    /// The word for it in files and messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ssh => "ssh",
+            Self::Tcp => "tcp",
+            Self::Modbus => "modbus",
+            Self::S7 => "s7",
+            Self::Vnc => "vnc",
+            Self::Cip => "cip",
+            Self::Telnet => "telnet",
+        }
+    }
+
+    /// The actions that mean something on a service of this protocol; a request for any other is refused.
+    pub const fn actions(self) -> &'static [Action] {
+        use Action::{Control, FileGet, FilePut, Observe, Operate, Program, Shell, Tunnel, Upload};
+        match self {
+            Self::Ssh => &[Shell, FileGet, FilePut],
+            Self::Tcp => &[Tunnel],
+            Self::Modbus | Self::S7 | Self::Vnc | Self::Cip => &[Observe, Upload, Operate, Program, Control, Tunnel],
+            Self::Telnet => &[Shell],
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How a target's account is opened. The secret itself is never here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// By a short-lived SSH certificate of our own.
+    Certificate,
+    /// By a secret sealed at rest under this name.
+    Sealed(CredentialName),
+}
+
+/// Where a service listens, as `host:port`; an IPv6 address stands in brackets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// The machine.
+    pub host: Host,
+    /// Never 0.
+    pub port: u16,
+}
+
+/// A machine's place on the network.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Host {
+    /// An address of one machine.
+    Ip(IpAddr),
+    /// A name in lower case (RFC 1123, 2.1), looked up when it is dialled.
+    Name(String),
+}
+
+/// Text that is no address of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadAddress {
+    /// No `:port`, or not one from 1 to 65535.
+    #[error("the port is missing or not a number from 1 to 65535: write for example 10.20.2.11:22")]
+    Port,
+    /// More than one colon and no brackets.
+    #[error("an IPv6 address stands in brackets: write for example [fd00::11]:22")]
+    Brackets,
+    /// Neither an address of one machine nor a name.
+    #[error("the host is neither a machine's IP address nor a name: write for example 10.20.2.11:22 or hmi-2.plant:22")]
+    Host,
+}
+
+impl FromStr for Address {
+    type Err = BadAddress;
+    fn from_str(text: &str) -> Result<Self, BadAddress> {
+        let (host, port) = text.rsplit_once(':').ok_or(BadAddress::Port)?;
+        if host.contains(':') && !host.starts_with('[') {
+            return Err(BadAddress::Brackets);
+        }
+        let digits = port.bytes().all(|b| b.is_ascii_digit());
+        let port = port.parse().ok().filter(|port| digits && *port != 0).ok_or(BadAddress::Port)?;
+        Ok(Self { host: host.parse()?, port })
+    }
+}
+
+impl FromStr for Host {
+    type Err = BadAddress;
+    fn from_str(text: &str) -> Result<Self, BadAddress> {
+        let ip = match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(inner) => Some(IpAddr::V6(inner.parse().map_err(|_| BadAddress::Host)?)),
+            None => text.parse().ok().map(IpAddr::V4),
+        };
+        match ip.map(|ip| ip.to_canonical()) {
+            Some(ip) if is_one_machine(ip) => Ok(Self::Ip(ip)),
+            None if is_host_name(text) => Ok(Self::Name(text.to_owned())),
+            _ => Err(BadAddress::Host),
+        }
+    }
+}
+
+fn is_one_machine(ip: IpAddr) -> bool {
+    let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+    !(ip.is_unspecified() || ip.is_multicast() || broadcast)
+}
+
+/// A last label of digits alone would be a broken IPv4 address, which resolvers read in ways nobody expects.
+fn is_host_name(text: &str) -> bool {
+    let label = |label: &str| label.parse::<TargetName>().is_ok();
+    let numeric = |label: &str| label.bytes().all(|b| b.is_ascii_digit());
+    text.len() <= 253 && text.split('.').all(label) && !text.rsplit('.').next().is_some_and(numeric)
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]:{}", self.port),
+            Host::Ip(ip) => write!(f, "{ip}:{}", self.port),
+            Host::Name(name) => write!(f, "{name}:{}", self.port),
+        }
+    }
+}
+
+/// The fingerprint of a host key as OpenSSH prints it: `SHA256:` and 43 characters of base64. Checked for its form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostKeyPin(String);
+
+/// Text that is no fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a host key's fingerprint: write it as `ssh-keygen -lf` prints it on the target, SHA256:…")]
+pub struct BadPin;
+
+impl HostKeyPin {
+    /// The text of it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HostKeyPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for HostKeyPin {
+    type Err = BadPin;
+    fn from_str(text: &str) -> Result<Self, BadPin> {
+        let base64 = text.strip_prefix("SHA256:").ok_or(BadPin)?;
+        let alphabet = base64.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/');
+        // 43 characters carry 258 bits; the two beyond the digest's 256 are zero.
+        let ends_even = base64.ends_with(|c| "AEIMQUYcgkosw048".contains(c));
+        if base64.len() == 43 && alphabet && ends_even { Ok(Self(text.to_owned())) } else { Err(BadPin) }
+    }
+}

@@ -1,0 +1,490 @@
+//! Reads a plant file into a `Plant`, or into all of its mistakes. What each value may be, and how values must agree,
+//! stands here in the order of the file; how TOML is walked is in `reader`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use toml::de::DeTable;
+
+use super::mistakes::{Log, Mistakes, closest, shown};
+use super::reader::{Field, Kind, NotBuilt, Reader, read_file};
+use super::{
+    Address, BadPattern, Credential, DeadlineEnding, Escort, Exclusive, HostKeyPin, IdleEnding, Plant, Protocol,
+    Quorum, Reach, Rule, Service, StalenessEnding, Target, TargetClock, Tell, Weaker, WorkOrder, Zone,
+};
+use crate::actions::{Action, Actions};
+use crate::digest::Digest;
+use crate::ids::{GroupName, RuleId, ServiceName, TargetName, ZoneName};
+use crate::time::Seconds;
+
+/// What is known and does nothing yet is refused by name, so that nobody relies on it. To build one is to delete its
+/// row and read it below.
+const NOT_BUILT: [NotBuilt; 9] = [
+    NotBuilt { kind: Kind::Service, key: "protocol", value: Some("modbus") },
+    NotBuilt { kind: Kind::Service, key: "protocol", value: Some("s7") },
+    NotBuilt { kind: Kind::Service, key: "protocol", value: Some("vnc") },
+    NotBuilt { kind: Kind::Service, key: "protocol", value: Some("cip") },
+    NotBuilt { kind: Kind::Service, key: "protocol", value: Some("telnet") },
+    NotBuilt { kind: Kind::Service, key: "gate", value: None },
+    NotBuilt { kind: Kind::Service, key: "connections_max", value: None },
+    NotBuilt { kind: Kind::Service, key: "legacy", value: Some("true") },
+    NotBuilt { kind: Kind::Rule, key: "hold_max", value: None },
+];
+
+/// Ten thousand targets fit; what is longer was not written by people.
+const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+const NAME_CHARS_MAX: usize = 100;
+const BANNER_CHARS_MAX: usize = 4_000;
+const USER_CHARS_MAX: usize = 64;
+const COUNT_MAX: i64 = 9;
+const CONNECTIONS_MAX: i64 = 1_000;
+const SECOND: Seconds = Seconds(1);
+const DAY: Seconds = Seconds(86_400);
+const CENTURY: Seconds = Seconds(100 * 365 * 86_400);
+
+pub(super) fn plant(text: &str) -> Result<Plant, Mistakes> {
+    let log = Log::default();
+    let plant = tree(text, &log).and_then(|tree| read_file(&tree, &NOT_BUILT, &log, |reader| file(reader, text)));
+    match log.into_mistakes(text) {
+        Some(mistakes) => Err(mistakes),
+        None => Ok(plant.expect("what could not be read left a mistake")),
+    }
+}
+
+/// The file as TOML. A slip of syntax stands alone, because what follows it was guessed; names given twice are told
+/// together.
+fn tree<'t>(text: &'t str, log: &Log) -> Option<DeTable<'t>> {
+    const TWICE: &str = "duplicate key";
+    if text.len() > FILE_BYTES_MAX {
+        log.note(0, "", "the file is longer than 4 MiB", "is this a plant file?");
+        return None;
+    }
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+    if let Some(error) = errors.iter().filter(|error| error.message() != TWICE).min_by_key(|error| start(error)) {
+        log.note(start(error), "", format!("not TOML: {}", error.message()), "correct this first; more may follow");
+    } else {
+        for error in &errors {
+            log.note(start(error), "", "this name stands here for the second time", "leave one out, or join the two");
+        }
+    }
+    errors.is_empty().then(|| tree.into_inner())
+}
+
+fn file(reader: &mut Reader<'_, '_>, text: &str) -> Option<Plant> {
+    let head = reader.required("plant", "begin with [plant], its name, timezone, banner and changes", |field| {
+        field.table(Kind::Plant, head)
+    });
+    let zones = reader.or("zones", BTreeMap::new(), |field| field.named(Kind::Zone, |_, reader| zone(reader)));
+    let targets = reader.or("targets", BTreeMap::new(), |field| targets(field, zones.as_ref()));
+    let known = Known { zones: zones.as_ref(), targets: targets.as_ref() };
+    let rules = reader.or("rules", Vec::new(), |field| rules(field, &known));
+    let Head { name, timezone, banner, changes, shifts } = head?;
+    let (zones, targets) = (all(zones?)?, all(targets?)?);
+    let digest = Digest::of_bytes(text.as_bytes());
+    Some(Plant { name, timezone, banner, changes, shifts, zones, targets, rules: rules?, digest })
+}
+
+/// All of them, if each could be read.
+fn all<K: Ord, V>(named: BTreeMap<K, Option<V>>) -> Option<BTreeMap<K, V>> {
+    named.into_iter().map(|(name, value)| Some((name, value?))).collect()
+}
+
+struct Head {
+    name: String,
+    timezone: TimeZone,
+    banner: String,
+    changes: Vec<Quorum>,
+    shifts: Seconds,
+}
+
+fn head(reader: &mut Reader<'_, '_>) -> Option<Head> {
+    let name = reader.required("name", "write what people call the plant", |f| f.plain_text(NAME_CHARS_MAX, &[]));
+    let timezone = reader.required("timezone", "write for example \"Europe/Berlin\"", timezone);
+    let banner = reader.required("banner", "write what everybody must know before signing in", |f| {
+        f.plain_text(BANNER_CHARS_MAX, &['\n'])
+    });
+    let changes = reader.required("changes", "write for example [{ from = \"shift-lead\", count = 1 }]", quorums);
+    let shifts = reader.or("shifts", Plant::SHIFTS, |f| f.duration(SECOND..=DAY));
+    Some(Head { name: name?, timezone: timezone?, banner: banner?, changes: changes?, shifts: shifts? })
+}
+
+fn timezone(field: &Field<'_, '_>) -> Option<TimeZone> {
+    let name = field.text()?;
+    let database = TimeZoneDatabase::bundled();
+    if let Some(timezone) = database.get(name).ok().filter(|timezone| !timezone.is_unknown()) {
+        return Some(timezone);
+    }
+    let names: Vec<_> = database.available().map(|name| name.to_string()).collect();
+    let right = match closest(name, names.iter().map(String::as_str)) {
+        Some(name) => format!("did you mean \"{name}\"?"),
+        None => "write a name of the IANA time zone database, for example \"Europe/Berlin\"".to_owned(),
+    };
+    field.wrong(format!("{} is no time zone", shown(name)), right)
+}
+
+/// Groups that must agree; never none, because then anybody would.
+fn quorums(field: &Field<'_, '_>) -> Option<Vec<Quorum>> {
+    let mut groups = BTreeSet::new();
+    field.filled_list("name at least one group: nobody's approval is no approval", |entry| {
+        let quorum = entry.table(Kind::Quorum, |reader| {
+            let from = reader.required("from", "name a group of operators", Field::parsed::<GroupName>);
+            let count = reader.required("count", "say how many of the group", |f| f.number(1..=COUNT_MAX));
+            Some(Quorum { from: from?, count: count? })
+        })?;
+        if groups.insert(quorum.from.clone()) {
+            Some(quorum)
+        } else {
+            entry.wrong(format!("{} is asked twice", quorum.from), "write one entry with the count of both")
+        }
+    })
+}
+
+fn zone(reader: &mut Reader<'_, '_>) -> Option<Zone> {
+    Some(Zone { never: reader.or("never", false, Field::flag)? })
+}
+
+type Zones = BTreeMap<ZoneName, Option<Zone>>;
+type Targets = BTreeMap<TargetName, Option<Target>>;
+
+fn targets(field: &Field<'_, '_>, zones: Option<&Zones>) -> Option<Targets> {
+    let mut addresses = BTreeMap::new();
+    field.named(Kind::Target, |name, reader| {
+        let zone = reader.required("zone", "name one of [zones]", |f| one_known(f, "zone", zones));
+        let clock = reader.or("clock", TargetClock::default(), |f| {
+            f.one_of(&[("good", TargetClock::Good), ("unknown", TargetClock::Unknown)])
+        });
+        let right = format!("write [targets.{name}.services.ssh] with protocol and address");
+        let services = reader.required("services", &right, |f| services(f, name, clock, &mut addresses));
+        Some(Target { zone: zone?, clock: clock?, services: services? })
+    })
+}
+
+/// A reference to something named elsewhere in the file; not checked where that place could not be read at all.
+fn one_known<K, V>(field: &Field<'_, '_>, noun: &str, known: Option<&BTreeMap<K, V>>) -> Option<K>
+where
+    K: FromStr<Err: Display> + Display + Ord,
+{
+    let name: K = field.parsed()?;
+    let Some(known) = known.filter(|known| !known.contains_key(&name)) else { return Some(name) };
+    let names: Vec<_> = known.keys().map(K::to_string).collect();
+    let right = match closest(&name.to_string(), names.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => format!("write [{noun}s.{name}], or name one that is there"),
+    };
+    field.wrong(format!("there is no {noun} \"{name}\""), right)
+}
+
+fn services(
+    field: &Field<'_, '_>,
+    target: &TargetName,
+    clock: Option<TargetClock>,
+    addresses: &mut BTreeMap<Address, TargetName>,
+) -> Option<BTreeMap<ServiceName, Service>> {
+    let services = field.named(Kind::Service, |_, reader| service(reader, target, clock, addresses))?;
+    if services.is_empty() {
+        return field.wrong("no service", format!("write [targets.{target}.services.ssh] with protocol and address"));
+    }
+    all(services)
+}
+
+fn service(
+    reader: &mut Reader<'_, '_>,
+    target: &TargetName,
+    clock: Option<TargetClock>,
+    addresses: &mut BTreeMap<Address, TargetName>,
+) -> Option<Service> {
+    let words = Protocol::ALL.map(|protocol| (protocol.as_str(), protocol));
+    let protocol = reader.required("protocol", "write \"ssh\" or \"tcp\"", |f| f.one_of(&words));
+    let address = reader
+        .required("address", "write host and port, for example \"10.20.2.11:22\"", |f| address(f, target, addresses));
+    let user = reader.optional("user", user);
+    let credential = reader.optional("credential", |f| credential(f, clock));
+    let host_key = reader.optional("host_key", Field::parsed::<HostKeyPin>);
+    let legacy = reader.or("legacy", false, Field::flag);
+    match protocol? {
+        Protocol::Ssh => note_lacking_of_ssh(reader),
+        protocol => note_useless_beside(reader, protocol),
+    }
+    Some(Service {
+        protocol: protocol?,
+        address: address?,
+        user: user?,
+        credential: credential?,
+        host_key: host_key?,
+        legacy: legacy?,
+    })
+}
+
+/// Two targets at one address would be one machine under two sets of rules; `never` could be walked around.
+fn address(
+    field: &Field<'_, '_>,
+    target: &TargetName,
+    addresses: &mut BTreeMap<Address, TargetName>,
+) -> Option<Address> {
+    let address: Address = field.parsed()?;
+    match addresses.insert(address.clone(), target.clone()) {
+        Some(other) if other != *target => {
+            let right = "give each machine one target, with several services if need be";
+            field.wrong(format!("{address} is also an address of target {other}"), right)
+        }
+        _ => Some(address),
+    }
+}
+
+/// An account's name goes out as it stands, so it holds nothing that could end it early.
+fn user(field: &Field<'_, '_>) -> Option<String> {
+    let user = field.plain_text(USER_CHARS_MAX, &[])?;
+    if user.bytes().all(|b| b.is_ascii_graphic()) {
+        return Some(user);
+    }
+    field.wrong(format!("{} is no account's name", shown(&user)), "write it in ASCII, without spaces")
+}
+
+fn credential(field: &Field<'_, '_>, clock: Option<TargetClock>) -> Option<Credential> {
+    if field.text()? != "certificate" {
+        return field.parsed().map(Credential::Sealed);
+    }
+    if clock == Some(TargetClock::Unknown) {
+        let right = "name a secret set with `holdpoint secret set`, or correct the target's clock";
+        return field.wrong("a certificate lives for minutes, and this target's clock is \"unknown\"", right);
+    }
+    Some(Credential::Certificate)
+}
+
+fn note_lacking_of_ssh(reader: &Reader<'_, '_>) {
+    for (key, right) in [
+        ("user", "write the account to use on the target"),
+        ("credential", "write \"certificate\", or the name of a secret set with `holdpoint secret set`"),
+        ("host_key", "write SHA256:… as `ssh-keygen -lf` prints it on the target"),
+    ] {
+        if !reader.has(key) {
+            reader.note_missing(key, right);
+        }
+    }
+}
+
+fn note_useless_beside(reader: &Reader<'_, '_>, protocol: Protocol) {
+    for key in ["user", "credential", "host_key", "legacy"] {
+        if reader.has(key) {
+            reader.note_at(key, format!("changes nothing for {protocol}"), "leave it out");
+        }
+    }
+}
+
+/// What rules can refer to. `None` where it could not be read.
+struct Known<'a> {
+    zones: Option<&'a Zones>,
+    targets: Option<&'a Targets>,
+}
+
+fn rules(field: &Field<'_, '_>, known: &Known<'_>) -> Option<Vec<Rule>> {
+    let mut ids = BTreeSet::new();
+    field.list(|entry| {
+        let entry = match entry.peek("id").filter(|id| id.parse::<RuleId>().is_ok()) {
+            Some(id) => entry.called(format!("rules[{id}]")),
+            None => entry.called(entry.path.clone()),
+        };
+        entry.table(Kind::Rule, |reader| rule(reader, known, &mut ids))
+    })
+}
+
+fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleId>) -> Option<Rule> {
+    let id = reader.required("id", "give the rule a name of its own", |f| unique_id(f, ids));
+    let vendors = reader.required("vendors", "write whose technicians may ask, for example [\"acme\"]", |f| {
+        f.filled_set("name at least one vendor", Field::parsed)
+    });
+    let roles = reader.required("roles", "write in which roles, for example [\"maintenance\"]", |f| {
+        f.filled_set("name at least one role", Field::parsed)
+    });
+    let reach = reach(reader, known);
+    let actions = reader.required("actions", "write what may be asked for, for example [\"shell\"]", |f| {
+        f.filled_set("name at least one action", |f| f.one_of(&Action::ALL.map(|action| (action.as_str(), action))))
+    });
+    let hours = reader.optional("hours", Field::parsed);
+    let from = reader.or("from", Rule::everywhere(), networks);
+    let duration_max =
+        reader.required("duration_max", "write how long a grant lasts at most, for example \"4h\"", |f| {
+            f.duration(SECOND..=Rule::DURATION_LIMIT)
+        });
+    let connections = reader.or("connections", Rule::CONNECTIONS, |f| f.number(1..=CONNECTIONS_MAX));
+    let factor_lasts = reader.or("factor_lasts", Rule::FACTOR_LASTS, |f| f.duration(Seconds(0)..=DAY));
+    let approvals = reader.required("approvals", "write for example [{ from = \"shift-lead\", count = 1 }]", quorums);
+    let weaker = reader.or("weaker", BTreeSet::new(), |f| {
+        f.set(|f| f.one_of(&[("totp", Weaker::Totp), ("telephone", Weaker::Telephone)]))
+    });
+    let tell = reader.optional("tell", |f| f.filled_list("leave it out, or name a group", tell));
+    let work_order = reader.or("work_order", WorkOrder::default(), work_order);
+    let exclusive = reader.or("exclusive", Exclusive::default(), |f| {
+        f.one_of(&[("target", Exclusive::Target), ("zone", Exclusive::Zone), ("none", Exclusive::None)])
+    });
+    let escort = reader.or("escort", Escort::default(), |f| {
+        f.one_of(&[("none", Escort::None), ("watch", Escort::Watch), ("required", Escort::Required)])
+    });
+    let idle = reader.or("idle", Rule::IDLE, |f| f.duration(SECOND..=DAY));
+    let idle_ending = reader.or("idle_ending", IdleEnding::default(), |f| {
+        f.one_of(&[("lock", IdleEnding::Lock), ("end", IdleEnding::End)])
+    });
+    let ending = ending(reader);
+    let emergency = reader.or("emergency", false, Field::flag);
+    let staleness = reader.or("staleness", Rule::STALENESS, |f| f.duration(SECOND..=DAY));
+    let staleness_ending = reader.or("staleness_ending", StalenessEnding::default(), |f| {
+        f.one_of(&[("end", StalenessEnding::End), ("keep", StalenessEnding::Keep)])
+    });
+    let retention = reader.or("retention", Rule::RETENTION, |f| f.duration(DAY..=CENTURY));
+
+    note_reaching_nothing(reader, known, reach.as_ref(), actions.as_ref());
+    note_never_idle(reader, idle, duration_max);
+    let approvals = approvals?;
+    Some(Rule {
+        id: id?,
+        vendors: vendors?,
+        roles: roles?,
+        reach: reach?,
+        actions: actions?,
+        hours: hours?,
+        from: from?,
+        duration_max: duration_max?,
+        connections: connections?,
+        factor_lasts: factor_lasts?,
+        tell: tell?.unwrap_or_else(|| tell_at_once(&approvals)),
+        approvals,
+        weaker: weaker?,
+        work_order: work_order?,
+        exclusive: exclusive?,
+        escort: escort?,
+        idle: idle?,
+        idle_ending: idle_ending?,
+        ending: ending?,
+        hold_max: Rule::HOLD_MAX,
+        emergency: emergency?,
+        staleness: staleness?,
+        staleness_ending: staleness_ending?,
+        retention: retention?,
+    })
+}
+
+fn unique_id(field: &Field<'_, '_>, ids: &mut BTreeSet<RuleId>) -> Option<RuleId> {
+    let id: RuleId = field.parsed()?;
+    if ids.insert(id.clone()) {
+        return Some(id);
+    }
+    field.wrong(format!("another rule is called {id}"), "give each rule a name of its own")
+}
+
+fn reach(reader: &mut Reader<'_, '_>, known: &Known<'_>) -> Option<Reach> {
+    let zones =
+        reader.optional("zones", |f| f.filled_set("name at least one zone", |f| one_known(f, "zone", known.zones)));
+    let targets = reader
+        .optional("targets", |f| f.filled_set("name at least one target", |f| one_known(f, "target", known.targets)));
+    match (reader.has("zones"), reader.has("targets")) {
+        (true, true) => reader.note_at("targets", "zones and targets stand together", "keep one of the two"),
+        (false, false) => reader.note_missing("zones", "write zones = [...] or targets = [...]"),
+        _ => {}
+    }
+    match (zones?, targets?) {
+        (Some(zones), None) => Some(Reach::Zones(zones)),
+        (None, Some(targets)) => Some(Reach::Targets(targets)),
+        _ => None,
+    }
+}
+
+fn networks(field: &Field<'_, '_>) -> Option<Vec<IpNet>> {
+    field.filled_list("leave it out: then from everywhere", |entry| {
+        let text = entry.text()?;
+        let Ok(network) = text.parse::<IpNet>() else {
+            let right = match text.parse::<std::net::IpAddr>() {
+                Ok(address) => format!("write \"{}\" for this one address", IpNet::from(address)),
+                Err(_) => "write address and prefix, for example \"203.0.113.0/24\"".to_owned(),
+            };
+            return entry.wrong(format!("{} is no network", shown(text)), right);
+        };
+        if network != network.trunc() {
+            let right = format!("did you mean \"{}\"?", network.trunc());
+            return entry.wrong(format!("{network} has bits beyond its prefix"), right);
+        }
+        Some(network)
+    })
+}
+
+fn tell(entry: &Field<'_, '_>) -> Option<Tell> {
+    entry.table(Kind::Tell, |reader| {
+        let after =
+            reader.required("after", "write for example \"10m\"; \"0m\" is at once", |f| f.duration(Seconds(0)..=DAY));
+        let group = reader.required("group", "name a group of operators", Field::parsed);
+        Some(Tell { after: after?, group: group? })
+    })
+}
+
+fn tell_at_once(approvals: &[Quorum]) -> Vec<Tell> {
+    approvals.iter().map(|quorum| Tell { after: Seconds(0), group: quorum.from.clone() }).collect()
+}
+
+fn work_order(field: &Field<'_, '_>) -> Option<WorkOrder> {
+    match field.text()?.parse() {
+        Ok(work_order) => Some(work_order),
+        Err(error) => {
+            let error: BadPattern = error;
+            field.wrong(error.to_string(), "write \"required\", \"optional\" or for example \"WO-[0-9]{6}\"")
+        }
+    }
+}
+
+fn ending(reader: &mut Reader<'_, '_>) -> Option<DeadlineEnding> {
+    let ending = reader.or("ending", DeadlineEnding::default(), |f| {
+        f.one_of(&[("cut", DeadlineEnding::Cut), ("freeze", DeadlineEnding::Freeze { max: Rule::FREEZE_MAX })])
+    });
+    let max = reader.optional("freeze_max", |f| f.duration(SECOND..=DAY));
+    match (ending?, max?) {
+        (DeadlineEnding::Freeze { .. }, Some(max)) => Some(DeadlineEnding::Freeze { max }),
+        (DeadlineEnding::Cut, Some(_)) => {
+            reader.note_at(
+                "freeze_max",
+                "changes nothing while ending is \"cut\"",
+                "write ending = \"freeze\", or leave it out",
+            );
+            None
+        }
+        (ending, None) => Some(ending),
+    }
+}
+
+/// A rule under which nothing can ever be asked for is a slip. Silent where some target could not be read.
+fn note_reaching_nothing(reader: &Reader<'_, '_>, known: &Known<'_>, reach: Option<&Reach>, actions: Option<&Actions>) {
+    let (Some(targets), Some(reach)) = (known.targets, reach) else { return };
+    let Some(targets) = targets.iter().map(|(name, target)| Some((name, target.as_ref()?))).collect::<Option<Vec<_>>>()
+    else {
+        return;
+    };
+    let reached: Vec<_> = targets.into_iter().filter(|(name, target)| reach.contains(name, &target.zone)).collect();
+    if reached.is_empty() {
+        return reader.note_at("zones", "reaches nothing: no target stands there", "name a zone with a target in it");
+    }
+    let protocols: BTreeSet<_> =
+        reached.iter().flat_map(|(_, target)| target.services.values()).map(|service| service.protocol).collect();
+    let Some(actions) = actions else { return };
+    if !protocols.iter().any(|protocol| protocol.actions().iter().any(|action| actions.contains(action))) {
+        let offers = |protocol: &Protocol| format!("{protocol} knows {}", listed(protocol.actions()));
+        let right = protocols.iter().map(offers).collect::<Vec<_>>().join(", ");
+        reader.note_at("actions", "reaches nothing: no service there knows any of these", right);
+    }
+}
+
+fn listed(actions: &[Action]) -> String {
+    actions.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(" and ")
+}
+
+/// Written, but longer than any session: then idleness would never end one.
+fn note_never_idle(reader: &Reader<'_, '_>, idle: Option<Seconds>, duration_max: Option<Seconds>) {
+    let (Some(idle), Some(duration_max)) = (idle, duration_max) else { return };
+    if reader.has("idle") && idle > duration_max {
+        reader.note_at(
+            "idle",
+            format!("longer than duration_max, {duration_max}, so nobody is ever idle"),
+            "shorten it",
+        );
+    }
+}

@@ -1,0 +1,391 @@
+//! A typed way through a TOML tree that notes each mistake where it stands and goes on. It knows nothing of plants
+//! but which keys wait to be built. Whatever it could not read is `None`, and then a mistake was noted; a mistake
+//! noted is reason enough to refuse the file, whatever else could be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use toml::de::{DeTable, DeValue};
+
+use super::mistakes::{Log, closest, shown};
+use crate::time::Seconds;
+
+/// What a table describes, for keys that mean something in one kind of table alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Plant,
+    Zone,
+    Target,
+    Service,
+    Rule,
+    Quorum,
+    Tell,
+}
+
+/// A key that is known and does nothing yet: any value of it, or one.
+pub(super) struct NotBuilt {
+    pub(super) kind: Kind,
+    pub(super) key: &'static str,
+    pub(super) value: Option<&'static str>,
+}
+
+/// A table and what was taken from it. What is left over at the end is unknown.
+pub(super) struct Reader<'a, 'i> {
+    log: &'a Log,
+    not_built: &'a [NotBuilt],
+    kind: Kind,
+    path: String,
+    start: usize,
+    table: &'a DeTable<'i>,
+    taken: Vec<&'static str>,
+}
+
+/// A value and where it stands.
+pub(super) struct Field<'a, 'i> {
+    log: &'a Log,
+    not_built: &'a [NotBuilt],
+    pub(super) path: String,
+    start: usize,
+    value: &'a DeValue<'i>,
+}
+
+enum Taken<'a, 'i> {
+    Absent,
+    Refused,
+    Is(Field<'a, 'i>),
+}
+
+/// Reads the whole tree of a file.
+pub(super) fn read_file<'a, 'i, T>(
+    tree: &'a DeTable<'i>,
+    not_built: &'a [NotBuilt],
+    log: &'a Log,
+    read: impl FnOnce(&mut Reader<'a, 'i>) -> Option<T>,
+) -> Option<T> {
+    Reader { log, not_built, kind: Kind::File, path: String::new(), start: 0, table: tree, taken: Vec::new() }.all(read)
+}
+
+impl<'a, 'i> Reader<'a, 'i> {
+    fn all<T>(mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let value = read(&mut self);
+        self.note_left_over();
+        value
+    }
+
+    fn note_left_over(&self) {
+        for (key, value) in self.table.iter().filter(|(key, _)| !self.taken.contains(&&**key.get_ref())) {
+            let (name, path) = (key.get_ref(), joined(&self.path, key.get_ref()));
+            if self.refused_by_name(name, value.get_ref()).is_some() {
+                self.log.note(key.span().start, &path, "not built yet", "leave it out");
+                continue;
+            }
+            let right = match closest(name, self.taken.iter().copied()) {
+                Some(known) => format!("did you mean {known}?"),
+                None => format!("known here are {}", self.taken.join(", ")),
+            };
+            self.log.note(key.span().start, &path, "unknown key", right);
+        }
+    }
+
+    fn refused_by_name(&self, key: &str, value: &DeValue<'_>) -> Option<&'a NotBuilt> {
+        let given = match value {
+            DeValue::String(text) => Some(&**text),
+            DeValue::Boolean(true) => Some("true"),
+            DeValue::Boolean(false) => Some("false"),
+            _ => None,
+        };
+        let here = |row: &&NotBuilt| row.kind == self.kind && row.key == key;
+        self.not_built.iter().filter(here).find(|row| row.value.is_none() || row.value == given)
+    }
+
+    fn take(&mut self, key: &'static str) -> Taken<'a, 'i> {
+        self.taken.push(key);
+        let Some((name, value)) = self.table.get_key_value(key) else { return Taken::Absent };
+        let path = joined(&self.path, key);
+        match self.refused_by_name(key, value.get_ref()) {
+            Some(NotBuilt { value: Some(value), .. }) => {
+                let right = "leave it out, or choose another value";
+                self.log.note(name.span().start, &path, format!("{value} is not built yet"), right);
+                Taken::Refused
+            }
+            Some(NotBuilt { value: None, .. }) => {
+                self.log.note(name.span().start, &path, "not built yet", "leave it out");
+                Taken::Refused
+            }
+            None => {
+                let Self { log, not_built, .. } = *self;
+                Taken::Is(Field { log, not_built, path, start: value.span().start, value: value.get_ref() })
+            }
+        }
+    }
+
+    /// A key that must stand here; `right` says what to write where it does not.
+    pub(super) fn required<T>(
+        &mut self,
+        key: &'static str,
+        right: &str,
+        read: impl FnOnce(&Field<'a, 'i>) -> Option<T>,
+    ) -> Option<T> {
+        match self.take(key) {
+            Taken::Is(field) => read(&field),
+            Taken::Refused => None,
+            Taken::Absent => {
+                self.note_missing(key, right);
+                None
+            }
+        }
+    }
+
+    /// A key that may stand here.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&Field<'a, 'i>) -> Option<T>,
+    ) -> Option<Option<T>> {
+        match self.take(key) {
+            Taken::Is(field) => read(&field).map(Some),
+            Taken::Refused => None,
+            Taken::Absent => Some(None),
+        }
+    }
+
+    /// A key with a default.
+    pub(super) fn or<T>(
+        &mut self,
+        key: &'static str,
+        default: T,
+        read: impl FnOnce(&Field<'a, 'i>) -> Option<T>,
+    ) -> Option<T> {
+        self.optional(key, read).map(|value| value.unwrap_or(default))
+    }
+
+    /// Whether the key stands here at all, however it reads.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Notes that a key is wanted here.
+    pub(super) fn note_missing(&self, key: &str, right: &str) {
+        self.log.note(self.start, &joined(&self.path, key), "missing", right);
+    }
+
+    /// Notes a mistake at a key that stands here.
+    pub(super) fn note_at(&self, key: &str, what: impl Into<String>, right: impl Into<String>) {
+        let start = self.table.get_key_value(key).map_or(self.start, |(key, _)| key.span().start);
+        self.log.note(start, &joined(&self.path, key), what, right);
+    }
+}
+
+fn joined(path: &str, key: &str) -> String {
+    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let key = if bare && key.len() < 80 { key.to_owned() } else { shown(key) };
+    if path.is_empty() { key } else { format!("{path}.{key}") }
+}
+
+impl<'a, 'i> Field<'a, 'i> {
+    /// Notes a mistake here; `None`, so that a reader can end with it.
+    pub(super) fn wrong<T>(&self, what: impl Into<String>, right: impl Into<String>) -> Option<T> {
+        self.log.note(self.start, &self.path, what, right);
+        None
+    }
+
+    fn wrong_type<T>(&self, right: &str) -> Option<T> {
+        self.wrong(format!("{} is wrong here", with_article(self.value)), right)
+    }
+
+    /// A text.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        match self.value {
+            DeValue::String(text) => Some(text),
+            _ => self.wrong_type("write text in double quotes"),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&self) -> Option<bool> {
+        match self.value {
+            DeValue::Boolean(flag) => Some(*flag),
+            _ => self.wrong_type("write true or false, without quotes"),
+        }
+    }
+
+    /// A whole number in a range.
+    pub(super) fn number<T: TryFrom<i64>>(&self, range: RangeInclusive<i64>) -> Option<T> {
+        let right = format!("write a whole number from {} to {}", range.start(), range.end());
+        let DeValue::Integer(integer) = self.value else { return self.wrong_type(&right) };
+        let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|n| range.contains(n));
+        match number.and_then(|n| T::try_from(n).ok()) {
+            Some(number) => Some(number),
+            None => self.wrong("out of range", right),
+        }
+    }
+
+    /// A text that is a `T`.
+    pub(super) fn parsed<T: FromStr<Err: Display>>(&self) -> Option<T> {
+        match self.text()?.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let (what, right) = advice(&error);
+                self.wrong(what, right)
+            }
+        }
+    }
+
+    /// A span of time in a range.
+    pub(super) fn duration(&self, range: RangeInclusive<Seconds>) -> Option<Seconds> {
+        let span: Seconds = self.parsed()?;
+        if range.contains(&span) {
+            return Some(span);
+        }
+        let right = format!("write a duration from {} to {}", range.start(), range.end());
+        self.wrong(format!("{span} is out of range"), right)
+    }
+
+    /// One of some words.
+    pub(super) fn one_of<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
+        let text = self.text()?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        let known: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        let right = match closest(text, words.iter().map(|(word, _)| *word)) {
+            Some(word) => format!("did you mean \"{word}\"?"),
+            None => format!("write {}", known.join(" or ")),
+        };
+        self.wrong(format!("{} is not known here", shown(text)), right)
+    }
+
+    /// A text of 1 to `chars_max` characters without control characters, but for those of `controls`.
+    pub(super) fn plain_text(&self, chars_max: usize, controls: &[char]) -> Option<String> {
+        let text = self.text()?;
+        if text.trim().is_empty() {
+            return self.wrong("empty", "write a text");
+        }
+        if text.chars().count() > chars_max {
+            return self.wrong("too long", format!("write at most {chars_max} characters"));
+        }
+        match text.chars().find(|c| c.is_control() && !controls.contains(c)) {
+            Some(c) => self.wrong(format!("holds the control character {c:?}"), "leave it out"),
+            None => Some(text.to_owned()),
+        }
+    }
+
+    /// A list, empty or not.
+    pub(super) fn list<T>(&self, mut read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
+        let DeValue::Array(array) = self.value else {
+            return self.wrong_type("write a list in square brackets");
+        };
+        let entries = array.iter().enumerate().map(|(n, entry)| {
+            read(&Field {
+                path: format!("{}[{}]", self.path, n + 1),
+                start: entry.span().start,
+                value: entry.get_ref(),
+                ..*self
+            })
+        });
+        // Read to the end before giving up: each entry's mistakes count.
+        entries.collect::<Vec<_>>().into_iter().collect()
+    }
+
+    /// A list of at least one.
+    pub(super) fn filled_list<T>(&self, right: &str, read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
+        let list = self.list(read)?;
+        if list.is_empty() { self.wrong("empty", right) } else { Some(list) }
+    }
+
+    /// A list in which nothing stands twice.
+    pub(super) fn set<T: Ord + Clone + Display>(&self, read: impl Fn(&Self) -> Option<T>) -> Option<BTreeSet<T>> {
+        let mut seen = BTreeSet::new();
+        self.list(|entry| {
+            let value = read(entry)?;
+            if seen.insert(value.clone()) {
+                Some(value)
+            } else {
+                entry.wrong(format!("{value} stands here twice"), "leave one out")
+            }
+        })
+        .map(|list| list.into_iter().collect())
+    }
+
+    /// A set of at least one.
+    pub(super) fn filled_set<T: Ord + Clone + Display>(
+        &self,
+        right: &str,
+        read: impl Fn(&Self) -> Option<T>,
+    ) -> Option<BTreeSet<T>> {
+        let set = self.set(read)?;
+        if set.is_empty() { self.wrong("empty", right) } else { Some(set) }
+    }
+
+    /// A table.
+    pub(super) fn table<T>(&self, kind: Kind, read: impl FnOnce(&mut Reader<'a, 'i>) -> Option<T>) -> Option<T> {
+        let DeValue::Table(table) = self.value else {
+            return self.wrong_type("write a table, as the examples show");
+        };
+        let Self { log, not_built, .. } = *self;
+        Reader { log, not_built, kind, path: self.path.clone(), start: self.start, table, taken: Vec::new() }.all(read)
+    }
+
+    /// Tables by name. A name that reads is there whether or not its table does, so that it can be referred to.
+    pub(super) fn named<K: FromStr<Err: Display> + Ord, V>(
+        &self,
+        kind: Kind,
+        mut read: impl FnMut(&K, &mut Reader<'a, 'i>) -> Option<V>,
+    ) -> Option<BTreeMap<K, Option<V>>> {
+        let DeValue::Table(table) = self.value else {
+            return self.wrong_type("write a table for each, as the examples show");
+        };
+        let mut all = BTreeMap::new();
+        for (key, value) in table {
+            let path = joined(&self.path, key.get_ref());
+            match key.get_ref().parse::<K>() {
+                Ok(name) => {
+                    let field = Field { path, start: value.span().start, value: value.get_ref(), ..*self };
+                    let read = field.table(kind, |reader| read(&name, reader));
+                    all.insert(name, read);
+                }
+                Err(error) => {
+                    let (what, right) = advice(&error);
+                    self.log.note(key.span().start, &path, what, right);
+                }
+            }
+        }
+        Some(all)
+    }
+
+    /// The same value, called otherwise in messages.
+    pub(super) fn called(&self, path: String) -> Self {
+        Self { path, ..*self }
+    }
+
+    /// The text under a key of this table, if it is one: to name the table by before it is read.
+    pub(super) fn peek(&self, key: &str) -> Option<&'a str> {
+        match self.value {
+            DeValue::Table(table) => table.get(key).and_then(|value| value.get_ref().as_str()),
+            _ => None,
+        }
+    }
+}
+
+/// What is wrong and what would be right: errors of this crate's names, spans and addresses say both, a colon between.
+fn advice(error: &impl Display) -> (String, String) {
+    let message = error.to_string();
+    match message.rsplit_once(": ") {
+        Some((what, right)) => (what.to_owned(), right.to_owned()),
+        None => (message, "write another".to_owned()),
+    }
+}
+
+fn with_article(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

@@ -1,0 +1,362 @@
+//! A rule: who may ask for what, where, when and for how long, and whose approval it takes. Which rule decides a
+//! question is in `rules`; how one is read from the plant file is in `plant/parse.rs`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use regex_lite::Regex;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::Quorum;
+use crate::actions::Actions;
+use crate::digest::Digest;
+use crate::ids::{GroupName, RoleName, RuleId, TargetName, VendorId, ZoneName};
+use crate::time::{Seconds, WeeklyHours};
+
+/// One rule of the plant file, each default filled in. It is frozen into a request as it stands, so events carry it
+/// whole; a field this version does not know is an error and never a restriction overlooked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Its name, unique in the file.
+    pub id: RuleId,
+    /// Whose technicians may ask. Never empty.
+    pub vendors: BTreeSet<VendorId>,
+    /// In which roles of the contract. Never empty.
+    pub roles: BTreeSet<RoleName>,
+    /// Where.
+    pub reach: Reach,
+    /// For what. Never empty.
+    pub actions: Actions,
+    /// When, in the plant's time; `None`: at any time.
+    pub hours: Option<WeeklyHours>,
+    /// From which networks. Never empty.
+    pub from: Vec<IpNet>,
+    /// How long a grant lasts at most, extensions included.
+    pub duration_max: Seconds,
+    /// How many connections of the technician may stand at once under one grant.
+    pub connections: u16,
+    /// How long a complete login serves further connections of the same key, source and grant; 0: each asks.
+    pub factor_lasts: Seconds,
+    /// Whose approval it takes; all of them are needed. Never empty.
+    #[serde(deserialize_with = "never_empty")]
+    pub approvals: Vec<Quorum>,
+    /// Weaker ways in which an operator may approve.
+    pub weaker: BTreeSet<Weaker>,
+    /// Who is told of a request nobody answered, and when. The last is when the board turns red.
+    pub tell: Vec<Tell>,
+    /// Whether a work order must be named.
+    pub work_order: WorkOrder,
+    /// Whom a session keeps out meanwhile.
+    pub exclusive: Exclusive,
+    /// Whether an operator watches.
+    pub escort: Escort,
+    /// How long a person may give no input.
+    pub idle: Seconds,
+    /// What happens then.
+    pub idle_ending: IdleEnding,
+    /// What happens at the deadline.
+    pub ending: DeadlineEnding,
+    /// How long a running program download may outlive the deadline.
+    pub hold_max: Seconds,
+    /// Whether any one operator on duty may give an emergency grant under it.
+    pub emergency: bool,
+    /// How long a node may go without the journal.
+    pub staleness: Seconds,
+    /// What running sessions do then.
+    pub staleness_ending: StalenessEnding,
+    /// How long what was done is kept at least.
+    pub retention: Seconds,
+}
+
+impl Rule {
+    /// `connections` where the file says nothing: an editor and a file client open several.
+    pub const CONNECTIONS: u16 = 10;
+    /// `factor_lasts` where the file says nothing.
+    pub const FACTOR_LASTS: Seconds = Seconds(10 * 60);
+    /// `idle` where the file says nothing.
+    pub const IDLE: Seconds = Seconds(15 * 60);
+    /// `freeze_max` where `ending = "freeze"` and the file says nothing.
+    pub const FREEZE_MAX: Seconds = Seconds(15 * 60);
+    /// `hold_max` where the file says nothing.
+    pub const HOLD_MAX: Seconds = Seconds(10 * 60);
+    /// `staleness` where the file says nothing.
+    pub const STALENESS: Seconds = Seconds(30);
+    /// `retention` where the file says nothing: three years, as evidence is commonly kept.
+    pub const RETENTION: Seconds = Seconds(3 * 365 * 86_400);
+    /// No `duration_max` is longer: a grant serves one piece of work, and a shift change lies in every day.
+    pub const DURATION_LIMIT: Seconds = Seconds(24 * 3_600);
+
+    /// `from` where the file says nothing.
+    pub fn everywhere() -> Vec<IpNet> {
+        let v4 = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0);
+        let v6 = Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0);
+        vec![v4.into(), v6.into()]
+    }
+
+    /// What a request freezes: the digest of the rule's canonical JSON. A field added later stays out of that JSON
+    /// while it has its default, so that digests of older events hold.
+    pub fn digest(&self) -> Digest {
+        Digest::of("rule", self)
+    }
+
+    /// Who may approve, such as `1 of shift-lead and 1 of ot-security`.
+    pub fn approvers(&self) -> String {
+        self.approvals.iter().map(Quorum::to_string).collect::<Vec<_>>().join(" and ")
+    }
+}
+
+/// A rule that asks nobody would grant to anybody, so no event brings one back.
+fn never_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Quorum>, D::Error> {
+    let approvals = Vec::<Quorum>::deserialize(deserializer)?;
+    if approvals.is_empty() || approvals.iter().any(|quorum| quorum.count == 0) {
+        return Err(serde::de::Error::custom("approvals ask nobody"));
+    }
+    Ok(approvals)
+}
+
+/// Where a rule holds. Neither set is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// At every target in these zones.
+    Zones(BTreeSet<ZoneName>),
+    /// At these targets.
+    Targets(BTreeSet<TargetName>),
+}
+
+impl Reach {
+    /// Whether it holds at `target`, which stands in `zone`.
+    pub fn contains(&self, target: &TargetName, zone: &ZoneName) -> bool {
+        match self {
+            Self::Zones(zones) => zones.contains(zone),
+            Self::Targets(targets) => targets.contains(target),
+        }
+    }
+}
+
+/// A way to approve without an authenticator; marked as weaker wherever it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weaker {
+    /// By a TOTP code alone.
+    Totp,
+    /// By a code the technician reads out and the operator types.
+    Telephone,
+}
+
+impl fmt::Display for Weaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Totp => "totp",
+            Self::Telephone => "telephone",
+        })
+    }
+}
+
+/// Who is told of a waiting request, and after how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tell {
+    /// Since the request.
+    pub after: Seconds,
+    /// Everybody in this group.
+    pub group: GroupName,
+}
+
+/// What a session keeps others from doing meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exclusive {
+    /// Nobody else does more than `observe` at the same target.
+    #[default]
+    Target,
+    /// Nor anywhere in the same zone.
+    Zone,
+    /// Nothing.
+    None,
+}
+
+/// Whether an operator watches a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Escort {
+    /// Nobody need watch.
+    #[default]
+    None,
+    /// An operator is told.
+    Watch,
+    /// Input is frozen while nobody watches.
+    Required,
+}
+
+impl fmt::Display for Escort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Watch => "an operator is told",
+            Self::Required => "required; input is frozen while nobody watches",
+        })
+    }
+}
+
+/// What happens when a person gave no input for too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdleEnding {
+    /// Input is refused until a factor resumes it.
+    #[default]
+    Lock,
+    /// The session ends.
+    End,
+}
+
+/// What happens at the deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeadlineEnding {
+    /// The session ends.
+    #[default]
+    Cut,
+    /// Its input is frozen, and it ends later.
+    Freeze {
+        /// That much later.
+        max: Seconds,
+    },
+}
+
+/// What running sessions do on a node that went without the journal too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StalenessEnding {
+    /// They end.
+    #[default]
+    End,
+    /// They go on; nobody new is admitted.
+    Keep,
+}
+
+/// Whether a request must name a work order; as text `required`, `optional` or a regular expression.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum WorkOrder {
+    /// Any, but one.
+    #[default]
+    Required,
+    /// Any or none.
+    Optional,
+    /// One that matches.
+    Matches(Pattern),
+}
+
+impl WorkOrder {
+    /// Whether a request may name this one, or none.
+    pub fn accepts(&self, work_order: Option<&str>) -> bool {
+        match (self, work_order.map(str::trim).filter(|text| !text.is_empty())) {
+            (Self::Optional, _) | (Self::Required, Some(_)) => true,
+            (Self::Matches(pattern), Some(text)) => pattern.matches(text),
+            (Self::Required | Self::Matches(_), None) => false,
+        }
+    }
+}
+
+impl fmt::Display for WorkOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Required => "required",
+            Self::Optional => "optional",
+            Self::Matches(pattern) => pattern.as_str(),
+        })
+    }
+}
+
+impl FromStr for WorkOrder {
+    type Err = BadPattern;
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        match text {
+            "required" => Ok(Self::Required),
+            "optional" => Ok(Self::Optional),
+            _ => text.parse().map(Self::Matches),
+        }
+    }
+}
+
+impl TryFrom<String> for WorkOrder {
+    type Error = BadPattern;
+    fn try_from(text: String) -> Result<Self, BadPattern> {
+        text.parse()
+    }
+}
+
+impl From<WorkOrder> for String {
+    fn from(work_order: WorkOrder) -> Self {
+        work_order.to_string()
+    }
+}
+
+/// A regular expression that a whole work order must match, beginning to end, in the syntax of `regex-lite`. Matching
+/// takes time in proportion to pattern times text, whatever the pattern: there is no backtracking.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    text: String,
+    whole: Regex,
+}
+
+/// Text that is no pattern for work orders.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadPattern {
+    /// A plain word, which is a slip for a keyword more likely than the only work order there is.
+    #[error("{0:?} is neither \"required\" nor \"optional\", and as a regular expression it matches itself alone")]
+    Word(String),
+    /// Longer than work orders need.
+    #[error("a regular expression of more than {PATTERN_MAX} characters")]
+    TooLong,
+    /// Not a regular expression, or one of excessive size.
+    #[error("not a regular expression: {0}")]
+    Syntax(String),
+}
+
+const PATTERN_MAX: usize = 200;
+/// Bytes of a compiled pattern: enough for any work order's form, and no pattern costs more to try.
+const COMPILED_MAX: usize = 64 * 1024;
+
+impl Pattern {
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the whole of `text` matches.
+    pub fn matches(&self, text: &str) -> bool {
+        self.whole.is_match(text)
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = BadPattern;
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        if text.chars().count() > PATTERN_MAX {
+            return Err(BadPattern::TooLong);
+        }
+        if text.chars().all(|c| c.is_alphabetic() || c == ' ' || c == '-') {
+            return Err(BadPattern::Word(text.to_owned()));
+        }
+        let compile = |text: &str| {
+            let built = regex_lite::RegexBuilder::new(text).size_limit(COMPILED_MAX).build();
+            built.map_err(|error| BadPattern::Syntax(error.to_string()))
+        };
+        // Alone first: a stray parenthesis must not close the group that anchors it.
+        compile(text)?;
+        Ok(Self { text: text.to_owned(), whole: compile(&format!(r"\A(?:{text})\z"))? })
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}

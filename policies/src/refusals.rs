@@ -1,0 +1,226 @@
+//! The noes. Each is a value with a stable id, a reason fit to show, and what to do next; none names a secret or
+//! tells a stranger what exists.
+
+use jiff::Timestamp;
+
+use crate::actions::{Action, Actions};
+use crate::ids::{GroupName, RequestId, RuleId, TargetName, VendorId, ZoneName};
+use crate::people::Standing;
+use crate::rules::NotAllowed;
+use crate::time::Seconds;
+
+/// A no to an authenticated person.
+#[allow(missing_docs, reason = "each variant's message is its documentation")]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    // People
+    #[error("this person is not known here. Ask an administrator of the plant")]
+    UnknownPerson,
+    #[error("{}", not_active(*.0))]
+    NotActive(Standing),
+    #[error("too many wrong codes: locked until {}. Wait, or ask an administrator", at(.0))]
+    LockedOut(Timestamp),
+    #[error("only {0} may do this")]
+    WrongKind(&'static str),
+    #[error("this key already belongs to a person here. Enrol with a key of your own")]
+    KeyTaken,
+    #[error("this key is not one of the signer's. Sign with a key you enrolled")]
+    NotYourKey,
+    #[error("this link was used, has expired, or never was. Ask an administrator for a new one")]
+    LinkSpent,
+    #[error("this identifier is already in use")]
+    Exists,
+    #[error("vendor {0} has no contract here. An administrator enters one with `holdpoint invite --vendor`")]
+    NoContract(VendorId),
+    #[error("the contract of vendor {0} ended {when}. Ask your sponsor at the plant", when = at(.1))]
+    ContractEnded(VendorId, Timestamp),
+    #[error("vendor {0} is disabled. Ask your sponsor at the plant")]
+    VendorDisabled(VendorId),
+    #[error("{0} may not vouch here: an administrator is needed, and for each group a member of it")]
+    MayNotVouch(&'static str),
+
+    // What is signed
+    #[error("signed for another installation")]
+    OtherDeployment,
+    #[error("the signed statement expired {}. Look at it again and sign anew", at(.0))]
+    StatementExpired(Timestamp),
+    #[error("what was signed is not what stands here: it changed meanwhile. Look at it again and sign anew")]
+    OtherDigest,
+    #[error("the journal named in the signature is not this one, or lies ahead of it")]
+    OtherJournal,
+
+    // The plant file
+    #[error("the plant file has {0} mistakes; `holdpoint check` lists them")]
+    PlantFileWrong(usize),
+    #[error("no plant file with this digest was proposed. Run `holdpoint adopt FILE` first")]
+    NoSuchPlantFile,
+    #[error("this plant file is in force already")]
+    PlantInForce,
+    #[error("no plant file is in force. An administrator adopts one with `holdpoint adopt FILE`")]
+    NoPlant,
+
+    // Asking
+    #[error("{0}")]
+    NotAllowed(NotAllowed),
+    #[error("this rule wants a work order. Give it with --work-order")]
+    WorkOrderWanted,
+    #[error("the work order does not look as rule {0} wants it: {1}")]
+    WorkOrderShape(RuleId, String),
+    #[error("say why: a reason is needed")]
+    ReasonWanted,
+    #[error("{asked} is longer than rule {rule} gives: at most {most}")]
+    TooLong { asked: Seconds, most: Seconds, rule: RuleId },
+    #[error("the window is empty or over. Choose one that ends after it begins, and after now")]
+    WindowOver,
+    #[error("a request may look ahead {0} at most")]
+    WindowTooFar(Seconds),
+    #[error("{0} requests of yours are waiting already. Withdraw one first")]
+    TooManyPending(usize),
+
+    // Answering
+    #[error("there is no such request")]
+    NoSuchRequest,
+    #[error("this request is {0}; nothing is left to answer")]
+    NotPending(&'static str),
+    #[error("nobody approves what they asked for themselves")]
+    OwnRequest,
+    #[error("nobody approves for their own vendor")]
+    OwnVendor,
+    #[error("you have answered this already; each operator has one vote")]
+    AlreadyVoted,
+    #[error("your groups have no say here. It takes {0}")]
+    NoSay(String),
+    #[error("an approval can only take away: shorter, fewer actions, a later start")]
+    Widens,
+    #[error("only an operator on duty may give an emergency grant. Sign in on the plant face first")]
+    NotOnDuty,
+
+    // Connecting
+    #[error("no grant for {0}. Ask for one: name the target when you connect, or use `request {0}`")]
+    NoGrant(TargetName),
+    #[error("request {id} for {target} still waits for {waits_for}")]
+    StillPending { id: RequestId, target: TargetName, waits_for: String },
+    #[error("the grant for {0} begins {when}", when = at(.1))]
+    NotYet(TargetName, Timestamp),
+    #[error("the grant for {0} ended {when}. Ask for a new one", when = at(.1))]
+    GrantOver(TargetName, Timestamp),
+    #[error("the grant for {0} was taken back by an operator")]
+    GrantRevoked(TargetName),
+    #[error("the grant allows {}, not {wanted}. Ask for {wanted}", list(.granted))]
+    ActionNotGranted { wanted: Action, granted: Actions },
+    #[error("the rule's hours are over for now{}", .0.map(|t| format!("; they begin again {}", at(&t))).unwrap_or_default())]
+    OutsideHours(Option<Timestamp>),
+    #[error("connections from this network are not in rule {0}")]
+    WrongSource(RuleId),
+    #[error("you no longer match rule {0} that this grant stands on")]
+    RuleNoLongerFits(RuleId),
+    #[error("{0} connections under this grant are open, which is all it allows. Close one first")]
+    TooManyConnections(u16),
+    #[error("{0} is held by somebody else for now. Ask {1} when it becomes free")]
+    HeldExclusively(TargetName, String),
+    #[error("zone {0} is closed to everybody, always")]
+    ZoneNever(ZoneName),
+    #[error("access was cut by an operator and not reopened yet. Ask the control room")]
+    CutOff,
+    #[error("the gate's clock stands behind its journal. Nobody is admitted until an administrator has set it right")]
+    ClockBehind,
+
+    // Running
+    #[error("there is no such live session")]
+    NoSuchSession,
+    #[error("it would run past {when}: {1}", when = at(.0))]
+    ExtensionTooFar(Timestamp, &'static str),
+    #[error("there is no such cut, or it is reopened already")]
+    NoSuchCut,
+    #[error("the session is frozen by an operator")]
+    Frozen,
+    #[error("one of {0} is needed for this")]
+    GroupWanted(GroupName),
+}
+
+impl Refusal {
+    /// The stable id, for events, logs and machines.
+    pub const fn id(&self) -> &'static str {
+        match self {
+            Self::UnknownPerson => "unknown-person",
+            Self::NotActive(_) => "not-active",
+            Self::LockedOut(_) => "locked-out",
+            Self::WrongKind(_) => "wrong-kind",
+            Self::KeyTaken => "key-taken",
+            Self::NotYourKey => "not-your-key",
+            Self::LinkSpent => "link-spent",
+            Self::Exists => "exists",
+            Self::NoContract(_) => "no-contract",
+            Self::ContractEnded(..) => "contract-ended",
+            Self::VendorDisabled(_) => "vendor-disabled",
+            Self::MayNotVouch(_) => "may-not-vouch",
+            Self::OtherDeployment => "other-deployment",
+            Self::StatementExpired(_) => "statement-expired",
+            Self::OtherDigest => "other-digest",
+            Self::OtherJournal => "other-journal",
+            Self::PlantFileWrong(_) => "plant-file-wrong",
+            Self::NoSuchPlantFile => "no-such-plant-file",
+            Self::PlantInForce => "plant-in-force",
+            Self::NoPlant => "no-plant",
+            Self::NotAllowed(_) => "not-allowed",
+            Self::WorkOrderWanted => "work-order-wanted",
+            Self::WorkOrderShape(..) => "work-order-shape",
+            Self::ReasonWanted => "reason-wanted",
+            Self::TooLong { .. } => "too-long",
+            Self::WindowOver => "window-over",
+            Self::WindowTooFar(_) => "window-too-far",
+            Self::TooManyPending(_) => "too-many-pending",
+            Self::NoSuchRequest => "no-such-request",
+            Self::NotPending(_) => "not-pending",
+            Self::OwnRequest => "own-request",
+            Self::OwnVendor => "own-vendor",
+            Self::AlreadyVoted => "already-voted",
+            Self::NoSay(_) => "no-say",
+            Self::Widens => "widens",
+            Self::NotOnDuty => "not-on-duty",
+            Self::NoGrant(_) => "no-grant",
+            Self::StillPending { .. } => "still-pending",
+            Self::NotYet(..) => "not-yet",
+            Self::GrantOver(..) => "grant-over",
+            Self::GrantRevoked(_) => "grant-revoked",
+            Self::ActionNotGranted { .. } => "action-not-granted",
+            Self::OutsideHours(_) => "outside-hours",
+            Self::WrongSource(_) => "wrong-source",
+            Self::RuleNoLongerFits(_) => "rule-no-longer-fits",
+            Self::TooManyConnections(_) => "too-many-connections",
+            Self::HeldExclusively(..) => "held-exclusively",
+            Self::ZoneNever(_) => "zone-never",
+            Self::CutOff => "cut-off",
+            Self::ClockBehind => "clock-behind",
+            Self::NoSuchSession => "no-such-session",
+            Self::ExtensionTooFar(..) => "extension-too-far",
+            Self::NoSuchCut => "no-such-cut",
+            Self::Frozen => "frozen",
+            Self::GroupWanted(_) => "group-wanted",
+        }
+    }
+}
+
+impl From<NotAllowed> for Refusal {
+    fn from(reason: NotAllowed) -> Self {
+        Self::NotAllowed(reason)
+    }
+}
+
+const fn not_active(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Invited => "you have not enrolled yet. Use the one-use code you were given: `ssh enrol@…`",
+        Standing::Enrolled => "you are enrolled, but nobody has vouched for your key yet. Ask an administrator",
+        Standing::Active => "active",
+        Standing::Disabled => "your access was ended. Ask your sponsor at the plant",
+    }
+}
+
+/// A moment as people read it, in UTC to the minute.
+fn at(moment: &Timestamp) -> String {
+    moment.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+fn list(actions: &Actions) -> String {
+    actions.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,271 @@
+//! What is asked, what is answered, and the exact bytes that are signed. A request's digest covers all that an
+//! operator sees; a verdict's digest covers the request's and the journal's head, so each approver witnesses the journal.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::actions::Actions;
+use crate::digest::{Digest, Salted};
+use crate::ids::{AskId, CutId, DeploymentId, GroupName, PersonId, RequestId, ServiceName, TargetName};
+use crate::people::{Kind, SshKey};
+use crate::time::{Seconds, Window};
+
+/// A request for access, as asked or as narrowed by a verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Which.
+    pub id: RequestId,
+    /// Who asks.
+    pub technician: PersonId,
+    /// Where to.
+    pub target: TargetName,
+    /// Through which of its services; never empty.
+    pub services: std::collections::BTreeSet<ServiceName>,
+    /// To do what; never empty.
+    pub actions: Actions,
+    /// When a first connection may be made, and when all ends.
+    pub window: Window,
+    /// How long from the first connection.
+    pub duration: Seconds,
+    /// Why.
+    pub reason: Salted,
+    /// Under which work order.
+    pub work_order: Option<Salted>,
+    /// Digest of the rule it stands on.
+    pub rule: Digest,
+    /// Asked as an emergency: one operator on duty may give it.
+    pub emergency: bool,
+}
+
+impl Request {
+    /// The digest that verdicts are about.
+    pub fn digest(&self, deployment: &DeploymentId) -> Digest {
+        #[derive(Serialize)]
+        struct Covered<'a> {
+            deployment: &'a DeploymentId,
+            request: &'a Request,
+        }
+        Digest::of("request", &Covered { deployment, request: self })
+    }
+
+    /// The request with what a verdict takes away. A narrowing that widens changes nothing here: see [`Narrowing::narrows`].
+    pub fn narrowed(&self, narrowing: &Narrowing) -> Self {
+        let mut narrowed = self.clone();
+        if let Some(duration) = narrowing.duration {
+            narrowed.duration = duration.min(self.duration);
+        }
+        if let Some(actions) = &narrowing.actions {
+            narrowed.actions = self.actions.intersection(actions).copied().collect();
+        }
+        if let Some(from) = narrowing.from {
+            narrowed.window.from = from.max(self.window.from);
+        }
+        narrowed
+    }
+}
+
+/// What a yes takes away from a request. It never adds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Narrowing {
+    /// Shorter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Seconds>,
+    /// Fewer actions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actions: Option<Actions>,
+    /// A later start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+}
+
+impl Narrowing {
+    /// Whether every part of this takes away from `request`, and something is left.
+    pub fn narrows(&self, request: &Request) -> bool {
+        self.duration.is_none_or(|d| d.0 > 0 && d <= request.duration)
+            && self.actions.as_ref().is_none_or(|a| !a.is_empty() && a.is_subset(&request.actions))
+            && self.from.is_none_or(|f| request.window.contains(f))
+    }
+
+    /// Whether nothing is taken away.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a verdict is about. Each has a digest; what was signed for one never passes for another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "about", content = "id")]
+pub enum Matter {
+    /// A request for access.
+    Request(RequestId),
+    /// More time for a standing grant.
+    Extension(AskId),
+    /// One more action for a standing grant, for some minutes.
+    Widening(AskId),
+    /// Letting people back in after a cut.
+    Reopening(CutId),
+    /// The look back at an emergency grant.
+    Review(RequestId),
+}
+
+/// More time, asked of a standing grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Which.
+    pub id: AskId,
+    /// Of which grant.
+    pub request: RequestId,
+    /// How much.
+    pub by: Seconds,
+    /// The deadline it would move to.
+    pub deadline: Timestamp,
+    /// Why.
+    pub reason: Salted,
+}
+
+/// Actions added to a standing grant for some minutes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Widening {
+    /// Which.
+    pub id: AskId,
+    /// Of which grant.
+    pub request: RequestId,
+    /// What is added.
+    pub actions: Actions,
+    /// For how long from the yes.
+    pub lasts: Seconds,
+    /// Why.
+    pub reason: Salted,
+}
+
+/// Letting people back in after a cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reopening {
+    /// Which cut.
+    pub cut: CutId,
+    /// Why.
+    pub reason: Salted,
+}
+
+/// The answer of one operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "answer")]
+pub enum Answer {
+    /// An approval, perhaps of less than was asked.
+    Yes {
+        /// What is taken away.
+        #[serde(default, skip_serializing_if = "Narrowing::is_empty")]
+        narrowing: Narrowing,
+    },
+    /// One no ends it.
+    No {
+        /// Why, for the technician.
+        reason: Salted,
+    },
+}
+
+/// The journal as the signer saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenHead {
+    /// Entries.
+    pub size: u64,
+    /// Merkle root (RFC 9162, 2.1) over them.
+    pub root: Digest,
+}
+
+/// Everything an operator signs when giving a verdict. For requests `digest` is that of the request *as narrowed*.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictStatement {
+    /// The installation.
+    pub deployment: DeploymentId,
+    /// What it is about.
+    pub matter: Matter,
+    /// The digest of that.
+    pub digest: Digest,
+    /// Yes or no.
+    #[serde(flatten)]
+    pub answer: Answer,
+    /// Who answers.
+    pub operator: PersonId,
+    /// Sixteen random bytes in hexadecimal, so that no two statements are alike.
+    pub nonce: String,
+    /// A statement not journaled by then is void.
+    pub expires: Timestamp,
+    /// The journal when it was signed.
+    pub journal: SeenHead,
+}
+
+impl VerdictStatement {
+    /// The 32 bytes that are signed, in the approval namespace.
+    pub fn digest(&self) -> Digest {
+        Digest::of("verdict", self)
+    }
+}
+
+/// What an administrator and members of the groups sign about a person whose keys are to count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertifyStatement {
+    /// The installation.
+    pub deployment: DeploymentId,
+    /// About whom.
+    pub person: PersonId,
+    /// As what.
+    pub kind: Kind,
+    /// The keys that shall count.
+    pub keys: Vec<SshKey>,
+    /// The groups that shall count.
+    pub groups: std::collections::BTreeSet<GroupName>,
+    /// Who signs.
+    pub signer: PersonId,
+    /// Sixteen random bytes in hexadecimal.
+    pub nonce: String,
+    /// Void afterwards.
+    pub expires: Timestamp,
+    /// The journal when it was signed.
+    pub journal: SeenHead,
+}
+
+impl CertifyStatement {
+    /// The 32 bytes that are signed, in the certifying namespace.
+    pub fn digest(&self) -> Digest {
+        Digest::of("certify", self)
+    }
+}
+
+/// What an administrator and the `changes` of the plant file in force sign about a new plant file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlantStatement {
+    /// The installation.
+    pub deployment: DeploymentId,
+    /// SHA-256 of the new file.
+    pub plant: Digest,
+    /// SHA-256 of the file it replaces.
+    pub replaces: Digest,
+    /// Who signs.
+    pub signer: PersonId,
+    /// Sixteen random bytes in hexadecimal.
+    pub nonce: String,
+    /// Void afterwards.
+    pub expires: Timestamp,
+    /// The journal when it was signed.
+    pub journal: SeenHead,
+}
+
+impl PlantStatement {
+    /// The 32 bytes that are signed, in the plant namespace.
+    pub fn digest(&self) -> Digest {
+        Digest::of("plant", self)
+    }
+}
+
+/// A statement with the SSH signature over its digest. Whether it holds is settled in `certs`; that it was checked is
+/// the Desk's duty before anything is decided on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed<T> {
+    /// What was signed.
+    pub statement: T,
+    /// By which key of the signer.
+    pub key: SshKey,
+    /// The armoured signature (OpenSSH PROTOCOL.sshsig).
+    pub signature: String,
+}

@@ -1,0 +1,577 @@
+//! What stands: the fold of the journal. [`State::apply`] takes facts as they are and never refuses; whether a fact may
+//! come to be is settled before it is written, in [`decide`](crate::decide).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::actions::Actions;
+use crate::digest::Digest;
+use crate::events::{Ending, Event, Founder, Scope};
+use crate::ids::{
+    AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, RequestId, ServiceName, SessionId, TargetName,
+    VendorId, ZoneName,
+};
+use crate::people::{Contract, Person, SshKey, Standing};
+use crate::plant::{Plant, Rule};
+use crate::requests::{Answer, Extension, Request, Widening};
+
+/// An invitation nobody used yet.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// For whom.
+    pub person: PersonId,
+    /// Void from then on.
+    pub expires: Timestamp,
+}
+
+/// How a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestStanding {
+    /// Waits for operators.
+    Pending,
+    /// A grant.
+    Granted,
+    /// An operator said no.
+    Denied,
+    /// The technician took it back.
+    Withdrawn,
+    /// Nobody answered, or nobody used it.
+    Lapsed,
+    /// A grant that was taken back.
+    Revoked,
+}
+
+impl RequestStanding {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Granted => "granted",
+            Self::Denied => "denied",
+            Self::Withdrawn => "withdrawn",
+            Self::Lapsed => "lapsed",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// One operator's answer, as far as it matters afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vote {
+    /// Whose.
+    pub operator: PersonId,
+    /// Yes.
+    pub yes: bool,
+    /// When it was journaled.
+    pub at: Timestamp,
+}
+
+/// A request, its votes, and the grant it may have become.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// As it was asked.
+    pub asked: Request,
+    /// As narrowed so far: what the next approval is for, and what a grant allows.
+    pub request: Request,
+    /// The rule it stands on, frozen.
+    pub rule: Arc<Rule>,
+    /// When it was submitted.
+    pub submitted: Timestamp,
+    /// How it stands.
+    pub standing: RequestStanding,
+    /// Who answered what.
+    pub votes: Vec<Vote>,
+    /// When it was granted.
+    pub granted: Option<Timestamp>,
+    /// The first connection: the clock runs from here.
+    pub first_use: Option<Timestamp>,
+    /// When the running grant ends; before the first connection, when its window does.
+    pub deadline: Timestamp,
+    /// Actions added for some time.
+    pub widened: Vec<(Actions, Timestamp)>,
+    /// Whether an operator looked back at an emergency grant.
+    pub reviewed: bool,
+}
+
+impl Case {
+    /// What the grant allows at `now`, widenings included.
+    pub fn actions(&self, now: Timestamp) -> Actions {
+        let widened = self.widened.iter().filter(|(_, until)| now < *until).flat_map(|(actions, _)| actions.iter());
+        self.request.actions.iter().chain(widened).copied().collect()
+    }
+
+    /// Whether a connection may be open under it at `now`, as far as the clock is concerned.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.standing == RequestStanding::Granted && self.request.window.from <= now && now < self.deadline
+    }
+
+    /// A yes of each operator who gave one.
+    pub fn approvers(&self) -> impl Iterator<Item = PersonId> + '_ {
+        self.votes.iter().filter(|vote| vote.yes).map(|vote| vote.operator)
+    }
+}
+
+/// More time or more actions, asked for.
+#[derive(Debug, Clone)]
+pub enum Asked {
+    /// More time.
+    Extension(Extension),
+    /// More actions.
+    Widening(Widening),
+}
+
+impl Asked {
+    /// Of which grant.
+    pub const fn request(&self) -> RequestId {
+        match self {
+            Self::Extension(extension) => extension.request,
+            Self::Widening(widening) => widening.request,
+        }
+    }
+}
+
+/// An extension or widening and its votes.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// What is asked.
+    pub asked: Asked,
+    /// When.
+    pub at: Timestamp,
+    /// Who answered what.
+    pub votes: Vec<Vote>,
+    /// Still waits.
+    pub open: bool,
+}
+
+/// A session, live or over.
+#[derive(Debug, Clone)]
+pub struct SessionFacts {
+    /// Under which grant.
+    pub request: RequestId,
+    /// Whose.
+    pub technician: PersonId,
+    /// Where.
+    pub target: TargetName,
+    /// Through which service.
+    pub service: ServiceName,
+    /// What it may do.
+    pub actions: Actions,
+    /// From where.
+    pub source: IpAddr,
+    /// On which node.
+    pub node: NodeId,
+    /// Since when.
+    pub started: Timestamp,
+    /// How and when it ended.
+    pub ended: Option<(Timestamp, Ending)>,
+    /// Digest of its seal.
+    pub seal: Option<Digest>,
+    /// Frozen by an operator.
+    pub frozen: bool,
+    /// Who watches.
+    pub watchers: BTreeSet<PersonId>,
+}
+
+/// A plant file that was proposed.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    /// Its text, whole.
+    pub text: String,
+    /// Who signed it.
+    pub signers: BTreeSet<PersonId>,
+}
+
+/// What stands after a prefix of the journal.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// The installation, once founded.
+    pub deployment: Option<DeploymentId>,
+    /// Everybody.
+    pub people: BTreeMap<PersonId, Person>,
+    /// Vendors' contracts.
+    pub contracts: BTreeMap<VendorId, Contract>,
+    /// Invitations that were not used.
+    pub links: BTreeMap<LinkId, Link>,
+    /// Who vouched for whom, until it suffices.
+    pub vouchers: BTreeMap<PersonId, BTreeSet<PersonId>>,
+    /// Plant files that were proposed or adopted.
+    pub proposals: BTreeMap<Digest, Proposal>,
+    /// The plant file in force.
+    pub plant: Option<Arc<Plant>>,
+    /// Requests and grants.
+    pub cases: BTreeMap<RequestId, Case>,
+    /// Extensions and widenings.
+    pub asks: BTreeMap<AskId, Ask>,
+    /// Sessions, live and over.
+    pub sessions: BTreeMap<SessionId, SessionFacts>,
+    /// The live ones.
+    pub live: BTreeSet<SessionId>,
+    /// Cuts that were not reopened.
+    pub cuts: BTreeMap<CutId, Scope>,
+    /// Entries folded so far.
+    pub size: u64,
+    /// Time of the newest entry.
+    pub newest: Option<Timestamp>,
+    texts: BTreeMap<Digest, Vec<String>>,
+}
+
+impl State {
+    /// The state after one more entry, written at `at`.
+    pub fn apply(&mut self, event: &Event, at: Timestamp) {
+        self.size += 1;
+        self.newest = self.newest.max(Some(at));
+        match event {
+            Event::Founded { deployment, founders, .. } => self.found(deployment, founders),
+            Event::Contracted { .. }
+            | Event::Invited { .. }
+            | Event::Enrolled { .. }
+            | Event::Certified { .. }
+            | Event::Activated { .. }
+            | Event::Renamed { .. }
+            | Event::Disabled { .. }
+            | Event::VendorDisabled { .. }
+            | Event::Locked { .. }
+            | Event::OnDuty { .. } => self.apply_people(event),
+            Event::PlantText { .. }
+            | Event::PlantProposed { .. }
+            | Event::PlantSigned { .. }
+            | Event::PlantAdopted { .. } => self.apply_plant(event),
+            Event::Submitted { .. }
+            | Event::Voted { .. }
+            | Event::Granted { .. }
+            | Event::Denied { .. }
+            | Event::Withdrawn { .. }
+            | Event::Lapsed { .. }
+            | Event::Revoked { .. }
+            | Event::Reviewed { .. } => self.apply_request(event, at),
+            Event::ExtensionAsked { .. }
+            | Event::Extended { .. }
+            | Event::WideningAsked { .. }
+            | Event::Widened { .. }
+            | Event::AskDenied { .. } => self.apply_ask(event, at),
+            Event::Started { .. }
+            | Event::Ended { .. }
+            | Event::Frozen { .. }
+            | Event::Thawed { .. }
+            | Event::Watched { .. }
+            | Event::WatchEnded { .. } => self.apply_session(event, at),
+            Event::Cut { cut, scope, .. } => {
+                self.cuts.insert(*cut, scope.clone());
+            }
+            Event::Reopened { reopening, .. } => {
+                self.cuts.remove(&reopening.cut);
+            }
+            Event::Fetched { .. }
+            | Event::HostKeyMismatch { .. }
+            | Event::Refused { .. }
+            | Event::NodeStarted { .. }
+            | Event::NodeStopped { .. }
+            | Event::Checkpointed { .. }
+            | Event::RecorderFailed { .. } => {}
+        }
+    }
+
+    fn found(&mut self, deployment: &DeploymentId, founders: &[Founder]) {
+        self.deployment = Some(deployment.clone());
+        for founder in founders {
+            self.links.insert(founder.link, Link { person: founder.person, expires: Timestamp::MAX });
+            self.people.insert(
+                founder.person,
+                Person {
+                    id: founder.person,
+                    kind: founder.kind.clone(),
+                    groups: founder.groups.clone(),
+                    keys: Vec::new(),
+                    standing: Standing::Invited,
+                    founder: true,
+                    locked_until: None,
+                    on_duty_until: None,
+                },
+            );
+        }
+    }
+
+    fn apply_people(&mut self, event: &Event) {
+        match event {
+            Event::Contracted { vendor, end, sponsor, .. } => {
+                self.contracts.insert(vendor.clone(), Contract { end: *end, sponsor: *sponsor, disabled: false });
+            }
+            Event::Invited { person, kind, groups, link, expires, .. } => {
+                self.links.insert(*link, Link { person: *person, expires: *expires });
+                self.people.entry(*person).or_insert_with(|| Person {
+                    id: *person,
+                    kind: kind.clone(),
+                    groups: groups.clone(),
+                    keys: Vec::new(),
+                    standing: Standing::Invited,
+                    founder: false,
+                    locked_until: None,
+                    on_duty_until: None,
+                });
+            }
+            Event::Enrolled { person, link, keys } => {
+                self.links.remove(link);
+                if let Some(person) = self.people.get_mut(person) {
+                    person.keys.clone_from(keys);
+                    person.locked_until = None;
+                    person.standing = if person.kind.needs_certifying() && !person.founder {
+                        Standing::Enrolled
+                    } else {
+                        Standing::Active
+                    };
+                }
+            }
+            Event::Certified { certificate } => {
+                self.vouchers.entry(certificate.statement.person).or_default().insert(certificate.statement.signer);
+            }
+            Event::Activated { person } => {
+                self.vouchers.remove(person);
+                self.with_person(*person, |person| person.standing = Standing::Active);
+            }
+            Event::Disabled { person, .. } => {
+                self.with_person(*person, |person| person.standing = Standing::Disabled);
+                self.links.retain(|_, link| link.person != *person);
+            }
+            Event::VendorDisabled { vendor, .. } => {
+                if let Some(contract) = self.contracts.get_mut(vendor) {
+                    contract.disabled = true;
+                }
+            }
+            Event::Locked { person, until } => {
+                self.with_person(*person, |person| person.locked_until = Some(*until));
+            }
+            Event::OnDuty { person, until } => {
+                self.with_person(*person, |person| person.on_duty_until = Some(*until));
+            }
+            _ => {}
+        }
+    }
+
+    fn with_person(&mut self, person: PersonId, change: impl FnOnce(&mut Person)) {
+        if let Some(person) = self.people.get_mut(&person) {
+            change(person);
+        }
+    }
+
+    fn apply_plant(&mut self, event: &Event) {
+        match event {
+            Event::PlantText { plant, text, .. } => self.texts.entry(*plant).or_default().push(text.clone()),
+            Event::PlantProposed { plant, .. } => {
+                let text = self.texts.remove(plant).unwrap_or_default().concat();
+                self.proposals.insert(*plant, Proposal { text, signers: BTreeSet::new() });
+            }
+            Event::PlantSigned { signed } => {
+                if let Some(proposal) = self.proposals.get_mut(&signed.statement.plant) {
+                    proposal.signers.insert(signed.statement.signer);
+                }
+            }
+            Event::PlantAdopted { plant } => {
+                let parsed = self.proposals.get(plant).and_then(|proposal| Plant::parse(&proposal.text).ok());
+                self.plant = parsed.map(Arc::new);
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_request(&mut self, event: &Event, at: Timestamp) {
+        match event {
+            Event::Submitted { request, rule } => {
+                self.cases.insert(request.id, Case::submitted(request, rule, at));
+            }
+            Event::Voted { verdict } => {
+                let vote = Vote {
+                    operator: verdict.statement.operator,
+                    yes: matches!(verdict.statement.answer, Answer::Yes { .. }),
+                    at,
+                };
+                self.apply_vote(&verdict.statement, vote);
+            }
+            Event::Granted { request } => self.with_case(*request, |case| {
+                case.standing = RequestStanding::Granted;
+                case.granted = Some(at);
+            }),
+            Event::Denied { request, .. } => self.stand(*request, RequestStanding::Denied),
+            Event::Withdrawn { request } => self.stand(*request, RequestStanding::Withdrawn),
+            Event::Lapsed { request } => self.stand(*request, RequestStanding::Lapsed),
+            Event::Revoked { request, .. } => self.stand(*request, RequestStanding::Revoked),
+            Event::Reviewed { request, .. } => self.with_case(*request, |case| case.reviewed = true),
+            _ => {}
+        }
+    }
+
+    fn apply_vote(&mut self, statement: &crate::requests::VerdictStatement, vote: Vote) {
+        use crate::requests::Matter;
+        match &statement.matter {
+            Matter::Request(id) => self.with_case(*id, |case| {
+                if let Answer::Yes { narrowing } = &statement.answer {
+                    case.request = case.request.narrowed(narrowing);
+                }
+                case.votes.push(vote);
+            }),
+            Matter::Extension(id) | Matter::Widening(id) => {
+                if let Some(ask) = self.asks.get_mut(id) {
+                    ask.votes.push(vote);
+                }
+            }
+            Matter::Reopening(_) | Matter::Review(_) => {}
+        }
+    }
+
+    fn with_case(&mut self, request: RequestId, change: impl FnOnce(&mut Case)) {
+        if let Some(case) = self.cases.get_mut(&request) {
+            change(case);
+        }
+    }
+
+    fn stand(&mut self, request: RequestId, standing: RequestStanding) {
+        self.with_case(request, |case| case.standing = standing);
+    }
+
+    fn apply_ask(&mut self, event: &Event, at: Timestamp) {
+        let open = |asked| Ask { asked, at, votes: Vec::new(), open: true };
+        match event {
+            Event::ExtensionAsked { extension } => {
+                self.asks.insert(extension.id, open(Asked::Extension(extension.clone())));
+            }
+            Event::WideningAsked { widening } => {
+                self.asks.insert(widening.id, open(Asked::Widening(widening.clone())));
+            }
+            Event::Extended { ask, request, deadline } => {
+                self.close_ask(*ask);
+                self.with_case(*request, |case| case.deadline = *deadline);
+            }
+            Event::Widened { ask, request, until } => {
+                let added = self.asks.get(ask).and_then(|ask| match &ask.asked {
+                    Asked::Widening(widening) => Some(widening.actions.clone()),
+                    Asked::Extension(_) => None,
+                });
+                self.close_ask(*ask);
+                self.with_case(*request, |case| case.widened.extend(added.map(|actions| (actions, *until))));
+            }
+            Event::AskDenied { ask, .. } => self.close_ask(*ask),
+            _ => {}
+        }
+    }
+
+    fn close_ask(&mut self, ask: AskId) {
+        if let Some(ask) = self.asks.get_mut(&ask) {
+            ask.open = false;
+        }
+    }
+
+    fn apply_session(&mut self, event: &Event, at: Timestamp) {
+        match event {
+            Event::Started {
+                session, request, technician, target, service, actions, source, node, deadline, ..
+            } => {
+                self.with_case(*request, |case| {
+                    case.first_use.get_or_insert(at);
+                    case.deadline = *deadline;
+                });
+                self.live.insert(*session);
+                self.sessions.insert(
+                    *session,
+                    SessionFacts {
+                        request: *request,
+                        technician: *technician,
+                        target: target.clone(),
+                        service: service.clone(),
+                        actions: actions.clone(),
+                        source: *source,
+                        node: node.clone(),
+                        started: at,
+                        ended: None,
+                        seal: None,
+                        frozen: false,
+                        watchers: BTreeSet::new(),
+                    },
+                );
+            }
+            Event::Ended { session, ending, seal } => {
+                self.live.remove(session);
+                self.with_session(*session, |facts| {
+                    facts.ended = Some((at, ending.clone()));
+                    facts.seal = *seal;
+                    facts.watchers.clear();
+                });
+            }
+            Event::Frozen { session, .. } => self.with_session(*session, |facts| facts.frozen = true),
+            Event::Thawed { session, .. } => self.with_session(*session, |facts| facts.frozen = false),
+            Event::Watched { session, by } => self.with_session(*session, |facts| {
+                facts.watchers.insert(*by);
+            }),
+            Event::WatchEnded { session, by } => self.with_session(*session, |facts| {
+                facts.watchers.remove(by);
+            }),
+            _ => {}
+        }
+    }
+
+    fn with_session(&mut self, session: SessionId, change: impl FnOnce(&mut SessionFacts)) {
+        if let Some(facts) = self.sessions.get_mut(&session) {
+            change(facts);
+        }
+    }
+
+    /// The active person who holds this key.
+    pub fn person_with_key(&self, key: &SshKey) -> Option<&Person> {
+        self.people.values().find(|person| person.standing == Standing::Active && person.keys.contains(key))
+    }
+
+    /// The live sessions with what is known of them.
+    pub fn live_sessions(&self) -> impl Iterator<Item = (SessionId, &SessionFacts)> {
+        self.live.iter().filter_map(|id| Some((*id, self.sessions.get(id)?)))
+    }
+
+    /// The live sessions under one grant.
+    pub fn live_under(&self, request: RequestId) -> usize {
+        self.live_sessions().filter(|(_, facts)| facts.request == request).count()
+    }
+
+    /// The zone of a target, by the plant file in force.
+    pub fn zone_of(&self, target: &TargetName) -> Option<&ZoneName> {
+        self.plant.as_ref()?.targets.get(target).map(|target| &target.zone)
+    }
+
+    /// Whether a session is within what a cut or block is about.
+    pub fn is_within(&self, scope: &Scope, id: SessionId, facts: &SessionFacts) -> bool {
+        match scope {
+            Scope::Session(session) => *session == id,
+            Scope::Technician(person) => *person == facts.technician,
+            Scope::Vendor(vendor) => self.vendor_of(facts.technician) == Some(vendor),
+            Scope::Zone(zone) => self.zone_of(&facts.target) == Some(zone),
+            Scope::Plant => true,
+        }
+    }
+
+    /// The vendor a person works for.
+    pub fn vendor_of(&self, person: PersonId) -> Option<&VendorId> {
+        self.people.get(&person)?.kind.vendor()
+    }
+
+    /// The active members of a group of operators.
+    pub fn members<'a>(&'a self, group: &'a GroupName) -> impl Iterator<Item = &'a Person> {
+        self.people.values().filter(move |person| person.is_member(group))
+    }
+}
+
+impl Case {
+    fn submitted(request: &Request, rule: &Rule, at: Timestamp) -> Self {
+        Self {
+            asked: request.clone(),
+            request: request.clone(),
+            rule: Arc::new(rule.clone()),
+            submitted: at,
+            standing: RequestStanding::Pending,
+            votes: Vec::new(),
+            granted: None,
+            first_use: None,
+            deadline: request.window.until,
+            widened: Vec::new(),
+            reviewed: false,
+        }
+    }
+}
