@@ -16,10 +16,10 @@ use crate::time::Seconds;
 
 mod mistakes;
 mod parse;
-mod reader;
+pub mod reader;
 mod rule;
 
-pub use mistakes::{Mistake, Mistakes};
+pub use mistakes::{Mistake, Mistakes, closest, shown};
 pub use rule::{
     BadPattern, DeadlineEnding, Escort, Exclusive, IdleEnding, Pattern, Reach, Rule, StalenessEnding, Tell, Weaker,
     WorkOrder,

@@ -1,4 +1,4 @@
-//! What is wrong in a plant file, where, and what would be right. Here alone a place in the text becomes line and
+//! What is wrong in a file, where, and what would be right. Here alone a place in the text becomes line and
 //! column; what counts as a mistake is decided where the file is read.
 
 use std::cell::RefCell;
@@ -31,7 +31,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Every mistake of a plant file, by place; at least one.
+/// Every mistake of a file, by place; at least one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.in_file("plant.toml"))]
 pub struct Mistakes(Vec<Mistake>);
@@ -122,7 +122,7 @@ impl<'t> Place<'t> {
 }
 
 /// A text of the file as a message shows it: quoted, escaped, cut short.
-pub(super) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     const SHOWN_MAX: usize = 60;
     match text.char_indices().nth(SHOWN_MAX) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
@@ -131,7 +131,7 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// The one of `names` that `text` most likely meant: at most a third of its letters differ.
-pub(super) fn closest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn closest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let tolerated = text.chars().count().max(3) / 3;
     names
         .into_iter()

@@ -5,12 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
-use ipnet::IpNet;
-use jiff::tz::{TimeZone, TimeZoneDatabase};
-use toml::de::DeTable;
-
-use super::mistakes::{Log, Mistakes, closest, shown};
-use super::reader::{Field, Kind, NotBuilt, Reader, read_file};
+use super::mistakes::{Mistakes, closest, shown};
+use super::reader::{self, Field, Kind, NotBuilt, Reader};
 use super::{
     Address, BadPattern, Credential, DeadlineEnding, Escort, Exclusive, HostKeyPin, IdleEnding, Plant, Protocol,
     Quorum, Reach, Rule, Service, StalenessEnding, Target, TargetClock, Tell, Weaker, WorkOrder, Zone,
@@ -19,19 +15,31 @@ use crate::actions::{Action, Actions};
 use crate::digest::Digest;
 use crate::ids::{GroupName, RuleId, ServiceName, TargetName, ZoneName};
 use crate::time::Seconds;
+use ipnet::IpNet;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+impl Kind {
+    const PLANT: Self = Self("plant");
+    const ZONE: Self = Self("zone");
+    const TARGET: Self = Self("target");
+    const SERVICE: Self = Self("service");
+    const RULE: Self = Self("rule");
+    const QUORUM: Self = Self("quorum");
+    const TELL: Self = Self("tell");
+}
 
 /// What is known and does nothing yet is refused by name, so that nobody relies on it. To build one is to delete its
 /// row and read it below.
 const NOT_BUILT: [NotBuilt; 9] = [
-    NotBuilt { kind: Kind::Service, key: "protocol", value: Some("modbus") },
-    NotBuilt { kind: Kind::Service, key: "protocol", value: Some("s7") },
-    NotBuilt { kind: Kind::Service, key: "protocol", value: Some("vnc") },
-    NotBuilt { kind: Kind::Service, key: "protocol", value: Some("cip") },
-    NotBuilt { kind: Kind::Service, key: "protocol", value: Some("telnet") },
-    NotBuilt { kind: Kind::Service, key: "gate", value: None },
-    NotBuilt { kind: Kind::Service, key: "connections_max", value: None },
-    NotBuilt { kind: Kind::Service, key: "legacy", value: Some("true") },
-    NotBuilt { kind: Kind::Rule, key: "hold_max", value: None },
+    NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some("modbus") },
+    NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some("s7") },
+    NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some("vnc") },
+    NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some("cip") },
+    NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some("telnet") },
+    NotBuilt { kind: Kind::SERVICE, key: "gate", value: None },
+    NotBuilt { kind: Kind::SERVICE, key: "connections_max", value: None },
+    NotBuilt { kind: Kind::SERVICE, key: "legacy", value: Some("true") },
+    NotBuilt { kind: Kind::RULE, key: "hold_max", value: None },
 ];
 
 /// Ten thousand targets fit; what is longer was not written by people.
@@ -46,39 +54,14 @@ const DAY: Seconds = Seconds(86_400);
 const CENTURY: Seconds = Seconds(100 * 365 * 86_400);
 
 pub(super) fn plant(text: &str) -> Result<Plant, Mistakes> {
-    let log = Log::default();
-    let plant = tree(text, &log).and_then(|tree| read_file(&tree, &NOT_BUILT, &log, |reader| file(reader, text)));
-    match log.into_mistakes(text) {
-        Some(mistakes) => Err(mistakes),
-        None => Ok(plant.expect("what could not be read left a mistake")),
-    }
-}
-
-/// The file as TOML. A slip of syntax stands alone, because what follows it was guessed; names given twice are told
-/// together.
-fn tree<'t>(text: &'t str, log: &Log) -> Option<DeTable<'t>> {
-    const TWICE: &str = "duplicate key";
-    if text.len() > FILE_BYTES_MAX {
-        log.note(0, "", "the file is longer than 4 MiB", "is this a plant file?");
-        return None;
-    }
-    let (tree, errors) = DeTable::parse_recoverable(text);
-    let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
-    if let Some(error) = errors.iter().filter(|error| error.message() != TWICE).min_by_key(|error| start(error)) {
-        log.note(start(error), "", format!("not TOML: {}", error.message()), "correct this first; more may follow");
-    } else {
-        for error in &errors {
-            log.note(start(error), "", "this name stands here for the second time", "leave one out, or join the two");
-        }
-    }
-    errors.is_empty().then(|| tree.into_inner())
+    reader::read(text, FILE_BYTES_MAX, &NOT_BUILT, |reader| file(reader, text))
 }
 
 fn file(reader: &mut Reader<'_, '_>, text: &str) -> Option<Plant> {
     let head = reader.required("plant", "begin with [plant], its name, timezone, banner and changes", |field| {
-        field.table(Kind::Plant, head)
+        field.table(Kind::PLANT, head)
     });
-    let zones = reader.or("zones", BTreeMap::new(), |field| field.named(Kind::Zone, |_, reader| zone(reader)));
+    let zones = reader.or("zones", BTreeMap::new(), |field| field.named(Kind::ZONE, |_, reader| zone(reader)));
     let targets = reader.or("targets", BTreeMap::new(), |field| targets(field, zones.as_ref()));
     let known = Known { zones: zones.as_ref(), targets: targets.as_ref() };
     let rules = reader.or("rules", Vec::new(), |field| rules(field, &known));
@@ -130,7 +113,7 @@ fn timezone(field: &Field<'_, '_>) -> Option<TimeZone> {
 fn quorums(field: &Field<'_, '_>) -> Option<Vec<Quorum>> {
     let mut groups = BTreeSet::new();
     field.filled_list("name at least one group: nobody's approval is no approval", |entry| {
-        let quorum = entry.table(Kind::Quorum, |reader| {
+        let quorum = entry.table(Kind::QUORUM, |reader| {
             let from = reader.required("from", "name a group of operators", Field::parsed::<GroupName>);
             let count = reader.required("count", "say how many of the group", |f| f.number(1..=COUNT_MAX));
             Some(Quorum { from: from?, count: count? })
@@ -152,7 +135,7 @@ type Targets = BTreeMap<TargetName, Option<Target>>;
 
 fn targets(field: &Field<'_, '_>, zones: Option<&Zones>) -> Option<Targets> {
     let mut addresses = BTreeMap::new();
-    field.named(Kind::Target, |name, reader| {
+    field.named(Kind::TARGET, |name, reader| {
         let zone = reader.required("zone", "name one of [zones]", |f| one_known(f, "zone", zones));
         let clock = reader.or("clock", TargetClock::default(), |f| {
             f.one_of(&[("good", TargetClock::Good), ("unknown", TargetClock::Unknown)])
@@ -184,7 +167,7 @@ fn services(
     clock: Option<TargetClock>,
     addresses: &mut BTreeMap<Address, TargetName>,
 ) -> Option<BTreeMap<ServiceName, Service>> {
-    let services = field.named(Kind::Service, |_, reader| service(reader, target, clock, addresses))?;
+    let services = field.named(Kind::SERVICE, |_, reader| service(reader, target, clock, addresses))?;
     if services.is_empty() {
         return field.wrong("no service", format!("write [targets.{target}.services.ssh] with protocol and address"));
     }
@@ -288,7 +271,7 @@ fn rules(field: &Field<'_, '_>, known: &Known<'_>) -> Option<Vec<Rule>> {
             Some(id) => entry.called(format!("rules[{id}]")),
             None => entry.called(entry.path.clone()),
         };
-        entry.table(Kind::Rule, |reader| rule(reader, known, &mut ids))
+        entry.table(Kind::RULE, |reader| rule(reader, known, &mut ids))
     })
 }
 
@@ -411,7 +394,7 @@ fn networks(field: &Field<'_, '_>) -> Option<Vec<IpNet>> {
 }
 
 fn tell(entry: &Field<'_, '_>) -> Option<Tell> {
-    entry.table(Kind::Tell, |reader| {
+    entry.table(Kind::TELL, |reader| {
         let after =
             reader.required("after", "write for example \"10m\"; \"0m\" is at once", |f| f.duration(Seconds(0)..=DAY));
         let group = reader.required("group", "name a group of operators", Field::parsed);

@@ -1,5 +1,5 @@
-//! A typed way through a TOML tree that notes each mistake where it stands and goes on. It knows nothing of plants
-//! but which keys wait to be built. Whatever it could not read is `None`, and then a mistake was noted; a mistake
+//! A typed way through a TOML tree that notes each mistake where it stands and goes on. It knows nothing of plants:
+//! every file of the program is read by it. Whatever it could not read is `None`, and then a mistake was noted; a mistake
 //! noted is reason enough to refuse the file, whatever else could be read.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,31 +9,30 @@ use std::str::FromStr;
 
 use toml::de::{DeTable, DeValue};
 
-use super::mistakes::{Log, closest, shown};
+use super::mistakes::{Log, Mistakes, closest, shown};
 use crate::time::Seconds;
 
 /// What a table describes, for keys that mean something in one kind of table alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    File,
-    Plant,
-    Zone,
-    Target,
-    Service,
-    Rule,
-    Quorum,
-    Tell,
+pub struct Kind(pub &'static str);
+
+impl Kind {
+    /// The whole file.
+    pub const FILE: Self = Self("file");
 }
 
 /// A key that is known and does nothing yet: any value of it, or one.
-pub(super) struct NotBuilt {
-    pub(super) kind: Kind,
-    pub(super) key: &'static str,
-    pub(super) value: Option<&'static str>,
+pub struct NotBuilt {
+    /// In which tables.
+    pub kind: Kind,
+    /// The key.
+    pub key: &'static str,
+    /// The value, where others are built.
+    pub value: Option<&'static str>,
 }
 
 /// A table and what was taken from it. What is left over at the end is unknown.
-pub(super) struct Reader<'a, 'i> {
+pub struct Reader<'a, 'i> {
     log: &'a Log,
     not_built: &'a [NotBuilt],
     kind: Kind,
@@ -44,10 +43,11 @@ pub(super) struct Reader<'a, 'i> {
 }
 
 /// A value and where it stands.
-pub(super) struct Field<'a, 'i> {
+pub struct Field<'a, 'i> {
     log: &'a Log,
     not_built: &'a [NotBuilt],
-    pub(super) path: String,
+    /// Where it stands, as messages name it.
+    pub path: String,
     start: usize,
     value: &'a DeValue<'i>,
 }
@@ -58,14 +58,48 @@ enum Taken<'a, 'i> {
     Is(Field<'a, 'i>),
 }
 
-/// Reads the whole tree of a file.
-pub(super) fn read_file<'a, 'i, T>(
-    tree: &'a DeTable<'i>,
-    not_built: &'a [NotBuilt],
-    log: &'a Log,
-    read: impl FnOnce(&mut Reader<'a, 'i>) -> Option<T>,
-) -> Option<T> {
-    Reader { log, not_built, kind: Kind::File, path: String::new(), start: 0, table: tree, taken: Vec::new() }.all(read)
+/// Reads a whole file of at most `bytes_max`, refusing `not_built` by name.
+///
+/// # Errors
+/// Every mistake in it, by place; of broken TOML the first alone, because nothing after it can be trusted.
+///
+/// # Panics
+/// If `read` gives `None` and noted no mistake.
+pub fn read<T>(
+    text: &str,
+    bytes_max: usize,
+    not_built: &[NotBuilt],
+    read: impl FnOnce(&mut Reader<'_, '_>) -> Option<T>,
+) -> Result<T, Mistakes> {
+    let log = Log::default();
+    let value = tree(text, bytes_max, &log).and_then(|tree| {
+        let (kind, path, table) = (Kind::FILE, String::new(), &tree);
+        Reader { log: &log, not_built, kind, path, start: 0, table, taken: Vec::new() }.all(read)
+    });
+    match log.into_mistakes(text) {
+        Some(mistakes) => Err(mistakes),
+        None => Ok(value.expect("what could not be read left a mistake")),
+    }
+}
+
+/// The file as TOML. A slip of syntax stands alone, because what follows it was guessed; names given twice are told
+/// together.
+fn tree<'t>(text: &'t str, bytes_max: usize, log: &Log) -> Option<DeTable<'t>> {
+    const TWICE: &str = "duplicate key";
+    if text.len() > bytes_max {
+        log.note(0, "", format!("the file is longer than {} KiB", bytes_max >> 10), "is this the right file?");
+        return None;
+    }
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+    if let Some(error) = errors.iter().filter(|error| error.message() != TWICE).min_by_key(|error| start(error)) {
+        log.note(start(error), "", format!("not TOML: {}", error.message()), "correct this first; more may follow");
+    } else {
+        for error in &errors {
+            log.note(start(error), "", "this name stands here for the second time", "leave one out, or join the two");
+        }
+    }
+    errors.is_empty().then(|| tree.into_inner())
 }
 
 impl<'a, 'i> Reader<'a, 'i> {
@@ -123,7 +157,7 @@ impl<'a, 'i> Reader<'a, 'i> {
     }
 
     /// A key that must stand here; `right` says what to write where it does not.
-    pub(super) fn required<T>(
+    pub fn required<T>(
         &mut self,
         key: &'static str,
         right: &str,
@@ -140,7 +174,7 @@ impl<'a, 'i> Reader<'a, 'i> {
     }
 
     /// A key that may stand here.
-    pub(super) fn optional<T>(
+    pub fn optional<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(&Field<'a, 'i>) -> Option<T>,
@@ -153,7 +187,7 @@ impl<'a, 'i> Reader<'a, 'i> {
     }
 
     /// A key with a default.
-    pub(super) fn or<T>(
+    pub fn or<T>(
         &mut self,
         key: &'static str,
         default: T,
@@ -163,17 +197,17 @@ impl<'a, 'i> Reader<'a, 'i> {
     }
 
     /// Whether the key stands here at all, however it reads.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
     /// Notes that a key is wanted here.
-    pub(super) fn note_missing(&self, key: &str, right: &str) {
+    pub fn note_missing(&self, key: &str, right: &str) {
         self.log.note(self.start, &joined(&self.path, key), "missing", right);
     }
 
     /// Notes a mistake at a key that stands here.
-    pub(super) fn note_at(&self, key: &str, what: impl Into<String>, right: impl Into<String>) {
+    pub fn note_at(&self, key: &str, what: impl Into<String>, right: impl Into<String>) {
         let start = self.table.get_key_value(key).map_or(self.start, |(key, _)| key.span().start);
         self.log.note(start, &joined(&self.path, key), what, right);
     }
@@ -187,7 +221,7 @@ fn joined(path: &str, key: &str) -> String {
 
 impl<'a, 'i> Field<'a, 'i> {
     /// Notes a mistake here; `None`, so that a reader can end with it.
-    pub(super) fn wrong<T>(&self, what: impl Into<String>, right: impl Into<String>) -> Option<T> {
+    pub fn wrong<T>(&self, what: impl Into<String>, right: impl Into<String>) -> Option<T> {
         self.log.note(self.start, &self.path, what, right);
         None
     }
@@ -197,7 +231,7 @@ impl<'a, 'i> Field<'a, 'i> {
     }
 
     /// A text.
-    pub(super) fn text(&self) -> Option<&'a str> {
+    pub fn text(&self) -> Option<&'a str> {
         match self.value {
             DeValue::String(text) => Some(text),
             _ => self.wrong_type("write text in double quotes"),
@@ -205,7 +239,7 @@ impl<'a, 'i> Field<'a, 'i> {
     }
 
     /// `true` or `false`.
-    pub(super) fn flag(&self) -> Option<bool> {
+    pub fn flag(&self) -> Option<bool> {
         match self.value {
             DeValue::Boolean(flag) => Some(*flag),
             _ => self.wrong_type("write true or false, without quotes"),
@@ -213,7 +247,7 @@ impl<'a, 'i> Field<'a, 'i> {
     }
 
     /// A whole number in a range.
-    pub(super) fn number<T: TryFrom<i64>>(&self, range: RangeInclusive<i64>) -> Option<T> {
+    pub fn number<T: TryFrom<i64>>(&self, range: RangeInclusive<i64>) -> Option<T> {
         let right = format!("write a whole number from {} to {}", range.start(), range.end());
         let DeValue::Integer(integer) = self.value else { return self.wrong_type(&right) };
         let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|n| range.contains(n));
@@ -224,7 +258,7 @@ impl<'a, 'i> Field<'a, 'i> {
     }
 
     /// A text that is a `T`.
-    pub(super) fn parsed<T: FromStr<Err: Display>>(&self) -> Option<T> {
+    pub fn parsed<T: FromStr<Err: Display>>(&self) -> Option<T> {
         match self.text()?.parse() {
             Ok(value) => Some(value),
             Err(error) => {
@@ -235,7 +269,7 @@ impl<'a, 'i> Field<'a, 'i> {
     }
 
     /// A span of time in a range.
-    pub(super) fn duration(&self, range: RangeInclusive<Seconds>) -> Option<Seconds> {
+    pub fn duration(&self, range: RangeInclusive<Seconds>) -> Option<Seconds> {
         let span: Seconds = self.parsed()?;
         if range.contains(&span) {
             return Some(span);
@@ -245,7 +279,7 @@ impl<'a, 'i> Field<'a, 'i> {
     }
 
     /// One of some words.
-    pub(super) fn one_of<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
+    pub fn one_of<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
         let text = self.text()?;
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
             return Some(*value);
@@ -259,7 +293,7 @@ impl<'a, 'i> Field<'a, 'i> {
     }
 
     /// A text of 1 to `chars_max` characters without control characters, but for those of `controls`.
-    pub(super) fn plain_text(&self, chars_max: usize, controls: &[char]) -> Option<String> {
+    pub fn plain_text(&self, chars_max: usize, controls: &[char]) -> Option<String> {
         let text = self.text()?;
         if text.trim().is_empty() {
             return self.wrong("empty", "write a text");
@@ -274,7 +308,7 @@ impl<'a, 'i> Field<'a, 'i> {
     }
 
     /// A list, empty or not.
-    pub(super) fn list<T>(&self, mut read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
+    pub fn list<T>(&self, mut read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
         let DeValue::Array(array) = self.value else {
             return self.wrong_type("write a list in square brackets");
         };
@@ -291,13 +325,13 @@ impl<'a, 'i> Field<'a, 'i> {
     }
 
     /// A list of at least one.
-    pub(super) fn filled_list<T>(&self, right: &str, read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
+    pub fn filled_list<T>(&self, right: &str, read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
         let list = self.list(read)?;
         if list.is_empty() { self.wrong("empty", right) } else { Some(list) }
     }
 
     /// A list in which nothing stands twice.
-    pub(super) fn set<T: Ord + Clone + Display>(&self, read: impl Fn(&Self) -> Option<T>) -> Option<BTreeSet<T>> {
+    pub fn set<T: Ord + Clone + Display>(&self, read: impl Fn(&Self) -> Option<T>) -> Option<BTreeSet<T>> {
         let mut seen = BTreeSet::new();
         self.list(|entry| {
             let value = read(entry)?;
@@ -311,7 +345,7 @@ impl<'a, 'i> Field<'a, 'i> {
     }
 
     /// A set of at least one.
-    pub(super) fn filled_set<T: Ord + Clone + Display>(
+    pub fn filled_set<T: Ord + Clone + Display>(
         &self,
         right: &str,
         read: impl Fn(&Self) -> Option<T>,
@@ -321,7 +355,7 @@ impl<'a, 'i> Field<'a, 'i> {
     }
 
     /// A table.
-    pub(super) fn table<T>(&self, kind: Kind, read: impl FnOnce(&mut Reader<'a, 'i>) -> Option<T>) -> Option<T> {
+    pub fn table<T>(&self, kind: Kind, read: impl FnOnce(&mut Reader<'a, 'i>) -> Option<T>) -> Option<T> {
         let DeValue::Table(table) = self.value else {
             return self.wrong_type("write a table, as the examples show");
         };
@@ -330,7 +364,7 @@ impl<'a, 'i> Field<'a, 'i> {
     }
 
     /// Tables by name. A name that reads is there whether or not its table does, so that it can be referred to.
-    pub(super) fn named<K: FromStr<Err: Display> + Ord, V>(
+    pub fn named<K: FromStr<Err: Display> + Ord, V>(
         &self,
         kind: Kind,
         mut read: impl FnMut(&K, &mut Reader<'a, 'i>) -> Option<V>,
@@ -357,12 +391,12 @@ impl<'a, 'i> Field<'a, 'i> {
     }
 
     /// The same value, called otherwise in messages.
-    pub(super) fn called(&self, path: String) -> Self {
+    pub fn called(&self, path: String) -> Self {
         Self { path, ..*self }
     }
 
     /// The text under a key of this table, if it is one: to name the table by before it is read.
-    pub(super) fn peek(&self, key: &str) -> Option<&'a str> {
+    pub fn peek(&self, key: &str) -> Option<&'a str> {
         match self.value {
             DeValue::Table(table) => table.get(key).and_then(|value| value.get_ref().as_str()),
             _ => None,
