@@ -1,0 +1,220 @@
+//! What the facts of a session say: the bytes of each kind of fact frame, as the session writes and an auditor reads
+//! them. They are JSON and encrypted like everything of a session. Who may do what is decided elsewhere.
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame::Fact;
+use crate::ledger::FileEntry;
+use crate::words::Words;
+
+/// Something that happened on a channel, or in the session (channel 0).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "note")]
+pub enum Note {
+    /// A channel was opened.
+    ChannelOpen {
+        /// Its type, such as `session` or `direct-tcpip`.
+        kind: Words,
+        /// Where it leads, where it does not lead to the target's SSH service.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Words>,
+    },
+    /// A channel was closed.
+    ChannelClose,
+    /// One side has no more to send.
+    Eof {
+        /// Whether that side is the target; else the technician.
+        from_target: bool,
+    },
+    /// A terminal was asked for.
+    Terminal {
+        /// Its type, such as `xterm-256color`.
+        term: Words,
+        /// Its size.
+        #[serde(flatten)]
+        size: Size,
+    },
+    /// A variable was set.
+    Environment {
+        /// Its name.
+        name: Words,
+        /// What it was set to.
+        value: Words,
+    },
+    /// A shell was asked for.
+    Shell,
+    /// A command line.
+    Exec {
+        /// As it came.
+        command: Words,
+    },
+    /// A subsystem, such as `sftp`.
+    Subsystem {
+        /// Which.
+        name: Words,
+    },
+    /// The terminal's new size.
+    Resize {
+        /// That.
+        #[serde(flatten)]
+        size: Size,
+    },
+    /// A signal to the target's program.
+    Signal {
+        /// Its name without `SIG`.
+        name: Words,
+    },
+    /// A program ended.
+    ExitStatus {
+        /// With this status.
+        status: u32,
+    },
+    /// A program was ended by a signal.
+    ExitSignal {
+        /// Its name without `SIG`.
+        name: Words,
+        /// Whether the target kept a core file.
+        core_dumped: bool,
+        /// The target's words.
+        message: Words,
+    },
+    /// What a gate or the gate itself said to a request: its reading of it, and the answer.
+    GateVerdict {
+        /// Whether it passed.
+        allowed: bool,
+        /// The request and the answer, in words.
+        words: Words,
+    },
+    /// Bytes that were not kept.
+    Redacted {
+        /// How many.
+        bytes: u64,
+        /// Why.
+        reason: Words,
+    },
+    /// Input was frozen or let go again.
+    Freeze {
+        /// Which of the two.
+        frozen: bool,
+        /// Why.
+        reason: Words,
+    },
+    /// Who watches, or watches no longer.
+    Watch {
+        /// An operator, by their id.
+        operator: Words,
+        /// Which of the two.
+        watching: bool,
+    },
+    /// An operator's cut.
+    Cut {
+        /// The cut, by its id, and on whose word.
+        words: Words,
+    },
+    /// A text shown to the technician outside every channel: the banner, the reason of the end.
+    Notice {
+        /// The text.
+        text: String,
+    },
+    /// One file of the ledger. Its bytes are [`FileEntry::encode`]'s.
+    #[serde(skip)]
+    FileEntry(Box<FileEntry>),
+}
+
+/// A terminal's size in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// Characters in a line.
+    pub columns: u32,
+    /// Lines.
+    pub rows: u32,
+}
+
+/// Bytes that are not what a frame of this fact holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not what a frame of the fact {0:?} holds")]
+pub struct NotANote(pub Fact);
+
+impl Note {
+    /// The kind of frame it stands in.
+    pub const fn fact(&self) -> Fact {
+        match self {
+            Self::ChannelOpen { .. } => Fact::ChannelOpen,
+            Self::ChannelClose => Fact::ChannelClose,
+            Self::Eof { .. } => Fact::Eof,
+            Self::Terminal { .. } => Fact::Terminal,
+            Self::Environment { .. } => Fact::Environment,
+            Self::Shell => Fact::Shell,
+            Self::Exec { .. } => Fact::Exec,
+            Self::Subsystem { .. } => Fact::Subsystem,
+            Self::Resize { .. } => Fact::Resize,
+            Self::Signal { .. } => Fact::Signal,
+            Self::ExitStatus { .. } => Fact::ExitStatus,
+            Self::ExitSignal { .. } => Fact::ExitSignal,
+            Self::GateVerdict { .. } => Fact::GateVerdict,
+            Self::Redacted { .. } => Fact::Redacted,
+            Self::Freeze { .. } => Fact::Freeze,
+            Self::Watch { .. } => Fact::Watch,
+            Self::Cut { .. } => Fact::Cut,
+            Self::Notice { .. } => Fact::Notice,
+            Self::FileEntry(_) => Fact::FileEntry,
+        }
+    }
+
+    /// The bytes of its frame.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::FileEntry(entry) => entry.encode(),
+            note => serde_json::to_vec(note).expect("a note has string keys and whole numbers"),
+        }
+    }
+
+    /// The note in the bytes of a frame of this fact.
+    pub fn decode(fact: Fact, bytes: &[u8]) -> Result<Self, NotANote> {
+        let note = match fact {
+            Fact::FileEntry => FileEntry::decode(bytes).map(|entry| Self::FileEntry(Box::new(entry))).ok(),
+            _ => serde_json::from_slice::<Self>(bytes).ok(),
+        };
+        note.filter(|note| note.fact() == fact).ok_or(NotANote(fact))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn notes_are_written_this_way_for_ever() {
+        let written = |note: Note| {
+            let bytes = note.encode();
+            assert_eq!(Note::decode(note.fact(), &bytes), Ok(note));
+            String::from_utf8(bytes).unwrap()
+        };
+        let size = Size { columns: 80, rows: 24 };
+        assert_eq!(written(Note::Shell), r#"{"note":"shell"}"#);
+        assert_eq!(
+            written(Note::Terminal { term: "xterm".into(), size }),
+            r#"{"note":"terminal","term":"xterm","columns":80,"rows":24}"#
+        );
+        assert_eq!(
+            written(Note::Exec { command: Words::new(*b"ls \xff") }),
+            r#"{"note":"exec","command":"ls \\xff"}"#
+        );
+        assert_eq!(written(Note::ExitStatus { status: 255 }), r#"{"note":"exit-status","status":255}"#);
+    }
+
+    #[test]
+    fn a_note_in_a_frame_of_another_fact_is_none() {
+        let bytes = Note::Shell.encode();
+        assert_eq!(Note::decode(Fact::ChannelClose, &bytes), Err(NotANote(Fact::ChannelClose)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes: Vec<u8>, fact in prop::sample::select(Fact::ALL.to_vec())) {
+            let _ = Note::decode(fact, &bytes);
+        }
+    }
+}
