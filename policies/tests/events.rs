@@ -1,0 +1,252 @@
+//! Events are for ever: what was written once must open for ever, and each kind is documented.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use policies::actions::Action;
+use policies::digest::{Digest, Salted};
+use policies::events::{CutBy, Ending, Event, Factor, Founder, Scope};
+use policies::ids::*;
+use policies::people::{Kind, SshKey};
+use policies::plant::Plant;
+use policies::requests::*;
+use policies::time::{Seconds, Window};
+
+const GOLDEN: &str = include_str!("golden/events-1.jsonl");
+const DOCUMENTED: &str = include_str!("../../docs/EVENTS.md");
+
+const PLANT: &str = r#"
+[plant]
+name = "Mill 3"
+timezone = "Europe/Berlin"
+banner = "Recorded."
+changes = [{ from = "shift-lead", count = 1 }]
+[zones.packaging]
+[[rules]]
+id = "acme-packaging"
+vendors = ["acme"]
+roles = ["maintenance"]
+zones = ["packaging"]
+actions = ["shell", "file-get"]
+hours = "Mon-Fri 06:00-18:00"
+from = ["192.0.2.0/24"]
+duration_max = "4h"
+approvals = [{ from = "shift-lead", count = 1 }]
+tell = [{ after = "0m", group = "shift-lead" }]
+work_order = "WO-[0-9]+"
+"#;
+
+fn label<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+fn ulid(n: u128) -> ulid::Ulid {
+    ulid::Ulid::from(n)
+}
+
+fn one_of_each() -> Vec<Event> {
+    let (who, other) = (PersonId::new(ulid(1)), PersonId::new(ulid(2)));
+    let (request, ask, session, cut) =
+        (RequestId::new(ulid(3)), AskId::new(ulid(4)), SessionId::new(ulid(5)), CutId::new(ulid(6)));
+    let link = LinkId::new(ulid(7));
+    let at: Timestamp = label("2026-11-22T14:03:07.120114Z");
+    let reason = Salted::new(&[9; 32], "pump 3 trips");
+    let digest = Digest::of_bytes(b"x");
+    let key = SshKey("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFIr".into());
+    let head = SeenHead { size: 12, root: digest };
+    let plant = Plant::parse(PLANT).unwrap();
+    let rule = Box::new(plant.rules[0].clone());
+    let signature = String::from("-----BEGIN SSH SIGNATURE-----");
+    let verdict = |matter, answer| Signed {
+        statement: VerdictStatement {
+            deployment: label("mill-3"),
+            matter,
+            digest,
+            answer,
+            operator: who,
+            nonce: "00112233445566778899aabbccddeeff".into(),
+            expires: at,
+            journal: head,
+        },
+        key: key.clone(),
+        signature: signature.clone(),
+    };
+    let yes = Answer::Yes { narrowing: Narrowing { duration: Some(Seconds(1800)), actions: None, from: Some(at) } };
+    let technician = Kind::Technician { vendor: label("acme"), role: label("maintenance") };
+    let extension = Extension { id: ask, request, by: Seconds(900), deadline: at, reason };
+    let widening = Widening { id: ask, request, actions: [Action::Operate].into(), lasts: Seconds(900), reason };
+    let asked = Request {
+        id: request,
+        technician: other,
+        target: label("hmi-2"),
+        services: [label("ssh")].into(),
+        actions: [Action::Shell, Action::FileGet].into(),
+        window: Window { from: at, until: at },
+        duration: Seconds(3600),
+        reason,
+        work_order: Some(reason),
+        rule: rule.digest(),
+        emergency: false,
+    };
+    let founder =
+        Founder { person: who, kind: Kind::Operator { vendor: None }, groups: [label("shift-lead")].into(), link };
+    let certify = CertifyStatement {
+        deployment: label("mill-3"),
+        person: other,
+        kind: Kind::Operator { vendor: Some(label("acme")) },
+        keys: vec![key.clone()],
+        groups: [label("shift-lead")].into(),
+        signer: who,
+        nonce: "00".into(),
+        expires: at,
+        journal: head,
+    };
+    let plant_statement = PlantStatement {
+        deployment: label("mill-3"),
+        plant: digest,
+        replaces: digest,
+        signer: who,
+        nonce: "00".into(),
+        expires: at,
+        journal: head,
+    };
+    let mut all = vec![
+        Event::Founded { deployment: label("mill-3"), log_key: "k".into(), founders: vec![founder] },
+        Event::Contracted { vendor: label("acme"), end: at, sponsor: who, by: who },
+        Event::Invited { person: other, kind: technician, groups: BTreeSet::new(), link, expires: at, by: who },
+        Event::Enrolled { person: other, link, keys: vec![key.clone()] },
+        Event::Certified { certificate: Signed { statement: certify, key: key.clone(), signature: signature.clone() } },
+        Event::Activated { person: other },
+        Event::Renamed { person: other, name: reason, by: who },
+        Event::Disabled { person: other, by: who },
+        Event::VendorDisabled { vendor: label("acme"), by: who },
+        Event::Locked { person: other, until: at },
+        Event::OnDuty { person: who, until: at },
+        Event::PlantText { plant: digest, part: 0, of: 1, text: "[plant]\n".into() },
+        Event::PlantProposed { plant: digest, by: who },
+        Event::PlantSigned {
+            signed: Signed { statement: plant_statement, key: key.clone(), signature: signature.clone() },
+        },
+        Event::PlantAdopted { plant: digest },
+        Event::Submitted { request: asked, rule },
+        Event::Voted { verdict: verdict(Matter::Request(request), yes.clone()) },
+        Event::Voted { verdict: verdict(Matter::Extension(ask), Answer::No { reason }) },
+        Event::Voted { verdict: verdict(Matter::Review(request), Answer::Yes { narrowing: Narrowing::default() }) },
+        Event::Granted { request },
+        Event::Denied { request, by: who },
+        Event::Withdrawn { request },
+        Event::Lapsed { request },
+        Event::ExtensionAsked { extension },
+        Event::Extended { ask, request, deadline: at },
+        Event::WideningAsked { widening },
+        Event::Widened { ask, request, until: at },
+        Event::AskDenied { ask, request, by: who },
+        Event::Revoked { request, by: who, reason },
+        Event::Reviewed { request, by: who },
+        Event::Started {
+            session,
+            request,
+            technician: other,
+            target: label("hmi-2"),
+            service: label("ssh"),
+            actions: [Action::Shell].into(),
+            source: label("192.0.2.7"),
+            factors: vec![Factor::Key, Factor::Totp],
+            node: label("gate-1"),
+            deadline: at,
+        },
+        Event::Frozen { session, by: who },
+        Event::Thawed { session, by: who },
+        Event::Watched { session, by: who },
+        Event::WatchEnded { session, by: who },
+        Event::Fetched { session, by: who },
+        Event::HostKeyMismatch {
+            target: label("hmi-2"),
+            service: label("ssh"),
+            expected: "SHA256:a".into(),
+            got: "SHA256:b".into(),
+        },
+        Event::Refused { person: other, reason: "no-grant".into(), target: Some(label("hmi-2")), rule: None },
+        Event::Reopened { reopening: Reopening { cut, reason }, verdict: verdict(Matter::Reopening(cut), yes) },
+        Event::NodeStarted { node: label("gate-1"), version: "0.1.0".into() },
+        Event::NodeStopped { node: label("gate-1") },
+        Event::Checkpointed { node: label("gate-1"), size: 7, chain: digest, signature: "c2ln".into() },
+        Event::RecorderFailed { node: label("gate-1") },
+    ];
+    let endings = [
+        Ending::Left,
+        Ending::TargetClosed,
+        Ending::TargetUnreachable,
+        Ending::HostKeyChanged,
+        Ending::Expired,
+        Ending::Revoked,
+        Ending::Cut { cut },
+        Ending::Idle,
+        Ending::EscortLost,
+        Ending::RecorderFailed,
+        Ending::Stale,
+        Ending::Overrun,
+        Ending::Shutdown,
+        Ending::Crashed,
+    ];
+    all.extend(endings.map(|ending| Event::Ended { session, ending, seal: Some(digest) }));
+    let scopes = [
+        Scope::Session(session),
+        Scope::Technician(other),
+        Scope::Vendor(label("acme")),
+        Scope::Zone(label("packaging")),
+        Scope::Plant,
+    ];
+    all.extend(scopes.map(|scope| Event::Cut { cut, scope, by: CutBy::Operator(who), at }));
+    all.push(Event::Cut { cut, scope: Scope::Plant, by: CutBy::Local, at });
+    all
+}
+
+#[test]
+fn what_was_written_opens_for_ever() {
+    for line in GOLDEN.lines() {
+        let event = Event::decode(line.as_bytes()).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!(String::from_utf8(event.encode()).unwrap(), line);
+    }
+}
+
+/// On a change of what is written, the golden file of this version grows by what `HOLDPOINT_GOLDEN=1` prints.
+#[test]
+fn every_kind_is_among_the_golden_ones() {
+    let golden: BTreeSet<&str> = GOLDEN.lines().collect();
+    let mut missing = Vec::new();
+    for event in one_of_each() {
+        let line = String::from_utf8(event.encode()).unwrap();
+        if !golden.contains(line.as_str()) {
+            missing.push(line);
+        }
+    }
+    if std::env::var_os("HOLDPOINT_GOLDEN").is_some() {
+        println!("{}", missing.join("\n"));
+    }
+    assert!(missing.is_empty(), "{} events are written in no golden way", missing.len());
+}
+
+#[test]
+fn every_kind_is_documented_and_nothing_else_is() {
+    let written: BTreeSet<String> = one_of_each().iter().map(|event| event.id().to_owned()).collect();
+    let documented: BTreeSet<String> = DOCUMENTED
+        .lines()
+        .filter_map(|line| line.strip_prefix("| HP"))
+        .map(|rest| format!("HP{}", &rest[..4]))
+        .collect();
+    assert_eq!(written, documented);
+}
+
+#[test]
+fn an_event_of_tomorrow_is_not_skipped() {
+    for line in [
+        r#"{"v":2,"id":"HP1303","event":"granted","request":"r_00000000000000000000000003"}"#,
+        r#"{"v":1,"id":"HP9999","event":"blessed"}"#,
+        "{}",
+        "",
+        "\u{0}",
+    ] {
+        assert!(Event::decode(line.as_bytes()).is_err(), "{line}");
+    }
+}
