@@ -395,3 +395,149 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> KeyFault {
     let path = path.to_owned();
     move |source| KeyFault::Io { path, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use ssh_key::HashAlg;
+
+    use super::*;
+
+    fn made(seal: &Seal) -> (tempfile::TempDir, PathBuf, KeyStore) {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("keys");
+        let store = KeyStore::create(&dir, seal).unwrap();
+        (home, dir, store)
+    }
+
+    fn fingerprints(store: &KeyStore) -> [String; 5] {
+        [
+            store.ssh_host_key().fingerprint(HashAlg::Sha256).to_string(),
+            store.ssh_ca().known_hosts_line(),
+            store.tls_ca().fingerprint().to_string(),
+            store.log_key().verifier("log").unwrap().to_string(),
+            String::from_utf8_lossy(
+                &store.secrets().open_labelled("x", &store.secrets().seal_labelled("x", b"ok")).unwrap(),
+            )
+            .into_owned(),
+        ]
+    }
+
+    fn credential(home: &Path, bytes: &[u8]) -> Seal {
+        let path = home.join("credential");
+        fs::write(&path, bytes).unwrap();
+        Seal::SystemdCredential(path)
+    }
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn the_same_keys_come_back_under_each_seal() {
+        let home = tempfile::tempdir().unwrap();
+        let seals =
+            [Seal::File, Seal::Passphrase(Zeroizing::new("six short words".into())), credential(home.path(), &[9; 40])];
+        for seal in seals {
+            let (_home, dir, store) = made(&seal);
+            assert_eq!(fingerprints(&KeyStore::open(&dir, &seal).unwrap()), fingerprints(&store), "{seal:?}");
+        }
+    }
+
+    #[test]
+    fn two_stores_share_no_key() {
+        let (_a_home, _, a) = made(&Seal::File);
+        let (_b_home, _, b) = made(&Seal::File);
+        for (a, b) in fingerprints(&a).iter().zip(&fingerprints(&b)).take(4) {
+            assert_ne!(a, b);
+        }
+        assert!(b.secrets().open_labelled("x", &a.secrets().seal_labelled("x", b"ok")).is_err());
+    }
+
+    #[test]
+    fn keys_are_never_made_over_others() {
+        let (_home, dir, _) = made(&Seal::File);
+        assert!(matches!(KeyStore::create(&dir, &Seal::File), Err(KeyFault::Exists { .. })));
+    }
+
+    #[test]
+    fn what_a_crash_left_half_made_does_not_stand_in_the_way() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("keys");
+        fs::create_dir(dir.with_extension("new")).unwrap();
+        fs::write(dir.with_extension("new").join("log.sealed"), b"half").unwrap();
+        assert!(KeyStore::create(&dir, &Seal::File).is_ok());
+    }
+
+    #[test]
+    fn a_folder_or_file_others_may_use_is_refused_with_the_remedy() {
+        let (_home, dir, _) = made(&Seal::File);
+        for (path, mode, good) in [
+            (dir.clone(), 0o750, 0o700),
+            (dir.join("sealing.key"), 0o640, 0o600),
+            (dir.join("log.sealed"), 0o604, 0o600),
+        ] {
+            chmod(&path, mode);
+            let text = KeyStore::open(&dir, &Seal::File).unwrap_err().to_string();
+            assert!(text.contains(&format!("chmod {good:o} {}", path.display())), "{text}");
+            chmod(&path, good);
+        }
+        assert!(KeyStore::open(&dir, &Seal::File).is_ok());
+    }
+
+    #[test]
+    fn everything_made_is_for_the_owner_alone() {
+        let (_home, dir, _) = made(&Seal::File);
+        assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
+        for entry in fs::read_dir(&dir).unwrap() {
+            assert_eq!(entry.unwrap().metadata().unwrap().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn one_key_in_anothers_place_or_with_a_changed_bit_does_not_open() {
+        let (_home, dir, _) = made(&Seal::File);
+        fs::copy(dir.join("token.sealed"), dir.join("log.sealed")).unwrap();
+        assert!(
+            matches!(KeyStore::open(&dir, &Seal::File), Err(KeyFault::Damaged { path }) if path.ends_with("log.sealed"))
+        );
+        let (_home, dir, _) = made(&Seal::File);
+        let mut bytes = fs::read(dir.join("tls-ca-certificate.sealed")).unwrap();
+        bytes[100] ^= 1;
+        fs::write(dir.join("tls-ca-certificate.sealed"), bytes).unwrap();
+        assert!(matches!(KeyStore::open(&dir, &Seal::File), Err(KeyFault::Damaged { .. })));
+    }
+
+    #[test]
+    fn the_wrong_seal_passphrase_or_credential_is_said_to_be_so() {
+        let passphrase = |text: &str| Seal::Passphrase(Zeroizing::new(text.to_owned()));
+        let (home, dir, _) = made(&passphrase("right"));
+        assert!(matches!(KeyStore::open(&dir, &passphrase("wrong")), Err(KeyFault::WrongPassphrase { .. })));
+        assert!(matches!(KeyStore::open(&dir, &Seal::File), Err(KeyFault::OtherSeal { found: "passphrase", .. })));
+        let short = credential(home.path(), &[1; 31]);
+        let dir = home.path().join("other");
+        assert!(matches!(KeyStore::create(&dir, &short), Err(KeyFault::WeakCredential { bytes: 31, .. })));
+        KeyStore::create(&dir, &credential(home.path(), &[1; 32])).unwrap();
+        let other = credential(home.path(), &[2; 32]);
+        assert!(matches!(KeyStore::open(&dir, &other), Err(KeyFault::Damaged { .. })));
+    }
+
+    #[test]
+    fn neither_debug_nor_a_fault_shows_a_secret() {
+        let seal = Seal::Passphrase(Zeroizing::new("open sesame".into()));
+        let (_home, dir, store) = made(&seal);
+        let fault = KeyStore::open(&dir, &Seal::Passphrase(Zeroizing::new("sesame".into()))).unwrap_err();
+        let shown = format!("{seal:?} {store:?} {fault:?} {fault} {:?} {:?}", store.tls_ca(), store.token_key());
+        assert!(
+            !shown.contains("sesame") && shown.contains("KeyStore(..)") && shown.contains("TokenKey(..)"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn what_a_thief_gets_is_said_for_each_seal() {
+        let (_home, _, store) = made(&Seal::File);
+        assert!(store.seal_word().contains("every key of the gate"));
+    }
+}

@@ -341,3 +341,141 @@ impl RecentLogin {
         self.at
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use policies::time::Window;
+    use ssh_key::PrivateKey;
+
+    use super::*;
+    use crate::password::StoredPassword;
+    use crate::ssh_ca::{SshCa, check_user_certificate, fresh_key};
+    use crate::sshsig::{login_message, sign_with};
+    use crate::totp::tests::{Steps, now_or_never, person};
+    use crate::totp::{TotpSecret, check_code};
+
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+    const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 8));
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn code_of(person: PersonId) -> SpentCode {
+        let secret = TotpSecret::generate();
+        now_or_never(check_code(&secret, person, &secret.code_at(at(0)), at(0), &Steps::default())).unwrap()
+    }
+
+    /// A person made of their key, so that two keys are two people.
+    pub(crate) fn person_of(key: &PublicKey) -> PersonId {
+        let hash = key.fingerprint(HashAlg::Sha256);
+        person(hash.as_bytes().iter().take(15).fold(0, |n, byte| n << 8 | u128::from(*byte)))
+    }
+
+    pub(crate) fn login_with(key: &PublicKey, face: Face, now: Timestamp) -> Authenticated {
+        let verified = VerifiedKey::after_ssh_userauth_signature(person_of(key), key);
+        Authenticated::by_key_and_code(verified, code_of(person_of(key)), face, SOURCE, now).unwrap()
+    }
+
+    fn verified(key: &PrivateKey) -> VerifiedKey {
+        VerifiedKey::after_ssh_userauth_signature(person_of(key.public_key()), key.public_key())
+    }
+
+    #[test]
+    fn a_key_and_a_code_make_a_person_only_if_both_are_theirs() {
+        let key = fresh_key("");
+        let person = person_of(key.public_key());
+        let proved =
+            Authenticated::by_key_and_code(verified(&key), code_of(person), Face::Vendor, SOURCE, at(7)).unwrap();
+        assert_eq!((proved.person(), proved.factors(), proved.face()), (person, Factors::KeyAndTotp, Face::Vendor));
+        assert_eq!((proved.source(), proved.at(), proved.is_complete_login()), (SOURCE, at(7), true));
+        assert_eq!(proved.key(), Some(key.fingerprint(HashAlg::Sha256)));
+        let stranger = code_of(tests::person(1));
+        let refused = Authenticated::by_key_and_code(verified(&key), stranger, Face::Vendor, SOURCE, at(7));
+        assert_eq!(refused.unwrap_err(), NotProven::DifferentPeople);
+    }
+
+    #[test]
+    fn a_password_and_a_code_make_a_person_only_if_both_are_theirs() {
+        let stored = StoredPassword::new("correct horse battery").unwrap();
+        let verify = || stored.verify(person(1), "correct horse battery").unwrap();
+        let by = |code| Authenticated::by_password_and_code(verify(), code, Face::Vendor, SOURCE, at(0));
+        let proved = by(code_of(person(1))).unwrap();
+        assert_eq!((proved.factors(), proved.key()), (Factors::PasswordAndTotp, None));
+        assert_eq!(by(code_of(person(2))).unwrap_err(), NotProven::DifferentPeople);
+        assert!(RecentLogin::of(&proved, RequestId::new(1_u128.into())).is_none());
+    }
+
+    #[test]
+    fn a_login_signature_proves_the_key_for_this_origin_and_nonce_only() {
+        let key = fresh_key("");
+        let message = login_message("https://gate.example", &[1; 32]);
+        let pem = sign_with(&key, Namespace::Login, &message).unwrap();
+        let verify = |message: &[u8], pem: &str| {
+            VerifiedKey::by_login_signature(person(1), key.public_key(), message, pem).map(|verified| verified.person())
+        };
+        assert_eq!(verify(&message, &pem), Ok(person(1)));
+        for other in [login_message("https://evil.example", &[1; 32]), login_message("https://gate.example", &[2; 32])]
+        {
+            assert_eq!(verify(&other, &pem), Err(BadSignature::Wrong.into()));
+        }
+        let approval = sign_with(&key, Namespace::Approval, &message).unwrap();
+        assert!(matches!(verify(&message, &approval), Err(LoginRefused::Signature(BadSignature::Namespace { .. }))));
+    }
+
+    #[test]
+    fn a_security_key_has_to_be_touched_to_sign_in() {
+        for (flags, expected) in [(0, Err(LoginRefused::NotTouched)), (1, Ok(()))] {
+            let (key, pem) = sshsig::tests::security_key("ssh:", Namespace::Login, b"x", flags);
+            assert_eq!(VerifiedKey::by_login_signature(person(1), &key, b"x", &pem).map(drop), expected);
+        }
+    }
+
+    #[test]
+    fn a_certificate_counts_with_its_own_key_person_and_address_until_it_ends() {
+        let (ca, key, other) = (SshCa::from_seed(&[1; 32]), fresh_key(""), fresh_key(""));
+        let principal = person_of(key.public_key()).to_string();
+        let valid = Window { from: at(1_000), until: at(2_000) };
+        let certificate = ca.user_certificate(key.public_key(), &principal, SOURCE, valid, 1, "").unwrap();
+        let by = |key: VerifiedKey, source, now| {
+            let checked = check_user_certificate(&certificate, ca.public_key(), at(1_000), SOURCE, &principal).unwrap();
+            Authenticated::by_certificate(checked, key, Face::Vendor, source, at(now))
+        };
+        let proved = by(verified(&key), SOURCE, 1_999).unwrap();
+        assert_eq!((proved.factors(), proved.is_complete_login()), (Factors::Certificate, false));
+        assert_eq!(by(verified(&other), SOURCE, 1_000).unwrap_err(), NotProven::DifferentPeople);
+        let same_person = VerifiedKey::after_ssh_userauth_signature(person_of(key.public_key()), other.public_key());
+        assert_eq!(by(same_person, SOURCE, 1_000).unwrap_err(), NotProven::OtherKey);
+        assert_eq!(by(verified(&key), ELSEWHERE, 1_000).unwrap_err(), NotProven::OtherSource);
+        assert_eq!(by(verified(&key), SOURCE, 2_000).unwrap_err(), NotProven::TooLate);
+    }
+
+    #[test]
+    fn a_recent_login_serves_the_same_key_source_and_grant_for_its_time_and_prolongs_nothing() {
+        let (key, other) = (fresh_key(""), fresh_key(""));
+        let (grant, another) = (RequestId::new(1_u128.into()), RequestId::new(2_u128.into()));
+        let login = login_with(key.public_key(), Face::Vendor, at(1_000));
+        let recent = RecentLogin::of(&login, grant).unwrap();
+        let by = |key: VerifiedKey, source, grant, lasts, now| {
+            Authenticated::by_recent_login(&recent, key, source, grant, Seconds(lasts), at(now))
+        };
+        let proved = by(verified(&key), SOURCE, grant, 600, 1_599).unwrap();
+        assert_eq!((proved.factors(), proved.is_complete_login()), (Factors::KeyAndRecentLogin, false));
+        assert!(RecentLogin::of(&proved, grant).is_none());
+        assert_eq!(by(verified(&other), SOURCE, grant, 600, 1_000).unwrap_err(), NotProven::DifferentPeople);
+        let same_person = VerifiedKey::after_ssh_userauth_signature(person_of(key.public_key()), other.public_key());
+        assert_eq!(by(same_person, SOURCE, grant, 600, 1_000).unwrap_err(), NotProven::OtherKey);
+        assert_eq!(by(verified(&key), ELSEWHERE, grant, 600, 1_000).unwrap_err(), NotProven::OtherSource);
+        assert_eq!(by(verified(&key), SOURCE, another, 600, 1_000).unwrap_err(), NotProven::OtherGrant);
+        assert_eq!(by(verified(&key), SOURCE, grant, 600, 999).unwrap_err(), NotProven::ClockSetBack);
+        assert_eq!(by(verified(&key), SOURCE, grant, 600, 1_600).unwrap_err(), NotProven::TooLate);
+        assert_eq!(by(verified(&key), SOURCE, grant, 0, 1_000).unwrap_err(), NotProven::TooLate);
+    }
+
+    #[test]
+    fn debug_names_the_person_and_no_secret() {
+        let key = fresh_key("");
+        let shown = format!("{:?}", login_with(key.public_key(), Face::Plant, at(0)));
+        assert_eq!(shown, format!("Authenticated({}, KeyAndTotp, Plant, 192.0.2.7)", person_of(key.public_key())));
+    }
+}

@@ -306,3 +306,195 @@ pub(crate) fn key_from_seed(seed: &[u8; 32], comment: &str) -> PrivateKey {
     PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(seed)), comment)
         .expect("an Ed25519 key pair is a private key")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PERSON: &str = "p_00000000000000000000000001";
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn window(from: i64, until: i64) -> Window {
+        Window { from: at(from), until: at(until) }
+    }
+
+    fn ca() -> SshCa {
+        SshCa::from_seed(&[1; 32])
+    }
+
+    /// A certificate that passes at 1000, before `change`.
+    fn good_but(change: impl FnOnce(&mut Builder)) -> Certificate {
+        built(CertType::User, &[PERSON], window(900, 1_900), Some("192.0.2.7"), change)
+    }
+
+    fn built(
+        kind: CertType,
+        principals: &[&str],
+        valid: Window,
+        source: Option<&str>,
+        change: impl FnOnce(&mut Builder),
+    ) -> Certificate {
+        let (from, until) = (unix(valid.from).unwrap(), unix(valid.until).unwrap());
+        let mut builder = Builder::new([0; 16], fresh_key("").public_key(), from, until).unwrap();
+        set(builder.cert_type(kind));
+        set(builder.all_principals_valid());
+        principals.iter().for_each(|principal| set(builder.valid_principal(*principal)));
+        if let Some(source) = source {
+            set(builder.critical_option(SOURCE_ADDRESS, source));
+        }
+        change(&mut builder);
+        builder.sign(&*ca().0).unwrap()
+    }
+
+    fn check(certificate: &Certificate) -> Result<CheckedCertificate, Rejected> {
+        check_user_certificate(certificate, ca().public_key(), at(1_000), SOURCE, PERSON)
+    }
+
+    fn rejected(certificate: &Certificate) -> Rejected {
+        check(certificate).unwrap_err()
+    }
+
+    #[test]
+    fn our_own_certificate_passes_and_says_what_it_said() {
+        let key = fresh_key("");
+        let certificate =
+            ca().user_certificate(key.public_key(), PERSON, SOURCE, window(1_000, 4_600), 7, "kim").unwrap();
+        let checked = check(&certificate).unwrap();
+        assert_eq!((checked.principal(), checked.serial(), checked.source()), (PERSON, 7, SOURCE));
+        assert_eq!((checked.valid_until(), checked.key()), (at(4_600), key.fingerprint(HashAlg::Sha256)));
+    }
+
+    #[test]
+    fn the_certificate_all_flips_start_from_passes() {
+        assert!(check(&good_but(|_| ())).is_ok());
+        assert!(check(&good_but(|builder| set(builder.extension("permit-pty", "")))).is_ok());
+    }
+
+    #[test]
+    fn another_ca_is_refused() {
+        let certificate = good_but(|_| ());
+        let other = SshCa::from_seed(&[2; 32]);
+        let checked = check_user_certificate(&certificate, other.public_key(), at(1_000), SOURCE, PERSON);
+        assert_eq!(checked.unwrap_err(), Rejected::OtherCa);
+    }
+
+    #[test]
+    fn an_altered_certificate_is_refused() {
+        let mut bytes = good_but(|builder| set(builder.key_id("kim"))).to_bytes().unwrap();
+        let name = bytes.windows(3).position(|window| window == b"kim").unwrap();
+        bytes[name] = b'J';
+        assert_eq!(rejected(&Certificate::from_bytes(&bytes).unwrap()), Rejected::Signature);
+    }
+
+    #[test]
+    fn a_host_certificate_is_refused() {
+        let host = built(CertType::Host, &[PERSON], window(900, 1_900), Some("192.0.2.7"), |_| ());
+        assert_eq!(rejected(&host), Rejected::NotAUser);
+    }
+
+    #[test]
+    fn a_certificate_for_nobody_somebody_else_or_more_than_one_is_refused() {
+        for principals in [&[][..], &["p_other"], &[PERSON, "p_other"], &["p_other", PERSON]] {
+            let certificate = built(CertType::User, principals, window(900, 1_900), Some("192.0.2.7"), |_| ());
+            assert_eq!(rejected(&certificate), Rejected::Principal, "{principals:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_bound_to_no_one_address_is_refused() {
+        for source in [None, Some("192.0.2.0/24"), Some("192.0.2.7,192.0.2.8"), Some("*")] {
+            let certificate = built(CertType::User, &[PERSON], window(900, 1_900), source, |_| ());
+            assert_eq!(rejected(&certificate), Rejected::NoSource, "{source:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_from_another_address_is_refused() {
+        let bound = "192.0.2.8".parse().unwrap();
+        let certificate = built(CertType::User, &[PERSON], window(900, 1_900), Some("192.0.2.8"), |_| ());
+        assert_eq!(rejected(&certificate), Rejected::Source { bound, from: SOURCE });
+    }
+
+    #[test]
+    fn an_ipv4_address_in_ipv6_form_is_the_same_address() {
+        let mapped = "::ffff:192.0.2.7".parse().unwrap();
+        let certificate = good_but(|_| ());
+        assert!(check_user_certificate(&certificate, ca().public_key(), at(1_000), mapped, PERSON).is_ok());
+        let key = fresh_key("");
+        let made = ca().user_certificate(key.public_key(), PERSON, mapped, window(900, 1_900), 0, "").unwrap();
+        assert!(check(&made).is_ok());
+    }
+
+    #[test]
+    fn any_other_critical_option_is_refused() {
+        for (name, value) in [("force-command", "/bin/true"), ("verify-required", ""), ("a-new-one", "x")] {
+            let certificate = good_but(|builder| set(builder.critical_option(name, value)));
+            assert_eq!(rejected(&certificate), Rejected::Option(name.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_certificate_counts_from_its_first_moment_until_before_its_last() {
+        let certificate = good_but(|_| ());
+        let check = |second| check_user_certificate(&certificate, ca().public_key(), at(second), SOURCE, PERSON);
+        assert_eq!(check(899).unwrap_err(), Rejected::TooEarly);
+        assert!(check(900).is_ok() && check(1_899).is_ok());
+        assert_eq!(check(1_900).unwrap_err(), Rejected::Expired);
+    }
+
+    #[test]
+    fn a_certificate_of_more_than_an_hour_is_refused() {
+        for until in [900 + 3_601, 1 << 40] {
+            let long = built(CertType::User, &[PERSON], window(900, until), Some("192.0.2.7"), |_| ());
+            assert_eq!(rejected(&long), Rejected::TooLong);
+        }
+        let mut builder = Builder::new([0; 16], fresh_key("").public_key(), 900, u64::MAX).unwrap();
+        set(builder.cert_type(CertType::User));
+        set(builder.valid_principal(PERSON));
+        set(builder.critical_option(SOURCE_ADDRESS, "192.0.2.7"));
+        assert_eq!(rejected(&builder.sign(&*ca().0).unwrap()), Rejected::TooLong);
+    }
+
+    #[test]
+    fn what_must_not_be_certified_is_not() {
+        let (ca, key) = (ca(), fresh_key(""));
+        let key = key.public_key();
+        let user = |name: &str, until| ca.user_certificate(key, name, SOURCE, window(900, until), 0, "").map(drop);
+        assert_eq!(user("", 901), Err(CannotCertify::NoPrincipal));
+        assert_eq!(user(PERSON, 900 + 3_601), Err(CannotCertify::TooLong));
+        assert_eq!(user(PERSON, 900), Err(CannotCertify::NoTime));
+        assert_eq!(ca.host_certificate(key, &[], window(0, 9)).map(drop), Err(CannotCertify::NoPrincipal));
+        assert_eq!(ca.target_certificate(key, "maint", window(900, 9_999)).map(drop), Err(CannotCertify::TooLong));
+        assert_eq!(ca.target_certificate(key, "maint", window(-90, -9)).map(drop), Err(CannotCertify::NoTime));
+    }
+
+    #[test]
+    fn a_target_certificate_is_no_login_here() {
+        let certificate = ca().target_certificate(fresh_key("").public_key(), PERSON, window(900, 1_900)).unwrap();
+        assert_eq!(rejected(&certificate), Rejected::NoSource);
+    }
+
+    #[test]
+    fn debug_shows_no_private_key() {
+        assert!(format!("{:?}", ca()).starts_with("SshCa(SHA256:"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_check_panic_and_no_changed_bit_passes(at: prop::sample::Index, bit in 0_u8..8, junk: Vec<u8>) {
+            let _ = Certificate::from_bytes(&junk).map(|certificate| check(&certificate));
+            let mut bytes = good_but(|_| ()).to_bytes().unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            if let Ok(certificate) = Certificate::from_bytes(&bytes) {
+                prop_assert!(check(&certificate).is_err());
+            }
+        }
+    }
+}

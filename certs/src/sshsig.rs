@@ -240,3 +240,121 @@ pub fn load_certificate(path: &Path) -> Result<Certificate, KeyFault> {
     Certificate::read_file(path)
         .map_err(|cause| KeyFault::NoCertificate { path: path.to_owned(), cause: cause.to_string() })
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    use proptest::prelude::*;
+    use sha2::{Digest as _, Sha256};
+    use ssh_key::public::{Ed25519PublicKey, SkEd25519};
+
+    use super::*;
+    use crate::ssh_ca::fresh_key;
+
+    /// A security key made of software: PROTOCOL.u2f, "ssh-sk-ed25519 signature".
+    pub(crate) fn security_key(
+        application: &str,
+        namespace: Namespace,
+        message: &[u8],
+        flags: u8,
+    ) -> (PublicKey, String) {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
+        let public = Ed25519PublicKey(pair.public_key().as_ref().try_into().unwrap());
+        let public = PublicKey::from(KeyData::SkEd25519(SkEd25519::new(public, application)));
+        let trailer = [flags, 0, 0, 1, 2];
+        let to_sign = [
+            Sha256::digest(application).as_slice(),
+            &trailer,
+            Sha256::digest(signed_data(namespace, message)).as_slice(),
+        ]
+        .concat();
+        let data = [pair.sign(&to_sign).as_ref(), &trailer].concat();
+        let pem = wrap(&public, namespace, Signature::new(Algorithm::SkEd25519, data).unwrap());
+        (public, pem)
+    }
+
+    #[test]
+    fn a_signature_is_of_one_key_over_one_message_for_one_purpose() {
+        let (key, other) = (fresh_key(""), fresh_key(""));
+        let pem = sign_with(&key, Namespace::Approval, b"yes").unwrap();
+        let verify = |key: &PrivateKey, namespace, message: &[u8]| verify(key.public_key(), namespace, message, &pem);
+        assert_eq!(verify(&key, Namespace::Approval, b"yes"), Ok(SignatureKind::Plain));
+        assert_eq!(verify(&key, Namespace::Approval, b"no"), Err(BadSignature::Wrong));
+        assert_eq!(verify(&other, Namespace::Approval, b"yes"), Err(BadSignature::OtherKey));
+        for namespace in Namespace::ALL.into_iter().filter(|namespace| *namespace != Namespace::Approval) {
+            let got = "holdpoint-approval@v1".to_owned();
+            let refused = BadSignature::Namespace { got, wanted: namespace.as_str() };
+            assert_eq!(verify(&key, namespace, b"yes"), Err(refused));
+        }
+    }
+
+    #[test]
+    fn what_an_agent_signed_is_wrapped_into_a_whole_signature() {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[6; 32]).unwrap();
+        let key = crate::ssh_ca::key_from_seed(&[6; 32], "");
+        let raw = pair.sign(&signed_data(Namespace::Login, b"nonce"));
+        let pem = wrap(key.public_key(), Namespace::Login, Signature::new(Algorithm::Ed25519, raw.as_ref()).unwrap());
+        assert_eq!(pem, sign_with(&key, Namespace::Login, b"nonce").unwrap());
+    }
+
+    #[test]
+    fn a_security_keys_flags_and_counter_are_told() {
+        for (flags, user_present, user_verified) in
+            [(0, false, false), (1, true, false), (4, false, true), (5, true, true)]
+        {
+            let (key, pem) = security_key("ssh:", Namespace::Approval, b"yes", flags);
+            let kind = SignatureKind::SecurityKey { user_present, user_verified, counter: 0x0102 };
+            assert_eq!(verify(&key, Namespace::Approval, b"yes", &pem), Ok(kind));
+            assert_eq!(verify(&key, Namespace::Approval, b"no", &pem), Err(BadSignature::Wrong));
+        }
+    }
+
+    #[test]
+    fn a_flag_set_after_signing_is_found() {
+        let (key, pem) = security_key("ssh:", Namespace::Approval, b"yes", 0);
+        let signature = SshSig::from_pem(&pem).unwrap().signature().clone();
+        let mut data = signature.as_bytes().to_vec();
+        data[64] = 5;
+        let forged = wrap(&key, Namespace::Approval, Signature::new(Algorithm::SkEd25519, data).unwrap());
+        assert_eq!(verify(&key, Namespace::Approval, b"yes", &forged), Err(BadSignature::Wrong));
+    }
+
+    #[test]
+    fn a_security_key_of_a_web_site_is_not_taken() {
+        let (key, pem) = security_key("https://example.org", Namespace::Approval, b"yes", 5);
+        let refused = KeyRefused::Application("https://example.org".into());
+        assert_eq!(verify(&key, Namespace::Approval, b"yes", &pem), Err(refused.into()));
+    }
+
+    #[test]
+    fn an_endless_text_is_no_signature() {
+        let key = fresh_key("");
+        for text in ["", "yes", &"-".repeat(PEM_BYTES_MAX + 1)] {
+            assert_eq!(verify(key.public_key(), Namespace::Login, b"", text), Err(BadSignature::Form));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text: String) {
+            let key = fresh_key("");
+            prop_assert!(verify(key.public_key(), Namespace::Login, b"x", &text).is_err());
+            let framed = format!("-----BEGIN SSH SIGNATURE-----\n{text}\n-----END SSH SIGNATURE-----\n");
+            prop_assert!(verify(key.public_key(), Namespace::Login, b"x", &framed).is_err());
+        }
+
+        #[test]
+        fn no_changed_bit_passes(at: prop::sample::Index, bit in 0_u8..8, cut: bool) {
+            let key = fresh_key("");
+            let pem = sign_with(&key, Namespace::Login, b"x").unwrap();
+            let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+            let mut bytes = data_encoding::BASE64.decode(base64.as_bytes()).unwrap();
+            let at = at.index(bytes.len());
+            if cut { bytes.truncate(at) } else { bytes[at] ^= 1 << bit }
+            let lines = data_encoding::BASE64.encode(&bytes);
+            let lines = lines.as_bytes().chunks(70).map(String::from_utf8_lossy).collect::<Vec<_>>().join("\n");
+            let text = format!("-----BEGIN SSH SIGNATURE-----\n{lines}\n-----END SSH SIGNATURE-----\n");
+            prop_assert!(verify(key.public_key(), Namespace::Login, b"x", &text).is_err());
+        }
+    }
+}

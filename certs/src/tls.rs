@@ -96,6 +96,10 @@ impl TlsCa {
     pub(crate) fn from_der(key: &[u8], certificate: &[u8]) -> Result<Self, TlsFault> {
         let key = PrivatePkcs8KeyDer::from(key);
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256).map_err(|_| TlsFault::Pair)?;
+        // Two key stores under one credential have files that open in each other.
+        if !certificate.windows(key.public_key_raw().len()).any(|window| window == key.public_key_raw()) {
+            return Err(TlsFault::Pair);
+        }
         let certificate = CertificateDer::from(certificate.to_vec());
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|_| TlsFault::Pair)?;
         Ok(Self(Arc::new(Inner { issuer, certificate })))
@@ -288,5 +292,113 @@ impl ServerCertVerifier for FirstContact {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{ClientConnection, ServerConnection};
+
+    use super::*;
+
+    fn ca() -> TlsCa {
+        let (key, certificate) = TlsCa::make();
+        TlsCa::from_der(&key, &certificate).unwrap()
+    }
+
+    fn server(ca: &TlsCa, names: &[&str]) -> Arc<ServerConfig> {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        ca.server(&names, Timestamp::now()).unwrap().config
+    }
+
+    /// A whole handshake in memory.
+    fn shake(
+        client: Arc<ClientConfig>,
+        server: Arc<ServerConfig>,
+        name: &'static str,
+    ) -> Result<ClientConnection, rustls::Error> {
+        let mut client = ClientConnection::new(client, name.try_into().unwrap())?;
+        let mut server = ServerConnection::new(server)?;
+        let mut wire = Vec::new();
+        while client.is_handshaking() {
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut wire.as_slice()).unwrap();
+            server.process_new_packets()?;
+            wire.clear();
+            server.write_tls(&mut wire).unwrap();
+            client.read_tls(&mut wire.as_slice()).unwrap();
+            client.process_new_packets()?;
+            wire.clear();
+        }
+        Ok(client)
+    }
+
+    #[test]
+    fn our_client_trusts_our_ca_and_no_other() {
+        let (ours, other) = (ca(), ca());
+        let client = client_config(&ours.certificate_pem()).unwrap();
+        let shaken = shake(client.clone(), server(&ours, &["gate.example"]), "gate.example").unwrap();
+        assert_eq!(shaken.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+        assert!(shake(client.clone(), server(&other, &["gate.example"]), "gate.example").is_err());
+        assert!(shake(client, server(&ours, &["gate.example"]), "another.example").is_err());
+    }
+
+    #[test]
+    fn a_certificate_may_name_addresses() {
+        let ca = ca();
+        let client = client_config(&ca.certificate_pem()).unwrap();
+        assert!(shake(client, server(&ca, &["localhost", "127.0.0.1"]), "127.0.0.1").is_ok());
+    }
+
+    #[test]
+    fn first_contact_believes_the_ca_of_the_code_and_gives_its_certificate() {
+        let (ours, other) = (ca(), ca());
+        let first = first_contact_config(ours.fingerprint().prefix()).unwrap();
+        let shaken = shake(first.clone(), server(&ours, &["gate.example"]), "gate.example").unwrap();
+        let found = ours.fingerprint().prefix().find(shaken.peer_certificates().unwrap()).map(pem);
+        assert_eq!(found, Some(ours.certificate_pem()));
+        assert!(shake(first.clone(), server(&other, &["gate.example"]), "gate.example").is_err());
+        assert!(shake(first, server(&ours, &["another.example"]), "gate.example").is_err());
+    }
+
+    #[test]
+    fn a_certificate_of_ours_beside_a_strangers_leaf_helps_nobody() {
+        let (ours, other) = (ca(), ca());
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let names = ["gate.example".to_owned()];
+        let strangers = leaf(&names, Timestamp::now()).unwrap().signed_by(&key, &other.0.issuer).unwrap();
+        let chain = vec![strangers.der().clone(), ours.certificate().clone()];
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+            .unwrap();
+        let first = first_contact_config(ours.fingerprint().prefix()).unwrap();
+        assert!(shake(first, Arc::new(config), "gate.example").is_err());
+    }
+
+    #[test]
+    fn a_certificate_is_renewed_a_month_before_it_ends() {
+        let now = Timestamp::now();
+        let tls = ca().server(&["gate.example".to_owned()], now).unwrap();
+        assert_eq!(tls.valid_until, Seconds(90 * 86_400).after(now));
+        assert_eq!(tls.renew_at, Seconds(60 * 86_400).after(now));
+    }
+
+    #[test]
+    fn names_that_are_none_are_refused() {
+        let server = |names: &[&str]| {
+            ca().server(&names.iter().map(ToString::to_string).collect::<Vec<_>>(), Timestamp::now()).map(drop)
+        };
+        assert!(matches!(server(&[]), Err(TlsFault::NoName)));
+        assert!(matches!(server(&["gate.example", "a b"]), Err(TlsFault::Name { name, .. }) if name == "a b"));
+        assert!(matches!(client_config("nonsense"), Err(TlsFault::NotACertificate)));
+    }
+
+    #[test]
+    fn the_ca_opens_only_with_its_own_key() {
+        let ((_, certificate), (key, _)) = (TlsCa::make(), TlsCa::make());
+        assert!(matches!(TlsCa::from_der(&key, &certificate), Err(TlsFault::Pair)));
     }
 }

@@ -280,3 +280,201 @@ impl ProvenRequest {
         self.token_id == token.id
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ssh_key::PrivateKey;
+
+    use super::*;
+    use crate::proof::tests::{login_with, person_of};
+    use crate::ssh_ca::fresh_key;
+    use crate::sshsig::tests::security_key;
+
+    const PATH: &str = "/api/v1/requests?all";
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn deployment() -> DeploymentId {
+        "mill-3".parse().unwrap()
+    }
+
+    fn key() -> TokenKey {
+        TokenKey::from_seed(&[4; 32])
+    }
+
+    /// A token made at 1000.
+    fn token(holder: &PublicKey) -> String {
+        key().issue(&deployment(), &login_with(holder, Face::Plant, at(1_000)), at(1_000)).unwrap()
+    }
+
+    fn check(token: &str, second: i64) -> Result<CheckedToken, BadToken> {
+        key().check(&deployment(), token, at(second))
+    }
+
+    #[test]
+    fn a_token_says_who_signed_in_where_how_and_with_which_key() {
+        let holder = fresh_key("");
+        let checked = check(&token(holder.public_key()), 1_000).unwrap();
+        assert_eq!((checked.person(), checked.face()), (person_of(holder.public_key()), Face::Plant));
+        assert_eq!((checked.factors(), checked.issued()), (Factors::KeyAndTotp, at(1_000)));
+        assert_eq!(checked.key(), holder.fingerprint(HashAlg::Sha256));
+    }
+
+    #[test]
+    fn a_token_counts_for_ten_minutes_and_not_before_it_was_made() {
+        let token = token(fresh_key("").public_key());
+        assert!(check(&token, 1_599).is_ok() && check(&token, 940).is_ok());
+        assert_eq!(check(&token, 1_600).unwrap_err(), BadToken::Expired);
+        assert_eq!(check(&token, 939).unwrap_err(), BadToken::Times);
+    }
+
+    #[test]
+    fn a_token_made_out_for_longer_is_refused_though_the_key_is_ours() {
+        let token = token(fresh_key("").public_key());
+        let claims = Claims { exp: 1_601, ..claims(&token) };
+        let long = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &key().0.encoding).unwrap();
+        assert_eq!(check(&long, 1_000).unwrap_err(), BadToken::Times);
+    }
+
+    #[test]
+    fn another_gates_deployments_or_algorithms_token_is_refused() {
+        let token = token(fresh_key("").public_key());
+        let other = TokenKey::from_seed(&[5; 32]).check(&deployment(), &token, at(1_000));
+        assert_eq!(other.unwrap_err(), BadToken::Invalid);
+        assert_eq!(key().check(&"mill-4".parse().unwrap(), &token, at(1_000)).unwrap_err(), BadToken::Invalid);
+        let none = format!(
+            "{}.{}.",
+            BASE64URL_NOPAD.encode(br#"{"alg":"none","typ":"JWT"}"#),
+            token.split('.').nth(1).unwrap()
+        );
+        assert_eq!(check(&none, 1_000).unwrap_err(), BadToken::Invalid);
+        // The classic: the public key taken for a shared secret.
+        let secret = EncodingKey::from_secret(key().0.decoding.try_get_as_bytes().unwrap());
+        let confused = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims(&token), &secret).unwrap();
+        assert_eq!(check(&confused, 1_000).unwrap_err(), BadToken::Invalid);
+    }
+
+    fn claims(token: &str) -> Claims {
+        serde_json::from_slice(&BASE64URL_NOPAD.decode(token.split('.').nth(1).unwrap().as_bytes()).unwrap()).unwrap()
+    }
+
+    struct Holder {
+        key: PrivateKey,
+        token: String,
+    }
+
+    impl Holder {
+        fn new() -> Self {
+            let key = fresh_key("");
+            Self { token: token(key.public_key()), key }
+        }
+
+        fn message(&self, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
+            request_message(method, path, Digest::of_bytes(body), &token_id(&self.token).unwrap(), at(1_000))
+        }
+
+        fn sign(&self, namespace: Namespace) -> String {
+            sshsig::sign_with(&self.key, namespace, &self.message("POST", PATH, b"{}")).unwrap()
+        }
+
+        fn prove(
+            &self,
+            key: &PublicKey,
+            request: &SignedRequest<'_>,
+            now: i64,
+        ) -> Result<ProvenRequest, RequestRefused> {
+            check_request_proof(&check(&self.token, 1_000).unwrap(), key, request, at(now))
+        }
+    }
+
+    fn posted(signature_pem: &str) -> SignedRequest<'_> {
+        SignedRequest {
+            method: "POST",
+            path_and_query: PATH,
+            body: Digest::of_bytes(b"{}"),
+            at: at(1_000),
+            signature_pem,
+        }
+    }
+
+    #[test]
+    fn a_request_is_proved_within_a_minute_of_its_own_time() {
+        let holder = Holder::new();
+        let pem = holder.sign(Namespace::Request);
+        for now in [940, 1_000, 1_060] {
+            let proven = holder.prove(holder.key.public_key(), &posted(&pem), now).unwrap();
+            assert_eq!(proven.nonce(), Digest::of_bytes(&holder.message("POST", PATH, b"{}")));
+        }
+        for now in [939, 1_061] {
+            let refused = RequestRefused::Time { at: at(1_000), now: at(now) };
+            assert_eq!(holder.prove(holder.key.public_key(), &posted(&pem), now).unwrap_err(), refused);
+        }
+    }
+
+    #[test]
+    fn a_proof_is_of_one_request_and_one_token_by_one_key_for_one_purpose() {
+        let (holder, other) = (Holder::new(), Holder::new());
+        let pem = holder.sign(Namespace::Request);
+        let key = holder.key.public_key();
+        let wrong = RequestRefused::Signature(BadSignature::Wrong);
+        for changed in [
+            SignedRequest { method: "PUT", ..posted(&pem) },
+            SignedRequest { path_and_query: "/api/v1/requests", ..posted(&pem) },
+            SignedRequest { body: Digest::of_bytes(b"[]"), ..posted(&pem) },
+            SignedRequest { at: at(1_001), ..posted(&pem) },
+        ] {
+            assert_eq!(holder.prove(key, &changed, 1_000).unwrap_err(), wrong, "{changed:?}");
+        }
+        assert_eq!(other.prove(key, &posted(&pem), 1_000).unwrap_err(), RequestRefused::OtherKey);
+        let again = Holder { key: holder.key.clone(), token: token(key) };
+        assert_eq!(again.prove(key, &posted(&pem), 1_000).unwrap_err(), wrong);
+        let login = holder.sign(Namespace::Login);
+        let refused = holder.prove(key, &posted(&login), 1_000).unwrap_err();
+        assert!(matches!(refused, RequestRefused::Signature(BadSignature::Namespace { .. })));
+    }
+
+    #[test]
+    fn a_security_key_that_nobody_touched_proves_no_request() {
+        let (key, _) = security_key("ssh:", Namespace::Request, b"", 0);
+        let token = token(&key);
+        let message = request_message("POST", PATH, Digest::of_bytes(b"{}"), &token_id(&token).unwrap(), at(1_000));
+        for (flags, proved) in [(0, Err(RequestRefused::NotTouched)), (1, Ok(()))] {
+            let (_, pem) = security_key("ssh:", Namespace::Request, &message, flags);
+            let checked = check_request_proof(&check(&token, 1_000).unwrap(), &key, &posted(&pem), at(1_000));
+            assert_eq!(checked.map(drop), proved);
+        }
+    }
+
+    #[test]
+    fn a_token_begets_no_token() {
+        let holder = Holder::new();
+        let pem = holder.sign(Namespace::Request);
+        let proven = holder.prove(holder.key.public_key(), &posted(&pem), 1_000).unwrap();
+        let checked = check(&holder.token, 1_000).unwrap();
+        let person = Authenticated::by_token(checked, proven, [127, 0, 0, 1].into(), at(1_000)).unwrap();
+        assert_eq!(key().issue(&deployment(), &person, at(1_000)), Err(NotIssued::NotALogin));
+    }
+
+    #[test]
+    fn the_parts_of_a_request_do_not_run_into_each_other() {
+        let message = |method, path| request_message(method, path, Digest::of_bytes(b""), "id", at(0));
+        assert_ne!(message("GET", "/a"), message("GET/", "a"));
+        assert_ne!(message("GET\",\"/a", ""), message("GET", "/a\",\""));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_check_panic_and_no_changed_sign_passes(text: String, at: prop::sample::Index, to in "[A-Za-z0-9_.-]") {
+            prop_assert_eq!(check(&text, 1_000).unwrap_err(), BadToken::Invalid);
+            let _ = token_id(&text);
+            let good = token(fresh_key("").public_key());
+            let mut changed = good.clone();
+            let at = at.index(good.len());
+            changed.replace_range(at..=at, &to);
+            prop_assert_eq!(check(&changed, 1_000).is_ok(), changed == good);
+        }
+    }
+}
