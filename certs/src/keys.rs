@@ -171,8 +171,9 @@ pub struct KeyStore {
 const SEALING_KEY: &str = "sealing.key";
 /// The sealing key in an age file, where the seal is `Passphrase`.
 const SEALING_AGE: &str = "sealing.age";
-/// age's scrypt work factor (log2 of N): about a second on a small gate. Fixed, so that a busy machine does not choose less.
-const WORK_FACTOR: u8 = 18;
+/// age's scrypt work factor (log2 of N): about a second on a small gate. Fixed, so that a busy machine does not choose less; tests of this module
+/// do not wait for it.
+const WORK_FACTOR: u8 = if cfg!(test) { 10 } else { 18 };
 /// Keys that are 32 random bytes. The TLS CA has two files more.
 const SEEDS: [&str; 5] = ["ssh-host", "ssh-ca", "log", "token", "secrets"];
 const TLS_CA_KEY: &str = "tls-ca";

@@ -450,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_certificate_of_more_than_an_hour_is_refused() {
-        for until in [900 + 3_601, 1 << 40] {
+        for until in [900 + 3_601, 1 << 33] {
             let long = built(CertType::User, &[PERSON], window(900, until), Some("192.0.2.7"), |_| ());
             assert_eq!(rejected(&long), Rejected::TooLong);
         }
