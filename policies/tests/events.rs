@@ -22,12 +22,17 @@ timezone = "Europe/Berlin"
 banner = "Recorded."
 changes = [{ from = "shift-lead", count = 1 }]
 [zones.packaging]
+[targets.hmi-2]
+zone = "packaging"
+[targets.hmi-2.services.ssh]
+protocol = "tcp"
+address = "10.20.2.11:22"
 [[rules]]
 id = "acme-packaging"
 vendors = ["acme"]
 roles = ["maintenance"]
 zones = ["packaging"]
-actions = ["shell", "file-get"]
+actions = ["tunnel"]
 hours = "Mon-Fri 06:00-18:00"
 from = ["192.0.2.0/24"]
 duration_max = "4h"

@@ -52,3 +52,236 @@ fn a_file_full_of_mistakes_gets_one_report_of_all_of_them() {
     let report = report(include_str!("plant/many-mistakes.toml"));
     assert_eq!(format!("{report}\n"), include_str!("plant/many-mistakes.txt"));
 }
+
+#[test]
+fn the_small_plant_has_no_mistake_and_every_default() {
+    let plant = Plant::parse(SMALL).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(plant.shifts, Seconds(12 * 3_600));
+    let rule = serde_json::to_value(&plant.rules[0]).expect("plain data");
+    let defaults = serde_json::json!({
+        "hours": null, "from": ["0.0.0.0/0", "::/0"], "connections": 10, "factor_lasts": 600, "weaker": [],
+        "tell": [{ "after": 0, "group": "shift-lead" }], "work_order": "required", "exclusive": "target",
+        "escort": "none", "idle": 900, "idle_ending": "lock", "ending": "cut", "hold_max": 600, "emergency": false,
+        "staleness": 30, "staleness_ending": "end", "retention": 94_608_000,
+    });
+    for (key, value) in defaults.as_object().expect("a table") {
+        assert_eq!(&rule[key], value, "{key}");
+    }
+}
+
+#[test]
+fn broken_toml_is_told_alone_and_where() {
+    for (text, told) in [
+        ("x", "plant.toml:1:2: not TOML: key with no value, expected `=`; correct this first; more may follow"),
+        (
+            "a = \"ä\"\n[plant]\nname = Mill\nbogus = 1",
+            "plant.toml:3:8: not TOML: string values must be quoted, expected literal string; correct this first; more may follow",
+        ),
+    ] {
+        assert_eq!(report(text), told);
+    }
+}
+
+#[test]
+fn a_name_given_twice_is_told_at_its_second_place() {
+    let twice = SMALL.replace("[targets.plc-7]", "[targets.hmi-2]");
+    assert_eq!(
+        report(&twice).lines().next(),
+        Some("plant.toml:16:10: this name stands here for the second time; leave one out, or join the two")
+    );
+}
+
+#[test]
+fn an_empty_file_is_told_how_to_begin() {
+    assert_eq!(
+        report(""),
+        "plant.toml:1:1: plant: missing; begin with [plant], its name, timezone, banner and changes"
+    );
+}
+
+#[test]
+fn a_plant_without_rules_is_one_where_nobody_may_do_anything() {
+    let (before, _) = SMALL.split_once("[[rules]]").expect("rules stand last");
+    assert_eq!(report(before), "");
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name() {
+    for (old, new, told) in [
+        (
+            "\"tcp\"",
+            "\"modbus\"",
+            "targets.plc-7.services.engineering.protocol: modbus is not built yet; leave it out, or choose another value",
+        ),
+        (
+            "\"tcp\"",
+            "\"telnet\"",
+            "targets.plc-7.services.engineering.protocol: telnet is not built yet; leave it out, or choose another value",
+        ),
+        (
+            "[[rules]]",
+            "gate = \"enforce\"\n[[rules]]",
+            "targets.plc-7.services.engineering.gate: not built yet; leave it out",
+        ),
+        (
+            "[[rules]]",
+            "connections_max = 2\n[[rules]]",
+            "targets.plc-7.services.engineering.connections_max: not built yet; leave it out",
+        ),
+        (
+            "user =",
+            "legacy = true\nuser =",
+            "targets.hmi-2.services.ssh.legacy: true is not built yet; leave it out, or choose another value",
+        ),
+        ("zones = [", "hold_max = \"5m\"\nzones = [", "rules[acme-packaging].hold_max: not built yet; leave it out"),
+    ] {
+        assert_eq!(after(old, new), told);
+    }
+    assert_eq!(after("user =", "legacy = false\nuser ="), "");
+}
+
+#[test]
+fn a_rule_that_reaches_nothing_is_a_mistake() {
+    let no_target = after("[zones.packaging]", "[zones.packaging]\n[zones.empty]");
+    assert_eq!(no_target, "");
+    let empty_zone = SMALL
+        .replace("[zones.packaging]", "[zones.packaging]\n[zones.empty]")
+        .replace("zones = [\"packaging\"]", "zones = [\"empty\"]");
+    assert!(report(&empty_zone).contains("rules[acme-packaging].zones: reaches nothing: no target stands there"));
+    assert_eq!(
+        after("\"shell\"", "\"observe\", \"operate\""),
+        "rules[acme-packaging].actions: reaches nothing: no service there knows any of these; ssh knows shell, file-get, file-put; tcp knows tunnel"
+    );
+}
+
+#[test]
+fn a_machine_has_one_target() {
+    assert_eq!(
+        after("10.20.2.7:102", "10.20.2.11:22"),
+        "targets.plc-7.services.engineering.address: 10.20.2.11:22 is also an address of target hmi-2; give each machine one target, with several services if need be"
+    );
+    let two_accounts = SMALL.replace(
+        "[targets.plc-7]",
+        "[targets.hmi-2.services.admin]\nprotocol = \"ssh\"\naddress = \"10.20.2.11:22\"\nuser = \"admin\"\ncredential = \"certificate\"\nhost_key = \"SHA256:yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s\"\n[targets.plc-7]",
+    );
+    assert_eq!(report(&two_accounts), "");
+}
+
+#[test]
+fn texts_are_bounded_and_plain() {
+    assert_eq!(after("\"Mill\"", "\" \""), "plant.name: empty; write a text");
+    assert_eq!(
+        after("\"Mill\"", &format!("{:?}", "x".repeat(101))),
+        "plant.name: too long; write at most 100 characters"
+    );
+    assert_eq!(after("\"Mill\"", &format!("{:?}", "ß".repeat(100))), "");
+    assert_eq!(after("\"Mill\"", "\"a\\nb\""), "plant.name: holds the control character '\\n'; leave it out");
+    assert_eq!(after("\"Recorded.\"", "\"a\\nb\""), "");
+    assert_eq!(
+        after("\"Recorded.\"", "\"\\u001b[2J\""),
+        "plant.banner: holds the control character '\\u{1b}'; leave it out"
+    );
+    assert_eq!(
+        after("\"Recorded.\"", &format!("{:?}", "x".repeat(4_001))),
+        "plant.banner: too long; write at most 4000 characters"
+    );
+}
+
+#[test]
+fn a_file_with_windows_line_ends_is_the_same_plant() {
+    let lines = SMALL.replace("\"Recorded.\"", "\"\"\"\nOne.\nTwo.\"\"\"");
+    let (unix, windows) =
+        (Plant::parse(&lines).expect("right"), Plant::parse(&lines.replace('\n', "\r\n")).expect("right"));
+    assert_eq!((&windows.banner, &windows.rules), (&unix.banner, &unix.rules));
+    assert_ne!(windows.digest(), unix.digest());
+}
+
+#[test]
+fn a_place_is_that_of_the_value_even_behind_other_letters() {
+    let text = SMALL
+        .replace("\"shift-lead\", count = 1 }]\n[zones", "\"ö\", count = 1 }, { from = \"ü\", count = 1 }]\n[zones");
+    let mistakes = Plant::parse(&text).expect_err("two mistakes");
+    assert_eq!(mistakes.iter().map(|mistake| (mistake.line, mistake.column)).collect::<Vec<_>>(), [(6, 21), (6, 48)]);
+}
+
+#[test]
+fn addresses_and_credentials_become_types() {
+    let text = SMALL
+        .replace("10.20.2.11:22", "[fd00::11]:2222")
+        .replace("10.20.2.7:102", "plc-7.mill.local:102")
+        .replace("\"hmi-maint\"", "\"certificate\"");
+    let plant = Plant::parse(&text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let service =
+        |target: &str| plant.targets[&target.parse().expect("a name")].services.values().next().expect("one").clone();
+    let (ssh, tcp) = (service("hmi-2"), service("plc-7"));
+    assert_eq!((ssh.protocol, ssh.address.to_string().as_str()), (Protocol::Ssh, "[fd00::11]:2222"));
+    assert_eq!(ssh.credential, Some(Credential::Certificate));
+    assert_eq!((tcp.address.host, tcp.address.port), (Host::Name("plc-7.mill.local".to_owned()), 102));
+}
+
+#[test]
+fn an_address_is_that_of_one_machine_with_a_port() {
+    for bad in [
+        "",
+        ":22",
+        "a:",
+        "a",
+        "a:0",
+        "a:65536",
+        "a:+22",
+        "0.0.0.0:22",
+        "255.255.255.255:22",
+        "224.0.0.1:22",
+        "[::]:22",
+        "10.20.2:22",
+        "1.2.3.400:22",
+        "a b:22",
+        "a..b:22",
+        "[10.0.0.1]:22",
+        "::1:22",
+    ] {
+        assert!(after("10.20.2.7:102", bad).starts_with("targets.plc-7.services.engineering.address: "), "{bad}");
+    }
+    for good in ["127.0.0.1:2222", "[::1]:22", "localhost:22", "plc-7:102", "a.b-c.d1:1", "10.20.2.7:65535"] {
+        assert_eq!(after("10.20.2.7:102", good), "", "{good}");
+    }
+}
+
+#[test]
+fn a_work_order_must_match_from_beginning_to_end() {
+    let shaped = |pattern: &str| pattern.parse::<WorkOrder>();
+    let either = shaped("WO-[0-9]+|permit [0-9]{4}").expect("a pattern");
+    for (text, accepted) in [
+        ("WO-1", true),
+        ("permit 2026", true),
+        ("xWO-1", false),
+        ("WO-1\n", true),
+        ("WO-1\nrm", false),
+        ("permit 20261", false),
+        (" ", false),
+    ] {
+        assert_eq!(either.accepts(Some(text)), accepted, "{text:?}");
+    }
+    for bad in ["", "Required", "none", "a)|(.*", "(?x) a # ", "[", "(a{1000}){1000}", &"a.".repeat(101)] {
+        assert!(shaped(bad).is_err(), "{bad}");
+    }
+    assert!(shaped("(?s).*").expect("a pattern").accepts(Some("anything")));
+}
+
+#[test]
+fn a_pattern_that_would_backtrack_for_ever_elsewhere_answers_at_once() {
+    let pattern = "(a*)*(a*)*(a*)*b".parse::<WorkOrder>().expect("a pattern");
+    let begun = std::time::Instant::now();
+    assert!(!pattern.accepts(Some(&"a".repeat(2_000))));
+    assert!(begun.elapsed().as_secs() < 5);
+}
+
+#[test]
+fn a_day_is_the_longest_grant() {
+    assert_eq!(after("\"4h\"", "\"24h\""), "");
+    assert_eq!(
+        after("\"4h\"", "\"24h1s\""),
+        "rules[acme-packaging].duration_max: 1d1s is out of range; write a duration from 1s to 1d"
+    );
+    assert_eq!(Rule::DURATION_LIMIT, Seconds(86_400));
+}
