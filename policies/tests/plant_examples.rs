@@ -46,7 +46,7 @@ impl Ask {
         Self { source: Some(source), ..self }
     }
 
-    fn as_emergency(self) -> Self {
+    fn in_emergency(self) -> Self {
         Self { emergency: true, ..self }
     }
 
@@ -98,7 +98,7 @@ fn a_technician_may_into_the_panel_on_a_weekday_and_on_saturday_learns_when_it_o
 fn everything_that_is_lacking_is_told_at_once() {
     let mill = example("packaging-line");
     let asked =
-        ask("acme/maintenance", "shell file-put", "hmi-2", "2026-11-23T05:59").from("198.51.100.9").as_emergency();
+        ask("acme/maintenance", "shell file-put", "hmi-2", "2026-11-23T05:59").from("198.51.100.9").in_emergency();
     assert_eq!(
         asked.lacks(&mill),
         "acme-packaging; actions: it does not allow file-put; hours: opens Mon 06:00 (2026-11-23); \
@@ -122,7 +122,7 @@ fn the_first_of_several_rules_decides() {
     assert_eq!(by_day.decided_by(&mill), "acme-controller, 1 of shift-lead and 1 of controls");
     let by_night = ask("acme/controls-engineer", "tunnel", "packer-plc", "2026-11-23T02:00");
     assert_eq!(by_night.decided_by(&mill), "acme-emergency, 1 of shift-lead and 1 of ot-security");
-    let emergency_by_day = ask("acme/controls-engineer", "tunnel", "packer-plc", "2026-11-23T08:00").as_emergency();
+    let emergency_by_day = ask("acme/controls-engineer", "tunnel", "packer-plc", "2026-11-23T08:00").in_emergency();
     assert_eq!(emergency_by_day.of(&mill).expect("allowed").id.as_str(), "acme-emergency");
 }
 
@@ -163,9 +163,9 @@ fn pumps_are_serviced_through_the_night_and_the_chlorinator_never() {
     assert_eq!(night("2026-11-28T03:59").decided_by(&works), "northpump-night, 1 of operations");
     assert_eq!(night("2026-11-28T04:00").lacks(&works), "northpump-night; hours: opens Mon 22:00 (2026-11-30)");
     assert_eq!(night("2026-11-30T03:00").lacks(&works), "northpump-night; hours: opens Mon 22:00 (2026-11-30)");
-    let chlorine = ask("aquasoft/engineer", "tunnel", "chlorinator", "2026-11-24T10:00").as_emergency();
+    let chlorine = ask("aquasoft/engineer", "tunnel", "chlorinator", "2026-11-24T10:00").in_emergency();
     assert!(matches!(chlorine.of(&works), Err(NotAllowed::Never { .. })));
-    let call_out = ask("northpump/field-service", "shell", "pump-house-3", "2026-11-29T12:00").as_emergency();
+    let call_out = ask("northpump/field-service", "shell", "pump-house-3", "2026-11-29T12:00").in_emergency();
     assert_eq!(call_out.of(&works).expect("allowed").id.as_str(), "call-out");
 }
 

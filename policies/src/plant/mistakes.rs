@@ -130,16 +130,22 @@ pub fn shown(text: &str) -> String {
     }
 }
 
-/// The one of `names` that `text` most likely meant: at most a third of its letters differ.
+/// The one of `names` that `text` most likely meant: at most a third of its letters differ, or only their order does.
 pub fn closest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let tolerated = text.chars().count().max(3) / 3;
     names
         .into_iter()
         .filter(|name| name.len().abs_diff(text.len()) <= 4 * tolerated)
-        .map(|name| (distance(text, name), name))
+        .map(|name| (if sorted(name) == sorted(text) { 1 } else { distance(text, name) }, name))
         .filter(|(distance, _)| *distance <= tolerated)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+fn sorted(text: &str) -> Vec<char> {
+    let mut letters: Vec<_> = text.chars().collect();
+    letters.sort_unstable();
+    letters
 }
 
 /// Levenshtein's distance: letters to insert, delete or replace.
@@ -178,6 +184,7 @@ mod tests {
         let keys = ["zones", "targets", "hours", "from"];
         assert_eq!(closest("zone", keys), Some("zones"));
         assert_eq!(closest("tragets", keys), Some("targets"));
+        assert_eq!(closest("form", keys), Some("from"));
         assert_eq!(closest("sources", keys), None);
         assert_eq!(closest("", keys), None);
     }

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
 use super::mistakes::{Mistakes, closest, shown};
 use super::reader::{self, Field, Kind, NotBuilt, Reader};
 use super::{
@@ -15,8 +18,6 @@ use crate::actions::{Action, Actions};
 use crate::digest::Digest;
 use crate::ids::{GroupName, RuleId, ServiceName, TargetName, ZoneName};
 use crate::time::Seconds;
-use ipnet::IpNet;
-use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 impl Kind {
     const PLANT: Self = Self("plant");
@@ -180,8 +181,7 @@ fn service(
     clock: Option<TargetClock>,
     addresses: &mut BTreeMap<Address, TargetName>,
 ) -> Option<Service> {
-    let words = Protocol::ALL.map(|protocol| (protocol.as_str(), protocol));
-    let protocol = reader.required("protocol", "write \"ssh\" or \"tcp\"", |f| f.one_of(&words));
+    let protocol = reader.required("protocol", "write for example \"ssh\"", |f| f.one_of(&built_protocols()));
     let address = reader
         .required("address", "write host and port, for example \"10.20.2.11:22\"", |f| address(f, target, addresses));
     let user = reader.optional("user", user);
@@ -200,6 +200,12 @@ fn service(
         host_key: host_key?,
         legacy: legacy?,
     })
+}
+
+fn built_protocols() -> Vec<(&'static str, Protocol)> {
+    let is_row = |row: &NotBuilt, word| (row.kind, row.key, row.value) == (Kind::SERVICE, "protocol", Some(word));
+    let all = Protocol::ALL.into_iter().map(|protocol| (protocol.as_str(), protocol));
+    all.filter(|(word, _)| !NOT_BUILT.iter().any(|row| is_row(row, *word))).collect()
 }
 
 /// Two targets at one address would be one machine under two sets of rules; `never` could be walked around.
@@ -451,13 +457,13 @@ fn note_reaching_nothing(reader: &Reader<'_, '_>, known: &Known<'_>, reach: Opti
     let Some(actions) = actions else { return };
     if !protocols.iter().any(|protocol| protocol.actions().iter().any(|action| actions.contains(action))) {
         let offers = |protocol: &Protocol| format!("{protocol} knows {}", listed(protocol.actions()));
-        let right = protocols.iter().map(offers).collect::<Vec<_>>().join(", ");
+        let right = protocols.iter().map(offers).collect::<Vec<_>>().join("; ");
         reader.note_at("actions", "reaches nothing: no service there knows any of these", right);
     }
 }
 
 fn listed(actions: &[Action]) -> String {
-    actions.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(" and ")
+    actions.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// Written, but longer than any session: then idleness would never end one.

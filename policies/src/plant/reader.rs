@@ -253,7 +253,7 @@ impl<'a, 'i> Field<'a, 'i> {
         let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok().filter(|n| range.contains(n));
         match number.and_then(|n| T::try_from(n).ok()) {
             Some(number) => Some(number),
-            None => self.wrong("out of range", right),
+            None => self.wrong(format!("{:.20} is out of range", integer.as_str()), right),
         }
     }
 
@@ -270,6 +270,9 @@ impl<'a, 'i> Field<'a, 'i> {
 
     /// A span of time in a range.
     pub fn duration(&self, range: RangeInclusive<Seconds>) -> Option<Seconds> {
+        let DeValue::String(_) = self.value else {
+            return self.wrong_type("write a duration in double quotes, for example \"15m\"");
+        };
         let span: Seconds = self.parsed()?;
         if range.contains(&span) {
             return Some(span);
@@ -294,7 +297,8 @@ impl<'a, 'i> Field<'a, 'i> {
 
     /// A text of 1 to `chars_max` characters without control characters, but for those of `controls`.
     pub fn plain_text(&self, chars_max: usize, controls: &[char]) -> Option<String> {
-        let text = self.text()?;
+        // Lines may end as Windows ends them.
+        let text = self.text()?.replace("\r\n", "\n");
         if text.trim().is_empty() {
             return self.wrong("empty", "write a text");
         }
@@ -303,7 +307,7 @@ impl<'a, 'i> Field<'a, 'i> {
         }
         match text.chars().find(|c| c.is_control() && !controls.contains(c)) {
             Some(c) => self.wrong(format!("holds the control character {c:?}"), "leave it out"),
-            None => Some(text.to_owned()),
+            None => Some(text),
         }
     }
 

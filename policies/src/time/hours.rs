@@ -232,3 +232,245 @@ impl From<WeeklyHours> for String {
         hours.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::{DateTime, Weekday};
+    use jiff::tz::TimeZoneDatabase;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn zone(name: &str) -> TimeZone {
+        TimeZoneDatabase::bundled().get(name).expect("a bundled zone")
+    }
+
+    fn hours(text: &str) -> WeeklyHours {
+        WeeklyHours::parse(text).expect("hours")
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a timestamp")
+    }
+
+    /// Opening and closing moments from `from`, as a stranger would list them by asking again and again.
+    fn openings(text: &str, zone_name: &str, from: &str, count: usize) -> Vec<String> {
+        let (hours, tz) = (hours(text), zone(zone_name));
+        let mut now = at(from);
+        let mut listed = Vec::new();
+        for _ in 0..count {
+            let opens = hours.next_opening(now, &tz).expect("opens some day");
+            let closes = hours.closes_after(opens, &tz).expect("closes some day");
+            listed.push(format!("{opens} {closes}"));
+            now = closes;
+        }
+        listed
+    }
+
+    #[test]
+    fn hours_read_back_as_written() {
+        for text in
+            ["Mon-Fri 06:00-18:00", "Mon-Sun 00:00-24:00", "Fri 22:00-06:00", "Sat-Mon 08:30-12:00, Wed 13:00-14:00"]
+        {
+            assert_eq!(hours(text).to_string(), text);
+            let json = serde_json::to_string(&hours(text)).expect("a text");
+            assert_eq!(serde_json::from_str::<WeeklyHours>(&json).expect("as written"), hours(text));
+        }
+        assert_eq!(hours("Mon 6:00-18:00".replace(" 6", "  06").as_str()).to_string(), "Mon 06:00-18:00");
+    }
+
+    #[test]
+    fn what_is_unclear_is_refused() {
+        for bad in [
+            "",
+            "Mon",
+            "06:00-18:00",
+            "Mon 06:00",
+            "mon 06:00-18:00",
+            "Monday 06:00-18:00",
+            "Mon-Fry 06:00-18:00",
+            "Mon 6:00-18:00",
+            "Mon 06:00-24:01",
+            "Mon 24:00-06:00",
+            "Mon 06:60-07:00",
+            "Mon 06:00-06:00",
+            "Mon +6:00-07:00",
+            "Mon 06:00-18:00,",
+            "Mon-Tue-Wed 06:00-18:00",
+            "Mon 06:00-18:00-20:00",
+            "Mon 00:00-00:00",
+            &"Mon 06:00-18:00,".repeat(40),
+        ] {
+            assert!(WeeklyHours::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_night_reaches_into_the_next_day_and_sunday_night_into_monday() {
+        let tz = zone("Europe/Berlin");
+        let local = |text: &str| tz.to_timestamp(text.parse::<DateTime>().expect("civil")).expect("exists");
+        let night = hours("Fri 22:00-06:00, Sun 23:00-01:00");
+        for (time, open) in [
+            ("2026-11-27T21:59:59", false),
+            ("2026-11-27T22:00", true),
+            ("2026-11-28T05:59:59", true),
+            ("2026-11-28T06:00", false),
+            ("2026-11-29T23:00", true),
+            ("2026-11-30T00:59", true),
+            ("2026-11-30T01:00", false),
+        ] {
+            assert_eq!(night.contains(local(time), &tz), open, "{time}");
+        }
+        assert_eq!(night.closes_after(local("2026-11-29T23:30"), &tz), Some(local("2026-11-30T01:00")));
+    }
+
+    #[test]
+    fn in_berlin_hours_follow_the_wall_clock_into_summer_and_back() {
+        // 2026-03-29, 02:00 becomes 03:00; 2026-10-25, 03:00 becomes 02:00.
+        assert_eq!(
+            openings("Sat-Mon 06:00-18:00", "Europe/Berlin", "2026-03-28T00:00:00Z", 3),
+            [
+                "2026-03-28T05:00:00Z 2026-03-28T17:00:00Z",
+                "2026-03-29T04:00:00Z 2026-03-29T16:00:00Z",
+                "2026-03-30T04:00:00Z 2026-03-30T16:00:00Z",
+            ]
+        );
+        // The night is an hour shorter, and then an hour longer.
+        assert_eq!(
+            openings("Sat 22:00-06:00", "Europe/Berlin", "2026-03-28T00:00:00Z", 1),
+            ["2026-03-28T21:00:00Z 2026-03-29T04:00:00Z"]
+        );
+        assert_eq!(
+            openings("Sat 22:00-06:00", "Europe/Berlin", "2026-10-24T00:00:00Z", 1),
+            ["2026-10-24T20:00:00Z 2026-10-25T05:00:00Z"]
+        );
+        // An hour that is skipped opens nothing that week; half of one opens late.
+        assert_eq!(
+            openings("Sun 02:00-03:00", "Europe/Berlin", "2026-03-28T00:00:00Z", 1),
+            ["2026-04-05T00:00:00Z 2026-04-05T01:00:00Z"]
+        );
+        assert_eq!(
+            openings("Sun 02:30-03:30", "Europe/Berlin", "2026-03-28T00:00:00Z", 1),
+            ["2026-03-29T01:00:00Z 2026-03-29T01:30:00Z"]
+        );
+        // An hour that comes twice: as a whole it holds for two, and half of it opens twice.
+        assert_eq!(
+            openings("Sun 02:00-03:00", "Europe/Berlin", "2026-10-24T00:00:00Z", 1),
+            ["2026-10-25T00:00:00Z 2026-10-25T02:00:00Z"]
+        );
+        assert_eq!(
+            openings("Sun 02:00-02:30", "Europe/Berlin", "2026-10-24T00:00:00Z", 2),
+            ["2026-10-25T00:00:00Z 2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z 2026-10-25T01:30:00Z"]
+        );
+    }
+
+    #[test]
+    fn in_new_york_hours_follow_the_wall_clock_into_summer_and_back() {
+        // 2026-03-08, 02:00 becomes 03:00; 2026-11-01, 02:00 becomes 01:00.
+        assert_eq!(
+            openings("Sat-Sun 08:00-12:00", "America/New_York", "2026-03-07T05:00:00Z", 2),
+            ["2026-03-07T13:00:00Z 2026-03-07T17:00:00Z", "2026-03-08T12:00:00Z 2026-03-08T16:00:00Z"]
+        );
+        assert_eq!(
+            openings("Sun 00:00-04:00", "America/New_York", "2026-03-07T05:00:00Z", 1),
+            ["2026-03-08T05:00:00Z 2026-03-08T08:00:00Z"]
+        );
+        assert_eq!(
+            openings("Sun 00:00-04:00", "America/New_York", "2026-10-31T05:00:00Z", 1),
+            ["2026-11-01T04:00:00Z 2026-11-01T09:00:00Z"]
+        );
+        assert_eq!(
+            openings("Sun 00:00-01:30", "America/New_York", "2026-10-31T05:00:00Z", 2),
+            ["2026-11-01T04:00:00Z 2026-11-01T05:30:00Z", "2026-11-01T06:00:00Z 2026-11-01T06:30:00Z"]
+        );
+    }
+
+    #[test]
+    fn hours_that_never_close_have_no_end() {
+        let tz = zone("Europe/Berlin");
+        for always in ["Mon-Sun 00:00-24:00", "Mon-Sun 12:00-11:59, Mon-Sun 11:00-12:00"] {
+            assert_eq!(hours(always).closes_after(at("2026-10-24T00:00:00Z"), &tz), None);
+            assert!(hours(always).contains(at("2026-10-25T01:30:00Z"), &tz));
+        }
+    }
+
+    #[test]
+    fn the_ends_of_time_are_survived() {
+        let (hours, tz) = (hours("Mon 06:00-18:00"), zone("Europe/Berlin"));
+        for moment in [Timestamp::MIN, Timestamp::MAX, Timestamp::UNIX_EPOCH] {
+            let _ = (hours.contains(moment, &tz), hours.closes_after(moment, &tz));
+            assert!(hours.next_opening(moment, &tz).is_none_or(|opens| opens >= moment && hours.contains(opens, &tz)));
+        }
+    }
+
+    /// The definition: look at the wall clock, and see whether today's span or yesterday's reaches this minute.
+    fn model(spans: &[(usize, usize, u32, u32)], at: Timestamp, tz: &TimeZone) -> bool {
+        let local = tz.to_datetime(at);
+        let minute = local.hour() as u32 * 60 + local.minute() as u32;
+        let today = local.weekday();
+        let among = |day: Weekday, first: usize, last: usize| {
+            let mut each = first;
+            loop {
+                if each == day.to_monday_zero_offset() as usize {
+                    return true;
+                }
+                if each == last {
+                    return false;
+                }
+                each = (each + 1) % 7;
+            }
+        };
+        spans.iter().any(|&(first, last, opens, closes)| match opens < closes {
+            true => among(today, first, last) && (opens..closes).contains(&minute),
+            false => {
+                among(today, first, last) && minute >= opens || among(today.previous(), first, last) && minute < closes
+            }
+        })
+    }
+
+    fn spans() -> impl Strategy<Value = Vec<(usize, usize, u32, u32)>> {
+        let quarter = |n: u32| n * 15;
+        let span = (0..7_usize, 0..7_usize, (0..96_u32).prop_map(quarter), (0..=96_u32).prop_map(quarter));
+        prop::collection::vec(span.prop_filter("opens and closes apart", |(.., opens, closes)| opens != closes), 1..4)
+    }
+
+    fn written(spans: &[(usize, usize, u32, u32)]) -> String {
+        let time = |minute: &u32| format!("{:02}:{:02}", minute / 60, minute % 60);
+        let one = |(first, last, opens, closes): &(usize, usize, u32, u32)| {
+            format!("{}-{} {}-{}", DAYS[*first], DAYS[*last], time(opens), time(closes))
+        };
+        spans.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+
+    const CHANGES: [(&str, &str); 4] = [
+        ("Europe/Berlin", "2026-03-29T01:00:00Z"),
+        ("Europe/Berlin", "2026-10-25T01:00:00Z"),
+        ("America/New_York", "2026-03-08T07:00:00Z"),
+        ("America/New_York", "2026-11-01T06:00:00Z"),
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Minute by minute through the week around each clock change; openings and closings are where the model turns.
+        #[test]
+        fn hours_agree_with_a_look_at_the_wall_clock(spans in spans(), change in 0..4_usize) {
+            let (hours, tz) = (hours(&written(&spans)), zone(CHANGES[change].0));
+            let start = at(CHANGES[change].1) - jiff::SignedDuration::from_hours(84);
+            let minutes: Vec<_> = (0..7 * 24 * 60).map(|n| start + jiff::SignedDuration::from_mins(n)).collect();
+            let open: Vec<_> = minutes.iter().map(|minute| model(&spans, *minute, &tz)).collect();
+            for (minute, open) in minutes.iter().zip(&open) {
+                prop_assert_eq!(hours.contains(*minute, &tz), *open, "{}", minute);
+            }
+            for (n, minute) in minutes.iter().enumerate().step_by(97) {
+                let later = |wanted: bool| open[n..].iter().position(|open| *open == wanted).map(|after| minutes[n + after]);
+                if let Some(opens) = later(true) {
+                    prop_assert_eq!(hours.next_opening(*minute, &tz), Some(opens));
+                }
+                if let (true, Some(closes)) = (open[n], later(false)) {
+                    prop_assert_eq!(hours.closes_after(*minute, &tz), Some(closes));
+                }
+            }
+        }
+    }
+}
