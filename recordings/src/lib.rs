@@ -1,1 +1,24 @@
-//! placeholder
+//! The append-only store: one log engine for decisions and for recordings. Bytes are durable before anyone is told so,
+//! encrypted to the auditors, and chained; reading and checking them needs files and keys, and no server.
+
+pub mod codec;
+pub mod disk;
+pub mod fault;
+pub mod frame;
+pub mod keys;
+pub mod leaf;
+pub mod ledger;
+pub mod log;
+pub mod notes;
+mod queue;
+mod recover;
+pub mod segment;
+pub mod session;
+pub mod sim;
+mod spares;
+mod state;
+pub mod tree;
+pub mod words;
+mod writer;
+
+pub use recover::FORMAT;

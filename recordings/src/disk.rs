@@ -1,0 +1,218 @@
+//! The seam between the store and the machine: files, directories, clocks and chance, so that tests can cut the power,
+//! fail any call and turn the clock. What a log does with them is elsewhere; `sim` is the machine that tests break.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use jiff::Timestamp;
+
+/// A file system, as far as an append-only store needs one. Every call may block; none may be repeated after it failed.
+pub trait Disk: Send + Sync {
+    /// Opens a file that exists, for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Makes a file that must not exist yet. Its name is durable only after `sync_dir`.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens a file for reading only.
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Makes a directory with those above it; one that exists is no error.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes creations, renames and removals in a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file another name, replacing what had it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Names in a directory, sorted; of a directory that does not exist, none.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Bytes this program may still write on the file system of `dir`.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// Takes a lock that lasts as long as the returned value, or `None` where another holds it.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
+    /// The kind of file system under `dir`, where it is one on which overwriting a zero-filled file promises nothing.
+    fn unsuited(&self, dir: &Path) -> io::Result<Option<&'static str>>;
+}
+
+/// An open file. All of it or an error: no call does half and says so.
+pub trait DiskFile: Send + Sync {
+    /// Writes all bytes at an offset.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Reads up to the buffer's length at an offset; fewer only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// The file's length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether it holds nothing.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Makes what was written, and the length, durable.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Fills the file with zeros up to `bytes`, really written, so that a later sync has no metadata to write.
+    fn fill_zeros(&self, bytes: u64) -> io::Result<()> {
+        let zeros = vec![0; ZEROS_BYTES.min(usize::try_from(bytes).unwrap_or(ZEROS_BYTES))];
+        let mut offset = 0;
+        while offset < bytes {
+            let part = usize::try_from(bytes - offset).map_or(zeros.len(), |left| left.min(zeros.len()));
+            self.write_at(&zeros[..part], offset)?;
+            offset += part as u64;
+        }
+        Ok(())
+    }
+}
+
+/// The whole content of a file.
+pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = disk.open_to_read(path)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// Large enough that calls cost nothing beside the writing, small enough to hold in a cache.
+const ZEROS_BYTES: usize = 1 << 20;
+
+/// Clocks and chance, and which boot the monotonic clock counts from.
+pub trait Machine: Send + Sync {
+    /// Nanoseconds on a clock that never goes back and counts suspend (`CLOCK_BOOTTIME`).
+    fn monotonic_nanos(&self) -> u64;
+    /// The wall clock, which may be wrong and may be set.
+    fn wall(&self) -> Timestamp;
+    /// Fills the buffer with bytes nobody can guess.
+    fn fill_random(&self, buffer: &mut [u8]);
+    /// Names this boot of the machine; zeros where the system does not say.
+    fn boot_id(&self) -> [u8; 16];
+}
+
+/// The operating system's file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+/// The operating system's clocks and random source.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealMachine;
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(RealFile(OpenOptions::new().read(true).write(true).open(path)?)))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(RealFile(OpenOptions::new().read(true).write(true).create_new(true).open(path)?)))
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(RealFile(File::open(path)?)))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(dir) {
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut names = entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn unsuited(&self, dir: &Path) -> io::Result<Option<&'static str>> {
+        let found = rustix::fs::statfs(dir)?.f_type;
+        Ok(UNSUITED.iter().find(|(magic, _)| *magic == found as u32).map(|(_, name)| *name))
+    }
+}
+
+/// Copy-on-write file systems may meet "disk full" on overwriting; over a network, who has synced what is unknown.
+/// Magic numbers from Linux' `magic.h` and, for ZFS, OpenZFS.
+const UNSUITED: [(u32, &str); 8] = [
+    (0x9123_683e, "btrfs"),
+    (0x2fc1_2fc1, "zfs"),
+    (0xca45_1a4e, "bcachefs"),
+    (0x6969, "nfs"),
+    (0xff53_4d42, "cifs"),
+    (0xfe53_4d42, "smb2"),
+    (0x0102_1997, "9p"),
+    (0x6573_5546, "fuse"),
+];
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.0.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+impl Machine for RealMachine {
+    fn monotonic_nanos(&self) -> u64 {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn fill_random(&self, buffer: &mut [u8]) {
+        aws_lc_rs::rand::fill(buffer).expect("the system's random source has no failure mode once it is seeded");
+    }
+
+    fn boot_id(&self) -> [u8; 16] {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+        data_encoding::HEXLOWER.decode(digits.as_bytes()).ok().and_then(|id| id.try_into().ok()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,179 @@
+//! The keys of a recording: a root of 32 random bytes that leaves this machine only inside an age file to the
+//! auditors, and what is derived from it. The gate forgets the root at once; it keeps the frame key of the open block
+//! alone. While recordings have no sealed blocks, that is block 0 for the whole session; the ratchet to the next
+//! block's keys comes with them.
+
+use std::io::Write as _;
+use std::str::FromStr as _;
+
+use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
+use policies::digest::Digest;
+use zeroize::Zeroizing;
+
+use crate::disk::Machine;
+use crate::frame::FrameKey;
+
+/// The auditors' public keys (age, X25519) to whom every recording is encrypted: two at least, since who loses the
+/// only key loses every recording.
+#[derive(Clone)]
+pub struct Recipients(Vec<age::x25519::Recipient>);
+
+/// Why recordings cannot be encrypted to these recipients.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRecipients {
+    /// Fewer than two different ones.
+    #[error(
+        "recordings need at least two recipients, and {0} stand in the configuration: whoever loses the only key loses every recording. Add an auditor's key (`age-keygen`)"
+    )]
+    TooFew(usize),
+    /// Not a recipient.
+    #[error("{text:?} is no age recipient ({why}): one looks like age1… and is printed by `age-keygen`")]
+    NotOne {
+        /// What was given, cut short.
+        text: String,
+        /// What the parser says.
+        why: &'static str,
+    },
+}
+
+impl Recipients {
+    /// Parses recipients in age's text form. Refuses fewer than two different ones.
+    pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BadRecipients> {
+        let mut texts: Vec<&str> = texts.into_iter().map(str::trim).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        if texts.len() < 2 {
+            return Err(BadRecipients::TooFew(texts.len()));
+        }
+        let parse = |text: &str| {
+            age::x25519::Recipient::from_str(text)
+                .map_err(|why| BadRecipients::NotOne { text: text.chars().take(80).collect(), why })
+        };
+        texts.into_iter().map(parse).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// A new session's keys: chance makes the root, age wraps it to every recipient, and it is forgotten.
+    pub fn new_key_file(&self, machine: &dyn Machine) -> KeyFile {
+        let mut root = Root(Zeroizing::new([0; 32]));
+        machine.fill_random(root.0.as_mut());
+        let bytes = self.wrap(&root);
+        KeyFile { digest: Digest::of_bytes(&bytes), bytes, commitment: root.commitment(), frame_key: root.frame_key() }
+    }
+
+    fn wrap(&self, root: &Root) -> Vec<u8> {
+        let recipients = self.0.iter().map(|recipient| recipient as &dyn age::Recipient);
+        let encryptor = age::Encryptor::with_recipients(recipients).expect("there are two recipients, all of one kind");
+        let mut bytes = Vec::new();
+        encryptor
+            .wrap_output(&mut bytes)
+            .and_then(|mut writer| {
+                writer.write_all(root.0.as_ref())?;
+                writer.finish()
+            })
+            .expect("writing to memory does not fail");
+        bytes
+    }
+}
+
+/// A session's keys on their way into the store: the age file that will be synced before the session opens, and the
+/// key its frames are encrypted with. Not `Clone`; it opens one session.
+pub struct KeyFile {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) digest: Digest,
+    pub(crate) commitment: [u8; 32],
+    pub(crate) frame_key: FrameKey,
+}
+
+impl std::fmt::Debug for KeyFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyFile({})", self.digest)
+    }
+}
+
+/// A session's root key, as an auditor has it after opening the age file.
+pub struct Root(Zeroizing<[u8; 32]>);
+
+/// Bytes that are not a root key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a key file holds 32 bytes; this one does not")]
+pub struct NotARoot;
+
+impl Root {
+    /// The root from an opened age file's content.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotARoot> {
+        bytes.try_into().map(|root| Self(Zeroizing::new(root))).map_err(|_| NotARoot)
+    }
+
+    /// What the opening leaf must say: AES-GCM does not commit to its key, so without this two auditors could be shown
+    /// two plaintexts.
+    pub fn commitment(&self) -> [u8; 32] {
+        *derive(&self.0, "commit")
+    }
+
+    /// The key of the session's frames: of block 0, `HKDF(HKDF(root, "chain"), "frame")`.
+    pub fn frame_key(&self) -> FrameKey {
+        FrameKey::new(&derive(&derive(&self.0, "chain"), "frame"))
+    }
+}
+
+impl std::fmt::Debug for Root {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Root")
+    }
+}
+
+/// HKDF-SHA256 (RFC 5869) with an empty salt; `label` is the info.
+fn derive(key: &[u8; 32], label: &str) -> Zeroizing<[u8; 32]> {
+    struct ThirtyTwo;
+    impl KeyType for ThirtyTwo {
+        fn len(&self) -> usize {
+            32
+        }
+    }
+    let mut derived = Zeroizing::new([0; 32]);
+    Salt::new(HKDF_SHA256, &[])
+        .extract(key)
+        .expand(&[label.as_bytes()], ThirtyTwo)
+        .and_then(|output| output.fill(derived.as_mut()))
+        .expect("32 bytes are within what HKDF-SHA256 can give");
+    derived
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealMachine;
+
+    fn recipient(identity: &age::x25519::Identity) -> String {
+        identity.to_public().to_string()
+    }
+
+    #[test]
+    fn each_auditor_opens_the_key_file_alone() {
+        let auditors = [age::x25519::Identity::generate(), age::x25519::Identity::generate()];
+        let texts = auditors.each_ref().map(recipient);
+        let recipients = Recipients::parse(texts.iter().map(String::as_str)).unwrap();
+        let file = recipients.new_key_file(&RealMachine);
+        for auditor in &auditors {
+            let root = Root::from_bytes(&age::decrypt(auditor, &file.bytes).unwrap()).unwrap();
+            assert_eq!(root.commitment(), file.commitment);
+        }
+        assert!(age::decrypt(&age::x25519::Identity::generate(), &file.bytes).is_err());
+    }
+
+    #[test]
+    fn one_recipient_named_twice_is_one() {
+        let text = recipient(&age::x25519::Identity::generate());
+        let refused = Recipients::parse([text.as_str(), &format!(" {text}")]).err();
+        assert_eq!(refused, Some(BadRecipients::TooFew(1)));
+        assert!(matches!(Recipients::parse(["age1abc", &text]).err(), Some(BadRecipients::NotOne { .. })));
+    }
+
+    #[test]
+    fn every_use_of_the_root_has_its_own_key() {
+        let root = [7; 32];
+        let derived = ["chain", "frame", "commit", "block", "next"].map(|label| *derive(&root, label));
+        let distinct: std::collections::BTreeSet<_> = derived.iter().collect();
+        assert_eq!(distinct.len(), derived.len());
+    }
+}

@@ -1,0 +1,524 @@
+//! A running log: one folder, one lock, one writer thread, one chain. It serves twice: as the journal of decisions, to
+//! which its caller appends entries, and as a node's record log, in which sessions are open. Entries are leaves of a
+//! Merkle tree whose root is in every signed head; tiles, proofs and checkpoint files are later work, as are sealed
+//! blocks, and the format (`holdpoint log 0`) is not released.
+//!
+//! A head is signed when a session is sealed and with every append, when the log starts and stops, each second with
+//! a session open, and each minute otherwise.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use futures::channel::oneshot;
+use jiff::Timestamp;
+use policies::ids::{NodeId, SessionId};
+
+use crate::disk::{Disk, Machine};
+use crate::fault::{AppendFault, Cause, OpenFault, StoreFault};
+use crate::frame::{self, Kind};
+use crate::leaf::Entry;
+use crate::queue::{Next, Queue, Work, answer};
+use crate::recover::{self, Found};
+use crate::segment::{self, SegmentsFault, key_file_name, session_dir};
+use crate::session::{Opening, SessionWriter, answered, lock};
+use crate::spares::{Maker, SpareFault, Spares, SparesWatch};
+use crate::writer::Writer;
+
+/// What a log is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Decisions: every entry is the caller's.
+    Journal,
+    /// Sessions: entries are leaves about them; see [`crate::leaf::Leaf`].
+    Records,
+}
+
+/// How a log is kept.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Its name among all logs: `<deployment>/journal` or `<deployment>/records/<node>`.
+    pub origin: String,
+    /// The node that writes it.
+    pub node: NodeId,
+    /// Bytes of a segment; from 16 KiB to 1 GiB. A record log does well with 64 MiB, a journal with 8.
+    pub segment_bytes: u64,
+    /// How many zero-filled segments lie ready. With 0 each is made when it is needed, by the writer itself.
+    pub spares: usize,
+    /// Below this much free space no session is opened; those that run may use it.
+    pub reserve_bytes: u64,
+    /// Below this much free space [`Log::room`] says [`RoomState::Low`].
+    pub low_water_bytes: u64,
+    /// File systems that are taken although what a sync promises there is doubtful, by name.
+    pub file_systems_allowed: Vec<String>,
+}
+
+impl LogOptions {
+    /// Options with a segment of 64 MiB, or 8 for a journal, two spares, and no reserve.
+    pub fn new(purpose: Purpose, origin: impl Into<String>, node: NodeId) -> Self {
+        let segment_bytes = match purpose {
+            Purpose::Journal => 8 << 20,
+            Purpose::Records => 64 << 20,
+        };
+        Self {
+            purpose,
+            origin: origin.into(),
+            node,
+            segment_bytes,
+            spares: 2,
+            reserve_bytes: 0,
+            low_water_bytes: 0,
+            file_systems_allowed: Vec::new(),
+        }
+    }
+}
+
+/// Signs a log's heads and seals.
+pub trait Signer: Send + Sync {
+    /// An Ed25519 signature (RFC 8032) over the message.
+    fn sign(&self, message: &[u8]) -> [u8; 64];
+    /// The public half under the log's name, as C2SP's signed notes write it: `name+1a2b3c4d+base64(0x01 ‖ key)`.
+    fn verifier(&self, origin: &str) -> String;
+}
+
+/// A log's state, as a compare-and-swap needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// How many entries there are.
+    pub size: u64,
+    /// The hash of the last one; zeros where there is none.
+    pub last: [u8; 32],
+    /// The root of their tree (RFC 6962).
+    pub root: [u8; 32],
+}
+
+impl Head {
+    /// The head of a log without entries.
+    pub fn empty() -> Self {
+        Self { size: 0, last: [0; 32], root: crate::tree::Tree::default().root() }
+    }
+}
+
+/// What opening found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// How many entries the log had.
+    pub entries: u64,
+    /// How the run before ended.
+    pub before: Before,
+    /// Sessions that were open when it ended; they are sealed as crashed now.
+    pub crashed: Vec<CrashedSession>,
+}
+
+/// How the run before ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Before {
+    /// There was none.
+    Fresh,
+    /// It stopped the log.
+    Stopped,
+    /// It did not; everything it acknowledged is there.
+    Crashed {
+        /// The segment it was writing.
+        segment: PathBuf,
+        /// Where what is whole ends in it.
+        offset: u64,
+        /// Whether bytes of a batch that was never acknowledged lie behind.
+        torn: bool,
+    },
+}
+
+/// A session that was open when the program or the machine died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CrashedSession {
+    /// Its recording.
+    pub recording: SessionId,
+    /// The index of its opening leaf.
+    pub session: u64,
+    /// How many of its frames there are.
+    pub frames: u64,
+}
+
+/// How much room there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes free.
+    pub free: u64,
+    /// Bytes that must be free for a session to be let in.
+    pub reserve: u64,
+    /// What that means.
+    pub state: RoomState,
+}
+
+/// What the free space means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomState {
+    /// Enough.
+    Plenty,
+    /// Below the low-water mark: time to raise an alarm.
+    Low,
+    /// Below the reserve: no session is let in.
+    None,
+}
+
+/// How a log is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Why it takes nothing more, where it does not.
+    pub fault: Option<StoreFault>,
+    /// Sessions open.
+    pub open: usize,
+    /// Zero-filled segments that lie ready.
+    pub spares: usize,
+    /// The number of the segment being written.
+    pub segment: u64,
+    /// How the writer thread is scheduled.
+    pub priority: Priority,
+}
+
+/// How the writer thread is scheduled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Like any other thread: the system allowed no more.
+    Normal,
+    /// Before ordinary threads (nice -10).
+    Raised,
+    /// Real-time, first in first out.
+    RealTime,
+}
+
+/// What the writer makes known after each commit.
+pub(crate) struct Published {
+    pub(crate) head: Head,
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    pub(crate) open: usize,
+    pub(crate) priority: Priority,
+    /// Of every used segment: its number, its first entry's index, and where its frames end, if others follow.
+    pub(crate) extents: Vec<Extent>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extent {
+    pub(crate) segment: u64,
+    pub(crate) first_entry: u64,
+    pub(crate) end: Option<u64>,
+}
+
+/// A running log. Dropping it stops it: what is in line is written, open sessions are sealed as abandoned, the head is
+/// signed.
+pub struct Log {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: LogOptions,
+    queue: Arc<Queue>,
+    published: Arc<Mutex<Published>>,
+    spares: SparesWatch,
+    admission: Option<SyncSender<Admission>>,
+    threads: Vec<JoinHandle<()>>,
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl Log {
+    /// Opens the log in `dir`, or makes it; takes its lock, recovers what a crash left, and starts its threads.
+    /// Blocks, for as long as it takes to read one segment and to fill the first.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        machine: Arc<dyn Machine>,
+        dir: &Path,
+        options: LogOptions,
+        signer: Arc<dyn Signer>,
+    ) -> Result<(Self, Recovery), OpenFault> {
+        let (mut log, writer, recovery) = Self::open_idle(disk, machine, dir, options, signer)?;
+        log.start(writer).map_err(|error| OpenFault::Io(Cause::new("start a thread for", dir, &error)))?;
+        Ok((log, recovery))
+    }
+
+    /// All of `open` but the threads.
+    pub(crate) fn open_idle(
+        disk: Arc<dyn Disk>,
+        machine: Arc<dyn Machine>,
+        dir: &Path,
+        mut options: LogOptions,
+        signer: Arc<dyn Signer>,
+    ) -> Result<(Self, Writer, Recovery), OpenFault> {
+        options.segment_bytes = options.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+        let lock = recover::claim(&*disk, dir, &options, &*signer)?;
+        let found = recover::recover(&*disk, dir)?;
+        let recovery = found.recovery();
+        let spares = spares(&disk, dir, &options, &found)?;
+        let watch = spares.watch();
+        let queue = Arc::new(Queue::new(Arc::clone(&machine)));
+        let writer = Writer::begin(&disk, machine, dir, &options, signer, Arc::clone(&queue), spares, found)?;
+        let published = writer.published();
+        let log = Self {
+            disk,
+            dir: dir.to_owned(),
+            options,
+            queue,
+            published,
+            spares: watch,
+            admission: None,
+            threads: Vec::new(),
+            _lock: lock,
+        };
+        Ok((log, writer, recovery))
+    }
+
+    fn start(&mut self, mut writer: Writer) -> std::io::Result<()> {
+        let queue = Arc::clone(&self.queue);
+        self.spawn("log-writer", move || {
+            writer.raise();
+            loop {
+                match queue.wait(writer.until_anchor()) {
+                    Next::Work => writer.step(),
+                    Next::Stop => return writer.stop(),
+                    Next::Fail(fault) => return writer.fail(&fault),
+                }
+            }
+        })?;
+        if self.options.purpose == Purpose::Records {
+            let (admission, admitted) = sync_channel::<Admission>(ADMISSIONS_WAITING_MAX);
+            self.spawn("admission", move || admitted.into_iter().for_each(Admission::carry_out))?;
+            self.admission = Some(admission);
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        self.threads.push(std::thread::Builder::new().name(name.to_owned()).spawn(run)?);
+        Ok(())
+    }
+
+    /// The durable head.
+    pub fn head(&self) -> Head {
+        lock(&self.published).head
+    }
+
+    /// Appends entries after a head, all of them or none, if that is still the head; durable when the future
+    /// completes. An entry earlier than the last one gets the last one's time.
+    ///
+    /// On [`AppendFault::Unavailable`] the entries may or may not be there: read again.
+    pub fn append(
+        &self,
+        after: Head,
+        entries: Vec<Vec<u8>>,
+        at: Timestamp,
+    ) -> impl Future<Output = Result<Head, AppendFault>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        let pushed = self.queue.push(Work::Append { after, entries, at, reply });
+        answered(pushed, answer, Arc::clone(&self.queue))
+    }
+
+    /// The durable entries from an index on, read from the files, each checked against the one before. Blocks.
+    pub fn entries(&self, from: u64) -> Result<Vec<Entry>, SegmentsFault> {
+        let (head, extents) = {
+            let published = lock(&self.published);
+            let mut extents = published.extents.clone();
+            extents.last_mut().expect("a running log has a segment").end = Some(published.offset);
+            (published.head, extents)
+        };
+        let mut entries = Vec::new();
+        if from >= head.size {
+            return Ok(entries);
+        }
+        let first = extents.iter().rposition(|extent| extent.first_entry <= from).unwrap_or(0);
+        for extent in &extents[first..] {
+            self.read_entries(extent, &mut entries)?;
+        }
+        entries.retain(|entry| entry.index >= from);
+        Ok(entries)
+    }
+
+    fn read_entries(&self, extent: &Extent, entries: &mut Vec<Entry>) -> Result<(), SegmentsFault> {
+        let path = segment::segments_dir(&self.dir).join(segment::file_name(extent.segment));
+        let bytes = segment::read(&*self.disk, &path)?;
+        let end = extent.end.and_then(|end| usize::try_from(end).ok()).unwrap_or(bytes.len());
+        let bytes = bytes.get(..end).ok_or_else(|| segment::damaged(&path, end as u64, "it ends too early"))?;
+        let mut index = extent.first_entry;
+        for frame in frame::frames(bytes) {
+            let frame = frame.map_err(|fault| segment::damaged(&path, fault.offset, fault.flaw.to_string()))?;
+            if frame.header.kind != Kind::Leaf {
+                continue;
+            }
+            let entry = Entry::parse(index, frame.body)
+                .map_err(|malformed| segment::damaged(&path, frame.offset, malformed))?;
+            if entries.last().is_some_and(|before| before.hash != entry.previous) {
+                return Err(segment::damaged(&path, frame.offset, "the entry does not follow the one before"));
+            }
+            entries.push(entry);
+            index += 1;
+        }
+        Ok(())
+    }
+
+    /// Opens a session: room is looked for, the key file is written and synced, then the opening leaf. Nothing may
+    /// reach a target before the future completes.
+    pub fn open_session(
+        &self,
+        opening: Opening,
+    ) -> impl Future<Output = Result<SessionWriter, StoreFault>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        let pushed = self.admit(Admission {
+            disk: Arc::clone(&self.disk),
+            dir: self.dir.clone(),
+            reserve: self.options.reserve_bytes,
+            spares: self.spares.clone(),
+            queue: Arc::clone(&self.queue),
+            opening,
+            reply,
+        });
+        answered(pushed, answer, Arc::clone(&self.queue))
+    }
+
+    fn admit(&self, admission: Admission) -> Result<(), StoreFault> {
+        if self.options.purpose != Purpose::Records {
+            return Err(StoreFault::NotARecordLog);
+        }
+        match &self.admission {
+            Some(thread) => thread.try_send(admission).map_err(|refused| match refused {
+                TrySendError::Full(_) => StoreFault::TooManySessions(ADMISSIONS_WAITING_MAX),
+                TrySendError::Disconnected(_) => StoreFault::Stopped,
+            }),
+            None => {
+                admission.carry_out();
+                Ok(())
+            }
+        }
+    }
+
+    /// How much room there is.
+    pub fn room(&self) -> std::io::Result<Room> {
+        let free = self.disk.free_bytes(&self.dir)?;
+        let reserve = self.options.reserve_bytes;
+        let state = match free {
+            free if free < reserve => RoomState::None,
+            free if free < self.options.low_water_bytes => RoomState::Low,
+            _ => RoomState::Plenty,
+        };
+        Ok(Room { free, reserve, state })
+    }
+
+    /// How the log is doing.
+    pub fn status(&self) -> Status {
+        let published = lock(&self.published);
+        Status {
+            fault: self.queue.fault(),
+            open: published.open,
+            spares: self.spares.ready(),
+            segment: published.segment,
+            priority: published.priority,
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.admission = None;
+        self.queue.stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the log in {} panicked", self.dir.display());
+            }
+        }
+    }
+}
+
+/// Smaller, and a head with some sessions and their frames would not fit.
+const SEGMENT_BYTES_MIN: u64 = 16 << 10;
+/// Larger, and reading one at the start would take too long; a frame's `batch` has 32 bits besides.
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// Sessions that may wait for their key file at once: a morning's rush at a slow disk.
+const ADMISSIONS_WAITING_MAX: usize = 256;
+
+fn spares(disk: &Arc<dyn Disk>, dir: &Path, options: &LogOptions, found: &Found) -> Result<Spares, OpenFault> {
+    let dir = segment::segments_dir(dir);
+    let open = |number: &u64| {
+        let path = dir.join(segment::file_name(*number));
+        disk.open(&path).map(|file| (*number, file)).map_err(|error| OpenFault::Io(Cause::new("open", &path, &error)))
+    };
+    let ready = found.spares.iter().map(open).collect::<Result<_, _>>()?;
+    let maker = Maker { disk: Arc::clone(disk), dir: dir.clone(), next: found.next, bytes: options.segment_bytes };
+    Spares::new(maker, ready, options.spares)
+        .map_err(|error| OpenFault::Io(Cause::new("start a thread for", &dir, &error)))
+}
+
+/// A session's way in: what must be on the disk before its opening leaf.
+struct Admission {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    reserve: u64,
+    spares: SparesWatch,
+    queue: Arc<Queue>,
+    opening: Opening,
+    reply: oneshot::Sender<Result<SessionWriter, StoreFault>>,
+}
+
+impl Admission {
+    fn carry_out(self) {
+        match self.prepare() {
+            Ok(()) => {
+                let (opening, reply) = (self.opening, self.reply);
+                let work = Work::Open { opening, reply };
+                // A refused push drops the reply, and the caller then asks the queue why.
+                drop(self.queue.push(work));
+            }
+            Err(fault) => answer(self.reply, Err(fault)),
+        }
+    }
+
+    fn prepare(&self) -> Result<(), StoreFault> {
+        if let Some(fault) = self.queue.fault() {
+            return Err(fault);
+        }
+        let free =
+            self.disk.free_bytes(&self.dir).map_err(|error| self.failed("ask for free space in", &self.dir, &error))?;
+        let no_room = StoreFault::NoRoom { free, reserve: self.reserve };
+        if free < self.reserve {
+            return Err(no_room);
+        }
+        self.spares.wait_ready().map_err(|fault| match fault {
+            SpareFault::Full => no_room.clone(),
+            SpareFault::Failed(cause) => self.poison(cause),
+        })?;
+        self.write_keys(no_room)
+    }
+
+    /// The key file and the names that lead to it, each durable.
+    fn write_keys(&self, no_room: StoreFault) -> Result<(), StoreFault> {
+        let dir = session_dir(&self.dir, self.opening.recording);
+        let path = dir.join(key_file_name(0));
+        let write = || {
+            self.disk.create_dir(&dir)?;
+            let file = self.disk.create(&path)?;
+            file.write_at(&self.opening.key_file.bytes, 0)?;
+            file.sync_data()?;
+            self.disk.sync_dir(&dir)?;
+            self.disk.sync_dir(&self.dir.join("sessions"))?;
+            self.disk.sync_dir(&self.dir)
+        };
+        write().map_err(|error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                drop(self.disk.remove(&path));
+                no_room
+            }
+            std::io::ErrorKind::AlreadyExists => StoreFault::Exists(Cause::new("create", &path, &error)),
+            _ => self.failed("write", &path, &error),
+        })
+    }
+
+    fn failed(&self, doing: &'static str, path: &Path, error: &std::io::Error) -> StoreFault {
+        self.poison(Cause::new(doing, path, error))
+    }
+
+    /// A disk that fails here will fail the writer too; nobody is let in, and it takes nothing more.
+    fn poison(&self, cause: Cause) -> StoreFault {
+        let fault = StoreFault::Poisoned(cause);
+        self.queue.close(&fault);
+        fault
+    }
+}

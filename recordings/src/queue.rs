@@ -1,0 +1,157 @@
+//! The line before the log's writer: everyone pushes, it alone takes. Bounded, because each session bounds what it has
+//! in it, sessions are counted, and appends are awaited one by one.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::channel::oneshot;
+use jiff::Timestamp;
+
+use crate::disk::Machine;
+use crate::fault::{AppendFault, StoreFault};
+use crate::frame::Fact;
+use crate::log::Head;
+use crate::session::{LineShared, Opening, Seal, SealedSession, SessionShared, SessionWriter, lock};
+
+/// Something for the writer to do.
+pub(crate) enum Work {
+    Data { session: Arc<SessionShared>, line: Arc<LineShared>, bytes: Bytes, cost: u64, position: u64 },
+    Fact { session: Arc<SessionShared>, fact: Fact, channel: u32, bytes: Bytes, cost: u64, reply: Reply<()> },
+    Open { opening: Opening, reply: Reply<SessionWriter> },
+    Seal { session: u64, seal: Seal, reply: Reply<SealedSession> },
+    Abandon { session: u64 },
+    Append { after: Head, entries: Vec<Vec<u8>>, at: Timestamp, reply: oneshot::Sender<Result<Head, AppendFault>> },
+}
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreFault>>;
+
+impl Work {
+    /// Tells whoever waits for it that it will not be done.
+    pub(crate) fn refuse(self, fault: &StoreFault) {
+        match self {
+            Self::Data { session, .. } => session.fail(fault),
+            Self::Fact { session, reply, .. } => {
+                session.fail(fault);
+                answer(reply, Err(fault.clone()));
+            }
+            Self::Open { reply, .. } => answer(reply, Err(fault.clone())),
+            Self::Seal { reply, .. } => answer(reply, Err(fault.clone())),
+            Self::Abandon { .. } => {}
+            Self::Append { reply, .. } => answer(reply, Err(fault.clone().into())),
+        }
+    }
+}
+
+/// Gives an answer to whoever still waits for it.
+pub(crate) fn answer<T>(reply: oneshot::Sender<T>, answer: T) {
+    drop(reply.send(answer));
+}
+
+/// Work and when it was pushed.
+pub(crate) struct Stamped {
+    pub(crate) nanos: u64,
+    pub(crate) work: Work,
+}
+
+pub(crate) struct Queue {
+    machine: Arc<dyn Machine>,
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    works: VecDeque<Stamped>,
+    stopping: bool,
+    closed: Option<StoreFault>,
+}
+
+/// What the writer is to do next.
+pub(crate) enum Next {
+    Work,
+    Stop,
+    /// Somebody else closed the line.
+    Fail(StoreFault),
+}
+
+impl Queue {
+    pub(crate) fn new(machine: Arc<dyn Machine>) -> Self {
+        Self { machine, waiting: Mutex::default(), changed: Condvar::new() }
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.machine.monotonic_nanos()
+    }
+
+    /// Puts work last in line. Its time is taken there, so that times and order agree.
+    pub(crate) fn push(&self, work: Work) -> Result<(), StoreFault> {
+        let mut waiting = lock(&self.waiting);
+        if let Some(fault) = &waiting.closed {
+            return Err(fault.clone());
+        }
+        if waiting.stopping {
+            return Err(StoreFault::Stopped);
+        }
+        waiting.works.push_back(Stamped { nanos: self.machine.monotonic_nanos(), work });
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// As `push`, for whom nobody waits any more: a closed log has sealed or lost the session already.
+    pub(crate) fn push_last(&self, work: Work) {
+        drop(self.push(work));
+    }
+
+    /// No more is taken; what is in line is still done.
+    pub(crate) fn stop(&self) {
+        lock(&self.waiting).stopping = true;
+        self.changed.notify_one();
+    }
+
+    /// No more is taken, and what is in line is refused.
+    pub(crate) fn close(&self, fault: &StoreFault) {
+        let mut waiting = lock(&self.waiting);
+        waiting.closed.get_or_insert_with(|| fault.clone());
+        let refused = std::mem::take(&mut waiting.works);
+        drop(waiting);
+        self.changed.notify_one();
+        refused.into_iter().for_each(|stamped| stamped.work.refuse(fault));
+    }
+
+    /// Why no more is taken.
+    pub(crate) fn fault(&self) -> Option<StoreFault> {
+        lock(&self.waiting).closed.clone()
+    }
+
+    /// Everything in line.
+    pub(crate) fn take(&self) -> VecDeque<Stamped> {
+        std::mem::take(&mut lock(&self.waiting).works)
+    }
+
+    /// Waits until there is work, the line is stopped and empty, or the time is over.
+    pub(crate) fn wait(&self, at_most: Duration) -> Next {
+        let idle = |waiting: &mut Waiting| waiting.works.is_empty() && !waiting.stopping && waiting.closed.is_none();
+        let (waiting, _) =
+            self.changed.wait_timeout_while(lock(&self.waiting), at_most, idle).unwrap_or_else(PoisonError::into_inner);
+        match &waiting.closed {
+            Some(fault) => Next::Fail(fault.clone()),
+            None if waiting.stopping && waiting.works.is_empty() => Next::Stop,
+            None => Next::Work,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::RealMachine;
+
+    #[test]
+    fn a_closed_line_says_why() {
+        let queue = Queue::new(Arc::new(RealMachine));
+        queue.close(&StoreFault::Stopped);
+        assert_eq!(queue.push(Work::Abandon { session: 1 }), Err(StoreFault::Stopped));
+    }
+}

@@ -1,0 +1,215 @@
+//! Opening a folder: its lock and format, then what the run before left in the last segment. A torn tail was never
+//! acknowledged and is normal; a hole before something that was, is damage, and refuses. Nothing is truncated, and
+//! nothing is written but the last batch again, as it was. Comparing the head with what others remember of it
+//! comes with checkpoints.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use crate::disk::{self, Disk};
+use crate::fault::{Cause, OpenFault};
+use crate::frame::{self, Flaw, Kind, RawFrame};
+use crate::leaf::Anchor;
+use crate::log::{Before, CrashedSession, Extent, LogOptions, Recovery, Signer};
+use crate::segment::{self, SegmentFile, SegmentHead, SegmentState, SegmentsFault, damaged, lost, sworn_beyond};
+use crate::state::State;
+
+/// Makes the folder where there is none, takes its lock, and checks that it is this log's.
+pub(crate) fn claim(
+    disk: &dyn Disk,
+    dir: &Path,
+    options: &LogOptions,
+    signer: &dyn Signer,
+) -> Result<Box<dyn Send + Sync>, OpenFault> {
+    let io = |doing, path: &Path| {
+        let path = path.to_owned();
+        move |error: std::io::Error| OpenFault::Io(Cause::new(doing, &path, &error))
+    };
+    let segments = segment::segments_dir(dir);
+    disk.create_dir(&segments).map_err(io("create", &segments))?;
+    let lock = disk.lock(&dir.join("LOCK")).map_err(io("lock", dir))?;
+    let lock = lock.ok_or_else(|| OpenFault::InUse(dir.to_owned()))?;
+    if let Some(kind) = disk.unsuited(&segments).map_err(io("look at the file system of", dir))?
+        && !options.file_systems_allowed.iter().any(|allowed| allowed == kind)
+    {
+        return Err(OpenFault::Unsuited { path: dir.to_owned(), kind });
+    }
+    check_format(disk, dir, options, signer)?;
+    for made in [&segments, dir].into_iter().chain(dir.parent()) {
+        disk.sync_dir(made).map_err(io("sync", made))?;
+    }
+    Ok(lock)
+}
+
+/// The file that says what log this is; a reader that does not know its first line goes no further.
+pub const FORMAT: &str = "FORMAT";
+
+fn format_text(options: &LogOptions, signer: &dyn Signer) -> String {
+    format!("holdpoint log 0\n{}\n{}\n{}\n", options.origin, options.node, signer.verifier(&options.origin))
+}
+
+fn check_format(disk: &dyn Disk, dir: &Path, options: &LogOptions, signer: &dyn Signer) -> Result<(), OpenFault> {
+    let path = dir.join(FORMAT);
+    let io = |doing| {
+        let path = path.clone();
+        move |error: std::io::Error| OpenFault::Io(Cause::new(doing, &path, &error))
+    };
+    let expected = format_text(options, signer);
+    match disk::read(disk, &path) {
+        Ok(found) if found == expected.as_bytes() => Ok(()),
+        Ok(found) => Err(other_log(path, &expected, &String::from_utf8_lossy(&found))),
+        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
+            if !segment::segments(disk, dir)?.is_empty() {
+                return Err(SegmentsFault::Missing(path).into());
+            }
+            let unfinished = dir.join("FORMAT.tmp");
+            if disk.list(dir).map_err(io("list"))?.iter().any(|name| name == "FORMAT.tmp") {
+                disk.remove(&unfinished).map_err(io("remove what is left of"))?;
+            }
+            let file = disk.create(&unfinished).map_err(io("create"))?;
+            file.write_at(expected.as_bytes(), 0).and_then(|()| file.sync_data()).map_err(io("write"))?;
+            disk.rename(&unfinished, &path).map_err(io("name"))
+        }
+        Err(error) => Err(io("read")(error)),
+    }
+}
+
+/// The first line that differs.
+fn other_log(path: std::path::PathBuf, expected: &str, found: &str) -> OpenFault {
+    let mut lines = expected.lines().zip(found.lines().chain(std::iter::repeat("")));
+    let (expected, found) = lines.find(|(expected, found)| expected != found).unwrap_or(("nothing more", found));
+    OpenFault::OtherLog { path, expected: expected.to_owned(), found: found.chars().take(200).collect() }
+}
+
+/// What the run before left.
+pub(crate) struct Found {
+    pub(crate) state: State,
+    pub(crate) before: Before,
+    /// Every used segment.
+    pub(crate) extents: Vec<Extent>,
+    /// Numbers of the segments that lie ready.
+    pub(crate) spares: VecDeque<u64>,
+    /// The number of the next segment to make.
+    pub(crate) next: u64,
+}
+
+impl Found {
+    pub(crate) fn recovery(&self) -> Recovery {
+        let crashed = self.state.open.values().map(|open| CrashedSession {
+            recording: open.recording,
+            session: open.session,
+            frames: open.sequence,
+        });
+        Recovery { entries: self.state.tree.size(), before: self.before.clone(), crashed: crashed.collect() }
+    }
+}
+
+/// Reads heads and the last segment's frames.
+pub(crate) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Found, SegmentsFault> {
+    remove_unfinished(disk, dir)?;
+    let files = segment::segments(disk, dir)?;
+    let spares = files.iter().filter(|file| file.state == SegmentState::Spare).map(|file| file.number).collect();
+    let next = files.len() as u64;
+    let used = || files.iter().filter_map(used);
+    let mut extents: Vec<Extent> =
+        used().map(|(file, head, end)| Extent { segment: file.number, first_entry: head.tree.size(), end }).collect();
+    let (state, before) = match used().next_back() {
+        None => (State::empty(), Before::Fresh),
+        Some((file, head, _)) => read_tail(disk, file, head)?,
+    };
+    if let (Before::Crashed { offset, .. }, Some(last)) = (&before, extents.last_mut()) {
+        last.end = Some(*offset);
+    }
+    Ok(Found { state, before, extents, spares, next })
+}
+
+fn used(file: &SegmentFile) -> Option<(&SegmentFile, &SegmentHead, Option<u64>)> {
+    match &file.state {
+        SegmentState::Used { head, end } => Some((file, head, *end)),
+        SegmentState::Torn | SegmentState::Spare => None,
+    }
+}
+
+/// Segments that were being filled.
+fn remove_unfinished(disk: &dyn Disk, dir: &Path) -> Result<(), SegmentsFault> {
+    let segments = segment::segments_dir(dir);
+    let io = |error| SegmentsFault::Io { path: segments.clone(), error };
+    for name in disk.list(&segments).map_err(io)?.iter().filter(|name| name.ends_with(".tmp")) {
+        disk.remove(&segments.join(name)).map_err(io)?;
+    }
+    disk.sync_dir(&segments).map_err(io)
+}
+
+fn read_tail(disk: &dyn Disk, file: &SegmentFile, head: &SegmentHead) -> Result<(State, Before), SegmentsFault> {
+    let bytes = segment::read(disk, &file.path)?;
+    let tail = fold(&file.path, &bytes, head)?;
+    make_durable(disk, &file.path, &bytes, &tail)?;
+    let before = if tail.stopped && !tail.torn {
+        Before::Stopped
+    } else {
+        Before::Crashed { segment: file.path.clone(), offset: tail.state.end.offset, torn: tail.torn }
+    };
+    Ok((tail.state, before))
+}
+
+/// A segment's frames, folded.
+struct Tail {
+    state: State,
+    /// Where the last batch begins.
+    batch: u64,
+    /// Whether bytes lie behind the last frame that counts.
+    torn: bool,
+    /// Whether the last frame is an anchor after which none is due.
+    stopped: bool,
+}
+
+fn fold(path: &Path, bytes: &[u8], head: &SegmentHead) -> Result<Tail, SegmentsFault> {
+    let first = frame::frame_at(bytes, 0).map_err(|flaw| damaged(path, 0, flaw.to_string()))?;
+    let state = State::before(head, first.header.sequence);
+    let mut tail = Tail { state, batch: 0, torn: false, stopped: false };
+    let mut before_group: Option<State> = None;
+    for frame in frame::frames(bytes) {
+        match frame {
+            Ok(frame) => {
+                before_group = frame.header.continues.then(|| before_group.unwrap_or_else(|| tail.state.clone()));
+                tail.apply(&frame).map_err(|why| damaged(path, frame.offset, why))?;
+            }
+            // Whole, with its checksum right: no crash leaves that in a file that is written once.
+            Err(fault) if matches!(fault.flaw, Flaw::Chain | Flaw::Header) => {
+                return Err(damaged(path, fault.offset, fault.flaw.to_string()));
+            }
+            Err(fault) => {
+                if let Some(sworn) = usize::try_from(fault.offset).ok().and_then(|stop| sworn_beyond(bytes, stop)) {
+                    return Err(damaged(path, fault.offset, lost(fault.flaw, sworn)));
+                }
+                tail.torn = true;
+            }
+        }
+    }
+    if let Some(state) = before_group {
+        tail.state = state;
+        tail.torn = true;
+    }
+    Ok(tail)
+}
+
+impl Tail {
+    fn apply(&mut self, frame: &RawFrame<'_>) -> Result<(), String> {
+        self.state.apply(frame)?;
+        self.batch = u64::from(frame.header.batch);
+        self.stopped = frame.header.kind == Kind::Anchor && Anchor::parse(frame.body)?.due_seconds == 0;
+        Ok(())
+    }
+}
+
+/// After a failed write the kernel may show from memory what the disk never got, and call it synced. So the last
+/// batch, the only one that can be in doubt, is written once more, as it was.
+fn make_durable(disk: &dyn Disk, path: &Path, bytes: &[u8], tail: &Tail) -> Result<(), SegmentsFault> {
+    let (from, to) = (tail.batch as usize, tail.state.end.offset as usize);
+    disk.open(path)
+        .and_then(|file| {
+            file.write_at(bytes.get(from..to).unwrap_or_default(), tail.batch)?;
+            file.sync_data()
+        })
+        .map_err(|error| SegmentsFault::Io { path: path.to_owned(), error })
+}

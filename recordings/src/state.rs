@@ -1,0 +1,126 @@
+//! What a log is after its last frame: the chain, the tree, the sessions open. The writer carries it on frame by
+//! frame, recovery folds it from a segment's frames; both by the same rules.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::frame::{Kind, RawFrame};
+use crate::leaf::{Entry, Leaf, Position, fold_link};
+use crate::log::Head;
+use crate::segment::{OpenSession, SegmentHead};
+use crate::tree::Tree;
+
+/// The node's own frames are those of session 0.
+pub(crate) const NODE: u64 = 0;
+
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    /// Where the next frame goes, and what it follows.
+    pub(crate) end: Position,
+    pub(crate) node_sequence: u64,
+    pub(crate) tree: Tree,
+    pub(crate) last: [u8; 32],
+    pub(crate) at: Timestamp,
+    pub(crate) open: BTreeMap<u64, OpenSession>,
+}
+
+impl State {
+    /// A log without a segment.
+    pub(crate) fn empty() -> Self {
+        Self {
+            end: Position { segment: 0, offset: 0, link: [0; 32] },
+            node_sequence: 0,
+            tree: Tree::default(),
+            last: [0; 32],
+            at: Timestamp::UNIX_EPOCH,
+            open: BTreeMap::new(),
+        }
+    }
+
+    /// What the log was before a segment's first frame, as that frame says.
+    pub(crate) fn before(head: &SegmentHead, node_sequence: u64) -> Self {
+        Self {
+            end: Position { segment: head.number, offset: 0, link: head.after.link },
+            node_sequence,
+            tree: head.tree.clone(),
+            last: head.last,
+            at: head.at,
+            open: head.open.iter().map(|session| (session.session, *session)).collect(),
+        }
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        Head { size: self.tree.size(), last: self.last, root: self.tree.root() }
+    }
+
+    /// The sequence of a session's next frame; `None` if no such session is open.
+    pub(crate) fn sequence(&self, session: u64) -> Option<u64> {
+        match session {
+            NODE => Some(self.node_sequence),
+            session => self.open.get(&session).map(|open| open.sequence),
+        }
+    }
+
+    /// One more frame of a session that is open, or of the node.
+    pub(crate) fn advance(&mut self, session: u64, bytes: u64, link: [u8; 32]) {
+        self.end.offset += bytes;
+        self.end.link = link;
+        if session == NODE {
+            self.node_sequence += 1;
+        } else if let Some(open) = self.open.get_mut(&session) {
+            open.sequence += 1;
+            open.digest = fold_link(&open.digest, &link);
+        }
+    }
+
+    /// One more entry.
+    pub(crate) fn push(&mut self, entry: &Entry) {
+        self.tree.push(entry.hash);
+        self.last = entry.hash;
+        self.at = entry.at;
+    }
+
+    /// One more frame, read back; or why no log has it there.
+    pub(crate) fn apply(&mut self, frame: &RawFrame<'_>) -> Result<(), String> {
+        let session = frame.header.session;
+        let sealed = match frame.header.kind {
+            Kind::Leaf => self.apply_leaf(frame)?,
+            Kind::SegmentHead if frame.offset != 0 => return Err("a segment head stands inside".to_owned()),
+            Kind::SegmentHead | Kind::Anchor | Kind::Recovered if session != NODE => {
+                return Err("a frame of the node stands in a session".to_owned());
+            }
+            _ => false,
+        };
+        if self.sequence(session) != Some(frame.header.sequence) {
+            return Err(format!("session {session} has no frame {} there", frame.header.sequence));
+        }
+        self.advance(session, frame.end() - frame.offset, frame.link);
+        if sealed {
+            self.open.remove(&session);
+        }
+        Ok(())
+    }
+
+    /// Whether the leaf seals its session.
+    fn apply_leaf(&mut self, frame: &RawFrame<'_>) -> Result<bool, String> {
+        let (index, session) = (self.tree.size(), frame.header.session);
+        let entry = Entry::parse(index, frame.body)?;
+        if entry.previous != self.last {
+            return Err("an entry does not follow the one before".to_owned());
+        }
+        self.push(&entry);
+        if session == NODE {
+            return Ok(false);
+        }
+        match Leaf::parse(&entry.bytes)? {
+            Leaf::Opened(opened) if session == index => {
+                let open = OpenSession { session, recording: opened.recording, sequence: 0, digest: [0; 32] };
+                self.open.insert(session, open);
+                Ok(false)
+            }
+            Leaf::Sealed(sealed) if sealed.session == session => Ok(true),
+            _ => Err(format!("a leaf stands in session {session} and is not about it")),
+        }
+    }
+}
