@@ -1,1 +1,15 @@
-//! placeholder
+//! Decisions: the Desk and its leases, the journal and the directory behind it, what people do around it, and the API
+//! by which commands reach it. What a session is made of, and every network protocol of the field, is above, in `proxy`;
+//! what is allowed is below, in `policies`.
+
+pub mod clock;
+pub mod cuts;
+pub mod desk;
+pub mod directory;
+pub mod floor;
+pub mod journal;
+pub mod lease;
+pub mod mint;
+pub mod people;
+pub mod recorder;
+pub mod testing;

@@ -1,0 +1,144 @@
+//! `data/cuts`: cuts that could not be journaled, one signed line each, synced before anybody is told that they stand.
+//! Read before any listener binds; a cut in it blocks until it was journaled and reopened. Lines are only ever added.
+//! Cuts themselves are made by the Desk; `holdpoint cut --local` adds a line when all else is gone.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use certs::log_key::LogKey;
+use jiff::Timestamp;
+use policies::digest::Digest;
+use policies::events::{CutBy, Scope};
+use policies::ids::{CutId, DeploymentId};
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+/// A cut as it lies in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptCut {
+    /// Which.
+    pub cut: CutId,
+    /// Whom or what it keeps out.
+    #[serde(flatten)]
+    pub scope: Scope,
+    /// On whose word.
+    #[serde(flatten)]
+    pub by: CutBy,
+    /// When it was made.
+    pub at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    v: u8,
+    #[serde(flatten)]
+    cut: KeptCut,
+    /// By the log key, over [`signed`], in hexadecimal.
+    signature: String,
+}
+
+/// What the log key signs: SHA-256(`holdpoint/cut/v1` ‖ JCS of the deployment and the cut).
+pub fn signed(deployment: &DeploymentId, cut: &KeptCut) -> Digest {
+    #[derive(Serialize)]
+    struct Covered<'a> {
+        deployment: &'a DeploymentId,
+        cut: &'a KeptCut,
+    }
+    Digest::of("cut", &Covered { deployment, cut })
+}
+
+/// The file of one installation, and the key that signs in it.
+#[derive(Debug, Clone)]
+pub struct CutsFile {
+    path: PathBuf,
+    deployment: DeploymentId,
+    key: LogKey,
+}
+
+/// Longer files are not read: a thousand cuts are some hundred kilobytes.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+impl CutsFile {
+    /// The file at `path`, which need not exist.
+    pub const fn new(path: PathBuf, deployment: DeploymentId, key: LogKey) -> Self {
+        Self { path, deployment, key }
+    }
+
+    /// Adds a cut; it is on the disk when this returns. Blocks.
+    pub fn add(&self, cut: &KeptCut) -> io::Result<()> {
+        let signature = data_encoding::HEXLOWER.encode(&self.key.sign(&signed(&self.deployment, cut).0));
+        let mut line = serde_json::to_vec(&Line { v: 1, cut: cut.clone(), signature }).map_err(io::Error::other)?;
+        line.push(b'\n');
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&self.path)?;
+        if ends_within_a_line(&mut file)? {
+            line.insert(0, b'\n');
+        }
+        file.write_all(&line)?;
+        file.sync_all()?;
+        match self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => File::open(parent)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    /// Every cut in the file. A line that cannot be read, or whose signature is not by this installation's key, counts
+    /// as a cut of the whole plant: what it said is not known, and access stays shut until an operator reopens it.
+    pub fn read(&self) -> io::Result<Vec<KeptCut>> {
+        let bytes = read_bounded(&self.path)?;
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        Ok(lines.map(|line| self.parse(line).unwrap_or_else(|| unreadable(line))).collect())
+    }
+
+    /// Length of the file, to see that it grew; zero where there is none.
+    pub fn len(&self) -> io::Result<u64> {
+        match std::fs::metadata(&self.path) {
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(0),
+            found => Ok(found?.len()),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    fn parse(&self, line: &[u8]) -> Option<KeptCut> {
+        let line: Line = serde_json::from_slice(line).ok().filter(|line: &Line| line.v == 1)?;
+        let signature = data_encoding::HEXLOWER.decode(line.signature.as_bytes()).ok()?;
+        let verifier = self.key.verifier(self.deployment.as_str()).ok()?;
+        verifier.verify(&signed(&self.deployment, &line.cut).0, &signature).ok()?;
+        Some(line.cut)
+    }
+}
+
+/// A line that a crash cut short stays as it is, and the next begins anew.
+fn ends_within_a_line(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(io::SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let file = match File::open(path) {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let mut bytes = Vec::new();
+    if file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)? as u64 > FILE_BYTES_MAX {
+        return Err(io::Error::other("the file of cuts is far larger than cuts make it"));
+    }
+    Ok(bytes)
+}
+
+/// The same line is the same cut each time it is read, so that it can be reopened for good.
+fn unreadable(line: &[u8]) -> KeptCut {
+    tracing::error!("a line of the file of cuts cannot be read or is not signed by this gate: the whole plant is cut");
+    let digest = Digest::of_bytes(line).0;
+    let ulid = Ulid::from(u128::from_be_bytes(*digest.first_chunk().expect("a digest has 32 bytes")));
+    KeptCut { cut: CutId::new(ulid), scope: Scope::Plant, by: CutBy::Local, at: Timestamp::UNIX_EPOCH }
+}

@@ -1,0 +1,227 @@
+//! What an operator does to what runs: cut, freeze, watch. Taking away acts first, here and now, and is recorded when it
+//! can be; giving back is recorded first.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policies::decide::Command;
+use policies::events::{CutBy, Ending, Scope};
+use policies::ids::{CutId, PersonId, SessionId};
+use policies::refusals::Refusal;
+use policies::requests::{Reopening, Signed, VerdictStatement};
+
+use super::late::Late;
+use super::seats::is_within;
+use super::{Alarm, Desk, Fault, Inner, Rejected};
+use crate::cuts::KeptCut;
+use crate::floor::Watch;
+use crate::mint;
+
+/// A journal that has not taken a cut by then counts as not answering, and the cut goes to the disk beside it.
+const JOURNAL_WAIT: Duration = Duration::from_secs(2);
+
+/// What a cut did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutDone {
+    /// Which; it stands until it is reopened.
+    pub cut: CutId,
+    /// The sessions it ended here.
+    pub sessions: Vec<SessionId>,
+    /// How lasting it is.
+    pub kept: Kept,
+}
+
+/// How lasting a cut is. It acts in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// In the journal.
+    Journaled,
+    /// In `data/cuts`, until the journal takes it.
+    OnDisk,
+    /// In this program's memory alone: neither journal nor disk took it.
+    InMemory,
+}
+
+impl Desk {
+    /// Ends what is in `scope`, at once, and keeps it out until reopened. When this first waits for anything, every
+    /// session in scope has its ending and the floor has stopped it.
+    ///
+    /// # Errors
+    /// Only where `by` is no operator; then nothing was cut.
+    pub async fn cut(&self, by: CutBy, scope: Scope) -> Result<CutDone, Refusal> {
+        let (kept, sessions) = self.0.cut_now(by, scope)?;
+        let cut = kept.cut;
+        let inner = self.0.clone();
+        let kept = self.0.to_its_end(async move { inner.keep_cut(kept).await }).await.unwrap_or(Kept::InMemory);
+        Ok(CutDone { cut, sessions, kept })
+    }
+
+    /// Lets back in what a cut keeps out. Recorded first.
+    ///
+    /// # Errors
+    /// As [`act`](Self::act).
+    pub async fn reopen(&self, reopening: Reopening, verdict: Signed<VerdictStatement>) -> Result<(), Rejected> {
+        self.act(Command::Reopen { reopening, verdict }).await.map(|_| ())
+    }
+
+    /// Stops a session's input at once. Whether that could be journaled.
+    ///
+    /// # Errors
+    /// No operator, or no such session; then nothing was stopped.
+    pub async fn freeze(&self, session: SessionId, by: PersonId) -> Result<bool, Refusal> {
+        Inner::operator(&self.0.fold(), by)?;
+        self.0.seats().places.get_mut(&session).ok_or(Refusal::NoSuchSession)?.held = true;
+        self.0.settle();
+        match self.act(Command::Freeze { session, by }).await {
+            Ok(_) => Ok(true),
+            Err(rejected) => {
+                tracing::warn!(%session, %rejected, "a freeze acts, and could not be journaled");
+                Ok(false)
+            }
+        }
+    }
+
+    /// Lets a session's input go on. Recorded first.
+    ///
+    /// # Errors
+    /// As [`act`](Self::act).
+    pub async fn thaw(&self, session: SessionId, by: PersonId) -> Result<(), Rejected> {
+        self.act(Command::Thaw { session, by }).await?;
+        if let Some(place) = self.0.seats().places.get_mut(&session) {
+            place.held = false;
+        }
+        self.0.settle();
+        Ok(())
+    }
+
+    /// Watches a session. That somebody watches is recorded first; where the journal does not answer, an operator
+    /// sees all the same, and no escort's duty is met by it.
+    ///
+    /// # Errors
+    /// No operator, or no such live session here.
+    pub async fn watch(&self, session: SessionId, by: PersonId) -> Result<Watching, Rejected> {
+        Inner::operator(&self.0.fold(), by)?;
+        let watch = self.0.floor.watch(session).ok_or(Refusal::NoSuchSession)?;
+        let is_first = {
+            let mut seats = self.0.seats();
+            let count = seats.watching.entry((session, by)).or_insert(0);
+            *count += 1;
+            *count == 1
+        };
+        let presence = Presence { desk: self.0.clone(), session, by };
+        if is_first {
+            match self.act(Command::Watch { session, by }).await {
+                Ok(_) => {}
+                Err(Rejected::Fault(fault)) => tracing::warn!(%session, %fault, "watching could not be journaled"),
+                Err(refused) => return Err(refused),
+            }
+        }
+        self.0.settle();
+        Ok(Watching { watch, _presence: presence })
+    }
+}
+
+/// Somebody watches; leaving is dropping it.
+pub struct Watching {
+    /// What they see.
+    pub watch: Watch,
+    _presence: Presence,
+}
+
+impl fmt::Debug for Watching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watching")
+    }
+}
+
+struct Presence {
+    desk: Arc<Inner>,
+    session: SessionId,
+    by: PersonId,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let key = (self.session, self.by);
+        let was_last = {
+            let mut seats = self.desk.seats();
+            let count = seats.watching.get_mut(&key).map_or(0, |count| {
+                *count -= 1;
+                *count
+            });
+            if count == 0 {
+                seats.watching.remove(&key);
+            }
+            count == 0
+        };
+        if was_last {
+            self.desk.settle();
+            self.desk.later(Late::EndWatch { session: self.session, by: self.by });
+        }
+    }
+}
+
+impl Inner {
+    /// All of a cut that matters: in memory, on this thread, without waiting for anything.
+    fn cut_now(&self, by: CutBy, scope: Scope) -> Result<(KeptCut, Vec<SessionId>), Refusal> {
+        if let CutBy::Operator(person) = &by {
+            Self::operator(&self.fold(), *person)?;
+        }
+        let at = self.clock.wall();
+        let kept = KeptCut { cut: mint::cut(at), scope, by, at };
+        let sessions = self.block(&kept);
+        Ok((kept, sessions))
+    }
+
+    /// Blocks a cut's scope and ends every session in it, those too that are ending already and may be stuck in it.
+    pub(super) fn block(&self, kept: &KeptCut) -> Vec<SessionId> {
+        let sessions: Vec<SessionId> = {
+            let fold = self.fold();
+            let mut seats = self.seats();
+            seats.blocks.insert(kept.cut, kept.scope.clone());
+            let places = seats.places.iter().filter(|(session, place)| match &kept.scope {
+                Scope::Session(other) => other == *session,
+                wider => is_within(&fold.state, wider, place.technician, &place.target),
+            });
+            places.map(|(session, _)| *session).collect()
+        };
+        self.settle();
+        let ending = Ending::Cut { cut: kept.cut };
+        self.floor.cut(&sessions, &ending);
+        tracing::warn!(cut = %kept.cut, sessions = sessions.len(), "cut");
+        sessions
+    }
+
+    /// Journals a cut, else puts it on the disk and tries the journal again later.
+    async fn keep_cut(&self, kept: KeptCut) -> Kept {
+        let journaled = tokio::time::timeout(JOURNAL_WAIT, self.act(cut_command(&kept, kept.by.clone()))).await;
+        let cause = match journaled {
+            Ok(Ok(_)) => return Kept::Journaled,
+            Ok(Err(rejected)) => rejected.to_string(),
+            Err(_) => Fault::Journal("no answer in time".into()).to_string(),
+        };
+        let (file, cut) = (self.cuts.clone(), kept.clone());
+        let added = tokio::task::spawn_blocking(move || file.add(&cut)).await.map_err(std::io::Error::other);
+        let added = added.and_then(|added| added);
+        tracing::error!(cut = %kept.cut, cause, on_disk = added.is_ok(), "a cut acts, and could not be journaled");
+        self.alarm(Alarm::CutNotJournaled { cut: kept.cut, on_disk: added.is_ok() });
+        self.later(Late::Cut(kept));
+        if added.is_ok() { Kept::OnDisk } else { Kept::InMemory }
+    }
+
+    /// Cuts found in `data/cuts` that the journal does not have: they block from here on, and are journaled when it can be.
+    pub(super) fn take_kept_cuts(&self, kept: Vec<KeptCut>) {
+        for kept in kept {
+            let is_known = self.fold().cuts.contains(&kept.cut) || self.seats().blocks.contains_key(&kept.cut);
+            if !is_known {
+                self.block(&kept);
+                self.later(Late::Cut(kept));
+            }
+        }
+    }
+}
+
+pub(super) fn cut_command(kept: &KeptCut, by: CutBy) -> Command {
+    Command::Cut { cut: kept.cut, scope: kept.scope.clone(), by, at: kept.at }
+}

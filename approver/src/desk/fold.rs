@@ -1,0 +1,167 @@
+//! What was read of the journal: the state, its head, the roots a signer may have seen, and when each running grant
+//! ends on the clock that is never set.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use jiff::Timestamp;
+use policies::digest::Digest;
+use policies::events::Event;
+use policies::ids::{CutId, RequestId};
+use policies::requests::SeenHead;
+use policies::state::State;
+use recordings::tree::Tree;
+
+use super::Fault;
+use crate::clock::Boot;
+use crate::journal::{Entry, Head, Journal, ReadError};
+use crate::lease::Deadline;
+
+/// Heads a statement may name. Statements live for minutes; who signed over an older head looks again.
+const ROOTS_KEPT: usize = 16_384;
+
+/// Both clocks at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    pub(super) wall: Timestamp,
+    pub(super) boot: Boot,
+}
+
+impl Now {
+    /// When `wall` will be on the other clock, if nobody sets anything.
+    fn boot_at(&self, wall: Timestamp) -> Boot {
+        self.boot.moved(wall.duration_since(self.wall))
+    }
+}
+
+/// The deadlines of one grant, fixed on the boot clock when they became known, so that setting the wall clock back
+/// extends nothing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct GrantClock {
+    /// None before the first connection.
+    pub(super) deadline: Option<Deadline>,
+    pub(super) widened: Vec<Deadline>,
+}
+
+/// The journal, folded.
+pub(super) struct Fold {
+    pub(super) state: State,
+    pub(super) head: Head,
+    pub(super) grants: BTreeMap<RequestId, GrantClock>,
+    /// Every cut that ever was in the journal, reopened ones too.
+    pub(super) cuts: BTreeSet<CutId>,
+    /// Why folding stopped.
+    pub(super) unknown: Option<String>,
+    roots: VecDeque<SeenHead>,
+    tree: Tree,
+}
+
+impl Fold {
+    /// Folds all of a journal, up to the first event that is not known.
+    pub(super) async fn read_all(journal: &dyn Journal, now: Now) -> Result<Self, ReadError> {
+        let mut fold = Self {
+            state: State::default(),
+            head: Head::empty(),
+            grants: BTreeMap::new(),
+            cuts: BTreeSet::new(),
+            unknown: None,
+            roots: VecDeque::new(),
+            tree: Tree::default(),
+        };
+        fold.remember_root();
+        loop {
+            match journal.read(fold.head.size).await {
+                Ok(entries) => {
+                    let head = journal.head().await?;
+                    if fold.take_others(&entries, head, now) {
+                        return Ok(fold);
+                    }
+                }
+                Err(unknown @ ReadError::Unknown { .. }) => {
+                    tracing::error!(%unknown, "nobody is admitted until this program was upgraded");
+                    fold.unknown = Some(unknown.to_string());
+                    return Ok(fold);
+                }
+                Err(unavailable) => return Err(unavailable),
+            }
+        }
+    }
+
+    /// Nothing is decided on a state that stopped before an unknown event.
+    pub(super) fn check_known(&self) -> Result<(), Fault> {
+        self.unknown.clone().map_or(Ok(()), |unknown| Err(Fault::UnknownEvent(unknown)))
+    }
+
+    /// Our own events, just appended.
+    pub(super) fn take_own(&mut self, events: &[Event], at: Timestamp, head: Head, now: Now) {
+        for event in events {
+            self.apply(event, at, now);
+        }
+        // Of several entries only the last one's hash is known here; then the tree is left behind and heads tell the roots.
+        if events.len() == 1 && self.tree.size() + 1 == head.size {
+            self.tree.push(head.last);
+        }
+        self.head = head;
+        self.remember_root();
+    }
+
+    /// Entries read from the journal, and its head after reading. Whether that is all there is.
+    pub(super) fn take_others(&mut self, entries: &[Entry], head: Head, now: Now) -> bool {
+        let folded = self.state.size;
+        for entry in entries.iter().filter(|entry| entry.index >= folded) {
+            self.apply(&entry.event, entry.at, now);
+            if self.tree.size() == entry.index {
+                self.tree.push(entry.leaf);
+                self.head = Head { size: self.tree.size(), last: entry.leaf, root: self.tree.root() };
+                self.remember_root();
+            } else {
+                self.head.size = entry.index + 1;
+            }
+        }
+        let is_all = head.size == self.state.size;
+        if is_all {
+            self.head = head;
+            self.remember_root();
+        }
+        is_all
+    }
+
+    fn remember_root(&mut self) {
+        let seen = SeenHead { size: self.head.size, root: Digest(self.head.root) };
+        if self.roots.back() != Some(&seen) {
+            self.roots.push_back(seen);
+        }
+        if self.roots.len() > ROOTS_KEPT {
+            self.roots.pop_front();
+        }
+    }
+
+    /// Whether the journal had exactly this root at this size.
+    pub(super) fn had(&self, seen: &SeenHead) -> bool {
+        self.roots.binary_search_by_key(&seen.size, |known| known.size).is_ok_and(|at| self.roots[at] == *seen)
+    }
+
+    fn apply(&mut self, event: &Event, at: Timestamp, now: Now) {
+        self.state.apply(event, at);
+        match event {
+            Event::Started { request, deadline, .. } => {
+                let clock = self.grants.entry(*request).or_default();
+                clock.deadline.get_or_insert(Deadline { boot: now.boot_at(*deadline), wall: *deadline });
+            }
+            Event::Extended { request, deadline, .. } => {
+                let running = self.grants.get_mut(request).and_then(|clock| clock.deadline.as_mut());
+                if let Some(running) = running {
+                    let by = deadline.duration_since(running.wall);
+                    *running = Deadline { boot: running.boot.moved(by), wall: *deadline };
+                }
+            }
+            Event::Widened { request, until, .. } => {
+                let clock = self.grants.entry(*request).or_default();
+                clock.widened.push(Deadline { boot: now.boot_at(*until), wall: *until });
+            }
+            Event::Cut { cut, .. } => {
+                self.cuts.insert(*cut);
+            }
+            _ => {}
+        }
+    }
+}

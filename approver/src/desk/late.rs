@@ -1,0 +1,96 @@
+//! Facts that happened whether or not the journal takes them: endings, cuts, ends of watching. They wait here, in order,
+//! until it does.
+
+use std::collections::VecDeque;
+
+use policies::decide::Command;
+use policies::digest::Digest;
+use policies::events::{CutBy, Ending};
+use policies::ids::{PersonId, SessionId};
+
+use super::cutting::cut_command;
+use super::{Alarm, Inner, Rejected, lock};
+use crate::cuts::KeptCut;
+
+/// So many may wait: each session ends once, and far fewer run at a time.
+const LATE_MAX: usize = 8192;
+
+/// A fact that waits to be journaled.
+#[derive(Debug, Clone)]
+pub(super) enum Late {
+    End { session: SessionId, ending: Ending, seal: Option<Digest> },
+    Cut(KeptCut),
+    EndWatch { session: SessionId, by: PersonId },
+}
+
+impl Late {
+    fn command(&self) -> Command {
+        match self {
+            Self::End { session, ending, seal } => {
+                Command::End { session: *session, ending: ending.clone(), seal: *seal }
+            }
+            Self::Cut(kept) => cut_command(kept, kept.by.clone()),
+            Self::EndWatch { session, by } => Command::EndWatch { session: *session, by: *by },
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Spool {
+    waiting: VecDeque<Late>,
+    pub(super) lost: u64,
+}
+
+impl Spool {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether a session's end is among what waits.
+    pub(super) fn ends(&self, id: SessionId) -> bool {
+        self.waiting.iter().any(|late| matches!(late, Late::End { session, .. } if *session == id))
+    }
+}
+
+impl Inner {
+    /// Puts a fact in line for the journal.
+    pub(super) fn later(&self, late: Late) {
+        let mut spool = lock(&self.spool);
+        if spool.waiting.len() < LATE_MAX {
+            spool.waiting.push_back(late);
+        } else {
+            spool.lost += 1;
+            tracing::error!(?late, "a fact could not be journaled and is forgotten: too many wait already");
+            if let Late::End { session, .. } = late {
+                self.alarm(Alarm::EndingLost(session));
+            }
+        }
+        self.late_came.notify_one();
+    }
+
+    /// Journals what waits, in order, up to the first that the journal does not take.
+    pub(super) async fn flush_late(&self) {
+        let _one = self.flushing.lock().await;
+        loop {
+            let Some(late) = lock(&self.spool).waiting.front().cloned() else { return };
+            if let Err(fault) = self.journal_late(&late).await {
+                tracing::debug!(%fault, "facts wait for the journal");
+                return;
+            }
+            lock(&self.spool).waiting.pop_front();
+        }
+    }
+
+    async fn journal_late(&self, late: &Late) -> Result<(), Rejected> {
+        match (self.act(late.command()).await, late) {
+            (Err(fault @ Rejected::Fault(_)), _) => Err(fault),
+            // Who cut may be out by now; the cut stands all the same.
+            (Err(_), Late::Cut(kept)) => self.act(cut_command(kept, CutBy::Local)).await.map(|_| ()),
+            (Err(rejected), late) => {
+                tracing::debug!(?late, %rejected, "a late fact is one already");
+                Ok(())
+            }
+            (Ok(_), _) => Ok(()),
+        }
+    }
+}

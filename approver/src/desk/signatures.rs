@@ -1,0 +1,55 @@
+//! That what a command says was signed, was: by the key it names, for its purpose, and over a journal that is this one.
+//! Whose key it is, and what follows, is decided in `policies`.
+
+use certs::sshsig::{self, Namespace, SignatureKind};
+use policies::decide::Command;
+use policies::digest::Digest;
+use policies::people::SshKey;
+use policies::refusals::Refusal;
+use policies::requests::SeenHead;
+use ssh_key::PublicKey;
+
+use super::fold::Fold;
+use super::{Rejected, Unsigned};
+
+pub(super) fn check(command: &Command, fold: &Fold) -> Result<(), Rejected> {
+    match command {
+        Command::Vote { verdict } | Command::Reopen { verdict, .. } => {
+            let statement = &verdict.statement;
+            check_one(
+                Namespace::Approval,
+                statement.digest(),
+                &statement.journal,
+                &verdict.key,
+                &verdict.signature,
+                fold,
+            )
+        }
+        Command::Certify { certificate } => {
+            let statement = &certificate.statement;
+            let (key, signature) = (&certificate.key, &certificate.signature);
+            check_one(Namespace::Certify, statement.digest(), &statement.journal, key, signature, fold)
+        }
+        Command::SignPlant { signed } => {
+            let statement = &signed.statement;
+            check_one(Namespace::Plant, statement.digest(), &statement.journal, &signed.key, &signed.signature, fold)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_one(
+    namespace: Namespace,
+    digest: Digest,
+    journal: &SeenHead,
+    key: &SshKey,
+    signature: &str,
+    fold: &Fold,
+) -> Result<(), Rejected> {
+    let key = PublicKey::from_openssh(&key.0).map_err(|_| Unsigned::NoKey)?;
+    match sshsig::verify(&key, namespace, &digest.0, signature).map_err(Unsigned::Signature)? {
+        SignatureKind::SecurityKey { user_present: false, .. } => return Err(Unsigned::NotTouched.into()),
+        SignatureKind::SecurityKey { .. } | SignatureKind::Plain => {}
+    }
+    if fold.had(journal) { Ok(()) } else { Err(Refusal::OtherJournal.into()) }
+}

@@ -1,0 +1,152 @@
+//! What the Desk does by itself: it follows the journal, keeps time for the leases, journals what is late, and looks for
+//! cuts made at the machine. Each is one loop, in the Desk's tracker, and ends with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use policies::decide::Command;
+use policies::events::Ending;
+use policies::ids::SessionId;
+use policies::plant::Rule;
+use policies::state::{RequestStanding, State};
+
+use super::{Inner, Rejected, lock};
+
+/// How often the journal is asked whether it is there. Well under the shortest staleness a rule may sensibly have.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A journal that has not answered by then does not.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// How often what is late is tried again, and lapses are looked for.
+const CLERK_EVERY: Duration = Duration::from_secs(5);
+/// How often the file of cuts is looked at: `cut --local` acts within this.
+const CUTS_EVERY: Duration = Duration::from_millis(250);
+
+impl Inner {
+    pub(super) fn start_tasks(self: &Arc<Self>) {
+        let [follower, timekeeper, bookkeeper, lookout] = [(); 4].map(|()| self.clone());
+        self.run(async move { follower.follow().await });
+        self.run(async move { timekeeper.keep_time().await });
+        self.run(async move { bookkeeper.keep_books().await });
+        self.run(async move { lookout.look_for_cuts().await });
+    }
+
+    fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tracker.spawn(async move { stop.run_until_cancelled(task).await });
+    }
+
+    /// Reads what others append, and knows whether the journal answers.
+    async fn follow(&self) {
+        loop {
+            let size = self.fold().head.size;
+            tokio::select! {
+                () = self.journal.changed(size) => {}
+                () = self.clock.sleep(LOOK_EVERY) => {}
+            }
+            if self.fold().unknown.is_some() {
+                // Only another program can read on from here.
+                self.clock.sleep(LOOK_EVERY).await;
+                continue;
+            }
+            let looked = tokio::time::timeout(ANSWER_WAIT, async {
+                let _turn = self.turn.lock().await;
+                self.catch_up().await
+            });
+            match looked.await {
+                Ok(Ok(())) => {}
+                Ok(Err(fault)) => {
+                    tracing::debug!(%fault, "following the journal");
+                    self.clock.sleep(LOOK_EVERY).await;
+                }
+                Err(_) => self.is_down("no answer in time"),
+            }
+        }
+    }
+
+    /// Changes orders when their time comes.
+    async fn keep_time(&self) {
+        loop {
+            match self.settle() {
+                Some(next) => tokio::select! {
+                    () = self.clock.sleep_until(next) => {}
+                    () = self.time_moved.notified() => {}
+                },
+                None => self.time_moved.notified().await,
+            }
+        }
+    }
+
+    /// Journals what is late, lapsed or presumed.
+    async fn keep_books(&self) {
+        loop {
+            self.flush_late().await;
+            self.sweep().await;
+            self.presume_ended().await;
+            tokio::select! {
+                () = self.clock.sleep(CLERK_EVERY) => {}
+                () = self.late_came.notified() => {}
+            }
+        }
+    }
+
+    async fn sweep(&self) {
+        let now = self.clock.wall();
+        let is_over = |state: &State| {
+            state.cases.values().any(|case| {
+                let unused = case.standing == RequestStanding::Granted && case.first_use.is_none();
+                (case.standing == RequestStanding::Pending || unused) && case.request.window.until <= now
+            })
+        };
+        let is_over = is_over(&self.fold().state);
+        if is_over && let Err(rejected) = self.act(Command::Sweep).await {
+            tracing::debug!(%rejected, "lapses wait for the journal");
+        }
+    }
+
+    /// A session of this node whose start was journaled, and of which nobody here has heard for twice the staleness:
+    /// its append was answered too late, so nothing was ever sent.
+    async fn presume_ended(&self) {
+        for session in self.unheard_of() {
+            let command = Command::End { session, ending: Ending::Crashed, seal: None };
+            match self.act(command).await {
+                Ok(_) => tracing::warn!(%session, "a session nobody holds is presumed ended"),
+                Err(Rejected::Fault(_)) => return,
+                Err(rejected) => tracing::debug!(%session, %rejected, "presumed ended"),
+            }
+        }
+    }
+
+    fn unheard_of(&self) -> Vec<SessionId> {
+        let now = self.clock.wall();
+        let fold = self.fold();
+        let (seats, spool) = (self.seats(), lock(&self.spool));
+        let ours = fold.state.live_sessions().filter(|(session, facts)| {
+            let staleness = fold.state.cases.get(&facts.request).map_or(Rule::STALENESS, |case| case.rule.staleness);
+            facts.node == self.node
+                && staleness.after(staleness.after(facts.started)) < now
+                && !seats.places.contains_key(session)
+                && !spool.ends(*session)
+        });
+        ours.map(|(session, _)| session).collect()
+    }
+
+    /// Takes up cuts that another program on this machine wrote down, and those of this one that the disk took late.
+    async fn look_for_cuts(&self) {
+        let mut seen = 0;
+        loop {
+            let file = self.cuts.clone();
+            let looked = tokio::task::spawn_blocking(move || {
+                let length = file.len()?;
+                std::io::Result::Ok((length, if length == seen { Vec::new() } else { file.read()? }))
+            });
+            match looked.await.map_err(std::io::Error::other).and_then(|looked| looked) {
+                Ok((length, kept)) => {
+                    self.take_kept_cuts(kept);
+                    seen = length;
+                }
+                Err(error) => tracing::error!(%error, "the file of cuts cannot be read"),
+            }
+            tokio::time::sleep(CUTS_EVERY).await;
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The live sessions, as decisions reach them: the port through which the Desk cuts, freezes and watches what runs in
+//! the crate above. Nothing here decides; nothing here may block.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use policies::events::Ending;
+use policies::ids::SessionId;
+use tokio::sync::broadcast;
+
+use crate::clock::Boot;
+
+/// A session that runs here now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveSession {
+    /// Which.
+    pub session: SessionId,
+    /// Bytes from the technician so far.
+    pub bytes_up: u64,
+    /// Bytes from the target so far.
+    pub bytes_down: u64,
+    /// How long it has run.
+    pub age: Duration,
+    /// When a person last gave input.
+    pub last_input: Boot,
+    /// How many watch it.
+    pub watchers: usize,
+}
+
+/// What runs here now. Every call returns at once, stuck sessions or not.
+pub trait Floor: Send + Sync {
+    /// The live sessions.
+    fn list(&self) -> Vec<LiveSession>;
+    /// Ends these now: no byte goes to a target after this returns, and each learns why. Those unknown here are passed over.
+    fn cut(&self, sessions: &[SessionId], ending: &Ending);
+    /// Stops a session's input, or lets it go on.
+    fn freeze(&self, session: SessionId, frozen: bool);
+    /// Shows the technician a line of ours.
+    fn tell(&self, session: SessionId, text: &str);
+    /// Joins a session as a spectator; `None` where it does not run here.
+    fn watch(&self, session: SessionId) -> Option<Watch>;
+}
+
+/// A seat from which one sees a session: the screen as it stands, then what comes.
+pub struct Watch {
+    /// Draws the screen as it stands.
+    pub screen: Bytes,
+    /// What follows.
+    pub frames: WatchFrames,
+    /// Sits there; leaving is dropping it.
+    pub seat: Box<dyn Send + Sync>,
+}
+
+/// The frames a spectator gets. Bounded: a slow one misses some, and gets a fresh screen in their place.
+pub struct WatchFrames {
+    receiver: broadcast::Receiver<WatchFrame>,
+    rejoin: Rejoin,
+}
+
+/// Gives the screen as it stands and the frames that follow it: both taken at one moment, so that nothing is seen twice.
+pub type Rejoin = Box<dyn Fn() -> (Bytes, broadcast::Receiver<WatchFrame>) + Send + Sync>;
+
+/// One thing a spectator sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WatchFrame {
+    /// Output of the target, or of the gate itself, as the technician gets it.
+    Output(Bytes),
+    /// The terminal has another size.
+    Resize {
+        /// Columns.
+        columns: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// Some frames were missed; this draws the screen as it stands now.
+    Skipped {
+        /// How many.
+        frames: u64,
+        /// Draws the screen.
+        screen: Bytes,
+    },
+    /// The session ended.
+    Over(Ending),
+}
+
+impl WatchFrames {
+    /// The screen as it stands, and what follows; `rejoin` is asked again whenever frames were missed.
+    pub fn join(rejoin: Rejoin) -> (Bytes, Self) {
+        let (screen, receiver) = rejoin();
+        (screen, Self { receiver, rejoin })
+    }
+
+    /// The next frame; `None` once the session is gone. May be dropped and called again.
+    pub async fn next(&mut self) -> Option<WatchFrame> {
+        match self.receiver.recv().await {
+            Ok(frame) => Some(frame),
+            Err(broadcast::error::RecvError::Lagged(frames)) => {
+                let (screen, receiver) = (self.rejoin)();
+                self.receiver = receiver;
+                Some(WatchFrame::Skipped { frames, screen })
+            }
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+impl fmt::Debug for WatchFrames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WatchFrames")
+    }
+}
+
+/// A floor on which nothing runs: of commands that decide without serving.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EmptyFloor;
+
+impl Floor for EmptyFloor {
+    fn list(&self) -> Vec<LiveSession> {
+        Vec::new()
+    }
+    fn cut(&self, _: &[SessionId], _: &Ending) {}
+    fn freeze(&self, _: SessionId, _: bool) {}
+    fn tell(&self, _: SessionId, _: &str) {}
+    fn watch(&self, _: SessionId) -> Option<Watch> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_spectator_gets_a_fresh_screen_instead_of_what_was_missed() {
+        let (sender, _) = broadcast::channel(2);
+        let seats = sender.downgrade();
+        let rejoin = move || (Bytes::from_static(b"screen"), seats.upgrade().unwrap().subscribe());
+        let (screen, mut frames) = WatchFrames::join(Box::new(rejoin));
+        assert_eq!(screen, "screen");
+        for n in 0..5_u8 {
+            sender.send(WatchFrame::Output(Bytes::from(vec![n]))).unwrap();
+        }
+        assert!(matches!(frames.next().await, Some(WatchFrame::Skipped { frames: 3, screen }) if screen == "screen"));
+        sender.send(WatchFrame::Output(Bytes::from_static(b"after"))).unwrap();
+        assert_eq!(frames.next().await, Some(WatchFrame::Output(Bytes::from_static(b"after"))));
+        drop(sender);
+        assert_eq!(frames.next().await, None);
+    }
+}

@@ -1,0 +1,92 @@
+//! The journal: the port to the one place where decisions are kept, in order, for ever. An append happens after exactly
+//! the head it was decided on, or not at all. Who may append is settled by there being one caller, the Desk.
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use policies::events::{Event, UnknownEvent};
+
+pub mod files;
+pub mod memory;
+
+pub use recordings::log::Head;
+
+/// An entry as the journal gives it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place, from 0.
+    pub index: u64,
+    /// When it was appended; never before its predecessor.
+    pub at: Timestamp,
+    /// The fact.
+    pub event: Event,
+    /// Its hash as a leaf of the journal's tree (RFC 6962).
+    pub leaf: [u8; 32],
+}
+
+/// Why an append did not happen, or may not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// Somebody else appended first; this is the head now. Nothing of ours was written.
+    #[error("the journal went on meanwhile")]
+    Conflict(Head),
+    /// It is not known whether it was written: read again.
+    #[error("the journal did not answer: {0}")]
+    Unavailable(String),
+}
+
+/// Why the journal cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// An entry this program does not know. It is never skipped: nobody is admitted until the program was upgraded.
+    #[error("entry {index} of the journal: {cause}")]
+    Unknown {
+        /// Which entry.
+        index: u64,
+        /// What is not understood.
+        cause: String,
+    },
+    /// The store behind it.
+    #[error("the journal cannot be read: {0}")]
+    Unavailable(String),
+}
+
+/// Where decisions are kept.
+pub trait Journal: Send + Sync {
+    /// Appends all events or none, in one piece, after exactly the head `after`; durable when it completes. An entry
+    /// whose time would lie before its predecessor's gets its predecessor's.
+    fn append<'a>(
+        &'a self,
+        after: Head,
+        events: &'a [Event],
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<Head, AppendError>>;
+
+    /// The entries from index `after` on, in order; none where there are none yet. Entries before an unknown one are
+    /// given first: it is an error only where it is the first to be read.
+    fn read(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>>;
+
+    /// The durable head. An error where the store behind it takes nothing more.
+    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>>;
+
+    /// Completes once there may be more than `size` entries.
+    fn changed(&self, size: u64) -> BoxFuture<'_, ()>;
+}
+
+/// Decodes entries up to the first unknown one.
+fn decode_known(raw: impl IntoIterator<Item = recordings::leaf::Entry>) -> Result<Vec<Entry>, ReadError> {
+    let mut entries = Vec::new();
+    for raw in raw {
+        match decode(&raw) {
+            Ok(entry) => entries.push(entry),
+            Err(cause) if entries.is_empty() => {
+                return Err(ReadError::Unknown { index: raw.index, cause: cause.to_string() });
+            }
+            Err(_) => break,
+        }
+    }
+    Ok(entries)
+}
+
+fn decode(raw: &recordings::leaf::Entry) -> Result<Entry, UnknownEvent> {
+    Ok(Entry { index: raw.index, at: raw.at, event: Event::decode(&raw.bytes)?, leaf: raw.hash })
+}

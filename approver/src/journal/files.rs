@@ -1,0 +1,78 @@
+//! The journal on append-only files: one log of `recordings`, with its own folder and writer thread.
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use policies::events::Event;
+use recordings::fault::AppendFault;
+use recordings::log::Log;
+use tokio::sync::watch;
+
+use super::{AppendError, Entry, Head, Journal, ReadError, decode_known};
+
+/// Decisions in the segments of a [`Log`] of the purpose `Journal`.
+pub struct FilesJournal {
+    log: Arc<Log>,
+    size: watch::Sender<u64>,
+}
+
+impl FilesJournal {
+    /// Over this log, which nothing else appends to.
+    pub fn new(log: Arc<Log>) -> Self {
+        let size = watch::Sender::new(log.head().size);
+        Self { log, size }
+    }
+}
+
+impl Journal for FilesJournal {
+    fn append<'a>(
+        &'a self,
+        after: Head,
+        events: &'a [Event],
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<Head, AppendError>> {
+        let appended = self.log.append(after, events.iter().map(Event::encode).collect(), at);
+        async move {
+            match appended.await {
+                Ok(head) => {
+                    self.size.send_replace(head.size);
+                    Ok(head)
+                }
+                Err(AppendFault::Conflict { head }) => Err(AppendError::Conflict(*head)),
+                Err(AppendFault::Unavailable(fault)) => Err(AppendError::Unavailable(fault.to_string())),
+            }
+        }
+        .boxed()
+    }
+
+    fn read(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+        let log = self.log.clone();
+        async move {
+            let read = tokio::task::spawn_blocking(move || log.entries(after)).await;
+            let raw = read.map_err(|panic| ReadError::Unavailable(panic.to_string()))?;
+            decode_known(raw.map_err(|fault| ReadError::Unavailable(fault.to_string()))?)
+        }
+        .boxed()
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
+        async move {
+            match self.log.status().fault {
+                Some(fault) => Err(ReadError::Unavailable(fault.to_string())),
+                None => Ok(self.log.head()),
+            }
+        }
+        .boxed()
+    }
+
+    fn changed(&self, size: u64) -> BoxFuture<'_, ()> {
+        let mut sizes = self.size.subscribe();
+        async move {
+            let grown = sizes.wait_for(|now| *now > size).await.is_ok();
+            debug_assert!(grown, "the sender lives as long as this journal");
+        }
+        .boxed()
+    }
+}

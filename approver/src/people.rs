@@ -1,0 +1,453 @@
+//! What is done around people: founding, inviting, enrolling, naming, codes and locks. Each puts together the Desk
+//! (what is so), the directory (what may be forgotten) and `certs` (what is secret).
+//!
+//! With the directory gone, nobody's name, text or second factor can be read: nobody signs in with two factors, and
+//! [`People::check_code`] is a fault. What still works is what the journal alone carries: whose key this is
+//! ([`People::by_key`]), what stands, and [`Desk::cut`], [`Desk::freeze`] and [`Desk::act`] of whoever proved an
+//! operator's key. A face that takes a key alone then must offer no more than seeing and cutting.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use certs::enrolment::EnrolmentCode;
+use certs::proof::{Face, VerifiedKey};
+use certs::secrets::Secrets;
+use certs::sshsig::{self, KeyRefused};
+use certs::tls::CaPrefix;
+use certs::totp::{self, CodeRefused, RecoveryCodes, SpentCode, TotpSecret};
+use jiff::{SignedDuration, Timestamp};
+use policies::decide::Command;
+use policies::digest::Salted;
+use policies::events::Founder;
+use policies::ids::{GroupName, LinkId, PersonId, VendorId};
+use policies::people::{Kind, SshKey, Standing};
+use policies::refusals::Refusal;
+use policies::time::Seconds;
+use ssh_key::PublicKey;
+
+use crate::desk::{Desk, Fault, Rejected};
+use crate::directory::{
+    Change, Directory, DirectoryFault, Expected, Key, Link, Spending, TextRefused, clean_text, json,
+};
+use crate::mint;
+
+/// Wrong codes behind a verified key that lock a person: enough for shaking fingers. Who has stolen the key and guesses
+/// 5 times in each quarter of an hour, three codes of a million being good at a time, needs two years on average, and
+/// each lock is an event.
+pub const WRONG_CODES_MAX: usize = 5;
+/// Within this they count together, and for so long a lock lasts.
+pub const LOCK: Duration = Duration::from_secs(15 * 60);
+/// Characters of a name.
+pub const NAME_CHARS_MAX: usize = 64;
+
+/// Somebody who is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPerson {
+    /// What they are called and sign in by; unique, whatever the capitals.
+    pub name: String,
+    /// What for.
+    pub kind: Kind,
+    /// An operator's groups.
+    pub groups: BTreeSet<GroupName>,
+}
+
+/// What an installation begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Founding {
+    /// The log key's public half, as C2SP's signed notes write it.
+    pub log_key: String,
+    /// The first administrators and operators.
+    pub founders: Vec<NewPerson>,
+    /// The first plant file.
+    pub plant: String,
+}
+
+/// An invitation, to be handed over.
+#[derive(Debug)]
+pub struct Invitation {
+    /// Who is invited.
+    pub person: PersonId,
+    /// By what name.
+    pub name: String,
+    /// The one-use code, shown once.
+    pub code: EnrolmentCode,
+    /// Void from then on.
+    pub expires: Timestamp,
+}
+
+/// Somebody who has just enrolled. The secrets are shown once.
+#[derive(Debug)]
+pub struct Enrolled {
+    /// Who.
+    pub person: PersonId,
+    /// By what name.
+    pub name: String,
+    /// For their authenticator app.
+    pub totp: TotpSecret,
+    /// For the day the phone is gone.
+    pub recovery: RecoveryCodes,
+    /// Whether their key counts already, or others must vouch for it first.
+    pub standing: Standing,
+}
+
+/// Why something around a person was not done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// The Desk's no, or its fault.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// Somebody else is called that.
+    #[error("{0:?} is taken: choose another name")]
+    NameTaken(String),
+    /// No name.
+    #[error(
+        "{0:?} is no name to sign in by: use 1 to {NAME_CHARS_MAX} letters, digits, '.', '-' or '_', beginning with a letter"
+    )]
+    BadName(String),
+    /// No text.
+    #[error(transparent)]
+    Text(#[from] TextRefused),
+    /// The key is of a kind that is not taken.
+    #[error(transparent)]
+    Key(#[from] KeyRefused),
+}
+
+impl From<Refusal> for NotDone {
+    fn from(refusal: Refusal) -> Self {
+        Self::Rejected(refusal.into())
+    }
+}
+
+impl From<DirectoryFault> for NotDone {
+    fn from(fault: DirectoryFault) -> Self {
+        Self::Rejected(fault.into())
+    }
+}
+
+/// Why a code lets nobody in.
+#[derive(Debug, thiserror::Error)]
+pub enum CodeNotTaken {
+    /// Wrong, too old or used.
+    #[error(transparent)]
+    Code(CodeRefused),
+    /// Locked, unknown or out. To a stranger this looks like a wrong code.
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    /// The directory or the journal does not answer.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl From<DirectoryFault> for CodeNotTaken {
+    fn from(fault: DirectoryFault) -> Self {
+        Self::Fault(fault.into())
+    }
+}
+
+/// The use cases around people. Cheap to clone.
+#[derive(Clone)]
+pub struct People {
+    desk: Desk,
+    secrets: Secrets,
+    ca: CaPrefix,
+}
+
+impl People {
+    /// Over a Desk; `secrets` seals TOTP secrets, `ca` goes into enrolment codes.
+    pub const fn new(desk: Desk, secrets: Secrets, ca: CaPrefix) -> Self {
+        Self { desk, secrets, ca }
+    }
+
+    fn directory(&self) -> &dyn Directory {
+        self.desk.directory()
+    }
+
+    /// Founds the installation: the first people and the first plant file, in one append. Their codes do not expire.
+    ///
+    /// # Errors
+    /// It is founded already, no administrator is among them, the plant file has mistakes, or a name is unfit.
+    pub async fn found(&self, founding: Founding) -> Result<Vec<Invitation>, NotDone> {
+        let mut invitations = Vec::new();
+        let mut founders = Vec::new();
+        for new in founding.founders {
+            let invitation = self.prepare(&new.name, Timestamp::MAX).await?;
+            let link = invitation.code.link();
+            founders.push(Founder { person: invitation.person, kind: new.kind, groups: new.groups, link });
+            invitations.push(invitation);
+        }
+        let deployment = self.desk.deployment().clone();
+        let found = Command::Found { deployment, log_key: founding.log_key, founders, plant: founding.plant };
+        match self.desk.act(found).await {
+            Ok(_) => Ok(invitations),
+            Err(rejected) => {
+                for invitation in &invitations {
+                    self.unprepare(invitation).await;
+                }
+                Err(rejected.into())
+            }
+        }
+    }
+
+    /// Invites somebody; the code is to be handed over.
+    ///
+    /// # Errors
+    /// `by` is no administrator, the vendor has no contract, or the name is taken or unfit.
+    pub async fn invite(&self, new: NewPerson, lasts: Seconds, by: PersonId) -> Result<Invitation, NotDone> {
+        let expires = lasts.after(self.desk.clock().wall());
+        let invitation = self.prepare(&new.name, expires).await?;
+        let invite = Command::Invite {
+            person: invitation.person,
+            kind: new.kind,
+            groups: new.groups.into_iter().collect(),
+            link: invitation.code.link(),
+            expires,
+            by,
+        };
+        match self.desk.act(invite).await {
+            Ok(_) => Ok(invitation),
+            Err(rejected) => {
+                self.unprepare(&invitation).await;
+                Err(rejected.into())
+            }
+        }
+    }
+
+    /// Name and code, before there is anybody they belong to.
+    async fn prepare(&self, name: &str, expires: Timestamp) -> Result<Invitation, NotDone> {
+        check_name(name)?;
+        let now = self.desk.clock().wall();
+        let (person, link) = (mint::person(now), mint::link(now));
+        self.take_name(person, name).await?;
+        let code = EnrolmentCode::generate(link, self.ca);
+        let kept = Link { person, hash: code.hash(), claim: None };
+        self.directory().add_link(link, &kept).await?;
+        Ok(Invitation { person, name: name.to_owned(), code, expires })
+    }
+
+    async fn take_name(&self, person: PersonId, name: &str) -> Result<(), NotDone> {
+        if self.directory().set_name(person, name).await? {
+            return Ok(());
+        }
+        Err(NotDone::NameTaken(name.to_owned()))
+    }
+
+    async fn unprepare(&self, invitation: &Invitation) {
+        let link = Change::delete(Key::Link(invitation.code.link()));
+        let name = self.directory().forget_name(invitation.person).await;
+        if let Err(fault) = name.and(self.directory().swap(vec![link]).await.map(|_| ())) {
+            tracing::warn!(%fault, "the name of somebody who was not invited stays taken");
+        }
+    }
+
+    /// Enrols somebody with the code they were given and the key they will use: gives their second factor, once.
+    ///
+    /// # Errors
+    /// The code was used, has expired or never was; the key is unfit or somebody's already.
+    pub async fn enrol(&self, code: &EnrolmentCode, key: &PublicKey) -> Result<Enrolled, NotDone> {
+        sshsig::check_key(key)?;
+        let (totp, recovery) = (TotpSecret::generate(), RecoveryCodes::generate());
+        let person = self.claim(code, &totp, &recovery).await?;
+        self.desk.act(Command::Enrol { link: code.link(), key: key_text(key) }).await?;
+        // Another node may have lost this race and written its factors: the journal's winner writes last.
+        let mut factors = self.factors(person, &totp, &recovery);
+        factors.push(Change::delete(Key::Link(code.link())));
+        if let Err(fault) = self.directory().swap(factors).await {
+            tracing::warn!(%person, %fault, "the code's remains stay in the directory; they open nothing");
+        }
+        let name = self.directory().name_of(person).await?.unwrap_or_else(|| person.to_string());
+        let standing = self.desk.with_state(|state| state.people.get(&person).map(|person| person.standing));
+        Ok(Enrolled { person, name, totp, recovery, standing: standing.unwrap_or(Standing::Enrolled) })
+    }
+
+    /// Writes the factors before the journal says they count, so that a crash between leaves nobody without.
+    async fn claim(
+        &self,
+        code: &EnrolmentCode,
+        totp: &TotpSecret,
+        recovery: &RecoveryCodes,
+    ) -> Result<PersonId, NotDone> {
+        let key = Key::Link(code.link());
+        let held = self.directory().get(&key).await?;
+        let kept = self.directory().link(code.link()).await?.filter(|kept| code.matches(&kept.hash));
+        let kept = kept.filter(|_| self.is_open(code.link())).ok_or(Refusal::LinkSpent)?;
+        let claimed = Link { claim: Some(mint::nonce()), ..kept.clone() };
+        let mut changes = self.factors(kept.person, totp, recovery);
+        changes.push(Change { key, expected: Expected::as_read(held), value: Some(json(&claimed)) });
+        if self.directory().swap(changes).await? { Ok(kept.person) } else { Err(Rejected::from(Fault::Busy).into()) }
+    }
+
+    fn is_open(&self, link: LinkId) -> bool {
+        let now = self.desk.clock().wall();
+        self.desk.with_state(|state| state.links.get(&link).is_some_and(|link| now < link.expires))
+    }
+
+    fn factors(&self, person: PersonId, totp: &TotpSecret, recovery: &RecoveryCodes) -> Vec<Change> {
+        vec![
+            Change::set(Key::Totp(person), totp.seal(&self.secrets, person)),
+            Change::set(Key::Recovery(person), json(&recovery.hashes())),
+            Change::delete(Key::Step(person)),
+            Change::delete(Key::Failures(person)),
+        ]
+    }
+
+    /// Gives a person another name; an event says that it changed, and keeps its salted digest.
+    ///
+    /// # Errors
+    /// `by` is no administrator, or the name is taken or unfit.
+    pub async fn rename(&self, person: PersonId, name: &str, by: PersonId) -> Result<(), NotDone> {
+        check_name(name)?;
+        let old = self.directory().name_of(person).await?;
+        self.take_name(person, name).await?;
+        let salted = self.put_text(name).await?;
+        if let Err(rejected) = self.desk.act(Command::Rename { person, name: salted, by }).await {
+            match old {
+                Some(old) => self.take_name(person, &old).await?,
+                None => self.directory().forget_name(person).await?,
+            }
+            return Err(rejected.into());
+        }
+        Ok(())
+    }
+
+    /// Puts a person out, in one act: what they hold ends, their key and codes open nothing any more.
+    ///
+    /// # Errors
+    /// `by` is no administrator, or there is no such person.
+    pub async fn disable(&self, person: PersonId, by: PersonId) -> Result<(), Rejected> {
+        self.desk.act(Command::Disable { person, by }).await.map(|_| ())
+    }
+
+    /// Puts a whole vendor out, in one act.
+    ///
+    /// # Errors
+    /// `by` is no administrator, or there is no such vendor.
+    pub async fn disable_vendor(&self, vendor: VendorId, by: PersonId) -> Result<(), Rejected> {
+        self.desk.act(Command::DisableVendor { vendor, by }).await.map(|_| ())
+    }
+
+    /// Who goes by this name; capitals do not matter.
+    ///
+    /// # Errors
+    /// The directory does not answer.
+    pub async fn by_name(&self, name: &str) -> Result<Option<PersonId>, DirectoryFault> {
+        self.directory().person_named(name).await
+    }
+
+    /// The active person who enrolled this key. From the journal alone: works with the directory gone.
+    pub fn by_key(&self, key: &PublicKey) -> Option<PersonId> {
+        let key = key_text(key);
+        self.desk.with_state(|state| state.person_with_key(&key).map(|person| person.id))
+    }
+
+    /// What a person is shown as: their name, or their identifier where the directory does not say.
+    pub async fn shown(&self, person: PersonId) -> String {
+        self.directory().name_of(person).await.ok().flatten().unwrap_or_else(|| person.to_string())
+    }
+
+    /// Checks a code of an authenticator app, or a recovery code, of whoever proved `key`. Wrong ones count, and lock
+    /// the person for a while; the lock is an event. On the vendor face only technicians are let in, and only their
+    /// wrong codes count there, so nothing done there locks an operator out.
+    ///
+    /// # Errors
+    /// The code does not count, the person is locked or out, or the directory does not answer.
+    pub async fn check_code(&self, key: &VerifiedKey, code: &str, face: Face) -> Result<SpentCode, CodeNotTaken> {
+        let (person, now) = (key.person(), self.desk.clock().wall());
+        self.may_sign_in(person, face, now)?;
+        let checked = if is_totp(code) {
+            let secret = self.directory().totp(person, &self.secrets).await?.ok_or(Refusal::UnknownPerson)?;
+            totp::check_code(&secret, person, code, now, &Spending(self.directory())).await
+        } else {
+            let left = self.directory().recovery_codes(person).await?;
+            totp::check_recovery_code(&left, person, code, &Spending(self.directory())).await
+        };
+        match checked {
+            Ok(spent) => {
+                self.directory().clear_failures(person).await?;
+                Ok(spent)
+            }
+            Err(CodeRefused::Fault(fault)) => {
+                Err(CodeNotTaken::Fault(DirectoryFault::Unavailable(fault.to_string()).into()))
+            }
+            Err(wrong) => {
+                self.count_wrong(person, now).await?;
+                Err(CodeNotTaken::Code(wrong))
+            }
+        }
+    }
+
+    fn may_sign_in(&self, person: PersonId, face: Face, now: Timestamp) -> Result<(), Refusal> {
+        self.desk.with_state(|state| {
+            let person = state.people.get(&person).ok_or(Refusal::UnknownPerson)?;
+            match (face, &person.kind) {
+                (Face::Vendor, Kind::Technician { .. }) => {}
+                (Face::Vendor, _) => return Err(Refusal::WrongKind("technicians")),
+                (Face::Plant, Kind::Technician { .. }) => return Err(Refusal::WrongKind("people of the plant")),
+                (Face::Plant, _) => {}
+            }
+            match person.locked_until.filter(|until| now < *until) {
+                Some(until) => Err(Refusal::LockedOut(until)),
+                None if matches!(person.standing, Standing::Disabled | Standing::Invited) => {
+                    Err(Refusal::NotActive(person.standing))
+                }
+                None => Ok(()),
+            }
+        })
+    }
+
+    async fn count_wrong(&self, person: PersonId, now: Timestamp) -> Result<(), CodeNotTaken> {
+        let lock = SignedDuration::try_from(LOCK).expect("a quarter of an hour fits");
+        let wrong = self.directory().add_failure(person, now - lock, now).await?;
+        if wrong < WRONG_CODES_MAX {
+            return Ok(());
+        }
+        tracing::warn!(%person, wrong, "locked after wrong codes behind a verified key");
+        match self.desk.act(Command::Lock { person, until: now + lock }).await {
+            Ok(_) => Ok(self.directory().clear_failures(person).await?),
+            Err(Rejected::Fault(fault)) => Err(fault.into()),
+            Err(Rejected::Refusal(refusal)) => Err(refusal.into()),
+            Err(Rejected::Unsigned(_)) => Ok(()),
+        }
+    }
+
+    /// Keeps a text with a fresh salt; what stands in events is the answer. Made fit to show anywhere first.
+    ///
+    /// # Errors
+    /// The text is empty or too long, or the directory does not answer.
+    pub async fn put_text(&self, text: &str) -> Result<Salted, NotDone> {
+        Ok(self.directory().put_text(&clean_text(text)?).await?)
+    }
+
+    /// The text behind a digest in an event; `None` where it was erased.
+    ///
+    /// # Errors
+    /// The directory does not answer.
+    pub async fn text(&self, salted: Salted) -> Result<Option<String>, DirectoryFault> {
+        self.directory().text(salted).await
+    }
+}
+
+/// Codes of an authenticator app have nothing but digits; recovery codes of ten random bytes are never so.
+fn is_totp(code: &str) -> bool {
+    code.chars().all(|c| c.is_ascii_digit() || c.is_whitespace())
+}
+
+/// Names are typed as an SSH user name: `+` divides it from a target, `@` and `:` from the rest.
+fn check_name(name: &str) -> Result<(), NotDone> {
+    let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let begins = name.chars().next().is_some_and(char::is_alphabetic);
+    // Whoever connects by this name wants to enrol.
+    if name.eq_ignore_ascii_case("enrol") {
+        return Err(NotDone::NameTaken(name.to_owned()));
+    }
+    if begins && name.chars().all(fits) && name.chars().count() <= NAME_CHARS_MAX {
+        Ok(())
+    } else {
+        Err(NotDone::BadName(name.chars().filter(|c| !c.is_control()).take(NAME_CHARS_MAX).collect()))
+    }
+}
+
+/// A key as events spell it: without its comment.
+pub fn key_text(key: &PublicKey) -> SshKey {
+    let bare = PublicKey::from(key.key_data().clone());
+    SshKey(bare.to_openssh().expect("a key that was read can be written"))
+}

@@ -1,0 +1,700 @@
+//! For tests of this crate and of those above: a whole Desk in memory with people who can sign, a clock that somebody
+//! turns, and ports that fail when told to. Nothing here is reached by the program.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use certs::keys::{KeyStore, Seal};
+use certs::proof::{Authenticated, Face, VerifiedKey};
+use certs::sshsig::{self, Namespace};
+use certs::totp::TotpSecret;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use policies::actions::{Action, Actions};
+use policies::decide::{Command, NewRequest};
+use policies::digest::Digest;
+use policies::events::{Ending, Event};
+use policies::ids::{AskId, DeploymentId, NodeId, PersonId, RequestId, SessionId};
+use policies::people::Kind;
+use policies::requests::{
+    Answer, CertifyStatement, Matter, Narrowing, PlantStatement, Reopening, SeenHead, Signed, VerdictStatement,
+};
+use policies::time::{Seconds, Window};
+use ssh_key::{Algorithm, PrivateKey};
+use tokio::sync::mpsc;
+
+use crate::clock::{Clock, Turn};
+use crate::cuts::CutsFile;
+use crate::desk::{Alarm, Desk, DeskFault, DeskParts};
+use crate::directory::memory::MemoryDirectory;
+use crate::directory::{Change, Directory, DirectoryFault, Key, Table};
+use crate::floor::{Floor, LiveSession, Watch, WatchFrames};
+use crate::journal::memory::MemoryJournal;
+use crate::journal::{AppendError, Entry, Head, Journal, ReadError};
+use crate::lease::{Ask, Lease};
+use crate::mint;
+use crate::people::{Founding, NewPerson, People, key_text};
+
+/// A small plant: a panel with SSH (`hmi-2`), a controller behind TCP (`plc-7`), one where somebody must watch
+/// (`robot-1`), one that takes a single connection (`press-4`), and a zone nobody enters.
+pub const PLANT: &str = r#"
+[plant]
+name = "Mill 3"
+timezone = "Europe/Berlin"
+banner = "Recorded."
+changes = [{ from = "shift-lead", count = 1 }]
+[zones.packaging]
+[zones.press]
+[zones.robots]
+[zones.safety]
+never = true
+[targets.hmi-2]
+zone = "packaging"
+[targets.hmi-2.services.ssh]
+protocol = "ssh"
+address = "10.20.2.11:22"
+user = "maint"
+credential = "hmi-maint"
+host_key = "SHA256:yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s"
+[targets.plc-7]
+zone = "packaging"
+[targets.plc-7.services.engineering]
+protocol = "tcp"
+address = "10.20.2.7:102"
+[targets.press-4]
+zone = "press"
+[targets.press-4.services.engineering]
+protocol = "tcp"
+address = "10.20.4.4:102"
+[targets.robot-1]
+zone = "robots"
+[targets.robot-1.services.engineering]
+protocol = "tcp"
+address = "10.20.5.1:102"
+[targets.safety-plc]
+zone = "safety"
+[targets.safety-plc.services.engineering]
+protocol = "tcp"
+address = "10.20.9.5:102"
+[[rules]]
+id = "acme-packaging"
+vendors = ["acme"]
+roles = ["maintenance"]
+zones = ["packaging"]
+actions = ["shell", "file-get", "file-put", "tunnel"]
+duration_max = "4h"
+approvals = [{ from = "shift-lead", count = 1 }]
+tell = [{ after = "0m", group = "shift-lead" }, { after = "10m", group = "ot-security" }]
+work_order = "optional"
+exclusive = "none"
+[[rules]]
+id = "acme-press"
+vendors = ["acme"]
+roles = ["maintenance"]
+zones = ["press"]
+actions = ["tunnel"]
+duration_max = "2h"
+connections = 1
+approvals = [{ from = "shift-lead", count = 1 }]
+work_order = "optional"
+ending = "freeze"
+freeze_max = "10m"
+[[rules]]
+id = "acme-robots"
+vendors = ["acme"]
+roles = ["maintenance"]
+zones = ["robots"]
+actions = ["tunnel"]
+duration_max = "2h"
+approvals = [{ from = "shift-lead", count = 1 }]
+work_order = "optional"
+escort = "required"
+"#;
+
+/// Somebody with a key and an authenticator app.
+pub struct Actor {
+    /// Who.
+    pub person: PersonId,
+    /// By what name.
+    pub name: String,
+    /// Their key.
+    pub key: PrivateKey,
+    /// Their app.
+    pub totp: TotpSecret,
+}
+
+impl std::fmt::Debug for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Actor({})", self.name)
+    }
+}
+
+/// A folder that is removed when dropped.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A new one under the system's folder for such things.
+    pub fn new() -> Self {
+        let name = format!("holdpoint-{}", mint::nonce());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("a test may write where tests write");
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::debug!(%error, "a test's folder stays");
+        }
+    }
+}
+
+/// What a Desk is built on, which a test may change before and keep after.
+pub struct Props {
+    /// Where decisions go.
+    pub journal: Arc<dyn Journal>,
+    /// Where names and factors go.
+    pub directory: Arc<dyn Directory>,
+    /// The gate's keys.
+    pub keys: Arc<KeyStore>,
+    /// The time.
+    pub clock: Clock,
+    /// What turns it.
+    pub turn: Turn,
+    /// What runs.
+    pub floor: Arc<TestFloor>,
+    /// The file of cuts is in it.
+    pub scratch: Scratch,
+}
+
+impl Props {
+    /// Everything in memory and in order.
+    pub fn new() -> Self {
+        let scratch = Scratch::new();
+        let keys = KeyStore::create(&scratch.path().join("keys"), &Seal::File).expect("keys can be made");
+        let (clock, turn) = Clock::turned();
+        Self {
+            journal: Arc::new(MemoryJournal::new()),
+            directory: Arc::new(MemoryDirectory::new()),
+            keys: Arc::new(keys),
+            clock,
+            turn,
+            floor: Arc::default(),
+            scratch,
+        }
+    }
+
+    /// The file of cuts.
+    pub fn cuts(&self) -> CutsFile {
+        CutsFile::new(self.scratch.path().join("cuts"), deployment(), self.keys.log_key())
+    }
+
+    /// A Desk over them; a second one is a restart, or another node.
+    ///
+    /// # Errors
+    /// As [`Desk::open`].
+    pub async fn desk(&self) -> Result<(Desk, mpsc::Receiver<Alarm>), DeskFault> {
+        let (alarms, heard) = mpsc::channel(64);
+        let parts = DeskParts {
+            journal: self.journal.clone(),
+            directory: self.directory.clone(),
+            clock: self.clock.clone(),
+            node: "node-1".parse().expect("a label"),
+            deployment: deployment(),
+            floor: self.floor.clone(),
+            alarms,
+            cuts: self.cuts(),
+        };
+        Ok((Desk::open(parts).await?, heard))
+    }
+}
+
+impl Default for Props {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The installation of tests.
+pub fn deployment() -> DeploymentId {
+    "mill-3".parse().expect("a label")
+}
+
+/// The node of tests.
+pub fn node() -> NodeId {
+    "node-1".parse().expect("a label")
+}
+
+/// A founded plant with an administrator, two shift leads, and a technician of `acme` in the role `maintenance`.
+pub struct Stage {
+    /// What it stands on.
+    pub props: Props,
+    /// The Desk.
+    pub desk: Desk,
+    /// The use cases around people.
+    pub people: People,
+    /// Invites.
+    pub admin: Actor,
+    /// Approves.
+    pub lead: Actor,
+    /// Approves too.
+    pub other_lead: Actor,
+    /// Connects.
+    pub technician: Actor,
+    /// What nobody may mute.
+    pub alarms: mpsc::Receiver<Alarm>,
+}
+
+impl Stage {
+    /// On [`Props::new`] and [`PLANT`].
+    pub async fn new() -> Self {
+        Self::on(Props::new(), PLANT).await
+    }
+
+    /// On these props, with this plant file.
+    pub async fn on(props: Props, plant: &str) -> Self {
+        let (desk, alarms) = props.desk().await.expect("a new Desk opens");
+        let people = People::new(desk.clone(), props.keys.secrets(), props.keys.tls_ca().fingerprint().prefix());
+        let founders = vec![
+            person("ada", Kind::Administrator, &[]),
+            person("lee", Kind::Operator { vendor: None }, &["shift-lead"]),
+            person("kim", Kind::Operator { vendor: None }, &["shift-lead"]),
+        ];
+        let log_key = props.keys.log_key().verifier("mill-3/journal").expect("a log's name").to_string();
+        let founding = Founding { log_key, founders, plant: plant.to_owned() };
+        let mut actors = Vec::new();
+        for invitation in people.found(founding).await.expect("the stage's plant is right") {
+            actors.push(enrol(&people, &invitation.code).await);
+        }
+        let [admin, lead, other_lead] = actors.try_into().expect("three were invited");
+        let end = desk.clock().wall() + SignedDuration::from_hours(24 * 365);
+        let vendor: policies::ids::VendorId = "acme".parse().expect("a label");
+        let contract = Command::Contract { vendor: vendor.clone(), end, sponsor: lead.person, by: admin.person };
+        desk.act(contract).await.expect("an administrator may");
+        let kind = Kind::Technician { vendor, role: "maintenance".parse().expect("a label") };
+        let invited = people.invite(person("tara", kind, &[]), Seconds(86_400), admin.person).await;
+        let technician = enrol(&people, &invited.expect("an administrator may").code).await;
+        Self { props, desk, people, admin, lead, other_lead, technician, alarms }
+    }
+
+    /// Time passes.
+    pub fn pass(&self, span: Duration) {
+        self.props.turn.pass(span);
+    }
+
+    /// A complete login, by key and the next code of the app: half a minute passes for each.
+    pub async fn login(&self, actor: &Actor) -> Authenticated {
+        self.pass(Duration::from_secs(30));
+        let face = if actor.person == self.technician.person { Face::Vendor } else { Face::Plant };
+        let key = VerifiedKey::after_ssh_userauth_signature(actor.person, actor.key.public_key());
+        let now = self.desk.clock().wall();
+        let code = actor.totp.code_at(now);
+        let spent = self.people.check_code(&key, &code, face).await.expect("the code is right");
+        Authenticated::by_key_and_code(key, spent, face, source(), now).expect("both are one person's")
+    }
+
+    /// The technician asks for access to a target, from now and for an hour.
+    ///
+    /// # Errors
+    /// As [`Desk::act`].
+    pub async fn ask(&self, target: &str, actions: &[Action]) -> Result<RequestId, crate::desk::Rejected> {
+        let now = self.desk.clock().wall();
+        let id = mint::request(now);
+        let reason = self.people.put_text("the pump trips").await.expect("memory keeps it");
+        let asked = NewRequest {
+            id,
+            technician: self.technician.person,
+            target: target.parse().expect("a label"),
+            service: None,
+            actions: actions.iter().copied().collect(),
+            window: Window { from: now, until: now + SignedDuration::from_hours(8) },
+            duration: Seconds(3_600),
+            reason: Some(reason),
+            work_order: None,
+            source: Some(source()),
+            emergency: false,
+        };
+        self.desk.act(Command::Submit(asked)).await.map(|_| id)
+    }
+
+    /// A grant of one hour, approved by the shift lead.
+    pub async fn grant(&self, target: &str, actions: &[Action]) -> RequestId {
+        let id = self.ask(target, actions).await.expect("the rule allows it");
+        let verdict = self.approval(&self.lead, id);
+        self.desk.act(Command::Vote { verdict }).await.expect("the shift lead may");
+        id
+    }
+
+    /// An operator's signed yes to a request as it stands.
+    pub fn approval(&self, operator: &Actor, id: RequestId) -> Signed<VerdictStatement> {
+        let digest = self.desk.with_state(|state| state.cases[&id].request.digest(&deployment()));
+        self.verdict(operator, Matter::Request(id), digest)
+    }
+
+    /// An operator's signed yes to an extension or widening.
+    pub fn approval_of_ask(&self, operator: &Actor, id: AskId, is_extension: bool) -> Signed<VerdictStatement> {
+        let digest = self.desk.with_state(|state| state.ask_digest(&state.asks[&id]));
+        let matter = if is_extension { Matter::Extension(id) } else { Matter::Widening(id) };
+        self.verdict(operator, matter, digest)
+    }
+
+    /// An operator's signed yes to a reopening.
+    pub fn approval_of_reopening(&self, operator: &Actor, reopening: &Reopening) -> Signed<VerdictStatement> {
+        let digest = self.desk.with_state(|state| state.reopening_digest(reopening));
+        self.verdict(operator, Matter::Reopening(reopening.cut), digest)
+    }
+
+    /// An operator's signed yes to whatever has this digest.
+    pub fn verdict(&self, operator: &Actor, matter: Matter, digest: Digest) -> Signed<VerdictStatement> {
+        let statement = VerdictStatement {
+            deployment: deployment(),
+            matter,
+            digest,
+            answer: Answer::Yes { narrowing: Narrowing::default() },
+            operator: operator.person,
+            nonce: mint::nonce(),
+            expires: self.expiry(),
+            journal: self.seen(),
+        };
+        let digest = statement.digest();
+        sign(operator, Namespace::Approval, statement, digest)
+    }
+
+    /// An administrator's or operator's signature that vouches for somebody's keys and groups.
+    pub fn certificate(&self, signer: &Actor, about: PersonId) -> Signed<CertifyStatement> {
+        let statement = self.desk.with_state(|state| {
+            let person = &state.people[&about];
+            CertifyStatement {
+                deployment: deployment(),
+                person: about,
+                kind: person.kind.clone(),
+                keys: person.keys.clone(),
+                groups: person.groups.clone(),
+                signer: signer.person,
+                nonce: mint::nonce(),
+                expires: Timestamp::MAX,
+                journal: SeenHead { size: 0, root: Digest([0; 32]) },
+            }
+        });
+        let statement = CertifyStatement { expires: self.expiry(), journal: self.seen(), ..statement };
+        let digest = statement.digest();
+        sign(signer, Namespace::Certify, statement, digest)
+    }
+
+    /// A signature under a proposed plant file.
+    pub fn plant_signature(&self, signer: &Actor, plant: Digest) -> Signed<PlantStatement> {
+        let replaces = self.desk.with_state(|state| state.plant.as_ref().expect("a plant").digest());
+        let statement = PlantStatement {
+            deployment: deployment(),
+            plant,
+            replaces,
+            signer: signer.person,
+            nonce: mint::nonce(),
+            expires: self.expiry(),
+            journal: self.seen(),
+        };
+        let digest = statement.digest();
+        sign(signer, Namespace::Plant, statement, digest)
+    }
+
+    /// The technician is let in to a target.
+    ///
+    /// # Errors
+    /// As [`Desk::admit`].
+    pub async fn admit(&self, target: &str) -> Result<Lease, crate::desk::Rejected> {
+        let who = self.login(&self.technician).await;
+        self.desk.admit(&who, self.wanted(target)).await
+    }
+
+    /// What is asked of the Desk for a new session at a target.
+    pub fn wanted(&self, target: &str) -> Ask {
+        Ask {
+            target: target.parse().expect("a label"),
+            service: None,
+            wants: Actions::new(),
+            grant: None,
+            session: mint::session(self.desk.clock().wall()),
+        }
+    }
+
+    /// The journal as a signer sees it now.
+    pub fn seen(&self) -> SeenHead {
+        let head = self.desk.head();
+        SeenHead { size: head.size, root: Digest(head.root) }
+    }
+
+    fn expiry(&self) -> Timestamp {
+        self.desk.clock().wall() + SignedDuration::from_mins(10)
+    }
+}
+
+/// Signs a statement as its signer would.
+pub fn sign<T>(actor: &Actor, namespace: Namespace, statement: T, digest: Digest) -> Signed<T> {
+    let signature = sshsig::sign_with(&actor.key, namespace, &digest.0).expect("the key is at hand");
+    Signed { statement, key: key_text(actor.key.public_key()), signature }
+}
+
+/// Enrols somebody with a new key.
+pub async fn enrol(people: &People, code: &certs::enrolment::EnrolmentCode) -> Actor {
+    let key = new_key();
+    let enrolled = people.enrol(code, key.public_key()).await.expect("the code is new");
+    Actor { person: enrolled.person, name: enrolled.name, key, totp: enrolled.totp }
+}
+
+/// A new key of somebody's.
+pub fn new_key() -> PrivateKey {
+    let seed = ssh_key::private::Ed25519Keypair::from_seed(&mint::random());
+    let key = PrivateKey::new(seed.into(), "").expect("a seed makes a key");
+    debug_assert_eq!(key.algorithm(), Algorithm::Ed25519);
+    key
+}
+
+/// Somebody to invite.
+pub fn person(name: &str, kind: Kind, groups: &[&str]) -> NewPerson {
+    let groups: BTreeSet<_> = groups.iter().map(|group| group.parse().expect("a label")).collect();
+    NewPerson { name: name.to_owned(), kind, groups }
+}
+
+/// Where everybody comes from.
+pub fn source() -> IpAddr {
+    [192, 0, 2, 7].into()
+}
+
+/// A floor that remembers what reached it.
+#[derive(Default)]
+pub struct TestFloor {
+    /// What was cut, in order.
+    pub cut: Mutex<Vec<(SessionId, Ending)>>,
+    /// What was frozen or let go on, in order.
+    pub frozen: Mutex<Vec<(SessionId, bool)>>,
+    /// What was said.
+    pub told: Mutex<Vec<(SessionId, String)>>,
+}
+
+impl Floor for TestFloor {
+    fn list(&self) -> Vec<LiveSession> {
+        Vec::new()
+    }
+
+    fn cut(&self, sessions: &[SessionId], ending: &Ending) {
+        let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
+        cut.extend(sessions.iter().map(|session| (*session, ending.clone())));
+    }
+
+    fn freeze(&self, session: SessionId, frozen: bool) {
+        self.frozen.lock().unwrap_or_else(PoisonError::into_inner).push((session, frozen));
+    }
+
+    fn tell(&self, session: SessionId, text: &str) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push((session, text.to_owned()));
+    }
+
+    fn watch(&self, _: SessionId) -> Option<Watch> {
+        let (sender, _) = tokio::sync::broadcast::channel(1);
+        let (screen, frames) =
+            WatchFrames::join(Box::new(move || (bytes::Bytes::from_static(b"screen"), sender.subscribe())));
+        Some(Watch { screen, frames, seat: Box::new(()) })
+    }
+}
+
+/// How a faulty port behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Trouble {
+    /// As it should.
+    None,
+    /// Writes fail, and nothing was written; reads work.
+    FailsBefore,
+    /// Writes fail although everything was written; reads work.
+    FailsAfter,
+    /// Nothing works.
+    Gone,
+    /// Writes never come back.
+    Hangs,
+}
+
+/// A journal or a directory that fails when told to.
+pub struct Faulty<T: ?Sized> {
+    trouble: AtomicU8,
+    calls_left: AtomicUsize,
+    /// What stands behind it.
+    pub inner: Arc<T>,
+}
+
+impl<T: ?Sized> Faulty<T> {
+    /// Behaves until told otherwise.
+    pub fn new(inner: Arc<T>) -> Self {
+        Self { trouble: AtomicU8::new(Trouble::None as u8), calls_left: AtomicUsize::new(usize::MAX), inner }
+    }
+
+    /// Behaves so from now on.
+    pub fn set(&self, trouble: Trouble) {
+        self.set_for(trouble, usize::MAX);
+    }
+
+    /// Behaves so for that many writes.
+    pub fn set_for(&self, trouble: Trouble, writes: usize) {
+        self.calls_left.store(writes, Ordering::SeqCst);
+        self.trouble.store(trouble as u8, Ordering::SeqCst);
+    }
+
+    fn now(&self) -> Trouble {
+        let trouble = self.trouble.load(Ordering::SeqCst);
+        let all = [Trouble::None, Trouble::FailsBefore, Trouble::FailsAfter, Trouble::Gone, Trouble::Hangs];
+        all.into_iter().find(|one| *one as u8 == trouble).unwrap_or(Trouble::None)
+    }
+
+    fn at_write(&self) -> Trouble {
+        let trouble = self.now();
+        let left = self.calls_left.load(Ordering::SeqCst);
+        if trouble != Trouble::None && left != usize::MAX {
+            self.calls_left.store(left.saturating_sub(1), Ordering::SeqCst);
+            if left <= 1 {
+                self.set(Trouble::None);
+            }
+        }
+        trouble
+    }
+
+    fn at_read(&self) -> bool {
+        self.now() != Trouble::Gone
+    }
+}
+
+const OUT_OF_ORDER: &str = "arranged by a test";
+
+impl Journal for Faulty<dyn Journal> {
+    fn append<'a>(
+        &'a self,
+        after: Head,
+        events: &'a [Event],
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<Head, AppendError>> {
+        let unavailable = || AppendError::Unavailable(OUT_OF_ORDER.into());
+        async move {
+            match self.at_write() {
+                Trouble::None => self.inner.append(after, events, at).await,
+                Trouble::FailsBefore | Trouble::Gone => Err(unavailable()),
+                Trouble::FailsAfter => self.inner.append(after, events, at).await.and_then(|_| Err(unavailable())),
+                Trouble::Hangs => std::future::pending().await,
+            }
+        }
+        .boxed()
+    }
+
+    fn read(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+        if self.at_read() {
+            self.inner.read(after)
+        } else {
+            async { Err(ReadError::Unavailable(OUT_OF_ORDER.into())) }.boxed()
+        }
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
+        if self.at_read() {
+            self.inner.head()
+        } else {
+            async { Err(ReadError::Unavailable(OUT_OF_ORDER.into())) }.boxed()
+        }
+    }
+
+    fn changed(&self, size: u64) -> BoxFuture<'_, ()> {
+        self.inner.changed(size)
+    }
+}
+
+impl Directory for Faulty<dyn Directory> {
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Vec<u8>>, DirectoryFault>> {
+        if self.at_read() { self.inner.get(key) } else { async { Err(gone()) }.boxed() }
+    }
+
+    fn swap(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<bool, DirectoryFault>> {
+        async move {
+            match self.at_write() {
+                Trouble::None => self.inner.swap(changes).await,
+                Trouble::FailsBefore | Trouble::Gone => Err(gone()),
+                Trouble::FailsAfter => self.inner.swap(changes).await.and_then(|_| Err(gone())),
+                Trouble::Hangs => std::future::pending().await,
+            }
+        }
+        .boxed()
+    }
+
+    fn list(&self, table: Table) -> BoxFuture<'_, Result<Vec<(String, Vec<u8>)>, DirectoryFault>> {
+        if self.at_read() { self.inner.list(table) } else { async { Err(gone()) }.boxed() }
+    }
+}
+
+fn gone() -> DirectoryFault {
+    DirectoryFault::Unavailable(OUT_OF_ORDER.into())
+}
+
+/// What a rival does when it sees what we are about to append.
+pub type Move = Box<dyn FnMut(&[Event]) -> Vec<Event> + Send>;
+
+/// A journal in which somebody else always gets in first: before each append of ours, theirs is written.
+pub struct Rival {
+    inner: Arc<dyn Journal>,
+    makes: Mutex<Move>,
+}
+
+impl Rival {
+    /// Writes what `makes` answers; nothing where that is nothing.
+    pub fn new(inner: Arc<dyn Journal>, makes: Move) -> Self {
+        Self { inner, makes: Mutex::new(makes) }
+    }
+
+    /// Plays otherwise from now on.
+    pub fn set(&self, makes: Move) {
+        *self.makes.lock().unwrap_or_else(PoisonError::into_inner) = makes;
+    }
+}
+
+impl Journal for Rival {
+    fn append<'a>(
+        &'a self,
+        after: Head,
+        events: &'a [Event],
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<Head, AppendError>> {
+        let theirs = (self.makes.lock().unwrap_or_else(PoisonError::into_inner))(events);
+        async move {
+            if !theirs.is_empty() {
+                let head = self.inner.head().await.map_err(|error| AppendError::Unavailable(error.to_string()))?;
+                self.inner.append(head, &theirs, at).await?;
+            }
+            self.inner.append(after, events, at).await
+        }
+        .boxed()
+    }
+
+    fn read(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+        self.inner.read(after)
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
+        self.inner.head()
+    }
+
+    fn changed(&self, size: u64) -> BoxFuture<'_, ()> {
+        self.inner.changed(size)
+    }
+}
