@@ -1,0 +1,222 @@
+//! What must never be, looked for in the tree itself. Each rule is a pattern, the places where it is allowed, and an
+//! example that must be caught: a rule that catches nothing is decoration.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+struct Never {
+    /// Said when it is found.
+    what: &'static str,
+    /// Folders it is looked for in.
+    below: &'static [&'static str],
+    /// Any of these texts in a line of code.
+    texts: &'static [&'static str],
+    /// Paths that may.
+    but: &'static [&'static str],
+    /// A line that must be caught.
+    example: &'static str,
+}
+
+const ALL: &[&str] = &["policies/src", "certs/src", "recordings/src", "approver/src", "proxy/src"];
+const ABOVE_CERTS: &[&str] = &["policies/src", "recordings/src", "approver/src", "proxy/src"];
+
+const NEVER: &[Never] = &[
+    Never {
+        what: "policies does no I/O",
+        below: &["policies/src"],
+        texts: &["std::fs", "std::process", "std::env", "std::thread", "TcpStream", "UdpSocket", "tokio", "println!"],
+        but: &[],
+        example: "let text = std::fs::read_to_string(path)?;",
+    },
+    Never {
+        what: "policies reads no clock and takes no chance",
+        below: &["policies/src"],
+        texts: &[
+            "Timestamp::now",
+            "SystemTime",
+            "Instant::now",
+            "Zoned::now",
+            "rand::",
+            "Ulid::new()",
+            "TimeZone::system",
+        ],
+        but: &[],
+        example: "let now = Timestamp::now();",
+    },
+    Never {
+        what: "approver does not know SSH",
+        below: &["approver/src"],
+        texts: &["russh"],
+        but: &[],
+        example: "use russh::server;",
+    },
+    Never {
+        what: "proxy knows stores only where the program is put together",
+        below: &["proxy/src"],
+        texts: &["sled", "SledDirectory", "tokio_postgres", "aws_sdk_s3"],
+        but: &["proxy/src/app.rs", "proxy/src/app/"],
+        example: "let directory = directory::sled::SledDirectory::open(path)?;",
+    },
+    Never {
+        what: "nobody but certs reads a private key",
+        below: ABOVE_CERTS,
+        texts: &[
+            "PrivateKey::from_openssh",
+            "PrivateKey::read_openssh_file",
+            "load_secret_key",
+            "decode_secret_key",
+            "IdentityFile",
+            "Identity::from_str",
+        ],
+        but: &[],
+        example: "let key = russh::keys::load_secret_key(path, None)?;",
+    },
+    Never {
+        what: "nobody but the Desk appends to the journal",
+        below: &["approver/src", "proxy/src"],
+        texts: &["journal.append("],
+        but: &["approver/src/desk.rs", "approver/src/desk/", "approver/src/journal.rs", "approver/src/journal/"],
+        example: "self.journal.append(after, &events, at).await?;",
+    },
+    Never {
+        what: "nobody but dial opens a socket to a target",
+        below: ALL,
+        texts: &["TcpStream::connect", "TcpSocket::new", "TcpStream::from_std"],
+        but: &["proxy/src/dial.rs", "proxy/src/client/", "approver/src/notify/"],
+        example: "let socket = TcpStream::connect(address).await?;",
+    },
+    Never {
+        what: "no task outside a tracker",
+        below: ALL,
+        texts: &["tokio::spawn(", "task::spawn(", "thread::spawn(", "spawn_local("],
+        but: &[],
+        example: "tokio::spawn(async move { relay.run().await });",
+    },
+    Never {
+        what: "no unbounded channel",
+        below: ALL,
+        texts: &["unbounded_channel", "mpsc::channel()", "unbounded()"],
+        but: &[],
+        example: "let (give, take) = tokio::sync::mpsc::unbounded_channel();",
+    },
+    Never {
+        what: "no unsafe",
+        below: ALL,
+        texts: &["unsafe {", "unsafe fn", "unsafe impl", "allow(unsafe_code"],
+        but: &[],
+        example: "unsafe { libc::fork() }",
+    },
+    Never {
+        what: "no unwrap without its invariant",
+        below: ALL,
+        texts: &[".unwrap()", ".expect(\"\")"],
+        but: &[],
+        example: "let head = self.head.lock().unwrap();",
+    },
+    Never {
+        what: "nothing left to do without an owner and a reason",
+        below: ALL,
+        texts: &["todo!(", "unimplemented!(", "dbg!(", "FIXME", "XXX"],
+        but: &[],
+        example: "todo!()",
+    },
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests stand beside the other crates").to_owned()
+}
+
+fn sources(below: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(below).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The lines of a file that are code of the program: no comments, and nothing from the first `#[cfg(test)]` on.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let numbered = text.lines().enumerate().map(|(n, line)| (n + 1, line));
+    numbered
+        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+fn found_in(never: &Never, path: &str, text: &str) -> Vec<String> {
+    if !never.below.iter().any(|folder| path.starts_with(folder)) || never.but.iter().any(|may| path.starts_with(may)) {
+        return Vec::new();
+    }
+    let is_caught = |line: &str| never.texts.iter().any(|text| line.contains(text));
+    code(text)
+        .filter(|(_, line)| is_caught(line))
+        .map(|(n, line)| format!("{path}:{n}: {}: {}", never.what, line.trim()))
+        .collect()
+}
+
+#[test]
+fn what_must_never_be_is_not() {
+    let root = root();
+    let mut files = Vec::new();
+    for folder in ALL {
+        sources(&root.join(folder), &mut files);
+    }
+    assert!(files.len() > 40, "the tree was not found");
+    let mut found = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("sources are text");
+        let path = file.strip_prefix(&root).expect("below the root").to_string_lossy().into_owned();
+        for never in NEVER {
+            found.extend(found_in(never, &path, &text));
+        }
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn each_rule_catches_its_example_and_spares_what_may() {
+    for never in NEVER {
+        let path = format!("{}/example.rs", never.below[0]);
+        assert!(!found_in(never, &path, never.example).is_empty(), "{}", never.what);
+        assert!(found_in(never, &path, &format!("    // {}", never.example)).is_empty());
+        let in_a_test = format!("#[cfg(test)]\nmod tests {{ {} }}", never.example);
+        assert!(found_in(never, &path, &in_a_test).is_empty());
+        for may in never.but {
+            assert!(found_in(never, may, never.example).is_empty(), "{may}");
+        }
+    }
+}
+
+/// The crates, bottom up; each may use those before it.
+const LINE: [&str; 5] = ["policies", "certs", "recordings", "approver", "proxy"];
+
+fn uses(manifest: &str) -> Vec<&'static str> {
+    let dependencies = manifest.split("[dependencies]").nth(1).unwrap_or_default();
+    let dependencies = dependencies.split("\n[").next().unwrap_or_default();
+    let names = dependencies.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
+    names.filter_map(|name| LINE.into_iter().find(|of_ours| *of_ours == name)).collect()
+}
+
+fn looks_up(position: usize, manifest: &str) -> bool {
+    uses(manifest).iter().any(|name| LINE.iter().position(|of_ours| of_ours == name) >= Some(position))
+}
+
+#[test]
+fn crates_look_only_down() {
+    for (position, name) in LINE.iter().enumerate() {
+        let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).expect("each crate has a manifest");
+        assert!(!looks_up(position, &manifest), "{name} looks up");
+    }
+    assert!(looks_up(0, "[dependencies]\ncerts.workspace = true\n"));
+    assert!(!looks_up(1, "[dependencies]\npolicies.workspace = true\n[dev-dependencies]\nproxy.workspace = true\n"));
+}
+
+#[test]
+fn the_domain_depends_on_nothing_that_acts() {
+    let manifest = fs::read_to_string(root().join("policies/Cargo.toml")).expect("each crate has a manifest");
+    for name in ["tokio", "rand", "rustix", "tracing", "aws-lc-rs", "ssh-key"] {
+        assert!(!manifest.split("[dev-dependencies]").next().unwrap_or_default().contains(name), "{name}");
+    }
+}
