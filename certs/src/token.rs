@@ -287,6 +287,7 @@ mod tests {
     use ssh_key::PrivateKey;
 
     use super::*;
+    use crate::proof::NotProven;
     use crate::proof::tests::{login_with, person_of};
     use crate::ssh_ca::fresh_key;
     use crate::sshsig::tests::security_key;
@@ -456,6 +457,16 @@ mod tests {
         let checked = check(&holder.token, 1_000).unwrap();
         let person = Authenticated::by_token(checked, proven, [127, 0, 0, 1].into(), at(1_000)).unwrap();
         assert_eq!(key().issue(&deployment(), &person, at(1_000)), Err(NotIssued::NotALogin));
+    }
+
+    #[test]
+    fn a_request_proved_for_one_token_does_not_serve_another_of_the_same_holder() {
+        let holder = Holder::new();
+        let pem = holder.sign(Namespace::Request);
+        let proven = holder.prove(holder.key.public_key(), &posted(&pem), 1_000).unwrap();
+        let other = check(&token(holder.key.public_key()), 1_000).unwrap();
+        let person = Authenticated::by_token(other, proven, [127, 0, 0, 1].into(), at(1_000));
+        assert_eq!(person.unwrap_err(), NotProven::OtherToken);
     }
 
     #[test]
