@@ -72,7 +72,7 @@ const ODD: [&str; 24] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn random_text_is_no_plant_and_no_panic(text in any::<String>()) {
@@ -133,4 +133,6 @@ fn depth_and_length_are_bounded() {
     check(&format!("{}\n", "a".repeat(5 << 20)));
     check(&format!("x = [{}]", "1,".repeat(200_000)));
     check(&format!("[plant]\nchanges = [{}]", "1,".repeat(200_000)));
+    check(&format!("[plant]\ntimezone = {:?}", "Europe/Berlin".repeat(100_000)));
+    check(&(0..20_000).map(|n| format!("key{n} = 1\n")).collect::<String>());
 }

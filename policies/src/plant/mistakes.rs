@@ -31,7 +31,8 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Every mistake of a file, by place; at least one.
+/// The mistakes of a file, by place; at least one. All of them, unless there are more than a thousand: then it is
+/// no file people wrote, and what was left out is told when these are gone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.in_file("plant.toml"))]
 pub struct Mistakes(Vec<Mistake>);
@@ -72,10 +73,14 @@ struct Found {
 }
 
 impl Log {
+    const NOTED_MAX: usize = 1_000;
+
     /// Notes a mistake at a byte of the text.
     pub(super) fn note(&self, offset: usize, path: &str, what: impl Into<String>, right: impl Into<String>) {
-        let found = Found { offset, path: path.to_owned(), what: what.into(), right: right.into() };
-        self.0.borrow_mut().push(found);
+        let mut noted = self.0.borrow_mut();
+        if noted.len() < Self::NOTED_MAX {
+            noted.push(Found { offset, path: path.to_owned(), what: what.into(), right: right.into() });
+        }
     }
 
     /// All that was noted about `text`; `None` where nothing was.
@@ -132,20 +137,27 @@ pub fn shown(text: &str) -> String {
 
 /// The one of `names` that `text` most likely meant: at most a third of its letters differ, or only their order does.
 pub fn closest<'n>(text: &str, names: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    const COMPARED_MAX: usize = 100;
+    if text.len() > COMPARED_MAX {
+        return None;
+    }
     let tolerated = text.chars().count().max(3) / 3;
     names
         .into_iter()
         .filter(|name| name.len().abs_diff(text.len()) <= 4 * tolerated)
-        .map(|name| (if sorted(name) == sorted(text) { 1 } else { distance(text, name) }, name))
+        .map(|name| (if is_anagram(text, name) { 1 } else { distance(text, name) }, name))
         .filter(|(distance, _)| *distance <= tolerated)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
 
-fn sorted(text: &str) -> Vec<char> {
-    let mut letters: Vec<_> = text.chars().collect();
-    letters.sort_unstable();
-    letters
+fn is_anagram(a: &str, b: &str) -> bool {
+    let sorted = |text: &str| {
+        let mut letters: Vec<_> = text.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    a.len() == b.len() && sorted(a) == sorted(b)
 }
 
 /// Levenshtein's distance: letters to insert, delete or replace.
