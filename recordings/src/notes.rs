@@ -198,10 +198,7 @@ mod tests {
             written(Note::Terminal { term: "xterm".into(), size }),
             r#"{"note":"terminal","term":"xterm","columns":80,"rows":24}"#
         );
-        assert_eq!(
-            written(Note::Exec { command: Words::new(*b"ls \xff") }),
-            r#"{"note":"exec","command":"ls \\xff"}"#
-        );
+        assert_eq!(written(Note::Exec { command: Words::new(*b"ls \xff") }), r#"{"note":"exec","command":"ls \\xff"}"#);
         assert_eq!(written(Note::ExitStatus { status: 255 }), r#"{"note":"exit-status","status":255}"#);
     }
 

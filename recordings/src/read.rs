@@ -1,0 +1,513 @@
+//! Recordings read from a copied folder, with no server running: which sessions there are, and what happened in one,
+//! in order, decrypted with an auditor's key. Each frame is checked and chained as it is read; whether the whole
+//! folder is what it should be is for [`crate::verify`] to say.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use policies::digest::Digest;
+use policies::ids::{NodeId, SessionId};
+
+use crate::disk::{self, RealDisk};
+use crate::frame::{self, Fact, FrameKey, Header, Kind, RawFrame, Stream};
+use crate::keys::Root;
+use crate::leaf::{Entry, Leaf, Opened, Sealed};
+use crate::notes::Note;
+use crate::scan::{Scan, ScanFault};
+use crate::segment::{self, SegmentFile, SegmentState, SegmentsFault};
+
+/// Where in a data folder the journal's log lies.
+pub const JOURNAL_DIR: &str = "journal";
+/// Where in a data folder a node's record log lies.
+pub const RECORDS_DIR: &str = "records";
+
+/// Why something cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadFault {
+    /// Nothing there is a log.
+    #[error("{} holds no recordings: a data folder or its `records` is wanted, with a file FORMAT in it", .0.display())]
+    NotAStore(PathBuf),
+    /// The file FORMAT is not one this program understands.
+    #[error("{} is of a format this program does not know; the program of that time reads it", .0.display())]
+    Format(PathBuf),
+    /// The file system, or segments that are not a log.
+    #[error(transparent)]
+    Segments(#[from] SegmentsFault),
+}
+
+impl ReadFault {
+    fn io(path: &Path, error: io::Error) -> Self {
+        SegmentsFault::Io { path: path.to_owned(), error }.into()
+    }
+
+    fn damaged(path: &Path, offset: u64, why: impl fmt::Display) -> Self {
+        segment::damaged(path, offset, why.to_string()).into()
+    }
+
+    fn of_scan(path: &Path, fault: ScanFault) -> Self {
+        match fault {
+            ScanFault::Io(error) => Self::io(path, error),
+            ScanFault::Flaw(fault) => Self::damaged(path, fault.offset, fault.flaw),
+        }
+    }
+}
+
+/// What a log says of itself in its file FORMAT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Format {
+    /// The log's name among all logs.
+    pub origin: String,
+    /// The node that writes it.
+    pub node: NodeId,
+    /// The public key it says it is signed with; what that is worth, the auditor's trust file says.
+    pub verifier: String,
+}
+
+/// Longer ones are no FORMAT.
+const FORMAT_BYTES_MAX: u64 = 4096;
+
+impl Format {
+    /// Reads the file in a log's folder.
+    pub fn read(log: &Path) -> Result<Self, ReadFault> {
+        let path = log.join(crate::FORMAT);
+        match read_bounded(&path, FORMAT_BYTES_MAX) {
+            Ok(bytes) => Self::parse(&bytes).ok_or(ReadFault::Format(path)),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Err(ReadFault::NotAStore(log.to_owned())),
+            Err(error) => Err(ReadFault::io(&path, error)),
+        }
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let lines: Vec<&str> = text.strip_suffix('\n')?.split('\n').collect();
+        match lines.as_slice() {
+            ["holdpoint log 0", origin, node, verifier] => {
+                Some(Self { origin: (*origin).to_owned(), node: node.parse().ok()?, verifier: (*verifier).to_owned() })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A file's bytes, if it has no more than so many.
+pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let length = std::fs::metadata(path)?.len();
+    if length > bytes_max {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("{length} bytes, and {bytes_max} are the most"),
+        ));
+    }
+    disk::read(&RealDisk, path)
+}
+
+/// A place in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The segment's number.
+    pub segment: u64,
+    /// The offset in it.
+    pub offset: u64,
+}
+
+/// One recording, as far as it can be known without a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// Its session's number in the log.
+    pub number: u64,
+    /// How it began.
+    pub opened: Opened,
+    /// How it ended; `None` while it runs, or where the log ends too early.
+    pub sealed: Option<Sealed>,
+    /// How many frames there are, the seal not counted.
+    pub frames: u64,
+    /// The monotonic clock when it began.
+    pub opened_nanos: u64,
+    /// The same at its last frame.
+    pub last_nanos: u64,
+    /// Where its first frame begins.
+    pub begins: Place,
+    /// Where its last one ends.
+    pub ends: Place,
+}
+
+impl Recording {
+    /// The session it is of.
+    pub const fn id(&self) -> SessionId {
+        self.opened.recording
+    }
+
+    /// From the opening to the last frame.
+    pub const fn duration(&self) -> Duration {
+        Duration::from_nanos(self.last_nanos.saturating_sub(self.opened_nanos))
+    }
+}
+
+/// A node's record log at rest.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+    format: Format,
+    segments: Vec<SegmentFile>,
+}
+
+/// The recordings of a store, and what kept others from being found.
+#[derive(Debug)]
+pub struct Listing {
+    /// In the order in which they began.
+    pub recordings: Vec<Recording>,
+    /// Damage that was passed over.
+    pub damage: Vec<ReadFault>,
+}
+
+impl Store {
+    /// Opens a data folder, or the folder of a record log. Nothing in it is changed, and nothing locked.
+    pub fn open(folder: &Path) -> Result<Self, ReadFault> {
+        let inner = folder.join(RECORDS_DIR);
+        let dir = if inner.join(crate::FORMAT).exists() { inner } else { folder.to_owned() };
+        let format = Format::read(&dir)?;
+        let segments = segment::segments(&RealDisk, &dir)?;
+        Ok(Self { dir, format, segments })
+    }
+
+    /// What the log says of itself.
+    pub const fn format(&self) -> &Format {
+        &self.format
+    }
+
+    /// The log's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Reads all frames once and gives the recordings. Damage is passed over: a recording it touches may end early.
+    pub fn list(&self) -> Listing {
+        let mut finder = Finder { open: Vec::new(), done: Vec::new(), entries: 0 };
+        let mut damage = Vec::new();
+        for used in self.used() {
+            damage.extend(finder.read(&used).err());
+        }
+        let mut recordings = finder.done;
+        recordings.append(&mut finder.open);
+        recordings.sort_by_key(|recording| recording.number);
+        Listing { recordings, damage }
+    }
+
+    /// What happened in a recording, in order.
+    pub fn moments(&self, recording: &Recording, key: FrameKey) -> Moments {
+        let segments = self.used().filter(|used| used.number >= recording.begins.segment).collect::<Vec<_>>();
+        Moments {
+            segments: segments.into_iter(),
+            scan: None,
+            key,
+            number: recording.number,
+            opened: recording.opened.clone(),
+            opened_nanos: recording.opened_nanos,
+            begins: recording.begins,
+            ends: recording.ends,
+            sequence: 0,
+            at: Duration::ZERO,
+            over: false,
+        }
+    }
+
+    fn used(&self) -> impl Iterator<Item = Used> + '_ {
+        self.segments.iter().filter_map(|file| match &file.state {
+            SegmentState::Used { head, end } => {
+                Some(Used { number: file.number, path: file.path.clone(), first_entry: head.tree.size(), end: *end })
+            }
+            SegmentState::Torn | SegmentState::Spare => None,
+        })
+    }
+}
+
+/// A segment with frames in it.
+#[derive(Debug)]
+struct Used {
+    number: u64,
+    path: PathBuf,
+    first_entry: u64,
+    end: Option<u64>,
+}
+
+/// Finds recordings in frames.
+struct Finder {
+    open: Vec<Recording>,
+    done: Vec<Recording>,
+    entries: u64,
+}
+
+impl Finder {
+    fn read(&mut self, segment: &Used) -> Result<(), ReadFault> {
+        let mut scan =
+            Scan::open(&segment.path, 0, segment.end).map_err(|error| ReadFault::io(&segment.path, error))?;
+        self.entries = segment.first_entry;
+        while let Some(frame) = scan.next().map_err(|fault| ReadFault::of_scan(&segment.path, fault))? {
+            self.take(segment, &frame).map_err(|why| ReadFault::damaged(&segment.path, frame.offset, why))?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, segment: &Used, frame: &RawFrame<'_>) -> Result<(), String> {
+        let Header { session, nanos, .. } = frame.header;
+        let ends = Place { segment: segment.number, offset: frame.end() };
+        let leaf = match frame.header.kind {
+            Kind::Leaf => Some(self.leaf(frame)?),
+            _ => None,
+        };
+        if let Some(Leaf::Opened(opened)) = leaf {
+            let begins = Place { segment: segment.number, offset: frame.offset };
+            let (opened_nanos, last_nanos) = (nanos, nanos);
+            let (number, sealed, frames) = (session, None, 1);
+            self.open.push(Recording { number, opened, sealed, frames, opened_nanos, last_nanos, begins, ends });
+            return Ok(());
+        }
+        let Some(index) = self.open.iter().position(|open| open.number == session) else { return Ok(()) };
+        self.open[index].ends = ends;
+        match leaf {
+            Some(Leaf::Sealed(sealed)) => {
+                let recording = self.open.swap_remove(index);
+                self.done.push(Recording { sealed: Some(sealed), ..recording });
+            }
+            _ => {
+                self.open[index].frames += 1;
+                self.open[index].last_nanos = nanos;
+            }
+        }
+        Ok(())
+    }
+
+    fn leaf(&mut self, frame: &RawFrame<'_>) -> Result<Leaf, String> {
+        let entry = Entry::parse(self.entries, frame.body)?;
+        self.entries += 1;
+        Ok(Leaf::parse(&entry.bytes)?)
+    }
+}
+
+/// An auditor's private keys: the file that `age-keygen` writes.
+pub struct AuditorKeys(Vec<age::x25519::Identity>);
+
+/// Why keys do not open a recording.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysFault {
+    /// The file of keys cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The text is no file of `age-keygen`.
+    #[error("line {0} is no private key as `age-keygen` writes it: AGE-SECRET-KEY-1…")]
+    NotAKey(usize),
+    /// The text has no key in it.
+    #[error("there is no private key in it: a line AGE-SECRET-KEY-1… is wanted, as `age-keygen` writes it")]
+    NoKey,
+    /// The recording's key file is not the one its opening names.
+    #[error("{} is not the key file this recording was opened with", .0.display())]
+    OtherKeyFile(PathBuf),
+    /// None of the keys opens it.
+    #[error("none of these keys opens {}: it was encrypted to other auditors", .0.display())]
+    NotForYou(PathBuf),
+    /// It opens, and what is inside is not what the recording was made with.
+    #[error("{} opens, and is not what its recording says it is: two auditors may have been shown two keys", .0.display())]
+    OtherRoot(PathBuf),
+}
+
+/// A file of keys has a few lines.
+const KEYS_BYTES_MAX: u64 = 1 << 20;
+/// An age file of one key to some hundred auditors.
+const KEY_FILE_BYTES_MAX: u64 = 1 << 16;
+
+impl AuditorKeys {
+    /// Reads a file of private keys.
+    pub fn read(path: &Path) -> Result<Self, KeysFault> {
+        let io = |error| KeysFault::Io { path: path.to_owned(), error };
+        let bytes = read_bounded(path, KEYS_BYTES_MAX).map_err(io)?;
+        Self::parse(&String::from_utf8_lossy(&bytes))
+    }
+
+    /// Keys from the text of such a file: one in a line, and lines that begin with `#`.
+    pub fn parse(text: &str) -> Result<Self, KeysFault> {
+        let mut keys = Vec::new();
+        for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+            if !line.is_empty() && !line.starts_with('#') {
+                keys.push(age::x25519::Identity::from_str(line).map_err(|_| KeysFault::NotAKey(number))?);
+            }
+        }
+        if keys.is_empty() { Err(KeysFault::NoKey) } else { Ok(Self(keys)) }
+    }
+
+    /// The key of a recording's frames, from the key file in the log's folder: the very file that the recording was
+    /// opened with, and the very root that was in it then.
+    pub fn open(&self, log: &Path, opened: &Opened) -> Result<FrameKey, KeysFault> {
+        let path = key_file_path(log, opened);
+        let bytes = read_key_file(&path).map_err(|error| KeysFault::Io { path: path.clone(), error })?;
+        if Digest::of_bytes(&bytes) != opened.key_file {
+            return Err(KeysFault::OtherKeyFile(path));
+        }
+        let root = self.decrypt(&bytes).ok_or_else(|| KeysFault::NotForYou(path.clone()))?;
+        let root = Root::from_bytes(&root).ok().filter(|root| root.commitment() == opened.commitment);
+        root.map(|root| root.frame_key()).ok_or(KeysFault::OtherRoot(path))
+    }
+
+    fn decrypt(&self, bytes: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        use std::io::Read as _;
+        let decryptor = age::Decryptor::new(bytes).ok()?;
+        let reader = decryptor.decrypt(self.0.iter().map(|key| key as &dyn age::Identity)).ok()?;
+        let mut root = zeroize::Zeroizing::new(Vec::with_capacity(64));
+        reader.take(64).read_to_end(&mut root).ok()?;
+        Some(root)
+    }
+}
+
+impl fmt::Debug for AuditorKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuditorKeys({})", self.0.len())
+    }
+}
+
+pub(crate) fn key_file_path(log: &Path, opened: &Opened) -> PathBuf {
+    segment::session_dir(log, opened.recording).join(segment::key_file_name(opened.epoch))
+}
+
+pub(crate) fn read_key_file(path: &Path) -> io::Result<Vec<u8>> {
+    read_bounded(path, KEY_FILE_BYTES_MAX)
+}
+
+/// Something that happened in a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    /// Since the session was opened, on a clock that is never set.
+    pub at: Duration,
+    /// By the wall clock as it stood when the session was opened, carried on.
+    pub wall: Timestamp,
+    /// Its number among the session's frames.
+    pub sequence: u64,
+    /// The channel; 0 for what belongs to none.
+    pub channel: u32,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// The session was opened.
+    Opened,
+    /// Bytes of a stream.
+    Data(Stream, Bytes),
+    /// Something else, on a channel or in the session.
+    Note(Note),
+    /// Something this program does not understand: a newer one wrote it.
+    Unknown(Fact, Bytes),
+    /// The session ended.
+    Sealed(Box<Sealed>),
+}
+
+/// The moments of one recording, in order. Holds one window of one segment; ends after the first error.
+pub struct Moments {
+    segments: std::vec::IntoIter<Used>,
+    scan: Option<(Used, Scan)>,
+    key: FrameKey,
+    number: u64,
+    opened: Opened,
+    opened_nanos: u64,
+    begins: Place,
+    ends: Place,
+    sequence: u64,
+    at: Duration,
+    over: bool,
+}
+
+impl Iterator for Moments {
+    type Item = Result<Moment, ReadFault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.over {
+            return None;
+        }
+        let next = self.advance().transpose();
+        self.over = !matches!(&next, Some(Ok(Moment { what, .. })) if !matches!(what, What::Sealed(_)));
+        next
+    }
+}
+
+impl Moments {
+    fn advance(&mut self) -> Result<Option<Moment>, ReadFault> {
+        loop {
+            let Some((used, scan)) = &mut self.scan else {
+                if !self.enter_next()? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            if (Place { segment: used.number, offset: scan.at() }) >= self.ends {
+                return Ok(None);
+            }
+            let frame = match scan.next() {
+                Ok(Some(frame)) if frame.header.session == self.number => frame,
+                Ok(Some(_)) => continue,
+                Ok(None) => {
+                    self.scan = None;
+                    continue;
+                }
+                Err(fault) => return Err(ReadFault::of_scan(&used.path, fault)),
+            };
+            let said = (frame.header.sequence == self.sequence)
+                .then(|| self.key.what(&frame))
+                .unwrap_or_else(|| Err(format!("frame {} of the session is missing", self.sequence)));
+            let what = said.map_err(|why| ReadFault::damaged(&used.path, frame.offset, why))?;
+            let Header { nanos, channel, sequence, .. } = frame.header;
+            self.sequence += 1;
+            self.at = self.at.max(Duration::from_nanos(nanos.saturating_sub(self.opened_nanos)));
+            return Ok(Some(self.moment(sequence, channel, what)));
+        }
+    }
+
+    /// Whether there is another segment.
+    fn enter_next(&mut self) -> Result<bool, ReadFault> {
+        let Some(used) = self.segments.next() else { return Ok(false) };
+        let from = if used.number == self.begins.segment { self.begins.offset } else { 0 };
+        let scan = Scan::open(&used.path, from, used.end).map_err(|error| ReadFault::io(&used.path, error))?;
+        self.scan = Some((used, scan));
+        Ok(true)
+    }
+
+    fn moment(&self, sequence: u64, channel: u32, what: What) -> Moment {
+        let since = SignedDuration::try_from(self.at).unwrap_or(SignedDuration::MAX);
+        let wall = self.opened.wall.saturating_add(since).unwrap_or(Timestamp::MAX);
+        Moment { at: self.at, wall, sequence, channel, what }
+    }
+}
+
+impl FrameKey {
+    /// What a session's frame says.
+    fn what(&self, frame: &RawFrame<'_>) -> Result<What, String> {
+        match frame.header.kind {
+            Kind::Data => Ok(What::Data(frame.header.stream, self.plain(frame)?.into())),
+            Kind::Fact(fact) => {
+                let bytes = self.plain(frame)?;
+                Ok(Note::decode(fact, &bytes).map_or_else(|_| What::Unknown(fact, bytes.into()), What::Note))
+            }
+            Kind::Leaf => match Leaf::parse(&Entry::parse(0, frame.body)?.bytes)? {
+                Leaf::Opened(_) => Ok(What::Opened),
+                Leaf::Sealed(sealed) => Ok(What::Sealed(Box::new(sealed))),
+                Leaf::Started(_) | Leaf::Stopped => Err("a leaf of the node stands in a session".to_owned()),
+            },
+            Kind::SegmentHead | Kind::Anchor | Kind::Recovered => {
+                Err("a frame of the node stands in a session".to_owned())
+            }
+        }
+    }
+
+    fn plain(&self, frame: &RawFrame<'_>) -> Result<Vec<u8>, String> {
+        frame::open_payload(self, frame).map_err(|not_opened| not_opened.to_string())
+    }
+}
