@@ -1,0 +1,242 @@
+//! The stream given to russh in place of a socket: its reads obey the valve, its writes never wait long.
+//! Which reads to stop is the queues' business.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::{SPILL_BYTES, Valve};
+
+/// What a [`GatedStream`] can be laid around.
+pub trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Makes closing throw away what the kernel has not sent yet, so that nothing reaches the peer after a cut.
+    fn discard_unsent(&self) {}
+}
+
+impl Socket for TcpStream {
+    fn discard_unsent(&self) {
+        if let Err(error) = self.set_zero_linger() {
+            tracing::debug!(%error, "a socket that was cut could not be told to discard what it holds");
+        }
+    }
+}
+
+impl Socket for tokio::io::DuplexStream {}
+
+/// A socket that reads only while its [`Valve`] is open, and takes writes into memory while the socket is full.
+///
+/// A full socket must not stop the reading, or a peer that writes before it reads would wait for us for ever; so up to
+/// 4 MiB spill into memory, and every read drains them, because russh's loop always reads.
+pub struct GatedStream<S> {
+    socket: S,
+    valve: Arc<Valve>,
+    inbox: Inbox,
+    pacer: Pacer,
+    spill: BytesMut,
+    discards_when_cut: bool,
+}
+
+impl<S: Socket> GatedStream<S> {
+    /// The vendor's leg: when it is cut, words already given to the kernel may still arrive.
+    pub fn vendor(socket: S, valve: Arc<Valve>) -> Self {
+        Self {
+            socket,
+            valve,
+            inbox: Inbox::default(),
+            pacer: Pacer::default(),
+            spill: BytesMut::new(),
+            discards_when_cut: false,
+        }
+    }
+
+    /// The target's leg: when it is cut, nothing more arrives.
+    pub fn target(socket: S, valve: Arc<Valve>) -> Self {
+        Self { discards_when_cut: true, ..Self::vendor(socket, valve) }
+    }
+
+    fn check_cut(&self) -> io::Result<()> {
+        if !self.valve.is_cut() {
+            return Ok(());
+        }
+        if self.discards_when_cut {
+            self.socket.discard_unsent();
+        }
+        Err(cut_error())
+    }
+
+    /// Writes out what spilled; `Ready` when nothing is left.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.spill.is_empty() {
+            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.spill))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.spill.advance(written);
+        }
+        if self.spill.capacity() > 0 {
+            self.spill = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_refill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.pacer.poll_turn(cx, &self.valve));
+        let read = ready!(self.inbox.poll_fill(cx, &mut self.socket))?;
+        self.valve.note_read(read);
+        self.pacer.note_read(read, &self.valve);
+        Poll::Ready(Ok(read))
+    }
+}
+
+impl<S: Socket> AsyncRead for GatedStream<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.valve.wake_reader_with(cx.waker());
+        this.check_cut()?;
+        if let Poll::Ready(drained) = this.poll_drain(cx) {
+            drained?;
+        }
+        if this.valve.is_shut() {
+            return Poll::Pending;
+        }
+        if this.inbox.is_empty() && ready!(this.poll_refill(cx))? == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        this.inbox.give(buf);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: Socket> AsyncWrite for GatedStream<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.valve.wake_writer_with(cx.waker());
+        this.check_cut()?;
+        let written = match this.poll_drain(cx) {
+            Poll::Ready(drained) => {
+                drained?;
+                Pin::new(&mut this.socket).poll_write(cx, buf)?
+            }
+            Poll::Pending => Poll::Pending,
+        };
+        let taken = match written {
+            Poll::Ready(written) => written,
+            Poll::Pending => {
+                let taken = buf.len().min(SPILL_BYTES.saturating_sub(this.spill.len()));
+                if taken == 0 {
+                    return Poll::Pending;
+                }
+                this.spill.extend_from_slice(&buf[..taken]);
+                taken
+            }
+        };
+        this.valve.note_written(taken);
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Answers at once: what spilled is drained by the reads, which never stop.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.valve.wake_writer_with(cx.waker());
+        this.check_cut()?;
+        ready!(this.poll_drain(cx))?;
+        Pin::new(&mut this.socket).poll_shutdown(cx)
+    }
+}
+
+pub(super) fn cut_error() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "the connection was cut")
+}
+
+/// What was read from the socket and not yet asked for: russh reads four bytes, then the rest of a packet.
+#[derive(Default)]
+struct Inbox {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Inbox {
+    /// Enough for a keystroke or an answer, so that an idle session costs little.
+    const IDLE_BYTES: usize = 4 << 10;
+    /// Two of the largest packets: larger reads gain nothing.
+    const BUSY_BYTES: usize = 64 << 10;
+
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Reads once. The buffer grows when a read fills it, and shrinks when the socket runs dry after a small one.
+    fn poll_fill<S: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, socket: &mut S) -> Poll<io::Result<usize>> {
+        if self.end == self.buffer.len() {
+            let size = if self.buffer.is_empty() { Self::IDLE_BYTES } else { Self::BUSY_BYTES };
+            self.buffer.resize(size, 0);
+        }
+        let mut unread = ReadBuf::new(&mut self.buffer);
+        match Pin::new(socket).poll_read(cx, &mut unread) {
+            Poll::Ready(outcome) => {
+                outcome?;
+                self.start = 0;
+                self.end = unread.filled().len();
+                Poll::Ready(Ok(self.end))
+            }
+            Poll::Pending => {
+                if self.end < Self::IDLE_BYTES && self.buffer.len() > Self::IDLE_BYTES {
+                    self.buffer = vec![0; Self::IDLE_BYTES];
+                    (self.start, self.end) = (0, 0);
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn give(&mut self, buf: &mut ReadBuf<'_>) {
+        let given = (self.end - self.start).min(buf.remaining());
+        buf.put_slice(&self.buffer[self.start..self.start + given]);
+        self.start += given;
+    }
+}
+
+/// Slows the reading of probes: a peer whose upload waits sends two bytes at a time, and answering each as fast as it
+/// comes burns a third of a core for nothing. Large reads go on at full speed.
+#[derive(Default)]
+pub(super) struct Pacer {
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
+    wait: Duration,
+}
+
+impl Pacer {
+    /// Above this a read is not a probe.
+    const PROBE_BYTES: usize = 256;
+    const WAIT_MIN: Duration = Duration::from_millis(2);
+    const WAIT_MAX: Duration = Duration::from_millis(20);
+
+    /// `Ready` when the next read may happen: at once, unless probes are being paced.
+    pub(super) fn poll_turn(&mut self, cx: &mut Context<'_>, valve: &Valve) -> Poll<()> {
+        let Some(pause) = &mut self.pause else { return Poll::Ready(()) };
+        if valve.is_paced() {
+            ready!(pause.as_mut().poll(cx));
+        }
+        self.pause = None;
+        Poll::Ready(())
+    }
+
+    pub(super) fn note_read(&mut self, bytes: usize, valve: &Valve) {
+        if !valve.is_paced() || bytes >= Self::PROBE_BYTES {
+            self.wait = Duration::ZERO;
+            return;
+        }
+        self.wait = (self.wait * 2).clamp(Self::WAIT_MIN, Self::WAIT_MAX);
+        self.pause = Some(Box::pin(tokio::time::sleep(self.wait)));
+    }
+}

@@ -1,0 +1,284 @@
+//! Nothing is forwarded before it is durable: a [`Tap`] takes what a queue holds, gives it to the recorder and hands it
+//! out once the recorder has it on disk. Where it goes then, and whether it may, is decided in `ssh::channel`.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use recordings::fault::StoreFault;
+use recordings::frame::Stream;
+use recordings::leaf::{Account, Direction};
+use recordings::notes::Note;
+use recordings::session::SessionWriter;
+
+use crate::flow::{Event, Queue};
+
+/// How much one direction may have with the recorder and the other leg at once: enough that a commit never waits for
+/// more, little enough that a stalled direction stays within its queue's bounds, in which it counts.
+const IN_FLIGHT_BYTES: usize = 4 << 20;
+
+/// A session's recording as the relay needs it. A live watcher is one more recorder laid around the real one.
+pub trait Recorder: Send + Sync {
+    /// One stream of one channel.
+    type Line: Line;
+
+    /// The line for a stream of a channel; called once for each.
+    fn line(&self, stream: Stream, channel: u32) -> Self::Line;
+
+    /// Records what happened on a channel; durable when it returns.
+    fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send;
+}
+
+/// A line of a recording: submitted bytes get a position and become durable in order.
+pub trait Line: Send {
+    /// Hands over bytes without waiting, and returns their position.
+    fn submit(&self, bytes: Bytes) -> Result<u64, StoreFault>;
+
+    /// Ready when everything up to `position` is durable, or never will be.
+    fn poll_durable(&self, cx: &mut Context<'_>, position: u64) -> Poll<Result<(), StoreFault>>;
+}
+
+impl Recorder for SessionWriter {
+    type Line = recordings::session::Line;
+
+    fn line(&self, stream: Stream, channel: u32) -> Self::Line {
+        Self::line(self, stream, channel)
+    }
+
+    fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send {
+        Self::note(self, note.fact(), channel, note.encode())
+    }
+}
+
+impl Line for recordings::session::Line {
+    fn submit(&self, bytes: Bytes) -> Result<u64, StoreFault> {
+        Self::submit(self, bytes)
+    }
+
+    fn poll_durable(&self, cx: &mut Context<'_>, position: u64) -> Poll<Result<(), StoreFault>> {
+        Self::poll_durable(self, cx, position)
+    }
+}
+
+/// Why a relay must stop, on the recorder's side.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordingFault {
+    /// The store failed.
+    #[error("recording stopped: {0}")]
+    Store(#[from] StoreFault),
+    /// The store did not answer.
+    #[error("recording took longer than {} s", LATE.as_secs())]
+    Late,
+}
+
+/// A recorder slower than this has stopped, whatever it says later.
+const LATE: Duration = Duration::from_secs(10);
+
+/// Where one direction's bytes went, counted as they go, so that the account stands however the relay ends.
+#[derive(Debug, Default)]
+pub struct Tally {
+    received: AtomicU64,
+    forwarded: AtomicU64,
+    refused: AtomicU64,
+    made: AtomicU64,
+}
+
+impl Tally {
+    /// Bytes written to the other side.
+    pub fn note_forwarded(&self, bytes: usize) {
+        self.forwarded.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes held back for good.
+    pub fn note_refused(&self, bytes: usize) {
+        self.refused.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The account for the seal. Received is what was recorded: bytes that still waited unrecorded when the session
+    /// was cut were seen by nobody, like those in the kernel's buffers, and are in no account.
+    pub fn account(&self, direction: Direction, channel: u32) -> Account {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (received, forwarded, refused) = (read(&self.received), read(&self.forwarded), read(&self.refused));
+        let undelivered = received.saturating_sub(forwarded + refused);
+        Account { direction, channel, received, forwarded, refused, undelivered, made: read(&self.made) }
+    }
+}
+
+/// What a tap hands out: durable if it is data; to be noted, then acted upon, if it is anything else.
+#[derive(Debug)]
+pub struct Recorded {
+    /// What happened.
+    pub event: Event,
+    /// Whether the gate made it, rather than the peer.
+    pub made: bool,
+}
+
+/// One direction of one channel between its queue and its recording.
+pub struct Tap<L> {
+    queue: Arc<Queue>,
+    made: Arc<Queue>,
+    lines: Lines<L>,
+    tally: Arc<Tally>,
+    flying: VecDeque<Flying>,
+    flying_bytes: usize,
+    held_back: bool,
+    ended: bool,
+    lateness: Lateness,
+}
+
+struct Flying {
+    recorded: Recorded,
+    position: u64,
+}
+
+impl<L: Line> Tap<L> {
+    /// Taps `queue`, which the peer fills, and `made`, which the gate fills in the same direction.
+    pub fn new<R: Recorder<Line = L>>(
+        recorder: &R,
+        direction: Direction,
+        channel: u32,
+        queue: Arc<Queue>,
+        made: Arc<Queue>,
+        tally: Arc<Tally>,
+    ) -> Self {
+        let lines = Lines::open(recorder, direction, channel);
+        Self {
+            queue,
+            made,
+            lines,
+            tally,
+            flying: VecDeque::new(),
+            flying_bytes: 0,
+            held_back: false,
+            ended: false,
+            lateness: Lateness::default(),
+        }
+    }
+
+    /// The next event in order, or `None` when the peer's queue has ended and nothing waits. May be dropped and called
+    /// again: nothing is lost. Each event is to be [`settled`](Tap::settle) once it has been acted upon.
+    pub async fn next(&mut self) -> Result<Option<Recorded>, RecordingFault> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// The event has left the gate, or was thrown away.
+    pub fn settle(&self, made: bool, weight: usize) {
+        let queue = if made { &self.made } else { &self.queue };
+        queue.forwarded(weight);
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Recorded>, RecordingFault>> {
+        self.fill(cx)?;
+        let Some(first) = self.flying.front() else {
+            return if self.ended { Poll::Ready(Ok(None)) } else { Poll::Pending };
+        };
+        if let Event::Data { stream, bytes } = &first.recorded.event {
+            match self.lines.of(first.recorded.made, *stream).poll_durable(cx, first.position) {
+                Poll::Ready(durable) => durable?,
+                Poll::Pending => return self.lateness.poll_late(cx).map(|()| Err(RecordingFault::Late)),
+            }
+            self.lateness.clear();
+            self.flying_bytes -= bytes.len();
+        } else {
+            self.held_back = false;
+        }
+        Poll::Ready(Ok(self.flying.pop_front().map(|flying| flying.recorded)))
+    }
+
+    /// Takes what waits, as far as it may fly. Anything but data holds back what follows until it is handed out and
+    /// noted, so that the recording keeps the order in which things happened.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Result<(), StoreFault> {
+        while self.flying_bytes < IN_FLIGHT_BYTES && !self.held_back {
+            if let Poll::Ready(Some(event)) = self.made.poll_pop(cx) {
+                self.fly(event, true)?;
+                continue;
+            }
+            if self.ended {
+                break;
+            }
+            match self.queue.poll_pop(cx) {
+                Poll::Ready(Some(event)) => self.fly(event, false)?,
+                Poll::Ready(None) => self.ended = true,
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn fly(&mut self, event: Event, made: bool) -> Result<(), StoreFault> {
+        let mut position = 0;
+        if let Event::Data { stream, bytes } = &event {
+            position = self.lines.of(made, *stream).submit(bytes.clone())?;
+            self.flying_bytes += bytes.len();
+            let count = if made { &self.tally.made } else { &self.tally.received };
+            count.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        } else {
+            self.held_back = true;
+        }
+        self.flying.push_back(Flying { recorded: Recorded { event, made }, position });
+        Ok(())
+    }
+}
+
+/// Notices a recorder that does not answer. Its timer runs on between waits, so that a wait costs nothing.
+#[derive(Default)]
+struct Lateness {
+    since: Option<Instant>,
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Lateness {
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(LATE)));
+        while timer.as_mut().poll(cx).is_ready() {
+            if since.elapsed() >= LATE {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset((since + LATE).into());
+        }
+        Poll::Pending
+    }
+
+    fn clear(&mut self) {
+        self.since = None;
+    }
+}
+
+/// A direction's lines: what the peer sent and what the gate made, each on the main stream and on standard error.
+struct Lines<L> {
+    main: L,
+    error: Option<L>,
+    gate_main: L,
+    gate_error: Option<L>,
+}
+
+impl<L: Line> Lines<L> {
+    fn open<R: Recorder<Line = L>>(recorder: &R, direction: Direction, channel: u32) -> Self {
+        let line = |stream| recorder.line(stream, channel);
+        match direction {
+            Direction::In => {
+                Self { main: line(Stream::In), error: None, gate_main: line(Stream::GateIn), gate_error: None }
+            }
+            Direction::Out => Self {
+                main: line(Stream::Out),
+                error: Some(line(Stream::OutErr)),
+                gate_main: line(Stream::GateOut),
+                gate_error: Some(line(Stream::GateOutErr)),
+            },
+        }
+    }
+
+    fn of(&self, made: bool, stream: Option<u32>) -> &L {
+        let (main, error) = if made { (&self.gate_main, &self.gate_error) } else { (&self.main, &self.error) };
+        match (stream, error) {
+            (Some(_), Some(error)) => error,
+            _ => main,
+        }
+    }
+}

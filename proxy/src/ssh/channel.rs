@@ -1,0 +1,573 @@
+//! One channel of a technician joined to one at a target: what is carried, in which order it ends, and where its bytes
+//! went. Recording comes first, in `relay`; who may have the channel at all was decided before.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use recordings::fault::StoreFault;
+use recordings::leaf::{Account, Direction};
+use recordings::notes::{Note, Size};
+use recordings::words::Words;
+use russh::server::{self, Handle};
+use russh::{Channel, ChannelId, ChannelWriteHalf, Sig};
+use tokio::sync::watch;
+
+use super::target::TargetChannel;
+use crate::flow::{Brake, Event, HIGH_BYTES, Queue, QueueFault, Request, Valve, WindowSize};
+use crate::relay::{Recorded, Recorder, RecordingFault, Tally, Tap};
+
+/// Extended data of type 1, RFC 4254, 5.2.
+const STDERR: Option<u32> = Some(1);
+/// What a program that may not run ends with: refused.
+const REFUSED: u32 = 1;
+/// What `ssh` itself ends with when the connection fails.
+const BROKEN: u32 = 255;
+
+/// Decides about a channel's requests. Asked once for each, before it is recorded as passed and forwarded.
+pub trait Judge: Send + Sync {
+    /// Whether the request may pass.
+    fn judge(&self, request: &Request) -> Verdict;
+}
+
+/// What a judge says.
+pub enum Verdict {
+    /// It may pass.
+    Allow {
+        /// What to forward in its stead.
+        instead: Option<Request>,
+        /// Who looks at every byte of the channel from now on.
+        inspect: Option<Box<dyn Inspect>>,
+    },
+    /// It may not, and why: shown to the technician.
+    Refuse(String),
+}
+
+impl Verdict {
+    /// It may pass as it is, and nobody looks at the bytes.
+    pub fn allow() -> Self {
+        Self::Allow { instead: None, inspect: None }
+    }
+}
+
+/// Looks at the main stream of a channel, such as SFTP, after it was recorded and before it is forwarded. Chunks come
+/// in order, cut anywhere.
+pub trait Inspect: Send {
+    /// From the technician.
+    fn upward(&mut self, chunk: Bytes) -> Inspected;
+    /// From the target.
+    fn downward(&mut self, chunk: Bytes) -> Inspected;
+}
+
+/// What becomes of a chunk, and of what was held of earlier ones. Bytes in neither `forward` nor `refused` are held.
+#[derive(Debug, Default)]
+pub struct Inspected {
+    /// Goes on, in order: bytes of this chunk or held ones, unchanged.
+    pub forward: Vec<Bytes>,
+    /// Made by the gate: goes back to where the chunk came from, between two of that direction's `forward`s.
+    pub reply: Vec<Bytes>,
+    /// How many bytes were dropped for good.
+    pub refused: usize,
+}
+
+/// A vendor channel, accepted.
+pub struct VendorEnd {
+    write: ChannelWriteHalf<server::Msg>,
+    session: Handle,
+    upload: Arc<Queue>,
+    made: Arc<Queue>,
+}
+
+impl VendorEnd {
+    /// `upload` is the queue that [`VendorFlow::open_channel`](crate::flow::VendorFlow::open_channel) gave; `session`
+    /// the handle of the session the channel belongs to.
+    pub fn new(channel: Channel<server::Msg>, session: Handle, upload: Arc<Queue>) -> Self {
+        // Everything inbound comes by the queue. Without its read half the channel takes nothing and blocks nobody.
+        let (_unread, write) = channel.split();
+        // Bounded by whoever fills it: `Voice` and the relay's replies ask for room.
+        let made = Queue::new(Brake::Writer, Arc::new(Valve::default()));
+        Self { write, session, upload, made }
+    }
+
+    /// A way for the session to speak to the technician on this channel.
+    pub fn voice(&self) -> Voice {
+        Voice(Arc::clone(&self.made))
+    }
+}
+
+/// The gate's own words on a channel: recorded as made by the gate, and in order with the target's output.
+#[derive(Clone, Debug)]
+pub struct Voice(Arc<Queue>);
+
+impl Voice {
+    /// Says it on standard error. False if the technician has not read much of what was said before: then it is lost.
+    pub fn say(&self, words: &str) -> bool {
+        const UNREAD_BYTES_MAX: usize = 64 << 10;
+        let heard = self.0.held_bytes() + words.len() <= UNREAD_BYTES_MAX;
+        if heard {
+            self.0.push_data(STDERR, words.as_bytes());
+        }
+        heard
+    }
+}
+
+/// Under what a channel is carried.
+pub struct Terms<'a, R> {
+    /// The session's recording.
+    pub recorder: &'a R,
+    /// The channel's number in the recording; used once in a session.
+    pub number: u32,
+    /// Who decides about requests.
+    pub judge: &'a dyn Judge,
+    /// True while input is frozen.
+    pub frozen: watch::Receiver<bool>,
+}
+
+/// How a channel ended and where its bytes went.
+#[derive(Debug)]
+pub struct Carried {
+    /// How.
+    pub end: Result<End, CarryFault>,
+    /// From the technician and from the target.
+    pub accounts: [Account; 2],
+}
+
+impl Carried {
+    /// Whether the connection to the target can carry another channel: nothing of this one is left in it.
+    pub fn is_clean(&self) -> bool {
+        match self.end {
+            Ok(End::Told) => true,
+            Ok(End::Left) => self.accounts[0].undelivered == 0,
+            Ok(End::Cut) | Err(_) => false,
+        }
+    }
+}
+
+/// A channel's end that is nobody's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The target closed it, or the gate did after refusing what was asked: the technician was told everything.
+    Told,
+    /// The technician closed it, or left.
+    Left,
+    /// The connection to the target was cut, and whoever cut it says why.
+    Cut,
+}
+
+/// Why a channel could not go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CarryFault {
+    /// Nothing can be recorded, so nothing may pass: the session ends.
+    #[error(transparent)]
+    Recording(#[from] RecordingFault),
+    /// The technician's side takes more than it may: the session ends.
+    #[error(transparent)]
+    Vendor(#[from] QueueFault),
+    /// The target's side sent more than can be kept: the session ends.
+    #[error("from the target: {0}")]
+    Target(QueueFault),
+    /// The connection to the target broke. The technician was told.
+    #[error("the connection to the target broke")]
+    TargetLost,
+}
+
+impl From<StoreFault> for CarryFault {
+    fn from(fault: StoreFault) -> Self {
+        Self::Recording(fault.into())
+    }
+}
+
+/// Carries a channel to its end: pty, environment, shell, exec, subsystem, window changes, signals, bytes, EOF, exit
+/// status and signal, close. Whatever changes the target's state is durable before it is sent.
+///
+/// Dropping the future ends the channel without a word; the accounts are then lost, so a cut closes the target leg
+/// instead, and this returns at once.
+pub async fn carry<R: Recorder>(vendor: VendorEnd, target: TargetChannel, terms: Terms<'_, R>) -> Carried {
+    let (up, down) = (Arc::new(Tally::default()), Arc::new(Tally::default()));
+    let number = terms.number;
+    let carriage = Carriage {
+        to_target: Queue::new(Brake::Writer, Arc::new(Valve::default())),
+        inspect: Mutex::new(None),
+        up: Arc::clone(&up),
+        down: Arc::clone(&down),
+        vendor,
+        target,
+        terms,
+    };
+    let end = carriage.run().await;
+    carriage.leave().await;
+    Carried { end, accounts: [up.account(Direction::In, number), down.account(Direction::Out, number)] }
+}
+
+struct Carriage<'a, R> {
+    vendor: VendorEnd,
+    target: TargetChannel,
+    terms: Terms<'a, R>,
+    to_target: Arc<Queue>,
+    inspect: Mutex<Option<Box<dyn Inspect>>>,
+    up: Arc<Tally>,
+    down: Arc<Tally>,
+}
+
+impl<R: Recorder> Carriage<'_, R> {
+    async fn run(&self) -> Result<End, CarryFault> {
+        tokio::select! {
+            biased;
+            end = self.watch_vendor() => end,
+            fault = self.watch_target() => Err(fault),
+            end = self.download() => end,
+            end = self.upload() => end,
+        }
+    }
+
+    /// Ends a channel whose technician sends too much, or has left while the target does not take the rest.
+    async fn watch_vendor(&self) -> Result<End, CarryFault> {
+        const LAST_BYTES_MAX: Duration = Duration::from_secs(10);
+        self.vendor.upload.finished().await?;
+        tokio::time::sleep(LAST_BYTES_MAX).await;
+        Ok(End::Left)
+    }
+
+    async fn watch_target(&self) -> CarryFault {
+        match self.target.download.finished().await {
+            Err(fault) => CarryFault::Target(fault),
+            Ok(()) => std::future::pending().await,
+        }
+    }
+
+    /// From the technician to the target, until the technician closes the channel.
+    async fn upload(&self) -> Result<End, CarryFault> {
+        let queue = Arc::clone(&self.vendor.upload);
+        let made = Arc::clone(&self.to_target);
+        let mut tap =
+            Tap::new(self.terms.recorder, Direction::In, self.terms.number, queue, made, Arc::clone(&self.up));
+        let mut frozen = self.terms.frozen.clone();
+        let mut has_terminal = false;
+        while let Some(Recorded { event, made }) = tap.next().await? {
+            let weight = event.weight();
+            let frozen = self.thaw(&mut frozen, has_terminal).await;
+            match event {
+                Event::Data { bytes, .. } if frozen => self.up.note_refused(bytes.len()),
+                Event::Data { bytes, .. } if made => self.to_target(self.target.write.data_bytes(bytes)).await,
+                Event::Data { bytes, .. } => self.inspect_upward(bytes).await,
+                Event::Request(request) => {
+                    has_terminal |= matches!(request, Request::Pty { .. });
+                    self.request(request, frozen).await?;
+                }
+                Event::Eof => {
+                    self.note(&Note::Eof { from_target: false }).await?;
+                    self.to_target(self.target.write.eof()).await;
+                }
+                Event::Close => break,
+                _ => {}
+            }
+            tap.settle(made, weight);
+        }
+        Ok(End::Left)
+    }
+
+    /// Waits while the channel is frozen, so that no protocol inside is torn; but on a terminal returns true instead,
+    /// and what was typed is to be thrown away.
+    async fn thaw(&self, frozen: &mut watch::Receiver<bool>, has_terminal: bool) -> bool {
+        if !*frozen.borrow() || has_terminal {
+            return *frozen.borrow();
+        }
+        self.vendor.upload.freeze(true);
+        let thawed = frozen.wait_for(|frozen| !frozen).await.is_ok();
+        self.vendor.upload.freeze(false);
+        if !thawed {
+            // Whoever froze it is gone and can let nothing go.
+            std::future::pending::<()>().await;
+        }
+        false
+    }
+
+    async fn inspect_upward(&self, chunk: Bytes) {
+        let inspected = match &mut *lock(&self.inspect) {
+            Some(inspect) => inspect.upward(chunk),
+            None => Inspected { forward: vec![chunk], ..Inspected::default() },
+        };
+        self.up.note_refused(inspected.refused);
+        reply(&self.vendor.made, inspected.reply).await;
+        for bytes in inspected.forward {
+            let length = bytes.len();
+            self.to_target(self.target.write.data_bytes(bytes)).await;
+            self.up.note_forwarded(length);
+        }
+    }
+
+    /// What cannot be sent finds no connection any more. The other direction learns the reason and ends the channel.
+    async fn to_target(&self, sending: impl Future<Output = Result<(), russh::Error>>) {
+        if sending.await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    async fn request(&self, request: Request, frozen: bool) -> Result<(), CarryFault> {
+        self.note(&note_of(&request)).await?;
+        if frozen && matches!(request, Request::Signal(_)) {
+            return self.verdict(&request, false, "input is frozen").await;
+        }
+        let request = match self.terms.judge.judge(&request) {
+            Verdict::Allow { instead, inspect } => {
+                if inspect.is_some() {
+                    *lock(&self.inspect) = inspect;
+                }
+                if let Some(instead) = instead {
+                    self.verdict(&instead, true, "was sent instead").await?;
+                    instead
+                } else {
+                    request
+                }
+            }
+            Verdict::Refuse(reason) => {
+                self.verdict(&request, false, &reason).await?;
+                self.refuse(&reason, request.starts_program(), REFUSED);
+                return Ok(());
+            }
+        };
+        self.to_target(send_request(&self.target.write, request)).await;
+        Ok(())
+    }
+
+    /// Tells the technician. A program that may not run is played by the gate, with words and a status of its own,
+    /// because clients show neither reason nor text of a refused request.
+    fn refuse(&self, reason: &str, instead_of_program: bool, status: u32) {
+        self.vendor.made.push_data(STDERR, format!("holdpoint: {reason}\r\n").as_bytes());
+        if instead_of_program {
+            self.vendor.made.push(Event::Eof);
+            self.vendor.made.push(Event::ExitStatus(status));
+            self.vendor.made.push(Event::Close);
+        }
+    }
+
+    /// From the target to the technician, until the target closes the channel, or the gate in its stead.
+    async fn download(&self) -> Result<End, CarryFault> {
+        let queue = Arc::clone(&self.target.download);
+        let made = Arc::clone(&self.vendor.made);
+        let mut tap =
+            Tap::new(self.terms.recorder, Direction::Out, self.terms.number, queue, made, Arc::clone(&self.down));
+        let mut eof = HeldEof::default();
+        let mut lost = false;
+        loop {
+            let next = match eof.wait(tap.next()).await {
+                Some(next) => next?,
+                None => {
+                    self.to_vendor(self.vendor.write.eof()).await;
+                    continue;
+                }
+            };
+            let Some(Recorded { event, made }) = next else {
+                if self.target.valve.is_cut() {
+                    return Ok(End::Cut);
+                }
+                if lost {
+                    return Err(CarryFault::TargetLost);
+                }
+                lost = true;
+                self.refuse(&format!("the connection to {} broke", self.target.name), true, BROKEN);
+                continue;
+            };
+            let weight = event.weight();
+            match event {
+                Event::Data { stream, bytes } if made => self.send(stream, bytes).await,
+                Event::Data { stream: Some(stream), bytes } => {
+                    let length = bytes.len();
+                    self.send(Some(stream), bytes).await;
+                    self.down.note_forwarded(length);
+                }
+                Event::Data { stream: None, bytes } => self.inspect_downward(bytes).await,
+                Event::Failure => {
+                    let reason = format!("{} does not run what was asked for", self.target.name);
+                    self.refuse(&reason, true, BROKEN);
+                }
+                Event::Eof => {
+                    self.note(&Note::Eof { from_target: !made }).await?;
+                    eof.hold();
+                }
+                Event::ExitStatus(status) => {
+                    self.note(&Note::ExitStatus { status }).await?;
+                    self.to_vendor(self.vendor.write.exit_status(status)).await;
+                }
+                Event::ExitSignal { signal, core_dumped, message, language } => {
+                    self.exit_signal(signal, core_dumped, message, language).await?;
+                }
+                Event::Close => {
+                    if eof.release() {
+                        self.to_vendor(self.vendor.write.eof()).await;
+                    }
+                    return if lost { Err(CarryFault::TargetLost) } else { Ok(End::Told) };
+                }
+                Event::Request(_) | Event::Success => {}
+            }
+            tap.settle(made, weight);
+        }
+    }
+
+    async fn inspect_downward(&self, chunk: Bytes) {
+        let inspected = match &mut *lock(&self.inspect) {
+            Some(inspect) => inspect.downward(chunk),
+            None => Inspected { forward: vec![chunk], ..Inspected::default() },
+        };
+        self.down.note_refused(inspected.refused);
+        reply(&self.to_target, inspected.reply).await;
+        for bytes in inspected.forward {
+            let length = bytes.len();
+            self.send(None, bytes).await;
+            self.down.note_forwarded(length);
+        }
+    }
+
+    async fn send(&self, stream: Option<u32>, bytes: Bytes) {
+        match stream {
+            None => self.to_vendor(self.vendor.write.data_bytes(bytes)).await,
+            Some(stream) => self.to_vendor(self.vendor.write.extended_data_bytes(stream, bytes)).await,
+        }
+    }
+
+    async fn exit_signal(
+        &self,
+        signal: Sig,
+        core_dumped: bool,
+        message: String,
+        language: String,
+    ) -> Result<(), CarryFault> {
+        let name = signal_name(&signal);
+        self.note(&Note::ExitSignal { name, core_dumped, message: Words::from(message.as_str()) }).await?;
+        let id: ChannelId = self.vendor.write.id();
+        let sending = self.vendor.session.exit_signal_request(id, signal, core_dumped, message, language);
+        self.to_vendor(async { sending.await.map_err(|()| russh::Error::SendError) }).await;
+        Ok(())
+    }
+
+    /// What cannot be sent finds nobody. The technician's queue then ends, and with it the channel.
+    async fn to_vendor(&self, sending: impl Future<Output = Result<(), russh::Error>>) {
+        if sending.await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    async fn verdict(&self, request: &Request, allowed: bool, reason: &str) -> Result<(), CarryFault> {
+        let words = Words::new(format!("{}: {reason}", in_words(request)));
+        self.note(&Note::GateVerdict { allowed, words }).await
+    }
+
+    async fn note(&self, note: &Note) -> Result<(), CarryFault> {
+        Ok(self.terms.recorder.note(self.terms.number, note).await?)
+    }
+
+    /// Closes both channels, lets go of both brakes and says so in the recording. russh does not tell about the close
+    /// of a channel that it closed first, so the queues end here.
+    async fn leave(&self) {
+        const SENDING_MAX: Duration = Duration::from_secs(1);
+        self.vendor.upload.end();
+        self.target.download.end();
+        let closing = async {
+            let (vendor, target) = tokio::join!(self.vendor.write.close(), self.target.write.close());
+            if vendor.is_err() || target.is_err() {
+                tracing::debug!(channel = self.terms.number, "one side was gone before its channel was closed");
+            }
+        };
+        if tokio::time::timeout(SENDING_MAX, closing).await.is_err() {
+            tracing::debug!(channel = self.terms.number, "one side takes nothing, not even a close");
+        }
+        if let Err(fault) = self.note(&Note::ChannelClose).await {
+            tracing::debug!(channel = self.terms.number, %fault, "a channel's close could not be recorded");
+        }
+    }
+}
+
+/// Hands bytes made by the gate to the other direction, which records and sends them.
+async fn reply(queue: &Queue, replies: Vec<Bytes>) {
+    for bytes in replies {
+        queue.room_below(HIGH_BYTES).await;
+        queue.push_data(None, &bytes);
+    }
+}
+
+/// Only the request that starts the program asks for an answer, so that a refusal is known to be its.
+async fn send_request(target: &ChannelWriteHalf<russh::client::Msg>, request: Request) -> Result<(), russh::Error> {
+    match request {
+        Request::Pty { term, size, modes } => {
+            let WindowSize { columns, rows, width_pixels, height_pixels } = size;
+            target.request_pty(false, &term, columns, rows, width_pixels, height_pixels, &modes).await
+        }
+        Request::Env { name, value } => target.set_env(false, name, value).await,
+        Request::Shell => target.request_shell(true).await,
+        Request::Exec(command) => target.exec(true, command.to_vec()).await,
+        Request::Subsystem(name) => target.request_subsystem(true, name).await,
+        Request::WindowChange(size) => {
+            target.window_change(size.columns, size.rows, size.width_pixels, size.height_pixels).await
+        }
+        Request::Signal(signal) => target.signal(signal).await,
+    }
+}
+
+fn note_of(request: &Request) -> Note {
+    match request {
+        Request::Pty { term, size, .. } => Note::Terminal { term: term.as_str().into(), size: size_of_note(*size) },
+        Request::Env { name, value } => Note::Environment { name: name.as_str().into(), value: value.as_str().into() },
+        Request::Shell => Note::Shell,
+        Request::Exec(command) => Note::Exec { command: Words::new(command.to_vec()) },
+        Request::Subsystem(name) => Note::Subsystem { name: name.as_str().into() },
+        Request::WindowChange(size) => Note::Resize { size: size_of_note(*size) },
+        Request::Signal(signal) => Note::Signal { name: signal_name(signal) },
+    }
+}
+
+fn size_of_note(size: WindowSize) -> Size {
+    Size { columns: size.columns, rows: size.rows }
+}
+
+fn signal_name(signal: &Sig) -> Words {
+    match signal {
+        Sig::Custom(name) => name.as_str().into(),
+        known => Words::new(format!("{known:?}")),
+    }
+}
+
+fn in_words(request: &Request) -> String {
+    match request {
+        Request::Pty { term, .. } => format!("terminal {}", Words::from(term.as_str())),
+        Request::Env { name, value } => format!("{}={}", Words::from(name.as_str()), Words::from(value.as_str())),
+        Request::Shell => "shell".to_owned(),
+        Request::Exec(command) => format!("command {}", Words::new(command.to_vec())),
+        Request::Subsystem(name) => format!("subsystem {}", Words::from(name.as_str())),
+        Request::WindowChange(size) => format!("terminal size {} by {}", size.columns, size.rows),
+        Request::Signal(signal) => format!("signal {}", signal_name(signal)),
+    }
+}
+
+/// The target's EOF, kept back for the exit status: an OpenSSH client that sees EOF first answers with a close, russh
+/// then forgets the channel, and the status is lost.
+#[derive(Default)]
+struct HeldEof {
+    held: bool,
+}
+
+impl HeldEof {
+    /// How long a program that closed its output may still run before its reader is told.
+    const HOLD: Duration = Duration::from_millis(200);
+
+    fn hold(&mut self) {
+        self.held = true;
+    }
+
+    fn release(&mut self) -> bool {
+        std::mem::take(&mut self.held)
+    }
+
+    /// What `next` gives; `None` if an EOF has been held long enough and is to be sent first.
+    async fn wait<T>(&mut self, next: impl Future<Output = T>) -> Option<T> {
+        if !self.held {
+            return Some(next.await);
+        }
+        let waited = tokio::time::timeout(Self::HOLD, next).await.ok();
+        self.held = waited.is_some();
+        waited
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

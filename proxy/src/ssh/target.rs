@@ -1,0 +1,623 @@
+//! The target leg: russh as a client, over a socket that `dial` opened. A connection carries one channel at a time,
+//! because only its socket can be stopped, and a stopped socket would stop every other channel in it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use certs::host_keys::{self, HostKeyChanged};
+use russh::client::{self, AuthResult, KeyboardInteractiveAuthResponse, Prompt};
+use russh::keys::{Algorithm, Certificate, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::{
+    Channel, ChannelId, ChannelWriteHalf, Disconnect, MethodKind, Preferred, Sig, cipher, compression, kex, mac,
+};
+use zeroize::Zeroizing;
+
+use crate::dial::{Destination, DialFault, dial};
+use crate::flow::{Brake, Event, GatedStream, Queue, Valve, WINDOW_BYTES};
+
+/// How to log in at one target.
+#[derive(Clone, Debug)]
+pub struct TargetPlan {
+    /// Where it is.
+    pub destination: Destination,
+    /// The account there.
+    pub user: String,
+    /// How the gate proves itself; never shown to the technician.
+    pub auth: TargetAuth,
+    /// The pinned host key, `SHA256:…`.
+    pub host_key: String,
+    /// Whether SHA-1 key exchange, RSA signatures over SHA-1 and CBC are admitted towards this one target.
+    pub legacy: bool,
+    /// How long each step may take: reaching it, agreeing on keys, logging in.
+    pub patience: Duration,
+}
+
+/// A credential for a target. `Debug` shows only its kind.
+#[derive(Clone)]
+pub enum TargetAuth {
+    /// A private key.
+    Key(Arc<PrivateKey>),
+    /// A private key and our own CA's short-lived certificate for it.
+    Certificate(Arc<PrivateKey>, Box<Certificate>),
+    /// A password; also given to a target that asks for it by keyboard-interactive.
+    Password(Zeroizing<String>),
+}
+
+impl fmt::Debug for TargetAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key(_) => "Key",
+            Self::Certificate(..) => "Certificate",
+            Self::Password(_) => "Password",
+        })
+    }
+}
+
+/// Why a target cannot be used, in words for the technician and the operator; no secret is in them.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetFault {
+    /// There is no connection.
+    #[error(transparent)]
+    Dial(#[from] DialFault),
+    /// It is not the machine the plant file names, or it was set up anew.
+    #[error("{target}: {changed}")]
+    HostKey {
+        /// The target's name.
+        target: String,
+        /// Both fingerprints.
+        changed: HostKeyChanged,
+    },
+    /// A connection, but no SSH session.
+    #[error("{target} answered, but no SSH session came about: {cause}")]
+    Handshake {
+        /// The target's name.
+        target: String,
+        /// What russh says.
+        cause: russh::Error,
+    },
+    /// It was reached, and then said nothing more.
+    #[error("{target} answered, but {step} took longer than {} s", patience.as_secs_f32())]
+    Slow {
+        /// The target's name.
+        target: String,
+        /// What was waited for.
+        step: &'static str,
+        /// How long.
+        patience: Duration,
+    },
+    /// It does not take the credential that the plant has for it.
+    #[error("{target} does not let the gate in as {user}; whoever administers the plant must renew the credential")]
+    LogIn {
+        /// The target's name.
+        target: String,
+        /// The account.
+        user: String,
+    },
+    /// It is connected and refuses a session.
+    #[error("{target} opens no session: {cause}")]
+    Channel {
+        /// The target's name.
+        target: String,
+        /// What russh says.
+        cause: russh::Error,
+    },
+    /// The connections to it were cut.
+    #[error("the connection to {target} was cut")]
+    Cut {
+        /// The target's name.
+        target: String,
+    },
+}
+
+/// The connections of one vendor connection to one target: one for each channel that is open at the same time, kept for
+/// the next channel when it closes. To be dropped with the lease.
+#[derive(Debug)]
+pub struct TargetPool {
+    plan: TargetPlan,
+    idle: Mutex<Vec<TargetConnection>>,
+    valves: Mutex<Vec<Weak<Valve>>>,
+    cut: AtomicBool,
+}
+
+impl TargetPool {
+    /// No connections yet.
+    pub fn new(plan: TargetPlan) -> Self {
+        Self { plan, idle: Mutex::default(), valves: Mutex::default(), cut: AtomicBool::new(false) }
+    }
+
+    /// Connects ahead of the first channel, so that a target that is down is told at admission.
+    pub async fn warm(&self) -> Result<(), TargetFault> {
+        let connection = self.connect().await?;
+        lock(&self.idle).push(connection);
+        Ok(())
+    }
+
+    /// A connection for one channel: an idle one, or a new one.
+    pub async fn take(&self) -> Result<TargetConnection, TargetFault> {
+        while let Some(connection) = self.pop_idle() {
+            if connection.is_alive() && !self.is_cut() {
+                return Ok(connection);
+            }
+        }
+        self.connect().await
+    }
+
+    /// Keeps a connection whose channel is closed. One that ended is dropped.
+    pub fn give_back(&self, connection: TargetConnection) {
+        if connection.is_alive() && !self.is_cut() {
+            connection.seat.leave();
+            lock(&self.idle).push(connection);
+        }
+    }
+
+    /// Ends every connection now, without a word to the target, and makes no more: after this returns no byte is
+    /// written to it, and what the kernel still holds is thrown away.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+        lock(&self.valves).iter().filter_map(Weak::upgrade).for_each(|valve| valve.cut());
+        lock(&self.idle).clear();
+    }
+
+    /// Takes leave of the target on every idle connection, as a session that ends in peace does.
+    pub async fn close(&self) {
+        while let Some(connection) = self.pop_idle() {
+            connection.close().await;
+        }
+    }
+
+    /// Whether [`cut`](Self::cut) was called.
+    pub fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
+    }
+
+    fn pop_idle(&self) -> Option<TargetConnection> {
+        lock(&self.idle).pop()
+    }
+
+    async fn connect(&self) -> Result<TargetConnection, TargetFault> {
+        let valve = Arc::new(Valve::default());
+        {
+            let mut valves = lock(&self.valves);
+            valves.retain(|valve| valve.strong_count() > 0);
+            valves.push(Arc::downgrade(&valve));
+        }
+        // The flag is read after the valve is listed, and set before the list is read: no connection slips through.
+        if self.is_cut() {
+            return Err(TargetFault::Cut { target: self.plan.destination.name().to_owned() });
+        }
+        TargetConnection::open(&self.plan, valve).await
+    }
+}
+
+/// One SSH connection to a target, logged in. Dropped, its socket is closed.
+pub struct TargetConnection {
+    name: String,
+    handle: client::Handle<Guest>,
+    seat: Arc<Seat>,
+    valve: CutOnDrop,
+}
+
+impl fmt::Debug for TargetConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TargetConnection({})", self.name)
+    }
+}
+
+/// A session channel at a target.
+#[derive(Debug)]
+pub struct TargetChannel {
+    /// Where requests and bytes go.
+    pub write: ChannelWriteHalf<client::Msg>,
+    /// What comes back.
+    pub download: Arc<Queue>,
+    /// The connection's valve, which says whether it was cut.
+    pub valve: Arc<Valve>,
+    /// The target's name, for words to the technician.
+    pub name: String,
+}
+
+impl TargetConnection {
+    /// Opens the one channel that this connection carries now.
+    pub async fn open_channel(&self) -> Result<TargetChannel, TargetFault> {
+        let download = Queue::new(Brake::Socket, Arc::clone(&self.valve.0));
+        self.seat.take(Arc::clone(&download));
+        let channel = self.handle.channel_open_session().await.map_err(|cause| match self.valve.0.is_cut() {
+            true => TargetFault::Cut { target: self.name.clone() },
+            false => TargetFault::Channel { target: self.name.clone(), cause },
+        })?;
+        let (_unread, write) = channel.split();
+        Ok(TargetChannel { write, download, valve: Arc::clone(&self.valve.0), name: self.name.clone() })
+    }
+
+    async fn close(self) {
+        const LEAVE_TAKING_MAX: Duration = Duration::from_millis(300);
+        let leave = async {
+            self.handle.disconnect(Disconnect::ByApplication, "", "").await?;
+            self.handle.await
+        };
+        match tokio::time::timeout(LEAVE_TAKING_MAX, leave).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(target = self.name, %error, "a target was gone before the gate left it"),
+            Err(_) => tracing::debug!(target = self.name, "a target did not answer the gate's leave-taking"),
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.valve.0.is_cut() && !self.handle.is_closed()
+    }
+
+    async fn open(plan: &TargetPlan, valve: Arc<Valve>) -> Result<Self, TargetFault> {
+        let name = plan.destination.name().to_owned();
+        let socket = dial(&plan.destination, plan.patience).await?;
+        let valve = CutOnDrop(valve);
+        let seat = Arc::new(Seat::default());
+        let guest = Guest { pin: plan.host_key.clone(), seat: Arc::clone(&seat) };
+        let stream = GatedStream::target(socket, Arc::clone(&valve.0));
+        let handshake = client::connect_stream(Arc::new(config(plan.legacy)), stream, guest);
+        let mut handle = in_time(plan, "agreeing on keys", handshake).await?.map_err(|broken| match broken {
+            Broken::HostKey(changed) => TargetFault::HostKey { target: name.clone(), changed },
+            Broken::Ssh(cause) => TargetFault::Handshake { target: name.clone(), cause },
+        })?;
+        let accepted = in_time(plan, "logging in", log_in(&mut handle, plan))
+            .await?
+            .map_err(|cause| TargetFault::Handshake { target: name.clone(), cause })?;
+        if !accepted {
+            return Err(TargetFault::LogIn { target: name, user: plan.user.clone() });
+        }
+        Ok(Self { name, handle, seat, valve })
+    }
+}
+
+async fn in_time<T>(plan: &TargetPlan, step: &'static str, work: impl Future<Output = T>) -> Result<T, TargetFault> {
+    tokio::time::timeout(plan.patience, work).await.map_err(|_| TargetFault::Slow {
+        target: plan.destination.name().to_owned(),
+        step,
+        patience: plan.patience,
+    })
+}
+
+async fn log_in(handle: &mut client::Handle<Guest>, plan: &TargetPlan) -> Result<bool, russh::Error> {
+    match &plan.auth {
+        TargetAuth::Key(key) => {
+            let hash = match key.algorithm().is_rsa() {
+                true => handle.best_supported_rsa_hash().await?.flatten(),
+                false => None,
+            };
+            let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
+            Ok(handle.authenticate_publickey(&plan.user, key).await?.success())
+        }
+        TargetAuth::Certificate(key, certificate) => {
+            let certificate = Certificate::clone(certificate);
+            Ok(handle.authenticate_openssh_cert(&plan.user, Arc::clone(key), certificate).await?.success())
+        }
+        TargetAuth::Password(password) => log_in_by_password(handle, &plan.user, password).await,
+    }
+}
+
+/// Old targets know passwords only as an answer to a question.
+async fn log_in_by_password(
+    handle: &mut client::Handle<Guest>,
+    user: &str,
+    password: &str,
+) -> Result<bool, russh::Error> {
+    /// A first round with the question, and one or two without any, as PAM likes to ask.
+    const ROUNDS: usize = 3;
+    match handle.authenticate_password(user, password).await? {
+        AuthResult::Success => return Ok(true),
+        AuthResult::Failure { remaining_methods, .. } => {
+            if !remaining_methods.contains(&MethodKind::KeyboardInteractive) {
+                return Ok(false);
+            }
+        }
+    }
+    let mut answer = handle.authenticate_keyboard_interactive_start(user, None).await?;
+    for _ in 0..ROUNDS {
+        let KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. } = answer else { break };
+        let Some(replies) = replies(&prompts, password) else { return Ok(false) };
+        answer = handle.authenticate_keyboard_interactive_respond(replies).await?;
+    }
+    Ok(matches!(answer, KeyboardInteractiveAuthResponse::Success))
+}
+
+/// The password for one hidden question; nothing for no question. A visible or second question asks for something
+/// else, and the password must not be shown to it.
+fn replies(prompts: &[Prompt], password: &str) -> Option<Vec<String>> {
+    match prompts {
+        [] => Some(Vec::new()),
+        [prompt] if !prompt.echo => Some(vec![password.to_owned()]),
+        _ => None,
+    }
+}
+
+/// No keepalive and no inactivity limit of russh's: while the technician does not read, the target is not read either,
+/// and would be taken for dead. TCP notices a dead one.
+fn config(legacy: bool) -> client::Config {
+    const PACKET_BYTES: u32 = 32 << 10;
+    client::Config {
+        window_size: WINDOW_BYTES,
+        maximum_packet_size: PACKET_BYTES,
+        channel_buffer_size: 1,
+        preferred: preferred(legacy),
+        inactivity_timeout: None,
+        keepalive_interval: None,
+        ..client::Config::default()
+    }
+}
+
+/// The client's order wins, so the cipher that costs least comes first.
+fn preferred(legacy: bool) -> Preferred {
+    let mut kexes = Preferred::DEFAULT.kex.to_vec();
+    let mut keys = Preferred::DEFAULT.key.to_vec();
+    let mut ciphers = vec![
+        cipher::AES_128_GCM,
+        cipher::AES_256_GCM,
+        cipher::CHACHA20_POLY1305,
+        cipher::AES_256_CTR,
+        cipher::AES_192_CTR,
+        cipher::AES_128_CTR,
+    ];
+    let mut macs = Preferred::DEFAULT.mac.to_vec();
+    kexes.extend([kex::ECDH_SHA2_NISTP256, kex::ECDH_SHA2_NISTP384, kex::ECDH_SHA2_NISTP521]);
+    if legacy {
+        kexes.extend([kex::DH_G14_SHA1, kex::DH_GEX_SHA1, kex::DH_G1_SHA1]);
+        ciphers.extend([cipher::AES_256_CBC, cipher::AES_192_CBC, cipher::AES_128_CBC]);
+        macs.extend([mac::HMAC_SHA1_ETM, mac::HMAC_SHA1]);
+    } else {
+        keys.retain(|key| *key != Algorithm::Rsa { hash: None });
+    }
+    Preferred {
+        kex: Cow::Owned(kexes),
+        key: Cow::Owned(keys),
+        cipher: Cow::Owned(ciphers),
+        mac: Cow::Owned(macs),
+        compression: Cow::Borrowed(&[compression::NONE]),
+        ..Preferred::DEFAULT
+    }
+}
+
+/// Closes the socket with the value that stands for the connection: russh's task ends only when its stream does.
+struct CutOnDrop(Arc<Valve>);
+
+impl Drop for CutOnDrop {
+    fn drop(&mut self) {
+        self.0.cut();
+    }
+}
+
+/// The channel a connection carries now. What still comes for an earlier one is dropped.
+#[derive(Default)]
+struct Seat(Mutex<Occupied>);
+
+#[derive(Default)]
+struct Occupied {
+    queue: Option<Arc<Queue>>,
+    channel: Option<ChannelId>,
+}
+
+impl Seat {
+    fn take(&self, queue: Arc<Queue>) {
+        *lock(&self.0) = Occupied { queue: Some(queue), channel: None };
+    }
+
+    fn confirm(&self, channel: ChannelId) {
+        lock(&self.0).channel = Some(channel);
+    }
+
+    fn leave(&self) {
+        *lock(&self.0) = Occupied::default();
+    }
+
+    /// Leaves for good: the connection is gone.
+    fn end(&self) {
+        if let Some(queue) = lock(&self.0).queue.take() {
+            queue.end();
+        }
+    }
+
+    fn queue_of(&self, channel: ChannelId) -> Option<Arc<Queue>> {
+        let occupied = lock(&self.0);
+        occupied.queue.clone().filter(|_| occupied.channel == Some(channel))
+    }
+
+    fn data(&self, channel: ChannelId, stream: Option<u32>, data: &[u8]) {
+        if let Some(queue) = self.queue_of(channel) {
+            queue.push_data(stream, data);
+        }
+    }
+
+    fn event(&self, channel: ChannelId, event: Event) {
+        if let Some(queue) = self.queue_of(channel) {
+            queue.push(event);
+        }
+    }
+}
+
+/// The gate as a guest at the target: it checks whose house this is, and lets the house open nothing.
+struct Guest {
+    pin: String,
+    seat: Arc<Seat>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error(transparent)]
+    HostKey(#[from] HostKeyChanged),
+    #[error(transparent)]
+    Ssh(#[from] russh::Error),
+}
+
+impl client::Handler for Guest {
+    type Error = Broken;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Broken> {
+        match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => {
+                host_keys::check(&self.pin, key)?;
+                Ok(true)
+            }
+            // None was asked for: the pin is of a key.
+            PublicKeyOrCertificate::Certificate(_) => Ok(false),
+        }
+    }
+
+    async fn channel_open_confirmation(
+        &mut self,
+        channel: ChannelId,
+        _max_packet_size: u32,
+        _window_size: u32,
+        _session: &mut client::Session,
+    ) -> Result<(), Broken> {
+        self.seat.confirm(channel);
+        Ok(())
+    }
+
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut client::Session) -> Result<(), Broken> {
+        self.seat.data(channel, None, data);
+        Ok(())
+    }
+
+    async fn extended_data(
+        &mut self,
+        channel: ChannelId,
+        stream: u32,
+        data: &[u8],
+        _: &mut client::Session,
+    ) -> Result<(), Broken> {
+        self.seat.data(channel, Some(stream), data);
+        Ok(())
+    }
+
+    async fn channel_success(&mut self, channel: ChannelId, _: &mut client::Session) -> Result<(), Broken> {
+        self.seat.event(channel, Event::Success);
+        Ok(())
+    }
+
+    async fn channel_failure(&mut self, channel: ChannelId, _: &mut client::Session) -> Result<(), Broken> {
+        self.seat.event(channel, Event::Failure);
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, channel: ChannelId, _: &mut client::Session) -> Result<(), Broken> {
+        self.seat.event(channel, Event::Eof);
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _: &mut client::Session) -> Result<(), Broken> {
+        self.seat.event(channel, Event::Close);
+        Ok(())
+    }
+
+    async fn exit_status(&mut self, channel: ChannelId, status: u32, _: &mut client::Session) -> Result<(), Broken> {
+        self.seat.event(channel, Event::ExitStatus(status));
+        Ok(())
+    }
+
+    async fn exit_signal(
+        &mut self,
+        channel: ChannelId,
+        signal: Sig,
+        core_dumped: bool,
+        message: &str,
+        language: &str,
+        _: &mut client::Session,
+    ) -> Result<(), Broken> {
+        let (message, language) = (message.to_owned(), language.to_owned());
+        self.seat.event(channel, Event::ExitSignal { signal, core_dumped, message, language });
+        Ok(())
+    }
+
+    // russh accepts what a server opens unless told otherwise. A dropped handle refuses.
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Broken> {
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Broken> {
+        Ok(())
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Broken> {
+        Ok(())
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Broken> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Broken> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Broken> {
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: client::ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), Broken> {
+        Ok(())
+    }
+
+    async fn disconnected(&mut self, _: client::DisconnectReason<Broken>) -> Result<(), Broken> {
+        self.seat.end();
+        Ok(())
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.seat.end();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No change under these locks can stop halfway.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
