@@ -138,6 +138,17 @@ fn never_wins_and_a_stranger_hears_of_no_rule() {
 }
 
 #[test]
+fn a_rule_for_another_vendor_is_further_away_than_any_of_ones_own() {
+    let mill = example("packaging-line");
+    let asked = ask("stackwell/maintenance", "shell", "hmi-2", "2026-11-23T08:00");
+    assert_eq!(
+        asked.lacks(&mill),
+        "stackwell-palletiser; role: it is not for maintenance; target: it does not reach hmi-2; \
+         hours: opens Sat 06:00 (2026-11-28)"
+    );
+}
+
+#[test]
 fn a_service_is_named_where_there_are_several() {
     let mill = example("packaging-line");
     let on = |place| ask("stackwell/service", "shell", place, "2026-11-28T08:00").decided_by(&mill);

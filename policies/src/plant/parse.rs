@@ -11,8 +11,8 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use super::mistakes::{Mistakes, closest, shown};
 use super::reader::{self, Field, Kind, NotBuilt, Reader};
 use super::{
-    Address, BadPattern, Credential, DeadlineEnding, Escort, Exclusive, HostKeyPin, IdleEnding, Plant, Protocol,
-    Quorum, Reach, Rule, Service, StalenessEnding, Target, TargetClock, Tell, Weaker, WorkOrder, Zone,
+    Address, Credential, DeadlineEnding, Escort, Exclusive, HostKeyPin, IdleEnding, Plant, Protocol, Quorum, Reach,
+    Rule, Service, StalenessEnding, Target, TargetClock, Tell, Weaker, WorkOrder, Zone,
 };
 use crate::actions::{Action, Actions};
 use crate::digest::Digest;
@@ -273,11 +273,11 @@ struct Known<'a> {
 fn rules(field: &Field<'_, '_>, known: &Known<'_>) -> Option<Vec<Rule>> {
     let mut ids = BTreeSet::new();
     field.list(|entry| {
-        let entry = match entry.peek("id").filter(|id| id.parse::<RuleId>().is_ok()) {
-            Some(id) => entry.called(format!("rules[{id}]")),
-            None => entry.called(entry.path.clone()),
+        let path = match entry.peek("id").filter(|id| id.parse::<RuleId>().is_ok()) {
+            Some(id) => format!("rules[{id}]"),
+            None => entry.path.clone(),
         };
-        entry.table(Kind::RULE, |reader| rule(reader, known, &mut ids))
+        entry.called(path).table(Kind::RULE, |reader| rule(reader, known, &mut ids))
     })
 }
 
@@ -413,12 +413,10 @@ fn tell_at_once(approvals: &[Quorum]) -> Vec<Tell> {
 }
 
 fn work_order(field: &Field<'_, '_>) -> Option<WorkOrder> {
-    match field.text()?.parse() {
+    let right = "write \"required\", \"optional\" or for example \"WO-[0-9]{6}\"";
+    match field.text()?.parse::<WorkOrder>() {
         Ok(work_order) => Some(work_order),
-        Err(error) => {
-            let error: BadPattern = error;
-            field.wrong(error.to_string(), "write \"required\", \"optional\" or for example \"WO-[0-9]{6}\"")
-        }
+        Err(error) => field.wrong(error.to_string(), right),
     }
 }
 
