@@ -285,3 +285,19 @@ fn a_day_is_the_longest_grant() {
     );
     assert_eq!(Rule::DURATION_LIMIT, Seconds(86_400));
 }
+
+#[test]
+fn a_fingerprint_is_43_characters_of_base64_that_carry_256_bits() {
+    let right = "yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s";
+    for bad in [
+        right.to_owned(),
+        format!("MD5:{right}"),
+        format!("SHA256:{right}="),
+        format!("SHA256:{}", &right[1..]),
+        format!("SHA256:{}", right.replace("M4s", "M4t")),
+        format!("SHA256:{}", right.replace("q2W", "q_W")),
+    ] {
+        let told = after(&format!("SHA256:{right}"), &bad);
+        assert!(told.starts_with("targets.hmi-2.services.ssh.host_key: not a host key's fingerprint"), "{bad}: {told}");
+    }
+}
