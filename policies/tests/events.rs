@@ -1,5 +1,7 @@
 //! Events are for ever: what was written once must open for ever, and each kind is documented.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;

@@ -1,6 +1,8 @@
 //! Generated histories against a small model. Steps are random, many of them wrong; what the domain lets through is
 //! judged here by other means: the model keeps plain lists of what happened and asks each named invariant of them.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -158,18 +160,18 @@ impl World {
         founders.push(world.founder(SECURITY, Kind::Operator { vendor: None }, &["ot-security", "shift-lead"]));
         founders.push(world.founder(ACME_LEAD, Kind::Operator { vendor: Some(label("acme")) }, &["shift-lead"]));
         let links: Vec<(PersonId, LinkId)> = founders.iter().map(|f| (f.person, f.link)).collect();
-        world.must(Command::Found { deployment: label("model"), log_key: "k".into(), founders, plant: PLANT.into() });
+        world.must(&Command::Found { deployment: label("model"), log_key: "k".into(), founders, plant: PLANT.into() });
         for (who, link) in links {
-            world.must(Command::Enrol { link, key: key(u128::from(who.ulid())) });
+            world.must(&Command::Enrol { link, key: key(u128::from(who.ulid())) });
         }
         let by = person(ADMINISTRATOR);
         for (technician, vendor) in TECHNICIANS {
             let end = seconds_later(world.now, 3 * 86_400);
-            world.must(Command::Contract { vendor: label(vendor), end, sponsor: by, by });
+            world.must(&Command::Contract { vendor: label(vendor), end, sponsor: by, by });
             let link = LinkId::new(world.id());
             let kind = Kind::Technician { vendor: label(vendor), role: label("maintenance") };
-            world.must(Command::Invite { person: person(technician), kind, groups: vec![], link, expires: end, by });
-            world.must(Command::Enrol { link, key: key(technician) });
+            world.must(&Command::Invite { person: person(technician), kind, groups: vec![], link, expires: end, by });
+            world.must(&Command::Enrol { link, key: key(technician) });
         }
         world
     }
@@ -184,8 +186,8 @@ impl World {
         ulid::Ulid::from(self.next)
     }
 
-    fn must(&mut self, command: Command) {
-        assert!(self.act(&command), "refused: {:?}", self.state.decide(&command, self.now));
+    fn must(&mut self, command: &Command) {
+        assert!(self.act(command), "refused: {:?}", self.state.decide(command, self.now));
     }
 
     /// Decides, checks every invariant on what would be appended, and applies it.
