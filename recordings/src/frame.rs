@@ -233,10 +233,9 @@ pub(crate) fn put_sealed(buffer: &mut Vec<u8>, header: &Header, plain: &[u8], ke
         .0
         .seal_in_place_separate_tag(nonce(header.sequence), Aad::from(&head[12..]), body)
         .expect("a frame is shorter than what AES-GCM takes");
-    let link = link(head, tag.as_ref());
     buffer.extend_from_slice(tag.as_ref());
     put_checksum(&mut buffer[at..]);
-    link
+    link(&buffer[at..at + HEADER_BYTES], tag.as_ref())
 }
 
 fn put_header(buffer: &mut Vec<u8>, header: &Header, length: usize) -> usize {

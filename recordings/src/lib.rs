@@ -2,6 +2,8 @@
 //! encrypted to the auditors, and chained; reading and checking them needs files and keys, and no server.
 
 pub mod codec;
+#[cfg(test)]
+mod crash;
 pub mod disk;
 pub mod fault;
 pub mod frame;

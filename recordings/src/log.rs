@@ -20,7 +20,7 @@ use crate::disk::{Disk, Machine};
 use crate::fault::{AppendFault, Cause, OpenFault, StoreFault};
 use crate::frame::{self, Kind};
 use crate::leaf::Entry;
-use crate::queue::{Next, Queue, Work, answer};
+use crate::queue::{Queue, Work, answer};
 use crate::recover::{self, Found};
 use crate::segment::{self, SegmentsFault, key_file_name, session_dir};
 use crate::session::{Opening, SessionWriter, answered, lock};
@@ -270,16 +270,9 @@ impl Log {
     }
 
     fn start(&mut self, mut writer: Writer) -> std::io::Result<()> {
-        let queue = Arc::clone(&self.queue);
         self.spawn("log-writer", move || {
             writer.raise();
-            loop {
-                match queue.wait(writer.until_anchor()) {
-                    Next::Work => writer.step(),
-                    Next::Stop => return writer.stop(),
-                    Next::Fail(fault) => return writer.fail(&fault),
-                }
-            }
+            while writer.turn(writer.until_anchor()).is_continue() {}
         })?;
         if self.options.purpose == Purpose::Records {
             let (admission, admitted) = sync_channel::<Admission>(ADMISSIONS_WAITING_MAX);

@@ -6,6 +6,7 @@
 //! a new segment is refused, and what is written stays true.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use crate::leaf::{
     OTHER_CHANNELS, Opened, Position, Recovered, Sealed, SealedAccount, Started, Statement, signed_bytes,
 };
 use crate::log::{Before, Extent, Head, LogOptions, Priority, Published, Purpose, Signer};
-use crate::queue::{Queue, Reply, Stamped, Work, answer};
+use crate::queue::{Next, Queue, Reply, Stamped, Work, answer};
 use crate::recover::Found;
 use crate::segment::{self, OPEN_SESSION_BYTES, OpenSession, SegmentHead};
 use crate::session::{LineShared, Opening, Seal, SealedSession, SessionShared, SessionWriter, Tallies, lock};
@@ -219,8 +220,21 @@ impl Writer {
         if self.state.open.is_empty() { ANCHOR_SECONDS_IDLE } else { ANCHOR_SECONDS_BUSY }
     }
 
+    /// Waits for something to do, and does it; breaks when nothing is to be done any more.
+    pub(crate) fn turn(&mut self, at_most: Duration) -> ControlFlow<()> {
+        match self.queue.wait(at_most) {
+            Next::Work => {
+                self.step();
+                return ControlFlow::Continue(());
+            }
+            Next::Stop => self.stop(),
+            Next::Fail(fault) => self.fail(&fault),
+        }
+        ControlFlow::Break(())
+    }
+
     /// Does all that waits, and signs the head when that is due.
-    pub(crate) fn step(&mut self) {
+    fn step(&mut self) {
         let mut works = self.queue.take();
         let mut done = Ok(());
         while let (Ok(()), Some(Stamped { nanos, work })) = (&done, works.pop_front()) {
@@ -245,7 +259,7 @@ impl Writer {
     }
 
     /// Writes the last of this run: open sessions are sealed as abandoned, and the head says that none is due.
-    pub(crate) fn stop(&mut self) {
+    fn stop(&mut self) {
         match self.end_run() {
             Ok(()) => tracing::debug!("stopped the log in {}", self.dir.display()),
             Err(Halt::Refused(fault)) => tracing::warn!("no room to stop {} cleanly: {fault}", self.dir.display()),
@@ -265,7 +279,7 @@ impl Writer {
     }
 
     /// Nothing more is written: everyone who waits is told why.
-    pub(crate) fn fail(&mut self, fault: &StoreFault) {
+    fn fail(&mut self, fault: &StoreFault) {
         self.queue.close(fault);
         self.buffer.clear();
         self.acks.drain(..).for_each(|ack| ack.refuse(fault));

@@ -1,0 +1,528 @@
+//! The crash simulator: generated histories of sessions and appends on a disk that loses its power, dies under the
+//! program, or fails a call, against a model of what was acknowledged. Steps are taken by hand, so a seed repeats.
+//!
+//! `SEED=n cargo test -p recordings crash` repeats one history; `HOLDPOINT_LONG=1` runs 10,000 instead of 500.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use policies::digest::Digest;
+use policies::ids::SessionId;
+
+use crate::disk::Machine as _;
+use crate::fault::{AppendFault, OpenFault, StoreFault};
+use crate::frame::{Fact, FrameKey, Kind, Stream, open_payload};
+use crate::keys::{KeyFile, Root};
+use crate::leaf::{Entry, Leaf};
+use crate::log::{Log, LogOptions, Purpose};
+use crate::segment::{self, SegmentState};
+use crate::session::{Line, Opening, Seal, SealedSession, SessionWriter};
+use crate::sim::{Fault, SimDisk, SimMachine, SimSigner};
+use crate::state::State;
+use crate::writer::Writer;
+
+const DIR: &str = "/data/log";
+const SIGNER: u8 = 3;
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % below
+    }
+
+    fn bytes(&mut self, max: u64) -> Vec<u8> {
+        let byte = self.below(256) as u8;
+        vec![byte; 1 + self.below(max) as usize]
+    }
+}
+
+/// A future, looked at by hand.
+struct Waiting<T>(Pin<Box<dyn Future<Output = T> + Send>>);
+
+impl<T> Waiting<T> {
+    fn new(future: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Box::pin(future))
+    }
+
+    fn look(&mut self) -> Option<T> {
+        match self.0.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+}
+
+/// A log whose writer runs when told; without the log, it was stopped.
+struct Stepped {
+    writer: Writer,
+    log: Option<Log>,
+}
+
+fn options(purpose: Purpose) -> LogOptions {
+    let segment_bytes = 24 << 10;
+    LogOptions { segment_bytes, spares: 0, ..LogOptions::new(purpose, "mill3/log", "node-1".parse().unwrap()) }
+}
+
+fn open(disk: &SimDisk, machine: &SimMachine, purpose: Purpose) -> Result<Stepped, OpenFault> {
+    let (disk, machine) = (Arc::new(disk.clone()), Arc::new(machine.clone()));
+    let signer = Arc::new(SimSigner::new(SIGNER));
+    let (log, writer, _) = Log::open_idle(disk, machine, Path::new(DIR), options(purpose), signer)?;
+    Ok(Stepped { writer, log: Some(log) })
+}
+
+impl Stepped {
+    fn turn(&mut self) {
+        let _over = self.writer.turn(Duration::ZERO);
+    }
+
+    fn stop(&mut self) {
+        self.log = None;
+        self.turn();
+    }
+
+    fn log(&self) -> &Log {
+        self.log.as_ref().expect("it is not stopped")
+    }
+}
+
+/// What one session was given, and what of it was acknowledged.
+#[derive(Default)]
+struct SessionModel {
+    root: Option<Root>,
+    /// Everything submitted, by stream and channel, and how much of it is durable.
+    lines: BTreeMap<(Stream, u32), (Vec<u8>, usize)>,
+    facts: Vec<(Fact, Vec<u8>)>,
+    facts_durable: usize,
+    opened: bool,
+    sealed: Option<SealedSession>,
+}
+
+#[derive(Default)]
+struct Model {
+    sessions: BTreeMap<SessionId, SessionModel>,
+    /// Appends in order; each is one group.
+    groups: Vec<Vec<Vec<u8>>>,
+    groups_durable: usize,
+}
+
+/// A session under way.
+struct Running {
+    recording: SessionId,
+    writer: SessionWriter,
+    lines: Vec<(Stream, u32, Line)>,
+    notes: Vec<Waiting<Result<(), StoreFault>>>,
+}
+
+/// What a log's files say, read without a running log.
+struct ReadBack {
+    entries: Vec<Entry>,
+    leaves: Vec<Leaf>,
+    sessions: BTreeMap<u64, Vec<(Kind, Stream, u32, Vec<u8>)>>,
+}
+
+/// Reads all files; each frame must follow the one before, across segments too.
+fn read_back(disk: &SimDisk, purpose: Purpose, key_of: &dyn Fn(SessionId) -> Option<FrameKey>) -> ReadBack {
+    let mut read = ReadBack { entries: Vec::new(), leaves: Vec::new(), sessions: BTreeMap::new() };
+    let mut keys: BTreeMap<u64, FrameKey> = BTreeMap::new();
+    let mut state = State::empty();
+    for file in segment::segments(disk, Path::new(DIR)).unwrap() {
+        let SegmentState::Used { head, end } = file.state else { continue };
+        assert_eq!((head.after, &head.tree), (state.end, &state.tree), "{}", file.path.display());
+        state.end.segment = head.number;
+        state.end.offset = 0;
+        let bytes = disk.content(&file.path).unwrap();
+        let bytes = &bytes[..end.map_or(bytes.len(), |end| end as usize)];
+        let mut previous = head.after.link;
+        for frame in crate::frame::frames(bytes) {
+            let Ok(frame) = frame else {
+                assert!(end.is_none(), "a frame that counts is damaged: {frame:?}");
+                break;
+            };
+            assert_eq!(frame.header.previous, previous);
+            previous = frame.link;
+            let index = state.tree.size();
+            state.apply(&frame).unwrap();
+            match frame.header.kind {
+                Kind::Leaf => {
+                    let entry = Entry::parse(index, frame.body).unwrap();
+                    if purpose == Purpose::Records {
+                        let leaf = Leaf::parse(&entry.bytes).unwrap();
+                        if let Leaf::Opened(opened) = &leaf {
+                            keys.insert(index, key_of(opened.recording).unwrap());
+                        }
+                        read.leaves.push(leaf);
+                    }
+                    read.entries.push(entry);
+                }
+                kind if kind.is_encrypted() => {
+                    let header = frame.header;
+                    let plain = open_payload(&keys[&header.session], &frame).unwrap();
+                    let frames = read.sessions.entry(header.session).or_default();
+                    frames.push((kind, header.stream, header.channel, plain));
+                }
+                _ => {}
+            }
+        }
+    }
+    read
+}
+
+impl Model {
+    /// Nothing acknowledged is missing, nothing else is there, in the order it was submitted.
+    fn check_sessions(&self, disk: &SimDisk) {
+        let key_of = |recording| self.sessions.get(&recording)?.root.as_ref().map(Root::frame_key);
+        let read = read_back(disk, Purpose::Records, &key_of);
+        let opened: BTreeMap<SessionId, u64> = read
+            .leaves
+            .iter()
+            .zip(0..)
+            .filter_map(|(leaf, index)| match leaf {
+                Leaf::Opened(opened) => Some((opened.recording, index)),
+                _ => None,
+            })
+            .collect();
+        for (recording, model) in &self.sessions {
+            let Some(session) = opened.get(recording) else {
+                assert!(!model.opened, "an acknowledged opening is lost");
+                continue;
+            };
+            let frames = read.sessions.get(session).map_or(&[][..], Vec::as_slice);
+            model.check(frames);
+            let seal = read.leaves.iter().zip(&read.entries).find_map(|(leaf, entry)| match leaf {
+                Leaf::Sealed(sealed) if sealed.session == *session => Some((sealed, entry.hash)),
+                _ => None,
+            });
+            if let Some(acknowledged) = &model.sealed {
+                let (sealed, hash) = seal.expect("an acknowledged seal is there");
+                assert_eq!((&sealed.ending, Digest(hash)), (&"ended".to_owned(), acknowledged.digest));
+                assert_eq!(sealed.frames, frames.len() as u64 + 1, "the opening leaf is a frame too");
+            }
+        }
+    }
+
+    fn check_groups(&self, disk: &SimDisk) {
+        let read = read_back(disk, Purpose::Journal, &|_| None);
+        let entries: Vec<&[u8]> = read.entries.iter().map(|entry| entry.bytes.as_slice()).collect();
+        let ends = self.groups.iter().scan(0, |end, group| {
+            *end += group.len();
+            Some(*end)
+        });
+        let ends: Vec<usize> = std::iter::once(0).chain(ends).collect();
+        let whole = ends.iter().position(|end| *end == entries.len()).expect("no group is split");
+        assert!(whole >= self.groups_durable, "{whole} groups of {} acknowledged", self.groups_durable);
+        let expected: Vec<&[u8]> = self.groups.iter().flatten().map(Vec::as_slice).take(entries.len()).collect();
+        assert_eq!(entries, expected);
+    }
+}
+
+impl SessionModel {
+    fn check(&self, frames: &[(Kind, Stream, u32, Vec<u8>)]) {
+        let mut lines: BTreeMap<(Stream, u32), Vec<u8>> = BTreeMap::new();
+        let mut facts = Vec::new();
+        for (kind, stream, channel, bytes) in frames {
+            match kind {
+                Kind::Fact(fact) => facts.push((*fact, bytes.clone())),
+                _ => lines.entry((*stream, *channel)).or_default().extend_from_slice(bytes),
+            }
+        }
+        assert!(self.facts.starts_with(&facts), "facts are not those submitted");
+        assert!(facts.len() >= self.facts_durable, "an acknowledged fact is lost");
+        assert!(lines.keys().all(|line| self.lines.contains_key(line)), "a line nobody wrote to");
+        for (line, (submitted, durable)) in &self.lines {
+            let found = lines.get(line).map_or(&[][..], Vec::as_slice);
+            assert!(submitted.starts_with(found), "bytes are not those submitted");
+            assert!(found.len() >= *durable, "{} bytes of {durable} acknowledged", found.len());
+        }
+    }
+}
+
+/// Sessions on one log, until something stops it.
+struct Play<'a> {
+    stepped: Stepped,
+    machine: &'a SimMachine,
+    model: &'a mut Model,
+    running: Vec<Running>,
+    opening: Vec<(SessionId, Waiting<Result<SessionWriter, StoreFault>>)>,
+    sealing: Vec<(SessionId, Waiting<Result<SealedSession, StoreFault>>)>,
+}
+
+impl<'a> Play<'a> {
+    fn new(stepped: Stepped, machine: &'a SimMachine, model: &'a mut Model) -> Self {
+        Self { stepped, machine, model, running: Vec::new(), opening: Vec::new(), sealing: Vec::new() }
+    }
+
+    fn act(&mut self, dice: &mut Dice) {
+        match dice.below(12) {
+            0 if self.running.len() < 4 => self.open(dice),
+            1 if !self.running.is_empty() => self.seal(dice),
+            2 => self.machine.advance(dice.below(2_000_000_000)),
+            3 if !self.running.is_empty() => {
+                let index = dice.below(self.running.len() as u64) as usize;
+                if dice.below(4) == 0 {
+                    // Its writer is dropped: abandoned.
+                    self.running.swap_remove(index);
+                }
+            }
+            4..=6 => self.step(),
+            _ if !self.running.is_empty() => self.write(dice),
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, dice: &mut Dice) {
+        let recording = SessionId::new(ulid::Ulid::from(u128::from(dice.below(u64::MAX))));
+        let (root, again) = (dice.below(u64::MAX), dice.bytes(40));
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&root.to_le_bytes());
+        let root = || Root::from_bytes(&bytes).unwrap();
+        let key_file = KeyFile {
+            digest: Digest::of_bytes(&again),
+            bytes: again,
+            commitment: root().commitment(),
+            frame_key: root().frame_key(),
+        };
+        let model = SessionModel { root: Some(root()), ..SessionModel::default() };
+        self.model.sessions.insert(recording, model);
+        let opening = Opening { recording, metadata: dice.bytes(300), key_file };
+        self.opening.push((recording, Waiting::new(self.stepped.log().open_session(opening))));
+    }
+
+    fn seal(&mut self, dice: &mut Dice) {
+        let running = self.running.swap_remove(dice.below(self.running.len() as u64) as usize);
+        let seal = Seal { ending: "ended".to_owned(), accounts: Vec::new(), ledger: Digest([9; 32]) };
+        self.sealing.push((running.recording, Waiting::new(running.writer.seal(seal))));
+    }
+
+    fn write(&mut self, dice: &mut Dice) {
+        let index = dice.below(self.running.len() as u64) as usize;
+        let running = &mut self.running[index];
+        let model = self.model.sessions.get_mut(&running.recording).unwrap();
+        if dice.below(4) == 0 {
+            let (fact, bytes) = (Fact::ALL[dice.below(19) as usize], dice.bytes(200));
+            model.facts.push((fact, bytes.clone()));
+            running.notes.push(Waiting::new(running.writer.note(fact, 1, bytes.into())));
+        } else {
+            let longest = if dice.below(8) == 0 { 9_000 } else { 300 };
+            let bytes = dice.bytes(longest);
+            let (stream, channel, line) = &running.lines[dice.below(running.lines.len() as u64) as usize];
+            let submitted = &mut model.lines.entry((*stream, *channel)).or_default().0;
+            if line.submit(Bytes::from(bytes.clone())).is_ok() {
+                submitted.extend_from_slice(&bytes);
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        self.stepped.turn();
+        self.look();
+    }
+
+    /// Notes what was acknowledged.
+    fn look(&mut self) {
+        for running in &mut self.running {
+            let model = self.model.sessions.get_mut(&running.recording).unwrap();
+            running.look(model);
+        }
+        let (mut opening, mut sealing) = (std::mem::take(&mut self.opening), std::mem::take(&mut self.sealing));
+        opening.retain_mut(|(recording, waiting)| match waiting.look() {
+            None => true,
+            Some(answer) => {
+                if let Ok(writer) = answer {
+                    self.model.sessions.get_mut(recording).unwrap().opened = true;
+                    self.running.push(Running::new(*recording, writer));
+                }
+                false
+            }
+        });
+        sealing.retain_mut(|(recording, waiting)| match waiting.look() {
+            None => true,
+            Some(answer) => {
+                self.model.sessions.get_mut(recording).unwrap().sealed = answer.ok();
+                false
+            }
+        });
+        (self.opening, self.sealing) = (opening, sealing);
+    }
+}
+
+impl Running {
+    fn new(recording: SessionId, writer: SessionWriter) -> Self {
+        let lines = [(Stream::In, 0), (Stream::Out, 0), (Stream::Out, 7)];
+        let lines = lines.map(|(stream, channel)| (stream, channel, writer.line(stream, channel)));
+        Self { recording, writer, lines: lines.into(), notes: Vec::new() }
+    }
+
+    fn look(&mut self, model: &mut SessionModel) {
+        for (stream, channel, line) in &self.lines {
+            let (submitted, durable) = model.lines.entry((*stream, *channel)).or_default();
+            let mut cx = Context::from_waker(Waker::noop());
+            while *durable < submitted.len() {
+                let Poll::Ready(Ok(())) = line.poll_durable(&mut cx, *durable as u64 + 1) else { break };
+                *durable += 1;
+            }
+        }
+        let mut durable = 0;
+        self.notes.retain_mut(|note| match note.look() {
+            None => true,
+            Some(answer) => {
+                durable += usize::from(answer.is_ok());
+                false
+            }
+        });
+        model.facts_durable += durable;
+    }
+}
+
+fn seeds() -> Vec<u64> {
+    if let Ok(seed) = std::env::var("SEED") {
+        return vec![seed.parse().unwrap()];
+    }
+    (0..if std::env::var("HOLDPOINT_LONG").is_ok() { 10_000 } else { 500 }).collect()
+}
+
+/// Runs a history for each seed, and names the seed that fails.
+fn for_each_seed(history: impl Fn(u64)) {
+    struct Named(u64);
+    impl Drop for Named {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                eprintln!("SEED={}", self.0);
+            }
+        }
+    }
+    for seed in seeds() {
+        let named = Named(seed);
+        history(seed);
+        drop(named);
+    }
+}
+
+/// How a run ends: the disk as the next one finds it.
+fn end(disk: &SimDisk, dice: &mut Dice) -> SimDisk {
+    match dice.below(3) {
+        0 => disk.killed(),
+        1 => disk.killed().power_cut(),
+        _ => disk.power_cut(),
+    }
+}
+
+fn arm(disk: &SimDisk, dice: &mut Dice) {
+    let fault = match dice.below(6) {
+        0 => Fault::Error(ErrorKind::Other),
+        1 => Fault::Short,
+        _ => Fault::PowerCut,
+    };
+    disk.fail_call(disk.calls() + 1 + dice.below(120), fault);
+}
+
+/// A fault may keep a log from opening; damage must never be what it says.
+fn opened(result: Result<Stepped, OpenFault>) -> Option<Stepped> {
+    match result {
+        Ok(stepped) => Some(stepped),
+        Err(OpenFault::Segments(segment::SegmentsFault::Io { .. }) | OpenFault::Io(_) | OpenFault::Store(_)) => None,
+        Err(accused) => panic!("an untouched store is accused: {accused}"),
+    }
+}
+
+#[test]
+fn no_acknowledged_byte_of_a_session_is_lost_in_a_crash() {
+    for_each_seed(|seed| {
+        let (mut dice, machine) = (Dice(seed), SimMachine::new(seed));
+        let (mut disk, mut model) = (SimDisk::new(seed), Model::default());
+        for _ in 0..4 {
+            arm(&disk, &mut dice);
+            if let Some(stepped) = opened(open(&disk, &machine, Purpose::Records)) {
+                let mut play = Play::new(stepped, &machine, &mut model);
+                for _ in 0..dice.below(150) {
+                    play.act(&mut dice);
+                }
+                if dice.below(4) == 0 {
+                    play.stepped.stop();
+                    play.look();
+                }
+                assert!(!disk.was_touched_after_failure());
+                // What sessions and log do when dropped is done to a disk that is gone.
+                let next = end(&disk, &mut dice);
+                drop(play);
+                disk = next;
+            } else {
+                disk = end(&disk, &mut dice);
+            }
+            let stepped = opened(open(&disk, &machine, Purpose::Records)).expect("a disk without faults opens");
+            model.check_sessions(&disk);
+            if dice.below(2) == 0 {
+                drop(stepped);
+                disk = disk.killed();
+            } else {
+                disk = end(&disk, &mut dice);
+            }
+        }
+    });
+}
+
+#[test]
+fn no_acknowledged_append_is_lost_or_split_in_a_crash() {
+    for_each_seed(|seed| {
+        let (mut dice, machine) = (Dice(seed), SimMachine::new(seed));
+        let (mut disk, mut model) = (SimDisk::new(seed), Model::default());
+        for _ in 0..4 {
+            arm(&disk, &mut dice);
+            if let Some(mut stepped) = opened(open(&disk, &machine, Purpose::Journal)) {
+                for _ in 0..dice.below(60) {
+                    append_and_step(&mut stepped, &mut model, &machine, &mut dice);
+                }
+                if dice.below(4) == 0 {
+                    stepped.stop();
+                }
+                assert!(!disk.was_touched_after_failure());
+            }
+            disk = end(&disk, &mut dice);
+            let stepped = opened(open(&disk, &machine, Purpose::Journal)).expect("a disk without faults opens");
+            model.check_groups(&disk);
+            let entries = stepped.log().entries(0).unwrap();
+            assert_eq!(entries.len() as u64, stepped.log().head().size);
+            // Whoever was told nothing reads again: what is there now is what counts.
+            let (mut groups, mut there) = (Vec::new(), entries.len());
+            for group in model.groups {
+                if there >= group.len() && there > 0 {
+                    there -= group.len();
+                    groups.push(group);
+                }
+            }
+            model = Model { groups_durable: groups.len(), groups, ..Model::default() };
+            disk = end(&disk, &mut dice);
+        }
+    });
+}
+
+fn append_and_step(stepped: &mut Stepped, model: &mut Model, machine: &SimMachine, dice: &mut Dice) {
+    let group: Vec<Vec<u8>> = (0..1 + dice.below(4)).map(|_| dice.bytes(400)).collect();
+    let mut answer = Waiting::new(stepped.log().append(stepped.log().head(), group.clone(), machine.wall()));
+    machine.advance(dice.below(1_000_000_000));
+    if stepped.log().status().fault.is_none() {
+        model.groups.push(group);
+    }
+    stepped.turn();
+    match answer.look().expect("a step answers") {
+        Ok(head) => {
+            model.groups_durable = model.groups.len();
+            assert_eq!(head, stepped.log().head());
+        }
+        Err(AppendFault::Unavailable(_)) => {}
+        Err(conflict) => panic!("{conflict}"),
+    }
+}
