@@ -1,0 +1,330 @@
+//! Old-style scp, looked into: the records that one end sends and the answers of the other, in lockstep. The protocol
+//! has no description of its own; this is what OpenSSH's `scp.c` does with `-O`, and BSD's rcp did before it.
+
+mod command;
+
+use bytes::Bytes;
+use policies::digest::Digest;
+use recordings::ledger::{Extent, FileEntry, Operation, Outcome, RemotePath, Verdict};
+use sha2::{Digest as _, Sha256};
+
+use super::{Breach, End, Inspect, Inspected, Malformed};
+pub(super) use command::{Command, Direction, Scp, parse_command};
+
+/// The longest record. Old programs read into buffers of 1,024 bytes, and take what does not fit for another record.
+const RECORD_BYTES_MAX: usize = 1000;
+
+/// The longest answer: OpenSSH reads it into 2,048 bytes, and what is in it may be a message with a path.
+const ANSWER_BYTES_MAX: usize = 2000;
+
+/// Directories within directories.
+const DEPTH_MAX: usize = 256;
+
+/// What SFTP calls "failure"; scp has no codes.
+const FAILURE: u32 = 4;
+
+/// Looks into the channel of one scp command.
+#[derive(Debug)]
+pub(super) struct Copy {
+    command: Scp,
+    line: Vec<u8>,
+    state: State,
+    answer: Vec<u8>,
+    awaited: Option<Awaited>,
+    directories: Vec<Vec<u8>>,
+    file: Option<File>,
+}
+
+/// Where the sending end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Record,
+    Content {
+        left: u64,
+    },
+    /// After the content, a record that says how reading it went.
+    Verdict,
+    /// A fatal error was told.
+    Over,
+}
+
+/// What the receiving end has to answer before the sending end may go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Awaited {
+    Start,
+    File {
+        size: u64,
+    },
+    Directory {
+        name: Vec<u8>,
+    },
+    /// Times, or the end of a directory.
+    Nothing,
+    Content,
+}
+
+/// The file under way.
+#[derive(Debug)]
+struct File {
+    path: RemotePath,
+    to: Option<RemotePath>,
+    hash: Sha256,
+    bytes: u64,
+    failed: bool,
+}
+
+impl Copy {
+    pub(super) fn new(command: Scp) -> Self {
+        Self {
+            command,
+            line: Vec::new(),
+            state: State::Record,
+            answer: Vec::new(),
+            awaited: Some(Awaited::Start),
+            directories: Vec::new(),
+            file: None,
+        }
+    }
+}
+
+impl Inspect for Copy {
+    fn upward(&mut self, chunk: Bytes) -> Result<Inspected, Malformed> {
+        let inspected = match self.command.direction {
+            Direction::Put => self.sent(&chunk),
+            Direction::Get => self.answered(&chunk),
+        };
+        inspected.map_err(|breach| Malformed { by: End::Technician, breach })
+    }
+
+    fn downward(&mut self, chunk: Bytes) -> Result<Inspected, Malformed> {
+        let inspected = match self.command.direction {
+            Direction::Put => self.answered(&chunk),
+            Direction::Get => self.sent(&chunk),
+        };
+        inspected.map_err(|breach| Malformed { by: End::Target, breach })
+    }
+
+    fn finish(&mut self) -> Vec<FileEntry> {
+        let operation = self.operation();
+        let unfinished = self.file.take().map(|file| file.into_entry(operation, Outcome::Unfinished));
+        unfinished.into_iter().collect()
+    }
+}
+
+/// The sending end.
+impl Copy {
+    fn sent(&mut self, chunk: &Bytes) -> Result<Inspected, Breach> {
+        let mut out = Inspected::default();
+        let mut at = 0;
+        while at < chunk.len() {
+            if self.awaited.is_some() {
+                return Err(Breach::DidNotWait);
+            }
+            if let State::Content { left } = self.state {
+                let bytes = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len() - at);
+                self.content(&chunk[at..at + bytes], left);
+                out.forward.push(chunk.slice(at..at + bytes));
+                at += bytes;
+            } else {
+                self.record_byte(chunk[at], &mut out)?;
+                at += 1;
+            }
+        }
+        Ok(out)
+    }
+
+    fn content(&mut self, bytes: &[u8], left: u64) {
+        let left = left - bytes.len() as u64;
+        self.state = if left == 0 { State::Verdict } else { State::Content { left } };
+        if let Some(file) = &mut self.file {
+            file.hash.update(bytes);
+            file.bytes += bytes.len() as u64;
+        }
+    }
+
+    /// Keeps a record until it is whole, so that the receiving end sees none that is not understood.
+    fn record_byte(&mut self, byte: u8, out: &mut Inspected) -> Result<(), Breach> {
+        self.line.push(byte);
+        let alone = self.line == b"\0";
+        if !alone && byte != b'\n' {
+            let room = self.line.len() < RECORD_BYTES_MAX;
+            return room.then_some(()).ok_or(Breach::BadLine);
+        }
+        let line = std::mem::take(&mut self.line);
+        self.record(&line, out)?;
+        out.forward.push(line.into());
+        Ok(())
+    }
+
+    fn record(&mut self, line: &[u8], out: &mut Inspected) -> Result<(), Breach> {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let (&first, rest) = text.split_first().ok_or(Breach::BadLine)?;
+        match (self.state, first) {
+            (State::Verdict, 0 | 1) => {
+                if let Some(file) = &mut self.file {
+                    file.failed = first != 0;
+                }
+                self.await_answer(Awaited::Content, State::Record);
+            }
+            (State::Record, 1) => {}
+            (State::Record | State::Verdict, 2) => {
+                out.ledger.extend(self.finish());
+                self.state = State::Over;
+            }
+            (State::Record, b'C') => {
+                let (size, name) = sized_name(rest)?;
+                self.file = Some(self.new_file(name));
+                self.await_answer(Awaited::File { size }, State::Record);
+            }
+            (State::Record, b'D') => self.directory(rest)?,
+            (State::Record, b'E') if rest.is_empty() => {
+                self.directories.pop().ok_or(Breach::BadLine)?;
+                self.await_answer(Awaited::Nothing, State::Record);
+            }
+            (State::Record, b'T') if is_times(rest) => self.await_answer(Awaited::Nothing, State::Record),
+            _ => return Err(Breach::BadLine),
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, rest: &[u8]) -> Result<(), Breach> {
+        let (_, name) = sized_name(rest)?;
+        if !self.command.recursive {
+            return Err(Breach::NotRecursive);
+        }
+        if self.directories.len() >= DEPTH_MAX {
+            return Err(Breach::BadName);
+        }
+        self.await_answer(Awaited::Directory { name: name.to_vec() }, State::Record);
+        Ok(())
+    }
+
+    fn await_answer(&mut self, awaited: Awaited, state: State) {
+        (self.awaited, self.state) = (Some(awaited), state);
+    }
+
+    fn new_file(&self, name: &[u8]) -> File {
+        let (path, to) = self.place(name);
+        File { path, to, hash: Sha256::new(), bytes: 0, failed: false }
+    }
+}
+
+/// The receiving end.
+impl Copy {
+    fn answered(&mut self, chunk: &Bytes) -> Result<Inspected, Breach> {
+        let mut out = Inspected::default();
+        for &byte in chunk {
+            self.answer.push(byte);
+            let whole = match self.answer[0] {
+                0 => true,
+                1 | 2 => byte == b'\n',
+                _ => return Err(Breach::BadLine),
+            };
+            if whole {
+                let answer = std::mem::take(&mut self.answer);
+                self.answer(answer[0] == 0, &mut out)?;
+                out.forward.push(answer.into());
+            } else if self.answer.len() >= ANSWER_BYTES_MAX {
+                return Err(Breach::BadLine);
+            }
+        }
+        Ok(out)
+    }
+
+    fn answer(&mut self, yes: bool, out: &mut Inspected) -> Result<(), Breach> {
+        let failed = Outcome::Failed(FAILURE);
+        match self.awaited.take().ok_or(Breach::UnaskedAnswer)? {
+            Awaited::File { size } if yes => {
+                self.state = if size == 0 { State::Verdict } else { State::Content { left: size } };
+            }
+            Awaited::File { .. } => out.ledger.extend(self.file_done(failed)),
+            Awaited::Content => out.ledger.extend(self.file_done(if yes { Outcome::Done } else { failed })),
+            Awaited::Directory { name } => {
+                let outcome = if yes { Outcome::Done } else { failed };
+                out.ledger.extend(self.directory_entry(&name, outcome));
+                self.directories.extend(yes.then_some(name));
+            }
+            Awaited::Start | Awaited::Nothing => {}
+        }
+        Ok(())
+    }
+
+    fn file_done(&mut self, outcome: Outcome) -> Option<FileEntry> {
+        let operation = self.operation();
+        self.file.take().map(|file| file.into_entry(operation, outcome))
+    }
+
+    fn directory_entry(&self, name: &[u8], outcome: Outcome) -> Option<FileEntry> {
+        let (path, to) = self.place(name);
+        let entry = FileEntry::new(Operation::MakeDirectory, path, Verdict::Allowed, outcome);
+        (self.command.direction == Direction::Put).then_some(FileEntry { to, ..entry })
+    }
+
+    fn operation(&self) -> Operation {
+        match self.command.direction {
+            Direction::Put => Operation::Put,
+            Direction::Get => Operation::Get,
+        }
+    }
+
+    /// What a file or directory announced under this name is at the target: its path, and where the name says something
+    /// more, the name. Whether an upload to `x` becomes `x` or a file in it depends on what `x` is, which only the
+    /// target knows.
+    fn place(&self, name: &[u8]) -> (RemotePath, Option<RemotePath>) {
+        let path = &self.command.path;
+        let announced = self.directories.iter().map(Vec::as_slice).chain([name]).collect::<Vec<_>>();
+        let join = |parts: &[&[u8]]| {
+            let base = path.strip_suffix(b"/").unwrap_or(path);
+            RemotePath::new(&[&[base], parts].concat().join(&b'/'))
+        };
+        let is_directory =
+            self.command.into_directory || path.ends_with(b"/") || matches!(&path[..], b"." | b".." | b"~");
+        match self.command.direction {
+            Direction::Put if is_directory => (join(&announced), None),
+            Direction::Get if path.rsplit(|byte| *byte == b'/').next() == Some(announced[0]) => {
+                (join(&announced[1..]), None)
+            }
+            Direction::Put | Direction::Get => (RemotePath::new(path), Some(RemotePath::new(&announced.join(&b'/')))),
+        }
+    }
+}
+
+impl File {
+    fn into_entry(self, operation: Operation, outcome: Outcome) -> FileEntry {
+        let outcome = if self.failed { Outcome::Failed(FAILURE) } else { outcome };
+        let whole = outcome == Outcome::Done;
+        let extent = Extent { from: 0, until: self.bytes, sha256: Some(Digest(self.hash.finalize().into())) };
+        FileEntry {
+            to: self.to,
+            bytes: self.bytes,
+            extents: Vec::from_iter((self.bytes > 0 || whole).then_some(extent)),
+            whole,
+            ..FileEntry::new(operation, self.path, Verdict::Allowed, outcome)
+        }
+    }
+}
+
+/// The size and name in `0644 123 name`. A name is one of the directory it is for: neither another's nor its own.
+fn sized_name(record: &[u8]) -> Result<(u64, &[u8]), Breach> {
+    let mut parts = record.splitn(3, |byte| *byte == b' ');
+    let (Some(mode), Some(size), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(Breach::BadLine);
+    };
+    let is_mode = mode.len() == 4 && mode.iter().all(|digit| (b'0'..=b'7').contains(digit));
+    let size = is_mode.then(|| number(size)).flatten().ok_or(Breach::BadLine)?;
+    let leads_out = name.is_empty() || name.contains(&b'/') || name.contains(&0) || matches!(name, b"." | b"..");
+    if leads_out { Err(Breach::BadName) } else { Ok((size, name)) }
+}
+
+/// `1700000000 0 1700000000 0`.
+fn is_times(record: &[u8]) -> bool {
+    let parts = record.split(|byte| *byte == b' ').map(number);
+    parts.clone().count() == 4 && parts.into_iter().all(|part| part.is_some())
+}
+
+/// Decimal digits alone, of a number that fits everybody's.
+fn number(digits: &[u8]) -> Option<u64> {
+    let plain = (1..=19).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()?;
+    (number <= i64::MAX as u64).then_some(number)
+}
