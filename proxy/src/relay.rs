@@ -226,21 +226,27 @@ impl<L: Line> Tap<L> {
 }
 
 /// Notices a recorder that does not answer. Its timer runs on between waits, so that a wait costs nothing.
-#[derive(Default)]
 struct Lateness {
+    patience: Duration,
     since: Option<Instant>,
     timer: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Default for Lateness {
+    fn default() -> Self {
+        Self { patience: LATE, since: None, timer: None }
+    }
 }
 
 impl Lateness {
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let since = *self.since.get_or_insert_with(Instant::now);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(LATE)));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.patience)));
         while timer.as_mut().poll(cx).is_ready() {
-            if since.elapsed() >= LATE {
+            if since.elapsed() >= self.patience {
                 return Poll::Ready(());
             }
-            timer.as_mut().reset((since + LATE).into());
+            timer.as_mut().reset((since + self.patience).into());
         }
         Poll::Pending
     }
@@ -280,5 +286,184 @@ impl<L: Line> Lines<L> {
             (Some(_), Some(error)) => error,
             _ => main,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures::FutureExt;
+    use futures::task::AtomicWaker;
+
+    use super::*;
+    use crate::flow::{Brake, Request, Valve};
+
+    /// A recording in which nothing is durable before the test says so.
+    #[derive(Clone, Default)]
+    struct Slow(Arc<SlowState>);
+
+    #[derive(Default)]
+    struct SlowState {
+        submitted: Mutex<Vec<(Stream, Bytes)>>,
+        durable: AtomicU64,
+        failed: Mutex<Option<StoreFault>>,
+        waker: AtomicWaker,
+    }
+
+    impl Slow {
+        fn submitted(&self) -> Vec<(Stream, Bytes)> {
+            self.0.submitted.lock().unwrap().clone()
+        }
+
+        fn let_through(&self, count: u64) {
+            self.0.durable.store(count, Ordering::SeqCst);
+            self.0.waker.wake();
+        }
+
+        fn fail(&self) {
+            *self.0.failed.lock().unwrap() = Some(StoreFault::Stopped);
+            self.0.waker.wake();
+        }
+    }
+
+    impl Recorder for Slow {
+        type Line = SlowLine;
+        fn line(&self, stream: Stream, _: u32) -> SlowLine {
+            SlowLine { stream, state: Arc::clone(&self.0) }
+        }
+        async fn note(&self, _: u32, _: &Note) -> Result<(), StoreFault> {
+            Ok(())
+        }
+    }
+
+    struct SlowLine {
+        stream: Stream,
+        state: Arc<SlowState>,
+    }
+
+    impl Line for SlowLine {
+        fn submit(&self, bytes: Bytes) -> Result<u64, StoreFault> {
+            let mut submitted = self.state.submitted.lock().unwrap();
+            submitted.push((self.stream, bytes));
+            Ok(submitted.len() as u64)
+        }
+        fn poll_durable(&self, cx: &mut Context<'_>, position: u64) -> Poll<Result<(), StoreFault>> {
+            self.state.waker.register(cx.waker());
+            if let Some(fault) = self.state.failed.lock().unwrap().clone() {
+                return Poll::Ready(Err(fault));
+            }
+            match self.state.durable.load(Ordering::SeqCst) >= position {
+                true => Poll::Ready(Ok(())),
+                false => Poll::Pending,
+            }
+        }
+    }
+
+    struct Bench {
+        recorder: Slow,
+        queue: Arc<Queue>,
+        made: Arc<Queue>,
+        tally: Arc<Tally>,
+        tap: Tap<SlowLine>,
+    }
+
+    fn bench(direction: Direction) -> Bench {
+        let valve = Arc::new(Valve::default());
+        let recorder = Slow::default();
+        let (queue, made) =
+            (Queue::new(Brake::Window, Arc::clone(&valve)), Queue::new(Brake::Writer, Arc::clone(&valve)));
+        let tally = Arc::new(Tally::default());
+        let tap = Tap::new(&recorder, direction, 1, Arc::clone(&queue), Arc::clone(&made), Arc::clone(&tally));
+        Bench { recorder, queue, made, tally, tap }
+    }
+
+    fn event(next: Option<Result<Option<Recorded>, RecordingFault>>) -> Event {
+        next.expect("ready").expect("no fault").expect("not the end").event
+    }
+
+    #[tokio::test]
+    async fn nothing_is_handed_out_before_it_is_durable() {
+        let mut bench = bench(Direction::In);
+        bench.queue.push_data(None, b"open the valve");
+        assert!(bench.tap.next().now_or_never().is_none());
+        assert_eq!(bench.recorder.submitted(), [(Stream::In, "open the valve".into())]);
+        bench.recorder.let_through(1);
+        assert!(
+            matches!(event(bench.tap.next().now_or_never()), Event::Data { bytes, .. } if bytes == "open the valve")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failed_store_lets_nothing_through_not_even_what_was_submitted() {
+        let mut bench = bench(Direction::In);
+        bench.queue.push_data(None, b"x");
+        assert!(bench.tap.next().now_or_never().is_none());
+        bench.recorder.fail();
+        let fault = bench.tap.next().now_or_never().unwrap().unwrap_err();
+        assert_eq!(fault, RecordingFault::Store(StoreFault::Stopped));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_given_up_in_time_counted_from_each_wait() {
+        let mut lateness = Lateness { patience: Duration::from_millis(100), ..Lateness::default() };
+        let started = Instant::now();
+        let brief = tokio::time::timeout(Duration::from_millis(60), poll_fn(|cx| lateness.poll_late(cx))).await;
+        assert!(brief.is_err());
+        lateness.clear();
+        poll_fn(|cx| lateness.poll_late(cx)).await;
+        assert!(started.elapsed() >= Duration::from_millis(160), "{:?}", started.elapsed());
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_request_is_recorded_after_it() {
+        let mut bench = bench(Direction::In);
+        bench.queue.push(Event::Request(Request::Shell));
+        bench.queue.push_data(None, b"typed ahead");
+        assert!(matches!(event(bench.tap.next().now_or_never()), Event::Request(Request::Shell)));
+        assert!(bench.recorder.submitted().is_empty(), "the request is noted first");
+        assert!(bench.tap.next().now_or_never().is_none());
+        assert_eq!(bench.recorder.submitted().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn each_stream_has_its_line_and_what_the_gate_made_is_counted_apart() {
+        let mut bench = bench(Direction::Out);
+        bench.queue.push_data(None, b"out");
+        bench.queue.push_data(Some(1), b"error");
+        bench.made.push_data(None, b"reply");
+        bench.made.push_data(Some(1), b"words");
+        bench.recorder.let_through(4);
+        while let Some(Ok(Some(recorded))) = bench.tap.next().now_or_never() {
+            let weight = recorded.event.weight();
+            bench.tap.settle(recorded.made, weight);
+        }
+        let lines: Vec<Stream> = bench.recorder.submitted().into_iter().map(|(stream, _)| stream).collect();
+        assert_eq!(lines, [Stream::GateOut, Stream::GateOutErr, Stream::Out, Stream::OutErr]);
+        let account = bench.tally.account(Direction::Out, 1);
+        assert_eq!((account.received, account.made), (8, 10));
+        assert_eq!((bench.queue.held_bytes(), bench.made.held_bytes()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn the_account_adds_up_however_the_relay_ends() {
+        let mut bench = bench(Direction::In);
+        bench.queue.push_data(None, &[0; 100]);
+        assert!(bench.tap.next().now_or_never().is_none());
+        bench.tally.note_forwarded(30);
+        bench.tally.note_refused(20);
+        let account = bench.tally.account(Direction::In, 1);
+        assert_eq!((account.received, account.forwarded, account.refused, account.undelivered), (100, 30, 20, 50));
+    }
+
+    #[tokio::test]
+    async fn no_more_than_four_mebibytes_fly() {
+        let mut bench = bench(Direction::In);
+        for _ in 0..8 {
+            bench.queue.push_data(None, &vec![0; 1 << 20]);
+        }
+        assert!(bench.tap.next().now_or_never().is_none());
+        let flying: usize = bench.recorder.submitted().iter().map(|(_, bytes)| bytes.len()).sum();
+        assert_eq!(flying, IN_FLIGHT_BYTES);
     }
 }

@@ -240,3 +240,134 @@ impl Pacer {
         self.pause = Some(Box::pin(tokio::time::sleep(self.wait)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::flow::{Brake, HIGH_BYTES, Queue};
+
+    fn pair(socket_bytes: usize) -> (GatedStream<DuplexStream>, DuplexStream, Arc<Valve>) {
+        let (near, far) = duplex(socket_bytes);
+        let valve = Arc::new(Valve::default());
+        (GatedStream::vendor(near, Arc::clone(&valve)), far, valve)
+    }
+
+    async fn is_still<T>(future: impl Future<Output = T>) -> bool {
+        tokio::time::timeout(Duration::from_millis(50), future).await.is_err()
+    }
+
+    #[tokio::test]
+    async fn a_shut_valve_stops_reading_and_not_writing_and_opening_it_wakes_the_reader() {
+        let (mut stream, mut far, valve) = pair(1024);
+        let queue = Queue::new(Brake::Socket, Arc::clone(&valve));
+        queue.push_data(None, &vec![0; HIGH_BYTES + 1]);
+        far.write_all(b"output").await.unwrap();
+        let mut read = [0; 6];
+        assert!(is_still(stream.read_exact(&mut read)).await);
+        stream.write_all(b"^C").await.unwrap();
+        let mut written = [0; 2];
+        far.read_exact(&mut written).await.unwrap();
+        assert_eq!(&written, b"^C");
+        let (outcome, ()) = tokio::join!(stream.read_exact(&mut read), async { queue.end() });
+        outcome.unwrap();
+        assert_eq!(&read, b"output");
+    }
+
+    #[tokio::test]
+    async fn a_full_socket_does_not_stop_the_writer_until_the_spill_is_full_and_nothing_is_lost() {
+        let (mut stream, mut far, _) = pair(1024);
+        let words: Vec<u8> = (0..SPILL_BYTES + 1024).map(|n| n as u8).collect();
+        stream.write_all(&words).await.unwrap();
+        assert!(is_still(stream.write_all(b"more")).await);
+        let mut seen = vec![0; words.len()];
+        // Only reading drains: russh always reads.
+        let mut silence = [0; 1];
+        tokio::select! {
+            _ = stream.read(&mut silence) => panic!("nothing was sent this way"),
+            outcome = far.read_exact(&mut seen) => drop(outcome.unwrap()),
+        }
+        assert!(seen == words);
+    }
+
+    #[tokio::test]
+    async fn shutting_down_writes_what_spilled_first() {
+        let (mut stream, mut far, _) = pair(16);
+        stream.write_all(&[7; 4096]).await.unwrap();
+        let mut seen = Vec::new();
+        let (down, read) = tokio::join!(stream.shutdown(), far.read_to_end(&mut seen));
+        down.unwrap();
+        assert_eq!(read.unwrap(), 4096);
+    }
+
+    #[tokio::test]
+    async fn a_cut_fails_the_read_that_waits_and_every_write_after() {
+        let (mut stream, _far, valve) = pair(1024);
+        let mut read = [0; 1];
+        let (outcome, ()) = tokio::join!(stream.read(&mut read), async { valve.cut() });
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(stream.write(b"x").await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+    }
+
+    #[tokio::test]
+    async fn what_the_kernel_holds_for_a_target_is_discarded_by_a_cut() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut target, _) = listener.accept().await.unwrap();
+        let valve = Arc::new(Valve::default());
+        let mut stream = GatedStream::target(socket, Arc::clone(&valve));
+        // More than the target's kernel takes, so that some stays in ours.
+        stream.write_all(&vec![0; SPILL_BYTES]).await.unwrap();
+        valve.cut();
+        stream.write(b"x").await.unwrap_err();
+        drop(stream);
+        let mut seen = Vec::new();
+        let outcome = target.read_to_end(&mut seen).await;
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        assert!(seen.len() < SPILL_BYTES);
+    }
+
+    #[tokio::test]
+    async fn probes_are_paced_while_an_upload_waits_and_bulk_is_not() {
+        let (mut stream, mut far, valve) = pair(1 << 20);
+        let queue = Queue::new(Brake::Window, Arc::clone(&valve));
+        queue.freeze(true);
+        let started = tokio::time::Instant::now();
+        let mut read = vec![0; 1 << 16];
+        for _ in 0..10 {
+            far.write_all(b"probe").await.unwrap();
+            stream.read_exact(&mut read[..5]).await.unwrap();
+        }
+        let paced = started.elapsed();
+        assert!(paced >= Duration::from_millis(2 + 4 + 8 + 16 + 5 * 20), "{paced:?}");
+        for _ in 0..100 {
+            far.write_all(&[0; 4096]).await.unwrap();
+            stream.read_exact(&mut read[..4096]).await.unwrap();
+        }
+        assert!(started.elapsed() < paced + Duration::from_millis(1000), "bulk goes at full speed");
+        far.write_all(b"probe").await.unwrap();
+        stream.read_exact(&mut read[..5]).await.unwrap();
+        far.write_all(b"probe").await.unwrap();
+        assert!(is_pacing(&mut stream, &mut read).await);
+        let (outcome, ()) = tokio::join!(stream.read_exact(&mut read[..5]), async { queue.freeze(false) });
+        outcome.unwrap();
+    }
+
+    async fn is_pacing(stream: &mut GatedStream<DuplexStream>, read: &mut [u8]) -> bool {
+        futures::poll!(std::pin::pin!(stream.read_exact(&mut read[..5]))).is_pending()
+    }
+
+    #[tokio::test]
+    async fn an_idle_stream_keeps_a_small_buffer() {
+        let (mut stream, mut far, _) = pair(1 << 20);
+        far.write_all(&[0; 256 << 10]).await.unwrap();
+        let mut read = vec![0; 256 << 10];
+        stream.read_exact(&mut read).await.unwrap();
+        assert_eq!(stream.inbox.buffer.len(), Inbox::BUSY_BYTES);
+        far.write_all(b"$ ").await.unwrap();
+        stream.read_exact(&mut read[..2]).await.unwrap();
+        assert!(is_still(stream.read(&mut read)).await);
+        assert_eq!(stream.inbox.buffer.len(), Inbox::IDLE_BYTES);
+    }
+}

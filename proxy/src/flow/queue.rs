@@ -312,3 +312,177 @@ impl State {
         self.events.shrink_to(8);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::flow::Request;
+
+    fn queue(brake: Brake) -> (Arc<Queue>, Arc<Valve>) {
+        let valve = Arc::new(Valve::default());
+        (Queue::new(brake, Arc::clone(&valve)), valve)
+    }
+
+    fn pop(queue: &Queue) -> Poll<Option<Event>> {
+        queue.poll_pop(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn data(event: Poll<Option<Event>>) -> (Option<u32>, Bytes) {
+        match event {
+            Poll::Ready(Some(Event::Data { stream, bytes })) => (stream, bytes),
+            other => panic!("no data: {other:?}"),
+        }
+    }
+
+    fn poll_finished(queue: &Queue) -> Poll<Result<(), QueueFault>> {
+        let mut finished = std::pin::pin!(queue.finished());
+        finished.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn neighbouring_packets_of_one_stream_are_one_chunk_and_others_are_not() {
+        let (queue, _) = queue(Brake::Window);
+        queue.push_data(None, b"a");
+        queue.push_data(None, b"b");
+        queue.push_data(Some(1), b"c");
+        queue.push(Event::Eof);
+        queue.push_data(Some(1), b"d");
+        assert_eq!(data(pop(&queue)), (None, "ab".into()));
+        assert_eq!(data(pop(&queue)), (Some(1), "c".into()));
+        assert!(matches!(pop(&queue), Poll::Ready(Some(Event::Eof))));
+        assert_eq!(data(pop(&queue)), (Some(1), "d".into()));
+        assert!(pop(&queue).is_pending());
+        queue.end();
+        assert!(matches!(pop(&queue), Poll::Ready(None)));
+    }
+
+    #[test]
+    fn a_million_single_bytes_are_eight_chunks() {
+        let (queue, _) = queue(Brake::Window);
+        for _ in 0..8 * CHUNK_BYTES {
+            queue.push_data(None, b"x");
+        }
+        assert_eq!(queue.lock().events.len(), 7);
+        assert_eq!(queue.held_bytes(), 8 * CHUNK_BYTES);
+    }
+
+    #[test]
+    fn bytes_count_until_they_are_forwarded_and_the_brake_follows_the_count() {
+        for (brake, is_on) in [
+            (Brake::Window, Valve::is_paced as fn(&Valve) -> bool),
+            (Brake::Socket, Valve::is_shut as fn(&Valve) -> bool),
+        ] {
+            let (queue, valve) = queue(brake);
+            queue.push_data(None, &vec![0; HIGH_BYTES]);
+            assert!(!is_on(&valve) && !queue.is_over());
+            queue.push_data(None, b"x");
+            assert!(is_on(&valve) && queue.is_over());
+            while pop(&queue).is_ready() {}
+            assert!(is_on(&valve), "popped is not forwarded");
+            queue.forwarded(HIGH_BYTES - LOW_BYTES);
+            assert!(is_on(&valve), "one byte above the low mark");
+            queue.forwarded(1);
+            assert!(!is_on(&valve) && !queue.is_over());
+        }
+    }
+
+    #[test]
+    fn a_queue_that_ends_or_is_dropped_lets_go_of_its_brake() {
+        let (queue, valve) = queue(Brake::Socket);
+        queue.push_data(None, &vec![0; HIGH_BYTES + 1]);
+        assert!(valve.is_shut());
+        queue.end();
+        assert!(!valve.is_shut());
+        let second = Queue::new(Brake::Socket, Arc::clone(&valve));
+        second.push_data(None, &vec![0; HIGH_BYTES + 1]);
+        assert!(valve.is_shut());
+        drop(second);
+        assert!(!valve.is_shut());
+    }
+
+    #[test]
+    fn a_peer_that_ignores_its_window_is_given_up_and_takes_no_more_memory() {
+        let (queue, _) = queue(Brake::Window);
+        let packet = vec![0; 32 << 10];
+        for _ in 0..CAP_BYTES / packet.len() {
+            queue.push_data(None, &packet);
+        }
+        assert!(poll_finished(&queue).is_pending());
+        queue.push_data(None, b"x");
+        assert_eq!(poll_finished(&queue), Poll::Ready(Err(QueueFault::Overflow)));
+        let held = queue.held_bytes();
+        queue.push_data(None, &packet);
+        assert_eq!(queue.held_bytes(), held);
+    }
+
+    #[test]
+    fn a_flood_of_requests_is_bounded_like_a_flood_of_bytes() {
+        let (queue, valve) = queue(Brake::Window);
+        let mut sent = 0;
+        while poll_finished(&queue).is_pending() {
+            queue.push(Event::Request(Request::Shell));
+            sent += 1;
+            assert!(sent < 1_000_000, "never given up");
+        }
+        assert!(valve.is_paced());
+    }
+
+    #[test]
+    fn a_frozen_queue_asks_its_peer_to_stop_though_it_is_empty() {
+        let (queue, valve) = queue(Brake::Window);
+        queue.freeze(true);
+        assert!(valve.is_paced());
+        queue.freeze(false);
+        assert!(!valve.is_paced());
+    }
+
+    #[test]
+    fn an_idle_queue_keeps_no_memory() {
+        let (queue, _) = queue(Brake::Window);
+        queue.push_data(None, &vec![0; CHUNK_BYTES]);
+        queue.push_data(None, b"$ ");
+        while let Poll::Ready(Some(event)) = pop(&queue) {
+            queue.forwarded(event.weight());
+        }
+        assert_eq!(queue.lock().tail.capacity(), 0);
+    }
+
+    /// Byte `at` of an endless stream in which no two neighbouring stretches look alike.
+    fn pattern(at: usize, length: usize) -> Vec<u8> {
+        (at..at + length).map(|n| (n % 251) as u8).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Whatever is pushed and forwarded, in whatever order: the bytes come out as they went in, and the brake is
+        /// on exactly as the two marks say.
+        #[test]
+        fn bytes_keep_their_order_and_the_brake_its_marks(
+            steps in prop::collection::vec((0usize..600_000, any::<bool>(), prop::option::of(Just(1u32))), 1..60)
+        ) {
+            let (queue, valve) = queue(Brake::Window);
+            let (mut pushed, mut popped, mut over) = (0, 0, false);
+            for (length, pushes, stream) in steps {
+                if pushes {
+                    queue.push_data(stream, &pattern(pushed, length));
+                    pushed += length;
+                } else if let Poll::Ready(Some(Event::Data { bytes, .. })) = pop(&queue) {
+                    prop_assert!(bytes == pattern(popped, bytes.len()));
+                    popped += bytes.len();
+                    queue.forwarded(bytes.len());
+                }
+                let held = pushed - popped;
+                over = held > HIGH_BYTES || (over && held > LOW_BYTES);
+                prop_assert_eq!(queue.held_bytes(), held);
+                prop_assert_eq!(queue.is_over(), over);
+                prop_assert_eq!(valve.is_paced(), over);
+            }
+        }
+    }
+}

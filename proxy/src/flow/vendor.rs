@@ -152,3 +152,28 @@ fn is_carried(request: &Request) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Request {
+        Request::Env { name: name.to_owned(), value: "x".to_owned() }
+    }
+
+    #[test]
+    fn of_the_environment_only_language_and_terminal_are_carried() {
+        for name in ["LANG", "LC_ALL", "LC_TIME", "TERM"] {
+            assert!(is_carried(&env(name)), "{name}");
+        }
+        for name in ["LD_PRELOAD", "PATH", "LANGUAGE", "XTERM", "lc_all", "BASH_ENV", ""] {
+            assert!(!is_carried(&env(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_request_too_long_to_be_recorded_is_not_carried() {
+        assert!(is_carried(&Request::Exec(vec![b'x'; 48 << 10].into())));
+        assert!(!is_carried(&Request::Exec(vec![b'x'; (48 << 10) + 1].into())));
+    }
+}

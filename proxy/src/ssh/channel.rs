@@ -10,7 +10,7 @@ use recordings::leaf::{Account, Direction};
 use recordings::notes::{Note, Size};
 use recordings::words::Words;
 use russh::server::{self, Handle};
-use russh::{Channel, ChannelId, ChannelWriteHalf, Sig};
+use russh::{ChannelId, ChannelWriteHalf, Sig};
 use tokio::sync::watch;
 
 use super::target::TargetChannel;
@@ -79,11 +79,10 @@ pub struct VendorEnd {
 }
 
 impl VendorEnd {
-    /// `upload` is the queue that [`VendorFlow::open_channel`](crate::flow::VendorFlow::open_channel) gave; `session`
-    /// the handle of the session the channel belongs to.
-    pub fn new(channel: Channel<server::Msg>, session: Handle, upload: Arc<Queue>) -> Self {
-        // Everything inbound comes by the queue. Without its read half the channel takes nothing and blocks nobody.
-        let (_unread, write) = channel.split();
+    /// `write` is the channel without its read half, which takes nothing once dropped and so blocks nobody: everything
+    /// inbound comes by `upload`, the queue that [`VendorFlow::open_channel`](crate::flow::VendorFlow::open_channel)
+    /// gave. `session` is the handle of the session the channel belongs to.
+    pub fn new(write: ChannelWriteHalf<server::Msg>, session: Handle, upload: Arc<Queue>) -> Self {
         // Bounded by whoever fills it: `Voice` and the relay's replies ask for room.
         let made = Queue::new(Brake::Writer, Arc::new(Valve::default()));
         Self { write, session, upload, made }
@@ -214,7 +213,7 @@ impl<R: Recorder> Carriage<'_, R> {
         tokio::select! {
             biased;
             end = self.watch_vendor() => end,
-            fault = self.watch_target() => Err(fault),
+            end = self.watch_target() => end,
             end = self.download() => end,
             end = self.upload() => end,
         }
@@ -228,11 +227,13 @@ impl<R: Recorder> Carriage<'_, R> {
         Ok(End::Left)
     }
 
-    async fn watch_target(&self) -> CarryFault {
-        match self.target.download.finished().await {
-            Err(fault) => CarryFault::Target(fault),
-            Ok(()) => std::future::pending().await,
+    /// Ends a channel whose target sends too much or was cut, even while its output waits for the technician.
+    async fn watch_target(&self) -> Result<End, CarryFault> {
+        self.target.download.finished().await.map_err(CarryFault::Target)?;
+        if !self.target.valve.is_cut() {
+            std::future::pending::<()>().await;
         }
+        Ok(End::Cut)
     }
 
     /// From the technician to the target, until the technician closes the channel.
@@ -358,9 +359,6 @@ impl<R: Recorder> Carriage<'_, R> {
                 }
             };
             let Some(Recorded { event, made }) = next else {
-                if self.target.valve.is_cut() {
-                    return Ok(End::Cut);
-                }
                 if lost {
                     return Err(CarryFault::TargetLost);
                 }

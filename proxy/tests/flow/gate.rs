@@ -198,7 +198,7 @@ impl server::Handler for Door {
     ) -> Result<(), russh::Error> {
         let Some(targets) = self.targets.clone() else { return Ok(()) };
         let upload = self.flow.open_channel(channel.id());
-        let vendor = VendorEnd::new(channel, session.handle(), upload);
+        let vendor = VendorEnd::new(channel.split().1, session.handle(), upload);
         tokio::spawn(join(Arc::clone(&self.shared), targets, vendor, reply));
         Ok(())
     }

@@ -82,7 +82,7 @@ fn a_reader_that_pauses_gets_every_byte_and_costs_no_processor_time_meanwhile() 
             let (before, memory) = (plant.gate.processor_time(), plant.gate.memory());
             thread::sleep(Duration::from_secs(1));
             let used = plant.gate.processor_time() - before;
-            assert!(used <= Duration::from_millis(100), "{form:?}: {used:?} in a second of pause");
+            assert!(used <= Duration::from_millis(200), "{form:?}: {used:?} in a second of pause");
             println!("{form:?} paused: {used:?} of processor time in 1 s, {} MiB resident", memory >> 20);
             echo.join().unwrap();
         });
@@ -386,7 +386,7 @@ fn a_refused_command_says_why_and_never_starts() {
         assert_eq!(ran.status.code(), Some(1));
         let ended = plant.gate.hear_channel();
         assert_eq!((ended.end.as_str(), ended.up.forwarded, ended.down.received), ("Told", 0, 0));
-        assert_eq!(ended.down.made, 44);
+        assert_eq!(ended.down.made, 43);
     }
     plant.gate.order("recorded");
     let recorded = plant.gate.hear("recorded");

@@ -165,6 +165,7 @@ pub(crate) struct Gate {
     process: Child,
     orders: ChildStdin,
     heard: Mutex<Receiver<String>>,
+    unread: Mutex<Vec<String>>,
     port: u16,
 }
 
@@ -195,7 +196,7 @@ impl Gate {
                 }
             }
         });
-        let mut gate = Self { process, orders, heard: Mutex::new(heard), port: 0 };
+        let mut gate = Self { process, orders, heard: Mutex::new(heard), unread: Mutex::default(), port: 0 };
         gate.port = gate.hear("port").parse().unwrap();
         gate
     }
@@ -207,14 +208,14 @@ impl Gate {
 
     /// What the gate says next under this word.
     pub(crate) fn hear(&self, word: &str) -> String {
-        let heard = self.heard.lock().unwrap();
+        let (heard, mut unread) = (self.heard.lock().unwrap(), self.unread.lock().unwrap());
         let deadline = Instant::now() + HANG;
         loop {
-            let line = heard.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-            let line = line.unwrap_or_else(|_| panic!("the gate never said {word}"));
-            if let Some(rest) = line.strip_prefix(word) {
-                return rest.trim().to_owned();
+            if let Some(at) = unread.iter().position(|line| line.starts_with(word)) {
+                return unread.remove(at)[word.len()..].trim().to_owned();
             }
+            let line = heard.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+            unread.push(line.unwrap_or_else(|_| panic!("the gate never said {word}")));
         }
     }
 
@@ -290,7 +291,7 @@ impl Drop for Stopped {
 fn kill(process: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(process).unwrap()).unwrap();
     // It may have ended meanwhile.
-    drop(kill_process(pid, signal));
+    kill_process(pid, signal).ok();
 }
 
 fn children_of(parent: u32) -> Vec<u32> {
