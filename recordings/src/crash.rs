@@ -21,7 +21,7 @@ use crate::disk::Machine as _;
 use crate::fault::{AppendFault, OpenFault, StoreFault};
 use crate::frame::{Fact, FrameKey, Kind, Stream, open_payload};
 use crate::keys::{KeyFile, Root};
-use crate::leaf::{Entry, Leaf};
+use crate::leaf::{ABANDONED, CRASHED, Entry, Leaf};
 use crate::log::{Log, LogOptions, Purpose};
 use crate::segment::{self, SegmentState};
 use crate::session::{Line, Opening, Seal, SealedSession, SessionWriter};
@@ -525,4 +525,201 @@ fn append_and_step(stepped: &mut Stepped, model: &mut Model, machine: &SimMachin
         Err(AppendFault::Unavailable(_)) => {}
         Err(conflict) => panic!("{conflict}"),
     }
+}
+
+/// A few of everything, the same each time. The disk as it is when nothing is open any more.
+fn run_script(disk: &SimDisk, machine: &SimMachine, model: &mut Model) -> Option<Option<StoreFault>> {
+    let mut dice = Dice(11);
+    let mut play = Play::new(opened(open(disk, machine, Purpose::Records))?, machine, model);
+    for _ in 0..3 {
+        play.open(&mut dice);
+        play.step();
+        for _ in 0..40 {
+            if !play.running.is_empty() {
+                play.write(&mut dice);
+            }
+            if dice.below(3) == 0 {
+                play.step();
+            }
+        }
+        machine.advance(1_500_000_000);
+        play.step();
+        if !play.running.is_empty() {
+            play.seal(&mut dice);
+        }
+        play.step();
+    }
+    let fault = play.stepped.log().status().fault;
+    play.stepped.stop();
+    play.look();
+    Some(fault)
+}
+
+#[test]
+fn whichever_call_fails_nothing_acknowledged_is_lost_and_nothing_failed_is_tried_again() {
+    let calls = {
+        let (disk, mut model) = (SimDisk::new(0), Model::default());
+        assert_eq!(run_script(&disk, &SimMachine::new(0), &mut model), Some(None));
+        disk.calls()
+    };
+    let faults = [Fault::Error(ErrorKind::Other), Fault::Error(ErrorKind::StorageFull), Fault::Short];
+    for (call, fault) in (1..=calls).flat_map(|call| faults.map(|fault| (call, fault))) {
+        let (disk, machine, mut model) = (SimDisk::new(call), SimMachine::new(call), Model::default());
+        disk.fail_call(call, fault);
+        let poisoned = run_script(&disk, &machine, &mut model);
+        assert!(!disk.was_touched_after_failure(), "call {call}, {fault:?}");
+        if let Some(Some(poison)) = poisoned {
+            assert!(matches!(poison, StoreFault::Poisoned(_)), "{poison}");
+        }
+        for disk in [disk.power_cut(), disk.killed()] {
+            opened(open(&disk, &machine, Purpose::Records)).expect("a disk without faults opens");
+            model.check_sessions(&disk);
+        }
+    }
+}
+
+#[test]
+fn a_poisoned_log_says_no_to_everybody_and_for_ever() {
+    let (disk, machine, mut model) = (SimDisk::new(1), SimMachine::new(1), Model::default());
+    let mut play = Play::new(opened(open(&disk, &machine, Purpose::Records)).unwrap(), &machine, &mut model);
+    let mut dice = Dice(5);
+    for _ in 0..2 {
+        play.open(&mut dice);
+        play.step();
+    }
+    let position = play.running[0].lines[0].2.submit(Bytes::from_static(b"never")).unwrap();
+    let mut poisoned = Waiting::new(play.running[1].writer.poisoned());
+    assert_eq!(poisoned.look(), None);
+    disk.fail_call(disk.calls() + 2, Fault::Error(ErrorKind::Other));
+    play.step();
+    let mut cx = Context::from_waker(Waker::noop());
+    let answer = play.running[0].lines[0].2.poll_durable(&mut cx, position);
+    assert!(matches!(answer, Poll::Ready(Err(StoreFault::Poisoned(_)))), "{answer:?}");
+    assert!(matches!(poisoned.look(), Some(StoreFault::Poisoned(_))), "the other session ends too");
+    let again = play.running[1].lines[0].2.submit(Bytes::from_static(b"no"));
+    assert!(matches!(again, Err(StoreFault::Poisoned(_))));
+    play.open(&mut dice);
+    play.step();
+    assert!(play.opening.is_empty() && play.running.len() == 2, "nobody is let in");
+}
+
+#[test]
+fn a_full_disk_ends_sessions_and_is_over_when_there_is_room() {
+    let (disk, machine, mut model) = (SimDisk::new(2), SimMachine::new(2), Model::default());
+    let stepped = opened(open(&disk, &machine, Purpose::Records)).unwrap();
+    let mut play = Play::new(stepped, &machine, &mut model);
+    let mut dice = Dice(6);
+    play.open(&mut dice);
+    play.step();
+    disk.set_room(60 << 10);
+    let line = |play: &Play<'_>, bytes: Vec<u8>| play.running[0].lines[0].2.submit(bytes.into());
+    let mut submitted = 0;
+    let refused = loop {
+        match line(&play, vec![1; 1_000]) {
+            Ok(position) => submitted = position,
+            Err(refused) => break refused,
+        }
+        play.model.sessions.values_mut().for_each(|session| {
+            session.lines.entry((Stream::In, 0)).or_default().0.extend([1; 1_000]);
+        });
+        play.step();
+        assert!(submitted < 100_000, "the disk holds less than that");
+    };
+    assert!(matches!(refused, StoreFault::NoRoom { .. }), "{refused}");
+    play.seal(&mut dice);
+    play.step();
+    assert!(play.model.sessions.values().all(|session| session.sealed.is_some()), "a seal finds room");
+    assert_eq!(play.stepped.log().status().fault, None);
+    disk.set_room(1 << 20);
+    play.open(&mut dice);
+    play.step();
+    play.step();
+    assert_eq!(play.running.len(), 1, "the next session is let in");
+    play.running.clear();
+    play.stepped.stop();
+    drop(play);
+    model.check_sessions(&disk);
+}
+
+#[test]
+fn a_crashed_session_is_sealed_as_crashed_and_an_abandoned_one_as_abandoned() {
+    let (disk, machine, mut model) = (SimDisk::new(3), SimMachine::new(3), Model::default());
+    let stepped = opened(open(&disk, &machine, Purpose::Records)).unwrap();
+    let mut play = Play::new(stepped, &machine, &mut model);
+    let mut dice = Dice(7);
+    for _ in 0..2 {
+        play.open(&mut dice);
+        play.step();
+    }
+    let (abandoned, crashed) = (play.running[0].recording, play.running[1].recording);
+    play.running.remove(0);
+    play.step();
+    let disk = disk.power_cut();
+    drop(play);
+    opened(open(&disk, &machine, Purpose::Records)).unwrap();
+    let key_of = |recording| model.sessions[&recording].root.as_ref().map(Root::frame_key);
+    let read = read_back(&disk, Purpose::Records, &key_of);
+    let endings: BTreeMap<SessionId, &str> = read
+        .leaves
+        .iter()
+        .filter_map(|leaf| match leaf {
+            Leaf::Sealed(sealed) => Some((sealed.recording, sealed.ending.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(endings, BTreeMap::from([(abandoned, ABANDONED), (crashed, CRASHED)]));
+}
+
+/// A journal of some appends, after its power was cut.
+fn crashed_journal() -> (SimDisk, SimMachine) {
+    let (disk, machine, mut model) = (SimDisk::new(4), SimMachine::new(4), Model::default());
+    let mut stepped = opened(open(&disk, &machine, Purpose::Journal)).unwrap();
+    for _ in 0..10 {
+        append_and_step(&mut stepped, &mut model, &machine, &mut Dice(8));
+    }
+    (disk.power_cut(), machine)
+}
+
+fn last_segment(disk: &SimDisk) -> std::path::PathBuf {
+    let is_used = |path: &std::path::PathBuf| disk.content(path).is_some_and(|bytes| bytes.starts_with(b"HPf0"));
+    disk.paths().into_iter().rfind(is_used).unwrap()
+}
+
+#[test]
+fn a_changed_byte_before_the_last_batch_refuses_to_open_and_is_named() {
+    let (disk, machine) = crashed_journal();
+    let path = last_segment(&disk);
+    disk.tamper(&path, |bytes| bytes[600] ^= 1);
+    let Err(OpenFault::Segments(segment::SegmentsFault::Damaged { path: named, offset, .. })) =
+        open(&disk, &machine, Purpose::Journal).map(drop)
+    else {
+        panic!("it opened");
+    };
+    assert_eq!(named, path);
+    assert!((1..=600).contains(&offset), "{offset}");
+}
+
+#[test]
+fn a_torn_tail_is_passed_over_and_marked() {
+    let (disk, machine) = crashed_journal();
+    let path = last_segment(&disk);
+    let bytes = disk.content(&path).unwrap();
+    let last = crate::frame::frames(&bytes).map(Result::unwrap).last().unwrap();
+    let (from, to) = (last.offset as usize, last.end() as usize);
+    disk.tamper(&path, |bytes| bytes[from + 100..to].fill(0));
+    let stepped = opened(open(&disk, &machine, Purpose::Journal)).unwrap();
+    let files = segment::segments(&disk, Path::new(DIR)).unwrap();
+    assert!(files.iter().any(|file| file.path == path
+        && matches!(file.state, SegmentState::Used { end: Some(end), .. } if end == from as u64)));
+    assert_eq!(stepped.log().entries(0).unwrap().len() as u64, stepped.log().head().size);
+}
+
+#[test]
+fn a_missing_segment_refuses_to_open() {
+    let (disk, machine) = crashed_journal();
+    opened(open(&disk, &machine, Purpose::Journal)).unwrap();
+    let first = Path::new(DIR).join("segments/00000000.seg");
+    crate::disk::Disk::remove(&disk, &first).unwrap();
+    let refused = open(&disk, &machine, Purpose::Journal).map(drop);
+    assert!(matches!(refused, Err(OpenFault::Segments(segment::SegmentsFault::Missing(path))) if path == first));
 }

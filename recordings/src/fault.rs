@@ -6,7 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::leaf::Malformed;
+use certs::log_key::BadVerifier;
+
+use crate::codec::Malformed;
 use crate::log::Head;
 use crate::segment::SegmentsFault;
 
@@ -105,6 +107,9 @@ pub enum OpenFault {
         /// The file system.
         kind: &'static str,
     },
+    /// The origin names no log.
+    #[error(transparent)]
+    Origin(#[from] BadVerifier),
     /// The segments are not what a log leaves behind, whatever happens to the machine. They are left as they are.
     #[error(transparent)]
     Segments(#[from] SegmentsFault),

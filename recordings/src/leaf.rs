@@ -9,8 +9,7 @@ use policies::digest::Digest;
 use policies::ids::SessionId;
 use ulid::Ulid;
 
-pub use crate::codec::Malformed;
-use crate::codec::{Fields, Put as _};
+use crate::codec::{Fields, Malformed, Put as _};
 use crate::tree::leaf_hash;
 
 /// Bytes an entry may have (C2SP tlog-tiles: a bundle gives each a length of 16 bits).

@@ -12,6 +12,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use certs::log_key::{BadVerifier, LogKey, Verifier};
 use futures::channel::oneshot;
 use jiff::Timestamp;
 use policies::ids::{NodeId, SessionId};
@@ -81,8 +82,18 @@ impl LogOptions {
 pub trait Signer: Send + Sync {
     /// An Ed25519 signature (RFC 8032) over the message.
     fn sign(&self, message: &[u8]) -> [u8; 64];
-    /// The public half under the log's name, as C2SP's signed notes write it: `name+1a2b3c4d+base64(0x01 ‖ key)`.
-    fn verifier(&self, origin: &str) -> String;
+    /// The public half under the log's name, as C2SP's signed notes write it; refused where that cannot be a name.
+    fn verifier(&self, origin: &str) -> Result<Verifier, BadVerifier>;
+}
+
+impl Signer for LogKey {
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        Self::sign(self, message)
+    }
+
+    fn verifier(&self, origin: &str) -> Result<Verifier, BadVerifier> {
+        Self::verifier(self, origin)
+    }
 }
 
 /// A log's state, as a compare-and-swap needs it.

@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
+use certs::log_key::BadVerifier;
+
 use crate::disk::{self, Disk};
 use crate::fault::{Cause, OpenFault};
 use crate::frame::{self, Flaw, Kind, RawFrame};
@@ -44,8 +46,9 @@ pub(crate) fn claim(
 /// The file that says what log this is; a reader that does not know its first line goes no further.
 pub const FORMAT: &str = "FORMAT";
 
-fn format_text(options: &LogOptions, signer: &dyn Signer) -> String {
-    format!("holdpoint log 0\n{}\n{}\n{}\n", options.origin, options.node, signer.verifier(&options.origin))
+fn format_text(options: &LogOptions, signer: &dyn Signer) -> Result<String, BadVerifier> {
+    let LogOptions { origin, node, .. } = options;
+    Ok(format!("holdpoint log 0\n{origin}\n{node}\n{}\n", signer.verifier(origin)?))
 }
 
 fn check_format(disk: &dyn Disk, dir: &Path, options: &LogOptions, signer: &dyn Signer) -> Result<(), OpenFault> {
@@ -54,7 +57,7 @@ fn check_format(disk: &dyn Disk, dir: &Path, options: &LogOptions, signer: &dyn 
         let path = path.clone();
         move |error: std::io::Error| OpenFault::Io(Cause::new(doing, &path, &error))
     };
-    let expected = format_text(options, signer);
+    let expected = format_text(options, signer)?;
     match disk::read(disk, &path) {
         Ok(found) if found == expected.as_bytes() => Ok(()),
         Ok(found) => Err(other_log(path, &expected, &String::from_utf8_lossy(&found))),

@@ -299,15 +299,13 @@ impl LineShared {
 }
 
 /// The writer's answer to something pushed; where it died without one, what it died of.
-pub(crate) fn answered<T, E: From<StoreFault>>(
+pub(crate) async fn answered<T, E: From<StoreFault>>(
     pushed: Result<(), StoreFault>,
     answer: oneshot::Receiver<Result<T, E>>,
     queue: Arc<Queue>,
-) -> impl Future<Output = Result<T, E>> {
-    async move {
-        pushed?;
-        answer.await.unwrap_or_else(|_| Err(queue.fault().unwrap_or(StoreFault::Stopped).into()))
-    }
+) -> Result<T, E> {
+    pushed?;
+    answer.await.unwrap_or_else(|_| Err(queue.fault().unwrap_or(StoreFault::Stopped).into()))
 }
 
 /// Bytes recorded per stream and channel.

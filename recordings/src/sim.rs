@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use certs::log_key::{BadVerifier, Verifier};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::disk::{Disk, DiskFile, Machine};
@@ -470,11 +471,11 @@ impl Signer for SimSigner {
         self.0.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes")
     }
 
-    fn verifier(&self, origin: &str) -> String {
+    fn verifier(&self, origin: &str) -> Result<Verifier, BadVerifier> {
         use sha2::{Digest as _, Sha256};
         let key = [[1].as_slice(), &self.public_key()].concat();
         let id = Sha256::new().chain_update(origin).chain_update([b'\n']).chain_update(&key).finalize();
         let (id, key) = (data_encoding::HEXLOWER.encode(&id[..4]), data_encoding::BASE64.encode(&key));
-        format!("{origin}+{id}+{key}")
+        Verifier::parse(&format!("{origin}+{id}+{key}"))
     }
 }

@@ -574,10 +574,7 @@ impl Writer {
     }
 
     fn abandon_or_wait(&mut self, session: u64) -> Result<(), Halt> {
-        self.abandon(session).or_else(|halt| {
-            self.unsealed.push(session);
-            Err(halt)
-        })
+        self.abandon(session).inspect_err(|_| self.unsealed.push(session))
     }
 
     fn abandon(&mut self, session: u64) -> Result<(), Halt> {
