@@ -152,9 +152,10 @@ impl Orders {
 
     /// Waits until the lease is over, and says why.
     pub async fn over(&mut self) -> Ending {
-        match self.0.wait_for(|order| order.over.is_some()).await {
-            Ok(order) => order.over.clone().expect("waited for"),
-            Err(_) => std::future::pending().await,
+        let over = self.0.wait_for(|order| order.over.is_some()).await.ok().and_then(|order| order.over.clone());
+        match over {
+            Some(ending) => ending,
+            None => std::future::pending().await,
         }
     }
 }

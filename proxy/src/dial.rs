@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use approver::lease::Lease;
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 
@@ -14,6 +15,11 @@ pub struct Destination {
 }
 
 impl Destination {
+    /// Where a lease leads.
+    pub fn of(lease: &Lease) -> Self {
+        Self { name: lease.target().to_string(), address: lease.destination().address.to_string() }
+    }
+
     /// A destination nobody approved: for tests and benches, which have their own targets.
     pub fn dangerously_unleased(name: &str, address: &str) -> Self {
         Self { name: name.to_owned(), address: address.to_owned() }
@@ -60,7 +66,8 @@ pub async fn dial(destination: &Destination, patience: Duration) -> Result<TcpSt
     Ok(stream)
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<()> {
+/// Sets a TCP socket as both sides of the gate want it.
+pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
     const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
     const KEEPALIVE_PROBES: u32 = 3;

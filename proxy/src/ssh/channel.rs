@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use recordings::fault::StoreFault;
 use recordings::leaf::{Account, Direction};
+use recordings::ledger::FileEntry;
 use recordings::notes::{Note, Size};
 use recordings::words::Words;
 use russh::server::{self, Handle};
@@ -57,6 +58,10 @@ pub trait Inspect: Send {
     fn upward(&mut self, chunk: Bytes) -> Inspected;
     /// From the target.
     fn downward(&mut self, chunk: Bytes) -> Inspected;
+    /// The channel has ended: what is still to be listed.
+    fn finish(&mut self) -> Vec<FileEntry> {
+        Vec::new()
+    }
 }
 
 /// What becomes of a chunk, and of what was held of earlier ones. Bytes in neither `forward` nor `refused` are held.
@@ -66,8 +71,16 @@ pub struct Inspected {
     pub forward: Vec<Bytes>,
     /// Made by the gate: goes back to where the chunk came from, between two of that direction's `forward`s.
     pub reply: Vec<Bytes>,
+    /// Made by the gate: goes on the way the chunk was going, after `forward`.
+    pub onward: Vec<Bytes>,
     /// How many bytes were dropped for good.
     pub refused: usize,
+    /// For the technician's standard error.
+    pub say: Vec<String>,
+    /// Files done with, to be recorded.
+    pub ledger: Vec<FileEntry>,
+    /// Why the channel must end, in words for the technician.
+    pub broken: Option<String>,
 }
 
 /// A vendor channel, accepted.
@@ -250,7 +263,7 @@ impl<R: Recorder> Carriage<'_, R> {
             match event {
                 Event::Data { bytes, .. } if frozen => self.up.note_refused(bytes.len()),
                 Event::Data { bytes, .. } if made => self.to_target(self.target.write.data_bytes(bytes)).await,
-                Event::Data { bytes, .. } => self.inspect_upward(bytes).await,
+                Event::Data { bytes, .. } => self.inspect_upward(bytes).await?,
                 Event::Request(request) => {
                     has_terminal |= matches!(request, Request::Pty { .. });
                     self.request(request, frozen).await?;
@@ -283,7 +296,7 @@ impl<R: Recorder> Carriage<'_, R> {
         false
     }
 
-    async fn inspect_upward(&self, chunk: Bytes) {
+    async fn inspect_upward(&self, chunk: Bytes) -> Result<(), CarryFault> {
         let inspected = match &mut *lock(&self.inspect) {
             Some(inspect) => inspect.upward(chunk),
             None => Inspected { forward: vec![chunk], ..Inspected::default() },
@@ -295,6 +308,27 @@ impl<R: Recorder> Carriage<'_, R> {
             self.to_target(self.target.write.data_bytes(bytes)).await;
             self.up.note_forwarded(length);
         }
+        reply(&self.to_target, inspected.onward).await;
+        self.conclude(inspected.say, inspected.ledger, inspected.broken).await
+    }
+
+    /// Says and lists what an inspector made out, and ends the channel where nobody can say any more what passes.
+    async fn conclude(
+        &self,
+        say: Vec<String>,
+        ledger: Vec<FileEntry>,
+        broken: Option<String>,
+    ) -> Result<(), CarryFault> {
+        for words in say {
+            self.vendor.made.push_data(STDERR, format!("{words}\r\n").as_bytes());
+        }
+        for entry in ledger {
+            self.note(&Note::FileEntry(Box::new(entry))).await?;
+        }
+        if let Some(words) = broken {
+            self.refuse(&words, true, REFUSED);
+        }
+        Ok(())
     }
 
     /// What cannot be sent finds no connection any more. The other direction learns the reason and ends the channel.
@@ -374,7 +408,7 @@ impl<R: Recorder> Carriage<'_, R> {
                     self.send(Some(stream), bytes).await;
                     self.down.note_forwarded(length);
                 }
-                Event::Data { stream: None, bytes } => self.inspect_downward(bytes).await,
+                Event::Data { stream: None, bytes } => self.inspect_downward(bytes).await?,
                 Event::Failure => {
                     let reason = format!("{} does not run what was asked for", self.target.name);
                     self.refuse(&reason, true, BROKEN);
@@ -402,7 +436,7 @@ impl<R: Recorder> Carriage<'_, R> {
         }
     }
 
-    async fn inspect_downward(&self, chunk: Bytes) {
+    async fn inspect_downward(&self, chunk: Bytes) -> Result<(), CarryFault> {
         let inspected = match &mut *lock(&self.inspect) {
             Some(inspect) => inspect.downward(chunk),
             None => Inspected { forward: vec![chunk], ..Inspected::default() },
@@ -414,6 +448,8 @@ impl<R: Recorder> Carriage<'_, R> {
             self.send(None, bytes).await;
             self.down.note_forwarded(length);
         }
+        reply(&self.vendor.made, inspected.onward).await;
+        self.conclude(inspected.say, inspected.ledger, inspected.broken).await
     }
 
     async fn send(&self, stream: Option<u32>, bytes: Bytes) {
@@ -468,6 +504,10 @@ impl<R: Recorder> Carriage<'_, R> {
         };
         if tokio::time::timeout(SENDING_MAX, closing).await.is_err() {
             tracing::debug!(channel = self.terms.number, "one side takes nothing, not even a close");
+        }
+        let unfinished = lock(&self.inspect).take().map(|mut inspect| inspect.finish()).unwrap_or_default();
+        if self.conclude(Vec::new(), unfinished, None).await.is_err() {
+            tracing::debug!(channel = self.terms.number, "what a channel left unfinished could not be listed");
         }
         if let Err(fault) = self.note(&Note::ChannelClose).await {
             tracing::debug!(channel = self.terms.number, %fault, "a channel's close could not be recorded");

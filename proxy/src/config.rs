@@ -1,0 +1,486 @@
+//! `holdpoint.toml`: where this program listens, where it keeps what it must not lose, how its keys are sealed and whom
+//! it tells. What people may do is not here: that is the plant file.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use policies::plant::reader::{self, Field, Kind, NotBuilt, Reader};
+use policies::plant::{Mistakes, shown};
+use recordings::keys::Recipients;
+
+/// The file, read whole and without a mistake. Paths are as the file means them: beside it, unless absolute.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The face technicians meet.
+    pub vendor: VendorFace,
+    /// The face of operators, auditors and administrators.
+    pub plant: PlantFace,
+    /// What is kept, and how.
+    pub store: Store,
+    /// How the gate's private keys are sealed at rest.
+    pub seal: SealWord,
+    /// Whom to tell, beside the board.
+    pub notify: Notify,
+    /// The folder of the gate's private keys.
+    pub keys: PathBuf,
+}
+
+/// Where technicians arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VendorFace {
+    /// How they name it.
+    pub origin: Origin,
+    /// Listeners that speak SSH. Never empty.
+    pub ssh: Vec<SocketAddr>,
+    /// Listeners of their API and pages; may be empty, since SSH alone does everything a technician must.
+    pub pages: Vec<SocketAddr>,
+}
+
+/// Where the plant's own people arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlantFace {
+    /// How they name it.
+    pub origin: Origin,
+    /// Listeners of their API and pages. Never empty.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// What is kept, and how.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Who can open recordings; two at least.
+    pub recipients: Vec<String>,
+    /// Bytes of the disk below which no new session is let in.
+    pub reserve_bytes: u64,
+}
+
+impl Store {
+    /// The recipients as the store takes them.
+    ///
+    /// # Panics
+    /// If they were not read from a file by [`Config::parse`], which refuses bad ones.
+    pub fn recipients(&self) -> Recipients {
+        Recipients::parse(self.recipients.iter().map(String::as_str)).expect("checked when the file was read")
+    }
+}
+
+/// The word for a seal; what opens it comes from elsewhere when the program starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SealWord {
+    /// File modes alone.
+    File,
+    /// A passphrase asked for at each start.
+    Passphrase,
+    /// A credential that systemd hands over.
+    SystemdCredential,
+}
+
+/// Whom to tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Notify {
+    /// Where notices are posted: https, or http to this machine itself.
+    pub webhook: Option<String>,
+    /// A program and its arguments, run without a shell, the notice on its standard input.
+    pub command: Vec<String>,
+}
+
+/// How a face is named from outside: `https://`, a DNS name in lower case, and a port where it is not 443.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// The name alone, for certificates.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            443 => write!(f, "https://{}", self.host),
+            port => write!(f, "https://{}:{port}", self.host),
+        }
+    }
+}
+
+/// Text that is no origin of a face.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadOrigin {
+    /// Passkeys are bound to a name, and a certificate for an address fits nowhere else.
+    #[error(
+        "an IP address is no origin, because passkeys need a name: give the gate a name in your DNS and write it here"
+    )]
+    Address,
+    /// Not a URL of that shape.
+    #[error("this is no origin: write for example \"https://gate.mill3.example\", without a path")]
+    Shape,
+}
+
+impl FromStr for Origin {
+    type Err = BadOrigin;
+    fn from_str(text: &str) -> Result<Self, BadOrigin> {
+        let rest = text.strip_prefix("https://").ok_or(BadOrigin::Shape)?;
+        if rest.starts_with('[') || rest.parse::<IpAddr>().is_ok() {
+            return Err(BadOrigin::Address);
+        }
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().ok().filter(|port| *port != 0).ok_or(BadOrigin::Shape)?),
+            None => (rest, 443),
+        };
+        if host.parse::<IpAddr>().is_ok() {
+            return Err(BadOrigin::Address);
+        }
+        // The same names as targets' addresses have.
+        match host.parse() {
+            Ok(policies::plant::Host::Name(host)) => Ok(Self { host, port }),
+            _ => Err(BadOrigin::Shape),
+        }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigFault {
+    /// The file cannot be read.
+    #[error("{path}: {cause}", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// The file is wrong.
+    #[error("{}", .mistakes.in_file(name))]
+    Mistaken {
+        /// The file, as it was named.
+        name: String,
+        /// Every mistake in it.
+        mistakes: Mistakes,
+    },
+}
+
+impl Config {
+    /// `reserve` where the file says nothing: a busy day of terminal sessions, and time to be told.
+    pub const RESERVE_BYTES: u64 = 10 << 30;
+    /// `data` where the file says nothing.
+    const DATA: &str = "data";
+    /// Beside the file, always: a copy of the folder is a copy of everything.
+    const KEYS: &str = "keys";
+
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or every mistake in it.
+    pub fn load(path: &Path) -> Result<Self, ConfigFault> {
+        let unreadable = |cause| ConfigFault::Unreadable { path: path.to_owned(), cause };
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let path = std::path::absolute(path).map_err(unreadable)?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        Self::parse(&text, folder)
+            .map_err(|mistakes| ConfigFault::Mistaken { name: path.display().to_string(), mistakes })
+    }
+
+    /// Reads the text of such a file in `folder`.
+    ///
+    /// # Errors
+    /// Every mistake in it, by place.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, Mistakes> {
+        reader::read(text, FILE_BYTES_MAX, &NOT_BUILT, |reader| file(reader, folder))
+    }
+}
+
+const VENDOR_FACE: Kind = Kind("vendor face");
+const OTHER: Kind = Kind("other");
+
+/// What is known and does nothing yet is refused by name, so that nobody relies on it.
+const NOT_BUILT: [NotBuilt; 1] = [NotBuilt { kind: VENDOR_FACE, key: "tls", value: None }];
+
+/// Nobody writes more by hand.
+const FILE_BYTES_MAX: usize = 64 << 10;
+const ARGUMENT_CHARS_MAX: usize = 4_096;
+/// Less leaves no time between the alarm and the end.
+const RESERVE_BYTES_MIN: u64 = 64 << 20;
+
+fn file(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Config> {
+    let faces = reader.required("faces", "write [faces.vendor] and [faces.plant]", |field| field.table(OTHER, faces));
+    let store = reader.required("store", "write [store] and its recipients", |field| {
+        field.table(OTHER, |reader| store(reader, folder))
+    });
+    let seal = reader.required("keys", "write [keys] and how they are sealed, for example seal = \"file\"", |field| {
+        field.table(OTHER, |reader| reader.required("seal", "write how the keys are sealed", seal))
+    });
+    let notify = reader.or("notify", Notify::default(), |field| field.table(OTHER, notify));
+    let (vendor, plant) = faces?;
+    Some(Config { vendor, plant, store: store?, seal: seal?, notify: notify?, keys: folder.join(Config::KEYS) })
+}
+
+fn faces(reader: &mut Reader<'_, '_>) -> Option<(VendorFace, PlantFace)> {
+    let vendor = reader
+        .required("vendor", "write [faces.vendor], its origin and ssh", |field| field.table(VENDOR_FACE, vendor_face));
+    let plant = reader.required("plant", "write [faces.plant], its origin and listen", |field| {
+        field.table(OTHER, |reader| {
+            let origin = origin(reader);
+            let listen = reader.required("listen", "write for example [\"10.1.0.5:443\"]", addresses);
+            Some(PlantFace { origin: origin?, listen: listen? })
+        })
+    });
+    Some((vendor?, plant?))
+}
+
+fn vendor_face(reader: &mut Reader<'_, '_>) -> Option<VendorFace> {
+    let origin = origin(reader);
+    let shared = reader.optional("listen", |field| {
+        field.wrong::<()>(
+            "one port for SSH, TLS and pages is not built yet",
+            "write ssh = [...] and pages = [...] apart",
+        )
+    });
+    let ssh = if reader.has("listen") {
+        reader.optional("ssh", addresses)
+    } else {
+        reader.required("ssh", "write for example [\"0.0.0.0:2222\"]", addresses).map(Some)
+    };
+    let pages = reader.or("pages", Vec::new(), addresses);
+    shared?;
+    Some(VendorFace { origin: origin?, ssh: ssh??, pages: pages? })
+}
+
+fn origin(reader: &mut Reader<'_, '_>) -> Option<Origin> {
+    reader.required("origin", "write how people name it, for example \"https://gate.mill3.example\"", Field::parsed)
+}
+
+/// Port 0 lets the system choose one, which is told when the program has started.
+fn addresses(field: &Field<'_, '_>) -> Option<Vec<SocketAddr>> {
+    field.filled_list("name at least one", |entry| {
+        let text = entry.text()?;
+        match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => entry.wrong(
+                format!("{} is not an address and a port", shown(text)),
+                "write for example \"0.0.0.0:2222\" or \"[::]:2222\"",
+            ),
+        }
+    })
+}
+
+fn store(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Store> {
+    let data = reader.or("data", folder.join(Config::DATA), |field| {
+        field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path))
+    });
+    let journal = reader.or("journal", (), |field| the_built_one(field, "files", "postgres://"));
+    let recordings = reader.or("recordings", (), |field| the_built_one(field, "local", "s3://"));
+    let recipients =
+        reader.required("recipients", "write the auditors' age keys, two at least: [\"age1…\", \"age1…\"]", recipients);
+    let reserve_bytes = reader.or("reserve", Config::RESERVE_BYTES, reserve);
+    journal?;
+    recordings?;
+    Some(Store { data: data?, recipients: recipients?, reserve_bytes: reserve_bytes? })
+}
+
+/// One of two ways to keep things, of which the other is not built.
+fn the_built_one(field: &Field<'_, '_>, built: &str, scheme: &str) -> Option<()> {
+    match field.text()? {
+        text if text == built => Some(()),
+        text if text.starts_with(scheme) => {
+            field.wrong(format!("{scheme}… is not built yet"), format!("write \"{built}\""))
+        }
+        text => field.wrong(format!("{} is not known here", shown(text)), format!("write \"{built}\"")),
+    }
+}
+
+fn recipients(field: &Field<'_, '_>) -> Option<Vec<String>> {
+    let recipients =
+        field.filled_list("name at least two auditors", |entry| entry.plain_text(ARGUMENT_CHARS_MAX, &[]))?;
+    match Recipients::parse(recipients.iter().map(String::as_str)) {
+        Ok(_) => Some(recipients),
+        Err(bad) => field.wrong(bad.to_string(), "write the line that `age-keygen` prints after \"public key:\""),
+    }
+}
+
+fn reserve(field: &Field<'_, '_>) -> Option<u64> {
+    let text = field.text()?;
+    let Some(bytes) = size(text) else {
+        return field.wrong(format!("{} is no size", shown(text)), "write for example \"10 GiB\" or \"500 MiB\"");
+    };
+    if bytes < RESERVE_BYTES_MIN {
+        return field.wrong("too little to end sessions in order when the disk fills", "write \"64 MiB\" or more");
+    }
+    Some(bytes)
+}
+
+/// Bytes, of a whole number and a unit of 1024.
+fn size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let shift = match text[digits..].trim_start_matches(' ') {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+fn seal(field: &Field<'_, '_>) -> Option<SealWord> {
+    field.one_of(&[
+        ("file", SealWord::File),
+        ("passphrase", SealWord::Passphrase),
+        ("systemd-credential", SealWord::SystemdCredential),
+    ])
+}
+
+fn notify(reader: &mut Reader<'_, '_>) -> Option<Notify> {
+    let webhook = reader.optional("webhook", |field| {
+        field.table(OTHER, |reader| reader.required("url", "write where to post, beginning with https://", url))
+    });
+    let command = reader.or("command", Vec::new(), |field| {
+        field.table(OTHER, |reader| {
+            reader.required("run", "write the program and its arguments: [\"/usr/local/bin/page\"]", |field| {
+                field.filled_list("name a program", |entry| entry.plain_text(ARGUMENT_CHARS_MAX, &[]))
+            })
+        })
+    });
+    Some(Notify { webhook: webhook?, command: command? })
+}
+
+/// Notices name people and machines, so they go out encrypted unless they stay on this machine.
+fn url(field: &Field<'_, '_>) -> Option<String> {
+    let url = field.plain_text(ARGUMENT_CHARS_MAX, &[])?;
+    let host = |rest: &str| rest.split(['/', '?']).next().unwrap_or_default().to_owned();
+    if let Some(rest) = url.strip_prefix("https://") {
+        return if host(rest).is_empty() {
+            field.wrong("no host in it", "write https://, a name, a path")
+        } else {
+            Some(url)
+        };
+    }
+    let stays = url.strip_prefix("http://").map(host).is_some_and(|host| is_loopback(&host));
+    if stays {
+        Some(url)
+    } else {
+        field.wrong("notices would go out in the clear", "write a URL that begins with https://")
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let is_ours = |name: &str| name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    is_ours(host)
+        || host.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
+        || host.rsplit_once(':').is_some_and(|(name, _)| is_ours(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: [&str; 2] = [
+        "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
+        "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg",
+    ];
+
+    fn written(vendor: &str, rest: &str) -> String {
+        format!(
+            "[faces.vendor]\norigin = \"https://gate.mill3.example\"\n{vendor}\n\
+             [faces.plant]\norigin = \"https://holdpoint.mill3.local:8443\"\nlisten = [\"127.0.0.1:0\"]\n\
+             [store]\nrecipients = {KEYS:?}\n{rest}\n[keys]\nseal = \"file\"\n"
+        )
+    }
+
+    fn parse(text: &str) -> Result<Config, Vec<String>> {
+        Config::parse(text, Path::new("/etc/holdpoint")).map_err(|all| all.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn a_short_file_is_enough() {
+        let config = parse(&written("ssh = [\"127.0.0.1:0\"]", "")).expect("right");
+        assert_eq!(config.vendor.ssh, ["127.0.0.1:0".parse().expect("an address")]);
+        assert!(config.vendor.pages.is_empty());
+        assert_eq!(config.plant.origin.to_string(), "https://holdpoint.mill3.local:8443");
+        assert_eq!(config.store.data, Path::new("/etc/holdpoint/data"));
+        assert_eq!(config.store.reserve_bytes, 10 << 30);
+        assert_eq!((config.seal, config.notify), (SealWord::File, Notify::default()));
+        assert_eq!(config.keys, Path::new("/etc/holdpoint/keys"));
+    }
+
+    #[test]
+    fn every_key_says_something() {
+        let rest = "data = \"/var/lib/holdpoint\"\njournal = \"files\"\nrecordings = \"local\"\nreserve = \"512 MiB\"\n\
+                    [notify.webhook]\nurl = \"https://chat.example/hook\"\n[notify.command]\nrun = [\"/bin/page\", \"-q\"]";
+        let config = parse(&written("ssh = [\"[::]:22\"]\npages = [\"0.0.0.0:443\"]", rest)).expect("right");
+        assert_eq!(config.store.data, Path::new("/var/lib/holdpoint"));
+        assert_eq!(config.store.reserve_bytes, 512 << 20);
+        assert_eq!(config.notify.webhook.as_deref(), Some("https://chat.example/hook"));
+        assert_eq!(config.notify.command, ["/bin/page", "-q"]);
+        assert_eq!(config.vendor.pages.len(), 1);
+    }
+
+    #[test]
+    fn one_shared_port_is_refused_by_name_and_the_rest_is_still_read() {
+        let mistakes = parse(&written("listen = [\"0.0.0.0:443\"]\ntls = []", "raw = 1")).expect_err("wrong");
+        assert_eq!(
+            mistakes,
+            [
+                "3:10: faces.vendor.listen: one port for SSH, TLS and pages is not built yet; \
+                 write ssh = [...] and pages = [...] apart",
+                "4:1: faces.vendor.tls: not built yet; leave it out",
+                "10:1: store.raw: unknown key; known here are data, journal, recordings, recipients, reserve",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_built_is_never_ignored() {
+        for (line, said) in [
+            ("journal = \"postgres://db/holdpoint\"", "postgres://… is not built yet"),
+            ("recordings = \"s3://bucket\"", "s3://… is not built yet"),
+            ("journal = \"sqlite\"", "\"sqlite\" is not known here"),
+            ("reserve = \"10 GB\"", "\"10 GB\" is no size"),
+            ("reserve = \"1 MiB\"", "too little"),
+            ("[notify.webhook]\nurl = \"http://chat.example/hook\"", "in the clear"),
+        ] {
+            let mistakes = parse(&written("ssh = [\"127.0.0.1:0\"]", line)).expect_err(line);
+            assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{line}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_a_name_and_the_remedy_is_said() {
+        for address in ["https://10.1.0.5", "https://[fd00::5]:443", "https://10.1.0.5:8443"] {
+            assert_eq!(address.parse::<Origin>(), Err(BadOrigin::Address), "{address}");
+        }
+        for bad in
+            ["http://gate.example", "https://", "https://gate.example/", "https://gate.example:0", "gate.example"]
+        {
+            assert_eq!(bad.parse::<Origin>(), Err(BadOrigin::Shape), "{bad}");
+        }
+        assert_eq!(
+            "https://localhost:8443".parse::<Origin>().map(|origin| origin.host().to_owned()),
+            Ok("localhost".into())
+        );
+        assert!(BadOrigin::Address.to_string().contains("name in your DNS"));
+    }
+
+    #[test]
+    fn one_auditor_is_not_enough() {
+        let text = written("ssh = [\"127.0.0.1:0\"]", "").replace(&format!("{KEYS:?}"), &format!("[{:?}]", KEYS[0]));
+        let mistakes = parse(&text).expect_err("one alone");
+        assert!(mistakes[0].starts_with("8:14: store.recipients: "), "{mistakes:?}");
+    }
+
+    #[test]
+    fn notices_in_the_clear_stay_on_this_machine() {
+        for here in ["localhost", "localhost:9000", "127.0.0.1:9000", "[::1]:9000", "127.0.0.2"] {
+            assert!(is_loopback(here), "{here}");
+        }
+        assert!(!is_loopback("10.0.0.1") && !is_loopback("localhost.example"));
+    }
+}

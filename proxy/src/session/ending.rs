@@ -1,0 +1,96 @@
+//! How a session ends, whatever the reason: the target first, then the technician, who reads why, then the recording,
+//! then the journal. The lease is given back at the very last.
+
+use policies::digest::Digest;
+use policies::events::Ending;
+use recordings::notes::Note;
+
+use super::channels::Closed;
+use super::running::{CHANNELS_END_MAX, Running};
+use crate::ssh::cut::cut;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// For the last lines to be taken by a client that reads.
+const LAST_LINES_MAX: Duration = Duration::from_millis(100);
+
+impl Running {
+    /// The sentence for an ending.
+    pub(super) fn over(&self, ending: &Ending) -> String {
+        self.place.over(ending)
+    }
+
+    /// Ends it: nothing reaches the target once this is polled, unless both sides went in peace.
+    pub(super) async fn end(mut self, ending: Ending) {
+        let ending = self.settle(ending);
+        let words = self.over(&ending);
+        if matches!(ending, Ending::Left | Ending::TargetClosed) {
+            self.presence.live.targets.close().await;
+        } else {
+            self.presence.live.targets.cut();
+            self.record(&Note::Notice { text: words.clone() });
+            if tokio::time::timeout(LAST_LINES_MAX, self.channels.last_line(&words)).await.is_err() {
+                tracing::debug!("a technician who reads nothing misses the last line");
+            }
+            cut(&self.presence.live.targets, &self.line.session, &self.line.socket, &words).await;
+        }
+        self.let_channels_end().await;
+        self.seal(ending).await;
+    }
+
+    /// Ends what never came to carrying anything: the technician is told by the face.
+    pub(super) async fn undone(self, ending: Ending) {
+        self.presence.live.targets.cut();
+        let ending = self.settle(ending);
+        self.seal(ending).await;
+    }
+
+    /// The first reason stays, here and for everybody who asks.
+    fn settle(&self, ending: Ending) -> Ending {
+        let mut settled = ending.clone();
+        self.presence.live.over.send_if_modified(|over| {
+            settled = over.get_or_insert(ending).clone();
+            true
+        });
+        settled
+    }
+
+    async fn let_channels_end(&mut self) {
+        let all = async {
+            while self.channels.count() > 0 {
+                let Closed { accounts, .. } = self.channels.closed().await;
+                self.accounts.extend(accounts);
+            }
+        };
+        if tokio::time::timeout(CHANNELS_END_MAX, all).await.is_err() {
+            tracing::error!(session = %self.lease.session(), "a channel did not end and is abandoned");
+            self.channels.abandon().await;
+        }
+    }
+
+    async fn seal(self, ending: Ending) {
+        let Self { parts, lease, witness, presence, inbox, accounts, channels, notes, .. } = self;
+        // Both hold the recorder too.
+        drop((channels, notes));
+        let session = lease.session();
+        let ledger = witness.seen().ledger();
+        witness.seen().gallery().over(&ending);
+        let sealed = match Arc::try_unwrap(witness) {
+            Ok(witness) => witness.into_recorder().seal(&ending, accounts, ledger).await,
+            Err(_) => {
+                unreachable!("every channel has ended or was stopped, and only they and this task hold the recorder")
+            }
+        };
+        let seal = match sealed {
+            Ok(sealed) => Some(sealed.digest),
+            Err(fault) => {
+                tracing::error!(%session, %fault, "a recording could not be sealed; the next start seals it as crashed");
+                None::<Digest>
+            }
+        };
+        parts.desk.end(lease, ending.clone(), seal).await;
+        drop(presence);
+        tracing::info!(%session, ending = approver::recorder::ending_word(&ending), "session ended");
+        inbox.ended.send_replace(Some(ending));
+    }
+}

@@ -1,0 +1,363 @@
+//! What spectators of a session see: its terminals, as they stand and as they change. It taps the relay and never the
+//! store. Who may watch is the Desk's to say; how a view is made harmless is the viewer's.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use approver::floor::{Watch, WatchFrame, WatchFrames};
+use bytes::Bytes;
+use policies::events::Ending;
+use recordings::notes::Size;
+use tokio::sync::broadcast;
+
+/// What happens outside every terminal, such as commands and file copies, is told on a terminal of the gate's own.
+const OWN: u32 = 0;
+/// Frames a spectator may be behind before it gets a fresh screen instead: some seconds of typing, and with the largest
+/// chunks no more than 4 MiB.
+const BEHIND_MAX: usize = 32;
+
+/// The terminals of one session.
+#[derive(Default)]
+pub(crate) struct Gallery {
+    stage: Mutex<Stage>,
+    seats: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Stage {
+    terminals: BTreeMap<u32, Screen>,
+    /// The terminal a person last typed on, or the newest.
+    shown: u32,
+    /// There while somebody watches.
+    spectators: Option<broadcast::Sender<WatchFrame>>,
+}
+
+impl Gallery {
+    /// A terminal was asked for on a channel, or has another size.
+    pub(crate) fn resize(&self, channel: u32, size: Size) {
+        let mut stage = self.stage();
+        match stage.terminals.get_mut(&channel) {
+            Some(screen) => screen.resize(size),
+            None => {
+                stage.terminals.insert(channel, Screen::new(size));
+                stage.shown = channel;
+            }
+        }
+        if stage.shown == channel {
+            stage.show_anew();
+        }
+    }
+
+    /// A person typed on a channel.
+    pub(crate) fn typed(&self, channel: u32) {
+        let mut stage = self.stage();
+        if stage.shown != channel && stage.terminals.contains_key(&channel) {
+            stage.shown = channel;
+            stage.show_anew();
+        }
+    }
+
+    /// Output went to a channel; nothing if it has no terminal.
+    pub(crate) fn output(&self, channel: u32, bytes: &Bytes) {
+        let mut stage = self.stage();
+        let Some(screen) = stage.terminals.get_mut(&channel) else { return };
+        screen.feed(bytes);
+        if stage.shown == channel {
+            stage.send(|| WatchFrame::Output(bytes.clone()));
+        }
+    }
+
+    /// Something happened outside every terminal, in harmless words.
+    pub(crate) fn happened(&self, words: &str) {
+        let line = Bytes::from(format!("{words}\r\n"));
+        let mut stage = self.stage();
+        stage.terminals.entry(OWN).or_insert_with(|| Screen::new(Size { columns: 80, rows: 24 })).feed(&line);
+        if stage.shown == OWN {
+            stage.send(|| WatchFrame::Output(line.clone()));
+        }
+    }
+
+    /// A channel is closed.
+    pub(crate) fn close(&self, channel: u32) {
+        let mut stage = self.stage();
+        stage.terminals.remove(&channel);
+        if stage.shown == channel {
+            stage.shown = stage.terminals.last_key_value().map_or(OWN, |(newest, _)| *newest);
+            stage.show_anew();
+        }
+    }
+
+    /// Whether a channel has a terminal.
+    pub(crate) fn has_terminal(&self, channel: u32) -> bool {
+        self.stage().terminals.contains_key(&channel)
+    }
+
+    /// The session is over.
+    pub(crate) fn over(&self, ending: &Ending) {
+        self.stage().send(|| WatchFrame::Over(ending.clone()));
+    }
+
+    /// How many watch.
+    pub(crate) fn spectators(&self) -> usize {
+        self.seats.load(Ordering::Relaxed)
+    }
+
+    /// Joins as a spectator.
+    pub(crate) fn watch(self: &Arc<Self>) -> Watch {
+        let gallery = Arc::clone(self);
+        let seat = Box::new(Seat::take(Arc::clone(self)));
+        let (screen, frames) = WatchFrames::join(Box::new(move || gallery.stage().join()));
+        Watch { screen, frames, seat }
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        // Nothing under this lock can panic halfway through a change.
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Gallery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gallery({} watch)", self.spectators())
+    }
+}
+
+impl Stage {
+    fn join(&mut self) -> (Bytes, broadcast::Receiver<WatchFrame>) {
+        let receiver = match &self.spectators {
+            Some(spectators) => spectators.subscribe(),
+            None => {
+                let (spectators, receiver) = broadcast::channel(BEHIND_MAX);
+                self.spectators = Some(spectators);
+                receiver
+            }
+        };
+        (self.screen(), receiver)
+    }
+
+    /// Another terminal, or another size: the spectators' own must follow before anything is drawn on it.
+    fn show_anew(&mut self) {
+        if self.spectators.is_none() {
+            return;
+        }
+        if let Some(Size { columns, rows }) = self.terminals.get(&self.shown).map(|screen| screen.size) {
+            let small = |length: u32| u16::try_from(length).unwrap_or(u16::MAX);
+            self.send(|| WatchFrame::Resize { columns: small(columns), rows: small(rows) });
+        }
+        let screen = self.screen();
+        self.send(|| WatchFrame::Skipped { frames: 0, screen });
+    }
+
+    fn screen(&mut self) -> Bytes {
+        self.terminals.get_mut(&self.shown).map(Screen::draw).unwrap_or_default()
+    }
+
+    fn send(&mut self, frame: impl FnOnce() -> WatchFrame) {
+        let Some(spectators) = &self.spectators else { return };
+        // Nobody left: what they needed goes.
+        if spectators.send(frame()).is_err() {
+            self.spectators = None;
+        }
+    }
+}
+
+struct Seat(Arc<Gallery>);
+
+impl Seat {
+    fn take(gallery: Arc<Gallery>) -> Self {
+        gallery.seats.fetch_add(1, Ordering::Relaxed);
+        Self(gallery)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.seats.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A terminal's screen, kept small: what draws it as it stood, and what came since. A whole screen of cells would be
+/// more than all else of an idle session.
+struct Screen {
+    size: Size,
+    drawn: String,
+    since: Vec<u8>,
+}
+
+impl Screen {
+    /// What came is worked in when it is more than this: half a millisecond's work.
+    const SINCE_BYTES_MAX: usize = 16 << 10;
+    /// Larger ones exist nowhere, and would only cost memory.
+    const MAX: Size = Size { columns: 500, rows: 200 };
+
+    fn new(size: Size) -> Self {
+        Self { size: Self::bounded(size), drawn: String::new(), since: Vec::new() }
+    }
+
+    fn bounded(size: Size) -> Size {
+        Size { columns: size.columns.clamp(1, Self::MAX.columns), rows: size.rows.clamp(1, Self::MAX.rows) }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        self.since.extend_from_slice(bytes);
+        if self.since.len() > Self::SINCE_BYTES_MAX {
+            self.work_in(self.size);
+        }
+    }
+
+    fn resize(&mut self, size: Size) {
+        self.work_in(Self::bounded(size));
+    }
+
+    fn draw(&mut self) -> Bytes {
+        self.work_in(self.size);
+        // Whatever the spectator's terminal showed goes first.
+        Bytes::from(format!("\x1bc{}", self.drawn))
+    }
+
+    fn work_in(&mut self, size: Size) {
+        let (columns, rows) = (self.size.columns as usize, self.size.rows as usize);
+        let mut terminal = avt::Terminal::new(columns, rows).expect("a bounded size is not zero");
+        terminal.feed(self.drawn.as_str());
+        let whole = whole_characters(&self.since);
+        terminal.feed(&*String::from_utf8_lossy(&self.since[..whole]));
+        self.since = self.since.split_off(whole);
+        if size != self.size {
+            terminal.resize(size.columns as usize, size.rows as usize);
+            self.size = size;
+        }
+        self.drawn = terminal.dump();
+    }
+}
+
+/// Up to where no character is cut off at the end. What is no UTF-8 at all is whole.
+fn whole_characters(bytes: &[u8]) -> usize {
+    let begins = bytes.iter().rev().take(4).position(|byte| byte & 0b1100_0000 != 0b1000_0000);
+    let Some(start) = begins.map(|back| bytes.len() - 1 - back) else { return bytes.len() };
+    match std::str::from_utf8(&bytes[start..]) {
+        Err(error) if error.error_len().is_none() => start,
+        _ => bytes.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Size = Size { columns: 20, rows: 3 };
+
+    fn seen(watch: &[u8]) -> Vec<String> {
+        let mut terminal = avt::Terminal::new(20, 3).expect("not zero");
+        terminal.feed(std::str::from_utf8(watch).expect("drawn by us"));
+        terminal.screen().text().into_iter().map(|line| line.trim_end().to_owned()).collect()
+    }
+
+    fn output(gallery: &Gallery, channel: u32, text: &str) {
+        gallery.output(channel, &Bytes::copy_from_slice(text.as_bytes()));
+    }
+
+    #[tokio::test]
+    async fn a_late_spectator_sees_the_screen_as_it_stands() {
+        let gallery = Arc::new(Gallery::default());
+        gallery.resize(1, SMALL);
+        for n in 0..2_000 {
+            output(&gallery, 1, &format!("line {n}\r\n\x1b[3"));
+            output(&gallery, 1, "1m");
+        }
+        output(&gallery, 1, "gr\u{fc}n");
+        let mut watch = gallery.watch();
+        assert_eq!(seen(&watch.screen), ["line 1998", "line 1999", "grün"]);
+        output(&gallery, 1, "!");
+        assert_eq!(watch.frames.next().await, Some(WatchFrame::Output(Bytes::from_static(b"!"))));
+    }
+
+    #[test]
+    fn a_character_torn_in_two_is_shown_whole() {
+        let gallery = Arc::new(Gallery::default());
+        gallery.resize(1, SMALL);
+        for half in "€".as_bytes().chunks(2) {
+            gallery.output(1, &Bytes::copy_from_slice(half));
+            assert!(gallery.watch().screen.starts_with(b"\x1bc"));
+        }
+        assert_eq!(seen(&gallery.watch().screen)[0], "€");
+        gallery.output(1, &Bytes::from_static(b"\xff\xfe-"));
+        assert_eq!(seen(&gallery.watch().screen)[0], "€\u{fffd}\u{fffd}-");
+    }
+
+    #[tokio::test]
+    async fn spectators_follow_the_terminal_on_which_a_person_types() {
+        let gallery = Arc::new(Gallery::default());
+        gallery.resize(1, SMALL);
+        output(&gallery, 1, "first");
+        gallery.resize(2, SMALL);
+        let mut watch = gallery.watch();
+        assert_eq!(seen(&watch.screen)[0], "");
+        output(&gallery, 1, " unseen");
+        gallery.typed(1);
+        assert_eq!(watch.frames.next().await, Some(WatchFrame::Resize { columns: 20, rows: 3 }));
+        let Some(WatchFrame::Skipped { frames: 0, screen }) = watch.frames.next().await else {
+            panic!("a fresh screen")
+        };
+        assert_eq!(seen(&screen)[0], "first unseen");
+        gallery.close(1);
+        assert!(matches!(watch.frames.next().await, Some(WatchFrame::Resize { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_slow_spectator_gets_a_fresh_screen_and_is_told() {
+        let gallery = Arc::new(Gallery::default());
+        gallery.resize(1, SMALL);
+        let mut watch = gallery.watch();
+        for _ in 0..100 {
+            output(&gallery, 1, "x");
+        }
+        let Some(WatchFrame::Skipped { frames, screen }) = watch.frames.next().await else { panic!("skipped") };
+        assert_eq!(frames, 100 - BEHIND_MAX as u64);
+        assert_eq!(seen(&screen).join(""), "x".repeat(60));
+    }
+
+    #[test]
+    fn what_happens_outside_terminals_is_told_in_words() {
+        let gallery = Arc::new(Gallery::default());
+        gallery.happened("runs uptime");
+        assert_eq!(seen(&gallery.watch().screen)[0], "runs uptime");
+    }
+
+    #[test]
+    fn leaving_is_dropping_the_seat() {
+        let gallery = Arc::new(Gallery::default());
+        let (one, two) = (gallery.watch(), gallery.watch());
+        assert_eq!(gallery.spectators(), 2);
+        drop(one);
+        assert_eq!(gallery.spectators(), 1);
+        drop(two);
+        output(&gallery, 1, "nobody");
+        gallery.happened("nobody");
+        assert!(gallery.stage().spectators.is_none());
+    }
+
+    #[test]
+    fn an_idle_terminal_is_kept_small_whatever_its_size_was_said_to_be() {
+        let mut screen = Screen::new(Size { columns: u32::MAX, rows: u32::MAX });
+        assert_eq!(screen.size, Screen::MAX);
+        screen.resize(Size { columns: 80, rows: 24 });
+        for _ in 0..1_000 {
+            screen.feed(b"\x1b[32mtess@hmi-2\x1b[0m:~$ ls -l /var/log/holdpoint-simulation.log\r\n");
+        }
+        assert!(screen.drawn.capacity() + screen.since.capacity() < 48 << 10);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_output_makes_it_panic(chunks: Vec<Vec<u8>>, columns: u32, rows: u32) {
+            let gallery = Arc::new(Gallery::default());
+            gallery.resize(1, Size { columns: columns % 90, rows: rows % 30 });
+            for chunk in chunks {
+                gallery.output(1, &Bytes::from(chunk));
+                gallery.watch();
+            }
+        }
+    }
+}

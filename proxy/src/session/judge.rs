@@ -1,0 +1,111 @@
+//! What one channel may do under the lease as it stands at that moment. What a command line or an SFTP packet means is
+//! settled in `files`.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use approver::lease::Orders;
+use bytes::Bytes;
+use recordings::ledger::FileEntry;
+
+use super::texts::{self, Place};
+use crate::files;
+use crate::files::judge::{Asked, Verdict as FilesVerdict, judge};
+use crate::flow::Request;
+use crate::ssh::channel::{Inspect, Inspected, Judge, Verdict, Voice};
+
+/// Judges the requests of one channel.
+pub(super) struct ChannelJudge {
+    pub(super) orders: Orders,
+    pub(super) place: Place,
+    pub(super) voice: Voice,
+    pub(super) on_terminal: AtomicBool,
+}
+
+impl ChannelJudge {
+    fn asked(&self, asked: Asked<'_>) -> Verdict {
+        let ask = self.place.how_to_ask();
+        match judge(&self.orders.now().actions, &ask, asked) {
+            FilesVerdict::Refuse(words) => Verdict::Refuse(words),
+            FilesVerdict::Allow(inspect) => {
+                let inspect = inspect.map(|inspect| Box::new(Inspector { inspect, broken: false }) as Box<dyn Inspect>);
+                Verdict::Allow { instead: None, inspect }
+            }
+        }
+    }
+
+    /// Whoever opens a terminal on a session that stands still learns why.
+    fn terminal(&self) -> Verdict {
+        self.on_terminal.store(true, Ordering::Relaxed);
+        if let Some(frozen) = self.orders.now().frozen {
+            self.voice.say(&texts::line(&self.place.frozen(Some(frozen))));
+        }
+        Verdict::allow()
+    }
+}
+
+impl Judge for ChannelJudge {
+    fn judge(&self, request: &Request) -> Verdict {
+        match request {
+            Request::Pty { .. } => self.terminal(),
+            Request::Shell => self.asked(Asked::Shell),
+            Request::Exec(line) => {
+                self.asked(Asked::Exec { line, on_terminal: self.on_terminal.load(Ordering::Relaxed) })
+            }
+            Request::Subsystem(name) => self.asked(Asked::Subsystem(name)),
+            Request::Env { .. } | Request::WindowChange(_) | Request::Signal(_) => Verdict::allow(),
+        }
+    }
+}
+
+/// What looks into a file copy, as a channel asks it. Once an end broke the protocol nothing passes any more.
+struct Inspector {
+    inspect: Box<dyn files::Inspect>,
+    broken: bool,
+}
+
+impl Inspector {
+    fn dropped(bytes: usize) -> Inspected {
+        Inspected { refused: bytes, ..Inspected::default() }
+    }
+
+    fn broke(&mut self, malformed: files::Malformed, bytes: usize) -> Inspected {
+        self.broken = true;
+        Inspected { broken: Some(malformed.to_string()), ..Self::dropped(bytes) }
+    }
+}
+
+impl Inspect for Inspector {
+    fn upward(&mut self, chunk: Bytes) -> Inspected {
+        let length = chunk.len();
+        if self.broken {
+            return Self::dropped(length);
+        }
+        match self.inspect.upward(chunk) {
+            Ok(inspected) => {
+                let files::Inspected { forward, to_technician, to_target, refused, say, ledger } = inspected;
+                let refused = usize::try_from(refused).unwrap_or(usize::MAX);
+                Inspected { forward, reply: to_technician, onward: to_target, refused, say, ledger, broken: None }
+            }
+            Err(malformed) => self.broke(malformed, length),
+        }
+    }
+
+    fn downward(&mut self, chunk: Bytes) -> Inspected {
+        let length = chunk.len();
+        if self.broken {
+            return Self::dropped(length);
+        }
+        match self.inspect.downward(chunk) {
+            Ok(inspected) => {
+                let files::Inspected { forward, to_technician, to_target, refused, say, ledger } = inspected;
+                let refused = usize::try_from(refused).unwrap_or(usize::MAX);
+                Inspected { forward, reply: to_target, onward: to_technician, refused, say, ledger, broken: None }
+            }
+            Err(malformed) => self.broke(malformed, length),
+        }
+    }
+
+    fn finish(&mut self) -> Vec<FileEntry> {
+        self.inspect.finish()
+    }
+}

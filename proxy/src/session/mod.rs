@@ -1,0 +1,206 @@
+//! Sessions: one lease, one recording, one technician's connection, one target, many channels. Opening goes admit,
+//! record, dial, carry; ending goes the other way. Who a technician is was settled before; what is carried within a
+//! channel is in `ssh::channel`.
+
+mod channels;
+mod credential;
+mod ending;
+mod gallery;
+mod judge;
+mod opening;
+mod running;
+pub mod texts;
+mod witness;
+
+use std::fmt;
+use std::sync::Arc;
+
+use approver::desk::{Desk, Rejected};
+use approver::lease::Ask;
+use approver::people::People;
+use approver::recorder::RecorderFault;
+use certs::proof::{Authenticated, VerifiedKey};
+use certs::secrets::Secrets;
+use certs::ssh_ca::SshCa;
+use policies::events::Ending;
+use policies::ids::{SessionId, TargetName};
+use recordings::disk::Machine;
+use recordings::keys::Recipients;
+use recordings::log::Log;
+use russh::ChannelWriteHalf;
+use russh::server::{self, Handle};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::floor::{Floor, Live};
+use crate::flow::{Queue, Valve};
+use crate::ssh::target::TargetFault;
+pub use credential::CredentialFault;
+pub(crate) use witness::Seen;
+
+/// What sessions are opened from.
+pub struct SessionsParts {
+    /// Who admits.
+    pub desk: Desk,
+    /// Who checks the code that opens a locked terminal.
+    pub people: People,
+    /// Where they show.
+    pub floor: Floor,
+    /// Where they are recorded.
+    pub records: Arc<Log>,
+    /// Who can open the recordings.
+    pub recipients: Recipients,
+    /// Where the keys of recordings get their chance from.
+    pub machine: Arc<dyn Machine>,
+    /// What opens targets' credentials.
+    pub secrets: Secrets,
+    /// What certifies the gate at targets.
+    pub ca: SshCa,
+    /// How technicians name the gate.
+    pub gate: String,
+    /// Who waits for their tasks.
+    pub tracker: TaskTracker,
+    /// The program stops.
+    pub stop: CancellationToken,
+}
+
+/// Opens sessions. Cheap to clone.
+#[derive(Clone)]
+pub struct Sessions(Arc<SessionsParts>);
+
+/// Who asks for a session. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// The name they signed in by, for the sentences they read.
+    pub login: String,
+    /// What they proved.
+    pub proof: Arc<Authenticated>,
+    /// Their key: without it a locked terminal cannot be opened again, and idleness ends the session.
+    pub key: Option<Arc<VerifiedKey>>,
+}
+
+/// The technician's connection that a session belongs to.
+#[derive(Clone)]
+pub struct VendorLine {
+    /// The SSH session they work in: of `-J` the inner one.
+    pub session: Handle,
+    /// The valve of the connection that is closed at the last: of `-J` the inner one's too.
+    pub socket: Arc<Valve>,
+}
+
+/// A channel of type `session` that the technician opened and the face accepted.
+pub struct VendorChannel {
+    /// The channel's write half. Its read half was dropped when it was opened: everything inbound comes by the queue.
+    pub channel: ChannelWriteHalf<server::Msg>,
+    /// The SSH session it belongs to.
+    pub session: Handle,
+    /// The queue that [`VendorFlow::open_channel`](crate::flow::VendorFlow::open_channel) gave.
+    pub upload: Arc<Queue>,
+}
+
+/// Why there is no session. Each is a sentence for the technician.
+#[derive(Debug, thiserror::Error)]
+pub enum NotOpened {
+    /// Refused, or not decided.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// Nothing can be recorded, so the target saw nothing.
+    #[error("{0}. Ask the control room")]
+    Recorder(#[from] RecorderFault),
+    /// What opens the account at the target is not to be had.
+    #[error(transparent)]
+    Credential(#[from] CredentialFault),
+    /// The target.
+    #[error("{0}. Ask the control room if it stays so")]
+    Target(#[from] TargetFault),
+    /// It was over before it began.
+    #[error("{0}")]
+    Over(String),
+    /// The target does not speak SSH there.
+    #[error("{0} is not reached by SSH. Use `ssh -L` when it is built, or name another service")]
+    NotSsh(TargetName),
+}
+
+/// A running session, in the hands of the face that the technician came by. When the last clone is dropped the
+/// technician has left.
+#[derive(Clone)]
+pub struct Session {
+    live: Arc<Live>,
+    target: TargetName,
+    channels: mpsc::Sender<VendorChannel>,
+    ended: watch::Receiver<Option<Ending>>,
+}
+
+/// A channel that is not carried, because its session ends or has as many as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no further channel: the session ends, or has {CHANNELS_MAX} open already")]
+pub struct NotCarried;
+
+/// Simultaneous channels of one session, each a connection at the target: as many as OpenSSH's server admits.
+pub const CHANNELS_MAX: usize = 10;
+
+impl Sessions {
+    /// Over these parts.
+    pub fn new(parts: SessionsParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Opens a session: admits, begins the recording, connects to the target. Goes on to its end, whatever that is,
+    /// even if nobody waits: what was admitted is recorded as ended too.
+    ///
+    /// # Errors
+    /// A refusal or a fault, in words for the technician; then the target saw nothing, or no more than a login.
+    pub async fn open(&self, who: Who, ask: Ask, line: VendorLine) -> Result<Session, NotOpened> {
+        let (opened, outcome) = oneshot::channel();
+        let parts = Arc::clone(&self.0);
+        self.0.tracker.spawn(opening::run(parts, who, ask, line, opened));
+        outcome.await.unwrap_or_else(|_| Err(NotOpened::Rejected(approver::desk::Fault::Stopping.into())))
+    }
+}
+
+impl Session {
+    /// Which.
+    pub fn id(&self) -> SessionId {
+        self.live.session
+    }
+
+    /// Where to.
+    pub const fn target(&self) -> &TargetName {
+        &self.target
+    }
+
+    /// Carries a channel until either side closes it or the session ends. Returns at once.
+    ///
+    /// # Errors
+    /// The session takes no more; the channel is to be refused.
+    pub fn channel(&self, channel: VendorChannel) -> Result<(), NotCarried> {
+        self.channels.try_send(channel).map_err(|_| NotCarried)
+    }
+
+    /// Why it ends, once that is so.
+    pub fn over(&self) -> Option<Ending> {
+        self.live.over.borrow().clone()
+    }
+
+    /// Waits until it has ended, sealed and journaled, and says why.
+    pub async fn ended(&self) -> Ending {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(ending) => ending.clone().unwrap_or(Ending::Crashed),
+            Err(_) => Ending::Crashed,
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({}, {})", self.live.session, self.target)
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sessions({:?})", self.0.floor)
+    }
+}

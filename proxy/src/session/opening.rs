@@ -1,0 +1,147 @@
+//! From an ask to a running session: admitted, then recorded, then connected. Whatever fails on the way is undone and
+//! journaled, and the technician gets a sentence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use approver::lease::{Ask, Lease};
+use approver::recorder::Recorder;
+use jiff::tz::TimeZone;
+use policies::decide::Command;
+use policies::events::Ending;
+use policies::ids::{ServiceName, TargetName};
+use policies::plant::Protocol;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::running::{Inbox, Running};
+use super::texts::Place;
+use super::witness::{Seen, Witness};
+use super::{CHANNELS_MAX, NotOpened, Session, SessionsParts, VendorLine, Who, credential};
+use crate::dial::Destination;
+use crate::floor::{Live, Stopped};
+use crate::ssh::target::{TargetFault, TargetPlan, TargetPool};
+
+/// How long each step towards a target may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Lines told to a technician that wait to be shown.
+const TOLD_MAX: usize = 16;
+
+/// A session from its first moment to its last, in one task.
+pub(super) async fn run(
+    parts: Arc<SessionsParts>,
+    who: Who,
+    ask: Ask,
+    line: VendorLine,
+    opened: oneshot::Sender<Result<Session, NotOpened>>,
+) {
+    match open(&parts, who, ask, line).await {
+        // Nobody waits any more: then the session's only handle is dropped here, and it ends as left.
+        Ok((running, session)) => {
+            drop(opened.send(Ok(session)));
+            running.run().await;
+        }
+        Err(refused) => drop(opened.send(Err(refused))),
+    }
+}
+
+async fn open(
+    parts: &Arc<SessionsParts>,
+    who: Who,
+    ask: Ask,
+    line: VendorLine,
+) -> Result<(Running, Session), NotOpened> {
+    let lease = parts.desk.admit(&who.proof, ask).await?;
+    let plan = match plan(parts, &lease).await {
+        Ok(plan) => plan,
+        Err(fault) => {
+            parts.desk.end(lease, Ending::TargetUnreachable, None).await;
+            return Err(fault);
+        }
+    };
+    let recorder =
+        Recorder::open(&lease, &parts.records, &parts.recipients, &*parts.machine, env!("CARGO_PKG_VERSION")).await;
+    let recorder = match recorder {
+        Ok(recorder) => recorder,
+        Err(fault) => {
+            parts.desk.end(lease, Ending::RecorderFailed, None).await;
+            return Err(fault.into());
+        }
+    };
+    connect(parts, who, lease, recorder, plan, line).await
+}
+
+async fn plan(parts: &SessionsParts, lease: &Lease) -> Result<TargetPlan, NotOpened> {
+    let destination = lease.destination();
+    if destination.protocol != Protocol::Ssh {
+        return Err(NotOpened::NotSsh(lease.target().clone()));
+    }
+    let no_account = || credential::CredentialFault::NoAccount(lease.target().clone());
+    Ok(TargetPlan {
+        destination: Destination::of(lease),
+        user: destination.user.clone().ok_or_else(no_account)?,
+        auth: credential::auth(lease, &parts.desk, &parts.secrets, &parts.ca).await?,
+        host_key: destination.host_key.as_ref().ok_or_else(no_account)?.to_string(),
+        legacy: destination.legacy,
+        patience: PATIENCE,
+    })
+}
+
+/// Shows the session to those who may cut it, and only then touches the target.
+async fn connect(
+    parts: &Arc<SessionsParts>,
+    who: Who,
+    lease: Lease,
+    recorder: Recorder,
+    plan: TargetPlan,
+    line: VendorLine,
+) -> Result<(Running, Session), NotOpened> {
+    let place = place(parts, &who, &lease);
+    let (seen, codes) = Seen::new(parts.desk.clock().clone());
+    let seen = Arc::new(seen);
+    let (told, tellings) = mpsc::channel(TOLD_MAX);
+    let (channels, asked) = mpsc::channel(CHANNELS_MAX);
+    let presence = parts.floor.enter(Live {
+        session: lease.session(),
+        since: parts.desk.clock().boot(),
+        seen: Arc::clone(&seen),
+        targets: Arc::new(TargetPool::new(plan)),
+        over: watch::Sender::new(None),
+        frozen: Stopped::default(),
+        slow: watch::Sender::new(false),
+        told,
+    });
+    let (ended_sender, ended) = watch::channel(None);
+    let session = Session { live: Arc::clone(&presence.live), target: lease.target().clone(), channels, ended };
+    let witness = Arc::new(Witness::new(recorder, seen));
+    let inbox = Inbox { channels: asked, told: tellings, codes, ended: ended_sender };
+    let mut running = Running::new(Arc::clone(parts), lease, witness, presence, place, line, who.key, inbox);
+    match running.first_connection().await {
+        Ok(()) => Ok((running, session)),
+        Err((ending, fault)) => {
+            let (target, service) = running.leads_to();
+            report(parts, target, service, fault.as_ref()).await;
+            let over = NotOpened::Over(running.over(&ending));
+            running.undone(ending).await;
+            Err(fault.map_or(over, NotOpened::Target))
+        }
+    }
+}
+
+fn place(parts: &SessionsParts, who: &Who, lease: &Lease) -> Place {
+    let timezone = parts.desk.with_state(|state| state.plant.as_ref().map(|plant| plant.timezone.clone()));
+    Place {
+        target: lease.target().clone(),
+        login: format!("{}@{}", who.login, parts.gate),
+        timezone: timezone.unwrap_or(TimeZone::UTC),
+        idle: lease.rule().idle,
+    }
+}
+
+/// A target that shows another key than the pinned one is an event.
+async fn report(parts: &SessionsParts, target: TargetName, service: ServiceName, fault: Option<&TargetFault>) {
+    let Some(TargetFault::HostKey { changed, .. }) = fault else { return };
+    let (expected, got) = (changed.expected.clone(), changed.got.clone());
+    if let Err(rejected) = parts.desk.act(Command::ReportHostKey { target, service, expected, got }).await {
+        tracing::error!(%rejected, "a changed host key could not be journaled");
+    }
+}

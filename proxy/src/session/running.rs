@@ -1,0 +1,345 @@
+//! A running session: one loop, every arm of it a reason to go on or an ending. The Desk says what holds, the clock when
+//! it is over, the channels what happened; what follows from an ending is in `ending`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use approver::clock::Boot;
+use approver::lease::{Lease, Order, Orders, Warning};
+use approver::people::CodeNotTaken;
+use certs::proof::{Face, VerifiedKey};
+use certs::totp::SpentCode;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use policies::events::Ending;
+use policies::ids::{ServiceName, TargetName};
+use policies::plant::IdleEnding;
+use recordings::fault::StoreFault;
+use recordings::leaf::Account;
+use recordings::notes::Note;
+use tokio::sync::{mpsc, watch};
+use zeroize::Zeroizing;
+
+use super::channels::{ChannelFault, Channels, Closed, Shared};
+use super::texts::Place;
+use super::witness::{Seen, Witness};
+use super::{SessionsParts, VendorChannel, VendorLine};
+use crate::floor::{Presence, StoppedBy};
+use crate::ssh::channel::CarryFault;
+use crate::ssh::target::TargetFault;
+
+/// A session that runs.
+pub(super) struct Running {
+    pub(super) parts: Arc<SessionsParts>,
+    pub(super) lease: Lease,
+    pub(super) witness: Arc<Witness>,
+    pub(super) presence: Presence,
+    pub(super) place: Place,
+    pub(super) line: VendorLine,
+    pub(super) channels: Channels,
+    pub(super) accounts: Vec<Account>,
+    pub(super) inbox: Inbox,
+    key: Option<Arc<VerifiedKey>>,
+    orders: Orders,
+    obeyed: Order,
+    warnings: Vec<Warning>,
+    pub(super) notes: FuturesUnordered<BoxFuture<'static, Result<(), StoreFault>>>,
+    lock: Lock,
+    left: bool,
+    target_lost: bool,
+}
+
+/// What reaches a session from outside.
+pub(super) struct Inbox {
+    /// Channels that the technician opened; closed when they left.
+    pub(super) channels: mpsc::Receiver<VendorChannel>,
+    /// Lines that the technician is to be told.
+    pub(super) told: mpsc::Receiver<String>,
+    /// Codes typed on a locked terminal.
+    pub(super) codes: mpsc::Receiver<Zeroizing<String>>,
+    /// Where the end is told, when everything is done.
+    pub(super) ended: watch::Sender<Option<Ending>>,
+}
+
+/// Whether the terminals are locked because nobody typed anything.
+enum Lock {
+    Open,
+    Shut { since: Boot },
+    Checking { since: Boot, answer: BoxFuture<'static, Result<SpentCode, CodeNotTaken>> },
+}
+
+impl Running {
+    /// Nothing is connected yet.
+    #[allow(clippy::too_many_arguments, reason = "each is a different thing, and this is their one meeting place")]
+    pub(super) fn new(
+        parts: Arc<SessionsParts>,
+        lease: Lease,
+        witness: Arc<Witness>,
+        presence: Presence,
+        place: Place,
+        line: VendorLine,
+        key: Option<Arc<VerifiedKey>>,
+        inbox: Inbox,
+    ) -> Self {
+        let orders = lease.orders();
+        let targets = Arc::clone(&presence.live.targets);
+        let shared = Shared { witness: Arc::clone(&witness), targets, orders: orders.clone(), place: place.clone() };
+        let obeyed = Order { frozen: None, ..orders.now() };
+        let warnings = warnings_from(&lease, parts.desk.clock().boot());
+        Self {
+            channels: Channels::new(shared),
+            accounts: Vec::new(),
+            notes: FuturesUnordered::new(),
+            lock: Lock::Open,
+            left: false,
+            target_lost: false,
+            parts,
+            lease,
+            witness,
+            presence,
+            place,
+            line,
+            key,
+            orders,
+            obeyed,
+            warnings,
+            inbox,
+        }
+    }
+
+    /// Where it leads.
+    pub(super) fn leads_to(&self) -> (TargetName, ServiceName) {
+        (self.lease.target().clone(), self.lease.service().clone())
+    }
+
+    /// Connects to the target, unless the session is over before.
+    pub(super) async fn first_connection(&mut self) -> Result<(), (Ending, Option<TargetFault>)> {
+        let mut cut = self.presence.live.over.subscribe();
+        let targets = Arc::clone(&self.presence.live.targets);
+        let fault = tokio::select! {
+            biased;
+            ending = self.orders.over() => return Err((ending, None)),
+            ending = is_over(&mut cut) => return Err((ending, None)),
+            () = self.parts.stop.cancelled() => return Err((Ending::Shutdown, None)),
+            connected = targets.warm() => match connected {
+                Ok(()) => return Ok(()),
+                Err(fault) => fault,
+            },
+        };
+        match fault {
+            TargetFault::HostKey { .. } => Err((Ending::HostKeyChanged, Some(fault))),
+            _ => Err((Ending::TargetUnreachable, Some(fault))),
+        }
+    }
+
+    /// Runs it to its end, sealed and journaled.
+    pub(super) async fn run(mut self) {
+        let ending = self.attend().await;
+        self.end(ending).await;
+    }
+
+    async fn attend(&mut self) -> Ending {
+        let mut cut = self.presence.live.over.subscribe();
+        let mut slow = self.presence.live.slow.subscribe();
+        let mut poisoned = self.witness.poisoned().boxed();
+        let clock = self.parts.desk.clock().clone();
+        let stop = self.parts.stop.clone();
+        loop {
+            self.obey();
+            let due = self.next_due();
+            let ending = tokio::select! {
+                biased;
+                ending = is_over(&mut cut) => Some(ending),
+                order = self.orders.changed() => order.over,
+                _ = &mut poisoned => Some(Ending::RecorderFailed),
+                () = stop.cancelled() => Some(Ending::Shutdown),
+                Some(noted) = self.notes.next() => noted.is_err().then_some(Ending::RecorderFailed),
+                closed = self.channels.closed() => self.closed(closed),
+                channel = self.inbox.channels.recv(), if !self.left => self.opened(channel),
+                Some(text) = self.inbox.told.recv() => self.tell(&text),
+                Some(code) = self.inbox.codes.recv() => self.check(code),
+                answer = self.lock.answered() => self.answered(answer),
+                Ok(()) = slow.changed() => self.recorder_is(*slow.borrow_and_update()),
+                () = clock.sleep_until(due) => self.by_the_clock(clock.boot()),
+            };
+            if let Some(ending) = ending.or_else(|| self.gone()) {
+                return ending;
+            }
+        }
+    }
+
+    /// Brings the session in line with what the Desk says now, and tells the technician what changed.
+    fn obey(&mut self) {
+        let order = self.orders.now();
+        if order.frozen != self.obeyed.frozen {
+            self.presence.live.frozen.set(StoppedBy::Order, order.frozen.is_some());
+            let text = self.place.frozen(order.frozen);
+            self.record(&Note::Freeze { frozen: order.frozen.is_some(), reason: text.as_str().into() });
+            self.channels.say(&text);
+        }
+        if order.deadline != self.obeyed.deadline {
+            self.warnings = warnings_from(&self.lease, self.parts.desk.clock().boot());
+            self.channels.say(&self.place.deadline_moved(order.deadline));
+        }
+        self.obeyed = order;
+    }
+
+    fn opened(&mut self, channel: Option<VendorChannel>) -> Option<Ending> {
+        match channel {
+            Some(channel) => self.channels.carry(channel, self.presence.live.frozen.subscribe()),
+            None => self.left = true,
+        }
+        None
+    }
+
+    /// What a channel's end means for the session: most mean nothing.
+    fn closed(&mut self, closed: Closed) -> Option<Ending> {
+        self.accounts.extend(closed.accounts);
+        match closed.end {
+            Ok(_) => None,
+            Err(ChannelFault::Carried(CarryFault::Recording(_)) | ChannelFault::Lost) => Some(Ending::RecorderFailed),
+            Err(ChannelFault::Carried(CarryFault::Vendor(_) | CarryFault::Target(_))) => Some(Ending::Overrun),
+            Err(ChannelFault::Carried(CarryFault::TargetLost)) => {
+                self.target_lost = true;
+                None
+            }
+            Err(ChannelFault::Target(TargetFault::HostKey { .. })) => Some(Ending::HostKeyChanged),
+            Err(ChannelFault::Target(fault)) => {
+                tracing::info!(session = %self.lease.session(), %fault, "a channel found no target");
+                None
+            }
+        }
+    }
+
+    /// Over, once the technician has left and everything they began is done.
+    fn gone(&self) -> Option<Ending> {
+        let is_done = self.left && self.channels.count() == 0;
+        is_done.then_some(if self.target_lost { Ending::TargetClosed } else { Ending::Left })
+    }
+
+    fn tell(&mut self, text: &str) -> Option<Ending> {
+        self.channels.say(text);
+        None
+    }
+
+    fn recorder_is(&mut self, slow: bool) -> Option<Ending> {
+        self.channels.hold(slow);
+        let text = if slow { self.place.recording_is_slow() } else { self.place.recording_caught_up() };
+        self.channels.say(&text);
+        None
+    }
+
+    /// When something changes by the clock alone: a warning, idleness, the end of a lock. The deadline itself is the
+    /// Desk's to watch, since it moves.
+    fn next_due(&self) -> Boot {
+        let idle = self.idle_since().after(self.place.idle.duration());
+        self.warnings.first().map_or(idle, |warning| warning.at.min(idle))
+    }
+
+    /// A lock lasts as long again as it took to get there.
+    fn idle_since(&self) -> Boot {
+        match self.lock {
+            Lock::Open => self.seen().last_input(),
+            Lock::Shut { since } | Lock::Checking { since, .. } => since,
+        }
+    }
+
+    fn by_the_clock(&mut self, now: Boot) -> Option<Ending> {
+        let due = self.warnings.iter().take_while(|warning| warning.at <= now).count();
+        if let Some(warning) = self.warnings.drain(..due).next_back() {
+            let left = self.obeyed.deadline.boot.since(now).min(warning.left);
+            self.channels.say(&self.place.time_left(left, self.obeyed.deadline));
+        }
+        if now < self.idle_since().after(self.place.idle.duration()) {
+            return None;
+        }
+        match self.lock {
+            Lock::Open if self.can_lock() => self.shut(now),
+            _ => return Some(Ending::Idle),
+        }
+        None
+    }
+
+    /// A lock that nobody could open again would only be a slow ending.
+    fn can_lock(&self) -> bool {
+        self.lease.rule().idle_ending == IdleEnding::Lock && self.key.is_some() && self.channels.has_terminal()
+    }
+
+    fn shut(&mut self, now: Boot) {
+        self.seen().lock(true);
+        self.presence.live.frozen.set(StoppedBy::Idleness, true);
+        self.lock = Lock::Shut { since: now };
+        let text = self.place.locked();
+        self.record(&Note::Freeze { frozen: true, reason: text.as_str().into() });
+        self.channels.say(&text);
+    }
+
+    fn check(&mut self, code: Zeroizing<String>) -> Option<Ending> {
+        let (Lock::Shut { since }, Some(key)) = (&self.lock, &self.key) else { return None };
+        let (people, key) = (self.parts.people.clone(), Arc::clone(key));
+        let answer = async move { people.check_code(&key, &code, Face::Vendor).await }.boxed();
+        self.lock = Lock::Checking { since: *since, answer };
+        None
+    }
+
+    fn answered(&mut self, answer: Result<SpentCode, CodeNotTaken>) -> Option<Ending> {
+        match answer {
+            Ok(_spent) => {
+                self.seen().touch();
+                self.seen().lock(false);
+                self.presence.live.frozen.set(StoppedBy::Idleness, false);
+                self.lock = Lock::Open;
+                let text = self.place.unlocked();
+                self.record(&Note::Freeze { frozen: false, reason: text.as_str().into() });
+                self.channels.say(&text);
+            }
+            Err(not_taken) => {
+                self.lock = Lock::Shut { since: self.idle_since() };
+                self.channels.say(&self.place.still_locked(&not_taken));
+            }
+        }
+        None
+    }
+
+    /// Records a fact of the session itself. What could not be recorded comes back as its end.
+    pub(super) fn record(&self, note: &Note) {
+        self.notes.push(self.witness.record(SESSION, note).boxed());
+    }
+
+    fn seen(&self) -> &Arc<Seen> {
+        self.witness.seen()
+    }
+}
+
+/// The number of no channel: what happens to the session as a whole.
+const SESSION: u32 = 0;
+
+impl Lock {
+    /// The answer to the code that is being checked; never, while none is. May be dropped and called again.
+    async fn answered(&mut self) -> Result<SpentCode, CodeNotTaken> {
+        match self {
+            Self::Checking { answer, .. } => answer.await,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+/// Waits until others have ended the session.
+async fn is_over(cut: &mut watch::Receiver<Option<Ending>>) -> Ending {
+    let ending = cut.wait_for(Option::is_some).await.ok().and_then(|ending| ending.clone());
+    match ending {
+        Some(ending) => ending,
+        None => std::future::pending().await,
+    }
+}
+
+/// The warnings that still lie ahead, by time.
+fn warnings_from(lease: &Lease, now: Boot) -> Vec<Warning> {
+    let mut warnings: Vec<_> = lease.warnings().into_iter().filter(|warning| warning.at > now).collect();
+    warnings.sort_by_key(|warning| warning.at);
+    warnings
+}
+
+/// How long a session may take to tell a technician who reads, and to let its channels go, before it is sealed.
+pub(super) const CHANNELS_END_MAX: Duration = Duration::from_secs(12);

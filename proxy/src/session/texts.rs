@@ -1,0 +1,212 @@
+//! Every sentence a technician reads from a running session, in one place: warnings, notices, and why it ended. ASCII
+//! alone, because nobody knows what a terminal across the world can show. Refusals to begin are not here: the Desk has
+//! their words.
+
+use std::fmt;
+use std::time::Duration;
+
+use approver::lease::{Deadline, Frozen};
+use jiff::tz::TimeZone;
+use policies::events::Ending;
+use policies::ids::TargetName;
+use policies::time::Seconds;
+
+/// What the sentences of one session have in common.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The target.
+    pub target: TargetName,
+    /// The technician's login name and the gate's name, as `ssh` is told them: `tess@gate.mill3.example`.
+    pub login: String,
+    /// In which times are shown.
+    pub timezone: TimeZone,
+    /// How long nobody may give no input.
+    pub idle: Seconds,
+}
+
+impl Place {
+    /// So much time is left.
+    pub fn time_left(&self, left: Duration, deadline: Deadline) -> String {
+        let minutes = left.as_secs().div_ceil(60);
+        let plural = if minutes == 1 { "" } else { "s" };
+        format!(
+            "{minutes} minute{plural} left, until {}. More time: ssh {} extend 30m REASON",
+            self.clock(deadline),
+            self.login
+        )
+    }
+
+    /// The deadline moved.
+    pub fn deadline_moved(&self, deadline: Deadline) -> String {
+        format!("The session now lasts until {}.", self.clock(deadline))
+    }
+
+    /// Input stopped, or goes on.
+    pub fn frozen(&self, frozen: Option<Frozen>) -> String {
+        match frozen {
+            Some(Frozen::ByOperator) => "Your input is stopped by an operator. What you type now is thrown away.",
+            Some(Frozen::NobodyWatches) => {
+                "Your input waits: here an operator must watch, and nobody does. What you type now is thrown away."
+            }
+            Some(Frozen::TimeIsUp) => "Your time is up. Your input is stopped, and the session ends soon.",
+            None => "Your input goes on.",
+        }
+        .to_owned()
+    }
+
+    /// Idle too long: a code is wanted.
+    pub fn locked(&self) -> String {
+        format!("Locked: nobody typed anything for {}. Type your code to go on.", self.idle)
+    }
+
+    /// The code that was typed does not open it.
+    pub fn still_locked(&self, why: &dyn fmt::Display) -> String {
+        format!("Still locked: {why}. Type your code to go on.")
+    }
+
+    /// The code was right.
+    pub fn unlocked(&self) -> String {
+        "Unlocked.".to_owned()
+    }
+
+    /// The disk of the gate is slow.
+    pub fn recording_is_slow(&self) -> String {
+        "The recording is slow, so your input waits for it.".to_owned()
+    }
+
+    /// The disk of the gate caught up.
+    pub fn recording_caught_up(&self) -> String {
+        "The recording caught up. Your input goes on.".to_owned()
+    }
+
+    /// How to ask for what is not granted.
+    pub fn how_to_ask(&self) -> String {
+        format!("Ask for it: ssh {} request {}", self.login, self.target)
+    }
+
+    /// Why the session is over and what to do next.
+    pub fn over(&self, ending: &Ending) -> String {
+        let target = &self.target;
+        match ending {
+            Ending::Left => "You left.".to_owned(),
+            Ending::TargetClosed => format!("{target} closed the connection."),
+            Ending::TargetUnreachable => {
+                format!("{target} cannot be reached. Try again later, or ask the control room.")
+            }
+            Ending::HostKeyChanged => format!(
+                "{target} shows another host key than the plant's file names, so nothing was sent to it. \
+                 Ask the control room."
+            ),
+            Ending::Expired => format!("Your time at {target} is over. To go on, ask for a new grant."),
+            Ending::Revoked => format!("Your grant for {target} was taken back by an operator. Ask the control room."),
+            Ending::Cut { .. } => {
+                "Access was cut by an operator, and stays shut until it is reopened. Ask the control room.".to_owned()
+            }
+            Ending::Idle => {
+                format!("Nobody typed anything for {}. Connect again if your grant still stands.", self.idle)
+            }
+            Ending::EscortLost => {
+                "Nobody watches any more, and here an operator must. Ask the control room.".to_owned()
+            }
+            Ending::RecorderFailed => {
+                "The recording stopped, so the session did: nothing passes here unrecorded. Ask the control room."
+                    .to_owned()
+            }
+            Ending::Stale => {
+                "The gate cannot reach its journal, and here no session goes on without it. Ask the control room."
+                    .to_owned()
+            }
+            Ending::Overrun => {
+                "More came at once than was asked for, and the gate keeps no more. Connect again; if it happens again, \
+                 tell the control room."
+                    .to_owned()
+            }
+            Ending::Shutdown => {
+                "The gate is being stopped. Connect again when it is back; your grant stands.".to_owned()
+            }
+            Ending::Crashed => "The gate stopped without warning. Connect again; your grant stands.".to_owned(),
+        }
+    }
+
+    fn clock(&self, deadline: Deadline) -> impl fmt::Display {
+        deadline.wall.to_zoned(self.timezone.clone()).strftime("%H:%M").to_string()
+    }
+}
+
+/// A sentence as a line of its own on a terminal, whatever stood there.
+pub fn line(text: &str) -> String {
+    format!("\r\n[holdpoint] {text}\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use approver::clock::Boot;
+
+    fn place() -> Place {
+        Place {
+            target: "hmi-2".parse().expect("a name"),
+            login: "tess@gate.mill3.example".into(),
+            timezone: TimeZone::UTC,
+            idle: Seconds(900),
+        }
+    }
+
+    fn half_past_two() -> Deadline {
+        Deadline { boot: Boot::default(), wall: "2026-11-23T14:30:00Z".parse().expect("a time") }
+    }
+
+    fn every_text() -> Vec<String> {
+        let place = place();
+        let cut = "c_01jd0c4jd0c4jd0c4jd0c4jd0c".parse().expect("an id");
+        let endings = [
+            Ending::Left,
+            Ending::TargetClosed,
+            Ending::TargetUnreachable,
+            Ending::HostKeyChanged,
+            Ending::Expired,
+            Ending::Revoked,
+            Ending::Cut { cut },
+            Ending::Idle,
+            Ending::EscortLost,
+            Ending::RecorderFailed,
+            Ending::Stale,
+            Ending::Overrun,
+            Ending::Shutdown,
+            Ending::Crashed,
+        ];
+        let frozen = [Some(Frozen::ByOperator), Some(Frozen::NobodyWatches), Some(Frozen::TimeIsUp), None];
+        [
+            place.time_left(Duration::from_secs(900), half_past_two()),
+            place.time_left(Duration::from_secs(60), half_past_two()),
+            place.deadline_moved(half_past_two()),
+            place.locked(),
+            place.still_locked(&"that code is wrong"),
+            place.unlocked(),
+            place.recording_is_slow(),
+            place.recording_caught_up(),
+        ]
+        .into_iter()
+        .chain(frozen.map(|frozen| place.frozen(frozen)))
+        .chain(endings.iter().map(|ending| place.over(ending)))
+        .collect()
+    }
+
+    #[test]
+    fn every_sentence_is_as_it_was_agreed() {
+        assert_eq!(every_text().join("\n") + "\n", include_str!("texts.golden"));
+    }
+
+    #[test]
+    fn every_sentence_is_shown_by_any_terminal_and_fits_a_disconnect() {
+        for text in every_text() {
+            assert!(text.bytes().all(|b| b == b' ' || b.is_ascii_graphic()), "{text}");
+            assert!(text.len() < 200 && text.ends_with(['.', 'N']), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_stands_alone() {
+        assert_eq!(line("Unlocked."), "\r\n[holdpoint] Unlocked.\r\n");
+    }
+}

@@ -1,0 +1,331 @@
+//! A session's recorder as its channels meet it: the real one, and around it what the session must know of what passes.
+//! When a person last typed, how much came, what spectators see, what the file ledger adds up to, and the code that is
+//! typed on a locked terminal. It changes nothing and holds nothing up.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use approver::clock::{Boot, Clock};
+use approver::recorder::Recorder;
+use bytes::Bytes;
+use policies::digest::Digest;
+use recordings::fault::StoreFault;
+use recordings::frame::Stream;
+use recordings::ledger::LedgerDigest;
+use recordings::notes::Note;
+use tokio::sync::mpsc;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::gallery::Gallery;
+use crate::relay;
+
+/// The recorder of a session's channels.
+pub(crate) struct Witness {
+    recorder: Recorder,
+    seen: Arc<Seen>,
+}
+
+impl Witness {
+    /// Around `recorder`; what it sees is in `seen`.
+    pub(crate) const fn new(recorder: Recorder, seen: Arc<Seen>) -> Self {
+        Self { recorder, seen }
+    }
+
+    /// The recorder itself, to be sealed.
+    pub(crate) fn into_recorder(self) -> Recorder {
+        self.recorder
+    }
+
+    /// What was seen.
+    pub(crate) const fn seen(&self) -> &Arc<Seen> {
+        &self.seen
+    }
+
+    /// Completes when nothing can be recorded any more. One task may wait for it.
+    pub(crate) fn poisoned(&self) -> impl Future<Output = StoreFault> + Send + use<> {
+        self.recorder.writer().poisoned()
+    }
+
+    /// Records a fact. It is in line when this returns, and durable when the future completes.
+    pub(crate) fn record(
+        &self,
+        channel: u32,
+        note: &Note,
+    ) -> impl Future<Output = Result<(), StoreFault>> + Send + use<> {
+        self.seen.note(channel, note);
+        let bytes = Bytes::from(note.encode());
+        // In line and in the digest under one lock, so that both have the same order.
+        let mut ledger = lock(&self.seen.ledger);
+        if let Note::FileEntry(_) = note {
+            ledger.push(&bytes);
+        }
+        self.recorder.writer().note(note.fact(), channel, bytes)
+    }
+}
+
+impl relay::Recorder for Witness {
+    type Line = Line;
+
+    fn line(&self, stream: Stream, channel: u32) -> Line {
+        let line = Arc::new(self.recorder.writer().line(stream, channel));
+        let mut lines = lock(&self.seen.lines);
+        lines.retain(|known| known.strong_count() > 0);
+        lines.push(Arc::downgrade(&line));
+        drop(lines);
+        Line { line, stream, channel, seen: Arc::clone(&self.seen) }
+    }
+
+    fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send {
+        self.record(channel, note)
+    }
+}
+
+/// A line of the recording, witnessed.
+pub(crate) struct Line {
+    line: Arc<recordings::session::Line>,
+    stream: Stream,
+    channel: u32,
+    seen: Arc<Seen>,
+}
+
+impl relay::Line for Line {
+    fn submit(&self, bytes: Bytes) -> Result<u64, StoreFault> {
+        let position = self.line.submit(bytes.clone())?;
+        self.seen.bytes(self.stream, self.channel, &bytes);
+        Ok(position)
+    }
+
+    fn poll_durable(&self, cx: &mut Context<'_>, position: u64) -> Poll<Result<(), StoreFault>> {
+        self.line.poll_durable(cx, position)
+    }
+}
+
+/// What was seen of a session so far.
+pub(crate) struct Seen {
+    clock: Clock,
+    input_at: AtomicU64,
+    up: AtomicU64,
+    down: AtomicU64,
+    gallery: Arc<Gallery>,
+    lines: Mutex<Vec<Weak<recordings::session::Line>>>,
+    ledger: Mutex<LedgerDigest>,
+    locked: AtomicBool,
+    typed: Mutex<CodeReader>,
+    codes: mpsc::Sender<Zeroizing<String>>,
+}
+
+impl Seen {
+    /// Nothing yet, and where the codes arrive that are typed on locked terminals: one at a time.
+    pub(crate) fn new(clock: Clock) -> (Self, mpsc::Receiver<Zeroizing<String>>) {
+        let (codes, typed) = mpsc::channel(1);
+        let seen = Self {
+            input_at: AtomicU64::new(0),
+            up: AtomicU64::new(0),
+            down: AtomicU64::new(0),
+            gallery: Arc::default(),
+            lines: Mutex::default(),
+            ledger: Mutex::default(),
+            locked: AtomicBool::new(false),
+            typed: Mutex::default(),
+            codes,
+            clock,
+        };
+        seen.touch();
+        (seen, typed)
+    }
+
+    /// What spectators see.
+    pub(crate) const fn gallery(&self) -> &Arc<Gallery> {
+        &self.gallery
+    }
+
+    /// When a person last gave input.
+    pub(crate) fn last_input(&self) -> Boot {
+        Boot(Duration::from_nanos(self.input_at.load(Ordering::Relaxed)))
+    }
+
+    /// Counts as input.
+    pub(crate) fn touch(&self) {
+        let now = u64::try_from(self.clock.boot().0.as_nanos()).unwrap_or(u64::MAX);
+        self.input_at.store(now, Ordering::Relaxed);
+    }
+
+    /// Bytes from the technician and from the target.
+    pub(crate) fn bytes_passed(&self) -> (u64, u64) {
+        (self.up.load(Ordering::Relaxed), self.down.load(Ordering::Relaxed))
+    }
+
+    /// How long the oldest bytes wait that are not durable yet.
+    pub(crate) fn recorder_behind(&self) -> Option<Duration> {
+        lock(&self.lines).iter().filter_map(Weak::upgrade).filter_map(|line| line.waiting_for()).max()
+    }
+
+    /// From now on what is typed on a terminal is a code, or no longer.
+    pub(crate) fn lock(&self, locked: bool) {
+        lock(&self.typed).line.zeroize();
+        self.locked.store(locked, Ordering::SeqCst);
+    }
+
+    /// The digest over the file ledger.
+    pub(crate) fn ledger(&self) -> Digest {
+        lock(&self.ledger).digest()
+    }
+
+    fn bytes(&self, stream: Stream, channel: u32, bytes: &Bytes) {
+        let length = bytes.len() as u64;
+        match stream {
+            Stream::In => {
+                self.up.fetch_add(length, Ordering::Relaxed);
+                self.input(channel, bytes);
+            }
+            Stream::Out | Stream::OutErr => {
+                self.down.fetch_add(length, Ordering::Relaxed);
+                self.gallery.output(channel, bytes);
+            }
+            Stream::GateOut | Stream::GateOutErr => self.gallery.output(channel, bytes),
+            Stream::None | Stream::GateIn => {}
+        }
+    }
+
+    fn input(&self, channel: u32, bytes: &[u8]) {
+        self.gallery.typed(channel);
+        if !self.locked.load(Ordering::SeqCst) {
+            return self.touch();
+        }
+        if !self.gallery.has_terminal(channel) {
+            return;
+        }
+        if let Some(code) = lock(&self.typed).read(bytes) {
+            // One is being checked already: this one was typed too early and is typed again.
+            drop(self.codes.try_send(code));
+        }
+    }
+
+    fn note(&self, channel: u32, note: &Note) {
+        let gallery = &self.gallery;
+        match note {
+            Note::Terminal { size, .. } | Note::Resize { size } => gallery.resize(channel, *size),
+            Note::ChannelClose => gallery.close(channel),
+            Note::Exec { command } => gallery.happened(&format!("runs {command}")),
+            Note::Subsystem { name } => gallery.happened(&format!("opens {name}")),
+            Note::Shell if !gallery.has_terminal(channel) => gallery.happened("opens a shell without a terminal"),
+            Note::FileEntry(entry) => {
+                gallery.happened(&format!("{} {} ({} bytes)", entry.operation.as_str(), entry.path, entry.bytes));
+            }
+            Note::GateVerdict { allowed: false, words } => gallery.happened(&format!("refused {words}")),
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seen")
+    }
+}
+
+/// Puts together a code from what is typed on a terminal that echoes nothing.
+#[derive(Default)]
+struct CodeReader {
+    line: Zeroizing<Vec<u8>>,
+}
+
+impl CodeReader {
+    /// Longer than any code; what is typed beyond it makes the code wrong.
+    const CODE_BYTES_MAX: usize = 64;
+
+    fn read(&mut self, bytes: &[u8]) -> Option<Zeroizing<String>> {
+        const BACKSPACE: u8 = 8;
+        const DELETE: u8 = 127;
+        const LINE_KILL: u8 = 21;
+        const INTERRUPT: u8 = 3;
+        let mut code = None;
+        for byte in bytes {
+            match *byte {
+                b'\r' | b'\n' if self.line.is_empty() => {}
+                b'\r' | b'\n' => code = Some(self.finish()),
+                BACKSPACE | DELETE => drop(self.line.pop()),
+                LINE_KILL | INTERRUPT => self.line.zeroize(),
+                _ if self.line.len() > Self::CODE_BYTES_MAX => {}
+                byte => self.line.push(byte),
+            }
+        }
+        code
+    }
+
+    fn finish(&mut self) -> Zeroizing<String> {
+        let code = Zeroizing::new(String::from_utf8_lossy(&self.line).into_owned());
+        self.line.zeroize();
+        code
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No change under these locks can stop halfway.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use recordings::notes::Size;
+
+    fn seen() -> (Seen, mpsc::Receiver<Zeroizing<String>>, approver::clock::Turn) {
+        let (clock, turn) = Clock::turned();
+        let (seen, codes) = Seen::new(clock);
+        (seen, codes, turn)
+    }
+
+    fn typed(seen: &Seen, channel: u32, text: &str) {
+        seen.bytes(Stream::In, channel, &Bytes::copy_from_slice(text.as_bytes()));
+    }
+
+    #[test]
+    fn only_what_the_technician_sends_counts_as_input() {
+        let (seen, _codes, turn) = seen();
+        let begun = seen.last_input();
+        turn.pass(Duration::from_secs(60));
+        for stream in [Stream::Out, Stream::OutErr, Stream::GateIn, Stream::GateOut, Stream::GateOutErr] {
+            seen.bytes(stream, 1, &Bytes::from_static(b"12345"));
+        }
+        assert_eq!((seen.last_input(), seen.bytes_passed()), (begun, (0, 10)));
+        typed(&seen, 1, "ls\n");
+        assert_eq!((seen.last_input().since(begun), seen.bytes_passed()), (Duration::from_secs(60), (3, 10)));
+    }
+
+    #[test]
+    fn on_a_locked_terminal_what_is_typed_is_a_code_and_no_input() {
+        let (seen, mut codes, turn) = seen();
+        let begun = seen.last_input();
+        seen.gallery().resize(1, Size { columns: 80, rows: 24 });
+        typed(&seen, 1, "123456\r");
+        assert!(codes.try_recv().is_err());
+        seen.lock(true);
+        turn.pass(Duration::from_secs(60));
+        typed(&seen, 2, "999999\r");
+        typed(&seen, 1, "\r12x");
+        typed(&seen, 1, "\u{8}3 4\u{15}6543\u{7f}321\r\n");
+        assert_eq!(codes.try_recv().map(|code| code.to_string()), Ok("654321".to_owned()));
+        assert!(codes.try_recv().is_err());
+        assert_eq!(seen.last_input(), begun);
+        typed(&seen, 1, "77");
+        seen.lock(false);
+        seen.lock(true);
+        typed(&seen, 1, "8\r");
+        assert_eq!(codes.try_recv().map(|code| code.to_string()), Ok("8".to_owned()));
+    }
+
+    #[test]
+    fn a_flood_on_a_locked_terminal_costs_nothing() {
+        let (seen, mut codes, _turn) = seen();
+        seen.gallery().resize(1, Size { columns: 80, rows: 24 });
+        seen.lock(true);
+        typed(&seen, 1, &"9".repeat(1 << 20));
+        assert!(lock(&seen.typed).line.capacity() < 1 << 10);
+        typed(&seen, 1, "\r");
+        assert_eq!(codes.try_recv().expect("a line").len(), CodeReader::CODE_BYTES_MAX + 1);
+    }
+}
