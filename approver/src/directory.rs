@@ -164,6 +164,9 @@ pub enum DirectoryFault {
     Busy,
 }
 
+/// What the keys of a table end with, and what they hold, in order.
+pub type Listed = Vec<(String, Vec<u8>)>;
+
 /// Small keyed state. What each key holds is known to the methods of `dyn Directory`.
 pub trait Directory: Send + Sync {
     /// What a key holds.
@@ -173,8 +176,8 @@ pub trait Directory: Send + Sync {
     /// of it is durable. Keys differ.
     fn swap(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<bool, DirectoryFault>>;
 
-    /// What the keys of a table end with, and what they hold, in order.
-    fn list(&self, table: Table) -> BoxFuture<'_, Result<Vec<(String, Vec<u8>)>, DirectoryFault>>;
+    /// A whole table.
+    fn list(&self, table: Table) -> BoxFuture<'_, Result<Listed, DirectoryFault>>;
 }
 
 /// No adapter takes a value that another would not.

@@ -32,7 +32,7 @@ use crate::clock::{Clock, Turn};
 use crate::cuts::CutsFile;
 use crate::desk::{Alarm, Desk, DeskFault, DeskParts};
 use crate::directory::memory::MemoryDirectory;
-use crate::directory::{Change, Directory, DirectoryFault, Key, Table};
+use crate::directory::{Change, Directory, DirectoryFault, Key, Listed, Table};
 use crate::floor::{Floor, LiveSession, Watch, WatchFrames};
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{AppendError, Entry, Head, Journal, ReadError};
@@ -638,7 +638,7 @@ impl Directory for Faulty<dyn Directory> {
         .boxed()
     }
 
-    fn list(&self, table: Table) -> BoxFuture<'_, Result<Vec<(String, Vec<u8>)>, DirectoryFault>> {
+    fn list(&self, table: Table) -> BoxFuture<'_, Result<Listed, DirectoryFault>> {
         if self.at_read() { self.inner.list(table) } else { async { Err(gone()) }.boxed() }
     }
 }

@@ -66,7 +66,9 @@ impl Seat {
     }
 
     pub(crate) fn orders(&self) -> Orders {
-        Orders::new(self.orders.clone())
+        let mut from_here_on = self.orders.clone();
+        from_here_on.mark_unchanged();
+        Orders::new(from_here_on)
     }
 
     pub(super) fn give_back(mut self) {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 
-use super::{Change, Directory, DirectoryFault, Key, Table, check_lengths};
+use super::{Change, Directory, DirectoryFault, Key, Listed, Table, check_lengths};
 
 /// Forgets everything when dropped.
 #[derive(Default)]
@@ -45,7 +45,7 @@ impl Directory for MemoryDirectory {
         ready(self.swap_now(changes)).boxed()
     }
 
-    fn list(&self, table: Table) -> BoxFuture<'_, Result<Vec<(String, Vec<u8>)>, DirectoryFault>> {
+    fn list(&self, table: Table) -> BoxFuture<'_, Result<Listed, DirectoryFault>> {
         let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let found = values.iter().filter_map(|(key, value)| {
             let rest = key.strip_prefix(table.prefix().as_bytes())?;

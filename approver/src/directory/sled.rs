@@ -10,7 +10,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Change, Directory, DirectoryFault, Key, Table, check_lengths};
+use super::{Change, Directory, DirectoryFault, Key, Listed, Table, check_lengths};
 
 /// Changes that wait for the thread. They are a few hundred bytes each, and a caller waits for its own.
 const WAITING_MAX: usize = 256;
@@ -187,7 +187,7 @@ impl Directory for SledDirectory {
         self.send(changes).boxed()
     }
 
-    fn list(&self, table: Table) -> BoxFuture<'_, Result<Vec<(String, Vec<u8>)>, DirectoryFault>> {
+    fn list(&self, table: Table) -> BoxFuture<'_, Result<Listed, DirectoryFault>> {
         let prefix = table.prefix();
         async move {
             let found = self.tree.scan_prefix(prefix).map(|entry| {

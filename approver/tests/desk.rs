@@ -1,0 +1,923 @@
+//! The Desk against its promises: what gets in, what ends, and what happens when the journal is slow, contested or gone.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use approver::desk::{Alarm, Fault, Kept, Rejected, Unsigned};
+use approver::journal::memory::MemoryJournal;
+use approver::journal::{AppendError, Entry, Head, Journal, ReadError};
+use approver::lease::{Ask, Frozen, Lease};
+use approver::testing::{Faulty, PLANT, Props, Rival, Stage, Trouble, deployment, new_key, node, sign};
+use approver::{floor::Floor, mint};
+use certs::sshsig::Namespace;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use policies::actions::{Action, Actions};
+use policies::decide::Command;
+use policies::digest::{Digest, Salted};
+use policies::events::{CutBy, Ending, Event, Factor, Scope};
+use policies::ids::RequestId;
+use policies::refusals::Refusal;
+use policies::requests::{Reopening, Widening};
+use policies::time::Seconds;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn reason() -> Salted {
+    Salted::new(&[1; 32], "because")
+}
+
+/// A stage whose journal fails when told to.
+async fn faulty_stage() -> (Stage, Arc<Faulty<dyn Journal>>) {
+    let journal = Arc::new(Faulty::new(Arc::new(MemoryJournal::new()) as Arc<dyn Journal>));
+    let props = Props { journal: journal.clone(), ..Props::new() };
+    (Stage::on(props, PLANT).await, journal)
+}
+
+async fn rival_stage() -> (Stage, Arc<Rival>) {
+    let rival = Arc::new(Rival::new(Arc::new(MemoryJournal::new()), Box::new(|_| Vec::new())));
+    let props = Props { journal: rival.clone(), ..Props::new() };
+    (Stage::on(props, PLANT).await, rival)
+}
+
+/// A lease for `press-4` or another target that takes a tunnel.
+async fn let_in(stage: &Stage, target: &str) -> Lease {
+    stage.grant(target, &[Action::Tunnel]).await;
+    stage.admit(target).await.unwrap()
+}
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, Rejected>) -> Refusal {
+    match result {
+        Err(Rejected::Refusal(refusal)) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// Lets the Desk's tasks do what is due.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn events(stage: &Stage) -> Vec<Event> {
+    stage.desk.entries(0).await.unwrap().into_iter().map(|entry| entry.event).collect()
+}
+
+// Admission
+
+#[tokio::test]
+async fn nobody_gets_in_without_a_grant_and_the_refusal_is_journaled_once_a_minute() {
+    let stage = Stage::new().await;
+    for _ in 0..3 {
+        assert!(matches!(refusal(stage.admit("hmi-2").await), Refusal::NoGrant(_)));
+    }
+    let refused = |event: &&Event| matches!(event, Event::Refused { reason, .. } if reason == "no-grant");
+    // Half a minute passes with each login.
+    assert_eq!(events(&stage).await.iter().filter(refused).count(), 2);
+    assert_eq!(stage.desk.status().leases, 0);
+}
+
+#[tokio::test]
+async fn one_person_cannot_grow_the_journal_by_knocking_at_many_doors() {
+    let stage = Stage::new().await;
+    let who = stage.login(&stage.technician).await;
+    for n in 0..60 {
+        let ask = Ask { target: format!("door-{n}").parse().unwrap(), ..stage.wanted("hmi-2") };
+        assert!(stage.desk.admit(&who, ask).await.is_err());
+    }
+    let refused = events(&stage).await.iter().filter(|event| matches!(event, Event::Refused { .. })).count();
+    assert_eq!(refused, 20);
+}
+
+#[tokio::test]
+async fn a_lease_says_what_was_agreed() {
+    let stage = Stage::new().await;
+    let grant = stage.grant("hmi-2", &[Action::Shell, Action::FileGet]).await;
+    let lease = stage.admit("hmi-2").await.unwrap();
+    assert_eq!((lease.grant(), lease.technician()), (grant, stage.technician.person));
+    assert_eq!((lease.target().as_str(), lease.service().as_str()), ("hmi-2", "ssh"));
+    assert_eq!(lease.destination().address.to_string(), "10.20.2.11:22");
+    assert_eq!(lease.destination().user.as_deref(), Some("maint"));
+    assert_eq!(lease.banner(), Digest::of_bytes(b"Recorded."));
+    assert_eq!(lease.factors(), [Factor::Key, Factor::Totp]);
+    let order = lease.orders().now();
+    assert_eq!(order.actions, Actions::from([Action::Shell, Action::FileGet]));
+    assert_eq!((order.over, order.frozen), (None, None));
+    let clock = stage.desk.clock();
+    assert_eq!(order.deadline.boot.since(clock.boot()), 60 * MINUTE);
+    assert_eq!(order.deadline.wall, clock.wall() + SignedDuration::from_hours(1));
+    let started = events(&stage).await.pop().unwrap();
+    assert!(matches!(started, Event::Started { session, .. } if session == lease.session()));
+    stage.desk.end(lease, Ending::Left, None).await;
+    let ended = events(&stage).await.pop().unwrap();
+    assert!(matches!(ended, Event::Ended { ending: Ending::Left, .. }));
+}
+
+#[tokio::test]
+async fn warnings_come_at_15_5_and_1_minutes_but_none_before_half_of_the_time() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let left: Vec<_> = lease.warnings().iter().map(|warning| warning.left / 60).collect();
+    assert_eq!(left, [15, 5, 1].map(Duration::from_secs));
+    let last = lease.warnings()[2];
+    assert_eq!(lease.orders().now().deadline.boot.since(last.at), MINUTE);
+    // An hour was granted; of a grant of eight minutes only the last warning is not longer than half.
+    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let mut verdict = stage.approval(&stage.lead, id);
+    let narrowing = policies::requests::Narrowing { duration: Some(Seconds(480)), ..Default::default() };
+    verdict.statement.digest =
+        stage.desk.with_state(|state| state.cases[&id].request.narrowed(&narrowing).digest(&deployment()));
+    verdict.statement.answer = policies::requests::Answer::Yes { narrowing };
+    let digest = verdict.statement.digest();
+    let verdict = sign(&stage.lead, Namespace::Approval, verdict.statement, digest);
+    stage.desk.act(Command::Vote { verdict }).await.unwrap();
+    let who = stage.login(&stage.technician).await;
+    let short = stage.desk.admit(&who, Ask { grant: Some(id), ..stage.wanted("plc-7") }).await.unwrap();
+    let left: Vec<_> = short.warnings().iter().map(|warning| warning.left / 60).collect();
+    assert_eq!(left, [1].map(Duration::from_secs));
+}
+
+#[tokio::test]
+async fn one_grant_one_connection_under_race() {
+    let (stage, rival) = rival_stage().await;
+    let grant = stage.grant("press-4", &[Action::Tunnel]).await;
+    // Whenever we are about to start, another node starts a session under the same grant first.
+    rival.set(Box::new(|ours| {
+        let start = |event: &Event| match event.clone() {
+            Event::Started { request, technician, target, service, actions, source, factors, deadline, .. } => {
+                let (session, node) = (mint::session(Timestamp::UNIX_EPOCH), "node-2".parse().unwrap());
+                Some(Event::Started {
+                    session,
+                    request,
+                    technician,
+                    target,
+                    service,
+                    actions,
+                    source,
+                    factors,
+                    node,
+                    deadline,
+                })
+            }
+            _ => None,
+        };
+        ours.iter().filter_map(start).collect()
+    }));
+    assert_eq!(refusal(stage.admit("press-4").await), Refusal::TooManyConnections(1));
+    assert_eq!(stage.desk.with_state(|state| state.live_under(grant)), 1);
+    let started = |event: &&Event| matches!(event, Event::Started { .. });
+    assert_eq!(events(&stage).await.iter().filter(started).count(), 1);
+}
+
+#[tokio::test]
+async fn many_at_once_get_no_more_connections_than_the_grant_allows() {
+    let stage = Stage::new().await;
+    stage.grant("press-4", &[Action::Tunnel]).await;
+    let who = stage.login(&stage.technician).await;
+    let asks = (0..8).map(|_| stage.desk.admit(&who, stage.wanted("press-4")));
+    let admitted = futures::future::join_all(asks).await;
+    assert_eq!(admitted.iter().filter(|admitted| admitted.is_ok()).count(), 1);
+}
+
+#[tokio::test]
+async fn against_a_rival_that_always_gets_in_first_nothing_of_ours_is_written() {
+    let (stage, rival) = rival_stage().await;
+    stage.grant("plc-7", &[Action::Tunnel]).await;
+    let person = stage.technician.person;
+    let knock = move |_: &[Event]| vec![Event::Refused { person, reason: "busy".into(), target: None, rule: None }];
+    rival.set(Box::new(knock));
+    assert_eq!(stage.admit("plc-7").await.map(|_| ()), Err(Fault::Busy.into()));
+    assert!(!events(&stage).await.iter().any(|event| matches!(event, Event::Started { .. })));
+    rival.set(Box::new(|_| Vec::new()));
+    assert!(stage.admit("plc-7").await.is_ok());
+}
+
+#[tokio::test]
+async fn an_event_nobody_here_knows_admits_nobody_and_stops_no_cut() {
+    let journal = Arc::new(MemoryJournal::new());
+    let props = Props { journal: journal.clone(), ..Props::new() };
+    let mut stage = Stage::on(props, PLANT).await;
+    let lease = let_in(&stage, "plc-7").await;
+    let unknown = br#"{"v":2,"id":"HP1999","event":"teleported"}"#.to_vec();
+    journal.append_bytes(vec![unknown], stage.desk.clock().wall());
+    assert!(matches!(stage.admit("plc-7").await, Err(Rejected::Fault(Fault::UnknownEvent(_)))));
+    assert!(matches!(stage.ask("plc-7", &[Action::Tunnel]).await, Err(Rejected::Fault(Fault::UnknownEvent(_)))));
+    assert!(matches!(stage.alarms.try_recv(), Ok(Alarm::UnknownEvent(_))));
+    let done = stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap();
+    assert_eq!((done.sessions.as_slice(), done.kept), ([lease.session()].as_slice(), Kept::OnDisk));
+    // A program that starts on such a journal opens, and admits nobody either.
+    let (restarted, _) = stage.props.desk().await.unwrap();
+    assert!(restarted.status().unknown_event.is_some());
+    let who = stage.login(&stage.technician).await;
+    assert!(restarted.admit(&who, stage.wanted("plc-7")).await.is_err());
+}
+
+// The journal in trouble
+
+#[tokio::test]
+async fn an_append_that_was_written_and_not_answered_is_recognised() {
+    let (stage, journal) = faulty_stage().await;
+    stage.grant("plc-7", &[Action::Tunnel]).await;
+    journal.set_for(Trouble::FailsAfter, 1);
+    let lease = stage.admit("plc-7").await.unwrap();
+    let started = |event: &&Event| matches!(event, Event::Started { session, .. } if *session == lease.session());
+    assert_eq!(events(&stage).await.iter().filter(started).count(), 1);
+    assert_eq!(stage.desk.head(), journal.head().await.unwrap());
+}
+
+#[tokio::test]
+async fn an_append_that_failed_is_a_fault_and_the_next_one_works() {
+    let (mut stage, journal) = faulty_stage().await;
+    stage.grant("plc-7", &[Action::Tunnel]).await;
+    journal.set_for(Trouble::FailsBefore, 1);
+    assert!(matches!(stage.admit("plc-7").await, Err(Rejected::Fault(Fault::Journal(_)))));
+    assert!(matches!(stage.alarms.try_recv(), Ok(Alarm::JournalDown(_))));
+    assert!(stage.admit("plc-7").await.is_ok());
+    assert_eq!(stage.desk.status().leases, 0, "the lease was dropped");
+}
+
+#[tokio::test]
+async fn nobody_is_admitted_while_the_journal_is_gone() {
+    let (stage, journal) = faulty_stage().await;
+    stage.grant("plc-7", &[Action::Tunnel]).await;
+    journal.set(Trouble::Gone);
+    assert!(matches!(stage.admit("plc-7").await, Err(Rejected::Fault(Fault::Journal(_)))));
+}
+
+#[tokio::test]
+async fn a_decision_goes_on_to_its_end_when_nobody_waits_for_it() {
+    let (gate, journal) = Gate::new();
+    let props = Props { journal, ..Props::new() };
+    let stage = Stage::on(props, PLANT).await;
+    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    gate.close();
+    let vote = stage.desk.act(Command::Vote { verdict: stage.approval(&stage.lead, id) });
+    assert!(tokio::time::timeout(Duration::from_millis(20), vote).await.is_err());
+    gate.open();
+    settle().await;
+    assert!(stage.desk.with_state(|state| state.cases[&id].granted.is_some()));
+}
+
+// Endings
+
+#[tokio::test]
+async fn a_lease_that_is_dropped_is_journaled_as_crashed() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let session = lease.session();
+    drop(lease);
+    settle().await;
+    let ended = events(&stage).await.pop().unwrap();
+    assert_eq!(ended, Event::Ended { session, ending: Ending::Crashed, seal: None });
+}
+
+#[tokio::test]
+async fn an_ending_waits_for_the_journal_and_counts_until_then() {
+    let (stage, journal) = faulty_stage().await;
+    let lease = let_in(&stage, "press-4").await;
+    let session = lease.session();
+    journal.set(Trouble::Gone);
+    let seal = Digest::of_bytes(b"seal");
+    stage.desk.end(lease, Ending::Left, Some(seal)).await;
+    assert_eq!(stage.desk.status().late, 1);
+    let who = stage.login(&stage.technician).await;
+    settle().await;
+    journal.set(Trouble::None);
+    let second = stage.desk.admit(&who, stage.wanted("press-4")).await;
+    assert_eq!(refusal(second), Refusal::TooManyConnections(1));
+    stage.pass(MINUTE);
+    settle().await;
+    assert_eq!(stage.desk.status().late, 0);
+    let ended = Event::Ended { session, ending: Ending::Left, seal: Some(seal) };
+    assert!(events(&stage).await.contains(&ended));
+    assert!(stage.admit("press-4").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_lease_ends_at_its_deadline_and_not_before() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let mut orders = lease.orders();
+    stage.pass(59 * MINUTE);
+    settle().await;
+    assert_eq!(orders.now().over, None);
+    stage.pass(MINUTE);
+    assert_eq!(orders.over().await, Ending::Expired);
+}
+
+#[tokio::test]
+async fn where_the_rule_says_so_input_freezes_at_the_deadline_and_the_end_comes_later() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "press-4").await;
+    let mut orders = lease.orders();
+    stage.pass(60 * MINUTE);
+    assert_eq!(orders.changed().await.frozen, Some(Frozen::TimeIsUp));
+    assert_eq!(orders.now().over, None);
+    assert_eq!(*stage.props.floor.frozen.lock().unwrap(), [(lease.session(), true)]);
+    stage.pass(10 * MINUTE);
+    assert_eq!(orders.over().await, Ending::Expired);
+}
+
+#[tokio::test]
+async fn a_wall_clock_set_back_extends_nothing() {
+    let stage = Stage::new().await;
+    let grant = stage.grant("plc-7", &[Action::Tunnel]).await;
+    let lease = stage.admit("plc-7").await.unwrap();
+    let mut orders = lease.orders();
+    stage.pass(30 * MINUTE);
+    // Something is journaled, so that the clock can be set back behind it or not.
+    stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    stage.props.turn.wall(SignedDuration::from_mins(-20));
+    assert_eq!(refusal(stage.admit("plc-7").await), Refusal::ClockBehind);
+    assert!(stage.desk.with_state(|state| state.cases[&grant].deadline) > stage.desk.clock().wall());
+    stage.props.turn.boot(30 * MINUTE);
+    assert_eq!(orders.over().await, Ending::Expired);
+}
+
+#[tokio::test]
+async fn a_wall_clock_set_back_opens_no_second_connection_under_a_grant_that_is_over() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let deadline = lease.orders().now().deadline.wall;
+    stage.desk.end(lease, Ending::Left, None).await;
+    // The wall clock was held back while an hour went by; by it, the grant has half an hour left.
+    stage.props.turn.boot(61 * MINUTE);
+    stage.props.turn.wall(SignedDuration::from_mins(30));
+    let refused = refusal(stage.admit("plc-7").await);
+    assert_eq!(refused, Refusal::GrantOver("plc-7".parse().unwrap(), deadline));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_slewed_a_little_keeps_nobody_out() {
+    let stage = Stage::new().await;
+    let who = stage.login(&stage.technician).await;
+    stage.grant("plc-7", &[Action::Tunnel]).await;
+    stage.props.turn.wall(SignedDuration::from_millis(-200));
+    assert!(stage.desk.admit(&who, stage.wanted("plc-7")).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_extension_moves_the_deadline_of_the_running_session() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let before = lease.orders().now().deadline;
+    stage.pass(50 * MINUTE);
+    let (ask, by) = (mint::ask(stage.desk.clock().wall()), stage.technician.person);
+    let wanted = Command::AskExtension { ask, request: lease.grant(), more: Seconds(1_800), reason: reason(), by };
+    stage.desk.act(wanted).await.unwrap();
+    let verdict = stage.approval_of_ask(&stage.lead, ask, true);
+    stage.desk.act(Command::Vote { verdict }).await.unwrap();
+    let after = lease.orders().now().deadline;
+    assert_eq!(after.boot.since(before.boot), 30 * MINUTE);
+    stage.pass(20 * MINUTE);
+    settle().await;
+    assert_eq!(lease.orders().now().over, None);
+}
+
+#[tokio::test]
+async fn a_widening_adds_an_action_for_its_time() {
+    let stage = Stage::new().await;
+    stage.grant("hmi-2", &[Action::Shell]).await;
+    let lease = stage.admit("hmi-2").await.unwrap();
+    let (ask, by) = (mint::ask(stage.desk.clock().wall()), stage.technician.person);
+    let (actions, lasts) = (Actions::from([Action::FilePut]), Seconds(600));
+    let widening = Widening { id: ask, request: lease.grant(), actions, lasts, reason: reason() };
+    let wanted = Command::AskWidening { widening, by };
+    stage.desk.act(wanted).await.unwrap();
+    let verdict = stage.approval_of_ask(&stage.lead, ask, false);
+    stage.desk.act(Command::Vote { verdict }).await.unwrap();
+    let mut orders = lease.orders();
+    assert_eq!(orders.now().actions, Actions::from([Action::Shell, Action::FilePut]));
+    // The wall clock is set back; the ten minutes are over all the same.
+    stage.props.turn.wall(SignedDuration::from_mins(-30));
+    stage.props.turn.boot(10 * MINUTE);
+    loop {
+        if orders.changed().await.actions == Actions::from([Action::Shell]) {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_taken_back_ends_at_once() {
+    type Ends = fn(&Stage, RequestId) -> Command;
+    let ends: [(&str, Ends); 3] = [
+        ("a grant", |stage, request| Command::Revoke { request, reason: reason(), by: stage.lead.person }),
+        ("a person", |stage, _| Command::Disable { person: stage.technician.person, by: stage.admin.person }),
+        ("a vendor", |stage, _| Command::DisableVendor { vendor: "acme".parse().unwrap(), by: stage.admin.person }),
+    ];
+    for (what, command) in ends {
+        let stage = Stage::new().await;
+        let lease = let_in(&stage, "plc-7").await;
+        stage.desk.act(command(&stage, lease.grant())).await.unwrap();
+        assert_eq!(lease.orders().now().over, Some(Ending::Revoked), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_contract_that_is_shortened_ends_the_session_at_its_end() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let end = stage.desk.clock().wall() + SignedDuration::from_mins(10);
+    let contract =
+        Command::Contract { vendor: "acme".parse().unwrap(), end, sponsor: stage.lead.person, by: stage.admin.person };
+    stage.desk.act(contract).await.unwrap();
+    assert_eq!(lease.orders().now().deadline.wall, end);
+    stage.pass(10 * MINUTE);
+    assert_eq!(lease.orders().over().await, Ending::Expired);
+}
+
+#[tokio::test]
+async fn sessions_end_when_the_journal_stays_away_longer_than_the_rule_allows() {
+    let (stage, journal) = faulty_stage().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let mut orders = lease.orders();
+    journal.set(Trouble::Gone);
+    stage.pass(Duration::from_secs(5));
+    settle().await;
+    assert!(stage.desk.status().journal_down_for.is_some());
+    assert_eq!(orders.now().over, None);
+    stage.pass(Duration::from_secs(31));
+    assert_eq!(orders.over().await, Ending::Stale);
+}
+
+#[tokio::test]
+async fn a_machine_that_slept_does_not_take_its_journal_for_gone() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    stage.pass(20 * MINUTE);
+    settle().await;
+    assert_eq!(lease.orders().now().over, None);
+}
+
+#[tokio::test]
+async fn a_start_that_nobody_here_holds_is_presumed_ended() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let Some(Event::Started { request, technician, target, service, actions, source, factors, deadline, .. }) =
+        events(&stage).await.pop()
+    else {
+        panic!("no start")
+    };
+    let session = mint::session(Timestamp::UNIX_EPOCH);
+    let ghost = Event::Started {
+        session,
+        request,
+        technician,
+        target,
+        service,
+        actions,
+        source,
+        factors,
+        node: node(),
+        deadline,
+    };
+    stage.props.journal.append(stage.desk.head(), &[ghost], stage.desk.clock().wall()).await.unwrap();
+    settle().await;
+    stage.pass(2 * MINUTE);
+    settle().await;
+    let live = stage.desk.with_state(|state| state.live.clone());
+    assert_eq!(live.into_iter().collect::<Vec<_>>(), [lease.session()]);
+}
+
+#[tokio::test]
+async fn a_node_that_starts_anew_runs_none_of_its_old_sessions() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let (restarted, _) = stage.props.desk().await.unwrap();
+    restarted.start_node("1.0").await.unwrap();
+    let ended = restarted.with_state(|state| state.sessions[&lease.session()].ended.clone());
+    assert_eq!(ended.map(|(_, ending)| ending), Some(Ending::Crashed));
+}
+
+#[tokio::test]
+async fn what_nobody_answered_or_used_lapses() {
+    let stage = Stage::new().await;
+    let (pending, unused) =
+        (stage.ask("plc-7", &[Action::Tunnel]).await.unwrap(), stage.grant("hmi-2", &[Action::Shell]).await);
+    stage.pass(9 * 60 * MINUTE);
+    settle().await;
+    let events = events(&stage).await;
+    for request in [pending, unused] {
+        assert!(events.contains(&Event::Lapsed { request }));
+    }
+}
+
+// Cuts
+
+#[tokio::test]
+async fn a_cut_ends_what_is_in_scope_and_keeps_it_out_until_reopened() {
+    let scopes: [fn(&Stage, &Lease) -> Scope; 5] = [
+        |_, lease| Scope::Session(lease.session()),
+        |stage, _| Scope::Technician(stage.technician.person),
+        |_, _| Scope::Vendor("acme".parse().unwrap()),
+        |_, _| Scope::Zone("packaging".parse().unwrap()),
+        |_, _| Scope::Plant,
+    ];
+    for scope in scopes {
+        let stage = Stage::new().await;
+        let lease = let_in(&stage, "plc-7").await;
+        let scope = scope(&stage, &lease);
+        let done = stage.desk.cut(CutBy::Operator(stage.lead.person), scope.clone()).await.unwrap();
+        assert_eq!((done.sessions.as_slice(), done.kept), ([lease.session()].as_slice(), Kept::Journaled), "{scope:?}");
+        let ending = Ending::Cut { cut: done.cut };
+        assert_eq!(lease.orders().now().over, Some(ending.clone()), "{scope:?}");
+        assert!(stage.props.floor.cut.lock().unwrap().contains(&(lease.session(), ending.clone())), "{scope:?}");
+        stage.desk.end(lease, ending, None).await;
+        assert_eq!(refusal(stage.admit("plc-7").await), Refusal::CutOff, "{scope:?}");
+        let reopening = Reopening { cut: done.cut, reason: reason() };
+        let verdict = stage.approval_of_reopening(&stage.other_lead, &reopening);
+        stage.desk.reopen(reopening, verdict).await.unwrap();
+        assert!(stage.admit("plc-7").await.is_ok(), "{scope:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cut_of_something_else_ends_nothing_here() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let elsewhere = [
+        Scope::Session(mint::session(Timestamp::UNIX_EPOCH)),
+        Scope::Technician(stage.lead.person),
+        Scope::Vendor("other".parse().unwrap()),
+        Scope::Zone("robots".parse().unwrap()),
+    ];
+    for scope in elsewhere {
+        let done = stage.desk.cut(CutBy::Operator(stage.lead.person), scope).await.unwrap();
+        assert!(done.sessions.is_empty());
+    }
+    assert_eq!(lease.orders().now().over, None);
+    assert!(stage.admit("plc-7").await.is_ok());
+}
+
+#[tokio::test]
+async fn only_operators_cut() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    for by in [stage.technician.person, stage.admin.person] {
+        let refused = stage.desk.cut(CutBy::Operator(by), Scope::Plant).await;
+        assert_eq!(refused, Err(Refusal::WrongKind("operators")));
+    }
+    assert_eq!(lease.orders().now().over, None);
+}
+
+#[tokio::test]
+async fn a_cut_works_and_survives_a_restart_with_the_journal_gone() {
+    for trouble in [Trouble::Gone, Trouble::FailsBefore] {
+        let (mut stage, journal) = faulty_stage().await;
+        let lease = let_in(&stage, "plc-7").await;
+        journal.set(trouble);
+        let done = stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Vendor("acme".parse().unwrap())).await;
+        let done = done.unwrap();
+        assert_eq!((done.sessions.as_slice(), done.kept), ([lease.session()].as_slice(), Kept::OnDisk));
+        let ending = Ending::Cut { cut: done.cut };
+        assert_eq!(lease.orders().now().over, Some(ending.clone()));
+        let mut heard = Vec::new();
+        while let Ok(alarm) = stage.alarms.try_recv() {
+            heard.push(alarm);
+        }
+        assert!(heard.contains(&Alarm::CutNotJournaled { cut: done.cut, on_disk: true }));
+        stage.desk.end(lease, ending, None).await;
+        stage.desk.close().await;
+
+        // The journal is back, without ever having heard of the cut: it stands, from the first moment.
+        journal.set(Trouble::None);
+        let (restarted, _) = stage.props.desk().await.unwrap();
+        let who = stage.login(&stage.technician).await;
+        assert_eq!(refusal(restarted.admit(&who, stage.wanted("plc-7")).await), Refusal::CutOff);
+        settle().await;
+        assert!(restarted.with_state(|state| state.cuts.contains_key(&done.cut)), "{trouble:?}: journaled at last");
+        assert!(restarted.status().unjournaled_cuts.is_empty());
+
+        // Reopened, it stays so, although the line in the file is still there.
+        let reopening = Reopening { cut: done.cut, reason: reason() };
+        let stage = Stage { desk: restarted, ..stage };
+        let verdict = stage.approval_of_reopening(&stage.lead, &reopening);
+        stage.desk.reopen(reopening, verdict).await.unwrap();
+        let (again, _) = stage.props.desk().await.unwrap();
+        let who = stage.login(&stage.technician).await;
+        assert!(again.admit(&who, stage.wanted("plc-7")).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_cut_acts_while_the_journal_hangs() {
+    let (stage, journal) = faulty_stage().await;
+    let lease = let_in(&stage, "plc-7").await;
+    journal.set(Trouble::Hangs);
+    let cutting = tokio::spawn({
+        let (desk, by) = (stage.desk.clone(), CutBy::Operator(stage.lead.person));
+        async move { desk.cut(by, Scope::Plant).await }
+    });
+    let mut orders = lease.orders();
+    let over = tokio::time::timeout(Duration::from_millis(500), orders.over()).await.unwrap();
+    assert!(matches!(over, Ending::Cut { .. }));
+    assert_eq!(cutting.await.unwrap().unwrap().kept, Kept::OnDisk);
+}
+
+#[tokio::test]
+async fn a_cut_that_comes_while_somebody_is_being_admitted_keeps_them_out() {
+    let (gate, journal) = Gate::new();
+    let props = Props { journal, ..Props::new() };
+    let stage = Stage::on(props, PLANT).await;
+    stage.grant("plc-7", &[Action::Tunnel]).await;
+    let who = stage.login(&stage.technician).await;
+    gate.close();
+    let ask = stage.wanted("plc-7");
+    let session = ask.session;
+    let admitting = stage.desk.admit(&who, ask);
+    let cutting = async {
+        settle().await;
+        let cut = stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant);
+        let mut cut = std::pin::pin!(cut);
+        // It has acted as soon as it waits for the journal.
+        assert!(futures::poll!(cut.as_mut()).is_pending());
+        gate.open();
+        cut.await.unwrap()
+    };
+    let (admitted, cut) = tokio::join!(admitting, cutting);
+    assert_eq!(refusal(admitted), Refusal::CutOff);
+    settle().await;
+    let ended = Event::Ended { session, ending: Ending::Cut { cut: cut.cut }, seal: None };
+    assert!(events(&stage).await.contains(&ended));
+}
+
+#[tokio::test]
+async fn a_cut_by_another_node_ends_sessions_here() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let (cut, at) = (mint::cut(Timestamp::UNIX_EPOCH), stage.desk.clock().wall());
+    let event = Event::Cut { cut, scope: Scope::Plant, by: CutBy::Operator(stage.lead.person), at };
+    stage.props.journal.append(stage.desk.head(), &[event], at).await.unwrap();
+    assert_eq!(lease.orders().over().await, Ending::Cut { cut });
+    assert_eq!(*stage.props.floor.cut.lock().unwrap(), [(lease.session(), Ending::Cut { cut })]);
+}
+
+#[tokio::test]
+async fn a_cut_written_down_by_another_program_on_the_machine_acts_within_a_second() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let (cut, at) = (mint::cut(Timestamp::UNIX_EPOCH), stage.desk.clock().wall());
+    stage.props.cuts().add(&approver::cuts::KeptCut { cut, scope: Scope::Plant, by: CutBy::Local, at }).unwrap();
+    let mut orders = lease.orders();
+    let over = tokio::time::timeout(Duration::from_secs(1), orders.over()).await.unwrap();
+    assert_eq!(over, Ending::Cut { cut });
+    settle().await;
+    assert!(stage.desk.with_state(|state| state.cuts.contains_key(&cut)));
+}
+
+#[tokio::test]
+async fn a_line_of_the_file_of_cuts_that_was_altered_cuts_the_plant_until_reopened() {
+    let stage = Stage::new().await;
+    stage.grant("plc-7", &[Action::Tunnel]).await;
+    let (cut, at) = (mint::cut(Timestamp::UNIX_EPOCH), stage.desk.clock().wall());
+    let narrow = approver::cuts::KeptCut { cut, scope: Scope::Zone("robots".parse().unwrap()), by: CutBy::Local, at };
+    stage.props.cuts().add(&narrow).unwrap();
+    let path = stage.props.scratch.path().join("cuts");
+    let altered = std::fs::read_to_string(&path).unwrap().replace("robots", "safety");
+    std::fs::write(&path, altered).unwrap();
+    let (restarted, _) = stage.props.desk().await.unwrap();
+    settle().await;
+    let who = stage.login(&stage.technician).await;
+    assert_eq!(refusal(restarted.admit(&who, stage.wanted("plc-7")).await), Refusal::CutOff);
+    let cuts: Vec<_> = restarted.with_state(|state| state.standing_cuts().map(|(cut, _)| cut).collect());
+    let stage = Stage { desk: restarted, ..stage };
+    for cut in cuts {
+        let reopening = Reopening { cut, reason: reason() };
+        let verdict = stage.approval_of_reopening(&stage.lead, &reopening);
+        stage.desk.reopen(reopening, verdict).await.unwrap();
+    }
+    let (again, _) = stage.props.desk().await.unwrap();
+    let who = stage.login(&stage.technician).await;
+    assert!(again.admit(&who, stage.wanted("plc-7")).await.is_ok());
+}
+
+// Freezing and watching
+
+#[tokio::test]
+async fn a_freeze_acts_before_it_is_journaled_and_a_thaw_after() {
+    let (stage, journal) = faulty_stage().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let (session, by) = (lease.session(), stage.lead.person);
+    journal.set(Trouble::FailsBefore);
+    assert_eq!(stage.desk.freeze(session, by).await, Ok(false));
+    assert_eq!(lease.orders().now().frozen, Some(Frozen::ByOperator));
+    assert_eq!(*stage.props.floor.frozen.lock().unwrap(), [(session, true)]);
+    assert!(stage.desk.thaw(session, by).await.is_err());
+    assert!(lease.orders().now().frozen.is_some());
+    journal.set(Trouble::None);
+    assert_eq!(stage.desk.freeze(session, by).await, Ok(true));
+    stage.desk.thaw(session, by).await.unwrap();
+    assert_eq!(lease.orders().now().frozen, None);
+    assert_eq!(stage.desk.freeze(session, stage.technician.person).await, Err(Refusal::WrongKind("operators")));
+}
+
+#[tokio::test]
+async fn where_an_escort_is_required_input_waits_while_nobody_watches() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "robot-1").await;
+    let frozen = || lease.orders().now().frozen;
+    assert_eq!(frozen(), Some(Frozen::NobodyWatches));
+    let one = stage.desk.watch(lease.session(), stage.lead.person).await.unwrap();
+    assert_eq!(frozen(), None);
+    let other = stage.desk.watch(lease.session(), stage.lead.person).await.unwrap();
+    drop(one);
+    assert_eq!(frozen(), None);
+    drop(other);
+    assert_eq!(frozen(), Some(Frozen::NobodyWatches));
+    settle().await;
+    let watched = |event: &&Event| matches!(event, Event::Watched { .. } | Event::WatchEnded { .. });
+    assert_eq!(events(&stage).await.iter().filter(watched).count(), 2);
+    let refused = stage.desk.watch(lease.session(), stage.technician.person).await;
+    assert!(matches!(refused, Err(Rejected::Refusal(Refusal::WrongKind(_)))));
+}
+
+#[tokio::test]
+async fn an_operator_sees_without_the_journal_and_no_escorts_duty_is_met_by_it() {
+    let (stage, journal) = faulty_stage().await;
+    let lease = let_in(&stage, "robot-1").await;
+    journal.set(Trouble::FailsBefore);
+    let watching = stage.desk.watch(lease.session(), stage.lead.person).await.unwrap();
+    assert_eq!(watching.watch.screen, "screen");
+    assert_eq!(lease.orders().now().frozen, Some(Frozen::NobodyWatches));
+}
+
+// What is signed
+
+#[tokio::test]
+async fn each_thing_that_makes_a_signature_another_ones_is_refused() {
+    let stage = Stage::new().await;
+    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let good = stage.approval(&stage.lead, id);
+    let vote = |verdict| stage.desk.act(Command::Vote { verdict });
+    let statement = || good.statement.clone();
+
+    let digest = statement().digest();
+    let for_login = sign(&stage.lead, Namespace::Login, statement(), digest);
+    assert!(matches!(vote(for_login).await, Err(Rejected::Unsigned(Unsigned::Signature(_)))));
+
+    let mut altered = good.clone();
+    altered.statement.nonce = mint::nonce();
+    assert!(matches!(vote(altered).await, Err(Rejected::Unsigned(Unsigned::Signature(_)))));
+
+    let mut forked = statement();
+    forked.journal.root = Digest::of_bytes(b"another journal");
+    let digest = forked.digest();
+    let forked = sign(&stage.lead, Namespace::Approval, forked, digest);
+    assert_eq!(refusal(vote(forked).await), Refusal::OtherJournal);
+
+    let mut ahead = statement();
+    ahead.journal.size += 1;
+    let digest = ahead.digest();
+    assert_eq!(refusal(vote(sign(&stage.lead, Namespace::Approval, ahead, digest)).await), Refusal::OtherJournal);
+
+    let stranger = approver::testing::Actor {
+        person: stage.lead.person,
+        name: String::new(),
+        key: new_key(),
+        totp: certs::totp::TotpSecret::generate(),
+    };
+    let digest = statement().digest();
+    let by_stranger = sign(&stranger, Namespace::Approval, statement(), digest);
+    assert_eq!(refusal(vote(by_stranger).await), Refusal::NotYourKey);
+
+    let mut no_key = good.clone();
+    no_key.key = policies::people::SshKey("ssh-ed25519 nonsense".into());
+    assert_eq!(vote(no_key).await, Err(Unsigned::NoKey.into()));
+
+    assert!(vote(good.clone()).await.is_ok());
+    assert!(vote(good.clone()).await.is_err(), "nobody votes twice");
+}
+
+#[tokio::test]
+async fn a_statement_signed_over_an_earlier_head_counts_and_after_a_restart_too() {
+    let stage = Stage::new().await;
+    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let verdict = stage.approval(&stage.lead, id);
+    stage.ask("hmi-2", &[Action::Shell]).await.unwrap();
+    let (restarted, _) = stage.props.desk().await.unwrap();
+    assert!(restarted.act(Command::Vote { verdict }).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_plant_file_and_a_persons_key_take_the_signatures_they_need() {
+    let stage = Stage::new().await;
+    let text = format!("{PLANT}# changed\n");
+    stage.desk.act(Command::ProposePlant { text: text.clone(), by: stage.admin.person }).await.unwrap();
+    let digest = Digest::of_bytes(text.as_bytes());
+    let in_force = || stage.desk.with_state(|state| state.plant.as_ref().unwrap().digest());
+    for (signer, adopts) in [(&stage.admin, false), (&stage.lead, true)] {
+        let signed = stage.plant_signature(signer, digest);
+        let mut forged = signed.clone();
+        forged.statement.nonce = mint::nonce();
+        assert!(matches!(stage.desk.act(Command::SignPlant { signed: forged }).await, Err(Rejected::Unsigned(_))));
+        stage.desk.act(Command::SignPlant { signed }).await.unwrap();
+        assert_eq!(in_force() == digest, adopts);
+    }
+}
+
+// Around it
+
+#[tokio::test]
+async fn who_is_to_be_told_of_a_waiting_request_and_when_the_board_turns_red() {
+    let stage = Stage::new().await;
+    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let now = stage.desk.clock().wall();
+    let due = |at| stage.desk.due(at).iter().map(|due| (due.group.to_string(), due.red)).collect::<Vec<_>>();
+    assert_eq!(due(now), [("shift-lead".to_owned(), false)]);
+    let later = now + SignedDuration::from_mins(10);
+    assert_eq!(stage.desk.next_due(now), Some(later));
+    assert_eq!(due(later), [("shift-lead".to_owned(), false), ("ot-security".to_owned(), true)]);
+    let verdict = stage.approval(&stage.lead, id);
+    stage.desk.act(Command::Vote { verdict }).await.unwrap();
+    assert!(due(later).is_empty());
+}
+
+#[tokio::test]
+async fn a_desk_that_is_closed_has_no_task_left_and_admits_nobody() {
+    let stage = Stage::new().await;
+    stage.grant("plc-7", &[Action::Tunnel]).await;
+    let who = stage.login(&stage.technician).await;
+    tokio::time::timeout(Duration::from_secs(2), stage.desk.close()).await.unwrap();
+    let refused = stage.desk.admit(&who, stage.wanted("plc-7")).await;
+    assert_eq!(refused.map(|_| ()), Err(Fault::Stopping.into()));
+}
+
+#[tokio::test]
+async fn the_journal_of_another_installation_is_refused() {
+    let stage = Stage::new().await;
+    let (alarms, _heard) = tokio::sync::mpsc::channel(1);
+    let parts = approver::desk::DeskParts {
+        journal: stage.props.journal.clone(),
+        directory: stage.props.directory.clone(),
+        clock: stage.props.clock.clone(),
+        node: node(),
+        deployment: "mill-4".parse().unwrap(),
+        floor: Arc::new(approver::floor::EmptyFloor) as Arc<dyn Floor>,
+        alarms,
+        cuts: stage.props.cuts(),
+    };
+    let opened = approver::desk::Desk::open(parts).await;
+    assert!(matches!(opened, Err(approver::desk::DeskFault::OtherDeployment { .. })));
+}
+
+#[tokio::test]
+async fn commands_with_a_door_of_their_own_do_not_pass_by_another() {
+    let stage = Stage::new().await;
+    let end = Command::End { session: mint::session(Timestamp::UNIX_EPOCH), ending: Ending::Left, seal: None };
+    assert!(matches!(stage.desk.act(end).await, Err(Rejected::Fault(Fault::OtherDoor(_)))));
+}
+
+/// A journal whose appends wait while a gate is closed.
+struct Gate {
+    inner: MemoryJournal,
+    open: tokio::sync::watch::Sender<bool>,
+}
+
+impl Gate {
+    fn new() -> (Arc<Self>, Arc<dyn Journal>) {
+        let open = tokio::sync::watch::Sender::new(true);
+        let gate = Arc::new(Self { inner: MemoryJournal::new(), open });
+        (gate.clone(), gate)
+    }
+
+    fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    fn close(&self) {
+        self.open.send_replace(false);
+    }
+}
+
+impl Journal for Gate {
+    fn append<'a>(
+        &'a self,
+        after: Head,
+        events: &'a [Event],
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<Head, AppendError>> {
+        let mut open = self.open.subscribe();
+        async move {
+            open.wait_for(|open| *open).await.unwrap();
+            self.inner.append(after, events, at).await
+        }
+        .boxed()
+    }
+
+    fn read(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+        self.inner.read(after)
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
+        self.inner.head()
+    }
+
+    fn changed(&self, size: u64) -> BoxFuture<'_, ()> {
+        self.inner.changed(size)
+    }
+}

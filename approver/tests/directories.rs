@@ -1,0 +1,234 @@
+//! One suite for every adapter of the directory, and what sled owes beyond it.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
+use std::sync::Arc;
+
+use approver::directory::memory::MemoryDirectory;
+use approver::directory::sled::SledDirectory;
+use approver::directory::{
+    Change, Directory, DirectoryFault, Expected, Key, Spending, TEXT_CHARS_MAX, Table, TextRefused, VALUE_BYTES_MAX,
+    clean_text,
+};
+use approver::mint;
+use approver::testing::{Faulty, Scratch, Trouble};
+use certs::totp::{CodeRefused, SpendStep as _, TotpSecret, check_code};
+use jiff::{SignedDuration, Timestamp};
+use policies::digest::Salted;
+use policies::ids::PersonId;
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_790_000_000).unwrap()
+}
+
+fn somebody() -> PersonId {
+    mint::person(now())
+}
+
+fn each_adapter(scratch: &Scratch) -> Vec<(&'static str, Arc<dyn Directory>)> {
+    let memory: Arc<dyn Directory> = Arc::new(MemoryDirectory::new());
+    vec![
+        ("memory", Arc::new(MemoryDirectory::new())),
+        ("sled", Arc::new(SledDirectory::open(&scratch.path().join("state")).unwrap())),
+        ("faulty, behaving", Arc::new(Faulty::new(memory))),
+    ]
+}
+
+#[tokio::test]
+async fn a_swap_changes_all_or_nothing() {
+    let scratch = Scratch::new();
+    for (name, directory) in each_adapter(&scratch) {
+        let (a, b) = (Key::Cursor("a".into()), Key::Cursor("b".into()));
+        assert!(directory.swap(vec![Change::create(a.clone(), vec![1])]).await.unwrap(), "{name}");
+        let both = vec![Change::set(b.clone(), vec![2]), Change::create(a.clone(), vec![9])];
+        assert!(!directory.swap(both).await.unwrap(), "{name}");
+        assert_eq!(directory.get(&b).await.unwrap(), None, "{name}");
+        let expected = Change { key: a.clone(), expected: Expected::Exactly(vec![1]), value: Some(vec![3]) };
+        assert!(directory.swap(vec![expected.clone(), Change::set(b.clone(), vec![4])]).await.unwrap(), "{name}");
+        assert!(!directory.swap(vec![expected]).await.unwrap(), "{name}");
+        assert_eq!(directory.get(&a).await.unwrap(), Some(vec![3]), "{name}");
+        assert!(directory.swap(vec![Change::delete(a.clone()), Change::delete(b)]).await.unwrap(), "{name}");
+        assert_eq!(directory.get(&a).await.unwrap(), None, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn of_two_who_swap_the_same_value_exactly_one_does() {
+    let scratch = Scratch::new();
+    for (name, directory) in each_adapter(&scratch) {
+        let key = Key::Cursor("a".into());
+        let swaps = (0..32_u8).map(|n| directory.swap(vec![Change::create(key.clone(), vec![n])]));
+        let done = futures::future::join_all(swaps).await;
+        assert_eq!(done.iter().filter(|done| **done == Ok(true)).count(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_too_long_is_refused_by_every_adapter() {
+    let scratch = Scratch::new();
+    for (name, directory) in each_adapter(&scratch) {
+        let set = |bytes| directory.swap(vec![Change::set(Key::Cursor("a".into()), vec![0; bytes])]);
+        assert_eq!(set(VALUE_BYTES_MAX).await, Ok(true), "{name}");
+        assert_eq!(set(VALUE_BYTES_MAX + 1).await, Err(DirectoryFault::TooLong(VALUE_BYTES_MAX + 1)), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_belongs_to_one_person_whatever_its_capitals() {
+    let scratch = Scratch::new();
+    for (name, directory) in each_adapter(&scratch) {
+        let (tara, other) = (somebody(), somebody());
+        assert!(directory.set_name(tara, "Tara").await.unwrap(), "{name}");
+        assert!(!directory.set_name(other, "tARA").await.unwrap(), "{name}");
+        assert_eq!(directory.person_named("tara").await.unwrap(), Some(tara), "{name}");
+        assert!(directory.set_name(tara, "TARA").await.unwrap(), "{name}");
+        assert_eq!(directory.name_of(tara).await.unwrap().as_deref(), Some("TARA"), "{name}");
+        assert!(directory.set_name(tara, "Tess").await.unwrap(), "{name}");
+        assert!(directory.set_name(other, "Tara").await.unwrap(), "{name}: the old name became free");
+        let mut names: Vec<_> = directory.names().await.unwrap();
+        names.sort_by(|a, b| a.1.cmp(&b.1));
+        assert_eq!(names, [(other, "Tara".to_owned()), (tara, "Tess".to_owned())], "{name}");
+        directory.forget_name(tara).await.unwrap();
+        assert_eq!(directory.person_named("tess").await.unwrap(), None, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_opens_its_digest_until_it_is_erased() {
+    let scratch = Scratch::new();
+    for (name, directory) in each_adapter(&scratch) {
+        let text = clean_text("the  pump\ttrips\u{202e}\u{1b}[2J").unwrap();
+        let salted = directory.put_text(&text).await.unwrap();
+        assert_ne!(salted, directory.put_text(&text).await.unwrap(), "{name}: salts differ");
+        assert_eq!(directory.text(salted).await.unwrap().as_deref(), Some("the pump trips[2J"), "{name}");
+        let (salt, opened) = directory.salt_and_text(salted).await.unwrap().unwrap();
+        assert!(salted.opens_with(&salt, &opened), "{name}");
+        directory.erase_text(salted).await.unwrap();
+        assert_eq!(directory.text(salted).await.unwrap(), None, "{name}");
+        assert_eq!(directory.text(Salted::new(&[0; 32], "other")).await.unwrap(), None, "{name}");
+    }
+}
+
+#[test]
+fn a_text_is_bounded_and_never_empty() {
+    assert_eq!(clean_text(" \n\u{200b} ").map(|_| ()), Err(TextRefused::Empty));
+    assert!(clean_text(&"ü".repeat(TEXT_CHARS_MAX)).is_ok());
+    assert!(matches!(clean_text(&"x".repeat(1 << 20)), Err(TextRefused::TooLong(_))));
+}
+
+#[tokio::test]
+async fn the_longest_text_fits_a_value() {
+    let directory: Arc<dyn Directory> = Arc::new(MemoryDirectory::new());
+    for widest in ["\u{10ffff}", "\"", "\\"] {
+        let text = clean_text(&widest.repeat(TEXT_CHARS_MAX)).unwrap();
+        let salted = directory.put_text(&text).await.unwrap();
+        assert_eq!(directory.text(salted).await.unwrap().as_deref(), Some(text.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn a_step_is_spent_once_and_none_before_it_after_it() {
+    let scratch = Scratch::new();
+    for (name, directory) in each_adapter(&scratch) {
+        let (person, other) = (somebody(), somebody());
+        let spending = Spending(&*directory);
+        for (who, step, free) in
+            [(person, 100, true), (person, 100, false), (person, 99, false), (person, 101, true), (other, 100, true)]
+        {
+            assert_eq!(spending.spend(who, step).await.unwrap(), free, "{name}, step {step}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_at_once_spend_one_step_once() {
+    let scratch = Scratch::new();
+    for (name, directory) in each_adapter(&scratch) {
+        let person = somebody();
+        let spending = Spending(&*directory);
+        let spent = futures::future::join_all((0..16).map(|_| spending.spend(person, 7))).await;
+        assert_eq!(spent.into_iter().filter(|spent| matches!(spent, Ok(true))).count(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_codes_are_counted_within_their_time_only() {
+    let scratch = Scratch::new();
+    for (name, directory) in each_adapter(&scratch) {
+        let person = somebody();
+        for n in 0..4 {
+            let at = now() + SignedDuration::from_mins(5 * n);
+            let counted = directory.add_failure(person, at - SignedDuration::from_mins(9), at).await.unwrap();
+            assert_eq!(counted, if n == 0 { 1 } else { 2 }, "{name}");
+        }
+        directory.clear_failures(person).await.unwrap();
+        assert_eq!(directory.add_failure(person, now(), now()).await.unwrap(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_listed_by_name_and_kept_sealed() {
+    let scratch = Scratch::new();
+    let keys = certs::keys::KeyStore::create(&scratch.path().join("keys"), &certs::keys::Seal::File).unwrap();
+    for (name, directory) in each_adapter(&scratch) {
+        let credential: policies::ids::CredentialName = "hmi-maint".parse().unwrap();
+        assert!(directory.credential(&credential, &keys.secrets()).await.unwrap().is_none(), "{name}");
+        directory.set_credential(&credential, b"hunter2", &keys.secrets()).await.unwrap();
+        let kept = directory.get(&Key::Credential(credential.clone())).await.unwrap().unwrap();
+        assert!(!kept.windows(7).any(|window| window == b"hunter2"), "{name}");
+        let opened = directory.credential(&credential, &keys.secrets()).await.unwrap().unwrap();
+        assert_eq!(opened.as_slice(), b"hunter2", "{name}");
+        assert_eq!(directory.credential_names().await.unwrap(), std::slice::from_ref(&credential), "{name}");
+        directory.forget_credential(&credential).await.unwrap();
+        assert_eq!(directory.list(Table::Credentials).await.unwrap(), [], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_spent_code_stays_spent_when_the_directory_is_opened_again() {
+    let scratch = Scratch::new();
+    let (person, secret) = (somebody(), TotpSecret::generate());
+    let code = secret.code_at(now());
+    for attempt in 0..3 {
+        let directory: Arc<dyn Directory> = Arc::new(SledDirectory::open(scratch.path()).unwrap());
+        let checked = check_code(&secret, person, &code, now(), &Spending(&*directory)).await;
+        match attempt {
+            0 => assert!(checked.is_ok()),
+            _ => assert!(matches!(checked, Err(CodeRefused::Used))),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_code_whose_use_cannot_be_kept_does_not_count() {
+    let directory = Arc::new(Faulty::new(Arc::new(MemoryDirectory::new()) as Arc<dyn Directory>));
+    let (person, secret) = (somebody(), TotpSecret::generate());
+    let code = secret.code_at(now());
+    for trouble in [Trouble::FailsBefore, Trouble::FailsAfter, Trouble::Gone] {
+        directory.set(trouble);
+        let checked = check_code(&secret, person, &code, now(), &Spending(&*directory)).await;
+        assert!(matches!(checked, Err(CodeRefused::Fault(_))), "{trouble:?}");
+    }
+}
+
+#[test]
+fn a_folder_in_use_is_refused() {
+    let scratch = Scratch::new();
+    let held = SledDirectory::open(scratch.path()).unwrap();
+    assert!(SledDirectory::open(scratch.path()).is_err());
+    drop(held);
+    assert!(SledDirectory::open(scratch.path()).is_ok());
+}
+
+#[tokio::test]
+async fn a_half_written_snapshot_does_not_keep_the_directory_shut() {
+    let scratch = Scratch::new();
+    let key = Key::Cursor("a".into());
+    {
+        let directory = SledDirectory::open(scratch.path()).unwrap();
+        assert!(directory.swap(vec![Change::set(key.clone(), vec![7])]).await.unwrap());
+    }
+    std::fs::write(scratch.path().join("snap.00000000DEADBEEF.generating"), b"half").unwrap();
+    let directory = SledDirectory::open(scratch.path()).unwrap();
+    assert_eq!(directory.get(&key).await.unwrap(), Some(vec![7]));
+}
