@@ -3,4 +3,5 @@
 
 pub mod channel;
 pub mod cut;
+pub mod face;
 pub mod target;

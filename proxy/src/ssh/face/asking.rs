@@ -1,0 +1,361 @@
+//! Asking for access: what may be asked for, the request, and the wait for a yes. Words and decisions alone; by which
+//! prompts a technician is asked is in `questions`, in `lobby` and in `orders`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use approver::desk::Desk;
+use approver::mint;
+use approver::people::{NotDone, People};
+use jiff::Timestamp;
+use policies::actions::{Action, Actions};
+use policies::decide::{Command, NewRequest, waits_for};
+use policies::digest::Salted;
+use policies::events::Event;
+use policies::ids::{PersonId, RequestId, ServiceName};
+use policies::people::Kind;
+use policies::plant::{Plant, Protocol, Rule, WorkOrder};
+use policies::refusals::Refusal;
+use policies::requests::{Answer, Matter};
+use policies::rules::{Asker, NotAllowed, Question, deciding_rule};
+use policies::state::{Case, RequestStanding, State};
+use policies::time::{Seconds, Window};
+
+use super::names::Place;
+use crate::session::Who;
+
+/// How long a request may wait for its yes, and a yes for its first connection, before it lapses: a shift.
+const WAITS: Seconds = Seconds(8 * 3_600);
+/// What is offered where nothing is said.
+const USUAL: Seconds = Seconds(3_600);
+
+/// A technician who asks.
+#[derive(Clone)]
+pub(super) struct Applicant {
+    desk: Desk,
+    people: People,
+    who: Who,
+}
+
+/// How things stand between a technician and a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// A grant is open.
+    Open(RequestId),
+    /// A request waits.
+    Pending(RequestId),
+    /// A grant begins later.
+    Later(Timestamp),
+    /// Nothing was asked, or what was is over.
+    Nothing,
+}
+
+/// What may be asked for at one service.
+#[derive(Debug, Clone)]
+pub(super) struct Offer {
+    pub(super) place: Place,
+    pub(super) service: ServiceName,
+    pub(super) protocol: Protocol,
+    pub(super) actions: Actions,
+    pub(super) most: Seconds,
+    pub(super) work_order: WorkOrder,
+}
+
+/// What a technician wants.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) place: Place,
+    pub(super) actions: Actions,
+    pub(super) duration: Seconds,
+    pub(super) from: Option<Timestamp>,
+    pub(super) reason: String,
+    pub(super) work_order: Option<String>,
+    pub(super) emergency: bool,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It became a grant.
+    Granted,
+    /// It did not, in words.
+    Refused(String),
+}
+
+impl Offer {
+    /// What is asked for where nothing else is said: a shell where there is one, since most come for that.
+    pub(super) fn usual_actions(&self) -> Actions {
+        if self.actions.contains(&Action::Shell) { Actions::from([Action::Shell]) } else { self.actions.clone() }
+    }
+
+    /// For how long, where nothing else is said.
+    pub(super) fn usual_duration(&self) -> Seconds {
+        self.most.min(USUAL)
+    }
+}
+
+impl Applicant {
+    pub(super) const fn new(desk: Desk, people: People, who: Who) -> Self {
+        Self { desk, people, who }
+    }
+
+    pub(super) const fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    pub(super) const fn people(&self) -> &People {
+        &self.people
+    }
+
+    pub(super) const fn who(&self) -> &Who {
+        &self.who
+    }
+
+    pub(super) fn person(&self) -> PersonId {
+        self.who.proof.person()
+    }
+
+    fn source(&self) -> IpAddr {
+        self.who.proof.source()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.desk.clock().wall()
+    }
+
+    /// How things stand at a target.
+    pub(super) fn standing(&self, place: &Place) -> Standing {
+        self.desk.with_state(|state| standing(state, self.person(), place, self.now()))
+    }
+
+    /// What may be asked for there.
+    ///
+    /// # Errors
+    /// Why nothing may.
+    pub(super) fn offer(&self, place: &Place) -> Result<Offer, Refusal> {
+        self.desk.with_state(|state| {
+            let plant = state.plant.as_deref().ok_or(Refusal::NoPlant)?;
+            offer(state, plant, self.person(), self.source(), place, self.now())
+        })
+    }
+
+    /// Everything that may be asked for, target by target.
+    pub(super) fn offers(&self) -> Vec<Offer> {
+        self.desk.with_state(|state| {
+            let Some(plant) = state.plant.as_deref() else { return Vec::new() };
+            let places = plant.targets.iter().flat_map(|(target, facts)| {
+                facts.services.keys().map(|service| Place { target: target.clone(), service: Some(service.clone()) })
+            });
+            let mine = |place: Place| offer(state, plant, self.person(), self.source(), &place, self.now()).ok();
+            places.filter_map(mine).collect()
+        })
+    }
+
+    /// The place with its service: the named one, else the only one, else the only one that is spoken to in SSH.
+    pub(super) fn resolved(&self, place: Place) -> Place {
+        let only_ssh = self.desk.with_state(|state| {
+            let services = &state.plant.as_deref()?.targets.get(&place.target)?.services;
+            let mut ssh = services.iter().filter(|(_, service)| service.protocol == Protocol::Ssh);
+            let only = ssh.next().filter(|_| ssh.next().is_none());
+            only.or_else(|| services.iter().next().filter(|_| services.len() == 1)).map(|(name, _)| name.clone())
+        });
+        Place { service: place.service.clone().or(only_ssh), ..place }
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// As the Desk, and the texts must be fit.
+    pub(super) async fn submit(&self, wish: Wish) -> Result<RequestId, NotDone> {
+        let now = self.now();
+        let from = wish.from.unwrap_or(now);
+        let work_order = match wish.work_order {
+            Some(text) => Some((self.people.put_text(&text).await?, text)),
+            None => None,
+        };
+        let id = mint::request(now);
+        let asked = NewRequest {
+            id,
+            technician: self.person(),
+            target: wish.place.target,
+            service: wish.place.service,
+            actions: wish.actions,
+            window: Window { from, until: Seconds(WAITS.0.saturating_add(wish.duration.0)).after(from) },
+            duration: wish.duration,
+            reason: Some(self.people.put_text(&wish.reason).await?),
+            work_order,
+            source: Some(self.source()),
+            emergency: wish.emergency,
+        };
+        self.desk.act(Command::Submit(asked)).await?;
+        Ok(id)
+    }
+
+    /// What became of a request, once that is known; `None` after `patience`.
+    pub(super) async fn outcome(&self, request: RequestId, patience: Duration) -> Option<Outcome> {
+        let give_up = self.desk.clock().boot().after(patience);
+        loop {
+            let seen = self.desk.head().size;
+            if let Some(outcome) = self.outcome_now(request).await {
+                return Some(outcome);
+            }
+            tokio::select! {
+                () = self.desk.changed(seen) => {}
+                () = self.desk.clock().sleep_until(give_up) => return None,
+            }
+        }
+    }
+
+    async fn outcome_now(&self, request: RequestId) -> Option<Outcome> {
+        let now = self.now();
+        let standing = self.desk.with_state(|state| {
+            let case = state.cases.get(&request)?;
+            let is_over = case.standing == RequestStanding::Pending && case.request.window.until <= now;
+            Some(if is_over { RequestStanding::Lapsed } else { case.standing })
+        });
+        match standing {
+            Some(RequestStanding::Pending) => None,
+            Some(RequestStanding::Granted) => Some(Outcome::Granted),
+            Some(RequestStanding::Denied) => Some(Outcome::Refused(self.denial(request).await)),
+            Some(other) => Some(Outcome::Refused(format!("Your request is {}.", other.as_str()))),
+            None => Some(Outcome::Refused("There is no such request.".to_owned())),
+        }
+    }
+
+    /// A no, with the reason that was given.
+    pub(super) async fn denial(&self, request: RequestId) -> String {
+        match self.reason_of_denial(request).await {
+            Some((operator, reason)) => {
+                format!("{} said no: {reason}", self.people.shown(operator).await)
+            }
+            None => "An operator said no.".to_owned(),
+        }
+    }
+
+    /// The journal's newest entries first: a no is seldom old.
+    async fn reason_of_denial(&self, request: RequestId) -> Option<(PersonId, String)> {
+        let size = self.desk.head().size;
+        let mut back = 64;
+        let (operator, reason) = loop {
+            let entries = self.desk.entries(size.saturating_sub(back)).await.ok()?;
+            match entries.iter().rev().find_map(|entry| no_to(request, &entry.event)) {
+                Some(found) => break found,
+                None if back >= size => return None,
+                None => back *= 16,
+            }
+        };
+        Some((operator, self.people.text(reason).await.ok().flatten()?))
+    }
+
+    /// Who is asked, and since when: one line.
+    pub(super) fn waiting(&self, request: RequestId) -> String {
+        self.desk.with_state(|state| match state.cases.get(&request) {
+            Some(case) => {
+                let since = clock_time(state, case.submitted);
+                format!("Request {request} for {}: waits for {}, since {since}.", case.request.target, waits_for(case))
+            }
+            None => format!("Request {request}."),
+        })
+    }
+
+    /// A moment in the plant's time.
+    pub(super) fn shown(&self, at: Timestamp) -> String {
+        self.desk.with_state(|state| clock_time(state, at))
+    }
+}
+
+/// As `2026-11-23 14:03 CET`, in the plant's time.
+pub(super) fn clock_time(state: &State, at: Timestamp) -> String {
+    let timezone = state.plant.as_ref().map_or(jiff::tz::TimeZone::UTC, |plant| plant.timezone.clone());
+    at.to_zoned(timezone).strftime("%Y-%m-%d %H:%M %Z").to_string()
+}
+
+pub(super) fn standing(state: &State, person: PersonId, place: &Place, now: Timestamp) -> Standing {
+    let is_about = |case: &&Case| {
+        case.request.technician == person
+            && case.request.target == place.target
+            && place.service.as_ref().is_none_or(|service| case.request.services.contains(service))
+    };
+    let newest = |fits: &dyn Fn(&Case) -> bool| {
+        state.cases.values().filter(is_about).filter(|case| fits(case)).max_by_key(|case| case.submitted)
+    };
+    if let Some(case) = newest(&|case| case.is_open(now)) {
+        return Standing::Open(case.request.id);
+    }
+    let is_pending = |case: &Case| case.standing == RequestStanding::Pending && now < case.request.window.until;
+    if let Some(case) = newest(&is_pending) {
+        return Standing::Pending(case.request.id);
+    }
+    let is_later = |case: &Case| case.standing == RequestStanding::Granted && now < case.request.window.from;
+    newest(&is_later).map_or(Standing::Nothing, |case| Standing::Later(case.request.window.from))
+}
+
+fn offer(
+    state: &State,
+    plant: &Plant,
+    person: PersonId,
+    source: IpAddr,
+    place: &Place,
+    now: Timestamp,
+) -> Result<Offer, Refusal> {
+    let person = state.people.get(&person).ok_or(Refusal::UnknownPerson)?;
+    let Kind::Technician { vendor, role } = &person.kind else { return Err(Refusal::WrongKind("technicians")) };
+    let (service, protocol) = service(plant, place)?;
+    let rule_for = |actions: &Actions| {
+        deciding_rule(
+            plant,
+            &Question {
+                asker: Asker { vendor, role },
+                target: &place.target,
+                service: Some(&service),
+                actions,
+                at: now,
+                source: Some(source),
+                emergency: false,
+            },
+        )
+    };
+    let rules: Vec<(Action, &Rule)> = protocol
+        .actions()
+        .iter()
+        .filter_map(|action| Some((*action, rule_for(&Actions::from([*action])).ok()?)))
+        .collect();
+    let Some((_, rule)) = rules.iter().find(|(action, _)| *action == Action::Shell).or(rules.first()) else {
+        let all = protocol.actions().iter().copied().collect();
+        return Err(rule_for(&all).err().map_or(Refusal::NoGrant(place.target.clone()), Refusal::NotAllowed));
+    };
+    Ok(Offer {
+        place: place.clone(),
+        protocol,
+        most: rule.duration_max,
+        work_order: rule.work_order.clone(),
+        actions: rules.iter().map(|(action, _)| *action).collect(),
+        service,
+    })
+}
+
+fn service(plant: &Plant, place: &Place) -> Result<(ServiceName, Protocol), Refusal> {
+    let target = place.target.clone();
+    let Some(facts) = plant.targets.get(&target) else { return Err(NotAllowed::NoSuchTarget { target }.into()) };
+    let choices = || facts.services.keys().cloned().collect();
+    let (name, service) = match &place.service {
+        Some(name) => facts.services.get_key_value(name).ok_or_else(|| NotAllowed::NoSuchService {
+            target,
+            service: name.clone(),
+            choices: choices(),
+        })?,
+        None if facts.services.len() == 1 => facts.services.iter().next().expect("there is one"),
+        None => return Err(NotAllowed::ServiceNeeded { target, choices: choices() }.into()),
+    };
+    Ok((name.clone(), service.protocol))
+}
+
+fn no_to(request: RequestId, event: &Event) -> Option<(PersonId, Salted)> {
+    let Event::Voted { verdict } = event else { return None };
+    match &verdict.statement.answer {
+        Answer::No { reason } if verdict.statement.matter == Matter::Request(request) => {
+            Some((verdict.statement.operator, *reason))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,159 @@
+//! One technician's connection, outer or inner: how far it has come, how long it may stay so, and how it is told to go.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use approver::clock::{Boot, Clock};
+use russh::server::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::say_goodbye;
+use super::strangers::Stranger;
+use crate::flow::Valve;
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Key and code are not both proved.
+    SigningIn,
+    /// The gate's questions are open.
+    Asked,
+    /// A request waits for its yes.
+    Waiting,
+    /// In the lobby or in a session, which have limits of their own.
+    Inside,
+    /// Told to go.
+    Leaving,
+}
+
+/// Until key and code are proved, as OpenSSH's `LoginGraceTime` counts, but for a person with a phone.
+const SIGNING_IN_MAX: Duration = Duration::from_secs(30);
+/// A reason is thought of and typed in less.
+const ASKED_MAX: Duration = Duration::from_secs(10 * 60);
+/// The request stands for longer; only the wait ends.
+const WAITING_MAX: Duration = Duration::from_secs(3600);
+/// For the last words to be read by a client that reads.
+const LEAVING_MAX: Duration = Duration::from_millis(500);
+/// For sessions to say their own goodbye when the program stops.
+const STOPPING_MAX: Duration = Duration::from_secs(3);
+
+/// What the tasks around one connection share.
+pub(super) struct Connection {
+    pub(super) source: IpAddr,
+    pub(super) valve: Arc<Valve>,
+    clock: Clock,
+    stage: watch::Sender<(Stage, Boot)>,
+    session: OnceLock<Handle>,
+    stranger: Mutex<Option<Stranger>>,
+}
+
+impl Connection {
+    /// A stranger's.
+    pub(super) fn of_stranger(source: IpAddr, valve: Arc<Valve>, clock: Clock, stranger: Stranger) -> Self {
+        let stage = watch::Sender::new((Stage::SigningIn, clock.boot()));
+        Self { source, valve, clock, stage, session: OnceLock::new(), stranger: Mutex::new(Some(stranger)) }
+    }
+
+    /// One inside another.
+    pub(super) fn within(outer: &Self, valve: Arc<Valve>) -> Self {
+        let clock = outer.clock.clone();
+        let stage = watch::Sender::new((Stage::SigningIn, clock.boot()));
+        Self { source: outer.source, valve, clock, stage, session: OnceLock::new(), stranger: Mutex::new(None) }
+    }
+
+    /// The SSH session runs from now on.
+    pub(super) fn has_begun(&self, session: Handle) {
+        let is_first = self.session.set(session).is_ok();
+        debug_assert!(is_first, "a connection has one session");
+    }
+
+    /// Whoever proved a key is turned out for nobody.
+    pub(super) fn proved_a_key(&self) {
+        drop(self.stranger.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Comes to another stage. Nobody comes back from leaving.
+    pub(super) fn enter(&self, stage: Stage) {
+        if stage != Stage::SigningIn {
+            self.proved_a_key();
+        }
+        let now = self.clock.boot();
+        self.stage.send_if_modified(|(before, since)| {
+            let changes = *before != stage && *before != Stage::Leaving;
+            if changes {
+                (*before, *since) = (stage, now);
+            }
+            changes
+        });
+    }
+
+    /// How far it has come.
+    pub(super) fn stage(&self) -> Stage {
+        self.stage.borrow().0
+    }
+
+    /// Whether it was told to go.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.stage() == Stage::Leaving
+    }
+
+    /// Tells the technician why it ends, and ends it soon after, whether they read it or not.
+    pub(super) async fn goodbye(&self, words: &str) {
+        if self.is_leaving() {
+            return;
+        }
+        self.enter(Stage::Leaving);
+        if let Some(session) = self.session.get() {
+            say_goodbye(session, words).await;
+        }
+    }
+
+    /// Lets it run, for as long as its stage may last.
+    pub(super) async fn attend<T>(&self, stop: &CancellationToken, serving: impl Future<Output = T>) -> T {
+        let mut serving = std::pin::pin!(serving);
+        tokio::select! {
+            outcome = &mut serving => return outcome,
+            words = self.overdue(stop) => self.goodbye(words).await,
+        }
+        tokio::select! {
+            outcome = &mut serving => return outcome,
+            () = tokio::time::sleep(LEAVING_MAX) => self.valve.cut(),
+        }
+        serving.await
+    }
+
+    /// Completes when it has to go, with the words for it; none where they were said.
+    async fn overdue(&self, stop: &CancellationToken) -> &'static str {
+        let mut stages = self.stage.subscribe();
+        loop {
+            let (stage, since) = *stages.borrow_and_update();
+            let due = self.stays(stage, since);
+            tokio::select! {
+                changed = stages.changed() => debug_assert!(changed.is_ok(), "this connection holds the sender"),
+                words = due => return words,
+                () = stop.cancelled() => {
+                    if stage == Stage::Inside {
+                        tokio::time::sleep(STOPPING_MAX).await;
+                    }
+                    return "The gate is being stopped. Connect again when it is back.";
+                }
+            }
+        }
+    }
+
+    async fn stays(&self, stage: Stage, since: Boot) -> &'static str {
+        let (longest, words) = match stage {
+            Stage::Inside => return std::future::pending().await,
+            Stage::Leaving => return "",
+            Stage::SigningIn => (SIGNING_IN_MAX, "You did not sign in within 30 seconds."),
+            Stage::Asked => (ASKED_MAX, "The questions were open for 10 minutes. Connect again to answer them."),
+            Stage::Waiting => {
+                (WAITING_MAX, "Nobody answered within an hour. Your request stands: your next connection picks it up.")
+            }
+        };
+        self.clock.sleep_until(since.after(longest)).await;
+        words
+    }
+}

@@ -1,0 +1,465 @@
+//! What russh asks while a technician's connection lasts. Each callback hands on and returns: who it is, is settled in
+//! `login`; what passes on a channel, in `flow` and above; and whatever is not named here is refused with words.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use russh::keys::ssh_key::{Algorithm, Certificate};
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
+
+use super::asking::{Applicant, Standing};
+use super::enrolling::{self, Newcomer};
+use super::jump;
+use super::lobby::{self, Lobby};
+use super::login::Login;
+use super::names::Place;
+use super::questions::{Interview, Next, Round};
+use super::room::Room;
+use super::{Connection, Face, Stage};
+use crate::flow::{Reply, Request, VendorFlow, WindowSize};
+use crate::session::{VendorChannel, VendorLine};
+
+/// One SSH connection of a technician, the outer one or the inner one of `-J`.
+pub(super) struct Door {
+    face: Arc<Face>,
+    connection: Arc<Connection>,
+    flow: VendorFlow,
+    way: Way,
+    room: Option<Arc<Room>>,
+}
+
+enum Way {
+    Outer(Login),
+    Inner(Inner),
+}
+
+/// The inner session of `-J`: who comes was proved outside, and where to is the name they jumped to.
+pub(super) struct Inner {
+    pub(super) applicant: Applicant,
+    pub(super) place: Place,
+    pub(super) interview: Option<Interview>,
+}
+
+/// What one round of keyboard-interactive may answer at most, and each answer.
+const ANSWERS_MAX: usize = 8;
+const ANSWER_BYTES_MAX: usize = 2048;
+/// Channels of one connection that are no session's: lobbies and jumps.
+const CHANNELS_MAX: usize = 10;
+
+impl Door {
+    pub(super) fn outer(face: Arc<Face>, connection: Arc<Connection>) -> Self {
+        let login = Login::new(Arc::clone(&face), Arc::clone(&connection));
+        Self::new(face, connection, Way::Outer(login))
+    }
+
+    pub(super) fn inner(face: Arc<Face>, connection: Arc<Connection>, inner: Inner) -> Self {
+        Self::new(face, connection, Way::Inner(inner))
+    }
+
+    fn new(face: Arc<Face>, connection: Arc<Connection>, way: Way) -> Self {
+        let flow = VendorFlow::new(Arc::clone(&connection.valve));
+        Self { face, connection, flow, way, room: None }
+    }
+
+    /// Where every session channel of this connection leads; `None` in the lobby.
+    fn place(&self) -> Option<Place> {
+        match &self.way {
+            Way::Outer(login) => login.place(),
+            Way::Inner(inner) => Some(inner.place.clone()),
+        }
+    }
+
+    fn applicant(&self) -> Option<Applicant> {
+        match &self.way {
+            Way::Outer(login) => login.applicant(),
+            Way::Inner(inner) => Some(inner.applicant.clone()),
+        }
+    }
+
+    fn room(&mut self, applicant: &Applicant, place: Place, session: &Session) -> Arc<Room> {
+        let line = VendorLine { session: session.handle(), socket: Arc::clone(&self.connection.valve) };
+        let (face, who) = (&self.face, applicant.who().clone());
+        Arc::clone(self.room.get_or_insert_with(|| Arc::new(Room::new(face, who, place, line))))
+    }
+
+    fn request(&mut self, channel: ChannelId, request: Request, session: &mut Session) -> Result<(), russh::Error> {
+        match self.flow.request(channel, request) {
+            Reply::Success => session.channel_success(channel),
+            Reply::Failure => session.channel_failure(channel),
+        }
+    }
+
+    /// Who has just enrolled, on the one channel that shows them what is shown once.
+    fn newcomer(&mut self) -> Option<Newcomer> {
+        let Way::Outer(login) = &mut self.way else { return None };
+        let (enrolled, key) = login.take_enrolled()?;
+        Some(self.face.newcomer(enrolled, key))
+    }
+}
+
+/// Into the session, which is opened if it is not yet.
+async fn carry(room: Arc<Room>, connection: Arc<Connection>, channel: VendorChannel, reply: ChannelOpenHandle) {
+    match room.session().await {
+        Ok(session) => {
+            reply.accept().await;
+            if let Err(not_carried) = session.channel(channel) {
+                // An ending says its own reason.
+                if session.over().is_none() {
+                    connection.goodbye(&format!("{not_carried}.")).await;
+                }
+            }
+        }
+        Err(words) => connection.goodbye(&words).await,
+    }
+}
+
+async fn refuse(reply: ChannelOpenHandle, words: impl Into<String>) {
+    /// RFC 4254, 5.1: administratively prohibited.
+    const PROHIBITED: u32 = 1;
+    reply.reject(ChannelOpenFailure::Other { code: PROHIBITED, reason: words.into() }).await;
+}
+
+impl Inner {
+    fn standing(&self) -> Standing {
+        self.applicant.standing(&self.place)
+    }
+
+    async fn keyboard(&mut self, connection: &Connection, answers: Option<Vec<String>>) -> Auth {
+        let next = match (&mut self.interview, answers) {
+            (Some(interview), Some(answers)) => interview.answer(&answers).await,
+            _ => {
+                let (interview, next) = Interview::begin(self.applicant.clone(), self.place.clone());
+                self.interview = interview;
+                next
+            }
+        };
+        match next {
+            Next::Connect => {
+                connection.enter(Stage::Inside);
+                Auth::Accept
+            }
+            Next::Refuse(words) => {
+                connection.goodbye(&words).await;
+                Round::default().into()
+            }
+            Next::Ask(round) => {
+                let is_asking = self.interview.as_ref().is_some_and(Interview::is_asking);
+                connection.enter(if is_asking { Stage::Asked } else { Stage::Waiting });
+                round.into()
+            }
+        }
+    }
+}
+
+impl Handler for Door {
+    type Error = russh::Error;
+
+    async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
+        Ok(match &self.way {
+            Way::Outer(_) => self.face.banner(),
+            Way::Inner(inner) if matches!(inner.standing(), Standing::Open(_)) => None,
+            Way::Inner(inner) => Some(format!(
+                "No grant for {target} is open. Answer the questions, or ask before you connect: ssh {login}@{gate} \
+                 request {target} REASON\r\n",
+                target = inner.place.target,
+                login = inner.applicant.who().login,
+                gate = self.face.gate,
+            )),
+        })
+    }
+
+    async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
+        let Way::Inner(inner) = &self.way else { return Ok(Auth::reject()) };
+        if matches!(inner.standing(), Standing::Open(_)) {
+            self.connection.enter(Stage::Inside);
+            return Ok(Auth::Accept);
+        }
+        let methods = MethodSet::from(&[MethodKind::KeyboardInteractive][..]);
+        Ok(Auth::Reject { proceed_with_methods: Some(methods), partial_success: false })
+    }
+
+    /// The same answer for every name and key, known or not; only SHA-1 is refused, which says nothing about either.
+    async fn auth_publickey_offered(&mut self, _: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+        let is_sha1 = *offer.algorithm == Algorithm::Rsa { hash: None };
+        let is_outer = matches!(self.way, Way::Outer(_));
+        Ok(if is_sha1 || !is_outer { Auth::reject() } else { Auth::Accept })
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
+        match &mut self.way {
+            Way::Outer(login) => Ok(login.key_signed(user, key.public_key).await),
+            Way::Inner(_) => Ok(Auth::reject()),
+        }
+    }
+
+    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, russh::Error> {
+        match &mut self.way {
+            Way::Outer(login) => Ok(login.certificate_signed(user, certificate).await),
+            Way::Inner(_) => Ok(Auth::reject()),
+        }
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
+        let read = |answer: Bytes| String::from_utf8_lossy(&answer[..answer.len().min(ANSWER_BYTES_MAX)]).into_owned();
+        let answers = response.map(|response| response.take(ANSWERS_MAX).map(read).collect());
+        match &mut self.way {
+            Way::Outer(login) => Ok(login.keyboard(user, answers).await),
+            Way::Inner(inner) => Ok(inner.keyboard(&self.connection, answers).await),
+        }
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let connection = Arc::clone(&self.connection);
+        if connection.is_leaving() {
+            return Ok(());
+        }
+        if self.flow.channels() >= CHANNELS_MAX {
+            refuse(reply, format!("no more than {CHANNELS_MAX} channels at once")).await;
+            return Ok(());
+        }
+        let (id, handle) = (channel.id(), session.handle());
+        // Everything inbound comes by the queue.
+        let (_unread, channel) = channel.split();
+        if let Some(newcomer) = self.newcomer() {
+            let upload = self.flow.open_channel(id);
+            reply.accept().await;
+            self.face.tracker.spawn(enrolling::serve(newcomer, channel, handle, upload));
+            return Ok(());
+        }
+        let Some(applicant) = self.applicant() else {
+            refuse(reply, "you enrolled; sign in with your new factors now").await;
+            return Ok(());
+        };
+        let upload = self.flow.open_channel(id);
+        match self.place() {
+            Some(place) => {
+                let room = self.room(&applicant, place, session);
+                let channel = VendorChannel { channel, session: handle, upload };
+                self.face.tracker.spawn(carry(room, connection, channel, reply));
+            }
+            None => {
+                reply.accept().await;
+                let face = Arc::clone(&self.face);
+                let lobby = Lobby { face, connection, applicant, channel, session: handle, upload };
+                self.face.tracker.spawn(lobby::serve(lobby));
+            }
+        }
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let gate = &self.face.gate;
+        let applicant = match (&self.way, self.applicant()) {
+            (Way::Outer(login), Some(applicant)) if login.place().is_none() => applicant,
+            (Way::Outer(_), Some(applicant)) => {
+                let login = &applicant.who().login;
+                refuse(reply, format!("you named a target already; to jump: ssh -J {login}@{gate} TARGET")).await;
+                return Ok(());
+            }
+            _ => {
+                refuse(reply, "nothing is forwarded from within a session").await;
+                return Ok(());
+            }
+        };
+        match jump::destination(&applicant, gate, host, port) {
+            Err(words) => {
+                tracing::info!(person = %applicant.person(), port, "a forwarding was refused");
+                refuse(reply, words).await;
+            }
+            Ok(_) if self.flow.channels() >= CHANNELS_MAX => {
+                refuse(reply, format!("no more than {CHANNELS_MAX} channels at once")).await;
+            }
+            Ok(place) => {
+                let upload = self.flow.open_channel(channel.id());
+                let (_unread, write) = channel.split();
+                let inner = Inner { applicant, place, interview: None };
+                let (face, outer) = (Arc::clone(&self.face), Arc::clone(&self.connection));
+                reply.accept().await;
+                self.face.tracker.spawn(jump::serve(face, outer, inner, write, upload));
+            }
+        }
+        Ok(())
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        refuse(reply, "sockets are not forwarded here").await;
+        Ok(())
+    }
+
+    async fn channel_open_x11(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        refuse(reply, "X11 is not forwarded here").await;
+        Ok(())
+    }
+
+    async fn channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        refuse(reply, "nothing is forwarded back from here").await;
+        Ok(())
+    }
+
+    async fn tcpip_forward(&mut self, _: &str, _: &mut u32, session: &mut Session) -> Result<bool, russh::Error> {
+        session.debug(true, "holdpoint: -R is refused: nothing is forwarded back from here", "en")?;
+        Ok(false)
+    }
+
+    async fn streamlocal_forward(&mut self, _: &str, session: &mut Session) -> Result<bool, russh::Error> {
+        session.debug(true, "holdpoint: -R is refused: nothing is forwarded back from here", "en")?;
+        Ok(false)
+    }
+
+    async fn agent_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<bool, russh::Error> {
+        session.extended_data(channel, STDERR, "holdpoint: your agent is not forwarded.\r\n")?;
+        Ok(false)
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        session.extended_data(channel, STDERR, "holdpoint: X11 is not forwarded.\r\n")?;
+        session.channel_failure(channel)
+    }
+
+    fn adjust_window(&mut self, channel: ChannelId, _: u32) -> u32 {
+        self.flow.adjust_window(channel)
+    }
+
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+        self.flow.data(channel, data);
+        Ok(())
+    }
+
+    async fn extended_data(
+        &mut self,
+        channel: ChannelId,
+        stream: u32,
+        data: &[u8],
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.flow.extended_data(channel, stream, data);
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
+        self.flow.eof(channel);
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
+        self.flow.close(channel);
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        term: &str,
+        columns: u32,
+        rows: u32,
+        width_pixels: u32,
+        height_pixels: u32,
+        modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let size = WindowSize { columns, rows, width_pixels, height_pixels };
+        self.request(channel, Request::Pty { term: term.to_owned(), size, modes: modes.to_vec() }, session)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        value: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.request(channel, Request::Env { name: name.to_owned(), value: value.to_owned() }, session)
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
+        self.request(channel, Request::Shell, session)
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        command: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.request(channel, Request::Exec(Bytes::copy_from_slice(command)), session)
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.request(channel, Request::Subsystem(name.to_owned()), session)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        columns: u32,
+        rows: u32,
+        width_pixels: u32,
+        height_pixels: u32,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
+        let size = WindowSize { columns, rows, width_pixels, height_pixels };
+        self.request(channel, Request::WindowChange(size), session)
+    }
+
+    async fn signal(&mut self, channel: ChannelId, signal: Sig, session: &mut Session) -> Result<(), russh::Error> {
+        self.request(channel, Request::Signal(signal), session)
+    }
+}
+
+/// The extended data type of standard error, RFC 4254, 5.2.
+const STDERR: u32 = 1;

@@ -1,0 +1,120 @@
+//! `ssh enrol@gate`, after the one-use code was taken: shows the second factor once, as a QR code and as text, asks for
+//! a first code so that nobody leaves with an app that does not work, and says what comes next.
+
+use std::sync::Arc;
+
+use approver::people::{Enrolled, People};
+use certs::proof::{Face as Side, VerifiedKey};
+use policies::people::Standing;
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
+use russh::ChannelWriteHalf;
+use russh::server::{Handle, Msg};
+
+use super::console::Console;
+use super::orders;
+use crate::flow::Queue;
+
+/// Somebody who has just enrolled, on one channel.
+pub(super) struct Newcomer {
+    pub(super) people: People,
+    pub(super) enrolled: Enrolled,
+    /// The key they enrolled, as proof of it.
+    pub(super) key: VerifiedKey,
+    /// Technicians on the vendor face, everybody else on the plant's.
+    pub(super) side: Side,
+    /// What people call the plant.
+    pub(super) plant: String,
+    /// How the gate is named.
+    pub(super) gate: String,
+}
+
+/// First codes that may be wrong, before the newcomer is left to find out why by themselves.
+const TRIES: usize = 3;
+/// A picture's lines on a terminal of 24, each two modules high.
+const LINES_MAX: usize = 24;
+/// Four modules on either side (ISO/IEC 18004, 6.3.8).
+const MARGINS: usize = 8;
+
+/// Serves the channel to its end.
+pub(super) async fn serve(newcomer: Newcomer, channel: ChannelWriteHalf<Msg>, session: Handle, upload: Arc<Queue>) {
+    let Some((mut console, _)) = Console::begin(channel, session, upload).await else { return };
+    let Enrolled { name, totp, recovery, .. } = &newcomer.enrolled;
+    let url = totp.otpauth_url(&newcomer.plant, name);
+    console.say(&format!("Welcome, {name}. Scan this with your authenticator app:\n\n{}", picture(&url))).await;
+    console.say(&format!("\nor type it in: {}\n\n", *totp.base32())).await;
+    console.say("For the day the phone is gone, ten recovery codes. Each works once. Print them:\n\n").await;
+    let codes: Vec<_> = recovery.shown().collect();
+    for pair in codes.chunks(2) {
+        let line = pair.iter().map(|code| code.as_str()).collect::<Vec<_>>().join("    ");
+        console.say(&format!("  {line}\n")).await;
+    }
+    console.say("\nNone of this is ever shown again.\n").await;
+    let works = first_code(&newcomer, &mut console).await;
+    console.say(&format!("\n{}\n", next_step(&newcomer, works))).await;
+    console.end(if works { orders::DONE } else { orders::REFUSED }).await;
+}
+
+async fn first_code(newcomer: &Newcomer, console: &mut Console) -> bool {
+    for _ in 0..TRIES {
+        let Ok(code) = console.ask("\nThe code your app shows now: ").await else { return false };
+        match newcomer.people.check_code(&newcomer.key, &code, newcomer.side).await {
+            Ok(_spent) => return true,
+            Err(not_taken) => console.say(&format!("{not_taken}.\n")).await,
+        }
+    }
+    false
+}
+
+fn next_step(newcomer: &Newcomer, works: bool) -> String {
+    let Newcomer { enrolled: Enrolled { name, standing, .. }, side, gate, .. } = newcomer;
+    if !works {
+        return "Your key is enrolled, but no code was right. Set the clock of your phone, compare what you scanned, and \
+                sign in with the next code. A recovery code works too."
+            .to_owned();
+    }
+    match (standing, side) {
+        (Standing::Active, Side::Vendor) => {
+            format!(
+                "It works. From now on: ssh {name}@{gate} shows what you may reach, ssh {name}+TARGET@{gate} connects."
+            )
+        }
+        (Standing::Active, Side::Plant) => {
+            "It works. From now on sign in on the plant face: holdpoint login.".to_owned()
+        }
+        _ => {
+            "It works. Your key counts as soon as others have vouched for it: tell an administrator that you enrolled."
+                .to_owned()
+        }
+    }
+}
+
+/// Half blocks, so that it fits 80 columns and 24 lines; with the least redundancy, since a screen is not torn.
+fn picture(url: &str) -> String {
+    match QrCode::with_error_correction_level(url, EcLevel::L) {
+        Ok(code) => {
+            // Cameras like a margin; where there is no room for one, a dark terminal around it still lets most read it.
+            let has_room = code.width() + MARGINS <= 2 * LINES_MAX;
+            let mut picture = code.render::<Dense1x2>();
+            picture.quiet_zone(has_room).dark_color(Dense1x2::Light).light_color(Dense1x2::Dark);
+            picture.build() + "\n"
+        }
+        Err(too_long) => {
+            tracing::debug!(%too_long, "a second factor has no picture");
+            "(The names are too long for a picture.)\n".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_picture_fits_a_terminal() {
+        let totp = certs::totp::TotpSecret::generate();
+        let picture = picture(&totp.otpauth_url("Mill 3", "tess"));
+        assert!(picture.lines().count() <= 24, "{} lines", picture.lines().count());
+        assert!(picture.lines().all(|line| line.chars().count() <= 80));
+    }
+}

@@ -1,0 +1,279 @@
+//! The lobby: `ssh TECH@gate`. A program of a few orders, typed on a terminal or given as a command. What each order
+//! does is in `orders`; here is the conversation, and the way from it into a session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use policies::ids::RequestId;
+use russh::ChannelWriteHalf;
+use russh::server::{Handle, Msg};
+
+use super::asking::{Applicant, Outcome, Standing};
+use super::console::{Break, Console, Start};
+use super::names::Place;
+use super::orders::{self, Door, Order, Said};
+use super::questions::{Interview, Next, Round};
+use super::room::Room;
+use super::{Connection, Face};
+use crate::flow::Queue;
+use crate::session::VendorLine;
+
+/// Nobody leaves a signed-in terminal alone for longer; it holds a place that others may need.
+const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
+/// How often somebody who waits sees that it goes on.
+const STILL_WAITING: Duration = Duration::from_secs(60);
+
+/// What one channel into the lobby needs.
+pub(super) struct Lobby {
+    pub(super) face: Arc<Face>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) applicant: Applicant,
+    pub(super) channel: ChannelWriteHalf<Msg>,
+    pub(super) session: Handle,
+    pub(super) upload: Arc<Queue>,
+}
+
+/// The conversation on one channel.
+struct Visit {
+    face: Arc<Face>,
+    applicant: Applicant,
+    line: VendorLine,
+}
+
+/// Whether the conversation goes on, and what takes the channel over where it does not.
+enum After {
+    Stay(Console),
+    Gone,
+}
+
+/// Serves one channel, to its end or into a session.
+pub(super) async fn serve(lobby: Lobby) {
+    let Lobby { face, connection, applicant, channel, session, upload } = lobby;
+    let line = VendorLine { session: session.clone(), socket: Arc::clone(&connection.valve) };
+    let Some((console, start)) = Console::begin(channel, session, upload).await else { return };
+    let visit = Visit { face, applicant, line };
+    match start {
+        Start::Shell => visit.converse(console).await,
+        Start::Exec(line) => visit.command(console, &String::from_utf8_lossy(&line)).await,
+        Start::Subsystem => {
+            let login = visit.login();
+            console.complain(&format!("No files here: name the target, as in {login}+TARGET@{}.", visit.gate())).await;
+            console.end(orders::REFUSED).await;
+        }
+    }
+}
+
+impl Visit {
+    fn login(&self) -> &str {
+        &self.applicant.who().login
+    }
+
+    fn gate(&self) -> &str {
+        &self.face.gate
+    }
+
+    async fn converse(&self, mut console: Console) {
+        let list = orders::list(&self.applicant, false).text;
+        console
+            .say(&format!("Signed in as {}. What you may reach:\n{list}`help` says what to type.\n", self.login()))
+            .await;
+        loop {
+            let prompt = if console.has_terminal() { "holdpoint> " } else { "" };
+            let asked = tokio::select! {
+                asked = console.ask(prompt) => asked,
+                () = self.applicant.desk().clock().sleep(IDLE_MAX) => {
+                    console.say("\nNobody typed anything for 15 minutes.\n").await;
+                    return console.end(orders::FAILED).await;
+                }
+            };
+            let line = match asked {
+                Ok(line) => line,
+                Err(Break::Interrupted) => continue,
+                Err(Break::Left) => return console.end(orders::DONE).await,
+            };
+            if line.trim().is_empty() {
+                continue;
+            }
+            let (order, json) = match Order::parse(&line) {
+                Ok(read) => read,
+                Err(complaint) => {
+                    console.say(&format!("{complaint}\n")).await;
+                    continue;
+                }
+            };
+            console = match self.obey(console, order, json).await {
+                After::Stay(console) => console,
+                After::Gone => return,
+            };
+        }
+    }
+
+    async fn obey(&self, mut console: Console, order: Order, json: bool) -> After {
+        let said = match order {
+            Order::Quit => {
+                console.end(orders::DONE).await;
+                return After::Gone;
+            }
+            Order::Connect(door) => return self.connect(console, door).await,
+            Order::Ask(door) => match self.place(door) {
+                Ok(place) => return self.ask(console, place).await,
+                Err(said) => said,
+            },
+            Order::Wait(which) => match orders::pending_request(&self.applicant, which) {
+                Ok(request) => self.wait(&mut console, request).await,
+                Err(said) => said,
+            },
+            simple => self.answer(simple, json).await,
+        };
+        console.say(&ended(&said.text)).await;
+        After::Stay(console)
+    }
+
+    /// The orders that need nothing but an answer.
+    async fn answer(&self, order: Order, json: bool) -> Said {
+        match order {
+            Order::List => orders::list(&self.applicant, json),
+            Order::Status => orders::status(&self.applicant, json),
+            Order::Request(asked) => orders::request(&self.applicant, asked, json).await,
+            Order::Extend { more, at, reason } => orders::extend(&self.applicant, more, at, &reason, json).await,
+            Order::Withdraw(which) => orders::withdraw(&self.applicant, which, json).await,
+            Order::Help => Said::done(orders::HELP.to_owned()),
+            Order::Wait(_) | Order::Connect(_) | Order::Ask(_) | Order::Quit => {
+                Said::refused("This order needs a terminal: connect without a command and type it there")
+            }
+        }
+    }
+
+    /// `ssh TECH@gate ORDER`.
+    async fn command(&self, mut console: Console, line: &str) {
+        let said = match Order::parse(line) {
+            Err(text) => Said { text, status: orders::WRONG_USE },
+            Ok((Order::Wait(which), _)) => match orders::pending_request(&self.applicant, which) {
+                Ok(request) => self.wait(&mut console, request).await,
+                Err(said) => said,
+            },
+            Ok((order, json)) => self.answer(order, json).await,
+        };
+        if said.status == orders::DONE {
+            console.say(&ended(&said.text)).await;
+        } else {
+            console.complain(said.text.trim_end()).await;
+        }
+        console.end(said.status).await;
+    }
+
+    async fn connect(&self, console: Console, door: Door) -> After {
+        let place = match self.place(door) {
+            Ok(place) => place,
+            Err(said) => {
+                console.say(&ended(&said.text)).await;
+                return After::Stay(console);
+            }
+        };
+        let refusal = match self.applicant.standing(&place) {
+            Standing::Open(_) => {
+                let room = Room::new(&self.face, self.applicant.who().clone(), place, self.line.clone());
+                match room.session().await {
+                    Ok(session) => {
+                        let id = console.id();
+                        match session.channel(console.into_channel()) {
+                            Ok(()) => tracing::debug!(%id, "from the lobby into a session"),
+                            Err(not_carried) => self.part(&not_carried.to_string()).await,
+                        }
+                        return After::Gone;
+                    }
+                    Err(words) => words,
+                }
+            }
+            Standing::Pending(request) => {
+                format!("{} `wait` waits for it.", self.applicant.waiting(request))
+            }
+            Standing::Later(from) => format!("Your grant begins {}.", self.applicant.shown(from)),
+            Standing::Nothing => format!("No grant for {} yet: `ask {}` asks for one.", place.target, place.typed()),
+        };
+        console.say(&ended(&refusal)).await;
+        After::Stay(console)
+    }
+
+    /// The channel was handed over and not taken: nothing is left that could speak on it.
+    async fn part(&self, words: &str) {
+        super::say_goodbye(&self.line.session, words).await;
+    }
+
+    fn place(&self, door: Door) -> Result<Place, Said> {
+        match door {
+            Door::Place(place) => Ok(self.applicant.resolved(place)),
+            Door::Number(number) => {
+                let offers = self.applicant.offers();
+                let offer = number.checked_sub(1).and_then(|index| offers.get(index));
+                offer
+                    .map(|offer| offer.place.clone())
+                    .ok_or_else(|| Said::refused(format!("The list has no number {number}")))
+            }
+        }
+    }
+
+    /// The questions of a login without a grant, one by one.
+    async fn ask(&self, mut console: Console, place: Place) -> After {
+        let (interview, mut next) = Interview::begin(self.applicant.clone(), place.clone());
+        let Some(mut interview) = interview else {
+            let words = match next {
+                Next::Refuse(words) => words,
+                _ => format!("You have a grant for {} already: `connect {}`.", place.target, place.typed()),
+            };
+            console.say(&ended(&words)).await;
+            return After::Stay(console);
+        };
+        while let Next::Ask(round) = &next
+            && interview.is_asking()
+        {
+            match put(&mut console, round).await {
+                Ok(answers) => next = interview.answer(&answers).await,
+                Err(Break::Interrupted) => return After::Stay(console),
+                Err(Break::Left) => {
+                    console.end(orders::DONE).await;
+                    return After::Gone;
+                }
+            }
+        }
+        if let Standing::Pending(request) = self.applicant.standing(&place) {
+            let said = self.wait(&mut console, request).await;
+            console.say(&ended(&said.text)).await;
+        }
+        After::Stay(console)
+    }
+
+    /// Waits for the yes, unless the technician stops waiting.
+    async fn wait(&self, console: &mut Console, request: RequestId) -> Said {
+        loop {
+            console.say(&ended(&self.applicant.waiting(request))).await;
+            let outcome = tokio::select! {
+                outcome = self.applicant.outcome(request, STILL_WAITING) => outcome,
+                _ = console.interrupted() => {
+                    return Said { text: "You stopped waiting. The request stands.".to_owned(), status: orders::FAILED };
+                }
+            };
+            match outcome {
+                None => {}
+                Some(Outcome::Granted) => {
+                    return Said::done("Yes. You may connect now.".to_owned());
+                }
+                Some(Outcome::Refused(text)) => return Said { text, status: orders::REFUSED },
+            }
+        }
+    }
+}
+
+async fn put(console: &mut Console, round: &Round) -> Result<Vec<String>, Break> {
+    console.say(&ended(&round.instructions)).await;
+    let mut answers = Vec::new();
+    for (prompt, _) in &round.prompts {
+        answers.push(console.ask(prompt).await?.to_string());
+    }
+    Ok(answers)
+}
+
+/// With a line's end.
+fn ended(text: &str) -> String {
+    if text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") }
+}

@@ -1,0 +1,356 @@
+//! Who is this? The states of one login: a key whose signature was checked, then a code, then, where the user name says
+//! a target without a grant, the questions. What is answered before a key is proved is the same for every name and key.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use approver::people::{CodeNotTaken, Enrolled};
+use certs::enrolment::EnrolmentCode;
+use certs::proof::{Authenticated, Face as Side, VerifiedKey};
+use certs::ssh_ca::check_user_certificate;
+use certs::sshsig::check_key;
+use policies::ids::{PersonId, RequestId};
+use policies::people::{Kind, Standing as PersonStanding};
+use policies::time::Seconds;
+use russh::keys::ssh_key::{Certificate, PublicKey};
+use russh::server::Auth;
+use russh::{MethodKind, MethodSet};
+
+use super::asking::{Applicant, Standing};
+use super::names::{Caller, Place};
+use super::questions::{Interview, Next, Round};
+use super::{Connection, Face, Stage};
+use crate::session::Who;
+
+/// Keys of one connection that are nobody's: an agent may hold many.
+const KEYS_MAX: u32 = 20;
+/// Wrong codes of one connection.
+const CODES_MAX: u32 = 3;
+/// Every no to a code takes this long, whether the name, the code or the person was wrong: longer than any check takes.
+const NO_TAKES: Duration = Duration::from_secs(2);
+const WRONG: &str =
+    "That does not fit: the name or the code is wrong, or the code was used. Codes work once, so wait for the next.";
+
+/// One login, as far as it has come.
+pub(super) struct Login {
+    face: Arc<Face>,
+    connection: Arc<Connection>,
+    proved: Option<Proved>,
+    interview: Option<Interview>,
+    who: Option<Who>,
+    enrolled: Option<Enrolled>,
+    keys_refused: u32,
+    codes_refused: u32,
+}
+
+/// A key whose signature was checked, and the user name it was checked for: no other name gains by it.
+struct Proved {
+    user: String,
+    caller: Caller,
+    key: SignedKey,
+    /// The technician, where key and name are one's.
+    owner: Option<PersonId>,
+}
+
+/// A key that has signed in this connection.
+struct SignedKey(PublicKey);
+
+impl SignedKey {
+    /// Called in russh's `auth_publickey` and `auth_openssh_certificate` callbacks alone, where the signature was checked.
+    fn checked_by_russh(key: PublicKey) -> Self {
+        Self(key)
+    }
+
+    fn of(&self, person: PersonId) -> VerifiedKey {
+        VerifiedKey::after_ssh_userauth_signature(person, &self.0)
+    }
+}
+
+impl Login {
+    pub(super) const fn new(face: Arc<Face>, connection: Arc<Connection>) -> Self {
+        Self {
+            face,
+            connection,
+            proved: None,
+            interview: None,
+            who: None,
+            enrolled: None,
+            keys_refused: 0,
+            codes_refused: 0,
+        }
+    }
+
+    /// Where the user name leads.
+    pub(super) fn place(&self) -> Option<Place> {
+        let place = self.proved.as_ref()?.caller.place()?.clone();
+        Some(self.applicant()?.resolved(place))
+    }
+
+    /// Who enrolled, with the proof of their key; once.
+    pub(super) fn take_enrolled(&mut self) -> Option<(Enrolled, VerifiedKey)> {
+        let enrolled = self.enrolled.take()?;
+        let key = self.proved.as_ref()?.key.of(enrolled.person);
+        Some((enrolled, key))
+    }
+
+    /// The one who asks, once signed in.
+    pub(super) fn applicant(&self) -> Option<Applicant> {
+        Some(self.face.applicant(self.who.clone()?))
+    }
+
+    /// After russh has checked the signature of `key` for this user name.
+    pub(super) async fn key_signed(&mut self, user: &str, key: &PublicKey) -> Auth {
+        self.reset();
+        let Some(caller) = Caller::parse(user).filter(|_| check_key(key).is_ok()) else {
+            return self.refuse_key().await;
+        };
+        let holder = self.face.people.by_key(key);
+        if holder.is_none() && caller != Caller::Enrolling {
+            return self.refuse_key().await;
+        }
+        let owner = match (holder, caller.name()) {
+            (Some(person), Some(name)) if self.is_technician(person) && self.is_called(person, name).await => {
+                Some(person)
+            }
+            _ => None,
+        };
+        let key = SignedKey::checked_by_russh(key.clone());
+        if let Some(proof) = owner.and_then(|person| self.recent_login(person, &caller, &key)) {
+            let person = proof.person();
+            self.proved = Some(Proved { user: user.to_owned(), caller, key, owner });
+            return self.signed_in(person, proof);
+        }
+        self.proved = Some(Proved { user: user.to_owned(), caller, key, owner });
+        self.connection.proved_a_key();
+        partly()
+    }
+
+    /// After russh has checked the signature by the key in this certificate.
+    pub(super) async fn certificate_signed(&mut self, user: &str, certificate: &Certificate) -> Auth {
+        self.reset();
+        match self.certified(user, certificate).await {
+            Some((proved, proof)) => {
+                let person = proof.person();
+                self.proved = Some(proved);
+                self.signed_in(person, proof)
+            }
+            None => self.refuse_key().await,
+        }
+    }
+
+    async fn certified(&self, user: &str, certificate: &Certificate) -> Option<(Proved, Authenticated)> {
+        let caller = Caller::parse(user)?;
+        let person = self.face.people.by_name(caller.name()?).await.ok()??;
+        let (now, source) = (self.face.desk.clock().wall(), self.connection.source);
+        let principal = person.to_string();
+        let checked = check_user_certificate(certificate, self.face.ca.public_key(), now, source, &principal);
+        let checked =
+            checked.inspect_err(|why| tracing::info!(%source, %person, %why, "a certificate does not count")).ok()?;
+        let is_let_in = self.is_technician(person);
+        let key = SignedKey::checked_by_russh(PublicKey::from(certificate.public_key().clone()));
+        let proof = Authenticated::by_certificate(checked, key.of(person), Side::Vendor, source, now).ok()?;
+        let proved = Proved { user: user.to_owned(), caller, key, owner: Some(person) };
+        is_let_in.then_some((proved, proof))
+    }
+
+    /// A round of keyboard-interactive: `None` begins it.
+    pub(super) async fn keyboard(&mut self, user: &str, answers: Option<Vec<String>>) -> Auth {
+        let Some(proved) = self.proved.as_ref().filter(|proved| proved.user == user) else { return Auth::reject() };
+        if self.connection.is_leaving() {
+            return Auth::reject();
+        }
+        let is_enrolling = proved.caller == Caller::Enrolling;
+        match (answers, self.interview.is_some()) {
+            (Some(answers), true) => self.answered(&answers).await,
+            (None, true) => self.begin_interview().await,
+            (None, false) if is_enrolling => enrolment_prompt("").into(),
+            (None, false) => self.code_prompt("").into(),
+            (Some(answers), false) => {
+                let answer = answers.first().map(String::as_str).unwrap_or_default();
+                if is_enrolling { self.enrol(answer).await } else { self.code(answer).await }
+            }
+        }
+    }
+
+    async fn code(&mut self, code: &str) -> Auth {
+        let no_at = self.face.desk.clock().boot().after(NO_TAKES);
+        match self.check_code(code).await {
+            Ok(proof) => {
+                let person = proof.person();
+                let accepted = self.signed_in(person, proof);
+                if self.proved.as_ref().is_some_and(|proved| proved.caller.place().is_some()) {
+                    return self.begin_interview().await;
+                }
+                accepted
+            }
+            Err(Some(fault)) => self.refuse(&fault).await,
+            Err(None) => {
+                self.face.desk.clock().sleep_until(no_at).await;
+                self.count_wrong("a wrong name or code").await.unwrap_or_else(|| self.code_prompt(WRONG).into())
+            }
+        }
+    }
+
+    /// Both factors of one technician; or nothing but a no, or the words of a fault.
+    async fn check_code(&self, code: &str) -> Result<Authenticated, Option<String>> {
+        let Some(Proved { key, owner: Some(person), .. }) = &self.proved else { return Err(None) };
+        let spent = match self.face.people.check_code(&key.of(*person), code, Side::Vendor).await {
+            Ok(spent) => spent,
+            Err(CodeNotTaken::Fault(fault)) => return Err(Some(format!("{fault}."))),
+            Err(CodeNotTaken::Code(_) | CodeNotTaken::Refusal(_)) => return Err(None),
+        };
+        let now = self.face.desk.clock().wall();
+        Authenticated::by_key_and_code(key.of(*person), spent, Side::Vendor, self.connection.source, now)
+            .map_err(|_| None)
+    }
+
+    async fn enrol(&mut self, code: &str) -> Auth {
+        let no_at = self.face.desk.clock().boot().after(NO_TAKES);
+        let Some(proved) = &self.proved else { return Auth::reject() };
+        let enrolled = match EnrolmentCode::parse(code) {
+            Ok(code) => self.face.people.enrol(&code, &proved.key.0).await.map_err(|not_done| not_done.to_string()),
+            Err(bad) => Err(bad.to_string()),
+        };
+        match enrolled {
+            Ok(enrolled) => {
+                self.enrolled = Some(enrolled);
+                self.connection.enter(Stage::Inside);
+                Auth::Accept
+            }
+            Err(complaint) => {
+                self.face.desk.clock().sleep_until(no_at).await;
+                let again = enrolment_prompt(&format!("{complaint}."));
+                self.count_wrong("a wrong enrolment code").await.unwrap_or_else(|| again.into())
+            }
+        }
+    }
+
+    /// Looks how things stand at the target, and asks for access where there is no grant.
+    async fn begin_interview(&mut self) -> Auth {
+        let (Some(applicant), Some(place)) = (self.applicant(), self.place()) else { return Auth::reject() };
+        let (interview, next) = Interview::begin(applicant, place);
+        self.interview = interview;
+        self.proceed(next).await
+    }
+
+    async fn answered(&mut self, answers: &[String]) -> Auth {
+        let Some(interview) = &mut self.interview else { return Auth::reject() };
+        let next = interview.answer(answers).await;
+        self.proceed(next).await
+    }
+
+    async fn proceed(&mut self, next: Next) -> Auth {
+        match next {
+            Next::Connect => {
+                self.interview = None;
+                self.connection.enter(Stage::Inside);
+                Auth::Accept
+            }
+            Next::Refuse(words) => self.refuse(&words).await,
+            Next::Ask(round) => {
+                let is_asking = self.interview.as_ref().is_some_and(Interview::is_asking);
+                self.connection.enter(if is_asking { Stage::Asked } else { Stage::Waiting });
+                round.into()
+            }
+        }
+    }
+
+    fn signed_in(&mut self, person: PersonId, proof: Authenticated) -> Auth {
+        let Some(proved) = &self.proved else { return Auth::reject() };
+        let login = proved.caller.name().unwrap_or_default().to_owned();
+        self.who = Some(Who { login, proof: Arc::new(proof), key: Some(Arc::new(proved.key.of(person))) });
+        self.connection.enter(Stage::Inside);
+        Auth::Accept
+    }
+
+    /// Ends it, with words. An empty round holds the client, which would else leave before it reads them.
+    async fn refuse(&mut self, words: &str) -> Auth {
+        self.connection.goodbye(words).await;
+        Round::default().into()
+    }
+
+    async fn refuse_key(&mut self) -> Auth {
+        self.face.strangers.failed(self.connection.source, "a key that is nobody's");
+        self.keys_refused += 1;
+        if self.keys_refused > KEYS_MAX {
+            self.connection
+                .goodbye("Too many keys. Name the one you enrolled with: ssh -i FILE -o IdentitiesOnly=yes.")
+                .await;
+        }
+        Auth::reject()
+    }
+
+    /// What ends it, if that was the last try.
+    async fn count_wrong(&mut self, how: &str) -> Option<Auth> {
+        self.face.strangers.failed(self.connection.source, how);
+        self.codes_refused += 1;
+        if self.codes_refused < CODES_MAX {
+            return None;
+        }
+        Some(self.refuse(WRONG).await)
+    }
+
+    fn code_prompt(&self, complaint: &str) -> Round {
+        let clock = self.face.desk.clock().wall().strftime("%H:%M:%S UTC").to_string();
+        let prompt = format!("Code of your authenticator app (the gate's clock says {clock}): ");
+        Round { instructions: complaint.to_owned(), prompts: vec![(prompt, false)] }
+    }
+
+    /// A complete login of the same key, source and grant that still serves.
+    fn recent_login(&self, person: PersonId, caller: &Caller, key: &SignedKey) -> Option<Authenticated> {
+        let (grant, lasts) = self.open_grant(person, caller.place()?)?;
+        self.face.recent.recall(key.of(person), self.connection.source, grant, lasts)
+    }
+
+    fn open_grant(&self, person: PersonId, place: &Place) -> Option<(RequestId, Seconds)> {
+        self.face.desk.with_state(|state| {
+            let now = self.face.desk.clock().wall();
+            let Standing::Open(grant) = super::asking::standing(state, person, place, now) else { return None };
+            Some((grant, state.cases.get(&grant)?.rule.factor_lasts))
+        })
+    }
+
+    /// An active one, who is not locked: to everybody else this looks like a wrong code.
+    fn is_technician(&self, person: PersonId) -> bool {
+        let now = self.face.desk.clock().wall();
+        self.face.desk.with_state(|state| {
+            state.people.get(&person).is_some_and(|person| {
+                matches!(person.kind, Kind::Technician { .. })
+                    && person.standing == PersonStanding::Active
+                    && person.locked_until.is_none_or(|until| until <= now)
+            })
+        })
+    }
+
+    /// A lookup that fails denies.
+    async fn is_called(&self, person: PersonId, name: &str) -> bool {
+        self.face.people.by_name(name).await.is_ok_and(|named| named == Some(person))
+    }
+
+    fn reset(&mut self) {
+        self.proved = None;
+        self.interview = None;
+        self.who = None;
+        self.enrolled = None;
+    }
+}
+
+/// The key is good, and a code is wanted.
+pub(super) fn partly() -> Auth {
+    Auth::Reject {
+        proceed_with_methods: Some(MethodSet::from(&[MethodKind::KeyboardInteractive][..])),
+        partial_success: true,
+    }
+}
+
+fn enrolment_prompt(complaint: &str) -> Round {
+    let instructions =
+        if complaint.is_empty() { "Welcome. The key you came with becomes yours here." } else { complaint };
+    Round { instructions: instructions.to_owned(), prompts: vec![("One-use code: ".to_owned(), true)] }
+}
+
+/// An address as everything here compares it: IPv4 in IPv6 form is IPv4.
+pub(super) const fn canonical(source: IpAddr) -> IpAddr {
+    source.to_canonical()
+}

@@ -1,0 +1,258 @@
+//! The SSH face: where technicians come in. It listens, finds out who comes and where to, asks for access where there
+//! is no grant, and hands their channels to a session. What happens in a session is in `session`; what is allowed, in
+//! `approver` and below.
+
+mod asking;
+mod connection;
+mod console;
+mod door;
+mod enrolling;
+mod jump;
+mod lobby;
+mod login;
+mod names;
+mod orders;
+mod questions;
+mod recent;
+mod room;
+mod strangers;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use approver::desk::Desk;
+use approver::people::{Enrolled, People};
+use certs::proof::{Face as Side, VerifiedKey};
+use certs::ssh_ca::SshCa;
+use jiff::SignedDuration;
+use policies::people::Kind;
+use policies::time::Window;
+use russh::keys::PrivateKey;
+use russh::keys::ssh_key::{Algorithm, Certificate, EcdsaCurve, HashAlg};
+use russh::server::{self, Handle};
+use russh::{Disconnect, MethodKind, MethodSet, Preferred, SshId, cipher};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::flow::{GatedStream, Valve, WINDOW_BYTES};
+use crate::session::{Sessions, Who};
+use asking::Applicant;
+use connection::{Connection, Stage};
+use door::Door;
+use enrolling::Newcomer;
+use recent::RecentLogins;
+use strangers::Strangers;
+
+/// What the face is made of.
+pub struct FaceParts {
+    /// What opens sessions.
+    pub sessions: Sessions,
+    /// Who decides.
+    pub desk: Desk,
+    /// Who checks codes and enrols.
+    pub people: People,
+    /// The gate's one SSH host key.
+    pub host_key: PrivateKey,
+    /// What certifies that key under the gate's and the targets' names.
+    pub ca: SshCa,
+    /// How technicians name the gate.
+    pub gate: String,
+    /// Who waits for the connections' tasks.
+    pub tracker: TaskTracker,
+    /// The program stops.
+    pub stop: CancellationToken,
+}
+
+/// The SSH face. Cheap to clone.
+#[derive(Clone)]
+pub struct SshFace(Arc<Face>);
+
+struct Face {
+    sessions: Sessions,
+    desk: Desk,
+    people: People,
+    host_key: PrivateKey,
+    ca: SshCa,
+    gate: String,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    strangers: Arc<Strangers>,
+    recent: RecentLogins,
+    places: Arc<Semaphore>,
+}
+
+/// Connections at once, signed in or not. A session costs some 200 KiB, so that all of them fit a small machine.
+const CONNECTIONS_MAX: usize = 4096;
+
+impl SshFace {
+    /// Over these parts.
+    pub fn new(parts: FaceParts) -> Self {
+        let FaceParts { sessions, desk, people, host_key, ca, gate, tracker, stop } = parts;
+        let (strangers, recent) = (Strangers::new(desk.clock().clone()), RecentLogins::new(desk.clock().clone()));
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        Self(Arc::new(Face { sessions, desk, people, host_key, ca, gate, tracker, stop, strangers, recent, places }))
+    }
+
+    /// Serves whoever connects, until the program stops. Each connection is a task of the tracker's.
+    pub async fn serve(&self, listener: TcpListener) {
+        /// For a system that has run out of something, such as file descriptors.
+        const BREATH: Duration = Duration::from_millis(100);
+        let face = &self.0;
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = face.stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((socket, peer)) => {
+                    // Beyond the last place the socket is closed at once.
+                    let Ok(place) = Arc::clone(&face.places).try_acquire_owned() else { continue };
+                    face.tracker.spawn(welcome(Arc::clone(face), socket, peer, place));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SshFace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SshFace({})", self.0.gate)
+    }
+}
+
+/// One connection from its first byte to its last.
+async fn welcome(face: Arc<Face>, socket: TcpStream, peer: SocketAddr, _place: OwnedSemaphorePermit) {
+    let source = login::canonical(peer.ip());
+    let valve = Arc::new(Valve::default());
+    let stranger = face.strangers.enter(source, Arc::clone(&valve));
+    if let Err(error) = crate::dial::prepare(&socket) {
+        tracing::debug!(%source, %error, "a connection was gone before it began");
+        return;
+    }
+    face.desk.clock().sleep(face.strangers.delay(source)).await;
+    let connection = Arc::new(Connection::of_stranger(source, Arc::clone(&valve), face.desk.clock().clone(), stranger));
+    let door = Door::outer(Arc::clone(&face), Arc::clone(&connection));
+    let config = face.config(&face.gate, MethodKind::PublicKey);
+    let serving = async {
+        let running = server::run_stream(config, GatedStream::vendor(socket, valve), door).await?;
+        connection.has_begun(running.handle());
+        running.await
+    };
+    if let Err(error) = connection.attend(&face.stop, serving).await {
+        ended(&face, &connection, &error);
+    }
+}
+
+/// A connection that breaks is nobody's fault; one that sends what is no SSH counts against its address.
+fn ended(face: &Face, connection: &Connection, error: &russh::Error) {
+    use russh::Error::{Disconnect, HUP, IO};
+    let source = connection.source;
+    match error {
+        IO(_) | HUP | Disconnect => tracing::debug!(%source, %error, "a connection ended"),
+        _ if connection.stage() == Stage::SigningIn => {
+            face.strangers.failed(source, "what came was not as SSH wants it")
+        }
+        _ => tracing::info!(%source, %error, "a connection ended"),
+    }
+}
+
+/// Disconnects with words, if the client takes them.
+async fn say_goodbye(session: &Handle, words: &str) {
+    /// For a session whose loop is busy writing to a client that does not read.
+    const TAKES_MAX: Duration = Duration::from_millis(300);
+    let disconnect = session.disconnect(Disconnect::ByApplication, words.to_owned(), "en".to_owned());
+    if !matches!(tokio::time::timeout(TAKES_MAX, disconnect).await, Ok(Ok(()))) {
+        tracing::debug!("a technician left before they were told why");
+    }
+}
+
+impl Face {
+    fn applicant(&self, who: Who) -> Applicant {
+        Applicant::new(self.desk.clone(), self.people.clone(), who)
+    }
+
+    /// The plant's banner, as a client shows it.
+    fn banner(&self) -> Option<String> {
+        let banner = self.desk.with_state(|state| state.plant.as_ref().map(|plant| plant.banner.clone()))?;
+        let lines: Vec<&str> = banner.lines().collect();
+        (!banner.is_empty()).then(|| lines.join("\r\n") + "\r\n")
+    }
+
+    fn newcomer(&self, enrolled: Enrolled, key: VerifiedKey) -> Newcomer {
+        let (is_technician, plant) = self.desk.with_state(|state| {
+            let kind = state.people.get(&enrolled.person).map(|person| &person.kind);
+            let plant = state.plant.as_ref().map(|plant| plant.name.clone());
+            (matches!(kind, Some(Kind::Technician { .. })), plant)
+        });
+        Newcomer {
+            people: self.people.clone(),
+            enrolled,
+            key,
+            side: if is_technician { Side::Vendor } else { Side::Plant },
+            plant: plant.unwrap_or_else(|| self.gate.clone()),
+            gate: self.gate.clone(),
+        }
+    }
+
+    /// The settings of one connection, under the name its client knows it by.
+    ///
+    /// russh's keepalive is off: it is sent during the questions too, where clients take it for an error, and its reply
+    /// would hide a person's idleness. The socket's own keepalive notices a peer that vanished.
+    fn config(&self, name: &str, method: MethodKind) -> Arc<server::Config> {
+        /// We count attempts ourselves; this is for what we do not see.
+        const ATTEMPTS_MAX: usize = 64;
+        Arc::new(server::Config {
+            server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Holdpoint")),
+            methods: MethodSet::from(&[method][..]),
+            auth_rejection_time: Duration::ZERO,
+            auth_rejection_time_initial: Some(Duration::ZERO),
+            keys: vec![self.host_key.clone()],
+            certificates: self.host_certificate(name).into_iter().collect(),
+            window_size: WINDOW_BYTES,
+            channel_buffer_size: 1,
+            max_auth_attempts: ATTEMPTS_MAX,
+            inactivity_timeout: None,
+            keepalive_interval: None,
+            preferred: Preferred {
+                cipher: Cow::Borrowed(CIPHERS),
+                key: Cow::Borrowed(KEYS),
+                compression: Cow::Borrowed(&[russh::compression::NONE]),
+                ..Preferred::DEFAULT
+            },
+            ..server::Config::default()
+        })
+    }
+
+    /// Made for each connection, so that it never runs out; wide enough for clocks that are a day wrong.
+    fn host_certificate(&self, name: &str) -> Option<Certificate> {
+        let now = self.desk.clock().wall();
+        let valid =
+            Window { from: now - SignedDuration::from_hours(24), until: now + SignedDuration::from_hours(24 * 30) };
+        let certificate = self.ca.host_certificate(self.host_key.public_key(), &[name.to_owned()], valid);
+        certificate.inspect_err(|why| tracing::error!(%why, "the gate has no host certificate")).ok()
+    }
+}
+
+/// The technician's side is hardened: what is older is for targets alone.
+const CIPHERS: &[cipher::Name] = &[cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305];
+
+/// Keys that are taken: security keys count as one factor, and no SHA-1.
+const KEYS: &[Algorithm] = &[
+    Algorithm::Ed25519,
+    Algorithm::SkEd25519,
+    Algorithm::SkEcdsaSha2NistP256,
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];

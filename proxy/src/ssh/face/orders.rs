@@ -1,0 +1,602 @@
+//! What a technician may type in the lobby, or as a command: `ssh TECH@gate list`. Each order is read strictly and
+//! answered in words, or with `--json` in JSON, with an exit status.
+
+use std::fmt::Write as _;
+
+use approver::desk::Rejected;
+use approver::mint;
+use approver::people::NotDone;
+use jiff::Timestamp;
+use policies::actions::Actions;
+use policies::decide::{Command, waits_for};
+use policies::ids::{RequestId, ServiceName, TargetName};
+use policies::refusals::Refusal;
+use policies::state::{Case, RequestStanding, State};
+use policies::time::Seconds;
+use serde::Serialize;
+
+use super::asking::{Applicant, Offer, Wish, clock_time};
+use super::names::Place;
+use super::questions::{listed, parse_actions};
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Order {
+    /// What may be reached.
+    List,
+    /// What was asked for and what runs.
+    Status,
+    /// Ask for access.
+    Request(Asked),
+    /// Ask for more time.
+    Extend { more: Seconds, at: Option<TargetName>, reason: String },
+    /// Take a request back.
+    Withdraw(Option<Which>),
+    /// Wait for a yes.
+    Wait(Option<Which>),
+    /// Connect: by the number in the list, or by name.
+    Connect(Door),
+    /// Ask, question by question.
+    Ask(Door),
+    /// What there is to type.
+    Help,
+    /// Leave.
+    Quit,
+}
+
+/// Access as it is asked for in one line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Asked {
+    target: Option<TargetName>,
+    service: Option<ServiceName>,
+    actions: Option<Actions>,
+    duration: Option<Seconds>,
+    from: Option<Timestamp>,
+    work_order: Option<String>,
+    emergency: bool,
+    reason: String,
+}
+
+/// A request, by its identifier or by its target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Which {
+    Id(RequestId),
+    Target(TargetName),
+}
+
+/// A target, by its number in the list or by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Door {
+    Number(usize),
+    Place(Place),
+}
+
+/// What is said to an order, and the status it ends with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) text: String,
+    pub(super) status: u32,
+}
+
+/// Done.
+pub(super) const DONE: u32 = 0;
+/// Refused; the reason was said.
+pub(super) const REFUSED: u32 = 1;
+/// Not understood.
+pub(super) const WRONG_USE: u32 = 2;
+/// Not possible now.
+pub(super) const FAILED: u32 = 3;
+
+/// What there is to type.
+pub(super) const HELP: &str = "\
+list                             what you may reach, and until when
+status                           what you asked for, and what runs
+ask N|TARGET                     ask for access, question by question
+request TARGET [--service S] [--actions A,B] [--for 2h] [--from TIME]
+        [--work-order W] [--emergency] REASON
+                                 ask for access in one line
+wait [ID|TARGET]                 wait for the yes; Ctrl-C stops waiting
+connect N|TARGET                 connect, once there is a grant
+extend 30m [--at TARGET] REASON  ask for more time
+withdraw [ID|TARGET]             take a request back
+help, quit
+";
+
+impl Order {
+    /// Reads one line, with `--json` taken out of it.
+    ///
+    /// # Errors
+    /// What was wrong, in words.
+    pub(super) fn parse(line: &str) -> Result<(Self, bool), String> {
+        let mut words = split(line);
+        let count = words.len();
+        words.retain(|word| word != "--json");
+        let json = words.len() < count;
+        let mut words = words.into_iter();
+        let Some(verb) = words.next() else { return Ok((Self::Help, json)) };
+        let rest: Vec<String> = words.collect();
+        let order = match verb.as_str() {
+            "list" => alone(Self::List, &rest),
+            "status" => alone(Self::Status, &rest),
+            "help" | "?" => alone(Self::Help, &rest),
+            "quit" | "exit" => alone(Self::Quit, &rest),
+            "request" => parse_request(rest).map(Self::Request),
+            "extend" => parse_extend(rest),
+            "withdraw" => which(&rest).map(Self::Withdraw),
+            "wait" => which(&rest).map(Self::Wait),
+            "connect" => door(&rest).map(Self::Connect),
+            "ask" => door(&rest).map(Self::Ask),
+            _ => Err("There is no such order. `help` lists them.".to_owned()),
+        };
+        Ok((order?, json))
+    }
+}
+
+/// Words with blanks between. A quote counts only where it begins a word and is closed, so that an apostrophe in a
+/// reason is one.
+fn split(line: &str) -> Vec<String> {
+    let (mut words, mut rest) = (Vec::new(), line.trim_start());
+    while let Some(first) = rest.chars().next() {
+        let quoted = matches!(first, '"' | '\'').then(|| rest[1..].find(first)).flatten();
+        let (word, after) = match quoted {
+            Some(end) => (&rest[1..=end], &rest[end + 2..]),
+            None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
+        };
+        words.push(word.to_owned());
+        rest = after.trim_start();
+    }
+    words
+}
+
+fn alone(order: Order, rest: &[String]) -> Result<Order, String> {
+    if rest.is_empty() { Ok(order) } else { Err("That is too much: this order takes nothing.".to_owned()) }
+}
+
+fn which(rest: &[String]) -> Result<Option<Which>, String> {
+    match rest {
+        [] => Ok(None),
+        [word] => match word.parse().map(Which::Id).or_else(|_| word.parse().map(Which::Target)) {
+            Ok(which) => Ok(Some(which)),
+            Err(bad) => Err(format!("{bad}.")),
+        },
+        _ => Err("Name one request, by its identifier or its target.".to_owned()),
+    }
+}
+
+fn door(rest: &[String]) -> Result<Door, String> {
+    let [word] = rest else { return Err("Name one target, or its number in the list.".to_owned()) };
+    if let Ok(number) = word.parse() {
+        return Ok(Door::Number(number));
+    }
+    let (target, service) = word.split_once('+').map_or((word.as_str(), None), |(at, by)| (at, Some(by)));
+    let place = || {
+        let service = service.map(str::parse).transpose()?;
+        Ok::<_, policies::ids::BadName>(Place { target: target.parse()?, service })
+    };
+    place().map(Door::Place).map_err(|bad| format!("{bad}."))
+}
+
+fn parse_request(rest: Vec<String>) -> Result<Asked, String> {
+    let mut asked = Asked::default();
+    let mut reason = Vec::new();
+    let mut words = rest.into_iter();
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("{} wants a value.", shown(&word)));
+        match word.as_str() {
+            "--service" => asked.service = Some(read(&value()?)?),
+            "--actions" => asked.actions = Some(parse_actions(&value()?).map_err(|bad| format!("{bad}."))?),
+            "--for" => asked.duration = Some(read(&value()?)?),
+            "--from" => asked.from = Some(read(&value()?)?),
+            "--work-order" => asked.work_order = Some(value()?),
+            "--emergency" => asked.emergency = true,
+            option if option.starts_with("--") => return Err(format!("There is no option {}.", shown(option))),
+            target if asked.target.is_none() => asked.target = Some(read(target)?),
+            _ => reason.push(word),
+        }
+    }
+    if asked.target.is_none() {
+        return Err("Name the target: request TARGET REASON.".to_owned());
+    }
+    asked.reason = reason.join(" ");
+    Ok(asked)
+}
+
+fn parse_extend(rest: Vec<String>) -> Result<Order, String> {
+    let usage = || "Say how much more, and why: extend 30m REASON.".to_owned();
+    let mut words = rest.into_iter();
+    let more = read(&words.next().ok_or_else(usage)?)?;
+    let (mut at, mut reason) = (None, Vec::new());
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--at" => at = Some(read(&words.next().ok_or("--at wants a target.")?)?),
+            _ => reason.push(word),
+        }
+    }
+    if reason.is_empty() {
+        return Err(usage());
+    }
+    Ok(Order::Extend { more, at, reason: reason.join(" ") })
+}
+
+fn read<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|bad| format!("{bad}."))
+}
+
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(40).collect()
+}
+
+impl Said {
+    pub(super) const fn done(text: String) -> Self {
+        Self { text, status: DONE }
+    }
+
+    pub(super) fn refused(why: impl std::fmt::Display) -> Self {
+        Self { text: format!("{why}."), status: REFUSED }
+    }
+
+    fn of(not_done: &NotDone) -> Self {
+        let status = if matches!(not_done, NotDone::Rejected(Rejected::Fault(_))) { FAILED } else { REFUSED };
+        Self { text: format!("{not_done}."), status }
+    }
+}
+
+/// One line of the list.
+#[derive(Serialize)]
+struct Reach {
+    target: TargetName,
+    service: ServiceName,
+    protocol: policies::plant::Protocol,
+    may_ask_for: Actions,
+    granted: Option<Granted>,
+    pending: Option<RequestId>,
+}
+
+#[derive(Serialize)]
+struct Granted {
+    request: RequestId,
+    actions: Actions,
+    until: Timestamp,
+}
+
+/// What may be reached, and what is granted of it.
+pub(super) fn list(applicant: &Applicant, json: bool) -> Said {
+    let (person, now) = (applicant.person(), applicant.now());
+    let offers = applicant.offers();
+    applicant.desk().with_state(|state| {
+        let mine: Vec<&Case> = state.cases.values().filter(|case| case.asked.technician == person).collect();
+        let reach: Vec<Reach> = offers.iter().map(|offer| reach(offer, &mine, now)).collect();
+        if json {
+            return Said::done(in_json(&reach));
+        }
+        let mut text = String::new();
+        for (number, reach) in reach.iter().enumerate() {
+            let standing = match (&reach.granted, reach.pending) {
+                (Some(granted), _) => {
+                    format!("{} until {}", listed(&granted.actions), clock_time(state, granted.until))
+                }
+                (None, Some(_)) => "asked for, no answer yet".to_owned(),
+                (None, None) => format!("you may ask for {}", listed(&reach.may_ask_for)),
+            };
+            writeln!(text, "{:>3}  {} ({}): {standing}", number + 1, reach.target, reach.service)
+                .expect("text takes text");
+        }
+        if text.is_empty() {
+            text = "No rule lets you ask for anything now. Ask your sponsor at the plant.\n".to_owned();
+        }
+        Said::done(text)
+    })
+}
+
+fn reach(offer: &Offer, mine: &[&Case], now: Timestamp) -> Reach {
+    let here = || {
+        let leads_here =
+            |case: &&&Case| case.request.target == offer.place.target && case.request.services.contains(&offer.service);
+        mine.iter().filter(leads_here)
+    };
+    let granted = here().filter(|case| case.is_open(now)).max_by_key(|case| case.deadline);
+    let pending = here().find(|case| is_pending(case, now));
+    Reach {
+        target: offer.place.target.clone(),
+        service: offer.service.clone(),
+        protocol: offer.protocol,
+        may_ask_for: offer.actions.clone(),
+        granted: granted.map(|case| Granted {
+            request: case.request.id,
+            actions: case.actions(now),
+            until: case.deadline,
+        }),
+        pending: pending.map(|case| case.request.id),
+    }
+}
+
+#[derive(Serialize)]
+struct Status {
+    requests: Vec<RequestLine>,
+    sessions: Vec<SessionLine>,
+}
+
+#[derive(Serialize)]
+struct RequestLine {
+    id: RequestId,
+    target: TargetName,
+    standing: &'static str,
+    submitted: Timestamp,
+    until: Timestamp,
+    waits_for: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SessionLine {
+    id: policies::ids::SessionId,
+    target: TargetName,
+    started: Timestamp,
+    until: Option<Timestamp>,
+    frozen: bool,
+}
+
+/// What was asked for within a day, and what runs.
+pub(super) fn status(applicant: &Applicant, json: bool) -> Said {
+    let (person, now) = (applicant.person(), applicant.now());
+    applicant.desk().with_state(|state| {
+        let yesterday = now - jiff::SignedDuration::from_hours(24);
+        let of_late = |case: &&Case| {
+            case.asked.technician == person
+                && (case.submitted > yesterday || is_pending(case, now) || case.is_open(now))
+        };
+        let requests = state.cases.values().filter(of_late).map(|case| request_line(case, now)).collect();
+        let live = state.live_sessions().filter(|(_, facts)| facts.technician == person);
+        let sessions = live.map(|(id, facts)| SessionLine {
+            id,
+            target: facts.target.clone(),
+            started: facts.started,
+            until: state.cases.get(&facts.request).map(|case| case.deadline),
+            frozen: facts.frozen,
+        });
+        let status = Status { requests, sessions: sessions.collect() };
+        Said::done(if json { in_json(&status) } else { status_in_words(state, &status) })
+    })
+}
+
+fn request_line(case: &Case, now: Timestamp) -> RequestLine {
+    RequestLine {
+        id: case.request.id,
+        target: case.request.target.clone(),
+        standing: case.standing.as_str(),
+        submitted: case.submitted,
+        until: case.deadline,
+        waits_for: is_pending(case, now).then(|| waits_for(case)),
+    }
+}
+
+fn status_in_words(state: &State, status: &Status) -> String {
+    let mut text = String::new();
+    for line in &status.requests {
+        let waits = line.waits_for.as_ref().map(|who| format!("; waits for {who}")).unwrap_or_default();
+        let (since, until) = (clock_time(state, line.submitted), clock_time(state, line.until));
+        writeln!(text, "{}  {}: {}, asked {since}, until {until}{waits}", line.id, line.target, line.standing)
+            .expect("text takes text");
+    }
+    for line in &status.sessions {
+        let since = clock_time(state, line.started);
+        let frozen = if line.frozen { ", input stopped" } else { "" };
+        writeln!(text, "{}  {}: live since {since}{frozen}", line.id, line.target).expect("text takes text");
+    }
+    if text.is_empty() { "Nothing was asked for, and nothing runs.\n".to_owned() } else { text }
+}
+
+fn in_json(value: &impl Serialize) -> String {
+    let mut text = serde_json::to_string(value).expect("plain data becomes JSON");
+    text.push('\n');
+    text
+}
+
+/// Asks for access.
+pub(super) async fn request(applicant: &Applicant, asked: Asked, json: bool) -> Said {
+    let target = asked.target.expect("a request is read with its target");
+    let place = applicant.resolved(Place { target, service: asked.service });
+    let offer = match applicant.offer(&place) {
+        Ok(offer) => offer,
+        Err(refusal) => return Said::refused(refusal),
+    };
+    let wish = Wish {
+        place,
+        actions: asked.actions.unwrap_or_else(|| offer.usual_actions()),
+        duration: asked.duration.unwrap_or_else(|| offer.usual_duration()),
+        from: asked.from,
+        reason: asked.reason,
+        work_order: asked.work_order,
+        emergency: asked.emergency,
+    };
+    if wish.reason.trim().is_empty() {
+        return Said::refused(Refusal::ReasonWanted);
+    }
+    match applicant.submit(wish).await {
+        Err(not_done) => Said::of(&not_done),
+        Ok(id) if json => Said::done(in_json(&serde_json::json!({ "request": id }))),
+        Ok(id) => Said::done(format!("{}\n", applicant.waiting(id))),
+    }
+}
+
+/// Asks for more time on the grant that is meant: the one that is named, else the only one that is open.
+pub(super) async fn extend(
+    applicant: &Applicant,
+    more: Seconds,
+    at: Option<TargetName>,
+    reason: &str,
+    json: bool,
+) -> Said {
+    let grant = match open_grant(applicant, at.as_ref()) {
+        Ok(grant) => grant,
+        Err(said) => return said,
+    };
+    let reason = match applicant.people().put_text(reason).await {
+        Ok(reason) => reason,
+        Err(not_done) => return Said::of(&not_done),
+    };
+    let ask = mint::ask(applicant.now());
+    let command = Command::AskExtension { ask, request: grant, more, reason, by: applicant.person() };
+    match applicant.desk().act(command).await {
+        Err(rejected) => Said::of(&rejected.into()),
+        Ok(_) if json => Said::done(in_json(&serde_json::json!({ "extension": ask, "request": grant }))),
+        Ok(_) => Said::done(format!("Asked for {more} more. The session lasts longer as soon as the yes comes.\n")),
+    }
+}
+
+fn open_grant(applicant: &Applicant, at: Option<&TargetName>) -> Result<RequestId, Said> {
+    let (person, now) = (applicant.person(), applicant.now());
+    applicant.desk().with_state(|state| {
+        let is_meant = |case: &&Case| {
+            case.asked.technician == person
+                && case.is_open(now)
+                && at.is_none_or(|target| case.request.target == *target)
+        };
+        let open: Vec<&Case> = state.cases.values().filter(is_meant).collect();
+        let in_use: Vec<&Case> = open.iter().copied().filter(|case| state.live_under(case.request.id) > 0).collect();
+        match (open.as_slice(), in_use.as_slice()) {
+            ([only], _) | (_, [only]) => Ok(only.request.id),
+            ([], _) => Err(Said::refused("No grant of yours is open there: `request` asks for one")),
+            _ => Err(Said::refused("Several grants of yours are open: name the target with --at")),
+        }
+    })
+}
+
+/// Takes a request back.
+pub(super) async fn withdraw(applicant: &Applicant, which: Option<Which>, json: bool) -> Said {
+    let request = match pending_request(applicant, which) {
+        Ok(request) => request,
+        Err(said) => return said,
+    };
+    match applicant.desk().act(Command::Withdraw { request, by: applicant.person() }).await {
+        Err(rejected) => Said::of(&rejected.into()),
+        Ok(_) if json => Said::done(in_json(&serde_json::json!({ "withdrawn": request }))),
+        Ok(_) => Said::done(format!("Request {request} is withdrawn.\n")),
+    }
+}
+
+/// The pending request that is meant: the one that is named, else the only one.
+pub(super) fn pending_request(applicant: &Applicant, which: Option<Which>) -> Result<RequestId, Said> {
+    let target = match which {
+        Some(Which::Id(id)) => return Ok(id),
+        Some(Which::Target(target)) => Some(target),
+        None => None,
+    };
+    let (person, now) = (applicant.person(), applicant.now());
+    applicant.desk().with_state(|state| {
+        let is_meant = |case: &&Case| {
+            case.asked.technician == person
+                && is_pending(case, now)
+                && target.as_ref().is_none_or(|target| case.request.target == *target)
+        };
+        let pending: Vec<&Case> = state.cases.values().filter(is_meant).collect();
+        match pending.as_slice() {
+            [only] => Ok(only.request.id),
+            [] => Err(Said::refused("No request of yours waits there")),
+            _ => Err(Said::refused("Several requests of yours wait: name one; `status` lists them")),
+        }
+    })
+}
+
+fn is_pending(case: &Case, now: Timestamp) -> bool {
+    case.standing == RequestStanding::Pending && now < case.request.window.until
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use approver::testing::Stage;
+    use policies::actions::Action;
+
+    use super::*;
+    use crate::session::Who;
+
+    async fn applicant() -> (Stage, Applicant) {
+        let stage = Stage::new().await;
+        let proof = Arc::new(stage.login(&stage.technician).await);
+        let who = Who { login: "tara".into(), proof, key: None };
+        let applicant = Applicant::new(stage.desk.clone(), stage.people.clone(), who);
+        (stage, applicant)
+    }
+
+    async fn ask(applicant: &Applicant, line: &str) -> Said {
+        match Order::parse(line).unwrap() {
+            (Order::Request(asked), json) => request(applicant, asked, json).await,
+            (Order::Extend { more, at, reason }, json) => extend(applicant, more, at, &reason, json).await,
+            (Order::Withdraw(which), json) => withdraw(applicant, which, json).await,
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_line_is_read_as_it_is_typed_or_as_a_shell_leaves_it() {
+        let whole = "request hmi-2 --for 2h --actions shell,file-get --work-order WO-17 it's the pump";
+        let (Order::Request(asked), json) = Order::parse(whole).unwrap() else { panic!("a request") };
+        assert_eq!((asked.duration, asked.work_order.as_deref()), (Some(Seconds(7200)), Some("WO-17")));
+        assert_eq!((asked.reason.as_str(), json), ("it's the pump", false));
+        assert_eq!(split(r#"a "b c" 'd e'f "g"#), ["a", "b c", "d e", "f", "\"g"]);
+        assert_eq!(Order::parse("  list --json "), Ok((Order::List, true)));
+        assert_eq!(Order::parse("connect 2"), Ok((Order::Connect(Door::Number(2)), false)));
+    }
+
+    #[test]
+    fn what_is_not_understood_says_so_and_what_would_be_right() {
+        for (line, complaint) in [
+            ("dance", "There is no such order. `help` lists them."),
+            ("list all", "That is too much: this order takes nothing."),
+            ("request", "Name the target: request TARGET REASON."),
+            ("request hmi-2 --for", "--for wants a value."),
+            ("request hmi-2 --forever x", "There is no option --forever."),
+            ("extend 30m", "Say how much more, and why: extend 30m REASON."),
+            ("connect", "Name one target, or its number in the list."),
+        ] {
+            assert_eq!(Order::parse(line), Err(complaint.to_owned()), "{line}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_makes_the_reader_panic(line: String, words in "(request|extend|ask)( [-\"' a-z0-9+]{0,9}){0,6}") {
+            let _ = Order::parse(&line);
+            let _ = Order::parse(&words);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_list_says_what_may_be_asked_for_and_what_is_granted() {
+        let (stage, applicant) = applicant().await;
+        assert!(list(&applicant, false).text.contains("  1  hmi-2 (ssh): you may ask for shell, file-get, file-put\n"));
+        stage.grant("hmi-2", &[Action::Shell]).await;
+        assert!(list(&applicant, false).text.contains("  1  hmi-2 (ssh): shell until 20"));
+        let json: serde_json::Value = serde_json::from_str(&list(&applicant, true).text).unwrap();
+        assert_eq!(json[0]["granted"]["actions"][0], "shell");
+        assert!(!list(&applicant, false).text.contains("safety-plc"));
+    }
+
+    #[tokio::test]
+    async fn access_is_asked_for_extended_and_withdrawn_in_one_line_each() {
+        let (stage, applicant) = applicant().await;
+        let said = ask(&applicant, "request hmi-2 the pump trips").await;
+        assert!(said.status == DONE && said.text.contains("waits for 1 of shift-lead"), "{said:?}");
+        assert!(status(&applicant, false).text.contains("hmi-2: pending"));
+        assert_eq!(ask(&applicant, "withdraw").await.status, DONE);
+        assert_eq!(ask(&applicant, "withdraw").await.text, "No request of yours waits there.");
+        assert_eq!(ask(&applicant, "extend 30m more").await.status, REFUSED);
+        stage.grant("hmi-2", &[Action::Shell]).await;
+        let said = ask(&applicant, "extend 30m --json the pump still trips").await;
+        assert!(said.status == DONE && said.text.contains("\"extension\":"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_no_rule_allows_says_why() {
+        let (_stage, applicant) = applicant().await;
+        for (line, why) in [
+            ("request safety-plc x", "nobody reaches from outside"),
+            ("request hmi-2 --for 9h x", "longer than rule acme-packaging gives"),
+            ("request hmi-2", "say why"),
+        ] {
+            let said = ask(&applicant, line).await;
+            assert!(said.status == REFUSED && said.text.contains(why), "{said:?}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Those who have not proved anything yet: how many there may be, in all and from one address, and how often an address
+//! has failed of late. Whoever proves a key is a stranger no longer.
+//!
+//! A full house turns away nobody: the stranger who has waited longest goes. So somebody who holds thousands of sockets
+//! open keeps nobody out, since a technician's client proves a key in the first second.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use approver::clock::{Boot, Clock};
+
+use crate::flow::Valve;
+
+/// The strangers of one face.
+pub(super) struct Strangers {
+    clock: Clock,
+    house: Mutex<House>,
+}
+
+#[derive(Default)]
+struct House {
+    next: u64,
+    waiting: BTreeMap<u64, Waiting>,
+    sources: BTreeMap<IpAddr, Failures>,
+}
+
+struct Waiting {
+    source: IpAddr,
+    valve: Arc<Valve>,
+}
+
+/// What an address got wrong within one minute.
+struct Failures {
+    since: Boot,
+    count: u32,
+}
+
+/// A stranger's place; dropping it leaves.
+pub(super) struct Stranger {
+    strangers: Arc<Strangers>,
+    number: u64,
+}
+
+/// Strangers at once, from everywhere: each costs some 30 KiB while it is in its key exchange.
+const WAITING_MAX: usize = 200;
+/// Strangers at once from one address, behind which a whole company may stand.
+const WAITING_FROM_ONE_MAX: usize = 40;
+/// Addresses whose failures are remembered. Beyond it the oldest are forgotten: each is a minute's memory anyway.
+const SOURCES_MAX: usize = 4096;
+/// Failures count together for so long.
+const MINUTE: Duration = Duration::from_secs(60);
+/// Failures within a minute that cost nothing: an agent full of keys, a mistyped code.
+const FREE_FAILURES: u32 = 10;
+/// What each further one costs the address's next connections, and the most it can cost.
+const SLOWER: Duration = Duration::from_millis(250);
+const SLOWEST: Duration = Duration::from_secs(5);
+
+impl Strangers {
+    pub(super) fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(Self { clock, house: Mutex::default() })
+    }
+
+    /// Takes a place for a new connection, if need be the one of whoever has waited longest.
+    pub(super) fn enter(self: &Arc<Self>, source: IpAddr, valve: Arc<Valve>) -> Stranger {
+        let mut house = self.house();
+        let from_here = house.waiting.values().filter(|waiting| waiting.source == source).count();
+        if from_here >= WAITING_FROM_ONE_MAX {
+            house.turn_out(|waiting| waiting.source == source);
+        } else if house.waiting.len() >= WAITING_MAX {
+            house.turn_out(|_| true);
+        }
+        let number = house.next;
+        house.next += 1;
+        house.waiting.insert(number, Waiting { source, valve });
+        Stranger { strangers: Arc::clone(self), number }
+    }
+
+    /// How long a new connection from here is kept waiting: slower with each failure, and never locked out.
+    pub(super) fn delay(&self, source: IpAddr) -> Duration {
+        let now = self.clock.boot();
+        let count = self.house().sources.get(&source).filter(|f| now.since(f.since) < MINUTE).map_or(0, |f| f.count);
+        (SLOWER * count.saturating_sub(FREE_FAILURES)).min(SLOWEST)
+    }
+
+    /// Somebody from here failed. One line in the log for each address and minute, with how many there were before.
+    pub(super) fn failed(&self, source: IpAddr, how: &str) {
+        let now = self.clock.boot();
+        let mut house = self.house();
+        let failures = house.sources.entry(source).or_insert(Failures { since: now, count: 0 });
+        if now.since(failures.since) >= MINUTE {
+            *failures = Failures { since: now, count: 0 };
+        }
+        failures.count += 1;
+        let is_first = failures.count == 1;
+        house.forget(now);
+        drop(house);
+        if is_first {
+            tracing::warn!(%source, how, "a stranger failed; more from there within a minute are counted, not told");
+        }
+    }
+
+    fn house(&self) -> MutexGuard<'_, House> {
+        self.house.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl House {
+    fn turn_out(&mut self, is_meant: impl Fn(&Waiting) -> bool) {
+        let oldest = self.waiting.iter().find(|(_, waiting)| is_meant(waiting)).map(|(number, _)| *number);
+        if let Some(waiting) = oldest.and_then(|number| self.waiting.remove(&number)) {
+            waiting.valve.cut();
+        }
+    }
+
+    /// What is over a minute old, told where it was more than was told.
+    fn forget(&mut self, now: Boot) {
+        if self.sources.len() <= SOURCES_MAX {
+            return;
+        }
+        self.sources.retain(|source, failures| {
+            let is_fresh = now.since(failures.since) < MINUTE;
+            if !is_fresh && failures.count > 1 {
+                tracing::warn!(%source, count = failures.count, "a stranger failed so often within a minute");
+            }
+            is_fresh
+        });
+        while self.sources.len() > SOURCES_MAX {
+            self.sources.pop_first();
+        }
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.strangers.house().waiting.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        [192, 0, 2, last].into()
+    }
+
+    #[test]
+    fn a_full_house_turns_out_whoever_waited_longest_and_nobody_who_proved_a_key() {
+        let (clock, _turn) = Clock::turned();
+        let strangers = Strangers::new(clock);
+        let mut valves = Vec::new();
+        let mut places = Vec::new();
+        for _ in 0..=WAITING_FROM_ONE_MAX + 1 {
+            let valve = Arc::new(Valve::default());
+            places.push(strangers.enter(address(1), Arc::clone(&valve)));
+            valves.push(valve);
+            if places.len() == 1 {
+                places.clear();
+            }
+        }
+        let cut: Vec<_> = valves.iter().map(|valve| valve.is_cut()).collect();
+        assert!(!cut[0], "it had proved a key");
+        assert!(cut[1], "it had waited longest");
+        assert!(cut[2..].iter().all(|cut| !cut));
+    }
+
+    #[test]
+    fn many_addresses_together_are_bounded_too() {
+        let (clock, _turn) = Clock::turned();
+        let strangers = Strangers::new(clock);
+        let first = Arc::new(Valve::default());
+        let _first = strangers.enter(address(0), Arc::clone(&first));
+        let places: Vec<_> = (0..WAITING_MAX)
+            .map(|n| strangers.enter(address((n % 250) as u8 + 1), Arc::new(Valve::default())))
+            .collect();
+        assert!(first.is_cut());
+        assert_eq!(strangers.house().waiting.len(), WAITING_MAX);
+        drop(places);
+        assert_eq!(strangers.house().waiting.len(), 0);
+    }
+
+    #[test]
+    fn an_address_that_fails_gets_slower_and_is_never_locked_out() {
+        let (clock, turn) = Clock::turned();
+        let strangers = Strangers::new(clock);
+        for _ in 0..FREE_FAILURES {
+            strangers.failed(address(1), "test");
+        }
+        assert_eq!(strangers.delay(address(1)), Duration::ZERO);
+        strangers.failed(address(1), "test");
+        assert_eq!(strangers.delay(address(1)), SLOWER);
+        for _ in 0..1000 {
+            strangers.failed(address(1), "test");
+        }
+        assert_eq!(strangers.delay(address(1)), SLOWEST);
+        assert_eq!(strangers.delay(address(2)), Duration::ZERO);
+        turn.pass(MINUTE);
+        assert_eq!(strangers.delay(address(1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn addresses_without_number_are_forgotten() {
+        let (clock, _turn) = Clock::turned();
+        let strangers = Strangers::new(clock);
+        for n in 0..SOURCES_MAX as u32 + 100 {
+            strangers.failed(IpAddr::from(n.to_be_bytes()), "test");
+        }
+        assert_eq!(strangers.house().sources.len(), SOURCES_MAX);
+    }
+}
