@@ -460,9 +460,11 @@ impl Moments {
                 }
                 Err(fault) => return Err(ReadFault::of_scan(&used.path, fault)),
             };
-            let said = (frame.header.sequence == self.sequence)
-                .then(|| self.key.what(&frame))
-                .unwrap_or_else(|| Err(format!("frame {} of the session is missing", self.sequence)));
+            let said = if frame.header.sequence == self.sequence {
+                self.key.what(&frame)
+            } else {
+                Err(format!("frame {} of the session is missing", self.sequence))
+            };
             let what = said.map_err(|why| ReadFault::damaged(&used.path, frame.offset, why))?;
             let Header { nanos, channel, sequence, .. } = frame.header;
             self.sequence += 1;

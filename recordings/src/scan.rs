@@ -70,11 +70,6 @@ impl Scan {
         self.at
     }
 
-    /// The next frame must follow this link.
-    pub(crate) const fn follow(&mut self, previous: [u8; 32]) {
-        self.previous = Some(previous);
-    }
-
     /// The next frame, or `None` at the end: where it was said to be, or where nothing but zeros follows.
     pub(crate) fn next(&mut self) -> Result<Option<RawFrame<'_>>, ScanFault> {
         if self.at >= self.end {

@@ -1,0 +1,441 @@
+//! Replaying a recording to a terminal: how long to wait, what to write, and where a text stood on the screen. Pure:
+//! the caller waits and writes. What is written was painted by [`crate::screen`], never passed on as it was recorded.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::frame::Stream;
+use crate::notes::{Note, Size};
+use crate::read::{Moment, ReadFault, What};
+use crate::screen::{DEFAULT_SIZE, Painter, Screen, Utf8, put};
+use crate::secrets::Mask;
+use crate::words::Words;
+
+/// How fast to replay.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speed(f64);
+
+/// A speed nobody can watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a speed is a number from 0.01 to 1000; 1 is as it was")]
+pub struct BadSpeed;
+
+impl Speed {
+    /// As it was.
+    pub const AS_IT_WAS: Self = Self(1.0);
+
+    /// So many times as fast.
+    pub fn new(times: f64) -> Result<Self, BadSpeed> {
+        if (0.01..=1_000.0).contains(&times) { Ok(Self(times)) } else { Err(BadSpeed) }
+    }
+
+    fn wait(self, recorded: Duration) -> Duration {
+        recorded.div_f64(self.0)
+    }
+}
+
+/// What is shown of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shown {
+    /// The screen.
+    #[default]
+    Output,
+    /// What was typed, on one line.
+    Input,
+    /// The screen, and below it what was typed.
+    Both,
+}
+
+/// How to replay.
+#[derive(Debug, Clone)]
+pub struct PlayOptions {
+    /// How fast.
+    pub speed: Speed,
+    /// Longer pauses are cut to this, before the speed counts.
+    pub idle_max: Option<Duration>,
+    /// Where to begin; the screen is rebuilt as it stood then.
+    pub from: Duration,
+    /// What to show.
+    pub shown: Shown,
+    /// Which channel; otherwise the first on which a shell or a command ran.
+    pub channel: Option<u32>,
+    /// The size of the terminal that is written to, if it has one.
+    pub window: Option<Size>,
+}
+
+impl Default for PlayOptions {
+    fn default() -> Self {
+        Self {
+            speed: Speed::AS_IT_WAS,
+            idle_max: None,
+            from: Duration::ZERO,
+            shown: Shown::Output,
+            channel: None,
+            window: None,
+        }
+    }
+}
+
+/// One step of a replay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// How long to wait before it.
+    pub wait: Duration,
+    /// Since the session was opened.
+    pub at: Duration,
+    /// What to write then.
+    pub write: String,
+}
+
+/// Follows one channel of a recording on a screen.
+struct Stage {
+    channel: Option<u32>,
+    terminal: Option<Size>,
+    screen: Screen,
+    output: [Utf8; 4],
+    input: Utf8,
+    mask: Mask,
+}
+
+/// What a moment did.
+enum Effect {
+    None,
+    Screen,
+    Typed(String),
+}
+
+impl Stage {
+    fn new(channel: Option<u32>) -> Self {
+        Self {
+            channel,
+            terminal: None,
+            screen: Screen::new(DEFAULT_SIZE),
+            output: Default::default(),
+            input: Utf8::default(),
+            mask: Mask::default(),
+        }
+    }
+
+    /// Takes in a moment; each line is shown just before the cursor leaves it.
+    fn take(&mut self, moment: &Moment, left: impl FnMut(&str)) -> Effect {
+        if self.channel.is_some_and(|channel| channel != moment.channel) {
+            return Effect::None;
+        }
+        match &moment.what {
+            What::Note(note) => self.note(moment.channel, note),
+            What::Data(Stream::In, bytes) => {
+                let mut text = String::new();
+                self.input.push(bytes, &mut text);
+                Effect::Typed(self.mask.typed(&text))
+            }
+            What::Data(stream, bytes) => {
+                let outputs = [Stream::Out, Stream::OutErr, Stream::GateOut, Stream::GateOutErr];
+                let Some(index) = outputs.iter().position(|output| output == stream) else { return Effect::None };
+                let mut text = String::new();
+                self.output[index].push(bytes, &mut text);
+                self.mask.shown(&text);
+                self.screen.feed_lines(text.as_bytes(), left);
+                Effect::Screen
+            }
+            _ => Effect::None,
+        }
+    }
+
+    fn note(&mut self, channel: u32, note: &Note) -> Effect {
+        match note {
+            Note::ChannelOpen { .. } => self.terminal = None,
+            Note::Terminal { size, .. } => self.terminal = Some(*size),
+            Note::Shell | Note::Exec { .. } => {
+                self.channel = Some(channel);
+                let screen = self.terminal.map(Screen::new);
+                self.screen = screen.unwrap_or_else(|| Screen::without_terminal(DEFAULT_SIZE));
+                return Effect::Screen;
+            }
+            Note::Resize { size } => {
+                self.screen.resize(*size);
+                return Effect::Screen;
+            }
+            _ => {}
+        }
+        Effect::None
+    }
+}
+
+/// A replay: steps from the chosen moment to the end. To go back, make another.
+pub struct Player<I> {
+    moments: I,
+    options: PlayOptions,
+    stage: Stage,
+    painter: Painter,
+    typed: String,
+    /// The moment of the step before.
+    last: Duration,
+    /// The first moment after the beginning of the replay, while the screen as it stood is drawn.
+    pending: Option<Moment>,
+    begun: bool,
+}
+
+/// Characters of what was typed that are kept in sight.
+const TYPED_CHARS_MAX: usize = 60;
+
+impl<I: Iterator<Item = Result<Moment, ReadFault>>> Player<I> {
+    /// Replays moments, from the first one of the recording.
+    pub fn new(moments: I, options: PlayOptions) -> Self {
+        let (stage, painter) = (Stage::new(options.channel), Painter::new(options.window));
+        let last = options.from;
+        Self { moments, options, stage, painter, typed: String::new(), last, pending: None, begun: false }
+    }
+
+    /// The screen as it stands.
+    pub const fn screen(&self) -> &Screen {
+        &self.stage.screen
+    }
+
+    /// What to write when the replay is over or given up: the terminal as it usually is.
+    pub fn leave(&self) -> String {
+        self.painter.leave()
+    }
+
+    fn step(&mut self) -> Result<Option<Step>, ReadFault> {
+        while let Some(moment) = self.pending.take().map(Ok).or_else(|| self.moments.next()) {
+            let moment = moment?;
+            if moment.at > self.options.from && !self.begun {
+                self.pending = Some(moment);
+                return Ok(Some(self.begin()));
+            }
+            if self.take(&moment) && self.begun {
+                return Ok(Some(Step { write: self.paint(), ..self.timed(moment.at) }));
+            }
+        }
+        Ok((!self.begun).then(|| self.begin()))
+    }
+
+    /// The screen as it stood where the replay begins.
+    fn begin(&mut self) -> Step {
+        self.begun = true;
+        Step { wait: Duration::ZERO, at: self.options.from, write: self.paint() }
+    }
+
+    fn timed(&mut self, at: Duration) -> Step {
+        let pause = at.saturating_sub(self.last);
+        let pause = self.options.idle_max.map_or(pause, |most| pause.min(most));
+        self.last = self.last.max(at);
+        Step { wait: self.options.speed.wait(pause), at, write: String::new() }
+    }
+
+    /// Whether the moment changed what is shown.
+    fn take(&mut self, moment: &Moment) -> bool {
+        let effect = self.stage.take(moment, |_| {});
+        match (effect, self.options.shown) {
+            (Effect::Screen, Shown::Output | Shown::Both) => true,
+            (Effect::Typed(text), Shown::Input | Shown::Both) => {
+                self.typed.push_str(&Words::new(text).to_string());
+                let keep = self.typed.chars().rev().take(TYPED_CHARS_MAX).map(char::len_utf8).sum::<usize>();
+                self.typed.drain(..self.typed.len() - keep);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn paint(&mut self) -> String {
+        match self.options.shown {
+            Shown::Output => self.painter.paint(&self.stage.screen),
+            Shown::Input => format!("\r\x1b[0m{}\x1b[K", self.typed),
+            Shown::Both => {
+                let screen = self.painter.paint(&self.stage.screen);
+                let row = self.painter.row_below();
+                let mut out = String::new();
+                put(&mut out, format_args!("\x1b7\x1b[{row};1H\x1b[0;7m typed: {} \x1b[0m\x1b[K\x1b8", self.typed));
+                screen + &out
+            }
+        }
+    }
+}
+
+impl<I: Iterator<Item = Result<Moment, ReadFault>>> Iterator for Player<I> {
+    type Item = Result<Step, ReadFault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().transpose()
+    }
+}
+
+/// A line in which a searched text stood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// Since the session was opened.
+    pub at: Duration,
+    /// On which channel.
+    pub channel: u32,
+    /// The line as it stood on the screen, with nothing in it that a terminal would obey.
+    pub line: String,
+}
+
+/// Finds a text in what stood on the screen, also where it was drawn piece by piece; each line once for as long as it
+/// stands. Capital letters count only if the text has some.
+pub fn search<I: Iterator<Item = Result<Moment, ReadFault>>>(
+    moments: I,
+    text: &str,
+    channel: Option<u32>,
+) -> Search<I> {
+    let exact = text.chars().any(char::is_uppercase);
+    Search {
+        moments,
+        text: text.to_owned(),
+        exact,
+        stage: Stage::new(channel),
+        standing: BTreeSet::new(),
+        found: Vec::new().into_iter(),
+    }
+}
+
+/// See [`search`].
+pub struct Search<I> {
+    moments: I,
+    text: String,
+    exact: bool,
+    stage: Stage,
+    /// Lines that were found and still stand there.
+    standing: BTreeSet<String>,
+    found: std::vec::IntoIter<Hit>,
+}
+
+impl<I: Iterator<Item = Result<Moment, ReadFault>>> Iterator for Search<I> {
+    type Item = Result<Hit, ReadFault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(hit) = self.found.next() {
+                return Some(Ok(hit));
+            }
+            match self.moments.next()? {
+                Ok(moment) => self.found = self.look(&moment).into_iter(),
+                Err(fault) => return Some(Err(fault)),
+            }
+        }
+    }
+}
+
+impl<I> Search<I> {
+    fn look(&mut self, moment: &Moment) -> Vec<Hit> {
+        let (text, exact) = (&self.text, self.exact);
+        let matches = |line: &str| if exact { line.contains(text) } else { line.to_lowercase().contains(text) };
+        let mut lines = Vec::new();
+        let effect = self.stage.take(moment, |line| {
+            if matches(line) {
+                lines.push(line.to_owned());
+            }
+        });
+        if !matches!(effect, Effect::Screen) {
+            return Vec::new();
+        }
+        let now: BTreeSet<String> = self.stage.screen.lines().into_iter().filter(|line| matches(line)).collect();
+        let mut known = std::mem::replace(&mut self.standing, now.clone());
+        lines.extend(now);
+        lines.retain(|line| known.insert(line.clone()));
+        lines.into_iter().map(|line| Hit { at: moment.at, channel: moment.channel, line }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use jiff::Timestamp;
+
+    use super::*;
+
+    const SIZE: Size = Size { columns: 30, rows: 5 };
+
+    fn moment(seconds: u64, what: What) -> Result<Moment, ReadFault> {
+        let at = Duration::from_secs(seconds);
+        Ok(Moment { at, wall: Timestamp::UNIX_EPOCH, sequence: 0, channel: 1, what })
+    }
+
+    fn out(seconds: u64, text: &'static str) -> Result<Moment, ReadFault> {
+        moment(seconds, What::Data(Stream::Out, Bytes::from_static(text.as_bytes())))
+    }
+
+    fn typed(seconds: u64, text: &'static str) -> Result<Moment, ReadFault> {
+        moment(seconds, What::Data(Stream::In, Bytes::from_static(text.as_bytes())))
+    }
+
+    fn terminal(rest: Vec<Result<Moment, ReadFault>>) -> impl Iterator<Item = Result<Moment, ReadFault>> {
+        let begin = [
+            moment(0, What::Note(Note::Terminal { term: "xterm".into(), size: SIZE })),
+            moment(0, What::Note(Note::Shell)),
+        ];
+        begin.into_iter().chain(rest)
+    }
+
+    fn waits(options: PlayOptions) -> Vec<u128> {
+        let moments = terminal(vec![out(10, "a"), out(12, "b"), out(3_612, "c")]);
+        Player::new(moments, options).map(|step| step.unwrap().wait.as_millis()).collect()
+    }
+
+    #[test]
+    fn waits_are_as_recorded_or_faster_or_cut_short() {
+        let with = |speed, idle_max, from| {
+            waits(PlayOptions { speed: Speed::new(speed).unwrap(), idle_max, from, ..PlayOptions::default() })
+        };
+        assert_eq!(with(1.0, None, Duration::ZERO), [0, 10_000, 2_000, 3_600_000]);
+        assert_eq!(with(4.0, Some(Duration::from_secs(4)), Duration::ZERO), [0, 1_000, 500, 1_000]);
+        assert_eq!(with(1.0, None, Duration::from_secs(11)), [0, 1_000, 3_600_000]);
+        assert_eq!(with(1.0, None, Duration::from_secs(9_999)), [0]);
+        assert!(Speed::new(0.0).is_err() && Speed::new(f64::NAN).is_err() && Speed::new(-1.0).is_err());
+    }
+
+    #[test]
+    fn seeking_rebuilds_the_screen_as_it_stood() {
+        let moments = terminal(vec![out(1, "before\x1b[2;3Hthere"), out(60, "after")]);
+        let options = PlayOptions { from: Duration::from_secs(30), ..PlayOptions::default() };
+        let mut player = Player::new(moments, options);
+        let first = player.next().unwrap().unwrap();
+        assert!(first.write.contains("before") && first.write.contains("  there"), "{first:?}");
+        assert_eq!(first.wait, Duration::ZERO);
+        assert_eq!(player.screen().lines()[1], "  there");
+        assert_eq!(player.next().unwrap().unwrap().wait, Duration::from_secs(30));
+        assert_eq!(player.screen().lines()[1], "  thereafter");
+    }
+
+    #[test]
+    fn a_typed_password_is_masked_in_every_view() {
+        for shown in [Shown::Input, Shown::Both] {
+            let moments =
+                terminal(vec![out(1, "Password: "), typed(2, "s3cret\r"), out(3, "\r\n$ "), typed(4, "ls\r")]);
+            let options = PlayOptions { shown, ..PlayOptions::default() };
+            let written: String = Player::new(moments, options).map(|step| step.unwrap().write).collect();
+            assert!(!written.contains("s3cret") && written.contains("••••••\\x0dls"), "{written:?}");
+        }
+    }
+
+    #[test]
+    fn a_searched_text_is_found_with_its_time_and_once() {
+        let moments = terminal(vec![
+            out(1, "pump 7 sta"),
+            out(2, "rted"),
+            out(3, "\r\n1\r\n2\r\n3\r\n4\r\n5\r\n6"),
+            out(9, "\x1b[2J\x1b[HPUMP 7\x1b[1;1Hpump 7 started"),
+        ]);
+        let hits: Vec<Hit> = search(moments, "pump 7 started", None).map(Result::unwrap).collect();
+        let times: Vec<u64> = hits.iter().map(|hit| hit.at.as_secs()).collect();
+        assert_eq!((times.as_slice(), hits[0].line.as_str()), (&[2, 9][..], "pump 7 started"));
+    }
+
+    #[test]
+    fn a_text_that_only_flew_past_is_found_too() {
+        let long = "line\r\n".repeat(500) + "needle in it\r\n" + &"line\r\n".repeat(500);
+        let moments = terminal(vec![moment(5, What::Data(Stream::Out, Bytes::from(long)))]);
+        assert_eq!(search(moments, "needle", None).count(), 1);
+    }
+
+    #[test]
+    fn another_channels_bytes_are_not_shown() {
+        let mut other = out(2, "elsewhere").unwrap();
+        other.channel = 2;
+        let written: String = Player::new(terminal(vec![Ok(other), out(3, "here")]), PlayOptions::default())
+            .map(|step| step.unwrap().write)
+            .collect();
+        assert!(written.contains("here") && !written.contains("elsewhere"));
+    }
+}
