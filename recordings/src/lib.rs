@@ -1,6 +1,7 @@
 //! The append-only store: one log engine for decisions and for recordings. Bytes are durable before anyone is told so,
 //! encrypted to the auditors, and chained; reading and checking them needs files and keys, and no server.
 
+pub mod cast;
 pub mod codec;
 #[cfg(test)]
 mod crash;
@@ -12,10 +13,13 @@ pub mod leaf;
 pub mod ledger;
 pub mod log;
 pub mod notes;
+pub mod play;
 mod queue;
 pub mod read;
 mod recover;
 mod scan;
+pub mod screen;
+pub mod secrets;
 pub mod segment;
 pub mod session;
 pub mod sim;
