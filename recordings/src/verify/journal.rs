@@ -1,0 +1,298 @@
+//! The journal's decisions, made once more: each event that needs signatures is decided again, by the same pure code,
+//! on the state that stood then, with every signature checked; what follows from it must follow in the journal, and
+//! nothing that needs signatures may stand there without. Who counts begins with the people in the trust file.
+
+use std::collections::VecDeque;
+
+use certs::log_key::Verifier;
+use certs::sshsig::{self, Namespace, SignatureKind};
+use certs::trust::{FirstRole, Trust};
+use jiff::Timestamp;
+use policies::actions::Actions;
+use policies::decide::{Admission, Command};
+use policies::digest::Digest;
+use policies::events::{Event, Founder};
+use policies::ids::{LinkId, NodeId, PersonId};
+use policies::people::{Kind, SshKey};
+use policies::plant::Rule;
+use policies::requests::{Request, SeenHead};
+use policies::state::State;
+use ssh_key::PublicKey;
+
+use super::Context;
+use super::log::{At, Reader};
+use super::report::FindingKind;
+use crate::frame::RawFrame;
+use crate::leaf::Entry;
+use crate::segment::OpenSession;
+use crate::tree::Tree;
+
+/// Follows a journal.
+pub(super) struct Journal<'a> {
+    trust: &'a Trust,
+    pub(super) state: State,
+    /// The root of the tree at each size.
+    roots: Vec<[u8; 32]>,
+    /// What must come next, by the decision before.
+    due: VecDeque<Event>,
+    /// Whether entries are missing or not understood: then nothing after can be judged.
+    pub(super) lost: bool,
+    /// Heads of record logs that the journal keeps.
+    pub(super) checkpoints: Vec<Checkpoint>,
+    pub(super) nodes: Vec<NodeId>,
+}
+
+/// A record log's head, as journaled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Checkpoint {
+    pub(super) node: NodeId,
+    pub(super) size: u64,
+    pub(super) chain: Digest,
+}
+
+impl<'a> Journal<'a> {
+    pub(super) fn new(trust: &'a Trust) -> Self {
+        Self {
+            trust,
+            state: State::default(),
+            roots: vec![Tree::default().root()],
+            due: VecDeque::new(),
+            lost: false,
+            checkpoints: Vec::new(),
+            nodes: Vec::new(),
+        }
+    }
+
+    /// Tells what is wrong with an event, and applies it.
+    fn take(
+        &mut self,
+        event: &Event,
+        at: Timestamp,
+        verifier: Option<&Verifier>,
+        context: &mut Context<'_>,
+    ) -> Vec<String> {
+        let expected = self.due.pop_front();
+        let follows = expected.as_ref() == Some(event);
+        let mut wrong = Vec::new();
+        if let Some(expected) = expected.filter(|_| !follows) {
+            wrong.push(format!("{} should follow here, and does not", expected.id()));
+            self.due.clear();
+        }
+        if !follows {
+            wrong.extend(self.judge(event, at, verifier, context));
+        }
+        match event {
+            Event::Granted { .. } => context.report.decisions.grants += 1,
+            Event::Started { .. } => context.report.decisions.sessions += 1,
+            Event::NodeStarted { node, .. } if !self.nodes.contains(node) => self.nodes.push(node.clone()),
+            Event::Checkpointed { node, size, chain, .. } => {
+                self.checkpoints.push(Checkpoint { node: node.clone(), size: *size, chain: *chain });
+            }
+            _ => {}
+        }
+        self.state.apply(event, at);
+        wrong
+    }
+
+    /// What is wrong with an event that does not follow from the one before.
+    fn judge(
+        &mut self,
+        event: &Event,
+        at: Timestamp,
+        verifier: Option<&Verifier>,
+        context: &mut Context<'_>,
+    ) -> Option<String> {
+        match event {
+            Event::Founded { deployment, log_key, founders } => {
+                let same_key = verifier.is_none_or(|verifier| verifier.to_string() == *log_key);
+                if *deployment != self.trust.deployment || !same_key || self.state.deployment.is_some() {
+                    return Some("the journal was founded for another installation, or twice".to_owned());
+                }
+                self.founders(founders)
+            }
+            Event::Enrolled { person, link, keys } => self.enrolled(*person, *link, keys, event, at),
+            Event::Certified { certificate } => {
+                let statement = &certificate.statement;
+                let signed = (&certificate.key, certificate.signature.as_str());
+                self.signed(Namespace::Certify, statement.digest(), &statement.journal, signed, context)
+                    .or_else(|| self.redecide(&Command::Certify { certificate: certificate.clone() }, event, at))
+            }
+            Event::PlantSigned { signed } => {
+                let statement = &signed.statement;
+                let by = (&signed.key, signed.signature.as_str());
+                self.signed(Namespace::Plant, statement.digest(), &statement.journal, by, context)
+                    .or_else(|| self.redecide(&Command::SignPlant { signed: signed.clone() }, event, at))
+            }
+            Event::Voted { verdict } => {
+                let statement = &verdict.statement;
+                let by = (&verdict.key, verdict.signature.as_str());
+                self.signed(Namespace::Approval, statement.digest(), &statement.journal, by, context)
+                    .or_else(|| self.redecide(&Command::Vote { verdict: verdict.clone() }, event, at))
+            }
+            Event::Reopened { reopening, verdict } => {
+                let statement = &verdict.statement;
+                let by = (&verdict.key, verdict.signature.as_str());
+                let command = Command::Reopen { reopening: reopening.clone(), verdict: verdict.clone() };
+                self.signed(Namespace::Approval, statement.digest(), &statement.journal, by, context)
+                    .or_else(|| self.redecide(&command, event, at))
+            }
+            Event::Submitted { request, rule } => self.submitted(request, rule),
+            Event::Started { .. } => self.redecide(&admission(event)?, event, at),
+            Event::PlantAdopted { .. } if self.state.plant.is_none() => None,
+            Event::Activated { .. }
+            | Event::PlantAdopted { .. }
+            | Event::Granted { .. }
+            | Event::Denied { .. }
+            | Event::Extended { .. }
+            | Event::Widened { .. }
+            | Event::AskDenied { .. }
+            | Event::Reviewed { .. } => Some("no signed statement before it brings this about".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// The founders are the people of the trust file, all of them and nobody else.
+    fn founders(&self, founders: &[Founder]) -> Option<String> {
+        let role = |founder: &Founder| match founder.kind {
+            Kind::Administrator => Some(FirstRole::Administrator),
+            Kind::Operator { .. } => Some(FirstRole::Operator),
+            _ => None,
+        };
+        let is_trusted = |founder: &Founder| {
+            self.trust.people.iter().any(|person| person.person == founder.person && Some(person.role) == role(founder))
+        };
+        let stranger = founders.iter().find(|founder| !is_trusted(founder))?;
+        Some(format!("{} founded the installation, and is not in your trust file", stranger.person))
+    }
+
+    /// A founder's keys are those in the trust file. Everybody else's count by signatures, or need none.
+    fn enrolled(
+        &self,
+        person: PersonId,
+        link: LinkId,
+        keys: &[SshKey],
+        event: &Event,
+        at: Timestamp,
+    ) -> Option<String> {
+        let enrolling = self.state.people.get(&person)?;
+        let role = match enrolling.kind {
+            Kind::Administrator => FirstRole::Administrator,
+            _ => FirstRole::Operator,
+        };
+        let is_known =
+            |key: &SshKey| PublicKey::from_openssh(&key.0).is_ok_and(|key| self.trust.knows(person, role, &key));
+        if enrolling.founder && !keys.iter().all(is_known) {
+            return Some(format!("{person} enrolled with a key that is not in your trust file"));
+        }
+        match keys {
+            [key] => self.compare(&Command::Enrol { link, key: key.clone() }, event, at),
+            _ => Some("nobody enrols with more than one key".to_owned()),
+        }
+    }
+
+    /// A request stands on a rule of the plant file in force.
+    fn submitted(&self, request: &Request, rule: &Rule) -> Option<String> {
+        let stands = |plant: &policies::plant::Plant| plant.rules.iter().any(|known| known == rule);
+        let in_force = self.state.plant.as_ref().is_some_and(|plant| stands(plant));
+        let same = rule.digest() == request.rule && request.actions.is_subset(&rule.actions);
+        (!in_force || !same).then(|| "the request stands on a rule that was not in force".to_owned())
+    }
+
+    /// What is wrong with a signature over a statement that names a head of this journal.
+    fn signed(
+        &self,
+        namespace: Namespace,
+        statement: Digest,
+        seen: &SeenHead,
+        (key, signature): (&SshKey, &str),
+        context: &mut Context<'_>,
+    ) -> Option<String> {
+        let Ok(key) = PublicKey::from_openssh(&key.0) else { return Some("the signer's key is none".to_owned()) };
+        match sshsig::verify(&key, namespace, &statement.0, signature) {
+            Ok(SignatureKind::SecurityKey { user_present: false, .. }) => {
+                return Some("nobody touched the security key that signed".to_owned());
+            }
+            Ok(_) => context.report.decisions.signatures += 1,
+            Err(bad) => return Some(bad.to_string()),
+        }
+        let had = usize::try_from(seen.size).ok().and_then(|size| self.roots.get(size));
+        (had != Some(&seen.root.0)).then(|| "the signer saw another journal than this one".to_owned())
+    }
+
+    /// Decides again. What follows must come next.
+    fn redecide(&mut self, command: &Command, event: &Event, at: Timestamp) -> Option<String> {
+        match self.state.decide(command, at) {
+            Ok(events) => {
+                let mut events = VecDeque::from(events);
+                let same = events.pop_front().as_ref() == Some(event);
+                self.due = events;
+                (!same).then(|| "decided again, it comes out otherwise".to_owned())
+            }
+            Err(refusal) => Some(format!("decided again, it is refused: {refusal}")),
+        }
+    }
+
+    fn compare(&self, command: &Command, event: &Event, at: Timestamp) -> Option<String> {
+        match self.state.decide(command, at) {
+            Ok(events) if events.first() == Some(event) => None,
+            Ok(_) => Some("decided again, it comes out otherwise".to_owned()),
+            Err(refusal) => Some(format!("decided again, it is refused: {refusal}")),
+        }
+    }
+}
+
+/// The wish behind a session's beginning.
+fn admission(event: &Event) -> Option<Command> {
+    let Event::Started { session, request, technician, target, service, source, factors, node, .. } = event else {
+        return None;
+    };
+    Some(Command::Admit(Admission {
+        session: *session,
+        technician: *technician,
+        factors: factors.clone(),
+        source: *source,
+        target: target.clone(),
+        service: service.clone(),
+        wants: Actions::new(),
+        grant: Some(*request),
+        node: node.clone(),
+    }))
+}
+
+impl Reader for Journal<'_> {
+    fn entry(&mut self, at: &At<'_>, frame: &RawFrame<'_>, entry: &Entry, context: &mut Context<'_>) {
+        if self.lost {
+            return;
+        }
+        context.report.decisions.events += 1;
+        let event = match Event::decode(&entry.bytes) {
+            Ok(event) => event,
+            Err(unknown) => {
+                self.lost = true;
+                let words = format!("{unknown}; decisions from here on are not judged");
+                return context.find(at.wrong(frame, FindingKind::NotChecked, words));
+            }
+        };
+        for words in self.take(&event, entry.at, at.verifier, context) {
+            let words = format!("event {}, {}: {words}", entry.index, event.id());
+            context.find(at.wrong(frame, FindingKind::NotAllowed, words));
+        }
+        self.roots.extend(at.tree.map(Tree::root));
+    }
+
+    fn session_frame(&mut self, _: &At<'_>, _: &RawFrame<'_>, _: &mut Context<'_>) {}
+
+    fn heads_sessions(&mut self, at: &At<'_>, frame: &RawFrame<'_>, open: &[OpenSession], context: &mut Context<'_>) {
+        if !open.is_empty() {
+            context.find(at.wrong(frame, FindingKind::Altered, "a journal has no sessions"));
+        }
+    }
+
+    fn open_sessions(&self) -> usize {
+        0
+    }
+
+    fn entries_lost(&mut self) {
+        self.lost = true;
+    }
+}

@@ -1,0 +1,632 @@
+//! One log, walked frame by frame: checksums, chain, batches, segments' heads, entries, the tree and the signed heads
+//! over all of it. After damage it looks on behind it, so that what is untouched is not accused; the first thing wrong
+//! is found first. What entries and session frames say goes to a [`Reader`].
+
+use std::path::{Path, PathBuf};
+
+use certs::log_key::Verifier;
+use jiff::Timestamp;
+use policies::digest::Digest;
+
+use super::report::{Finding, FindingKind, LogReport};
+use super::{Context, Remembered};
+use crate::disk::{Disk as _, RealDisk};
+use crate::frame::{Flaw, FrameFault, Kind, RawFrame};
+use crate::leaf::{Anchor, Entry, Position, Recovered, Statement, signed_bytes};
+use crate::scan::{Scan, ScanFault};
+use crate::segment::{self, OpenSession, SegmentHead};
+use crate::state::NODE;
+use crate::tree::Tree;
+
+/// What reads along.
+pub(super) trait Reader {
+    /// The next entry of the log. One that stands in a session is a frame of it, too.
+    fn entry(&mut self, at: &At<'_>, frame: &RawFrame<'_>, entry: &Entry, context: &mut Context<'_>);
+    /// The next frame of a session that is no entry.
+    fn session_frame(&mut self, at: &At<'_>, frame: &RawFrame<'_>, context: &mut Context<'_>);
+    /// The sessions that a segment's head says are open.
+    fn heads_sessions(&mut self, at: &At<'_>, frame: &RawFrame<'_>, open: &[OpenSession], context: &mut Context<'_>);
+    /// How many sessions are open.
+    fn open_sessions(&self) -> usize;
+    /// Entries are missing here.
+    fn entries_lost(&mut self);
+}
+
+/// Where the walk is.
+pub(super) struct At<'a> {
+    /// The segment's file, below the folder that is checked.
+    pub(super) file: &'a Path,
+    /// All before this frame.
+    pub(super) position: Position,
+    /// Whether everything before this frame is known.
+    pub(super) unbroken: bool,
+    /// The tree with this entry in it; none behind a gap.
+    pub(super) tree: Option<&'a Tree>,
+    /// The log's name.
+    pub(super) origin: &'a str,
+    /// Its key, where the auditor trusts one.
+    pub(super) verifier: Option<&'a Verifier>,
+}
+
+impl At<'_> {
+    /// Something wrong with a frame.
+    pub(super) fn wrong(&self, frame: &RawFrame<'_>, kind: FindingKind, words: impl Into<String>) -> Finding {
+        Finding::new(kind, words).at(self.file, frame.offset).until(frame.end())
+    }
+}
+
+/// A log's folder and what is known of it beforehand.
+pub(super) struct Log<'a> {
+    pub(super) dir: &'a Path,
+    /// The same, below the folder that is checked.
+    pub(super) relative: &'a Path,
+    pub(super) origin: &'a str,
+    pub(super) verifier: Option<&'a Verifier>,
+    /// Whether it may hold sessions, or is a journal.
+    pub(super) has_sessions: bool,
+    pub(super) remembered: Vec<Remembered>,
+}
+
+/// Walks a log from its first segment to its last.
+pub(super) fn walk(log: &Log<'_>, reader: &mut dyn Reader, context: &mut Context<'_>) -> LogReport {
+    let files = files(log, context);
+    let mut walk = Walk::new(log, reader);
+    for index in 0..files.len() {
+        walk.file(&files, index, context);
+    }
+    walk.finish(context)
+}
+
+/// A segment's file, by its first frame.
+struct File {
+    path: PathBuf,
+    relative: PathBuf,
+    content: Content,
+    /// Where the next used segment says that frames end.
+    end: Option<u64>,
+    /// Whether that next segment says that a torn batch lies behind.
+    torn_behind: bool,
+}
+
+enum Content {
+    Used(Box<SegmentHead>, Option<Recovered>),
+    /// Only zeros.
+    Spare,
+    /// The first frame is not whole, and no later one swears that it was: what a crash leaves of a segment's beginning.
+    Torn,
+    /// The first frame is not whole, and others are.
+    Damaged(Flaw),
+}
+
+/// The segments in order, gaps and strays told.
+fn files(log: &Log<'_>, context: &mut Context<'_>) -> Vec<File> {
+    let dir = segment::segments_dir(log.dir);
+    let relative = log.relative.join("segments");
+    let names = match RealDisk.list(&dir) {
+        Ok(names) => names,
+        Err(error) => {
+            context.find(Finding::new(FindingKind::NotChecked, format!("cannot be read: {error}")).at(relative, 0));
+            return Vec::new();
+        }
+    };
+    let mut files = Vec::new();
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
+    numbers.sort_unstable();
+    for name in names.iter().filter(|name| number_of(name).is_none()) {
+        stray(&dir, &relative, name, context);
+    }
+    let mut expected = 0;
+    for number in numbers {
+        while expected < number {
+            let missing = relative.join(segment::file_name(expected));
+            context.find(Finding::new(FindingKind::Missing, "a segment is missing").at(missing, 0));
+            expected = if number - expected > MISSING_TOLD_MAX { number } else { expected + 1 };
+        }
+        expected = number + 1;
+        let name = segment::file_name(number);
+        files.push(file(number, dir.join(&name), relative.join(&name), context));
+    }
+    if files.is_empty() {
+        context.find(Finding::new(FindingKind::Missing, "the log has no segment").at(relative, 0));
+    }
+    put_ends(&mut files);
+    files
+}
+
+/// Missing segments that are named one by one.
+const MISSING_TOLD_MAX: u64 = 20;
+
+fn number_of(name: &str) -> Option<u64> {
+    let number = name.strip_suffix(".seg")?.parse().ok()?;
+    (segment::file_name(number) == name).then_some(number)
+}
+
+/// A file that was being filled when the gate stopped holds zeros; nothing else may lie there.
+fn stray(dir: &Path, relative: &Path, name: &str, context: &mut Context<'_>) {
+    let path = dir.join(name);
+    let unfinished = name.strip_suffix("tmp").is_some_and(|stem| number_of(&format!("{stem}seg")).is_some());
+    let nonzero = Scan::open(&path, 0, None).and_then(|mut scan| scan.nonzero_from(0));
+    let finding = match nonzero {
+        Ok(None) if unfinished => {
+            Finding::new(FindingKind::Note, "a segment was being made ready").at(relative.join(name), 0)
+        }
+        Ok(Some(from)) if unfinished => {
+            Finding::new(FindingKind::Altered, "an unfinished segment is not zero throughout")
+                .at(relative.join(name), from)
+        }
+        _ => Finding::new(FindingKind::Stray, "no gate puts this there").at(relative.join(name), 0),
+    };
+    context.find(finding);
+}
+
+fn file(number: u64, path: PathBuf, relative: PathBuf, context: &mut Context<'_>) -> File {
+    let content = content(number, &path, &relative, context).unwrap_or_else(|error| {
+        context.find(Finding::new(FindingKind::NotChecked, format!("cannot be read: {error}")).at(&relative, 0));
+        Content::Torn
+    });
+    File { path, relative, content, end: None, torn_behind: false }
+}
+
+fn content(number: u64, path: &Path, relative: &Path, context: &mut Context<'_>) -> std::io::Result<Content> {
+    let mut scan = Scan::open(path, 0, None)?;
+    let flaw = match scan.next() {
+        Ok(None) => return Ok(Content::Spare),
+        Ok(Some(frame)) => match parse_head(number, &frame) {
+            Ok(head) => {
+                let second = scan.next().ok().flatten().filter(|frame| frame.header.kind == Kind::Recovered);
+                let recovered = second.and_then(|frame| Recovered::parse(frame.body).ok());
+                return Ok(Content::Used(Box::new(head), recovered));
+            }
+            Err(why) => {
+                context.find(Finding::new(FindingKind::Altered, why).at(relative, 0));
+                return Ok(Content::Damaged(Flaw::Header));
+            }
+        },
+        Err(ScanFault::Io(error)) => return Err(error),
+        Err(ScanFault::Flaw(fault)) => fault.flaw,
+    };
+    Ok(if swears(&mut scan, 0)?.is_some() { Content::Damaged(flaw) } else { Content::Torn })
+}
+
+fn parse_head(number: u64, frame: &RawFrame<'_>) -> Result<SegmentHead, String> {
+    if frame.header.kind != Kind::SegmentHead || frame.header.session != NODE {
+        return Err("the first frame is not a segment's head".to_owned());
+    }
+    let head = SegmentHead::parse(frame.body)?;
+    if head.number != number || head.after.link != frame.header.previous {
+        return Err("the head is that of another segment".to_owned());
+    }
+    Ok(head)
+}
+
+/// An intact frame behind `stop` whose batch began behind it: it swears that what stood at `stop` was durable.
+fn swears(scan: &mut Scan, stop: u64) -> std::io::Result<Option<u64>> {
+    let mut from = stop;
+    while let Some(at) = scan.seek_frame(from)? {
+        match scan.next() {
+            Ok(Some(frame)) if u64::from(frame.header.batch) > stop => return Ok(Some(at)),
+            Ok(Some(frame)) => from = frame.end(),
+            Ok(None) => return Ok(None),
+            Err(_) => from = at + 1,
+        }
+    }
+    Ok(None)
+}
+
+fn put_ends(files: &mut [File]) {
+    let mut next: Option<(Position, bool)> = None;
+    for file in files.iter_mut().rev() {
+        if let Content::Used(head, recovered) = &file.content {
+            if let Some((after, torn)) = next.filter(|(after, _)| after.segment == head.number) {
+                (file.end, file.torn_behind) = (Some(after.offset), torn);
+            }
+            next = Some((head.after, recovered.as_ref().is_some_and(|recovered| recovered.torn)));
+        }
+    }
+}
+
+/// What the log is before the next frame.
+struct Walk<'a> {
+    log: &'a Log<'a>,
+    reader: &'a mut dyn Reader,
+    remembered: Vec<Remembered>,
+    position: Position,
+    /// None behind lost entries.
+    tree: Option<Tree>,
+    last: [u8; 32],
+    at: Timestamp,
+    /// None behind a gap.
+    node_sequence: Option<u64>,
+    /// None behind a gap.
+    batch: Option<u32>,
+    /// Whether no frame was missed since this segment's head.
+    unbroken: bool,
+    /// Whether a group's end is still to come.
+    in_group: bool,
+    signed: Option<Signed>,
+    frames: u64,
+    entries: u64,
+    /// Damage found in this file.
+    damages: u32,
+    last_file: PathBuf,
+}
+
+/// The last head that was signed.
+struct Signed {
+    /// The place behind its frame.
+    end: (u64, u64),
+    wall: Timestamp,
+    nanos: u64,
+    due_seconds: u16,
+}
+
+/// Damage in one file that is told piece by piece. Looking on behind each piece takes time, and noise has many.
+const DAMAGES_MAX: u32 = 100;
+
+/// A head may be this much later than it was due before an auditor is told: a disk may be that slow.
+const LATE_NANOS: u64 = 30_000_000_000;
+
+impl<'a> Walk<'a> {
+    fn new(log: &'a Log<'a>, reader: &'a mut dyn Reader) -> Self {
+        Self {
+            log,
+            reader,
+            remembered: log.remembered.clone(),
+            position: Position { segment: 0, offset: 0, link: [0; 32] },
+            tree: Some(Tree::default()),
+            last: [0; 32],
+            at: Timestamp::UNIX_EPOCH,
+            node_sequence: Some(0),
+            batch: None,
+            unbroken: true,
+            in_group: false,
+            signed: None,
+            frames: 0,
+            entries: 0,
+            damages: 0,
+            last_file: log.relative.to_owned(),
+        }
+    }
+
+    fn file(&mut self, files: &[File], index: usize, context: &mut Context<'_>) {
+        let file = &files[index];
+        self.damages = 0;
+        match &file.content {
+            Content::Spare => self.spare(files, index, context),
+            Content::Torn => {
+                let words = "a segment was begun when the gate crashed; nothing in it was acknowledged";
+                context.find(Finding::new(self.kind_of_tear(files, index), words).at(&file.relative, 0));
+            }
+            Content::Damaged(flaw) => {
+                context.find(Finding::new(FindingKind::Altered, flaw.to_string()).at(&file.relative, 0));
+                self.lose();
+                self.frames_of(file, Some(1), context);
+            }
+            Content::Used(..) => self.frames_of(file, None, context),
+        }
+        context.has_read(std::fs::metadata(&file.path).map_or(0, |metadata| metadata.len()));
+    }
+
+    /// A spare is zero throughout, and no used segment follows it.
+    fn spare(&mut self, files: &[File], index: usize, context: &mut Context<'_>) {
+        let is_used = |file: &File| matches!(file.content, Content::Used(..) | Content::Damaged(_));
+        if files[index..].iter().any(is_used) {
+            let words = "a segment is empty, and one behind it is not";
+            context.find(Finding::new(FindingKind::Missing, words).at(&files[index].relative, 0));
+            self.lose();
+        }
+    }
+
+    /// A torn beginning is what a crash leaves only where the log went on without it.
+    fn kind_of_tear(&self, files: &[File], index: usize) -> FindingKind {
+        let next = files[index + 1..].iter().find_map(|file| match &file.content {
+            Content::Used(head, _) => Some(head.after.segment),
+            _ => None,
+        });
+        match next {
+            Some(after) if after == self.position.segment => FindingKind::Note,
+            Some(_) => FindingKind::Altered,
+            None => FindingKind::CutOff,
+        }
+    }
+
+    fn frames_of(&mut self, file: &File, mut seek: Option<u64>, context: &mut Context<'_>) {
+        self.last_file.clone_from(&file.relative);
+        if let Err(error) = self.read_frames(file, &mut seek, context) {
+            let words = format!("cannot be read: {error}");
+            context.find(Finding::new(FindingKind::NotChecked, words).at(&file.relative, self.position.offset));
+            self.lose();
+        }
+    }
+
+    fn read_frames(&mut self, file: &File, seek: &mut Option<u64>, context: &mut Context<'_>) -> std::io::Result<()> {
+        let mut scan = Scan::open(&file.path, 0, file.end)?;
+        loop {
+            if let Some(from) = seek.take()
+                && scan.seek_frame(from)?.is_none()
+            {
+                return Ok(());
+            }
+            match scan.next() {
+                Ok(Some(frame)) => self.frame(file, &frame, context),
+                Ok(None) => return self.end_of_file(&mut scan, file, context),
+                Err(ScanFault::Flaw(fault)) => {
+                    *seek = self.damage(&mut scan, file, fault, context)?;
+                    if seek.is_none() {
+                        return Ok(());
+                    }
+                }
+                Err(ScanFault::Io(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Tells damage, or a torn tail; from where to look on behind it, if at all.
+    fn damage(
+        &mut self,
+        scan: &mut Scan,
+        file: &File,
+        fault: FrameFault,
+        context: &mut Context<'_>,
+    ) -> std::io::Result<Option<u64>> {
+        let FrameFault { offset, flaw } = fault;
+        self.lose();
+        self.damages += 1;
+        if self.damages > DAMAGES_MAX {
+            let words = "too much of this file is damaged; the rest of it was not looked at";
+            context.find(Finding::new(FindingKind::NotChecked, words).at(&file.relative, offset));
+            return Ok(None);
+        }
+        let is_whole = matches!(flaw, Flaw::Chain | Flaw::Header);
+        if file.end.is_none() && !is_whole && swears(scan, offset)?.is_none() {
+            let words =
+                "the log ends in a batch that is not whole, and the gate did not start again: a crash, or cut off";
+            context.find(Finding::new(FindingKind::CutOff, words).at(&file.relative, offset));
+            return Ok(None);
+        }
+        let from = if flaw == Flaw::Chain { offset } else { offset + 1 };
+        let finding = Finding::new(FindingKind::Altered, flaw.to_string()).at(&file.relative, offset);
+        let next = scan.seek_frame(from)?.filter(|next| *next > offset);
+        context.find(match next {
+            Some(next) => finding.until(next),
+            None => finding,
+        });
+        Ok(Some(from))
+    }
+
+    /// Behind the last frame all is zero, but where a batch was torn and the next segment says so.
+    fn end_of_file(&mut self, scan: &mut Scan, file: &File, context: &mut Context<'_>) -> std::io::Result<()> {
+        let Some(end) = file.end else { return Ok(()) };
+        if scan.length() < end {
+            let words = "the file ends before its last frame does";
+            context.find(Finding::new(FindingKind::Missing, words).at(&file.relative, scan.length()));
+            self.lose();
+            return Ok(());
+        }
+        let (kind, words) = match file.torn_behind {
+            true => (FindingKind::Note, "bytes of a batch that was torn in a crash, and never acknowledged"),
+            false => (FindingKind::Altered, "there are bytes behind the last frame"),
+        };
+        if let Some(from) = scan.nonzero_from(end)? {
+            context.find(Finding::new(kind, words).at(&file.relative, from));
+        }
+        Ok(())
+    }
+
+    /// What was between here and the next frame is not known.
+    fn lose(&mut self) {
+        self.unbroken = false;
+        self.node_sequence = None;
+        self.batch = None;
+        self.in_group = false;
+    }
+
+    fn frame(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
+        self.frames += 1;
+        if frame.header.kind == Kind::SegmentHead {
+            self.head(file, frame, context);
+        } else if !self.unbroken {
+            self.position = Position { offset: frame.offset, link: frame.header.previous, ..self.position };
+        }
+        self.check_header(file, frame, context);
+        match frame.header.kind {
+            Kind::SegmentHead => {}
+            Kind::Leaf => self.leaf(file, frame, context),
+            Kind::Anchor => self.anchor(file, frame, context),
+            Kind::Recovered => self.recovered(file, frame, context),
+            Kind::Data | Kind::Fact(_) => {
+                let at = at(self.log, &file.relative, self.position, self.unbroken, None);
+                self.reader.session_frame(&at, frame, context);
+            }
+        }
+        self.position.offset = frame.end();
+        self.position.link = frame.link;
+    }
+
+    fn check_header(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
+        let header = &frame.header;
+        let mut wrong = |words: &str| context.find(wrong(file, frame, words));
+        let is_nodes = header.session == NODE;
+        if !self.batch_is_right(frame) {
+            wrong("a frame says that it was written with others than those before it");
+        }
+        if is_nodes && !self.node_sequence_is_right(frame) {
+            wrong("a frame of the node is missing before this one");
+        }
+        if (is_nodes || !self.log.has_sessions) && header.kind.is_encrypted() {
+            wrong("a frame of a session stands where none can be");
+        }
+        if !is_nodes && matches!(header.kind, Kind::Anchor | Kind::Recovered | Kind::SegmentHead) {
+            wrong("a frame of the node stands in a session");
+        }
+        let groups = header.kind == Kind::Leaf && !self.log.has_sessions;
+        if !header.kind.is_encrypted() && header.channel != 0 || header.continues && !groups {
+            wrong("a frame's header says what no gate writes");
+        }
+        if self.in_group && header.kind != Kind::Leaf {
+            wrong("a group of entries has no end");
+        }
+        self.in_group = header.continues;
+    }
+
+    /// A batch begins where it says that it begins, and goes on from there.
+    fn batch_is_right(&mut self, frame: &RawFrame<'_>) -> bool {
+        let batch = frame.header.batch;
+        let begins = u64::from(batch) == frame.offset;
+        let goes_on = self.batch.is_none_or(|current| current == batch) && u64::from(batch) <= frame.offset;
+        self.batch = Some(batch);
+        begins || goes_on
+    }
+
+    fn node_sequence_is_right(&mut self, frame: &RawFrame<'_>) -> bool {
+        let expected = self.node_sequence;
+        self.node_sequence = Some(frame.header.sequence.saturating_add(1));
+        expected.is_none_or(|expected| expected == frame.header.sequence)
+    }
+
+    /// A segment's head says what the log was. Behind a gap it is where knowing begins again.
+    fn head(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
+        let Content::Used(head, _) = &file.content else { return };
+        if frame.offset != 0 {
+            return context.find(wrong(file, frame, "a segment's head stands inside a segment"));
+        }
+        let known = self.tree.as_ref() == Some(&head.tree) && self.last == head.last && self.at == head.at;
+        if self.unbroken && !(known && head.after == self.position) {
+            context.find(wrong(file, frame, "a segment's head does not say what the segments before it say"));
+        }
+        if !known {
+            self.reader.entries_lost();
+            (self.tree, self.last, self.at) = (Some(head.tree.clone()), head.last, head.at);
+        }
+        self.position = Position { segment: head.number, offset: 0, link: head.after.link };
+        self.batch = None;
+        let at = at(self.log, &file.relative, self.position, self.unbroken, None);
+        self.reader.heads_sessions(&at, frame, &head.open, context);
+        self.unbroken = true;
+    }
+
+    fn leaf(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
+        let index = self.tree.as_ref().map_or(self.entries, Tree::size);
+        let entry = match Entry::parse(index, frame.body) {
+            Ok(entry) => entry,
+            Err(malformed) => return context.find(wrong(file, frame, &malformed.to_string())),
+        };
+        if entry.previous != self.last {
+            if self.unbroken {
+                context.find(wrong(file, frame, "an entry does not follow the one before"));
+            }
+            self.reader.entries_lost();
+            self.tree = None;
+        } else if entry.at < self.at {
+            context.find(wrong(file, frame, "an entry is earlier than the one before"));
+        }
+        if let Some(tree) = &mut self.tree {
+            tree.push(entry.hash);
+        }
+        (self.last, self.at) = (entry.hash, entry.at);
+        self.entries = index + 1;
+        self.check_remembered(file, frame, context);
+        let at = at(self.log, &file.relative, self.position, self.unbroken, self.tree.as_ref());
+        self.reader.entry(&at, frame, &entry, context);
+    }
+
+    /// Heads that the auditor kept must be heads that this log had.
+    fn check_remembered(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
+        let Some(tree) = &self.tree else { return };
+        let size = tree.size();
+        self.remembered.retain(|head| {
+            if head.size != size {
+                return true;
+            }
+            if head.root.0 != tree.root() && head.root.0 != self.last {
+                let words = format!("the log had another root at {size} entries than the one that was remembered");
+                context.find(wrong(file, frame, &words));
+            }
+            false
+        });
+    }
+
+    fn anchor(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
+        let anchor = match Anchor::parse(frame.body) {
+            Ok(anchor) => anchor,
+            Err(malformed) => return context.find(wrong(file, frame, &malformed.to_string())),
+        };
+        if !self.is_signed(&anchor) {
+            let words = "a head is not signed by the key that you trust";
+            context.find(Finding { kind: FindingKind::NotSigned, ..wrong(file, frame, words) });
+        }
+        let tree_is = |tree: &Tree| tree.size() == anchor.size && tree.root() == anchor.root;
+        let sessions_are = !self.unbroken || anchor.open as usize == self.reader.open_sessions();
+        if anchor.chain != self.position || !self.tree.as_ref().is_none_or(tree_is) || !sessions_are {
+            context.find(wrong(file, frame, "a signed head does not say what the frames before it say"));
+        }
+        self.check_due(file, frame, &anchor, context);
+        let (end, wall) = ((self.position.segment, frame.end()), anchor.wall);
+        self.signed = Some(Signed { end, wall, nanos: anchor.nanos, due_seconds: anchor.due_seconds });
+    }
+
+    fn is_signed(&self, anchor: &Anchor) -> bool {
+        let signed = signed_bytes(Statement::Anchor, self.log.origin, &anchor.body());
+        self.log.verifier.is_none_or(|verifier| verifier.verify(&signed, &anchor.signature).is_ok())
+    }
+
+    /// Within one run of one machine, a head says when the next one is due. After a stop, a crash or a new boot the
+    /// clock begins anew.
+    fn check_due(&self, file: &File, frame: &RawFrame<'_>, anchor: &Anchor, context: &mut Context<'_>) {
+        let Some(before) = self.signed.as_ref().filter(|before| before.due_seconds > 0) else { return };
+        let due = before.nanos.saturating_add(u64::from(before.due_seconds) * 1_000_000_000);
+        let late = anchor.nanos.saturating_sub(due);
+        if late > LATE_NANOS {
+            let words =
+                format!("no head was signed for {} seconds more than it should have been", late / 1_000_000_000);
+            context.find(Finding { kind: FindingKind::Note, ..wrong(file, frame, &words) });
+        }
+    }
+
+    fn recovered(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
+        let Content::Used(head, _) = &file.content else { return };
+        match Recovered::parse(frame.body) {
+            Ok(recovered) if recovered.good == head.after && frame.header.batch == 0 => {
+                let words = format!("the gate stopped without order before {}", recovered.wall);
+                context.find(Finding { kind: FindingKind::Note, ..wrong(file, frame, &words) });
+                self.signed = None;
+            }
+            Ok(_) => context.find(wrong(file, frame, "the mark of a crash stands where none was")),
+            Err(malformed) => context.find(wrong(file, frame, &malformed.to_string())),
+        }
+    }
+
+    fn finish(mut self, context: &mut Context<'_>) -> LogReport {
+        let end = (self.position.segment, self.position.offset);
+        let words = match &self.signed {
+            Some(signed) if signed.end == end && signed.due_seconds == 0 => None,
+            Some(signed) if signed.end == end => Some(
+                "the log was not ended: it was cut off, or copied while the gate ran; nobody signed that this is all",
+            ),
+            _ => Some("the last frames of the log are not signed: it was cut off, or copied while the gate ran"),
+        };
+        if let Some(words) = words.filter(|_| self.frames > 0) {
+            context.find(Finding::new(FindingKind::CutOff, words).at(&self.last_file, self.position.offset));
+        }
+        for head in std::mem::take(&mut self.remembered).iter().filter(|head| head.size > 0) {
+            let words =
+                format!("the log once had {} entries, and has {} now: it was rolled back", head.size, self.entries);
+            context.find(Finding::new(FindingKind::Missing, words).at(self.log.relative, 0));
+        }
+        LogReport {
+            origin: self.log.origin.to_owned(),
+            entries: self.entries,
+            frames: self.frames,
+            root: self.tree.as_ref().map(|tree| Digest(tree.root())),
+            signed_at: self.signed.map(|signed| signed.wall),
+        }
+    }
+}
+
+fn at<'b>(log: &Log<'b>, file: &'b Path, position: Position, unbroken: bool, tree: Option<&'b Tree>) -> At<'b> {
+    At { file, position, unbroken, tree, origin: log.origin, verifier: log.verifier }
+}
+
+fn wrong(file: &File, frame: &RawFrame<'_>, words: &str) -> Finding {
+    Finding::new(FindingKind::Altered, words).at(&file.relative, frame.offset).until(frame.end())
+}

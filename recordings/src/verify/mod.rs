@@ -1,0 +1,271 @@
+//! The offline check: a copied data folder, an auditor's trust file and, if at hand, the auditor's keys say whether
+//! anything was altered, dropped or reordered, and where first. No server and no private key of the gate is needed, and
+//! nothing in the folder is believed for its own sake. It finds what contradicts the signatures of trusted keys and
+//! what others remember; that a folder was put back whole to an earlier moment only the remembered heads show.
+//! Sealed blocks, tiles, checkpoints, keeping and erasing will be checked here when they exist.
+
+mod cuts;
+mod journal;
+mod log;
+mod report;
+mod sessions;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use certs::log_key::Verifier;
+use certs::trust::Trust;
+use policies::digest::Digest;
+use policies::events::Ending;
+use policies::ids::NodeId;
+
+use self::journal::Journal;
+use self::log::{Log, Reader, walk};
+pub use self::report::{Decisions, Finding, FindingKind, LogReport, Report, SessionReport, SessionVerdict, Span};
+use self::sessions::Sessions;
+use crate::FORMAT;
+use crate::disk::{Disk as _, RealDisk};
+use crate::read::{AuditorKeys, Format, JOURNAL_DIR, RECORDS_DIR, read_bounded};
+use crate::segment::segments_dir;
+
+/// What to check, and by what.
+#[derive(Debug, Clone, Copy)]
+pub struct Checks<'a> {
+    /// A data folder, with the server off or copied.
+    pub folder: &'a Path,
+    /// What the auditor trusts.
+    pub trust: &'a Trust,
+    /// The auditor's keys; without them what was recorded is not opened.
+    pub keys: Option<&'a AuditorKeys>,
+    /// Heads that the auditor kept from the last time.
+    pub remembered: &'a [Remembered],
+}
+
+/// A head of a log, as somebody else remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// The log's name.
+    pub origin: String,
+    /// How many entries it had.
+    pub size: u64,
+    /// The root of the tree over them, or the hash of the last one.
+    pub root: Digest,
+}
+
+/// How far a check has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of segments that were read.
+    pub read_bytes: u64,
+    /// Bytes of segments there are.
+    pub total_bytes: u64,
+}
+
+/// Checks a folder. Reads every byte of it that is evidence once; holds one window of one segment, the people and
+/// decisions, and what is known of each session.
+pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report {
+    let mut report = Report { with_key: checks.keys.is_some(), ..Report::default() };
+    let total_bytes =
+        [JOURNAL_DIR, RECORDS_DIR].iter().map(|log| bytes_in(&segments_dir(&checks.folder.join(log)))).sum();
+    let progressed = Progress { read_bytes: 0, total_bytes };
+    let mut context = Context { report: &mut report, progress, progressed };
+    check_folder(checks.folder, &mut context);
+    let mut journal = Journal::new(checks.trust);
+    let verifier = check_log(checks, JOURNAL_DIR, &mut journal, Vec::new(), &mut context).and_then(|log| log.verifier);
+    cuts::check(checks.folder, checks.trust, verifier.as_ref(), &mut context);
+    let dir = checks.folder.join(RECORDS_DIR);
+    let mut sessions = Sessions::new(&dir, Path::new(RECORDS_DIR), checks.keys);
+    let journaled = checkpoints(checks, &journal);
+    let records = check_log(checks, RECORDS_DIR, &mut sessions, journaled, &mut context);
+    sessions.finish(&mut context);
+    if let Some(Checked { node, .. }) = records {
+        compare(&journal, &sessions, &node, &mut context);
+    }
+    report
+}
+
+/// What all parts of a check share.
+struct Context<'a> {
+    report: &'a mut Report,
+    progress: &'a mut dyn FnMut(Progress),
+    progressed: Progress,
+}
+
+impl Context<'_> {
+    fn find(&mut self, finding: Finding) {
+        self.report.find(finding);
+    }
+
+    fn has_read(&mut self, bytes: u64) {
+        self.progressed.read_bytes += bytes;
+        (self.progress)(self.progressed);
+    }
+}
+
+fn bytes_in(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+/// What may lie in a data folder. State that can be rebuilt, and locks, are no evidence.
+fn check_folder(folder: &Path, context: &mut Context<'_>) {
+    for name in names(folder, Path::new(""), context) {
+        match name.as_str() {
+            JOURNAL_DIR | RECORDS_DIR | cuts::CUTS | "state" | "LOCK" => {}
+            _ => context.find(stray(name.into())),
+        }
+    }
+}
+
+/// The names in a folder; where it cannot be read, none, and that is told.
+fn names(dir: &Path, relative: &Path, context: &mut Context<'_>) -> Vec<String> {
+    RealDisk.list(dir).unwrap_or_else(|error| {
+        context.find(Finding::new(FindingKind::NotChecked, format!("cannot be read: {error}")).at(relative, 0));
+        Vec::new()
+    })
+}
+
+fn stray(file: PathBuf) -> Finding {
+    Finding::new(FindingKind::Stray, "no gate puts this there").at(file, 0)
+}
+
+/// A log that was walked.
+struct Checked {
+    node: NodeId,
+    verifier: Option<Verifier>,
+}
+
+/// Walks one of the two logs, if there is one.
+fn check_log(
+    checks: &Checks<'_>,
+    name: &str,
+    reader: &mut dyn Reader,
+    mut remembered: Vec<Remembered>,
+    context: &mut Context<'_>,
+) -> Option<Checked> {
+    let (dir, relative) = (checks.folder.join(name), Path::new(name));
+    let has_sessions = name == RECORDS_DIR;
+    for name in names(&dir, relative, context) {
+        let known = matches!(name.as_str(), FORMAT | "LOCK" | "segments") || has_sessions && name == "sessions";
+        if !known {
+            context.find(stray(relative.join(name)));
+        }
+    }
+    let format = check_format(checks.trust, &dir.join(FORMAT), &relative.join(FORMAT), has_sessions, context)?;
+    let verifier = checks.trust.log(&format.origin).cloned();
+    remembered.extend(checks.remembered.iter().filter(|head| head.origin == format.origin).cloned());
+    let log =
+        Log { dir: &dir, relative, origin: &format.origin, verifier: verifier.as_ref(), has_sessions, remembered };
+    let walked = walk(&log, reader, context);
+    context.report.logs.push(walked);
+    Some(Checked { node: format.node, verifier })
+}
+
+/// A FORMAT is some lines.
+const FORMAT_BYTES_MAX: u64 = 4096;
+
+/// What the log says of itself must be what the trust file says of it, byte for byte. Even where it is not, the log is
+/// walked, by the trust file.
+fn check_format(
+    trust: &Trust,
+    path: &Path,
+    relative: &Path,
+    has_sessions: bool,
+    context: &mut Context<'_>,
+) -> Option<Format> {
+    let bytes = match read_bounded(path, FORMAT_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+            context.find(Finding::new(FindingKind::Missing, "the log is missing").at(relative, 0));
+            Vec::new()
+        }
+        Err(error) => {
+            context.find(Finding::new(FindingKind::NotChecked, format!("cannot be read: {error}")).at(relative, 0));
+            Vec::new()
+        }
+    };
+    let trusted = trusted_formats(trust, has_sessions);
+    if trusted.is_empty() {
+        let words = "your trust file has no key for this log, so nothing in it can be believed";
+        context.find(Finding::new(FindingKind::NotSigned, words).at(relative, 0));
+        return Format::parse(&bytes);
+    }
+    let agreed = |text: &[u8]| text.iter().zip(&bytes).take_while(|(ours, theirs)| ours == theirs).count();
+    let (format, text) = trusted.into_iter().max_by_key(|(_, text)| (*text == bytes, agreed(text)))?;
+    if text != bytes && !bytes.is_empty() {
+        let words = "the log says that it is another one than your trust file knows";
+        context.find(Finding::new(FindingKind::Altered, words).at(relative, agreed(&text) as u64));
+    }
+    Some(format)
+}
+
+/// What FORMAT may say, with each log and node that the trust file knows.
+fn trusted_formats(trust: &Trust, has_sessions: bool) -> Vec<(Format, Vec<u8>)> {
+    let records = format!("{}/{RECORDS_DIR}/", trust.deployment);
+    let journal = format!("{}/{JOURNAL_DIR}", trust.deployment);
+    let nodes = trust.logs.iter().filter_map(|log| Some((log, log.0.name().strip_prefix(&records)?.parse().ok()?)));
+    let format = |verifier: &Verifier, node: NodeId| {
+        let (origin, verifier) = (verifier.name().to_owned(), verifier.to_string());
+        let text = format!("holdpoint log 0\n{origin}\n{node}\n{verifier}\n").into_bytes();
+        (Format { origin, node, verifier }, text)
+    };
+    if has_sessions {
+        return nodes.map(|(log, node)| format(&log.0, node)).collect();
+    }
+    let Some(verifier) = trust.log(&journal) else { return Vec::new() };
+    nodes.map(|(_, node)| format(verifier, node)).collect()
+}
+
+/// The heads of this node's record log that the journal keeps.
+fn checkpoints(checks: &Checks<'_>, journal: &Journal<'_>) -> Vec<Remembered> {
+    let origin = |node: &NodeId| format!("{}/{RECORDS_DIR}/{node}", checks.trust.deployment);
+    let kept = Format::read(&checks.folder.join(RECORDS_DIR)).ok();
+    let ours = |checkpoint: &&journal::Checkpoint| kept.as_ref().is_some_and(|format| format.node == checkpoint.node);
+    let heads = journal.checkpoints.iter().filter(ours);
+    heads.map(|head| Remembered { origin: origin(&head.node), size: head.size, root: head.chain }).collect()
+}
+
+/// Sessions in the journal but not in the record log, the reverse, and seals that are not the journaled ones.
+fn compare(journal: &Journal<'_>, sessions: &Sessions<'_>, node: &NodeId, context: &mut Context<'_>) {
+    if journal.lost || sessions.lost {
+        let words = "parts of a log are missing or not understood, so the journal and the recordings were not compared";
+        return context.find(Finding::new(FindingKind::NotChecked, words));
+    }
+    let mut elsewhere = 0;
+    for (id, facts) in &journal.state.sessions {
+        if facts.node != *node {
+            elsewhere += 1;
+            continue;
+        }
+        let finding = match (sessions.known.get(id), &facts.ended, facts.seal) {
+            (Some(Some(seal)), _, Some(journaled)) if *seal != journaled => {
+                Some((FindingKind::Disagree, "the journal names another seal than the recording has"))
+            }
+            (Some(None), _, Some(_)) => {
+                Some((FindingKind::Missing, "the journal names a seal, and the recording has none"))
+            }
+            (Some(Some(_)), None, _) => Some((
+                FindingKind::Note,
+                "the recording is sealed, and the journal says no end: the gate stopped between",
+            )),
+            (Some(_), _, _) => None,
+            (None, Some((_, Ending::RecorderFailed | Ending::Crashed | Ending::TargetUnreachable)), None) => {
+                Some((FindingKind::Note, "the session ended before its recording began, and reached nothing"))
+            }
+            (None, _, _) => {
+                Some((FindingKind::Missing, "the journal began this session, and there is no recording of it"))
+            }
+        };
+        if let Some((kind, words)) = finding {
+            context.find(Finding::new(kind, words).of(*id));
+        }
+    }
+    for id in sessions.known.keys().filter(|id| !journal.state.sessions.contains_key(id)) {
+        let words = "there is a recording, and the journal knows nothing of the session";
+        context.find(Finding::new(FindingKind::Disagree, words).of(*id));
+    }
+    if elsewhere > 0 {
+        let words = format!("{elsewhere} sessions ran on other nodes; their recordings lie in those nodes' folders");
+        context.find(Finding::new(FindingKind::Note, words));
+    }
+}

@@ -1,0 +1,277 @@
+//! What was found: the words for people and the same as data. What is looked for, and how, is beside this.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use policies::digest::Digest;
+use policies::ids::SessionId;
+use serde::Serialize;
+
+/// What an offline check found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// What is wrong, and what an auditor should know; in the order in which it was come upon.
+    pub findings: Vec<Finding>,
+    /// Findings that were too many to list.
+    pub more_findings: u64,
+    /// The logs that were read.
+    pub logs: Vec<LogReport>,
+    /// The recordings, in the order in which they ended.
+    pub sessions: Vec<SessionReport>,
+    /// What the journal decided.
+    pub decisions: Decisions,
+    /// Whether an auditor's key was at hand, so that what was recorded could be read too.
+    pub with_key: bool,
+}
+
+/// Findings that are listed; more are counted. A folder of noise would else fill the memory.
+const FINDINGS_MAX: usize = 1_000;
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Of which kind.
+    pub kind: FindingKind,
+    /// The recording it is about, if it is about one alone.
+    pub session: Option<SessionId>,
+    /// Where.
+    pub place: Option<Span>,
+    /// In words.
+    pub words: String,
+}
+
+/// Bytes of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Span {
+    /// The file, below the folder that was checked.
+    pub file: PathBuf,
+    /// The first byte that is wrong.
+    pub from: u64,
+    /// The first one behind it that is known to be right again; the file's end where none is.
+    pub until: Option<u64>,
+}
+
+/// What a finding means. All but a note keep a folder from being whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingKind {
+    /// Bytes are not what they were.
+    Altered,
+    /// Something that was there is not.
+    Missing,
+    /// A log ends without having been ended: cut off, or copied while the gate ran.
+    CutOff,
+    /// A recording has no seal.
+    NotSealed,
+    /// A signature is not by the key that the auditor trusts.
+    NotSigned,
+    /// A decision does not follow from what was signed by those who may.
+    NotAllowed,
+    /// Journal and record log tell two stories.
+    Disagree,
+    /// Something lies there that no gate puts there.
+    Stray,
+    /// It could not be looked at.
+    NotChecked,
+    /// Worth knowing; nothing is wrong.
+    Note,
+}
+
+impl FindingKind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Altered => "ALTERED",
+            Self::Missing => "MISSING",
+            Self::CutOff => "CUT OFF",
+            Self::NotSealed => "NOT SEALED",
+            Self::NotSigned => "NOT SIGNED",
+            Self::NotAllowed => "NOT ALLOWED",
+            Self::Disagree => "DISAGREE",
+            Self::Stray => "STRAY",
+            Self::NotChecked => "NOT CHECKED",
+            Self::Note => "note",
+        }
+    }
+}
+
+/// A log that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogReport {
+    /// Its name.
+    pub origin: String,
+    /// Entries.
+    pub entries: u64,
+    /// Frames.
+    pub frames: u64,
+    /// The root of the tree over its entries (RFC 6962): what to compare with a remembered head, or with paper.
+    pub root: Option<Digest>,
+    /// The last head that its key signed, by the wall clock.
+    pub signed_at: Option<Timestamp>,
+}
+
+/// A recording that was checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionReport {
+    /// Which.
+    pub session: SessionId,
+    /// When it began, by the wall clock.
+    pub began: Timestamp,
+    /// Why it ended, in a word.
+    pub ending: Option<String>,
+    /// How it stands.
+    pub verdict: SessionVerdict,
+    /// Its frames.
+    pub frames: u64,
+    /// Bytes recorded from the technician to the target, those of the gate included.
+    pub bytes_in: u64,
+    /// And the other way.
+    pub bytes_out: u64,
+    /// Files in its ledger, where a key was at hand.
+    pub files: Option<u64>,
+}
+
+/// How a recording stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionVerdict {
+    /// As it was made.
+    Ok,
+    /// As it was made, up to where the gate stopped without order; all that reached a target is in it.
+    CutOff,
+    /// It has no seal: nobody says that this is all.
+    NotSealed,
+    /// Not as it was made.
+    Altered,
+}
+
+impl SessionVerdict {
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::CutOff => "ok, cut off by a crash",
+            Self::NotSealed => "NOT SEALED",
+            Self::Altered => "ALTERED",
+        }
+    }
+}
+
+/// What the journal decided, as far as it was followed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Decisions {
+    /// Events.
+    pub events: u64,
+    /// Signatures of people, each checked.
+    pub signatures: u64,
+    /// Grants.
+    pub grants: u64,
+    /// Sessions that were begun.
+    pub sessions: u64,
+}
+
+impl Report {
+    /// Whether everything that was checked is whole.
+    pub fn is_whole(&self) -> bool {
+        self.more_findings == 0 && self.failures().next().is_none()
+    }
+
+    /// What is wrong, the first wrong thing first.
+    pub fn failures(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.kind != FindingKind::Note)
+    }
+
+    pub(super) fn find(&mut self, finding: Finding) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        } else if finding.kind != FindingKind::Note {
+            self.more_findings += 1;
+        }
+    }
+}
+
+impl Finding {
+    pub(super) fn new(kind: FindingKind, words: impl Into<String>) -> Self {
+        Self { kind, session: None, place: None, words: words.into() }
+    }
+
+    pub(super) fn at(self, file: impl Into<PathBuf>, from: u64) -> Self {
+        Self { place: Some(Span { file: file.into(), from, until: None }), ..self }
+    }
+
+    pub(super) fn until(mut self, until: u64) -> Self {
+        if let Some(place) = &mut self.place {
+            place.until = Some(until);
+        }
+        self
+    }
+
+    pub(super) fn of(self, session: SessionId) -> Self {
+        Self { session: Some(session), ..self }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.kind.word())?;
+        if let Some(session) = self.session {
+            write!(f, "{session}: ")?;
+        }
+        f.write_str(&self.words)?;
+        match &self.place {
+            None => Ok(()),
+            Some(Span { file, from, until: None }) => write!(f, " ({}, byte {from})", file.display()),
+            Some(Span { file, from, until: Some(until) }) => {
+                write!(f, " ({}, bytes {from} to {until})", file.display())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for log in &self.logs {
+            writeln!(f, "{}: {} entries, {} frames", log.origin, log.entries, log.frames)?;
+            if let Some(root) = log.root {
+                writeln!(f, "  root {root}")?;
+            }
+            if let Some(at) = log.signed_at {
+                writeln!(f, "  last signed head {at}")?;
+            }
+        }
+        let Decisions { events, signatures, grants, sessions } = self.decisions;
+        writeln!(f, "decisions: {events} events, {signatures} signatures, {grants} grants, {sessions} sessions")?;
+        for session in &self.sessions {
+            writeln!(f, "{session}")?;
+        }
+        if !self.with_key {
+            writeln!(f, "checked without a key: what was recorded was not opened")?;
+        }
+        for finding in &self.findings {
+            writeln!(f, "{finding}")?;
+        }
+        if self.more_findings > 0 {
+            writeln!(f, "and {} more", self.more_findings)?;
+        }
+        match self.failures().next() {
+            None if self.is_whole() => f.write_str("WHOLE: nothing was altered, dropped or reordered"),
+            None => f.write_str("NOT WHOLE"),
+            Some(first) => write!(f, "NOT WHOLE. First: {first}"),
+        }
+    }
+}
+
+impl fmt::Display for SessionReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { session, began, ending, verdict, frames, bytes_in, bytes_out, files } = self;
+        let ending = ending.as_deref().unwrap_or("no ending");
+        write!(
+            f,
+            "{session} {began} {ending}: {} ({frames} frames, {bytes_in} bytes in, {bytes_out} out",
+            verdict.words()
+        )?;
+        match files {
+            Some(files) if *files > 0 => write!(f, ", {files} files)"),
+            _ => f.write_str(")"),
+        }
+    }
+}

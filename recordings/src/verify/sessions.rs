@@ -1,0 +1,422 @@
+//! The recordings in a record log: opened with the key file that lies there, gapless, in order, sealed with the
+//! numbers that the frames give, and, with an auditor's key, readable from the first byte to the last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use policies::digest::Digest;
+use policies::ids::SessionId;
+
+use super::Context;
+use super::log::{At, Reader};
+use super::report::{Finding, FindingKind, SessionReport, SessionVerdict};
+use crate::frame::{self, Fact, FrameKey, Kind, RawFrame, Stream, TAG_BYTES};
+use crate::leaf::{
+    ABANDONED, CRASHED, Direction, Entry, Leaf, OTHER_CHANNELS, Opened, Sealed, SealedAccount, Statement, fold_link,
+    signed_bytes,
+};
+use crate::ledger::LedgerDigest;
+use crate::notes::Note;
+use crate::read::{self, AuditorKeys, KeysFault};
+use crate::segment::{self, OpenSession};
+use crate::state::NODE;
+
+/// Channels of one session that are counted one by one; a seal lists fewer.
+const CHANNELS_MAX: usize = 1 << 16;
+
+/// Reads a record log's sessions.
+pub(super) struct Sessions<'a> {
+    dir: &'a Path,
+    relative: &'a Path,
+    keys: Option<&'a AuditorKeys>,
+    open: BTreeMap<u64, Track>,
+    /// Every session with an opening, and the digest of its seal.
+    pub(super) known: BTreeMap<SessionId, Option<Digest>>,
+    /// Numbers of sessions whose opening is lost, each told once.
+    orphans: BTreeSet<u64>,
+    /// Whether an opening may be among what was lost.
+    pub(super) lost: bool,
+}
+
+/// A session whose seal did not come yet.
+struct Track {
+    recording: SessionId,
+    /// None where it was lost.
+    opened: Option<Opened>,
+    key: Option<FrameKey>,
+    sequence: u64,
+    /// None behind a gap.
+    digest: Option<[u8; 32]>,
+    nanos: u64,
+    bytes: BTreeMap<(Direction, u32), Recorded>,
+    ledger: LedgerDigest,
+    is_altered: bool,
+}
+
+/// Bytes of one direction of one channel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Recorded {
+    received: u64,
+    made: u64,
+}
+
+impl<'a> Sessions<'a> {
+    pub(super) fn new(dir: &'a Path, relative: &'a Path, keys: Option<&'a AuditorKeys>) -> Self {
+        Self {
+            dir,
+            relative,
+            keys,
+            open: BTreeMap::new(),
+            known: BTreeMap::new(),
+            orphans: BTreeSet::new(),
+            lost: false,
+        }
+    }
+
+    /// Tells of sessions without a seal, and of what lies in the folder and belongs to none.
+    pub(super) fn finish(&mut self, context: &mut Context<'_>) {
+        for track in std::mem::take(&mut self.open).into_values() {
+            let words = "the recording has no seal: nobody says that this is all of it";
+            context.find(Finding::new(FindingKind::NotSealed, words).of(track.recording));
+            let verdict = if track.is_altered { SessionVerdict::Altered } else { SessionVerdict::NotSealed };
+            context.report.sessions.push(track.report(None, verdict, self.keys.is_some()));
+        }
+        self.check_folder(context);
+    }
+
+    fn check_folder(&self, context: &mut Context<'_>) {
+        let dir = self.dir.join("sessions");
+        let relative = self.relative.join("sessions");
+        for name in super::names(&dir, &relative, context) {
+            let session = session_of(&name);
+            match session.filter(|session| self.known.contains_key(session)) {
+                Some(_) => self.check_session_folder(&dir.join(&name), &relative.join(&name), context),
+                None if session.is_some() && !self.lost => {
+                    let words = "keys of a recording that never began: the gate stopped before, or let nobody in";
+                    context.find(Finding::new(FindingKind::Note, words).at(relative.join(&name), 0));
+                }
+                None => context.find(super::stray(relative.join(&name))),
+            }
+        }
+    }
+
+    fn check_session_folder(&self, dir: &Path, relative: &Path, context: &mut Context<'_>) {
+        for name in super::names(dir, relative, context).into_iter().filter(|name| *name != segment::key_file_name(0)) {
+            context.find(super::stray(relative.join(name)));
+        }
+    }
+
+    fn opened(&mut self, at: &At<'_>, frame: &RawFrame<'_>, opened: Opened, context: &mut Context<'_>) {
+        let recording = opened.recording;
+        let mut track = Track::new(recording, frame.header.nanos);
+        if opened.epoch != 0 || self.known.insert(recording, None).is_some() {
+            let words = "a recording was opened a second time";
+            context.find(at.wrong(frame, FindingKind::Altered, words).of(recording));
+            track.is_altered = true;
+        }
+        if !self.check_key_file(&opened, context) {
+            track.is_altered = true;
+        }
+        track.key = self.open_key(&opened, context);
+        track.opened = Some(opened);
+        self.open.insert(frame.header.session, track);
+    }
+
+    fn key_file(&self, opened: &Opened) -> PathBuf {
+        read::key_file_path(self.relative, opened)
+    }
+
+    /// Whether the key file is the one that the opening names.
+    fn check_key_file(&self, opened: &Opened, context: &mut Context<'_>) -> bool {
+        let finding = match read::read_key_file(&read::key_file_path(self.dir, opened)) {
+            Ok(bytes) if Digest::of_bytes(&bytes) == opened.key_file => return true,
+            Ok(_) => Finding::new(FindingKind::Altered, "the key file is not the one the recording was opened with"),
+            Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
+                Finding::new(FindingKind::Missing, "the key file is missing")
+            }
+            Err(error) => Finding::new(FindingKind::NotChecked, format!("the key file cannot be read: {error}")),
+        };
+        context.find(finding.at(self.key_file(opened), 0).of(opened.recording));
+        false
+    }
+
+    fn open_key(&self, opened: &Opened, context: &mut Context<'_>) -> Option<FrameKey> {
+        let finding = match self.keys?.open(self.dir, opened) {
+            Ok(key) => return Some(key),
+            // Told without a key already.
+            Err(KeysFault::Io { .. } | KeysFault::OtherKeyFile(_)) => return None,
+            Err(KeysFault::OtherRoot(_)) => {
+                let words = "the key in it is not the one that the recording's opening commits to";
+                Finding::new(FindingKind::Altered, words)
+            }
+            Err(fault) => Finding::new(FindingKind::NotChecked, fault.to_string()),
+        };
+        context.find(finding.at(self.key_file(opened), 0).of(opened.recording));
+        None
+    }
+
+    /// The session that a frame stands in, its place in it checked.
+    fn follow(&mut self, at: &At<'_>, frame: &RawFrame<'_>, context: &mut Context<'_>) -> Option<&mut Track> {
+        let number = frame.header.session;
+        let Some(track) = self.open.get_mut(&number) else {
+            if self.orphans.len() < CHANNELS_MAX && self.orphans.insert(number) {
+                let words = format!("frames of session {number}, which was not opened or is sealed already");
+                context.find(at.wrong(frame, FindingKind::Altered, words));
+            }
+            return None;
+        };
+        let (sequence, nanos) = (frame.header.sequence, frame.header.nanos);
+        if sequence != track.sequence {
+            let words =
+                format!("frame {} of the recording should stand here, and frame {sequence} does", track.sequence);
+            context.find(at.wrong(frame, FindingKind::Missing, words).of(track.recording));
+            track.lose();
+        }
+        if nanos < track.nanos {
+            let words = "a frame is earlier than the one before it";
+            context.find(at.wrong(frame, FindingKind::Altered, words).of(track.recording));
+            track.is_altered = true;
+        }
+        track.sequence = sequence.saturating_add(1);
+        track.nanos = nanos;
+        Some(track)
+    }
+
+    fn sealed(&mut self, at: &At<'_>, frame: &RawFrame<'_>, sealed: &Sealed, entry: &Entry, context: &mut Context<'_>) {
+        let Some(mut track) = self.open.remove(&frame.header.session) else {
+            return context.find(at.wrong(frame, FindingKind::Altered, "a seal of a recording that is not open"));
+        };
+        if track.sequence != frame.header.sequence {
+            let words = format!("frames {} to {} of the recording are missing", track.sequence, frame.header.sequence);
+            context.find(at.wrong(frame, FindingKind::Missing, words).of(track.recording));
+            track.lose();
+        }
+        for words in track.contradictions(at, frame, sealed, self.keys.is_some()) {
+            context.find(at.wrong(frame, FindingKind::Altered, words).of(track.recording));
+            track.is_altered = true;
+        }
+        let signed = signed_bytes(Statement::Seal, at.origin, &sealed.body());
+        if at.verifier.is_some_and(|verifier| verifier.verify(&signed, &sealed.signature).is_err()) {
+            let words = "the seal is not signed by the key that you trust";
+            context.find(at.wrong(frame, FindingKind::NotSigned, words).of(track.recording));
+            track.is_altered = true;
+        }
+        self.known.insert(track.recording, Some(Digest(entry.hash)));
+        let verdict = match sealed.ending.as_str() {
+            _ if track.is_altered => SessionVerdict::Altered,
+            CRASHED => SessionVerdict::CutOff,
+            _ => SessionVerdict::Ok,
+        };
+        context.report.sessions.push(track.report(Some(sealed.ending.clone()), verdict, self.keys.is_some()));
+    }
+}
+
+/// The session whose folder has this name.
+fn session_of(name: &str) -> Option<SessionId> {
+    format!("s_{name}").parse().ok()
+}
+
+impl Reader for Sessions<'_> {
+    fn entry(&mut self, at: &At<'_>, frame: &RawFrame<'_>, entry: &Entry, context: &mut Context<'_>) {
+        let number = frame.header.session;
+        let leaf = match Leaf::parse(&entry.bytes) {
+            Ok(leaf) => leaf,
+            Err(malformed) => return context.find(at.wrong(frame, FindingKind::Altered, malformed.to_string())),
+        };
+        match leaf {
+            Leaf::Started(_) | Leaf::Stopped if number == NODE => {}
+            Leaf::Opened(opened) if number != NODE && (number == entry.index || at.tree.is_none()) => {
+                self.opened(at, frame, opened, context);
+                if let Some(track) = self.follow(at, frame, context) {
+                    track.fold(frame);
+                }
+            }
+            Leaf::Sealed(sealed) if number != NODE && sealed.session == number => {
+                self.sealed(at, frame, &sealed, entry, context);
+            }
+            _ => context.find(at.wrong(frame, FindingKind::Altered, "a leaf stands where it is not about anything")),
+        }
+    }
+
+    fn session_frame(&mut self, at: &At<'_>, frame: &RawFrame<'_>, context: &mut Context<'_>) {
+        if frame.header.session == NODE {
+            return;
+        }
+        let Some(track) = self.follow(at, frame, context) else { return };
+        track.fold(frame);
+        track.count(frame);
+        if let Err(words) = track.open(frame) {
+            track.is_altered = true;
+            let recording = track.recording;
+            context.find(at.wrong(frame, FindingKind::Altered, words).of(recording));
+        }
+    }
+
+    fn heads_sessions(&mut self, at: &At<'_>, frame: &RawFrame<'_>, open: &[OpenSession], context: &mut Context<'_>) {
+        let ours: Vec<u64> = self.open.keys().copied().collect();
+        if at.unbroken && ours != open.iter().map(|session| session.session).collect::<Vec<_>>() {
+            let words = "a segment's head names other open sessions than there are";
+            context.find(at.wrong(frame, FindingKind::Altered, words));
+        }
+        for session in open {
+            let lost = !self.open.contains_key(&session.session);
+            let track = self.open.entry(session.session).or_insert_with(|| Track::new(session.recording, 0));
+            let same = track.recording == session.recording
+                && track.sequence == session.sequence
+                && track.digest.is_none_or(|digest| digest == session.digest);
+            if lost || !same {
+                let words = "frames of the recording are missing before this segment";
+                context.find(at.wrong(frame, FindingKind::Missing, words).of(session.recording));
+                track.recording = session.recording;
+                track.lose();
+            }
+            (track.sequence, track.digest) = (session.sequence, Some(session.digest));
+            self.known.entry(session.recording).or_insert(None);
+        }
+    }
+
+    fn open_sessions(&self) -> usize {
+        self.open.len()
+    }
+
+    fn entries_lost(&mut self) {
+        self.lost = true;
+    }
+}
+
+impl Track {
+    fn new(recording: SessionId, nanos: u64) -> Self {
+        Self {
+            recording,
+            opened: None,
+            key: None,
+            sequence: 0,
+            digest: Some([0; 32]),
+            nanos,
+            bytes: BTreeMap::new(),
+            ledger: LedgerDigest::default(),
+            is_altered: false,
+        }
+    }
+
+    fn lose(&mut self) {
+        self.is_altered = true;
+        self.digest = None;
+    }
+
+    fn fold(&mut self, frame: &RawFrame<'_>) {
+        self.digest = self.digest.map(|digest| fold_link(&digest, &frame.link));
+    }
+
+    /// What a frame's length says of the bytes in it.
+    fn count(&mut self, frame: &RawFrame<'_>) {
+        if frame.header.kind != Kind::Data {
+            return;
+        }
+        let direction = match frame.header.stream {
+            Stream::In | Stream::GateIn => Direction::In,
+            _ => Direction::Out,
+        };
+        let channel = if self.bytes.len() < CHANNELS_MAX { frame.header.channel } else { OTHER_CHANNELS };
+        let recorded = self.bytes.entry((direction, channel)).or_default();
+        let bytes = frame.body.len().saturating_sub(TAG_BYTES) as u64;
+        if frame.header.stream.is_of_the_gate() {
+            recorded.made += bytes;
+        } else {
+            recorded.received += bytes;
+        }
+    }
+
+    /// With a key: whether the frame was made with it, and says something.
+    fn open(&mut self, frame: &RawFrame<'_>) -> Result<(), String> {
+        let Some(key) = &self.key else { return Ok(()) };
+        let plain = frame::open_payload(key, frame).map_err(|not_opened| not_opened.to_string())?;
+        let Kind::Fact(fact) = frame.header.kind else { return Ok(()) };
+        if fact == Fact::FileEntry {
+            self.ledger.push(&plain);
+        }
+        Note::decode(fact, &plain).map(drop).map_err(|not_a_note| not_a_note.to_string())
+    }
+
+    /// What a seal says that the frames do not.
+    fn contradictions(&self, at: &At<'_>, frame: &RawFrame<'_>, sealed: &Sealed, with_key: bool) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut check = |holds: bool, otherwise: &str| {
+            if !holds {
+                words.push(otherwise.to_owned());
+            }
+        };
+        check(sealed.recording == self.recording, "the seal is of another recording");
+        check(sealed.frames == frame.header.sequence, "the seal counts other frames than there are");
+        check(self.digest.is_none_or(|digest| digest == sealed.digest), "the seal is over other frames than there are");
+        check(sealed.chain == at.position, "the seal was made at another place");
+        let without_word = matches!(sealed.ending.as_str(), CRASHED | ABANDONED);
+        match (&sealed.ledger, &sealed.accounts) {
+            (Some(ledger), Some(accounts)) => {
+                let readable = with_key && self.key.is_some() && self.digest.is_some();
+                check(!readable || *ledger == self.ledger.digest(), "the seal is over another file ledger");
+                check(
+                    self.digest.is_none() || self.accounts_agree(accounts),
+                    "the seal counts other bytes than there are",
+                );
+                let balanced = accounts.iter().all(is_balanced);
+                check(balanced, "not every byte that was received is forwarded, refused or undelivered");
+            }
+            (None, None) => check(without_word, "the seal counts nothing, and nobody crashed"),
+            _ => check(false, "the seal has half an account"),
+        }
+        words
+    }
+
+    /// Each account is what its frames add up to, and no channel is without one. The last ones may be sums.
+    fn accounts_agree(&self, accounts: &[SealedAccount]) -> bool {
+        let key = |row: &SealedAccount| (row.account.direction, row.account.channel);
+        let mut rest = self.bytes.clone();
+        let in_order = accounts.windows(2).all(|pair| key(&pair[0]) < key(&pair[1]))
+            || accounts.iter().any(|row| row.account.channel == OTHER_CHANNELS);
+        let mut agree = in_order;
+        for row in accounts.iter().filter(|row| row.account.channel != OTHER_CHANNELS) {
+            agree &= rest.remove(&key(row)).unwrap_or_default() == recorded(row);
+        }
+        for row in accounts.iter().filter(|row| row.account.channel == OTHER_CHANNELS) {
+            let mut sum = Recorded::default();
+            rest.retain(|(direction, _), recorded| {
+                let counts = *direction == row.account.direction;
+                if counts {
+                    sum.received += recorded.received;
+                    sum.made += recorded.made;
+                }
+                !counts
+            });
+            agree &= sum == recorded(row);
+        }
+        agree && rest.is_empty()
+    }
+
+    fn report(&self, ending: Option<String>, verdict: SessionVerdict, with_key: bool) -> SessionReport {
+        let bytes = |wanted: Direction| {
+            let of = self.bytes.iter().filter(|((direction, _), _)| *direction == wanted);
+            of.map(|(_, recorded)| recorded.received + recorded.made).sum()
+        };
+        SessionReport {
+            session: self.recording,
+            began: self.opened.as_ref().map(|opened| opened.wall).unwrap_or_default(),
+            ending,
+            verdict,
+            frames: self.sequence,
+            bytes_in: bytes(Direction::In),
+            bytes_out: bytes(Direction::Out),
+            files: (with_key && self.key.is_some()).then(|| self.ledger.entries()),
+        }
+    }
+}
+
+const fn recorded(row: &SealedAccount) -> Recorded {
+    Recorded { received: row.recorded, made: row.recorded_made }
+}
+
+fn is_balanced(row: &SealedAccount) -> bool {
+    let account = &row.account;
+    let went = account.forwarded.checked_add(account.refused).and_then(|sum| sum.checked_add(account.undelivered));
+    went == Some(account.received) && account.received == row.recorded && account.made == row.recorded_made
+}

@@ -1,0 +1,180 @@
+//! What stands in a journal must follow from what people signed, whoever wrote it: a gate that was broken into has the
+//! log's key, and still cannot invent an approval.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
+mod support;
+
+use policies::decide::Command;
+use policies::events::{Event, Founder};
+use policies::people::Kind;
+use policies::requests::SeenHead;
+use recordings::verify::{Checks, FindingKind, Report, verify};
+
+use support::{ADMINISTRATOR, LEAD, SECOND, Store, TECHNICIAN, label, person, public};
+
+fn check(store: &mut Store) -> Report {
+    store.close();
+    verify(&Checks { folder: store.dir(), trust: &support::trust(), keys: None, remembered: &[] }, &mut |_| {})
+}
+
+/// What is told first, which is that a decision is not allowed.
+fn not_allowed(mut store: Store) -> String {
+    let report = check(&mut store);
+    let first = report.failures().next().unwrap_or_else(|| panic!("{report}"));
+    assert_eq!(first.kind, FindingKind::NotAllowed, "{report}");
+    first.words.clone()
+}
+
+#[test]
+fn a_grant_that_nobody_approved_is_found() {
+    let mut store = Store::granted().0;
+    let request = store.submit();
+    store.smuggle(Event::Granted { request });
+    assert!(not_allowed(store).contains("no signed statement"));
+}
+
+#[test]
+fn an_approval_signed_by_another_key_is_found() {
+    let mut store = Store::granted().0;
+    let request = store.submit();
+    let verdict = store.verdict(request, SECOND, ADMINISTRATOR);
+    store.act(Command::Vote { verdict });
+    assert!(not_allowed(store).contains("by another key"));
+}
+
+#[test]
+fn an_approval_by_somebody_who_may_not_is_found() {
+    let mut store = Store::granted().0;
+    let request = store.submit();
+    let verdict = store.verdict(request, ADMINISTRATOR, ADMINISTRATOR);
+    store.smuggle(Event::Voted { verdict });
+    assert!(not_allowed(store).contains("decided again, it is refused"));
+}
+
+#[test]
+fn an_approval_that_saw_another_journal_is_found() {
+    let mut store = Store::granted().0;
+    let request = store.submit();
+    let mut verdict = store.verdict(request, LEAD, LEAD);
+    verdict.statement.journal = SeenHead { size: 3, ..verdict.statement.journal };
+    let digest = verdict.statement.digest();
+    verdict.signature = support::sign(LEAD, certs::sshsig::Namespace::Approval, digest);
+    store.act(Command::Vote { verdict });
+    assert!(not_allowed(store).contains("saw another journal"));
+}
+
+#[test]
+fn an_operator_whom_nobody_vouched_for_is_found() {
+    let mut store = Store::granted().0;
+    store.smuggle(Event::Activated { person: person(TECHNICIAN) });
+    assert!(not_allowed(store).contains("no signed statement"));
+}
+
+#[test]
+fn a_founder_with_a_key_the_auditor_does_not_know_is_found() {
+    let mut store = Store::empty(16 << 10);
+    let founder = |n, kind: Kind, groups: &[&str]| Founder {
+        person: person(n),
+        kind,
+        groups: groups.iter().map(|group| label(group)).collect(),
+        link: policies::ids::LinkId::new(ulid::Ulid::from(u128::from(n))),
+    };
+    let founders = vec![
+        founder(ADMINISTRATOR, Kind::Administrator, &[]),
+        founder(LEAD, Kind::Operator { vendor: None }, &["shift-lead"]),
+    ];
+    let link = founders[1].link;
+    let log_key = support::trust().logs[0].0.to_string();
+    let plant = support::PLANT.to_owned();
+    store.act(Command::Found { deployment: label("mill-3"), log_key, founders, plant });
+    store.act(Command::Enrol { link, key: public(77) });
+    assert!(not_allowed(store).contains("not in your trust file"));
+}
+
+#[test]
+fn a_founder_the_auditor_does_not_know_is_found() {
+    let mut store = Store::empty(16 << 10);
+    let founders = vec![Founder {
+        person: person(99),
+        kind: Kind::Administrator,
+        groups: [].into(),
+        link: policies::ids::LinkId::new(ulid::Ulid::from(99_u128)),
+    }];
+    let log_key = support::trust().logs[0].0.to_string();
+    let plant = support::PLANT.to_owned();
+    store.act(Command::Found { deployment: label("mill-3"), log_key, founders, plant });
+    assert!(not_allowed(store).contains("founded the installation"));
+}
+
+#[test]
+fn a_session_without_a_grant_is_found() {
+    let (mut store, grant) = Store::granted();
+    let session = store.begin(grant);
+    store.end(session);
+    let request = store.submit();
+    let id = policies::ids::SessionId::new(ulid::Ulid::from(5_000_u128));
+    let started = Event::Started {
+        session: id,
+        request,
+        technician: person(TECHNICIAN),
+        target: label("hmi-1"),
+        service: label("ssh"),
+        actions: [policies::actions::Action::Shell].into(),
+        source: "192.0.2.7".parse().unwrap(),
+        factors: vec![policies::events::Factor::Key],
+        node: label("node-1"),
+        deadline: store.expires(),
+    };
+    store.smuggle(started);
+    let recording = store.record(id);
+    store.end(recording);
+    assert!(not_allowed(store).contains("decided again"));
+}
+
+#[test]
+fn a_request_on_a_rule_that_was_never_in_force_is_found() {
+    let mut store = Store::granted().0;
+    let case = store.state.cases.values().next().unwrap();
+    let mut rule = (*case.rule).clone();
+    rule.id = label("made-up");
+    let mut request = case.asked.clone();
+    request.id = policies::ids::RequestId::new(ulid::Ulid::from(6_000_u128));
+    request.rule = rule.digest();
+    store.smuggle(Event::Submitted { request, rule: Box::new(rule) });
+    assert!(not_allowed(store).contains("not in force"));
+}
+
+#[test]
+fn a_plant_file_that_nobody_signed_is_found() {
+    let mut store = Store::granted().0;
+    let text = support::PLANT.replace("connections = 100", "connections = 99");
+    let plant = policies::digest::Digest::of_bytes(text.as_bytes());
+    store.act(Command::ProposePlant { text, by: person(ADMINISTRATOR) });
+    store.smuggle(Event::PlantAdopted { plant });
+    assert!(not_allowed(store).contains("no signed statement"));
+}
+
+#[test]
+fn a_plant_file_signed_by_those_who_may_is_right() {
+    let mut store = Store::granted().0;
+    let text = support::PLANT.replace("connections = 100", "connections = 99");
+    let plant = policies::digest::Digest::of_bytes(text.as_bytes());
+    store.act(Command::ProposePlant { text, by: person(ADMINISTRATOR) });
+    for signer in [ADMINISTRATOR, SECOND] {
+        let signed = store.plant_signature(plant, signer);
+        store.act(Command::SignPlant { signed });
+    }
+    let report = check(&mut store);
+    assert!(report.is_whole(), "{report}");
+}
+
+#[test]
+fn an_approval_without_the_grant_that_follows_is_found() {
+    let mut store = Store::granted().0;
+    let request = store.submit();
+    let verdict = store.verdict(request, LEAD, LEAD);
+    store.smuggle(Event::Voted { verdict });
+    store.act(Command::Withdraw { request, by: person(TECHNICIAN) });
+    assert!(not_allowed(store).contains("should follow here"));
+}

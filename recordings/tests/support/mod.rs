@@ -1,0 +1,491 @@
+//! A small plant whose data folder is made by the real writer, for tests that read it: people with keys, a signed
+//! grant, and sessions as the test tells them.
+
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it, and none exports it")]
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use bytes::Bytes;
+use certs::sshsig::{self, Namespace};
+use certs::trust::{FirstRole, KeyFingerprint, LogVerifier, Trust, TrustedPerson};
+use jiff::Timestamp;
+use policies::actions::Action;
+use policies::decide::{Admission, Command, NewRequest};
+use policies::digest::{Digest, Salted};
+use policies::events::{Ending, Factor, Founder};
+use policies::ids::{AskId, LinkId, PersonId, RequestId, SessionId};
+use policies::people::{Kind, SshKey};
+use policies::requests::{
+    Answer, CertifyStatement, Matter, Narrowing, PlantStatement, SeenHead, Signed, VerdictStatement,
+};
+use policies::state::State;
+use policies::time::{Seconds, Window};
+use recordings::disk::{Machine as _, RealDisk};
+use recordings::frame::Stream;
+use recordings::keys::Recipients;
+use recordings::leaf::{Account, Direction};
+use recordings::ledger::LedgerDigest;
+use recordings::log::{Log, LogOptions, Purpose, Signer as _};
+use recordings::notes::Note;
+use recordings::read::{AuditorKeys, JOURNAL_DIR, RECORDS_DIR};
+use recordings::session::{Opening, Seal, SessionWriter};
+use recordings::sim::{SimMachine, SimSigner};
+use ssh_key::PrivateKey;
+use ssh_key::private::{Ed25519Keypair, KeypairData};
+use tempfile::TempDir;
+use ulid::Ulid;
+
+pub const PLANT: &str = r#"
+[plant]
+name = "Small plant"
+timezone = "Europe/Berlin"
+banner = "Recorded."
+changes = [{ from = "shift-lead", count = 1 }]
+
+[zones.packaging]
+
+[targets.hmi-1]
+zone = "packaging"
+[targets.hmi-1.services.ssh]
+protocol = "ssh"
+address = "10.0.0.1:22"
+user = "maint"
+credential = "hmi"
+host_key = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+[[rules]]
+id = "maintenance"
+vendors = ["acme"]
+roles = ["maintenance"]
+zones = ["packaging"]
+actions = ["shell", "file-get", "file-put"]
+from = ["192.0.2.0/24"]
+duration_max = "4h"
+connections = 100
+approvals = [{ from = "shift-lead", count = 1 }]
+work_order = "optional"
+"#;
+
+pub const ADMINISTRATOR: u8 = 1;
+pub const LEAD: u8 = 2;
+pub const SECOND: u8 = 3;
+pub const TECHNICIAN: u8 = 4;
+
+pub struct Store {
+    pub folder: TempDir,
+    pub machine: SimMachine,
+    pub journal: Option<Log>,
+    pub records: Option<Log>,
+    pub state: State,
+    pub recipients: Recipients,
+    pub keys: AuditorKeys,
+    pub segment_bytes: u64,
+    next: u128,
+}
+
+pub fn person(n: u8) -> PersonId {
+    PersonId::new(Ulid::from(u128::from(n)))
+}
+
+pub fn private(n: u8) -> PrivateKey {
+    PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&[n; 32])), "").unwrap()
+}
+
+pub fn public(n: u8) -> SshKey {
+    SshKey(private(n).public_key().to_openssh().unwrap().trim().to_owned())
+}
+
+pub fn label<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+fn link(n: u8) -> LinkId {
+    LinkId::new(Ulid::from(u128::from(n)))
+}
+
+pub fn signer() -> SimSigner {
+    SimSigner::new(9)
+}
+
+pub fn trust() -> Trust {
+    let known =
+        |n, role| TrustedPerson { person: person(n), role, keys: vec![KeyFingerprint::of(private(n).public_key())] };
+    let log = |origin: &str| LogVerifier(signer().verifier(origin).unwrap());
+    Trust {
+        deployment: label("mill-3"),
+        logs: vec![log("mill-3/journal"), log("mill-3/records/node-1")],
+        people: vec![known(ADMINISTRATOR, FirstRole::Administrator), known(LEAD, FirstRole::Operator)],
+    }
+}
+
+impl Store {
+    /// A founded plant in which nobody has asked for anything.
+    pub fn founded() -> Self {
+        let mut store = Self::empty(16 << 10);
+        let operator = Kind::Operator { vendor: None };
+        let founder = |n, kind: &Kind, groups: &[&str]| Founder {
+            person: person(n),
+            kind: kind.clone(),
+            groups: groups.iter().map(|group| label(group)).collect(),
+            link: link(n),
+        };
+        let log_key = signer().verifier("mill-3/journal").unwrap().to_string();
+        let founders =
+            vec![founder(ADMINISTRATOR, &Kind::Administrator, &[]), founder(LEAD, &operator, &["shift-lead"])];
+        store.act(Command::Found { deployment: label("mill-3"), log_key, founders, plant: PLANT.to_owned() });
+        for n in [ADMINISTRATOR, LEAD] {
+            store.act(Command::Enrol { link: link(n), key: public(n) });
+        }
+        store.act(Command::StartNode { node: label("node-1"), version: "0.1.0".to_owned() });
+        store
+    }
+
+    /// The same, with a second operator, a technician, and a grant.
+    pub fn granted() -> (Self, RequestId) {
+        let mut store = Self::founded();
+        let (end, by) = (Timestamp::constant(2_000_000_000, 0), person(ADMINISTRATOR));
+        store.act(Command::Contract { vendor: label("acme"), end, sponsor: person(LEAD), by });
+        let technician = Kind::Technician { vendor: label("acme"), role: label("maintenance") };
+        store.join(TECHNICIAN, &technician, &[]);
+        store.join(SECOND, &Kind::Operator { vendor: None }, &["shift-lead"]);
+        for voucher in [ADMINISTRATOR, LEAD] {
+            store.certify(SECOND, voucher);
+        }
+        let request = store.submit();
+        store.approve(request, LEAD);
+        (store, request)
+    }
+
+    pub fn empty(segment_bytes: u64) -> Self {
+        let folder = TempDir::new().unwrap();
+        let identities = [age::x25519::Identity::generate(), age::x25519::Identity::generate()];
+        let texts = identities.each_ref().map(|identity| identity.to_public().to_string());
+        let recipients = Recipients::parse(texts.iter().map(String::as_str)).unwrap();
+        let secret = secret_text(&identities[1]);
+        let keys = AuditorKeys::parse(&format!("# public key: {}\n{secret}\n", texts[1])).unwrap();
+        let mut store = Self {
+            folder,
+            machine: SimMachine::new(1),
+            journal: None,
+            records: None,
+            state: State::default(),
+            recipients,
+            keys,
+            segment_bytes,
+            next: 1_000,
+        };
+        store.open();
+        store
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts both logs.
+    pub fn open(&mut self) {
+        let log = |purpose, name: &str, origin: &str| {
+            let mut options = LogOptions::new(purpose, origin, label("node-1"));
+            options.segment_bytes = self.segment_bytes;
+            options.spares = 1;
+            let (disk, machine) = (Arc::new(RealDisk), Arc::new(self.machine.clone()));
+            Log::open(disk, machine, &self.dir().join(name), options, Arc::new(signer())).unwrap().0
+        };
+        let journal = log(Purpose::Journal, JOURNAL_DIR, "mill-3/journal");
+        let records = log(Purpose::Records, RECORDS_DIR, "mill-3/records/node-1");
+        (self.journal, self.records) = (Some(journal), Some(records));
+    }
+
+    /// Stops both logs.
+    pub fn close(&mut self) {
+        drop(self.records.take());
+        drop(self.journal.take());
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.machine.wall()
+    }
+
+    /// Decides, appends and applies; a second passes.
+    pub fn act(&mut self, command: Command) {
+        self.machine.advance(1_000_000_000);
+        let now = self.now();
+        let events = self.state.decide(&command, now).unwrap();
+        let journal = self.journal.as_ref().unwrap();
+        let entries = events.iter().map(|event| event.encode()).collect();
+        block_on(journal.append(journal.head(), entries, now)).unwrap();
+        events.iter().for_each(|event| self.state.apply(event, now));
+    }
+
+    /// Appends an event that nobody decided.
+    pub fn smuggle(&mut self, event: policies::events::Event) {
+        let now = self.now();
+        let journal = self.journal.as_ref().unwrap();
+        block_on(journal.append(journal.head(), vec![event.encode()], now)).unwrap();
+        self.state.apply(&event, now);
+    }
+
+    fn id(&mut self) -> Ulid {
+        self.next += 1;
+        Ulid::from(self.next)
+    }
+
+    fn join(&mut self, n: u8, kind: &Kind, groups: &[&str]) {
+        let groups = groups.iter().map(|group| label(group)).collect();
+        let expires = self.now() + jiff::SignedDuration::from_hours(1);
+        let (person, kind, by) = (person(n), kind.clone(), person(ADMINISTRATOR));
+        self.act(Command::Invite { person, kind, groups, link: link(n), expires, by });
+        self.act(Command::Enrol { link: link(n), key: public(n) });
+    }
+
+    pub fn seen(&self) -> SeenHead {
+        let head = self.journal.as_ref().unwrap().head();
+        SeenHead { size: head.size, root: Digest(head.root) }
+    }
+
+    pub fn expires(&self) -> Timestamp {
+        self.now() + jiff::SignedDuration::from_mins(5)
+    }
+
+    pub fn certify(&mut self, about: u8, voucher: u8) {
+        let subject = &self.state.people[&person(about)];
+        let statement = CertifyStatement {
+            deployment: label("mill-3"),
+            person: person(about),
+            kind: subject.kind.clone(),
+            keys: subject.keys.clone(),
+            groups: subject.groups.clone(),
+            signer: person(voucher),
+            nonce: "00".repeat(16),
+            expires: self.expires(),
+            journal: self.seen(),
+        };
+        let signature = sign(voucher, Namespace::Certify, statement.digest());
+        self.act(Command::Certify { certificate: Signed { statement, key: public(voucher), signature } });
+    }
+
+    pub fn plant_signature(&self, plant: Digest, n: u8) -> Signed<PlantStatement> {
+        let statement = PlantStatement {
+            deployment: label("mill-3"),
+            plant,
+            replaces: self.state.plant.as_ref().unwrap().digest(),
+            signer: person(n),
+            nonce: "00".repeat(16),
+            expires: self.expires(),
+            journal: self.seen(),
+        };
+        let signature = sign(n, Namespace::Plant, statement.digest());
+        Signed { statement, key: public(n), signature }
+    }
+
+    pub fn submit(&mut self) -> RequestId {
+        let (id, now) = (RequestId::new(self.id()), self.now());
+        self.act(Command::Submit(NewRequest {
+            id,
+            technician: person(TECHNICIAN),
+            target: label("hmi-1"),
+            service: None,
+            actions: [Action::Shell, Action::FileGet, Action::FilePut].into(),
+            window: Window { from: now, until: now + jiff::SignedDuration::from_hours(8) },
+            duration: Seconds(7_200),
+            reason: Some(Salted::new(&[0; 32], "valve sticks")),
+            work_order: None,
+            source: None,
+            emergency: false,
+        }));
+        id
+    }
+
+    pub fn verdict(&self, request: RequestId, operator: u8, signed_by: u8) -> Signed<VerdictStatement> {
+        let statement = VerdictStatement {
+            deployment: label("mill-3"),
+            matter: Matter::Request(request),
+            digest: self.state.cases[&request].request.digest(&label("mill-3")),
+            answer: Answer::Yes { narrowing: Narrowing::default() },
+            operator: person(operator),
+            nonce: "00".repeat(16),
+            expires: self.expires(),
+            journal: self.seen(),
+        };
+        let signature = sign(signed_by, Namespace::Approval, statement.digest());
+        Signed { statement, key: public(operator), signature }
+    }
+
+    pub fn approve(&mut self, request: RequestId, operator: u8) {
+        let verdict = self.verdict(request, operator, operator);
+        self.act(Command::Vote { verdict });
+    }
+
+    /// Admits a session and opens its recording.
+    pub fn begin(&mut self, grant: RequestId) -> Session {
+        let id = SessionId::new(self.id());
+        self.act(Command::Admit(Admission {
+            session: id,
+            technician: person(TECHNICIAN),
+            factors: vec![Factor::Key, Factor::Totp],
+            source: "192.0.2.7".parse().unwrap(),
+            target: label("hmi-1"),
+            service: label("ssh"),
+            wants: [Action::Shell].into(),
+            grant: Some(grant),
+            node: label("node-1"),
+        }));
+        self.record(id)
+    }
+
+    /// Opens a recording.
+    pub fn record(&self, id: SessionId) -> Session {
+        let key_file = self.recipients.new_key_file(&self.machine);
+        let opening = Opening { recording: id, metadata: b"{}".to_vec(), key_file };
+        let writer = block_on(self.records.as_ref().unwrap().open_session(opening)).unwrap();
+        Session { id, writer, machine: self.machine.clone(), counts: Vec::new(), ledger: LedgerDigest::default() }
+    }
+
+    /// Seals a recording and journals its end.
+    pub fn end(&mut self, session: Session) {
+        let id = session.id;
+        let seal = session.seal();
+        self.act(Command::End { session: id, ending: Ending::Left, seal: Some(seal) });
+    }
+
+    /// A copy of the data folder, to be tampered with.
+    pub fn copy(&self) -> TempDir {
+        let copy = TempDir::new().unwrap();
+        copy_tree(self.dir(), copy.path());
+        copy
+    }
+
+    pub fn ask_id(&mut self) -> AskId {
+        AskId::new(self.id())
+    }
+}
+
+fn secret_text(identity: &age::x25519::Identity) -> String {
+    use age::secrecy::ExposeSecret as _;
+    identity.to_string().expose_secret().to_owned()
+}
+
+pub fn sign(n: u8, namespace: Namespace, digest: Digest) -> String {
+    sshsig::sign_with(&private(n), namespace, &digest.0).unwrap()
+}
+
+pub fn copy_tree(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_tree(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// A recording that is being made.
+pub struct Session {
+    pub id: SessionId,
+    pub writer: SessionWriter,
+    machine: SimMachine,
+    counts: Vec<(Stream, u32, u64)>,
+    ledger: LedgerDigest,
+}
+
+impl Session {
+    /// Notes something; a millisecond passes.
+    pub fn note(&mut self, channel: u32, note: &Note) -> &mut Self {
+        self.machine.advance(1_000_000);
+        let bytes = note.encode();
+        if let Note::FileEntry(_) = note {
+            self.ledger.push(&bytes);
+        }
+        block_on(self.writer.note(note.fact(), channel, bytes.into())).unwrap();
+        self
+    }
+
+    /// Records bytes of a stream; a millisecond passes.
+    pub fn data(&mut self, channel: u32, stream: Stream, bytes: &[u8]) -> &mut Self {
+        self.machine.advance(1_000_000);
+        let line = self.writer.line(stream, channel);
+        let position = line.submit(Bytes::copy_from_slice(bytes)).unwrap();
+        block_on(line.durable(position)).unwrap();
+        self.counts.push((stream, channel, bytes.len() as u64));
+        self
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, nanos: u64) -> &mut Self {
+        self.machine.advance(nanos);
+        self
+    }
+
+    pub fn seal(self) -> Digest {
+        let (accounts, ledger) = (self.accounts(), self.ledger.digest());
+        let seal = Seal { ending: "left".to_owned(), accounts, ledger };
+        block_on(self.writer.seal(seal)).unwrap().digest
+    }
+
+    fn accounts(&self) -> Vec<Account> {
+        let mut accounts: Vec<Account> = Vec::new();
+        for &(stream, channel, bytes) in &self.counts {
+            let direction = match stream {
+                Stream::In | Stream::GateIn => Direction::In,
+                _ => Direction::Out,
+            };
+            let known = accounts.iter().position(|known| known.direction == direction && known.channel == channel);
+            let index = known.unwrap_or_else(|| {
+                let (received, forwarded, refused, undelivered, made) = (0, 0, 0, 0, 0);
+                accounts.push(Account { direction, channel, received, forwarded, refused, undelivered, made });
+                accounts.len() - 1
+            });
+            let account = &mut accounts[index];
+            if stream.is_of_the_gate() {
+                account.made += bytes;
+            } else {
+                account.received += bytes;
+                account.forwarded += bytes;
+            }
+        }
+        accounts
+    }
+}
+
+/// Runs a future to its end on this thread.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(done) => return done,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// Every file below a folder.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                files.push(entry.path());
+            }
+        }
+    }
+    files.sort();
+    files
+}

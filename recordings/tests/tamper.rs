@@ -1,0 +1,320 @@
+//! The tamper matrix: every change to a small store is found, and a store that nobody touched is never accused.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use policies::digest::Digest;
+use recordings::frame::{Stream, frames};
+use recordings::ledger::{Extent, FileEntry, Operation, Outcome, RemotePath, Verdict};
+use recordings::notes::{Note, Size};
+use recordings::read::AuditorKeys;
+use recordings::verify::{Checks, FindingKind, Remembered, Report, SessionVerdict, verify};
+
+use support::{Store, files};
+
+const SIZE: Size = Size { columns: 80, rows: 24 };
+
+/// A store of a few segments, with three sessions: a shell, a command, a file copy.
+fn store() -> Store {
+    let (mut store, grant) = Store::granted();
+    let mut shell = store.begin(grant);
+    shell
+        .note(1, &Note::ChannelOpen { kind: "session".into(), to: None })
+        .note(1, &Note::Terminal { term: "xterm".into(), size: SIZE })
+        .note(1, &Note::Shell)
+        .data(1, Stream::Out, b"$ ")
+        .data(1, Stream::In, b"systemctl restart hmi\r")
+        .data(1, Stream::GateOut, b"[holdpoint] 15 minutes left\r\n");
+    let mut copy = store.begin(grant);
+    copy.note(1, &Note::Subsystem { name: "sftp".into() });
+    for piece in 0..5_u8 {
+        copy.data(1, Stream::In, &[piece; 3_000]);
+        shell.data(1, Stream::Out, &[b'.'; 500]);
+    }
+    let content = Digest::of_bytes(&[7; 100]);
+    let put = FileEntry {
+        bytes: 100,
+        extents: vec![Extent { from: 0, until: 100, sha256: Some(content) }],
+        whole: true,
+        ..FileEntry::new(Operation::Put, RemotePath::new(b"/tmp/recipe"), Verdict::Allowed, Outcome::Done)
+    };
+    copy.note(1, &Note::FileEntry(Box::new(put)));
+    store.end(copy);
+    store.end(shell);
+    let mut command = store.begin(grant);
+    command
+        .note(1, &Note::Exec { command: "uptime".into() })
+        .data(1, Stream::Out, b"up 3 days\n")
+        .data(1, Stream::OutErr, b"warning\n")
+        .note(1, &Note::ExitStatus { status: 0 });
+    store.end(command);
+    store.act(policies::decide::Command::StopNode { node: support::label("node-1") });
+    store.close();
+    store
+}
+
+fn check(folder: &Path, keys: Option<&AuditorKeys>) -> Report {
+    let trust = support::trust();
+    let mut last = 0;
+    verify(&Checks { folder, trust: &trust, keys, remembered: &[] }, &mut |progress| {
+        assert!(progress.read_bytes >= last && progress.read_bytes <= progress.total_bytes);
+        last = progress.read_bytes;
+    })
+}
+
+fn kinds(report: &Report) -> Vec<FindingKind> {
+    report.failures().map(|finding| finding.kind).collect()
+}
+
+/// Bytes that are evidence: all but locks.
+fn evidence(folder: &Path) -> Vec<PathBuf> {
+    files(folder).into_iter().filter(|file| !file.ends_with("LOCK")).collect()
+}
+
+#[test]
+fn an_untouched_store_is_never_accused() {
+    let store = store();
+    for keys in [None, Some(&store.keys)] {
+        let report = check(store.dir(), keys);
+        assert!(report.is_whole(), "{report}");
+        assert_eq!(report.sessions.len(), 3);
+        assert!(report.sessions.iter().all(|session| session.verdict == SessionVerdict::Ok), "{report}");
+        assert!(report.decisions.signatures >= 3 && report.decisions.grants == 1, "{report}");
+        assert!(report.to_string().ends_with("WHOLE: nothing was altered, dropped or reordered"));
+    }
+    let with_key = check(store.dir(), Some(&store.keys));
+    assert_eq!(with_key.sessions.iter().filter_map(|session| session.files).sum::<u64>(), 1);
+    let segments = files(&store.dir().join("records/segments")).len();
+    assert!(segments >= 3, "the sessions should span segments, and there are {segments}");
+}
+
+#[test]
+fn a_store_that_was_stopped_and_started_again_is_whole() {
+    let mut store = store();
+    store.open();
+    store.close();
+    let report = check(store.dir(), None);
+    assert!(report.is_whole(), "{report}");
+}
+
+#[test]
+fn every_flipped_bit_is_found() {
+    let store = store();
+    let long = std::env::var_os("HOLDPOINT_LONG").is_some();
+    let copy = store.copy();
+    let mut flips = 0;
+    for file in evidence(copy.path()) {
+        let good = std::fs::read(&file).unwrap();
+        let mut bad = good.clone();
+        // Of the zeros behind the frames a few are enough.
+        let used = good.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let bits = (0..used * 8).step_by(if long { 1 } else { 211 }).chain((used * 8..good.len() * 8).step_by(25_013));
+        for bit in bits {
+            bad[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&file, &bad).unwrap();
+            let report = check(copy.path(), None);
+            let name = file.strip_prefix(copy.path()).unwrap();
+            assert!(!report.is_whole(), "bit {bit} of {} was flipped, and nothing was found", name.display());
+            // The file that was changed is named, and the byte or one before it in the same object.
+            let named = report.failures().filter_map(|finding| finding.place.as_ref()).any(|place| {
+                place.file == name
+                    && place.from <= (bit / 8) as u64
+                    && place.until.is_none_or(|until| (bit / 8) as u64 <= until)
+            });
+            assert!(named, "bit {bit} of {}: {report}", name.display());
+            bad[bit / 8] = good[bit / 8];
+            flips += 1;
+        }
+        std::fs::write(&file, &good).unwrap();
+    }
+    assert!(check(copy.path(), None).is_whole());
+    println!("{flips} bits flipped, each found");
+}
+
+/// Where each frame of a segment begins and ends.
+fn extents(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
+    frames(bytes).map(|frame| frame.unwrap()).map(|frame| frame.offset as usize..frame.end() as usize).collect()
+}
+
+/// Calls with each segment that has frames, and restores it.
+fn each_segment(copy: &Path, mut change: impl FnMut(&[u8], &mut dyn FnMut(&[u8], String))) {
+    for log in ["journal", "records"] {
+        for file in files(&copy.join(log).join("segments")) {
+            let good = std::fs::read(&file).unwrap();
+            change(&good, &mut |bad: &[u8], what: String| {
+                std::fs::write(&file, bad).unwrap();
+                let report = check(copy, None);
+                assert!(!report.is_whole(), "{what} in {}, and nothing was found", file.display());
+            });
+            std::fs::write(&file, &good).unwrap();
+        }
+    }
+    assert!(check(copy, None).is_whole());
+}
+
+#[test]
+fn every_frame_that_is_dropped_doubled_swapped_or_blanked_is_found() {
+    let store = store();
+    let copy = store.copy();
+    let step = if std::env::var_os("HOLDPOINT_LONG").is_some() { 1 } else { 5 };
+    each_segment(copy.path(), |good, try_it| {
+        let extents = extents(good);
+        for (index, frame) in extents.iter().enumerate().step_by(step) {
+            let fill = |mut bad: Vec<u8>| {
+                bad.resize(good.len(), 0);
+                bad
+            };
+            let (before, this, after) = (&good[..frame.start], &good[frame.clone()], &good[frame.end..]);
+            try_it(&fill([before, after].concat()), format!("frame {index} dropped"));
+            try_it(
+                &fill([before, this, this, after].concat())[..good.len()].to_vec(),
+                format!("frame {index} doubled"),
+            );
+            let blank = [before, &vec![0; this.len()], after].concat();
+            try_it(&blank, format!("frame {index} blanked"));
+            if let Some(next) = extents.get(index + 1) {
+                let swapped = [before, &good[next.clone()], this, &good[next.end..]].concat();
+                try_it(&swapped, format!("frames {index} and {} swapped", index + 1));
+            }
+        }
+    });
+}
+
+#[test]
+fn every_cut_tail_is_found() {
+    let store = store();
+    let copy = store.copy();
+    each_segment(copy.path(), |good, try_it| {
+        for frame in extents(good).iter().rev().step_by(3) {
+            let mut zeroed = good.to_vec();
+            zeroed[frame.start..].fill(0);
+            try_it(&zeroed, format!("everything from byte {} blanked", frame.start));
+            try_it(&good[..frame.start], format!("cut at byte {}", frame.start));
+            try_it(&good[..frame.start + 50], format!("cut at byte {}", frame.start + 50));
+        }
+    });
+}
+
+#[test]
+fn files_that_are_removed_added_or_exchanged_are_found() {
+    let store = store();
+    for file in evidence(store.dir()) {
+        let copy = store.copy();
+        let name = file.strip_prefix(store.dir()).unwrap();
+        let is_spare = std::fs::read(&file).unwrap().iter().all(|byte| *byte == 0);
+        std::fs::remove_file(copy.path().join(name)).unwrap();
+        // Spares are no evidence: they may be missing, but hold nothing.
+        assert_eq!(check(copy.path(), None).is_whole(), is_spare, "{} removed", name.display());
+    }
+    for stray in ["stray", "records/stray", "records/segments/stray", "records/sessions/stray", "journal/sessions"] {
+        let copy = store.copy();
+        std::fs::write(copy.path().join(stray), b"x").unwrap();
+        assert_eq!(kinds(&check(copy.path(), None)), [FindingKind::Stray], "{stray}");
+    }
+    let keys: Vec<PathBuf> =
+        evidence(store.dir()).into_iter().filter(|file| file.to_string_lossy().contains("keys.")).collect();
+    let copy = store.copy();
+    let in_copy = |file: &Path| copy.path().join(file.strip_prefix(store.dir()).unwrap());
+    std::fs::copy(&keys[0], in_copy(&keys[1])).unwrap();
+    let report = check(copy.path(), Some(&store.keys));
+    assert_eq!(kinds(&report), [FindingKind::Altered], "{report}");
+    let altered = report.sessions.iter().filter(|session| session.verdict == SessionVerdict::Altered).count();
+    assert_eq!(altered, 1, "only the session whose keys were exchanged is accused: {report}");
+}
+
+#[test]
+fn only_the_session_that_was_touched_is_accused() {
+    let store = store();
+    let copy = store.copy();
+    let file = copy.path().join("records/segments/00000000.seg");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let first = frames(&bytes).map(Result::unwrap).find(|frame| frame.header.stream == Stream::In).unwrap();
+    let (at, number) = (first.offset as usize + 90, first.header.session);
+    bytes[at] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let report = check(copy.path(), Some(&store.keys));
+    let altered: Vec<_> = report.sessions.iter().filter(|session| session.verdict != SessionVerdict::Ok).collect();
+    assert_eq!(altered.len(), 1, "session {number} alone was touched: {report}");
+    let place = report.failures().next().unwrap().place.clone().unwrap();
+    assert_eq!(place.file, Path::new("records/segments/00000000.seg"));
+    assert!((place.from..place.until.unwrap()).contains(&(at as u64)), "{report}");
+}
+
+#[test]
+fn a_log_that_was_set_back_is_found_by_a_remembered_head() {
+    let mut store = store();
+    let early = store.copy();
+    store.open();
+    let grant = *store.state.cases.keys().next().unwrap();
+    let session = store.begin(grant);
+    store.end(session);
+    store.close();
+    let trust = support::trust();
+    let now = verify(&Checks { folder: store.dir(), trust: &trust, keys: None, remembered: &[] }, &mut |_| {});
+    let heads: Vec<Remembered> = now
+        .logs
+        .iter()
+        .map(|log| Remembered { origin: log.origin.clone(), size: log.entries, root: log.root.unwrap() })
+        .collect();
+    let against = |folder: &Path, remembered: &[Remembered]| {
+        kinds(&verify(&Checks { folder, trust: &trust, keys: None, remembered }, &mut |_| {}))
+    };
+    assert_eq!(against(store.dir(), &heads), []);
+    assert_eq!(against(early.path(), &heads), [FindingKind::Missing, FindingKind::Missing]);
+    let forked: Vec<Remembered> = heads.into_iter().map(|head| Remembered { root: Digest([1; 32]), ..head }).collect();
+    assert_eq!(against(store.dir(), &forked), [FindingKind::Altered, FindingKind::Altered]);
+    // A record log from before, beside the journal of now: the journal misses the session.
+    let mixed = store.copy();
+    std::fs::remove_dir_all(mixed.path().join("records")).unwrap();
+    support::copy_tree(&early.path().join("records"), &mixed.path().join("records"));
+    assert_eq!(against(mixed.path(), &[]), [FindingKind::Missing]);
+    let mixed = store.copy();
+    std::fs::remove_dir_all(mixed.path().join("journal")).unwrap();
+    support::copy_tree(&early.path().join("journal"), &mixed.path().join("journal"));
+    assert_eq!(against(mixed.path(), &[]), [FindingKind::Disagree]);
+}
+
+#[test]
+fn a_log_signed_with_another_key_is_not_believed() {
+    let store = store();
+    let mut trust = support::trust();
+    let other = recordings::sim::SimSigner::new(10);
+    for log in &mut trust.logs {
+        let origin = log.0.name().to_owned();
+        log.0 = recordings::log::Signer::verifier(&other, &origin).unwrap();
+    }
+    let report = verify(&Checks { folder: store.dir(), trust: &trust, keys: None, remembered: &[] }, &mut |_| {});
+    assert!(kinds(&report).contains(&FindingKind::NotSigned), "{report}");
+}
+
+#[test]
+fn keys_of_another_auditor_open_nothing_and_that_is_not_fine() {
+    let store = store();
+    let report = check(store.dir(), Some(&Store::empty(16 << 10).keys));
+    assert_eq!(kinds(&report), [FindingKind::NotChecked; 3], "{report}");
+}
+
+#[test]
+fn a_folder_copied_while_the_gate_ran_is_not_called_whole() {
+    let (mut store, grant) = Store::granted();
+    let mut session = store.begin(grant);
+    session.data(1, Stream::Out, b"working");
+    let copy = store.copy();
+    let report = check(copy.path(), Some(&store.keys));
+    let found = kinds(&report);
+    assert!(found.contains(&FindingKind::CutOff) && found.contains(&FindingKind::NotSealed), "{report}");
+    assert_eq!(report.sessions[0].verdict, SessionVerdict::NotSealed);
+    // The gate starts again on the copy: the session was cut off by a crash, and that is all.
+    let folder = std::mem::replace(&mut store.folder, copy);
+    drop(session);
+    store.close();
+    drop(folder);
+    store.open();
+    store.close();
+    let report = check(store.dir(), Some(&store.keys));
+    assert_eq!(report.sessions[0].verdict, SessionVerdict::CutOff, "{report}");
+    assert!(report.is_whole(), "{report}");
+}
