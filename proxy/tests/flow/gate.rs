@@ -1,34 +1,31 @@
 //! A gate as small as can be, in a process of its own: any key opens it, every channel is carried, nothing is asked.
 //! It shows what `flow`, `relay` and `ssh::channel` do by themselves; `plant` starts it and speaks to it by lines.
 
-use std::collections::HashMap;
 use std::io::{BufRead, Write};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use proxy::dial::Destination;
 use proxy::flow::{ChannelStream, GatedStream, Reply, Request, Valve, VendorFlow, WINDOW_BYTES, WindowSize};
-use proxy::relay::{Line, Recorder};
 use proxy::ssh::channel::{Carried, Inspect, Inspected, Judge, Terms, VendorEnd, Verdict, carry};
 use proxy::ssh::cut::cut;
 use proxy::ssh::target::{TargetAuth, TargetPlan, TargetPool};
-use recordings::fault::StoreFault;
-use recordings::frame::Stream;
-use recordings::notes::Note;
 use russh::keys::PrivateKey;
 use russh::server::{self, Auth, ChannelOpenHandle, Handle, Msg, Session};
 use russh::{Channel, ChannelId, MethodKind, MethodSet, Pty, Sig};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::tape::Tape;
+
 /// Runs the gate until its standard input ends. What it is told and tells is in `plant::Gate`.
 pub(crate) fn run() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let shared = Arc::new(Shared::from_environment());
+        let shared = Arc::new(Shared::from_environment().await);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         tell(&format!("port {}", listener.local_addr().unwrap().port()));
         let (orders, mut heard) = tokio::sync::mpsc::channel(8);
@@ -48,7 +45,7 @@ pub(crate) fn run() {
                     Some("cut") => shared.cut().await,
                     Some("freeze") => drop(shared.frozen.send(true)),
                     Some("thaw") => drop(shared.frozen.send(false)),
-                    Some("recorded") => tell(&format!("recorded {}", shared.recorder.0.totals())),
+                    Some("recorded") => tell(&format!("recorded {}", shared.recorder.told())),
                     _ => return,
                 },
             }
@@ -67,7 +64,7 @@ struct Shared {
     outer: Arc<server::Config>,
     inner: Arc<server::Config>,
     live: Mutex<Vec<Live>>,
-    recorder: MemoryRecorder,
+    recorder: Tape,
     channels: AtomicU32,
     frozen: watch::Sender<bool>,
 }
@@ -79,7 +76,7 @@ struct Live {
 }
 
 impl Shared {
-    fn from_environment() -> Self {
+    async fn from_environment() -> Self {
         let var = |name: &str| std::env::var(name).unwrap();
         let key = russh::keys::load_secret_key(var("FLOW_KEY"), None).unwrap();
         let rekey_bytes = var("FLOW_REKEY").parse().unwrap();
@@ -96,7 +93,7 @@ impl Shared {
             outer: Arc::new(config(&host, MethodKind::PublicKey, rekey_bytes)),
             inner: Arc::new(config(&host, MethodKind::None, rekey_bytes)),
             live: Mutex::default(),
-            recorder: MemoryRecorder::default(),
+            recorder: Tape::new(std::env::var_os("FLOW_RECORDS").as_deref().map(Path::new)).await,
             channels: AtomicU32::new(1),
             frozen: watch::Sender::new(false),
         }
@@ -122,7 +119,7 @@ fn config(host: &PrivateKey, method: MethodKind, rekey_bytes: usize) -> server::
         channel_buffer_size: 1,
         limits: russh::Limits::new(rekey_bytes, rekey_bytes, Duration::from_secs(3600)),
         preferred: russh::Preferred {
-            cipher: std::borrow::Cow::Borrowed(&[russh::cipher::AES_128_GCM]),
+            cipher: std::borrow::Cow::Borrowed(&[russh::cipher::AES_128_GCM, russh::cipher::AES_256_GCM]),
             ..russh::Preferred::DEFAULT
         },
         inactivity_timeout: None,
@@ -386,59 +383,5 @@ impl Inspect for NoVowels {
 
     fn downward(&mut self, chunk: Bytes) -> Inspected {
         Inspected { forward: vec![chunk], ..Inspected::default() }
-    }
-}
-
-/// A recording that is durable at once, and keeps only what the tests ask for.
-#[derive(Clone, Default)]
-struct MemoryRecorder(Arc<Totals>);
-
-#[derive(Default)]
-struct Totals {
-    bytes: Mutex<HashMap<&'static str, Arc<AtomicU64>>>,
-    notes: Mutex<Vec<String>>,
-}
-
-impl Totals {
-    fn totals(&self) -> String {
-        let bytes = self.bytes.lock().unwrap();
-        let mut totals: Vec<String> =
-            bytes.iter().map(|(stream, total)| format!("{stream}={}", total.load(Ordering::Relaxed))).collect();
-        totals.sort();
-        format!("{} {}", totals.join(" "), self.notes.lock().unwrap().join(" "))
-    }
-}
-
-impl Recorder for MemoryRecorder {
-    type Line = MemoryLine;
-
-    fn line(&self, stream: Stream, _: u32) -> MemoryLine {
-        let name = match stream {
-            Stream::In => "in",
-            Stream::Out => "out",
-            Stream::OutErr => "err",
-            _ => "gate",
-        };
-        MemoryLine(Arc::clone(self.0.bytes.lock().unwrap().entry(name).or_default()))
-    }
-
-    async fn note(&self, _: u32, note: &Note) -> Result<(), StoreFault> {
-        let mut notes = self.0.notes.lock().unwrap();
-        if notes.len() < 1000 {
-            notes.push(String::from_utf8(note.encode()).unwrap());
-        }
-        Ok(())
-    }
-}
-
-struct MemoryLine(Arc<AtomicU64>);
-
-impl Line for MemoryLine {
-    fn submit(&self, bytes: Bytes) -> Result<u64, StoreFault> {
-        Ok(self.0.fetch_add(bytes.len() as u64, Ordering::Relaxed))
-    }
-
-    fn poll_durable(&self, _: &mut Context<'_>, _: u64) -> Poll<Result<(), StoreFault>> {
-        Poll::Ready(Ok(()))
     }
 }

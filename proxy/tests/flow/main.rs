@@ -1,8 +1,12 @@
 //! What SSH.md's recipe promises, with OpenSSH at both ends: nothing hangs, nothing is lost, memory stays flat, a cut
 //! cuts. Who may do what is tested elsewhere. `HOLDPOINT_LONG=1` takes the sizes that the recipe was first tried with.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not see to be such")]
+
 mod gate;
+mod peer;
 mod plant;
+mod tape;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -61,8 +65,18 @@ fn bulk_in_both_directions_at_once_never_deadlocks() {
 }
 
 #[test]
+fn bulk_in_both_directions_passes_a_real_record_log() {
+    let plant = Plant::with(Options { durable: true, ..Options::default() });
+    for form in forms() {
+        for _ in 0..long_or(8, 1) {
+            zeros_through_cat(&plant, form, long_or(300, 64) * MIB);
+        }
+    }
+}
+
+#[test]
 fn bulk_in_both_directions_survives_new_keys_on_every_leg() {
-    let plant = Plant::with_rekey_every(long_or(20, 8) * MIB);
+    let plant = Plant::with(Options { rekey_bytes: long_or(20, 8) * MIB, ..Options::default() });
     for form in forms() {
         for _ in 0..long_or(3, 1) {
             zeros_through_cat(&plant, form, long_or(300, 64) * MIB);
@@ -481,4 +495,50 @@ fn sftp_and_scp_copy_whole_files() {
             fs::remove_file(&there).unwrap();
         }
     }
+}
+
+#[test]
+fn single_byte_packets_cost_bytes_and_not_messages() {
+    let plant = Plant::new();
+    let peer = peer::Peer::connect(&plant);
+    let mut channel = peer.run("head -c 1 > /dev/null; echo on; wc -c");
+    peer.send(&mut channel, b"!");
+    assert_eq!(peer.read(&mut channel, 3), b"on\n");
+    let idle = plant.gate.memory();
+    let stopped = plant.stop_target();
+    let sent = peer.flood(&mut channel, Duration::from_secs(long_or(12, 4) as u64));
+    let grown = plant.gate.memory().saturating_sub(idle);
+    println!("{sent} packets of one byte: {} MiB more", grown >> 20);
+    assert!(sent > 20_000 && grown < STALLED_BYTES_MAX, "{sent} packets, {} MiB more", grown >> 20);
+    drop(stopped);
+    assert_eq!(peer.finish(channel).output, format!("{sent}\n").into_bytes());
+}
+
+#[test]
+fn a_signal_is_recorded_and_a_death_by_one_comes_back() {
+    let mut plant = Plant::new();
+    let peer = peer::Peer::connect(&plant);
+    let mut channel = peer.run("trap '' USR1; echo ready; read -r line; kill -TERM $$");
+    assert_eq!(peer.read(&mut channel, 6), b"ready\n");
+    // OpenSSH's server passes no signal on to a program of root's.
+    peer.signal(&channel, russh::Sig::USR1);
+    peer.send(&mut channel, b"go\n");
+    let finished = peer.finish(channel);
+    assert_eq!((finished.status, finished.signal.as_deref()), (None, Some("TERM")));
+    plant.gate.order("recorded");
+    let recorded = plant.gate.hear("recorded");
+    assert!(recorded.contains(r#"{"note":"signal","name":"USR1"}"#), "{recorded}");
+    assert!(recorded.contains(r#"{"note":"exit-signal","name":"TERM""#), "{recorded}");
+}
+
+#[test]
+fn one_program_runs_in_a_channel_and_a_subsystem_the_target_lacks_is_said_to_be_missing() {
+    let plant = Plant::new();
+    let peer = peer::Peer::connect(&plant);
+    let mut channel = peer.run("cat");
+    assert!(!peer.requests_again(&mut channel, "echo second"), "a second program");
+    drop(channel);
+    let ran = plant.ssh_with(Form::User, &["-s"]).arg("nothing").stdin(Stdio::null()).output().unwrap();
+    assert_eq!(String::from_utf8(ran.stderr).unwrap(), "holdpoint: hmi-2 does not run what was asked for\r\n");
+    assert_eq!(ran.status.code(), Some(255));
 }

@@ -30,6 +30,21 @@ pub(crate) enum Form {
     Jump,
 }
 
+/// What is special about a plant.
+#[derive(Clone, Copy)]
+pub(crate) struct Options {
+    /// Every leg renews its keys after so many bytes.
+    pub(crate) rekey_bytes: usize,
+    /// The gate records to a real record log.
+    pub(crate) durable: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { rekey_bytes: 1 << 30, durable: false }
+    }
+}
+
 /// The target and the gate.
 pub(crate) struct Plant {
     folder: tempfile::TempDir,
@@ -41,11 +56,10 @@ pub(crate) struct Plant {
 
 impl Plant {
     pub(crate) fn new() -> Self {
-        Self::with_rekey_every(1 << 30)
+        Self::with(Options::default())
     }
 
-    /// A plant whose gate renews its keys after so many bytes, on both legs' own side.
-    pub(crate) fn with_rekey_every(bytes: usize) -> Self {
+    pub(crate) fn with(options: Options) -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
@@ -54,9 +68,9 @@ impl Plant {
             succeed(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(at.join(key)));
         }
         let target = free_port();
-        let sshd = start_sshd(at, target, bytes);
-        let gate = Gate::start(at, target, bytes);
-        write_client_config(at, target, gate.port, bytes);
+        let sshd = start_sshd(at, target, options.rekey_bytes);
+        let gate = Gate::start(at, target, options);
+        write_client_config(at, target, gate.port, options.rekey_bytes);
         Self { folder, sshd, gate, _alone: alone }
     }
 
@@ -77,6 +91,11 @@ impl Plant {
         let mut ssh = self.ssh_to("direct", &[]);
         ssh.arg(command);
         ssh
+    }
+
+    /// The technician's key.
+    pub(crate) fn key(&self) -> PathBuf {
+        self.folder.path().join("tech")
     }
 
     /// What `rsync -e` and `scp -S` need to go through the gate.
@@ -166,20 +185,24 @@ pub(crate) struct Gate {
     orders: ChildStdin,
     heard: Mutex<Receiver<String>>,
     unread: Mutex<Vec<String>>,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Gate {
-    fn start(at: &Path, target: u16, rekey_bytes: usize) -> Self {
+    fn start(at: &Path, target: u16, options: Options) -> Self {
         let pin = output(Command::new("ssh-keygen").arg("-lf").arg(at.join("host.pub")));
         let user = output(Command::new("id").arg("-un"));
-        let mut process = Command::new(std::env::current_exe().unwrap())
+        let mut gate = Command::new(std::env::current_exe().unwrap());
+        if options.durable {
+            gate.env("FLOW_RECORDS", at.join("records"));
+        }
+        let mut process = gate
             .args(["--exact", "the_gate", "--ignored", "--nocapture", "--test-threads=1"])
             .env("FLOW_TARGET", format!("127.0.0.1:{target}"))
             .env("FLOW_USER", user.trim())
             .env("FLOW_KEY", at.join("gate"))
             .env("FLOW_PIN", pin.split(' ').nth(1).unwrap())
-            .env("FLOW_REKEY", rekey_bytes.to_string())
+            .env("FLOW_REKEY", options.rekey_bytes.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,0 +1,126 @@
+//! A client made of russh, for what OpenSSH's does not do: signals, packets of one byte, a second program.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use russh::client::{self, Handle, Msg};
+use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::{Channel, ChannelMsg, Sig};
+use tokio::runtime::Runtime;
+
+use crate::plant::{HANG, Plant};
+
+/// A technician who is logged in.
+pub(crate) struct Peer {
+    runtime: Runtime,
+    session: Handle<Trusting>,
+}
+
+struct Trusting;
+
+impl client::Handler for Trusting {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        Ok(true)
+    }
+}
+
+/// What a channel gave until it closed.
+#[derive(Debug, Default)]
+pub(crate) struct Finished {
+    pub(crate) output: Vec<u8>,
+    pub(crate) status: Option<u32>,
+    pub(crate) signal: Option<String>,
+}
+
+impl Peer {
+    pub(crate) fn connect(plant: &Plant) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let session = runtime.block_on(async {
+            let config = Arc::new(client::Config { nodelay: true, ..client::Config::default() });
+            let mut session = client::connect(config, ("127.0.0.1", plant.gate.port), Trusting).await.unwrap();
+            let key = Arc::new(russh::keys::load_secret_key(plant.key(), None).unwrap());
+            let key = PrivateKeyWithHashAlg::new(key, None);
+            assert!(session.authenticate_publickey("tech+hmi-2", key).await.unwrap().success());
+            session
+        });
+        Self { runtime, session }
+    }
+
+    /// A channel in which `command` runs.
+    pub(crate) fn run(&self, command: &str) -> Channel<Msg> {
+        self.runtime.block_on(async {
+            let channel = self.session.channel_open_session().await.unwrap();
+            channel.exec(true, command).await.unwrap();
+            channel
+        })
+    }
+
+    /// Whether a second program is admitted to the channel.
+    pub(crate) fn requests_again(&self, channel: &mut Channel<Msg>, command: &str) -> bool {
+        self.within(async {
+            assert!(matches!(channel.wait().await, Some(ChannelMsg::Success)), "the first program");
+            channel.exec(true, command).await.unwrap();
+            matches!(channel.wait().await, Some(ChannelMsg::Success))
+        })
+    }
+
+    pub(crate) fn send(&self, channel: &mut Channel<Msg>, bytes: &'static [u8]) {
+        self.within(channel.data_bytes(bytes)).unwrap();
+    }
+
+    pub(crate) fn signal(&self, channel: &Channel<Msg>, signal: Sig) {
+        self.within(channel.signal(signal)).unwrap();
+    }
+
+    /// Sends packets of one byte for so long, and says how many.
+    pub(crate) fn flood(&self, channel: &mut Channel<Msg>, duration: Duration) -> usize {
+        let sent = Cell::new(0);
+        let flood = async {
+            loop {
+                channel.data_bytes(Bytes::from_static(b"x")).await.unwrap();
+                sent.set(sent.get() + 1);
+            }
+        };
+        // It never ends by itself; where the window is used up, it waits.
+        self.runtime.block_on(async { tokio::time::timeout(duration, flood).await }).unwrap_or(());
+        sent.get()
+    }
+
+    /// So many bytes of output.
+    pub(crate) fn read(&self, channel: &mut Channel<Msg>, length: usize) -> Vec<u8> {
+        self.within(async {
+            let mut output = Vec::new();
+            while output.len() < length {
+                if let ChannelMsg::Data { data } = channel.wait().await.unwrap() {
+                    output.extend_from_slice(&data);
+                }
+            }
+            output
+        })
+    }
+
+    /// Closes the program's input and waits for its end.
+    pub(crate) fn finish(&self, mut channel: Channel<Msg>) -> Finished {
+        self.within(async {
+            channel.eof().await.unwrap();
+            let mut finished = Finished::default();
+            while let Some(message) = channel.wait().await {
+                match message {
+                    ChannelMsg::Data { data } => finished.output.extend_from_slice(&data),
+                    ChannelMsg::ExitStatus { exit_status } => finished.status = Some(exit_status),
+                    ChannelMsg::ExitSignal { signal_name, .. } => finished.signal = Some(format!("{signal_name:?}")),
+                    _ => {}
+                }
+            }
+            finished
+        })
+    }
+
+    fn within<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(async { tokio::time::timeout(HANG, work).await.expect("the gate hangs") })
+    }
+}
