@@ -2,6 +2,7 @@
 //! by which commands reach it. What a session is made of, and every network protocol of the field, is above, in `proxy`;
 //! what is allowed is below, in `policies`.
 
+pub mod api;
 pub mod clock;
 pub mod cuts;
 pub mod desk;

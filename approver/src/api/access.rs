@@ -1,0 +1,161 @@
+//! What technicians do on the vendor face: ask, ask for more, take back, and see what is theirs. Nothing here shows that
+//! anybody else's request or session exists.
+
+use axum::Json;
+use axum::extract::State;
+use policies::decide::{Command, NewRequest};
+use policies::digest::Salted;
+use policies::ids::{PersonId, RequestId};
+use policies::refusals::Refusal;
+use policies::requests::Widening;
+use policies::time::{Seconds, Window};
+
+use super::cards::Around;
+use super::guard::{Asked, At, Caller, Sent};
+use super::problem::Problem;
+use super::requests::{done, matters};
+use super::types::{
+    AskAccess, AskMade, AskMoreActions, AskMoreTime, Done, OwnRequest, OwnRequestsView, RequestMade, SessionsView,
+    Wanted,
+};
+use super::{Api, Source};
+use crate::mint;
+
+/// How long a grant may wait for its first use where nothing is said: a shift.
+const WAITS: Seconds = Seconds(8 * 3_600);
+/// Newest first, and no more at once.
+const LISTED_MAX: usize = 200;
+
+pub(super) async fn ask(
+    State(api): State<Api>,
+    caller: Caller,
+    Source(source): Source,
+    Sent(asked): Sent<AskAccess>,
+) -> Result<Json<RequestMade>, Problem> {
+    let now = api.clock().wall();
+    let duration = Seconds(asked.duration_seconds);
+    let from = asked.from.unwrap_or(now);
+    let until = asked.until.unwrap_or_else(|| duration.max(WAITS).after(from));
+    let reason = api.kept(Some(&asked.reason)).await?;
+    let work_order = api.kept(asked.work_order.as_deref()).await?;
+    let id = mint::request(now);
+    let submit = Command::Submit(NewRequest {
+        id,
+        technician: caller.person(),
+        target: asked.target,
+        service: asked.service,
+        actions: asked.actions,
+        window: Window { from, until },
+        duration,
+        reason,
+        work_order: work_order.zip(asked.work_order),
+        source: Some(source),
+        emergency: asked.emergency,
+    });
+    if let Err(rejected) = api.desk().act(submit).await {
+        let texts: Vec<Salted> = reason.into_iter().chain(work_order).collect();
+        api.forget_texts(&texts).await;
+        return Err(rejected.into());
+    }
+    Ok(Json(RequestMade { request: id }))
+}
+
+impl Api {
+    /// A text, kept; none where there is nothing in it.
+    async fn kept(&self, text: Option<&str>) -> Result<Option<Salted>, Problem> {
+        match text.filter(|text| !text.trim().is_empty()) {
+            Some(text) => Ok(Some(self.people().put_text(text).await?)),
+            None => Ok(None),
+        }
+    }
+
+    fn own(&self, by: PersonId, id: RequestId) -> Result<Around, Problem> {
+        let around = self.desk().with_state(|state| Around::of(state, id));
+        Ok(around.filter(|around| around.case.asked.technician == by).ok_or(Refusal::NoSuchRequest)?)
+    }
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Asked(wanted): Asked<Wanted>,
+) -> Json<OwnRequestsView> {
+    let now = api.clock().wall();
+    let around: Vec<Around> = api.desk().with_state(|state| {
+        let own = state.cases.iter().rev().filter(|(_, case)| case.asked.technician == caller.person());
+        let wanted = own.filter(|(_, case)| wanted.all || matters(case, now)).take(LISTED_MAX);
+        wanted.filter_map(|(id, _)| Around::of(state, *id)).collect()
+    });
+    Json(OwnRequestsView { requests: around.iter().map(|around| api.own_request(around)).collect() })
+}
+
+pub(super) async fn one(
+    State(api): State<Api>,
+    caller: Caller,
+    At(id): At<RequestId>,
+) -> Result<Json<OwnRequest>, Problem> {
+    Ok(Json(api.own_request(&api.own(caller.person(), id)?)))
+}
+
+pub(super) async fn withdraw(
+    State(api): State<Api>,
+    caller: Caller,
+    At(request): At<RequestId>,
+) -> Result<Json<Done>, Problem> {
+    Ok(done(&api.desk().act(Command::Withdraw { request, by: caller.person() }).await?))
+}
+
+pub(super) async fn more_time(
+    State(api): State<Api>,
+    caller: Caller,
+    At(request): At<RequestId>,
+    Sent(asked): Sent<AskMoreTime>,
+) -> Result<Json<AskMade>, Problem> {
+    api.own(caller.person(), request)?;
+    let reason = api.kept(Some(&asked.reason)).await?.ok_or(Refusal::ReasonWanted)?;
+    let ask = mint::ask(api.clock().wall());
+    let more = Seconds(asked.by_seconds);
+    let command = Command::AskExtension { ask, request, more, reason, by: caller.person() };
+    if let Err(rejected) = api.desk().act(command).await {
+        api.forget_texts(&[reason]).await;
+        return Err(rejected.into());
+    }
+    Ok(Json(AskMade { ask }))
+}
+
+pub(super) async fn more_actions(
+    State(api): State<Api>,
+    caller: Caller,
+    At(request): At<RequestId>,
+    Sent(asked): Sent<AskMoreActions>,
+) -> Result<Json<AskMade>, Problem> {
+    api.own(caller.person(), request)?;
+    let reason = api.kept(Some(&asked.reason)).await?.ok_or(Refusal::ReasonWanted)?;
+    let id = mint::ask(api.clock().wall());
+    let widening = Widening { id, request, actions: asked.actions, lasts: Seconds(asked.lasts_seconds), reason };
+    if let Err(rejected) = api.desk().act(Command::AskWidening { widening, by: caller.person() }).await {
+        api.forget_texts(&[reason]).await;
+        return Err(rejected.into());
+    }
+    Ok(Json(AskMade { ask: id }))
+}
+
+/// Without the names of who watches.
+pub(super) async fn sessions(
+    State(api): State<Api>,
+    caller: Caller,
+    Asked(wanted): Asked<Wanted>,
+) -> Json<SessionsView> {
+    let own: Vec<_> = api.desk().with_state(|state| {
+        let own = state.sessions.iter().rev().filter(|(_, facts)| facts.technician == caller.person());
+        let wanted = own.filter(|(_, facts)| wanted.all || facts.ended.is_none()).take(LISTED_MAX);
+        wanted.map(|(id, facts)| (*id, facts.clone())).collect()
+    });
+    let mut sessions = Vec::new();
+    for (id, facts) in &own {
+        let mut view = api.session_view(*id, facts, None).await;
+        view.watchers.clear();
+        sessions.push(view);
+    }
+    Json(SessionsView { sessions })
+}

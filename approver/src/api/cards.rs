@@ -1,0 +1,347 @@
+//! What stands, as people are shown it: names for identifiers, words for actions, texts for digests. With the directory
+//! gone, identifiers stand in for names and texts are left out; nothing else changes.
+
+use policies::actions::{Action, Actions};
+use policies::decide::waits_for;
+use policies::digest::Salted;
+use policies::events::Ending;
+use policies::ids::{AskId, PersonId, RequestId, SessionId};
+use policies::people::{Kind, Person, Standing};
+use policies::plant::{Escort, Plant};
+use policies::requests::Request;
+use policies::state::{Ask, Asked, Case, SessionFacts, State, Vote};
+use policies::time::Seconds;
+use ssh_key::{HashAlg, PublicKey};
+
+use super::Api;
+use super::types::{
+    ActionView, AskCovered, AskView, Card, EndingView, LiveView, Named, OwnRequest, PersonView, ServiceView,
+    SessionView, VoteView,
+};
+use crate::floor::LiveSession;
+
+/// What an action means, for somebody who must decide on it at night.
+pub(super) const fn in_words(action: Action) -> &'static str {
+    match action {
+        Action::Observe => "read values",
+        Action::Upload => "read program and configuration out of the machine",
+        Action::Operate => "write values and commands",
+        Action::Program => "load logic, configuration or firmware into the machine",
+        Action::Control => "start, stop, reset, force values, set the clock",
+        Action::Shell => "type commands: whatever the account there may do",
+        Action::FileGet => "copy files from the machine",
+        Action::FilePut => "copy files to the machine",
+        Action::Tunnel => "an open connection nobody looks into: anything may be done",
+    }
+}
+
+fn shown(actions: &Actions) -> Vec<ActionView> {
+    actions.iter().map(|action| ActionView { action: *action, in_words: in_words(*action).to_owned() }).collect()
+}
+
+fn cautions(case: &Case) -> Vec<String> {
+    let actions = &case.request.actions;
+    let files = actions.contains(&Action::FileGet) || actions.contains(&Action::FilePut);
+    let mut cautions = Vec::new();
+    if actions.contains(&Action::Shell) {
+        let limit = if files { ", so the file actions beside it limit nothing" } else { ", copying files included" };
+        cautions.push(format!("a shell can do whatever the account may{limit}"));
+    }
+    if actions.contains(&Action::Tunnel) {
+        cautions.push("through the tunnel anything may be done; it is kept, and may not be readable".to_owned());
+    }
+    match case.rule.escort {
+        Escort::None => {}
+        Escort::Watch => cautions.push("an operator is told to watch".to_owned()),
+        Escort::Required => cautions.push("an operator must watch: input is frozen while nobody does".to_owned()),
+    }
+    if case.asked.emergency {
+        cautions.push("an emergency: one yes suffices, and somebody else looks back at it afterwards".to_owned());
+    }
+    cautions
+}
+
+/// What approvals took away from what was asked.
+fn taken_away(asked: &Request, stands: &Request) -> Vec<String> {
+    let fewer: Vec<&str> = asked.actions.difference(&stands.actions).map(|action| action.as_str()).collect();
+    [
+        (stands.duration < asked.duration).then(|| format!("{} instead of {}", stands.duration, asked.duration)),
+        (!fewer.is_empty()).then(|| format!("without {}", fewer.join(", "))),
+        (stands.window.from > asked.window.from).then(|| format!("not before {}", stands.window.from)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// How a session ended, for people.
+pub(super) const fn ending_in_words(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::Left => "the technician left",
+        Ending::TargetClosed => "the target closed it",
+        Ending::TargetUnreachable => "the target could not be reached",
+        Ending::HostKeyChanged => "the target showed another host key than the pinned one",
+        Ending::Expired => "the time given was up",
+        Ending::Revoked => "the grant was taken back",
+        Ending::Cut { .. } => "an operator cut it",
+        Ending::Idle => "nobody touched it for too long",
+        Ending::EscortLost => "nobody watched",
+        Ending::RecorderFailed => "the recording stopped",
+        Ending::Stale => "the journal could not be read for too long",
+        Ending::Overrun => "a peer held more than the limits allow",
+        Ending::Shutdown => "the gate was stopped",
+        Ending::Crashed => "the gate stopped without order",
+    }
+}
+
+/// The journal's word for an ending.
+fn ending_word(ending: &Ending) -> String {
+    let value = serde_json::to_value(ending).expect("endings have string keys");
+    value["ending"].as_str().unwrap_or_default().to_owned()
+}
+
+pub(super) const fn standing_word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Invited => "invited",
+        Standing::Enrolled => "enrolled",
+        Standing::Active => "active",
+        Standing::Disabled => "disabled",
+    }
+}
+
+/// A case with what is around it, taken in one look at what stands.
+pub(super) struct Around {
+    pub(super) case: Case,
+    kind: Option<Kind>,
+    plant: Option<std::sync::Arc<Plant>>,
+    sessions: Vec<SessionId>,
+    asks: Vec<(AskId, Ask)>,
+}
+
+impl Around {
+    /// Everything about one request.
+    pub(super) fn of(state: &State, id: RequestId) -> Option<Self> {
+        let case = state.cases.get(&id)?.clone();
+        let live = state.live_sessions().filter(|(_, facts)| facts.request == id);
+        let asks = state.asks.iter().filter(|(_, ask)| ask.open && ask.asked.request() == id);
+        Some(Self {
+            kind: state.people.get(&case.asked.technician).map(|person| person.kind.clone()),
+            plant: state.plant.clone(),
+            sessions: live.map(|(session, _)| session).collect(),
+            asks: asks.map(|(id, ask)| (*id, ask.clone())).collect(),
+            case,
+        })
+    }
+
+    fn services(&self) -> Vec<ServiceView> {
+        let request = &self.case.request;
+        let target = self.plant.as_ref().and_then(|plant| plant.targets.get(&request.target));
+        let protocol = |service| target.and_then(|target| target.services.get(service)).map(|service| service.protocol);
+        request
+            .services
+            .iter()
+            .map(|service| ServiceView { service: service.clone(), protocol: protocol(service) })
+            .collect()
+    }
+}
+
+impl Api {
+    pub(super) async fn named(&self, person: PersonId) -> Named {
+        Named { person, name: self.people().shown(person).await }
+    }
+
+    async fn named_all(&self, people: impl IntoIterator<Item = PersonId>) -> Vec<Named> {
+        let mut named = Vec::new();
+        for person in people {
+            named.push(self.named(person).await);
+        }
+        named
+    }
+
+    async fn opened(&self, text: Salted) -> Option<String> {
+        self.people().text(text).await.ok().flatten()
+    }
+
+    pub(super) async fn card(&self, around: &Around) -> Card {
+        let case = &around.case;
+        let (asked, request) = (&case.asked, &case.request);
+        let digest = request.digest(self.desk().deployment());
+        let (vendor, role) = match &around.kind {
+            Some(Kind::Technician { vendor, role }) => (Some(vendor.clone()), Some(role.clone())),
+            _ => (None, None),
+        };
+        let mut asks = Vec::new();
+        for (id, ask) in &around.asks {
+            asks.push(self.ask_view(*id, ask, Some(case)).await);
+        }
+        Card {
+            request: request.id,
+            technician: self.named(request.technician).await,
+            vendor,
+            role,
+            target: request.target.clone(),
+            zone: around
+                .plant
+                .as_ref()
+                .and_then(|plant| plant.targets.get(&request.target))
+                .map(|target| target.zone.clone()),
+            services: around.services(),
+            actions: shown(&request.actions),
+            cautions: cautions(case),
+            reason: self.opened(request.reason).await,
+            work_order: match request.work_order {
+                Some(text) => self.opened(text).await,
+                None => None,
+            },
+            window: request.window.into(),
+            duration_seconds: request.duration.0,
+            taken_away: taken_away(asked, request),
+            rule: case.rule.id.clone(),
+            needs: waits_for(case),
+            votes: self.votes(&case.votes).await,
+            emergency: asked.emergency,
+            review_wanted: asked.emergency && case.granted.is_some() && !case.reviewed,
+            standing: case.standing.as_str().to_owned(),
+            submitted: case.submitted,
+            granted: case.granted,
+            first_use: case.first_use,
+            deadline: case.deadline,
+            sessions: around.sessions.clone(),
+            asks,
+            digest,
+            words: certs::words::of(&digest),
+            covered: request.clone(),
+        }
+    }
+
+    async fn votes(&self, votes: &[Vote]) -> Vec<VoteView> {
+        let mut shown = Vec::new();
+        for vote in votes {
+            shown.push(VoteView { operator: self.named(vote.operator).await, yes: vote.yes, at: vote.at });
+        }
+        shown
+    }
+
+    pub(super) async fn ask_view(&self, id: AskId, ask: &Ask, case: Option<&Case>) -> AskView {
+        let (covered, in_words, reason) = match &ask.asked {
+            Asked::Extension(extension) => (
+                AskCovered::Extension(extension.clone()),
+                format!("{} more, until {}", extension.by, extension.deadline),
+                extension.reason,
+            ),
+            Asked::Widening(widening) => (
+                AskCovered::Widening(widening.clone()),
+                format!("for {} also: {}", widening.lasts, list(&widening.actions)),
+                widening.reason,
+            ),
+        };
+        let digest = covered.digest(self.desk().deployment());
+        AskView {
+            ask: id,
+            request: ask.asked.request(),
+            in_words,
+            reason: self.opened(reason).await,
+            at: ask.at,
+            needs: case.map(waits_for).unwrap_or_default(),
+            votes: self.votes(&ask.votes).await,
+            open: ask.open,
+            digest,
+            words: certs::words::of(&digest),
+            covered,
+        }
+    }
+
+    pub(super) fn own_request(&self, around: &Around) -> OwnRequest {
+        let case = &around.case;
+        let request = &case.request;
+        OwnRequest {
+            request: request.id,
+            target: request.target.clone(),
+            services: around.services(),
+            actions: shown(&case.actions(self.clock().wall())),
+            window: request.window.into(),
+            duration_seconds: request.duration.0,
+            taken_away: taken_away(&case.asked, request),
+            needs: waits_for(case),
+            standing: case.standing.as_str().to_owned(),
+            submitted: case.submitted,
+            deadline: case.deadline,
+            sessions: around.sessions.clone(),
+            words: certs::words::of(&request.digest(self.desk().deployment())),
+        }
+    }
+
+    pub(super) async fn session_view(
+        &self,
+        id: SessionId,
+        facts: &SessionFacts,
+        live: Option<&LiveSession>,
+    ) -> SessionView {
+        let (vendor, deadline) = self.desk().with_state(|state| {
+            let case = state.cases.get(&facts.request);
+            (state.vendor_of(facts.technician).cloned(), case.map(|case| case.deadline))
+        });
+        let idle = |live: &LiveSession| self.clock().boot().since(live.last_input).as_secs();
+        let ended = facts.ended.as_ref().map(|(at, ending)| EndingView {
+            at: *at,
+            ending: ending_word(ending),
+            in_words: ending_in_words(ending).to_owned(),
+        });
+        SessionView {
+            session: id,
+            request: facts.request,
+            technician: self.named(facts.technician).await,
+            vendor,
+            target: facts.target.clone(),
+            service: facts.service.clone(),
+            actions: facts.actions.clone(),
+            source: facts.source,
+            node: facts.node.clone(),
+            started: facts.started,
+            deadline: deadline.filter(|_| ended.is_none()),
+            ended,
+            frozen: facts.frozen,
+            watchers: self.named_all(facts.watchers.iter().copied()).await,
+            live: live.map(|live| LiveView {
+                bytes_up: live.bytes_up,
+                bytes_down: live.bytes_down,
+                age_seconds: live.age.as_secs(),
+                idle_seconds: idle(live),
+            }),
+            seal: facts.seal,
+        }
+    }
+
+    pub(super) async fn person_view(
+        &self,
+        person: &Person,
+        vouchers: impl IntoIterator<Item = PersonId>,
+    ) -> PersonView {
+        PersonView {
+            person: person.id,
+            name: self.people().shown(person.id).await,
+            kind: person.kind.clone(),
+            groups: person.groups.clone(),
+            standing: standing_word(person.standing).to_owned(),
+            keys: person.keys.iter().map(|key| key.0.clone()).collect(),
+            fingerprints: fingerprints(person),
+            founder: person.founder,
+            vouchers: self.named_all(vouchers).await,
+            locked_until: person.locked_until.filter(|until| self.clock().wall() < *until),
+            on_duty_until: person.on_duty_until.filter(|until| self.clock().wall() < *until),
+        }
+    }
+}
+
+/// The SHA-256 fingerprints of a person's keys, as `ssh-keygen -l` prints them.
+pub(super) fn fingerprints(person: &Person) -> Vec<String> {
+    let keys = person.keys.iter().filter_map(|key| PublicKey::from_openssh(&key.0).ok());
+    keys.map(|key| key.fingerprint(HashAlg::Sha256).to_string()).collect()
+}
+
+fn list(actions: &Actions) -> String {
+    actions.iter().map(|action| in_words(*action)).collect::<Vec<_>>().join(", ")
+}
+
+/// A statement not journaled by then is void: long enough to read a card twice.
+pub(super) const STATEMENT_LASTS: Seconds = Seconds(600);

@@ -1,0 +1,65 @@
+//! Cutting, and letting back in. A cut needs nothing but the word of an operator; reopening needs their signature.
+
+use axum::Json;
+use axum::extract::State;
+use policies::events::{CutBy, Scope};
+use policies::ids::CutId;
+use policies::requests::{Matter, Reopening};
+
+use super::Api;
+use super::guard::{Asked, At, Caller, Sent};
+use super::problem::Problem;
+use super::types::{Cut, CutMade, CutView, CutsView, Done, Reopen, ReopenFor, VerdictTemplate};
+use crate::desk::Kept;
+
+pub(super) async fn cut(
+    State(api): State<Api>,
+    caller: Caller,
+    Sent(Cut { scope }): Sent<Cut>,
+) -> Result<Json<CutMade>, Problem> {
+    let done = api.desk().cut(CutBy::Operator(caller.person()), scope).await?;
+    let kept = match done.kept {
+        Kept::Journaled => "journal",
+        Kept::OnDisk => "disk",
+        Kept::InMemory => "memory",
+    };
+    Ok(Json(CutMade { cut: done.cut, sessions: done.sessions, kept: kept.to_owned() }))
+}
+
+pub(super) async fn list(State(api): State<Api>) -> Json<CutsView> {
+    let journaled: Vec<(CutId, Scope)> =
+        api.desk().with_state(|state| state.standing_cuts().map(|(cut, scope)| (cut, scope.clone())).collect());
+    let unjournaled = api.desk().status().unjournaled_cuts;
+    let late = unjournaled.into_iter().filter(|(cut, _)| journaled.iter().all(|(other, _)| other != cut));
+    let late: Vec<_> = late.map(|(cut, scope)| CutView { cut, scope, journaled: false }).collect();
+    let mut cuts: Vec<_> = journaled.into_iter().map(|(cut, scope)| CutView { cut, scope, journaled: true }).collect();
+    cuts.extend(late);
+    cuts.sort_by_key(|view| view.cut);
+    Json(CutsView { cuts })
+}
+
+pub(super) async fn statement(
+    State(api): State<Api>,
+    caller: Caller,
+    At(cut): At<CutId>,
+    Asked(ReopenFor { reason }): Asked<ReopenFor>,
+) -> Json<VerdictTemplate> {
+    let digest = api.desk().with_state(|state| state.reopening_digest(&Reopening { cut, reason }));
+    Json(api.template(&caller, Matter::Reopening(cut), digest))
+}
+
+pub(super) async fn reopen(
+    State(api): State<Api>,
+    caller: Caller,
+    At(cut): At<CutId>,
+    Sent(Reopen { reopening, verdict }): Sent<Reopen>,
+) -> Result<Json<Done>, Problem> {
+    if verdict.statement.operator != caller.person() {
+        return Err(Problem::not_you());
+    }
+    if reopening.cut != cut {
+        return Err(Problem::malformed("path and body name different cuts"));
+    }
+    api.desk().reopen(reopening, verdict).await?;
+    Ok(Json(Done { events: vec!["HP1502".to_owned()] }))
+}

@@ -1,0 +1,225 @@
+//! What stands before every door: the body is read up to its limit, and where the table of routes says so, token and
+//! proof are checked against what stands now. A handler behind it gets a [`Caller`], which nobody else makes.
+
+use std::convert::Infallible;
+
+use axum::Json;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use certs::proof::{Authenticated, Face};
+use certs::token::{REQUEST_SKEW, SignedRequest, check_request_proof};
+use jiff::Timestamp;
+use policies::digest::Digest;
+use policies::ids::PersonId;
+use policies::people::{Kind, Person, Standing};
+use policies::refusals::Refusal;
+use policies::state::State as Plant;
+use serde::de::DeserializeOwned;
+use ssh_key::{Fingerprint, HashAlg, PublicKey};
+
+use super::problem::Problem;
+use super::routes::{Pass, Role, Who};
+use super::{Api, Source, proof};
+
+/// Bytes of a request's body: twenty times a large plant file.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Who makes this request, and what they are. Made here alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Caller {
+    person: PersonId,
+    role: Role,
+}
+
+impl Caller {
+    pub(super) const fn person(&self) -> PersonId {
+        self.person
+    }
+}
+
+/// Stands before one door.
+pub(super) async fn guard(State((api, pass)): State<(Api, Pass)>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else { return Problem::too_large().into_response() };
+    if let Who::SignedIn(roles) = pass.who {
+        match let_in(&api, &pass, roles, &parts, &body) {
+            Ok(caller) => parts.extensions.insert(caller),
+            Err(problem) => return problem.into_response(),
+        };
+    }
+    next.run(Request::from_parts(parts, Body::from(body))).await
+}
+
+fn let_in(api: &Api, pass: &Pass, roles: &'static [Role], parts: &Parts, body: &Bytes) -> Result<Caller, Problem> {
+    let (caller, key_alone) = api.authenticate(parts, body)?;
+    if !roles.contains(&caller.role) {
+        return Err(Refusal::WrongKind(Role::plural(roles)).into());
+    }
+    if key_alone && !pass.key_alone {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "key-alone",
+            "you signed in by key alone, because the gate's directory did not answer: that is enough to see and to cut. Sign in again for more",
+        ));
+    }
+    Ok(caller)
+}
+
+impl Api {
+    /// Token and proof, against what stands now; and whether it was a key alone.
+    fn authenticate(&self, parts: &Parts, body: &[u8]) -> Result<(Caller, bool), Problem> {
+        let now = self.clock().wall();
+        let token = bearer(parts)
+            .ok_or_else(|| Problem::unauthenticated("sign in first, for example with `holdpoint login`"))?;
+        let (at, signature) = proof_of(parts)
+            .ok_or_else(|| Problem::unauthenticated("the header Holdpoint-Proof is missing or cannot be read"))?;
+        let request = SignedRequest {
+            method: parts.method.as_str(),
+            path_and_query: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
+            body: Digest::of_bytes(body),
+            at,
+            signature_pem: &signature,
+        };
+        if token.starts_with(proof::KEY_ALONE) {
+            let (person, nonce) = self.0.passes.check(self, token, &request, now)?;
+            self.spend(nonce)?;
+            return Ok((self.caller(person, now)?, true));
+        }
+        let refused = |error: &dyn std::fmt::Display| Problem::unauthenticated(error.to_string());
+        let checked =
+            self.parts().token_key.check(self.desk().deployment(), token, now).map_err(|error| refused(&error))?;
+        if checked.face() != self.face() {
+            return Err(Problem::unauthenticated("this token is for the other face: sign in here"));
+        }
+        let key = self.key_of(checked.person(), checked.key())?;
+        let proven = check_request_proof(&checked, &key, &request, now).map_err(|error| refused(&error))?;
+        self.spend(proven.nonce())?;
+        let source = source(parts);
+        let who = Authenticated::by_token(checked, proven, source.0, now).map_err(|error| refused(&error))?;
+        Ok((self.caller(who.person(), now)?, false))
+    }
+
+    /// A proof serves once.
+    fn spend(&self, nonce: Digest) -> Result<(), Problem> {
+        let lasts = 2 * REQUEST_SKEW.duration();
+        match self.0.spent.spend(&nonce.0, lasts, self.clock().boot()) {
+            true => Ok(()),
+            false => Err(Problem::unauthenticated("this request was made before: sign each one anew")),
+        }
+    }
+
+    /// The person's key with this fingerprint, if it is still theirs.
+    pub(super) fn key_of(&self, person: PersonId, fingerprint: Fingerprint) -> Result<PublicKey, Problem> {
+        let keys = self.desk().with_state(|state| state.people.get(&person).map(|person| person.keys.clone()));
+        let parsed = keys.into_iter().flatten().filter_map(|key| PublicKey::from_openssh(&key.0).ok());
+        let mut fitting = parsed.filter(|key| key.fingerprint(HashAlg::Sha256) == fingerprint);
+        fitting
+            .next()
+            .ok_or_else(|| Problem::unauthenticated("this key is no longer yours here: sign in with the one that is"))
+    }
+
+    /// The person, if they count at this moment on this face.
+    pub(super) fn caller(&self, person: PersonId, now: Timestamp) -> Result<Caller, Problem> {
+        self.desk().with_state(|state| may_be_here(state, person, self.face(), now)).map_err(|refusal| {
+            let detail = refusal.to_string();
+            Problem::new(StatusCode::UNAUTHORIZED, refusal.id(), detail)
+        })
+    }
+}
+
+fn may_be_here(state: &Plant, person: PersonId, face: Face, now: Timestamp) -> Result<Caller, Refusal> {
+    let person = state.people.get(&person).ok_or(Refusal::UnknownPerson)?;
+    if person.standing != Standing::Active {
+        return Err(Refusal::NotActive(person.standing));
+    }
+    let role = Role::of(person);
+    match (face, role) {
+        (Face::Vendor, Role::Technician) => check_contract(state, person, now)?,
+        (Face::Vendor, _) => return Err(Refusal::WrongKind("technicians")),
+        (Face::Plant, Role::Technician) => return Err(Refusal::WrongKind("people of the plant")),
+        (Face::Plant, _) => {}
+    }
+    Ok(Caller { person: person.id, role })
+}
+
+fn check_contract(state: &Plant, person: &Person, now: Timestamp) -> Result<(), Refusal> {
+    let Kind::Technician { vendor, .. } = &person.kind else { return Ok(()) };
+    match state.contracts.get(vendor) {
+        None => Err(Refusal::NoContract(vendor.clone())),
+        Some(contract) if contract.disabled => Err(Refusal::VendorDisabled(vendor.clone())),
+        Some(contract) if contract.end <= now => Err(Refusal::ContractEnded(vendor.clone(), contract.end)),
+        Some(_) => Ok(()),
+    }
+}
+
+fn bearer(parts: &Parts) -> Option<&str> {
+    let value = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+fn proof_of(parts: &Parts) -> Option<(Timestamp, String)> {
+    proof::parse(parts.headers.get(proof::HEADER)?.to_str().ok()?)
+}
+
+/// Where no listener said otherwise, nobody is at home: rules on networks then match nothing but this machine.
+pub(super) fn source(parts: &Parts) -> Source {
+    parts.extensions.get::<Source>().copied().unwrap_or(Source(std::net::Ipv6Addr::LOCALHOST.into()))
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        // Only a door that is open to anyone has none, and its handler asks for none.
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Problem::unauthenticated("sign in first"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Source {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(source(parts))
+    }
+}
+
+/// A JSON body; whatever is wrong with it is a [`Problem`].
+pub(super) struct Sent<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Sent<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let Json(value) = Json::<T>::from_request(request, state).await?;
+        Ok(Self(value))
+    }
+}
+
+/// What the path names.
+pub(super) struct At<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(value) = Path::<T>::from_request_parts(parts, state).await?;
+        Ok(Self(value))
+    }
+}
+
+/// What the query says.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(value) = Query::<T>::from_request_parts(parts, state).await?;
+        Ok(Self(value))
+    }
+}

@@ -1,0 +1,140 @@
+//! The HTTP API, `/api/v1`, on two faces that share no listener: the plant face for operators, auditors and
+//! administrators, the vendor face for technicians. `routes` is the list of all doors and of who may pass each; handlers
+//! stand beside it by subject. Nothing is decided here: a handler turns a body into a command for the Desk, and what
+//! stands into an answer.
+//!
+//! No GET changes anything: two of them journal that somebody reads (`Watched`, `Fetched`), which is the record of the
+//! reading and no effect of it. They demand a signature of their own like every request, so no scanner follows them.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use certs::log_key::Verifier;
+use certs::proof::Face;
+use certs::secrets::Secrets;
+use certs::ssh_ca::SshCa;
+use certs::tls::TlsCa;
+use certs::token::TokenKey;
+use recordings::log::Log;
+
+use crate::clock::Clock;
+use crate::desk::Desk;
+use crate::directory::Nonces;
+use crate::people::People;
+
+mod access;
+mod cards;
+mod cuts;
+mod evidence;
+mod guard;
+mod openapi;
+mod people;
+mod plant;
+mod problem;
+pub mod proof;
+mod requests;
+pub mod routes;
+mod secrets;
+pub mod serve;
+mod sessions;
+mod sign_in;
+mod status;
+mod tar;
+pub mod types;
+
+pub use openapi::document as openapi_document;
+pub use serve::{Limits, serve};
+
+/// What both faces are made of. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiParts {
+    /// Decides.
+    pub desk: Desk,
+    /// The use cases around people.
+    pub people: People,
+    /// Signs and checks tokens.
+    pub token_key: TokenKey,
+    /// Makes the certificates of `holdpoint login`.
+    pub ssh_ca: SshCa,
+    /// Whose certificate clients keep.
+    pub tls_ca: TlsCa,
+    /// Seals targets' credentials.
+    pub secrets: Secrets,
+    /// What a thief of the disk gets, in words.
+    pub seal_word: &'static str,
+    /// The vendor face's origin, such as `https://gate.mill3.example`.
+    pub vendor_origin: String,
+    /// The plant face's origin.
+    pub plant_origin: String,
+    /// Verifier keys of the logs of the journal and of recordings.
+    pub logs: Vec<Verifier>,
+    /// The recorder of this node, where it records.
+    pub recorder: Option<Arc<Log>>,
+    /// The folder of this node's record log, from which recordings are fetched as ciphertext.
+    pub records_dir: Option<PathBuf>,
+    /// The folder of the journal's log, where it lies in files.
+    pub journal_dir: Option<PathBuf>,
+}
+
+/// The plant face: operators, auditors, administrators. Bodies are at most 1 MiB.
+pub fn plant_face(parts: ApiParts) -> Router {
+    routes::router(Api::new(parts, Face::Plant))
+}
+
+/// The vendor face: technicians, and nobody else.
+pub fn vendor_face(parts: ApiParts) -> Router {
+    routes::router(Api::new(parts, Face::Vendor))
+}
+
+/// Where a connection comes from; put beside each request by whatever accepted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source(pub IpAddr);
+
+/// One face, as its handlers know it.
+#[derive(Clone)]
+struct Api(Arc<Inner>);
+
+struct Inner {
+    parts: ApiParts,
+    face: Face,
+    /// Proofs of requests and nonces of sign-ins that were used.
+    spent: Nonces,
+    challenges: sign_in::Challenges,
+    passes: sign_in::Passes,
+}
+
+impl Api {
+    fn new(parts: ApiParts, face: Face) -> Self {
+        let (challenges, passes) = (sign_in::Challenges::new(), sign_in::Passes::default());
+        Self(Arc::new(Inner { parts, face, spent: Nonces::new(), challenges, passes }))
+    }
+
+    fn parts(&self) -> &ApiParts {
+        &self.0.parts
+    }
+
+    fn desk(&self) -> &Desk {
+        &self.0.parts.desk
+    }
+
+    fn people(&self) -> &People {
+        &self.0.parts.people
+    }
+
+    fn clock(&self) -> &Clock {
+        self.desk().clock()
+    }
+
+    fn face(&self) -> Face {
+        self.0.face
+    }
+
+    fn origin(&self) -> &str {
+        match self.0.face {
+            Face::Vendor => &self.0.parts.vendor_origin,
+            Face::Plant => &self.0.parts.plant_origin,
+        }
+    }
+}

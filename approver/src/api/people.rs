@@ -1,0 +1,174 @@
+//! People and vendors: who there is, inviting, vouching, putting out.
+
+use std::collections::BTreeSet;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use policies::decide::Command;
+use policies::ids::{PersonId, VendorId};
+use policies::people::{Contract as Contracted, Kind, Person, Standing};
+use policies::refusals::Refusal;
+use policies::requests::CertifyStatement;
+use policies::time::Seconds;
+
+use super::Api;
+use super::cards::{STATEMENT_LASTS, fingerprints};
+use super::guard::{At, Caller, Sent};
+use super::problem::Problem;
+use super::requests::done;
+use super::types::{
+    CertificateGiven, CertifyTemplate, Contract, Done, Invite, Invited, PeopleView, PersonView, Rename, VendorView,
+    VendorsView,
+};
+use crate::mint;
+use crate::people::NewPerson;
+
+/// How long an enrolment code is good where nothing is said, and at most.
+const INVITATION_LASTS: Seconds = Seconds(3 * 86_400);
+const INVITATION_LASTS_MAX: Seconds = Seconds(30 * 86_400);
+
+impl Api {
+    /// A person, and who has vouched for them so far.
+    fn person(&self, id: PersonId) -> Result<(Person, BTreeSet<PersonId>), Problem> {
+        let found = self.desk().with_state(|state| {
+            let vouchers = state.vouchers.get(&id).cloned().unwrap_or_default();
+            state.people.get(&id).map(|person| (person.clone(), vouchers))
+        });
+        Ok(found.ok_or(Refusal::UnknownPerson)?)
+    }
+}
+
+pub(super) async fn me(State(api): State<Api>, caller: Caller) -> Result<Json<PersonView>, Problem> {
+    let (person, _) = api.person(caller.person())?;
+    Ok(Json(api.person_view(&person, []).await))
+}
+
+pub(super) async fn one(State(api): State<Api>, At(id): At<PersonId>) -> Result<Json<PersonView>, Problem> {
+    let (person, vouchers) = api.person(id)?;
+    Ok(Json(api.person_view(&person, vouchers).await))
+}
+
+pub(super) async fn list(State(api): State<Api>) -> Json<PeopleView> {
+    let all: Vec<(Person, BTreeSet<PersonId>)> = api.desk().with_state(|state| {
+        let vouchers = |id| state.vouchers.get(id).cloned().unwrap_or_default();
+        state.people.iter().map(|(id, person)| (person.clone(), vouchers(id))).collect()
+    });
+    let mut people = Vec::new();
+    for (person, vouchers) in all {
+        people.push(api.person_view(&person, vouchers).await);
+    }
+    Json(PeopleView { people })
+}
+
+pub(super) async fn invite(
+    State(api): State<Api>,
+    caller: Caller,
+    Sent(asked): Sent<Invite>,
+) -> Result<Json<Invited>, Problem> {
+    let lasts = asked.lasts_seconds.map_or(INVITATION_LASTS, Seconds).min(INVITATION_LASTS_MAX);
+    let new = NewPerson { name: asked.name, kind: asked.kind, groups: asked.groups };
+    let invitation = api.people().invite(new, lasts, caller.person()).await?;
+    Ok(Json(Invited {
+        person: invitation.person,
+        code: invitation.code.reveal().to_string(),
+        expires: invitation.expires,
+        name: invitation.name,
+    }))
+}
+
+pub(super) async fn statement(
+    State(api): State<Api>,
+    caller: Caller,
+    At(id): At<PersonId>,
+) -> Result<Json<CertifyTemplate>, Problem> {
+    let (person, _) = api.person(id)?;
+    if person.standing != Standing::Enrolled {
+        return Err(Refusal::MayNotVouch("this person").into());
+    }
+    let statement = CertifyStatement {
+        deployment: api.desk().deployment().clone(),
+        person: id,
+        kind: person.kind.clone(),
+        keys: person.keys.clone(),
+        groups: person.groups.clone(),
+        signer: caller.person(),
+        nonce: mint::nonce(),
+        expires: STATEMENT_LASTS.after(api.clock().wall()),
+        journal: api.seen(),
+    };
+    Ok(Json(CertifyTemplate { statement, name: api.people().shown(id).await, fingerprints: fingerprints(&person) }))
+}
+
+pub(super) async fn certify(
+    State(api): State<Api>,
+    caller: Caller,
+    At(id): At<PersonId>,
+    Sent(CertificateGiven(certificate)): Sent<CertificateGiven>,
+) -> Result<Json<Done>, Problem> {
+    if certificate.statement.signer != caller.person() {
+        return Err(Problem::not_you());
+    }
+    if certificate.statement.person != id {
+        return Err(Problem::malformed("path and body name different people"));
+    }
+    Ok(done(&api.desk().act(Command::Certify { certificate }).await?))
+}
+
+pub(super) async fn rename(
+    State(api): State<Api>,
+    caller: Caller,
+    At(id): At<PersonId>,
+    Sent(Rename { name }): Sent<Rename>,
+) -> Result<StatusCode, Problem> {
+    api.people().rename(id, &name, caller.person()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn disable(
+    State(api): State<Api>,
+    caller: Caller,
+    At(id): At<PersonId>,
+) -> Result<StatusCode, Problem> {
+    api.people().disable(id, caller.person()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn vendors(State(api): State<Api>) -> Json<VendorsView> {
+    let contracts: Vec<(VendorId, Contracted, usize)> = api.desk().with_state(|state| {
+        let technicians = |vendor: &VendorId| {
+            let of_vendor =
+                |person: &&Person| matches!(&person.kind, Kind::Technician { vendor: theirs, .. } if theirs == vendor);
+            state.people.values().filter(of_vendor).filter(|person| person.standing == Standing::Active).count()
+        };
+        state
+            .contracts
+            .iter()
+            .map(|(vendor, contract)| (vendor.clone(), contract.clone(), technicians(vendor)))
+            .collect()
+    });
+    let mut vendors = Vec::new();
+    for (vendor, contract, technicians) in contracts {
+        let sponsor = api.named(contract.sponsor).await;
+        vendors.push(VendorView { vendor, end: contract.end, sponsor, disabled: contract.disabled, technicians });
+    }
+    Json(VendorsView { vendors })
+}
+
+pub(super) async fn contract(
+    State(api): State<Api>,
+    caller: Caller,
+    At(vendor): At<VendorId>,
+    Sent(Contract { end, sponsor }): Sent<Contract>,
+) -> Result<Json<Done>, Problem> {
+    Ok(done(&api.desk().act(Command::Contract { vendor, end, sponsor, by: caller.person() }).await?))
+}
+
+pub(super) async fn disable_vendor(
+    State(api): State<Api>,
+    caller: Caller,
+    At(vendor): At<VendorId>,
+) -> Result<StatusCode, Problem> {
+    api.people().disable_vendor(vendor, caller.person()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,231 @@
+//! Every no and every failure of the API as one kind of answer (RFC 9457), and which HTTP status each has. A refusal
+//! keeps its own words; of a fault the log gets the cause, and the caller what to do.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use policies::refusals::Refusal;
+
+use super::types::ProblemBody;
+use crate::desk::{Fault, Rejected};
+use crate::directory::DirectoryFault;
+use crate::people::{CodeNotTaken, NotDone};
+
+/// A no, or a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Problem {
+    status: StatusCode,
+    id: &'static str,
+    detail: String,
+    mistakes: Vec<String>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, id: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, id, detail: detail.into(), mistakes: Vec::new() }
+    }
+
+    pub(super) fn with_mistakes(self, mistakes: Vec<String>) -> Self {
+        Self { mistakes, ..self }
+    }
+
+    pub(super) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// Not signed in, or not any more.
+    pub(super) fn unauthenticated(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "not-signed-in", detail)
+    }
+
+    pub(super) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a request's body may have 1 MiB. Send less")
+    }
+
+    pub(super) fn too_many() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too-many-requests",
+            "too many requests from your address. Wait a moment",
+        )
+    }
+
+    /// Who signed a statement, or is named in a body, is not who signed in.
+    pub(super) fn not_you() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "not-you",
+            "this names another person than the one who signed in. Each answers with their own name and key",
+        )
+    }
+
+    /// Something that this program cannot do here and now.
+    pub(super) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+    }
+
+    fn title(&self) -> &'static str {
+        match self.status {
+            StatusCode::BAD_REQUEST => "The request cannot be read",
+            StatusCode::UNAUTHORIZED => "Not signed in",
+            StatusCode::FORBIDDEN => "Refused",
+            StatusCode::NOT_FOUND => "Not there",
+            StatusCode::METHOD_NOT_ALLOWED => "Not done here",
+            StatusCode::CONFLICT => "It stands otherwise",
+            StatusCode::PAYLOAD_TOO_LARGE => "Too large",
+            StatusCode::TOO_MANY_REQUESTS => "Too many requests",
+            StatusCode::SERVICE_UNAVAILABLE => "Not now",
+            _ => "Refused",
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = ProblemBody {
+            kind: format!("urn:holdpoint:{}", self.id),
+            title: self.title().to_owned(),
+            status: self.status.as_u16(),
+            detail: self.detail,
+            refusal: self.id.to_owned(),
+            mistakes: self.mistakes,
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(status_of(&refusal), refusal.id(), refusal.to_string())
+    }
+}
+
+const fn status_of(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::UnknownPerson
+        | Refusal::NoSuchRequest
+        | Refusal::NoSuchSession
+        | Refusal::NoSuchCut
+        | Refusal::NoSuchPlantFile
+        | Refusal::NoContract(_) => StatusCode::NOT_FOUND,
+        Refusal::Exists
+        | Refusal::NotPending(_)
+        | Refusal::AlreadyVoted
+        | Refusal::OtherDigest
+        | Refusal::OtherJournal
+        | Refusal::StatementExpired(_)
+        | Refusal::PlantInForce
+        | Refusal::KeyTaken => StatusCode::CONFLICT,
+        Refusal::PlantFileWrong(_)
+        | Refusal::WorkOrderWanted
+        | Refusal::WorkOrderShape(..)
+        | Refusal::ReasonWanted
+        | Refusal::WindowOver
+        | Refusal::WindowTooFar(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::FORBIDDEN,
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        tracing::warn!(%fault, "a request could not be decided");
+        Self::unavailable(match fault {
+            Fault::Directory(_) => {
+                "the gate's directory does not answer, so this cannot be done now. Cuts still work".into()
+            }
+            other => other.to_string(),
+        })
+    }
+}
+
+impl From<DirectoryFault> for Problem {
+    fn from(fault: DirectoryFault) -> Self {
+        Fault::from(fault).into()
+    }
+}
+
+impl From<Rejected> for Problem {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::Refusal(refusal) => refusal.into(),
+            Rejected::Unsigned(unsigned) => Self::new(StatusCode::FORBIDDEN, "not-signed", unsigned.to_string()),
+            Rejected::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<NotDone> for Problem {
+    fn from(not_done: NotDone) -> Self {
+        let unprocessable = |id, text: String| Self::new(StatusCode::UNPROCESSABLE_ENTITY, id, text);
+        match not_done {
+            NotDone::Rejected(rejected) => rejected.into(),
+            NotDone::NameTaken(_) => Self::new(StatusCode::CONFLICT, "name-taken", not_done.to_string()),
+            NotDone::BadName(_) => unprocessable("bad-name", not_done.to_string()),
+            NotDone::Text(_) => unprocessable("bad-text", not_done.to_string()),
+            NotDone::Key(_) => unprocessable("key-refused", not_done.to_string()),
+        }
+    }
+}
+
+impl From<CodeNotTaken> for Problem {
+    fn from(not_taken: CodeNotTaken) -> Self {
+        match not_taken {
+            CodeNotTaken::Code(_) => sign_in_refused(),
+            CodeNotTaken::Refusal(refusal) => refusal.into(),
+            CodeNotTaken::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+/// The one answer to a wrong name, a wrong key and a wrong code.
+pub(super) fn sign_in_refused() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "sign-in-refused",
+        "name, key and code do not go together. Compare your phone's clock, wait for the next code, and sign in again",
+    )
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        match rejection {
+            JsonRejection::MissingJsonContentType(_) => Self::malformed("send the body as application/json"),
+            other => Self::malformed(other.body_text()),
+        }
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::not_found(rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::malformed(rejection.body_text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_of_a_directory_fault_stays_in_the_log() {
+        let problem = Problem::from(DirectoryFault::Unavailable("/data/directory/db: EIO".into()));
+        assert_eq!(problem.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(!problem.detail.contains("/data"), "{}", problem.detail);
+    }
+}

@@ -1,0 +1,183 @@
+//! What operators do with requests: look at the card, get a statement to sign, give the signed verdict. The approver is
+//! who signed in: a statement in another's name is refused before it reaches the Desk.
+
+use axum::Json;
+use axum::extract::State;
+use policies::decide::Command;
+use policies::digest::{Digest, Salted};
+use policies::events::Event;
+use policies::ids::{AskId, RequestId};
+use policies::refusals::Refusal;
+use policies::requests::{Answer, Matter, Narrowing, SeenHead, VerdictStatement};
+use policies::state::{Asked as Matters, Case, RequestStanding};
+
+use super::Api;
+use super::cards::{Around, STATEMENT_LASTS};
+use super::guard::{Asked, At, Caller, Sent};
+use super::problem::Problem;
+use super::types::{
+    AsksView, Because, Card, CardsView, Done, KeepText, KeptText, VerdictGiven, VerdictTemplate, Wanted,
+};
+use crate::mint;
+
+/// Newest first, and no more at once: who looks for older ones reads the journal.
+const LISTED_MAX: usize = 1_000;
+
+pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted>) -> Json<CardsView> {
+    let now = api.clock().wall();
+    let around: Vec<Around> = api.desk().with_state(|state| {
+        let newest = state.cases.iter().rev().filter(|(_, case)| wanted.all || matters(case, now));
+        newest.take(LISTED_MAX).filter_map(|(id, _)| Around::of(state, *id)).collect()
+    });
+    let mut requests = Vec::new();
+    for around in &around {
+        requests.push(api.card(around).await);
+    }
+    Json(CardsView { requests })
+}
+
+/// Waits, stands, or was given as an emergency that nobody looked back at.
+pub(super) fn matters(case: &Case, now: jiff::Timestamp) -> bool {
+    match case.standing {
+        RequestStanding::Pending => now < case.request.window.until,
+        RequestStanding::Granted => now < case.deadline || (case.asked.emergency && !case.reviewed),
+        _ => false,
+    }
+}
+
+pub(super) async fn one(State(api): State<Api>, At(id): At<RequestId>) -> Result<Json<Card>, Problem> {
+    let around = api.desk().with_state(|state| Around::of(state, id)).ok_or(Refusal::NoSuchRequest)?;
+    Ok(Json(api.card(&around).await))
+}
+
+pub(super) async fn statement(
+    State(api): State<Api>,
+    caller: Caller,
+    At(id): At<RequestId>,
+) -> Result<Json<VerdictTemplate>, Problem> {
+    let digest = api.request_digest(id)?;
+    Ok(Json(api.template(&caller, Matter::Request(id), digest)))
+}
+
+pub(super) async fn review(
+    State(api): State<Api>,
+    caller: Caller,
+    At(id): At<RequestId>,
+) -> Result<Json<VerdictTemplate>, Problem> {
+    let digest = api.request_digest(id)?;
+    Ok(Json(api.template(&caller, Matter::Review(id), digest)))
+}
+
+pub(super) async fn ask_statement(
+    State(api): State<Api>,
+    caller: Caller,
+    At(id): At<AskId>,
+) -> Result<Json<VerdictTemplate>, Problem> {
+    let ask = api.desk().with_state(|state| state.asks.get(&id).map(|ask| (ask.asked.clone(), state.ask_digest(ask))));
+    let (asked, digest) = ask.ok_or(Refusal::NoSuchRequest)?;
+    let matter = match asked {
+        Matters::Extension(_) => Matter::Extension(id),
+        Matters::Widening(_) => Matter::Widening(id),
+    };
+    Ok(Json(api.template(&caller, matter, digest)))
+}
+
+impl Api {
+    fn request_digest(&self, id: RequestId) -> Result<Digest, Problem> {
+        let deployment = self.desk().deployment();
+        let digest = self.desk().with_state(|state| state.cases.get(&id).map(|case| case.request.digest(deployment)));
+        Ok(digest.ok_or(Refusal::NoSuchRequest)?)
+    }
+
+    /// A yes of the caller's to whatever has this digest, over the journal as it is now.
+    pub(super) fn template(&self, caller: &Caller, matter: Matter, digest: Digest) -> VerdictTemplate {
+        let statement = VerdictStatement {
+            deployment: self.desk().deployment().clone(),
+            matter,
+            digest,
+            answer: Answer::Yes { narrowing: Narrowing::default() },
+            operator: caller.person(),
+            nonce: mint::nonce(),
+            expires: STATEMENT_LASTS.after(self.clock().wall()),
+            journal: self.seen(),
+        };
+        VerdictTemplate { statement, words: certs::words::of(&digest) }
+    }
+
+    /// The journal as a signer sees it now.
+    pub(super) fn seen(&self) -> SeenHead {
+        let head = self.desk().head();
+        SeenHead { size: head.size, root: Digest(head.root) }
+    }
+}
+
+pub(super) async fn vote(
+    State(api): State<Api>,
+    caller: Caller,
+    Sent(VerdictGiven(verdict)): Sent<VerdictGiven>,
+) -> Result<Json<Done>, Problem> {
+    if verdict.statement.operator != caller.person() {
+        return Err(Problem::not_you());
+    }
+    Ok(done(&api.desk().act(Command::Vote { verdict }).await?))
+}
+
+pub(super) async fn revoke(
+    State(api): State<Api>,
+    caller: Caller,
+    At(request): At<RequestId>,
+    Sent(Because { reason }): Sent<Because>,
+) -> Result<Json<Done>, Problem> {
+    let reason = api.people().put_text(&reason).await?;
+    let revoked = api.desk().act(Command::Revoke { request, reason, by: caller.person() }).await;
+    if revoked.is_err() {
+        api.forget_texts(&[reason]).await;
+    }
+    Ok(done(&revoked?))
+}
+
+pub(super) async fn asks(State(api): State<Api>, Asked(wanted): Asked<Wanted>) -> Json<AsksView> {
+    let asks: Vec<_> = api.desk().with_state(|state| {
+        let newest = state.asks.iter().rev().filter(|(_, ask)| wanted.all || ask.open).take(LISTED_MAX);
+        newest.map(|(id, ask)| (*id, ask.clone(), state.cases.get(&ask.asked.request()).cloned())).collect()
+    });
+    let mut views = Vec::new();
+    for (id, ask, case) in &asks {
+        views.push(api.ask_view(*id, ask, case.as_ref()).await);
+    }
+    Json(AsksView { asks: views })
+}
+
+pub(super) async fn keep_text(
+    State(api): State<Api>,
+    Sent(KeepText { text }): Sent<KeepText>,
+) -> Result<Json<KeptText>, Problem> {
+    let digest = api.people().put_text(&text).await?;
+    api.kept_text(digest).await.map(Json)
+}
+
+pub(super) async fn text(State(api): State<Api>, At(digest): At<Salted>) -> Result<Json<KeptText>, Problem> {
+    api.kept_text(digest).await.map(Json)
+}
+
+impl Api {
+    async fn kept_text(&self, digest: Salted) -> Result<KeptText, Problem> {
+        let kept = self.desk().directory().salt_and_text(digest).await?;
+        let (salt, text) = kept.ok_or_else(|| Problem::not_found("no text has this digest, or it was erased"))?;
+        Ok(KeptText { digest, salt: data_encoding::HEXLOWER.encode(&salt), text })
+    }
+
+    /// Texts of something that was refused stay nowhere.
+    pub(super) async fn forget_texts(&self, texts: &[Salted]) {
+        for text in texts {
+            if let Err(fault) = self.desk().directory().erase_text(*text).await {
+                tracing::warn!(%fault, "the text of something refused stays in the directory");
+            }
+        }
+    }
+}
+
+/// The ids of what came of it.
+pub(super) fn done(events: &[Event]) -> Json<Done> {
+    Json(Done { events: events.iter().map(|event| event.id().to_owned()).collect() })
+}

@@ -1,0 +1,478 @@
+//! The list of all doors: each route with its face, who may pass, and what goes in and comes out. The router and the
+//! OpenAPI file are made from this list and from nothing else, so there is no door beside it.
+
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, delete, get, post, put};
+use certs::proof::Face;
+use policies::people::{Kind, Person};
+use utoipa::ToSchema;
+
+use super::openapi::Shape;
+use super::problem::Problem;
+use super::{
+    Api, access, cuts, evidence, guard, openapi, people, plant, requests, secrets, sessions, sign_in, status, types,
+};
+
+/// What a person is, as far as doors are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Connects.
+    Technician,
+    /// Approves, watches, cuts.
+    Operator,
+    /// Replays and verifies.
+    Auditor,
+    /// Manages people and keys.
+    Administrator,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 4] = [Self::Technician, Self::Operator, Self::Auditor, Self::Administrator];
+
+    /// A person's.
+    pub const fn of(person: &Person) -> Self {
+        match person.kind {
+            Kind::Technician { .. } => Self::Technician,
+            Kind::Operator { .. } => Self::Operator,
+            Kind::Auditor => Self::Auditor,
+            Kind::Administrator => Self::Administrator,
+        }
+    }
+
+    /// The roles of a row, in words for a refusal.
+    pub(super) fn plural(roles: &[Self]) -> &'static str {
+        match roles {
+            TECHNICIAN => "technicians",
+            OPERATOR => "operators",
+            AUDITOR => "auditors",
+            ADMINISTRATOR => "administrators",
+            SIGNERS => "operators and administrators",
+            READERS => "operators and auditors",
+            _ => "people of the plant",
+        }
+    }
+}
+
+/// Who may pass a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Whoever reaches the face.
+    Anyone,
+    /// Active people with one of these roles, with token and proof.
+    SignedIn(&'static [Role]),
+}
+
+const TECHNICIAN: &[Role] = &[Role::Technician];
+const OPERATOR: &[Role] = &[Role::Operator];
+const AUDITOR: &[Role] = &[Role::Auditor];
+const ADMINISTRATOR: &[Role] = &[Role::Administrator];
+/// Who signs plant files, and for people.
+const SIGNERS: &[Role] = &[Role::Operator, Role::Administrator];
+/// Who reads what was recorded.
+const READERS: &[Role] = &[Role::Operator, Role::Auditor];
+/// Everybody on the plant face.
+const PLANT: &[Role] = &[Role::Operator, Role::Auditor, Role::Administrator];
+
+/// What stands before one door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pass {
+    pub(super) who: Who,
+    pub(super) key_alone: bool,
+}
+
+/// One door.
+pub struct Route {
+    /// On which face.
+    pub face: Face,
+    /// In capitals.
+    pub method: &'static str,
+    /// With its variables in braces.
+    pub path: &'static str,
+    /// Who may pass.
+    pub who: Who,
+    /// Also with a pass of someone who signed in by key alone.
+    pub key_alone: bool,
+    /// What it does.
+    pub summary: &'static str,
+    pub(super) takes: Option<Shape>,
+    pub(super) gives: Shape,
+    pub(super) query: Option<(&'static str, &'static str)>,
+    handler: MethodRouter<Api>,
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {} {} {:?}", self.face, self.method, self.path, self.who)
+    }
+}
+
+impl Route {
+    fn new(method: &'static str, path: &'static str, handler: MethodRouter<Api>) -> Self {
+        Self {
+            face: Face::Plant,
+            method,
+            path,
+            who: Who::SignedIn(&[]),
+            key_alone: false,
+            summary: "",
+            takes: None,
+            gives: Shape::Empty,
+            query: None,
+            handler,
+        }
+    }
+
+    /// Who may pass, and what it does. Without this nobody may.
+    const fn for_(mut self, roles: &'static [Role], summary: &'static str) -> Self {
+        (self.who, self.summary) = (Who::SignedIn(roles), summary);
+        self
+    }
+
+    const fn for_anyone(mut self, summary: &'static str) -> Self {
+        (self.who, self.summary) = (Who::Anyone, summary);
+        self
+    }
+
+    const fn with_key_alone(mut self) -> Self {
+        self.key_alone = true;
+        self
+    }
+
+    fn takes<T: ToSchema>(mut self) -> Self {
+        self.takes = Some(Shape::json::<T>());
+        self
+    }
+
+    fn gives<T: ToSchema>(mut self) -> Self {
+        self.gives = Shape::json::<T>();
+        self
+    }
+
+    fn gives_lines<T: ToSchema>(mut self) -> Self {
+        self.gives = Shape::lines::<T>();
+        self
+    }
+
+    fn gives_bytes(mut self, media: &'static str) -> Self {
+        self.gives = Shape::Bytes(media);
+        self
+    }
+
+    const fn query(mut self, name: &'static str, about: &'static str) -> Self {
+        self.query = Some((name, about));
+        self
+    }
+}
+
+fn read<H: Handler<T, Api>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route::new("GET", path, get(handler))
+}
+
+fn act<H: Handler<T, Api>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route::new("POST", path, post(handler))
+}
+
+fn set<H: Handler<T, Api>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route::new("PUT", path, put(handler))
+}
+
+fn forget<H: Handler<T, Api>, T: 'static>(path: &'static str, handler: H) -> Route {
+    Route::new("DELETE", path, delete(handler))
+}
+
+/// Every door of both faces.
+pub fn table() -> Vec<Route> {
+    let on = |face: Face, routes: Vec<Route>| routes.into_iter().map(move |route| Route { face, ..route });
+    on(Face::Plant, common())
+        .chain(on(Face::Plant, of_the_plant()))
+        .chain(on(Face::Vendor, common()))
+        .chain(on(Face::Vendor, of_vendors()))
+        .collect()
+}
+
+/// What both faces have.
+fn common() -> Vec<Route> {
+    vec![
+        read("/healthz", status::healthz).for_anyone("Whether new sessions can be let in.").gives::<types::Health>(),
+        read("/api/v1/openapi.json", openapi::serve).for_anyone("This description.").gives_bytes("application/json"),
+        read("/api/v1/ca.pem", evidence::ca)
+            .for_anyone("The gate's TLS CA; an enrolment code tells its fingerprint.")
+            .gives_bytes("application/x-pem-file"),
+        act("/api/v1/sign-in/challenge", sign_in::challenge)
+            .for_anyone("A nonce to sign in with; the same for names that nobody has.")
+            .takes::<types::ChallengeWanted>()
+            .gives::<types::Challenge>(),
+        act("/api/v1/sign-in", sign_in::sign_in)
+            .for_anyone("Sign in with a signature and a code; an operator on the plant face is on duty then.")
+            .takes::<types::SignIn>()
+            .gives::<types::SignedIn>(),
+        act("/api/v1/enrol", sign_in::enrol)
+            .for_anyone("Use a one-use code: gives second factors, once.")
+            .takes::<types::Enrol>()
+            .gives::<types::EnrolledAnswer>(),
+    ]
+}
+
+fn of_the_plant() -> Vec<Route> {
+    [about_the_gate(), about_requests(), about_sessions(), about_people(), about_the_plant(), about_evidence()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn about_the_gate() -> Vec<Route> {
+    vec![
+        read("/metrics", status::metrics)
+            .for_anyone("Figures for Prometheus.")
+            .gives_bytes("text/plain; version=0.0.4"),
+        read("/api/v1/status", status::status)
+            .for_(PLANT, "How the gate is doing.")
+            .with_key_alone()
+            .gives::<types::Status>(),
+        read("/api/v1/me", people::me).for_(PLANT, "Who you are.").with_key_alone().gives::<types::PersonView>(),
+    ]
+}
+
+fn about_requests() -> Vec<Route> {
+    vec![
+        read("/api/v1/requests", requests::list)
+            .for_(PLANT, "Requests that wait and grants that stand.")
+            .query("all", "`true`: also those that are over.")
+            .gives::<types::CardsView>(),
+        read("/api/v1/requests/{request}", requests::one)
+            .for_(PLANT, "One request, with all that its card shows.")
+            .gives::<types::Card>(),
+        read("/api/v1/requests/{request}/statement", requests::statement)
+            .for_(OPERATOR, "A yes to it, to be signed.")
+            .gives::<types::VerdictTemplate>(),
+        read("/api/v1/requests/{request}/review", requests::review)
+            .for_(OPERATOR, "The look back at an emergency grant, to be signed.")
+            .gives::<types::VerdictTemplate>(),
+        act("/api/v1/requests/{request}/revoke", requests::revoke)
+            .for_(OPERATOR, "Take a grant back.")
+            .takes::<types::Because>()
+            .gives::<types::Done>(),
+        read("/api/v1/asks", requests::asks)
+            .for_(PLANT, "Extensions and widenings that wait.")
+            .query("all", "`true`: also those that are answered.")
+            .gives::<types::AsksView>(),
+        read("/api/v1/asks/{ask}/statement", requests::ask_statement)
+            .for_(OPERATOR, "A yes to an extension or widening, to be signed.")
+            .gives::<types::VerdictTemplate>(),
+        act("/api/v1/verdicts", requests::vote)
+            .for_(OPERATOR, "Give a signed verdict.")
+            .takes::<types::VerdictGiven>()
+            .gives::<types::Done>(),
+        act("/api/v1/texts", requests::keep_text)
+            .for_(OPERATOR, "Keep a text, so that its digest can be signed.")
+            .takes::<types::KeepText>()
+            .gives::<types::KeptText>(),
+        read("/api/v1/texts/{digest}", requests::text)
+            .for_(READERS, "The text and salt behind a digest.")
+            .gives::<types::KeptText>(),
+    ]
+}
+
+fn about_sessions() -> Vec<Route> {
+    vec![
+        read("/api/v1/sessions", sessions::list)
+            .for_(PLANT, "Live sessions.")
+            .with_key_alone()
+            .query("all", "`true`: also past ones.")
+            .gives::<types::SessionsView>(),
+        read("/api/v1/sessions/{session}", sessions::one)
+            .for_(PLANT, "One session.")
+            .with_key_alone()
+            .gives::<types::SessionView>(),
+        read("/api/v1/sessions/{session}/watch", sessions::watch)
+            .for_(OPERATOR, "Watch a session live, from the screen as it stands; that you watch is journaled.")
+            .with_key_alone()
+            .gives_lines::<types::WatchLine>(),
+        act("/api/v1/sessions/{session}/freeze", sessions::freeze)
+            .for_(OPERATOR, "Stop a session's input, at once.")
+            .with_key_alone()
+            .gives::<types::Acted>(),
+        act("/api/v1/sessions/{session}/thaw", sessions::thaw)
+            .for_(OPERATOR, "Let a session's input go on.")
+            .gives::<types::Acted>(),
+        read("/api/v1/cuts", cuts::list).for_(PLANT, "Cuts that stand.").with_key_alone().gives::<types::CutsView>(),
+        act("/api/v1/cuts", cuts::cut)
+            .for_(OPERATOR, "End at once, and keep out until reopened.")
+            .with_key_alone()
+            .takes::<types::Cut>()
+            .gives::<types::CutMade>(),
+        read("/api/v1/cuts/{cut}/statement", cuts::statement)
+            .for_(OPERATOR, "A reopening, to be signed.")
+            .query("reason", "Digest of a kept text.")
+            .gives::<types::VerdictTemplate>(),
+        act("/api/v1/cuts/{cut}/reopen", cuts::reopen)
+            .for_(OPERATOR, "Let back in, with a signed yes.")
+            .takes::<types::Reopen>()
+            .gives::<types::Done>(),
+    ]
+}
+
+fn about_people() -> Vec<Route> {
+    vec![
+        read("/api/v1/people", people::list).for_(PLANT, "Everybody.").gives::<types::PeopleView>(),
+        act("/api/v1/people", people::invite)
+            .for_(ADMINISTRATOR, "Invite somebody; the code is shown once.")
+            .takes::<types::Invite>()
+            .gives::<types::Invited>(),
+        read("/api/v1/people/{person}", people::one).for_(PLANT, "One person.").gives::<types::PersonView>(),
+        read("/api/v1/people/{person}/statement", people::statement)
+            .for_(SIGNERS, "A vouching for somebody's keys and groups, to be signed.")
+            .gives::<types::CertifyTemplate>(),
+        act("/api/v1/people/{person}/certificates", people::certify)
+            .for_(SIGNERS, "Vouch for somebody's keys and groups, signed.")
+            .takes::<types::CertificateGiven>()
+            .gives::<types::Done>(),
+        act("/api/v1/people/{person}/name", people::rename)
+            .for_(ADMINISTRATOR, "Give a person another name.")
+            .takes::<types::Rename>(),
+        act("/api/v1/people/{person}/disable", people::disable).for_(ADMINISTRATOR, "Put a person out, in one act."),
+        read("/api/v1/vendors", people::vendors).for_(PLANT, "Vendors' contracts.").gives::<types::VendorsView>(),
+        set("/api/v1/vendors/{vendor}", people::contract)
+            .for_(ADMINISTRATOR, "Begin or change a vendor's contract.")
+            .takes::<types::Contract>()
+            .gives::<types::Done>(),
+        act("/api/v1/vendors/{vendor}/disable", people::disable_vendor)
+            .for_(ADMINISTRATOR, "Put a whole vendor out, in one act."),
+    ]
+}
+
+fn about_the_plant() -> Vec<Route> {
+    vec![
+        read("/api/v1/plant", plant::in_force).for_(PLANT, "The plant file in force.").gives::<types::PlantFile>(),
+        read("/api/v1/plant/files", plant::list)
+            .for_(PLANT, "Plant files that were proposed.")
+            .gives::<types::PlantFiles>(),
+        act("/api/v1/plant/files", plant::propose)
+            .for_(ADMINISTRATOR, "Put a plant file up for signing.")
+            .takes::<types::ProposePlant>()
+            .gives::<types::PlantProposed>(),
+        read("/api/v1/plant/files/{digest}", plant::one).for_(PLANT, "A plant file.").gives::<types::PlantFile>(),
+        read("/api/v1/plant/files/{digest}/statement", plant::statement)
+            .for_(SIGNERS, "The adoption of a plant file, to be signed.")
+            .gives::<types::PlantTemplate>(),
+        act("/api/v1/plant/files/{digest}/signatures", plant::sign)
+            .for_(SIGNERS, "Sign a plant file; with the last signature it is in force.")
+            .takes::<types::PlantSignature>()
+            .gives::<types::Done>(),
+        read("/api/v1/secrets", secrets::list)
+            .for_(ADMINISTRATOR, "Names of the credentials that were set; no value is ever shown.")
+            .gives::<types::SecretNames>(),
+        set("/api/v1/secrets/{name}", secrets::set)
+            .for_(ADMINISTRATOR, "Set a target's credential.")
+            .takes::<types::SecretSet>(),
+        forget("/api/v1/secrets/{name}", secrets::forget).for_(ADMINISTRATOR, "Forget a target's credential."),
+    ]
+}
+
+fn about_evidence() -> Vec<Route> {
+    vec![
+        read("/api/v1/trust", evidence::trust)
+            .for_(PLANT, "Keys that evidence is checked by, to compare with what an auditor keeps.")
+            .gives::<types::TrustView>(),
+        read("/api/v1/recordings", sessions::recordings)
+            .for_(READERS, "Sessions that were recorded.")
+            .gives::<types::SessionsView>(),
+        read("/api/v1/recordings/{session}/files", evidence::recording)
+            .for_(READERS, "A recording as ciphertext, to play and verify elsewhere; the fetch is journaled first.")
+            .gives_bytes("application/x-tar"),
+        read("/api/v1/journal", evidence::entries)
+            .for_(READERS, "Entries of the journal, in order.")
+            .query("after", "Entries that are known already.")
+            .gives_lines::<types::EntryLine>(),
+        read("/api/v1/journal/files", evidence::journal)
+            .for_(READERS, "The journal's files, to verify elsewhere.")
+            .gives_bytes("application/x-tar"),
+    ]
+}
+
+fn of_vendors() -> Vec<Route> {
+    vec![
+        read("/api/v1/me", people::me).for_(TECHNICIAN, "Who you are.").gives::<types::PersonView>(),
+        act("/api/v1/certificate", sign_in::certificate)
+            .for_anyone("A complete login that gives an SSH certificate for at most an hour, bound to your address.")
+            .takes::<types::SignIn>()
+            .gives::<types::CertificateAnswer>(),
+        read("/api/v1/requests", access::list)
+            .for_(TECHNICIAN, "Your requests and grants.")
+            .query("all", "`true`: also those that are over.")
+            .gives::<types::OwnRequestsView>(),
+        act("/api/v1/requests", access::ask)
+            .for_(TECHNICIAN, "Ask for access.")
+            .takes::<types::AskAccess>()
+            .gives::<types::RequestMade>(),
+        read("/api/v1/requests/{request}", access::one)
+            .for_(TECHNICIAN, "One of your requests.")
+            .gives::<types::OwnRequest>(),
+        act("/api/v1/requests/{request}/withdraw", access::withdraw)
+            .for_(TECHNICIAN, "Take a request back.")
+            .gives::<types::Done>(),
+        act("/api/v1/requests/{request}/extensions", access::more_time)
+            .for_(TECHNICIAN, "Ask for more time.")
+            .takes::<types::AskMoreTime>()
+            .gives::<types::AskMade>(),
+        act("/api/v1/requests/{request}/widenings", access::more_actions)
+            .for_(TECHNICIAN, "Ask for more actions.")
+            .takes::<types::AskMoreActions>()
+            .gives::<types::AskMade>(),
+        read("/api/v1/sessions", access::sessions)
+            .for_(TECHNICIAN, "Your live sessions.")
+            .query("all", "`true`: also past ones.")
+            .gives::<types::SessionsView>(),
+    ]
+}
+
+/// The router of a face: each door of the table behind its guard, and nothing else.
+pub(super) fn router(api: Api) -> Router {
+    let doors = table().into_iter().filter(|route| route.face == api.face());
+    let router = doors.fold(Router::new(), |router, route| {
+        let pass = Pass { who: route.who, key_alone: route.key_alone };
+        router.route(route.path, route.handler.layer(from_fn_with_state((api.clone(), pass), guard::guard)))
+    });
+    router
+        .fallback(|| async { Problem::not_found("there is nothing here. /api/v1/openapi.json lists what there is") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this is not done here. See /api/v1/openapi.json")
+        })
+        .with_state(api)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_names_nobody_lets_nobody_pass() {
+        for route in table() {
+            assert_ne!(route.who, Who::SignedIn(&[]), "{route:?}");
+            assert!(!route.summary.is_empty(), "{route:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_is_not_signed_in_finds_only_what_signing_in_needs() {
+        let table = table();
+        let open = table.iter().filter(|route| route.who == Who::Anyone && route.face == Face::Vendor);
+        let paths: Vec<_> = open.map(|route| route.path).collect();
+        assert_eq!(
+            paths,
+            [
+                "/healthz",
+                "/api/v1/openapi.json",
+                "/api/v1/ca.pem",
+                "/api/v1/sign-in/challenge",
+                "/api/v1/sign-in",
+                "/api/v1/enrol",
+                "/api/v1/certificate"
+            ]
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! Sessions as operators and auditors see them, watching one live, and stopping its input.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use data_encoding::BASE64;
+use futures::stream;
+use policies::ids::SessionId;
+use policies::refusals::Refusal;
+use policies::state::SessionFacts;
+
+use super::Api;
+use super::cards::ending_in_words;
+use super::guard::{Asked, At, Caller};
+use super::problem::Problem;
+use super::types::{Acted, SessionView, SessionsView, Wanted, WatchLine};
+use crate::desk::Watching;
+use crate::floor::WatchFrame;
+
+/// Newest first, and no more at once: who looks for older ones reads the journal.
+const LISTED_MAX: usize = 1_000;
+/// So long nothing is sent before a line says that the connection stands; who may watch no longer is sent away by then.
+const STILL_EVERY: Duration = Duration::from_secs(5);
+
+pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted>) -> Json<SessionsView> {
+    Json(api.sessions_where(|facts| wanted.all || facts.ended.is_none()).await)
+}
+
+/// Every session has a recording: none is opened without.
+pub(super) async fn recordings(State(api): State<Api>) -> Json<SessionsView> {
+    Json(api.sessions_where(|_| true).await)
+}
+
+impl Api {
+    async fn sessions_where(&self, wanted: impl Fn(&SessionFacts) -> bool) -> SessionsView {
+        let live = self.desk().floor().list();
+        let found: Vec<_> = self.desk().with_state(|state| {
+            let newest = state.sessions.iter().rev().filter(|(_, facts)| wanted(facts)).take(LISTED_MAX);
+            newest.map(|(id, facts)| (*id, facts.clone())).collect()
+        });
+        let mut sessions = Vec::new();
+        for (id, facts) in &found {
+            let live = live.iter().find(|live| live.session == *id);
+            sessions.push(self.session_view(*id, facts, live).await);
+        }
+        SessionsView { sessions }
+    }
+
+    pub(super) fn facts(&self, id: SessionId) -> Result<SessionFacts, Problem> {
+        Ok(self.desk().with_state(|state| state.sessions.get(&id).cloned()).ok_or(Refusal::NoSuchSession)?)
+    }
+}
+
+pub(super) async fn one(State(api): State<Api>, At(id): At<SessionId>) -> Result<Json<SessionView>, Problem> {
+    let facts = api.facts(id)?;
+    let live = api.desk().floor().list().into_iter().find(|live| live.session == id);
+    Ok(Json(api.session_view(id, &facts, live.as_ref()).await))
+}
+
+pub(super) async fn freeze(
+    State(api): State<Api>,
+    caller: Caller,
+    At(session): At<SessionId>,
+) -> Result<Json<Acted>, Problem> {
+    Ok(Json(Acted { journaled: api.desk().freeze(session, caller.person()).await? }))
+}
+
+pub(super) async fn thaw(
+    State(api): State<Api>,
+    caller: Caller,
+    At(session): At<SessionId>,
+) -> Result<Json<Acted>, Problem> {
+    api.desk().thaw(session, caller.person()).await?;
+    Ok(Json(Acted { journaled: true }))
+}
+
+/// Lines as they come. The seat is given up when the connection is, and when the operator no longer counts.
+pub(super) async fn watch(
+    State(api): State<Api>,
+    caller: Caller,
+    At(session): At<SessionId>,
+) -> Result<Response, Problem> {
+    let watching = api.desk().watch(session, caller.person()).await?;
+    let screen = line(&WatchLine::Screen { data: BASE64.encode(&watching.watch.screen) });
+    let seat = Seat { api, caller, watching, first: Some(screen), over: false };
+    let lines = stream::unfold(seat, |mut seat| async move {
+        let line = seat.next().await?;
+        Some((Ok::<_, Infallible>(line), seat))
+    });
+    let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, Body::from_stream(lines)).into_response())
+}
+
+struct Seat {
+    api: Api,
+    caller: Caller,
+    watching: Watching,
+    first: Option<Bytes>,
+    over: bool,
+}
+
+impl Seat {
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        if self.over {
+            return None;
+        }
+        if !self.may_stay() {
+            self.over = true;
+            return Some(line(&WatchLine::Over { in_words: "you may watch no longer".to_owned() }));
+        }
+        let frame = tokio::time::timeout(STILL_EVERY, self.watching.watch.frames.next()).await;
+        Some(line(&match frame {
+            Err(_) => WatchLine::Still,
+            Ok(Some(WatchFrame::Output(data))) => WatchLine::Output { data: BASE64.encode(&data) },
+            Ok(Some(WatchFrame::Resize { columns, rows })) => WatchLine::Resize { columns, rows },
+            Ok(Some(WatchFrame::Skipped { frames, screen })) => {
+                WatchLine::Skipped { frames, data: BASE64.encode(&screen) }
+            }
+            Ok(Some(WatchFrame::Over(ending))) => {
+                self.over = true;
+                WatchLine::Over { in_words: ending_in_words(&ending).to_owned() }
+            }
+            Ok(None) => {
+                self.over = true;
+                WatchLine::Over { in_words: "the session is over".to_owned() }
+            }
+        }))
+    }
+
+    fn may_stay(&self) -> bool {
+        let person = self.caller.person();
+        self.api.desk().with_state(|state| state.people.get(&person).is_some_and(|person| person.is_active_operator()))
+    }
+}
+
+pub(super) fn line<T: serde::Serialize>(value: &T) -> Bytes {
+    let mut line = serde_json::to_vec(value).expect("lines have string keys and finite numbers");
+    line.push(b'\n');
+    line.into()
+}

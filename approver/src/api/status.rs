@@ -1,0 +1,117 @@
+//! How the gate is doing: for people, for whatever asks whether it is healthy, and for Prometheus.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use policies::digest::Digest;
+use policies::state::RequestStanding;
+
+use super::Api;
+use super::types::{HeadView, Health, RecorderView, Status};
+
+pub(super) async fn status(State(api): State<Api>) -> Json<Status> {
+    Json(api.status())
+}
+
+/// Whether new sessions can be let in; nothing more, because anybody may ask.
+pub(super) async fn healthz(State(api): State<Api>) -> impl IntoResponse {
+    let healthy = api.is_healthy();
+    let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Health { healthy }))
+}
+
+/// Figures without labels: no person, target or reason is in them.
+pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
+    let status = api.status();
+    let figures = [
+        ("healthy", u64::from(api.is_healthy()), "Whether new sessions can be let in."),
+        ("journal_entries", status.journal.size, "Entries of the journal."),
+        (
+            "journal_down_seconds",
+            status.journal_down_seconds.unwrap_or(0),
+            "Since how long the journal does not answer.",
+        ),
+        ("late_facts", status.late as u64, "Facts that wait to be journaled."),
+        ("lost_facts", status.lost, "Facts that had to be forgotten."),
+        ("sessions_live", status.live as u64, "Live sessions."),
+        ("requests_pending", status.pending as u64, "Requests that wait for operators."),
+        ("cuts_standing", status.cuts as u64, "Cuts that stand."),
+        ("board_red", u64::from(status.red), "Whether the board is red."),
+    ];
+    let text: String = figures
+        .iter()
+        .map(|(name, value, about)| {
+            format!("# HELP holdpoint_{name} {about}\n# TYPE holdpoint_{name} gauge\nholdpoint_{name} {value}\n")
+        })
+        .collect();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+impl Api {
+    fn is_healthy(&self) -> bool {
+        let desk = self.desk().status();
+        let recorder_fault = self.parts().recorder.as_ref().and_then(|recorder| recorder.status().fault);
+        desk.journal_down_for.is_none() && desk.unknown_event.is_none() && recorder_fault.is_none()
+    }
+
+    fn recorder(&self) -> Option<RecorderView> {
+        let log = self.parts().recorder.as_ref()?;
+        let (status, room) = (log.status(), log.room().ok());
+        Some(RecorderView {
+            fault: status.fault.map(|fault| fault.to_string()),
+            open: status.open,
+            free_bytes: room.map(|room| room.free),
+            reserve_bytes: room.map(|room| room.reserve),
+        })
+    }
+
+    fn status(&self) -> Status {
+        let (desk, now) = (self.desk().status(), self.clock().wall());
+        let recorder = self.recorder();
+        let (live, pending, cuts, plant, unreviewed) = self.desk().with_state(|state| {
+            let pending = |case: &&policies::state::Case| {
+                case.standing == RequestStanding::Pending && now < case.request.window.until
+            };
+            let unreviewed =
+                state.cases.values().filter(|case| case.asked.emergency && case.granted.is_some() && !case.reviewed);
+            (
+                state.live.len(),
+                state.cases.values().filter(pending).count(),
+                state.cuts.len(),
+                state.plant.as_ref().map(|plant| plant.digest()),
+                unreviewed.count(),
+            )
+        });
+        let ignored = self.desk().due(now).into_iter().filter(|due| due.red).count();
+        let because = [
+            (ignored > 0).then(|| format!("{ignored} requests wait, although everybody was told")),
+            (unreviewed > 0).then(|| format!("{unreviewed} emergency grants wait for somebody to look back at them")),
+            desk.journal_down_for.map(|_| "the journal does not answer: nobody is admitted, cuts work".to_owned()),
+            desk.unknown_event.as_ref().map(|_| "the journal is of a newer version: nobody is admitted".to_owned()),
+            (!desk.unjournaled_cuts.is_empty()).then(|| "cuts stand that are not in the journal yet".to_owned()),
+            (desk.lost > 0).then(|| format!("{} facts could not be journaled and were forgotten", desk.lost)),
+            recorder.as_ref().and_then(|recorder| recorder.fault.clone()),
+        ];
+        let because: Vec<String> = because.into_iter().flatten().collect();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            deployment: self.desk().deployment().clone(),
+            node: self.desk().node().clone(),
+            now,
+            journal: HeadView { size: desk.head.size, root: Digest(desk.head.root) },
+            journal_down_seconds: desk.journal_down_for.map(|down| down.as_secs()),
+            unknown_event: desk.unknown_event,
+            late: desk.late,
+            lost: desk.lost,
+            live,
+            pending,
+            cuts: cuts + desk.unjournaled_cuts.len(),
+            red: !because.is_empty(),
+            because,
+            plant,
+            recorder,
+            seal: self.parts().seal_word.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,1136 @@
+//! What goes over the wire, in both directions: the commands of the client are written against these types too, and the
+//! OpenAPI file is made from them. Times are RFC 3339 in UTC, spans whole seconds, bytes base64, digests hexadecimal.
+//! What is signed is in `policies`, and goes as it is.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use policies::actions::{Action, Actions};
+use policies::digest::{Digest, Salted};
+use policies::events::Scope;
+use policies::ids::{
+    AskId, CredentialName, CutId, DeploymentId, GroupName, NodeId, PersonId, RequestId, RoleName, RuleId, ServiceName,
+    SessionId, TargetName, VendorId, ZoneName,
+};
+use policies::people::Kind;
+use policies::plant::Protocol;
+use policies::requests::{
+    CertifyStatement, Extension, PlantStatement, Reopening, Request, SeenHead, Signed, VerdictStatement, Widening,
+};
+use policies::time::Window;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A no, or a failure, as RFC 9457 wants it (`application/problem+json`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProblemBody {
+    /// `urn:holdpoint:` and the id of the refusal.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The same for every problem of this type.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened, and what to do next, for a person.
+    pub detail: String,
+    /// The stable id of the refusal.
+    pub refusal: String,
+    /// Single mistakes, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<String>,
+}
+
+/// Who wants to sign in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChallengeWanted {
+    /// By which name. The answer is the same for names that nobody has.
+    pub name: String,
+}
+
+/// What is to be signed to sign in: `certs::sshsig::login_message(origin, nonce)`, in the namespace
+/// `holdpoint-login@v1`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Challenge {
+    /// Thirty-two bytes in hexadecimal; good for one sign-in.
+    pub nonce: String,
+    /// The face's origin, which is signed too.
+    pub origin: String,
+    /// Void from then on.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires: Timestamp,
+}
+
+/// A complete login: a signature by one's key, and a code.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignIn {
+    /// By which name.
+    pub name: String,
+    /// From the challenge.
+    pub nonce: String,
+    /// An OpenSSH public key.
+    pub public_key: String,
+    /// The armoured signature (PROTOCOL.sshsig).
+    pub signature: String,
+    /// Of the authenticator app, or a recovery code.
+    pub code: String,
+}
+
+impl std::fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SignIn({:?}, ..)", self.name)
+    }
+}
+
+/// Signed in.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SignedIn {
+    /// Goes with each request as `Authorization: Bearer`, beside a proof by the same key.
+    pub token: String,
+    /// What the proof of each request names.
+    pub token_id: String,
+    /// Void from then on.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires: Timestamp,
+    /// Who.
+    #[schema(value_type = String)]
+    pub person: PersonId,
+    /// Signed in by key alone, because the directory does not answer: enough to see and to cut, and for nothing else.
+    pub key_alone: bool,
+    /// On duty until then, where the person is an operator on the plant face.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub on_duty_until: Option<Timestamp>,
+}
+
+impl std::fmt::Debug for SignedIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SignedIn({}, ..)", self.person)
+    }
+}
+
+/// A one-use code and the key that shall count.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Enrol {
+    /// The enrolment code.
+    pub code: String,
+    /// An OpenSSH public key.
+    pub public_key: String,
+}
+
+impl std::fmt::Debug for Enrol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Enrol(..)")
+    }
+}
+
+/// Enrolled. The secrets are shown this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EnrolledAnswer {
+    /// Who.
+    #[schema(value_type = String)]
+    pub person: PersonId,
+    /// The name to sign in by.
+    pub name: String,
+    /// For the authenticator app, in base32.
+    pub totp_secret: String,
+    /// The same as `otpauth://…`, for a QR code.
+    pub totp_url: String,
+    /// For the day the phone is gone; each works once.
+    pub recovery_codes: Vec<String>,
+    /// `active`, or `enrolled` where others must vouch for the key first.
+    pub standing: String,
+    /// The gate's CA, to be kept: clients trust nothing else.
+    pub ca_pem: String,
+}
+
+impl std::fmt::Debug for EnrolledAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EnrolledAnswer({}, ..)", self.person)
+    }
+}
+
+/// A short-lived SSH certificate that stands for both factors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CertificateAnswer {
+    /// To be written beside the key as `…-cert.pub`.
+    pub certificate: String,
+    /// Void from then on.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires: Timestamp,
+    /// The only address it is good from.
+    #[schema(value_type = String)]
+    pub source: IpAddr,
+}
+
+/// A person, as others see them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Named {
+    /// Who.
+    #[schema(value_type = String)]
+    pub person: PersonId,
+    /// Their name; the identifier again where it is not known.
+    pub name: String,
+}
+
+/// Everything about a person that is not secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PersonView {
+    /// Who.
+    #[schema(value_type = String)]
+    pub person: PersonId,
+    /// Their name.
+    pub name: String,
+    /// What for.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub kind: Kind,
+    /// An operator's groups.
+    #[schema(value_type = Vec<String>)]
+    pub groups: BTreeSet<GroupName>,
+    /// `invited`, `enrolled`, `active` or `disabled`.
+    pub standing: String,
+    /// OpenSSH public keys.
+    pub keys: Vec<String>,
+    /// Their SHA-256 fingerprints, in the same order.
+    pub fingerprints: Vec<String>,
+    /// Named when the installation was founded.
+    pub founder: bool,
+    /// Who has vouched so far, while that does not suffice.
+    pub vouchers: Vec<Named>,
+    /// After wrong codes.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub locked_until: Option<Timestamp>,
+    /// Signed in on the plant face.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub on_duty_until: Option<Timestamp>,
+}
+
+/// Everybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PeopleView {
+    /// In the order of their identifiers, which is that of their invitations.
+    pub people: Vec<PersonView>,
+}
+
+/// Somebody to invite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Invite {
+    /// What they are called and sign in by.
+    pub name: String,
+    /// `{"kind": "technician", "vendor": …, "role": …}`, `{"kind": "operator"}`, `auditor` or `administrator`.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub kind: Kind,
+    /// An operator's groups.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub groups: BTreeSet<GroupName>,
+    /// How long the code is good; three days where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasts_seconds: Option<u32>,
+}
+
+/// An invitation, shown this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Invited {
+    /// Who.
+    #[schema(value_type = String)]
+    pub person: PersonId,
+    /// By what name.
+    pub name: String,
+    /// The one-use code to hand over.
+    pub code: String,
+    /// Void from then on.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires: Timestamp,
+}
+
+impl std::fmt::Debug for Invited {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Invited({}, ..)", self.person)
+    }
+}
+
+/// Another name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rename {
+    /// The new one.
+    pub name: String,
+}
+
+/// A vendor's contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VendorView {
+    /// Which vendor.
+    #[schema(value_type = String)]
+    pub vendor: VendorId,
+    /// The first moment after the contract.
+    #[schema(value_type = String, format = DateTime)]
+    pub end: Timestamp,
+    /// Who answers for it at the plant.
+    pub sponsor: Named,
+    /// Disabled in one act.
+    pub disabled: bool,
+    /// How many of its technicians are active.
+    pub technicians: usize,
+}
+
+/// All contracts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VendorsView {
+    /// By name.
+    pub vendors: Vec<VendorView>,
+}
+
+/// A contract that begins or changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Contract {
+    /// The first moment after it.
+    #[schema(value_type = String, format = DateTime)]
+    pub end: Timestamp,
+    /// Who answers for the vendor at the plant.
+    #[schema(value_type = String)]
+    pub sponsor: PersonId,
+}
+
+/// What a technician asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskAccess {
+    /// Where to.
+    #[schema(value_type = String)]
+    pub target: TargetName,
+    /// Through which service; may be left out where the target has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub service: Option<ServiceName>,
+    /// To do what.
+    #[schema(value_type = Vec<String>)]
+    pub actions: Actions,
+    /// Not before; now where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub from: Option<Timestamp>,
+    /// Not after; eight hours, or as long as is asked for, where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// How long from the first connection.
+    pub duration_seconds: u32,
+    /// Why.
+    pub reason: String,
+    /// Under which work order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work_order: Option<String>,
+    /// As an emergency.
+    #[serde(default)]
+    pub emergency: bool,
+}
+
+/// A request by its identifier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RequestMade {
+    /// Which.
+    #[schema(value_type = String)]
+    pub request: RequestId,
+}
+
+/// An extension or widening by its identifier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AskMade {
+    /// Which.
+    #[schema(value_type = String)]
+    pub ask: AskId,
+}
+
+/// More time, asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskMoreTime {
+    /// How much.
+    pub by_seconds: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// More actions, asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AskMoreActions {
+    /// Which.
+    #[schema(value_type = Vec<String>)]
+    pub actions: Actions,
+    /// For how long from the yes.
+    pub lasts_seconds: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// A service on a card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServiceView {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub service: ServiceName,
+    /// What it speaks; unknown where the plant file in force has it no longer.
+    #[schema(value_type = Option<String>)]
+    pub protocol: Option<Protocol>,
+}
+
+/// One action in the word of rules and in words for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ActionView {
+    /// The word.
+    #[schema(value_type = String)]
+    pub action: Action,
+    /// What it means.
+    pub in_words: String,
+}
+
+/// A window of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WindowView {
+    /// The first moment inside.
+    #[schema(value_type = String, format = DateTime)]
+    pub from: Timestamp,
+    /// The first moment after.
+    #[schema(value_type = String, format = DateTime)]
+    pub until: Timestamp,
+}
+
+impl From<Window> for WindowView {
+    fn from(window: Window) -> Self {
+        Self { from: window.from, until: window.until }
+    }
+}
+
+/// One operator's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VoteView {
+    /// Whose.
+    pub operator: Named,
+    /// Yes.
+    pub yes: bool,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+}
+
+/// A request with everything that an operator should see before answering.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Card {
+    /// Which.
+    #[schema(value_type = String)]
+    pub request: RequestId,
+    /// Who asks.
+    pub technician: Named,
+    /// For whom.
+    #[schema(value_type = Option<String>)]
+    pub vendor: Option<VendorId>,
+    /// In which role.
+    #[schema(value_type = Option<String>)]
+    pub role: Option<RoleName>,
+    /// Where to.
+    #[schema(value_type = String)]
+    pub target: TargetName,
+    /// Where that stands.
+    #[schema(value_type = Option<String>)]
+    pub zone: Option<ZoneName>,
+    /// Through what.
+    pub services: Vec<ServiceView>,
+    /// To do what, as it stands after narrowings.
+    pub actions: Vec<ActionView>,
+    /// What everybody who approves should know about these actions.
+    pub cautions: Vec<String>,
+    /// Why; `null` where the text was erased or the directory does not answer.
+    pub reason: Option<String>,
+    /// Under which work order.
+    pub work_order: Option<String>,
+    /// When.
+    pub window: WindowView,
+    /// How long from the first connection.
+    pub duration_seconds: u32,
+    /// What earlier approvals took away, in words.
+    pub taken_away: Vec<String>,
+    /// Under which rule.
+    #[schema(value_type = String)]
+    pub rule: RuleId,
+    /// Whose approval it takes, all of them.
+    pub needs: String,
+    /// Who answered.
+    pub votes: Vec<VoteView>,
+    /// As an emergency.
+    pub emergency: bool,
+    /// Given as an emergency, and nobody has looked back at it yet.
+    pub review_wanted: bool,
+    /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed` or `revoked`.
+    pub standing: String,
+    /// When it was asked.
+    #[schema(value_type = String, format = DateTime)]
+    pub submitted: Timestamp,
+    /// When it was granted.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub granted: Option<Timestamp>,
+    /// When it was first used.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub first_use: Option<Timestamp>,
+    /// When it ends.
+    #[schema(value_type = String, format = DateTime)]
+    pub deadline: Timestamp,
+    /// Sessions that run under it.
+    #[schema(value_type = Vec<String>)]
+    pub sessions: Vec<SessionId>,
+    /// Open extensions and widenings.
+    pub asks: Vec<AskView>,
+    /// The digest that a yes to all of it is about.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// The digest as six words, to compare.
+    pub words: String,
+    /// What the digest covers, as it stands: from this a narrowed digest is worked out.
+    #[schema(value_type = Object)]
+    pub covered: Request,
+}
+
+/// Several requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CardsView {
+    /// Newest first.
+    pub requests: Vec<Card>,
+}
+
+/// A request, as the technician who made it sees it: no operator's name is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OwnRequest {
+    /// Which.
+    #[schema(value_type = String)]
+    pub request: RequestId,
+    /// Where to.
+    #[schema(value_type = String)]
+    pub target: TargetName,
+    /// Through what.
+    pub services: Vec<ServiceView>,
+    /// What may be done.
+    pub actions: Vec<ActionView>,
+    /// When.
+    pub window: WindowView,
+    /// How long from the first connection.
+    pub duration_seconds: u32,
+    /// What approvals took away, in words.
+    pub taken_away: Vec<String>,
+    /// Whose approval it takes.
+    pub needs: String,
+    /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed` or `revoked`.
+    pub standing: String,
+    /// When it was asked.
+    #[schema(value_type = String, format = DateTime)]
+    pub submitted: Timestamp,
+    /// When it ends.
+    #[schema(value_type = String, format = DateTime)]
+    pub deadline: Timestamp,
+    /// Sessions that run under it.
+    #[schema(value_type = Vec<String>)]
+    pub sessions: Vec<SessionId>,
+    /// As six words, to compare with the operator.
+    pub words: String,
+}
+
+/// One's own requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OwnRequestsView {
+    /// Newest first.
+    pub requests: Vec<OwnRequest>,
+}
+
+/// More time or more actions, asked of a standing grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AskView {
+    /// Which.
+    #[schema(value_type = String)]
+    pub ask: AskId,
+    /// Of which grant.
+    #[schema(value_type = String)]
+    pub request: RequestId,
+    /// What is asked, in words.
+    pub in_words: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// When it was asked.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Whose approval it takes.
+    pub needs: String,
+    /// Who answered.
+    pub votes: Vec<VoteView>,
+    /// Waits for operators.
+    pub open: bool,
+    /// The digest that a yes is about.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// As six words, to compare.
+    pub words: String,
+    /// What the digest covers.
+    #[schema(value_type = Object)]
+    pub covered: AskCovered,
+}
+
+/// What the digest of an [`AskView`] covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AskCovered {
+    /// More time.
+    Extension(Extension),
+    /// More actions.
+    Widening(Widening),
+}
+
+impl AskCovered {
+    /// The digest that verdicts about it name.
+    pub fn digest(&self, deployment: &DeploymentId) -> Digest {
+        match self {
+            Self::Extension(extension) => Digest::of("extension", &(deployment, extension)),
+            Self::Widening(widening) => Digest::of("widening", &(deployment, widening)),
+        }
+    }
+}
+
+/// The digest that a verdict about a reopening names.
+pub fn reopening_digest(deployment: &DeploymentId, reopening: &Reopening) -> Digest {
+    Digest::of("reopening", &(deployment, reopening))
+}
+
+/// Several extensions and widenings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AsksView {
+    /// Newest first.
+    pub asks: Vec<AskView>,
+}
+
+/// A verdict to be signed: a yes to all of it. Whoever narrows it works out the digest anew from what the card says is
+/// covered; whoever says no puts the digest of a kept text there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VerdictTemplate {
+    /// Sign `statement.digest()` in the namespace `holdpoint-approval@v1`.
+    #[schema(value_type = Object)]
+    pub statement: VerdictStatement,
+    /// The digest of the matter as six words, to compare.
+    pub words: String,
+}
+
+/// A vouching to be signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CertifyTemplate {
+    /// Sign `statement.digest()` in the namespace `holdpoint-certify@v1`.
+    #[schema(value_type = Object)]
+    pub statement: CertifyStatement,
+    /// The person's name.
+    pub name: String,
+    /// Fingerprints of the keys, to compare with what the person says.
+    pub fingerprints: Vec<String>,
+}
+
+/// A plant file's adoption to be signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlantTemplate {
+    /// Sign `statement.digest()` in the namespace `holdpoint-plant@v1`.
+    #[schema(value_type = Object)]
+    pub statement: PlantStatement,
+    /// The file's digest as six words, to compare.
+    pub words: String,
+}
+
+/// A signed verdict about a request, an extension, a widening or an emergency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct VerdictGiven(pub Signed<VerdictStatement>);
+
+/// A signed vouching.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct CertificateGiven(pub Signed<CertifyStatement>);
+
+/// A signature under a plant file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct PlantSignature(pub Signed<PlantStatement>);
+
+/// What came of an act.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Done {
+    /// The ids of the events that were journaled, in order; none where nothing was left to do.
+    pub events: Vec<String>,
+}
+
+/// A text to be kept, so that its salted digest can be signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeepText {
+    /// One line.
+    pub text: String,
+}
+
+/// A text as it was kept. Check that salt and text give the digest before signing it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeptText {
+    /// SHA-256(salt ‖ text).
+    #[schema(value_type = String)]
+    pub digest: Salted,
+    /// Thirty-two bytes in hexadecimal.
+    pub salt: String,
+    /// As it was kept: made fit to show.
+    pub text: String,
+}
+
+impl KeptText {
+    /// Whether the digest is this text's.
+    pub fn is_right(&self) -> bool {
+        let salt = data_encoding::HEXLOWER_PERMISSIVE.decode(self.salt.as_bytes());
+        let salt = salt.ok().and_then(|salt| <[u8; 32]>::try_from(salt).ok());
+        salt.is_some_and(|salt| self.digest.opens_with(&salt, &self.text))
+    }
+}
+
+/// Why something is taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Because {
+    /// In words.
+    pub reason: String,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EndingView {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The word of the journal for it.
+    pub ending: String,
+    /// For people.
+    pub in_words: String,
+}
+
+/// What is known of a session while it runs on this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LiveView {
+    /// From the technician.
+    pub bytes_up: u64,
+    /// From the target.
+    pub bytes_down: u64,
+    /// How long it has run.
+    pub age_seconds: u64,
+    /// Since a person last gave input.
+    pub idle_seconds: u64,
+}
+
+/// A session, live or over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionView {
+    /// Which.
+    #[schema(value_type = String)]
+    pub session: SessionId,
+    /// Under which grant.
+    #[schema(value_type = String)]
+    pub request: RequestId,
+    /// Whose.
+    pub technician: Named,
+    /// Of which vendor.
+    #[schema(value_type = Option<String>)]
+    pub vendor: Option<VendorId>,
+    /// Where.
+    #[schema(value_type = String)]
+    pub target: TargetName,
+    /// Through what.
+    #[schema(value_type = String)]
+    pub service: ServiceName,
+    /// What it may do.
+    #[schema(value_type = Vec<String>)]
+    pub actions: Actions,
+    /// From where.
+    #[schema(value_type = String)]
+    pub source: IpAddr,
+    /// Through which node.
+    #[schema(value_type = String)]
+    pub node: NodeId,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub started: Timestamp,
+    /// Until when, while it runs.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub deadline: Option<Timestamp>,
+    /// How it ended.
+    pub ended: Option<EndingView>,
+    /// Input stopped by an operator.
+    pub frozen: bool,
+    /// Who watches. Not shown to technicians.
+    pub watchers: Vec<Named>,
+    /// Only of what runs on this node.
+    pub live: Option<LiveView>,
+    /// The digest of the recording's seal.
+    #[schema(value_type = Option<String>)]
+    pub seal: Option<Digest>,
+}
+
+/// Several sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionsView {
+    /// Newest first.
+    pub sessions: Vec<SessionView>,
+}
+
+/// Whether what acted is in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Acted {
+    /// If not, it will be once the journal answers.
+    pub journaled: bool,
+}
+
+/// One line of a watched session, as JSON, in `application/x-ndjson`. Bytes are base64, and are as the technician's
+/// terminal gets them: to be shown only through something that neutralises them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case", tag = "what")]
+pub enum WatchLine {
+    /// Draws the screen as it stands; comes first.
+    Screen {
+        /// Base64.
+        data: String,
+    },
+    /// Output.
+    Output {
+        /// Base64.
+        data: String,
+    },
+    /// The terminal has another size.
+    Resize {
+        /// Columns.
+        columns: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// Some frames were missed; this draws the screen as it stands now.
+    Skipped {
+        /// How many.
+        frames: u64,
+        /// Base64.
+        data: String,
+    },
+    /// Nothing happened for a while; the connection stands.
+    Still,
+    /// The session ended, or this person may watch no longer.
+    Over {
+        /// Why.
+        in_words: String,
+    },
+}
+
+/// Whom or what to end and keep out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Cut {
+    /// `{"scope": "session", "of": "s_…"}`, `technician`, `vendor`, `zone`, or `{"scope": "plant"}`.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub scope: Scope,
+}
+
+/// What a cut did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CutMade {
+    /// Which; it keeps out until it is reopened.
+    #[schema(value_type = String)]
+    pub cut: CutId,
+    /// The sessions it ended.
+    #[schema(value_type = Vec<String>)]
+    pub sessions: Vec<SessionId>,
+    /// `journal`, `disk` (in `data/cuts` until the journal takes it) or `memory` (neither took it: it is lost at a
+    /// restart).
+    pub kept: String,
+}
+
+/// A cut that stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CutView {
+    /// Which.
+    #[schema(value_type = String)]
+    pub cut: CutId,
+    /// Whom or what it keeps out.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub scope: Scope,
+    /// In the journal; only then can it be reopened.
+    pub journaled: bool,
+}
+
+/// Cuts that stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CutsView {
+    /// In the order of their identifiers.
+    pub cuts: Vec<CutView>,
+}
+
+/// Letting back in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reopen {
+    /// What is reopened, and why.
+    #[schema(value_type = Object)]
+    pub reopening: Reopening,
+    /// The signed yes to it.
+    #[schema(value_type = Object)]
+    pub verdict: Signed<VerdictStatement>,
+}
+
+/// A plant file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlantFile {
+    /// SHA-256 of its text.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// As six words, to compare.
+    pub words: String,
+    /// Whole.
+    pub text: String,
+    /// It is the one in force.
+    pub in_force: bool,
+    /// Who signed it so far.
+    pub signers: Vec<Named>,
+    /// Who must sign, beside an administrator.
+    pub needs: String,
+}
+
+/// Plant files without their texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlantFiles {
+    /// In the order of their digests; `text` is empty.
+    pub files: Vec<PlantFile>,
+}
+
+/// A plant file to be signed by others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProposePlant {
+    /// Whole.
+    pub text: String,
+}
+
+/// A plant file by its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlantProposed {
+    /// SHA-256 of its text.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+}
+
+/// A target's credential: a password, or a private key in OpenSSH's form. Sealed at once and never shown again.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretSet {
+    /// As text.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for SecretSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretSet(..)")
+    }
+}
+
+impl Drop for SecretSet {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.secret);
+    }
+}
+
+/// The names of the credentials that were set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SecretNames {
+    /// In order.
+    #[schema(value_type = Vec<String>)]
+    pub names: Vec<CredentialName>,
+}
+
+/// The journal's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HeadView {
+    /// Entries.
+    pub size: u64,
+    /// Merkle root over them.
+    #[schema(value_type = String)]
+    pub root: Digest,
+}
+
+impl From<HeadView> for SeenHead {
+    fn from(head: HeadView) -> Self {
+        Self { size: head.size, root: head.root }
+    }
+}
+
+/// How the recorder is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecorderView {
+    /// Why it takes nothing more, where it does not.
+    pub fault: Option<String>,
+    /// Recordings open.
+    pub open: usize,
+    /// Bytes free on its disk.
+    pub free_bytes: Option<u64>,
+    /// Below this no session is let in.
+    pub reserve_bytes: Option<u64>,
+}
+
+/// How the gate is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// The installation.
+    #[schema(value_type = String)]
+    pub deployment: DeploymentId,
+    /// This node.
+    #[schema(value_type = String)]
+    pub node: NodeId,
+    /// By the gate's clock.
+    #[schema(value_type = String, format = DateTime)]
+    pub now: Timestamp,
+    /// The journal.
+    pub journal: HeadView,
+    /// Since how long it does not answer.
+    pub journal_down_seconds: Option<u64>,
+    /// An event this program does not know: nobody is admitted until it was upgraded.
+    pub unknown_event: Option<String>,
+    /// Facts that wait to be journaled.
+    pub late: usize,
+    /// Facts that had to be forgotten.
+    pub lost: u64,
+    /// Sessions live.
+    pub live: usize,
+    /// Requests that wait for operators.
+    pub pending: usize,
+    /// Cuts that stand.
+    pub cuts: usize,
+    /// The board is red: see `because`.
+    pub red: bool,
+    /// Why, in words.
+    pub because: Vec<String>,
+    /// The plant file in force.
+    #[schema(value_type = Option<String>)]
+    pub plant: Option<Digest>,
+    /// The recorder of this node.
+    pub recorder: Option<RecorderView>,
+    /// What a thief of the disk gets.
+    pub seal: String,
+}
+
+/// Whether new sessions can be let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// They can.
+    pub healthy: bool,
+}
+
+/// One of the first people, whose keys an auditor keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FounderView {
+    /// Who.
+    #[schema(value_type = String)]
+    pub person: PersonId,
+    /// `administrator` or `operator`.
+    pub role: String,
+    /// SHA-256 fingerprints of their keys.
+    pub fingerprints: Vec<String>,
+}
+
+/// What evidence is checked by, as the server tells it: to be compared with what the auditor keeps, never to replace it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TrustView {
+    /// The installation.
+    #[schema(value_type = String)]
+    pub deployment: DeploymentId,
+    /// Verifier keys of the logs.
+    pub logs: Vec<String>,
+    /// The first administrators and operators.
+    pub founders: Vec<FounderView>,
+    /// The TLS CA.
+    pub ca_pem: String,
+    /// The line for `known_hosts`.
+    pub ssh_ca: String,
+}
+
+/// An entry of the journal, one line each in `application/x-ndjson`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EntryLine {
+    /// Its place, from 0.
+    pub index: u64,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The stable id of the event (`docs/EVENTS.md`).
+    pub id: String,
+    /// The fact.
+    #[schema(value_type = Object)]
+    pub event: serde_json::Value,
+    /// Its hash as a leaf of the journal's tree, in hexadecimal.
+    pub leaf: String,
+}
+
+/// Which requests or sessions are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// Also those that are over.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// From where on the journal is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct After {
+    /// Entries that are known already.
+    #[serde(default)]
+    pub after: u64,
+}
+
+/// Why a cut is to be reopened, as a kept text's digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReopenFor {
+    /// Of the reason.
+    pub reason: Salted,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_debug_output_shows_a_code_or_a_token() {
+        let sign_in = SignIn {
+            name: "lee".into(),
+            nonce: String::new(),
+            public_key: String::new(),
+            signature: "sesame".into(),
+            code: "sesame".into(),
+        };
+        let set = SecretSet { secret: "sesame".into() };
+        let enrol = Enrol { code: "sesame".into(), public_key: String::new() };
+        assert!(!format!("{sign_in:?}{set:?}{enrol:?}").contains("sesame"));
+    }
+
+    #[test]
+    fn a_scope_reads_as_it_stands_in_the_description() {
+        for (text, scope) in [
+            (r#"{"scope":"plant"}"#, Scope::Plant),
+            (r#"{"scope":"zone","of":"packaging"}"#, Scope::Zone("packaging".parse().unwrap())),
+        ] {
+            assert_eq!(serde_json::from_str::<Cut>(text).unwrap().scope, scope);
+        }
+    }
+}
