@@ -13,7 +13,6 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use policies::digest::Digest;
 use policies::ids::SessionId;
 
@@ -131,8 +130,11 @@ struct Running {
 struct ReadBack {
     entries: Vec<Entry>,
     leaves: Vec<Leaf>,
-    sessions: BTreeMap<u64, Vec<(Kind, Stream, u32, Vec<u8>)>>,
+    sessions: BTreeMap<u64, Vec<Plain>>,
 }
+
+/// A frame's kind, stream, channel and bytes.
+type Plain = (Kind, Stream, u32, Vec<u8>);
 
 /// Reads all files; each frame must follow the one before, across segments too.
 fn read_back(disk: &SimDisk, purpose: Purpose, key_of: &dyn Fn(SessionId) -> Option<FrameKey>) -> ReadBack {
@@ -230,7 +232,7 @@ impl Model {
 }
 
 impl SessionModel {
-    fn check(&self, frames: &[(Kind, Stream, u32, Vec<u8>)]) {
+    fn check(&self, frames: &[Plain]) {
         let mut lines: BTreeMap<(Stream, u32), Vec<u8>> = BTreeMap::new();
         let mut facts = Vec::new();
         for (kind, stream, channel, bytes) in frames {
@@ -613,17 +615,16 @@ fn a_full_disk_ends_sessions_and_is_over_when_there_is_room() {
     play.step();
     disk.set_room(60 << 10);
     let line = |play: &Play<'_>, bytes: Vec<u8>| play.running[0].lines[0].2.submit(bytes.into());
-    let mut submitted = 0;
     let refused = loop {
-        match line(&play, vec![1; 1_000]) {
-            Ok(position) => submitted = position,
+        let position = match line(&play, vec![1; 1_000]) {
+            Ok(position) => position,
             Err(refused) => break refused,
-        }
+        };
         play.model.sessions.values_mut().for_each(|session| {
             session.lines.entry((Stream::In, 0)).or_default().0.extend([1; 1_000]);
         });
         play.step();
-        assert!(submitted < 100_000, "the disk holds less than that");
+        assert!(position < 100_000, "the disk holds less than that");
     };
     assert!(matches!(refused, StoreFault::NoRoom { .. }), "{refused}");
     play.seal(&mut dice);

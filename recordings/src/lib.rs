@@ -26,7 +26,6 @@ pub mod sim;
 mod spares;
 mod state;
 pub mod tree;
-pub mod verify;
 pub mod words;
 mod writer;
 

@@ -1,5 +1,7 @@
 //! The running log, through its own doors, on a real disk: who is let in, who is told what, what is in the files.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 mod common;
 
 use std::sync::Arc;
@@ -362,4 +364,19 @@ fn spares_lie_ready_and_hold_nothing() {
     let states: Vec<_> = segments(&RealDisk, dir.path()).unwrap().into_iter().map(|file| file.state).collect();
     assert!(matches!(states[..], [SegmentState::Used { .. }, SegmentState::Spare, SegmentState::Spare]), "{states:?}");
     assert!(RealDisk.free_bytes(dir.path()).unwrap() > 0);
+}
+
+#[test]
+fn a_note_nobody_waits_for_holds_up_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, recipients) = (open(dir.path(), options(Purpose::Records)).unwrap().0, recipients(&auditors()));
+    let careless = block_on(log.open_session(opening(1, &recipients))).unwrap();
+    drop(careless.note(Fact::Shell, 0, Bytes::new()));
+    drop(log.open_session(opening(2, &recipients)));
+    let writer = block_on(log.open_session(opening(3, &recipients))).unwrap();
+    let line = writer.line(Stream::Out, 0);
+    let position = line.submit(Bytes::from_static(b"x")).unwrap();
+    block_on(line.durable(position)).unwrap();
+    block_on(writer.seal(seal(Vec::new()))).unwrap();
+    assert_eq!(log.status().open, 1, "a session whose opening nobody waited for is abandoned");
 }

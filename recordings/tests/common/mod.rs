@@ -1,6 +1,11 @@
 //! What the tests of the running log share: a small executor, and a record log with keys in a folder of its own.
 
-#![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test uses a part, and stops when it cannot go on"
+)]
 
 use std::future::Future;
 use std::path::Path;
