@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::frame::Stream;
 use crate::notes::{Note, Size};
 use crate::read::{Moment, ReadFault, Recording, What};
-use crate::screen::{DEFAULT_SIZE, Utf8};
+use crate::screen::{DEFAULT_SIZE, Utf8, drawn};
 use crate::secrets::Mask;
 
 /// Which asciicast.
@@ -156,7 +156,7 @@ impl Writer<'_> {
     }
 
     fn header(&mut self, program: &Program) -> Result<(), CastFault> {
-        let Size { columns, rows } = program.terminal.unwrap_or(DEFAULT_SIZE);
+        let Size { columns, rows } = drawn(program.terminal.unwrap_or(DEFAULT_SIZE));
         let timestamp = self.recording.opened.wall.as_second();
         let (command, title) = (program.command.as_deref(), self.options.title.as_deref());
         let env = program.term.as_deref().map(|term| Env { term });
@@ -194,7 +194,10 @@ impl Writer<'_> {
                     }
                 }
             }
-            What::Note(Note::Resize { size }) => self.event(moment.at, "r", &format!("{}x{}", size.columns, size.rows)),
+            What::Note(Note::Resize { size }) => {
+                let Size { columns, rows } = drawn(*size);
+                self.event(moment.at, "r", &format!("{columns}x{rows}"))
+            }
             What::Note(Note::ExitStatus { status }) => {
                 running.exit = Some(*status);
                 Ok(())

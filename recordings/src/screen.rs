@@ -110,9 +110,19 @@ impl std::fmt::Debug for Screen {
     }
 }
 
+/// Columns and rows that can be drawn. Clients that do not know their size say 0.
 fn sides(size: Size) -> (usize, usize) {
-    let side = |characters: u32| (characters as usize).clamp(1, SIDE_MAX);
-    (side(size.columns), side(size.rows))
+    let side = |characters: u32, usual: u32| match characters {
+        0 => usual as usize,
+        characters => (characters as usize).min(SIDE_MAX),
+    };
+    (side(size.columns, DEFAULT_SIZE.columns), side(size.rows, DEFAULT_SIZE.rows))
+}
+
+/// The size that is drawn where a terminal says that it has this one.
+pub(crate) fn drawn(size: Size) -> Size {
+    let (columns, rows) = sides(size);
+    Size { columns: columns as u32, rows: rows as u32 }
 }
 
 /// A character that shows itself and nothing else.
@@ -399,7 +409,7 @@ mod tests {
     #[test]
     fn a_few_bytes_cannot_keep_the_machine_busy() {
         let mut screen = Screen::new(Size { columns: u32::MAX, rows: 0 });
-        assert_eq!(screen.size(), Size { columns: 1_000, rows: 1 });
+        assert_eq!(screen.size(), Size { columns: 1_000, rows: 24 });
         screen.feed(&b"x\x1b[65535b\x1b[65535S\x1b[65535L".repeat(200));
     }
 

@@ -11,7 +11,7 @@ use recordings::frame::{Stream, frames};
 use recordings::ledger::{Extent, FileEntry, Operation, Outcome, RemotePath, Verdict};
 use recordings::notes::{Note, Size};
 use recordings::read::AuditorKeys;
-use recordings::verify::{Checks, FindingKind, Remembered, Report, SessionVerdict, verify};
+use recordings::verify::{Checks, FindingKind, Remembered, Report, SessionVerdict, Span, verify};
 
 use support::{Store, files};
 
@@ -100,38 +100,62 @@ fn a_store_that_was_stopped_and_started_again_is_whole() {
     assert!(report.is_whole(), "{report}");
 }
 
-#[test]
-fn every_flipped_bit_is_found() {
-    let store = store();
-    let long = std::env::var_os("HOLDPOINT_LONG").is_some();
-    let copy = store.copy();
+/// A store of a few frames, so that each of its bits can be tried.
+fn small_store() -> Store {
+    let (mut store, grant) = Store::granted();
+    let mut session = store.begin(grant);
+    session.note(1, &Note::Exec { command: "id".into() }).data(1, Stream::Out, b"uid=0\n");
+    store.end(session);
+    store.act(policies::decide::Command::StopNode { node: support::label("node-1") });
+    store.close();
+    store
+}
+
+/// Flips every `step`th bit that is used, and some of the zeros behind, each in turn.
+fn flip(store: &Store, step: usize) {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let flips: usize = std::thread::scope(|scope| {
+        let flips = (0..threads).map(|first| (store.copy(), first * step));
+        let flips: Vec<_> =
+            flips.map(|(copy, from)| scope.spawn(move || flip_bits(copy.path(), from, step * threads))).collect();
+        flips.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    println!("{flips} bits flipped, each found");
+}
+
+fn flip_bits(folder: &Path, from: usize, step: usize) -> usize {
     let mut flips = 0;
-    for file in evidence(copy.path()) {
+    for file in evidence(folder) {
         let good = std::fs::read(&file).unwrap();
         let mut bad = good.clone();
-        // Of the zeros behind the frames a few are enough.
         let used = good.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        let bits = (0..used * 8).step_by(if long { 1 } else { 211 }).chain((used * 8..good.len() * 8).step_by(25_013));
-        for bit in bits {
+        for bit in (from..used * 8).step_by(step).chain((used * 8..good.len() * 8).step_by(50_021)) {
             bad[bit / 8] ^= 1 << (bit % 8);
             std::fs::write(&file, &bad).unwrap();
-            let report = check(copy.path(), None);
-            let name = file.strip_prefix(copy.path()).unwrap();
+            let report = check(folder, None);
+            let name = file.strip_prefix(folder).unwrap();
             assert!(!report.is_whole(), "bit {bit} of {} was flipped, and nothing was found", name.display());
-            // The file that was changed is named, and the byte or one before it in the same object.
-            let named = report.failures().filter_map(|finding| finding.place.as_ref()).any(|place| {
-                place.file == name
-                    && place.from <= (bit / 8) as u64
-                    && place.until.is_none_or(|until| (bit / 8) as u64 <= until)
-            });
-            assert!(named, "bit {bit} of {}: {report}", name.display());
+            // The file that was changed is named, and the object in it that has the byte.
+            let byte = (bit / 8) as u64;
+            let has_it = |place: &Span| {
+                place.file == name && place.from <= byte && place.until.is_none_or(|until| byte <= until)
+            };
+            let mut places = report.failures().filter_map(|finding| finding.place.as_ref());
+            assert!(places.any(has_it), "bit {bit} of {}: {report}", name.display());
             bad[bit / 8] = good[bit / 8];
             flips += 1;
         }
         std::fs::write(&file, &good).unwrap();
     }
-    assert!(check(copy.path(), None).is_whole());
-    println!("{flips} bits flipped, each found");
+    assert!(check(folder, None).is_whole());
+    flips
+}
+
+#[test]
+fn every_flipped_bit_is_found() {
+    let long = std::env::var_os("HOLDPOINT_LONG").is_some();
+    flip(&store(), if long { 101 } else { 1_009 });
+    flip(&small_store(), if long { 1 } else { 499 });
 }
 
 /// Where each frame of a segment begins and ends.
@@ -169,10 +193,7 @@ fn every_frame_that_is_dropped_doubled_swapped_or_blanked_is_found() {
             };
             let (before, this, after) = (&good[..frame.start], &good[frame.clone()], &good[frame.end..]);
             try_it(&fill([before, after].concat()), format!("frame {index} dropped"));
-            try_it(
-                &fill([before, this, this, after].concat())[..good.len()].to_vec(),
-                format!("frame {index} doubled"),
-            );
+            try_it(&fill([before, this, this, after].concat())[..good.len()], format!("frame {index} doubled"));
             let blank = [before, &vec![0; this.len()], after].concat();
             try_it(&blank, format!("frame {index} blanked"));
             if let Some(next) = extents.get(index + 1) {

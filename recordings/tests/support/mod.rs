@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part of it, and none exports it")]
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+#![allow(clippy::needless_pass_by_value, reason = "commands and events are made for the call")]
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
