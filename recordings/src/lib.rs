@@ -26,6 +26,7 @@ pub mod sim;
 mod spares;
 mod state;
 pub mod tree;
+pub mod verify;
 pub mod words;
 mod writer;
 
