@@ -2,6 +2,7 @@
 //! a code, a certificate, a token or a signature ends here in a value that the next step demands. What a proven person
 //! may do is not decided here, and no module opens a socket or reads a clock.
 
+pub mod auditor;
 pub mod enrolment;
 pub mod host_keys;
 pub mod keys;

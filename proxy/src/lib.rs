@@ -1,11 +1,17 @@
 //! The program's own part: listeners, SSH, sessions, the relay of their bytes, configuration. What is decided is in
 //! `approver`, how it is recorded in `recordings`; here is how people and targets are reached.
 
+pub mod app;
+pub mod commands;
 pub mod config;
 pub mod dial;
 pub mod files;
 pub mod floor;
 pub mod flow;
+pub mod founding;
 pub mod relay;
+pub mod secret;
+pub mod serve;
 pub mod session;
 pub mod ssh;
+pub mod trusting;

@@ -51,7 +51,7 @@ impl Recorder for SessionWriter {
     }
 
     fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send {
-        Self::note(self, note.fact(), channel, note.encode())
+        Self::note(self, note.fact(), channel, note.encode().into())
     }
 }
 

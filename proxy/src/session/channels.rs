@@ -38,6 +38,7 @@ pub(super) struct Channels {
 }
 
 struct Open {
+    task: tokio::task::Id,
     voice: Voice,
     upload: Arc<Queue>,
     session: Handle,
@@ -76,17 +77,17 @@ impl Channels {
         self.next += 1;
         let (session, id, upload) = (channel.session, channel.channel.id(), channel.upload);
         let end = VendorEnd::new(channel.channel, session.clone(), Arc::clone(&upload));
-        let open = Open { voice: end.voice(), upload, session, id };
+        let voice = end.voice();
         let too_many = (self.open.len() >= CHANNELS_MAX).then(|| super::NotCarried.to_string());
         let judge = ChannelJudge {
             orders: self.shared.orders.clone(),
             place: self.shared.place.clone(),
-            voice: open.voice.clone(),
+            voice: voice.clone(),
             on_terminal: AtomicBool::new(false),
         };
-        let (shared, session) = (Arc::clone(&self.shared), open.session.clone());
-        self.tasks.spawn(async move {
-            let refusal = Refusal { session, id, number, witness: Arc::clone(&shared.witness) };
+        let shared = Arc::clone(&self.shared);
+        let refusal = Refusal { session: session.clone(), id, number, witness: Arc::clone(&shared.witness) };
+        let task = self.tasks.spawn(async move {
             match too_many {
                 Some(words) => {
                     refusal.tell(&words).await;
@@ -95,7 +96,7 @@ impl Channels {
                 None => one(&shared, number, end, judge, frozen, refusal).await,
             }
         });
-        self.open.insert(number, open);
+        self.open.insert(number, Open { task: task.id(), voice, upload, session, id });
     }
 
     /// How many there are.
@@ -114,7 +115,10 @@ impl Channels {
                 if lost.is_panic() {
                     tracing::error!(%lost, "a channel's task panicked");
                 }
-                Closed { number: 0, accounts: Vec::new(), end: Err(ChannelFault::Lost) }
+                let number = self.open.iter().find(|(_, open)| open.task == lost.id()).map(|(number, _)| *number);
+                let number = number.unwrap_or_default();
+                self.open.remove(&number);
+                Closed { number, accounts: Vec::new(), end: Err(ChannelFault::Lost) }
             }
             None => std::future::pending().await,
         }

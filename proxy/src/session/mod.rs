@@ -183,12 +183,12 @@ impl Session {
         self.live.over.borrow().clone()
     }
 
-    /// Waits until it has ended, sealed and journaled, and says why.
-    pub async fn ended(&self) -> Ending {
+    /// Waits until it has ended, sealed and journaled, and says why. Whoever only waits does not keep it open.
+    pub fn ended(&self) -> impl Future<Output = Ending> + Send + use<> {
         let mut ended = self.ended.clone();
-        match ended.wait_for(Option::is_some).await {
-            Ok(ending) => ending.clone().unwrap_or(Ending::Crashed),
-            Err(_) => Ending::Crashed,
+        async move {
+            let ending = ended.wait_for(Option::is_some).await.ok().and_then(|ending| ending.clone());
+            ending.unwrap_or(Ending::Crashed)
         }
     }
 }

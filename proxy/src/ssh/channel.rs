@@ -334,7 +334,7 @@ impl<R: Recorder> Carriage<'_, R> {
     /// What cannot be sent finds no connection any more. The other direction learns the reason and ends the channel.
     async fn to_target(&self, sending: impl Future<Output = Result<(), russh::Error>>) {
         if sending.await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -477,7 +477,7 @@ impl<R: Recorder> Carriage<'_, R> {
     /// What cannot be sent finds nobody. The technician's queue then ends, and with it the channel.
     async fn to_vendor(&self, sending: impl Future<Output = Result<(), russh::Error>>) {
         if sending.await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

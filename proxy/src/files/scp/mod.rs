@@ -328,3 +328,176 @@ fn number(digits: &[u8]) -> Option<u64> {
     let number = std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()?;
     (number <= i64::MAX as u64).then_some(number)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What passes: `>` is sent by the sending end, `<` answered by the other.
+    type Talk<'a> = [(char, &'a str)];
+
+    fn scp(line: &str) -> Copy {
+        match parse_command(line.as_bytes()) {
+            Command::Scp(command) => Copy::new(command),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn show(copy: &mut Copy, end: char, bytes: &[u8]) -> Result<Inspected, Malformed> {
+        let bytes = Bytes::copy_from_slice(bytes);
+        if (end == '>') == (copy.command.direction == Direction::Put) {
+            copy.upward(bytes)
+        } else {
+            copy.downward(bytes)
+        }
+    }
+
+    /// The ledger of a talk, each part of which must go on unchanged, cut like this.
+    fn ledger(line: &str, talk: &Talk<'_>, mut cut: impl FnMut() -> usize) -> Vec<FileEntry> {
+        let mut copy = scp(line);
+        let mut entries = Vec::new();
+        for (end, text) in talk {
+            let (mut rest, mut forwarded) = (text.as_bytes(), Vec::new());
+            while !rest.is_empty() {
+                let (chunk, more) = rest.split_at(cut().clamp(1, rest.len()));
+                let inspected = show(&mut copy, *end, chunk).unwrap();
+                forwarded.extend(inspected.forward.concat());
+                entries.extend(inspected.ledger);
+                rest = more;
+            }
+            assert_eq!(forwarded, text.as_bytes());
+        }
+        entries.extend(copy.finish());
+        entries
+    }
+
+    fn breach(line: &str, talk: &Talk<'_>) -> Breach {
+        let mut copy = scp(line);
+        let shown = talk.iter().map(|(end, text)| show(&mut copy, *end, text.as_bytes()));
+        shown.filter_map(Result::err).next().unwrap().breach
+    }
+
+    fn file(operation: Operation, path: &str, to: Option<&str>, content: &str) -> FileEntry {
+        let sha256 = Some(Digest::of_bytes(content.as_bytes()));
+        let until = content.len() as u64;
+        FileEntry {
+            to: to.map(|to| RemotePath::new(to.as_bytes())),
+            bytes: until,
+            extents: vec![Extent { from: 0, until, sha256 }],
+            whole: true,
+            ..FileEntry::new(operation, RemotePath::new(path.as_bytes()), Verdict::Allowed, Outcome::Done)
+        }
+    }
+
+    const TREE: &Talk<'_> = &[
+        ('<', "\0"),
+        ('>', "T1700000000 0 1700000000 0\n"),
+        ('<', "\0"),
+        ('>', "D0755 0 d\n"),
+        ('<', "\0"),
+        ('>', "C0644 3 a\n"),
+        ('<', "\0"),
+        ('>', "abc\0"),
+        ('<', "\0"),
+        ('>', "\x01scp: d/secret: Permission denied\n"),
+        ('>', "C0644 9 big\n"),
+        ('<', "\x01scp: d/big: No space left on device\n"),
+        ('>', "C0600 0 empty\n"),
+        ('<', "\0"),
+        ('>', "\0"),
+        ('<', "\0"),
+        ('>', "E\n"),
+        ('<', "\0"),
+    ];
+
+    #[test]
+    fn a_tree_is_listed_file_by_file() {
+        let failed = FileEntry::new(Operation::Put, RemotePath::new(b"/x/d/big"), Verdict::Allowed, Outcome::Failed(4));
+        let directory =
+            FileEntry::new(Operation::MakeDirectory, RemotePath::new(b"/x/d"), Verdict::Allowed, Outcome::Done);
+        let put = |path, content| file(Operation::Put, path, None, content);
+        assert_eq!(
+            ledger("scp -r -t /x/", TREE, || usize::MAX),
+            [directory, put("/x/d/a", "abc"), failed.clone(), put("/x/d/empty", "")]
+        );
+        let get = |path, content| file(Operation::Get, path, None, content);
+        let failed = FileEntry { operation: Operation::Get, ..failed };
+        assert_eq!(
+            ledger("scp -r -f /x/d", TREE, || usize::MAX),
+            [get("/x/d/a", "abc"), failed, get("/x/d/empty", "")]
+        );
+    }
+
+    #[test]
+    fn a_name_that_may_be_a_directory_is_listed_with_the_announced_one() {
+        let talk = [('<', "\0"), ('>', "C0644 3 a\n"), ('<', "\0"), ('>', "abc\0"), ('<', "\0")];
+        assert_eq!(ledger("scp -t x", &talk, || usize::MAX), [file(Operation::Put, "x", Some("a"), "abc")]);
+        assert_eq!(ledger("scp -f x", &talk, || usize::MAX), [file(Operation::Get, "x", Some("a"), "abc")]);
+        assert_eq!(ledger("scp -d -t x", &talk, || usize::MAX), [file(Operation::Put, "x/a", None, "abc")]);
+    }
+
+    #[test]
+    fn a_copy_that_stops_or_fails_is_not_whole() {
+        let begun = [('<', "\0"), ('>', "C0644 6 a\n"), ('<', "\0"), ('>', "abc")];
+        let entries = ledger("scp -f a", &begun, || usize::MAX);
+        assert_eq!((entries[0].outcome, entries[0].bytes, entries[0].whole), (Outcome::Unfinished, 3, false));
+        let unread = [('<', "\0"), ('>', "C0644 3 a\n"), ('<', "\0"), ('>', "abc\x01gone\n"), ('<', "\0")];
+        let entries = ledger("scp -f a", &unread, || usize::MAX);
+        assert_eq!((entries[0].outcome, entries[0].whole), (Outcome::Failed(4), false));
+    }
+
+    #[test]
+    fn what_is_not_in_lockstep_is_broken() {
+        let start = ('<', "\0");
+        for (talk, wanted) in [
+            (&[('>', "C0644 1 a\n")][..], Breach::DidNotWait),
+            (&[start, ('>', "C0644 1 a\nx")], Breach::DidNotWait),
+            (&[start, start], Breach::UnaskedAnswer),
+            (&[('<', "Welcome\n")], Breach::BadLine),
+            (&[start, ('>', "Welcome\n")], Breach::BadLine),
+            (&[start, ('>', "C0644 1 ../a\n")], Breach::BadName),
+            (&[start, ('>', "C0644 1 ..\n")], Breach::BadName),
+            (&[start, ('>', "C0644 1 \n")], Breach::BadName),
+            (&[start, ('>', "C0644 1 a\0b\n")], Breach::BadName),
+            (&[start, ('>', "C644 1 a\n")], Breach::BadLine),
+            (&[start, ('>', "C0644 +1 a\n")], Breach::BadLine),
+            (&[start, ('>', "C0644 9223372036854775808 a\n")], Breach::BadLine),
+            (&[start, ('>', "C0644 -1 a\n")], Breach::BadLine),
+            (&[start, ('>', "T1 0 1\n")], Breach::BadLine),
+            (&[start, ('>', "E\n")], Breach::BadLine),
+            (&[start, ('>', "\0")], Breach::BadLine),
+            (&[start, ('>', "\n")], Breach::BadLine),
+            (&[start, ('>', "D0755 0 d\n")], Breach::NotRecursive),
+            (&[start, ('>', "\x02over\n"), ('>', "C0644 1 a\n")], Breach::BadLine),
+        ] {
+            assert_eq!(breach("scp -t x", talk), wanted, "{talk:?}");
+        }
+        assert_eq!(breach("scp -t x", &[start, ('>', &"C".repeat(1001))]), Breach::BadLine);
+        assert_eq!(breach("scp -t x", &[('<', &"\x01".repeat(2001))]), Breach::BadLine);
+    }
+
+    proptest! {
+        #[test]
+        fn cutting_the_bytes_changes_nothing(cuts in prop::collection::vec(1_usize..9, 1..30), get: bool) {
+            let line = if get { "scp -r -f /x/d" } else { "scp -r -t /x/" };
+            let mut cuts = cuts.into_iter().cycle();
+            let anyhow = ledger(line, TREE, || cuts.next().unwrap_or(1));
+            prop_assert_eq!(anyhow, ledger(line, TREE, || usize::MAX));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(
+            parts in prop::collection::vec((any::<bool>(), "[\\x00-\\x02CDET0-9 a/.\n]{0,20}"), 0..30)
+        ) {
+            let mut copy = scp("scp -r -t x");
+            for (sends, text) in parts {
+                if show(&mut copy, if sends { '>' } else { '<' }, text.as_bytes()).is_err() {
+                    break;
+                }
+            }
+            copy.finish();
+        }
+    }
+}

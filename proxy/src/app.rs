@@ -1,0 +1,311 @@
+//! The program put together: keys, stores, the Desk, the faces. `main` and tests build the same one. What each part does
+//! is in its own place; here is only in which order they begin and end.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use approver::clock::Clock;
+use approver::desk::{Alarm, Desk, DeskFault, DeskParts, Rejected};
+use approver::people::People;
+use certs::keys::{KeyFault, KeyStore, Seal};
+use certs::tls::TlsFault;
+use policies::decide::Command;
+use recordings::disk::RealMachine;
+use recordings::log::{Log, RoomState};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::floor::Floor;
+use crate::session::{Sessions, SessionsParts};
+
+mod faces;
+pub mod stores;
+
+use stores::{Identity, StoreFault, Stores};
+
+/// Alarms that wait to be told; each is a sentence, and is in the log in any case.
+const ALARMS_MAX: usize = 64;
+/// How often the recordings' disk is looked at.
+const STORE_LOOKED_AT: Duration = Duration::from_secs(5);
+
+/// The running program.
+pub struct App {
+    config: Config,
+    addresses: Addresses,
+    desk: Desk,
+    people: People,
+    floor: Floor,
+    sessions: Sessions,
+    stores: Stores,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Where it listens, in the order of the configuration; with the port that the system chose where that said 0.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Addresses {
+    /// The vendor face, SSH.
+    pub ssh: Vec<SocketAddr>,
+    /// The vendor face, HTTPS.
+    pub pages: Vec<SocketAddr>,
+    /// The plant face, HTTPS.
+    pub plant: Vec<SocketAddr>,
+}
+
+/// Why the program does not start: every reason that could be found.
+#[derive(Debug)]
+pub struct StartFault(pub Vec<Reason>);
+
+/// One reason.
+#[derive(Debug, thiserror::Error)]
+pub enum Reason {
+    /// The gate's keys.
+    #[error("keys: {0}")]
+    Keys(#[from] KeyFault),
+    /// The data folder.
+    #[error("store: {0}")]
+    Store(#[from] StoreFault),
+    /// The Desk.
+    #[error("journal: {0}")]
+    Desk(#[from] DeskFault),
+    /// The journal holds no installation yet.
+    #[error("journal: nothing was founded in it. Run `holdpoint init`")]
+    NotFounded,
+    /// That this node serves could not be journaled.
+    #[error("journal: {0}")]
+    Journal(#[from] Rejected),
+    /// A certificate for a face.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsFault),
+    /// An address that cannot be listened on.
+    #[error("{face}: cannot listen on {address}: {cause}")]
+    Listen {
+        /// Which key of the configuration.
+        face: &'static str,
+        /// Which address.
+        address: SocketAddr,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// A part of the program died while starting.
+    #[error("{0}")]
+    Died(String),
+}
+
+impl<R: Into<Reason>> From<R> for StartFault {
+    fn from(reason: R) -> Self {
+        Self(vec![reason.into()])
+    }
+}
+
+impl fmt::Display for StartFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the gate does not start:")?;
+        self.0.iter().try_for_each(|reason| write!(f, "\n  {reason}"))
+    }
+}
+
+impl std::error::Error for StartFault {}
+
+impl App {
+    /// Starts everything: keys, stores, the Desk with the cuts that stand, and only then the listeners. `seal` opens the
+    /// keys.
+    ///
+    /// # Errors
+    /// Every reason that could be found; then nothing runs and nothing listens.
+    pub async fn start(config: Config, seal: &Seal, clock: Clock) -> Result<Self, StartFault> {
+        let keys = KeyStore::open(&config.keys, seal);
+        let identity = Identity::read(&config.store.data);
+        let (keys, identity) = match (keys, identity) {
+            (Ok(keys), Ok(identity)) => (keys, identity),
+            (keys, identity) => {
+                let reasons = [keys.err().map(Reason::from), identity.err().map(Reason::from)];
+                return Err(StartFault(reasons.into_iter().flatten().collect()));
+            }
+        };
+        let stores = open_stores(&config, identity, &keys).await?;
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let floor = Floor::new(clock.clone());
+        let (alarms, alarmed) = mpsc::channel(ALARMS_MAX);
+        let desk = Desk::open(DeskParts {
+            journal: Arc::clone(&stores.journal),
+            directory: Arc::clone(&stores.directory),
+            clock: clock.clone(),
+            node: stores.identity.node.clone(),
+            deployment: stores.identity.deployment.clone(),
+            floor: Arc::new(floor.clone()),
+            alarms,
+            cuts: stores.cuts.clone(),
+        })
+        .await?;
+        if desk.with_state(|state| state.deployment.is_none()) {
+            desk.close().await;
+            return Err(Reason::NotFounded.into());
+        }
+        let people = People::new(desk.clone(), keys.secrets(), keys.tls_ca().fingerprint().prefix());
+        let sessions = Sessions::new(SessionsParts {
+            desk: desk.clone(),
+            people: people.clone(),
+            floor: floor.clone(),
+            records: Arc::clone(&stores.records),
+            recipients: config.store.recipients(),
+            machine: Arc::new(RealMachine),
+            secrets: keys.secrets(),
+            ca: keys.ssh_ca(),
+            gate: config.vendor.origin.host().to_owned(),
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+        });
+        let mut app =
+            Self { config, addresses: Addresses::default(), desk, people, floor, sessions, stores, tracker, stop };
+        match app.begin(&keys, alarmed).await {
+            Ok(()) => Ok(app),
+            Err(fault) => {
+                app.shutdown(Duration::ZERO).await;
+                Err(fault)
+            }
+        }
+    }
+
+    /// Binds every address before anything is served on any, and serves.
+    async fn begin(&mut self, keys: &KeyStore, alarmed: mpsc::Receiver<Alarm>) -> Result<(), StartFault> {
+        let (vendor, plant) = (&self.config.vendor, &self.config.plant);
+        let mut reasons = Vec::new();
+        let ssh = bind("faces.vendor.ssh", &vendor.ssh, &mut reasons).await;
+        let pages = bind("faces.vendor.pages", &vendor.pages, &mut reasons).await;
+        let plant = bind("faces.plant.listen", &plant.listen, &mut reasons).await;
+        if !reasons.is_empty() {
+            return Err(StartFault(reasons));
+        }
+        self.addresses = Addresses { ssh: bound(&ssh), pages: bound(&pages), plant: bound(&plant) };
+        self.desk.start_node(env!("CARGO_PKG_VERSION")).await?;
+        for crashed in &self.stores.recovery.crashed {
+            tracing::warn!(session = %crashed.recording, frames = crashed.frames, "sealed as crashed");
+        }
+        self.keep(tell_alarms(alarmed));
+        let floor = self.floor.clone();
+        self.keep(async move { floor.watch_recorders().await });
+        self.keep(watch_store(self.desk.clone(), Arc::clone(&self.stores.records)));
+        self.serve_faces(keys, ssh, pages, plant)?;
+        tracing::info!(addresses = ?self.addresses, "serving");
+        Ok(())
+    }
+
+    /// Runs something for as long as the program does.
+    fn keep(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tracker.spawn(async move { stop.run_until_cancelled_owned(work).await });
+    }
+
+    /// Where it listens.
+    pub const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// What it was started with.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where decisions are made.
+    pub const fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// What is done around people.
+    pub const fn people(&self) -> &People {
+        &self.people
+    }
+
+    /// What runs.
+    pub const fn floor(&self) -> &Floor {
+        &self.floor
+    }
+
+    /// Opens sessions.
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Stops in order: nobody new gets in, every session ends with its reason and is sealed, the journal says that this
+    /// node stopped, the logs are closed. What has not ended by `limit` is left behind; the next start says so.
+    pub async fn shutdown(self, limit: Duration) {
+        let Self { desk, people, floor, sessions, stores, tracker, stop, .. } = self;
+        stop.cancel();
+        tracker.close();
+        if tokio::time::timeout(limit, tracker.wait()).await.is_err() {
+            tracing::error!(sessions = floor.count(), "not everything ended in time");
+        }
+        desk.stop_node().await;
+        drop((desk, people, floor, sessions));
+        if tokio::task::spawn_blocking(move || stores.close()).await.is_err() {
+            tracing::error!("the stores did not close in order");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "App({:?})", self.addresses)
+    }
+}
+
+async fn open_stores(config: &Config, identity: Identity, keys: &KeyStore) -> Result<Stores, StartFault> {
+    let (data, reserve, key) = (config.store.data.clone(), config.store.reserve_bytes, keys.log_key());
+    let opened = tokio::task::spawn_blocking(move || Stores::open(&data, identity, &key, reserve)).await;
+    match opened {
+        Ok(Ok(stores)) => Ok(stores),
+        Ok(Err(faults)) => Err(StartFault(faults.into_iter().map(Reason::from).collect())),
+        Err(panic) => Err(Reason::Died(panic.to_string()).into()),
+    }
+}
+
+async fn bind(face: &'static str, addresses: &[SocketAddr], reasons: &mut Vec<Reason>) -> Vec<TcpListener> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        match TcpListener::bind(address).await {
+            Ok(listener) => listeners.push(listener),
+            Err(cause) => reasons.push(Reason::Listen { face, address: *address, cause }),
+        }
+    }
+    listeners
+}
+
+fn bound(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().map(|listener| listener.local_addr().expect("a bound listener has an address")).collect()
+}
+
+/// Whoever else is told, the log is.
+async fn tell_alarms(mut alarmed: mpsc::Receiver<Alarm>) {
+    while let Some(alarm) = alarmed.recv().await {
+        tracing::error!(?alarm, "alarm");
+    }
+}
+
+/// Looks at the recordings' disk: little room is an alarm long before a session must end, and a store that failed is
+/// journaled once.
+async fn watch_store(desk: Desk, records: Arc<Log>) {
+    let (mut was_low, mut reported) = (false, false);
+    loop {
+        let log = Arc::clone(&records);
+        let looked = tokio::task::spawn_blocking(move || (log.room(), log.status().fault)).await;
+        let Ok((room, fault)) = looked else { return };
+        let low = room.is_ok_and(|room| room.state != RoomState::Plenty);
+        if low && !was_low {
+            tracing::error!("the disk for recordings is filling up: below the reserve nobody new is let in");
+        }
+        was_low = low;
+        if let Some(fault) = fault.filter(|_| !reported) {
+            tracing::error!(%fault, "the recorder failed: its sessions end, and nobody is let in");
+            reported = desk.act(Command::ReportRecorder { node: desk.node().clone() }).await.is_ok();
+        }
+        desk.clock().sleep(STORE_LOOKED_AT).await;
+    }
+}

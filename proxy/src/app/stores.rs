@@ -1,0 +1,213 @@
+//! What the program keeps: two logs and the directory in one data folder, and which installation they belong to. The
+//! one place where adapters are chosen; everything above knows only the ports.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use approver::cuts::CutsFile;
+use approver::directory::Directory;
+use approver::directory::sled::{CannotOpen, SledDirectory};
+use approver::journal::Journal;
+use approver::journal::files::FilesJournal;
+use certs::log_key::LogKey;
+use policies::ids::{BadName, DeploymentId, NodeId};
+use recordings::FORMAT;
+use recordings::disk::{RealDisk, RealMachine};
+use recordings::fault::OpenFault;
+use recordings::log::{Log, LogOptions, Purpose, Recovery};
+
+/// Which installation a data folder belongs to, and which node of it writes there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The installation.
+    pub deployment: DeploymentId,
+    /// The node.
+    pub node: NodeId,
+}
+
+/// A data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFault {
+    /// Nothing was ever founded there.
+    #[error("{path} holds no installation: run `holdpoint init` first, or correct `data` under [store]", path = .0.display())]
+    NotFounded(PathBuf),
+    /// What says whose it is cannot be read.
+    #[error("{path}: {cause}", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// What says whose it is says nothing that makes sense.
+    #[error("{path} does not name an installation and its node ({cause}): put back the backup of the whole folder", path = .path.display())]
+    NoIdentity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
+    /// A log.
+    #[error("the {what}: {fault}")]
+    Log {
+        /// Which of the two.
+        what: &'static str,
+        /// Why.
+        fault: OpenFault,
+    },
+    /// The directory.
+    #[error(transparent)]
+    Directory(#[from] CannotOpen),
+}
+
+const JOURNAL: &str = "journal";
+const RECORDS: &str = "records";
+const DIRECTORY: &str = "state";
+const CUTS: &str = "cuts";
+
+impl Identity {
+    /// As the journal in this data folder says.
+    ///
+    /// # Errors
+    /// There is no journal yet, or its first lines cannot be made out.
+    pub fn read(data: &Path) -> Result<Self, StoreFault> {
+        let path = data.join(JOURNAL).join(FORMAT);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&text).map_err(|cause| StoreFault::NoIdentity { path, cause }),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Err(StoreFault::NotFounded(data.to_owned())),
+            Err(cause) => Err(StoreFault::Unreadable { path, cause }),
+        }
+    }
+
+    /// The second line is the log's origin, `<deployment>/journal`, the third the node.
+    fn parse(format: &str) -> Result<Self, String> {
+        let mut lines = format.lines().skip(1);
+        let origin = lines.next().and_then(|origin| origin.strip_suffix("/journal")).ok_or("no origin")?;
+        let node = lines.next().ok_or("no node")?;
+        let in_words = |bad: BadName| bad.to_string();
+        Ok(Self { deployment: origin.parse().map_err(in_words)?, node: node.parse().map_err(in_words)? })
+    }
+
+    /// The journal's name among all logs.
+    pub fn journal_origin(&self) -> String {
+        format!("{}/journal", self.deployment)
+    }
+
+    /// The name of this node's recordings among all logs.
+    pub fn records_origin(&self) -> String {
+        format!("{}/records/{}", self.deployment, self.node)
+    }
+}
+
+/// An open data folder. Nobody else has it open.
+pub struct Stores {
+    /// Whose it is.
+    pub identity: Identity,
+    /// Decisions.
+    pub journal: Arc<dyn Journal>,
+    /// Recordings.
+    pub records: Arc<Log>,
+    /// Names, texts, counters.
+    pub directory: Arc<dyn Directory>,
+    /// Cuts that could not be journaled.
+    pub cuts: CutsFile,
+    /// What opening the recordings found.
+    pub recovery: Recovery,
+    journal_log: Arc<Log>,
+}
+
+impl Stores {
+    /// Opens the folder, or makes it. Blocks.
+    ///
+    /// # Errors
+    /// Everything that is in the way.
+    pub fn open(data: &Path, identity: Identity, key: &LogKey, reserve_bytes: u64) -> Result<Self, Vec<StoreFault>> {
+        let journal_log = open_log(&data.join(JOURNAL), "journal", journal_options(&identity), key);
+        let records = open_log(&data.join(RECORDS), "recordings", records_options(&identity, reserve_bytes), key);
+        let directory = SledDirectory::open(&data.join(DIRECTORY)).map_err(StoreFault::from);
+        match (journal_log, records, directory) {
+            (Ok((journal_log, _)), Ok((records, recovery)), Ok(directory)) => {
+                let cuts = CutsFile::new(data.join(CUTS), identity.deployment.clone(), key.clone());
+                let journal = Arc::new(FilesJournal::new(Arc::clone(&journal_log)));
+                Ok(Self { identity, journal, records, directory: Arc::new(directory), cuts, recovery, journal_log })
+            }
+            (journal, records, directory) => {
+                Err([journal.err(), records.err(), directory.err()].into_iter().flatten().collect())
+            }
+        }
+    }
+
+    /// Closes both logs: what waits is written, the heads are signed. Blocks. Whoever else holds a part of this must
+    /// have let go before.
+    pub fn close(self) {
+        let Self { journal, records, directory, journal_log, .. } = self;
+        let held = Arc::strong_count(&records) > 1 || Arc::strong_count(&journal) > 1;
+        if held {
+            tracing::warn!("a log is still in use at the end and is closed when the program is gone");
+        }
+        drop((records, journal, journal_log, directory));
+    }
+}
+
+impl fmt::Debug for Stores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stores({:?})", self.identity)
+    }
+}
+
+fn journal_options(identity: &Identity) -> LogOptions {
+    LogOptions::new(Purpose::Journal, identity.journal_origin(), identity.node.clone())
+}
+
+/// The alarm comes when there is still as much again as new sessions are refused for.
+fn records_options(identity: &Identity, reserve_bytes: u64) -> LogOptions {
+    let options = LogOptions::new(Purpose::Records, identity.records_origin(), identity.node.clone());
+    LogOptions { reserve_bytes, low_water_bytes: reserve_bytes.saturating_mul(2), ..options }
+}
+
+fn open_log(
+    dir: &Path,
+    what: &'static str,
+    options: LogOptions,
+    key: &LogKey,
+) -> Result<(Arc<Log>, Recovery), StoreFault> {
+    let opened = Log::open(Arc::new(RealDisk), Arc::new(RealMachine), dir, options, Arc::new(key.clone()));
+    let (log, recovery) = opened.map_err(|fault| StoreFault::Log { what, fault })?;
+    Ok((Arc::new(log), recovery))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity { deployment: "mill-3".parse().expect("a name"), node: "one".parse().expect("a name") }
+    }
+
+    #[test]
+    fn a_folder_says_whose_it_is_and_is_open_once() {
+        let data = tempfile::tempdir().expect("a folder");
+        let nothing = Identity::read(data.path()).expect_err("nothing there");
+        assert!(nothing.to_string().contains("holdpoint init"), "{nothing}");
+        let keys = tempfile::tempdir().expect("a folder");
+        let keys = certs::keys::KeyStore::create(&keys.path().join("keys"), &certs::keys::Seal::File).expect("keys");
+        let open = || Stores::open(data.path(), identity(), &keys.log_key(), 0);
+        let stores = open().expect("a new folder");
+        assert_eq!(Identity::read(data.path()).expect("founded"), identity());
+        let twice = open().expect_err("in use");
+        assert!(twice.len() >= 2, "{twice:?}");
+        stores.close();
+        open().expect("free again").close();
+        let other = Identity { deployment: "mill-4".parse().expect("a name"), ..identity() };
+        assert!(Stores::open(data.path(), other, &keys.log_key(), 0).is_err());
+    }
+
+    #[test]
+    fn a_format_that_names_nobody_is_told_from_one_that_is_missing() {
+        for bad in ["", "holdpoint log 0\nmill-3/records/one\none\n", "holdpoint log 0\nMill 3/journal\none\n"] {
+            assert!(Identity::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! `holdpoint check`: is what is configured right? Every mistake of both files at once, before anything binds.
+
+use std::path::{Path, PathBuf};
+
+use certs::keys::Seal;
+use policies::plant::Plant;
+
+use super::{Done, Failure};
+use crate::config::{Config, ConfigFault, SealWord};
+
+/// Say whether the configuration and the plant file are right; every mistake at once, with its line.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration of this program.
+    #[arg(long, value_name = "FILE", default_value = "holdpoint.toml")]
+    config: PathBuf,
+    /// The plant file.
+    #[arg(long, value_name = "FILE", default_value = "plant.toml")]
+    plant: PathBuf,
+}
+
+pub(super) fn run(args: &Args) -> Done {
+    let config = Config::load(&args.config).map_err(|fault| told(&fault));
+    let plant = load_plant(&args.plant);
+    let (config, plant) = (config?, plant?);
+    println!("{}: right", args.config.display());
+    println!("  a thief of the disk: {}", what_a_thief_gets(config.seal));
+    println!(
+        "{}: right: {} targets in {} zones, {} rules",
+        args.plant.display(),
+        plant.targets.len(),
+        plant.zones.len(),
+        plant.rules.len()
+    );
+    Ok(())
+}
+
+fn told(fault: &ConfigFault) -> Failure {
+    eprintln!("{fault}");
+    Failure::told(2)
+}
+
+/// The plant file at `path`, or all its mistakes on standard error.
+pub(super) fn load_plant(path: &Path) -> Result<Plant, Failure> {
+    let text =
+        std::fs::read_to_string(path).map_err(|cause| Failure::usage(format_args!("{}: {cause}", path.display())))?;
+    Plant::parse(&text).map_err(|mistakes| {
+        eprintln!("{}", mistakes.in_file(&path.display().to_string()));
+        Failure::told(2)
+    })
+}
+
+fn what_a_thief_gets(seal: SealWord) -> &'static str {
+    match seal {
+        SealWord::File => Seal::File.word(),
+        SealWord::Passphrase => Seal::Passphrase(String::new().into()).word(),
+        SealWord::SystemdCredential => Seal::SystemdCredential(PathBuf::new()).word(),
+    }
+}

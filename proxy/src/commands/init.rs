@@ -1,0 +1,123 @@
+//! `holdpoint init`: an installation in a new folder, and what to do next.
+
+use std::path::PathBuf;
+
+use approver::clock::Clock;
+use approver::people::Invitation;
+use certs::keys::Seal;
+use policies::ids::DeploymentId;
+
+use super::{Done, Failure};
+use crate::config::Origin;
+use crate::founding::{CONFIG, Founded, FoundingFault, PLANT, Plan, TRUST, found};
+
+/// Make an installation in a new folder: keys, configuration, an example plant, and codes for the first people.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The folder; it must not exist, or be empty.
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// The installation's name; part of everything that is signed, so it can never change.
+    #[arg(long, value_name = "NAME", default_value = "plant")]
+    name: DeploymentId,
+    /// How technicians name the gate.
+    #[arg(long, value_name = "ORIGIN", default_value = "https://gate.plant.example:8443")]
+    vendor_origin: String,
+    /// How the plant's own people name it.
+    #[arg(long, value_name = "ORIGIN", default_value = "https://holdpoint.plant.example:9443")]
+    plant_origin: String,
+    /// The plant file to begin with; an example, if left out.
+    #[arg(long, value_name = "FILE")]
+    plant: Option<PathBuf>,
+    /// An auditor's recipient (age1…); two at least. If none is given, two keys are made, to be moved away.
+    #[arg(long = "recipient", value_name = "AGE")]
+    recipients: Vec<String>,
+    /// The first administrators.
+    #[arg(long = "administrator", value_name = "NAME", default_value = "admin")]
+    administrators: Vec<String>,
+    /// The first operators, in every group the plant file names; two, so that two can be asked for.
+    #[arg(long = "operator", value_name = "NAME", default_values = ["operator-1", "operator-2"])]
+    operators: Vec<String>,
+}
+
+const EXAMPLE: &str = include_str!("../../../policies/examples/packaging-line.toml");
+
+pub(super) fn run(args: &Args) -> Done {
+    let plant = match &args.plant {
+        None => EXAMPLE.to_owned(),
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|cause| Failure::usage(format_args!("{}: {cause}", path.display())))?,
+    };
+    let plan = Plan {
+        folder: args.dir.clone(),
+        deployment: args.name.clone(),
+        plant,
+        config: config(&args.vendor_origin, &args.plant_origin)?,
+        administrators: args.administrators.clone(),
+        operators: args.operators.clone(),
+        recipients: args.recipients.clone(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    let founded = runtime.block_on(found(plan, &Seal::File, Clock::system())).map_err(told)?;
+    tell(args, &founded);
+    Ok(())
+}
+
+fn told(fault: FoundingFault) -> Failure {
+    match fault {
+        FoundingFault::NotEmpty(_) | FoundingFault::Plant(_) | FoundingFault::Config(_) => Failure::usage(fault),
+        other => Failure::failed(other),
+    }
+}
+
+/// The configuration to begin with. The plant face listens on this machine alone until somebody opens it.
+fn config(vendor: &str, plant: &str) -> Result<String, Failure> {
+    let parsed = |text: &str| text.parse::<Origin>().map_err(|wrong| Failure::usage(format_args!("{text}: {wrong}")));
+    let (vendor, plant) = (parsed(vendor)?, parsed(plant)?);
+    Ok(format!(
+        "# What this program listens on and where it keeps what must not be lost. `holdpoint check` reads it.\n\
+         \n\
+         [faces.vendor]                      # technicians\n\
+         origin = \"{vendor}\"\n\
+         ssh = [\"0.0.0.0:2222\"]\n\
+         pages = [\"0.0.0.0:8443\"]\n\
+         \n\
+         [faces.plant]                       # operators, auditors, administrators\n\
+         origin = \"{plant}\"\n\
+         listen = [\"127.0.0.1:9443\"]\n\
+         \n\
+         [store]\n\
+         data = \"data\"\n\
+         recipients = [{{recipients}}]\n\
+         reserve = \"10 GiB\"                  # below this much free space nobody new is let in\n\
+         \n\
+         [keys]\n\
+         seal = \"file\"                       # `holdpoint check` says what a thief of the disk gets\n"
+    ))
+}
+
+fn tell(args: &Args, founded: &Founded) {
+    let dir = args.dir.display();
+    println!("Made {dir}: {CONFIG}, {PLANT}, {TRUST}, keys, data.\n");
+    if !founded.auditor_keys.is_empty() {
+        println!("MOVE THESE AWAY NOW, to two auditors. Whoever has one opens every recording; without both gone");
+        println!("from here, so does a thief of this machine:");
+        for key in &founded.auditor_keys {
+            println!("  {}", key.display());
+        }
+        println!();
+    }
+    println!("One-use codes for the first people. Each is shown only here:");
+    for Invitation { name, code, .. } in &founded.invitations {
+        println!("  {name:<16} {}", code.reveal().as_str());
+    }
+    println!("\nNext:");
+    println!("  1. Put your zones, targets and rules into {dir}/{PLANT}, names and addresses into {dir}/{CONFIG}.");
+    println!("     holdpoint check --config {dir}/{CONFIG} --plant {dir}/{PLANT}");
+    println!("  2. holdpoint serve --config {dir}/{CONFIG}");
+    println!("  3. Each of the first people, with a key of their own: ssh -p 2222 enrol@GATE");
+    println!("     PuTTY shows this fingerprint of the gate: {}", founded.ssh_fingerprint);
+    println!("     OpenSSH trusts it and every target behind it by this line in known_hosts:");
+    println!("     {}", founded.known_hosts);
+    println!("  4. When all have enrolled, hand {dir}/{TRUST} to the auditors, and print it.");
+}

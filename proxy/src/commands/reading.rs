@@ -1,0 +1,225 @@
+//! `holdpoint recordings`, `play` and `export` on files: an auditor's machine, a copied data folder, the auditor's key.
+//! Nothing here asks a server, and nothing is decrypted anywhere else.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use policies::ids::SessionId;
+use policies::time::Seconds;
+use recordings::cast::{CastOptions, CastVersion, write_cast};
+use recordings::notes::Size;
+use recordings::play::{PlayOptions, Player, Shown, Speed, search};
+use recordings::read::{AuditorKeys, Moments, Recording, Store};
+use serde::Serialize;
+
+use super::{Done, Failure, print_json};
+
+/// List the recordings of a data folder.
+#[derive(Debug, clap::Args)]
+pub(super) struct RecordingsArgs {
+    /// The data folder, or a copy of it.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    data: PathBuf,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What it takes to open one recording.
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// The session, as `recordings` lists it.
+    #[arg(value_name = "SESSION")]
+    session: SessionId,
+    /// The data folder, or a copy of it.
+    #[arg(long, value_name = "DIR", default_value = "data")]
+    data: PathBuf,
+    /// The auditor's key, as `age-keygen` writes it.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Which channel; otherwise the first on which a shell or a command ran.
+    #[arg(long, value_name = "NUMBER")]
+    channel: Option<u32>,
+}
+
+/// Replay a recording in this terminal. Nothing in it can reach the terminal but text, colour and place.
+#[derive(Debug, clap::Args)]
+pub(super) struct PlayArgs {
+    #[command(flatten)]
+    which: Which,
+    /// How many times as fast.
+    #[arg(long, value_name = "TIMES", default_value_t = 1.0)]
+    speed: f64,
+    /// Cut pauses to this, such as 2s.
+    #[arg(long, value_name = "SPAN")]
+    idle: Option<Seconds>,
+    /// Begin here, such as 1h30m; the screen is shown as it stood then.
+    #[arg(long, value_name = "SPAN")]
+    from: Option<Seconds>,
+    /// Show what was typed, too; passwords are masked.
+    #[arg(long)]
+    input: bool,
+    /// Do not replay: list when a text stood on the screen.
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+}
+
+/// Write a recording as an asciicast, for other players.
+#[derive(Debug, clap::Args)]
+pub(super) struct ExportArgs {
+    #[command(flatten)]
+    which: Which,
+    /// The form.
+    #[arg(long = "as", value_enum, default_value_t = Form::Cast)]
+    form: Form,
+    /// What was typed goes in too; passwords are masked as far as they can be told.
+    #[arg(long)]
+    input: bool,
+    /// The file; it must not exist yet.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Form {
+    /// asciicast v3.
+    Cast,
+    /// asciicast v2, for older players.
+    CastV2,
+}
+
+#[derive(Serialize)]
+struct Row {
+    session: SessionId,
+    opened: String,
+    seconds: u64,
+    frames: u64,
+    sealed: bool,
+    ending: Option<String>,
+}
+
+pub(super) fn list(args: &RecordingsArgs) -> Done {
+    let listing = open(&args.data)?.list();
+    let rows: Vec<Row> = listing.recordings.iter().map(row).collect();
+    if args.json {
+        print_json(&rows)?;
+    } else {
+        println!("{:<28}  {:<20}  {:>9}  {:>7}  ENDING", "SESSION", "OPENED", "LASTED", "FRAMES");
+        for row in &rows {
+            let lasted = Seconds(u32::try_from(row.seconds).unwrap_or(u32::MAX)).to_string();
+            let ending = row.ending.as_deref().unwrap_or("not sealed");
+            println!("{:<28}  {:<20}  {lasted:>9}  {:>7}  {ending}", row.session, row.opened, row.frames);
+        }
+    }
+    match listing.damage.first() {
+        None => Ok(()),
+        Some(damage) => Err(Failure::refused(format_args!("{damage}. Run `holdpoint verify` for all of it"))),
+    }
+}
+
+fn row(recording: &Recording) -> Row {
+    Row {
+        session: recording.id(),
+        opened: recording.opened.wall.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        seconds: recording.duration().as_secs(),
+        frames: recording.frames,
+        sealed: recording.sealed.is_some(),
+        ending: recording.sealed.as_ref().map(|sealed| sealed.ending.clone()),
+    }
+}
+
+pub(super) fn play(args: &PlayArgs) -> Done {
+    let (_, moments) = args.which.open()?;
+    match &args.search {
+        Some(text) => find(moments, text, args.which.channel),
+        None => replay(moments, &args.options()?),
+    }
+}
+
+impl PlayArgs {
+    fn options(&self) -> Result<PlayOptions, Failure> {
+        Ok(PlayOptions {
+            speed: Speed::new(self.speed).map_err(Failure::usage)?,
+            idle_max: self.idle.map(Seconds::duration),
+            from: self.from.unwrap_or_default().duration(),
+            shown: if self.input { Shown::Both } else { Shown::Output },
+            channel: self.which.channel,
+            window: window(),
+        })
+    }
+}
+
+fn replay(moments: Moments, options: &PlayOptions) -> Done {
+    let mut out = io::stdout().lock();
+    let mut player = Player::new(moments, options.clone());
+    let mut show = |text: &str| out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::failed);
+    while let Some(step) = player.next() {
+        let step = step.map_err(Failure::failed)?;
+        if step.wait > Duration::ZERO {
+            std::thread::sleep(step.wait);
+        }
+        show(&step.write)?;
+    }
+    show(&player.leave())?;
+    show("\n")
+}
+
+fn find(moments: Moments, text: &str, channel: Option<u32>) -> Done {
+    let mut hits = 0;
+    for hit in search(moments, text, channel) {
+        let hit = hit.map_err(Failure::failed)?;
+        let at = Seconds(u32::try_from(hit.at.as_secs()).unwrap_or(u32::MAX));
+        println!("{:>9}  channel {}  {}", at.to_string(), hit.channel, hit.line);
+        hits += 1;
+    }
+    if hits == 0 { Err(Failure::refused(format_args!("{text:?} stood nowhere on the screen"))) } else { Ok(()) }
+}
+
+/// The size of the terminal that is written to, if it is one.
+fn window() -> Option<Size> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
+    Some(Size { columns: size.ws_col.into(), rows: size.ws_row.into() })
+}
+
+pub(super) fn export(args: &ExportArgs) -> Done {
+    let (recording, moments) = args.which.open()?;
+    let options = CastOptions {
+        version: match args.form {
+            Form::Cast => CastVersion::V3,
+            Form::CastV2 => CastVersion::V2,
+        },
+        input: args.input,
+        channel: args.which.channel,
+        title: Some(recording.id().to_string()),
+    };
+    let cannot = |cause: io::Error| Failure::failed(format_args!("{}: {cause}", args.output.display()));
+    let mut out = BufWriter::new(File::create_new(&args.output).map_err(cannot)?);
+    let cast = write_cast(&mut out, &recording, moments, &options).map_err(Failure::failed)?;
+    out.into_inner().map_err(|error| cannot(error.into_error()))?.sync_all().map_err(cannot)?;
+    println!("{}: {} events of channel {}", args.output.display(), cast.events, cast.channel);
+    Ok(())
+}
+
+impl Which {
+    fn open(&self) -> Result<(Recording, Moments), Failure> {
+        let store = open(&self.data)?;
+        let keys = AuditorKeys::read(&self.key).map_err(Failure::usage)?;
+        let mut recordings = store.list().recordings;
+        let position = recordings.iter().position(|recording| recording.id() == self.session);
+        let none = || Failure::refused(format_args!("no recording {} in {}", self.session, self.data.display()));
+        let recording = recordings.swap_remove(position.ok_or_else(none)?);
+        let key = keys.open(store.dir(), &recording.opened).map_err(Failure::refused)?;
+        let moments = store.moments(&recording, key);
+        Ok((recording, moments))
+    }
+}
+
+fn open(folder: &Path) -> Result<Store, Failure> {
+    Store::open(folder).map_err(Failure::failed)
+}

@@ -1,0 +1,37 @@
+//! `holdpoint serve`: the program, until it is told to stop.
+
+use std::path::PathBuf;
+
+use approver::clock::Clock;
+
+use super::{Done, Failure};
+use crate::app::App;
+use crate::config::Config;
+use crate::secret::open_seal;
+use crate::serve::{self, LogForm};
+
+/// Serve both faces until told to stop (SIGTERM or Ctrl-C); then every session ends in order and is sealed.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = "holdpoint.toml")]
+    config: PathBuf,
+    /// Write the log as JSON lines.
+    #[arg(long)]
+    log_json: bool,
+    /// What to log, such as `debug` or `proxy=debug`.
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+pub(super) fn run(args: &Args) -> Done {
+    serve::log(if args.log_json { LogForm::Json } else { LogForm::Text }, args.log.as_deref());
+    serve::harden();
+    let config = Config::load(&args.config).map_err(Failure::usage)?;
+    let seal = open_seal(config.seal).map_err(Failure::usage)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
+    runtime.block_on(async {
+        let app = App::start(config, &seal, Clock::system()).await.map_err(Failure::failed)?;
+        serve::until_told(app).await.map_err(Failure::failed)
+    })
+}

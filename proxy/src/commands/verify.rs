@@ -1,0 +1,57 @@
+//! `holdpoint verify`: is everything there, unaltered, and allowed by those the auditor trusts? From files and public
+//! keys alone; with an auditor's key, what was recorded is opened and checked too.
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+
+use certs::trust::Trust;
+use indicatif::{ProgressBar, ProgressStyle};
+use recordings::read::AuditorKeys;
+use recordings::verify::{Checks, Progress, verify};
+
+use super::{Done, Failure, print_json};
+
+/// Check a data folder, with the server off or copied. Exit code 0 only if everything checked is whole.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The data folder.
+    #[arg(value_name = "PATH", default_value = "data")]
+    data: PathBuf,
+    /// What the auditor trusts.
+    #[arg(long, value_name = "FILE", default_value = "trust.toml")]
+    trust: PathBuf,
+    /// An auditor's key, as `age-keygen` writes it: recordings are opened and checked too.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Done {
+    let trust = std::fs::read_to_string(&args.trust).map_err(|cause| cause.to_string());
+    let trust = trust.and_then(|text| Trust::parse(&text).map_err(|wrong| wrong.to_string()));
+    let trust = trust.map_err(|cause| Failure::usage(format_args!("{}: {cause}", args.trust.display())))?;
+    let keys = args.key.as_deref().map(AuditorKeys::read).transpose().map_err(Failure::usage)?;
+    let checks = Checks { folder: &args.data, trust: &trust, keys: keys.as_ref(), remembered: &[] };
+    let bar = progress_bar();
+    let report = verify(&checks, &mut |progress: Progress| {
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.read_bytes);
+    });
+    bar.finish_and_clear();
+    if args.json {
+        print_json(&report)?;
+    } else {
+        println!("{report}");
+    }
+    if report.is_whole() { Ok(()) } else { Err(Failure::told(1)) }
+}
+
+fn progress_bar() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left");
+    ProgressBar::no_length().with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

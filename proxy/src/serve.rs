@@ -1,0 +1,221 @@
+//! The program around an [`App`](crate::app::App): hardened, logging through one redactor, running until it is told to
+//! stop. What it serves is put together in `app`.
+
+use std::fmt;
+use std::io::Write as _;
+use std::time::Duration;
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::app::App;
+
+/// Keeps secrets out of core dumps and out of other processes' reach, and lets the program open as many sockets as the
+/// system allows it. To be called first, before any secret is read. What the kernel refuses is logged, not fatal.
+pub fn harden() {
+    let refused = |what: &'static str| move |error| tracing::warn!(%error, what, "the kernel allows no such hardening");
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(Resource::Core, none).unwrap_or_else(refused("no core dumps"));
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .unwrap_or_else(refused("no reading of our memory"));
+    let files = rustix::process::getrlimit(Resource::Nofile);
+    let all = Rlimit { current: files.maximum, maximum: files.maximum };
+    rustix::process::setrlimit(Resource::Nofile, all).unwrap_or_else(refused("more open files"));
+}
+
+/// How the log is written, on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogForm {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines: one JSON object in a line.
+    Json,
+}
+
+/// Begins logging. `filter` is as `tracing` understands it, such as `debug` or `proxy=debug`; libraries that see typed
+/// bytes never say more than warnings, whatever it says.
+pub fn log(form: LogForm, filter: Option<&str>) {
+    let mut wanted =
+        EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(filter.unwrap_or(""));
+    for quiet in ["russh=warn", "russh_sftp=warn", "sled=warn", "hyper=warn", "rustls=warn"] {
+        wanted = wanted.add_directive(quiet.parse().expect("a directive"));
+    }
+    let begun = tracing_subscriber::registry().with(Redactor { form }.with_filter(wanted)).try_init();
+    if begun.is_err() {
+        tracing::debug!("logging had begun before");
+    }
+}
+
+/// The one thing between an event and the log. Fields that could hold what people typed, named or proved themselves with
+/// are left out by their names; all others are cut short, and stripped of whatever could act on a terminal.
+struct Redactor {
+    form: LogForm,
+}
+
+/// Whatever is in a field of such a name is told as `[redacted]`.
+const REDACTED: [&str; 17] = [
+    "bytes",
+    "code",
+    "codes",
+    "command",
+    "exec",
+    "file",
+    "file_name",
+    "input",
+    "key",
+    "line",
+    "passphrase",
+    "password",
+    "path",
+    "secret",
+    "text",
+    "token",
+    "typed",
+];
+/// Longer values are no help to anybody.
+const VALUE_CHARS_MAX: usize = 500;
+
+impl<S: Subscriber> Layer<S> for Redactor {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let (level, target, at) = (event.metadata().level(), event.metadata().target(), jiff::Timestamp::now());
+        let line = match self.form {
+            LogForm::Text => fields.in_text(*level, target, at),
+            LogForm::Json => fields.in_json(*level, target, at),
+        };
+        // Nobody is left to be told that the log cannot be written.
+        drop(std::io::stderr().lock().write_all(line.as_bytes()));
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Vec<(&'static str, String)>,
+}
+
+impl Fields {
+    fn take(&mut self, field: &Field, value: &dyn fmt::Display) {
+        match field.name() {
+            "message" => self.message = harmless(&value.to_string()),
+            name if REDACTED.contains(&name) => self.others.push((name, "[redacted]".to_owned())),
+            name => self.others.push((name, harmless(&value.to_string()))),
+        }
+    }
+
+    fn in_text(&self, level: Level, target: &str, at: jiff::Timestamp) -> String {
+        let fields = fmt::from_fn(|f| self.others.iter().try_for_each(|(name, value)| write!(f, " {name}={value:?}")));
+        format!("{at:.3} {level:5} {target}: {}{fields}\n", self.message)
+    }
+
+    fn in_json(&self, level: Level, target: &str, at: jiff::Timestamp) -> String {
+        let mut object = serde_json::Map::new();
+        let others = self.others.iter().map(|(name, value)| (*name, value.clone()));
+        let own = [
+            ("timestamp", format!("{at:.3}")),
+            ("level", level.to_string()),
+            ("target", target.to_owned()),
+            ("message", self.message.clone()),
+        ];
+        // Ours last: no field of an event passes for one of them.
+        object.extend(others.chain(own).map(|(name, value)| (name.to_owned(), value.into())));
+        format!("{}\n", serde_json::Value::Object(object))
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.take(field, &value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.take(field, &format_args!("{value:?}"));
+    }
+}
+
+/// One line that does nothing to a terminal.
+fn harmless(value: &str) -> String {
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    value.chars().take(VALUE_CHARS_MAX).map(shown).collect()
+}
+
+/// Runs an app until the system asks it to stop (SIGTERM or SIGINT), then lets every session end in order and be sealed.
+///
+/// # Errors
+/// Signals cannot be received.
+pub async fn until_told(app: App) -> std::io::Result<()> {
+    /// What service managers wait for by default is half as long again.
+    const DRAIN_MAX: Duration = Duration::from_secs(60);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("told to stop (SIGTERM)"),
+        _ = interrupt.recv() => tracing::info!("told to stop (SIGINT)"),
+    }
+    app.shutdown(DRAIN_MAX).await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// Collects what the redactor would write.
+    struct Collector(Arc<Mutex<Vec<String>>>, LogForm);
+
+    impl<S: Subscriber> Layer<S> for Collector {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let mut fields = Fields::default();
+            event.record(&mut fields);
+            let at = jiff::Timestamp::UNIX_EPOCH;
+            let line = match self.1 {
+                LogForm::Text => fields.in_text(*event.metadata().level(), "here", at),
+                LogForm::Json => fields.in_json(*event.metadata().level(), "here", at),
+            };
+            self.0.lock().expect("not poisoned").push(line);
+        }
+    }
+
+    fn logged(form: LogForm, log: impl FnOnce()) -> String {
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(Collector(lines.clone(), form)), log);
+        lines.lock().expect("not poisoned").concat()
+    }
+
+    #[test]
+    fn what_people_typed_or_proved_themselves_with_is_in_no_log() {
+        for form in [LogForm::Text, LogForm::Json] {
+            let line = logged(form, || {
+                tracing::info!(command = "rm -rf /", code = 123_456, token = ?"eyJ", path = "/home/x", session = "s_1", "ran");
+            });
+            for secret in ["rm -rf", "123456", "eyJ", "/home"] {
+                assert!(!line.contains(secret), "{line}");
+            }
+            assert!(line.contains("s_1") && line.contains("[redacted]"), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_stranger_cannot_write_lines_or_fields_of_the_log() {
+        let name = "x\u{1b}]0;owned\u{7}\n1970-01-01T00:00:00.000Z INFO here: fine";
+        let line = logged(LogForm::Text, || tracing::warn!(name, "unknown"));
+        assert!(!line.contains('\u{1b}') && line.lines().count() == 1, "{line:?}");
+        let line = logged(LogForm::Json, || tracing::warn!(level = "INFO", name, "unknown"));
+        let object: serde_json::Value = serde_json::from_str(&line).expect("one object");
+        assert_eq!((&object["level"], &object["message"]), (&"WARN".into(), &"unknown".into()));
+    }
+
+    #[test]
+    fn a_line_for_people_is_short() {
+        let line = logged(LogForm::Text, || tracing::info!(session = "s_1", ending = "left", "session ended"));
+        assert_eq!(line, "1970-01-01T00:00:00.000Z INFO  here: session ended session=\"s_1\" ending=\"left\"\n");
+        assert!(logged(LogForm::Text, || tracing::info!("{}", "x".repeat(9_999))).len() < 600);
+    }
+}
