@@ -127,7 +127,7 @@ fn a_session_without_a_grant_is_found() {
         deadline: store.expires(),
     };
     store.smuggle(started);
-    let recording = store.record(id);
+    let recording = store.record(id, request);
     store.end(recording);
     assert!(not_allowed(store).contains("decided again"));
 }
@@ -177,4 +177,21 @@ fn an_approval_without_the_grant_that_follows_is_found() {
     store.smuggle(Event::Voted { verdict });
     store.act(Command::Withdraw { request, by: person(TECHNICIAN) });
     assert!(not_allowed(store).contains("should follow here"));
+}
+
+#[test]
+fn a_recording_that_says_it_is_of_another_grant_is_found() {
+    let (mut store, grant) = Store::granted();
+    let other = store.submit();
+    let session = store.begin(grant);
+    let id = session.id;
+    drop(session);
+    store.close();
+    std::fs::remove_dir_all(store.dir().join("records")).unwrap();
+    store.open();
+    let session = store.record(id, other);
+    store.end(session);
+    let report = check(&mut store);
+    let kinds: Vec<_> = report.failures().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [FindingKind::Disagree], "{report}");
 }

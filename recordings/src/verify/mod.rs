@@ -17,12 +17,13 @@ use certs::log_key::Verifier;
 use certs::trust::Trust;
 use policies::digest::Digest;
 use policies::events::Ending;
-use policies::ids::NodeId;
+use policies::ids::{NodeId, SessionId};
+use policies::state::SessionFacts;
 
 use self::journal::Journal;
 use self::log::{Log, Reader, walk};
 pub use self::report::{Decisions, Finding, FindingKind, LogReport, Report, SessionReport, SessionVerdict, Span};
-use self::sessions::Sessions;
+use self::sessions::{Known, Sessions, Told};
 use crate::FORMAT;
 use crate::disk::{Disk as _, RealDisk};
 use crate::read::{AuditorKeys, Format, JOURNAL_DIR, RECORDS_DIR, read_bounded};
@@ -237,26 +238,7 @@ fn compare(journal: &Journal<'_>, sessions: &Sessions<'_>, node: &NodeId, contex
             elsewhere += 1;
             continue;
         }
-        let finding = match (sessions.known.get(id), &facts.ended, facts.seal) {
-            (Some(Some(seal)), _, Some(journaled)) if *seal != journaled => {
-                Some((FindingKind::Disagree, "the journal names another seal than the recording has"))
-            }
-            (Some(None), _, Some(_)) => {
-                Some((FindingKind::Missing, "the journal names a seal, and the recording has none"))
-            }
-            (Some(Some(_)), None, _) => Some((
-                FindingKind::Note,
-                "the recording is sealed, and the journal says no end: the gate stopped between",
-            )),
-            (Some(_), _, _) => None,
-            (None, Some((_, Ending::RecorderFailed | Ending::Crashed | Ending::TargetUnreachable)), None) => {
-                Some((FindingKind::Note, "the session ended before its recording began, and reached nothing"))
-            }
-            (None, _, _) => {
-                Some((FindingKind::Missing, "the journal began this session, and there is no recording of it"))
-            }
-        };
-        if let Some((kind, words)) = finding {
+        if let Some((kind, words)) = difference(*id, facts, sessions.known.get(id)) {
             context.find(Finding::new(kind, words).of(*id));
         }
     }
@@ -267,5 +249,40 @@ fn compare(journal: &Journal<'_>, sessions: &Sessions<'_>, node: &NodeId, contex
     if elsewhere > 0 {
         let words = format!("{elsewhere} sessions ran on other nodes; their recordings lie in those nodes' folders");
         context.find(Finding::new(FindingKind::Note, words));
+    }
+}
+
+/// What journal and recording say differently of one session.
+fn difference(id: SessionId, facts: &SessionFacts, known: Option<&Known>) -> Option<(FindingKind, &'static str)> {
+    use FindingKind::{Disagree, Missing, Note};
+    let Some(known) = known else {
+        let reached_nothing =
+            matches!(facts.ended, Some((_, Ending::RecorderFailed | Ending::Crashed | Ending::TargetUnreachable)));
+        return Some(match facts.seal {
+            None if reached_nothing => (Note, "the session ended before its recording began, and reached nothing"),
+            _ => (Missing, "the journal began this session, and there is no recording of it"),
+        });
+    };
+    let journaled = Told {
+        session: id,
+        grant: facts.request,
+        technician: facts.technician,
+        target: facts.target.clone(),
+        service: facts.service.clone(),
+        node: facts.node.clone(),
+    };
+    match (known.seal, facts.seal) {
+        _ if known.told.as_ref().is_some_and(|told| *told != journaled) => Some((
+            Disagree,
+            "the recording says of whom, where or by which grant it is, and the journal says otherwise",
+        )),
+        (Some(seal), Some(journaled)) if seal != journaled => {
+            Some((Disagree, "the journal names another seal than the recording has"))
+        }
+        (None, Some(_)) => Some((Missing, "the journal names a seal, and the recording has none")),
+        (Some(_), None) if facts.ended.is_none() => {
+            Some((Note, "the recording is sealed, and the journal says no end: the gate stopped between"))
+        }
+        _ => None,
     }
 }

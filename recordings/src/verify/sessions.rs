@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use policies::digest::Digest;
-use policies::ids::SessionId;
+use policies::ids::{NodeId, PersonId, RequestId, ServiceName, SessionId, TargetName};
+use serde::Deserialize;
 
 use super::Context;
 use super::log::{At, Reader};
@@ -30,12 +31,32 @@ pub(super) struct Sessions<'a> {
     relative: &'a Path,
     keys: Option<&'a AuditorKeys>,
     open: BTreeMap<u64, Track>,
-    /// Every session with an opening, and the digest of its seal.
-    pub(super) known: BTreeMap<SessionId, Option<Digest>>,
+    /// Every session with an opening.
+    pub(super) known: BTreeMap<SessionId, Known>,
     /// Numbers of sessions whose opening is lost, each told once.
     orphans: BTreeSet<u64>,
     /// Whether an opening may be among what was lost.
     pub(super) lost: bool,
+}
+
+/// What the journal is compared with.
+#[derive(Default)]
+pub(super) struct Known {
+    /// The digest of its seal.
+    pub(super) seal: Option<Digest>,
+    /// What its opening says of it.
+    pub(super) told: Option<Told>,
+}
+
+/// What a session's opening says of it, as far as the journal says it too; the gate writes more.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Told {
+    pub(super) session: SessionId,
+    pub(super) grant: RequestId,
+    pub(super) technician: PersonId,
+    pub(super) target: TargetName,
+    pub(super) service: ServiceName,
+    pub(super) node: NodeId,
 }
 
 /// A session whose seal did not come yet.
@@ -109,7 +130,8 @@ impl<'a> Sessions<'a> {
     fn opened(&mut self, at: &At<'_>, frame: &RawFrame<'_>, opened: Opened, context: &mut Context<'_>) {
         let recording = opened.recording;
         let mut track = Track::new(recording, frame.header.nanos);
-        if opened.epoch != 0 || self.known.insert(recording, None).is_some() {
+        let known = Known { seal: None, told: serde_json::from_slice(&opened.metadata).ok() };
+        if opened.epoch != 0 || self.known.insert(recording, known).is_some() {
             let words = "a recording was opened a second time";
             context.find(at.wrong(frame, FindingKind::Altered, words).of(recording));
             track.is_altered = true;
@@ -201,7 +223,7 @@ impl<'a> Sessions<'a> {
             context.find(at.wrong(frame, FindingKind::NotSigned, words).of(track.recording));
             track.is_altered = true;
         }
-        self.known.insert(track.recording, Some(Digest(entry.hash)));
+        self.known.entry(track.recording).or_default().seal = Some(Digest(entry.hash));
         let verdict = match sealed.ending.as_str() {
             _ if track.is_altered => SessionVerdict::Altered,
             CRASHED => SessionVerdict::CutOff,
@@ -271,7 +293,7 @@ impl Reader for Sessions<'_> {
                 track.lose();
             }
             (track.sequence, track.digest) = (session.sequence, Some(session.digest));
-            self.known.entry(session.recording).or_insert(None);
+            self.known.entry(session.recording).or_default();
         }
     }
 

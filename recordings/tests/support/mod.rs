@@ -337,13 +337,18 @@ impl Store {
             grant: Some(grant),
             node: label("node-1"),
         }));
-        self.record(id)
+        self.record(id, grant)
     }
 
-    /// Opens a recording.
-    pub fn record(&self, id: SessionId) -> Session {
+    /// Opens a recording that says it is of this grant.
+    pub fn record(&self, id: SessionId, grant: RequestId) -> Session {
         let key_file = self.recipients.new_key_file(&self.machine);
-        let opening = Opening { recording: id, metadata: b"{}".to_vec(), key_file };
+        let technician = person(TECHNICIAN);
+        let metadata = format!(
+            r#"{{"grant":"{grant}","node":"node-1","service":"ssh","session":"{id}","target":"hmi-1","technician":"{technician}","v":1}}"#
+        )
+        .into_bytes();
+        let opening = Opening { recording: id, metadata, key_file };
         let writer = block_on(self.records.as_ref().unwrap().open_session(opening)).unwrap();
         Session { id, writer, machine: self.machine.clone(), counts: Vec::new(), ledger: LedgerDigest::default() }
     }
