@@ -87,7 +87,7 @@ pub(crate) fn init(version: u32) -> Vec<u8> {
 }
 
 pub(crate) fn version(version: u32, extensions: &[&str]) -> Vec<u8> {
-    packet(2, version, &extensions.iter().flat_map(|part| text(part)).collect::<Vec<u8>>())
+    packet(2, version, &extensions.iter().flat_map(text).collect::<Vec<u8>>())
 }
 
 pub(crate) fn status(id: u32, code: u32, words: &str) -> Vec<u8> {
