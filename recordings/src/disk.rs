@@ -48,17 +48,8 @@ pub trait DiskFile: Send + Sync {
     }
     /// Makes what was written, and the length, durable.
     fn sync_data(&self) -> io::Result<()>;
-    /// Fills the file with zeros up to `bytes`, really written, so that a later sync has no metadata to write.
-    fn fill_zeros(&self, bytes: u64) -> io::Result<()> {
-        let zeros = vec![0; ZEROS_BYTES.min(usize::try_from(bytes).unwrap_or(ZEROS_BYTES))];
-        let mut offset = 0;
-        while offset < bytes {
-            let part = usize::try_from(bytes - offset).map_or(zeros.len(), |left| left.min(zeros.len()));
-            self.write_at(&zeros[..part], offset)?;
-            offset += part as u64;
-        }
-        Ok(())
-    }
+    /// Makes the file so long, with room on the disk for all of it; what was not written reads as zeros.
+    fn allocate(&self, bytes: u64) -> io::Result<()>;
 }
 
 /// The whole content of a file.
@@ -69,9 +60,6 @@ pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     bytes.truncate(read);
     Ok(bytes)
 }
-
-/// Large enough that calls cost nothing beside the writing, small enough to hold in a cache.
-const ZEROS_BYTES: usize = 1 << 20;
 
 /// Clocks and chance, and which boot the monotonic clock counts from.
 pub trait Machine: Send + Sync {
@@ -193,6 +181,10 @@ impl DiskFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, bytes)?)
     }
 }
 

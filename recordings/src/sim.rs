@@ -386,6 +386,11 @@ impl DiskFile for SimFile {
         Ok(self.disk.state().files[self.file].seen.len() as u64)
     }
 
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let missing = bytes.saturating_sub(self.len()?);
+        self.write_at(&vec![0; missing as usize], bytes - missing)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         let synced = state.simple_call();
