@@ -339,3 +339,51 @@ fn a_folder_copied_while_the_gate_ran_is_not_called_whole() {
     assert_eq!(report.sessions[0].verdict, SessionVerdict::CutOff, "{report}");
     assert!(report.is_whole(), "{report}");
 }
+
+/// What somebody does who has the disk and not the key: checksums and links made right again, from the first frame to
+/// the last.
+fn relink(bytes: &mut [u8], extents: &[std::ops::Range<usize>]) {
+    use sha2::Digest as _;
+    let mut link: Option<[u8; 32]> = None;
+    for frame in extents {
+        let frame = &mut bytes[frame.clone()];
+        if let Some(link) = link {
+            frame[48..80].copy_from_slice(&link);
+        }
+        let encrypted = frame[14] & 0x80 != 0;
+        let bound = if encrypted { &frame[frame.len() - 16..] } else { &frame[80..] };
+        link = Some(
+            sha2::Sha256::new().chain_update([0]).chain_update(&frame[..80]).chain_update(bound).finalize().into(),
+        );
+        let checksum = crc32c::crc32c(&frame[8..]);
+        frame[4..8].copy_from_slice(&checksum.to_le_bytes());
+    }
+}
+
+#[test]
+fn making_checksums_and_links_right_again_does_not_help() {
+    let store = store();
+    let copy = store.copy();
+    for log in ["journal", "records"] {
+        let file = copy.path().join(log).join("segments/00000000.seg");
+        let good = std::fs::read(&file).unwrap();
+        let extents = extents(&good);
+        // The time, the sequence, the tag or a byte of the text of a frame before a signed head.
+        for (index, frame) in extents.iter().enumerate().skip(1).step_by(3) {
+            for at in [frame.start + 24, frame.start + 32, frame.start + 80, frame.end - 1] {
+                let mut bad = good.clone();
+                bad[at] ^= 1;
+                relink(&mut bad, &extents);
+                assert_ne!(bad, good);
+                std::fs::write(&file, &bad).unwrap();
+                let report = check(copy.path(), Some(&store.keys));
+                assert!(!report.is_whole(), "frame {index}, byte {} of {log}: {report}", at - frame.start);
+            }
+        }
+        std::fs::write(&file, &good).unwrap();
+    }
+    let mut same = std::fs::read(copy.path().join("records/segments/00000000.seg")).unwrap();
+    let (before, extents) = (same.clone(), extents(&same));
+    relink(&mut same, &extents);
+    assert_eq!(same, before, "the test makes links as the gate does");
+}

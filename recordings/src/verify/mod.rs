@@ -1,7 +1,8 @@
 //! The offline check: a copied data folder, an auditor's trust file and, if at hand, the auditor's keys say whether
 //! anything was altered, dropped or reordered, and where first. No server and no private key of the gate is needed, and
 //! nothing in the folder is believed for its own sake. It finds what contradicts the signatures of trusted keys and
-//! what others remember; that a folder was put back whole to an earlier moment only the remembered heads show.
+//! what others remember; that a folder was put back whole to an earlier moment only the remembered heads show. While
+//! there are no sealed blocks, ciphertext that was changed together with its checksum is seen with an auditor's key only.
 //! Sealed blocks, tiles, checkpoints, keeping and erasing will be checked here when they exist.
 
 mod cuts;

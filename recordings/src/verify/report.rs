@@ -244,7 +244,10 @@ impl fmt::Display for Report {
             writeln!(f, "{session}")?;
         }
         if !self.with_key {
-            writeln!(f, "checked without a key: what was recorded was not opened")?;
+            writeln!(
+                f,
+                "checked without a key: what was recorded was not opened, and bytes changed with their checksums not seen"
+            )?;
         }
         for finding in &self.findings {
             writeln!(f, "{finding}")?;
