@@ -28,6 +28,15 @@ impl client::Handler for Trusting {
     }
 }
 
+async fn log_in(plant: &Plant) -> Handle<Trusting> {
+    let config = Arc::new(client::Config { nodelay: true, ..client::Config::default() });
+    let mut session = client::connect(config, ("127.0.0.1", plant.gate.port), Trusting).await.unwrap();
+    let key = Arc::new(russh::keys::load_secret_key(plant.key(), None).unwrap());
+    let key = PrivateKeyWithHashAlg::new(key, None);
+    assert!(session.authenticate_publickey("tech+hmi-2", key).await.unwrap().success());
+    session
+}
+
 /// What a channel gave until it closed.
 #[derive(Debug, Default)]
 pub(crate) struct Finished {
@@ -39,14 +48,7 @@ pub(crate) struct Finished {
 impl Peer {
     pub(crate) fn connect(plant: &Plant) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let session = runtime.block_on(async {
-            let config = Arc::new(client::Config { nodelay: true, ..client::Config::default() });
-            let mut session = client::connect(config, ("127.0.0.1", plant.gate.port), Trusting).await.unwrap();
-            let key = Arc::new(russh::keys::load_secret_key(plant.key(), None).unwrap());
-            let key = PrivateKeyWithHashAlg::new(key, None);
-            assert!(session.authenticate_publickey("tech+hmi-2", key).await.unwrap().success());
-            session
-        });
+        let session = runtime.block_on(log_in(plant));
         Self { runtime, session }
     }
 
