@@ -46,8 +46,8 @@ pub enum StoreFault {
     /// More was submitted than a session may have waiting; see [`crate::session::IN_FLIGHT_BYTES_MAX`].
     #[error("more than {0} bytes wait to be recorded")]
     TooMuchInFlight(u64),
-    /// As many sessions are open as a log carries.
-    #[error("{0} sessions are open, and a log carries no more")]
+    /// As many sessions are open, or wait to be let in, as a log takes.
+    #[error("{0} sessions are open or on their way in, and a log takes no more at once")]
     TooManySessions(usize),
     /// A fact, or an opening's metadata, is longer than a frame or an entry may be.
     #[error("{0} bytes are more than one record may have")]

@@ -441,3 +441,74 @@ pub fn open_payload(key: &FrameKey, frame: &RawFrame<'_>) -> Result<Vec<u8>, Not
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn header(kind: Kind, stream: Stream) -> Header {
+        let (session, sequence, nanos, previous) = (7, 8, 9, [5; 32]);
+        Header { kind, stream, continues: false, session, sequence, nanos, batch: 11, channel: 12, previous }
+    }
+
+    fn two_frames(key: &FrameKey) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let previous = put_sealed(&mut bytes, &header(Kind::Data, Stream::Out), b"typed", key);
+        let leaf = Header { previous, continues: true, ..header(Kind::Leaf, Stream::None) };
+        put_clear(&mut bytes, &leaf, b"entry");
+        bytes
+    }
+
+    #[test]
+    fn frames_read_back_as_written() {
+        let key = FrameKey::new(&[1; 32]);
+        let mut bytes = two_frames(&key);
+        bytes.resize(bytes.len() + 100, 0);
+        let read: Vec<_> = frames(&bytes).map(Result::unwrap).collect();
+        assert_eq!(read.iter().map(|frame| frame.header.kind).collect::<Vec<_>>(), [Kind::Data, Kind::Leaf]);
+        assert_eq!(read[0].header, header(Kind::Data, Stream::Out));
+        assert_eq!((read[1].header.previous, read[1].header.continues), (read[0].link, true));
+        assert_eq!(open_payload(&key, &read[0]).as_deref(), Ok(b"typed".as_slice()));
+        assert_eq!(open_payload(&key, &read[1]).as_deref(), Ok(b"entry".as_slice()));
+        assert_eq!(open_payload(&FrameKey::new(&[2; 32]), &read[0]), Err(NotOpened));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found() {
+        let whole = two_frames(&FrameKey::new(&[1; 32]));
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(frames(&bytes).any(|frame| frame.is_err()), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_changed_header_with_a_right_checksum_breaks_the_chain_or_the_seal() {
+        let key = FrameKey::new(&[1; 32]);
+        for byte in 16..48 {
+            let mut bytes = two_frames(&key);
+            let length = frame_at(&bytes, 0).unwrap().end() as usize;
+            bytes[byte] ^= 1;
+            put_checksum(&mut bytes[..length]);
+            assert_eq!(open_payload(&key, &frame_at(&bytes, 0).unwrap()), Err(NotOpened), "byte {byte}");
+            assert_eq!(frames(&bytes).nth(1).map(|frame| frame.map(|_| ())).unwrap().unwrap_err().flaw, Flaw::Chain);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..400), sound in any::<bool>()) {
+            if sound && bytes.len() > HEADER_BYTES {
+                let length = (bytes.len() - HEADER_BYTES) as u32;
+                bytes[..4].copy_from_slice(&MAGIC);
+                bytes[8..12].copy_from_slice(&length.to_le_bytes());
+                put_checksum(&mut bytes);
+            }
+            let read = frames(&bytes).count();
+            prop_assert!(read <= 1 + bytes.len() / HEADER_BYTES);
+        }
+    }
+}

@@ -220,8 +220,8 @@ pub(crate) struct Extent {
     pub(crate) end: Option<u64>,
 }
 
-/// A running log. Dropping it stops it: what is in line is written, open sessions are sealed as abandoned, the head is
-/// signed.
+/// A running log. Dropping it stops it, and blocks until that is done: what is in line is written, open sessions are
+/// sealed as abandoned, the head is signed.
 pub struct Log {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
