@@ -439,6 +439,7 @@ impl Inner {
             match self.journal.append(head, &events, at).await {
                 Ok(new) => {
                     self.take_own(&events, at, new);
+                    self.fold().check_known()?;
                     return Ok((events, value));
                 }
                 Err(AppendError::Conflict(_)) => {}
@@ -472,8 +473,8 @@ impl Inner {
 
     /// Reads what others appended. To be called with the turn held.
     async fn catch_up(&self) -> Result<(), Fault> {
-        loop {
-            let size = self.fold().head.size;
+        for _ in 0..TRIES {
+            let size = self.fold().state.size;
             let entries = self.journal.read(size).await.map_err(|error| self.cannot_read(error))?;
             let head = self.journal.head().await.map_err(|error| self.cannot_read(error))?;
             let now = Now { wall: self.clock.wall(), boot: self.clock.boot() };
@@ -485,6 +486,7 @@ impl Inner {
                 return Ok(());
             }
         }
+        Err(Fault::Busy)
     }
 
     fn cannot_read(&self, error: ReadError) -> Fault {

@@ -197,6 +197,20 @@ async fn against_a_rival_that_always_gets_in_first_nothing_of_ours_is_written() 
 }
 
 #[tokio::test]
+async fn a_journal_that_takes_appends_after_any_head_is_found_out_at_once() {
+    let rival = Arc::new(Rival::new(Arc::new(Careless(MemoryJournal::new())), Box::new(|_| Vec::new())));
+    let props = Props { journal: rival.clone(), ..Props::new() };
+    let stage = Stage::on(props, PLANT).await;
+    stage.grant("plc-7", &[Action::Tunnel]).await;
+    let person = stage.technician.person;
+    let knock = move |_: &[Event]| vec![Event::Refused { person, reason: "busy".into(), target: None, rule: None }];
+    rival.set(Box::new(knock));
+    for _ in 0..2 {
+        assert!(matches!(stage.admit("plc-7").await, Err(Rejected::Fault(Fault::UnknownEvent(_)))));
+    }
+}
+
+#[tokio::test]
 async fn an_event_nobody_here_knows_admits_nobody_and_stops_no_cut() {
     let journal = Arc::new(MemoryJournal::new());
     let props = Props { journal: journal.clone(), ..Props::new() };
@@ -361,11 +375,13 @@ async fn a_clock_that_is_slewed_a_little_keeps_nobody_out() {
 }
 
 #[tokio::test]
-async fn an_extension_moves_the_deadline_of_the_running_session() {
+async fn an_extension_moves_the_deadline_of_the_running_session_by_what_was_given_and_no_more() {
     let stage = Stage::new().await;
     let lease = let_in(&stage, "plc-7").await;
     let before = lease.orders().now().deadline;
     stage.pass(50 * MINUTE);
+    // Whoever sets the wall clock back meanwhile gains nothing by it.
+    stage.props.turn.wall(SignedDuration::from_mins(-5));
     let (ask, by) = (mint::ask(stage.desk.clock().wall()), stage.technician.person);
     let wanted = Command::AskExtension { ask, request: lease.grant(), more: Seconds(1_800), reason: reason(), by };
     stage.desk.act(wanted).await.unwrap();
@@ -919,5 +935,26 @@ impl Journal for Gate {
 
     fn changed(&self, size: u64) -> BoxFuture<'_, ()> {
         self.inner.changed(size)
+    }
+}
+
+/// A journal without compare-and-swap.
+struct Careless(MemoryJournal);
+
+impl Journal for Careless {
+    fn append<'a>(&'a self, _: Head, events: &'a [Event], at: Timestamp) -> BoxFuture<'a, Result<Head, AppendError>> {
+        async move { self.0.append(self.0.head().await.unwrap(), events, at).await }.boxed()
+    }
+
+    fn read(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+        self.0.read(after)
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
+        self.0.head()
+    }
+
+    fn changed(&self, size: u64) -> BoxFuture<'_, ()> {
+        self.0.changed(size)
     }
 }

@@ -68,8 +68,8 @@ impl Fold {
             tree: Tree::default(),
         };
         fold.remember_root();
-        loop {
-            match journal.read(fold.head.size).await {
+        for _ in 0..super::TRIES {
+            match journal.read(fold.state.size).await {
                 Ok(entries) => {
                     let head = journal.head().await?;
                     if fold.take_others(&entries, head, now) {
@@ -84,6 +84,7 @@ impl Fold {
                 Err(unavailable) => return Err(unavailable),
             }
         }
+        Err(ReadError::Unavailable("it has another length each time it is read".into()))
     }
 
     /// Nothing is decided on a state that stopped before an unknown event.
@@ -95,6 +96,10 @@ impl Fold {
     pub(super) fn take_own(&mut self, events: &[Event], at: Timestamp, head: Head, now: Now) {
         for event in events {
             self.apply(event, at, now);
+        }
+        if head.size != self.state.size {
+            tracing::error!("the journal took an append after another head than it was given: nobody is admitted");
+            self.unknown = Some(format!("entry {} was not written by this program", self.state.size));
         }
         // Of several entries only the last one's hash is known here; then the tree is left behind and heads tell the roots.
         if events.len() == 1 && self.tree.size() + 1 == head.size {
