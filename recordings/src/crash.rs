@@ -202,6 +202,10 @@ impl Model {
                 assert!(!model.opened, "an acknowledged opening is lost");
                 continue;
             };
+            let Some(Leaf::Opened(leaf)) = read.leaves.get(*session as usize) else { panic!("it was one above") };
+            let key_file = segment::session_dir(Path::new(DIR), *recording).join(segment::key_file_name(0));
+            let key_file = disk.content(&key_file).expect("an opening leaf has its key file");
+            assert_eq!(Digest::of_bytes(&key_file), leaf.key_file);
             let frames = read.sessions.get(session).map_or(&[][..], Vec::as_slice);
             model.check(frames);
             let seal = read.leaves.iter().zip(&read.entries).find_map(|(leaf, entry)| match leaf {

@@ -476,6 +476,18 @@ mod tests {
     }
 
     #[test]
+    fn the_nonce_is_the_sequence_in_96_bits() {
+        let mut bytes = Vec::new();
+        let sequence = 0x0102_0304_0506_0708;
+        let header = Header { sequence, ..header(Kind::Data, Stream::In) };
+        put_sealed(&mut bytes, &header, b"typed", &FrameKey::new(&[1; 32]));
+        let (head, body) = bytes.split_at_mut(HEADER_BYTES);
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[1; 32]).unwrap());
+        let nonce = Nonce::assume_unique_for_key([8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0]);
+        assert_eq!(key.open_in_place(nonce, Aad::from(&head[12..]), body).as_deref(), Ok(b"typed".as_slice()));
+    }
+
+    #[test]
     fn every_flipped_bit_is_found() {
         let whole = two_frames(&FrameKey::new(&[1; 32]));
         for bit in 0..whole.len() * 8 {

@@ -162,6 +162,14 @@ mod tests {
     }
 
     #[test]
+    fn no_two_sessions_have_the_same_key() {
+        let texts = [(); 2].map(|()| recipient(&age::x25519::Identity::generate()));
+        let recipients = Recipients::parse(texts.iter().map(String::as_str)).unwrap();
+        let commitments = [(); 2].map(|()| recipients.new_key_file(&RealMachine).commitment);
+        assert_ne!(commitments[0], commitments[1]);
+    }
+
+    #[test]
     fn one_recipient_named_twice_is_one() {
         let text = recipient(&age::x25519::Identity::generate());
         let refused = Recipients::parse([text.as_str(), &format!(" {text}")]).err();
