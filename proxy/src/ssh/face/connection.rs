@@ -99,6 +99,12 @@ impl Connection {
         self.stage() == Stage::Leaving
     }
 
+    /// Completes when it is told to go: whatever else is awaited then is in vain.
+    pub(super) async fn leaving(&self) {
+        let told = self.stage.subscribe().wait_for(|(stage, _)| *stage == Stage::Leaving).await.is_ok();
+        debug_assert!(told, "this connection holds the sender");
+    }
+
     /// Tells the technician why it ends, and ends it soon after, whether they read it or not.
     pub(super) async fn goodbye(&self, words: &str) {
         if self.is_leaving() {

@@ -100,17 +100,16 @@ impl Door {
 
 /// Into the session, which is opened if it is not yet.
 async fn carry(room: Arc<Room>, connection: Arc<Connection>, channel: VendorChannel, reply: ChannelOpenHandle) {
-    match room.session().await {
-        Ok(session) => {
-            reply.accept().await;
-            if let Err(not_carried) = session.channel(channel) {
-                // An ending says its own reason.
-                if session.over().is_none() {
-                    connection.goodbye(&format!("{not_carried}.")).await;
-                }
-            }
-        }
-        Err(words) => connection.goodbye(&words).await,
+    let session = match room.session().await {
+        Ok(session) => session,
+        Err(words) => return connection.goodbye(&words).await,
+    };
+    if session.over().is_some() {
+        return connection.goodbye("The session is over. Connect again.").await;
+    }
+    reply.accept().await;
+    if let Err(not_carried) = session.channel(channel) {
+        connection.goodbye(&format!("{not_carried}.")).await;
     }
 }
 
@@ -127,7 +126,10 @@ impl Inner {
 
     async fn keyboard(&mut self, connection: &Connection, answers: Option<Vec<String>>) -> Auth {
         let next = match (&mut self.interview, answers) {
-            (Some(interview), Some(answers)) => interview.answer(&answers).await,
+            (Some(interview), Some(answers)) => tokio::select! {
+                next = interview.answer(&answers) => next,
+                () = connection.leaving() => Next::Ask(Round::default()),
+            },
             _ => {
                 let (interview, next) = Interview::begin(self.applicant.clone(), self.place.clone());
                 self.interview = interview;

@@ -40,12 +40,6 @@ struct Visit {
     line: VendorLine,
 }
 
-/// Whether the conversation goes on, and what takes the channel over where it does not.
-enum After {
-    Stay(Console),
-    Gone,
-}
-
 /// Serves one channel, to its end or into a session.
 pub(super) async fn serve(lobby: Lobby) {
     let Lobby { face, connection, applicant, channel, session, upload } = lobby;
@@ -101,18 +95,17 @@ impl Visit {
                     continue;
                 }
             };
-            console = match self.obey(console, order, json).await {
-                After::Stay(console) => console,
-                After::Gone => return,
-            };
+            let Some(here) = self.obey(console, order, json).await else { return };
+            console = here;
         }
     }
 
-    async fn obey(&self, mut console: Console, order: Order, json: bool) -> After {
+    /// Does what is wanted. `None` where the channel is no longer the lobby's.
+    async fn obey(&self, mut console: Console, order: Order, json: bool) -> Option<Console> {
         let said = match order {
             Order::Quit => {
                 console.end(orders::DONE).await;
-                return After::Gone;
+                return None;
             }
             Order::Connect(door) => return self.connect(console, door).await,
             Order::Ask(door) => match self.place(door) {
@@ -126,7 +119,7 @@ impl Visit {
             simple => self.answer(simple, json).await,
         };
         console.say(&ended(&said.text)).await;
-        After::Stay(console)
+        Some(console)
     }
 
     /// The orders that need nothing but an answer.
@@ -162,12 +155,12 @@ impl Visit {
         console.end(said.status).await;
     }
 
-    async fn connect(&self, console: Console, door: Door) -> After {
+    async fn connect(&self, console: Console, door: Door) -> Option<Console> {
         let place = match self.place(door) {
             Ok(place) => place,
             Err(said) => {
                 console.say(&ended(&said.text)).await;
-                return After::Stay(console);
+                return Some(console);
             }
         };
         let refusal = match self.applicant.standing(&place) {
@@ -180,7 +173,7 @@ impl Visit {
                             Ok(()) => tracing::debug!(%id, "from the lobby into a session"),
                             Err(not_carried) => self.part(&not_carried.to_string()).await,
                         }
-                        return After::Gone;
+                        return None;
                     }
                     Err(words) => words,
                 }
@@ -192,7 +185,7 @@ impl Visit {
             Standing::Nothing => format!("No grant for {} yet: `ask {}` asks for one.", place.target, place.typed()),
         };
         console.say(&ended(&refusal)).await;
-        After::Stay(console)
+        Some(console)
     }
 
     /// The channel was handed over and not taken: nothing is left that could speak on it.
@@ -214,7 +207,7 @@ impl Visit {
     }
 
     /// The questions of a login without a grant, one by one.
-    async fn ask(&self, mut console: Console, place: Place) -> After {
+    async fn ask(&self, mut console: Console, place: Place) -> Option<Console> {
         let (interview, mut next) = Interview::begin(self.applicant.clone(), place.clone());
         let Some(mut interview) = interview else {
             let words = match next {
@@ -222,17 +215,17 @@ impl Visit {
                 _ => format!("You have a grant for {} already: `connect {}`.", place.target, place.typed()),
             };
             console.say(&ended(&words)).await;
-            return After::Stay(console);
+            return Some(console);
         };
         while let Next::Ask(round) = &next
             && interview.is_asking()
         {
             match put(&mut console, round).await {
                 Ok(answers) => next = interview.answer(&answers).await,
-                Err(Break::Interrupted) => return After::Stay(console),
+                Err(Break::Interrupted) => return Some(console),
                 Err(Break::Left) => {
                     console.end(orders::DONE).await;
-                    return After::Gone;
+                    return None;
                 }
             }
         }
@@ -240,7 +233,7 @@ impl Visit {
             let said = self.wait(&mut console, request).await;
             console.say(&ended(&said.text)).await;
         }
-        After::Stay(console)
+        Some(console)
     }
 
     /// Waits for the yes, unless the technician stops waiting.

@@ -1,7 +1,6 @@
 //! Who is this? The states of one login: a key whose signature was checked, then a code, then, where the user name says
 //! a target without a grant, the questions. What is answered before a key is proved is the same for every name and key.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -236,8 +235,10 @@ impl Login {
 
     async fn answered(&mut self, answers: &[String]) -> Auth {
         let Some(interview) = &mut self.interview else { return Auth::reject() };
-        let next = interview.answer(answers).await;
-        self.proceed(next).await
+        tokio::select! {
+            next = interview.answer(answers) => self.proceed(next).await,
+            () = self.connection.leaving() => Round::default().into(),
+        }
     }
 
     async fn proceed(&mut self, next: Next) -> Auth {
@@ -348,9 +349,4 @@ fn enrolment_prompt(complaint: &str) -> Round {
     let instructions =
         if complaint.is_empty() { "Welcome. The key you came with becomes yours here." } else { complaint };
     Round { instructions: instructions.to_owned(), prompts: vec![("One-use code: ".to_owned(), true)] }
-}
-
-/// An address as everything here compares it: IPv4 in IPv6 form is IPv4.
-pub(super) const fn canonical(source: IpAddr) -> IpAddr {
-    source.to_canonical()
 }

@@ -131,7 +131,8 @@ impl fmt::Debug for SshFace {
 
 /// One connection from its first byte to its last.
 async fn welcome(face: Arc<Face>, socket: TcpStream, peer: SocketAddr, _place: OwnedSemaphorePermit) {
-    let source = login::canonical(peer.ip());
+    // An IPv4 address that came in on an IPv6 socket is an IPv4 address.
+    let source = peer.ip().to_canonical();
     let valve = Arc::new(Valve::default());
     let stranger = face.strangers.enter(source, Arc::clone(&valve));
     if let Err(error) = crate::dial::prepare(&socket) {

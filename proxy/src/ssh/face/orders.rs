@@ -583,6 +583,7 @@ mod tests {
         assert_eq!(ask(&applicant, "withdraw").await.text, "No request of yours waits there.");
         assert_eq!(ask(&applicant, "extend 30m more").await.status, REFUSED);
         stage.grant("hmi-2", &[Action::Shell]).await;
+        let _lease = stage.admit("hmi-2").await.unwrap();
         let said = ask(&applicant, "extend 30m --json the pump still trips").await;
         assert!(said.status == DONE && said.text.contains("\"extension\":"), "{said:?}");
     }

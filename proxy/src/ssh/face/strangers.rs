@@ -84,20 +84,24 @@ impl Strangers {
         (SLOWER * count.saturating_sub(FREE_FAILURES)).min(SLOWEST)
     }
 
-    /// Somebody from here failed. One line in the log for each address and minute, with how many there were before.
+    /// Somebody from here failed. Of each address the log has one line a minute: the first failure, and once that
+    /// minute is over how many there were.
     pub(super) fn failed(&self, source: IpAddr, how: &str) {
         let now = self.clock.boot();
         let mut house = self.house();
-        let failures = house.sources.entry(source).or_insert(Failures { since: now, count: 0 });
-        if now.since(failures.since) >= MINUTE {
-            *failures = Failures { since: now, count: 0 };
+        let before = house.sources.get(&source).filter(|failures| now.since(failures.since) >= MINUTE);
+        let before = before.map(|failures| failures.count);
+        if before.is_some() {
+            house.sources.remove(&source);
         }
+        let failures = house.sources.entry(source).or_insert(Failures { since: now, count: 0 });
         failures.count += 1;
         let is_first = failures.count == 1;
         house.forget(now);
         drop(house);
         if is_first {
-            tracing::warn!(%source, how, "a stranger failed; more from there within a minute are counted, not told");
+            let before = before.unwrap_or_default();
+            tracing::warn!(%source, how, before, "a stranger failed; more within a minute are counted, not told");
         }
     }
 
@@ -114,18 +118,11 @@ impl House {
         }
     }
 
-    /// What is over a minute old, told where it was more than was told.
+    /// What is over a minute old, and where that does not suffice, anybody.
     fn forget(&mut self, now: Boot) {
-        if self.sources.len() <= SOURCES_MAX {
-            return;
+        if self.sources.len() > SOURCES_MAX {
+            self.sources.retain(|_, failures| now.since(failures.since) < MINUTE);
         }
-        self.sources.retain(|source, failures| {
-            let is_fresh = now.since(failures.since) < MINUTE;
-            if !is_fresh && failures.count > 1 {
-                tracing::warn!(%source, count = failures.count, "a stranger failed so often within a minute");
-            }
-            is_fresh
-        });
         while self.sources.len() > SOURCES_MAX {
             self.sources.pop_first();
         }
@@ -152,11 +149,11 @@ mod tests {
         let strangers = Strangers::new(clock);
         let mut valves = Vec::new();
         let mut places = Vec::new();
-        for _ in 0..=WAITING_FROM_ONE_MAX + 1 {
+        for n in 0..=WAITING_FROM_ONE_MAX + 1 {
             let valve = Arc::new(Valve::default());
             places.push(strangers.enter(address(1), Arc::clone(&valve)));
             valves.push(valve);
-            if places.len() == 1 {
+            if n == 0 {
                 places.clear();
             }
         }
