@@ -431,6 +431,61 @@ fn asks() -> impl Strategy<Value = Vec<Vec<Ask<'static>>>> {
     prop::collection::vec(prop::collection::vec(ask, 1..5), 1..25)
 }
 
+#[test]
+fn a_size_set_in_the_middle_of_appending_does_not_make_it_whole() {
+    let open = Ask::Open("a", WRITE | CREATE | files_kit::APPEND);
+    let write = Ask::Write("0", 0, b"abc");
+    let turns = [vec![open], vec![write], vec![Ask::Resize("0", 6), write], vec![Ask::Close("0")]];
+    let told = converse(&BOTH, &turns, || usize::MAX);
+    assert_eq!(told.untrue, []);
+    assert!(told.ledger.iter().any(|entry| entry.bytes == 6 && !entry.whole));
+}
+
+#[test]
+fn a_file_changed_after_it_was_read_or_measured_is_not_whole() {
+    let (rw, put) = (READ | WRITE | CREATE, WRITE | CREATE | TRUNCATE);
+    let one_by_one = |asks: &[Ask<'static>]| asks.iter().map(|ask| vec![*ask]).collect::<Vec<_>>();
+    let measured = |change: &[Ask<'static>]| {
+        let begun = [Ask::Open("a", put), Ask::Write("0", 0, b"abc"), Ask::Close("0"), Ask::Path(17, "a")];
+        let read = [Ask::Open("a", READ), Ask::Read("0", 0, 3), Ask::Close("0")];
+        one_by_one(&[&begun, change, &read].concat())
+    };
+    let by_itself = one_by_one(&[
+        Ask::Open("a", rw),
+        Ask::Write("0", 0, b"abc"),
+        Ask::Read("0", 0, 9),
+        Ask::Write("0", 0, b"x"),
+        Ask::Close("0"),
+    ]);
+    let replaced = [Ask::Open("b", put), Ask::Write("0", 0, b"0123456789"), Ask::Close("0"), Ask::Path(17, "a")];
+    for turns in [
+        by_itself,
+        measured(&[Ask::ResizePath("a", 9)]),
+        measured(&[Ask::Open("a", WRITE), Ask::Write("0", 3, b"x"), Ask::Close("0")]),
+        measured(&[&replaced[..], &[Ask::Rename("b", "a")]].concat()),
+    ] {
+        let told = converse(&BOTH, &turns, || usize::MAX);
+        let read = told.ledger.iter().find(|entry| entry.operation == Operation::Get).unwrap();
+        assert_eq!((read.bytes, read.whole), (3, false), "{turns:?}");
+    }
+    let unchanged = converse(&BOTH, &measured(&[]), || usize::MAX);
+    assert!(unchanged.ledger.iter().any(|entry| entry.operation == Operation::Get && entry.whole));
+}
+
+#[test]
+fn a_file_that_grows_is_whole_where_it_ends() {
+    let mut sftp = Inspecting::greeted(&BOTH);
+    sftp.open(1, "log", READ, "h");
+    for (offset, answer) in
+        [(0, Answer::Data(b"abc")), (3, Answer::Status(1)), (3, Answer::Data(b"def")), (6, Answer::Status(1))]
+    {
+        sftp.up(&Ask::Read("h", offset, 3).packet(2));
+        sftp.down(&answer.packet(2));
+    }
+    let entry = allowed(Operation::Get, "log", Outcome::Done);
+    assert_eq!(sftp.close(3, "h"), [with_content(entry, 0, b"abcdef", true)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if std::env::var_os("HOLDPOINT_LONG").is_some() { 20_000 } else { 400 }))]
 

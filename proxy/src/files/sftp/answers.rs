@@ -79,10 +79,10 @@ impl Sftp {
                 let size = if code.is_none() { fields.size()? } else { None };
                 self.on_answered(file, out, |open, _| size.into_iter().for_each(|size| open.note_size(size)));
             }
-            (Sent::SetFileAttributes { file, size }, code) => {
+            (Sent::SetFileAttributes { file, ends_writing }, code) => {
                 out.ledger.extend(self.attributes_entry(file, outcome(code)));
-                let resized = size.filter(|_| code == Some(status::OK));
-                self.on_answered(file, out, |open, _| resized.into_iter().for_each(|size| open.note_resized(size)));
+                let resized = ends_writing.filter(|_| code == Some(status::OK));
+                self.on_answered(file, out, |open, _| resized.into_iter().for_each(|ends| open.note_resized(ends)));
             }
             (Sent::SetAttributes { entry, resizes }, code) => {
                 if resizes && code == Some(status::OK) {

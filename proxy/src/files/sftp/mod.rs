@@ -240,7 +240,9 @@ impl Sftp {
                 Sent::SetAttributes { entry: named.under_way(), resizes: size.is_some() }
             }
             Request::SetFileAttributes { handle, size } => {
-                Sent::SetFileAttributes { file: self.asked_of(handle)?, size }
+                let file = self.asked_of(handle)?;
+                let ends = |size| self.files.get(&file).is_some_and(|open| open.ends_writing_at(size));
+                Sent::SetFileAttributes { file, ends_writing: size.map(ends) }
             }
             Request::Change(named) => Sent::Change(named.under_way()),
             Request::Copy { from, to } => self.copy(from, to)?,

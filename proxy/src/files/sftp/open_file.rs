@@ -174,13 +174,15 @@ impl OpenFile {
         first
     }
 
-    /// The target set its size. Set to where writing has ended, it is whole, which is how some programs end a copy.
-    pub(super) fn note_resized(&mut self, size: u64) {
-        if self.written.content.end() == Some(size) {
-            self.fresh = true;
-        } else {
-            self.disturbed = true;
-        }
+    /// Whether what was written so far is all of a file of this size. Where appending began only the target knows.
+    pub(super) fn ends_writing_at(&self, size: u64) -> bool {
+        self.operation_of_writing() == Operation::Put && self.written.content.end() == Some(size)
+    }
+
+    /// The target set its size. Set to where writing ended, it is whole, which is how some programs end a copy.
+    pub(super) fn note_resized(&mut self, ends_writing: bool) {
+        self.fresh |= ends_writing;
+        self.disturbed |= !ends_writing;
     }
 
     /// What the ledger says of it: an entry for each direction that was used, or for what it was opened for.

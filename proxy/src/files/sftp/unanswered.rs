@@ -46,8 +46,8 @@ pub(super) enum Sent {
     Stat(Box<[u8]>),
     /// FSTAT.
     FileStat(FileKey),
-    /// FSETSTAT.
-    SetFileAttributes { file: FileKey, size: Option<u64> },
+    /// FSETSTAT, and if it sets the size, whether to where writing has ended.
+    SetFileAttributes { file: FileKey, ends_writing: Option<bool> },
     /// SETSTAT.
     SetAttributes { entry: Box<FileEntry>, resizes: bool },
     /// What changes names; listed like this when it is done.
