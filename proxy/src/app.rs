@@ -27,6 +27,7 @@ use crate::session::{Sessions, SessionsParts};
 mod faces;
 pub mod stores;
 
+use faces::Listeners;
 use stores::{Identity, StoreFault, Stores};
 
 /// Alarms that wait to be told; each is a sentence, and is in the log in any case.
@@ -184,6 +185,7 @@ impl App {
             return Err(StartFault(reasons));
         }
         self.addresses = Addresses { ssh: bound(&ssh), pages: bound(&pages), plant: bound(&plant) };
+        let listeners = Listeners { ssh, pages, plant };
         self.desk.start_node(env!("CARGO_PKG_VERSION")).await?;
         for crashed in &self.stores.recovery.crashed {
             tracing::warn!(session = %crashed.recording, frames = crashed.frames, "sealed as crashed");
@@ -192,7 +194,7 @@ impl App {
         let floor = self.floor.clone();
         self.keep(async move { floor.watch_recorders().await });
         self.keep(watch_store(self.desk.clone(), Arc::clone(&self.stores.records)));
-        self.serve_faces(keys, ssh, pages, plant)?;
+        self.serve_faces(keys, listeners)?;
         tracing::info!(addresses = ?self.addresses, "serving");
         Ok(())
     }

@@ -1,19 +1,135 @@
-//! The two faces on their listeners.
+//! The two faces on their listeners: SSH and pages for technicians, pages for the plant's own people.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use approver::api::{self, ApiParts, Limits};
+use approver::clock::Clock;
+use axum::Router;
 use certs::keys::KeyStore;
+use certs::tls::{ServerTls, TlsCa};
+use policies::time::Seconds;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
-use super::{App, StartFault};
+use super::stores::{journal_dir, records_dir};
+use super::{App, Reason, StartFault, bound};
+use crate::config::Origin;
+use crate::ssh::face::{FaceParts, SshFace};
+
+/// Listeners, bound and not served yet.
+pub(super) struct Listeners {
+    /// The vendor face, SSH.
+    pub(super) ssh: Vec<TcpListener>,
+    /// The vendor face, HTTPS.
+    pub(super) pages: Vec<TcpListener>,
+    /// The plant face, HTTPS.
+    pub(super) plant: Vec<TcpListener>,
+}
 
 impl App {
     /// Serves both faces until the program stops.
-    pub(super) fn serve_faces(
-        &self,
-        _keys: &KeyStore,
-        _ssh: Vec<TcpListener>,
-        _pages: Vec<TcpListener>,
-        _plant: Vec<TcpListener>,
-    ) -> Result<(), StartFault> {
+    pub(super) fn serve_faces(&self, keys: &KeyStore, listeners: Listeners) -> Result<(), StartFault> {
+        let parts = self.api_parts(keys)?;
+        let (vendor, plant) = (&self.config.vendor.origin, &self.config.plant.origin);
+        let vendor = self.tls(keys.tls_ca(), vendor, &bound(&listeners.pages))?;
+        let plant = self.tls(keys.tls_ca(), plant, &bound(&listeners.plant))?;
+        self.serve_ssh(keys, listeners.ssh);
+        self.serve_pages(listeners.pages, &vendor, &api::vendor_face(parts.clone()));
+        self.serve_pages(listeners.plant, &plant, &api::plant_face(parts));
         Ok(())
+    }
+
+    fn serve_ssh(&self, keys: &KeyStore, listeners: Vec<TcpListener>) {
+        let face = SshFace::new(FaceParts {
+            sessions: self.sessions.clone(),
+            desk: self.desk.clone(),
+            people: self.people.clone(),
+            host_key: keys.ssh_host_key().clone(),
+            ca: keys.ssh_ca(),
+            gate: self.config.vendor.origin.host().to_owned(),
+            tracker: self.tracker.clone(),
+            stop: self.stop.clone(),
+        });
+        for listener in listeners {
+            let face = face.clone();
+            self.tracker.spawn(async move { face.serve(listener).await });
+        }
+    }
+
+    fn serve_pages(&self, listeners: Vec<TcpListener>, tls: &watch::Receiver<Arc<ServerConfig>>, router: &Router) {
+        for listener in listeners {
+            let serving = api::serve(listener, tls.clone(), router.clone(), Limits::default(), self.stop.clone());
+            self.tracker.spawn(async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "a face stopped serving");
+                }
+            });
+        }
+    }
+
+    fn api_parts(&self, keys: &KeyStore) -> Result<ApiParts, StartFault> {
+        let (identity, data) = (&self.stores.identity, &self.config.store.data);
+        let origins = [identity.journal_origin(), identity.records_origin()];
+        let logs = origins.iter().map(|origin| keys.log_key().verifier(origin)).collect::<Result<_, _>>();
+        Ok(ApiParts {
+            desk: self.desk.clone(),
+            people: self.people.clone(),
+            token_key: keys.token_key(),
+            ssh_ca: keys.ssh_ca(),
+            tls_ca: keys.tls_ca(),
+            secrets: keys.secrets(),
+            seal_word: keys.seal_word(),
+            vendor_origin: self.config.vendor.origin.to_string(),
+            plant_origin: self.config.plant.origin.to_string(),
+            logs: logs.map_err(|bad| Reason::Died(bad.to_string()))?,
+            recorder: Some(Arc::clone(&self.stores.records)),
+            records_dir: Some(records_dir(data)),
+            journal_dir: Some(journal_dir(data)),
+        })
+    }
+
+    /// A certificate for a face's name and for the addresses it listens on, renewed for as long as the program runs.
+    fn tls(
+        &self,
+        ca: TlsCa,
+        origin: &Origin,
+        addresses: &[SocketAddr],
+    ) -> Result<watch::Receiver<Arc<ServerConfig>>, StartFault> {
+        let mut names = vec![origin.host().to_owned()];
+        let ips = addresses.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
+        names.extend(ips.map(|ip| ip.to_string()));
+        names.dedup();
+        let clock = self.desk.clock().clone();
+        let first = ca.server(&names, clock.wall())?;
+        let (current, served) = watch::channel(Arc::clone(&first.config));
+        self.keep(renew(ca, names, clock, first, current));
+        Ok(served)
+    }
+}
+
+/// Makes a new certificate long before the old one ends. By the wall clock, which is what clients go by.
+async fn renew(
+    ca: TlsCa,
+    names: Vec<String>,
+    clock: Clock,
+    mut served: ServerTls,
+    current: watch::Sender<Arc<ServerConfig>>,
+) {
+    /// Somebody may set the clock, so the time left is looked at anew.
+    const LOOKED_AT: Seconds = Seconds(3_600);
+    loop {
+        clock.sleep(LOOKED_AT.duration()).await;
+        if clock.wall() < served.renew_at {
+            continue;
+        }
+        match ca.server(&names, clock.wall()) {
+            Ok(renewed) => {
+                current.send_replace(Arc::clone(&renewed.config));
+                served = renewed;
+            }
+            Err(fault) => tracing::error!(%fault, "a face's certificate could not be renewed"),
+        }
     }
 }

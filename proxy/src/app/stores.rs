@@ -67,13 +67,23 @@ const RECORDS: &str = "records";
 const DIRECTORY: &str = "state";
 const CUTS: &str = "cuts";
 
+/// The folder of the journal's log in a data folder.
+pub fn journal_dir(data: &Path) -> PathBuf {
+    data.join(JOURNAL)
+}
+
+/// The folder of the recordings' log in a data folder.
+pub fn records_dir(data: &Path) -> PathBuf {
+    data.join(RECORDS)
+}
+
 impl Identity {
     /// As the journal in this data folder says.
     ///
     /// # Errors
     /// There is no journal yet, or its first lines cannot be made out.
     pub fn read(data: &Path) -> Result<Self, StoreFault> {
-        let path = data.join(JOURNAL).join(FORMAT);
+        let path = journal_dir(data).join(FORMAT);
         match std::fs::read_to_string(&path) {
             Ok(text) => Self::parse(&text).map_err(|cause| StoreFault::NoIdentity { path, cause }),
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => Err(StoreFault::NotFounded(data.to_owned())),
@@ -124,8 +134,8 @@ impl Stores {
     /// # Errors
     /// Everything that is in the way.
     pub fn open(data: &Path, identity: Identity, key: &LogKey, reserve_bytes: u64) -> Result<Self, Vec<StoreFault>> {
-        let journal_log = open_log(&data.join(JOURNAL), "journal", journal_options(&identity), key);
-        let records = open_log(&data.join(RECORDS), "recordings", records_options(&identity, reserve_bytes), key);
+        let journal_log = open_log(&journal_dir(data), "journal", journal_options(&identity), key);
+        let records = open_log(&records_dir(data), "recordings", records_options(&identity, reserve_bytes), key);
         let directory = SledDirectory::open(&data.join(DIRECTORY)).map_err(StoreFault::from);
         match (journal_log, records, directory) {
             (Ok((journal_log, _)), Ok((records, recovery)), Ok(directory)) => {

@@ -207,6 +207,9 @@ pub async fn carry<R: Recorder>(vendor: VendorEnd, target: TargetChannel, terms:
         terms,
     };
     let end = carriage.run().await;
+    if matches!(end, Ok(End::Cut)) {
+        carriage.await_words().await;
+    }
     carriage.leave().await;
     Carried { end, accounts: [up.account(Direction::In, number), down.account(Direction::Out, number)] }
 }
@@ -259,7 +262,7 @@ impl<R: Recorder> Carriage<'_, R> {
         let mut has_terminal = false;
         while let Some(Recorded { event, made }) = tap.next().await? {
             let weight = event.weight();
-            let frozen = self.thaw(&mut frozen, has_terminal).await;
+            let frozen = self.thaw(&mut frozen, &event, has_terminal).await;
             match event {
                 Event::Data { bytes, .. } if frozen => self.up.note_refused(bytes.len()),
                 Event::Data { bytes, .. } if made => self.to_target(self.target.write.data_bytes(bytes)).await,
@@ -281,9 +284,11 @@ impl<R: Recorder> Carriage<'_, R> {
     }
 
     /// Waits while the channel is frozen, so that no protocol inside is torn; but on a terminal returns true instead,
-    /// and what was typed is to be thrown away.
-    async fn thaw(&self, frozen: &mut watch::Receiver<bool>, has_terminal: bool) -> bool {
-        if !*frozen.borrow() || has_terminal {
+    /// and what was typed is to be thrown away. Asking for a terminal waits for nothing: on it the person reads why
+    /// nothing goes on.
+    async fn thaw(&self, frozen: &mut watch::Receiver<bool>, event: &Event, has_terminal: bool) -> bool {
+        let prepares = matches!(event, Event::Request(request) if !request.starts_program());
+        if !*frozen.borrow() || has_terminal || prepares {
             return *frozen.borrow();
         }
         self.vendor.upload.freeze(true);
@@ -340,8 +345,13 @@ impl<R: Recorder> Carriage<'_, R> {
 
     async fn request(&self, request: Request, frozen: bool) -> Result<(), CarryFault> {
         self.note(&note_of(&request)).await?;
-        if frozen && matches!(request, Request::Signal(_)) {
-            return self.verdict(&request, false, "input is frozen").await;
+        if frozen && matches!(request, Request::Signal(_) | Request::Exec(_) | Request::Subsystem(_)) {
+            const FROZEN: &str = "input is stopped";
+            self.verdict(&request, false, FROZEN).await?;
+            if request.starts_program() {
+                self.refuse(FROZEN, true, REFUSED);
+            }
+            return Ok(());
         }
         let request = match self.terms.judge.judge(&request) {
             Verdict::Allow { instead, inspect } => {
@@ -488,6 +498,15 @@ impl<R: Recorder> Carriage<'_, R> {
 
     async fn note(&self, note: &Note) -> Result<(), CarryFault> {
         Ok(self.terms.recorder.note(self.terms.number, note).await?)
+    }
+
+    /// Leaves the technician's channel open for whoever cut the target to say why, because a client whose channel is
+    /// closed leaves and reads nothing more.
+    async fn await_words(&self) {
+        const WORDS_MAX: Duration = Duration::from_millis(500);
+        if tokio::time::timeout(WORDS_MAX, self.vendor.upload.finished()).await.is_err() {
+            tracing::debug!(channel = self.terms.number, "a channel was cut, and its session goes on");
+        }
     }
 
     /// Closes both channels, lets go of both brakes and says so in the recording. russh does not tell about the close

@@ -1,0 +1,606 @@
+//! Everything around a session but the session: a Desk in memory on a clock that tests turn, a record log on a disk
+//! that fails when told to, a target and a technician's client, all in this process.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use approver::desk::DeskParts;
+use approver::lease::Ask;
+use approver::people::People;
+use approver::testing::{Props, Stage, deployment, node};
+use bytes::Bytes;
+use certs::proof::VerifiedKey;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
+use policies::actions::Action;
+use policies::events::Ending;
+use policies::ids::SessionId;
+use proxy::floor::Floor;
+use proxy::flow::{GatedStream, Reply, Request, Valve, VendorFlow, WINDOW_BYTES, WindowSize};
+use proxy::session::{NotOpened, Session, Sessions, SessionsParts, VendorChannel, VendorLine, Who};
+use recordings::disk::RealMachine;
+use recordings::keys::Recipients;
+use recordings::log::{Log, LogOptions, Purpose};
+use recordings::sim::{Fault, SimDisk, SimSigner};
+use russh::keys::PrivateKey;
+use russh::server::{self, Auth, ChannelOpenHandle, Msg};
+use russh::{Channel, ChannelId, ChannelMsg, Pty, client};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Nothing here may take longer: whoever waits so long hangs.
+pub(crate) const HANG: Duration = Duration::from_secs(30);
+
+const RECIPIENTS: [&str; 2] = [
+    "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
+    "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg",
+];
+
+/// A plant with one panel; `rule` is added to its one rule.
+fn plant(address: SocketAddr, pin: &str, rule: &str) -> String {
+    format!(
+        r#"
+[plant]
+name = "Mill 3"
+timezone = "UTC"
+banner = "Recorded."
+changes = [{{ from = "shift-lead", count = 1 }}]
+[zones.packaging]
+[targets.hmi-2]
+zone = "packaging"
+[targets.hmi-2.services.ssh]
+protocol = "ssh"
+address = "{address}"
+user = "maint"
+credential = "hmi-maint"
+host_key = "{pin}"
+[[rules]]
+id = "acme-packaging"
+vendors = ["acme"]
+roles = ["maintenance"]
+zones = ["packaging"]
+actions = ["shell", "file-get", "file-put"]
+duration_max = "4h"
+approvals = [{{ from = "shift-lead", count = 1 }}]
+work_order = "optional"
+exclusive = "none"
+connections = 1000
+{rule}
+"#
+    )
+}
+
+/// What a test changes before anything begins.
+pub(crate) struct Options<'a> {
+    /// Keys for the one rule.
+    pub(crate) rule: &'a str,
+    /// Whether the pinned host key is the target's.
+    pub(crate) right_pin: bool,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        Self { rule: "idle = \"4h\"", right_pin: true }
+    }
+}
+
+/// The whole of it.
+pub(crate) struct Hall {
+    pub(crate) stage: Stage,
+    pub(crate) floor: Floor,
+    pub(crate) sessions: Sessions,
+    pub(crate) disk: SimDisk,
+    pub(crate) target: Target,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tracker: TaskTracker,
+    who: Who,
+}
+
+impl Hall {
+    pub(crate) async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    pub(crate) async fn with(options: Options<'_>) -> Self {
+        let target = Target::start().await;
+        let other = certs::ssh_ca::fresh_key("other");
+        let key = if options.right_pin { &target.host_key } else { &other };
+        let pin = key.public_key().fingerprint(russh::keys::HashAlg::Sha256).to_string();
+        let mut stage = Stage::on(Props::new(), &plant(target.address, &pin, options.rule)).await;
+        let floor = Floor::new(stage.props.clock.clone());
+        // The stage's Desk has a floor for looking at; the one that serves has ours.
+        stage.desk.close().await;
+        let (alarms, heard) = tokio::sync::mpsc::channel(64);
+        let parts = DeskParts {
+            journal: stage.props.journal.clone(),
+            directory: stage.props.directory.clone(),
+            clock: stage.props.clock.clone(),
+            node: node(),
+            deployment: deployment(),
+            floor: Arc::new(floor.clone()),
+            alarms,
+            cuts: stage.props.cuts(),
+        };
+        stage.desk = approver::desk::Desk::open(parts).await.unwrap();
+        stage.alarms = heard;
+        let keys = &stage.props.keys;
+        stage.people = People::new(stage.desk.clone(), keys.secrets(), keys.tls_ca().fingerprint().prefix());
+        let name = "hmi-maint".parse().unwrap();
+        stage.desk.directory().set_credential(&name, PASSWORD.as_bytes(), &keys.secrets()).await.unwrap();
+        let disk = SimDisk::new(7);
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let sessions = Sessions::new(SessionsParts {
+            desk: stage.desk.clone(),
+            people: stage.people.clone(),
+            floor: floor.clone(),
+            records: Arc::new(records(&disk)),
+            recipients: Recipients::parse(RECIPIENTS).unwrap(),
+            machine: Arc::new(RealMachine),
+            secrets: keys.secrets(),
+            ca: keys.ssh_ca(),
+            gate: "gate.mill3.example".into(),
+            tracker: tracker.clone(),
+            stop: stop.clone(),
+        });
+        let watching = floor.clone();
+        let until = stop.clone();
+        tracker.spawn(async move { until.run_until_cancelled(watching.watch_recorders()).await });
+        let who = who(&stage).await;
+        stage.grant("hmi-2", &[Action::Shell, Action::FileGet, Action::FilePut]).await;
+        Self { stage, floor, sessions, disk, target, stop, tracker, who }
+    }
+
+    /// Connects the technician; the session is open when this returns.
+    pub(crate) async fn connect(&self) -> Technician {
+        self.try_connect().await.unwrap()
+    }
+
+    pub(crate) async fn try_connect(&self) -> Result<Technician, NotOpened> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (opened, session) = oneshot::channel();
+        let ask = self.stage.wanted("hmi-2");
+        let (sessions, who) = (self.sessions.clone(), self.who.clone());
+        let gone = Arc::new(Mutex::new(None));
+        let closed = Arc::clone(&gone);
+        self.tracker.spawn(async move {
+            let (socket, _) = listener.accept().await.unwrap();
+            welcome(socket, sessions, who, ask, opened).await;
+            *closed.lock().unwrap() = Some(Instant::now());
+        });
+        let anyone = Anyone::default();
+        let disconnected = Arc::clone(&anyone.disconnected);
+        let connecting = client::connect(Arc::new(client_config()), address, anyone);
+        let mut handle = tokio::time::timeout(HANG, connecting).await.unwrap().unwrap();
+        assert!(handle.authenticate_none("tara").await.unwrap().success());
+        let (session, ended) = tokio::time::timeout(HANG, session).await.unwrap().unwrap()?;
+        Ok(Technician { handle, session, ended, disconnected, gone })
+    }
+
+    /// How the journal says that a session ended, and whether it has a seal.
+    pub(crate) fn journaled(&self, session: SessionId) -> Option<(Ending, bool)> {
+        self.stage.desk.with_state(|state| {
+            let facts = state.sessions.get(&session)?;
+            Some((facts.ended.clone()?.1, facts.seal.is_some()))
+        })
+    }
+
+    /// Time passes, and whoever sleeps by the clock wakes.
+    pub(crate) async fn pass(&self, span: Duration) {
+        self.stage.pass(span);
+        settle().await;
+    }
+
+    /// The next call of the recording's disk fails.
+    pub(crate) fn fail_the_disk(&self) {
+        self.disk.fail_call(self.disk.calls() + 1, Fault::Error(std::io::ErrorKind::Other));
+    }
+}
+
+/// The code that the technician's app shows after another half minute.
+pub(crate) async fn next_code(hall: &Hall) -> String {
+    hall.pass(Duration::from_secs(30)).await;
+    hall.stage.technician.totp.code_at(hall.stage.desk.clock().wall()).to_string()
+}
+
+async fn who(stage: &Stage) -> Who {
+    let proof = stage.login(&stage.technician).await;
+    let key = VerifiedKey::after_ssh_userauth_signature(stage.technician.person, stage.technician.key.public_key());
+    Who { login: "tara".into(), proof: Arc::new(proof), key: Some(Arc::new(key)) }
+}
+
+fn records(disk: &SimDisk) -> Log {
+    let options = LogOptions {
+        segment_bytes: 32 << 20,
+        spares: 1,
+        ..LogOptions::new(Purpose::Records, "mill-3/records/node-1", node())
+    };
+    let opened = Log::open(
+        Arc::new(disk.clone()),
+        Arc::new(RealMachine),
+        Path::new("/records"),
+        options,
+        Arc::new(SimSigner::new(1)),
+    );
+    opened.unwrap().0
+}
+
+/// Lets tasks that were woken run until they wait again.
+pub(crate) async fn settle() {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+/// Waits for something that must come about.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < HANG, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+type Ended = Shared<BoxFuture<'static, Ending>>;
+
+/// A technician's client, connected and in a session.
+pub(crate) struct Technician {
+    pub(crate) handle: client::Handle<Anyone>,
+    pub(crate) session: SessionId,
+    ended: Ended,
+    /// The text of the disconnect, once it came.
+    disconnected: Arc<Mutex<Option<String>>>,
+    gone: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Technician {
+    /// A shell on a terminal.
+    pub(crate) async fn shell(&self) -> Shell {
+        let channel = self.handle.channel_open_session().await.unwrap();
+        channel.request_pty(true, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
+        channel.request_shell(true).await.unwrap();
+        let mut shell = Shell::over(channel);
+        shell.until("ready").await;
+        shell
+    }
+
+    /// A command without a terminal.
+    pub(crate) async fn run(&self, command: &str) -> Channel<client::Msg> {
+        let channel = self.handle.channel_open_session().await.unwrap();
+        channel.exec(true, command).await.unwrap();
+        channel
+    }
+
+    /// Why the session ended, all done.
+    pub(crate) async fn ended(&self) -> Ending {
+        tokio::time::timeout(HANG, self.ended.clone()).await.expect("the session ends")
+    }
+
+    /// The text that `ssh` shows when it is disconnected.
+    pub(crate) async fn farewell(&self) -> String {
+        eventually("a disconnect", || self.disconnected.lock().unwrap().is_some()).await;
+        self.disconnected.lock().unwrap().clone().unwrap()
+    }
+
+    /// When the gate closed the technician's socket.
+    pub(crate) async fn socket_closed(&self) -> Instant {
+        eventually("the socket is closed", || self.gone.lock().unwrap().is_some()).await;
+        self.gone.lock().unwrap().unwrap()
+    }
+}
+
+/// A terminal at the target.
+pub(crate) struct Shell {
+    pub(crate) channel: Channel<client::Msg>,
+    seen: String,
+}
+
+impl Shell {
+    pub(crate) const fn over(channel: Channel<client::Msg>) -> Self {
+        Self { channel, seen: String::new() }
+    }
+
+    pub(crate) async fn type_in(&self, text: &str) {
+        self.channel.data(text.as_bytes()).await.unwrap();
+    }
+
+    /// Reads until the text was shown, and gives all that was shown up to it.
+    pub(crate) async fn until(&mut self, text: &str) -> String {
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                let rest = self.seen.split_off(at + text.len());
+                return std::mem::replace(&mut self.seen, rest);
+            }
+            let message = tokio::time::timeout(HANG, self.channel.wait()).await;
+            match message.unwrap_or_else(|_| panic!("{text:?} never came after {:?}", self.seen)) {
+                Some(ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }) => {
+                    self.seen.push_str(&String::from_utf8_lossy(&data));
+                }
+                Some(_) => {}
+                None => panic!("closed before {text:?} came, after {:?}", self.seen),
+            }
+        }
+    }
+}
+
+/// The client's side: takes any host key, remembers the disconnect.
+#[derive(Default)]
+pub(crate) struct Anyone {
+    disconnected: Arc<Mutex<Option<String>>>,
+}
+
+fn client_config() -> client::Config {
+    client::Config { channel_buffer_size: 8, ..client::Config::default() }
+}
+
+impl client::Handler for Anyone {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, _: &russh::keys::PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        Ok(true)
+    }
+
+    async fn disconnected(&mut self, reason: client::DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
+        let text = match reason {
+            client::DisconnectReason::ReceivedDisconnect(info) => info.message,
+            client::DisconnectReason::Error(error) => format!("error: {error}"),
+        };
+        *self.disconnected.lock().unwrap() = Some(text);
+        Ok(())
+    }
+}
+
+/// The gate's end of one technician's connection: anybody gets in, and the session is opened before the first channel.
+async fn welcome(
+    socket: TcpStream,
+    sessions: Sessions,
+    who: Who,
+    ask: Ask,
+    opened: oneshot::Sender<Result<(SessionId, Ended), NotOpened>>,
+) {
+    let valve = Arc::new(Valve::default());
+    // The door alone holds the session: it is left when the connection is gone.
+    let session = Arc::new(OnceLock::new());
+    let door = Door { flow: VendorFlow::new(Arc::clone(&valve)), session: Arc::clone(&session) };
+    let stream = GatedStream::vendor(socket, Arc::clone(&valve));
+    let running =
+        server::run_stream(Arc::new(server_config(certs::ssh_ca::fresh_key("gate"))), stream, door).await.unwrap();
+    let line = VendorLine { session: running.handle(), socket: valve };
+    let opening = async move {
+        let outcome = sessions.open(who, ask, line).await.map(|opened| {
+            let told = (opened.id(), opened.ended().boxed().shared());
+            assert!(session.set(opened).is_ok());
+            told
+        });
+        assert!(opened.send(outcome).is_ok());
+    };
+    let (ended, ()) = tokio::join!(running, opening);
+    drop(ended);
+}
+
+fn server_config(key: PrivateKey) -> server::Config {
+    server::Config {
+        keys: vec![key],
+        auth_rejection_time: Duration::ZERO,
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        window_size: WINDOW_BYTES,
+        channel_buffer_size: 1,
+        inactivity_timeout: None,
+        ..server::Config::default()
+    }
+}
+
+struct Door {
+    flow: VendorFlow,
+    session: Arc<OnceLock<Session>>,
+}
+
+impl Door {
+    fn request(&mut self, id: ChannelId, request: Request, session: &mut server::Session) -> Result<(), russh::Error> {
+        match self.flow.request(id, request) {
+            Reply::Success => session.channel_success(id),
+            Reply::Failure => session.channel_failure(id),
+        }
+    }
+}
+
+impl server::Handler for Door {
+    type Error = russh::Error;
+
+    async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
+        Ok(Auth::Accept)
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        let upload = self.flow.open_channel(channel.id());
+        let opened = self.session.get().expect("the test waits for the session");
+        if opened.channel(VendorChannel { channel: channel.split().1, session: session.handle(), upload }).is_ok() {
+            reply.accept().await;
+        }
+        Ok(())
+    }
+
+    fn adjust_window(&mut self, channel: ChannelId, _: u32) -> u32 {
+        self.flow.adjust_window(channel)
+    }
+
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut server::Session) -> Result<(), russh::Error> {
+        self.flow.data(channel, data);
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, channel: ChannelId, _: &mut server::Session) -> Result<(), russh::Error> {
+        self.flow.eof(channel);
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _: &mut server::Session) -> Result<(), russh::Error> {
+        self.flow.close(channel);
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        term: &str,
+        columns: u32,
+        rows: u32,
+        width_pixels: u32,
+        height_pixels: u32,
+        modes: &[(Pty, u32)],
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        let size = WindowSize { columns, rows, width_pixels, height_pixels };
+        self.request(channel, Request::Pty { term: term.to_owned(), size, modes: modes.to_vec() }, session)
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut server::Session) -> Result<(), russh::Error> {
+        self.request(channel, Request::Shell, session)
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        self.request(channel, Request::Subsystem(name.to_owned()), session)
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        command: &[u8],
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        self.request(channel, Request::Exec(Bytes::copy_from_slice(command)), session)
+    }
+}
+
+const PASSWORD: &str = "correct horse";
+
+/// A machine in the plant: echoes what it gets, and does otherwise when asked to.
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) host_key: PrivateKey,
+    pub(crate) seen: Arc<TargetSeen>,
+}
+
+/// What reached the target.
+#[derive(Default)]
+pub(crate) struct TargetSeen {
+    pub(crate) connections: AtomicUsize,
+    pub(crate) bytes: AtomicU64,
+    last: Mutex<Option<Instant>>,
+    typed: Mutex<String>,
+    /// Targets that read nothing read again.
+    pub(crate) hears: AtomicBool,
+}
+
+impl TargetSeen {
+    /// When the last byte came.
+    pub(crate) fn last(&self) -> Option<Instant> {
+        *self.last.lock().unwrap()
+    }
+
+    /// Everything typed so far.
+    pub(crate) fn typed(&self) -> String {
+        self.typed.lock().unwrap().clone()
+    }
+}
+
+impl Target {
+    async fn start() -> Self {
+        let host_key = certs::ssh_ca::fresh_key("hmi-2");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::<TargetSeen>::default();
+        let (config, all) = (Arc::new(server_config(host_key.clone())), Arc::clone(&seen));
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                all.connections.fetch_add(1, Ordering::SeqCst);
+                let machine = Machine { seen: Arc::clone(&all), write: None, deaf: false };
+                let config = Arc::clone(&config);
+                tokio::spawn(async move {
+                    if let Ok(running) = server::run_stream(config, socket, machine).await {
+                        drop(running.await);
+                    }
+                });
+            }
+        });
+        Self { address, host_key, seen }
+    }
+}
+
+struct Machine {
+    seen: Arc<TargetSeen>,
+    write: Option<Arc<russh::ChannelWriteHalf<Msg>>>,
+    deaf: bool,
+}
+
+impl server::Handler for Machine {
+    type Error = russh::Error;
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, russh::Error> {
+        Ok(if (user, password) == ("maint", PASSWORD) { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        self.write = Some(Arc::new(channel.split().1));
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn data(&mut self, id: ChannelId, data: &[u8], session: &mut server::Session) -> Result<(), russh::Error> {
+        while self.deaf && !self.seen.hears.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.seen.bytes.fetch_add(data.len() as u64, Ordering::SeqCst);
+        *self.seen.last.lock().unwrap() = Some(Instant::now());
+        self.seen.typed.lock().unwrap().push_str(&String::from_utf8_lossy(data));
+        session.data(id, Bytes::copy_from_slice(data))?;
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, id: ChannelId, session: &mut server::Session) -> Result<(), russh::Error> {
+        session.exit_status_request(id, 0)?;
+        session.close(id)
+    }
+
+    async fn shell_request(&mut self, id: ChannelId, session: &mut server::Session) -> Result<(), russh::Error> {
+        session.channel_success(id)?;
+        session.data(id, Bytes::from_static(b"ready\r\n"))?;
+        Ok(())
+    }
+
+    async fn exec_request(
+        &mut self,
+        id: ChannelId,
+        command: &[u8],
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_success(id)?;
+        match command {
+            b"deaf" => self.deaf = true,
+            b"flood" => {
+                let write = self.write.clone().unwrap();
+                tokio::spawn(async move { while write.data_bytes(Bytes::from(vec![0; 32 << 10])).await.is_ok() {} });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

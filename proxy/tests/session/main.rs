@@ -1,0 +1,311 @@
+//! Sessions from their opening to their seal: a Desk in memory, a target and a client in one process, and a clock that is
+//! turned. Bulk, other clients and other targets are tried in `flow` and end to end.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod hall;
+
+use std::time::{Duration, Instant};
+
+use approver::floor::Floor as _;
+use approver::mint;
+use jiff::SignedDuration;
+use policies::decide::Command;
+use policies::events::{CutBy, Ending, Event, Scope};
+use policies::time::Seconds;
+
+use hall::{Hall, Options, Shell, eventually, next_code, settle};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn is_cut(ending: &Ending) -> bool {
+    matches!(ending, Ending::Cut { .. })
+}
+
+/// Types a line and reads its echo.
+async fn echo(shell: &mut Shell, text: &str) {
+    shell.type_in(text).await;
+    shell.until(text).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_ends_as_left_when_its_technician_goes() {
+    let hall = Hall::new().await;
+    let technician = hall.connect().await;
+    let mut shell = technician.shell().await;
+    echo(&mut shell, "status\r").await;
+    assert_eq!(hall.floor.count(), 1);
+    let session = technician.session;
+    drop(shell);
+    technician.handle.disconnect(russh::Disconnect::ByApplication, "", "").await.unwrap();
+    assert_eq!(technician.ended().await, Ending::Left);
+    assert_eq!(hall.journaled(session), Some((Ending::Left, true)));
+    assert_eq!(hall.floor.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_session_ends_at_its_deadline() {
+    let hall = Hall::new().await;
+    let technician = hall.connect().await;
+    let mut shell = technician.shell().await;
+    hall.pass(45 * MINUTE).await;
+    let warned = shell.until("REASON").await;
+    assert!(
+        warned.contains("15 minutes left, until") && warned.contains("ssh tara@gate.mill3.example extend"),
+        "{warned}"
+    );
+    hall.pass(10 * MINUTE).await;
+    shell.until("5 minutes left").await;
+    hall.pass(4 * MINUTE).await;
+    shell.until("1 minute left").await;
+    hall.pass(MINUTE).await;
+    let farewell = technician.farewell().await;
+    assert_eq!(farewell, "Your time at hmi-2 is over. To go on, ask for a new grant.");
+    assert_eq!(technician.ended().await, Ending::Expired);
+    shell.until(&farewell).await;
+    assert_eq!(hall.journaled(technician.session), Some((Ending::Expired, true)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wall_clock_set_back_extends_nothing() {
+    let hall = Hall::new().await;
+    let technician = hall.connect().await;
+    let _shell = technician.shell().await;
+    hall.stage.props.turn.wall(SignedDuration::from_hours(-3));
+    settle().await;
+    assert!(!hall.floor.list().is_empty());
+    hall.stage.props.turn.boot(61 * MINUTE);
+    assert_eq!(technician.ended().await, Ending::Expired);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_moves_the_running_deadline() {
+    let hall = Hall::new().await;
+    let technician = hall.connect().await;
+    let mut shell = technician.shell().await;
+    hall.pass(50 * MINUTE).await;
+    let request = hall.stage.desk.with_state(|state| state.sessions[&technician.session].request);
+    let (ask, by) = (mint::ask(hall.stage.desk.clock().wall()), hall.stage.technician.person);
+    let reason = hall.stage.people.put_text("one more pump").await.unwrap();
+    let wanted = Command::AskExtension { ask, request, more: Seconds(1_800), reason, by };
+    hall.stage.desk.act(wanted).await.unwrap();
+    let verdict = hall.stage.approval_of_ask(&hall.stage.lead, ask, true);
+    hall.stage.desk.act(Command::Vote { verdict }).await.unwrap();
+    shell.until("The session now lasts until").await;
+    hall.pass(15 * MINUTE).await;
+    echo(&mut shell, "still here\r").await;
+    hall.pass(26 * MINUTE).await;
+    assert_eq!(technician.ended().await, Ending::Expired);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadline_that_freezes_stops_input_first_and_ends_later() {
+    let rule = "idle = \"4h\"\nending = \"freeze\"\nfreeze_max = \"10m\"";
+    let hall = Hall::with(Options { rule, ..Options::default() }).await;
+    let technician = hall.connect().await;
+    let mut shell = technician.shell().await;
+    hall.pass(61 * MINUTE).await;
+    shell.until("Your time is up. Your input is stopped").await;
+    shell.type_in("too late\r").await;
+    settle().await;
+    assert_eq!(hall.target.seen.typed(), "");
+    hall.pass(10 * MINUTE).await;
+    assert_eq!(technician.ended().await, Ending::Expired);
+    assert_eq!(hall.target.seen.typed(), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_terminal_is_locked_until_a_code_is_typed() {
+    let hall = Hall::with(Options { rule: "idle = \"5m\"", ..Options::default() }).await;
+    let technician = hall.connect().await;
+    let mut shell = technician.shell().await;
+    hall.pass(4 * MINUTE).await;
+    echo(&mut shell, "awake\r").await;
+    hall.pass(4 * MINUTE).await;
+    hall.pass(MINUTE + Duration::from_secs(1)).await;
+    shell.until("Locked: nobody typed anything for 5m. Type your code to go on.").await;
+    shell.type_in("rm -rf /\r").await;
+    shell.until("Still locked:").await;
+    let code = next_code(&hall).await;
+    shell.type_in(&format!("{code}\r")).await;
+    shell.until("Unlocked.").await;
+    assert_eq!(hall.target.seen.typed(), "awake\r");
+    echo(&mut shell, "at work again\r").await;
+    hall.pass(5 * MINUTE + Duration::from_secs(1)).await;
+    shell.until("Locked").await;
+    shell.type_in(&format!("{code}\r")).await;
+    shell.until("Still locked:").await;
+    hall.pass(5 * MINUTE + Duration::from_secs(1)).await;
+    assert_eq!(technician.ended().await, Ending::Idle);
+    assert_eq!(technician.farewell().await, "Nobody typed anything for 5m. Connect again if your grant still stands.");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idleness_ends_a_session_where_nobody_could_type_a_code_or_the_rule_says_so() {
+    for (rule, on_terminal) in [("idle = \"5m\"", false), ("idle = \"5m\"\nidle_ending = \"end\"", true)] {
+        let hall = Hall::with(Options { rule, ..Options::default() }).await;
+        let technician = hall.connect().await;
+        let _shell = if on_terminal { Some(technician.shell().await) } else { None };
+        hall.pass(5 * MINUTE + Duration::from_secs(1)).await;
+        assert_eq!(technician.ended().await, Ending::Idle, "{rule}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_freeze_throws_input_away_and_a_thaw_lets_it_go_on() {
+    let hall = Hall::new().await;
+    let technician = hall.connect().await;
+    let mut shell = technician.shell().await;
+    hall.stage.desk.freeze(technician.session, hall.stage.lead.person).await.unwrap();
+    shell.until("Your input is stopped by an operator.").await;
+    shell.type_in("unheard\r").await;
+    settle().await;
+    let second = technician.shell().await;
+    second.type_in("unheard too\r").await;
+    settle().await;
+    hall.stage.desk.thaw(technician.session, hall.stage.lead.person).await.unwrap();
+    shell.until("Your input goes on.").await;
+    echo(&mut shell, "heard\r").await;
+    assert_eq!(hall.target.seen.typed(), "heard\r");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_an_escort_is_required_input_waits_until_somebody_watches() {
+    let rule = "idle = \"4h\"\nescort = \"required\"";
+    let hall = Hall::with(Options { rule, ..Options::default() }).await;
+    let technician = hall.connect().await;
+    let channel = technician.handle.channel_open_session().await.unwrap();
+    channel.request_pty(true, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
+    channel.request_shell(true).await.unwrap();
+    let mut shell = Shell::over(channel);
+    shell.until("here an operator must watch, and nobody does.").await;
+    shell.type_in("unheard\r").await;
+    settle().await;
+    let mut watching = hall.stage.desk.watch(technician.session, hall.stage.lead.person).await.unwrap();
+    shell.until("Your input goes on.").await;
+    echo(&mut shell, "heard\r").await;
+    let screen = String::from_utf8(watching.watch.screen.to_vec()).unwrap();
+    assert!(screen.contains("ready"), "{screen:?}");
+    let mut seen = String::new();
+    while !seen.contains("heard") {
+        let frame = tokio::time::timeout(hall::HANG, watching.watch.frames.next()).await.unwrap().unwrap();
+        if let approver::floor::WatchFrame::Output(bytes) = frame {
+            seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+    drop(watching);
+    shell.until("here an operator must watch").await;
+    assert_eq!(hall.target.seen.typed(), "heard\r");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_works_on_a_stuck_session() {
+    let hall = Hall::new().await;
+    // One reads nothing of a flood, one sends to a target that reads nothing, one types.
+    let (deaf_client, deaf_target, typing) = (hall.connect().await, hall.connect().await, hall.connect().await);
+    let _unread = deaf_client.run("flood").await;
+    let upload = deaf_target.run("deaf").await;
+    let sending = tokio::spawn(async move { while upload.data(&[7_u8; 32 << 10][..]).await.is_ok() {} });
+    let mut shell = typing.shell().await;
+    echo(&mut shell, "before\r").await;
+    settle().await;
+    settle().await;
+    let begun = Instant::now();
+    let done = hall.stage.desk.cut(CutBy::Operator(hall.stage.lead.person), Scope::Plant).await.unwrap();
+    assert_eq!(done.sessions.len(), 3);
+    hall.target.seen.hears.store(true, std::sync::atomic::Ordering::SeqCst);
+    for technician in [&deaf_client, &deaf_target, &typing] {
+        let closed = technician.socket_closed().await.duration_since(begun);
+        println!("socket closed after {closed:?}");
+        assert!(closed < Duration::from_secs(1), "{closed:?}");
+        assert!(is_cut(&technician.ended().await));
+        assert!(is_cut(&hall.journaled(technician.session).unwrap().0));
+    }
+    let last = hall.target.seen.last().unwrap().saturating_duration_since(begun);
+    println!("last byte to the target after {last:?}");
+    assert!(last < Duration::from_millis(50), "{last:?}");
+    let farewell = typing.farewell().await;
+    assert!(farewell.starts_with("Access was cut by an operator"), "{farewell}");
+    shell.until(&farewell).await;
+    sending.await.unwrap();
+    assert!(hall.try_connect().await.is_err(), "a cut keeps out");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_recording_stops_the_session_stops_and_nothing_more_passes() {
+    let hall = Hall::new().await;
+    let technician = hall.connect().await;
+    let mut shell = technician.shell().await;
+    echo(&mut shell, "recorded\r").await;
+    hall.fail_the_disk();
+    shell.type_in("unrecorded\r").await;
+    assert_eq!(technician.ended().await, Ending::RecorderFailed);
+    assert_eq!(hall.target.seen.typed(), "recorded\r");
+    let farewell = technician.farewell().await;
+    assert!(farewell.starts_with("The recording stopped, so the session did"), "{farewell}");
+    assert_eq!(hall.journaled(technician.session), Some((Ending::RecorderFailed, false)));
+    let refused = hall.try_connect().await.map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("cannot be recorded"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recorder_that_cannot_start_means_no_session() {
+    let hall = Hall::new().await;
+    hall.fail_the_disk();
+    let refused = hall.try_connect().await.map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("cannot be recorded"), "{refused}");
+    assert_eq!(hall.target.seen.connections.load(std::sync::atomic::Ordering::SeqCst), 0);
+    assert!(hall.stage.desk.with_state(|state| state.live.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_host_key_is_refused_and_is_an_event() {
+    let hall = Hall::with(Options { right_pin: false, ..Options::default() }).await;
+    let refused = hall.try_connect().await.map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("hmi-2"), "{refused}");
+    let entries = hall.stage.desk.entries(0).await.unwrap();
+    assert!(entries.iter().any(|entry| matches!(entry.event, Event::HostKeyMismatch { .. })));
+    let endings =
+        entries.iter().filter(|entry| matches!(entry.event, Event::Ended { ending: Ending::HostKeyChanged, .. }));
+    assert_eq!(endings.count(), 1);
+    assert_eq!(hall.target.seen.typed(), "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_in_order_seals_everything() {
+    let hall = Hall::new().await;
+    let technicians = [hall.connect().await, hall.connect().await, hall.connect().await];
+    let _flood = technicians[0].run("flood").await;
+    let _shell = technicians[1].shell().await;
+    hall.stop.cancel();
+    for technician in &technicians {
+        assert_eq!(technician.ended().await, Ending::Shutdown);
+        assert_eq!(hall.journaled(technician.session), Some((Ending::Shutdown, true)));
+    }
+    assert!(technicians[1].farewell().await.starts_with("The gate is being stopped."));
+    hall.tracker.close();
+    tokio::time::timeout(hall::HANG, hall.tracker.wait()).await.expect("every task ends");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_granted_is_refused_with_how_to_ask() {
+    let hall = Hall::new().await;
+    let technician = hall.connect().await;
+    let channel = technician.handle.channel_open_session().await.unwrap();
+    channel.request_subsystem(true, "netconf").await.unwrap();
+    let mut shell = Shell::over(channel);
+    shell.until("of subsystems only sftp is carried here").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_taken_back_ends_its_session() {
+    let hall = Hall::new().await;
+    let technician = hall.connect().await;
+    let _shell = technician.shell().await;
+    let request = hall.stage.desk.with_state(|state| state.sessions[&technician.session].request);
+    let reason = hall.stage.people.put_text("shift is over").await.unwrap();
+    let by = hall.stage.lead.person;
+    hall.stage.desk.act(Command::Revoke { request, reason, by }).await.unwrap();
+    assert_eq!(technician.ended().await, Ending::Revoked);
+    eventually("journaled", || hall.journaled(technician.session).is_some()).await;
+}
