@@ -55,6 +55,7 @@ impl Drop for ChannelStream {
     fn drop(&mut self) {
         self.upload.end();
         self.download.end();
+        self.valve.note_gone();
     }
 }
 

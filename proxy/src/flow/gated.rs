@@ -57,7 +57,9 @@ impl<S: Socket> GatedStream<S> {
 
     /// The target's leg: when it is cut, nothing more arrives.
     pub fn target(socket: S, valve: Arc<Valve>) -> Self {
-        Self { discards_when_cut: true, ..Self::vendor(socket, valve) }
+        let mut stream = Self::vendor(socket, valve);
+        stream.discards_when_cut = true;
+        stream
     }
 
     fn check_cut(&self) -> io::Result<()> {
@@ -91,6 +93,12 @@ impl<S: Socket> GatedStream<S> {
         self.valve.note_read(read);
         self.pacer.note_read(read, &self.valve);
         Poll::Ready(Ok(read))
+    }
+}
+
+impl<S> Drop for GatedStream<S> {
+    fn drop(&mut self) {
+        self.valve.note_gone();
     }
 }
 

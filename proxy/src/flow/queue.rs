@@ -442,6 +442,24 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_stalled_for_minutes_is_given_up_for_its_neighbours_and_a_frozen_one_is_not() {
+        let long_ago = Instant::now().checked_sub(STALL_MAX + Duration::from_secs(1)).unwrap();
+        let (stalled, _) = queue(Brake::Window);
+        stalled.push_data(None, &vec![0; HIGH_BYTES + 1]);
+        stalled.give_up_if_stalled();
+        assert!(poll_finished(&stalled).is_pending(), "it has only begun");
+        stalled.lock().over_since = Some(long_ago);
+        stalled.give_up_if_stalled();
+        assert_eq!(poll_finished(&stalled), Poll::Ready(Err(QueueFault::Stalled)));
+
+        let (frozen, _) = queue(Brake::Window);
+        frozen.freeze(true);
+        frozen.lock().over_since = Some(long_ago);
+        frozen.give_up_if_stalled();
+        assert!(poll_finished(&frozen).is_pending());
+    }
+
+    #[test]
     fn an_idle_queue_keeps_no_memory() {
         let (queue, _) = queue(Brake::Window);
         queue.push_data(None, &vec![0; CHUNK_BYTES]);
@@ -452,9 +470,11 @@ mod tests {
         assert_eq!(queue.lock().tail.capacity(), 0);
     }
 
-    /// Byte `at` of an endless stream in which no two neighbouring stretches look alike.
-    fn pattern(at: usize, length: usize) -> Vec<u8> {
-        (at..at + length).map(|n| (n % 251) as u8).collect()
+    /// `length` bytes from `at` of an endless stream in which neighbouring stretches differ.
+    fn pattern(at: usize, length: usize) -> &'static [u8] {
+        static STRETCH: std::sync::LazyLock<Vec<u8>> =
+            std::sync::LazyLock::new(|| (0..1 << 20).map(|n| (n % 251) as u8).collect());
+        &STRETCH[at % 251..][..length]
     }
 
     proptest! {
@@ -470,7 +490,7 @@ mod tests {
             let (mut pushed, mut popped, mut over) = (0, 0, false);
             for (length, pushes, stream) in steps {
                 if pushes {
-                    queue.push_data(stream, &pattern(pushed, length));
+                    queue.push_data(stream, pattern(pushed, length));
                     pushed += length;
                 } else if let Poll::Ready(Some(Event::Data { bytes, .. })) = pop(&queue) {
                     prop_assert!(bytes == pattern(popped, bytes.len()));

@@ -1,7 +1,8 @@
 //! The state of one connection that its stream, its queues and whoever cuts it share. It moves no bytes itself.
 
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
@@ -19,8 +20,10 @@ pub struct Valve {
     opened: Instant,
     read_at: AtomicU64,
     input_at: AtomicU64,
+    gone: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
+    watcher: AtomicWaker,
 }
 
 impl Default for Valve {
@@ -34,8 +37,10 @@ impl Default for Valve {
             opened: Instant::now(),
             read_at: AtomicU64::new(0),
             input_at: AtomicU64::new(0),
+            gone: AtomicBool::new(false),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
+            watcher: AtomicWaker::new(),
         }
     }
 }
@@ -51,6 +56,15 @@ impl Valve {
     /// Whether the connection was cut.
     pub fn is_cut(&self) -> bool {
         self.cut.load(Ordering::SeqCst)
+    }
+
+    /// Completes when the connection's stream is gone, whoever ended it. For one task.
+    pub async fn gone(&self) {
+        poll_fn(|cx| {
+            self.watcher.register(cx.waker());
+            if self.gone.load(Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Whether reading is stopped because what was read has not been forwarded: such a connection is held, not idle.
@@ -81,6 +95,12 @@ impl Valve {
     /// How long no channel has brought data: a person's idleness, which keepalives do not interrupt.
     pub fn idle_for(&self) -> Duration {
         self.since(&self.input_at)
+    }
+
+    /// The stream was dropped.
+    pub(super) fn note_gone(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+        self.watcher.wake();
     }
 
     pub(super) fn note_input(&self) {

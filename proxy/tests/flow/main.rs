@@ -353,6 +353,22 @@ fn memory_is_flat_while_a_download_stands() {
 }
 
 #[test]
+fn ctrl_c_passes_while_the_output_stands() {
+    let plant = Plant::new();
+    for form in forms() {
+        let caught = plant.folder().join("caught");
+        let program = format!("trap 'touch {}; exit' INT; echo ready; while :; do echo output; done", caught.display());
+        let mut client = Client::start(plant.ssh_with(form, &["-tt"]).arg(program));
+        let mut first = [0; 5];
+        client.0.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+        thread::sleep(Duration::from_secs(2));
+        client.0.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+        eventually("the program is interrupted", || caught.exists());
+        fs::remove_file(caught).unwrap();
+    }
+}
+
+#[test]
 fn a_client_that_is_stopped_in_a_transfer_both_ways_loses_nothing() {
     let plant = Plant::new();
     for form in forms() {
@@ -541,4 +557,112 @@ fn one_program_runs_in_a_channel_and_a_subsystem_the_target_lacks_is_said_to_be_
     let ran = plant.ssh_with(Form::User, &["-s"]).arg("nothing").stdin(Stdio::null()).output().unwrap();
     assert_eq!(String::from_utf8(ran.stderr).unwrap(), "holdpoint: hmi-2 does not run what was asked for\r\n");
     assert_eq!(ran.status.code(), Some(255));
+}
+
+/// Not a test: what the gate costs beside a direct connection, in one run, interleaved.
+#[test]
+#[ignore = "a measurement, for a release build on a quiet machine"]
+fn bulk_beside_direct() {
+    for durable in [false, true] {
+        let plant = Plant::with(Options { durable, ..Options::default() });
+        for up in [false, true] {
+            let rounds: Vec<[Bulk; 3]> = (0..5)
+                .map(|_| {
+                    let through = |form| Bulk::measure(&plant, plant.ssh_with(form, &[]), up);
+                    [Bulk::measure(&plant, plant.ssh_to("direct", &[]), up), through(Form::User), through(Form::Jump)]
+                })
+                .collect();
+            for (at, name) in ["direct", "user", "jump"].into_iter().enumerate() {
+                let ratio = median(rounds.iter().map(|round| round[0].seconds / round[at].seconds));
+                let rate = median(rounds.iter().map(|round| Bulk::MIB as f64 / round[at].seconds));
+                let cost = median(rounds.iter().map(|round| round[at].processor * 1024.0 / Bulk::MIB as f64));
+                let (tape, way) = (if durable { "disk" } else { "memory" }, if up { "up" } else { "down" });
+                println!("{tape} {way} {name}: {rate:.0} MiB/s, {ratio:.2} of direct, gate {cost:.2} s/GiB");
+            }
+        }
+    }
+}
+
+/// Not a test: how long a key takes to its echo, beside a direct connection.
+#[test]
+#[ignore = "a measurement, for a release build on a quiet machine"]
+fn echo_beside_direct() {
+    for durable in [false, true] {
+        let plant = Plant::with(Options { durable, ..Options::default() });
+        for name in ["direct", "user-form", "hmi-2"] {
+            let mut client = Client::start(plant.ssh_to(name, &["-tt"]).arg("stty raw -echo; echo ready; cat"));
+            let (mut keys, mut shown) = (client.0.stdin.take().unwrap(), client.0.stdout.take().unwrap());
+            shown.read_exact(&mut [0; 6]).unwrap();
+            let mut waits: Vec<u128> = (0..600)
+                .map(|_| {
+                    let typed = Instant::now();
+                    keys.write_all(b"k").unwrap();
+                    shown.read_exact(&mut [0]).unwrap();
+                    typed.elapsed().as_micros()
+                })
+                .collect();
+            waits.sort_unstable();
+            println!("durable {durable}, {name}: p50 {} us, p99 {} us", waits[300], waits[594]);
+        }
+    }
+}
+
+/// Not a test: what an idle shell costs.
+#[test]
+#[ignore = "a measurement, for a release build on a quiet machine"]
+fn memory_of_idle_shells() {
+    const SHELLS: usize = 100;
+    for form in forms() {
+        let plant = Plant::new();
+        let open = |count: usize| {
+            let shells: Vec<Client> = (0..count).map(|_| Client::start(&mut plant.ssh(form, "echo up; cat"))).collect();
+            shells
+                .into_iter()
+                .map(|mut shell| {
+                    shell.0.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+                    shell
+                })
+                .collect::<Vec<_>>()
+        };
+        let _first = open(10);
+        let before = plant.gate.memory();
+        let shells = open(SHELLS);
+        let grown = plant.gate.memory() - before;
+        drop(shells);
+        thread::sleep(Duration::from_secs(2));
+        let kept = plant.gate.memory().saturating_sub(before);
+        println!("{form:?}: {} KiB a shell, {} KiB kept after", grown / SHELLS as u64 / 1024, kept / 1024);
+    }
+}
+
+struct Bulk {
+    seconds: f64,
+    processor: f64,
+}
+
+impl Bulk {
+    const MIB: usize = 512;
+
+    fn measure(plant: &Plant, mut ssh: Command, up: bool) -> Self {
+        let bytes = Self::MIB * MIB;
+        let (before, started) = (plant.gate.processor_time(), Instant::now());
+        if up {
+            let mut head = Command::new("head");
+            let mut zeros = head.args(["-c", &bytes.to_string(), "/dev/zero"]).stdout(Stdio::piped()).spawn().unwrap();
+            ssh.arg("cat > /dev/null").stdin(zeros.stdout.take().unwrap());
+            assert!(ssh.status().unwrap().success());
+            zeros.wait().unwrap();
+        } else {
+            ssh.arg(format!("head -c {bytes} /dev/zero")).stdin(Stdio::null()).stdout(Stdio::null());
+            assert!(ssh.status().unwrap().success());
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        Self { seconds, processor: (plant.gate.processor_time() - before).as_secs_f64() }
+    }
+}
+
+fn median(numbers: impl Iterator<Item = f64>) -> f64 {
+    let mut numbers: Vec<f64> = numbers.collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
 }

@@ -112,7 +112,8 @@ impl Plant {
         stop(children_of(self.sshd.id()))
     }
 
-    fn ssh_to(&self, host: &str, options: &[&str]) -> Command {
+    /// `ssh` to a host of the client's configuration.
+    pub(crate) fn ssh_to(&self, host: &str, options: &[&str]) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.arg("-F").arg(self.config()).args(options).arg(host);
         ssh
