@@ -458,10 +458,23 @@ fn a_file_changed_after_it_was_read_or_measured_is_not_whole() {
         Ask::Close("0"),
     ]);
     let replaced = [Ask::Open("b", put), Ask::Write("0", 0, b"0123456789"), Ask::Close("0"), Ask::Path(17, "a")];
+    let renamed = one_by_one(&[
+        Ask::Open("a", put),
+        Ask::Write("0", 0, b"abc"),
+        Ask::Close("0"),
+        Ask::Open("a", READ),
+        Ask::Read("0", 0, 9),
+        Ask::Rename("a", "b"),
+        Ask::Open("b", WRITE),
+        Ask::Write("1", 0, b"x"),
+        Ask::Close("1"),
+        Ask::Close("0"),
+    ]);
     for turns in [
         by_itself,
+        renamed,
         measured(&[Ask::ResizePath("a", 9)]),
-        measured(&[Ask::Open("a", WRITE), Ask::Write("0", 3, b"x"), Ask::Close("0")]),
+        measured(&[Ask::Open("a", WRITE), Ask::Path(17, "a"), Ask::Write("0", 3, b"x"), Ask::Close("0")]),
         measured(&[&replaced[..], &[Ask::Rename("b", "a")]].concat()),
     ] {
         let told = converse(&BOTH, &turns, || usize::MAX);

@@ -123,13 +123,7 @@ impl Sftp {
         }
         self.sizes.clear();
         match (entry.operation, to) {
-            (Operation::Remove, _) => self.files.values_mut().for_each(|open| open.lose_name(path)),
-            (Operation::Rename, Some(to)) if !is_same(path, to) => {
-                for open in self.files.values_mut() {
-                    open.lose_name(to);
-                    open.rename(path, to);
-                }
-            }
+            (Operation::Rename, Some(to)) => self.files.values_mut().for_each(|open| open.rename(path, to)),
             (Operation::HardLink | Operation::SymbolicLink, _) => self.linked = true,
             _ => {}
         }

@@ -18,7 +18,6 @@ use recordings::ledger::{FileEntry, Operation, Outcome, PATH_BYTES_MAX};
 
 use super::content::Budget;
 use super::{Breach, End, Inspect, Inspected, Malformed};
-use names::is_same;
 use open_file::{OpenFile, Purpose};
 use request::{Named, Request};
 use unanswered::{Opening, Refused, Sent, Unanswered};
@@ -258,9 +257,6 @@ impl Sftp {
             return Err(Refusal::TooManyOpen);
         }
         let disturbed = self.disturb_others(path, purpose);
-        if purpose.writes() {
-            self.sizes.retain(|(known, _)| !is_same(known, path));
-        }
         Ok(Sent::Open(Box::new(Opening { path: path.into(), purpose, disturbed })))
     }
 

@@ -29,8 +29,8 @@ impl Purpose {
 pub(super) struct OpenFile {
     /// Under which name it was opened.
     pub(super) path: Box<[u8]>,
-    /// What it is called now, unless its name was removed or given to another.
-    name: Option<Box<[u8]>>,
+    /// What it is called now, or was called last.
+    name: Box<[u8]>,
     pub(super) purpose: Purpose,
     /// Requests on it that wait for an answer, CLOSE left out.
     pub(super) unanswered: u32,
@@ -69,7 +69,7 @@ impl OpenFile {
         let fresh = matches!(purpose, Purpose::File { flags }
             if flags & open::TRUNCATE != 0 || flags & created == created);
         Self {
-            name: Some(path.clone()),
+            name: path.clone(),
             path,
             purpose,
             unanswered: 0,
@@ -88,18 +88,14 @@ impl OpenFile {
 
     /// Whether this is its name now.
     pub(super) fn is_called(&self, path: &[u8]) -> bool {
-        self.name.as_deref().is_some_and(|name| is_same(name, path))
-    }
-
-    /// The name was removed or given to another file.
-    pub(super) fn lose_name(&mut self, path: &[u8]) {
-        self.name = self.name.take().filter(|name| !is_same(name, path));
+        is_same(&self.name, path)
     }
 
     /// It, or a directory above it, was renamed.
     pub(super) fn rename(&mut self, from: &[u8], to: &[u8]) {
-        let now = self.name.as_deref().and_then(|name| renamed(name, from, to));
-        self.name = now.or(self.name.take());
+        if let Some(now) = renamed(&self.name, from, to) {
+            self.name = now;
+        }
     }
 
     /// Something else may have changed its content.
