@@ -19,6 +19,7 @@ use super::types::{
     SessionView, VoteView,
 };
 use crate::floor::LiveSession;
+use crate::recorder::ending_word;
 
 /// What an action means, for somebody who must decide on it at night.
 pub(super) const fn in_words(action: Action) -> &'static str {
@@ -92,12 +93,6 @@ pub(super) const fn ending_in_words(ending: &Ending) -> &'static str {
         Ending::Shutdown => "the gate was stopped",
         Ending::Crashed => "the gate stopped without order",
     }
-}
-
-/// The journal's word for an ending.
-fn ending_word(ending: &Ending) -> String {
-    let value = serde_json::to_value(ending).expect("endings have string keys");
-    value["ending"].as_str().unwrap_or_default().to_owned()
 }
 
 pub(super) const fn standing_word(standing: Standing) -> &'static str {

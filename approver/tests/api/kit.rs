@@ -1,0 +1,254 @@
+//! A plant with both faces served over TLS on port 0, and a client that signs in and proves each request as the commands do.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use approver::api::types::{Challenge, ProblemBody, SignedIn};
+use approver::api::{ApiParts, Limits, plant_face, proof, serve, vendor_face};
+use approver::testing::{Actor, PLANT, Props, Stage, enrol, person};
+use certs::proof::Face;
+use certs::sshsig::{Namespace, login_message, sign_with};
+use certs::tls::client_config;
+use certs::token::request_message;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use jiff::{SignedDuration, Timestamp};
+use policies::digest::Digest;
+use policies::people::Kind;
+use policies::time::Seconds;
+use recordings::log::Log;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use ssh_key::PrivateKey;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+const NAME: &str = "gate.mill3.example";
+
+/// A stage with both faces open, and an auditor beside its people.
+pub struct House {
+    pub stage: Stage,
+    pub auditor: Actor,
+    pub plant: Door,
+    pub vendor: Door,
+    ticks: AtomicI64,
+    _stop: DropGuard,
+}
+
+/// One face as a client reaches it.
+pub struct Door {
+    pub address: SocketAddr,
+    pub origin: String,
+    tls: Arc<ClientConfig>,
+}
+
+/// Somebody who signed in.
+pub struct Session {
+    pub signed_in: SignedIn,
+    pub key: PrivateKey,
+}
+
+/// What came back.
+pub struct Answer {
+    pub status: u16,
+    pub media: String,
+    pub bytes: Bytes,
+}
+
+impl Answer {
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        assert!(self.status < 300, "{} {}", self.status, self.text());
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub fn refusal(&self) -> String {
+        assert_eq!(self.media, "application/problem+json", "{} {}", self.status, self.text());
+        let problem: ProblemBody = serde_json::from_slice(&self.bytes).unwrap();
+        assert_eq!(problem.status, self.status);
+        assert_eq!(problem.kind, format!("urn:holdpoint:{}", problem.refusal));
+        problem.refusal
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+impl House {
+    pub async fn new() -> Self {
+        Self::on(Props::new(), |_| {}, limits()).await
+    }
+
+    pub async fn on(props: Props, change: impl Fn(&mut ApiParts), limits: Limits) -> Self {
+        let stage = Stage::on(props, PLANT).await;
+        let invited = stage.people.invite(person("audrey", Kind::Auditor, &[]), Seconds(600), stage.admin.person).await;
+        let auditor = enrol(&stage.people, &invited.unwrap().code).await;
+        let keys = &stage.props.keys;
+        let mut parts = ApiParts {
+            desk: stage.desk.clone(),
+            people: stage.people.clone(),
+            token_key: keys.token_key(),
+            ssh_ca: keys.ssh_ca(),
+            tls_ca: keys.tls_ca(),
+            secrets: keys.secrets(),
+            seal_word: keys.seal_word(),
+            vendor_origin: "https://gate.mill3.example".into(),
+            plant_origin: "https://holdpoint.mill3.local".into(),
+            logs: vec![keys.log_key().verifier("mill-3/journal").unwrap()],
+            recorder: None,
+            records_dir: None,
+            journal_dir: None,
+        };
+        change(&mut parts);
+        let stop = CancellationToken::new();
+        let plant = Door::open(Face::Plant, &parts, limits, &stop).await;
+        let vendor = Door::open(Face::Vendor, &parts, limits, &stop).await;
+        Self { stage, auditor, plant, vendor, ticks: AtomicI64::new(0), _stop: stop.drop_guard() }
+    }
+
+    pub fn door(&self, face: Face) -> &Door {
+        if face == Face::Plant { &self.plant } else { &self.vendor }
+    }
+
+    /// By the client's clock, which never says the same twice.
+    fn at(&self) -> Timestamp {
+        let tick = self.ticks.fetch_add(1, Ordering::SeqCst);
+        self.stage.desk.clock().wall() + SignedDuration::from_nanos(tick)
+    }
+
+    pub async fn challenge(&self, face: Face, name: &str) -> Challenge {
+        self.send(face, "POST", "/api/v1/sign-in/challenge", None, Some(json!({ "name": name }))).await.json()
+    }
+
+    /// A body for signing in with the next code of the app: half a minute passes.
+    pub async fn login(&self, face: Face, actor: &Actor) -> Value {
+        self.stage.pass(Duration::from_secs(30));
+        let challenge = self.challenge(face, &actor.name).await;
+        let nonce: [u8; 32] = data_encoding::HEXLOWER.decode(challenge.nonce.as_bytes()).unwrap().try_into().unwrap();
+        assert_eq!(challenge.origin, self.door(face).origin);
+        let message = login_message(&self.door(face).origin, &nonce);
+        json!({
+            "name": actor.name,
+            "nonce": challenge.nonce,
+            "public_key": actor.key.public_key().to_openssh().unwrap(),
+            "signature": sign_with(&actor.key, Namespace::Login, &message).unwrap(),
+            "code": *actor.totp.code_at(self.stage.desk.clock().wall()),
+        })
+    }
+
+    pub async fn sign_in(&self, face: Face, actor: &Actor) -> Session {
+        let body = self.login(face, actor).await;
+        let signed_in = self.send(face, "POST", "/api/v1/sign-in", None, Some(body)).await.json();
+        Session { signed_in, key: actor.key.clone() }
+    }
+
+    pub fn proof(&self, session: &Session, method: &str, path: &str, body: &[u8]) -> String {
+        let at = self.at();
+        let id = proof::token_id(&session.signed_in.token).unwrap();
+        assert_eq!(id, session.signed_in.token_id);
+        let message = request_message(method, path, Digest::of_bytes(body), &id, at);
+        proof::value(at, &sign_with(&session.key, Namespace::Request, &message).unwrap())
+    }
+
+    pub async fn send(
+        &self,
+        face: Face,
+        method: &str,
+        path: &str,
+        who: Option<&Session>,
+        body: Option<Value>,
+    ) -> Answer {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let proof = who.map(|who| self.proof(who, method, path, body.as_bytes()));
+        let response = self.door(face).call(method, path, who.map(|who| &*who.signed_in.token), proof, body).await;
+        answer(response).await
+    }
+
+    pub async fn get(&self, path: &str, who: &Session) -> Answer {
+        self.send(self.face_of(who), "GET", path, Some(who), None).await
+    }
+
+    pub async fn post(&self, path: &str, who: &Session, body: Value) -> Answer {
+        self.send(self.face_of(who), "POST", path, Some(who), Some(body)).await
+    }
+
+    fn face_of(&self, who: &Session) -> Face {
+        if who.signed_in.person == self.stage.technician.person { Face::Vendor } else { Face::Plant }
+    }
+}
+
+/// Wide enough for a test that tries every door.
+pub fn limits() -> Limits {
+    Limits { burst: 100_000, ..Limits::default() }
+}
+
+impl Door {
+    async fn open(face: Face, parts: &ApiParts, limits: Limits, stop: &CancellationToken) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = parts.tls_ca.server(&[NAME.to_owned()], Timestamp::now()).unwrap();
+        let (_, config) = watch::channel(server.config);
+        let (router, origin) = match face {
+            Face::Plant => (plant_face(parts.clone()), parts.plant_origin.clone()),
+            Face::Vendor => (vendor_face(parts.clone()), parts.vendor_origin.clone()),
+        };
+        tokio::spawn(serve(listener, config, router, limits, stop.clone()));
+        let tls = client_config(&parts.tls_ca.certificate_pem()).unwrap();
+        Self { address, origin, tls }
+    }
+
+    /// One request on a connection of its own.
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        proof: Option<String>,
+        body: impl Into<Bytes>,
+    ) -> Response<Incoming> {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from(NAME).unwrap();
+        let stream = TlsConnector::from(self.tls.clone()).connect(name, socket).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let mut request = Request::builder().method(method).uri(path).header("host", NAME);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(proof) = proof {
+            request = request.header(proof::HEADER, proof);
+        }
+        let body: Bytes = body.into();
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap()
+    }
+}
+
+pub async fn answer(response: Response<Incoming>) -> Answer {
+    let status = response.status().as_u16();
+    let media = response.headers().get("content-type").map(|media| media.to_str().unwrap().to_owned());
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    Answer { status, media: media.unwrap_or_default(), bytes }
+}
+
+/// A record log in a folder.
+pub fn record_log(folder: &std::path::Path) -> Log {
+    use recordings::disk::{RealDisk, RealMachine};
+    use recordings::log::{LogOptions, Purpose};
+    let mut options = LogOptions::new(Purpose::Records, "mill-3/records/node-1", approver::testing::node());
+    options.segment_bytes = 64 << 10;
+    options.spares = 1;
+    options.file_systems_allowed = ["overlayfs", "tmpfs", "btrfs", "zfs"].map(String::from).to_vec();
+    let signer = Arc::new(recordings::sim::SimSigner::new(2));
+    Log::open(Arc::new(RealDisk), Arc::new(RealMachine), folder, options, signer).unwrap().0
+}

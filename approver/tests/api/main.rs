@@ -1,0 +1,8 @@
+//! The API as a client meets it: real TLS, real signatures, a Desk in memory.
+
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test that meets the unexpected stops there")]
+
+mod doors;
+mod kit;
+mod signing_in;
+mod work;

@@ -1,0 +1,353 @@
+//! The work itself: asking, approving, watching, cutting, people, the plant file, evidence.
+
+use std::sync::Arc;
+
+use approver::api::types::{
+    AskMade, Card, CardsView, CertifyTemplate, CutMade, CutsView, Done, Invited, KeptText, OwnRequest, OwnRequestsView,
+    PeopleView, PersonView, PlantFile, PlantProposed, PlantTemplate, RequestMade, SecretNames, SessionsView, Status,
+    VendorsView, VerdictTemplate, WatchLine, reopening_digest,
+};
+use approver::testing::{Actor, PLANT, Props, Stage, enrol, sign};
+use certs::enrolment::EnrolmentCode;
+use certs::proof::Face;
+use certs::sshsig::Namespace;
+use http_body_util::BodyExt as _;
+use policies::actions::Action;
+use policies::digest::Digest;
+use policies::events::{Ending, Event};
+use policies::requests::{Answer, Narrowing, Reopening, Signed, VerdictStatement};
+use policies::time::Seconds;
+use recordings::disk::RealMachine;
+use recordings::keys::Recipients;
+use serde_json::json;
+
+use crate::kit::{House, Session, answer, limits, record_log};
+
+fn signed(actor: &Actor, statement: VerdictStatement) -> Signed<VerdictStatement> {
+    let digest = statement.digest();
+    sign(actor, Namespace::Approval, statement, digest)
+}
+
+async fn asked(house: &House, technician: &Session) -> RequestMade {
+    let body = json!({
+        "target": "hmi-2", "actions": ["shell", "file-get"], "duration_seconds": 7200,
+        "reason": "the pump\u{1b}[2J trips", "work_order": "WO-4711",
+    });
+    house.post("/api/v1/requests", technician, body).await.json()
+}
+
+#[tokio::test]
+async fn a_request_is_asked_shown_narrowed_and_granted() {
+    let house = House::new().await;
+    let technician = house.sign_in(Face::Vendor, &house.stage.technician).await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let made = asked(&house, &technician).await;
+    let path = format!("/api/v1/requests/{}", made.request);
+
+    let card: Card = house.get(&path, &lead).await.json();
+    assert_eq!((card.technician.name.as_str(), card.vendor.unwrap().as_str()), ("tara", "acme"));
+    assert_eq!((card.reason.as_deref(), card.work_order.as_deref()), (Some("the pump[2J trips"), Some("WO-4711")));
+    assert_eq!((card.needs.as_str(), card.standing.as_str()), ("1 of shift-lead", "pending"));
+    assert_eq!(card.actions[0].in_words, "type commands: whatever the account there may do");
+    assert!(card.cautions[0].contains("limit nothing"), "{:?}", card.cautions);
+    let deployment = approver::testing::deployment();
+    assert_eq!(card.covered.digest(&deployment), card.digest);
+    assert_eq!(card.words, certs::words::of(&card.digest));
+
+    let template: VerdictTemplate = house.get(&format!("{path}/statement"), &lead).await.json();
+    assert_eq!((template.statement.digest, template.words), (card.digest, card.words));
+    let narrowing = Narrowing { duration: Some(Seconds(3600)), actions: Some([Action::Shell].into()), from: None };
+    let digest = card.covered.narrowed(&narrowing).digest(&deployment);
+    let statement = VerdictStatement { digest, answer: Answer::Yes { narrowing }, ..template.statement };
+    let verdict = signed(&house.stage.lead, statement);
+    let done: Done = house.post("/api/v1/verdicts", &lead, json!(verdict)).await.json();
+    assert_eq!(done.events, ["HP1302", "HP1303"]);
+    assert_eq!(house.post("/api/v1/verdicts", &lead, json!(verdict)).await.refusal(), "not-pending");
+
+    let own: OwnRequest = house.get(&path, &technician).await.json();
+    assert_eq!((own.standing.as_str(), own.duration_seconds), ("granted", 3600));
+    assert_eq!(own.taken_away, ["1h instead of 2h", "without file-get"]);
+    let list: CardsView = house.get("/api/v1/requests", &lead).await.json();
+    assert_eq!((list.requests.len(), list.requests[0].votes[0].operator.name.as_str()), (1, "lee"));
+}
+
+#[tokio::test]
+async fn the_approver_is_who_signed() {
+    let house = House::new().await;
+    let technician = house.sign_in(Face::Vendor, &house.stage.technician).await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let made = asked(&house, &technician).await;
+    let before = house.stage.desk.head();
+    // Another operator's statement, well signed, and one in their name with one's own key.
+    let theirs = house.stage.approval(&house.stage.other_lead, made.request);
+    assert_eq!(house.post("/api/v1/verdicts", &lead, json!(theirs)).await.refusal(), "not-you");
+    let forged = signed(&house.stage.lead, theirs.statement.clone());
+    assert_eq!(house.post("/api/v1/verdicts", &lead, json!(forged)).await.refusal(), "not-you");
+    let mut mine = house.stage.approval(&house.stage.lead, made.request);
+    mine.signature = theirs.signature;
+    assert_eq!(house.post("/api/v1/verdicts", &lead, json!(mine)).await.refusal(), "not-signed");
+    let mine = house.stage.approval(&house.stage.lead, made.request);
+    let wrong_key = Signed { key: theirs.key.clone(), ..mine };
+    assert_eq!(house.post("/api/v1/verdicts", &lead, json!(wrong_key)).await.refusal(), "not-signed");
+    assert_eq!(house.stage.desk.head(), before);
+}
+
+#[tokio::test]
+async fn a_technician_sees_what_is_theirs_and_nothing_else() {
+    let house = House::new().await;
+    let technician = house.sign_in(Face::Vendor, &house.stage.technician).await;
+    let made = asked(&house, &technician).await;
+    let admin = house.sign_in(Face::Plant, &house.stage.admin).await;
+    let invite = json!({ "name": "theo", "kind": "technician", "vendor": "acme", "role": "maintenance" });
+    let invited: Invited = house.post("/api/v1/people", &admin, invite).await.json();
+    let theo = enrol(&house.stage.people, &EnrolmentCode::parse(&invited.code).unwrap()).await;
+    let other = house.sign_in(Face::Vendor, &theo).await;
+    let paths =
+        ["", "/withdraw", "/extensions", "/widenings"].map(|end| format!("/api/v1/requests/{}{end}", made.request));
+    let more = json!({ "by_seconds": 60, "reason": "x" });
+    let wider = json!({ "actions": ["tunnel"], "lasts_seconds": 60, "reason": "x" });
+    let send = |method, path, body| house.send(Face::Vendor, method, path, Some(&other), body);
+    for (method, path, body) in [
+        ("GET", &paths[0], None),
+        ("POST", &paths[1], None),
+        ("POST", &paths[2], Some(more)),
+        ("POST", &paths[3], Some(wider)),
+    ] {
+        assert_eq!(send(method, path, body).await.refusal(), "no-such-request", "{path}");
+    }
+    let none: OwnRequestsView = send("GET", "/api/v1/requests?all=true", None).await.json();
+    assert!(none.requests.is_empty());
+    let withdrawn: Done = house.post(&paths[1], &technician, json!({})).await.json();
+    assert_eq!(withdrawn.events, ["HP1305"]);
+}
+
+#[tokio::test]
+async fn more_time_is_asked_and_given_and_what_is_refused_leaves_no_text() {
+    let house = House::new().await;
+    let request = house.stage.grant("hmi-2", &[Action::Shell]).await;
+    let technician = house.sign_in(Face::Vendor, &house.stage.technician).await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let lease = house.stage.admit("hmi-2").await.unwrap();
+    let path = format!("/api/v1/requests/{request}/extensions");
+    let too_much = json!({ "by_seconds": 40_000, "reason": "x" });
+    assert_eq!(house.post(&path, &technician, too_much).await.refusal(), "extension-too-far");
+    let made: AskMade = house.post(&path, &technician, json!({ "by_seconds": 600, "reason": "valve" })).await.json();
+    let card: Card = house.get(&format!("/api/v1/requests/{request}"), &lead).await.json();
+    assert_eq!((card.asks[0].ask, card.asks[0].reason.as_deref()), (made.ask, Some("valve")));
+    let template: VerdictTemplate = house.get(&format!("/api/v1/asks/{}/statement", made.ask), &lead).await.json();
+    let ours = card.asks[0].covered.digest(&approver::testing::deployment());
+    assert_eq!((template.statement.digest, card.asks[0].digest), (ours, ours));
+    let before = lease.orders().now().deadline.wall;
+    let verdict = signed(&house.stage.lead, template.statement);
+    let done: Done = house.post("/api/v1/verdicts", &lead, json!(verdict)).await.json();
+    assert_eq!(done.events, ["HP1302", "HP1308"]);
+    assert!(lease.orders().now().deadline.wall > before);
+    house.stage.desk.end(lease, Ending::Left, None).await;
+}
+
+#[tokio::test]
+async fn a_session_is_seen_watched_frozen_cut_and_reopened() {
+    let house = House::new().await;
+    house.stage.grant("hmi-2", &[Action::Shell]).await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let lease = house.stage.admit("hmi-2").await.unwrap();
+    let list: SessionsView = house.get("/api/v1/sessions", &lead).await.json();
+    assert_eq!((list.sessions.len(), list.sessions[0].session), (1, lease.session()));
+
+    let path = format!("/api/v1/sessions/{}", lease.session());
+    let watch = format!("{path}/watch");
+    let proof = house.proof(&lead, "GET", &watch, b"");
+    let mut watching = house.plant.call("GET", &watch, Some(&lead.signed_in.token), Some(proof), "").await;
+    let first = watching.frame().await.unwrap().unwrap().into_data().unwrap();
+    let first: WatchLine = serde_json::from_slice(&first).unwrap();
+    assert_eq!(first, WatchLine::Screen { data: data_encoding::BASE64.encode(b"screen") });
+    let is_watched = |session| house.stage.desk.with_state(|state| !state.sessions[&session].watchers.is_empty());
+    assert!(is_watched(lease.session()));
+    drop(watching);
+
+    assert_eq!(house.post(&format!("{path}/freeze"), &lead, json!({})).await.status, 200);
+    assert!(lease.orders().now().frozen.is_some());
+    assert_eq!(house.post(&format!("{path}/thaw"), &lead, json!({})).await.status, 200);
+    assert!(lease.orders().now().frozen.is_none());
+
+    let scope = json!({ "scope": "vendor", "of": "acme" });
+    let cut: CutMade = house.post("/api/v1/cuts", &lead, scope).await.json();
+    assert_eq!(cut.sessions, [lease.session()]);
+    assert_eq!(lease.orders().now().over, Some(Ending::Cut { cut: cut.cut }));
+    house.stage.desk.end(lease, Ending::Cut { cut: cut.cut }, None).await;
+    let cuts: CutsView = house.get("/api/v1/cuts", &lead).await.json();
+    assert!(cuts.cuts.len() == 1 && cuts.cuts[0].journaled);
+
+    let kept: KeptText = house.post("/api/v1/texts", &lead, json!({ "text": "fixed" })).await.json();
+    assert!(kept.is_right());
+    let reason = kept.digest;
+    let path = format!("/api/v1/cuts/{}", cut.cut);
+    let template: VerdictTemplate = house.get(&format!("{path}/statement?reason={}", reason.0), &lead).await.json();
+    let reopening = Reopening { cut: cut.cut, reason };
+    assert_eq!(template.statement.digest, reopening_digest(&approver::testing::deployment(), &reopening));
+    let verdict = signed(&house.stage.lead, template.statement);
+    let reopen = |verdict: &Signed<VerdictStatement>| json!({ "reopening": reopening, "verdict": verdict });
+    let theirs = house.stage.approval_of_reopening(&house.stage.other_lead, &reopening);
+    assert_eq!(house.post(&format!("{path}/reopen"), &lead, reopen(&theirs)).await.refusal(), "not-you");
+    assert_eq!(house.post(&format!("{path}/reopen"), &lead, reopen(&verdict)).await.status, 200);
+    assert!(house.stage.desk.with_state(|state| state.cuts.is_empty()));
+}
+
+#[tokio::test]
+async fn somebody_counts_once_others_have_vouched() {
+    let house = House::new().await;
+    let admin = house.sign_in(Face::Plant, &house.stage.admin).await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let invite = json!({ "name": "noor", "kind": "operator", "groups": ["shift-lead"] });
+    assert_eq!(house.post("/api/v1/people", &lead, invite.clone()).await.refusal(), "wrong-kind");
+    let invited: Invited = house.post("/api/v1/people", &admin, invite.clone()).await.json();
+    assert_eq!(house.post("/api/v1/people", &admin, invite).await.refusal(), "name-taken");
+    let noor = enrol(&house.stage.people, &EnrolmentCode::parse(&invited.code).unwrap()).await;
+    let body = house.login(Face::Plant, &noor).await;
+    let refused = house.send(Face::Plant, "POST", "/api/v1/sign-in", None, Some(body)).await;
+    assert_eq!((refused.status, refused.refusal().as_str()), (401, "not-active"));
+    let path = format!("/api/v1/people/{}", noor.person);
+    for (signer, actor, standing) in [(&admin, &house.stage.admin, "enrolled"), (&lead, &house.stage.lead, "active")] {
+        let template: CertifyTemplate = house.get(&format!("{path}/statement"), signer).await.json();
+        assert_eq!(template.name, "noor");
+        let digest = template.statement.digest();
+        let certificate = sign(actor, Namespace::Certify, template.statement, digest);
+        let path = format!("{path}/certificates");
+        let other = if standing == "active" { &admin } else { &lead };
+        assert_eq!(house.post(&path, other, json!(certificate)).await.refusal(), "not-you");
+        assert_eq!(house.post(&path, signer, json!(certificate)).await.status, 200);
+        let view: PersonView = house.get(&format!("/api/v1/people/{}", noor.person), &admin).await.json();
+        assert_eq!(view.standing, standing);
+    }
+    house.sign_in(Face::Plant, &noor).await;
+    assert_eq!(house.post(&format!("{path}/name"), &admin, json!({ "name": "nora" })).await.status, 204);
+    let people: PeopleView = house.get("/api/v1/people", &admin).await.json();
+    assert!(people.people.iter().any(|person| person.name == "nora"));
+    let end = "2030-01-01T00:00:00Z";
+    let contract = json!({ "end": end, "sponsor": house.stage.lead.person });
+    let made = house.send(Face::Plant, "PUT", "/api/v1/vendors/bolt", Some(&admin), Some(contract)).await;
+    assert_eq!(made.json::<Done>().events, ["HP1101"]);
+    let vendors: VendorsView = house.get("/api/v1/vendors", &admin).await.json();
+    assert_eq!((vendors.vendors.len(), vendors.vendors[0].technicians), (2, 1));
+}
+
+#[tokio::test]
+async fn a_plant_file_is_proposed_signed_by_two_and_then_in_force() {
+    let house = House::new().await;
+    let admin = house.sign_in(Face::Plant, &house.stage.admin).await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let wrong = house.post("/api/v1/plant/files", &admin, json!({ "text": "[plant]\nnmae = 1\n" })).await;
+    assert_eq!((wrong.status, wrong.refusal().as_str()), (422, "plant-file-wrong"));
+    assert!(wrong.text().contains("nmae"), "{}", wrong.text());
+    let text = PLANT.replace("Recorded.", "Everything is recorded.");
+    let proposed: PlantProposed = house.post("/api/v1/plant/files", &admin, json!({ "text": text })).await.json();
+    let path = format!("/api/v1/plant/files/{}", proposed.digest);
+    for (session, actor, events) in
+        [(&admin, &house.stage.admin, vec!["HP1203"]), (&lead, &house.stage.lead, vec!["HP1203", "HP1204"])]
+    {
+        let template: PlantTemplate = house.get(&format!("{path}/statement"), session).await.json();
+        let digest = template.statement.digest();
+        let signature = sign(actor, Namespace::Plant, template.statement, digest);
+        let done: Done = house.post(&format!("{path}/signatures"), session, json!(signature)).await.json();
+        assert_eq!(done.events, events);
+    }
+    let plant: PlantFile = house.get("/api/v1/plant", &lead).await.json();
+    assert_eq!((plant.digest, plant.in_force, plant.text), (proposed.digest, true, text));
+}
+
+#[tokio::test]
+async fn a_secret_goes_in_and_never_comes_out() {
+    let house = House::new().await;
+    let admin = house.sign_in(Face::Plant, &house.stage.admin).await;
+    let path = "/api/v1/secrets/hmi-maint";
+    let set = house.send(Face::Plant, "PUT", path, Some(&admin), Some(json!({ "secret": "sesame" }))).await;
+    assert_eq!((set.status, set.bytes.len()), (204, 0));
+    let names: SecretNames = house.get("/api/v1/secrets", &admin).await.json();
+    assert_eq!(names.names.len(), 1);
+    assert_eq!(house.get(path, &admin).await.status, 405);
+    let name = "hmi-maint".parse().unwrap();
+    let opened = house.stage.desk.directory().credential(&name, &house.stage.props.keys.secrets()).await.unwrap();
+    assert_eq!(opened.unwrap().as_slice(), b"sesame");
+    let sealed = house.stage.desk.directory().get(&approver::directory::Key::Credential(name)).await.unwrap().unwrap();
+    assert!(!sealed.windows(6).any(|window| window == b"sesame"));
+    assert_eq!(house.send(Face::Plant, "DELETE", path, Some(&admin), None).await.status, 204);
+}
+
+async fn recorded(stage: &Stage, log: &recordings::log::Log) -> policies::ids::SessionId {
+    stage.grant("hmi-2", &[Action::Shell]).await;
+    let auditors = [(); 2].map(|()| age::x25519::Identity::generate().to_public().to_string());
+    let recipients = Recipients::parse(auditors.iter().map(String::as_str)).unwrap();
+    let lease = stage.admit("hmi-2").await.unwrap();
+    let session = lease.session();
+    let recorder = approver::recorder::Recorder::open(&lease, log, &recipients, &RealMachine, "1").await.unwrap();
+    let sealed = recorder.seal(&Ending::Left, Vec::new(), Digest::of_bytes(b"")).await.unwrap();
+    stage.desk.end(lease, Ending::Left, Some(sealed.digest)).await;
+    session
+}
+
+#[tokio::test]
+async fn reading_a_recording_is_an_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = folder.path().join("records");
+    let log = Arc::new(record_log(&records));
+    let set = |parts: &mut approver::api::ApiParts| {
+        (parts.records_dir, parts.recorder) = (Some(records.clone()), Some(log.clone()));
+    };
+    let house = House::on(Props::new(), set, limits()).await;
+    let session = recorded(&house.stage, &log).await;
+    let auditor = house.sign_in(Face::Plant, &house.auditor).await;
+    let list: SessionsView = house.get("/api/v1/recordings", &auditor).await.json();
+    assert!(list.sessions[0].seal.is_some());
+    let before = house.stage.desk.head().size;
+
+    let path = format!("/api/v1/recordings/{session}/files");
+    let proof = house.proof(&auditor, "GET", &path, b"");
+    let response = house.plant.call("GET", &path, Some(&auditor.signed_in.token), Some(proof), "").await;
+    // The head of the answer is here; the event is in the journal already.
+    let entries = house.stage.desk.entries(before).await.unwrap();
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].event, Event::Fetched { session, by: house.auditor.person });
+    let archive = answer(response).await;
+    assert_eq!((archive.status, archive.media.as_str()), (200, "application/x-tar"));
+    assert!(archive.bytes.windows(32).any(|window| window.starts_with(b"age-encryption.org/v1")));
+
+    // What was fetched is read with no server.
+    let copy = folder.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    std::fs::write(copy.join("a.tar"), &archive.bytes).unwrap();
+    let untar = std::process::Command::new("tar").args(["-xf", "a.tar"]).current_dir(&copy).status().unwrap();
+    assert!(untar.success());
+    let listing = recordings::read::Store::open(&copy).unwrap().list();
+    assert_eq!(listing.recordings.len(), 1);
+    assert_eq!(listing.recordings[0].id(), session);
+    assert!(listing.recordings[0].sealed.is_some());
+
+    let admin = house.sign_in(Face::Plant, &house.stage.admin).await;
+    assert_eq!(house.get(&path, &admin).await.refusal(), "wrong-kind");
+    assert_eq!(house.get("/api/v1/status", &admin).await.json::<Status>().recorder.unwrap().fault, None);
+}
+
+#[tokio::test]
+async fn the_journal_comes_line_by_line_with_its_hashes() {
+    let house = House::new().await;
+    let auditor = house.sign_in(Face::Plant, &house.auditor).await;
+    let lines = house.get("/api/v1/journal?after=3", &auditor).await;
+    let lines: Vec<approver::api::types::EntryLine> =
+        lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0].index, 3);
+    assert_eq!(lines.len() as u64, house.stage.desk.head().size - 3);
+    assert!(lines.iter().all(|line| line.id.starts_with("HP") && line.leaf.len() == 64));
+}
+
+#[tokio::test]
+async fn the_board_turns_red_when_everybody_was_told_and_nobody_answered() {
+    let house = House::new().await;
+    house.stage.ask("hmi-2", &[Action::Shell]).await.unwrap();
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let status: Status = house.get("/api/v1/status", &lead).await.json();
+    assert_eq!((status.red, status.pending), (false, 1));
+    house.stage.pass(std::time::Duration::from_secs(600));
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let status: Status = house.get("/api/v1/status", &lead).await.json();
+    assert!(status.red, "{:?}", status.because);
+}
