@@ -140,6 +140,40 @@ fn noise_in_place_of_a_store_is_told_and_ends() {
     assert!(!report.is_whole() && report.sessions.is_empty());
 }
 
+/// `cargo test --release -p recordings --test reading -- --ignored --nocapture`
+#[test]
+#[ignore = "a probe of speed, for a release build"]
+fn how_fast_a_store_is_checked_and_read() {
+    let (mut store, grant) = Store::granted();
+    store.close();
+    store.segment_bytes = 64 << 20;
+    store.open();
+    let mut session = store.begin(grant);
+    for n in 0..4_096_u32 {
+        session.data(1, Stream::Out, &n.to_le_bytes().repeat(16 << 10));
+    }
+    store.end(session);
+    store.close();
+    let trust = support::trust();
+    let megabytes = 256.0;
+    for keys in [None, Some(&store.keys)] {
+        let begun = std::time::Instant::now();
+        let report = verify(&Checks { folder: store.dir(), trust: &trust, keys, remembered: &[] }, &mut |_| {});
+        assert!(report.is_whole(), "{report}");
+        let with = if keys.is_some() { "with" } else { "without" };
+        println!("checked {with} a key: {:.0} MB/s", megabytes / begun.elapsed().as_secs_f64());
+    }
+    let begun = std::time::Instant::now();
+    let records = Records::open(store.dir()).unwrap();
+    let listing = records.list();
+    println!("listed: {:.0} MB/s", megabytes / begun.elapsed().as_secs_f64());
+    let recording = &listing.recordings[0];
+    let key = store.keys.open(records.dir(), &recording.opened).unwrap();
+    let begun = std::time::Instant::now();
+    assert_eq!(records.moments(recording, key).count() as u64, recording.frames + 1);
+    println!("read: {:.0} MB/s", megabytes / begun.elapsed().as_secs_f64());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
