@@ -11,6 +11,7 @@ pub mod floor;
 pub mod journal;
 pub mod lease;
 pub mod mint;
+pub mod notify;
 pub mod people;
 pub mod recorder;
 pub mod testing;

@@ -4,5 +4,6 @@
 
 mod doors;
 mod kit;
+mod notices;
 mod signing_in;
 mod work;

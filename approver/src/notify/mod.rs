@@ -1,0 +1,239 @@
+//! Telling people: of requests that wait, step by step as the rule's `tell` says, and of what nobody may mute. A notice
+//! leads to a page and decides nothing; no reason, no work order and no code is in one. How it travels is beside:
+//! a webhook, a command of the operator's choice.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use policies::events::Event;
+use policies::ids::{GroupName, RequestId};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::desk::{Alarm, Desk, Due};
+use crate::mint;
+use crate::people::People;
+
+pub mod command;
+pub mod webhook;
+
+/// One thing people are told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// The version of this form: 1.
+    pub v: u8,
+    /// Which; the same in each try.
+    pub id: String,
+    /// When it came up.
+    pub at: Timestamp,
+    /// `request-waits`, `emergency`, `cut`, `reopened`, `host-key-changed`, `recorder-failed` or `gate`.
+    pub kind: &'static str,
+    /// In words.
+    pub text: String,
+    /// The group that is told; nobody in particular where everybody is.
+    pub group: Option<GroupName>,
+    /// About which request.
+    pub request: Option<RequestId>,
+    /// The board is red with it.
+    pub red: bool,
+    /// The page where something can be done about it.
+    pub link: String,
+}
+
+/// Somebody could not be told.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NotTold(pub String);
+
+/// A way to tell.
+pub trait Notifier: Send + Sync {
+    /// For the log.
+    fn name(&self) -> &'static str;
+
+    /// Tells once; bounded in time.
+    fn notify<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotTold>>;
+}
+
+/// Notices that wait for a way that does not answer: a night's worth. Newer ones are then dropped and logged, because
+/// what is oldest has waited longest.
+const WAITING_MAX: usize = 256;
+/// Tries, each after twice the wait of the one before: about an hour in all.
+const TRIES: u32 = 12;
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(600);
+/// How often steps that became due are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the notices are made from.
+pub struct Notices {
+    /// What stands, and what is due.
+    pub desk: Desk,
+    /// What nobody may mute, from the Desk.
+    pub alarms: mpsc::Receiver<Alarm>,
+    /// Names for identifiers.
+    pub people: People,
+    /// What links begin with: the plant face's origin.
+    pub origin: String,
+}
+
+impl Notices {
+    /// Tells by these ways until `stop`, in tasks of `tracker`. Steps that were due before are told again after a restart:
+    /// twice is better than never.
+    pub fn start(self, ways: Vec<Arc<dyn Notifier>>, tracker: &TaskTracker, stop: &CancellationToken) {
+        let queues = ways.into_iter().map(|way| {
+            let (queue, waiting) = mpsc::channel(WAITING_MAX);
+            let stop = stop.clone();
+            tracker.spawn(async move { stop.run_until_cancelled(carry(way, waiting)).await });
+            queue
+        });
+        let queues = queues.collect();
+        let stop = stop.clone();
+        tracker.spawn(async move { stop.run_until_cancelled(self.run(queues)).await });
+    }
+
+    async fn run(mut self, queues: Vec<mpsc::Sender<Notice>>) {
+        let mut told = BTreeSet::new();
+        let mut size = self.desk.head().size;
+        loop {
+            tokio::select! {
+                Some(alarm) = self.alarms.recv() => self.send(&queues, &self.of_alarm(&alarm)),
+                () = self.desk.changed(size) => {
+                    for notice in self.news(&mut size).await {
+                        self.send(&queues, &notice);
+                    }
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            for notice in self.steps(&mut told).await {
+                self.send(&queues, &notice);
+            }
+        }
+    }
+
+    fn send(&self, queues: &[mpsc::Sender<Notice>], notice: &Notice) {
+        tracing::info!(kind = notice.kind, id = notice.id, "a notice");
+        for queue in queues {
+            if queue.try_send(notice.clone()).is_err() {
+                tracing::error!(kind = notice.kind, id = notice.id, "a notice reaches nobody: too many wait already");
+            }
+        }
+    }
+
+    /// Steps of waiting requests that became due and were not told yet.
+    async fn steps(&self, told: &mut BTreeSet<(RequestId, usize)>) -> Vec<Notice> {
+        let due = self.desk.due(self.desk.clock().wall());
+        let standing: BTreeSet<_> = due.iter().map(|due| (due.request, due.step)).collect();
+        told.retain(|step| standing.contains(step));
+        let mut notices = Vec::new();
+        for due in due {
+            if told.insert((due.request, due.step)) {
+                notices.push(self.of_due(due).await);
+            }
+        }
+        notices
+    }
+
+    async fn of_due(&self, due: Due) -> Notice {
+        let case = self.desk.with_state(|state| state.cases.get(&due.request).map(|case| case.request.clone()));
+        let text = match case {
+            Some(request) => {
+                let actions: Vec<&str> = request.actions.iter().map(|action| action.as_str()).collect();
+                let who = self.people.shown(request.technician).await;
+                format!("{who} asks for {} at {} for {}", actions.join(", "), request.target, request.duration)
+            }
+            None => "a request waits".to_owned(),
+        };
+        let link = format!("{}/requests/{}", self.origin, due.request);
+        let notice = self.notice("request-waits", text, due.red);
+        Notice { group: Some(due.group), request: Some(due.request), link, ..notice }
+    }
+
+    /// What was journaled since, as far as everybody must hear of it.
+    async fn news(&self, size: &mut u64) -> Vec<Notice> {
+        match self.desk.entries(*size).await {
+            Ok(entries) => {
+                *size = entries.last().map_or(*size, |entry| entry.index + 1);
+                entries.iter().filter_map(|entry| self.of_event(&entry.event)).collect()
+            }
+            Err(error) => {
+                tracing::warn!(%error, "notices wait for the journal");
+                tokio::time::sleep(LOOK_EVERY).await;
+                Vec::new()
+            }
+        }
+    }
+
+    fn of_event(&self, event: &Event) -> Option<Notice> {
+        match event {
+            Event::Granted { request } => {
+                let emergency = self.desk.with_state(|state| {
+                    state.cases.get(request).filter(|case| case.asked.emergency).map(|case| case.request.target.clone())
+                });
+                let text = format!("an emergency grant for {} was given; somebody must look back at it", emergency?);
+                let link = format!("{}/requests/{request}", self.origin);
+                Some(Notice { request: Some(*request), link, ..self.notice("emergency", text, true) })
+            }
+            Event::Cut { cut, .. } => {
+                Some(self.notice("cut", format!("cut {cut} was made; it stands until it is reopened"), false))
+            }
+            Event::Reopened { reopening, .. } => {
+                Some(self.notice("reopened", format!("cut {} was reopened", reopening.cut), false))
+            }
+            Event::HostKeyMismatch { target, service, .. } => {
+                let text =
+                    format!("{target} ({service}) showed another host key than the pinned one, and nobody was let in");
+                Some(self.notice("host-key-changed", text, true))
+            }
+            Event::RecorderFailed { node } => {
+                Some(self.notice("recorder-failed", format!("the recorder of {node} failed: its sessions end"), true))
+            }
+            _ => None,
+        }
+    }
+
+    fn of_alarm(&self, alarm: &Alarm) -> Notice {
+        let (text, red) = match alarm {
+            Alarm::CutNotJournaled { cut, on_disk: true } => {
+                (format!("cut {cut} acts and is on the disk; the journal did not take it yet"), true)
+            }
+            Alarm::CutNotJournaled { cut, on_disk: false } => {
+                (format!("cut {cut} acts, but neither journal nor disk took it: it ends with the program"), true)
+            }
+            Alarm::EndingLost(session) => (format!("the end of {session} could not be journaled"), true),
+            Alarm::JournalDown(_) => ("the journal does not answer: nobody is admitted, cuts work".to_owned(), true),
+            Alarm::JournalUp => ("the journal answers again".to_owned(), false),
+            Alarm::UnknownEvent(_) => ("the journal is of a newer version: nobody is admitted".to_owned(), true),
+        };
+        self.notice("gate", text, red)
+    }
+
+    fn notice(&self, kind: &'static str, text: String, red: bool) -> Notice {
+        let (id, at, link) = (mint::nonce(), self.desk.clock().wall(), self.origin.clone());
+        Notice { v: 1, id, at, kind, text, group: None, request: None, red, link }
+    }
+}
+
+/// Carries notices by one way, in order, each until it arrived or was tried often enough.
+async fn carry(way: Arc<dyn Notifier>, mut waiting: mpsc::Receiver<Notice>) {
+    while let Some(notice) = waiting.recv().await {
+        let mut wait = FIRST_WAIT;
+        for left in (0..TRIES).rev() {
+            match way.notify(&notice).await {
+                Ok(()) => break,
+                Err(cause) if left == 0 => {
+                    tracing::error!(way = way.name(), id = notice.id, %cause, "a notice was given up");
+                }
+                Err(cause) => {
+                    tracing::warn!(way = way.name(), id = notice.id, %cause, "a notice is tried again");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(WAIT_MAX);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Who is told what, and how it travels.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use approver::notify::command::RunCommand;
+use approver::notify::webhook::Webhook;
+use approver::notify::{NotTold, Notice, Notices, Notifier};
+use approver::testing::Stage;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use policies::actions::Action;
+use policies::events::{CutBy, Scope};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Fails the first time, as the world does.
+#[derive(Default)]
+struct Heard(Mutex<(bool, Vec<Notice>)>);
+
+impl Notifier for Heard {
+    fn name(&self) -> &'static str {
+        "test"
+    }
+
+    fn notify<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotTold>> {
+        async move {
+            let mut heard = self.0.lock().unwrap();
+            if !std::mem::replace(&mut heard.0, true) {
+                return Err(NotTold("not yet".into()));
+            }
+            heard.1.push(notice.clone());
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+impl Heard {
+    async fn wait_for(&self, count: usize) -> Vec<Notice> {
+        for _ in 0..200 {
+            let heard = self.0.lock().unwrap().1.clone();
+            if heard.len() >= count {
+                return heard;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{:?}", self.0.lock().unwrap().1);
+    }
+}
+
+#[tokio::test]
+async fn a_waiting_request_is_told_step_by_step_and_a_cut_to_everybody() {
+    let stage = Stage::new().await;
+    let (tracker, stop, heard) = (TaskTracker::new(), CancellationToken::new(), Arc::new(Heard::default()));
+    let request = stage.ask("hmi-2", &[Action::Shell]).await.unwrap();
+    let notices = Notices {
+        desk: stage.desk.clone(),
+        alarms: stage.alarms,
+        people: stage.people.clone(),
+        origin: "https://holdpoint.mill3.local".into(),
+    };
+    notices.start(vec![heard.clone()], &tracker, &stop);
+    let first = &heard.wait_for(1).await[0];
+    assert_eq!((first.kind, first.group.as_ref().unwrap().as_str(), first.red), ("request-waits", "shift-lead", false));
+    assert_eq!(first.text, "tara asks for shell at hmi-2 for 1h");
+    assert_eq!(first.link, format!("https://holdpoint.mill3.local/requests/{request}"));
+    assert!(!serde_json::to_string(first).unwrap().contains("pump"), "no reason is in a notice");
+    stage.props.turn.pass(Duration::from_secs(600));
+    let second = &heard.wait_for(2).await[1];
+    assert_eq!((second.group.as_ref().unwrap().as_str(), second.red), ("ot-security", true));
+    stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap();
+    assert_eq!(heard.wait_for(3).await[2].kind, "cut");
+    stop.cancel();
+    tracker.close();
+    tracker.wait().await;
+}
+
+fn notice() -> Notice {
+    Notice {
+        v: 1,
+        id: "1".into(),
+        at: jiff::Timestamp::UNIX_EPOCH,
+        kind: "cut",
+        text: "a; rm -rf $HOME".into(),
+        group: None,
+        request: None,
+        red: true,
+        link: "https://holdpoint.mill3.local".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_command_gets_the_notice_on_its_input_and_no_shell_sees_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notice").display().to_string();
+    let command = RunCommand::new(&["tee".into(), file.clone()]).unwrap();
+    command.notify(&notice()).await.unwrap();
+    let line = std::fs::read_to_string(file).unwrap();
+    assert!(line.contains("a; rm -rf $HOME") && line.ends_with('\n'), "{line}");
+    let failing = RunCommand::new(&["false".into()]).unwrap();
+    assert!(failing.notify(&notice()).await.is_err());
+    assert!(RunCommand::new(&[]).is_none());
+}
+
+#[tokio::test]
+async fn a_webhook_is_told_once_it_says_so() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook?token=x", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let mut asked = Vec::new();
+        for status in ["302 Found\r\nlocation: http://127.0.0.1:1/", "204 No Content"] {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let mut length = 0;
+            while !request[..length].ends_with(b"}") {
+                length += socket.read(&mut request[length..]).await.unwrap();
+            }
+            asked.push(String::from_utf8_lossy(&request[..length]).into_owned());
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        }
+        asked
+    });
+    let webhook = Webhook::new(&url, None).unwrap();
+    assert!(webhook.notify(&notice()).await.is_err(), "no redirect is followed");
+    webhook.notify(&notice()).await.unwrap();
+    let asked = server.await.unwrap();
+    assert!(
+        asked[1].starts_with("POST /hook?token=x HTTP/1.1") && asked[1].contains(r#""kind":"cut""#),
+        "{}",
+        asked[1]
+    );
+}
