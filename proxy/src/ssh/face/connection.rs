@@ -35,7 +35,7 @@ const ASKED_MAX: Duration = Duration::from_secs(10 * 60);
 /// The request stands for longer; only the wait ends.
 const WAITING_MAX: Duration = Duration::from_secs(3600);
 /// For the last words to be read by a client that reads.
-const LEAVING_MAX: Duration = Duration::from_millis(500);
+pub(super) const LEAVING_MAX: Duration = Duration::from_millis(500);
 /// For sessions to say their own goodbye when the program stops.
 const STOPPING_MAX: Duration = Duration::from_secs(3);
 

@@ -9,6 +9,7 @@ use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Respo
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
 
 use super::asking::{Applicant, Standing};
+use super::connection::LEAVING_MAX;
 use super::enrolling::{self, Newcomer};
 use super::jump;
 use super::lobby::{self, Lobby};
@@ -30,7 +31,7 @@ pub(super) struct Door {
 }
 
 enum Way {
-    Outer(Login),
+    Outer(Box<Login>),
     Inner(Inner),
 }
 
@@ -50,7 +51,7 @@ const CHANNELS_MAX: usize = 10;
 impl Door {
     pub(super) fn outer(face: Arc<Face>, connection: Arc<Connection>) -> Self {
         let login = Login::new(Arc::clone(&face), Arc::clone(&connection));
-        Self::new(face, connection, Way::Outer(login))
+        Self::new(face, connection, Way::Outer(Box::new(login)))
     }
 
     pub(super) fn inner(face: Arc<Face>, connection: Arc<Connection>, inner: Inner) -> Self {
@@ -102,15 +103,22 @@ impl Door {
 async fn carry(room: Arc<Room>, connection: Arc<Connection>, channel: VendorChannel, reply: ChannelOpenHandle) {
     let session = match room.session().await {
         Ok(session) => session,
-        Err(words) => return connection.goodbye(&words).await,
+        Err(words) => return part(&connection, &words, reply).await,
     };
     if session.over().is_some() {
-        return connection.goodbye("The session is over. Connect again.").await;
+        return part(&connection, "The session is over. Connect again.", reply).await;
     }
     reply.accept().await;
     if let Err(not_carried) = session.channel(channel) {
         connection.goodbye(&format!("{not_carried}.")).await;
     }
+}
+
+/// Disconnects with words. The channel is refused only after them, because its refusal would be shown in their place.
+async fn part(connection: &Connection, words: &str, reply: ChannelOpenHandle) {
+    connection.goodbye(words).await;
+    tokio::time::sleep(LEAVING_MAX).await;
+    drop(reply);
 }
 
 async fn refuse(reply: ChannelOpenHandle, words: impl Into<String>) {

@@ -160,7 +160,7 @@ fn ended(face: &Face, connection: &Connection, error: &russh::Error) {
     match error {
         IO(_) | HUP | Disconnect => tracing::debug!(%source, %error, "a connection ended"),
         _ if connection.stage() == Stage::SigningIn => {
-            face.strangers.failed(source, "what came was not as SSH wants it")
+            face.strangers.failed(source, "what came was not as SSH wants it");
         }
         _ => tracing::info!(%source, %error, "a connection ended"),
     }
