@@ -137,7 +137,7 @@ pub struct SessionReport {
 pub enum SessionVerdict {
     /// As it was made.
     Ok,
-    /// As it was made, up to where the gate stopped without order; all that reached a target is in it.
+    /// As it was made, up to where the gate crashed or was stopped under it; all that reached a target is in it.
     CutOff,
     /// It has no seal: nobody says that this is all.
     NotSealed,
@@ -149,7 +149,7 @@ impl SessionVerdict {
     const fn words(self) -> &'static str {
         match self {
             Self::Ok => "ok",
-            Self::CutOff => "ok, cut off by a crash",
+            Self::CutOff => "ok, cut off",
             Self::NotSealed => "NOT SEALED",
             Self::Altered => "ALTERED",
         }

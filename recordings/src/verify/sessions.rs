@@ -226,7 +226,7 @@ impl<'a> Sessions<'a> {
         self.known.entry(track.recording).or_default().seal = Some(Digest(entry.hash));
         let verdict = match sealed.ending.as_str() {
             _ if track.is_altered => SessionVerdict::Altered,
-            CRASHED => SessionVerdict::CutOff,
+            CRASHED | ABANDONED => SessionVerdict::CutOff,
             _ => SessionVerdict::Ok,
         };
         context.report.sessions.push(track.report(Some(sealed.ending.clone()), verdict, self.keys.is_some()));
