@@ -22,7 +22,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::floor::Floor;
+use crate::founding;
 use crate::session::{Sessions, SessionsParts};
+use crate::trusting;
 
 mod faces;
 pub mod stores;
@@ -190,6 +192,7 @@ impl App {
         for crashed in &self.stores.recovery.crashed {
             tracing::warn!(session = %crashed.recording, frames = crashed.frames, "sealed as crashed");
         }
+        self.keep(self.keep_trust(keys));
         self.keep(tell_alarms(alarmed));
         let floor = self.floor.clone();
         self.keep(async move { floor.watch_recorders().await });
@@ -197,6 +200,12 @@ impl App {
         self.serve_faces(keys, listeners)?;
         tracing::info!(addresses = ?self.addresses, "serving");
         Ok(())
+    }
+
+    /// What the auditor is to keep is written beside the configuration, until all of the first people have enrolled.
+    fn keep_trust(&self, keys: &KeyStore) -> impl Future<Output = ()> + Send + 'static {
+        let verifiers = trusting::verifiers(&self.stores.identity, &keys.log_key());
+        trusting::keep_current(self.desk.clone(), verifiers, self.config.keys.with_file_name(founding::TRUST))
     }
 
     /// Runs something for as long as the program does.

@@ -155,7 +155,7 @@ fn replay(moments: Moments, options: &PlayOptions) -> Done {
     let mut out = io::stdout().lock();
     let mut player = Player::new(moments, options.clone());
     let mut show = |text: &str| out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::failed);
-    while let Some(step) = player.next() {
+    for step in player.by_ref() {
         let step = step.map_err(Failure::failed)?;
         if step.wait > Duration::ZERO {
             std::thread::sleep(step.wait);

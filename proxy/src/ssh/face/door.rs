@@ -32,7 +32,7 @@ pub(super) struct Door {
 
 enum Way {
     Outer(Box<Login>),
-    Inner(Inner),
+    Inner(Box<Inner>),
 }
 
 /// The inner session of `-J`: who comes was proved outside, and where to is the name they jumped to.
@@ -55,7 +55,7 @@ impl Door {
     }
 
     pub(super) fn inner(face: Arc<Face>, connection: Arc<Connection>, inner: Inner) -> Self {
-        Self::new(face, connection, Way::Inner(inner))
+        Self::new(face, connection, Way::Inner(Box::new(inner)))
     }
 
     fn new(face: Arc<Face>, connection: Arc<Connection>, way: Way) -> Self {
