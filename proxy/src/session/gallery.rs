@@ -249,7 +249,11 @@ mod tests {
     const SMALL: Size = Size { columns: 20, rows: 3 };
 
     fn seen(watch: &[u8]) -> Vec<String> {
-        let mut terminal = avt::Terminal::new(20, 3).expect("not zero");
+        seen_on(watch, 20, 3)
+    }
+
+    fn seen_on(watch: &[u8], columns: usize, rows: usize) -> Vec<String> {
+        let mut terminal = avt::Terminal::new(columns, rows).expect("not zero");
         terminal.feed(std::str::from_utf8(watch).expect("drawn by us"));
         terminal.screen().text().into_iter().map(|line| line.trim_end().to_owned()).collect()
     }
@@ -322,7 +326,7 @@ mod tests {
     fn what_happens_outside_terminals_is_told_in_words() {
         let gallery = Arc::new(Gallery::default());
         gallery.happened("runs uptime");
-        assert_eq!(seen(&gallery.watch().screen)[0], "runs uptime");
+        assert_eq!(seen_on(&gallery.watch().screen, 80, 24)[0], "runs uptime");
     }
 
     #[test]
