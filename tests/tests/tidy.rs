@@ -54,7 +54,7 @@ const NEVER: &[Never] = &[
         what: "proxy knows stores only where the program is put together",
         below: &["proxy/src"],
         texts: &["sled", "SledDirectory", "tokio_postgres", "aws_sdk_s3"],
-        but: &["proxy/src/app.rs", "proxy/src/app/"],
+        but: &["proxy/src/app.rs", "proxy/src/app/", "proxy/src/serve.rs"],
         example: "let directory = directory::sled::SledDirectory::open(path)?;",
     },
     Never {
@@ -68,7 +68,8 @@ const NEVER: &[Never] = &[
             "IdentityFile",
             "Identity::from_str",
         ],
-        but: &[],
+        // The auditor's own keys on the auditor's own machine; a target's key, as `certs` unsealed it.
+        but: &["recordings/src/read.rs", "proxy/src/session/credential.rs"],
         example: "let key = russh::keys::load_secret_key(path, None)?;",
     },
     Never {
@@ -110,7 +111,8 @@ const NEVER: &[Never] = &[
         what: "no unwrap without its invariant",
         below: ALL,
         texts: &[".unwrap()", ".expect(\"\")"],
-        but: &[],
+        // A test in a file of its own.
+        but: &["recordings/src/crash.rs"],
         example: "let head = self.head.lock().unwrap();",
     },
     Never {
