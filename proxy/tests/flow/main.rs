@@ -170,6 +170,9 @@ fn multiplexed(plant: &Plant, form: Form, command: &str) -> Command {
     ssh
 }
 
+/// A held-up command waits as long as the stall does; a busy machine alone delays one by seconds at most.
+const NOT_HELD_UP: Duration = Duration::from_secs(20);
+
 #[test]
 fn a_stalled_channel_does_not_hold_up_commands_beside_it() {
     let plant = Plant::new();
@@ -183,7 +186,7 @@ fn a_stalled_channel_does_not_hold_up_commands_beside_it() {
         for _ in 0..8 {
             let asked = Instant::now();
             assert_eq!(output(&mut multiplexed(&plant, form, "echo here")), "here\n");
-            assert!(asked.elapsed() < Duration::from_secs(2), "{form:?}: {:?}", asked.elapsed());
+            assert!(asked.elapsed() < NOT_HELD_UP, "{form:?}: {:?}", asked.elapsed());
         }
         let grown = plant.gate.memory().saturating_sub(idle);
         assert!(grown < STALLED_BYTES_MAX, "{form:?}: grew by {} MiB", grown >> 20);
@@ -206,7 +209,7 @@ fn commands_run_beside_a_stalled_upload() {
         for _ in 0..4 {
             let asked = Instant::now();
             assert_eq!(output(&mut multiplexed(&plant, form, "echo here")), "here\n");
-            assert!(asked.elapsed() < Duration::from_secs(2), "{form:?}: {:?}", asked.elapsed());
+            assert!(asked.elapsed() < NOT_HELD_UP, "{form:?}: {:?}", asked.elapsed());
         }
         drop(upload);
         writer.join().unwrap();
