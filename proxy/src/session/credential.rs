@@ -3,18 +3,19 @@
 
 use std::sync::Arc;
 
+use approver::clock::Clock;
 use approver::desk::Desk;
 use approver::directory::DirectoryFault;
 use approver::lease::Lease;
 use certs::secrets::Secrets;
-use certs::ssh_ca::{CannotCertify, LASTS_MAX, SshCa, fresh_key};
+use certs::ssh_ca::{SshCa, fresh_key};
 use policies::ids::{CredentialName, TargetName};
 use policies::plant::Credential;
-use policies::time::Window;
+use policies::time::{Seconds, Window};
 use russh::keys::PrivateKey;
 use zeroize::Zeroizing;
 
-use crate::ssh::target::TargetAuth;
+use crate::ssh::target::{Certify, TargetAuth};
 
 /// Why the gate cannot log in at a target.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +44,6 @@ pub enum CredentialFault {
     /// The directory does not answer.
     #[error("the gate cannot look up what opens the target: {0}. Ask the control room")]
     Directory(#[from] DirectoryFault),
-    /// The clock stands where no certificate is possible.
-    #[error("the gate cannot certify itself at the target: {0}. Ask the control room")]
-    Certificate(#[from] CannotCertify),
 }
 
 /// How the gate proves itself where this lease leads.
@@ -59,12 +57,8 @@ pub(super) async fn auth(
     let no_account = || CredentialFault::NoAccount(lease.target().clone());
     match destination.credential.as_ref().ok_or_else(no_account)? {
         Credential::Certificate => {
-            let key = fresh_key("holdpoint");
-            let now = desk.clock().wall();
-            let valid = Window { from: now, until: LASTS_MAX.after(now) };
-            let user = destination.user.as_deref().ok_or_else(no_account)?;
-            let certificate = ca.target_certificate(key.public_key(), user, valid)?;
-            Ok(TargetAuth::Certificate(Arc::new(key), Box::new(certificate)))
+            let user = destination.user.clone().ok_or_else(no_account)?;
+            Ok(TargetAuth::Certificate(certify(user, desk.clock().clone(), ca.clone())))
         }
         Credential::Sealed(name) => {
             let not_set = || CredentialFault::NotSet { credential: name.clone(), target: lease.target().clone() };
@@ -72,6 +66,22 @@ pub(super) async fn auth(
             sealed(&secret).ok_or_else(|| CredentialFault::Unfit { credential: name.clone() })
         }
     }
+}
+
+/// A key that nobody had before, vouched for as `user` for as long as a login may take on a slow line.
+fn certify(user: String, clock: Clock, ca: SshCa) -> Certify {
+    const LASTS: Seconds = Seconds(5 * 60);
+    Arc::new(move || {
+        let (key, now) = (fresh_key("holdpoint"), clock.wall());
+        let certificate = ca.target_certificate(key.public_key(), &user, Window { from: now, until: LASTS.after(now) });
+        match certificate {
+            Ok(certificate) => Some((Arc::new(key), certificate)),
+            Err(fault) => {
+                tracing::error!(%fault, "the gate cannot certify itself at a target");
+                None
+            }
+        }
+    })
 }
 
 /// A private key in OpenSSH's form, or else a password: one line of text.

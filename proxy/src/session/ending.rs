@@ -28,6 +28,9 @@ impl Running {
             self.presence.live.targets.close().await;
         } else {
             self.presence.live.targets.cut();
+            if let Ending::Cut { cut } = &ending {
+                self.record(&Note::Cut { words: cut.to_string().as_str().into() });
+            }
             self.record(&Note::Notice { text: words.clone() });
             if tokio::time::timeout(LAST_LINES_MAX, self.channels.last_line(&words)).await.is_err() {
                 tracing::debug!("a technician who reads nothing misses the last line");

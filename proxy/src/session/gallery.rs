@@ -211,10 +211,11 @@ impl Screen {
         self.work_in(Self::bounded(size));
     }
 
+    /// The size first, since what follows is right on a terminal of that size alone; then whatever was shown goes.
     fn draw(&mut self) -> Bytes {
         self.work_in(self.size);
-        // Whatever the spectator's terminal showed goes first.
-        Bytes::from(format!("\x1bc{}", self.drawn))
+        let Size { columns, rows } = self.size;
+        Bytes::from(format!("\x1b[8;{rows};{columns}t\x1bc{}", self.drawn))
     }
 
     fn work_in(&mut self, size: Size) {
@@ -230,6 +231,13 @@ impl Screen {
         }
         self.drawn = terminal.dump();
     }
+}
+
+/// The size of the terminal that a spectator's first screen, or a fresh one, is drawn for: it begins with XTWINOPS 8.
+pub fn drawn_for(screen: &[u8]) -> Option<Size> {
+    let digits = screen.strip_prefix(b"\x1b[8;")?.split(|byte| *byte == b't').next()?;
+    let (rows, columns) = std::str::from_utf8(digits).ok()?.split_once(';')?;
+    Some(Size { columns: columns.parse().ok()?, rows: rows.parse().ok()? })
 }
 
 /// Up to where no character is cut off at the end. What is no UTF-8 at all is whole.
@@ -249,11 +257,8 @@ mod tests {
     const SMALL: Size = Size { columns: 20, rows: 3 };
 
     fn seen(watch: &[u8]) -> Vec<String> {
-        seen_on(watch, 20, 3)
-    }
-
-    fn seen_on(watch: &[u8], columns: usize, rows: usize) -> Vec<String> {
-        let mut terminal = avt::Terminal::new(columns, rows).expect("not zero");
+        let size = drawn_for(watch).unwrap_or(SMALL);
+        let mut terminal = avt::Terminal::new(size.columns as usize, size.rows as usize).expect("not zero");
         terminal.feed(std::str::from_utf8(watch).expect("drawn by us"));
         terminal.screen().text().into_iter().map(|line| line.trim_end().to_owned()).collect()
     }
@@ -283,7 +288,7 @@ mod tests {
         gallery.resize(1, SMALL);
         for half in "€".as_bytes().chunks(2) {
             gallery.output(1, &Bytes::copy_from_slice(half));
-            assert!(gallery.watch().screen.starts_with(b"\x1bc"));
+            assert_eq!(drawn_for(&gallery.watch().screen), Some(SMALL));
         }
         assert_eq!(seen(&gallery.watch().screen)[0], "€");
         gallery.output(1, &Bytes::from_static(b"\xff\xfe-"));
@@ -326,7 +331,7 @@ mod tests {
     fn what_happens_outside_terminals_is_told_in_words() {
         let gallery = Arc::new(Gallery::default());
         gallery.happened("runs uptime");
-        assert_eq!(seen_on(&gallery.watch().screen, 80, 24)[0], "runs uptime");
+        assert_eq!(seen(&gallery.watch().screen)[0], "runs uptime");
     }
 
     #[test]

@@ -37,6 +37,7 @@ use crate::floor::{Floor, Live};
 use crate::flow::{Queue, Valve};
 use crate::ssh::target::TargetFault;
 pub use credential::CredentialFault;
+pub use gallery::drawn_for;
 pub(crate) use witness::Seen;
 
 /// What sessions are opened from.

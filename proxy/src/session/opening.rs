@@ -120,7 +120,7 @@ async fn connect(
         Err((ending, fault)) => {
             let (target, service) = running.leads_to();
             report(parts, target, service, fault.as_ref()).await;
-            let over = NotOpened::Over(running.over(&ending));
+            let over = NotOpened::Over(running.over(&ending).trim_end_matches('.').to_owned());
             running.undone(ending).await;
             Err(fault.map_or(over, NotOpened::Target))
         }

@@ -40,17 +40,20 @@ pub struct TargetPlan {
 pub enum TargetAuth {
     /// A private key.
     Key(Arc<PrivateKey>),
-    /// A private key and our own CA's short-lived certificate for it.
-    Certificate(Arc<PrivateKey>, Box<Certificate>),
+    /// A private key and our own CA's certificate for it, made for each login, because it lives for minutes.
+    Certificate(Certify),
     /// A password; also given to a target that asks for it by keyboard-interactive.
     Password(Zeroizing<String>),
 }
+
+/// Makes a fresh key and a certificate for it, or nothing where the clock allows none.
+pub type Certify = Arc<dyn Fn() -> Option<(Arc<PrivateKey>, Certificate)> + Send + Sync>;
 
 impl fmt::Debug for TargetAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Key(_) => "Key",
-            Self::Certificate(..) => "Certificate",
+            Self::Certificate(_) => "Certificate",
             Self::Password(_) => "Password",
         })
     }
@@ -289,9 +292,9 @@ async fn log_in(handle: &mut client::Handle<Guest>, plan: &TargetPlan) -> Result
             let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
             Ok(handle.authenticate_publickey(&plan.user, key).await?.success())
         }
-        TargetAuth::Certificate(key, certificate) => {
-            let certificate = Certificate::clone(certificate);
-            Ok(handle.authenticate_openssh_cert(&plan.user, Arc::clone(key), certificate).await?.success())
+        TargetAuth::Certificate(certify) => {
+            let Some((key, certificate)) = certify() else { return Ok(false) };
+            Ok(handle.authenticate_openssh_cert(&plan.user, key, certificate).await?.success())
         }
         TargetAuth::Password(password) => log_in_by_password(handle, &plan.user, password).await,
     }

@@ -1,6 +1,7 @@
 //! Everything around a session but the session: a Desk in memory on a clock that tests turn, a record log on a disk
 //! that fails when told to, a target and a technician's client, all in this process.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -8,6 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use approver::desk::DeskParts;
+use approver::journal::Journal;
+use approver::journal::memory::MemoryJournal;
 use approver::lease::Ask;
 use approver::people::People;
 use approver::testing::{Props, Stage, deployment, node};
@@ -21,7 +24,7 @@ use policies::ids::SessionId;
 use proxy::floor::Floor;
 use proxy::flow::{GatedStream, Reply, Request, Valve, VendorFlow, WINDOW_BYTES, WindowSize};
 use proxy::session::{NotOpened, Session, Sessions, SessionsParts, VendorChannel, VendorLine, Who};
-use recordings::disk::RealMachine;
+use recordings::disk::{Disk, DiskFile, RealMachine};
 use recordings::keys::Recipients;
 use recordings::log::{Log, LogOptions, Purpose};
 use recordings::sim::{Fault, SimDisk, SimSigner};
@@ -81,11 +84,13 @@ pub(crate) struct Options<'a> {
     pub(crate) rule: &'a str,
     /// Whether the pinned host key is the target's.
     pub(crate) right_pin: bool,
+    /// Where decisions go.
+    pub(crate) journal: Arc<dyn Journal>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { rule: "idle = \"4h\"", right_pin: true }
+        Self { rule: "idle = \"4h\"", right_pin: true, journal: Arc::new(MemoryJournal::new()) }
     }
 }
 
@@ -95,6 +100,7 @@ pub(crate) struct Hall {
     pub(crate) floor: Floor,
     pub(crate) sessions: Sessions,
     pub(crate) disk: SimDisk,
+    pub(crate) slow: SlowDisk,
     pub(crate) target: Target,
     pub(crate) stop: CancellationToken,
     pub(crate) tracker: TaskTracker,
@@ -110,8 +116,9 @@ impl Hall {
         let target = Target::start().await;
         let other = certs::ssh_ca::fresh_key("other");
         let key = if options.right_pin { &target.host_key } else { &other };
+        let props = Props { journal: options.journal, ..Props::new() };
         let pin = key.public_key().fingerprint(russh::keys::HashAlg::Sha256).to_string();
-        let mut stage = Stage::on(Props::new(), &plant(target.address, &pin, options.rule)).await;
+        let mut stage = Stage::on(props, &plant(target.address, &pin, options.rule)).await;
         let floor = Floor::new(stage.props.clock.clone());
         // The stage's Desk has a floor for looking at; the one that serves has ours.
         stage.desk.close().await;
@@ -133,12 +140,13 @@ impl Hall {
         let name = "hmi-maint".parse().unwrap();
         stage.desk.directory().set_credential(&name, PASSWORD.as_bytes(), &keys.secrets()).await.unwrap();
         let disk = SimDisk::new(7);
+        let slow = SlowDisk { disk: disk.clone(), held: Arc::default() };
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let sessions = Sessions::new(SessionsParts {
             desk: stage.desk.clone(),
             people: stage.people.clone(),
             floor: floor.clone(),
-            records: Arc::new(records(&disk)),
+            records: Arc::new(records(&slow)),
             recipients: Recipients::parse(RECIPIENTS).unwrap(),
             machine: Arc::new(RealMachine),
             secrets: keys.secrets(),
@@ -152,7 +160,7 @@ impl Hall {
         tracker.spawn(async move { until.run_until_cancelled(watching.watch_recorders()).await });
         let who = who(&stage).await;
         stage.grant("hmi-2", &[Action::Shell, Action::FileGet, Action::FilePut]).await;
-        Self { stage, floor, sessions, disk, target, stop, tracker, who }
+        Self { stage, floor, sessions, disk, slow, target, stop, tracker, who }
     }
 
     /// Connects the technician; the session is open when this returns.
@@ -214,7 +222,7 @@ async fn who(stage: &Stage) -> Who {
     Who { login: "tara".into(), proof: Arc::new(proof), key: Some(Arc::new(key)) }
 }
 
-fn records(disk: &SimDisk) -> Log {
+fn records(disk: &SlowDisk) -> Log {
     let options = LogOptions {
         segment_bytes: 32 << 20,
         spares: 1,
@@ -501,8 +509,6 @@ pub(crate) struct TargetSeen {
     pub(crate) bytes: AtomicU64,
     last: Mutex<Option<Instant>>,
     typed: Mutex<String>,
-    /// Targets that read nothing read again.
-    pub(crate) hears: AtomicBool,
 }
 
 impl TargetSeen {
@@ -565,8 +571,8 @@ impl server::Handler for Machine {
     }
 
     async fn data(&mut self, id: ChannelId, data: &[u8], session: &mut server::Session) -> Result<(), russh::Error> {
-        while self.deaf && !self.seen.hears.load(Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        if self.deaf {
+            std::future::pending::<()>().await;
         }
         self.seen.bytes.fetch_add(data.len() as u64, Ordering::SeqCst);
         *self.seen.last.lock().unwrap() = Some(Instant::now());
@@ -602,5 +608,80 @@ impl server::Handler for Machine {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// A disk whose syncs wait while it is held.
+#[derive(Clone)]
+pub(crate) struct SlowDisk {
+    disk: SimDisk,
+    pub(crate) held: Arc<AtomicBool>,
+}
+
+struct SlowFile {
+    file: Box<dyn DiskFile>,
+    held: Arc<AtomicBool>,
+}
+
+impl SlowDisk {
+    fn slowed(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        Box::new(SlowFile { file, held: Arc::clone(&self.held) })
+    }
+}
+
+impl Disk for SlowDisk {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.open(path).map(|file| self.slowed(file))
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.create(path).map(|file| self.slowed(file))
+    }
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.open_to_read(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_dir(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.sync_dir(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(dir)
+    }
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        self.disk.free_bytes(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+        self.disk.lock(path)
+    }
+    fn unsuited(&self, dir: &Path) -> io::Result<Option<&'static str>> {
+        self.disk.unsuited(dir)
+    }
+}
+
+impl DiskFile for SlowFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_at(bytes, offset)
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        self.file.allocate(bytes)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        while self.held.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.file.sync_data()
     }
 }
