@@ -88,6 +88,8 @@ pub enum Alarm {
     JournalUp,
     /// The journal holds an event this program does not know. Nobody is admitted until the program was upgraded.
     UnknownEvent(String),
+    /// The disk for recordings has less room than is reserved. Nobody is admitted; running sessions go on for now.
+    StoreFillsUp,
 }
 
 /// Why a Desk does not open.

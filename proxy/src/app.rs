@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use approver::clock::Clock;
 use approver::desk::{Alarm, Desk, DeskFault, DeskParts, Rejected};
+use approver::notify::{Notices, Notifier};
 use approver::people::People;
 use certs::keys::{KeyFault, KeyStore, Seal};
 use certs::tls::TlsFault;
@@ -28,11 +29,13 @@ use crate::trusting;
 
 mod faces;
 pub mod stores;
+pub(crate) mod telling;
 
 use faces::Listeners;
 use stores::{Identity, StoreFault, Stores};
+use telling::CannotTell;
 
-/// Alarms that wait to be told; each is a sentence, and is in the log in any case.
+/// Alarms that wait to be told.
 const ALARMS_MAX: usize = 64;
 /// How often the recordings' disk is looked at.
 const STORE_LOOKED_AT: Duration = Duration::from_secs(5);
@@ -86,6 +89,9 @@ pub enum Reason {
     /// A certificate for a face.
     #[error("TLS: {0}")]
     Tls(#[from] TlsFault),
+    /// A way to tell people that could never work.
+    #[error(transparent)]
+    Telling(#[from] CannotTell),
     /// An address that cannot be listened on.
     #[error("{face}: cannot listen on {address}: {cause}")]
     Listen {
@@ -132,6 +138,7 @@ impl App {
                 return Err(StartFault(reasons.into_iter().flatten().collect()));
             }
         };
+        let ways = telling::ways(&config.notify)?;
         let stores = open_stores(&config, identity, &keys).await?;
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let floor = Floor::new(clock.clone());
@@ -143,7 +150,7 @@ impl App {
             node: stores.identity.node.clone(),
             deployment: stores.identity.deployment.clone(),
             floor: Arc::new(floor.clone()),
-            alarms,
+            alarms: alarms.clone(),
             cuts: stores.cuts.clone(),
         })
         .await?;
@@ -167,8 +174,12 @@ impl App {
         });
         let mut app =
             Self { config, addresses: Addresses::default(), desk, people, floor, sessions, stores, tracker, stop };
-        match app.begin(&keys, alarmed).await {
-            Ok(()) => Ok(app),
+        match app.begin(&keys).await {
+            Ok(()) => {
+                app.tell(ways, alarmed);
+                app.keep(watch_store(app.desk.clone(), Arc::clone(&app.stores.records), alarms));
+                Ok(app)
+            }
             Err(fault) => {
                 app.shutdown(Duration::ZERO).await;
                 Err(fault)
@@ -177,7 +188,7 @@ impl App {
     }
 
     /// Binds every address before anything is served on any, and serves.
-    async fn begin(&mut self, keys: &KeyStore, alarmed: mpsc::Receiver<Alarm>) -> Result<(), StartFault> {
+    async fn begin(&mut self, keys: &KeyStore) -> Result<(), StartFault> {
         let (vendor, plant) = (&self.config.vendor, &self.config.plant);
         let mut reasons = Vec::new();
         let ssh = bind("faces.vendor.ssh", &vendor.ssh, &mut reasons).await;
@@ -193,10 +204,8 @@ impl App {
             tracing::warn!(session = %crashed.recording, frames = crashed.frames, "sealed as crashed");
         }
         self.keep(self.keep_trust(keys));
-        self.keep(tell_alarms(alarmed));
         let floor = self.floor.clone();
         self.keep(async move { floor.watch_recorders().await });
-        self.keep(watch_store(self.desk.clone(), Arc::clone(&self.stores.records)));
         self.serve_faces(keys, listeners)?;
         tracing::info!(addresses = ?self.addresses, "serving");
         Ok(())
@@ -206,6 +215,12 @@ impl App {
     fn keep_trust(&self, keys: &KeyStore) -> impl Future<Output = ()> + Send + 'static {
         let verifiers = trusting::verifiers(&self.stores.identity, &keys.log_key());
         trusting::keep_current(self.desk.clone(), verifiers, self.config.keys.with_file_name(founding::TRUST))
+    }
+
+    /// Tells people by these ways; the log is told in any case.
+    fn tell(&self, ways: Vec<Arc<dyn Notifier>>, alarms: mpsc::Receiver<Alarm>) {
+        let (desk, people, origin) = (self.desk.clone(), self.people.clone(), self.config.plant.origin.to_string());
+        Notices { desk, alarms, people, origin }.start(ways, &self.tracker, &self.stop);
     }
 
     /// Runs something for as long as the program does.
@@ -293,24 +308,17 @@ fn bound(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     listeners.iter().map(|listener| listener.local_addr().expect("a bound listener has an address")).collect()
 }
 
-/// Whoever else is told, the log is.
-async fn tell_alarms(mut alarmed: mpsc::Receiver<Alarm>) {
-    while let Some(alarm) = alarmed.recv().await {
-        tracing::error!(?alarm, "alarm");
-    }
-}
-
 /// Looks at the recordings' disk: little room is an alarm long before a session must end, and a store that failed is
 /// journaled once.
-async fn watch_store(desk: Desk, records: Arc<Log>) {
+async fn watch_store(desk: Desk, records: Arc<Log>, alarms: mpsc::Sender<Alarm>) {
     let (mut was_low, mut reported) = (false, false);
     loop {
         let log = Arc::clone(&records);
         let looked = tokio::task::spawn_blocking(move || (log.room(), log.status().fault)).await;
         let Ok((room, fault)) = looked else { return };
         let low = room.is_ok_and(|room| room.state != RoomState::Plenty);
-        if low && !was_low {
-            tracing::error!("the disk for recordings is filling up: below the reserve nobody new is let in");
+        if low && !was_low && alarms.try_send(Alarm::StoreFillsUp).is_err() {
+            tracing::error!("the disk for recordings is filling up, and the alarm reaches nobody");
         }
         was_low = low;
         if let Some(fault) = fault.filter(|_| !reported) {

@@ -83,10 +83,19 @@ pub enum SealWord {
 /// Whom to tell.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Notify {
-    /// Where notices are posted: https, or http to this machine itself.
-    pub webhook: Option<String>,
+    /// Where notices are posted.
+    pub webhook: Option<WebhookAt>,
     /// A program and its arguments, run without a shell, the notice on its standard input.
     pub command: Vec<String>,
+}
+
+/// Where notices are posted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookAt {
+    /// https, or http to this machine itself.
+    pub url: String,
+    /// The file of the CAs that may vouch for it, in PEM; otherwise the system's.
+    pub ca: Option<PathBuf>,
 }
 
 /// How a face is named from outside: `https://`, a DNS name in lower case, and a port where it is not 443.
@@ -218,7 +227,7 @@ fn file(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Config> {
     let seal = reader.required("keys", "write [keys] and how they are sealed, for example seal = \"file\"", |field| {
         field.table(OTHER, |reader| reader.required("seal", "write how the keys are sealed", seal))
     });
-    let notify = reader.or("notify", Notify::default(), |field| field.table(OTHER, notify));
+    let notify = reader.or("notify", Notify::default(), |field| field.table(OTHER, |reader| notify(reader, folder)));
     let (vendor, plant) = faces?;
     Some(Config { vendor, plant, store: store?, seal: seal?, notify: notify?, keys: folder.join(Config::KEYS) })
 }
@@ -338,10 +347,8 @@ fn seal(field: &Field<'_, '_>) -> Option<SealWord> {
     ])
 }
 
-fn notify(reader: &mut Reader<'_, '_>) -> Option<Notify> {
-    let webhook = reader.optional("webhook", |field| {
-        field.table(OTHER, |reader| reader.required("url", "write where to post, beginning with https://", url))
-    });
+fn notify(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Notify> {
+    let webhook = reader.optional("webhook", |field| field.table(OTHER, |reader| webhook(reader, folder)));
     let command = reader.or("command", Vec::new(), |field| {
         field.table(OTHER, |reader| {
             reader.required("run", "write the program and its arguments: [\"/usr/local/bin/page\"]", |field| {
@@ -350,6 +357,12 @@ fn notify(reader: &mut Reader<'_, '_>) -> Option<Notify> {
         })
     });
     Some(Notify { webhook: webhook?, command: command? })
+}
+
+fn webhook(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<WebhookAt> {
+    let url = reader.required("url", "write where to post, beginning with https://", url);
+    let ca = reader.optional("ca", |field| field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path)));
+    Some(WebhookAt { url: url?, ca: ca? })
 }
 
 /// Notices name people and machines, so they go out encrypted unless they stay on this machine.
@@ -414,11 +427,12 @@ mod tests {
     #[test]
     fn every_key_says_something() {
         let rest = "data = \"/var/lib/holdpoint\"\njournal = \"files\"\nrecordings = \"local\"\nreserve = \"512 MiB\"\n\
-                    [notify.webhook]\nurl = \"https://chat.example/hook\"\n[notify.command]\nrun = [\"/bin/page\", \"-q\"]";
+                    [notify.webhook]\nurl = \"https://chat.example/hook\"\nca = \"alarms.pem\"\n[notify.command]\nrun = [\"/bin/page\", \"-q\"]";
         let config = parse(&written("ssh = [\"[::]:22\"]\npages = [\"0.0.0.0:443\"]", rest)).expect("right");
         assert_eq!(config.store.data, Path::new("/var/lib/holdpoint"));
         assert_eq!(config.store.reserve_bytes, 512 << 20);
-        assert_eq!(config.notify.webhook.as_deref(), Some("https://chat.example/hook"));
+        let ca = Some("/etc/holdpoint/alarms.pem".into());
+        assert_eq!(config.notify.webhook, Some(WebhookAt { url: "https://chat.example/hook".into(), ca }));
         assert_eq!(config.notify.command, ["/bin/page", "-q"]);
         assert_eq!(config.vendor.pages.len(), 1);
     }

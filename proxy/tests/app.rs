@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use approver::clock::Clock;
 use certs::keys::Seal;
+use policies::decide::Command;
 use policies::events::Event;
 use proxy::app::{App, Reason, StartFault};
-use proxy::config::Config;
+use proxy::config::{Config, Notify, WebhookAt};
 use proxy::founding::{Plan, found};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 const PLANT: &str = r#"
@@ -80,6 +81,59 @@ async fn it_starts_serves_both_faces_stops_and_starts_again() {
         let entries = desk.entries(0).await.unwrap();
         assert!(matches!(entries.last().unwrap().event, Event::NodeStopped { .. }));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_host_key_is_told_by_the_webhook_and_by_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let (hook, told) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), folder.path().join("told"));
+    let mut config = founded(&folder.path().join("gate")).await;
+    let url = format!("http://{}/alarms", hook.local_addr().unwrap());
+    // Under its last name the file is whole.
+    let script = format!("cat > {0}.new && mv {0}.new {0}", told.display());
+    config.notify = Notify {
+        webhook: Some(WebhookAt { url, ca: None }),
+        command: ["/bin/sh", "-c", &script].map(String::from).into(),
+    };
+    let app = start(&config).await.unwrap();
+    let (target, service) = ("hmi-2".parse().unwrap(), "ssh".parse().unwrap());
+    let report = Command::ReportHostKey { target, service, expected: "SHA256:a".into(), got: "SHA256:b".into() };
+    app.desk().act(report).await.unwrap();
+    let within = Duration::from_secs(20);
+    let posted = tokio::time::timeout(within, posted(&hook)).await.unwrap();
+    assert!(posted.starts_with("POST /alarms HTTP/1.1\r\n"), "{posted}");
+    assert!(posted.contains(r#""kind":"host-key-changed""#), "{posted}");
+    let read = async {
+        while !told.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(within, read).await.unwrap();
+    let told = std::fs::read_to_string(&told).unwrap();
+    assert!(posted.ends_with(told.trim_end()), "both are told the same: {told}");
+    app.shutdown(Duration::from_secs(10)).await;
+}
+
+/// One request, up to the end of its JSON.
+async fn posted(hook: &TcpListener) -> String {
+    let (mut stream, _) = hook.accept().await.unwrap();
+    let mut text = Vec::new();
+    while !text.ends_with(b"}") {
+        assert_ne!(stream.read_buf(&mut text).await.unwrap(), 0);
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_way_to_tell_that_cannot_work_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = founded(&folder.path().join("gate")).await;
+    let ca = Some(folder.path().join("nothing.pem"));
+    config.notify.webhook = Some(WebhookAt { url: "https://alarms.example/".into(), ca });
+    let reasons = reasons(start(&config).await);
+    assert!(matches!(reasons.as_slice(), [Reason::Telling(_)]), "{reasons:?}");
+    assert!(reasons[0].to_string().contains("nothing.pem"), "{reasons:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

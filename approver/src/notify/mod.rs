@@ -116,7 +116,11 @@ impl Notices {
     }
 
     fn send(&self, queues: &[mpsc::Sender<Notice>], notice: &Notice) {
-        tracing::info!(kind = notice.kind, id = notice.id, "a notice");
+        if notice.red {
+            tracing::error!(kind = notice.kind, id = notice.id, "alarm: {}", notice.text);
+        } else {
+            tracing::info!(kind = notice.kind, id = notice.id, "notice: {}", notice.text);
+        }
         for queue in queues {
             if queue.try_send(notice.clone()).is_err() {
                 tracing::error!(kind = notice.kind, id = notice.id, "a notice reaches nobody: too many wait already");
@@ -208,6 +212,9 @@ impl Notices {
             Alarm::JournalDown(_) => ("the journal does not answer: nobody is admitted, cuts work".to_owned(), true),
             Alarm::JournalUp => ("the journal answers again".to_owned(), false),
             Alarm::UnknownEvent(_) => ("the journal is of a newer version: nobody is admitted".to_owned(), true),
+            Alarm::StoreFillsUp => {
+                ("the disk for recordings is filling up: nobody new is let in until there is room".to_owned(), true)
+            }
         };
         self.notice("gate", text, red)
     }

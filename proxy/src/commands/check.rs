@@ -6,6 +6,7 @@ use certs::keys::Seal;
 use policies::plant::Plant;
 
 use super::{Done, Failure};
+use crate::app::telling;
 use crate::config::{Config, ConfigFault, SealWord};
 
 /// Say whether the configuration and the plant file are right; every mistake at once, with its line.
@@ -23,6 +24,7 @@ pub(super) fn run(args: &Args) -> Done {
     let config = Config::load(&args.config).map_err(|fault| told(&fault));
     let plant = load_plant(&args.plant);
     let (config, plant) = (config?, plant?);
+    telling::ways(&config.notify).map_err(Failure::usage)?;
     println!("{}: right", args.config.display());
     println!("  a thief of the disk: {}", what_a_thief_gets(config.seal));
     println!(
