@@ -16,7 +16,7 @@ use crate::ids::{
 use crate::people::{Kind, SshKey};
 use crate::plant::Rule;
 use crate::requests::{
-    CertifyStatement, Extension, PlantStatement, Reopening, Request, Signed, VerdictStatement, Widening,
+    CertifyStatement, Extension, PlantStatement, Reopening, Request, SeenHead, Signed, VerdictStatement, Widening,
 };
 
 /// A person named when the installation was founded.
@@ -283,6 +283,16 @@ impl Event {
         match serde_json::from_slice::<Version>(bytes)?.v {
             1 => Ok(serde_json::from_slice(bytes)?),
             newer => Err(UnknownEvent::Version(newer)),
+        }
+    }
+
+    /// The journal as the signer of this event saw it, where somebody signed it.
+    pub const fn seen(&self) -> Option<SeenHead> {
+        match self {
+            Self::Certified { certificate } => Some(certificate.statement.journal),
+            Self::PlantSigned { signed } => Some(signed.statement.journal),
+            Self::Voted { verdict } | Self::Reopened { verdict, .. } => Some(verdict.statement.journal),
+            _ => None,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::ids::{
 };
 use crate::people::{Contract, Person, SshKey, Standing};
 use crate::plant::{Plant, Rule};
-use crate::requests::{Answer, Extension, Request, Widening};
+use crate::requests::{Answer, Extension, Request, SeenHead, Widening};
 
 /// An invitation nobody used yet.
 #[derive(Debug, Clone)]
@@ -184,6 +184,15 @@ pub struct Proposal {
     pub signers: BTreeSet<PersonId>,
 }
 
+/// A head of the journal that somebody's signature remembers: nothing before it can change unnoticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Witnessed {
+    /// Which.
+    pub head: SeenHead,
+    /// When the signature was journaled.
+    pub at: Timestamp,
+}
+
 /// What stands after a prefix of the journal.
 #[derive(Debug, Clone, Default)]
 pub struct State {
@@ -215,6 +224,8 @@ pub struct State {
     pub size: u64,
     /// Time of the newest entry.
     pub newest: Option<Timestamp>,
+    /// The longest prefix of the journal that somebody signed.
+    pub witnessed: Option<Witnessed>,
     texts: BTreeMap<Digest, Vec<String>>,
 }
 
@@ -223,6 +234,9 @@ impl State {
     pub fn apply(&mut self, event: &Event, at: Timestamp) {
         self.size += 1;
         self.newest = self.newest.max(Some(at));
+        if let Some(head) = event.seen().filter(|seen| self.witnessed.is_none_or(|known| known.head.size < seen.size)) {
+            self.witnessed = Some(Witnessed { head, at });
+        }
         match event {
             Event::Founded { deployment, founders, .. } => self.found(deployment, founders),
             Event::Contracted { .. }

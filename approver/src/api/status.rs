@@ -4,11 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use jiff::Timestamp;
 use policies::digest::Digest;
 use policies::state::RequestStanding;
 
 use super::Api;
-use super::types::{HeadView, Health, RecorderView, Status};
+use super::types::{HeadView, Health, RecorderView, Status, WitnessedView};
 
 pub(super) async fn status(State(api): State<Api>) -> Json<Status> {
     Json(api.status())
@@ -24,9 +25,12 @@ pub(super) async fn healthz(State(api): State<Api>) -> impl IntoResponse {
 /// Figures without labels: no person, target or reason is in them.
 pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
     let status = api.status();
+    let witnessed = status.witnessed;
     let figures = [
         ("healthy", u64::from(api.is_healthy()), "Whether new sessions can be let in."),
         ("journal_entries", status.journal.size, "Entries of the journal."),
+        ("journal_entries_witnessed", witnessed.map_or(0, |head| head.size), "Entries under a head somebody signed."),
+        ("witnessed_age_seconds", witnessed.map_or(0, |head| head.age_seconds), "Since that was signed."),
         (
             "journal_down_seconds",
             status.journal_down_seconds.unwrap_or(0),
@@ -66,6 +70,12 @@ impl Api {
         })
     }
 
+    fn witnessed(&self, now: Timestamp) -> Option<WitnessedView> {
+        let known = self.desk().with_state(|state| state.witnessed)?;
+        let age_seconds = u64::try_from(now.duration_since(known.at).as_secs()).unwrap_or(0);
+        Some(WitnessedView { size: known.head.size, root: known.head.root, age_seconds })
+    }
+
     fn status(&self) -> Status {
         let (desk, now) = (self.desk().status(), self.clock().wall());
         let recorder = self.recorder();
@@ -100,6 +110,7 @@ impl Api {
             node: self.desk().node().clone(),
             now,
             journal: HeadView { size: desk.head.size, root: Digest(desk.head.root) },
+            witnessed: self.witnessed(now),
             journal_down_seconds: desk.journal_down_for.map(|down| down.as_secs()),
             unknown_event: desk.unknown_event,
             late: desk.late,

@@ -972,6 +972,18 @@ impl From<HeadView> for SeenHead {
     }
 }
 
+/// The longest prefix of the journal that an approver's signature remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WitnessedView {
+    /// Entries.
+    pub size: u64,
+    /// Merkle root over them.
+    #[schema(value_type = String)]
+    pub root: Digest,
+    /// Since it was signed.
+    pub age_seconds: u64,
+}
+
 /// How the recorder is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecorderView {
@@ -1001,6 +1013,8 @@ pub struct Status {
     pub now: Timestamp,
     /// The journal.
     pub journal: HeadView,
+    /// What of it nobody can change unnoticed any more.
+    pub witnessed: Option<WitnessedView>,
     /// Since how long it does not answer.
     pub journal_down_seconds: Option<u64>,
     /// An event this program does not know: nobody is admitted until it was upgraded.

@@ -1,6 +1,7 @@
 //! The work itself: asking, approving, watching, cutting, people, the plant file, evidence.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use approver::api::types::{
     AskMade, Card, CardsView, CertifyTemplate, CutMade, CutsView, Done, Invited, KeptText, OwnRequest, OwnRequestsView,
@@ -69,6 +70,24 @@ async fn a_request_is_asked_shown_narrowed_and_granted() {
     assert_eq!(own.taken_away, ["1h instead of 2h", "without file-get"]);
     let list: CardsView = house.get("/api/v1/requests", &lead).await.json();
     assert_eq!((list.requests.len(), list.requests[0].votes[0].operator.name.as_str()), (1, "lee"));
+}
+
+#[tokio::test]
+async fn an_approval_witnesses_the_journal_and_the_status_says_how_long_ago() {
+    let house = House::new().await;
+    let technician = house.sign_in(Face::Vendor, &house.stage.technician).await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let made = asked(&house, &technician).await;
+    let before: Status = house.get("/api/v1/status", &lead).await.json();
+    assert!(before.witnessed.is_none_or(|head| head.size < before.journal.size));
+    let verdict = house.stage.approval(&house.stage.lead, made.request);
+    assert_eq!(verdict.statement.journal.size, before.journal.size);
+    house.post("/api/v1/verdicts", &lead, json!(verdict)).await.json::<Done>();
+    house.stage.props.turn.pass(Duration::from_secs(90));
+    let after: Status = house.get("/api/v1/status", &lead).await.json();
+    let head = after.witnessed.unwrap();
+    assert_eq!((head.size, head.root), (before.journal.size, before.journal.root));
+    assert!((90..120).contains(&head.age_seconds), "{head:?}");
 }
 
 #[tokio::test]
