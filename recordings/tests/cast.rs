@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use asciicast_rs::{Asciicast, V2, V3};
@@ -102,6 +104,33 @@ fn another_parser_reads_the_same() {
     assert!(cast.events.last().unwrap().as_exit().is_some());
     let times: Vec<f64> = cast.absolute_times().map(|(at, _)| at).collect();
     assert_eq!(times, [1.0, 2.0, 3.0]);
+}
+
+/// What `tests/player/screen.mjs` prints.
+#[derive(Debug, serde::Deserialize)]
+struct Screen {
+    duration: f64,
+    lines: Vec<String>,
+}
+
+#[test]
+fn asciinema_player_shows_the_screen_as_it_stood() {
+    let Some(modules) = std::env::var_os("HOLDPOINT_NODE") else {
+        return println!("SKIPPED: asciinema-player is not installed; tests/run installs it");
+    };
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for version in ["v2", "v3"] {
+        let player = Command::new("node")
+            .arg(here.join("../tests/player/screen.mjs"))
+            .arg(&modules)
+            .arg(here.join(format!("tests/golden/shell.{version}.cast")))
+            .output()
+            .unwrap();
+        assert!(player.status.success(), "{version}: {}", String::from_utf8_lossy(&player.stderr));
+        let screen: Screen = serde_json::from_slice(&player.stdout).unwrap();
+        assert_eq!((screen.lines[0].as_str(), screen.duration), (r#"grün "\x[holdpoint] over"#, 62.0), "{version}");
+        assert_eq!(screen.lines.len(), 40, "{version}: the terminal was resized");
+    }
 }
 
 #[test]
