@@ -429,6 +429,24 @@ fn a_refused_command_says_why_and_never_starts() {
 }
 
 #[test]
+fn what_is_refused_on_a_channel_is_told_in_order_and_recorded() {
+    let mut plant = Plant::new();
+    let socket = plant.folder().join("agent");
+    let _agent = Client::start(Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket));
+    eventually("the agent listens", || socket.exists());
+    for form in forms() {
+        let mut ssh = plant.ssh_with(form, &["-A"]);
+        let ran = ssh.arg("echo $SSH_AUTH_SOCK").env("SSH_AUTH_SOCK", &socket).stdin(Stdio::null()).output().unwrap();
+        let told = (String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap());
+        assert_eq!(told, ("\n".to_owned(), "holdpoint: no agent here\r\n".to_owned()), "{form:?}");
+        assert_eq!(plant.gate.hear_channel().down.made, 26);
+    }
+    plant.gate.order("recorded");
+    let recorded = plant.gate.hear("recorded");
+    assert!(recorded.contains(r#"{"note":"gate-verdict","allowed":false,"words":"no agent here"}"#), "{recorded}");
+}
+
+#[test]
 fn an_inspector_drops_answers_and_lets_pass_and_every_byte_is_accounted_for() {
     let plant = Plant::new();
     for form in forms() {
