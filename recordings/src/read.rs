@@ -290,7 +290,6 @@ impl Finder {
 }
 
 /// An auditor's private keys, and what they open here.
-#[derive(Debug)]
 pub struct AuditorKeys(certs::auditor::AuditorKeys);
 
 /// Why keys do not open a recording.
@@ -345,6 +344,12 @@ impl AuditorKeys {
         let root = self.0.open(&bytes, ROOT_BYTES_MAX).ok_or_else(|| KeysFault::NotForYou(path.clone()))?;
         let root = Root::from_bytes(&root).ok().filter(|root| root.commitment() == opened.commitment);
         root.map(|root| root.frame_key()).ok_or(KeysFault::OtherRoot(path))
+    }
+}
+
+impl fmt::Debug for AuditorKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
