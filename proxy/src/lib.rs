@@ -4,6 +4,7 @@
 pub mod app;
 pub mod commands;
 pub mod config;
+pub mod demo;
 pub mod dial;
 pub mod files;
 pub mod floor;

@@ -1,6 +1,7 @@
 //! What can be typed. Each command is a file beside this one; here are their names, and what an exit code means.
 
 mod check;
+mod demo;
 mod explain;
 mod init;
 mod reading;
@@ -22,6 +23,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Init(init::Args),
     Serve(serve::Args),
     Check(check::Args),
@@ -35,6 +37,7 @@ enum Command {
 /// Does what the arguments say. Exit codes: 0 done, 1 refused or not whole, 2 wrong use or configuration, 3 failed.
 pub fn run() -> ExitCode {
     let done = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),

@@ -313,11 +313,6 @@ impl server::Handler for Door {
         self.request(channel, Request::WindowChange(size), session)
     }
 
-    async fn agent_request(&mut self, channel: ChannelId, _: &mut Session) -> Result<bool, russh::Error> {
-        self.flow.refused(channel, "no agent here");
-        Ok(false)
-    }
-
     async fn signal(&mut self, channel: ChannelId, signal: Sig, session: &mut Session) -> Result<(), russh::Error> {
         self.request(channel, Request::Signal(signal), session)
     }
@@ -372,10 +367,6 @@ impl Judge for Guard {
             }
             _ => Verdict::allow(),
         }
-    }
-
-    fn waits(&self) -> String {
-        "it waits".to_owned()
     }
 }
 

@@ -15,7 +15,6 @@ mod orders;
 mod questions;
 mod recent;
 mod room;
-mod second;
 mod strangers;
 
 use std::borrow::Cow;

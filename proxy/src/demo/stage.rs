@@ -1,0 +1,164 @@
+//! The telling of the story: steps, what people type and what they see, and the check of each. A command that somebody
+//! types is run as they would: this same program, as a process of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use zeroize::Zeroizing;
+
+use super::home::{self, Home};
+use super::phone::{Phone, Shown};
+use super::technician::Reply;
+use super::{DemoFault, evidence};
+
+/// Nothing that is waited for in the story takes so long, on any machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where the story is told.
+pub(super) struct Stage {
+    folder: PathBuf,
+    begun: Instant,
+    step: usize,
+    name: &'static str,
+}
+
+/// How a command ended.
+pub(super) struct Ran {
+    /// Its exit code; -1 where it was killed.
+    pub(super) status: i32,
+    /// What it wrote, harmless to a terminal.
+    pub(super) text: String,
+}
+
+impl Stage {
+    pub(super) fn new(home: &Home) -> Self {
+        Self { folder: home.path().to_owned(), begun: Instant::now(), step: 0, name: "" }
+    }
+
+    /// The demo's folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Begins a step, in a line or two.
+    pub(super) fn step(&mut self, name: &'static str, words: &str) {
+        (self.step, self.name) = (self.step + 1, name);
+        let (first, rest) = words.split_once('\n').unwrap_or((words, ""));
+        println!("\n{:>2}. {}: {first}", self.step, name.to_uppercase());
+        rest.lines().for_each(|line| println!("    {line}"));
+    }
+
+    /// What somebody sees.
+    pub(super) fn seen(&self, who: &str, text: &str) {
+        /// The rest is the same again.
+        const LINES_MAX: usize = 10;
+        let lines: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        for line in lines.iter().take(LINES_MAX) {
+            println!("      {who} | {line}");
+        }
+        if lines.len() > LINES_MAX {
+            println!("      {who} | ({} more lines)", lines.len() - LINES_MAX);
+        }
+    }
+
+    /// What comes of it.
+    pub(super) fn so(&self, words: &str) {
+        println!("    -> {words}");
+    }
+
+    /// Goes on only if it is as it was told.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(super) fn expect(&self, holds: bool, expected: &str, saw: &str) -> Result<(), DemoFault> {
+        if holds { Ok(()) } else { Err(self.unlike(expected, saw)) }
+    }
+
+    /// That it is not as it was told.
+    pub(super) fn unlike(&self, expected: &str, saw: &str) -> DemoFault {
+        DemoFault::Step { step: self.step, name: self.name, expected: expected.to_owned(), saw: saw.to_owned() }
+    }
+
+    /// Goes on only if the gate asks something: what it says, and its questions.
+    ///
+    /// # Errors
+    /// It lets in, or refuses.
+    pub(super) fn questions(&self, reply: Reply, expected: &str) -> Result<(String, Vec<String>), DemoFault> {
+        match reply {
+            Reply::Asked(words, prompts) => Ok((words, prompts)),
+            other => Err(self.unlike(expected, &format!("{other:?}"))),
+        }
+    }
+
+    /// Goes on only if it comes about in time.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) async fn in_time<T>(&self, what: &str, awaited: impl Future<Output = T>) -> Result<T, DemoFault> {
+        let late = |_| self.unlike(what, "nothing, for half a minute");
+        tokio::time::timeout(PATIENCE, awaited).await.map_err(late)
+    }
+
+    /// A code of somebody's app, to be given at once.
+    ///
+    /// # Errors
+    /// They have none.
+    pub(super) async fn code(&self, name: &str) -> Result<Zeroizing<String>, DemoFault> {
+        const GIVEN_WITHIN: Duration = Duration::from_secs(5);
+        let phone = Phone::open(&home::person(&self.folder, name))?;
+        loop {
+            match phone.show(jiff::Timestamp::now(), GIVEN_WITHIN)? {
+                Shown::Code(code) => return Ok(code),
+                Shown::Wait(span) => tokio::time::sleep(span).await,
+            }
+        }
+    }
+
+    /// Somebody types a command, and it must succeed.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) async fn types(&self, who: &str, arguments: &[&str], input: &str) -> Result<String, DemoFault> {
+        let ran = self.run(who, arguments, input).await?;
+        self.seen(who, &ran.text);
+        self.expect(ran.status == 0, &format!("`holdpoint {}` to succeed", typed(arguments)), &ran.text)?;
+        Ok(ran.text)
+    }
+
+    /// Somebody types a command.
+    ///
+    /// # Errors
+    /// It cannot be run, or hangs.
+    pub(super) async fn run(&self, who: &str, arguments: &[&str], input: &str) -> Result<Ran, DemoFault> {
+        println!("    {who}$ holdpoint {}", typed(arguments));
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(arguments).current_dir(&self.folder).kill_on_drop(true);
+        command.env("HOLDPOINT_PROFILE", home::person(&self.folder, who).join("profile.toml")).env("TZ", "UTC");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let running = async {
+            let mut child = command.spawn()?;
+            if let Some(mut stdin) = child.stdin.take() {
+                stdin.write_all(input.as_bytes()).await?;
+            }
+            child.wait_with_output().await
+        };
+        let output = self.in_time("a command to end", running).await??;
+        let text = [output.stdout, output.stderr].concat();
+        let text = evidence::plain(&String::from_utf8_lossy(&text));
+        Ok(Ran { status: output.status.code().unwrap_or(-1), text })
+    }
+
+    /// Says how it ended.
+    pub(super) fn end(&self) {
+        println!("\nEvery step was as told, in {} seconds.", self.begun.elapsed().as_secs());
+    }
+}
+
+/// Arguments as they are typed into a shell.
+fn typed(arguments: &[&str]) -> String {
+    let quoted = |word: &&str| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() };
+    arguments.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
