@@ -383,7 +383,7 @@ fn only_owner(path: &Path, metadata: &fs::Metadata, wanted: u32) -> Result<(), K
     if mode & 0o077 == 0 { Ok(()) } else { Err(KeyFault::Mode { path: path.to_owned(), mode, wanted }) }
 }
 
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFault> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFault> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(at(path))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at(path))
 }

@@ -235,6 +235,17 @@ pub fn load_private(path: &Path, passphrase: Option<&str>) -> Result<PrivateKey,
     key.decrypt(passphrase).map_err(|_| KeyFault::WrongPassphrase { path: path.to_owned() })
 }
 
+/// Makes a new Ed25519 key in a file that must not exist yet, and its public half beside it.
+pub fn make_private(path: &Path, comment: &str) -> Result<PrivateKey, KeyFault> {
+    let key = crate::ssh_ca::fresh_key(comment);
+    let text = key.to_openssh(LineEnding::LF).map_err(|cause| KeyFault::CannotSign { cause: cause.to_string() })?;
+    keys::write_private(path, text.as_bytes())?;
+    let public = key.public_key().to_openssh().map_err(|cause| KeyFault::CannotSign { cause: cause.to_string() })?;
+    let beside = path.with_added_extension("pub");
+    std::fs::write(&beside, public + "\n").map_err(|source| KeyFault::Io { path: beside, source })?;
+    Ok(key)
+}
+
 /// Reads a certificate file, such as `holdpoint login` writes beside the key.
 pub fn load_certificate(path: &Path) -> Result<Certificate, KeyFault> {
     Certificate::read_file(path)

@@ -398,7 +398,7 @@ fn of_vendors() -> Vec<Route> {
     vec![
         read("/api/v1/me", people::me).for_(TECHNICIAN, "Who you are.").gives::<types::PersonView>(),
         act("/api/v1/certificate", sign_in::certificate)
-            .for_anyone("A complete login that gives an SSH certificate for at most an hour, bound to your address.")
+            .for_anyone("A complete login that gives a token and an SSH certificate for at most an hour, bound to your address.")
             .takes::<types::SignIn>()
             .gives::<types::CertificateAnswer>(),
         read("/api/v1/requests", access::list)

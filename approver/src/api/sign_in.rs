@@ -157,7 +157,7 @@ pub(super) async fn certificate(
     evenly(async {
         let login = prove(&api, Source(source), &asked).await.map_err(NotIn::problem)?;
         let now = api.clock().wall();
-        api.caller(login.person(), now)?;
+        let signed_in = token_for(&api, &login).await?;
         let key = parse_key(&asked.public_key)?;
         let valid = Window { from: now, until: LASTS_MAX.after(now) };
         let serial = u64::from_be_bytes(mint::random());
@@ -166,7 +166,7 @@ pub(super) async fn certificate(
         let made = made.map_err(|refused| Problem::unavailable(refused.to_string()))?;
         let certificate = made.to_openssh().map_err(|fault| Problem::unavailable(fault.to_string()))?;
         tracing::info!(person = %login.person(), source = %login.source(), "an SSH certificate was made out");
-        Ok(Json(CertificateAnswer { certificate, expires: valid.until, source: login.source() }))
+        Ok(Json(CertificateAnswer { certificate, expires: valid.until, source: login.source(), signed_in }))
     })
     .await
 }
@@ -192,6 +192,7 @@ pub(super) async fn enrol(State(api): State<Api>, Sent(asked): Sent<Enrol>) -> R
             recovery_codes: enrolled.recovery.shown().map(|code| code.to_string()).collect(),
             standing: if enrolled.standing == Standing::Active { "active" } else { "enrolled" }.to_owned(),
             name: enrolled.name,
+            face: api.face(),
             ca_pem: api.parts().tls_ca.certificate_pem(),
         }))
     })

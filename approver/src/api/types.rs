@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use certs::proof::Face;
 use jiff::Timestamp;
 use policies::actions::{Action, Actions};
 use policies::digest::{Digest, Salted};
@@ -134,6 +135,9 @@ pub struct EnrolledAnswer {
     pub person: PersonId,
     /// The name to sign in by.
     pub name: String,
+    /// `plant` or `vendor`: where to sign in.
+    #[schema(value_type = String)]
+    pub face: Face,
     /// For the authenticator app, in base32.
     pub totp_secret: String,
     /// The same as `otpauth://…`, for a QR code.
@@ -163,6 +167,8 @@ pub struct CertificateAnswer {
     /// The only address it is good from.
     #[schema(value_type = String)]
     pub source: IpAddr,
+    /// The same login serves the API too: a code works once.
+    pub signed_in: SignedIn,
 }
 
 /// A person, as others see them.

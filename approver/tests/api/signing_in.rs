@@ -161,7 +161,7 @@ async fn whoever_is_invited_enrols_on_their_own_face_and_signs_in() {
     assert_eq!(enrol(Face::Plant, body.clone()).await.refusal(), "link-spent");
     let enrolled: EnrolledAnswer = enrol(Face::Vendor, body.clone()).await.json();
     assert_eq!((enrolled.name.as_str(), enrolled.standing.as_str()), ("theo", "active"));
-    assert_eq!(enrolled.recovery_codes.len(), 10);
+    assert_eq!((enrolled.recovery_codes.len(), enrolled.face), (10, Face::Vendor));
     assert_eq!(enrol(Face::Vendor, body).await.refusal(), "link-spent");
     let totp = certs::totp::TotpSecret::from_base32(&enrolled.totp_secret).unwrap();
     let theo = approver::testing::Actor { person: enrolled.person, name: enrolled.name, key, totp };
@@ -184,6 +184,8 @@ async fn a_certificate_is_for_an_hour_and_the_callers_address_and_takes_a_comple
     assert!(check_user_certificate(&certificate, ca.public_key(), now, made.source, &principal).is_ok());
     let again = house.send(Face::Vendor, "POST", path, None, Some(body)).await;
     assert_eq!(again.refusal(), "sign-in-refused");
+    let session = crate::kit::Session { signed_in: made.signed_in, key: house.stage.technician.key.clone() };
+    assert_eq!(house.get("/api/v1/me", &session).await.status, 200, "one code serves both");
 }
 
 #[tokio::test]
