@@ -110,6 +110,11 @@ impl Origin {
     pub fn host(&self) -> &str {
         &self.host
     }
+
+    /// The port that goes with it.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
 }
 
 impl fmt::Display for Origin {

@@ -2,6 +2,7 @@
 //! `approver`, how it is recorded in `recordings`; here is how people and targets are reached.
 
 pub mod app;
+pub mod client;
 pub mod commands;
 pub mod config;
 pub mod demo;
@@ -10,6 +11,7 @@ pub mod files;
 pub mod floor;
 pub mod flow;
 pub mod founding;
+pub mod picture;
 pub mod relay;
 pub mod secret;
 pub mod serve;

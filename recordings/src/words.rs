@@ -84,7 +84,7 @@ fn escape(text: &mut String, bytes: &[u8]) {
 
 /// Whether a character shows itself, moves nothing and hides nothing: no control, no blank but the space, no mark of
 /// direction or width (UAX #9, UTS #39), nothing of private use.
-pub(crate) fn is_plain(c: char) -> bool {
+pub fn is_plain(c: char) -> bool {
     let hidden = matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'

@@ -14,7 +14,7 @@ use approver::journal::files::FilesJournal;
 use certs::log_key::LogKey;
 use policies::ids::{BadName, DeploymentId, NodeId};
 use recordings::FORMAT;
-use recordings::disk::{RealDisk, RealMachine};
+use recordings::disk::{Disk as _, RealDisk, RealMachine};
 use recordings::fault::OpenFault;
 use recordings::log::{Log, LogOptions, Purpose, Recovery};
 
@@ -75,6 +75,19 @@ pub fn journal_dir(data: &Path) -> PathBuf {
 /// The folder of the recordings' log in a data folder.
 pub fn records_dir(data: &Path) -> PathBuf {
     data.join(RECORDS)
+}
+
+/// The file of cuts in a data folder.
+pub fn cuts_path(data: &Path) -> PathBuf {
+    data.join(CUTS)
+}
+
+/// Whether a gate runs on this data folder. Looks for a moment only, so the answer may be old when it is read.
+///
+/// # Errors
+/// The folder's lock cannot be looked at.
+pub fn is_in_use(data: &Path) -> io::Result<bool> {
+    Ok(RealDisk.lock(&journal_dir(data).join("LOCK"))?.is_none())
 }
 
 impl Identity {
@@ -139,7 +152,7 @@ impl Stores {
         let directory = SledDirectory::open(&data.join(DIRECTORY)).map_err(StoreFault::from);
         match (journal_log, records, directory) {
             (Ok((journal_log, _)), Ok((records, recovery)), Ok(directory)) => {
-                let cuts = CutsFile::new(data.join(CUTS), identity.deployment.clone(), key.clone());
+                let cuts = CutsFile::new(cuts_path(data), identity.deployment.clone(), key.clone());
                 let journal = Arc::new(FilesJournal::new(Arc::clone(&journal_log)));
                 Ok(Self { identity, journal, records, directory: Arc::new(directory), cuts, recovery, journal_log })
             }

@@ -74,7 +74,8 @@ fn moment(text: &str, plant: &Plant) -> Result<Timestamp, Failure> {
     text.parse().ok().or_else(local).ok_or_else(wrong)
 }
 
-fn parse_asker(text: &str) -> Result<(VendorId, RoleName), String> {
+/// A vendor and a role, as `acme/maintenance`.
+pub(super) fn parse_asker(text: &str) -> Result<(VendorId, RoleName), String> {
     let (vendor, role) = text.split_once('/').ok_or("write VENDOR/ROLE, for example acme/maintenance")?;
     Ok((vendor.parse().map_err(told)?, role.parse().map_err(told)?))
 }

@@ -1,12 +1,31 @@
 //! What can be typed. Each command is a file beside this one; here are their names, and what an exit code means.
 
+mod adopt;
+mod approve;
+mod card;
+mod certify;
 mod check;
+mod cut;
 mod demo;
+mod difference;
+mod enrol;
 mod explain;
+mod fetch;
+mod gate;
 mod init;
+mod invite;
+mod login;
+mod people;
 mod reading;
+mod request;
+mod requests;
+mod secret;
 mod serve;
+mod sessions;
+mod showing;
+mod status;
 mod verify;
+mod watch;
 
 use std::fmt;
 use std::process::ExitCode;
@@ -17,6 +36,8 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "holdpoint", version, arg_required_else_help = true, max_term_width = 100)]
 struct Cli {
+    #[command(flatten)]
+    profile: gate::ProfileArg,
     #[command(subcommand)]
     command: Command,
 }
@@ -32,11 +53,38 @@ enum Command {
     Play(reading::PlayArgs),
     Export(reading::ExportArgs),
     Verify(verify::Args),
+    Enrol(enrol::Args),
+    Login(login::Args),
+    Status(status::Args),
+    People(people::ListArgs),
+    Invite(invite::Args),
+    Certify(certify::Args),
+    Rename(people::RenameArgs),
+    Disable(people::DisableArgs),
+    Contract(people::ContractArgs),
+    Request(request::Args),
+    Extend(request::ExtendArgs),
+    Requests(requests::ListArgs),
+    Approve(approve::ApproveArgs),
+    Deny(approve::DenyArgs),
+    Revoke(requests::RevokeArgs),
+    Sessions(sessions::ListArgs),
+    Freeze(sessions::OneArgs),
+    Thaw(sessions::OneArgs),
+    Watch(watch::Args),
+    Cut(cut::CutArgs),
+    Cuts(cut::ListArgs),
+    Reopen(cut::ReopenArgs),
+    Adopt(adopt::Args),
+    #[command(subcommand)]
+    Secret(secret::Command),
+    Fetch(fetch::Args),
 }
 
 /// Does what the arguments say. Exit codes: 0 done, 1 refused or not whole, 2 wrong use or configuration, 3 failed.
 pub fn run() -> ExitCode {
-    let done = match Cli::parse().command {
+    let Cli { profile, command } = Cli::parse();
+    let done = match command {
         Command::Demo(args) => demo::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Serve(args) => serve::run(&args),
@@ -46,6 +94,31 @@ pub fn run() -> ExitCode {
         Command::Play(args) => reading::play(&args),
         Command::Export(args) => reading::export(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Enrol(args) => enrol::run(&args, &profile),
+        Command::Login(args) => login::run(&args, &profile),
+        Command::Status(args) => status::run(&args, &profile),
+        Command::People(args) => people::list(&args, &profile),
+        Command::Invite(args) => invite::run(&args, &profile),
+        Command::Certify(args) => certify::run(&args, &profile),
+        Command::Rename(args) => people::rename(&args, &profile),
+        Command::Disable(args) => people::disable(&args, &profile),
+        Command::Contract(args) => people::contract(&args, &profile),
+        Command::Request(args) => request::run(&args, &profile),
+        Command::Extend(args) => request::extend(&args, &profile),
+        Command::Requests(args) => requests::list(&args, &profile),
+        Command::Approve(args) => approve::approve(&args, &profile),
+        Command::Deny(args) => approve::deny(&args, &profile),
+        Command::Revoke(args) => requests::revoke(&args, &profile),
+        Command::Sessions(args) => sessions::list(&args, &profile),
+        Command::Freeze(args) => sessions::freeze(&args, &profile),
+        Command::Thaw(args) => sessions::thaw(&args, &profile),
+        Command::Watch(args) => watch::run(&args, &profile),
+        Command::Cut(args) => cut::cut(&args, &profile),
+        Command::Cuts(args) => cut::list(&args, &profile),
+        Command::Reopen(args) => cut::reopen(&args, &profile),
+        Command::Adopt(args) => adopt::run(&args, &profile),
+        Command::Secret(command) => secret::run(&command, &profile),
+        Command::Fetch(args) => fetch::run(&args, &profile),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -89,9 +162,10 @@ impl Failure {
 
 type Done = Result<(), Failure>;
 
-/// One line of JSON, for machines.
+/// One line of JSON, for machines. It may be looked at in a terminal all the same: what would move or hide something there
+/// is written as an escape.
 fn print_json(value: &impl serde::Serialize) -> Done {
     let text = serde_json::to_string(value).map_err(Failure::failed)?;
-    println!("{text}");
+    println!("{}", showing::plain_json(&text));
     Ok(())
 }

@@ -2,18 +2,18 @@
 //! Nothing here asks a server, and nothing is decrypted anywhere else.
 
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use policies::ids::SessionId;
 use policies::time::Seconds;
 use recordings::cast::{CastOptions, CastVersion, write_cast};
-use recordings::notes::Size;
 use recordings::play::{PlayOptions, Player, Shown, Speed, search};
 use recordings::read::{AuditorKeys, Moments, Recording, Store};
 use serde::Serialize;
 
+use super::watch::window;
 use super::{Done, Failure, print_json};
 
 /// List the recordings of a data folder.
@@ -175,16 +175,6 @@ fn find(moments: Moments, text: &str, channel: Option<u32>) -> Done {
         hits += 1;
     }
     if hits == 0 { Err(Failure::refused(format_args!("{text:?} stood nowhere on the screen"))) } else { Ok(()) }
-}
-
-/// The size of the terminal that is written to, if it is one.
-fn window() -> Option<Size> {
-    let stdout = io::stdout();
-    if !stdout.is_terminal() {
-        return None;
-    }
-    let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
-    Some(Size { columns: size.ws_col.into(), rows: size.ws_row.into() })
 }
 
 pub(super) fn export(args: &ExportArgs) -> Done {

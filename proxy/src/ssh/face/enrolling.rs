@@ -6,14 +6,13 @@ use std::sync::Arc;
 use approver::people::{Enrolled, People};
 use certs::proof::{Face as Side, VerifiedKey};
 use policies::people::Standing;
-use qrcode::render::unicode::Dense1x2;
-use qrcode::{EcLevel, QrCode};
 use russh::ChannelWriteHalf;
 use russh::server::{Handle, Msg};
 
 use super::console::Console;
 use super::orders;
 use crate::flow::Queue;
+use crate::picture::picture;
 
 /// Somebody who has just enrolled, on one channel.
 pub(super) struct Newcomer {
@@ -31,10 +30,6 @@ pub(super) struct Newcomer {
 
 /// First codes that may be wrong, before the newcomer is left to find out why by themselves.
 const TRIES: usize = 3;
-/// A picture's lines on a terminal of 24, each two modules high.
-const LINES_MAX: usize = 24;
-/// Four modules on either side (ISO/IEC 18004, 6.3.8).
-const MARGINS: usize = 8;
 
 /// Serves the channel to its end.
 pub(super) async fn serve(newcomer: Newcomer, channel: ChannelWriteHalf<Msg>, session: Handle, upload: Arc<Queue>) {
@@ -86,35 +81,5 @@ fn next_step(newcomer: &Newcomer, works: bool) -> String {
             "It works. Your key counts as soon as others have vouched for it: tell an administrator that you enrolled."
                 .to_owned()
         }
-    }
-}
-
-/// Half blocks, so that it fits 80 columns and 24 lines; with the least redundancy, since a screen is not torn.
-fn picture(url: &str) -> String {
-    match QrCode::with_error_correction_level(url, EcLevel::L) {
-        Ok(code) => {
-            // Cameras like a margin; where there is no room for one, a dark terminal around it still lets most read it.
-            let has_room = code.width() + MARGINS <= 2 * LINES_MAX;
-            let mut picture = code.render::<Dense1x2>();
-            picture.quiet_zone(has_room).dark_color(Dense1x2::Light).light_color(Dense1x2::Dark);
-            picture.build() + "\n"
-        }
-        Err(too_long) => {
-            tracing::debug!(%too_long, "a second factor has no picture");
-            "(The names are too long for a picture.)\n".to_owned()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_picture_fits_a_terminal() {
-        let totp = certs::totp::TotpSecret::generate();
-        let picture = picture(&totp.otpauth_url("Mill 3", "tess"));
-        assert!(picture.lines().count() <= 24, "{} lines", picture.lines().count());
-        assert!(picture.lines().all(|line| line.chars().count() <= 80));
     }
 }

@@ -1,0 +1,385 @@
+//! The client of the API, as one person at one face: the profile says who and where, the gate's own CA is the only one
+//! trusted, each request is proved by the person's key, and every answer is a value, a refusal in the gate's words, or a
+//! fault. What is asked for, and how an answer is shown, is the commands' business.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use approver::api::proof;
+use approver::api::types::{
+    CertificateAnswer, Challenge, ChallengeWanted, KeepText, KeptText, ProblemBody, SignIn, SignedIn,
+};
+use approver::directory::clean_text;
+use certs::keys::KeyFault;
+use certs::sshsig::{Namespace, login_message};
+use certs::tls::{TlsFault, client_config};
+use certs::token::request_message;
+use data_encoding::HEXLOWER;
+use http_body_util::BodyExt as _;
+use hyper::body::{Bytes, Incoming};
+use hyper::{Response, StatusCode};
+use jiff::Timestamp;
+use policies::digest::{Digest, Salted};
+use policies::ids::PersonId;
+use policies::people::SshKey;
+use policies::requests::Signed;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+mod enrolment;
+mod profile;
+mod signer;
+mod token;
+mod untar;
+mod wire;
+
+pub use enrolment::{Enrolment, FirstContact};
+pub use profile::{Profile, ProfileFault};
+pub use signer::{Signer, SignerFault};
+pub use untar::{NotUnpacked, Unpacker};
+
+use token::{Held, TokenFile};
+use wire::{Outgoing, Wire};
+
+/// Why the gate did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The profile, or a file it names.
+    #[error(transparent)]
+    Profile(#[from] ProfileFault),
+    /// The person's key.
+    #[error(transparent)]
+    Key(#[from] KeyFault),
+    /// The agent that holds it.
+    #[error(transparent)]
+    Signer(#[from] SignerFault),
+    /// The CA's certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+    /// Nobody signed in with this profile lately.
+    #[error("not signed in: run `holdpoint login`")]
+    NotSignedIn,
+    /// A no of the gate, or a failure in its own words.
+    #[error("{}", .0.detail)]
+    Problem(Box<ProblemBody>),
+    /// Whoever answers cannot show a certificate of the CA that is trusted.
+    #[error(
+        "{origin} is answered by somebody who is not the gate of this {known_by} ({cause}). Nothing was sent. Ask the plant"
+    )]
+    NotTheGate {
+        /// Where.
+        origin: String,
+        /// What the gate is known by.
+        known_by: &'static str,
+        /// What TLS says.
+        cause: String,
+    },
+    /// The gate takes itself for another one.
+    #[error(
+        "the gate calls itself {theirs:?}, and this profile calls it {ours:?}. Correct `origin` in the profile if that is the same gate"
+    )]
+    OtherOrigin {
+        /// What the profile says.
+        ours: String,
+        /// What the gate says.
+        theirs: String,
+    },
+    /// No answer.
+    #[error("cannot reach {origin}: {cause}")]
+    Unreachable {
+        /// Where.
+        origin: String,
+        /// What happened.
+        cause: String,
+    },
+    /// An answer that makes no sense.
+    #[error("the gate's answer cannot be understood ({0}). Is it of another version?")]
+    Odd(String),
+    /// A file of one's own.
+    #[error("{path}: {cause}", path = .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+}
+
+/// One person at one face.
+pub struct Client {
+    profile: Profile,
+    signer: Signer,
+    wire: Wire,
+    tokens: TokenFile,
+    held: Option<Held>,
+}
+
+/// No answer of the gate is larger, but for streams.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// The gate says at least so often that a stream stands.
+const STILL_MAX: Duration = Duration::from_secs(30);
+
+impl Client {
+    /// Reads the profile, the CA, the key and what is left of an earlier sign-in. Connects to nobody yet. `passphrase` is
+    /// asked where the key is locked.
+    ///
+    /// # Errors
+    /// A file is missing or wrong.
+    pub fn open(
+        profile: Profile,
+        passphrase: impl FnOnce(&Path) -> std::io::Result<Zeroizing<String>>,
+    ) -> Result<Self, Fault> {
+        let ca = profile.read_ca()?;
+        let signer = Signer::open(&profile.key, passphrase)?;
+        let wire = Wire::new(client_config(&ca)?, &profile.origin, profile.address, "profile");
+        let tokens = TokenFile::beside(&profile);
+        let held = tokens.read(Timestamp::now());
+        Ok(Self { profile, signer, wire, tokens, held })
+    }
+
+    /// Who and where.
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Whether an earlier sign-in still lasts.
+    pub const fn is_signed_in(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Who signed in.
+    ///
+    /// # Errors
+    /// Nobody did.
+    pub fn person(&self) -> Result<PersonId, Fault> {
+        self.held.as_ref().map(|held| held.person).ok_or(Fault::NotSignedIn)
+    }
+
+    /// Signs in with the key and a code, and keeps the token for its ten minutes.
+    ///
+    /// # Errors
+    /// The gate refuses or cannot be reached.
+    pub async fn sign_in(&mut self, code: &str) -> Result<SignedIn, Fault> {
+        let form = self.login(code).await?;
+        let signed_in: SignedIn = self.open_door("POST", "/api/v1/sign-in", Some(&form)).await?;
+        self.keep(&signed_in)?;
+        Ok(signed_in)
+    }
+
+    /// Signs in, and gets an SSH certificate with the same code. On the vendor face alone.
+    ///
+    /// # Errors
+    /// The gate refuses or cannot be reached.
+    pub async fn sign_in_for_ssh(&mut self, code: &str) -> Result<CertificateAnswer, Fault> {
+        let form = self.login(code).await?;
+        let answer: CertificateAnswer = self.open_door("POST", "/api/v1/certificate", Some(&form)).await?;
+        self.keep(&answer.signed_in)?;
+        Ok(answer)
+    }
+
+    /// A complete login, as both doors take it.
+    async fn login(&mut self, code: &str) -> Result<SignIn, Fault> {
+        let wanted = ChallengeWanted { name: self.profile.name.clone() };
+        let challenge: Challenge = self.open_door("POST", "/api/v1/sign-in/challenge", Some(&wanted)).await?;
+        let ours = self.profile.origin.to_string();
+        if challenge.origin != ours {
+            return Err(Fault::OtherOrigin { ours, theirs: challenge.origin });
+        }
+        let nonce = HEXLOWER.decode(challenge.nonce.as_bytes()).ok().and_then(|nonce| <[u8; 32]>::try_from(nonce).ok());
+        let nonce = nonce.ok_or_else(|| Fault::Odd("the nonce is none".into()))?;
+        let signature = self.signer.sign(Namespace::Login, &login_message(&ours, &nonce)).await?;
+        Ok(SignIn {
+            name: self.profile.name.clone(),
+            nonce: challenge.nonce,
+            public_key: self.signer.public_text().0,
+            signature,
+            code: code.trim().to_owned(),
+        })
+    }
+
+    fn keep(&mut self, signed_in: &SignedIn) -> Result<(), Fault> {
+        let held = Held::of(&self.profile, signed_in);
+        self.tokens.write(&held)?;
+        self.held = Some(held);
+        Ok(())
+    }
+
+    /// What stands at `path`.
+    ///
+    /// # Errors
+    /// As every request: not signed in, refused, not reached.
+    pub async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Fault> {
+        let response = self.send("GET", path, Vec::new()).await?;
+        read_json(response).await
+    }
+
+    /// Acts at `path`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn post<T: DeserializeOwned>(&mut self, path: &str, body: &impl Serialize) -> Result<T, Fault> {
+        let response = self.send("POST", path, json(body)).await?;
+        read_json(response).await
+    }
+
+    /// Acts at `path`, where there is nothing to answer.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn act(&mut self, method: &'static str, path: &str, body: Option<&impl Serialize>) -> Result<(), Fault> {
+        let response = self.send(method, path, body.map(json).unwrap_or_default()).await?;
+        read_all(response).await.map(|_| ())
+    }
+
+    /// Sets what stands at `path`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn put<T: DeserializeOwned>(&mut self, path: &str, body: &impl Serialize) -> Result<T, Fault> {
+        let response = self.send("PUT", path, json(body)).await?;
+        read_json(response).await
+    }
+
+    /// What comes from `path` piece by piece.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn stream(&mut self, path: &str) -> Result<Pieces, Fault> {
+        let response = self.send("GET", path, Vec::new()).await?;
+        Ok(Pieces { body: response.into_body() })
+    }
+
+    /// A statement with our signature over its digest.
+    ///
+    /// # Errors
+    /// The key cannot sign.
+    pub async fn sign<T>(&self, namespace: Namespace, statement: T, digest: Digest) -> Result<Signed<T>, Fault> {
+        let signature = self.signer.sign(namespace, &digest.0).await?;
+        Ok(Signed { statement, key: self.signer.public_text(), signature })
+    }
+
+    /// Has a text kept, and gives its digest once it was checked to be that of this very text.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), or the gate kept something else.
+    pub async fn keep_text(&mut self, text: &str) -> Result<Salted, Fault> {
+        let kept: KeptText = self.post("/api/v1/texts", &KeepText { text: text.to_owned() }).await?;
+        let is_ours = clean_text(text).is_ok_and(|clean| clean.as_str() == kept.text);
+        if !kept.is_right() || !is_ours {
+            return Err(Fault::Odd(format!("it kept {:?} and not what was said", kept.text)));
+        }
+        Ok(kept.digest)
+    }
+
+    /// One request with token and proof, up to the head of its answer.
+    async fn send(&mut self, method: &'static str, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, Fault> {
+        let held = self.held.as_ref().ok_or(Fault::NotSignedIn)?;
+        let at = Timestamp::now();
+        let message = request_message(method, path, Digest::of_bytes(&body), &held.token_id, at);
+        let signature = self.signer.sign(Namespace::Request, &message).await?;
+        let credentials = Some((held.token.as_str(), proof::value(at, &signature)));
+        let response = self.wire.send(Outgoing { method, path, credentials, body }).await?;
+        match taken(response).await {
+            Err(Fault::Problem(problem)) if problem.refusal == "not-signed-in" => {
+                self.held = None;
+                self.tokens.forget();
+                Err(Fault::Problem(problem))
+            }
+            other => other,
+        }
+    }
+
+    /// A door at which nobody needs to have signed in.
+    async fn open_door<T: DeserializeOwned>(
+        &mut self,
+        method: &'static str,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, Fault> {
+        let body = body.map(json).unwrap_or_default();
+        let response = self.wire.send(Outgoing { method, path, credentials: None, body }).await?;
+        read_json(taken(response).await?).await
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({:?} at {})", self.profile.name, self.profile.origin)
+    }
+}
+
+/// A body as it comes.
+#[derive(Debug)]
+pub struct Pieces {
+    body: Incoming,
+}
+
+impl Pieces {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// The connection broke, or nothing came for half a minute.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        let broken = |cause: String| Fault::Unreachable { origin: "the gate any longer".into(), cause };
+        loop {
+            let frame = tokio::time::timeout(STILL_MAX, self.body.frame()).await;
+            match frame.map_err(|_| broken("nothing came for half a minute".into()))? {
+                None => return Ok(None),
+                Some(Err(cause)) => return Err(broken(cause.to_string())),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn json(body: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("what is sent has string keys and finite numbers")
+}
+
+/// The answer, or the problem that it tells.
+async fn taken(response: Response<Incoming>) -> Result<Response<Incoming>, Fault> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let bytes = read_all(response).await?;
+    match serde_json::from_slice::<ProblemBody>(&bytes) {
+        Ok(problem) => Err(Fault::Problem(Box::new(problem))),
+        Err(_) => Err(Fault::Odd(format!("status {status}"))),
+    }
+}
+
+async fn read_json<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, Fault> {
+    let status = response.status();
+    let bytes = read_all(response).await?;
+    if status == StatusCode::NO_CONTENT {
+        return Err(Fault::Odd("it says nothing".into()));
+    }
+    serde_json::from_slice(&bytes).map_err(|cause| Fault::Odd(cause.to_string()))
+}
+
+async fn read_all(response: Response<Incoming>) -> Result<Vec<u8>, Fault> {
+    let mut pieces = Pieces { body: response.into_body() };
+    let mut bytes = Vec::new();
+    while let Some(piece) = pieces.next().await? {
+        if bytes.len() + piece.len() > ANSWER_BYTES_MAX {
+            return Err(Fault::Odd("it does not end".into()));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+impl Signer {
+    /// The public key as it stands in the journal: without a comment.
+    fn public_text(&self) -> SshKey {
+        let mut key = self.public_key().clone();
+        key.set_comment("");
+        SshKey(key.to_openssh().expect("a public key that was read can be written").trim().to_owned())
+    }
+}

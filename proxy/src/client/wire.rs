@@ -1,0 +1,126 @@
+//! HTTPS to one face: TLS 1.3 with the one CA that is trusted, HTTP/1.1, a connection per request, and a limit on every
+//! wait. What is sent, and what an answer means, is known above.
+
+use std::error::Error as _;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use approver::api::proof;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::{Request, Response, header};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::task::TaskTracker;
+
+use super::Fault;
+use crate::config::Origin;
+
+/// Within a plant; a vendor's satellite link takes a second.
+const CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// The gate answers a refused sign-in after a second, and gives up on its own journal after a few.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
+/// One face, as it is reached.
+pub(super) struct Wire {
+    tls: Arc<ClientConfig>,
+    origin: String,
+    host: String,
+    port: u16,
+    address: Option<SocketAddr>,
+    known_by: &'static str,
+    connections: TaskTracker,
+}
+
+/// One request.
+pub(super) struct Outgoing<'a> {
+    pub(super) method: &'static str,
+    /// With its query.
+    pub(super) path: &'a str,
+    /// Token, and proof for this very request.
+    pub(super) credentials: Option<(&'a str, String)>,
+    /// JSON, or nothing.
+    pub(super) body: Vec<u8>,
+}
+
+impl Wire {
+    pub(super) fn new(
+        tls: Arc<ClientConfig>,
+        origin: &Origin,
+        address: Option<SocketAddr>,
+        known_by: &'static str,
+    ) -> Self {
+        let (host, port) = (origin.host().to_owned(), origin.port());
+        Self { tls, origin: origin.to_string(), host, port, address, known_by, connections: TaskTracker::new() }
+    }
+
+    /// Sends a request; gives the head of its answer.
+    pub(super) async fn send(&self, outgoing: Outgoing<'_>) -> Result<Response<Incoming>, Fault> {
+        let stream = self.connect().await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|cause| self.unreachable(in_full(&cause)))?;
+        // Its end is told by the request or the body, whichever it cuts short.
+        self.connections.spawn(async move { drop(connection.await) });
+        let request = self.request(outgoing)?;
+        let answer = tokio::time::timeout(ANSWER_WAIT, sender.send_request(request)).await;
+        let answer = answer.map_err(|_| self.unreachable("no answer in half a minute"))?;
+        answer.map_err(|cause| self.unreachable(in_full(&cause)))
+    }
+
+    fn request(&self, outgoing: Outgoing<'_>) -> Result<Request<Full<Bytes>>, Fault> {
+        let Outgoing { method, path, credentials, body } = outgoing;
+        let host = self.origin.trim_start_matches("https://");
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
+        if let Some((token, value)) = credentials {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}")).header(proof::HEADER, value);
+        }
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        request.body(Full::new(body.into())).map_err(|cause| Fault::Odd(cause.to_string()))
+    }
+
+    async fn connect(&self) -> Result<TlsStream<TcpStream>, Fault> {
+        let connecting = async {
+            let socket = match self.address {
+                Some(address) => TcpStream::connect(address).await,
+                None => TcpStream::connect((self.host.as_str(), self.port)).await,
+            };
+            let socket = socket.map_err(|cause| self.unreachable(cause))?;
+            socket.set_nodelay(true).map_err(|cause| self.unreachable(cause))?;
+            let name = ServerName::try_from(self.host.clone()).map_err(|cause| self.unreachable(cause))?;
+            TlsConnector::from(Arc::clone(&self.tls)).connect(name, socket).await.map_err(|cause| self.no_tls(&cause))
+        };
+        tokio::time::timeout(CONNECT_WAIT, connecting)
+            .await
+            .map_err(|_| self.unreachable("no answer in ten seconds"))?
+    }
+
+    /// A certificate that is not to be trusted is told from a line that is down.
+    fn no_tls(&self, cause: &io::Error) -> Fault {
+        let tls = cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match tls {
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::General(_)) => {
+                Fault::NotTheGate { origin: self.origin.clone(), known_by: self.known_by, cause: cause.to_string() }
+            }
+            _ => self.unreachable(cause),
+        }
+    }
+
+    fn unreachable(&self, cause: impl fmt::Display) -> Fault {
+        Fault::Unreachable { origin: self.origin.clone(), cause: cause.to_string() }
+    }
+}
+
+/// A cause with what lies behind it: hyper's own words alone say little.
+fn in_full(cause: &hyper::Error) -> String {
+    cause.source().map_or_else(|| cause.to_string(), |source| format!("{cause}: {source}"))
+}

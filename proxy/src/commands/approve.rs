@@ -1,0 +1,231 @@
+//! `holdpoint approve` and `deny`: a verdict, signed by the operator's own key. The card is shown first, and what is
+//! signed is worked out here from what the card says is covered: shorter, fewer, later, never more.
+
+use std::str::FromStr;
+
+use approver::api::types::{
+    AskCovered, AskView, AsksView, Card, Done as Happened, KeptText, VerdictGiven, VerdictTemplate,
+};
+use certs::sshsig::Namespace;
+use jiff::Timestamp;
+use policies::actions::Action;
+use policies::digest::{Digest, Salted};
+use policies::ids::{AskId, DeploymentId, RequestId};
+use policies::requests::{Answer, Matter, Narrowing, VerdictStatement};
+use policies::time::Seconds;
+
+use super::card::{show, show_ask};
+use super::gate::{ProfileArg, at_gate, confirm};
+use super::showing::{labelled, moment, parse_moment, plain};
+use super::{Done, Failure};
+use crate::client::{Client, Fault};
+
+/// Say yes: shows the card, asks, and signs. Also for more time or actions, and to look back at an emergency.
+#[derive(Debug, clap::Args)]
+pub(super) struct ApproveArgs {
+    /// A request (r_…), or something asked of a grant (a_…).
+    #[arg(value_name = "ID")]
+    matter: Wanted,
+    /// For so long only.
+    #[arg(long = "for", value_name = "SPAN")]
+    duration: Option<Seconds>,
+    /// These actions only.
+    #[arg(long, value_name = "ACTIONS", value_delimiter = ',')]
+    actions: Vec<Action>,
+    /// Not before: 14:00, "2026-11-23 14:00", or with a zone.
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    from: Option<Timestamp>,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Say no: one no ends it.
+#[derive(Debug, clap::Args)]
+pub(super) struct DenyArgs {
+    /// A request (r_…), or something asked of a grant (a_…).
+    #[arg(value_name = "ID")]
+    matter: Wanted,
+    /// Why, for the technician.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// What a verdict can be about.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    Request(RequestId),
+    Ask(AskId),
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let request = text.parse().map(Self::Request);
+        let ask = || text.parse().map(Self::Ask);
+        request.or_else(|_| ask()).map_err(|_: policies::ids::BadName| {
+            "not a request or an ask: one looks like r_01jd0c4… or a_01jd0c4…, as `holdpoint requests` lists them"
+                .into()
+        })
+    }
+}
+
+/// What is voted on: the gate's statement, checked against what it shows, and what to show.
+struct Ballot {
+    statement: VerdictStatement,
+    card: Card,
+    ask: Option<AskView>,
+}
+
+pub(super) fn approve(args: &ApproveArgs, profile: &ProfileArg) -> Done {
+    let actions = (!args.actions.is_empty()).then(|| args.actions.iter().copied().collect());
+    let narrowing = Narrowing { duration: args.duration, actions, from: args.from };
+    at_gate(profile, async |client| {
+        let mut ballot = ballot(client, args.matter).await?;
+        ballot.statement.digest = ballot.narrowed(&narrowing)?;
+        ballot.statement.answer = Answer::Yes { narrowing: narrowing.clone() };
+        ballot.show(&narrowing);
+        confirm("Sign a yes to this?", args.yes)?;
+        vote(client, ballot).await
+    })
+}
+
+pub(super) fn deny(args: &DenyArgs, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let mut ballot = ballot(client, args.matter).await?;
+        ballot.show(&Narrowing::default());
+        confirm("Sign a no to this?", args.yes)?;
+        let reason = client.keep_text(&args.reason).await?;
+        ballot.statement.answer = Answer::No { reason };
+        vote(client, ballot).await
+    })
+}
+
+/// Fetches what is voted on, and checks that statement, digest and card tell the same.
+async fn ballot(client: &mut Client, wanted: Wanted) -> Result<Ballot, Failure> {
+    let (request, ask) = match wanted {
+        Wanted::Request(request) => (request, None),
+        Wanted::Ask(id) => {
+            let asks: AsksView = client.get("/api/v1/asks?all=true").await?;
+            let ask = asks.asks.into_iter().find(|ask| ask.ask == id);
+            let ask = ask.ok_or_else(|| Failure::refused(format_args!("there is nothing asked called {id}")))?;
+            (ask.request, Some(ask))
+        }
+    };
+    let card: Card = client.get(&format!("/api/v1/requests/{request}")).await?;
+    let path = match &ask {
+        Some(ask) => format!("/api/v1/asks/{}/statement", ask.ask),
+        None if card.review_wanted => format!("/api/v1/requests/{request}/review"),
+        None => format!("/api/v1/requests/{request}/statement"),
+    };
+    let template: VerdictTemplate = client.get(&path).await?;
+    let ballot = Ballot { statement: template.statement, card, ask };
+    let wrong = |what: &str| Failure::from(Fault::Odd(format!("what it wants signed is not what it shows: {what}")));
+    if ballot.statement.operator != client.person()? || ballot.statement.matter != ballot.matter() {
+        return Err(wrong("another operator or matter"));
+    }
+    if ballot.card.request != request || ballot.statement.digest != ballot.digest() {
+        return Err(wrong("another digest"));
+    }
+    check_texts(client, &ballot).await?;
+    Ok(ballot)
+}
+
+/// Texts are covered as salted digests: those shown must be the ones covered.
+async fn check_texts(client: &mut Client, ballot: &Ballot) -> Done {
+    let covered = &ballot.card.covered;
+    let of_ask = ballot.ask.as_ref().map(|ask| match &ask.covered {
+        AskCovered::Extension(extension) => (&ask.reason, extension.reason),
+        AskCovered::Widening(widening) => (&ask.reason, widening.reason),
+    });
+    let order = covered.work_order.map(|digest| (&ballot.card.work_order, digest));
+    for (text, digest) in [Some((&ballot.card.reason, covered.reason)), order, of_ask].into_iter().flatten() {
+        if let Some(text) = text {
+            check_text(client, text, digest).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn check_text(client: &mut Client, text: &str, digest: Salted) -> Done {
+    let kept: KeptText = client.get(&format!("/api/v1/texts/{}", digest.0)).await?;
+    if kept.is_right() && kept.digest == digest && kept.text == text {
+        return Ok(());
+    }
+    Err(Fault::Odd("a text on the card is not the one that is signed".into()).into())
+}
+
+impl Ballot {
+    const fn deployment(&self) -> &DeploymentId {
+        &self.statement.deployment
+    }
+
+    fn matter(&self) -> Matter {
+        match &self.ask {
+            Some(AskView { ask, covered: AskCovered::Extension(_), .. }) => Matter::Extension(*ask),
+            Some(AskView { ask, covered: AskCovered::Widening(_), .. }) => Matter::Widening(*ask),
+            None if self.card.review_wanted => Matter::Review(self.card.request),
+            None => Matter::Request(self.card.request),
+        }
+    }
+
+    /// The digest of all of it, worked out from what is shown.
+    fn digest(&self) -> Digest {
+        match &self.ask {
+            Some(ask) => ask.covered.digest(self.deployment()),
+            None => self.card.covered.digest(self.deployment()),
+        }
+    }
+
+    /// The digest of what is left of it.
+    fn narrowed(&self, narrowing: &Narrowing) -> Result<Digest, Failure> {
+        if narrowing.is_empty() {
+            return Ok(self.digest());
+        }
+        if self.ask.is_some() || self.card.review_wanted {
+            return Err(Failure::usage("only a request can be narrowed: say yes or no to this as it is"));
+        }
+        let covered = &self.card.covered;
+        if !narrowing.narrows(covered) {
+            return Err(Failure::refused(format_args!(
+                "an approval can only take away. Asked are {} for {}, from {} until {}",
+                super::card::list(&covered.actions),
+                covered.duration,
+                moment(covered.window.from),
+                moment(covered.window.until),
+            )));
+        }
+        Ok(covered.narrowed(narrowing).digest(self.deployment()))
+    }
+
+    fn show(&self, narrowing: &Narrowing) {
+        match &self.ask {
+            Some(ask) => show_ask(ask, &self.card),
+            None => show(&self.card, narrowing),
+        }
+        labelled("compare", &format!("{}  (the digest that is signed)", certs::words::of(&self.statement.digest)));
+    }
+}
+
+async fn vote(client: &mut Client, ballot: Ballot) -> Done {
+    let (request, is_ask, review) = (ballot.card.request, ballot.ask.is_some(), ballot.card.review_wanted);
+    let yes = matches!(ballot.statement.answer, Answer::Yes { .. });
+    let digest = ballot.statement.digest();
+    let signed = client.sign(Namespace::Approval, ballot.statement, digest).await?;
+    let done: Happened = client.post("/api/v1/verdicts", &VerdictGiven(signed)).await?;
+    let word = if yes { "yes" } else { "no" };
+    println!("Your {word} is in the journal ({}).", plain(&done.events.join(", ")));
+    if review {
+        return Ok(());
+    }
+    let card: Card = client.get(&format!("/api/v1/requests/{request}")).await?;
+    match card.standing.as_str() {
+        "pending" => println!("It still waits for {}.", plain(&card.needs)),
+        "granted" if is_ask => println!("The grant ends {}.", moment(card.deadline)),
+        standing => println!("{request} is {}.", plain(standing)),
+    }
+    Ok(())
+}

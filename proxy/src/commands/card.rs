@@ -1,0 +1,188 @@
+//! A request as a card in a terminal: what an operator must know before answering. What the digest covers is shown from
+//! what it covers, so that nothing else is read than what is signed.
+
+use approver::api::types::{AskCovered, AskView, Card, OwnRequest, ServiceView, VoteView};
+use jiff::Timestamp;
+use policies::actions::{Action, Actions};
+use policies::requests::{Narrowing, Request};
+
+use super::showing::{from_now, labelled, moment, plain, span};
+
+/// The whole card, with what a narrowing would take away.
+pub(super) fn show(card: &Card, narrowing: &Narrowing) {
+    let (covered, now) = (&card.covered, Timestamp::now());
+    let stands = covered.narrowed(narrowing);
+    let emergency = if covered.emergency { "EMERGENCY, " } else { "" };
+    labelled(
+        "request",
+        &format!("{}: {emergency}{}, asked {}", card.request, plain(&card.standing), from_now(card.submitted, now)),
+    );
+    labelled("who", &who(card));
+    let zone = card.zone.as_ref().map(|zone| format!(" in zone {zone}")).unwrap_or_default();
+    labelled("where", &format!("{}{zone}, through {}", covered.target, services(&card.services)));
+    show_actions(card, &stands.actions);
+    labelled("how long", &format!("{} from the first connection", span(stands.duration.0.into())));
+    labelled("when", &format!("from {} until {}", moment(stands.window.from), moment(stands.window.until)));
+    labelled("why", &card.reason.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain));
+    if covered.work_order.is_some() {
+        let order = card.work_order.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain);
+        labelled("work order", &order);
+    }
+    for caution in &card.cautions {
+        labelled("caution", &plain(caution));
+    }
+    for taken in card.taken_away.iter().map(|taken| plain(taken)).chain(taken_away(covered, narrowing)) {
+        labelled("taken away", &taken);
+    }
+    labelled("rule", card.rule.as_str());
+    show_votes(&card.votes);
+    if card.standing == "pending" {
+        labelled("waits for", &plain(&card.needs));
+    }
+    if card.granted.is_some() {
+        labelled("ends", &format!("{} ({})", moment(card.deadline), from_now(card.deadline, now)));
+    }
+    for session in &card.sessions {
+        labelled("session", &session.to_string());
+    }
+}
+
+fn show_actions(card: &Card, actions: &Actions) {
+    if actions.iter().eq([&Action::Tunnel]) {
+        labelled("may do", "ANYTHING MAY BE DONE: an open connection that nobody looks into");
+        return;
+    }
+    let mut label = "may do";
+    for action in actions {
+        let view = card.actions.iter().find(|view| view.action == *action);
+        let words = view.map(|view| format!(": {}", plain(&view.in_words))).unwrap_or_default();
+        labelled(label, &format!("{action}{words}"));
+        label = "";
+    }
+}
+
+pub(super) fn show_votes(votes: &[VoteView]) {
+    for vote in votes {
+        let answer = if vote.yes { "yes" } else { "no" };
+        labelled("answered", &format!("{}: {answer}, {}", plain(&vote.operator.name), moment(vote.at)));
+    }
+}
+
+fn who(card: &Card) -> String {
+    let name = plain(&card.technician.name);
+    match (&card.vendor, &card.role) {
+        (Some(vendor), Some(role)) => format!("{name} of {vendor}, {role}"),
+        (Some(vendor), None) => format!("{name} of {vendor}"),
+        _ => name,
+    }
+}
+
+fn services(services: &[ServiceView]) -> String {
+    services.iter().map(|service| service.service.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// What a narrowing takes away of what stands, in words.
+fn taken_away(covered: &Request, narrowing: &Narrowing) -> Vec<String> {
+    let stands = covered.narrowed(narrowing);
+    let fewer: Vec<&str> = covered.actions.difference(&stands.actions).map(|action| action.as_str()).collect();
+    let shorter = format!("{} instead of {}", span(stands.duration.0.into()), span(covered.duration.0.into()));
+    [
+        (stands.duration < covered.duration).then_some(shorter),
+        (!fewer.is_empty()).then(|| format!("no {}", fewer.join(", no "))),
+        (stands.window.from > covered.window.from).then(|| format!("not before {}", moment(stands.window.from))),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|taken| format!("by you: {taken}"))
+    .collect()
+}
+
+/// More time or more actions, with the grant it is for.
+pub(super) fn show_ask(ask: &AskView, card: &Card) {
+    labelled("asked", &format!("{}, {}", ask.ask, from_now(ask.at, Timestamp::now())));
+    match &ask.covered {
+        AskCovered::Extension(more) => {
+            let deadline = moment(more.deadline);
+            labelled("what", &format!("{} more time, until {deadline}", span(more.by.0.into())));
+        }
+        AskCovered::Widening(widening) => {
+            let (actions, lasts) = (list(&widening.actions), span(widening.lasts.0.into()));
+            labelled("what", &format!("also {actions}, for {lasts} from the yes"));
+        }
+    }
+    labelled("why", &ask.reason.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain));
+    labelled("grant", &card.request.to_string());
+    labelled("who", &who(card));
+    labelled("where", &format!("{}, {}", card.covered.target, list(&card.covered.actions)));
+    show_votes(&ask.votes);
+    labelled("waits for", &plain(&ask.needs));
+}
+
+/// Actions in the words of rules.
+pub(super) fn list(actions: &Actions) -> String {
+    actions.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// A request in a list: two lines, and one for each thing that waits beside it.
+pub(super) fn show_short(card: &Card, now: Timestamp) {
+    let covered = &card.covered;
+    let emergency = if covered.emergency { "EMERGENCY " } else { "" };
+    let what = if covered.actions.iter().eq([&Action::Tunnel]) {
+        "tunnel (anything may be done)".to_owned()
+    } else {
+        list(&covered.actions)
+    };
+    println!("{}  {emergency}{}", card.request, plain(&card.standing));
+    labelled("  who", &format!("{}, to {}: {what}", who(card), covered.target));
+    labelled("  why", &card.reason.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain));
+    let state = match card.standing.as_str() {
+        "pending" => format!(
+            "{}, asked {}, waits for {}",
+            span(covered.duration.0.into()),
+            from_now(card.submitted, now),
+            plain(&card.needs)
+        ),
+        "granted" => format!("ends {}, {}", from_now(card.deadline, now), sessions(card.sessions.len())),
+        _ => format!("asked {}", from_now(card.submitted, now)),
+    };
+    labelled("  now", &state);
+    if card.review_wanted {
+        labelled("  review", "given as an emergency: somebody else must look back at it (`holdpoint approve`)");
+    }
+    for ask in &card.asks {
+        labelled("  asks", &format!("{}: {}", ask.ask, plain(&ask.in_words)));
+    }
+}
+
+fn sessions(count: usize) -> String {
+    match count {
+        0 => "no session runs".to_owned(),
+        1 => "1 session runs".to_owned(),
+        many => format!("{many} sessions run"),
+    }
+}
+
+/// A request as the technician who made it sees it.
+pub(super) fn show_own(own: &OwnRequest, now: Timestamp) {
+    let actions = own.actions.iter().map(|view| view.action.as_str()).collect::<Vec<_>>().join(", ");
+    println!("{}  {}", own.request, plain(&own.standing));
+    labelled("  what", &format!("{}, through {}: {actions}", own.target, services(&own.services)));
+    let state = match own.standing.as_str() {
+        "pending" => format!("waits for {}", plain(&own.needs)),
+        "granted" if own.sessions.is_empty() => {
+            format!(
+                "{}, from {} until {}",
+                span(own.duration_seconds.into()),
+                moment(own.window.from),
+                moment(own.window.until)
+            )
+        }
+        "granted" => format!("ends {} ({})", moment(own.deadline), from_now(own.deadline, now)),
+        _ => format!("asked {}", from_now(own.submitted, now)),
+    };
+    labelled("  now", &state);
+    for taken in &own.taken_away {
+        labelled("  without", &plain(taken));
+    }
+    labelled("  compare", &plain(&own.words));
+}

@@ -1,0 +1,84 @@
+//! `holdpoint invite`: a one-use code for somebody new, shown this once.
+
+use std::collections::BTreeSet;
+
+use approver::api::types::{Invite, Invited};
+use policies::ids::{GroupName, RoleName, VendorId};
+use policies::people::Kind;
+use policies::time::Seconds;
+
+use super::gate::{ProfileArg, at_gate};
+use super::showing::{moment, plain};
+use super::{Done, print_json};
+
+/// Invite somebody: prints a one-use enrolment code, to be handed over on a safe way.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("kind").required(true))]
+pub(super) struct Args {
+    /// What they are called and sign in by.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// A technician of a vendor, in a role of its contract.
+    #[arg(long, value_name = "VENDOR/ROLE", group = "kind", value_parser = super::explain::parse_asker)]
+    technician: Option<(VendorId, RoleName)>,
+    /// An operator; their key counts once an administrator and a member of each group have vouched for it.
+    #[arg(long, group = "kind")]
+    operator: bool,
+    /// An auditor.
+    #[arg(long, group = "kind")]
+    auditor: bool,
+    /// An administrator; their key counts once others have vouched for it.
+    #[arg(long, group = "kind")]
+    administrator: bool,
+    /// A group of the operator's; may be given several times.
+    #[arg(long = "group", value_name = "GROUP", conflicts_with_all = ["technician", "auditor", "administrator"])]
+    groups: Vec<GroupName>,
+    /// The vendor an operator works for, if it is not the plant: they decide nothing about it.
+    #[arg(long, value_name = "VENDOR", conflicts_with_all = ["technician", "auditor", "administrator"])]
+    of_vendor: Option<VendorId>,
+    /// How long the code is good.
+    #[arg(long, value_name = "SPAN", default_value = "3d")]
+    lasts: Seconds,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    fn kind(&self) -> Kind {
+        match &self.technician {
+            Some((vendor, role)) => Kind::Technician { vendor: vendor.clone(), role: role.clone() },
+            None if self.operator => Kind::Operator { vendor: self.of_vendor.clone() },
+            None if self.auditor => Kind::Auditor,
+            None => Kind::Administrator,
+        }
+    }
+}
+
+pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let body = Invite {
+            name: args.name.clone(),
+            kind: args.kind(),
+            groups: args.groups.iter().cloned().collect::<BTreeSet<_>>(),
+            lasts_seconds: Some(args.lasts.0),
+        };
+        let invited: Invited = client.post("/api/v1/people", &body).await?;
+        if args.json {
+            return print_json(&invited);
+        }
+        println!("{}\n", plain(&invited.code));
+        println!(
+            "This code for {} works once, until {}, and is shown only here.",
+            plain(&invited.name),
+            moment(invited.expires)
+        );
+        if args.technician.is_some() {
+            println!("They enrol with any SSH client (ssh -p PORT enrol@GATE, on the vendor face), or by");
+        } else {
+            println!("They enrol with any SSH client (ssh -p PORT enrol@GATE), or by");
+        }
+        println!("`holdpoint enrol --gate ORIGIN`, with the origin of their face.");
+        Ok(())
+    })
+}

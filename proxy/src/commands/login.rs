@@ -1,0 +1,112 @@
+//! `holdpoint login`: a signature by one's key and a code give ten minutes of the API, and a technician an SSH certificate
+//! with them.
+
+use std::path::{Path, PathBuf};
+
+use approver::api::types::{CertificateAnswer, SignedIn};
+use certs::proof::Face;
+use jiff::Timestamp;
+
+use super::gate::{ProfileArg, ask_code, with_client};
+use super::showing::{from_now, moment, plain};
+use super::{Done, Failure, print_json};
+use crate::client::Client;
+
+/// Sign in with your key and a code, asked on the terminal or read from standard input.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// For machines; no token is in it.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(serde::Serialize)]
+struct Told<'a> {
+    name: &'a str,
+    person: policies::ids::PersonId,
+    face: Face,
+    expires: Timestamp,
+    key_alone: bool,
+    on_duty_until: Option<Timestamp>,
+    certificate: Option<Certificate>,
+}
+
+#[derive(serde::Serialize)]
+struct Certificate {
+    file: PathBuf,
+    expires: Timestamp,
+    source: std::net::IpAddr,
+}
+
+pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
+    with_client(profile, async |client| {
+        let code = ask_code(client)?;
+        let (signed_in, certificate) = match client.profile().face {
+            Face::Plant => (client.sign_in(&code).await?, None),
+            Face::Vendor => {
+                let answer = client.sign_in_for_ssh(&code).await?;
+                let written = write(client, &answer)?;
+                (answer.signed_in, Some(written))
+            }
+        };
+        if args.json {
+            print_json(&told(client, &signed_in, certificate))
+        } else {
+            tell(client, &signed_in, certificate.as_ref());
+            Ok(())
+        }
+    })
+}
+
+/// `ssh` finds a certificate by its name beside the key.
+fn write(client: &Client, answer: &CertificateAnswer) -> Result<Certificate, Failure> {
+    let mut name = private_path(&client.profile().key).into_os_string();
+    name.push("-cert.pub");
+    let file = PathBuf::from(name);
+    let written = std::fs::write(&file, format!("{}\n", answer.certificate.trim()));
+    written.map_err(|cause| Failure::failed(format_args!("{}: {cause}", file.display())))?;
+    Ok(Certificate { file, expires: answer.expires, source: answer.source })
+}
+
+fn private_path(key: &Path) -> PathBuf {
+    if key.extension().is_some_and(|ending| ending == "pub") { key.with_extension("") } else { key.to_owned() }
+}
+
+fn told<'a>(client: &'a Client, signed_in: &SignedIn, certificate: Option<Certificate>) -> Told<'a> {
+    Told {
+        name: &client.profile().name,
+        person: signed_in.person,
+        face: client.profile().face,
+        expires: signed_in.expires,
+        key_alone: signed_in.key_alone,
+        on_duty_until: signed_in.on_duty_until,
+        certificate,
+    }
+}
+
+fn tell(client: &Client, signed_in: &SignedIn, certificate: Option<&Certificate>) {
+    let (profile, now) = (client.profile(), Timestamp::now());
+    println!("Signed in as {} until {}.", plain(&profile.name), moment(signed_in.expires));
+    if signed_in.key_alone {
+        println!("By key alone, because the gate's directory does not answer: enough to see and to cut, no more.");
+    }
+    if let Some(until) = signed_in.on_duty_until {
+        println!("On duty until {}.", moment(until));
+    }
+    if let Some(Certificate { file, expires, source }) = certificate {
+        println!(
+            "{} is good until {} ({}), from {source} alone.",
+            file.display(),
+            moment(*expires),
+            from_now(*expires, now)
+        );
+        let (key, name, host) = (profile.key.display(), plain(&profile.name), profile.origin.host());
+        // Named, so that `ssh` offers it before the bare key, which would be asked for a code.
+        println!(
+            "\n  ssh -p PORT -i {key} \\\n      -o CertificateFile={} \\\n      {name}+TARGET@{host}",
+            file.display()
+        );
+        println!("\nWithout +TARGET it shows what you may reach. scp and sftp take the same, with -P for -p.");
+        println!("PORT is where the gate speaks SSH: 2222 unless the plant says otherwise.");
+    }
+}

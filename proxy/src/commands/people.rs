@@ -1,0 +1,128 @@
+//! Who there is: `holdpoint people`, `rename`, `disable`, and vendors' contracts.
+
+use approver::api::types::{Contract, Done as Happened, PeopleView, PersonView, Rename, VendorView, VendorsView};
+use jiff::Timestamp;
+use policies::ids::VendorId;
+use policies::people::Kind;
+
+use super::gate::{ProfileArg, at_gate, person};
+use super::showing::{moment, parse_end, plain, table};
+use super::{Done, Failure, print_json};
+
+/// List people and vendors.
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Give a person another name. Their identifier, and all that was signed about them, stays.
+#[derive(Debug, clap::Args)]
+pub(super) struct RenameArgs {
+    /// By name or identifier.
+    #[arg(value_name = "PERSON")]
+    person: String,
+    /// The new name.
+    #[arg(value_name = "NAME")]
+    name: String,
+}
+
+/// Put a person or a whole vendor out, in one act: live sessions end, tokens and certificates count no longer.
+#[derive(Debug, clap::Args)]
+pub(super) struct DisableArgs {
+    /// By name or identifier.
+    #[arg(value_name = "PERSON", required_unless_present = "vendor")]
+    person: Option<String>,
+    /// Everybody of a vendor.
+    #[arg(long, value_name = "VENDOR", conflicts_with = "person")]
+    vendor: Option<VendorId>,
+}
+
+/// Begin or change a vendor's contract.
+#[derive(Debug, clap::Args)]
+pub(super) struct ContractArgs {
+    /// Which vendor.
+    #[arg(value_name = "VENDOR")]
+    vendor: VendorId,
+    /// The last day of it, or its last moment.
+    #[arg(long, value_name = "DATE", value_parser = parse_end)]
+    until: Timestamp,
+    /// Who answers for the vendor at the plant, by name or identifier.
+    #[arg(long, value_name = "PERSON")]
+    sponsor: String,
+}
+
+pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let people: PeopleView = client.get("/api/v1/people").await?;
+        let vendors: VendorsView = client.get("/api/v1/vendors").await?;
+        if args.json {
+            return print_json(&serde_json::json!({ "people": people.people, "vendors": vendors.vendors }));
+        }
+        let rows: Vec<_> = people.people.iter().map(person_row).collect();
+        table(["NAME", "KIND", "STANDING", "IDENTIFIER"], &rows);
+        if !vendors.vendors.is_empty() {
+            println!();
+            let rows: Vec<_> = vendors.vendors.iter().map(vendor_row).collect();
+            table(["VENDOR", "CONTRACT UNTIL", "SPONSOR", "TECHNICIANS"], &rows);
+        }
+        Ok(())
+    })
+}
+
+fn person_row(person: &PersonView) -> [String; 4] {
+    let groups = person.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>().join(", ");
+    let kind = match &person.kind {
+        Kind::Technician { vendor, role } => format!("{vendor}/{role}"),
+        Kind::Operator { .. } if !groups.is_empty() => format!("operator: {groups}"),
+        other => other.as_str().to_owned(),
+    };
+    let standing = match (&person.locked_until, &person.on_duty_until) {
+        (Some(_), _) => format!("{}, locked", plain(&person.standing)),
+        (None, Some(_)) => format!("{}, on duty", plain(&person.standing)),
+        (None, None) => plain(&person.standing),
+    };
+    [plain(&person.name), kind, standing, person.person.to_string()]
+}
+
+fn vendor_row(vendor: &VendorView) -> [String; 4] {
+    let until = if vendor.disabled { "disabled".to_owned() } else { moment(vendor.end) };
+    [vendor.vendor.to_string(), until, plain(&vendor.sponsor.name), vendor.technicians.to_string()]
+}
+
+pub(super) fn rename(args: &RenameArgs, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let id = person(client, &args.person).await?.person;
+        let body = Rename { name: args.name.clone() };
+        client.act("POST", &format!("/api/v1/people/{id}/name"), Some(&body)).await?;
+        println!("{} is called {} now.", plain(&args.person), plain(&args.name));
+        Ok(())
+    })
+}
+
+pub(super) fn disable(args: &DisableArgs, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let (path, whom) = match (&args.person, &args.vendor) {
+            (_, Some(vendor)) => (format!("/api/v1/vendors/{vendor}/disable"), format!("everybody of {vendor}")),
+            (Some(wanted), None) => {
+                let found = person(client, wanted).await?;
+                (format!("/api/v1/people/{}/disable", found.person), plain(&found.name))
+            }
+            (None, None) => return Err(Failure::usage("say whom: a person, or --vendor")),
+        };
+        client.act("POST", &path, None::<&()>).await?;
+        println!("{whom}: disabled. Sessions end, nothing of theirs is let in.");
+        Ok(())
+    })
+}
+
+pub(super) fn contract(args: &ContractArgs, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let sponsor = person(client, &args.sponsor).await?;
+        let body = Contract { end: args.until, sponsor: sponsor.person };
+        let _: Happened = client.put(&format!("/api/v1/vendors/{}", args.vendor), &body).await?;
+        println!("{} until {}; {} answers for it.", args.vendor, moment(args.until), plain(&sponsor.name));
+        Ok(())
+    })
+}

@@ -1,0 +1,136 @@
+//! What technicians ask for by command: access, and more time.
+
+use std::time::Duration;
+
+use approver::api::types::{AskAccess, AskMade, AskMoreTime, OwnRequest, RequestMade, SessionsView};
+use jiff::Timestamp;
+use policies::actions::Action;
+use policies::ids::{RequestId, ServiceName, SessionId, TargetName};
+use policies::time::Seconds;
+
+use super::card::show_own;
+use super::gate::{ProfileArg, at_gate};
+use super::showing::{parse_moment, plain};
+use super::{Done, Failure, print_json};
+use crate::client::Client;
+
+/// Ask for access to a target.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where to.
+    #[arg(value_name = "TARGET")]
+    target: TargetName,
+    /// Through which of its services, where there are several.
+    #[arg(long, value_name = "SERVICE")]
+    service: Option<ServiceName>,
+    /// To do what, such as shell,file-get.
+    #[arg(long, value_name = "ACTIONS", value_delimiter = ',', required = true)]
+    actions: Vec<Action>,
+    /// How long from the first connection.
+    #[arg(long = "for", value_name = "SPAN")]
+    duration: Seconds,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Under which work order.
+    #[arg(long, value_name = "TEXT")]
+    work_order: Option<String>,
+    /// Not before: 14:00, "2026-11-23 14:00", or with a zone. Now, if left out.
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    from: Option<Timestamp>,
+    /// Not after. A shift later, if left out.
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    until: Option<Timestamp>,
+    /// As an emergency, where the rule allows one: short, loud, and looked back at.
+    #[arg(long)]
+    emergency: bool,
+    /// Wait for the answer. Whoever gives up leaves the request standing.
+    #[arg(long)]
+    wait: bool,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Ask for more time for what runs.
+#[derive(Debug, clap::Args)]
+pub(super) struct ExtendArgs {
+    /// The session (s_…), or its request (r_…).
+    #[arg(value_name = "SESSION")]
+    session: String,
+    /// How much more.
+    #[arg(long, value_name = "SPAN")]
+    by: Seconds,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How often the answer is asked for; one request in ten of what a source may make.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+
+pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let asked = AskAccess {
+            target: args.target.clone(),
+            service: args.service.clone(),
+            actions: args.actions.iter().copied().collect(),
+            from: args.from,
+            until: args.until,
+            duration_seconds: args.duration.0,
+            reason: args.reason.clone(),
+            work_order: args.work_order.clone(),
+            emergency: args.emergency,
+        };
+        let made: RequestMade = client.post("/api/v1/requests", &asked).await?;
+        let mut own = look(client, made.request).await?;
+        if args.wait {
+            if !args.json {
+                eprintln!("{} waits for {}.", own.request, plain(&own.needs));
+            }
+            while own.standing == "pending" {
+                tokio::time::sleep(ASK_EVERY).await;
+                own = look(client, made.request).await?;
+            }
+        }
+        if args.json {
+            print_json(&own)?;
+        } else {
+            show_own(&own, Timestamp::now());
+        }
+        match own.standing.as_str() {
+            "pending" | "granted" => Ok(()),
+            other => Err(Failure::refused(format_args!("the request is {}", plain(other)))),
+        }
+    })
+}
+
+async fn look(client: &mut Client, request: RequestId) -> Result<OwnRequest, Failure> {
+    Ok(client.get(&format!("/api/v1/requests/{request}")).await?)
+}
+
+pub(super) fn extend(args: &ExtendArgs, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let request = match args.session.parse::<RequestId>() {
+            Ok(request) => request,
+            Err(_) => request_of(client, args.session.parse().map_err(Failure::usage)?).await?,
+        };
+        let body = AskMoreTime { by_seconds: args.by.0, reason: args.reason.clone() };
+        let made: AskMade = client.post(&format!("/api/v1/requests/{request}/extensions"), &body).await?;
+        if args.json {
+            return print_json(&made);
+        }
+        println!("Asked: {}. The session is told when it is answered.", made.ask);
+        Ok(())
+    })
+}
+
+async fn request_of(client: &mut Client, session: SessionId) -> Result<RequestId, Failure> {
+    let own: SessionsView = client.get("/api/v1/sessions").await?;
+    let found = own.sessions.into_iter().find(|view| view.session == session);
+    let found = found.ok_or_else(|| Failure::refused(format_args!("no live session of yours is called {session}")))?;
+    Ok(found.request)
+}

@@ -1,0 +1,91 @@
+//! `holdpoint sessions`, `freeze` and `thaw`: what runs, and stopping its input for a while.
+
+use approver::api::types::{Acted, SessionView, SessionsView};
+use jiff::Timestamp;
+use policies::ids::SessionId;
+
+use super::card::list as actions;
+use super::gate::{ProfileArg, at_gate};
+use super::showing::{from_now, labelled, moment, plain, span};
+use super::{Done, print_json};
+
+/// List live sessions; on the vendor face, your own.
+#[derive(Debug, clap::Args)]
+pub(super) struct ListArgs {
+    /// Also past ones.
+    #[arg(long)]
+    all: bool,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which session.
+#[derive(Debug, clap::Args)]
+pub(super) struct OneArgs {
+    /// As `sessions` lists it.
+    #[arg(value_name = "SESSION")]
+    session: SessionId,
+}
+
+pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
+    let path = if args.all { "/api/v1/sessions?all=true" } else { "/api/v1/sessions" };
+    at_gate(profile, async |client| {
+        let view: SessionsView = client.get(path).await?;
+        if args.json {
+            return print_json(&view);
+        }
+        if view.sessions.is_empty() {
+            println!("Nothing runs.");
+        }
+        for session in &view.sessions {
+            show(session, Timestamp::now());
+        }
+        Ok(())
+    })
+}
+
+fn show(session: &SessionView, now: Timestamp) {
+    let vendor = session.vendor.as_ref().map(|vendor| format!(" of {vendor}")).unwrap_or_default();
+    println!(
+        "{}  {}{vendor}  {}/{}",
+        session.session,
+        plain(&session.technician.name),
+        session.target,
+        session.service
+    );
+    labelled("  may do", &actions(&session.actions));
+    labelled("  since", &format!("{}, from {}", moment(session.started), session.source));
+    if let Some(ended) = &session.ended {
+        return labelled("  ended", &format!("{}: {}", moment(ended.at), plain(&ended.in_words)));
+    }
+    if let Some(deadline) = session.deadline {
+        labelled("  ends", &format!("{} ({})", moment(deadline), from_now(deadline, now)));
+    }
+    let idle = session.live.as_ref().map(|live| format!("no input for {}", span(live.idle_seconds)));
+    let frozen = session.frozen.then(|| "FROZEN".to_owned());
+    let watchers = session.watchers.iter().map(|watcher| format!("{} watches", plain(&watcher.name)));
+    let now: Vec<String> = frozen.into_iter().chain(idle).chain(watchers).collect();
+    if !now.is_empty() {
+        labelled("  now", &now.join(", "));
+    }
+}
+
+pub(super) fn freeze(args: &OneArgs, profile: &ProfileArg) -> Done {
+    act(args, profile, "freeze", "Its input is stopped.")
+}
+
+pub(super) fn thaw(args: &OneArgs, profile: &ProfileArg) -> Done {
+    act(args, profile, "thaw", "Its input goes on.")
+}
+
+fn act(args: &OneArgs, profile: &ProfileArg, what: &str, words: &str) -> Done {
+    at_gate(profile, async |client| {
+        let acted: Acted = client.post(&format!("/api/v1/sessions/{}/{what}", args.session), &()).await?;
+        println!("{words}");
+        if !acted.journaled {
+            println!("The journal does not answer: this is recorded once it does.");
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,66 @@
+//! `holdpoint status`: how the gate is doing, as an operator wants to know it at the beginning of a shift.
+
+use approver::api::types::Status;
+
+use super::gate::{ProfileArg, at_gate};
+use super::showing::{labelled, moment, plain, span};
+use super::{Done, print_json};
+
+/// How the gate is doing: board, journal, recorder, what runs and what waits.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let status: Status = client.get("/api/v1/status").await?;
+        if args.json {
+            return print_json(&status);
+        }
+        tell(&status);
+        Ok(())
+    })
+}
+
+fn tell(status: &Status) {
+    labelled("board", if status.red { "RED" } else { "green" });
+    for reason in &status.because {
+        labelled("", &plain(reason));
+    }
+    labelled("live", &format!("{} sessions", status.live));
+    labelled("waiting", &format!("{} requests", status.pending));
+    labelled("cuts", &format!("{} stand", status.cuts));
+    let head = &status.journal;
+    labelled("journal", &format!("{} entries, head {} ({})", head.size, head.root, certs::words::of(&head.root)));
+    if let Some(down) = status.journal_down_seconds {
+        labelled("", &format!("does not answer since {}", span(down)));
+    }
+    if status.late > 0 || status.lost > 0 {
+        labelled("", &format!("{} facts wait to be journaled, {} were lost", status.late, status.lost));
+    }
+    match &status.recorder {
+        None => labelled("recorder", "none on this node"),
+        Some(recorder) => {
+            let fault = recorder.fault.as_deref().map_or_else(|| "records".to_owned(), plain);
+            labelled("recorder", &format!("{fault}, {} recordings open", recorder.open));
+            if let (Some(free), Some(reserve)) = (recorder.free_bytes, recorder.reserve_bytes) {
+                labelled("", &format!("{} free, nobody new is let in below {}", gib(free), gib(reserve)));
+            }
+        }
+    }
+    labelled(
+        "plant file",
+        &status.plant.map_or_else(|| "none in force".to_owned(), |digest| certs::words::of(&digest)),
+    );
+    labelled("keys", &format!("a thief of the disk: {}", plain(&status.seal)));
+    labelled("gate", &format!("{} of {}, version {}", status.node, status.deployment, plain(&status.version)));
+    labelled("its clock", &moment(status.now));
+}
+
+fn gib(bytes: u64) -> String {
+    let tenths = bytes / (1 << 20) * 10 / 1024;
+    format!("{}.{} GiB", tenths / 10, tenths % 10)
+}

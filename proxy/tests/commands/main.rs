@@ -1,0 +1,10 @@
+//! The commands as people type them: the compiled program, against a gate that runs in this process.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod help;
+mod house;
+mod machine;
+mod people;
+mod plant;
+mod work;

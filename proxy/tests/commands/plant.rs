@@ -1,0 +1,90 @@
+//! The plant file adopted by command, credentials, and cuts made at the machine itself.
+
+use serde_json::Value;
+
+use crate::house::{House, start};
+use crate::work::vendor;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plant_file_is_told_in_words_signed_by_two_and_then_in_force() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    let file = house.folder.path().join("new.toml");
+    let path = file.to_str().unwrap();
+    let old = std::fs::read_to_string(house.folder.path().join("gate/plant.toml")).unwrap();
+    std::fs::write(&file, &old).unwrap();
+    assert!(lee.run(&["adopt", path]).await.done().out.contains("in force already"));
+    std::fs::write(&file, old.replace("duration_max", "duration_mux")).unwrap();
+    ada.run(&["adopt", path]).await.failed(2, "duration_mux");
+    std::fs::write(&file, old.replace("\"4h\"", "\"8h\"")).unwrap();
+    lee.run(&["adopt", path, "--yes"]).await.failed(1, "only administrators may do this");
+    ada.run(&["adopt", path]).await.failed(2, "--yes");
+    let put_up = ada.run(&["adopt", path, "--yes"]).await.done().out;
+    assert!(put_up.contains("rule acme-packaging: duration_max was \"4h\", becomes \"8h\""), "{put_up}");
+    assert!(put_up.contains("Signed so far by ada"), "{put_up}");
+    let signed = lee.run(&["adopt", path, "--yes"]).await.done().out;
+    assert!(signed.contains("in force"), "{signed}");
+    let words = |text: &str| text.lines().find(|line| line.starts_with("compare")).map(str::to_owned);
+    assert_eq!(words(&put_up), words(&signed));
+    assert!(lee.run(&["adopt", path]).await.done().out.contains("in force already"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_is_set_listed_by_name_and_forgotten() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    ada.run_with(&["secret", "set", "hmi-maint"], "").await.failed(2, "between 1 and");
+    lee.run_with(&["secret", "set", "hmi-maint"], "sesame").await.failed(1, "only administrators may do this");
+    let set = ada.run_with(&["secret", "set", "hmi-maint"], "sesame").await.done();
+    assert!(!format!("{set:?}").contains("sesame"));
+    assert_eq!(ada.run(&["secret", "list"]).await.done().out, "hmi-maint\n");
+    ada.run(&["secret", "forget", "hmi-maint"]).await.done();
+    assert_eq!(ada.run(&["secret", "list", "--json"]).await.done().json::<Value>()["names"], serde_json::json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_at_the_machine_works_with_the_gate_running_and_with_the_gate_gone() {
+    let house = House::new().await;
+    let (ada, mut lee) = (house.founder("ada").await, house.founder("lee").await);
+    let tess = vendor(&house, &ada).await;
+    let data = house.folder.path().join("gate/data");
+    let data = data.to_str().unwrap();
+    let local = async |scope: &[&str]| lee_here(&house.folder, &[scope, &["--local", "--data", data]].concat()).await;
+    let said = local(&["--vendor", "acme"]).await.done().out;
+    assert!(said.contains("A gate runs on this folder"), "{said}");
+    let mut cuts = Value::Null;
+    tokio::time::timeout(crate::house::HANG, async {
+        while cuts["cuts"].as_array().is_none_or(|cuts| cuts.is_empty() || cuts[0]["journaled"] != true) {
+            cuts = lee.run(&["cuts", "--json"]).await.done().json();
+        }
+    })
+    .await
+    .expect("the cut is not taken up");
+    assert_eq!((cuts["cuts"][0]["scope"].as_str(), cuts["cuts"][0]["of"].as_str()), (Some("vendor"), Some("acme")));
+    local(&["--technician", "tess"]).await.failed(2, "p_…");
+    let ask = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "valve"];
+    drop(tess.run(&ask).await);
+
+    let (folder, profile) = (house.folder.path().to_owned(), lee.profile());
+    let keep = house.stop().await;
+    let said = lee_here(&keep, &["--plant", "--local", "--data", data]).await.done().out;
+    assert!(said.contains("No gate runs on this folder"), "{said}");
+    let elsewhere = folder.join("nowhere");
+    lee_here(&keep, &["--plant", "--local", "--data", elsewhere.to_str().unwrap()]).await.failed(2, "holdpoint.toml");
+
+    let app = start(&folder).await;
+    let text = std::fs::read_to_string(&profile).unwrap();
+    let line = text.lines().find(|line| line.starts_with("address")).unwrap().to_owned();
+    let address = format!("address = \"{}\"", app.addresses().plant[0]);
+    std::fs::write(&profile, text.replace(&line, &address)).unwrap();
+    lee.login().await;
+    let cuts = lee.run(&["cuts"]).await.done().out;
+    assert!(cuts.contains("everybody, from the whole plant") && cuts.contains("vendor acme"), "{cuts}");
+    app.shutdown(std::time::Duration::from_secs(10)).await;
+}
+
+/// Somebody at the machine itself, who has no profile.
+async fn lee_here(folder: &tempfile::TempDir, scope: &[&str]) -> crate::house::Ran {
+    let nobody = crate::house::Somebody::new(&folder.path().join("nobody"));
+    nobody.run(&[&["cut"], scope].concat()).await
+}

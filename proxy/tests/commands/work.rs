@@ -1,0 +1,258 @@
+//! The whole way of a piece of work, typed: asked, approved in part, done over `ssh`, watched, extended, cut, reopened,
+//! fetched and verified.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::house::{HANG, House, Side, Somebody};
+use crate::machine::PASSWORD;
+
+/// A vendor with a contract, a target with a credential, and a technician who signed in.
+pub(crate) async fn vendor(house: &House, ada: &Somebody) -> Somebody {
+    ada.run(&["contract", "acme", "--until", "2099-12-31", "--sponsor", "lee"]).await.done();
+    ada.run_with(&["secret", "set", "hmi-maint"], PASSWORD).await.done();
+    let invited: Value = ada.run(&["invite", "tess", "--technician", "acme/maintenance", "--json"]).await.done().json();
+    let mut tess = house.enrolled("tess", Side::Vendor, invited["code"].as_str().unwrap()).await;
+    tess.login().await;
+    tess
+}
+
+/// A stock client with the certificate that `login` wrote.
+struct Ssh {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Ssh {
+    fn begin(house: &House, tess: &Somebody) -> Self {
+        let (port, key) = (house.app.addresses().ssh[0].port().to_string(), tess.folder.join("id_ed25519"));
+        let certificate = format!("CertificateFile={}-cert.pub", key.display());
+        let mut command = Command::new("ssh");
+        command.args(["-F", "/dev/null", "-tt", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no"]);
+        command.args(["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-p", &port, "-i"]).arg(key);
+        command
+            .args(["-o", &certificate, "tess+hmi-2@127.0.0.1"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Self { child, out }
+    }
+
+    async fn ready(&mut self) {
+        let come = until(&mut self.out, "ready").await;
+        if let Err(said) = come {
+            let mut errors = String::new();
+            self.child.stderr.take().unwrap().read_to_string(&mut errors).await.unwrap();
+            panic!("not let in: {said}{errors}");
+        }
+    }
+
+    /// Everything it said until it ended.
+    async fn end(mut self) -> String {
+        let mut said = String::new();
+        tokio::time::timeout(HANG, self.out.read_to_string(&mut said)).await.expect("it hangs").unwrap();
+        tokio::time::timeout(HANG, self.child.wait()).await.expect("it hangs").unwrap();
+        said
+    }
+}
+
+/// What came up to and with this text, or without it if it never comes.
+async fn until(out: &mut BufReader<ChildStdout>, text: &str) -> Result<String, String> {
+    let mut said = String::new();
+    let reading = async {
+        while !said.contains(text) {
+            let bytes = out.fill_buf().await.unwrap();
+            if bytes.is_empty() {
+                return false;
+            }
+            said.push_str(&String::from_utf8_lossy(bytes));
+            let length = bytes.len();
+            out.consume(length);
+        }
+        true
+    };
+    let came = tokio::time::timeout(HANG, reading).await.unwrap_or(false);
+    if came { Ok(said) } else { Err(said) }
+}
+
+async fn first_session(lee: &Somebody) -> String {
+    let sessions: Value = lee.run(&["sessions", "--json"]).await.done().json();
+    sessions["sessions"][0]["session"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    let tess = vendor(&house, &ada).await;
+    let ask = ["request", "hmi-2", "--actions", "shell,file-get", "--for", "2h", "--reason", "replace the valve"];
+    let asked: Value = tess.run(&[&ask[..], &["--work-order", "WO-17", "--json"]].concat()).await.done().json();
+    let request = asked["request"].as_str().unwrap();
+    tess.run(&["request", "hmi-2", "--actions", "tunnel", "--for", "1h", "--reason", "x"]).await.failed(1, "tunnel");
+
+    let waiting = lee.run(&["requests"]).await.done().out;
+    assert!(waiting.contains("tess of acme") && waiting.contains("replace the valve"), "{waiting}");
+    assert!(waiting.lines().all(|line| line.chars().count() <= 80), "{waiting}");
+    lee.run(&["approve", request]).await.failed(2, "--yes");
+    lee.run(&["approve", request, "--for", "3h", "--yes"]).await.failed(1, "can only take away");
+    lee.run(&["approve", request, "--actions", "shell,tunnel", "--yes"]).await.failed(1, "can only take away");
+    lee.run(&["approve", "x_1"]).await.failed(2, "not a request or an ask");
+    ada.run(&["approve", request, "--yes"]).await.failed(1, "only operators may do this");
+    let card = lee.run(&["approve", request, "--for", "1h", "--actions", "shell", "--yes"]).await.done().out;
+    for words in ["WO-17", "by you: 1 hour instead of 2 hours", "by you: no file-get", "is granted", "caution"] {
+        assert!(card.contains(words), "{words}: {card}");
+    }
+    assert!(card.lines().all(|line| line.chars().count() <= 80), "{card}");
+    let own = tess.run(&["requests"]).await.done().out;
+    assert!(own.contains("granted") && own.contains("without file-get"), "{own}");
+    let words =
+        |text: &str| text.lines().find_map(|line| line.trim().strip_prefix("compare").map(|w| w.trim().to_owned()));
+    let signed = words(&card).unwrap();
+    assert!(signed.starts_with(&words(&own).unwrap()), "what the technician sees is what was signed: {card}{own}");
+
+    let mut ssh = Ssh::begin(&house, &tess);
+    ssh.ready().await;
+    let session = first_session(&lee).await;
+    let listed = lee.run(&["sessions"]).await.done().out;
+    assert!(listed.contains("tess of acme  hmi-2/ssh") && listed.contains("in 59 minutes"), "{listed}");
+    assert!(tess.run(&["sessions"]).await.done().out.contains(&session));
+
+    let mut watching = lee.command(&["watch", &session]).spawn().unwrap();
+    let mut screen = BufReader::new(watching.stdout.take().unwrap());
+    let drawn = until(&mut screen, "ready").await.unwrap();
+    assert!(drawn.contains("PANEL") && !drawn.contains("title") && !drawn.contains('\u{7}'), "{drawn:?}");
+    assert!(lee.run(&["sessions"]).await.done().out.contains("lee watches"));
+    let pid = rustix::process::Pid::from_raw(i32::try_from(watching.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let left = until(&mut screen, "you watch no longer").await.unwrap();
+    assert!(left.contains("\u{1b}[0m\u{1b}[?25h"), "the terminal is as it was: {left:?}");
+    assert!(watching.wait().await.unwrap().success());
+
+    lee.run(&["freeze", &session]).await.done();
+    assert!(lee.run(&["sessions"]).await.done().out.contains("FROZEN"));
+    lee.run(&["thaw", &session]).await.done();
+
+    let extend = ["extend", &session, "--by", "30m", "--reason", "it sticks", "--json"];
+    let extension: Value = tess.run(&extend).await.done().json();
+    let extension = extension["ask"].as_str().unwrap();
+    assert!(lee.run(&["requests"]).await.done().out.contains(extension));
+    lee.run(&["approve", extension, "--for", "10m", "--yes"]).await.failed(2, "only a request can be narrowed");
+    let given = lee.run(&["approve", extension, "--yes"]).await.done().out;
+    assert!(given.contains("30 minutes more time") && given.contains("The grant ends"), "{given}");
+    assert!(lee.run(&["sessions"]).await.done().out.contains("in 1 hour 29 minutes"));
+
+    let cut: Value = lee.run(&["cut", &session, "--json"]).await.done().json();
+    assert_eq!((cut["sessions"][0].as_str().unwrap(), cut["kept"].as_str().unwrap()), (session.as_str(), "journal"));
+    let said = ssh.end().await;
+    assert!(said.contains("cut"), "{said}");
+    let cut = cut["cut"].as_str().unwrap();
+    assert!(lee.run(&["cuts"]).await.done().out.contains(&format!("session {session}")));
+    assert!(lee.run(&["sessions", "--all"]).await.done().out.contains("an operator cut it"));
+    lee.run(&["reopen", cut]).await.failed(2, "--reason");
+    lee.run(&["reopen", cut, "--reason", "it was a mistake"]).await.done();
+    lee.run(&["reopen", cut, "--reason", "again"]).await.failed(1, "reopened already");
+    assert!(lee.run(&["cuts"]).await.done().out.contains("No cut stands"));
+    lee.run(&["revoke", request, "--reason", "done"]).await.done();
+    assert!(tess.run(&["requests", "--all"]).await.done().out.contains("revoked"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_no_ends_it_and_whoever_waits_is_told() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    let tess = vendor(&house, &ada).await;
+    let ask = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "valve", "--wait"];
+    let mut waiting = tess.command(&ask).spawn().unwrap();
+    let mut told = BufReader::new(waiting.stderr.take().unwrap());
+    let mut line = String::new();
+    tokio::time::timeout(HANG, told.read_line(&mut line)).await.expect("it hangs").unwrap();
+    let request = line.split_whitespace().next().unwrap();
+    assert!(line.contains("waits for"), "{line}");
+    lee.run(&["deny", request, "--reason", " ", "--yes"]).await.failed(1, "text");
+    let denied = lee.run(&["deny", request, "--reason", "not today", "--yes"]).await.done().out;
+    assert!(denied.contains("Your no is in the journal") && denied.contains("denied"), "{denied}");
+    let status = tokio::time::timeout(HANG, waiting.wait()).await.expect("it hangs").unwrap();
+    assert_eq!(status.code(), Some(1));
+    let mut rest = String::new();
+    told.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.contains("the request is denied"), "{rest}");
+    lee.run(&["approve", request, "--yes"]).await.failed(1, "nothing is left to answer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strangers_text_does_nothing_to_an_operators_terminal() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    let tess = vendor(&house, &ada).await;
+    let nasty = "valve \u{202e}evlav";
+    let ask = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--json", "--reason", nasty];
+    let asked = tess.run(&ask).await;
+    let everything = [
+        asked.out.clone() + &asked.err,
+        lee.run(&["requests"]).await.done().out,
+        lee.run(&["requests", "--json"]).await.done().out,
+    ];
+    for text in &everything {
+        let harmless = text.chars().all(|c| c == '\n' || recordings::words::is_plain(c));
+        assert!(harmless, "{text:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emergency_is_given_and_looked_back_at_by_somebody_else() {
+    let house = House::with("emergency = true").await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    let noor = house.founder("noor").await;
+    let tess = vendor(&house, &ada).await;
+    let ask = ["request", "hmi-2", "--actions", "shell", "--for", "30m", "--reason", "fire", "--emergency", "--json"];
+    let asked: Value = tess.run(&ask).await.done().json();
+    let request = asked["request"].as_str().unwrap();
+    let card = lee.run(&["approve", request, "--yes"]).await.done().out;
+    assert!(card.contains("EMERGENCY") && card.contains("is granted"), "{card}");
+    assert!(noor.run(&["requests"]).await.done().out.contains("somebody else must look back"));
+    assert!(noor.run(&["status"]).await.done().out.contains("RED"));
+    lee.run(&["approve", request, "--yes"]).await.failed(1, "nobody approves");
+    noor.run(&["approve", request, "--for", "10m", "--yes"]).await.failed(2, "only a request can be narrowed");
+    noor.run(&["approve", request, "--yes"]).await.done();
+    assert!(noor.run(&["status"]).await.done().out.contains("green"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_auditor_fetches_what_verifies_with_no_server() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    house.founder("noor").await;
+    let tess = vendor(&house, &ada).await;
+    let ask = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "valve", "--json"];
+    let asked: Value = tess.run(&ask).await.done().json();
+    lee.run(&["approve", asked["request"].as_str().unwrap(), "--yes"]).await.done();
+    let mut ssh = Ssh::begin(&house, &tess);
+    ssh.ready().await;
+    let session = first_session(&lee).await;
+    lee.run(&["cut", "--technician", "tess"]).await.done();
+    ssh.end().await;
+    let invited: Value = ada.run(&["invite", "audrey", "--auditor", "--json"]).await.done().json();
+    let mut audrey = house.enrolled("audrey", Side::Plant, invited["code"].as_str().unwrap()).await;
+    audrey.login().await;
+    let data = audrey.folder.join("data");
+    let data = data.to_str().unwrap();
+    ada.run(&["fetch", "-o", data]).await.failed(1, "only operators and auditors may do this");
+    let unknown = "s_01jd0c4000000000000000000z";
+    audrey.run(&["fetch", "-o", data, "--session", unknown]).await.failed(1, "there is no session");
+    audrey.run(&["fetch", "-o", data]).await.done();
+    let gate = house.folder.path().join("gate");
+    let (trust, key) = (gate.join("trust.toml"), gate.join("auditors/auditor-1.key"));
+    let (trust, key) = (trust.to_str().unwrap().to_owned(), key.to_str().unwrap().to_owned());
+    let _folder = house.stop().await;
+    let listed = audrey.run(&["recordings", "--data", data]).await.done().out;
+    assert!(listed.contains(&session), "{listed}");
+    let played = audrey.run(&["play", &session, "--data", data, "--key", &key, "--speed", "1000"]).await.done().out;
+    assert!(played.contains("PANEL"), "{played}");
+    let verified = audrey.run(&["verify", data, "--trust", &trust, "--key", &key]).await;
+    assert_eq!(verified.code, 0, "{}{}", verified.out, verified.err);
+}
