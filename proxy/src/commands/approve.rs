@@ -10,7 +10,7 @@ use certs::sshsig::Namespace;
 use jiff::Timestamp;
 use policies::actions::Action;
 use policies::digest::{Digest, Salted};
-use policies::ids::{AskId, DeploymentId, RequestId};
+use policies::ids::{AskId, DeploymentId, PersonId, RequestId};
 use policies::requests::{Answer, Matter, Narrowing, VerdictStatement};
 use policies::time::Seconds;
 
@@ -123,12 +123,8 @@ async fn ballot(client: &mut Client, wanted: Wanted) -> Result<Ballot, Failure> 
     };
     let template: VerdictTemplate = client.get(&path).await?;
     let ballot = Ballot { statement: template.statement, card, ask };
-    let wrong = |what: &str| Failure::from(Fault::Odd(format!("what it wants signed is not what it shows: {what}")));
-    if ballot.statement.operator != client.person()? || ballot.statement.matter != ballot.matter() {
-        return Err(wrong("another operator or matter"));
-    }
-    if ballot.card.request != request || ballot.statement.digest != ballot.digest() {
-        return Err(wrong("another digest"));
+    if let Some(wrong) = ballot.mistake(request, client.person()?) {
+        return Err(Fault::Odd(format!("what it wants signed is not what it shows: {wrong}")).into());
     }
     check_texts(client, &ballot).await?;
     Ok(ballot)
@@ -161,6 +157,26 @@ async fn check_text(client: &mut Client, text: &str, digest: Salted) -> Done {
 impl Ballot {
     const fn deployment(&self) -> &DeploymentId {
         &self.statement.deployment
+    }
+
+    /// What the gate wants signed otherwise than it shows it, if anything.
+    fn mistake(&self, request: RequestId, me: PersonId) -> Option<&'static str> {
+        let covered = &self.card.covered;
+        let shown = self.card.services.iter().map(|view| &view.service);
+        let of_ask = self.ask.as_ref().map(|ask| match &ask.covered {
+            AskCovered::Extension(extension) => (extension.id, extension.request),
+            AskCovered::Widening(widening) => (widening.id, widening.request),
+        });
+        let wrong = [
+            (self.statement.operator != me, "another operator"),
+            (self.statement.matter != self.matter(), "another matter"),
+            (self.statement.digest != self.digest(), "another digest"),
+            (self.card.request != request || covered.id != request, "another request"),
+            (of_ask.is_some_and(|of| Some(of) != self.ask.as_ref().map(|ask| (ask.ask, request))), "another ask"),
+            (self.card.technician.person != covered.technician, "another technician"),
+            (!shown.eq(covered.services.iter()), "another service"),
+        ];
+        wrong.into_iter().find(|(is_wrong, _)| *is_wrong).map(|(_, what)| what)
     }
 
     fn matter(&self) -> Matter {
@@ -228,4 +244,82 @@ async fn vote(client: &mut Client, ballot: Ballot) -> Done {
         standing => println!("{request} is {}.", plain(standing)),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const REQUEST: &str = "r_01jd0c4000000000000000000z";
+    const ME: &str = "p_01jd0c4000000000000000000y";
+
+    fn card() -> Value {
+        let (zero, at) = ("00".repeat(32), "2026-11-23T13:00:00Z");
+        let window = json!({ "from": at, "until": "2026-11-23T21:00:00Z" });
+        let tess = "p_01jd0c4000000000000000000x";
+        json!({
+            "request": REQUEST, "technician": { "person": tess, "name": "tess" }, "vendor": "acme",
+            "role": "maintenance", "target": "hmi-2", "zone": "packaging",
+            "services": [{ "service": "ssh", "protocol": "ssh" }],
+            "actions": [{ "action": "shell", "in_words": "" }], "cautions": [], "reason": "valve", "work_order": null,
+            "window": window, "duration_seconds": 3600, "taken_away": [], "rule": "acme", "needs": "1 of shift-lead",
+            "votes": [], "emergency": false, "review_wanted": false, "standing": "pending", "submitted": at,
+            "granted": null, "first_use": null, "deadline": at, "sessions": [], "asks": [], "digest": zero, "words": "",
+            "covered": {
+                "id": REQUEST, "technician": tess, "target": "hmi-2", "services": ["ssh"], "actions": ["shell", "file-get"],
+                "window": window, "duration": 3600, "reason": zero, "work_order": null, "rule": zero, "emergency": false,
+            },
+        })
+    }
+
+    /// A ballot as an honest gate gives it, but that the card was changed afterwards.
+    fn ballot(change: impl FnOnce(&mut Value)) -> Ballot {
+        let honest: Card = serde_json::from_value(card()).unwrap();
+        let deployment: DeploymentId = "mill-3".parse().unwrap();
+        let statement = json!({
+            "deployment": deployment, "matter": { "about": "request", "id": REQUEST }, "operator": ME, "nonce": "00",
+            "digest": honest.covered.digest(&deployment), "answer": "yes", "expires": "2026-11-23T13:00:00Z",
+            "journal": { "size": 1, "root": "00".repeat(32) },
+        });
+        let mut shown = card();
+        change(&mut shown);
+        Ballot {
+            statement: serde_json::from_value(statement).unwrap(),
+            card: serde_json::from_value(shown).unwrap(),
+            ask: None,
+        }
+    }
+
+    fn mistake(change: impl FnOnce(&mut Value)) -> Option<&'static str> {
+        ballot(change).mistake(REQUEST.parse().unwrap(), ME.parse().unwrap())
+    }
+
+    #[test]
+    fn a_gate_that_shows_one_thing_and_wants_another_signed_is_found_out() {
+        assert_eq!(mistake(|_| {}), None);
+        assert_eq!(mistake(|card| card["covered"]["duration"] = 60.into()), Some("another digest"));
+        assert_eq!(mistake(|card| card["covered"]["target"] = "hmi-3".into()), Some("another digest"));
+        assert_eq!(mistake(|card| card["covered"]["actions"] = json!(["shell"])), Some("another digest"));
+        assert_eq!(mistake(|card| card["services"] = json!([])), Some("another service"));
+        assert_eq!(mistake(|card| card["technician"]["person"] = ME.into()), Some("another technician"));
+        assert_eq!(mistake(|card| card["review_wanted"] = true.into()), Some("another matter"));
+        let other = "r_01jd0c4000000000000000000a";
+        assert_eq!(mistake(|card| card["request"] = other.into()), Some("another matter"));
+        let not_me = ballot(|_| {}).mistake(REQUEST.parse().unwrap(), "p_01jd0c4000000000000000000a".parse().unwrap());
+        assert_eq!(not_me, Some("another operator"));
+    }
+
+    #[test]
+    fn a_narrowing_has_a_digest_of_its_own_and_cannot_widen() {
+        let ballot = ballot(|_| {});
+        let narrowing = |duration| Narrowing { duration: Some(Seconds(duration)), ..Narrowing::default() };
+        let narrowed = ballot.narrowed(&narrowing(60)).unwrap();
+        assert_ne!(narrowed, ballot.digest());
+        assert_eq!(ballot.narrowed(&Narrowing::default()).unwrap(), ballot.digest());
+        assert_eq!(ballot.narrowed(&narrowing(3_601)).unwrap_err().code, 1);
+        let tunnel = Narrowing { actions: Some([Action::Tunnel].into()), ..Narrowing::default() };
+        assert_eq!(ballot.narrowed(&tunnel).unwrap_err().code, 1);
+    }
 }

@@ -143,7 +143,7 @@ actions = ["shell"]
         assert_eq!(words(&more), ["new: rule c", "    actions = [\"tunnel\"]"]);
         assert_eq!(
             words(&OLD.replace("Mill 3", "\\u001b[2J"))[0],
-            r#"plant: name was "Mill 3", becomes "\x5cu001b[2J""#
+            r#"plant: name was "Mill 3", becomes "\x5cu001B[2J""#
         );
     }
 

@@ -49,6 +49,10 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         let folder = args.output.display();
         println!("{folder}: the journal and {} recordings.", wanted.len());
         println!("Check it: holdpoint verify {folder} --trust trust.toml");
+        println!(
+            "It was copied while the gate ran, so `verify` says that both logs are cut off at their end, and exits 1"
+        );
+        println!("for that; everything before the end is checked all the same.");
         Ok(())
     })
 }

@@ -45,6 +45,9 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
     })
 }
 
+/// Seconds without input that are worth a word.
+const IDLE_SHOWN: u64 = 60;
+
 fn show(session: &SessionView, now: Timestamp) {
     let vendor = session.vendor.as_ref().map(|vendor| format!(" of {vendor}")).unwrap_or_default();
     println!(
@@ -62,7 +65,8 @@ fn show(session: &SessionView, now: Timestamp) {
     if let Some(deadline) = session.deadline {
         labelled("  ends", &format!("{} ({})", moment(deadline), from_now(deadline, now)));
     }
-    let idle = session.live.as_ref().map(|live| format!("no input for {}", span(live.idle_seconds)));
+    let idle = session.live.as_ref().map(|live| live.idle_seconds).filter(|idle| *idle >= IDLE_SHOWN);
+    let idle = idle.map(|idle| format!("no input for {}", span(idle)));
     let frozen = session.frozen.then(|| "FROZEN".to_owned());
     let watchers = session.watchers.iter().map(|watcher| format!("{} watches", plain(&watcher.name)));
     let now: Vec<String> = frozen.into_iter().chain(idle).chain(watchers).collect();

@@ -1,6 +1,6 @@
 //! `holdpoint status`: how the gate is doing, as an operator wants to know it at the beginning of a shift.
 
-use approver::api::types::Status;
+use approver::api::types::{Status, TrustView};
 
 use super::gate::{ProfileArg, at_gate};
 use super::showing::{labelled, moment, plain, span};
@@ -21,6 +21,10 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
             return print_json(&status);
         }
         tell(&status);
+        // Who signed in by key alone is told the rest, and not this.
+        if let Ok(trust) = client.get::<TrustView>("/api/v1/trust").await {
+            labelled("ssh CA", &plain(trust.ssh_ca.trim()));
+        }
         Ok(())
     })
 }
@@ -35,6 +39,15 @@ fn tell(status: &Status) {
     labelled("cuts", &format!("{} stand", status.cuts));
     let head = &status.journal;
     labelled("journal", &format!("{} entries, head {} ({})", head.size, head.root, certs::words::of(&head.root)));
+    labelled(
+        "",
+        &match &status.witnessed {
+            Some(seen) => {
+                format!("a signature remembers the first {} of them, since {}", seen.size, span(seen.age_seconds))
+            }
+            None => "nobody's signature remembers any of it yet".to_owned(),
+        },
+    );
     if let Some(down) = status.journal_down_seconds {
         labelled("", &format!("does not answer since {}", span(down)));
     }

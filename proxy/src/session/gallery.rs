@@ -10,6 +10,7 @@ use approver::floor::{Watch, WatchFrame, WatchFrames};
 use bytes::Bytes;
 use policies::events::Ending;
 use recordings::notes::Size;
+use recordings::screen::DEFAULT_SIZE;
 use tokio::sync::broadcast;
 
 /// What happens outside every terminal, such as commands and file copies, is told on a terminal of the gate's own.
@@ -196,8 +197,13 @@ impl Screen {
         Self { size: Self::bounded(size), drawn: String::new(), since: Vec::new() }
     }
 
+    /// Clients that do not know their size say 0.
     fn bounded(size: Size) -> Size {
-        Size { columns: size.columns.clamp(1, Self::MAX.columns), rows: size.rows.clamp(1, Self::MAX.rows) }
+        let side = |length: u32, usual: u32, max: u32| if length == 0 { usual } else { length.min(max) };
+        Size {
+            columns: side(size.columns, DEFAULT_SIZE.columns, Self::MAX.columns),
+            rows: side(size.rows, DEFAULT_SIZE.rows, Self::MAX.rows),
+        }
     }
 
     fn feed(&mut self, bytes: &[u8]) {
@@ -351,6 +357,7 @@ mod tests {
     fn an_idle_terminal_is_kept_small_whatever_its_size_was_said_to_be() {
         let mut screen = Screen::new(Size { columns: u32::MAX, rows: u32::MAX });
         assert_eq!(screen.size, Screen::MAX);
+        assert_eq!(Screen::new(Size { columns: 0, rows: 0 }).size, DEFAULT_SIZE);
         screen.resize(Size { columns: 80, rows: 24 });
         for _ in 0..1_000 {
             screen.feed(b"\x1b[32mtess@hmi-2\x1b[0m:~$ ls -l /var/log/holdpoint-simulation.log\r\n");

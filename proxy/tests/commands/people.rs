@@ -45,6 +45,7 @@ async fn a_code_signs_in_once_and_the_token_lasts_its_time() {
     lee.run_with(&["login"], &code).await.failed(1, "name, key and code do not go together");
     let status = lee.run(&["status"]).await.done().out;
     assert!(status.contains("board        green") && status.contains("mill-3"), "{status}");
+    assert!(status.contains("ssh CA       @cert-authority * ssh-ed25519"), "{status}");
     let status: Value = lee.run(&["status", "--json"]).await.done().json();
     assert_eq!(status["deployment"], "mill-3");
 
@@ -76,6 +77,9 @@ async fn a_gate_that_is_gone_or_another_is_told_apart() {
     let renamed = profile.replace("holdpoint.mill3.example", "other.mill3.example");
     std::fs::write(lee.profile(), renamed).unwrap();
     lee.run_with(&["login"], "123456\n").await.failed(1, "not the gate of this profile");
+    let renamed = profile.replace("holdpoint.mill3.example", "holdpoint.mill3.example:9999");
+    std::fs::write(lee.profile(), renamed).unwrap();
+    lee.run_with(&["login"], "123456\n").await.failed(2, "the gate calls itself \"https://holdpoint.mill3.example\"");
     std::fs::write(lee.profile(), &profile).unwrap();
     let folder = house.stop().await;
     lee.run(&["status"]).await.failed(3, "cannot reach https://holdpoint.mill3.example");

@@ -52,10 +52,11 @@ impl Ssh {
         }
     }
 
-    /// Everything it said until it ended.
+    /// Everything it said until it ended, in the terminal and about the connection.
     async fn end(mut self) -> String {
-        let mut said = String::new();
+        let (mut said, mut errors) = (String::new(), self.child.stderr.take().unwrap());
         tokio::time::timeout(HANG, self.out.read_to_string(&mut said)).await.expect("it hangs").unwrap();
+        tokio::time::timeout(HANG, errors.read_to_string(&mut said)).await.expect("it hangs").unwrap();
         tokio::time::timeout(HANG, self.child.wait()).await.expect("it hangs").unwrap();
         said
     }
@@ -119,7 +120,8 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     ssh.ready().await;
     let session = first_session(&lee).await;
     let listed = lee.run(&["sessions"]).await.done().out;
-    assert!(listed.contains("tess of acme  hmi-2/ssh") && listed.contains("in 59 minutes"), "{listed}");
+    assert!(listed.contains("tess of acme  hmi-2/ssh"), "{listed}");
+    assert!(listed.contains("in 59 minutes") || listed.contains("in 1 hour)"), "{listed}");
     assert!(tess.run(&["sessions"]).await.done().out.contains(&session));
 
     let mut watching = lee.command(&["watch", &session]).spawn().unwrap();
@@ -144,7 +146,8 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     lee.run(&["approve", extension, "--for", "10m", "--yes"]).await.failed(2, "only a request can be narrowed");
     let given = lee.run(&["approve", extension, "--yes"]).await.done().out;
     assert!(given.contains("30 minutes more time") && given.contains("The grant ends"), "{given}");
-    assert!(lee.run(&["sessions"]).await.done().out.contains("in 1 hour 29 minutes"));
+    let longer = lee.run(&["sessions"]).await.done().out;
+    assert!(longer.contains("in 1 hour 29 minutes") || longer.contains("in 1 hour 30 minutes"), "{longer}");
 
     let cut: Value = lee.run(&["cut", &session, "--json"]).await.done().json();
     assert_eq!((cut["sessions"][0].as_str().unwrap(), cut["kept"].as_str().unwrap()), (session.as_str(), "journal"));
@@ -254,5 +257,9 @@ async fn an_auditor_fetches_what_verifies_with_no_server() {
     let played = audrey.run(&["play", &session, "--data", data, "--key", &key, "--speed", "1000"]).await.done().out;
     assert!(played.contains("PANEL"), "{played}");
     let verified = audrey.run(&["verify", data, "--trust", &trust, "--key", &key]).await;
-    assert_eq!(verified.code, 0, "{}{}", verified.out, verified.err);
+    // A copy of what still runs has no signed end; that, and nothing else, is not whole.
+    let said = &verified.out;
+    let wrong: Vec<&str> = said.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase())).collect();
+    assert!(wrong.iter().all(|line| line.contains("copied while the gate ran")), "{said}");
+    assert!(verified.code == 1 && said.contains("cut: ok") && said.contains("1 sessions"), "{said}");
 }
