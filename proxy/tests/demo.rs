@@ -1,4 +1,5 @@
-//! The demo as it is typed: the compiled program shows its screen, ends when told to, and leaves nothing behind.
+//! The demo as it is typed: the compiled program plays its story, shows its screen, ends when told to, and leaves
+//! nothing behind.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
@@ -6,9 +7,13 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+/// Longer than the demo may take.
+const HANG: Duration = Duration::from_secs(60);
 
 /// A machine's folders, new and empty.
 struct Machine {
@@ -52,6 +57,65 @@ fn screen(out: &mut BufReader<ChildStdout>) -> Vec<String> {
         lines.push(line.trim_end().to_owned());
     }
     lines
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < HANG, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_story_goes_as_it_is_told_and_leaves_nothing_behind() {
+    let machine = Machine::new();
+    let begun = Instant::now();
+    let output = machine.demo(&["--auto"]).output().unwrap();
+    let told = words(&output);
+    assert!(output.status.success(), "{told}");
+    assert!(begun.elapsed() < HANG, "{told}");
+    for step in ["REFUSED", "ASKED", "APPROVED", "WORKED", "REFUSED A FILE", "EXTENDED", "CUT", "REPLAYED", "VERIFIED"]
+    {
+        assert!(told.contains(&format!(". {step}: ")), "{step} is missing in:\n{told}");
+    }
+    assert!(told.contains(". FOUND: ") && told.contains("Every step was as told"), "{told}");
+    assert!(
+        told.bytes().all(|byte| byte == b'\n' || !byte.is_ascii_control()),
+        "nothing acts on the terminal: {told:?}"
+    );
+    assert_eq!(machine.left_behind(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_step_that_does_not_end_as_told_makes_it_fail_and_is_named() {
+    let machine = Machine::new();
+    let demo = machine.temporary.path().join("demo");
+    let running = machine.demo(&["--auto", "--dir", demo.to_str().unwrap()]).spawn().unwrap();
+    eventually("the demo's folder is furnished", || demo.join("ssh_config").exists());
+    // The auditor lost the key and has that of another plant.
+    let other = certs::auditor::NewAuditorKey::generate(jiff::Timestamp::now());
+    fs::write(demo.join("auditor/auditor-1.key"), other.file.as_bytes()).unwrap();
+    let output = running.wait_with_output().unwrap();
+    let told = words(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("step 8, replayed: expected to see what tess did"), "{told}");
+    assert!(demo.join("gate/data").exists(), "--dir keeps everything");
+}
+
+#[test]
+fn a_story_that_is_told_to_stop_leaves_nothing_behind() {
+    let machine = Machine::new();
+    let mut demo = machine.demo(&["--auto"]).spawn().unwrap();
+    let mut out = BufReader::new(demo.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains(". APPROVED: ") {
+        line.clear();
+        assert!(out.read_line(&mut line).unwrap() > 0, "the story ended before");
+    }
+    tell(&demo, Signal::TERM);
+    assert_eq!(demo.wait().unwrap().code(), Some(3));
+    assert_eq!(machine.left_behind(), Vec::<PathBuf>::new());
 }
 
 #[test]

@@ -111,25 +111,3 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     }
     Ok(())
 }
-
-/// Text without what acts on a terminal.
-pub(super) fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' => {
-                // Control sequences end with a letter (ECMA-48, 5.4); shorter ones are one character long.
-                if chars.next_if_eq(&'[').is_some() {
-                    while chars.next().is_some_and(|c| !c.is_ascii_alphabetic()) {}
-                } else {
-                    chars.next();
-                }
-            }
-            '\n' => plain.push('\n'),
-            c if c.is_control() => {}
-            c => plain.push(c),
-        }
-    }
-    plain
-}

@@ -9,10 +9,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
+use super::DemoFault;
 use super::home::{self, Home};
 use super::phone::{Phone, Shown};
 use super::technician::Reply;
-use super::{DemoFault, evidence};
 
 /// Nothing that is waited for in the story takes so long, on any machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -51,17 +51,18 @@ impl Stage {
         rest.lines().for_each(|line| println!("    {line}"));
     }
 
-    /// What somebody sees.
+    /// What somebody sees; of a long text how it begins and how it ends.
     pub(super) fn seen(&self, who: &str, text: &str) {
-        /// The rest is the same again.
-        const LINES_MAX: usize = 10;
+        const BEGINNING: usize = 5;
+        const END: usize = 2;
         let lines: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-        for line in lines.iter().take(LINES_MAX) {
-            println!("      {who} | {line}");
+        let left_out = lines.len().saturating_sub(BEGINNING + END);
+        let (beginning, rest) = if left_out > 1 { lines.split_at(BEGINNING) } else { (lines.as_slice(), &[][..]) };
+        beginning.iter().for_each(|line| println!("      {who} | {line}"));
+        if !rest.is_empty() {
+            println!("      {who} | ... {left_out} more lines ...");
         }
-        if lines.len() > LINES_MAX {
-            println!("      {who} | ({} more lines)", lines.len() - LINES_MAX);
-        }
+        rest.iter().skip(left_out).for_each(|line| println!("      {who} | {line}"));
     }
 
     /// What comes of it.
@@ -147,7 +148,7 @@ impl Stage {
         };
         let output = self.in_time("a command to end", running).await??;
         let text = [output.stdout, output.stderr].concat();
-        let text = evidence::plain(&String::from_utf8_lossy(&text));
+        let text = plain(&String::from_utf8_lossy(&text));
         Ok(Ran { status: output.status.code().unwrap_or(-1), text })
     }
 
@@ -161,4 +162,46 @@ impl Stage {
 fn typed(arguments: &[&str]) -> String {
     let quoted = |word: &&str| if word.contains(' ') { format!("'{word}'") } else { (*word).to_owned() };
     arguments.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// Text without what acts on a terminal.
+pub(super) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => {
+                // Control sequences end with a letter (ECMA-48, 5.4); shorter ones are one character long.
+                if chars.next_if_eq(&'[').is_some() {
+                    while chars.next().is_some_and(|c| !c.is_ascii_alphabetic()) {}
+                } else {
+                    chars.next();
+                }
+            }
+            '\n' => plain.push('\n'),
+            c if c.is_control() => {}
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_acts_on_a_terminal_is_left_of_a_text() {
+        let text = "\u{1b}[2J\u{1b}[1;1Hhmi-2> \u{1b}]0;owned\u{7}set\r\n\u{9b}31mred\u{1b}7";
+        let plain = plain(text);
+        assert!(plain.starts_with("hmi-2> ") && plain.contains("set\n"), "{plain:?}");
+        assert!(plain.chars().all(|c| c == '\n' || !c.is_control()), "{plain:?}");
+        assert_eq!(super::plain("\u{1b}"), "");
+        assert_eq!(super::plain("\u{1b}[31"), "");
+    }
+
+    #[test]
+    fn a_command_is_shown_as_it_can_be_typed() {
+        assert_eq!(typed(&["play", "s_1", "--search", "set to 165"]), "play s_1 --search 'set to 165'");
+    }
 }

@@ -8,9 +8,9 @@ use approver::floor::Floor as _;
 use policies::ids::SessionId;
 
 use super::crew::{OPERATOR, TECHNICIAN};
-use super::stage::Stage;
+use super::stage::{Stage, plain};
 use super::technician::{Reply, Shell, Technician};
-use super::{DemoFault, Plant, evidence};
+use super::{DemoFault, Plant};
 
 /// Why tess comes.
 const REASON: &str = "the glue is too cold, alarm E-207";
@@ -145,7 +145,7 @@ async fn worked(stage: &mut Stage, plant: &Plant, tess: &Technician) -> Result<(
 async fn at_prompt(stage: &Stage, shell: &mut Shell) -> Result<String, DemoFault> {
     let seen = stage.in_time("the panel to answer", shell.until(super::panel::PROMPT)).await?;
     let text = seen.ok_or_else(|| stage.unlike("the panel's prompt", "a closed channel"))?;
-    Ok(evidence::plain(text.trim_end_matches(super::panel::PROMPT)))
+    Ok(plain(text.trim_end_matches(super::panel::PROMPT)))
 }
 
 async fn file_refused(stage: &mut Stage, plant: &Plant) -> Result<(), DemoFault> {
@@ -192,7 +192,7 @@ async fn extended(stage: &mut Stage, plant: &Plant, shell: &mut Shell) -> Result
     let told = stage.in_time("word in the terminal", shell.until("The session now lasts until")).await?;
     let told = told.ok_or_else(|| stage.unlike("word in the terminal", "a closed channel"))?;
     let until = stage.in_time("the rest of it", shell.until("\r\n")).await?.unwrap_or_default();
-    stage.seen(TECHNICIAN, evidence::plain(&(told + &until)).lines().last().unwrap_or_default());
+    stage.seen(TECHNICIAN, plain(&(told + &until)).lines().last().unwrap_or_default());
     Ok(())
 }
 
@@ -205,7 +205,7 @@ async fn cut(
 ) -> Result<(), DemoFault> {
     stage.step("cut", "lee ends it at once. It acts before it is recorded, and nobody gets back until it is reopened.");
     stage.types(OPERATOR, &["cut", &session.to_string()], "").await?;
-    let last = evidence::plain(&stage.in_time("the terminal to be closed", shell.rest()).await?);
+    let last = plain(&stage.in_time("the terminal to be closed", shell.rest()).await?);
     stage.seen(TECHNICIAN, &last);
     let farewell = stage.in_time("the connection to be closed", tess.farewell()).await?;
     stage.seen(TECHNICIAN, &format!("Received disconnect: {farewell}"));
