@@ -49,16 +49,17 @@ pub fn ask_hidden(prompt: &str) -> io::Result<Zeroizing<String>> {
     let input = io::stdin();
     let shown = input.is_terminal().then(|| tcgetattr(&input)).transpose()?;
     if let Some(shown) = &shown {
-        eprint!("{prompt}");
-        io::stderr().flush()?;
         let mut hidden = shown.clone();
         hidden.local_modes.remove(LocalModes::ECHO);
         tcsetattr(&input, OptionalActions::Flush, &hidden)?;
+        // Asked only now: what is typed at once neither shows nor is lost.
+        eprint!("{prompt}");
+        io::stderr().flush()?;
     }
     let mut line = Zeroizing::new(String::new());
     let read = input.lock().read_line(&mut line);
     if let Some(shown) = &shown {
-        tcsetattr(&input, OptionalActions::Flush, shown)?;
+        tcsetattr(&input, OptionalActions::Drain, shown)?;
         eprintln!();
     }
     if read? == 0 {

@@ -1,6 +1,7 @@
 //! `holdpoint status`: how the gate is doing, as an operator wants to know it at the beginning of a shift.
 
 use approver::api::types::{Status, TrustView};
+use indicatif::HumanBytes;
 
 use super::gate::{ProfileArg, at_gate};
 use super::showing::{labelled, moment, plain, span};
@@ -23,7 +24,8 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         tell(&status);
         // Who signed in by key alone is told the rest, and not this.
         if let Ok(trust) = client.get::<TrustView>("/api/v1/trust").await {
-            labelled("ssh CA", &plain(trust.ssh_ca.trim()));
+            // Whole, to be pasted.
+            println!("ssh CA       {}", plain(trust.ssh_ca.trim()));
         }
         Ok(())
     })
@@ -60,7 +62,7 @@ fn tell(status: &Status) {
             let fault = recorder.fault.as_deref().map_or_else(|| "records".to_owned(), plain);
             labelled("recorder", &format!("{fault}, {} recordings open", recorder.open));
             if let (Some(free), Some(reserve)) = (recorder.free_bytes, recorder.reserve_bytes) {
-                labelled("", &format!("{} free, nobody new is let in below {}", gib(free), gib(reserve)));
+                labelled("", &format!("{} free, nobody new is let in below {}", HumanBytes(free), HumanBytes(reserve)));
             }
         }
     }
@@ -68,12 +70,7 @@ fn tell(status: &Status) {
         "plant file",
         &status.plant.map_or_else(|| "none in force".to_owned(), |digest| certs::words::of(&digest)),
     );
-    labelled("keys", &format!("a thief of the disk: {}", plain(&status.seal)));
+    labelled("keys", &plain(&status.seal));
     labelled("gate", &format!("{} of {}, version {}", status.node, status.deployment, plain(&status.version)));
     labelled("its clock", &moment(status.now));
-}
-
-fn gib(bytes: u64) -> String {
-    let tenths = bytes / (1 << 20) * 10 / 1024;
-    format!("{}.{} GiB", tenths / 10, tenths % 10)
 }

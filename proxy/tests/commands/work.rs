@@ -4,7 +4,7 @@
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::house::{HANG, House, Side, Somebody};
@@ -162,6 +162,51 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     assert!(lee.run(&["cuts"]).await.done().out.contains("No cut stands"));
     lee.run(&["revoke", request, "--reason", "done"]).await.done();
     assert!(tess.run(&["requests", "--all"]).await.done().out.contains("revoked"));
+}
+
+/// The program in a terminal of its own (util-linux `script`), where somebody types.
+fn at_a_terminal(somebody: &Somebody, words: &str) -> Child {
+    let command = words.replace("holdpoint", env!("CARGO_BIN_EXE_holdpoint"));
+    let mut script = Command::new("script");
+    script.args(["-qefc", &command, "/dev/null"]).env("HOLDPOINT_PROFILE", somebody.profile()).env("SHELL", "/bin/sh");
+    script.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_a_terminal_one_is_asked_and_watching_leaves_it_as_it_was() {
+    let house = House::new().await;
+    let (ada, mut lee) = (house.founder("ada").await, house.founder("lee").await);
+    let tess = vendor(&house, &ada).await;
+    let ask = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "valve", "--json"];
+    let asked: Value = tess.run(&ask).await.done().json();
+    let approve = format!("holdpoint approve {}", asked["request"].as_str().unwrap());
+    for (typed, code, words) in [("n\n", 1, "nothing was done"), ("y\n", 0, "is granted")] {
+        let mut terminal = at_a_terminal(&lee, &approve);
+        let mut out = BufReader::new(terminal.stdout.take().unwrap());
+        until(&mut out, "[y/N]").await.unwrap();
+        terminal.stdin.as_mut().unwrap().write_all(typed.as_bytes()).await.unwrap();
+        until(&mut out, words).await.unwrap();
+        assert_eq!(terminal.wait().await.unwrap().code(), Some(code));
+    }
+
+    std::fs::remove_file(lee.folder.join("token.json")).unwrap();
+    let (mut terminal, code) = (at_a_terminal(&lee, "holdpoint status"), lee.codes.pop_front().unwrap());
+    let mut out = BufReader::new(terminal.stdout.take().unwrap());
+    until(&mut out, "Code for lee").await.unwrap();
+    terminal.stdin.as_mut().unwrap().write_all(format!("{code}\n").as_bytes()).await.unwrap();
+    let shown = until(&mut out, "its clock").await.unwrap();
+    assert!(!shown.contains(&code), "a code does not show: {shown}");
+
+    let mut ssh = Ssh::begin(&house, &tess);
+    ssh.ready().await;
+    let watch = format!("trap : INT; holdpoint watch {}; stty -a", first_session(&lee).await);
+    let mut terminal = at_a_terminal(&lee, &watch);
+    let mut out = BufReader::new(terminal.stdout.take().unwrap());
+    until(&mut out, "ready").await.unwrap();
+    terminal.stdin.as_mut().unwrap().write_all(b"typed\x03").await.unwrap();
+    let left = until(&mut out, "echoke").await.unwrap();
+    assert!(left.contains("you watch no longer") && !left.contains("typed"), "{left:?}");
+    assert!(left.contains(" echo ") && !left.contains("-echo "), "{left:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
