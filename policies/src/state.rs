@@ -230,6 +230,12 @@ pub struct State {
 }
 
 impl State {
+    /// A moment in the plant's time, as `2026-11-23 14:03 CET`; in UTC before there is a plant file.
+    pub fn clock(&self, at: Timestamp) -> String {
+        let timezone = self.plant.as_ref().map_or(jiff::tz::TimeZone::UTC, |plant| plant.timezone.clone());
+        at.to_zoned(timezone).strftime("%Y-%m-%d %H:%M %Z").to_string()
+    }
+
     /// The state after one more entry, written at `at`.
     pub fn apply(&mut self, event: &Event, at: Timestamp) {
         self.size += 1;

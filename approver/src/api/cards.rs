@@ -221,7 +221,8 @@ impl Api {
         let (covered, in_words, reason) = match &ask.asked {
             Asked::Extension(extension) => (
                 AskCovered::Extension(extension.clone()),
-                format!("{} more, until {}", extension.by, extension.deadline),
+                self.desk()
+                    .with_state(|state| format!("{} more, until {}", extension.by, state.clock(extension.deadline))),
                 extension.reason,
             ),
             Asked::Widening(widening) => (

@@ -54,7 +54,11 @@ pub(super) fn from_now(at: Timestamp, now: Timestamp) -> String {
     let seconds = at.as_second().saturating_sub(now.as_second());
     // To the minute, where seconds say nothing any more.
     let rounded = if seconds.unsigned_abs() > 120 { seconds.unsigned_abs() / 60 * 60 } else { seconds.unsigned_abs() };
-    if seconds < 0 { format!("{} ago", span(rounded)) } else { format!("in {}", span(rounded)) }
+    match seconds {
+        0 => "now".to_owned(),
+        ..0 => format!("{} ago", span(rounded)),
+        1.. => format!("in {}", span(rounded)),
+    }
 }
 
 /// A moment as people write it: `14:00` (the next one), `2026-11-23 14:00` or `2026-11-23` in local time, or with a zone.
