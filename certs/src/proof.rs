@@ -131,6 +131,7 @@ pub struct Authenticated {
     key: Option<Fingerprint>,
     at: Timestamp,
     complete: bool,
+    grant: Option<RequestId>,
 }
 
 /// Why proofs do not add up to a person.
@@ -251,7 +252,8 @@ impl Authenticated {
         if now >= lasts.after(login.at) {
             return Err(NotProven::TooLate);
         }
-        Ok(Self::new(key.person, Factors::KeyAndRecentLogin, login.face, source, Some(key.key), now, false))
+        let proved = Self::new(key.person, Factors::KeyAndRecentLogin, login.face, source, Some(key.key), now, false);
+        Ok(Self { grant: Some(grant), ..proved })
     }
 
     fn new(
@@ -263,7 +265,7 @@ impl Authenticated {
         at: Timestamp,
         complete: bool,
     ) -> Self {
-        Self { person, factors, face, source: source.to_canonical(), key, at, complete }
+        Self { person, factors, face, source: source.to_canonical(), key, at, complete, grant: None }
     }
 
     /// Who.
@@ -294,6 +296,11 @@ impl Authenticated {
     /// When it was proved.
     pub const fn at(&self) -> Timestamp {
         self.at
+    }
+
+    /// The one grant that this serves, where a recent login stands in for the code.
+    pub const fn grant(&self) -> Option<RequestId> {
+        self.grant
     }
 
     /// Whether both factors were given just now. Only then may a token or a certificate be made out, or later
@@ -461,6 +468,7 @@ pub(crate) mod tests {
         };
         let proved = by(verified(&key), SOURCE, grant, 600, 1_599).unwrap();
         assert_eq!((proved.factors(), proved.is_complete_login()), (Factors::KeyAndRecentLogin, false));
+        assert_eq!((login.grant(), proved.grant()), (None, Some(grant)));
         assert!(RecentLogin::of(&proved, grant).is_none());
         assert_eq!(by(verified(&other), SOURCE, grant, 600, 1_000).unwrap_err(), NotProven::DifferentPeople);
         let same_person = VerifiedKey::after_ssh_userauth_signature(person_of(key.public_key()), other.public_key());

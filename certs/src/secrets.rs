@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use policies::ids::CredentialName;
+use ssh_key::PrivateKey;
 use zeroize::Zeroizing;
 
 /// Seals and opens. Cheap to clone; `Debug` shows nothing.
@@ -16,6 +17,40 @@ pub struct Secrets(Arc<RandomizedNonceKey>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed secret does not open: it was altered, moved from another name, or sealed by another key store")]
 pub struct CannotOpen;
+
+/// A target's credential, opened. `Debug` shows only its kind.
+#[derive(Clone)]
+pub enum Credential {
+    /// A private key in OpenSSH's form, without a passphrase.
+    Key(Arc<PrivateKey>),
+    /// A password: one line of text.
+    Password(Zeroizing<String>),
+}
+
+impl Credential {
+    /// Reads what was set for a target; `None` where it is neither.
+    pub fn parse(secret: &[u8]) -> Option<Self> {
+        const PRIVATE_KEY: &str = "-----BEGIN ";
+        let text = std::str::from_utf8(secret).ok()?;
+        if text.trim_start().starts_with(PRIVATE_KEY) {
+            let key = PrivateKey::from_openssh(text.trim_start()).ok().filter(|key| !key.is_encrypted())?;
+            return Some(Self::Key(Arc::new(key)));
+        }
+        let password = text.strip_suffix('\n').unwrap_or(text);
+        let password = password.strip_suffix('\r').unwrap_or(password);
+        let fits = !password.is_empty() && !password.contains('\n');
+        fits.then(|| Self::Password(Zeroizing::new(password.to_owned())))
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key(_) => "Key",
+            Self::Password(_) => "Password",
+        })
+    }
+}
 
 /// Tells the format: `hps1` ‖ 12 bytes of nonce ‖ ciphertext ‖ 16 bytes of tag.
 const MAGIC: &[u8; 4] = b"hps1";
@@ -105,6 +140,20 @@ mod tests {
     #[test]
     fn debug_shows_no_key() {
         assert_eq!(format!("{:?}", secrets()), "Secrets(..)");
+        assert_eq!(format!("{:?}", Credential::parse(b"hunter2")), "Some(Password)");
+    }
+
+    #[test]
+    fn a_credential_is_a_private_key_or_one_line_of_text() {
+        let key = crate::ssh_ca::fresh_key("test").to_openssh(Default::default()).unwrap();
+        assert!(matches!(Credential::parse(key.as_bytes()), Some(Credential::Key(_))));
+        let Some(Credential::Password(password)) = Credential::parse(b"correct horse\r\n") else {
+            panic!("a password")
+        };
+        assert_eq!(password.as_str(), "correct horse");
+        for unfit in [&b""[..], b"\n", b"two\nlines", b"\xff", b"-----BEGIN RSA PRIVATE KEY-----\nAA==\n"] {
+            assert!(Credential::parse(unfit).is_none(), "{unfit:?}");
+        }
     }
 
     proptest! {

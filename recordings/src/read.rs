@@ -5,10 +5,10 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use certs::auditor::BadAuditorKeys;
 use jiff::{SignedDuration, Timestamp};
 use policies::digest::Digest;
 use policies::ids::{NodeId, SessionId};
@@ -289,13 +289,16 @@ impl Finder {
     }
 }
 
-/// An auditor's private keys: the file that `age-keygen` writes.
-pub struct AuditorKeys(Vec<age::x25519::Identity>);
+/// An auditor's private keys, and what they open here.
+pub struct AuditorKeys(certs::auditor::AuditorKeys);
 
 /// Why keys do not open a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysFault {
-    /// The file of keys cannot be read.
+    /// There are no keys.
+    #[error(transparent)]
+    Keys(#[from] BadAuditorKeys),
+    /// The recording's key file cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Io {
         /// Which file.
@@ -303,12 +306,6 @@ pub enum KeysFault {
         /// What the system says.
         error: io::Error,
     },
-    /// The text is no file of `age-keygen`.
-    #[error("line {0} is no private key as `age-keygen` writes it: AGE-SECRET-KEY-1…")]
-    NotAKey(usize),
-    /// The text has no key in it.
-    #[error("there is no private key in it: a line AGE-SECRET-KEY-1… is wanted, as `age-keygen` writes it")]
-    NoKey,
     /// The recording's key file is not the one its opening names.
     #[error("{} is not the key file this recording was opened with", .0.display())]
     OtherKeyFile(PathBuf),
@@ -320,28 +317,20 @@ pub enum KeysFault {
     OtherRoot(PathBuf),
 }
 
-/// A file of keys has a few lines.
-const KEYS_BYTES_MAX: u64 = 1 << 20;
 /// An age file of one key to some hundred auditors.
 const KEY_FILE_BYTES_MAX: u64 = 1 << 16;
+/// Longer than a root, so that one which is too long is found out.
+const ROOT_BYTES_MAX: usize = 64;
 
 impl AuditorKeys {
-    /// Reads a file of private keys.
+    /// Reads a file of private keys, as `age-keygen` writes one.
     pub fn read(path: &Path) -> Result<Self, KeysFault> {
-        let io = |error| KeysFault::Io { path: path.to_owned(), error };
-        let bytes = read_bounded(path, KEYS_BYTES_MAX).map_err(io)?;
-        Self::parse(&String::from_utf8_lossy(&bytes))
+        Ok(Self(certs::auditor::AuditorKeys::read(path)?))
     }
 
-    /// Keys from the text of such a file: one in a line, and lines that begin with `#`.
+    /// Keys from the text of such a file.
     pub fn parse(text: &str) -> Result<Self, KeysFault> {
-        let mut keys = Vec::new();
-        for (number, line) in (1..).zip(text.lines().map(str::trim)) {
-            if !line.is_empty() && !line.starts_with('#') {
-                keys.push(age::x25519::Identity::from_str(line).map_err(|_| KeysFault::NotAKey(number))?);
-            }
-        }
-        if keys.is_empty() { Err(KeysFault::NoKey) } else { Ok(Self(keys)) }
+        Ok(Self(certs::auditor::AuditorKeys::parse(text)?))
     }
 
     /// The key of a recording's frames, from the key file in the log's folder: the very file that the recording was
@@ -352,24 +341,15 @@ impl AuditorKeys {
         if Digest::of_bytes(&bytes) != opened.key_file {
             return Err(KeysFault::OtherKeyFile(path));
         }
-        let root = self.decrypt(&bytes).ok_or_else(|| KeysFault::NotForYou(path.clone()))?;
+        let root = self.0.open(&bytes, ROOT_BYTES_MAX).ok_or_else(|| KeysFault::NotForYou(path.clone()))?;
         let root = Root::from_bytes(&root).ok().filter(|root| root.commitment() == opened.commitment);
         root.map(|root| root.frame_key()).ok_or(KeysFault::OtherRoot(path))
-    }
-
-    fn decrypt(&self, bytes: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-        use std::io::Read as _;
-        let decryptor = age::Decryptor::new(bytes).ok()?;
-        let reader = decryptor.decrypt(self.0.iter().map(|key| key as &dyn age::Identity)).ok()?;
-        let mut root = zeroize::Zeroizing::new(Vec::with_capacity(64));
-        reader.take(64).read_to_end(&mut root).ok()?;
-        Some(root)
     }
 }
 
 impl fmt::Debug for AuditorKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AuditorKeys({})", self.0.len())
+        self.0.fmt(f)
     }
 }
 

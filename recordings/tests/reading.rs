@@ -7,6 +7,7 @@ mod support;
 use std::path::Path;
 use std::time::Duration;
 
+use certs::auditor::BadAuditorKeys;
 use proptest::prelude::*;
 use recordings::cast::{CastOptions, write_cast};
 use recordings::frame::Stream;
@@ -111,8 +112,11 @@ fn only_the_right_keys_open_a_recording() {
     let mut other_root = opened.clone();
     other_root.commitment = [0; 32];
     assert!(matches!(store.keys.open(records.dir(), &other_root), Err(KeysFault::OtherRoot(_))));
-    assert!(matches!(AuditorKeys::parse("# nothing\n"), Err(KeysFault::NoKey)));
-    assert!(matches!(AuditorKeys::parse("\n\nAGE-SECRET-KEY-1WRONG\n"), Err(KeysFault::NotAKey(3))));
+    assert!(matches!(AuditorKeys::parse("# nothing\n"), Err(KeysFault::Keys(BadAuditorKeys::NoKey))));
+    assert!(matches!(
+        AuditorKeys::parse("\n\nAGE-SECRET-KEY-1WRONG\n"),
+        Err(KeysFault::Keys(BadAuditorKeys::NotAKey(3)))
+    ));
     assert_eq!(format!("{:?}", store.keys), "AuditorKeys(1)");
 }
 

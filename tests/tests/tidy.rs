@@ -67,9 +67,9 @@ const NEVER: &[Never] = &[
             "decode_secret_key",
             "IdentityFile",
             "Identity::from_str",
+            "x25519::Identity",
         ],
-        // The auditor's own keys on the auditor's own machine; a target's key, as `certs` unsealed it.
-        but: &["recordings/src/read.rs", "proxy/src/session/credential.rs"],
+        but: &[],
         example: "let key = russh::keys::load_secret_key(path, None)?;",
     },
     Never {

@@ -28,12 +28,14 @@ pub(super) type Refused = Vec<(Boot, &'static str, TargetName)>;
 
 impl Desk {
     /// Lets somebody in whose factors were proved: finds the grant, appends `Started`, and gives the lease. Nothing is
-    /// let in while the journal does not answer, or holds what this program does not know. A refusal is journaled.
+    /// let in while the journal does not answer, or holds what this program does not know. A refusal is journaled. A
+    /// proof that serves one grant spends that one, whatever was asked.
     ///
     /// # Errors
     /// A refusal, or a fault; then there is no session.
     pub async fn admit(&self, who: &Authenticated, ask: Ask) -> Result<Lease, Rejected> {
         let (technician, source, factors) = (who.person(), who.source(), factors(who.factors()));
+        let ask = Ask { grant: who.grant().or(ask.grant), ..ask };
         let inner = self.0.clone();
         let admitted = self.0.to_its_end(async move {
             let target = ask.target.clone();

@@ -82,6 +82,21 @@ pub fn judge(granted: &Actions, ask: &str, asked: Asked<'_>) -> Verdict {
     }
 }
 
+/// What a channel is for, in actions: one of them must be granted for it. Nothing where none would do.
+pub fn wants(asked: Asked<'_>) -> Actions {
+    let or_shell = |actions: &[Action]| actions.iter().copied().chain([Action::Shell]).collect();
+    match asked {
+        Asked::Shell | Asked::Exec { on_terminal: true, .. } => or_shell(&[]),
+        Asked::Exec { line, on_terminal: false } => match parse_command(line) {
+            Command::Scp(scp) if scp.direction == Direction::Get => or_shell(&[Action::FileGet]),
+            Command::Scp(_) => or_shell(&[Action::FilePut]),
+            Command::Rsync | Command::Other => or_shell(&[]),
+        },
+        Asked::Subsystem("sftp") => or_shell(&[Action::FileGet, Action::FilePut]),
+        Asked::Subsystem(_) => Actions::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,5 +150,18 @@ mod tests {
     fn a_shell_needs_shell() {
         assert_eq!(verdict(&[Action::Shell], Asked::Shell), Ok(false));
         assert!(verdict(&[Action::FileGet, Action::FilePut, Action::Tunnel], Asked::Shell).is_err());
+    }
+
+    #[test]
+    fn what_a_channel_wants_is_what_lets_it_be_judged_well() {
+        let all = [Asked::Shell, exec("bash"), exec("scp -t x"), exec("scp -f x"), exec("rsync --server . x")];
+        for asked in
+            all.into_iter().chain([Asked::Subsystem("sftp"), Asked::Exec { line: b"scp -t x", on_terminal: true }])
+        {
+            for action in Action::ALL {
+                assert_eq!(wants(asked).contains(&action), verdict(&[action], asked).is_ok(), "{asked:?}, {action}");
+            }
+        }
+        assert!(wants(Asked::Subsystem("netconf")).is_empty());
     }
 }

@@ -39,7 +39,7 @@ impl ChannelStream {
         loop {
             ready!(self.pacer.poll_turn(cx, &self.valve));
             match ready!(self.upload.poll_pop(cx)) {
-                Some(Event::Data { stream: None, bytes }) => {
+                Some(Event::Data { stream: None, bytes }) if !self.valve.is_deaf() => {
                     self.valve.note_read(bytes.len());
                     self.pacer.note_read(bytes.len(), &self.valve);
                     return Poll::Ready(Some(bytes));
@@ -91,7 +91,7 @@ impl AsyncWrite for ChannelStream {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         self.download.push_data(None, buf);
-        self.valve.note_written(buf.len());
+        self.valve.note_taken(buf.len());
         Poll::Ready(Ok(buf.len()))
     }
 

@@ -19,6 +19,8 @@ pub enum Event {
     Close,
     /// The technician's side asked for something.
     Request(Request),
+    /// The technician's side asked for something that is never carried, and was refused: why, in words.
+    Refused(&'static str),
     /// The target agreed to the request that asked for an answer.
     Success,
     /// The target refused the request that asked for an answer.
@@ -46,6 +48,7 @@ impl Event {
             Self::Data { bytes, .. } => bytes.len(),
             Self::Request(request) => ENVELOPE + request.weight(),
             Self::ExitSignal { message, language, .. } => ENVELOPE + message.len() + language.len(),
+            Self::Refused(words) => ENVELOPE + words.len(),
             Self::Eof | Self::Close | Self::Success | Self::Failure | Self::ExitStatus(_) => ENVELOPE,
         }
     }

@@ -2,6 +2,7 @@
 //! Which reads to stop is the queues' business.
 
 use std::io;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,22 +14,6 @@ use tokio::net::TcpStream;
 
 use super::{SPILL_BYTES, Valve};
 
-/// What a [`GatedStream`] can be laid around.
-pub trait Socket: AsyncRead + AsyncWrite + Unpin {
-    /// Makes closing throw away what the kernel has not sent yet, so that nothing reaches the peer after a cut.
-    fn discard_unsent(&self) {}
-}
-
-impl Socket for TcpStream {
-    fn discard_unsent(&self) {
-        if let Err(error) = self.set_zero_linger() {
-            tracing::debug!(%error, "a socket that was cut could not be told to discard what it holds");
-        }
-    }
-}
-
-impl Socket for tokio::io::DuplexStream {}
-
 /// A socket that reads only while its [`Valve`] is open, and takes writes into memory while the socket is full.
 ///
 /// A full socket must not stop the reading, or a peer that writes before it reads would wait for us for ever; so up to
@@ -39,50 +24,49 @@ pub struct GatedStream<S> {
     inbox: Inbox,
     pacer: Pacer,
     spill: BytesMut,
-    discards_when_cut: bool,
 }
 
-impl<S: Socket> GatedStream<S> {
+impl GatedStream<TcpStream> {
+    /// The target's leg: when it is cut, nothing more goes out, not even what the kernel holds.
+    ///
+    /// # Errors
+    /// The system has no second handle for the socket.
+    pub fn target(socket: TcpStream, valve: Arc<Valve>) -> io::Result<Self> {
+        valve.close_on_cut(socket.as_fd().try_clone_to_owned()?);
+        Ok(Self::vendor(socket, valve))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> GatedStream<S> {
     /// The vendor's leg: when it is cut, words already given to the kernel may still arrive.
     pub fn vendor(socket: S, valve: Arc<Valve>) -> Self {
-        Self {
-            socket,
-            valve,
-            inbox: Inbox::default(),
-            pacer: Pacer::default(),
-            spill: BytesMut::new(),
-            discards_when_cut: false,
-        }
-    }
-
-    /// The target's leg: when it is cut, nothing more arrives.
-    pub fn target(socket: S, valve: Arc<Valve>) -> Self {
-        let mut stream = Self::vendor(socket, valve);
-        stream.discards_when_cut = true;
-        stream
+        Self { socket, valve, inbox: Inbox::default(), pacer: Pacer::default(), spill: BytesMut::new() }
     }
 
     fn check_cut(&self) -> io::Result<()> {
-        if !self.valve.is_cut() {
-            return Ok(());
-        }
-        if self.discards_when_cut {
-            self.socket.discard_unsent();
-        }
-        Err(cut_error())
+        if self.valve.is_cut() { Err(cut_error()) } else { Ok(()) }
+    }
+
+    /// The one place where bytes enter the socket.
+    fn poll_socket(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.socket).poll_write(cx, bytes))?;
+        self.valve.note_written();
+        Poll::Ready(Ok(written))
     }
 
     /// Writes out what spilled; `Ready` when nothing is left.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.spill.is_empty() {
-            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.spill))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        let mut spill = std::mem::take(&mut self.spill);
+        while !spill.is_empty() {
+            match self.poll_socket(cx, &spill) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => spill.advance(written),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.spill = spill;
+                    return Poll::Pending;
+                }
             }
-            self.spill.advance(written);
-        }
-        if self.spill.capacity() > 0 {
-            self.spill = BytesMut::new();
         }
         Poll::Ready(Ok(()))
     }
@@ -96,19 +80,33 @@ impl<S: Socket> GatedStream<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> GatedStream<S> {
+    /// Reads to the peer's end and keeps nothing.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inbox.clear();
+        while ready!(self.inbox.poll_fill(cx, &mut self.socket))? > 0 {
+            self.inbox.clear();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S> Drop for GatedStream<S> {
     fn drop(&mut self) {
         self.valve.note_gone();
     }
 }
 
-impl<S: Socket> AsyncRead for GatedStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GatedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.valve.wake_reader_with(cx.waker());
         this.check_cut()?;
         if let Poll::Ready(drained) = this.poll_drain(cx) {
             drained?;
+        }
+        if this.valve.is_deaf() {
+            return this.poll_discard(cx);
         }
         if this.valve.is_shut() {
             return Poll::Pending;
@@ -121,7 +119,7 @@ impl<S: Socket> AsyncRead for GatedStream<S> {
     }
 }
 
-impl<S: Socket> AsyncWrite for GatedStream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GatedStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.valve.wake_writer_with(cx.waker());
@@ -129,7 +127,7 @@ impl<S: Socket> AsyncWrite for GatedStream<S> {
         let written = match this.poll_drain(cx) {
             Poll::Ready(drained) => {
                 drained?;
-                Pin::new(&mut this.socket).poll_write(cx, buf)?
+                this.poll_socket(cx, buf)?
             }
             Poll::Pending => Poll::Pending,
         };
@@ -144,7 +142,7 @@ impl<S: Socket> AsyncWrite for GatedStream<S> {
                 taken
             }
         };
-        this.valve.note_written(taken);
+        this.valve.note_taken(taken);
         Poll::Ready(Ok(taken))
     }
 
@@ -182,6 +180,10 @@ impl Inbox {
 
     fn is_empty(&self) -> bool {
         self.start == self.end
+    }
+
+    fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
     }
 
     /// Reads once. The buffer grows when a read fills it, and shrinks when the socket runs dry after a small one.
@@ -319,21 +321,61 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_kernel_holds_for_a_target_is_discarded_by_a_cut() {
+    async fn what_the_kernel_holds_for_a_target_is_discarded_by_a_cut_though_its_stream_gets_no_turn() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut target, _) = listener.accept().await.unwrap();
         let valve = Arc::new(Valve::default());
-        let mut stream = GatedStream::target(socket, Arc::clone(&valve));
+        let mut stream = GatedStream::target(socket, Arc::clone(&valve)).unwrap();
         // More than the target's kernel takes, so that some stays in ours.
         stream.write_all(&vec![0; SPILL_BYTES]).await.unwrap();
         valve.cut();
-        stream.write(b"x").await.unwrap_err();
-        drop(stream);
         let mut seen = Vec::new();
         let outcome = target.read_to_end(&mut seen).await;
         assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         assert!(seen.len() < SPILL_BYTES);
+        // Whoever was past the check when the cut came finds the socket closed.
+        futures::future::poll_fn(|cx| stream.poll_socket(cx, b"late")).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_cut_before_it_has_a_socket_never_gets_one() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut target, _) = listener.accept().await.unwrap();
+        let valve = Arc::new(Valve::default());
+        valve.cut();
+        let mut stream = GatedStream::target(socket, valve).unwrap();
+        futures::future::poll_fn(|cx| stream.poll_socket(cx, b"late")).await.unwrap_err();
+        assert_eq!(target.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_write_is_noted_when_the_socket_takes_it_and_not_while_it_waits_in_memory() {
+        let (mut stream, mut far, valve) = pair(1024);
+        assert_eq!(valve.written().at(), None);
+        stream.write_all(&[7; 1024]).await.unwrap();
+        let full = valve.written().at().unwrap();
+        stream.write_all(&[7; 1024]).await.unwrap();
+        assert_eq!((valve.written().at(), valve.written_bytes()), (Some(full), 2048));
+        far.read_exact(&mut [0; 1024]).await.unwrap();
+        assert!(is_still(stream.read(&mut [0])).await);
+        assert!(valve.written().at().unwrap() > full);
+    }
+
+    #[tokio::test]
+    async fn who_stopped_listening_is_told_of_the_end_alone() {
+        let (mut stream, mut far, valve) = pair(1024);
+        far.write_all(b"unread").await.unwrap();
+        let mut read = [0; 1];
+        stream.read_exact(&mut read).await.unwrap();
+        valve.stop_listening();
+        let talking = async {
+            far.write_all(&[7; 64 << 10]).await.unwrap();
+            drop(far);
+        };
+        let (outcome, ()) = tokio::join!(stream.read(&mut read), talking);
+        assert_eq!(outcome.unwrap(), 0);
     }
 
     #[tokio::test]

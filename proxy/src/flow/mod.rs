@@ -11,13 +11,15 @@
 mod channel_stream;
 mod event;
 mod gated;
+mod moment;
 mod queue;
 mod valve;
 mod vendor;
 
 pub use channel_stream::ChannelStream;
 pub use event::{Event, Request, WindowSize};
-pub use gated::{GatedStream, Socket};
+pub use gated::GatedStream;
+pub use moment::Moment;
 pub use queue::{Brake, Queue, QueueFault};
 pub use valve::Valve;
 pub use vendor::{Reply, VendorFlow};

@@ -112,6 +112,18 @@ impl Queue {
         self.reader.wake();
     }
 
+    /// Puts events before all that waits, in this order: for whoever popped them and hands the queue on.
+    pub fn put_first(&self, events: Vec<Event>) {
+        let mut state = self.lock();
+        let weight = events.iter().map(Event::weight).sum();
+        for event in events.into_iter().rev() {
+            state.events.push_front(event);
+        }
+        self.count(&mut state, weight);
+        drop(state);
+        self.reader.wake();
+    }
+
     /// Nothing more will come. What waits can still be popped; then `None`. The brake is let go.
     pub fn end(&self) {
         let mut state = self.lock();
@@ -140,6 +152,21 @@ impl Queue {
         }
         self.reader.register(cx.waker());
         self.lock().take()
+    }
+
+    /// Looks at what waits, and again whenever more came, until something is found; takes nothing. `None` after the end.
+    /// For the one reader.
+    pub async fn look<T>(&self, found: impl Fn(&VecDeque<Event>) -> Option<T>) -> Option<T> {
+        poll_fn(|cx| {
+            self.reader.register(cx.waker());
+            let state = self.lock();
+            match found(&state.events) {
+                Some(found) => Poll::Ready(Some(found)),
+                None if state.ended => Poll::Ready(None),
+                None => Poll::Pending,
+            }
+        })
+        .await
     }
 
     /// What was popped has left the gate, or was thrown away: it counts no longer.
@@ -457,6 +484,36 @@ mod tests {
         frozen.lock().over_since = Some(long_ago);
         frozen.give_up_if_stalled();
         assert!(poll_finished(&frozen).is_pending());
+    }
+
+    #[tokio::test]
+    async fn looking_finds_what_comes_and_takes_nothing() {
+        let (queue, _) = queue(Brake::Window);
+        let shell = |events: &VecDeque<Event>| {
+            events.iter().find_map(|event| matches!(event, Event::Request(Request::Shell)).then_some(events.len()))
+        };
+        queue.push(Event::Request(Request::Exec("x".into())));
+        let come = async { queue.push(Event::Request(Request::Shell)) };
+        let (found, ()) = tokio::join!(queue.look(shell), come);
+        assert_eq!(found, Some(2));
+        assert!(matches!(queue.pop().await, Some(Event::Request(Request::Exec(_)))));
+        queue.pop().await;
+        queue.end();
+        assert_eq!(queue.look(shell).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_put_first_comes_before_what_waits() {
+        let (queue, _) = queue(Brake::Window);
+        queue.push_data(None, b"later");
+        let typed = Event::Data { stream: None, bytes: "typed".into() };
+        queue.put_first(vec![Event::Request(Request::Shell), typed]);
+        assert!(matches!(queue.pop().await, Some(Event::Request(Request::Shell))));
+        for text in ["typed", "later"] {
+            assert!(matches!(queue.pop().await, Some(Event::Data { bytes, .. }) if bytes == text));
+        }
+        queue.forwarded(Event::Request(Request::Shell).weight() + 10);
+        assert_eq!(queue.held_bytes(), 0);
     }
 
     #[test]

@@ -1,54 +1,51 @@
 //! The state of one connection that its stream, its queues and whoever cuts it share. It moves no bytes itself.
 
 use std::future::poll_fn;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::task::AtomicWaker;
+
+use super::Moment;
 
 /// One connection's valve: open, paced or shut; and cut, which is for ever.
 ///
 /// Shutting stops reading, never writing, so that Ctrl-C still reaches a target whose output waits.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Valve {
     shut_by: AtomicUsize,
     paced_by: AtomicUsize,
     cut: AtomicBool,
+    deaf: AtomicBool,
     read_bytes: AtomicU64,
     written_bytes: AtomicU64,
-    opened: Instant,
-    read_at: AtomicU64,
-    input_at: AtomicU64,
+    read: Moment,
+    input: Moment,
+    written: Arc<Moment>,
+    /// What a cut closes under the stream.
+    socket: Mutex<Option<OwnedFd>>,
     gone: AtomicBool,
     reader: AtomicWaker,
     writer: AtomicWaker,
     watcher: AtomicWaker,
 }
 
-impl Default for Valve {
-    fn default() -> Self {
-        Self {
-            shut_by: AtomicUsize::new(0),
-            paced_by: AtomicUsize::new(0),
-            cut: AtomicBool::new(false),
-            read_bytes: AtomicU64::new(0),
-            written_bytes: AtomicU64::new(0),
-            opened: Instant::now(),
-            read_at: AtomicU64::new(0),
-            input_at: AtomicU64::new(0),
-            gone: AtomicBool::new(false),
-            reader: AtomicWaker::new(),
-            writer: AtomicWaker::new(),
-            watcher: AtomicWaker::new(),
-        }
-    }
-}
-
 impl Valve {
-    /// Ends the connection: the next read or write fails, and one that waits is woken to fail.
+    /// Of a connection whose writes are noted in `written` too, which several connections may share.
+    pub fn noting(written: Arc<Moment>) -> Self {
+        Self { written, ..Self::default() }
+    }
+
+    /// Ends the connection: the next read or write fails, and one that waits is woken to fail. A target's socket is
+    /// closed in the kernel before this returns, whatever its stream is busy with.
     pub fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
+        if let Some(socket) = self.socket().take() {
+            sever(&socket);
+        }
         self.reader.wake();
         self.writer.wake();
     }
@@ -56,6 +53,16 @@ impl Valve {
     /// Whether the connection was cut.
     pub fn is_cut(&self) -> bool {
         self.cut.load(Ordering::SeqCst)
+    }
+
+    /// From now on what the peer sends is thrown away unread, since nobody is left to want it; only its end is noticed.
+    pub fn stop_listening(&self) {
+        self.deaf.store(true, Ordering::SeqCst);
+        self.reader.wake();
+    }
+
+    pub(super) fn is_deaf(&self) -> bool {
+        self.deaf.load(Ordering::SeqCst)
     }
 
     /// Completes when the connection's stream is gone, whoever ended it. For one task.
@@ -89,31 +96,52 @@ impl Valve {
 
     /// How long nothing at all has been read: the peer may be gone, or the valve shut.
     pub fn silent_for(&self) -> Duration {
-        self.since(&self.read_at)
+        self.read.silence()
     }
 
     /// How long no channel has brought data: a person's idleness, which keepalives do not interrupt.
     pub fn idle_for(&self) -> Duration {
-        self.since(&self.input_at)
+        self.input.silence()
+    }
+
+    /// When a byte last went into the connection's socket.
+    pub fn written(&self) -> &Arc<Moment> {
+        &self.written
+    }
+
+    /// From now on a cut closes this socket too: a second handle of the stream's own.
+    pub(super) fn close_on_cut(&self, socket: OwnedFd) {
+        *self.socket() = Some(socket);
+        // It may have been cut before there was a socket.
+        if self.is_cut() {
+            self.cut();
+        }
     }
 
     /// The stream was dropped.
     pub(super) fn note_gone(&self) {
+        drop(self.socket().take());
         self.gone.store(true, Ordering::SeqCst);
         self.watcher.wake();
     }
 
     pub(super) fn note_input(&self) {
-        self.stamp(&self.input_at);
+        self.input.note();
     }
 
     pub(super) fn note_read(&self, bytes: usize) {
         self.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.stamp(&self.read_at);
+        self.read.note();
     }
 
-    pub(super) fn note_written(&self, bytes: usize) {
+    /// The stream took bytes; they may wait in its memory.
+    pub(super) fn note_taken(&self, bytes: usize) {
         self.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The socket took bytes just now.
+    pub(super) fn note_written(&self) {
+        self.written.note();
     }
 
     /// One more queue stops the reading.
@@ -146,11 +174,16 @@ impl Valve {
         self.writer.register(waker);
     }
 
-    fn stamp(&self, moment: &AtomicU64) {
-        moment.store(self.opened.elapsed().as_millis() as u64, Ordering::Relaxed);
+    fn socket(&self) -> MutexGuard<'_, Option<OwnedFd>> {
+        // Nothing under this lock can panic halfway through a change.
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn since(&self, moment: &AtomicU64) -> Duration {
-        self.opened.elapsed().saturating_sub(Duration::from_millis(moment.load(Ordering::Relaxed)))
+/// Resets a connection now. The kernel throws away what it has not sent, and takes nothing more: closing the socket
+/// would have to wait for its stream's turn, in which the kernel goes on sending.
+fn sever(socket: &OwnedFd) {
+    if let Err(error) = rustix::net::connect_unspec(socket) {
+        tracing::debug!(%error, "a socket was gone before it was cut");
     }
 }

@@ -99,6 +99,12 @@ impl VendorFlow {
         Reply::Success
     }
 
+    /// For the callbacks of requests that are refused whatever they say: the person is told why in order with all else,
+    /// which a bare failure could not do.
+    pub fn refused(&self, id: ChannelId, why: &'static str) {
+        self.push(id, Event::Refused(why));
+    }
+
     /// For `Handler::adjust_window`, which russh asks after each grant for the size of the next: the whole window, or
     /// two bytes while this channel's upload waits, so that the first probe after it falls restores the whole.
     pub fn adjust_window(&self, id: ChannelId) -> u32 {

@@ -7,13 +7,11 @@ use approver::clock::Clock;
 use approver::desk::Desk;
 use approver::directory::DirectoryFault;
 use approver::lease::Lease;
-use certs::secrets::Secrets;
+use certs::secrets::{self, Secrets};
 use certs::ssh_ca::{SshCa, fresh_key};
 use policies::ids::{CredentialName, TargetName};
 use policies::plant::Credential;
 use policies::time::{Seconds, Window};
-use russh::keys::PrivateKey;
-use zeroize::Zeroizing;
 
 use crate::ssh::target::{Certify, TargetAuth};
 
@@ -63,7 +61,11 @@ pub(super) async fn auth(
         Credential::Sealed(name) => {
             let not_set = || CredentialFault::NotSet { credential: name.clone(), target: lease.target().clone() };
             let secret = desk.directory().credential(name, secrets).await?.ok_or_else(not_set)?;
-            sealed(&secret).ok_or_else(|| CredentialFault::Unfit { credential: name.clone() })
+            match secrets::Credential::parse(&secret) {
+                Some(secrets::Credential::Key(key)) => Ok(TargetAuth::Key(key)),
+                Some(secrets::Credential::Password(password)) => Ok(TargetAuth::Password(password)),
+                None => Err(CredentialFault::Unfit { credential: name.clone() }),
+            }
         }
     }
 }
@@ -82,34 +84,4 @@ fn certify(user: String, clock: Clock, ca: SshCa) -> Certify {
             }
         }
     })
-}
-
-/// A private key in OpenSSH's form, or else a password: one line of text.
-fn sealed(secret: &[u8]) -> Option<TargetAuth> {
-    const PRIVATE_KEY: &str = "-----BEGIN ";
-    let text = std::str::from_utf8(secret).ok()?;
-    if text.trim_start().starts_with(PRIVATE_KEY) {
-        let key = PrivateKey::from_openssh(text.trim_start()).ok().filter(|key| !key.is_encrypted())?;
-        return Some(TargetAuth::Key(Arc::new(key)));
-    }
-    let password = text.strip_suffix('\n').unwrap_or(text);
-    let password = password.strip_suffix('\r').unwrap_or(password);
-    let fits = !password.is_empty() && !password.contains('\n');
-    fits.then(|| TargetAuth::Password(Zeroizing::new(password.to_owned())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_is_a_private_key_or_one_line_of_text() {
-        let key = fresh_key("test").to_openssh(Default::default()).expect("a key has a text form");
-        assert!(matches!(sealed(key.as_bytes()), Some(TargetAuth::Key(_))));
-        let Some(TargetAuth::Password(password)) = sealed(b"correct horse\r\n") else { panic!("a password") };
-        assert_eq!(password.as_str(), "correct horse");
-        for unfit in [&b""[..], b"\n", b"two\nlines", b"\xff", b"-----BEGIN RSA PRIVATE KEY-----\nAA==\n"] {
-            assert!(sealed(unfit).is_none(), "{unfit:?}");
-        }
-    }
 }

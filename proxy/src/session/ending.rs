@@ -36,9 +36,23 @@ impl Running {
                 tracing::debug!("a technician who reads nothing misses the last line");
             }
             cut(&self.presence.live.targets, &self.line.session, &self.line.socket, &words).await;
+            self.report_cut();
         }
         self.let_channels_end().await;
         self.seal(ending).await;
+    }
+
+    /// Tells the log how the promise was kept that is made about cuts.
+    fn report_cut(&self) {
+        const LAST_WRITE_MAX: Duration = Duration::from_millis(50);
+        let targets = &self.presence.live.targets;
+        let Some(cut_at) = targets.cut_at() else { return };
+        let last_write = targets.written().at().map_or(Duration::ZERO, |at| at.saturating_duration_since(cut_at));
+        let (session, closed) = (self.lease.session(), cut_at.elapsed());
+        tracing::info!(%session, ?last_write, ?closed, "cut off: since then the last write to the target, and the technician's end");
+        if last_write > LAST_WRITE_MAX {
+            tracing::error!(%session, ?last_write, "bytes went to a target too long after the cut");
+        }
     }
 
     /// Ends what never came to carrying anything: the technician is told by the face.

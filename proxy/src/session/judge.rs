@@ -55,6 +55,10 @@ impl Judge for ChannelJudge {
             Request::Env { .. } | Request::WindowChange(_) | Request::Signal(_) => Verdict::allow(),
         }
     }
+
+    fn waits(&self) -> String {
+        self.place.waits(self.orders.now().frozen)
+    }
 }
 
 /// What looks into a file copy, as a channel asks it. Once an end broke the protocol nothing passes any more.

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::floor::{Floor, Live};
-use crate::flow::{Queue, Valve};
+use crate::flow::{Moment, Queue, Valve};
 use crate::ssh::target::TargetFault;
 pub use credential::CredentialFault;
 pub use gallery::drawn_for;
@@ -182,6 +182,11 @@ impl Session {
     /// Why it ends, once that is so.
     pub fn over(&self) -> Option<Ending> {
         self.live.over.borrow().clone()
+    }
+
+    /// When a byte last went into a socket of its target. Tells it when the session is over, too.
+    pub fn written(&self) -> Arc<Moment> {
+        Arc::clone(self.live.targets.written())
     }
 
     /// Waits until it has ended, sealed and journaled, and says why. Whoever only waits does not keep it open.

@@ -54,6 +54,19 @@ impl Place {
         .to_owned()
     }
 
+    /// A command, a file copy or a shell without a terminal waits, because input is stopped, or locked.
+    pub fn waits(&self, frozen: Option<Frozen>) -> String {
+        match frozen {
+            Some(Frozen::ByOperator) => "This waits: an operator has stopped your input. It begins when they let it.",
+            Some(Frozen::NobodyWatches) => {
+                "This waits: here an operator must watch, and nobody does. It begins when somebody does."
+            }
+            Some(Frozen::TimeIsUp) => "This waits: your time is up, and the session ends soon.",
+            None => "This waits: your session is locked. It begins when you type your code on its terminal.",
+        }
+        .to_owned()
+    }
+
     /// Idle too long: a code is wanted.
     pub fn locked(&self) -> String {
         format!("Locked: nobody typed anything for {}. Type your code to go on.", self.idle)
@@ -188,6 +201,7 @@ mod tests {
         ]
         .into_iter()
         .chain(frozen.map(|frozen| place.frozen(frozen)))
+        .chain(frozen.map(|frozen| place.waits(frozen)))
         .chain(endings.iter().map(|ending| place.over(ending)))
         .collect()
     }

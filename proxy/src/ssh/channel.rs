@@ -29,6 +29,9 @@ const BROKEN: u32 = 255;
 pub trait Judge: Send + Sync {
     /// Whether the request may pass.
     fn judge(&self, request: &Request) -> Verdict;
+
+    /// What the technician is told when a program has to wait, because input is stopped.
+    fn waits(&self) -> String;
 }
 
 /// What a judge says.
@@ -271,6 +274,10 @@ impl<R: Recorder> Carriage<'_, R> {
                     has_terminal |= matches!(request, Request::Pty { .. });
                     self.request(request, frozen).await?;
                 }
+                Event::Refused(why) => {
+                    self.note(&Note::GateVerdict { allowed: false, words: why.into() }).await?;
+                    self.say(why);
+                }
                 Event::Eof => {
                     self.note(&Note::Eof { from_target: false }).await?;
                     self.to_target(self.target.write.eof()).await;
@@ -287,9 +294,15 @@ impl<R: Recorder> Carriage<'_, R> {
     /// and what was typed is to be thrown away. Asking for a terminal waits for nothing: on it the person reads why
     /// nothing goes on.
     async fn thaw(&self, frozen: &mut watch::Receiver<bool>, event: &Event, has_terminal: bool) -> bool {
-        let prepares = matches!(event, Event::Request(request) if !request.starts_program());
+        let prepares = match event {
+            Event::Request(request) => !request.starts_program(),
+            event => matches!(event, Event::Refused(_)),
+        };
         if !*frozen.borrow() || has_terminal || prepares {
             return *frozen.borrow();
+        }
+        if matches!(event, Event::Request(_)) {
+            self.say(&self.terms.judge.waits());
         }
         self.vendor.upload.freeze(true);
         let thawed = frozen.wait_for(|frozen| !frozen).await.is_ok();
@@ -378,12 +391,16 @@ impl<R: Recorder> Carriage<'_, R> {
     /// Tells the technician. A program that may not run is played by the gate, with words and a status of its own,
     /// because clients show neither reason nor text of a refused request.
     fn refuse(&self, reason: &str, instead_of_program: bool, status: u32) {
-        self.vendor.made.push_data(STDERR, format!("holdpoint: {reason}\r\n").as_bytes());
+        self.say(reason);
         if instead_of_program {
             self.vendor.made.push(Event::Eof);
             self.vendor.made.push(Event::ExitStatus(status));
             self.vendor.made.push(Event::Close);
         }
+    }
+
+    fn say(&self, words: &str) {
+        self.vendor.made.push_data(STDERR, format!("holdpoint: {words}\r\n").as_bytes());
     }
 
     /// From the target to the technician, until the target closes the channel, or the gate in its stead.
@@ -440,7 +457,7 @@ impl<R: Recorder> Carriage<'_, R> {
                     }
                     return if lost { Err(CarryFault::TargetLost) } else { Ok(End::Told) };
                 }
-                Event::Request(_) | Event::Success => {}
+                Event::Request(_) | Event::Refused(_) | Event::Success => {}
             }
             tap.settle(made, weight);
         }

@@ -1,6 +1,6 @@
 //! Ending a session now: the target first and without waiting, then the technician, who is told why.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use russh::Disconnect;
 use russh::server::Handle;
@@ -8,21 +8,26 @@ use russh::server::Handle;
 use super::target::TargetPool;
 use crate::flow::Valve;
 
-/// Cuts a session. When this is first polled, no byte reaches the target any more; within a second the technician's
-/// socket is closed, at once where their client closes it on reading `words`.
+/// How long after the cut the technician's socket is closed at the latest: what is left of the second that was promised
+/// is for a busy machine.
+const SOCKET_OPEN_MAX: Duration = Duration::from_millis(700);
+
+/// Cuts a session. When this is first polled, no byte reaches the target any more; within a second of the moment when
+/// the targets were cut the technician's socket is closed, at once where their client closes it on reading `words`.
 ///
 /// `session` is the one the technician works in, the inner one of `-J`; `socket` is the valve of the connection they
 /// came by, the outer one.
 pub async fn cut(targets: &TargetPool, session: &Handle, socket: &Valve, words: &str) {
     /// For a session whose loop is busy writing to a client that does not read.
     const DISCONNECT_MAX: Duration = Duration::from_millis(300);
-    /// For the words to arrive and the client to hang up.
-    const HANG_UP_MAX: Duration = Duration::from_millis(500);
     targets.cut();
+    // What is still on its way from the technician would only delay the words.
+    socket.stop_listening();
+    let close_at = targets.cut_at().unwrap_or_else(Instant::now) + SOCKET_OPEN_MAX;
     let disconnect = session.disconnect(Disconnect::ByApplication, words.to_owned(), "en".to_owned());
     match tokio::time::timeout(DISCONNECT_MAX, disconnect).await {
         Ok(Ok(())) => {
-            if tokio::time::timeout(HANG_UP_MAX, socket.gone()).await.is_err() {
+            if tokio::time::timeout_at(close_at.into(), socket.gone()).await.is_err() {
                 tracing::debug!("the client did not hang up, so it is cut");
             }
         }

@@ -3,9 +3,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use certs::host_keys::{self, HostKeyChanged};
 use russh::client::{self, AuthResult, KeyboardInteractiveAuthResponse, Prompt};
@@ -16,7 +15,7 @@ use russh::{
 use zeroize::Zeroizing;
 
 use crate::dial::{Destination, DialFault, dial};
-use crate::flow::{Brake, Event, GatedStream, Queue, Valve, WINDOW_BYTES};
+use crate::flow::{Brake, Event, GatedStream, Moment, Queue, Valve, WINDOW_BYTES};
 
 /// How to log in at one target.
 #[derive(Clone, Debug)]
@@ -122,13 +121,20 @@ pub struct TargetPool {
     plan: TargetPlan,
     idle: Mutex<Vec<TargetConnection>>,
     valves: Mutex<Vec<Weak<Valve>>>,
-    cut: AtomicBool,
+    written: Arc<Moment>,
+    cut_at: OnceLock<Instant>,
 }
 
 impl TargetPool {
     /// No connections yet.
     pub fn new(plan: TargetPlan) -> Self {
-        Self { plan, idle: Mutex::default(), valves: Mutex::default(), cut: AtomicBool::new(false) }
+        Self {
+            plan,
+            idle: Mutex::default(),
+            valves: Mutex::default(),
+            written: Arc::default(),
+            cut_at: OnceLock::new(),
+        }
     }
 
     /// Connects ahead of the first channel, so that a target that is down is told at admission.
@@ -159,7 +165,7 @@ impl TargetPool {
     /// Ends every connection now, without a word to the target, and makes no more: after this returns no byte is
     /// written to it, and what the kernel still holds is thrown away.
     pub fn cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
+        self.cut_at.get_or_init(Instant::now);
         lock(&self.valves).iter().filter_map(Weak::upgrade).for_each(|valve| valve.cut());
         lock(&self.idle).clear();
     }
@@ -173,7 +179,17 @@ impl TargetPool {
 
     /// Whether [`cut`](Self::cut) was called.
     pub fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::SeqCst)
+        self.cut_at().is_some()
+    }
+
+    /// When [`cut`](Self::cut) was first called.
+    pub fn cut_at(&self) -> Option<Instant> {
+        self.cut_at.get().copied()
+    }
+
+    /// When a byte last went into a socket of these connections.
+    pub fn written(&self) -> &Arc<Moment> {
+        &self.written
     }
 
     fn pop_idle(&self) -> Option<TargetConnection> {
@@ -181,7 +197,7 @@ impl TargetPool {
     }
 
     async fn connect(&self) -> Result<TargetConnection, TargetFault> {
-        let valve = Arc::new(Valve::default());
+        let valve = Arc::new(Valve::noting(Arc::clone(&self.written)));
         {
             let mut valves = lock(&self.valves);
             valves.retain(|valve| valve.strong_count() > 0);
@@ -258,7 +274,8 @@ impl TargetConnection {
         let valve = CutOnDrop(valve);
         let seat = Arc::new(Seat::default());
         let guest = Guest { pin: plan.host_key.clone(), seat: Arc::clone(&seat) };
-        let stream = GatedStream::target(socket, Arc::clone(&valve.0));
+        let stream = GatedStream::target(socket, Arc::clone(&valve.0))
+            .map_err(|cause| DialFault::Unreachable { name: name.clone(), cause })?;
         let handshake = client::connect_stream(Arc::new(config(plan.legacy)), stream, guest);
         let mut handle = in_time(plan, "agreeing on keys", handshake).await?.map_err(|broken| match broken {
             Broken::HostKey(changed) => TargetFault::HostKey { target: name.clone(), changed },

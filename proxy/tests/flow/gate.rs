@@ -313,6 +313,11 @@ impl server::Handler for Door {
         self.request(channel, Request::WindowChange(size), session)
     }
 
+    async fn agent_request(&mut self, channel: ChannelId, _: &mut Session) -> Result<bool, russh::Error> {
+        self.flow.refused(channel, "no agent here");
+        Ok(false)
+    }
+
     async fn signal(&mut self, channel: ChannelId, signal: Sig, session: &mut Session) -> Result<(), russh::Error> {
         self.request(channel, Request::Signal(signal), session)
     }
@@ -367,6 +372,10 @@ impl Judge for Guard {
             }
             _ => Verdict::allow(),
         }
+    }
+
+    fn waits(&self) -> String {
+        "it waits".to_owned()
     }
 }
 

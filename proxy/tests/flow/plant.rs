@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -255,6 +255,23 @@ impl Gate {
         ChannelEnd { end, up: account(), down: account() }
     }
 
+    /// Waits until the gate has moved what can be moved, and does no more than it does all along for who stalls.
+    pub(crate) fn until_still(&self) {
+        const LOOK: Duration = Duration::from_millis(300);
+        const MOVES_WITHIN: Duration = Duration::from_secs(3);
+        /// Two ticks of the clock that processor time is counted in.
+        const STILL: Duration = Duration::from_millis(20);
+        let (begun, mut before) = (Instant::now(), self.processor_time());
+        let mut has_moved = false;
+        eventually("the gate is still", || {
+            thread::sleep(LOOK);
+            let now = self.processor_time();
+            let used = now - std::mem::replace(&mut before, now);
+            has_moved |= used > STILL || begun.elapsed() > MOVES_WITHIN;
+            has_moved && used <= STILL
+        });
+    }
+
     /// Resident memory in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
@@ -396,11 +413,11 @@ impl Read for Noise {
 
 /// What the two ends of a client do while noise goes up and comes down.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Habits {
+pub(crate) struct Habits<'a> {
     /// The writer stops there, for so long.
     pub(crate) writer_pauses: Option<(usize, Duration)>,
-    /// The reader stops there, for so long.
-    pub(crate) reader_pauses: Option<(usize, Duration)>,
+    /// The reader stops there: it says so, and goes on when it is told to.
+    pub(crate) reader_pauses: Option<(usize, &'a Barrier)>,
     /// Bytes a second the reader reads.
     pub(crate) reader_rate: Option<usize>,
 }
@@ -408,7 +425,7 @@ pub(crate) struct Habits {
 const PIECE: usize = 64 << 10;
 
 /// Sends noise through a client that echoes it, and compares.
-pub(crate) fn echo_noise(command: &mut Command, bytes: usize, habits: Habits) {
+pub(crate) fn echo_noise(command: &mut Command, bytes: usize, habits: Habits<'_>) {
     let mut client = Client::start(command);
     let writer = send_noise(&mut client, bytes, habits.writer_pauses);
     let mut reader = client.0.stdout.take().unwrap();
@@ -425,7 +442,8 @@ pub(crate) fn echo_noise(command: &mut Command, bytes: usize, habits: Habits) {
         if let Some((at, pause)) = habits.reader_pauses
             && (before..seen).contains(&at)
         {
-            thread::sleep(pause);
+            pause.wait();
+            pause.wait();
         }
         if let Some(rate) = habits.reader_rate {
             thread::sleep(Duration::from_secs_f64(seen as f64 / rate as f64).saturating_sub(started.elapsed()));

@@ -22,7 +22,7 @@ use policies::actions::Action;
 use policies::events::Ending;
 use policies::ids::SessionId;
 use proxy::floor::Floor;
-use proxy::flow::{GatedStream, Reply, Request, Valve, VendorFlow, WINDOW_BYTES, WindowSize};
+use proxy::flow::{GatedStream, Moment, Reply, Request, Valve, VendorFlow, WINDOW_BYTES, WindowSize};
 use proxy::session::{NotOpened, Session, Sessions, SessionsParts, VendorChannel, VendorLine, Who};
 use recordings::disk::{Disk, DiskFile, RealMachine};
 use recordings::keys::Recipients;
@@ -44,8 +44,9 @@ const RECIPIENTS: [&str; 2] = [
     "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg",
 ];
 
-/// A plant with one panel; `rule` is added to its one rule.
-fn plant(address: SocketAddr, pin: &str, rule: &str) -> String {
+/// A plant with two panels, which are one machine; `rule` is added to its one rule.
+fn plant(addresses: [SocketAddr; 2], pin: &str, rule: &str) -> String {
+    let [address, other] = addresses;
     format!(
         r#"
 [plant]
@@ -59,6 +60,14 @@ zone = "packaging"
 [targets.hmi-2.services.ssh]
 protocol = "ssh"
 address = "{address}"
+user = "maint"
+credential = "hmi-maint"
+host_key = "{pin}"
+[targets.hmi-3]
+zone = "packaging"
+[targets.hmi-3.services.ssh]
+protocol = "ssh"
+address = "{other}"
 user = "maint"
 credential = "hmi-maint"
 host_key = "{pin}"
@@ -118,7 +127,7 @@ impl Hall {
         let key = if options.right_pin { &target.host_key } else { &other };
         let props = Props { journal: options.journal, ..Props::new() };
         let pin = key.public_key().fingerprint(russh::keys::HashAlg::Sha256).to_string();
-        let mut stage = Stage::on(props, &plant(target.address, &pin, options.rule)).await;
+        let mut stage = Stage::on(props, &plant(target.addresses, &pin, options.rule)).await;
         let floor = Floor::new(stage.props.clock.clone());
         // The stage's Desk has a floor for looking at; the one that serves has ours.
         stage.desk.close().await;
@@ -186,8 +195,8 @@ impl Hall {
         let connecting = client::connect(Arc::new(client_config()), address, anyone);
         let mut handle = tokio::time::timeout(HANG, connecting).await.unwrap().unwrap();
         assert!(handle.authenticate_none("tara").await.unwrap().success());
-        let (session, ended) = tokio::time::timeout(HANG, session).await.unwrap().unwrap()?;
-        Ok(Technician { handle, session, ended, disconnected, gone })
+        let Opened { session, ended, written } = tokio::time::timeout(HANG, session).await.unwrap().unwrap()?;
+        Ok(Technician { handle, session, ended, written, disconnected, gone })
     }
 
     /// How the journal says that a session ended, and whether it has a seal.
@@ -238,9 +247,24 @@ fn records(disk: &SlowDisk) -> Log {
     opened.unwrap().0
 }
 
-/// Lets tasks that were woken run until they wait again.
+/// Waits until every task waits: no worker of the runtime has had anything to do for some looks. Not where something
+/// flows or is timed all along.
 pub(crate) async fn settle() {
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    const LOOKS: usize = 10;
+    const APART: Duration = Duration::from_millis(1);
+    let metrics = tokio::runtime::Handle::current().metrics();
+    // Odd while a worker is parked.
+    let parks =
+        || (0..metrics.num_workers()).map(|worker| metrics.worker_park_unpark_count(worker)).collect::<Vec<_>>();
+    let (begun, mut before, mut still) = (Instant::now(), Vec::new(), 0);
+    while still < LOOKS {
+        assert!(begun.elapsed() < HANG, "it never settles");
+        // This thread is none of the workers, and a timer of the runtime would wake one.
+        std::thread::sleep(APART);
+        let now = parks();
+        still = if now == before && now.iter().all(|count| count % 2 == 1) { still + 1 } else { 0 };
+        before = now;
+    }
 }
 
 /// Waits for something that must come about.
@@ -254,11 +278,19 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 type Ended = Shared<BoxFuture<'static, Ending>>;
 
+/// What the gate's end of a connection tells about the session it opened.
+struct Opened {
+    session: SessionId,
+    ended: Ended,
+    written: Arc<Moment>,
+}
+
 /// A technician's client, connected and in a session.
 pub(crate) struct Technician {
     pub(crate) handle: client::Handle<Anyone>,
     pub(crate) session: SessionId,
     ended: Ended,
+    written: Arc<Moment>,
     /// The text of the disconnect, once it came.
     disconnected: Arc<Mutex<Option<String>>>,
     gone: Arc<Mutex<Option<Instant>>>,
@@ -285,6 +317,16 @@ impl Technician {
     /// Why the session ended, all done.
     pub(crate) async fn ended(&self) -> Ending {
         tokio::time::timeout(HANG, self.ended.clone()).await.expect("the session ends")
+    }
+
+    /// When the gate last put a byte into a socket of the target's, after this moment if it did; nought if not.
+    pub(crate) fn written_after(&self, moment: Instant) -> Duration {
+        self.written.at().map_or(Duration::ZERO, |at| at.saturating_duration_since(moment))
+    }
+
+    /// Whether the gate put bytes into a socket of the target's not long ago.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.written.silence() < Duration::from_millis(500)
     }
 
     /// The text that `ssh` shows when it is disconnected.
@@ -367,7 +409,7 @@ async fn welcome(
     sessions: Sessions,
     who: Who,
     ask: Ask,
-    opened: oneshot::Sender<Result<(SessionId, Ended), NotOpened>>,
+    opened: oneshot::Sender<Result<Opened, NotOpened>>,
 ) {
     let valve = Arc::new(Valve::default());
     // The door alone holds the session: it is left when the connection is gone.
@@ -379,7 +421,8 @@ async fn welcome(
     let line = VendorLine { session: running.handle(), socket: valve };
     let opening = async move {
         let outcome = sessions.open(who, ask, line).await.map(|opened| {
-            let told = (opened.id(), opened.ended().boxed().shared());
+            let (ended, written) = (opened.ended().boxed().shared(), opened.written());
+            let told = Opened { session: opened.id(), ended, written };
             assert!(session.set(opened).is_ok());
             told
         });
@@ -497,7 +540,7 @@ const PASSWORD: &str = "correct horse";
 
 /// A machine in the plant: echoes what it gets, and does otherwise when asked to.
 pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
+    addresses: [SocketAddr; 2],
     pub(crate) host_key: PrivateKey,
     pub(crate) seen: Arc<TargetSeen>,
 }
@@ -507,16 +550,12 @@ pub(crate) struct Target {
 pub(crate) struct TargetSeen {
     pub(crate) connections: AtomicUsize,
     pub(crate) bytes: AtomicU64,
-    last: Mutex<Option<Instant>>,
+    /// What was asked of it that no gate asks.
+    pub(crate) others: AtomicUsize,
     typed: Mutex<String>,
 }
 
 impl TargetSeen {
-    /// When the last byte came.
-    pub(crate) fn last(&self) -> Option<Instant> {
-        *self.last.lock().unwrap()
-    }
-
     /// Everything typed so far.
     pub(crate) fn typed(&self) -> String {
         self.typed.lock().unwrap().clone()
@@ -526,23 +565,27 @@ impl TargetSeen {
 impl Target {
     async fn start() -> Self {
         let host_key = certs::ssh_ca::fresh_key("hmi-2");
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let seen = Arc::<TargetSeen>::default();
-        let (config, all) = (Arc::new(server_config(host_key.clone())), Arc::clone(&seen));
+        let (seen, config) = (Arc::<TargetSeen>::default(), Arc::new(server_config(host_key.clone())));
+        let mut addresses = Vec::new();
+        for _ in 0..2 {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.push(listener.local_addr().unwrap());
+            tokio::spawn(receive(listener, Arc::clone(&config), Arc::clone(&seen)));
+        }
+        Self { addresses: addresses.try_into().unwrap(), host_key, seen }
+    }
+}
+
+async fn receive(listener: TcpListener, config: Arc<server::Config>, seen: Arc<TargetSeen>) {
+    while let Ok((socket, _)) = listener.accept().await {
+        seen.connections.fetch_add(1, Ordering::SeqCst);
+        let machine = Machine { seen: Arc::clone(&seen), write: None, deaf: false, sink: false };
+        let config = Arc::clone(&config);
         tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
-                all.connections.fetch_add(1, Ordering::SeqCst);
-                let machine = Machine { seen: Arc::clone(&all), write: None, deaf: false };
-                let config = Arc::clone(&config);
-                tokio::spawn(async move {
-                    if let Ok(running) = server::run_stream(config, socket, machine).await {
-                        drop(running.await);
-                    }
-                });
+            if let Ok(running) = server::run_stream(config, socket, machine).await {
+                drop(running.await);
             }
         });
-        Self { address, host_key, seen }
     }
 }
 
@@ -550,6 +593,7 @@ struct Machine {
     seen: Arc<TargetSeen>,
     write: Option<Arc<russh::ChannelWriteHalf<Msg>>>,
     deaf: bool,
+    sink: bool,
 }
 
 impl server::Handler for Machine {
@@ -575,10 +619,35 @@ impl server::Handler for Machine {
             std::future::pending::<()>().await;
         }
         self.seen.bytes.fetch_add(data.len() as u64, Ordering::SeqCst);
-        *self.seen.last.lock().unwrap() = Some(Instant::now());
+        if self.sink {
+            return Ok(());
+        }
         self.seen.typed.lock().unwrap().push_str(&String::from_utf8_lossy(data));
         session.data(id, Bytes::copy_from_slice(data))?;
         Ok(())
+    }
+
+    async fn agent_request(&mut self, _: ChannelId, _: &mut server::Session) -> Result<bool, russh::Error> {
+        self.seen.others.fetch_add(1, Ordering::SeqCst);
+        Ok(true)
+    }
+
+    async fn x11_request(
+        &mut self,
+        _: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        _: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        self.seen.others.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn tcpip_forward(&mut self, _: &str, _: &mut u32, _: &mut server::Session) -> Result<bool, russh::Error> {
+        self.seen.others.fetch_add(1, Ordering::SeqCst);
+        Ok(true)
     }
 
     async fn channel_eof(&mut self, id: ChannelId, session: &mut server::Session) -> Result<(), russh::Error> {
@@ -601,6 +670,7 @@ impl server::Handler for Machine {
         session.channel_success(id)?;
         match command {
             b"deaf" => self.deaf = true,
+            b"sink" => self.sink = true,
             b"flood" => {
                 let write = self.write.clone().unwrap();
                 tokio::spawn(async move { while write.data_bytes(Bytes::from(vec![0; 32 << 10])).await.is_ok() {} });

@@ -167,11 +167,15 @@ async fn a_freeze_throws_input_away_and_a_thaw_lets_it_go_on() {
     settle().await;
     let second = technician.shell().await;
     second.type_in("unheard too\r").await;
+    let mut command = Shell::over(technician.run("echo").await);
+    command.until("This waits: an operator has stopped your input. It begins when they let it.").await;
     settle().await;
+    assert_eq!(hall.target.seen.typed(), "");
     hall.stage.desk.thaw(technician.session, hall.stage.lead.person).await.unwrap();
     shell.until("Your input goes on.").await;
     echo(&mut shell, "heard\r").await;
     assert_eq!(hall.target.seen.typed(), "heard\r");
+    echo(&mut command, "begun").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -198,9 +202,15 @@ async fn where_an_escort_is_required_input_waits_until_somebody_watches() {
             seen.push_str(&String::from_utf8_lossy(&bytes));
         }
     }
+    let second = hall.stage.desk.watch(technician.session, hall.stage.lead.person).await.unwrap();
     drop(watching);
+    echo(&mut shell, "still heard\r").await;
+    drop(second);
     shell.until("here an operator must watch").await;
-    assert_eq!(hall.target.seen.typed(), "heard\r");
+    shell.type_in("unheard again\r").await;
+    settle().await;
+    assert_eq!(hall.target.seen.typed(), "heard\rstill heard\r");
+    assert_eq!(hall.floor.count(), 1, "it stands still, and goes on with the next who watches");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,8 +223,7 @@ async fn a_cut_works_on_a_stuck_session() {
     let sending = tokio::spawn(async move { while upload.data(&[7_u8; 32 << 10][..]).await.is_ok() {} });
     let mut shell = typing.shell().await;
     echo(&mut shell, "before\r").await;
-    settle().await;
-    settle().await;
+    eventually("the deaf target takes nothing any more", || !deaf_target.is_at_work()).await;
     let begun = Instant::now();
     let done = hall.stage.desk.cut(CutBy::Operator(hall.stage.lead.person), Scope::Plant).await.unwrap();
     assert_eq!(done.sessions.len(), 3);
@@ -225,9 +234,11 @@ async fn a_cut_works_on_a_stuck_session() {
         assert!(is_cut(&technician.ended().await));
         assert!(is_cut(&hall.journaled(technician.session).unwrap().0));
     }
-    let last = hall.target.seen.last().unwrap().saturating_duration_since(begun);
-    println!("last byte to the target after {last:?}");
-    assert!(last < Duration::from_millis(50), "{last:?}");
+    for technician in [&deaf_client, &deaf_target, &typing] {
+        let last = technician.written_after(begun);
+        println!("last byte written to the target after {last:?}");
+        assert!(last < Duration::from_millis(50), "{last:?}");
+    }
     let farewell = typing.farewell().await;
     assert!(farewell.starts_with("Access was cut by an operator"), "{farewell}");
     shell.until(&farewell).await;
@@ -358,40 +369,49 @@ async fn a_journal_that_does_not_answer_ends_sessions_after_the_staleness_limit(
     .await;
 }
 
-/// The last byte written to any target, from the moment of the cut, with many sessions in every state.
+/// The last byte that the gate wrote to each target, from the moment when the operator cut: a third of the sessions send
+/// bulk, of a third the target reads nothing, and of a third the client.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_of_many_sessions_is_as_fast_as_of_one() {
-    let sessions = if std::env::var_os("HOLDPOINT_LONG").is_some() { 200 } else { 30 };
+    let sessions = if std::env::var_os("HOLDPOINT_LONG").is_some() { 200 } else { 60 };
     let hall = Hall::new().await;
-    let mut technicians = Vec::new();
-    let mut at_work = Vec::new();
+    let (mut technicians, mut unread, mut uploads) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..sessions {
         let technician = hall.connect().await;
-        let command = ["cat", "flood", "deaf"][number % 3];
+        let command = ["sink", "deaf", "flood"][number % 3];
         let channel = technician.run(command).await;
-        if command == "flood" {
-            technicians.push((technician, Some(channel)));
-            continue;
+        match command {
+            "flood" => unread.push(channel),
+            _ => uploads.push(channel),
         }
-        let (bytes, pause) = if command == "deaf" { (32 << 10, 0) } else { (8, 20) };
-        at_work.push(tokio::spawn(async move {
-            while channel.data(&vec![7_u8; bytes][..]).await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(pause)).await;
-            }
-        }));
-        technicians.push((technician, None));
+        technicians.push(technician);
     }
-    settle().await;
+    let mut sending = tokio::task::JoinSet::new();
+    for channel in uploads {
+        sending.spawn(async move { while channel.data(&[7_u8; 32 << 10][..]).await.is_ok() {} });
+    }
+    let flowing = || technicians.iter().filter(|technician| technician.is_at_work()).count();
+    eventually("bulk flows, and nothing goes to deaf targets any more", || (1..=sessions / 3).contains(&flowing()))
+        .await;
+    println!("{sessions} sessions: bulk goes to the targets of {}", flowing());
     let begun = Instant::now();
     hall.stage.desk.cut(CutBy::Operator(hall.stage.lead.person), Scope::Plant).await.unwrap();
-    let mut slowest = Duration::ZERO;
-    for (technician, _) in &technicians {
-        slowest = slowest.max(technician.socket_closed().await.duration_since(begun));
+    let mut closed = Vec::new();
+    for technician in &technicians {
+        closed.push(technician.socket_closed().await.duration_since(begun));
         assert!(is_cut(&technician.ended().await));
     }
-    let last = hall.target.seen.last().unwrap().saturating_duration_since(begun);
-    println!("{sessions} sessions: last byte to a target after {last:?}, last socket closed after {slowest:?}");
-    assert!(last < Duration::from_millis(50), "{last:?}");
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
-    at_work.iter().for_each(tokio::task::JoinHandle::abort);
+    let mut written: Vec<_> = technicians.iter().map(|technician| technician.written_after(begun)).collect();
+    println!("{sessions} sessions: last byte written to a target after {}", spread(&mut written));
+    println!("{sessions} sessions: technicians' sockets closed after {}", spread(&mut closed));
+    sending.shutdown().await;
+    assert!(written[(sessions - 1) * 99 / 100] < Duration::from_millis(50), "p99 of the last byte written");
+    assert!(closed[sessions - 1] < Duration::from_secs(1), "the last socket");
+}
+
+/// Sorts, and says the middle, the ninety-ninth of a hundred and the longest.
+fn spread(spans: &mut [Duration]) -> String {
+    spans.sort_unstable();
+    let at = |percent: usize| spans[(spans.len() - 1) * percent / 100];
+    format!("{:?} (p50), {:?} (p99), {:?} (longest)", at(50), at(99), at(100))
 }

@@ -2,11 +2,13 @@
 //! prompts a technician is asked is in `questions`, in `lobby` and in `orders`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use approver::desk::Desk;
 use approver::mint;
 use approver::people::{NotDone, People};
+use certs::proof::Authenticated;
 use jiff::Timestamp;
 use policies::actions::{Action, Actions};
 use policies::decide::{Command, NewRequest, waits_for};
@@ -126,6 +128,19 @@ impl Applicant {
     /// How things stand at a target.
     pub(super) fn standing(&self, place: &Place) -> Standing {
         self.desk.with_state(|state| standing(state, self.person(), place, self.now()))
+    }
+
+    /// What the open grants at a target allow, each by itself.
+    pub(super) fn choices(&self, place: &Place) -> Vec<Actions> {
+        let now = self.now();
+        self.desk.with_state(|state| {
+            open_grants(state, self.person(), Some(place), now).map(|case| case.actions(now)).collect()
+        })
+    }
+
+    /// The same one, with another proof of who they are.
+    pub(super) fn proved(self, proof: Authenticated) -> Self {
+        Self { who: Who { proof: Arc::new(proof), ..self.who }, ..self }
     }
 
     /// What may be asked for there.
@@ -270,14 +285,29 @@ pub(super) fn clock_time(state: &State, at: Timestamp) -> String {
     at.to_zoned(timezone).strftime("%Y-%m-%d %H:%M %Z").to_string()
 }
 
-pub(super) fn standing(state: &State, person: PersonId, place: &Place, now: Timestamp) -> Standing {
-    let is_about = |case: &&Case| {
-        case.request.technician == person
-            && case.request.target == place.target
-            && place.service.as_ref().is_none_or(|service| case.request.services.contains(service))
-    };
+/// The grants of a technician that are open now, at one place or anywhere.
+pub(super) fn open_grants<'a>(
+    state: &'a State,
+    person: PersonId,
+    place: Option<&Place>,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a Case> {
+    state.cases.values().filter(move |case| {
+        let is_there = place.map_or(case.request.technician == person, |place| is_about(case, person, place));
+        is_there && case.is_open(now)
+    })
+}
+
+fn is_about(case: &Case, person: PersonId, place: &Place) -> bool {
+    case.request.technician == person
+        && case.request.target == place.target
+        && place.service.as_ref().is_none_or(|service| case.request.services.contains(service))
+}
+
+fn standing(state: &State, person: PersonId, place: &Place, now: Timestamp) -> Standing {
     let newest = |fits: &dyn Fn(&Case) -> bool| {
-        state.cases.values().filter(is_about).filter(|case| fits(case)).max_by_key(|case| case.submitted)
+        let cases = state.cases.values().filter(|case| is_about(case, person, place));
+        cases.filter(|case| fits(case)).max_by_key(|case| case.submitted)
     };
     if let Some(case) = newest(&|case| case.is_open(now)) {
         return Standing::Open(case.request.id);

@@ -1,6 +1,7 @@
 //! One technician's connection, outer or inner: how far it has come, how long it may stay so, and how it is told to go.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -47,26 +48,49 @@ pub(super) struct Connection {
     stage: watch::Sender<(Stage, Boot)>,
     session: OnceLock<Handle>,
     stranger: Mutex<Option<Stranger>>,
+    tenants: AtomicUsize,
 }
+
+/// Whoever uses a connection that others may use too: a lobby, or an inner connection of `-J`.
+pub(super) struct Tenant(Arc<Connection>);
 
 impl Connection {
     /// A stranger's.
     pub(super) fn of_stranger(source: IpAddr, valve: Arc<Valve>, clock: Clock, stranger: Stranger) -> Self {
-        let stage = watch::Sender::new((Stage::SigningIn, clock.boot()));
-        Self { source, valve, clock, stage, session: OnceLock::new(), stranger: Mutex::new(Some(stranger)) }
+        Self::new(source, valve, clock, Some(stranger))
     }
 
     /// One inside another.
     pub(super) fn within(outer: &Self, valve: Arc<Valve>) -> Self {
-        let clock = outer.clock.clone();
+        Self::new(outer.source, valve, outer.clock.clone(), None)
+    }
+
+    fn new(source: IpAddr, valve: Arc<Valve>, clock: Clock, stranger: Option<Stranger>) -> Self {
         let stage = watch::Sender::new((Stage::SigningIn, clock.boot()));
-        Self { source: outer.source, valve, clock, stage, session: OnceLock::new(), stranger: Mutex::new(None) }
+        let (session, stranger, tenants) = (OnceLock::new(), Mutex::new(stranger), AtomicUsize::new(0));
+        Self { source, valve, clock, stage, session, stranger, tenants }
+    }
+
+    /// One more uses it.
+    pub(super) fn move_in(self: &Arc<Self>) -> Tenant {
+        self.tenants.fetch_add(1, Ordering::SeqCst);
+        Tenant(Arc::clone(self))
+    }
+
+    /// Whether nobody uses it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.tenants.load(Ordering::SeqCst) == 0
     }
 
     /// The SSH session runs from now on.
     pub(super) fn has_begun(&self, session: Handle) {
         let is_first = self.session.set(session).is_ok();
         debug_assert!(is_first, "a connection has one session");
+    }
+
+    /// The SSH session, once it runs.
+    pub(super) fn session(&self) -> Option<&Handle> {
+        self.session.get()
     }
 
     /// Whoever proved a key is turned out for nobody.
@@ -161,5 +185,11 @@ impl Connection {
         };
         self.clock.sleep_until(since.after(longest)).await;
         words
+    }
+}
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        self.0.tenants.fetch_sub(1, Ordering::SeqCst);
     }
 }

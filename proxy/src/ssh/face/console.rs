@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
+use russh::ChannelWriteHalf;
 use russh::server::{Handle, Msg};
-use russh::{ChannelId, ChannelWriteHalf};
 use zeroize::Zeroizing;
 
 use crate::flow::{Event, Queue, Request};
@@ -21,6 +20,8 @@ pub(super) struct Console {
     terminal: Option<Request>,
     environment: Vec<Request>,
     typed: VecDeque<u8>,
+    /// Nothing more will be typed.
+    at_end: bool,
     editor: Editor,
 }
 
@@ -55,8 +56,8 @@ impl Console {
         upload: Arc<Queue>,
     ) -> Option<(Self, Start)> {
         let (terminal, environment, typed) = (None, Vec::new(), VecDeque::new());
-        let editor = Editor::default();
-        let mut console = Self { channel, session, upload, terminal, environment, typed, editor };
+        let (at_end, editor) = (false, Editor::default());
+        let mut console = Self { channel, session, upload, terminal, environment, typed, at_end, editor };
         loop {
             match console.event().await? {
                 Event::Request(Request::Shell) => return Some((console, Start::Shell)),
@@ -98,13 +99,22 @@ impl Console {
 
     /// Asks for a line.
     pub(super) async fn ask(&mut self, prompt: &str) -> Result<Zeroizing<String>, Break> {
+        self.read_line(prompt, true).await
+    }
+
+    /// Asks for a line that is not shown as it is typed.
+    pub(super) async fn ask_hidden(&mut self, prompt: &str) -> Result<Zeroizing<String>, Break> {
+        self.read_line(prompt, false).await
+    }
+
+    async fn read_line(&mut self, prompt: &str, echoes: bool) -> Result<Zeroizing<String>, Break> {
         self.say(prompt).await;
         loop {
             while let Some(byte) = self.typed.pop_front() {
                 let has_terminal = self.has_terminal();
                 match self.editor.take(byte, has_terminal) {
                     Taken::Nothing => {}
-                    Taken::Echo(echo) if has_terminal => self.send(echo).await,
+                    Taken::Echo(echo) if has_terminal && echoes => self.send(echo).await,
                     Taken::Echo(_) => {}
                     Taken::Line(line) => {
                         if has_terminal {
@@ -118,11 +128,11 @@ impl Console {
                     }
                 }
             }
-            match self.event().await {
-                None | Some(Event::Close) => return Err(Break::Left),
-                Some(Event::Eof) if self.editor.is_empty() => return Err(Break::Left),
-                Some(Event::Eof) => return Ok(self.editor.finish()),
-                Some(_) => {}
+            if self.at_end {
+                return if self.editor.is_empty() { Err(Break::Left) } else { Ok(self.editor.finish()) };
+            }
+            if let None | Some(Event::Close) = self.event().await {
+                return Err(Break::Left);
             }
         }
     }
@@ -162,21 +172,14 @@ impl Console {
 
     /// Hands the channel over to a session, as if its shell had just been asked for.
     pub(super) fn into_channel(mut self) -> VendorChannel {
-        let mut later = Vec::new();
-        while let Some(Some(event)) = self.upload.pop().now_or_never() {
-            self.upload.forwarded(event.weight());
-            later.push(event);
-        }
         let requests = self.terminal.take().into_iter().chain(self.environment.drain(..)).chain([Request::Shell]);
-        requests.for_each(|request| self.upload.push(Event::Request(request)));
-        self.upload.push_data(None, self.typed.make_contiguous());
-        later.into_iter().for_each(|event| self.upload.push(event));
+        let mut before: Vec<Event> = requests.map(Event::Request).collect();
+        if !self.typed.is_empty() {
+            before.push(Event::Data { stream: None, bytes: Vec::from(self.typed).into() });
+        }
+        before.extend(self.at_end.then_some(Event::Eof));
+        self.upload.put_first(before);
         VendorChannel { channel: self.channel, session: self.session, upload: self.upload }
-    }
-
-    /// Which channel.
-    pub(super) fn id(&self) -> ChannelId {
-        self.channel.id()
     }
 
     /// The next thing that happens on the channel, with what it changes here already done.
@@ -185,12 +188,14 @@ impl Console {
         self.upload.forwarded(event.weight());
         match &event {
             Event::Data { stream: None, bytes } => self.typed.extend(bytes),
+            Event::Eof => self.at_end = true,
             Event::Request(request @ Request::Pty { .. }) => self.terminal = Some(request.clone()),
             Event::Request(Request::WindowChange(now)) => {
                 if let Some(Request::Pty { size, .. }) = &mut self.terminal {
                     *size = *now;
                 }
             }
+            Event::Refused(why) => self.complain(&format!("holdpoint: {why}")).await,
             Event::Request(request @ Request::Env { .. }) if self.environment.len() < ENVIRONMENT_MAX => {
                 self.environment.push(request.clone());
             }

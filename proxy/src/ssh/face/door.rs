@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use policies::actions::Actions;
 use russh::keys::ssh_key::{Algorithm, Certificate};
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
@@ -16,10 +17,11 @@ use super::lobby::{self, Lobby};
 use super::login::Login;
 use super::names::Place;
 use super::questions::{Interview, Next, Round};
-use super::room::Room;
+use super::room::{Room, wanted};
+use super::second::{CODES_MAX, Second, WRONG};
 use super::{Connection, Face, Stage};
-use crate::flow::{Reply, Request, VendorFlow, WindowSize};
-use crate::session::{VendorChannel, VendorLine};
+use crate::flow::{Queue, Reply, Request, VendorFlow, WindowSize};
+use crate::session::{Session as CarriedBy, VendorChannel, VendorLine};
 
 /// One SSH connection of a technician, the outer one or the inner one of `-J`.
 pub(super) struct Door {
@@ -28,6 +30,8 @@ pub(super) struct Door {
     flow: VendorFlow,
     way: Way,
     room: Option<Arc<Room>>,
+    /// What was refused outside every channel, for the next one to be told.
+    refused: Option<&'static str>,
 }
 
 enum Way {
@@ -40,6 +44,9 @@ pub(super) struct Inner {
     pub(super) applicant: Applicant,
     pub(super) place: Place,
     pub(super) interview: Option<Interview>,
+    /// What their code is checked with, where it is asked for in here.
+    pub(super) second: Option<Second>,
+    pub(super) codes_refused: u32,
 }
 
 /// What one round of keyboard-interactive may answer at most, and each answer.
@@ -60,7 +67,24 @@ impl Door {
 
     fn new(face: Arc<Face>, connection: Arc<Connection>, way: Way) -> Self {
         let flow = VendorFlow::new(Arc::clone(&connection.valve));
-        Self { face, connection, flow, way, room: None }
+        Self { face, connection, flow, way, room: None, refused: None }
+    }
+
+    /// The queue of a channel about to be accepted.
+    fn open_channel(&mut self, id: ChannelId) -> Arc<Queue> {
+        let upload = self.flow.open_channel(id);
+        if let Some(why) = self.refused.take() {
+            self.flow.refused(id, why);
+        }
+        upload
+    }
+
+    /// Clients show nothing of this but a failure, so the words wait for a channel.
+    fn refuse_forwarding_back(&mut self, session: &mut Session) -> Result<bool, russh::Error> {
+        const WHY: &str = "-R is refused: nothing is forwarded back from here";
+        self.refused = Some(WHY);
+        session.debug(true, WHY, "en")?;
+        Ok(false)
     }
 
     /// Where every session channel of this connection leads; `None` in the lobby.
@@ -78,10 +102,17 @@ impl Door {
         }
     }
 
+    fn second(&self) -> Option<Second> {
+        match &self.way {
+            Way::Outer(login) => login.second(),
+            Way::Inner(_) => None,
+        }
+    }
+
     fn room(&mut self, applicant: &Applicant, place: Place, session: &Session) -> Arc<Room> {
         let line = VendorLine { session: session.handle(), socket: Arc::clone(&self.connection.valve) };
-        let (face, who) = (&self.face, applicant.who().clone());
-        Arc::clone(self.room.get_or_insert_with(|| Arc::new(Room::new(face, who, place, line))))
+        let (face, applicant) = (&self.face, applicant.clone());
+        Arc::clone(self.room.get_or_insert_with(|| Arc::new(Room::new(face, applicant, place, line))))
     }
 
     fn request(&mut self, channel: ChannelId, request: Request, session: &mut Session) -> Result<(), russh::Error> {
@@ -101,7 +132,15 @@ impl Door {
 
 /// Into the session, which is opened if it is not yet.
 async fn carry(room: Arc<Room>, connection: Arc<Connection>, channel: VendorChannel, reply: ChannelOpenHandle) {
-    let session = match room.session().await {
+    if room.has_choice() {
+        reply.accept().await;
+        let wants = wanted(&channel.upload).await;
+        return match room.session(wants).await {
+            Ok(session) => hand_over(&session, &connection, channel).await,
+            Err(words) => connection.goodbye(&words).await,
+        };
+    }
+    let session = match room.session(Actions::new()).await {
         Ok(session) => session,
         Err(words) => return part(&connection, &words, reply).await,
     };
@@ -109,6 +148,10 @@ async fn carry(room: Arc<Room>, connection: Arc<Connection>, channel: VendorChan
         return part(&connection, "The session is over. Connect again.", reply).await;
     }
     reply.accept().await;
+    hand_over(&session, &connection, channel).await;
+}
+
+async fn hand_over(session: &CarriedBy, connection: &Connection, channel: VendorChannel) {
     if let Err(not_carried) = session.channel(channel) {
         connection.goodbye(&format!("{not_carried}.")).await;
     }
@@ -132,7 +175,57 @@ impl Inner {
         self.applicant.standing(&self.place)
     }
 
+    /// Whether the code has to be given in here, because no recent login serves.
+    fn wants_code(&mut self) -> bool {
+        let Some(second) = &self.second else { return false };
+        match second.serves(&self.applicant, &self.place) {
+            Some(applicant) => {
+                self.applicant = applicant;
+                false
+            }
+            None => true,
+        }
+    }
+
     async fn keyboard(&mut self, connection: &Connection, answers: Option<Vec<String>>) -> Auth {
+        if self.wants_code() {
+            let Some(answers) = answers else { return self.code_prompt("").into() };
+            let code = answers.first().map(String::as_str).unwrap_or_default();
+            return match self.code(connection, code).await {
+                Some(no) => no,
+                None => self.interview(connection, None).await,
+            };
+        }
+        self.interview(connection, answers).await
+    }
+
+    /// Takes the code; gives the no, if it is one.
+    async fn code(&mut self, connection: &Connection, code: &str) -> Option<Auth> {
+        let Some(second) = self.second.take() else { return Some(Auth::reject()) };
+        let words = match second.check(self.applicant.clone(), code).await {
+            Ok(applicant) => {
+                self.applicant = applicant;
+                return None;
+            }
+            Err(Some(fault)) => fault,
+            Err(None) => {
+                self.second = Some(second);
+                self.codes_refused += 1;
+                if self.codes_refused < CODES_MAX {
+                    return Some(self.code_prompt(WRONG).into());
+                }
+                WRONG.to_owned()
+            }
+        };
+        connection.goodbye(&words).await;
+        Some(Round::default().into())
+    }
+
+    fn code_prompt(&self, complaint: &str) -> Round {
+        self.second.as_ref().map(|second| second.face.code_prompt(complaint)).unwrap_or_default()
+    }
+
+    async fn interview(&mut self, connection: &Connection, answers: Option<Vec<String>>) -> Auth {
         let next = match (&mut self.interview, answers) {
             (Some(interview), Some(answers)) => tokio::select! {
                 next = interview.answer(&answers) => next,
@@ -180,8 +273,8 @@ impl Handler for Door {
     }
 
     async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
-        let Way::Inner(inner) = &self.way else { return Ok(Auth::reject()) };
-        if matches!(inner.standing(), Standing::Open(_)) {
+        let Way::Inner(inner) = &mut self.way else { return Ok(Auth::reject()) };
+        if matches!(inner.standing(), Standing::Open(_)) && !inner.wants_code() {
             self.connection.enter(Stage::Inside);
             return Ok(Auth::Accept);
         }
@@ -242,7 +335,7 @@ impl Handler for Door {
         // Everything inbound comes by the queue.
         let (_unread, channel) = channel.split();
         if let Some(newcomer) = self.newcomer() {
-            let upload = self.flow.open_channel(id);
+            let upload = self.open_channel(id);
             reply.accept().await;
             self.face.tracker.spawn(enrolling::serve(newcomer, channel, handle, upload));
             return Ok(());
@@ -251,7 +344,7 @@ impl Handler for Door {
             refuse(reply, "you enrolled; sign in with your new factors now").await;
             return Ok(());
         };
-        let upload = self.flow.open_channel(id);
+        let upload = self.open_channel(id);
         match self.place() {
             Some(place) => {
                 let room = self.room(&applicant, place, session);
@@ -261,7 +354,8 @@ impl Handler for Door {
             None => {
                 reply.accept().await;
                 let face = Arc::clone(&self.face);
-                let lobby = Lobby { face, connection, applicant, channel, session: handle, upload };
+                let second = self.second();
+                let lobby = Lobby { face, connection, applicant, second, channel, session: handle, upload };
                 self.face.tracker.spawn(lobby::serve(lobby));
             }
         }
@@ -302,7 +396,8 @@ impl Handler for Door {
             Ok(place) => {
                 let upload = self.flow.open_channel(channel.id());
                 let (_unread, write) = channel.split();
-                let inner = Inner { applicant, place, interview: None };
+                let second = self.second();
+                let inner = Inner { applicant, place, interview: None, second, codes_refused: 0 };
                 let (face, outer) = (Arc::clone(&self.face), Arc::clone(&self.connection));
                 reply.accept().await;
                 self.face.tracker.spawn(jump::serve(face, outer, inner, write, upload));
@@ -349,17 +444,15 @@ impl Handler for Door {
     }
 
     async fn tcpip_forward(&mut self, _: &str, _: &mut u32, session: &mut Session) -> Result<bool, russh::Error> {
-        session.debug(true, "holdpoint: -R is refused: nothing is forwarded back from here", "en")?;
-        Ok(false)
+        self.refuse_forwarding_back(session)
     }
 
     async fn streamlocal_forward(&mut self, _: &str, session: &mut Session) -> Result<bool, russh::Error> {
-        session.debug(true, "holdpoint: -R is refused: nothing is forwarded back from here", "en")?;
-        Ok(false)
+        self.refuse_forwarding_back(session)
     }
 
-    async fn agent_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<bool, russh::Error> {
-        session.extended_data(channel, STDERR, "holdpoint: your agent is not forwarded.\r\n")?;
+    async fn agent_request(&mut self, channel: ChannelId, _: &mut Session) -> Result<bool, russh::Error> {
+        self.flow.refused(channel, "your agent is not forwarded");
         Ok(false)
     }
 
@@ -372,7 +465,7 @@ impl Handler for Door {
         _: u32,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        session.extended_data(channel, STDERR, "holdpoint: X11 is not forwarded.\r\n")?;
+        self.flow.refused(channel, "X11 is not forwarded");
         session.channel_failure(channel)
     }
 
@@ -470,6 +563,3 @@ impl Handler for Door {
         self.request(channel, Request::Signal(signal), session)
     }
 }
-
-/// The extended data type of standard error, RFC 4254, 5.2.
-const STDERR: u32 = 1;

@@ -1,14 +1,16 @@
 //! `ssh -J TECH@gate TARGET`: the inner session is served by the gate itself, under the target's name. Every other
 //! forwarding is refused with the words to type.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
+use futures::future::{Either, select};
 use policies::refusals::Refusal;
 use russh::server::{self, Msg};
-use russh::{ChannelWriteHalf, MethodKind};
+use russh::{ChannelId, ChannelWriteHalf, MethodKind};
 
 use super::asking::{Applicant, Standing};
+use super::connection::{LEAVING_MAX, Tenant};
 use super::door::{Door, Inner};
 use super::names::Place;
 use super::{Connection, Face};
@@ -43,7 +45,7 @@ pub(super) async fn serve(
     channel: ChannelWriteHalf<Msg>,
     upload: Arc<Queue>,
 ) {
-    let valve = Arc::new(Valve::default());
+    let (valve, tenant, id) = (Arc::new(Valve::default()), outer.move_in(), channel.id());
     let config = face.config(inner.place.target.as_str(), MethodKind::KeyboardInteractive);
     let connection = Arc::new(Connection::within(&outer, Arc::clone(&valve)));
     let door = Door::inner(Arc::clone(&face), Arc::clone(&connection), inner);
@@ -54,21 +56,34 @@ pub(super) async fn serve(
         running.await
     };
     let attending = async {
-        let outcome = connection.attend(&face.stop, serving).await;
-        if let Err(why) = outcome {
+        if let Err(why) = connection.attend(&face.stop, serving).await {
             tracing::debug!(%why, "an inner connection ended");
         }
-        if valve.is_cut() {
-            close(&outer).await;
-        }
+        leave(tenant, &outer, &valve);
     };
-    tokio::join!(attending, forwarding);
+    match select(pin!(attending), pin!(forwarding)).await {
+        Either::Left(((), forwarding)) => {
+            if tokio::time::timeout(LEAVING_MAX, forwarding).await.is_err() {
+                close(&outer, id).await;
+            }
+        }
+        Either::Right(((), attending)) => attending.await,
+    }
 }
 
-/// What carried a connection that was cut is closed with it. A technician with several jumps on one connection, which
-/// only a shared one has, connects again.
-async fn close(outer: &Connection) {
-    const LAST_WORDS: Duration = Duration::from_millis(200);
-    tokio::time::sleep(LAST_WORDS).await;
-    outer.valve.cut();
+/// An inner connection that was cut closes the outer one, which may be stuck with it; unless others use that too, whom
+/// nobody cut.
+fn leave(tenant: Tenant, outer: &Connection, inner: &Valve) {
+    drop(tenant);
+    if inner.is_cut() && outer.is_empty() {
+        outer.valve.cut();
+    }
+}
+
+/// Closes the channel of an inner connection that is over, though its client does not take what was left.
+async fn close(outer: &Connection, id: ChannelId) {
+    let Some(session) = outer.session() else { return };
+    if session.close(id).await.is_err() {
+        tracing::debug!("the outer connection ended with the inner one");
+    }
 }

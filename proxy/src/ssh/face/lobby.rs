@@ -14,9 +14,11 @@ use super::names::Place;
 use super::orders::{self, Door, Order, Said};
 use super::questions::{Interview, Next, Round};
 use super::room::Room;
+use super::second::{Second, WRONG};
 use super::{Connection, Face};
+use crate::files::judge::{Asked, wants};
 use crate::flow::Queue;
-use crate::session::VendorLine;
+use crate::session::{Session, VendorLine};
 
 /// Nobody leaves a signed-in terminal alone for longer; it holds a place that others may need.
 const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
@@ -28,6 +30,8 @@ pub(super) struct Lobby {
     pub(super) face: Arc<Face>,
     pub(super) connection: Arc<Connection>,
     pub(super) applicant: Applicant,
+    /// What their code is checked with, where it is asked for in here.
+    pub(super) second: Option<Second>,
     pub(super) channel: ChannelWriteHalf<Msg>,
     pub(super) session: Handle,
     pub(super) upload: Arc<Queue>,
@@ -37,15 +41,17 @@ pub(super) struct Lobby {
 struct Visit {
     face: Arc<Face>,
     applicant: Applicant,
+    second: Option<Second>,
     line: VendorLine,
 }
 
 /// Serves one channel, to its end or into a session.
 pub(super) async fn serve(lobby: Lobby) {
-    let Lobby { face, connection, applicant, channel, session, upload } = lobby;
+    let Lobby { face, connection, applicant, second, channel, session, upload } = lobby;
+    let _tenant = connection.move_in();
     let line = VendorLine { session: session.clone(), socket: Arc::clone(&connection.valve) };
     let Some((console, start)) = Console::begin(channel, session, upload).await else { return };
-    let visit = Visit { face, applicant, line };
+    let visit = Visit { face, applicant, second, line };
     match start {
         Start::Shell => visit.converse(console).await,
         Start::Exec(line) => visit.command(console, &String::from_utf8_lossy(&line)).await,
@@ -155,7 +161,17 @@ impl Visit {
         console.end(said.status).await;
     }
 
-    async fn connect(&self, console: Console, door: Door) -> Option<Console> {
+    /// As whom they go on to a target; asks for the code where no recent login serves.
+    async fn proved(&self, console: &mut Console, place: &Place) -> Result<Applicant, String> {
+        let Some(second) = &self.second else { return Ok(self.applicant.clone()) };
+        if let Some(applicant) = second.serves(&self.applicant, place) {
+            return Ok(applicant);
+        }
+        let code = console.ask_hidden(&self.face.code_question()).await.map_err(|_| "You gave no code.".to_owned())?;
+        second.check(self.applicant.clone(), &code).await.map_err(|why| why.unwrap_or_else(|| WRONG.to_owned()))
+    }
+
+    async fn connect(&self, mut console: Console, door: Door) -> Option<Console> {
         let place = match self.place(door) {
             Ok(place) => place,
             Err(said) => {
@@ -164,20 +180,19 @@ impl Visit {
             }
         };
         let refusal = match self.applicant.standing(&place) {
-            Standing::Open(_) => {
-                let room = Room::new(&self.face, self.applicant.who().clone(), place, self.line.clone());
-                match room.session().await {
-                    Ok(session) => {
-                        let id = console.id();
-                        match session.channel(console.into_channel()) {
-                            Ok(()) => tracing::debug!(%id, "from the lobby into a session"),
-                            Err(not_carried) => self.part(&not_carried.to_string()).await,
+            Standing::Open(_) => match self.proved(&mut console, &place).await {
+                Err(words) => words,
+                Ok(applicant) => {
+                    let room = Room::new(&self.face, applicant, place, self.line.clone());
+                    match room.session(wants(Asked::Shell)).await {
+                        Err(words) => words,
+                        Ok(session) => {
+                            self.hand_over(console, session, room).await;
+                            return None;
                         }
-                        return None;
                     }
-                    Err(words) => words,
                 }
-            }
+            },
             Standing::Pending(request) => {
                 format!("{} `wait` waits for it.", self.applicant.waiting(request))
             }
@@ -186,6 +201,18 @@ impl Visit {
         };
         console.say(&ended(&refusal)).await;
         Some(console)
+    }
+
+    /// The channel becomes the session's, and is all that keeps it open. Returns when it has ended.
+    async fn hand_over(&self, console: Console, session: Session, room: Room) {
+        let ended = session.ended();
+        match session.channel(console.into_channel()) {
+            Ok(()) => {
+                drop((session, room));
+                ended.await;
+            }
+            Err(not_carried) => self.part(&not_carried.to_string()).await,
+        }
     }
 
     /// The channel was handed over and not taken: nothing is left that could speak on it.

@@ -2,34 +2,27 @@
 //! a target without a grant, the questions. What is answered before a key is proved is the same for every name and key.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use approver::people::{CodeNotTaken, Enrolled};
+use approver::people::Enrolled;
 use certs::enrolment::EnrolmentCode;
 use certs::proof::{Authenticated, Face as Side, VerifiedKey};
 use certs::ssh_ca::check_user_certificate;
 use certs::sshsig::check_key;
-use policies::ids::{PersonId, RequestId};
-use policies::people::{Kind, Standing as PersonStanding};
-use policies::time::Seconds;
+use policies::ids::PersonId;
+use policies::people::{Kind, Standing};
 use russh::keys::ssh_key::{Certificate, PublicKey};
 use russh::server::Auth;
 use russh::{MethodKind, MethodSet};
 
-use super::asking::{Applicant, Standing};
+use super::asking::Applicant;
 use super::names::{Caller, Place};
 use super::questions::{Interview, Next, Round};
+use super::second::{CODES_MAX, NO_TAKES, Second, SignedKey, WRONG};
 use super::{Connection, Face, Stage};
 use crate::session::Who;
 
 /// Keys of one connection that are nobody's: an agent may hold many.
 const KEYS_MAX: u32 = 20;
-/// Wrong codes of one connection.
-const CODES_MAX: u32 = 3;
-/// Every no to a code takes this long, whether the name, the code or the person was wrong: longer than any check takes.
-const NO_TAKES: Duration = Duration::from_secs(2);
-const WRONG: &str =
-    "That does not fit: the name or the code is wrong, or the code was used. Codes work once, so wait for the next.";
 
 /// One login, as far as it has come.
 pub(super) struct Login {
@@ -50,20 +43,6 @@ struct Proved {
     key: SignedKey,
     /// The technician, where key and name are one's.
     owner: Option<PersonId>,
-}
-
-/// A key that has signed in this connection.
-struct SignedKey(PublicKey);
-
-impl SignedKey {
-    /// Called in russh's `auth_publickey` and `auth_openssh_certificate` callbacks alone, where the signature was checked.
-    fn checked_by_russh(key: PublicKey) -> Self {
-        Self(key)
-    }
-
-    fn of(&self, person: PersonId) -> VerifiedKey {
-        VerifiedKey::after_ssh_userauth_signature(person, &self.0)
-    }
 }
 
 impl Login {
@@ -93,6 +72,12 @@ impl Login {
         Some((enrolled, key))
     }
 
+    /// What a code can still be checked with, once signed in by a key.
+    pub(super) fn second(&self) -> Option<Second> {
+        let proved = self.proved.as_ref()?;
+        Some(Second { face: Arc::clone(&self.face), source: self.connection.source, key: proved.key.clone() })
+    }
+
     /// The one who asks, once signed in.
     pub(super) fn applicant(&self) -> Option<Applicant> {
         Some(self.face.applicant(self.who.clone()?))
@@ -115,7 +100,9 @@ impl Login {
             _ => None,
         };
         let key = SignedKey::checked_by_russh(key.clone());
-        if let Some(proof) = owner.and_then(|person| self.recent_login(person, &caller, &key)) {
+        let source = self.connection.source;
+        let recent = owner.and_then(|person| self.face.recent_login(&key, person, source, caller.place()));
+        if let Some(proof) = recent {
             let person = proof.person();
             self.proved = Some(Proved { user: user.to_owned(), caller, key, owner });
             return self.signed_in(person, proof);
@@ -164,7 +151,7 @@ impl Login {
             (Some(answers), true) => self.answered(&answers).await,
             (None, true) => self.begin_interview().await,
             (None, false) if is_enrolling => enrolment_prompt("").into(),
-            (None, false) => self.code_prompt("").into(),
+            (None, false) => self.face.code_prompt("").into(),
             (Some(answers), false) => {
                 let answer = answers.first().map(String::as_str).unwrap_or_default();
                 if is_enrolling { self.enrol(answer).await } else { self.code(answer).await }
@@ -186,29 +173,23 @@ impl Login {
             Err(Some(fault)) => self.refuse(&fault).await,
             Err(None) => {
                 self.face.desk.clock().sleep_until(no_at).await;
-                self.count_wrong("a wrong name or code").await.unwrap_or_else(|| self.code_prompt(WRONG).into())
+                self.count_wrong("a wrong name or code").await.unwrap_or_else(|| self.face.code_prompt(WRONG).into())
             }
         }
     }
 
-    /// Both factors of one technician; or nothing but a no, or the words of a fault.
     async fn check_code(&self, code: &str) -> Result<Authenticated, Option<String>> {
         let Some(Proved { key, owner: Some(person), .. }) = &self.proved else { return Err(None) };
-        let spent = match self.face.people.check_code(&key.of(*person), code, Side::Vendor).await {
-            Ok(spent) => spent,
-            Err(CodeNotTaken::Fault(fault)) => return Err(Some(format!("{fault}."))),
-            Err(CodeNotTaken::Code(_) | CodeNotTaken::Refusal(_)) => return Err(None),
-        };
-        let now = self.face.desk.clock().wall();
-        Authenticated::by_key_and_code(key.of(*person), spent, Side::Vendor, self.connection.source, now)
-            .map_err(|_| None)
+        self.face.both_factors(key, *person, self.connection.source, code).await
     }
 
     async fn enrol(&mut self, code: &str) -> Auth {
         let no_at = self.face.desk.clock().boot().after(NO_TAKES);
         let Some(proved) = &self.proved else { return Auth::reject() };
         let enrolled = match EnrolmentCode::parse(code) {
-            Ok(code) => self.face.people.enrol(&code, &proved.key.0).await.map_err(|not_done| not_done.to_string()),
+            Ok(code) => {
+                self.face.people.enrol(&code, proved.key.public()).await.map_err(|not_done| not_done.to_string())
+            }
             Err(bad) => Err(bad.to_string()),
         };
         match enrolled {
@@ -292,33 +273,13 @@ impl Login {
         Some(self.refuse(WRONG).await)
     }
 
-    fn code_prompt(&self, complaint: &str) -> Round {
-        let clock = self.face.desk.clock().wall().strftime("%H:%M:%S UTC").to_string();
-        let prompt = format!("Code of your authenticator app (the gate's clock says {clock}): ");
-        Round { instructions: complaint.to_owned(), prompts: vec![(prompt, false)] }
-    }
-
-    /// A complete login of the same key, source and grant that still serves.
-    fn recent_login(&self, person: PersonId, caller: &Caller, key: &SignedKey) -> Option<Authenticated> {
-        let (grant, lasts) = self.open_grant(person, caller.place()?)?;
-        self.face.recent.recall(key.of(person), self.connection.source, grant, lasts)
-    }
-
-    fn open_grant(&self, person: PersonId, place: &Place) -> Option<(RequestId, Seconds)> {
-        self.face.desk.with_state(|state| {
-            let now = self.face.desk.clock().wall();
-            let Standing::Open(grant) = super::asking::standing(state, person, place, now) else { return None };
-            Some((grant, state.cases.get(&grant)?.rule.factor_lasts))
-        })
-    }
-
     /// An active one, who is not locked: to everybody else this looks like a wrong code.
     fn is_technician(&self, person: PersonId) -> bool {
         let now = self.face.desk.clock().wall();
         self.face.desk.with_state(|state| {
             state.people.get(&person).is_some_and(|person| {
                 matches!(person.kind, Kind::Technician { .. })
-                    && person.standing == PersonStanding::Active
+                    && person.standing == Standing::Active
                     && person.locked_until.is_none_or(|until| until <= now)
             })
         })

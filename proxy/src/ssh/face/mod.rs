@@ -15,6 +15,7 @@ mod orders;
 mod questions;
 mod recent;
 mod room;
+mod second;
 mod strangers;
 
 use std::borrow::Cow;
