@@ -37,6 +37,8 @@ pub enum Key {
     Failures(PersonId),
     /// The hashes of the recovery codes a person has left.
     Recovery(PersonId),
+    /// The hash of a person's password, where they set one.
+    Password(PersonId),
     /// The hash of an enrolment code.
     Link(LinkId),
     /// A target's sealed credential.
@@ -65,6 +67,7 @@ impl Key {
             Self::Step(person) => format!("step/{person}"),
             Self::Failures(person) => format!("failures/{person}"),
             Self::Recovery(person) => format!("recovery/{person}"),
+            Self::Password(person) => format!("password/{person}"),
             Self::Link(link) => format!("link/{link}"),
             Self::Credential(name) => format!("credential/{name}"),
             Self::Cursor(reader) => format!("cursor/{reader}"),

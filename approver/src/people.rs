@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use certs::enrolment::EnrolmentCode;
+use certs::password::BadPassword;
 use certs::proof::{Face, VerifiedKey};
 use certs::secrets::Secrets;
 use certs::sshsig::{self, KeyRefused};
@@ -31,7 +32,9 @@ use crate::directory::{
 };
 use crate::mint;
 
-/// Wrong codes behind a verified key that lock a person: enough for shaking fingers. Who has stolen the key and guesses
+mod passwords;
+
+/// Wrong codes behind a verified key, or behind a right password, that lock a person: enough for shaking fingers. Who has stolen the key and guesses
 /// 5 times in each quarter of an hour, three codes of a million being good at a time, needs two years on average, and
 /// each lock is an event.
 pub const WRONG_CODES_MAX: usize = 5;
@@ -110,6 +113,9 @@ pub enum NotDone {
     /// The key is of a kind that is not taken.
     #[error(transparent)]
     Key(#[from] KeyRefused),
+    /// The password is too short, or far too long.
+    #[error(transparent)]
+    Password(#[from] BadPassword),
 }
 
 impl From<Refusal> for NotDone {
@@ -130,6 +136,9 @@ pub enum CodeNotTaken {
     /// Wrong, too old or used.
     #[error(transparent)]
     Code(CodeRefused),
+    /// The password before it is wrong, or there is none.
+    #[error("the name, the password or the code is wrong")]
+    Password,
     /// Locked, unknown or out. To a stranger this looks like a wrong code.
     #[error(transparent)]
     Refusal(#[from] Refusal),
@@ -287,6 +296,7 @@ impl People {
             Change::set(Key::Recovery(person), json(&recovery.hashes())),
             Change::delete(Key::Step(person)),
             Change::delete(Key::Failures(person)),
+            Change::delete(Key::Password(person)),
         ]
     }
 
@@ -351,7 +361,11 @@ impl People {
     /// # Errors
     /// The code does not count, the person is locked or out, or the directory does not answer.
     pub async fn check_code(&self, key: &VerifiedKey, code: &str, face: Face) -> Result<SpentCode, CodeNotTaken> {
-        let (person, now) = (key.person(), self.desk.clock().wall());
+        self.check_code_of(key.person(), code, face).await
+    }
+
+    async fn check_code_of(&self, person: PersonId, code: &str, face: Face) -> Result<SpentCode, CodeNotTaken> {
+        let now = self.desk.clock().wall();
         self.may_sign_in(person, face, now)?;
         let checked = if is_totp(code) {
             let secret = self.directory().totp(person, &self.secrets).await?.ok_or(Refusal::UnknownPerson)?;

@@ -148,6 +148,8 @@ pub enum Event {
     VendorDisabled { vendor: VendorId, by: PersonId },
     /// Too many wrong codes behind a verified key.
     Locked { person: PersonId, until: Timestamp },
+    /// A technician set a password, or another one.
+    PasswordSet { person: PersonId },
     /// An operator signed in on the plant face.
     OnDuty { person: PersonId, until: Timestamp },
 
@@ -310,6 +312,7 @@ impl Event {
             Self::VendorDisabled { .. } => "HP1108",
             Self::Locked { .. } => "HP1109",
             Self::OnDuty { .. } => "HP1110",
+            Self::PasswordSet { .. } => "HP1111",
             Self::PlantText { .. } => "HP1201",
             Self::PlantProposed { .. } => "HP1202",
             Self::PlantSigned { .. } => "HP1203",

@@ -254,6 +254,7 @@ impl State {
             | Event::Disabled { .. }
             | Event::VendorDisabled { .. }
             | Event::Locked { .. }
+            | Event::PasswordSet { .. }
             | Event::OnDuty { .. } => self.apply_people(event),
             Event::PlantText { .. }
             | Event::PlantProposed { .. }

@@ -129,6 +129,7 @@ fn one_of_each() -> Vec<Event> {
         Event::VendorDisabled { vendor: label("acme"), by: who },
         Event::Locked { person: other, until: at },
         Event::OnDuty { person: who, until: at },
+        Event::PasswordSet { person: other },
         Event::PlantText { plant: digest, part: 0, of: 1, text: "[plant]\n".into() },
         Event::PlantProposed { plant: digest, by: who },
         Event::PlantSigned {

@@ -37,6 +37,8 @@ pub struct VendorFace {
     pub ssh: Vec<SocketAddr>,
     /// Listeners of their API and pages; may be empty, since SSH alone does everything a technician must.
     pub pages: Vec<SocketAddr>,
+    /// Whether a password and a code let in who has set a password, beside a key and a code.
+    pub passwords: bool,
 }
 
 /// Where the plant's own people arrive.
@@ -264,8 +266,9 @@ fn vendor_face(reader: &mut Reader<'_, '_>) -> Option<VendorFace> {
         reader.required("ssh", "write for example [\"0.0.0.0:2222\"]", addresses).map(Some)
     };
     let pages = reader.or("pages", Vec::new(), addresses);
+    let passwords = reader.or("passwords", false, Field::flag);
     shared?;
-    Some(VendorFace { origin: origin?, ssh: ssh??, pages: pages? })
+    Some(VendorFace { origin: origin?, ssh: ssh??, pages: pages?, passwords: passwords? })
 }
 
 fn origin(reader: &mut Reader<'_, '_>) -> Option<Origin> {
@@ -421,7 +424,7 @@ mod tests {
     fn a_short_file_is_enough() {
         let config = parse(&written("ssh = [\"127.0.0.1:0\"]", "")).expect("right");
         assert_eq!(config.vendor.ssh, ["127.0.0.1:0".parse().expect("an address")]);
-        assert!(config.vendor.pages.is_empty());
+        assert!(config.vendor.pages.is_empty() && !config.vendor.passwords);
         assert_eq!(config.plant.origin.to_string(), "https://holdpoint.mill3.local:8443");
         assert_eq!(config.store.data, Path::new("/etc/holdpoint/data"));
         assert_eq!(config.store.reserve_bytes, 10 << 30);
@@ -433,13 +436,14 @@ mod tests {
     fn every_key_says_something() {
         let rest = "data = \"/var/lib/holdpoint\"\njournal = \"files\"\nrecordings = \"local\"\nreserve = \"512 MiB\"\n\
                     [notify.webhook]\nurl = \"https://chat.example/hook\"\nca = \"alarms.pem\"\n[notify.command]\nrun = [\"/bin/page\", \"-q\"]";
-        let config = parse(&written("ssh = [\"[::]:22\"]\npages = [\"0.0.0.0:443\"]", rest)).expect("right");
+        let config =
+            parse(&written("ssh = [\"[::]:22\"]\npages = [\"0.0.0.0:443\"]\npasswords = true", rest)).expect("right");
         assert_eq!(config.store.data, Path::new("/var/lib/holdpoint"));
         assert_eq!(config.store.reserve_bytes, 512 << 20);
         let ca = Some("/etc/holdpoint/alarms.pem".into());
         assert_eq!(config.notify.webhook, Some(WebhookAt { url: "https://chat.example/hook".into(), ca }));
         assert_eq!(config.notify.command, ["/bin/page", "-q"]);
-        assert_eq!(config.vendor.pages.len(), 1);
+        assert_eq!((config.vendor.pages.len(), config.vendor.passwords), (1, true));
     }
 
     #[test]

@@ -174,6 +174,7 @@ impl From<NotDone> for Problem {
             NotDone::BadName(_) => unprocessable("bad-name", not_done.to_string()),
             NotDone::Text(_) => unprocessable("bad-text", not_done.to_string()),
             NotDone::Key(_) => unprocessable("key-refused", not_done.to_string()),
+            NotDone::Password(_) => unprocessable("bad-password", not_done.to_string()),
         }
     }
 }
@@ -181,7 +182,7 @@ impl From<NotDone> for Problem {
 impl From<CodeNotTaken> for Problem {
     fn from(not_taken: CodeNotTaken) -> Self {
         match not_taken {
-            CodeNotTaken::Code(_) => sign_in_refused(),
+            CodeNotTaken::Code(_) | CodeNotTaken::Password => sign_in_refused(),
             CodeNotTaken::Refusal(refusal) => refusal.into(),
             CodeNotTaken::Fault(fault) => fault.into(),
         }

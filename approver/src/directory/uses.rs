@@ -1,5 +1,6 @@
 //! What each key of the directory holds, and how it may change: the typed side of the port, the same over every adapter.
 
+use certs::password::StoredPassword;
 use certs::secrets::Secrets;
 use certs::totp::{RecoveryHash, SpendFault, SpendRecovery, SpendStep, TotpSecret};
 use jiff::Timestamp;
@@ -170,6 +171,11 @@ impl dyn Directory + '_ {
     /// The recovery codes a person has left.
     pub async fn recovery_codes(&self, person: PersonId) -> Result<Vec<RecoveryHash>, DirectoryFault> {
         Ok(self.json_at(&Key::Recovery(person), "recovery codes").await?.unwrap_or_default())
+    }
+
+    /// A person's password; `None` where they set none.
+    pub async fn password(&self, person: PersonId) -> Result<Option<StoredPassword>, DirectoryFault> {
+        self.json_at(&Key::Password(person), "a password").await
     }
 
     /// Adds a wrong code of a person at `now`; gives how many there were since `since`, this one counted.

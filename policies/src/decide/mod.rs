@@ -36,6 +36,7 @@ pub enum Command {
     Disable { person: PersonId, by: PersonId },
     DisableVendor { vendor: VendorId, by: PersonId },
     Lock { person: PersonId, until: Timestamp },
+    SetPassword { person: PersonId },
     ComeOnDuty { person: PersonId },
     ProposePlant { text: String, by: PersonId },
     SignPlant { signed: Signed<PlantStatement> },
@@ -86,6 +87,10 @@ impl State {
             }
             Command::Disable { person, by } => self.decide_disable(*person, *by),
             Command::DisableVendor { vendor, by } => self.decide_disable_vendor(vendor, *by),
+            Command::SetPassword { person } => {
+                self.technician(*person, now)?;
+                Ok(vec![Event::PasswordSet { person: *person }])
+            }
             Command::Lock { person, until } => Ok(vec![Event::Locked { person: *person, until: *until }]),
             Command::ComeOnDuty { person } => self.decide_on_duty(*person, now),
             Command::ProposePlant { text, by } => self.decide_propose(text, *by),

@@ -49,6 +49,7 @@ impl App {
             host_key: keys.ssh_host_key().clone(),
             ca: keys.ssh_ca(),
             gate: self.config.vendor.origin.host().to_owned(),
+            passwords: self.config.vendor.passwords,
             tracker: self.tracker.clone(),
             stop: self.stop.clone(),
         });

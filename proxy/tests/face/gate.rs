@@ -27,6 +27,7 @@ echo "$1" >> "$here/prompts"
 case "$1" in
   *"Code of"*) cat "$here/code" ;;
   *"One-use code"*) cat "$here/enrolment" ;;
+  *"Password"*) cat "$here/password" ;;
   *"Reason"*) echo "the pump trips" ;;
   *) echo "" ;;
 esac
@@ -41,6 +42,10 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) async fn new() -> Self {
+        Self::with_passwords(false).await
+    }
+
+    pub(crate) async fn with_passwords(passwords: bool) -> Self {
         let hall = Hall::new().await;
         // Clients compare the host certificate with their own clock.
         let behind = jiff::Timestamp::now().duration_since(hall.stage.desk.clock().wall());
@@ -59,6 +64,7 @@ impl Gate {
             host_key: keys.ssh_host_key().clone(),
             ca: keys.ssh_ca(),
             gate: GATE.into(),
+            passwords,
             tracker: hall.tracker.clone(),
             stop: hall.stop.clone(),
         });

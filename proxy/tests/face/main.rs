@@ -8,6 +8,7 @@ mod grants;
 mod hall;
 mod jumps;
 mod lobby;
+mod passwords;
 mod refused;
 
 use std::process::Output;

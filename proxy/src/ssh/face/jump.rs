@@ -46,7 +46,7 @@ pub(super) async fn serve(
     upload: Arc<Queue>,
 ) {
     let (valve, tenant, id) = (Arc::new(Valve::default()), outer.move_in(), channel.id());
-    let config = face.config(inner.place.target.as_str(), MethodKind::KeyboardInteractive);
+    let config = face.config(inner.place.target.as_str(), &[MethodKind::KeyboardInteractive]);
     let connection = Arc::new(Connection::within(&outer, Arc::clone(&valve)));
     let door = Door::inner(Arc::clone(&face), Arc::clone(&connection), inner);
     let (stream, forwarding) = ChannelStream::new(upload, channel, Arc::clone(&valve));

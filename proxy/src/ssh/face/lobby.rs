@@ -122,6 +122,7 @@ impl Visit {
                 Ok(request) => self.wait(&mut console, request).await,
                 Err(said) => said,
             },
+            Order::Password => self.set_password(&mut console).await,
             simple => self.answer(simple, json).await,
         };
         console.say(&ended(&said.text)).await;
@@ -137,7 +138,7 @@ impl Visit {
             Order::Extend { more, at, reason } => orders::extend(&self.applicant, more, at, &reason, json).await,
             Order::Withdraw(which) => orders::withdraw(&self.applicant, which, json).await,
             Order::Help => Said::done(orders::HELP.to_owned()),
-            Order::Wait(_) | Order::Connect(_) | Order::Ask(_) | Order::Quit => {
+            Order::Wait(_) | Order::Connect(_) | Order::Ask(_) | Order::Password | Order::Quit => {
                 Said::refused("This order needs a terminal: connect without a command and type it there")
             }
         }
@@ -201,6 +202,25 @@ impl Visit {
         };
         console.say(&ended(&refusal)).await;
         Some(console)
+    }
+
+    /// Sets a password: by whoever gave both factors just now, and on a face that takes passwords.
+    async fn set_password(&self, console: &mut Console) -> Said {
+        if !self.face.passwords {
+            return Said::refused("This plant takes no passwords: a key and a code let you in");
+        }
+        if !self.applicant.who().proof.is_complete_login() {
+            return Said::refused("You came without a code just now: wait a while, sign in with one, and set it then");
+        }
+        let Ok(password) = console.ask_hidden("New password: ").await else { return Said::refused("Nothing changed") };
+        let Ok(again) = console.ask_hidden("The same again: ").await else { return Said::refused("Nothing changed") };
+        if password != again {
+            return Said::refused("The two differ, so nothing changed");
+        }
+        match self.applicant.people().set_password(self.applicant.person(), password).await {
+            Ok(()) => Said::done("Set. It counts together with a code.".to_owned()),
+            Err(not_done) => Said::refused(not_done.to_string()),
+        }
     }
 
     /// The channel becomes the session's, and is all that keeps it open. Returns when it has ended.

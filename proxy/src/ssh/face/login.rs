@@ -13,6 +13,7 @@ use policies::people::{Kind, Standing};
 use russh::keys::ssh_key::{Certificate, PublicKey};
 use russh::server::Auth;
 use russh::{MethodKind, MethodSet};
+use zeroize::Zeroizing;
 
 use super::asking::Applicant;
 use super::names::{Caller, Place};
@@ -36,11 +37,13 @@ pub(super) struct Login {
     codes_refused: u32,
 }
 
-/// A key whose signature was checked, and the user name it was checked for: no other name gains by it.
+/// A key whose signature was checked, or a password with its code, and the user name it was checked for: no other name
+/// gains by it.
 struct Proved {
     user: String,
     caller: Caller,
-    key: SignedKey,
+    /// None after a password.
+    key: Option<SignedKey>,
     /// The technician, where key and name are one's.
     owner: Option<PersonId>,
 }
@@ -68,14 +71,14 @@ impl Login {
     /// Who enrolled, with the proof of their key; once.
     pub(super) fn take_enrolled(&mut self) -> Option<(Enrolled, VerifiedKey)> {
         let enrolled = self.enrolled.take()?;
-        let key = self.proved.as_ref()?.key.of(enrolled.person);
+        let key = self.proved.as_ref()?.key.as_ref()?.of(enrolled.person);
         Some((enrolled, key))
     }
 
     /// What a code can still be checked with, once signed in by a key.
     pub(super) fn second(&self) -> Option<Second> {
-        let proved = self.proved.as_ref()?;
-        Some(Second { face: Arc::clone(&self.face), source: self.connection.source, key: proved.key.clone() })
+        let key = self.proved.as_ref()?.key.clone()?;
+        Some(Second { face: Arc::clone(&self.face), source: self.connection.source, key })
     }
 
     /// The one who asks, once signed in.
@@ -104,10 +107,10 @@ impl Login {
         let recent = owner.and_then(|person| self.face.recent_login(&key, person, source, caller.place()));
         if let Some(proof) = recent {
             let person = proof.person();
-            self.proved = Some(Proved { user: user.to_owned(), caller, key, owner });
+            self.proved = Some(Proved { user: user.to_owned(), caller, key: Some(key), owner });
             return self.signed_in(person, proof);
         }
-        self.proved = Some(Proved { user: user.to_owned(), caller, key, owner });
+        self.proved = Some(Proved { user: user.to_owned(), caller, key: Some(key), owner });
         self.connection.proved_a_key();
         partly()
     }
@@ -136,16 +139,18 @@ impl Login {
         let is_let_in = self.is_technician(person);
         let key = SignedKey::checked_by_russh(PublicKey::from(certificate.public_key().clone()));
         let proof = Authenticated::by_certificate(checked, key.of(person), Side::Vendor, source, now).ok()?;
-        let proved = Proved { user: user.to_owned(), caller, key, owner: Some(person) };
+        let proved = Proved { user: user.to_owned(), caller, key: Some(key), owner: Some(person) };
         is_let_in.then_some((proved, proof))
     }
 
     /// A round of keyboard-interactive: `None` begins it.
     pub(super) async fn keyboard(&mut self, user: &str, answers: Option<Vec<String>>) -> Auth {
-        let Some(proved) = self.proved.as_ref().filter(|proved| proved.user == user) else { return Auth::reject() };
         if self.connection.is_leaving() {
             return Auth::reject();
         }
+        let Some(proved) = self.proved.as_ref().filter(|proved| proved.user == user) else {
+            return self.password_round(user, answers).await;
+        };
         let is_enrolling = proved.caller == Caller::Enrolling;
         match (answers, self.interview.is_some()) {
             (Some(answers), true) => self.answered(&answers).await,
@@ -162,14 +167,7 @@ impl Login {
     async fn code(&mut self, code: &str) -> Auth {
         let no_at = self.face.desk.clock().boot().after(NO_TAKES);
         match self.check_code(code).await {
-            Ok(proof) => {
-                let person = proof.person();
-                let accepted = self.signed_in(person, proof);
-                if self.proved.as_ref().is_some_and(|proved| proved.caller.place().is_some()) {
-                    return self.begin_interview().await;
-                }
-                accepted
-            }
+            Ok(proof) => self.both_proved(proof).await,
             Err(Some(fault)) => self.refuse(&fault).await,
             Err(None) => {
                 self.face.desk.clock().sleep_until(no_at).await;
@@ -178,18 +176,66 @@ impl Login {
         }
     }
 
+    /// In, or on to the questions where the user name says a target.
+    async fn both_proved(&mut self, proof: Authenticated) -> Auth {
+        let person = proof.person();
+        let accepted = self.signed_in(person, proof);
+        if self.proved.as_ref().is_some_and(|proved| proved.caller.place().is_some()) {
+            return self.begin_interview().await;
+        }
+        accepted
+    }
+
+    /// Without a key: password and code together, where the plant allows it. Which of them was wrong is told to nobody.
+    async fn password_round(&mut self, user: &str, answers: Option<Vec<String>>) -> Auth {
+        if !self.face.passwords {
+            return Auth::reject();
+        }
+        self.reset();
+        let Some(answers) = answers else { return self.face.password_prompt("").into() };
+        let no_at = self.face.desk.clock().boot().after(NO_TAKES);
+        match self.check_password(user, answers).await {
+            Ok((caller, proof)) => {
+                let owner = Some(proof.person());
+                self.proved = Some(Proved { user: user.to_owned(), caller, key: None, owner });
+                self.both_proved(proof).await
+            }
+            Err(Some(fault)) => self.refuse(&fault).await,
+            Err(None) => {
+                self.face.desk.clock().sleep_until(no_at).await;
+                let again = self.face.password_prompt(WRONG);
+                self.count_wrong("a wrong name, password or code").await.unwrap_or_else(|| again.into())
+            }
+        }
+    }
+
+    async fn check_password(
+        &self,
+        user: &str,
+        answers: Vec<String>,
+    ) -> Result<(Caller, Authenticated), Option<String>> {
+        let caller = Caller::parse(user);
+        let person = match caller.as_ref().and_then(Caller::name) {
+            // A lookup that fails denies.
+            Some(name) => self.face.people.by_name(name).await.ok().flatten(),
+            None => None,
+        };
+        let mut answers = answers.into_iter().map(Zeroizing::new);
+        let (password, code) = (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
+        let proof = self.face.password_and_code(person, password, &code, self.connection.source).await?;
+        caller.map(|caller| (caller, proof)).ok_or(None)
+    }
+
     async fn check_code(&self, code: &str) -> Result<Authenticated, Option<String>> {
-        let Some(Proved { key, owner: Some(person), .. }) = &self.proved else { return Err(None) };
+        let Some(Proved { key: Some(key), owner: Some(person), .. }) = &self.proved else { return Err(None) };
         self.face.both_factors(key, *person, self.connection.source, code).await
     }
 
     async fn enrol(&mut self, code: &str) -> Auth {
         let no_at = self.face.desk.clock().boot().after(NO_TAKES);
-        let Some(proved) = &self.proved else { return Auth::reject() };
+        let Some(Proved { key: Some(key), .. }) = &self.proved else { return Auth::reject() };
         let enrolled = match EnrolmentCode::parse(code) {
-            Ok(code) => {
-                self.face.people.enrol(&code, proved.key.public()).await.map_err(|not_done| not_done.to_string())
-            }
+            Ok(code) => self.face.people.enrol(&code, key.public()).await.map_err(|not_done| not_done.to_string()),
             Err(bad) => Err(bad.to_string()),
         };
         match enrolled {
@@ -241,7 +287,8 @@ impl Login {
     fn signed_in(&mut self, person: PersonId, proof: Authenticated) -> Auth {
         let Some(proved) = &self.proved else { return Auth::reject() };
         let login = proved.caller.name().unwrap_or_default().to_owned();
-        self.who = Some(Who { login, proof: Arc::new(proof), key: Some(Arc::new(proved.key.of(person))) });
+        let key = proved.key.as_ref().map(|key| Arc::new(key.of(person)));
+        self.who = Some(Who { login, proof: Arc::new(proof), key });
         self.connection.enter(Stage::Inside);
         Auth::Accept
     }

@@ -63,6 +63,8 @@ pub struct FaceParts {
     pub ca: SshCa,
     /// How technicians name the gate.
     pub gate: String,
+    /// Whether a password and a code let in who has set a password, beside a key and a code.
+    pub passwords: bool,
     /// Who waits for the connections' tasks.
     pub tracker: TaskTracker,
     /// The program stops.
@@ -80,6 +82,7 @@ struct Face {
     host_key: PrivateKey,
     ca: SshCa,
     gate: String,
+    passwords: bool,
     tracker: TaskTracker,
     stop: CancellationToken,
     strangers: Arc<Strangers>,
@@ -93,10 +96,23 @@ const CONNECTIONS_MAX: usize = 4096;
 impl SshFace {
     /// Over these parts.
     pub fn new(parts: FaceParts) -> Self {
-        let FaceParts { sessions, desk, people, host_key, ca, gate, tracker, stop } = parts;
+        let FaceParts { sessions, desk, people, host_key, ca, gate, passwords, tracker, stop } = parts;
         let (strangers, recent) = (Strangers::new(desk.clock().clone()), RecentLogins::new(desk.clock().clone()));
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        Self(Arc::new(Face { sessions, desk, people, host_key, ca, gate, tracker, stop, strangers, recent, places }))
+        Self(Arc::new(Face {
+            sessions,
+            desk,
+            people,
+            host_key,
+            ca,
+            gate,
+            passwords,
+            tracker,
+            stop,
+            strangers,
+            recent,
+            places,
+        }))
     }
 
     /// Serves whoever connects, until the program stops. Each connection is a task of the tracker's.
@@ -143,7 +159,8 @@ async fn welcome(face: Arc<Face>, socket: TcpStream, peer: SocketAddr, _place: O
     face.desk.clock().sleep(face.strangers.delay(source)).await;
     let connection = Arc::new(Connection::of_stranger(source, Arc::clone(&valve), face.desk.clock().clone(), stranger));
     let door = Door::outer(Arc::clone(&face), Arc::clone(&connection));
-    let config = face.config(&face.gate, MethodKind::PublicKey);
+    let methods = [MethodKind::PublicKey, MethodKind::KeyboardInteractive];
+    let config = face.config(&face.gate, if face.passwords { &methods } else { &methods[..1] });
     let serving = async {
         let running = server::run_stream(config, GatedStream::vendor(socket, valve), door).await?;
         connection.has_begun(running.handle());
@@ -209,12 +226,12 @@ impl Face {
     ///
     /// russh's keepalive is off: it is sent during the questions too, where clients take it for an error, and its reply
     /// would hide a person's idleness. The socket's own keepalive notices a peer that vanished.
-    fn config(&self, name: &str, method: MethodKind) -> Arc<server::Config> {
+    fn config(&self, name: &str, methods: &[MethodKind]) -> Arc<server::Config> {
         /// We count attempts ourselves; this is for what we do not see.
         const ATTEMPTS_MAX: usize = 64;
         Arc::new(server::Config {
             server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Holdpoint")),
-            methods: MethodSet::from(&[method][..]),
+            methods: MethodSet::from(methods),
             auth_rejection_time: Duration::ZERO,
             auth_rejection_time_initial: Some(Duration::ZERO),
             keys: vec![self.host_key.clone()],

@@ -38,6 +38,8 @@ pub(super) enum Order {
     Connect(Door),
     /// Ask, question by question.
     Ask(Door),
+    /// Set a password.
+    Password,
     /// What there is to type.
     Help,
     /// Leave.
@@ -99,6 +101,7 @@ wait [ID|TARGET]                 wait for the yes; Ctrl-C stops waiting
 connect N|TARGET                 connect, once there is a grant
 extend 30m [--at TARGET] REASON  ask for more time
 withdraw [ID|TARGET]             take a request back
+password                         set a password, where the plant takes them
 help, quit
 ";
 
@@ -118,6 +121,7 @@ impl Order {
         let order = match verb.as_str() {
             "list" => alone(Self::List, &rest),
             "status" => alone(Self::Status, &rest),
+            "password" => alone(Self::Password, &rest),
             "help" | "?" => alone(Self::Help, &rest),
             "quit" | "exit" => alone(Self::Quit, &rest),
             "request" => parse_request(rest).map(Self::Request),

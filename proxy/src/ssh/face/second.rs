@@ -10,6 +10,7 @@ use approver::people::CodeNotTaken;
 use certs::proof::{Authenticated, Face as Side, VerifiedKey};
 use policies::ids::PersonId;
 use russh::keys::ssh_key::PublicKey;
+use zeroize::Zeroizing;
 
 use super::Face;
 use super::asking::{self, Applicant};
@@ -107,10 +108,30 @@ impl Face {
         let spent = match self.people.check_code(&key.of(person), code, Side::Vendor).await {
             Ok(spent) => spent,
             Err(CodeNotTaken::Fault(fault)) => return Err(Some(format!("{fault}."))),
-            Err(CodeNotTaken::Code(_) | CodeNotTaken::Refusal(_)) => return Err(None),
+            Err(CodeNotTaken::Code(_) | CodeNotTaken::Password | CodeNotTaken::Refusal(_)) => return Err(None),
         };
         let now = self.desk.clock().wall();
         Authenticated::by_key_and_code(key.of(person), spent, Side::Vendor, source, now).map_err(|_| None)
+    }
+
+    /// Password and code of one technician, who may be nobody; or nothing but a no, or the words of a fault.
+    pub(super) async fn password_and_code(
+        &self,
+        person: Option<PersonId>,
+        password: Zeroizing<String>,
+        code: &str,
+        source: IpAddr,
+    ) -> Result<Authenticated, Option<String>> {
+        self.people.check_password(person, password, code, source).await.map_err(|not_taken| match not_taken {
+            CodeNotTaken::Fault(fault) => Some(format!("{fault}.")),
+            CodeNotTaken::Code(_) | CodeNotTaken::Password | CodeNotTaken::Refusal(_) => None,
+        })
+    }
+
+    /// The questions for a password and a code.
+    pub(super) fn password_prompt(&self, complaint: &str) -> Round {
+        let prompts = vec![("Password: ".to_owned(), false), (self.code_question(), false)];
+        Round { instructions: complaint.to_owned(), prompts }
     }
 
     /// The question for a code.
