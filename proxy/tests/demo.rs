@@ -34,18 +34,43 @@ impl Machine {
         demo
     }
 
+    fn start(&self, arguments: &[&str]) -> Running {
+        Running(self.demo(arguments).spawn().unwrap())
+    }
+
     fn left_behind(&self) -> Vec<PathBuf> {
         let both = [self.temporary.path(), self.home.path()];
         both.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path()).collect()
     }
 }
 
-fn words(output: &Output) -> String {
-    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+/// A demo that does not outlive its test.
+struct Running(Child);
+
+impl Running {
+    fn told(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
+    fn code(&mut self) -> Option<i32> {
+        self.0.wait().unwrap().code()
+    }
+
+    fn out(&mut self) -> BufReader<ChildStdout> {
+        BufReader::new(self.0.stdout.take().unwrap())
+    }
 }
 
-fn tell(demo: &Child, signal: Signal) {
-    kill_process(Pid::from_child(demo), signal).unwrap();
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After a test that passed, nothing is left to be killed.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
 }
 
 /// Reads the screen, up to its last line.
@@ -106,15 +131,15 @@ fn a_step_that_does_not_end_as_told_makes_it_fail_and_is_named() {
 #[test]
 fn a_story_that_is_told_to_stop_leaves_nothing_behind() {
     let machine = Machine::new();
-    let mut demo = machine.demo(&["--auto"]).spawn().unwrap();
-    let mut out = BufReader::new(demo.stdout.take().unwrap());
+    let mut demo = machine.start(&["--auto"]);
+    let mut out = demo.out();
     let mut line = String::new();
     while !line.contains(". APPROVED: ") {
         line.clear();
         assert!(out.read_line(&mut line).unwrap() > 0, "the story ended before");
     }
-    tell(&demo, Signal::TERM);
-    assert_eq!(demo.wait().unwrap().code(), Some(3));
+    demo.told(Signal::TERM);
+    assert_eq!(demo.code(), Some(3));
     assert_eq!(machine.left_behind(), Vec::<PathBuf>::new());
 }
 
@@ -122,17 +147,89 @@ fn a_story_that_is_told_to_stop_leaves_nothing_behind() {
 fn the_screen_fits_a_terminal_and_both_signals_remove_everything() {
     for signal in [Signal::INT, Signal::TERM] {
         let machine = Machine::new();
-        let mut demo = machine.demo(&[]).spawn().unwrap();
-        let mut out = BufReader::new(demo.stdout.take().unwrap());
+        let mut demo = machine.start(&[]);
+        let mut out = demo.out();
         let lines = screen(&mut out);
         assert!(lines.len() <= 23 && lines.iter().all(|line| line.chars().count() <= 80), "{lines:#?}");
         let folder = machine.left_behind();
         let [folder] = folder.as_slice() else { panic!("{folder:?}") };
         assert!(lines.iter().any(|line| line.ends_with(&format!("cd {}", folder.display()))), "{lines:#?}");
-        tell(&demo, signal);
-        assert!(demo.wait().unwrap().success());
+        demo.told(signal);
+        assert_eq!(demo.code(), Some(0));
         assert_eq!(machine.left_behind(), Vec::<PathBuf>::new(), "{signal:?}");
     }
+}
+
+/// Answers each prompt of `ssh` by its words.
+const ASKPASS: &str = r#"#!/bin/sh
+case "$1" in
+  *"Code of"*) exec ./holdpoint demo code tess ;;
+  *"Reason"*) echo "the glue is cold" ;;
+  *"How long"*) echo 3m ;;
+  *) echo "" ;;
+esac
+"#;
+
+/// Types a line of the screen into a shell in the demo's folder.
+fn types(machine: &Machine, folder: &Path, line: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]).current_dir(folder).env("HOME", machine.home.path()).env("LC_ALL", "C");
+    shell.env("HOLDPOINT_PROFILE", "people/lee/profile.toml");
+    shell.env("SSH_ASKPASS", folder.join("askpass")).env("SSH_ASKPASS_REQUIRE", "force");
+    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    shell
+}
+
+/// The first identifier of a kind.
+fn id(text: &str, prefix: &str) -> Option<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.into_iter().find(|word| word.starts_with(prefix) && word.len() == 28).map(str::to_owned)
+}
+
+#[test]
+fn what_stands_on_the_screen_works_with_stock_ssh() {
+    let machine = Machine::new();
+    let mut demo = machine.start(&[]);
+    let shown = screen(&mut demo.out()).join("\n");
+    let folder = machine.left_behind().remove(0);
+    fs::write(folder.join("askpass"), ASKPASS).unwrap();
+    fs::set_permissions(folder.join("askpass"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let lee = |line: &str, more: &str| {
+        let stands = line.split(' ').map(|word| if id(word, "r_").is_some() { "REQUEST" } else { word });
+        let stands = stands.map(|word| if id(word, "s_").is_some() { "SESSION" } else { word }).collect::<Vec<_>>();
+        assert!(shown.contains(&stands.join(" ")), "{stands:?} is not on the screen");
+        let output = types(&machine, &folder, &format!("{line} {more}")).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", words(&output));
+        words(&output)
+    };
+    assert!(shown.contains("ssh -F ssh_config hmi-2 "), "{shown}");
+    let mut tess = types(&machine, &folder, "ssh -F ssh_config hmi-2").stdin(Stdio::piped()).spawn().unwrap();
+    types(&machine, &folder, "./holdpoint demo code lee | ./holdpoint login").output().unwrap();
+    let mut request = None;
+    eventually("a request", || {
+        request = id(&lee("./holdpoint requests", ""), "r_");
+        request.is_some()
+    });
+    lee(&format!("./holdpoint approve {}", request.unwrap()), "--yes");
+    let mut session = None;
+    eventually("a session", || {
+        session = id(&lee("./holdpoint sessions", ""), "s_");
+        session.is_some()
+    });
+    let session = session.unwrap();
+    let mut panel = BufReader::new(tess.stdout.take().unwrap());
+    let mut greeting = String::new();
+    panel.read_line(&mut greeting).unwrap();
+    assert!(greeting.contains("operator panel hmi-2"), "{greeting}");
+    lee(&format!("./holdpoint cut {session}"), "");
+    let left = words(&tess.wait_with_output().unwrap());
+    assert!(left.contains("Access was cut by an operator"), "{left}");
+    assert!(lee("./holdpoint recordings --data gate/data", "").contains(&session));
+    let play = format!("./holdpoint play {session} --data gate/data --key auditor/auditor-1.key");
+    assert!(lee(&play, "--speed 100").contains("operator panel hmi-2"));
+    demo.told(Signal::TERM);
+    assert_eq!(demo.code(), Some(0));
+    assert_eq!(machine.left_behind(), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -140,14 +237,14 @@ fn a_named_folder_stays_and_its_phones_give_each_code_once() {
     let machine = Machine::new();
     let folder = machine.home.path().join("demo");
     let at = folder.to_str().unwrap();
-    let mut demo = machine.demo(&["--dir", at]).spawn().unwrap();
-    screen(&mut BufReader::new(demo.stdout.take().unwrap()));
+    let mut demo = machine.start(&["--dir", at]);
+    screen(&mut demo.out());
     let code = || words(&machine.demo(&["code", "tess", "--dir", at]).output().unwrap());
     let (one, two) = (code(), code());
     let is_code = |text: &str| text.trim_end().len() == 6 && text.trim_end().bytes().all(|byte| byte.is_ascii_digit());
     assert!(is_code(&one) && is_code(&two) && one != two, "{one:?} {two:?}");
-    tell(&demo, Signal::TERM);
-    assert!(demo.wait().unwrap().success());
+    demo.told(Signal::TERM);
+    assert_eq!(demo.code(), Some(0));
     for kept in ["gate/holdpoint.toml", "gate/data", "people/lee/profile.toml", "auditor/trust.toml", "ssh_config"] {
         assert!(folder.join(kept).exists(), "{kept}");
     }

@@ -112,7 +112,11 @@ async fn approve(stage: &Stage, tess: &mut Technician, target: &str, narrowing: 
 }
 
 async fn worked(stage: &mut Stage, plant: &Plant, tess: &Technician) -> Result<(SessionId, Shell), DemoFault> {
-    stage.step("worked", "tess finds the glue too cold, sets it right, and takes the recipe home.");
+    stage.step(
+        "worked",
+        "tess finds the glue too cold, sets it right, and takes the recipe home. The gate signs in at the\n\
+         panel for her, with a password that lies sealed in the gate and that she never sees.",
+    );
     let mut shell = stage.in_time("a shell", tess.shell()).await??;
     at_prompt(stage, &mut shell).await?;
     shell.types(REMEDY).await?;
