@@ -54,7 +54,7 @@ pub struct App {
 }
 
 /// Where it listens, in the order of the configuration; with the port that the system chose where that said 0.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Addresses {
     /// The vendor face, SSH.
     pub ssh: Vec<SocketAddr>,

@@ -566,8 +566,14 @@ impl Writer {
     }
 
     fn seal_as(&mut self, session: u64, seal: Seal) -> Result<(Option<Arc<SessionShared>>, SealedSession), Halt> {
-        let tallies = self.sessions.get(&session).map(|session| session.tallies.clone()).unwrap_or_default();
-        let accounts = Some(sealed_accounts(&seal.accounts, &tallies));
+        let open = self.sessions.get(&session);
+        let tallies = open.map(|session| session.tallies.clone()).unwrap_or_default();
+        let has_failed = open.is_some_and(|session| session.shared.has_failed());
+        let mut accounts = sealed_accounts(&seal.accounts, &tallies);
+        if has_failed {
+            accounts.iter_mut().for_each(forget_unrecorded);
+        }
+        let accounts = Some(accounts);
         let ended = Ended { ending: seal.ending, ledger: Some(seal.ledger), accounts };
         let sealed = self.seal(session, ended)?;
         Ok((self.sessions.remove(&session).map(|session| session.shared), sealed))
@@ -699,6 +705,15 @@ fn sealed_accounts(accounts: &[Account], tallies: &Tallies) -> Vec<SealedAccount
         add(&mut kept, &SealedAccount { account: Account { channel, ..row.account }, ..row });
     }
     kept.into_values().collect()
+}
+
+/// Bytes that were given to a recording that failed meanwhile reached nobody, like those still in the kernel's buffers,
+/// and are in no account.
+fn forget_unrecorded(row: &mut SealedAccount) {
+    let unrecorded = row.account.received.saturating_sub(row.recorded).min(row.account.undelivered);
+    row.account.received -= unrecorded;
+    row.account.undelivered -= unrecorded;
+    row.account.made = row.account.made.min(row.recorded_made);
 }
 
 const fn no_account(direction: Direction, channel: u32) -> Account {

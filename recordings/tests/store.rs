@@ -325,6 +325,38 @@ fn channels_beyond_the_five_hundredth_account_are_summed_and_none_is_lost() {
 }
 
 #[test]
+fn what_a_full_disk_kept_out_of_the_recording_is_in_no_account() {
+    let disk = SimDisk::new(1);
+    let options = LogOptions { spares: 0, ..options(Purpose::Records) };
+    let signer = Arc::new(SimSigner::new(1));
+    let (log, _) = Log::open(Arc::new(disk.clone()), Arc::new(RealMachine), "/data".as_ref(), options, signer).unwrap();
+    let writer = block_on(log.open_session(opening(1, &recipients(&auditors())))).unwrap();
+    let line = writer.line(Stream::In, 1);
+    disk.set_room(disk.paths().iter().map(|path| disk.content(path).unwrap().len() as u64).sum::<u64>() + (1 << 20));
+    let (mut received, mut durable) = (0, 0);
+    while let Ok(position) = line.submit(Bytes::from_static(&[7; 64 << 10])) {
+        received = position;
+        if block_on(line.durable(position)).is_err() {
+            break;
+        }
+        durable = position;
+    }
+    assert!(0 < durable && durable < received, "{durable} of {received}");
+    let account = Account {
+        direction: Direction::In,
+        channel: 1,
+        received,
+        forwarded: durable,
+        refused: 0,
+        undelivered: received - durable,
+        made: 0,
+    };
+    let sealed = block_on(writer.seal(seal(vec![account]))).unwrap();
+    let row = sealed.accounts[0];
+    assert_eq!((row.recorded, row.account.received, row.account.undelivered), (durable, durable, 0));
+}
+
+#[test]
 fn a_stop_lets_nobody_wait() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = open(dir.path(), options(Purpose::Records)).unwrap();

@@ -1,1 +1,31 @@
-//! placeholder
+//! Holdpoint as a stranger meets it: the real program in a process of its own, in a plant of real parts on loopback, used
+//! by real clients. What the crates promise each other inside one process is tested beside them, not here.
+//!
+//! The program is taken from beside the tests: `cargo test --workspace` builds it, `cargo build` does so by hand.
+
+pub mod evidence;
+pub mod office;
+pub mod person;
+pub mod plant;
+pub mod process;
+pub mod target;
+
+pub use person::Person;
+pub use plant::{Options, Plant};
+pub use process::{Ended, Running, eventually, run, start};
+pub use target::Target;
+
+/// Whether the full counts are wanted, which take hours.
+pub fn long_or<T>(long: T, short: T) -> T {
+    if std::env::var_os("HOLDPOINT_LONG").is_some() { long } else { short }
+}
+
+/// The Python with the pinned tools of `tests/requirements.txt`, as `tests/run` makes it. Without it nothing is tested,
+/// and that is said.
+pub fn python() -> Option<String> {
+    let python = std::env::var("HOLDPOINT_PYTHON").ok();
+    if python.is_none() {
+        println!("SKIPPED: HOLDPOINT_PYTHON does not name a Python with tests/requirements.txt");
+    }
+    python
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use approver::clock::Clock;
 
-use super::{Done, Failure};
+use super::{Done, Failure, print_json};
 use crate::app::App;
 use crate::config::Config;
 use crate::secret::open_seal;
@@ -16,6 +16,10 @@ pub(super) struct Args {
     /// The configuration.
     #[arg(long, value_name = "FILE", default_value = "holdpoint.toml")]
     config: PathBuf,
+    /// Once it serves, say where on standard output: one line of JSON, with the ports the system chose where the
+    /// configuration says 0.
+    #[arg(long)]
+    json: bool,
     /// Write the log as JSON lines.
     #[arg(long)]
     log_json: bool,
@@ -32,6 +36,9 @@ pub(super) fn run(args: &Args) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     runtime.block_on(async {
         let app = App::start(config, &seal, Clock::system()).await.map_err(Failure::failed)?;
+        if args.json {
+            print_json(app.addresses())?;
+        }
         serve::until_told(app).await.map_err(Failure::failed)
     })
 }

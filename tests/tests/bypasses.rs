@@ -1,0 +1,584 @@
+//! Ways around the gate that were found in its peers, each tried by name with the real client. "Refused" means that the
+//! technician reads why and the machine saw no connection. Some hold inside one process already, under the same promise:
+//!
+//! | bypass | where it is tried |
+//! |---|---|
+//! | `one_grant_one_connection_under_race` | here, and with an arranged rival in `approver/tests/desk.rs` |
+//! | `nobody_approves_their_own`, `one_vote_each_and_one_no_ends_it`, `approval_of_another_digest_is_refused` | `policies/tests/` |
+//! | `the_approver_is_who_signed`, `no_get_changes_anything`, `reading_a_recording_is_an_event` | `approver/tests/api/` |
+//! | `a_cut_works_on_a_stuck_session`, `a_live_session_ends_at_its_deadline` on a turned clock | `proxy/tests/session/` |
+//! | `memory_is_flat_with_a_slow_side` | `proxy/tests/flow/` |
+//! | `wrong_name_and_wrong_code_look_alike` | `proxy/tests/face.rs` |
+//! | `rename_partial_and_append_are_listed` | `proxy/tests/files.rs` |
+//! | `escape_sequences_do_not_reach_the_auditor` | `recordings/src/screen.rs` |
+//! | `a_crash_leaves_a_marked_recording`, `recording_failure_stops_bytes`, `a_recorder_that_cannot_start_means_no_session`, `sigterm_seals_everything` | `crash.rs` beside this |
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use policies::actions::Action;
+use policies::time::Seconds;
+use recordings::frame::Stream;
+use recordings::notes::Note;
+use tests::plant::EVERYTHING;
+use tests::{Ended, Options, Plant, eventually, python, run, start};
+
+const HOUR: Seconds = Seconds(3_600);
+
+/// With a grant of these actions for `tess`, who needs no codes.
+fn plant_with(options: Options, actions: &[Action]) -> Plant {
+    let mut plant = Plant::enrolled(options);
+    plant.grant("tess", "hmi-2", actions, HOUR);
+    plant.log_in("tess");
+    plant.serve();
+    plant
+}
+
+fn plant(actions: &[Action]) -> Plant {
+    plant_with(Options::default(), actions)
+}
+
+/// `ssh` of `tess` with these arguments, to its end.
+fn ssh(plant: &Plant, arguments: &[&str]) -> Ended {
+    run(&mut plant.tess().ssh(arguments), b"")
+}
+
+fn notes(plant: &mut Plant) -> Vec<String> {
+    plant.stop();
+    let evidence = plant.evidence();
+    evidence.verify().ok();
+    evidence.recordings().iter().flat_map(|opened| opened.notes().into_iter().map(|note| format!("{note:?}"))).collect()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn exec_without_a_pty_is_recorded() {
+    let mut plant = plant(&[Action::Shell]);
+    let file = plant.hmi.path("x");
+    let command = format!("cat > {0}; sha256sum {0}; exit 7", file.display());
+    let input: Vec<u8> = (0..=255_u8).cycle().take(300_000).collect();
+    let ended = run(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), &command]), &input);
+    assert_eq!((ended.code(), fs::read(&file).unwrap()), (7, input.clone()));
+    plant.stop();
+    let evidence = plant.evidence();
+    let opened = evidence.recording();
+    assert_eq!((opened.bytes(Stream::In), opened.bytes(Stream::Out)), (input, ended.out));
+    assert!(opened.notes().iter().any(|note| matches!(note, Note::ExitStatus { status: 7 })));
+    assert!(
+        opened
+            .notes()
+            .iter()
+            .any(|note| matches!(note, Note::Exec { command: line } if line.bytes() == command.as_bytes()))
+    );
+    evidence.verify().ok();
+}
+
+#[test]
+fn a_prefix_does_not_make_it_a_file_copy() {
+    let plant = plant(&[Action::FilePut]);
+    let at = plant.tess().at("hmi-2");
+    let evil = plant.hmi.path("evil");
+    for line in [
+        "scp -t x; touch EVIL",
+        "scp -t x && touch EVIL",
+        "scp -t `touch EVIL`",
+        "scp -t x\ntouch EVIL",
+        "scp -S 'touch EVIL' -t x",
+    ] {
+        let line = line.replace("EVIL", evil.to_str().unwrap());
+        ssh(&plant, &["-tt", &at, &line]).says_no("need shell");
+        ssh(&plant, &[&at, &line]).says_no("shell");
+    }
+    ssh(&plant, &["-tt", &at, "scp -t x"]).says_no("need shell");
+    assert!(!evil.exists());
+}
+
+#[test]
+fn local_forward_needs_its_own_grant() {
+    let more = "[targets.plc-7]\nzone = \"packaging\"\n[targets.plc-7.services.modbus]\nprotocol = \"tcp\"\naddress = \"127.0.0.1:9\"";
+    let plant = plant_with(Options { more: more.into(), ..Options::default() }, &EVERYTHING);
+    let lobby = plant.tess().at("");
+    for to in ["plc-7:502", "10.20.2.7:502", "localhost:22", "somebody.example:443", "hmi-2:502"] {
+        let port = free_port();
+        let forward = format!("{port}:{to}");
+        let mut client = start(&mut plant.tess().ssh(&["-N", "-L", &forward, &lobby]));
+        let mut socket = None;
+        eventually("ssh listens", || {
+            socket = TcpStream::connect(("127.0.0.1", port)).ok();
+            socket.is_some() || client.has_ended()
+        });
+        let mut got = Vec::new();
+        let _closed_or_reset = socket.expect("a socket").read_to_end(&mut got);
+        assert!(got.is_empty(), "{to}: {got:?}");
+        let said = client.until("open failed");
+        assert!(said.contains("administratively prohibited"), "{to}: {said}");
+    }
+    assert_eq!(plant.hmi.connections(), 0);
+}
+
+#[test]
+fn dynamic_forward_is_many_direct_tcpips() {
+    let plant = plant(&EVERYTHING);
+    let port = free_port();
+    let (dynamic, lobby) = (format!("127.0.0.1:{port}"), plant.tess().at(""));
+    let mut client = start(&mut plant.tess().ssh(&["-N", "-D", &dynamic, &lobby]));
+    eventually("ssh listens", || TcpStream::connect(("127.0.0.1", port)).is_ok() || client.has_ended());
+    let direct = plant.hmi.address().rsplit_once(':').unwrap().1.parse().unwrap();
+    assert_ne!(socks(port, "127.0.0.1", direct).0, 0, "the machine by its address");
+    assert_ne!(socks(port, "localhost", plant.ssh_port()).0, 0, "the gate's own port");
+    let (status, mut socket) = socks(port, "hmi-2", 22);
+    let mut greeting = [0; 17];
+    socket.read_exact(&mut greeting).unwrap();
+    // It is the gate that speaks there, under the machine's name.
+    assert_eq!((status, &greeting[..]), (0, &b"SSH-2.0-Holdpoint"[..]));
+    assert_eq!(plant.hmi.connections(), 0);
+}
+
+/// Asks a SOCKS5 proxy (RFC 1928) for a connection by name; its answer, and the socket.
+fn socks(port: u16, host: &str, to: u16) -> (u8, TcpStream) {
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    socket.write_all(&[5, 1, 0]).unwrap();
+    let mut chosen = [0; 2];
+    socket.read_exact(&mut chosen).unwrap();
+    let mut request = vec![5, 1, 0, 3, u8::try_from(host.len()).unwrap()];
+    request.extend_from_slice(host.as_bytes());
+    request.extend_from_slice(&to.to_be_bytes());
+    socket.write_all(&request).unwrap();
+    let mut answer = [1; 10];
+    // Where it is refused, ssh closes at once or answers first.
+    let answered = socket.read_exact(&mut answer).is_ok();
+    (if answered { answer[1] } else { 1 }, socket)
+}
+
+#[test]
+fn direct_tcpip_without_forwarding_flags_is_judged_alike() {
+    let Some(python) = python() else { return };
+    let plant = plant(&EVERYTHING);
+    let machine: u16 = plant.hmi.address().rsplit_once(':').unwrap().1.parse().unwrap();
+    let ports = [plant.ssh_port(), plant.faces.pages[0].port(), plant.faces.plant[0].port(), machine];
+    let ports: Vec<String> = ports.iter().map(ToString::to_string).collect();
+    let script = format!("{PARAMIKO}{CHANNELS}");
+    let mut paramiko = plant.tess().tool(python);
+    paramiko.args(["-c", &script, &plant.ssh_port().to_string()]).args(ports);
+    let told = run(&mut paramiko, b"").ok();
+    println!("{}", told.out());
+    assert!(told.out().contains("direct-tcpip hmi-2 22: opened"), "{}", told.out());
+    assert_eq!(told.out().matches(": opened").count(), 1, "{}", told.out());
+    assert_eq!(plant.hmi.connections(), 0, "{}", plant.hmi.log());
+}
+
+/// Signs in to the lobby with key and code, and opens channels as no client offers to.
+const PARAMIKO: &str = r#"
+import subprocess, sys, paramiko
+def connected(user):
+    transport = paramiko.ServiceRequestingTransport(("127.0.0.1", int(sys.argv[1])))
+    transport.start_client(timeout=20)
+    key = paramiko.Ed25519Key.from_private_key_file("key")
+    assert transport.auth_publickey(user, key) == ["keyboard-interactive"]
+    answer = lambda title, instructions, fields: [subprocess.check_output("./code", text=True).strip() for _ in fields]
+    transport.auth_interactive(user, answer)
+    return transport
+"#;
+
+const CHANNELS: &str = r#"
+transport = connected("tess")
+def attempt(kind, host="", port=0):
+    try:
+        channel = transport.open_channel(kind, (host, port), ("127.0.0.1", 1), timeout=20)
+        print(kind, host, f"{port}: opened", flush=True)
+    except paramiko.ssh_exception.ChannelException as refused:
+        print(kind, host, f"{port}: {refused}", flush=True)
+for port in sys.argv[2:]:
+    for host in ["127.0.0.1", "localhost", "::1", "0.0.0.0", "gate.mill3.example", "hmi-2"]:
+        attempt("direct-tcpip", host, int(port))
+attempt("direct-tcpip", "hmi-2", 22)
+for kind in ["auth-agent@openssh.com", "x11", "forwarded-tcpip", "tun@openssh.com", "made-up"]:
+    attempt(kind)
+"#;
+
+#[test]
+fn jump_is_served_not_piped() {
+    let mut plant = plant(&EVERYTHING);
+    let tess = plant.tess();
+    let out = ssh(&plant, &["-J", &tess.at(""), "hmi-2", "echo by way of the gate"]).ok().out();
+    assert_eq!(out, "by way of the gate\n");
+    plant.stop();
+    let opened = plant.evidence().recording();
+    assert_eq!(opened.bytes(Stream::Out), out.as_bytes(), "the inside is recorded, not something opaque");
+    assert!(
+        opened
+            .notes()
+            .iter()
+            .any(|note| matches!(note, Note::Exec { command } if command.to_string() == "echo by way of the gate"))
+    );
+}
+
+#[test]
+fn remote_forward_agent_and_x11_are_refused() {
+    let mut plant = plant(&EVERYTHING);
+    let tess = plant.tess();
+    let (at, lobby) = (tess.at("hmi-2"), tess.at(""));
+    for whom in [&at, &lobby] {
+        for remote in ["5020:127.0.0.1:22", "0:127.0.0.1:22", "5021", "/tmp/holdpoint-test.sock:127.0.0.1:22"] {
+            let refused = ssh(&plant, &["-o", "ExitOnForwardFailure=yes", "-R", remote, whom, "true"]);
+            refused.says_no("forwarding failed");
+        }
+    }
+    let mut agent = start(tess.tool("ssh-agent").args(["-D", "-a", "agent"]));
+    eventually("the agent listens", || tess.path("agent").exists() || agent.has_ended());
+    let mut with_agent = tess.ssh(&["-A", &at, "echo \"agent:$SSH_AUTH_SOCK\""]);
+    let told = run(with_agent.env("SSH_AUTH_SOCK", tess.path("agent")), b"").ok();
+    assert!(told.out().contains("agent:\n") && told.err().contains("your agent is not forwarded"), "{}", told.text());
+    let mut with_x11 = tess.ssh(&[
+        "-X",
+        "-o",
+        "ForwardX11Trusted=yes",
+        "-o",
+        "XAuthLocation=/bin/false",
+        &at,
+        "echo \"x11:$DISPLAY\"",
+    ]);
+    let told = run(with_x11.env("DISPLAY", "127.0.0.1:99"), b"").ok();
+    assert!(told.out().contains("x11:\n"), "{}", told.text());
+    let forward = format!("{}:/run/dbus/system_bus_socket", tess.path("local.sock").display());
+    let mut local = start(&mut tess.ssh(&["-N", "-L", &forward, &lobby]));
+    let mut socket = None;
+    eventually("ssh listens", || {
+        socket = std::os::unix::net::UnixStream::connect(tess.path("local.sock")).ok();
+        socket.is_some() || local.has_ended()
+    });
+    local.until("sockets are not forwarded here");
+    drop((socket, local));
+    assert!(notes(&mut plant).iter().all(|note| !note.contains("ChannelOpen") || note.contains("session")));
+}
+
+#[test]
+fn every_subsystem_not_named_is_refused() {
+    let Some(python) = python() else { return };
+    let plant = plant(&EVERYTHING);
+    let at = plant.tess().at("hmi-2");
+    for name in ["netconf", "SFTP", "sftp ", "shell"] {
+        let refused = ssh(&plant, &["-s", &at, name]);
+        assert!(!refused.status.success(), "{name:?}: {}", refused.text());
+    }
+    ssh(&plant, &["-s", &at, "netconf"]).says_no("of subsystems only sftp is carried here");
+    let script = format!("{PARAMIKO}{LATE}");
+    let mut paramiko = plant.tess().tool(python);
+    let told = run(paramiko.args(["-c", &script, &plant.ssh_port().to_string()]), b"").ok();
+    assert!(told.out().contains("late:\n") && !told.out().contains("preload:/"), "{}", told.text());
+}
+
+/// A variable before the command that is not passed on, and one after it began.
+const LATE: &str = r#"
+transport = connected("tess+hmi-2")
+channel = transport.open_session()
+try: channel.set_environment_variable("LD_PRELOAD", "/tmp/evil.so")
+except paramiko.ssh_exception.SSHException: pass
+channel.exec_command('echo "preload:$LD_PRELOAD"; read x; echo "late:$LC_LATE"')
+try: channel.set_environment_variable("LC_LATE", "evil")
+except paramiko.ssh_exception.SSHException: pass
+channel.sendall(b"\n")
+print(channel.makefile().read().decode())
+"#;
+
+#[test]
+fn one_grant_one_connection_under_race() {
+    let plant = plant_with(Options { rule: "connections = 1".into(), ..Options::default() }, &EVERYTHING);
+    let at = plant.tess().at("hmi-2");
+    let both = [0, 1, 2, 3].map(|_| start(&mut plant.tess().ssh(&[&at, "echo in; read wait"])));
+    let mut both: Vec<_> = both.into_iter().collect();
+    eventually("all but one are refused", || {
+        both.iter_mut().map(|client| u8::from(!client.has_ended())).sum::<u8>() == 1
+    });
+    for mut client in both {
+        if client.has_ended() {
+            client.ends().says_no("connections under this grant are open, which is all it allows");
+        } else {
+            client.until("in\n");
+        }
+    }
+    eventually("the first has left", || ssh(&plant, &[&at, "true"]).status.success());
+}
+
+#[test]
+fn a_used_or_lapsed_grant_does_not_open() {
+    let mut plant = Plant::enrolled(Options::default());
+    plant.grant("tess", "hmi-2", &EVERYTHING, Seconds(4));
+    plant.log_in("tess");
+    plant.serve();
+    let at = plant.tess().at("hmi-2");
+    let mut first = start(&mut plant.tess().ssh(&[&at, "echo in; sleep 100"]));
+    first.until("in\n");
+    // While it lasts it serves again; when it is over it serves no more, however it was used.
+    ssh(&plant, &[&at, "true"]).ok();
+    let seen = plant.hmi.connections();
+    let ended = first.ends_within(Duration::from_secs(20));
+    println!("{}", ended.err());
+    ssh(&plant, &["-o", "KbdInteractiveAuthentication=no", &at, "true"]).says_no("ended");
+    assert_eq!(plant.hmi.connections(), seen);
+}
+
+#[test]
+fn an_offered_key_proves_nothing() {
+    let plant = plant(&EVERYTHING);
+    let tess = plant.tess();
+    // The public half alone can be offered; nobody can sign with it.
+    let stranger = plant.newcomer("stranger");
+    stranger.find_gate(plant.ssh_port());
+    let offer = |key: &std::path::Path, user: &str| {
+        let public = stranger.path("offered.pub");
+        fs::copy(key, &public).unwrap();
+        let at = format!("{user}@{}", tests::person::GATE);
+        let mut ssh = stranger.tool("ssh");
+        let identity = format!("IdentityFile={}", public.display());
+        let config = fs::read_to_string(stranger.path("ssh_config")).unwrap();
+        stranger.write(
+            "bare_config",
+            config.replace(&format!("IdentityFile {}/key", stranger.home.display()), "").as_bytes(),
+        );
+        run(ssh.arg("-vF").arg(stranger.path("bare_config")).args(["-o", &identity, &at, "true"]), b"")
+    };
+    let mut accepted = Vec::new();
+    for (key, user) in [
+        (tess.path("key.pub"), "tess+hmi-2"),
+        (tess.path("key.pub"), "nobody"),
+        (stranger.path("key.pub"), "tess+hmi-2"),
+        (stranger.path("key.pub"), "nobody"),
+    ] {
+        let refused = offer(&key, user).says_no("Permission denied (publickey)");
+        accepted.push(refused.err().contains("Server accepts key"));
+    }
+    assert!(accepted.iter().all(|one| *one == accepted[0]), "answered alike: {accepted:?}");
+    assert_eq!(plant.hmi.connections(), 0);
+    // None of it counts against the person.
+    ssh(&plant, &[&tess.at("hmi-2"), "true"]).ok();
+}
+
+#[test]
+fn a_factor_in_one_connection_does_not_serve_another() {
+    let rule = "factor_lasts = \"6s\"";
+    let plant = Plant::with(Options {
+        rule: rule.into(),
+        technicians: vec![("tess", "acme"), ("tara", "acme")],
+        ..Options::default()
+    });
+    let at = plant.tess().at("hmi-2");
+    let batch = |more: &[&str]| ssh(&plant, &[more, &["-o", "BatchMode=yes", &at, "true"]].concat());
+    // The key is proved here, and the code never given; the next connection begins anew.
+    let no = "Permission denied (keyboard-interactive)";
+    batch(&[]).says_no(no);
+    batch(&[]).says_no(no);
+    let begun = Instant::now();
+    ssh(&plant, &[&at, "true"]).ok();
+    batch(&["-b", "127.0.0.2"]).says_no(no);
+    batch(&["-l", "tara+hmi-2"]).says_no(no);
+    let tara = plant.person("tara");
+    run(&mut tara.ssh(&["-o", "BatchMode=yes", "-l", "tess+hmi-2", &tara.at("hmi-2"), "true"]), b"")
+        .says_no("Permission denied");
+    if begun.elapsed() < Duration::from_secs(5) {
+        batch(&[]).ok();
+    } else {
+        println!("too slow a machine to see that the login serves for six seconds");
+    }
+    eventually("six seconds are over", || begun.elapsed() > Duration::from_millis(6_500));
+    batch(&[]).says_no(no);
+}
+
+#[test]
+fn a_live_session_ends_at_its_deadline() {
+    const LASTS: u64 = 8;
+    let mut plant = Plant::enrolled(Options::default());
+    plant.grant("tess", "hmi-2", &EVERYTHING, Seconds(u32::try_from(LASTS).unwrap()));
+    plant.log_in("tess");
+    plant.serve();
+    let tess = plant.tess();
+    let at = tess.at("hmi-2");
+    let begun = Instant::now();
+    // The clock of a grant starts at its first connection, which is behind us when this is seen.
+    let mut shell = tests::process::start_on_a_terminal(&tess.ssh(&["-tt", &at]));
+    shell.type_in("echo I am $((40 + 2))\r");
+    shell.until("I am 42");
+    let started = begun.elapsed();
+    let file = plant.hmi.path("times");
+    let mut typing = start(&mut tess.ssh(&[&at, &format!("cat > {}", file.display())]));
+    let mut input = typing.take_input();
+    thread::spawn(move || {
+        while writeln!(input, "{:?}", now()).is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let idle = start(&mut tess.ssh(&[&at, "sleep 100"]));
+    let jump = start(&mut tess.ssh(&["-J", &tess.at(""), "hmi-2", "sleep 100"]));
+    tess.write("big", &vec![7; 64 << 20]);
+    let batch = format!("put big {}\n", plant.hmi.path("big").display());
+    let mut sftp = tess.tool("sftp");
+    sftp.arg("-F").arg(tess.path("ssh_config")).args(["-l", "20000", "-b", "-", &at]);
+    let mut sftp = start(&mut sftp);
+    sftp.type_in(batch);
+    sftp.close_input();
+    let words = "Your time at hmi-2 is over.";
+    let ended = shell.ends_within(Duration::from_secs(30));
+    let (after, at_the_end) = (begun.elapsed(), now());
+    println!("granted {LASTS} s, of which login took up to {started:?}: ended after {after:?}");
+    assert!(ended.out().contains(words), "{}", ended.out());
+    assert!(
+        after > Duration::from_secs(LASTS) && after - started < Duration::from_millis(LASTS * 1_000 + 1_500),
+        "{after:?}"
+    );
+    for client in [typing, idle, jump, sftp] {
+        client.ends_within(Duration::from_secs(2)).says_no(words);
+    }
+    let lines = fs::read_to_string(&file).unwrap();
+    let last: f64 = lines.lines().last().unwrap().parse().unwrap();
+    println!("the last byte at the machine left the technician {:.3} s before the shell had ended", at_the_end - last);
+    assert!(last < at_the_end + 1.0);
+}
+
+/// Seconds of the wall clock.
+fn now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()
+}
+
+#[test]
+fn a_changed_host_key_is_refused() {
+    let other = "SHA256:yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s".to_owned();
+    let plant = plant_with(Options { pin: Some(other), ..Options::default() }, &EVERYTHING);
+    ssh(&plant, &[&plant.tess().at("hmi-2"), "true"]).says_no("hmi-2: the target showed the host key");
+    assert!(!plant.hmi.log().contains("Accepted"), "{}", plant.hmi.log());
+}
+
+#[test]
+fn stderr_by_the_megabyte() {
+    let mut plant = plant(&[Action::Shell]);
+    let command = "head -c 10485760 /dev/zero | tr '\\0' e >&2; head -c 3145728 /dev/zero | tr '\\0' o";
+    let ended = ssh(&plant, &["-q", &plant.tess().at("hmi-2"), command]).ok();
+    assert_eq!((ended.out.len(), ended.err.len()), (3 << 20, 10 << 20));
+    assert!(ended.out.iter().all(|byte| *byte == b'o') && ended.err.iter().all(|byte| *byte == b'e'));
+    plant.stop();
+    let opened = plant.evidence().recording();
+    assert!(opened.bytes(Stream::Out) == ended.out && opened.bytes(Stream::OutErr) == ended.err);
+}
+
+#[test]
+fn bytes_that_are_not_text() {
+    let mut plant = plant(&[Action::Shell]);
+    let command = r"printf 'half a r\303'; sleep 0.3; printf '\274ne, \377\376\000\033]0;x\007 end'";
+    let ended = ssh(&plant, &[&plant.tess().at("hmi-2"), command]).ok();
+    let wanted = b"half a r\xc3\xbcne, \xff\xfe\0\x1b]0;x\x07 end";
+    assert_eq!(ended.out, wanted);
+    plant.stop();
+    let evidence = plant.evidence();
+    let opened = evidence.recording();
+    assert_eq!(opened.bytes(Stream::Out), wanted);
+    let session = opened.recording.id().to_string();
+    let played = run(&mut evidence.holdpoint(&["play", &session, "--key", "key", "--speed", "100"]), b"").ok();
+    assert!(played.out().contains("half a rüne"), "{}", played.out());
+    assert!(!played.out.windows(4).any(|bytes| bytes == b"\x1b]0;"), "no title reaches the auditor's terminal");
+}
+
+#[test]
+fn resizes_do_not_stall_a_neighbour() {
+    let plant = plant(&EVERYTHING);
+    let at = plant.tess().at("hmi-2");
+    let open = || {
+        let mut shell = tests::process::start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
+        shell.type_in("echo I am $((40 + 2))\r");
+        shell.until("I am 42");
+        shell
+    };
+    let (resized, mut neighbour) = (open(), open());
+    let mut slowest = Duration::ZERO;
+    for number in 0..200_u16 {
+        resized.resize(40 + number, 20 + number % 30);
+        if number % 20 == 0 {
+            let begun = Instant::now();
+            neighbour.type_in(format!("echo n$(({number} + 1000))\r"));
+            neighbour.until(&format!("n{}", number + 1000));
+            slowest = slowest.max(begun.elapsed());
+        }
+    }
+    println!("slowest echo beside 200 resizes: {slowest:?}");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+}
+
+#[test]
+fn a_reconnect_keeps_the_new_one() {
+    let plant = plant(&EVERYTHING);
+    let at = plant.tess().at("hmi-2");
+    let mut old = start(&mut plant.tess().ssh(&[&at, "echo old; cat"]));
+    old.until("old\n");
+    old.signal(rustix::process::Signal::STOP);
+    let mut new = start(&mut plant.tess().ssh(&[&at, "echo new; cat"]));
+    new.until("new\n");
+    old.signal(rustix::process::Signal::KILL);
+    old.ends();
+    eventually("the machine has let go of the old one", || plant.hmi.log().contains("Disconnected from user"));
+    new.type_in("still here\n");
+    new.until("still here");
+    new.ends().ok();
+}
+
+#[test]
+fn before_login_a_stranger_costs_little() {
+    const SOCKETS: usize = 10_000;
+    let mut plant = plant(&EVERYTHING);
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let most = files.maximum.unwrap_or(u64::MAX);
+    let wanted = rustix::process::Rlimit { current: files.maximum, maximum: files.maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, wanted).unwrap();
+    let sockets = SOCKETS.min(usize::try_from(most).unwrap_or(SOCKETS).saturating_sub(200));
+    let before = plant.memory();
+    let port = plant.ssh_port();
+    let mut open = Vec::with_capacity(sockets);
+    let mut highest = before;
+    for number in 0..sockets {
+        let Ok(mut socket) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+        // A packet that says it is huge, half a handshake, and nothing at all. Some are turned out at once.
+        let opening: &[u8] = match number % 3 {
+            0 => b"SSH-2.0-x\r\n\xff\xff\xff\xff\xff\xff\xff\xff",
+            1 => b"SSH-2.0-half a hand",
+            _ => b"",
+        };
+        let _turned_out = socket.write_all(opening);
+        open.push(socket);
+        if number % 500 == 0 {
+            highest = highest.max(plant.memory());
+        }
+    }
+    highest = highest.max(plant.memory());
+    let at = plant.tess().at("hmi-2");
+    let begun = Instant::now();
+    let served = ssh(&plant, &[&at, "echo served"]).ok();
+    let took = begun.elapsed();
+    println!("{} sockets: {} MiB more, a technician served in {took:?}", open.len(), (highest - before) >> 20);
+    assert_eq!(served.out(), "served\n");
+    assert!(highest - before < 64 << 20, "{} MiB more", (highest - before) >> 20);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn the_operator_is_not_locked_out_by_the_vendor_face() {
+    let plant = plant(&EVERYTHING);
+    let stranger = plant.newcomer("stranger");
+    stranger.find_gate(plant.ssh_port());
+    for user in ["lee", "tess+hmi-2", "nobody", "lee+hmi-2"] {
+        for _ in 0..5 {
+            let mut ssh = Command::new("ssh");
+            ssh.arg("-F").arg(stranger.path("ssh_config")).args(["-l", user, tests::person::GATE, "true"]);
+            run(&mut ssh, b"").says_no("Permission denied");
+        }
+    }
+    let begun = Instant::now();
+    ssh(&plant, &[&plant.tess().at("hmi-2"), "true"]).ok();
+    println!("a technician who proves a key is served in {:?}", begun.elapsed());
+    // lee, whose name they tried from the same address, signs in on the plant face.
+    let lee = plant.person("lee");
+    run(&mut plant.as_person("lee", &["login"]), format!("{}\n", lee.code()).as_bytes()).ok();
+}

@@ -1,0 +1,327 @@
+//! What happens when something breaks: the gate killed or stopped in the middle of its work, disks that are full or
+//! read-only, files that were torn. Whatever it is, nothing recorded is lost, and the error says what to do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use policies::time::Seconds;
+use recordings::frame::Stream;
+use recordings::notes::Note;
+use tests::evidence::Opened;
+use tests::plant::EVERYTHING;
+use tests::{Options, Plant, Running, eventually, long_or, run, start};
+
+const HOUR: Seconds = Seconds(3_600);
+
+/// A plant whose technician needs no codes.
+fn plant(options: Options) -> Plant {
+    let plant = Plant::enrolled(options);
+    plant.grant("tess", "hmi-2", &EVERYTHING, HOUR);
+    plant.log_in("tess");
+    plant
+}
+
+/// `ssh` to the machine, running `command`.
+fn work(plant: &Plant, command: &str) -> Running {
+    let tess = plant.tess();
+    start(&mut tess.ssh(&[&tess.at("hmi-2"), command]))
+}
+
+/// An upload that never ends, each line of it different, into a file of the machine.
+fn upload(plant: &Plant, name: &str) -> Running {
+    let mut up = work(plant, &format!("cat > {}", plant.hmi.path(name).display()));
+    let (mut input, name) = (up.take_input(), name.to_owned());
+    thread::spawn(move || {
+        let mut number = 0_u64;
+        loop {
+            let lines: String = (number..number + 500).map(|n| format!("{name} {n}\n")).collect();
+            number += 500;
+            if input.write_all(lines.as_bytes()).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    });
+    up
+}
+
+/// The recording in which this command ran.
+fn recording_of<'a>(recordings: &'a [Opened], command: &str) -> &'a Opened {
+    let ran = |note: &&Note| matches!(note, Note::Exec { command: line } if line.to_string().split([' ', ';', '/']).any(|word| word == command));
+    let mut found = recordings.iter().filter(|opened| opened.notes().iter().any(ran));
+    let one = found.next().unwrap_or_else(|| panic!("no recording of {command}"));
+    assert!(found.next().is_none(), "two recordings of {command}");
+    one
+}
+
+#[test]
+fn a_crash_leaves_a_marked_recording() {
+    let mut plant = plant(Options::default());
+    let rounds = long_or(100_u64, 20);
+    let mut received = Vec::new();
+    for round in 0..rounds {
+        plant.serve();
+        let name = format!("up-{round}");
+        let up = upload(&plant, &name);
+        let down = work(&plant, &format!(": down-{round}; while :; do seq 1000; sleep 0.02; done"));
+        eventually("both work", || {
+            assert!(!plant.hmi.log().contains("fatal:"), "{}", plant.hmi.log());
+            down.out_bytes() > 0 && fs::metadata(plant.hmi.path(&name)).is_ok_and(|file| file.len() > 0)
+        });
+        // Any moment will do, and each round another.
+        thread::sleep(Duration::from_millis(round * 37 % 230));
+        plant.kill();
+        assert!(!up.ends().status.success());
+        received.push(down.ends().out);
+        eventually("the machine has taken in what was sent", || plant.hmi.is_idle());
+    }
+    plant.serve();
+    assert_eq!(plant.stop().code(), 0);
+    let evidence = plant.evidence();
+    let recordings = evidence.recordings();
+    assert_eq!(recordings.len() as u64, 2 * rounds);
+    let mut bytes = 0;
+    for (round, down) in received.iter().enumerate() {
+        let name = format!("up-{round}");
+        let (sent, recorded) = (plant.hmi.read(&name), recording_of(&recordings, &name));
+        let known = recorded.bytes(Stream::In);
+        assert!(
+            known.starts_with(&sent),
+            "round {round}: {} bytes at the machine, {} recorded",
+            sent.len(),
+            known.len()
+        );
+        assert_eq!(recorded.ending(), Some("crashed"), "round {round}");
+        let shown = recording_of(&recordings, &format!("down-{round}")).bytes(Stream::Out);
+        assert!(shown.starts_with(down), "round {round}: {} bytes shown, {} recorded", down.len(), shown.len());
+        bytes += sent.len() + down.len();
+    }
+    println!("{rounds} crashes, {bytes} bytes passed, all of them recorded");
+    let verified = evidence.verify().ok();
+    assert_eq!(verified.out().matches("ok, cut off").count() as u64, 2 * rounds, "{}", verified.out());
+}
+
+#[test]
+fn sigterm_seals_everything() {
+    let mut plant = plant(Options::default());
+    plant.serve();
+    let ups = ["one", "two"].map(|name| upload(&plant, name));
+    let downs = ["one", "two"].map(|name| work(&plant, &format!(": down-{name}; while :; do seq 1000; done")));
+    let tess = plant.tess();
+    let mut shell = tests::process::start_on_a_terminal(&tess.ssh(&["-tt", &tess.at("hmi-2")]));
+    shell.type_in("echo I am $((40 + 2))\r");
+    shell.until("I am 42");
+    eventually("everybody works", || {
+        downs.iter().all(|down| down.out_bytes() > 0)
+            && ["one", "two"].iter().all(|name| fs::metadata(plant.hmi.path(name)).is_ok_and(|file| file.len() > 0))
+    });
+    // One reads nothing more of what comes.
+    downs[1].signal(rustix::process::Signal::STOP);
+    let stopped = plant.stop();
+    assert_eq!(stopped.code(), 0, "{}", stopped.err());
+    downs[1].signal(rustix::process::Signal::CONT);
+    assert!(shell.ends().out().contains("The gate is being stopped."));
+    for client in ups.into_iter().chain(downs) {
+        assert!(!client.ends().status.success());
+    }
+    let evidence = plant.evidence();
+    let recordings = evidence.recordings();
+    assert_eq!(recordings.len(), 5);
+    for opened in &recordings {
+        assert_eq!(opened.ending(), Some("shutdown"));
+    }
+    for name in ["one", "two"] {
+        let recorded = recording_of(&recordings, name).bytes(Stream::In);
+        assert!(recorded.starts_with(&plant.hmi.read(name)));
+    }
+    evidence.verify().ok();
+}
+
+/// A small disk of its own, gone with the value.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    /// `None`, and said, where nobody may mount anything.
+    fn of(size: &str) -> Option<Self> {
+        let disk = Self(tempfile::tempdir().unwrap());
+        let options = format!("size={size},mode=700");
+        let mut mount = Command::new("mount");
+        let mounted = run(mount.args(["-t", "tmpfs", "-o", &options, "none"]).arg(disk.path()), b"");
+        if !mounted.status.success() {
+            println!("SKIPPED: nothing can be mounted here");
+            return None;
+        }
+        Some(disk)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Fills what is left of it.
+    fn fill(&self) -> PathBuf {
+        let file = self.path().join("filler");
+        run(Command::new("dd").args(["if=/dev/zero", "bs=1M"]).arg(format!("of={}", file.display())), b"");
+        file
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg("-l").arg(self.path()), b"");
+    }
+}
+
+#[test]
+fn recording_failure_stops_bytes() {
+    let Some(disk) = Disk::of("420m") else { return };
+    let mut plant = plant(Options { data: Some(disk.path().join("data")), ..Options::default() });
+    plant.serve();
+    let zeros = format!("cat > {}", plant.hmi.path("bulk").display());
+    let mut bulk = work(&plant, &zeros);
+    let mut input = bulk.take_input();
+    thread::spawn(move || {
+        let lines: String = (0..20_000).map(|n| format!("{n:>9}\n")).collect();
+        while input.write_all(lines.as_bytes()).is_ok() {}
+    });
+    eventually("the upload flows", || fs::metadata(plant.hmi.path("bulk")).is_ok_and(|file| file.len() > 0));
+    let filler = disk.fill();
+    let ended = bulk.ends_within(Duration::from_secs(120));
+    ended.says_no("The recording stopped, so the session did");
+    let seen = plant.hmi.connections();
+    work(&plant, "true").ends().says_no("cannot be recorded");
+    assert_eq!(plant.hmi.connections(), seen, "nobody is let in to the machine");
+    plant.stop();
+    fs::remove_file(filler).unwrap();
+    eventually("the machine is done", || plant.hmi.is_idle());
+    plant.serve();
+    work(&plant, "echo recorded again").ends().ok();
+    assert_eq!(plant.stop().code(), 0);
+    let evidence = plant.evidence();
+    let recordings = evidence.recordings();
+    let (sent, recorded) = (plant.hmi.read("bulk"), recording_of(&recordings, "bulk").bytes(Stream::In));
+    println!("{} bytes at the machine, {} recorded", sent.len(), recorded.len());
+    assert!(recorded.starts_with(&sent));
+    evidence.verify().ok();
+}
+
+#[test]
+fn a_recorder_that_cannot_start_means_no_session() {
+    let mut plant = plant(Options { reserve: "900 TiB".into(), ..Options::default() });
+    plant.serve();
+    work(&plant, "true").ends().says_no("cannot be recorded");
+    assert_eq!(plant.hmi.connections(), 0);
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_written_is_named_and_nothing_serves() {
+    let plant = plant(Options::default());
+    let data = plant.data();
+    let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
+    let mut read_only = Command::new("unshare");
+    read_only.args(["--mount", "--map-root-user", "sh", "-c", script]).arg(&data);
+    if !run(Command::new("unshare").args(["--mount", "--map-root-user", "true"]), b"").status.success() {
+        return println!("SKIPPED: the system lets nobody have mounts of their own (unshare --mount)");
+    }
+    let serve = plant.serve_command();
+    let refused = run(read_only.arg(serve.get_program()).args(serve.get_args()), b"");
+    let words = refused.err();
+    assert!(words.contains("does not start") && words.contains(data.to_str().unwrap()), "{words}");
+    refused.refused(3, "ead-only");
+}
+
+#[test]
+fn a_second_program_on_the_same_folder_is_refused_and_the_first_goes_on() {
+    let mut plant = plant(Options::default());
+    plant.serve();
+    let second = run(&mut plant.serve_command(), b"");
+    println!("{}", second.err());
+    second.refused(3, "does not start");
+    work(&plant, "echo still here").ends().ok();
+}
+
+#[test]
+fn a_torn_end_of_the_journal_is_recovered_and_the_gate_serves_on() {
+    let mut plant = plant(Options::default());
+    plant.serve();
+    work(&plant, "echo before").ends().ok();
+    plant.kill();
+    let segment = last_segment(&plant.data().join("journal/segments"));
+    let bytes = fs::read(&segment).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    // As a power cut leaves it: half of the last frame never reached the disk, nor did the zeros behind it.
+    let file = fs::OpenOptions::new().write(true).open(&segment).unwrap();
+    file.set_len((used - 5) as u64).unwrap();
+    plant.serve();
+    work(&plant, "echo after").ends().ok();
+    assert_eq!(plant.stop().code(), 0);
+    plant.evidence().verify().ok();
+}
+
+/// The last segment in which anything stands.
+fn last_segment(folder: &Path) -> PathBuf {
+    let mut segments: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.sort();
+    let is_used = |path: &&PathBuf| fs::read(path).unwrap().iter().any(|byte| *byte != 0);
+    segments.iter().rfind(is_used).expect("a journal has entries").clone()
+}
+
+/// Twenty mistakes, each of another kind, or in another place.
+const TWENTY_MISTAKES: &str = r#"
+[plant]
+name = ""
+timezone = "Europe/Atlantis"
+banner = "Recorded."
+changes = []
+shift = "12h"
+[zones.packaging]
+never = "yes"
+[zones."Not A Label"]
+[targets.hmi-2]
+zone = "painting"
+[targets.hmi-2.services.ssh]
+protocol = "gopher"
+address = "10.20.2.11"
+user = 7
+credential = "hmi maint"
+host_key = "SHA1:abc"
+colour = "red"
+[targets.plc-7]
+[[rules]]
+id = "one"
+vendors = []
+roles = ["maintenance"]
+zones = ["painting"]
+actions = ["dance"]
+hours = "Mon-Fri 25:00-18:00"
+from = ["everywhere"]
+duration_max = "forever"
+approvals = []
+work_order = "("
+exclusive = "world"
+escort = "sometimes"
+ending = "explode"
+"#;
+
+#[test]
+fn twenty_mistakes_are_told_at_once_and_where_and_nothing_is_half_done() {
+    let plant = Plant::enrolled(Options::default());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plant.toml");
+    fs::write(&file, TWENTY_MISTAKES).unwrap();
+    let mut check = plant.holdpoint(&["check"]);
+    let told = run(check.arg("--config").arg(plant.config()).arg("--plant").arg(&file), b"");
+    assert_eq!(told.code(), 2, "{}", told.text());
+    let place = format!("{}:", file.display());
+    let err = told.err();
+    let mistakes: Vec<&str> = err.lines().filter(|line| line.starts_with(&place)).collect();
+    println!("{}", mistakes.join("\n"));
+    assert!(mistakes.len() >= 20, "only {}", mistakes.len());
+    let wanted = folder.path().join("new");
+    let mut init = plant.holdpoint(&["init"]);
+    run(init.arg("--dir").arg(&wanted).arg("--plant").arg(&file), b"").refused(2, "painting");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+}
