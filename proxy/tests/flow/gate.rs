@@ -136,10 +136,11 @@ async fn welcome(shared: Arc<Shared>, socket: tokio::net::TcpStream) {
         inner: false,
         shared: Arc::clone(&shared),
     };
-    let stream = GatedStream::vendor(socket, valve);
+    let stream = GatedStream::vendor(socket, Arc::clone(&valve));
     if let Ok(session) = server::run_stream(Arc::clone(&shared.outer), stream, door).await {
         drop(session.await);
     }
+    shared.live.lock().unwrap().retain(|live| !Arc::ptr_eq(&live.socket, &valve));
 }
 
 struct Door {
