@@ -30,7 +30,7 @@ pub enum Refusal {
     LinkSpent,
     #[error("this identifier is already in use")]
     Exists,
-    #[error("vendor {0} has no contract here. An administrator enters one with `holdpoint invite --vendor`")]
+    #[error("vendor {0} has no contract here. An administrator enters one with `holdpoint contract`")]
     NoContract(VendorId),
     #[error("the contract of vendor {0} ended {when}. Ask your sponsor at the plant", when = at(.1))]
     ContractEnded(VendorId, Timestamp),

@@ -4,6 +4,7 @@
 //! The program is taken from beside the tests: `cargo test --workspace` builds it, `cargo build` does so by hand.
 
 pub mod evidence;
+pub mod fuzz;
 pub mod office;
 pub mod person;
 pub mod plant;

@@ -1,0 +1,360 @@
+//! What Holdpoint costs, beside what people use without it, in one run: `tests/measure`. Every way goes to the same
+//! OpenSSH server, by the same stock client, with the same cipher and key exchange, recorded durably; rounds are
+//! interleaved and medians shown. Nothing is asserted here: a figure is compared with the last one by a person.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use policies::time::Seconds;
+use tests::plant::EVERYTHING;
+use tests::{Options, Plant, Target, run};
+
+const MIB: usize = 1 << 20;
+
+/// How much of everything.
+struct Size {
+    rounds: usize,
+    bulk: usize,
+    keys: usize,
+    beside: usize,
+    set_ups: usize,
+    shells: usize,
+}
+
+/// For the figures of `docs/BENCHMARKS.md`.
+const WHOLE: Size = Size { rounds: 5, bulk: 1024 * MIB, keys: 1000, beside: 100, set_ups: 15, shells: 500 };
+/// To see that it runs.
+const QUICK: Size = Size { rounds: 1, bulk: 32 * MIB, keys: 50, beside: 5, set_ups: 2, shells: 10 };
+
+/// One way to the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Direct,
+    JumpHost,
+    Holdpoint,
+    HoldpointJump,
+}
+
+impl Way {
+    const ALL: [Self; 4] = [Self::Direct, Self::JumpHost, Self::Holdpoint, Self::HoldpointJump];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::JumpHost => "OpenSSH -J",
+            Self::Holdpoint => "Holdpoint tess+hmi-2@",
+            Self::HoldpointJump => "Holdpoint -J",
+        }
+    }
+
+    /// As the configuration below names it.
+    const fn host(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::JumpHost => "through",
+            Self::Holdpoint => "held",
+            Self::HoldpointJump => "hmi-2",
+        }
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let size = if arguments.iter().any(|argument| argument == "--quick") { QUICK } else { WHOLE };
+    let wanted = |part: &str| {
+        let named: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
+        named.is_empty() || named.iter().any(|name| name.as_str() == part)
+    };
+    let mut bench = Bench::new();
+    if wanted("set-up") {
+        bench.set_up(&size);
+    }
+    if wanted("echo") {
+        bench.echo(&size);
+    }
+    if wanted("memory") {
+        bench.memory(&size);
+    }
+    if wanted("bulk") {
+        bench.bulk(&size);
+    }
+}
+
+struct Bench {
+    plant: Plant,
+    config: PathBuf,
+    _jump: Target,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let rule = "idle = \"4h\"\nfactor_lasts = \"24h\"\nconnections = 2000".to_owned();
+        let mut plant = Plant::enrolled(Options { rule, ..Options::default() });
+        plant.grant("tess", "hmi-2", &EVERYTHING, Seconds(4 * 3_600));
+        plant.serve();
+        let jump = Target::openssh(&plant.tess().path("jump"));
+        let tess = plant.tess();
+        let key = tess.read("key.pub");
+        plant.hmi.write("authorized", &key);
+        jump.write("authorized", &key);
+        let login = tess.tool(tests::plant::program()).args(["login"]).stdin(Stdio::piped()).spawn();
+        let mut login = login.expect("the program");
+        let code = tess.code();
+        writeln!(login.stdin.take().expect("piped"), "{code}").expect("it reads");
+        assert!(login.wait().expect("it ran").success());
+        let config = tess.path("measured");
+        let direct = plant.hmi.address();
+        let (jump_port, direct_port) = (port(&jump.address()), port(&direct));
+        let account = tests::target::account();
+        let (home, gate) = (config.parent().expect("a folder").display(), tests::person::GATE);
+        let text = format!(
+            "Host *\n  Ciphers aes128-gcm@openssh.com\n  KexAlgorithms curve25519-sha256\n  LogLevel ERROR\n\
+             Host direct through\n  HostName 127.0.0.1\n  Port {direct_port}\n  User {account}\n\
+             Host jump\n  HostName 127.0.0.1\n  Port {jump_port}\n  User {account}\n\
+             Host through\n  ProxyJump jump\n\
+             Host direct through jump\n  IdentityFile {home}/key\n  IdentitiesOnly yes\n  \
+             StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n\
+             Host held\n  User tess+hmi-2\n  HostName {gate}\n\
+             Host hmi-2\n  ProxyJump tess@{gate}\n\
+             Match final host {gate}\n  CertificateFile {home}/key-cert.pub\n\
+             Host *\n  CertificateFile {home}/key-cert.pub\n\
+             Include {home}/ssh_config\n"
+        );
+        std::fs::write(&config, text).expect("a file");
+        Self { plant, config, _jump: jump }
+    }
+
+    fn ssh(&self, way: Way, options: &[&str], command: &str) -> Command {
+        let mut ssh = self.plant.tess().tool("ssh");
+        ssh.arg("-F").arg(&self.config).args(options).arg(way.host()).arg(command);
+        ssh
+    }
+
+    /// From nothing to the first byte of a command's output, whole path.
+    fn set_up(&mut self, size: &Size) {
+        println!("\nset-up: `ssh … true`, {} interleaved rounds", size.set_ups);
+        let rounds: Vec<Vec<f64>> = (0..size.set_ups)
+            .map(|_| {
+                let once = |way| {
+                    let began = Instant::now();
+                    run(&mut self.ssh(way, &[], "true"), b"").ok();
+                    began.elapsed().as_secs_f64() * 1000.0
+                };
+                Way::ALL.into_iter().map(once).collect()
+            })
+            .collect();
+        for (at, way) in Way::ALL.into_iter().enumerate() {
+            let took = median(rounds.iter().map(|round| round[at]));
+            let ratio = median(rounds.iter().map(|round| round[at] / round[0]));
+            println!("  {:<24} {took:>7.1} ms   {ratio:.2} x direct", way.name());
+        }
+    }
+
+    /// A key there and its echo back; input and output both durable before they pass.
+    fn echo(&mut self, size: &Size) {
+        for beside in [0, size.beside] {
+            println!("\necho: {} keys on a terminal, beside {beside} sessions that type too", size.keys);
+            let mut others: Vec<Typist> = Way::ALL[2..]
+                .iter()
+                .cycle()
+                .take(beside)
+                .map(|way| Typist::start(self.ssh(*way, &["-tt"], Typist::COMMAND)))
+                .collect();
+            others.iter_mut().for_each(Typist::ready);
+            let mut typists: Vec<Typist> =
+                Way::ALL.map(|way| Typist::start(self.ssh(way, &["-tt"], Typist::COMMAND))).into();
+            typists.iter_mut().for_each(Typist::ready);
+            let mut waits = vec![Vec::new(); typists.len()];
+            for number in 0..size.keys {
+                for (typist, waits) in typists.iter_mut().zip(&mut waits) {
+                    if let Some(other) = (number * 7).checked_rem(beside).and_then(|at| others.get_mut(at)) {
+                        other.press();
+                    }
+                    waits.push(typist.echo().as_secs_f64() * 1000.0);
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let direct = percentiles(&waits[0]);
+            for (way, waits) in Way::ALL.iter().zip(&waits) {
+                let (p50, p99) = percentiles(waits);
+                println!(
+                    "  {:<24} p50 {p50:>6.2} ms ({:+.2})   p99 {p99:>6.2} ms ({:+.2})",
+                    way.name(),
+                    p50 - direct.0,
+                    p99 - direct.1
+                );
+            }
+        }
+    }
+
+    /// Resident memory of the program per idle recorded shell, and what is left of it afterwards.
+    fn memory(&mut self, size: &Size) {
+        println!("\nmemory: {} idle shells", size.shells);
+        for way in [Way::Holdpoint, Way::HoldpointJump] {
+            drop(self.open(way, 20));
+            self.settle(0);
+            let before = self.plant.memory();
+            let shells = self.open(way, size.shells);
+            let idle = self.processor();
+            std::thread::sleep(Duration::from_secs(10));
+            let busy = self.processor() - idle;
+            let grown = self.plant.memory().saturating_sub(before);
+            drop(shells);
+            self.settle(0);
+            let kept = self.plant.memory().saturating_sub(before);
+            println!(
+                "  {:<24} {:>4} KiB a shell   {:>6} KiB kept after close   idle: {:.1} ms of CPU a second",
+                way.name(),
+                grown / size.shells as u64 / 1024,
+                kept / 1024,
+                busy * 100.0
+            );
+        }
+    }
+
+    fn open(&self, way: Way, count: usize) -> Vec<Typist> {
+        let mut all = Vec::new();
+        // A handful at a time, as the gate's limit for connections before login wants it.
+        while all.len() < count {
+            let some = (count - all.len()).min(10);
+            let mut next: Vec<_> = (0..some).map(|_| Typist::start(self.ssh(way, &["-tt"], Typist::COMMAND))).collect();
+            next.iter_mut().for_each(Typist::ready);
+            all.append(&mut next);
+        }
+        all
+    }
+
+    /// Waits until no session is left but so many.
+    fn settle(&mut self, sessions: usize) {
+        let gate = self.plant.gate().id();
+        tests::eventually("sessions end", || sockets(gate) <= 2 * sessions + 8);
+        std::thread::sleep(Duration::from_secs(2));
+    }
+
+    /// Seconds of CPU that the program has used.
+    fn processor(&mut self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.plant.gate().id())).expect("it runs");
+        let fields: Vec<&str> = stat.rsplit(") ").next().expect("a line").split_whitespace().collect();
+        let ticks = |at: usize| fields[at].parse::<f64>().expect("a number");
+        // utime and stime of proc(5), counted after the name, in hundredths.
+        (ticks(11) + ticks(12)) / 100.0
+    }
+
+    fn bulk(&mut self, size: &Size) {
+        for up in [false, true] {
+            let direction = if up { "to the target" } else { "from the target" };
+            println!("\nbulk: {} MiB {direction}, {} interleaved rounds", size.bulk / MIB, size.rounds);
+            let rounds: Vec<Vec<(f64, f64)>> =
+                (0..size.rounds).map(|_| Way::ALL.map(|way| self.copy(way, up, size.bulk)).into()).collect();
+            for (at, way) in Way::ALL.into_iter().enumerate() {
+                let rate = median(rounds.iter().map(|round| size.bulk as f64 / MIB as f64 / round[at].0));
+                let ratio = median(rounds.iter().map(|round| round[0].0 / round[at].0));
+                let jump = median(rounds.iter().map(|round| round[1].0 / round[at].0));
+                let cost = median(rounds.iter().map(|round| round[at].1 * 1024.0 * MIB as f64 / size.bulk as f64));
+                println!(
+                    "  {:<24} {rate:>6.0} MiB/s   {ratio:.2} x direct   {jump:.2} x OpenSSH -J   gate {cost:.2} CPU s/GiB",
+                    way.name()
+                );
+            }
+        }
+    }
+
+    /// Seconds it took, and seconds of the program's CPU.
+    fn copy(&mut self, way: Way, up: bool, bytes: usize) -> (f64, f64) {
+        let before = self.processor();
+        let began = Instant::now();
+        if up {
+            let mut head = Command::new("head");
+            let mut zeros =
+                head.args(["-c", &bytes.to_string(), "/dev/zero"]).stdout(Stdio::piped()).spawn().expect("head");
+            let mut ssh = self.ssh(way, &[], "cat >/dev/null");
+            assert!(ssh.stdin(zeros.stdout.take().expect("piped")).status().expect("ssh").success());
+            zeros.wait().expect("head ends");
+        } else {
+            let mut ssh = self.ssh(way, &[], &format!("head -c {bytes} /dev/zero"));
+            assert!(ssh.stdin(Stdio::null()).stdout(Stdio::null()).status().expect("ssh").success());
+        }
+        let took = began.elapsed().as_secs_f64();
+        (took, self.processor() - before)
+    }
+}
+
+/// Somebody at a terminal whose keys come back.
+struct Typist {
+    child: Child,
+    keys: ChildStdin,
+    shown: ChildStdout,
+    unread: usize,
+}
+
+impl Typist {
+    const COMMAND: &str = "stty raw -echo; echo ready; exec cat";
+
+    fn start(mut ssh: Command) -> Self {
+        let piped = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = piped.spawn().expect("ssh");
+        let (keys, shown) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        Self { child, keys, shown, unread: 0 }
+    }
+
+    fn ready(&mut self) {
+        let mut said = Vec::new();
+        while !said.ends_with(b"ready\n") {
+            let mut byte = [0];
+            self.shown.read_exact(&mut byte).expect("the session stands");
+            said.push(byte[0]);
+        }
+    }
+
+    fn press(&mut self) {
+        self.keys.write_all(b"k").expect("the session stands");
+        self.unread += 1;
+    }
+
+    fn echo(&mut self) -> Duration {
+        let began = Instant::now();
+        self.press();
+        let mut shown = vec![0; std::mem::take(&mut self.unread)];
+        self.shown.read_exact(&mut shown).expect("the session stands");
+        began.elapsed()
+    }
+}
+
+impl Drop for Typist {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn port(address: &str) -> &str {
+    address.rsplit(':').next().expect("an address has a port")
+}
+
+/// Open sockets of a process.
+fn sockets(process: u32) -> usize {
+    let open = std::fs::read_dir(format!("/proc/{process}/fd")).expect("it runs");
+    let is_socket = |file: &std::fs::DirEntry| {
+        std::fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:"))
+    };
+    open.flatten().filter(is_socket).count()
+}
+
+fn sorted(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut numbers: Vec<f64> = numbers.collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers
+}
+
+fn median(numbers: impl Iterator<Item = f64>) -> f64 {
+    let numbers = sorted(numbers);
+    numbers[numbers.len() / 2]
+}
+
+fn percentiles(numbers: &[f64]) -> (f64, f64) {
+    let numbers = sorted(numbers.iter().copied());
+    (numbers[numbers.len() / 2], numbers[numbers.len() * 99 / 100])
+}

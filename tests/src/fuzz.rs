@@ -1,0 +1,171 @@
+//! Parsers of bytes that strangers send or could have changed, each as one function of bytes that must not panic and keeps
+//! what it promises. `tests/tests/fuzz.rs` replays the corpus in `tests/fuzz` and small changes of it.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use certs::enrolment::EnrolmentCode;
+use certs::log_key::Verifier;
+use certs::sshsig;
+use certs::totp::TotpSecret;
+use certs::trust::Trust;
+use policies::actions::Action;
+use policies::events::Event;
+use policies::plant::Plant;
+use proxy::config::Config;
+use proxy::files::judge::{Asked, Verdict, judge};
+use proxy::files::{Inspect, Inspected};
+use recordings::frame::{Kind, RawFrame, frames};
+use recordings::leaf::{Anchor, Entry, Leaf, Recovered};
+use recordings::ledger::FileEntry;
+use recordings::segment::SegmentHead;
+
+/// A parser to be tried.
+pub struct Target {
+    /// Its name, and that of its folder in `tests/fuzz/corpus`.
+    pub name: &'static str,
+    /// Tries it once; panics where a promise is broken.
+    pub run: fn(&[u8]),
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    Target { name: "configuration", run: configuration },
+    Target { name: "enrolment-code", run: enrolment_code },
+    Target { name: "event", run: event },
+    Target { name: "file-entry", run: file_entry },
+    Target { name: "plant-file", run: plant_file },
+    Target { name: "scp", run: scp },
+    Target { name: "segment", run: segment },
+    Target { name: "sftp", run: sftp },
+    Target { name: "signature", run: signature },
+    Target { name: "trust", run: trust },
+];
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn plant_file(bytes: &[u8]) {
+    match Plant::parse(&text(bytes)) {
+        Ok(plant) => assert!(plant.targets.values().all(|target| plant.zones.contains_key(&target.zone))),
+        Err(mistakes) => {
+            assert!(mistakes.count() > 0);
+            assert!(mistakes.iter().all(|mistake| !mistake.to_string().contains(char::is_control)));
+        }
+    }
+}
+
+fn configuration(bytes: &[u8]) {
+    match Config::parse(&text(bytes), Path::new("/etc/holdpoint")) {
+        Ok(config) => assert!(config.store.recipients.len() >= 2 && !config.plant.listen.is_empty()),
+        Err(mistakes) => assert!(mistakes.iter().all(|mistake| !mistake.to_string().contains(char::is_control))),
+    }
+}
+
+fn enrolment_code(bytes: &[u8]) {
+    if let Ok(code) = EnrolmentCode::parse(&text(bytes)) {
+        let again = EnrolmentCode::parse(&code.reveal()).expect("a code reads back");
+        assert_eq!(again.hash(), code.hash());
+    }
+    if let Some(secret) = TotpSecret::from_base32(&text(bytes)) {
+        TotpSecret::from_base32(&secret.base32()).expect("a secret reads back");
+    }
+}
+
+fn event(bytes: &[u8]) {
+    if let Ok(event) = Event::decode(bytes) {
+        let again = Event::decode(&event.encode()).expect("an event reads back");
+        assert_eq!(again, event);
+    }
+}
+
+fn file_entry(bytes: &[u8]) {
+    if let Ok(entry) = FileEntry::decode(bytes) {
+        assert_eq!(FileEntry::decode(&entry.encode()).as_ref(), Ok(&entry));
+    }
+}
+
+fn trust(bytes: &[u8]) {
+    // Whether it is one does not matter here.
+    Trust::parse(&text(bytes)).ok();
+    Verifier::parse(&text(bytes)).ok();
+}
+
+fn signature(bytes: &[u8]) {
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJzRkP9p1vkkVeZ3yT8lpvl9uKDjCkI3ZeAGAbmh8VqE";
+    let key = ssh_key::PublicKey::from_openssh(key).expect("a key");
+    let verified = sshsig::verify(&key, sshsig::Namespace::Approval, b"nobody signed this", &text(bytes));
+    assert!(verified.is_err(), "nobody has this key");
+}
+
+fn segment(bytes: &[u8]) {
+    let mut end = 0;
+    for frame in frames(bytes).map_while(Result::ok) {
+        assert!((end..bytes.len() as u64).contains(&frame.offset), "frames follow each other inside the file");
+        end = frame.offset + frame.body.len() as u64;
+        clear_text(&frame);
+    }
+}
+
+fn clear_text(frame: &RawFrame<'_>) {
+    // Whether it is one does not matter here.
+    match frame.header.kind {
+        Kind::SegmentHead => drop(SegmentHead::parse(frame.body)),
+        Kind::Leaf => {
+            if let Ok(entry) = Entry::parse(0, frame.body) {
+                Leaf::parse(&entry.bytes).ok();
+            }
+        }
+        Kind::Anchor => drop(Anchor::parse(frame.body)),
+        Kind::Recovered => drop(Recovered::parse(frame.body)),
+        Kind::Data | Kind::Fact(_) => {}
+    }
+}
+
+/// The first line is the command, the rest what both sides say.
+fn scp(bytes: &[u8]) {
+    let (line, rest) = split(bytes, b'\n');
+    converse(Asked::Exec { line, on_terminal: false }, rest);
+}
+
+fn sftp(bytes: &[u8]) {
+    converse(Asked::Subsystem("sftp"), bytes);
+}
+
+/// Pieces of both directions: a byte that says whose and, in the rest of its bits, how long; then so many bytes.
+fn converse(asked: Asked<'_>, mut said: &[u8]) {
+    let granted = [Action::FileGet].into();
+    let Verdict::Allow(Some(mut inspector)) = judge(&granted, "Ask for it.", asked) else { return };
+    while let Some((head, rest)) = said.split_first() {
+        let (piece, next) = rest.split_at(usize::from(head >> 1).min(rest.len()));
+        said = next;
+        let piece = Bytes::copy_from_slice(piece);
+        let inspected = if head & 1 == 0 { inspector.upward(piece) } else { inspector.downward(piece) };
+        match inspected {
+            Ok(inspected) => harmless(&inspected),
+            Err(malformed) => {
+                assert!(!malformed.to_string().contains(char::is_control));
+                break;
+            }
+        }
+    }
+    finish(inspector.as_mut());
+}
+
+fn harmless(inspected: &Inspected) {
+    assert!(inspected.say.iter().all(|words| !words.contains(char::is_control)), "{:?}", inspected.say);
+}
+
+fn finish(inspector: &mut dyn Inspect) {
+    for entry in inspector.finish() {
+        assert_eq!(FileEntry::decode(&entry.encode()).as_ref(), Ok(&entry));
+    }
+}
+
+fn split(bytes: &[u8], at: u8) -> (&[u8], &[u8]) {
+    match bytes.iter().position(|byte| *byte == at) {
+        Some(position) => (&bytes[..position], &bytes[position + 1..]),
+        None => (bytes, &[]),
+    }
+}
