@@ -54,7 +54,7 @@ impl Way {
         match self {
             Self::Direct => "direct",
             Self::JumpHost => "through",
-            Self::Holdpoint => "held",
+            Self::Holdpoint => "tess+hmi-2@gate.mill3.example",
             Self::HoldpointJump => "hmi-2",
         }
     }
@@ -90,23 +90,23 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let rule = "idle = \"4h\"\nfactor_lasts = \"24h\"\nconnections = 2000".to_owned();
+        let rule = "idle = \"4h\"\nfactor_lasts = \"24h\"\nconnections = 1000".to_owned();
         let mut plant = Plant::enrolled(Options { rule, ..Options::default() });
         plant.grant("tess", "hmi-2", &EVERYTHING, Seconds(4 * 3_600));
         plant.serve();
         let jump = Target::openssh(&plant.tess().path("jump"));
         let tess = plant.tess();
         let key = tess.read("key.pub");
-        plant.hmi.write("authorized", &key);
-        jump.write("authorized", &key);
+        plant.hmi.admit(&key);
+        jump.admit(&key);
         let login = tess.tool(tests::plant::program()).args(["login"]).stdin(Stdio::piped()).spawn();
         let mut login = login.expect("the program");
         let code = tess.code();
         writeln!(login.stdin.take().expect("piped"), "{code}").expect("it reads");
         assert!(login.wait().expect("it ran").success());
         let config = tess.path("measured");
-        let direct = plant.hmi.address();
-        let (jump_port, direct_port) = (port(&jump.address()), port(&direct));
+        let (direct, jump_host) = (plant.hmi.address(), jump.address());
+        let (jump_port, direct_port) = (port(&jump_host), port(&direct));
         let account = tests::target::account();
         let (home, gate) = (config.parent().expect("a folder").display(), tests::person::GATE);
         let text = format!(
@@ -116,9 +116,7 @@ impl Bench {
              Host through\n  ProxyJump jump\n\
              Host direct through jump\n  IdentityFile {home}/key\n  IdentitiesOnly yes\n  \
              StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n\
-             Host held\n  User tess+hmi-2\n  HostName {gate}\n\
              Host hmi-2\n  ProxyJump tess@{gate}\n\
-             Match final host {gate}\n  CertificateFile {home}/key-cert.pub\n\
              Host *\n  CertificateFile {home}/key-cert.pub\n\
              Include {home}/ssh_config\n"
         );
