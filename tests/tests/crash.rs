@@ -66,7 +66,7 @@ fn a_crash_leaves_a_marked_recording() {
         plant.serve();
         let name = format!("up-{round}");
         let up = upload(&plant, &name);
-        let down = work(&plant, &format!(": down-{round}; while :; do seq 1000; sleep 0.02; done"));
+        let down = work(&plant, &format!(": down-{round}; while seq 1000; do sleep 0.02; done"));
         eventually("both work", || {
             assert!(!plant.hmi.log().contains("fatal:"), "{}", plant.hmi.log());
             down.out_bytes() > 0 && fs::metadata(plant.hmi.path(&name)).is_ok_and(|file| file.len() > 0)
@@ -109,7 +109,7 @@ fn sigterm_seals_everything() {
     let mut plant = plant(Options::default());
     plant.serve();
     let ups = ["one", "two"].map(|name| upload(&plant, name));
-    let downs = ["one", "two"].map(|name| work(&plant, &format!(": down-{name}; while :; do seq 1000; done")));
+    let downs = ["one", "two"].map(|name| work(&plant, &format!(": down-{name}; while seq 1000; do :; done")));
     let tess = plant.tess();
     let mut shell = tests::process::start_on_a_terminal(&tess.ssh(&["-tt", &tess.at("hmi-2")]));
     shell.type_in("echo I am $((40 + 2))\r");

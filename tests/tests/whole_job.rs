@@ -103,7 +103,7 @@ fn the_whole_job() {
     let session = find(&sessions, "session").expect("one runs");
     let cut = json(&plant, "lee", &["cut", "--technician", "tess"]);
     let ended = shell.ends();
-    assert!(ended.out().contains("Access was cut by an operator"), "{}", ended.out());
+    assert!(ended.out().contains("[holdpoint] Access was cut by an operator"), "{}", ended.out());
     let kept_out = ["-o", "KbdInteractiveAuthentication=no", &at, "true"];
     run(&mut plant.tess().ssh(&kept_out), b"").says_no("cut by an operator");
     holdpoint(&plant, "lee", &["reopen", &text(&cut["cut"]), "--reason", "it was somebody else"]).ok();

@@ -149,14 +149,17 @@ impl Channels {
         self.open.values().for_each(|open| open.upload.freeze(held));
     }
 
-    /// Says the last line, past everything that still waits.
-    pub(super) async fn last_line(&self, text: &str) {
+    /// Says the last line on every terminal, past everything that still waits. Whether there was one.
+    pub(super) async fn last_line(&self, text: &str) -> bool {
         let line = bytes::Bytes::from(texts::line(text));
+        let mut written = false;
         for (number, open) in self.terminals() {
-            if open.session.extended_data(open.id, 1, line.clone()).await.is_err() {
-                tracing::debug!(number, "a technician left before the last line");
+            match open.session.extended_data(open.id, 1, line.clone()).await {
+                Ok(()) => written = true,
+                Err(_) => tracing::debug!(number, "a technician left before the last line"),
             }
         }
+        written
     }
 
     fn terminals(&self) -> impl Iterator<Item = (&u32, &Open)> {

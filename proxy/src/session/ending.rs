@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// For the last lines to be taken by a client that reads.
 const LAST_LINES_MAX: Duration = Duration::from_millis(100);
+/// For a client to show what it took: OpenSSH shows nothing of what it reads together with a disconnect.
+const SHOWN_WITHIN: Duration = Duration::from_millis(150);
 
 impl Running {
     /// The sentence for an ending.
@@ -32,8 +34,10 @@ impl Running {
                 self.record(&Note::Cut { words: cut.to_string().as_str().into() });
             }
             self.record(&Note::Notice { text: words.clone() });
-            if tokio::time::timeout(LAST_LINES_MAX, self.channels.last_line(&words)).await.is_err() {
-                tracing::debug!("a technician who reads nothing misses the last line");
+            match tokio::time::timeout(LAST_LINES_MAX, self.channels.last_line(&words)).await {
+                Ok(true) => tokio::time::sleep(SHOWN_WITHIN).await,
+                Ok(false) => {}
+                Err(_) => tracing::debug!("a technician who reads nothing misses the last line"),
             }
             cut(&self.presence.live.targets, &self.line.session, &self.line.socket, &words).await;
             self.report_cut();
