@@ -100,13 +100,8 @@ impl Recorder {
     ///
     /// # Errors
     /// The store failed; then the next start seals it as crashed.
-    pub async fn seal(
-        self,
-        ending: &Ending,
-        accounts: Vec<Account>,
-        ledger: Digest,
-    ) -> Result<SealedSession, RecorderFault> {
-        let seal = Seal { ending: ending_word(ending), accounts, ledger };
+    pub async fn seal(self, ending: &Ending, accounts: Vec<Account>) -> Result<SealedSession, RecorderFault> {
+        let seal = Seal { ending: ending_word(ending), accounts };
         Ok(self.writer.seal(seal).await?)
     }
 }

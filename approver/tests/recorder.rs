@@ -39,7 +39,7 @@ async fn the_opening_leaf_says_what_the_lease_was_for_and_a_lease_opens_one_reco
     let lease = stage.admit("hmi-2").await.unwrap();
     let recorder = Recorder::open(&lease, &log, &recipients, &RealMachine, "1.0").await.unwrap();
     assert!(Recorder::open(&lease, &log, &recipients, &RealMachine, "1.0").await.is_err());
-    let sealed = recorder.seal(&Ending::Left, Vec::new(), Digest::of_bytes(b"")).await.unwrap();
+    let sealed = recorder.seal(&Ending::Left, Vec::new()).await.unwrap();
 
     let leaves = log.entries(0).unwrap();
     let opened = leaves.iter().find_map(|entry| match Leaf::parse(&entry.bytes) {

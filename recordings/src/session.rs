@@ -44,8 +44,6 @@ pub struct Seal {
     pub ending: String,
     /// Where its bytes went.
     pub accounts: Vec<Account>,
-    /// SHA-256 of its file ledger.
-    pub ledger: Digest,
 }
 
 /// A session's recording, open. Dropped without [`Self::seal`], it is sealed with the ending `abandoned`.

@@ -17,11 +17,12 @@ use policies::digest::Digest;
 
 use crate::disk::{Disk, DiskFile, Machine};
 use crate::fault::{AppendFault, Cause, OpenFault, StoreFault};
-use crate::frame::{self, BODY_BYTES_MAX, FrameKey, HEADER_BYTES, Header, Kind, Stream, TAG_BYTES};
+use crate::frame::{self, BODY_BYTES_MAX, Fact, FrameKey, HEADER_BYTES, Header, Kind, Stream, TAG_BYTES};
 use crate::leaf::{
     ABANDONED, ACCOUNTS_MAX, Account, Anchor, CRASHED, Direction, ENTRY_BYTES_MAX, ENTRY_OVERHEAD_BYTES, Entry, Leaf,
     OTHER_CHANNELS, Opened, Position, Recovered, Sealed, SealedAccount, Started, Statement, signed_bytes,
 };
+use crate::ledger::LedgerDigest;
 use crate::log::{Before, Extent, Head, LogOptions, Priority, Published, Purpose, Signer};
 use crate::queue::{Next, Queue, Reply, Stamped, Work, answer};
 use crate::recover::Found;
@@ -93,6 +94,7 @@ pub(crate) struct Writer {
 struct Session {
     key: FrameKey,
     tallies: Tallies,
+    ledger: LedgerDigest,
     shared: Arc<SessionShared>,
 }
 
@@ -304,6 +306,9 @@ impl Writer {
             Work::Fact { session, fact, channel, bytes, cost, reply } => {
                 match self.put_sealed(&session, Kind::Fact(fact), Stream::None, channel, &bytes) {
                     Ok(frames) => {
+                        if fact == Fact::FileEntry {
+                            self.served(&session).ledger.push(&bytes);
+                        }
                         self.acks.push(Ack::Fact { session, frames, cost, reply });
                         Ok(())
                     }
@@ -345,11 +350,14 @@ impl Writer {
                 self.commit()?;
             }
             frames = self.put_sealed(session, Kind::Data, line.stream, line.channel, part)?;
-            let tallies = self.sessions.get_mut(&session.number).map(|session| &mut session.tallies);
-            *tallies.expect("put_sealed() found it").entry((line.stream, line.channel)).or_default() +=
-                part.len() as u64;
+            *self.served(session).tallies.entry((line.stream, line.channel)).or_default() += part.len() as u64;
         }
         Ok(frames)
+    }
+
+    /// A session that a frame was just put in line for.
+    fn served(&mut self, session: &SessionShared) -> &mut Session {
+        self.sessions.get_mut(&session.number).expect("put_sealed() found it")
     }
 
     /// Bytes of one data frame: what a relay moves at once, or less in a small segment.
@@ -515,7 +523,7 @@ impl Writer {
         self.put_leaf(number, &leaf, Use::Ordinary)?;
         let session = Arc::new(SessionShared::new(number, recording));
         let (key, shared) = (key_file.frame_key, Arc::clone(&session));
-        self.sessions.insert(number, Session { key, tallies: Tallies::new(), shared });
+        self.sessions.insert(number, Session { key, tallies: Tallies::new(), ledger: LedgerDigest::default(), shared });
         Ok(SessionWriter { queue: Arc::clone(&self.queue), session })
     }
 
@@ -568,13 +576,14 @@ impl Writer {
     fn seal_as(&mut self, session: u64, seal: Seal) -> Result<(Option<Arc<SessionShared>>, SealedSession), Halt> {
         let open = self.sessions.get(&session);
         let tallies = open.map(|session| session.tallies.clone()).unwrap_or_default();
+        let ledger = open.map(|session| session.ledger.digest()).unwrap_or_else(|| LedgerDigest::default().digest());
         let has_failed = open.is_some_and(|session| session.shared.has_failed());
         let mut accounts = sealed_accounts(&seal.accounts, &tallies);
         if has_failed {
             accounts.iter_mut().for_each(forget_unrecorded);
         }
         let accounts = Some(accounts);
-        let ended = Ended { ending: seal.ending, ledger: Some(seal.ledger), accounts };
+        let ended = Ended { ending: seal.ending, ledger: Some(ledger), accounts };
         let sealed = self.seal(session, ended)?;
         Ok((self.sessions.remove(&session).map(|session| session.shared), sealed))
     }

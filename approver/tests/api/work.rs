@@ -14,7 +14,6 @@ use certs::proof::Face;
 use certs::sshsig::Namespace;
 use http_body_util::BodyExt as _;
 use policies::actions::Action;
-use policies::digest::Digest;
 use policies::events::{Ending, Event};
 use policies::requests::{Answer, Narrowing, Reopening, Signed, VerdictStatement};
 use policies::time::Seconds;
@@ -299,7 +298,7 @@ async fn recorded(stage: &Stage, log: &recordings::log::Log) -> policies::ids::S
     let lease = stage.admit("hmi-2").await.unwrap();
     let session = lease.session();
     let recorder = approver::recorder::Recorder::open(&lease, log, &recipients, &RealMachine, "1").await.unwrap();
-    let sealed = recorder.seal(&Ending::Left, Vec::new(), Digest::of_bytes(b"")).await.unwrap();
+    let sealed = recorder.seal(&Ending::Left, Vec::new()).await.unwrap();
     stage.desk.end(lease, Ending::Left, Some(sealed.digest)).await;
     session
 }

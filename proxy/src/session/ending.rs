@@ -94,10 +94,9 @@ impl Running {
         // Both hold the recorder too.
         drop((channels, notes));
         let session = lease.session();
-        let ledger = witness.seen().ledger();
         witness.seen().gallery().over(&ending);
         let sealed = match Arc::try_unwrap(witness) {
-            Ok(witness) => witness.into_recorder().seal(&ending, accounts, ledger).await,
+            Ok(witness) => witness.into_recorder().seal(&ending, accounts).await,
             Err(_) => {
                 unreachable!("every channel has ended or was stopped, and only they and this task hold the recorder")
             }

@@ -1,6 +1,6 @@
 //! A session's recorder as its channels meet it: the real one, and around it what the session must know of what passes.
-//! When a person last typed, how much came, what spectators see, what the file ledger adds up to, and the code that is
-//! typed on a locked terminal. It changes nothing and holds nothing up.
+//! When a person last typed, how much came, what spectators see, and the code that is typed on a locked terminal. It
+//! changes nothing and holds nothing up.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,10 +11,8 @@ use std::time::Duration;
 use approver::clock::{Boot, Clock};
 use approver::recorder::Recorder;
 use bytes::Bytes;
-use policies::digest::Digest;
 use recordings::fault::StoreFault;
 use recordings::frame::Stream;
-use recordings::ledger::LedgerDigest;
 use recordings::notes::Note;
 use tokio::sync::mpsc;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -56,13 +54,7 @@ impl Witness {
         note: &Note,
     ) -> impl Future<Output = Result<(), StoreFault>> + Send + use<> {
         self.seen.note(channel, note);
-        let bytes = Bytes::from(note.encode());
-        // In line and in the digest under one lock, so that both have the same order.
-        let mut ledger = lock(&self.seen.ledger);
-        if let Note::FileEntry(_) = note {
-            ledger.push(&bytes);
-        }
-        self.recorder.writer().note(note.fact(), channel, bytes)
+        self.recorder.writer().note(note.fact(), channel, Bytes::from(note.encode()))
     }
 }
 
@@ -111,7 +103,6 @@ pub(crate) struct Seen {
     down: AtomicU64,
     gallery: Arc<Gallery>,
     lines: Mutex<Vec<Weak<recordings::session::Line>>>,
-    ledger: Mutex<LedgerDigest>,
     locked: AtomicBool,
     typed: Mutex<CodeReader>,
     codes: mpsc::Sender<Zeroizing<String>>,
@@ -127,7 +118,6 @@ impl Seen {
             down: AtomicU64::new(0),
             gallery: Arc::default(),
             lines: Mutex::default(),
-            ledger: Mutex::default(),
             locked: AtomicBool::new(false),
             typed: Mutex::default(),
             codes,
@@ -167,11 +157,6 @@ impl Seen {
     pub(crate) fn lock(&self, locked: bool) {
         lock(&self.typed).line.zeroize();
         self.locked.store(locked, Ordering::SeqCst);
-    }
-
-    /// The digest over the file ledger.
-    pub(crate) fn ledger(&self) -> Digest {
-        lock(&self.ledger).digest()
     }
 
     fn bytes(&self, stream: Stream, channel: u32, bytes: &Bytes) {

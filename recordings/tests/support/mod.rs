@@ -31,7 +31,6 @@ use recordings::disk::{Machine as _, RealDisk};
 use recordings::frame::Stream;
 use recordings::keys::Recipients;
 use recordings::leaf::{Account, Direction};
-use recordings::ledger::LedgerDigest;
 use recordings::log::{Log, LogOptions, Purpose, Signer as _};
 use recordings::notes::Note;
 use recordings::read::{AuditorKeys, JOURNAL_DIR, RECORDS_DIR};
@@ -350,7 +349,7 @@ impl Store {
         .into_bytes();
         let opening = Opening { recording: id, metadata, key_file };
         let writer = block_on(self.records.as_ref().unwrap().open_session(opening)).unwrap();
-        Session { id, writer, machine: self.machine.clone(), counts: Vec::new(), ledger: LedgerDigest::default() }
+        Session { id, writer, machine: self.machine.clone(), counts: Vec::new() }
     }
 
     /// Seals a recording and journals its end.
@@ -399,18 +398,13 @@ pub struct Session {
     pub writer: SessionWriter,
     machine: SimMachine,
     counts: Vec<(Stream, u32, u64)>,
-    ledger: LedgerDigest,
 }
 
 impl Session {
     /// Notes something; a millisecond passes.
     pub fn note(&mut self, channel: u32, note: &Note) -> &mut Self {
         self.machine.advance(1_000_000);
-        let bytes = note.encode();
-        if let Note::FileEntry(_) = note {
-            self.ledger.push(&bytes);
-        }
-        block_on(self.writer.note(note.fact(), channel, bytes.into())).unwrap();
+        block_on(self.writer.note(note.fact(), channel, note.encode().into())).unwrap();
         self
     }
 
@@ -431,8 +425,7 @@ impl Session {
     }
 
     pub fn seal(self) -> Digest {
-        let (accounts, ledger) = (self.accounts(), self.ledger.digest());
-        let seal = Seal { ending: "left".to_owned(), accounts, ledger };
+        let seal = Seal { ending: "left".to_owned(), accounts: self.accounts() };
         block_on(self.writer.seal(seal)).unwrap().digest
     }
 
