@@ -9,7 +9,9 @@ use approver::desk::{Alarm, Fault, Kept, Rejected, Unsigned};
 use approver::journal::memory::MemoryJournal;
 use approver::journal::{AppendError, Entry, Head, Journal, ReadError};
 use approver::lease::{Ask, Frozen, Lease};
-use approver::testing::{Faulty, PLANT, Props, Rival, Stage, Trouble, deployment, new_key, node, sign};
+use approver::testing::{
+    Actor, Faulty, PLANT, Props, Rival, Stage, Trouble, deployment, enrol, new_key, node, person, sign,
+};
 use approver::{floor::Floor, mint};
 use certs::sshsig::Namespace;
 use futures::FutureExt as _;
@@ -20,8 +22,10 @@ use policies::decide::Command;
 use policies::digest::{Digest, Salted};
 use policies::events::{CutBy, Ending, Event, Factor, Scope};
 use policies::ids::RequestId;
+use policies::people::Kind;
 use policies::refusals::Refusal;
-use policies::requests::{Reopening, Widening};
+use policies::requests::{Answer, Narrowing, Reopening, Widening};
+use policies::state::RequestStanding;
 use policies::time::Seconds;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -764,6 +768,93 @@ async fn an_operator_sees_without_the_journal_and_no_escorts_duty_is_met_by_it()
 
 // What is signed
 
+/// A stage on which the packaging line takes two shift leads.
+async fn stage_for_two() -> Stage {
+    let two = PLANT.replacen(
+        r#"approvals = [{ from = "shift-lead", count = 1 }]"#,
+        r#"approvals = [{ from = "shift-lead", count = 2 }]"#,
+        1,
+    );
+    Stage::on(Props::new(), &two).await
+}
+
+/// An operator in the group of the shift leads, for whom it was vouched.
+async fn another_lead(stage: &Stage, name: &str, vendor: Option<&str>) -> Actor {
+    let kind = Kind::Operator { vendor: vendor.map(|vendor| vendor.parse().unwrap()) };
+    let invited = stage.people.invite(person(name, kind, &["shift-lead"]), Seconds(86_400), stage.admin.person).await;
+    let actor = enrol(&stage.people, &invited.unwrap().code).await;
+    for signer in [&stage.admin, &stage.lead] {
+        let certificate = stage.certificate(signer, actor.person);
+        stage.desk.act(Command::Certify { certificate }).await.unwrap();
+    }
+    actor
+}
+
+#[tokio::test]
+async fn nobody_approves_their_own() {
+    let stage = stage_for_two().await;
+    let of_acme = another_lead(&stage, "alma", Some("acme")).await;
+    let leaver = another_lead(&stage, "vera", None).await;
+    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let vote = |verdict| stage.desk.act(Command::Vote { verdict });
+    assert_eq!(refusal(vote(stage.approval(&stage.technician, id)).await), Refusal::WrongKind("operators"));
+    assert_eq!(refusal(vote(stage.approval(&of_acme, id)).await), Refusal::OwnVendor);
+    vote(stage.approval(&leaver, id)).await.unwrap();
+    // The first of the two is put out, so the second yes is one of one.
+    stage.desk.act(Command::Disable { person: leaver.person, by: stage.admin.person }).await.unwrap();
+    vote(stage.approval(&stage.lead, id)).await.unwrap();
+    let standing = || stage.desk.with_state(|state| state.cases[&id].standing);
+    assert_eq!(standing(), RequestStanding::Pending, "the last vote re-reads who counts");
+    vote(stage.approval(&stage.other_lead, id)).await.unwrap();
+    assert_eq!(standing(), RequestStanding::Granted);
+}
+
+#[tokio::test]
+async fn one_vote_each_and_one_no_ends_it() {
+    let stage = stage_for_two().await;
+    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let vote = |verdict| stage.desk.act(Command::Vote { verdict });
+    // A double click, and two windows: the second has a nonce of its own.
+    let (one, other) = (stage.approval(&stage.lead, id), stage.approval(&stage.lead, id));
+    let (first, second, third) = tokio::join!(vote(one.clone()), vote(one), vote(other));
+    assert_eq!([first.is_ok(), second.is_ok(), third.is_ok()].iter().filter(|taken| **taken).count(), 1);
+    assert_eq!(refusal(vote(stage.approval(&stage.lead, id)).await), Refusal::AlreadyVoted);
+    let mut no = stage.approval(&stage.other_lead, id).statement;
+    no.answer = Answer::No { reason: reason() };
+    let digest = no.digest();
+    vote(sign(&stage.other_lead, Namespace::Approval, no, digest)).await.unwrap();
+    assert_eq!(stage.desk.with_state(|state| state.cases[&id].standing), RequestStanding::Denied);
+    let late = another_lead(&stage, "vera", None).await;
+    assert!(vote(stage.approval(&late, id)).await.is_err(), "a no is not outvoted");
+    assert!(stage.admit("plc-7").await.is_err());
+}
+
+#[tokio::test]
+async fn approval_of_another_digest_is_refused() {
+    let stage = stage_for_two().await;
+    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let vote = |verdict| stage.desk.act(Command::Vote { verdict });
+    let before_narrowing = stage.approval(&stage.other_lead, id);
+    let narrowing = Narrowing { duration: Some(Seconds(600)), ..Narrowing::default() };
+    let mut narrowed = stage.approval(&stage.lead, id).statement;
+    let request = stage.desk.with_state(|state| state.cases[&id].request.clone());
+    narrowed.digest = request.narrowed(&narrowing).digest(&deployment());
+    narrowed.answer = Answer::Yes { narrowing };
+    let digest = narrowed.digest();
+    vote(sign(&stage.lead, Namespace::Approval, narrowed, digest)).await.unwrap();
+    assert_eq!(refusal(vote(before_narrowing).await), Refusal::OtherDigest);
+    // The digest as it stands beside a narrowing that would change it: what was signed is not what would count.
+    let mut shorter = stage.approval(&stage.other_lead, id).statement;
+    shorter.answer = Answer::Yes { narrowing: Narrowing { duration: Some(Seconds(300)), ..Narrowing::default() } };
+    let digest = shorter.digest();
+    assert_eq!(
+        refusal(vote(sign(&stage.other_lead, Namespace::Approval, shorter, digest)).await),
+        Refusal::OtherDigest
+    );
+    vote(stage.approval(&stage.other_lead, id)).await.unwrap();
+    assert_eq!(stage.desk.with_state(|state| state.cases[&id].request.duration), Seconds(600));
+}
+
 #[tokio::test]
 async fn each_thing_that_makes_a_signature_another_ones_is_refused() {
     let stage = Stage::new().await;
@@ -791,7 +882,7 @@ async fn each_thing_that_makes_a_signature_another_ones_is_refused() {
     let digest = ahead.digest();
     assert_eq!(refusal(vote(sign(&stage.lead, Namespace::Approval, ahead, digest)).await), Refusal::OtherJournal);
 
-    let stranger = approver::testing::Actor {
+    let stranger = Actor {
         person: stage.lead.person,
         name: String::new(),
         key: new_key(),

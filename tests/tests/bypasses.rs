@@ -4,11 +4,12 @@
 //! | bypass | where it is tried |
 //! |---|---|
 //! | `one_grant_one_connection_under_race` | here, and with an arranged rival in `approver/tests/desk.rs` |
-//! | `nobody_approves_their_own`, `one_vote_each_and_one_no_ends_it`, `approval_of_another_digest_is_refused` | `policies/tests/` |
+//! | `nobody_approves_their_own`, `one_vote_each_and_one_no_ends_it`, `approval_of_another_digest_is_refused` | `approver/tests/desk.rs`, and as invariants of generated histories in `policies/tests/histories.rs` |
 //! | `the_approver_is_who_signed`, `no_get_changes_anything`, `reading_a_recording_is_an_event` | `approver/tests/api/` |
 //! | `a_cut_works_on_a_stuck_session`, `a_live_session_ends_at_its_deadline` on a turned clock | `proxy/tests/session/` |
 //! | `memory_is_flat_with_a_slow_side` | `proxy/tests/flow/` |
-//! | `wrong_name_and_wrong_code_look_alike` | `proxy/tests/face.rs` |
+//! | `wrong_name_and_wrong_code_look_alike` | `proxy/tests/face/` |
+//! | `a_slow_watcher_gets_a_fresh_screen` | `proxy/src/session/gallery.rs` |
 //! | `rename_partial_and_append_are_listed` | `proxy/tests/files.rs` |
 //! | `escape_sequences_do_not_reach_the_auditor` | `recordings/src/screen.rs` |
 //! | `a_crash_leaves_a_marked_recording`, `recording_failure_stops_bytes`, `a_recorder_that_cannot_start_means_no_session`, `sigterm_seals_everything` | `crash.rs` beside this |

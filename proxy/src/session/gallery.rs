@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_spectator_gets_a_fresh_screen_and_is_told() {
+    async fn a_slow_watcher_gets_a_fresh_screen() {
         let gallery = Arc::new(Gallery::default());
         gallery.resize(1, SMALL);
         let mut watch = gallery.watch();

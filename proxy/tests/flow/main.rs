@@ -340,7 +340,7 @@ fn standard_output_and_standard_error_stay_apart_and_complete() {
 }
 
 #[test]
-fn memory_is_flat_while_a_download_stands() {
+fn memory_is_flat_with_a_slow_side() {
     let plant = Plant::new();
     for form in forms() {
         succeed(&mut plant.ssh(form, "true"));
