@@ -15,6 +15,7 @@ use recordings::frame::Stream;
 use recordings::leaf::{Account, Direction};
 use recordings::notes::Note;
 use recordings::session::SessionWriter;
+use tokio::sync::watch;
 
 use crate::flow::{Event, Queue};
 
@@ -116,6 +117,9 @@ pub struct Recorded {
     pub event: Event,
     /// Whether the gate made it, rather than the peer.
     pub made: bool,
+    /// Whether its direction was frozen when it came: what is typed then is thrown away, even if the freeze ends before
+    /// it is durable.
+    pub frozen: bool,
 }
 
 /// One direction of one channel between its queue and its recording.
@@ -129,6 +133,7 @@ pub struct Tap<L> {
     held_back: bool,
     ended: bool,
     lateness: Lateness,
+    frozen: Option<watch::Receiver<bool>>,
 }
 
 struct Flying {
@@ -157,7 +162,13 @@ impl<L: Line> Tap<L> {
             held_back: false,
             ended: false,
             lateness: Lateness::default(),
+            frozen: None,
         }
+    }
+
+    /// Whether this is true is told with each event, as it was when the event came.
+    pub fn frozen_by(self, frozen: watch::Receiver<bool>) -> Self {
+        Self { frozen: Some(frozen), ..self }
     }
 
     /// The next event in order, or `None` when the peer's queue has ended and nothing waits. May be dropped and called
@@ -212,6 +223,8 @@ impl<L: Line> Tap<L> {
 
     fn fly(&mut self, event: Event, made: bool) -> Result<(), StoreFault> {
         let mut position = 0;
+        // Before the bytes are submitted, since a code among them may end the freeze at once.
+        let frozen = self.frozen.as_ref().is_some_and(|frozen| *frozen.borrow());
         if let Event::Data { stream, bytes } = &event {
             position = self.lines.of(made, *stream).submit(bytes.clone())?;
             self.flying_bytes += bytes.len();
@@ -220,7 +233,7 @@ impl<L: Line> Tap<L> {
         } else {
             self.held_back = true;
         }
-        self.flying.push_back(Flying { recorded: Recorded { event, made }, position });
+        self.flying.push_back(Flying { recorded: Recorded { event, made, frozen }, position });
         Ok(())
     }
 }
@@ -392,6 +405,24 @@ mod tests {
         assert!(
             matches!(event(bench.tap.next().now_or_never()), Event::Data { bytes, .. } if bytes == "open the valve")
         );
+    }
+
+    #[tokio::test]
+    async fn what_came_in_a_freeze_is_told_to_have_though_the_freeze_ended_before_it_was_durable() {
+        let mut bench = bench(Direction::In);
+        let (freeze, frozen) = watch::channel(true);
+        bench.tap = bench.tap.frozen_by(frozen);
+        bench.queue.push_data(None, b"314159\r");
+        assert!(bench.tap.next().now_or_never().is_none());
+        freeze.send_replace(false);
+        bench.queue.push_data(None, b"ls\r");
+        assert!(bench.tap.next().now_or_never().is_none());
+        bench.recorder.let_through(2);
+        let mut told = Vec::new();
+        while let Some(Ok(Some(recorded))) = bench.tap.next().now_or_never() {
+            told.push(recorded.frozen);
+        }
+        assert_eq!(told, [true, false]);
     }
 
     #[tokio::test]

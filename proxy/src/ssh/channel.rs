@@ -260,12 +260,13 @@ impl<R: Recorder> Carriage<'_, R> {
         let queue = Arc::clone(&self.vendor.upload);
         let made = Arc::clone(&self.to_target);
         let mut tap =
-            Tap::new(self.terms.recorder, Direction::In, self.terms.number, queue, made, Arc::clone(&self.up));
+            Tap::new(self.terms.recorder, Direction::In, self.terms.number, queue, made, Arc::clone(&self.up))
+                .frozen_by(self.terms.frozen.clone());
         let mut frozen = self.terms.frozen.clone();
         let mut has_terminal = false;
-        while let Some(Recorded { event, made }) = tap.next().await? {
+        while let Some(Recorded { event, made, frozen: was_frozen }) = tap.next().await? {
             let weight = event.weight();
-            let frozen = self.thaw(&mut frozen, &event, has_terminal).await;
+            let frozen = self.thaw(&mut frozen, &event, has_terminal).await || (has_terminal && was_frozen);
             match event {
                 Event::Data { bytes, .. } if frozen => self.up.note_refused(bytes.len()),
                 Event::Data { bytes, .. } if made => self.to_target(self.target.write.data_bytes(bytes)).await,
@@ -419,7 +420,7 @@ impl<R: Recorder> Carriage<'_, R> {
                     continue;
                 }
             };
-            let Some(Recorded { event, made }) = next else {
+            let Some(Recorded { event, made, .. }) = next else {
                 if lost {
                     return Err(CarryFault::TargetLost);
                 }
