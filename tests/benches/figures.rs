@@ -154,13 +154,8 @@ impl Bench {
     fn echo(&mut self, size: &Size) {
         for beside in [0, size.beside] {
             println!("\necho: {} keys on a terminal, beside {beside} sessions that type too", size.keys);
-            let mut others: Vec<Typist> = Way::ALL[2..]
-                .iter()
-                .cycle()
-                .take(beside)
-                .map(|way| Typist::start(self.ssh(*way, &["-tt"], Typist::COMMAND)))
-                .collect();
-            others.iter_mut().for_each(Typist::ready);
+            let mut others = self.open(Way::Holdpoint, beside / 2);
+            others.append(&mut self.open(Way::HoldpointJump, beside - beside / 2));
             let mut typists: Vec<Typist> =
                 Way::ALL.map(|way| Typist::start(self.ssh(way, &["-tt"], Typist::COMMAND))).into();
             typists.iter_mut().for_each(Typist::ready);
@@ -191,6 +186,9 @@ impl Bench {
     fn memory(&mut self, size: &Size) {
         println!("\nmemory: {} idle shells", size.shells);
         for way in [Way::Holdpoint, Way::HoldpointJump] {
+            // What one round leaves behind would hide what the next one takes.
+            self.plant.stop();
+            self.plant.serve();
             drop(self.open(way, 20));
             self.settle(0);
             let before = self.plant.memory();
