@@ -101,7 +101,11 @@ impl Notices {
         let mut size = self.desk.head().size;
         loop {
             tokio::select! {
-                Some(alarm) = self.alarms.recv() => self.send(&queues, &self.of_alarm(&alarm)),
+                Some(alarm) = self.alarms.recv() => {
+                    // With its cause, which is in no notice.
+                    tracing::warn!(?alarm, "an alarm of the gate");
+                    self.send(&queues, &self.of_alarm(&alarm));
+                }
                 () = self.desk.changed(size) => {
                     for notice in self.news(&mut size).await {
                         self.send(&queues, &notice);

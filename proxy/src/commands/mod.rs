@@ -69,7 +69,9 @@ enum Command {
     Deny(approve::DenyArgs),
     Revoke(requests::RevokeArgs),
     Sessions(sessions::ListArgs),
+    /// Stop a session's input at once, until `thaw`
     Freeze(sessions::OneArgs),
+    /// Let a session's input go on
     Thaw(sessions::OneArgs),
     Watch(watch::Args),
     Cut(cut::CutArgs),

@@ -266,7 +266,7 @@ impl Applicant {
     pub(super) fn waiting(&self, request: RequestId) -> String {
         self.desk.with_state(|state| match state.cases.get(&request) {
             Some(case) => {
-                let since = clock_time(state, case.submitted);
+                let since = state.clock(case.submitted);
                 format!("Request {request} for {}: waits for {}, since {since}.", case.request.target, waits_for(case))
             }
             None => format!("Request {request}."),
@@ -275,14 +275,8 @@ impl Applicant {
 
     /// A moment in the plant's time.
     pub(super) fn shown(&self, at: Timestamp) -> String {
-        self.desk.with_state(|state| clock_time(state, at))
+        self.desk.with_state(|state| state.clock(at))
     }
-}
-
-/// As `2026-11-23 14:03 CET`, in the plant's time.
-pub(super) fn clock_time(state: &State, at: Timestamp) -> String {
-    let timezone = state.plant.as_ref().map_or(jiff::tz::TimeZone::UTC, |plant| plant.timezone.clone());
-    at.to_zoned(timezone).strftime("%Y-%m-%d %H:%M %Z").to_string()
 }
 
 /// The grants of a technician that are open now, at one place or anywhere.

@@ -15,7 +15,7 @@ use policies::state::{Case, RequestStanding, State};
 use policies::time::Seconds;
 use serde::Serialize;
 
-use super::asking::{Applicant, Offer, Wish, clock_time};
+use super::asking::{Applicant, Offer, Wish};
 use super::names::Place;
 use super::questions::{listed, parse_actions};
 
@@ -277,7 +277,7 @@ pub(super) fn list(applicant: &Applicant, json: bool) -> Said {
         for (number, reach) in reach.iter().enumerate() {
             let standing = match (&reach.granted, reach.pending) {
                 (Some(granted), _) => {
-                    format!("{} until {}", listed(&granted.actions), clock_time(state, granted.until))
+                    format!("{} until {}", listed(&granted.actions), state.clock(granted.until))
                 }
                 (None, Some(_)) => "asked for, no answer yet".to_owned(),
                 (None, None) => format!("you may ask for {}", listed(&reach.may_ask_for)),
@@ -377,12 +377,12 @@ fn status_in_words(state: &State, status: &Status) -> String {
     let mut text = String::new();
     for line in &status.requests {
         let waits = line.waits_for.as_ref().map(|who| format!("; waits for {who}")).unwrap_or_default();
-        let (since, until) = (clock_time(state, line.submitted), clock_time(state, line.until));
+        let (since, until) = (state.clock(line.submitted), state.clock(line.until));
         writeln!(text, "{}  {}: {}, asked {since}, until {until}{waits}", line.id, line.target, line.standing)
             .expect("text takes text");
     }
     for line in &status.sessions {
-        let since = clock_time(state, line.started);
+        let since = state.clock(line.started);
         let frozen = if line.frozen { ", input stopped" } else { "" };
         writeln!(text, "{}  {}: live since {since}{frozen}", line.id, line.target).expect("text takes text");
     }
