@@ -3,10 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use approver::directory::memory::MemoryDirectory;
-use approver::directory::sled::SledDirectory;
+use approver::directory::sled::{CannotOpen, SledDirectory};
 use approver::directory::{
     Change, Directory, DirectoryFault, Expected, Key, Spending, TEXT_CHARS_MAX, Table, TextRefused, VALUE_BYTES_MAX,
     clean_text,
@@ -185,24 +184,13 @@ async fn credentials_are_listed_by_name_and_kept_sealed() {
     }
 }
 
-/// A program that some other test starts just now holds the lock of what was closed, until it has become that program.
-async fn opened_again(scratch: &Scratch) -> SledDirectory {
-    for _ in 0..500 {
-        if let Ok(directory) = SledDirectory::open(scratch.path()) {
-            return directory;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    SledDirectory::open(scratch.path()).unwrap()
-}
-
 #[tokio::test]
 async fn a_spent_code_stays_spent_when_the_directory_is_opened_again() {
     let scratch = Scratch::new();
     let (person, secret) = (somebody(), TotpSecret::generate());
     let code = secret.code_at(now());
     for attempt in 0..3 {
-        let directory: Arc<dyn Directory> = Arc::new(opened_again(&scratch).await);
+        let directory: Arc<dyn Directory> = Arc::new(SledDirectory::open(scratch.path()).unwrap());
         let checked = check_code(&secret, person, &code, now(), &Spending(&*directory)).await;
         match attempt {
             0 => assert!(checked.is_ok()),
@@ -227,7 +215,8 @@ async fn a_code_whose_use_cannot_be_kept_does_not_count() {
 fn a_folder_in_use_is_refused() {
     let scratch = Scratch::new();
     let held = SledDirectory::open(scratch.path()).unwrap();
-    assert!(SledDirectory::open(scratch.path()).is_err());
+    let refused = SledDirectory::open(scratch.path()).err().unwrap();
+    assert!(matches!(&refused, CannotOpen::InUse(path) if path == scratch.path()), "{refused}");
     drop(held);
     assert!(SledDirectory::open(scratch.path()).is_ok());
 }

@@ -1,10 +1,11 @@
 //! The seam between the store and the machine: files, directories, clocks and chance, so that tests can cut the power,
 //! fail any call and turn the clock. What a log does with them is elsewhere; `sim` is the machine that tests break.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -28,7 +29,7 @@ pub trait Disk: Send + Sync {
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Bytes this program may still write on the file system of `dir`.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
-    /// Takes a lock that lasts as long as the returned value, or `None` where another holds it.
+    /// Takes a lock that lasts as long as the returned value, or `None` where another holds it and keeps it.
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>>;
     /// The kind of file system under `dir`, where it is one on which overwriting a zero-filled file promises nothing.
     fn unsuited(&self, dir: &Path) -> io::Result<Option<&'static str>>;
@@ -128,12 +129,8 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => Err(error),
-        }
+        let file = once_free(|| try_lock(path))?;
+        Ok(file.map(|file| Box::new(file) as Box<dyn Send + Sync>))
     }
 
     fn unsuited(&self, dir: &Path) -> io::Result<Option<&'static str>> {
@@ -141,6 +138,45 @@ impl Disk for RealDisk {
         Ok(UNSUITED.iter().find(|(magic, _)| *magic == found as u32).map(|(_, name)| *name))
     }
 }
+
+/// `None` where another holds the lock, now.
+fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether another program holds a lock, at this moment.
+///
+/// # Errors
+/// The file cannot be opened.
+pub fn is_locked(path: &Path) -> io::Result<bool> {
+    Ok(try_lock(path)?.is_none())
+}
+
+/// Takes what others may hold, such as a lock; `None` where they hold it for longer than a moment. A killed program keeps
+/// its locks until the system has taken it apart, and so do a child that it was just starting and a library's threads
+/// that are still ending. Blocks, for one second at most.
+///
+/// # Errors
+/// As `take`, of which `None` says that others hold it.
+pub fn once_free<T, E>(mut take: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
+    let until = Instant::now() + LOCK_WAIT;
+    loop {
+        match take()? {
+            None if Instant::now() < until => std::thread::sleep(LOCK_LOOKED_AT),
+            taken => return Ok(taken),
+        }
+    }
+}
+
+/// A program that was killed is gone within milliseconds, on a busy machine some hundred; somebody who starts a second
+/// one by mistake is to hear of it soon.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+const LOCK_LOOKED_AT: Duration = Duration::from_millis(10);
 
 /// Copy-on-write file systems may meet "disk full" on overwriting; over a network, who has synced what is unknown.
 /// Magic numbers from Linux' `magic.h` and, for ZFS, OpenZFS.

@@ -117,6 +117,19 @@ fn a_second_program_on_the_same_folder_is_refused() {
 }
 
 #[test]
+fn a_lock_that_its_holder_is_just_giving_up_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path(), options(Purpose::Journal)).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            drop(log);
+        });
+        open(dir.path(), options(Purpose::Journal)).unwrap();
+    });
+}
+
+#[test]
 fn a_folder_of_another_log_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path(), options(Purpose::Journal)).unwrap());

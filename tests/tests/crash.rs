@@ -2,14 +2,16 @@
 //! read-only, files that were torn. Whatever it is, nothing recorded is lost, and the error says what to do.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use policies::time::Seconds;
 use recordings::frame::Stream;
 use recordings::notes::Note;
+use rustix::process::Signal;
 use tests::evidence::Opened;
 use tests::plant::EVERYTHING;
 use tests::{Options, Plant, Running, eventually, long_or, run, start};
@@ -119,10 +121,10 @@ fn sigterm_seals_everything() {
             && ["one", "two"].iter().all(|name| fs::metadata(plant.hmi.path(name)).is_ok_and(|file| file.len() > 0))
     });
     // One reads nothing more of what comes.
-    downs[1].signal(rustix::process::Signal::STOP);
+    downs[1].signal(Signal::STOP);
     let stopped = plant.stop();
     assert_eq!(stopped.code(), 0, "{}", stopped.err());
-    downs[1].signal(rustix::process::Signal::CONT);
+    downs[1].signal(Signal::CONT);
     assert!(shell.ends().out().contains("The gate is being stopped."));
     for client in ups.into_iter().chain(downs) {
         assert!(!client.ends().status.success());
@@ -234,13 +236,35 @@ fn a_data_folder_that_cannot_be_written_is_named_and_nothing_serves() {
 }
 
 #[test]
-fn a_second_program_on_the_same_folder_is_refused_and_the_first_goes_on() {
+fn a_second_program_on_the_same_folder_is_refused_soon_and_the_first_goes_on() {
     let mut plant = plant(Options::default());
     plant.serve();
+    let begun = Instant::now();
     let second = run(&mut plant.serve_command(), b"");
-    println!("{}", second.err());
+    let took = begun.elapsed();
+    println!("after {took:?}: {}", second.err());
+    assert_eq!(second.err().matches("another program has").count(), 1, "{}", second.err());
     second.refused(3, "does not start");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     work(&plant, "echo still here").ends().ok();
+}
+
+#[test]
+fn a_gate_starts_at_once_after_one_that_was_killed_although_a_program_of_its_still_runs() {
+    let mut plant = plant(Options::default());
+    let files = plant.installation().join("files");
+    let look = format!("ls -l /proc/$$/fd > {0}.new; mv {0}.new {0}; exec sleep 100", files.display());
+    let mut config = fs::OpenOptions::new().append(true).open(plant.config()).unwrap();
+    writeln!(config, "[notify.command]\nrun = [\"sh\", \"-c\", \"{look}\"]").unwrap();
+    plant.serve();
+    let mut cut = plant.holdpoint(&["cut", "--local", "--vendor", "stackwell", "--data"]);
+    run(cut.arg(plant.data()), b"").ok();
+    eventually("the operator's program is told", || files.exists());
+    let inherited = fs::read_to_string(&files).unwrap();
+    assert!(!inherited.contains("/data/"), "{inherited}");
+    plant.gate().signal(Signal::KILL);
+    plant.serve();
+    work(&plant, "echo again").ends().ok();
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use recordings::disk::once_free;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Change, Directory, DirectoryFault, Key, Listed, Table, check_lengths};
@@ -38,6 +39,9 @@ pub enum CannotOpen {
         /// What the system says.
         source: io::Error,
     },
+    /// Another program has it.
+    #[error("another program has {path} open; end it first", path = .0.display())]
+    InUse(PathBuf),
     /// sled.
     #[error(
         "the directory in {path} does not open: {source}. Put back a backup of this folder with the program stopped"
@@ -58,12 +62,13 @@ impl SledDirectory {
     pub fn open(dir: &Path) -> Result<Self, CannotOpen> {
         let io = |source| CannotOpen::Io { path: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(io)?;
-        let open = || sled_config(dir).open();
+        let open = || once_free(|| if_free(sled_config(dir).open()));
         let db = match open() {
             Err(sled::Error::Corruption { .. }) if move_snapshots_aside(dir).map_err(io)? => open(),
             opened => opened,
         };
         let db = db.map_err(|source| CannotOpen::Sled { path: dir.to_owned(), source })?;
+        let db = db.ok_or_else(|| CannotOpen::InUse(dir.to_owned()))?;
         sync_all_files(dir).map_err(io)?;
         let file = File::options().write(true).open(dir.join("db")).map_err(io)?;
         let tree = (*db).clone();
@@ -86,6 +91,14 @@ impl SledDirectory {
 
 fn sled_config(dir: &Path) -> sled::Config {
     sled::Config::new().path(dir).mode(sled::Mode::LowSpace).flush_every_ms(Some(500))
+}
+
+/// `None` where others have it open, which this version of sled says in words alone.
+fn if_free(opened: sled::Result<sled::Db>) -> sled::Result<Option<sled::Db>> {
+    match opened {
+        Err(sled::Error::Io(held)) if held.to_string().starts_with("could not acquire lock") => Ok(None),
+        opened => opened.map(Some),
+    }
 }
 
 /// sled refuses to start beside a half-written snapshot (spacejam/sled#1527), which holds nothing of its own.

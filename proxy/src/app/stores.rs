@@ -14,7 +14,7 @@ use approver::journal::files::FilesJournal;
 use certs::log_key::LogKey;
 use policies::ids::{BadName, DeploymentId, NodeId};
 use recordings::FORMAT;
-use recordings::disk::{Disk as _, RealDisk, RealMachine};
+use recordings::disk::{RealDisk, RealMachine, is_locked};
 use recordings::fault::OpenFault;
 use recordings::log::{Log, LogOptions, Purpose, Recovery};
 
@@ -87,7 +87,7 @@ pub fn cuts_path(data: &Path) -> PathBuf {
 /// # Errors
 /// The folder's lock cannot be looked at.
 pub fn is_in_use(data: &Path) -> io::Result<bool> {
-    Ok(RealDisk.lock(&journal_dir(data).join("LOCK"))?.is_none())
+    is_locked(&journal_dir(data).join("LOCK"))
 }
 
 impl Identity {
@@ -142,12 +142,15 @@ pub struct Stores {
 }
 
 impl Stores {
-    /// Opens the folder, or makes it. Blocks.
+    /// Opens the folder, or makes it. Blocks; where another program has the folder, for a second.
     ///
     /// # Errors
-    /// Everything that is in the way.
+    /// Everything that is in the way; where another program has the folder, only that.
     pub fn open(data: &Path, identity: Identity, key: &LogKey, reserve_bytes: u64) -> Result<Self, Vec<StoreFault>> {
         let journal_log = open_log(&journal_dir(data), "journal", journal_options(&identity), key);
+        if let Err(in_use @ StoreFault::Log { fault: OpenFault::InUse(_), .. }) = journal_log {
+            return Err(vec![in_use]);
+        }
         let records = open_log(&records_dir(data), "recordings", records_options(&identity, reserve_bytes), key);
         let directory = SledDirectory::open(&data.join(DIRECTORY)).map_err(StoreFault::from);
         match (journal_log, records, directory) {
@@ -220,7 +223,7 @@ mod tests {
         let stores = open().expect("a new folder");
         assert_eq!(Identity::read(data.path()).expect("founded"), identity());
         let twice = open().expect_err("in use");
-        assert!(twice.len() >= 2, "{twice:?}");
+        assert!(matches!(&twice[..], [StoreFault::Log { fault: OpenFault::InUse(_), .. }]), "{twice:?}");
         stores.close();
         open().expect("free again").close();
         let other = Identity { deployment: "mill-4".parse().expect("a name"), ..identity() };
