@@ -1,6 +1,12 @@
 //! The program's own part: listeners, SSH, sessions, the relay of their bytes, configuration. What is decided is in
 //! `approver`, how it is recorded in `recordings`; here is how people and targets are reached.
 
+// `saying` writes instead: who reads may go away, and a panic is no way to take leave of them.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+#[macro_use]
+mod saying;
+
 pub mod app;
 pub mod client;
 pub mod commands;

@@ -53,14 +53,14 @@ pub fn ask_hidden(prompt: &str) -> io::Result<Zeroizing<String>> {
         hidden.local_modes.remove(LocalModes::ECHO);
         tcsetattr(&input, OptionalActions::Flush, &hidden)?;
         // Asked only now: what is typed at once neither shows nor is lost.
-        eprint!("{prompt}");
-        io::stderr().flush()?;
+        // Who closed standard error types unasked.
+        drop(write!(io::stderr(), "{prompt}"));
     }
     let mut line = Zeroizing::new(String::new());
     let read = input.lock().read_line(&mut line);
     if let Some(shown) = &shown {
         tcsetattr(&input, OptionalActions::Drain, shown)?;
-        eprintln!();
+        drop(writeln!(io::stderr()));
     }
     if read? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());

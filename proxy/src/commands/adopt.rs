@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
         let current: PlantFile = client.get("/api/v1/plant").await?;
         if current.digest == digest {
-            println!("This file is in force already.");
+            say!("This file is in force already.");
             return Ok(());
         }
         show(&current, &text, digest)?;
@@ -49,10 +49,10 @@ fn show(current: &PlantFile, text: &str, digest: Digest) -> Done {
     let parsed = |text: &str| text.parse::<Table>().map_err(|cause| Failure::from(Fault::Odd(cause.to_string())));
     let lines = difference::in_words(&parsed(&current.text)?, &parsed(text)?);
     if lines.is_empty() {
-        println!("It says the same as the file in force, in other words.");
+        say!("It says the same as the file in force, in other words.");
     }
-    lines.iter().for_each(|line| println!("{line}"));
-    println!();
+    lines.iter().for_each(|line| say!("{line}"));
+    say!();
     labelled("needs", &format!("an administrator, and {}", plain(&current.needs)));
     labelled("compare", &format!("{}  (the digest that is signed)", certs::words::of(&digest)));
     Ok(())
@@ -86,9 +86,9 @@ async fn sign(client: &mut Client, digest: Digest, replaces: Digest) -> Done {
 
 fn tell(after: &PlantFile) {
     if after.in_force {
-        println!("Signed, and in force.");
+        say!("Signed, and in force.");
         return;
     }
     let signers = after.signers.iter().map(|signer| plain(&signer.name)).collect::<Vec<_>>().join(", ");
-    println!("Signed so far by {signers}. It takes an administrator, and {}.", plain(&after.needs));
+    say!("Signed so far by {signers}. It takes an administrator, and {}.", plain(&after.needs));
 }

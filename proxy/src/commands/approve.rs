@@ -233,15 +233,15 @@ async fn vote(client: &mut Client, ballot: Ballot) -> Done {
     let signed = client.sign(Namespace::Approval, ballot.statement, digest).await?;
     let done: Happened = client.post("/api/v1/verdicts", &VerdictGiven(signed)).await?;
     let word = if yes { "yes" } else { "no" };
-    println!("Your {word} is in the journal ({}).", plain(&done.events.join(", ")));
+    say!("Your {word} is in the journal ({}).", plain(&done.events.join(", ")));
     if review {
         return Ok(());
     }
     let card: Card = client.get(&format!("/api/v1/requests/{request}")).await?;
     match card.standing.as_str() {
-        "pending" => println!("It still waits for {}.", plain(&card.needs)),
-        "granted" if is_ask => println!("The grant ends {}.", moment(card.deadline)),
-        standing => println!("{request} is {}.", plain(standing)),
+        "pending" => say!("It still waits for {}.", plain(&card.needs)),
+        "granted" if is_ask => say!("The grant ends {}.", moment(card.deadline)),
+        standing => say!("{request} is {}.", plain(standing)),
     }
     Ok(())
 }

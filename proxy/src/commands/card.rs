@@ -132,7 +132,7 @@ pub(super) fn show_short(card: &Card, now: Timestamp) {
     } else {
         list(&covered.actions)
     };
-    println!("{}  {emergency}{}", card.request, plain(&card.standing));
+    say!("{}  {emergency}{}", card.request, plain(&card.standing));
     labelled("  who", &format!("{}, to {}: {what}", who(card), covered.target));
     labelled("  why", &card.reason.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain));
     let state = match card.standing.as_str() {
@@ -165,7 +165,7 @@ fn sessions(count: usize) -> String {
 /// A request as the technician who made it sees it.
 pub(super) fn show_own(own: &OwnRequest, now: Timestamp) {
     let actions = own.actions.iter().map(|view| view.action.as_str()).collect::<Vec<_>>().join(", ");
-    println!("{}  {}", own.request, plain(&own.standing));
+    say!("{}  {}", own.request, plain(&own.standing));
     labelled("  what", &format!("{}, through {}: {actions}", own.target, services(&own.services)));
     let state = match own.standing.as_str() {
         "pending" => format!("waits for {}", plain(&own.needs)),

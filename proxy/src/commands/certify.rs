@@ -72,9 +72,9 @@ fn fingerprint(key: &str) -> String {
 
 fn tell(after: &PersonView) {
     if after.standing == "active" {
-        println!("{} counts now.", plain(&after.name));
+        say!("{} counts now.", plain(&after.name));
         return;
     }
     let vouchers = after.vouchers.iter().map(|voucher| plain(&voucher.name)).collect::<Vec<_>>().join(", ");
-    println!("Signed. So far: {vouchers}. It takes an administrator, and for each group a member of it.");
+    say!("Signed. So far: {vouchers}. It takes an administrator, and for each group a member of it.");
 }

@@ -8,6 +8,7 @@ use policies::plant::Plant;
 use super::{Done, Failure};
 use crate::app::telling;
 use crate::config::{Config, ConfigFault, SealWord};
+use crate::saying;
 
 /// Say whether the configuration and the plant file are right; every mistake at once, with its line.
 #[derive(Debug, clap::Args)]
@@ -25,9 +26,9 @@ pub(super) fn run(args: &Args) -> Done {
     let plant = load_plant(&args.plant);
     let (config, plant) = (config?, plant?);
     telling::ways(&config.notify).map_err(Failure::usage)?;
-    println!("{}: right", args.config.display());
-    println!("  a thief of the disk: {}", what_a_thief_gets(config.seal));
-    println!(
+    say!("{}: right", args.config.display());
+    say!("  a thief of the disk: {}", what_a_thief_gets(config.seal));
+    say!(
         "{}: right: {} targets in {} zones, {} rules",
         args.plant.display(),
         plant.targets.len(),
@@ -38,7 +39,7 @@ pub(super) fn run(args: &Args) -> Done {
 }
 
 fn told(fault: &ConfigFault) -> Failure {
-    eprintln!("{fault}");
+    saying::aside(format_args!("{fault}"));
     Failure::told(2)
 }
 
@@ -47,7 +48,7 @@ pub(super) fn load_plant(path: &Path) -> Result<Plant, Failure> {
     let text =
         std::fs::read_to_string(path).map_err(|cause| Failure::usage(format_args!("{}: {cause}", path.display())))?;
     Plant::parse(&text).map_err(|mistakes| {
-        eprintln!("{}", mistakes.in_file(&path.display().to_string()));
+        saying::aside(format_args!("{}", mistakes.in_file(&path.display().to_string())));
         Failure::told(2)
     })
 }

@@ -112,15 +112,13 @@ impl CutArgs {
 }
 
 fn tell(made: &CutMade) {
-    println!("{}: {} ended.", made.cut, counted(made.sessions.len()));
+    say!("{}: {} ended.", made.cut, counted(made.sessions.len()));
     match made.kept.as_str() {
         "journal" => {}
-        "disk" => println!("The journal does not answer: the cut lies on the gate's disk until it does."),
-        _ => println!(
-            "NEITHER JOURNAL NOR DISK took it: it acts until the gate is restarted. Cut again when they answer."
-        ),
+        "disk" => say!("The journal does not answer: the cut lies on the gate's disk until it does."),
+        _ => say!("NEITHER JOURNAL NOR DISK took it: it acts until the gate is restarted. Cut again when they answer."),
     }
-    println!("It keeps out until: holdpoint reopen {} --reason TEXT", made.cut);
+    say!("It keeps out until: holdpoint reopen {} --reason TEXT", made.cut);
 }
 
 fn counted(sessions: usize) -> String {
@@ -149,13 +147,13 @@ fn cut_here(args: &CutArgs) -> Done {
     if args.json {
         return print_json(&serde_json::json!({ "cut": kept.cut, "gate_runs": gate_runs }));
     }
-    println!("{}: written, signed and synced.", kept.cut);
+    say!("{}: written, signed and synced.", kept.cut);
     if gate_runs {
-        println!("A gate runs on this folder: it ends what is cut within a second.");
+        say!("A gate runs on this folder: it ends what is cut within a second.");
     } else {
-        println!("No gate runs on this folder: nothing is open, and the cut stands when one starts.");
+        say!("No gate runs on this folder: nothing is open, and the cut stands when one starts.");
     }
-    println!("It keeps out until: holdpoint reopen {} --reason TEXT", kept.cut);
+    say!("It keeps out until: holdpoint reopen {} --reason TEXT", kept.cut);
     Ok(())
 }
 
@@ -166,7 +164,7 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
             return print_json(&cuts);
         }
         if cuts.cuts.is_empty() {
-            println!("No cut stands.");
+            say!("No cut stands.");
             return Ok(());
         }
         // Names help, and a directory that does not answer shall not hide a cut.
@@ -205,7 +203,7 @@ pub(super) fn reopen(args: &ReopenArgs, profile: &ProfileArg) -> Done {
         let digest = statement.digest();
         let verdict = client.sign(Namespace::Approval, statement, digest).await?;
         let _: Happened = client.post(&format!("{path}/reopen"), &Reopen { reopening, verdict }).await?;
-        println!("{} is reopened.", args.cut);
+        say!("{} is reopened.", args.cut);
         Ok(())
     })
 }

@@ -37,7 +37,7 @@ enum What {
 
 pub(super) fn run(args: &Args) -> Done {
     if let Some(What::Code { name, dir }) = &args.what {
-        println!("{}", demo::code(dir, name).map_err(told)?.as_str());
+        say!("{}", demo::code(dir, name).map_err(told)?.as_str());
         return Ok(());
     }
     serve::log(LogForm::Text, Some(&args.log));

@@ -96,17 +96,17 @@ fn open_key(path: &Path) -> Result<Signer, Failure> {
 }
 
 fn tell(enrolment: &Enrolment, profile: &Path, key: &Path) {
-    println!("Welcome, {}. Scan this with your authenticator app:\n", plain(&enrolment.name));
-    println!("{}", picture(&enrolment.totp_url));
-    println!("or type it in: {}\n", plain(&enrolment.totp_secret));
-    println!("For the day the phone is gone, recovery codes. Each works once. Print them:\n");
+    say!("Welcome, {}. Scan this with your authenticator app:\n", plain(&enrolment.name));
+    say!("{}", picture(&enrolment.totp_url));
+    say!("or type it in: {}\n", plain(&enrolment.totp_secret));
+    say!("For the day the phone is gone, recovery codes. Each works once. Print them:\n");
     for pair in enrolment.recovery_codes.chunks(2) {
-        println!("  {}", pair.iter().map(|code| plain(code)).collect::<Vec<_>>().join("    "));
+        say!("  {}", pair.iter().map(|code| plain(code)).collect::<Vec<_>>().join("    "));
     }
-    println!("\nNone of this is ever shown again.\n");
-    println!("Key:     {}", key.display());
-    println!("Profile: {}\n", profile.display());
-    println!("{}", next_step(enrolment));
+    say!("\nNone of this is ever shown again.\n");
+    say!("Key:     {}", key.display());
+    say!("Profile: {}\n", profile.display());
+    say!("{}", next_step(enrolment));
 }
 
 fn next_step(enrolment: &Enrolment) -> &'static str {

@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args) -> Done {
     if args.json {
         print_json(&explanation)?;
     } else {
-        println!("{explanation}");
+        say!("{explanation}");
     }
     match explanation.answer {
         Answer::May(_) => Ok(()),

@@ -47,12 +47,10 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
             return print_json(&serde_json::json!({ "recordings": wanted.len(), "files": files }));
         }
         let folder = args.output.display();
-        println!("{folder}: the journal and {} recordings.", wanted.len());
-        println!("Check it: holdpoint verify {folder} --trust trust.toml");
-        println!(
-            "It was copied while the gate ran, so `verify` says that both logs are cut off at their end, and exits 1"
-        );
-        println!("for that; everything before the end is checked all the same.");
+        say!("{folder}: the journal and {} recordings.", wanted.len());
+        say!("Check it: holdpoint verify {folder} --trust trust.toml");
+        say!("It was copied while the gate ran, so `verify` says that both logs are cut off at their end, and exits 1");
+        say!("for that; everything before the end is checked all the same.");
         Ok(())
     })
 }

@@ -80,8 +80,7 @@ pub(super) fn confirm(question: &str, yes: bool) -> Done {
     if !input.is_terminal() {
         return Err(Failure::usage("there is no terminal to ask on: look first, then say --yes"));
     }
-    eprint!("{question} [y/N] ");
-    io::stderr().flush().map_err(Failure::failed)?;
+    write!(io::stderr(), "{question} [y/N] ").map_err(Failure::failed)?;
     let mut line = String::new();
     input.read_line(&mut line).map_err(Failure::failed)?;
     match line.trim().to_ascii_lowercase().as_str() {

@@ -98,26 +98,26 @@ fn config(vendor: &str, plant: &str) -> Result<String, Failure> {
 
 fn tell(args: &Args, founded: &Founded) {
     let dir = args.dir.display();
-    println!("Made {dir}: {CONFIG}, {PLANT}, {TRUST}, keys, data.\n");
+    say!("Made {dir}: {CONFIG}, {PLANT}, {TRUST}, keys, data.\n");
     if !founded.auditor_keys.is_empty() {
-        println!("MOVE THESE AWAY NOW, to two auditors. Whoever has one opens every recording; without both gone");
-        println!("from here, so does a thief of this machine:");
+        say!("MOVE THESE AWAY NOW, to two auditors. Whoever has one opens every recording; without both gone");
+        say!("from here, so does a thief of this machine:");
         for key in &founded.auditor_keys {
-            println!("  {}", key.display());
+            say!("  {}", key.display());
         }
-        println!();
+        say!();
     }
-    println!("One-use codes for the first people. Each is shown only here:");
+    say!("One-use codes for the first people. Each is shown only here:");
     for Invitation { name, code, .. } in &founded.invitations {
-        println!("  {name:<16} {}", code.reveal().as_str());
+        say!("  {name:<16} {}", code.reveal().as_str());
     }
-    println!("\nNext:");
-    println!("  1. Put your zones, targets and rules into {dir}/{PLANT}, names and addresses into {dir}/{CONFIG}.");
-    println!("     holdpoint check --config {dir}/{CONFIG} --plant {dir}/{PLANT}");
-    println!("  2. holdpoint serve --config {dir}/{CONFIG}");
-    println!("  3. Each of the first people, with a key of their own: ssh -p 2222 enrol@GATE");
-    println!("     PuTTY shows this fingerprint of the gate: {}", founded.ssh_fingerprint);
-    println!("     OpenSSH trusts it and every target behind it by this line in known_hosts:");
-    println!("     {}", founded.known_hosts);
-    println!("  4. When all have enrolled, hand {dir}/{TRUST} to the auditors, and print it.");
+    say!("\nNext:");
+    say!("  1. Put your zones, targets and rules into {dir}/{PLANT}, names and addresses into {dir}/{CONFIG}.");
+    say!("     holdpoint check --config {dir}/{CONFIG} --plant {dir}/{PLANT}");
+    say!("  2. holdpoint serve --config {dir}/{CONFIG}");
+    say!("  3. Each of the first people, with a key of their own: ssh -p 2222 enrol@GATE");
+    say!("     PuTTY shows this fingerprint of the gate: {}", founded.ssh_fingerprint);
+    say!("     OpenSSH trusts it and every target behind it by this line in known_hosts:");
+    say!("     {}", founded.known_hosts);
+    say!("  4. When all have enrolled, hand {dir}/{TRUST} to the auditors, and print it.");
 }

@@ -67,18 +67,18 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         if args.json {
             return print_json(&invited);
         }
-        println!("{}\n", plain(&invited.code));
-        println!(
+        say!("{}\n", plain(&invited.code));
+        say!(
             "This code for {} works once, until {}, and is shown only here.",
             plain(&invited.name),
             moment(invited.expires)
         );
         if args.technician.is_some() {
-            println!("They enrol with any SSH client (ssh -p PORT enrol@GATE, on the vendor face), or by");
+            say!("They enrol with any SSH client (ssh -p PORT enrol@GATE, on the vendor face), or by");
         } else {
-            println!("They enrol with any SSH client (ssh -p PORT enrol@GATE), or by");
+            say!("They enrol with any SSH client (ssh -p PORT enrol@GATE), or by");
         }
-        println!("`holdpoint enrol --gate ORIGIN`, with the origin of their face.");
+        say!("`holdpoint enrol --gate ORIGIN`, with the origin of their face.");
         Ok(())
     })
 }

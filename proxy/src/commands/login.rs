@@ -86,15 +86,15 @@ fn told<'a>(client: &'a Client, signed_in: &SignedIn, certificate: Option<Certif
 
 fn tell(client: &Client, signed_in: &SignedIn, certificate: Option<&Certificate>) {
     let (profile, now) = (client.profile(), Timestamp::now());
-    println!("Signed in as {} until {}.", plain(&profile.name), moment(signed_in.expires));
+    say!("Signed in as {} until {}.", plain(&profile.name), moment(signed_in.expires));
     if signed_in.key_alone {
-        println!("By key alone, because the gate's directory does not answer: enough to see and to cut, no more.");
+        say!("By key alone, because the gate's directory does not answer: enough to see and to cut, no more.");
     }
     if let Some(until) = signed_in.on_duty_until {
-        println!("On duty until {}.", moment(until));
+        say!("On duty until {}.", moment(until));
     }
     if let Some(Certificate { file, expires, source }) = certificate {
-        println!(
+        say!(
             "{} is good until {} ({}), from {source} alone.",
             file.display(),
             moment(*expires),
@@ -102,11 +102,8 @@ fn tell(client: &Client, signed_in: &SignedIn, certificate: Option<&Certificate>
         );
         let (key, name, host) = (profile.key.display(), plain(&profile.name), profile.origin.host());
         // Named, so that `ssh` offers it before the bare key, which would be asked for a code.
-        println!(
-            "\n  ssh -p PORT -i {key} \\\n      -o CertificateFile={} \\\n      {name}+TARGET@{host}",
-            file.display()
-        );
-        println!("\nWithout +TARGET it shows what you may reach. scp and sftp take the same, with -P for -p.");
-        println!("PORT is where the gate speaks SSH: 2222 unless the plant says otherwise.");
+        say!("\n  ssh -p PORT -i {key} \\\n      -o CertificateFile={} \\\n      {name}+TARGET@{host}", file.display());
+        say!("\nWithout +TARGET it shows what you may reach. scp and sftp take the same, with -P for -p.");
+        say!("PORT is where the gate speaks SSH: 2222 unless the plant says otherwise.");
     }
 }

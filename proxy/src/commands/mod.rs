@@ -28,9 +28,12 @@ mod verify;
 mod watch;
 
 use std::fmt;
+use std::io;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::saying;
 
 /// Remote access to a plant's machines: approved, limited in time, recorded.
 #[derive(Debug, Parser)]
@@ -83,10 +86,32 @@ enum Command {
     Fetch(fetch::Args),
 }
 
-/// Does what the arguments say. Exit codes: 0 done, 1 refused or not whole, 2 wrong use or configuration, 3 failed.
+/// Does what the arguments say. Exit codes: 0 done, 1 refused or not whole, 2 wrong use or configuration, 3 failed; 141 if
+/// whoever read standard output went away before the end, as for any program that a closed pipe ends.
 pub fn run() -> ExitCode {
     let Cli { profile, command } = Cli::parse();
-    let done = match command {
+    let done = saying::to_its_end(|| act(command, &profile)).unwrap_or_else(|cause| {
+        Err(match cause.kind() {
+            io::ErrorKind::BrokenPipe => Failure::told(PIPE_CLOSED),
+            _ => Failure::failed(format_args!("standard output: {cause}")),
+        })
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.text.is_empty() {
+                saying::aside(format_args!("holdpoint: {}", failure.text));
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// What a shell says of a program that SIGPIPE ended: 128 and 13.
+const PIPE_CLOSED: u8 = 141;
+
+fn act(command: Command, profile: &gate::ProfileArg) -> Done {
+    match command {
         Command::Demo(args) => demo::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Serve(args) => serve::run(&args),
@@ -96,40 +121,31 @@ pub fn run() -> ExitCode {
         Command::Play(args) => reading::play(&args),
         Command::Export(args) => reading::export(&args),
         Command::Verify(args) => verify::run(&args),
-        Command::Enrol(args) => enrol::run(&args, &profile),
-        Command::Login(args) => login::run(&args, &profile),
-        Command::Status(args) => status::run(&args, &profile),
-        Command::People(args) => people::list(&args, &profile),
-        Command::Invite(args) => invite::run(&args, &profile),
-        Command::Certify(args) => certify::run(&args, &profile),
-        Command::Rename(args) => people::rename(&args, &profile),
-        Command::Disable(args) => people::disable(&args, &profile),
-        Command::Contract(args) => people::contract(&args, &profile),
-        Command::Request(args) => request::run(&args, &profile),
-        Command::Extend(args) => request::extend(&args, &profile),
-        Command::Requests(args) => requests::list(&args, &profile),
-        Command::Approve(args) => approve::approve(&args, &profile),
-        Command::Deny(args) => approve::deny(&args, &profile),
-        Command::Revoke(args) => requests::revoke(&args, &profile),
-        Command::Sessions(args) => sessions::list(&args, &profile),
-        Command::Freeze(args) => sessions::freeze(&args, &profile),
-        Command::Thaw(args) => sessions::thaw(&args, &profile),
-        Command::Watch(args) => watch::run(&args, &profile),
-        Command::Cut(args) => cut::cut(&args, &profile),
-        Command::Cuts(args) => cut::list(&args, &profile),
-        Command::Reopen(args) => cut::reopen(&args, &profile),
-        Command::Adopt(args) => adopt::run(&args, &profile),
-        Command::Secret(command) => secret::run(&command, &profile),
-        Command::Fetch(args) => fetch::run(&args, &profile),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if !failure.text.is_empty() {
-                eprintln!("holdpoint: {}", failure.text);
-            }
-            ExitCode::from(failure.code)
-        }
+        Command::Enrol(args) => enrol::run(&args, profile),
+        Command::Login(args) => login::run(&args, profile),
+        Command::Status(args) => status::run(&args, profile),
+        Command::People(args) => people::list(&args, profile),
+        Command::Invite(args) => invite::run(&args, profile),
+        Command::Certify(args) => certify::run(&args, profile),
+        Command::Rename(args) => people::rename(&args, profile),
+        Command::Disable(args) => people::disable(&args, profile),
+        Command::Contract(args) => people::contract(&args, profile),
+        Command::Request(args) => request::run(&args, profile),
+        Command::Extend(args) => request::extend(&args, profile),
+        Command::Requests(args) => requests::list(&args, profile),
+        Command::Approve(args) => approve::approve(&args, profile),
+        Command::Deny(args) => approve::deny(&args, profile),
+        Command::Revoke(args) => requests::revoke(&args, profile),
+        Command::Sessions(args) => sessions::list(&args, profile),
+        Command::Freeze(args) => sessions::freeze(&args, profile),
+        Command::Thaw(args) => sessions::thaw(&args, profile),
+        Command::Watch(args) => watch::run(&args, profile),
+        Command::Cut(args) => cut::cut(&args, profile),
+        Command::Cuts(args) => cut::list(&args, profile),
+        Command::Reopen(args) => cut::reopen(&args, profile),
+        Command::Adopt(args) => adopt::run(&args, profile),
+        Command::Secret(command) => secret::run(&command, profile),
+        Command::Fetch(args) => fetch::run(&args, profile),
     }
 }
 
@@ -168,6 +184,6 @@ type Done = Result<(), Failure>;
 /// is written as an escape.
 fn print_json(value: &impl serde::Serialize) -> Done {
     let text = serde_json::to_string(value).map_err(Failure::failed)?;
-    println!("{}", showing::plain_json(&text));
+    say!("{}", showing::plain_json(&text));
     Ok(())
 }

@@ -63,7 +63,7 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
         let rows: Vec<_> = people.people.iter().map(person_row).collect();
         table(["NAME", "KIND", "STANDING", "IDENTIFIER"], &rows);
         if !vendors.vendors.is_empty() {
-            println!();
+            say!();
             let rows: Vec<_> = vendors.vendors.iter().map(vendor_row).collect();
             table(["VENDOR", "CONTRACT UNTIL", "SPONSOR", "TECHNICIANS"], &rows);
         }
@@ -96,7 +96,7 @@ pub(super) fn rename(args: &RenameArgs, profile: &ProfileArg) -> Done {
         let id = person(client, &args.person).await?.person;
         let body = Rename { name: args.name.clone() };
         client.act("POST", &format!("/api/v1/people/{id}/name"), Some(&body)).await?;
-        println!("{} is called {} now.", plain(&args.person), plain(&args.name));
+        say!("{} is called {} now.", plain(&args.person), plain(&args.name));
         Ok(())
     })
 }
@@ -112,7 +112,7 @@ pub(super) fn disable(args: &DisableArgs, profile: &ProfileArg) -> Done {
             (None, None) => return Err(Failure::usage("say whom: a person, or --vendor")),
         };
         client.act("POST", &path, None::<&()>).await?;
-        println!("{whom}: disabled. Sessions end, nothing of theirs is let in.");
+        say!("{whom}: disabled. Sessions end, nothing of theirs is let in.");
         Ok(())
     })
 }
@@ -122,7 +122,7 @@ pub(super) fn contract(args: &ContractArgs, profile: &ProfileArg) -> Done {
         let sponsor = person(client, &args.sponsor).await?;
         let body = Contract { end: args.until, sponsor: sponsor.person };
         let _: Happened = client.put(&format!("/api/v1/vendors/{}", args.vendor), &body).await?;
-        println!("{} until {}; {} answers for it.", args.vendor, moment(args.until), plain(&sponsor.name));
+        say!("{} until {}; {} answers for it.", args.vendor, moment(args.until), plain(&sponsor.name));
         Ok(())
     })
 }

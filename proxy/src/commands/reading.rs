@@ -2,7 +2,7 @@
 //! Nothing here asks a server, and nothing is decrypted anywhere else.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::watch::window;
 use super::{Done, Failure, print_json};
+use crate::saying;
 
 /// List the recordings of a data folder.
 #[derive(Debug, clap::Args)]
@@ -106,11 +107,11 @@ pub(super) fn list(args: &RecordingsArgs) -> Done {
     if args.json {
         print_json(&rows)?;
     } else {
-        println!("{:<28}  {:<20}  {:>9}  {:>7}  ENDING", "SESSION", "OPENED", "LASTED", "FRAMES");
+        say!("{:<28}  {:<20}  {:>9}  {:>7}  ENDING", "SESSION", "OPENED", "LASTED", "FRAMES");
         for row in &rows {
             let lasted = Seconds(u32::try_from(row.seconds).unwrap_or(u32::MAX)).to_string();
             let ending = row.ending.as_deref().unwrap_or("not sealed");
-            println!("{:<28}  {:<20}  {lasted:>9}  {:>7}  {ending}", row.session, row.opened, row.frames);
+            say!("{:<28}  {:<20}  {lasted:>9}  {:>7}  {ending}", row.session, row.opened, row.frames);
         }
     }
     match listing.damage.first() {
@@ -152,18 +153,16 @@ impl PlayArgs {
 }
 
 fn replay(moments: Moments, options: &PlayOptions) -> Done {
-    let mut out = io::stdout().lock();
     let mut player = Player::new(moments, options.clone());
-    let mut show = |text: &str| out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::failed);
     for step in player.by_ref() {
         let step = step.map_err(Failure::failed)?;
         if step.wait > Duration::ZERO {
             std::thread::sleep(step.wait);
         }
-        show(&step.write)?;
+        saying::write(format_args!("{}", step.write));
     }
-    show(&player.leave())?;
-    show("\n")
+    say!("{}", player.leave());
+    Ok(())
 }
 
 fn find(moments: Moments, text: &str, channel: Option<u32>) -> Done {
@@ -171,7 +170,7 @@ fn find(moments: Moments, text: &str, channel: Option<u32>) -> Done {
     for hit in search(moments, text, channel) {
         let hit = hit.map_err(Failure::failed)?;
         let at = Seconds(u32::try_from(hit.at.as_secs()).unwrap_or(u32::MAX));
-        println!("{:>9}  channel {}  {}", at.to_string(), hit.channel, hit.line);
+        say!("{:>9}  channel {}  {}", at.to_string(), hit.channel, hit.line);
         hits += 1;
     }
     if hits == 0 { Err(Failure::refused(format_args!("{text:?} stood nowhere on the screen"))) } else { Ok(()) }
@@ -192,7 +191,7 @@ pub(super) fn export(args: &ExportArgs) -> Done {
     let mut out = BufWriter::new(File::create_new(&args.output).map_err(cannot)?);
     let cast = write_cast(&mut out, &recording, moments, &options).map_err(Failure::failed)?;
     out.into_inner().map_err(|error| cannot(error.into_error()))?.sync_all().map_err(cannot)?;
-    println!("{}: {} events of channel {}", args.output.display(), cast.events, cast.channel);
+    say!("{}: {} events of channel {}", args.output.display(), cast.events, cast.channel);
     Ok(())
 }
 

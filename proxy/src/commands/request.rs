@@ -13,6 +13,7 @@ use super::gate::{ProfileArg, at_gate};
 use super::showing::{parse_moment, plain};
 use super::{Done, Failure, print_json};
 use crate::client::Client;
+use crate::saying;
 
 /// Ask for access to a target.
 #[derive(Debug, clap::Args)]
@@ -89,7 +90,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         let mut own = look(client, made.request).await?;
         if args.wait {
             if !args.json {
-                eprintln!("{} waits for {}.", own.request, plain(&own.needs));
+                saying::aside(format_args!("{} waits for {}.", own.request, plain(&own.needs)));
             }
             while own.standing == "pending" {
                 tokio::time::sleep(ASK_EVERY).await;
@@ -123,7 +124,7 @@ pub(super) fn extend(args: &ExtendArgs, profile: &ProfileArg) -> Done {
         if args.json {
             return print_json(&made);
         }
-        println!("Asked: {}. The session is told when it is answered.", made.ask);
+        say!("Asked: {}. The session is told when it is answered.", made.ask);
         Ok(())
     })
 }

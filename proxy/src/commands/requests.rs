@@ -55,11 +55,11 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
 
 fn each<T>(requests: &[T], show: impl Fn(&T)) {
     if requests.is_empty() {
-        println!("Nothing waits, and no grant stands.");
+        say!("Nothing waits, and no grant stands.");
     }
     for (number, request) in requests.iter().enumerate() {
         if number > 0 {
-            println!();
+            say!();
         }
         show(request);
     }
@@ -69,7 +69,7 @@ pub(super) fn revoke(args: &RevokeArgs, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
         let because = Because { reason: args.reason.clone() };
         let _: Happened = client.post(&format!("/api/v1/requests/{}/revoke", args.request), &because).await?;
-        println!("{} is revoked.", args.request);
+        say!("{} is revoked.", args.request);
         Ok(())
     })
 }

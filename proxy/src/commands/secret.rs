@@ -39,7 +39,7 @@ pub(super) fn run(command: &Command, profile: &ProfileArg) -> Done {
         Command::Set { name } => {
             let set = SecretSet { secret: value(name)?.to_string() };
             client.act("PUT", &format!("/api/v1/secrets/{name}"), Some(&set)).await?;
-            println!("{name} is set.");
+            say!("{name} is set.");
             Ok(())
         }
         Command::List { json } => {
@@ -47,12 +47,12 @@ pub(super) fn run(command: &Command, profile: &ProfileArg) -> Done {
             if *json {
                 return print_json(&names);
             }
-            names.names.iter().for_each(|name| println!("{name}"));
+            names.names.iter().for_each(|name| say!("{name}"));
             Ok(())
         }
         Command::Forget { name } => {
             client.act("DELETE", &format!("/api/v1/secrets/{name}"), None::<&()>).await?;
-            println!("{name} is forgotten.");
+            say!("{name} is forgotten.");
             Ok(())
         }
     })

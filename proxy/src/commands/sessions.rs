@@ -36,7 +36,7 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
             return print_json(&view);
         }
         if view.sessions.is_empty() {
-            println!("Nothing runs.");
+            say!("Nothing runs.");
         }
         for session in &view.sessions {
             show(session, Timestamp::now());
@@ -50,13 +50,7 @@ const IDLE_SHOWN: u64 = 60;
 
 fn show(session: &SessionView, now: Timestamp) {
     let vendor = session.vendor.as_ref().map(|vendor| format!(" of {vendor}")).unwrap_or_default();
-    println!(
-        "{}  {}{vendor}  {}/{}",
-        session.session,
-        plain(&session.technician.name),
-        session.target,
-        session.service
-    );
+    say!("{}  {}{vendor}  {}/{}", session.session, plain(&session.technician.name), session.target, session.service);
     labelled("  may do", &actions(&session.actions));
     labelled("  since", &format!("{}, from {}", moment(session.started), session.source));
     if let Some(ended) = &session.ended {
@@ -86,9 +80,9 @@ pub(super) fn thaw(args: &OneArgs, profile: &ProfileArg) -> Done {
 fn act(args: &OneArgs, profile: &ProfileArg, what: &str, words: &str) -> Done {
     at_gate(profile, async |client| {
         let acted: Acted = client.post(&format!("/api/v1/sessions/{}/{what}", args.session), &()).await?;
-        println!("{words}");
+        say!("{words}");
         if !acted.journaled {
-            println!("The journal does not answer: this is recorded once it does.");
+            say!("The journal does not answer: this is recorded once it does.");
         }
         Ok(())
     })

@@ -91,7 +91,7 @@ const LABEL: usize = 13;
 /// A labelled line; what does not fit goes on below. The value must be harmless already.
 pub(super) fn labelled(label: &str, value: &str) {
     for line in labelled_lines(label, value) {
-        println!("{line}");
+        say!("{line}");
     }
 }
 
@@ -130,7 +130,7 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
 /// Columns as wide as what stands in them; the last one is not padded.
 pub(super) fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) {
     for line in table_lines(titles, rows) {
-        println!("{line}");
+        say!("{line}");
     }
 }
 

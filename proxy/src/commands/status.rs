@@ -25,7 +25,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         // Who signed in by key alone is told the rest, and not this.
         if let Ok(trust) = client.get::<TrustView>("/api/v1/trust").await {
             // Whole, to be pasted.
-            println!("ssh CA       {}", plain(trust.ssh_ca.trim()));
+            say!("ssh CA       {}", plain(trust.ssh_ca.trim()));
         }
         Ok(())
     })

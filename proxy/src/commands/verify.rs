@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Done {
     if args.json {
         print_json(&report)?;
     } else {
-        println!("{report}");
+        say!("{report}");
     }
     if report.is_whole() { Ok(()) } else { Err(Failure::told(1)) }
 }

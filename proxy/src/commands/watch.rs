@@ -1,7 +1,7 @@
 //! `holdpoint watch`: a session as it runs, from the screen as it stands. What the gate sends goes into a screen of our
 //! own, and only what that draws reaches this terminal; when watching ends, however it ends, the terminal is as before.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
 
 use approver::api::types::{SessionView, WatchLine};
@@ -16,6 +16,7 @@ use super::gate::{ProfileArg, at_gate};
 use super::showing::plain;
 use super::{Done, Failure};
 use crate::client::{Client, Fault, Pieces};
+use crate::saying;
 use crate::session::drawn_for;
 
 /// Watch a session live. Ctrl-C leaves it; that you watched is in the journal.
@@ -34,7 +35,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
             watch(client, args.session).await?
         };
         let (who, target) = (plain(&session.technician.name), &session.target);
-        println!("{} ({who} on {target}): {why}.", args.session);
+        say!("{} ({who} on {target}): {why}.", args.session);
         Ok(())
     })
 }
@@ -60,10 +61,10 @@ async fn watch(client: &mut Client, session: SessionId) -> Result<String, Failur
             },
             _ = interrupt.recv() => break Ok("you watch no longer".to_owned()),
             _ = terminate.recv() => break Ok("you watch no longer".to_owned()),
-            _ = resized.recv() => view.begin_anew()?,
+            _ = resized.recv() => view.begin_anew(),
         }
     };
-    view.write(&view.painter.leave())?;
+    saying::write(format_args!("{}", view.painter.leave()));
     why
 }
 
@@ -123,20 +124,15 @@ impl View {
             WatchLine::Over { in_words } => return Ok(Some(in_words.clone())),
         }
         let painted = self.painter.paint(&self.screen);
-        self.write(&painted)?;
+        saying::write(format_args!("{painted}"));
         Ok(None)
     }
 
     /// This terminal has another size.
-    fn begin_anew(&mut self) -> Done {
+    fn begin_anew(&mut self) {
         self.painter = Painter::new(window());
         let painted = self.painter.paint(&self.screen);
-        self.write(&painted)
-    }
-
-    fn write(&self, painted: &str) -> Done {
-        let mut out = io::stdout().lock();
-        out.write_all(painted.as_bytes()).and_then(|()| out.flush()).map_err(Failure::failed)
+        saying::write(format_args!("{painted}"));
     }
 }
 

@@ -143,7 +143,7 @@ pub async fn show(dir: Option<&Path>) -> Result<(), DemoFault> {
     let told = told_to_stop(&tracker)?;
     let home = Home::make(dir)?;
     let plant = Plant::start(&home, Ports::usual()?).await?;
-    println!("{}", screen(home.path(), home.is_kept()));
+    say!("{}", screen(home.path(), home.is_kept()));
     told.cancelled().await;
     plant.stop().await;
     home.leave()

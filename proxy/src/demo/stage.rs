@@ -47,8 +47,8 @@ impl Stage {
     pub(super) fn step(&mut self, name: &'static str, words: &str) {
         (self.step, self.name) = (self.step + 1, name);
         let (first, rest) = words.split_once('\n').unwrap_or((words, ""));
-        println!("\n{:>2}. {}: {first}", self.step, name.to_uppercase());
-        rest.lines().for_each(|line| println!("    {line}"));
+        say!("\n{:>2}. {}: {first}", self.step, name.to_uppercase());
+        rest.lines().for_each(|line| say!("    {line}"));
     }
 
     /// What somebody sees; of a long text how it begins and how it ends.
@@ -58,16 +58,16 @@ impl Stage {
         let lines: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
         let left_out = lines.len().saturating_sub(BEGINNING + END);
         let (beginning, rest) = if left_out > 1 { lines.split_at(BEGINNING) } else { (lines.as_slice(), &[][..]) };
-        beginning.iter().for_each(|line| println!("      {who} | {line}"));
+        beginning.iter().for_each(|line| say!("      {who} | {line}"));
         if !rest.is_empty() {
-            println!("      {who} | ... {left_out} more lines ...");
+            say!("      {who} | ... {left_out} more lines ...");
         }
-        rest.iter().skip(left_out).for_each(|line| println!("      {who} | {line}"));
+        rest.iter().skip(left_out).for_each(|line| say!("      {who} | {line}"));
     }
 
     /// What comes of it.
     pub(super) fn so(&self, words: &str) {
-        println!("    -> {words}");
+        say!("    -> {words}");
     }
 
     /// Goes on only if it is as it was told.
@@ -134,7 +134,7 @@ impl Stage {
     /// # Errors
     /// It cannot be run, or hangs.
     pub(super) async fn run(&self, who: &str, arguments: &[&str], input: &str) -> Result<Ran, DemoFault> {
-        println!("    {who}$ holdpoint {}", typed(arguments));
+        say!("    {who}$ holdpoint {}", typed(arguments));
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments).current_dir(&self.folder).kill_on_drop(true);
         command.env("HOLDPOINT_PROFILE", home::person(&self.folder, who).join("profile.toml")).env("TZ", "UTC");
@@ -154,7 +154,7 @@ impl Stage {
 
     /// Says how it ended.
     pub(super) fn end(&self) {
-        println!("\nEvery step was as told, in {} seconds.", self.begun.elapsed().as_secs());
+        say!("\nEvery step was as told, in {} seconds.", self.begun.elapsed().as_secs());
     }
 }
 

@@ -26,7 +26,7 @@ const LOOKED_AT: Duration = Duration::from_millis(300);
 /// # Errors
 /// The first step that did not end as it was told.
 pub(super) async fn play(stage: &mut Stage, plant: &Plant) -> Result<SessionId, DemoFault> {
-    println!(
+    say!(
         "A packaging line, its panel hmi-2, and a gate before it. tess is a technician of the vendor acme, lee is shift \
          lead.\nEverything listens on loopback; the gate is the real one, tess uses a real SSH client, and what lee types \
          is run."
@@ -43,7 +43,7 @@ pub(super) async fn play(stage: &mut Stage, plant: &Plant) -> Result<SessionId, 
 
 /// Connects as tess, with key and code; with the key alone where the rule lets a complete login serve for a while.
 async fn sign_in(stage: &Stage, plant: &Plant, user: &str, order: &str) -> Result<(Technician, Reply), DemoFault> {
-    println!("{}", format!("    {TECHNICIAN}$ ssh {user}@gate {order}").trim_end());
+    say!("{}", format!("    {TECHNICIAN}$ ssh {user}@gate {order}").trim_end());
     let connecting = Technician::connect(plant.ssh(), &plant.host_key, user, Arc::clone(&plant.technician));
     let (mut tess, wanted) = stage.in_time("the gate to answer", connecting).await??;
     if wanted == Reply::In {
@@ -139,7 +139,7 @@ async fn worked(stage: &mut Stage, plant: &Plant, tess: &Technician) -> Result<(
     let status = stage.in_time("the alarm to go", warm).await??;
     stage.seen(TECHNICIAN, status.lines().nth(1).unwrap_or_default());
     let files = stage.in_time("file copies", tess.files()).await??;
-    println!("    {TECHNICIAN}$ sftp get recipe-12.txt");
+    say!("    {TECHNICIAN}$ sftp get recipe-12.txt");
     let recipe = stage.in_time("a file", files.read("recipe-12.txt")).await??;
     let text = String::from_utf8_lossy(&recipe);
     stage.expect(text.contains("glue.temp_sp"), "the recipe", &text)?;
@@ -165,12 +165,12 @@ async fn file_refused(stage: &mut Stage, plant: &Plant) -> Result<(), DemoFault>
     answer(stage, &mut tess, &prompts, &["the night's trend, and a better recipe", "file-get, file-put", "6m"]).await?;
     approve(stage, &mut tess, "historian", &["--actions", "file-get"]).await?;
     let files = stage.in_time("file copies", tess.files()).await??;
-    println!("    {TECHNICIAN}$ sftp get trend-glue.csv");
+    say!("    {TECHNICIAN}$ sftp get trend-glue.csv");
     let trend = stage.in_time("a file", files.read("trend-glue.csv")).await??;
     let text = String::from_utf8_lossy(&trend);
     stage.expect(text.starts_with("minute,glue_c\n") && trend.len() > 1_000, "the trend", &text)?;
     stage.so(&format!("{} bytes came down, each recorded before it passed.", trend.len()));
-    println!("    {TECHNICIAN}$ sftp put recipe-13.txt");
+    say!("    {TECHNICIAN}$ sftp put recipe-13.txt");
     let put = stage.in_time("an answer", files.create("recipe-13.txt")).await?;
     let words = put.err().map_or_else(|| "it was taken".to_owned(), |refused| refused.to_string());
     stage.seen(TECHNICIAN, &words);

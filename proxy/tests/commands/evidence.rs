@@ -1,0 +1,109 @@
+//! What an auditor types, on a folder that was fetched from a gate, with no server.
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::house::{HANG, House, Side, Somebody};
+use crate::work::{Ssh, first_session, vendor};
+
+/// An auditor with a fetched folder in which there is one session, which an operator cut.
+struct Evidence {
+    audrey: Somebody,
+    ada: Somebody,
+    house: House,
+    session: String,
+    data: String,
+    trust: String,
+    key: String,
+}
+
+impl Evidence {
+    async fn new() -> Self {
+        let house = House::new().await;
+        let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+        house.founder("noor").await;
+        let tess = vendor(&house, &ada).await;
+        let mut ssh = begin(&house, &lee, &tess).await;
+        ssh.ready().await;
+        let session = first_session(&lee).await;
+        lee.run(&["cut", "--technician", "tess"]).await.done();
+        ssh.end().await;
+        let invited: Value = ada.run(&["invite", "audrey", "--auditor", "--json"]).await.done().json();
+        let mut audrey = house.enrolled("audrey", Side::Plant, invited["code"].as_str().unwrap()).await;
+        audrey.login().await;
+        let gate = house.folder.path().join("gate");
+        let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+        let (trust, key) = (text(gate.join("trust.toml")), text(gate.join("auditors/auditor-1.key")));
+        let data = text(audrey.folder.join("data"));
+        Self { audrey, ada, house, session, data, trust, key }
+    }
+
+    async fn fetched() -> Self {
+        let new = Self::new().await;
+        new.audrey.run(&["fetch", "-o", &new.data]).await.done();
+        new
+    }
+
+    fn play<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        [&["play", &self.session, "--data", &self.data, "--key", &self.key, "--speed", "1000"], more].concat()
+    }
+}
+
+/// A technician at work, once asked and approved.
+async fn begin(house: &House, lee: &Somebody, tess: &Somebody) -> Ssh {
+    let ask = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "valve", "--json"];
+    let asked: Value = tess.run(&ask).await.done().json();
+    lee.run(&["approve", asked["request"].as_str().unwrap(), "--yes"]).await.done();
+    Ssh::begin(house, tess)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_auditor_fetches_what_verifies_with_no_server() {
+    let Evidence { audrey, ada, house, session, data, trust, key } = Evidence::new().await;
+    ada.run(&["fetch", "-o", &data]).await.failed(1, "only operators and auditors may do this");
+    let unknown = "s_01jd0c4000000000000000000z";
+    audrey.run(&["fetch", "-o", &data, "--session", unknown]).await.failed(1, "there is no session");
+    audrey.run(&["fetch", "-o", &data]).await.done();
+    let _folder = house.stop().await;
+    let listed = audrey.run(&["recordings", "--data", &data]).await.done().out;
+    assert!(listed.contains(&session), "{listed}");
+    let played = audrey.run(&["play", &session, "--data", &data, "--key", &key, "--speed", "1000"]).await.done().out;
+    assert!(played.contains("PANEL"), "{played}");
+    let verified = audrey.run(&["verify", &data, "--trust", &trust, "--key", &key]).await;
+    // A copy of what still runs has no signed end; that, and nothing else, is not whole.
+    let said = &verified.out;
+    let wrong: Vec<&str> = said.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase())).collect();
+    assert!(wrong.iter().all(|line| line.contains("copied while the gate ran")), "{said}");
+    assert!(verified.code == 1 && said.contains("cut: ok") && said.contains("1 sessions"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_ends_quietly_when_nobody_reads_on() {
+    let evidence = Evidence::fetched().await;
+    let plant = evidence.house.folder.path().join("gate/plant.toml");
+    let data = evidence.data.as_str();
+    for args in [
+        evidence.play(&[]),
+        vec!["recordings", "--data", data],
+        vec!["recordings", "--data", data, "--json"],
+        vec!["verify", data, "--trust", &evidence.trust],
+        vec!["people"],
+        vec!["people", "--json"],
+        vec!["explain", "acme/maintenance", "hmi-2", "shell", "--plant", plant.to_str().unwrap()],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let unread = ended(evidence.audrey.command(&args).stdout(writer)).await;
+        assert_eq!(unread, (Some(141), String::new()), "{args:?}");
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let (code, said) = ended(evidence.audrey.command(&args).stdout(full)).await;
+        assert!(code == Some(3) && said.starts_with("holdpoint: standard output: "), "{args:?}: {said}");
+    }
+}
+
+/// The exit code, and what stood on standard error.
+async fn ended(command: &mut Command) -> (Option<i32>, String) {
+    let child = command.spawn().unwrap();
+    let output = tokio::time::timeout(HANG, child.wait_with_output()).await.expect("it hangs").unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
