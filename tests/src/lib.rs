@@ -3,6 +3,7 @@
 //!
 //! The program is taken from beside the tests: `cargo test --workspace` builds it, `cargo build` does so by hand.
 
+pub mod disk;
 pub mod evidence;
 pub mod fuzz;
 pub mod office;
@@ -11,6 +12,7 @@ pub mod plant;
 pub mod process;
 pub mod target;
 
+pub use disk::Disk;
 pub use person::Person;
 pub use plant::{Options, Plant};
 pub use process::{Ended, Running, eventually, run, start};

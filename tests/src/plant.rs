@@ -101,6 +101,14 @@ impl Plant {
         plant
     }
 
+    /// The same, but `tess` is asked for no codes, and the program does not run yet.
+    pub fn ready(options: Options) -> Self {
+        let plant = Self::enrolled(options);
+        plant.grant("tess", "hmi-2", &EVERYTHING, HOUR);
+        plant.log_in("tess");
+        plant
+    }
+
     /// With everybody enrolled; nobody was granted anything, and the program does not run.
     pub fn enrolled(options: Options) -> Self {
         let mut plant = Self::founded(options);
@@ -272,6 +280,15 @@ impl Plant {
         });
         person.enrolled(&enrolled);
         self.add(person);
+    }
+
+    /// Has every notice written to a file, which is given, from the next start on.
+    pub fn notices(&self) -> PathBuf {
+        let told = self.folder.path().join("notices");
+        let config = fs::read_to_string(self.config()).expect("a file");
+        let write = format!("[notify.command]\nrun = [\"sh\", \"-c\", \"cat >> {}\"]\n", told.display());
+        fs::write(self.config(), config + &write).expect("a file");
+        told
     }
 
     /// Starts the program, and waits until it serves.

@@ -8,23 +8,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use policies::time::Seconds;
 use recordings::frame::Stream;
 use recordings::notes::Note;
 use rustix::process::Signal;
 use tests::evidence::Opened;
-use tests::plant::EVERYTHING;
-use tests::{Options, Plant, Running, eventually, long_or, run, start};
-
-const HOUR: Seconds = Seconds(3_600);
-
-/// A plant whose technician needs no codes.
-fn plant(options: Options) -> Plant {
-    let plant = Plant::enrolled(options);
-    plant.grant("tess", "hmi-2", &EVERYTHING, HOUR);
-    plant.log_in("tess");
-    plant
-}
+use tests::{Disk, Options, Plant, Running, eventually, long_or, run, start};
 
 /// `ssh` to the machine, running `command`.
 fn work(plant: &Plant, command: &str) -> Running {
@@ -61,7 +49,7 @@ fn recording_of<'a>(recordings: &'a [Opened], command: &str) -> &'a Opened {
 
 #[test]
 fn a_crash_leaves_a_marked_recording() {
-    let mut plant = plant(Options::default());
+    let mut plant = Plant::ready(Options::default());
     let rounds = long_or(100_u64, 20);
     let mut received = Vec::new();
     for round in 0..rounds {
@@ -108,7 +96,7 @@ fn a_crash_leaves_a_marked_recording() {
 
 #[test]
 fn sigterm_seals_everything() {
-    let mut plant = plant(Options::default());
+    let mut plant = Plant::ready(Options::default());
     plant.serve();
     let ups = ["one", "two"].map(|name| upload(&plant, name));
     let downs = ["one", "two"].map(|name| work(&plant, &format!(": down-{name}; while seq 1000; do :; done")));
@@ -142,45 +130,10 @@ fn sigterm_seals_everything() {
     evidence.verify().ok();
 }
 
-/// A small disk of its own, gone with the value.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    /// `None`, and said, where nobody may mount anything.
-    fn of(size: &str) -> Option<Self> {
-        let disk = Self(tempfile::tempdir().unwrap());
-        let options = format!("size={size},mode=700");
-        let mut mount = Command::new("mount");
-        let mounted = run(mount.args(["-t", "tmpfs", "-o", &options, "none"]).arg(disk.path()), b"");
-        if !mounted.status.success() {
-            println!("SKIPPED: nothing can be mounted here");
-            return None;
-        }
-        Some(disk)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Fills what is left of it.
-    fn fill(&self) -> PathBuf {
-        let file = self.path().join("filler");
-        run(Command::new("dd").args(["if=/dev/zero", "bs=1M"]).arg(format!("of={}", file.display())), b"");
-        file
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        run(Command::new("umount").arg("-l").arg(self.path()), b"");
-    }
-}
-
 #[test]
 fn recording_failure_stops_bytes() {
     let Some(disk) = Disk::of("420m") else { return };
-    let mut plant = plant(Options { data: Some(disk.path().join("data")), ..Options::default() });
+    let mut plant = Plant::ready(Options { data: Some(disk.path().join("data")), ..Options::default() });
     plant.serve();
     let zeros = format!("cat > {}", plant.hmi.path("bulk").display());
     let mut bulk = work(&plant, &zeros);
@@ -212,7 +165,7 @@ fn recording_failure_stops_bytes() {
 
 #[test]
 fn a_recorder_that_cannot_start_means_no_session() {
-    let mut plant = plant(Options { reserve: "900 TiB".into(), ..Options::default() });
+    let mut plant = Plant::ready(Options { reserve: "900 TiB".into(), ..Options::default() });
     plant.serve();
     work(&plant, "true").ends().says_no("cannot be recorded");
     assert_eq!(plant.hmi.connections(), 0);
@@ -220,7 +173,7 @@ fn a_recorder_that_cannot_start_means_no_session() {
 
 #[test]
 fn a_data_folder_that_cannot_be_written_is_named_and_nothing_serves() {
-    let plant = plant(Options::default());
+    let plant = Plant::ready(Options::default());
     let data = plant.data();
     let script = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"";
     let mut read_only = Command::new("unshare");
@@ -237,7 +190,7 @@ fn a_data_folder_that_cannot_be_written_is_named_and_nothing_serves() {
 
 #[test]
 fn a_second_program_on_the_same_folder_is_refused_soon_and_the_first_goes_on() {
-    let mut plant = plant(Options::default());
+    let mut plant = Plant::ready(Options::default());
     plant.serve();
     let begun = Instant::now();
     let second = run(&mut plant.serve_command(), b"");
@@ -251,7 +204,7 @@ fn a_second_program_on_the_same_folder_is_refused_soon_and_the_first_goes_on() {
 
 #[test]
 fn a_gate_starts_at_once_after_one_that_was_killed_although_a_program_of_its_still_runs() {
-    let mut plant = plant(Options::default());
+    let mut plant = Plant::ready(Options::default());
     let files = plant.installation().join("files");
     let look = format!("ls -l /proc/$$/fd > {0}.new; mv {0}.new {0}; exec sleep 100", files.display());
     let mut config = fs::OpenOptions::new().append(true).open(plant.config()).unwrap();
@@ -269,7 +222,7 @@ fn a_gate_starts_at_once_after_one_that_was_killed_although_a_program_of_its_sti
 
 #[test]
 fn a_torn_end_of_the_journal_is_recovered_and_the_gate_serves_on() {
-    let mut plant = plant(Options::default());
+    let mut plant = Plant::ready(Options::default());
     plant.serve();
     work(&plant, "echo before").ends().ok();
     plant.kill();

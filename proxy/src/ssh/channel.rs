@@ -210,7 +210,7 @@ pub async fn carry<R: Recorder>(vendor: VendorEnd, target: TargetChannel, terms:
         terms,
     };
     let end = carriage.run().await;
-    if matches!(end, Ok(End::Cut)) {
+    if matches!(end, Ok(End::Cut) | Err(CarryFault::Recording(_))) {
         carriage.await_words().await;
     }
     carriage.leave().await;
@@ -518,7 +518,7 @@ impl<R: Recorder> Carriage<'_, R> {
         Ok(self.terms.recorder.note(self.terms.number, note).await?)
     }
 
-    /// Leaves the technician's channel open for whoever cut the target to say why, because a client whose channel is
+    /// Leaves the technician's channel open for whoever cut the target or ends the session to say why, because a client whose channel is
     /// closed leaves and reads nothing more.
     async fn await_words(&self) {
         const WORDS_MAX: Duration = Duration::from_millis(500);

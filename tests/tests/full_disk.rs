@@ -1,0 +1,111 @@
+//! A disk that fills up while files are copied: whoever copies reads why it stopped, and nothing passed that is not
+//! recorded.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use recordings::frame::Stream;
+use recordings::ledger::Operation;
+use recordings::notes::Note;
+use tests::evidence::Opened;
+use tests::process::start_on_a_terminal;
+use tests::{Disk, Options, Plant, Running, eventually, start};
+
+const WORDS: &str = "The recording stopped, so the session did";
+
+/// One file on its way.
+struct Copy {
+    name: &'static str,
+    operation: Operation,
+    arrives: PathBuf,
+    client: Running,
+}
+
+impl Copy {
+    /// By `scp`, in the protocol that this option names.
+    fn start(plant: &Plant, name: &'static str, protocol: &str, operation: Operation) -> Self {
+        let tess = plant.tess();
+        let there = plant.hmi.path(name);
+        let remote = format!("{}:{}", tess.at("hmi-2"), there.display());
+        let mut scp = tess.tool("scp");
+        scp.args([protocol, "-F"]).arg(tess.path("ssh_config"));
+        let arrives = match operation {
+            Operation::Put => {
+                scp.args(["content", &remote]);
+                there
+            }
+            _ => {
+                fs::hard_link(plant.hmi.path("content"), there).unwrap();
+                scp.args([&remote, name]);
+                tess.path(name)
+            }
+        };
+        Self { name, operation, arrives, client: start(&mut scp) }
+    }
+}
+
+/// The recording in which this name was spoken of.
+fn recording_of<'a>(recordings: &'a [Opened], name: &str) -> &'a Opened {
+    let speaks = |opened: &&Opened| {
+        let named = |note: &Note| matches!(note, Note::Exec { command } if command.to_string().ends_with(name));
+        let asked = opened.bytes(Stream::In);
+        opened.notes().into_iter().any(named) || asked.windows(name.len()).any(|bytes| bytes == name.as_bytes())
+    };
+    recordings.iter().find(speaks).unwrap_or_else(|| panic!("no recording of {name}"))
+}
+
+#[test]
+fn a_disk_that_fills_up_in_the_middle_of_copies_stops_them_with_the_reason_and_nothing_passed_unrecorded() {
+    let Some(disk) = Disk::of("420m") else { return };
+    let mut plant = Plant::ready(Options { data: Some(disk.path().join("data")), ..Options::default() });
+    let notices = plant.notices();
+    let content: Vec<u8> = (0..50_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    plant.tess().write("content", &content);
+    plant.hmi.write("content", &content);
+    plant.serve();
+    let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &plant.tess().at("hmi-2")]));
+    shell.type_in("echo I am $((40 + 2))\r");
+    shell.until("I am 42");
+    let copies = [
+        ("scp-up", "-O", Operation::Put),
+        ("scp-down", "-O", Operation::Get),
+        ("sftp-up", "-s", Operation::Put),
+        ("sftp-down", "-s", Operation::Get),
+    ];
+    let copies = copies.map(|(name, protocol, operation)| Copy::start(&plant, name, protocol, operation));
+    eventually("everything flows", || {
+        copies.iter().all(|copy| fs::metadata(&copy.arrives).is_ok_and(|file| file.len() > 0))
+    });
+    let filler = disk.fill();
+    let arrived = copies.map(|mut copy| {
+        eventually("the copy has ended", || copy.client.has_ended());
+        let Copy { name, operation, arrives, client } = copy;
+        client.ends_within(Duration::from_secs(1)).says_no(WORDS);
+        (name, operation, arrives)
+    });
+    // A few bytes find room in what was set aside; whoever needs more is told too.
+    shell.type_in("seq 1000000\r");
+    let told = shell.ends();
+    assert!(told.out().contains(WORDS), "{}", told.out());
+    eventually("people are told", || {
+        fs::read_to_string(&notices).is_ok_and(|told| told.contains("disk for recordings is filling up"))
+    });
+    eventually("the machine is done", || plant.hmi.is_idle());
+    plant.stop();
+    fs::remove_file(filler).unwrap();
+    plant.serve();
+    assert_eq!(plant.stop().code(), 0);
+    let evidence = plant.evidence();
+    evidence.verify().ok();
+    let recordings = evidence.recordings();
+    for (name, operation, arrives) in arrived {
+        let opened = recording_of(&recordings, name);
+        let stream = if operation == Operation::Put { Stream::In } else { Stream::Out };
+        let (arrived, recorded) = (fs::read(arrives).unwrap(), opened.bytes(stream));
+        println!("{name}: {} of {} bytes arrived, {} are recorded", arrived.len(), content.len(), recorded.len());
+        assert!(content.starts_with(&arrived) && arrived.len() < content.len(), "{name}");
+        assert!(recorded.len() > arrived.len(), "{name}");
+        assert_eq!(opened.ending(), Some("recorder-failed"), "{name}");
+    }
+}
