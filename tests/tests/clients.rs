@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use policies::time::Seconds;
 use recordings::frame::Stream;
@@ -106,22 +107,14 @@ fn paramiko_and_asyncssh_run_commands_and_copy_files() {
     }
 }
 
-/// Its plain `Transport` asks for the service anew with each factor, which russh does not answer.
 const PARAMIKO: &str = r#"
 import subprocess, sys, paramiko
 port, name, there = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 user = name + "+hmi-2"
-def key_accepted():
-    transport = paramiko.ServiceRequestingTransport(("127.0.0.1", port))
-    transport.start_client(timeout=20)
-    left = transport.auth_publickey(user, paramiko.Ed25519Key.from_private_key_file("key"))
-    assert left == ["keyboard-interactive"]
-    return transport
-try:
-    transport = key_accepted()
-except paramiko.ssh_exception.PartialAuthentication:
-    # It may hear the banner before it knows what one is, and then gives up.
-    transport = key_accepted()
+transport = paramiko.ServiceRequestingTransport(("127.0.0.1", port))
+transport.start_client(timeout=20)
+left = transport.auth_publickey(user, paramiko.Ed25519Key.from_private_key_file("key"))
+assert left == ["keyboard-interactive"]
 answer = lambda title, instructions, fields: [subprocess.check_output("./code", text=True).strip() for _ in fields]
 transport.auth_interactive(user, answer)
 channel = transport.open_session()
@@ -131,6 +124,41 @@ print(status, channel.makefile().read().decode().strip(), channel.makefile_stder
 sftp = paramiko.SFTPClient.from_transport(transport)
 sftp.put("up", there)
 sftp.get(there, "down")
+"#;
+
+#[test]
+fn paramikos_usual_client_is_told_why_it_gets_no_further_than_the_key_and_how_it_would() {
+    let Some(python) = python() else { return };
+    let mut plant = Plant::new();
+    let client = |plant: &Plant, transport: &str| {
+        let tess = plant.tess();
+        let mut client = tess.tool(&python);
+        client.args(["-c", PARAMIKO_CLIENT, &plant.ssh_port().to_string(), transport]);
+        run(&mut client, format!("{}\n", tess.code()).as_bytes())
+    };
+    let begun = Instant::now();
+    client(&plant, "Transport").says_no("transport_factory=paramiko.ServiceRequestingTransport");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let worked = |plant: &Plant, transport: &str| {
+        let ended = client(plant, transport).ok();
+        assert!(ended.out().ends_with("by paramiko\n"), "{}", ended.text());
+    };
+    worked(&plant, "ServiceRequestingTransport");
+    plant.stop();
+    plant.log_in("tess");
+    plant.serve();
+    worked(&plant, "Transport");
+}
+
+/// As its own documentation has it: the code is asked for on standard input. What a gate says at a disconnect is logged.
+const PARAMIKO_CLIENT: &str = r#"
+import logging, sys, paramiko
+logging.basicConfig(level=logging.INFO)
+client = paramiko.SSHClient()
+client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+client.connect("127.0.0.1", int(sys.argv[1]), "tess+hmi-2", key_filename="key", look_for_keys=False, allow_agent=False,
+               transport_factory=getattr(paramiko, sys.argv[2]))
+print(client.exec_command("echo by paramiko")[1].read().decode(), end="")
 "#;
 
 const ASYNCSSH: &str = r#"

@@ -1,7 +1,7 @@
 //! One technician's connection, outer or inner: how far it has come, how long it may stay so, and how it is told to go.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,10 @@ const ASKED_MAX: Duration = Duration::from_secs(10 * 60);
 const WAITING_MAX: Duration = Duration::from_secs(3600);
 /// For the last words to be read by a client that reads.
 pub(super) const LEAVING_MAX: Duration = Duration::from_millis(500);
+/// What paramiko's usual transport does with each new key and factor.
+const SECOND_SERVICE: &str = "Your client asked a second time for the service ssh-userauth, which is not answered. With \
+                              paramiko use transport_factory=paramiko.ServiceRequestingTransport, or a certificate of \
+                              `holdpoint login`.";
 /// For sessions to say their own goodbye when the program stops.
 const STOPPING_MAX: Duration = Duration::from_secs(3);
 
@@ -49,7 +53,12 @@ pub(super) struct Connection {
     session: OnceLock<Handle>,
     stranger: Mutex<Option<Stranger>>,
     tenants: AtomicUsize,
+    /// What had been read when the client was answered and its next request was waited for.
+    answered_at: AtomicU64,
 }
+
+/// While nothing is waited for: no connection reads so much.
+const NOT_WAITING: u64 = u64::MAX;
 
 /// Whoever uses a connection that others may use too: a lobby, or an inner connection of `-J`.
 pub(super) struct Tenant(Arc<Connection>);
@@ -68,7 +77,8 @@ impl Connection {
     fn new(source: IpAddr, valve: Arc<Valve>, clock: Clock, stranger: Option<Stranger>) -> Self {
         let stage = watch::Sender::new((Stage::SigningIn, clock.boot()));
         let (session, stranger, tenants) = (OnceLock::new(), Mutex::new(stranger), AtomicUsize::new(0));
-        Self { source, valve, clock, stage, session, stranger, tenants }
+        let answered_at = AtomicU64::new(NOT_WAITING);
+        Self { source, valve, clock, stage, session, stranger, tenants, answered_at }
     }
 
     /// One more uses it.
@@ -96,6 +106,16 @@ impl Connection {
     /// Whoever proved a key is turned out for nobody.
     pub(super) fn proved_a_key(&self) {
         drop(self.stranger.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// The client asked for something that is known here.
+    pub(super) fn has_asked(&self) {
+        self.answered_at.store(NOT_WAITING, Ordering::SeqCst);
+    }
+
+    /// The client was answered, and has to ask for the next thing by itself, without anybody's help.
+    pub(super) fn was_answered(&self) {
+        self.answered_at.store(self.valve.read_bytes(), Ordering::SeqCst);
     }
 
     /// Comes to another stage. Nobody comes back from leaving.
@@ -161,6 +181,7 @@ impl Connection {
             let (stage, since) = *stages.borrow_and_update();
             let due = self.stays(stage, since);
             tokio::select! {
+                () = self.unanswered(), if stage == Stage::SigningIn => return SECOND_SERVICE,
                 changed = stages.changed() => debug_assert!(changed.is_ok(), "this connection holds the sender"),
                 words = due => return words,
                 () = stop.cancelled() => {
@@ -170,6 +191,21 @@ impl Connection {
                     return "The gate is being stopped. Connect again when it is back.";
                 }
             }
+        }
+    }
+
+    /// Completes when the client sent what it gets no answer to. russh answers the service request with which signing in
+    /// begins, and passes over a second one without a word, so that its sender would wait in vain.
+    async fn unanswered(&self) {
+        const LOOKS_EVERY: Duration = Duration::from_secs(1);
+        let mut was_unanswered = false;
+        loop {
+            self.clock.sleep(LOOKS_EVERY).await;
+            let is_unanswered = self.valve.read_bytes() > self.answered_at.load(Ordering::SeqCst);
+            if was_unanswered && is_unanswered {
+                return;
+            }
+            was_unanswered = is_unanswered;
         }
     }
 

@@ -273,7 +273,10 @@ impl Handler for Door {
     }
 
     async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
-        let Way::Inner(inner) = &mut self.way else { return Ok(Auth::reject()) };
+        let Way::Inner(inner) = &mut self.way else {
+            self.connection.was_answered();
+            return Ok(Auth::reject());
+        };
         if matches!(inner.standing(), Standing::Open(_)) && !inner.wants_code() {
             self.connection.enter(Stage::Inside);
             return Ok(Auth::Accept);
@@ -284,23 +287,26 @@ impl Handler for Door {
 
     /// The same answer for every name and key, known or not; only SHA-1 is refused, which says nothing about either.
     async fn auth_publickey_offered(&mut self, _: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+        self.connection.has_asked();
         let is_sha1 = *offer.algorithm == Algorithm::Rsa { hash: None };
         let is_outer = matches!(self.way, Way::Outer(_));
         Ok(if is_sha1 || !is_outer { Auth::reject() } else { Auth::Accept })
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        match &mut self.way {
-            Way::Outer(login) => Ok(login.key_signed(user, key.public_key).await),
-            Way::Inner(_) => Ok(Auth::reject()),
-        }
+        self.connection.has_asked();
+        let Way::Outer(login) = &mut self.way else { return Ok(Auth::reject()) };
+        let answer = login.key_signed(user, key.public_key).await;
+        self.connection.was_answered();
+        Ok(answer)
     }
 
     async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, russh::Error> {
-        match &mut self.way {
-            Way::Outer(login) => Ok(login.certificate_signed(user, certificate).await),
-            Way::Inner(_) => Ok(Auth::reject()),
-        }
+        self.connection.has_asked();
+        let Way::Outer(login) = &mut self.way else { return Ok(Auth::reject()) };
+        let answer = login.certificate_signed(user, certificate).await;
+        self.connection.was_answered();
+        Ok(answer)
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -309,6 +315,7 @@ impl Handler for Door {
         _: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
+        self.connection.has_asked();
         let read = |answer: Bytes| String::from_utf8_lossy(&answer[..answer.len().min(ANSWER_BYTES_MAX)]).into_owned();
         let answers = response.map(|response| response.take(ANSWERS_MAX).map(read).collect());
         match &mut self.way {
