@@ -357,6 +357,25 @@ async fn a_wall_clock_set_back_extends_nothing() {
 }
 
 #[tokio::test]
+async fn a_wall_clock_that_jumps_forward_ends_no_session_lets_nobody_in_and_nobody_either_once_it_is_set_right() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let mut orders = lease.orders();
+    let who = stage.login(&stage.technician).await;
+    stage.props.turn.wall(SignedDuration::from_hours(3));
+    settle().await;
+    assert_eq!(orders.now().over, None, "it has its time by a clock that nobody sets");
+    assert!(matches!(refusal(stage.admit("plc-7").await), Refusal::GrantOver(..)));
+    // That refusal is in the journal, three hours ahead.
+    stage.props.turn.wall(SignedDuration::from_hours(-3));
+    assert_eq!(refusal(stage.desk.admit(&who, stage.wanted("plc-7")).await), Refusal::ClockBehind);
+    settle().await;
+    assert_eq!(orders.now().over, None);
+    stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap();
+    assert!(matches!(orders.over().await, Ending::Cut { .. }));
+}
+
+#[tokio::test]
 async fn a_wall_clock_set_back_opens_no_second_connection_under_a_grant_that_is_over() {
     let stage = Stage::new().await;
     let lease = let_in(&stage, "plc-7").await;
