@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
+use jiff::SignedDuration;
 use policies::actions::Action;
 use policies::ids::RequestId;
 use policies::people::Kind;
@@ -263,8 +264,13 @@ impl Plant {
 
     /// Gives somebody what `holdpoint login` gives, so that `ssh` asks them for no code. It survives a restart.
     pub fn log_in(&self, name: &str) {
+        self.log_in_for(name, SignedDuration::from_mins(30));
+    }
+
+    /// The same, for so long from now on; the past will do too.
+    pub fn log_in_for(&self, name: &str, lasts: SignedDuration) {
         let person = self.person(name);
-        person.write(CERTIFICATE, self.decide(|office| office.login_certificate(person)).as_bytes());
+        person.write(CERTIFICATE, self.decide(|office| office.login_certificate(person, lasts)).as_bytes());
     }
 
     /// One more member of staff, for whom `ada` and, where there are groups, `lee` vouch.

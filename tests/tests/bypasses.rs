@@ -21,6 +21,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::SignedDuration;
 use policies::actions::Action;
 use policies::time::Seconds;
 use recordings::frame::Stream;
@@ -360,6 +361,34 @@ fn an_offered_key_proves_nothing() {
     assert_eq!(plant.hmi.connections(), 0);
     // None of it counts against the person.
     ssh(&plant, &[&tess.at("hmi-2"), "true"]).ok();
+}
+
+#[test]
+fn a_certificate_of_login_serves_each_form_without_a_code_here_and_now_alone() {
+    let mut plant = Plant::new();
+    let tess = plant.tess();
+    run(&mut plant.as_person("tess", &["login"]), format!("{}\n", tess.code()).as_bytes()).ok();
+    tess.find_gate(plant.ssh_port());
+    let (at, lobby, asked) = (tess.at("hmi-2"), tess.at(""), tess.path("asked"));
+    let forms: [&[&str]; 3] = [&[&at, "echo in"], &["-J", &lobby, "hmi-2", "echo in"], &[&lobby, "list"]];
+    // A code would be answered by a program; that it is run would be seen.
+    tess.write("code", b"#!/bin/sh\ntouch asked\necho 000000\n");
+    for form in forms {
+        ssh(&plant, form).ok();
+    }
+    assert!(!asked.exists());
+    let elsewhere = ssh(&plant, &["-b", "127.0.0.2", &at, "true"]);
+    elsewhere.says_no("this certificate is good from 127.0.0.1 only, and you come from 127.0.0.2");
+    assert!(asked.exists());
+    plant.stop();
+    plant.log_in_for("tess", SignedDuration::from_mins(-1));
+    plant.serve();
+    for form in forms {
+        fs::remove_file(&asked).unwrap();
+        ssh(&plant, form).says_no("the name or the code is wrong");
+        assert!(asked.exists(), "a code is asked for again");
+    }
+    assert_eq!(plant.hmi.connections(), 2);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use approver::people::Enrolled;
 use certs::enrolment::EnrolmentCode;
 use certs::proof::{Authenticated, Face as Side, VerifiedKey};
-use certs::ssh_ca::check_user_certificate;
+use certs::ssh_ca::{Rejected, check_user_certificate};
 use certs::sshsig::check_key;
 use policies::ids::PersonId;
 use policies::people::{Kind, Standing};
@@ -33,6 +33,8 @@ pub(super) struct Login {
     interview: Option<Interview>,
     who: Option<Who>,
     enrolled: Option<Enrolled>,
+    /// Why the certificate that was shown does not serve.
+    unfit: Option<Rejected>,
     keys_refused: u32,
     codes_refused: u32,
 }
@@ -57,6 +59,7 @@ impl Login {
             interview: None,
             who: None,
             enrolled: None,
+            unfit: None,
             keys_refused: 0,
             codes_refused: 0,
         }
@@ -128,14 +131,20 @@ impl Login {
         }
     }
 
-    async fn certified(&self, user: &str, certificate: &Certificate) -> Option<(Proved, Authenticated)> {
+    async fn certified(&mut self, user: &str, certificate: &Certificate) -> Option<(Proved, Authenticated)> {
         let caller = Caller::parse(user)?;
         let person = self.face.people.by_name(caller.name()?).await.ok()??;
         let (now, source) = (self.face.desk.clock().wall(), self.connection.source);
         let principal = person.to_string();
         let checked = check_user_certificate(certificate, self.face.ca.public_key(), now, source, &principal);
-        let checked =
-            checked.inspect_err(|why| tracing::info!(%source, %person, %why, "a certificate does not count")).ok()?;
+        let checked = match checked {
+            Ok(checked) => checked,
+            Err(why) => {
+                tracing::info!(%source, %person, %why, "a certificate does not count");
+                self.unfit = is_own_misuse(&why).then_some(why);
+                return None;
+            }
+        };
         let is_let_in = self.is_technician(person);
         let key = SignedKey::checked_by_russh(PublicKey::from(certificate.public_key().clone()));
         let proof = Authenticated::by_certificate(checked, key.of(person), Side::Vendor, source, now).ok()?;
@@ -156,12 +165,17 @@ impl Login {
             (Some(answers), true) => self.answered(&answers).await,
             (None, true) => self.begin_interview().await,
             (None, false) if is_enrolling => enrolment_prompt("").into(),
-            (None, false) => self.face.code_prompt("").into(),
+            (None, false) => self.face.code_prompt(&self.without_certificate()).into(),
             (Some(answers), false) => {
                 let answer = answers.first().map(String::as_str).unwrap_or_default();
                 if is_enrolling { self.enrol(answer).await } else { self.code(answer).await }
             }
         }
+    }
+
+    /// What to tell somebody who is asked for a code although they have a certificate.
+    fn without_certificate(&self) -> String {
+        self.unfit.as_ref().map(|why| format!("Asked for a code, because {why}.")).unwrap_or_default()
     }
 
     async fn code(&mut self, code: &str) -> Auth {
@@ -343,6 +357,12 @@ impl Login {
         self.who = None;
         self.enrolled = None;
     }
+}
+
+/// Whether it may be told: only whoever the gate once gave this certificate can be refused for it. One that is over is not
+/// heard of here, because russh passes it over.
+const fn is_own_misuse(why: &Rejected) -> bool {
+    matches!(why, Rejected::Source { .. })
 }
 
 /// The key is good, and a code is wanted.
