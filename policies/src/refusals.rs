@@ -70,6 +70,8 @@ pub enum Refusal {
     ReasonWanted,
     #[error("{asked} is longer than rule {rule} gives: at most {most}")]
     TooLong { asked: Seconds, most: Seconds, rule: RuleId },
+    #[error("rule {rule} of this grant allows {}, and you ask for {}", list(.allowed), list(.asked))]
+    OutsideRule { asked: Actions, allowed: Actions, rule: RuleId },
     #[error("the window is empty or over. Choose one that ends after it begins, and after now")]
     WindowOver,
     #[error("a request may look ahead {0} at most")]
@@ -167,6 +169,7 @@ impl Refusal {
             Self::WorkOrderShape(..) => "work-order-shape",
             Self::ReasonWanted => "reason-wanted",
             Self::TooLong { .. } => "too-long",
+            Self::OutsideRule { .. } => "outside-rule",
             Self::WindowOver => "window-over",
             Self::WindowTooFar(_) => "window-too-far",
             Self::TooManyPending(_) => "too-many-pending",

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::frame::Stream;
 use crate::notes::{Note, Size};
 use crate::read::{Moment, ReadFault, Recording, What};
+use crate::remarks;
 use crate::screen::{DEFAULT_SIZE, Utf8, drawn};
 use crate::secrets::Mask;
 
@@ -76,6 +77,9 @@ pub fn write_cast(
     writer.finish()
 }
 
+/// The channel of what belongs to none.
+const SESSION: u32 = 0;
+
 struct Writer<'a> {
     out: &'a mut dyn Write,
     recording: &'a Recording,
@@ -133,6 +137,7 @@ impl Writer<'_> {
                 Ok(())
             }
             Stage::Running(running) if running.channel == moment.channel => self.show(moment),
+            Stage::Running(_) if moment.channel == SESSION => self.mark(moment),
             Stage::Running(_) => Ok(()),
         }
     }
@@ -203,7 +208,15 @@ impl Writer<'_> {
                 Ok(())
             }
             What::Note(Note::ExitSignal { name, .. }) => self.event(moment.at, "m", &format!("ended by signal {name}")),
-            _ => Ok(()),
+            _ => self.mark(moment),
+        }
+    }
+
+    /// What the gate did stands beside the terminal, as a marker.
+    fn mark(&mut self, moment: &Moment) -> Result<(), CastFault> {
+        match remarks::of(moment) {
+            Some(words) => self.event(moment.at, "m", &format!("gate: {words}")),
+            None => Ok(()),
         }
     }
 

@@ -17,6 +17,7 @@ pub mod play;
 mod queue;
 pub mod read;
 mod recover;
+pub mod remarks;
 mod scan;
 pub mod screen;
 pub mod secrets;

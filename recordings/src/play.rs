@@ -191,6 +191,11 @@ impl<I: Iterator<Item = Result<Moment, ReadFault>>> Player<I> {
         &self.stage.screen
     }
 
+    /// The channel that is replayed, once that is known.
+    pub const fn channel(&self) -> Option<u32> {
+        self.stage.channel
+    }
+
     /// What to write when the replay is over or given up: the terminal as it usually is.
     pub fn leave(&self) -> String {
         self.painter.leave()

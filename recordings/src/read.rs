@@ -146,6 +146,11 @@ impl Recording {
     pub const fn duration(&self) -> Duration {
         Duration::from_nanos(self.last_nanos.saturating_sub(self.opened_nanos))
     }
+
+    /// When its last frame was written: the opening's wall clock, carried on. `None` past the end of all calendars.
+    pub fn ended(&self) -> Option<Timestamp> {
+        self.opened.wall.checked_add(self.duration()).ok()
+    }
 }
 
 /// A node's record log at rest.

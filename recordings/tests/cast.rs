@@ -16,7 +16,7 @@ use policies::ids::SessionId;
 use proptest::prelude::*;
 use recordings::cast::{CastFault, CastOptions, CastVersion, write_cast};
 use recordings::frame::Stream;
-use recordings::leaf::Opened;
+use recordings::leaf::{Opened, Position, Sealed};
 use recordings::notes::{Note, Size};
 use recordings::read::{Moment, Place, ReadFault, Recording, What};
 
@@ -82,6 +82,7 @@ fn a_cast_is_written_this_way() {
         data(61_000_000_001, Stream::OutErr, b"x"),
         note(61_000_000_002, Note::ExitStatus { status: 3 }),
         data(62_000_000_000, Stream::GateOut, b"[holdpoint] over\r\n"),
+        moment(62_000_000_000, 0, sealed("cut")),
     ]);
     let written = String::from_utf8(cast(moments.clone(), &CastOptions::default())).unwrap();
     assert_eq!(written, include_str!("golden/shell.v3.cast"));
@@ -104,6 +105,34 @@ fn another_parser_reads_the_same() {
     assert!(cast.events.last().unwrap().as_exit().is_some());
     let times: Vec<f64> = cast.absolute_times().map(|(at, _)| at).collect();
     assert_eq!(times, [1.0, 2.0, 3.0]);
+}
+
+fn sealed(ending: &str) -> What {
+    What::Sealed(Box::new(Sealed {
+        recording: recording().id(),
+        session: 1,
+        ending: ending.to_owned(),
+        frames: 0,
+        digest: [0; 32],
+        ledger: None,
+        accounts: None,
+        chain: Position { segment: 0, offset: 0, link: [0; 32] },
+        signature: [0; 64],
+    }))
+}
+
+#[test]
+fn what_the_gate_did_and_why_it_ended_are_markers() {
+    let stopped = Note::Freeze { frozen: true, reason: "by an operator".into() };
+    let cast = v3(shell(vec![
+        data(1_000_000_000, Stream::Out, b"one"),
+        moment(2_000_000_000, 0, What::Note(stopped)),
+        note(3_000_000_000, Note::ExitStatus { status: 3 }),
+        moment(4_000_000_000, 0, sealed("cut")),
+    ]));
+    let markers: Vec<_> = cast.absolute_times().filter_map(|(at, event)| Some((at, event.as_marker()?))).collect();
+    assert_eq!(markers, [(2.0, "gate: input stopped: by an operator"), (4.0, "gate: the session ended: cut")]);
+    assert!(cast.events.last().unwrap().as_exit().is_some());
 }
 
 /// What `tests/player/screen.mjs` prints.

@@ -7,11 +7,11 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use policies::digest::Digest;
-use recordings::frame::{Kind, Stream, frames};
+use recordings::frame::{Header, Kind, Stream, frames};
 use recordings::ledger::{Extent, FileEntry, Operation, Outcome, RemotePath, Verdict};
 use recordings::notes::{Note, Size};
 use recordings::read::AuditorKeys;
-use recordings::verify::{Checks, FindingKind, Remembered, Report, SessionVerdict, Span, verify};
+use recordings::verify::{Checks, FindingKind, Remembered, Report, SessionVerdict, Span, Verdict as Ends, verify};
 
 use support::{Store, files};
 
@@ -325,15 +325,15 @@ fn keys_of_another_auditor_open_nothing_and_that_is_not_fine() {
 }
 
 #[test]
-fn a_folder_copied_while_the_gate_ran_is_not_called_whole() {
+fn a_folder_copied_while_the_gate_ran_is_open_and_not_called_whole() {
     let (mut store, grant) = Store::granted();
     let mut session = store.begin(grant);
     session.data(1, Stream::Out, b"working");
     let copy = store.copy();
     let report = check(copy.path(), Some(&store.keys));
-    let found = kinds(&report);
-    assert!(found.contains(&FindingKind::CutOff) && found.contains(&FindingKind::NotSealed), "{report}");
-    assert_eq!(report.sessions[0].verdict, SessionVerdict::NotSealed);
+    assert_eq!((report.verdict(), report.is_whole(), kinds(&report)), (Ends::Open, false, Vec::new()), "{report}");
+    assert_eq!(report.sessions[0].verdict, SessionVerdict::Open);
+    assert!(report.to_string().contains("OPEN: nothing was altered, dropped or reordered up to "), "{report}");
     // The gate starts again on the copy: the session was cut off by a crash, and that is all.
     let folder = std::mem::replace(&mut store.folder, copy);
     drop(session);
@@ -344,6 +344,48 @@ fn a_folder_copied_while_the_gate_ran_is_not_called_whole() {
     let report = check(store.dir(), Some(&store.keys));
     assert_eq!(report.sessions[0].verdict, SessionVerdict::CutOff, "{report}");
     assert!(report.is_whole(), "{report}");
+}
+
+/// Takes away a log's frames from the last of these on, as somebody does who has the disk: zeros stay.
+fn cut_from_last(folder: &Path, log: &str, is_wanted: impl Fn(&Header) -> bool) {
+    let files = files(&folder.join(log).join("segments"));
+    let cut = files.iter().rev().find_map(|file| {
+        let bytes = std::fs::read(file).unwrap();
+        let wanted = frames(&bytes).map_while(Result::ok).filter(|frame| is_wanted(&frame.header)).last();
+        let from = usize::try_from(wanted?.offset).unwrap();
+        Some((
+            file,
+            bytes[..from].iter().copied().chain(std::iter::repeat_n(0, bytes.len() - from)).collect::<Vec<_>>(),
+        ))
+    });
+    let (file, bytes) = cut.unwrap();
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn a_copy_of_a_running_gate_hides_no_end_that_the_journal_knows() {
+    let (mut store, grant) = Store::granted();
+    let mut session = store.begin(grant);
+    session.data(1, Stream::Out, b"working");
+    store.end(session);
+    assert_eq!(check(store.dir(), None).verdict(), Ends::Open);
+    let copy = store.copy();
+    cut_from_last(copy.path(), "records", |header| header.kind == Kind::Leaf && header.session != 0);
+    let report = check(copy.path(), None);
+    assert_eq!(report.verdict(), Ends::NotWhole, "{report}");
+    assert!(kinds(&report).contains(&FindingKind::NotSealed), "{report}");
+    store.close();
+}
+
+#[test]
+fn a_log_that_goes_on_beside_one_that_was_stopped_was_cut_off() {
+    for log in ["journal", "records"] {
+        let store = store();
+        cut_from_last(store.dir(), log, |header| header.kind == Kind::Anchor);
+        let report = check(store.dir(), None);
+        assert_eq!(report.verdict(), Ends::NotWhole, "{report}");
+        assert!(kinds(&report).contains(&FindingKind::CutOff), "{report}");
+    }
 }
 
 /// What somebody does who has the disk and not the key: checksums and links made right again, from the first frame to

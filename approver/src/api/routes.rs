@@ -437,8 +437,14 @@ pub(super) fn router(api: Api) -> Router {
         let pass = Pass { who: route.who, key_alone: route.key_alone };
         router.route(route.path, route.handler.layer(from_fn_with_state((api.clone(), pass), guard::guard)))
     });
+    let nothing = match api.face() {
+        Face::Vendor => "the vendor face has no such thing: it is for people of the plant, at the plant face",
+        Face::Plant => "the plant face has no such thing: it is for technicians, at the vendor face",
+    };
     router
-        .fallback(|| async { Problem::not_found("there is nothing here. /api/v1/openapi.json lists what there is") })
+        .fallback(
+            move || async move { Problem::not_found(format!("{nothing}. /api/v1/openapi.json lists what there is")) },
+        )
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method", "this is not done here. See /api/v1/openapi.json")
         })

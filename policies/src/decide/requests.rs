@@ -317,7 +317,8 @@ impl State {
     ) -> Result<Vec<Event>, Refusal> {
         let rule = &self.own_grant(widening.request, by, now)?.rule;
         if widening.actions.is_empty() || !widening.actions.is_subset(&rule.actions) {
-            return Err(Refusal::RuleNoLongerFits(rule.id.clone()));
+            let (asked, allowed) = (widening.actions.clone(), rule.actions.clone());
+            return Err(Refusal::OutsideRule { asked, allowed, rule: rule.id.clone() });
         }
         if widening.lasts.0 == 0 || widening.lasts > rule.duration_max {
             return Err(Refusal::TooLong { asked: widening.lasts, most: rule.duration_max, rule: rule.id.clone() });

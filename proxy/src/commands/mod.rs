@@ -67,6 +67,8 @@ enum Command {
     Contract(people::ContractArgs),
     Request(request::Args),
     Extend(request::ExtendArgs),
+    Widen(request::WidenArgs),
+    Withdraw(request::WithdrawArgs),
     Requests(requests::ListArgs),
     Approve(approve::ApproveArgs),
     Deny(approve::DenyArgs),
@@ -86,8 +88,9 @@ enum Command {
     Fetch(fetch::Args),
 }
 
-/// Does what the arguments say. Exit codes: 0 done, 1 refused or not whole, 2 wrong use or configuration, 3 failed; 141 if
-/// whoever read standard output went away before the end, as for any program that a closed pipe ends.
+/// Does what the arguments say. Exit codes: 0 done, 1 refused or not whole, 2 wrong use or configuration, 3 failed, 4 open
+/// (`verify` alone); 141 if whoever read standard output went away before the end, as for any program that a closed pipe
+/// ends.
 pub fn run() -> ExitCode {
     let Cli { profile, command } = Cli::parse();
     let done = saying::to_its_end(|| act(command, &profile)).unwrap_or_else(|cause| {
@@ -132,6 +135,8 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Contract(args) => people::contract(&args, profile),
         Command::Request(args) => request::run(&args, profile),
         Command::Extend(args) => request::extend(&args, profile),
+        Command::Widen(args) => request::widen(&args, profile),
+        Command::Withdraw(args) => request::withdraw(&args, profile),
         Command::Requests(args) => requests::list(&args, profile),
         Command::Approve(args) => approve::approve(&args, profile),
         Command::Deny(args) => approve::deny(&args, profile),

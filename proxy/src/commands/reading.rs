@@ -6,11 +6,13 @@ use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use policies::ids::SessionId;
 use policies::time::Seconds;
 use recordings::cast::{CastOptions, CastVersion, write_cast};
 use recordings::play::{PlayOptions, Player, Shown, Speed, search};
 use recordings::read::{AuditorKeys, Moments, Recording, Store};
+use recordings::remarks::Remarks;
 use serde::Serialize;
 
 use super::watch::window;
@@ -98,7 +100,10 @@ struct Row {
     seconds: u64,
     frames: u64,
     sealed: bool,
+    /// Why, where it is sealed.
     ending: Option<String>,
+    /// When, where it is sealed.
+    ended: Option<String>,
 }
 
 pub(super) fn list(args: &RecordingsArgs) -> Done {
@@ -123,12 +128,18 @@ pub(super) fn list(args: &RecordingsArgs) -> Done {
 fn row(recording: &Recording) -> Row {
     Row {
         session: recording.id(),
-        opened: recording.opened.wall.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        opened: utc(recording.opened.wall),
         seconds: recording.duration().as_secs(),
         frames: recording.frames,
         sealed: recording.sealed.is_some(),
         ending: recording.sealed.as_ref().map(|sealed| sealed.ending.clone()),
+        ended: recording.sealed.as_ref().and_then(|_| recording.ended()).map(utc),
     }
+}
+
+/// Evidence is read far away and years later.
+fn utc(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 pub(super) fn play(args: &PlayArgs) -> Done {
@@ -153,7 +164,13 @@ impl PlayArgs {
 }
 
 fn replay(moments: Moments, options: &PlayOptions) -> Done {
-    let mut player = Player::new(moments, options.clone());
+    let mut remarks = Remarks::default();
+    let noted = moments.inspect(|moment| {
+        if let Ok(moment) = moment {
+            remarks.take(moment);
+        }
+    });
+    let mut player = Player::new(noted, options.clone());
     for step in player.by_ref() {
         let step = step.map_err(Failure::failed)?;
         if step.wait > Duration::ZERO {
@@ -162,7 +179,30 @@ fn replay(moments: Moments, options: &PlayOptions) -> Done {
         saying::write(format_args!("{}", step.write));
     }
     say!("{}", player.leave());
+    let played = player.channel();
+    drop(player);
+    tell(&remarks, played);
     Ok(())
+}
+
+/// What the gate said and did, below the screen: how the session ended comes last.
+fn tell(remarks: &Remarks, played: Option<u32>) {
+    for (channel, ran) in remarks.channels.iter().filter(|(channel, _)| Some(**channel) != played) {
+        let how = if ran.is_shown() { "to replay it, add --channel" } else { "no screen to replay on channel" };
+        say!("[gate] also recorded, {ran}: {how} {channel}");
+    }
+    for (index, remark) in remarks.remarks.iter().enumerate() {
+        if remarks.more > 0 && index + 1 == remarks.remarks.len() {
+            say!("[gate] {} remarks are left out here", remarks.more);
+        }
+        let at = Seconds(u32::try_from(remark.at.as_secs()).unwrap_or(u32::MAX));
+        say!("[gate] {} (after {at}) {}", utc(remark.wall), remark.words);
+    }
+    if !remarks.has_ended {
+        say!(
+            "[gate] no ending stands here: it ran when this was copied, or was cut off. `holdpoint verify` says which"
+        );
+    }
 }
 
 fn find(moments: Moments, text: &str, channel: Option<u32>) -> Done {
@@ -185,7 +225,7 @@ pub(super) fn export(args: &ExportArgs) -> Done {
         },
         input: args.input,
         channel: args.which.channel,
-        title: Some(recording.id().to_string()),
+        title: Some(title(&recording)),
     };
     let cannot = |cause: io::Error| Failure::failed(format_args!("{}: {cause}", args.output.display()));
     let mut out = BufWriter::new(File::create_new(&args.output).map_err(cannot)?);
@@ -193,6 +233,11 @@ pub(super) fn export(args: &ExportArgs) -> Done {
     out.into_inner().map_err(|error| cannot(error.into_error()))?.sync_all().map_err(cannot)?;
     say!("{}: {} events of channel {}", args.output.display(), cast.events, cast.channel);
     Ok(())
+}
+
+fn title(recording: &Recording) -> String {
+    let ending = recording.sealed.as_ref().map_or("no ending", |sealed| sealed.ending.as_str());
+    format!("{}: {ending}", recording.id())
 }
 
 impl Which {

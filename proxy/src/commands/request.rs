@@ -1,8 +1,10 @@
-//! What technicians ask for by command: access, and more time.
+//! What technicians ask for by command: access, more time, more actions; and taking a request back.
 
 use std::time::Duration;
 
-use approver::api::types::{AskAccess, AskMade, AskMoreTime, OwnRequest, RequestMade, SessionsView};
+use approver::api::types::{
+    AskAccess, AskMade, AskMoreActions, AskMoreTime, Done as Happened, OwnRequest, RequestMade, SessionsView,
+};
 use jiff::Timestamp;
 use policies::actions::Action;
 use policies::ids::{RequestId, ServiceName, SessionId, TargetName};
@@ -70,6 +72,37 @@ pub(super) struct ExtendArgs {
     json: bool,
 }
 
+/// Ask for more actions for what runs, for a while.
+#[derive(Debug, clap::Args)]
+pub(super) struct WidenArgs {
+    /// The session (s_…), or its request (r_…).
+    #[arg(value_name = "SESSION")]
+    session: String,
+    /// To do what besides, such as file-put.
+    #[arg(long, value_name = "ACTIONS", value_delimiter = ',', required = true)]
+    actions: Vec<Action>,
+    /// How long from the yes.
+    #[arg(long = "for", value_name = "SPAN")]
+    lasts: Seconds,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Take a request back that nobody has answered yet.
+#[derive(Debug, clap::Args)]
+pub(super) struct WithdrawArgs {
+    /// Which.
+    #[arg(value_name = "REQUEST")]
+    request: RequestId,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
 /// How often the answer is asked for; one request in ten of what a source may make.
 const ASK_EVERY: Duration = Duration::from_secs(2);
 
@@ -115,10 +148,7 @@ async fn look(client: &mut Client, request: RequestId) -> Result<OwnRequest, Fai
 
 pub(super) fn extend(args: &ExtendArgs, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
-        let request = match args.session.parse::<RequestId>() {
-            Ok(request) => request,
-            Err(_) => request_of(client, args.session.parse().map_err(Failure::usage)?).await?,
-        };
+        let request = request_of(client, &args.session).await?;
         let body = AskMoreTime { by_seconds: args.by.0, reason: args.reason.clone() };
         let made: AskMade = client.post(&format!("/api/v1/requests/{request}/extensions"), &body).await?;
         if args.json {
@@ -129,9 +159,42 @@ pub(super) fn extend(args: &ExtendArgs, profile: &ProfileArg) -> Done {
     })
 }
 
-async fn request_of(client: &mut Client, session: SessionId) -> Result<RequestId, Failure> {
+/// The request itself, or that of a session.
+async fn request_of(client: &mut Client, named: &str) -> Result<RequestId, Failure> {
+    if let Ok(request) = named.parse() {
+        return Ok(request);
+    }
+    let session: SessionId = named.parse().map_err(Failure::usage)?;
     let own: SessionsView = client.get("/api/v1/sessions").await?;
     let found = own.sessions.into_iter().find(|view| view.session == session);
     let found = found.ok_or_else(|| Failure::refused(format_args!("no live session of yours is called {session}")))?;
     Ok(found.request)
+}
+
+pub(super) fn widen(args: &WidenArgs, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let request = request_of(client, &args.session).await?;
+        let body = AskMoreActions {
+            actions: args.actions.iter().copied().collect(),
+            lasts_seconds: args.lasts.0,
+            reason: args.reason.clone(),
+        };
+        let made: AskMade = client.post(&format!("/api/v1/requests/{request}/widenings"), &body).await?;
+        if args.json {
+            return print_json(&made);
+        }
+        say!("Asked: {}. `holdpoint requests` shows what you may do once it is answered.", made.ask);
+        Ok(())
+    })
+}
+
+pub(super) fn withdraw(args: &WithdrawArgs, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let done: Happened = client.post(&format!("/api/v1/requests/{}/withdraw", args.request), &()).await?;
+        if args.json {
+            return print_json(&done);
+        }
+        say!("{} is withdrawn.", args.request);
+        Ok(())
+    })
 }

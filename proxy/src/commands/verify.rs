@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use certs::trust::Trust;
 use indicatif::{ProgressBar, ProgressStyle};
 use recordings::read::AuditorKeys;
-use recordings::verify::{Checks, Progress, verify};
+use recordings::verify::{Checks, Progress, Report, Verdict, verify};
+use serde::Serialize;
 
 use super::{Done, Failure, print_json};
 
-/// Check a data folder, with the server off or copied. Exit code 0 only if everything checked is whole.
+/// Check a data folder, with the server off or copied. Exit code 0 only if everything checked is whole; 4 if nothing is
+/// wrong, and the gate ran when the folder was copied; 1 if something is wrong.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The data folder.
@@ -40,12 +42,27 @@ pub(super) fn run(args: &Args) -> Done {
         bar.set_position(progress.read_bytes);
     });
     bar.finish_and_clear();
+    let verdict = report.verdict();
     if args.json {
-        print_json(&report)?;
+        print_json(&Told { verdict, report: &report })?;
     } else {
         say!("{report}");
     }
-    if report.is_whole() { Ok(()) } else { Err(Failure::told(1)) }
+    match verdict {
+        Verdict::Whole => Ok(()),
+        Verdict::Open => Err(Failure::told(OPEN)),
+        Verdict::NotWhole => Err(Failure::told(1)),
+    }
+}
+
+/// The exit code where nothing is wrong, and nobody can say that this is all.
+const OPEN: u8 = 4;
+
+#[derive(Serialize)]
+struct Told<'a> {
+    verdict: Verdict,
+    #[serde(flatten)]
+    report: &'a Report,
 }
 
 fn progress_bar() -> ProgressBar {

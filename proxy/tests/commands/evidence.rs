@@ -69,12 +69,19 @@ async fn an_auditor_fetches_what_verifies_with_no_server() {
     assert!(listed.contains(&session), "{listed}");
     let played = audrey.run(&["play", &session, "--data", &data, "--key", &key, "--speed", "1000"]).await.done().out;
     assert!(played.contains("PANEL"), "{played}");
+    let gate: Vec<&str> = played.lines().filter(|line| line.starts_with("[gate] ")).collect();
+    assert!(gate.iter().any(|line| line.contains("told the technician: Access was cut by an operator")), "{played}");
+    assert!(played.trim_end().lines().last().unwrap().ends_with(" the session ended: cut"), "{played}");
+    let cast = audrey.folder.join("session.cast").to_str().unwrap().to_owned();
+    audrey.run(&["export", &session, "--data", &data, "--key", &key, "-o", &cast]).await.done();
+    let cast = std::fs::read_to_string(cast).unwrap();
+    assert!(cast.lines().next().unwrap().contains(&format!("\"title\":\"{session}: cut\"")), "{cast}");
+    assert!(cast.contains("\"m\", \"gate: the session ended: cut\""), "{cast}");
     let verified = audrey.run(&["verify", &data, "--trust", &trust, "--key", &key]).await;
-    // A copy of what still runs has no signed end; that, and nothing else, is not whole.
-    let said = &verified.out;
-    let wrong: Vec<&str> = said.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase())).collect();
-    assert!(wrong.iter().all(|line| line.contains("copied while the gate ran")), "{said}");
-    assert!(verified.code == 1 && said.contains("cut: ok") && said.contains("1 sessions"), "{said}");
+    assert!(verified.code == 4 && verified.out.contains("OPEN: nothing was altered"), "{}", verified.out);
+    assert!(verified.out.contains("cut: ok") && verified.out.contains("1 sessions"), "{}", verified.out);
+    let json: Value = audrey.run(&["verify", &data, "--trust", &trust, "--json"]).await.json();
+    assert_eq!(json["verdict"], "open");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -149,6 +149,18 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     let longer = lee.run(&["sessions"]).await.done().out;
     assert!(longer.contains("in 1 hour 29 minutes") || longer.contains("in 1 hour 30 minutes"), "{longer}");
 
+    let widen = ["widen", &session, "--actions", "file-put", "--for", "20m", "--reason", "a new recipe"];
+    tess.run(&[&widen[..], &["--json"]].concat()[..]).await.done().json::<Value>()["ask"].as_str().unwrap();
+    let waiting = lee.run(&["requests"]).await.done().out;
+    assert!(waiting.contains("for 20m also:"), "{waiting}");
+    let widening = waiting.split_whitespace().find_map(|word| word.strip_suffix(':').filter(|w| w.starts_with("a_")));
+    let given = lee.run(&["approve", widening.unwrap(), "--yes"]).await.done().out;
+    assert!(given.contains("also file-put, for 20 minutes"), "{given}");
+    let own = tess.run(&["requests"]).await.done().out;
+    assert!(own.contains("shell, file-put") || own.contains("file-put, shell"), "{own}");
+    let tunnel = ["widen", &session, "--actions", "tunnel", "--for", "20m", "--reason", "x"];
+    tess.run(&tunnel).await.failed(1, "tunnel");
+
     let cut: Value = lee.run(&["cut", &session, "--json"]).await.done().json();
     assert_eq!((cut["sessions"][0].as_str().unwrap(), cut["kept"].as_str().unwrap()), (session.as_str(), "journal"));
     let said = ssh.end().await;
@@ -230,6 +242,20 @@ async fn a_no_ends_it_and_whoever_waits_is_told() {
     told.read_to_string(&mut rest).await.unwrap();
     assert!(rest.contains("the request is denied"), "{rest}");
     lee.run(&["approve", request, "--yes"]).await.failed(1, "nothing is left to answer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_back_is_answered_by_nobody() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    let tess = vendor(&house, &ada).await;
+    let ask = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "valve", "--json"];
+    let asked: Value = tess.run(&ask).await.done().json();
+    let request = asked["request"].as_str().unwrap();
+    lee.run(&["withdraw", request]).await.failed(1, "the plant face has no such thing");
+    assert!(tess.run(&["withdraw", request]).await.done().out.contains("is withdrawn"));
+    lee.run(&["approve", request, "--yes"]).await.failed(1, "nothing is left to answer");
+    tess.run(&["withdraw", request, "--json"]).await.failed(1, "withdrawn");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

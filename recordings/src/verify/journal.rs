@@ -12,7 +12,7 @@ use policies::actions::Actions;
 use policies::decide::{Admission, Command};
 use policies::digest::Digest;
 use policies::events::{Event, Founder};
-use policies::ids::{LinkId, NodeId, PersonId};
+use policies::ids::{LinkId, NodeId, PersonId, SessionId};
 use policies::people::{Kind, SshKey};
 use policies::plant::Rule;
 use policies::refusals::Refusal;
@@ -62,6 +62,11 @@ impl<'a> Journal<'a> {
             checkpoints: Vec::new(),
             nodes: Vec::new(),
         }
+    }
+
+    /// Whether a session runs, as far as the journal goes.
+    pub(super) fn has_open(&self, session: SessionId) -> bool {
+        !self.lost && self.state.sessions.get(&session).is_some_and(|facts| facts.ended.is_none())
     }
 
     /// Tells what is wrong with an event, and applies it.

@@ -67,8 +67,31 @@ pub(super) struct Log<'a> {
     pub(super) remembered: Vec<Remembered>,
 }
 
+/// How a log ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// In order.
+    Stopped,
+    /// As a gate leaves it that goes on: the last head is signed and promises another, and what follows it came before
+    /// that was due.
+    Open(OpenEnd),
+    /// Otherwise; that is told.
+    Cut,
+}
+
+/// Where and when a log goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OpenEnd {
+    pub(super) file: PathBuf,
+    pub(super) offset: u64,
+    /// Its last signed head, by the wall clock.
+    pub(super) signed: Timestamp,
+    /// How long after that the next one was due.
+    pub(super) due_seconds: u16,
+}
+
 /// Walks a log from its first segment to its last.
-pub(super) fn walk(log: &Log<'_>, reader: &mut dyn Reader, context: &mut Context<'_>) -> LogReport {
+pub(super) fn walk(log: &Log<'_>, reader: &mut dyn Reader, context: &mut Context<'_>) -> (LogReport, End) {
     let files = files(log, context);
     let mut walk = Walk::new(log, reader);
     for index in 0..files.len() {
@@ -249,6 +272,10 @@ struct Walk<'a> {
     /// Damage found in this file.
     damages: u32,
     last_file: PathBuf,
+    /// The monotonic clock of the last frame.
+    nanos: u64,
+    /// Whether something was damaged or torn anywhere.
+    is_hurt: bool,
 }
 
 /// The last head that was signed.
@@ -264,7 +291,8 @@ struct Signed {
 const DAMAGES_MAX: u32 = 100;
 
 /// A head may be this much later than it was due before an auditor is told: a disk may be that slow.
-const LATE_NANOS: u64 = 30_000_000_000;
+pub(super) const LATE_SECONDS: u64 = 30;
+const LATE_NANOS: u64 = LATE_SECONDS * 1_000_000_000;
 
 impl<'a> Walk<'a> {
     fn new(log: &'a Log<'a>, reader: &'a mut dyn Reader) -> Self {
@@ -285,6 +313,8 @@ impl<'a> Walk<'a> {
             entries: 0,
             damages: 0,
             last_file: log.relative.to_owned(),
+            nanos: 0,
+            is_hurt: false,
         }
     }
 
@@ -415,6 +445,7 @@ impl<'a> Walk<'a> {
 
     /// What was between here and the next frame is not known.
     fn lose(&mut self) {
+        self.is_hurt = true;
         self.unbroken = false;
         self.node_sequence = None;
         self.batch = None;
@@ -423,6 +454,7 @@ impl<'a> Walk<'a> {
 
     fn frame(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
         self.frames += 1;
+        self.nanos = frame.header.nanos;
         if frame.header.kind == Kind::SegmentHead {
             self.head(file, frame, context);
         } else if !self.unbroken {
@@ -596,16 +628,11 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn finish(mut self, context: &mut Context<'_>) -> LogReport {
-        let end = (self.position.segment, self.position.offset);
-        let words = match &self.signed {
-            Some(signed) if signed.end == end && signed.due_seconds == 0 => None,
-            Some(signed) if signed.end == end => Some(
-                "the log was not ended: it was cut off, or copied while the gate ran; nobody signed that this is all",
-            ),
-            _ => Some("the last frames of the log are not signed: it was cut off, or copied while the gate ran"),
-        };
-        if let Some(words) = words.filter(|_| self.frames > 0) {
+    fn finish(mut self, context: &mut Context<'_>) -> (LogReport, End) {
+        let end = self.end();
+        if end == End::Cut && self.frames > 0 {
+            let words =
+                "the last frames of the log are not signed, and no gate that goes on leaves it so: it was cut off";
             context.find(Finding::new(FindingKind::CutOff, words).at(&self.last_file, self.position.offset));
         }
         for head in std::mem::take(&mut self.remembered).iter().filter(|head| head.size > 0) {
@@ -613,12 +640,31 @@ impl<'a> Walk<'a> {
                 format!("the log once had {} entries, and has {} now: it was rolled back", head.size, self.entries);
             context.find(Finding::new(FindingKind::Missing, words).at(self.log.relative, 0));
         }
-        LogReport {
+        let report = LogReport {
             origin: self.log.origin.to_owned(),
             entries: self.entries,
             frames: self.frames,
             root: self.tree.as_ref().map(|tree| Digest(tree.root())),
             signed_at: self.signed.map(|signed| signed.wall),
+        };
+        (report, end)
+    }
+
+    fn end(&self) -> End {
+        let Some(signed) = &self.signed else { return End::Cut };
+        let is_last = signed.end == (self.position.segment, self.position.offset);
+        let due = signed.nanos.saturating_add(u64::from(signed.due_seconds) * 1_000_000_000);
+        match signed.due_seconds {
+            0 if is_last => End::Stopped,
+            0 => End::Cut,
+            // Whoever takes signed heads away must take what came after the next one too.
+            _ if self.is_hurt || self.nanos > due.saturating_add(LATE_NANOS) => End::Cut,
+            due_seconds => End::Open(OpenEnd {
+                file: self.last_file.clone(),
+                offset: self.position.offset,
+                signed: signed.wall,
+                due_seconds,
+            }),
         }
     }
 }

@@ -22,8 +22,10 @@ use policies::ids::{NodeId, SessionId};
 use policies::state::SessionFacts;
 
 use self::journal::Journal;
-use self::log::{Log, Reader, walk};
-pub use self::report::{Decisions, Finding, FindingKind, LogReport, Report, SessionReport, SessionVerdict, Span};
+use self::log::{End, Log, OpenEnd, Reader, walk};
+pub use self::report::{
+    Decisions, Finding, FindingKind, LogReport, Report, SessionReport, SessionVerdict, Span, Verdict,
+};
 use self::sessions::{Known, Sessions, Told};
 use crate::FORMAT;
 use crate::disk::{Disk as _, RealDisk};
@@ -73,13 +75,16 @@ pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report
     let mut context = Context { report: &mut report, progress, progressed };
     check_folder(checks.folder, &mut context);
     let mut journal = Journal::new(checks.trust);
-    let verifier = check_log(checks, JOURNAL_DIR, &mut journal, Vec::new(), &mut context).and_then(|log| log.verifier);
-    cuts::check(checks.folder, checks.trust, verifier.as_ref(), &mut context);
+    let decisions = check_log(checks, JOURNAL_DIR, &mut journal, Vec::new(), &mut context);
+    let verifier = decisions.as_ref().and_then(|log| log.verifier.as_ref());
+    cuts::check(checks.folder, checks.trust, verifier, &mut context);
     let dir = checks.folder.join(RECORDS_DIR);
     let mut sessions = Sessions::new(&dir, Path::new(RECORDS_DIR), checks.keys);
     let journaled = checkpoints(checks, &journal);
     let records = check_log(checks, RECORDS_DIR, &mut sessions, journaled, &mut context);
-    sessions.finish(&mut context);
+    let ends = [&decisions, &records].map(|log| log.as_ref().map_or(End::Cut, |log| log.end.clone()));
+    let are_open = check_ends(&ends, &mut context);
+    sessions.finish(|session| are_open && journal.has_open(session), &mut context);
     if let Some(Checked { node, .. }) = records {
         compare(&journal, &sessions, &node, &mut context);
     }
@@ -135,6 +140,35 @@ fn stray(file: PathBuf) -> Finding {
 struct Checked {
     node: NodeId,
     verifier: Option<Verifier>,
+    end: End,
+}
+
+/// The journal is copied before the recordings, and all of it within this.
+const COPIED_WITHIN_SECONDS: u64 = 3_600;
+
+/// Whether both logs go on as those of a running gate do. One that goes on while the other has stopped, or ends long
+/// before it, was cut off: a gate signs both as long as it runs.
+fn check_ends(ends: &[End; 2], context: &mut Context<'_>) -> bool {
+    let are_open = match ends {
+        [End::Open(journal), End::Open(records)] => {
+            let due = |end: &OpenEnd| u64::from(end.due_seconds) + log::LATE_SECONDS;
+            let records_late = journal.signed.duration_since(records.signed).as_secs();
+            let journal_late = records.signed.duration_since(journal.signed).as_secs();
+            let within = |late: i64, most: u64| u64::try_from(late).is_ok_and(|late| late > most);
+            !within(records_late, due(records)) && !within(journal_late, due(journal) + COPIED_WITHIN_SECONDS)
+        }
+        _ => false,
+    };
+    for end in ends {
+        let End::Open(end) = end else { continue };
+        let (kind, words) = if are_open {
+            (FindingKind::Open, "the log goes on: the gate ran when this was copied, or died and was not started again")
+        } else {
+            (FindingKind::CutOff, "the log was not ended, and the other one ends elsewhere in time: it was cut off")
+        };
+        context.find(Finding::new(kind, words).at(&end.file, end.offset));
+    }
+    are_open
 }
 
 /// Walks one of the two logs, if there is one.
@@ -158,9 +192,9 @@ fn check_log(
     remembered.extend(checks.remembered.iter().filter(|head| head.origin == format.origin).cloned());
     let log =
         Log { dir: &dir, relative, origin: &format.origin, verifier: verifier.as_ref(), has_sessions, remembered };
-    let walked = walk(&log, reader, context);
+    let (walked, end) = walk(&log, reader, context);
     context.report.logs.push(walked);
-    Some(Checked { node: format.node, verifier })
+    Some(Checked { node: format.node, verifier, end })
 }
 
 /// A FORMAT is some lines.

@@ -60,8 +60,11 @@ pub enum FindingKind {
     Altered,
     /// Something that was there is not.
     Missing,
-    /// A log ends without having been ended: cut off, or copied while the gate ran.
+    /// A log ends without having been ended, and not as a gate leaves it that goes on: it was cut off.
     CutOff,
+    /// A log or a recording goes on, and nothing is wrong up to where it was copied: the gate ran then, or has died since
+    /// and was not started again.
+    Open,
     /// A recording has no seal.
     NotSealed,
     /// A signature is not by the key that the auditor trusts.
@@ -84,6 +87,7 @@ impl FindingKind {
             Self::Altered => "ALTERED",
             Self::Missing => "MISSING",
             Self::CutOff => "CUT OFF",
+            Self::Open => "OPEN",
             Self::NotSealed => "NOT SEALED",
             Self::NotSigned => "NOT SIGNED",
             Self::NotAllowed => "NOT ALLOWED",
@@ -139,10 +143,24 @@ pub enum SessionVerdict {
     Ok,
     /// As it was made, up to where the gate crashed or was stopped under it; all that reached a target is in it.
     CutOff,
+    /// As it was made, up to where the folder was copied; the session went on then, as the journal says too.
+    Open,
     /// It has no seal: nobody says that this is all.
     NotSealed,
     /// Not as it was made.
     Altered,
+}
+
+/// What a check says in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Everything that was checked is whole, and was ended.
+    Whole,
+    /// Nothing is wrong; the gate went on when the folder was copied, so there may be more.
+    Open,
+    /// Something is wrong.
+    NotWhole,
 }
 
 impl SessionVerdict {
@@ -150,6 +168,7 @@ impl SessionVerdict {
         match self {
             Self::Ok => "ok",
             Self::CutOff => "ok, cut off",
+            Self::Open => "ok so far, open",
             Self::NotSealed => "NOT SEALED",
             Self::Altered => "ALTERED",
         }
@@ -172,12 +191,23 @@ pub struct Decisions {
 impl Report {
     /// Whether everything that was checked is whole.
     pub fn is_whole(&self) -> bool {
-        self.more_findings == 0 && self.failures().next().is_none()
+        self.verdict() == Verdict::Whole
+    }
+
+    /// What the check says.
+    pub fn verdict(&self) -> Verdict {
+        let is_open = self.findings.iter().any(|finding| finding.kind == FindingKind::Open);
+        match self.failures().next() {
+            Some(_) => Verdict::NotWhole,
+            None if self.more_findings > 0 => Verdict::NotWhole,
+            None if is_open => Verdict::Open,
+            None => Verdict::Whole,
+        }
     }
 
     /// What is wrong, the first wrong thing first.
     pub fn failures(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|finding| finding.kind != FindingKind::Note)
+        self.findings.iter().filter(|finding| !matches!(finding.kind, FindingKind::Note | FindingKind::Open))
     }
 
     pub(super) fn find(&mut self, finding: Finding) {
@@ -255,11 +285,26 @@ impl fmt::Display for Report {
         if self.more_findings > 0 {
             writeln!(f, "and {} more", self.more_findings)?;
         }
-        match self.failures().next() {
-            None if self.is_whole() => f.write_str("WHOLE: nothing was altered, dropped or reordered"),
-            None => f.write_str("NOT WHOLE"),
-            Some(first) => write!(f, "NOT WHOLE. First: {first}"),
+        match (self.verdict(), self.failures().next()) {
+            (Verdict::Whole, _) => f.write_str("WHOLE: nothing was altered, dropped or reordered"),
+            (Verdict::Open, _) => self.say_open(f),
+            (Verdict::NotWhole, None) => f.write_str("NOT WHOLE"),
+            (Verdict::NotWhole, Some(first)) => write!(f, "NOT WHOLE. First: {first}"),
         }
+    }
+}
+
+impl Report {
+    fn say_open(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open = self.sessions.iter().filter(|session| session.verdict == SessionVerdict::Open).count();
+        f.write_str("OPEN: nothing was altered, dropped or reordered")?;
+        if let Some(until) = self.logs.iter().filter_map(|log| log.signed_at).min() {
+            write!(f, " up to {until:.0}")?;
+        }
+        write!(
+            f,
+            ", with {open} sessions open. What came after that this copy cannot show: copy again when the gate has stopped"
+        )
     }
 }
 

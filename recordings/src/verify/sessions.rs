@@ -94,12 +94,19 @@ impl<'a> Sessions<'a> {
         }
     }
 
-    /// Tells of sessions without a seal, and of what lies in the folder and belongs to none.
-    pub(super) fn finish(&mut self, context: &mut Context<'_>) {
+    /// Tells of sessions without a seal, and of what lies in the folder and belongs to none. `runs` says which sessions
+    /// go on where this was copied.
+    pub(super) fn finish(&mut self, runs: impl Fn(SessionId) -> bool, context: &mut Context<'_>) {
         for track in std::mem::take(&mut self.open).into_values() {
-            let words = "the recording has no seal: nobody says that this is all of it";
-            context.find(Finding::new(FindingKind::NotSealed, words).of(track.recording));
-            let verdict = if track.is_altered { SessionVerdict::Altered } else { SessionVerdict::NotSealed };
+            let (kind, verdict, words) = match (track.is_altered, runs(track.recording)) {
+                (false, true) => (FindingKind::Open, SessionVerdict::Open, "the session goes on"),
+                (is_altered, _) => (
+                    FindingKind::NotSealed,
+                    if is_altered { SessionVerdict::Altered } else { SessionVerdict::NotSealed },
+                    "the recording has no seal: nobody says that this is all of it",
+                ),
+            };
+            context.find(Finding::new(kind, words).of(track.recording));
             context.report.sessions.push(track.report(None, verdict, self.keys.is_some()));
         }
         self.check_folder(context);

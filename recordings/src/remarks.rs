@@ -1,0 +1,162 @@
+//! What the gate itself said and did in a session, and which channels there were, in words for an auditor: beside the
+//! terminal, so that what a replay does not paint is not missed. The words come from the recording alone.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::frame::Stream;
+use crate::notes::Note;
+use crate::read::{Moment, What};
+use crate::words::Words;
+
+/// Something that the gate said or did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// Since the session was opened.
+    pub at: Duration,
+    /// By the gate's wall clock.
+    pub wall: Timestamp,
+    /// What, harmless to a terminal.
+    pub words: String,
+}
+
+/// What ran on a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ran {
+    /// A shell.
+    Shell,
+    /// A command line.
+    Command(Words),
+    /// A subsystem, such as `sftp`: nothing that a screen shows.
+    Subsystem(Words),
+}
+
+impl Ran {
+    /// Whether a replay can show it.
+    pub const fn is_shown(&self) -> bool {
+        matches!(self, Self::Shell | Self::Command(_))
+    }
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shell => f.write_str("a shell"),
+            Self::Command(command) => write!(f, "the command {command}"),
+            Self::Subsystem(name) => write!(f, "{name}"),
+        }
+    }
+}
+
+/// Gathers what the gate said and did while the moments of a session pass.
+#[derive(Debug, Clone, Default)]
+pub struct Remarks {
+    /// In order; the last one says why the session ended, where it is sealed.
+    pub remarks: Vec<Remark>,
+    /// Remarks that were too many to keep.
+    pub more: u64,
+    /// What ran, by channel.
+    pub channels: BTreeMap<u32, Ran>,
+    /// Whether the session's end is among them.
+    pub has_ended: bool,
+}
+
+/// A session of a day has some dozens; one that goes on being refused has more, and they are alike.
+const REMARKS_MAX: usize = 1_000;
+/// Channels of one session that are listed.
+const CHANNELS_MAX: usize = 1_000;
+/// What begins a line that the gate writes on a technician's terminal.
+const LINE: &str = "[holdpoint] ";
+
+impl Remarks {
+    /// Takes in the next moment.
+    pub fn take(&mut self, moment: &Moment) {
+        let ran = match &moment.what {
+            What::Note(Note::Shell) => Some(Ran::Shell),
+            What::Note(Note::Exec { command }) => Some(Ran::Command(command.clone())),
+            What::Note(Note::Subsystem { name }) => Some(Ran::Subsystem(name.clone())),
+            _ => None,
+        };
+        if let Some(ran) = ran.filter(|_| self.channels.len() < CHANNELS_MAX) {
+            self.channels.insert(moment.channel, ran);
+        }
+        self.has_ended |= matches!(moment.what, What::Sealed(_));
+        let Some(words) = of(moment).or_else(|| said(moment)) else { return };
+        // The end is always kept.
+        if self.remarks.len() < REMARKS_MAX || self.has_ended {
+            self.remarks.push(Remark { at: moment.at, wall: moment.wall, words });
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+/// What the gate did at a moment, if it did something. What it wrote on a terminal is not among it.
+pub fn of(moment: &Moment) -> Option<String> {
+    let note = match &moment.what {
+        What::Note(note) => note,
+        What::Sealed(sealed) => return Some(format!("the session ended: {}", Words::from(sealed.ending.as_str()))),
+        _ => return None,
+    };
+    match note {
+        Note::Notice { text } => Some(format!("told the technician: {}", Words::from(text.trim()))),
+        Note::Freeze { frozen: true, reason } => Some(format!("input stopped: {reason}")),
+        Note::Freeze { frozen: false, reason } => Some(format!("input went on: {reason}")),
+        Note::Watch { operator, watching: true } => Some(format!("{operator} watched")),
+        Note::Watch { operator, watching: false } => Some(format!("{operator} watched no longer")),
+        Note::Cut { words } => Some(format!("cut: {words}")),
+        Note::GateVerdict { allowed: false, words } => Some(format!("refused {words}")),
+        Note::Redacted { bytes, reason } => Some(format!("{bytes} bytes were not kept: {reason}")),
+        _ => None,
+    }
+}
+
+/// A line of the gate's on a terminal. Other bytes of its own are answers in a protocol.
+fn said(moment: &Moment) -> Option<String> {
+    let What::Data(Stream::GateOut | Stream::GateOutErr, bytes) = &moment.what else { return None };
+    let line = str::from_utf8(bytes).ok()?.trim().strip_prefix(LINE)?;
+    Some(format!("told the technician: {}", Words::from(line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn moment(channel: u32, what: What) -> Moment {
+        Moment { at: Duration::ZERO, wall: Timestamp::UNIX_EPOCH, sequence: 0, channel, what }
+    }
+
+    #[test]
+    fn what_the_gate_did_and_wrote_on_a_terminal_is_told_and_a_protocol_of_its_own_is_not() {
+        let wrote = |bytes: &'static [u8]| moment(1, What::Data(Stream::GateOutErr, Bytes::from_static(bytes)));
+        let reason = "Your input is stopped.\u{1b}[2J";
+        let mut remarks = Remarks::default();
+        for moment in [
+            moment(1, What::Note(Note::Shell)),
+            moment(2, What::Note(Note::Subsystem { name: "sftp".into() })),
+            wrote(b"\r\n[holdpoint] 5 minutes left.\r\n"),
+            wrote(b"\0\0\0\x11\x65\xff"),
+            moment(0, What::Note(Note::Freeze { frozen: true, reason: reason.into() })),
+            moment(2, What::Note(Note::GateVerdict { allowed: false, words: "put recipe".into() })),
+            moment(2, What::Note(Note::GateVerdict { allowed: true, words: "get recipe".into() })),
+        ] {
+            remarks.take(&moment);
+        }
+        let words: Vec<&str> = remarks.remarks.iter().map(|remark| remark.words.as_str()).collect();
+        assert_eq!(
+            words,
+            [
+                "told the technician: 5 minutes left.",
+                r"input stopped: Your input is stopped.\x1b[2J",
+                "refused put recipe"
+            ]
+        );
+        let shown: Vec<u32> = remarks.channels.iter().filter(|(_, ran)| ran.is_shown()).map(|(n, _)| *n).collect();
+        assert_eq!((shown, remarks.has_ended), (vec![1], false));
+    }
+}
