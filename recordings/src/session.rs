@@ -75,7 +75,8 @@ impl SessionWriter {
     }
 
     /// Records a fact. It is in line when this returns, after everything submitted before, and durable when the
-    /// future completes.
+    /// future completes. When a full disk has kept something out, what says how it all ended still finds room: the file
+    /// ledger, words that were shown, a cut, and that a channel is closed.
     pub fn note(
         &self,
         fact: Fact,
@@ -83,7 +84,7 @@ impl SessionWriter {
         bytes: Bytes,
     ) -> impl Future<Output = Result<(), StoreFault>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        let pushed = self.session.take_up(bytes.len()).and_then(|cost| {
+        let pushed = self.session.take_up(bytes.len(), is_last_word(fact)).and_then(|cost| {
             let session = Arc::clone(&self.session);
             self.queue.push(Work::Fact { session, fact, channel, bytes, cost, reply })
         });
@@ -168,7 +169,7 @@ impl Line {
         if bytes.is_empty() {
             return Ok(submitted.position);
         }
-        let cost = self.session.take_up(bytes.len())?;
+        let cost = self.session.take_up(bytes.len(), false)?;
         let position = submitted.position + bytes.len() as u64;
         let (session, line) = (Arc::clone(&self.session), Arc::clone(&self.line));
         self.queue.push(Work::Data { session, line, bytes, cost, position })?;
@@ -243,8 +244,8 @@ impl SessionShared {
     }
 
     /// Counts a submission, or says why there is none.
-    fn take_up(&self, bytes: usize) -> Result<u64, StoreFault> {
-        if let Some(fault) = self.fault.get() {
+    fn take_up(&self, bytes: usize, is_last_word: bool) -> Result<u64, StoreFault> {
+        if let Some(fault) = self.fault_for(is_last_word) {
             return Err(fault.clone());
         }
         if self.closed.load(Ordering::Acquire) {
@@ -268,7 +269,12 @@ impl SessionShared {
         self.fault.get().is_some()
     }
 
-    /// The writer's word that nothing more of this session will be durable.
+    /// Why no frame is taken. On a full disk last words are.
+    pub(crate) fn fault_for(&self, is_last_word: bool) -> Option<&StoreFault> {
+        self.fault.get().filter(|fault| !(is_last_word && matches!(fault, StoreFault::NoRoom { .. })))
+    }
+
+    /// The writer's word that nothing more of this session will be durable, but last words where the disk is full.
     pub(crate) fn fail(&self, fault: &StoreFault) {
         if self.fault.set(fault.clone()).is_err() {
             return;
@@ -276,6 +282,11 @@ impl SessionShared {
         self.fault_waker.wake();
         lock(&self.lines).iter().filter_map(Weak::upgrade).for_each(|line| line.waker.wake());
     }
+}
+
+/// Whether a fact says how a session or a channel ended, or what of a file had passed until then.
+pub(crate) const fn is_last_word(fact: Fact) -> bool {
+    matches!(fact, Fact::FileEntry | Fact::Notice | Fact::Cut | Fact::ChannelClose)
 }
 
 pub(crate) struct LineShared {

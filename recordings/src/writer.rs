@@ -27,7 +27,9 @@ use crate::log::{Before, Extent, Head, LogOptions, Priority, Published, Purpose,
 use crate::queue::{Next, Queue, Reply, Stamped, Work, answer};
 use crate::recover::Found;
 use crate::segment::{self, OPEN_SESSION_BYTES, OpenSession, SegmentHead};
-use crate::session::{LineShared, Opening, Seal, SealedSession, SessionShared, SessionWriter, Tallies, lock};
+use crate::session::{
+    LineShared, Opening, Seal, SealedSession, SessionShared, SessionWriter, Tallies, is_last_word, lock,
+};
 use crate::spares::{SpareFault, Spares};
 use crate::state::{NODE, State};
 
@@ -112,6 +114,8 @@ enum Ack {
 enum Use {
     /// All but a margin at the end.
     Ordinary,
+    /// Half of the margin too, so that on a full disk a recording says how it ended and what of its files had passed.
+    LastWords,
     /// The margin too: seals and anchors, so that they find room on a full disk.
     Closing,
 }
@@ -374,10 +378,12 @@ impl Writer {
         channel: u32,
         plain: &[u8],
     ) -> Result<u64, Halt> {
-        if session.has_failed() || !self.sessions.contains_key(&session.number) {
+        let is_last_word = matches!(kind, Kind::Fact(fact) if is_last_word(fact));
+        if session.fault_for(is_last_word).is_some() || !self.sessions.contains_key(&session.number) {
             return Err(Halt::Refused(StoreFault::Sealed));
         }
-        self.make_room(HEADER_BYTES + plain.len() + TAG_BYTES, Use::Ordinary)?;
+        let usage = if is_last_word { Use::LastWords } else { Use::Ordinary };
+        self.make_room(HEADER_BYTES + plain.len() + TAG_BYTES, usage)?;
         let header = Header { stream, channel, ..self.header(kind, session.number, false) };
         let at = self.buffer.len();
         let key = &self.sessions[&session.number].key;
@@ -433,8 +439,10 @@ impl Writer {
     }
 
     fn has_room(&self, bytes: usize, usage: Use) -> bool {
+        let margin = (self.segment_bytes / 8).min(MARGIN_BYTES_MAX);
         let margin = match usage {
-            Use::Ordinary => (self.segment_bytes / 8).min(MARGIN_BYTES_MAX),
+            Use::Ordinary => margin,
+            Use::LastWords => margin / 2,
             Use::Closing => 0,
         };
         self.state.end.offset + bytes as u64 + margin <= self.segment_bytes
@@ -663,7 +671,7 @@ impl Drop for Writer {
 
 /// Bytes of one data frame; a relay merges reads into as much.
 const DATA_BYTES_MAX: usize = 128 << 10;
-/// What ordinary frames leave at a segment's end, so that seals and heads find room when the disk is full.
+/// What ordinary frames leave at a segment's end, so that last words, seals and heads find room when the disk is full.
 const MARGIN_BYTES_MAX: u64 = 1 << 20;
 /// An opening's metadata: ids and digests, not texts.
 const METADATA_BYTES_MAX: usize = 32 << 10;

@@ -338,7 +338,7 @@ fn channels_beyond_the_five_hundredth_account_are_summed_and_none_is_lost() {
 }
 
 #[test]
-fn what_a_full_disk_kept_out_of_the_recording_is_in_no_account() {
+fn what_a_full_disk_kept_out_of_the_recording_is_in_no_account_and_last_words_find_room() {
     let disk = SimDisk::new(1);
     let options = LogOptions { spares: 0, ..options(Purpose::Records) };
     let signer = Arc::new(SimSigner::new(1));
@@ -355,6 +355,11 @@ fn what_a_full_disk_kept_out_of_the_recording_is_in_no_account() {
         durable = position;
     }
     assert!(0 < durable && durable < received, "{durable} of {received}");
+    let note = |fact| block_on(writer.note(fact, 1, Bytes::from_static(b"{}")));
+    assert!(matches!(note(Fact::Exec), Err(StoreFault::NoRoom { .. })));
+    for last_word in [Fact::FileEntry, Fact::Notice, Fact::ChannelClose] {
+        note(last_word).unwrap();
+    }
     let account = Account {
         direction: Direction::In,
         channel: 1,

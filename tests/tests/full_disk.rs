@@ -1,12 +1,12 @@
-//! A disk that fills up while files are copied: whoever copies reads why it stopped, and nothing passed that is not
-//! recorded.
+//! A disk that fills up while files are copied: whoever copies reads why it stopped, nothing passed that is not recorded,
+//! and the ledger says what of each file passed.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use recordings::frame::Stream;
-use recordings::ledger::Operation;
+use policies::digest::Digest;
+use recordings::ledger::{FileEntry, Operation, Outcome, Verdict};
 use recordings::notes::Note;
 use tests::evidence::Opened;
 use tests::process::start_on_a_terminal;
@@ -45,18 +45,21 @@ impl Copy {
     }
 }
 
-/// The recording in which this name was spoken of.
-fn recording_of<'a>(recordings: &'a [Opened], name: &str) -> &'a Opened {
-    let speaks = |opened: &&Opened| {
-        let named = |note: &Note| matches!(note, Note::Exec { command } if command.to_string().ends_with(name));
-        let asked = opened.bytes(Stream::In);
-        opened.notes().into_iter().any(named) || asked.windows(name.len()).any(|bytes| bytes == name.as_bytes())
-    };
-    recordings.iter().find(speaks).unwrap_or_else(|| panic!("no recording of {name}"))
+/// What the ledger says of a file, and the recording in which it does.
+fn entry_of<'a>(recordings: &'a [Opened], name: &str) -> (&'a Opened, &'a FileEntry) {
+    let mut found = recordings.iter().flat_map(|opened| {
+        opened.notes().into_iter().filter_map(move |note| match note {
+            Note::FileEntry(entry) if entry.path.to_string().ends_with(name) => Some((opened, &**entry)),
+            _ => None,
+        })
+    });
+    let one = found.next().unwrap_or_else(|| panic!("{name} is in no ledger"));
+    assert!(found.next().is_none(), "{name} is listed twice");
+    one
 }
 
 #[test]
-fn a_disk_that_fills_up_in_the_middle_of_copies_stops_them_with_the_reason_and_nothing_passed_unrecorded() {
+fn a_disk_that_fills_up_in_the_middle_of_copies_leaves_an_account_of_what_passed() {
     let Some(disk) = Disk::of("420m") else { return };
     let mut plant = Plant::ready(Options { data: Some(disk.path().join("data")), ..Options::default() });
     let notices = plant.notices();
@@ -100,12 +103,18 @@ fn a_disk_that_fills_up_in_the_middle_of_copies_stops_them_with_the_reason_and_n
     evidence.verify().ok();
     let recordings = evidence.recordings();
     for (name, operation, arrives) in arrived {
-        let opened = recording_of(&recordings, name);
-        let stream = if operation == Operation::Put { Stream::In } else { Stream::Out };
-        let (arrived, recorded) = (fs::read(arrives).unwrap(), opened.bytes(stream));
-        println!("{name}: {} of {} bytes arrived, {} are recorded", arrived.len(), content.len(), recorded.len());
+        let (opened, entry) = entry_of(&recordings, name);
+        let arrived = fs::read(arrives).unwrap();
+        println!("{name}: {} of {} bytes arrived; {entry:?}, {:?}", arrived.len(), content.len(), opened.ending());
         assert!(content.starts_with(&arrived) && arrived.len() < content.len(), "{name}");
-        assert!(recorded.len() > arrived.len(), "{name}");
+        assert_eq!((entry.operation, entry.verdict, entry.outcome), (operation, Verdict::Allowed, Outcome::Unfinished));
+        assert!(entry.bytes >= arrived.len() as u64 && !entry.whole, "{name}: {entry:?}");
+        let [extent] = &entry.extents[..] else { panic!("{name}: {entry:?}") };
+        assert_eq!((extent.from, extent.until), (0, entry.bytes), "{name}");
+        let passed = &content[..usize::try_from(extent.until).unwrap()];
         assert_eq!(opened.ending(), Some("recorder-failed"), "{name}");
+        let told = |note: &&Note| matches!(note, Note::Notice { text } if text.contains(WORDS));
+        assert_eq!(opened.notes().into_iter().filter(told).count(), 1, "{name}");
+        assert_eq!(extent.sha256, Some(Digest::of_bytes(passed)), "{name}");
     }
 }
