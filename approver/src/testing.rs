@@ -21,6 +21,7 @@ use policies::digest::Digest;
 use policies::events::{Ending, Event};
 use policies::ids::{AskId, DeploymentId, NodeId, PersonId, RequestId, SessionId};
 use policies::people::Kind;
+use policies::refusals::Refusal;
 use policies::requests::{
     Answer, CertifyStatement, Matter, Narrowing, PlantStatement, Reopening, SeenHead, Signed, VerdictStatement,
 };
@@ -443,6 +444,15 @@ impl Stage {
 
     fn expiry(&self) -> Timestamp {
         self.desk.clock().wall() + SignedDuration::from_mins(10)
+    }
+}
+
+/// Why something was refused; it must have been.
+#[track_caller]
+pub fn refusal<T: std::fmt::Debug>(result: Result<T, crate::desk::Rejected>) -> Refusal {
+    match result {
+        Err(crate::desk::Rejected::Refusal(refusal)) => refusal,
+        other => panic!("not refused: {other:?}"),
     }
 }
 

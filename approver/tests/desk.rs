@@ -10,7 +10,7 @@ use approver::journal::memory::MemoryJournal;
 use approver::journal::{AppendError, Entry, Head, Journal, ReadError};
 use approver::lease::{Ask, Frozen, Lease};
 use approver::testing::{
-    Actor, Faulty, PLANT, Props, Rival, Stage, Trouble, deployment, enrol, new_key, node, person, sign,
+    Actor, Faulty, PLANT, Props, Rival, Stage, Trouble, deployment, enrol, new_key, node, person, refusal, sign,
 };
 use approver::{floor::Floor, mint};
 use certs::sshsig::Namespace;
@@ -51,13 +51,6 @@ async fn rival_stage() -> (Stage, Arc<Rival>) {
 async fn let_in(stage: &Stage, target: &str) -> Lease {
     stage.grant(target, &[Action::Tunnel]).await;
     stage.admit(target).await.unwrap()
-}
-
-fn refusal<T: std::fmt::Debug>(result: Result<T, Rejected>) -> Refusal {
-    match result {
-        Err(Rejected::Refusal(refusal)) => refusal,
-        other => panic!("not refused: {other:?}"),
-    }
 }
 
 /// Lets the Desk's tasks do what is due.
