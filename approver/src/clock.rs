@@ -36,18 +36,29 @@ impl Boot {
 
 /// The machine's clocks, or in tests clocks that somebody turns. Cheap to clone.
 #[derive(Clone)]
-pub struct Clock(Option<Arc<Turned>>);
+pub struct Clock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System(Arc<System>),
+    Turned(Arc<Turned>),
+}
+
+/// Tells sleepers that the machine was suspended: Tokio's timers stood still meanwhile.
+struct System(watch::Sender<()>);
 
 struct Turned(watch::Sender<(Timestamp, Boot)>);
 
-/// Tokio's timers stand still while the machine is suspended, so a sleeper looks at the clock this often: it wakes at
-/// most so late after a suspend, and a thousand sleepers cost a thousandth of a core.
+/// How often somebody looks whether the machine was suspended: sleepers wake at most so late after it. One looks for
+/// all, because a thousand that looked by themselves would cost more than the sessions they wait for.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Less than this is the time between asking the one clock and the other.
+const SUSPEND_MIN: Duration = Duration::from_millis(50);
 
 impl Clock {
     /// The machine's.
-    pub const fn system() -> Self {
-        Self(None)
+    pub fn system() -> Self {
+        Self(Source::System(Arc::new(System(watch::Sender::new(())))))
     }
 
     /// A clock that stands until it is turned, for tests of this crate and those above.
@@ -55,27 +66,42 @@ impl Clock {
         let start =
             (Timestamp::from_second(1_790_000_000).expect("a second of 2026"), Boot(Duration::from_secs(1_000)));
         let turned = Arc::new(Turned(watch::Sender::new(start)));
-        (Self(Some(turned.clone())), Turn(turned))
+        (Self(Source::Turned(turned.clone())), Turn(turned))
     }
 
     /// What time it is for people. May be wrong, and may be set.
     pub fn wall(&self) -> Timestamp {
-        self.0.as_ref().map_or_else(Timestamp::now, |turned| turned.0.borrow().0)
+        match &self.0 {
+            Source::System(_) => Timestamp::now(),
+            Source::Turned(turned) => turned.0.borrow().0,
+        }
     }
 
     /// Now on the clock that counts suspend and is never set.
     pub fn boot(&self) -> Boot {
-        self.0.as_ref().map_or_else(system_boot, |turned| turned.0.borrow().1)
+        match &self.0 {
+            Source::System(_) => system_time(ClockId::Boottime),
+            Source::Turned(turned) => turned.0.borrow().1,
+        }
     }
 
     /// Waits until `deadline`; at once where it is over.
     pub async fn sleep_until(&self, deadline: Boot) {
         match &self.0 {
-            None => system_sleep(deadline).await,
-            Some(turned) => {
+            Source::System(system) => system.sleep_until(deadline).await,
+            Source::Turned(turned) => {
                 let waited = turned.0.subscribe().wait_for(|(_, boot)| *boot >= deadline).await.map(|_| ());
                 debug_assert!(waited.is_ok(), "this clock holds the sender");
             }
+        }
+    }
+
+    /// Wakes sleepers whose time came while the machine was suspended. To run once, for as long as anybody sleeps by
+    /// this clock or a clone of it.
+    pub async fn watch_for_suspend(&self) {
+        match &self.0 {
+            Source::System(system) => system.watch_for_suspend().await,
+            Source::Turned(_) => std::future::pending().await,
         }
     }
 
@@ -85,25 +111,52 @@ impl Clock {
     }
 }
 
-fn system_boot() -> Boot {
-    let time = rustix::time::clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(time.tv_sec).expect("a machine's boot is not in its future");
-    Boot(Duration::new(seconds, u32::try_from(time.tv_nsec).expect("a clock gives less than 10^9 nanoseconds")))
-}
+impl System {
+    /// A timer of the kernel on this very clock would need either `unsafe` or a deprecated call of Tokio's.
+    async fn sleep_until(&self, deadline: Boot) {
+        let mut resumed = self.0.subscribe();
+        loop {
+            match deadline.since(system_time(ClockId::Boottime)) {
+                Duration::ZERO => return,
+                left => tokio::select! {
+                    () = tokio::time::sleep(left) => {}
+                    woken = resumed.changed() => debug_assert!(woken.is_ok(), "this clock holds the sender"),
+                },
+            }
+        }
+    }
 
-/// A timer of the kernel on this very clock would need either `unsafe` or a deprecated call of Tokio's.
-async fn system_sleep(deadline: Boot) {
-    loop {
-        match deadline.since(system_boot()) {
-            Duration::ZERO => return,
-            left => tokio::time::sleep(left.min(LOOK_AGAIN)).await,
+    async fn watch_for_suspend(&self) {
+        let mut before = suspended();
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            let now = suspended();
+            if now.saturating_sub(before) > SUSPEND_MIN {
+                self.0.send_replace(());
+            }
+            before = now;
         }
     }
 }
 
+/// How long this machine has been suspended since its boot.
+fn suspended() -> Duration {
+    let running = system_time(ClockId::Monotonic);
+    system_time(ClockId::Boottime).since(running)
+}
+
+fn system_time(clock: ClockId) -> Boot {
+    let time = rustix::time::clock_gettime(clock);
+    let seconds = u64::try_from(time.tv_sec).expect("a machine's boot is not in its future");
+    Boot(Duration::new(seconds, u32::try_from(time.tv_nsec).expect("a clock gives less than 10^9 nanoseconds")))
+}
+
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_none() { "Clock(system)" } else { "Clock(turned)" })
+        f.write_str(match self.0 {
+            Source::System(_) => "Clock(system)",
+            Source::Turned(_) => "Clock(turned)",
+        })
     }
 }
 
@@ -146,6 +199,26 @@ mod tests {
         clock.sleep_until(deadline).await;
         assert!(clock.boot() >= deadline);
         clock.sleep_until(Boot::default()).await;
+    }
+
+    /// Tokio's clock stands while a blocking task runs, as it does while the machine is suspended.
+    #[tokio::test(start_paused = true)]
+    async fn a_sleeper_whose_time_came_during_a_suspend_is_woken() {
+        let system = Arc::new(System(watch::Sender::new(())));
+        let deadline = system_time(ClockId::Boottime).after(Duration::from_millis(30));
+        let suspend = tokio::task::spawn_blocking({
+            let system = system.clone();
+            move || {
+                while system_time(ClockId::Boottime) < deadline || system.0.receiver_count() == 0 {
+                    std::thread::yield_now();
+                }
+                system.0.send_replace(());
+            }
+        });
+        let before = tokio::time::Instant::now();
+        system.sleep_until(deadline).await;
+        assert_eq!(before.elapsed(), Duration::ZERO, "no timer woke it");
+        suspend.await.unwrap();
     }
 
     #[tokio::test]

@@ -28,6 +28,8 @@ impl Inner {
         self.run(async move { timekeeper.keep_time().await });
         self.run(async move { bookkeeper.keep_books().await });
         self.run(async move { lookout.look_for_cuts().await });
+        let clock = self.clock.clone();
+        self.run(async move { clock.watch_for_suspend().await });
     }
 
     fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
