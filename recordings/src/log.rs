@@ -6,6 +6,7 @@
 //! A head is signed when a session is sealed and with every append, when the log starts and stops, each second with
 //! a session open, and each minute otherwise.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -220,6 +221,20 @@ pub(crate) struct Extent {
     pub(crate) end: Option<u64>,
 }
 
+/// Where in the files an entry begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    entry: u64,
+    segment: u64,
+    offset: u64,
+}
+
+impl Place {
+    fn beginning(extent: &Extent) -> Self {
+        Self { entry: extent.first_entry, segment: extent.segment, offset: 0 }
+    }
+}
+
 /// A running log. Dropping it stops it, and blocks until that is done: what is in line is written, open sessions are
 /// sealed as abandoned, the head is signed.
 pub struct Log {
@@ -228,6 +243,8 @@ pub struct Log {
     options: LogOptions,
     queue: Arc<Queue>,
     published: Arc<Mutex<Published>>,
+    /// Where readers ended, the latest first.
+    places: Mutex<VecDeque<Place>>,
     spares: SparesWatch,
     admission: Option<SyncSender<Admission>>,
     threads: Vec<JoinHandle<()>>,
@@ -272,6 +289,7 @@ impl Log {
             options,
             queue,
             published,
+            places: Mutex::default(),
             spares: watch,
             admission: None,
             threads: Vec::new(),
@@ -318,41 +336,61 @@ impl Log {
         answered(pushed, answer, Arc::clone(&self.queue))
     }
 
-    /// The durable entries from an index on, read from the files, each checked against the one before. Blocks.
+    /// The durable entries from an index on, read from the files, each checked against the one before. Blocks. Whoever
+    /// follows the log reads on from where the last one ended, and not the whole segment again.
     pub fn entries(&self, from: u64) -> Result<Vec<Entry>, SegmentsFault> {
-        let (head, extents) = {
+        let (head, offset, mut extents) = {
             let published = lock(&self.published);
-            let mut extents = published.extents.clone();
-            extents.last_mut().expect("a running log has a segment").end = Some(published.offset);
-            (published.head, extents)
+            (published.head, published.offset, published.extents.clone())
         };
+        let last = extents.last_mut().expect("a running log has a segment");
+        last.end = Some(offset);
+        let end = Place { entry: head.size, segment: last.segment, offset };
         let mut entries = Vec::new();
         if from >= head.size {
             return Ok(entries);
         }
-        let first = extents.iter().rposition(|extent| extent.first_entry <= from).unwrap_or(0);
-        for extent in &extents[first..] {
-            self.read_entries(extent, &mut entries)?;
+        let first = self.place_before(from, &extents);
+        for extent in extents.iter().filter(|extent| extent.segment >= first.segment) {
+            let place = if extent.segment == first.segment { first } else { Place::beginning(extent) };
+            self.read_entries(place, extent.end, &mut entries)?;
         }
+        self.remember(end);
         entries.retain(|entry| entry.index >= from);
         Ok(entries)
     }
 
-    fn read_entries(&self, extent: &Extent, entries: &mut Vec<Entry>) -> Result<(), SegmentsFault> {
-        let path = segment::segments_dir(&self.dir).join(segment::file_name(extent.segment));
-        let bytes = segment::read(&*self.disk, &path)?;
-        let end = extent.end.and_then(|end| usize::try_from(end).ok()).unwrap_or(bytes.len());
-        let bytes = bytes.get(..end).ok_or_else(|| segment::damaged(&path, end as u64, "it ends too early"))?;
-        let mut index = extent.first_entry;
-        for frame in frame::frames(bytes) {
-            let frame = frame.map_err(|fault| segment::damaged(&path, fault.offset, fault.flaw.to_string()))?;
+    /// The nearest known place at which an entry not after `from` begins.
+    fn place_before(&self, from: u64, extents: &[Extent]) -> Place {
+        let places = lock(&self.places);
+        let known = extents.iter().map(Place::beginning).chain(places.iter().copied());
+        let first = Place::beginning(&extents[0]);
+        known.filter(|place| place.entry <= from).max_by_key(|place| (place.entry, place.segment)).unwrap_or(first)
+    }
+
+    fn remember(&self, place: Place) {
+        let mut places = lock(&self.places);
+        if !places.contains(&place) {
+            places.truncate(PLACES_MAX - 1);
+            places.push_front(place);
+        }
+    }
+
+    fn read_entries(&self, place: Place, end: Option<u64>, entries: &mut Vec<Entry>) -> Result<(), SegmentsFault> {
+        let path = segment::segments_dir(&self.dir).join(segment::file_name(place.segment));
+        let bytes = segment::read_part(&*self.disk, &path, place.offset, end)?;
+        let mut index = place.entry;
+        for frame in frame::frames(&bytes) {
+            let frame =
+                frame.map_err(|fault| segment::damaged(&path, place.offset + fault.offset, fault.flaw.to_string()))?;
             if frame.header.kind != Kind::Leaf {
                 continue;
             }
-            let entry = Entry::parse(index, frame.body)
-                .map_err(|malformed| segment::damaged(&path, frame.offset, malformed))?;
+            let offset = place.offset + frame.offset;
+            let entry =
+                Entry::parse(index, frame.body).map_err(|malformed| segment::damaged(&path, offset, malformed))?;
             if entries.last().is_some_and(|before| before.hash != entry.previous) {
-                return Err(segment::damaged(&path, frame.offset, "the entry does not follow the one before"));
+                return Err(segment::damaged(&path, offset, "the entry does not follow the one before"));
             }
             entries.push(entry);
             index += 1;
@@ -436,6 +474,8 @@ impl Drop for Log {
 const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 /// Larger, and reading one at the start would take too long; a frame's `batch` has 32 bits besides.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// As many as there are readers that follow a log, and some.
+const PLACES_MAX: usize = 16;
 /// Sessions that may wait for their key file at once: a morning's rush at a slow disk.
 const ADMISSIONS_WAITING_MAX: usize = 256;
 

@@ -95,6 +95,8 @@ impl Queue {
             return Err(StoreFault::Stopped);
         }
         waiting.works.push_back(Stamped { nanos: self.machine.monotonic_nanos(), work });
+        // Whoever is woken while this is held only waits again.
+        drop(waiting);
         self.changed.notify_one();
         Ok(())
     }

@@ -229,6 +229,22 @@ pub(crate) fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, SegmentsFaul
     disk::read(disk, path).map_err(|error| SegmentsFault::Io { path: path.to_owned(), error })
 }
 
+/// A segment's bytes from an offset on, to `end` or to the end of the file. That the file is shorter than `end` is damage.
+pub(crate) fn read_part(disk: &dyn Disk, path: &Path, offset: u64, end: Option<u64>) -> Result<Vec<u8>, SegmentsFault> {
+    let failed = |error| SegmentsFault::Io { path: path.to_owned(), error };
+    let file = disk.open_to_read(path).map_err(failed)?;
+    let length = file.len().map_err(failed)?;
+    let end = end.unwrap_or(length);
+    if length < end {
+        return Err(damaged(path, end, "it ends too early"));
+    }
+    let too_large = |_| failed(std::io::ErrorKind::FileTooLarge.into());
+    let mut bytes = vec![0; usize::try_from(end.saturating_sub(offset)).map_err(too_large)?];
+    let read = file.read_at(&mut bytes, offset).map_err(failed)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
 fn headless(bytes: &[u8], flaw: Flaw) -> Result<SegmentState, String> {
     if frame::is_zero(bytes) {
         return Ok(SegmentState::Spare);

@@ -76,9 +76,13 @@ fn entries_are_read_from_any_index_across_segments_and_restarts() {
     let small = || LogOptions { segment_bytes: 16 << 10, ..options(Purpose::Journal) };
     let (mut log, recovery) = open(dir.path(), small()).unwrap();
     assert_eq!(recovery.before, Before::Fresh);
+    let mut followed = Vec::new();
     for round in 0..3_u8 {
         for n in 0..20 {
             block_on(log.append(log.head(), vec![vec![round, n]; 3], Timestamp::now())).unwrap();
+            if n % 3 != round {
+                followed.extend(log.entries(followed.len() as u64).unwrap());
+            }
         }
         let head = log.head();
         drop(log);
@@ -87,7 +91,9 @@ fn entries_are_read_from_any_index_across_segments_and_restarts() {
         log = again;
     }
     assert!(log.status().segment >= 2);
+    followed.extend(log.entries(followed.len() as u64).unwrap());
     let all = log.entries(0).unwrap();
+    assert_eq!(followed, all);
     assert_eq!(all.len() as u64, log.head().size);
     assert_eq!(all.last().map(|entry| entry.hash), Some(log.head().last));
     for from in [0, 1, 59, 100, 179, 180, 500] {
