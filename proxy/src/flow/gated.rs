@@ -174,7 +174,7 @@ struct Inbox {
 
 impl Inbox {
     /// Enough for a keystroke or an answer, so that an idle session costs little.
-    const IDLE_BYTES: usize = 4 << 10;
+    const IDLE_BYTES: usize = 1 << 10;
     /// Two of the largest packets: larger reads gain nothing.
     const BUSY_BYTES: usize = 64 << 10;
 
@@ -186,10 +186,10 @@ impl Inbox {
         (self.start, self.end) = (0, 0);
     }
 
-    /// Reads once. The buffer grows when a read fills it, and shrinks when the socket runs dry after a small one.
+    /// Reads once. The buffer grows as long as reads fill it, and shrinks when the socket runs dry after a small one.
     fn poll_fill<S: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, socket: &mut S) -> Poll<io::Result<usize>> {
         if self.end == self.buffer.len() {
-            let size = if self.buffer.is_empty() { Self::IDLE_BYTES } else { Self::BUSY_BYTES };
+            let size = (self.buffer.len() * 4).clamp(Self::IDLE_BYTES, Self::BUSY_BYTES);
             self.buffer.resize(size, 0);
         }
         let mut unread = ReadBuf::new(&mut self.buffer);
