@@ -3,6 +3,7 @@
 //! interleaved and medians shown. Nothing is asserted here: a figure is compared with the last one by a person.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -169,6 +170,8 @@ impl Bench {
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
+            let disk = percentiles(&self.syncs(size.keys));
+            println!("  {:<24} p50 {:>6.2} ms           p99 {:>6.2} ms", "the disk's sync alone", disk.0, disk.1);
             let direct = percentiles(&waits[0]);
             for (way, waits) in Way::ALL.iter().zip(&waits) {
                 let (p50, p99) = percentiles(waits);
@@ -180,6 +183,25 @@ impl Bench {
                 );
             }
         }
+    }
+
+    /// What the disk takes for a frame's write and sync; a key and its echo wait for two. At an ordinary thread's
+    /// priority, while nothing else is measured.
+    fn syncs(&self, count: usize) -> Vec<f64> {
+        let path = self.config.with_file_name("synced");
+        std::fs::write(&path, vec![0; MIB]).expect("a file");
+        let file = std::fs::File::options().write(true).open(&path).expect("a file");
+        file.sync_all().expect("a disk");
+        let once = |number: usize| {
+            std::thread::sleep(Duration::from_millis(5));
+            let began = Instant::now();
+            file.write_all_at(&[b'f'; 97], (number * 97 % (MIB - 97)) as u64).expect("a disk");
+            file.sync_data().expect("a disk");
+            began.elapsed().as_secs_f64() * 1000.0
+        };
+        let waits = (0..count).map(once).collect();
+        std::fs::remove_file(&path).expect("a file");
+        waits
     }
 
     /// Resident memory of the program per idle recorded shell, and what is left of it afterwards.
