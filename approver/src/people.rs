@@ -233,6 +233,25 @@ impl People {
         Ok(Invitation { person, name: name.to_owned(), code, expires })
     }
 
+    /// Another code for somebody who lost the first, their phone or their key. What they have counts until the code is
+    /// used, then none of it; an operator's new key counts once it was vouched for.
+    ///
+    /// # Errors
+    /// `by` is no administrator, there is no such person, or they are out.
+    pub async fn reinvite(&self, person: PersonId, lasts: Seconds, by: PersonId) -> Result<Invitation, NotDone> {
+        let now = self.desk.clock().wall();
+        let (link, expires) = (mint::link(now), lasts.after(now));
+        let code = EnrolmentCode::generate(link, self.ca);
+        self.directory().add_link(link, &Link { person, hash: code.hash(), claim: None }).await?;
+        if let Err(rejected) = self.desk.act(Command::Reinvite { person, link, expires, by }).await {
+            if let Err(fault) = self.directory().swap(vec![Change::delete(Key::Link(link))]).await {
+                tracing::warn!(%fault, "a code that nobody was given stays in the directory; it opens nothing");
+            }
+            return Err(rejected.into());
+        }
+        Ok(Invitation { person, name: self.shown(person).await, code, expires })
+    }
+
     async fn take_name(&self, person: PersonId, name: &str) -> Result<(), NotDone> {
         if self.directory().set_name(person, name).await? {
             return Ok(());
@@ -255,8 +274,9 @@ impl People {
     pub async fn enrol(&self, code: &EnrolmentCode, key: &PublicKey) -> Result<Enrolled, NotDone> {
         sshsig::check_key(key)?;
         let (totp, recovery) = (TotpSecret::generate(), RecoveryCodes::generate());
-        let person = self.claim(code, &totp, &recovery).await?;
-        self.desk.act(Command::Enrol { link: code.link(), key: key_text(key) }).await?;
+        let enrol = Command::Enrol { link: code.link(), key: key_text(key) };
+        let person = self.claim(code, &enrol, &totp, &recovery).await?;
+        self.desk.act(enrol).await?;
         // Another node may have lost this race and written its factors: the journal's winner writes last.
         let mut factors = self.factors(person, &totp, &recovery);
         factors.push(Change::delete(Key::Link(code.link())));
@@ -268,10 +288,12 @@ impl People {
         Ok(Enrolled { person, name, totp, recovery, standing: standing.unwrap_or(Standing::Enrolled) })
     }
 
-    /// Writes the factors before the journal says they count, so that a crash between leaves nobody without.
+    /// Writes the factors before the journal says they count, so that a crash between leaves nobody without. Whoever
+    /// would be refused keeps those they have.
     async fn claim(
         &self,
         code: &EnrolmentCode,
+        enrol: &Command,
         totp: &TotpSecret,
         recovery: &RecoveryCodes,
     ) -> Result<PersonId, NotDone> {
@@ -279,6 +301,8 @@ impl People {
         let held = self.directory().get(&key).await?;
         let kept = self.directory().link(code.link()).await?.filter(|kept| code.matches(&kept.hash));
         let kept = kept.filter(|_| self.is_open(code.link())).ok_or(Refusal::LinkSpent)?;
+        let now = self.desk.clock().wall();
+        self.desk.with_state(|state| state.decide(enrol, now).map(drop))?;
         let claimed = Link { claim: Some(mint::nonce()), ..kept.clone() };
         let mut changes = self.factors(kept.person, totp, recovery);
         changes.push(Change { key, expected: Expected::as_read(held), value: Some(json(&claimed)) });

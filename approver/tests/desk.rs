@@ -451,6 +451,21 @@ async fn what_is_taken_back_ends_at_once() {
 }
 
 #[tokio::test]
+async fn what_an_earlier_key_began_ends_when_its_holder_enrols_again() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    stage.pass(Duration::from_secs(60));
+    let (tess, day) = (stage.technician.person, Seconds(86_400));
+    let invited = stage.people.reinvite(tess, day, stage.admin.person).await.unwrap();
+    assert_eq!(lease.orders().now().over, None, "a code that nobody used changes nothing");
+    let before = stage.login(&stage.technician).await;
+    enrol(&stage.people, &invited.code).await;
+    assert_eq!(lease.orders().now().over, Some(Ending::Revoked));
+    let admitted = stage.desk.admit(&before, stage.wanted("plc-7")).await;
+    assert_eq!(refusal(admitted), Refusal::EarlierKey, "what was proved before lets nobody in");
+}
+
+#[tokio::test]
 async fn a_contract_that_is_shortened_ends_the_session_at_its_end() {
     let stage = Stage::new().await;
     let lease = let_in(&stage, "plc-7").await;

@@ -223,3 +223,63 @@ async fn a_right_code_whose_use_cannot_be_kept_lets_nobody_in() {
     assert_eq!(Authenticated::person(&who), stage.technician.person);
     assert_eq!(who.source(), source());
 }
+
+#[tokio::test]
+async fn who_lost_phone_and_key_enrols_again_and_the_old_ones_open_nothing() {
+    let stage = Stage::new().await;
+    let old = &stage.technician;
+    let code_of = |actor: &Actor| actor.totp.code_at(stage.desk.clock().wall());
+    let first = stage.people.reinvite(old.person, DAY, stage.admin.person).await.unwrap();
+    let second = stage.people.reinvite(old.person, DAY, stage.admin.person).await.unwrap();
+    assert_eq!(refused(stage.people.enrol(&first.code, new_key().public_key()).await), Refusal::LinkSpent);
+    assert_eq!(stage.people.by_key(old.key.public_key()), Some(old.person), "the old key counts until then");
+    let theirs = stage.people.enrol(&second.code, stage.lead.key.public_key()).await;
+    assert_eq!(refused(theirs), Refusal::KeyTaken);
+    assert!(stage.people.check_code(&verified(old), &code_of(old), Face::Vendor).await.is_ok(), "and the old codes");
+
+    let new = enrol(&stage.people, &second.code).await;
+    assert_eq!((new.person, &new.name), (old.person, &old.name));
+    assert_eq!(stage.people.by_key(old.key.public_key()), None);
+    assert_eq!(stage.people.by_key(new.key.public_key()), Some(new.person));
+    stage.pass(Duration::from_secs(60));
+    assert!(stage.people.check_code(&verified(&new), &code_of(old), Face::Vendor).await.is_err());
+    assert!(stage.people.check_code(&verified(&new), &code_of(&new), Face::Vendor).await.is_ok());
+    assert_eq!(refused(stage.people.enrol(&second.code, new_key().public_key()).await), Refusal::LinkSpent);
+}
+
+#[tokio::test]
+async fn who_lost_only_the_phone_keeps_the_key() {
+    let stage = Stage::new().await;
+    let old = &stage.technician;
+    let invited = stage.people.reinvite(old.person, DAY, stage.admin.person).await.unwrap();
+    stage.people.enrol(&invited.code, old.key.public_key()).await.unwrap();
+    assert_eq!(stage.people.by_key(old.key.public_key()), Some(old.person));
+}
+
+#[tokio::test]
+async fn an_operator_who_enrols_again_counts_once_two_have_vouched_again() {
+    let stage = Stage::new().await;
+    let vera = stage.other_lead.person;
+    let standing = || stage.desk.with_state(|state| state.people[&vera].standing);
+    let invited = stage.people.reinvite(vera, DAY, stage.admin.person).await.unwrap();
+    assert_eq!(standing(), Standing::Active);
+    let again = enrol(&stage.people, &invited.code).await;
+    for (signer, before) in [(&stage.admin, Standing::Enrolled), (&stage.lead, Standing::Enrolled)] {
+        assert_eq!(standing(), before);
+        assert_eq!(stage.people.by_key(again.key.public_key()), None);
+        let certificate = stage.certificate(signer, vera);
+        stage.desk.act(Command::Certify { certificate }).await.unwrap();
+    }
+    assert_eq!((standing(), stage.people.by_key(again.key.public_key())), (Standing::Active, Some(vera)));
+}
+
+#[tokio::test]
+async fn nobody_but_an_administrator_invites_again_and_nobody_who_is_out_comes_back_so() {
+    let stage = Stage::new().await;
+    let tess = stage.technician.person;
+    let by_lead = stage.people.reinvite(tess, DAY, stage.lead.person).await;
+    assert_eq!(refused(by_lead), Refusal::WrongKind("administrators"));
+    stage.people.disable(tess, stage.admin.person).await.unwrap();
+    let out = stage.people.reinvite(tess, DAY, stage.admin.person).await;
+    assert_eq!(refused(out), Refusal::NotActive(Standing::Disabled));
+}

@@ -134,6 +134,8 @@ pub enum Event {
         expires: Timestamp,
         by: PersonId,
     },
+    /// Another link went out to somebody who is known: older ones are void, and what they have counts until it is used.
+    Reinvited { person: PersonId, link: LinkId, expires: Timestamp, by: PersonId },
     /// A link was used: these are the person's keys from now on.
     Enrolled { person: PersonId, link: LinkId, keys: Vec<SshKey> },
     /// An administrator or a member of a group vouched for a person's keys and groups.
@@ -313,6 +315,7 @@ impl Event {
             Self::Locked { .. } => "HP1109",
             Self::OnDuty { .. } => "HP1110",
             Self::PasswordSet { .. } => "HP1111",
+            Self::Reinvited { .. } => "HP1112",
             Self::PlantText { .. } => "HP1201",
             Self::PlantProposed { .. } => "HP1202",
             Self::PlantSigned { .. } => "HP1203",

@@ -90,6 +90,10 @@ pub struct Person {
     pub standing: Standing,
     /// Named when the installation was founded: the chain of trust starts here.
     pub founder: bool,
+    /// The keys that one of the first people first enrolled with: those that auditors keep.
+    pub founding_keys: Vec<SshKey>,
+    /// Since when these keys count or wait to: what an earlier key began is over.
+    pub enrolled_at: Option<Timestamp>,
     /// Wrong codes behind a verified key locked the person until then.
     pub locked_until: Option<Timestamp>,
     /// Signed in on the plant face; on duty until then.
@@ -97,6 +101,19 @@ pub struct Person {
 }
 
 impl Person {
+    /// These keys are the person's from now on, and no others. Those of one of the first people count at once when they
+    /// first enrol; later theirs, too, count only once others vouched for them.
+    pub(crate) fn enrol(&mut self, keys: &[SshKey], at: Timestamp) {
+        let is_first = self.founder && self.founding_keys.is_empty();
+        if is_first {
+            self.founding_keys = keys.to_vec();
+        }
+        self.keys = keys.to_vec();
+        self.enrolled_at = Some(at);
+        (self.locked_until, self.on_duty_until) = (None, None);
+        self.standing = if self.kind.needs_certifying() && !is_first { Standing::Enrolled } else { Standing::Active };
+    }
+
     /// Whether this is an active operator of that group.
     pub fn is_member(&self, group: &GroupName) -> bool {
         self.is_active_operator() && self.groups.contains(group)

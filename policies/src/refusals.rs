@@ -66,6 +66,10 @@ pub enum Refusal {
     WorkOrderWanted,
     #[error("the work order does not look as rule {0} wants it: {1}")]
     WorkOrderShape(RuleId, String),
+    #[error("you enrolled again since this was proved. Connect anew, with the key and the codes you have now")]
+    EarlierKey,
+    #[error("one of the first people enrols with the code that `init` printed; it does not expire")]
+    FirstCodeStands,
     #[error("say why: a reason is needed")]
     ReasonWanted,
     #[error("{asked} is longer than rule {rule} gives: at most {most}")]
@@ -167,6 +171,8 @@ impl Refusal {
             Self::NotAllowed(_) => "not-allowed",
             Self::WorkOrderWanted => "work-order-wanted",
             Self::WorkOrderShape(..) => "work-order-shape",
+            Self::EarlierKey => "earlier-key",
+            Self::FirstCodeStands => "first-code-stands",
             Self::ReasonWanted => "reason-wanted",
             Self::TooLong { .. } => "too-long",
             Self::OutsideRule { .. } => "outside-rule",

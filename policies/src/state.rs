@@ -247,6 +247,7 @@ impl State {
             Event::Founded { deployment, founders, .. } => self.found(deployment, founders),
             Event::Contracted { .. }
             | Event::Invited { .. }
+            | Event::Reinvited { .. }
             | Event::Enrolled { .. }
             | Event::Certified { .. }
             | Event::Activated { .. }
@@ -255,7 +256,7 @@ impl State {
             | Event::VendorDisabled { .. }
             | Event::Locked { .. }
             | Event::PasswordSet { .. }
-            | Event::OnDuty { .. } => self.apply_people(event),
+            | Event::OnDuty { .. } => self.apply_people(event, at),
             Event::PlantText { .. }
             | Event::PlantProposed { .. }
             | Event::PlantSigned { .. }
@@ -308,6 +309,8 @@ impl State {
                     keys: Vec::new(),
                     standing: Standing::Invited,
                     founder: true,
+                    founding_keys: Vec::new(),
+                    enrolled_at: None,
                     locked_until: None,
                     on_duty_until: None,
                 },
@@ -315,7 +318,7 @@ impl State {
         }
     }
 
-    fn apply_people(&mut self, event: &Event) {
+    fn apply_people(&mut self, event: &Event, at: Timestamp) {
         match event {
             Event::Contracted { vendor, end, sponsor, .. } => {
                 self.contracts.insert(vendor.clone(), Contract { end: *end, sponsor: *sponsor, disabled: false });
@@ -329,21 +332,20 @@ impl State {
                     keys: Vec::new(),
                     standing: Standing::Invited,
                     founder: false,
+                    founding_keys: Vec::new(),
+                    enrolled_at: None,
                     locked_until: None,
                     on_duty_until: None,
                 });
             }
+            Event::Reinvited { person, link, expires, .. } => {
+                self.links.retain(|_, link| link.person != *person);
+                self.links.insert(*link, Link { person: *person, expires: *expires });
+            }
             Event::Enrolled { person, link, keys } => {
                 self.links.remove(link);
-                if let Some(person) = self.people.get_mut(person) {
-                    person.keys.clone_from(keys);
-                    person.locked_until = None;
-                    person.standing = if person.kind.needs_certifying() && !person.founder {
-                        Standing::Enrolled
-                    } else {
-                        Standing::Active
-                    };
-                }
+                self.vouchers.remove(person);
+                self.with_person(*person, |person| person.enrol(keys, at));
             }
             Event::Certified { certificate } => {
                 self.vouchers.entry(certificate.statement.person).or_default().insert(certificate.statement.signer);

@@ -121,6 +121,7 @@ fn one_of_each() -> Vec<Event> {
         Event::Founded { deployment: label("mill-3"), log_key: "k".into(), founders: vec![founder] },
         Event::Contracted { vendor: label("acme"), end: at, sponsor: who, by: who },
         Event::Invited { person: other, kind: technician, groups: BTreeSet::new(), link, expires: at, by: who },
+        Event::Reinvited { person: other, link, expires: at, by: who },
         Event::Enrolled { person: other, link, keys: vec![key.clone()] },
         Event::Certified { certificate: Signed { statement: certify, key: key.clone(), signature: signature.clone() } },
         Event::Activated { person: other },

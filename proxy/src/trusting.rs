@@ -55,7 +55,7 @@ fn trusted(person: &Person) -> Option<TrustedPerson> {
         Kind::Operator { .. } => FirstRole::Operator,
         Kind::Technician { .. } | Kind::Auditor => return None,
     };
-    let keys = person.keys.iter().filter_map(fingerprint).collect();
+    let keys = person.founding_keys.iter().filter_map(fingerprint).collect();
     Some(TrustedPerson { person: person.id, role, keys })
 }
 

@@ -6,7 +6,7 @@ use policies::decide::waits_for;
 use policies::digest::Salted;
 use policies::events::Ending;
 use policies::ids::{AskId, PersonId, RequestId, SessionId};
-use policies::people::{Kind, Person, Standing};
+use policies::people::{Kind, Person, SshKey, Standing};
 use policies::plant::{Escort, Plant};
 use policies::requests::Request;
 use policies::state::{Ask, Asked, Case, SessionFacts, State, Vote};
@@ -320,7 +320,7 @@ impl Api {
             groups: person.groups.clone(),
             standing: standing_word(person.standing).to_owned(),
             keys: person.keys.iter().map(|key| key.0.clone()).collect(),
-            fingerprints: fingerprints(person),
+            fingerprints: fingerprints(&person.keys),
             founder: person.founder,
             vouchers: self.named_all(vouchers).await,
             locked_until: person.locked_until.filter(|until| self.clock().wall() < *until),
@@ -329,9 +329,9 @@ impl Api {
     }
 }
 
-/// The SHA-256 fingerprints of a person's keys, as `ssh-keygen -l` prints them.
-pub(super) fn fingerprints(person: &Person) -> Vec<String> {
-    let keys = person.keys.iter().filter_map(|key| PublicKey::from_openssh(&key.0).ok());
+/// The SHA-256 fingerprints of keys, as `ssh-keygen -l` prints them.
+pub(super) fn fingerprints(keys: &[SshKey]) -> Vec<String> {
+    let keys = keys.iter().filter_map(|key| PublicKey::from_openssh(&key.0).ok());
     keys.map(|key| key.fingerprint(HashAlg::Sha256).to_string()).collect()
 }
 

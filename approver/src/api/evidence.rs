@@ -38,7 +38,7 @@ pub(super) async fn trust(State(api): State<Api>) -> Json<TrustView> {
         let view = |person: &policies::people::Person| FounderView {
             person: person.id,
             role: if person.kind == Kind::Administrator { "administrator" } else { "operator" }.to_owned(),
-            fingerprints: fingerprints(person),
+            fingerprints: fingerprints(&person.founding_keys),
         };
         founders.map(view).collect()
     });

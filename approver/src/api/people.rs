@@ -18,11 +18,11 @@ use super::guard::{At, Caller, Sent};
 use super::problem::Problem;
 use super::requests::done;
 use super::types::{
-    CertificateGiven, CertifyTemplate, Contract, Done, Invite, Invited, PeopleView, PersonView, Rename, VendorView,
-    VendorsView,
+    CertificateGiven, CertifyTemplate, Contract, Done, Invite, Invited, PeopleView, PersonView, Reinvite, Rename,
+    VendorView, VendorsView,
 };
 use crate::mint;
-use crate::people::NewPerson;
+use crate::people::{Invitation, NewPerson};
 
 /// How long an enrolment code is good where nothing is said, and at most.
 const INVITATION_LASTS: Seconds = Seconds(3 * 86_400);
@@ -66,15 +66,32 @@ pub(super) async fn invite(
     caller: Caller,
     Sent(asked): Sent<Invite>,
 ) -> Result<Json<Invited>, Problem> {
-    let lasts = asked.lasts_seconds.map_or(INVITATION_LASTS, Seconds).min(INVITATION_LASTS_MAX);
+    let lasts = lasts(asked.lasts_seconds);
     let new = NewPerson { name: asked.name, kind: asked.kind, groups: asked.groups };
     let invitation = api.people().invite(new, lasts, caller.person()).await?;
-    Ok(Json(Invited {
+    Ok(shown_once(invitation))
+}
+
+pub(super) async fn reinvite(
+    State(api): State<Api>,
+    caller: Caller,
+    At(id): At<PersonId>,
+    Sent(asked): Sent<Reinvite>,
+) -> Result<Json<Invited>, Problem> {
+    Ok(shown_once(api.people().reinvite(id, lasts(asked.lasts_seconds), caller.person()).await?))
+}
+
+fn lasts(seconds: Option<u32>) -> Seconds {
+    seconds.map_or(INVITATION_LASTS, Seconds).min(INVITATION_LASTS_MAX)
+}
+
+fn shown_once(invitation: Invitation) -> Json<Invited> {
+    Json(Invited {
         person: invitation.person,
         code: invitation.code.reveal().to_string(),
         expires: invitation.expires,
         name: invitation.name,
-    }))
+    })
 }
 
 pub(super) async fn statement(
@@ -97,7 +114,11 @@ pub(super) async fn statement(
         expires: STATEMENT_LASTS.after(api.clock().wall()),
         journal: api.seen(),
     };
-    Ok(Json(CertifyTemplate { statement, name: api.people().shown(id).await, fingerprints: fingerprints(&person) }))
+    Ok(Json(CertifyTemplate {
+        statement,
+        name: api.people().shown(id).await,
+        fingerprints: fingerprints(&person.keys),
+    }))
 }
 
 pub(super) async fn certify(

@@ -334,6 +334,10 @@ fn about_people() -> Vec<Route> {
         act("/api/v1/people/{person}/name", people::rename)
             .for_(ADMINISTRATOR, "Give a person another name.")
             .takes::<types::Rename>(),
+        act("/api/v1/people/{person}/reinvite", people::reinvite)
+            .for_(ADMINISTRATOR, "Another code for somebody who lost phone or key; it is shown once.")
+            .takes::<types::Reinvite>()
+            .gives::<types::Invited>(),
         act("/api/v1/people/{person}/disable", people::disable).for_(ADMINISTRATOR, "Put a person out, in one act."),
         read("/api/v1/vendors", people::vendors).for_(PLANT, "Vendors' contracts.").gives::<types::VendorsView>(),
         set("/api/v1/vendors/{vendor}", people::contract)

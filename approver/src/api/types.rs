@@ -239,6 +239,15 @@ pub struct Invite {
     pub lasts_seconds: Option<u32>,
 }
 
+/// Another code for somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reinvite {
+    /// How long the code is good; three days where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasts_seconds: Option<u32>,
+}
+
 /// An invitation, shown this once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Invited {

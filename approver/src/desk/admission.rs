@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use certs::proof::{Authenticated, Factors};
+use jiff::Timestamp;
 use policies::decide::{Admission, Command};
 use policies::digest::Digest;
 use policies::events::{Ending, Event, Factor, Scope};
@@ -11,6 +12,7 @@ use policies::ids::{PersonId, RequestId, ServiceName, SessionId, TargetName};
 use policies::plant::{Plant, Service};
 use policies::refusals::Refusal;
 use policies::state::{Case, State};
+use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
 use super::fold::{Fold, Now};
 use super::seats::{self, Seat};
@@ -34,12 +36,19 @@ impl Desk {
     /// # Errors
     /// A refusal, or a fault; then there is no session.
     pub async fn admit(&self, who: &Authenticated, ask: Ask) -> Result<Lease, Rejected> {
-        let (technician, source, factors) = (who.person(), who.source(), factors(who.factors()));
+        let proved = Proved {
+            technician: who.person(),
+            source: who.source(),
+            factors: factors(who.factors()),
+            key: who.key(),
+            at: who.at(),
+        };
+        let technician = proved.technician;
         let ask = Ask { grant: who.grant().or(ask.grant), ..ask };
         let inner = self.0.clone();
         let admitted = self.0.to_its_end(async move {
             let target = ask.target.clone();
-            let admitted = inner.admit(technician, source, factors, ask).await;
+            let admitted = inner.admit(&proved, ask).await;
             if let Err(Rejected::Refusal(refusal)) = &admitted {
                 inner.report_refusal(technician, refusal, target).await;
             }
@@ -60,20 +69,22 @@ impl Desk {
     }
 }
 
+/// What an [`Authenticated`] says, kept while the journal is written: a proof is nobody's to copy.
+struct Proved {
+    technician: PersonId,
+    source: std::net::IpAddr,
+    factors: Vec<Factor>,
+    key: Option<Fingerprint>,
+    at: Timestamp,
+}
+
 impl Inner {
-    async fn admit(
-        self: &Arc<Self>,
-        technician: PersonId,
-        source: std::net::IpAddr,
-        factors: Vec<Factor>,
-        ask: Ask,
-    ) -> Result<Lease, Rejected> {
+    async fn admit(self: &Arc<Self>, proved: &Proved, ask: Ask) -> Result<Lease, Rejected> {
         if self.stop.is_cancelled() {
             return Err(Fault::Stopping.into());
         }
-        let seat = Seat::take(self, ask.session, technician, ask.target.clone()).ok_or(Refusal::Exists)?;
-        let (events, terms) =
-            self.transact(|fold, now| self.decide_admission(fold, now, technician, source, &factors, &ask)).await?;
+        let seat = Seat::take(self, ask.session, proved.technician, ask.target.clone()).ok_or(Refusal::Exists)?;
+        let (events, terms) = self.transact(|fold, now| self.decide_admission(fold, now, proved, &ask)).await?;
         debug_assert_eq!(events.len(), 1, "an admission is one fact");
         let terms = Terms { journal: self.fold().head.size, ..terms };
         self.take_place(&terms);
@@ -93,17 +104,17 @@ impl Inner {
         &self,
         fold: &Fold,
         now: Now,
-        technician: PersonId,
-        source: std::net::IpAddr,
-        factors: &[Factor],
+        proved: &Proved,
         ask: &Ask,
     ) -> Result<(Vec<Event>, Terms), Rejected> {
+        let Proved { technician, source, ref factors, .. } = *proved;
+        check_still_theirs(&fold.state, proved)?;
         let plant = fold.state.plant.as_ref().ok_or(Refusal::NoPlant)?;
         let (name, service) = service_of(plant, ask)?;
         let admission = Admission {
             session: ask.session,
             technician,
-            factors: factors.to_vec(),
+            factors: factors.clone(),
             source,
             target: ask.target.clone(),
             service: name.clone(),
@@ -206,6 +217,19 @@ fn service_of<'a>(plant: &'a Plant, ask: &Ask) -> Result<(&'a ServiceName, &'a S
         None if services.len() == 1 => services.iter().next().ok_or_else(no_grant),
         None => Err(no_grant()),
     }
+}
+
+/// Whoever enrolled again lets nobody in by what an earlier key, or a login before, had proved.
+fn check_still_theirs(state: &State, proved: &Proved) -> Result<(), Refusal> {
+    let Some(person) = state.people.get(&proved.technician) else { return Err(Refusal::UnknownPerson) };
+    let is_theirs = match proved.key {
+        Some(proved) => {
+            let keys = person.keys.iter().filter_map(|key| PublicKey::from_openssh(&key.0).ok());
+            keys.map(|key| key.fingerprint(HashAlg::Sha256)).any(|key| key == proved)
+        }
+        None => person.enrolled_at.is_none_or(|enrolled_at| enrolled_at <= proved.at),
+    };
+    if is_theirs { Ok(()) } else { Err(Refusal::EarlierKey) }
 }
 
 /// A grant whose time has run on the clock that is never set is over, whatever the wall clock says by now.

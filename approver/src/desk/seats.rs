@@ -223,7 +223,8 @@ impl View<'_> {
         if let Some((_, ending)) = journaled {
             return Some(ending.clone());
         }
-        if case.standing != RequestStanding::Granted || !may_stay(state, place) {
+        if case.standing != RequestStanding::Granted || !may_stay(state, place) || is_of_an_earlier_key(state, session)
+        {
             return Some(Ending::Revoked);
         }
         if ends <= self.boot {
@@ -246,6 +247,14 @@ fn may_stay(state: &State, place: &Place) -> bool {
     let zone = state.zone_of(&place.target);
     let is_open = state.plant.as_ref().zip(zone).and_then(|(plant, zone)| plant.zones.get(zone));
     is_active && vendor.is_some_and(|contract| !contract.disabled) && is_open.is_some_and(|zone| !zone.never)
+}
+
+/// Whether the technician enrolled again after this session began: who proved the key before may be somebody else.
+fn is_of_an_earlier_key(state: &State, session: SessionId) -> bool {
+    state.sessions.get(&session).is_some_and(|facts| {
+        let enrolled_at = state.people.get(&facts.technician).and_then(|person| person.enrolled_at);
+        enrolled_at.is_some_and(|at| facts.started < at)
+    })
 }
 
 /// What a grant allows at a moment on the clock that is never set.

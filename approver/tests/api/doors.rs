@@ -48,6 +48,7 @@ plant  GET    /api/v1/people/{person}/statement             oa
 plant  POST   /api/v1/people/{person}/certificates          oa
 plant  POST   /api/v1/people/{person}/name                  a
 plant  POST   /api/v1/people/{person}/disable               a
+plant  POST   /api/v1/people/{person}/reinvite              a
 plant  GET    /api/v1/vendors                               oua
 plant  PUT    /api/v1/vendors/{vendor}                      a
 plant  POST   /api/v1/vendors/{vendor}/disable              a

@@ -30,6 +30,7 @@ pub enum Command {
     Found { deployment: DeploymentId, log_key: String, founders: Vec<Founder>, plant: String },
     Contract { vendor: VendorId, end: Timestamp, sponsor: PersonId, by: PersonId },
     Invite { person: PersonId, kind: Kind, groups: Vec<GroupName>, link: LinkId, expires: Timestamp, by: PersonId },
+    Reinvite { person: PersonId, link: LinkId, expires: Timestamp, by: PersonId },
     Enrol { link: LinkId, key: SshKey },
     Certify { certificate: Signed<CertifyStatement> },
     Rename { person: PersonId, name: Salted, by: PersonId },
@@ -78,6 +79,7 @@ impl State {
             Command::Invite { person, kind, groups, link, expires, by } => {
                 self.decide_invite(*person, kind, groups, *link, *expires, *by)
             }
+            Command::Reinvite { person, link, expires, by } => self.decide_reinvite(*person, *link, *expires, *by),
             Command::Enrol { link, key } => self.decide_enrol(*link, key, now),
             Command::Certify { certificate } => self.decide_certify(certificate, now),
             Command::Rename { person, name, by } => {

@@ -76,9 +76,33 @@ impl State {
         }])
     }
 
+    /// Another code for somebody who lost the first, their phone or their key.
+    pub(super) fn decide_reinvite(
+        &self,
+        person: PersonId,
+        link: LinkId,
+        expires: Timestamp,
+        by: PersonId,
+    ) -> Result<Vec<Event>, Refusal> {
+        self.administrator(by)?;
+        let known = self.person(person)?;
+        if known.standing == Standing::Disabled {
+            return Err(Refusal::NotActive(known.standing));
+        }
+        // Whoever enrols by that code counts at once; nobody gets it from somebody who is here already.
+        if known.founder && known.founding_keys.is_empty() {
+            return Err(Refusal::FirstCodeStands);
+        }
+        if self.links.contains_key(&link) {
+            return Err(Refusal::Exists);
+        }
+        Ok(vec![Event::Reinvited { person, link, expires, by }])
+    }
+
+    /// One's own key may stay: perhaps only the phone was lost.
     pub(super) fn decide_enrol(&self, link: LinkId, key: &SshKey, now: Timestamp) -> Result<Vec<Event>, Refusal> {
         let invited = self.links.get(&link).filter(|link| now < link.expires).ok_or(Refusal::LinkSpent)?;
-        if self.people.values().any(|person| person.keys.contains(key)) {
+        if self.people.values().any(|person| person.id != invited.person && person.keys.contains(key)) {
             return Err(Refusal::KeyTaken);
         }
         Ok(vec![Event::Enrolled { person: invited.person, link, keys: vec![key.clone()] }])

@@ -1,13 +1,13 @@
-//! `holdpoint invite`: a one-use code for somebody new, shown this once.
+//! `holdpoint invite` and `reinvite`: a one-use code for somebody new, or who lost what they had, shown this once.
 
 use std::collections::BTreeSet;
 
-use approver::api::types::{Invite, Invited};
+use approver::api::types::{Invite, Invited, Reinvite};
 use policies::ids::{GroupName, RoleName, VendorId};
 use policies::people::Kind;
 use policies::time::Seconds;
 
-use super::gate::{ProfileArg, at_gate};
+use super::gate::{ProfileArg, at_gate, person};
 use super::showing::{moment, plain};
 use super::{Done, print_json};
 
@@ -44,6 +44,20 @@ pub(super) struct Args {
     json: bool,
 }
 
+/// Give somebody another one-use code, who lost their phone, key or code. What they have works until it is used.
+#[derive(Debug, clap::Args)]
+pub(super) struct AgainArgs {
+    /// Who, by name or identifier.
+    #[arg(value_name = "PERSON")]
+    person: String,
+    /// How long the code is good.
+    #[arg(long, value_name = "SPAN", default_value = "3d")]
+    lasts: Seconds,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
 impl Args {
     fn kind(&self) -> Kind {
         match &self.technician {
@@ -67,18 +81,40 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         if args.json {
             return print_json(&invited);
         }
-        say!("{}\n", plain(&invited.code));
-        say!(
-            "This code for {} works once, until {}, and is shown only here.",
-            plain(&invited.name),
-            moment(invited.expires)
-        );
+        show(&invited);
         if args.technician.is_some() {
             say!("They enrol with any SSH client (ssh -p PORT enrol@GATE, on the vendor face), or by");
         } else {
             say!("They enrol with any SSH client (ssh -p PORT enrol@GATE), or by");
         }
         say!("`holdpoint enrol --gate ORIGIN`, with the origin of their face.");
+        Ok(())
+    })
+}
+
+fn show(invited: &Invited) {
+    say!("{}\n", plain(&invited.code));
+    say!(
+        "This code for {} works once, until {}, and is shown only here.",
+        plain(&invited.name),
+        moment(invited.expires)
+    );
+}
+
+pub(super) fn again(args: &AgainArgs, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let wanted = person(client, &args.person).await?;
+        let body = Reinvite { lasts_seconds: Some(args.lasts.0) };
+        let invited: Invited = client.post(&format!("/api/v1/people/{}/reinvite", wanted.person), &body).await?;
+        if args.json {
+            return print_json(&invited);
+        }
+        show(&invited);
+        say!("They enrol with it as they did first. From then on their old key and codes open nothing, and what");
+        say!("runs of theirs ends. If somebody else has them now, do not wait: `holdpoint cut --technician`.");
+        if matches!(wanted.kind, Kind::Operator { .. } | Kind::Administrator) {
+            say!("Their new key counts once it was vouched for again: `holdpoint certify {}`.", plain(&wanted.name));
+        }
         Ok(())
     })
 }

@@ -164,3 +164,32 @@ async fn an_agent_signs_for_a_public_key_and_says_when_it_cannot() {
     agent.kill().await.unwrap();
     lee.run(&["status"]).await.failed(3, "none answers");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_of_the_first_hour_who_lost_everything_comes_back_by_two_signatures() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    ada.run(&["reinvite", "noor"]).await.failed(1, "one of the first people");
+    let mut noor = house.founder("noor").await;
+    lee.run(&["reinvite", "noor"]).await.failed(1, "only administrators may do this");
+    let told = ada.run(&["reinvite", "noor"]).await.done().out;
+    assert!(told.contains("holdpoint certify noor"), "{told}");
+    noor.run(&["status"]).await.done();
+    let mut again = house.enrolled("noor-again", Side::Plant, told.lines().next().unwrap()).await;
+    noor.run(&["status"]).await.failed(1, "no longer yours");
+    let code = noor.codes.pop_front().unwrap();
+    noor.run_with(&["login"], &format!("{code}\n")).await.failed(1, "do not go together");
+    for voucher in [&ada, &lee] {
+        let code = again.codes.pop_front().unwrap();
+        assert_eq!(again.run_with(&["login"], &format!("{code}\n")).await.code, 1);
+        voucher.run(&["certify", "noor", "--yes"]).await.done();
+    }
+    again.login().await;
+    again.run(&["status"]).await.done();
+
+    let data = house.folder.path().join("gate/data").to_str().unwrap().to_owned();
+    let trust = house.folder.path().join("gate/trust.toml").to_str().unwrap().to_owned();
+    let _folder = house.stop().await;
+    let verified = ada.run(&["verify", &data, "--trust", &trust]).await;
+    assert!(verified.out.contains("WHOLE: nothing"), "{}", verified.out);
+}

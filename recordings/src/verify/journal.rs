@@ -187,7 +187,7 @@ impl<'a> Journal<'a> {
         };
         let is_known =
             |key: &SshKey| PublicKey::from_openssh(&key.0).is_ok_and(|key| self.trust.knows(person, role, &key));
-        if enrolling.founder && !keys.iter().all(is_known) {
+        if enrolling.founder && enrolling.founding_keys.is_empty() && !keys.iter().all(is_known) {
             return Some(format!("{person} enrolled with a key that is not in your trust file"));
         }
         match keys {
