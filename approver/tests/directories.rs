@@ -221,6 +221,30 @@ fn a_folder_in_use_is_refused() {
     assert!(SledDirectory::open(scratch.path()).is_ok());
 }
 
+const FOLDER: &str = "HOLDPOINT_TEST_FOLDER";
+
+#[tokio::test]
+#[ignore = "the process that another test here runs"]
+async fn directory_process() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let directory = SledDirectory::open(folder.as_ref()).unwrap();
+    for value in [7, 8] {
+        println!("{:?}", directory.swap(vec![Change::set(Key::Cursor("a".into()), vec![value])]).await);
+    }
+}
+
+/// sled's own `flush` answers before anything is on the disk, so what is missing here is missed in a power cut alone.
+#[test]
+fn no_change_is_answered_for_whose_sync_failed_and_none_after_it() {
+    let scratch = Scratch::new();
+    let mut process = std::process::Command::new("fiu-run");
+    process.args(["-x", "-c", "enable name=posix/io/sync/fdatasync,failinfo=5"]).arg(std::env::current_exe().unwrap());
+    process.args(["--ignored", "--exact", "directory_process", "--nocapture"]).env(FOLDER, scratch.path());
+    let Ok(ended) = process.output() else { return println!("SKIPPED: libfiu (Debian: fiu-utils) is not installed") };
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert_eq!(said.matches("Err(Unavailable(").count(), 2, "{said}{}", String::from_utf8_lossy(&ended.stderr));
+}
+
 #[tokio::test]
 async fn a_half_written_snapshot_does_not_keep_the_directory_shut() {
     let scratch = Scratch::new();

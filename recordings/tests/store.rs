@@ -353,7 +353,7 @@ fn what_a_full_disk_kept_out_of_the_recording_is_in_no_account_and_last_words_fi
     let line = writer.line(Stream::In, 1);
     disk.set_room(disk.paths().iter().map(|path| disk.content(path).unwrap().len() as u64).sum::<u64>() + (1 << 20));
     let (mut received, mut durable) = (0, 0);
-    while let Ok(position) = line.submit(Bytes::from_static(&[7; 64 << 10])) {
+    while let Ok(position) = line.submit(Bytes::from_static(&[7; 1 << 10])) {
         received = position;
         if block_on(line.durable(position)).is_err() {
             break;
@@ -361,7 +361,7 @@ fn what_a_full_disk_kept_out_of_the_recording_is_in_no_account_and_last_words_fi
         durable = position;
     }
     assert!(0 < durable && durable < received, "{durable} of {received}");
-    let note = |fact| block_on(writer.note(fact, 1, Bytes::from_static(b"{}")));
+    let note = |fact| block_on(writer.note(fact, 1, Bytes::from_static(&[b' '; 4 << 10])));
     assert!(matches!(note(Fact::Exec), Err(StoreFault::NoRoom { .. })));
     for last_word in [Fact::FileEntry, Fact::Notice, Fact::ChannelClose] {
         note(last_word).unwrap();
