@@ -34,13 +34,19 @@ impl ProfileArg {
 pub(super) fn at_gate(profile: &ProfileArg, work: impl AsyncFnOnce(&mut Client) -> Done) -> Done {
     with_client(profile, async |client| {
         if !client.is_signed_in() {
-            if !io::stdin().is_terminal() {
-                return Err(Fault::NotSignedIn.into());
-            }
-            client.sign_in(&ask_code(client)?).await?;
+            sign_in_here(client).await?;
         }
         work(client).await
     })
+}
+
+/// Signs in with a code that is asked for, where there is a terminal to ask on.
+pub(super) async fn sign_in_here(client: &mut Client) -> Done {
+    if !io::stdin().is_terminal() {
+        return Err(Fault::NotSignedIn.into());
+    }
+    client.sign_in(&ask_code(client)?).await?;
+    Ok(())
 }
 
 /// Does something with the profile, signed in or not.

@@ -11,7 +11,7 @@ use policies::ids::{RequestId, ServiceName, SessionId, TargetName};
 use policies::time::Seconds;
 
 use super::card::show_own;
-use super::gate::{ProfileArg, at_gate};
+use super::gate::{ProfileArg, at_gate, sign_in_here};
 use super::showing::{parse_moment, plain};
 use super::{Done, Failure, print_json};
 use crate::client::Client;
@@ -47,7 +47,7 @@ pub(super) struct Args {
     /// As an emergency, where the rule allows one: short, loud, and looked back at.
     #[arg(long)]
     emergency: bool,
-    /// Wait for the answer. Whoever gives up leaves the request standing.
+    /// Wait for the answer; after ten minutes another code is asked for. Whoever gives up leaves the request standing.
     #[arg(long)]
     wait: bool,
     /// For machines.
@@ -127,7 +127,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
             }
             while own.standing == "pending" {
                 tokio::time::sleep(ASK_EVERY).await;
-                own = look(client, made.request).await?;
+                own = look_on(client, made.request).await?;
             }
         }
         if args.json {
@@ -140,6 +140,21 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
             other => Err(Failure::refused(format_args!("the request is {}", plain(other)))),
         }
     })
+}
+
+/// Looks again. A token lasts ten minutes, and an operator may take longer: whoever waits is asked for another code then.
+async fn look_on(client: &mut Client, request: RequestId) -> Result<OwnRequest, Failure> {
+    let seen = look(client, request).await;
+    if seen.is_ok() || client.is_signed_in() {
+        return seen;
+    }
+    sign_in_here(client).await.map_err(|_| {
+        Failure::refused(format_args!(
+            "you are signed in no longer, so the waiting ends. {request} stands: `holdpoint login`, then \
+             `holdpoint requests`"
+        ))
+    })?;
+    look(client, request).await
 }
 
 async fn look(client: &mut Client, request: RequestId) -> Result<OwnRequest, Failure> {

@@ -245,6 +245,25 @@ async fn a_no_ends_it_and_whoever_waits_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_longer_than_they_are_signed_in_is_told_that_the_request_stands() {
+    let house = House::new().await;
+    let ada = house.founder("ada").await;
+    let tess = vendor(&house, &ada).await;
+    let ask = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "valve", "--wait"];
+    let mut waiting = tess.command(&ask).spawn().unwrap();
+    let mut told = BufReader::new(waiting.stderr.take().unwrap());
+    let mut line = String::new();
+    tokio::time::timeout(HANG, told.read_line(&mut line)).await.expect("it hangs").unwrap();
+    // Enrolled anew, so that the token counts no longer.
+    let invited: Value = ada.run(&["reinvite", "tess", "--json"]).await.done().json();
+    house.enrolled("tess-again", Side::Vendor, invited["code"].as_str().unwrap()).await;
+    let status = tokio::time::timeout(HANG, waiting.wait()).await.expect("it hangs").unwrap();
+    let mut rest = String::new();
+    told.read_to_string(&mut rest).await.unwrap();
+    assert!(status.code() == Some(1) && rest.contains(" stands: `holdpoint login`"), "{rest}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_taken_back_is_answered_by_nobody() {
     let house = House::new().await;
     let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
