@@ -99,8 +99,9 @@ impl AsyncWrite for ChannelStream {
         Poll::Ready(Ok(()))
     }
 
+    /// Says nothing, and the channel is closed when the stream is dropped. On an EOF here OpenSSH's `-J` stops reading
+    /// its inner client, which then fails writing before it reads the words that came before the EOF.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.download.push(Event::Eof);
         Poll::Ready(Ok(()))
     }
 }
@@ -111,7 +112,6 @@ async fn forward(download: Arc<Queue>, channel: ChannelWriteHalf<server::Msg>) {
         let weight = event.weight();
         let sent = match event {
             Event::Data { bytes, .. } => channel.data_bytes(bytes).await,
-            Event::Eof => channel.eof().await,
             _ => Ok(()),
         };
         download.forwarded(weight);
