@@ -16,6 +16,7 @@ use policies::ids::{CutId, DeploymentId, NodeId, SessionId};
 use policies::people::Person;
 use policies::refusals::Refusal;
 use policies::state::State;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -218,6 +219,8 @@ pub(crate) struct Inner {
     time_moved: Notify,
     late_came: Notify,
     tracker: TaskTracker,
+    /// Where the Desk was opened: its callers' own may end before what they began here.
+    runtime: Handle,
     stop: CancellationToken,
 }
 
@@ -392,6 +395,7 @@ impl Inner {
             time_moved: Notify::new(),
             late_came: Notify::new(),
             tracker: TaskTracker::new(),
+            runtime: Handle::current(),
             stop: CancellationToken::new(),
         }
     }
@@ -406,7 +410,7 @@ impl Inner {
 
     /// Runs something to its end in a task of the Desk's, so that a caller who gives up leaves nothing half done.
     async fn to_its_end<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, Fault> {
-        self.tracker.spawn(work).await.map_err(|_| Fault::Stopping)
+        self.tracker.spawn_on(work, &self.runtime).await.map_err(|_| Fault::Stopping)
     }
 
     async fn act(&self, command: Command) -> Result<Vec<Event>, Rejected> {

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use approver::clock::Clock;
-use certs::keys::Seal;
+use certs::keys::{KeyStore, Seal};
 use policies::decide::Command;
 use policies::events::Event;
 use proxy::app::{App, Reason, StartFault};
@@ -14,6 +17,7 @@ use proxy::config::{Config, Notify, WebhookAt};
 use proxy::founding::{Plan, found};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
 
 const PLANT: &str = r#"
 [plant]
@@ -171,4 +175,35 @@ async fn a_folder_without_keys_and_without_an_installation_says_both() {
     assert!(matches!(reasons.as_slice(), [Reason::Keys(_), Reason::Store(_)]), "{reasons:?}");
     assert!(reasons[1].to_string().contains("holdpoint init"));
     assert!(!config.store.data.exists(), "looking makes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_plant_face_answers_while_sessions_keep_everything_else_busy() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = founded(&folder.path().join("gate")).await;
+    let app = start(&config).await.unwrap();
+    let (address, busy) = (app.addresses().plant[0], Arc::new(AtomicBool::new(true)));
+    let still = Arc::clone(&busy);
+    let spinning = tokio::spawn(async move { while still.load(Ordering::SeqCst) {} });
+    let ca = KeyStore::open(&config.keys, &Seal::File).unwrap().tls_ca().certificate_pem();
+    // Neither is the one who asks of the runtime that is kept busy.
+    let asking = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { tokio::time::timeout(Duration::from_secs(10), health(address, &ca)).await })
+    });
+    let answer = asking.join();
+    busy.store(false, Ordering::SeqCst);
+    spinning.await.unwrap();
+    assert_eq!(answer.unwrap().unwrap(), "HTTP/1.1 200");
+    app.shutdown(Duration::from_secs(10)).await;
+}
+
+async fn health(address: SocketAddr, ca: &str) -> String {
+    let tls = TlsConnector::from(certs::tls::client_config(ca).unwrap());
+    let socket = TcpStream::connect(address).await.unwrap();
+    let mut stream = tls.connect("localhost".try_into().unwrap(), socket).await.unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut text = [0; 12];
+    stream.read_exact(&mut text).await.unwrap();
+    String::from_utf8(text.to_vec()).unwrap()
 }

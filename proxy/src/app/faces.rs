@@ -1,5 +1,6 @@
 //! The two faces on their listeners: SSH and pages for technicians, pages for the plant's own people.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use approver::clock::Clock;
 use axum::Router;
 use certs::keys::KeyStore;
 use certs::tls::{ServerTls, TlsCa};
+use futures::future::join_all;
 use policies::time::Seconds;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -37,8 +39,7 @@ impl App {
         let plant = self.tls(keys.tls_ca(), plant, &bound(&listeners.plant))?;
         self.serve_ssh(keys, listeners.ssh);
         self.serve_pages(listeners.pages, &vendor, &api::vendor_face(parts.clone()));
-        self.serve_pages(listeners.plant, &plant, &api::plant_face(parts));
-        Ok(())
+        self.serve_apart(listeners.plant, plant, api::plant_face(parts))
     }
 
     fn serve_ssh(&self, keys: &KeyStore, listeners: Vec<TcpListener>) {
@@ -68,6 +69,33 @@ impl App {
                 }
             });
         }
+    }
+
+    /// Serves the plant face on a thread of its own, because sessions that move bulk may keep all others busy, and an
+    /// operator's cut waits for none of them.
+    fn serve_apart(
+        &self,
+        listeners: Vec<TcpListener>,
+        tls: watch::Receiver<Arc<ServerConfig>>,
+        router: Router,
+    ) -> Result<(), StartFault> {
+        let died = |cause: io::Error| Reason::Died(format!("the plant face has no thread: {cause}"));
+        let listeners =
+            listeners.into_iter().map(TcpListener::into_std).collect::<Result<Vec<_>, _>>().map_err(died)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(died)?;
+        let (stop, tracked) = (self.stop.clone(), self.tracker.token());
+        let serving = move || {
+            let serving = listeners.into_iter().map(|listener| {
+                let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
+                async move { api::serve(TcpListener::from_std(listener)?, tls, router, Limits::default(), stop).await }
+            });
+            for served in runtime.block_on(async { join_all(serving).await }) {
+                served.unwrap_or_else(|error| tracing::error!(%error, "the plant face stopped serving"));
+            }
+            drop(tracked);
+        };
+        std::thread::Builder::new().name("plant-face".into()).spawn(serving).map_err(died)?;
+        Ok(())
     }
 
     fn api_parts(&self, keys: &KeyStore) -> Result<ApiParts, StartFault> {
