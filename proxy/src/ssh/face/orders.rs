@@ -29,7 +29,7 @@ pub(super) enum Order {
     /// Ask for access.
     Request(Asked),
     /// Ask for more time.
-    Extend { more: Seconds, at: Option<TargetName>, reason: String },
+    Extend { more: Seconds, at: Option<Which>, reason: String },
     /// Take a request back.
     Withdraw(Option<Which>),
     /// Wait for a yes.
@@ -99,7 +99,8 @@ request TARGET [--service S] [--actions A,B] [--for 2h] [--from TIME]
                                  ask for access in one line
 wait [ID|TARGET]                 wait for the yes; Ctrl-C stops waiting
 connect N|TARGET                 connect, once there is a grant
-extend 30m [--at TARGET] REASON  ask for more time
+extend 30m [--at ID|TARGET] REASON
+                                 ask for more time
 withdraw [ID|TARGET]             take a request back
 password                         set a password, where the plant takes them
 help, quit
@@ -212,7 +213,7 @@ fn parse_extend(rest: Vec<String>) -> Result<Order, String> {
     let (mut at, mut reason) = (None, Vec::new());
     while let Some(word) = words.next() {
         match word.as_str() {
-            "--at" => at = Some(read(&words.next().ok_or("--at wants a target.")?)?),
+            "--at" => at = which(&[words.next().ok_or("--at wants a target, or a request's identifier.")?])?,
             _ => reason.push(word),
         }
     }
@@ -422,16 +423,10 @@ pub(super) async fn request(applicant: &Applicant, asked: Asked, json: bool) -> 
     }
 }
 
-/// Asks for more time on the grant that is meant: the one that is named, else the only one that is open.
-pub(super) async fn extend(
-    applicant: &Applicant,
-    more: Seconds,
-    at: Option<TargetName>,
-    reason: &str,
-    json: bool,
-) -> Said {
-    let grant = match open_grant(applicant, at.as_ref()) {
-        Ok(grant) => grant,
+/// Asks for more time on the grant that is meant.
+pub(super) async fn extend(applicant: &Applicant, more: Seconds, at: Option<Which>, reason: &str, json: bool) -> Said {
+    let (grant, target) = match open_grant(applicant, at.as_ref()) {
+        Ok(open) => open,
         Err(said) => return said,
     };
     let reason = match applicant.people().put_text(reason).await {
@@ -443,26 +438,37 @@ pub(super) async fn extend(
     match applicant.desk().act(command).await {
         Err(rejected) => Said::of(&rejected.into()),
         Ok(_) if json => Said::done(in_json(&serde_json::json!({ "extension": ask, "request": grant }))),
-        Ok(_) => Said::done(format!("Asked for {more} more. The session lasts longer as soon as the yes comes.\n")),
+        Ok(_) => Said::done(format!("Asked for {more} more at {target}. It lasts longer as soon as the yes comes.\n")),
     }
 }
 
-fn open_grant(applicant: &Applicant, at: Option<&TargetName>) -> Result<RequestId, Said> {
+/// The open grant that is meant: the one that is named, else the only one in use, else the only one. A grant stays open
+/// when its session ends, so that where none or several are in use nobody can know.
+fn open_grant(applicant: &Applicant, at: Option<&Which>) -> Result<(RequestId, TargetName), Said> {
     let (person, now) = (applicant.person(), applicant.now());
     applicant.desk().with_state(|state| {
         let is_meant = |case: &&Case| {
-            case.asked.technician == person
-                && case.is_open(now)
-                && at.is_none_or(|target| case.request.target == *target)
+            let is_named = match at {
+                Some(Which::Id(id)) => case.request.id == *id,
+                Some(Which::Target(target)) => case.request.target == *target,
+                None => true,
+            };
+            case.asked.technician == person && case.is_open(now) && is_named
         };
         let open: Vec<&Case> = state.cases.values().filter(is_meant).collect();
         let in_use: Vec<&Case> = open.iter().copied().filter(|case| state.live_under(case.request.id) > 0).collect();
         match (open.as_slice(), in_use.as_slice()) {
-            ([only], _) | (_, [only]) => Ok(only.request.id),
+            ([only], _) | (_, [only]) => Ok((only.request.id, only.request.target.clone())),
             ([], _) => Err(Said::refused("No grant of yours is open there: `request` asks for one")),
-            _ => Err(Said::refused("Several grants of yours are open: name the target with --at")),
+            (several, _) => Err(Said::refused(which_of(several))),
         }
     })
+}
+
+fn which_of(several: &[&Case]) -> String {
+    let named: Vec<String> =
+        several.iter().map(|case| format!("{} ({})", case.request.id, case.request.target)).collect();
+    format!("Several grants of yours are open: name one with --at, as in --at {}", named.join(", or "))
 }
 
 /// Takes a request back.
@@ -590,6 +596,21 @@ mod tests {
         let _lease = stage.admit("hmi-2").await.unwrap();
         let said = ask(&applicant, "extend 30m --json the pump still trips").await;
         assert!(said.status == DONE && said.text.contains("\"extension\":"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn where_several_grants_lead_to_one_target_the_words_to_tell_them_apart_are_said_and_work() {
+        let (stage, applicant) = applicant().await;
+        let first = stage.grant("hmi-2", &[Action::Shell]).await;
+        stage.pass(std::time::Duration::from_secs(1));
+        let second = stage.grant("hmi-2", &[Action::FileGet]).await;
+        for line in ["extend 30m more", "extend 30m --at hmi-2 more"] {
+            let said = ask(&applicant, line).await;
+            let choice = format!("--at {first} (hmi-2), or {second} (hmi-2).");
+            assert!(said.status == REFUSED && said.text.ends_with(&choice), "{said:?}");
+        }
+        let said = ask(&applicant, &format!("extend 30m --at {second} more")).await;
+        assert!(said.text.contains("it would run past"), "one is meant, and not in use yet: {said:?}");
     }
 
     #[tokio::test]
