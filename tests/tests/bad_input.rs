@@ -204,7 +204,7 @@ fn bytes_that_act_on_a_terminal_come_out_of_no_command_and_no_log() {
     let folder = format!("{}:{}/", tess.at("hmi-2"), plant.hmi.path("").display());
     run(scp.args(["-q", "-F"]).arg(tess.path("ssh_config")).args([ACTS, &folder]), b"").ok();
     assert!(plant.hmi.path(ACTS).exists());
-    ssh(&plant, &["-l", ACTS, tests::person::GATE, "true"]).says_no("\u{0}NOPE");
+    ssh(&plant, &["-l", ACTS, tests::person::GATE, "true"]).says_no("invalid characters");
     let asked = ssh(&plant, &[&tess.at(""), &format!("request hmi-2 {ACTS}")]);
     let stop = plant.stop();
     let evidence = plant.evidence();
