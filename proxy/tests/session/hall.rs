@@ -550,6 +550,8 @@ pub(crate) struct Target {
 pub(crate) struct TargetSeen {
     pub(crate) connections: AtomicUsize,
     pub(crate) bytes: AtomicU64,
+    /// How many connections brought it bytes of a channel.
+    pub(crate) live: AtomicUsize,
     /// What was asked of it that no gate asks.
     pub(crate) others: AtomicUsize,
     typed: Mutex<String>,
@@ -579,7 +581,7 @@ impl Target {
 async fn receive(listener: TcpListener, config: Arc<server::Config>, seen: Arc<TargetSeen>) {
     while let Ok((socket, _)) = listener.accept().await {
         seen.connections.fetch_add(1, Ordering::SeqCst);
-        let machine = Machine { seen: Arc::clone(&seen), write: None, deaf: false, sink: false };
+        let machine = Machine { seen: Arc::clone(&seen), write: None, is_live: false, deaf: false, sink: false };
         let config = Arc::clone(&config);
         tokio::spawn(async move {
             if let Ok(running) = server::run_stream(config, socket, machine).await {
@@ -592,6 +594,7 @@ async fn receive(listener: TcpListener, config: Arc<server::Config>, seen: Arc<T
 struct Machine {
     seen: Arc<TargetSeen>,
     write: Option<Arc<russh::ChannelWriteHalf<Msg>>>,
+    is_live: bool,
     deaf: bool,
     sink: bool,
 }
@@ -615,6 +618,9 @@ impl server::Handler for Machine {
     }
 
     async fn data(&mut self, id: ChannelId, data: &[u8], session: &mut server::Session) -> Result<(), russh::Error> {
+        if !std::mem::replace(&mut self.is_live, true) {
+            self.seen.live.fetch_add(1, Ordering::SeqCst);
+        }
         if self.deaf {
             std::future::pending::<()>().await;
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod hall;
+mod operator;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,6 +21,7 @@ use policies::events::{CutBy, Ending, Event, Scope};
 use policies::time::Seconds;
 
 use hall::{Hall, Options, Shell, eventually, next_code, settle};
+use operator::ControlRoom;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -369,8 +371,8 @@ async fn a_journal_that_does_not_answer_ends_sessions_after_the_staleness_limit(
     .await;
 }
 
-/// The last byte that the gate wrote to each target, from the moment when the operator cut: a third of the sessions send
-/// bulk, of a third the target reads nothing, and of a third the client.
+/// The last byte that the gate wrote to each target, from the moment when the operator asked for the cut: a third of the
+/// sessions send bulk, of a third the target reads nothing, and of a third the client.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_of_many_sessions_is_as_fast_as_of_one() {
     let sessions = if std::env::var_os("HOLDPOINT_LONG").is_some() { 200 } else { 60 };
@@ -380,12 +382,16 @@ async fn a_cut_of_many_sessions_is_as_fast_as_of_one() {
         let technician = hall.connect().await;
         let command = ["sink", "deaf", "flood"][number % 3];
         let channel = technician.run(command).await;
+        channel.data(&b"begin"[..]).await.unwrap();
         match command {
             "flood" => unread.push(channel),
             _ => uploads.push(channel),
         }
         technicians.push(technician);
     }
+    let seen = &hall.target.seen;
+    eventually("bytes of every session are at its target", || seen.live.load(Ordering::SeqCst) == sessions).await;
+    let control_room = ControlRoom::open(&hall.stage).await;
     let mut sending = tokio::task::JoinSet::new();
     for channel in uploads {
         sending.spawn(async move { while channel.data(&[7_u8; 32 << 10][..]).await.is_ok() {} });
@@ -394,8 +400,8 @@ async fn a_cut_of_many_sessions_is_as_fast_as_of_one() {
     eventually("bulk flows, and nothing goes to deaf targets any more", || (1..=sessions / 3).contains(&flowing()))
         .await;
     println!("{sessions} sessions: bulk goes to the targets of {}", flowing());
-    let begun = Instant::now();
-    hall.stage.desk.cut(CutBy::Operator(hall.stage.lead.person), Scope::Plant).await.unwrap();
+    let (begun, made) = control_room.cut_the_plant().await;
+    assert_eq!(made.sessions.len(), sessions);
     let mut closed = Vec::new();
     for technician in &technicians {
         closed.push(technician.socket_closed().await.duration_since(begun));
@@ -405,6 +411,10 @@ async fn a_cut_of_many_sessions_is_as_fast_as_of_one() {
     println!("{sessions} sessions: last byte written to a target after {}", spread(&mut written));
     println!("{sessions} sessions: technicians' sockets closed after {}", spread(&mut closed));
     sending.shutdown().await;
+    for technician in technicians.iter().step_by(3) {
+        let farewell = technician.farewell().await;
+        assert!(farewell.starts_with("Access was cut by an operator"), "{farewell}");
+    }
     assert!(written[(sessions - 1) * 99 / 100] < Duration::from_millis(50), "p99 of the last byte written");
     assert!(closed[sessions - 1] < Duration::from_secs(1), "the last socket");
 }
