@@ -391,7 +391,7 @@ async fn a_cut_of_many_sessions_is_as_fast_as_of_one() {
     }
     let seen = &hall.target.seen;
     eventually("bytes of every session are at its target", || seen.live.load(Ordering::SeqCst) == sessions).await;
-    let control_room = ControlRoom::open(&hall.stage).await;
+    let mut control_room = ControlRoom::open(&hall.stage).await;
     let mut sending = tokio::task::JoinSet::new();
     for channel in uploads {
         sending.spawn(async move { while channel.data(&[7_u8; 32 << 10][..]).await.is_ok() {} });

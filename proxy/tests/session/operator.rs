@@ -13,6 +13,7 @@ use certs::token::request_message;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use policies::digest::Digest;
@@ -29,9 +30,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const NAME: &str = "holdpoint.mill3.example";
 const ORIGIN: &str = "https://holdpoint.mill3.example";
 
-/// The lead, signed in.
+/// The lead, signed in, with a connection open.
 pub(crate) struct ControlRoom {
-    face: Face,
+    connection: SendRequest<Full<Bytes>>,
     key: PrivateKey,
     signed_in: SignedIn,
     at: Timestamp,
@@ -51,7 +52,8 @@ impl ControlRoom {
         // A code that was not used yet.
         stage.pass(Duration::from_secs(30));
         let wanted = json!({ "name": lead.name }).to_string();
-        let challenge: Challenge = face.post("/api/v1/sign-in/challenge", &wanted, None).await;
+        let mut connection = face.connect().await;
+        let challenge: Challenge = post(&mut connection, "/api/v1/sign-in/challenge", &wanted, None).await;
         let nonce = data_encoding::HEXLOWER.decode(challenge.nonce.as_bytes()).unwrap().try_into().unwrap();
         let form = json!({
             "name": lead.name,
@@ -60,20 +62,20 @@ impl ControlRoom {
             "signature": sign_with(&lead.key, Namespace::Login, &login_message(ORIGIN, &nonce)).unwrap(),
             "code": *lead.totp.code_at(stage.desk.clock().wall()),
         });
-        let signed_in = face.post("/api/v1/sign-in", &form.to_string(), None).await;
+        let signed_in = post(&mut connection, "/api/v1/sign-in", &form.to_string(), None).await;
         let at = stage.desk.clock().wall();
-        Self { face, key: lead.key.clone(), signed_in, at, _stop: stop.drop_guard() }
+        Self { connection, key: lead.key.clone(), signed_in, at, _stop: stop.drop_guard() }
     }
 
     /// Cuts the whole plant, and says when that was asked for.
-    pub(crate) async fn cut_the_plant(&self) -> (Instant, CutMade) {
+    pub(crate) async fn cut_the_plant(&mut self) -> (Instant, CutMade) {
         const PATH: &str = "/api/v1/cuts";
         let body = json!({ "scope": "plant" }).to_string();
         let digest = Digest::of_bytes(body.as_bytes());
         let message = request_message("POST", PATH, digest, &self.signed_in.token_id, self.at);
         let proof = proof::value(self.at, &sign_with(&self.key, Namespace::Request, &message).unwrap());
         let begun = Instant::now();
-        (begun, self.face.post(PATH, &body, Some((&self.signed_in.token, proof))).await)
+        (begun, post(&mut self.connection, PATH, &body, Some((&self.signed_in.token, proof))).await)
     }
 }
 
@@ -111,20 +113,29 @@ impl Face {
         Self { address, tls }
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: &str, who: Option<(&String, String)>) -> T {
+    async fn connect(&self) -> SendRequest<Full<Bytes>> {
         let socket = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from(NAME).unwrap();
         let stream = TlsConnector::from(self.tls.clone()).connect(name, socket).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let mut request = Request::post(path).header("host", NAME).header("content-type", "application/json");
-        if let Some((token, proof)) = who {
-            request = request.header("authorization", format!("Bearer {token}")).header(proof::HEADER, proof);
-        }
-        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-        let response = sender.send_request(request).await.unwrap();
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        let answer: Value = serde_json::from_slice(&bytes).unwrap();
-        serde_json::from_value(answer.clone()).unwrap_or_else(|error| panic!("{error}: {answer}"))
+        sender
     }
+}
+
+async fn post<T: DeserializeOwned>(
+    connection: &mut SendRequest<Full<Bytes>>,
+    path: &str,
+    body: &str,
+    who: Option<(&String, String)>,
+) -> T {
+    let mut request = Request::post(path).header("host", NAME).header("content-type", "application/json");
+    if let Some((token, proof)) = who {
+        request = request.header("authorization", format!("Bearer {token}")).header(proof::HEADER, proof);
+    }
+    connection.ready().await.unwrap();
+    let response = connection.send_request(request.body(Full::new(Bytes::from(body.to_owned()))).unwrap()).await;
+    let bytes = response.unwrap().into_body().collect().await.unwrap().to_bytes();
+    let answer: Value = serde_json::from_slice(&bytes).unwrap();
+    serde_json::from_value(answer.clone()).unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
