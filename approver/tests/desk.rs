@@ -954,6 +954,31 @@ async fn a_plant_file_and_a_persons_key_take_the_signatures_they_need() {
     }
 }
 
+#[tokio::test]
+async fn a_signature_under_a_plant_file_counts_only_while_the_file_it_replaces_is_in_force() {
+    let stage = Stage::new().await;
+    let texts = ["# first\n", "# second\n"].map(|line| format!("{PLANT}{line}"));
+    let [first, second] = texts.each_ref().map(|text| Digest::of_bytes(text.as_bytes()));
+    for text in texts {
+        stage.desk.act(Command::ProposePlant { text, by: stage.admin.person }).await.unwrap();
+    }
+    let early = stage.plant_signature(&stage.admin, second);
+    let late = stage.plant_signature(&stage.lead, second);
+    stage.desk.act(Command::SignPlant { signed: early }).await.unwrap();
+    for signer in [&stage.admin, &stage.lead] {
+        let signed = stage.plant_signature(signer, first);
+        stage.desk.act(Command::SignPlant { signed }).await.unwrap();
+    }
+    let in_force = || stage.desk.with_state(|state| state.plant.as_ref().unwrap().digest());
+    assert_eq!(in_force(), first);
+    assert_eq!(refusal(stage.desk.act(Command::SignPlant { signed: late }).await), Refusal::OtherDigest);
+    for (signer, adopts) in [(&stage.lead, false), (&stage.admin, true)] {
+        let signed = stage.plant_signature(signer, second);
+        stage.desk.act(Command::SignPlant { signed }).await.unwrap();
+        assert_eq!(in_force() == second, adopts, "the first signature was for the file before");
+    }
+}
+
 // Around it
 
 #[tokio::test]
