@@ -123,6 +123,8 @@ impl Stage {
         }
         match &moment.what {
             What::Note(note) => self.note(moment.channel, note),
+            // No program that has a screen began yet: files, perhaps.
+            What::Data(..) if self.channel.is_none() => Effect::None,
             What::Data(Stream::In, bytes) => {
                 let mut text = String::new();
                 self.input.push(bytes, &mut text);

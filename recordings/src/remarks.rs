@@ -1,5 +1,5 @@
-//! What the gate itself said and did in a session, and which channels there were, in words for an auditor: beside the
-//! terminal, so that what a replay does not paint is not missed. The words come from the recording alone.
+//! What the gate itself said and did in a session, which files passed, and which channels there were, in words for an
+//! auditor: beside the terminal, so that what a replay does not paint is not missed. The words come from the recording alone.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,11 +8,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::frame::Stream;
+use crate::ledger::{Direction, FileEntry, Outcome};
 use crate::notes::Note;
 use crate::read::{Moment, What};
 use crate::words::Words;
 
-/// Something that the gate said or did.
+/// Something that the gate said or did, or a file that it listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
     /// Since the session was opened.
@@ -109,9 +110,30 @@ pub fn of(moment: &Moment) -> Option<String> {
         Note::Watch { operator, watching: false } => Some(format!("{operator} watched no longer")),
         Note::Cut { words } => Some(format!("cut: {words}")),
         Note::GateVerdict { allowed: false, words } => Some(format!("refused {words}")),
+        Note::FileEntry(entry) => Some(file(entry)),
         Note::Redacted { bytes, reason } => Some(format!("{bytes} bytes were not kept: {reason}")),
         _ => None,
     }
+}
+
+fn file(entry: &FileEntry) -> String {
+    let mut words = format!("file: {} {}", entry.operation.as_str(), entry.path);
+    if let Some(to) = &entry.to {
+        words.push_str(&format!(" to {to}"));
+    }
+    match entry.outcome {
+        Outcome::Done => {}
+        Outcome::Failed(status) => words.push_str(&format!(", the target said no (status {status})")),
+        Outcome::Unfinished => words.push_str(", unfinished"),
+        Outcome::NotBegun => words.push_str(", refused"),
+    }
+    if entry.operation.direction() != Direction::AtTarget && entry.outcome != Outcome::NotBegun {
+        words.push_str(&format!(", {} bytes", entry.bytes));
+    }
+    if let Some(digest) = entry.sha256() {
+        words.push_str(&format!(", SHA-256 {digest}"));
+    }
+    words
 }
 
 /// A line of the gate's on a terminal. Other bytes of its own are answers in a protocol.
@@ -126,6 +148,32 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::ledger::{Extent, Operation, RemotePath, Verdict};
+    use policies::digest::Digest;
+
+    #[test]
+    fn a_file_is_told_with_its_name_size_and_digest_and_how_it_went() {
+        let digest = Digest([0xab; 32]);
+        let path = |name: &str| RemotePath::new(name.as_bytes());
+        let put = FileEntry::new(Operation::Put, path("recipe\u{1b}[2J"), Verdict::Allowed, Outcome::Done);
+        let extents = vec![Extent { from: 0, until: 7, sha256: Some(digest) }];
+        let put = FileEntry { bytes: 7, extents, whole: true, ..put };
+        let part = FileEntry { bytes: 7, whole: false, outcome: Outcome::Unfinished, ..put.clone() };
+        let refused = FileEntry::new(Operation::Get, path("trend"), Verdict::Refused, Outcome::NotBegun);
+        let renamed = FileEntry::new(Operation::Rename, path("a"), Verdict::Allowed, Outcome::Failed(4));
+        let renamed = FileEntry { to: Some(path("b")), ..renamed };
+        let told =
+            [put, part, refused, renamed].map(|entry| of(&moment(1, What::Note(Note::FileEntry(Box::new(entry))))));
+        assert_eq!(
+            told.map(Option::unwrap),
+            [
+                format!(r"file: put recipe\x1b[2J, 7 bytes, SHA-256 {digest}"),
+                r"file: put recipe\x1b[2J, unfinished, 7 bytes".to_owned(),
+                "file: get trend, refused".to_owned(),
+                "file: rename a to b, the target said no (status 4)".to_owned(),
+            ]
+        );
+    }
 
     fn moment(channel: u32, what: What) -> Moment {
         Moment { at: Duration::ZERO, wall: Timestamp::UNIX_EPOCH, sequence: 0, channel, what }
