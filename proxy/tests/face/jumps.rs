@@ -62,9 +62,9 @@ async fn a_cut_of_one_jump_leaves_the_others_of_its_connection_alone() {
     gate.hall.stage.desk.cut(operator, Scope::Session(sessions[0])).await.unwrap();
     let cut = tokio::time::timeout(hall::HANG, jumps.remove(0).wait_with_output()).await.unwrap().unwrap();
     assert!(text(&cut.stderr).contains("Access was cut by an operator"), "{}", text(&cut.stderr));
+    assert!(master.try_wait().unwrap().is_none(), "the shared connection stays");
     let mut other = jumps.remove(0);
     other.stdin.take().unwrap().write_all(b"two").await.unwrap();
     let other = tokio::time::timeout(hall::HANG, other.wait_with_output()).await.unwrap().unwrap();
     assert_ok(&other, "two");
-    assert!(master.try_wait().unwrap().is_none(), "the shared connection stays");
 }
