@@ -518,8 +518,8 @@ impl<R: Recorder> Carriage<'_, R> {
         Ok(self.terms.recorder.note(self.terms.number, note).await?)
     }
 
-    /// Leaves the technician's channel open for whoever cut the target or ends the session to say why, because a client whose channel is
-    /// closed leaves and reads nothing more.
+    /// Leaves the technician's channel open for whoever cut the target or ends the session to say why, because a client
+    /// whose channel is closed leaves and reads nothing more.
     async fn await_words(&self) {
         const WORDS_MAX: Duration = Duration::from_millis(500);
         if tokio::time::timeout(WORDS_MAX, self.vendor.upload.finished()).await.is_err() {
