@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use policies::ids::SessionId;
 
 use crate::codec::{Fields, Malformed, Put as _};
-use crate::disk::{self, Disk};
+use crate::disk::Disk;
 use crate::frame::{self, Flaw, Kind};
 use crate::leaf::{self, Position};
 use crate::tree::Tree;
@@ -226,7 +226,7 @@ fn read_first(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, SegmentsFault> {
 }
 
 pub(crate) fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, SegmentsFault> {
-    disk::read(disk, path).map_err(|error| SegmentsFault::Io { path: path.to_owned(), error })
+    read_part(disk, path, 0, None)
 }
 
 /// A segment's bytes from an offset on, to `end` or to the end of the file. That the file is shorter than `end` is damage.
