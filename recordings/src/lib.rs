@@ -26,6 +26,7 @@ pub mod session;
 pub mod sim;
 mod spares;
 mod state;
+pub mod tlog;
 pub mod tree;
 pub mod verify;
 pub mod words;

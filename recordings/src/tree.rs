@@ -1,5 +1,5 @@
 //! The Merkle tree of RFC 6962 over a log's entries, kept as its right edge only: enough to append and to say the
-//! root. Proofs need the tiles, which are not here.
+//! root. Proofs need the tiles; see [`crate::tlog`].
 
 use sha2::{Digest as _, Sha256};
 
@@ -52,7 +52,8 @@ pub fn leaf_hash(entry: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update([0]).chain_update(entry).finalize().into()
 }
 
-fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+/// The hash of a node: SHA-256(0x01 ‖ left ‖ right).
+pub fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
 }
 
