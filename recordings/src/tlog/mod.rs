@@ -6,8 +6,12 @@
 //! for each thing, so that no byte of a file is free.
 
 pub mod checkpoint;
+pub mod edge;
+pub mod folder;
 pub mod note;
 pub mod proof;
+pub mod publish;
+pub mod tile;
 
 use data_encoding::BASE64;
 
