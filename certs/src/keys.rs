@@ -14,7 +14,7 @@ use ssh_key::PrivateKey;
 use zeroize::Zeroizing;
 
 use crate::chance;
-use crate::log_key::LogKey;
+use crate::log_key::{BadVerifier, LogKey};
 use crate::secrets::Secrets;
 use crate::ssh_ca::{SshCa, key_from_seed};
 use crate::tls::TlsCa;
@@ -124,6 +124,18 @@ pub enum KeyFault {
         /// How much it holds.
         bytes: usize,
     },
+    /// A witness's key file holds none.
+    #[error(
+        "{path} holds no key of a witness: it was altered or cut off. Put its backup back; with another key this would \
+             be another witness"
+    )]
+    NoWitnessKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What a witness cannot be called.
+    #[error("a witness cannot be called that: {0}")]
+    WitnessName(#[from] BadVerifier),
     /// A private key file is of another kind.
     #[error(
         "{path} is no private key of OpenSSH. An older PEM file becomes one by `ssh-keygen -p -f` and its name; PuTTYgen exports one"
@@ -388,11 +400,11 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFault> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at(path))
 }
 
-fn sync_dir(dir: &Path) -> Result<(), KeyFault> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), KeyFault> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> KeyFault {
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> KeyFault {
     let path = path.to_owned();
     move |source| KeyFault::Io { path, source }
 }

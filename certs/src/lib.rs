@@ -16,6 +16,7 @@ pub mod tls;
 pub mod token;
 pub mod totp;
 pub mod trust;
+pub mod witness_key;
 pub mod words;
 
 mod chance;

@@ -1,5 +1,6 @@
 //! The key that signs the heads of the journal and of the recordings' log, and its public half as C2SP's signed note
-//! writes it (<https://c2sp.org/signed-note>). What is signed, and when, is the business of `recordings`.
+//! writes it (<https://c2sp.org/signed-note>). A witness's key is in [`crate::witness_key`]. What is signed, and when, is the
+//! business of `recordings`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,8 +26,11 @@ impl LogKey {
 
     /// The public half under the name of a log (its origin).
     pub fn verifier(&self, name: &str) -> Result<Verifier, BadVerifier> {
-        let key = self.0.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes");
-        Verifier::new(name, key)
+        NamedKey::new(ED25519_TYPE, name, self.public()).map(Verifier)
+    }
+
+    pub(crate) fn public(&self) -> [u8; 32] {
+        self.0.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes")
     }
 }
 
@@ -38,7 +42,12 @@ impl fmt::Debug for LogKey {
 
 /// A log's public key under its name; as text `name+1a2b3c4d+base64(0x01 ‖ key)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verifier {
+pub struct Verifier(NamedKey);
+
+/// An Ed25519 public key under a name, as signed notes know one: what it signs is part of its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedKey {
+    kind: u8,
     name: String,
     id: [u8; 4],
     key: [u8; 32],
@@ -48,16 +57,19 @@ pub struct Verifier {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadVerifier {
     /// Not three parts joined by `+`.
-    #[error("a log's key looks like NAME+1a2b3c4d+AbCd…: three parts joined by '+'")]
+    #[error("the key of a log or a witness looks like NAME+1a2b3c4d+AbCd…: three parts joined by '+'")]
     Shape,
-    /// The name is empty, or has a space or a `+` in it.
-    #[error("the name of a log's key is not empty and has no space and no '+' in it")]
+    /// The name is empty, or has a space, a `+` or a control character in it.
+    #[error("the name of a log's or a witness's key is not empty and has no space and no '+' in it")]
     Name,
     /// The last part is not base64 of an Ed25519 key.
-    #[error("the last part of a log's key is not an Ed25519 key in base64: it was copied wrong, or is of another kind")]
+    #[error(
+        "the last part of this key is not an Ed25519 key of this kind in base64: it was copied wrong, or is a witness's \
+         key where a log's is wanted, or the other way round"
+    )]
     Key,
     /// The middle part does not belong to name and key.
-    #[error("name, number and key of this log's key do not belong together: it was copied wrong")]
+    #[error("name, number and key of this key do not belong together: it was copied wrong")]
     Id,
 }
 
@@ -70,54 +82,35 @@ pub struct NotSigned;
 const ED25519_TYPE: u8 = 0x01;
 
 impl Verifier {
-    fn new(name: &str, key: [u8; 32]) -> Result<Self, BadVerifier> {
-        if name.is_empty() || name.contains('+') || name.contains(char::is_whitespace) {
-            return Err(BadVerifier::Name);
-        }
-        Ok(Self { name: name.to_owned(), id: key_id(name, &key), key })
-    }
-
     /// The log's name.
     pub fn name(&self) -> &str {
-        &self.name
+        self.0.name()
     }
 
     /// The four bytes that stand before the signature in a note's signature line.
     pub const fn id(&self) -> [u8; 4] {
-        self.id
+        self.0.id()
     }
 
     /// The Ed25519 public key.
     pub const fn key(&self) -> &[u8; 32] {
-        &self.key
+        &self.0.key
     }
 
     /// Parses the text form. Name, number and key must belong together.
     pub fn parse(text: &str) -> Result<Self, BadVerifier> {
-        let (name, rest) = text.trim().split_once('+').ok_or(BadVerifier::Shape)?;
-        let (id, key) = rest.split_once('+').ok_or(BadVerifier::Shape)?;
-        let key = BASE64.decode(key.as_bytes()).map_err(|_| BadVerifier::Key)?;
-        let [ED25519_TYPE, key @ ..] = key.as_slice() else { return Err(BadVerifier::Key) };
-        let verifier = Self::new(name, key.try_into().map_err(|_| BadVerifier::Key)?)?;
-        if HEXLOWER.encode(&verifier.id) == id { Ok(verifier) } else { Err(BadVerifier::Id) }
+        NamedKey::parse(ED25519_TYPE, text).map(Self)
     }
 
     /// Whether this key signed `message`.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), NotSigned> {
-        UnparsedPublicKey::new(&ED25519, &self.key).verify(message, signature).map_err(|_| NotSigned)
+        self.0.verify(message, signature)
     }
-}
-
-/// The first four bytes of SHA-256(name ‖ LF ‖ type ‖ key).
-fn key_id(name: &str, key: &[u8; 32]) -> [u8; 4] {
-    let hash = Sha256::new().chain_update(name).chain_update([b'\n', ED25519_TYPE]).chain_update(key).finalize();
-    [hash[0], hash[1], hash[2], hash[3]]
 }
 
 impl fmt::Display for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = [&[ED25519_TYPE], self.key.as_slice()].concat();
-        write!(f, "{}+{}+{}", self.name, HEXLOWER.encode(&self.id), BASE64.encode(&key))
+        self.0.fmt(f)
     }
 }
 
@@ -125,6 +118,51 @@ impl FromStr for Verifier {
     type Err = BadVerifier;
     fn from_str(text: &str) -> Result<Self, BadVerifier> {
         Self::parse(text)
+    }
+}
+
+impl NamedKey {
+    pub(crate) fn new(kind: u8, name: &str, key: [u8; 32]) -> Result<Self, BadVerifier> {
+        if name.is_empty() || name.contains('+') || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(BadVerifier::Name);
+        }
+        // The first four bytes of SHA-256(name ‖ LF ‖ kind ‖ key).
+        let hash = Sha256::new().chain_update(name).chain_update([b'\n', kind]).chain_update(key).finalize();
+        Ok(Self { kind, name: name.to_owned(), id: [hash[0], hash[1], hash[2], hash[3]], key })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) const fn id(&self) -> [u8; 4] {
+        self.id
+    }
+
+    pub(crate) fn parse(kind: u8, text: &str) -> Result<Self, BadVerifier> {
+        let text = text.trim();
+        let (name, rest) = text.split_once('+').ok_or(BadVerifier::Shape)?;
+        let (id, key) = rest.split_once('+').ok_or(BadVerifier::Shape)?;
+        let key = BASE64.decode(key.as_bytes()).map_err(|_| BadVerifier::Key)?;
+        let (found, key) = key.split_first().ok_or(BadVerifier::Key)?;
+        let key = key.try_into().ok().filter(|_| *found == kind).ok_or(BadVerifier::Key)?;
+        let named = Self::new(kind, name, key)?;
+        if HEXLOWER.encode(&named.id) != id {
+            return Err(BadVerifier::Id);
+        }
+        // Base64 has more than one spelling here; a key has not.
+        if named.to_string() == text { Ok(named) } else { Err(BadVerifier::Key) }
+    }
+
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), NotSigned> {
+        UnparsedPublicKey::new(&ED25519, &self.key).verify(message, signature).map_err(|_| NotSigned)
+    }
+}
+
+impl fmt::Display for NamedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = [&[self.kind], self.key.as_slice()].concat();
+        write!(f, "{}+{}+{}", self.name, HEXLOWER.encode(&self.id), BASE64.encode(&key))
     }
 }
 
