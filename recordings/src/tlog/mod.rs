@@ -6,12 +6,16 @@
 //! for each thing, so that no byte of a file is free.
 
 pub mod checkpoint;
+pub mod cosignature;
 pub mod edge;
 pub mod folder;
 pub mod note;
 pub mod proof;
 pub mod publish;
+pub mod submission;
 pub mod tile;
+pub mod tlog_proof;
+pub mod witness;
 
 use data_encoding::BASE64;
 

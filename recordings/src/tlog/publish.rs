@@ -39,7 +39,12 @@ impl Publisher {
 
     /// Writes a checkpoint under a name; durable when it returns. Its tiles must be durable before.
     pub fn checkpoint(&mut self, name: &str, signed: &SignedCheckpoint) -> io::Result<()> {
-        self.write(&[(name.to_owned(), signed.to_string().as_bytes())])
+        self.file(name, signed.to_string().as_bytes())
+    }
+
+    /// Writes another file that is read whole; durable when it returns.
+    pub(super) fn file(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.write(&[(name.to_owned(), bytes)])
     }
 
     /// Removes the partial forms of a tile that is full and durable.
