@@ -3,6 +3,7 @@
 
 mod gate;
 mod grants;
+mod halfway;
 #[path = "../session/hall.rs"]
 #[allow(dead_code, reason = "the hall serves the sessions' own tests too")]
 mod hall;

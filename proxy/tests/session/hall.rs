@@ -379,7 +379,7 @@ impl Shell {
 /// The client's side: takes any host key, remembers the disconnect.
 #[derive(Default)]
 pub(crate) struct Anyone {
-    disconnected: Arc<Mutex<Option<String>>>,
+    pub(crate) disconnected: Arc<Mutex<Option<String>>>,
 }
 
 fn client_config() -> client::Config {

@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use approver::clock::{Boot, Clock};
+use policies::ids::PersonId;
 use russh::server::Handle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -29,8 +30,9 @@ pub(super) enum Stage {
     Leaving,
 }
 
-/// Until key and code are proved, as OpenSSH's `LoginGraceTime` counts, but for a person with a phone.
-const SIGNING_IN_MAX: Duration = Duration::from_secs(30);
+/// Until key and code are proved, as OpenSSH's `LoginGraceTime` counts. A code lasts 30 s and works once, so whoever just
+/// used one waits up to 30 s for the next and has the rest to type it. Who may stay so long is bounded in `strangers`.
+const SIGNING_IN_MAX: Duration = Duration::from_secs(60);
 /// A reason is thought of and typed in less.
 const ASKED_MAX: Duration = Duration::from_secs(10 * 60);
 /// The request stands for longer; only the wait ends.
@@ -41,6 +43,9 @@ pub(super) const LEAVING_MAX: Duration = Duration::from_millis(500);
 const SECOND_SERVICE: &str = "Your client asked a second time for the service ssh-userauth, which is not answered. With \
                               paramiko use transport_factory=paramiko.ServiceRequestingTransport, or a certificate of \
                               `holdpoint login`.";
+/// For the eldest of too many that wait for one person's codes.
+const TOO_MANY_HALFWAY: &str = "Too many connections of yours wait for a code, so the eldest was ended: this one. Connect \
+                                again when the others have theirs.";
 /// For sessions to say their own goodbye when the program stops.
 const STOPPING_MAX: Duration = Duration::from_secs(3);
 
@@ -103,9 +108,15 @@ impl Connection {
         self.session.get()
     }
 
-    /// Whoever proved a key is turned out for nobody.
-    pub(super) fn proved_a_key(&self) {
-        drop(self.stranger.lock().unwrap_or_else(PoisonError::into_inner).take());
+    /// Whoever proved a person's key is turned out for no stranger.
+    pub(super) fn proved_a_key_of(&self, person: PersonId) {
+        if let Some(stranger) = &*self.stranger() {
+            stranger.is_known(person);
+        }
+    }
+
+    fn stranger(&self) -> MutexGuard<'_, Option<Stranger>> {
+        self.stranger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client asked for something that is known here.
@@ -121,7 +132,7 @@ impl Connection {
     /// Comes to another stage. Nobody comes back from leaving.
     pub(super) fn enter(&self, stage: Stage) {
         if stage != Stage::SigningIn {
-            self.proved_a_key();
+            drop(self.stranger().take());
         }
         let now = self.clock.boot();
         self.stage.send_if_modified(|(before, since)| {
@@ -177,11 +188,13 @@ impl Connection {
     /// Completes when it has to go, with the words for it; none where they were said.
     async fn overdue(&self, stop: &CancellationToken) -> &'static str {
         let mut stages = self.stage.subscribe();
+        let turned_out = self.stranger().as_ref().map(Stranger::turned_out).unwrap_or_default();
         loop {
             let (stage, since) = *stages.borrow_and_update();
             let due = self.stays(stage, since);
             tokio::select! {
                 () = self.unanswered(), if stage == Stage::SigningIn => return SECOND_SERVICE,
+                () = turned_out.cancelled(), if stage == Stage::SigningIn => return TOO_MANY_HALFWAY,
                 changed = stages.changed() => debug_assert!(changed.is_ok(), "this connection holds the sender"),
                 words = due => return words,
                 () = stop.cancelled() => {
@@ -213,7 +226,7 @@ impl Connection {
         let (longest, words) = match stage {
             Stage::Inside => return std::future::pending().await,
             Stage::Leaving => return "",
-            Stage::SigningIn => (SIGNING_IN_MAX, "You did not sign in within 30 seconds."),
+            Stage::SigningIn => (SIGNING_IN_MAX, "You did not sign in within 60 seconds."),
             Stage::Asked => (ASKED_MAX, "The questions were open for 10 minutes. Connect again to answer them."),
             Stage::Waiting => {
                 (WAITING_MAX, "Nobody answered within an hour. Your request stands: your next connection picks it up.")

@@ -113,8 +113,11 @@ impl Login {
             self.proved = Some(Proved { user: user.to_owned(), caller, key: Some(key), owner });
             return self.signed_in(person, proof);
         }
+        // Anybody can come with a new key to enrol, and so stays a stranger until the one-use code.
+        if let Some(person) = holder.filter(|_| caller != Caller::Enrolling) {
+            self.connection.proved_a_key_of(person);
+        }
         self.proved = Some(Proved { user: user.to_owned(), caller, key: Some(key), owner });
-        self.connection.proved_a_key();
         partly()
     }
 

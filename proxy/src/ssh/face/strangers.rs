@@ -1,5 +1,6 @@
-//! Those who have not proved anything yet: how many there may be, in all and from one address, and how often an address
-//! has failed of late. Whoever proves a key is a stranger no longer.
+//! Those who have not signed in yet: how many there may be, in all and from one address, and how often an address has
+//! failed of late. Whoever proves a person's key is a stranger no longer, and counts among that person's connections
+//! until the code is given too.
 //!
 //! A full house turns away nobody: the stranger who has waited longest goes. So somebody who holds thousands of sockets
 //! open keeps nobody out, since a technician's client proves a key in the first second.
@@ -10,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use approver::clock::{Boot, Clock};
+use policies::ids::PersonId;
+use tokio_util::sync::CancellationToken;
 
 use crate::flow::Valve;
 
@@ -29,6 +32,9 @@ struct House {
 struct Waiting {
     source: IpAddr,
     valve: Arc<Valve>,
+    /// Whose key was proved, once one was: strangers have none.
+    person: Option<PersonId>,
+    turned_out: CancellationToken,
 }
 
 /// What an address got wrong within one minute.
@@ -37,16 +43,20 @@ struct Failures {
     count: u32,
 }
 
-/// A stranger's place; dropping it leaves.
+/// The place of somebody who has not signed in; dropping it leaves.
 pub(super) struct Stranger {
     strangers: Arc<Strangers>,
     number: u64,
+    turned_out: CancellationToken,
 }
 
 /// Strangers at once, from everywhere: each costs some 30 KiB while it is in its key exchange.
 const WAITING_MAX: usize = 200;
 /// Strangers at once from one address, behind which a whole company may stand.
 const WAITING_FROM_ONE_MAX: usize = 40;
+/// Connections of one person who has proved a key and no code: more than anybody types codes into, and few enough that one
+/// vendor's key does not take all places for the minute that each may stay.
+pub(super) const HALFWAY_MAX: usize = 20;
 /// Addresses whose failures are remembered. Beyond it the oldest are forgotten: each is a minute's memory anyway.
 const SOURCES_MAX: usize = 4096;
 /// Failures count together for so long.
@@ -65,16 +75,29 @@ impl Strangers {
     /// Takes a place for a new connection, if need be the one of whoever has waited longest.
     pub(super) fn enter(self: &Arc<Self>, source: IpAddr, valve: Arc<Valve>) -> Stranger {
         let mut house = self.house();
-        let from_here = house.waiting.values().filter(|waiting| waiting.source == source).count();
-        if from_here >= WAITING_FROM_ONE_MAX {
-            house.turn_out(|waiting| waiting.source == source);
-        } else if house.waiting.len() >= WAITING_MAX {
-            house.turn_out(|_| true);
+        let is_stranger = |waiting: &Waiting| waiting.person.is_none();
+        if house.count(|waiting| is_stranger(waiting) && waiting.source == source) >= WAITING_FROM_ONE_MAX {
+            house.turn_out(|waiting| is_stranger(waiting) && waiting.source == source);
+        } else if house.count(is_stranger) >= WAITING_MAX {
+            house.turn_out(is_stranger);
         }
         let number = house.next;
         house.next += 1;
-        house.waiting.insert(number, Waiting { source, valve });
-        Stranger { strangers: Arc::clone(self), number }
+        let turned_out = CancellationToken::new();
+        house.waiting.insert(number, Waiting { source, valve, person: None, turned_out: turned_out.clone() });
+        Stranger { strangers: Arc::clone(self), number, turned_out }
+    }
+
+    /// Who came as a stranger has proved this person's key.
+    fn is_known(&self, number: u64, person: PersonId) {
+        let mut house = self.house();
+        let halfway = |waiting: &Waiting| waiting.person == Some(person);
+        if !house.waiting.get(&number).is_some_and(halfway) && house.count(halfway) >= HALFWAY_MAX {
+            house.turn_out(halfway);
+        }
+        if let Some(waiting) = house.waiting.get_mut(&number) {
+            waiting.person = Some(person);
+        }
     }
 
     /// How long a new connection from here is kept waiting: slower with each failure, and never locked out.
@@ -111,10 +134,17 @@ impl Strangers {
 }
 
 impl House {
+    fn count(&self, is_meant: impl Fn(&Waiting) -> bool) -> usize {
+        self.waiting.values().filter(|waiting| is_meant(waiting)).count()
+    }
+
+    /// The eldest such goes: a stranger without a word, a person told why by whoever attends to the connection.
     fn turn_out(&mut self, is_meant: impl Fn(&Waiting) -> bool) {
         let oldest = self.waiting.iter().find(|(_, waiting)| is_meant(waiting)).map(|(number, _)| *number);
-        if let Some(waiting) = oldest.and_then(|number| self.waiting.remove(&number)) {
-            waiting.valve.cut();
+        match oldest.and_then(|number| self.waiting.remove(&number)) {
+            Some(Waiting { person: None, valve, .. }) => valve.cut(),
+            Some(Waiting { turned_out, .. }) => turned_out.cancel(),
+            None => {}
         }
     }
 
@@ -126,6 +156,18 @@ impl House {
         while self.sources.len() > SOURCES_MAX {
             self.sources.pop_first();
         }
+    }
+}
+
+impl Stranger {
+    /// They proved this person's key.
+    pub(super) fn is_known(&self, person: PersonId) {
+        self.strangers.is_known(self.number, person);
+    }
+
+    /// Cancelled when they have to make room for another connection of the same person.
+    pub(super) fn turned_out(&self) -> CancellationToken {
+        self.turned_out.clone()
     }
 }
 
@@ -161,6 +203,46 @@ mod tests {
         assert!(!cut[0], "it had proved a key");
         assert!(cut[1], "it had waited longest");
         assert!(cut[2..].iter().all(|cut| !cut));
+    }
+
+    fn person(number: u128) -> PersonId {
+        PersonId::new(number.into())
+    }
+
+    #[test]
+    fn of_one_person_so_many_wait_for_a_code_and_then_the_eldest_is_told_to_go() {
+        let (clock, _turn) = Clock::turned();
+        let strangers = Strangers::new(clock);
+        let halfway: Vec<_> = (0..=HALFWAY_MAX)
+            .map(|_| {
+                let valve = Arc::new(Valve::default());
+                let place = strangers.enter(address(1), Arc::clone(&valve));
+                place.is_known(person(1));
+                place.is_known(person(1));
+                (place, valve)
+            })
+            .collect();
+        let told: Vec<bool> = halfway.iter().map(|(place, _)| place.turned_out().is_cancelled()).collect();
+        assert!(told[0] && told[1..].iter().all(|told| !told), "{told:?}");
+        assert!(halfway.iter().all(|(_, valve)| !valve.is_cut()), "whoever is told why is not cut before");
+        let other = strangers.enter(address(1), Arc::new(Valve::default()));
+        other.is_known(person(2));
+        assert!(!halfway[1].0.turned_out().is_cancelled(), "another person's count for themselves");
+    }
+
+    #[test]
+    fn whoever_proved_a_persons_key_takes_no_strangers_place() {
+        let (clock, _turn) = Clock::turned();
+        let strangers = Strangers::new(clock);
+        let known = strangers.enter(address(1), Arc::new(Valve::default()));
+        known.is_known(person(1));
+        let first = Arc::new(Valve::default());
+        let _first = strangers.enter(address(1), Arc::clone(&first));
+        let others = || strangers.enter(address(1), Arc::new(Valve::default()));
+        let _others: Vec<_> = (1..WAITING_FROM_ONE_MAX).map(|_| others()).collect();
+        assert!(!first.is_cut());
+        let _last = others();
+        assert!(first.is_cut() && !known.turned_out().is_cancelled());
     }
 
     #[test]
