@@ -24,6 +24,8 @@ const STDERR: Option<u32> = Some(1);
 const REFUSED: u32 = 1;
 /// What `ssh` itself ends with when the connection fails.
 const BROKEN: u32 = 255;
+/// RFC 4254, 5.2, knows standard error alone, which programs write and do not read; servers ignore it.
+const BESIDE: &str = "what your client sends beside the program's input is thrown away";
 
 /// Decides about a channel's requests. Asked once for each, before it is recorded as passed and forwarded.
 pub trait Judge: Send + Sync {
@@ -263,32 +265,65 @@ impl<R: Recorder> Carriage<'_, R> {
             Tap::new(self.terms.recorder, Direction::In, self.terms.number, queue, made, Arc::clone(&self.up))
                 .frozen_by(self.terms.frozen.clone());
         let mut frozen = self.terms.frozen.clone();
-        let mut has_terminal = false;
+        let (mut has_terminal, mut has_program, mut told_beside) = (false, false, false);
+        // A target grants no window before something runs that could read it, so what comes earlier is kept until then:
+        // a write of it would wait for the window, and the request that starts the program behind it. Counted in the
+        // queue until it is sent.
+        let mut early = Vec::new();
         while let Some(Recorded { event, made, frozen: was_frozen }) = tap.next().await? {
             let weight = event.weight();
             let frozen = self.thaw(&mut frozen, &event, has_terminal).await || (has_terminal && was_frozen);
             match event {
                 Event::Data { bytes, .. } if frozen => self.up.note_refused(bytes.len()),
                 Event::Data { bytes, .. } if made => self.to_target(self.target.write.data_bytes(bytes)).await,
+                Event::Data { stream: Some(_), bytes } => {
+                    self.up.note_refused(bytes.len());
+                    if !std::mem::replace(&mut told_beside, true) {
+                        self.refused(BESIDE).await?;
+                    }
+                }
+                Event::Data { .. } | Event::Eof if !has_program => {
+                    early.push((event, weight));
+                    continue;
+                }
                 Event::Data { bytes, .. } => self.inspect_upward(bytes).await?,
                 Event::Request(request) => {
                     has_terminal |= matches!(request, Request::Pty { .. });
-                    self.request(request, frozen).await?;
+                    has_program |= self.request(request, frozen).await?;
+                    for (event, weight) in early.drain(..).filter(|_| has_program) {
+                        self.early(event).await?;
+                        tap.settle(false, weight);
+                    }
                 }
-                Event::Refused(why) => {
-                    self.note(&Note::GateVerdict { allowed: false, words: why.into() }).await?;
-                    self.say(why);
-                }
-                Event::Eof => {
-                    self.note(&Note::Eof { from_target: false }).await?;
-                    self.to_target(self.target.write.eof()).await;
-                }
+                Event::Refused(why) => self.refused(why).await?,
+                Event::Eof => self.eof_upward().await?,
                 Event::Close => break,
                 _ => {}
             }
             tap.settle(made, weight);
         }
         Ok(End::Left)
+    }
+
+    /// What came before the program that it is for.
+    async fn early(&self, event: Event) -> Result<(), CarryFault> {
+        match event {
+            Event::Data { bytes, .. } => self.inspect_upward(bytes).await,
+            _ => self.eof_upward().await,
+        }
+    }
+
+    async fn eof_upward(&self) -> Result<(), CarryFault> {
+        self.note(&Note::Eof { from_target: false }).await?;
+        self.to_target(self.target.write.eof()).await;
+        Ok(())
+    }
+
+    /// What is never carried, told and recorded.
+    async fn refused(&self, why: &'static str) -> Result<(), CarryFault> {
+        self.note(&Note::GateVerdict { allowed: false, words: why.into() }).await?;
+        self.say(why);
+        Ok(())
     }
 
     /// Waits while the channel is frozen, so that no protocol inside is torn; but on a terminal returns true instead,
@@ -357,7 +392,8 @@ impl<R: Recorder> Carriage<'_, R> {
         }
     }
 
-    async fn request(&self, request: Request, frozen: bool) -> Result<(), CarryFault> {
+    /// Forwards what may pass. Whether a program begins by it.
+    async fn request(&self, request: Request, frozen: bool) -> Result<bool, CarryFault> {
         self.note(&note_of(&request)).await?;
         if frozen && matches!(request, Request::Signal(_) | Request::Exec(_) | Request::Subsystem(_)) {
             const FROZEN: &str = "input is stopped";
@@ -365,7 +401,7 @@ impl<R: Recorder> Carriage<'_, R> {
             if request.starts_program() {
                 self.refuse(FROZEN, true, REFUSED);
             }
-            return Ok(());
+            return Ok(false);
         }
         let request = match self.terms.judge.judge(&request) {
             Verdict::Allow { instead, inspect } => {
@@ -382,11 +418,12 @@ impl<R: Recorder> Carriage<'_, R> {
             Verdict::Refuse(reason) => {
                 self.verdict(&request, false, &reason).await?;
                 self.refuse(&reason, request.starts_program(), REFUSED);
-                return Ok(());
+                return Ok(false);
             }
         };
+        let begins = request.starts_program();
         self.to_target(send_request(&self.target.write, request)).await;
-        Ok(())
+        Ok(begins)
     }
 
     /// Tells the technician. A program that may not run is played by the gate, with words and a status of its own,

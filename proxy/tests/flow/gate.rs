@@ -244,6 +244,17 @@ impl server::Handler for Door {
         Ok(())
     }
 
+    async fn extended_data(
+        &mut self,
+        channel: ChannelId,
+        stream: u32,
+        data: &[u8],
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        self.flow.extended_data(channel, stream, data);
+        Ok(())
+    }
+
     async fn channel_eof(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
         self.flow.eof(channel);
         Ok(())

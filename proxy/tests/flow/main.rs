@@ -585,6 +585,25 @@ fn one_program_runs_in_a_channel_and_a_subsystem_the_target_lacks_is_said_to_be_
     assert_eq!(ran.status.code(), Some(255));
 }
 
+#[test]
+fn what_is_sent_before_a_program_begins_reaches_it_and_what_is_sent_beside_its_input_reaches_nothing() {
+    let plant = Plant::new();
+    let peer = peer::Peer::connect(&plant);
+    let before: [(Option<u32>, &[u8]); 4] =
+        [(None, b"one "), (Some(7), b"beside"), (Some(1), b"too"), (None, b"two\n")];
+    let mut channel = peer.run_after(&before, "cat");
+    peer.send(&mut channel, b"three\n");
+    let finished = peer.finish(channel);
+    assert_eq!((finished.output.as_slice(), finished.status), (&b"one two\nthree\n"[..], Some(0)));
+    let told = "holdpoint: what your client sends beside the program's input is thrown away\r\n";
+    assert_eq!(String::from_utf8(finished.errors).unwrap(), told);
+    let ended = plant.gate.hear_channel();
+    assert_eq!((ended.up.received, ended.up.forwarded, ended.up.refused), (23, 14, 9));
+    drop(peer.run_after(&[(None, b"for nobody")], "forbidden"));
+    let ended = plant.gate.hear_channel();
+    assert_eq!((ended.up.received, ended.up.forwarded), (10, 0), "what a refused program would have read stays here");
+}
+
 /// Not a test: what the gate costs beside a direct connection, in one run, interleaved.
 #[test]
 #[ignore = "a measurement, for a release build on a quiet machine"]

@@ -41,6 +41,7 @@ async fn log_in(plant: &Plant) -> Handle<Trusting> {
 #[derive(Debug, Default)]
 pub(crate) struct Finished {
     pub(crate) output: Vec<u8>,
+    pub(crate) errors: Vec<u8>,
     pub(crate) status: Option<u32>,
     pub(crate) signal: Option<String>,
 }
@@ -56,6 +57,21 @@ impl Peer {
     pub(crate) fn run(&self, command: &str) -> Channel<Msg> {
         self.runtime.block_on(async {
             let channel = self.session.channel_open_session().await.unwrap();
+            channel.exec(true, command).await.unwrap();
+            channel
+        })
+    }
+
+    /// A channel in which `command` runs after all this was sent: each with its extended data type, if any.
+    pub(crate) fn run_after(&self, before: &[(Option<u32>, &'static [u8])], command: &str) -> Channel<Msg> {
+        self.within(async {
+            let channel = self.session.channel_open_session().await.unwrap();
+            for (stream, bytes) in before {
+                match stream {
+                    None => channel.data_bytes(*bytes).await.unwrap(),
+                    Some(stream) => channel.extended_data_bytes(*stream, *bytes).await.unwrap(),
+                }
+            }
             channel.exec(true, command).await.unwrap();
             channel
         })
@@ -113,6 +129,7 @@ impl Peer {
             while let Some(message) = channel.wait().await {
                 match message {
                     ChannelMsg::Data { data } => finished.output.extend_from_slice(&data),
+                    ChannelMsg::ExtendedData { data, .. } => finished.errors.extend_from_slice(&data),
                     ChannelMsg::ExitStatus { exit_status } => finished.status = Some(exit_status),
                     ChannelMsg::ExitSignal { signal_name, .. } => finished.signal = Some(format!("{signal_name:?}")),
                     _ => {}

@@ -45,6 +45,8 @@ pub(super) enum Break {
     Left,
 }
 
+/// Typed before anybody reads it. A terminal keeps 4 KiB of a line (termios(3)); beyond this it is no person who types.
+const TYPED_AHEAD_MAX: usize = 64 << 10;
 /// The environment is of no use here, but is handed on when a session takes the channel over.
 const ENVIRONMENT_MAX: usize = 32;
 
@@ -187,7 +189,10 @@ impl Console {
         let event = self.upload.pop().await?;
         self.upload.forwarded(event.weight());
         match &event {
-            Event::Data { stream: None, bytes } => self.typed.extend(bytes),
+            Event::Data { stream: None, bytes } => {
+                let room = TYPED_AHEAD_MAX.saturating_sub(self.typed.len());
+                self.typed.extend(bytes.iter().take(room));
+            }
             Event::Eof => self.at_end = true,
             Event::Request(request @ Request::Pty { .. }) => self.terminal = Some(request.clone()),
             Event::Request(Request::WindowChange(now)) => {
