@@ -350,6 +350,15 @@ impl Stage {
         self.verdict(operator, Matter::Request(id), digest)
     }
 
+    /// An operator's signed yes to less than a request as it stands.
+    pub fn narrowed_approval(&self, operator: &Actor, id: RequestId, narrowing: Narrowing) -> Signed<VerdictStatement> {
+        let digest = self.desk.with_state(|state| state.cases[&id].request.narrowed(&narrowing).digest(&deployment()));
+        let yes = self.verdict(operator, Matter::Request(id), digest);
+        let statement = VerdictStatement { answer: Answer::Yes { narrowing }, ..yes.statement };
+        let digest = statement.digest();
+        sign(operator, Namespace::Approval, statement, digest)
+    }
+
     /// An operator's signed yes to an extension or widening.
     pub fn approval_of_ask(&self, operator: &Actor, id: AskId, is_extension: bool) -> Signed<VerdictStatement> {
         let digest = self.desk.with_state(|state| state.ask_digest(&state.asks[&id]));

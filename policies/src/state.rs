@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::actions::Actions;
-use crate::digest::Digest;
+use crate::digest::{Digest, Salted};
 use crate::events::{Ending, Event, Founder, Scope};
 use crate::ids::{
     AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, RequestId, ServiceName, SessionId, TargetName,
@@ -65,8 +65,19 @@ pub struct Vote {
     pub operator: PersonId,
     /// Yes.
     pub yes: bool,
+    /// Why not, where it is a no.
+    pub reason: Option<Salted>,
     /// When it was journaled.
     pub at: Timestamp,
+}
+
+/// An operator's no: to a request, or by taking its grant back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct No {
+    /// Whose.
+    pub by: PersonId,
+    /// Why.
+    pub reason: Salted,
 }
 
 /// A request, its votes, and the grant it may have become.
@@ -94,6 +105,8 @@ pub struct Case {
     pub widened: Vec<(Actions, Timestamp)>,
     /// Whether an operator looked back at an emergency grant.
     pub reviewed: bool,
+    /// Who ended it by a no, and why.
+    pub no: Option<No>,
 }
 
 impl Case {
@@ -234,6 +247,20 @@ impl State {
     pub fn clock(&self, at: Timestamp) -> String {
         let timezone = self.plant.as_ref().map_or(jiff::tz::TimeZone::UTC, |plant| plant.timezone.clone());
         at.to_zoned(timezone).strftime("%Y-%m-%d %H:%M %Z").to_string()
+    }
+
+    /// What approvals took away from what was asked, in words.
+    pub fn taken_away(&self, case: &Case) -> Vec<String> {
+        let (asked, stands) = (&case.asked, &case.request);
+        let fewer: Vec<&str> = asked.actions.difference(&stands.actions).map(|action| action.as_str()).collect();
+        [
+            (stands.duration < asked.duration).then(|| format!("{} instead of {}", stands.duration, asked.duration)),
+            (!fewer.is_empty()).then(|| format!("without {}", fewer.join(", "))),
+            (stands.window.from > asked.window.from).then(|| format!("not before {}", self.clock(stands.window.from))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// The state after one more entry, written at `at`.
@@ -407,11 +434,11 @@ impl State {
                 self.cases.insert(request.id, Case::submitted(request, rule, at));
             }
             Event::Voted { verdict } => {
-                let vote = Vote {
-                    operator: verdict.statement.operator,
-                    yes: matches!(verdict.statement.answer, Answer::Yes { .. }),
-                    at,
+                let reason = match &verdict.statement.answer {
+                    Answer::Yes { .. } => None,
+                    Answer::No { reason } => Some(*reason),
                 };
+                let vote = Vote { operator: verdict.statement.operator, yes: reason.is_none(), reason, at };
                 self.apply_vote(&verdict.statement, vote);
             }
             Event::Granted { request } => self.with_case(*request, |case| {
@@ -421,7 +448,10 @@ impl State {
             Event::Denied { request, .. } => self.stand(*request, RequestStanding::Denied),
             Event::Withdrawn { request } => self.stand(*request, RequestStanding::Withdrawn),
             Event::Lapsed { request } => self.stand(*request, RequestStanding::Lapsed),
-            Event::Revoked { request, .. } => self.stand(*request, RequestStanding::Revoked),
+            Event::Revoked { request, by, reason } => self.with_case(*request, |case| {
+                case.standing = RequestStanding::Revoked;
+                case.no = Some(No { by: *by, reason: *reason });
+            }),
             Event::Reviewed { request, .. } => self.with_case(*request, |case| case.reviewed = true),
             _ => {}
         }
@@ -431,8 +461,9 @@ impl State {
         use crate::requests::Matter;
         match &statement.matter {
             Matter::Request(id) => self.with_case(*id, |case| {
-                if let Answer::Yes { narrowing } = &statement.answer {
-                    case.request = case.request.narrowed(narrowing);
+                match &statement.answer {
+                    Answer::Yes { narrowing } => case.request = case.request.narrowed(narrowing),
+                    Answer::No { reason } => case.no = Some(No { by: vote.operator, reason: *reason }),
                 }
                 case.votes.push(vote);
             }),
@@ -597,6 +628,7 @@ impl Case {
             deadline: request.window.until,
             widened: Vec::new(),
             reviewed: false,
+            no: None,
         }
     }
 }

@@ -86,7 +86,11 @@ pub(super) async fn list(
         let wanted = own.filter(|(_, case)| wanted.all || matters(case, now)).take(LISTED_MAX);
         wanted.filter_map(|(id, _)| Around::of(state, *id)).collect()
     });
-    Json(OwnRequestsView { requests: around.iter().map(|around| api.own_request(around)).collect() })
+    let mut requests = Vec::new();
+    for around in &around {
+        requests.push(api.own_request(around).await);
+    }
+    Json(OwnRequestsView { requests })
 }
 
 pub(super) async fn one(
@@ -94,7 +98,7 @@ pub(super) async fn one(
     caller: Caller,
     At(id): At<RequestId>,
 ) -> Result<Json<OwnRequest>, Problem> {
-    Ok(Json(api.own_request(&api.own(caller.person(), id)?)))
+    Ok(Json(api.own_request(&api.own(caller.person(), id)?).await))
 }
 
 pub(super) async fn withdraw(

@@ -8,14 +8,13 @@ use policies::events::Ending;
 use policies::ids::{AskId, PersonId, RequestId, SessionId};
 use policies::people::{Kind, Person, SshKey, Standing};
 use policies::plant::{Escort, Plant};
-use policies::requests::Request;
 use policies::state::{Ask, Asked, Case, SessionFacts, State, Vote};
 use policies::time::Seconds;
 use ssh_key::{HashAlg, PublicKey};
 
 use super::Api;
 use super::types::{
-    ActionView, AskCovered, AskView, Card, EndingView, LiveView, Named, OwnRequest, PersonView, ServiceView,
+    ActionView, AskCovered, AskView, Card, EndingView, LiveView, Named, NoView, OwnRequest, PersonView, ServiceView,
     SessionView, VoteView,
 };
 use crate::floor::LiveSession;
@@ -62,19 +61,6 @@ fn cautions(case: &Case) -> Vec<String> {
     cautions
 }
 
-/// What approvals took away from what was asked.
-fn taken_away(asked: &Request, stands: &Request) -> Vec<String> {
-    let fewer: Vec<&str> = asked.actions.difference(&stands.actions).map(|action| action.as_str()).collect();
-    [
-        (stands.duration < asked.duration).then(|| format!("{} instead of {}", stands.duration, asked.duration)),
-        (!fewer.is_empty()).then(|| format!("without {}", fewer.join(", "))),
-        (stands.window.from > asked.window.from).then(|| format!("not before {}", stands.window.from)),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
 /// How a session ended, for people.
 pub(super) const fn ending_in_words(ending: &Ending) -> &'static str {
     match ending {
@@ -109,6 +95,7 @@ pub(super) struct Around {
     pub(super) case: Case,
     kind: Option<Kind>,
     plant: Option<std::sync::Arc<Plant>>,
+    taken_away: Vec<String>,
     sessions: Vec<SessionId>,
     asks: Vec<(AskId, Ask)>,
 }
@@ -122,6 +109,7 @@ impl Around {
         Some(Self {
             kind: state.people.get(&case.asked.technician).map(|person| person.kind.clone()),
             plant: state.plant.clone(),
+            taken_away: state.taken_away(&case),
             sessions: live.map(|(session, _)| session).collect(),
             asks: asks.map(|(id, ask)| (*id, ask.clone())).collect(),
             case,
@@ -159,7 +147,7 @@ impl Api {
 
     pub(super) async fn card(&self, around: &Around) -> Card {
         let case = &around.case;
-        let (asked, request) = (&case.asked, &case.request);
+        let request = &case.request;
         let digest = request.digest(self.desk().deployment());
         let (vendor, role) = match &around.kind {
             Some(Kind::Technician { vendor, role }) => (Some(vendor.clone()), Some(role.clone())),
@@ -190,13 +178,14 @@ impl Api {
             },
             window: request.window.into(),
             duration_seconds: request.duration.0,
-            taken_away: taken_away(asked, request),
+            taken_away: around.taken_away.clone(),
             rule: case.rule.id.clone(),
             needs: waits_for(case),
             votes: self.votes(&case.votes).await,
-            emergency: asked.emergency,
-            review_wanted: asked.emergency && case.granted.is_some() && !case.reviewed,
+            emergency: request.emergency,
+            review_wanted: request.emergency && case.granted.is_some() && !case.reviewed,
             standing: case.standing.as_str().to_owned(),
+            no: self.no(case).await,
             submitted: case.submitted,
             granted: case.granted,
             first_use: case.first_use,
@@ -212,9 +201,18 @@ impl Api {
     async fn votes(&self, votes: &[Vote]) -> Vec<VoteView> {
         let mut shown = Vec::new();
         for vote in votes {
-            shown.push(VoteView { operator: self.named(vote.operator).await, yes: vote.yes, at: vote.at });
+            let reason = match vote.reason {
+                Some(text) => self.opened(text).await,
+                None => None,
+            };
+            shown.push(VoteView { operator: self.named(vote.operator).await, yes: vote.yes, reason, at: vote.at });
         }
         shown
+    }
+
+    async fn no(&self, case: &Case) -> Option<NoView> {
+        let no = case.no?;
+        Some(NoView { by: self.people().shown(no.by).await, reason: self.opened(no.reason).await })
     }
 
     pub(super) async fn ask_view(&self, id: AskId, ask: &Ask, case: Option<&Case>) -> AskView {
@@ -247,7 +245,7 @@ impl Api {
         }
     }
 
-    pub(super) fn own_request(&self, around: &Around) -> OwnRequest {
+    pub(super) async fn own_request(&self, around: &Around) -> OwnRequest {
         let case = &around.case;
         let request = &case.request;
         OwnRequest {
@@ -257,9 +255,10 @@ impl Api {
             actions: shown(&case.actions(self.clock().wall())),
             window: request.window.into(),
             duration_seconds: request.duration.0,
-            taken_away: taken_away(&case.asked, request),
+            taken_away: around.taken_away.clone(),
             needs: waits_for(case),
             standing: case.standing.as_str().to_owned(),
+            no: self.no(case).await,
             submitted: case.submitted,
             deadline: case.deadline,
             sessions: around.sessions.clone(),

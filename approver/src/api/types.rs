@@ -431,9 +431,20 @@ pub struct VoteView {
     pub operator: Named,
     /// Yes.
     pub yes: bool,
+    /// Why not, where it is a no; `null` also where the text was erased or the directory does not answer.
+    pub reason: Option<String>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
+}
+
+/// An operator's no: to a request, or by taking its grant back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NoView {
+    /// Whose, by name.
+    pub by: String,
+    /// Why; `null` where the text was erased or the directory does not answer.
+    pub reason: Option<String>,
 }
 
 /// A request with everything that an operator should see before answering.
@@ -485,6 +496,8 @@ pub struct Card {
     pub review_wanted: bool,
     /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed` or `revoked`.
     pub standing: String,
+    /// Who ended it by a no, and why.
+    pub no: Option<NoView>,
     /// When it was asked.
     #[schema(value_type = String, format = DateTime)]
     pub submitted: Timestamp,
@@ -519,7 +532,7 @@ pub struct CardsView {
     pub requests: Vec<Card>,
 }
 
-/// A request, as the technician who made it sees it: no operator's name is in it.
+/// A request, as the technician who made it sees it: of operators, only who said no is named.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OwnRequest {
     /// Which.
@@ -542,6 +555,8 @@ pub struct OwnRequest {
     pub needs: String,
     /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed` or `revoked`.
     pub standing: String,
+    /// Who ended it by a no, and why.
+    pub no: Option<NoView>,
     /// When it was asked.
     #[schema(value_type = String, format = DateTime)]
     pub submitted: Timestamp,

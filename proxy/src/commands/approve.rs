@@ -222,7 +222,16 @@ impl Ballot {
             Some(ask) => show_ask(ask, &self.card),
             None => show(&self.card, narrowing),
         }
-        labelled("compare", &format!("{}  (the digest that is signed)", certs::words::of(&self.statement.digest)));
+        let (shown, signed) = (self.digest(), self.statement.digest);
+        if shown == signed {
+            labelled("compare", &format!("{}  (what you sign)", certs::words::of(&signed)));
+        } else {
+            labelled(
+                "compare",
+                &format!("{}  (before you take away: what the technician sees)", certs::words::of(&shown)),
+            );
+            labelled("", &format!("{}  (what you sign, and what they see then)", certs::words::of(&signed)));
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A request as a card in a terminal: what an operator must know before answering. What the digest covers is shown from
 //! what it covers, so that nothing else is read than what is signed.
 
-use approver::api::types::{AskCovered, AskView, Card, OwnRequest, ServiceView, VoteView};
+use approver::api::types::{AskCovered, AskView, Card, NoView, OwnRequest, ServiceView, VoteView};
 use jiff::Timestamp;
 use policies::actions::{Action, Actions};
 use policies::requests::{Narrowing, Request};
@@ -36,6 +36,7 @@ pub(super) fn show(card: &Card, narrowing: &Narrowing) {
     }
     labelled("rule", card.rule.as_str());
     show_votes(&card.votes);
+    show_no("ended", card.no.as_ref(), &card.standing);
     if card.standing == "pending" {
         labelled("waits for", &plain(&card.needs));
     }
@@ -64,7 +65,21 @@ fn show_actions(card: &Card, actions: &Actions) {
 pub(super) fn show_votes(votes: &[VoteView]) {
     for vote in votes {
         let answer = if vote.yes { "yes" } else { "no" };
-        labelled("answered", &format!("{}: {answer}, {}", plain(&vote.operator.name), moment(vote.at)));
+        let why = vote.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
+        labelled("answered", &format!("{}: {answer}, {}{why}", plain(&vote.operator.name), moment(vote.at)));
+    }
+}
+
+/// Who ended a request by a no, and why.
+pub(super) fn no_in_words(no: &NoView, standing: &str) -> String {
+    let did = if standing == "revoked" { "took it back" } else { "said no" };
+    let reason = no.reason.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain);
+    format!("{} {did}: {reason}", plain(&no.by))
+}
+
+fn show_no(label: &str, no: Option<&NoView>, standing: &str) {
+    if let Some(no) = no {
+        labelled(label, &no_in_words(no, standing));
     }
 }
 
@@ -146,6 +161,7 @@ pub(super) fn show_short(card: &Card, now: Timestamp) {
         _ => format!("asked {}", from_now(card.submitted, now)),
     };
     labelled("  now", &state);
+    show_no("  ended", card.no.as_ref(), &card.standing);
     if card.review_wanted {
         labelled("  review", "given as an emergency: somebody else must look back at it (`holdpoint approve`)");
     }
@@ -181,6 +197,7 @@ pub(super) fn show_own(own: &OwnRequest, now: Timestamp) {
         _ => format!("asked {}", from_now(own.submitted, now)),
     };
     labelled("  now", &state);
+    show_no("  ended", own.no.as_ref(), &own.standing);
     for taken in &own.taken_away {
         labelled("  without", &plain(taken));
     }

@@ -10,7 +10,7 @@ use policies::actions::Action;
 use policies::ids::{RequestId, ServiceName, SessionId, TargetName};
 use policies::time::Seconds;
 
-use super::card::show_own;
+use super::card::{no_in_words, show_own};
 use super::gate::{ProfileArg, at_gate, sign_in_here};
 use super::showing::{parse_moment, plain};
 use super::{Done, Failure, print_json};
@@ -137,7 +137,10 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         }
         match own.standing.as_str() {
             "pending" | "granted" => Ok(()),
-            other => Err(Failure::refused(format_args!("the request is {}", plain(other)))),
+            other => {
+                let why = own.no.as_ref().map(|no| format!(": {}", no_in_words(no, other))).unwrap_or_default();
+                Err(Failure::refused(format_args!("the request is {}{why}", plain(other))))
+            }
         }
     })
 }

@@ -96,6 +96,9 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     let request = asked["request"].as_str().unwrap();
     tess.run(&["request", "hmi-2", "--actions", "tunnel", "--for", "1h", "--reason", "x"]).await.failed(1, "tunnel");
 
+    let words =
+        |text: &str| text.lines().find_map(|line| line.trim().strip_prefix("compare").map(|w| w.trim().to_owned()));
+    let asked_words = words(&tess.run(&["requests"]).await.done().out).unwrap();
     let waiting = lee.run(&["requests"]).await.done().out;
     assert!(waiting.contains("tess of acme") && waiting.contains("replace the valve"), "{waiting}");
     assert!(waiting.lines().all(|line| line.chars().count() <= 80), "{waiting}");
@@ -111,10 +114,10 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     assert!(card.lines().all(|line| line.chars().count() <= 80), "{card}");
     let own = tess.run(&["requests"]).await.done().out;
     assert!(own.contains("granted") && own.contains("without file-get"), "{own}");
-    let words =
-        |text: &str| text.lines().find_map(|line| line.trim().strip_prefix("compare").map(|w| w.trim().to_owned()));
-    let signed = words(&card).unwrap();
-    assert!(signed.starts_with(&words(&own).unwrap()), "what the technician sees is what was signed: {card}{own}");
+    let in_one_line = card.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (before, signed) =
+        (format!("compare {asked_words} (before"), format!("{} (what you sign", words(&own).unwrap()));
+    assert!(in_one_line.contains(&before) && in_one_line.contains(&signed), "both sides read the same: {card}{own}");
 
     let mut ssh = Ssh::begin(&house, &tess);
     ssh.ready().await;
@@ -173,7 +176,8 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     lee.run(&["reopen", cut, "--reason", "again"]).await.failed(1, "reopened already");
     assert!(lee.run(&["cuts"]).await.done().out.contains("No cut stands"));
     lee.run(&["revoke", request, "--reason", "done"]).await.done();
-    assert!(tess.run(&["requests", "--all"]).await.done().out.contains("revoked"));
+    let all = tess.run(&["requests", "--all"]).await.done().out;
+    assert!(all.contains("revoked") && all.contains("lee took it back: done"), "{all}");
 }
 
 /// The program in a terminal of its own (util-linux `script`), where somebody types.
@@ -240,7 +244,11 @@ async fn a_no_ends_it_and_whoever_waits_is_told() {
     assert_eq!(status.code(), Some(1));
     let mut rest = String::new();
     told.read_to_string(&mut rest).await.unwrap();
-    assert!(rest.contains("the request is denied"), "{rest}");
+    assert!(rest.contains("the request is denied: lee said no: not today"), "{rest}");
+    for somebody in [&tess, &lee] {
+        let listed = somebody.run(&["requests", "--all"]).await.done().out;
+        assert!(listed.contains("ended      lee said no: not today"), "{listed}");
+    }
     lee.run(&["approve", request, "--yes"]).await.failed(1, "nothing is left to answer");
 }
 

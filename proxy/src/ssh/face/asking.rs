@@ -13,12 +13,10 @@ use jiff::Timestamp;
 use policies::actions::{Action, Actions};
 use policies::decide::{Command, NewRequest, waits_for};
 use policies::digest::Salted;
-use policies::events::Event;
 use policies::ids::{PersonId, RequestId, ServiceName};
 use policies::people::Kind;
 use policies::plant::{Plant, Protocol, Rule, WorkOrder};
 use policies::refusals::Refusal;
-use policies::requests::{Answer, Matter};
 use policies::rules::{Asker, NotAllowed, Question, deciding_rule};
 use policies::state::{Case, RequestStanding, State};
 use policies::time::{Seconds, Window};
@@ -177,33 +175,62 @@ impl Applicant {
         Place { service: place.service.clone().or(only_ssh), ..place }
     }
 
+    /// The same offer, on the terms of the rule that decides about these actions.
+    ///
+    /// # Errors
+    /// Why no rule allows them together.
+    pub(super) fn terms(&self, offer: &Offer, actions: &Actions) -> Result<Offer, Refusal> {
+        self.desk.with_state(|state| {
+            let plant = state.plant.as_deref().ok_or(Refusal::NoPlant)?;
+            let asker = asker(state, self.person())?;
+            let (place, service) = (&offer.place, &offer.service);
+            let rule = deciding_rule(plant, &question(asker, place, service, actions, self.now(), self.source()))?;
+            Ok(Offer { most: rule.duration_max, work_order: rule.work_order.clone(), ..offer.clone() })
+        })
+    }
+
+    /// Whether this could be asked now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn check(&self, wish: &Wish) -> Result<(), Refusal> {
+        let now = self.now();
+        // Texts are kept once they are asked for; until then any digest stands for them.
+        let unkept = Salted::new(&[0; 32], "");
+        let asked = self.new_request(mint::request(now), wish, unkept, wish.work_order.as_ref().map(|_| unkept));
+        self.desk.with_state(|state| state.decide(&Command::Submit(asked), now)).map(|_| ())
+    }
+
     /// Asks.
     ///
     /// # Errors
     /// As the Desk, and the texts must be fit.
-    pub(super) async fn submit(&self, wish: Wish) -> Result<RequestId, NotDone> {
-        let now = self.now();
-        let from = wish.from.unwrap_or(now);
-        let work_order = match wish.work_order {
-            Some(text) => Some((self.people.put_text(&text).await?, text)),
+    pub(super) async fn submit(&self, wish: &Wish) -> Result<RequestId, NotDone> {
+        let work_order = match &wish.work_order {
+            Some(text) => Some(self.people.put_text(text).await?),
             None => None,
         };
-        let id = mint::request(now);
-        let asked = NewRequest {
+        let reason = self.people.put_text(&wish.reason).await?;
+        let id = mint::request(self.now());
+        self.desk.act(Command::Submit(self.new_request(id, wish, reason, work_order))).await?;
+        Ok(id)
+    }
+
+    fn new_request(&self, id: RequestId, wish: &Wish, reason: Salted, work_order: Option<Salted>) -> NewRequest {
+        let from = wish.from.unwrap_or_else(|| self.now());
+        NewRequest {
             id,
             technician: self.person(),
-            target: wish.place.target,
-            service: wish.place.service,
-            actions: wish.actions,
+            target: wish.place.target.clone(),
+            service: wish.place.service.clone(),
+            actions: wish.actions.clone(),
             window: Window { from, until: Seconds(WAITS.0.saturating_add(wish.duration.0)).after(from) },
             duration: wish.duration,
-            reason: Some(self.people.put_text(&wish.reason).await?),
-            work_order,
+            reason: Some(reason),
+            work_order: work_order.zip(wish.work_order.clone()),
             source: Some(self.source()),
             emergency: wish.emergency,
-        };
-        self.desk.act(Command::Submit(asked)).await?;
-        Ok(id)
+        }
     }
 
     /// What became of a request, once that is known; `None` after `patience`.
@@ -239,38 +266,41 @@ impl Applicant {
 
     /// A no, with the reason that was given.
     pub(super) async fn denial(&self, request: RequestId) -> String {
-        match self.reason_of_denial(request).await {
-            Some((operator, reason)) => {
-                format!("{} said no: {reason}", self.people.shown(operator).await)
-            }
-            None => "An operator said no.".to_owned(),
+        let Some(no) = self.desk.with_state(|state| state.cases.get(&request)?.no) else {
+            return "An operator said no.".to_owned();
+        };
+        let operator = self.people.shown(no.by).await;
+        // A reason that cannot be read changes nothing about the no.
+        match self.people.text(no.reason).await.ok().flatten() {
+            Some(reason) => format!("{operator} said no: {reason}"),
+            None => format!("{operator} said no."),
         }
     }
 
-    /// The journal's newest entries first: a no is seldom old.
-    async fn reason_of_denial(&self, request: RequestId) -> Option<(PersonId, String)> {
-        let size = self.desk.head().size;
-        let mut back = 64;
-        let (operator, reason) = loop {
-            let entries = self.desk.entries(size.saturating_sub(back)).await.ok()?;
-            match entries.iter().rev().find_map(|entry| no_to(request, &entry.event)) {
-                Some(found) => break found,
-                None if back >= size => return None,
-                None => back *= 16,
-            }
-        };
-        Some((operator, self.people.text(reason).await.ok().flatten()?))
-    }
-
-    /// Who is asked, and since when: one line.
+    /// Who is asked, since when, and the words that an operator sees too.
     pub(super) fn waiting(&self, request: RequestId) -> String {
         self.desk.with_state(|state| match state.cases.get(&request) {
             Some(case) => {
-                let since = state.clock(case.submitted);
-                format!("Request {request} for {}: waits for {}, since {since}.", case.request.target, waits_for(case))
+                let (since, words) = (state.clock(case.submitted), self.words(case));
+                format!(
+                    "Request {request} for {}: waits for {}, since {since}. To compare by telephone: {words}.",
+                    case.request.target,
+                    waits_for(case)
+                )
             }
             None => format!("Request {request}."),
         })
+    }
+
+    /// Its digest as words.
+    pub(super) fn words(&self, case: &Case) -> String {
+        certs::words::of(&case.request.digest(self.desk.deployment()))
+    }
+
+    /// What approvals took away, if anything.
+    pub(super) fn taken_away(&self, request: RequestId) -> Option<String> {
+        let taken = self.desk.with_state(|state| state.cases.get(&request).map(|case| state.taken_away(case)));
+        taken.filter(|taken| !taken.is_empty()).map(|taken| taken.join(", "))
     }
 
     /// A moment in the plant's time.
@@ -322,23 +352,9 @@ fn offer(
     place: &Place,
     now: Timestamp,
 ) -> Result<Offer, Refusal> {
-    let person = state.people.get(&person).ok_or(Refusal::UnknownPerson)?;
-    let Kind::Technician { vendor, role } = &person.kind else { return Err(Refusal::WrongKind("technicians")) };
+    let asker = asker(state, person)?;
     let (service, protocol) = service(plant, place)?;
-    let rule_for = |actions: &Actions| {
-        deciding_rule(
-            plant,
-            &Question {
-                asker: Asker { vendor, role },
-                target: &place.target,
-                service: Some(&service),
-                actions,
-                at: now,
-                source: Some(source),
-                emergency: false,
-            },
-        )
-    };
+    let rule_for = |actions: &Actions| deciding_rule(plant, &question(asker, place, &service, actions, now, source));
     let rules: Vec<(Action, &Rule)> = protocol
         .actions()
         .iter()
@@ -358,6 +374,25 @@ fn offer(
     })
 }
 
+fn asker(state: &State, person: PersonId) -> Result<Asker<'_>, Refusal> {
+    match &state.people.get(&person).ok_or(Refusal::UnknownPerson)?.kind {
+        Kind::Technician { vendor, role } => Ok(Asker { vendor, role }),
+        _ => Err(Refusal::WrongKind("technicians")),
+    }
+}
+
+fn question<'a>(
+    asker: Asker<'a>,
+    place: &'a Place,
+    service: &'a ServiceName,
+    actions: &'a Actions,
+    at: Timestamp,
+    source: IpAddr,
+) -> Question<'a> {
+    let service = Some(service);
+    Question { asker, target: &place.target, service, actions, at, source: Some(source), emergency: false }
+}
+
 fn service(plant: &Plant, place: &Place) -> Result<(ServiceName, Protocol), Refusal> {
     let target = place.target.clone();
     let Some(facts) = plant.targets.get(&target) else { return Err(NotAllowed::NoSuchTarget { target }.into()) };
@@ -372,14 +407,4 @@ fn service(plant: &Plant, place: &Place) -> Result<(ServiceName, Protocol), Refu
         None => return Err(NotAllowed::ServiceNeeded { target, choices: choices() }.into()),
     };
     Ok((name.clone(), service.protocol))
-}
-
-fn no_to(request: RequestId, event: &Event) -> Option<(PersonId, Salted)> {
-    let Event::Voted { verdict } = event else { return None };
-    match &verdict.statement.answer {
-        Answer::No { reason } if verdict.statement.matter == Matter::Request(request) => {
-            Some((verdict.statement.operator, *reason))
-        }
-        _ => None,
-    }
 }

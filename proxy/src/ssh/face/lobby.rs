@@ -133,7 +133,7 @@ impl Visit {
     async fn answer(&self, order: Order, json: bool) -> Said {
         match order {
             Order::List => orders::list(&self.applicant, json),
-            Order::Status => orders::status(&self.applicant, json),
+            Order::Status => orders::status(&self.applicant, json).await,
             Order::Request(asked) => orders::request(&self.applicant, asked, json).await,
             Order::Extend { more, at, reason } => orders::extend(&self.applicant, more, at, &reason, json).await,
             Order::Withdraw(which) => orders::withdraw(&self.applicant, which, json).await,
@@ -296,7 +296,8 @@ impl Visit {
             match outcome {
                 None => {}
                 Some(Outcome::Granted) => {
-                    return Said::done("Yes. You may connect now.".to_owned());
+                    let but = self.applicant.taken_away(request).map(|taken| format!(", but {taken}"));
+                    return Said::done(format!("Yes{}. You may connect now.", but.unwrap_or_default()));
                 }
                 Some(Outcome::Refused(text)) => return Said { text, status: orders::REFUSED },
             }
@@ -305,7 +306,9 @@ impl Visit {
 }
 
 async fn put(console: &mut Console, round: &Round) -> Result<Vec<String>, Break> {
-    console.say(&ended(&round.instructions)).await;
+    if !round.instructions.is_empty() {
+        console.say(&ended(&round.instructions)).await;
+    }
     let mut answers = Vec::new();
     for (prompt, _) in &round.prompts {
         answers.push(console.ask(prompt).await?.to_string());

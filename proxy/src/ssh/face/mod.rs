@@ -7,6 +7,7 @@ mod connection;
 mod console;
 mod door;
 mod enrolling;
+mod form;
 mod jump;
 mod lobby;
 mod login;

@@ -16,8 +16,8 @@ use policies::time::Seconds;
 use serde::Serialize;
 
 use super::asking::{Applicant, Offer, Wish};
+use super::form::{listed, parse_actions};
 use super::names::Place;
-use super::questions::{listed, parse_actions};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -329,6 +329,12 @@ struct RequestLine {
     submitted: Timestamp,
     until: Timestamp,
     waits_for: Option<String>,
+    /// To compare with the operator.
+    words: String,
+    /// What approvals took away.
+    taken_away: Vec<String>,
+    /// Who said no, and why.
+    no: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -341,7 +347,21 @@ struct SessionLine {
 }
 
 /// What was asked for within a day, and what runs.
-pub(super) fn status(applicant: &Applicant, json: bool) -> Said {
+pub(super) async fn status(applicant: &Applicant, json: bool) -> Said {
+    let mut status = standing(applicant);
+    for line in &mut status.requests {
+        if line.standing == RequestStanding::Denied.as_str() {
+            line.no = Some(applicant.denial(line.id).await);
+        }
+    }
+    Said::done(if json {
+        in_json(&status)
+    } else {
+        applicant.desk().with_state(|state| status_in_words(state, &status))
+    })
+}
+
+fn standing(applicant: &Applicant) -> Status {
     let (person, now) = (applicant.person(), applicant.now());
     applicant.desk().with_state(|state| {
         let yesterday = now - jiff::SignedDuration::from_hours(24);
@@ -349,7 +369,8 @@ pub(super) fn status(applicant: &Applicant, json: bool) -> Said {
             case.asked.technician == person
                 && (case.submitted > yesterday || is_pending(case, now) || case.is_open(now))
         };
-        let requests = state.cases.values().filter(of_late).map(|case| request_line(case, now)).collect();
+        let of_late = state.cases.values().filter(of_late);
+        let requests = of_late.map(|case| request_line(applicant, state, case, now)).collect();
         let live = state.live_sessions().filter(|(_, facts)| facts.technician == person);
         let sessions = live.map(|(id, facts)| SessionLine {
             id,
@@ -358,12 +379,11 @@ pub(super) fn status(applicant: &Applicant, json: bool) -> Said {
             until: state.cases.get(&facts.request).map(|case| case.deadline),
             frozen: facts.frozen,
         });
-        let status = Status { requests, sessions: sessions.collect() };
-        Said::done(if json { in_json(&status) } else { status_in_words(state, &status) })
+        Status { requests, sessions: sessions.collect() }
     })
 }
 
-fn request_line(case: &Case, now: Timestamp) -> RequestLine {
+fn request_line(applicant: &Applicant, state: &State, case: &Case, now: Timestamp) -> RequestLine {
     RequestLine {
         id: case.request.id,
         target: case.request.target.clone(),
@@ -371,16 +391,22 @@ fn request_line(case: &Case, now: Timestamp) -> RequestLine {
         submitted: case.submitted,
         until: case.deadline,
         waits_for: is_pending(case, now).then(|| waits_for(case)),
+        words: applicant.words(case),
+        taken_away: state.taken_away(case),
+        no: None,
     }
 }
 
 fn status_in_words(state: &State, status: &Status) -> String {
     let mut text = String::new();
     for line in &status.requests {
-        let waits = line.waits_for.as_ref().map(|who| format!("; waits for {who}")).unwrap_or_default();
         let (since, until) = (state.clock(line.submitted), state.clock(line.until));
-        writeln!(text, "{}  {}: {}, asked {since}, until {until}{waits}", line.id, line.target, line.standing)
-            .expect("text takes text");
+        let (id, target, standing) = (line.id, &line.target, line.standing);
+        let waits = line.waits_for.as_ref().map(|who| format!("waits for {who}; to compare: {}", line.words));
+        let taken = (!line.taken_away.is_empty()).then(|| line.taken_away.join(", "));
+        let more: String =
+            [waits, taken, line.no.clone()].into_iter().flatten().map(|more| format!("; {more}")).collect();
+        writeln!(text, "{id}  {target}: {standing}, asked {since}, until {until}{more}").expect("text takes text");
     }
     for line in &status.sessions {
         let since = state.clock(line.started);
@@ -404,9 +430,12 @@ pub(super) async fn request(applicant: &Applicant, asked: Asked, json: bool) -> 
         Ok(offer) => offer,
         Err(refusal) => return Said::refused(refusal),
     };
+    let actions = asked.actions.unwrap_or_else(|| offer.usual_actions());
+    // With actions that no rule allows together, asking says why.
+    let offer = applicant.terms(&offer, &actions).unwrap_or(offer);
     let wish = Wish {
         place,
-        actions: asked.actions.unwrap_or_else(|| offer.usual_actions()),
+        actions,
         duration: asked.duration.unwrap_or_else(|| offer.usual_duration()),
         from: asked.from,
         reason: asked.reason,
@@ -416,9 +445,12 @@ pub(super) async fn request(applicant: &Applicant, asked: Asked, json: bool) -> 
     if wish.reason.trim().is_empty() {
         return Said::refused(Refusal::ReasonWanted);
     }
-    match applicant.submit(wish).await {
+    match applicant.submit(&wish).await {
         Err(not_done) => Said::of(&not_done),
-        Ok(id) if json => Said::done(in_json(&serde_json::json!({ "request": id }))),
+        Ok(id) if json => {
+            let words = applicant.desk().with_state(|state| state.cases.get(&id).map(|case| applicant.words(case)));
+            Said::done(in_json(&serde_json::json!({ "request": id, "words": words })))
+        }
         Ok(id) => Said::done(format!("{}\n", applicant.waiting(id))),
     }
 }
@@ -588,7 +620,7 @@ mod tests {
         let (stage, applicant) = applicant().await;
         let said = ask(&applicant, "request hmi-2 the pump trips").await;
         assert!(said.status == DONE && said.text.contains("waits for 1 of shift-lead"), "{said:?}");
-        assert!(status(&applicant, false).text.contains("hmi-2: pending"));
+        assert!(status(&applicant, false).await.text.contains("hmi-2: pending"));
         assert_eq!(ask(&applicant, "withdraw").await.status, DONE);
         assert_eq!(ask(&applicant, "withdraw").await.text, "No request of yours waits there.");
         assert_eq!(ask(&applicant, "extend 30m more").await.status, REFUSED);

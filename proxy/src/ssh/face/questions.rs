@@ -1,16 +1,14 @@
 //! Asking for access by keyboard-interactive (RFC 4256), before a session begins: so `scp`, WinSCP and `ssh` show it
-//! alike. Three or four questions in one round, then rounds without a question that keep the line alive until the yes.
+//! alike. A round for each question, then rounds without one that keep the line alive until the yes.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use policies::actions::Actions;
 use policies::ids::RequestId;
-use policies::plant::WorkOrder;
-use policies::time::Seconds;
 use russh::server::Auth;
 
-use super::asking::{Applicant, Offer, Outcome, Standing, Wish};
+use super::asking::{Applicant, Outcome, Standing};
+use super::form::Form;
 use super::names::Place;
 
 /// How often somebody who waits is told so: networks drop connections that are silent for some minutes, and people
@@ -51,8 +49,10 @@ pub(super) struct Interview {
 }
 
 enum Stage {
-    Asking(Offer),
+    Asking(Form),
     Waiting(RequestId),
+    /// The yes was told, with what it took away.
+    Granted,
 }
 
 impl Interview {
@@ -65,13 +65,16 @@ impl Interview {
                 return (None, Next::Refuse(format!("The grant for {} begins {from}.", place.target)));
             }
             Standing::Pending(request) => (Stage::Waiting(request), Next::Ask(begin_waiting(&applicant, request))),
-            Standing::Nothing => match applicant.offer(&place) {
+            Standing::Nothing => match applicant.offer(&place).map(Form::new) {
                 Err(refusal) => return (None, Next::Refuse(format!("{refusal}."))),
-                Ok(offer) => {
-                    let begin = format!("No grant for {} yet. Answer, and the plant is asked.", place.target);
-                    let round = questions(&offer, begin);
-                    (Stage::Asking(offer), Next::Ask(round))
-                }
+                Ok(form) => match form.check(&applicant) {
+                    Err(refusal) => return (None, Next::Refuse(format!("{refusal}."))),
+                    Ok(()) => {
+                        let begin = format!("No grant for {} yet. Answer, and the plant is asked.", place.target);
+                        let round = question(&form, begin);
+                        (Stage::Asking(form), Next::Ask(round))
+                    }
+                },
             },
         };
         (Some(Self { applicant, place, stage }), next)
@@ -82,17 +85,23 @@ impl Interview {
         matches!(self.stage, Stage::Asking(_))
     }
 
-    /// Takes the answers to the last round.
+    /// Takes the answer to the last round.
     pub(super) async fn answer(&mut self, answers: &[String]) -> Next {
-        match &self.stage {
-            Stage::Waiting(request) => self.wait(*request).await,
-            Stage::Asking(offer) => {
-                let wish = match wish(offer, answers) {
-                    Ok(wish) => wish,
-                    Err(complaint) => return Next::Ask(questions(offer, complaint)),
-                };
-                match self.applicant.submit(wish).await {
-                    Err(not_done) => Next::Ask(questions(offer, format!("{not_done}."))),
+        match &mut self.stage {
+            Stage::Granted => Next::Connect,
+            Stage::Waiting(request) => {
+                let request = *request;
+                self.wait(request).await
+            }
+            Stage::Asking(form) => {
+                let answer = answers.first().map(String::as_str).unwrap_or_default();
+                let complaint = form.take(&self.applicant, answer).err().unwrap_or_default();
+                if form.prompt().is_some() {
+                    return Next::Ask(question(form, complaint));
+                }
+                match self.applicant.submit(&form.wish()).await {
+                    // Every answer was right when it was given, so another one mends nothing.
+                    Err(not_done) => Next::Refuse(format!("{not_done}.")),
                     Ok(request) => {
                         let round = begin_waiting(&self.applicant, request);
                         self.stage = Stage::Waiting(request);
@@ -103,7 +112,7 @@ impl Interview {
         }
     }
 
-    async fn wait(&self, request: RequestId) -> Next {
+    async fn wait(&mut self, request: RequestId) -> Next {
         match self.applicant.outcome(request, STILL_WAITING).await {
             Some(Outcome::Refused(words)) => Next::Refuse(words),
             None => Next::Ask(Round { instructions: self.applicant.waiting(request), prompts: Vec::new() }),
@@ -112,10 +121,22 @@ impl Interview {
                     let from = self.applicant.shown(from);
                     Next::Refuse(format!("The grant for {} begins {from}. Connect again then.", self.place.target))
                 }
-                _ => Next::Connect,
+                _ => match self.applicant.taken_away(request) {
+                    None => Next::Connect,
+                    Some(taken) => {
+                        self.stage = Stage::Granted;
+                        Next::Ask(Round { instructions: format!("Yes, but {taken}."), prompts: Vec::new() })
+                    }
+                },
             },
         }
     }
+}
+
+/// The next question, after what was wrong with the last answer.
+fn question(form: &Form, instructions: String) -> Round {
+    let prompts = form.prompt().map(|prompt| (prompt, true));
+    Round { instructions, prompts: prompts.into_iter().collect() }
 }
 
 fn begin_waiting(applicant: &Applicant, request: RequestId) -> Round {
@@ -127,78 +148,54 @@ fn begin_waiting(applicant: &Applicant, request: RequestId) -> Round {
     Round { instructions, prompts: Vec::new() }
 }
 
-fn questions(offer: &Offer, instructions: String) -> Round {
-    let mut prompts = vec![("Reason: ".to_owned(), true)];
-    if wants_work_order(offer) {
-        prompts.push(("Work order: ".to_owned(), true));
-    }
-    if offer.actions.len() > 1 {
-        let (all, usual) = (listed(&offer.actions), listed(&offer.usual_actions()));
-        prompts.push((format!("What for, of {all} [{usual}]: "), true));
-    }
-    prompts.push((format!("How long, at most {} [{}]: ", offer.most, offer.usual_duration()), true));
-    Round { instructions, prompts }
-}
-
-/// Reads the answers in the order of [`questions`]; an empty one takes what was offered.
-fn wish(offer: &Offer, answers: &[String]) -> Result<Wish, String> {
-    let mut answers = answers.iter().map(|answer| answer.trim());
-    let mut next = || answers.next().unwrap_or_default();
-    let reason = next().to_owned();
-    if reason.is_empty() {
-        return Err("Say why: a reason is needed.".to_owned());
-    }
-    let work_order = wants_work_order(offer).then(|| next().to_owned()).filter(|text| !text.is_empty());
-    let actions = match if offer.actions.len() > 1 { next() } else { "" } {
-        "" => offer.usual_actions(),
-        words => parse_actions(words).map_err(|complaint| format!("{complaint}."))?,
-    };
-    let duration = match next() {
-        "" => offer.usual_duration(),
-        text => text.parse::<Seconds>().map_err(|bad| format!("{bad}."))?,
-    };
-    let place = offer.place.clone();
-    Ok(Wish { place, actions, duration, from: None, reason, work_order, emergency: false })
-}
-
-fn wants_work_order(offer: &Offer) -> bool {
-    !matches!(offer.work_order, WorkOrder::Optional)
-}
-
-/// Reads actions with commas or blanks between.
-pub(super) fn parse_actions(words: &str) -> Result<Actions, policies::actions::NoSuchAction> {
-    words.split([',', ' ']).filter(|word| !word.is_empty()).map(str::parse).collect()
-}
-
-/// Actions with commas between.
-pub(super) fn listed(actions: &Actions) -> String {
-    actions.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use approver::testing::Stage as People;
+    use approver::testing::{PLANT, Props, Stage as People};
     use policies::actions::Action;
+    use policies::requests::Narrowing;
 
     use super::*;
     use crate::session::Who;
 
+    const FILES_BY_WORK_ORDER: &str = r#"
+[[rules]]
+id = "files"
+vendors = ["acme"]
+roles = ["maintenance"]
+zones = ["packaging"]
+actions = ["file-get"]
+duration_max = "30m"
+approvals = [{ from = "shift-lead", count = 1 }]
+work_order = "WO-[0-9]+"
+"#;
+
     async fn applicant() -> (People, Applicant) {
         let stage = People::new().await;
+        let applicant = applicant_on(&stage).await;
+        (stage, applicant)
+    }
+
+    async fn applicant_on(stage: &People) -> Applicant {
         let proof = Arc::new(stage.login(&stage.technician).await);
         let who = Who { login: "tara".into(), proof, key: None };
-        let applicant = Applicant::new(stage.desk.clone(), stage.people.clone(), who);
-        (stage, applicant)
+        Applicant::new(stage.desk.clone(), stage.people.clone(), who)
     }
 
     fn place(target: &str) -> Place {
         Place { target: target.parse().unwrap(), service: None }
     }
 
-    fn answers(texts: &[&str]) -> Vec<String> {
-        texts.iter().map(|text| (*text).to_owned()).collect()
+    fn answer(text: &str) -> [String; 1] {
+        [text.to_owned()]
+    }
+
+    /// What a round says and asks.
+    fn asked(next: &Next) -> (&str, Option<&str>) {
+        let Next::Ask(round) = next else { panic!("{next:?}") };
+        assert!(round.prompts.len() <= 1, "one answer is checked before the next question: {round:?}");
+        (&round.instructions, round.prompts.first().map(|(prompt, _)| prompt.as_str()))
     }
 
     fn waits(next: &Next) -> bool {
@@ -216,12 +213,12 @@ mod tests {
     async fn who_has_none_is_asked_and_waits_and_is_connected_when_the_yes_comes() {
         let (stage, applicant) = applicant().await;
         let (interview, next) = Interview::begin(applicant.clone(), place("hmi-2"));
-        let Next::Ask(round) = next else { panic!("{next:?}") };
-        let prompts: Vec<_> = round.prompts.iter().map(|(text, _)| text.as_str()).collect();
         let what = "What for, of shell, file-get, file-put [shell]: ";
-        assert_eq!(prompts, ["Reason: ", what, "How long, at most 4h [1h]: "]);
+        assert_eq!(asked(&next), ("No grant for hmi-2 yet. Answer, and the plant is asked.", Some("Reason: ")));
         let mut interview = interview.unwrap();
-        assert!(waits(&interview.answer(&answers(&["the pump trips", "", ""])).await));
+        assert_eq!(asked(&interview.answer(&answer("the pump trips")).await), ("", Some(what)));
+        assert_eq!(asked(&interview.answer(&answer("")).await), ("", Some("How long, at most 4h [1h]: ")));
+        assert!(waits(&interview.answer(&answer("")).await));
         let Standing::Pending(request) = applicant.standing(&place("hmi-2")) else { panic!("it stands") };
         let approve = async {
             let verdict = stage.approval(&stage.lead, request);
@@ -250,20 +247,77 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bad_answer_is_asked_for_again_with_what_is_wrong() {
+    async fn a_bad_answer_is_told_at_once_and_asked_for_again() {
         let (_stage, applicant) = applicant().await;
         let mut interview = Interview::begin(applicant, place("hmi-2")).0.unwrap();
-        for (given, complaint) in [
-            (["", "", ""], "Say why"),
-            (["why", "dance", ""], "\"dance\" is no action"),
-            (["why", "", "for ever"], "is no duration"),
-            (["why", "", "9h"], "9h is longer than rule acme-packaging gives: at most 4h"),
+        let long = "x".repeat(10_000);
+        for (given, complaint, next) in [
+            ("", "Say why", "Reason"),
+            (&long, "characters", "Reason"),
+            ("why", "", "What for"),
+            ("dance", "\"dance\" is no action", "What for"),
+            ("tunnel", "tunnel", "What for"),
+            ("shell", "", "How long"),
+            ("for ever", "is no duration", "How long"),
+            ("9h", "9h is longer than rule acme-packaging gives: at most 4h", "How long"),
+            ("0s", "no time at all", "How long"),
         ] {
-            let next = interview.answer(&answers(&given)).await;
-            let Next::Ask(round) = next else { panic!("{next:?}") };
-            assert!(round.instructions.contains(complaint), "{}", round.instructions);
-            assert!(!round.prompts.is_empty());
+            let asked_next = interview.answer(&answer(given)).await;
+            let (says, asks) = asked(&asked_next);
+            assert!(says.contains(complaint) && says.is_empty() == complaint.is_empty(), "{given}: {says}");
+            assert!(asks.unwrap().starts_with(next), "{given}: {asks:?}");
         }
+        assert!(waits(&interview.answer(&answer("2h")).await));
+    }
+
+    #[tokio::test]
+    async fn a_work_order_is_asked_for_where_the_rule_of_these_actions_wants_one_and_must_look_as_it_says() {
+        let plant = PLANT.replace(r#""file-get", "file-put""#, r#""file-put""#) + FILES_BY_WORK_ORDER;
+        let stage = People::on(Props::new(), &plant).await;
+        let applicant = applicant_on(&stage).await;
+        let mut interview = Interview::begin(applicant, place("hmi-2")).0.unwrap();
+        interview.answer(&answer("why")).await;
+        let next = interview.answer(&answer("file-get")).await;
+        assert_eq!(asked(&next), ("", Some("Work order: ")));
+        for (given, complaint) in [("", "Say which work order"), ("17", "does not look as rule files wants it")] {
+            let next = interview.answer(&answer(given)).await;
+            let (says, asks) = asked(&next);
+            assert!(says.contains(complaint) && asks == Some("Work order: "), "{says}");
+        }
+        let next = interview.answer(&answer("WO-17")).await;
+        assert_eq!(asked(&next), ("", Some("How long, at most 30m [30m]: ")));
+    }
+
+    #[tokio::test]
+    async fn who_may_ask_for_nothing_more_hears_it_before_the_first_question() {
+        let (stage, applicant) = applicant().await;
+        for _ in 0..10 {
+            stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+        }
+        let (interview, next) = Interview::begin(applicant, place("hmi-2"));
+        assert!(interview.is_none());
+        assert!(matches!(&next, Next::Refuse(words) if words.contains("are waiting already")), "{next:?}");
+    }
+
+    #[tokio::test]
+    async fn who_waits_reads_the_words_that_the_operator_compares_and_what_the_yes_took_away() {
+        let (stage, applicant) = applicant().await;
+        let request = stage.ask("hmi-2", &[Action::Shell, Action::FileGet]).await.unwrap();
+        let words = |stage: &People| {
+            let digest = stage.desk.with_state(|state| state.cases[&request].request.digest(stage.desk.deployment()));
+            certs::words::of(&digest)
+        };
+        let (interview, next) = Interview::begin(applicant, place("hmi-2"));
+        let asked_words = words(&stage);
+        assert!(asked(&next).0.contains(&asked_words), "{next:?}");
+        let mut interview = interview.unwrap();
+        let narrowing = Narrowing { actions: Some([Action::Shell].into()), ..Narrowing::default() };
+        let verdict = stage.narrowed_approval(&stage.lead, request, narrowing);
+        stage.desk.act(policies::decide::Command::Vote { verdict }).await.unwrap();
+        assert_ne!(words(&stage), asked_words);
+        let told = interview.answer(&[]).await;
+        assert_eq!(asked(&told), ("Yes, but without file-get.", None));
+        assert_eq!(interview.answer(&[]).await, Next::Connect);
     }
 
     #[tokio::test]
