@@ -49,7 +49,7 @@ pub(super) struct Interview {
 }
 
 enum Stage {
-    Asking(Form),
+    Asking(Box<Form>),
     Waiting(RequestId),
     /// The yes was told, with what it took away.
     Granted,
@@ -72,7 +72,7 @@ impl Interview {
                     Ok(()) => {
                         let begin = format!("No grant for {} yet. Answer, and the plant is asked.", place.target);
                         let round = question(&form, begin);
-                        (Stage::Asking(form), Next::Ask(round))
+                        (Stage::Asking(Box::new(form)), Next::Ask(round))
                     }
                 },
             },
