@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::actions::Actions;
 use crate::ids::{RoleName, RuleId, ServiceName, TargetName, VendorId};
-use crate::plant::{Escort, Plant, Quorum, Rule, Tell, Weaker, WorkOrder};
+use crate::plant::{Escort, Plant, Quorum, Rule, Tell, WorkOrder};
 use crate::rules::{Nearest, NotAllowed, Opening, Question, deciding_rule, listed, named_service};
 use crate::time::Seconds;
 
@@ -55,8 +55,6 @@ pub struct Decided {
     pub rule: RuleId,
     /// Whose approval it takes; all of them.
     pub approvals: Vec<Quorum>,
-    /// Weaker ways in which they may give it.
-    pub weaker: Vec<Weaker>,
     /// Who is told.
     pub tell: Vec<Tell>,
     /// How long a grant lasts at most.
@@ -95,7 +93,6 @@ fn decided(plant: &Plant, rule: &Rule, at: Timestamp) -> Decided {
     Decided {
         rule: rule.id.clone(),
         approvals: rule.approvals.clone(),
-        weaker: rule.weaker.iter().copied().collect(),
         tell: rule.tell.clone(),
         duration_max: rule.duration_max,
         closes: closes.map(|at| local(plant, at)),
@@ -131,9 +128,6 @@ impl fmt::Display for Decided {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "rule: {}", self.rule)?;
         write!(f, "approval: {}", all_of(&self.approvals))?;
-        if !self.weaker.is_empty() {
-            write!(f, "; without an authenticator by {}, marked as weaker", listed(&self.weaker))?;
-        }
         let told = self.tell.iter().map(|Tell { after, group }| match after.0 {
             0 => format!("{group} at once"),
             _ => format!("{group} after {after}"),

@@ -12,7 +12,7 @@ use super::mistakes::{Mistakes, closest, shown};
 use super::reader::{self, Field, Kind, NotBuilt, Reader};
 use super::{
     Address, Credential, DeadlineEnding, Escort, Exclusive, HostKeyPin, IdleEnding, Plant, Protocol, Quorum, Reach,
-    Rule, Service, StalenessEnding, Target, TargetClock, Tell, Weaker, WorkOrder, Zone,
+    Rule, Service, StalenessEnding, Target, TargetClock, Tell, WorkOrder, Zone,
 };
 use crate::actions::{Action, Actions};
 use crate::digest::Digest;
@@ -31,7 +31,7 @@ impl Kind {
 
 /// What is known and does nothing yet is refused by name, so that nobody relies on it. To build one is to delete its
 /// row and read it below.
-const NOT_BUILT: [NotBuilt; 9] = [
+const NOT_BUILT: [NotBuilt; 11] = [
     NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some("modbus") },
     NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some("s7") },
     NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some("vnc") },
@@ -40,7 +40,9 @@ const NOT_BUILT: [NotBuilt; 9] = [
     NotBuilt { kind: Kind::SERVICE, key: "gate", value: None },
     NotBuilt { kind: Kind::SERVICE, key: "connections_max", value: None },
     NotBuilt { kind: Kind::SERVICE, key: "legacy", value: Some("true") },
+    NotBuilt { kind: Kind::RULE, key: "weaker", value: None },
     NotBuilt { kind: Kind::RULE, key: "hold_max", value: None },
+    NotBuilt { kind: Kind::RULE, key: "retention", value: None },
 ];
 
 /// Ten thousand targets fit; what is longer was not written by people.
@@ -52,7 +54,6 @@ const COUNT_MAX: i64 = 9;
 const CONNECTIONS_MAX: i64 = 1_000;
 const SECOND: Seconds = Seconds(1);
 const DAY: Seconds = Seconds(86_400);
-const CENTURY: Seconds = Seconds(100 * 365 * 86_400);
 
 pub(super) fn plant(text: &str) -> Result<Plant, Mistakes> {
     reader::read(text, FILE_BYTES_MAX, &NOT_BUILT, |reader| file(reader, text))
@@ -302,9 +303,6 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
     let connections = reader.or("connections", Rule::CONNECTIONS, |f| f.number(1..=CONNECTIONS_MAX));
     let factor_lasts = reader.or("factor_lasts", Rule::FACTOR_LASTS, |f| f.duration(Seconds(0)..=DAY));
     let approvals = reader.required("approvals", "write for example [{ from = \"shift-lead\", count = 1 }]", quorums);
-    let weaker = reader.or("weaker", BTreeSet::new(), |f| {
-        f.set(|f| f.one_of(&[("totp", Weaker::Totp), ("telephone", Weaker::Telephone)]))
-    });
     let tell = reader.optional("tell", |f| f.filled_list("leave it out, or name a group", tell));
     let work_order = reader.or("work_order", WorkOrder::default(), work_order);
     let exclusive = reader.or("exclusive", Exclusive::default(), |f| {
@@ -323,7 +321,6 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
     let staleness_ending = reader.or("staleness_ending", StalenessEnding::default(), |f| {
         f.one_of(&[("end", StalenessEnding::End), ("keep", StalenessEnding::Keep)])
     });
-    let retention = reader.or("retention", Rule::RETENTION, |f| f.duration(DAY..=CENTURY));
 
     note_reaching_nothing(reader, known, reach.as_ref(), actions.as_ref());
     note_never_idle(reader, idle, duration_max);
@@ -341,7 +338,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
         factor_lasts: factor_lasts?,
         tell: tell?.unwrap_or_else(|| tell_at_once(&approvals)),
         approvals,
-        weaker: weaker?,
+        weaker: BTreeSet::new(),
         work_order: work_order?,
         exclusive: exclusive?,
         escort: escort?,
@@ -352,7 +349,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
         emergency: emergency?,
         staleness: staleness?,
         staleness_ending: staleness_ending?,
-        retention: retention?,
+        retention: Rule::RETENTION,
     })
 }
 

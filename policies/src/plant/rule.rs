@@ -148,15 +148,6 @@ pub enum Weaker {
     Telephone,
 }
 
-impl fmt::Display for Weaker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Totp => "totp",
-            Self::Telephone => "telephone",
-        })
-    }
-}
-
 /// Who is told of a waiting request, and after how long.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tell {
