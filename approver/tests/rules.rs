@@ -123,6 +123,24 @@ async fn what_is_over_is_not_extended_and_nothing_beyond_its_rule() {
 }
 
 #[tokio::test]
+async fn more_time_before_the_first_connection_keeps_the_grant_and_lets_in_later() {
+    let stage = Stage::new().await;
+    let asked = short(&stage);
+    let (id, until) = (asked.id, asked.window.until);
+    stage.desk.act(Command::Submit(asked)).await.unwrap();
+    stage.desk.act(Command::Vote { verdict: stage.approval(&stage.lead, id) }).await.unwrap();
+    let (ask, by) = (mint::ask(stage.desk.clock().wall()), stage.technician.person);
+    let wanted = Command::AskExtension { ask, request: id, more: Seconds(1_800), reason: reason(), by };
+    stage.desk.act(wanted).await.unwrap();
+    let verdict = stage.approval_of_ask(&stage.lead, ask, true);
+    stage.desk.act(Command::Vote { verdict }).await.unwrap();
+    stage.pass(50 * MINUTE);
+    assert!(stage.desk.act(Command::Sweep).await.unwrap().is_empty(), "it has not lapsed");
+    let lease = stage.admit("plc-7").await.unwrap();
+    assert_eq!(lease.orders().now().deadline.wall, until + SignedDuration::from_mins(30));
+}
+
+#[tokio::test]
 async fn nobody_reopens_what_was_cut_of_their_own_vendor() {
     let stage = Stage::new().await;
     let of_acme =
@@ -141,24 +159,29 @@ async fn nobody_reopens_what_was_cut_of_their_own_vendor() {
     }
 }
 
-#[tokio::test]
-async fn an_emergency_takes_an_operator_on_duty_and_another_to_look_back() {
-    let stage = stage_with("exclusive = \"none\"\nemergency = true", "exclusive = \"none\"").await;
+/// A tunnel to `plc-7` for a quarter of an hour, within the next half.
+fn short(stage: &Stage) -> NewRequest {
     let now = stage.desk.clock().wall();
-    let id = mint::request(now);
-    let asked = NewRequest {
-        id,
+    NewRequest {
+        id: mint::request(now),
         technician: stage.technician.person,
         target: "plc-7".parse().unwrap(),
         service: None,
         actions: Actions::from([Action::Tunnel]),
         window: Window { from: now, until: now + SignedDuration::from_mins(30) },
         duration: Seconds(900),
-        reason: Some(stage.people.put_text("it burns").await.unwrap()),
+        reason: Some(reason()),
         work_order: None,
         source: Some(approver::testing::source()),
-        emergency: true,
-    };
+        emergency: false,
+    }
+}
+
+#[tokio::test]
+async fn an_emergency_takes_an_operator_on_duty_and_another_to_look_back() {
+    let stage = stage_with("exclusive = \"none\"\nemergency = true", "exclusive = \"none\"").await;
+    let asked = NewRequest { emergency: true, ..short(&stage) };
+    let id = asked.id;
     stage.desk.act(Command::Submit(asked)).await.unwrap();
     let vote = |verdict| stage.desk.act(Command::Vote { verdict });
     assert_eq!(refusal(vote(stage.approval(&stage.lead, id)).await), Refusal::NotOnDuty);

@@ -121,6 +121,12 @@ impl Case {
         self.standing == RequestStanding::Granted && self.request.window.from <= now && now < self.deadline
     }
 
+    /// Whether nobody answered it, or nobody used it, while there was time.
+    pub fn has_lapsed(&self, now: Timestamp) -> bool {
+        let unused = self.standing == RequestStanding::Granted && self.first_use.is_none();
+        (self.standing == RequestStanding::Pending || unused) && self.deadline <= now
+    }
+
     /// A yes of each operator who gave one.
     pub fn approvers(&self) -> impl Iterator<Item = PersonId> + '_ {
         self.votes.iter().filter(|vote| vote.yes).map(|vote| vote.operator)

@@ -8,7 +8,6 @@ use policies::decide::Command;
 use policies::events::Ending;
 use policies::ids::SessionId;
 use policies::plant::Rule;
-use policies::state::{RequestStanding, State};
 
 use super::{Inner, Rejected, lock};
 
@@ -93,13 +92,7 @@ impl Inner {
 
     async fn sweep(&self) {
         let now = self.clock.wall();
-        let is_over = |state: &State| {
-            state.cases.values().any(|case| {
-                let unused = case.standing == RequestStanding::Granted && case.first_use.is_none();
-                (case.standing == RequestStanding::Pending || unused) && case.request.window.until <= now
-            })
-        };
-        let is_over = is_over(&self.fold().state);
+        let is_over = self.fold().state.cases.values().any(|case| case.has_lapsed(now));
         if is_over && let Err(rejected) = self.act(Command::Sweep).await {
             tracing::debug!(%rejected, "lapses wait for the journal");
         }

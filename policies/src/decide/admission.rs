@@ -153,8 +153,9 @@ impl State {
         Ok(())
     }
 
-    /// The clock of a grant starts at its first connection; the deadline is the earliest of its window's end, its
-    /// duration's, the close of the rule's hours and the contract's end. Later connections keep it.
+    /// The clock of a grant starts at its first connection; the deadline is the earliest of its window's end (later where
+    /// it was extended before), its duration's, the close of the rule's hours and the contract's end. Later connections
+    /// keep it.
     fn deadline(&self, case: &Case, now: Timestamp) -> Timestamp {
         if case.first_use.is_some() {
             return case.deadline;
@@ -162,7 +163,7 @@ impl State {
         let contract =
             self.vendor_of(case.asked.technician).and_then(|vendor| self.contracts.get(vendor)).map(|c| c.end);
         let ends = [self.hours_close(&case.rule, now), contract, Some(case.request.duration.after(now))];
-        ends.into_iter().flatten().fold(case.request.window.until, Timestamp::min)
+        ends.into_iter().flatten().fold(case.deadline, Timestamp::min)
     }
 }
 

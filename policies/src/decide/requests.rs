@@ -403,13 +403,12 @@ impl State {
         }
     }
 
-    /// Pending requests and unused grants whose window is over.
     pub(super) fn decide_sweep(&self, now: Timestamp) -> Vec<Event> {
-        let is_over = |case: &&Case| {
-            let unused = case.standing == RequestStanding::Granted && case.first_use.is_none();
-            (case.standing == RequestStanding::Pending || unused) && case.request.window.until <= now
-        };
-        self.cases.values().filter(is_over).map(|case| Event::Lapsed { request: case.request.id }).collect()
+        self.cases
+            .values()
+            .filter(|case| case.has_lapsed(now))
+            .map(|case| Event::Lapsed { request: case.request.id })
+            .collect()
     }
 
     /// When the opening of the rule's hours that holds at `now` ends.

@@ -18,6 +18,8 @@ use policies::state::State;
 use policies::time::{Seconds, Window};
 use proptest::prelude::*;
 
+mod named;
+
 const PLANT: &str = r#"
 [plant]
 name = "Model plant"
@@ -146,6 +148,10 @@ struct World {
 
 impl World {
     fn founded() -> Self {
+        Self::on(PLANT)
+    }
+
+    fn on(plant: &str) -> Self {
         let mut world = Self {
             state: State::default(),
             now: MONDAY.parse().unwrap(),
@@ -160,7 +166,7 @@ impl World {
         founders.push(world.founder(SECURITY, Kind::Operator { vendor: None }, &["ot-security", "shift-lead"]));
         founders.push(world.founder(ACME_LEAD, Kind::Operator { vendor: Some(label("acme")) }, &["shift-lead"]));
         let links: Vec<(PersonId, LinkId)> = founders.iter().map(|f| (f.person, f.link)).collect();
-        world.must(&Command::Found { deployment: label("model"), log_key: "k".into(), founders, plant: PLANT.into() });
+        world.must(&Command::Found { deployment: label("model"), log_key: "k".into(), founders, plant: plant.into() });
         for (who, link) in links {
             world.must(&Command::Enrol { link, key: key(u128::from(who.ulid())) });
         }
@@ -258,7 +264,13 @@ impl World {
                     _ => None,
                 })
                 .unwrap(),
-            Matter::Widening(_) | Matter::Reopening(_) => unreachable!("no such steps"),
+            Matter::Widening(ask) => self
+                .find(|event| match event {
+                    Event::WideningAsked { widening } if widening.id == *ask => Some(widening.request),
+                    _ => None,
+                })
+                .unwrap(),
+            Matter::Reopening(_) => unreachable!("no verdict of a request"),
         }
     }
 
