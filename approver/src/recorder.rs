@@ -7,6 +7,12 @@
 //!     approver::recorder::Recorder { writer }
 //! }
 //! ```
+//! or two of one:
+//! ```compile_fail
+//! fn twice(one: &approver::recorder::Recorder) -> approver::recorder::Recorder {
+//!     one.clone()
+//! }
+//! ```
 //! or without a lease:
 //! ```compile_fail
 //! async fn unleased(log: &recordings::log::Log, recipients: &recordings::keys::Recipients) {

@@ -28,6 +28,16 @@ const CHARACTERS: std::ops::RangeInclusive<usize> = 12..=256;
 pub struct StoredPassword(String);
 
 /// That this person gave the right password. Not `Clone`.
+/// ```compile_fail
+/// fn ungiven(person: policies::ids::PersonId) -> certs::password::VerifiedPassword {
+///     certs::password::VerifiedPassword { person }
+/// }
+/// ```
+/// ```compile_fail
+/// fn twice(one: &certs::password::VerifiedPassword) -> certs::password::VerifiedPassword {
+///     one.clone()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct VerifiedPassword {
     person: PersonId,

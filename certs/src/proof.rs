@@ -1,13 +1,33 @@
 //! Who somebody has proved to be, as values: each is made by one check, only from the proofs of the factors it needs,
 //! and cannot be copied. What an [`Authenticated`] person may do is decided by rules, not here.
 //!
-//! Nobody makes one by hand:
+//! Nobody makes one by hand, or of another:
 //! ```compile_fail
-//! let nobody = certs::proof::Authenticated { at: jiff::Timestamp::UNIX_EPOCH };
+//! use certs::proof::Authenticated;
+//! fn older(one: Authenticated) -> Authenticated {
+//!     Authenticated { at: jiff::Timestamp::UNIX_EPOCH, ..one }
+//! }
+//! ```
+//! ```compile_fail
+//! use certs::proof::VerifiedKey;
+//! fn of_somebody_else(person: policies::ids::PersonId, one: VerifiedKey) -> VerifiedKey {
+//!     VerifiedKey { person, ..one }
+//! }
+//! ```
+//! ```compile_fail
+//! use certs::proof::RecentLogin;
+//! fn just_now(at: jiff::Timestamp, one: RecentLogin) -> RecentLogin {
+//!     RecentLogin { at, ..one }
+//! }
 //! ```
 //! or twice of one:
 //! ```compile_fail
 //! fn twice(one: &certs::proof::Authenticated) -> certs::proof::Authenticated {
+//!     one.clone()
+//! }
+//! ```
+//! ```compile_fail
+//! fn twice(one: &certs::proof::VerifiedKey) -> certs::proof::VerifiedKey {
 //!     one.clone()
 //! }
 //! ```

@@ -160,6 +160,17 @@ impl fmt::Debug for SshCa {
 }
 
 /// A user certificate that passed every check of [`check_user_certificate`]. Not `Clone`.
+/// ```compile_fail
+/// use certs::ssh_ca::CheckedCertificate;
+/// fn for_ever(one: CheckedCertificate) -> CheckedCertificate {
+///     CheckedCertificate { valid_until: jiff::Timestamp::MAX, ..one }
+/// }
+/// ```
+/// ```compile_fail
+/// fn twice(one: &certs::ssh_ca::CheckedCertificate) -> certs::ssh_ca::CheckedCertificate {
+///     one.clone()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct CheckedCertificate {
     principal: String,

@@ -81,6 +81,17 @@ pub enum BadToken {
 }
 
 /// A token that is of this gate and in time. It says who holds it only together with a [`ProvenRequest`]. Not `Clone`.
+/// ```compile_fail
+/// use certs::token::CheckedToken;
+/// fn of_somebody_else(person: policies::ids::PersonId, one: CheckedToken) -> CheckedToken {
+///     CheckedToken { person, ..one }
+/// }
+/// ```
+/// ```compile_fail
+/// fn twice(one: &certs::token::CheckedToken) -> certs::token::CheckedToken {
+///     one.clone()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct CheckedToken {
     person: PersonId,
@@ -221,6 +232,17 @@ pub struct SignedRequest<'a> {
 }
 
 /// That the holder of a token made this request just now. Not `Clone`.
+/// ```compile_fail
+/// use certs::token::ProvenRequest;
+/// fn of_another_token(token_id: String, one: ProvenRequest) -> ProvenRequest {
+///     ProvenRequest { token_id, ..one }
+/// }
+/// ```
+/// ```compile_fail
+/// fn twice(one: &certs::token::ProvenRequest) -> certs::token::ProvenRequest {
+///     one.clone()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ProvenRequest {
     token_id: String,

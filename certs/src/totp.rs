@@ -122,6 +122,17 @@ pub trait SpendRecovery {
 pub struct SpendFault(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// That this person gave a code that nobody can give again. Not `Clone`.
+/// ```compile_fail
+/// use certs::totp::{CodeKind, SpentCode};
+/// fn unspent(person: policies::ids::PersonId) -> SpentCode {
+///     SpentCode { person, kind: CodeKind::Totp }
+/// }
+/// ```
+/// ```compile_fail
+/// fn twice(one: &certs::totp::SpentCode) -> certs::totp::SpentCode {
+///     one.clone()
+/// }
+/// ```
 #[derive(Debug)]
 pub struct SpentCode {
     person: PersonId,

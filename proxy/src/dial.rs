@@ -1,4 +1,11 @@
 //! The one place that opens a socket to a target. What is spoken over it is decided elsewhere.
+//!
+//! Nobody connects to a place of their own choosing:
+//! ```compile_fail
+//! fn anywhere(name: String, address: String) -> proxy::dial::Destination {
+//!     proxy::dial::Destination { name, address }
+//! }
+//! ```
 
 use std::io;
 use std::time::Duration;
