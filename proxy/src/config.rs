@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use approver::notify::webhook::WebhookUrl;
 use policies::plant::reader::{self, Field, Kind, NotBuilt, Reader};
 use policies::plant::{Mistakes, shown};
 use recordings::keys::Recipients;
@@ -94,8 +95,8 @@ pub struct Notify {
 /// Where notices are posted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookAt {
-    /// https, or http to this machine itself.
-    pub url: String,
+    /// The address.
+    pub url: WebhookUrl,
     /// The file of the CAs that may vouch for it, in PEM; otherwise the system's.
     pub ca: Option<PathBuf>,
 }
@@ -368,35 +369,9 @@ fn notify(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Notify> {
 }
 
 fn webhook(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<WebhookAt> {
-    let url = reader.required("url", "write where to post, beginning with https://", url);
+    let url = reader.required("url", "write where to post, beginning with https://", Field::parsed);
     let ca = reader.optional("ca", |field| field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path)));
     Some(WebhookAt { url: url?, ca: ca? })
-}
-
-/// Notices name people and machines, so they go out encrypted unless they stay on this machine.
-fn url(field: &Field<'_, '_>) -> Option<String> {
-    let url = field.plain_text(ARGUMENT_CHARS_MAX, &[])?;
-    let host = |rest: &str| rest.split(['/', '?']).next().unwrap_or_default().to_owned();
-    if let Some(rest) = url.strip_prefix("https://") {
-        return if host(rest).is_empty() {
-            field.wrong("no host in it", "write https://, a name, a path")
-        } else {
-            Some(url)
-        };
-    }
-    let stays = url.strip_prefix("http://").map(host).is_some_and(|host| is_loopback(&host));
-    if stays {
-        Some(url)
-    } else {
-        field.wrong("notices would go out in the clear", "write a URL that begins with https://")
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let is_ours = |name: &str| name == "localhost" || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    is_ours(host)
-        || host.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
-        || host.rsplit_once(':').is_some_and(|(name, _)| is_ours(name))
 }
 
 #[cfg(test)]
@@ -441,7 +416,10 @@ mod tests {
         assert_eq!(config.store.data, Path::new("/var/lib/holdpoint"));
         assert_eq!(config.store.reserve_bytes, 512 << 20);
         let ca = Some("/etc/holdpoint/alarms.pem".into());
-        assert_eq!(config.notify.webhook, Some(WebhookAt { url: "https://chat.example/hook".into(), ca }));
+        assert_eq!(
+            config.notify.webhook,
+            Some(WebhookAt { url: "https://chat.example/hook".parse().expect("a URL"), ca })
+        );
         assert_eq!(config.notify.command, ["/bin/page", "-q"]);
         assert_eq!((config.vendor.pages.len(), config.vendor.passwords), (1, true));
     }
@@ -469,6 +447,8 @@ mod tests {
             ("reserve = \"10 GB\"", "\"10 GB\" is no size"),
             ("reserve = \"1 MiB\"", "too little"),
             ("[notify.webhook]\nurl = \"http://chat.example/hook\"", "in the clear"),
+            ("[notify.webhook]\nurl = \"http://localhost:80@chat.example/hook\"", "in the clear"),
+            ("[notify.webhook]\nurl = \"chat\"", "no address to post to"),
         ] {
             let mistakes = parse(&written("ssh = [\"127.0.0.1:0\"]", line)).expect_err(line);
             assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{line}: {mistakes:?}");
@@ -497,13 +477,5 @@ mod tests {
         let text = written("ssh = [\"127.0.0.1:0\"]", "").replace(&format!("{KEYS:?}"), &format!("[{:?}]", KEYS[0]));
         let mistakes = parse(&text).expect_err("one alone");
         assert!(mistakes[0].starts_with("8:14: store.recipients: "), "{mistakes:?}");
-    }
-
-    #[test]
-    fn notices_in_the_clear_stay_on_this_machine() {
-        for here in ["localhost", "localhost:9000", "127.0.0.1:9000", "[::1]:9000", "127.0.0.2"] {
-            assert!(is_loopback(here), "{here}");
-        }
-        assert!(!is_loopback("10.0.0.1") && !is_loopback("localhost.example"));
     }
 }

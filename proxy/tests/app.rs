@@ -92,7 +92,7 @@ async fn a_changed_host_key_is_told_by_the_webhook_and_by_the_command() {
     let folder = tempfile::tempdir().unwrap();
     let (hook, told) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), folder.path().join("told"));
     let mut config = founded(&folder.path().join("gate")).await;
-    let url = format!("http://{}/alarms", hook.local_addr().unwrap());
+    let url = format!("http://{}/alarms", hook.local_addr().unwrap()).parse().unwrap();
     // Under its last name the file is whole.
     let script = format!("cat > {0}.new && mv {0}.new {0}", told.display());
     config.notify = Notify {
@@ -134,7 +134,7 @@ async fn a_way_to_tell_that_cannot_work_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = founded(&folder.path().join("gate")).await;
     let ca = Some(folder.path().join("nothing.pem"));
-    config.notify.webhook = Some(WebhookAt { url: "https://alarms.example/".into(), ca });
+    config.notify.webhook = Some(WebhookAt { url: "https://alarms.example/".parse().unwrap(), ca });
     let reasons = reasons(start(&config).await);
     assert!(matches!(reasons.as_slice(), [Reason::Telling(_)]), "{reasons:?}");
     assert!(reasons[0].to_string().contains("nothing.pem"), "{reasons:?}");

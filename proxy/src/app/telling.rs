@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use approver::notify::Notifier;
 use approver::notify::command::RunCommand;
-use approver::notify::webhook::{BadWebhook, Webhook};
+use approver::notify::webhook::{NoCa, Webhook};
 
 use crate::config::{Notify, WebhookAt};
 
 /// Why people cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum CannotTell {
-    /// The address, or who vouches for it.
+    /// Nobody who could vouch for the address.
     #[error("notify.webhook: {0}")]
-    Webhook(#[from] BadWebhook),
+    Webhook(#[from] NoCa),
     /// The file of CAs.
     #[error("notify.webhook.ca: {path}: {cause}", path = .path.display())]
     Ca {
@@ -38,5 +38,5 @@ pub(crate) fn ways(notify: &Notify) -> Result<Vec<Arc<dyn Notifier>>, CannotTell
 fn webhook(at: &WebhookAt) -> Result<Webhook, CannotTell> {
     let unreadable = |path: &std::path::PathBuf, cause| CannotTell::Ca { path: path.clone(), cause };
     let ca = at.ca.as_ref().map(|path| std::fs::read_to_string(path).map_err(|cause| unreadable(path, cause)));
-    Ok(Webhook::new(&at.url, ca.transpose()?.as_deref())?)
+    Ok(Webhook::new(at.url.clone(), ca.transpose()?.as_deref())?)
 }
