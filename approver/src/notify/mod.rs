@@ -9,13 +9,15 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use policies::events::Event;
-use policies::ids::{GroupName, RequestId};
+use policies::ids::{GroupName, RequestId, SessionId};
+use policies::plant::Escort;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::desk::{Alarm, Desk, Due};
+use crate::journal::Entry;
 use crate::mint;
 use crate::people::People;
 
@@ -31,7 +33,7 @@ pub struct Notice {
     pub id: String,
     /// When it came up.
     pub at: Timestamp,
-    /// `request-waits`, `emergency`, `cut`, `reopened`, `host-key-changed`, `recorder-failed` or `gate`.
+    /// `request-waits`, `watch-wanted`, `emergency`, `cut`, `reopened`, `host-key-changed`, `recorder-failed` or `gate`.
     pub kind: &'static str,
     /// In words.
     pub text: String,
@@ -166,7 +168,12 @@ impl Notices {
         match self.desk.entries(*size).await {
             Ok(entries) => {
                 *size = entries.last().map_or(*size, |entry| entry.index + 1);
-                entries.iter().filter_map(|entry| self.of_event(&entry.event)).collect()
+                let mut notices = Vec::new();
+                for entry in &entries {
+                    notices.extend(self.of_start(entry).await);
+                    notices.extend(self.of_event(&entry.event));
+                }
+                notices
             }
             Err(error) => {
                 tracing::warn!(%error, "notices wait for the journal");
@@ -174,6 +181,20 @@ impl Notices {
                 Vec::new()
             }
         }
+    }
+
+    /// Where the rule wants somebody to watch, they are told when work begins. Once for each grant, so that nobody fills
+    /// the queue of notices by connecting again and again.
+    async fn of_start(&self, entry: &Entry) -> Option<Notice> {
+        let Event::Started { session, request, technician, target, .. } = &entry.event else { return None };
+        let rule = self.desk.with_state(|state| {
+            let case = state.cases.get(request).filter(|case| case.first_use == Some(entry.at));
+            case.map(|case| case.rule.clone())
+        })?;
+        let wanted = watch_wanted(rule.escort, *session)?;
+        let text = format!("{} works at {target} from now on. {wanted}", self.people.shown(*technician).await);
+        let group = rule.tell.first().map(|tell| tell.group.clone());
+        Some(Notice { group, request: Some(*request), ..self.notice("watch-wanted", text, false) })
     }
 
     fn of_event(&self, event: &Event) -> Option<Notice> {
@@ -226,6 +247,14 @@ impl Notices {
     fn notice(&self, kind: &'static str, text: String, red: bool) -> Notice {
         let (id, at, link) = (mint::nonce(), self.desk.clock().wall(), self.origin.clone());
         Notice { v: 1, id, at, kind, text, group: None, request: None, red, link }
+    }
+}
+
+fn watch_wanted(escort: Escort, session: SessionId) -> Option<String> {
+    match escort {
+        Escort::None => None,
+        Escort::Watch => Some(format!("Somebody is to watch: holdpoint watch {session}")),
+        Escort::Required => Some(format!("Their input waits until somebody watches: holdpoint watch {session}")),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use approver::notify::command::RunCommand;
 use approver::notify::webhook::Webhook;
 use approver::notify::{NotTold, Notice, Notices, Notifier};
-use approver::testing::Stage;
+use approver::testing::{PLANT, Props, Stage};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use policies::actions::Action;
@@ -50,18 +50,25 @@ impl Heard {
     }
 }
 
-#[tokio::test]
-async fn a_waiting_request_is_told_step_by_step_and_a_cut_to_everybody() {
-    let stage = Stage::new().await;
-    let (tracker, stop, heard) = (TaskTracker::new(), CancellationToken::new(), Arc::new(Heard::default()));
-    let request = stage.ask("hmi-2", &[Action::Shell]).await.unwrap();
+/// What a stage tells from now on, until `stop`.
+fn listen(stage: &mut Stage, tracker: &TaskTracker, stop: &CancellationToken) -> Arc<Heard> {
+    let heard = Arc::new(Heard::default());
     let notices = Notices {
         desk: stage.desk.clone(),
-        alarms: stage.alarms,
+        alarms: std::mem::replace(&mut stage.alarms, tokio::sync::mpsc::channel(1).1),
         people: stage.people.clone(),
         origin: "https://holdpoint.mill3.local".into(),
     };
-    notices.start(vec![heard.clone()], &tracker, &stop);
+    notices.start(vec![heard.clone()], tracker, stop);
+    heard
+}
+
+#[tokio::test]
+async fn a_waiting_request_is_told_step_by_step_and_a_cut_to_everybody() {
+    let mut stage = Stage::new().await;
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let request = stage.ask("hmi-2", &[Action::Shell]).await.unwrap();
+    let heard = listen(&mut stage, &tracker, &stop);
     let first = &heard.wait_for(1).await[0];
     assert_eq!((first.kind, first.group.as_ref().unwrap().as_str(), first.red), ("request-waits", "shift-lead", false));
     assert_eq!(first.text, "tara asks for shell at hmi-2 for 1h");
@@ -75,6 +82,30 @@ async fn a_waiting_request_is_told_step_by_step_and_a_cut_to_everybody() {
     stop.cancel();
     tracker.close();
     tracker.wait().await;
+}
+
+#[tokio::test]
+async fn where_a_rule_wants_somebody_to_watch_they_are_told_when_work_begins_and_once() {
+    for (escort, told) in [("watch", "Somebody is to watch"), ("required", "Their input waits until somebody watches")]
+    {
+        let plant = PLANT.replacen("escort = \"required\"", &format!("escort = {escort:?}"), 1);
+        let mut stage = Stage::on(Props::new(), &plant).await;
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        for target in ["plc-7", "robot-1"] {
+            stage.grant(target, &[Action::Tunnel]).await;
+        }
+        let heard = listen(&mut stage, &tracker, &stop);
+        let unwatched = stage.admit("plc-7").await.unwrap();
+        let first = stage.admit("robot-1").await.unwrap();
+        let second = stage.admit("robot-1").await.unwrap();
+        stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap();
+        let heard = heard.wait_for(2).await;
+        let kinds: Vec<_> = heard.iter().map(|notice| notice.kind).collect();
+        assert_eq!(kinds, ["watch-wanted", "cut"], "{escort}: not of {unwatched:?}, and not again of {second:?}");
+        let text = format!("tara works at robot-1 from now on. {told}: holdpoint watch {}", first.session());
+        assert_eq!((&heard[0].text, heard[0].group.as_ref().unwrap().as_str()), (&text, "shift-lead"));
+        stop.cancel();
+    }
 }
 
 fn notice() -> Notice {
