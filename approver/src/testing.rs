@@ -687,6 +687,41 @@ impl Rival {
     }
 }
 
+/// What a rival does when it sees what we are about to change.
+pub type Countermove = Box<dyn FnMut(&[Change]) -> Vec<Change> + Send>;
+
+/// A directory in which somebody else always gets in first: before each swap of ours, theirs is made.
+pub struct RivalDirectory {
+    inner: Arc<dyn Directory>,
+    makes: Mutex<Countermove>,
+}
+
+impl RivalDirectory {
+    /// Makes what `makes` answers.
+    pub fn new(inner: Arc<dyn Directory>, makes: Countermove) -> Self {
+        Self { inner, makes: Mutex::new(makes) }
+    }
+}
+
+impl Directory for RivalDirectory {
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Vec<u8>>, DirectoryFault>> {
+        self.inner.get(key)
+    }
+
+    fn swap(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<bool, DirectoryFault>> {
+        let theirs = (self.makes.lock().unwrap_or_else(PoisonError::into_inner))(&changes);
+        async move {
+            self.inner.swap(theirs).await?;
+            self.inner.swap(changes).await
+        }
+        .boxed()
+    }
+
+    fn list(&self, table: Table) -> BoxFuture<'_, Result<Listed, DirectoryFault>> {
+        self.inner.list(table)
+    }
+}
+
 impl Journal for Rival {
     fn append<'a>(
         &'a self,

@@ -493,6 +493,26 @@ async fn sessions_end_when_the_journal_stays_away_longer_than_the_rule_allows() 
 }
 
 #[tokio::test]
+async fn where_the_rule_keeps_sessions_a_journal_that_stays_away_ends_none_and_lets_nobody_in() {
+    let journal = Arc::new(Faulty::new(Arc::new(MemoryJournal::new()) as Arc<dyn Journal>));
+    let keeps = PLANT
+        .replace("duration_max = \"4h\"", "duration_max = \"4h\"\nstaleness = \"20s\"\nstaleness_ending = \"keep\"");
+    let stage = Stage::on(Props { journal: journal.clone(), ..Props::new() }, &keeps).await;
+    let lease = let_in(&stage, "plc-7").await;
+    let ends = let_in(&stage, "press-4").await;
+    journal.set(Trouble::Gone);
+    stage.pass(Duration::from_secs(5));
+    settle().await;
+    stage.pass(10 * MINUTE);
+    assert_eq!(ends.orders().over().await, Ending::Stale, "the other rule ends them");
+    assert_eq!(lease.orders().now().over, None);
+    assert!(matches!(stage.admit("plc-7").await, Err(Rejected::Fault(Fault::Journal(_)))));
+    // Its own deadline still ends it.
+    stage.pass(50 * MINUTE);
+    assert_eq!(lease.orders().over().await, Ending::Expired);
+}
+
+#[tokio::test]
 async fn a_machine_that_slept_does_not_take_its_journal_for_gone() {
     let stage = Stage::new().await;
     let lease = let_in(&stage, "plc-7").await;

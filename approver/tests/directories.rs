@@ -11,7 +11,7 @@ use approver::directory::{
     clean_text,
 };
 use approver::mint;
-use approver::testing::{Faulty, Scratch, Trouble};
+use approver::testing::{Faulty, RivalDirectory, Scratch, Trouble};
 use certs::totp::{CodeRefused, SpendStep as _, TotpSecret, check_code};
 use jiff::{SignedDuration, Timestamp};
 use policies::digest::Salted;
@@ -60,6 +60,58 @@ async fn of_two_who_swap_the_same_value_exactly_one_does() {
         let swaps = (0..32_u8).map(|n| directory.swap(vec![Change::create(key.clone(), vec![n])]));
         let done = futures::future::join_all(swaps).await;
         assert_eq!(done.iter().filter(|done| **done == Ok(true)).count(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn each_fault_does_what_it_says() {
+    let scratch = Scratch::new();
+    for (name, adapter) in each_adapter(&scratch) {
+        let directory = Faulty::new(adapter);
+        let key = Key::Cursor("a".into());
+        let set = |value| directory.swap(vec![Change::set(key.clone(), vec![value])]);
+        directory.set(Trouble::FailsBefore);
+        assert!(set(1).await.is_err(), "{name}");
+        assert_eq!(directory.get(&key).await.unwrap(), None, "{name}");
+        directory.set(Trouble::FailsAfter);
+        assert!(set(2).await.is_err(), "{name}");
+        assert_eq!(directory.get(&key).await.unwrap(), Some(vec![2]), "{name}");
+        directory.set(Trouble::Gone);
+        assert!(set(3).await.is_err() && directory.get(&key).await.is_err(), "{name}");
+        assert!(directory.list(Table::Credentials).await.is_err(), "{name}");
+        directory.set(Trouble::None);
+        assert_eq!(directory.get(&key).await.unwrap(), Some(vec![2]), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn against_a_rival_that_always_gets_in_first_nothing_of_ours_is_taken_for_done() {
+    let scratch = Scratch::new();
+    for (name, adapter) in each_adapter(&scratch) {
+        let (tara, other) = (somebody(), somebody());
+        // Another node gives the name away while ours is about to.
+        let taken = vec![
+            Change::set(Key::NameOf(other), b"Tara".to_vec()),
+            Change::set(Key::Named("tara".into()), other.to_string().into_bytes()),
+        ];
+        let rival: Arc<dyn Directory> =
+            Arc::new(RivalDirectory::new(adapter.clone(), Box::new(move |_| taken.clone())));
+        assert_eq!(rival.set_name(tara, "Tara").await, Ok(false), "{name}");
+        assert_eq!(adapter.person_named("tara").await.unwrap(), Some(other), "{name}");
+        // Another node spends the same code first.
+        let spent = vec![Change::set(Key::Step(tara), b"100".to_vec())];
+        let rival: Arc<dyn Directory> =
+            Arc::new(RivalDirectory::new(adapter.clone(), Box::new(move |_| spent.clone())));
+        assert!(!Spending(&*rival).spend(tara, 100).await.unwrap(), "{name}");
+        // Somebody types wrong codes at another node faster than they can be counted here.
+        let mut minute = 0;
+        let wrong = move |_: &[Change]| {
+            minute += 1;
+            let at = now() + SignedDuration::from_mins(minute);
+            vec![Change::set(Key::Failures(tara), serde_json::to_vec(&[at]).unwrap())]
+        };
+        let rival: Arc<dyn Directory> = Arc::new(RivalDirectory::new(adapter.clone(), Box::new(wrong)));
+        assert_eq!(rival.add_failure(tara, now(), now()).await, Err(DirectoryFault::Busy), "{name}");
     }
 }
 

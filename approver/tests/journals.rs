@@ -161,17 +161,37 @@ async fn entries_before_an_unknown_one_are_read_and_none_after_it() {
 
 #[tokio::test]
 async fn each_fault_does_what_it_says() {
-    let journal = Faulty::new(Arc::new(MemoryJournal::new()) as Arc<dyn Journal>);
+    let scratch = Scratch::new();
     let unavailable = |result: Result<Head, AppendError>| matches!(result, Err(AppendError::Unavailable(_)));
-    journal.set(Trouble::FailsBefore);
-    assert!(unavailable(journal.append(Head::empty(), &events(1), now()).await));
-    assert_eq!(journal.read(0).await.unwrap().len(), 0);
-    journal.set_for(Trouble::FailsAfter, 1);
-    assert!(unavailable(journal.append(Head::empty(), &events(1), now()).await));
-    assert_eq!(journal.read(0).await.unwrap().len(), 1);
-    journal.append(journal.head().await.unwrap(), &events(1), now()).await.unwrap();
-    journal.set(Trouble::Gone);
-    assert!(journal.read(0).await.is_err() && journal.head().await.is_err());
+    for (name, adapter) in each_adapter(&scratch) {
+        let journal = Faulty::new(adapter);
+        journal.set(Trouble::FailsBefore);
+        assert!(unavailable(journal.append(Head::empty(), &events(1), now()).await), "{name}");
+        assert_eq!(journal.read(0).await.unwrap().len(), 0, "{name}");
+        journal.set_for(Trouble::FailsAfter, 1);
+        assert!(unavailable(journal.append(Head::empty(), &events(1), now()).await), "{name}");
+        assert_eq!(journal.read(0).await.unwrap().len(), 1, "{name}");
+        journal.append(journal.head().await.unwrap(), &events(1), now()).await.unwrap();
+        journal.set(Trouble::Gone);
+        assert!(journal.read(0).await.is_err() && journal.head().await.is_err(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_comes_second_is_told_the_head_and_writes_after_it_or_not_at_all() {
+    let scratch = Scratch::new();
+    for (name, adapter) in each_adapter(&scratch) {
+        let rival = Rival::new(adapter, Box::new(|_| events(1)));
+        let mut head = Head::empty();
+        for round in 1..4 {
+            let refused = rival.append(head, &events(2), now()).await;
+            let Err(AppendError::Conflict(theirs)) = refused else { panic!("{name}: {refused:?}") };
+            assert_eq!((theirs.size, rival.head().await.unwrap()), (round, theirs), "{name}");
+            head = theirs;
+        }
+        rival.set(Box::new(|_| Vec::new()));
+        assert_eq!(rival.append(head, &events(2), now()).await.unwrap().size, 5, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -95,19 +95,43 @@ async fn a_key_that_is_nobodys_is_refused() {
     assert_refused(&gate.run(&["gate", "echo"], "").await, "Permission denied (publickey)");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_stands_for_both_factors_and_without_a_grant_the_disconnect_says_so() {
-    let gate = Gate::new().await;
+/// The technician's certificate of `holdpoint login`, as an option of `ssh`: named, so that it is offered before the bare
+/// key, which would be asked for a code.
+fn certified(gate: &Gate) -> String {
     let stage = &gate.hall.stage;
     let now = stage.desk.clock().wall();
     let valid = Window { from: now, until: Seconds(3600).after(now) };
     let source = [127, 0, 0, 1].into();
     let (key, principal) = (stage.technician.key.public_key(), stage.technician.person.to_string());
     let certificate = stage.props.keys.ssh_ca().user_certificate(key, &principal, source, valid, 1, "test").unwrap();
-    // Named, so that `ssh` offers it before the bare key, which would be asked for a code.
     let file = gate.home.path().join("login.pub");
     std::fs::write(&file, certificate.to_openssh().unwrap()).unwrap();
-    let certificate = format!("CertificateFile={}", file.display());
+    format!("CertificateFile={}", file.display())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_of_an_earlier_key_opens_neither_session_nor_lobby() {
+    let gate = Gate::new().await;
+    let stage = &gate.hall.stage;
+    gate.grant().await;
+    let certificate = certified(&gate);
+    let batch = ["-o", &certificate, "-o", "BatchMode=yes"];
+    // To a target, and by the bare name to the lobby.
+    let doors = [&["gate", "echo"][..], &["-l", "tara", "gate", "list"]].map(|door| [&batch[..], door].concat());
+    for door in &doors {
+        assert!(gate.run(door, "").await.status.success(), "{door:?}");
+    }
+    let invited = stage.people.reinvite(stage.technician.person, Seconds(3600), stage.admin.person).await.unwrap();
+    approver::testing::enrol(&stage.people, &invited.code).await;
+    for door in &doors {
+        assert_refused(&gate.run(door, "").await, "Permission denied");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_stands_for_both_factors_and_without_a_grant_the_disconnect_says_so() {
+    let gate = Gate::new().await;
+    let certificate = certified(&gate);
     let batch = ["-o", &certificate, "-o", "BatchMode=yes", "gate", "echo"];
     let refused = gate.run(&batch, "").await;
     assert_refused(&refused, "the grant for hmi-2 was taken back by an operator.");
