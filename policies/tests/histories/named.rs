@@ -419,7 +419,7 @@ fn a_technician_has_ten_requests_waiting_at_most() {
         world.submit(wish);
     }
     let eleventh = world.wish(TARA, &SHELL);
-    assert_eq!(world.refused(&Command::Submit(eleventh.clone())), Refusal::TooManyPending(10));
+    assert_eq!(world.refused(&Command::Submit(eleventh)), Refusal::TooManyPending(10));
     let of_another = world.wish(BOLT, &SHELL);
     world.submit(of_another);
     // What nobody can answer any more does not wait.
@@ -783,7 +783,7 @@ fn an_emergency_is_given_by_one_on_duty_and_looked_back_at_once_by_another() {
     let emergency = NewRequest { emergency: true, ..world.wish(TARA, &SHELL) };
     let id = world.submit(emergency);
     let review = Matter::Review(id);
-    assert_eq!(world.refused(&world.yes(LEADS[1], review.clone())), Refusal::NotPending("pending"));
+    assert_eq!(world.refused(&world.yes(LEADS[1], review)), Refusal::NotPending("pending"));
     for who in [20, ADMINISTRATOR] {
         assert_eq!(world.refused(&Command::ComeOnDuty { person: person(who) }), Refusal::WrongKind("operators"));
     }
