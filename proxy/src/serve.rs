@@ -153,13 +153,23 @@ fn harmless(value: &str) -> String {
 pub async fn until_told(app: App) -> std::io::Result<()> {
     /// What service managers wait for by default is half as long again.
     const DRAIN_MAX: Duration = Duration::from_secs(60);
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("told to stop (SIGTERM)"),
-        _ = interrupt.recv() => tracing::info!("told to stop (SIGINT)"),
-    }
+    told_to_stop()?.await;
     app.shutdown(DRAIN_MAX).await;
     Ok(())
+}
+
+/// Ends when the system asks this program to stop (SIGTERM or SIGINT); it listens from the call on.
+///
+/// # Errors
+/// Signals cannot be received.
+pub(crate) fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("told to stop (SIGTERM)"),
+            _ = interrupt.recv() => tracing::info!("told to stop (SIGINT)"),
+        }
+    })
 }
 
 #[cfg(test)]

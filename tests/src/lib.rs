@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod evidence;
 pub mod fuzz;
+pub mod grown;
 pub mod office;
 pub mod person;
 pub mod plant;

@@ -45,7 +45,7 @@ mod tar;
 pub mod types;
 
 pub use openapi::document as openapi_document;
-pub use serve::{Limits, serve};
+pub use serve::{Limits, serve, serve_in_the_clear};
 
 /// What both faces are made of. Cheap to clone.
 #[derive(Clone)]

@@ -1,5 +1,5 @@
-//! The listener of a face: TLS 1.3, HTTP/1.1, and limits on all that a stranger can hold or ask for. What is served is
-//! the router's business.
+//! The listener of a face: TLS 1.3, HTTP/1.1, and limits on all that a stranger can hold or ask for; a witness is served
+//! without TLS. What is served is the router's business.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
@@ -66,6 +67,29 @@ pub async fn serve(
     limits: Limits,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    serve_with(listener, Some(tls), router, limits, stop).await
+}
+
+/// The same without TLS, for what is signed in itself and secret to nobody.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_in_the_clear(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    serve_with(listener, None, router, limits, stop).await
+}
+
+async fn serve_with(
+    listener: TcpListener,
+    tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let (tracker, sources) = (TaskTracker::new(), Arc::new(Sources::new(limits)));
     let places = Arc::new(Semaphore::new(limits.connections));
     while let Some(place) = stop.run_until_cancelled(places.clone().acquire_owned()).await {
@@ -74,7 +98,7 @@ pub async fn serve(
         match accepted {
             Ok((socket, from)) => {
                 let Some(seat) = sources.sit(from.ip()) else { continue };
-                let tls = tls.borrow().clone();
+                let tls = tls.as_ref().map(|tls| tls.borrow().clone());
                 let guest = Guest {
                     source: Source(from.ip().to_canonical()),
                     router: router.clone(),
@@ -107,17 +131,21 @@ struct Guest {
 }
 
 impl Guest {
-    async fn serve(self, socket: TcpStream, tls: Arc<ServerConfig>, stop: CancellationToken) {
+    async fn serve(self, socket: TcpStream, tls: Option<Arc<ServerConfig>>, stop: CancellationToken) {
         // A small answer shall not wait for the next one.
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "no delay");
         }
+        let Some(tls) = tls else { return self.speak(socket, stop).await };
         let handshake = tokio::time::timeout(self.limits.head_wait, TlsAcceptor::from(tls).accept(socket));
-        let stream = match handshake.await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(source = %self.source.0, %error, "no TLS"),
-            Err(_) => return tracing::debug!(source = %self.source.0, "no TLS in time"),
-        };
+        match handshake.await {
+            Ok(Ok(stream)) => self.speak(stream, stop).await,
+            Ok(Err(error)) => tracing::debug!(source = %self.source.0, %error, "no TLS"),
+            Err(_) => tracing::debug!(source = %self.source.0, "no TLS in time"),
+        }
+    }
+
+    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, stop: CancellationToken) {
         let inner = TowerToHyperService::new(self.router);
         let (source, seat) = (self.source, &self.seat);
         let service = service_fn(move |mut request: Request<Incoming>| {

@@ -26,6 +26,7 @@ mod showing;
 mod status;
 mod verify;
 mod watch;
+mod witness;
 
 use std::fmt;
 use std::io;
@@ -87,6 +88,7 @@ enum Command {
     #[command(subcommand)]
     Secret(secret::Command),
     Fetch(fetch::Args),
+    Witness(witness::Args),
 }
 
 /// Does what the arguments say. Exit codes: 0 done, 1 refused or not whole, 2 wrong use or configuration, 3 failed, 4 open
@@ -153,6 +155,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Adopt(args) => adopt::run(&args, profile),
         Command::Secret(command) => secret::run(&command, profile),
         Command::Fetch(args) => fetch::run(&args, profile),
+        Command::Witness(args) => witness::run(&args),
     }
 }
 
