@@ -9,6 +9,7 @@ use certs::log_key::Verifier;
 use certs::sshsig;
 use certs::totp::TotpSecret;
 use certs::trust::Trust;
+use certs::witness_key::Cosigner;
 use policies::actions::Action;
 use policies::events::Event;
 use policies::plant::Plant;
@@ -19,6 +20,12 @@ use recordings::frame::{Kind, RawFrame, frames};
 use recordings::leaf::{Anchor, Entry, Leaf, Recovered};
 use recordings::ledger::FileEntry;
 use recordings::segment::SegmentHead;
+use recordings::tlog::checkpoint::Checkpoint;
+use recordings::tlog::note::Note;
+use recordings::tlog::submission::{Answer, read_answer};
+use recordings::tlog::tile::{Tile, parse_bundle};
+use recordings::tlog::tlog_proof::TlogProof;
+use recordings::tlog::witness::{AddCheckpoint, PROOF_LINES_MAX};
 
 /// A parser to be tried.
 pub struct Target {
@@ -30,16 +37,23 @@ pub struct Target {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    Target { name: "add-checkpoint", run: add_checkpoint },
+    Target { name: "bundle", run: bundle },
+    Target { name: "checkpoint", run: checkpoint },
     Target { name: "configuration", run: configuration },
     Target { name: "enrolment-code", run: enrolment_code },
     Target { name: "event", run: event },
     Target { name: "file-entry", run: file_entry },
+    Target { name: "note", run: note },
     Target { name: "plant-file", run: plant_file },
     Target { name: "scp", run: scp },
     Target { name: "segment", run: segment },
     Target { name: "sftp", run: sftp },
     Target { name: "signature", run: signature },
+    Target { name: "tile", run: tile },
+    Target { name: "tlog-proof", run: tlog_proof },
     Target { name: "trust", run: trust },
+    Target { name: "witness-answer", run: witness_answer },
 ];
 
 fn text(bytes: &[u8]) -> String {
@@ -90,7 +104,64 @@ fn trust(bytes: &[u8]) {
     // Whether it is one does not matter here.
     Trust::parse(&text(bytes)).ok();
     Verifier::parse(&text(bytes)).ok();
+    Cosigner::parse(&text(bytes)).ok();
 }
+
+fn note(bytes: &[u8]) {
+    if let Ok(note) = Note::parse(bytes) {
+        assert_eq!(note.to_string().as_bytes(), bytes, "a note has one spelling");
+        assert!(note.verify(&[]).is_err(), "nobody is trusted");
+    }
+}
+
+fn checkpoint(bytes: &[u8]) {
+    if let Ok(checkpoint) = Checkpoint::parse(&text(bytes)) {
+        assert!(text(bytes).starts_with(&checkpoint.to_string()), "a checkpoint has one spelling");
+    }
+}
+
+fn add_checkpoint(bytes: &[u8]) {
+    if let Ok(asked) = AddCheckpoint::parse(bytes) {
+        assert_eq!(asked.to_string().as_bytes(), bytes, "a request has one spelling");
+        assert!(asked.proof.len() <= PROOF_LINES_MAX);
+    }
+}
+
+fn tlog_proof(bytes: &[u8]) {
+    if let Ok(proof) = TlogProof::parse(bytes) {
+        assert_eq!(proof.to_string().as_bytes(), bytes, "a proof file has one spelling");
+        assert!(proof.verify(&[0; 32], &[]).is_err(), "nobody is trusted");
+    }
+}
+
+fn tile(bytes: &[u8]) {
+    if let Some(tile) = Tile::parse(&text(bytes)) {
+        assert_eq!(tile.to_string(), text(bytes), "a tile has one path");
+    }
+}
+
+/// The first byte says how many entries there are.
+fn bundle(bytes: &[u8]) {
+    let Some((width, bundle)) = bytes.split_first() else { return };
+    if let Ok(entries) = parse_bundle(bundle, u16::from(*width)) {
+        let length: usize = entries.iter().map(|(_, entry)| 2 + entry.len()).sum();
+        assert_eq!((entries.len(), length), (usize::from(*width), bundle.len()), "every byte belongs to an entry");
+    }
+}
+
+/// The first line is the status, the rest the body.
+fn witness_answer(bytes: &[u8]) {
+    let (status, body) = split(bytes, b'\n');
+    let status = text(status).parse().unwrap_or(200);
+    let asked = AddCheckpoint::parse(ASKED.as_bytes()).expect("a request");
+    match read_answer(&asked, 7, (status, body), &[]) {
+        Ok(Answer::Cosigned(_)) => panic!("nobody is known"),
+        Ok(Answer::Holds(size)) => assert!(size <= 7 && size != asked.old),
+        Err(refused) => assert!(!refused.to_string().contains(char::is_control)),
+    }
+}
+
+const ASKED: &str = "old 0\n\nmill3\n7\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n— mill3 eHh4eHh4eHg=\n";
 
 fn signature(bytes: &[u8]) {
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJzRkP9p1vkkVeZ3yT8lpvl9uKDjCkI3ZeAGAbmh8VqE";
