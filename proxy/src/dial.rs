@@ -73,6 +73,11 @@ pub async fn dial(destination: &Destination, patience: Duration) -> Result<TcpSt
     Ok(stream)
 }
 
+/// Takes a socket that somebody else accepted to the thread this runs on.
+pub(crate) fn take_over(accepted: std::net::TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(accepted)
+}
+
 /// Sets a TCP socket as both sides of the gate want it.
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);

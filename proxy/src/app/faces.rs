@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::stores::{journal_dir, records_dir};
 use super::{App, Reason, StartFault, bound};
 use crate::config::Origin;
+use crate::lanes::Lanes;
 use crate::ssh::face::{FaceParts, SshFace};
 
 /// Listeners, bound and not served yet.
@@ -37,12 +38,13 @@ impl App {
         let (vendor, plant) = (&self.config.vendor.origin, &self.config.plant.origin);
         let vendor = self.tls(keys.tls_ca(), vendor, &bound(&listeners.pages))?;
         let plant = self.tls(keys.tls_ca(), plant, &bound(&listeners.plant))?;
-        self.serve_ssh(keys, listeners.ssh);
+        self.serve_ssh(keys, listeners.ssh)?;
         self.serve_pages(listeners.pages, &vendor, &api::vendor_face(parts.clone()));
         self.serve_apart(listeners.plant, plant, api::plant_face(parts))
     }
 
-    fn serve_ssh(&self, keys: &KeyStore, listeners: Vec<TcpListener>) {
+    fn serve_ssh(&self, keys: &KeyStore, listeners: Vec<TcpListener>) -> Result<(), StartFault> {
+        let died = |cause: io::Error| Reason::Died(format!("sessions have no threads: {cause}"));
         let face = SshFace::new(FaceParts {
             sessions: self.sessions.clone(),
             desk: self.desk.clone(),
@@ -52,12 +54,14 @@ impl App {
             gate: self.config.vendor.origin.host().to_owned(),
             passwords: self.config.vendor.passwords,
             tracker: self.tracker.clone(),
+            lanes: Lanes::start(&self.tracker).map_err(died)?,
             stop: self.stop.clone(),
         });
         for listener in listeners {
             let face = face.clone();
             self.tracker.spawn(async move { face.serve(listener).await });
         }
+        Ok(())
     }
 
     fn serve_pages(&self, listeners: Vec<TcpListener>, tls: &watch::Receiver<Arc<ServerConfig>>, router: &Router) {

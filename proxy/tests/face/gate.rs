@@ -9,6 +9,7 @@ use policies::decide::Command as Decision;
 use policies::events::Event;
 use policies::ids::{RequestId, SessionId};
 use policies::state::RequestStanding;
+use proxy::lanes::Lanes;
 use proxy::ssh::face::{FaceParts, SshFace};
 use russh::keys::PrivateKey;
 use tempfile::TempDir;
@@ -66,6 +67,7 @@ impl Gate {
             gate: GATE.into(),
             passwords,
             tracker: hall.tracker.clone(),
+            lanes: Lanes::start(&hall.tracker).unwrap(),
             stop: hall.stop.clone(),
         });
         hall.tracker.spawn(async move { face.serve(listener).await });

@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::flow::{GatedStream, Valve, WINDOW_BYTES};
+use crate::lanes::Lanes;
 use crate::session::{Sessions, Who};
 use asking::Applicant;
 use connection::{Connection, Stage};
@@ -68,6 +69,8 @@ pub struct FaceParts {
     pub passwords: bool,
     /// Who waits for the connections' tasks.
     pub tracker: TaskTracker,
+    /// Where they run.
+    pub lanes: Lanes,
     /// The program stops.
     pub stop: CancellationToken,
 }
@@ -85,6 +88,7 @@ struct Face {
     gate: String,
     passwords: bool,
     tracker: TaskTracker,
+    lanes: Lanes,
     stop: CancellationToken,
     strangers: Arc<Strangers>,
     recent: RecentLogins,
@@ -97,7 +101,7 @@ const CONNECTIONS_MAX: usize = 4096;
 impl SshFace {
     /// Over these parts.
     pub fn new(parts: FaceParts) -> Self {
-        let FaceParts { sessions, desk, people, host_key, ca, gate, passwords, tracker, stop } = parts;
+        let FaceParts { sessions, desk, people, host_key, ca, gate, passwords, tracker, lanes, stop } = parts;
         let (strangers, recent) = (Strangers::new(desk.clock().clone()), RecentLogins::new(desk.clock().clone()));
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         Self(Arc::new(Face {
@@ -109,6 +113,7 @@ impl SshFace {
             gate,
             passwords,
             tracker,
+            lanes,
             stop,
             strangers,
             recent,
@@ -130,7 +135,7 @@ impl SshFace {
                 Ok((socket, peer)) => {
                     // Beyond the last place the socket is closed at once.
                     let Ok(place) = Arc::clone(&face.places).try_acquire_owned() else { continue };
-                    face.tracker.spawn(welcome(Arc::clone(face), socket, peer, place));
+                    face.carry(socket, peer, place);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -144,6 +149,20 @@ impl SshFace {
 impl fmt::Debug for SshFace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SshFace({})", self.0.gate)
+    }
+}
+
+impl Face {
+    /// Takes a connection to the lane that carries least.
+    fn carry(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+        let face = Arc::clone(self);
+        let socket = socket.into_std();
+        self.lanes.carry(move || async move {
+            match socket.and_then(crate::dial::take_over) {
+                Ok(socket) => welcome(face, socket, peer, place).await,
+                Err(error) => tracing::warn!(%error, "a connection could not be served"),
+            }
+        });
     }
 }
 
