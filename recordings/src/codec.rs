@@ -62,6 +62,10 @@ impl<'a> Fields<'a> {
         String::from_utf8(self.long()?.to_vec()).map_err(|_| Malformed(self.of))
     }
 
+    pub(crate) const fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     pub(crate) fn rest(self) -> &'a [u8] {
         self.rest
     }

@@ -16,12 +16,14 @@ use bytes::Bytes;
 use policies::digest::Digest;
 use policies::ids::SessionId;
 
+use crate::block::PlainFrame;
 use crate::disk::Machine as _;
 use crate::fault::{AppendFault, OpenFault, StoreFault};
-use crate::frame::{Fact, FrameKey, Kind, Stream, open_payload};
-use crate::keys::{KeyFile, Root};
-use crate::leaf::{ABANDONED, CRASHED, Entry, Leaf};
+use crate::frame::{Fact, Kind, Stream};
+use crate::keys::{KeyFile, Root, SessionKeys};
+use crate::leaf::{ABANDONED, BlockLeaf, CRASHED, Entry, Leaf};
 use crate::log::{Log, LogOptions, Purpose};
+use crate::read;
 use crate::segment::{self, SegmentState};
 use crate::session::{Line, Opening, Seal, SealedSession, SessionWriter, is_last_word};
 use crate::sim::{Fault, SimDisk, SimMachine, SimSigner};
@@ -116,6 +118,8 @@ struct Model {
     /// Appends in order; each is one group.
     groups: Vec<Vec<Vec<u8>>>,
     groups_durable: usize,
+    /// Then blocks may wait for room.
+    disk_was_full: bool,
 }
 
 /// A session under way.
@@ -127,20 +131,33 @@ struct Running {
 }
 
 /// What a log's files say, read without a running log.
+#[derive(Default)]
 struct ReadBack {
     entries: Vec<Entry>,
     leaves: Vec<Leaf>,
     sessions: BTreeMap<u64, Vec<Plain>>,
+    /// What is in blocks that have leaves.
+    blocks: BTreeMap<u64, Vec<Plain>>,
 }
 
 /// A frame's kind, stream, channel and bytes.
 type Plain = (Kind, Stream, u32, Vec<u8>);
 
+/// A block with a leaf is there, whatever happened since.
+fn in_block(disk: &SimDisk, recording: SessionId, leaf: &BlockLeaf, keys: &mut SessionKeys) -> Vec<Plain> {
+    let path = segment::session_dir(Path::new(DIR), recording).join(segment::block_file_name(leaf.file));
+    let bytes = disk.content(&path).expect("the file of a block with a leaf");
+    let bytes = &bytes[leaf.offset as usize..][..leaf.length as usize];
+    let frames = read::open_block(bytes, leaf, keys).expect("a block with a leaf");
+    let plain = |PlainFrame { header, bytes }| (header.kind, header.stream, header.channel, bytes.to_vec());
+    frames.into_iter().map(plain).collect()
+}
+
 /// Reads all files; each frame must follow the one before, across segments too.
-fn read_back(disk: &SimDisk, purpose: Purpose, key_of: &dyn Fn(SessionId) -> Option<FrameKey>) -> ReadBack {
-    let mut read = ReadBack { entries: Vec::new(), leaves: Vec::new(), sessions: BTreeMap::new() };
-    let mut keys: BTreeMap<u64, FrameKey> = BTreeMap::new();
-    let mut state = State::empty();
+fn read_back(disk: &SimDisk, purpose: Purpose, key_of: &dyn Fn(SessionId) -> Option<SessionKeys>) -> ReadBack {
+    let (mut read, mut recordings) = (ReadBack::default(), BTreeMap::new());
+    let mut keys: BTreeMap<u64, SessionKeys> = BTreeMap::new();
+    let mut state = State::empty(purpose);
     for file in segment::segments(disk, Path::new(DIR)).unwrap() {
         let SegmentState::Used { head, end } = file.state else { continue };
         assert_eq!((head.after, &head.tree), (state.end, &state.tree), "{}", file.path.display());
@@ -165,6 +182,14 @@ fn read_back(disk: &SimDisk, purpose: Purpose, key_of: &dyn Fn(SessionId) -> Opt
                         let leaf = Leaf::parse(&entry.bytes).unwrap();
                         if let Leaf::Opened(opened) = &leaf {
                             keys.insert(index, key_of(opened.recording).unwrap());
+                            recordings.insert(index, opened.recording);
+                        }
+                        if let Leaf::Block(block) = &leaf {
+                            let (keys, recording) = (keys.get_mut(&block.session).unwrap(), recordings[&block.session]);
+                            read.blocks
+                                .entry(block.session)
+                                .or_default()
+                                .extend(in_block(disk, recording, block, keys));
                         }
                         read.leaves.push(leaf);
                     }
@@ -172,7 +197,7 @@ fn read_back(disk: &SimDisk, purpose: Purpose, key_of: &dyn Fn(SessionId) -> Opt
                 }
                 kind if kind.is_encrypted() => {
                     let header = frame.header;
-                    let plain = open_payload(&keys[&header.session], &frame).unwrap();
+                    let plain = read::plain(&frame, keys.get_mut(&header.session).unwrap()).unwrap().bytes.to_vec();
                     let frames = read.sessions.entry(header.session).or_default();
                     frames.push((kind, header.stream, header.channel, plain));
                 }
@@ -186,7 +211,8 @@ fn read_back(disk: &SimDisk, purpose: Purpose, key_of: &dyn Fn(SessionId) -> Opt
 impl Model {
     /// Nothing acknowledged is missing, nothing else is there, in the order it was submitted.
     fn check_sessions(&self, disk: &SimDisk) {
-        let key_of = |recording| self.sessions.get(&recording)?.root.as_ref().map(Root::frame_key);
+        let key_of =
+            |recording| self.sessions.get(&recording)?.root.as_ref().map(|root| SessionKeys::new(root.again()));
         let read = read_back(disk, Purpose::Records, &key_of);
         let opened: BTreeMap<SessionId, u64> = read
             .leaves
@@ -208,6 +234,8 @@ impl Model {
             assert_eq!(Digest::of_bytes(&key_file), leaf.key_file);
             let frames = read.sessions.get(session).map_or(&[][..], Vec::as_slice);
             model.check(frames);
+            let kept = read.blocks.get(session).map_or(&[][..], Vec::as_slice);
+            assert!(frames.starts_with(kept), "the blocks hold other frames than the segments");
             let seal = read.leaves.iter().zip(&read.entries).find_map(|(leaf, entry)| match leaf {
                 Leaf::Sealed(sealed) if sealed.session == *session => Some((sealed, entry.hash)),
                 _ => None,
@@ -216,6 +244,9 @@ impl Model {
                 let (sealed, hash) = seal.expect("an acknowledged seal is there");
                 assert_eq!((&sealed.ending, Digest(hash)), (&"ended".to_owned(), acknowledged.digest));
                 assert_eq!(sealed.frames, frames.len() as u64 + 1, "the opening leaf is a frame too");
+                if !self.disk_was_full {
+                    assert_eq!(kept.len(), frames.len(), "what is sealed and was started again is all in blocks");
+                }
             }
         }
     }
@@ -304,7 +335,7 @@ impl<'a> Play<'a> {
             digest: Digest::of_bytes(&again),
             bytes: again,
             commitment: root().commitment(),
-            frame_key: root().frame_key(),
+            ratchet: root().ratchet(),
         };
         let model = SessionModel { root: Some(root()), ..SessionModel::default() };
         self.model.sessions.insert(recording, model);
@@ -623,6 +654,7 @@ fn a_full_disk_ends_sessions_and_is_over_when_there_is_room() {
     play.open(&mut dice);
     play.step();
     disk.set_room(60 << 10);
+    play.model.disk_was_full = true;
     let line = |play: &Play<'_>, bytes: Vec<u8>| play.running[0].lines[0].2.submit(bytes.into());
     let refused = loop {
         let position = match line(&play, vec![1; 1_000]) {
@@ -667,7 +699,7 @@ fn a_crashed_session_is_sealed_as_crashed_and_an_abandoned_one_as_abandoned() {
     let disk = disk.power_cut();
     drop(play);
     opened(open(&disk, &machine, Purpose::Records)).unwrap();
-    let key_of = |recording| model.sessions[&recording].root.as_ref().map(Root::frame_key);
+    let key_of = |recording| model.sessions[&recording].root.as_ref().map(|root| SessionKeys::new(root.again()));
     let read = read_back(&disk, Purpose::Records, &key_of);
     let endings: BTreeMap<SessionId, &str> = read
         .leaves
@@ -691,7 +723,7 @@ fn crashed_journal() -> (SimDisk, SimMachine) {
 }
 
 fn last_segment(disk: &SimDisk) -> std::path::PathBuf {
-    let is_used = |path: &std::path::PathBuf| disk.content(path).is_some_and(|bytes| bytes.starts_with(b"HPf0"));
+    let is_used = |path: &std::path::PathBuf| disk.content(path).is_some_and(|bytes| bytes.starts_with(b"HPf1"));
     disk.paths().into_iter().rfind(is_used).unwrap()
 }
 

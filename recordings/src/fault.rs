@@ -18,7 +18,11 @@ pub struct Cause(Arc<(&'static str, PathBuf, String)>);
 
 impl Cause {
     pub(crate) fn new(doing: &'static str, path: &Path, error: &io::Error) -> Self {
-        Self(Arc::new((doing, path.to_owned(), error.to_string())))
+        Self::told(doing, path, &error.to_string())
+    }
+
+    pub(crate) fn told(doing: &'static str, path: &Path, why: &str) -> Self {
+        Self(Arc::new((doing, path.to_owned(), why.to_owned())))
     }
 }
 

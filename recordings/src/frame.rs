@@ -1,31 +1,35 @@
-//! The frame: one read from one side, or one fact, checked and chained. Its 80 bytes of header, how it is written
+//! The frame: one read from one side, or one fact, checked and chained. Its 84 bytes of header, how it is written
 //! and sealed, and the reading of a segment's bytes back into frames, without a running log and without keys.
 //!
 //! ```text
 //!  0 u32 magic        4 u32 crc32c of bytes 8..end       8 u32 length of what follows the header
-//! 12 u8 version, u8 kind, u8 stream (0x80: encrypted), u8 flags (1: the group goes on in the next frame)
-//! 16 u64 session     24 u64 sequence, gapless per session
-//! 32 u64 nanoseconds, monotonic      40 u32 batch      44 u32 channel
-//! 48 [32] previous: the link of the frame before       80 ciphertext and tag, or bytes in the clear
+//! 12 u32 batch       16 [32] previous: the link of the frame before
+//! 48 u8 version, u8 kind, u8 stream (0x80: encrypted), u8 flags (1: the group goes on in the next frame)
+//! 52 u64 session     60 u64 sequence, gapless per session      68 u64 nanoseconds, monotonic
+//! 76 u32 channel     80 u32 block      84 ciphertext and tag, or bytes in the clear
 //! ```
 //! Numbers are little endian. The *link* of an encrypted frame is SHA-256(0x00 ‖ header ‖ tag), which binds the
 //! ciphertext for whoever has no key; that of a frame in the clear is SHA-256(0x00 ‖ header ‖ bytes).
-//! Encrypted bytes are AES-256-GCM with the sequence as nonce and bytes 12..80 as additional data.
+//! Encrypted bytes are AES-256-GCM with the frame key of their block, the sequence as nonce and bytes 48..84, the frame's
+//! *identity*, as additional data. What stands before it says where the frame lies in a segment; it is not carried into
+//! sealed blocks, and whoever has the key can make the tag again from what is.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use sha2::{Digest as _, Sha256};
 
 /// Bytes of a header.
-pub const HEADER_BYTES: usize = 80;
+pub const HEADER_BYTES: usize = 84;
 /// Bytes of an encrypted frame's tag.
 pub const TAG_BYTES: usize = 16;
 /// What a frame may hold behind its header; a longer one is damage. Room for the head of a segment with as many
 /// sessions open as a log admits.
-pub const BODY_BYTES_MAX: usize = 256 << 10;
-/// The version of the format, which is not released: files of it are not promised to open later.
-pub const VERSION: u8 = 0;
+pub const BODY_BYTES_MAX: usize = 512 << 10;
+/// The version of the format.
+pub const VERSION: u8 = 1;
 
-const MAGIC: [u8; 4] = *b"HPf0";
+const MAGIC: [u8; 4] = *b"HPf1";
+/// Where a header's identity begins; it ends with the header.
+const IDENTITY: usize = 48;
 const ENCRYPTED: u8 = 0x80;
 const CONTINUES: u8 = 1;
 
@@ -116,7 +120,7 @@ impl Fact {
 }
 
 impl Kind {
-    const fn code(self) -> u8 {
+    pub(crate) const fn code(self) -> u8 {
         match self {
             Self::SegmentHead => 1,
             Self::Leaf => 2,
@@ -127,7 +131,7 @@ impl Kind {
         }
     }
 
-    fn from_code(code: u8) -> Option<Self> {
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::SegmentHead),
             2 => Some(Self::Leaf),
@@ -197,6 +201,8 @@ pub struct Header {
     pub batch: u32,
     /// The channel; 0 for what belongs to none.
     pub channel: u32,
+    /// Which of the session's blocks it goes into, and so which key it is encrypted with; 0 for what is in the clear.
+    pub block: u32,
     /// The link of the frame before, which for a segment's first frame is in an earlier segment.
     pub previous: [u8; 32],
 }
@@ -224,40 +230,73 @@ pub(crate) fn put_clear(buffer: &mut Vec<u8>, header: &Header, body: &[u8]) -> [
     link(&buffer[at..at + HEADER_BYTES], body)
 }
 
-/// Encrypts `plain` into a frame at the end of `buffer` and gives its link.
-pub(crate) fn put_sealed(buffer: &mut Vec<u8>, header: &Header, plain: &[u8], key: &FrameKey) -> [u8; 32] {
+/// An encrypted frame as it was put: its link in the chain, and its mark in its session.
+pub(crate) struct Put {
+    pub(crate) link: [u8; 32],
+    pub(crate) mark: [u8; 32],
+}
+
+/// Encrypts `plain` into a frame at the end of `buffer`.
+pub(crate) fn put_sealed(buffer: &mut Vec<u8>, header: &Header, plain: &[u8], key: &FrameKey) -> Put {
     let at = put_header(buffer, header, plain.len() + TAG_BYTES);
     buffer.extend_from_slice(plain);
     let (head, body) = buffer[at..].split_at_mut(HEADER_BYTES);
-    let tag = key
-        .0
-        .seal_in_place_separate_tag(nonce(header.sequence), Aad::from(&head[12..]), body)
-        .expect("a frame is shorter than what AES-GCM takes");
-    buffer.extend_from_slice(tag.as_ref());
+    let tag = key.seal(header.sequence, &head[IDENTITY..], body);
+    let mark = mark(&head[IDENTITY..], &tag);
+    buffer.extend_from_slice(&tag);
     put_checksum(&mut buffer[at..]);
-    link(&buffer[at..at + HEADER_BYTES], tag.as_ref())
+    Put { link: link(&buffer[at..at + HEADER_BYTES], &tag), mark }
+}
+
+/// What binds a frame to its session wherever it lies: SHA-256(0x03 ‖ identity ‖ tag).
+fn mark(identity: &[u8], tag: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update([3]).chain_update(identity).chain_update(tag).finalize().into()
+}
+
+/// The mark of a frame that was taken out of a sealed block, made again with its key.
+pub(crate) fn mark_again(header: &Header, plain: &[u8], key: &FrameKey) -> [u8; 32] {
+    let identity = identity(header);
+    let tag = key.seal(header.sequence, &identity, &mut plain.to_vec());
+    mark(&identity, &tag)
+}
+
+impl FrameKey {
+    fn seal(&self, sequence: u64, additional: &[u8], body: &mut [u8]) -> [u8; TAG_BYTES] {
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(nonce(sequence), Aad::from(additional), body)
+            .expect("a frame is shorter than what AES-GCM takes");
+        tag.as_ref().try_into().expect("a tag of AES-GCM has 16 bytes")
+    }
 }
 
 fn put_header(buffer: &mut Vec<u8>, header: &Header, length: usize) -> usize {
     debug_assert!(length <= BODY_BYTES_MAX);
     let at = buffer.len();
-    let encrypted = if header.kind.is_encrypted() { ENCRYPTED } else { 0 };
     buffer.extend_from_slice(&MAGIC);
     buffer.extend_from_slice(&[0; 4]);
     buffer.extend_from_slice(&(length as u32).to_le_bytes());
-    buffer.extend_from_slice(&[
+    buffer.extend_from_slice(&header.batch.to_le_bytes());
+    buffer.extend_from_slice(&header.previous);
+    buffer.extend_from_slice(&identity(header));
+    at
+}
+
+fn identity(header: &Header) -> [u8; HEADER_BYTES - IDENTITY] {
+    let encrypted = if header.kind.is_encrypted() { ENCRYPTED } else { 0 };
+    let mut bytes = [0; HEADER_BYTES - IDENTITY];
+    bytes[..4].copy_from_slice(&[
         VERSION,
         header.kind.code(),
         header.stream as u8 | encrypted,
         u8::from(header.continues),
     ]);
-    for field in [header.session, header.sequence, header.nanos] {
-        buffer.extend_from_slice(&field.to_le_bytes());
+    for (field, at) in [header.session, header.sequence, header.nanos].into_iter().zip([4, 12, 20]) {
+        bytes[at..at + 8].copy_from_slice(&field.to_le_bytes());
     }
-    buffer.extend_from_slice(&header.batch.to_le_bytes());
-    buffer.extend_from_slice(&header.channel.to_le_bytes());
-    buffer.extend_from_slice(&header.previous);
-    at
+    bytes[28..32].copy_from_slice(&header.channel.to_le_bytes());
+    bytes[32..].copy_from_slice(&header.block.to_le_bytes());
+    bytes
 }
 
 fn nonce(sequence: u64) -> Nonce {
@@ -293,6 +332,16 @@ impl RawFrame<'_> {
     /// Where the next frame begins.
     pub const fn end(&self) -> u64 {
         self.offset + self.bytes.len() as u64
+    }
+
+    /// The frame as it lies there.
+    pub(crate) const fn bytes(&self) -> &[u8] {
+        self.bytes
+    }
+
+    /// What binds an encrypted frame to its session; see [`crate::leaf::fold_mark`].
+    pub(crate) fn mark(&self) -> [u8; 32] {
+        mark(&self.bytes[IDENTITY..HEADER_BYTES], &self.body[self.body.len().saturating_sub(TAG_BYTES)..])
     }
 }
 
@@ -395,7 +444,7 @@ pub(crate) fn frame_at(bytes: &[u8], offset: usize) -> Result<RawFrame<'_>, Flaw
 }
 
 fn parse_header(head: &[u8; HEADER_BYTES], length: usize) -> Option<Header> {
-    let [version, kind, stream, flags] = [head[12], head[13], head[14], head[15]];
+    let [version, kind, stream, flags] = [head[48], head[49], head[50], head[51]];
     let kind = Kind::from_code(kind)?;
     let encrypted = stream & ENCRYPTED != 0;
     let stream = Stream::from_code(stream & !ENCRYPTED)?;
@@ -408,12 +457,13 @@ fn parse_header(head: &[u8; HEADER_BYTES], length: usize) -> Option<Header> {
         kind,
         stream,
         continues: flags & CONTINUES != 0,
-        session: u64_at(head, 16),
-        sequence: u64_at(head, 24),
-        nanos: u64_at(head, 32),
-        batch: u32_at(head, 40),
-        channel: u32_at(head, 44),
-        previous: head[48..].try_into().expect("a header has 32 bytes after the 48th"),
+        session: u64_at(head, 52),
+        sequence: u64_at(head, 60),
+        nanos: u64_at(head, 68),
+        batch: u32_at(head, 12),
+        channel: u32_at(head, 76),
+        block: u32_at(head, 80),
+        previous: head[16..48].try_into().expect("a header has 32 bytes after the 16th"),
     })
 }
 
@@ -434,7 +484,7 @@ pub struct NotOpened;
 pub fn open_payload(key: &FrameKey, frame: &RawFrame<'_>) -> Result<Vec<u8>, NotOpened> {
     let mut bytes = frame.body.to_vec();
     if frame.header.kind.is_encrypted() {
-        let additional = Aad::from(&frame.bytes[12..HEADER_BYTES]);
+        let additional = Aad::from(&frame.bytes[IDENTITY..HEADER_BYTES]);
         let plain = key.0.open_in_place(nonce(frame.header.sequence), additional, &mut bytes).map_err(|_| NotOpened)?;
         let length = plain.len();
         bytes.truncate(length);
@@ -450,12 +500,12 @@ mod tests {
 
     fn header(kind: Kind, stream: Stream) -> Header {
         let (session, sequence, nanos, previous) = (7, 8, 9, [5; 32]);
-        Header { kind, stream, continues: false, session, sequence, nanos, batch: 11, channel: 12, previous }
+        Header { kind, stream, continues: false, session, sequence, nanos, batch: 11, channel: 12, block: 13, previous }
     }
 
     fn two_frames(key: &FrameKey) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let previous = put_sealed(&mut bytes, &header(Kind::Data, Stream::Out), b"typed", key);
+        let previous = put_sealed(&mut bytes, &header(Kind::Data, Stream::Out), b"typed", key).link;
         let leaf = Header { previous, continues: true, ..header(Kind::Leaf, Stream::None) };
         put_clear(&mut bytes, &leaf, b"entry");
         bytes
@@ -484,7 +534,7 @@ mod tests {
         let (head, body) = bytes.split_at_mut(HEADER_BYTES);
         let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[1; 32]).unwrap());
         let nonce = Nonce::assume_unique_for_key([8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0]);
-        assert_eq!(key.open_in_place(nonce, Aad::from(&head[12..]), body).as_deref(), Ok(b"typed".as_slice()));
+        assert_eq!(key.open_in_place(nonce, Aad::from(&head[48..]), body).as_deref(), Ok(b"typed".as_slice()));
     }
 
     #[test]
@@ -500,13 +550,28 @@ mod tests {
     #[test]
     fn a_changed_header_with_a_right_checksum_breaks_the_chain_or_the_seal() {
         let key = FrameKey::new(&[1; 32]);
-        for byte in 16..48 {
+        for byte in (12..48).chain(52..HEADER_BYTES) {
             let mut bytes = two_frames(&key);
             let length = frame_at(&bytes, 0).unwrap().end() as usize;
             bytes[byte] ^= 1;
             put_checksum(&mut bytes[..length]);
-            assert_eq!(open_payload(&key, &frame_at(&bytes, 0).unwrap()), Err(NotOpened), "byte {byte}");
+            let opened = open_payload(&key, &frame_at(&bytes, 0).unwrap());
+            assert_eq!(opened.is_err(), byte >= IDENTITY, "byte {byte}");
             assert_eq!(frames(&bytes).nth(1).map(|frame| frame.map(|_| ())).unwrap().unwrap_err().flaw, Flaw::Chain);
+        }
+    }
+
+    #[test]
+    fn the_mark_of_a_frame_is_made_again_from_its_plain_bytes() {
+        let key = FrameKey::new(&[1; 32]);
+        let mut bytes = Vec::new();
+        let put = put_sealed(&mut bytes, &header(Kind::Data, Stream::Out), b"typed", &key);
+        let read = frame_at(&bytes, 0).unwrap();
+        assert_eq!((read.link, read.mark()), (put.link, put.mark));
+        let elsewhere = Header { batch: 0, previous: [0; 32], ..read.header };
+        assert_eq!(mark_again(&elsewhere, b"typed", &key), put.mark);
+        for other in [Header { nanos: 1, ..read.header }, Header { channel: 1, ..read.header }] {
+            assert_ne!(mark_again(&other, b"typed", &key), put.mark);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The keys of a recording: a root of 32 random bytes that leaves this machine only inside an age file to the
-//! auditors, and what is derived from it. The gate forgets the root at once; it keeps the frame key of the open block
-//! alone. While recordings have no sealed blocks, that is block 0 for the whole session; the ratchet to the next
-//! block's keys comes with them.
+//! auditors, and what is derived from it. The gate forgets the root at once and keeps a ratchet: from it come the keys of
+//! the block that is open, and, when that is sealed, the ratchet of the next one and nothing of the one before. So a gate
+//! that is seized gives up the open block and what follows.
 
 use std::io::Write as _;
 use std::str::FromStr as _;
@@ -10,6 +10,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use policies::digest::Digest;
 use zeroize::Zeroizing;
 
+use crate::block::BlockKey;
 use crate::disk::Machine;
 use crate::frame::FrameKey;
 
@@ -57,7 +58,7 @@ impl Recipients {
         let mut root = Root(Zeroizing::new([0; 32]));
         machine.fill_random(root.0.as_mut());
         let bytes = self.wrap(&root);
-        KeyFile { digest: Digest::of_bytes(&bytes), bytes, commitment: root.commitment(), frame_key: root.frame_key() }
+        KeyFile { digest: Digest::of_bytes(&bytes), bytes, commitment: root.commitment(), ratchet: root.ratchet() }
     }
 
     fn wrap(&self, root: &Root) -> Vec<u8> {
@@ -76,12 +77,12 @@ impl Recipients {
 }
 
 /// A session's keys on their way into the store: the age file that will be synced before the session opens, and the
-/// key its frames are encrypted with. Not `Clone`; it opens one session.
+/// ratchet its frames' keys come from. Not `Clone`; it opens one session.
 pub struct KeyFile {
     pub(crate) bytes: Vec<u8>,
     pub(crate) digest: Digest,
     pub(crate) commitment: [u8; 32],
-    pub(crate) frame_key: FrameKey,
+    pub(crate) ratchet: Ratchet,
 }
 
 impl std::fmt::Debug for KeyFile {
@@ -110,9 +111,95 @@ impl Root {
         *derive(&self.0, "commit")
     }
 
-    /// The key of the session's frames: of block 0, `HKDF(HKDF(root, "chain"), "frame")`.
+    #[cfg(test)]
+    pub(crate) fn again(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    /// The ratchet at block 0: HKDF(root, "chain").
+    pub fn ratchet(&self) -> Ratchet {
+        Ratchet { chain: derive(&self.0, "chain"), block: 0 }
+    }
+}
+
+/// Where a session's keys are: at one block, and on to the next, never back.
+pub struct Ratchet {
+    chain: Zeroizing<[u8; 32]>,
+    block: u32,
+}
+
+impl Ratchet {
+    /// The block whose keys come from here.
+    pub const fn block(&self) -> u32 {
+        self.block
+    }
+
+    /// The key of the block's frames in segments: HKDF(chain, "frame").
     pub fn frame_key(&self) -> FrameKey {
-        FrameKey::new(&derive(&derive(&self.0, "chain"), "frame"))
+        FrameKey::new(&derive(&self.chain, "frame"))
+    }
+
+    /// The key of the block when it is sealed: HKDF(chain, "block").
+    pub fn block_key(&self) -> BlockKey {
+        BlockKey::new(&derive(&self.chain, "block"))
+    }
+
+    /// At the next block: HKDF(chain, "next"). What this one gave cannot be had from there.
+    pub fn advance(&mut self) {
+        self.chain = derive(&self.chain, "next");
+        self.block = self.block.checked_add(1).expect("a session of 2^32 blocks outlives its grant");
+    }
+}
+
+/// A session's keys where an auditor reads: those of any block.
+pub struct SessionKeys {
+    root: Root,
+    at: Ratchet,
+    frame: Option<(u32, FrameKey)>,
+}
+
+impl SessionKeys {
+    /// From the session's root.
+    pub fn new(root: Root) -> Self {
+        Self { at: root.ratchet(), root, frame: None }
+    }
+
+    /// The key of a block's frames in segments. Takes one derivation for each block on the way there; blocks are read in
+    /// order, and no frame's block has a higher number than the frame.
+    pub fn frame_key(&mut self, block: u32) -> &FrameKey {
+        if self.frame.as_ref().is_none_or(|(of, _)| *of != block) {
+            let key = self.ratchet(block).frame_key();
+            self.frame = Some((block, key));
+        }
+        let (_, key) = self.frame.as_ref().expect("it was put there just now");
+        key
+    }
+
+    /// The key of a sealed block.
+    pub fn block_key(&mut self, block: u32) -> BlockKey {
+        self.ratchet(block).block_key()
+    }
+
+    fn ratchet(&mut self, block: u32) -> &Ratchet {
+        if block < self.at.block() {
+            self.at = self.root.ratchet();
+        }
+        while self.at.block() < block {
+            self.at.advance();
+        }
+        &self.at
+    }
+}
+
+impl std::fmt::Debug for SessionKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SessionKeys")
+    }
+}
+
+impl std::fmt::Debug for Ratchet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ratchet({})", self.block)
     }
 }
 
@@ -175,6 +262,20 @@ mod tests {
         let refused = Recipients::parse([text.as_str(), &format!(" {text}")]).err();
         assert_eq!(refused, Some(BadRecipients::TooFew(1)));
         assert!(matches!(Recipients::parse(["age1abc", &text]).err(), Some(BadRecipients::NotOne { .. })));
+    }
+
+    #[test]
+    fn the_ratchet_is_the_written_derivation_and_does_not_repeat() {
+        let root = Root::from_bytes(&[9; 32]).unwrap();
+        let mut ratchet = root.ratchet();
+        assert_eq!(*ratchet.chain, *derive(&[9; 32], "chain"));
+        let mut seen = std::collections::BTreeSet::from([*ratchet.chain]);
+        for block in 1..100 {
+            let next = derive(&ratchet.chain, "next");
+            ratchet.advance();
+            assert_eq!((*ratchet.chain, ratchet.block()), (*next, block));
+            assert!(seen.insert(*next));
+        }
     }
 
     #[test]

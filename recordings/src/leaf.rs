@@ -1,5 +1,5 @@
 //! What stands in the clear: an entry of a log, the leaves of a record log, the signed head and the mark of a
-//! recovery; each in exactly one spelling. Leaves about sealed blocks, keeping and erasing come with those.
+//! recovery; each in exactly one spelling. Leaves about keeping and erasing come with those.
 //!
 //! An [`Anchor`] is a frame of its own and no entry, in both logs: a journal's entries are its caller's alone. When
 //! checkpoint files exist they carry the signature, and a record log's anchors become leaves that they cover.
@@ -17,7 +17,7 @@ pub const ENTRY_BYTES_MAX: usize = 65_535;
 /// Bytes of an entry that are not the caller's.
 pub const ENTRY_OVERHEAD_BYTES: usize = 1 + 32 + 12;
 
-const ENTRY_VERSION: u8 = 0;
+const ENTRY_VERSION: u8 = 1;
 
 /// One entry of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +64,41 @@ pub enum Leaf {
     Stopped,
     /// A session began. Its number is this entry's index.
     Opened(Opened),
-    /// A session ended; nothing follows in it.
+    /// A session ended; nothing follows in it but leaves of its last blocks.
     Sealed(Sealed),
+    /// Frames of a session lie in a block, too.
+    Block(BlockLeaf),
+}
+
+/// See [`Leaf::Block`]: what binds a block's bytes to the tree, so that they may go and the proof stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockLeaf {
+    /// Index of the session's opening leaf.
+    pub session: u64,
+    /// Counts the session's blocks, from 0.
+    pub number: u32,
+    /// The sequence of the block's first frame; the one behind the last frame of the block before.
+    pub first: u64,
+    /// How many frames are in it.
+    pub frames: u32,
+    /// The monotonic clock at its first frame.
+    pub first_nanos: u64,
+    /// And at the last.
+    pub last_nanos: u64,
+    /// Bytes of its data frames from the technician to the target, those made by the gate included.
+    pub bytes_in: u64,
+    /// And the other way.
+    pub bytes_out: u64,
+    /// Which of the session's block files holds it, from 0.
+    pub file: u32,
+    /// Where in it.
+    pub offset: u64,
+    /// Bytes of it, header included.
+    pub length: u64,
+    /// SHA-256 of these.
+    pub sha256: [u8; 32],
+    /// The hash of the session's leaf before: of its opening or of its last block.
+    pub previous: [u8; 32],
 }
 
 /// See [`Leaf::Started`].
@@ -105,7 +138,7 @@ pub struct Sealed {
     pub ending: String,
     /// How many frames it has, this leaf's not counted.
     pub frames: u64,
-    /// Over the links of those frames, in order; see [`fold_link`].
+    /// Over the marks of those that are encrypted, in order; see [`fold_mark`].
     pub digest: [u8; 32],
     /// SHA-256 of the file ledger; none where nobody was left to say.
     pub ledger: Option<Digest>,
@@ -212,15 +245,17 @@ pub struct Recovered {
     pub wall: Timestamp,
 }
 
-/// A session's digest after one more frame: SHA-256(0x02 ‖ digest so far ‖ the frame's link). It starts as zeros.
-pub fn fold_link(digest: &[u8; 32], link: &[u8; 32]) -> [u8; 32] {
+/// A session's digest after one more encrypted frame: SHA-256(0x02 ‖ digest so far ‖ the frame's mark). It starts as
+/// zeros. A frame's mark is SHA-256(0x03 ‖ bytes 48..84 of its header ‖ its tag): what it is, not where it lies, so that
+/// whoever has the key makes it again from a sealed block.
+pub fn fold_mark(digest: &[u8; 32], mark: &[u8; 32]) -> [u8; 32] {
     use sha2::{Digest as _, Sha256};
-    Sha256::new().chain_update([2]).chain_update(digest).chain_update(link).finalize().into()
+    Sha256::new().chain_update([2]).chain_update(digest).chain_update(mark).finalize().into()
 }
 
 /// What the log's key signs: the kind of statement, the log's origin, and the encoded statement without its signature.
 pub fn signed_bytes(statement: Statement, origin: &str, body: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("holdpoint/{}/v0\n{origin}\n", statement.word()).into_bytes();
+    let mut bytes = format!("holdpoint/{}/v1\n{origin}\n", statement.word()).into_bytes();
     bytes.put(body);
     bytes
 }
@@ -247,6 +282,7 @@ const STARTED: u8 = 1;
 const STOPPED: u8 = 2;
 const OPENED: u8 = 3;
 const SEALED: u8 = 4;
+const BLOCK: u8 = 5;
 
 impl Leaf {
     /// Reads what an entry of a record log says, from [`Entry::bytes`].
@@ -257,6 +293,7 @@ impl Leaf {
             STOPPED => Self::Stopped,
             OPENED => Self::Opened(Opened::parse(&mut fields)?),
             SEALED => Self::Sealed(Sealed::parse(&mut fields)?),
+            BLOCK => Self::Block(BlockLeaf::parse(&mut fields)?),
             _ => return Err(Malformed("leaf of this version")),
         };
         fields.end().map(|()| leaf)
@@ -279,6 +316,10 @@ impl Leaf {
                 bytes.put_u8(SEALED);
                 bytes.put(&sealed.body());
                 bytes.put(&sealed.signature);
+            }
+            Self::Block(block) => {
+                bytes.put_u8(BLOCK);
+                block.put(&mut bytes);
             }
         }
         bytes
@@ -304,6 +345,46 @@ impl Opened {
         bytes.put(&self.commitment);
         bytes.put_timestamp(self.wall);
         bytes.put_long(&self.metadata);
+    }
+}
+
+impl BlockLeaf {
+    fn parse(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            session: fields.u64()?,
+            number: fields.u32()?,
+            first: fields.u64()?,
+            frames: fields.u32()?,
+            first_nanos: fields.u64()?,
+            last_nanos: fields.u64()?,
+            bytes_in: fields.u64()?,
+            bytes_out: fields.u64()?,
+            file: fields.u32()?,
+            offset: fields.u64()?,
+            length: fields.u64()?,
+            sha256: fields.array()?,
+            previous: fields.array()?,
+        })
+    }
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.put_u64(self.session);
+        bytes.put_u32(self.number);
+        bytes.put_u64(self.first);
+        bytes.put_u32(self.frames);
+        for number in [self.first_nanos, self.last_nanos, self.bytes_in, self.bytes_out] {
+            bytes.put_u64(number);
+        }
+        bytes.put_u32(self.file);
+        bytes.put_u64(self.offset);
+        bytes.put_u64(self.length);
+        bytes.put(&self.sha256);
+        bytes.put(&self.previous);
+    }
+
+    /// The sequence behind its last frame.
+    pub const fn end(&self) -> u64 {
+        self.first.saturating_add(self.frames as u64)
     }
 }
 
@@ -345,11 +426,11 @@ impl Sealed {
     }
 }
 
-fn is_there(fields: &mut Fields<'_>) -> Result<bool, Malformed> {
+pub(crate) fn is_there(fields: &mut Fields<'_>) -> Result<bool, Malformed> {
     match fields.u8()? {
         0 => Ok(false),
         1 => Ok(true),
-        _ => Err(Malformed("seal")),
+        _ => Err(Malformed("flag")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The append-only store: one log engine for decisions and for recordings. Bytes are durable before anyone is told so,
 //! encrypted to the auditors, and chained; reading and checking them needs files and keys, and no server.
 
+pub mod block;
 pub mod cast;
 pub mod codec;
 #[cfg(test)]
@@ -11,6 +12,7 @@ pub mod frame;
 pub mod keys;
 pub mod leaf;
 pub mod ledger;
+mod leftover;
 pub mod log;
 pub mod notes;
 pub mod play;
@@ -20,6 +22,7 @@ mod recover;
 pub mod remarks;
 mod scan;
 pub mod screen;
+mod sealer;
 pub mod secrets;
 pub mod segment;
 pub mod session;

@@ -1,7 +1,7 @@
 //! A running log: one folder, one lock, one writer thread, one chain. It serves twice: as the journal of decisions, to
 //! which its caller appends entries, and as a node's record log, in which sessions are open. Entries are leaves of a
-//! Merkle tree whose root is in every signed head; tiles, proofs and checkpoint files are later work, as are sealed
-//! blocks, and the format (`holdpoint log 0`) is not released.
+//! Merkle tree whose root is in every signed head; tiles, proofs and checkpoint files are later work, and the format
+//! (`holdpoint log 1`) is not released.
 //!
 //! A head is signed when a session is sealed and with every append, when the log starts and stops, each second with
 //! a session open, and each minute otherwise.
@@ -276,7 +276,7 @@ impl Log {
     ) -> Result<(Self, Writer, Recovery), OpenFault> {
         options.segment_bytes = options.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let lock = recover::claim(&*disk, dir, &options, &*signer)?;
-        let found = recover::recover(&*disk, dir)?;
+        let found = recover::recover(&*disk, dir, options.purpose)?;
         let recovery = found.recovery();
         let spares = spares(&disk, dir, &options, &found)?;
         let watch = spares.watch();
@@ -299,9 +299,12 @@ impl Log {
     }
 
     fn start(&mut self, mut writer: Writer) -> std::io::Result<()> {
+        if self.options.purpose == Purpose::Records {
+            writer.start_sealer()?;
+        }
         self.spawn("log-writer", move || {
             writer.raise();
-            while writer.turn(writer.until_anchor()).is_continue() {}
+            while writer.turn(writer.until_due()).is_continue() {}
         })?;
         if self.options.purpose == Purpose::Records {
             let (admission, admitted) = sync_channel::<Admission>(ADMISSIONS_WAITING_MAX);

@@ -66,6 +66,8 @@ struct Waiting {
     works: VecDeque<Stamped>,
     stopping: bool,
     closed: Option<StoreFault>,
+    /// Somebody beside the line has something for the writer.
+    nudged: bool,
 }
 
 /// What the writer is to do next.
@@ -106,6 +108,12 @@ impl Queue {
         drop(self.push(work));
     }
 
+    /// Wakes the writer, who is to look beside the line.
+    pub(crate) fn nudge(&self) {
+        lock(&self.waiting).nudged = true;
+        self.changed.notify_one();
+    }
+
     /// No more is taken; what is in line is still done.
     pub(crate) fn stop(&self) {
         lock(&self.waiting).stopping = true;
@@ -134,9 +142,12 @@ impl Queue {
 
     /// Waits until there is work, the line is stopped and empty, or the time is over.
     pub(crate) fn wait(&self, at_most: Duration) -> Next {
-        let idle = |waiting: &mut Waiting| waiting.works.is_empty() && !waiting.stopping && waiting.closed.is_none();
-        let (waiting, _) =
+        let idle = |waiting: &mut Waiting| {
+            waiting.works.is_empty() && !waiting.stopping && !waiting.nudged && waiting.closed.is_none()
+        };
+        let (mut waiting, _) =
             self.changed.wait_timeout_while(lock(&self.waiting), at_most, idle).unwrap_or_else(PoisonError::into_inner);
+        waiting.nudged = false;
         match &waiting.closed {
             Some(fault) => Next::Fail(fault.clone()),
             None if waiting.stopping && waiting.works.is_empty() => Next::Stop,

@@ -2,6 +2,7 @@
 //! in order, decrypted with an auditor's key. Each frame is checked and chained as it is read; whether the whole
 //! folder is what it should be is for [`crate::verify`] to say.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,10 +14,11 @@ use jiff::{SignedDuration, Timestamp};
 use policies::digest::Digest;
 use policies::ids::{NodeId, SessionId};
 
-use crate::disk::{self, RealDisk};
-use crate::frame::{self, Fact, FrameKey, Header, Kind, RawFrame, Stream};
-use crate::keys::Root;
-use crate::leaf::{Entry, Leaf, Opened, Sealed};
+use crate::block::{self, BlockHeader, Form, PlainFrame};
+use crate::disk::{self, Disk as _, RealDisk};
+use crate::frame::{self, Fact, Header, Kind, RawFrame, Stream};
+use crate::keys::{Root, SessionKeys};
+use crate::leaf::{BlockLeaf, Entry, Leaf, Opened, Sealed};
 use crate::notes::Note;
 use crate::scan::{Scan, ScanFault};
 use crate::segment::{self, SegmentFile, SegmentState, SegmentsFault};
@@ -86,7 +88,7 @@ impl Format {
         let text = std::str::from_utf8(bytes).ok()?;
         let lines: Vec<&str> = text.strip_suffix('\n')?.split('\n').collect();
         match lines.as_slice() {
-            ["holdpoint log 0", origin, node, verifier] => {
+            ["holdpoint log 1", origin, node, verifier] => {
                 Some(Self { origin: (*origin).to_owned(), node: node.parse().ok()?, verifier: (*verifier).to_owned() })
             }
             _ => None,
@@ -134,6 +136,8 @@ pub struct Recording {
     pub begins: Place,
     /// Where its last one ends.
     pub ends: Place,
+    /// The blocks that hold its frames, in order; the last frames of one that runs are in none.
+    pub blocks: Vec<BlockLeaf>,
 }
 
 impl Recording {
@@ -192,29 +196,25 @@ impl Store {
 
     /// Reads all frames once and gives the recordings. Damage is passed over: a recording it touches may end early.
     pub fn list(&self) -> Listing {
-        let mut finder = Finder { open: Vec::new(), done: Vec::new(), entries: 0 };
+        let mut finder = Finder { found: BTreeMap::new(), entries: 0 };
         let mut damage = Vec::new();
         for used in self.used() {
             damage.extend(finder.read(&used).err());
         }
-        let mut recordings = finder.done;
-        recordings.append(&mut finder.open);
-        recordings.sort_by_key(|recording| recording.number);
-        Listing { recordings, damage }
+        Listing { recordings: finder.found.into_values().collect(), damage }
     }
 
     /// What happened in a recording, in order.
-    pub fn moments(&self, recording: &Recording, key: FrameKey) -> Moments {
+    pub fn moments(&self, recording: &Recording, keys: SessionKeys) -> Moments {
         let segments = self.used().filter(|used| used.number >= recording.begins.segment).collect::<Vec<_>>();
         Moments {
+            dir: segment::session_dir(&self.dir, recording.id()),
+            blocks: recording.blocks.clone().into_iter(),
+            ready: VecDeque::new(),
             segments: segments.into_iter(),
             scan: None,
-            key,
-            number: recording.number,
-            opened: recording.opened.clone(),
-            opened_nanos: recording.opened_nanos,
-            begins: recording.begins,
-            ends: recording.ends,
+            keys,
+            recording: recording.clone(),
             sequence: 0,
             at: Duration::ZERO,
             over: false,
@@ -242,8 +242,7 @@ struct Used {
 
 /// Finds recordings in frames.
 struct Finder {
-    open: Vec<Recording>,
-    done: Vec<Recording>,
+    found: BTreeMap<u64, Recording>,
     entries: u64,
 }
 
@@ -265,23 +264,33 @@ impl Finder {
             Kind::Leaf => Some(self.leaf(frame)?),
             _ => None,
         };
-        if let Some(Leaf::Opened(opened)) = leaf {
-            let begins = Place { segment: segment.number, offset: frame.offset };
-            let (opened_nanos, last_nanos) = (nanos, nanos);
-            let (number, sealed, frames) = (session, None, 1);
-            self.open.push(Recording { number, opened, sealed, frames, opened_nanos, last_nanos, begins, ends });
-            return Ok(());
-        }
-        let Some(index) = self.open.iter().position(|open| open.number == session) else { return Ok(()) };
-        self.open[index].ends = ends;
         match leaf {
+            Some(Leaf::Opened(opened)) => {
+                let begins = Place { segment: segment.number, offset: frame.offset };
+                let (number, sealed, frames, blocks) = (session, None, 1, Vec::new());
+                let (opened_nanos, last_nanos) = (nanos, nanos);
+                let recording =
+                    Recording { number, opened, sealed, frames, opened_nanos, last_nanos, begins, ends, blocks };
+                self.found.insert(session, recording);
+            }
+            Some(Leaf::Block(block)) => {
+                let follows = |recording: &&mut Recording| {
+                    block.number as usize == recording.blocks.len()
+                        && block.first == recording.blocks.last().map_or(1, BlockLeaf::end)
+                };
+                let recording = self.found.get_mut(&block.session).filter(follows);
+                recording.ok_or("a block stands where none can be")?.blocks.push(block);
+            }
             Some(Leaf::Sealed(sealed)) => {
-                let recording = self.open.swap_remove(index);
-                self.done.push(Recording { sealed: Some(sealed), ..recording });
+                if let Some(recording) = self.found.get_mut(&session) {
+                    (recording.sealed, recording.ends) = (Some(sealed), ends);
+                }
             }
             _ => {
-                self.open[index].frames += 1;
-                self.open[index].last_nanos = nanos;
+                if let Some(recording) = self.found.get_mut(&session) {
+                    (recording.ends, recording.last_nanos) = (ends, nanos);
+                    recording.frames += 1;
+                }
             }
         }
         Ok(())
@@ -338,9 +347,9 @@ impl AuditorKeys {
         Ok(Self(certs::auditor::AuditorKeys::parse(text)?))
     }
 
-    /// The key of a recording's frames, from the key file in the log's folder: the very file that the recording was
+    /// The keys of a recording's frames and blocks, from the key file in the log's folder: the very file that the recording was
     /// opened with, and the very root that was in it then.
-    pub fn open(&self, log: &Path, opened: &Opened) -> Result<FrameKey, KeysFault> {
+    pub fn open(&self, log: &Path, opened: &Opened) -> Result<SessionKeys, KeysFault> {
         let path = key_file_path(log, opened);
         let bytes = read_key_file(&path).map_err(|error| KeysFault::Io { path: path.clone(), error })?;
         if Digest::of_bytes(&bytes) != opened.key_file {
@@ -348,7 +357,7 @@ impl AuditorKeys {
         }
         let root = self.0.open(&bytes, ROOT_BYTES_MAX).ok_or_else(|| KeysFault::NotForYou(path.clone()))?;
         let root = Root::from_bytes(&root).ok().filter(|root| root.commitment() == opened.commitment);
-        root.map(|root| root.frame_key()).ok_or(KeysFault::OtherRoot(path))
+        root.map(SessionKeys::new).ok_or(KeysFault::OtherRoot(path))
     }
 }
 
@@ -396,16 +405,16 @@ pub enum What {
     Sealed(Box<Sealed>),
 }
 
-/// The moments of one recording, in order. Holds one window of one segment; ends after the first error.
+/// The moments of one recording, in order: from its blocks, and behind them from the segments. Holds one block and one
+/// window of one segment; ends after the first error.
 pub struct Moments {
+    dir: PathBuf,
+    blocks: std::vec::IntoIter<BlockLeaf>,
+    ready: VecDeque<PlainFrame>,
     segments: std::vec::IntoIter<Used>,
     scan: Option<(Used, Scan)>,
-    key: FrameKey,
-    number: u64,
-    opened: Opened,
-    opened_nanos: u64,
-    begins: Place,
-    ends: Place,
+    keys: SessionKeys,
+    recording: Recording,
     sequence: u64,
     at: Duration,
     over: bool,
@@ -426,6 +435,55 @@ impl Iterator for Moments {
 
 impl Moments {
     fn advance(&mut self) -> Result<Option<Moment>, ReadFault> {
+        if self.sequence == 0 {
+            self.sequence = 1;
+            return Ok(Some(self.moment(0, 0, What::Opened)));
+        }
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return self.frame(frame).map(Some);
+            }
+            if let Some(leaf) = self.blocks.next() {
+                self.ready = self.open_block(&leaf)?.into();
+            } else if self.sequence < self.recording.frames {
+                match self.next_in_segments()? {
+                    Some(frame) => return self.frame(frame).map(Some),
+                    None => return Ok(None),
+                }
+            } else {
+                let sealed = self.recording.sealed.clone();
+                return Ok(sealed.map(|sealed| self.moment(self.sequence, 0, What::Sealed(Box::new(sealed)))));
+            }
+        }
+    }
+
+    fn open_block(&mut self, leaf: &BlockLeaf) -> Result<Vec<PlainFrame>, ReadFault> {
+        let path = self.dir.join(segment::block_file_name(leaf.file));
+        let bytes = read_block(&path, leaf).map_err(|error| ReadFault::io(&path, error))?;
+        let opened = open_block(&bytes, leaf, &mut self.keys);
+        opened.map_err(|why| ReadFault::damaged(&path, leaf.offset, why))
+    }
+
+    fn frame(&mut self, frame: PlainFrame) -> Result<Moment, ReadFault> {
+        let Header { nanos, channel, sequence, kind, stream, .. } = frame.header;
+        if sequence != self.sequence {
+            let why = format!("frame {} of the session is missing", self.sequence);
+            return Err(ReadFault::damaged(&self.dir, 0, why));
+        }
+        self.sequence += 1;
+        self.at = self.at.max(Duration::from_nanos(nanos.saturating_sub(self.recording.opened_nanos)));
+        let what = match kind {
+            Kind::Fact(fact) => {
+                Note::decode(fact, &frame.bytes).map_or_else(|_| What::Unknown(fact, frame.bytes), What::Note)
+            }
+            _ => What::Data(stream, frame.bytes),
+        };
+        Ok(self.moment(sequence, channel, what))
+    }
+
+    /// The session's next frame that is in no block.
+    fn next_in_segments(&mut self) -> Result<Option<PlainFrame>, ReadFault> {
+        let Recording { number, ends, .. } = self.recording;
         loop {
             let Some((used, scan)) = &mut self.scan else {
                 if !self.enter_next()? {
@@ -433,11 +491,14 @@ impl Moments {
                 }
                 continue;
             };
-            if (Place { segment: used.number, offset: scan.at() }) >= self.ends {
+            if (Place { segment: used.number, offset: scan.at() }) >= ends {
                 return Ok(None);
             }
+            let is_next = |header: &Header| {
+                header.session == number && header.kind.is_encrypted() && header.sequence >= self.sequence
+            };
             let frame = match scan.next() {
-                Ok(Some(frame)) if frame.header.session == self.number => frame,
+                Ok(Some(frame)) if is_next(&frame.header) => frame,
                 Ok(Some(_)) => continue,
                 Ok(None) => {
                     self.scan = None;
@@ -445,23 +506,16 @@ impl Moments {
                 }
                 Err(fault) => return Err(ReadFault::of_scan(&used.path, fault)),
             };
-            let said = if frame.header.sequence == self.sequence {
-                self.key.what(&frame)
-            } else {
-                Err(format!("frame {} of the session is missing", self.sequence))
-            };
-            let what = said.map_err(|why| ReadFault::damaged(&used.path, frame.offset, why))?;
-            let Header { nanos, channel, sequence, .. } = frame.header;
-            self.sequence += 1;
-            self.at = self.at.max(Duration::from_nanos(nanos.saturating_sub(self.opened_nanos)));
-            return Ok(Some(self.moment(sequence, channel, what)));
+            let opened = plain(&frame, &mut self.keys);
+            return opened.map(Some).map_err(|why| ReadFault::damaged(&used.path, frame.offset, why));
         }
     }
 
     /// Whether there is another segment.
     fn enter_next(&mut self) -> Result<bool, ReadFault> {
         let Some(used) = self.segments.next() else { return Ok(false) };
-        let from = if used.number == self.begins.segment { self.begins.offset } else { 0 };
+        let begins = self.recording.begins;
+        let from = if used.number == begins.segment { begins.offset } else { 0 };
         let scan = Scan::open(&used.path, from, used.end).map_err(|error| ReadFault::io(&used.path, error))?;
         self.scan = Some((used, scan));
         Ok(true)
@@ -469,32 +523,60 @@ impl Moments {
 
     fn moment(&self, sequence: u64, channel: u32, what: What) -> Moment {
         let since = SignedDuration::try_from(self.at).unwrap_or(SignedDuration::MAX);
-        let wall = self.opened.wall.saturating_add(since).unwrap_or(Timestamp::MAX);
+        let wall = self.recording.opened.wall.saturating_add(since).unwrap_or(Timestamp::MAX);
         Moment { at: self.at, wall, sequence, channel, what }
     }
 }
 
-impl FrameKey {
-    /// What a session's frame says.
-    fn what(&self, frame: &RawFrame<'_>) -> Result<What, String> {
-        match frame.header.kind {
-            Kind::Data => Ok(What::Data(frame.header.stream, self.plain(frame)?.into())),
-            Kind::Fact(fact) => {
-                let bytes = self.plain(frame)?;
-                Ok(Note::decode(fact, &bytes).map_or_else(|_| What::Unknown(fact, bytes.into()), What::Note))
-            }
-            Kind::Leaf => match Leaf::parse(&Entry::parse(0, frame.body)?.bytes)? {
-                Leaf::Opened(_) => Ok(What::Opened),
-                Leaf::Sealed(sealed) => Ok(What::Sealed(Box::new(sealed))),
-                Leaf::Started(_) | Leaf::Stopped => Err("a leaf of the node stands in a session".to_owned()),
-            },
-            Kind::SegmentHead | Kind::Anchor | Kind::Recovered => {
-                Err("a frame of the node stands in a session".to_owned())
-            }
+/// A block's bytes, as many as its leaf says.
+pub(crate) fn read_block(path: &Path, leaf: &BlockLeaf) -> io::Result<Vec<u8>> {
+    let file = RealDisk.open_to_read(path)?;
+    let mut bytes = vec![0; leaf.length.min(block::WHOLE_BYTES_MAX) as usize];
+    let read = file.read_at(&mut bytes, leaf.offset)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// What a block's bytes say of themselves, where that is what its leaf says, and they are the bytes it was made for.
+pub(crate) fn check_block(bytes: &[u8], leaf: &BlockLeaf) -> Result<BlockHeader, &'static str> {
+    use sha2::Digest as _;
+    if sha2::Sha256::digest(bytes)[..] != leaf.sha256 {
+        return Err("the block is not the one that its leaf names");
+    }
+    let header = BlockHeader::parse(bytes).map_err(|_| "what its leaf names is no block")?;
+    let said = (header.session, header.number, header.first, header.frames, header.first_nanos, header.last_nanos);
+    let named = (leaf.session, leaf.number, leaf.first, leaf.frames, leaf.first_nanos, leaf.last_nanos);
+    if said == named && header.length() == leaf.length {
+        Ok(header)
+    } else {
+        Err("the block is not what its leaf says")
+    }
+}
+
+/// The frames in a block.
+pub(crate) fn open_block(bytes: &[u8], leaf: &BlockLeaf, keys: &mut SessionKeys) -> Result<Vec<PlainFrame>, String> {
+    let header = check_block(bytes, leaf)?;
+    if u64::from(header.number) > header.first {
+        return Err("a block has a higher number than its first frame".to_owned());
+    }
+    match header.form {
+        Form::Sealed => {
+            let content = block::open(bytes, &keys.block_key(header.number)).map_err(|fault| fault.to_string())?;
+            Ok(content.frames)
+        }
+        Form::Frames => {
+            let frames = block::raw_frames(bytes)?;
+            frames.iter().map(|frame| plain(frame, keys)).collect()
         }
     }
+}
 
-    fn plain(&self, frame: &RawFrame<'_>) -> Result<Vec<u8>, String> {
-        frame::open_payload(self, frame).map_err(|not_opened| not_opened.to_string())
+/// What an encrypted frame holds.
+pub(crate) fn plain(frame: &RawFrame<'_>, keys: &mut SessionKeys) -> Result<PlainFrame, String> {
+    if u64::from(frame.header.block) > frame.header.sequence {
+        return Err("a frame says that it is of a block that cannot be yet".to_owned());
     }
+    let key = keys.frame_key(frame.header.block);
+    let bytes = frame::open_payload(key, frame).map_err(|not_opened| not_opened.to_string())?;
+    Ok(PlainFrame { header: frame.header, bytes: bytes.into() })
 }

@@ -12,7 +12,7 @@ use crate::disk::{self, Disk};
 use crate::fault::{Cause, OpenFault};
 use crate::frame::{self, Flaw, Kind, RawFrame};
 use crate::leaf::Anchor;
-use crate::log::{Before, CrashedSession, Extent, LogOptions, Recovery, Signer};
+use crate::log::{Before, CrashedSession, Extent, LogOptions, Purpose, Recovery, Signer};
 use crate::segment::{self, SegmentFile, SegmentHead, SegmentState, SegmentsFault, damaged, lost, sworn_beyond};
 use crate::state::State;
 
@@ -48,7 +48,7 @@ pub const FORMAT: &str = "FORMAT";
 
 fn format_text(options: &LogOptions, signer: &dyn Signer) -> Result<String, BadVerifier> {
     let LogOptions { origin, node, .. } = options;
-    Ok(format!("holdpoint log 0\n{origin}\n{node}\n{}\n", signer.verifier(origin)?))
+    Ok(format!("holdpoint log 1\n{origin}\n{node}\n{}\n", signer.verifier(origin)?))
 }
 
 fn check_format(disk: &dyn Disk, dir: &Path, options: &LogOptions, signer: &dyn Signer) -> Result<(), OpenFault> {
@@ -98,7 +98,7 @@ pub(crate) struct Found {
 
 impl Found {
     pub(crate) fn recovery(&self) -> Recovery {
-        let crashed = self.state.open.values().map(|open| CrashedSession {
+        let crashed = self.state.live().map(|open| CrashedSession {
             recording: open.recording,
             session: open.session,
             frames: open.sequence,
@@ -108,7 +108,7 @@ impl Found {
 }
 
 /// Reads heads and the last segment's frames.
-pub(crate) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Found, SegmentsFault> {
+pub(crate) fn recover(disk: &dyn Disk, dir: &Path, purpose: Purpose) -> Result<Found, SegmentsFault> {
     remove_unfinished(disk, dir)?;
     let files = segment::segments(disk, dir)?;
     let spares = files.iter().filter(|file| file.state == SegmentState::Spare).map(|file| file.number).collect();
@@ -117,8 +117,8 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Found, SegmentsFaul
     let mut extents: Vec<Extent> =
         used().map(|(file, head, end)| Extent { segment: file.number, first_entry: head.tree.size(), end }).collect();
     let (state, before) = match used().next_back() {
-        None => (State::empty(), Before::Fresh),
-        Some((file, head, _)) => read_tail(disk, file, head)?,
+        None => (State::empty(purpose), Before::Fresh),
+        Some((file, head, _)) => read_tail(disk, file, head, purpose)?,
     };
     if let (Before::Crashed { offset, .. }, Some(last)) = (&before, extents.last_mut()) {
         last.end = Some(*offset);
@@ -143,9 +143,14 @@ fn remove_unfinished(disk: &dyn Disk, dir: &Path) -> Result<(), SegmentsFault> {
     disk.sync_dir(&segments).map_err(io)
 }
 
-fn read_tail(disk: &dyn Disk, file: &SegmentFile, head: &SegmentHead) -> Result<(State, Before), SegmentsFault> {
+fn read_tail(
+    disk: &dyn Disk,
+    file: &SegmentFile,
+    head: &SegmentHead,
+    purpose: Purpose,
+) -> Result<(State, Before), SegmentsFault> {
     let bytes = segment::read(disk, &file.path)?;
-    let tail = fold(&file.path, &bytes, head)?;
+    let tail = fold(&file.path, &bytes, head, purpose)?;
     make_durable(disk, &file.path, &bytes, &tail)?;
     let before = if tail.stopped && !tail.torn {
         Before::Stopped
@@ -166,9 +171,9 @@ struct Tail {
     stopped: bool,
 }
 
-fn fold(path: &Path, bytes: &[u8], head: &SegmentHead) -> Result<Tail, SegmentsFault> {
+fn fold(path: &Path, bytes: &[u8], head: &SegmentHead, purpose: Purpose) -> Result<Tail, SegmentsFault> {
     let first = frame::frame_at(bytes, 0).map_err(|flaw| damaged(path, 0, flaw.to_string()))?;
-    let state = State::before(head, first.header.sequence);
+    let state = State::before(head, first.header.sequence, purpose);
     let mut tail = Tail { state, batch: 0, torn: false, stopped: false };
     let mut before_group: Option<State> = None;
     for frame in frame::frames(bytes) {

@@ -33,6 +33,16 @@ pub fn session_dir(log: &Path, recording: SessionId) -> PathBuf {
     log.join("sessions").join(recording.ulid().to_string().to_ascii_lowercase())
 }
 
+/// The name of one of a session's block files.
+pub fn block_file_name(file: u32) -> String {
+    format!("{file:04}.blk")
+}
+
+pub(crate) fn block_file_number(name: &str) -> Option<u32> {
+    let number = name.strip_suffix(".blk")?.parse().ok()?;
+    (block_file_name(number) == name).then_some(number)
+}
+
 /// The name of a session's key file.
 pub fn key_file_name(epoch: u32) -> String {
     format!("keys.{epoch}.age")
@@ -53,11 +63,11 @@ pub struct SegmentHead {
     pub last: [u8; 32],
     /// The time of the last entry.
     pub at: Timestamp,
-    /// The sessions open, in order.
+    /// The sessions open, and those of which some frames lie in segments alone, in order.
     pub open: Vec<OpenSession>,
 }
 
-/// A session that is open where a segment begins.
+/// A session that is open where a segment begins, or not wholly in blocks yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenSession {
     /// Index of its opening leaf.
@@ -66,8 +76,29 @@ pub struct OpenSession {
     pub recording: SessionId,
     /// The sequence of its next frame.
     pub sequence: u64,
-    /// Its digest so far; see [`leaf::fold_link`].
+    /// Its digest so far; see [`leaf::fold_mark`].
     pub digest: [u8; 32],
+    /// The sequence behind its last frame that lies in a block.
+    pub covered: u64,
+    /// How many blocks have leaves.
+    pub blocks: u32,
+    /// The hash of its last leaf that is its opening or a block's.
+    pub leaf: [u8; 32],
+    /// Whether it is sealed: no frame of it follows.
+    pub sealed: bool,
+}
+
+impl OpenSession {
+    /// A session whose opening leaf has this hash.
+    pub const fn opened(session: u64, recording: SessionId, leaf: [u8; 32]) -> Self {
+        let (sequence, covered, blocks) = (0, 1, 0);
+        Self { session, recording, sequence, digest: [0; 32], covered, blocks, leaf, sealed: false }
+    }
+
+    /// Whether every encrypted frame of it lies in a block. The opening leaf is frame 0.
+    pub(crate) const fn is_covered(&self) -> bool {
+        self.covered >= self.sequence
+    }
 }
 
 impl SegmentHead {
@@ -101,7 +132,7 @@ impl SegmentHead {
 }
 
 /// Bytes an open session takes in a segment's head.
-pub(crate) const OPEN_SESSION_BYTES: usize = 8 + 16 + 8 + 32;
+pub(crate) const OPEN_SESSION_BYTES: usize = 8 + 16 + 8 + 32 + 8 + 4 + 32 + 1;
 
 impl OpenSession {
     fn put(&self, bytes: &mut Vec<u8>) {
@@ -109,6 +140,10 @@ impl OpenSession {
         leaf::put_recording(bytes, self.recording);
         bytes.put_u64(self.sequence);
         bytes.put(&self.digest);
+        bytes.put_u64(self.covered);
+        bytes.put_u32(self.blocks);
+        bytes.put(&self.leaf);
+        bytes.put_u8(u8::from(self.sealed));
     }
 
     fn parse(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
@@ -117,6 +152,10 @@ impl OpenSession {
             recording: leaf::recording(fields)?,
             sequence: fields.u64()?,
             digest: fields.array()?,
+            covered: fields.u64()?,
+            blocks: fields.u32()?,
+            leaf: fields.array()?,
+            sealed: leaf::is_there(fields)?,
         })
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::frame::{Kind, RawFrame};
-use crate::leaf::{Entry, Leaf, Position, fold_link};
-use crate::log::Head;
+use crate::leaf::{BlockLeaf, Entry, Leaf, Position, fold_mark};
+use crate::log::{Head, Purpose};
 use crate::segment::{OpenSession, SegmentHead};
 use crate::tree::Tree;
 
@@ -16,19 +16,22 @@ pub(crate) const NODE: u64 = 0;
 
 #[derive(Debug, Clone)]
 pub(crate) struct State {
+    is_a_journal: bool,
     /// Where the next frame goes, and what it follows.
     pub(crate) end: Position,
     pub(crate) node_sequence: u64,
     pub(crate) tree: Tree,
     pub(crate) last: [u8; 32],
     pub(crate) at: Timestamp,
+    /// Sessions that are open, or not wholly in blocks yet.
     pub(crate) open: BTreeMap<u64, OpenSession>,
 }
 
 impl State {
     /// A log without a segment.
-    pub(crate) fn empty() -> Self {
+    pub(crate) fn empty(purpose: Purpose) -> Self {
         Self {
+            is_a_journal: purpose == Purpose::Journal,
             end: Position { segment: 0, offset: 0, link: [0; 32] },
             node_sequence: 0,
             tree: Tree::default(),
@@ -39,8 +42,9 @@ impl State {
     }
 
     /// What the log was before a segment's first frame, as that frame says.
-    pub(crate) fn before(head: &SegmentHead, node_sequence: u64) -> Self {
+    pub(crate) fn before(head: &SegmentHead, node_sequence: u64, purpose: Purpose) -> Self {
         Self {
+            is_a_journal: purpose == Purpose::Journal,
             end: Position { segment: head.number, offset: 0, link: head.after.link },
             node_sequence,
             tree: head.tree.clone(),
@@ -58,19 +62,52 @@ impl State {
     pub(crate) fn sequence(&self, session: u64) -> Option<u64> {
         match session {
             NODE => Some(self.node_sequence),
-            session => self.open.get(&session).map(|open| open.sequence),
+            session => self.open.get(&session).filter(|open| !open.sealed).map(|open| open.sequence),
         }
     }
 
-    /// One more frame of a session that is open, or of the node.
-    pub(crate) fn advance(&mut self, session: u64, bytes: u64, link: [u8; 32]) {
+    /// The sessions that are open.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &OpenSession> {
+        self.open.values().filter(|open| !open.sealed)
+    }
+
+    /// One more frame of a session that is open, or of the node. Of what is encrypted its mark is given too.
+    pub(crate) fn advance(&mut self, session: u64, bytes: u64, link: [u8; 32], mark: Option<[u8; 32]>) {
         self.end.offset += bytes;
         self.end.link = link;
         if session == NODE {
             self.node_sequence += 1;
         } else if let Some(open) = self.open.get_mut(&session) {
             open.sequence += 1;
-            open.digest = fold_link(&open.digest, &link);
+            open.digest = mark.map_or(open.digest, |mark| fold_mark(&open.digest, &mark));
+        }
+    }
+
+    /// A session's last frame was its seal.
+    pub(crate) fn seal(&mut self, session: u64) {
+        if let Some(open) = self.open.get_mut(&session) {
+            open.sealed = true;
+            // The seal is a frame, and in no block.
+            open.sequence -= 1;
+        }
+        self.forget_covered(session);
+    }
+
+    /// A block's leaf is in the log; or why no log has it there.
+    pub(crate) fn cover(&mut self, block: &BlockLeaf, hash: [u8; 32]) -> Result<(), String> {
+        let open = self.open.get_mut(&block.session).filter(|open| {
+            (open.covered, open.blocks, open.leaf) == (block.first, block.number, block.previous)
+                && block.end() <= open.sequence
+        });
+        let open = open.ok_or_else(|| format!("session {} has no block {} there", block.session, block.number))?;
+        (open.covered, open.blocks, open.leaf) = (block.end(), block.number + 1, hash);
+        self.forget_covered(block.session);
+        Ok(())
+    }
+
+    fn forget_covered(&mut self, session: u64) {
+        if self.open.get(&session).is_some_and(|open| open.sealed && open.is_covered()) {
+            self.open.remove(&session);
         }
     }
 
@@ -95,9 +132,10 @@ impl State {
         if self.sequence(session) != Some(frame.header.sequence) {
             return Err(format!("session {session} has no frame {} there", frame.header.sequence));
         }
-        self.advance(session, frame.end() - frame.offset, frame.link);
+        let mark = frame.header.kind.is_encrypted().then(|| frame.mark());
+        self.advance(session, frame.end() - frame.offset, frame.link, mark);
         if sealed {
-            self.open.remove(&session);
+            self.seal(session);
         }
         Ok(())
     }
@@ -111,12 +149,17 @@ impl State {
         }
         self.push(&entry);
         if session == NODE {
+            // A journal's entries are its caller's, and may look like anything.
+            if let Ok(Leaf::Block(block)) = Leaf::parse(&entry.bytes)
+                && !self.is_a_journal
+            {
+                self.cover(&block, entry.hash)?;
+            }
             return Ok(false);
         }
         match Leaf::parse(&entry.bytes)? {
             Leaf::Opened(opened) if session == index => {
-                let open = OpenSession { session, recording: opened.recording, sequence: 0, digest: [0; 32] };
-                self.open.insert(session, open);
+                self.open.insert(session, OpenSession::opened(session, opened.recording, entry.hash));
                 Ok(false)
             }
             Leaf::Sealed(sealed) if sealed.session == session => Ok(true),

@@ -5,7 +5,7 @@
 //! clean that never reached the disk, and the next sync says yes. A disk that is full is not poison: what would need
 //! a new segment is refused, and what is written stays true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -15,17 +15,21 @@ use futures::channel::oneshot;
 use jiff::Timestamp;
 use policies::digest::Digest;
 
+use crate::block::Gathered;
 use crate::disk::{Disk, DiskFile, Machine};
 use crate::fault::{AppendFault, Cause, OpenFault, StoreFault};
 use crate::frame::{self, BODY_BYTES_MAX, Fact, FrameKey, HEADER_BYTES, Header, Kind, Stream, TAG_BYTES};
+use crate::keys::Ratchet;
 use crate::leaf::{
-    ABANDONED, ACCOUNTS_MAX, Account, Anchor, CRASHED, Direction, ENTRY_BYTES_MAX, ENTRY_OVERHEAD_BYTES, Entry, Leaf,
-    OTHER_CHANNELS, Opened, Position, Recovered, Sealed, SealedAccount, Started, Statement, signed_bytes,
+    ABANDONED, ACCOUNTS_MAX, Account, Anchor, BlockLeaf, CRASHED, Direction, ENTRY_BYTES_MAX, ENTRY_OVERHEAD_BYTES,
+    Entry, Leaf, OTHER_CHANNELS, Opened, Position, Recovered, Sealed, SealedAccount, Started, Statement, signed_bytes,
 };
 use crate::ledger::LedgerDigest;
+use crate::leftover::{self, Leftover};
 use crate::log::{Before, Extent, Head, LogOptions, Priority, Published, Purpose, Signer};
 use crate::queue::{Next, Queue, Reply, Stamped, Work, answer};
 use crate::recover::Found;
+use crate::sealer::{DataBytes, Keeper, Kept, Sealer, ToSeal};
 use crate::segment::{self, OPEN_SESSION_BYTES, OpenSession, SegmentHead};
 use crate::session::{
     LineShared, Opening, Seal, SealedSession, SessionShared, SessionWriter, Tallies, is_last_word, lock,
@@ -81,6 +85,9 @@ pub(crate) struct Writer {
     file: Option<Box<dyn DiskFile>>,
     state: State,
     sessions: BTreeMap<u64, Session>,
+    sealer: Sealer,
+    /// When which block is to be closed, the earliest first; those that were closed meanwhile stand there in vain.
+    closing: VecDeque<Closing>,
     /// Sessions whose seal found no room; tried again with each anchor.
     unsealed: Vec<u64>,
     buffer: Vec<u8>,
@@ -92,12 +99,34 @@ pub(crate) struct Writer {
     anchor_wanted: bool,
 }
 
+/// A block is closed when it has so many bytes: larger ones are no denser, and take more of a reader's memory.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Or so long after its first frame, so that a gate that is seized gives up no more than that.
+const BLOCK_NANOS: u64 = 5_000_000_000;
+
+/// A block to be closed.
+struct Closing {
+    due: u64,
+    session: u64,
+    block: u32,
+}
+
 /// A session the writer serves.
 struct Session {
+    ratchet: Ratchet,
+    /// The key of the open block's frames.
     key: FrameKey,
+    /// The open block, once it has a frame.
+    block: Option<OpenBlock>,
     tallies: Tallies,
     ledger: LedgerDigest,
     shared: Arc<SessionShared>,
+}
+
+/// Frames of a block that is not closed.
+struct OpenBlock {
+    gathered: Gathered,
+    bytes: DataBytes,
 }
 
 /// Who is told when the batch is durable.
@@ -159,6 +188,8 @@ impl Writer {
             file: None,
             state: found.state,
             sessions: BTreeMap::new(),
+            sealer: Sealer::by_hand(Keeper::new(Arc::clone(disk), dir)),
+            closing: VecDeque::new(),
             unsealed: Vec::new(),
             buffer: Vec::new(),
             batch: end.offset,
@@ -183,7 +214,38 @@ impl Writer {
             self.put_leaf(NODE, &started, Use::Closing)?;
         }
         self.anchor(self.due_seconds())?;
+        self.commit()?;
+        self.cover_what_is_left()
+    }
+
+    /// Puts into blocks what the run before left in segments alone: as it lies there, since its keys are gone.
+    fn cover_what_is_left(&mut self) -> Result<(), Halt> {
+        if self.state.open.is_empty() {
+            return Ok(());
+        }
+        let mut keeper = Keeper::new(Arc::clone(&self.disk), &self.dir);
+        let left = leftover::blocks(&*self.disk, &self.dir, &self.state).map_err(|fault| {
+            Halt::Poison(StoreFault::Poisoned(Cause::told("read the segments of", &self.dir, &fault.to_string())))
+        })?;
+        for Leftover { recording, block, bytes } in left {
+            match keeper.keep(&Kept { recording, block: &block, bytes }) {
+                Ok(leaf) => self.cover(leaf)?,
+                // It lies in the segments, and is tried again at the next start.
+                Err(full) if is_full(&full) => break,
+                Err(error) => return Err(poison("keep a block in", &self.dir, &error)),
+            }
+        }
+        self.anchor(self.due_seconds())?;
         self.commit()
+    }
+
+    /// Puts a block's leaf in line.
+    fn cover(&mut self, leaf: BlockLeaf) -> Result<(), Halt> {
+        let open = self.state.open.get(&leaf.session).expect("a session is forgotten when all its blocks have leaves");
+        let leaf = BlockLeaf { previous: open.leaf, ..leaf };
+        let entry = self.put_leaf(NODE, &Leaf::Block(leaf), Use::Closing)?;
+        self.state.cover(&leaf, entry.hash).expect("blocks are sealed in the order in which they were closed");
+        Ok(())
     }
 
     /// Goes on in the segment that the run before stopped in.
@@ -200,7 +262,7 @@ impl Writer {
         self.roll()?;
         let recovered = Recovered { good, torn, boot_id: self.machine.boot_id(), wall: self.machine.wall() };
         self.put_clear(Kind::Recovered, NODE, false, &recovered.encode());
-        let crashed: Vec<u64> = self.state.open.keys().copied().collect();
+        let crashed = self.live();
         crashed.into_iter().try_for_each(|session| self.seal(session, Ended::without_word(CRASHED)).map(drop))
     }
 
@@ -213,9 +275,10 @@ impl Writer {
         lock(&self.published).priority = raise_this_thread();
     }
 
-    /// How long until a signed head is due.
-    pub(crate) fn until_anchor(&self) -> Duration {
-        Duration::from_nanos(self.due_at().saturating_sub(self.machine.monotonic_nanos()))
+    /// How long until there is something to do that nobody asks for: a head to sign, a block to close.
+    pub(crate) fn until_due(&self) -> Duration {
+        let due = self.closing.front().map_or(u64::MAX, |closing| closing.due).min(self.due_at());
+        Duration::from_nanos(due.saturating_sub(self.machine.monotonic_nanos()))
     }
 
     fn due_at(&self) -> u64 {
@@ -224,6 +287,16 @@ impl Writer {
 
     fn due_seconds(&self) -> u16 {
         if self.state.open.is_empty() { ANCHOR_SECONDS_IDLE } else { ANCHOR_SECONDS_BUSY }
+    }
+
+    /// The sessions that are open.
+    fn live(&self) -> Vec<u64> {
+        self.state.live().map(|open| open.session).collect()
+    }
+
+    /// From here on blocks are sealed on a thread of their own.
+    pub(crate) fn start_sealer(&mut self) -> std::io::Result<()> {
+        self.sealer.start(Arc::clone(&self.queue))
     }
 
     /// Waits for something to do, and does it; breaks when nothing is to be done any more.
@@ -255,13 +328,32 @@ impl Writer {
 
     fn finish_step(&mut self) -> Result<(), Halt> {
         self.now = self.machine.monotonic_nanos();
+        self.close_due();
+        self.cover_done()?;
         if self.anchor_wanted || self.now >= self.due_at() {
+            self.sealer.retry();
             self.seal_late()?;
             self.anchor(self.due_seconds()).or_else(Halt::unless_refused)?;
             self.anchored = self.now;
             self.anchor_wanted = false;
         }
         self.commit()
+    }
+
+    /// Closes the blocks whose time has come.
+    fn close_due(&mut self) {
+        while let Some(closing) = self.closing.pop_front_if(|closing| closing.due <= self.now) {
+            let is_open = |session: &&mut Session| session.ratchet.block() == closing.block;
+            if let Some(session) = self.sessions.get_mut(&closing.session).filter(is_open) {
+                session.close_block(false).into_iter().for_each(|to_seal| self.sealer.submit(to_seal));
+            }
+        }
+    }
+
+    /// Puts the leaves of sealed blocks in line.
+    fn cover_done(&mut self) -> Result<(), Halt> {
+        let done = self.sealer.take_done().map_err(|cause| Halt::Poison(StoreFault::Poisoned(cause)))?;
+        done.into_iter().try_for_each(|leaf| self.cover(leaf))
     }
 
     /// Writes the last of this run: open sessions are sealed as abandoned, and the head says that none is due.
@@ -275,8 +367,9 @@ impl Writer {
 
     fn end_run(&mut self) -> Result<(), Halt> {
         self.now = self.machine.monotonic_nanos();
-        let open: Vec<u64> = self.state.open.keys().copied().collect();
-        open.into_iter().try_for_each(|session| self.abandon(session))?;
+        self.live().into_iter().try_for_each(|session| self.abandon(session))?;
+        self.sealer.drain();
+        self.cover_done()?;
         if self.purpose == Purpose::Records {
             self.put_leaf(NODE, &Leaf::Stopped, Use::Closing)?;
         }
@@ -287,6 +380,7 @@ impl Writer {
     /// Nothing more is written: everyone who waits is told why.
     fn fail(&mut self, fault: &StoreFault) {
         self.queue.close(fault);
+        self.sealer.abort();
         self.buffer.clear();
         self.acks.drain(..).for_each(|ack| ack.refuse(fault));
         std::mem::take(&mut self.sessions).into_values().for_each(|session| session.shared.fail(fault));
@@ -348,6 +442,9 @@ impl Writer {
 
     /// How many frames the session has with these.
     fn data(&mut self, session: &SessionShared, line: &LineShared, bytes: &[u8]) -> Result<u64, Halt> {
+        if !self.sealer.wait_for_room() {
+            return Err(Halt::Refused(self.no_room()));
+        }
         let mut frames = 0;
         for part in bytes.chunks(self.data_bytes()) {
             if self.buffer.len() >= BATCH_BYTES {
@@ -384,11 +481,18 @@ impl Writer {
         }
         let usage = if is_last_word { Use::LastWords } else { Use::Ordinary };
         self.make_room(HEADER_BYTES + plain.len() + TAG_BYTES, usage)?;
-        let header = Header { stream, channel, ..self.header(kind, session.number, false) };
+        let block = self.sessions[&session.number].ratchet.block();
+        let header = Header { stream, channel, block, ..self.header(kind, session.number, false) };
         let at = self.buffer.len();
-        let key = &self.sessions[&session.number].key;
-        let link = frame::put_sealed(&mut self.buffer, &header, plain, key);
-        self.state.advance(session.number, (self.buffer.len() - at) as u64, link);
+        let served = self.sessions.get_mut(&session.number).expect("it was there just now");
+        let put = frame::put_sealed(&mut self.buffer, &header, plain, &served.key);
+        self.state.advance(session.number, (self.buffer.len() - at) as u64, put.link, Some(put.mark));
+        if served.gather(&header, plain) {
+            self.closing.push_back(Closing { due: self.now + BLOCK_NANOS, session: session.number, block });
+        }
+        if served.block.as_ref().is_some_and(|block| block.gathered.len() >= BLOCK_BYTES) {
+            served.close_block(false).into_iter().for_each(|to_seal| self.sealer.submit(to_seal));
+        }
         Ok(header.sequence + 1)
     }
 
@@ -396,7 +500,7 @@ impl Writer {
         let header = self.header(kind, session, continues);
         let at = self.buffer.len();
         let link = frame::put_clear(&mut self.buffer, &header, body);
-        self.state.advance(session, (self.buffer.len() - at) as u64, link);
+        self.state.advance(session, (self.buffer.len() - at) as u64, link, None);
     }
 
     fn header(&self, kind: Kind, session: u64, continues: bool) -> Header {
@@ -409,6 +513,7 @@ impl Writer {
             nanos: self.now,
             batch: u32::try_from(self.batch).expect("a segment has at most a gibibyte"),
             channel: 0,
+            block: 0,
             previous: self.state.end.link,
         }
     }
@@ -509,6 +614,7 @@ impl Writer {
     }
 
     fn open(&mut self, opening: Opening) -> Result<SessionWriter, Halt> {
+        // What is sealed and not wholly in blocks yet takes a place, too.
         if self.state.open.len() >= self.sessions_max() {
             return Err(Halt::Refused(StoreFault::TooManySessions(self.state.open.len())));
         }
@@ -526,12 +632,14 @@ impl Writer {
         });
         self.make_room(HEADER_BYTES + ENTRY_OVERHEAD_BYTES + leaf.encode().len(), Use::Ordinary)?;
         let number = self.state.tree.size();
-        let open = OpenSession { session: number, recording, sequence: 0, digest: [0; 32] };
-        self.state.open.insert(number, open);
-        self.put_leaf(number, &leaf, Use::Ordinary)?;
+        // The leaf is the session's first frame, and its hash is what the session is known by.
+        self.state.open.insert(number, OpenSession::opened(number, recording, [0; 32]));
+        let entry = self.put_leaf(number, &leaf, Use::Ordinary)?;
+        if let Some(open) = self.state.open.get_mut(&number) {
+            open.leaf = entry.hash;
+        }
         let session = Arc::new(SessionShared::new(number, recording));
-        let (key, shared) = (key_file.frame_key, Arc::clone(&session));
-        self.sessions.insert(number, Session { key, tallies: Tallies::new(), ledger: LedgerDigest::default(), shared });
+        self.sessions.insert(number, Session::new(key_file.ratchet, Arc::clone(&session)));
         Ok(SessionWriter { queue: Arc::clone(&self.queue), session })
     }
 
@@ -593,7 +701,13 @@ impl Writer {
         let accounts = Some(accounts);
         let ended = Ended { ending: seal.ending, ledger: Some(ledger), accounts };
         let sealed = self.seal(session, ended)?;
+        self.close_last_block(session);
         Ok((self.sessions.remove(&session).map(|session| session.shared), sealed))
+    }
+
+    fn close_last_block(&mut self, session: u64) {
+        let closed = self.sessions.get_mut(&session).and_then(|session| session.close_block(true));
+        closed.into_iter().for_each(|to_seal| self.sealer.submit(to_seal));
     }
 
     fn abandon_or_wait(&mut self, session: u64) -> Result<(), Halt> {
@@ -601,10 +715,11 @@ impl Writer {
     }
 
     fn abandon(&mut self, session: u64) -> Result<(), Halt> {
-        if !self.state.open.contains_key(&session) {
+        if self.state.sequence(session).is_none() {
             return Ok(());
         }
         self.seal(session, Ended::without_word(ABANDONED))?;
+        self.close_last_block(session);
         if let Some(session) = self.sessions.remove(&session) {
             session.shared.fail(&StoreFault::Sealed);
         }
@@ -621,7 +736,8 @@ impl Writer {
 
     /// Puts a session's last leaf in line, signed over all frames before it.
     fn seal(&mut self, session: u64, ended: Ended) -> Result<SealedSession, Halt> {
-        let open = *self.state.open.get(&session).ok_or(Halt::Refused(StoreFault::Sealed))?;
+        let open = self.state.open.get(&session).filter(|open| !open.sealed);
+        let open = *open.ok_or(Halt::Refused(StoreFault::Sealed))?;
         let mut sealed = Sealed {
             recording: open.recording,
             session,
@@ -639,7 +755,7 @@ impl Writer {
         sealed.signature = self.signer.sign(&signed_bytes(Statement::Seal, &self.origin, &sealed.body()));
         let (signature, accounts) = (sealed.signature, sealed.accounts.clone().unwrap_or_default());
         let entry = self.put_leaf(session, &Leaf::Sealed(sealed), Use::Closing)?;
-        self.state.open.remove(&session);
+        self.state.seal(session);
         self.anchor_wanted = true;
         Ok(SealedSession { digest: Digest(entry.hash), index: entry.index, signature, frames: open.sequence, accounts })
     }
@@ -652,13 +768,47 @@ impl Writer {
             root: self.state.tree.root(),
             nanos: self.now,
             wall: self.machine.wall(),
-            open: u32::try_from(self.state.open.len()).expect("a log admits fewer sessions than that"),
+            open: u32::try_from(self.state.live().count()).expect("a log admits fewer sessions than that"),
             due_seconds,
             signature: [0; 64],
         };
         anchor.signature = self.signer.sign(&signed_bytes(Statement::Anchor, &self.origin, &anchor.body()));
         self.put_clear(Kind::Anchor, NODE, false, &anchor.encode());
         Ok(())
+    }
+}
+
+impl Session {
+    fn new(ratchet: Ratchet, shared: Arc<SessionShared>) -> Self {
+        let key = ratchet.frame_key();
+        Self { ratchet, key, block: None, tallies: Tallies::new(), ledger: LedgerDigest::default(), shared }
+    }
+
+    /// Takes a frame into the open block; whether it begins one.
+    fn gather(&mut self, header: &Header, plain: &[u8]) -> bool {
+        let begins = self.block.is_none();
+        let block = self.block.get_or_insert_with(|| OpenBlock {
+            gathered: Gathered::new(header.session, header.block, header.sequence, header.nanos),
+            bytes: DataBytes::default(),
+        });
+        block.gathered.push(header.kind, header.stream, header.channel, header.nanos, plain);
+        match header.stream {
+            Stream::None => {}
+            Stream::In | Stream::GateIn => block.bytes.inward += plain.len() as u64,
+            Stream::Out | Stream::OutErr | Stream::GateOut | Stream::GateOutErr => {
+                block.bytes.outward += plain.len() as u64;
+            }
+        }
+        begins
+    }
+
+    /// The open block, to be sealed, where there is one; the next frame begins another, with other keys.
+    fn close_block(&mut self, last: bool) -> Option<ToSeal> {
+        let OpenBlock { gathered, bytes } = self.block.take()?;
+        let (key, recording) = (self.ratchet.block_key(), self.shared.recording);
+        self.ratchet.advance();
+        self.key = self.ratchet.frame_key();
+        Some(ToSeal { recording, gathered, key, last, bytes })
     }
 }
 
@@ -679,6 +829,10 @@ const METADATA_BYTES_MAX: usize = 32 << 10;
 const ENDING_CHARS_MAX: usize = 100;
 /// An encoded anchor is a little smaller.
 const ANCHOR_BYTES_MAX: usize = 256;
+
+fn is_full(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
 
 fn poison(doing: &'static str, path: &Path, error: &std::io::Error) -> Halt {
     Halt::Poison(StoreFault::Poisoned(Cause::new(doing, path, error)))

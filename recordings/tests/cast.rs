@@ -38,6 +38,7 @@ fn recording() -> Recording {
         last_nanos: 0,
         begins: place,
         ends: place,
+        blocks: Vec::new(),
     }
 }
 

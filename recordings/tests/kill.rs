@@ -17,8 +17,8 @@ use bytes::Bytes;
 use common::{block_on, open, opening, options, recipients};
 use recordings::disk::{RealDisk, read};
 use recordings::fault::StoreFault;
-use recordings::frame::{FrameKey, Kind, Stream, frames, open_payload};
-use recordings::keys::{Recipients, Root};
+use recordings::frame::{Kind, Stream, frames, open_payload};
+use recordings::keys::{Recipients, Root, SessionKeys};
 use recordings::leaf::{Entry, Leaf};
 use recordings::log::{LogOptions, Purpose};
 use recordings::segment::{SegmentState, segments, session_dir};
@@ -113,7 +113,7 @@ impl Rig {
     }
 
     fn bytes_by_session(&self, log: &Path) -> BTreeMap<u64, Vec<u8>> {
-        let (mut keys, mut bytes, mut index) = (BTreeMap::<u64, (u64, FrameKey)>::new(), BTreeMap::new(), 0);
+        let (mut keys, mut bytes, mut index) = (BTreeMap::<u64, (u64, SessionKeys)>::new(), BTreeMap::new(), 0);
         for file in segments(&RealDisk, log).unwrap() {
             let SegmentState::Used { end, .. } = file.state else { continue };
             let content = read(&RealDisk, &file.path).unwrap();
@@ -128,13 +128,14 @@ impl Rig {
                             let path = session_dir(log, opened.recording).join("keys.0.age");
                             let root = age::decrypt(&self.auditors[0], &std::fs::read(path).unwrap()).unwrap();
                             let number = u64::try_from(u128::from(opened.recording.ulid())).unwrap();
-                            keys.insert(index, (number, Root::from_bytes(&root).unwrap().frame_key()));
+                            keys.insert(index, (number, SessionKeys::new(Root::from_bytes(&root).unwrap())));
                         }
                         index += 1;
                     }
                     Kind::Data => {
-                        let (number, key) = &keys[&frame.header.session];
-                        bytes.entry(*number).or_insert_with(Vec::new).extend(open_payload(key, &frame).unwrap());
+                        let (number, keys) = keys.get_mut(&frame.header.session).unwrap();
+                        let plain = open_payload(keys.frame_key(frame.header.block), &frame).unwrap();
+                        bytes.entry(*number).or_insert_with(Vec::new).extend(plain);
                     }
                     _ => {}
                 }

@@ -15,7 +15,7 @@ use policies::digest::Digest;
 use recordings::disk::{Disk as _, RealDisk, RealMachine, read};
 use recordings::fault::{AppendFault, OpenFault, StoreFault};
 use recordings::frame::{Fact, Kind, Stream, frames, open_payload};
-use recordings::keys::Root;
+use recordings::keys::{Root, SessionKeys};
 use recordings::leaf::{Account, Anchor, Direction, Leaf, OTHER_CHANNELS, Statement, signed_bytes};
 use recordings::log::{Before, Head, Log, LogOptions, Purpose, RoomState, Signer as _};
 use recordings::segment::{SegmentState, segments, session_dir};
@@ -178,7 +178,8 @@ fn what_was_submitted_is_in_the_files_for_who_has_a_key() {
 
     let key_file = session_dir(dir.path(), opening(7, &recipients(&auditors)).recording).join("keys.0.age");
     let root = Root::from_bytes(&age::decrypt(&auditors[1], &std::fs::read(&key_file).unwrap()).unwrap()).unwrap();
-    let (mut plain, mut leaves) = (Vec::new(), Vec::new());
+    let commitment = root.commitment();
+    let (mut plain, mut leaves, mut keys) = (Vec::new(), Vec::new(), SessionKeys::new(root));
     let bytes = read(&RealDisk, &dir.path().join("segments/00000000.seg")).unwrap();
     assert!(!bytes.windows(6).any(|window| window == b"secret"));
     for frame in frames(&bytes) {
@@ -189,7 +190,8 @@ fn what_was_submitted_is_in_the_files_for_who_has_a_key() {
                 leaves.push(Leaf::parse(&entry.bytes).unwrap());
             }
             Kind::Data | Kind::Fact(_) => {
-                plain.push((frame.header.kind, frame.header.stream, open_payload(&root.frame_key(), &frame).unwrap()));
+                let bytes = open_payload(keys.frame_key(frame.header.block), &frame).unwrap();
+                plain.push((frame.header.kind, frame.header.stream, bytes));
             }
             _ => {}
         }
@@ -197,12 +199,17 @@ fn what_was_submitted_is_in_the_files_for_who_has_a_key() {
     assert_eq!(plain[0], (Kind::Fact(Fact::Exec), Stream::None, b"ls".to_vec()));
     assert_eq!(plain[1], (Kind::Data, Stream::In, b"secret\n".to_vec()));
     assert_eq!(plain[2..].iter().map(|(_, _, bytes)| bytes.len()).sum::<usize>(), 300_000);
-    let [Leaf::Started(_), Leaf::Opened(opened), Leaf::Sealed(sealed), Leaf::Stopped] = &leaves[..] else {
+    let [Leaf::Started(_), Leaf::Opened(opened), middle @ .., Leaf::Stopped] = &leaves[..] else {
         panic!("{leaves:?}");
     };
-    assert_eq!(opened.commitment, root.commitment());
+    assert_eq!(opened.commitment, commitment);
     assert_eq!(opened.key_file, Digest::of_bytes(&std::fs::read(&key_file).unwrap()));
-    assert_eq!((sealed.session, sealed.frames, sealed.ending.as_str()), (1, 6, "expired"));
+    let seals = middle.iter().filter_map(|leaf| if let Leaf::Sealed(sealed) = leaf { Some(sealed) } else { None });
+    let seals: Vec<_> = seals.map(|sealed| (sealed.session, sealed.frames, sealed.ending.as_str())).collect();
+    assert_eq!(seals, [(1, 6, "expired")]);
+    let blocks = middle.iter().filter_map(|leaf| if let Leaf::Block(block) = leaf { Some(block) } else { None });
+    let blocks: Vec<_> = blocks.map(|block| (block.number, block.first, block.end(), block.bytes_out)).collect();
+    assert_eq!(blocks, [(0, 1, 5, 262_144), (1, 5, 6, 37_856)], "a block is closed at a quarter mebibyte");
 }
 
 #[test]

@@ -396,15 +396,50 @@ fn relink(bytes: &mut [u8], extents: &[std::ops::Range<usize>]) {
     for frame in extents {
         let frame = &mut bytes[frame.clone()];
         if let Some(link) = link {
-            frame[48..80].copy_from_slice(&link);
+            frame[16..48].copy_from_slice(&link);
         }
         let checksum = crc32c::crc32c(&frame[8..]);
         frame[4..8].copy_from_slice(&checksum.to_le_bytes());
-        let encrypted = frame[14] & 0x80 != 0;
-        let bound = if encrypted { &frame[frame.len() - 16..] } else { &frame[80..] };
-        let hash = sha2::Sha256::new().chain_update([0]).chain_update(&frame[..80]).chain_update(bound);
+        let encrypted = frame[50] & 0x80 != 0;
+        let bound = if encrypted { &frame[frame.len() - 16..] } else { &frame[84..] };
+        let hash = sha2::Sha256::new().chain_update([0]).chain_update(&frame[..84]).chain_update(bound);
         link = Some(hash.finalize().into());
     }
+}
+
+fn block_files(folder: &Path) -> Vec<PathBuf> {
+    evidence(folder).into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "blk")).collect()
+}
+
+#[test]
+fn blocks_that_are_cut_exchanged_added_to_or_taken_away_are_found_and_named() {
+    let store = store();
+    let blocks = block_files(store.dir());
+    assert_eq!(blocks.len(), 3, "each session has blocks");
+    let good = std::fs::read(&blocks[0]).unwrap();
+    let other = std::fs::read(&blocks[1]).unwrap();
+    let longer = [&good[..], &good[..]].concat();
+    for (bad, kind) in [
+        (&good[..good.len() - 1], FindingKind::Altered),
+        (&other[..], FindingKind::Altered),
+        (&longer[..], FindingKind::Altered),
+        (&[], FindingKind::Altered),
+    ] {
+        std::fs::write(&blocks[0], bad).unwrap();
+        let report = check(store.dir(), None);
+        let name = blocks[0].strip_prefix(store.dir()).unwrap();
+        let found = report.failures().find(|finding| finding.place.as_ref().is_some_and(|place| place.file == name));
+        assert_eq!(found.map(|finding| finding.kind), Some(kind), "{report}");
+    }
+    std::fs::write(&blocks[0], &good).unwrap();
+    let beside = blocks[0].with_file_name("0001.blk");
+    std::fs::write(&beside, &good).unwrap();
+    assert_eq!(kinds(&check(store.dir(), None)), [FindingKind::Altered], "a file that no leaf names");
+    std::fs::remove_file(&beside).unwrap();
+    std::fs::remove_file(&blocks[0]).unwrap();
+    assert_eq!(kinds(&check(store.dir(), None)), [FindingKind::Missing]);
+    std::fs::write(&blocks[0], &good).unwrap();
+    assert!(check(store.dir(), Some(&store.keys)).is_whole());
 }
 
 #[test]
@@ -420,9 +455,9 @@ fn making_checksums_and_links_right_again_does_not_help() {
         for (index, frame) in extents.iter().enumerate().skip(1).step_by(3) {
             // The sequence, the time, a byte of the text and the tag; the text alone is seen with a key only.
             for (at, keys) in [
-                (frame.start + 24, None),
-                (frame.start + 32, None),
-                (frame.start + 80, Some(&store.keys)),
+                (frame.start + 60, None),
+                (frame.start + 68, None),
+                (frame.start + 84, Some(&store.keys)),
                 (frame.end - 1, None),
             ] {
                 let mut bad = good.clone();
@@ -434,7 +469,7 @@ fn making_checksums_and_links_right_again_does_not_help() {
                 let places = report.failures().filter(|finding| finding.session.is_none());
                 let words = if index < last_head { "a signed head does not say" } else { "head does not say" };
                 let by_a_head = places.filter(|finding| finding.words.contains(words)).count() > 0;
-                assert!(by_a_head || at == frame.start + 80, "{what}");
+                assert!(by_a_head || at == frame.start + 84, "{what}");
                 assert!(
                     !report.failures().any(|finding| finding.words.contains("does not follow the one before it")),
                     "{what}"

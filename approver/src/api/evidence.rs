@@ -52,7 +52,7 @@ pub(super) async fn trust(State(api): State<Api>) -> Json<TrustView> {
     })
 }
 
-/// The file FORMAT, the session's key files, and every segment in which a frame of it can be: with these a folder is
+/// The file FORMAT, the session's key files and blocks, and every segment in which a frame of it can be: with these a folder is
 /// played and verified elsewhere.
 pub(super) async fn recording(
     State(api): State<Api>,
@@ -106,9 +106,10 @@ fn members_of(
     }
     let named = |path: PathBuf| Member { name: name_of("records", log, &path), path };
     let mut members = vec![named(log.join(recordings::FORMAT))];
-    members.extend(keys.into_iter().map(|(_, path)| named(path)));
     let segments = segment::segments(&RealDisk, log)?;
     members.extend(segments_of(&segments, session, started, ended).map(|segment| named(segment.path.clone())));
+    // Behind the segments: whatever block a leaf there names lies in these files by then.
+    members.extend(keys.into_iter().map(|(_, path)| named(path)));
     Ok(members)
 }
 
@@ -200,7 +201,7 @@ mod tests {
     }
 
     fn used(number: u64, since: i64, open: &[SessionId]) -> SegmentFile {
-        let open = open.iter().map(|id| OpenSession { session: 1, recording: *id, sequence: 0, digest: [0; 32] });
+        let open = open.iter().map(|id| OpenSession::opened(1, *id, [0; 32]));
         let after = Position { segment: 0, offset: 0, link: [0; 32] };
         let head = SegmentHead {
             number,

@@ -69,8 +69,9 @@ pub struct Progress {
 /// decisions, and what is known of each session.
 pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report {
     let mut report = Report { with_key: checks.keys.is_some(), ..Report::default() };
-    let total_bytes =
-        [JOURNAL_DIR, RECORDS_DIR].iter().map(|log| bytes_in(&segments_dir(&checks.folder.join(log)))).sum();
+    let segments = [JOURNAL_DIR, RECORDS_DIR].map(|log| segments_dir(&checks.folder.join(log)));
+    let sessions = folders_in(&checks.folder.join(RECORDS_DIR).join("sessions"));
+    let total_bytes = segments.into_iter().chain(sessions).map(|dir| bytes_in(&dir)).sum();
     let progressed = Progress { read_bytes: 0, total_bytes };
     let mut context = Context { report: &mut report, progress, progressed };
     check_folder(checks.folder, &mut context);
@@ -107,6 +108,10 @@ impl Context<'_> {
         self.progressed.read_bytes += bytes;
         (self.progress)(self.progressed);
     }
+}
+
+fn folders_in(dir: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
 fn bytes_in(dir: &Path) -> u64 {
@@ -242,7 +247,7 @@ fn trusted_formats(trust: &Trust, has_sessions: bool) -> Vec<(Format, Vec<u8>)> 
     let nodes = trust.logs.iter().filter_map(|log| Some((log, log.0.name().strip_prefix(&records)?.parse().ok()?)));
     let format = |verifier: &Verifier, node: NodeId| {
         let (origin, verifier) = (verifier.name().to_owned(), verifier.to_string());
-        let text = format!("holdpoint log 0\n{origin}\n{node}\n{verifier}\n").into_bytes();
+        let text = format!("holdpoint log 1\n{origin}\n{node}\n{verifier}\n").into_bytes();
         (Format { origin, node, verifier }, text)
     };
     if has_sessions {

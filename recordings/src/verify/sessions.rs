@@ -11,10 +11,12 @@ use serde::Deserialize;
 use super::Context;
 use super::log::{At, Reader};
 use super::report::{Finding, FindingKind, SessionReport, SessionVerdict};
-use crate::frame::{self, Fact, FrameKey, Kind, RawFrame, Stream, TAG_BYTES};
+use crate::block::PlainFrame;
+use crate::frame::{self, Fact, Kind, RawFrame, Stream, TAG_BYTES};
+use crate::keys::SessionKeys;
 use crate::leaf::{
-    ABANDONED, CRASHED, Direction, Entry, Leaf, OTHER_CHANNELS, Opened, Sealed, SealedAccount, Statement, fold_link,
-    signed_bytes,
+    ABANDONED, BlockLeaf, CRASHED, Direction, Entry, Leaf, OTHER_CHANNELS, Opened, Sealed, SealedAccount, Statement,
+    fold_mark, signed_bytes,
 };
 use crate::ledger::LedgerDigest;
 use crate::notes::Note;
@@ -33,8 +35,12 @@ pub(super) struct Sessions<'a> {
     open: BTreeMap<u64, Track>,
     /// Every session with an opening.
     pub(super) known: BTreeMap<SessionId, Known>,
+    /// Of each session with blocks, its files.
+    files: BTreeMap<SessionId, BlockFiles>,
     /// Numbers of sessions whose opening is lost, each told once.
     orphans: BTreeSet<u64>,
+    /// Sessions of which something was found after they were reported.
+    accused: BTreeSet<SessionId>,
     /// Whether an opening may be among what was lost.
     pub(super) lost: bool,
 }
@@ -59,19 +65,41 @@ pub(super) struct Told {
     pub(super) node: NodeId,
 }
 
-/// A session whose seal did not come yet.
+/// A session's files of blocks: of each, how many bytes are in blocks that have leaves.
+#[derive(Default)]
+struct BlockFiles {
+    ends: BTreeMap<u32, u64>,
+    /// Whether every frame is in a block that has a leaf.
+    complete: bool,
+}
+
+/// A session whose seal did not come yet, or of which some frames are in no block yet.
 struct Track {
     recording: SessionId,
     /// None where it was lost.
     opened: Option<Opened>,
-    key: Option<FrameKey>,
+    keys: Option<SessionKeys>,
     sequence: u64,
     /// None behind a gap.
     digest: Option<[u8; 32]>,
+    kept: Kept,
+    sealed: bool,
     nanos: u64,
     bytes: BTreeMap<(Direction, u32), Recorded>,
     ledger: LedgerDigest,
     is_altered: bool,
+}
+
+/// What of a session is in blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kept {
+    /// The sequence behind the last frame.
+    until: u64,
+    blocks: u32,
+    /// The hash of the opening's or the last block's entry.
+    leaf: [u8; 32],
+    /// Over the marks of the frames, made again with the key; none without one, or behind a gap.
+    digest: Option<[u8; 32]>,
 }
 
 /// Bytes of one direction of one channel.
@@ -89,7 +117,9 @@ impl<'a> Sessions<'a> {
             keys,
             open: BTreeMap::new(),
             known: BTreeMap::new(),
+            files: BTreeMap::new(),
             orphans: BTreeSet::new(),
+            accused: BTreeSet::new(),
             lost: false,
         }
     }
@@ -98,6 +128,9 @@ impl<'a> Sessions<'a> {
     /// go on where this was copied.
     pub(super) fn finish(&mut self, runs: impl Fn(SessionId) -> bool, context: &mut Context<'_>) {
         for track in std::mem::take(&mut self.open).into_values() {
+            if track.sealed {
+                continue;
+            }
             let (kind, verdict, words) = match (track.is_altered, runs(track.recording)) {
                 (false, true) => (FindingKind::Open, SessionVerdict::Open, "the session goes on"),
                 (is_altered, _) => (
@@ -110,6 +143,13 @@ impl<'a> Sessions<'a> {
             context.report.sessions.push(track.report(None, verdict, self.keys.is_some()));
         }
         self.check_folder(context);
+        let accused = |session: &&mut SessionReport| self.accused.contains(&session.session);
+        context
+            .report
+            .sessions
+            .iter_mut()
+            .filter(accused)
+            .for_each(|session| session.verdict = SessionVerdict::Altered);
     }
 
     fn check_folder(&self, context: &mut Context<'_>) {
@@ -118,7 +158,7 @@ impl<'a> Sessions<'a> {
         for name in super::names(&dir, &relative, context) {
             let session = session_of(&name);
             match session.filter(|session| self.known.contains_key(session)) {
-                Some(_) => self.check_session_folder(&dir.join(&name), &relative.join(&name), context),
+                Some(id) => self.check_session_folder(id, &dir.join(&name), &relative.join(&name), context),
                 None if session.is_some() && !self.lost => {
                     let words = "keys of a recording that never began: the gate stopped before, or let nobody in";
                     context.find(Finding::new(FindingKind::Note, words).at(relative.join(&name), 0));
@@ -128,13 +168,31 @@ impl<'a> Sessions<'a> {
         }
     }
 
-    fn check_session_folder(&self, dir: &Path, relative: &Path, context: &mut Context<'_>) {
+    fn check_session_folder(&self, session: SessionId, dir: &Path, relative: &Path, context: &mut Context<'_>) {
+        let files = self.files.get(&session);
         for name in super::names(dir, relative, context).into_iter().filter(|name| *name != segment::key_file_name(0)) {
-            context.find(super::stray(relative.join(name)));
+            let at = relative.join(&name);
+            let Some(number) = segment::block_file_number(&name) else {
+                context.find(super::stray(at));
+                continue;
+            };
+            let length = std::fs::metadata(dir.join(&name)).map_or(0, |metadata| metadata.len());
+            let kept = files.and_then(|files| files.ends.get(&number)).copied().unwrap_or(0);
+            if length <= kept {
+                continue;
+            }
+            // A block that found no room, or that was being kept when the gate died, is kept again in a later file.
+            let goes_on = files.is_none_or(|files| !files.complete || files.ends.keys().any(|later| *later > number));
+            let (kind, words) = if goes_on {
+                (FindingKind::Note, "bytes of a block that was not kept to its end")
+            } else {
+                (FindingKind::Altered, "there are bytes behind the last block")
+            };
+            context.find(Finding::new(kind, words).at(at, kept).of(session));
         }
     }
 
-    fn opened(&mut self, at: &At<'_>, frame: &RawFrame<'_>, opened: Opened, context: &mut Context<'_>) {
+    fn opened(&mut self, at: &At<'_>, frame: &RawFrame<'_>, opened: Opened, entry: &Entry, context: &mut Context<'_>) {
         let recording = opened.recording;
         let mut track = Track::new(recording, frame.header.nanos);
         let known = Known { seal: None, told: serde_json::from_slice(&opened.metadata).ok() };
@@ -146,7 +204,8 @@ impl<'a> Sessions<'a> {
         if !self.check_key_file(&opened, context) {
             track.is_altered = true;
         }
-        track.key = self.open_key(&opened, context);
+        track.keys = self.open_keys(&opened, context);
+        track.kept = Kept { until: 1, blocks: 0, leaf: entry.hash, digest: track.keys.is_some().then_some([0; 32]) };
         track.opened = Some(opened);
         self.open.insert(frame.header.session, track);
     }
@@ -169,9 +228,9 @@ impl<'a> Sessions<'a> {
         false
     }
 
-    fn open_key(&self, opened: &Opened, context: &mut Context<'_>) -> Option<FrameKey> {
+    fn open_keys(&self, opened: &Opened, context: &mut Context<'_>) -> Option<SessionKeys> {
         let finding = match self.keys?.open(self.dir, opened) {
-            Ok(key) => return Some(key),
+            Ok(keys) => return Some(keys),
             // Told without a key already.
             Err(KeysFault::Io { .. } | KeysFault::OtherKeyFile(_)) => return None,
             Err(KeysFault::OtherRoot(_)) => {
@@ -187,7 +246,7 @@ impl<'a> Sessions<'a> {
     /// The session that a frame stands in, its place in it checked.
     fn follow(&mut self, at: &At<'_>, frame: &RawFrame<'_>, context: &mut Context<'_>) -> Option<&mut Track> {
         let number = frame.header.session;
-        let Some(track) = self.open.get_mut(&number) else {
+        let Some(track) = self.open.get_mut(&number).filter(|track| !track.sealed) else {
             if self.orphans.len() < CHANNELS_MAX && self.orphans.insert(number) {
                 let words = format!("frames of session {number}, which was not opened or is sealed already");
                 context.find(at.wrong(frame, FindingKind::Altered, words));
@@ -212,7 +271,7 @@ impl<'a> Sessions<'a> {
     }
 
     fn sealed(&mut self, at: &At<'_>, frame: &RawFrame<'_>, sealed: &Sealed, entry: &Entry, context: &mut Context<'_>) {
-        let Some(mut track) = self.open.remove(&frame.header.session) else {
+        let Some(mut track) = self.open.remove(&frame.header.session).filter(|track| !track.sealed) else {
             return context.find(at.wrong(frame, FindingKind::Altered, "a seal of a recording that is not open"));
         };
         if track.sequence != frame.header.sequence {
@@ -237,6 +296,78 @@ impl<'a> Sessions<'a> {
             _ => SessionVerdict::Ok,
         };
         context.report.sessions.push(track.report(Some(sealed.ending.clone()), verdict, self.keys.is_some()));
+        track.sealed = true;
+        self.open.insert(frame.header.session, track);
+        self.finish_covered(at, frame, context);
+    }
+
+    /// A block's leaf: it follows what is in blocks already, and names bytes that lie there.
+    fn block(&mut self, at: &At<'_>, frame: &RawFrame<'_>, leaf: &BlockLeaf, entry: &Entry, context: &mut Context<'_>) {
+        let Some(track) = self.open.get_mut(&leaf.session) else {
+            return context.find(at.wrong(frame, FindingKind::Altered, "a block of a recording that is not open"));
+        };
+        let Kept { until, blocks, leaf: previous, .. } = track.kept;
+        let follows = (leaf.first, leaf.number, leaf.previous) == (until, blocks, previous);
+        let within = leaf.end() <= track.sequence && leaf.frames > 0;
+        let mut wrong = None;
+        if !(follows || track.kept == Kept::UNKNOWN) || !within {
+            wrong = Some(at.wrong(frame, FindingKind::Altered, "a block does not follow the one before it"));
+        }
+        let path = segment::session_dir(self.dir, track.recording).join(segment::block_file_name(leaf.file));
+        let relative = path.strip_prefix(self.dir).map(|inner| self.relative.join(inner)).unwrap_or_default();
+        let found = |kind, words: String| Finding::new(kind, words).at(&relative, leaf.offset);
+        let checked = match read::read_block(&path, leaf) {
+            Ok(bytes) => {
+                context.has_read(bytes.len() as u64);
+                let header = read::check_block(&bytes, leaf);
+                header.map_err(str::to_owned).and_then(|_| track.keep(&bytes, leaf))
+            }
+            Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
+                wrong = wrong.or(Some(found(FindingKind::Missing, "a file of blocks is missing".to_owned())));
+                Ok(())
+            }
+            Err(error) => {
+                wrong = wrong.or(Some(found(FindingKind::NotChecked, format!("cannot be read: {error}"))));
+                Ok(())
+            }
+        };
+        if let Err(words) = checked {
+            let until = leaf.offset.saturating_add(leaf.length);
+            wrong = wrong.or(Some(found(FindingKind::Altered, words).until(until)));
+        }
+        track.kept = Kept { until: leaf.end(), blocks: leaf.number.saturating_add(1), leaf: entry.hash, ..track.kept };
+        let end = self.files.entry(track.recording).or_default().ends.entry(leaf.file).or_default();
+        *end = leaf.offset.saturating_add(leaf.length).max(*end);
+        if let Some(wrong) = wrong {
+            let recording = track.recording;
+            track.kept.digest = None;
+            self.accuse(recording, leaf.session);
+            context.find(wrong.of(recording));
+        }
+        self.finish_covered(at, frame, context);
+    }
+
+    /// Something of a session is not as it was, found after it was reported or before.
+    fn accuse(&mut self, recording: SessionId, number: u64) {
+        if let Some(track) = self.open.get_mut(&number) {
+            track.is_altered = true;
+        }
+        self.accused.insert(recording);
+    }
+
+    /// A sealed session all of whose frames are in blocks is done with: what the blocks hold is what was sealed.
+    fn finish_covered(&mut self, at: &At<'_>, frame: &RawFrame<'_>, context: &mut Context<'_>) {
+        let done = |track: &mut Track| track.sealed && track.kept.until >= track.sequence;
+        let done: Vec<(u64, Track)> = self.open.extract_if(.., |_, track| done(track)).collect();
+        for (_, track) in done {
+            self.files.entry(track.recording).or_default().complete = true;
+            let differs = track.kept.digest.zip(track.digest).is_some_and(|(kept, sealed)| kept != sealed);
+            if differs {
+                let words = "the blocks hold other frames than were sealed";
+                context.find(at.wrong(frame, FindingKind::Altered, words).of(track.recording));
+                self.accused.insert(track.recording);
+            }
+        }
     }
 }
 
@@ -255,11 +386,10 @@ impl Reader for Sessions<'_> {
         match leaf {
             Leaf::Started(_) | Leaf::Stopped if number == NODE => {}
             Leaf::Opened(opened) if number != NODE && (number == entry.index || at.tree.is_none()) => {
-                self.opened(at, frame, opened, context);
-                if let Some(track) = self.follow(at, frame, context) {
-                    track.fold(frame);
-                }
+                self.opened(at, frame, opened, entry, context);
+                self.follow(at, frame, context);
             }
+            Leaf::Block(block) if number == NODE => self.block(at, frame, &block, entry, context),
             Leaf::Sealed(sealed) if number != NODE && sealed.session == number => {
                 self.sealed(at, frame, &sealed, entry, context);
             }
@@ -290,8 +420,10 @@ impl Reader for Sessions<'_> {
         for session in open {
             let lost = !self.open.contains_key(&session.session);
             let track = self.open.entry(session.session).or_insert_with(|| Track::new(session.recording, 0));
+            let kept = (track.kept.until, track.kept.blocks, track.kept.leaf, track.sealed);
             let same = track.recording == session.recording
                 && track.sequence == session.sequence
+                && kept == (session.covered, session.blocks, session.leaf, session.sealed)
                 && track.digest.is_none_or(|digest| digest == session.digest);
             if lost || !same {
                 let words = "frames of the recording are missing before this segment";
@@ -299,17 +431,21 @@ impl Reader for Sessions<'_> {
                 track.recording = session.recording;
                 track.lose();
             }
-            (track.sequence, track.digest) = (session.sequence, Some(session.digest));
+            (track.sequence, track.digest, track.sealed) = (session.sequence, Some(session.digest), session.sealed);
+            let OpenSession { covered: until, blocks, leaf, .. } = *session;
+            track.kept = Kept { until, blocks, leaf, digest: track.kept.digest.filter(|_| same) };
             self.known.entry(session.recording).or_default();
         }
     }
 
     fn open_sessions(&self) -> usize {
-        self.open.len()
+        self.open.values().filter(|track| !track.sealed).count()
     }
 
     fn entries_lost(&mut self) {
         self.lost = true;
+        // Leaves of blocks may be among what was lost.
+        self.open.values_mut().for_each(|track| track.kept = Kept::UNKNOWN);
     }
 }
 
@@ -318,9 +454,11 @@ impl Track {
         Self {
             recording,
             opened: None,
-            key: None,
+            keys: None,
             sequence: 0,
             digest: Some([0; 32]),
+            kept: Kept::UNKNOWN,
+            sealed: false,
             nanos,
             bytes: BTreeMap::new(),
             ledger: LedgerDigest::default(),
@@ -334,7 +472,17 @@ impl Track {
     }
 
     fn fold(&mut self, frame: &RawFrame<'_>) {
-        self.digest = self.digest.map(|digest| fold_link(&digest, &frame.link));
+        self.digest = self.digest.map(|digest| fold_mark(&digest, &frame.mark()));
+    }
+
+    /// With a key: what a block holds, and that it is readable.
+    fn keep(&mut self, bytes: &[u8], leaf: &BlockLeaf) -> Result<(), String> {
+        let Some(keys) = &mut self.keys else { return Ok(()) };
+        for PlainFrame { header, bytes } in read::open_block(bytes, leaf, keys)? {
+            let mark = frame::mark_again(&header, &bytes, keys.frame_key(header.block));
+            self.kept.digest = self.kept.digest.map(|digest| fold_mark(&digest, &mark));
+        }
+        Ok(())
     }
 
     /// What a frame's length says of the bytes in it.
@@ -358,8 +506,8 @@ impl Track {
 
     /// With a key: whether the frame was made with it, and says something.
     fn open(&mut self, frame: &RawFrame<'_>) -> Result<(), String> {
-        let Some(key) = &self.key else { return Ok(()) };
-        let plain = frame::open_payload(key, frame).map_err(|not_opened| not_opened.to_string())?;
+        let Some(keys) = &mut self.keys else { return Ok(()) };
+        let plain = read::plain(frame, keys)?.bytes;
         let Kind::Fact(fact) = frame.header.kind else { return Ok(()) };
         if fact == Fact::FileEntry {
             self.ledger.push(&plain);
@@ -382,7 +530,7 @@ impl Track {
         let without_word = matches!(sealed.ending.as_str(), CRASHED | ABANDONED);
         match (&sealed.ledger, &sealed.accounts) {
             (Some(ledger), Some(accounts)) => {
-                let readable = with_key && self.key.is_some() && self.digest.is_some();
+                let readable = with_key && self.keys.is_some() && self.digest.is_some();
                 check(!readable || *ledger == self.ledger.digest(), "the seal is over another file ledger");
                 check(
                     self.digest.is_none() || self.accounts_agree(accounts),
@@ -435,9 +583,14 @@ impl Track {
             frames: self.sequence,
             bytes_in: bytes(Direction::In),
             bytes_out: bytes(Direction::Out),
-            files: (with_key && self.key.is_some()).then(|| self.ledger.entries()),
+            files: (with_key && self.keys.is_some()).then(|| self.ledger.entries()),
         }
     }
+}
+
+impl Kept {
+    /// Behind a gap.
+    const UNKNOWN: Self = Self { until: 1, blocks: 0, leaf: [0; 32], digest: None };
 }
 
 const fn recorded(row: &SealedAccount) -> Recorded {

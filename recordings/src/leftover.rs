@@ -1,0 +1,95 @@
+//! What a run that did not end cleanly leaves in segments alone: frames of sessions that are in no block. Their keys are
+//! gone, and are not needed: the frames are kept as they lie.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use policies::ids::SessionId;
+
+use crate::block::{self, Block};
+use crate::disk::Disk;
+use crate::frame::{self, RawFrame, Stream, TAG_BYTES};
+use crate::sealer::DataBytes;
+use crate::segment::{self, SegmentState, SegmentsFault};
+use crate::state::State;
+
+/// A block is closed when it has so many bytes of frames.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// A block made of frames that lay in segments alone.
+pub(crate) struct Leftover {
+    pub(crate) recording: SessionId,
+    pub(crate) block: Block,
+    pub(crate) bytes: DataBytes,
+}
+
+/// The blocks that are missing, of each session in order. Holds what was in no block, which is what the writer of the run
+/// before had in its memory, and one segment.
+pub(crate) fn blocks(disk: &dyn Disk, log: &Path, state: &State) -> Result<Vec<Leftover>, SegmentsFault> {
+    let mut piles: BTreeMap<u64, Pile> = BTreeMap::new();
+    for open in state.open.values().filter(|open| !open.is_covered()) {
+        let pile = Pile { recording: open.recording, next: open.covered, until: open.sequence, block: open.blocks };
+        piles.insert(open.session, pile);
+    }
+    let mut blocks = Vec::new();
+    if piles.is_empty() {
+        return Ok(blocks);
+    }
+    for file in segment::segments(disk, log)? {
+        let SegmentState::Used { end, .. } = file.state else { continue };
+        let bytes = segment::read_part(disk, &file.path, 0, end)?;
+        // The last segment may end in a torn batch; recovery has looked at it.
+        let whole: Vec<RawFrame<'_>> = frame::frames(&bytes).map_while(Result::ok).collect();
+        for (session, pile) in &mut piles {
+            let wanted = |frame: &&RawFrame<'_>| frame.header.session == *session && frame.header.kind.is_encrypted();
+            let frames: Vec<RawFrame<'_>> =
+                whole.iter().filter(wanted).filter(|frame| pile.wants(frame)).copied().collect();
+            pile.take(*session, &frames, &mut blocks);
+        }
+    }
+    Ok(blocks)
+}
+
+struct Pile {
+    recording: SessionId,
+    next: u64,
+    until: u64,
+    block: u32,
+}
+
+impl Pile {
+    const fn wants(&self, frame: &RawFrame<'_>) -> bool {
+        frame.header.sequence >= self.next && frame.header.sequence < self.until
+    }
+
+    fn take(&mut self, session: u64, frames: &[RawFrame<'_>], blocks: &mut Vec<Leftover>) {
+        let mut rest = frames;
+        while !rest.is_empty() {
+            let mut length = 0;
+            let fits = rest.iter().take_while(|frame| {
+                let fits = length == 0 || length + frame.bytes().len() <= BLOCK_BYTES;
+                length += frame.bytes().len();
+                fits
+            });
+            let (some, after) = rest.split_at(fits.count());
+            let Some(block) = block::of_frames(session, self.block, some) else { return };
+            self.next = block.header.end();
+            self.block += 1;
+            blocks.push(Leftover { recording: self.recording, block, bytes: data_bytes(some) });
+            rest = after;
+        }
+    }
+}
+
+fn data_bytes(frames: &[RawFrame<'_>]) -> DataBytes {
+    let mut bytes = DataBytes::default();
+    for frame in frames {
+        let length = frame.body.len().saturating_sub(TAG_BYTES) as u64;
+        match frame.header.stream {
+            Stream::None => {}
+            Stream::In | Stream::GateIn => bytes.inward += length,
+            Stream::Out | Stream::OutErr | Stream::GateOut | Stream::GateOutErr => bytes.outward += length,
+        }
+    }
+    bytes
+}
