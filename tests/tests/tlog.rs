@@ -4,13 +4,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
 
 use std::fs;
+use std::sync::Arc;
 
 use certs::log_key::Verifier;
 use certs::witness_key::WitnessKey;
 use data_encoding::BASE64;
+use recordings::disk::RealDisk;
 use recordings::tlog::Hash;
-use recordings::tlog::checkpoint::SignedCheckpoint;
+use recordings::tlog::check::check_folder;
 use recordings::tlog::cosignature::{cosign, cosigned};
+use recordings::tlog::folder::Folder;
 use recordings::tlog::note::Note;
 use recordings::tlog::proof::{consistency, inclusion, verify_consistency, verify_inclusion};
 use recordings::tree::leaf_hash;
@@ -52,15 +55,8 @@ fn what_was_altered_in_a_log_neither_implementation_reads() {
     let signed = log.grow(300).clone();
     let keys = [log.verifier()];
     let question = json!({"Do": "folder", "Dir": log.dir(), "Keys": [keys[0].to_string()]});
-    let folder = || recordings::tlog::folder::Folder::new(std::sync::Arc::new(recordings::disk::RealDisk), log.dir());
-    let ours = || -> Result<(), String> {
-        let read = fs::read(log.dir().join("checkpoint")).map_err(|error| error.to_string())?;
-        let signed = SignedCheckpoint::open(&read, &keys).map_err(|why| why.to_string())?;
-        let view = recordings::tlog::folder::View::open(folder(), signed.checkpoint());
-        let mut view = view.map_err(|why| why.to_string())?;
-        let size = view.size();
-        view.entries(0..size).try_for_each(|entry| entry.map(drop)).map_err(|why| why.to_string())
-    };
+    let folder = Folder::new(Arc::new(RealDisk), log.dir());
+    let ours = || check_folder(&folder, &keys).map(drop).map_err(|fault| fault.path);
     assert_eq!((ours(), go.believes(&question)), (Ok(()), true));
     for path in
         ["checkpoint", "tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/44"]
@@ -71,7 +67,7 @@ fn what_was_altered_in_a_log_neither_implementation_reads() {
             let mut altered = whole.clone();
             altered[at] ^= 0x10;
             fs::write(&path, &altered).unwrap();
-            assert!(ours().is_err(), "ours reads {} altered at {at}", path.display());
+            assert_eq!(ours().map_err(|wrong| log.dir().join(wrong)), Err(path.clone()), "altered at {at}");
             assert!(!go.believes(&question), "Go reads {} altered at {at}", path.display());
         }
         fs::write(&path, &whole).unwrap();

@@ -7,11 +7,11 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{BadCheckpoint, Checkpoint};
 use super::edge::Edge;
 use super::proof::{Hashes, fold};
 use super::tile::{
-    BUNDLE_BYTES_MAX, Kind, LEVELS, Tile, WIDTH, full_subtrees, parse_bundle, parse_hashes, put_entry, tile_root,
+    BUNDLE_BYTES_MAX, Kind, LEVELS, Tile, WIDTH, bundle_entries, full_subtrees, parse_hashes, put_entry, tile_root,
 };
 use super::{Hash, SIZE_MAX};
 use crate::disk::Disk;
@@ -51,6 +51,9 @@ pub enum Flaw {
     /// It is not what the checkpoint's root is over.
     #[error("{0}")]
     Altered(&'static str),
+    /// It is no checkpoint, or none that counts.
+    #[error(transparent)]
+    Checkpoint(#[from] BadCheckpoint),
     /// The log does not reach so far.
     #[error("is beyond the end of the log")]
     Beyond,
@@ -69,7 +72,7 @@ impl Folder {
     }
 
     /// A tile's bytes, as it is or, where only that is left, from the full one; and which it was.
-    fn read(&self, tile: Tile) -> Result<(Tile, Vec<u8>), FolderFault> {
+    pub(super) fn read(&self, tile: Tile) -> Result<(Tile, Vec<u8>), FolderFault> {
         match self.read_file(&tile.to_string(), BUNDLE_BYTES_MAX) {
             Err(fault) if fault.flaw == Flaw::Missing && !tile.is_full() => {
                 let full = tile.full();
@@ -105,7 +108,7 @@ impl Folder {
     }
 
     /// The hashes of a tile, as many as it has; not compared with anything.
-    pub(super) fn read_hashes(&self, tile: Tile) -> Result<Vec<Hash>, FolderFault> {
+    fn read_hashes(&self, tile: Tile) -> Result<Vec<Hash>, FolderFault> {
         let (read, bytes) = self.read(tile)?;
         let expected = 32 * u64::from(read.width());
         let hashes = parse_hashes(&bytes).filter(|hashes| hashes.len() == usize::from(read.width()));
@@ -177,25 +180,27 @@ impl View {
         Ok(Edge::new(self.size, self.edge.clone(), bundle))
     }
 
-    /// A bundle's entries, each compared with its hash.
+    /// A bundle's entries, each compared with its hash. An entry that is wrong is so together with its length.
     fn bundle(&mut self, tile: Tile) -> Result<Vec<Vec<u8>>, FolderFault> {
         let (read, bytes) = self.folder.read(tile)?;
-        let mut entries = parse_bundle(&bytes, read.width()).map_err(|bad| {
-            let rest = bad.at..bytes.len() as u64;
-            FolderFault::new(&read, rest, Flaw::Altered(bad.words))
-        })?;
-        entries.truncate(usize::from(tile.width()));
-        for ((at, entry), hash) in entries.iter().zip(self.tile(0, tile.index())?) {
+        let mut hashes = self.tile(0, tile.index())?.iter();
+        let mut entries = Vec::with_capacity(usize::from(tile.width()));
+        for entry in bundle_entries(&bytes, read.width()) {
+            let (at, entry) =
+                entry.map_err(|bad| FolderFault::new(&read, bad.at..bytes.len() as u64, Flaw::Altered(bad.words)))?;
+            // Behind what this view reaches there may be more.
+            let Some(hash) = hashes.next() else { break };
             if leaf_hash(entry) != *hash {
-                let bytes = *at..at + entry.len() as u64;
+                let bytes = at - 2..at + entry.len() as u64;
                 return Err(FolderFault::new(
                     &read,
                     bytes,
                     Flaw::Altered("is not the entry that the log's tree is over"),
                 ));
             }
+            entries.push(entry.to_vec());
         }
-        Ok(entries.into_iter().map(|(_, entry)| entry.to_vec()).collect())
+        Ok(entries)
     }
 
     /// A tile's hashes. A full one is compared with its parent's hash of it; partial ones were compared with the root.

@@ -5,6 +5,7 @@
 //! (RFC 6962 and RFC 9162), tlog-cosignature, tlog-witness and tlog-proof@v1. Every reader here is strict: one spelling
 //! for each thing, so that no byte of a file is free.
 
+pub mod check;
 pub mod checkpoint;
 pub mod cosignature;
 pub mod edge;

@@ -112,7 +112,10 @@ fn write_draft(disk: &dyn Disk, draft: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::disk::DiskFile;
     use crate::sim::{Fault, SimDisk, SimSigner};
     use crate::tlog::checkpoint::Checkpoint;
     use crate::tlog::edge::Edge;
@@ -160,6 +163,67 @@ mod tests {
                     view(&disk, &log, checkpoint.size).unwrap().entries(0..checkpoint.size).all(|entry| entry.is_ok())
                 );
             }
+        }
+    }
+
+    /// A disk that takes down which folders were synced.
+    struct Watched(SimDisk, Mutex<BTreeSet<PathBuf>>);
+
+    impl Disk for Watched {
+        fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+            self.0.open(path)
+        }
+        fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+            self.0.create(path)
+        }
+        fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+            self.0.open_to_read(path)
+        }
+        fn create_dir(&self, path: &Path) -> io::Result<()> {
+            self.0.create_dir(path)
+        }
+        fn sync_dir(&self, path: &Path) -> io::Result<()> {
+            self.1.lock().unwrap().insert(path.to_owned());
+            self.0.sync_dir(path)
+        }
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            self.0.rename(from, to)
+        }
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            self.0.remove(path)
+        }
+        fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+            self.0.list(dir)
+        }
+        fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+            self.0.free_bytes(dir)
+        }
+        fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
+            self.0.lock(path)
+        }
+        fn unsuited(&self, dir: &Path) -> io::Result<Option<&'static str>> {
+            self.0.unsuited(dir)
+        }
+    }
+
+    #[test]
+    fn every_name_on_the_way_to_a_file_is_synced_once_by_each_program_and_later_those_that_changed() {
+        let disk = Arc::new(Watched(SimDisk::new(1), Mutex::default()));
+        let synced = || -> Vec<String> {
+            let folders = std::mem::take(&mut *disk.1.lock().unwrap());
+            folders.iter().map(|folder| folder.display().to_string()).collect()
+        };
+        let mut edge = Edge::default();
+        edge.push(b"entry").unwrap();
+        let all =
+            ["/log", "/log/tile", "/log/tile/0", "/log/tile/0/000.p", "/log/tile/entries", "/log/tile/entries/000.p"];
+        // The second program finds folders that the first may have made and not synced.
+        for _ in 0..2 {
+            let mut publisher = Publisher::new(Folder::new(disk.clone(), DIR));
+            publisher.tiles(&edge.partial(0)).unwrap();
+            assert_eq!(synced(), all);
+            publisher.tiles(&edge.partial(0)).unwrap();
+            assert_eq!(synced(), ["/log/tile/0/000.p", "/log/tile/entries/000.p"]);
         }
     }
 

@@ -177,18 +177,31 @@ pub struct EntryTooLong(pub usize);
 
 /// The entries of a bundle of this width, each with its offset; all bytes belong to one of them.
 pub fn parse_bundle(bytes: &[u8], width: u16) -> Result<Vec<(u64, &[u8])>, BadBundle> {
-    let mut rest = bytes;
-    let mut entries = Vec::with_capacity(usize::from(width.min(WIDTH)));
-    for _ in 0..width {
+    bundle_entries(bytes, width).collect()
+}
+
+/// The same, one after the other; ends at what is wrong.
+pub(super) fn bundle_entries(bytes: &[u8], width: u16) -> impl Iterator<Item = Result<(u64, &[u8]), BadBundle>> {
+    let (mut rest, mut left) = (bytes, width);
+    std::iter::from_fn(move || {
         let at = (bytes.len() - rest.len()) as u64;
-        let cut = BadBundle { at, words: "the bundle ends within an entry" };
-        let (length, behind) = rest.split_first_chunk().ok_or(cut)?;
-        let (entry, behind) = behind.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(cut)?;
-        entries.push((at + 2, entry));
-        rest = behind;
-    }
-    let at = (bytes.len() - rest.len()) as u64;
-    if rest.is_empty() { Ok(entries) } else { Err(BadBundle { at, words: "the bundle goes on behind its last entry" }) }
+        if left == 0 {
+            let is_longer = !std::mem::take(&mut rest).is_empty();
+            return is_longer.then_some(Err(BadBundle { at, words: "the bundle goes on behind its last entry" }));
+        }
+        left -= 1;
+        let length = rest.split_first_chunk().map(|(length, _)| usize::from(u16::from_be_bytes(*length)));
+        match length.and_then(|length| rest[2..].split_at_checked(length)) {
+            Some((entry, behind)) => {
+                rest = behind;
+                Some(Ok((at + 2, entry)))
+            }
+            None => {
+                (rest, left) = (&[], 0);
+                Some(Err(BadBundle { at, words: "the bundle ends within an entry" }))
+            }
+        }
+    })
 }
 
 /// The hashes of a tile; none where the bytes are no whole number of them.

@@ -444,6 +444,45 @@ mod tests {
         assert_eq!(ask(&witness, &forged).map_err(|refused| refused.status()), Err(403));
     }
 
+    /// What a log of another make asked in the tests of a public witness: an order of events that must not roll back.
+    #[test]
+    fn requests_of_another_implementation_are_answered_as_the_specification_has_it() {
+        let origin = "sigsum.org/v1/tree/4d6d8825a6bb689d459628312889dfbb0bcd41b5211d9e1ce768b0ff0309e562";
+        let asks = |old, proof: &[&str], size, root, signature| {
+            let proof: String = proof.iter().map(|hash| format!("{hash}\n")).collect();
+            format!("old {old}\n{proof}\n{origin}\n{size}\n{root}\n\n— {origin} {signature}\n")
+        };
+        let first = "KgEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        let to_one = asks(
+            0,
+            &[],
+            1,
+            "KgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            "UgIom7fPZTqpxWWhyjWduBvTvGVqsokMbqTArsQilegKoFBJQjUFAmQ0+YeSPM3wfUQMFSzVnnNuWRTYrajXpNUbIQY=",
+        );
+        let to_three = asks(
+            1,
+            &[first, "KgIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="],
+            3,
+            "RcCI1Nk56ZcSmIEfIn0SleqtV7uvrlXNccFx595Iwl0=",
+            "UgIom2VbtIcdFbwFAy1n7s6IkAxIY6J/GQOTuZF2ORV39d75cbAj2aQYwyJre36kezNobZs4SUUdrcawfAB8WVrx6go=",
+        );
+        let to_five = asks(
+            1,
+            &[first, "+fUDV+k970B4I3uKrqJM4aP1lloPZP8mvr2Z4wRw2LI=", "KgQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="],
+            5,
+            "QrtXrQZCCvpIgsSmOsah7HdICzMLLyDfxToMql9WTjY=",
+            "UgIomw/EOJmWi0i1FQsOj+etB7F8IccFam/jgd6wzRns4QPVmyEZtdvl1U2KEmLOZ/ASRcWJi0tW90dJWAShei7sDww=",
+        );
+        let dir = WitnessDir::take(Arc::new(SimDisk::new(1)), Path::new("/w")).unwrap();
+        let log = Verifier::parse(&format!("{origin}+5202289b+Af/cLU2Y5BJNP+r3iMDC+av9eWCD0fBJVDfzAux5zxAP")).unwrap();
+        let witness = Witness::new(dir, key("w1"), vec![log]).unwrap();
+        assert_eq!(ask(&witness, &to_one), Ok(()));
+        assert_eq!(ask(&witness, &to_five), Ok(()));
+        assert_eq!(ask(&witness, &to_three), Err(Refused::Holds(5)));
+        assert_eq!(witness.last(origin).unwrap().size, 5);
+    }
+
     #[test]
     fn two_keys_of_one_log_both_count() {
         let rig = Rig::new();
