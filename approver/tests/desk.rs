@@ -13,6 +13,7 @@ use approver::testing::{
     Actor, Faulty, PLANT, Props, Rival, Stage, Trouble, deployment, enrol, new_key, node, person, refusal, sign,
 };
 use approver::{floor::Floor, mint};
+use certs::proof::{Authenticated, RecentLogin, VerifiedKey};
 use certs::sshsig::Namespace;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -214,10 +215,11 @@ async fn an_event_nobody_here_knows_admits_nobody_and_stops_no_cut() {
     let mut stage = Stage::on(props, PLANT).await;
     let lease = let_in(&stage, "plc-7").await;
     let unknown = br#"{"v":2,"id":"HP1999","event":"teleported"}"#.to_vec();
-    journal.append_bytes(vec![unknown], stage.desk.clock().wall());
+    let size = journal.append_bytes(vec![unknown], stage.desk.clock().wall()).size;
     assert!(matches!(stage.admit("plc-7").await, Err(Rejected::Fault(Fault::UnknownEvent(_)))));
     assert!(matches!(stage.ask("plc-7", &[Action::Tunnel]).await, Err(Rejected::Fault(Fault::UnknownEvent(_)))));
     assert!(matches!(stage.alarms.try_recv(), Ok(Alarm::UnknownEvent(_))));
+    assert_eq!(journal.head().await.unwrap().size, size, "nothing is written behind what is not understood");
     let done = stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap();
     assert_eq!((done.sessions.as_slice(), done.kept), ([lease.session()].as_slice(), Kept::OnDisk));
     // A program that starts on such a journal opens, and admits nobody either.
@@ -466,6 +468,37 @@ async fn what_an_earlier_key_began_ends_when_its_holder_enrols_again() {
 }
 
 #[tokio::test]
+async fn a_password_given_before_its_holder_enrolled_again_lets_nobody_in() {
+    let stage = Stage::new().await;
+    stage.grant("plc-7", &[Action::Tunnel]).await;
+    let (tess, password) = (stage.technician.person, || zeroize::Zeroizing::new("correct horse battery".to_owned()));
+    stage.people.set_password(tess, password()).await.unwrap();
+    stage.pass(Duration::from_secs(30));
+    let code = stage.technician.totp.code_at(stage.desk.clock().wall());
+    let source = approver::testing::source();
+    let before = stage.people.check_password(Some(tess), password(), &code, source).await.unwrap();
+    stage.pass(Duration::from_secs(1));
+    let invited = stage.people.reinvite(tess, Seconds(86_400), stage.admin.person).await.unwrap();
+    enrol(&stage.people, &invited.code).await;
+    assert_eq!(refusal(stage.desk.admit(&before, stage.wanted("plc-7")).await), Refusal::EarlierKey);
+}
+
+#[tokio::test]
+async fn a_login_that_serves_one_grant_spends_that_one() {
+    let stage = Stage::new().await;
+    let wide = stage.grant("hmi-2", &[Action::Shell, Action::FileGet]).await;
+    let narrow = stage.grant("hmi-2", &[Action::Shell]).await;
+    let login = RecentLogin::of(&stage.login(&stage.technician).await, wide).unwrap();
+    let key = VerifiedKey::after_ssh_userauth_signature(stage.technician.person, stage.technician.key.public_key());
+    let (source, now) = (approver::testing::source(), stage.desk.clock().wall());
+    let again = Authenticated::by_recent_login(&login, key, source, wide, Seconds(600), now).unwrap();
+    for asked in [None, Some(narrow)] {
+        let lease = stage.desk.admit(&again, Ask { grant: asked, ..stage.wanted("hmi-2") }).await.unwrap();
+        assert_eq!(lease.grant(), wide);
+    }
+}
+
+#[tokio::test]
 async fn a_contract_that_is_shortened_ends_the_session_at_its_end() {
     let stage = Stage::new().await;
     let lease = let_in(&stage, "plc-7").await;
@@ -655,7 +688,13 @@ async fn a_cut_works_and_survives_a_restart_with_the_journal_gone() {
         journal.set(Trouble::None);
         let (restarted, _) = stage.props.desk().await.unwrap();
         let who = stage.login(&stage.technician).await;
+        let started = async || {
+            let entries = restarted.entries(0).await.unwrap();
+            entries.iter().filter(|entry| matches!(entry.event, Event::Started { .. })).count()
+        };
+        let before = started().await;
         assert_eq!(refusal(restarted.admit(&who, stage.wanted("plc-7")).await), Refusal::CutOff);
+        assert_eq!(started().await, before, "not even for a moment");
         settle().await;
         assert!(restarted.with_state(|state| state.cuts.contains_key(&done.cut)), "{trouble:?}: journaled at last");
         assert!(restarted.status().unjournaled_cuts.is_empty());
@@ -810,6 +849,10 @@ async fn an_operator_sees_without_the_journal_and_no_escorts_duty_is_met_by_it()
     journal.set(Trouble::FailsBefore);
     let watching = stage.desk.watch(lease.session(), stage.lead.person).await.unwrap();
     assert_eq!(watching.watch.screen, "screen");
+    for somebody in [stage.technician.person, stage.admin.person] {
+        let refused = stage.desk.watch(lease.session(), somebody).await;
+        assert!(matches!(refused, Err(Rejected::Refusal(Refusal::WrongKind(_)))), "{refused:?}");
+    }
     assert_eq!(lease.orders().now().frozen, Some(Frozen::NobodyWatches));
 }
 

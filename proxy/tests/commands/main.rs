@@ -4,6 +4,7 @@
 
 mod documents;
 mod evidence;
+mod founding;
 mod help;
 mod house;
 mod machine;

@@ -170,7 +170,9 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     assert!(said.contains("cut"), "{said}");
     let cut = cut["cut"].as_str().unwrap();
     assert!(lee.run(&["cuts"]).await.done().out.contains(&format!("session {session}")));
-    assert!(lee.run(&["sessions", "--all"]).await.done().out.contains("an operator cut it"));
+    // The technician is told first; the end is journaled once the recording is sealed.
+    let journaled = async { while !lee.run(&["sessions", "--all"]).await.done().out.contains("an operator cut it") {} };
+    tokio::time::timeout(HANG, journaled).await.expect("the end is journaled");
     lee.run(&["reopen", cut]).await.failed(2, "--reason");
     lee.run(&["reopen", cut, "--reason", "it was a mistake"]).await.done();
     lee.run(&["reopen", cut, "--reason", "again"]).await.failed(1, "reopened already");
