@@ -115,9 +115,10 @@ fn tell(args: &Args, founded: &Founded) {
     say!("  1. Put your zones, targets and rules into {dir}/{PLANT}, names and addresses into {dir}/{CONFIG}.");
     say!("     holdpoint check --config {dir}/{CONFIG} --plant {dir}/{PLANT}");
     say!("  2. holdpoint serve --config {dir}/{CONFIG}");
-    say!("  3. Each of the first people, with a key of their own: ssh -p 2222 enrol@GATE");
-    say!("     PuTTY shows this fingerprint of the gate: {}", founded.ssh_fingerprint);
-    say!("     OpenSSH trusts it and every target behind it by this line in known_hosts:");
-    say!("     {}", founded.known_hosts);
+    say!("  3. Each of the first people, from a machine of their own: holdpoint enrol --gate {}", args.plant_origin);
     say!("  4. When all have enrolled, hand {dir}/{TRUST} to the auditors, and print it.");
+    say!("\nFor the technicians you invite then:");
+    say!("  PuTTY shows this fingerprint of the gate: {}", founded.ssh_fingerprint);
+    say!("  OpenSSH trusts it and every target behind it by this line in known_hosts:");
+    say!("  {}", founded.known_hosts);
 }

@@ -82,12 +82,14 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
             return print_json(&invited);
         }
         show(&invited);
-        if args.technician.is_some() {
-            say!("They enrol with any SSH client (ssh -p PORT enrol@GATE, on the vendor face), or by");
-        } else {
-            say!("They enrol with any SSH client (ssh -p PORT enrol@GATE), or by");
+        match args.technician {
+            Some(_) => {
+                say!("They enrol with any SSH client (ssh -p PORT enrol@GATE), or by");
+                say!("`holdpoint enrol --gate ORIGIN`, with the origin of the vendor face.");
+            }
+            // An SSH client gives them no profile, and without one no command knows the gate.
+            None => say!("They enrol by: holdpoint enrol --gate {}", client.profile().origin),
         }
-        say!("`holdpoint enrol --gate ORIGIN`, with the origin of their face.");
         Ok(())
     })
 }

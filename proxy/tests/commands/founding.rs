@@ -44,6 +44,7 @@ async fn an_installation_begins_with_codes_and_keys_that_no_other_has() {
     let shown = [codes(&first.out), codes(&second.out)];
     let names: Vec<_> = shown[0].iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["ada", "operator-1", "operator-2"]);
+    assert!(first.out.contains("holdpoint enrol --gate https://holdpoint.plant.example:9443"), "{}", first.out);
     let apart: BTreeSet<_> = shown.iter().flatten().map(|(_, code)| code.clone()).collect();
     assert_eq!(apart.len(), 6, "no code is another's, here or elsewhere");
 
@@ -72,7 +73,10 @@ async fn an_installation_begins_with_codes_and_keys_that_no_other_has() {
     let before = fs::read(&config).unwrap();
     init(&one).await.failed(2, "is not empty");
     assert_eq!(fs::read(&config).unwrap(), before);
-    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2, "nothing is left beside it");
+    // Nor is anything left of one that could not be finished.
+    let third = scratch.path().join("third").display().to_string();
+    Somebody::new(&one).run(&["init", "--dir", &third, "--recipient", "nobody"]).await.failed(2, "recipients");
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2, "nothing is left beside them");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
