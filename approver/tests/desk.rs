@@ -528,7 +528,9 @@ async fn sessions_end_when_the_journal_stays_away_longer_than_the_rule_allows() 
 #[tokio::test]
 async fn where_the_rule_keeps_sessions_a_journal_that_stays_away_ends_none_and_lets_nobody_in() {
     let journal = Arc::new(Faulty::new(Arc::new(MemoryJournal::new()) as Arc<dyn Journal>));
-    let keeps = PLANT
+    // One rule lets go after five minutes, the other never.
+    let keeps = PLANT.replacen("duration_max = \"2h\"", "duration_max = \"2h\"\nstaleness = \"5m\"", 1);
+    let keeps = keeps
         .replace("duration_max = \"4h\"", "duration_max = \"4h\"\nstaleness = \"20s\"\nstaleness_ending = \"keep\"");
     let stage = Stage::on(Props { journal: journal.clone(), ..Props::new() }, &keeps).await;
     let lease = let_in(&stage, "plc-7").await;
@@ -536,12 +538,15 @@ async fn where_the_rule_keeps_sessions_a_journal_that_stays_away_ends_none_and_l
     journal.set(Trouble::Gone);
     stage.pass(Duration::from_secs(5));
     settle().await;
-    stage.pass(10 * MINUTE);
-    assert_eq!(ends.orders().over().await, Ending::Stale, "the other rule ends them");
+    stage.pass(4 * MINUTE);
+    settle().await;
+    assert_eq!(ends.orders().now().over, None);
+    stage.pass(MINUTE);
+    assert_eq!(ends.orders().over().await, Ending::Stale);
     assert_eq!(lease.orders().now().over, None);
     assert!(matches!(stage.admit("plc-7").await, Err(Rejected::Fault(Fault::Journal(_)))));
     // Its own deadline still ends it.
-    stage.pass(50 * MINUTE);
+    stage.pass(60 * MINUTE);
     assert_eq!(lease.orders().over().await, Ending::Expired);
 }
 
@@ -708,6 +713,73 @@ async fn a_cut_works_and_survives_a_restart_with_the_journal_gone() {
         let who = stage.login(&stage.technician).await;
         assert!(again.admit(&who, stage.wanted("plc-7")).await.is_ok());
     }
+}
+
+#[tokio::test]
+async fn a_cut_that_the_journal_did_not_take_is_journaled_when_it_answers_again() {
+    let (stage, journal) = faulty_stage().await;
+    journal.set(Trouble::FailsBefore);
+    let cut = stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap().cut;
+    assert_eq!(stage.desk.status().unjournaled_cuts, [(cut, Scope::Plant)]);
+    journal.set(Trouble::None);
+    stage.pass(Duration::from_secs(10));
+    settle().await;
+    assert!(stage.desk.with_state(|state| state.cuts.contains_key(&cut)));
+    assert!(stage.desk.status().unjournaled_cuts.is_empty());
+}
+
+#[tokio::test]
+async fn a_cut_stands_though_whoever_made_it_is_out_before_it_is_journaled() {
+    let (stage, journal) = faulty_stage().await;
+    journal.set(Trouble::FailsBefore);
+    let cut = stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap().cut;
+    stage.desk.close().await;
+    journal.set(Trouble::None);
+    let out = Event::Disabled { person: stage.lead.person, by: stage.admin.person };
+    let (head, at) = (journal.head().await.unwrap(), stage.desk.clock().wall());
+    journal.append(head, &[out], at).await.unwrap();
+    let (restarted, _) = stage.props.desk().await.unwrap();
+    settle().await;
+    assert!(restarted.with_state(|state| state.cuts.contains_key(&cut)));
+    let cuts = restarted.entries(0).await.unwrap().into_iter().filter_map(|entry| match entry.event {
+        Event::Cut { by, .. } => Some(by),
+        _ => None,
+    });
+    assert_eq!(cuts.collect::<Vec<_>>(), [CutBy::Local]);
+}
+
+#[tokio::test]
+async fn a_cut_reaches_a_session_that_is_over_and_does_not_end() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    stage.pass(60 * MINUTE);
+    assert_eq!(lease.orders().over().await, Ending::Expired);
+    let done = stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap();
+    let stopped = (lease.session(), Ending::Cut { cut: done.cut });
+    assert!(stage.props.floor.cut.lock().unwrap().contains(&stopped));
+}
+
+#[tokio::test]
+async fn a_session_whose_end_another_program_journaled_is_over_here() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let ended = Event::Ended { session: lease.session(), ending: Ending::Crashed, seal: None };
+    stage.props.journal.append(stage.desk.head(), &[ended], stage.desk.clock().wall()).await.unwrap();
+    assert_eq!(lease.orders().over().await, Ending::Crashed);
+}
+
+#[test]
+fn a_half_written_line_in_the_file_of_cuts_hides_none_after_it_and_an_endless_file_is_not_read() {
+    let props = Props::new();
+    let (cut, at) = (mint::cut(Timestamp::UNIX_EPOCH), Timestamp::UNIX_EPOCH);
+    let kept = approver::cuts::KeptCut { cut, scope: Scope::Zone("robots".parse().unwrap()), by: CutBy::Local, at };
+    let path = props.scratch.path().join("cuts");
+    std::fs::write(&path, br#"{"v":1,"cut":"c_01"#).unwrap();
+    props.cuts().add(&kept).unwrap();
+    let read = props.cuts().read().unwrap();
+    assert_eq!(read.iter().map(|kept| kept.scope.clone()).collect::<Vec<_>>(), [Scope::Plant, kept.scope]);
+    std::fs::File::options().write(true).open(&path).unwrap().set_len((16 << 20) + 1).unwrap();
+    assert!(props.cuts().read().is_err());
 }
 
 #[tokio::test]
@@ -1015,6 +1087,12 @@ async fn a_plant_file_and_a_persons_key_take_the_signatures_they_need() {
         stage.desk.act(Command::SignPlant { signed }).await.unwrap();
         assert_eq!(in_force() == digest, adopts);
     }
+    let kind = Kind::Operator { vendor: None };
+    let invited = stage.people.invite(person("vera", kind, &["shift-lead"]), Seconds(86_400), stage.admin.person).await;
+    let vera = enrol(&stage.people, &invited.unwrap().code).await;
+    let mut forged = stage.certificate(&stage.admin, vera.person);
+    forged.statement.nonce = mint::nonce();
+    assert!(matches!(stage.desk.act(Command::Certify { certificate: forged }).await, Err(Rejected::Unsigned(_))));
 }
 
 #[tokio::test]
@@ -1057,6 +1135,9 @@ async fn who_is_to_be_told_of_a_waiting_request_and_when_the_board_turns_red() {
     let verdict = stage.approval(&stage.lead, id);
     stage.desk.act(Command::Vote { verdict }).await.unwrap();
     assert!(due(later).is_empty());
+    // Where nobody else is told later, the board does not turn red at once.
+    stage.ask("press-4", &[Action::Tunnel]).await.unwrap();
+    assert_eq!(due(stage.desk.clock().wall()), [("shift-lead".to_owned(), false)]);
 }
 
 #[tokio::test]

@@ -79,6 +79,20 @@ async fn somebody_elses_key_enrols_nobody_and_the_code_still_works() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_too_weak_enrols_nobody_and_the_code_still_works() {
+    let stage = Stage::new().await;
+    let invited = stage.people.invite(person("omar", technician(), &[]), DAY, stage.admin.person).await.unwrap();
+    let file = stage.props.scratch.path().join("weak");
+    let mut keygen = std::process::Command::new("ssh-keygen");
+    keygen.args(["-q", "-t", "rsa", "-b", "1024", "-N", "", "-f"]).arg(&file);
+    assert!(keygen.status().expect("ssh-keygen of OpenSSH").success());
+    let weak = std::fs::read_to_string(file.with_extension("pub")).unwrap();
+    let refused = stage.people.enrol(&invited.code, &ssh_key::PublicKey::from_openssh(&weak).unwrap()).await;
+    assert!(matches!(refused, Err(NotDone::Key(_))), "{refused:?}");
+    enrol(&stage.people, &invited.code).await;
+}
+
+#[tokio::test]
 async fn of_two_who_enrol_by_one_code_the_one_who_does_has_the_factors_that_count() {
     let stage = Stage::new().await;
     let invited = stage.people.invite(person("omar", technician(), &[]), DAY, stage.admin.person).await.unwrap();

@@ -61,7 +61,7 @@ async fn where_a_rule_is_exclusive_a_second_person_waits_outside() {
 #[tokio::test]
 async fn a_zone_that_a_new_plant_file_shuts_lets_nobody_in_whatever_was_granted() {
     let stage = stage_with("zones = [\"packaging\", \"press\"]", "zones = [\"packaging\"]").await;
-    stage.grant("plc-7", &[Action::Tunnel]).await;
+    let running = let_in(&stage, "plc-7").await;
     let text = PLANT.replacen("zones = [\"packaging\"]", "zones = [\"packaging\", \"press\"]", 1);
     let text = text.replacen("[zones.packaging]", "[zones.packaging]\nnever = true", 1);
     stage.desk.act(Command::ProposePlant { text: text.clone(), by: stage.admin.person }).await.unwrap();
@@ -69,6 +69,7 @@ async fn a_zone_that_a_new_plant_file_shuts_lets_nobody_in_whatever_was_granted(
         let signed = stage.plant_signature(signer, Digest::of_bytes(text.as_bytes()));
         stage.desk.act(Command::SignPlant { signed }).await.unwrap();
     }
+    assert_eq!(running.orders().now().over, Some(Ending::Revoked), "who is there goes");
     assert_eq!(refusal(stage.admit("plc-7").await), Refusal::ZoneNever("packaging".parse().unwrap()));
 }
 

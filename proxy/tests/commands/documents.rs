@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use certs::keys::{KeyStore, Seal};
+
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let guides = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
@@ -39,11 +41,21 @@ fn words(line: &str) -> Vec<String> {
 /// What stands for somebody's own: `r_01kb…`, `age1…`, `SESSION`, `TEXT`.
 fn filled_in(word: &str) -> String {
     const ID: &str = "01kb0c4jd0c4jd0c4jd0c4jd0c";
+    if let Some((log, _)) = word.split_once('+').filter(|_| word.ends_with('…')) {
+        return log_key(log);
+    }
     match word.strip_suffix('…').and_then(|begun| begun.split_once('_')) {
         Some((kind, _)) => format!("{kind}_{ID}"),
         None if word == "SESSION" => format!("s_{ID}"),
         None => word.to_owned(),
     }
+}
+
+/// Some log's key under this name, as people copy it.
+fn log_key(log: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = KeyStore::create(&folder.path().join("keys"), &Seal::File).unwrap();
+    keys.log_key().verifier(log).unwrap().to_string()
 }
 
 #[test]
