@@ -61,8 +61,8 @@ pub trait Notifier: Send + Sync {
     fn notify<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotTold>>;
 }
 
-/// Notices that wait for a way that does not answer: a night's worth. Newer ones are then dropped and logged, because
-/// what is oldest has waited longest.
+/// Notices of each kind that wait for a way that does not answer: a night's worth. Newer ones are then dropped and logged,
+/// because what is oldest has waited longest.
 const WAITING_MAX: usize = 256;
 /// Tries, each after twice the wait of the one before: about an hour in all.
 const TRIES: u32 = 12;
@@ -70,6 +70,31 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(600);
 /// How often steps that became due are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Where notices wait for one way. What a group is told, whoever asks or works causes as often as they like: it has a
+/// queue of its own, so that nobody fills the one of what everybody is told and nobody may mute.
+struct Queues {
+    everybody: mpsc::Sender<Notice>,
+    group: mpsc::Sender<Notice>,
+}
+
+/// The other ends.
+struct Waiting {
+    everybody: mpsc::Receiver<Notice>,
+    group: mpsc::Receiver<Notice>,
+}
+
+impl Waiting {
+    /// The next one: what nobody may mute goes first.
+    async fn next(&mut self) -> Option<Notice> {
+        tokio::select! {
+            biased;
+            Some(notice) = self.everybody.recv() => Some(notice),
+            Some(notice) = self.group.recv() => Some(notice),
+            else => None,
+        }
+    }
+}
 
 /// What the notices are made from.
 pub struct Notices {
@@ -88,17 +113,19 @@ impl Notices {
     /// twice is better than never.
     pub fn start(self, ways: Vec<Arc<dyn Notifier>>, tracker: &TaskTracker, stop: &CancellationToken) {
         let queues = ways.into_iter().map(|way| {
-            let (queue, waiting) = mpsc::channel(WAITING_MAX);
+            let (to_everybody, everybody) = mpsc::channel(WAITING_MAX);
+            let (to_group, group) = mpsc::channel(WAITING_MAX);
             let stop = stop.clone();
+            let waiting = Waiting { everybody, group };
             tracker.spawn(async move { stop.run_until_cancelled(carry(way, waiting)).await });
-            queue
+            Queues { everybody: to_everybody, group: to_group }
         });
         let queues = queues.collect();
         let stop = stop.clone();
         tracker.spawn(async move { stop.run_until_cancelled(self.run(queues)).await });
     }
 
-    async fn run(mut self, queues: Vec<mpsc::Sender<Notice>>) {
+    async fn run(mut self, queues: Vec<Queues>) {
         let mut told = BTreeSet::new();
         let mut size = self.desk.head().size;
         loop {
@@ -121,13 +148,14 @@ impl Notices {
         }
     }
 
-    fn send(&self, queues: &[mpsc::Sender<Notice>], notice: &Notice) {
+    fn send(&self, queues: &[Queues], notice: &Notice) {
         if notice.red {
             tracing::error!(kind = notice.kind, id = notice.id, "alarm: {}", notice.text);
         } else {
             tracing::info!(kind = notice.kind, id = notice.id, "notice: {}", notice.text);
         }
-        for queue in queues {
+        for Queues { everybody, group } in queues {
+            let queue = if notice.group.is_some() { group } else { everybody };
             if queue.try_send(notice.clone()).is_err() {
                 tracing::error!(kind = notice.kind, id = notice.id, "a notice reaches nobody: too many wait already");
             }
@@ -258,9 +286,9 @@ fn watch_wanted(escort: Escort, session: SessionId) -> Option<String> {
     }
 }
 
-/// Carries notices by one way, in order, each until it arrived or was tried often enough.
-async fn carry(way: Arc<dyn Notifier>, mut waiting: mpsc::Receiver<Notice>) {
-    while let Some(notice) = waiting.recv().await {
+/// Carries notices by one way, in order of their kind, each until it arrived or was tried often enough.
+async fn carry(way: Arc<dyn Notifier>, mut waiting: Waiting) {
+    while let Some(notice) = waiting.next().await {
         let mut wait = FIRST_WAIT;
         for left in (0..TRIES).rev() {
             match way.notify(&notice).await {

@@ -10,8 +10,10 @@ use approver::testing::{PLANT, Props, Stage};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use policies::actions::Action;
-use policies::events::{CutBy, Scope};
+use policies::decide::Command;
+use policies::events::{CutBy, Event, Scope};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,9 +41,13 @@ impl Notifier for Heard {
 
 impl Heard {
     async fn wait_for(&self, count: usize) -> Vec<Notice> {
+        self.wait_until(|heard| heard.len() >= count).await
+    }
+
+    async fn wait_until(&self, holds: impl Fn(&[Notice]) -> bool) -> Vec<Notice> {
         for _ in 0..200 {
             let heard = self.0.lock().unwrap().1.clone();
-            if heard.len() >= count {
+            if holds(&heard) {
                 return heard;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -106,6 +112,80 @@ async fn where_a_rule_wants_somebody_to_watch_they_are_told_when_work_begins_and
         assert_eq!((&heard[0].text, heard[0].group.as_ref().unwrap().as_str()), (&text, "shift-lead"));
         stop.cancel();
     }
+}
+
+/// Takes nothing until it is let go, as a receiver that hangs.
+struct Stuck {
+    let_go: Semaphore,
+    heard: Heard,
+}
+
+impl Notifier for Stuck {
+    fn name(&self) -> &'static str {
+        "stuck"
+    }
+
+    fn notify<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotTold>> {
+        async move {
+            let _free = self.let_go.acquire().await.unwrap();
+            self.heard.0.lock().unwrap().1.push(notice.clone());
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+/// A technician who asks and asks, while one of two receivers hangs.
+#[tokio::test]
+async fn a_burst_of_events_loses_none() {
+    const TAKEN_BACK: usize = 500;
+    const PENDING: usize = 10;
+    let step = |minute: u32| format!("{{ after = \"{minute}m\", group = \"shift-lead\" }}");
+    let tell = PLANT.lines().find(|line| line.starts_with("tell = ")).unwrap();
+    let steps: Vec<String> = (0..40).map(step).collect();
+    let stage = Stage::on(Props::new(), &PLANT.replace(tell, &format!("tell = [{}]", steps.join(", ")))).await;
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let hangs = Arc::new(Stuck { let_go: Semaphore::new(0), heard: Heard::default() });
+    let answers = Arc::new(Stuck { let_go: Semaphore::new(1), heard: Heard::default() });
+    let (desk, technician) = (stage.desk.clone(), stage.technician.person);
+    let before = desk.head().size;
+    let mut asked = Vec::new();
+    for number in 0..TAKEN_BACK + PENDING {
+        let request = stage.ask("hmi-2", &[Action::Shell]).await.unwrap();
+        asked.push(request);
+        if number < TAKEN_BACK {
+            desk.act(Command::Withdraw { request, by: technician }).await.unwrap();
+        }
+    }
+    let lead = stage.lead.person;
+    stage.props.turn.pass(Duration::from_secs(40 * 60));
+    let notices = Notices {
+        desk: desk.clone(),
+        alarms: stage.alarms,
+        people: stage.people.clone(),
+        origin: "https://holdpoint.mill3.local".into(),
+    };
+    notices.start(vec![hangs.clone(), answers.clone()], &tracker, &stop);
+    // All 400 steps are due at once; who answers has taken what its queue holds, and the other's is full.
+    answers.heard.wait_for(256).await;
+    for scope in [Scope::Technician(technician), Scope::Plant] {
+        desk.cut(CutBy::Operator(lead), scope).await.unwrap();
+    }
+    let cuts = |heard: &[Notice]| heard.iter().filter(|notice| notice.kind == "cut").count();
+    answers.heard.wait_until(|heard| cuts(heard) == 2).await;
+    hangs.let_go.add_permits(1);
+    let heard = hangs.heard.wait_until(|heard| heard.len() > 256).await;
+    assert_eq!(cuts(&heard[1..3]), 2, "what nobody may mute comes next, and none of it is lost");
+    let entries = desk.entries(before).await.unwrap();
+    let submitted = |entry: &approver::journal::Entry| match &entry.event {
+        Event::Submitted { request, .. } => Some(request.id),
+        _ => None,
+    };
+    assert_eq!(entries.iter().filter_map(submitted).collect::<Vec<_>>(), asked);
+    assert_eq!(entries.len(), 2 * TAKEN_BACK + PENDING + 2);
+    stop.cancel();
+    tracker.close();
+    tracker.wait().await;
 }
 
 fn notice() -> Notice {
