@@ -170,17 +170,29 @@ fn entry_line(entry: &Entry) -> EntryLine {
 pub(super) async fn journal(State(api): State<Api>) -> Result<Response, Problem> {
     let folder = api.parts().journal_dir.clone();
     let folder = folder.ok_or_else(|| Problem::unavailable("this journal does not lie in files"))?;
+    let records = api.parts().records_dir.clone();
     let found = tokio::task::spawn_blocking(move || {
         let segments = tar::plain_files(&segment::segments_dir(&folder))?;
         let format = folder.join(recordings::FORMAT);
         let paths = std::iter::once(format).chain(segments.into_iter().map(|(_, path)| path));
-        io::Result::Ok(paths.map(|path| Member { name: name_of("journal", &folder, &path), path }).collect())
+        let mut members: Vec<_> = paths.map(|path| Member { name: name_of("journal", &folder, &path), path }).collect();
+        members.extend(records.map(|log| end_of(&log)).transpose()?.into_iter().flatten());
+        io::Result::Ok(members)
     });
     let members = found.await.map_err(|_| unreadable())?.map_err(|error| {
         tracing::error!(%error, "the journal's files cannot be read");
         unreadable()
     })?;
     Ok(archive("journal.tar", members))
+}
+
+/// How far the recordings' log came: without it, nobody could tell a gate that recorded nothing from one whose recordings
+/// were taken away.
+fn end_of(log: &Path) -> io::Result<Vec<Member>> {
+    let segments = segment::segments(&RealDisk, log).map_err(|fault| io::Error::other(fault.to_string()))?;
+    let newest = segments.into_iter().rfind(|file| matches!(file.state, SegmentState::Used { .. }));
+    let paths = std::iter::once(log.join(recordings::FORMAT)).chain(newest.map(|file| file.path));
+    Ok(paths.map(|path| Member { name: name_of("records", log, &path), path }).collect())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use certs::proof::Face;
 use certs::sshsig::Namespace;
 use http_body_util::BodyExt as _;
 use policies::actions::Action;
+use policies::decide::Command;
 use policies::events::{Ending, Event};
 use policies::requests::{Answer, Narrowing, Reopening, Signed, VerdictStatement};
 use policies::time::Seconds;
@@ -209,6 +210,31 @@ async fn a_session_is_seen_watched_frozen_cut_and_reopened() {
     assert_eq!(house.post(&format!("{path}/reopen"), &lead, reopen(&theirs)).await.refusal(), "not-you");
     assert_eq!(house.post(&format!("{path}/reopen"), &lead, reopen(&verdict)).await.status, 200);
     assert!(house.stage.desk.with_state(|state| state.cuts.is_empty()));
+}
+
+#[tokio::test]
+async fn a_spectator_who_is_put_out_sees_no_more() {
+    let house = House::new().await;
+    house.stage.grant("hmi-2", &[Action::Shell]).await;
+    let kim = house.sign_in(Face::Plant, &house.stage.other_lead).await;
+    let lease = house.stage.admit("hmi-2").await.unwrap();
+    let watch = format!("/api/v1/sessions/{}/watch", lease.session());
+    let proof = house.proof(&kim, "GET", &watch, b"");
+    let mut watching = house.plant.call("GET", &watch, Some(&kim.signed_in.token), Some(proof), "").await;
+    let disable = Command::Disable { person: house.stage.other_lead.person, by: house.stage.admin.person };
+    house.stage.desk.act(disable).await.unwrap();
+    let lines = async {
+        loop {
+            let line = watching.frame().await.expect("an end with words").unwrap().into_data().unwrap();
+            match serde_json::from_slice(&line).unwrap() {
+                WatchLine::Over { in_words } => return in_words,
+                WatchLine::Screen { .. } | WatchLine::Still => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let over = tokio::time::timeout(Duration::from_secs(30), lines).await.expect("nobody who is out stays");
+    assert_eq!(over, "you may watch no longer");
 }
 
 #[tokio::test]

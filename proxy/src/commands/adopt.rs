@@ -11,7 +11,7 @@ use toml::Table;
 use super::check::load_plant;
 use super::gate::{ProfileArg, at_gate, confirm};
 use super::showing::{labelled, plain};
-use super::{Done, Failure, difference};
+use super::{Done, Failure, difference, print_json};
 use crate::client::{Client, Fault};
 
 /// Sign a plant file: an administrator puts it up and signs, then those sign whom the file in force names.
@@ -23,6 +23,9 @@ pub(super) struct Args {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
+    /// For machines, which read no differences: with --yes alone.
+    #[arg(long, requires = "yes")]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
@@ -32,14 +35,22 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
         let current: PlantFile = client.get("/api/v1/plant").await?;
         if current.digest == digest {
+            if args.json {
+                return print_json(&current);
+            }
             say!("This file is in force already.");
             return Ok(());
         }
-        show(&current, &text, digest)?;
+        if !args.json {
+            show(&current, &text, digest)?;
+        }
         confirm("Sign this plant file?", args.yes)?;
         put_up(client, &text, digest).await?;
         sign(client, digest, Digest::of_bytes(current.text.as_bytes())).await?;
         let after: PlantFile = client.get(&format!("/api/v1/plant/files/{digest}")).await?;
+        if args.json {
+            return print_json(&after);
+        }
         tell(&after);
         Ok(())
     })

@@ -17,7 +17,7 @@ use policies::time::Seconds;
 use super::card::{show, show_ask};
 use super::gate::{ProfileArg, at_gate, confirm};
 use super::showing::{labelled, moment, parse_moment, plain};
-use super::{Done, Failure};
+use super::{Done, Failure, print_json};
 use crate::client::{Client, Fault};
 
 /// Say yes: shows the card, asks, and signs. Also for more time or actions, and to look back at an emergency.
@@ -38,6 +38,9 @@ pub(super) struct ApproveArgs {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
+    /// For machines, which read no card: with --yes alone.
+    #[arg(long, requires = "yes")]
+    json: bool,
 }
 
 /// Say no: one no ends it.
@@ -52,6 +55,9 @@ pub(super) struct DenyArgs {
     /// Do not ask.
     #[arg(long)]
     yes: bool,
+    /// For machines, which read no card: with --yes alone.
+    #[arg(long, requires = "yes")]
+    json: bool,
 }
 
 /// What a verdict can be about.
@@ -87,20 +93,24 @@ pub(super) fn approve(args: &ApproveArgs, profile: &ProfileArg) -> Done {
         let mut ballot = ballot(client, args.matter).await?;
         ballot.statement.digest = ballot.narrowed(&narrowing)?;
         ballot.statement.answer = Answer::Yes { narrowing: narrowing.clone() };
-        ballot.show(&narrowing);
+        if !args.json {
+            ballot.show(&narrowing);
+        }
         confirm("Sign a yes to this?", args.yes)?;
-        vote(client, ballot).await
+        vote(client, ballot, args.json).await
     })
 }
 
 pub(super) fn deny(args: &DenyArgs, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
         let mut ballot = ballot(client, args.matter).await?;
-        ballot.show(&Narrowing::default());
+        if !args.json {
+            ballot.show(&Narrowing::default());
+        }
         confirm("Sign a no to this?", args.yes)?;
         let reason = client.keep_text(&args.reason).await?;
         ballot.statement.answer = Answer::No { reason };
-        vote(client, ballot).await
+        vote(client, ballot, args.json).await
     })
 }
 
@@ -235,12 +245,16 @@ impl Ballot {
     }
 }
 
-async fn vote(client: &mut Client, ballot: Ballot) -> Done {
+async fn vote(client: &mut Client, ballot: Ballot, json: bool) -> Done {
     let (request, is_ask, review) = (ballot.card.request, ballot.ask.is_some(), ballot.card.review_wanted);
     let yes = matches!(ballot.statement.answer, Answer::Yes { .. });
     let digest = ballot.statement.digest();
     let signed = client.sign(Namespace::Approval, ballot.statement, digest).await?;
     let done: Happened = client.post("/api/v1/verdicts", &VerdictGiven(signed)).await?;
+    if json {
+        let card: Card = client.get(&format!("/api/v1/requests/{request}")).await?;
+        return print_json(&serde_json::json!({ "events": done.events, "request": card }));
+    }
     let word = if yes { "yes" } else { "no" };
     say!("Your {word} is in the journal ({}).", plain(&done.events.join(", ")));
     if review {

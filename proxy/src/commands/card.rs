@@ -157,6 +157,11 @@ pub(super) fn show_short(card: &Card, now: Timestamp) {
             from_now(card.submitted, now),
             plain(&card.needs)
         ),
+        "granted" if card.first_use.is_none() => format!(
+            "{} from the first connection, until {}",
+            span(card.duration_seconds.into()),
+            moment(card.window.until)
+        ),
         "granted" => format!("ends {}, {}", from_now(card.deadline, now), sessions(card.sessions.len())),
         _ => format!("asked {}", from_now(card.submitted, now)),
     };
@@ -185,7 +190,8 @@ pub(super) fn show_own(own: &OwnRequest, now: Timestamp) {
     labelled("  what", &format!("{}, through {}: {actions}", own.target, services(&own.services)));
     let state = match own.standing.as_str() {
         "pending" => format!("waits for {}", plain(&own.needs)),
-        "granted" if own.sessions.is_empty() => {
+        // The clock starts at the first connection, and goes on when that one has ended.
+        "granted" if own.deadline == own.window.until => {
             format!(
                 "{}, from {} until {}",
                 span(own.duration_seconds.into()),

@@ -70,6 +70,9 @@ pub(super) struct ReopenArgs {
     /// Why.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn cut(args: &CutArgs, profile: &ProfileArg) -> Done {
@@ -202,7 +205,10 @@ pub(super) fn reopen(args: &ReopenArgs, profile: &ProfileArg) -> Done {
         statement.answer = Answer::Yes { narrowing: Narrowing::default() };
         let digest = statement.digest();
         let verdict = client.sign(Namespace::Approval, statement, digest).await?;
-        let _: Happened = client.post(&format!("{path}/reopen"), &Reopen { reopening, verdict }).await?;
+        let done: Happened = client.post(&format!("{path}/reopen"), &Reopen { reopening, verdict }).await?;
+        if args.json {
+            return print_json(&done);
+        }
         say!("{} is reopened.", args.cut);
         Ok(())
     })

@@ -10,7 +10,7 @@ use policies::ids::SessionId;
 
 use super::gate::{ProfileArg, at_gate};
 use super::{Done, Failure, print_json};
-use crate::client::{Client, Unpacker};
+use crate::client::{Fault, Pieces, Unpacker};
 
 /// Fetch the journal and recordings into a folder, to replay and verify them with no server.
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,7 @@ pub(super) struct Args {
     /// The folder; made if it is not there. What is there already is fetched anew.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Only this session's recording; may be given several times. All that have ended, if left out.
+    /// Only this session's recording; may be given several times. All of them, if left out; of what runs, as far as it is.
     #[arg(long = "session", value_name = "SESSION")]
     sessions: Vec<SessionId>,
     /// For machines.
@@ -31,23 +31,33 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         std::fs::create_dir_all(&args.output)
             .map_err(|cause| Failure::failed(format_args!("{}: {cause}", args.output.display())))?;
         // The journal first: of what happens meanwhile it then knows nothing, and what it tells is there.
-        let mut files = unpack(client, "/api/v1/journal/files", &args.output).await?;
+        let mut files = unpack(client.stream("/api/v1/journal/files").await?, &args.output).await?;
         let listed: SessionsView = client.get("/api/v1/recordings").await?;
         let wanted: Vec<&SessionView> = listed.sessions.iter().filter(|session| args.wants(session)).collect();
         if let Some(missing) = args.sessions.iter().find(|id| wanted.iter().all(|session| session.session != **id)) {
             return Err(Failure::refused(format_args!("there is no session {missing}")));
         }
         let bar = progress_bar(wanted.len());
+        let mut fetched = 0;
         for session in &wanted {
-            files += unpack(client, &format!("/api/v1/recordings/{}/files", session.session), &args.output).await?;
+            match client.stream(&format!("/api/v1/recordings/{}/files", session.session)).await {
+                Ok(pieces) => {
+                    files += unpack(pieces, &args.output).await?;
+                    fetched += 1;
+                }
+                // Of a session that is just beginning nothing is recorded yet.
+                Err(Fault::Problem(problem)) if problem.refusal == "not-found" && args.sessions.is_empty() => {}
+                Err(fault) => return Err(fault.into()),
+            }
             bar.inc(1);
         }
         bar.finish_and_clear();
         if args.json {
-            return print_json(&serde_json::json!({ "recordings": wanted.len(), "files": files }));
+            return print_json(&serde_json::json!({ "recordings": fetched, "files": files }));
         }
         let folder = args.output.display();
-        say!("{folder}: the journal and {} recordings.", wanted.len());
+        let recordings = if fetched == 1 { "recording" } else { "recordings" };
+        say!("{folder}: the journal and {fetched} {recordings}.");
         say!("Check it: holdpoint verify {folder} --trust trust.toml");
         say!("It was copied while the gate ran, so `verify` says OPEN and exits 4 where nothing is wrong.");
         Ok(())
@@ -55,14 +65,14 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
 }
 
 impl Args {
-    /// A session that never had anything sealed has no recording to send.
+    /// A session that ended without a seal has no recording to send.
     fn wants(&self, session: &SessionView) -> bool {
-        if self.sessions.is_empty() { session.seal.is_some() } else { self.sessions.contains(&session.session) }
+        let is_recorded = session.seal.is_some() || session.ended.is_none();
+        if self.sessions.is_empty() { is_recorded } else { self.sessions.contains(&session.session) }
     }
 }
 
-async fn unpack(client: &mut Client, path: &str, folder: &Path) -> Result<usize, Failure> {
-    let mut pieces = client.stream(path).await?;
+async fn unpack(mut pieces: Pieces, folder: &Path) -> Result<usize, Failure> {
     let mut unpacker = Unpacker::new(folder);
     while let Some(piece) = pieces.next().await? {
         unpacker.feed(&piece)?;

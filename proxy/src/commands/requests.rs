@@ -29,6 +29,9 @@ pub(super) struct RevokeArgs {
     /// Why, for the technician and for the journal.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
@@ -68,7 +71,10 @@ fn each<T>(requests: &[T], show: impl Fn(&T)) {
 pub(super) fn revoke(args: &RevokeArgs, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
         let because = Because { reason: args.reason.clone() };
-        let _: Happened = client.post(&format!("/api/v1/requests/{}/revoke", args.request), &because).await?;
+        let done: Happened = client.post(&format!("/api/v1/requests/{}/revoke", args.request), &because).await?;
+        if args.json {
+            return print_json(&done);
+        }
         say!("{} is revoked.", args.request);
         Ok(())
     })

@@ -26,6 +26,9 @@ pub(super) struct OneArgs {
     /// As `sessions` lists it.
     #[arg(value_name = "SESSION")]
     session: SessionId,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
@@ -80,6 +83,9 @@ pub(super) fn thaw(args: &OneArgs, profile: &ProfileArg) -> Done {
 fn act(args: &OneArgs, profile: &ProfileArg, what: &str, words: &str) -> Done {
     at_gate(profile, async |client| {
         let acted: Acted = client.post(&format!("/api/v1/sessions/{}/{what}", args.session), &()).await?;
+        if args.json {
+            return print_json(&acted);
+        }
         say!("{words}");
         if !acted.journaled {
             say!("The journal does not answer: this is recorded once it does.");

@@ -29,3 +29,21 @@ fn the_committed_help_is_what_is_shown() {
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(committed == tree, "tests/golden/help.txt is out of date: run this test with HOLDPOINT_WRITE=1");
 }
+
+#[test]
+fn whatever_lists_or_decides_answers_in_json_too() {
+    let committed = include_str!("../golden/help.txt");
+    let pages = committed.split("$ holdpoint ").skip(1);
+    let (mut lists, mut without) = (0, Vec::new());
+    for page in pages {
+        let (name, text) = page.split_once(" --help\n").unwrap_or(("", page));
+        let decides =
+            ["approve", "deny", "revoke", "freeze", "thaw", "cut", "reopen", "adopt", "extend"].contains(&name);
+        if text.starts_with("List ") || decides {
+            lists += 1;
+            without.extend((!text.contains("--json")).then(|| name.to_owned()));
+        }
+    }
+    assert!(lists > 14, "{lists}");
+    assert_eq!(without, Vec::<String>::new());
+}

@@ -6,6 +6,7 @@ use policies::ids::LinkId;
 use serde_json::Value;
 
 use crate::house::{House, Side, Somebody, start};
+use crate::work::vendor;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn first_contact_is_no_leap_of_faith() {
@@ -161,6 +162,22 @@ async fn an_agent_signs_for_a_public_key_and_says_when_it_cannot() {
     std::fs::remove_file(&key).unwrap();
     lee.run_with(&["login"], code).await.done();
     assert!(lee.run(&["status"]).await.done().out.contains("green"));
+    // A verdict is signed by the agent too, and whoever checks the journal finds it right.
+    let ada = house.founder("ada").await;
+    let tess = vendor(&house, &ada).await;
+    let ask = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "valve", "--json"];
+    let asked: Value = tess.run(&ask).await.done().json();
+    let approved = lee.run(&["approve", asked["request"].as_str().unwrap(), "--yes"]).await.done().out;
+    assert!(approved.contains("is granted"), "{approved}");
+    let (trust, data) = (house.folder.path().join("gate/trust.toml"), lee.folder.join("taken"));
+    let (trust, data) = (trust.to_str().unwrap(), data.to_str().unwrap());
+    lee.run(&["fetch", "-o", data]).await.done();
+    let verified = lee.run(&["verify", data, "--trust", trust, "--json"]).await.json::<Value>();
+    assert_eq!(
+        (verified["verdict"].as_str(), verified["decisions"]["grants"].as_u64()),
+        (Some("open"), Some(1)),
+        "{verified}"
+    );
     agent.kill().await.unwrap();
     lee.run(&["status"]).await.failed(3, "none answers");
 }

@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -119,6 +119,7 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
         (format!("compare {asked_words} (before"), format!("{} (what you sign", words(&own).unwrap()));
     assert!(in_one_line.contains(&before) && in_one_line.contains(&signed), "both sides read the same: {card}{own}");
 
+    assert!(lee.run(&["requests"]).await.done().out.contains("1 hour from the first connection, until "));
     let mut ssh = Ssh::begin(&house, &tess);
     ssh.ready().await;
     let session = first_session(&lee).await;
@@ -169,6 +170,8 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     let said = ssh.end().await;
     assert!(said.contains("cut"), "{said}");
     let cut = cut["cut"].as_str().unwrap();
+    let own = tess.run(&["requests"]).await.done().out;
+    assert!(own.contains("  now        ends "), "the clock of a grant goes on when nobody is connected: {own}");
     assert!(lee.run(&["cuts"]).await.done().out.contains(&format!("session {session}")));
     // The technician is told first; the end is journaled once the recording is sealed.
     let journaled = async { while !lee.run(&["sessions", "--all"]).await.done().out.contains("an operator cut it") {} };
@@ -180,6 +183,41 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     lee.run(&["revoke", request, "--reason", "done"]).await.done();
     let all = tess.run(&["requests", "--all"]).await.done().out;
     assert!(all.contains("revoked") && all.contains("lee took it back: done"), "{all}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_an_operator_does_is_told_to_machines_too() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    let tess = vendor(&house, &ada).await;
+    let told =
+        async |who: &Somebody, words: &[&str]| -> Value { who.run(&[words, &["--json"]].concat()).await.done().json() };
+    let ask = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "valve"];
+    let request = told(&tess, &ask).await["request"].as_str().unwrap().to_owned();
+    lee.run(&["approve", &request, "--json"]).await.failed(2, "--yes");
+    assert_eq!(told(&lee, &["requests"]).await["requests"][0]["standing"], "pending");
+    let approved = told(&lee, &["approve", &request, "--for", "30m", "--yes"]).await;
+    assert_eq!(
+        (&approved["events"], &approved["request"]["standing"]),
+        (&json!(["HP1302", "HP1303"]), &json!("granted"))
+    );
+    let other = told(&tess, &ask).await["request"].as_str().unwrap().to_owned();
+    let denied = told(&lee, &["deny", &other, "--reason", "one is enough", "--yes"]).await;
+    assert_eq!(denied["request"]["standing"], "denied");
+    let mut ssh = Ssh::begin(&house, &tess);
+    ssh.ready().await;
+    let session = first_session(&lee).await;
+    assert_eq!(told(&lee, &["freeze", &session]).await, json!({ "journaled": true }));
+    assert_eq!(told(&lee, &["sessions"]).await["sessions"][0]["frozen"], true);
+    assert_eq!(told(&lee, &["thaw", &session]).await, json!({ "journaled": true }));
+    let cut = told(&lee, &["cut", &session]).await["cut"].as_str().unwrap().to_owned();
+    ssh.end().await;
+    assert_eq!(told(&lee, &["cuts"]).await["cuts"][0]["cut"].as_str(), Some(cut.as_str()));
+    assert_eq!(told(&lee, &["reopen", &cut, "--reason", "looked at"]).await["events"], json!(["HP1502"]));
+    assert_eq!(told(&lee, &["revoke", &request, "--reason", "done"]).await["events"].as_array().unwrap().len(), 1);
+    for list in [&["people"][..], &["status"]] {
+        assert!(told(&lee, list).await.is_object(), "{list:?}");
+    }
 }
 
 /// The program in a terminal of its own (util-linux `script`), where somebody types.
