@@ -22,6 +22,7 @@
 //! }
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -123,6 +124,8 @@ pub struct Order {
     pub frozen: Option<Frozen>,
     /// What may be done now, widenings included.
     pub actions: Actions,
+    /// Who watches here.
+    pub watchers: BTreeSet<PersonId>,
     /// That it is over, and why. The first reason stays.
     pub over: Option<Ending>,
 }

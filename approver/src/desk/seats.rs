@@ -1,7 +1,7 @@
 //! Who holds a lease on this node, and what is said to each: orders follow from what stands, from cuts that act before
 //! they are journaled, from who watches here, and from the clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -55,7 +55,8 @@ impl Seat {
         target: TargetName,
     ) -> Option<Self> {
         let never = Deadline { boot: Boot(std::time::Duration::MAX), wall: Timestamp::MAX };
-        let nothing = Order { deadline: never, frozen: None, actions: Actions::new(), over: None };
+        let nothing =
+            Order { deadline: never, frozen: None, actions: Actions::new(), watchers: BTreeSet::new(), over: None };
         let (orders, receiver) = watch::channel(nothing);
         let mut seats = desk.seats();
         if seats.places.contains_key(&session) {
@@ -170,11 +171,17 @@ impl View<'_> {
             deadline,
             frozen: self.frozen(session, place, case, freezes),
             actions: actions_at(case, clock, self.boot),
+            watchers: self.watchers(session),
             over: cut.or_else(|| self.over(session, place, case, ends)),
         };
         let widened = clock.widened.iter().map(|until| until.boot);
         let due = widened.chain(freezes).chain([ends]).chain(self.stale_at(case)).filter(|at| *at > self.boot).min();
         (order, due)
+    }
+
+    fn watchers(&self, session: SessionId) -> BTreeSet<PersonId> {
+        let here = self.seats.watching.keys().filter(|(watched, _)| *watched == session);
+        here.map(|(_, person)| *person).collect()
     }
 
     /// Cuts that were journaled, and those that act before they are.

@@ -1,6 +1,7 @@
 //! A running session: one loop, every arm of it a reason to go on or an ending. The Desk says what holds, the clock when
 //! it is over, the channels what happened; what follows from an ending is in `ending`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ impl Running {
         let orders = lease.orders();
         let targets = Arc::clone(&presence.live.targets);
         let shared = Shared { witness: Arc::clone(&witness), targets, orders: orders.clone(), place: place.clone() };
-        let obeyed = Order { frozen: None, ..orders.now() };
+        let obeyed = Order { frozen: None, watchers: BTreeSet::new(), ..orders.now() };
         let warnings = warnings_from(&lease, parts.desk.clock().boot());
         Self {
             channels: Channels::new(shared),
@@ -181,6 +182,12 @@ impl Running {
         if order.deadline != self.obeyed.deadline {
             self.warnings = warnings_from(&self.lease, self.parts.desk.clock().boot());
             self.channels.say(&self.place.deadline_moved(order.deadline));
+        }
+        let came = &order.watchers - &self.obeyed.watchers;
+        let left = &self.obeyed.watchers - &order.watchers;
+        let all = came.into_iter().map(|who| (who, true)).chain(left.into_iter().map(|who| (who, false)));
+        for (who, watching) in all {
+            self.record(&Note::Watch { operator: who.to_string().as_str().into(), watching });
         }
         self.obeyed = order;
     }
