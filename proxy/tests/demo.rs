@@ -112,20 +112,34 @@ fn the_story_goes_as_it_is_told_and_leaves_nothing_behind() {
     assert_eq!(machine.left_behind(), Vec::<PathBuf>::new());
 }
 
+/// What is written in place of a file's text.
+type Lie<'a> = &'a dyn Fn(String) -> String;
+
 #[test]
 fn a_step_that_does_not_end_as_told_makes_it_fail_and_is_named() {
-    let machine = Machine::new();
-    let demo = machine.temporary.path().join("demo");
-    let running = machine.demo(&["--auto", "--dir", demo.to_str().unwrap()]).spawn().unwrap();
-    eventually("the demo's folder is furnished", || demo.join("ssh_config").exists());
-    // The auditor lost the key and has that of another plant.
+    // The auditor lost the key and has that of another plant; trusts somebody else; the operator signs with another key.
     let other = certs::auditor::NewAuditorKey::generate(jiff::Timestamp::now());
-    fs::write(demo.join("auditor/auditor-1.key"), other.file.as_bytes()).unwrap();
-    let output = running.wait_with_output().unwrap();
-    let told = words(&output);
-    assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("step 8, replayed: expected to see what tess did"), "{told}");
-    assert!(demo.join("gate/data").exists(), "--dir keeps everything");
+    let key = |_: String| String::from_utf8(other.file.as_bytes().to_vec()).unwrap();
+    let trust = |text: String| text.replace("SHA256:", "SHA256:A");
+    let stranger = |_: String| certs::ssh_ca::fresh_key("lee").to_openssh(ssh_key::LineEnding::LF).unwrap().to_string();
+    let lies: [(&str, Lie<'_>, &str); 3] = [
+        ("people/lee/id_ed25519", &stranger, "step 3, approved: expected `holdpoint "),
+        ("auditor/auditor-1.key", &key, "step 8, replayed: expected to see what tess did"),
+        ("auditor/trust.toml", &trust, "step 9, verified: expected all of it to be whole"),
+    ];
+    for (file, lie, failing) in lies {
+        let machine = Machine::new();
+        let demo = machine.temporary.path().join("demo");
+        let running = machine.demo(&["--auto", "--dir", demo.to_str().unwrap()]).spawn().unwrap();
+        eventually("the demo's folder is furnished", || demo.join("ssh_config").exists());
+        let path = demo.join(file);
+        fs::write(&path, lie(fs::read_to_string(&path).unwrap())).unwrap();
+        let output = running.wait_with_output().unwrap();
+        let told = words(&output);
+        assert_eq!(output.status.code(), Some(1), "{file}: {told}");
+        assert!(told.contains(failing), "{file}: {told}");
+        assert!(demo.join("gate/data").exists(), "--dir keeps everything");
+    }
 }
 
 #[test]
