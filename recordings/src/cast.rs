@@ -58,7 +58,7 @@ pub enum CastFault {
     Write(#[from] io::Error),
     /// Nothing ran that a cast could show.
     #[error(
-        "no shell and no command ran in this recording, so there is nothing a cast could show; try the file ledger"
+        "no shell and no command ran here, so there is nothing a cast could show; `play` lists the files that passed"
     )]
     NoTerminal,
 }
@@ -127,7 +127,7 @@ impl Writer<'_> {
                         program.terminal = Some(*size);
                         program.term = Some(term.to_string());
                     }
-                    What::Note(Note::Exec { command }) => {
+                    What::Note(Note::Exec { command, copies_files: false }) => {
                         program.command = Some(command.to_string());
                         self.begin(moment)?;
                     }

@@ -29,6 +29,10 @@ pub struct FileEntry {
     pub to: Option<RemotePath>,
     /// Content bytes that passed; of bytes that passed twice, twice. 0 where no content belongs to the operation.
     pub bytes: u64,
+    /// Of `bytes`, those sent to the target for which it never answered, because the channel ended first: how many of
+    /// them it has, only it knows. The others it has.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unanswered: u64,
     /// Which parts of the file passed, in ascending order, neither overlapping nor touching.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extents: Vec<Extent>,
@@ -159,6 +163,7 @@ impl FileEntry {
             path,
             to: None,
             bytes: 0,
+            unanswered: 0,
             extents: Vec::new(),
             more_extents: false,
             whole: false,
@@ -197,7 +202,8 @@ impl FileEntry {
         let ordered = self.extents.windows(2).all(|pair| pair[0].until < pair[1].from);
         let forward = self.extents.iter().all(|extent| extent.from <= extent.until);
         let whole = !self.whole || matches!(self.extents.as_slice(), [only] if only.from == 0 && !self.more_extents);
-        ordered && forward && whole && self.extents.len() <= EXTENTS_MAX
+        let answered = self.unanswered <= self.bytes && (self.unanswered == 0 || !self.whole);
+        ordered && forward && whole && answered && self.extents.len() <= EXTENTS_MAX
     }
 }
 
@@ -226,8 +232,12 @@ impl Read {
     }
 }
 
-fn is_false(value: &bool) -> bool {
+pub(crate) fn is_false(value: &bool) -> bool {
     !*value
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// A path as a stranger named it: any bytes. As text, printable characters stand as they are and every other byte, the
@@ -375,6 +385,12 @@ mod tests {
         }
         let partial = FileEntry { extents: vec![extent(5, 9)], ..put() };
         assert_eq!(FileEntry::decode(&partial.encode()), Err(NotAnEntry));
+        let (bytes, unanswered) = (put().bytes, |unanswered| FileEntry { unanswered, whole: false, ..put() });
+        let whole = FileEntry { whole: true, ..unanswered(1) };
+        for entry in [unanswered(bytes + 1), whole] {
+            assert_eq!(FileEntry::decode(&entry.encode()), Err(NotAnEntry));
+        }
+        assert_eq!(FileEntry::decode(&unanswered(bytes).encode()), Ok(unanswered(bytes)));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod ledger;
 mod leftover;
 pub mod log;
 pub mod notes;
+mod plain;
 pub mod play;
 mod queue;
 pub mod read;

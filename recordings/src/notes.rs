@@ -47,6 +47,9 @@ pub enum Note {
     Exec {
         /// As it came.
         command: Words,
+        /// The gate took it for a copy of files, and looked into it: what passes is a protocol, and its files are listed.
+        #[serde(default, skip_serializing_if = "crate::ledger::is_false")]
+        copies_files: bool,
     },
     /// A subsystem, such as `sftp`.
     Subsystem {
@@ -187,6 +190,7 @@ mod tests {
 
     #[test]
     fn notes_are_written_this_way_for_ever() {
+        let exec = |copies_files| Note::Exec { command: Words::new(*b"ls \xff"), copies_files };
         let written = |note: Note| {
             let bytes = note.encode();
             assert_eq!(Note::decode(note.fact(), &bytes), Ok(note));
@@ -198,7 +202,8 @@ mod tests {
             written(Note::Terminal { term: "xterm".into(), size }),
             r#"{"note":"terminal","term":"xterm","columns":80,"rows":24}"#
         );
-        assert_eq!(written(Note::Exec { command: Words::new(*b"ls \xff") }), r#"{"note":"exec","command":"ls \\xff"}"#);
+        assert_eq!(written(exec(false)), r#"{"note":"exec","command":"ls \\xff"}"#);
+        assert_eq!(written(exec(true)), r#"{"note":"exec","command":"ls \\xff","copies_files":true}"#);
         assert_eq!(written(Note::ExitStatus { status: 255 }), r#"{"note":"exit-status","status":255}"#);
     }
 

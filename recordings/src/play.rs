@@ -1,13 +1,15 @@
 //! Replaying a recording to a terminal: how long to wait, what to write, and where a text stood on the screen. Pure:
-//! the caller waits and writes. What is written was painted by [`crate::screen`], never passed on as it was recorded.
+//! the caller waits and writes. What is written was painted by [`crate::screen`], never passed on as it was recorded;
+//! of a command without a terminal, which has no screen, it is lines of text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::frame::Stream;
 use crate::notes::{Note, Size};
+use crate::plain::Plain;
 use crate::read::{Moment, ReadFault, What};
-use crate::screen::{DEFAULT_SIZE, Painter, Screen, Utf8, put};
+use crate::screen::{Painter, Screen, Utf8, put};
 use crate::secrets::Mask;
 use crate::words::Words;
 
@@ -34,7 +36,7 @@ impl Speed {
     }
 }
 
-/// What is shown of a channel.
+/// What is shown of a channel. Of a command without a terminal, its lines and what was sent to it, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Shown {
     /// The screen.
@@ -87,20 +89,30 @@ pub struct Step {
     pub write: String,
 }
 
-/// Follows one channel of a recording on a screen.
+/// Follows one channel of a recording.
 struct Stage {
     channel: Option<u32>,
-    terminal: Option<Size>,
-    screen: Screen,
+    /// The terminals of channels on which no program began yet.
+    terminals: BTreeMap<u32, Size>,
+    view: Option<View>,
     output: [Utf8; 4],
     input: Utf8,
     mask: Mask,
+}
+
+/// How a channel's output is shown.
+enum View {
+    /// As it stood on the technician's terminal.
+    Screen(Box<Screen>),
+    /// Line by line: there was no terminal.
+    Lines(Plain),
 }
 
 /// What a moment did.
 enum Effect {
     None,
     Screen,
+    Lines(String),
     Typed(String),
 }
 
@@ -108,8 +120,8 @@ impl Stage {
     fn new(channel: Option<u32>) -> Self {
         Self {
             channel,
-            terminal: None,
-            screen: Screen::new(DEFAULT_SIZE),
+            terminals: BTreeMap::new(),
+            view: None,
             output: Default::default(),
             input: Utf8::default(),
             mask: Mask::default(),
@@ -123,43 +135,66 @@ impl Stage {
         }
         match &moment.what {
             What::Note(note) => self.note(moment.channel, note),
-            // No program that has a screen began yet: files, perhaps.
-            What::Data(..) if self.channel.is_none() => Effect::None,
-            What::Data(Stream::In, bytes) => {
+            What::Data(Stream::In, bytes) if self.view.is_some() => {
                 let mut text = String::new();
                 self.input.push(bytes, &mut text);
                 Effect::Typed(self.mask.typed(&text))
             }
-            What::Data(stream, bytes) => {
-                let outputs = [Stream::Out, Stream::OutErr, Stream::GateOut, Stream::GateOutErr];
-                let Some(index) = outputs.iter().position(|output| output == stream) else { return Effect::None };
-                let mut text = String::new();
-                self.output[index].push(bytes, &mut text);
-                self.mask.shown(&text);
-                self.screen.feed_lines(text.as_bytes(), left);
-                Effect::Screen
-            }
+            What::Data(stream, bytes) => self.output(*stream, bytes, left),
             _ => Effect::None,
         }
     }
 
-    fn note(&mut self, channel: u32, note: &Note) -> Effect {
-        match note {
-            Note::ChannelOpen { .. } => self.terminal = None,
-            Note::Terminal { size, .. } => self.terminal = Some(*size),
-            Note::Shell | Note::Exec { .. } => {
-                self.channel = Some(channel);
-                let screen = self.terminal.map(Screen::new);
-                self.screen = screen.unwrap_or_else(|| Screen::without_terminal(DEFAULT_SIZE));
-                return Effect::Screen;
+    /// Nothing before a program began that can be shown: until then it may be files that pass.
+    fn output(&mut self, stream: Stream, bytes: &[u8], left: impl FnMut(&str)) -> Effect {
+        let outputs = [Stream::Out, Stream::OutErr, Stream::GateOut, Stream::GateOutErr];
+        let index = outputs.iter().position(|output| *output == stream);
+        let (Some(index), Some(view)) = (index, &mut self.view) else { return Effect::None };
+        let mut text = String::new();
+        self.output[index].push(bytes, &mut text);
+        self.mask.shown(&text);
+        match view {
+            View::Screen(screen) => {
+                screen.feed_lines(text.as_bytes(), left);
+                Effect::Screen
             }
-            Note::Resize { size } => {
-                self.screen.resize(*size);
+            View::Lines(lines) => Effect::Lines(lines.feed(&text, left)),
+        }
+    }
+
+    fn note(&mut self, channel: u32, note: &Note) -> Effect {
+        match (note, &mut self.view) {
+            (Note::Terminal { size, .. }, None) => drop(self.terminals.insert(channel, *size)),
+            (Note::Resize { size }, None) => {
+                self.terminals.entry(channel).and_modify(|terminal| *terminal = *size);
+            }
+            (Note::ChannelClose, None) => drop(self.terminals.remove(&channel)),
+            (Note::Shell | Note::Exec { copies_files: false, .. }, _) => {
+                self.channel = Some(channel);
+                let terminal = self.terminals.remove(&channel);
+                self.view =
+                    Some(terminal.map_or_else(
+                        || View::Lines(Plain::default()),
+                        |size| View::Screen(Box::new(Screen::new(size))),
+                    ));
+                return if terminal.is_some() { Effect::Screen } else { Effect::None };
+            }
+            (Note::Resize { size }, Some(View::Screen(screen))) => {
+                screen.resize(*size);
                 return Effect::Screen;
             }
             _ => {}
         }
         Effect::None
+    }
+
+    /// The lines that stand there now.
+    fn standing(&self) -> Vec<String> {
+        match &self.view {
+            Some(View::Screen(screen)) => screen.lines(),
+            Some(View::Lines(lines)) => vec![lines.line().to_owned()],
+            None => Vec::new(),
+        }
     }
 }
 
@@ -170,6 +205,8 @@ pub struct Player<I> {
     stage: Stage,
     painter: Painter,
     typed: String,
+    /// Lines of a command without a terminal that were not written yet.
+    unwritten: String,
     /// The moment of the step before.
     last: Duration,
     /// The first moment after the beginning of the replay, while the screen as it stood is drawn.
@@ -179,28 +216,34 @@ pub struct Player<I> {
 
 /// Characters of what was typed that are kept in sight.
 const TYPED_CHARS_MAX: usize = 60;
+/// Of what a command without a terminal wrote before a replay begins, so many lines: what a screen would show.
+const LINES_BEFORE_MAX: usize = 24;
 
 impl<I: Iterator<Item = Result<Moment, ReadFault>>> Player<I> {
     /// Replays moments, from the first one of the recording.
     pub fn new(moments: I, options: PlayOptions) -> Self {
         let (stage, painter) = (Stage::new(options.channel), Painter::new(options.window));
         let last = options.from;
-        Self { moments, options, stage, painter, typed: String::new(), last, pending: None, begun: false }
+        let (typed, unwritten) = (String::new(), String::new());
+        Self { moments, options, stage, painter, typed, unwritten, last, pending: None, begun: false }
     }
 
-    /// The screen as it stands.
-    pub const fn screen(&self) -> &Screen {
-        &self.stage.screen
+    /// What stands there: the screen, or the last line where there is none.
+    pub fn lines(&self) -> Vec<String> {
+        self.stage.standing()
     }
 
-    /// The channel that is replayed, once that is known.
-    pub const fn channel(&self) -> Option<u32> {
-        self.stage.channel
+    /// The channel that is replayed, once that is known and something on it can be.
+    pub fn channel(&self) -> Option<u32> {
+        self.stage.channel.filter(|_| self.stage.view.is_some())
     }
 
     /// What to write when the replay is over or given up: the terminal as it usually is.
     pub fn leave(&self) -> String {
-        self.painter.leave()
+        match &self.stage.view {
+            Some(View::Lines(lines)) => lines.leave().to_owned(),
+            _ => self.painter.leave(),
+        }
     }
 
     fn step(&mut self) -> Result<Option<Step>, ReadFault> {
@@ -235,22 +278,43 @@ impl<I: Iterator<Item = Result<Moment, ReadFault>>> Player<I> {
         let effect = self.stage.take(moment, |_| {});
         match (effect, self.options.shown) {
             (Effect::Screen, Shown::Output | Shown::Both) => true,
-            (Effect::Typed(text), Shown::Input | Shown::Both) => {
-                self.typed.push_str(&Words::new(text).to_string());
-                let keep = self.typed.chars().rev().take(TYPED_CHARS_MAX).map(char::len_utf8).sum::<usize>();
-                self.typed.drain(..self.typed.len() - keep);
-                true
-            }
+            (Effect::Lines(text), Shown::Output | Shown::Both) => self.write(&text),
+            (Effect::Typed(text), Shown::Input | Shown::Both) => self.typed(&Words::new(text).to_string()),
             _ => false,
         }
     }
 
+    fn typed(&mut self, text: &str) -> bool {
+        if let Some(View::Lines(lines)) = &mut self.stage.view {
+            let line = lines.aside(&format!("[sent] {text}"));
+            return self.write(&line);
+        }
+        self.typed.push_str(text);
+        let keep = self.typed.chars().rev().take(TYPED_CHARS_MAX).map(char::len_utf8).sum::<usize>();
+        self.typed.drain(..self.typed.len() - keep);
+        true
+    }
+
+    fn write(&mut self, text: &str) -> bool {
+        self.unwritten.push_str(text);
+        if !self.begun {
+            let kept = self.unwritten.rmatch_indices('\n').nth(LINES_BEFORE_MAX).map_or(0, |(at, _)| at + 1);
+            self.unwritten.drain(..kept);
+        }
+        !text.is_empty()
+    }
+
     fn paint(&mut self) -> String {
+        let screen = match &self.stage.view {
+            Some(View::Lines(_)) => return std::mem::take(&mut self.unwritten),
+            Some(View::Screen(screen)) => screen,
+            None => return String::new(),
+        };
         match self.options.shown {
-            Shown::Output => self.painter.paint(&self.stage.screen),
+            Shown::Output => self.painter.paint(screen),
             Shown::Input => format!("\r\x1b[0m{}\x1b[K", self.typed),
             Shown::Both => {
-                let screen = self.painter.paint(&self.stage.screen);
+                let screen = self.painter.paint(screen);
                 let row = self.painter.row_below();
                 let mut out = String::new();
                 put(&mut out, format_args!("\x1b7\x1b[{row};1H\x1b[0;7m typed: {} \x1b[0m\x1b[K\x1b8", self.typed));
@@ -275,7 +339,7 @@ pub struct Hit {
     pub at: Duration,
     /// On which channel.
     pub channel: u32,
-    /// The line as it stood on the screen, with nothing in it that a terminal would obey.
+    /// The line as it stood on the screen or was written, with nothing in it that a terminal would obey.
     pub line: String,
 }
 
@@ -334,10 +398,10 @@ impl<I> Search<I> {
                 lines.push(line.to_owned());
             }
         });
-        if !matches!(effect, Effect::Screen) {
+        if !matches!(effect, Effect::Screen | Effect::Lines(_)) {
             return Vec::new();
         }
-        let now: BTreeSet<String> = self.stage.screen.lines().into_iter().filter(|line| matches(line)).collect();
+        let now: BTreeSet<String> = self.stage.standing().into_iter().filter(|line| matches(line)).collect();
         let mut known = std::mem::replace(&mut self.standing, now.clone());
         lines.extend(now);
         lines.retain(|line| known.insert(line.clone()));
@@ -400,9 +464,9 @@ mod tests {
         let first = player.next().unwrap().unwrap();
         assert!(first.write.contains("before") && first.write.contains("  there"), "{first:?}");
         assert_eq!(first.wait, Duration::ZERO);
-        assert_eq!(player.screen().lines()[1], "  there");
+        assert_eq!(player.lines()[1], "  there");
         assert_eq!(player.next().unwrap().unwrap().wait, Duration::from_secs(30));
-        assert_eq!(player.screen().lines()[1], "  thereafter");
+        assert_eq!(player.lines()[1], "  thereafter");
     }
 
     #[test]
@@ -434,6 +498,61 @@ mod tests {
         let long = "line\r\n".repeat(500) + "needle in it\r\n" + &"line\r\n".repeat(500);
         let moments = terminal(vec![moment(5, What::Data(Stream::Out, Bytes::from(long)))]);
         assert_eq!(search(moments, "needle", None).count(), 1);
+    }
+
+    fn exec(command: &str, copies_files: bool) -> Result<Moment, ReadFault> {
+        moment(0, What::Note(Note::Exec { command: command.into(), copies_files }))
+    }
+
+    fn on(channel: u32, moment: Result<Moment, ReadFault>) -> Result<Moment, ReadFault> {
+        moment.map(|moment| Moment { channel, ..moment })
+    }
+
+    fn played(moments: Vec<Result<Moment, ReadFault>>, options: PlayOptions) -> (String, Option<u32>) {
+        let mut player = Player::new(moments.into_iter(), options);
+        let written: String = player.by_ref().map(|step| step.unwrap().write).collect();
+        (written + &player.leave(), player.channel())
+    }
+
+    #[test]
+    fn files_that_were_copied_are_no_screen_whatever_channel_is_asked_for() {
+        let copy = || vec![exec("scp -t x", true), typed(1, "C0644 2 x\nhi"), out(1, "\0\0\u{1b}[2Jhi")];
+        for channel in [None, Some(1)] {
+            let options = PlayOptions { channel, shown: Shown::Both, ..PlayOptions::default() };
+            assert_eq!(played(copy(), options), (String::new(), None));
+        }
+        assert_eq!(search(copy().into_iter(), "hi", Some(1)).count(), 0);
+        // What ran beside them is found.
+        let beside = copy().into_iter().chain([on(2, exec("uptime", false)), on(2, out(2, "up 3 days\n"))]).collect();
+        assert_eq!(played(beside, PlayOptions::default()), ("up 3 days\n".to_owned(), Some(2)));
+    }
+
+    #[test]
+    fn a_command_without_a_terminal_is_lines_and_no_screen() {
+        let ran = || {
+            let long = "x".repeat(200) + " needle\r\nno end";
+            let rest = moment(3, What::Data(Stream::OutErr, Bytes::from(long)));
+            vec![exec("tail log", false), out(1, "\u{1b}[2J one\n"), typed(2, "sent\n"), rest]
+        };
+        let written = format!("\\x1b[2J one\n{} needle\nno end\n", "x".repeat(200));
+        assert_eq!(played(ran(), PlayOptions::default()).0, written);
+        let both = PlayOptions { shown: Shown::Both, ..PlayOptions::default() };
+        assert!(played(ran(), both).0.contains("one\n[sent] sent\\x0a\nxxx"));
+        let hit = search(ran().into_iter(), "needle", None).next().unwrap().unwrap();
+        assert_eq!((hit.at, hit.line.len()), (Duration::from_secs(3), 207));
+        let many = (0..100).map(|n| moment(1, What::Data(Stream::Out, Bytes::from(format!("line {n}\n")))));
+        let late = PlayOptions { from: Duration::from_secs(5), ..PlayOptions::default() };
+        let (before, _) = played([exec("seq", false)].into_iter().chain(many).collect(), late);
+        assert!(before.starts_with("line 76\n") && before.ends_with("line 99\n"), "{before}");
+    }
+
+    #[test]
+    fn a_terminal_is_its_own_channels() {
+        let size =
+            |columns| moment(0, What::Note(Note::Terminal { term: "xterm".into(), size: Size { columns, ..SIZE } }));
+        let shells = vec![size(30), on(2, size(99)), moment(1, What::Note(Note::Shell)), out(2, "\u{1b}[1;30Hx")];
+        let (written, channel) = played(shells, PlayOptions::default());
+        assert!(written.contains("\u{1b}[1;30H") && channel == Some(1), "{written:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::frame::Stream;
-use crate::ledger::{Direction, FileEntry, Outcome};
+use crate::ledger::{Direction, Extent, FileEntry, Outcome};
 use crate::notes::Note;
 use crate::read::{Moment, What};
 use crate::words::Words;
@@ -31,6 +31,8 @@ pub enum Ran {
     Shell,
     /// A command line.
     Command(Words),
+    /// A command that copies files, which are listed: nothing that could be shown.
+    Copy(Words),
     /// A subsystem, such as `sftp`: nothing that a screen shows.
     Subsystem(Words),
 }
@@ -46,7 +48,7 @@ impl fmt::Display for Ran {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shell => f.write_str("a shell"),
-            Self::Command(command) => write!(f, "the command {command}"),
+            Self::Command(command) | Self::Copy(command) => write!(f, "the command {command}"),
             Self::Subsystem(name) => write!(f, "{name}"),
         }
     }
@@ -77,7 +79,8 @@ impl Remarks {
     pub fn take(&mut self, moment: &Moment) {
         let ran = match &moment.what {
             What::Note(Note::Shell) => Some(Ran::Shell),
-            What::Note(Note::Exec { command }) => Some(Ran::Command(command.clone())),
+            What::Note(Note::Exec { command, copies_files: true }) => Some(Ran::Copy(command.clone())),
+            What::Note(Note::Exec { command, copies_files: false }) => Some(Ran::Command(command.clone())),
             What::Note(Note::Subsystem { name }) => Some(Ran::Subsystem(name.clone())),
             _ => None,
         };
@@ -128,12 +131,26 @@ fn file(entry: &FileEntry) -> String {
         Outcome::NotBegun => words.push_str(", refused"),
     }
     if entry.operation.direction() != Direction::AtTarget && entry.outcome != Outcome::NotBegun {
-        words.push_str(&format!(", {} bytes", entry.bytes));
+        words.push_str(&format!(", {}", bytes(entry)));
     }
-    if let Some(digest) = entry.sha256() {
-        words.push_str(&format!(", SHA-256 {digest}"));
+    match (entry.sha256(), entry.extents.as_slice()) {
+        (Some(digest), _) => words.push_str(&format!(", SHA-256 {digest}")),
+        (None, [Extent { from, until, sha256: Some(digest) }]) => {
+            words.push_str(&format!(", SHA-256 of bytes {from} to {until} {digest}"));
+        }
+        _ => {}
     }
     words
+}
+
+/// How much passed. Of what was under way when the channel ended, nobody here knows how much arrived.
+fn bytes(entry: &FileEntry) -> String {
+    let FileEntry { bytes, unanswered, .. } = entry;
+    match (entry.outcome, entry.operation.direction()) {
+        (Outcome::Unfinished, Direction::FromTarget) if *bytes > 0 => format!("at most {bytes} bytes"),
+        _ if *unanswered > 0 => format!("at least {} and at most {bytes} bytes", bytes - unanswered),
+        _ => format!("{bytes} bytes"),
+    }
 }
 
 /// A line of the gate's on a terminal. Other bytes of its own are answers in a protocol.
@@ -148,7 +165,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::ledger::{Extent, Operation, RemotePath, Verdict};
+    use crate::ledger::{Operation, RemotePath, Verdict};
     use policies::digest::Digest;
 
     #[test]
@@ -158,17 +175,23 @@ mod tests {
         let put = FileEntry::new(Operation::Put, path("recipe\u{1b}[2J"), Verdict::Allowed, Outcome::Done);
         let extents = vec![Extent { from: 0, until: 7, sha256: Some(digest) }];
         let put = FileEntry { bytes: 7, extents, whole: true, ..put };
-        let part = FileEntry { bytes: 7, whole: false, outcome: Outcome::Unfinished, ..put.clone() };
+        let part = FileEntry { whole: false, outcome: Outcome::Unfinished, ..put.clone() };
+        let on_its_way = FileEntry { unanswered: 3, ..part.clone() };
+        let got = FileEntry { operation: Operation::Get, extents: Vec::new(), ..part.clone() };
         let refused = FileEntry::new(Operation::Get, path("trend"), Verdict::Refused, Outcome::NotBegun);
         let renamed = FileEntry::new(Operation::Rename, path("a"), Verdict::Allowed, Outcome::Failed(4));
         let renamed = FileEntry { to: Some(path("b")), ..renamed };
-        let told =
-            [put, part, refused, renamed].map(|entry| of(&moment(1, What::Note(Note::FileEntry(Box::new(entry))))));
+        let told = [put, part, on_its_way, got, refused, renamed]
+            .map(|entry| of(&moment(1, What::Note(Note::FileEntry(Box::new(entry))))));
         assert_eq!(
             told.map(Option::unwrap),
             [
                 format!(r"file: put recipe\x1b[2J, 7 bytes, SHA-256 {digest}"),
-                r"file: put recipe\x1b[2J, unfinished, 7 bytes".to_owned(),
+                format!(r"file: put recipe\x1b[2J, unfinished, 7 bytes, SHA-256 of bytes 0 to 7 {digest}"),
+                format!(
+                    r"file: put recipe\x1b[2J, unfinished, at least 4 and at most 7 bytes, SHA-256 of bytes 0 to 7 {digest}"
+                ),
+                r"file: get recipe\x1b[2J, unfinished, at most 7 bytes".to_owned(),
                 "file: get trend, refused".to_owned(),
                 "file: rename a to b, the target said no (status 4)".to_owned(),
             ]
@@ -187,6 +210,8 @@ mod tests {
         for moment in [
             moment(1, What::Note(Note::Shell)),
             moment(2, What::Note(Note::Subsystem { name: "sftp".into() })),
+            moment(3, What::Note(Note::Exec { command: "scp -t x".into(), copies_files: true })),
+            moment(4, What::Note(Note::Exec { command: "uptime".into(), copies_files: false })),
             wrote(b"\r\n[holdpoint] 5 minutes left.\r\n"),
             wrote(b"\0\0\0\x11\x65\xff"),
             moment(0, What::Note(Note::Freeze { frozen: true, reason: reason.into() })),
@@ -205,6 +230,6 @@ mod tests {
             ]
         );
         let shown: Vec<u32> = remarks.channels.iter().filter(|(_, ran)| ran.is_shown()).map(|(n, _)| *n).collect();
-        assert_eq!((shown, remarks.has_ended), (vec![1], false));
+        assert_eq!((shown, remarks.has_ended), (vec![1, 4], false));
     }
 }

@@ -22,7 +22,6 @@ pub struct Screen {
     terminal: Terminal,
     parser: Parser,
     text: Utf8,
-    line_feed_returns: bool,
 }
 
 impl Screen {
@@ -30,12 +29,7 @@ impl Screen {
     pub fn new(size: Size) -> Self {
         let (columns, rows) = sides(size);
         let terminal = Terminal::new(columns, rows).expect("sides() gives at least 1");
-        Self { terminal, parser: Parser::new(), text: Utf8::default(), line_feed_returns: false }
-    }
-
-    /// A screen for the output of a command without a terminal: there a line feed alone begins a line.
-    pub fn without_terminal(size: Size) -> Self {
-        Self { line_feed_returns: true, ..Self::new(size) }
+        Self { terminal, parser: Parser::new(), text: Utf8::default() }
     }
 
     /// Takes in output. Bytes that are not UTF-8 become U+FFFD; a character may be split over calls.
@@ -48,9 +42,6 @@ impl Screen {
         let mut text = String::new();
         self.text.push(bytes, &mut text);
         for c in text.chars() {
-            if self.line_feed_returns && c == '\n' {
-                self.terminal.execute(Function::Cr);
-            }
             let Some(function) = self.parser.feed(c).and_then(|function| self.harmless(function)) else { continue };
             if !stays_in_line(&function) {
                 left(&self.cursor_line());
@@ -249,8 +240,11 @@ impl Painter {
         self.size.map_or(0, rows).min(self.window.map_or(usize::MAX, rows)) + 1
     }
 
-    /// What to write at the end: colours and cursor as they usually are, below what was drawn.
+    /// What to write at the end: colours and cursor as they usually are, below what was drawn; nothing if nothing was.
     pub fn leave(&self) -> String {
+        if self.size.is_none() {
+            return String::new();
+        }
         format!("\x1b[0m\x1b[?25h\x1b[{};1H\r\n", self.row_below())
     }
 }
@@ -397,13 +391,6 @@ mod tests {
         screen.feed(b"top\x1b[10;1H0123456789012345678901234567890");
         let painted = Painter::new(Some(Size { columns: 10, rows: 3 })).paint(&screen);
         assert!(painted.contains("\x1b[3;1H0123456789\x1b[0m") && !painted.contains("top"), "{painted:?}");
-    }
-
-    #[test]
-    fn a_command_without_a_terminal_begins_lines_at_the_left() {
-        let mut screen = Screen::without_terminal(SMALL);
-        screen.feed(b"one\ntwo\n");
-        assert_eq!(screen.lines(), ["one", "two", "", ""]);
     }
 
     #[test]

@@ -182,7 +182,7 @@ fn eight_hours_do_not_drift() {
 #[test]
 fn a_command_without_a_terminal_is_shown_too() {
     let cast = v3(vec![
-        note(0, Note::Exec { command: "uptime; \u{1b}]0;x\u{7}".into() }),
+        note(0, Note::Exec { command: "uptime; \u{1b}]0;x\u{7}".into(), copies_files: false }),
         data(1, Stream::Out, b"one\ntwo\n"),
     ]);
     assert_eq!(cast.header.command.as_deref(), Some("uptime; \\x1b]0;x\\x07"));
@@ -208,6 +208,25 @@ fn one_channel_is_shown() {
     assert_eq!(output(&v3(moments.clone())), "here");
     let options = CastOptions { channel: Some(2), ..CastOptions::default() };
     assert_eq!(output(&Asciicast::<V3>::from_slice(&cast(moments, &options)).unwrap()), "there");
+}
+
+/// Several programs in one session, one after the other and side by side: a header each would be no cast.
+#[test]
+fn one_file_has_one_header() {
+    let moments: Vec<_> = (1..=4)
+        .flat_map(|channel| {
+            let ran = shell(vec![data(u64::from(channel), Stream::Out, b"x")]);
+            ran.into_iter().map(move |what| Moment { channel, ..what })
+        })
+        .collect();
+    for version in [CastVersion::V2, CastVersion::V3] {
+        for channel in [None, Some(3)] {
+            let options = CastOptions { version, channel, ..CastOptions::default() };
+            let written = String::from_utf8(cast(moments.clone(), &options)).unwrap();
+            let headers = written.lines().filter(|line| line.starts_with('{')).count();
+            assert_eq!((headers, written.starts_with('{')), (1, true), "{written}");
+        }
+    }
 }
 
 #[test]

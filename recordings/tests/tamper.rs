@@ -46,7 +46,7 @@ fn store() -> Store {
     store.end(shell);
     let mut command = store.begin(grant);
     command
-        .note(1, &Note::Exec { command: "uptime".into() })
+        .note(1, &Note::Exec { command: "uptime".into(), copies_files: false })
         .data(1, Stream::Out, b"up 3 days\n")
         .data(1, Stream::OutErr, b"warning\n")
         .note(1, &Note::ExitStatus { status: 0 });
@@ -104,7 +104,7 @@ fn a_store_that_was_stopped_and_started_again_is_whole() {
 fn small_store() -> Store {
     let (mut store, grant) = Store::granted();
     let mut session = store.begin(grant);
-    session.note(1, &Note::Exec { command: "id".into() }).data(1, Stream::Out, b"uid=0\n");
+    session.note(1, &Note::Exec { command: "id".into(), copies_files: false }).data(1, Stream::Out, b"uid=0\n");
     store.end(session);
     store.act(policies::decide::Command::StopNode { node: support::label("node-1") });
     store.close();

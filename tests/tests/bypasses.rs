@@ -77,7 +77,7 @@ fn exec_without_a_pty_is_recorded() {
         opened
             .notes()
             .iter()
-            .any(|note| matches!(note, Note::Exec { command: line } if line.bytes() == command.as_bytes()))
+            .any(|note| matches!(note, Note::Exec { command: line, .. } if line.bytes() == command.as_bytes()))
     );
     evidence.verify().ok();
 }
@@ -218,7 +218,7 @@ fn jump_is_served_not_piped() {
         opened
             .notes()
             .iter()
-            .any(|note| matches!(note, Note::Exec { command } if command.to_string() == "echo by way of the gate"))
+            .any(|note| matches!(note, Note::Exec { command, .. } if command.to_string() == "echo by way of the gate"))
     );
 }
 

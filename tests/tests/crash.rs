@@ -40,7 +40,7 @@ fn upload(plant: &Plant, name: &str) -> Running {
 
 /// The recording in which this command ran.
 fn recording_of<'a>(recordings: &'a [Opened], command: &str) -> &'a Opened {
-    let ran = |note: &&Note| matches!(note, Note::Exec { command: line } if line.to_string().split([' ', ';', '/']).any(|word| word == command));
+    let ran = |note: &&Note| matches!(note, Note::Exec { command: line, .. } if line.to_string().split([' ', ';', '/']).any(|word| word == command));
     let mut found = recordings.iter().filter(|opened| opened.notes().iter().any(ran));
     let one = found.next().unwrap_or_else(|| panic!("no recording of {command}"));
     assert!(found.next().is_none(), "two recordings of {command}");

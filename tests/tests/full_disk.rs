@@ -10,7 +10,7 @@ use recordings::ledger::{FileEntry, Operation, Outcome, Verdict};
 use recordings::notes::Note;
 use tests::evidence::Opened;
 use tests::process::start_on_a_terminal;
-use tests::{Disk, Options, Plant, Running, eventually, start};
+use tests::{Disk, Options, Plant, Running, eventually, run, start};
 
 const WORDS: &str = "The recording stopped, so the session did";
 
@@ -108,16 +108,25 @@ fn a_disk_that_fills_up_in_the_middle_of_copies_leaves_an_account_of_what_passed
         println!("{name}: {} of {} bytes arrived; {entry:?}, {:?}", arrived.len(), content.len(), opened.ending());
         assert!(content.starts_with(&arrived) && arrived.len() < content.len(), "{name}");
         assert_eq!((entry.operation, entry.verdict, entry.outcome), (operation, Verdict::Allowed, Outcome::Unfinished));
-        // Of an upload by SFTP the ledger counts what the target answered for; a write that was on its way is not.
-        let is_answered = name == "sftp-up";
-        assert!((is_answered || entry.bytes >= arrived.len() as u64) && !entry.whole, "{name}: {entry:?}");
+        // Between what the target answered for and what was on its way to it; of a download, what the target sent.
+        let unanswered = match name {
+            "scp-up" => entry.bytes..=entry.bytes,
+            "sftp-up" => 1..=entry.bytes,
+            _ => 0..=0,
+        };
+        assert!(unanswered.contains(&entry.unanswered) && !entry.whole, "{name}: {entry:?}");
+        let at_least = if operation == Operation::Put { entry.bytes - entry.unanswered } else { 0 };
+        assert!((at_least..=entry.bytes).contains(&(arrived.len() as u64)), "{name}: {entry:?}");
         let [extent] = &entry.extents[..] else { panic!("{name}: {entry:?}") };
         assert_eq!((extent.from, extent.until), (0, entry.bytes), "{name}");
         let passed = &content[..usize::try_from(extent.until).unwrap()];
         assert_eq!(opened.ending(), Some("recorder-failed"), "{name}");
         let told = |note: &&Note| matches!(note, Note::Notice { text } if text.contains(WORDS));
         assert_eq!(opened.notes().into_iter().filter(told).count(), 1, "{name}");
-        let right = extent.sha256 == Some(Digest::of_bytes(passed)) || (is_answered && extent.sha256.is_none());
-        assert!(right, "{name}: {entry:?}");
+        assert_eq!(extent.sha256, Some(Digest::of_bytes(passed)), "{name}: {entry:?}");
+        let session = opened.recording.id().to_string();
+        let played = run(&mut evidence.holdpoint(&["play", &session, "--key", "key"]), b"").ok().out();
+        let words = if operation == Operation::Put { "unfinished, at least " } else { "unfinished, at most " };
+        assert!(played.lines().any(|line| line.contains(name) && line.contains(words)), "{played}");
     }
 }

@@ -11,7 +11,7 @@ use recordings::notes::Note;
 use serde_json::Value;
 use tests::evidence::{Evidence, Opened};
 use tests::process::start_on_a_terminal;
-use tests::{Ended, Options, Plant, long_or, run};
+use tests::{Ended, Options, Plant, eventually, long_or, run, start};
 
 /// A command of `holdpoint` as somebody types it.
 fn holdpoint(plant: &Plant, who: &str, arguments: &[&str]) -> Ended {
@@ -37,8 +37,9 @@ fn text(value: &Value) -> String {
 }
 
 /// Founded, and everybody enrolled as they would: with stock `ssh`, or with the program itself.
-fn staffed() -> Plant {
+fn staffed() -> (Plant, PathBuf) {
     let mut plant = Plant::founded(Options::default());
+    let notices = plant.notices();
     let codes = plant.codes.clone();
     plant.serve();
     plant.enrol_by_ssh("ada", &codes["ada"]);
@@ -59,12 +60,12 @@ fn staffed() -> Plant {
     let invited = json(&plant, "ada", &["invite", "tess", "--technician", "acme/maintenance"]);
     plant.enrol_by_ssh("tess", &text(&invited["code"]));
     log_in(&plant, "tess");
-    plant
+    (plant, notices)
 }
 
 #[test]
 fn the_whole_job() {
-    let mut plant = staffed();
+    let (mut plant, notices) = staffed();
     let at = plant.tess().at("hmi-2");
     let refused = run(&mut plant.tess().ssh(&["-o", "KbdInteractiveAuthentication=no", &at, "true"]), b"");
     assert!(!refused.status.success() && plant.hmi.connections() == 0, "{}", refused.text());
@@ -77,6 +78,10 @@ fn the_whole_job() {
     let asked =
         ["request", "hmi-2", "--actions", "shell,file-get,file-put", "--for", "1h", "--reason", "the pump trips"];
     let request = text(&json(&plant, "tess", &asked)["request"]);
+    eventually("the command of the operator's choice is told that it waits", || {
+        let told = fs::read_to_string(&notices).unwrap_or_default();
+        told.lines().any(|line| line.contains("\"request-waits\"") && line.contains(&request))
+    });
     let card = holdpoint(&plant, "lee", &["requests"]).ok().out();
     assert!(card.contains(&request) && card.contains("the pump trips"), "{card}");
     holdpoint(&plant, "tess", &["approve", &request, "--yes"]).says_no("");
@@ -114,6 +119,7 @@ fn the_whole_job() {
     let recordings = evidence.recordings();
     what_was_done_is_in_the_recordings(&plant, &recordings);
     replay(&evidence, &session);
+    copies_are_listed_and_not_drawn(&evidence, &recordings);
     let verified = evidence.verify().ok();
     println!("{}", verified.out());
 }
@@ -186,7 +192,7 @@ fn what_was_done_is_in_the_recordings(plant: &Plant, recordings: &[Opened]) {
         .iter()
         .flat_map(Opened::notes)
         .filter_map(|note| match note {
-            Note::Exec { command } => Some(command.to_string()),
+            Note::Exec { command, .. } => Some(command.to_string()),
             _ => None,
         })
         .collect();
@@ -239,6 +245,86 @@ fn replay(evidence: &Evidence, session: &str) {
     }
     let wrong = run(&mut evidence.holdpoint(&["play", session, "--key", "trust.toml"]), b"");
     assert!(!wrong.status.success());
+}
+
+/// Of what was copied there is no screen: old-style scp is listed as SFTP is, and rsync is a command like any other.
+fn copies_are_listed_and_not_drawn(evidence: &Evidence, recordings: &[Opened]) {
+    let ran = |opened: &Opened, program: &str| {
+        let mut notes = opened.notes().into_iter();
+        notes.any(|note| matches!(note, Note::Exec { command, .. } if command.to_string().starts_with(program)))
+    };
+    for program in ["scp -t", "scp -f", "rsync"] {
+        let opened = recordings.iter().find(|opened| ran(opened, program)).expect(program);
+        let session = opened.recording.id().to_string();
+        let play = ["play", &session, "--key", "key", "--speed", "1000", "--channel", "1"];
+        let played = run(&mut evidence.holdpoint(&play), b"").ok().out();
+        assert!(!played.contains('\u{1b}'), "{program}: {played:?}");
+        let export = ["export", &session, "--key", "key", "-o", program];
+        let exported = run(&mut evidence.holdpoint(&export), b"");
+        if program == "rsync" {
+            exported.ok();
+            continue;
+        }
+        let operation = if program == "scp -t" { "put" } else { "get" };
+        let listed = played.lines().find(|line| line.contains(&format!("file: {operation} "))).expect("it is listed");
+        assert!(listed.contains(", 800000 bytes, SHA-256 "), "{listed}");
+        assert!(played.contains("no screen to replay on channel 1"), "{played}");
+        assert!(played.lines().all(|line| line.is_empty() || line.starts_with("[gate] ")), "{played}");
+        exported.says_no("`play` lists the files");
+        assert!(!evidence.path(program).exists(), "no half of a cast is left");
+    }
+}
+
+#[test]
+fn a_session_that_still_runs_is_fetched_checked_and_played() {
+    let mut plant = Plant::new();
+    log_in(&plant, "lee");
+    let session = |plant: &Plant| find(&json(plant, "lee", &["sessions"]), "session").expect("one runs");
+    let key = plant.installation().join("auditors/auditor-1.key").display().to_string();
+    let trust = plant.installation().join("trust.toml").display().to_string();
+    let fetched = |plant: &Plant, arguments: &[&str]| {
+        holdpoint(plant, "lee", &[&["fetch", "-o", "taken"], arguments].concat()).ok();
+        let verified = holdpoint(plant, "lee", &["verify", "taken", "--trust", &trust, "--key", &key]);
+        let open = verified.code() == 4 && verified.out().contains("OPEN: nothing was altered");
+        assert!(open, "{}", verified.text());
+        verified.out()
+    };
+    // From a gate that recorded nothing yet, too.
+    fetched(&plant, &[]);
+    let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &plant.tess().at("hmi-2")]));
+    for number in [40, 50] {
+        shell.type_in(format!("echo I am $(({number} + 2))\r"));
+        shell.until(&format!("I am {}", number + 2));
+        let running = session(&plant);
+        let named = ["--session", running.as_str()];
+        let verified = fetched(&plant, if number == 40 { &named } else { &[] });
+        assert!(verified.contains(&format!("OPEN: {running}: the session goes on")), "{verified}");
+        let play = ["play", &running, "--data", "taken", "--key", &key, "--speed", "1000"];
+        let played = holdpoint(&plant, "lee", &play).ok().out();
+        assert!(played.contains(&format!("I am {}", number + 2)), "{played}");
+        assert!(played.contains("no ending stands here"), "{played}");
+    }
+    let running = session(&plant);
+    let mut watching = start(&mut plant.as_person("lee", &["watch", &running]));
+    watching.until("I am 52");
+    watching.signal(rustix::process::Signal::INT);
+    watching.ends().ok();
+    eventually("that lee left is known", || {
+        json(&plant, "lee", &["sessions"])["sessions"][0]["watchers"].as_array().is_some_and(Vec::is_empty)
+    });
+    shell.type_in("exit\r");
+    shell.ends();
+    eventually("its end is journaled", || {
+        json(&plant, "lee", &["sessions"])["sessions"].as_array().is_some_and(Vec::is_empty)
+    });
+    fetched(&plant, &[]);
+    let play = ["play", &running, "--data", "taken", "--key", &key, "--speed", "1000"];
+    let played = holdpoint(&plant, "lee", &play).ok().out();
+    assert!(played.contains("I am 52") && played.contains("the session ended: left"), "{played}");
+    let told: Vec<&str> = played.lines().filter(|line| line.contains(" watched")).collect();
+    assert!(matches!(told[..], [came, left] if came.ends_with(" watched") && left.ends_with("no longer")), "{played}");
+    assert_eq!(plant.stop().code(), 0);
+    plant.evidence().verify().ok();
 }
 
 #[test]

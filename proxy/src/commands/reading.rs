@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use policies::ids::SessionId;
 use policies::time::Seconds;
-use recordings::cast::{CastOptions, CastVersion, write_cast};
+use recordings::cast::{CastFault, CastOptions, CastVersion, write_cast};
 use recordings::play::{PlayOptions, Player, Shown, Speed, search};
 use recordings::read::{AuditorKeys, Moments, Recording, Store};
 use recordings::remarks::Remarks;
@@ -189,7 +189,8 @@ fn replay(moments: Moments, options: &PlayOptions) -> Done {
 fn tell(remarks: &Remarks, played: Option<u32>) {
     for (channel, ran) in remarks.channels.iter().filter(|(channel, _)| Some(**channel) != played) {
         let how = if ran.is_shown() { "to replay it, add --channel" } else { "no screen to replay on channel" };
-        say!("[gate] also recorded, {ran}: {how} {channel}");
+        let also = if played.is_some() { "also " } else { "" };
+        say!("[gate] {also}recorded, {ran}: {how} {channel}");
     }
     for (index, remark) in remarks.remarks.iter().enumerate() {
         if remarks.more > 0 && index + 1 == remarks.remarks.len() {
@@ -229,8 +230,19 @@ pub(super) fn export(args: &ExportArgs) -> Done {
     };
     let cannot = |cause: io::Error| Failure::failed(format_args!("{}: {cause}", args.output.display()));
     let mut out = BufWriter::new(File::create_new(&args.output).map_err(cannot)?);
-    let cast = write_cast(&mut out, &recording, moments, &options).map_err(Failure::failed)?;
-    out.into_inner().map_err(|error| cannot(error.into_error()))?.sync_all().map_err(cannot)?;
+    let written = write_cast(&mut out, &recording, moments, &options).map_err(|fault| match fault {
+        CastFault::NoTerminal => Failure::refused(fault),
+        fault => Failure::failed(fault),
+    });
+    let written = written.and_then(|cast| {
+        out.into_inner().map_err(|error| cannot(error.into_error()))?.sync_all().map_err(cannot)?;
+        Ok(cast)
+    });
+    if written.is_err() {
+        // Half a cast would be taken for a whole one.
+        std::fs::remove_file(&args.output).map_err(cannot)?;
+    }
+    let cast = written?;
     say!("{}: {} events of channel {}", args.output.display(), cast.events, cast.channel);
     Ok(())
 }

@@ -194,7 +194,7 @@ impl Seen {
         match note {
             Note::Terminal { size, .. } | Note::Resize { size } => gallery.resize(channel, *size),
             Note::ChannelClose => gallery.close(channel),
-            Note::Exec { command } => gallery.happened(&format!("runs {command}")),
+            Note::Exec { command, .. } => gallery.happened(&format!("runs {command}")),
             Note::Subsystem { name } => gallery.happened(&format!("opens {name}")),
             Note::Shell if !gallery.has_terminal(channel) => gallery.happened("opens a shell without a terminal"),
             Note::FileEntry(entry) => {

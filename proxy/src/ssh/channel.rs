@@ -394,16 +394,19 @@ impl<R: Recorder> Carriage<'_, R> {
 
     /// Forwards what may pass. Whether a program begins by it.
     async fn request(&self, request: Request, frozen: bool) -> Result<bool, CarryFault> {
-        self.note(&note_of(&request)).await?;
         if frozen && matches!(request, Request::Signal(_) | Request::Exec(_) | Request::Subsystem(_)) {
             const FROZEN: &str = "input is stopped";
+            self.note(&note_of(&request, false)).await?;
             self.verdict(&request, false, FROZEN).await?;
             if request.starts_program() {
                 self.refuse(FROZEN, true, REFUSED);
             }
             return Ok(false);
         }
-        let request = match self.terms.judge.judge(&request) {
+        let verdict = self.terms.judge.judge(&request);
+        let is_looked_into = matches!(verdict, Verdict::Allow { inspect: Some(_), .. });
+        self.note(&note_of(&request, is_looked_into)).await?;
+        let request = match verdict {
             Verdict::Allow { instead, inspect } => {
                 if inspect.is_some() {
                     *lock(&self.inspect) = inspect;
@@ -615,12 +618,12 @@ async fn send_request(target: &ChannelWriteHalf<russh::client::Msg>, request: Re
     }
 }
 
-fn note_of(request: &Request) -> Note {
+fn note_of(request: &Request, copies_files: bool) -> Note {
     match request {
         Request::Pty { term, size, .. } => Note::Terminal { term: term.as_str().into(), size: size_of_note(*size) },
         Request::Env { name, value } => Note::Environment { name: name.as_str().into(), value: value.as_str().into() },
         Request::Shell => Note::Shell,
-        Request::Exec(command) => Note::Exec { command: Words::new(command.to_vec()) },
+        Request::Exec(command) => Note::Exec { command: Words::new(command.to_vec()), copies_files },
         Request::Subsystem(name) => Note::Subsystem { name: name.as_str().into() },
         Request::WindowChange(size) => Note::Resize { size: size_of_note(*size) },
         Request::Signal(signal) => Note::Signal { name: signal_name(signal) },

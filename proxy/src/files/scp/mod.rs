@@ -293,10 +293,13 @@ impl File {
     fn into_entry(self, operation: Operation, outcome: Outcome) -> FileEntry {
         let outcome = if self.failed { Outcome::Failed(FAILURE) } else { outcome };
         let whole = outcome == Outcome::Done;
+        // The target answers for a file once, when all of it was sent.
+        let is_unanswered = operation == Operation::Put && outcome == Outcome::Unfinished;
         let extent = Extent { from: 0, until: self.bytes, sha256: Some(Digest(self.hash.finalize().into())) };
         FileEntry {
             to: self.to,
             bytes: self.bytes,
+            unanswered: if is_unanswered { self.bytes } else { 0 },
             extents: Vec::from_iter((self.bytes > 0 || whole).then_some(extent)),
             whole,
             ..FileEntry::new(operation, self.path, Verdict::Allowed, outcome)
@@ -443,6 +446,8 @@ mod tests {
         let begun = [('<', "\0"), ('>', "C0644 6 a\n"), ('<', "\0"), ('>', "abc")];
         let entries = ledger("scp -f a", &begun, || usize::MAX);
         assert_eq!((entries[0].outcome, entries[0].bytes, entries[0].whole), (Outcome::Unfinished, 3, false));
+        // The target answers for the whole file alone.
+        assert_eq!((entries[0].unanswered, ledger("scp -t a", &begun, || usize::MAX)[0].unanswered), (0, 3));
         let unread = [('<', "\0"), ('>', "C0644 3 a\n"), ('<', "\0"), ('>', "abc\x01gone\n"), ('<', "\0")];
         let entries = ledger("scp -f a", &unread, || usize::MAX);
         assert_eq!((entries[0].outcome, entries[0].whole), (Outcome::Failed(4), false));

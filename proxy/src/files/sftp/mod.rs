@@ -125,9 +125,8 @@ impl Inspect for Sftp {
                 Sent::SetFileAttributes { file, .. } => {
                     entries.extend(self.attributes_entry(file, Outcome::Unfinished));
                 }
-                Sent::Write { file, offset, bytes } => {
-                    let file = self.files.get_mut(&file);
-                    file.into_iter().for_each(|file| file.forget_written(offset, bytes, &mut self.budget));
+                Sent::Write { file, bytes, .. } => {
+                    self.files.get_mut(&file).into_iter().for_each(|file| file.note_unanswered(bytes));
                 }
                 Sent::Close(_) | Sent::Read { .. } | Sent::Stat(_) | Sent::FileStat(_) | Sent::Look { .. } => {}
             }

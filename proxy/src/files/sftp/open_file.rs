@@ -59,6 +59,7 @@ pub(super) struct OpenFile {
 struct Passed {
     content: Content,
     bytes: u64,
+    unanswered: u64,
     tried: bool,
     failure: Option<u32>,
 }
@@ -158,9 +159,10 @@ impl OpenFile {
         }
     }
 
-    /// The target did not answer a WRITE.
-    pub(super) fn forget_written(&mut self, offset: u64, bytes: u32, budget: &mut Budget) {
-        self.written.content.remove(offset, u64::from(bytes), budget);
+    /// The target did not answer a WRITE: it may have it or not.
+    pub(super) fn note_unanswered(&mut self, bytes: u32) {
+        self.written.bytes += u64::from(bytes);
+        self.written.unanswered += u64::from(bytes);
     }
 
     /// Something asked through it is refused; whether that is the first time.
@@ -236,6 +238,7 @@ impl Passed {
         let (extents, more_extents) = self.content.extents(whole, budget);
         FileEntry {
             bytes: self.bytes,
+            unanswered: self.unanswered,
             extents,
             more_extents,
             whole,
