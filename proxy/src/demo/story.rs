@@ -73,15 +73,19 @@ async fn asked(stage: &mut Stage, tess: &mut Technician, prompts: &[String]) -> 
     answer(stage, tess, prompts, &[REASON, "shell", "6m"]).await
 }
 
-/// Answers what the gate asks before a request; then the request must wait for a shift lead.
+/// Answers what the gate asks before a request, one by one; then the request must wait for a shift lead.
 async fn answer(stage: &Stage, tess: &mut Technician, prompts: &[String], answers: &[&str]) -> Result<(), DemoFault> {
-    stage.expect(prompts.len() == answers.len(), "as many questions as answers", &prompts.join("\n"))?;
-    for (prompt, answer) in prompts.iter().zip(answers) {
+    let (mut words, mut prompts) = (String::new(), prompts.to_vec());
+    for answer in answers {
+        let [prompt] = prompts.as_slice() else {
+            return Err(stage.unlike("one question at a time", &prompts.join("\n")));
+        };
         stage.seen(TECHNICIAN, &format!("{prompt}{answer}"));
+        let reply = stage.in_time("the answer to be taken", tess.answer(&[answer])).await??;
+        (words, prompts) = stage.questions(reply, "the next question, or the request to wait")?;
     }
-    let reply = stage.in_time("the request to be taken", tess.answer(answers)).await??;
-    let (words, _) = stage.questions(reply, "the request to wait")?;
-    stage.seen(TECHNICIAN, words.lines().next().unwrap_or_default());
+    stage.expect(prompts.is_empty(), "no more questions than answers", &prompts.join("\n"))?;
+    stage.seen(TECHNICIAN, &words);
     stage.expect(words.contains("waits for 1 of shift-lead"), "the request to wait for a shift lead", &words)
 }
 
