@@ -7,6 +7,7 @@
 //! operator's key. A face that takes a key alone then must offer no more than seeing and cutting.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use certs::enrolment::EnrolmentCode;
@@ -32,7 +33,10 @@ use crate::directory::{
 };
 use crate::mint;
 
+mod certificates;
 mod passwords;
+
+use certificates::Certificates;
 
 /// Wrong codes behind a verified key, or behind a right password, that lock a person: enough for shaking fingers. Who has stolen the key and guesses
 /// 5 times in each quarter of an hour, three codes of a million being good at a time, needs two years on average, and
@@ -159,12 +163,23 @@ pub struct People {
     desk: Desk,
     secrets: Secrets,
     ca: CaPrefix,
+    certificates: Arc<Certificates>,
 }
 
 impl People {
     /// Over a Desk; `secrets` seals TOTP secrets, `ca` goes into enrolment codes.
-    pub const fn new(desk: Desk, secrets: Secrets, ca: CaPrefix) -> Self {
-        Self { desk, secrets, ca }
+    pub fn new(desk: Desk, secrets: Secrets, ca: CaPrefix) -> Self {
+        Self { desk, secrets, ca, certificates: Arc::default() }
+    }
+
+    /// An SSH certificate was made out, and lasts until then.
+    pub fn certificate_made(&self, person: PersonId, until: Timestamp) {
+        self.certificates.made(person, until);
+    }
+
+    /// When somebody's newest SSH certificate ended, if it did within a shift.
+    pub fn certificate_ended(&self, person: PersonId, now: Timestamp) -> Option<Timestamp> {
+        self.certificates.ended(person, now)
     }
 
     fn directory(&self) -> &dyn Directory {
@@ -423,7 +438,7 @@ impl People {
                 (Face::Plant, _) => {}
             }
             match person.locked_until.filter(|until| now < *until) {
-                Some(until) => Err(Refusal::LockedOut(until)),
+                Some(until) => Err(Refusal::LockedOut(state.clock(until))),
                 None if matches!(person.standing, Standing::Disabled | Standing::Invited) => {
                     Err(Refusal::NotActive(person.standing))
                 }

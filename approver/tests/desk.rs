@@ -380,7 +380,10 @@ async fn a_wall_clock_set_back_opens_no_second_connection_under_a_grant_that_is_
     stage.props.turn.boot(61 * MINUTE);
     stage.props.turn.wall(SignedDuration::from_mins(30));
     let refused = refusal(stage.admit("plc-7").await);
-    assert_eq!(refused, Refusal::GrantOver("plc-7".parse().unwrap(), deadline));
+    assert_eq!(
+        refused,
+        Refusal::GrantOver("plc-7".parse().unwrap(), stage.desk.with_state(|state| state.clock(deadline)))
+    );
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ fn would_approve(plant: &Plant, reason: &NotAllowed) -> Vec<Quorum> {
 }
 
 fn local(plant: &Plant, at: Timestamp) -> Opening {
-    Opening { at, local: plant.timezone.to_datetime(at) }
+    Opening::new(at, &plant.timezone)
 }
 
 impl fmt::Display for Explanation {
@@ -134,7 +134,7 @@ impl fmt::Display for Decided {
         });
         write!(f, "\ntold: {}", listed(told))?;
         write!(f, "\nat most: {}, extensions included", self.duration_max)?;
-        if let Some(closes) = self.closes {
+        if let Some(closes) = &self.closes {
             write!(f, "; hours close {closes}")?;
         }
         write!(f, "\nwork order: {}\nescort: {}", self.work_order, self.escort)?;

@@ -1,13 +1,11 @@
 //! The noes. Each is a value with a stable id, a reason fit to show, and what to do next; none names a secret or
 //! tells a stranger what exists.
 
-use jiff::Timestamp;
-
 use crate::actions::{Action, Actions};
 use crate::ids::{GroupName, RequestId, RuleId, TargetName, VendorId, ZoneName};
 use crate::people::Standing;
 use crate::rules::NotAllowed;
-use crate::time::Seconds;
+use crate::time::{PlantTime, Seconds};
 
 /// A no to an authenticated person.
 #[allow(missing_docs, reason = "each variant's message is its documentation")]
@@ -18,8 +16,8 @@ pub enum Refusal {
     UnknownPerson,
     #[error("{}", not_active(*.0))]
     NotActive(Standing),
-    #[error("too many wrong codes: locked until {}. Wait, or ask an administrator", at(.0))]
-    LockedOut(Timestamp),
+    #[error("too many wrong codes: locked until {0}. Wait, or ask an administrator")]
+    LockedOut(PlantTime),
     #[error("only {0} may do this")]
     WrongKind(&'static str),
     #[error("this key already belongs to a person here. Enrol with a key of your own")]
@@ -32,8 +30,8 @@ pub enum Refusal {
     Exists,
     #[error("vendor {0} has no contract here. An administrator enters one with `holdpoint contract`")]
     NoContract(VendorId),
-    #[error("the contract of vendor {0} ended {when}. Ask your sponsor at the plant", when = at(.1))]
-    ContractEnded(VendorId, Timestamp),
+    #[error("the contract of vendor {0} ended {1}. Ask your sponsor at the plant")]
+    ContractEnded(VendorId, PlantTime),
     #[error("vendor {0} is disabled. Ask your sponsor at the plant")]
     VendorDisabled(VendorId),
     #[error("{0} may not vouch here: an administrator is needed, and for each group a member of it")]
@@ -42,8 +40,8 @@ pub enum Refusal {
     // What is signed
     #[error("signed for another installation")]
     OtherDeployment,
-    #[error("the signed statement expired {}. Look at it again and sign anew", at(.0))]
-    StatementExpired(Timestamp),
+    #[error("the signed statement expired {0}. Look at it again and sign anew")]
+    StatementExpired(PlantTime),
     #[error("what was signed is not what stands here: it changed meanwhile. Look at it again and sign anew")]
     OtherDigest,
     #[error("the journal named in the signature is not this one, or lies ahead of it")]
@@ -106,16 +104,16 @@ pub enum Refusal {
     NoGrant(TargetName),
     #[error("request {id} for {target} still waits for {waits_for}")]
     StillPending { id: RequestId, target: TargetName, waits_for: String },
-    #[error("the grant for {0} begins {when}", when = at(.1))]
-    NotYet(TargetName, Timestamp),
-    #[error("the grant for {0} ended {when}. Ask for a new one", when = at(.1))]
-    GrantOver(TargetName, Timestamp),
+    #[error("the grant for {0} begins {1}")]
+    NotYet(TargetName, PlantTime),
+    #[error("the grant for {0} ended {1}. Ask for a new one")]
+    GrantOver(TargetName, PlantTime),
     #[error("the grant for {0} was taken back by an operator")]
     GrantRevoked(TargetName),
     #[error("the grant allows {}, not {wanted}. Ask for {wanted}", list(.granted))]
     ActionNotGranted { wanted: Action, granted: Actions },
-    #[error("the rule's hours are over for now{}", .0.map(|t| format!("; they begin again {}", at(&t))).unwrap_or_default())]
-    OutsideHours(Option<Timestamp>),
+    #[error("the rule's hours are over for now{}", .0.as_ref().map(|when| format!("; they begin again {when}")).unwrap_or_default())]
+    OutsideHours(Option<PlantTime>),
     #[error("connections from this network are not in rule {0}")]
     WrongSource(RuleId),
     #[error("you no longer match rule {0} that this grant stands on")]
@@ -134,8 +132,8 @@ pub enum Refusal {
     // Running
     #[error("there is no such live session")]
     NoSuchSession,
-    #[error("it would run past {when}: {1}", when = at(.0))]
-    ExtensionTooFar(Timestamp, &'static str),
+    #[error("it would run past {0}: {1}")]
+    ExtensionTooFar(PlantTime, &'static str),
     #[error("there is no such cut, or it is reopened already")]
     NoSuchCut,
     #[error("the session is frozen by an operator")]
@@ -223,11 +221,6 @@ const fn not_active(standing: Standing) -> &'static str {
         Standing::Active => "active",
         Standing::Disabled => "your access was ended. Ask your sponsor at the plant",
     }
-}
-
-/// A moment as people read it, in UTC to the minute.
-fn at(moment: &Timestamp) -> String {
-    moment.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 fn list(actions: &Actions) -> String {

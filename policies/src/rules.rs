@@ -137,12 +137,14 @@ pub enum Lack {
 }
 
 /// When a rule's hours open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
     /// The moment.
     pub at: Timestamp,
     /// As the clock on the plant's wall shows it.
     pub local: DateTime,
+    /// Its zone then, such as `CET`.
+    pub zone: String,
 }
 
 /// The first rule in file order that allows all of it.
@@ -199,7 +201,7 @@ fn lacks(rule: &Rule, timezone: &TimeZone, target: &Target, question: &Question<
     let missing: Actions = question.actions.difference(&rule.actions).copied().collect();
     let closed = rule.hours.as_ref().filter(|hours| !hours.contains(question.at, timezone));
     let strange = question.source.filter(|source| !is_from(rule, *source));
-    let opens = |at| Opening { at, local: timezone.to_datetime(at) };
+    let opens = |at| Opening::new(at, timezone);
     [
         (!rule.vendors.contains(vendor)).then(|| Lack::Vendor(vendor.clone())),
         (!rule.roles.contains(role)).then(|| Lack::Role(role.clone())),
@@ -259,9 +261,17 @@ impl fmt::Display for Lack {
     }
 }
 
+impl Opening {
+    pub(crate) fn new(at: Timestamp, timezone: &TimeZone) -> Self {
+        let zone = at.to_zoned(timezone.clone()).strftime("%Z").to_string();
+        Self { at, local: timezone.to_datetime(at), zone }
+    }
+}
+
 impl fmt::Display for Opening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.local.strftime("%a %H:%M (%Y-%m-%d)"))
+        let Self { local, zone, .. } = self;
+        write!(f, "{} {zone} ({})", local.strftime("%a %H:%M"), local.strftime("%Y-%m-%d"))
     }
 }
 

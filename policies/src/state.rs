@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
@@ -17,6 +18,7 @@ use crate::ids::{
 use crate::people::{Contract, Person, SshKey, Standing};
 use crate::plant::{Plant, Rule};
 use crate::requests::{Answer, Extension, Request, SeenHead, Widening};
+use crate::time::PlantTime;
 
 /// An invitation nobody used yet.
 #[derive(Debug, Clone)]
@@ -249,10 +251,14 @@ pub struct State {
 }
 
 impl State {
-    /// A moment in the plant's time, as `2026-11-23 14:03 CET`; in UTC before there is a plant file.
-    pub fn clock(&self, at: Timestamp) -> String {
-        let timezone = self.plant.as_ref().map_or(jiff::tz::TimeZone::UTC, |plant| plant.timezone.clone());
-        at.to_zoned(timezone).strftime("%Y-%m-%d %H:%M %Z").to_string()
+    /// The plant's zone; UTC before there is a plant file.
+    pub fn timezone(&self) -> TimeZone {
+        self.plant.as_ref().map_or(TimeZone::UTC, |plant| plant.timezone.clone())
+    }
+
+    /// A moment in the plant's time.
+    pub fn clock(&self, at: Timestamp) -> PlantTime {
+        PlantTime::new(at, self.timezone())
     }
 
     /// What approvals took away from what was asked, in words.

@@ -4,11 +4,48 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 mod hours;
 
 pub use hours::{BadHours, WeeklyHours};
+
+/// A moment as the clock on the plant's wall shows it, with its zone: the one form in which people read it, wherever they
+/// are. Machines get the moment itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlantTime {
+    at: Timestamp,
+    zone: TimeZone,
+}
+
+impl PlantTime {
+    /// This moment in the plant's zone.
+    pub const fn new(at: Timestamp, zone: TimeZone) -> Self {
+        Self { at, zone }
+    }
+
+    /// With seconds and without the day, to compare clocks: `14:03:07 CET`.
+    pub fn to_the_second(&self) -> String {
+        self.written("%H:%M:%S %Z")
+    }
+
+    /// Where the day is plain: `14:03 CET`.
+    pub fn without_day(&self) -> String {
+        self.written("%H:%M %Z")
+    }
+
+    fn written(&self, format: &str) -> String {
+        self.at.to_zoned(self.zone.clone()).strftime(format).to_string()
+    }
+}
+
+/// As `2026-11-23 14:03 CET`.
+impl fmt::Display for PlantTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written("%Y-%m-%d %H:%M %Z"))
+    }
+}
 
 /// A span in whole seconds. As text `90s`, `15m`, `4h`, `7d`, `3y` (a year is 365 days), or a sum such as `1h30m`.
 /// In events it is a number.

@@ -87,10 +87,10 @@ fn a_technician_may_into_the_panel_on_a_weekday_and_on_saturday_learns_when_it_o
     let weekday = ask("acme/maintenance", "shell", "hmi-2", "2026-11-23T08:00");
     assert_eq!(weekday.decided_by(&mill), "acme-packaging, 1 of shift-lead");
     let saturday = ask("acme/maintenance", "shell", "hmi-2", "2026-11-28T08:00");
-    assert_eq!(saturday.lacks(&mill), "acme-packaging; hours: opens Mon 06:00 (2026-11-30)");
+    assert_eq!(saturday.lacks(&mill), "acme-packaging; hours: opens Mon 06:00 CET (2026-11-30)");
     assert_eq!(
         saturday.decided_by(&mill),
-        "no rule allows this. The nearest is acme-packaging; hours: opens Mon 06:00 (2026-11-30)"
+        "no rule allows this. The nearest is acme-packaging; hours: opens Mon 06:00 CET (2026-11-30)"
     );
 }
 
@@ -101,7 +101,7 @@ fn everything_that_is_lacking_is_told_at_once() {
         ask("acme/maintenance", "shell file-put", "hmi-2", "2026-11-23T05:59").from("198.51.100.9").in_emergency();
     assert_eq!(
         asked.lacks(&mill),
-        "acme-packaging; actions: it does not allow file-put; hours: opens Mon 06:00 (2026-11-23); \
+        "acme-packaging; actions: it does not allow file-put; hours: opens Mon 06:00 CET (2026-11-23); \
          source: 198.51.100.9 is not in 203.0.113.0/24, 2001:db8:ac3e::/48; emergency: it provides for none"
     );
 }
@@ -144,7 +144,7 @@ fn a_rule_for_another_vendor_is_further_away_than_any_of_ones_own() {
     assert_eq!(
         asked.lacks(&mill),
         "stackwell-palletiser; role: it is not for maintenance; target: it does not reach hmi-2; \
-         hours: opens Sat 06:00 (2026-11-28)"
+         hours: opens Sat 06:00 CET (2026-11-28)"
     );
 }
 
@@ -172,8 +172,8 @@ fn pumps_are_serviced_through_the_night_and_the_chlorinator_never() {
     let works = example("water-works");
     let night = |local| ask("northpump/field-service", "file-get", "pump-house-3", local);
     assert_eq!(night("2026-11-28T03:59").decided_by(&works), "northpump-night, 1 of operations");
-    assert_eq!(night("2026-11-28T04:00").lacks(&works), "northpump-night; hours: opens Mon 22:00 (2026-11-30)");
-    assert_eq!(night("2026-11-30T03:00").lacks(&works), "northpump-night; hours: opens Mon 22:00 (2026-11-30)");
+    assert_eq!(night("2026-11-28T04:00").lacks(&works), "northpump-night; hours: opens Mon 22:00 EST (2026-11-30)");
+    assert_eq!(night("2026-11-30T03:00").lacks(&works), "northpump-night; hours: opens Mon 22:00 EST (2026-11-30)");
     let chlorine = ask("aquasoft/engineer", "tunnel", "chlorinator", "2026-11-24T10:00").in_emergency();
     assert!(matches!(chlorine.of(&works), Err(NotAllowed::Never { .. })));
     let call_out = ask("northpump/field-service", "shell", "pump-house-3", "2026-11-29T12:00").in_emergency();
@@ -198,7 +198,7 @@ fn turbines_give_logs_at_any_time_and_a_shell_by_day() {
     assert_eq!(logs.decided_by(&farm), "vindmark-logs, 1 of site-manager");
     let shell = |local| ask("vindmark/service", "shell", "wtg-02", local).from("198.51.100.17");
     assert_eq!(shell("2026-11-21T12:00").decided_by(&farm), "vindmark-service, 1 of site-manager");
-    assert_eq!(shell("2026-11-22T12:00").lacks(&farm), "vindmark-service; hours: opens Mon 07:00 (2026-11-23)");
+    assert_eq!(shell("2026-11-22T12:00").lacks(&farm), "vindmark-service; hours: opens Mon 07:00 CET (2026-11-23)");
     let rule = shell("2026-11-21T12:00").of(&farm).expect("allowed").clone();
     assert_eq!(rule.ending, DeadlineEnding::Freeze { max: Rule::FREEZE_MAX });
 }
@@ -209,11 +209,11 @@ fn an_explanation_names_rule_approvers_and_closing_time() {
     let asked = ask("parkware/commissioning", "file-put", "park-controller/ssh", "2026-11-28T01:30");
     assert_eq!(
         explain(&farm, &asked.question(&farm)).to_string(),
-        "parkware's commissioning may ask for file-put at park-controller (ssh), Sat 01:30 (2026-11-28) Europe/Copenhagen
+        "parkware's commissioning may ask for file-put at park-controller (ssh), Sat 01:30 CET (2026-11-28) Europe/Copenhagen
 rule: parkware-firmware
 approval: 1 of site-manager and 1 of grid-desk
 told: site-manager at once, grid-desk at once, owners after 30m
-at most: 5h, extensions included; hours close Sat 06:00 (2026-11-28)
+at most: 5h, extensions included; hours close Sat 06:00 CET (2026-11-28)
 work order: required
 escort: an operator is told"
     );
@@ -226,9 +226,9 @@ fn an_explanation_names_the_nearest_rule_what_it_lacks_and_who_would_approve() {
     let explanation = explain(&mill, &asked.question(&mill));
     assert_eq!(
         explanation.to_string(),
-        "acme's maintenance may not ask for shell at hmi-2 (ssh), Sat 08:00 (2026-11-28) Europe/Berlin
+        "acme's maintenance may not ask for shell at hmi-2 (ssh), Sat 08:00 CET (2026-11-28) Europe/Berlin
 nearest rule: acme-packaging
-  lacks hours: opens Mon 06:00 (2026-11-30)
+  lacks hours: opens Mon 06:00 CET (2026-11-30)
 approval would be: 1 of shift-lead"
     );
     let json = serde_json::to_value(&explanation).expect("plain data");

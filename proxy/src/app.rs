@@ -168,7 +168,6 @@ impl App {
             machine: Arc::new(RealMachine),
             secrets: keys.secrets(),
             ca: keys.ssh_ca(),
-            gate: config.vendor.origin.host().to_owned(),
             tracker: tracker.clone(),
             stop: stop.clone(),
         });

@@ -17,6 +17,7 @@ pub mod files;
 pub mod floor;
 pub mod flow;
 pub mod founding;
+pub mod gate;
 pub mod lanes;
 pub mod picture;
 pub mod relay;

@@ -151,7 +151,7 @@ fn check_contract(state: &Plant, person: &Person, now: Timestamp) -> Result<(), 
     match state.contracts.get(vendor) {
         None => Err(Refusal::NoContract(vendor.clone())),
         Some(contract) if contract.disabled => Err(Refusal::VendorDisabled(vendor.clone())),
-        Some(contract) if contract.end <= now => Err(Refusal::ContractEnded(vendor.clone(), contract.end)),
+        Some(contract) if contract.end <= now => Err(Refusal::ContractEnded(vendor.clone(), state.clock(contract.end))),
         Some(_) => Ok(()),
     }
 }

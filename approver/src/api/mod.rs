@@ -68,6 +68,10 @@ pub struct ApiParts {
     pub vendor_origin: String,
     /// The plant face's origin.
     pub plant_origin: String,
+    /// How technicians name the gate in SSH.
+    pub ssh_host: String,
+    /// Where it speaks SSH.
+    pub ssh_port: u16,
     /// Verifier keys of the logs of the journal and of recordings.
     pub logs: Vec<Verifier>,
     /// The recorder of this node, where it records.

@@ -69,7 +69,7 @@ pub(super) async fn invite(
     let lasts = lasts(asked.lasts_seconds);
     let new = NewPerson { name: asked.name, kind: asked.kind, groups: asked.groups };
     let invitation = api.people().invite(new, lasts, caller.person()).await?;
-    Ok(shown_once(invitation))
+    Ok(api.shown_once(invitation))
 }
 
 pub(super) async fn reinvite(
@@ -78,20 +78,24 @@ pub(super) async fn reinvite(
     At(id): At<PersonId>,
     Sent(asked): Sent<Reinvite>,
 ) -> Result<Json<Invited>, Problem> {
-    Ok(shown_once(api.people().reinvite(id, lasts(asked.lasts_seconds), caller.person()).await?))
+    Ok(api.shown_once(api.people().reinvite(id, lasts(asked.lasts_seconds), caller.person()).await?))
 }
 
 fn lasts(seconds: Option<u32>) -> Seconds {
     seconds.map_or(INVITATION_LASTS, Seconds).min(INVITATION_LASTS_MAX)
 }
 
-fn shown_once(invitation: Invitation) -> Json<Invited> {
-    Json(Invited {
-        person: invitation.person,
-        code: invitation.code.reveal().to_string(),
-        expires: invitation.expires,
-        name: invitation.name,
-    })
+impl Api {
+    fn shown_once(&self, invitation: Invitation) -> Json<Invited> {
+        Json(Invited {
+            person: invitation.person,
+            code: invitation.code.reveal().to_string(),
+            ssh_host: self.parts().ssh_host.clone(),
+            ssh_port: self.parts().ssh_port,
+            expires: invitation.expires,
+            name: invitation.name,
+        })
+    }
 }
 
 pub(super) async fn statement(

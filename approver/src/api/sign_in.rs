@@ -166,7 +166,15 @@ pub(super) async fn certificate(
         let made = made.map_err(|refused| Problem::unavailable(refused.to_string()))?;
         let certificate = made.to_openssh().map_err(|fault| Problem::unavailable(fault.to_string()))?;
         tracing::info!(person = %login.person(), source = %login.source(), "an SSH certificate was made out");
-        Ok(Json(CertificateAnswer { certificate, expires: valid.until, source: login.source(), signed_in }))
+        api.people().certificate_made(login.person(), valid.until);
+        Ok(Json(CertificateAnswer {
+            certificate,
+            expires: valid.until,
+            ssh_host: api.parts().ssh_host.clone(),
+            ssh_port: api.parts().ssh_port,
+            source: login.source(),
+            signed_in,
+        }))
     })
     .await
 }
@@ -285,7 +293,12 @@ async fn token_for(api: &Api, login: &Authenticated) -> Result<SignedIn, Problem
     come_on_duty(api, person).await;
     let on_duty_until =
         api.desk().with_state(|state| state.people.get(&person).and_then(|person| person.on_duty_until));
-    Ok(SignedIn { token, token_id, expires: token::LASTS.after(now), person, key_alone: false, on_duty_until })
+    let (expires, timezone) = (token::LASTS.after(now), timezone(api));
+    Ok(SignedIn { token, token_id, expires, person, key_alone: false, timezone, on_duty_until })
+}
+
+fn timezone(api: &Api) -> String {
+    api.desk().with_state(|state| state.timezone()).iana_name().unwrap_or("UTC").to_owned()
 }
 
 /// An operator who signs in on the plant face is on duty. Without the journal they see and cut all the same.
@@ -310,5 +323,5 @@ fn key_alone(api: &Api, verified: &VerifiedKey) -> Result<SignedIn, Problem> {
     let (token, token_id) = api.0.passes.give(person, verified.key(), api.clock().boot());
     tracing::warn!(%person, "signed in by key alone, because the directory does not answer: may see and cut");
     let expires = token::LASTS.after(api.clock().wall());
-    Ok(SignedIn { token, token_id, expires, person, key_alone: true, on_duty_until: None })
+    Ok(SignedIn { token, token_id, expires, person, key_alone: true, timezone: timezone(api), on_duty_until: None })
 }

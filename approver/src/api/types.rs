@@ -100,6 +100,8 @@ pub struct SignedIn {
     pub person: PersonId,
     /// Signed in by key alone, because the directory does not answer: enough to see and to cut, and for nothing else.
     pub key_alone: bool,
+    /// The plant's time zone (IANA), in which people are shown times.
+    pub timezone: String,
     /// On duty until then, where the person is an operator on the plant face.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub on_duty_until: Option<Timestamp>,
@@ -164,6 +166,10 @@ pub struct CertificateAnswer {
     /// Void from then on.
     #[schema(value_type = String, format = DateTime)]
     pub expires: Timestamp,
+    /// By which name the gate is reached by SSH.
+    pub ssh_host: String,
+    /// At which port.
+    pub ssh_port: u16,
     /// The only address it is good from.
     #[schema(value_type = String)]
     pub source: IpAddr,
@@ -258,6 +264,10 @@ pub struct Invited {
     pub name: String,
     /// The one-use code to hand over.
     pub code: String,
+    /// By which name the gate is reached by SSH, to enrol with any client.
+    pub ssh_host: String,
+    /// At which port.
+    pub ssh_port: u16,
     /// Void from then on.
     #[schema(value_type = String, format = DateTime)]
     pub expires: Timestamp,

@@ -236,7 +236,7 @@ fn check_still_theirs(state: &State, proved: &Proved) -> Result<(), Refusal> {
 fn check_clock(fold: &Fold, case: &Case, now: Now) -> Result<(), Refusal> {
     let deadline = fold.grants.get(&case.request.id).and_then(|clock| clock.deadline);
     match deadline.filter(|deadline| deadline.boot <= now.boot) {
-        Some(deadline) => Err(Refusal::GrantOver(case.request.target.clone(), deadline.wall)),
+        Some(deadline) => Err(Refusal::GrantOver(case.request.target.clone(), fold.state.clock(deadline.wall))),
         None => Ok(()),
     }
 }

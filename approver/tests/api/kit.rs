@@ -102,6 +102,8 @@ impl House {
             seal_word: keys.seal_word(),
             vendor_origin: "https://gate.mill3.example".into(),
             plant_origin: "https://holdpoint.mill3.local".into(),
+            ssh_host: "gate.mill3.example".into(),
+            ssh_port: 2222,
             logs: vec![keys.log_key().verifier("mill-3/journal").unwrap()],
             recorder: None,
             records_dir: None,

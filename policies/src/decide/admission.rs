@@ -96,9 +96,9 @@ impl State {
                 Refusal::StillPending { id: case.request.id, target, waits_for: super::waits_for(case) }
             }
             RequestStanding::Granted if now < case.request.window.from => {
-                Refusal::NotYet(target, case.request.window.from)
+                Refusal::NotYet(target, self.clock(case.request.window.from))
             }
-            RequestStanding::Granted => Refusal::GrantOver(target, case.deadline),
+            RequestStanding::Granted => Refusal::GrantOver(target, self.clock(case.deadline)),
             RequestStanding::Revoked => Refusal::GrantRevoked(target),
             _ => Refusal::NoGrant(target),
         }
@@ -117,7 +117,8 @@ impl State {
         if let Some(hours) = &rule.hours
             && !hours.contains(now, &plant.timezone)
         {
-            return Err(Refusal::OutsideHours(hours.next_opening(now, &plant.timezone)));
+            let opens = hours.next_opening(now, &plant.timezone);
+            return Err(Refusal::OutsideHours(opens.map(|at| self.clock(at))));
         }
         if !rule.from.iter().any(|net| net.contains(&wanted.source)) {
             return Err(Refusal::WrongSource(rule.id.clone()));

@@ -176,7 +176,7 @@ impl State {
             return Err(Refusal::OtherDeployment);
         }
         if expires <= now {
-            return Err(Refusal::StatementExpired(expires));
+            return Err(Refusal::StatementExpired(self.clock(expires)));
         }
         if seen > self.size {
             return Err(Refusal::OtherJournal);

@@ -298,7 +298,9 @@ impl State {
     /// An extension stays inside the rule's `duration_max` and hours, and inside the contract.
     fn check_extension(&self, case: &Case, deadline: Timestamp, now: Timestamp) -> Result<(), Refusal> {
         let first_use = case.first_use.unwrap_or(now);
-        let too_far = |limit, what| if deadline > limit { Err(Refusal::ExtensionTooFar(limit, what)) } else { Ok(()) };
+        let too_far = |limit, what| {
+            if deadline > limit { Err(Refusal::ExtensionTooFar(self.clock(limit), what)) } else { Ok(()) }
+        };
         too_far(case.rule.duration_max.after(first_use), "the rule gives no more")?;
         if let Some(closes) = self.hours_close(&case.rule, now) {
             too_far(closes, "the rule's hours end")?;
@@ -333,7 +335,7 @@ impl State {
             return Err(Refusal::NotPending(case.standing.as_str()));
         }
         if case.deadline <= now {
-            return Err(Refusal::GrantOver(case.request.target.clone(), case.deadline));
+            return Err(Refusal::GrantOver(case.request.target.clone(), self.clock(case.deadline)));
         }
         Ok(case)
     }
@@ -426,14 +428,14 @@ impl State {
         let person = self.active(id)?;
         let Kind::Technician { vendor, role } = &person.kind else { return Err(Refusal::WrongKind("technicians")) };
         if let Some(until) = person.locked_until.filter(|until| now < *until) {
-            return Err(Refusal::LockedOut(until));
+            return Err(Refusal::LockedOut(self.clock(until)));
         }
         let contract = self.contracts.get(vendor).ok_or_else(|| Refusal::NoContract(vendor.clone()))?;
         if contract.disabled {
             return Err(Refusal::VendorDisabled(vendor.clone()));
         }
         if contract.end <= now {
-            return Err(Refusal::ContractEnded(vendor.clone(), contract.end));
+            return Err(Refusal::ContractEnded(vendor.clone(), self.clock(contract.end)));
         }
         Ok((vendor, role))
     }

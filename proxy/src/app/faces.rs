@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::stores::{journal_dir, records_dir};
 use super::{App, Reason, StartFault, bound};
 use crate::config::Origin;
+use crate::gate::Gate;
 use crate::lanes::Lanes;
 use crate::ssh::face::{FaceParts, SshFace};
 
@@ -34,16 +35,17 @@ pub(super) struct Listeners {
 impl App {
     /// Serves both faces until the program stops.
     pub(super) fn serve_faces(&self, keys: &KeyStore, listeners: Listeners) -> Result<(), StartFault> {
-        let parts = self.api_parts(keys)?;
+        let gate = Gate { name: self.config.vendor.origin.host().to_owned(), port: ssh_port(&listeners.ssh) };
+        let parts = self.api_parts(keys, &gate)?;
         let (vendor, plant) = (&self.config.vendor.origin, &self.config.plant.origin);
         let vendor = self.tls(keys.tls_ca(), vendor, &bound(&listeners.pages))?;
         let plant = self.tls(keys.tls_ca(), plant, &bound(&listeners.plant))?;
-        self.serve_ssh(keys, listeners.ssh)?;
+        self.serve_ssh(keys, listeners.ssh, gate)?;
         self.serve_pages(listeners.pages, &vendor, &api::vendor_face(parts.clone()));
         self.serve_apart(listeners.plant, plant, api::plant_face(parts))
     }
 
-    fn serve_ssh(&self, keys: &KeyStore, listeners: Vec<TcpListener>) -> Result<(), StartFault> {
+    fn serve_ssh(&self, keys: &KeyStore, listeners: Vec<TcpListener>, gate: Gate) -> Result<(), StartFault> {
         let died = |cause: io::Error| Reason::Died(format!("sessions have no threads: {cause}"));
         let face = SshFace::new(FaceParts {
             sessions: self.sessions.clone(),
@@ -51,7 +53,7 @@ impl App {
             people: self.people.clone(),
             host_key: keys.ssh_host_key().clone(),
             ca: keys.ssh_ca(),
-            gate: self.config.vendor.origin.host().to_owned(),
+            gate,
             passwords: self.config.vendor.passwords,
             tracker: self.tracker.clone(),
             lanes: Lanes::start(&self.tracker).map_err(died)?,
@@ -102,7 +104,7 @@ impl App {
         Ok(())
     }
 
-    fn api_parts(&self, keys: &KeyStore) -> Result<ApiParts, StartFault> {
+    fn api_parts(&self, keys: &KeyStore, gate: &Gate) -> Result<ApiParts, StartFault> {
         let (identity, data) = (&self.stores.identity, &self.config.store.data);
         let origins = [identity.journal_origin(), identity.records_origin()];
         let logs = origins.iter().map(|origin| keys.log_key().verifier(origin)).collect::<Result<_, _>>();
@@ -116,6 +118,8 @@ impl App {
             seal_word: keys.seal_word(),
             vendor_origin: self.config.vendor.origin.to_string(),
             plant_origin: self.config.plant.origin.to_string(),
+            ssh_host: gate.name.clone(),
+            ssh_port: gate.port,
             logs: logs.map_err(|bad| Reason::Died(bad.to_string()))?,
             recorder: Some(Arc::clone(&self.stores.records)),
             records_dir: Some(records_dir(data)),
@@ -140,6 +144,11 @@ impl App {
         self.keep(renew(ca, names, clock, first, current));
         Ok(served)
     }
+}
+
+/// Of several, people are told the first.
+fn ssh_port(listeners: &[TcpListener]) -> u16 {
+    bound(listeners).first().map_or(0, SocketAddr::port)
 }
 
 /// Makes a new certificate long before the old one ends. By the wall clock, which is what clients go by.

@@ -19,6 +19,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Response, StatusCode};
 use jiff::Timestamp;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 use policies::digest::{Digest, Salted};
 use policies::ids::PersonId;
 use policies::people::SshKey;
@@ -154,6 +155,12 @@ impl Client {
     /// Nobody did.
     pub fn person(&self) -> Result<PersonId, Fault> {
         self.held.as_ref().map(|held| held.person).ok_or(Fault::NotSignedIn)
+    }
+
+    /// The plant's time zone, as the gate said when somebody signed in; UTC where nobody did, or where it is not known here.
+    pub fn timezone(&self) -> TimeZone {
+        let zone = self.held.as_ref().and_then(|held| TimeZoneDatabase::bundled().get(&held.timezone).ok());
+        zone.unwrap_or(TimeZone::UTC)
     }
 
     /// Signs in with the key and a code, and keeps the token for its ten minutes.

@@ -22,6 +22,7 @@ pub(super) struct Held {
     pub(super) token: String,
     pub(super) token_id: String,
     pub(super) expires: Timestamp,
+    pub(super) timezone: String,
 }
 
 impl Held {
@@ -33,6 +34,7 @@ impl Held {
             token: signed_in.token.clone(),
             token_id: signed_in.token_id.clone(),
             expires: signed_in.expires,
+            timezone: signed_in.timezone.clone(),
         }
     }
 }
@@ -99,6 +101,7 @@ mod tests {
             token: "secret".into(),
             token_id: "id".into(),
             expires: at(600),
+            timezone: "Europe/Berlin".into(),
         };
         file.write(&held).unwrap();
         file.write(&held).unwrap();

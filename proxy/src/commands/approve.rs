@@ -7,7 +7,6 @@ use approver::api::types::{
     AskCovered, AskView, AsksView, Card, Done as Happened, KeptText, VerdictGiven, VerdictTemplate,
 };
 use certs::sshsig::Namespace;
-use jiff::Timestamp;
 use policies::actions::Action;
 use policies::digest::{Digest, Salted};
 use policies::ids::{AskId, DeploymentId, PersonId, RequestId};
@@ -16,7 +15,7 @@ use policies::time::Seconds;
 
 use super::card::{show, show_ask};
 use super::gate::{ProfileArg, at_gate, confirm};
-use super::showing::{labelled, moment, parse_moment, plain};
+use super::showing::{Clock, Written, labelled, plain};
 use super::{Done, Failure, print_json};
 use crate::client::{Client, Fault};
 
@@ -33,8 +32,8 @@ pub(super) struct ApproveArgs {
     #[arg(long, value_name = "ACTIONS", value_delimiter = ',')]
     actions: Vec<Action>,
     /// Not before: 14:00, "2026-11-23 14:00", or with a zone.
-    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
-    from: Option<Timestamp>,
+    #[arg(long, value_name = "TIME")]
+    from: Option<Written>,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
@@ -88,13 +87,15 @@ struct Ballot {
 
 pub(super) fn approve(args: &ApproveArgs, profile: &ProfileArg) -> Done {
     let actions = (!args.actions.is_empty()).then(|| args.actions.iter().copied().collect());
-    let narrowing = Narrowing { duration: args.duration, actions, from: args.from };
     at_gate(profile, async |client| {
+        let clock = Clock::of(client);
+        let from = args.from.map(|from| from.on(&clock)).transpose()?;
+        let narrowing = Narrowing { duration: args.duration, actions, from };
         let mut ballot = ballot(client, args.matter).await?;
-        ballot.statement.digest = ballot.narrowed(&narrowing)?;
+        ballot.statement.digest = ballot.narrowed(&narrowing, &clock)?;
         ballot.statement.answer = Answer::Yes { narrowing: narrowing.clone() };
         if !args.json {
-            ballot.show(&narrowing);
+            ballot.show(&narrowing, &clock);
         }
         confirm("Sign a yes to this?", args.yes)?;
         vote(client, ballot, args.json).await
@@ -105,7 +106,7 @@ pub(super) fn deny(args: &DenyArgs, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
         let mut ballot = ballot(client, args.matter).await?;
         if !args.json {
-            ballot.show(&Narrowing::default());
+            ballot.show(&Narrowing::default(), &Clock::of(client));
         }
         confirm("Sign a no to this?", args.yes)?;
         let reason = client.keep_text(&args.reason).await?;
@@ -207,7 +208,7 @@ impl Ballot {
     }
 
     /// The digest of what is left of it.
-    fn narrowed(&self, narrowing: &Narrowing) -> Result<Digest, Failure> {
+    fn narrowed(&self, narrowing: &Narrowing, clock: &Clock) -> Result<Digest, Failure> {
         if narrowing.is_empty() {
             return Ok(self.digest());
         }
@@ -220,17 +221,17 @@ impl Ballot {
                 "an approval can only take away. Asked are {} for {}, from {} until {}",
                 super::card::list(&covered.actions),
                 covered.duration,
-                moment(covered.window.from),
-                moment(covered.window.until),
+                clock.moment(covered.window.from),
+                clock.moment(covered.window.until),
             )));
         }
         Ok(covered.narrowed(narrowing).digest(self.deployment()))
     }
 
-    fn show(&self, narrowing: &Narrowing) {
+    fn show(&self, narrowing: &Narrowing, clock: &Clock) {
         match &self.ask {
-            Some(ask) => show_ask(ask, &self.card),
-            None => show(&self.card, narrowing),
+            Some(ask) => show_ask(ask, &self.card, clock),
+            None => show(&self.card, narrowing, clock),
         }
         let (shown, signed) = (self.digest(), self.statement.digest);
         if shown == signed {
@@ -263,7 +264,7 @@ async fn vote(client: &mut Client, ballot: Ballot, json: bool) -> Done {
     let card: Card = client.get(&format!("/api/v1/requests/{request}")).await?;
     match card.standing.as_str() {
         "pending" => say!("It still waits for {}.", plain(&card.needs)),
-        "granted" if is_ask => say!("The grant ends {}.", moment(card.deadline)),
+        "granted" if is_ask => say!("The grant ends {}.", Clock::of(client).moment(card.deadline)),
         standing => say!("{request} is {}.", plain(standing)),
     }
     Ok(())
@@ -338,11 +339,14 @@ mod tests {
     fn a_narrowing_has_a_digest_of_its_own_and_cannot_widen() {
         let ballot = ballot(|_| {});
         let narrowing = |duration| Narrowing { duration: Some(Seconds(duration)), ..Narrowing::default() };
-        let narrowed = ballot.narrowed(&narrowing(60)).unwrap();
+        let narrowed = ballot.narrowed(&narrowing(60), &Clock::in_zone(jiff::tz::TimeZone::UTC)).unwrap();
         assert_ne!(narrowed, ballot.digest());
-        assert_eq!(ballot.narrowed(&Narrowing::default()).unwrap(), ballot.digest());
-        assert_eq!(ballot.narrowed(&narrowing(3_601)).unwrap_err().code, 1);
+        assert_eq!(
+            ballot.narrowed(&Narrowing::default(), &Clock::in_zone(jiff::tz::TimeZone::UTC)).unwrap(),
+            ballot.digest()
+        );
+        assert_eq!(ballot.narrowed(&narrowing(3_601), &Clock::in_zone(jiff::tz::TimeZone::UTC)).unwrap_err().code, 1);
         let tunnel = Narrowing { actions: Some([Action::Tunnel].into()), ..Narrowing::default() };
-        assert_eq!(ballot.narrowed(&tunnel).unwrap_err().code, 1);
+        assert_eq!(ballot.narrowed(&tunnel, &Clock::in_zone(jiff::tz::TimeZone::UTC)).unwrap_err().code, 1);
     }
 }

@@ -2,27 +2,26 @@
 //! what it covers, so that nothing else is read than what is signed.
 
 use approver::api::types::{AskCovered, AskView, Card, NoView, OwnRequest, ServiceView, VoteView};
-use jiff::Timestamp;
 use policies::actions::{Action, Actions};
 use policies::requests::{Narrowing, Request};
 
-use super::showing::{from_now, labelled, moment, plain, span};
+use super::showing::{Clock, labelled, plain, span};
 
 /// The whole card, with what a narrowing would take away.
-pub(super) fn show(card: &Card, narrowing: &Narrowing) {
-    let (covered, now) = (&card.covered, Timestamp::now());
+pub(super) fn show(card: &Card, narrowing: &Narrowing, clock: &Clock) {
+    let covered = &card.covered;
     let stands = covered.narrowed(narrowing);
     let emergency = if covered.emergency { "EMERGENCY, " } else { "" };
     labelled(
         "request",
-        &format!("{}: {emergency}{}, asked {}", card.request, plain(&card.standing), from_now(card.submitted, now)),
+        &format!("{}: {emergency}{}, asked {}", card.request, plain(&card.standing), clock.away(card.submitted)),
     );
     labelled("who", &who(card));
     let zone = card.zone.as_ref().map(|zone| format!(" in zone {zone}")).unwrap_or_default();
     labelled("where", &format!("{}{zone}, through {}", covered.target, services(&card.services)));
     show_actions(card, &stands.actions);
     labelled("how long", &format!("{} from the first connection", span(stands.duration.0.into())));
-    labelled("when", &format!("from {} until {}", moment(stands.window.from), moment(stands.window.until)));
+    labelled("when", &format!("from {} until {}", clock.moment(stands.window.from), clock.moment(stands.window.until)));
     labelled("why", &card.reason.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain));
     if covered.work_order.is_some() {
         let order = card.work_order.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain);
@@ -31,17 +30,17 @@ pub(super) fn show(card: &Card, narrowing: &Narrowing) {
     for caution in &card.cautions {
         labelled("caution", &plain(caution));
     }
-    for taken in card.taken_away.iter().map(|taken| plain(taken)).chain(taken_away(covered, narrowing)) {
+    for taken in card.taken_away.iter().map(|taken| plain(taken)).chain(taken_away(covered, narrowing, clock)) {
         labelled("taken away", &taken);
     }
     labelled("rule", card.rule.as_str());
-    show_votes(&card.votes);
+    show_votes(&card.votes, clock);
     show_no("ended", card.no.as_ref(), &card.standing);
     if card.standing == "pending" {
         labelled("waits for", &plain(&card.needs));
     }
     if card.granted.is_some() {
-        labelled("ends", &format!("{} ({})", moment(card.deadline), from_now(card.deadline, now)));
+        labelled("ends", &format!("{} ({})", clock.moment(card.deadline), clock.away(card.deadline)));
     }
     for session in &card.sessions {
         labelled("session", &session.to_string());
@@ -62,11 +61,11 @@ fn show_actions(card: &Card, actions: &Actions) {
     }
 }
 
-pub(super) fn show_votes(votes: &[VoteView]) {
+pub(super) fn show_votes(votes: &[VoteView], clock: &Clock) {
     for vote in votes {
         let answer = if vote.yes { "yes" } else { "no" };
         let why = vote.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
-        labelled("answered", &format!("{}: {answer}, {}{why}", plain(&vote.operator.name), moment(vote.at)));
+        labelled("answered", &format!("{}: {answer}, {}{why}", plain(&vote.operator.name), clock.moment(vote.at)));
     }
 }
 
@@ -97,14 +96,14 @@ fn services(services: &[ServiceView]) -> String {
 }
 
 /// What a narrowing takes away of what stands, in words.
-fn taken_away(covered: &Request, narrowing: &Narrowing) -> Vec<String> {
+fn taken_away(covered: &Request, narrowing: &Narrowing, clock: &Clock) -> Vec<String> {
     let stands = covered.narrowed(narrowing);
     let fewer: Vec<&str> = covered.actions.difference(&stands.actions).map(|action| action.as_str()).collect();
     let shorter = format!("{} instead of {}", span(stands.duration.0.into()), span(covered.duration.0.into()));
     [
         (stands.duration < covered.duration).then_some(shorter),
         (!fewer.is_empty()).then(|| format!("no {}", fewer.join(", no "))),
-        (stands.window.from > covered.window.from).then(|| format!("not before {}", moment(stands.window.from))),
+        (stands.window.from > covered.window.from).then(|| format!("not before {}", clock.moment(stands.window.from))),
     ]
     .into_iter()
     .flatten()
@@ -113,11 +112,11 @@ fn taken_away(covered: &Request, narrowing: &Narrowing) -> Vec<String> {
 }
 
 /// More time or more actions, with the grant it is for.
-pub(super) fn show_ask(ask: &AskView, card: &Card) {
-    labelled("asked", &format!("{}, {}", ask.ask, from_now(ask.at, Timestamp::now())));
+pub(super) fn show_ask(ask: &AskView, card: &Card, clock: &Clock) {
+    labelled("asked", &format!("{}, {}", ask.ask, clock.away(ask.at)));
     match &ask.covered {
         AskCovered::Extension(more) => {
-            let deadline = moment(more.deadline);
+            let deadline = clock.moment(more.deadline);
             labelled("what", &format!("{} more time, until {deadline}", span(more.by.0.into())));
         }
         AskCovered::Widening(widening) => {
@@ -129,7 +128,7 @@ pub(super) fn show_ask(ask: &AskView, card: &Card) {
     labelled("grant", &card.request.to_string());
     labelled("who", &who(card));
     labelled("where", &format!("{}, {}", card.covered.target, list(&card.covered.actions)));
-    show_votes(&ask.votes);
+    show_votes(&ask.votes, clock);
     labelled("waits for", &plain(&ask.needs));
 }
 
@@ -139,7 +138,7 @@ pub(super) fn list(actions: &Actions) -> String {
 }
 
 /// A request in a list: two lines, and one for each thing that waits beside it.
-pub(super) fn show_short(card: &Card, now: Timestamp) {
+pub(super) fn show_short(card: &Card, clock: &Clock) {
     let covered = &card.covered;
     let emergency = if covered.emergency { "EMERGENCY " } else { "" };
     let what = if covered.actions.iter().eq([&Action::Tunnel]) {
@@ -154,16 +153,16 @@ pub(super) fn show_short(card: &Card, now: Timestamp) {
         "pending" => format!(
             "{}, asked {}, waits for {}",
             span(covered.duration.0.into()),
-            from_now(card.submitted, now),
+            clock.away(card.submitted),
             plain(&card.needs)
         ),
         "granted" if card.first_use.is_none() => format!(
             "{} from the first connection, until {}",
             span(card.duration_seconds.into()),
-            moment(card.window.until)
+            clock.moment(card.window.until)
         ),
-        "granted" => format!("ends {}, {}", from_now(card.deadline, now), sessions(card.sessions.len())),
-        _ => format!("asked {}", from_now(card.submitted, now)),
+        "granted" => format!("ends {}, {}", clock.away(card.deadline), sessions(card.sessions.len())),
+        _ => format!("asked {}", clock.away(card.submitted)),
     };
     labelled("  now", &state);
     show_no("  ended", card.no.as_ref(), &card.standing);
@@ -184,7 +183,7 @@ fn sessions(count: usize) -> String {
 }
 
 /// A request as the technician who made it sees it.
-pub(super) fn show_own(own: &OwnRequest, now: Timestamp) {
+pub(super) fn show_own(own: &OwnRequest, clock: &Clock) {
     let actions = own.actions.iter().map(|view| view.action.as_str()).collect::<Vec<_>>().join(", ");
     say!("{}  {}", own.request, plain(&own.standing));
     labelled("  what", &format!("{}, through {}: {actions}", own.target, services(&own.services)));
@@ -195,12 +194,12 @@ pub(super) fn show_own(own: &OwnRequest, now: Timestamp) {
             format!(
                 "{}, from {} until {}",
                 span(own.duration_seconds.into()),
-                moment(own.window.from),
-                moment(own.window.until)
+                clock.moment(own.window.from),
+                clock.moment(own.window.until)
             )
         }
-        "granted" => format!("ends {} ({})", moment(own.deadline), from_now(own.deadline, now)),
-        _ => format!("asked {}", from_now(own.submitted, now)),
+        "granted" => format!("ends {} ({})", clock.moment(own.deadline), clock.away(own.deadline)),
+        _ => format!("asked {}", clock.away(own.submitted)),
     };
     labelled("  now", &state);
     show_no("  ended", own.no.as_ref(), &own.standing);

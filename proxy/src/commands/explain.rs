@@ -5,14 +5,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
 use policies::actions::{Action, Actions};
 use policies::explain::{Answer, explain};
 use policies::ids::{RoleName, ServiceName, TargetName, VendorId};
-use policies::plant::Plant;
 use policies::rules::{Asker, Question};
 
 use super::check::load_plant;
+use super::showing::{Clock, Written};
 use super::{Done, Failure, print_json};
 
 /// Name the rule that decides, or the nearest one and what it lacks, and who may approve.
@@ -29,7 +28,7 @@ pub(super) struct Args {
     actions: Vec<Action>,
     /// When: "2026-11-23 14:00" in the plant's time, or with a zone. Now, if left out.
     #[arg(long, value_name = "TIME")]
-    at: Option<String>,
+    at: Option<Written>,
     /// From which address.
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
@@ -52,7 +51,7 @@ pub(super) fn run(args: &Args) -> Done {
         target: &args.target.0,
         service: args.target.1.as_ref(),
         actions: &actions,
-        at: args.at.as_deref().map_or_else(|| Ok(Timestamp::now()), |text| moment(text, &plant))?,
+        at: args.at.map_or_else(|| Ok(Timestamp::now()), |at| at.on(&Clock::in_zone(plant.timezone.clone())))?,
         source: args.from,
         emergency: args.emergency,
     };
@@ -66,12 +65,6 @@ pub(super) fn run(args: &Args) -> Done {
         Answer::May(_) => Ok(()),
         Answer::MayNot { .. } => Err(Failure::told(1)),
     }
-}
-
-fn moment(text: &str, plant: &Plant) -> Result<Timestamp, Failure> {
-    let local = || text.parse::<DateTime>().ok()?.to_zoned(plant.timezone.clone()).ok().map(|zoned| zoned.timestamp());
-    let wrong = || Failure::usage(format_args!("{text:?} is no time: write for example \"2026-11-23 14:00\""));
-    text.parse().ok().or_else(local).ok_or_else(wrong)
 }
 
 /// A vendor and a role, as `acme/maintenance`.

@@ -8,8 +8,9 @@ use policies::people::Kind;
 use policies::time::Seconds;
 
 use super::gate::{ProfileArg, at_gate, person};
-use super::showing::{moment, plain};
+use super::showing::{Clock, plain};
 use super::{Done, print_json};
+use crate::gate::Gate;
 
 /// Invite somebody: prints a one-use enrolment code, to be handed over on a safe way.
 #[derive(Debug, clap::Args)]
@@ -81,11 +82,12 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         if args.json {
             return print_json(&invited);
         }
-        show(&invited);
+        show(&invited, &Clock::of(client));
         match args.technician {
             Some(_) => {
-                say!("They enrol with any SSH client (ssh -p PORT enrol@GATE), or by");
-                say!("`holdpoint enrol --gate ORIGIN`, with the origin of the vendor face.");
+                let gate = Gate { name: plain(&invited.ssh_host), port: invited.ssh_port };
+                say!("They enrol with any SSH client:\n\n  {}\n", gate.ssh("enrol"));
+                say!("or by `holdpoint enrol --gate ORIGIN`, with the origin of the vendor face.");
             }
             // An SSH client gives them no profile, and without one no command knows the gate.
             None => say!("They enrol by: holdpoint enrol --gate {}", client.profile().origin),
@@ -94,12 +96,12 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     })
 }
 
-fn show(invited: &Invited) {
+fn show(invited: &Invited, clock: &Clock) {
     say!("{}\n", plain(&invited.code));
     say!(
         "This code for {} works once, until {}, and is shown only here.",
         plain(&invited.name),
-        moment(invited.expires)
+        clock.moment(invited.expires)
     );
 }
 
@@ -111,7 +113,7 @@ pub(super) fn again(args: &AgainArgs, profile: &ProfileArg) -> Done {
         if args.json {
             return print_json(&invited);
         }
-        show(&invited);
+        show(&invited, &Clock::of(client));
         say!("They enrol with it as they did first. From then on their old key and codes open nothing, and what");
         say!("runs of theirs ends. If somebody else has them now, do not wait: `holdpoint cut --technician`.");
         if matches!(wanted.kind, Kind::Operator { .. } | Kind::Administrator) {

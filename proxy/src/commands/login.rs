@@ -8,7 +8,7 @@ use certs::proof::Face;
 use jiff::Timestamp;
 
 use super::gate::{ProfileArg, ask_code, with_client};
-use super::showing::{from_now, moment, plain};
+use super::showing::{Clock, plain};
 use super::{Done, Failure, print_json};
 use crate::client::Client;
 
@@ -36,6 +36,8 @@ struct Certificate {
     file: PathBuf,
     expires: Timestamp,
     source: std::net::IpAddr,
+    ssh_host: String,
+    ssh_port: u16,
 }
 
 pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
@@ -65,7 +67,8 @@ fn write(client: &Client, answer: &CertificateAnswer) -> Result<Certificate, Fai
     let file = PathBuf::from(name);
     let written = std::fs::write(&file, format!("{}\n", answer.certificate.trim()));
     written.map_err(|cause| Failure::failed(format_args!("{}: {cause}", file.display())))?;
-    Ok(Certificate { file, expires: answer.expires, source: answer.source })
+    let (ssh_host, ssh_port) = (answer.ssh_host.clone(), answer.ssh_port);
+    Ok(Certificate { file, expires: answer.expires, source: answer.source, ssh_host, ssh_port })
 }
 
 fn private_path(key: &Path) -> PathBuf {
@@ -85,25 +88,27 @@ fn told<'a>(client: &'a Client, signed_in: &SignedIn, certificate: Option<Certif
 }
 
 fn tell(client: &Client, signed_in: &SignedIn, certificate: Option<&Certificate>) {
-    let (profile, now) = (client.profile(), Timestamp::now());
-    say!("Signed in as {} until {}.", plain(&profile.name), moment(signed_in.expires));
+    let (profile, clock) = (client.profile(), Clock::of(client));
+    say!("Signed in as {} until {}.", plain(&profile.name), clock.moment(signed_in.expires));
     if signed_in.key_alone {
         say!("By key alone, because the gate's directory does not answer: enough to see and to cut, no more.");
     }
     if let Some(until) = signed_in.on_duty_until {
-        say!("On duty until {}.", moment(until));
+        say!("On duty until {}.", clock.moment(until));
     }
-    if let Some(Certificate { file, expires, source }) = certificate {
+    if let Some(Certificate { file, expires, source, ssh_host, ssh_port }) = certificate {
         say!(
             "{} is good until {} ({}), from {source} alone.",
             file.display(),
-            moment(*expires),
-            from_now(*expires, now)
+            clock.moment(*expires),
+            clock.away(*expires)
         );
-        let (key, name, host) = (profile.key.display(), plain(&profile.name), profile.origin.host());
+        let (key, name, host) = (profile.key.display(), plain(&profile.name), plain(ssh_host));
         // Named, so that `ssh` offers it before the bare key, which would be asked for a code.
-        say!("\n  ssh -p PORT -i {key} \\\n      -o CertificateFile={} \\\n      {name}+TARGET@{host}", file.display());
+        say!(
+            "\n  ssh -p {ssh_port} -i {key} \\\n      -o CertificateFile={} \\\n      {name}+TARGET@{host}",
+            file.display()
+        );
         say!("\nWithout +TARGET it shows what you may reach. scp and sftp take the same, with -P for -p.");
-        say!("PORT is where the gate speaks SSH: 2222 unless the plant says otherwise.");
     }
 }

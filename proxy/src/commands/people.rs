@@ -1,12 +1,11 @@
 //! Who there is: `holdpoint people`, `rename`, `disable`, and vendors' contracts.
 
 use approver::api::types::{Contract, Done as Happened, PeopleView, PersonView, Rename, VendorView, VendorsView};
-use jiff::Timestamp;
 use policies::ids::VendorId;
 use policies::people::Kind;
 
 use super::gate::{ProfileArg, at_gate, person};
-use super::showing::{moment, parse_end, plain, table};
+use super::showing::{Clock, Written, parse_end, plain, table};
 use super::{Done, Failure, print_json};
 
 /// List people and vendors.
@@ -47,7 +46,7 @@ pub(super) struct ContractArgs {
     vendor: VendorId,
     /// The last day of it, or its last moment.
     #[arg(long, value_name = "DATE", value_parser = parse_end)]
-    until: Timestamp,
+    until: Written,
     /// Who answers for the vendor at the plant, by name or identifier.
     #[arg(long, value_name = "PERSON")]
     sponsor: String,
@@ -64,7 +63,8 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
         table(["NAME", "KIND", "STANDING", "IDENTIFIER"], &rows);
         if !vendors.vendors.is_empty() {
             say!();
-            let rows: Vec<_> = vendors.vendors.iter().map(vendor_row).collect();
+            let clock = Clock::of(client);
+            let rows: Vec<_> = vendors.vendors.iter().map(|vendor| vendor_row(vendor, &clock)).collect();
             table(["VENDOR", "CONTRACT UNTIL", "SPONSOR", "TECHNICIANS"], &rows);
         }
         Ok(())
@@ -86,8 +86,8 @@ fn person_row(person: &PersonView) -> [String; 4] {
     [plain(&person.name), kind, standing, person.person.to_string()]
 }
 
-fn vendor_row(vendor: &VendorView) -> [String; 4] {
-    let until = if vendor.disabled { "disabled".to_owned() } else { moment(vendor.end) };
+fn vendor_row(vendor: &VendorView, clock: &Clock) -> [String; 4] {
+    let until = if vendor.disabled { "disabled".to_owned() } else { clock.moment(vendor.end).to_string() };
     [vendor.vendor.to_string(), until, plain(&vendor.sponsor.name), vendor.technicians.to_string()]
 }
 
@@ -120,9 +120,11 @@ pub(super) fn disable(args: &DisableArgs, profile: &ProfileArg) -> Done {
 pub(super) fn contract(args: &ContractArgs, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
         let sponsor = person(client, &args.sponsor).await?;
-        let body = Contract { end: args.until, sponsor: sponsor.person };
+        let clock = Clock::of(client);
+        let end = args.until.on(&clock)?;
+        let body = Contract { end, sponsor: sponsor.person };
         let _: Happened = client.put(&format!("/api/v1/vendors/{}", args.vendor), &body).await?;
-        say!("{} until {}; {} answers for it.", args.vendor, moment(args.until), plain(&sponsor.name));
+        say!("{} until {}; {} answers for it.", args.vendor, clock.moment(end), plain(&sponsor.name));
         Ok(())
     })
 }

@@ -5,14 +5,13 @@ use std::time::Duration;
 use approver::api::types::{
     AskAccess, AskMade, AskMoreActions, AskMoreTime, Done as Happened, OwnRequest, RequestMade, SessionsView,
 };
-use jiff::Timestamp;
 use policies::actions::Action;
 use policies::ids::{RequestId, ServiceName, SessionId, TargetName};
 use policies::time::Seconds;
 
 use super::card::{no_in_words, show_own};
 use super::gate::{ProfileArg, at_gate, sign_in_here};
-use super::showing::{parse_moment, plain};
+use super::showing::{Clock, Written, plain};
 use super::{Done, Failure, print_json};
 use crate::client::Client;
 use crate::saying;
@@ -39,11 +38,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "TEXT")]
     work_order: Option<String>,
     /// Not before: 14:00, "2026-11-23 14:00", or with a zone. Now, if left out.
-    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
-    from: Option<Timestamp>,
+    #[arg(long, value_name = "TIME")]
+    from: Option<Written>,
     /// Not after. A shift later, if left out.
-    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
-    until: Option<Timestamp>,
+    #[arg(long, value_name = "TIME")]
+    until: Option<Written>,
     /// As an emergency, where the rule allows one: short, loud, and looked back at.
     #[arg(long)]
     emergency: bool,
@@ -108,12 +107,14 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
+        let clock = Clock::of(client);
+        let on_clock = |written: Option<Written>| written.map(|written| written.on(&clock)).transpose();
         let asked = AskAccess {
             target: args.target.clone(),
             service: args.service.clone(),
             actions: args.actions.iter().copied().collect(),
-            from: args.from,
-            until: args.until,
+            from: on_clock(args.from)?,
+            until: on_clock(args.until)?,
             duration_seconds: args.duration.0,
             reason: args.reason.clone(),
             work_order: args.work_order.clone(),
@@ -133,7 +134,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         if args.json {
             print_json(&own)?;
         } else {
-            show_own(&own, Timestamp::now());
+            show_own(&own, &Clock::of(client));
         }
         match own.standing.as_str() {
             "pending" | "granted" => Ok(()),

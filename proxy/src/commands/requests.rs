@@ -2,11 +2,11 @@
 
 use approver::api::types::{Because, CardsView, Done as Happened, OwnRequestsView};
 use certs::proof::Face;
-use jiff::Timestamp;
 use policies::ids::RequestId;
 
 use super::card::{show_own, show_short};
 use super::gate::{ProfileArg, at_gate};
+use super::showing::Clock;
 use super::{Done, print_json};
 
 /// List requests that wait and grants that stand; on the vendor face, your own.
@@ -42,7 +42,8 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
             if args.json {
                 return print_json(&cards);
             }
-            each(&cards.requests, |card| show_short(card, Timestamp::now()));
+            let clock = Clock::of(client);
+            each(&cards.requests, |card| show_short(card, &clock));
             Ok(())
         }
         Face::Vendor => {
@@ -50,7 +51,8 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
             if args.json {
                 return print_json(&own);
             }
-            each(&own.requests, |own| show_own(own, Timestamp::now()));
+            let clock = Clock::of(client);
+            each(&own.requests, |own| show_own(own, &clock));
             Ok(())
         }
     })

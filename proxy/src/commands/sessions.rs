@@ -1,12 +1,11 @@
 //! `holdpoint sessions`, `freeze` and `thaw`: what runs, and stopping its input for a while.
 
 use approver::api::types::{Acted, SessionView, SessionsView};
-use jiff::Timestamp;
 use policies::ids::SessionId;
 
 use super::card::list as actions;
 use super::gate::{ProfileArg, at_gate};
-use super::showing::{from_now, labelled, moment, plain, span};
+use super::showing::{Clock, labelled, plain, span};
 use super::{Done, print_json};
 
 /// List live sessions; on the vendor face, your own.
@@ -42,7 +41,7 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
             say!("Nothing runs.");
         }
         for session in &view.sessions {
-            show(session, Timestamp::now());
+            show(session, &Clock::of(client));
         }
         Ok(())
     })
@@ -51,16 +50,16 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
 /// Seconds without input that are worth a word.
 const IDLE_SHOWN: u64 = 60;
 
-fn show(session: &SessionView, now: Timestamp) {
+fn show(session: &SessionView, clock: &Clock) {
     let vendor = session.vendor.as_ref().map(|vendor| format!(" of {vendor}")).unwrap_or_default();
     say!("{}  {}{vendor}  {}/{}", session.session, plain(&session.technician.name), session.target, session.service);
     labelled("  may do", &actions(&session.actions));
-    labelled("  since", &format!("{}, from {}", moment(session.started), session.source));
+    labelled("  since", &format!("{}, from {}", clock.moment(session.started), session.source));
     if let Some(ended) = &session.ended {
-        return labelled("  ended", &format!("{}: {}", moment(ended.at), plain(&ended.in_words)));
+        return labelled("  ended", &format!("{}: {}", clock.moment(ended.at), plain(&ended.in_words)));
     }
     if let Some(deadline) = session.deadline {
-        labelled("  ends", &format!("{} ({})", moment(deadline), from_now(deadline, now)));
+        labelled("  ends", &format!("{} ({})", clock.moment(deadline), clock.away(deadline)));
     }
     let idle = session.live.as_ref().map(|live| live.idle_seconds).filter(|idle| *idle >= IDLE_SHOWN);
     let idle = idle.map(|idle| format!("no input for {}", span(idle)));

@@ -1,10 +1,16 @@
-//! How answers look in a terminal: texts of strangers made harmless, moments in local time, spans in words, labelled
+//! How answers look in a terminal: texts of strangers made harmless, moments in the plant's time, spans in words, labelled
 //! lines and tables that fit 80 columns.
+
+use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
+use policies::time::PlantTime;
 use recordings::words::{Words, is_plain};
+
+use super::Failure;
+use crate::client::Client;
 
 /// A stranger's text, harmless to a terminal: whatever would move or hide something is spelled out.
 pub(super) fn plain(text: &str) -> String {
@@ -25,9 +31,32 @@ pub(super) fn plain_json(json: &str) -> String {
     plain
 }
 
-/// A moment in local time, with its zone.
-pub(super) fn moment(at: Timestamp) -> String {
-    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M %Z").to_string()
+/// The clock on the plant's wall, by which people are shown moments and understood when they write one.
+pub(super) struct Clock {
+    zone: TimeZone,
+    now: Timestamp,
+}
+
+impl Clock {
+    /// As the gate said when one signed in.
+    pub(super) fn of(client: &Client) -> Self {
+        Self::in_zone(client.timezone())
+    }
+
+    /// As the plant file says.
+    pub(super) fn in_zone(zone: TimeZone) -> Self {
+        Self { zone, now: Timestamp::now() }
+    }
+
+    /// A moment, with its zone.
+    pub(super) fn moment(&self, at: Timestamp) -> PlantTime {
+        PlantTime::new(at, self.zone.clone())
+    }
+
+    /// How far a moment lies from now, in words.
+    pub(super) fn away(&self, at: Timestamp) -> String {
+        from_now(at, self.now)
+    }
 }
 
 /// A span in words, its two largest parts.
@@ -49,8 +78,7 @@ pub(super) fn span(seconds: u64) -> String {
     if words.is_empty() { "no time".to_owned() } else { words.join(" ") }
 }
 
-/// How far a moment lies from now, in words.
-pub(super) fn from_now(at: Timestamp, now: Timestamp) -> String {
+fn from_now(at: Timestamp, now: Timestamp) -> String {
     let seconds = at.as_second().saturating_sub(now.as_second());
     // To the minute, where seconds say nothing any more.
     let rounded = if seconds.unsigned_abs() > 120 { seconds.unsigned_abs() / 60 * 60 } else { seconds.unsigned_abs() };
@@ -61,27 +89,52 @@ pub(super) fn from_now(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A moment as people write it: `14:00` (the next one), `2026-11-23 14:00` or `2026-11-23` in local time, or with a zone.
-pub(super) fn parse_moment(text: &str) -> Result<Timestamp, String> {
-    let here = TimeZone::system();
-    let now = Timestamp::now().to_zoned(here.clone());
-    let local = |at: DateTime| at.to_zoned(here.clone()).ok().map(|zoned| zoned.timestamp());
-    let clock = |time: Time| {
-        let today = local(now.date().to_datetime(time))?;
-        if today > now.timestamp() { Some(today) } else { local(now.date().tomorrow().ok()?.to_datetime(time)) }
-    };
-    let parsed = text.parse::<Timestamp>().ok();
-    let parsed = parsed.or_else(|| text.parse::<DateTime>().ok().and_then(local));
-    parsed
-        .or_else(|| text.parse::<Time>().ok().and_then(clock))
-        .ok_or_else(|| format!("{text:?} is no time: write for example 14:00 or \"2026-11-23 14:00\""))
+/// A moment as people write it: `14:00` (the next one), `2026-11-23 14:00` or `2026-11-23`, all on the plant's clock, or
+/// with a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    Moment(Timestamp),
+    Local(DateTime),
+    Daily(Time),
+}
+
+impl FromStr for Written {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let moment = text.parse().map(Self::Moment).ok();
+        let written = moment.or_else(|| text.parse().map(Self::Local).ok());
+        written
+            .or_else(|| text.parse().map(Self::Daily).ok())
+            .ok_or_else(|| format!("{text:?} is no time: write for example 14:00 or \"2026-11-23 14:00\""))
+    }
+}
+
+impl Written {
+    /// The moment that is meant.
+    ///
+    /// # Errors
+    /// There is none in this calendar.
+    pub(super) fn on(self, clock: &Clock) -> Result<Timestamp, Failure> {
+        let local = |at: DateTime| at.to_zoned(clock.zone.clone()).map(|zoned| zoned.timestamp());
+        let today = clock.zone.to_datetime(clock.now).date();
+        let meant = match self {
+            Self::Moment(at) => Ok(at),
+            Self::Local(at) => local(at),
+            Self::Daily(time) => match local(today.to_datetime(time)) {
+                Ok(at) if at <= clock.now => today.tomorrow().and_then(|tomorrow| local(tomorrow.to_datetime(time))),
+                today => today,
+            },
+        };
+        meant.map_err(|cause| Failure::usage(format_args!("that is no time: {cause}")))
+    }
 }
 
 /// The end of a day as people write it, or a moment: a contract `until 2027-12-31` has that day in it.
-pub(super) fn parse_end(text: &str) -> Result<Timestamp, String> {
+pub(super) fn parse_end(text: &str) -> Result<Written, String> {
     match text.parse::<Date>().ok().filter(|_| text.len() == 10).and_then(|date| date.tomorrow().ok()) {
-        Some(next) => parse_moment(&format!("{next} 00:00")),
-        None => parse_moment(text),
+        Some(next) => Ok(Written::Local(next.to_datetime(Time::midnight()))),
+        None => text.parse(),
     }
 }
 
@@ -196,14 +249,28 @@ mod tests {
         );
     }
 
+    fn clock(now: &str) -> Clock {
+        let zone = jiff::tz::TimeZoneDatabase::bundled().get("Europe/Berlin").unwrap();
+        Clock { zone, now: now.parse().unwrap() }
+    }
+
     #[test]
-    fn moments_are_read_as_people_write_them() {
-        let next = parse_moment("14:00").unwrap();
-        let now = Timestamp::now();
-        assert!(next > now && next.as_second() - now.as_second() <= 25 * 3_600);
-        assert_eq!(parse_moment("2026-11-23T14:00:00Z").unwrap().to_string(), "2026-11-23T14:00:00Z");
-        let day = parse_end("2027-12-31").unwrap();
-        assert_eq!(day, parse_moment("2028-01-01 00:00").unwrap());
-        assert!(parse_moment("soon").is_err());
+    fn moments_are_shown_and_read_by_the_clock_on_the_plants_wall() {
+        let clock = clock("2026-11-23T12:30:00Z");
+        for (text, meant) in [
+            ("14:00", "2026-11-23T13:00:00Z"),
+            ("13:30", "2026-11-24T12:30:00Z"),
+            ("2026-06-01 14:00", "2026-06-01T12:00:00Z"),
+            ("2026-11-23", "2026-11-22T23:00:00Z"),
+            ("2026-11-23T14:00:00Z", "2026-11-23T14:00:00Z"),
+        ] {
+            let at = text.parse::<Written>().unwrap().on(&clock).unwrap();
+            assert_eq!(at.to_string(), meant, "{text}");
+        }
+        let at = |text: &str| text.parse().unwrap();
+        assert_eq!(clock.moment(at("2026-11-23T13:00:00Z")).to_string(), "2026-11-23 14:00 CET");
+        assert_eq!(clock.moment(at("2026-06-01T12:00:00Z")).to_string(), "2026-06-01 14:00 CEST");
+        assert_eq!(parse_end("2027-12-31").unwrap().on(&clock).unwrap().to_string(), "2027-12-31T23:00:00Z");
+        assert!("soon".parse::<Written>().is_err());
     }
 }

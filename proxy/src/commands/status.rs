@@ -4,7 +4,7 @@ use approver::api::types::{Status, TrustView};
 use indicatif::HumanBytes;
 
 use super::gate::{ProfileArg, at_gate};
-use super::showing::{labelled, moment, plain, span};
+use super::showing::{Clock, labelled, plain, span};
 use super::{Done, print_json};
 
 /// How the gate is doing: board, journal, recorder, what runs and what waits.
@@ -21,7 +21,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         if args.json {
             return print_json(&status);
         }
-        tell(&status);
+        tell(&status, &Clock::of(client));
         // Who signed in by key alone is told the rest, and not this.
         if let Ok(trust) = client.get::<TrustView>("/api/v1/trust").await {
             // Whole, to be pasted.
@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     })
 }
 
-fn tell(status: &Status) {
+fn tell(status: &Status, clock: &Clock) {
     labelled("board", if status.red { "RED" } else { "green" });
     for reason in &status.because {
         labelled("", &plain(reason));
@@ -72,5 +72,5 @@ fn tell(status: &Status) {
     );
     labelled("keys", &plain(&status.seal));
     labelled("gate", &format!("{} of {}, version {}", status.node, status.deployment, plain(&status.version)));
-    labelled("its clock", &moment(status.now));
+    labelled("its clock", &clock.moment(status.now).to_string());
 }

@@ -35,6 +35,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::floor::{Floor, Live};
 use crate::flow::{Moment, Queue, Valve};
+use crate::gate::Gate;
 use crate::ssh::target::TargetFault;
 pub use credential::CredentialFault;
 pub use gallery::drawn_for;
@@ -58,8 +59,6 @@ pub struct SessionsParts {
     pub secrets: Secrets,
     /// What certifies the gate at targets.
     pub ca: SshCa,
-    /// How technicians name the gate.
-    pub gate: String,
     /// Who waits for their tasks.
     pub tracker: TaskTracker,
     /// The program stops.
@@ -86,6 +85,8 @@ pub struct Who {
 pub struct VendorLine {
     /// The SSH session they work in: of `-J` the inner one.
     pub session: Handle,
+    /// How they reach the gate, for the sentences they read.
+    pub gate: Gate,
     /// The valve of the connection that is closed at the last: of `-J` the inner one's too.
     pub socket: Arc<Valve>,
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use approver::lease::{Ask, Lease};
 use approver::recorder::Recorder;
-use jiff::tz::TimeZone;
 use policies::decide::Command;
 use policies::events::Ending;
 use policies::ids::{ServiceName, TargetName};
@@ -95,7 +94,7 @@ async fn connect(
     plan: TargetPlan,
     line: VendorLine,
 ) -> Result<(Running, Session), NotOpened> {
-    let place = place(parts, &who, &lease);
+    let place = place(parts, &who, &lease, &line);
     let (seen, codes) = Seen::new(parts.desk.clock().clone());
     let seen = Arc::new(seen);
     let (told, tellings) = mpsc::channel(TOLD_MAX);
@@ -127,12 +126,11 @@ async fn connect(
     }
 }
 
-fn place(parts: &SessionsParts, who: &Who, lease: &Lease) -> Place {
-    let timezone = parts.desk.with_state(|state| state.plant.as_ref().map(|plant| plant.timezone.clone()));
+fn place(parts: &SessionsParts, who: &Who, lease: &Lease, line: &VendorLine) -> Place {
     Place {
         target: lease.target().clone(),
-        login: format!("{}@{}", who.login, parts.gate),
-        timezone: timezone.unwrap_or(TimeZone::UTC),
+        lobby: line.gate.ssh(&who.login),
+        timezone: parts.desk.with_state(policies::state::State::timezone),
         idle: lease.rule().idle,
     }
 }

@@ -9,15 +9,15 @@ use approver::lease::{Deadline, Frozen};
 use jiff::tz::TimeZone;
 use policies::events::Ending;
 use policies::ids::TargetName;
-use policies::time::Seconds;
+use policies::time::{PlantTime, Seconds};
 
 /// What the sentences of one session have in common.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The target.
     pub target: TargetName,
-    /// The technician's login name and the gate's name, as `ssh` is told them: `tess@gate.mill3.example`.
-    pub login: String,
+    /// What the technician types to reach the lobby: `ssh -p 2222 tess@gate.mill3.example`.
+    pub lobby: String,
     /// In which times are shown.
     pub timezone: TimeZone,
     /// How long nobody may give no input.
@@ -30,9 +30,9 @@ impl Place {
         let minutes = left.as_secs().div_ceil(60);
         let plural = if minutes == 1 { "" } else { "s" };
         format!(
-            "{minutes} minute{plural} left, until {}. More time: ssh {} extend 30m REASON",
+            "{minutes} minute{plural} left, until {}. More time: {} extend 30m REASON",
             self.clock(deadline),
-            self.login
+            self.lobby
         )
     }
 
@@ -94,7 +94,7 @@ impl Place {
 
     /// How to ask for what is not granted.
     pub fn how_to_ask(&self) -> String {
-        format!("Ask for it: ssh {} request {}", self.login, self.target)
+        format!("Ask for it: {} request {}", self.lobby, self.target)
     }
 
     /// Why the session is over and what to do next.
@@ -142,7 +142,7 @@ impl Place {
     }
 
     fn clock(&self, deadline: Deadline) -> impl fmt::Display {
-        deadline.wall.to_zoned(self.timezone.clone()).strftime("%H:%M").to_string()
+        PlantTime::new(deadline.wall, self.timezone.clone()).without_day()
     }
 }
 
@@ -159,7 +159,7 @@ mod tests {
     fn place() -> Place {
         Place {
             target: "hmi-2".parse().expect("a name"),
-            login: "tess@gate.mill3.example".into(),
+            lobby: "ssh -p 2222 tess@gate.mill3.example".into(),
             timezone: TimeZone::UTC,
             idle: Seconds(900),
         }

@@ -218,7 +218,7 @@ impl Somebody {
     /// The program, as this person runs it.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdpoint"));
-        command.args(args).env_clear().env("HOLDPOINT_PROFILE", self.profile()).env("TZ", "Europe/Berlin");
+        command.args(args).env_clear().env("HOLDPOINT_PROFILE", self.profile()).env("TZ", "Pacific/Auckland");
         if let Some(agent) = &self.agent {
             command.env("SSH_AUTH_SOCK", agent);
         }

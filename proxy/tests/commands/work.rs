@@ -114,6 +114,17 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     assert!(card.lines().all(|line| line.chars().count() <= 80), "{card}");
     let own = tess.run(&["requests"]).await.done().out;
     assert!(own.contains("granted") && own.contains("without file-get"), "{own}");
+    // Wherever they are, everybody reads the clock on the plant's wall.
+    let plant = jiff::tz::TimeZoneDatabase::bundled().get("Europe/Berlin").unwrap();
+    let today = jiff::Timestamp::now().to_zoned(plant).strftime("%Z").to_string();
+    let status = lee.run(&["status"]).await.done().out;
+    for shown in [&card, &own, &status] {
+        assert!(shown.contains(&format!(" {today}")) && !shown.contains("NZ"), "{shown}");
+    }
+    let at_night =
+        ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "x", "--from", "2099-06-01 14:00"];
+    let far = tess.run(&at_night).await;
+    assert!(far.err.contains("may look ahead"), "{}", far.err);
     let in_one_line = card.split_whitespace().collect::<Vec<_>>().join(" ");
     let (before, signed) =
         (format!("compare {asked_words} (before"), format!("{} (what you sign", words(&own).unwrap()));

@@ -64,7 +64,7 @@ impl Gate {
             people: hall.stage.people.clone(),
             host_key: keys.ssh_host_key().clone(),
             ca: keys.ssh_ca(),
-            gate: GATE.into(),
+            gate: proxy::gate::Gate { name: GATE.into(), port },
             passwords,
             tracker: hall.tracker.clone(),
             lanes: Lanes::start(&hall.tracker).unwrap(),

@@ -30,8 +30,9 @@ async fn within_a_jump_the_questions_come_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forwarding_elsewhere_is_refused_with_the_words_to_type() {
     let gate = Gate::new().await;
+    let jump = format!("only a target's name is forwarded to: ssh -J tara@gate.mill3.example:{} TARGET", gate.port);
     for (to, words) in [
-        ("127.0.0.1:22", "only a target's name is forwarded to: ssh -J tara@gate.mill3.example TARGET"),
+        ("127.0.0.1:22", jump.as_str()),
         ("hmi-2:502", "TCP services are not carried yet"),
         ("hmi-9:22", "there is no target hmi-9"),
     ] {

@@ -142,6 +142,32 @@ async fn a_certificate_stands_for_both_factors_and_without_a_grant_the_disconnec
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whose_certificate_has_ended_is_asked_for_a_code_and_reads_why() {
+    let gate = Gate::new().await;
+    gate.grant().await;
+    let stage = &gate.hall.stage;
+    let until = stage.desk.clock().wall() - jiff::SignedDuration::from_mins(5);
+    let valid = Window { from: until - jiff::SignedDuration::from_mins(30), until };
+    let source = [127, 0, 0, 1].into();
+    let (key, person) = (stage.technician.key.public_key(), stage.technician.person);
+    let certificate = stage.props.keys.ssh_ca().user_certificate(key, &person.to_string(), source, valid, 1, "test");
+    let file = gate.home.path().join("login.pub");
+    std::fs::write(&file, certificate.unwrap().to_openssh().unwrap()).unwrap();
+    let named = format!("CertificateFile={}", file.display());
+    let unknown = gate.run(&["-o", &named, "gate", "echo"], "hello").await;
+    assert_ok(&unknown, "hello");
+    assert!(!text(&unknown.stderr).contains("certificate"), "{}", text(&unknown.stderr));
+    stage.people.certificate_made(person, until);
+    // The login before serves no more.
+    gate.hall.pass(std::time::Duration::from_secs(11 * 60)).await;
+    let ended = stage.desk.with_state(|state| state.clock(until));
+    let told = gate.run(&["-o", &named, "gate", "echo"], "hello").await;
+    assert_ok(&told, "hello");
+    let words = format!("Asked for a code, because your certificate ended {ended}; `holdpoint login` gets another.");
+    assert!(text(&told.stderr).contains(&words), "{}", text(&told.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_enrols_sees_the_second_factor_once_and_tries_it() {
     let gate = Gate::new().await;
     let kind = Kind::Technician { vendor: "acme".parse().unwrap(), role: "maintenance".parse().unwrap() };
@@ -163,7 +189,7 @@ async fn who_enrols_sees_the_second_factor_once_and_tries_it() {
     stdout.read_to_end(&mut shown).await.unwrap();
     let page = text(&shown);
     assert!(page.contains('\u{2588}') && page.contains("ten recovery codes"), "{page}");
-    assert!(page.contains("It works. From now on: ssh theo@gate.mill3.example"), "{page}");
+    assert!(page.contains(&format!("It works. From now on: ssh -p {} theo@gate.mill3.example", gate.port)), "{page}");
     assert!(child.wait().await.unwrap().success());
     let again = gate.ssh(&["-l", "theo", "lobby", "list"]).await;
     let code = TotpSecret::from_base32(secret).unwrap().code_at(stage.desk.clock().wall());

@@ -160,7 +160,6 @@ impl Hall {
             machine: Arc::new(RealMachine),
             secrets: keys.secrets(),
             ca: keys.ssh_ca(),
-            gate: "gate.mill3.example".into(),
             tracker: tracker.clone(),
             stop: stop.clone(),
         });
@@ -418,7 +417,8 @@ async fn welcome(
     let stream = GatedStream::vendor(socket, Arc::clone(&valve));
     let running =
         server::run_stream(Arc::new(server_config(certs::ssh_ca::fresh_key("gate"))), stream, door).await.unwrap();
-    let line = VendorLine { session: running.handle(), socket: valve };
+    let gate = proxy::gate::Gate { name: "gate.mill3.example".into(), port: 2222 };
+    let line = VendorLine { session: running.handle(), gate, socket: valve };
     let opening = async move {
         let outcome = sessions.open(who, ask, line).await.map(|opened| {
             let (ended, written) = (opened.ended().boxed().shared(), opened.written());

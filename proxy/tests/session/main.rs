@@ -58,7 +58,7 @@ async fn a_live_session_ends_at_its_deadline() {
     hall.pass(45 * MINUTE).await;
     let warned = shell.until("REASON").await;
     assert!(
-        warned.contains("15 minutes left, until") && warned.contains("ssh tara@gate.mill3.example extend"),
+        warned.contains("15 minutes left, until") && warned.contains("ssh -p 2222 tara@gate.mill3.example extend"),
         "{warned}"
     );
     hall.pass(10 * MINUTE).await;

@@ -92,6 +92,8 @@ impl Face {
             seal_word: keys.seal_word(),
             vendor_origin: "https://gate.mill3.example".into(),
             plant_origin: ORIGIN.into(),
+            ssh_host: "gate.mill3.example".into(),
+            ssh_port: 2222,
             logs: vec![keys.log_key().verifier("mill-3/journal").unwrap()],
             recorder: None,
             records_dir: None,

@@ -19,7 +19,7 @@ use policies::plant::{Plant, Protocol, Rule, WorkOrder};
 use policies::refusals::Refusal;
 use policies::rules::{Asker, NotAllowed, Question, deciding_rule};
 use policies::state::{Case, RequestStanding, State};
-use policies::time::{Seconds, Window};
+use policies::time::{PlantTime, Seconds, Window};
 
 use super::names::Place;
 use crate::session::Who;
@@ -304,7 +304,7 @@ impl Applicant {
     }
 
     /// A moment in the plant's time.
-    pub(super) fn shown(&self, at: Timestamp) -> String {
+    pub(super) fn shown(&self, at: Timestamp) -> PlantTime {
         self.desk.with_state(|state| state.clock(at))
     }
 }

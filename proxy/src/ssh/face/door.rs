@@ -10,7 +10,7 @@ use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Respo
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig};
 
 use super::asking::{Applicant, Standing};
-use super::connection::LEAVING_MAX;
+use super::connection::{LEAVING_MAX, Tenant};
 use super::enrolling::{self, Newcomer};
 use super::jump;
 use super::lobby::{self, Lobby};
@@ -29,7 +29,8 @@ pub(super) struct Door {
     connection: Arc<Connection>,
     flow: VendorFlow,
     way: Way,
-    room: Option<Arc<Room>>,
+    /// The session and its use of the connection, once a channel asked for it.
+    room: Option<(Arc<Room>, Tenant)>,
     /// What was refused outside every channel, for the next one to be told.
     refused: Option<&'static str>,
 }
@@ -110,9 +111,11 @@ impl Door {
     }
 
     fn room(&mut self, applicant: &Applicant, place: Place, session: &Session) -> Arc<Room> {
-        let line = VendorLine { session: session.handle(), socket: Arc::clone(&self.connection.valve) };
-        let (face, applicant) = (&self.face, applicant.clone());
-        Arc::clone(self.room.get_or_insert_with(|| Arc::new(Room::new(face, applicant, place, line))))
+        let gate = self.face.gate.clone();
+        let line = VendorLine { session: session.handle(), gate, socket: Arc::clone(&self.connection.valve) };
+        let (face, connection, applicant) = (&self.face, &self.connection, applicant.clone());
+        let open = || (Arc::new(Room::new(face, applicant, place, line)), connection.move_in());
+        Arc::clone(&self.room.get_or_insert_with(open).0)
     }
 
     fn request(&mut self, channel: ChannelId, request: Request, session: &mut Session) -> Result<(), russh::Error> {
@@ -263,11 +266,10 @@ impl Handler for Door {
             Way::Outer(_) => self.face.banner(),
             Way::Inner(inner) if matches!(inner.standing(), Standing::Open(_)) => None,
             Way::Inner(inner) => Some(format!(
-                "No grant for {target} is open. Answer the questions, or ask before you connect: ssh {login}@{gate} \
-                 request {target} REASON\r\n",
+                "No grant for {target} is open. Answer the questions, or ask before you connect: {lobby} request {target} \
+                 REASON\r\n",
                 target = inner.place.target,
-                login = inner.applicant.who().login,
-                gate = self.face.gate,
+                lobby = self.face.gate.ssh(&inner.applicant.who().login),
             )),
         })
     }
@@ -384,7 +386,7 @@ impl Handler for Door {
             (Way::Outer(login), Some(applicant)) if login.place().is_none() => applicant,
             (Way::Outer(_), Some(applicant)) => {
                 let login = &applicant.who().login;
-                refuse(reply, format!("you named a target already; to jump: ssh -J {login}@{gate} TARGET")).await;
+                refuse(reply, format!("you named a target already; to jump: {}", gate.jump(login, &"TARGET"))).await;
                 return Ok(());
             }
             _ => {

@@ -12,6 +12,7 @@ use russh::server::{Handle, Msg};
 use super::console::Console;
 use super::orders;
 use crate::flow::Queue;
+use crate::gate::Gate;
 use crate::picture::picture;
 
 /// Somebody who has just enrolled, on one channel.
@@ -24,8 +25,8 @@ pub(super) struct Newcomer {
     pub(super) side: Side,
     /// What people call the plant.
     pub(super) plant: String,
-    /// How the gate is named.
-    pub(super) gate: String,
+    /// How technicians reach the gate.
+    pub(super) gate: Gate,
 }
 
 /// First codes that may be wrong, before the newcomer is left to find out why by themselves.
@@ -71,7 +72,9 @@ fn next_step(newcomer: &Newcomer, works: bool) -> String {
     match (standing, side) {
         (Standing::Active, Side::Vendor) => {
             format!(
-                "It works. From now on: ssh {name}@{gate} shows what you may reach, ssh {name}+TARGET@{gate} connects."
+                "It works. From now on: {} shows what you may reach, {} connects.",
+                gate.ssh(name),
+                gate.ssh(&format!("{name}+TARGET"))
             )
         }
         (Standing::Active, Side::Plant) => {

@@ -15,6 +15,7 @@ use super::door::{Door, Inner};
 use super::names::Place;
 use super::{Connection, Face};
 use crate::flow::{ChannelStream, Queue, Valve};
+use crate::gate::Gate;
 
 /// The port that `ssh` jumps to where nothing else is said.
 const SSH_PORT: u32 = 22;
@@ -23,14 +24,14 @@ const SSH_PORT: u32 = 22;
 ///
 /// # Errors
 /// Why it leads nowhere, and what to type instead.
-pub(super) fn destination(applicant: &Applicant, gate: &str, host: &str, port: u32) -> Result<Place, String> {
+pub(super) fn destination(applicant: &Applicant, gate: &Gate, host: &str, port: u32) -> Result<Place, String> {
     let login = &applicant.who().login;
-    let to_jump = || format!("only a target's name is forwarded to: ssh -J {login}@{gate} TARGET");
+    let to_jump = || format!("only a target's name is forwarded to: {}", gate.jump(login, &"TARGET"));
     let place = applicant.resolved(Place { target: host.parse().map_err(|_| to_jump())?, service: None });
     let has_something = !matches!(applicant.standing(&place), Standing::Nothing);
     match applicant.offer(&place) {
         Ok(_) if port == SSH_PORT => Ok(place),
-        Ok(_) => Err(format!("TCP services are not carried yet; for SSH: ssh -J {login}@{gate} {}", place.target)),
+        Ok(_) => Err(format!("TCP services are not carried yet; for SSH: {}", gate.jump(login, &place.target))),
         Err(_) if has_something && port == SSH_PORT => Ok(place),
         Err(Refusal::NotAllowed(why)) => Err(why.to_string()),
         Err(_) => Err(to_jump()),

@@ -49,15 +49,26 @@ struct Visit {
 pub(super) async fn serve(lobby: Lobby) {
     let Lobby { face, connection, applicant, second, channel, session, upload } = lobby;
     let _tenant = connection.move_in();
-    let line = VendorLine { session: session.clone(), socket: Arc::clone(&connection.valve) };
-    let Some((console, start)) = Console::begin(channel, session, upload).await else { return };
+    let (gate, socket) = (face.gate.clone(), Arc::clone(&connection.valve));
+    let line = VendorLine { session: session.clone(), gate, socket };
+    let (id, clock) = (channel.id(), applicant.desk().clock().clone());
+    let begun = tokio::select! {
+        begun = Console::begin(channel, session.clone(), upload) => begun,
+        () = clock.sleep(IDLE_MAX) => {
+            if session.close(id).await.is_err() {
+                tracing::debug!("a technician left before their unused channel was closed");
+            }
+            return;
+        }
+    };
+    let Some((console, start)) = begun else { return };
     let visit = Visit { face, applicant, second, line };
     match start {
         Start::Shell => visit.converse(console).await,
         Start::Exec(line) => visit.command(console, &String::from_utf8_lossy(&line)).await,
         Start::Subsystem => {
-            let login = visit.login();
-            console.complain(&format!("No files here: name the target, as in {login}+TARGET@{}.", visit.gate())).await;
+            let user = format!("{}+TARGET", visit.login());
+            console.complain(&format!("No files here: name the target, as in {}.", visit.face.gate.ssh(&user))).await;
             console.end(orders::REFUSED).await;
         }
     }
@@ -66,10 +77,6 @@ pub(super) async fn serve(lobby: Lobby) {
 impl Visit {
     fn login(&self) -> &str {
         &self.applicant.who().login
-    }
-
-    fn gate(&self) -> &str {
-        &self.face.gate
     }
 
     async fn converse(&self, mut console: Console) {

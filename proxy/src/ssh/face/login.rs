@@ -180,7 +180,16 @@ impl Login {
 
     /// What to tell somebody who is asked for a code although they have a certificate.
     fn without_certificate(&self) -> String {
-        self.unfit.as_ref().map(|why| format!("Asked for a code, because {why}.")).unwrap_or_default()
+        let told = self.unfit.as_ref().map(ToString::to_string).or_else(|| self.certificate_ended());
+        told.map(|why| format!("Asked for a code, because {why}.")).unwrap_or_default()
+    }
+
+    /// russh passes over a certificate that has ended and asks nobody, so that one may have been shown.
+    fn certificate_ended(&self) -> Option<String> {
+        let (owner, now) = (self.proved.as_ref()?.owner?, self.face.desk.clock().wall());
+        let ended = self.face.people.certificate_ended(owner, now)?;
+        let ended = self.face.desk.with_state(|state| state.clock(ended));
+        Some(format!("your certificate ended {ended}; `holdpoint login` gets another"))
     }
 
     async fn code(&mut self, code: &str) -> Auth {
@@ -364,8 +373,7 @@ impl Login {
     }
 }
 
-/// Whether it may be told: only whoever the gate once gave this certificate can be refused for it. One that is over is not
-/// heard of here, because russh passes it over.
+/// Whether it may be told: only whoever the gate once gave this certificate can be refused for it.
 const fn is_own_misuse(why: &Rejected) -> bool {
     matches!(why, Rejected::Source { .. })
 }

@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::flow::{GatedStream, Valve, WINDOW_BYTES};
+use crate::gate::Gate;
 use crate::lanes::Lanes;
 use crate::session::{Sessions, Who};
 use asking::Applicant;
@@ -63,8 +64,8 @@ pub struct FaceParts {
     pub host_key: PrivateKey,
     /// What certifies that key under the gate's and the targets' names.
     pub ca: SshCa,
-    /// How technicians name the gate.
-    pub gate: String,
+    /// How technicians reach the gate.
+    pub gate: Gate,
     /// Whether a password and a code let in who has set a password, beside a key and a code.
     pub passwords: bool,
     /// Who waits for the connections' tasks.
@@ -85,7 +86,7 @@ struct Face {
     people: People,
     host_key: PrivateKey,
     ca: SshCa,
-    gate: String,
+    gate: Gate,
     passwords: bool,
     tracker: TaskTracker,
     lanes: Lanes,
@@ -148,7 +149,7 @@ impl SshFace {
 
 impl fmt::Debug for SshFace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SshFace({})", self.0.gate)
+        write!(f, "SshFace({})", self.0.gate.name)
     }
 }
 
@@ -180,7 +181,7 @@ async fn welcome(face: Arc<Face>, socket: TcpStream, peer: SocketAddr, _place: O
     let connection = Arc::new(Connection::of_stranger(source, Arc::clone(&valve), face.desk.clock().clone(), stranger));
     let door = Door::outer(Arc::clone(&face), Arc::clone(&connection));
     let methods = [MethodKind::PublicKey, MethodKind::KeyboardInteractive];
-    let config = face.config(&face.gate, if face.passwords { &methods } else { &methods[..1] });
+    let config = face.config(&face.gate.name, if face.passwords { &methods } else { &methods[..1] });
     let serving = async {
         let running = server::run_stream(config, GatedStream::vendor(socket, valve), door).await?;
         connection.has_begun(running.handle());
@@ -237,7 +238,7 @@ impl Face {
             enrolled,
             key,
             side: if is_technician { Side::Vendor } else { Side::Plant },
-            plant: plant.unwrap_or_else(|| self.gate.clone()),
+            plant: plant.unwrap_or_else(|| self.gate.name.clone()),
             gate: self.gate.clone(),
         }
     }

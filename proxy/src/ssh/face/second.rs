@@ -141,7 +141,8 @@ impl Face {
 
     /// Its words.
     pub(super) fn code_question(&self) -> String {
-        let clock = self.desk.clock().wall().strftime("%H:%M:%S UTC");
+        let now = self.desk.clock().wall();
+        let clock = self.desk.with_state(|state| state.clock(now)).to_the_second();
         format!("Code of your authenticator app (the gate's clock says {clock}): ")
     }
 }
