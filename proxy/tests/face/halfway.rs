@@ -12,9 +12,10 @@ use crate::hall::{Anyone, HANG, eventually};
 
 /// A client that has proved a key and no code. It does not ask for the question yet, because russh's client hears nothing
 /// while one is open.
-struct Halfway {
-    handle: Handle<Anyone>,
+pub(crate) struct Halfway {
+    pub(crate) handle: Handle<Anyone>,
     told: Arc<Mutex<Option<String>>>,
+    user: String,
 }
 
 impl Halfway {
@@ -26,24 +27,31 @@ impl Halfway {
         let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
         let half = handle.authenticate_publickey(user, key).await.unwrap();
         assert!(matches!(half, AuthResult::Failure { partial_success: true, .. }), "{half:?}");
-        Self { handle, told }
+        Self { handle, told, user: user.to_owned() }
     }
 
-    async fn tara(gate: &Gate) -> Self {
-        Self::new(gate, "tara", gate.hall.stage.technician.key.clone()).await
+    pub(crate) async fn tara(gate: &Gate) -> Self {
+        Self::bound_for(gate, "tara").await
     }
 
-    fn told(&self) -> Option<String> {
+    pub(crate) async fn bound_for(gate: &Gate, user: &str) -> Self {
+        Self::new(gate, user, gate.hall.stage.technician.key.clone()).await
+    }
+
+    pub(crate) fn told(&self) -> Option<String> {
         self.told.lock().unwrap().clone()
     }
 
-    async fn gives_a_code(&mut self, gate: &Gate) -> bool {
+    pub(crate) async fn gives_a_code(&mut self, gate: &Gate) -> bool {
+        matches!(self.answers_with_a_code(gate).await, Ok(Asked::Success))
+    }
+
+    pub(crate) async fn answers_with_a_code(&mut self, gate: &Gate) -> Result<Asked, russh::Error> {
         let stage = &gate.hall.stage;
         let code = stage.technician.totp.code_at(stage.desk.clock().wall()).to_string();
-        let asked = self.handle.authenticate_keyboard_interactive_start("tara", None).await;
+        let asked = self.handle.authenticate_keyboard_interactive_start(&self.user, None).await;
         assert!(matches!(asked, Ok(Asked::InfoRequest { .. })), "{asked:?}");
-        let given = self.handle.authenticate_keyboard_interactive_respond(vec![code]).await;
-        matches!(given, Ok(Asked::Success))
+        self.handle.authenticate_keyboard_interactive_respond(vec![code]).await
     }
 }
 

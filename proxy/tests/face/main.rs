@@ -8,6 +8,7 @@ mod halfway;
 #[allow(dead_code, reason = "the hall serves the sessions' own tests too")]
 mod hall;
 mod jumps;
+mod limits;
 mod lobby;
 mod passwords;
 mod refused;

@@ -1,7 +1,7 @@
 //! One technician's connection, outer or inner: how far it has come, how long it may stay so, and how it is told to go.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,9 @@ const SIGNING_IN_MAX: Duration = Duration::from_secs(60);
 const ASKED_MAX: Duration = Duration::from_secs(10 * 60);
 /// The request stands for longer; only the wait ends.
 const WAITING_MAX: Duration = Duration::from_secs(3600);
+/// A connection signed in on which nothing is open: it holds a place that others may need. What is in use has limits of its
+/// own.
+const UNUSED_MAX: Duration = Duration::from_secs(15 * 60);
 /// For the last words to be read by a client that reads.
 pub(super) const LEAVING_MAX: Duration = Duration::from_millis(500);
 /// What paramiko's usual transport does with each new key and factor.
@@ -57,7 +60,8 @@ pub(super) struct Connection {
     stage: watch::Sender<(Stage, Boot)>,
     session: OnceLock<Handle>,
     stranger: Mutex<Option<Stranger>>,
-    tenants: AtomicUsize,
+    /// How many use it, and since when it has been so.
+    tenants: watch::Sender<(usize, Boot)>,
     /// What had been read when the client was answered and its next request was waited for.
     answered_at: AtomicU64,
 }
@@ -65,7 +69,7 @@ pub(super) struct Connection {
 /// While nothing is waited for: no connection reads so much.
 const NOT_WAITING: u64 = u64::MAX;
 
-/// Whoever uses a connection that others may use too: a lobby, or an inner connection of `-J`.
+/// Whoever uses a connection that others may use too: a lobby, a session, or an inner connection of `-J`.
 pub(super) struct Tenant(Arc<Connection>);
 
 impl Connection {
@@ -81,20 +85,38 @@ impl Connection {
 
     fn new(source: IpAddr, valve: Arc<Valve>, clock: Clock, stranger: Option<Stranger>) -> Self {
         let stage = watch::Sender::new((Stage::SigningIn, clock.boot()));
-        let (session, stranger, tenants) = (OnceLock::new(), Mutex::new(stranger), AtomicUsize::new(0));
+        let (session, stranger, tenants) =
+            (OnceLock::new(), Mutex::new(stranger), watch::Sender::new((0, clock.boot())));
         let answered_at = AtomicU64::new(NOT_WAITING);
         Self { source, valve, clock, stage, session, stranger, tenants, answered_at }
     }
 
     /// One more uses it.
     pub(super) fn move_in(self: &Arc<Self>) -> Tenant {
-        self.tenants.fetch_add(1, Ordering::SeqCst);
+        self.count_tenants(|count| count + 1);
         Tenant(Arc::clone(self))
     }
 
     /// Whether nobody uses it.
     pub(super) fn is_empty(&self) -> bool {
-        self.tenants.load(Ordering::SeqCst) == 0
+        self.tenants.borrow().0 == 0
+    }
+
+    fn count_tenants(&self, change: impl FnOnce(usize) -> usize) {
+        let now = self.clock.boot();
+        self.tenants.send_modify(|(count, since)| (*count, *since) = (change(*count), now));
+    }
+
+    /// Completes when nobody has used it for so long.
+    async fn unused(&self, entered: Boot, longest: Duration) {
+        let mut tenants = self.tenants.subscribe();
+        loop {
+            let (count, since) = *tenants.borrow_and_update();
+            tokio::select! {
+                changed = tenants.changed() => debug_assert!(changed.is_ok(), "this connection holds the sender"),
+                () = self.clock.sleep_until(since.max(entered).after(longest)), if count == 0 => return,
+            }
+        }
     }
 
     /// The SSH session runs from now on.
@@ -224,7 +246,10 @@ impl Connection {
 
     async fn stays(&self, stage: Stage, since: Boot) -> &'static str {
         let (longest, words) = match stage {
-            Stage::Inside => return std::future::pending().await,
+            Stage::Inside => {
+                self.unused(since, UNUSED_MAX).await;
+                return "Nobody used this connection for 15 minutes.";
+            }
             Stage::Leaving => return "",
             Stage::SigningIn => (SIGNING_IN_MAX, "You did not sign in within 60 seconds."),
             Stage::Asked => (ASKED_MAX, "The questions were open for 10 minutes. Connect again to answer them."),
@@ -239,6 +264,6 @@ impl Connection {
 
 impl Drop for Tenant {
     fn drop(&mut self) {
-        self.0.tenants.fetch_sub(1, Ordering::SeqCst);
+        self.0.count_tenants(|count| count - 1);
     }
 }
