@@ -1,15 +1,22 @@
 //! What generated histories meet too seldom to notice that it is gone: each no of the domain, tried by name in the world of
 //! the model, and beside it the yes it must not take with it.
 
+use jiff::tz::TimeZoneDatabase;
 use policies::people::Standing;
 use policies::refusals::Refusal;
 use policies::rules::{Lack, Nearest, NotAllowed};
+use policies::time::PlantTime;
 
 use super::*;
 
 const HOUR: u32 = 3_600;
 const TARA: usize = 0;
 const BOLT: usize = 1;
+
+/// As people at the plant read it.
+fn on_the_wall(at: Timestamp) -> PlantTime {
+    PlantTime::new(at, TimeZoneDatabase::bundled().get("Europe/Berlin").unwrap())
+}
 
 impl World {
     /// Why nothing comes of it.
@@ -255,9 +262,9 @@ fn whoever_is_not_let_in_hears_how_their_request_stands() {
     let waits_for = "1 of shift-lead and 1 of ot-security".to_owned();
     assert_eq!(world.turned_away(TARA), Refusal::StillPending { id, target: label("hmi-1"), waits_for });
     world.approve(&Matter::Request(id));
-    assert_eq!(world.turned_away(TARA), Refusal::NotYet(label("hmi-1"), from));
+    assert_eq!(world.turned_away(TARA), Refusal::NotYet(label("hmi-1"), on_the_wall(from)));
     world.pass(2 * HOUR);
-    assert_eq!(world.turned_away(TARA), Refusal::GrantOver(label("hmi-1"), seconds_later(from, 3_600)));
+    assert_eq!(world.turned_away(TARA), Refusal::GrantOver(label("hmi-1"), on_the_wall(seconds_later(from, 3_600))));
     let id = world.granted(TARA, &SHELL);
     world.must(&Command::Revoke { request: id, reason: salted("no"), by: person(LEADS[0]) });
     assert_eq!(world.turned_away(TARA), Refusal::GrantRevoked(label("hmi-1")));
@@ -305,14 +312,14 @@ fn whoever_is_out_locked_or_without_a_contract_is_not_let_in_and_asks_for_nothin
                 let (end, by) = (world.now, person(ADMINISTRATOR));
                 world.must(&Command::Contract { vendor: label("acme"), end, sponsor: by, by });
             },
-            Refusal::ContractEnded(acme(), MONDAY.parse().unwrap()),
+            Refusal::ContractEnded(acme(), on_the_wall(MONDAY.parse().unwrap())),
         ),
         (
             |world| {
                 let until = seconds_later(world.now, 900);
                 world.must(&Command::Lock { person: person(20), until });
             },
-            Refusal::LockedOut(seconds_later(MONDAY.parse().unwrap(), 900)),
+            Refusal::LockedOut(on_the_wall(seconds_later(MONDAY.parse().unwrap(), 900))),
         ),
     ];
     for (way, refusal) in ways {
@@ -488,7 +495,7 @@ fn an_answer_counts_from_an_operator_with_a_say_by_their_own_key_for_this_journa
     type Wrong = Box<dyn FnOnce(&mut Signed<VerdictStatement>)>;
     let wrongs: [(Wrong, Refusal); 6] = [
         (Box::new(|v| v.statement.deployment = label("other")), Refusal::OtherDeployment),
-        (Box::new(move |v| v.statement.expires = now), Refusal::StatementExpired(now)),
+        (Box::new(move |v| v.statement.expires = now), Refusal::StatementExpired(on_the_wall(now))),
         (Box::new(move |v| v.statement.journal.size = size + 1), Refusal::OtherJournal),
         (Box::new(|v| v.key = key(SECURITY)), Refusal::NotYourKey),
         (Box::new(|v| v.statement.digest = Digest::of_bytes(b"another")), Refusal::OtherDigest),
@@ -738,7 +745,7 @@ fn a_cut_is_reopened_by_an_operator_who_signed_that_very_reopening() {
     type Wrong = Box<dyn FnOnce(&mut Signed<VerdictStatement>)>;
     let wrongs: [(Wrong, Refusal); 7] = [
         (Box::new(|v| v.statement.deployment = label("other")), Refusal::OtherDeployment),
-        (Box::new(move |v| v.statement.expires = now), Refusal::StatementExpired(now)),
+        (Box::new(move |v| v.statement.expires = now), Refusal::StatementExpired(on_the_wall(now))),
         (Box::new(move |v| v.statement.journal.size = size + 1), Refusal::OtherJournal),
         (Box::new(|v| v.key = key(SECURITY)), Refusal::NotYourKey),
         (Box::new(move |v| v.statement.matter = Matter::Reopening(cuts[1])), Refusal::OtherDigest),
@@ -998,7 +1005,7 @@ fn an_operator_counts_once_an_administrator_and_a_member_of_each_group_have_sign
     type Wrong = Box<dyn FnOnce(&mut Signed<CertifyStatement>)>;
     let wrongs: [(Wrong, Refusal); 7] = [
         (Box::new(|v| v.statement.deployment = label("other")), Refusal::OtherDeployment),
-        (Box::new(move |v| v.statement.expires = now), Refusal::StatementExpired(now)),
+        (Box::new(move |v| v.statement.expires = now), Refusal::StatementExpired(on_the_wall(now))),
         (Box::new(move |v| v.statement.journal.size = size + 1), Refusal::OtherJournal),
         (Box::new(|v| v.key = key(SECURITY)), Refusal::NotYourKey),
         (Box::new(|v| v.statement.keys = vec![key(99)]), Refusal::OtherDigest),
@@ -1145,7 +1152,7 @@ fn a_plant_file_takes_an_administrator_and_the_changes_of_the_file_in_force() {
     type Wrong = Box<dyn FnOnce(&mut Signed<PlantStatement>)>;
     let wrongs: [(Wrong, Refusal); 5] = [
         (Box::new(|v| v.statement.deployment = label("other")), Refusal::OtherDeployment),
-        (Box::new(move |v| v.statement.expires = now), Refusal::StatementExpired(now)),
+        (Box::new(move |v| v.statement.expires = now), Refusal::StatementExpired(on_the_wall(now))),
         (Box::new(move |v| v.statement.journal.size = size + 1), Refusal::OtherJournal),
         (Box::new(|v| v.key = key(SECURITY)), Refusal::NotYourKey),
         (Box::new(|v| v.statement.replaces = Digest::of_bytes(b"another")), Refusal::OtherDigest),
