@@ -130,6 +130,10 @@ async fn a_name_is_one_persons_and_what_was_not_invited_takes_none() {
     let admin = stage.admin.person;
     let taken = stage.people.invite(person("TARA", technician(), &[]), DAY, admin).await;
     assert!(matches!(taken, Err(NotDone::NameTaken(_))));
+    for reserved in ["enrol", "ENROL"] {
+        let invited = stage.people.invite(person(reserved, technician(), &[]), DAY, admin).await;
+        assert!(matches!(invited, Err(NotDone::NameTaken(_))), "whoever connects by it wants to enrol");
+    }
     for bad in ["", "a+b", "a@b", "two words", "\u{1b}[2J", "7up", &"x".repeat(65)] {
         let invited = stage.people.invite(person(bad, technician(), &[]), DAY, admin).await;
         assert!(matches!(invited, Err(NotDone::BadName(_))), "{bad:?}");
@@ -190,6 +194,26 @@ async fn nothing_on_the_vendor_face_locks_an_operator_out() {
         assert!(matches!(wrong, Err(CodeNotTaken::Refusal(Refusal::WrongKind(_)))));
     }
     stage.login(&stage.lead).await;
+}
+
+#[tokio::test]
+async fn a_technicians_code_opens_nothing_on_the_plant_face() {
+    let stage = Stage::new().await;
+    let code = stage.technician.totp.code_at(stage.desk.clock().wall());
+    let there = stage.people.check_code(&verified(&stage.technician), &code, Face::Plant).await;
+    assert!(matches!(there, Err(CodeNotTaken::Refusal(Refusal::WrongKind("people of the plant")))), "{there:?}");
+}
+
+#[tokio::test]
+async fn a_password_is_gone_once_its_holder_has_enrolled_again() {
+    let stage = Stage::new().await;
+    let (tess, password) = (stage.technician.person, || zeroize::Zeroizing::new("correct horse battery".to_owned()));
+    stage.people.set_password(tess, password()).await.unwrap();
+    let invited = stage.people.reinvite(tess, DAY, stage.admin.person).await.unwrap();
+    let again = enrol(&stage.people, &invited.code).await;
+    let code = again.totp.code_at(stage.desk.clock().wall());
+    let checked = stage.people.check_password(Some(tess), password(), &code, source()).await;
+    assert!(matches!(checked, Err(CodeNotTaken::Password)), "{checked:?}");
 }
 
 #[tokio::test]

@@ -10,8 +10,9 @@ use approver::testing::{PLANT, Props, Stage};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use policies::actions::Action;
-use policies::decide::Command;
+use policies::decide::{Command, NewRequest};
 use policies::events::{CutBy, Event, Scope};
+use policies::requests::Reopening;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -186,6 +187,60 @@ async fn a_burst_of_events_loses_none() {
     stop.cancel();
     tracker.close();
     tracker.wait().await;
+}
+
+#[tokio::test]
+async fn what_nobody_may_mute_is_told() {
+    let plant = PLANT.replacen("exclusive = \"none\"", "exclusive = \"none\"\nemergency = true", 1);
+    let mut stage = Stage::on(Props::new(), &plant).await;
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    stage.desk.act(Command::ComeOnDuty { person: stage.lead.person }).await.unwrap();
+    let heard = listen(&mut stage, &tracker, &stop);
+    let usual = stage.grant("plc-7", &[Action::Tunnel]).await;
+    let usual = stage.desk.with_state(|state| state.cases[&usual].asked.clone());
+    let id = approver::mint::request(stage.desk.clock().wall());
+    let asked = NewRequest {
+        id,
+        technician: usual.technician,
+        target: usual.target,
+        service: None,
+        actions: usual.actions,
+        window: usual.window,
+        duration: usual.duration,
+        reason: Some(usual.reason),
+        work_order: None,
+        source: None,
+        emergency: true,
+    };
+    stage.desk.act(Command::Submit(asked)).await.unwrap();
+    stage.desk.act(Command::Vote { verdict: stage.approval(&stage.lead, id) }).await.unwrap();
+    let (target, service) = ("hmi-2".parse().unwrap(), "ssh".parse().unwrap());
+    let report = Command::ReportHostKey { target, service, expected: "SHA256:a".into(), got: "SHA256:b".into() };
+    stage.desk.act(report).await.unwrap();
+    stage.desk.act(Command::ReportRecorder { node: approver::testing::node() }).await.unwrap();
+    let cut = stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap().cut;
+    let reopening = Reopening { cut, reason: usual.reason };
+    let verdict = stage.approval_of_reopening(&stage.lead, &reopening);
+    stage.desk.reopen(reopening, verdict).await.unwrap();
+    let told = |heard: Vec<Notice>| {
+        let told = heard.iter().filter(|notice| notice.kind != "request-waits");
+        told.map(|notice| (notice.kind, notice.red)).collect::<Vec<_>>()
+    };
+    let wanted = [
+        ("emergency", true),
+        ("host-key-changed", true),
+        ("recorder-failed", true),
+        ("cut", false),
+        ("reopened", false),
+    ];
+    let mut count = wanted.len();
+    let mut so_far = told(heard.wait_for(count).await);
+    while so_far.len() < wanted.len() {
+        count += 1;
+        so_far = told(heard.wait_for(count).await);
+    }
+    assert_eq!(so_far, wanted);
+    stop.cancel();
 }
 
 fn notice() -> Notice {
