@@ -95,6 +95,13 @@ impl Stepped {
         self.turn();
     }
 
+    /// Now and then; a disk that fails here fails the writer soon, too.
+    fn print(&mut self, dice: &mut Dice) {
+        if let Some(log) = self.log.as_mut().filter(|_| dice.below(3) == 0) {
+            drop(log.print());
+        }
+    }
+
     fn log(&self) -> &Log {
         self.log.as_ref().expect("it is not stopped")
     }
@@ -320,6 +327,7 @@ impl<'a> Play<'a> {
                 }
             }
             4..=6 => self.step(),
+            7 => self.stepped.print(dice),
             _ if !self.running.is_empty() => self.write(dice),
             _ => {}
         }
@@ -559,6 +567,7 @@ fn append_and_step(stepped: &mut Stepped, model: &mut Model, machine: &SimMachin
         model.groups.push(group);
     }
     stepped.turn();
+    stepped.print(dice);
     match answer.look().expect("a step answers") {
         Ok(head) => {
             model.groups_durable = model.groups.len();
@@ -754,6 +763,55 @@ fn a_torn_tail_is_passed_over_and_marked() {
     assert!(files.iter().any(|file| file.path == path
         && matches!(file.state, SegmentState::Used { end: Some(end), .. } if end == from as u64)));
     assert_eq!(stepped.log().entries(0).unwrap().len() as u64, stepped.log().head().size);
+}
+
+/// A journal that was published, and then went on.
+fn published_journal() -> (SimDisk, SimMachine, SimDisk) {
+    let (disk, machine, mut model) = (SimDisk::new(5), SimMachine::new(5), Model::default());
+    let mut stepped = opened(open(&disk, &machine, Purpose::Journal)).unwrap();
+    for _ in 0..2 {
+        (0..5).for_each(|_| append_and_step(&mut stepped, &mut model, &machine, &mut Dice(9)));
+        stepped.log.as_mut().unwrap().print().unwrap();
+    }
+    let early = SimDisk::new(6);
+    let mut before = opened(open(&early, &machine, Purpose::Journal)).unwrap();
+    append_and_step(&mut before, &mut Model::default(), &machine, &mut Dice(9));
+    drop((before, stepped));
+    (disk.killed(), machine, early.killed())
+}
+
+#[test]
+fn a_log_that_is_shorter_than_what_it_published_refuses_to_open() {
+    let (disk, machine, early) = published_journal();
+    opened(open(&disk.killed(), &machine, Purpose::Journal)).unwrap();
+    let disk = disk.killed();
+    // The segments of an earlier day, beside today's checkpoint.
+    for path in disk.paths().into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "seg")) {
+        let older = early.content(&path).unwrap_or_default();
+        disk.tamper(&path, |bytes| *bytes = older);
+    }
+    let refused = open(&disk, &machine, Purpose::Journal).map(drop);
+    assert!(matches!(refused, Err(OpenFault::SetBack { published, found, .. }) if published > found), "{refused:?}");
+}
+
+#[test]
+fn tiles_that_are_lost_are_made_again_and_a_checkpoint_of_another_log_refuses() {
+    let (disk, machine, _) = published_journal();
+    let tiles: Vec<_> = disk.paths().into_iter().filter(|path| path.starts_with("/data/log/tile")).collect();
+    assert!(!tiles.is_empty());
+    for tile in &tiles {
+        crate::disk::Disk::remove(&disk, tile).unwrap();
+    }
+    let mut stepped = opened(open(&disk, &machine, Purpose::Journal)).unwrap();
+    append_and_step(&mut stepped, &mut Model::default(), &machine, &mut Dice(1));
+    stepped.log.as_mut().unwrap().print().unwrap();
+    drop(stepped);
+    let disk = disk.killed();
+    opened(open(&disk, &machine, Purpose::Journal)).unwrap();
+    let disk = disk.killed();
+    disk.tamper(Path::new("/data/log/checkpoint"), |bytes| bytes[0] ^= 1);
+    let refused = open(&disk, &machine, Purpose::Journal).map(drop);
+    assert!(matches!(refused, Err(OpenFault::Checkpoint { .. })), "{refused:?}");
 }
 
 #[test]

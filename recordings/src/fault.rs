@@ -26,6 +26,11 @@ impl Cause {
     }
 }
 
+/// Whether an error says that there is no room, and nothing else is in doubt.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (doing, path, error) = &*self.0;
@@ -117,6 +122,32 @@ pub enum OpenFault {
     /// The segments are not what a log leaves behind, whatever happens to the machine. They are left as they are.
     #[error(transparent)]
     Segments(#[from] SegmentsFault),
+    /// The log's own checkpoint is none that this log signed.
+    #[error("{} is not a checkpoint of this log: {why}. Put the file back from a copy; nothing was changed", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The log is shorter than what it once published: somebody put back an older copy.
+    #[error("{} says that this log had {published} entries, and {found} are there: an older copy was put back. Put back the newest one; nothing was changed", path.display())]
+    SetBack {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Entries that it is over.
+        published: u64,
+        /// Entries that are there.
+        found: u64,
+    },
+    /// The log is another one than what it once published.
+    #[error("{} is over other {size} entries than this log has: parts of two copies were mixed. Put back one whole copy; nothing was changed", path.display())]
+    Forked {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Entries that it is over.
+        size: u64,
+    },
     /// The file system said no.
     #[error("cannot {0}")]
     Io(Cause),

@@ -45,6 +45,11 @@ impl Entry {
         Ok(Self { index, at, bytes: fields.rest().to_vec(), hash: leaf_hash(leaf), previous })
     }
 
+    /// The bytes it was read from: what the tree is over.
+    pub fn leaf(&self) -> Vec<u8> {
+        Self::encode(&self.previous, self.at, &self.bytes)
+    }
+
     pub(crate) fn encode(previous: &[u8; 32], at: Timestamp, bytes: &[u8]) -> Vec<u8> {
         let mut leaf = Vec::with_capacity(ENTRY_OVERHEAD_BYTES + bytes.len());
         leaf.put_u8(ENTRY_VERSION);

@@ -7,6 +7,7 @@ pub mod codec;
 #[cfg(test)]
 mod crash;
 pub mod disk;
+mod entries;
 pub mod fault;
 pub mod frame;
 pub mod keys;
@@ -17,6 +18,7 @@ pub mod log;
 pub mod notes;
 mod plain;
 pub mod play;
+mod press;
 mod queue;
 pub mod read;
 mod recover;

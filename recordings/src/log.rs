@@ -1,12 +1,11 @@
 //! A running log: one folder, one lock, one writer thread, one chain. It serves twice: as the journal of decisions, to
 //! which its caller appends entries, and as a node's record log, in which sessions are open. Entries are leaves of a
-//! Merkle tree whose root is in every signed head; tiles, proofs and checkpoint files are later work, and the format
+//! Merkle tree whose root is in every signed head; `press` publishes them as tiles under signed checkpoints. The format
 //! (`holdpoint log 1`) is not released.
 //!
 //! A head is signed when a session is sealed and with every append, when the log starts and stops, each second with
 //! a session open, and each minute otherwise.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -19,9 +18,10 @@ use jiff::Timestamp;
 use policies::ids::{NodeId, SessionId};
 
 use crate::disk::{Disk, Machine};
+use crate::entries::{EntryReader, Snapshot};
 use crate::fault::{AppendFault, Cause, OpenFault, StoreFault};
-use crate::frame::{self, Kind};
 use crate::leaf::Entry;
+use crate::press::{Press, Printer};
 use crate::queue::{Queue, Work, answer};
 use crate::recover::{self, Found};
 use crate::segment::{self, SegmentsFault, key_file_name, session_dir};
@@ -221,20 +221,6 @@ pub(crate) struct Extent {
     pub(crate) end: Option<u64>,
 }
 
-/// Where in the files an entry begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    entry: u64,
-    segment: u64,
-    offset: u64,
-}
-
-impl Place {
-    fn beginning(extent: &Extent) -> Self {
-        Self { entry: extent.first_entry, segment: extent.segment, offset: 0 }
-    }
-}
-
 /// A running log. Dropping it stops it, and blocks until that is done: what is in line is written, open sessions are
 /// sealed as abandoned, the head is signed.
 pub struct Log {
@@ -243,8 +229,10 @@ pub struct Log {
     options: LogOptions,
     queue: Arc<Queue>,
     published: Arc<Mutex<Published>>,
-    /// Where readers ended, the latest first.
-    places: Mutex<VecDeque<Place>>,
+    reader: Arc<EntryReader>,
+    /// Until it has a thread of its own.
+    printer: Option<Printer>,
+    press: Option<Press>,
     spares: SparesWatch,
     admission: Option<SyncSender<Admission>>,
     threads: Vec<JoinHandle<()>>,
@@ -278,6 +266,8 @@ impl Log {
         let lock = recover::claim(&*disk, dir, &options, &*signer)?;
         let found = recover::recover(&*disk, dir, options.purpose)?;
         let recovery = found.recovery();
+        let reader = Arc::new(EntryReader::new(Arc::clone(&disk), dir));
+        let printer = Printer::open(&disk, dir, &options.origin, Arc::clone(&signer), &reader, &found)?;
         let spares = spares(&disk, dir, &options, &found)?;
         let watch = spares.watch();
         let queue = Arc::new(Queue::new(Arc::clone(&machine)));
@@ -289,7 +279,9 @@ impl Log {
             options,
             queue,
             published,
-            places: Mutex::default(),
+            reader,
+            printer: Some(printer),
+            press: None,
             spares: watch,
             admission: None,
             threads: Vec::new(),
@@ -301,6 +293,12 @@ impl Log {
     fn start(&mut self, mut writer: Writer) -> std::io::Result<()> {
         if self.options.purpose == Purpose::Records {
             writer.start_sealer()?;
+        }
+        if let Some(printer) = self.printer.take() {
+            let parts = (Arc::clone(&self.reader), Arc::clone(&self.published), Arc::clone(&self.queue));
+            let press = Press::start(printer, parts)?;
+            writer.prints_with(press.bell());
+            self.press = Some(press);
         }
         self.spawn("log-writer", move || {
             writer.raise();
@@ -342,63 +340,7 @@ impl Log {
     /// The durable entries from an index on, read from the files, each checked against the one before. Blocks. Whoever
     /// follows the log reads on from where the last one ended, and not the whole segment again.
     pub fn entries(&self, from: u64) -> Result<Vec<Entry>, SegmentsFault> {
-        let (head, offset, mut extents) = {
-            let published = lock(&self.published);
-            (published.head, published.offset, published.extents.clone())
-        };
-        let last = extents.last_mut().expect("a running log has a segment");
-        last.end = Some(offset);
-        let end = Place { entry: head.size, segment: last.segment, offset };
-        let mut entries = Vec::new();
-        if from >= head.size {
-            return Ok(entries);
-        }
-        let first = self.place_before(from, &extents);
-        for extent in extents.iter().filter(|extent| extent.segment >= first.segment) {
-            let place = if extent.segment == first.segment { first } else { Place::beginning(extent) };
-            self.read_entries(place, extent.end, &mut entries)?;
-        }
-        self.remember(end);
-        entries.retain(|entry| entry.index >= from);
-        Ok(entries)
-    }
-
-    /// The nearest known place at which an entry not after `from` begins.
-    fn place_before(&self, from: u64, extents: &[Extent]) -> Place {
-        let places = lock(&self.places);
-        let known = extents.iter().map(Place::beginning).chain(places.iter().copied());
-        let first = Place::beginning(&extents[0]);
-        known.filter(|place| place.entry <= from).max_by_key(|place| (place.entry, place.segment)).unwrap_or(first)
-    }
-
-    fn remember(&self, place: Place) {
-        let mut places = lock(&self.places);
-        if !places.contains(&place) {
-            places.truncate(PLACES_MAX - 1);
-            places.push_front(place);
-        }
-    }
-
-    fn read_entries(&self, place: Place, end: Option<u64>, entries: &mut Vec<Entry>) -> Result<(), SegmentsFault> {
-        let path = segment::segments_dir(&self.dir).join(segment::file_name(place.segment));
-        let bytes = segment::read_part(&*self.disk, &path, place.offset, end)?;
-        let mut index = place.entry;
-        for frame in frame::frames(&bytes) {
-            let frame =
-                frame.map_err(|fault| segment::damaged(&path, place.offset + fault.offset, fault.flaw.to_string()))?;
-            if frame.header.kind != Kind::Leaf {
-                continue;
-            }
-            let offset = place.offset + frame.offset;
-            let entry =
-                Entry::parse(index, frame.body).map_err(|malformed| segment::damaged(&path, offset, malformed))?;
-            if entries.last().is_some_and(|before| before.hash != entry.previous) {
-                return Err(segment::damaged(&path, offset, "the entry does not follow the one before"));
-            }
-            entries.push(entry);
-            index += 1;
-        }
-        Ok(())
+        self.reader.read(from, &Snapshot::of(&lock(&self.published)))
     }
 
     /// Opens a session: room is looked for, the key file is written and synced, then the opening leaf. Nothing may
@@ -436,6 +378,13 @@ impl Log {
         }
     }
 
+    /// Publishes what is durable, where no thread does it.
+    #[cfg(test)]
+    pub(crate) fn print(&mut self) -> std::io::Result<()> {
+        let printer = self.printer.as_mut().expect("this log has no threads");
+        printer.print(&self.reader, &self.published)
+    }
+
     /// How much room there is.
     pub fn room(&self) -> std::io::Result<Room> {
         let free = self.disk.free_bytes(&self.dir)?;
@@ -470,6 +419,8 @@ impl Drop for Log {
                 tracing::error!("a thread of the log in {} panicked", self.dir.display());
             }
         }
+        // Last, so that what the writer wrote last is published, too.
+        drop(self.press.take());
     }
 }
 
@@ -477,8 +428,6 @@ impl Drop for Log {
 const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 /// Larger, and reading one at the start would take too long; a frame's `batch` has 32 bits besides.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
-/// As many as there are readers that follow a log, and some.
-const PLACES_MAX: usize = 16;
 /// Sessions that may wait for their key file at once: a morning's rush at a slow disk.
 const ADMISSIONS_WAITING_MAX: usize = 256;
 

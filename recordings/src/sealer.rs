@@ -12,7 +12,7 @@ use policies::ids::SessionId;
 
 use crate::block::{Block, BlockKey, Gathered, Sealing};
 use crate::disk::Disk;
-use crate::fault::Cause;
+use crate::fault::{Cause, is_full};
 use crate::leaf::BlockLeaf;
 use crate::queue::Queue;
 use crate::segment::{block_file_name, block_file_number, session_dir};
@@ -285,7 +285,7 @@ impl Bench {
                 state.backlog_bytes = state.backlog_bytes.saturating_sub(to_seal.gathered.len());
                 state.done.push(leaf);
             }
-            Err(full) if matches!(full.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            Err(full) if is_full(&full) => {
                 state.waiting.push_front(to_seal);
                 state.stalled = true;
             }

@@ -17,7 +17,7 @@ use policies::digest::Digest;
 
 use crate::block::Gathered;
 use crate::disk::{Disk, DiskFile, Machine};
-use crate::fault::{AppendFault, Cause, OpenFault, StoreFault};
+use crate::fault::{AppendFault, Cause, OpenFault, StoreFault, is_full};
 use crate::frame::{self, BODY_BYTES_MAX, Fact, FrameKey, HEADER_BYTES, Header, Kind, Stream, TAG_BYTES};
 use crate::keys::Ratchet;
 use crate::leaf::{
@@ -27,6 +27,7 @@ use crate::leaf::{
 use crate::ledger::LedgerDigest;
 use crate::leftover::{self, Leftover};
 use crate::log::{Before, Extent, Head, LogOptions, Priority, Published, Purpose, Signer};
+use crate::press::Bell;
 use crate::queue::{Next, Queue, Reply, Stamped, Work, answer};
 use crate::recover::Found;
 use crate::sealer::{DataBytes, Keeper, Kept, Sealer, ToSeal};
@@ -97,6 +98,8 @@ pub(crate) struct Writer {
     now: u64,
     anchored: u64,
     anchor_wanted: bool,
+    /// Rung when there is something to be published soon.
+    bell: Bell,
 }
 
 /// A block is closed when it has so many bytes: larger ones are no denser, and take more of a reader's memory.
@@ -197,6 +200,7 @@ impl Writer {
             now,
             anchored: now,
             anchor_wanted: false,
+            bell: Bell::default(),
         };
         writer.begin_run(&found.before).map_err(|halt| halt.fault().clone())?;
         Ok(writer)
@@ -294,6 +298,11 @@ impl Writer {
         self.state.live().map(|open| open.session).collect()
     }
 
+    /// Who publishes what was written.
+    pub(crate) fn prints_with(&mut self, bell: Bell) {
+        self.bell = bell;
+    }
+
     /// From here on blocks are sealed on a thread of their own.
     pub(crate) fn start_sealer(&mut self) -> std::io::Result<()> {
         self.sealer.start(Arc::clone(&self.queue))
@@ -327,6 +336,7 @@ impl Writer {
     }
 
     fn finish_step(&mut self) -> Result<(), Halt> {
+        let publish = self.anchor_wanted;
         self.now = self.machine.monotonic_nanos();
         self.close_due();
         self.cover_done()?;
@@ -337,7 +347,11 @@ impl Writer {
             self.anchored = self.now;
             self.anchor_wanted = false;
         }
-        self.commit()
+        self.commit()?;
+        if publish {
+            self.bell.ring();
+        }
+        Ok(())
     }
 
     /// Closes the blocks whose time has come.
@@ -829,10 +843,6 @@ const METADATA_BYTES_MAX: usize = 32 << 10;
 const ENDING_CHARS_MAX: usize = 100;
 /// An encoded anchor is a little smaller.
 const ANCHOR_BYTES_MAX: usize = 256;
-
-fn is_full(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-}
 
 fn poison(doing: &'static str, path: &Path, error: &std::io::Error) -> Halt {
     Halt::Poison(StoreFault::Poisoned(Cause::new(doing, path, error)))

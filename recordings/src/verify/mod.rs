@@ -1,13 +1,14 @@
 //! The offline check: a copied data folder, an auditor's trust file and, if at hand, the auditor's keys say whether
 //! anything was altered, dropped or reordered, and where first. No server and no private key of the gate is needed, and
 //! nothing in the folder is believed for its own sake. It finds what contradicts the signatures of trusted keys and
-//! what others remember; that a folder was put back whole to an earlier moment only the remembered heads show. While
-//! there are no sealed blocks, ciphertext that was changed together with its checksum is seen with an auditor's key only.
-//! Sealed blocks, tiles, checkpoints, keeping and erasing will be checked here when they exist.
+//! what others remember; that a folder was put back whole to an earlier moment only the remembered heads show. Ciphertext
+//! that was changed together with its checksum is seen in a segment with an auditor's key only, in a block always.
+//! Keeping and erasing will be checked here when they exist.
 
 mod cuts;
 mod journal;
 mod log;
+mod published;
 mod report;
 mod sessions;
 
@@ -23,6 +24,7 @@ use policies::state::SessionFacts;
 
 use self::journal::Journal;
 use self::log::{End, Log, OpenEnd, Reader, walk};
+use self::published::Published;
 pub use self::report::{
     Decisions, Finding, FindingKind, LogReport, Report, SessionReport, SessionVerdict, Span, Verdict,
 };
@@ -31,6 +33,7 @@ use crate::FORMAT;
 use crate::disk::{Disk as _, RealDisk};
 use crate::read::{AuditorKeys, Format, JOURNAL_DIR, RECORDS_DIR, read_bounded};
 use crate::segment::segments_dir;
+use crate::tlog::folder::CHECKPOINT;
 
 /// What to check, and by what.
 #[derive(Debug, Clone, Copy)]
@@ -187,7 +190,8 @@ fn check_log(
     let (dir, relative) = (checks.folder.join(name), Path::new(name));
     let has_sessions = name == RECORDS_DIR;
     for name in names(&dir, relative, context) {
-        let known = matches!(name.as_str(), FORMAT | "LOCK" | "segments") || has_sessions && name == "sessions";
+        let known = matches!(name.as_str(), FORMAT | "LOCK" | "segments" | CHECKPOINT | published::TILES)
+            || has_sessions && name == "sessions";
         if !known {
             context.find(stray(relative.join(name)));
         }
@@ -195,9 +199,14 @@ fn check_log(
     let format = check_format(checks.trust, &dir.join(FORMAT), &relative.join(FORMAT), has_sessions, context)?;
     let verifier = checks.trust.log(&format.origin).cloned();
     remembered.extend(checks.remembered.iter().filter(|head| head.origin == format.origin).cloned());
+    let published = verifier.as_ref().map(|verifier| Published::check(&dir, relative, verifier));
+    remembered.extend(published.as_ref().and_then(Published::remembered));
     let log =
         Log { dir: &dir, relative, origin: &format.origin, verifier: verifier.as_ref(), has_sessions, remembered };
     let (walked, end) = walk(&log, reader, context);
+    if let Some(published) = published {
+        published.tell(end != End::Stopped, context);
+    }
     context.report.logs.push(walked);
     Some(Checked { node: format.node, verifier, end })
 }

@@ -1,0 +1,119 @@
+//! A running log's durable entries, read back from its segments. Readers come while the writer writes, so each reads up to a
+//! snapshot of what is durable, and never what is not.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::disk::Disk;
+use crate::frame::{self, Kind};
+use crate::leaf::Entry;
+use crate::log::{Extent, Published};
+use crate::segment::{self, SegmentsFault};
+use crate::session::lock;
+
+/// What is durable at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    size: u64,
+    extents: Vec<Extent>,
+}
+
+impl Snapshot {
+    pub(crate) fn of(published: &Published) -> Self {
+        Self::new(published.head.size, published.offset, published.extents.clone())
+    }
+
+    /// So many entries in these segments, of which the last ends at `offset`.
+    pub(crate) fn new(size: u64, offset: u64, mut extents: Vec<Extent>) -> Self {
+        if let Some(last) = extents.last_mut() {
+            last.end = Some(offset);
+        }
+        Self { size, extents }
+    }
+}
+
+/// Where in the files an entry begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    entry: u64,
+    segment: u64,
+    offset: u64,
+}
+
+impl Place {
+    fn beginning(extent: &Extent) -> Self {
+        Self { entry: extent.first_entry, segment: extent.segment, offset: 0 }
+    }
+}
+
+/// As many as there are readers that follow a log, and some.
+const PLACES_MAX: usize = 16;
+
+/// Reads a log's entries.
+pub(crate) struct EntryReader {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    /// Where readers ended, the latest first.
+    places: Mutex<VecDeque<Place>>,
+}
+
+impl EntryReader {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: &Path) -> Self {
+        Self { disk, dir: dir.to_owned(), places: Mutex::default() }
+    }
+
+    /// The entries from an index on, each checked against the one before. Whoever follows the log reads on from where the
+    /// last one ended.
+    pub(crate) fn read(&self, from: u64, snapshot: &Snapshot) -> Result<Vec<Entry>, SegmentsFault> {
+        let mut entries = Vec::new();
+        let Some(last) = snapshot.extents.last().filter(|_| from < snapshot.size) else { return Ok(entries) };
+        let end = Place { entry: snapshot.size, segment: last.segment, offset: last.end.unwrap_or(0) };
+        let first = self.place_before(from, &snapshot.extents);
+        for extent in snapshot.extents.iter().filter(|extent| extent.segment >= first.segment) {
+            let place = if extent.segment == first.segment { first } else { Place::beginning(extent) };
+            self.read_entries(place, extent.end, &mut entries)?;
+        }
+        self.remember(end);
+        entries.retain(|entry| entry.index >= from);
+        Ok(entries)
+    }
+
+    /// The nearest known place at which an entry not after `from` begins.
+    fn place_before(&self, from: u64, extents: &[Extent]) -> Place {
+        let places = lock(&self.places);
+        let known = extents.iter().map(Place::beginning).chain(places.iter().copied());
+        let first = Place::beginning(&extents[0]);
+        known.filter(|place| place.entry <= from).max_by_key(|place| (place.entry, place.segment)).unwrap_or(first)
+    }
+
+    fn remember(&self, place: Place) {
+        let mut places = lock(&self.places);
+        if !places.contains(&place) {
+            places.truncate(PLACES_MAX - 1);
+            places.push_front(place);
+        }
+    }
+
+    fn read_entries(&self, place: Place, end: Option<u64>, entries: &mut Vec<Entry>) -> Result<(), SegmentsFault> {
+        let path = segment::segments_dir(&self.dir).join(segment::file_name(place.segment));
+        let bytes = segment::read_part(&*self.disk, &path, place.offset, end)?;
+        let mut index = place.entry;
+        for frame in frame::frames(&bytes) {
+            let frame =
+                frame.map_err(|fault| segment::damaged(&path, place.offset + fault.offset, fault.flaw.to_string()))?;
+            if frame.header.kind != Kind::Leaf {
+                continue;
+            }
+            let offset = place.offset + frame.offset;
+            let entry =
+                Entry::parse(index, frame.body).map_err(|malformed| segment::damaged(&path, offset, malformed))?;
+            if entries.last().is_some_and(|before| before.hash != entry.previous) {
+                return Err(segment::damaged(&path, offset, "the entry does not follow the one before"));
+            }
+            entries.push(entry);
+            index += 1;
+        }
+        Ok(())
+    }
+}
