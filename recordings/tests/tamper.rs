@@ -369,13 +369,25 @@ fn a_copy_of_a_running_gate_hides_no_end_that_the_journal_knows() {
     let mut session = store.begin(grant);
     session.data(1, Stream::Out, b"working");
     store.end(session);
-    assert_eq!(check(store.dir(), None).verdict(), Ends::Open);
+    let report = check(store.dir(), None);
+    assert_eq!(report.verdict(), Ends::Open, "{report}");
     let copy = store.copy();
     cut_from_last(copy.path(), "records", |header| header.kind == Kind::Leaf && header.session != 0);
     let report = check(copy.path(), None);
     assert_eq!(report.verdict(), Ends::NotWhole, "{report}");
     assert!(kinds(&report).contains(&FindingKind::NotSealed), "{report}");
     store.close();
+}
+
+#[test]
+fn a_checkpoint_that_was_being_written_is_told_and_accuses_nobody() {
+    let store = store();
+    std::fs::write(store.dir().join("records/checkpoint.tmp"), b"mill").unwrap();
+    let report = check(store.dir(), None);
+    assert!(report.is_whole(), "{report}");
+    assert!(report.findings.iter().any(|finding| finding.words == "a checkpoint was being written"), "{report}");
+    std::fs::remove_file(store.dir().join("records/checkpoint")).unwrap();
+    assert_eq!(kinds(&check(store.dir(), None)), [FindingKind::Missing]);
 }
 
 #[test]

@@ -141,6 +141,7 @@ const NEVER: &[Never] = &[
         texts: &["thread::Builder", "thread::scope"],
         but: &[
             "recordings/src/log.rs",
+            "recordings/src/press.rs",
             "recordings/src/sealer.rs",
             "recordings/src/spares.rs",
             "approver/src/directory/sled.rs",

@@ -192,7 +192,10 @@ fn check_log(
     for name in names(&dir, relative, context) {
         let known = matches!(name.as_str(), FORMAT | "LOCK" | "segments" | CHECKPOINT | published::TILES)
             || has_sessions && name == "sessions";
-        if !known {
+        if name == published::DRAFT {
+            let at = relative.join(name);
+            context.find(Finding::new(FindingKind::Note, "a checkpoint was being written").at(at, 0));
+        } else if !known {
             context.find(stray(relative.join(name)));
         }
     }

@@ -14,6 +14,8 @@ use crate::disk::RealDisk;
 use crate::tlog::check::{Checked, Other, OtherKind, check_folder};
 use crate::tlog::folder::{CHECKPOINT, Flaw, Folder, FolderFault};
 
+/// A checkpoint on its way to its name.
+pub(super) const DRAFT: &str = "checkpoint.tmp";
 /// The folder of tiles and bundles.
 pub(super) const TILES: &str = "tile";
 
