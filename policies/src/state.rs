@@ -167,6 +167,14 @@ pub struct Ask {
     pub open: bool,
 }
 
+impl Ask {
+    /// The operator's no that ended it.
+    pub fn no(&self) -> Option<No> {
+        let last = self.votes.last().filter(|vote| !self.open && !vote.yes)?;
+        Some(No { by: last.operator, reason: last.reason? })
+    }
+}
+
 /// A session, live or over.
 #[derive(Debug, Clone)]
 pub struct SessionFacts {
@@ -273,6 +281,23 @@ impl State {
         .into_iter()
         .flatten()
         .collect()
+    }
+
+    /// What is asked of a standing grant, in words.
+    pub fn asked_in_words(&self, asked: &Asked) -> String {
+        match asked {
+            Asked::Extension(more) => format!("{} more, until {}", more.by, self.clock(more.deadline)),
+            Asked::Widening(also) => {
+                let actions: Vec<&str> = also.actions.iter().map(|action| action.as_str()).collect();
+                format!("for {} also {}", also.lasts, actions.join(", "))
+            }
+        }
+    }
+
+    /// What was asked of a grant and refused, oldest first.
+    pub fn refused_asks(&self, request: RequestId) -> impl Iterator<Item = (AskId, &Ask, No)> {
+        let of_it = self.asks.iter().filter(move |(_, ask)| ask.asked.request() == request);
+        of_it.filter_map(|(id, ask)| Some((*id, ask, ask.no()?)))
     }
 
     /// The state after one more entry, written at `at`.

@@ -4,18 +4,18 @@
 use policies::actions::{Action, Actions};
 use policies::decide::waits_for;
 use policies::digest::Salted;
-use policies::events::Ending;
+use policies::events::{Ending, Event};
 use policies::ids::{AskId, PersonId, RequestId, SessionId};
 use policies::people::{Kind, Person, SshKey, Standing};
 use policies::plant::{Escort, Plant};
-use policies::state::{Ask, Asked, Case, SessionFacts, State, Vote};
+use policies::state::{Ask, Asked, Case, No, SessionFacts, State, Vote};
 use policies::time::Seconds;
 use ssh_key::{HashAlg, PublicKey};
 
 use super::Api;
 use super::types::{
-    ActionView, AskCovered, AskView, Card, EndingView, LiveView, Named, NoView, OwnRequest, PersonView, ServiceView,
-    SessionView, VoteView,
+    ActionView, AskCovered, AskView, Card, EndingView, LiveView, Named, NoView, OwnRequest, PersonView, RefusedAsk,
+    ServiceView, SessionView, VoteView,
 };
 use crate::floor::LiveSession;
 use crate::recorder::ending_word;
@@ -98,6 +98,7 @@ pub(super) struct Around {
     taken_away: Vec<String>,
     sessions: Vec<SessionId>,
     asks: Vec<(AskId, Ask)>,
+    refused: Vec<(AskId, String, No)>,
 }
 
 impl Around {
@@ -112,6 +113,7 @@ impl Around {
             taken_away: state.taken_away(&case),
             sessions: live.map(|(session, _)| session).collect(),
             asks: asks.map(|(id, ask)| (*id, ask.clone())).collect(),
+            refused: state.refused_asks(id).map(|(id, ask, no)| (id, state.asked_in_words(&ask.asked), no)).collect(),
             case,
         })
     }
@@ -211,16 +213,54 @@ impl Api {
     }
 
     async fn no(&self, case: &Case) -> Option<NoView> {
-        let no = case.no?;
-        Some(NoView { by: self.people().shown(no.by).await, reason: self.opened(no.reason).await })
+        match case.no {
+            Some(no) => Some(self.no_view(no).await),
+            None => None,
+        }
+    }
+
+    async fn no_view(&self, no: No) -> NoView {
+        NoView { by: self.people().shown(no.by).await, reason: self.opened(no.reason).await }
+    }
+
+    /// Tells the technician, in the sessions it is about, how an ask was answered. A new deadline tells itself.
+    pub(super) async fn tell_answers(&self, events: &[Event]) {
+        for event in events {
+            if let Some((request, words)) = self.answer_in_words(event).await {
+                let live = self.desk().with_state(|state| {
+                    let live = state.live_sessions().filter(|(_, facts)| facts.request == request);
+                    live.map(|(session, _)| session).collect::<Vec<_>>()
+                });
+                live.into_iter().for_each(|session| self.desk().floor().tell(session, &words));
+            }
+        }
+    }
+
+    async fn answer_in_words(&self, event: &Event) -> Option<(RequestId, String)> {
+        let (ask, request) = match event {
+            Event::AskDenied { ask, request, .. } | Event::Widened { ask, request, .. } => (ask, *request),
+            _ => return None,
+        };
+        let (asked, no) = self.desk().with_state(|state| {
+            let ask = state.asks.get(ask)?;
+            Some((state.asked_in_words(&ask.asked), ask.no()))
+        })?;
+        let words = match no {
+            None => format!("Granted: {asked}."),
+            Some(no) => {
+                let NoView { by, reason } = self.no_view(no).await;
+                let reason = reason.unwrap_or_else(|| "(the text is not there)".to_owned());
+                format!("{by} said no to this: {asked}. Why: {reason}")
+            }
+        };
+        Some((request, words))
     }
 
     pub(super) async fn ask_view(&self, id: AskId, ask: &Ask, case: Option<&Case>) -> AskView {
         let (covered, in_words, reason) = match &ask.asked {
             Asked::Extension(extension) => (
                 AskCovered::Extension(extension.clone()),
-                self.desk()
-                    .with_state(|state| format!("{} more, until {}", extension.by, state.clock(extension.deadline))),
+                self.desk().with_state(|state| state.asked_in_words(&ask.asked)),
                 extension.reason,
             ),
             Asked::Widening(widening) => (
@@ -248,6 +288,10 @@ impl Api {
     pub(super) async fn own_request(&self, around: &Around) -> OwnRequest {
         let case = &around.case;
         let request = &case.request;
+        let mut refused = Vec::new();
+        for (ask, in_words, no) in &around.refused {
+            refused.push(RefusedAsk { ask: *ask, in_words: in_words.clone(), no: self.no_view(*no).await });
+        }
         OwnRequest {
             request: request.id,
             target: request.target.clone(),
@@ -262,6 +306,7 @@ impl Api {
             submitted: case.submitted,
             deadline: case.deadline,
             sessions: around.sessions.clone(),
+            refused,
             words: certs::words::of(&request.digest(self.desk().deployment())),
         }
     }

@@ -119,7 +119,9 @@ pub(super) async fn vote(
     if verdict.statement.operator != caller.person() {
         return Err(Problem::not_you());
     }
-    Ok(done(&api.desk().act(Command::Vote { verdict }).await?))
+    let events = api.desk().act(Command::Vote { verdict }).await?;
+    api.tell_answers(&events).await;
+    Ok(done(&events))
 }
 
 pub(super) async fn revoke(

@@ -576,8 +576,22 @@ pub struct OwnRequest {
     /// Sessions that run under it.
     #[schema(value_type = Vec<String>)]
     pub sessions: Vec<SessionId>,
+    /// More time or more actions that were asked for it and refused, oldest first.
+    pub refused: Vec<RefusedAsk>,
     /// As six words, to compare with the operator.
     pub words: String,
+}
+
+/// More time or more actions that an operator refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RefusedAsk {
+    /// Which.
+    #[schema(value_type = String)]
+    pub ask: AskId,
+    /// What was asked, in words.
+    pub in_words: String,
+    /// Who said no, and why.
+    pub no: NoView,
 }
 
 /// One's own requests.

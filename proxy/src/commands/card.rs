@@ -203,6 +203,9 @@ pub(super) fn show_own(own: &OwnRequest, clock: &Clock) {
     };
     labelled("  now", &state);
     show_no("  ended", own.no.as_ref(), &own.standing);
+    for refused in &own.refused {
+        labelled("  refused", &format!("{}: {}", plain(&refused.in_words), no_in_words(&refused.no, "denied")));
+    }
     for taken in &own.taken_away {
         labelled("  without", &plain(taken));
     }

@@ -173,7 +173,7 @@ pub(super) fn extend(args: &ExtendArgs, profile: &ProfileArg) -> Done {
         if args.json {
             return print_json(&made);
         }
-        say!("Asked: {}. The session is told when it is answered.", made.ask);
+        say!("Asked: {}. The session is told when it is answered, and `holdpoint requests` shows it.", made.ask);
         Ok(())
     })
 }
@@ -202,7 +202,7 @@ pub(super) fn widen(args: &WidenArgs, profile: &ProfileArg) -> Done {
         if args.json {
             return print_json(&made);
         }
-        say!("Asked: {}. `holdpoint requests` shows what you may do once it is answered.", made.ask);
+        say!("Asked: {}. The session is told when it is answered, and `holdpoint requests` shows it.", made.ask);
         Ok(())
     })
 }

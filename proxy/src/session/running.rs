@@ -19,6 +19,7 @@ use policies::plant::IdleEnding;
 use recordings::fault::StoreFault;
 use recordings::leaf::Account;
 use recordings::notes::Note;
+use recordings::words::Words;
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
@@ -225,8 +226,9 @@ impl Running {
         is_done.then_some(if self.target_lost { Ending::TargetClosed } else { Ending::Left })
     }
 
+    /// In it may stand what somebody else wrote.
     fn tell(&mut self, text: &str) -> Option<Ending> {
-        self.channels.say(text);
+        self.channels.say(&Words::from(text).to_string());
         None
     }
 

@@ -4,8 +4,8 @@
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 use crate::house::{HANG, House, Side, Somebody};
 use crate::machine::PASSWORD;
@@ -24,6 +24,8 @@ pub(crate) async fn vendor(house: &House, ada: &Somebody) -> Somebody {
 pub(crate) struct Ssh {
     child: Child,
     out: BufReader<ChildStdout>,
+    /// Where the gate's own words arrive.
+    err: BufReader<ChildStderr>,
 }
 
 impl Ssh {
@@ -40,30 +42,36 @@ impl Ssh {
             .stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
-        Self { child, out }
+        let err = BufReader::new(child.stderr.take().unwrap());
+        Self { child, out, err }
     }
 
     pub(crate) async fn ready(&mut self) {
         let come = until(&mut self.out, "ready").await;
         if let Err(said) = come {
             let mut errors = String::new();
-            self.child.stderr.take().unwrap().read_to_string(&mut errors).await.unwrap();
+            self.err.read_to_string(&mut errors).await.unwrap();
             panic!("not let in: {said}{errors}");
         }
     }
 
+    /// Waits until the gate says this in its terminal.
+    async fn reads(&mut self, text: &str) -> String {
+        until(&mut self.err, text).await.unwrap()
+    }
+
     /// Everything it said until it ended, in the terminal and about the connection.
     pub(crate) async fn end(mut self) -> String {
-        let (mut said, mut errors) = (String::new(), self.child.stderr.take().unwrap());
+        let mut said = String::new();
         tokio::time::timeout(HANG, self.out.read_to_string(&mut said)).await.expect("it hangs").unwrap();
-        tokio::time::timeout(HANG, errors.read_to_string(&mut said)).await.expect("it hangs").unwrap();
+        tokio::time::timeout(HANG, self.err.read_to_string(&mut said)).await.expect("it hangs").unwrap();
         tokio::time::timeout(HANG, self.child.wait()).await.expect("it hangs").unwrap();
         said
     }
 }
 
 /// What came up to and with this text, or without it if it never comes.
-async fn until(out: &mut BufReader<ChildStdout>, text: &str) -> Result<String, String> {
+async fn until(out: &mut (impl AsyncBufRead + Unpin), text: &str) -> Result<String, String> {
     let mut said = String::new();
     let reading = async {
         while !said.contains(text) {
@@ -173,6 +181,14 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     assert!(given.contains("also file-put, for 20 minutes"), "{given}");
     let own = tess.run(&["requests"]).await.done().out;
     assert!(own.contains("shell, file-put") || own.contains("file-put, shell"), "{own}");
+    ssh.reads("Granted: for 20m also file-put.").await;
+    let asked: Value = tess.run(&["extend", &session, "--by", "10m", "--reason", "tea", "--json"]).await.done().json();
+    lee.run(&["deny", asked["ask"].as_str().unwrap(), "--reason", "no \u{1b}[2Jtea", "--yes"]).await.done();
+    let told = ssh.reads("Why: no [2Jtea").await;
+    assert!(told.contains("lee said no to this: 10m more, until "), "{told}");
+    let own = tess.run(&["requests"]).await.done().out;
+    let in_one_line = own.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(in_one_line.contains("refused 10m more, until ") && in_one_line.contains("lee said no: no"), "{own}");
     let tunnel = ["widen", &session, "--actions", "tunnel", "--for", "20m", "--reason", "x"];
     tess.run(&tunnel).await.failed(1, "tunnel");
 

@@ -18,7 +18,7 @@ use policies::people::Kind;
 use policies::plant::{Plant, Protocol, Rule, WorkOrder};
 use policies::refusals::Refusal;
 use policies::rules::{Asker, NotAllowed, Question, deciding_rule};
-use policies::state::{Case, RequestStanding, State};
+use policies::state::{Case, No, RequestStanding, State};
 use policies::time::{PlantTime, Seconds, Window};
 
 use super::names::Place;
@@ -269,6 +269,23 @@ impl Applicant {
         let Some(no) = self.desk.with_state(|state| state.cases.get(&request)?.no) else {
             return "An operator said no.".to_owned();
         };
+        self.no_in_words(no).await
+    }
+
+    /// What was asked of a grant besides and refused, each with the no.
+    pub(super) async fn refused_asks(&self, request: RequestId) -> Vec<String> {
+        let refused: Vec<_> = self.desk.with_state(|state| {
+            let refused = state.refused_asks(request);
+            refused.map(|(_, ask, no)| (state.asked_in_words(&ask.asked), no)).collect()
+        });
+        let mut told = Vec::new();
+        for (asked, no) in refused {
+            told.push(format!("{asked}: {}", self.no_in_words(no).await));
+        }
+        told
+    }
+
+    async fn no_in_words(&self, no: No) -> String {
         let operator = self.people.shown(no.by).await;
         // A reason that cannot be read changes nothing about the no.
         match self.people.text(no.reason).await.ok().flatten() {

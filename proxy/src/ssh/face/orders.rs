@@ -335,6 +335,8 @@ struct RequestLine {
     taken_away: Vec<String>,
     /// Who said no, and why.
     no: Option<String>,
+    /// More time or more actions that were refused, by whom, and why.
+    refused: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -353,6 +355,7 @@ pub(super) async fn status(applicant: &Applicant, json: bool) -> Said {
         if line.standing == RequestStanding::Denied.as_str() {
             line.no = Some(applicant.denial(line.id).await);
         }
+        line.refused = applicant.refused_asks(line.id).await;
     }
     Said::done(if json {
         in_json(&status)
@@ -394,6 +397,7 @@ fn request_line(applicant: &Applicant, state: &State, case: &Case, now: Timestam
         words: applicant.words(case),
         taken_away: state.taken_away(case),
         no: None,
+        refused: Vec::new(),
     }
 }
 
@@ -404,8 +408,8 @@ fn status_in_words(state: &State, status: &Status) -> String {
         let (id, target, standing) = (line.id, &line.target, line.standing);
         let waits = line.waits_for.as_ref().map(|who| format!("waits for {who}; to compare: {}", line.words));
         let taken = (!line.taken_away.is_empty()).then(|| line.taken_away.join(", "));
-        let more: String =
-            [waits, taken, line.no.clone()].into_iter().flatten().map(|more| format!("; {more}")).collect();
+        let more = [waits, taken, line.no.clone()].into_iter().flatten().chain(line.refused.iter().cloned());
+        let more: String = more.map(|more| format!("; {more}")).collect();
         writeln!(text, "{id}  {target}: {standing}, asked {since}, until {until}{more}").expect("text takes text");
     }
     for line in &status.sessions {
