@@ -16,6 +16,7 @@ pub mod ledger;
 mod leftover;
 pub mod log;
 pub mod notes;
+pub mod part;
 mod plain;
 pub mod play;
 mod press;

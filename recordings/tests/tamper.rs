@@ -4,12 +4,15 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use policies::digest::Digest;
+use policies::ids::SessionId;
 use recordings::frame::{Header, Kind, Stream, frames};
 use recordings::ledger::{Extent, FileEntry, Operation, Outcome, RemotePath, Verdict};
 use recordings::notes::{Note, Size};
+use recordings::part::{PART, Part};
 use recordings::read::AuditorKeys;
 use recordings::verify::{Checks, FindingKind, Remembered, Report, SessionVerdict, Span, Verdict as Ends, verify};
 
@@ -345,6 +348,77 @@ fn a_folder_copied_while_the_gate_ran_is_open_and_not_called_whole() {
     let report = check(store.dir(), Some(&store.keys));
     assert_eq!(report.sessions[0].verdict, SessionVerdict::CutOff, "{report}");
     assert!(report.is_whole(), "{report}");
+}
+
+/// Three sessions of several segments each, one after the other, and the one in the middle fetched alone.
+fn part_of_three() -> (Store, [SessionId; 3]) {
+    let (mut store, grant) = Store::granted();
+    let sessions = [1_u8, 2, 3].map(|number| {
+        let mut session = store.begin(grant);
+        (0..12).for_each(|_| _ = session.data(1, Stream::Out, &[number; 3_000]));
+        let id = session.id;
+        store.end(session);
+        id
+    });
+    store.act(policies::decide::Command::StopNode { node: support::label("node-1") });
+    store.close();
+    for other in [sessions[0], sessions[2]] {
+        std::fs::remove_dir_all(recordings::segment::session_dir(&store.dir().join("records"), other)).unwrap();
+    }
+    Part { sessions: BTreeSet::from([sessions[1]]) }.write(store.dir()).unwrap();
+    (store, sessions)
+}
+
+#[test]
+fn a_part_is_whole_as_far_as_it_goes_and_only_where_it_says_that_it_is_one() {
+    let (store, [first, held, _]) = part_of_three();
+    for keys in [None, Some(&store.keys)] {
+        let report = check(store.dir(), keys);
+        assert_eq!((report.verdict(), report.is_whole()), (Ends::Part, false), "{report}");
+        let checked: Vec<_> = report.sessions.iter().map(|session| (session.session, session.verdict)).collect();
+        assert_eq!(checked, [(held, SessionVerdict::Ok)], "{report}");
+        assert!(report.to_string().contains("WHOLE AS FAR AS IT GOES: 1 session of 3 and the journal"), "{report}");
+    }
+    Part { sessions: BTreeSet::from([first, held]) }.write(store.dir()).unwrap();
+    assert_eq!(check(store.dir(), None).verdict(), Ends::NotWhole, "a session that it names is not there");
+    std::fs::write(store.dir().join(PART), "nonsense").unwrap();
+    assert_eq!(check(store.dir(), None).verdict(), Ends::NotWhole, "what it says is not understood");
+    std::fs::remove_file(store.dir().join(PART)).unwrap();
+    assert_eq!(check(store.dir(), None).verdict(), Ends::NotWhole, "it claims to be all");
+}
+
+#[test]
+fn a_part_needs_its_own_segments_and_those_alone() {
+    let (store, _) = part_of_three();
+    let segments = recordings::segment::segments_dir(&store.dir().join("records"));
+    let sessions_in = |file: &Path| -> BTreeSet<u64> {
+        let bytes = std::fs::read(file).unwrap();
+        frames(&bytes).map_while(Result::ok).map(|frame| frame.header.session).collect()
+    };
+    let used: Vec<PathBuf> = files(&segments).into_iter().filter(|file| !sessions_in(file).is_empty()).collect();
+    let numbers: BTreeSet<u64> = used.iter().flat_map(|file| sessions_in(file)).collect();
+    let held = *numbers.iter().filter(|number| **number != 0).nth(1).unwrap();
+    let (ours, others): (Vec<_>, Vec<_>) =
+        used.split_last().unwrap().1.iter().partition(|file| sessions_in(file).contains(&held));
+    assert!(ours.len() >= 2 && others.len() >= 2, "{} and {}", ours.len(), others.len());
+    let name = |file: &Path| file.strip_prefix(store.dir()).unwrap().to_owned();
+    for own in ours {
+        let copy = store.copy();
+        std::fs::remove_file(copy.path().join(name(own))).unwrap();
+        assert_eq!(check(copy.path(), None).verdict(), Ends::NotWhole, "{} removed", own.display());
+        let mut bytes = std::fs::read(own).unwrap();
+        let middle = bytes.len() / 3;
+        bytes[middle] ^= 1;
+        let copy = store.copy();
+        std::fs::write(copy.path().join(name(own)), bytes).unwrap();
+        assert_eq!(check(copy.path(), None).verdict(), Ends::NotWhole, "{} altered", own.display());
+    }
+    let copy = store.copy();
+    for other in others {
+        std::fs::remove_file(copy.path().join(name(other))).unwrap();
+        let report = check(copy.path(), Some(&store.keys));
+        assert_eq!(report.verdict(), Ends::Part, "{} removed: {report}", other.display());
+    }
 }
 
 /// Takes away a log's frames from the last of these on, as somebody does who has the disk: zeros stay.

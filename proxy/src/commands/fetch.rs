@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use approver::api::types::{SessionView, SessionsView};
 use indicatif::{ProgressBar, ProgressStyle};
 use policies::ids::SessionId;
+use recordings::part::{PART, Part};
 
 use super::gate::{ProfileArg, at_gate};
 use super::{Done, Failure, print_json};
@@ -18,7 +19,8 @@ pub(super) struct Args {
     /// The folder; made if it is not there. What is there already is fetched anew.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Only this session's recording; may be given several times. All of them, if left out; of what runs, as far as it is.
+    /// Only this session's recording; may be given several times. The folder then says that it is a part, and `verify` says so
+    /// too. All of them, if left out; of what runs, as far as it is.
     #[arg(long = "session", value_name = "SESSION")]
     sessions: Vec<SessionId>,
     /// For machines.
@@ -37,6 +39,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         if let Some(missing) = args.sessions.iter().find(|id| wanted.iter().all(|session| session.session != **id)) {
             return Err(Failure::refused(format_args!("there is no session {missing}")));
         }
+        args.note_part()?;
         let bar = progress_bar(wanted.len());
         let mut fetched = 0;
         for session in &wanted {
@@ -52,6 +55,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
             bar.inc(1);
         }
         bar.finish_and_clear();
+        args.note_all()?;
         if args.json {
             return print_json(&serde_json::json!({ "recordings": fetched, "files": files }));
         }
@@ -59,12 +63,41 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         let recordings = if fetched == 1 { "recording" } else { "recordings" };
         say!("{folder}: the journal and {fetched} {recordings}.");
         say!("Check it: holdpoint verify {folder} --trust trust.toml");
-        say!("It was copied while the gate ran, so `verify` says OPEN and exits 4 where nothing is wrong.");
+        if args.sessions.is_empty() {
+            say!("It was copied while the gate ran, so `verify` says OPEN and exits 4 where nothing is wrong.");
+        } else {
+            say!("It is a part, so `verify` says WHOLE AS FAR AS IT GOES and exits 4 where nothing is wrong.");
+        }
         Ok(())
     })
 }
 
 impl Args {
+    /// Before the first recording comes, the folder says that it is a part. What was fetched into a part before stays in it.
+    fn note_part(&self) -> Done {
+        if self.sessions.is_empty() {
+            return Ok(());
+        }
+        let mut part = Part::read(&self.output).map_err(|cause| self.not_noted(&cause))?.unwrap_or_default();
+        part.sessions.extend(&self.sessions);
+        part.write(&self.output).map_err(|cause| self.not_noted(&cause))
+    }
+
+    /// Once all recordings have come, it is none.
+    fn note_all(&self) -> Done {
+        if !self.sessions.is_empty() {
+            return Ok(());
+        }
+        match std::fs::remove_file(self.output.join(PART)) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(self.not_noted(&cause)),
+            _ => Ok(()),
+        }
+    }
+
+    fn not_noted(&self, cause: &io::Error) -> Failure {
+        Failure::failed(format_args!("{}: {cause}", self.output.join(PART).display()))
+    }
+
     /// A session that ended without a seal has no recording to send.
     fn wants(&self, session: &SessionView) -> bool {
         let is_recorded = session.seal.is_some() || session.ended.is_none();

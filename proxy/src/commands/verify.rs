@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{Done, Failure, print_json};
 
 /// Check a data folder, with the server off or copied. Exit code 0 only if everything checked is whole; 4 if nothing is
-/// wrong, and the gate ran when the folder was copied; 1 if something is wrong.
+/// wrong, and nobody can say that this is all: the gate ran when the folder was copied, or only a part was fetched; 1 if something is wrong.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The data folder.
@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> Done {
     }
     match verdict {
         Verdict::Whole => Ok(()),
-        Verdict::Open => Err(Failure::told(OPEN)),
+        Verdict::Open | Verdict::Part => Err(Failure::told(OPEN)),
         Verdict::NotWhole => Err(Failure::told(1)),
     }
 }

@@ -19,6 +19,11 @@ struct Evidence {
 
 impl Evidence {
     async fn new() -> Self {
+        Self::beside(0).await
+    }
+
+    /// With this many other sessions of the same technician.
+    async fn beside(others: usize) -> Self {
         let house = House::new().await;
         let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
         house.founder("noor").await;
@@ -26,8 +31,17 @@ impl Evidence {
         let mut ssh = begin(&house, &lee, &tess).await;
         ssh.ready().await;
         let session = first_session(&lee).await;
+        let mut beside = Vec::new();
+        for _ in 0..others {
+            let mut other = Ssh::begin(&house, &tess);
+            other.ready().await;
+            beside.push(other);
+        }
         lee.run(&["cut", "--technician", "tess"]).await.done();
         ssh.end().await;
+        for other in beside {
+            other.end().await;
+        }
         let invited: Value = ada.run(&["invite", "audrey", "--auditor", "--json"]).await.done().json();
         let mut audrey = house.enrolled("audrey", Side::Plant, invited["code"].as_str().unwrap()).await;
         audrey.login().await;
@@ -82,6 +96,27 @@ async fn an_auditor_fetches_what_verifies_with_no_server() {
     assert!(verified.out.contains("cut: ok") && verified.out.contains("1 sessions"), "{}", verified.out);
     let json: Value = audrey.run(&["verify", &data, "--trust", &trust, "--json"]).await.json();
     assert_eq!(json["verdict"], "open");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_session_fetched_alone_is_checked_as_far_as_it_goes_until_the_others_are_fetched_too() {
+    let Evidence { audrey, house: _house, session, data, trust, key, .. } = Evidence::beside(2).await;
+    let told = audrey.run(&["fetch", "-o", &data, "--session", &session]).await.done().out;
+    assert!(told.contains("the journal and 1 recording.") && told.contains("WHOLE AS FAR AS IT GOES"), "{told}");
+    for with in [&["--key", &key][..], &[]] {
+        let verified = audrey.run(&[&["verify", &data, "--trust", &trust], with].concat()).await;
+        let last = verified.out.trim_end().lines().last().unwrap();
+        assert!(last.starts_with("WHOLE AS FAR AS IT GOES: 1 session of 3 and the journal"), "{}", verified.out);
+        assert!(last.contains("recordings that it does not name were not checked"), "{last}");
+        assert!(verified.code == 4 && !verified.out.contains("MISSING"), "{}", verified.out);
+        assert_eq!(verified.out.lines().filter(|line| line.starts_with("s_")).count(), 1, "{}", verified.out);
+    }
+    let json: Value = audrey.run(&["verify", &data, "--trust", &trust, "--json"]).await.json();
+    assert_eq!((&json["verdict"], &json["part"]), (&"part".into(), &1.into()));
+    audrey.run(&["play", &session, "--data", &data, "--key", &key, "--speed", "1000"]).await.done();
+    audrey.run(&["fetch", "-o", &data]).await.done();
+    let json: Value = audrey.run(&["verify", &data, "--trust", &trust, "--json"]).await.json();
+    assert_eq!((&json["verdict"], json["sessions"].as_array().unwrap().len()), (&"open".into(), 3), "{json}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

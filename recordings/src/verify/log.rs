@@ -109,6 +109,8 @@ struct File {
     end: Option<u64>,
     /// Whether that next segment says that a torn batch lies behind.
     torn_behind: bool,
+    /// Whether segments before it are not here, as in a part they need not be.
+    behind_gap: bool,
 }
 
 enum Content {
@@ -140,14 +142,15 @@ fn files(log: &Log<'_>, context: &mut Context<'_>) -> Vec<File> {
     }
     let mut expected = 0;
     for number in numbers {
-        while expected < number {
+        let behind_gap = log.has_sessions && context.part.is_some() && expected < number;
+        while expected < number && !behind_gap {
             let missing = relative.join(segment::file_name(expected));
             context.find(Finding::new(FindingKind::Missing, "a segment is missing").at(missing, 0));
             expected = if number - expected > MISSING_TOLD_MAX { number } else { expected + 1 };
         }
         expected = number + 1;
         let name = segment::file_name(number);
-        files.push(file(number, dir.join(&name), relative.join(&name), context));
+        files.push(File { behind_gap, ..file(number, dir.join(&name), relative.join(&name), context) });
     }
     if files.is_empty() {
         context.find(Finding::new(FindingKind::Missing, "the log has no segment").at(relative, 0));
@@ -187,7 +190,7 @@ fn file(number: u64, path: PathBuf, relative: PathBuf, context: &mut Context<'_>
         context.find(Finding::new(FindingKind::NotChecked, format!("cannot be read: {error}")).at(&relative, 0));
         Content::Torn
     });
-    File { path, relative, content, end: None, torn_behind: false }
+    File { path, relative, content, end: None, torn_behind: false, behind_gap: false }
 }
 
 fn content(number: u64, path: &Path, relative: &Path, context: &mut Context<'_>) -> std::io::Result<Content> {
@@ -321,6 +324,9 @@ impl<'a> Walk<'a> {
     fn file(&mut self, files: &[File], index: usize, context: &mut Context<'_>) {
         let file = &files[index];
         self.damages = 0;
+        if file.behind_gap {
+            self.pass_over();
+        }
         match &file.content {
             Content::Spare => self.spare(files, index, context),
             Content::Torn => {
@@ -446,6 +452,11 @@ impl<'a> Walk<'a> {
     /// What was between here and the next frame is not known.
     fn lose(&mut self) {
         self.is_hurt = true;
+        self.pass_over();
+    }
+
+    /// What is between here and the next frame is not here, and need not be.
+    fn pass_over(&mut self) {
         self.unbroken = false;
         self.node_sequence = None;
         self.batch = None;
@@ -635,7 +646,9 @@ impl<'a> Walk<'a> {
                 "the last frames of the log are not signed, and no gate that goes on leaves it so: it was cut off";
             context.find(Finding::new(FindingKind::CutOff, words).at(&self.last_file, self.position.offset));
         }
-        for head in std::mem::take(&mut self.remembered).iter().filter(|head| head.size > 0) {
+        // What was passed over was compared with nothing; what goes further than this log was rolled back in a part too.
+        let passed = if context.part.is_some() { self.entries } else { 0 };
+        for head in std::mem::take(&mut self.remembered).iter().filter(|head| head.size > passed) {
             let words =
                 format!("the log once had {} entries, and has {} now: it was rolled back", head.size, self.entries);
             context.find(Finding::new(FindingKind::Missing, words).at(self.log.relative, 0));

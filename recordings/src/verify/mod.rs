@@ -3,6 +3,7 @@
 //! nothing in the folder is believed for its own sake. It finds what contradicts the signatures of trusted keys and
 //! what others remember; that a folder was put back whole to an earlier moment only the remembered heads show. Ciphertext
 //! that was changed together with its checksum is seen in a segment with an auditor's key only, in a block always.
+//! Of a folder that says it is a part, only that part is checked, and the verdict never says more.
 //! Keeping and erasing will be checked here when they exist.
 
 mod cuts;
@@ -31,6 +32,7 @@ pub use self::report::{
 use self::sessions::{Known, Sessions, Told};
 use crate::FORMAT;
 use crate::disk::{Disk as _, RealDisk};
+use crate::part::{PART, Part};
 use crate::read::{AuditorKeys, Format, JOURNAL_DIR, RECORDS_DIR, read_bounded};
 use crate::segment::segments_dir;
 use crate::tlog::folder::CHECKPOINT;
@@ -76,7 +78,12 @@ pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report
     let sessions = folders_in(&checks.folder.join(RECORDS_DIR).join("sessions"));
     let total_bytes = segments.into_iter().chain(sessions).map(|dir| bytes_in(&dir)).sum();
     let progressed = Progress { read_bytes: 0, total_bytes };
-    let mut context = Context { report: &mut report, progress, progressed };
+    let part = Part::read(checks.folder);
+    let mut context =
+        Context { report: &mut report, progress, progressed, part: part.as_ref().ok().cloned().flatten() };
+    if let Err(error) = part {
+        context.find(Finding::new(FindingKind::NotChecked, format!("cannot be read: {error}")).at(PART, 0));
+    }
     check_folder(checks.folder, &mut context);
     let mut journal = Journal::new(checks.trust);
     let decisions = check_log(checks, JOURNAL_DIR, &mut journal, Vec::new(), &mut context);
@@ -92,6 +99,10 @@ pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report
     if let Some(Checked { node, .. }) = records {
         compare(&journal, &sessions, &node, &mut context);
     }
+    if let Some(part) = context.part.take() {
+        report.sessions.retain(|session| part.sessions.contains(&session.session));
+        report.part = Some(part.sessions.len());
+    }
     report
 }
 
@@ -100,11 +111,21 @@ struct Context<'a> {
     report: &'a mut Report,
     progress: &'a mut dyn FnMut(Progress),
     progressed: Progress,
+    /// What the folder holds, where it says that this is not all.
+    part: Option<Part>,
 }
 
 impl Context<'_> {
+    /// Of recordings that are not in this part nothing is told, wrong or right: the verdict says that they were not
+    /// checked.
     fn find(&mut self, finding: Finding) {
-        self.report.find(finding);
+        if finding.session.is_none_or(|session| self.holds(session)) {
+            self.report.find(finding);
+        }
+    }
+
+    fn holds(&self, session: SessionId) -> bool {
+        self.part.as_ref().is_none_or(|part| part.sessions.contains(&session))
     }
 
     fn has_read(&mut self, bytes: u64) {
@@ -126,7 +147,7 @@ fn bytes_in(dir: &Path) -> u64 {
 fn check_folder(folder: &Path, context: &mut Context<'_>) {
     for name in names(folder, Path::new(""), context) {
         match name.as_str() {
-            JOURNAL_DIR | RECORDS_DIR | cuts::CUTS | "state" | "LOCK" => {}
+            JOURNAL_DIR | RECORDS_DIR | cuts::CUTS | "state" | "LOCK" | PART => {}
             _ => context.find(stray(name.into())),
         }
     }
@@ -280,7 +301,8 @@ fn checkpoints(checks: &Checks<'_>, journal: &Journal<'_>) -> Vec<Remembered> {
 
 /// Sessions in the journal but not in the record log, the reverse, and seals that are not the journaled ones.
 fn compare(journal: &Journal<'_>, sessions: &Sessions<'_>, node: &NodeId, context: &mut Context<'_>) {
-    if journal.lost || sessions.lost {
+    // Entries about other recordings may be missing in a part; its own are in the segments that it has.
+    if journal.lost || sessions.lost && context.part.is_none() {
         let words = "parts of a log are missing or not understood, so the journal and the recordings were not compared";
         return context.find(Finding::new(FindingKind::NotChecked, words));
     }
@@ -298,7 +320,13 @@ fn compare(journal: &Journal<'_>, sessions: &Sessions<'_>, node: &NodeId, contex
         let words = "there is a recording, and the journal knows nothing of the session";
         context.find(Finding::new(FindingKind::Disagree, words).of(*id));
     }
-    if elsewhere > 0 {
+    let held = context.part.iter().flat_map(|part| part.sessions.clone());
+    let unknown: Vec<SessionId> = held.filter(|id| !journal.state.sessions.contains_key(id)).collect();
+    for id in unknown.into_iter().filter(|id| !sessions.known.contains_key(id)) {
+        let words = "the folder says that it holds this session, and the journal knows nothing of it";
+        context.find(Finding::new(FindingKind::Missing, words).of(id));
+    }
+    if elsewhere > 0 && context.part.is_none() {
         let words = format!("{elsewhere} sessions ran on other nodes; their recordings lie in those nodes' folders");
         context.find(Finding::new(FindingKind::Note, words));
     }

@@ -23,6 +23,8 @@ pub struct Report {
     pub decisions: Decisions,
     /// Whether an auditor's key was at hand, so that what was recorded could be read too.
     pub with_key: bool,
+    /// Where the folder says that it is a part: how many sessions it holds. The others were not checked.
+    pub part: Option<usize>,
 }
 
 /// Findings that are listed; more are counted. A folder of noise would else fill the memory.
@@ -159,6 +161,9 @@ pub enum Verdict {
     Whole,
     /// Nothing is wrong; the gate went on when the folder was copied, so there may be more.
     Open,
+    /// Nothing is wrong in the sessions that the folder says it holds, and in the journal; other recordings were not
+    /// checked.
+    Part,
     /// Something is wrong.
     NotWhole,
 }
@@ -200,6 +205,7 @@ impl Report {
         match self.failures().next() {
             Some(_) => Verdict::NotWhole,
             None if self.more_findings > 0 => Verdict::NotWhole,
+            None if self.part.is_some() => Verdict::Part,
             None if is_open => Verdict::Open,
             None => Verdict::Whole,
         }
@@ -288,6 +294,7 @@ impl fmt::Display for Report {
         match (self.verdict(), self.failures().next()) {
             (Verdict::Whole, _) => f.write_str("WHOLE: nothing was altered, dropped or reordered"),
             (Verdict::Open, _) => self.say_open(f),
+            (Verdict::Part, _) => self.say_part(f),
             (Verdict::NotWhole, None) => f.write_str("NOT WHOLE"),
             (Verdict::NotWhole, Some(first)) => write!(f, "NOT WHOLE. First: {first}"),
         }
@@ -295,8 +302,12 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    fn open_sessions(&self) -> usize {
+        self.sessions.iter().filter(|session| session.verdict == SessionVerdict::Open).count()
+    }
+
     fn say_open(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let open = self.sessions.iter().filter(|session| session.verdict == SessionVerdict::Open).count();
+        let open = self.open_sessions();
         f.write_str("OPEN: nothing was altered, dropped or reordered")?;
         if let Some(until) = self.logs.iter().filter_map(|log| log.signed_at).min() {
             write!(f, " up to {until:.0}")?;
@@ -304,6 +315,28 @@ impl Report {
         write!(
             f,
             ", with {open} sessions open. What came after that this copy cannot show: copy again when the gate has stopped"
+        )
+    }
+}
+
+impl Report {
+    fn say_part(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (held, all) = (self.part.unwrap_or_default(), self.decisions.sessions);
+        let sessions = if held == 1 { "session" } else { "sessions" };
+        write!(
+            f,
+            "WHOLE AS FAR AS IT GOES: {held} {sessions} of {all} and the journal, in which nothing was altered, "
+        )?;
+        f.write_str("dropped or reordered")?;
+        if let Some(until) = self.logs.iter().filter_map(|log| log.signed_at).min() {
+            write!(f, " up to {until:.0}")?;
+        }
+        match self.open_sessions() {
+            0 => {}
+            open => write!(f, ", with {open} sessions open")?,
+        }
+        f.write_str(
+            ". The folder is a part: recordings that it does not name were not checked. Fetch all of them for that",
         )
     }
 }

@@ -412,6 +412,11 @@ impl Reader for Sessions<'_> {
     }
 
     fn heads_sessions(&mut self, at: &At<'_>, frame: &RawFrame<'_>, open: &[OpenSession], context: &mut Context<'_>) {
+        if !at.unbroken {
+            // Where a part has no segments, others ended unseen.
+            let goes_on = |number: &u64| open.iter().any(|session| session.session == *number);
+            self.open.retain(|number, track| context.holds(track.recording) || goes_on(number));
+        }
         let ours: Vec<u64> = self.open.keys().copied().collect();
         if at.unbroken && ours != open.iter().map(|session| session.session).collect::<Vec<_>>() {
             let words = "a segment's head names other open sessions than there are";
