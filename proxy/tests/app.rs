@@ -198,6 +198,21 @@ async fn the_plant_face_answers_while_sessions_keep_everything_else_busy() {
     app.shutdown(Duration::from_secs(10)).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_not_healthy_where_the_disk_has_less_room_than_is_reserved() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = founded(&folder.path().join("gate")).await;
+    let ca = KeyStore::open(&config.keys, &Seal::File).unwrap().tls_ca().certificate_pem();
+    for (reserve, wanted) in [(config.store.reserve_bytes, "HTTP/1.1 200"), (1 << 60, "HTTP/1.1 503")] {
+        config.store.reserve_bytes = reserve;
+        let app = start(&config).await.unwrap();
+        for address in [app.addresses().plant[0], app.addresses().pages[0]] {
+            assert_eq!(health(address, &ca).await, wanted);
+        }
+        app.shutdown(Duration::from_secs(10)).await;
+    }
+}
+
 async fn health(address: SocketAddr, ca: &str) -> String {
     let tls = TlsConnector::from(certs::tls::client_config(ca).unwrap());
     let socket = TcpStream::connect(address).await.unwrap();

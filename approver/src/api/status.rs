@@ -1,5 +1,7 @@
 //! How the gate is doing: for people, for whatever asks whether it is healthy, and for Prometheus.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -7,6 +9,7 @@ use axum::response::IntoResponse;
 use jiff::Timestamp;
 use policies::digest::Digest;
 use policies::state::RequestStanding;
+use recordings::log::{Log, RoomState};
 
 use super::Api;
 use super::types::{HeadView, Health, RecorderView, Status, WitnessedView};
@@ -55,8 +58,9 @@ pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
 impl Api {
     fn is_healthy(&self) -> bool {
         let desk = self.desk().status();
-        let recorder_fault = self.parts().recorder.as_ref().and_then(|recorder| recorder.status().fault);
-        desk.journal_down_for.is_none() && desk.unknown_event.is_none() && recorder_fault.is_none()
+        let takes =
+            |log: &Arc<Log>| log.status().fault.is_none() && log.room().is_ok_and(|room| room.state != RoomState::None);
+        desk.journal_down_for.is_none() && desk.unknown_event.is_none() && self.parts().recorder.iter().all(takes)
     }
 
     fn recorder(&self) -> Option<RecorderView> {

@@ -266,7 +266,7 @@ impl Notices {
             Alarm::JournalUp => ("the journal answers again".to_owned(), false),
             Alarm::UnknownEvent(_) => ("the journal is of a newer version: nobody is admitted".to_owned(), true),
             Alarm::StoreFillsUp => {
-                ("the disk for recordings is filling up: nobody new is let in until there is room".to_owned(), true)
+                ("the disk for recordings is filling up: below what is reserved nobody new is let in".to_owned(), true)
             }
         };
         self.notice("gate", text, red)
