@@ -139,8 +139,11 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     assert!(in_one_line.contains(&before) && in_one_line.contains(&signed), "both sides read the same: {card}{own}");
 
     assert!(lee.run(&["requests"]).await.done().out.contains("1 hour from the first connection, until "));
+    assert!(own.contains("1 hour, from "), "her clock has not started: {own}");
     let mut ssh = Ssh::begin(&house, &tess);
     ssh.ready().await;
+    let running = tess.run(&["requests"]).await.done().out;
+    assert!(running.contains(" ends ") && !running.contains("1 hour, from "), "her clock runs: {running}");
     let session = first_session(&lee).await;
     let listed = lee.run(&["sessions"]).await.done().out;
     assert!(listed.contains("tess of acme  hmi-2/ssh"), "{listed}");
