@@ -41,7 +41,7 @@ use crate::lease::{Ask, Lease};
 use crate::mint;
 use crate::people::{Founding, NewPerson, People, key_text};
 
-/// A small plant: a panel with SSH (`hmi-2`), a controller behind TCP (`plc-7`), one where somebody must watch
+/// A small plant: a panel (`hmi-2`), a controller (`plc-7`), one where somebody must watch
 /// (`robot-1`), one that takes a single connection (`press-4`), and a zone nobody enters.
 pub const PLANT: &str = r#"
 [plant]
@@ -64,30 +64,42 @@ credential = "hmi-maint"
 host_key = "SHA256:yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s"
 [targets.plc-7]
 zone = "packaging"
-[targets.plc-7.services.engineering]
-protocol = "tcp"
-address = "10.20.2.7:102"
+[targets.plc-7.services.ssh]
+protocol = "ssh"
+address = "10.20.2.7:22"
+user = "maint"
+credential = "certificate"
+host_key = "SHA256:yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s"
 [targets.press-4]
 zone = "press"
-[targets.press-4.services.engineering]
-protocol = "tcp"
-address = "10.20.4.4:102"
+[targets.press-4.services.ssh]
+protocol = "ssh"
+address = "10.20.4.4:22"
+user = "maint"
+credential = "certificate"
+host_key = "SHA256:yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s"
 [targets.robot-1]
 zone = "robots"
-[targets.robot-1.services.engineering]
-protocol = "tcp"
-address = "10.20.5.1:102"
+[targets.robot-1.services.ssh]
+protocol = "ssh"
+address = "10.20.5.1:22"
+user = "maint"
+credential = "certificate"
+host_key = "SHA256:yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s"
 [targets.safety-plc]
 zone = "safety"
-[targets.safety-plc.services.engineering]
-protocol = "tcp"
-address = "10.20.9.5:102"
+[targets.safety-plc.services.ssh]
+protocol = "ssh"
+address = "10.20.9.5:22"
+user = "maint"
+credential = "certificate"
+host_key = "SHA256:yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s"
 [[rules]]
 id = "acme-packaging"
 vendors = ["acme"]
 roles = ["maintenance"]
 zones = ["packaging"]
-actions = ["shell", "file-get", "file-put", "tunnel"]
+actions = ["shell", "file-get", "file-put"]
 duration_max = "4h"
 approvals = [{ from = "shift-lead", count = 1 }]
 tell = [{ after = "0m", group = "shift-lead" }, { after = "10m", group = "ot-security" }]
@@ -98,7 +110,7 @@ id = "acme-press"
 vendors = ["acme"]
 roles = ["maintenance"]
 zones = ["press"]
-actions = ["tunnel"]
+actions = ["shell"]
 duration_max = "2h"
 connections = 1
 approvals = [{ from = "shift-lead", count = 1 }]
@@ -110,7 +122,7 @@ id = "acme-robots"
 vendors = ["acme"]
 roles = ["maintenance"]
 zones = ["robots"]
-actions = ["tunnel"]
+actions = ["shell"]
 duration_max = "2h"
 approvals = [{ from = "shift-lead", count = 1 }]
 work_order = "optional"

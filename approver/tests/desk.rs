@@ -48,9 +48,9 @@ async fn rival_stage() -> (Stage, Arc<Rival>) {
     (Stage::on(props, PLANT).await, rival)
 }
 
-/// A lease for `press-4` or another target that takes a tunnel.
+/// A lease for `press-4` or another target that takes a shell.
 async fn let_in(stage: &Stage, target: &str) -> Lease {
-    stage.grant(target, &[Action::Tunnel]).await;
+    stage.grant(target, &[Action::Shell]).await;
     stage.admit(target).await.unwrap()
 }
 
@@ -124,7 +124,7 @@ async fn warnings_come_at_15_5_and_1_minutes_but_none_before_half_of_the_time() 
     let last = lease.warnings()[2];
     assert_eq!(lease.orders().now().deadline.boot.since(last.at), MINUTE);
     // An hour was granted; of a grant of eight minutes only the last warning is not longer than half.
-    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let id = stage.ask("plc-7", &[Action::Shell]).await.unwrap();
     let mut verdict = stage.approval(&stage.lead, id);
     let narrowing = policies::requests::Narrowing { duration: Some(Seconds(480)), ..Default::default() };
     verdict.statement.digest =
@@ -142,7 +142,7 @@ async fn warnings_come_at_15_5_and_1_minutes_but_none_before_half_of_the_time() 
 #[tokio::test]
 async fn one_grant_one_connection_under_race() {
     let (stage, rival) = rival_stage().await;
-    let grant = stage.grant("press-4", &[Action::Tunnel]).await;
+    let grant = stage.grant("press-4", &[Action::Shell]).await;
     // Whenever we are about to start, another node starts a session under the same grant first.
     rival.set(Box::new(|ours| {
         let start = |event: &Event| match event.clone() {
@@ -174,7 +174,7 @@ async fn one_grant_one_connection_under_race() {
 #[tokio::test]
 async fn many_at_once_get_no_more_connections_than_the_grant_allows() {
     let stage = Stage::new().await;
-    stage.grant("press-4", &[Action::Tunnel]).await;
+    stage.grant("press-4", &[Action::Shell]).await;
     let who = stage.login(&stage.technician).await;
     let asks = (0..8).map(|_| stage.desk.admit(&who, stage.wanted("press-4")));
     let admitted = futures::future::join_all(asks).await;
@@ -184,7 +184,7 @@ async fn many_at_once_get_no_more_connections_than_the_grant_allows() {
 #[tokio::test]
 async fn against_a_rival_that_always_gets_in_first_nothing_of_ours_is_written() {
     let (stage, rival) = rival_stage().await;
-    stage.grant("plc-7", &[Action::Tunnel]).await;
+    stage.grant("plc-7", &[Action::Shell]).await;
     let person = stage.technician.person;
     let knock = move |_: &[Event]| vec![Event::Refused { person, reason: "busy".into(), target: None, rule: None }];
     rival.set(Box::new(knock));
@@ -199,7 +199,7 @@ async fn a_journal_that_takes_appends_after_any_head_is_found_out_at_once() {
     let rival = Arc::new(Rival::new(Arc::new(Careless(MemoryJournal::new())), Box::new(|_| Vec::new())));
     let props = Props { journal: rival.clone(), ..Props::new() };
     let stage = Stage::on(props, PLANT).await;
-    stage.grant("plc-7", &[Action::Tunnel]).await;
+    stage.grant("plc-7", &[Action::Shell]).await;
     let person = stage.technician.person;
     let knock = move |_: &[Event]| vec![Event::Refused { person, reason: "busy".into(), target: None, rule: None }];
     rival.set(Box::new(knock));
@@ -217,7 +217,7 @@ async fn an_event_nobody_here_knows_admits_nobody_and_stops_no_cut() {
     let unknown = br#"{"v":2,"id":"HP1999","event":"teleported"}"#.to_vec();
     let size = journal.append_bytes(vec![unknown], stage.desk.clock().wall()).size;
     assert!(matches!(stage.admit("plc-7").await, Err(Rejected::Fault(Fault::UnknownEvent(_)))));
-    assert!(matches!(stage.ask("plc-7", &[Action::Tunnel]).await, Err(Rejected::Fault(Fault::UnknownEvent(_)))));
+    assert!(matches!(stage.ask("plc-7", &[Action::Shell]).await, Err(Rejected::Fault(Fault::UnknownEvent(_)))));
     assert!(matches!(stage.alarms.try_recv(), Ok(Alarm::UnknownEvent(_))));
     assert_eq!(journal.head().await.unwrap().size, size, "nothing is written behind what is not understood");
     let done = stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap();
@@ -234,7 +234,7 @@ async fn an_event_nobody_here_knows_admits_nobody_and_stops_no_cut() {
 #[tokio::test]
 async fn an_append_that_was_written_and_not_answered_is_recognised() {
     let (stage, journal) = faulty_stage().await;
-    stage.grant("plc-7", &[Action::Tunnel]).await;
+    stage.grant("plc-7", &[Action::Shell]).await;
     journal.set_for(Trouble::FailsAfter, 1);
     let lease = stage.admit("plc-7").await.unwrap();
     let started = |event: &&Event| matches!(event, Event::Started { session, .. } if *session == lease.session());
@@ -245,7 +245,7 @@ async fn an_append_that_was_written_and_not_answered_is_recognised() {
 #[tokio::test]
 async fn an_append_that_failed_is_a_fault_and_the_next_one_works() {
     let (mut stage, journal) = faulty_stage().await;
-    stage.grant("plc-7", &[Action::Tunnel]).await;
+    stage.grant("plc-7", &[Action::Shell]).await;
     journal.set_for(Trouble::FailsBefore, 1);
     assert!(matches!(stage.admit("plc-7").await, Err(Rejected::Fault(Fault::Journal(_)))));
     assert!(matches!(stage.alarms.try_recv(), Ok(Alarm::JournalDown(_))));
@@ -256,7 +256,7 @@ async fn an_append_that_failed_is_a_fault_and_the_next_one_works() {
 #[tokio::test]
 async fn nobody_is_admitted_while_the_journal_is_gone() {
     let (stage, journal) = faulty_stage().await;
-    stage.grant("plc-7", &[Action::Tunnel]).await;
+    stage.grant("plc-7", &[Action::Shell]).await;
     journal.set(Trouble::Gone);
     assert!(matches!(stage.admit("plc-7").await, Err(Rejected::Fault(Fault::Journal(_)))));
 }
@@ -266,7 +266,7 @@ async fn a_decision_goes_on_to_its_end_when_nobody_waits_for_it() {
     let (gate, journal) = Gate::new();
     let props = Props { journal, ..Props::new() };
     let stage = Stage::on(props, PLANT).await;
-    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let id = stage.ask("plc-7", &[Action::Shell]).await.unwrap();
     gate.close();
     let vote = stage.desk.act(Command::Vote { verdict: stage.approval(&stage.lead, id) });
     assert!(tokio::time::timeout(Duration::from_millis(20), vote).await.is_err());
@@ -338,12 +338,12 @@ async fn where_the_rule_says_so_input_freezes_at_the_deadline_and_the_end_comes_
 #[tokio::test]
 async fn a_wall_clock_set_back_extends_nothing() {
     let stage = Stage::new().await;
-    let grant = stage.grant("plc-7", &[Action::Tunnel]).await;
+    let grant = stage.grant("plc-7", &[Action::Shell]).await;
     let lease = stage.admit("plc-7").await.unwrap();
     let mut orders = lease.orders();
     stage.pass(30 * MINUTE);
     // Something is journaled, so that the clock can be set back behind it or not.
-    stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    stage.ask("plc-7", &[Action::Shell]).await.unwrap();
     stage.props.turn.wall(SignedDuration::from_mins(-20));
     assert_eq!(refusal(stage.admit("plc-7").await), Refusal::ClockBehind);
     assert!(stage.desk.with_state(|state| state.cases[&grant].deadline) > stage.desk.clock().wall());
@@ -390,7 +390,7 @@ async fn a_wall_clock_set_back_opens_no_second_connection_under_a_grant_that_is_
 async fn a_clock_that_is_slewed_a_little_keeps_nobody_out() {
     let stage = Stage::new().await;
     let who = stage.login(&stage.technician).await;
-    stage.grant("plc-7", &[Action::Tunnel]).await;
+    stage.grant("plc-7", &[Action::Shell]).await;
     stage.props.turn.wall(SignedDuration::from_millis(-200));
     assert!(stage.desk.admit(&who, stage.wanted("plc-7")).await.is_ok());
 }
@@ -473,7 +473,7 @@ async fn what_an_earlier_key_began_ends_when_its_holder_enrols_again() {
 #[tokio::test]
 async fn a_password_given_before_its_holder_enrolled_again_lets_nobody_in() {
     let stage = Stage::new().await;
-    stage.grant("plc-7", &[Action::Tunnel]).await;
+    stage.grant("plc-7", &[Action::Shell]).await;
     let (tess, password) = (stage.technician.person, || zeroize::Zeroizing::new("correct horse battery".to_owned()));
     stage.people.set_password(tess, password()).await.unwrap();
     stage.pass(Duration::from_secs(30));
@@ -606,7 +606,7 @@ async fn a_node_that_starts_anew_runs_none_of_its_old_sessions() {
 async fn what_nobody_answered_or_used_lapses() {
     let stage = Stage::new().await;
     let (pending, unused) =
-        (stage.ask("plc-7", &[Action::Tunnel]).await.unwrap(), stage.grant("hmi-2", &[Action::Shell]).await);
+        (stage.ask("plc-7", &[Action::Shell]).await.unwrap(), stage.grant("hmi-2", &[Action::Shell]).await);
     stage.pass(9 * 60 * MINUTE);
     settle().await;
     let events = events(&stage).await;
@@ -805,7 +805,7 @@ async fn a_cut_that_comes_while_somebody_is_being_admitted_keeps_them_out() {
     let (gate, journal) = Gate::new();
     let props = Props { journal, ..Props::new() };
     let stage = Stage::on(props, PLANT).await;
-    stage.grant("plc-7", &[Action::Tunnel]).await;
+    stage.grant("plc-7", &[Action::Shell]).await;
     let who = stage.login(&stage.technician).await;
     gate.close();
     let ask = stage.wanted("plc-7");
@@ -854,7 +854,7 @@ async fn a_cut_written_down_by_another_program_on_the_machine_acts_within_a_seco
 #[tokio::test]
 async fn a_line_of_the_file_of_cuts_that_was_altered_cuts_the_plant_until_reopened() {
     let stage = Stage::new().await;
-    stage.grant("plc-7", &[Action::Tunnel]).await;
+    stage.grant("plc-7", &[Action::Shell]).await;
     let (cut, at) = (mint::cut(Timestamp::UNIX_EPOCH), stage.desk.clock().wall());
     let narrow = approver::cuts::KeptCut { cut, scope: Scope::Zone("robots".parse().unwrap()), by: CutBy::Local, at };
     stage.props.cuts().add(&narrow).unwrap();
@@ -960,7 +960,7 @@ async fn nobody_approves_their_own() {
     let stage = stage_for_two().await;
     let of_acme = another_lead(&stage, "alma", Some("acme")).await;
     let leaver = another_lead(&stage, "vera", None).await;
-    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let id = stage.ask("plc-7", &[Action::Shell]).await.unwrap();
     let vote = |verdict| stage.desk.act(Command::Vote { verdict });
     assert_eq!(refusal(vote(stage.approval(&stage.technician, id)).await), Refusal::WrongKind("operators"));
     assert_eq!(refusal(vote(stage.approval(&of_acme, id)).await), Refusal::OwnVendor);
@@ -977,7 +977,7 @@ async fn nobody_approves_their_own() {
 #[tokio::test]
 async fn one_vote_each_and_one_no_ends_it() {
     let stage = stage_for_two().await;
-    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let id = stage.ask("plc-7", &[Action::Shell]).await.unwrap();
     let vote = |verdict| stage.desk.act(Command::Vote { verdict });
     // A double click, and two windows: the second has a nonce of its own.
     let (one, other) = (stage.approval(&stage.lead, id), stage.approval(&stage.lead, id));
@@ -997,7 +997,7 @@ async fn one_vote_each_and_one_no_ends_it() {
 #[tokio::test]
 async fn approval_of_another_digest_is_refused() {
     let stage = stage_for_two().await;
-    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let id = stage.ask("plc-7", &[Action::Shell]).await.unwrap();
     let vote = |verdict| stage.desk.act(Command::Vote { verdict });
     let before_narrowing = stage.approval(&stage.other_lead, id);
     let narrowing = Narrowing { duration: Some(Seconds(600)), ..Narrowing::default() };
@@ -1023,7 +1023,7 @@ async fn approval_of_another_digest_is_refused() {
 #[tokio::test]
 async fn each_thing_that_makes_a_signature_another_ones_is_refused() {
     let stage = Stage::new().await;
-    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let id = stage.ask("plc-7", &[Action::Shell]).await.unwrap();
     let good = stage.approval(&stage.lead, id);
     let vote = |verdict| stage.desk.act(Command::Vote { verdict });
     let statement = || good.statement.clone();
@@ -1068,7 +1068,7 @@ async fn each_thing_that_makes_a_signature_another_ones_is_refused() {
 #[tokio::test]
 async fn a_statement_signed_over_an_earlier_head_counts_and_after_a_restart_too() {
     let stage = Stage::new().await;
-    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let id = stage.ask("plc-7", &[Action::Shell]).await.unwrap();
     let verdict = stage.approval(&stage.lead, id);
     stage.ask("hmi-2", &[Action::Shell]).await.unwrap();
     let (restarted, _) = stage.props.desk().await.unwrap();
@@ -1128,7 +1128,7 @@ async fn a_signature_under_a_plant_file_counts_only_while_the_file_it_replaces_i
 #[tokio::test]
 async fn who_is_to_be_told_of_a_waiting_request_and_when_the_board_turns_red() {
     let stage = Stage::new().await;
-    let id = stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+    let id = stage.ask("plc-7", &[Action::Shell]).await.unwrap();
     let now = stage.desk.clock().wall();
     let due = |at| stage.desk.due(at).iter().map(|due| (due.group.to_string(), due.red)).collect::<Vec<_>>();
     assert_eq!(due(now), [("shift-lead".to_owned(), false)]);
@@ -1139,14 +1139,14 @@ async fn who_is_to_be_told_of_a_waiting_request_and_when_the_board_turns_red() {
     stage.desk.act(Command::Vote { verdict }).await.unwrap();
     assert!(due(later).is_empty());
     // Where nobody else is told later, the board does not turn red at once.
-    stage.ask("press-4", &[Action::Tunnel]).await.unwrap();
+    stage.ask("press-4", &[Action::Shell]).await.unwrap();
     assert_eq!(due(stage.desk.clock().wall()), [("shift-lead".to_owned(), false)]);
 }
 
 #[tokio::test]
 async fn a_desk_that_is_closed_has_no_task_left_and_admits_nobody() {
     let stage = Stage::new().await;
-    stage.grant("plc-7", &[Action::Tunnel]).await;
+    stage.grant("plc-7", &[Action::Shell]).await;
     let who = stage.login(&stage.technician).await;
     tokio::time::timeout(Duration::from_secs(2), stage.desk.close()).await.unwrap();
     let refused = stage.desk.admit(&who, stage.wanted("plc-7")).await;

@@ -221,7 +221,7 @@ async fn somebody_who_is_out_gives_no_codes_and_a_vendor_goes_in_one_act() {
     let stage = Stage::new().await;
     stage.people.disable_vendor("acme".parse().unwrap(), stage.admin.person).await.unwrap();
     assert!(matches!(
-        stage.ask("plc-7", &[policies::actions::Action::Tunnel]).await,
+        stage.ask("plc-7", &[policies::actions::Action::Shell]).await,
         Err(Rejected::Refusal(Refusal::VendorDisabled(_)))
     ));
     stage.people.disable(stage.technician.person, stage.admin.person).await.unwrap();

@@ -31,7 +31,7 @@ async fn stage_with(line: &str, instead_of: &str) -> Stage {
 }
 
 async fn let_in(stage: &Stage, target: &str) -> Lease {
-    stage.grant(target, &[Action::Tunnel]).await;
+    stage.grant(target, &[Action::Shell]).await;
     stage.admit(target).await.unwrap()
 }
 
@@ -47,7 +47,7 @@ async fn where_a_rule_is_exclusive_a_second_person_waits_outside() {
         let first = let_in(&stage, "plc-7").await;
         let kind = Kind::Technician { vendor: "acme".parse().unwrap(), role: "maintenance".parse().unwrap() };
         stage.technician = another(&stage, "theo", kind, &[]).await;
-        stage.grant("plc-7", &[Action::Tunnel]).await;
+        stage.grant("plc-7", &[Action::Shell]).await;
         stage.grant("hmi-2", &[Action::Shell]).await;
         let refused = refusal(stage.admit("plc-7").await);
         assert!(matches!(refused, Refusal::HeldExclusively(..)), "{exclusive}: {refused}");
@@ -160,7 +160,7 @@ async fn nobody_reopens_what_was_cut_of_their_own_vendor() {
     }
 }
 
-/// A tunnel to `plc-7` for a quarter of an hour, within the next half.
+/// A shell on `plc-7` for a quarter of an hour, within the next half.
 fn short(stage: &Stage) -> NewRequest {
     let now = stage.desk.clock().wall();
     NewRequest {
@@ -168,7 +168,7 @@ fn short(stage: &Stage) -> NewRequest {
         technician: stage.technician.person,
         target: "plc-7".parse().unwrap(),
         service: None,
-        actions: Actions::from([Action::Tunnel]),
+        actions: Actions::from([Action::Shell]),
         window: Window { from: now, until: now + SignedDuration::from_mins(30) },
         duration: Seconds(900),
         reason: Some(reason()),

@@ -10,7 +10,7 @@ use policies::digest::{Digest, Salted};
 use policies::events::{CutBy, Ending, Event, Factor, Founder, Scope};
 use policies::ids::*;
 use policies::people::{Kind, SshKey};
-use policies::plant::Plant;
+use policies::plant::{Plant, Rule};
 use policies::requests::*;
 use policies::time::{Seconds, Window};
 
@@ -27,14 +27,17 @@ changes = [{ from = "shift-lead", count = 1 }]
 [targets.hmi-2]
 zone = "packaging"
 [targets.hmi-2.services.ssh]
-protocol = "tcp"
+protocol = "ssh"
 address = "10.20.2.11:22"
+user = "maint"
+credential = "certificate"
+host_key = "SHA256:yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s"
 [[rules]]
 id = "acme-packaging"
 vendors = ["acme"]
 roles = ["maintenance"]
 zones = ["packaging"]
-actions = ["tunnel"]
+actions = ["shell"]
 hours = "Mon-Fri 06:00-18:00"
 from = ["192.0.2.0/24"]
 duration_max = "4h"
@@ -62,7 +65,8 @@ fn one_of_each() -> Vec<Event> {
     let key = SshKey("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFIr".into());
     let head = SeenHead { size: 12, root: digest };
     let plant = Plant::parse(PLANT).unwrap();
-    let rule = Box::new(plant.rules[0].clone());
+    // Any action that is known may stand in a journal.
+    let rule = Box::new(Rule { actions: [Action::Tunnel].into(), ..plant.rules[0].clone() });
     let signature = String::from("-----BEGIN SSH SIGNATURE-----");
     let verdict = |matter, answer| Signed {
         statement: VerdictStatement {

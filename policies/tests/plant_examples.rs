@@ -118,18 +118,18 @@ fn an_address_of_the_vendor_is_recognised_on_either_kind_of_socket() {
 #[test]
 fn the_first_of_several_rules_decides() {
     let mill = example("packaging-line");
-    let by_day = ask("acme/controls-engineer", "tunnel", "packer-plc", "2026-11-23T08:00");
+    let by_day = ask("acme/controls-engineer", "shell file-put", "packer-station", "2026-11-23T08:00");
     assert_eq!(by_day.decided_by(&mill), "acme-controller, 1 of shift-lead and 1 of controls");
-    let by_night = ask("acme/controls-engineer", "tunnel", "packer-plc", "2026-11-23T02:00");
+    let by_night = ask("acme/controls-engineer", "shell file-put", "packer-station", "2026-11-23T02:00");
     assert_eq!(by_night.decided_by(&mill), "acme-emergency, 1 of shift-lead and 1 of ot-security");
-    let emergency_by_day = ask("acme/controls-engineer", "tunnel", "packer-plc", "2026-11-23T08:00").in_emergency();
+    let emergency_by_day = ask("acme/controls-engineer", "shell file-put", "packer-station", "2026-11-23T08:00").in_emergency();
     assert_eq!(emergency_by_day.of(&mill).expect("allowed").id.as_str(), "acme-emergency");
 }
 
 #[test]
 fn never_wins_and_a_stranger_hears_of_no_rule() {
     let mill = example("packaging-line");
-    let safety = ask("acme/controls-engineer", "tunnel", "safety-plc", "2026-11-23T08:00");
+    let safety = ask("acme/controls-engineer", "shell", "safety-station", "2026-11-23T08:00");
     assert!(matches!(safety.of(&mill), Err(NotAllowed::Never { zone, .. }) if zone.as_str() == "safety"));
     let stranger = ask("stackwell/service", "shell", "hmi-2", "2026-11-28T08:00");
     assert_eq!(stranger.lacks(&mill), "stackwell-palletiser; target: it does not reach hmi-2");
@@ -152,10 +152,12 @@ fn a_rule_for_another_vendor_is_further_away_than_any_of_ones_own() {
 fn a_service_is_named_where_there_are_several() {
     let mill = example("packaging-line");
     let on = |place| ask("stackwell/service", "shell", place, "2026-11-28T08:00").decided_by(&mill);
-    assert_eq!(on("palletiser"), "palletiser has several services. Name one of screen, ssh");
-    assert_eq!(on("palletiser/vnc"), "palletiser has no service vnc. It has screen, ssh");
+    assert_eq!(on("palletiser"), "palletiser has several services. Name one of recipes, ssh");
+    assert_eq!(on("palletiser/vnc"), "palletiser has no service vnc. It has recipes, ssh");
     assert_eq!(on("palletiser/ssh"), "stackwell-palletiser, 1 of shift-lead");
-    assert_eq!(on("palletiser/screen"), "palletiser speaks tcp, where there is no shell. Ask for tunnel");
+    assert_eq!(on("palletiser/recipes"), "stackwell-palletiser, 1 of shift-lead");
+    let tunnel = ask("stackwell/service", "tunnel", "palletiser/ssh", "2026-11-28T08:00").decided_by(&mill);
+    assert_eq!(tunnel, "palletiser speaks ssh, where there is no tunnel. Ask for shell, file-get, file-put");
     assert_eq!(on("hmi-9"), "there is no target hmi-9. Check the name, or ask your sponsor at the plant");
 }
 
@@ -174,7 +176,7 @@ fn pumps_are_serviced_through_the_night_and_the_chlorinator_never() {
     assert_eq!(night("2026-11-28T03:59").decided_by(&works), "northpump-night, 1 of operations");
     assert_eq!(night("2026-11-28T04:00").lacks(&works), "northpump-night; hours: opens Mon 22:00 EST (2026-11-30)");
     assert_eq!(night("2026-11-30T03:00").lacks(&works), "northpump-night; hours: opens Mon 22:00 EST (2026-11-30)");
-    let chlorine = ask("aquasoft/engineer", "tunnel", "chlorinator", "2026-11-24T10:00").in_emergency();
+    let chlorine = ask("aquasoft/engineer", "shell", "chlorinator", "2026-11-24T10:00").in_emergency();
     assert!(matches!(chlorine.of(&works), Err(NotAllowed::Never { .. })));
     let call_out = ask("northpump/field-service", "shell", "pump-house-3", "2026-11-29T12:00").in_emergency();
     assert_eq!(call_out.of(&works).expect("allowed").id.as_str(), "call-out");

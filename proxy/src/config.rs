@@ -219,7 +219,7 @@ const VENDOR_FACE: Kind = Kind("vendor face");
 const OTHER: Kind = Kind("other");
 
 /// What is known and does nothing yet is refused by name, so that nobody relies on it.
-const NOT_BUILT: [NotBuilt; 1] = [NotBuilt { kind: VENDOR_FACE, key: "tls", value: None }];
+const NOT_BUILT: [NotBuilt; 1] = [NotBuilt { kind: VENDOR_FACE, key: "tls", value: None, right: "leave it out" }];
 
 /// Nobody writes more by hand.
 const FILE_BYTES_MAX: usize = 64 << 10;

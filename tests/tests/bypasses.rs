@@ -106,7 +106,7 @@ fn a_prefix_does_not_make_it_a_file_copy() {
 
 #[test]
 fn local_forward_needs_its_own_grant() {
-    let more = "[targets.plc-7]\nzone = \"packaging\"\n[targets.plc-7.services.modbus]\nprotocol = \"tcp\"\naddress = \"127.0.0.1:9\"";
+    let more = "[targets.plc-7]\nzone = \"packaging\"\n[targets.plc-7.services.ssh]\nprotocol = \"ssh\"\naddress = \"127.0.0.1:9\"\nuser = \"maint\"\ncredential = \"certificate\"\nhost_key = \"SHA256:yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s\"";
     let plant = plant_with(Options { more: more.into(), ..Options::default() }, &EVERYTHING);
     let lobby = plant.tess().at("");
     for to in ["plc-7:502", "10.20.2.7:502", "localhost:22", "somebody.example:443", "hmi-2:502"] {

@@ -99,7 +99,7 @@ async fn where_a_rule_wants_somebody_to_watch_they_are_told_when_work_begins_and
         let mut stage = Stage::on(Props::new(), &plant).await;
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         for target in ["plc-7", "robot-1"] {
-            stage.grant(target, &[Action::Tunnel]).await;
+            stage.grant(target, &[Action::Shell]).await;
         }
         let heard = listen(&mut stage, &tracker, &stop);
         let unwatched = stage.admit("plc-7").await.unwrap();
@@ -196,7 +196,7 @@ async fn what_nobody_may_mute_is_told() {
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     stage.desk.act(Command::ComeOnDuty { person: stage.lead.person }).await.unwrap();
     let heard = listen(&mut stage, &tracker, &stop);
-    let usual = stage.grant("plc-7", &[Action::Tunnel]).await;
+    let usual = stage.grant("plc-7", &[Action::Shell]).await;
     let usual = stage.desk.with_state(|state| state.cases[&usual].asked.clone());
     let id = approver::mint::request(stage.desk.clock().wall());
     let asked = NewRequest {

@@ -124,7 +124,7 @@ async fn a_technician_sees_what_is_theirs_and_nothing_else() {
     let paths =
         ["", "/withdraw", "/extensions", "/widenings"].map(|end| format!("/api/v1/requests/{}{end}", made.request));
     let more = json!({ "by_seconds": 60, "reason": "x" });
-    let wider = json!({ "actions": ["tunnel"], "lasts_seconds": 60, "reason": "x" });
+    let wider = json!({ "actions": ["file-put"], "lasts_seconds": 60, "reason": "x" });
     let send = |method, path, body| house.send(Face::Vendor, method, path, Some(&other), body);
     for (method, path, body) in [
         ("GET", &paths[0], None),

@@ -31,19 +31,29 @@ impl Kind {
 
 /// What is known and does nothing yet is refused by name, so that nobody relies on it. To build one is to delete its
 /// row and read it below.
-const NOT_BUILT: [NotBuilt; 11] = [
-    NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some("modbus") },
-    NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some("s7") },
-    NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some("vnc") },
-    NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some("cip") },
-    NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some("telnet") },
-    NotBuilt { kind: Kind::SERVICE, key: "gate", value: None },
-    NotBuilt { kind: Kind::SERVICE, key: "connections_max", value: None },
-    NotBuilt { kind: Kind::SERVICE, key: "legacy", value: Some("true") },
-    NotBuilt { kind: Kind::RULE, key: "weaker", value: None },
-    NotBuilt { kind: Kind::RULE, key: "hold_max", value: None },
-    NotBuilt { kind: Kind::RULE, key: "retention", value: None },
+const NOT_BUILT: [NotBuilt; 12] = [
+    protocol_not_built("tcp"),
+    protocol_not_built("modbus"),
+    protocol_not_built("s7"),
+    protocol_not_built("vnc"),
+    protocol_not_built("cip"),
+    protocol_not_built("telnet"),
+    NotBuilt { kind: Kind::SERVICE, key: "legacy", value: Some("true"), right: "leave it out, or write false" },
+    key_not_built(Kind::SERVICE, "gate"),
+    key_not_built(Kind::SERVICE, "connections_max"),
+    key_not_built(Kind::RULE, "weaker"),
+    key_not_built(Kind::RULE, "hold_max"),
+    key_not_built(Kind::RULE, "retention"),
 ];
+
+const fn protocol_not_built(word: &'static str) -> NotBuilt {
+    let right = "leave this service out, or name the ssh of a station from which the machine is reached";
+    NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some(word), right }
+}
+
+const fn key_not_built(kind: Kind, key: &'static str) -> NotBuilt {
+    NotBuilt { kind, key, value: None, right: "leave it out" }
+}
 
 /// Ten thousand targets fit; what is longer was not written by people.
 const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -209,6 +219,21 @@ fn built_protocols() -> Vec<(&'static str, Protocol)> {
     all.filter(|(word, _)| !NOT_BUILT.iter().any(|row| is_row(row, *word))).collect()
 }
 
+/// An action that no built protocol knows would be granted to nobody, whatever the rule says.
+fn action(field: &Field<'_, '_>) -> Option<Action> {
+    let built = built_actions();
+    let not_built = |action: &Action| !built.iter().any(|(_, known)| known == action);
+    if let Some(action) = field.text()?.parse().ok().filter(not_built) {
+        return field.wrong(format!("{action} is not built yet"), "leave it out");
+    }
+    field.one_of(&built)
+}
+
+fn built_actions() -> Vec<(&'static str, Action)> {
+    let known: BTreeSet<_> = built_protocols().into_iter().flat_map(|(_, protocol)| protocol.actions()).collect();
+    known.into_iter().map(|action| (action.as_str(), *action)).collect()
+}
+
 /// Two targets at one address would be one machine under two sets of rules; `never` could be walked around.
 fn address(
     field: &Field<'_, '_>,
@@ -292,7 +317,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
     });
     let reach = reach(reader, known);
     let actions = reader.required("actions", "write what may be asked for, for example [\"shell\"]", |f| {
-        f.filled_set("name at least one action", |f| f.one_of(&Action::ALL.map(|action| (action.as_str(), action))))
+        f.filled_set("name at least one action", action)
     });
     let hours = reader.optional("hours", Field::parsed);
     let from = reader.or("from", Rule::everywhere(), networks);

@@ -29,6 +29,8 @@ pub struct NotBuilt {
     pub key: &'static str,
     /// The value, where others are built.
     pub value: Option<&'static str>,
+    /// What would be right.
+    pub right: &'static str,
 }
 
 /// A table and what was taken from it. What is left over at the end is unknown.
@@ -112,8 +114,8 @@ impl<'a, 'i> Reader<'a, 'i> {
     fn note_left_over(&self) {
         for (key, value) in self.table.iter().filter(|(key, _)| !self.taken.contains(&&**key.get_ref())) {
             let (name, path) = (key.get_ref(), joined(&self.path, key.get_ref()));
-            if self.refused_by_name(name, value.get_ref()).is_some() {
-                self.log.note(key.span().start, &path, "not built yet", "leave it out");
+            if let Some(row) = self.refused_by_name(name, value.get_ref()) {
+                self.log.note(key.span().start, &path, "not built yet", row.right);
                 continue;
             }
             let right = match closest(name, self.taken.iter().copied()) {
@@ -140,13 +142,12 @@ impl<'a, 'i> Reader<'a, 'i> {
         let Some((name, value)) = self.table.get_key_value(key) else { return Taken::Absent };
         let path = joined(&self.path, key);
         match self.refused_by_name(key, value.get_ref()) {
-            Some(NotBuilt { value: Some(value), .. }) => {
-                let right = "leave it out, or choose another value";
-                self.log.note(name.span().start, &path, format!("{value} is not built yet"), right);
+            Some(NotBuilt { value: Some(value), right, .. }) => {
+                self.log.note(name.span().start, &path, format!("{value} is not built yet"), *right);
                 Taken::Refused
             }
-            Some(NotBuilt { value: None, .. }) => {
-                self.log.note(name.span().start, &path, "not built yet", "leave it out");
+            Some(NotBuilt { value: None, right, .. }) => {
+                self.log.note(name.span().start, &path, "not built yet", *right);
                 Taken::Refused
             }
             None => {

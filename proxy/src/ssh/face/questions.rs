@@ -292,7 +292,7 @@ work_order = "WO-[0-9]+"
     async fn who_may_ask_for_nothing_more_hears_it_before_the_first_question() {
         let (stage, applicant) = applicant().await;
         for _ in 0..10 {
-            stage.ask("plc-7", &[Action::Tunnel]).await.unwrap();
+            stage.ask("plc-7", &[Action::Shell]).await.unwrap();
         }
         let (interview, next) = Interview::begin(applicant, place("hmi-2"));
         assert!(interview.is_none());
