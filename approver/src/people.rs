@@ -282,6 +282,22 @@ impl People {
         }
     }
 
+    /// For what somebody was invited who holds this code; it is not used by asking.
+    ///
+    /// # Errors
+    /// The code was used, has expired or never was.
+    pub async fn invited_as(&self, code: &EnrolmentCode) -> Result<Kind, NotDone> {
+        let person = self.invitation(code).await?.person;
+        let kind = self.desk.with_state(|state| state.people.get(&person).map(|person| person.kind.clone()));
+        Ok(kind.ok_or(Refusal::LinkSpent)?)
+    }
+
+    /// The link of a code that still opens something.
+    async fn invitation(&self, code: &EnrolmentCode) -> Result<Link, NotDone> {
+        let kept = self.directory().link(code.link()).await?.filter(|kept| code.matches(&kept.hash));
+        Ok(kept.filter(|_| self.is_open(code.link())).ok_or(Refusal::LinkSpent)?)
+    }
+
     /// Enrols somebody with the code they were given and the key they will use: gives their second factor, once.
     ///
     /// # Errors
@@ -314,8 +330,7 @@ impl People {
     ) -> Result<PersonId, NotDone> {
         let key = Key::Link(code.link());
         let held = self.directory().get(&key).await?;
-        let kept = self.directory().link(code.link()).await?.filter(|kept| code.matches(&kept.hash));
-        let kept = kept.filter(|_| self.is_open(code.link())).ok_or(Refusal::LinkSpent)?;
+        let kept = self.invitation(code).await?;
         let now = self.desk.clock().wall();
         self.desk.with_state(|state| state.decide(enrol, now).map(drop))?;
         let claimed = Link { claim: Some(mint::nonce()), ..kept.clone() };

@@ -2,7 +2,7 @@
 //! tells a stranger what exists.
 
 use crate::actions::{Action, Actions};
-use crate::ids::{GroupName, RequestId, RuleId, TargetName, VendorId, ZoneName};
+use crate::ids::{RequestId, RuleId, TargetName, VendorId, ZoneName};
 use crate::people::Standing;
 use crate::rules::NotAllowed;
 use crate::time::{PlantTime, Seconds};
@@ -136,10 +136,6 @@ pub enum Refusal {
     ExtensionTooFar(PlantTime, &'static str),
     #[error("there is no such cut, or it is reopened already")]
     NoSuchCut,
-    #[error("the session is frozen by an operator")]
-    Frozen,
-    #[error("one of {0} is needed for this")]
-    GroupWanted(GroupName),
 }
 
 impl Refusal {
@@ -202,8 +198,6 @@ impl Refusal {
             Self::NoSuchSession => "no-such-session",
             Self::ExtensionTooFar(..) => "extension-too-far",
             Self::NoSuchCut => "no-such-cut",
-            Self::Frozen => "frozen",
-            Self::GroupWanted(_) => "group-wanted",
         }
     }
 }

@@ -122,7 +122,8 @@ fn the_first_of_several_rules_decides() {
     assert_eq!(by_day.decided_by(&mill), "acme-controller, 1 of shift-lead and 1 of controls");
     let by_night = ask("acme/controls-engineer", "shell file-put", "packer-station", "2026-11-23T02:00");
     assert_eq!(by_night.decided_by(&mill), "acme-emergency, 1 of shift-lead and 1 of ot-security");
-    let emergency_by_day = ask("acme/controls-engineer", "shell file-put", "packer-station", "2026-11-23T08:00").in_emergency();
+    let emergency_by_day =
+        ask("acme/controls-engineer", "shell file-put", "packer-station", "2026-11-23T08:00").in_emergency();
     assert_eq!(emergency_by_day.of(&mill).expect("allowed").id.as_str(), "acme-emergency");
 }
 

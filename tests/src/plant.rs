@@ -209,9 +209,6 @@ impl Plant {
 
     /// Somebody has come.
     pub fn add(&mut self, person: Person) {
-        if self.gate.is_some() && !person.path("profile.toml").exists() {
-            self.write_profile(&person);
-        }
         self.people.insert(person.name.clone(), person);
     }
 

@@ -42,25 +42,35 @@ fn staffed() -> (Plant, PathBuf) {
     let notices = plant.notices();
     let codes = plant.codes.clone();
     plant.serve();
-    plant.enrol_by_ssh("ada", &codes["ada"]);
-    plant.enrol_by_ssh("kim", &codes["kim"]);
-    let mut lee = plant.newcomer("lee");
-    let mut enrol = lee.tool(tests::plant::program());
-    let address = plant.faces.plant[0].to_string();
-    let gate = format!("https://{}:9443", tests::person::PLANT_FACE);
-    enrol.args(["enrol", "--gate", &gate, "--address", &address, "--key", "key", "--json"]);
-    let told = run(&mut enrol, format!("{}\n", codes["lee"]).as_bytes()).ok().out();
-    let enrolled: Value = serde_json::from_str(&told).expect("one object");
-    let recovery = enrolled["recovery_codes"].as_array().expect("codes").iter().map(text).collect::<Vec<_>>();
-    lee.has_app(&text(&enrolled["totp_secret"]), &recovery);
-    plant.add(lee);
+    let origin = format!("https://{}:9443", tests::person::PLANT_FACE);
+    for name in ["ada", "kim", "lee"] {
+        enrol(&mut plant, name, &codes[name], &origin);
+    }
     log_in(&plant, "ada");
     log_in(&plant, "lee");
     holdpoint(&plant, "ada", &["contract", "acme", "--until", "2099-12-31", "--sponsor", "lee"]).ok();
-    let invited = json(&plant, "ada", &["invite", "tess", "--technician", "acme/maintenance"]);
-    plant.enrol_by_ssh("tess", &text(&invited["code"]));
+    let invited =
+        |plant: &Plant, name| text(&json(plant, "ada", &["invite", name, "--technician", "acme/maintenance"])["code"]);
+    let (tess, theo) = (invited(&plant, "tess"), invited(&plant, "theo"));
+    enrol(&mut plant, "tess", &tess, &format!("https://{}:8443", tests::person::GATE));
+    plant.enrol_by_ssh("theo", &theo);
     log_in(&plant, "tess");
     (plant, notices)
+}
+
+/// As the guides say, with the program: it leaves the profile that every command needs.
+#[track_caller]
+fn enrol(plant: &mut Plant, name: &str, code: &str, origin: &str) {
+    let mut person = plant.newcomer(name);
+    let faces = &plant.faces;
+    let address = if origin.ends_with(":9443") { faces.plant[0] } else { faces.pages[0] }.to_string();
+    let mut enrol = person.tool(tests::plant::program());
+    enrol.args(["enrol", "--gate", origin, "--address", &address, "--key", "key", "--json"]);
+    let told = run(&mut enrol, format!("{code}\n").as_bytes()).ok().out();
+    let enrolled: Value = serde_json::from_str(&told).expect("one object");
+    let recovery = enrolled["recovery_codes"].as_array().expect("codes").iter().map(text).collect::<Vec<_>>();
+    person.has_app(&text(&enrolled["totp_secret"]), &recovery);
+    plant.add(person);
 }
 
 #[test]

@@ -199,6 +199,21 @@ async fn who_enrols_sees_the_second_factor_once_and_tries_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_works_at_the_plant_is_sent_to_the_program_and_keeps_their_code() {
+    let gate = Gate::new().await;
+    let stage = &gate.hall.stage;
+    for (name, kind) in
+        [("omar", Kind::Operator { vendor: None }), ("ana", Kind::Administrator), ("aud", Kind::Auditor)]
+    {
+        let invited = stage.people.invite(person(name, kind, &[]), Seconds(3600), stage.admin.person).await.unwrap();
+        std::fs::write(gate.home.path().join("enrolment"), invited.code.reveal().as_bytes()).unwrap();
+        write_key(&gate.home.path().join("key"), &new_key());
+        assert_refused(&finish(gate.ssh(&["enrol"]).await, "").await, "holdpoint enrol --gate");
+        assert!(stage.people.enrol(&invited.code, new_key().public_key()).await.is_ok(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_ssh_ends_and_others_are_still_served() {
     let gate = Gate::new().await;
     gate.grant().await;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use approver::people::{Enrolled, People};
 use certs::proof::{Face as Side, VerifiedKey};
-use policies::people::Standing;
 use russh::ChannelWriteHalf;
 use russh::server::{Handle, Msg};
 
@@ -15,14 +14,12 @@ use crate::flow::Queue;
 use crate::gate::Gate;
 use crate::picture::picture;
 
-/// Somebody who has just enrolled, on one channel.
+/// A technician who has just enrolled, on one channel.
 pub(super) struct Newcomer {
     pub(super) people: People,
     pub(super) enrolled: Enrolled,
     /// The key they enrolled, as proof of it.
     pub(super) key: VerifiedKey,
-    /// Technicians on the vendor face, everybody else on the plant's.
-    pub(super) side: Side,
     /// What people call the plant.
     pub(super) plant: String,
     /// How technicians reach the gate.
@@ -54,7 +51,7 @@ pub(super) async fn serve(newcomer: Newcomer, channel: ChannelWriteHalf<Msg>, se
 async fn first_code(newcomer: &Newcomer, console: &mut Console) -> bool {
     for _ in 0..TRIES {
         let Ok(code) = console.ask("\nThe code your app shows now: ").await else { return false };
-        match newcomer.people.check_code(&newcomer.key, &code, newcomer.side).await {
+        match newcomer.people.check_code(&newcomer.key, &code, Side::Vendor).await {
             Ok(_spent) => return true,
             Err(not_taken) => console.say(&format!("{not_taken}.\n")).await,
         }
@@ -63,26 +60,15 @@ async fn first_code(newcomer: &Newcomer, console: &mut Console) -> bool {
 }
 
 fn next_step(newcomer: &Newcomer, works: bool) -> String {
-    let Newcomer { enrolled: Enrolled { name, standing, .. }, side, gate, .. } = newcomer;
+    let Newcomer { enrolled: Enrolled { name, .. }, gate, .. } = newcomer;
     if !works {
         return "Your key is enrolled, but no code was right. Set the clock of your phone, compare what you scanned, and \
                 sign in with the next code. A recovery code works too."
             .to_owned();
     }
-    match (standing, side) {
-        (Standing::Active, Side::Vendor) => {
-            format!(
-                "It works. From now on: {} shows what you may reach, {} connects.",
-                gate.ssh(name),
-                gate.ssh(&format!("{name}+TARGET"))
-            )
-        }
-        (Standing::Active, Side::Plant) => {
-            "It works. From now on sign in on the plant face: holdpoint login.".to_owned()
-        }
-        _ => {
-            "It works. Your key counts as soon as others have vouched for it: tell an administrator that you enrolled."
-                .to_owned()
-        }
-    }
+    format!(
+        "It works. From now on: {} shows what you may reach, {} connects.",
+        gate.ssh(name),
+        gate.ssh(&format!("{name}+TARGET"))
+    )
 }

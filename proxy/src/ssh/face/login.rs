@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use approver::people::Enrolled;
-use certs::enrolment::EnrolmentCode;
 use certs::proof::{Authenticated, Face as Side, VerifiedKey};
 use certs::ssh_ca::{Rejected, check_user_certificate};
 use certs::sshsig::check_key;
@@ -24,6 +23,11 @@ use crate::session::Who;
 
 /// Keys of one connection that are nobody's: an agent may hold many.
 const KEYS_MAX: u32 = 20;
+
+/// Whoever works at the plant needs the profile that an SSH client cannot give.
+const OF_THE_PLANT: &str = "This code is good, and is not for SSH: who works at the plant enrols with the program, on the \
+                            plant's own network: holdpoint enrol --gate ORIGIN, with the origin of the plant face. Your \
+                            code is not used up.";
 
 /// One login, as far as it has come.
 pub(super) struct Login {
@@ -262,12 +266,9 @@ impl Login {
     async fn enrol(&mut self, code: &str) -> Auth {
         let no_at = self.face.desk.clock().boot().after(NO_TAKES);
         let Some(Proved { key: Some(key), .. }) = &self.proved else { return Auth::reject() };
-        let enrolled = match EnrolmentCode::parse(code) {
-            Ok(code) => self.face.people.enrol(&code, key.public()).await.map_err(|not_done| not_done.to_string()),
-            Err(bad) => Err(bad.to_string()),
-        };
-        match enrolled {
-            Ok(enrolled) => {
+        match self.face.enrol(code, key.public()).await {
+            Ok(None) => self.refuse(OF_THE_PLANT).await,
+            Ok(Some(enrolled)) => {
                 self.enrolled = Some(enrolled);
                 self.connection.enter(Stage::Inside);
                 Auth::Accept

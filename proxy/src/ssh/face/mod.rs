@@ -27,13 +27,14 @@ use std::time::Duration;
 
 use approver::desk::Desk;
 use approver::people::{Enrolled, People};
-use certs::proof::{Face as Side, VerifiedKey};
+use certs::enrolment::EnrolmentCode;
+use certs::proof::VerifiedKey;
 use certs::ssh_ca::SshCa;
 use jiff::SignedDuration;
 use policies::people::Kind;
 use policies::time::Window;
 use russh::keys::PrivateKey;
-use russh::keys::ssh_key::{Algorithm, Certificate, EcdsaCurve, HashAlg};
+use russh::keys::ssh_key::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey};
 use russh::server::{self, Handle};
 use russh::{Disconnect, MethodKind, MethodSet, Preferred, SshId, cipher};
 use tokio::net::{TcpListener, TcpStream};
@@ -227,17 +228,25 @@ impl Face {
         (!banner.is_empty()).then(|| lines.join("\r\n") + "\r\n")
     }
 
+    /// Enrols a technician; nobody where the code is somebody's at the plant, which stays as good as it was. `Err` says
+    /// why the code is not taken.
+    async fn enrol(&self, code: &str, key: &PublicKey) -> Result<Option<Enrolled>, String> {
+        let code = EnrolmentCode::parse(code).map_err(|bad| bad.to_string())?;
+        let enrolled = async {
+            match self.people.invited_as(&code).await? {
+                Kind::Technician { .. } => self.people.enrol(&code, key).await.map(Some),
+                _ => Ok(None),
+            }
+        };
+        enrolled.await.map_err(|not_done| not_done.to_string())
+    }
+
     fn newcomer(&self, enrolled: Enrolled, key: VerifiedKey) -> Newcomer {
-        let (is_technician, plant) = self.desk.with_state(|state| {
-            let kind = state.people.get(&enrolled.person).map(|person| &person.kind);
-            let plant = state.plant.as_ref().map(|plant| plant.name.clone());
-            (matches!(kind, Some(Kind::Technician { .. })), plant)
-        });
+        let plant = self.desk.with_state(|state| state.plant.as_ref().map(|plant| plant.name.clone()));
         Newcomer {
             people: self.people.clone(),
             enrolled,
             key,
-            side: if is_technician { Side::Vendor } else { Side::Plant },
             plant: plant.unwrap_or_else(|| self.gate.name.clone()),
             gate: self.gate.clone(),
         }
