@@ -5,8 +5,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 
 use policies::time::Seconds;
+use recordings::notes::Note;
 use serde_json::Value;
 use tests::plant::EVERYTHING;
+use tests::process::start_on_a_terminal;
 use tests::{Options, Person, Plant, Running, eventually, run, start};
 
 /// A client that moves bulk, and how it came.
@@ -103,4 +105,34 @@ fn whoever_moves_bulk_at_their_deadline_reads_that_their_time_is_over() {
     let workers = begin(&plant, plant.tess());
     until_all_flow(&plant, workers.len());
     all_are_told(&plant, workers, "Your time at hmi-2 is over", "expired");
+}
+
+#[test]
+fn what_the_gate_did_to_a_session_stands_in_its_recording() {
+    let mut plant = plant(Seconds(3_600));
+    let tess = plant.tess();
+    let mut terminal = start_on_a_terminal(&tess.ssh(&["-tt", &tess.at("hmi-2")]));
+    terminal.type_in("echo I am $((6 * 7))\n");
+    terminal.until("I am 42");
+    let session = sessions(&plant, &[])[0]["session"].as_str().unwrap().to_owned();
+    run(&mut plant.as_person("lee", &["freeze", &session]), b"").ok();
+    terminal.until("Your input is stopped by an operator");
+    run(&mut plant.as_person("lee", &["thaw", &session]), b"").ok();
+    terminal.until("Your input goes on");
+    run(&mut plant.as_person("lee", &["cut", &session]), b"").ok();
+    terminal.ends();
+    plant.stop();
+    let recording = plant.evidence().recording();
+    let of_the_gate: Vec<&str> = recording
+        .notes()
+        .into_iter()
+        .filter_map(|note| match note {
+            Note::Freeze { frozen: true, .. } => Some("frozen"),
+            Note::Freeze { frozen: false, .. } => Some("thawed"),
+            Note::Cut { .. } => Some("cut"),
+            Note::Notice { text } if text.contains("Access was cut by an operator") => Some("told"),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(of_the_gate, ["frozen", "thawed", "cut", "told"]);
 }
