@@ -87,6 +87,9 @@ pub(crate) struct Writer {
     state: State,
     sessions: BTreeMap<u64, Session>,
     sealer: Sealer,
+    /// Leaves of sealed blocks that are to be put in line; on a full disk they wait for room, and their frames count where
+    /// they lie.
+    done: VecDeque<BlockLeaf>,
     /// When which block is to be closed, the earliest first; those that were closed meanwhile stand there in vain.
     closing: VecDeque<Closing>,
     /// Sessions whose seal found no room; tried again with each anchor.
@@ -192,6 +195,7 @@ impl Writer {
             state: found.state,
             sessions: BTreeMap::new(),
             sealer: Sealer::by_hand(Keeper::new(Arc::clone(disk), dir)),
+            done: VecDeque::new(),
             closing: VecDeque::new(),
             unsealed: Vec::new(),
             buffer: Vec::new(),
@@ -366,8 +370,14 @@ impl Writer {
 
     /// Puts the leaves of sealed blocks in line.
     fn cover_done(&mut self) -> Result<(), Halt> {
-        let done = self.sealer.take_done().map_err(|cause| Halt::Poison(StoreFault::Poisoned(cause)))?;
-        done.into_iter().try_for_each(|leaf| self.cover(leaf))
+        self.done.extend(self.sealer.take_done().map_err(|cause| Halt::Poison(StoreFault::Poisoned(cause)))?);
+        while let Some(leaf) = self.done.front().copied() {
+            if let Err(halt) = self.cover(leaf) {
+                return halt.unless_refused();
+            }
+            self.done.pop_front();
+        }
+        Ok(())
     }
 
     /// Writes the last of this run: open sessions are sealed as abandoned, and the head says that none is due.
