@@ -16,6 +16,7 @@ use policies::ids::{CutId, DeploymentId, NodeId, SessionId};
 use policies::people::Person;
 use policies::refusals::Refusal;
 use policies::state::State;
+use recordings::log::Log;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,7 @@ mod late;
 mod seats;
 mod signatures;
 mod tasks;
+mod vouching;
 
 pub use cutting::{CutDone, Kept, Watching};
 pub use due::Due;
@@ -69,6 +71,8 @@ pub struct DeskParts {
     pub alarms: mpsc::Sender<Alarm>,
     /// Where cuts go that cannot be journaled.
     pub cuts: CutsFile,
+    /// This node's recordings, for which the journal vouches; none where it keeps none.
+    pub records: Option<Arc<Log>>,
 }
 
 /// Something people must hear of although it is not in the journal, or not yet.
@@ -204,6 +208,7 @@ pub(crate) struct Inner {
     floor: Arc<dyn Floor>,
     alarms: mpsc::Sender<Alarm>,
     cuts: CutsFile,
+    records: Option<Arc<Log>>,
     fold: RwLock<Fold>,
     /// Appends take turns; who holds it may also read what others appended.
     turn: tokio::sync::Mutex<()>,
@@ -353,7 +358,8 @@ impl Desk {
         }
     }
 
-    /// Says that this node stops in order, then [`close`](Self::close)s.
+    /// Says that this node stops in order, then [`close`](Self::close)s. Its recordings should have been
+    /// [stopped](Log::stop) before, so that the journal vouches for all of them.
     pub async fn stop_node(&self) {
         if let Err(rejected) = self.act(Command::StopNode { node: self.0.node.clone() }).await {
             tracing::warn!(%rejected, "the gate's stop could not be journaled");
@@ -384,6 +390,7 @@ impl Inner {
             floor: parts.floor,
             alarms: parts.alarms,
             cuts: parts.cuts,
+            records: parts.records,
             fold: RwLock::new(fold),
             turn: tokio::sync::Mutex::new(()),
             behind: AtomicBool::new(false),
@@ -435,10 +442,11 @@ impl Inner {
                 let fold = self.fold();
                 fold.check_known()?;
                 let now = self.now(&fold);
-                let (events, value) = decide(&fold, now)?;
+                let (mut events, value) = decide(&fold, now)?;
                 if events.is_empty() {
                     return Ok((events, value));
                 }
+                self.vouch_with(&mut events);
                 (fold.head, fold.state.newest.map_or(now.wall, |newest| newest.max(now.wall)), events, value)
             };
             self.behind.store(true, Ordering::Release);

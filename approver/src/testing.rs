@@ -26,6 +26,7 @@ use policies::requests::{
     Answer, CertifyStatement, Matter, Narrowing, PlantStatement, Reopening, SeenHead, Signed, VerdictStatement,
 };
 use policies::time::{Seconds, Window};
+use recordings::log::Log;
 use ssh_key::{Algorithm, PrivateKey};
 use tokio::sync::mpsc;
 
@@ -194,6 +195,8 @@ pub struct Props {
     pub turn: Turn,
     /// What runs.
     pub floor: Arc<TestFloor>,
+    /// The node's recordings, if it keeps any.
+    pub records: Option<Arc<Log>>,
     /// The file of cuts is in it.
     pub scratch: Scratch,
 }
@@ -211,6 +214,7 @@ impl Props {
             clock,
             turn,
             floor: Arc::default(),
+            records: None,
             scratch,
         }
     }
@@ -235,6 +239,7 @@ impl Props {
             floor: self.floor.clone(),
             alarms,
             cuts: self.cuts(),
+            records: self.records.clone(),
         };
         Ok((Desk::open(parts).await?, heard))
     }

@@ -9,6 +9,7 @@ use approver::desk::{Alarm, Fault, Kept, Rejected, Unsigned};
 use approver::journal::memory::MemoryJournal;
 use approver::journal::{AppendError, Entry, Head, Journal, ReadError};
 use approver::lease::{Ask, Frozen, Lease};
+use approver::recorder::Recorder;
 use approver::testing::{
     Actor, Faulty, PLANT, Props, Rival, Stage, Trouble, deployment, enrol, new_key, node, person, refusal, sign,
 };
@@ -28,7 +29,16 @@ use policies::refusals::Refusal;
 use policies::requests::{Answer, Narrowing, Reopening, Widening};
 use policies::state::RequestStanding;
 use policies::time::Seconds;
+use recordings::disk::RealMachine;
+use recordings::keys::Recipients;
+use recordings::log::{Log, LogOptions, Purpose, Signer as _};
+use recordings::sim::{SimDisk, SimSigner};
+use recordings::tlog::checkpoint::SignedCheckpoint;
 
+const AUDITORS: [&str; 2] = [
+    "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",
+    "age1lggyhqrw2nlhcxprm67z43rta597azn8gknawjehu9d9dl0jq3yqqvfafg",
+];
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn reason() -> Salted {
@@ -1166,6 +1176,7 @@ async fn the_journal_of_another_installation_is_refused() {
         floor: Arc::new(approver::floor::EmptyFloor) as Arc<dyn Floor>,
         alarms,
         cuts: stage.props.cuts(),
+        records: None,
     };
     let opened = approver::desk::Desk::open(parts).await;
     assert!(matches!(opened, Err(approver::desk::DeskFault::OtherDeployment { .. })));
@@ -1247,4 +1258,57 @@ impl Journal for Careless {
     fn changed(&self, size: u64) -> BoxFuture<'_, ()> {
         self.0.changed(size)
     }
+}
+
+/// The node's recordings, in memory.
+fn records() -> Arc<Log> {
+    let options = LogOptions {
+        segment_bytes: 1 << 20,
+        spares: 0,
+        ..LogOptions::new(Purpose::Records, "mill-3/records/node-1", node())
+    };
+    let (disk, signer) = (Arc::new(SimDisk::new(1)), Arc::new(SimSigner::new(1)));
+    Arc::new(Log::open(disk, Arc::new(RealMachine), "/records".as_ref(), options, signer).unwrap().0)
+}
+
+/// Every head of the recordings in the journal so far, and which event stands before each.
+async fn vouched(stage: &Stage) -> Vec<(u64, &'static str)> {
+    let verifier = [SimSigner::new(1).verifier("mill-3/records/node-1").unwrap()];
+    let entries = stage.desk.entries(0).await.unwrap();
+    let pairs = entries.iter().zip(entries.iter().skip(1)).filter_map(|(before, entry)| match &entry.event {
+        Event::Checkpointed { node: by, checkpoint } => {
+            assert_eq!(*by, node());
+            let signed = SignedCheckpoint::open(checkpoint.as_bytes(), &verifier).unwrap();
+            Some((signed.checkpoint().size, before.event.id()))
+        }
+        _ => None,
+    });
+    pairs.collect()
+}
+
+#[tokio::test]
+async fn the_journal_vouches_for_recordings_at_start_each_minute_with_a_session_with_each_end_and_at_stop() {
+    let records = records();
+    let stage = Stage::on(Props { records: Some(Arc::clone(&records)), ..Props::new() }, PLANT).await;
+    stage.desk.start_node("1.0").await.unwrap();
+    assert_eq!(vouched(&stage).await, [(1, "HP1601")]);
+    stage.pass(2 * MINUTE);
+    settle().await;
+    assert_eq!(vouched(&stage).await.len(), 1, "nothing is open");
+    let lease = let_in(&stage, "plc-7").await;
+    let recipients = Recipients::parse(AUDITORS).unwrap();
+    let recorder = Recorder::open(&lease, &records, &recipients, &RealMachine, "1.0").await.unwrap();
+    let before = stage.desk.head().size;
+    stage.pass(MINUTE);
+    stage.desk.changed(before).await;
+    assert_eq!(vouched(&stage).await[1..], [(2, "HP1401")]);
+    let seal = recorder.seal(&Ending::Left, Vec::new()).await.unwrap();
+    let sealed = records.head().size;
+    stage.desk.end(lease, Ending::Left, Some(seal.digest)).await;
+    assert_eq!(vouched(&stage).await[2..], [(sealed, "HP1402")]);
+    records.stop();
+    assert!(records.head().size > sealed, "that it stopped is an entry, too");
+    stage.desk.stop_node().await;
+    assert_eq!(vouched(&stage).await.last().unwrap().0, records.head().size);
+    assert!(matches!(stage.desk.entries(0).await.unwrap().last().unwrap().event, Event::NodeStopped { .. }));
 }

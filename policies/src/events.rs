@@ -242,8 +242,8 @@ pub enum Event {
     NodeStarted { node: NodeId, version: String },
     /// A node was stopped in order.
     NodeStopped { node: NodeId },
-    /// The head of a node's log of recordings, so that it can neither vanish nor shrink.
-    Checkpointed { node: NodeId, size: u64, chain: Digest, signature: String },
+    /// How far a node's log of recordings had come, as that log signed it, so that it can neither vanish nor shrink.
+    Checkpointed { node: NodeId, checkpoint: String },
     /// The recorder of a node failed; its sessions end and nobody is admitted there.
     RecorderFailed { node: NodeId },
 }

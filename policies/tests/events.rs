@@ -183,7 +183,10 @@ fn one_of_each() -> Vec<Event> {
         Event::Reopened { reopening: Reopening { cut, reason }, verdict: verdict(Matter::Reopening(cut), yes) },
         Event::NodeStarted { node: label("gate-1"), version: "0.1.0".into() },
         Event::NodeStopped { node: label("gate-1") },
-        Event::Checkpointed { node: label("gate-1"), size: 7, chain: digest, signature: "c2ln".into() },
+        Event::Checkpointed {
+            node: label("gate-1"),
+            checkpoint: "mill-3/records/gate-1\n7\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n— mill-3/records/gate-1 c2ln\n".into(),
+        },
         Event::RecorderFailed { node: label("gate-1") },
     ];
     let endings = [

@@ -152,6 +152,7 @@ impl App {
             floor: Arc::new(floor.clone()),
             alarms: alarms.clone(),
             cuts: stores.cuts.clone(),
+            records: Some(Arc::clone(&stores.records)),
         })
         .await?;
         if desk.with_state(|state| state.deployment.is_none()) {
@@ -266,6 +267,10 @@ impl App {
         tracker.close();
         if tokio::time::timeout(limit, tracker.wait()).await.is_err() {
             tracing::error!(sessions = floor.count(), "not everything ended in time");
+        }
+        let records = Arc::clone(&stores.records);
+        if tokio::task::spawn_blocking(move || records.stop()).await.is_err() {
+            tracing::error!("the recordings were not closed in order");
         }
         desk.stop_node().await;
         drop((desk, people, floor, sessions));

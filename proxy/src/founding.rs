@@ -159,6 +159,7 @@ async fn build(folder: &Path, plan: &Plan, plant: &Plant, seal: &Seal, clock: Cl
         floor: Arc::new(Floor::new(clock)),
         alarms,
         cuts: stores.cuts.clone(),
+        records: Some(Arc::clone(&stores.records)),
     })
     .await?;
     let people = People::new(desk.clone(), keys.secrets(), keys.tls_ca().fingerprint().prefix());

@@ -27,6 +27,8 @@ use crate::recover::{self, Found};
 use crate::segment::{self, SegmentsFault, key_file_name, session_dir};
 use crate::session::{Opening, SessionWriter, answered, lock};
 use crate::spares::{Maker, SpareFault, Spares, SparesWatch};
+use crate::tlog::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::tlog::note::NotSignable;
 use crate::writer::Writer;
 
 /// What a log is for.
@@ -230,6 +232,7 @@ pub struct Log {
     queue: Arc<Queue>,
     published: Arc<Mutex<Published>>,
     reader: Arc<EntryReader>,
+    signer: Arc<dyn Signer>,
     /// Until it has a thread of its own.
     printer: Option<Printer>,
     press: Option<Press>,
@@ -271,7 +274,8 @@ impl Log {
         let spares = spares(&disk, dir, &options, &found)?;
         let watch = spares.watch();
         let queue = Arc::new(Queue::new(Arc::clone(&machine)));
-        let writer = Writer::begin(&disk, machine, dir, &options, signer, Arc::clone(&queue), spares, found)?;
+        let signs = Arc::clone(&signer);
+        let writer = Writer::begin(&disk, machine, dir, &options, signs, Arc::clone(&queue), spares, found)?;
         let published = writer.published();
         let log = Self {
             disk,
@@ -280,6 +284,7 @@ impl Log {
             queue,
             published,
             reader,
+            signer,
             printer: Some(printer),
             press: None,
             spares: watch,
@@ -320,6 +325,25 @@ impl Log {
     /// The durable head.
     pub fn head(&self) -> Head {
         lock(&self.published).head
+    }
+
+    /// The durable head, signed: for whoever is to remember that this log had come so far. It may be ahead of what is
+    /// published, and is never behind what was acknowledged.
+    ///
+    /// # Errors
+    /// The log's name is none that a key can have; then it would not have opened.
+    pub fn checkpoint(&self) -> Result<SignedCheckpoint, NotSignable> {
+        let Head { size, root, .. } = self.head();
+        Checkpoint { origin: self.options.origin.clone(), size, root }.sign(&*self.signer)
+    }
+
+    /// Stops it as dropping does, and leaves it to be looked at: what is in line is written, open sessions are sealed as
+    /// abandoned, the head is signed, and nothing more is taken. Blocks until that is done.
+    pub fn stop(&self) {
+        self.queue.stop();
+        if !self.threads.is_empty() {
+            self.queue.wait_closed();
+        }
     }
 
     /// Appends entries after a head, all of them or none, if that is still the head; durable when the future

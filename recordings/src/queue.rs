@@ -126,8 +126,14 @@ impl Queue {
         waiting.closed.get_or_insert_with(|| fault.clone());
         let refused = std::mem::take(&mut waiting.works);
         drop(waiting);
-        self.changed.notify_one();
+        self.changed.notify_all();
         refused.into_iter().for_each(|stamped| stamped.work.refuse(fault));
+    }
+
+    /// Waits until no more is taken and the writer is through.
+    pub(crate) fn wait_closed(&self) {
+        let is_open = |waiting: &mut Waiting| waiting.closed.is_none();
+        drop(self.changed.wait_while(lock(&self.waiting), is_open).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Why no more is taken.

@@ -9,6 +9,9 @@ use policies::decide::Command;
 use policies::events::{Event, Founder};
 use policies::people::Kind;
 use policies::requests::SeenHead;
+use recordings::sim::SimSigner;
+use recordings::tlog::checkpoint::Checkpoint;
+use recordings::tlog::note::Note;
 use recordings::verify::{Checks, FindingKind, Report, verify};
 
 use support::{ADMINISTRATOR, LEAD, SECOND, Store, TECHNICIAN, label, person, public};
@@ -194,4 +197,34 @@ fn a_recording_that_says_it_is_of_another_grant_is_found() {
     let report = check(&mut store);
     let kinds: Vec<_> = report.failures().map(|finding| finding.kind).collect();
     assert_eq!(kinds, [FindingKind::Disagree], "{report}");
+}
+
+#[test]
+fn a_head_of_recordings_counts_by_their_own_key_alone() {
+    let head = |signer: u8, origin: &str, more: &str| {
+        let checkpoint = Checkpoint { origin: origin.to_owned(), size: 1, root: [7; 32] };
+        let text = Note::sign(&format!("{checkpoint}{more}"), origin, &SimSigner::new(signer)).unwrap().to_string();
+        Event::Checkpointed { node: label("node-1"), checkpoint: text }
+    };
+    for (event, said) in [
+        (head(10, "mill-3/records/node-1", ""), "is not theirs: the note is not signed"),
+        (head(9, "mill-3/journal", ""), "is not theirs: "),
+        (head(9, "mill-3/records/node-1", "more\n"), "is not as their log writes it"),
+        (
+            Event::Checkpointed { node: label("node-9"), checkpoint: String::new() },
+            "has no key for the recordings of node-9",
+        ),
+    ] {
+        let mut store = Store::granted().0;
+        store.smuggle(event);
+        let words = not_allowed(store);
+        assert!(words.contains(said), "{words}");
+    }
+    let mut store = Store::granted().0;
+    store.smuggle(head(9, "mill-3/records/node-1", ""));
+    let report = check(&mut store);
+    assert!(
+        report.failures().any(|finding| finding.words.contains("once had other entries up to 1, as the journal says")),
+        "{report}"
+    );
 }

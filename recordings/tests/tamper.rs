@@ -14,7 +14,7 @@ use recordings::ledger::{Extent, FileEntry, Operation, Outcome, RemotePath, Verd
 use recordings::notes::{Note, Size};
 use recordings::part::{PART, Part};
 use recordings::read::AuditorKeys;
-use recordings::verify::{Checks, FindingKind, Remembered, Report, SessionVerdict, Span, Verdict as Ends, verify};
+use recordings::verify::{By, Checks, FindingKind, Remembered, Report, SessionVerdict, Span, Verdict as Ends, verify};
 
 use support::{Store, files};
 
@@ -282,7 +282,12 @@ fn a_log_that_was_set_back_is_found_by_a_remembered_head() {
     let heads: Vec<Remembered> = now
         .logs
         .iter()
-        .map(|log| Remembered { origin: log.origin.clone(), size: log.entries, root: log.root.unwrap() })
+        .map(|log| Remembered {
+            origin: log.origin.clone(),
+            size: log.entries,
+            root: log.root.unwrap(),
+            by: By::Auditor { at: jiff::Timestamp::UNIX_EPOCH },
+        })
         .collect();
     let against = |folder: &Path, remembered: &[Remembered]| {
         kinds(&verify(&Checks { folder, trust: &trust, keys: None, remembered }, &mut |_| {}))

@@ -58,6 +58,7 @@ impl Office {
             floor: Arc::new(Floor::new(clock)),
             alarms,
             cuts: stores.cuts.clone(),
+            records: Some(Arc::clone(&stores.records)),
         };
         let desk = runtime.block_on(Desk::open(parts)).expect("a journal that can be read");
         let people = People::new(desk.clone(), keys.secrets(), keys.tls_ca().fingerprint().prefix());

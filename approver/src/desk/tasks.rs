@@ -22,11 +22,12 @@ const CUTS_EVERY: Duration = Duration::from_millis(250);
 
 impl Inner {
     pub(super) fn start_tasks(self: &Arc<Self>) {
-        let [follower, timekeeper, bookkeeper, lookout] = [(); 4].map(|()| self.clone());
+        let [follower, timekeeper, bookkeeper, lookout, voucher] = [(); 5].map(|()| self.clone());
         self.run(async move { follower.follow().await });
         self.run(async move { timekeeper.keep_time().await });
         self.run(async move { bookkeeper.keep_books().await });
         self.run(async move { lookout.look_for_cuts().await });
+        self.run(async move { voucher.vouch().await });
         let clock = self.clock.clone();
         self.run(async move { clock.watch_for_suspend().await });
     }

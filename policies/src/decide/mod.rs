@@ -61,7 +61,7 @@ pub enum Command {
     Sweep,
     StartNode { node: NodeId, version: String },
     StopNode { node: NodeId },
-    Checkpoint { node: NodeId, size: u64, chain: Digest, signature: String },
+    Checkpoint { node: NodeId, checkpoint: String },
     ReportRecorder { node: NodeId },
 }
 
@@ -145,12 +145,9 @@ impl State {
                 Ok(events)
             }
             Command::StopNode { node } => Ok(vec![Event::NodeStopped { node: node.clone() }]),
-            Command::Checkpoint { node, size, chain, signature } => Ok(vec![Event::Checkpointed {
-                node: node.clone(),
-                size: *size,
-                chain: *chain,
-                signature: signature.clone(),
-            }]),
+            Command::Checkpoint { node, checkpoint } => {
+                Ok(vec![Event::Checkpointed { node: node.clone(), checkpoint: checkpoint.clone() }])
+            }
             Command::ReportRecorder { node } => Ok(vec![Event::RecorderFailed { node: node.clone() }]),
         }
     }

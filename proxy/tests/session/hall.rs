@@ -141,6 +141,7 @@ impl Hall {
             floor: Arc::new(floor.clone()),
             alarms,
             cuts: stage.props.cuts(),
+            records: None,
         };
         stage.desk = approver::desk::Desk::open(parts).await.unwrap();
         stage.alarms = heard;

@@ -21,6 +21,7 @@ use policies::state::State;
 use ssh_key::PublicKey;
 
 use super::Context;
+use super::heads::{Remembered, journaled};
 use super::log::{At, Reader};
 use super::report::FindingKind;
 use crate::frame::RawFrame;
@@ -39,16 +40,8 @@ pub(super) struct Journal<'a> {
     /// Whether entries are missing or not understood: then nothing after can be judged.
     pub(super) lost: bool,
     /// Heads of record logs that the journal keeps.
-    pub(super) checkpoints: Vec<Checkpoint>,
+    pub(super) vouched: Vec<Remembered>,
     pub(super) nodes: Vec<NodeId>,
-}
-
-/// A record log's head, as journaled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Checkpoint {
-    pub(super) node: NodeId,
-    pub(super) size: u64,
-    pub(super) chain: Digest,
 }
 
 impl<'a> Journal<'a> {
@@ -59,7 +52,7 @@ impl<'a> Journal<'a> {
             roots: vec![Tree::default().root()],
             due: VecDeque::new(),
             lost: false,
-            checkpoints: Vec::new(),
+            vouched: Vec::new(),
             nodes: Vec::new(),
         }
     }
@@ -91,8 +84,11 @@ impl<'a> Journal<'a> {
             Event::Granted { .. } => context.report.decisions.grants += 1,
             Event::Started { .. } => context.report.decisions.sessions += 1,
             Event::NodeStarted { node, .. } if !self.nodes.contains(node) => self.nodes.push(node.clone()),
-            Event::Checkpointed { node, size, chain, .. } => {
-                self.checkpoints.push(Checkpoint { node: node.clone(), size: *size, chain: *chain });
+            Event::Checkpointed { node, checkpoint } => {
+                match journaled(self.trust, node, checkpoint, self.state.size) {
+                    Ok(head) => self.vouched.push(head),
+                    Err(words) => wrong.push(words),
+                }
             }
             _ => {}
         }

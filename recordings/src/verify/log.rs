@@ -8,7 +8,8 @@ use certs::log_key::Verifier;
 use jiff::Timestamp;
 use policies::digest::Digest;
 
-use super::report::{Finding, FindingKind, LogReport};
+use super::heads::furthest;
+use super::report::{Finding, FindingKind, Head, LogReport};
 use super::{Context, Remembered};
 use crate::disk::{Disk as _, RealDisk};
 use crate::frame::{Flaw, FrameFault, Kind, RawFrame};
@@ -279,6 +280,10 @@ struct Walk<'a> {
     nanos: u64,
     /// Whether something was damaged or torn anywhere.
     is_hurt: bool,
+    /// The newest signed head's size and root.
+    head: Option<(u64, [u8; 32])>,
+    /// The newest of those behind which another batch began: no power cut takes it back.
+    settled: Option<(u64, [u8; 32])>,
 }
 
 /// The last head that was signed.
@@ -318,6 +323,8 @@ impl<'a> Walk<'a> {
             last_file: log.relative.to_owned(),
             nanos: 0,
             is_hurt: false,
+            head: None,
+            settled: None,
         }
     }
 
@@ -466,6 +473,9 @@ impl<'a> Walk<'a> {
     fn frame(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
         self.frames += 1;
         self.nanos = frame.header.nanos;
+        if u64::from(frame.header.batch) == frame.offset {
+            self.settled = self.head;
+        }
         if frame.header.kind == Kind::SegmentHead {
             self.head(file, frame, context);
         } else if !self.unbroken {
@@ -573,20 +583,24 @@ impl<'a> Walk<'a> {
         self.reader.entry(&at, frame, &entry, context);
     }
 
-    /// Heads that the auditor kept must be heads that this log had.
+    /// Heads that others remember must be heads that this log had. Of a log that was rewritten the first is told.
     fn check_remembered(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
         let Some(tree) = &self.tree else { return };
-        let size = tree.size();
+        let (size, mut forked) = (tree.size(), None);
         self.remembered.retain(|head| {
             if head.size != size {
                 return true;
             }
-            if head.root.0 != tree.root() && head.root.0 != self.last {
-                let words = format!("the log had another root at {size} entries than the one that was remembered");
-                context.find(wrong(file, frame, &words));
+            if head.root.0 != tree.root() {
+                forked.get_or_insert_with(|| head.by.clone());
             }
             false
         });
+        if let Some(by) = forked {
+            let words = format!("the log once had other entries up to {size}, {by}: it was rewritten, or ran twice");
+            context.find(wrong(file, frame, &words));
+            self.remembered.clear();
+        }
     }
 
     fn anchor(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
@@ -604,6 +618,7 @@ impl<'a> Walk<'a> {
             context.find(wrong(file, frame, "a signed head does not say what the frames before it say"));
         }
         self.check_due(file, frame, &anchor, context);
+        self.head = self.tree.as_ref().filter(|tree| tree_is(tree)).map(|tree| (tree.size(), tree.root()));
         let (end, wall) = ((self.position.segment, frame.end()), anchor.wall);
         self.signed = Some(Signed { end, wall, nanos: anchor.nanos, due_seconds: anchor.due_seconds });
     }
@@ -647,10 +662,12 @@ impl<'a> Walk<'a> {
             context.find(Finding::new(FindingKind::CutOff, words).at(&self.last_file, self.position.offset));
         }
         // What was passed over was compared with nothing; what goes further than this log was rolled back in a part too.
-        let passed = if context.part.is_some() { self.entries } else { 0 };
-        for head in std::mem::take(&mut self.remembered).iter().filter(|head| head.size > passed) {
+        let passed = if context.part.is_some() || self.is_hurt { self.entries } else { 0 };
+        let mut beyond = std::mem::take(&mut self.remembered);
+        beyond.retain(|head| head.size > passed);
+        for Remembered { size, by, .. } in furthest(beyond) {
             let words =
-                format!("the log once had {} entries, and has {} now: it was rolled back", head.size, self.entries);
+                format!("the log once had {size} entries, {by}, and has {} now: it was rolled back", self.entries);
             context.find(Finding::new(FindingKind::Missing, words).at(self.log.relative, 0));
         }
         let report = LogReport {
@@ -659,6 +676,7 @@ impl<'a> Walk<'a> {
             frames: self.frames,
             root: self.tree.as_ref().map(|tree| Digest(tree.root())),
             signed_at: self.signed.map(|signed| signed.wall),
+            settled: self.settled.map(|(size, root)| Head { size, root: Digest(root) }),
         };
         (report, end)
     }

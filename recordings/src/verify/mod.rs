@@ -7,6 +7,7 @@
 //! Keeping and erasing will be checked here when they exist.
 
 mod cuts;
+mod heads;
 mod journal;
 mod log;
 mod published;
@@ -18,16 +19,16 @@ use std::path::{Path, PathBuf};
 
 use certs::log_key::Verifier;
 use certs::trust::Trust;
-use policies::digest::Digest;
 use policies::events::Ending;
 use policies::ids::{NodeId, SessionId};
 use policies::state::SessionFacts;
 
+pub use self::heads::{By, Remembered};
 use self::journal::Journal;
 use self::log::{End, Log, OpenEnd, Reader, walk};
 use self::published::Published;
 pub use self::report::{
-    Decisions, Finding, FindingKind, LogReport, Report, SessionReport, SessionVerdict, Span, Verdict,
+    Decisions, Finding, FindingKind, Head, LogReport, Report, SessionReport, SessionVerdict, Span, Verdict,
 };
 use self::sessions::{Known, Sessions, Told};
 use crate::FORMAT;
@@ -48,17 +49,6 @@ pub struct Checks<'a> {
     pub keys: Option<&'a AuditorKeys>,
     /// Heads that the auditor kept from the last time.
     pub remembered: &'a [Remembered],
-}
-
-/// A head of a log, as somebody else remembers it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remembered {
-    /// The log's name.
-    pub origin: String,
-    /// How many entries it had.
-    pub size: u64,
-    /// The root of the tree over them, or the hash of the last one.
-    pub root: Digest,
 }
 
 /// How far a check has come.
@@ -86,13 +76,12 @@ pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report
     }
     check_folder(checks.folder, &mut context);
     let mut journal = Journal::new(checks.trust);
-    let decisions = check_log(checks, JOURNAL_DIR, &mut journal, Vec::new(), &mut context);
+    let decisions = check_log(checks, JOURNAL_DIR, &mut journal, &[], &mut context);
     let verifier = decisions.as_ref().and_then(|log| log.verifier.as_ref());
     cuts::check(checks.folder, checks.trust, verifier, &mut context);
     let dir = checks.folder.join(RECORDS_DIR);
     let mut sessions = Sessions::new(&dir, Path::new(RECORDS_DIR), checks.keys);
-    let journaled = checkpoints(checks, &journal);
-    let records = check_log(checks, RECORDS_DIR, &mut sessions, journaled, &mut context);
+    let records = check_log(checks, RECORDS_DIR, &mut sessions, &journal.vouched, &mut context);
     let ends = [&decisions, &records].map(|log| log.as_ref().map_or(End::Cut, |log| log.end.clone()));
     let are_open = check_ends(&ends, &mut context);
     sessions.finish(|session| are_open && journal.has_open(session), &mut context);
@@ -205,7 +194,7 @@ fn check_log(
     checks: &Checks<'_>,
     name: &str,
     reader: &mut dyn Reader,
-    mut remembered: Vec<Remembered>,
+    vouched: &[Remembered],
     context: &mut Context<'_>,
 ) -> Option<Checked> {
     let (dir, relative) = (checks.folder.join(name), Path::new(name));
@@ -222,7 +211,8 @@ fn check_log(
     }
     let format = check_format(checks.trust, &dir.join(FORMAT), &relative.join(FORMAT), has_sessions, context)?;
     let verifier = checks.trust.log(&format.origin).cloned();
-    remembered.extend(checks.remembered.iter().filter(|head| head.origin == format.origin).cloned());
+    let others = checks.remembered.iter().chain(vouched).filter(|head| head.origin == format.origin);
+    let mut remembered: Vec<Remembered> = others.cloned().collect();
     let published = verifier.as_ref().map(|verifier| Published::check(&dir, relative, verifier));
     remembered.extend(published.as_ref().and_then(Published::remembered));
     let log =
@@ -288,15 +278,6 @@ fn trusted_formats(trust: &Trust, has_sessions: bool) -> Vec<(Format, Vec<u8>)> 
     }
     let Some(verifier) = trust.log(&journal) else { return Vec::new() };
     nodes.map(|(_, node)| format(verifier, node)).collect()
-}
-
-/// The heads of this node's record log that the journal keeps.
-fn checkpoints(checks: &Checks<'_>, journal: &Journal<'_>) -> Vec<Remembered> {
-    let origin = |node: &NodeId| format!("{}/{RECORDS_DIR}/{node}", checks.trust.deployment);
-    let kept = Format::read(&checks.folder.join(RECORDS_DIR)).ok();
-    let ours = |checkpoint: &&journal::Checkpoint| kept.as_ref().is_some_and(|format| format.node == checkpoint.node);
-    let heads = journal.checkpoints.iter().filter(ours);
-    heads.map(|head| Remembered { origin: origin(&head.node), size: head.size, root: head.chain }).collect()
 }
 
 /// Sessions in the journal but not in the record log, the reverse, and seals that are not the journaled ones.

@@ -9,7 +9,7 @@ use certs::log_key::Verifier;
 use policies::digest::Digest;
 
 use super::report::{Finding, FindingKind};
-use super::{Context, Remembered};
+use super::{By, Context, Remembered};
 use crate::disk::RealDisk;
 use crate::tlog::check::{Checked, Other, OtherKind, check_folder};
 use crate::tlog::folder::{CHECKPOINT, Flaw, Folder, FolderFault};
@@ -35,7 +35,8 @@ impl<'a> Published<'a> {
     /// The checkpoint, as a head that somebody remembers; none where there is none that is any good.
     pub(super) fn remembered(&self) -> Option<Remembered> {
         let checkpoint = self.checked.as_ref().ok()?.signed.checkpoint();
-        Some(Remembered { origin: checkpoint.origin.clone(), size: checkpoint.size, root: Digest(checkpoint.root) })
+        let (origin, root) = (checkpoint.origin.clone(), Digest(checkpoint.root));
+        Some(Remembered { origin, size: checkpoint.size, root, by: By::Published })
     }
 
     /// Tells what was found. Where the gate ran while this was copied, what was read first may have been replaced since.

@@ -114,6 +114,18 @@ pub struct LogReport {
     pub root: Option<Digest>,
     /// The last head that its key signed, by the wall clock.
     pub signed_at: Option<Timestamp>,
+    /// The newest signed head that nothing honest takes back: an auditor can hold the log to it. What was copied from a
+    /// running gate may end in a batch that a power cut takes away again.
+    pub settled: Option<Head>,
+}
+
+/// A log at one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Head {
+    /// Entries.
+    pub size: u64,
+    /// The root of the tree over them (RFC 6962).
+    pub root: Digest,
 }
 
 /// A recording that was checked.
