@@ -24,11 +24,13 @@ pub enum Namespace {
     Plant,
     /// The key and groups of an operator.
     Certify,
+    /// Erasing a recording.
+    Erase,
 }
 
 impl Namespace {
     /// Every namespace.
-    pub const ALL: [Self; 5] = [Self::Login, Self::Approval, Self::Request, Self::Plant, Self::Certify];
+    pub const ALL: [Self; 6] = [Self::Login, Self::Approval, Self::Request, Self::Plant, Self::Certify, Self::Erase];
 
     /// As it stands in the signature.
     pub const fn as_str(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Namespace {
             Self::Request => "holdpoint-request@v1",
             Self::Plant => "holdpoint-plant@v1",
             Self::Certify => "holdpoint-certify@v1",
+            Self::Erase => "holdpoint-erase@v1",
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::ids::{
 use crate::people::{Kind, SshKey};
 use crate::plant::Rule;
 use crate::requests::{
-    CertifyStatement, Extension, PlantStatement, Reopening, Request, SeenHead, Signed, VerdictStatement, Widening,
+    CertifyStatement, EraseStatement, Extension, PlantStatement, Reopening, Request, SeenHead, Signed,
+    VerdictStatement, Widening,
 };
 
 /// A person named when the installation was founded.
@@ -94,6 +95,24 @@ pub enum Ending {
     Shutdown,
     /// The gate stopped without order; found at its next start.
     Crashed,
+}
+
+/// On whose word a recording is erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "on")]
+pub enum ErasedOn {
+    /// Two people signed.
+    People {
+        /// One of them.
+        administrator: PersonId,
+        /// The other.
+        operator: PersonId,
+    },
+    /// The rule's `retention_max` is over.
+    Rule {
+        /// Frozen in the session's request.
+        rule: RuleId,
+    },
 }
 
 /// What proved the technician when a session was opened.
@@ -225,6 +244,18 @@ pub enum Event {
     HostKeyMismatch { target: TargetName, service: ServiceName, expected: String, got: String },
     /// An authenticated person was refused.
     Refused { person: PersonId, reason: String, target: Option<TargetName>, rule: Option<RuleId> },
+    /// A recording must not be erased, whatever its rule says.
+    Held { session: SessionId, reason: Salted, by: PersonId },
+    /// A hold is over.
+    Released { session: SessionId, of: PersonId, by: PersonId },
+    /// Somebody signed that a recording is erased.
+    ErasureSigned { signed: Signed<EraseStatement> },
+    /// A recording is erased: its keys first, then its bytes.
+    Erased {
+        session: SessionId,
+        #[serde(flatten)]
+        on: ErasedOn,
+    },
 
     /// An operator's word to end and keep out.
     Cut {
@@ -295,6 +326,7 @@ impl Event {
         match self {
             Self::Certified { certificate } => Some(certificate.statement.journal),
             Self::PlantSigned { signed } => Some(signed.statement.journal),
+            Self::ErasureSigned { signed } => Some(signed.statement.journal),
             Self::Voted { verdict } | Self::Reopened { verdict, .. } => Some(verdict.statement.journal),
             _ => None,
         }
@@ -342,6 +374,10 @@ impl Event {
             Self::Fetched { .. } => "HP1407",
             Self::HostKeyMismatch { .. } => "HP1408",
             Self::Refused { .. } => "HP1409",
+            Self::Held { .. } => "HP1410",
+            Self::Released { .. } => "HP1411",
+            Self::ErasureSigned { .. } => "HP1412",
+            Self::Erased { .. } => "HP1413",
             Self::Cut { .. } => "HP1501",
             Self::Reopened { .. } => "HP1502",
             Self::NodeStarted { .. } => "HP1601",

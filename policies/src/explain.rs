@@ -67,6 +67,10 @@ pub struct Decided {
     pub escort: Escort,
     /// Whether one operator on duty may give it as an emergency.
     pub emergency: bool,
+    /// How long what was done is kept at least.
+    pub retention: Seconds,
+    /// When it is removed by itself.
+    pub retention_max: Option<Seconds>,
 }
 
 /// Asks the rules, and says why they answer so.
@@ -99,6 +103,8 @@ fn decided(plant: &Plant, rule: &Rule, at: Timestamp) -> Decided {
         work_order: rule.work_order.clone(),
         escort: rule.escort,
         emergency: rule.emergency,
+        retention: rule.retention,
+        retention_max: rule.retention_max,
     }
 }
 
@@ -138,7 +144,14 @@ impl fmt::Display for Decided {
             write!(f, "; hours close {closes}")?;
         }
         write!(f, "\nwork order: {}\nescort: {}", self.work_order, self.escort)?;
-        if self.emergency { write!(f, "\nemergency: any one operator on duty") } else { Ok(()) }
+        if self.emergency {
+            write!(f, "\nemergency: any one operator on duty")?;
+        }
+        write!(f, "\nrecording kept: {} at least", self.retention)?;
+        match self.retention_max {
+            Some(most) => write!(f, ", removed after {most} unless somebody holds it"),
+            None => f.write_str(", never removed by itself"),
+        }
     }
 }
 

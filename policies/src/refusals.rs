@@ -2,7 +2,7 @@
 //! tells a stranger what exists.
 
 use crate::actions::{Action, Actions};
-use crate::ids::{RequestId, RuleId, TargetName, VendorId, ZoneName};
+use crate::ids::{PersonId, RequestId, RuleId, TargetName, VendorId, ZoneName};
 use crate::people::Standing;
 use crate::rules::NotAllowed;
 use crate::time::{PlantTime, Seconds};
@@ -136,6 +136,20 @@ pub enum Refusal {
     ExtensionTooFar(PlantTime, &'static str),
     #[error("there is no such cut, or it is reopened already")]
     NoSuchCut,
+
+    // Keeping
+    #[error("nothing was recorded of a session of this name")]
+    NoSuchRecording,
+    #[error("the session runs. What is recorded of it is kept for at least {least} from its end: rule {rule}")]
+    StillRecording { rule: RuleId, least: Seconds },
+    #[error("rule {rule} keeps it for at least {least}, until {until}. It can be erased from then on")]
+    KeptUntil { rule: RuleId, least: Seconds, until: PlantTime },
+    #[error("it is held by {}, and stays until each of them releases it", each(.0))]
+    Held(Vec<PersonId>),
+    #[error("nobody of this name holds it")]
+    NotHeld,
+    #[error("it was erased {0}. That it was, and what it was, stays in the logs")]
+    Erased(PlantTime),
 }
 
 impl Refusal {
@@ -198,6 +212,12 @@ impl Refusal {
             Self::NoSuchSession => "no-such-session",
             Self::ExtensionTooFar(..) => "extension-too-far",
             Self::NoSuchCut => "no-such-cut",
+            Self::NoSuchRecording => "no-such-recording",
+            Self::StillRecording { .. } => "still-recording",
+            Self::KeptUntil { .. } => "kept-until",
+            Self::Held(_) => "held",
+            Self::NotHeld => "not-held",
+            Self::Erased(_) => "erased",
         }
     }
 }
@@ -215,6 +235,10 @@ const fn not_active(standing: Standing) -> &'static str {
         Standing::Active => "active",
         Standing::Disabled => "your access was ended. Ask your sponsor at the plant",
     }
+}
+
+fn each(people: &[PersonId]) -> String {
+    people.iter().map(PersonId::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn list(actions: &Actions) -> String {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
-use crate::ids::{AskId, CutId, DeploymentId, GroupName, PersonId, RequestId, ServiceName, TargetName};
+use crate::ids::{AskId, CutId, DeploymentId, GroupName, PersonId, RequestId, ServiceName, SessionId, TargetName};
 use crate::people::{Kind, SshKey};
 use crate::time::{Seconds, Window};
 
@@ -255,6 +255,30 @@ impl PlantStatement {
     /// The 32 bytes that are signed, in the plant namespace.
     pub fn digest(&self) -> Digest {
         Digest::of("plant", self)
+    }
+}
+
+/// What an administrator and an operator sign so that a recording is erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EraseStatement {
+    /// The installation.
+    pub deployment: DeploymentId,
+    /// Whose recording.
+    pub session: SessionId,
+    /// Who signs.
+    pub signer: PersonId,
+    /// Sixteen random bytes in hexadecimal.
+    pub nonce: String,
+    /// Void afterwards.
+    pub expires: Timestamp,
+    /// The journal when it was signed.
+    pub journal: SeenHead,
+}
+
+impl EraseStatement {
+    /// The 32 bytes that are signed, in the erasing namespace.
+    pub fn digest(&self) -> Digest {
+        Digest::of("erase", self)
     }
 }
 

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
-use crate::events::{Ending, Event, Founder, Scope};
+use crate::events::{Ending, ErasedOn, Event, Founder, Scope};
 use crate::ids::{
     AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, RequestId, ServiceName, SessionId, TargetName,
     VendorId, ZoneName,
@@ -152,6 +152,14 @@ impl Asked {
             Self::Widening(widening) => widening.request,
         }
     }
+
+    /// Why.
+    pub const fn reason(&self) -> Salted {
+        match self {
+            Self::Extension(extension) => extension.reason,
+            Self::Widening(widening) => widening.reason,
+        }
+    }
 }
 
 /// An extension or widening and its votes.
@@ -173,6 +181,15 @@ impl Ask {
         let last = self.votes.last().filter(|vote| !self.open && !vote.yes)?;
         Some(No { by: last.operator, reason: last.reason? })
     }
+}
+
+/// Why a recording must not be erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// Why.
+    pub reason: Salted,
+    /// Since when.
+    pub at: Timestamp,
 }
 
 /// A session, live or over.
@@ -202,6 +219,12 @@ pub struct SessionFacts {
     pub frozen: bool,
     /// Who watches.
     pub watchers: BTreeSet<PersonId>,
+    /// Who holds its recording, and why.
+    pub holds: BTreeMap<PersonId, Hold>,
+    /// Who signed, since the last hold, that its recording is erased.
+    pub erasers: BTreeSet<PersonId>,
+    /// When its recording was erased, and on whose word.
+    pub erased: Option<(Timestamp, ErasedOn)>,
 }
 
 /// A plant file that was proposed.
@@ -247,6 +270,8 @@ pub struct State {
     pub sessions: BTreeMap<SessionId, SessionFacts>,
     /// The live ones.
     pub live: BTreeSet<SessionId>,
+    /// Recordings whose rule's maximum is over, and the time of the first entry by which the journal knew.
+    pub overdue: BTreeMap<SessionId, Timestamp>,
     /// Cuts that were not reopened.
     pub cuts: BTreeMap<CutId, Scope>,
     /// Entries folded so far.
@@ -256,6 +281,8 @@ pub struct State {
     /// The longest prefix of the journal that somebody signed.
     pub witnessed: Option<Witnessed>,
     texts: BTreeMap<Digest, Vec<String>>,
+    /// When the maximum of a recording is over.
+    maxima: BTreeSet<(Timestamp, SessionId)>,
 }
 
 impl State {
@@ -304,6 +331,9 @@ impl State {
     pub fn apply(&mut self, event: &Event, at: Timestamp) {
         self.size += 1;
         self.newest = self.newest.max(Some(at));
+        while self.maxima.first().is_some_and(|(over, _)| *over <= at) {
+            self.overdue.extend(self.maxima.pop_first().map(|(_, session)| (session, at)));
+        }
         if let Some(head) = event.seen().filter(|seen| self.witnessed.is_none_or(|known| known.head.size < seen.size)) {
             self.witnessed = Some(Witnessed { head, at });
         }
@@ -344,6 +374,9 @@ impl State {
             | Event::Thawed { .. }
             | Event::Watched { .. }
             | Event::WatchEnded { .. } => self.apply_session(event, at),
+            Event::Held { .. } | Event::Released { .. } | Event::ErasureSigned { .. } | Event::Erased { .. } => {
+                self.apply_keeping(event, at);
+            }
             Event::Cut { cut, scope, .. } => {
                 self.cuts.insert(*cut, scope.clone());
             }
@@ -580,6 +613,9 @@ impl State {
                         seal: None,
                         frozen: false,
                         watchers: BTreeSet::new(),
+                        holds: BTreeMap::new(),
+                        erasers: BTreeSet::new(),
+                        erased: None,
                     },
                 );
             }
@@ -590,6 +626,7 @@ impl State {
                     facts.seal = *seal;
                     facts.watchers.clear();
                 });
+                self.maxima.extend(self.removed_by_itself(*session).map(|over| (over, *session)));
             }
             Event::Frozen { session, .. } => self.with_session(*session, |facts| facts.frozen = true),
             Event::Thawed { session, .. } => self.with_session(*session, |facts| facts.frozen = false),
@@ -599,6 +636,27 @@ impl State {
             Event::WatchEnded { session, by } => self.with_session(*session, |facts| {
                 facts.watchers.remove(by);
             }),
+            _ => {}
+        }
+    }
+
+    fn apply_keeping(&mut self, event: &Event, at: Timestamp) {
+        match event {
+            Event::Held { session, reason, by } => self.with_session(*session, |facts| {
+                facts.holds.insert(*by, Hold { reason: *reason, at });
+                // Whoever signed did not know of this.
+                facts.erasers.clear();
+            }),
+            Event::Released { session, of, .. } => self.with_session(*session, |facts| {
+                facts.holds.remove(of);
+            }),
+            Event::ErasureSigned { signed } => self.with_session(signed.statement.session, |facts| {
+                facts.erasers.insert(signed.statement.signer);
+            }),
+            Event::Erased { session, on } => {
+                self.overdue.remove(session);
+                self.with_session(*session, |facts| facts.erased = Some((at, on.clone())));
+            }
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use policies::actions::Action;
 use policies::digest::{Digest, Salted};
-use policies::events::{CutBy, Ending, Event, Factor, Founder, Scope};
+use policies::events::{CutBy, Ending, ErasedOn, Event, Factor, Founder, Scope};
 use policies::ids::*;
 use policies::people::{Kind, SshKey};
 use policies::plant::{Plant, Rule};
@@ -121,6 +121,14 @@ fn one_of_each() -> Vec<Event> {
         expires: at,
         journal: head,
     };
+    let erase = EraseStatement {
+        deployment: label("mill-3"),
+        session,
+        signer: who,
+        nonce: "00".into(),
+        expires: at,
+        journal: head,
+    };
     let mut all = vec![
         Event::Founded { deployment: label("mill-3"), log_key: "k".into(), founders: vec![founder] },
         Event::Contracted { vendor: label("acme"), end: at, sponsor: who, by: who },
@@ -180,6 +188,11 @@ fn one_of_each() -> Vec<Event> {
             got: "SHA256:b".into(),
         },
         Event::Refused { person: other, reason: "no-grant".into(), target: Some(label("hmi-2")), rule: None },
+        Event::Held { session, reason, by: who },
+        Event::Released { session, of: who, by: other },
+        Event::ErasureSigned { signed: Signed { statement: erase, key: key.clone(), signature: signature.clone() } },
+        Event::Erased { session, on: ErasedOn::People { administrator: who, operator: other } },
+        Event::Erased { session, on: ErasedOn::Rule { rule: label("acme-packaging") } },
         Event::Reopened { reopening: Reopening { cut, reason }, verdict: verdict(Matter::Reopening(cut), yes) },
         Event::NodeStarted { node: label("gate-1"), version: "0.1.0".into() },
         Event::NodeStopped { node: label("gate-1") },

@@ -141,7 +141,7 @@ fn what_is_not_built_is_refused_by_name() {
         let told = format!("rules[acme-packaging].actions[2]: {action} is not built yet; leave it out");
         assert_eq!(after("\"shell\"", &format!("\"shell\", \"{action}\"")), told);
     }
-    for key in ["hold_max = \"5m\"", "weaker = [\"totp\"]", "retention = \"3y\""] {
+    for key in ["hold_max = \"5m\"", "weaker = [\"totp\"]"] {
         let (name, _) = key.split_once(' ').expect("a key and its value");
         let told = format!("rules[acme-packaging].{name}: not built yet; leave it out");
         assert_eq!(after("zones = [", &format!("{key}\nzones = [")), told);
@@ -161,8 +161,7 @@ plant.toml:39:1: targets.plc-7.services.modbus.connections_max: not built yet; l
 plant.toml:46:12: rules[acme-packaging].actions[1]: observe is not built yet; leave it out
 plant.toml:46:23: rules[acme-packaging].actions[2]: operate is not built yet; leave it out
 plant.toml:53:1: rules[acme-packaging].weaker: not built yet; leave it out
-plant.toml:62:1: rules[acme-packaging].hold_max: not built yet; leave it out
-plant.toml:66:1: rules[acme-packaging].retention: not built yet; leave it out"
+plant.toml:62:1: rules[acme-packaging].hold_max: not built yet; leave it out"
     );
 }
 

@@ -159,6 +159,7 @@ pub(super) async fn sessions(
     for (id, facts) in &own {
         let mut view = api.session_view(*id, facts, None).await;
         view.watchers.clear();
+        view.kept = None;
         sessions.push(view);
     }
     Json(SessionsView { sessions })

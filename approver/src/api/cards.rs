@@ -14,8 +14,8 @@ use ssh_key::{HashAlg, PublicKey};
 
 use super::Api;
 use super::types::{
-    ActionView, AskCovered, AskView, Card, EndingView, LiveView, Named, NoView, OwnRequest, PersonView, RefusedAsk,
-    ServiceView, SessionView, VoteView,
+    ActionView, AskCovered, AskView, Card, EndingView, ErasedView, HoldView, KeptView, LiveView, Named, NoView,
+    OwnRequest, PersonView, RefusedAsk, ServiceView, SessionView, VoteView,
 };
 use crate::floor::LiveSession;
 use crate::recorder::ending_word;
@@ -349,6 +349,22 @@ impl Api {
                 idle_seconds: idle(live),
             }),
             seal: facts.seal,
+            kept: Some(self.kept_view(id, facts).await),
+        }
+    }
+
+    async fn kept_view(&self, id: SessionId, facts: &SessionFacts) -> KeptView {
+        let (until, removed) = self.desk().with_state(|state| (state.kept_until(id), state.removed_by_itself(id)));
+        let mut holds = Vec::new();
+        for (by, hold) in &facts.holds {
+            holds.push(HoldView { by: self.named(*by).await, reason: self.opened(hold.reason).await, at: hold.at });
+        }
+        KeptView {
+            until,
+            removed,
+            holds,
+            signers: self.named_all(facts.erasers.iter().copied()).await,
+            erased: facts.erased.clone().map(|(at, on)| ErasedView { at, on }),
         }
     }
 

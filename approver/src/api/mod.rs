@@ -29,6 +29,7 @@ mod cards;
 mod cuts;
 mod evidence;
 mod guard;
+mod keeping;
 mod openapi;
 mod people;
 mod plant;

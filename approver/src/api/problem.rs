@@ -30,6 +30,11 @@ impl Problem {
         Self { mistakes, ..self }
     }
 
+    /// The same, with a name for an identifier.
+    pub(super) fn naming(self, identifier: &str, name: &str) -> Self {
+        Self { detail: self.detail.replace(identifier, name), ..self }
+    }
+
     pub(super) fn malformed(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "malformed", detail)
     }
@@ -117,6 +122,8 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::NoSuchRequest
         | Refusal::NoSuchSession
         | Refusal::NoSuchCut
+        | Refusal::NoSuchRecording
+        | Refusal::NotHeld
         | Refusal::NoSuchPlantFile
         | Refusal::NoContract(_) => StatusCode::NOT_FOUND,
         Refusal::Exists
@@ -126,6 +133,10 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::OtherJournal
         | Refusal::StatementExpired(_)
         | Refusal::PlantInForce
+        | Refusal::StillRecording { .. }
+        | Refusal::KeptUntil { .. }
+        | Refusal::Held(_)
+        | Refusal::Erased(_)
         | Refusal::KeyTaken => StatusCode::CONFLICT,
         Refusal::PlantFileWrong(_)
         | Refusal::WorkOrderWanted

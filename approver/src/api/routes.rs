@@ -13,7 +13,8 @@ use utoipa::ToSchema;
 use super::openapi::Shape;
 use super::problem::Problem;
 use super::{
-    Api, access, cuts, evidence, guard, openapi, people, plant, requests, secrets, sessions, sign_in, status, types,
+    Api, access, cuts, evidence, guard, keeping, openapi, people, plant, requests, secrets, sessions, sign_in, status,
+    types,
 };
 
 /// What a person is, as far as doors are concerned.
@@ -388,6 +389,24 @@ fn about_evidence() -> Vec<Route> {
         read("/api/v1/recordings/{session}/files", evidence::recording)
             .for_(READERS, "A recording as ciphertext, to play and verify elsewhere; the fetch is journaled first.")
             .gives_bytes("application/x-tar"),
+        act("/api/v1/recordings/{session}/hold", keeping::hold)
+            .for_(AUDITOR, "Hold a recording: nothing erases it until it is released.")
+            .takes::<types::Because>()
+            .gives::<types::Done>(),
+        act("/api/v1/recordings/{session}/release", keeping::release)
+            .for_(AUDITOR, "Release a recording from a hold.")
+            .takes::<types::Release>()
+            .gives::<types::Done>(),
+        read("/api/v1/recordings/{session}/erasure", keeping::statement)
+            .for_(SIGNERS, "The erasure of a recording, to be signed.")
+            .gives::<types::EraseTemplate>(),
+        act("/api/v1/recordings/{session}/erasure", keeping::sign)
+            .for_(
+                SIGNERS,
+                "Sign the erasure of a recording; with an administrator's and an operator's signature it is erased.",
+            )
+            .takes::<types::EraseSignature>()
+            .gives::<types::Done>(),
         read("/api/v1/journal", evidence::entries)
             .for_(READERS, "Entries of the journal, in order.")
             .query("after", "Entries that are known already.")

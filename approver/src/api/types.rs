@@ -9,7 +9,7 @@ use certs::proof::Face;
 use jiff::Timestamp;
 use policies::actions::{Action, Actions};
 use policies::digest::{Digest, Salted};
-use policies::events::Scope;
+use policies::events::{ErasedOn, Scope};
 use policies::ids::{
     AskId, CredentialName, CutId, DeploymentId, GroupName, NodeId, PersonId, RequestId, RoleName, RuleId, ServiceName,
     SessionId, TargetName, VendorId, ZoneName,
@@ -17,7 +17,8 @@ use policies::ids::{
 use policies::people::Kind;
 use policies::plant::Protocol;
 use policies::requests::{
-    CertifyStatement, Extension, PlantStatement, Reopening, Request, SeenHead, Signed, VerdictStatement, Widening,
+    CertifyStatement, EraseStatement, Extension, PlantStatement, Reopening, Request, SeenHead, Signed,
+    VerdictStatement, Widening,
 };
 use policies::time::Window;
 use serde::{Deserialize, Serialize};
@@ -831,7 +832,74 @@ pub struct SessionView {
     /// The digest of the recording's seal.
     #[schema(value_type = Option<String>)]
     pub seal: Option<Digest>,
+    /// How long its recording is kept. Not shown to technicians.
+    pub kept: Option<KeptView>,
 }
+
+/// How long a recording is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeptView {
+    /// Nothing erases it earlier; none while its session runs.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// When it goes by itself, if nobody holds it then.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub removed: Option<Timestamp>,
+    /// Who holds it.
+    pub holds: Vec<HoldView>,
+    /// Who signed, since the last hold, that it is erased.
+    pub signers: Vec<Named>,
+    /// That it was erased.
+    pub erased: Option<ErasedView>,
+}
+
+/// That somebody holds a recording.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HoldView {
+    /// Who.
+    pub by: Named,
+    /// Why; none where the text was erased.
+    pub reason: Option<String>,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+}
+
+/// That a recording was erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ErasedView {
+    /// When it was decided.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// `{"on": "people", "administrator": "p_…", "operator": "p_…"}` or `{"on": "rule", "rule": "…"}`.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub on: ErasedOn,
+}
+
+/// Whose hold is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// Your own, if left out.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub of: Option<PersonId>,
+}
+
+/// An erasure, to be signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EraseTemplate {
+    /// Sign `statement.digest()` in the namespace `holdpoint-erase@v1`.
+    #[schema(value_type = Object)]
+    pub statement: EraseStatement,
+}
+
+/// A signed erasure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct EraseSignature(pub Signed<EraseStatement>);
 
 /// Several sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -34,6 +34,10 @@ pub(super) fn check(command: &Command, fold: &Fold) -> Result<(), Rejected> {
             let statement = &signed.statement;
             check_one(Namespace::Plant, statement.digest(), &statement.journal, &signed.key, &signed.signature, fold)
         }
+        Command::SignErasure { signed } => {
+            let statement = &signed.statement;
+            check_one(Namespace::Erase, statement.digest(), &statement.journal, &signed.key, &signed.signature, fold)
+        }
         _ => Ok(()),
     }
 }

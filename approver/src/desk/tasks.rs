@@ -78,7 +78,7 @@ impl Inner {
         }
     }
 
-    /// Journals what is late, lapsed or presumed.
+    /// Journals what is late, lapsed, to be removed or presumed.
     async fn keep_books(&self) {
         loop {
             self.flush_late().await;
@@ -93,9 +93,12 @@ impl Inner {
 
     async fn sweep(&self) {
         let now = self.clock.wall();
-        let is_over = self.fold().state.cases.values().any(|case| case.has_lapsed(now));
+        let is_over = {
+            let fold = self.fold();
+            fold.state.cases.values().any(|case| case.has_lapsed(now)) || fold.state.has_removals(now)
+        };
         if is_over && let Err(rejected) = self.act(Command::Sweep).await {
-            tracing::debug!(%rejected, "lapses wait for the journal");
+            tracing::debug!(%rejected, "lapses and removals wait for the journal");
         }
     }
 

@@ -64,6 +64,10 @@ plant  DELETE /api/v1/secrets/{name}                        a
 plant  GET    /api/v1/trust                                 oua
 plant  GET    /api/v1/recordings                            ou
 plant  GET    /api/v1/recordings/{session}/files            ou
+plant  POST   /api/v1/recordings/{session}/hold             u
+plant  POST   /api/v1/recordings/{session}/release          u
+plant  GET    /api/v1/recordings/{session}/erasure          oa
+plant  POST   /api/v1/recordings/{session}/erasure          oa
 plant  GET    /api/v1/journal                               ou
 plant  GET    /api/v1/journal/files                         ou
 vendor GET    /healthz                                      *

@@ -2,6 +2,7 @@
 //! and a moment it makes the events to append, all of them or none. Signatures inside commands were checked before.
 
 mod admission;
+mod keeping;
 mod people;
 mod plant;
 mod requests;
@@ -19,7 +20,9 @@ use crate::ids::{
 };
 use crate::people::{Kind, SshKey};
 use crate::refusals::Refusal;
-use crate::requests::{CertifyStatement, PlantStatement, Reopening, Signed, VerdictStatement, Widening};
+use crate::requests::{
+    CertifyStatement, EraseStatement, PlantStatement, Reopening, Signed, VerdictStatement, Widening,
+};
 use crate::state::State;
 use crate::time::Seconds;
 
@@ -54,6 +57,9 @@ pub enum Command {
     Watch { session: SessionId, by: PersonId },
     EndWatch { session: SessionId, by: PersonId },
     Fetch { session: SessionId, by: PersonId },
+    Hold { session: SessionId, reason: Salted, by: PersonId },
+    Release { session: SessionId, of: PersonId, by: PersonId },
+    SignErasure { signed: Signed<EraseStatement> },
     ReportHostKey { target: TargetName, service: ServiceName, expected: String, got: String },
     ReportRefusal { person: PersonId, reason: String, target: Option<TargetName> },
     Cut { cut: CutId, scope: Scope, by: CutBy, at: Timestamp },
@@ -127,6 +133,9 @@ impl State {
             }
             Command::EndWatch { session, by } => Ok(vec![Event::WatchEnded { session: *session, by: *by }]),
             Command::Fetch { session, by } => self.decide_fetch(*session, *by),
+            Command::Hold { session, reason, by } => self.decide_hold(*session, *reason, *by),
+            Command::Release { session, of, by } => self.decide_release(*session, *of, *by),
+            Command::SignErasure { signed } => self.decide_sign_erasure(signed, now),
             Command::ReportHostKey { target, service, expected, got } => Ok(vec![Event::HostKeyMismatch {
                 target: target.clone(),
                 service: service.clone(),

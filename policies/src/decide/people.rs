@@ -185,8 +185,8 @@ impl State {
             Kind::Auditor | Kind::Operator { .. } => {}
             _ => return Err(Refusal::WrongKind("auditors and operators")),
         }
-        if !self.sessions.contains_key(&session) {
-            return Err(Refusal::NoSuchSession);
+        if let Some((at, _)) = &self.recorded(session)?.erased {
+            return Err(Refusal::Erased(self.clock(*at)));
         }
         Ok(vec![Event::Fetched { session, by }])
     }

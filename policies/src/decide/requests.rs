@@ -410,6 +410,7 @@ impl State {
             .values()
             .filter(|case| case.has_lapsed(now))
             .map(|case| Event::Lapsed { request: case.request.id })
+            .chain(self.removals(now))
             .collect()
     }
 

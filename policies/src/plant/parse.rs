@@ -31,7 +31,7 @@ impl Kind {
 
 /// What is known and does nothing yet is refused by name, so that nobody relies on it. To build one is to delete its
 /// row and read it below.
-const NOT_BUILT: [NotBuilt; 12] = [
+const NOT_BUILT: [NotBuilt; 11] = [
     protocol_not_built("tcp"),
     protocol_not_built("modbus"),
     protocol_not_built("s7"),
@@ -43,7 +43,6 @@ const NOT_BUILT: [NotBuilt; 12] = [
     key_not_built(Kind::SERVICE, "connections_max"),
     key_not_built(Kind::RULE, "weaker"),
     key_not_built(Kind::RULE, "hold_max"),
-    key_not_built(Kind::RULE, "retention"),
 ];
 
 const fn protocol_not_built(word: &'static str) -> NotBuilt {
@@ -346,9 +345,12 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
     let staleness_ending = reader.or("staleness_ending", StalenessEnding::default(), |f| {
         f.one_of(&[("end", StalenessEnding::End), ("keep", StalenessEnding::Keep)])
     });
+    let retention = reader.or("retention", Rule::RETENTION, |f| f.duration(SECOND..=Rule::RETENTION_LIMIT));
+    let retention_max = reader.optional("retention_max", |f| f.duration(SECOND..=Rule::RETENTION_LIMIT));
 
     note_reaching_nothing(reader, known, reach.as_ref(), actions.as_ref());
     note_never_idle(reader, idle, duration_max);
+    note_removed_too_early(reader, retention, retention_max);
     let approvals = approvals?;
     Some(Rule {
         id: id?,
@@ -374,7 +376,8 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
         emergency: emergency?,
         staleness: staleness?,
         staleness_ending: staleness_ending?,
-        retention: Rule::RETENTION,
+        retention: retention?,
+        retention_max: retention_max?,
     })
 }
 
@@ -484,6 +487,19 @@ fn note_reaching_nothing(reader: &Reader<'_, '_>, known: &Known<'_>, reach: Opti
 
 fn listed(actions: &[Action]) -> String {
     actions.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// A maximum below the minimum would be a promise broken either way.
+fn note_removed_too_early(reader: &Reader<'_, '_>, least: Option<Seconds>, most: Option<Option<Seconds>>) {
+    let (Some(least), Some(Some(most))) = (least, most) else { return };
+    if most < least {
+        let what = format!("shorter than retention, {least}: what must be kept would be removed");
+        reader.note_at(
+            "retention_max",
+            what,
+            "make it at least as long, or leave it out: then nothing is removed by itself",
+        );
+    }
 }
 
 /// Written, but longer than any session: then idleness would never end one.

@@ -68,8 +68,11 @@ pub struct Rule {
     pub staleness: Seconds,
     /// What running sessions do then.
     pub staleness_ending: StalenessEnding,
-    /// How long what was done is kept at least.
+    /// How long a recording is kept at least, from its session's end. Nothing removes one earlier.
     pub retention: Seconds,
+    /// When a recording is removed by itself, from its session's end, unless somebody holds it; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_max: Option<Seconds>,
 }
 
 impl Rule {
@@ -87,6 +90,8 @@ impl Rule {
     pub const STALENESS: Seconds = Seconds(30);
     /// `retention` where the file says nothing: three years, as evidence is commonly kept.
     pub const RETENTION: Seconds = Seconds(3 * 365 * 86_400);
+    /// No `retention` is longer: whoever writes more has slipped a digit.
+    pub const RETENTION_LIMIT: Seconds = Seconds(100 * 365 * 86_400);
     /// No `duration_max` is longer: a grant serves one piece of work, and a shift change lies in every day.
     pub const DURATION_LIMIT: Seconds = Seconds(24 * 3_600);
 

@@ -18,6 +18,7 @@ use policies::state::State;
 use policies::time::{Seconds, Window};
 use proptest::prelude::*;
 
+mod keeping;
 mod named;
 
 const PLANT: &str = r#"

@@ -21,7 +21,7 @@ fn on_the_wall(at: Timestamp) -> PlantTime {
 impl World {
     /// Why nothing comes of it.
     #[track_caller]
-    fn refused(&self, command: &Command) -> Refusal {
+    pub(super) fn refused(&self, command: &Command) -> Refusal {
         self.state.decide(command, self.now).expect_err("refused")
     }
 
@@ -80,14 +80,14 @@ impl World {
         }
     }
 
-    fn granted(&mut self, who: usize, actions: &[Action]) -> RequestId {
+    pub(super) fn granted(&mut self, who: usize, actions: &[Action]) -> RequestId {
         let wish = self.wish(who, actions);
         let id = self.submit(wish);
         self.approve(&Matter::Request(id));
         id
     }
 
-    fn door(&mut self, who: usize) -> Admission {
+    pub(super) fn door(&mut self, who: usize) -> Admission {
         Admission {
             session: SessionId::new(self.id()),
             technician: person(TECHNICIANS[who].0),
@@ -882,7 +882,7 @@ impl World {
         (link, Command::Invite { person: person(who), kind, groups, link, expires, by })
     }
 
-    fn enrolled(&mut self, who: u128, kind: Kind, groups: &[&str]) -> PersonId {
+    pub(super) fn enrolled(&mut self, who: u128, kind: Kind, groups: &[&str]) -> PersonId {
         let (link, invite) = self.invitation(who, kind, groups);
         self.must(&invite);
         self.must(&Command::Enrol { link, key: key(who) });
@@ -1115,7 +1115,7 @@ fn recordings_are_fetched_by_auditors_and_operators() {
         assert_eq!(world.refused(&Command::Fetch { session, by }), Refusal::WrongKind("auditors and operators"));
     }
     let unknown = SessionId::new(world.id());
-    assert_eq!(world.refused(&Command::Fetch { session: unknown, by: auditor }), Refusal::NoSuchSession);
+    assert_eq!(world.refused(&Command::Fetch { session: unknown, by: auditor }), Refusal::NoSuchRecording);
     for by in [auditor, person(LEADS[0])] {
         world.must(&Command::Fetch { session, by });
     }

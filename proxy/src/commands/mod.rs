@@ -14,6 +14,7 @@ mod fetch;
 mod gate;
 mod init;
 mod invite;
+mod keeping;
 mod login;
 mod people;
 mod reading;
@@ -88,6 +89,9 @@ enum Command {
     #[command(subcommand)]
     Secret(secret::Command),
     Fetch(fetch::Args),
+    Hold(keeping::HoldArgs),
+    Release(keeping::ReleaseArgs),
+    Erase(keeping::EraseArgs),
     Witness(witness::Args),
 }
 
@@ -155,6 +159,9 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Adopt(args) => adopt::run(&args, profile),
         Command::Secret(command) => secret::run(&command, profile),
         Command::Fetch(args) => fetch::run(&args, profile),
+        Command::Hold(args) => keeping::hold(&args, profile),
+        Command::Release(args) => keeping::release(&args, profile),
+        Command::Erase(args) => keeping::erase(&args, profile),
         Command::Witness(args) => witness::run(&args),
     }
 }

@@ -5,6 +5,7 @@ use policies::ids::SessionId;
 
 use super::card::list as actions;
 use super::gate::{ProfileArg, at_gate};
+use super::keeping::show_kept;
 use super::showing::{Clock, labelled, plain, span};
 use super::{Done, print_json};
 
@@ -56,7 +57,8 @@ fn show(session: &SessionView, clock: &Clock) {
     labelled("  may do", &actions(&session.actions));
     labelled("  since", &format!("{}, from {}", clock.moment(session.started), session.source));
     if let Some(ended) = &session.ended {
-        return labelled("  ended", &format!("{}: {}", clock.moment(ended.at), plain(&ended.in_words)));
+        labelled("  ended", &format!("{}: {}", clock.moment(ended.at), plain(&ended.in_words)));
+        return session.kept.iter().for_each(|kept| show_kept(kept, clock));
     }
     if let Some(deadline) = session.deadline {
         labelled("  ends", &format!("{} ({})", clock.moment(deadline), clock.away(deadline)));

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use policies::actions::Actions;
 use policies::decide::{Admission, Command};
 use policies::digest::Digest;
-use policies::events::{Event, Founder};
+use policies::events::{ErasedOn, Event, Founder};
 use policies::ids::{LinkId, NodeId, PersonId, SessionId};
 use policies::people::{Kind, SshKey};
 use policies::plant::Rule;
@@ -138,10 +138,25 @@ impl<'a> Journal<'a> {
                 self.signed(Namespace::Approval, statement.digest(), &statement.journal, by, context)
                     .or_else(|| self.redecide(&command, event, at))
             }
+            Event::ErasureSigned { signed } => {
+                let statement = &signed.statement;
+                let by = (&signed.key, signed.signature.as_str());
+                self.signed(Namespace::Erase, statement.digest(), &statement.journal, by, context)
+                    .or_else(|| self.redecide(&Command::SignErasure { signed: signed.clone() }, event, at))
+            }
+            Event::Erased { session, on: ErasedOn::Rule { .. } } => (!self.state.is_removable(*session, at))
+                .then(|| "the rule does not let this recording go by itself, or not yet".to_owned()),
+            Event::Held { session, reason, by } => {
+                self.redecide(&Command::Hold { session: *session, reason: *reason, by: *by }, event, at)
+            }
+            Event::Released { session, of, by } => {
+                self.redecide(&Command::Release { session: *session, of: *of, by: *by }, event, at)
+            }
             Event::Submitted { request, rule } => self.submitted(request, rule),
             Event::Started { .. } => self.redecide(&admission(event)?, event, at),
             Event::PlantAdopted { .. } if self.state.plant.is_none() => None,
             Event::Activated { .. }
+            | Event::Erased { .. }
             | Event::PlantAdopted { .. }
             | Event::Granted { .. }
             | Event::Denied { .. }
