@@ -7,6 +7,7 @@ pub mod clock;
 pub mod cuts;
 pub mod desk;
 pub mod directory;
+pub mod eraser;
 pub mod floor;
 pub mod journal;
 pub mod lease;

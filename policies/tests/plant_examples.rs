@@ -218,7 +218,8 @@ approval: 1 of site-manager and 1 of grid-desk
 told: site-manager at once, grid-desk at once, owners after 30m
 at most: 5h, extensions included; hours close Sat 06:00 CET (2026-11-28)
 work order: required
-escort: an operator is told"
+escort: an operator is told
+recording kept: 3y at least, never removed by itself"
     );
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use approver::clock::Clock;
 use approver::desk::{Alarm, Desk, DeskFault, DeskParts, Rejected};
+use approver::eraser::Eraser;
 use approver::notify::{Notices, Notifier};
 use approver::people::People;
 use certs::keys::{KeyFault, KeyStore, Seal};
@@ -177,6 +178,7 @@ impl App {
         match app.begin(&keys).await {
             Ok(()) => {
                 app.tell(ways, alarmed);
+                app.keep(app.eraser().run());
                 app.keep(watch_store(app.desk.clone(), Arc::clone(&app.stores.records), alarms));
                 Ok(app)
             }
@@ -215,6 +217,12 @@ impl App {
     fn keep_trust(&self, keys: &KeyStore) -> impl Future<Output = ()> + Send + 'static {
         let verifiers = trusting::verifiers(&self.stores.identity, &keys.log_key());
         trusting::keep_current(self.desk.clone(), verifiers, self.config.keys.with_file_name(founding::TRUST))
+    }
+
+    /// Whoever carries out what was decided about recordings.
+    fn eraser(&self) -> Eraser {
+        let (desk, records) = (self.desk.clone(), Arc::clone(&self.stores.records));
+        Eraser { desk, records, dir: stores::records_dir(&self.config.store.data) }
     }
 
     /// Tells people by these ways; the log is told in any case.

@@ -61,6 +61,9 @@ pub enum StoreFault {
     /// A fact, or an opening's metadata, is longer than a frame or an entry may be.
     #[error("{0} bytes are more than one record may have")]
     TooLong(usize),
+    /// Frames of this recording are in no block yet.
+    #[error("the recording is not wholly in blocks yet; that takes seconds from its session's end")]
+    NotInBlocks,
     /// A session of this recording is or was open.
     #[error("a recording of that name exists already: {0}")]
     Exists(Cause),

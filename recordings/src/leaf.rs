@@ -10,6 +10,7 @@ use policies::ids::SessionId;
 use ulid::Ulid;
 
 use crate::codec::{Fields, Malformed, Put as _};
+use crate::keeping::{Decided, Erased};
 use crate::tree::leaf_hash;
 
 /// Bytes an entry may have (C2SP tlog-tiles: a bundle gives each a length of 16 bits).
@@ -73,6 +74,12 @@ pub enum Leaf {
     Sealed(Sealed),
     /// Frames of a session lie in a block, too.
     Block(BlockLeaf),
+    /// Nothing erases a recording until it is released.
+    Held(Decided),
+    /// A hold is over.
+    Released(Decided),
+    /// A recording's files go, once this is published.
+    Erased(Erased),
 }
 
 /// See [`Leaf::Block`]: what binds a block's bytes to the tree, so that they may go and the proof stands.
@@ -288,6 +295,9 @@ const STOPPED: u8 = 2;
 const OPENED: u8 = 3;
 const SEALED: u8 = 4;
 const BLOCK: u8 = 5;
+const HELD: u8 = 8;
+const RELEASED: u8 = 9;
+const ERASED: u8 = 10;
 
 impl Leaf {
     /// Reads what an entry of a record log says, from [`Entry::bytes`].
@@ -299,6 +309,9 @@ impl Leaf {
             OPENED => Self::Opened(Opened::parse(&mut fields)?),
             SEALED => Self::Sealed(Sealed::parse(&mut fields)?),
             BLOCK => Self::Block(BlockLeaf::parse(&mut fields)?),
+            HELD => Self::Held(Decided::parse(&mut fields)?),
+            RELEASED => Self::Released(Decided::parse(&mut fields)?),
+            ERASED => Self::Erased(Erased::parse(&mut fields)?),
             _ => return Err(Malformed("leaf of this version")),
         };
         fields.end().map(|()| leaf)
@@ -325,6 +338,18 @@ impl Leaf {
             Self::Block(block) => {
                 bytes.put_u8(BLOCK);
                 block.put(&mut bytes);
+            }
+            Self::Held(decided) => {
+                bytes.put_u8(HELD);
+                decided.put(&mut bytes);
+            }
+            Self::Released(decided) => {
+                bytes.put_u8(RELEASED);
+                decided.put(&mut bytes);
+            }
+            Self::Erased(erased) => {
+                bytes.put_u8(ERASED);
+                erased.put(&mut bytes);
             }
         }
         bytes

@@ -10,6 +10,7 @@ pub mod disk;
 mod entries;
 pub mod fault;
 pub mod frame;
+pub mod keeping;
 pub mod keys;
 pub mod leaf;
 pub mod ledger;

@@ -20,7 +20,8 @@ use policies::ids::{NodeId, SessionId};
 use crate::disk::{Disk, Machine};
 use crate::entries::{EntryReader, Snapshot};
 use crate::fault::{AppendFault, Cause, OpenFault, StoreFault};
-use crate::leaf::Entry;
+use crate::keeping::{Decided, Erased};
+use crate::leaf::{Entry, Leaf};
 use crate::press::{Press, Printer};
 use crate::queue::{Queue, Work, answer};
 use crate::recover::{self, Found};
@@ -28,7 +29,8 @@ use crate::segment::{self, SegmentsFault, key_file_name, session_dir};
 use crate::session::{Opening, SessionWriter, answered, lock};
 use crate::spares::{Maker, SpareFault, Spares, SparesWatch};
 use crate::tlog::checkpoint::{Checkpoint, SignedCheckpoint};
-use crate::tlog::note::NotSignable;
+use crate::tlog::folder::CHECKPOINT;
+use crate::tlog::note::{NotSignable, Note};
 use crate::writer::Writer;
 
 /// What a log is for.
@@ -384,6 +386,44 @@ impl Log {
             reply,
         });
         answered(pushed, answer, Arc::clone(&self.queue))
+    }
+
+    /// That a recording is held: the index of the leaf, durable when the future completes.
+    pub fn held(&self, decided: Decided) -> impl Future<Output = Result<u64, StoreFault>> + Send + use<> {
+        self.keep(decided.recording, Leaf::Held(decided))
+    }
+
+    /// That a hold is over.
+    pub fn released(&self, decided: Decided) -> impl Future<Output = Result<u64, StoreFault>> + Send + use<> {
+        self.keep(decided.recording, Leaf::Released(decided))
+    }
+
+    /// That a recording is erased; refused while frames of it are in no block. Its files may go once the leaf is
+    /// [`published`](Self::published_entries).
+    pub fn erased(&self, erased: Erased) -> impl Future<Output = Result<u64, StoreFault>> + Send + use<> {
+        self.keep(erased.decided.recording, Leaf::Erased(erased))
+    }
+
+    fn keep(&self, recording: SessionId, leaf: Leaf) -> impl Future<Output = Result<u64, StoreFault>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        let pushed = match self.options.purpose {
+            Purpose::Records => self.queue.push(Work::Keeping { recording, leaf, reply }),
+            Purpose::Journal => Err(StoreFault::NotARecordLog),
+        };
+        answered(pushed, answer, Arc::clone(&self.queue))
+    }
+
+    /// How many entries the published checkpoint covers. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn published_entries(&self) -> std::io::Result<u64> {
+        let bytes = match crate::disk::read(&*self.disk, &self.dir.join(CHECKPOINT)) {
+            Err(none) if none.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+            read => read?,
+        };
+        let note = Note::parse(&bytes).map_err(std::io::Error::other)?;
+        Ok(Checkpoint::parse(note.text()).map_err(std::io::Error::other)?.size)
     }
 
     fn admit(&self, admission: Admission) -> Result<(), StoreFault> {

@@ -8,21 +8,56 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::channel::oneshot;
 use jiff::Timestamp;
+use policies::ids::SessionId;
 
 use crate::disk::Machine;
 use crate::fault::{AppendFault, StoreFault};
 use crate::frame::Fact;
+use crate::leaf::Leaf;
 use crate::log::Head;
 use crate::session::{LineShared, Opening, Seal, SealedSession, SessionShared, SessionWriter, lock};
 
 /// Something for the writer to do.
 pub(crate) enum Work {
-    Data { session: Arc<SessionShared>, line: Arc<LineShared>, bytes: Bytes, cost: u64, position: u64 },
-    Fact { session: Arc<SessionShared>, fact: Fact, channel: u32, bytes: Bytes, cost: u64, reply: Reply<()> },
-    Open { opening: Opening, reply: Reply<SessionWriter> },
-    Seal { session: u64, seal: Seal, reply: Reply<SealedSession> },
-    Abandon { session: u64 },
-    Append { after: Head, entries: Vec<Vec<u8>>, at: Timestamp, reply: oneshot::Sender<Result<Head, AppendFault>> },
+    Data {
+        session: Arc<SessionShared>,
+        line: Arc<LineShared>,
+        bytes: Bytes,
+        cost: u64,
+        position: u64,
+    },
+    Fact {
+        session: Arc<SessionShared>,
+        fact: Fact,
+        channel: u32,
+        bytes: Bytes,
+        cost: u64,
+        reply: Reply<()>,
+    },
+    Open {
+        opening: Opening,
+        reply: Reply<SessionWriter>,
+    },
+    Seal {
+        session: u64,
+        seal: Seal,
+        reply: Reply<SealedSession>,
+    },
+    Abandon {
+        session: u64,
+    },
+    Append {
+        after: Head,
+        entries: Vec<Vec<u8>>,
+        at: Timestamp,
+        reply: oneshot::Sender<Result<Head, AppendFault>>,
+    },
+    /// A leaf about a recording that exists.
+    Keeping {
+        recording: SessionId,
+        leaf: Leaf,
+        reply: Reply<u64>,
+    },
 }
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreFault>>;
@@ -40,6 +75,7 @@ impl Work {
             Self::Seal { reply, .. } => answer(reply, Err(fault.clone())),
             Self::Abandon { .. } => {}
             Self::Append { reply, .. } => answer(reply, Err(fault.clone().into())),
+            Self::Keeping { reply, .. } => answer(reply, Err(fault.clone())),
         }
     }
 }

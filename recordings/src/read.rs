@@ -17,6 +17,7 @@ use policies::ids::{NodeId, SessionId};
 use crate::block::{self, BlockHeader, Form, PlainFrame};
 use crate::disk::{self, Disk as _, RealDisk};
 use crate::frame::{self, Fact, Header, Kind, RawFrame, Stream};
+use crate::keeping::Keeping;
 use crate::keys::{Root, SessionKeys};
 use crate::leaf::{BlockLeaf, Entry, Leaf, Opened, Sealed};
 use crate::notes::Note;
@@ -138,6 +139,8 @@ pub struct Recording {
     pub ends: Place,
     /// The blocks that hold its frames, in order; the last frames of one that runs are in none.
     pub blocks: Vec<BlockLeaf>,
+    /// Whether it is held, or erased.
+    pub keeping: Keeping,
 }
 
 impl Recording {
@@ -204,6 +207,11 @@ impl Store {
         Listing { recordings: finder.found.into_values().collect(), damage }
     }
 
+    /// Whether the files of a recording lie here.
+    pub fn has_files(&self, recording: &Recording) -> bool {
+        key_file_path(&self.dir, &recording.opened).exists()
+    }
+
     /// What happened in a recording, in order.
     pub fn moments(&self, recording: &Recording, keys: SessionKeys) -> Moments {
         let segments = self.used().filter(|used| used.number >= recording.begins.segment).collect::<Vec<_>>();
@@ -268,9 +276,20 @@ impl Finder {
             Some(Leaf::Opened(opened)) => {
                 let begins = Place { segment: segment.number, offset: frame.offset };
                 let (number, sealed, frames, blocks) = (session, None, 1, Vec::new());
+                let keeping = Keeping::default();
                 let (opened_nanos, last_nanos) = (nanos, nanos);
-                let recording =
-                    Recording { number, opened, sealed, frames, opened_nanos, last_nanos, begins, ends, blocks };
+                let recording = Recording {
+                    number,
+                    opened,
+                    sealed,
+                    frames,
+                    opened_nanos,
+                    last_nanos,
+                    begins,
+                    ends,
+                    blocks,
+                    keeping,
+                };
                 self.found.insert(session, recording);
             }
             Some(Leaf::Block(block)) => {
@@ -280,6 +299,11 @@ impl Finder {
                 };
                 let recording = self.found.get_mut(&block.session).filter(follows);
                 recording.ok_or("a block stands where none can be")?.blocks.push(block);
+            }
+            Some(leaf) if leaf.decided().is_some() => {
+                let of = leaf.decided().map(|decided| decided.recording);
+                let recording = self.found.values_mut().find(|recording| Some(recording.id()) == of);
+                recording.ok_or("nothing of that name was recorded")?.keeping.take(self.entries - 1, &leaf);
             }
             Some(Leaf::Sealed(sealed)) => {
                 if let Some(recording) = self.found.get_mut(&session) {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use jiff::Timestamp;
 use policies::digest::Digest;
+use policies::ids::SessionId;
 
 use crate::block::Gathered;
 use crate::disk::{Disk, DiskFile, Machine};
@@ -142,6 +143,7 @@ enum Ack {
     Opened { reply: Reply<SessionWriter>, writer: SessionWriter },
     Sealed { shared: Option<Arc<SessionShared>>, reply: Reply<SealedSession>, sealed: SealedSession },
     Appended { reply: oneshot::Sender<Result<Head, AppendFault>>, head: Head },
+    Kept { reply: Reply<u64>, index: u64 },
 }
 
 /// What a frame may use of a segment.
@@ -459,6 +461,13 @@ impl Writer {
             },
             Work::Abandon { session } => self.abandon_or_wait(session),
             Work::Append { after, entries, at, reply } => self.append(after, &entries, at, reply),
+            Work::Keeping { recording, leaf, reply } => match self.keep(recording, &leaf) {
+                Ok(index) => {
+                    self.acks.push(Ack::Kept { reply, index });
+                    Ok(())
+                }
+                Err(halt) => refuse(reply, halt),
+            },
         };
         done.or_else(Halt::unless_refused)?;
         if self.buffer.len() >= BATCH_BYTES || self.acks.len() >= BATCH_FRAMES { self.commit() } else { Ok(()) }
@@ -734,6 +743,15 @@ impl Writer {
         closed.into_iter().for_each(|to_seal| self.sealer.submit(to_seal));
     }
 
+    /// Puts a leaf about a recording in line that is wholly in blocks: its index.
+    fn keep(&mut self, recording: SessionId, leaf: &Leaf) -> Result<u64, Halt> {
+        if matches!(leaf, Leaf::Erased(_)) && self.state.open.values().any(|open| open.recording == recording) {
+            return Err(Halt::Refused(StoreFault::NotInBlocks));
+        }
+        self.anchor_wanted = true;
+        Ok(self.put_leaf(NODE, leaf, Use::Closing)?.index)
+    }
+
     fn abandon_or_wait(&mut self, session: u64) -> Result<(), Halt> {
         self.abandon(session).inspect_err(|_| self.unsealed.push(session))
     }
@@ -946,6 +964,7 @@ impl Ack {
                 answer(reply, Ok(sealed));
             }
             Self::Appended { reply, head } => answer(reply, Ok(head)),
+            Self::Kept { reply, index } => answer(reply, Ok(index)),
         }
     }
 
@@ -964,6 +983,7 @@ impl Ack {
                 answer(reply, Err(fault.clone()));
             }
             Self::Appended { reply, .. } => answer(reply, Err(fault.clone().into())),
+            Self::Kept { reply, .. } => answer(reply, Err(fault.clone())),
         }
     }
 }

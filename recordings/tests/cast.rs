@@ -39,6 +39,7 @@ fn recording() -> Recording {
         begins: place,
         ends: place,
         blocks: Vec::new(),
+        keeping: recordings::keeping::Keeping::default(),
     }
 }
 

@@ -270,12 +270,15 @@ impl Plant {
         person.write(CERTIFICATE, self.decide(|office| office.login_certificate(person, lasts)).as_bytes());
     }
 
-    /// One more member of staff, for whom `ada` and, where there are groups, `lee` vouch.
+    /// One more member of staff, for whom `ada` and, where there are groups, `lee` vouch if that is needed.
     pub fn employ(&mut self, name: &str, kind: Kind, groups: &[&str]) {
         let mut person = self.newcomer(name);
         let enrolled = self.decide(|office| {
+            let needs_certifying = kind.needs_certifying();
             let enrolled = office.somebody(name, kind, groups, person.key.public_key(), self.person("ada"));
-            office.vouch(self.person("ada"), enrolled.person);
+            if needs_certifying {
+                office.vouch(self.person("ada"), enrolled.person);
+            }
             if !groups.is_empty() {
                 office.vouch(self.person("lee"), enrolled.person);
             }

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use policies::decide::Command;
 use policies::ids::SessionId;
 use policies::people::Kind;
+use policies::refusals::Refusal;
 use recordings::disk::RealDisk;
 use recordings::segment::{self, SegmentFile, SegmentState, SegmentsFault};
 
@@ -60,6 +61,9 @@ pub(super) async fn recording(
     At(session): At<SessionId>,
 ) -> Result<Response, Problem> {
     let facts = api.facts(session)?;
+    if let Some((at, _)) = facts.erased {
+        return Err(Refusal::Erased(api.desk().with_state(|state| state.clock(at))).into());
+    }
     let folder = api.parts().records_dir.clone();
     let folder = folder.ok_or_else(|| Problem::unavailable("this node keeps no recordings: ask the one that does"))?;
     let until = facts.ended.map(|(at, _)| at);

@@ -106,7 +106,7 @@ pub(super) fn erase(args: &EraseArgs, profile: &ProfileArg) -> Done {
         match session(client, args.session).await?.kept.and_then(|kept| kept.erased) {
             Some(_) => say!("Signed, and erased: its keys are destroyed within seconds, then its bytes."),
             None => {
-                say!("Signed. It takes an administrator and an operator: the other one signs with the same command.")
+                say!("Signed. It takes an administrator and an operator: the other one signs with the same command.");
             }
         }
         Ok(())

@@ -104,19 +104,23 @@ struct Row {
     ending: Option<String>,
     /// When, where it is sealed.
     ended: Option<String>,
+    /// `kept`, `held`, `erased` or `missing`.
+    state: &'static str,
 }
 
 pub(super) fn list(args: &RecordingsArgs) -> Done {
-    let listing = open(&args.data)?.list();
-    let rows: Vec<Row> = listing.recordings.iter().map(row).collect();
+    let store = open(&args.data)?;
+    let listing = store.list();
+    let rows: Vec<Row> = listing.recordings.iter().map(|recording| row(&store, recording)).collect();
     if args.json {
         print_json(&rows)?;
     } else {
-        say!("{:<28}  {:<20}  {:>9}  {:>7}  ENDING", "SESSION", "OPENED", "LASTED", "FRAMES");
+        say!("{:<28}  {:<20}  {:>9}  {:>7}  {:<7}  ENDING", "SESSION", "OPENED", "LASTED", "FRAMES", "STATE");
         for row in &rows {
             let lasted = Seconds(u32::try_from(row.seconds).unwrap_or(u32::MAX)).to_string();
             let ending = row.ending.as_deref().unwrap_or("not sealed");
-            say!("{:<28}  {:<20}  {lasted:>9}  {:>7}  {ending}", row.session, row.opened, row.frames);
+            let Row { session, opened, frames, state, .. } = row;
+            say!("{session:<28}  {opened:<20}  {lasted:>9}  {frames:>7}  {state:<7}  {ending}");
         }
     }
     match listing.damage.first() {
@@ -125,7 +129,17 @@ pub(super) fn list(args: &RecordingsArgs) -> Done {
     }
 }
 
-fn row(recording: &Recording) -> Row {
+/// Of a folder that holds a part, the others are missing, too.
+fn state(store: &Store, recording: &Recording) -> &'static str {
+    match (&recording.keeping.erased, recording.keeping.holds()) {
+        (Some(_), _) => "erased",
+        (None, _) if !store.has_files(recording) => "missing",
+        (None, 0) => "kept",
+        (None, _) => "held",
+    }
+}
+
+fn row(store: &Store, recording: &Recording) -> Row {
     Row {
         session: recording.id(),
         opened: utc(recording.opened.wall),
@@ -134,6 +148,7 @@ fn row(recording: &Recording) -> Row {
         sealed: recording.sealed.is_some(),
         ending: recording.sealed.as_ref().map(|sealed| sealed.ending.clone()),
         ended: recording.sealed.as_ref().and_then(|_| recording.ended()).map(utc),
+        state: state(store, recording),
     }
 }
 
@@ -260,6 +275,12 @@ impl Which {
         let position = recordings.iter().position(|recording| recording.id() == self.session);
         let none = || Failure::refused(format_args!("no recording {} in {}", self.session, self.data.display()));
         let recording = recordings.swap_remove(position.ok_or_else(none)?);
+        if let Some((leaf, decided)) = recording.keeping.erased {
+            return Err(Failure::refused(format_args!(
+                "{} was erased, and nobody can read it any more: entry {} of the journal, leaf {leaf} of the record log. What stays of it, `holdpoint verify` checks",
+                self.session, decided.entry
+            )));
+        }
         let key = keys.open(store.dir(), &recording.opened).map_err(Failure::refused)?;
         let moments = store.moments(&recording, key);
         Ok((recording, moments))

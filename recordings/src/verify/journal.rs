@@ -2,7 +2,7 @@
 //! on the state that stood then, with every signature checked; what follows from it must follow in the journal, and
 //! nothing that needs signatures may stand there without. Who counts begins with the people in the trust file.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use certs::log_key::Verifier;
 use certs::sshsig::{self, Namespace, SignatureKind};
@@ -42,6 +42,8 @@ pub(super) struct Journal<'a> {
     /// Heads of record logs that the journal keeps.
     pub(super) vouched: Vec<Remembered>,
     pub(super) nodes: Vec<NodeId>,
+    /// Decisions about keeping, by their index: what, about which recording, and the entry's hash.
+    pub(super) keeping: BTreeMap<u64, (&'static str, SessionId, [u8; 32])>,
 }
 
 impl<'a> Journal<'a> {
@@ -54,6 +56,7 @@ impl<'a> Journal<'a> {
             lost: false,
             vouched: Vec::new(),
             nodes: Vec::new(),
+            keeping: BTreeMap::new(),
         }
     }
 
@@ -305,6 +308,9 @@ impl Reader for Journal<'_> {
                 return context.find(at.wrong(frame, FindingKind::NotChecked, words));
             }
         };
+        if let Event::Held { session, .. } | Event::Released { session, .. } | Event::Erased { session, .. } = &event {
+            self.keeping.insert(entry.index, (event.id(), *session, entry.hash));
+        }
         for words in self.take(&event, entry.at, at.verifier, context) {
             let words = format!("event {}, {}: {words}", entry.index, event.id());
             context.find(at.wrong(frame, FindingKind::NotAllowed, words));

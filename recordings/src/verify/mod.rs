@@ -4,11 +4,12 @@
 //! what others remember; that a folder was put back whole to an earlier moment only the remembered heads show. Ciphertext
 //! that was changed together with its checksum is seen in a segment with an auditor's key only, in a block always.
 //! Of a folder that says it is a part, only that part is checked, and the verdict never says more.
-//! Keeping and erasing will be checked here when they exist.
+//! What was erased is missing with an excuse: a decision in the journal and a leaf in the record log.
 
 mod cuts;
 mod heads;
 mod journal;
+mod keeping;
 mod log;
 mod published;
 mod report;
@@ -25,10 +26,11 @@ use policies::state::SessionFacts;
 
 pub use self::heads::{By, Remembered};
 use self::journal::Journal;
+use self::keeping::Keepings;
 use self::log::{End, Log, OpenEnd, Reader, walk};
 use self::published::Published;
 pub use self::report::{
-    Decisions, Finding, FindingKind, Head, LogReport, Report, SessionReport, SessionVerdict, Span, Verdict,
+    Decisions, ErasedAt, Finding, FindingKind, Head, LogReport, Report, SessionReport, SessionVerdict, Span, Verdict,
 };
 use self::sessions::{Known, Sessions, Told};
 use crate::FORMAT;
@@ -80,11 +82,11 @@ pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report
     let verifier = decisions.as_ref().and_then(|log| log.verifier.as_ref());
     cuts::check(checks.folder, checks.trust, verifier, &mut context);
     let dir = checks.folder.join(RECORDS_DIR);
-    let mut sessions = Sessions::new(&dir, Path::new(RECORDS_DIR), checks.keys);
+    let mut sessions = Sessions::new(&dir, Path::new(RECORDS_DIR), checks.keys, Keepings::of(&journal));
     let records = check_log(checks, RECORDS_DIR, &mut sessions, &journal.vouched, &mut context);
     let ends = [&decisions, &records].map(|log| log.as_ref().map_or(End::Cut, |log| log.end.clone()));
     let are_open = check_ends(&ends, &mut context);
-    sessions.finish(|session| are_open && journal.has_open(session), &mut context);
+    sessions.finish(|session| are_open && journal.has_open(session), are_open, &mut context);
     if let Some(Checked { node, .. }) = records {
         compare(&journal, &sessions, &node, &mut context);
     }

@@ -147,6 +147,19 @@ pub struct SessionReport {
     pub bytes_out: u64,
     /// Files in its ledger, where a key was at hand.
     pub files: Option<u64>,
+    /// How many people hold it.
+    pub holds: usize,
+    /// Where it is erased: the leaf in the record log that says so, and the decision's entry in the journal.
+    pub erased: Option<ErasedAt>,
+}
+
+/// Where it stands that a recording was erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ErasedAt {
+    /// Index of the leaf in the record log.
+    pub leaf: u64,
+    /// Index of the decision in the journal.
+    pub entry: u64,
 }
 
 /// How a recording stands.
@@ -163,6 +176,10 @@ pub enum SessionVerdict {
     NotSealed,
     /// Not as it was made.
     Altered,
+    /// Erased as the journal decided and the record log says: what proves it stands, what was in it is gone.
+    Erased,
+    /// Its keys or blocks are not there, and nobody decided that.
+    Missing,
 }
 
 /// What a check says in the end.
@@ -188,6 +205,8 @@ impl SessionVerdict {
             Self::Open => "ok so far, open",
             Self::NotSealed => "NOT SEALED",
             Self::Altered => "ALTERED",
+            Self::Erased => "erased",
+            Self::Missing => "MISSING",
         }
     }
 }
@@ -355,7 +374,7 @@ impl Report {
 
 impl fmt::Display for SessionReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, began, ending, verdict, frames, bytes_in, bytes_out, files } = self;
+        let Self { session, began, ending, verdict, frames, bytes_in, bytes_out, files, holds, erased } = self;
         let ending = ending.as_deref().unwrap_or("no ending");
         write!(
             f,
@@ -363,8 +382,15 @@ impl fmt::Display for SessionReport {
             verdict.words()
         )?;
         match files {
-            Some(files) if *files > 0 => write!(f, ", {files} files)"),
-            _ => f.write_str(")"),
+            Some(files) if *files > 0 => write!(f, ", {files} files)")?,
+            _ => f.write_str(")")?,
+        }
+        if *holds > 0 {
+            write!(f, ", held by {holds}")?;
+        }
+        match erased {
+            Some(ErasedAt { leaf, entry }) => write!(f, ", by entry {entry} of the journal and leaf {leaf}"),
+            None => Ok(()),
         }
     }
 }

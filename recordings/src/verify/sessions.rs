@@ -9,6 +9,7 @@ use policies::ids::{NodeId, PersonId, RequestId, ServiceName, SessionId, TargetN
 use serde::Deserialize;
 
 use super::Context;
+use super::keeping::Keepings;
 use super::log::{At, Reader};
 use super::report::{Finding, FindingKind, SessionReport, SessionVerdict};
 use crate::block::PlainFrame;
@@ -43,6 +44,8 @@ pub(super) struct Sessions<'a> {
     accused: BTreeSet<SessionId>,
     /// Whether an opening may be among what was lost.
     pub(super) lost: bool,
+    /// What of them is kept, as the journal decided and as leaves say.
+    pub(super) keeping: Keepings,
 }
 
 /// What the journal is compared with.
@@ -110,7 +113,7 @@ struct Recorded {
 }
 
 impl<'a> Sessions<'a> {
-    pub(super) fn new(dir: &'a Path, relative: &'a Path, keys: Option<&'a AuditorKeys>) -> Self {
+    pub(super) fn new(dir: &'a Path, relative: &'a Path, keys: Option<&'a AuditorKeys>, keeping: Keepings) -> Self {
         Self {
             dir,
             relative,
@@ -121,12 +124,13 @@ impl<'a> Sessions<'a> {
             orphans: BTreeSet::new(),
             accused: BTreeSet::new(),
             lost: false,
+            keeping,
         }
     }
 
     /// Tells of sessions without a seal, and of what lies in the folder and belongs to none. `runs` says which sessions
     /// go on where this was copied.
-    pub(super) fn finish(&mut self, runs: impl Fn(SessionId) -> bool, context: &mut Context<'_>) {
+    pub(super) fn finish(&mut self, runs: impl Fn(SessionId) -> bool, are_open: bool, context: &mut Context<'_>) {
         for track in std::mem::take(&mut self.open).into_values() {
             if track.sealed {
                 continue;
@@ -150,6 +154,7 @@ impl<'a> Sessions<'a> {
             .iter_mut()
             .filter(accused)
             .for_each(|session| session.verdict = SessionVerdict::Altered);
+        self.keeping.tell(are_open, context);
     }
 
     fn check_folder(&self, context: &mut Context<'_>) {
@@ -215,11 +220,14 @@ impl<'a> Sessions<'a> {
     }
 
     /// Whether the key file is the one that the opening names.
-    fn check_key_file(&self, opened: &Opened, context: &mut Context<'_>) -> bool {
+    fn check_key_file(&mut self, opened: &Opened, context: &mut Context<'_>) -> bool {
         let finding = match read::read_key_file(&read::key_file_path(self.dir, opened)) {
             Ok(bytes) if Digest::of_bytes(&bytes) == opened.key_file => return true,
             Ok(_) => Finding::new(FindingKind::Altered, "the key file is not the one the recording was opened with"),
             Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
+                if self.keeping.excuses(opened.recording) {
+                    return true;
+                }
                 Finding::new(FindingKind::Missing, "the key file is missing")
             }
             Err(error) => Finding::new(FindingKind::NotChecked, format!("the key file cannot be read: {error}")),
@@ -322,6 +330,10 @@ impl<'a> Sessions<'a> {
                 let header = read::check_block(&bytes, leaf);
                 header.map_err(str::to_owned).and_then(|_| track.keep(&bytes, leaf))
             }
+            Err(missing) if missing.kind() == std::io::ErrorKind::NotFound && self.keeping.excuses(track.recording) => {
+                track.kept.digest = None;
+                Ok(())
+            }
             Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
                 wrong = wrong.or(Some(found(FindingKind::Missing, "a file of blocks is missing".to_owned())));
                 Ok(())
@@ -388,6 +400,9 @@ impl Reader for Sessions<'_> {
             Leaf::Opened(opened) if number != NODE && (number == entry.index || at.tree.is_none()) => {
                 self.opened(at, frame, opened, entry, context);
                 self.follow(at, frame, context);
+            }
+            Leaf::Held(_) | Leaf::Released(_) | Leaf::Erased(_) if number == NODE => {
+                self.keeping.leaf(at, frame, (entry.index, &leaf), context);
             }
             Leaf::Block(block) if number == NODE => self.block(at, frame, &block, entry, context),
             Leaf::Sealed(sealed) if number != NODE && sealed.session == number => {
@@ -589,6 +604,8 @@ impl Track {
             bytes_in: bytes(Direction::In),
             bytes_out: bytes(Direction::Out),
             files: (with_key && self.keys.is_some()).then(|| self.ledger.entries()),
+            holds: 0,
+            erased: None,
         }
     }
 }

@@ -1,0 +1,153 @@
+//! Carries out what the journal decided about this node's recordings: a leaf in the record log for each hold, release and
+//! erasure, and then, for an erasure, the destruction. In this order, so that a crash leaves nothing that nobody explains:
+//! the decision is in the journal; the leaf is durable and under a published checkpoint; the key files are gone for good;
+//! the blocks go; the texts of the request go, where no other recording needs them. Only then does the cursor move, so
+//! what was broken off is taken up at the next start; a leaf may then stand twice.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policies::events::Event;
+use policies::ids::SessionId;
+use recordings::disk::RealDisk;
+use recordings::fault::StoreFault;
+use recordings::keeping::{Decided, Erased, destroy, survey};
+use recordings::log::Log;
+
+use crate::desk::Desk;
+use crate::directory::DirectoryFault;
+use crate::journal::{Entry, ReadError};
+
+/// Under this name the directory remembers how far it came.
+const READER: &str = "eraser";
+/// How often it is looked whether a leaf is published, or a session wholly in blocks. Both take seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// So long it waits after something failed.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+/// Entries that are about nothing here are read again at a start, unless they are so many.
+const ENTRIES_UNREMEMBERED: u64 = 256;
+
+/// The one who erases.
+pub struct Eraser {
+    /// What was decided.
+    pub desk: Desk,
+    /// This node's record log.
+    pub records: Arc<Log>,
+    /// Its folder.
+    pub dir: PathBuf,
+}
+
+/// Why it was broken off.
+#[derive(Debug, thiserror::Error)]
+enum BrokenOff {
+    #[error("the journal: {0}")]
+    Journal(#[from] ReadError),
+    #[error(transparent)]
+    Directory(#[from] DirectoryFault),
+    #[error("the record log: {0}")]
+    Log(#[from] StoreFault),
+    #[error("the files of {0}: {1}")]
+    Files(SessionId, std::io::Error),
+    #[error("a part of the program died")]
+    Died,
+}
+
+impl Eraser {
+    /// Follows the journal for as long as it is let.
+    pub async fn run(self) {
+        let mut done = None;
+        loop {
+            match self.go_on(&mut done).await {
+                Ok(size) => self.desk.changed(size).await,
+                Err(broken_off) => {
+                    tracing::error!(%broken_off, "what was decided about recordings is not carried out; it is tried again");
+                    self.desk.clock().sleep(TRY_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// Carries out what came since: how many entries are known now.
+    async fn go_on(&self, done: &mut Option<u64>) -> Result<u64, BrokenOff> {
+        let from = match *done {
+            Some(done) => done,
+            None => self.desk.directory().cursor(READER).await?,
+        };
+        let mut remembered = from;
+        for entry in self.desk.entries(from).await? {
+            let concerns = self.carry_out(&entry).await?;
+            let next = entry.index + 1;
+            *done = Some(next);
+            if concerns || next - remembered >= ENTRIES_UNREMEMBERED {
+                self.desk.directory().set_cursor(READER, next).await?;
+                remembered = next;
+            }
+        }
+        Ok(*done.get_or_insert(from))
+    }
+
+    /// Whether the entry is about a recording of this node.
+    async fn carry_out(&self, entry: &Entry) -> Result<bool, BrokenOff> {
+        let (Event::Held { session, .. } | Event::Released { session, .. } | Event::Erased { session, .. }) =
+            &entry.event
+        else {
+            return Ok(false);
+        };
+        let is_ours = |node: &policies::ids::NodeId| node == self.desk.node();
+        if !self.desk.with_state(|state| state.sessions.get(session).is_some_and(|facts| is_ours(&facts.node))) {
+            return Ok(false);
+        }
+        let decided = Decided { recording: *session, entry: entry.index, hash: entry.leaf };
+        match &entry.event {
+            Event::Held { .. } => drop(self.records.held(decided).await?),
+            Event::Released { .. } => drop(self.records.released(decided).await?),
+            _ => self.erase(decided).await?,
+        }
+        Ok(true)
+    }
+
+    async fn erase(&self, decided: Decided) -> Result<(), BrokenOff> {
+        let session = decided.recording;
+        while let Some(found) = self.on_disk(session, move |dir| survey(&RealDisk, &dir, session)).await? {
+            match self.records.erased(Erased { decided, found }).await {
+                Ok(leaf) => {
+                    self.wait_until_published(leaf, session).await?;
+                    self.on_disk(session, move |dir| destroy(&RealDisk, &dir, session)).await?;
+                    tracing::info!(%session, files = found.count, bytes = found.bytes, "a recording is erased");
+                    break;
+                }
+                Err(StoreFault::NotInBlocks) => self.desk.clock().sleep(LOOK_EVERY).await,
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        let now = self.desk.clock().wall();
+        for text in self.desk.with_state(|state| state.texts_of_erased(session, now)) {
+            self.desk.directory().erase_text(text).await?;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_published(&self, leaf: u64, session: SessionId) -> Result<(), BrokenOff> {
+        loop {
+            if let Some(fault) = self.records.status().fault {
+                return Err(fault.into());
+            }
+            let records = Arc::clone(&self.records);
+            if leaf < self.on_disk(session, move |_| records.published_entries()).await? {
+                return Ok(());
+            }
+            self.desk.clock().sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        session: SessionId,
+        work: impl FnOnce(PathBuf) -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T, BrokenOff> {
+        let dir = self.dir.clone();
+        let done = tokio::task::spawn_blocking(move || work(dir)).await.map_err(|_| BrokenOff::Died)?;
+        done.map_err(|cause| BrokenOff::Files(session, cause))
+    }
+}

@@ -1,0 +1,164 @@
+//! What becomes of recordings, by real commands: kept for their minimum, held, released, erased on two people's word or by
+//! their rule, and what an auditor finds afterwards.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use policies::people::Kind;
+use serde_json::Value;
+use tests::{Ended, Options, Plant, eventually, run};
+
+fn holdpoint(plant: &Plant, who: &str, arguments: &[&str]) -> Ended {
+    run(&mut plant.as_person(who, arguments), b"")
+}
+
+#[track_caller]
+fn json(plant: &Plant, who: &str, arguments: &[&str]) -> Value {
+    let told = holdpoint(plant, who, &[arguments, &["--json"]].concat()).ok().out();
+    serde_json::from_str(told.trim()).unwrap_or_else(|_| panic!("no JSON: {told}"))
+}
+
+#[track_caller]
+fn log_in(plant: &Plant, who: &str) {
+    run(&mut plant.as_person(who, &["login"]), format!("{}\n", plant.person(who).code()).as_bytes()).ok();
+}
+
+/// With two auditors, and under this rule.
+fn plant(rule: &str) -> Plant {
+    let options = Options { rule: format!("idle = \"4h\"\n{rule}"), ..Options::default() };
+    let mut plant = Plant::ready(options);
+    plant.employ("rita", Kind::Auditor, &[]);
+    plant.employ("otto", Kind::Auditor, &[]);
+    plant.serve();
+    for who in ["ada", "lee", "rita", "otto"] {
+        log_in(&plant, who);
+    }
+    plant
+}
+
+/// `tess` does something, and it is over: the session.
+#[track_caller]
+fn worked(plant: &Plant, what: &str) -> String {
+    run(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), what]), b"").ok();
+    let mut session = String::new();
+    eventually("the session has ended", || {
+        let newest = json(plant, "lee", &["sessions", "--all"])["sessions"][0].clone();
+        session = newest["session"].as_str().expect("an id").to_owned();
+        !newest["ended"].is_null()
+    });
+    session
+}
+
+fn folder(plant: &Plant, session: &str) -> PathBuf {
+    plant.data().join("records/sessions").join(session.trim_start_matches("s_").to_ascii_lowercase())
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+#[track_caller]
+fn is_erased(plant: &Plant, session: &str) {
+    eventually("nothing lies there any more", || files(&folder(plant, session)).is_empty());
+}
+
+#[test]
+fn a_recording_is_held_and_then_erased_on_two_words() {
+    let mut plant = plant("retention = \"1s\"");
+    let (gone, kept) = (worked(&plant, "echo one"), worked(&plant, "echo two"));
+    eventually("its minimum is over", || {
+        let until = json(&plant, "lee", &["sessions", "--all"])["sessions"][0]["kept"]["until"].clone();
+        until.as_str().expect("a time").parse::<jiff::Timestamp>().expect("a time") <= jiff::Timestamp::now()
+    });
+    holdpoint(&plant, "rita", &["hold", &gone, "--reason", "the insurance asks"]).ok();
+    holdpoint(&plant, "lee", &["hold", &gone, "--reason", "me too"]).says_no("auditors");
+    let held = holdpoint(&plant, "ada", &["erase", &gone, "--yes"]);
+    held.says_no("held by rita");
+    let shown = holdpoint(&plant, "otto", &["sessions", "--all"]).ok().out();
+    assert!(shown.contains("by rita") && shown.contains("the insurance asks"), "{shown}");
+    holdpoint(&plant, "otto", &["release", &gone]).says_no("nobody of this name holds it");
+    holdpoint(&plant, "otto", &["release", &gone, "--of", "rita"]).ok();
+    holdpoint(&plant, "rita", &["hold", &kept, "--reason", "a claim"]).ok();
+
+    let first = holdpoint(&plant, "ada", &["erase", &gone, "--yes"]).ok().out();
+    assert!(first.contains("the other one signs"), "{first}");
+    holdpoint(&plant, "ada", &["erase", &gone, "--yes"]).says_no("one vote");
+    assert!(!files(&folder(&plant, &gone)).is_empty(), "one word erases nothing");
+    let second = holdpoint(&plant, "lee", &["erase", &gone, "--yes"]).ok().out();
+    assert!(second.contains("erased"), "{second}");
+    is_erased(&plant, &gone);
+    assert_eq!(files(&folder(&plant, &kept)), ["0000.blk", "keys.0.age"]);
+    holdpoint(&plant, "otto", &["fetch", "-o", "part", "--session", &gone]).says_no("it was erased");
+
+    assert_eq!(plant.stop().code(), 0);
+    let evidence = plant.evidence();
+    let verified = evidence.verify().ok().out();
+    let line = |session: &str| {
+        verified.lines().find(|line| line.starts_with(session)).unwrap_or_else(|| panic!("{verified}")).to_owned()
+    };
+    assert!(line(&gone).contains(": erased (") && line(&gone).contains("of the journal and leaf"), "{verified}");
+    assert!(line(&kept).contains(": ok (") && line(&kept).contains("held by 1"), "{verified}");
+    let listed = run(&mut evidence.holdpoint(&["recordings"]), b"").ok().out();
+    let state = |session: &str| listed.lines().find(|line| line.starts_with(session)).expect("a row").to_owned();
+    assert!(state(&gone).contains(" erased ") && state(&kept).contains(" held "), "{listed}");
+    run(&mut evidence.holdpoint(&["play", &gone, "--key", "key"]), b"").says_no("was erased");
+
+    // What nobody decided is no erasure.
+    fs::remove_dir_all(evidence.data().join("records/sessions").join(kept[2..].to_ascii_lowercase()))
+        .expect("a folder");
+    let lost = evidence.verify();
+    assert_eq!(lost.code(), 1, "{}", lost.text());
+    let row = lost.out().lines().find(|line| line.starts_with(&kept)).expect("a row").to_owned();
+    assert!(row.contains(": MISSING ("), "{row}");
+}
+
+#[test]
+fn what_was_decided_and_not_done_is_done_at_the_next_start() {
+    let mut plant = plant("retention = \"1s\"");
+    let session = worked(&plant, "echo one");
+    eventually("it can be erased", || {
+        let asked = holdpoint(&plant, "ada", &["erase", &session, "--yes"]);
+        asked.status.success()
+    });
+    holdpoint(&plant, "lee", &["erase", &session, "--yes"]).ok();
+    // The decision is in the journal; nobody knows how far it came.
+    plant.kill();
+    plant.serve();
+    is_erased(&plant, &session);
+    assert_eq!(plant.stop().code(), 0);
+    let verified = plant.evidence().verify().ok().out();
+    assert!(verified.contains(": erased ("), "{verified}");
+}
+
+#[test]
+fn nothing_goes_before_its_minimum_and_it_says_when() {
+    let plant = plant("retention = \"3y\"");
+    let session = worked(&plant, "echo one");
+    let refused = holdpoint(&plant, "ada", &["erase", &session, "--yes"]);
+    refused.says_no("acme-packaging keeps it for at least 3y, until 20");
+    let explained =
+        run(&mut plant.holdpoint(&["explain", "acme/maintenance", "hmi-2", "shell", "--plant", "wanted.toml"]), b"");
+    assert!(explained.ok().out().contains("recording kept: 3y at least, never removed by itself"));
+}
+
+#[test]
+fn a_rule_with_a_maximum_removes_by_itself() {
+    let mut plant = plant("retention = \"1s\"\nretention_max = \"20s\"");
+    let (gone, held) = (worked(&plant, "echo one"), worked(&plant, "echo two"));
+    holdpoint(&plant, "rita", &["hold", &held, "--reason", "a claim"]).ok();
+    // The journal must know that the maximum is over before anything goes: somebody works on.
+    eventually("its maximum is over", || {
+        let sessions = json(&plant, "lee", &["sessions", "--all"]);
+        let removed = sessions["sessions"][1]["kept"]["removed"].as_str().expect("a time").to_owned();
+        removed.parse::<jiff::Timestamp>().expect("a time") <= jiff::Timestamp::now()
+    });
+    worked(&plant, "echo three");
+    is_erased(&plant, &gone);
+    assert!(!files(&folder(&plant, &held)).is_empty());
+    assert_eq!(plant.stop().code(), 0);
+    let verified = plant.evidence().verify().ok().out();
+    assert!(verified.lines().any(|line| line.starts_with(&gone) && line.contains(": erased (")), "{verified}");
+}
