@@ -1,6 +1,6 @@
 //! What is left of sessions, read as an auditor reads it: a copied data folder, the auditor's key, no server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -77,9 +77,10 @@ impl Evidence {
 fn copy(from: &Path, to: &Path) {
     if from.is_dir() {
         fs::create_dir_all(to).expect("a folder");
-        for entry in fs::read_dir(from).expect("a folder") {
-            let entry = entry.expect("an entry");
-            copy(&entry.path(), &to.join(entry.file_name()));
+        let names = fs::read_dir(from).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+        // In their order: `journal` before `records`, as a folder is copied while the gate runs.
+        for name in names.collect::<BTreeSet<_>>() {
+            copy(&from.join(&name), &to.join(&name));
         }
     } else if from.is_file() {
         fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tests::evidence::Evidence;
-use tests::{Options, Plant, run};
+use tests::{Ended, Options, Plant, run};
 
 /// A session of one command, begun and ended while the program runs.
 #[track_caller]
@@ -76,4 +76,61 @@ fn recordings_that_are_shorter_gone_or_others_than_the_journal_says_are_found() 
     fs::remove_dir_all(gone.data().join("records")).unwrap();
     let verified = gone.verify().says_no("");
     assert!(verified.out().contains("as the journal says in entry "), "{}", verified.out());
+}
+
+/// `holdpoint verify` on a copy, with more arguments.
+fn verify(evidence: &Evidence, more: &[&str]) -> Ended {
+    let mut command = evidence.holdpoint(&["verify", "data", "--trust", "trust.toml"]);
+    run(command.args(more).env_remove("XDG_STATE_HOME"), b"")
+}
+
+#[test]
+fn an_older_copy_of_everything_is_found_by_whoever_checked_a_newer_one() {
+    let mut plant = Plant::ready(Options::default());
+    plant.serve();
+    work(&plant);
+    plant.stop();
+    let early = plant.evidence();
+    plant.serve();
+    work(&plant);
+    // What was seen of a gate that runs holds it too, and accuses nobody of what comes after.
+    let running = plant.evidence();
+    let auditor = tempfile::tempdir().unwrap();
+    let file = auditor.path().join("state/seen.toml");
+    let memory = ["--memory", file.to_str().unwrap()];
+    verify(&running, &memory).refused(4, "OPEN: ");
+    plant.kill();
+    plant.serve();
+    plant.stop();
+    let late = plant.evidence();
+    for _ in 0..2 {
+        assert!(verify(&late, &memory).ok().out().contains("WHOLE"));
+    }
+    let seen = fs::read_to_string(&file).unwrap();
+    assert!(seen.contains("log = \"mill-3/journal+") && seen.contains("log = \"mill-3/records/gate-1+"), "{seen}");
+
+    for older in [&early, &running] {
+        let found = verify(older, &memory).refused(1, "as you saw when you checked it on 20").out();
+        let rolled_back = found.lines().filter(|line| line.starts_with("MISSING") && line.contains("rolled back"));
+        assert_eq!(rolled_back.count(), 2, "both logs: {found}");
+    }
+    verify(&early, &["--no-memory"]).ok();
+    assert_eq!(fs::read_to_string(&file).unwrap(), seen, "nothing was learned from a copy in which something is wrong");
+    // An installation of the same name with other keys is another one.
+    let mut other = Plant::ready(Options::default());
+    other.serve();
+    other.stop();
+    verify(&other.evidence(), &memory).ok();
+    verify(&late, &memory).ok();
+
+    let flipped = plant.evidence();
+    let checkpoint = flipped.data().join("journal/checkpoint");
+    fs::write(&checkpoint, fs::read_to_string(&checkpoint).unwrap().replacen('A', "B", 1)).unwrap();
+    verify(&flipped, &[]).refused(1, "NOT WHOLE");
+    let usual = ".local/state/holdpoint/seen.toml";
+    assert!(!flipped.path(usual).exists());
+    verify(&late, &[]).ok();
+    assert!(late.path(usual).exists());
+    fs::write(late.path(usual), "[[seen]]\n").unwrap();
+    verify(&late, &[]).refused(2, "--no-memory");
 }

@@ -16,6 +16,7 @@ mod init;
 mod invite;
 mod keeping;
 mod login;
+mod memory;
 mod people;
 mod reading;
 mod request;

@@ -10,7 +10,9 @@ use recordings::read::AuditorKeys;
 use recordings::verify::{Checks, Progress, Report, Verdict, verify};
 use serde::Serialize;
 
+use super::memory::{Memory, MemoryFault};
 use super::{Done, Failure, print_json};
+use crate::saying;
 
 /// Check a data folder, with the server off or copied. Exit code 0 only if everything checked is whole; 4 if nothing is
 /// wrong, and nobody can say that this is all: the gate ran when the folder was copied, or only a part was fetched; 1 if something is wrong.
@@ -25,6 +27,13 @@ pub(super) struct Args {
     /// An auditor's key, as `age-keygen` writes it: recordings are opened and checked too.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Where it is remembered how far the logs had come, for the next check. Else `holdpoint/seen.toml` below
+    /// $XDG_STATE_HOME or ~/.local/state.
+    #[arg(long, value_name = "FILE")]
+    memory: Option<PathBuf>,
+    /// Compare with no check before and remember nothing, as for a copy that is meant to be an older one.
+    #[arg(long, conflicts_with = "memory")]
+    no_memory: bool,
     /// For machines.
     #[arg(long)]
     json: bool,
@@ -35,7 +44,9 @@ pub(super) fn run(args: &Args) -> Done {
     let trust = trust.and_then(|text| Trust::parse(&text).map_err(|wrong| wrong.to_string()));
     let trust = trust.map_err(|cause| Failure::usage(format_args!("{}: {cause}", args.trust.display())))?;
     let keys = args.key.as_deref().map(AuditorKeys::read).transpose().map_err(Failure::usage)?;
-    let checks = Checks { folder: &args.data, trust: &trust, keys: keys.as_ref(), remembered: &[] };
+    let memory = memory(args).map_err(Failure::usage)?;
+    let remembered = memory.as_ref().map(|memory| memory.of(&trust)).unwrap_or_default();
+    let checks = Checks { folder: &args.data, trust: &trust, keys: keys.as_ref(), remembered: &remembered };
     let bar = progress_bar();
     let report = verify(&checks, &mut |progress: Progress| {
         bar.set_length(progress.total_bytes);
@@ -48,11 +59,26 @@ pub(super) fn run(args: &Args) -> Done {
     } else {
         say!("{report}");
     }
+    // What is wrong is never taken for what was there.
+    if let Some(memory) = memory.filter(|_| verdict != Verdict::NotWhole)
+        && let Err(cause) = memory.remember(&report, &trust, jiff::Timestamp::now())
+    {
+        saying::aside(format_args!("holdpoint: this check is not remembered for the next one: {cause}"));
+    }
     match verdict {
         Verdict::Whole => Ok(()),
         Verdict::Open | Verdict::Part => Err(Failure::told(OPEN)),
         Verdict::NotWhole => Err(Failure::told(1)),
     }
+}
+
+/// What was seen at the checks before; none where nobody wants it.
+fn memory(args: &Args) -> Result<Option<Memory>, MemoryFault> {
+    if args.no_memory {
+        return Ok(None);
+    }
+    let path = args.memory.clone().map_or_else(Memory::default_path, Ok)?;
+    Memory::read(path).map(Some)
 }
 
 /// The exit code where nothing is wrong, and nobody can say that this is all.

@@ -53,6 +53,16 @@ impl fmt::Display for By {
 }
 
 impl By {
+    /// What else it may mean that a log does not reach so far.
+    pub(super) const fn or_else(&self) -> &'static str {
+        match self {
+            Self::Auditor { .. } => {
+                ", or this copy is an older one (one that is meant to be is checked with --no-memory)"
+            }
+            _ => "",
+        }
+    }
+
     /// Whether two are of one kind: of many, the one that says most is told.
     fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)

@@ -666,8 +666,9 @@ impl<'a> Walk<'a> {
         let mut beyond = std::mem::take(&mut self.remembered);
         beyond.retain(|head| head.size > passed);
         for Remembered { size, by, .. } in furthest(beyond) {
+            let (now, or_else) = (self.entries, by.or_else());
             let words =
-                format!("the log once had {size} entries, {by}, and has {} now: it was rolled back", self.entries);
+                format!("the log once had {size} entries, {by}, and has {now} now: it was rolled back{or_else}");
             context.find(Finding::new(FindingKind::Missing, words).at(self.log.relative, 0));
         }
         let report = LogReport {

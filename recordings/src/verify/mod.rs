@@ -219,8 +219,12 @@ fn check_log(
     remembered.extend(published.as_ref().and_then(Published::remembered));
     let log =
         Log { dir: &dir, relative, origin: &format.origin, verifier: verifier.as_ref(), has_sessions, remembered };
-    let (walked, end) = walk(&log, reader, context);
+    let (mut walked, end) = walk(&log, reader, context);
     if let Some(published) = published {
+        // Of a part, what is published was not compared with all entries before it.
+        if context.part.is_none() {
+            walked.settle(published.remembered());
+        }
         published.tell(end != End::Stopped, context);
     }
     context.report.logs.push(walked);

@@ -8,6 +8,8 @@ use policies::digest::Digest;
 use policies::ids::SessionId;
 use serde::Serialize;
 
+use super::Remembered;
+
 /// What an offline check found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -222,6 +224,14 @@ pub struct Decisions {
     pub grants: u64,
     /// Sessions that were begun.
     pub sessions: u64,
+}
+
+impl LogReport {
+    /// What was published is durable, and more may be so than was seen to be.
+    pub(super) fn settle(&mut self, published: Option<Remembered>) {
+        let published = published.map(|head| Head { size: head.size, root: head.root });
+        self.settled = self.settled.into_iter().chain(published).max_by_key(|head| head.size);
+    }
 }
 
 impl Report {

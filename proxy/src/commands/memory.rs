@@ -1,0 +1,150 @@
+//! What an auditor saw last of each log, kept on the auditor's own machine: so an older copy of a whole data folder, in which
+//! nothing is wrong by itself, is found out the next time.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use certs::trust::{LogVerifier, Trust};
+use jiff::Timestamp;
+use policies::digest::Digest;
+use recordings::verify::{By, Remembered, Report};
+use serde::Deserialize;
+
+/// The file, as it was read.
+pub(super) struct Memory {
+    path: PathBuf,
+    seen: Vec<Seen>,
+}
+
+/// One log. It is known by its key, so that two installations of one name are not taken for each other.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seen {
+    log: LogVerifier,
+    entries: u64,
+    root: Digest,
+    at: Timestamp,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    #[serde(default)]
+    seen: Vec<Seen>,
+}
+
+/// Why there is no memory to compare with.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MemoryFault {
+    /// The environment names no home.
+    #[error("neither HOME nor XDG_STATE_HOME says where to remember what was seen: use --memory FILE or --no-memory")]
+    NoHome,
+    /// It is there and says nothing that makes sense, or cannot be read.
+    #[error(
+        "{path}: {cause}. What you saw before cannot be compared: put the file's backup back, or use --no-memory and know \
+         that an older copy is not found out", path = .path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
+}
+
+impl Memory {
+    /// Where it lies if nobody says otherwise.
+    pub(super) fn default_path() -> Result<PathBuf, MemoryFault> {
+        let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")));
+        Ok(state.ok_or(MemoryFault::NoHome)?.join("holdpoint/seen.toml"))
+    }
+
+    /// Reads it; nothing was seen where there is none.
+    pub(super) fn read(path: PathBuf) -> Result<Self, MemoryFault> {
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(cause) => return Err(MemoryFault::Unreadable { path, cause: cause.to_string() }),
+        };
+        match toml::from_str::<Text>(&text) {
+            Ok(Text { seen }) => Ok(Self { path, seen }),
+            Err(cause) => Err(MemoryFault::Unreadable { path, cause: cause.to_string() }),
+        }
+    }
+
+    /// What was seen of the logs that are trusted.
+    pub(super) fn of(&self, trust: &Trust) -> Vec<Remembered> {
+        let ours = self.seen.iter().filter(|seen| trust.logs.contains(&seen.log));
+        let head = |seen: &Seen| Remembered {
+            origin: seen.log.0.name().to_owned(),
+            size: seen.entries,
+            root: seen.root,
+            by: By::Auditor { at: seen.at },
+        };
+        ours.map(head).collect()
+    }
+
+    /// Remembers what a check saw in which nothing was wrong; durable when it returns. What another check has remembered
+    /// meanwhile stays, where it is more.
+    pub(super) fn remember(self, report: &Report, trust: &Trust, now: Timestamp) -> io::Result<()> {
+        let mut seen = Self::read(self.path.clone()).map_or(self.seen, |again| again.seen);
+        for log in &report.logs {
+            let (Some(head), Some(key)) = (log.settled, trust.log(&log.origin)) else { continue };
+            let new = Seen { log: LogVerifier(key.clone()), entries: head.size, root: head.root, at: now };
+            match seen.iter_mut().find(|known| known.log == new.log) {
+                Some(known) if known.entries > new.entries => {}
+                Some(known) => *known = new,
+                None => seen.push(new),
+            }
+        }
+        write(&self.path, &text_of(&seen))
+    }
+}
+
+fn text_of(seen: &[Seen]) -> String {
+    let mut text =
+        "# What `holdpoint verify` saw last of each log. One that is shorter now, or another, was set back or \
+                    rewritten.\n"
+            .to_owned();
+    for Seen { log, entries, root, at } in seen {
+        write!(text, "\n[[seen]]\nlog = \"{}\"\nentries = {entries}\nroot = \"{root}\"\nat = \"{at}\"\n", log.0)
+            .expect("a string takes everything");
+    }
+    text
+}
+
+/// Whole under its name or not at all.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let draft = path.with_extension(format!("{}.tmp", std::process::id()));
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?;
+    std::fs::rename(&draft, path)?;
+    std::fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_reads_back_and_a_file_that_says_less_than_it_did_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a/seen.toml");
+        let keys = certs::keys::KeyStore::create(&folder.path().join("keys"), &certs::keys::Seal::File).expect("keys");
+        let key = keys.log_key().verifier("mill-3/journal").expect("a name");
+        let seen = vec![Seen { log: LogVerifier(key), entries: 41, root: Digest([7; 32]), at: Timestamp::UNIX_EPOCH }];
+        assert_eq!(Memory::read(path.clone()).expect("none yet").seen, []);
+        write(&path, &text_of(&seen)).expect("a file");
+        assert_eq!(Memory::read(path.clone()).expect("right").seen, seen);
+        for wrong in ["[[seen]]\nlog = \"mill-3\"\n", "seen = 1\n", "colour = 1\n"] {
+            std::fs::write(&path, wrong).expect("a file");
+            let refused = Memory::read(path.clone()).err().expect("wrong").to_string();
+            assert!(refused.contains("seen.toml") && refused.contains("--no-memory"), "{refused}");
+        }
+    }
+}
