@@ -243,7 +243,9 @@ fn check_format(
     has_sessions: bool,
     context: &mut Context<'_>,
 ) -> Option<Format> {
-    let bytes = match read_bounded(path, FORMAT_BYTES_MAX) {
+    let read = read_bounded(path, FORMAT_BYTES_MAX);
+    let is_read = read.is_ok();
+    let bytes = match read {
         Ok(bytes) => bytes,
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
             context.find(Finding::new(FindingKind::Missing, "the log is missing").at(relative, 0));
@@ -262,7 +264,7 @@ fn check_format(
     }
     let agreed = |text: &[u8]| text.iter().zip(&bytes).take_while(|(ours, theirs)| ours == theirs).count();
     let (format, text) = trusted.into_iter().max_by_key(|(_, text)| (*text == bytes, agreed(text)))?;
-    if text != bytes && !bytes.is_empty() {
+    if text != bytes && is_read {
         let words = "the log says that it is another one than your trust file knows";
         context.find(Finding::new(FindingKind::Altered, words).at(relative, agreed(&text) as u64));
     }

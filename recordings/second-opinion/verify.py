@@ -1,0 +1,1846 @@
+#!/usr/bin/env python3
+"""A second verifier for Holdpoint's store, written from docs/FORMAT.md and docs/EVENTS.md alone.
+
+    python3 verify.py FOLDER --trust trust.toml [--identity AGE-IDENTITY-FILE] [--json]
+
+It shares no code with Holdpoint, so that a mistake in one of the two verifiers is seen by the other. It needs Python
+3.11 and the packages `cryptography` and `zstandard`. The exit code is 0 where everything is whole, 4 where nothing is
+wrong but nobody can say that this is all, 1 where something is wrong, 2 for wrong use, 3 where it could not look.
+
+Sections named in comments are those of docs/FORMAT.md, unless another document is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+import struct
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import zstandard
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+ZEROS = bytes(32)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is found out
+
+
+class Wrong(Exception):
+    """Something that is not as it was written: which file, from which byte on (if that can be said), and what."""
+
+    def __init__(self, file: str, at: int | None, what: str):
+        super().__init__(what)
+        self.file, self.at, self.what = file, at, what
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.file}{'' if self.at is None else f', byte {self.at}'})"
+
+
+class Misused(Exception):
+    """Wrong use: arguments or files of the auditor's own that cannot be understood."""
+
+
+@dataclass
+class Report:
+    """What was found out, in the order in which it was."""
+
+    wrong: list[Wrong] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    part: list[str] | None = None
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """What is wrong inside is noted, and the looking goes on behind."""
+        try:
+            yield
+        except Wrong as wrong:
+            self.wrong.append(wrong)
+
+    def verdict(self) -> str:
+        """The words of `holdpoint verify`: docs/auditor.md, "Is it whole?"."""
+        if self.wrong:
+            return "not-whole"
+        if self.part is not None:
+            return "part"
+        return "open" if self.open else "whole"
+
+
+EXIT_CODES = {"whole": 0, "open": 4, "part": 4, "not-whole": 1}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Numbers, hashes, keys
+
+
+def sha256(*parts: bytes) -> bytes:
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def hkdf(secret: bytes, info: bytes, salt: bytes = b"") -> bytes:
+    """RFC 5869 with SHA-256 and 32 bytes of output."""
+    return HKDF(algorithm=hashes.SHA256(), length=32, salt=salt, info=info).derive(secret)
+
+
+def _crc32c_tables() -> list[int]:
+    single = []
+    for value in range(256):
+        for _ in range(8):
+            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
+        single.append(value)
+    once = [single[value & 255] ^ (value >> 8) for value in range(65536)]
+    return [single[value & 255] ^ (value >> 8) for value in once]
+
+
+_CRC32C = _crc32c_tables()
+
+
+def crc32c(data: bytes) -> int:
+    """CRC-32C (Castagnoli), two bytes at a time."""
+    crc = 0xFFFFFFFF
+    even = len(data) & ~1
+    for (word,) in struct.iter_unpack("<H", data[:even]):
+        crc = (crc >> 16) ^ _CRC32C[(crc ^ word) & 0xFFFF]
+    if even != len(data):
+        crc = (crc ^ data[-1]) & 0xFFFFFFFF
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def strict_base64(text: str) -> bytes:
+    """Base64 in its one spelling: padded, without stray bits, blanks or other letters."""
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:
+        raise ValueError("base64 with more than one spelling")
+    return data
+
+
+class Cursor:
+    """Reads what FORMAT.md calls numbers, texts, times and positions, one after the other."""
+
+    def __init__(self, data: bytes):
+        self.data, self.at = data, 0
+
+    def take(self, count: int) -> bytes:
+        if self.at + count > len(self.data):
+            raise ValueError("it is too short")
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "little")
+
+    def text(self) -> str:
+        return self.take(self.number(4)).decode()
+
+    def time(self) -> Time:
+        seconds, nanoseconds = struct.unpack("<qi", self.take(12))
+        if abs(nanoseconds) >= 1_000_000_000 or seconds * nanoseconds < 0:
+            raise ValueError("it holds no time")
+        return Time(seconds * 1_000_000_000 + nanoseconds)
+
+    def position(self) -> Position:
+        return Position(self.number(8), self.number(8), self.take(32))
+
+    def leb128(self) -> int:
+        """LEB128 in its shortest form ("Blocks")."""
+        value = shift = 0
+        while True:
+            byte = self.number(1)
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        if (byte == 0 and shift > 7) or value >= 1 << 64:
+            raise ValueError("a number is not in its shortest form")
+        return value
+
+    def end(self) -> None:
+        if self.at != len(self.data):
+            raise ValueError("bytes are left over")
+
+
+class Time(int):
+    """Nanoseconds since 1970."""
+
+    def __str__(self) -> str:
+        seconds, nanoseconds = divmod(self, 1_000_000_000)
+        shown = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{shown}.{nanoseconds:09}Z"
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in a log: segment, offset and the link of the frame before."""
+
+    segment: int
+    offset: int
+    link: bytes
+
+
+class LogKey:
+    """A verifier key as C2SP's signed notes write it: `name+hex(id)+base64(type ‖ key)`."""
+
+    def __init__(self, text: str):
+        try:
+            self.text = text
+            self.origin, key_id, key = text.split("+", 2)
+            raw = strict_base64(key)
+            self.id = sha256(self.origin.encode(), b"\n", raw)[:4]
+            if raw[0] != 1 or len(raw) != 33 or self.id.hex() != key_id:
+                raise ValueError("it is no Ed25519 key of that name")
+            self.key = Ed25519PublicKey.from_public_bytes(raw[1:])
+        except (ValueError, binascii.Error) as error:
+            raise Misused(f"{text!r} is no verifier key: {error}") from error
+
+    def signed(self, signature: bytes, message: bytes) -> bool:
+        try:
+            self.key.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+
+@dataclass
+class Trust:
+    """The auditor's `trust.toml`: the keys of the logs, and the fingerprints of the first people."""
+
+    deployment: str
+    logs: dict[str, LogKey]
+    people: dict[str, tuple[str, set[str]]]
+
+    @classmethod
+    def read(cls, path: Path) -> Trust:
+        try:
+            table = tomllib.loads(path.read_text())
+            logs = {key.origin: key for key in map(LogKey, table["logs"])}
+            people = {one["person"]: (one["role"], set(one["keys"])) for one in table.get("people", [])}
+            return cls(table["deployment"], logs, people)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Misused(f"{path}: {error}") from error
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Trees (RFC 6962, section 2.1) and what is published of them ("What is published")
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    return sha256(b"\0", entry)
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return sha256(b"\1", left, right)
+
+
+class Tree:
+    """A tree that grows leaf by leaf. Hashes of all full subtrees are kept, since tiles consist of them."""
+
+    def __init__(self) -> None:
+        self.levels: list[list[bytes]] = [[]]
+
+    @property
+    def size(self) -> int:
+        return len(self.levels[0])
+
+    def push(self, leaf: bytes) -> None:
+        level = 0
+        self.levels[0].append(leaf)
+        while len(self.levels[level]) % 2 == 0:
+            left, right = self.levels[level][-2:]
+            level += 1
+            if level == len(self.levels):
+                self.levels.append([])
+            self.levels[level].append(node_hash(left, right))
+
+    def roots(self, size: int) -> list[bytes]:
+        """The roots of the full subtrees of the first `size` leaves, largest first."""
+        return [self.levels[n][(size >> n) - 1] for n in reversed(range(size.bit_length())) if size >> n & 1]
+
+    def root(self, size: int) -> bytes:
+        roots = self.roots(size)
+        if not roots:
+            return sha256(b"")
+        root = roots.pop()
+        while roots:
+            root = node_hash(roots.pop(), root)
+        return root
+
+
+def parse_note(text: str, key: LogKey) -> tuple[str, int, bytes]:
+    """Origin, size and root of a checkpoint (C2SP tlog-checkpoint) whose note (C2SP signed-note) this key signed."""
+    body, blank, signatures = text.rpartition("\n\n")
+    if not blank or not signatures.endswith("\n"):
+        raise ValueError("it is no signed note")
+    body += "\n"
+    if any(ord(letter) < 0x20 and letter != "\n" for letter in text):
+        raise ValueError("a note has no control characters")
+    ours = 0
+    for line in signatures[:-1].split("\n"):
+        dash, name, encoded = line.split(" ")
+        raw = strict_base64(encoded)
+        if dash != "—" or not name or "+" in name or len(raw) < 5:
+            raise ValueError("a line is no signature")
+        if (name, raw[:4]) == (key.origin, key.id):
+            ours += 1
+            if not key.signed(raw[4:], body.encode()):
+                raise ValueError("the log's signature is wrong")
+    if ours != 1:
+        raise ValueError("the log did not sign it")
+    origin, size, root, end = body.split("\n")
+    if end or not re.fullmatch("0|[1-9][0-9]*", size):
+        raise ValueError("it is no checkpoint")
+    return origin, int(size), strict_base64(root)
+
+
+TILE_PATH = re.compile(r"tile/(entries|0|[1-9][0-9]*)/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]*))?")
+
+
+def check_published(log: Log, report: Report) -> None:
+    """`checkpoint` and `tile/…` against the tree of the log's entries."""
+    name = f"{log.name}/checkpoint"
+    if not log.store.has(name) and log.ending == OPEN:
+        return
+    data = log.store.bytes(name)
+    try:
+        origin, size, root = parse_note(data.decode(), log.key)
+    except (ValueError, binascii.Error) as error:
+        raise Wrong(name, 0, f"the checkpoint cannot be believed: {error}") from error
+    if origin != log.key.origin:
+        raise Wrong(name, 0, "the checkpoint is another log's")
+    if size > log.tree.size:
+        raise Wrong(name, 0, f"{size} entries were published, and the log has {log.tree.size}")
+    if root != log.tree.root(size):
+        raise Wrong(name, 0, "the published root is not that of the entries")
+    if size < log.tree.size and log.ending == STOPPED:
+        raise Wrong(name, 0, f"the log was stopped with {log.tree.size} entries, and {size} are published")
+    files = [path for path in log.store.files(log.name) if path.startswith(f"{log.name}/tile/")]
+    for path in files:
+        with report.looking():
+            if not (path.endswith(".tmp") and TILE_PATH.fullmatch(path[len(log.name) + 1 : -4])):
+                check_tile(log, path)
+    for path in tiles_of(size):
+        if log.ending != OPEN and f"{log.name}/{path}" not in files:
+            raise Wrong(f"{log.name}/{path}", None, "a published tile is missing")
+
+
+def tile_name(level: int | str, index: int, width: int) -> str:
+    """The path of a tile (C2SP tlog-tiles)."""
+    groups = []
+    while True:
+        groups.append(f"{index % 1000:03}")
+        index //= 1000
+        if not index:
+            break
+    number = "/".join([*(f"x{group}" for group in reversed(groups[1:])), groups[0]])
+    return f"tile/{level}/{number}" + ("" if width == 256 else f".p/{width}")
+
+
+def tiles_of(size: int) -> Iterator[str]:
+    """All tiles and bundles that belong to a checkpoint of this size."""
+    level, count = 0, size
+    while count:
+        for index in range(-(-count // 256)):
+            width = min(256, count - 256 * index)
+            yield tile_name(level, index, width)
+            if level == 0:
+                yield tile_name("entries", index, width)
+        level, count = level + 1, count // 256
+
+
+def check_tile(log: Log, path: str) -> None:
+    """One tile or bundle, which may be of any size that the log ever had."""
+    matched = TILE_PATH.fullmatch(path.removeprefix(f"{log.name}/"))
+    if not matched:
+        raise Wrong(path, None, "this is no name of a tile")
+    level, width = matched[1], int(matched[3] or 256)
+    index = int(matched[2].replace("x", "").replace("/", ""))
+    start, end = 256 * index, 256 * index + width
+    if path != f"{log.name}/{tile_name(level, index, width)}" or width > 256:
+        raise Wrong(path, None, "this is no name of a tile")
+    step = 0 if level == "entries" else 8 * int(level)
+    if step >= len(log.tree.levels) or end > len(log.tree.levels[step]):
+        raise Wrong(path, None, "it holds more entries than the log")
+    if level == "entries":
+        wanted = b"".join(len(one).to_bytes(2, "big") + one for one in (e.data for e in log.entries[start:end]))
+    else:
+        wanted = b"".join(log.tree.levels[step][start:end])
+    log.store.equals(path, wanted, "it is not what the log's entries make it")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The folder
+
+
+class Store:
+    """The folder that is checked; names in it are relative, with slashes."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def has(self, name: str) -> bool:
+        return (self.folder / name).exists()
+
+    def check_names(self, folder: str, known: str) -> None:
+        """Nothing lies in a folder but what a gate puts there."""
+        for path in sorted((self.folder / folder).iterdir()):
+            if not re.fullmatch(known, path.name):
+                raise Wrong(path.relative_to(self.folder).as_posix(), None, "no gate puts this there")
+
+    def bytes(self, name: str) -> bytes:
+        try:
+            return (self.folder / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise Wrong(name, None, "it is missing") from error
+
+    def files(self, name: str) -> list[str]:
+        """All files below a folder."""
+        paths = (path for path in (self.folder / name).rglob("*") if not path.is_dir())
+        return sorted(path.relative_to(self.folder).as_posix() for path in paths)
+
+    def equals(self, name: str, wanted: bytes, what: str) -> None:
+        found = self.bytes(name)
+        if found != wanted:
+            at = next((n for n, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b), None)
+            raise Wrong(name, min(len(found), len(wanted)) if at is None else at, what)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Frames and segments ("Frames")
+
+HEADER = 84
+FRAME_MAX = 524_288
+SEGMENT_HEAD, LEAF, ANCHOR, RECOVERED, DATA, FILE_ENTRY = 1, 2, 3, 4, 16, 44
+ENCRYPTED = 0x80
+SESSION_IN_HEAD = 8 + 16 + 8 + 32 + 8 + 4 + 32 + 1
+
+
+@dataclass(slots=True)
+class Frame:
+    """One whole frame: its header of 84 bytes, and what it holds."""
+
+    file: str
+    at: int
+    header: bytes
+    body: bytes
+    batch: int
+    kind: int
+    stream: int
+    flags: int
+    session: int
+    sequence: int
+    nanoseconds: int
+    channel: int
+    block: int
+
+    @property
+    def end(self) -> int:
+        return self.at + HEADER + len(self.body)
+
+    @property
+    def identity(self) -> bytes:
+        return self.header[48:]
+
+    @property
+    def is_encrypted(self) -> bool:
+        return bool(self.stream & ENCRYPTED)
+
+    @property
+    def link(self) -> bytes:
+        return sha256(b"\0", self.header, self.body[-16:] if self.is_encrypted else self.body)
+
+    @property
+    def mark(self) -> bytes:
+        return sha256(b"\3", self.identity, self.body[-16:])
+
+    def wrong(self, what: str) -> Wrong:
+        return Wrong(self.file, self.at, what)
+
+
+def frame_at(file: str, data: bytes, at: int) -> Frame | None:
+    """The frame that begins here; none where it is not whole."""
+    if data[at : at + 4] != b"HPf1" or len(data) < at + HEADER:
+        return None
+    crc, length, batch = struct.unpack_from("<III", data, at + 4)
+    if length > FRAME_MAX or len(data) < at + HEADER + length:
+        return None
+    if crc32c(data[at + 8 : at + HEADER + length]) != crc:
+        return None
+    version, kind, stream, flags, session, sequence, nanoseconds, channel, block = struct.unpack_from(
+        "<BBBBQQQII", data, at + 48
+    )
+    frame = Frame(
+        file,
+        at,
+        data[at : at + HEADER],
+        data[at + HEADER : at + HEADER + length],
+        batch,
+        kind,
+        stream,
+        flags,
+        session,
+        sequence,
+        nanoseconds,
+        channel,
+        block,
+    )
+    if version != 1 or kind not in (1, 2, 3, 4, 16, *range(32, 51)) or flags > 1:
+        raise frame.wrong("a frame of a kind that FORMAT.md does not know")
+    if frame.is_encrypted != (kind >= DATA) or (frame.is_encrypted and length < 16):
+        raise frame.wrong("a frame that should be encrypted and is not, or the other way round")
+    return frame
+
+
+@dataclass(slots=True)
+class Entry:
+    """One entry of a log ("Entries")."""
+
+    index: int
+    data: bytes
+    hash: bytes
+    time: Time
+    what: bytes
+    frame: Frame | None
+
+    def wrong(self, log: Log, what: str) -> Wrong:
+        if self.frame:
+            return self.frame.wrong(what)
+        return Wrong(f"{log.name}/{tile_name('entries', self.index // 256, 256)}", None, what)
+
+
+@dataclass(slots=True)
+class Anchor:
+    """A signed head of a log."""
+
+    time: Time
+    nanoseconds: int
+    due: int
+    frame: Frame
+
+
+STOPPED, OPEN, CUT_OFF = "stopped", "open", "cut off"
+LATE = 30 * 1_000_000_000
+COPYING = 3_600 * 1_000_000_000
+
+
+class Log:
+    """One of the two logs: reads its segments from the first frame to the last, and checks each on the way."""
+
+    def __init__(self, store: Store, name: str, trust: Trust, on_entry: Callable[[Log, Entry], None] | None = None):
+        self.store, self.name = store, name
+        self.on_entry = on_entry
+        self.key, self.node = self._read_format(trust)
+        self.tree = Tree()
+        self.entries: list[Entry] = []
+        self.sessions: dict[int, Session] = {}
+        self.anchors: list[Anchor] = []
+        self.frames = 0
+        self.position = Position(0, 0, ZEROS)
+        self.sequence = 0
+        self.batch = 0
+        self.group: list[Frame] = []
+        self.last_frame: Frame | None = None
+        self.torn_at: tuple[str, int] | None = None
+
+    def _read_format(self, trust: Trust) -> tuple[LogKey, str]:
+        """The file `FORMAT` ("Folders")."""
+        name = f"{self.name}/FORMAT"
+        data = self.store.bytes(name)
+        if data.split(b"\n")[0] != b"holdpoint log 1":
+            raise Wrong(name, 0, "this is a format that this verifier does not know")
+        lines = data.decode(errors="replace").split("\n")
+        if len(lines) != 5 or lines[4]:
+            raise Wrong(name, 0, "FORMAT has four lines")
+        _, origin, node, key, _ = lines
+        wanted = f"{trust.deployment}/journal" if self.name == "journal" else f"{trust.deployment}/records/{node}"
+        if origin != wanted or origin not in trust.logs:
+            raise Wrong(name, len(lines[0]) + 1, f"trust.toml knows no log {origin!r} in this place")
+        if key != trust.logs[origin].text:
+            raise Wrong(name, data.index(b"\n", data.index(b"\n", 16) + 1) + 1, "this is not the key in trust.toml")
+        if f"{trust.deployment}/records/{node}" not in trust.logs:
+            raise Wrong(name, data.index(b"\n", 16) + 1, f"trust.toml knows no node {node!r}")
+        return trust.logs[origin], node
+
+    @property
+    def ending(self) -> str:
+        """How the log ends ("Where a log ends")."""
+        if not self.anchors or not self.last_frame:
+            return CUT_OFF
+        last = self.anchors[-1]
+        if last.due == 0:
+            return STOPPED if last.frame is self.last_frame and not self.torn_at else CUT_OFF
+        late = self.last_frame.nanoseconds - last.nanoseconds - last.due * 1_000_000_000
+        return CUT_OFF if self.torn_at or self.group or late > LATE else OPEN
+
+    def read(self) -> None:
+        """All segments, in order; those behind the last that holds anything are spares, and zeros."""
+        folder = f"{self.name}/segments"
+        self.store.check_names(folder, r"[0-9]{8}\.(seg|tmp)")
+        names = [name for name in self.store.files(folder) if name.endswith(".seg")]
+        if not names:
+            raise Wrong(folder, None, "there are no segments")
+        is_over = False
+        for number, name in enumerate(names):
+            if name != f"{folder}/{number:08}.seg":
+                raise Wrong(f"{folder}/{number:08}.seg", None, "a segment is missing")
+            data = self.store.bytes(name)
+            used = len(data.rstrip(b"\0"))
+            if is_over and used:
+                raise Wrong(name, next(n for n, byte in enumerate(data) if byte), "a spare segment is not zeros")
+            is_over = is_over or not used
+            if used:
+                self._read_segment(number, name, data, used)
+        for name in self.store.files(folder):
+            if name.endswith(".tmp") and self.store.bytes(name).rstrip(b"\0"):
+                raise Wrong(name, 0, "an unfinished segment is not zeros")
+        if not self.anchors:
+            raise Wrong(names[0], 0, "nothing in it was ever signed")
+
+    def _read_segment(self, number: int, name: str, data: bytes, used: int) -> None:
+        """One segment, to the end of its whole frames ("Torn or changed")."""
+        begins_behind, self.torn_at, was_torn = self.position, None, self.torn_at
+        at = self.batch = 0
+        self.group = []
+        while frame := frame_at(name, data, at):
+            self._take(number, frame, begins_behind, was_torn)
+            at = frame.end
+        if at == 0:
+            raise Wrong(name, 0, "the segment does not begin with a whole frame")
+        if at < used:
+            self._tell_torn_from_changed(name, data, at, used)
+            self.torn_at = (name, at)
+
+    @staticmethod
+    def _tell_torn_from_changed(name: str, data: bytes, at: int, used: int) -> None:
+        candidate = data.find(b"HPf1", at + 1, used)
+        while candidate >= 0:
+            frame = frame_at(name, data, candidate)
+            if frame and at < frame.batch <= candidate:
+                raise Wrong(name, at, "a frame is not as it was written: later ones were written after it was safe")
+            candidate = data.find(b"HPf1", candidate + 1, used)
+
+    def _take(self, number: int, frame: Frame, begins_behind: Position, was_torn: tuple[str, int] | None) -> None:
+        if frame.header[16:48] != self.position.link:
+            raise frame.wrong("the frame does not follow from the one before")
+        if frame.batch not in (frame.at, self.batch):
+            raise frame.wrong("the frame names a batch that it cannot belong to")
+        if (frame.kind == SEGMENT_HEAD) != (frame.at == 0):
+            raise frame.wrong("a segment begins with its head, and has no other")
+        before = Position(number, frame.at, self.position.link)
+        self.batch = frame.batch
+        self.frames += 1
+        self._count(frame)
+        try:
+            match frame.kind:
+                case 1:
+                    self._take_head(number, frame, begins_behind)
+                case 3:
+                    self._take_anchor(frame, before)
+                case 4:
+                    self._take_recovered(frame, begins_behind, was_torn)
+                case _:
+                    if was_torn and frame.at == self.after_head:
+                        raise frame.wrong("the segment before is torn, and nothing here says so")
+                    self._take_in_group(frame, before)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise frame.wrong(f"it cannot be read: {error}") from error
+        self.position = Position(number, frame.end, frame.link)
+        self.last_frame = frame
+
+    def _count(self, frame: Frame) -> None:
+        """Sequences are gapless in each session and in the node."""
+        if frame.session == 0:
+            expected, self.sequence = self.sequence, self.sequence + 1
+        elif session := self.sessions.get(frame.session):
+            expected, session.next_sequence = session.next_sequence, session.next_sequence + 1
+        else:
+            expected = 0
+        if frame.sequence != expected:
+            raise frame.wrong(f"frame {expected} of the session or node should stand here, and it is {frame.sequence}")
+
+    def _take_head(self, number: int, frame: Frame, begins_behind: Position) -> None:
+        """Segment head."""
+        self.after_head = frame.end
+        cursor = Cursor(frame.body)
+        if cursor.number(8) != number:
+            raise frame.wrong("this is another segment")
+        cursor.take(16)
+        behind = cursor.position()
+        size = cursor.number(8)
+        roots = [cursor.take(32) for _ in range(cursor.number(1))]
+        last_hash, last_time = cursor.take(32), cursor.time()
+        sessions = [cursor.take(SESSION_IN_HEAD) for _ in range(cursor.number(4))]
+        cursor.end()
+        if behind != begins_behind:
+            raise frame.wrong("the segment before ends elsewhere")
+        if size != self.tree.size or roots != self.tree.roots(size):
+            raise frame.wrong("the entries before are others")
+        if (last_hash, last_time) != (self.last_hash, self.last_time):
+            raise frame.wrong("the last entry before is another")
+        if sessions != [one.in_head() for one in self.sessions.values() if not one.is_settled]:
+            raise frame.wrong("the sessions that go on are others")
+
+    @property
+    def last_hash(self) -> bytes:
+        return self.entries[-1].hash if self.entries else ZEROS
+
+    @property
+    def last_time(self) -> Time:
+        return self.entries[-1].time if self.entries else Time(0)
+
+    def _take_anchor(self, frame: Frame, before: Position) -> None:
+        """Anchor."""
+        cursor = Cursor(frame.body)
+        position, size, root = cursor.position(), cursor.number(8), cursor.take(32)
+        nanoseconds, time = cursor.number(8), cursor.time()
+        running, due = cursor.number(4), cursor.number(2)
+        signed = frame.body[: cursor.at]
+        signature = cursor.take(64)
+        cursor.end()
+        if not self.key.signed(signature, b"holdpoint/anchor/v1\n" + self.key.origin.encode() + b"\n" + signed):
+            raise frame.wrong("the signature of an anchor is wrong")
+        if position != before:
+            raise frame.wrong("what was signed stood elsewhere")
+        if (size, root) != (self.tree.size, self.tree.root(self.tree.size)):
+            raise frame.wrong("other entries were signed")
+        if running != sum(not session.seal for session in self.sessions.values()):
+            raise frame.wrong("other sessions were open when it was signed")
+        if frame.nanoseconds != nanoseconds:
+            raise frame.wrong("it was signed at another time")
+        self.anchors.append(Anchor(time, nanoseconds, due, frame))
+
+    def _take_recovered(self, frame: Frame, begins_behind: Position, was_torn: tuple[str, int] | None) -> None:
+        """Recovered: second in its segment."""
+        cursor = Cursor(frame.body)
+        position, is_torn = cursor.position(), cursor.number(1)
+        cursor.take(16)
+        cursor.time()
+        cursor.end()
+        if frame.at != self.after_head:
+            raise frame.wrong("the mark of a crash stands second in its segment")
+        if position != begins_behind or is_torn != bool(was_torn):
+            raise frame.wrong("the segment before ended otherwise")
+
+    def _take_in_group(self, frame: Frame, before: Position) -> None:
+        """Entries and encrypted frames; a group counts whole or not at all."""
+        self.group.append(frame)
+        if frame.flags & 1:
+            return
+        group, self.group = self.group, []
+        for one in group:
+            if one.kind == LEAF:
+                self._take_entry(one, before)
+            elif session := self.sessions.get(one.session):
+                session.take(one)
+            else:
+                raise one.wrong("there is no such session")
+
+    def _take_entry(self, frame: Frame, before: Position) -> None:
+        """Leaf: an entry."""
+        cursor = Cursor(frame.body)
+        version, previous, time = cursor.number(1), cursor.take(32), cursor.time()
+        what = frame.body[cursor.at :]
+        if version != 1:
+            raise frame.wrong("an entry of a version that FORMAT.md does not know")
+        if previous != self.last_hash:
+            raise frame.wrong("the entry does not follow from the one before")
+        if time < self.last_time:
+            raise frame.wrong("the entry is older than the one before")
+        entry = Entry(self.tree.size, frame.body, leaf_hash(frame.body), time, what, frame)
+        self.tree.push(entry.hash)
+        self.entries.append(entry)
+        if self.on_entry:
+            self.on_entry(self, entry)
+        elif frame.session:
+            raise frame.wrong("the journal has no sessions")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Recordings ("Entries", "Blocks", "Keys")
+
+IN, OUT = 1, 2
+DIRECTION = {1: IN, 2: OUT, 3: OUT, 4: IN, 5: OUT, 6: OUT}
+MADE_BY_THE_GATE = (4, 5, 6)
+
+
+@dataclass
+class Seal:
+    """What a `sealed` entry says."""
+
+    ending: str
+    frames: int
+    digest: bytes
+    ledger: bytes | None
+    accounts: dict[tuple[int, int], list[int]] | None
+    entry: Entry
+
+
+@dataclass
+class Block:
+    """What a `block` entry says."""
+
+    number: int
+    first: int
+    frames: int
+    begins: int
+    ends: int
+    bytes_in: int
+    bytes_out: int
+    file: int
+    offset: int
+    length: int
+    hash: bytes
+    entry: Entry
+
+
+@dataclass
+class Session:
+    """A recording as the record log tells it."""
+
+    number: int
+    ulid: bytes
+    key_file: bytes
+    commitment: bytes
+    opened: Time
+    metadata: dict
+    entry: Entry
+    next_sequence: int = 1
+    digest: bytes = ZEROS
+    frames: list[Frame] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    last_entry: bytes = ZEROS
+    seal: Seal | None = None
+
+    @property
+    def name(self) -> str:
+        return crockford(self.ulid)
+
+    @property
+    def folder(self) -> str:
+        return f"records/sessions/{self.name}"
+
+    @property
+    def in_blocks(self) -> int:
+        """The sequence behind the last frame in a block."""
+        return self.blocks[-1].first + self.blocks[-1].frames if self.blocks else 1
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is sealed and wholly in blocks."""
+        return self.seal is not None and self.in_blocks == self.seal.frames
+
+    def in_head(self) -> bytes:
+        """How a segment head tells it."""
+        sequence = self.seal.frames if self.seal else self.next_sequence
+        numbers = struct.pack("<QI", self.in_blocks, len(self.blocks))
+        state = struct.pack("<Q", sequence) + self.digest + numbers + self.last_entry
+        return struct.pack("<Q", self.number) + self.ulid + state + bytes([self.seal is not None])
+
+    def take(self, frame: Frame) -> None:
+        """An encrypted frame."""
+        if self.seal:
+            raise frame.wrong("a frame behind the session's seal")
+        self.digest = sha256(b"\2", self.digest, frame.mark)
+        self.frames.append(frame)
+
+
+def crockford(ulid: bytes) -> str:
+    """A ULID as it is written, in lower case."""
+    value = int.from_bytes(ulid, "big")
+    return "".join("0123456789abcdefghjkmnpqrstvwxyz"[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def take_record(log: Log, entry: Entry) -> None:
+    """One entry of a record log: what it says, and whether that can stand here."""
+    cursor = Cursor(entry.what)
+    match cursor.number(1):
+        case 1:
+            cursor.take(16)
+            cursor.text()
+            of_session = 0
+        case 2:
+            of_session = 0
+        case 3:
+            of_session = take_opened(log, entry, cursor)
+        case 4:
+            of_session = take_sealed(log, entry, cursor)
+        case 5:
+            of_session = 0
+            take_block(log, entry, cursor)
+        case _:
+            raise entry.wrong(log, "an entry of a kind that FORMAT.md does not know")
+    cursor.end()
+    if entry.frame and entry.frame.session != of_session:
+        raise entry.wrong(log, "the entry's frame is another session's")
+
+
+def take_opened(log: Log, entry: Entry, cursor: Cursor) -> int:
+    ulid, epoch = cursor.take(16), cursor.number(4)
+    key_file, commitment, time = cursor.take(32), cursor.take(32), cursor.time()
+    metadata = json.loads(cursor.text())
+    if epoch != 0:
+        raise entry.wrong(log, "a session has epoch 0")
+    if any(session.ulid == ulid for session in log.sessions.values()):
+        raise entry.wrong(log, "a session is opened twice")
+    session = Session(entry.index, ulid, key_file, commitment, time, metadata, entry, last_entry=entry.hash)
+    log.sessions[entry.index] = session
+    return entry.index
+
+
+def take_sealed(log: Log, entry: Entry, cursor: Cursor) -> int:
+    ulid, number = cursor.take(16), cursor.number(8)
+    ending, frames, digest = cursor.text(), cursor.number(8), cursor.take(32)
+    ledger = cursor.take(32) if flag(cursor) else None
+    accounts = read_accounts(cursor) if flag(cursor) else None
+    position = cursor.position()
+    signed = entry.what[1 : cursor.at]
+    signature = cursor.take(64)
+    session = log.sessions.get(number)
+    if not session or session.ulid != ulid or session.seal:
+        raise entry.wrong(log, "what it seals was not open")
+    if not log.key.signed(signature, b"holdpoint/seal/v1\n" + log.key.origin.encode() + b"\n" + signed):
+        raise entry.wrong(log, "the signature of a seal is wrong")
+    if entry.frame and position != Position(log.position.segment, entry.frame.at, log.position.link):
+        raise entry.wrong(log, "what was sealed stood elsewhere")
+    if entry.frame and (frames != entry.frame.sequence or digest != session.digest):
+        raise entry.wrong(log, "the frames of the session are not those that were sealed")
+    session.seal = Seal(ending, frames, digest, ledger, accounts, entry)
+    return number
+
+
+def flag(cursor: Cursor) -> bool:
+    value = cursor.number(1)
+    if value > 1:
+        raise ValueError("neither yes nor no")
+    return value == 1
+
+
+def read_accounts(cursor: Cursor) -> dict[tuple[int, int], list[int]]:
+    """Accounts: for each direction of each channel seven numbers, which must add up."""
+    accounts = {}
+    for _ in range(cursor.number(4)):
+        of = (cursor.number(1), cursor.number(4))
+        received, forwarded, refused, undelivered, made, recorded, recorded_as_made = numbers = [
+            cursor.number(8) for _ in range(7)
+        ]
+        if of[0] not in (IN, OUT) or of in accounts:
+            raise ValueError("an account of a channel that it cannot have")
+        if received != recorded or received != forwarded + refused + undelivered or made != recorded_as_made:
+            raise ValueError("an account does not add up")
+        accounts[of] = numbers
+    return accounts
+
+
+def take_block(log: Log, entry: Entry, cursor: Cursor) -> None:
+    session = log.sessions.get(cursor.number(8))
+    block = Block(
+        number=cursor.number(4),
+        first=cursor.number(8),
+        frames=cursor.number(4),
+        begins=cursor.number(8),
+        ends=cursor.number(8),
+        bytes_in=cursor.number(8),
+        bytes_out=cursor.number(8),
+        file=cursor.number(4),
+        offset=cursor.number(8),
+        length=cursor.number(8),
+        hash=cursor.take(32),
+        entry=entry,
+    )
+    previous = cursor.take(32)
+    if not session:
+        raise entry.wrong(log, "a block of no session")
+    if previous != session.last_entry:
+        raise entry.wrong(log, "the block does not follow from the session's entry before")
+    if block.first != session.in_blocks or not block.frames or block.number < len(session.blocks):
+        raise entry.wrong(log, "the block does not begin where the one before ended")
+    if block.first + block.frames > (session.seal.frames if session.seal else session.next_sequence):
+        raise entry.wrong(log, "the block holds more frames than the session")
+    session.blocks.append(block)
+    session.last_entry = entry.hash
+
+
+@dataclass(slots=True)
+class Content:
+    """One frame of a session as its block holds it; bytes are there where a key opened them."""
+
+    kind: int
+    stream: int
+    channel: int
+    nanoseconds: int
+    data: bytes | None
+    mark: bytes
+
+
+class Keys:
+    """The keys of one session, made from its root ("Keys")."""
+
+    def __init__(self, root: bytes):
+        self.chain = [hkdf(root, b"chain")]
+        self.commitment = hkdf(root, b"commit")
+
+    def _of(self, number: int, use: bytes) -> AESGCM:
+        if number > 1 << 24:
+            raise ValueError("no session has so many blocks")
+        while len(self.chain) <= number:
+            self.chain.append(hkdf(self.chain[-1], b"next"))
+        return AESGCM(hkdf(self.chain[number], use))
+
+    def block(self, number: int) -> AESGCM:
+        return self._of(number, b"block")
+
+    def frame(self, number: int) -> AESGCM:
+        return self._of(number, b"frame")
+
+
+def nonce(sequence: int) -> bytes:
+    return struct.pack("<QI", sequence, 0)
+
+
+class Recording:
+    """The folder of a session against what the log says of it."""
+
+    def __init__(self, log: Log, session: Session, identities: list[X25519PrivateKey]):
+        self.log, self.session = log, session
+        self.identities = identities
+        self.keys: Keys | None = None
+        self.totals: dict[tuple[int, int], list[int]] = {}
+        self.ledger = hashlib.sha256(b"holdpoint/ledger/v1")
+        self.files = 0
+
+    def check(self) -> None:
+        self._check_key_file()
+        digest = ZEROS
+        by_sequence = {frame.sequence: frame for frame in self.session.frames}
+        sequence, is_complete = 1, True
+        for block, contents in self._blocks():
+            if contents is None:
+                contents = self._from_segments(block, by_sequence)
+            if contents is None:
+                is_complete = False
+                sequence = block.first + block.frames
+                continue
+            self._check_block_totals(block, contents)
+            for content in contents:
+                self._compare(block, sequence, content, by_sequence.get(sequence))
+                digest = sha256(b"\2", digest, content.mark)
+                self._count(content)
+                sequence += 1
+        for frame in self.session.frames:
+            if frame.sequence >= sequence:
+                content = self._open_frame(frame)
+                digest = sha256(b"\2", digest, content.mark)
+                self._count(content)
+        if is_complete and self.session.seal:
+            self._check_seal(digest)
+
+    def _check_key_file(self) -> None:
+        name = f"{self.session.folder}/keys.0.age"
+        data = self.log.store.bytes(name)
+        if sha256(data) != self.session.key_file:
+            raise Wrong(name, 0, "the key file is not the one that the session was opened with")
+        if self.identities:
+            try:
+                root = open_age(data, self.identities)
+            except (ValueError, InvalidTag, binascii.Error) as error:
+                raise Wrong(name, 0, f"the key file cannot be opened: {error or 'it was not made so'}") from error
+            if root is None:
+                raise Misused(f"{name} is not encrypted to this identity")
+            if len(root) != 32 or hkdf(root, b"commit") != self.session.commitment:
+                raise Wrong(name, 0, "the key is not the one that the session was opened with")
+            self.keys = Keys(root)
+
+    def _blocks(self) -> Iterator[tuple[Block, list[Content] | None]]:
+        """Each block, and its contents where they can be known."""
+        files: dict[str, bytes] = {}
+        end_of: dict[str, int] = {}
+        for block in self.session.blocks:
+            name = f"{self.session.folder}/{block.file:04}.blk"
+            data = files[name] if name in files else files.setdefault(name, self.log.store.bytes(name))
+            if block.offset != end_of.get(name, 0):
+                raise Wrong(name, end_of.get(name, 0), "blocks do not lie one behind the other")
+            end_of[name] = block.offset + block.length
+            bytes_ = data[block.offset : block.offset + block.length]
+            if sha256(bytes_) != block.hash:
+                at = min(block.offset, len(data))
+                raise Wrong(name, at, "the block is not the one whose hash is in the log")
+            try:
+                yield block, self._open_block(name, block, bytes_)
+            except (ValueError, InvalidTag, zstandard.ZstdError) as error:
+                raise Wrong(name, block.offset, f"the block cannot be opened: {error or 'its tag is wrong'}") from error
+        self._check_leftovers(end_of)
+
+    def _check_leftovers(self, end_of: dict[str, int]) -> None:
+        """Bytes of which the log says nothing lie where a block was being kept, and was kept again in a later file."""
+        self.log.store.check_names(self.session.folder, r"keys\.0\.age|[0-9]{4}\.blk")
+        last = max(end_of, default="")
+        for name in self.log.store.files(self.session.folder):
+            is_kept_again = name < last or not self.session.is_settled
+            if name.endswith(".blk") and not is_kept_again and len(self.log.store.bytes(name)) > end_of.get(name, 0):
+                raise Wrong(name, end_of.get(name, 0), "nothing in the log speaks of these bytes")
+
+    def _open_block(self, name: str, block: Block, data: bytes) -> list[Content] | None:
+        """Header and content of a block ("Blocks")."""
+        if len(data) < 56:
+            raise ValueError("it is shorter than a header")
+        magic, version, form, codec, zero, session, number, length, first, frames, plain, begins, ends = struct.unpack(
+            "<4sBBBBQIIQIIQQ", data[:56]
+        )
+        if magic != b"HPb1" or version != 1 or form not in (1, 2) or codec not in (0, 1) or zero:
+            raise ValueError("its header is of a kind that FORMAT.md does not know")
+        told = (self.session.number, block.number, block.first, block.frames, block.begins, block.ends)
+        if (session, number, first, frames, begins, ends) != told or length != len(data) - 56:
+            raise ValueError("its header and the log say different things")
+        if form == 2:
+            if codec or plain:
+                raise ValueError("its header is of a kind that FORMAT.md does not know")
+            return self._read_frames(name, block, data[56:])
+        if not self.keys:
+            return None
+        content = self.keys.block(number).decrypt(bytes(12), data[56:], data[:56])
+        if codec == 1:
+            content = zstandard.ZstdDecompressor().decompress(content, max_output_size=max(plain, 1))
+        if len(content) != plain:
+            raise ValueError("its content is longer or shorter than its header says")
+        return self._read_content(block, content)
+
+    def _read_frames(self, name: str, block: Block, data: bytes) -> list[Content]:
+        """Form 2: the session's frames as they were."""
+        contents, at = [], 0
+        while at < len(data):
+            frame = frame_at(name, data, at)
+            if not frame or frame.session != self.session.number or frame.sequence != block.first + len(contents):
+                raise ValueError(f"at byte {at} there is no frame of the session that belongs there")
+            contents.append(self._open_frame(frame))
+            at = frame.end
+        return contents
+
+    def _open_frame(self, frame: Frame) -> Content:
+        data = None
+        if self.keys:
+            try:
+                key = self.keys.frame(frame.block)
+                data = key.decrypt(nonce(frame.sequence), frame.body, frame.identity)
+            except (InvalidTag, ValueError) as error:
+                raise frame.wrong("the frame cannot be opened with the session's key") from error
+        stream = frame.stream & ~ENCRYPTED
+        return Content(frame.kind, stream, frame.channel, frame.nanoseconds, data, frame.mark)
+
+    def _read_content(self, block: Block, content: bytes) -> list[Content]:
+        """Form 1: keyframes, which are no evidence, and frames, whose marks are made again."""
+        cursor = Cursor(content)
+        for _ in range(cursor.leb128()):
+            for _ in range(3):
+                cursor.leb128()
+            cursor.take(cursor.leb128())
+        contents, nanoseconds = [], block.begins
+        key = self.keys.frame(block.number)
+        while cursor.at < len(content):
+            kind, stream = cursor.number(1), cursor.number(1)
+            channel = cursor.leb128()
+            nanoseconds += cursor.leb128()
+            data = cursor.take(cursor.leb128())
+            sequence = block.first + len(contents)
+            identity = struct.pack(
+                "<BBBBQQQII",
+                1,
+                kind,
+                stream | ENCRYPTED,
+                0,
+                self.session.number,
+                sequence,
+                nanoseconds,
+                channel,
+                block.number,
+            )
+            tag = key.encrypt(nonce(sequence), data, identity)[-16:]
+            mark = sha256(b"\3", identity, tag)
+            contents.append(Content(kind, stream & ~ENCRYPTED, channel, nanoseconds, data, mark))
+        return contents
+
+    def _from_segments(self, block: Block, by_sequence: dict[int, Frame]) -> list[Content] | None:
+        """What a closed block must hold, as far as its frames still stand in segments."""
+        frames = [by_sequence.get(sequence) for sequence in range(block.first, block.first + block.frames)]
+        return None if None in frames else [self._open_frame(frame) for frame in frames if frame]
+
+    def _check_block_totals(self, block: Block, contents: list[Content]) -> None:
+        if len(contents) != block.frames:
+            raise block.entry.wrong(self.log, "the block holds another number of frames than the log says")
+        if (contents[0].nanoseconds, contents[-1].nanoseconds) != (block.begins, block.ends):
+            raise block.entry.wrong(self.log, "the block's frames are of other times than the log says")
+
+    def _compare(self, block: Block, sequence: int, content: Content, frame: Frame | None) -> None:
+        """A frame in its block is the one in its segment."""
+        if frame and frame.mark != content.mark:
+            name = f"{self.session.folder}/{block.file:04}.blk"
+            raise Wrong(name, block.offset, f"frame {sequence} of the session is another one in its segment")
+
+    def _count(self, content: Content) -> None:
+        if content.data is None:
+            return
+        if content.kind == DATA:
+            if content.stream not in DIRECTION:
+                raise Wrong(self.session.folder, None, "a stream that FORMAT.md does not know")
+            totals = self.totals.setdefault((DIRECTION[content.stream], content.channel), [0, 0])
+            totals[content.stream in MADE_BY_THE_GATE] += len(content.data)
+        elif content.kind == FILE_ENTRY:
+            self.files += 1
+            self.ledger.update(struct.pack("<I", len(content.data)) + content.data)
+
+    def _check_seal(self, digest: bytes) -> None:
+        """Seal: the digest, and with a key the accounts and the ledger."""
+        seal = self.session.seal
+        if digest != seal.digest:
+            raise seal.entry.wrong(self.log, "the frames of the session are not those that were sealed")
+        if not self.keys:
+            return
+        if (seal.ledger is None and self.files) or seal.ledger not in (None, self.ledger.digest()):
+            raise seal.entry.wrong(self.log, "the list of files is not the one that was sealed")
+        if seal.accounts is not None:
+            self._check_accounts(seal)
+
+    def _check_accounts(self, seal: Seal) -> None:
+        """What was recorded of each channel is what the seal says of it."""
+        told = dict(seal.accounts)
+        found: dict[tuple[int, int], list[int]] = {}
+        for (direction, channel), totals in self.totals.items():
+            of = (direction, channel if (direction, channel) in told else 0xFFFFFFFF)
+            sums = found.setdefault(of, [0, 0])
+            sums[0] += totals[0]
+            sums[1] += totals[1]
+        for of, numbers in told.items():
+            if found.pop(of, [0, 0]) != [numbers[5], numbers[6]]:
+                raise seal.entry.wrong(self.log, f"other bytes of channel {of[1]} are recorded than were sealed")
+        if any(sum(totals) for totals in found.values()):
+            raise seal.entry.wrong(self.log, "bytes are recorded of a channel that the seal does not know")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# age v1 (C2SP age): files with one or more X25519 recipients
+
+
+def bech32_data(text: str) -> bytes:
+    """The data of a Bech32 text (BIP 173), its checksum checked."""
+    text = text.lower()
+    prefix, _, encoded = text.rpartition("1")
+    values = ["qpzry9x8gf2tvdw0s3jn54khce6mua7l".index(letter) for letter in encoded]
+    checksum = 1
+    for value in [*(ord(c) >> 5 for c in prefix), 0, *(ord(c) & 31 for c in prefix), *values]:
+        top = checksum >> 25
+        checksum = (checksum & 0x1FFFFFF) << 5 ^ value
+        for bit, generator in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+            checksum ^= generator if top >> bit & 1 else 0
+    if checksum != 1:
+        raise ValueError("its checksum is wrong")
+    number = 0
+    for value in values[:-6]:
+        number = number << 5 | value
+    bits = 5 * len(values[:-6])
+    return (number >> bits % 8).to_bytes(bits // 8, "big")
+
+
+def read_identities(path: Path) -> list[X25519PrivateKey]:
+    """The identities in a file as `age-keygen` writes it."""
+    found = []
+    for line in path.read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            if not line.startswith("AGE-SECRET-KEY-1"):
+                raise Misused(f"{path}: a line is no identity of age")
+            try:
+                found.append(X25519PrivateKey.from_private_bytes(bech32_data(line.strip())))
+            except ValueError as error:
+                raise Misused(f"{path}: {error}") from error
+    if not found:
+        raise Misused(f"{path}: no identity")
+    return found
+
+
+def age_base64(text: str) -> bytes:
+    """Base64 without padding, in its one spelling."""
+    return strict_base64(text + "=" * (-len(text) % 4))
+
+
+def open_age(data: bytes, identities: list[X25519PrivateKey]) -> bytes | None:
+    """What the file holds; none where it is encrypted to none of these."""
+    header, found, rest = data.partition(b"\n--- ")
+    mac, newline, payload = rest.partition(b"\n")
+    lines = header.decode("ascii").split("\n")
+    if not found or not newline or lines[0] != "age-encryption.org/v1":
+        raise ValueError("it is no age file")
+    file_key = None
+    for kind, arguments, body in age_stanzas(lines[1:]):
+        if kind == "X25519" and file_key is None:
+            file_key = unwrap_age(arguments, body, identities)
+    if file_key is None:
+        return None
+    wanted = hmac.digest(hkdf(file_key, b"header"), header + b"\n---", "sha256")
+    if not hmac.compare_digest(wanted, age_base64(mac.decode("ascii"))):
+        raise ValueError("its header was changed")
+    return open_age_payload(hkdf(file_key, b"payload", payload[:16]), payload[16:])
+
+
+def age_stanzas(lines: list[str]) -> Iterator[tuple[str, list[str], bytes]]:
+    at = 0
+    while at < len(lines):
+        arrow, kind, *arguments = lines[at].split(" ")
+        if arrow != "->":
+            raise ValueError("a line is no recipient")
+        body, at = "", at + 1
+        while True:
+            body, line, at = body + lines[at], lines[at], at + 1
+            if len(line) < 64:
+                break
+        yield kind, arguments, age_base64(body)
+
+
+def unwrap_age(arguments: list[str], body: bytes, identities: list[X25519PrivateKey]) -> bytes | None:
+    share = age_base64(arguments[0])
+    for identity in identities:
+        shared = identity.exchange(X25519PublicKey.from_public_bytes(share))
+        own = identity.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        key = hkdf(shared, b"age-encryption.org/v1/X25519", share + own)
+        try:
+            return ChaCha20Poly1305(key).decrypt(bytes(12), body, None)
+        except InvalidTag:
+            continue
+    return None
+
+
+def open_age_payload(key: bytes, payload: bytes) -> bytes:
+    """STREAM: chunks of 64 KiB, the last of which is marked."""
+    size = (64 << 10) + 16
+    chunks = [payload[at : at + size] for at in range(0, max(len(payload), 1), size)]
+    cipher, plain = ChaCha20Poly1305(key), b""
+    for number, chunk in enumerate(chunks):
+        is_last = number == len(chunks) - 1
+        plain += cipher.decrypt(number.to_bytes(11, "big") + bytes([is_last]), chunk, None)
+    return plain
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Signatures of people (OpenSSH PROTOCOL.sshsig) over canonical JSON (RFC 8785)
+
+
+def canonical(value: object) -> bytes:
+    """RFC 8785; numbers in events are integers."""
+
+    def in_order(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: in_order(value[key]) for key in sorted(value, key=lambda text: text.encode("utf-16-be"))}
+        if isinstance(value, list):
+            return [in_order(one) for one in value]
+        if isinstance(value, float) or (isinstance(value, int) and abs(value) > 1 << 53):
+            raise ValueError("a number that is not a small integer")
+        return value
+
+    return json.dumps(in_order(value), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest_of(kind: str, value: object) -> bytes:
+    """Statements and what they are about, as digests (docs/EVENTS.md, "Signatures")."""
+    return sha256(f"holdpoint/{kind}/v1".encode(), canonical(value))
+
+
+class SshCursor(Cursor):
+    """Reads SSH's strings (RFC 4251, section 5)."""
+
+    def string(self) -> bytes:
+        return self.take(int.from_bytes(self.take(4), "big"))
+
+
+def ssh_string(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data
+
+
+def key_blob(line: str) -> bytes:
+    """The blob in a line `type base64 [comment]`."""
+    kind, encoded, *_ = line.split(" ")
+    blob = strict_base64(encoded)
+    if SshCursor(blob).string().decode() != kind:
+        raise ValueError("a key of two kinds")
+    return blob
+
+
+def fingerprint(line: str) -> str:
+    return "SHA256:" + base64.b64encode(sha256(key_blob(line))).decode().rstrip("=")
+
+
+def check_sshsig(armored: str, key: str, namespace: str, message: bytes) -> None:
+    """Raises ValueError unless this key signed this message in this namespace."""
+    lines = armored.split("\n")
+    if lines[0] != "-----BEGIN SSH SIGNATURE-----" or lines[-2:] != ["-----END SSH SIGNATURE-----", ""]:
+        raise ValueError("it is no signature")
+    cursor = SshCursor(strict_base64("".join(lines[1:-2])))
+    if cursor.take(10) != b"SSHSIG\0\0\0\1":
+        raise ValueError("it is no signature")
+    blob, signed_in, reserved = cursor.string(), cursor.string(), cursor.string()
+    algorithm, signature = cursor.string(), cursor.string()
+    cursor.end()
+    if blob != key_blob(key) or signed_in.decode() != namespace or algorithm not in (b"sha256", b"sha512"):
+        raise ValueError("another key signed, or for another purpose")
+    hashed = hashlib.new(algorithm.decode(), message).digest()
+    signed = b"SSHSIG" + b"".join(map(ssh_string, (signed_in, reserved, algorithm, hashed)))
+    try:
+        check_ssh_signature(blob, signature, signed)
+    except InvalidSignature as error:
+        raise ValueError("the signature is wrong") from error
+
+
+def check_ssh_signature(blob: bytes, signature: bytes, signed: bytes) -> None:
+    """Signatures of the kinds of keys that people have (RFC 8709, 8332, 5656, OpenSSH PROTOCOL.u2f)."""
+    key, cursor = SshCursor(blob), SshCursor(signature)
+    kind, algorithm, raw = key.string().decode(), cursor.string().decode(), cursor.string()
+    if kind == "ssh-rsa":
+        exponent, modulus = (int.from_bytes(key.string(), "big") for _ in range(2))
+        hashed = {"rsa-sha2-256": hashes.SHA256(), "rsa-sha2-512": hashes.SHA512()}.get(algorithm)
+        if hashed is None:
+            raise ValueError("an RSA signature of a kind that counts for nothing")
+        rsa.RSAPublicNumbers(exponent, modulus).public_key().verify(raw, signed, padding.PKCS1v15(), hashed)
+    elif kind != algorithm:
+        raise ValueError("a signature of another kind than its key")
+    elif kind == "ssh-ed25519":
+        Ed25519PublicKey.from_public_bytes(key.string()).verify(raw, signed)
+    elif kind.startswith("ecdsa-sha2-"):
+        curve, hashed = CURVES[key.string()]
+        ec.EllipticCurvePublicKey.from_encoded_point(curve, key.string()).verify(der(raw), signed, ec.ECDSA(hashed))
+    elif kind == "sk-ssh-ed25519@openssh.com":
+        public, application = key.string(), key.string()
+        Ed25519PublicKey.from_public_bytes(public).verify(raw, security_key_data(application, cursor, signed))
+    elif kind == "sk-ecdsa-sha2-nistp256@openssh.com":
+        curve, hashed = CURVES[key.string()]
+        public, application = key.string(), key.string()
+        data = security_key_data(application, cursor, signed)
+        ec.EllipticCurvePublicKey.from_encoded_point(curve, public).verify(der(raw), data, ec.ECDSA(hashed))
+    else:
+        raise ValueError(f"a key of kind {kind}")
+    key.end()
+    cursor.end()
+
+
+CURVES = {
+    b"nistp256": (ec.SECP256R1(), hashes.SHA256()),
+    b"nistp384": (ec.SECP384R1(), hashes.SHA384()),
+    b"nistp521": (ec.SECP521R1(), hashes.SHA512()),
+}
+
+
+def der(raw: bytes) -> bytes:
+    """An ECDSA signature of SSH as `cryptography` takes it."""
+    cursor = SshCursor(raw)
+    r, s = (int.from_bytes(cursor.string(), "big") for _ in range(2))
+    cursor.end()
+    return encode_dss_signature(r, s)
+
+
+def security_key_data(application: bytes, cursor: SshCursor, signed: bytes) -> bytes:
+    """What a security key signs; it must have been touched."""
+    flags, counter = cursor.take(1), cursor.take(4)
+    if not flags[0] & 1:
+        raise ValueError("nobody touched the security key")
+    return sha256(application) + flags + counter + sha256(signed)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the journal says (docs/EVENTS.md)
+
+
+@dataclass
+class Person:
+    """Somebody as the journal has them so far."""
+
+    kind: dict
+    groups: list[str]
+    keys: list[str] = field(default_factory=list)
+    counts: bool = False
+    vouched_by: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Case:
+    """A request, extension or widening, and who said what."""
+
+    about: dict
+    rule: dict
+    is_emergency: bool
+    yes: list[str] = field(default_factory=list)
+
+
+class Journal:
+    """Folds the events: who counts, what they signed, which sessions began and ended."""
+
+    def __init__(self, log: Log, trust: Trust):
+        self.log, self.trust = log, trust
+        self.people: dict[str, Person] = {}
+        self.cases: dict[str, Case] = {}
+        self.started: dict[str, tuple[Entry, dict]] = {}
+        self.ended: dict[str, tuple[Entry, dict]] = {}
+        self.signatures = self.grants = 0
+
+    def read(self, report: Report) -> None:
+        for entry in self.log.entries:
+            with report.looking():
+                try:
+                    self._take(entry, json.loads(entry.what.decode()))
+                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                    raise entry.wrong(self.log, f"the event cannot be believed: {error}") from error
+
+    def _take(self, entry: Entry, event: dict) -> None:
+        if event["v"] != 1:
+            raise ValueError("it is of a version that EVENTS.md does not know")
+        match event["event"]:
+            case "founded":
+                self._founded(event)
+            case "invited":
+                self.people[event["person"]] = Person(kind_of(event), event["groups"])
+            case "enrolled":
+                self._enrolled(event)
+            case "certified":
+                self._certified(entry, event["certificate"])
+            case "activated":
+                self._activated(event["person"])
+            case "disabled":
+                self.people[event["person"]].counts = False
+            case "plant-signed":
+                self._signed(entry, event["signed"], event["signed"]["statement"]["signer"], "plant")
+            case "submitted":
+                self._submitted(event["request"], event["rule"])
+            case "extension-asked":
+                self._asked(event["extension"])
+            case "widening-asked":
+                self._asked(event["widening"])
+            case "voted":
+                self._voted(entry, event["verdict"])
+            case "reopened":
+                self._reopened(entry, event)
+            case "granted":
+                self.grants += 1
+                self._allowed(event["request"])
+            case "extended" | "widened":
+                self._allowed(event["ask"])
+            case "started":
+                self.started[event["session"].removeprefix("s_")] = (entry, event)
+            case "ended":
+                self.ended[event["session"].removeprefix("s_")] = (entry, event)
+
+    def _founded(self, event: dict) -> None:
+        if event["deployment"] != self.trust.deployment or event["log_key"] != self.log.key.text:
+            raise ValueError("another installation was founded")
+        for one in event["founders"]:
+            self.people[one["person"]] = Person(kind_of(one), one["groups"])
+        found = {name: person.kind["kind"] for name, person in self.people.items()}
+        if found != {name: role for name, (role, _) in self.trust.people.items()}:
+            raise ValueError("the first people are not those in trust.toml")
+
+    def _enrolled(self, event: dict) -> None:
+        person = self.people[event["person"]]
+        person.keys, person.vouched_by = event["keys"], set()
+        _, known = self.trust.people.get(event["person"], ("", set()))
+        is_first = bool(person.keys) and {fingerprint(key) for key in person.keys} <= known
+        person.counts = is_first or person.kind["kind"] == "technician"
+
+    def _certified(self, entry: Entry, certificate: dict) -> None:
+        statement = certificate["statement"]
+        self._signed(entry, certificate, statement["signer"], "certify")
+        person = self.people[statement["person"]]
+        if (statement["kind"], statement["keys"], statement["groups"]) != (person.kind, person.keys, person.groups):
+            raise ValueError("somebody else was vouched for")
+        person.vouched_by.add(statement["signer"])
+
+    def _activated(self, name: str) -> None:
+        """An administrator and a member of each group vouch (docs/operator.md, "Once: enrol")."""
+        person = self.people[name]
+        by = [self.people[one] for one in person.vouched_by]
+        if not any(one.kind["kind"] == "administrator" for one in by):
+            raise ValueError("no administrator vouched for them")
+        if not all(any(group in one.groups for one in by) for group in person.groups):
+            raise ValueError("nobody of one of the groups vouched for them")
+        person.counts = True
+
+    def _submitted(self, request: dict, rule: dict) -> None:
+        if digest_of("rule", rule).hex() != request["rule"]:
+            raise ValueError("the request names another rule")
+        self.cases[request["id"]] = Case(request, rule, request["emergency"])
+
+    def _asked(self, ask: dict) -> None:
+        case = self.cases[ask["request"]]
+        self.cases[ask["id"]] = Case(ask, case.rule, case.is_emergency)
+
+    def _voted(self, entry: Entry, verdict: dict) -> None:
+        statement = verdict["statement"]
+        self._signed(entry, verdict, statement["operator"], "verdict")
+        if self.people[statement["operator"]].kind["kind"] != "operator":
+            raise ValueError("only operators answer")
+        matter = statement["matter"]
+        if self._digest_of_matter(matter, statement) != statement["digest"]:
+            raise ValueError("something else was answered")
+        if matter["about"] == "review":
+            return
+        case = self.cases[matter["id"]]
+        if statement["answer"] == "yes":
+            if statement["operator"] in case.yes:
+                raise ValueError("somebody answered twice")
+            case.yes.append(statement["operator"])
+
+    def _digest_of_matter(self, matter: dict, statement: dict) -> str:
+        """What a verdict is about, as a digest. A yes may narrow a request, for those who answer later too."""
+        case, deployment = self.cases[matter["id"]], self.trust.deployment
+        if matter["about"] in ("extension", "widening"):
+            return digest_of(matter["about"], [deployment, case.about]).hex()
+        if matter["about"] == "request":
+            case.about = narrowed(case.about, statement.get("narrowing", {}))
+        return digest_of("request", {"deployment": deployment, "request": case.about}).hex()
+
+    def _reopened(self, entry: Entry, event: dict) -> None:
+        verdict, reopening = event["verdict"], event["reopening"]
+        statement = verdict["statement"]
+        self._signed(entry, verdict, statement["operator"], "verdict")
+        digest = digest_of("reopening", [self.trust.deployment, reopening]).hex()
+        if (statement["digest"], statement["answer"]) != (digest, "yes"):
+            raise ValueError("something else was answered")
+
+    def _signed(self, entry: Entry, signed: dict, signer: str, kind: str) -> None:
+        """A statement under a signature, by a key of somebody who counts (docs/EVENTS.md, "Signatures")."""
+        statement, person = signed["statement"], self.people[signer]
+        if statement["deployment"] != self.trust.deployment:
+            raise ValueError("it was signed for another installation")
+        if not person.counts or signed["key"] not in person.keys:
+            raise ValueError("it was signed by a key that nobody vouched for")
+        seen = statement["journal"]
+        if seen["size"] > entry.index or self.log.tree.root(seen["size"]).hex() != seen["root"]:
+            raise ValueError("whoever signed had seen another journal")
+        check_sshsig(signed["signature"], signed["key"], NAMESPACES[kind], digest_of(kind, statement))
+        self.signatures += 1
+
+    def _allowed(self, name: str) -> None:
+        """All that the rule demands said yes; to an emergency, one does."""
+        case = self.cases[name]
+        groups = [self.people[one].groups for one in case.yes]
+        if not groups:
+            raise ValueError("nobody said yes to it")
+        for need in [] if case.is_emergency else case.rule["approvals"]:
+            if sum(need["from"] in one for one in groups) < need["count"]:
+                raise ValueError(f"fewer than {need['count']} of {need['from']} said yes to it")
+
+
+NAMESPACES = {
+    "verdict": "holdpoint-approval@v1",
+    "certify": "holdpoint-certify@v1",
+    "plant": "holdpoint-plant@v1",
+}
+
+
+def kind_of(event: dict) -> dict:
+    return {name: event[name] for name in ("kind", "vendor", "role") if name in event}
+
+
+def narrowed(request: dict, narrowing: dict) -> dict:
+    """A request with what a yes took away."""
+    smaller = dict(request)
+    smaller["duration"] = narrowing.get("duration", request["duration"])
+    smaller["actions"] = narrowing.get("actions", request["actions"])
+    if "from" in narrowing:
+        smaller["window"] = request["window"] | {"from": narrowing["from"]}
+    return smaller
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The whole
+
+
+def check(folder: Path, trust: Trust, identities: list[X25519PrivateKey]) -> Report:
+    """Checks everything in a data folder."""
+    report = Report()
+    store = Store(folder)
+    journal = records = told = None
+    with report.looking():
+        store.check_names(".", "journal|records|cuts|state|LOCK|PART")
+    with report.looking():
+        report.part = read_part(store)
+    with report.looking():
+        journal = read_log(store, "journal", trust, None, report)
+    with report.looking():
+        records = read_log(store, "records", trust, take_record, report)
+    if journal:
+        told = Journal(journal, trust)
+        told.read(report)
+        report.said.append(f"{told.signatures} signatures, {told.grants} grants, {len(told.started)} sessions")
+        with report.looking():
+            check_cuts(store, trust, journal.key)
+    if records:
+        check_recordings(records, identities, report)
+    if told and records:
+        check_each_other(told, records, report)
+        with report.looking():
+            check_ends(journal, records)
+    return report
+
+
+def read_part(store: Store) -> list[str] | None:
+    """`PART` ("Folders"): which sessions were fetched; none where the folder is to be everything."""
+    if not store.has("PART"):
+        return None
+    first, *sessions = store.bytes("PART").decode(errors="replace").removesuffix("\n").split("\n")
+    if first != "holdpoint part 1" or not all(re.fullmatch("s_[0-9a-z]{26}", session) for session in sessions):
+        raise Wrong("PART", 0, "it cannot be read")
+    return [session.removeprefix("s_") for session in sessions]
+
+
+def read_log(store: Store, name: str, trust: Trust, on_entry: Callable | None, report: Report) -> Log:
+    with report.looking():
+        store.check_names(
+            name, r"FORMAT|LOCK|segments|checkpoint|checkpoint\.tmp|tile" + "|sessions" * (name == "records")
+        )
+    log = Log(store, name, trust, on_entry)
+    log.read()
+    with report.looking():
+        check_published(log, report)
+    report.said.append(f"{log.key.origin}: {log.tree.size} entries, {log.frames} frames")
+    if log.ending == CUT_OFF:
+        raise Wrong(log.last_frame.file, log.last_frame.end, "no gate leaves a log that ends so: it was cut off")
+    if log.ending == OPEN:
+        report.open.append(f"{log.key.origin} was last signed at {log.anchors[-1].time}")
+    return log
+
+
+def check_ends(journal: Log, records: Log) -> None:
+    """A gate signs both logs as long as it runs ("Where a log ends")."""
+    ends = {journal.ending, records.ending}
+    if CUT_OFF in ends or ends == {STOPPED}:
+        return
+    late = records if records.ending == OPEN else journal
+    wrong = Wrong(late.last_frame.file, late.last_frame.end, "one log ends long before the other: it was cut off")
+    if STOPPED in ends:
+        raise wrong
+    decided, recorded = journal.anchors[-1], records.anchors[-1]
+    if decided.time - recorded.time > recorded.due * 1_000_000_000 + LATE:
+        raise wrong
+    if recorded.time - decided.time > decided.due * 1_000_000_000 + LATE + COPYING:
+        raise Wrong(journal.last_frame.file, journal.last_frame.end, wrong.what)
+
+
+def check_cuts(store: Store, trust: Trust, key: LogKey) -> None:
+    """`cuts`: each line is a cut, signed by the key of the logs ("Folders")."""
+    if not store.has("cuts"):
+        return
+    at = 0
+    for line in store.bytes("cuts").splitlines(keepends=True):
+        try:
+            cut = json.loads(line)
+            version, signature = cut.pop("v"), bytes.fromhex(cut.pop("signature"))
+            digest = digest_of("cut", {"deployment": trust.deployment, "cut": cut})
+            is_signed = version == 1 and key.signed(signature, digest) and line.endswith(b"\n")
+        except (ValueError, KeyError, AttributeError, TypeError):
+            is_signed = False
+        if not is_signed and line != b"\n":
+            raise Wrong("cuts", at, "this line is no cut that the gate signed")
+        at += len(line)
+
+
+def check_recordings(records: Log, identities: list[X25519PrivateKey], report: Report) -> None:
+    for session in records.sessions.values():
+        if report.part is not None and session.name not in report.part:
+            continue
+        with report.looking():
+            Recording(records, session, identities).check()
+            ending = session.seal.ending if session.seal else "open"
+            report.said.append(f"s_{session.name} {session.opened} {ending}: {session.next_sequence} frames")
+    known = {session.name for session in records.sessions.values()}
+    with report.looking():
+        for name in report.part or []:
+            if name not in known:
+                raise Wrong("PART", None, f"session s_{name} was fetched, and is not in the log")
+    if records.store.has("records/sessions"):
+        with report.looking():
+            records.store.check_names("records/sessions", "|".join(known) or "-")
+
+
+def check_each_other(told: Journal, records: Log, report: Report) -> None:
+    """Sessions in one of the two logs and not in the other, and what the two say differently (docs/EVENTS.md)."""
+    recorded = {session.name: session for session in records.sessions.values()}
+    for name, (entry, event) in told.started.items():
+        if name in recorded or event["node"] != records.node:
+            continue
+        _, ended = told.ended.get(name, (None, {}))
+        if ended.get("seal") or ended.get("ending") not in ("recorder-failed", "crashed", "target-unreachable"):
+            report.wrong.append(entry.wrong(told.log, f"session s_{name} began, and was not recorded"))
+    for session in recorded.values():
+        with report.looking():
+            check_session_told(told, records, session)
+
+
+def check_session_told(told: Journal, records: Log, session: Session) -> None:
+    """A recording as the journal knows it."""
+    opening = session.entry
+    if session.name not in told.started:
+        raise opening.wrong(records, f"session s_{session.name} is not in the journal")
+    _, started = told.started[session.name]
+    names = {"session": "session", "grant": "request", "technician": "technician", "target": "target"}
+    for ours, theirs in (names | {"service": "service", "node": "node"}).items():
+        if session.metadata[ours] != started[theirs]:
+            raise opening.wrong(records, f"the {ours} of session s_{session.name} is another one in the journal")
+    entry, ended = told.ended.get(session.name, (None, None))
+    seal = session.seal
+    if not seal and (ended or records.ending != OPEN or told.log.ending != OPEN):
+        raise opening.wrong(records, f"session s_{session.name} ended, and is not sealed")
+    if ended and ended["seal"] not in (None, seal.entry.hash.hex()):
+        raise entry.wrong(told.log, f"session s_{session.name} has another seal than the journal says")
+
+
+def show(report: Report) -> str:
+    """What a person reads."""
+    words = {
+        "whole": "WHOLE: nothing was altered, dropped or reordered",
+        "open": "OPEN: nothing is wrong. " + "; ".join(report.open),
+        "part": "WHOLE AS FAR AS IT GOES: the journal and the sessions that PART names",
+        "not-whole": f"NOT WHOLE. First: {report.wrong[0]}" if report.wrong else "",
+    }
+    return "\n".join([*report.said, *map(str, report.wrong), words[report.verdict()]])
+
+
+def as_json(report: Report) -> str:
+    findings = [{"file": wrong.file, "at": wrong.at, "what": wrong.what} for wrong in report.wrong]
+    return json.dumps({"verdict": report.verdict(), "findings": findings, "open": report.open, "said": report.said})
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Checks a data folder of Holdpoint, without Holdpoint.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--trust", type=Path, default=Path("trust.toml"), help="what the auditor trusts")
+    parser.add_argument("--identity", type=Path, help="an auditor's key, as age-keygen writes it")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    given = parser.parse_args(arguments)
+    try:
+        identities = read_identities(given.identity) if given.identity else []
+        report = check(given.folder, Trust.read(given.trust), identities)
+    except Misused as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"could not look: {error}", file=sys.stderr)
+        return 3
+    print(as_json(report) if given.json else show(report))
+    return EXIT_CODES[report.verdict()]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,365 @@
+//! A second opinion on the whole store: `recordings/second-opinion/verify.py`, which shares nothing with the program but
+//! docs/FORMAT.md and docs/EVENTS.md. Whatever lies in a folder, both say the same of it.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use policies::people::Kind;
+use policies::time::Seconds;
+use proptest::prelude::Rng as _;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tests::plant::{EVERYTHING, program};
+use tests::process::kill_all;
+use tests::{Options, Plant, Running, eventually, long_or, python, run, start};
+
+/// Judges one folder for each line that it is told: Python alone takes longer to start than to read a small store.
+const JUDGE: &str = "
+import contextlib, io, json, sys
+sys.path.insert(0, sys.argv[1])
+import verify
+for line in sys.stdin:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = verify.main(json.loads(line))
+    print(json.dumps({'code': code, 'said': said.getvalue()}), flush=True)
+";
+
+/// The second verifier, in a process of its own.
+struct SecondOpinion {
+    child: Child,
+    answers: BufReader<std::process::ChildStdout>,
+}
+
+impl SecondOpinion {
+    fn start() -> Option<Self> {
+        let home = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("recordings/second-opinion");
+        let mut judge = Command::new(python()?);
+        judge.args(["-B", "-c", JUDGE]).arg(home).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = judge.spawn().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        Some(Self { child, answers })
+    }
+
+    fn ask(&mut self, arguments: &[String]) {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{}", json!(arguments)).unwrap();
+    }
+
+    fn answer(&mut self) -> Opinion {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        let answer: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no answer but {line:?}"));
+        Opinion::read(answer["code"].as_i64().unwrap(), answer["said"].as_str().unwrap())
+    }
+}
+
+impl Drop for SecondOpinion {
+    fn drop(&mut self) {
+        kill_all(&mut self.child);
+    }
+}
+
+/// What a verifier says of a folder.
+struct Opinion {
+    code: i64,
+    verdict: String,
+    said: String,
+}
+
+impl Opinion {
+    #[track_caller]
+    fn read(code: i64, said: &str) -> Self {
+        let told: Value = serde_json::from_str(said).unwrap_or_else(|_| panic!("exit code {code}: {said}"));
+        Self { code, verdict: told["verdict"].as_str().unwrap().to_owned(), said: said.to_owned() }
+    }
+}
+
+/// A copy of a data folder, with what the auditor has beside it.
+struct Taken {
+    folder: TempDir,
+}
+
+impl Taken {
+    /// Copies the journal before the recordings, as one must where the gate runs.
+    fn from(plant: &Plant, data: &Path) -> Self {
+        let folder = TempDir::new().unwrap();
+        fs::create_dir(folder.path().join("data")).unwrap();
+        for name in ["journal", "records", "cuts", "PART"] {
+            if data.join(name).exists() {
+                copy(&data.join(name), &folder.path().join("data").join(name));
+            }
+        }
+        for (from, to) in [("trust.toml", "trust.toml"), ("auditors/auditor-1.key", "key")] {
+            fs::copy(plant.installation().join(from), folder.path().join(to)).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What both say of it as it lies there, without the key and with it. They must agree.
+    #[track_caller]
+    fn judged(&self, second: &mut SecondOpinion, what: &str) -> [Opinion; 2] {
+        [false, true].map(|with_key| self.judged_by(second, with_key, what))
+    }
+
+    #[track_caller]
+    fn judged_by(&self, second: &mut SecondOpinion, with_key: bool, what: &str) -> Opinion {
+        let (data, trust, key) = (self.path("data"), self.path("trust.toml"), self.path("key"));
+        let arguments = |option: &str| {
+            let texts = [data.to_str(), Some("--trust"), trust.to_str(), Some("--json"), Some(option), key.to_str()];
+            texts.map(|text| text.unwrap().to_owned())[..if with_key { 6 } else { 4 }].to_vec()
+        };
+        // Each on a core of its own.
+        second.ask(&arguments("--identity"));
+        let first = run(Command::new(program()).arg("verify").args(arguments("--key")), b"");
+        let (first, second) = (Opinion::read(first.code().into(), &first.out()), second.answer());
+        let agree = (first.code, &first.verdict) == (second.code, &second.verdict);
+        assert!(agree, "{what}, with the key: {with_key}\n{}\n{}", first.said, second.said);
+        first
+    }
+}
+
+/// Copies a folder; of segments all that is used, and some of the zeros behind it.
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            copy(&entry.path(), &to.join(entry.file_name()));
+        }
+        return;
+    }
+    // What was being written when the folder was listed has another name by now.
+    let Ok(mut bytes) = fs::read(from) else { return };
+    let zeros = [0; 4_096];
+    while bytes.len() > zeros.len() && bytes.ends_with(&zeros) {
+        bytes.truncate(bytes.len() - zeros.len());
+    }
+    fs::write(to, bytes).unwrap();
+}
+
+/// `tess` at the machine, running a command.
+fn work(plant: &Plant, command: &str) -> Running {
+    start(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), command]))
+}
+
+/// A plant with a history in which most kinds of decisions occur, and whose gate runs.
+fn plant_with_a_history() -> Plant {
+    let mut plant = Plant::enrolled(Options::default());
+    plant.employ("mia", Kind::Operator { vendor: None }, &["shift-lead"]);
+    plant.grant("tess", "hmi-2", &EVERYTHING, Seconds(3_600));
+    plant.log_in("tess");
+    plant.serve();
+    let lee = plant.person("lee");
+    run(&mut plant.as_person("lee", &["login"]), format!("{}\n", lee.code()).as_bytes()).ok();
+    let file = plant.tess().path("recipe");
+    fs::write(&file, [7; 3_000]).unwrap();
+    let mut scp = plant.tess().tool("scp");
+    scp.arg("-F").arg(plant.tess().path("ssh_config")).arg(&file);
+    run(scp.arg(format!("{}:{}", plant.tess().at("hmi-2"), plant.hmi.path("recipe").display())), b"").ok();
+    plant
+}
+
+/// A session in the middle of its work.
+fn begin(plant: &Plant) -> Running {
+    let running = work(plant, "while seq 300; do sleep 0.02; done");
+    eventually("it works", || running.out_bytes() > 0);
+    running
+}
+
+/// Tears the last frame of a log, as a power cut does.
+fn tear(plant: &Plant, log: &str) {
+    let segment = plant.data().join(log).join("segments/00000000.seg");
+    let used = fs::read(&segment).unwrap().iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    fs::OpenOptions::new().write(true).open(&segment).unwrap().set_len((used - 5) as u64).unwrap();
+}
+
+#[test]
+fn whatever_the_program_leaves_behind_both_verifiers_judge_alike() {
+    let Some(mut second) = SecondOpinion::start() else { return };
+    let mut expect = |taken: &Taken, code: i64, what: &str| {
+        for opinion in taken.judged(&mut second, what) {
+            assert_eq!(opinion.code, code, "{what}: {}", opinion.said);
+        }
+    };
+    let mut plant = plant_with_a_history();
+    let running = begin(&plant);
+    expect(&Taken::from(&plant, &plant.data()), 4, "copied while it runs");
+    let lee = plant.person("lee").path("");
+    run(&mut plant.as_person("lee", &["fetch", "-o", "all"]), b"").ok();
+    expect(&Taken::from(&plant, &lee.join("all")), 4, "fetched");
+    let session = running_session(&plant);
+    run(&mut plant.as_person("lee", &["fetch", "-o", "part", "--session", &session]), b"").ok();
+    expect(&Taken::from(&plant, &lee.join("part")), 4, "fetched in part");
+    plant.kill();
+    running.ends();
+    expect(&Taken::from(&plant, &plant.data()), 4, "killed");
+    tear(&plant, "journal");
+    tear(&plant, "records");
+    expect(&Taken::from(&plant, &plant.data()), 1, "torn");
+    plant.serve();
+    expect(&Taken::from(&plant, &plant.data()), 4, "serving again");
+    run(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), "echo again"]), b"").ok();
+    assert_eq!(plant.stop().code(), 0);
+    expect(&Taken::from(&plant, &plant.data()), 0, "stopped");
+}
+
+/// A session that runs.
+fn running_session(plant: &Plant) -> String {
+    let told = run(&mut plant.as_person("lee", &["sessions", "--json"]), b"").ok().out();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    told["sessions"][0]["session"].as_str().expect("one runs").to_owned()
+}
+
+/// A place of a file that is used.
+fn place(rng: &mut TestRng, bytes: &[u8]) -> usize {
+    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(bytes.len(), |last| last + 1);
+    usize::try_from(rng.next_u64()).unwrap() % used
+}
+
+/// What somebody may do to a file of the evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tampering {
+    Flip,
+    Cut,
+    Empty,
+    Remove,
+    Double,
+    Swap,
+}
+
+impl Tampering {
+    /// What is tried with a file, and how often.
+    fn with(file: &Path) -> impl Iterator<Item = Self> {
+        let (flips, others): (usize, &[Self]) = if is_tile(file) {
+            (long_or(20, 1), &[Self::Remove])
+        } else {
+            (long_or(200, 16), &[Self::Cut, Self::Empty, Self::Remove, Self::Double, Self::Swap])
+        };
+        std::iter::repeat_n(Self::Flip, flips).chain(others.iter().copied())
+    }
+}
+
+fn is_tile(file: &Path) -> bool {
+    file.components().any(|part| part.as_os_str() == "tile")
+}
+
+/// One thing that was done to a file, and to a second one where it takes two; undone when it is dropped.
+struct Tampered<'a> {
+    files: [(&'a Path, Option<Vec<u8>>); 2],
+}
+
+impl<'a> Tampered<'a> {
+    fn new(doing: Tampering, file: &'a Path, other: &'a Path, at: usize, bit: u32) -> Self {
+        let files = [file, other].map(|file| (file, fs::read(file).ok()));
+        let mut bytes = files[0].1.clone().unwrap();
+        match doing {
+            Tampering::Flip => {
+                bytes[at] ^= 1 << bit;
+                fs::write(file, bytes).unwrap();
+            }
+            Tampering::Cut => fs::write(file, &bytes[..at]).unwrap(),
+            Tampering::Empty => fs::write(file, b"").unwrap(),
+            Tampering::Remove => fs::remove_file(file).unwrap(),
+            Tampering::Double => fs::write(other, bytes).unwrap(),
+            Tampering::Swap => {
+                fs::write(file, files[1].1.as_ref().unwrap()).unwrap();
+                fs::write(other, bytes).unwrap();
+            }
+        }
+        Self { files }
+    }
+}
+
+impl Drop for Tampered<'_> {
+    fn drop(&mut self) {
+        for (file, bytes) in &self.files {
+            match bytes {
+                Some(bytes) => fs::write(file, bytes).unwrap(),
+                None => drop(fs::remove_file(file)),
+            }
+        }
+    }
+}
+
+/// Whether nothing is lost by this: spare segments and older tiles may be missing, and what was behind the last whole block
+/// when the gate died was never kept.
+fn is_harmless(doing: Tampering, file: &Path, at: usize, unkept: &[(PathBuf, usize)]) -> bool {
+    let is_spare = || fs::read(file).unwrap().iter().all(|byte| *byte == 0);
+    let is_unkept = || unkept.iter().any(|(left, from)| left == file && at >= *from);
+    match doing {
+        Tampering::Flip => is_unkept(),
+        Tampering::Cut => is_unkept() || is_spare(),
+        Tampering::Remove => is_tile(file) || is_spare(),
+        Tampering::Empty | Tampering::Double | Tampering::Swap => is_spare(),
+    }
+}
+
+/// The bytes that were never kept, as the program tells them: from where on in which file.
+fn unkept(taken: &Taken, said: &str) -> Vec<(PathBuf, usize)> {
+    let told: Value = serde_json::from_str(said).unwrap();
+    let notes = told["findings"].as_array().unwrap().iter();
+    let notes = notes.filter(|note| note["words"].as_str().is_some_and(|words| words.contains("not kept to its end")));
+    let place = |note: &Value| {
+        let file = taken.path("data").join(note["place"]["file"].as_str().unwrap());
+        (file, usize::try_from(note["place"]["from"].as_u64().unwrap()).unwrap())
+    };
+    notes.map(place).collect()
+}
+
+/// The files of both logs.
+fn evidence(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        entries.flat_map(|path| if path.is_dir() { evidence(&path) } else { vec![path] }).collect();
+    files.retain(|file| file.file_name().is_some_and(|name| name != "LOCK"));
+    files.sort();
+    files
+}
+
+/// The name that the next file of its kind has.
+fn next_name(file: &Path) -> PathBuf {
+    let (stem, extension) = (file.file_stem().unwrap().to_str().unwrap(), file.extension());
+    let next = stem.parse::<u64>().map_or(format!("{stem}x"), |number| format!("{:0w$}", number + 1, w = stem.len()));
+    let named = file.with_file_name(next);
+    extension.map_or(named.clone(), |extension| named.with_extension(extension))
+}
+
+#[test]
+fn whatever_is_done_to_the_evidence_both_verifiers_find() {
+    let Some(mut second) = SecondOpinion::start() else { return };
+    let mut plant = plant_with_a_history();
+    let running = begin(&plant);
+    plant.kill();
+    running.ends();
+    plant.serve();
+    assert_eq!(plant.stop().code(), 0);
+    let taken = Taken::from(&plant, &plant.data());
+    let untouched = taken.judged(&mut second, "untouched");
+    assert!(untouched.iter().all(|opinion| opinion.code == 0), "{}", untouched[0].said);
+    let unkept = unkept(&taken, &untouched[0].said);
+    let files = evidence(&taken.path("data"));
+    let mut rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let (mut tried, mut harmless) = (0, 0);
+    for (file, next) in files.iter().zip(files.iter().cycle().skip(1)) {
+        for doing in Tampering::with(file) {
+            let other = if doing == Tampering::Double { next_name(file) } else { next.clone() };
+            let at = place(&mut rng, &fs::read(file).unwrap());
+            let (what, may_pass) =
+                (format!("{doing:?} {} at {at}", file.display()), is_harmless(doing, file, at, &unkept));
+            let tampered = Tampered::new(doing, file, &other, at, rng.next_u32() % 8);
+            tried += 1;
+            let opinion = taken.judged_by(&mut second, tried % 2 == 0, &what);
+            assert!(opinion.code == 1 || may_pass, "{what}: {}", opinion.said);
+            harmless += u32::from(opinion.code != 1);
+            drop(tampered);
+        }
+    }
+    println!("{tried} variants of {} files, {harmless} of them harmless", files.len());
+}
