@@ -1494,6 +1494,7 @@ class Journal:
         self.cases: dict[str, Case] = {}
         self.started: dict[str, tuple[Entry, dict]] = {}
         self.ended: dict[str, tuple[Entry, dict]] = {}
+        self.checkpoints: list[tuple[Entry, str, str]] = []
         self.signatures = self.grants = 0
 
     def read(self, report: Report) -> None:
@@ -1539,6 +1540,8 @@ class Journal:
                 self._allowed(event["ask"])
             case "started":
                 self.started[event["session"].removeprefix("s_")] = (entry, event)
+            case "checkpointed":
+                self.checkpoints.append((entry, event["node"], event["checkpoint"]))
             case "ended":
                 self.ended[event["session"].removeprefix("s_")] = (entry, event)
 
@@ -1690,6 +1693,7 @@ def check(folder: Path, trust: Trust, identities: list[X25519PrivateKey]) -> Rep
         check_recordings(records, identities, report)
     if told and records:
         check_each_other(told, records, report)
+        check_checkpointed(told, records, report)
         with report.looking():
             check_ends(journal, records)
     return report
@@ -1786,6 +1790,25 @@ def check_each_other(told: Journal, records: Log, report: Report) -> None:
     for session in recorded.values():
         with report.looking():
             check_session_told(told, records, session)
+
+
+def check_checkpointed(told: Journal, records: Log, report: Report) -> None:
+    """The records have come as far as the journal says ("What is published")."""
+    for entry, node, note in told.checkpoints:
+        with report.looking():
+            if node != records.node:
+                continue
+            try:
+                origin, size, root = parse_note(note, records.key)
+            except (ValueError, binascii.Error) as error:
+                raise entry.wrong(told.log, f"the records' head cannot be believed: {error}") from error
+            if origin != records.key.origin:
+                raise entry.wrong(told.log, "it is the head of another log")
+            if size > records.tree.size:
+                what = f"the log once had {size} entries, and has {records.tree.size} now: it was rolled back"
+                raise Wrong(records.last_frame.file, records.last_frame.end, what)
+            if root != records.tree.root(size):
+                raise entry.wrong(told.log, f"the first {size} entries of the records are others than the journal says")
 
 
 def check_session_told(told: Journal, records: Log, session: Session) -> None:
