@@ -553,6 +553,7 @@ class Log:
         self.tree = Tree()
         self.entries: list[Entry] = []
         self.sessions: dict[int, Session] = {}
+        self.decisions: list[Decision] = []
         self.anchors: list[Anchor] = []
         self.frames = 0
         self.position = Position(0, 0, ZEROS)
@@ -781,6 +782,7 @@ class Log:
 IN, OUT = 1, 2
 DIRECTION = {1: IN, 2: OUT, 3: OUT, 4: IN, 5: OUT, 6: OUT}
 MADE_BY_THE_GATE = (4, 5, 6)
+SESSION_FILES = r"keys\.0\.age|[0-9]{4}\.blk"
 
 
 @dataclass
@@ -830,6 +832,7 @@ class Session:
     blocks: list[Block] = field(default_factory=list)
     last_entry: bytes = ZEROS
     seal: Seal | None = None
+    is_erased: bool = False
 
     @property
     def name(self) -> str:
@@ -887,6 +890,9 @@ def take_record(log: Log, entry: Entry) -> None:
         case 5:
             of_session = 0
             take_block(log, entry, cursor)
+        case 8 | 9 | 10 as kind:
+            of_session = 0
+            take_decision(log, entry, kind, cursor)
         case _:
             raise entry.wrong(log, "an entry of a kind that FORMAT.md does not know")
     cursor.end()
@@ -980,6 +986,29 @@ def take_block(log: Log, entry: Entry, cursor: Cursor) -> None:
     session.last_entry = entry.hash
 
 
+@dataclass
+class Decision:
+    """What a `held`, `released` or `erased` entry says: which decision of the journal it carries out."""
+
+    event: str
+    session: Session
+    index: int
+    hash: bytes
+    entry: Entry
+
+
+def take_decision(log: Log, entry: Entry, kind: int, cursor: Cursor) -> None:
+    ulid, index, journaled = cursor.take(16), cursor.number(8), cursor.take(32)
+    if kind == 10:
+        cursor.take(4 + 8 + 32)
+    session = next((one for one in log.sessions.values() if one.ulid == ulid), None)
+    if not session:
+        raise entry.wrong(log, "a decision about no session")
+    event = {8: "held", 9: "released", 10: "erased"}[kind]
+    session.is_erased = session.is_erased or event == "erased"
+    log.decisions.append(Decision(event, session, index, journaled, entry))
+
+
 @dataclass(slots=True)
 class Content:
     """One frame of a session as its block holds it; bytes are there where a key opened them."""
@@ -1029,6 +1058,9 @@ class Recording:
         self.files = 0
 
     def check(self) -> None:
+        if self.session.is_erased:
+            self._check_erased()
+            return
         self._check_key_file()
         digest = ZEROS
         by_sequence = {frame.sequence: frame for frame in self.session.frames}
@@ -1053,6 +1085,15 @@ class Recording:
                 self._count(content)
         if is_complete and self.session.seal:
             self._check_seal(digest)
+
+    def _check_erased(self) -> None:
+        """What lay in the folder may be gone; frames that still stand in segments are those that were sealed."""
+        if self.log.store.has(self.session.folder):
+            self.log.store.check_names(self.session.folder, SESSION_FILES)
+        if self.session.seal and [frame.sequence for frame in self.session.frames] == [
+            *range(1, self.session.seal.frames)
+        ]:
+            self._check_seal(self.session.digest)
 
     def _check_key_file(self) -> None:
         name = f"{self.session.folder}/keys.0.age"
@@ -1092,7 +1133,7 @@ class Recording:
 
     def _check_leftovers(self, end_of: dict[str, int]) -> None:
         """Bytes of which the log says nothing lie where a block was being kept, and was kept again in a later file."""
-        self.log.store.check_names(self.session.folder, r"keys\.0\.age|[0-9]{4}\.blk")
+        self.log.store.check_names(self.session.folder, SESSION_FILES)
         last = max(end_of, default="")
         for name in self.log.store.files(self.session.folder):
             is_kept_again = name < last or not self.session.is_settled
@@ -1495,6 +1536,9 @@ class Journal:
         self.started: dict[str, tuple[Entry, dict]] = {}
         self.ended: dict[str, tuple[Entry, dict]] = {}
         self.checkpoints: list[tuple[Entry, str, str]] = []
+        self.holds: dict[str, set[str]] = {}
+        self.erasers: dict[str, set[str]] = {}
+        self.decisions: dict[int, tuple[str, str]] = {}
         self.signatures = self.grants = 0
 
     def read(self, report: Report) -> None:
@@ -1540,6 +1584,13 @@ class Journal:
                 self._allowed(event["ask"])
             case "started":
                 self.started[event["session"].removeprefix("s_")] = (entry, event)
+            case "held" | "released" | "erased" as what:
+                self.decisions[entry.index] = (what, event["session"].removeprefix("s_"))
+                self._kept_or_erased(what, event)
+            case "erasure-signed":
+                signed = event["signed"]
+                self._signed(entry, signed, signed["statement"]["signer"], "erase")
+                self.erasers.setdefault(signed["statement"]["session"], set()).add(signed["statement"]["signer"])
             case "checkpointed":
                 self.checkpoints.append((entry, event["node"], event["checkpoint"]))
             case "ended":
@@ -1621,6 +1672,24 @@ class Journal:
         if (statement["digest"], statement["answer"]) != (digest, "yes"):
             raise ValueError("something else was answered")
 
+    def _kept_or_erased(self, what: str, event: dict) -> None:
+        """Holds, and what they forbid (docs/auditor.md, "What must stay?")."""
+        session = event["session"]
+        holds, erasers = self.holds.setdefault(session, set()), self.erasers.setdefault(session, set())
+        if what == "held":
+            holds.add(event["by"])
+            erasers.clear()
+        elif what == "released":
+            holds.remove(event["of"])
+        elif holds:
+            raise ValueError("a recording that somebody holds was erased")
+        elif event["on"] == "people":
+            kinds = {kind: self.people[event[kind]].kind["kind"] for kind in ("administrator", "operator")}
+            if not {event["administrator"], event["operator"]} <= erasers or any(a != b for a, b in kinds.items()):
+                raise ValueError("a recording was erased that not both had signed for")
+        elif event["on"] != "rule":
+            raise ValueError("a recording was erased on nobody's word")
+
     def _signed(self, entry: Entry, signed: dict, signer: str, kind: str) -> None:
         """A statement under a signature, by a key of somebody who counts (docs/EVENTS.md, "Signatures")."""
         statement, person = signed["statement"], self.people[signer]
@@ -1649,6 +1718,7 @@ NAMESPACES = {
     "verdict": "holdpoint-approval@v1",
     "certify": "holdpoint-certify@v1",
     "plant": "holdpoint-plant@v1",
+    "erase": "holdpoint-erase@v1",
 }
 
 
@@ -1694,6 +1764,7 @@ def check(folder: Path, trust: Trust, identities: list[X25519PrivateKey]) -> Rep
     if told and records:
         check_each_other(told, records, report)
         check_checkpointed(told, records, report)
+        check_decisions(told, records, report)
         with report.looking():
             check_ends(journal, records)
     return report
@@ -1809,6 +1880,19 @@ def check_checkpointed(told: Journal, records: Log, report: Report) -> None:
                 raise Wrong(records.last_frame.file, records.last_frame.end, what)
             if root != records.tree.root(size):
                 raise entry.wrong(told.log, f"the first {size} entries of the records are others than the journal says")
+
+
+def check_decisions(told: Journal, records: Log, report: Report) -> None:
+    """What became of recordings was decided in the journal ("What is erased")."""
+    size = told.log.tree.size
+    for decision in records.decisions:
+        with report.looking():
+            if decision.index >= size and OPEN == told.log.ending == records.ending:
+                continue
+            decided = told.decisions.get(decision.index)
+            is_same = decided and told.log.entries[decision.index].hash == decision.hash
+            if not is_same or decided != (decision.event, decision.session.name):
+                raise decision.entry.wrong(records, "the journal did not decide this")
 
 
 def check_session_told(told: Journal, records: Log, session: Session) -> None:

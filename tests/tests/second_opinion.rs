@@ -117,7 +117,7 @@ impl Taken {
         };
         // Each on a core of its own.
         second.ask(&arguments("--identity"));
-        let first = run(Command::new(program()).arg("verify").args(arguments("--key")), b"");
+        let first = run(Command::new(program()).args(["verify", "--no-memory"]).args(arguments("--key")), b"");
         let (first, second) = (Opinion::read(first.code().into(), &first.out()), second.answer());
         let agree = (first.code, &first.verdict) == (second.code, &second.verdict);
         assert!(agree, "{what}, with the key: {with_key}\n{}\n{}", first.said, second.said);
@@ -149,20 +149,34 @@ fn work(plant: &Plant, command: &str) -> Running {
     start(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), command]))
 }
 
-/// A plant with a history in which most kinds of decisions occur, and whose gate runs.
+/// A plant with a history in which most kinds of decisions occur, and whose gate runs: of two recordings one was erased.
 fn plant_with_a_history() -> Plant {
-    let mut plant = Plant::enrolled(Options::default());
+    let rule = "idle = \"4h\"\nretention = \"1s\"".into();
+    let mut plant = Plant::enrolled(Options { rule, ..Options::default() });
     plant.employ("mia", Kind::Operator { vendor: None }, &["shift-lead"]);
+    plant.employ("rita", Kind::Auditor, &[]);
     plant.grant("tess", "hmi-2", &EVERYTHING, Seconds(3_600));
     plant.log_in("tess");
     plant.serve();
-    let lee = plant.person("lee");
-    run(&mut plant.as_person("lee", &["login"]), format!("{}\n", lee.code()).as_bytes()).ok();
+    for who in ["ada", "lee", "rita"] {
+        let code = format!("{}\n", plant.person(who).code());
+        run(&mut plant.as_person(who, &["login"]), code.as_bytes()).ok();
+    }
     let file = plant.tess().path("recipe");
     fs::write(&file, [7; 3_000]).unwrap();
     let mut scp = plant.tess().tool("scp");
     scp.arg("-F").arg(plant.tess().path("ssh_config")).arg(&file);
     run(scp.arg(format!("{}:{}", plant.tess().at("hmi-2"), plant.hmi.path("recipe").display())), b"").ok();
+    let kept = newest_session(&plant);
+    run(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), "echo forget me"]), b"").ok();
+    let erased = newest_session(&plant);
+    run(&mut plant.as_person("rita", &["hold", &kept, "--reason", "a claim"]), b"").ok();
+    eventually("its minimum is over", || {
+        run(&mut plant.as_person("ada", &["erase", &erased, "--yes"]), b"").status.success()
+    });
+    run(&mut plant.as_person("lee", &["erase", &erased, "--yes"]), b"").ok();
+    let folder = plant.data().join("records/sessions").join(&erased[2..]);
+    eventually("it is erased", || fs::read_dir(&folder).map_or(0, Iterator::count) == 0);
     plant
 }
 
@@ -194,7 +208,7 @@ fn whatever_the_program_leaves_behind_both_verifiers_judge_alike() {
     let lee = plant.person("lee").path("");
     run(&mut plant.as_person("lee", &["fetch", "-o", "all"]), b"").ok();
     expect(&Taken::from(&plant, &lee.join("all")), 4, "fetched");
-    let session = running_session(&plant);
+    let session = newest_session(&plant);
     run(&mut plant.as_person("lee", &["fetch", "-o", "part", "--session", &session]), b"").ok();
     expect(&Taken::from(&plant, &lee.join("part")), 4, "fetched in part");
     plant.kill();
@@ -210,11 +224,11 @@ fn whatever_the_program_leaves_behind_both_verifiers_judge_alike() {
     expect(&Taken::from(&plant, &plant.data()), 0, "stopped");
 }
 
-/// A session that runs.
-fn running_session(plant: &Plant) -> String {
-    let told = run(&mut plant.as_person("lee", &["sessions", "--json"]), b"").ok().out();
+/// The session that began last.
+fn newest_session(plant: &Plant) -> String {
+    let told = run(&mut plant.as_person("lee", &["sessions", "--all", "--json"]), b"").ok().out();
     let told: Value = serde_json::from_str(&told).unwrap();
-    told["sessions"][0]["session"].as_str().expect("one runs").to_owned()
+    told["sessions"][0]["session"].as_str().expect("there was one").to_owned()
 }
 
 /// A place of a file that is used.
@@ -237,10 +251,14 @@ enum Tampering {
 impl Tampering {
     /// What is tried with a file, and how often.
     fn with(file: &Path) -> impl Iterator<Item = Self> {
+        let is_segment = file.extension().is_some_and(|extension| extension == "seg");
         let (flips, others): (usize, &[Self]) = if is_tile(file) {
             (long_or(20, 1), &[Self::Remove])
         } else {
-            (long_or(200, 16), &[Self::Cut, Self::Empty, Self::Remove, Self::Double, Self::Swap])
+            (
+                long_or(200, if is_segment { 16 } else { 6 }),
+                &[Self::Cut, Self::Empty, Self::Remove, Self::Double, Self::Swap],
+            )
         };
         std::iter::repeat_n(Self::Flip, flips).chain(others.iter().copied())
     }
