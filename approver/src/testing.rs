@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use certs::keys::{KeyStore, Seal};
 use certs::proof::{Authenticated, Face, VerifiedKey};
 use certs::sshsig::{self, Namespace};
@@ -27,7 +28,8 @@ use policies::requests::{
 };
 use policies::time::{Seconds, Window};
 use recordings::log::Log;
-use ssh_key::{Algorithm, PrivateKey};
+use ssh_key::public::{Ed25519PublicKey, KeyData, SkEd25519};
+use ssh_key::{Algorithm, PrivateKey, PublicKey, Signature};
 use tokio::sync::mpsc;
 
 use crate::clock::{Clock, Turn};
@@ -486,6 +488,46 @@ pub fn refusal<T: std::fmt::Debug>(result: Result<T, crate::desk::Rejected>) -> 
 pub fn sign<T>(actor: &Actor, namespace: Namespace, statement: T, digest: Digest) -> Signed<T> {
     let signature = sshsig::sign_with(&actor.key, namespace, &digest.0).expect("the key is at hand");
     Signed { statement, key: key_text(actor.key.public_key()), signature }
+}
+
+/// A security key made of software (PROTOCOL.u2f, "ssh-sk-ed25519"), which says of itself whether it was touched.
+pub struct SecurityKey(Ed25519KeyPair);
+
+impl SecurityKey {
+    const APPLICATION: &str = "ssh:";
+
+    /// A new one.
+    pub fn new() -> Self {
+        Self(Ed25519KeyPair::generate().expect("the system has chance"))
+    }
+
+    /// Its public half.
+    pub fn public(&self) -> PublicKey {
+        let public = self.0.public_key().as_ref().try_into().expect("32 bytes");
+        PublicKey::from(KeyData::SkEd25519(SkEd25519::new(Ed25519PublicKey(public), Self::APPLICATION)))
+    }
+
+    /// Its signature, touched or not.
+    pub fn signature(&self, is_touched: bool, namespace: Namespace, message: &[u8]) -> String {
+        let sha256 = |bytes: &[u8]| Digest::of_bytes(bytes).0;
+        let (application, said) = (sha256(Self::APPLICATION.as_bytes()), [u8::from(is_touched), 0, 0, 0, 7]);
+        let to_sign = [&application[..], &said, &sha256(&sshsig::signed_data(namespace, message))].concat();
+        let bytes = [self.0.sign(&to_sign).as_ref(), &said].concat();
+        let signature = Signature::new(Algorithm::SkEd25519, bytes).expect("64 bytes, flags and counter");
+        sshsig::wrap(&self.public(), namespace, signature)
+    }
+
+    /// Signs a statement, touched or not.
+    pub fn sign<T>(&self, is_touched: bool, namespace: Namespace, statement: T, digest: Digest) -> Signed<T> {
+        let signature = self.signature(is_touched, namespace, &digest.0);
+        Signed { statement, key: key_text(&self.public()), signature }
+    }
+}
+
+impl Default for SecurityKey {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Enrols somebody with a new key.

@@ -9,9 +9,11 @@ use approver::desk::{Alarm, Fault, Kept, Rejected, Unsigned};
 use approver::journal::memory::MemoryJournal;
 use approver::journal::{AppendError, Entry, Head, Journal, ReadError};
 use approver::lease::{Ask, Frozen, Lease};
+use approver::people::People;
 use approver::recorder::Recorder;
 use approver::testing::{
-    Actor, Faulty, PLANT, Props, Rival, Stage, Trouble, deployment, enrol, new_key, node, person, refusal, sign,
+    Actor, Faulty, PLANT, Props, Rival, SecurityKey, Stage, Trouble, deployment, enrol, new_key, node, person, refusal,
+    sign,
 };
 use approver::{floor::Floor, mint};
 use certs::proof::{Authenticated, RecentLogin, VerifiedKey};
@@ -24,9 +26,9 @@ use policies::decide::Command;
 use policies::digest::{Digest, Salted};
 use policies::events::{CutBy, Ending, Event, Factor, Scope};
 use policies::ids::RequestId;
-use policies::people::Kind;
+use policies::people::{Kind, SshKey};
 use policies::refusals::Refusal;
-use policies::requests::{Answer, Narrowing, Reopening, Widening};
+use policies::requests::{Answer, CertifyStatement, Narrowing, PlantStatement, Reopening, VerdictStatement, Widening};
 use policies::state::RequestStanding;
 use policies::time::Seconds;
 use recordings::disk::RealMachine;
@@ -1068,11 +1070,57 @@ async fn each_thing_that_makes_a_signature_another_ones_is_refused() {
     assert_eq!(refusal(vote(by_stranger).await), Refusal::NotYourKey);
 
     let mut no_key = good.clone();
-    no_key.key = policies::people::SshKey("ssh-ed25519 nonsense".into());
+    no_key.key = SshKey("ssh-ed25519 nonsense".into());
     assert_eq!(vote(no_key).await, Err(Unsigned::NoKey.into()));
 
     assert!(vote(good.clone()).await.is_ok());
     assert!(vote(good.clone()).await.is_err(), "nobody votes twice");
+}
+
+#[tokio::test]
+async fn what_a_security_key_signed_that_nobody_touched_counts_for_nothing() {
+    let stage = Stage::new().await;
+    let (vera, kind) = (SecurityKey::new(), Kind::Operator { vendor: None });
+    let invited = stage.people.invite(person("vera", kind, &["shift-lead"]), Seconds(86_400), stage.admin.person).await;
+    let person = stage.people.enrol(&invited.unwrap().code, &vera.public()).await.unwrap().person;
+    for signer in [&stage.admin, &stage.lead] {
+        let certificate = stage.certificate(signer, person);
+        stage.desk.act(Command::Certify { certificate }).await.unwrap();
+    }
+    let not_touched = || Err(Rejected::Unsigned(Unsigned::NotTouched));
+
+    let id = stage.ask("plc-7", &[Action::Shell]).await.unwrap();
+    let approval = |is_touched| {
+        let statement = VerdictStatement { operator: person, ..stage.approval(&stage.lead, id).statement };
+        let digest = statement.digest();
+        Command::Vote { verdict: vera.sign(is_touched, Namespace::Approval, statement, digest) }
+    };
+    assert_eq!(stage.desk.act(approval(false)).await, not_touched());
+    assert_eq!(stage.desk.with_state(|state| state.cases[&id].standing), RequestStanding::Pending);
+    stage.desk.act(approval(true)).await.unwrap();
+    assert_eq!(stage.desk.with_state(|state| state.cases[&id].standing), RequestStanding::Granted);
+
+    let cut = stage.desk.cut(CutBy::Operator(person), Scope::Plant).await.unwrap().cut;
+    let reopening = Reopening { cut, reason: reason() };
+    let statement = stage.approval_of_reopening(&stage.lead, &reopening).statement;
+    let statement = VerdictStatement { operator: person, ..statement };
+    let digest = statement.digest();
+    let reopened = vera.sign(false, Namespace::Approval, statement, digest);
+    assert_eq!(stage.desk.reopen(reopening, reopened).await.map(drop), not_touched().map(drop));
+
+    let text = format!("{PLANT}# changed\n");
+    let plant = Digest::of_bytes(text.as_bytes());
+    stage.desk.act(Command::ProposePlant { text, by: stage.admin.person }).await.unwrap();
+    let statement = PlantStatement { signer: person, ..stage.plant_signature(&stage.lead, plant).statement };
+    let digest = statement.digest();
+    let signed = vera.sign(false, Namespace::Plant, statement, digest);
+    assert_eq!(stage.desk.act(Command::SignPlant { signed }).await, not_touched());
+
+    let statement =
+        CertifyStatement { signer: person, ..stage.certificate(&stage.lead, stage.other_lead.person).statement };
+    let digest = statement.digest();
+    let certificate = vera.sign(false, Namespace::Certify, statement, digest);
+    assert_eq!(stage.desk.act(Command::Certify { certificate }).await, not_touched());
 }
 
 #[tokio::test]
@@ -1131,6 +1179,61 @@ async fn a_signature_under_a_plant_file_counts_only_while_the_file_it_replaces_i
         stage.desk.act(Command::SignPlant { signed }).await.unwrap();
         assert_eq!(in_force() == second, adopts, "the first signature was for the file before");
     }
+}
+
+/// A restart with a newer program than the one that put this file up and, perhaps, adopted it.
+async fn restarted_after(stage: &mut Stage, text: &str, adopted: bool) -> Digest {
+    let plant = Digest::of_bytes(text.as_bytes());
+    let whole = Event::PlantText { plant, part: 0, of: 1, text: text.to_owned() };
+    let mut events = vec![whole, Event::PlantProposed { plant, by: stage.admin.person }];
+    events.extend(adopted.then_some(Event::PlantAdopted { plant }));
+    let journal = &stage.props.journal;
+    journal.append(stage.desk.head(), &events, stage.desk.clock().wall()).await.unwrap();
+    stage.desk.close().await;
+    (stage.desk, stage.alarms) = stage.props.desk().await.unwrap();
+    let keys = &stage.props.keys;
+    stage.people = People::new(stage.desk.clone(), keys.secrets(), keys.tls_ca().fingerprint().prefix());
+    plant
+}
+
+/// What an earlier program took and this one refuses by name.
+fn with_a_tunnel() -> String {
+    let tunnel = "[targets.plc-7.services.web]\nprotocol = \"tcp\"\naddress = \"10.20.2.7:80\"\n[[rules]]";
+    PLANT.replacen("[[rules]]", tunnel, 1)
+}
+
+#[tokio::test]
+async fn a_plant_file_that_an_earlier_program_adopted_stays_in_force() {
+    let mut stage = Stage::new().await;
+    assert!(policies::plant::Plant::parse(&with_a_tunnel()).is_err(), "nobody adopts it today");
+    let adopted = restarted_after(&mut stage, &with_a_tunnel(), true).await;
+    let in_force = |stage: &Stage| stage.desk.with_state(|state| state.plant.as_ref().map(|plant| plant.digest()));
+    assert_eq!(in_force(&stage), Some(adopted));
+    let_in(&stage, "press-4").await;
+    // Only one that was put up then is not adopted any more, and one that is right is.
+    let proposed = restarted_after(&mut stage, &format!("{}# and more\n", with_a_tunnel()), false).await;
+    let signed = stage.plant_signature(&stage.admin, proposed);
+    assert_eq!(refusal(stage.desk.act(Command::SignPlant { signed }).await), Refusal::PlantFileWrong(1));
+    let text = format!("{PLANT}# without it\n");
+    let digest = Digest::of_bytes(text.as_bytes());
+    stage.desk.act(Command::ProposePlant { text, by: stage.admin.person }).await.unwrap();
+    for signer in [&stage.admin, &stage.lead] {
+        let signed = stage.plant_signature(signer, digest);
+        stage.desk.act(Command::SignPlant { signed }).await.unwrap();
+    }
+    assert_eq!(in_force(&stage), Some(digest));
+}
+
+#[tokio::test]
+async fn under_a_plant_file_that_nobody_reads_nobody_is_let_in_and_that_is_said() {
+    let mut stage = Stage::new().await;
+    stage.grant("plc-7", &[Action::Shell]).await;
+    restarted_after(&mut stage, "[plant]\nname = \"of tomorrow\"", true).await;
+    let refused = refusal(stage.admit("plc-7").await);
+    assert_eq!(refused, Refusal::NoPlant);
+    assert!(refused.to_string().contains("this version of Holdpoint cannot read the plant file in force"));
+    assert_eq!(refusal(stage.ask("plc-7", &[Action::Shell]).await), Refusal::NoPlant);
+    stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap();
 }
 
 // Around it

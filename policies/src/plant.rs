@@ -59,6 +59,15 @@ impl Plant {
         parse::plant(text)
     }
 
+    /// Reads a plant file that was adopted, perhaps by an earlier program: what is known and not built stands in it as it
+    /// was signed, and does nothing.
+    ///
+    /// # Errors
+    /// As [`Plant::parse`].
+    pub fn adopted(text: &str) -> Result<Self, Mistakes> {
+        parse::adopted(text)
+    }
+
     /// SHA-256 of the file's exact bytes: what is signed and journaled when it is adopted.
     pub fn digest(&self) -> Digest {
         self.digest

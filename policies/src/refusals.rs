@@ -54,7 +54,10 @@ pub enum Refusal {
     NoSuchPlantFile,
     #[error("this plant file is in force already")]
     PlantInForce,
-    #[error("no plant file is in force. An administrator adopts one with `holdpoint adopt FILE`")]
+    #[error(
+        "nobody is let in, because this version of Holdpoint cannot read the plant file in force. Run the version that \
+         adopted it, adopt a file with which `holdpoint check` of this version finds no mistake, then update again"
+    )]
     NoPlant,
 
     // Asking

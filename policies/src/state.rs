@@ -489,7 +489,7 @@ impl State {
                 }
             }
             Event::PlantAdopted { plant } => {
-                let parsed = self.proposals.get(plant).and_then(|proposal| Plant::parse(&proposal.text).ok());
+                let parsed = self.proposals.get(plant).and_then(|proposal| Plant::adopted(&proposal.text).ok());
                 self.plant = parsed.map(Arc::new);
                 // What was signed so far was to replace the file before.
                 self.proposals.values_mut().for_each(|proposal| proposal.signers.clear());

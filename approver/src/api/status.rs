@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use jiff::Timestamp;
 use policies::digest::Digest;
+use policies::refusals::Refusal;
 use policies::state::RequestStanding;
 use recordings::log::{Log, RoomState};
 
@@ -58,8 +59,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
 impl Api {
     fn is_healthy(&self) -> bool {
         let desk = self.desk().status();
-        let takes =
-            |log: &Arc<Log>| log.status().fault.is_none() && log.room().is_ok_and(|room| room.state != RoomState::None);
+        let takes = |log: &Arc<Log>| log.status().fault.is_none() && lacks_room(log).is_none();
         desk.journal_down_for.is_none() && desk.unknown_event.is_none() && self.parts().recorder.iter().all(takes)
     }
 
@@ -104,8 +104,10 @@ impl Api {
             desk.journal_down_for.map(|_| "the journal does not answer: nobody is admitted, cuts work".to_owned()),
             desk.unknown_event.as_ref().map(|_| "the journal is of a newer version: nobody is admitted".to_owned()),
             (!desk.unjournaled_cuts.is_empty()).then(|| "cuts stand that are not in the journal yet".to_owned()),
+            plant.is_none().then(|| Refusal::NoPlant.to_string()),
             (desk.lost > 0).then(|| format!("{} facts could not be journaled and were forgotten", desk.lost)),
             recorder.as_ref().and_then(|recorder| recorder.fault.clone()),
+            self.parts().recorder.as_deref().and_then(lacks_room),
         ];
         let because: Vec<String> = because.into_iter().flatten().collect();
         Status {
@@ -127,6 +129,19 @@ impl Api {
             plant,
             recorder,
             seal: self.parts().seal_word.to_owned(),
+        }
+    }
+}
+
+/// Why nobody new is let in for want of room, where that is so.
+fn lacks_room(log: &Log) -> Option<String> {
+    match log.room() {
+        Ok(room) if room.state == RoomState::None => {
+            Some("the disk has less room than is reserved for recordings: nobody new is let in".to_owned())
+        }
+        Ok(_) => None,
+        Err(cause) => {
+            Some(format!("the disk for recordings does not say what room it has ({cause}): nobody new is let in"))
         }
     }
 }

@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 use approver::api::types::{CertificateAnswer, EnrolledAnswer, Health, SignedIn, Status};
 use approver::api::{Limits, proof};
 use approver::directory::Directory;
-use approver::testing::{Faulty, Props, Trouble, new_key, person};
+use approver::testing::{Actor, Faulty, Props, SecurityKey, Trouble, new_key, person};
 use certs::proof::Face;
 use certs::ssh_ca::check_user_certificate;
 use certs::sshsig::{Namespace, login_message, sign_with};
+use certs::token::request_message;
+use policies::decide::Command;
+use policies::digest::Digest;
 use policies::people::Kind;
 use policies::time::Seconds;
 use serde_json::json;
@@ -144,6 +147,40 @@ async fn without_the_directory_an_operators_key_sees_and_cuts_and_no_more() {
     faulty.set(Trouble::None);
     house.stage.desk.end(lease, policies::events::Ending::Left, None).await;
 }
+
+#[tokio::test]
+async fn a_pass_by_key_alone_takes_no_request_that_an_untouched_security_key_signed() {
+    let props = Props::new();
+    let memory: std::sync::Arc<dyn Directory> = props.directory.clone();
+    let faulty = std::sync::Arc::new(Faulty::new(memory));
+    let house = House::on(Props { directory: faulty.clone(), ..props }, |_| {}, limits()).await;
+    let (stage, key) = (&house.stage, SecurityKey::new());
+    let invite = person("vera", Kind::Operator { vendor: None }, &["shift-lead"]);
+    let invited = stage.people.invite(invite, Seconds(600), stage.admin.person).await.unwrap();
+    let vera = stage.people.enrol(&invited.code, &key.public()).await.unwrap();
+    for signer in [&stage.admin, &stage.lead] {
+        let certificate = stage.certificate(signer, vera.person);
+        stage.desk.act(Command::Certify { certificate }).await.unwrap();
+    }
+    let vera = Actor { person: vera.person, name: vera.name, key: new_key(), totp: vera.totp };
+    let mut body = house.login(Face::Plant, &vera).await;
+    faulty.set(Trouble::Gone);
+    let nonce = data_encoding::HEXLOWER.decode(body["nonce"].as_str().unwrap().as_bytes()).unwrap();
+    let message = login_message(&house.plant.origin, &nonce.try_into().unwrap());
+    body["public_key"] = key.public().to_openssh().unwrap().into();
+    body["signature"] = key.signature(true, Namespace::Login, &message).into();
+    let pass: SignedIn = house.send(Face::Plant, "POST", SIGN_IN, None, Some(body)).await.json();
+    assert!(pass.key_alone);
+    for (is_touched, status) in [(false, 401), (true, 200)] {
+        let at = stage.desk.clock().wall();
+        let message = request_message("GET", SESSIONS, Digest::of_bytes(b""), &pass.token_id, at);
+        let proof = proof::value(at, &key.signature(is_touched, Namespace::Request, &message));
+        let response = house.plant.call("GET", SESSIONS, Some(&pass.token), Some(proof), "").await;
+        assert_eq!(response.status(), status, "{is_touched}");
+    }
+}
+
+const SESSIONS: &str = "/api/v1/sessions";
 
 fn approver_action() -> policies::actions::Action {
     policies::actions::Action::Shell

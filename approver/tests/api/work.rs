@@ -15,6 +15,7 @@ use certs::sshsig::Namespace;
 use http_body_util::BodyExt as _;
 use policies::actions::Action;
 use policies::decide::Command;
+use policies::digest::Digest;
 use policies::events::{Ending, Event};
 use policies::requests::{Answer, Narrowing, Reopening, Signed, VerdictStatement};
 use policies::time::Seconds;
@@ -394,4 +395,23 @@ async fn the_board_turns_red_when_everybody_was_told_and_nobody_answered() {
     let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
     let status: Status = house.get("/api/v1/status", &lead).await.json();
     assert!(status.red, "{:?}", status.because);
+}
+
+#[tokio::test]
+async fn the_board_is_red_under_a_plant_file_that_this_program_cannot_read() {
+    let house = House::new().await;
+    let (desk, text) = (&house.stage.desk, "[plant]\nname = \"of tomorrow\"");
+    let (plant, by) = (Digest::of_bytes(text.as_bytes()), house.stage.admin.person);
+    let events = [
+        Event::PlantText { plant, part: 0, of: 1, text: text.to_owned() },
+        Event::PlantProposed { plant, by },
+        Event::PlantAdopted { plant },
+    ];
+    house.stage.props.journal.append(desk.head(), &events, desk.clock().wall()).await.unwrap();
+    while desk.with_state(|state| state.plant.is_some()) {
+        tokio::task::yield_now().await;
+    }
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let status: Status = house.get("/api/v1/status", &lead).await.json();
+    assert!(status.red && status.because[0].contains("cannot read the plant file in force"), "{:?}", status.because);
 }

@@ -17,13 +17,17 @@ const PART_BYTES_MAX: usize = 24 * 1024;
 
 /// The events that put a plant file up for signing.
 pub(super) fn proposal(text: &str, by: PersonId) -> Result<Vec<Event>, Refusal> {
-    let plant = Plant::parse(text).map_err(|mistakes| Refusal::PlantFileWrong(mistakes.count()))?.digest();
+    let plant = readable(text)?.digest();
     let parts = parts(text);
     let of = u16::try_from(parts.len()).map_err(|_| Refusal::PlantFileWrong(1))?;
     let mut events: Vec<Event> =
         (0..).zip(parts).map(|(part, text)| Event::PlantText { plant, part, of, text: text.to_owned() }).collect();
     events.push(Event::PlantProposed { plant, by });
     Ok(events)
+}
+
+fn readable(text: &str) -> Result<Plant, Refusal> {
+    Plant::parse(text).map_err(|mistakes| Refusal::PlantFileWrong(mistakes.count()))
 }
 
 fn parts(mut text: &str) -> Vec<&str> {
@@ -60,6 +64,8 @@ impl State {
             return Err(Refusal::OtherDigest);
         }
         let proposal = self.proposals.get(&statement.plant).ok_or(Refusal::NoSuchPlantFile)?;
+        // Whoever put it up may have run an earlier program.
+        readable(&proposal.text)?;
         if proposal.signers.contains(&signer.id) {
             return Err(Refusal::AlreadyVoted);
         }

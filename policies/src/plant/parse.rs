@@ -68,6 +68,11 @@ pub(super) fn plant(text: &str) -> Result<Plant, Mistakes> {
     reader::read(text, FILE_BYTES_MAX, &NOT_BUILT, |reader| file(reader, text))
 }
 
+/// What is refused by name was not always, and stands in files that were adopted then.
+pub(super) fn adopted(text: &str) -> Result<Plant, Mistakes> {
+    reader::read(text, FILE_BYTES_MAX, &[], |reader| file(reader, text))
+}
+
 fn file(reader: &mut Reader<'_, '_>, text: &str) -> Option<Plant> {
     let head = reader.required("plant", "begin with [plant], its name, timezone, banner and changes", |field| {
         field.table(Kind::PLANT, head)
@@ -191,7 +196,8 @@ fn service(
     clock: Option<TargetClock>,
     addresses: &mut BTreeMap<Address, TargetName>,
 ) -> Option<Service> {
-    let protocol = reader.required("protocol", "write for example \"ssh\"", |f| f.one_of(&built_protocols()));
+    let protocol =
+        reader.required("protocol", "write for example \"ssh\"", |f| f.one_of(&built_protocols(f.not_built())));
     let address = reader
         .required("address", "write host and port, for example \"10.20.2.11:22\"", |f| address(f, target, addresses));
     let user = reader.optional("user", user);
@@ -212,15 +218,15 @@ fn service(
     })
 }
 
-fn built_protocols() -> Vec<(&'static str, Protocol)> {
+fn built_protocols(not_built: &[NotBuilt]) -> Vec<(&'static str, Protocol)> {
     let is_row = |row: &NotBuilt, word| (row.kind, row.key, row.value) == (Kind::SERVICE, "protocol", Some(word));
     let all = Protocol::ALL.into_iter().map(|protocol| (protocol.as_str(), protocol));
-    all.filter(|(word, _)| !NOT_BUILT.iter().any(|row| is_row(row, *word))).collect()
+    all.filter(|(word, _)| !not_built.iter().any(|row| is_row(row, *word))).collect()
 }
 
 /// An action that no built protocol knows would be granted to nobody, whatever the rule says.
 fn action(field: &Field<'_, '_>) -> Option<Action> {
-    let built = built_actions();
+    let built = built_actions(field.not_built());
     let not_built = |action: &Action| !built.iter().any(|(_, known)| known == action);
     if let Some(action) = field.text()?.parse().ok().filter(not_built) {
         return field.wrong(format!("{action} is not built yet"), "leave it out");
@@ -228,8 +234,9 @@ fn action(field: &Field<'_, '_>) -> Option<Action> {
     field.one_of(&built)
 }
 
-fn built_actions() -> Vec<(&'static str, Action)> {
-    let known: BTreeSet<_> = built_protocols().into_iter().flat_map(|(_, protocol)| protocol.actions()).collect();
+fn built_actions(not_built: &[NotBuilt]) -> Vec<(&'static str, Action)> {
+    let protocols = built_protocols(not_built).into_iter();
+    let known: BTreeSet<_> = protocols.flat_map(|(_, protocol)| protocol.actions()).collect();
     known.into_iter().map(|action| (action.as_str(), *action)).collect()
 }
 

@@ -231,6 +231,11 @@ impl<'a, 'i> Field<'a, 'i> {
         self.wrong(format!("{} is wrong here", with_article(self.value)), right)
     }
 
+    /// What is refused by name in this file.
+    pub const fn not_built(&self) -> &'a [NotBuilt] {
+        self.not_built
+    }
+
     /// A text.
     pub fn text(&self) -> Option<&'a str> {
         match self.value {
