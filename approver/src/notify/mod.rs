@@ -2,7 +2,7 @@
 //! leads to a page and decides nothing; no reason, no work order and no code is in one. How it travels is beside:
 //! a webhook, a command of the operator's choice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,8 +61,8 @@ pub trait Notifier: Send + Sync {
     fn notify<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotTold>>;
 }
 
-/// Notices of each kind that wait for a way that does not answer: a night's worth. Newer ones are then dropped and logged,
-/// because what is oldest has waited longest.
+/// Notices of each kind that wait for a way that does not answer: a night's worth. Newer ones are then dropped, because
+/// what is oldest has waited longest; how many, is told when there is room again.
 const WAITING_MAX: usize = 256;
 /// Tries, each after twice the wait of the one before: about an hour in all.
 const TRIES: u32 = 12;
@@ -74,8 +74,38 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Where notices wait for one way. What a group is told, whoever asks or works causes as often as they like: it has a
 /// queue of its own, so that nobody fills the one of what everybody is told and nobody may mute.
 struct Queues {
-    everybody: mpsc::Sender<Notice>,
-    group: mpsc::Sender<Notice>,
+    everybody: Queue,
+    group: Queue,
+}
+
+/// One of them, and how many notices of each kind found no room in it.
+struct Queue {
+    to: mpsc::Sender<Notice>,
+    dropped: BTreeMap<&'static str, u64>,
+}
+
+impl Queue {
+    fn new() -> (Self, mpsc::Receiver<Notice>) {
+        let (to, waiting) = mpsc::channel(WAITING_MAX);
+        (Self { to, dropped: BTreeMap::new() }, waiting)
+    }
+
+    fn push(&mut self, notice: &Notice) {
+        if self.to.try_send(notice.clone()).is_err() {
+            tracing::error!(kind = notice.kind, id = notice.id, "a notice reaches nobody: too many wait already");
+            *self.dropped.entry(notice.kind).or_default() += 1;
+        }
+    }
+
+    /// What was dropped, in words, once there is room to say it.
+    fn take_dropped(&mut self) -> Option<String> {
+        if self.dropped.is_empty() || self.to.capacity() == 0 {
+            return None;
+        }
+        let dropped = std::mem::take(&mut self.dropped);
+        let kinds: Vec<String> = dropped.iter().map(|(kind, count)| format!("{count} of {kind}")).collect();
+        Some(format!("notices were dropped, because too many waited here: {}", kinds.join(", ")))
+    }
 }
 
 /// The other ends.
@@ -113,8 +143,7 @@ impl Notices {
     /// twice is better than never.
     pub fn start(self, ways: Vec<Arc<dyn Notifier>>, tracker: &TaskTracker, stop: &CancellationToken) {
         let queues = ways.into_iter().map(|way| {
-            let (to_everybody, everybody) = mpsc::channel(WAITING_MAX);
-            let (to_group, group) = mpsc::channel(WAITING_MAX);
+            let ((to_everybody, everybody), (to_group, group)) = (Queue::new(), Queue::new());
             let stop = stop.clone();
             let waiting = Waiting { everybody, group };
             tracker.spawn(async move { stop.run_until_cancelled(carry(way, waiting)).await });
@@ -125,7 +154,7 @@ impl Notices {
         tracker.spawn(async move { stop.run_until_cancelled(self.run(queues)).await });
     }
 
-    async fn run(mut self, queues: Vec<Queues>) {
+    async fn run(mut self, mut queues: Vec<Queues>) {
         let mut told = BTreeSet::new();
         let mut size = self.desk.head().size;
         loop {
@@ -133,22 +162,23 @@ impl Notices {
                 Some(alarm) = self.alarms.recv() => {
                     // With its cause, which is in no notice.
                     tracing::warn!(?alarm, "an alarm of the gate");
-                    self.send(&queues, &self.of_alarm(&alarm));
+                    self.send(&mut queues, &self.of_alarm(&alarm));
                 }
                 () = self.desk.changed(size) => {
                     for notice in self.news(&mut size).await {
-                        self.send(&queues, &notice);
+                        self.send(&mut queues, &notice);
                     }
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             for notice in self.steps(&mut told).await {
-                self.send(&queues, &notice);
+                self.send(&mut queues, &notice);
             }
+            self.send_dropped(&mut queues);
         }
     }
 
-    fn send(&self, queues: &[Queues], notice: &Notice) {
+    fn send(&self, queues: &mut [Queues], notice: &Notice) {
         if notice.red {
             tracing::error!(kind = notice.kind, id = notice.id, "alarm: {}", notice.text);
         } else {
@@ -156,8 +186,15 @@ impl Notices {
         }
         for Queues { everybody, group } in queues {
             let queue = if notice.group.is_some() { group } else { everybody };
-            if queue.try_send(notice.clone()).is_err() {
-                tracing::error!(kind = notice.kind, id = notice.id, "a notice reaches nobody: too many wait already");
+            queue.push(notice);
+        }
+    }
+
+    /// Whoever answers again is told that they were not told everything.
+    fn send_dropped(&self, queues: &mut [Queues]) {
+        for queue in queues.iter_mut().flat_map(|Queues { everybody, group }| [everybody, group]) {
+            if let Some(text) = queue.take_dropped() {
+                queue.push(&self.notice("gate", text, true));
             }
         }
     }

@@ -141,9 +141,10 @@ impl Notifier for Stuck {
 async fn a_burst_of_events_loses_none() {
     const TAKEN_BACK: usize = 500;
     const PENDING: usize = 10;
-    let step = |minute: u32| format!("{{ after = \"{minute}m\", group = \"shift-lead\" }}");
+    const STEPS: usize = 40;
+    let step = |minute: usize| format!("{{ after = \"{minute}m\", group = \"shift-lead\" }}");
     let tell = PLANT.lines().find(|line| line.starts_with("tell = ")).unwrap();
-    let steps: Vec<String> = (0..40).map(step).collect();
+    let steps: Vec<String> = (0..STEPS).map(step).collect();
     let stage = Stage::on(Props::new(), &PLANT.replace(tell, &format!("tell = [{}]", steps.join(", ")))).await;
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     let hangs = Arc::new(Stuck { let_go: Semaphore::new(0), heard: Heard::default() });
@@ -177,6 +178,13 @@ async fn a_burst_of_events_loses_none() {
     hangs.let_go.add_permits(1);
     let heard = hangs.heard.wait_until(|heard| heard.len() > 256).await;
     assert_eq!(cuts(&heard[1..3]), 2, "what nobody may mute comes next, and none of it is lost");
+    let is_of = |kind| move |notice: &&Notice| notice.kind == kind;
+    let heard = hangs.heard.wait_until(|heard| heard.iter().any(|notice| notice.kind == "gate")).await;
+    let (dropped, came) =
+        (heard.iter().find(is_of("gate")).unwrap(), heard.iter().filter(is_of("request-waits")).count());
+    let words =
+        format!("notices were dropped, because too many waited here: {} of request-waits", STEPS * PENDING - came);
+    assert_eq!((dropped.text.as_str(), dropped.red), (words.as_str(), true));
     let entries = desk.entries(before).await.unwrap();
     let submitted = |entry: &approver::journal::Entry| match &entry.event {
         Event::Submitted { request, .. } => Some(request.id),
