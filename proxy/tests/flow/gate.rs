@@ -16,6 +16,7 @@ use proxy::ssh::target::{TargetAuth, TargetPlan, TargetPool};
 use russh::keys::PrivateKey;
 use russh::server::{self, Auth, ChannelOpenHandle, Handle, Msg, Session};
 use russh::{Channel, ChannelId, MethodKind, MethodSet, Pty, Sig};
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -39,6 +40,10 @@ pub(crate) fn run() {
                 accepted = listener.accept() => {
                     let (socket, _) = accepted.unwrap();
                     socket.set_nodelay(true).unwrap();
+                    if let Some(bytes) = shared.socket_bytes {
+                        set_socket_send_buffer_size(&socket, bytes).unwrap();
+                        set_socket_recv_buffer_size(&socket, bytes).unwrap();
+                    }
                     tokio::spawn(welcome(Arc::clone(&shared), socket));
                 }
                 order = heard.recv() => match order.as_deref() {
@@ -67,6 +72,7 @@ struct Shared {
     recorder: Tape,
     channels: AtomicU32,
     frozen: watch::Sender<bool>,
+    socket_bytes: Option<usize>,
 }
 
 struct Live {
@@ -96,6 +102,7 @@ impl Shared {
             recorder: Tape::new(std::env::var_os("FLOW_RECORDS").as_deref().map(Path::new)).await,
             channels: AtomicU32::new(1),
             frozen: watch::Sender::new(false),
+            socket_bytes: std::env::var("FLOW_SOCKET").ok().map(|bytes| bytes.parse().unwrap()),
         }
     }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use russh::client::{self, Handle, Msg};
 use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{Channel, ChannelMsg, Sig};
+use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
 use crate::plant::{HANG, Plant};
@@ -28,9 +29,16 @@ impl client::Handler for Trusting {
     }
 }
 
-async fn log_in(plant: &Plant) -> Handle<Trusting> {
-    let config = Arc::new(client::Config { nodelay: true, ..client::Config::default() });
-    let mut session = client::connect(config, ("127.0.0.1", plant.gate.port), Trusting).await.unwrap();
+/// `window` is what it grants before it has read; `socket_bytes` what the kernel holds for it, each way.
+async fn log_in(plant: &Plant, window: u32, socket_bytes: Option<u32>) -> Handle<Trusting> {
+    let config = client::Config { nodelay: true, window_size: window, ..client::Config::default() };
+    let socket = TcpSocket::new_v4().unwrap();
+    if let Some(bytes) = socket_bytes {
+        socket.set_send_buffer_size(bytes).unwrap();
+        socket.set_recv_buffer_size(bytes).unwrap();
+    }
+    let socket = socket.connect(([127, 0, 0, 1], plant.gate.port).into()).await.unwrap();
+    let mut session = client::connect_stream(Arc::new(config), socket, Trusting).await.unwrap();
     let key = Arc::new(russh::keys::load_secret_key(plant.key(), None).unwrap());
     let key = PrivateKeyWithHashAlg::new(key, None);
     assert!(session.authenticate_publickey("tech+hmi-2", key).await.unwrap().success());
@@ -48,8 +56,13 @@ pub(crate) struct Finished {
 
 impl Peer {
     pub(crate) fn connect(plant: &Plant) -> Self {
+        Self::with(plant, client::Config::default().window_size, None)
+    }
+
+    /// See [`log_in`].
+    pub(crate) fn with(plant: &Plant, window: u32, socket_bytes: Option<u32>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let session = runtime.block_on(log_in(plant));
+        let session = runtime.block_on(log_in(plant, window, socket_bytes));
         Self { runtime, session }
     }
 
@@ -106,6 +119,26 @@ impl Peer {
         // It never ends by itself; where the window is used up, it waits.
         self.runtime.block_on(async { tokio::time::timeout(duration, flood).await }).unwrap_or(());
         sent.get()
+    }
+
+    /// Sends so many bytes and reads as many, at once.
+    pub(crate) fn both_ways(&self, channel: Channel<Msg>, length: usize) {
+        const PIECE: usize = 32 << 10;
+        let (mut reader, writer) = channel.split();
+        let writing = async {
+            for _ in 0..length / PIECE {
+                writer.data_bytes(Bytes::from_static(&[7; PIECE])).await.unwrap();
+            }
+        };
+        let reading = async {
+            let mut left = length;
+            while left > 0 {
+                if let ChannelMsg::Data { data } = reader.wait().await.expect("it goes on") {
+                    left -= data.len();
+                }
+            }
+        };
+        self.within(async { tokio::join!(writing, reading) });
     }
 
     /// So many bytes of output.

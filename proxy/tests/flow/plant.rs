@@ -37,11 +37,13 @@ pub(crate) struct Options {
     pub(crate) rekey_bytes: usize,
     /// The gate records to a real record log.
     pub(crate) durable: bool,
+    /// What the kernel holds for the gate's sockets towards technicians, each way, where it is not the system's choice.
+    pub(crate) socket_bytes: Option<usize>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rekey_bytes: 1 << 30, durable: false }
+        Self { rekey_bytes: 1 << 30, durable: false, socket_bytes: None }
     }
 }
 
@@ -197,6 +199,9 @@ impl Gate {
         if options.durable {
             gate.env("FLOW_RECORDS", at.join("records"));
         }
+        if let Some(bytes) = options.socket_bytes {
+            gate.env("FLOW_SOCKET", bytes.to_string());
+        }
         let mut process = gate
             .args(["--exact", "the_gate", "--ignored", "--nocapture", "--test-threads=1"])
             .env("FLOW_TARGET", format!("127.0.0.1:{target}"))
@@ -277,6 +282,15 @@ impl Gate {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Technicians' connections that the gate holds open.
+    pub(crate) fn connections(&self) -> usize {
+        const ESTABLISHED: &str = "01";
+        let table = fs::read_to_string("/proc/net/tcp").unwrap();
+        let port = format!(":{:04X}", self.port);
+        let held = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        held.filter(|fields| fields[1].ends_with(&port) && fields[3] == ESTABLISHED).count()
     }
 
     /// Processor time used so far.
