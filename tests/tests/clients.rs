@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use policies::time::Seconds;
 use recordings::frame::Stream;
+use ssh_key::Certificate;
 use tests::plant::EVERYTHING;
 use tests::process::start_on_a_terminal;
 use tests::{Options, Person, Plant, Running, Target, python, run};
@@ -258,4 +259,19 @@ fn a_machine_with_dropbear_is_reached_with_an_injected_key() {
     let line = String::from_utf8(secret).unwrap().lines().nth(2).unwrap().to_owned();
     let grep = run(Command::new("grep").args(["-rlaF", &line]).arg(plant.installation()), b"");
     assert_eq!(grep.out(), "");
+}
+
+#[test]
+fn what_opens_a_machine_is_good_for_minutes_and_for_its_account_alone() {
+    let plant = Plant::with(Options { sshd: "ExposeAuthInfo yes\n".into(), ..Options::default() });
+    let tess = plant.tess();
+    let shown = run(&mut tess.ssh(&[&tess.at("hmi-2"), "cat $SSH_USER_AUTH"]), b"").ok().out();
+    let certificate = Certificate::from_openssh(shown.trim().strip_prefix("publickey ").unwrap()).unwrap();
+    assert_eq!(certificate.valid_principals(), [tests::target::account()]);
+    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap();
+    let left = certificate.valid_before().checked_sub(now).unwrap();
+    let passed = now.checked_sub(certificate.valid_after()).unwrap();
+    assert!(left <= 5 * 60 && left + passed <= 6 * 60, "{passed} s passed, {left} s are left");
+    let allowed: Vec<_> = certificate.extensions().keys().map(String::as_str).collect();
+    assert_eq!((allowed, certificate.critical_options().len()), (vec!["permit-pty"], 0));
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use policies::time::Seconds;
 use recordings::notes::Note;
+use rustix::process::Signal;
 use serde_json::Value;
 use tests::plant::EVERYTHING;
 use tests::process::start_on_a_terminal;
@@ -53,7 +54,11 @@ fn begin(plant: &Plant, tess: &Person) -> Vec<Worker> {
 
 /// A plant in which `tess` needs no code, with a large file at the target.
 fn plant(lasts: Seconds) -> Plant {
-    let mut plant = Plant::enrolled(Options { sshd: "MaxStartups 100\n".into(), ..Options::default() });
+    plant_with(Options::default(), lasts)
+}
+
+fn plant_with(options: Options, lasts: Seconds) -> Plant {
+    let mut plant = Plant::enrolled(Options { sshd: "MaxStartups 100\n".into(), ..options });
     plant.log_in("tess");
     plant.grant("tess", "hmi-2", &EVERYTHING, lasts);
     plant.serve();
@@ -135,4 +140,37 @@ fn what_the_gate_did_to_a_session_stands_in_its_recording() {
         })
         .collect();
     assert_eq!(of_the_gate, ["frozen", "thawed", "cut", "told"]);
+}
+
+#[test]
+fn who_watched_and_that_an_idle_terminal_was_locked_stand_in_the_recording() {
+    let mut plant = plant_with(Options { rule: "idle = \"10s\"".into(), ..Options::default() }, Seconds(3_600));
+    let tess = plant.tess();
+    let mut terminal = start_on_a_terminal(&tess.ssh(&["-tt", &tess.at("hmi-2")]));
+    terminal.type_in("echo I am $((6 * 7))\n");
+    terminal.until("I am 42");
+    let session = sessions(&plant, &[])[0]["session"].as_str().unwrap().to_owned();
+    let mut watching = start(&mut plant.as_person("lee", &["watch", &session]));
+    watching.until("I am 42");
+    watching.signal(Signal::INT);
+    watching.ends();
+    terminal.until("Locked: nobody typed anything for 10s");
+    terminal.type_in(format!("{}\r", tess.code()));
+    terminal.until("Unlocked.");
+    run(&mut plant.as_person("lee", &["cut", &session]), b"").ok();
+    terminal.ends();
+    plant.stop();
+    let (recording, lee) = (plant.evidence().recording(), plant.person("lee").id.to_string());
+    let (mut watched, mut locked) = (Vec::new(), Vec::new());
+    for note in recording.notes() {
+        match note {
+            Note::Watch { operator, watching } => watched.push((operator.to_string(), *watching)),
+            Note::Freeze { frozen, reason } => locked.push((*frozen, reason.to_string())),
+            _ => {}
+        }
+    }
+    assert_eq!(watched, [(lee.clone(), true), (lee, false)]);
+    let begins = |at: usize, words: &str| locked[at].1.starts_with(words);
+    assert_eq!(locked.iter().map(|(frozen, _)| *frozen).collect::<Vec<_>>(), [true, false], "{locked:?}");
+    assert!(begins(0, "Locked: ") && begins(1, "Unlocked."), "{locked:?}");
 }

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use approver::testing::{enrol, new_key};
-use policies::time::{Seconds, Window};
+use approver::testing::new_key;
 use russh::client::{self, Handle, KeyboardInteractiveAuthResponse as Asked};
 use russh::keys::PrivateKeyWithHashAlg;
 
-use crate::gate::{Gate, assert_ok, assert_refused, finish, text};
+use crate::gate::{Gate, assert_refused, finish};
 use crate::halfway::Halfway;
 use crate::hall::{Anyone, HANG, eventually};
 
@@ -134,26 +133,4 @@ async fn a_channel_into_the_lobby_on_which_nothing_is_started_is_closed() {
     gate.hall.pass(Duration::from_secs(15 * 60)).await;
     let ends = async { while channel.wait().await.is_some() {} };
     tokio::time::timeout(HANG, ends).await.expect("it stays");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_for_a_key_that_was_left_behind_opens_nothing() {
-    let gate = Gate::new().await;
-    let stage = &gate.hall.stage;
-    gate.grant().await;
-    let now = stage.desk.clock().wall();
-    let valid = Window { from: now, until: Seconds(3600).after(now) };
-    let (key, person) = (stage.technician.key.public_key(), stage.technician.person);
-    let ca = stage.props.keys.ssh_ca();
-    let certificate = ca.user_certificate(key, &person.to_string(), [127, 0, 0, 1].into(), valid, 1, "test").unwrap();
-    let file = gate.home.path().join("login.pub");
-    std::fs::write(&file, certificate.to_openssh().unwrap()).unwrap();
-    let named = format!("CertificateFile={}", file.display());
-    let batch = ["-o", &named, "-o", "BatchMode=yes", "lobby", "list"];
-    assert_ok(&gate.run(&batch, "").await, "hmi-2");
-    let invited = stage.people.reinvite(person, Seconds(3600), stage.admin.person).await.unwrap();
-    enrol(&stage.people, &invited.code).await;
-    let refused = gate.run(&batch, "").await;
-    assert_refused(&refused, "Permission denied");
-    assert!(!text(&refused.stdout).contains("hmi-2"));
 }

@@ -10,7 +10,13 @@ async fn remote_forward_agent_and_x11_are_refused() {
     let gate = Gate::new().await;
     gate.grant().await;
     let agent = gate.agent().await;
+    let x11_forwards = async |host, command| {
+        let mut ssh = gate.ssh(&["-oLogLevel=INFO", "-Y", host, command]).await;
+        ssh.env("DISPLAY", "127.0.0.1:99");
+        !text(&finish(ssh, "hello").await.stderr).contains("X11 forwarding request failed on channel 0")
+    };
     for (host, command) in [("gate", "echo"), ("hmi-2", "echo"), ("lobby", "list")] {
+        assert!(!x11_forwards(host, command).await, "{host}: the client is told so by the protocol too");
         for (option, words) in [
             ("-oForwardAgent=yes", "holdpoint: your agent is not forwarded"),
             ("-Y", "holdpoint: X11 is not forwarded"),

@@ -171,6 +171,8 @@ approvals = [{ from = "shift-lead", count = 1 }]
 work_order = "WO-[0-9]+"
 "#;
 
+    const TWO: &str = r#"approvals = [{ from = "shift-lead", count = 2 }]"#;
+
     async fn applicant() -> (People, Applicant) {
         let stage = People::new().await;
         let applicant = applicant_on(&stage).await;
@@ -318,6 +320,20 @@ work_order = "WO-[0-9]+"
         let told = interview.answer(&[]).await;
         assert_eq!(asked(&told), ("Yes, but without file-get.", None));
         assert_eq!(interview.answer(&[]).await, Next::Connect);
+    }
+
+    #[tokio::test]
+    async fn where_two_must_agree_the_words_are_those_of_what_the_first_left() {
+        let two = PLANT.replacen(r#"approvals = [{ from = "shift-lead", count = 1 }]"#, TWO, 1);
+        let stage = People::on(Props::new(), &two).await;
+        let applicant = applicant_on(&stage).await;
+        let request = stage.ask("hmi-2", &[Action::Shell, Action::FileGet]).await.unwrap();
+        let narrowing = Narrowing { actions: Some([Action::Shell].into()), ..Narrowing::default() };
+        let verdict = stage.narrowed_approval(&stage.lead, request, narrowing);
+        stage.desk.act(policies::decide::Command::Vote { verdict }).await.unwrap();
+        let digest = stage.desk.with_state(|state| state.cases[&request].request.digest(stage.desk.deployment()));
+        let (_, next) = Interview::begin(applicant, place("hmi-2"));
+        assert!(asked(&next).0.contains(&certs::words::of(&digest)), "{next:?}");
     }
 
     #[tokio::test]
