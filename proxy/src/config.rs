@@ -36,6 +36,8 @@ pub struct VendorFace {
     pub origin: Origin,
     /// Listeners that speak SSH. Never empty.
     pub ssh: Vec<SocketAddr>,
+    /// The port by which technicians reach them, where it is not the first listener's: behind a router that forwards.
+    pub ssh_port: Option<u16>,
     /// Listeners of their API and pages; may be empty, since SSH alone does everything a technician must.
     pub pages: Vec<SocketAddr>,
     /// Whether a password and a code let in who has set a password, beside a key and a code.
@@ -266,10 +268,11 @@ fn vendor_face(reader: &mut Reader<'_, '_>) -> Option<VendorFace> {
     } else {
         reader.required("ssh", "write for example [\"0.0.0.0:2222\"]", addresses).map(Some)
     };
+    let ssh_port = reader.optional("ssh_port", |field| field.number(1..=u16::MAX.into()));
     let pages = reader.or("pages", Vec::new(), addresses);
     let passwords = reader.or("passwords", false, Field::flag);
     shared?;
-    Some(VendorFace { origin: origin?, ssh: ssh??, pages: pages?, passwords: passwords? })
+    Some(VendorFace { origin: origin?, ssh: ssh??, ssh_port: ssh_port?, pages: pages?, passwords: passwords? })
 }
 
 fn origin(reader: &mut Reader<'_, '_>) -> Option<Origin> {
@@ -399,7 +402,7 @@ mod tests {
     fn a_short_file_is_enough() {
         let config = parse(&written("ssh = [\"127.0.0.1:0\"]", "")).expect("right");
         assert_eq!(config.vendor.ssh, ["127.0.0.1:0".parse().expect("an address")]);
-        assert!(config.vendor.pages.is_empty() && !config.vendor.passwords);
+        assert!(config.vendor.pages.is_empty() && !config.vendor.passwords && config.vendor.ssh_port.is_none());
         assert_eq!(config.plant.origin.to_string(), "https://holdpoint.mill3.local:8443");
         assert_eq!(config.store.data, Path::new("/etc/holdpoint/data"));
         assert_eq!(config.store.reserve_bytes, 10 << 30);
@@ -411,8 +414,8 @@ mod tests {
     fn every_key_says_something() {
         let rest = "data = \"/var/lib/holdpoint\"\njournal = \"files\"\nrecordings = \"local\"\nreserve = \"512 MiB\"\n\
                     [notify.webhook]\nurl = \"https://chat.example/hook\"\nca = \"alarms.pem\"\n[notify.command]\nrun = [\"/bin/page\", \"-q\"]";
-        let config =
-            parse(&written("ssh = [\"[::]:22\"]\npages = [\"0.0.0.0:443\"]\npasswords = true", rest)).expect("right");
+        let vendor = "ssh = [\"[::]:22\"]\nssh_port = 2222\npages = [\"0.0.0.0:443\"]\npasswords = true";
+        let config = parse(&written(vendor, rest)).expect("right");
         assert_eq!(config.store.data, Path::new("/var/lib/holdpoint"));
         assert_eq!(config.store.reserve_bytes, 512 << 20);
         let ca = Some("/etc/holdpoint/alarms.pem".into());
@@ -421,7 +424,8 @@ mod tests {
             Some(WebhookAt { url: "https://chat.example/hook".parse().expect("a URL"), ca })
         );
         assert_eq!(config.notify.command, ["/bin/page", "-q"]);
-        assert_eq!((config.vendor.pages.len(), config.vendor.passwords), (1, true));
+        let vendor = config.vendor;
+        assert_eq!((vendor.ssh_port, vendor.pages.len(), vendor.passwords), (Some(2222), 1, true));
     }
 
     #[test]

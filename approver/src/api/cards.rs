@@ -8,14 +8,14 @@ use policies::events::{Ending, Event};
 use policies::ids::{AskId, PersonId, RequestId, SessionId};
 use policies::people::{Kind, Person, SshKey, Standing};
 use policies::plant::{Escort, Plant};
-use policies::state::{Ask, Asked, Case, No, SessionFacts, State, Vote};
+use policies::state::{Ask, Asked, Case, No, RequestStanding, SessionFacts, State, Vote};
 use policies::time::Seconds;
 use ssh_key::{HashAlg, PublicKey};
 
 use super::Api;
 use super::types::{
-    ActionView, AskCovered, AskView, Card, EndingView, ErasedView, HoldView, KeptView, LiveView, Named, NoView,
-    OwnRequest, PersonView, RefusedAsk, ServiceView, SessionView, VoteView,
+    ActionView, AskCovered, AskView, Card, EndingView, ErasedView, HoldView, KeptView, LiveView, Named, NoView, OwnAsk,
+    OwnRequest, PersonView, ServiceView, SessionView, VoteView,
 };
 use crate::floor::LiveSession;
 use crate::recorder::ending_word;
@@ -97,8 +97,8 @@ pub(super) struct Around {
     plant: Option<std::sync::Arc<Plant>>,
     taken_away: Vec<String>,
     sessions: Vec<SessionId>,
-    asks: Vec<(AskId, Ask)>,
-    refused: Vec<(AskId, String, No)>,
+    /// Each with its words.
+    asks: Vec<(AskId, Ask, String)>,
 }
 
 impl Around {
@@ -106,14 +106,13 @@ impl Around {
     pub(super) fn of(state: &State, id: RequestId) -> Option<Self> {
         let case = state.cases.get(&id)?.clone();
         let live = state.live_sessions().filter(|(_, facts)| facts.request == id);
-        let asks = state.asks.iter().filter(|(_, ask)| ask.open && ask.asked.request() == id);
+        let asks = state.asks.iter().filter(|(_, ask)| ask.asked.request() == id);
         Some(Self {
             kind: state.people.get(&case.asked.technician).map(|person| person.kind.clone()),
             plant: state.plant.clone(),
             taken_away: state.taken_away(&case),
             sessions: live.map(|(session, _)| session).collect(),
-            asks: asks.map(|(id, ask)| (*id, ask.clone())).collect(),
-            refused: state.refused_asks(id).map(|(id, ask, no)| (id, state.asked_in_words(&ask.asked), no)).collect(),
+            asks: asks.map(|(id, ask)| (*id, ask.clone(), state.asked_in_words(&ask.asked))).collect(),
             case,
         })
     }
@@ -156,7 +155,7 @@ impl Api {
             _ => (None, None),
         };
         let mut asks = Vec::new();
-        for (id, ask) in &around.asks {
+        for (id, ask, _) in around.asks.iter().filter(|(_, ask, _)| ask.open) {
             asks.push(self.ask_view(*id, ask, Some(case)).await);
         }
         Card {
@@ -288,9 +287,9 @@ impl Api {
     pub(super) async fn own_request(&self, around: &Around) -> OwnRequest {
         let case = &around.case;
         let request = &case.request;
-        let mut refused = Vec::new();
-        for (ask, in_words, no) in &around.refused {
-            refused.push(RefusedAsk { ask: *ask, in_words: in_words.clone(), no: self.no_view(*no).await });
+        let mut asks = Vec::new();
+        for (id, ask, in_words) in &around.asks {
+            asks.push(self.own_ask(*id, ask, in_words, case).await);
         }
         OwnRequest {
             request: request.id,
@@ -306,9 +305,20 @@ impl Api {
             submitted: case.submitted,
             deadline: case.deadline,
             sessions: around.sessions.clone(),
-            refused,
+            asks,
             words: certs::words::of(&request.digest(self.desk().deployment())),
         }
+    }
+
+    async fn own_ask(&self, id: AskId, ask: &Ask, in_words: &str, case: &Case) -> OwnAsk {
+        let is_over = case.standing != RequestStanding::Granted || case.deadline <= self.clock().wall();
+        let (standing, no) = match ask.no() {
+            Some(no) => ("denied", Some(self.no_view(no).await)),
+            None if !ask.open => ("granted", None),
+            None if is_over => ("lapsed", None),
+            None => ("pending", None),
+        };
+        OwnAsk { ask: id, in_words: in_words.to_owned(), standing: standing.to_owned(), no }
     }
 
     pub(super) async fn session_view(

@@ -577,22 +577,24 @@ pub struct OwnRequest {
     /// Sessions that run under it.
     #[schema(value_type = Vec<String>)]
     pub sessions: Vec<SessionId>,
-    /// More time or more actions that were asked for it and refused, oldest first.
-    pub refused: Vec<RefusedAsk>,
+    /// More time or more actions that were asked for it, oldest first.
+    pub asks: Vec<OwnAsk>,
     /// As six words, to compare with the operator.
     pub words: String,
 }
 
-/// More time or more actions that an operator refused.
+/// More time or more actions, as the technician who asked for it sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RefusedAsk {
+pub struct OwnAsk {
     /// Which.
     #[schema(value_type = String)]
     pub ask: AskId,
     /// What was asked, in words.
     pub in_words: String,
+    /// `pending`, `granted`, `denied`, or `lapsed` with its grant.
+    pub standing: String,
     /// Who said no, and why.
-    pub no: NoView,
+    pub no: Option<NoView>,
 }
 
 /// One's own requests.

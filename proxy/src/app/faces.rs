@@ -35,7 +35,9 @@ pub(super) struct Listeners {
 impl App {
     /// Serves both faces until the program stops.
     pub(super) fn serve_faces(&self, keys: &KeyStore, listeners: Listeners) -> Result<(), StartFault> {
-        let gate = Gate { name: self.config.vendor.origin.host().to_owned(), port: ssh_port(&listeners.ssh) };
+        let name = self.config.vendor.origin.host().to_owned();
+        let port = self.config.vendor.ssh_port.unwrap_or_else(|| ssh_port(&listeners.ssh));
+        let gate = Gate { name, port };
         let parts = self.api_parts(keys, &gate)?;
         let (vendor, plant) = (&self.config.vendor.origin, &self.config.plant.origin);
         let vendor = self.tls(keys.tls_ca(), vendor, &bound(&listeners.pages))?;

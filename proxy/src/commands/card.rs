@@ -203,8 +203,12 @@ pub(super) fn show_own(own: &OwnRequest, clock: &Clock) {
     };
     labelled("  now", &state);
     show_no("  ended", own.no.as_ref(), &own.standing);
-    for refused in &own.refused {
-        labelled("  refused", &format!("{}: {}", plain(&refused.in_words), no_in_words(&refused.no, "denied")));
+    for ask in &own.asks {
+        match (&ask.no, ask.standing.as_str()) {
+            (Some(no), _) => labelled("  refused", &format!("{}: {}", plain(&ask.in_words), no_in_words(no, "denied"))),
+            (None, "pending") => labelled("  asked", &format!("{}, not answered yet", plain(&ask.in_words))),
+            (None, _) => {}
+        }
     }
     for taken in &own.taken_away {
         labelled("  without", &plain(taken));

@@ -1,13 +1,13 @@
 //! `holdpoint init`: an installation in a new folder, and what to do next.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use approver::clock::Clock;
 use approver::people::Invitation;
 use certs::keys::Seal;
-use policies::ids::DeploymentId;
+use policies::ids::{DeploymentId, PersonId};
 
-use super::{Done, Failure};
+use super::{Done, Failure, print_json};
 use crate::config::Origin;
 use crate::founding::{CONFIG, Founded, FoundingFault, PLANT, Plan, TRUST, found};
 
@@ -38,6 +38,25 @@ pub(super) struct Args {
     /// The first operators, in every group the plant file names; two, so that two can be asked for.
     #[arg(long = "operator", value_name = "NAME", default_values = ["operator-1", "operator-2"])]
     operators: Vec<String>,
+    /// For machines: with the codes, which are shown only here.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(serde::Serialize)]
+struct Told<'a> {
+    dir: &'a Path,
+    codes: Vec<Code>,
+    auditor_keys: &'a [PathBuf],
+    ssh_fingerprint: &'a str,
+    known_hosts: &'a str,
+}
+
+#[derive(serde::Serialize)]
+struct Code {
+    name: String,
+    person: PersonId,
+    code: String,
 }
 
 const EXAMPLE: &str = include_str!("../../../policies/examples/packaging-line.toml");
@@ -59,8 +78,26 @@ pub(super) fn run(args: &Args) -> Done {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
     let founded = runtime.block_on(found(plan, &Seal::File, Clock::system())).map_err(told)?;
+    if args.json {
+        return print_json(&as_told(&args.dir, &founded));
+    }
     tell(args, &founded);
     Ok(())
+}
+
+fn as_told<'a>(dir: &'a Path, founded: &'a Founded) -> Told<'a> {
+    let code = |invitation: &Invitation| Code {
+        name: invitation.name.clone(),
+        person: invitation.person,
+        code: invitation.code.reveal().to_string(),
+    };
+    Told {
+        dir,
+        codes: founded.invitations.iter().map(code).collect(),
+        auditor_keys: &founded.auditor_keys,
+        ssh_fingerprint: &founded.ssh_fingerprint,
+        known_hosts: founded.known_hosts.trim(),
+    }
 }
 
 fn told(fault: FoundingFault) -> Failure {

@@ -1,5 +1,6 @@
 //! What technicians ask for by command: access, more time, more actions; and taking a request back.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use approver::api::types::{
@@ -13,7 +14,7 @@ use super::card::{no_in_words, show_own};
 use super::gate::{ProfileArg, at_gate, sign_in_here};
 use super::showing::{Clock, Written, plain};
 use super::{Done, Failure, print_json};
-use crate::client::Client;
+use crate::client::{Client, Fault};
 use crate::saying;
 
 /// Ask for access to a target.
@@ -66,6 +67,9 @@ pub(super) struct ExtendArgs {
     /// Why.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// Wait for the answer; after ten minutes another code is asked for. Whoever gives up leaves what they asked standing.
+    #[arg(long)]
+    wait: bool,
     /// For machines.
     #[arg(long)]
     json: bool,
@@ -86,6 +90,9 @@ pub(super) struct WidenArgs {
     /// Why.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// Wait for the answer; after ten minutes another code is asked for. Whoever gives up leaves what they asked standing.
+    #[arg(long)]
+    wait: bool,
     /// For machines.
     #[arg(long)]
     json: bool,
@@ -128,7 +135,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
             }
             while own.standing == "pending" {
                 tokio::time::sleep(ASK_EVERY).await;
-                own = look_on(client, made.request).await?;
+                own = look_on(client, made.request, &made.request).await?;
             }
         }
         if args.json {
@@ -146,15 +153,16 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     })
 }
 
-/// Looks again. A token lasts ten minutes, and an operator may take longer: whoever waits is asked for another code then.
-async fn look_on(client: &mut Client, request: RequestId) -> Result<OwnRequest, Failure> {
+/// Looks again, while `asked` waits. A token lasts ten minutes, and an operator may take longer: whoever waits is asked for
+/// another code then.
+async fn look_on(client: &mut Client, request: RequestId, asked: &dyn Display) -> Result<OwnRequest, Failure> {
     let seen = look(client, request).await;
     if seen.is_ok() || client.is_signed_in() {
         return seen;
     }
     sign_in_here(client).await.map_err(|_| {
         Failure::refused(format_args!(
-            "you are signed in no longer, so the waiting ends. {request} stands: `holdpoint login`, then \
+            "you are signed in no longer, so the waiting ends. {asked} stands: `holdpoint login`, then \
              `holdpoint requests`"
         ))
     })?;
@@ -170,12 +178,42 @@ pub(super) fn extend(args: &ExtendArgs, profile: &ProfileArg) -> Done {
         let request = request_of(client, &args.session).await?;
         let body = AskMoreTime { by_seconds: args.by.0, reason: args.reason.clone() };
         let made: AskMade = client.post(&format!("/api/v1/requests/{request}/extensions"), &body).await?;
-        if args.json {
+        follow(client, request, made, args.wait, args.json).await
+    })
+}
+
+/// Tells what was asked of a grant; where somebody waits for it, what the answer is.
+async fn follow(client: &mut Client, request: RequestId, made: AskMade, wait: bool, json: bool) -> Done {
+    if !wait {
+        if json {
             return print_json(&made);
         }
         say!("Asked: {}. The session is told when it is answered, and `holdpoint requests` shows it.", made.ask);
-        Ok(())
-    })
+        return Ok(());
+    }
+    let mut own = look(client, request).await?;
+    if !json {
+        saying::aside(format_args!("{} waits for {}.", made.ask, plain(&own.needs)));
+    }
+    let answered = loop {
+        let ask = own.asks.iter().find(|ask| ask.ask == made.ask);
+        let ask = ask.ok_or_else(|| Fault::Odd("it does not know what was asked a moment ago".into()))?;
+        if ask.standing != "pending" {
+            break ask;
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+        own = look_on(client, request, &made.ask).await?;
+    };
+    if json {
+        print_json(answered)?;
+    } else {
+        say!("{}: {}", plain(&answered.in_words), plain(&answered.standing));
+    }
+    match (answered.standing.as_str(), &answered.no) {
+        ("granted", _) => Ok(()),
+        (_, Some(no)) => Err(Failure::refused(no_in_words(no, "denied"))),
+        (_, None) => Err(Failure::refused("the grant ended before anybody answered")),
+    }
 }
 
 /// The request itself, or that of a session.
@@ -199,11 +237,7 @@ pub(super) fn widen(args: &WidenArgs, profile: &ProfileArg) -> Done {
             reason: args.reason.clone(),
         };
         let made: AskMade = client.post(&format!("/api/v1/requests/{request}/widenings"), &body).await?;
-        if args.json {
-            return print_json(&made);
-        }
-        say!("Asked: {}. The session is told when it is answered, and `holdpoint requests` shows it.", made.ask);
-        Ok(())
+        follow(client, request, made, args.wait, args.json).await
     })
 }
 

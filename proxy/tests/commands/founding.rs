@@ -6,7 +6,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use approver::directory::{Directory, Key};
+use certs::enrolment::EnrolmentCode;
 use proxy::config::Config;
+use serde_json::Value;
 
 use super::house::{HANG, House, Ran, Somebody};
 
@@ -77,6 +79,20 @@ async fn an_installation_begins_with_codes_and_keys_that_no_other_has() {
     let third = scratch.path().join("third").display().to_string();
     Somebody::new(&one).run(&["init", "--dir", &third, "--recipient", "nobody"]).await.failed(2, "recipients");
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2, "nothing is left beside them");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_made_is_told_to_machines_too() {
+    let scratch = tempfile::tempdir().unwrap();
+    let at = scratch.path().join("gate").display().to_string();
+    let told = Somebody::new(scratch.path()).run(&["init", "--dir", &at, "--administrator", "ada", "--json"]).await;
+    let told: Value = told.done().json();
+    let codes = told["codes"].as_array().unwrap();
+    assert_eq!((codes.len(), codes[0]["name"].as_str()), (3, Some("ada")));
+    assert!(EnrolmentCode::parse(codes[0]["code"].as_str().unwrap()).is_ok(), "{told}");
+    assert!(told["auditor_keys"].as_array().unwrap().iter().all(|key| Path::new(key.as_str().unwrap()).is_file()));
+    assert!(told["ssh_fingerprint"].as_str().unwrap().starts_with("SHA256:"), "{told}");
+    assert!(told["known_hosts"].as_str().unwrap().starts_with("@cert-authority "), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,8 +1,9 @@
 //! The plant file adopted by command, credentials, and cuts made at the machine itself.
 
+use policies::digest::Digest;
 use serde_json::Value;
 
-use crate::house::{House, start};
+use crate::house::{House, Side, start};
 use crate::work::vendor;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,9 +25,41 @@ async fn a_plant_file_is_told_in_words_signed_by_two_and_then_in_force() {
     assert!(put_up.contains("Signed so far by ada"), "{put_up}");
     let signed = lee.run(&["adopt", path, "--yes"]).await.done().out;
     assert!(signed.contains("in force"), "{signed}");
-    let words = |text: &str| text.lines().find(|line| line.starts_with("compare")).map(str::to_owned);
-    assert_eq!(words(&put_up), words(&signed));
+    let digest = Digest::of_bytes(&std::fs::read(&file).unwrap());
+    for shown in [&put_up, &signed] {
+        let shown = shown.lines().find(|line| line.starts_with("compare")).unwrap();
+        assert!(shown.contains(&format!(" {}  (", certs::words::of(&digest))), "{shown}");
+    }
     assert!(lee.run(&["adopt", path]).await.done().out.contains("in force already"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_board_is_red_below_the_reserve_and_technicians_are_told_the_port_that_is_forwarded() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    let invite = |name| ["invite", name, "--technician", "acme/maintenance"];
+    ada.run(&["contract", "acme", "--until", "2099-12-31", "--sponsor", "lee"]).await.done();
+    let port = house.app.addresses().ssh[0].port();
+    let told = ada.run(&invite("tess")).await.done().out;
+    assert!(told.contains(&format!("ssh -p {port} enrol@gate.mill3.example")), "{told}");
+    assert!(lee.run(&["status"]).await.done().out.starts_with("board        green"));
+
+    let before = house.address(Side::Plant).to_string();
+    let folder = house.stop().await;
+    let file = folder.path().join("gate/holdpoint.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    let config = config.replace("64 MiB", "1000000 TiB").replace("[faces.plant]", "ssh_port = 2022\n[faces.plant]");
+    std::fs::write(&file, config).unwrap();
+    let app = start(folder.path()).await;
+    for somebody in [&ada, &lee] {
+        let profile = std::fs::read_to_string(somebody.profile()).unwrap();
+        std::fs::write(somebody.profile(), profile.replace(&before, &app.addresses().plant[0].to_string())).unwrap();
+    }
+    let board = lee.run(&["status"]).await.done().out;
+    assert!(board.starts_with("board        RED"), "{board}");
+    assert!(board.contains("the disk has less room than is reserved for recordings"), "{board}");
+    let told = ada.run(&invite("theo")).await.done().out;
+    assert!(told.contains("ssh -p 2022 enrol@gate.mill3.example"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

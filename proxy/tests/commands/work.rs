@@ -164,6 +164,7 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     lee.run(&["freeze", &session]).await.done();
     assert!(lee.run(&["sessions"]).await.done().out.contains("FROZEN"));
     lee.run(&["thaw", &session]).await.done();
+    assert!(!lee.run(&["sessions"]).await.done().out.contains("FROZEN"));
 
     let extend = ["extend", &session, "--by", "30m", "--reason", "it sticks", "--json"];
     let extension: Value = tess.run(&extend).await.done().json();
@@ -185,13 +186,19 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     let own = tess.run(&["requests"]).await.done().out;
     assert!(own.contains("shell, file-put") || own.contains("file-put, shell"), "{own}");
     ssh.reads("Granted: for 20m also file-put.").await;
-    let asked: Value = tess.run(&["extend", &session, "--by", "10m", "--reason", "tea", "--json"]).await.done().json();
-    lee.run(&["deny", asked["ask"].as_str().unwrap(), "--reason", "no \u{1b}[2Jtea", "--yes"]).await.done();
+    let asked = ["extend", &session, "--by", "10m", "--reason", "tea", "--wait"];
+    let (waited, ()) = tokio::join!(tess.run(&asked), answer(&lee, "deny", &["--reason", "no \u{1b}[2Jtea"]));
+    let waited = waited.failed(1, "lee said no: no [2Jtea");
+    assert!(waited.out.starts_with("10m more, until ") && waited.out.ends_with(": denied\n"), "{}", waited.out);
     let told = ssh.reads("Why: no [2Jtea").await;
     assert!(told.contains("lee said no to this: 10m more, until "), "{told}");
     let own = tess.run(&["requests"]).await.done().out;
     let in_one_line = own.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(in_one_line.contains("refused 10m more, until ") && in_one_line.contains("lee said no: no"), "{own}");
+    let asked = ["widen", &session, "--actions", "file-get", "--for", "5m", "--reason", "logs", "--wait", "--json"];
+    let (waited, ()) = tokio::join!(tess.run(&asked), answer(&lee, "approve", &[]));
+    let waited: Value = waited.done().json();
+    assert_eq!((waited["standing"].as_str(), &waited["no"]), (Some("granted"), &Value::Null));
     let tunnel = ["widen", &session, "--actions", "tunnel", "--for", "20m", "--reason", "x"];
     tess.run(&tunnel).await.failed(1, "tunnel");
 
@@ -213,6 +220,20 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     lee.run(&["revoke", request, "--reason", "done"]).await.done();
     let all = tess.run(&["requests", "--all"]).await.done().out;
     assert!(all.contains("revoked") && all.contains("lee took it back: done"), "{all}");
+}
+
+/// Answers what is asked of a grant, once it is.
+async fn answer(lee: &Somebody, verdict: &str, more: &[&str]) {
+    let asked = async {
+        loop {
+            let waiting: Value = lee.run(&["requests", "--json"]).await.done().json();
+            if let Some(ask) = waiting["requests"][0]["asks"][0]["ask"].as_str() {
+                return ask.to_owned();
+            }
+        }
+    };
+    let ask = tokio::time::timeout(HANG, asked).await.expect("nothing is asked");
+    lee.run(&[&[verdict, &ask, "--yes"], more].concat()).await.done();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
