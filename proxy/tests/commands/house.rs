@@ -219,6 +219,7 @@ impl Somebody {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdpoint"));
         command.args(args).env_clear().env("HOLDPOINT_PROFILE", self.profile()).env("TZ", "Pacific/Auckland");
+        command.env("HOME", &self.folder);
         if let Some(agent) = &self.agent {
             command.env("SSH_AUTH_SOCK", agent);
         }
