@@ -1,5 +1,5 @@
-//! A running log's durable entries, read back from its segments. Readers come while the writer writes, so each reads up to a
-//! snapshot of what is durable, and never what is not.
+//! A running log's durable entries: the newest as they were written, older ones read back from segments. Readers come while
+//! the writer writes, so each reads up to a snapshot of what is durable, and never what is not.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,45 @@ impl Snapshot {
     }
 }
 
+/// The newest durable entries, which whoever follows a log need not read back.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    /// How many entries the log has.
+    size: u64,
+}
+
+/// Some thousand leaves: more than come between two checkpoints, but for the longest appends.
+const RECENT_BYTES_MAX: usize = 1 << 20;
+
+impl Recent {
+    /// None yet, in a log of this size.
+    pub(crate) fn new(size: u64) -> Self {
+        Self { size, ..Self::default() }
+    }
+
+    pub(crate) fn extend(&mut self, entries: impl Iterator<Item = Entry>) {
+        for entry in entries {
+            self.size = entry.index + 1;
+            self.bytes += entry.bytes.len();
+            self.entries.push_back(entry);
+        }
+        while self.bytes > RECENT_BYTES_MAX
+            && let Some(oldest) = self.entries.pop_front()
+        {
+            self.bytes -= oldest.bytes.len();
+        }
+    }
+
+    /// The entries from an index on, if that is not too long ago.
+    fn read(&self, from: u64) -> Option<Vec<Entry>> {
+        let first = self.size - self.entries.len() as u64;
+        let skipped = usize::try_from(from.checked_sub(first)?).ok()?;
+        Some(self.entries.iter().skip(skipped).cloned().collect())
+    }
+}
+
 /// Where in the files an entry begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
@@ -63,13 +102,25 @@ impl EntryReader {
         Self { disk, dir: dir.to_owned(), places: Mutex::default() }
     }
 
-    /// The entries from an index on, each checked against the one before. Whoever follows the log reads on from where the
-    /// last one ended.
+    /// What is durable from an index on.
+    pub(crate) fn follow(&self, from: u64, published: &Mutex<Published>) -> Result<Vec<Entry>, SegmentsFault> {
+        let snapshot = {
+            let published = lock(published);
+            if let Some(entries) = published.recent.read(from) {
+                return Ok(entries);
+            }
+            Snapshot::of(&published)
+        };
+        self.read(from, &snapshot)
+    }
+
+    /// The entries from an index on in the segments, each checked against the one before. Whoever follows the log reads on
+    /// from where the last one ended.
     pub(crate) fn read(&self, from: u64, snapshot: &Snapshot) -> Result<Vec<Entry>, SegmentsFault> {
         let mut entries = Vec::new();
         let Some(last) = snapshot.extents.last().filter(|_| from < snapshot.size) else { return Ok(entries) };
         let end = Place { entry: snapshot.size, segment: last.segment, offset: last.end.unwrap_or(0) };
-        let first = self.place_before(from, &snapshot.extents);
+        let first = self.place_before(from, &snapshot.extents)?;
         for extent in snapshot.extents.iter().filter(|extent| extent.segment >= first.segment) {
             let place = if extent.segment == first.segment { first } else { Place::beginning(extent) };
             self.read_entries(place, extent.end, &mut entries)?;
@@ -80,11 +131,14 @@ impl EntryReader {
     }
 
     /// The nearest known place at which an entry not after `from` begins.
-    fn place_before(&self, from: u64, extents: &[Extent]) -> Place {
+    fn place_before(&self, from: u64, extents: &[Extent]) -> Result<Place, SegmentsFault> {
         let places = lock(&self.places);
-        let known = extents.iter().map(Place::beginning).chain(places.iter().copied());
-        let first = Place::beginning(&extents[0]);
-        known.filter(|place| place.entry <= from).max_by_key(|place| (place.entry, place.segment)).unwrap_or(first)
+        let is_there = |place: &&Place| place.segment >= extents[0].segment;
+        let known = extents.iter().map(Place::beginning).chain(places.iter().filter(is_there).copied());
+        let nearest = known.filter(|place| place.entry <= from).max_by_key(|place| (place.entry, place.segment));
+        let before = || extents[0].segment.saturating_sub(1);
+        nearest
+            .ok_or_else(|| SegmentsFault::Missing(segment::segments_dir(&self.dir).join(segment::file_name(before()))))
     }
 
     fn remember(&self, place: Place) {

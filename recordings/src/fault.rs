@@ -151,6 +151,14 @@ pub enum OpenFault {
         /// Entries that it is over.
         size: u64,
     },
+    /// Entries of retired segments lie in tiles alone, and those do not hold them any more.
+    #[error("the beginning of the log in {} lies in its tiles alone, and they do not give it: {fault}. Put `tile` and `checkpoint` back from a copy; nothing was changed", dir.display())]
+    TilesLost {
+        /// The log's folder.
+        dir: PathBuf,
+        /// What is wrong with them.
+        fault: String,
+    },
     /// The file system said no.
     #[error("cannot {0}")]
     Io(Cause),

@@ -17,6 +17,8 @@
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use sha2::{Digest as _, Sha256};
 
+use crate::leaf::Direction;
+
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 84;
 /// Bytes of an encrypted frame's tag.
@@ -175,6 +177,15 @@ impl Stream {
     /// Whether the gate made these bytes.
     pub const fn is_of_the_gate(self) -> bool {
         matches!(self, Self::GateIn | Self::GateOut | Self::GateOutErr)
+    }
+
+    /// Which way these bytes went; none where it carries none.
+    pub const fn direction(self) -> Option<Direction> {
+        match self {
+            Self::None => None,
+            Self::In | Self::GateIn => Some(Direction::In),
+            Self::Out | Self::OutErr | Self::GateOut | Self::GateOutErr => Some(Direction::Out),
+        }
     }
 
     pub(crate) fn from_code(code: u8) -> Option<Self> {

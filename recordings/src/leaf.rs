@@ -1,8 +1,7 @@
 //! What stands in the clear: an entry of a log, the leaves of a record log, the signed head and the mark of a
 //! recovery; each in exactly one spelling. Leaves about keeping and erasing come with those.
 //!
-//! An [`Anchor`] is a frame of its own and no entry, in both logs: a journal's entries are its caller's alone. When
-//! checkpoint files exist they carry the signature, and a record log's anchors become leaves that they cover.
+//! An [`Anchor`] is a leaf of a record log, and a frame of its own in a journal, whose entries are its caller's alone.
 
 use jiff::Timestamp;
 use policies::digest::Digest;
@@ -74,12 +73,23 @@ pub enum Leaf {
     Sealed(Sealed),
     /// Frames of a session lie in a block, too.
     Block(BlockLeaf),
+    /// The log's signed head before this entry.
+    Anchor(Anchor),
+    /// A segment may go: what it holds lies in blocks, and its entries under a checkpoint.
+    Retired(Retired),
     /// Nothing erases a recording until it is released.
     Held(Decided),
     /// A hold is over.
     Released(Decided),
     /// A recording's files go, once this is published.
     Erased(Erased),
+}
+
+/// See [`Leaf::Retired`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retired {
+    /// Where the segment's frames end; all segments before it are retired already.
+    pub end: Position,
 }
 
 /// See [`Leaf::Block`]: what binds a block's bytes to the tree, so that they may go and the proof stands.
@@ -133,6 +143,8 @@ pub struct Opened {
     pub key_file: Digest,
     /// What the root in that file must derive to; see [`crate::keys::Root::commitment`].
     pub commitment: [u8; 32],
+    /// The monotonic clock.
+    pub nanos: u64,
     /// The wall clock, as it was.
     pub wall: Timestamp,
     /// Who, where, by which grant: canonical JSON, the caller's.
@@ -295,6 +307,8 @@ const STOPPED: u8 = 2;
 const OPENED: u8 = 3;
 const SEALED: u8 = 4;
 const BLOCK: u8 = 5;
+const ANCHOR: u8 = 6;
+const RETIRED: u8 = 7;
 const HELD: u8 = 8;
 const RELEASED: u8 = 9;
 const ERASED: u8 = 10;
@@ -309,6 +323,8 @@ impl Leaf {
             OPENED => Self::Opened(Opened::parse(&mut fields)?),
             SEALED => Self::Sealed(Sealed::parse(&mut fields)?),
             BLOCK => Self::Block(BlockLeaf::parse(&mut fields)?),
+            ANCHOR => Self::Anchor(Anchor::take(&mut fields)?),
+            RETIRED => Self::Retired(Retired { end: Position::parse(&mut fields)? }),
             HELD => Self::Held(Decided::parse(&mut fields)?),
             RELEASED => Self::Released(Decided::parse(&mut fields)?),
             ERASED => Self::Erased(Erased::parse(&mut fields)?),
@@ -339,6 +355,14 @@ impl Leaf {
                 bytes.put_u8(BLOCK);
                 block.put(&mut bytes);
             }
+            Self::Anchor(anchor) => {
+                bytes.put_u8(ANCHOR);
+                bytes.put(&anchor.encode());
+            }
+            Self::Retired(retired) => {
+                bytes.put_u8(RETIRED);
+                retired.end.put(&mut bytes);
+            }
             Self::Held(decided) => {
                 bytes.put_u8(HELD);
                 decided.put(&mut bytes);
@@ -363,6 +387,7 @@ impl Opened {
             epoch: fields.u32()?,
             key_file: Digest(fields.array()?),
             commitment: fields.array()?,
+            nanos: fields.u64()?,
             wall: fields.timestamp()?,
             metadata: fields.long()?.to_vec(),
         })
@@ -373,6 +398,7 @@ impl Opened {
         bytes.put_u32(self.epoch);
         bytes.put(&self.key_file.0);
         bytes.put(&self.commitment);
+        bytes.put_u64(self.nanos);
         bytes.put_timestamp(self.wall);
         bytes.put_long(&self.metadata);
     }
@@ -534,8 +560,13 @@ impl Anchor {
     /// Reads an anchor frame's bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut fields = Fields::new(bytes, "anchor");
-        let anchor = Self {
-            chain: Position::parse(&mut fields)?,
+        let anchor = Self::take(&mut fields)?;
+        fields.end().map(|()| anchor)
+    }
+
+    fn take(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            chain: Position::parse(fields)?,
             size: fields.u64()?,
             root: fields.array()?,
             nanos: fields.u64()?,
@@ -543,8 +574,7 @@ impl Anchor {
             open: fields.u32()?,
             due_seconds: fields.u16()?,
             signature: fields.array()?,
-        };
-        fields.end().map(|()| anchor)
+        })
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

@@ -8,7 +8,7 @@ use policies::ids::SessionId;
 
 use crate::block::{self, Block};
 use crate::disk::Disk;
-use crate::frame::{self, RawFrame, Stream, TAG_BYTES};
+use crate::frame::{self, RawFrame, TAG_BYTES};
 use crate::sealer::DataBytes;
 use crate::segment::{self, SegmentState, SegmentsFault};
 use crate::state::State;
@@ -85,11 +85,7 @@ fn data_bytes(frames: &[RawFrame<'_>]) -> DataBytes {
     let mut bytes = DataBytes::default();
     for frame in frames {
         let length = frame.body.len().saturating_sub(TAG_BYTES) as u64;
-        match frame.header.stream {
-            Stream::None => {}
-            Stream::In | Stream::GateIn => bytes.inward += length,
-            Stream::Out | Stream::OutErr | Stream::GateOut | Stream::GateOutErr => bytes.outward += length,
-        }
+        bytes.count(frame.header.stream, length);
     }
     bytes
 }

@@ -25,6 +25,7 @@ mod queue;
 pub mod read;
 mod recover;
 pub mod remarks;
+mod retire;
 mod scan;
 pub mod screen;
 mod sealer;

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use policies::ids::{NodeId, SessionId};
 
 use crate::disk::{Disk, Machine};
-use crate::entries::{EntryReader, Snapshot};
+use crate::entries::{EntryReader, Recent};
 use crate::fault::{AppendFault, Cause, OpenFault, StoreFault};
 use crate::keeping::{Decided, Erased};
 use crate::leaf::{Entry, Leaf};
@@ -216,6 +216,20 @@ pub(crate) struct Published {
     pub(crate) priority: Priority,
     /// Of every used segment: its number, its first entry's index, and where its frames end, if others follow.
     pub(crate) extents: Vec<Extent>,
+    /// The newest entries, for those who follow the log.
+    pub(crate) recent: Recent,
+    /// How many entries are under the last checkpoint of this run.
+    pub(crate) checkpointed: u64,
+    /// What may be removed.
+    pub(crate) retired: RetiredBelow,
+}
+
+/// Segments that are retired, and how many entries a checkpoint must have that covers what says so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RetiredBelow {
+    /// The first segment that is not.
+    pub(crate) first: u64,
+    pub(crate) size: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -363,10 +377,10 @@ impl Log {
         answered(pushed, answer, Arc::clone(&self.queue))
     }
 
-    /// The durable entries from an index on, read from the files, each checked against the one before. Blocks. Whoever
-    /// follows the log reads on from where the last one ended, and not the whole segment again.
+    /// The durable entries from an index on; those that are not among the newest are read from the segments, each checked
+    /// against the one before. Blocks. Of a record log, entries of retired segments are in its bundles alone.
     pub fn entries(&self, from: u64) -> Result<Vec<Entry>, SegmentsFault> {
-        self.reader.read(from, &Snapshot::of(&lock(&self.published)))
+        self.reader.follow(from, &self.published)
     }
 
     /// Opens a session: room is looked for, the key file is written and synced, then the opening leaf. Nothing may

@@ -11,13 +11,14 @@ use std::time::Duration;
 use crate::disk::Disk;
 use crate::entries::{EntryReader, Snapshot};
 use crate::fault::{Cause, OpenFault, StoreFault};
-use crate::log::{Published, Signer};
+use crate::log::{Published, RetiredBelow, Signer};
 use crate::queue::Queue;
 use crate::recover::Found;
+use crate::segment;
 use crate::session::lock;
 use crate::tlog::checkpoint::{BadCheckpoint, Checkpoint, SignedCheckpoint};
 use crate::tlog::edge::Edge;
-use crate::tlog::folder::{CHECKPOINT, Folder, View};
+use crate::tlog::folder::{CHECKPOINT, Flaw, Folder, View};
 use crate::tlog::publish::Publisher;
 use crate::tlog::tile::Tile;
 use crate::tree::leaf_hash;
@@ -37,6 +38,8 @@ pub(crate) struct Printer {
     /// The partial tiles of the last checkpoint but one: whoever copies a running log may still read those of the last.
     stale: Vec<Tile>,
     partial: Vec<Tile>,
+    /// Segments before this one were removed.
+    first: u64,
     disk: Arc<dyn Disk>,
     dir: std::path::PathBuf,
 }
@@ -61,11 +64,13 @@ impl Printer {
             folder,
             stale: Vec::new(),
             partial: Vec::new(),
+            first: 0,
             disk: Arc::clone(disk),
             dir: dir.to_owned(),
         };
-        if let Some(checkpoint) = printer.last_checkpoint()? {
-            printer.take_up(&checkpoint, reader, found)?;
+        match printer.last_checkpoint()? {
+            Some(checkpoint) => printer.take_up(&checkpoint, reader, found)?,
+            None => printer.edge = printer.edge_before(found)?,
         }
         Ok(printer)
     }
@@ -105,8 +110,9 @@ impl Printer {
             }
             Err(fault) => {
                 tracing::warn!(%fault, "tiles of the log in {} are made again", self.dir.display());
-                let mut edge = Edge::default();
-                for entry in reader.read(0, &snapshot)?.iter().take_while(|entry| entry.index <= last) {
+                self.edge = self.edge_before(found)?;
+                let mut edge = self.edge.clone();
+                for entry in reader.read(edge.size(), &snapshot)?.iter().take_while(|entry| entry.index <= last) {
                     drop(edge.push(&entry.leaf()));
                 }
                 if edge.root() == checkpoint.root { Ok(()) } else { Err(forked()) }
@@ -114,11 +120,49 @@ impl Printer {
         }
     }
 
-    /// Publishes what is durable. Tiles are durable before the checkpoint is.
+    /// The edge before the first segment that there is. What was in those before it is in tiles alone.
+    fn edge_before(&self, found: &Found) -> Result<Edge, OpenFault> {
+        let (size, root) = (found.before_extents.size(), found.before_extents.root());
+        if size == 0 {
+            return Ok(Edge::default());
+        }
+        let checkpoint = Checkpoint { origin: self.origin.clone(), size, root };
+        let edge = View::open(self.folder.clone(), &checkpoint).and_then(|mut view| view.edge());
+        edge.map_err(|fault| match fault.flaw {
+            Flaw::Unreadable(why) => OpenFault::Io(Cause::told("read", &self.dir.join(&fault.path), &why)),
+            _ => OpenFault::TilesLost { dir: self.dir.clone(), fault: fault.to_string() },
+        })
+    }
+
+    /// Publishes what is durable, and removes the segments of which a checkpoint says that they are retired.
     pub(crate) fn print(&mut self, reader: &EntryReader, published: &Mutex<Published>) -> io::Result<()> {
-        let snapshot = Snapshot::of(&lock(published));
+        let RetiredBelow { first, size } = lock(published).retired;
+        self.publish(reader, published)?;
+        lock(published).checkpointed = self.edge.size();
+        if first > self.first && self.edge.size() >= size {
+            self.remove_segments(first)?;
+            lock(published).extents.retain(|extent| extent.segment >= first);
+        }
+        Ok(())
+    }
+
+    /// In order, so that a crash between leaves no gap.
+    fn remove_segments(&mut self, first: u64) -> io::Result<()> {
+        let dir = segment::segments_dir(&self.dir);
+        let mut numbers: Vec<u64> = self.disk.list(&dir)?.iter().filter_map(|name| segment::number_of(name)).collect();
+        numbers.sort_unstable();
+        for number in numbers.into_iter().take_while(|number| *number < first) {
+            self.disk.remove(&dir.join(segment::file_name(number)))?;
+            self.disk.sync_dir(&dir)?;
+        }
+        self.first = first;
+        Ok(())
+    }
+
+    /// Tiles are durable before the checkpoint is.
+    fn publish(&mut self, reader: &EntryReader, published: &Mutex<Published>) -> io::Result<()> {
         let since = self.edge.size();
-        let entries = reader.read(since, &snapshot).map_err(io::Error::other)?;
+        let entries = reader.follow(since, published).map_err(io::Error::other)?;
         if entries.is_empty() {
             return Ok(());
         }

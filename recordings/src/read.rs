@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +24,8 @@ use crate::leaf::{BlockLeaf, Entry, Leaf, Opened, Sealed};
 use crate::notes::Note;
 use crate::scan::{Scan, ScanFault};
 use crate::segment::{self, SegmentFile, SegmentState, SegmentsFault};
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::folder::{Folder, FolderFault, View};
 
 /// Where in a data folder the journal's log lies.
 pub const JOURNAL_DIR: &str = "journal";
@@ -133,7 +136,7 @@ pub struct Recording {
     pub opened_nanos: u64,
     /// The same at its last frame.
     pub last_nanos: u64,
-    /// Where its first frame begins.
+    /// Where its first frame begins, or where segments do that came before those there are.
     pub begins: Place,
     /// Where its last one ends.
     pub ends: Place,
@@ -144,6 +147,22 @@ pub struct Recording {
 }
 
 impl Recording {
+    fn new(number: u64, opened: Opened, begins: Place) -> Self {
+        let nanos = opened.nanos;
+        Self {
+            number,
+            opened,
+            sealed: None,
+            frames: 1,
+            opened_nanos: nanos,
+            last_nanos: nanos,
+            begins,
+            ends: begins,
+            blocks: Vec::new(),
+            keeping: Keeping::default(),
+        }
+    }
+
     /// The session it is of.
     pub const fn id(&self) -> SessionId {
         self.opened.recording
@@ -201,6 +220,7 @@ impl Store {
     pub fn list(&self) -> Listing {
         let mut finder = Finder { found: BTreeMap::new(), entries: 0 };
         let mut damage = Vec::new();
+        damage.extend(self.read_retired(&mut finder).err());
         for used in self.used() {
             damage.extend(finder.read(&used).err());
         }
@@ -227,6 +247,25 @@ impl Store {
             at: Duration::ZERO,
             over: false,
         }
+    }
+
+    /// The entries of segments that are gone, from what the log published.
+    fn read_retired(&self, finder: &mut Finder) -> Result<(), ReadFault> {
+        let heads = self.segments.iter().find_map(|file| match &file.state {
+            SegmentState::Used { head, .. } => Some(head),
+            SegmentState::Torn | SegmentState::Spare => None,
+        });
+        let Some(before) = heads.map(|head| &head.tree).filter(|tree| tree.size() > 0) else { return Ok(()) };
+        let (origin, size, root) = (self.format.origin.clone(), before.size(), before.root());
+        let fault = |fault: FolderFault| ReadFault::damaged(&self.dir.join(&fault.path), fault.bytes.start, fault.flaw);
+        let folder = Folder::new(Arc::new(RealDisk), &self.dir);
+        let mut view = View::open(folder, &Checkpoint { origin, size, root }).map_err(fault)?;
+        for (leaf, index) in view.entries(0..size).zip(0..) {
+            let leaf = leaf.map_err(fault)?;
+            let taken = Entry::parse(index, &leaf).map_err(String::from).and_then(|entry| finder.take_entry(&entry));
+            taken.map_err(|why| ReadFault::damaged(&self.dir.join("tile"), 0, format!("entry {index}: {why}")))?;
+        }
+        Ok(())
     }
 
     fn used(&self) -> impl Iterator<Item = Used> + '_ {
@@ -275,36 +314,10 @@ impl Finder {
         match leaf {
             Some(Leaf::Opened(opened)) => {
                 let begins = Place { segment: segment.number, offset: frame.offset };
-                let (number, sealed, frames, blocks) = (session, None, 1, Vec::new());
-                let keeping = Keeping::default();
-                let (opened_nanos, last_nanos) = (nanos, nanos);
-                let recording = Recording {
-                    number,
-                    opened,
-                    sealed,
-                    frames,
-                    opened_nanos,
-                    last_nanos,
-                    begins,
-                    ends,
-                    blocks,
-                    keeping,
-                };
-                self.found.insert(session, recording);
+                self.found.insert(session, Recording { ends, ..Recording::new(session, opened, begins) });
             }
-            Some(Leaf::Block(block)) => {
-                let follows = |recording: &&mut Recording| {
-                    block.number as usize == recording.blocks.len()
-                        && block.first == recording.blocks.last().map_or(1, BlockLeaf::end)
-                };
-                let recording = self.found.get_mut(&block.session).filter(follows);
-                recording.ok_or("a block stands where none can be")?.blocks.push(block);
-            }
-            Some(leaf) if leaf.decided().is_some() => {
-                let of = leaf.decided().map(|decided| decided.recording);
-                let recording = self.found.values_mut().find(|recording| Some(recording.id()) == of);
-                recording.ok_or("nothing of that name was recorded")?.keeping.take(self.entries - 1, &leaf);
-            }
+            Some(Leaf::Block(block)) => self.take_block(block)?,
+            Some(leaf) if leaf.decided().is_some() => self.take_decided(self.entries - 1, &leaf)?,
             Some(Leaf::Sealed(sealed)) => {
                 if let Some(recording) = self.found.get_mut(&session) {
                     (recording.sealed, recording.ends) = (Some(sealed), ends);
@@ -313,10 +326,49 @@ impl Finder {
             _ => {
                 if let Some(recording) = self.found.get_mut(&session) {
                     (recording.ends, recording.last_nanos) = (ends, nanos);
-                    recording.frames += 1;
+                    recording.frames = frame.header.sequence.saturating_add(1);
                 }
             }
         }
+        Ok(())
+    }
+
+    /// An entry whose segment is gone: the frames of its session lie in blocks.
+    fn take_entry(&mut self, entry: &Entry) -> Result<(), String> {
+        match Leaf::parse(&entry.bytes)? {
+            Leaf::Opened(opened) => {
+                let nowhere = Place { segment: 0, offset: 0 };
+                self.found.insert(entry.index, Recording::new(entry.index, opened, nowhere));
+            }
+            Leaf::Block(block) => self.take_block(block)?,
+            Leaf::Sealed(sealed) => {
+                if let Some(recording) = self.found.get_mut(&sealed.session) {
+                    (recording.frames, recording.sealed) = (sealed.frames, Some(sealed));
+                }
+            }
+            leaf @ (Leaf::Held(_) | Leaf::Released(_) | Leaf::Erased(_)) => self.take_decided(entry.index, &leaf)?,
+            Leaf::Started(_) | Leaf::Stopped | Leaf::Anchor(_) | Leaf::Retired(_) => {}
+        }
+        Ok(())
+    }
+
+    fn take_decided(&mut self, index: u64, leaf: &Leaf) -> Result<(), String> {
+        let of = leaf.decided().map(|decided| decided.recording);
+        let recording = self.found.values_mut().find(|recording| Some(recording.id()) == of);
+        recording.ok_or("nothing of that name was recorded")?.keeping.take(index, leaf);
+        Ok(())
+    }
+
+    fn take_block(&mut self, block: BlockLeaf) -> Result<(), String> {
+        let follows = |recording: &&mut Recording| {
+            block.number as usize == recording.blocks.len()
+                && block.first == recording.blocks.last().map_or(1, BlockLeaf::end)
+        };
+        let recording = self.found.get_mut(&block.session).filter(follows);
+        let recording = recording.ok_or("a block stands where none can be")?;
+        recording.last_nanos = recording.last_nanos.max(block.last_nanos);
+        recording.frames = recording.frames.max(block.end());
+        recording.blocks.push(block);
         Ok(())
     }
 

@@ -11,10 +11,13 @@ use certs::log_key::BadVerifier;
 use crate::disk::{self, Disk};
 use crate::fault::{Cause, OpenFault};
 use crate::frame::{self, Flaw, Kind, RawFrame};
-use crate::leaf::Anchor;
+use crate::leaf::{Anchor, Entry, Leaf, Position};
 use crate::log::{Before, CrashedSession, Extent, LogOptions, Purpose, Recovery, Signer};
-use crate::segment::{self, SegmentFile, SegmentHead, SegmentState, SegmentsFault, damaged, lost, sworn_beyond};
+use crate::segment::{
+    self, OpenSession, SegmentFile, SegmentHead, SegmentState, SegmentsFault, damaged, lost, sworn_beyond,
+};
 use crate::state::State;
+use crate::tree::Tree;
 
 /// Makes the folder where there is none, takes its lock, and checks that it is this log's.
 pub(crate) fn claim(
@@ -90,6 +93,10 @@ pub(crate) struct Found {
     pub(crate) before: Before,
     /// Every used segment.
     pub(crate) extents: Vec<Extent>,
+    /// The entries before the first of them.
+    pub(crate) before_extents: Tree,
+    /// Every used segment's end and the sessions that were open there, but for the last one's.
+    pub(crate) ended: VecDeque<(Position, Vec<OpenSession>)>,
     /// Numbers of the segments that lie ready.
     pub(crate) spares: VecDeque<u64>,
     /// The number of the next segment to make.
@@ -112,7 +119,7 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, purpose: Purpose) -> Result<F
     remove_unfinished(disk, dir)?;
     let files = segment::segments(disk, dir)?;
     let spares = files.iter().filter(|file| file.state == SegmentState::Spare).map(|file| file.number).collect();
-    let next = files.len() as u64;
+    let next = files.last().map_or(0, |last| last.number + 1);
     let used = || files.iter().filter_map(used);
     let mut extents: Vec<Extent> =
         used().map(|(file, head, end)| Extent { segment: file.number, first_entry: head.tree.size(), end }).collect();
@@ -123,7 +130,12 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, purpose: Purpose) -> Result<F
     if let (Before::Crashed { offset, .. }, Some(last)) = (&before, extents.last_mut()) {
         last.end = Some(*offset);
     }
-    Ok(Found { state, before, extents, spares, next })
+    if let Some(first) = files.first().filter(|first| first.number > state.first) {
+        return Err(SegmentsFault::Missing(first.path.with_file_name(segment::file_name(state.first))));
+    }
+    let before_extents = used().next().map_or_else(Tree::default, |(_, head, _)| head.tree.clone());
+    let ended = used().skip(1).map(|(_, head, _)| (head.after, head.open.clone())).collect();
+    Ok(Found { state, before, extents, before_extents, ended, spares, next })
 }
 
 fn used(file: &SegmentFile) -> Option<(&SegmentFile, &SegmentHead, Option<u64>)> {
@@ -205,8 +217,20 @@ impl Tail {
     fn apply(&mut self, frame: &RawFrame<'_>) -> Result<(), String> {
         self.state.apply(frame)?;
         self.batch = u64::from(frame.header.batch);
-        self.stopped = frame.header.kind == Kind::Anchor && Anchor::parse(frame.body)?.due_seconds == 0;
+        self.stopped = self.anchor_of(frame)?.is_some_and(|anchor| anchor.due_seconds == 0);
         Ok(())
+    }
+
+    /// The signed head that a frame holds: in a journal a frame of its own, in a record log a leaf.
+    fn anchor_of(&self, frame: &RawFrame<'_>) -> Result<Option<Anchor>, String> {
+        match frame.header.kind {
+            Kind::Anchor => Ok(Some(Anchor::parse(frame.body)?)),
+            Kind::Leaf if !self.state.is_a_journal => match Leaf::parse(&Entry::parse(0, frame.body)?.bytes)? {
+                Leaf::Anchor(anchor) => Ok(Some(anchor)),
+                _ => Ok(None),
+            },
+            _ => Ok(None),
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use policies::ids::SessionId;
 use crate::block::{Block, BlockKey, Gathered, Sealing};
 use crate::disk::Disk;
 use crate::fault::{Cause, is_full};
-use crate::leaf::BlockLeaf;
+use crate::frame::Stream;
+use crate::leaf::{BlockLeaf, Direction};
 use crate::queue::Queue;
 use crate::segment::{block_file_name, block_file_number, session_dir};
 use crate::session::lock;
@@ -34,10 +35,25 @@ pub(crate) struct ToSeal {
 }
 
 /// Bytes of data frames, by direction.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct DataBytes {
     pub(crate) inward: u64,
     pub(crate) outward: u64,
+}
+
+impl DataBytes {
+    /// Counts what a stream carried.
+    pub(crate) fn count(&mut self, stream: Stream, bytes: u64) {
+        stream.direction().into_iter().for_each(|direction| self.add(direction, bytes));
+    }
+
+    pub(crate) fn add(&mut self, direction: Direction, bytes: u64) {
+        let sum = match direction {
+            Direction::In => &mut self.inward,
+            Direction::Out => &mut self.outward,
+        };
+        *sum = sum.saturating_add(bytes);
+    }
 }
 
 /// Writes blocks to the sessions' files.

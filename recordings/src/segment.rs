@@ -18,12 +18,12 @@ pub fn segments_dir(log: &Path) -> PathBuf {
     log.join("segments")
 }
 
-/// A segment's file name; numbers count from 0 without a gap.
+/// A segment's file name; numbers count from 0 without a gap. In a record log the first ones may be retired.
 pub fn file_name(number: u64) -> String {
     format!("{number:08}.seg")
 }
 
-fn number_of(name: &str) -> Option<u64> {
+pub(crate) fn number_of(name: &str) -> Option<u64> {
     let number = name.strip_suffix(".seg")?.parse().ok()?;
     (file_name(number) == name).then_some(number)
 }
@@ -63,6 +63,8 @@ pub struct SegmentHead {
     pub last: [u8; 32],
     /// The time of the last entry.
     pub at: Timestamp,
+    /// The first segment that is not retired.
+    pub first: u64,
     /// The sessions open, and those of which some frames lie in segments alone, in order.
     pub open: Vec<OpenSession>,
 }
@@ -110,9 +112,9 @@ impl SegmentHead {
         let (size, nodes) = (fields.u64()?, fields.u8()?);
         let edge = (0..nodes).map(|_| fields.array()).collect::<Result<_, _>>()?;
         let tree = Tree::from_edge(size, edge).ok_or(Malformed("segment head"))?;
-        let (last, at, sessions) = (fields.array()?, fields.timestamp()?, fields.u32()?);
-        let open = (0..sessions).map(|_| OpenSession::parse(&mut fields)).collect::<Result<_, _>>()?;
-        fields.end().map(|()| Self { number, id, after, tree, last, at, open })
+        let (last, at, first) = (fields.array()?, fields.timestamp()?, fields.u64()?);
+        let open = (0..fields.u32()?).map(|_| OpenSession::parse(&mut fields)).collect::<Result<_, _>>()?;
+        fields.end().map(|()| Self { number, id, after, tree, last, at, first, open })
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -125,6 +127,7 @@ impl SegmentHead {
         self.tree.edge().iter().for_each(|node| bytes.put(node));
         bytes.put(&self.last);
         bytes.put_timestamp(self.at);
+        bytes.put_u64(self.first);
         bytes.put_u32(u32::try_from(self.open.len()).expect("a log admits fewer sessions than that"));
         self.open.iter().for_each(|session| session.put(&mut bytes));
         bytes
@@ -229,7 +232,7 @@ pub fn segments(disk: &dyn Disk, log: &Path) -> Result<Vec<SegmentFile>, Segment
     Ok(files)
 }
 
-/// Numbers and paths, from 0 without a gap.
+/// Numbers and paths, without a gap; whether those before the first one are retired, the log's leaves say.
 fn numbered(disk: &dyn Disk, log: &Path) -> Result<Vec<(u64, PathBuf)>, SegmentsFault> {
     let dir = segments_dir(log);
     let names = disk.list(&dir).map_err(|error| SegmentsFault::Io { path: dir.clone(), error })?;
@@ -238,7 +241,8 @@ fn numbered(disk: &dyn Disk, log: &Path) -> Result<Vec<(u64, PathBuf)>, Segments
         found.push(number_of(name).ok_or_else(|| SegmentsFault::Stray(dir.join(name)))?);
     }
     found.sort_unstable();
-    let gap = (0..).zip(&found).find(|(expected, number)| expected != *number);
+    let first = found.first().copied().unwrap_or(0);
+    let gap = (first..).zip(&found).find(|(expected, number)| expected != *number);
     match gap {
         Some((missing, _)) => Err(SegmentsFault::Missing(dir.join(file_name(missing)))),
         None => Ok(found.into_iter().map(|number| (number, dir.join(file_name(number)))).collect()),
@@ -334,6 +338,7 @@ fn put_ends(files: &mut [SegmentFile]) -> Result<(), SegmentsFault> {
     let mut ready = false;
     for index in 0..files.len() {
         let file = &files[index];
+        let number = file.number;
         let after = match &file.state {
             SegmentState::Spare => {
                 ready = true;
@@ -344,8 +349,10 @@ fn put_ends(files: &mut [SegmentFile]) -> Result<(), SegmentsFault> {
             SegmentState::Used { head, .. } => head.after,
         };
         match last_used.map(|before| &mut files[before]) {
-            None if after.offset == 0 => {}
-            Some(SegmentFile { number, state: SegmentState::Used { end, .. }, .. }) if *number == after.segment => {
+            None if after.offset == 0 || number > 0 => {}
+            Some(SegmentFile { number: before, state: SegmentState::Used { end, .. }, .. })
+                if *before == after.segment =>
+            {
                 *end = Some(after.offset);
             }
             _ => return Err(damaged(&files[index].path, 0, "it does not follow the segment before it")),

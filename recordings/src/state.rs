@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::frame::{Kind, RawFrame};
-use crate::leaf::{BlockLeaf, Entry, Leaf, Position, fold_mark};
+use crate::leaf::{BlockLeaf, Entry, Leaf, Position, Retired, fold_mark};
 use crate::log::{Head, Purpose};
 use crate::segment::{OpenSession, SegmentHead};
 use crate::tree::Tree;
@@ -16,13 +16,15 @@ pub(crate) const NODE: u64 = 0;
 
 #[derive(Debug, Clone)]
 pub(crate) struct State {
-    is_a_journal: bool,
+    pub(crate) is_a_journal: bool,
     /// Where the next frame goes, and what it follows.
     pub(crate) end: Position,
     pub(crate) node_sequence: u64,
     pub(crate) tree: Tree,
     pub(crate) last: [u8; 32],
     pub(crate) at: Timestamp,
+    /// The first segment that is not retired.
+    pub(crate) first: u64,
     /// Sessions that are open, or not wholly in blocks yet.
     pub(crate) open: BTreeMap<u64, OpenSession>,
 }
@@ -37,6 +39,7 @@ impl State {
             tree: Tree::default(),
             last: [0; 32],
             at: Timestamp::UNIX_EPOCH,
+            first: 0,
             open: BTreeMap::new(),
         }
     }
@@ -50,6 +53,7 @@ impl State {
             tree: head.tree.clone(),
             last: head.last,
             at: head.at,
+            first: head.first,
             open: head.open.iter().map(|session| (session.session, *session)).collect(),
         }
     }
@@ -105,6 +109,16 @@ impl State {
         Ok(())
     }
 
+    /// A segment may go, and with it all before; or why no log says so there.
+    pub(crate) fn retire(&mut self, retired: &Retired) -> Result<(), String> {
+        let segment = retired.end.segment;
+        if !(self.first..self.end.segment).contains(&segment) {
+            return Err(format!("segment {segment} cannot be retired there"));
+        }
+        self.first = segment + 1;
+        Ok(())
+    }
+
     fn forget_covered(&mut self, session: u64) {
         if self.open.get(&session).is_some_and(|open| open.sealed && open.is_covered()) {
             self.open.remove(&session);
@@ -140,6 +154,14 @@ impl State {
         Ok(())
     }
 
+    fn apply_node_leaf(&mut self, entry: &Entry) -> Result<(), String> {
+        match Leaf::parse(&entry.bytes) {
+            Ok(Leaf::Block(block)) => self.cover(&block, entry.hash),
+            Ok(Leaf::Retired(retired)) => self.retire(&retired),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the leaf seals its session.
     fn apply_leaf(&mut self, frame: &RawFrame<'_>) -> Result<bool, String> {
         let (index, session) = (self.tree.size(), frame.header.session);
@@ -150,10 +172,8 @@ impl State {
         self.push(&entry);
         if session == NODE {
             // A journal's entries are its caller's, and may look like anything.
-            if let Ok(Leaf::Block(block)) = Leaf::parse(&entry.bytes)
-                && !self.is_a_journal
-            {
-                self.cover(&block, entry.hash)?;
+            if !self.is_a_journal {
+                self.apply_node_leaf(&entry)?;
             }
             return Ok(false);
         }

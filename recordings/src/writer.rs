@@ -18,6 +18,7 @@ use policies::ids::SessionId;
 
 use crate::block::Gathered;
 use crate::disk::{Disk, DiskFile, Machine};
+use crate::entries::Recent;
 use crate::fault::{AppendFault, Cause, OpenFault, StoreFault, is_full};
 use crate::frame::{self, BODY_BYTES_MAX, Fact, FrameKey, HEADER_BYTES, Header, Kind, Stream, TAG_BYTES};
 use crate::keys::Ratchet;
@@ -27,10 +28,11 @@ use crate::leaf::{
 };
 use crate::ledger::LedgerDigest;
 use crate::leftover::{self, Leftover};
-use crate::log::{Before, Extent, Head, LogOptions, Priority, Published, Purpose, Signer};
+use crate::log::{Before, Extent, Head, LogOptions, Priority, Published, Purpose, RetiredBelow, Signer};
 use crate::press::Bell;
 use crate::queue::{Next, Queue, Reply, Stamped, Work, answer};
 use crate::recover::Found;
+use crate::retire::Retiring;
 use crate::sealer::{DataBytes, Keeper, Kept, Sealer, ToSeal};
 use crate::segment::{self, OPEN_SESSION_BYTES, OpenSession, SegmentHead};
 use crate::session::{
@@ -95,6 +97,9 @@ pub(crate) struct Writer {
     closing: VecDeque<Closing>,
     /// Sessions whose seal found no room; tried again with each anchor.
     unsealed: Vec<u64>,
+    retiring: Retiring,
+    /// Entries of the batch.
+    fresh: Vec<Entry>,
     buffer: Vec<u8>,
     /// Where the buffer goes.
     batch: u64,
@@ -179,7 +184,12 @@ impl Writer {
             open: 0,
             priority: Priority::Normal,
             extents: found.extents,
+            recent: Recent::new(found.state.tree.size()),
+            checkpointed: 0,
+            retired: RetiredBelow { first: found.state.first, size: found.state.tree.size() },
         };
+        let mut retiring = Retiring::default();
+        found.ended.iter().for_each(|(end, open)| retiring.push(*end, open));
         let now = machine.monotonic_nanos();
         let mut writer = Self {
             disk: Arc::clone(disk),
@@ -200,6 +210,8 @@ impl Writer {
             done: VecDeque::new(),
             closing: VecDeque::new(),
             unsealed: Vec::new(),
+            retiring,
+            fresh: Vec::new(),
             buffer: Vec::new(),
             batch: end.offset,
             acks: Vec::new(),
@@ -349,6 +361,7 @@ impl Writer {
         if self.anchor_wanted || self.now >= self.due_at() {
             self.sealer.retry();
             self.seal_late()?;
+            self.retire().or_else(Halt::unless_refused)?;
             self.anchor(self.due_seconds()).or_else(Halt::unless_refused)?;
             self.anchored = self.now;
             self.anchor_wanted = false;
@@ -382,6 +395,19 @@ impl Writer {
         Ok(())
     }
 
+    /// Says of segments that they may go.
+    fn retire(&mut self) -> Result<(), Halt> {
+        if self.purpose != Purpose::Records {
+            return Ok(());
+        }
+        let checkpointed = lock(&self.published).checkpointed;
+        while let Some(retired) = self.retiring.next(&self.state, checkpointed) {
+            self.put_leaf(NODE, &Leaf::Retired(retired), Use::Closing)?;
+            self.state.retire(&retired).expect("it is the oldest that is not retired");
+        }
+        Ok(())
+    }
+
     /// Writes the last of this run: open sessions are sealed as abandoned, and the head says that none is due.
     fn stop(&mut self) {
         match self.end_run() {
@@ -408,6 +434,7 @@ impl Writer {
         self.queue.close(fault);
         self.sealer.abort();
         self.buffer.clear();
+        self.fresh.clear();
         self.acks.drain(..).for_each(|ack| ack.refuse(fault));
         std::mem::take(&mut self.sessions).into_values().for_each(|session| session.shared.fail(fault));
         let mut published = lock(&self.published);
@@ -563,6 +590,7 @@ impl Writer {
         let entry = Entry::parse(self.state.tree.size(), &leaf).expect("it was encoded just now");
         self.state.push(&entry);
         self.put_clear(Kind::Leaf, session, continues, &leaf);
+        self.fresh.push(entry.clone());
         entry
     }
 
@@ -599,8 +627,11 @@ impl Writer {
         self.batch = 0;
         let mut id = [0; 16];
         self.machine.fill_random(&mut id);
-        let (tree, open) = (self.state.tree.clone(), self.state.open.values().copied().collect());
-        let head = SegmentHead { number, id, after, tree, last: self.state.last, at: self.state.at, open };
+        if after.offset > 0 {
+            self.retiring.push(after, self.state.open.values());
+        }
+        let State { tree, last, at, first, open, .. } = self.state.clone();
+        let head = SegmentHead { number, id, after, tree, last, at, first, open: open.into_values().collect() };
         self.put_clear(Kind::SegmentHead, NODE, false, &head.encode());
         Ok(())
     }
@@ -630,7 +661,7 @@ impl Writer {
         Ok(())
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let mut published = lock(&self.published);
         let segment = self.state.end.segment;
         if published.extents.last().is_none_or(|last| last.segment != segment) {
@@ -640,7 +671,11 @@ impl Writer {
             }
             published.extents.push(Extent { segment, first_entry, end: None });
         }
+        published.recent.extend(self.fresh.drain(..));
         published.head = self.state.head();
+        if self.state.first > published.retired.first {
+            published.retired = RetiredBelow { first: self.state.first, size: self.state.tree.size() };
+        }
         published.segment = segment;
         published.offset = self.state.end.offset;
         published.open = self.sessions.len();
@@ -660,6 +695,7 @@ impl Writer {
             epoch: 0,
             key_file: key_file.digest,
             commitment: key_file.commitment,
+            nanos: self.now,
             wall: self.machine.wall(),
             metadata,
         });
@@ -803,7 +839,7 @@ impl Writer {
     }
 
     fn anchor(&mut self, due_seconds: u16) -> Result<(), Halt> {
-        self.make_room(HEADER_BYTES + ANCHOR_BYTES_MAX, Use::Closing)?;
+        self.make_room(HEADER_BYTES + ENTRY_OVERHEAD_BYTES + ANCHOR_BYTES_MAX, Use::Closing)?;
         let mut anchor = Anchor {
             chain: self.state.end,
             size: self.state.tree.size(),
@@ -815,7 +851,10 @@ impl Writer {
             signature: [0; 64],
         };
         anchor.signature = self.signer.sign(&signed_bytes(Statement::Anchor, &self.origin, &anchor.body()));
-        self.put_clear(Kind::Anchor, NODE, false, &anchor.encode());
+        match self.purpose {
+            Purpose::Journal => self.put_clear(Kind::Anchor, NODE, false, &anchor.encode()),
+            Purpose::Records => self.put_leaf(NODE, &Leaf::Anchor(anchor), Use::Closing).map(drop)?,
+        }
         Ok(())
     }
 }
@@ -834,13 +873,7 @@ impl Session {
             bytes: DataBytes::default(),
         });
         block.gathered.push(header.kind, header.stream, header.channel, header.nanos, plain);
-        match header.stream {
-            Stream::None => {}
-            Stream::In | Stream::GateIn => block.bytes.inward += plain.len() as u64,
-            Stream::Out | Stream::OutErr | Stream::GateOut | Stream::GateOutErr => {
-                block.bytes.outward += plain.len() as u64;
-            }
-        }
+        block.bytes.count(header.stream, plain.len() as u64);
         begins
     }
 
@@ -901,10 +934,7 @@ fn sealed_accounts(accounts: &[Account], tallies: &Tallies) -> Vec<SealedAccount
         add(&mut all, &SealedAccount { account: *account, recorded: 0, recorded_made: 0 });
     }
     for (&(stream, channel), &bytes) in tallies {
-        let direction = match stream {
-            Stream::In | Stream::GateIn => Direction::In,
-            Stream::None | Stream::Out | Stream::OutErr | Stream::GateOut | Stream::GateOutErr => Direction::Out,
-        };
+        let Some(direction) = stream.direction() else { continue };
         let (recorded, recorded_made) = if stream.is_of_the_gate() { (0, bytes) } else { (bytes, 0) };
         add(&mut all, &SealedAccount { account: no_account(direction, channel), recorded, recorded_made });
     }

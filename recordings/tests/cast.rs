@@ -29,6 +29,7 @@ fn recording() -> Recording {
             epoch: 0,
             key_file: Digest([0; 32]),
             commitment: [0; 32],
+            nanos: 0,
             wall: Timestamp::constant(1_900_000_000, 0),
             metadata: Vec::new(),
         },

@@ -15,13 +15,11 @@ use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
 use common::{block_on, open, opening, options, recipients};
-use recordings::disk::{RealDisk, read};
 use recordings::fault::StoreFault;
-use recordings::frame::{Kind, Stream, frames, open_payload};
-use recordings::keys::{Recipients, Root, SessionKeys};
-use recordings::leaf::{Entry, Leaf};
+use recordings::frame::Stream;
+use recordings::keys::Recipients;
 use recordings::log::{LogOptions, Purpose};
-use recordings::segment::{SegmentState, segments, session_dir};
+use recordings::read::{AuditorKeys, Store, What};
 
 const FOLDER: &str = "HOLDPOINT_TEST_FOLDER";
 const SESSIONS: u64 = 4;
@@ -113,31 +111,17 @@ impl Rig {
     }
 
     fn bytes_by_session(&self, log: &Path) -> BTreeMap<u64, Vec<u8>> {
-        let (mut keys, mut bytes, mut index) = (BTreeMap::<u64, (u64, SessionKeys)>::new(), BTreeMap::new(), 0);
-        for file in segments(&RealDisk, log).unwrap() {
-            let SegmentState::Used { end, .. } = file.state else { continue };
-            let content = read(&RealDisk, &file.path).unwrap();
-            let content = &content[..end.map_or(content.len(), |end| end as usize)];
-            for frame in
-                frames(content).map(|frame| frame.unwrap_or_else(|fault| panic!("{file:?}: {fault}", file = file.path)))
-            {
-                match frame.header.kind {
-                    Kind::Leaf => {
-                        let entry = Entry::parse(index, frame.body).unwrap();
-                        if let Leaf::Opened(opened) = Leaf::parse(&entry.bytes).unwrap() {
-                            let path = session_dir(log, opened.recording).join("keys.0.age");
-                            let root = age::decrypt(&self.auditors[0], &std::fs::read(path).unwrap()).unwrap();
-                            let number = u64::try_from(u128::from(opened.recording.ulid())).unwrap();
-                            keys.insert(index, (number, SessionKeys::new(Root::from_bytes(&root).unwrap())));
-                        }
-                        index += 1;
-                    }
-                    Kind::Data => {
-                        let (number, keys) = keys.get_mut(&frame.header.session).unwrap();
-                        let plain = open_payload(keys.frame_key(frame.header.block), &frame).unwrap();
-                        bytes.entry(*number).or_insert_with(Vec::new).extend(plain);
-                    }
-                    _ => {}
+        let store = Store::open(log).unwrap();
+        let listing = store.list();
+        assert!(listing.damage.is_empty(), "{:?}", listing.damage);
+        let mut bytes = BTreeMap::new();
+        for recording in listing.recordings {
+            let number = u64::try_from(u128::from(recording.id().ulid())).unwrap();
+            let secret = age::secrecy::ExposeSecret::expose_secret(&self.auditors[0].to_string()).to_owned();
+            let keys = AuditorKeys::parse(&secret).unwrap().open(store.dir(), &recording.opened).unwrap();
+            for moment in store.moments(&recording, keys) {
+                if let What::Data(_, data) = moment.unwrap().what {
+                    bytes.entry(number).or_insert_with(Vec::new).extend_from_slice(&data);
                 }
             }
         }

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 use policies::digest::Digest;
 use policies::ids::SessionId;
-use recordings::frame::{Header, Kind, Stream, frames};
+use recordings::frame::{Kind, RawFrame, Stream, frames};
 use recordings::ledger::{Extent, FileEntry, Operation, Outcome, RemotePath, Verdict};
 use recordings::notes::{Note, Size};
 use recordings::part::{PART, Part};
 use recordings::read::AuditorKeys;
+use recordings::segment::file_name;
 use recordings::verify::{By, Checks, FindingKind, Remembered, Report, SessionVerdict, Span, Verdict as Ends, verify};
 
 use support::{Store, files};
@@ -57,6 +58,63 @@ fn store() -> Store {
     store.act(policies::decide::Command::StopNode { node: support::label("node-1") });
     store.close();
     store
+}
+
+/// A store whose first segments are retired: of the sessions in them there are blocks and leaves. One of them goes on in the
+/// segments that are there.
+fn store_with_retired_segments() -> Store {
+    let (mut store, grant) = Store::granted();
+    let mut first = store.begin(grant);
+    for piece in 0..5_u8 {
+        first.data(1, Stream::In, &[piece; 3_000]).data(1, Stream::Out, b"ok\n");
+    }
+    let mut long = store.begin(grant);
+    long.note(1, &Note::Exec { command: "tail -f log".into(), copies_files: false }).data(
+        1,
+        Stream::Out,
+        &[b'a'; 3_000],
+    );
+    store.end(first);
+    while store.dir().join("records/segments").join(file_name(1)).exists() {
+        let mut short = store.begin(grant);
+        short.data(2, Stream::Out, &[b'b'; 3_000]);
+        store.end(short);
+        store.wait_for_checkpoint();
+    }
+    long.data(1, Stream::Out, b"the end\n");
+    store.end(long);
+    store.act(policies::decide::Command::StopNode { node: support::label("node-1") });
+    store.close();
+    store
+}
+
+#[test]
+fn retired_segments_are_missed_by_nobody_and_sessions_in_them_are_as_good_as_others() {
+    let store = store_with_retired_segments();
+    for keys in [None, Some(&store.keys)] {
+        let report = check(store.dir(), keys);
+        assert!(report.is_whole(), "{report}");
+        assert!(report.sessions.iter().all(|session| session.verdict == SessionVerdict::Ok), "{report}");
+        assert!(
+            report.sessions.iter().any(|session| (session.bytes_in, session.bytes_out) == (15_000, 15)),
+            "{report}"
+        );
+        assert!(report.sessions.iter().any(|session| (session.bytes_in, session.bytes_out) == (0, 3_008)), "{report}");
+    }
+}
+
+#[test]
+fn what_is_left_of_retired_segments_cannot_be_changed() {
+    let mut store = store_with_retired_segments();
+    flip(&store, if std::env::var("HOLDPOINT_LONG").is_ok() { 101 } else { 20_011 });
+    let copy = store.copy();
+    let segments = files(&copy.path().join("records/segments"));
+    std::fs::remove_file(&segments[0]).unwrap();
+    assert!(kinds(&check(copy.path(), None)).contains(&FindingKind::Missing), "one that was not retired is missed");
+    store.open();
+    store.close();
+    let report = check(store.dir(), Some(&store.keys));
+    assert!(report.is_whole(), "{report}");
 }
 
 fn check(folder: &Path, keys: Option<&AuditorKeys>) -> Report {
@@ -393,45 +451,45 @@ fn a_part_is_whole_as_far_as_it_goes_and_only_where_it_says_that_it_is_one() {
 }
 
 #[test]
-fn a_part_needs_its_own_segments_and_those_alone() {
-    let (store, _) = part_of_three();
+fn a_part_needs_its_own_blocks_and_of_segments_the_last() {
+    let (store, [_, held, _]) = part_of_three();
     let segments = recordings::segment::segments_dir(&store.dir().join("records"));
-    let sessions_in = |file: &Path| -> BTreeSet<u64> {
-        let bytes = std::fs::read(file).unwrap();
-        frames(&bytes).map_while(Result::ok).map(|frame| frame.header.session).collect()
-    };
-    let used: Vec<PathBuf> = files(&segments).into_iter().filter(|file| !sessions_in(file).is_empty()).collect();
-    let numbers: BTreeSet<u64> = used.iter().flat_map(|file| sessions_in(file)).collect();
-    let held = *numbers.iter().filter(|number| **number != 0).nth(1).unwrap();
-    let (ours, others): (Vec<_>, Vec<_>) =
-        used.split_last().unwrap().1.iter().partition(|file| sessions_in(file).contains(&held));
-    assert!(ours.len() >= 2 && others.len() >= 2, "{} and {}", ours.len(), others.len());
+    let is_used = |file: &PathBuf| frames(&std::fs::read(file).unwrap()).next().is_some_and(|first| first.is_ok());
+    let used: Vec<PathBuf> = files(&segments).into_iter().filter(is_used).collect();
+    let (last, others) = used.split_last().unwrap();
+    assert!(others.len() >= 6, "{}", others.len());
     let name = |file: &Path| file.strip_prefix(store.dir()).unwrap().to_owned();
-    for own in ours {
-        let copy = store.copy();
-        std::fs::remove_file(copy.path().join(name(own))).unwrap();
-        assert_eq!(check(copy.path(), None).verdict(), Ends::NotWhole, "{} removed", own.display());
-        let mut bytes = std::fs::read(own).unwrap();
+    for other in others {
+        let mut bytes = std::fs::read(other).unwrap();
         let middle = bytes.len() / 3;
         bytes[middle] ^= 1;
         let copy = store.copy();
-        std::fs::write(copy.path().join(name(own)), bytes).unwrap();
-        assert_eq!(check(copy.path(), None).verdict(), Ends::NotWhole, "{} altered", own.display());
+        std::fs::write(copy.path().join(name(other)), bytes).unwrap();
+        assert_eq!(check(copy.path(), None).verdict(), Ends::NotWhole, "{} altered", other.display());
     }
     let copy = store.copy();
     for other in others {
         std::fs::remove_file(copy.path().join(name(other))).unwrap();
-        let report = check(copy.path(), Some(&store.keys));
-        assert_eq!(report.verdict(), Ends::Part, "{} removed: {report}", other.display());
+        for keys in [None, Some(&store.keys)] {
+            let report = check(copy.path(), keys);
+            assert_eq!(report.verdict(), Ends::Part, "{} removed: {report}", other.display());
+            let checked: Vec<_> = report.sessions.iter().map(|session| (session.session, session.verdict)).collect();
+            assert_eq!(checked, [(held, SessionVerdict::Ok)], "{report}");
+        }
     }
+    std::fs::remove_file(block_files(copy.path())[0].clone()).unwrap();
+    assert_eq!(check(copy.path(), None).verdict(), Ends::NotWhole);
+    let copy = store.copy();
+    std::fs::remove_file(copy.path().join(name(last))).unwrap();
+    assert_eq!(check(copy.path(), None).verdict(), Ends::NotWhole, "nobody knows how the log went on");
 }
 
 /// Takes away a log's frames from the last of these on, as somebody does who has the disk: zeros stay.
-fn cut_from_last(folder: &Path, log: &str, is_wanted: impl Fn(&Header) -> bool) {
+fn cut_from_last(folder: &Path, log: &str, is_wanted: impl Fn(&RawFrame<'_>) -> bool) {
     let files = files(&folder.join(log).join("segments"));
     let cut = files.iter().rev().find_map(|file| {
         let bytes = std::fs::read(file).unwrap();
-        let wanted = frames(&bytes).map_while(Result::ok).filter(|frame| is_wanted(&frame.header)).last();
+        let wanted = frames(&bytes).map_while(Result::ok).filter(|frame| is_wanted(frame)).last();
         let from = usize::try_from(wanted?.offset).unwrap();
         Some((
             file,
@@ -451,7 +509,7 @@ fn a_copy_of_a_running_gate_hides_no_end_that_the_journal_knows() {
     let report = check(store.dir(), None);
     assert_eq!(report.verdict(), Ends::Open, "{report}");
     let copy = store.copy();
-    cut_from_last(copy.path(), "records", |header| header.kind == Kind::Leaf && header.session != 0);
+    cut_from_last(copy.path(), "records", |frame| frame.header.kind == Kind::Leaf && frame.header.session != 0);
     let report = check(copy.path(), None);
     assert_eq!(report.verdict(), Ends::NotWhole, "{report}");
     assert!(kinds(&report).contains(&FindingKind::NotSealed), "{report}");
@@ -473,7 +531,7 @@ fn a_checkpoint_that_was_being_written_is_told_and_accuses_nobody() {
 fn a_log_that_goes_on_beside_one_that_was_stopped_was_cut_off() {
     for log in ["journal", "records"] {
         let store = store();
-        cut_from_last(store.dir(), log, |header| header.kind == Kind::Anchor);
+        cut_from_last(store.dir(), log, support::is_head);
         let report = check(store.dir(), None);
         assert_eq!(report.verdict(), Ends::NotWhole, "{report}");
         assert!(kinds(&report).contains(&FindingKind::CutOff), "{report}");
@@ -549,8 +607,8 @@ fn making_checksums_and_links_right_again_does_not_help() {
         let file = copy.path().join(log).join("segments/00000000.seg");
         let good = std::fs::read(&file).unwrap();
         let extents = extents(&good);
-        let headers: Vec<_> = frames(&good).map(|frame| frame.unwrap().header).collect();
-        let last_head = headers.iter().rposition(|header| header.kind == Kind::Anchor).unwrap();
+        let whole: Vec<_> = frames(&good).map(Result::unwrap).collect();
+        let last_head = whole.iter().rposition(support::is_head).unwrap();
         for (index, frame) in extents.iter().enumerate().skip(1).step_by(3) {
             // The sequence, the time, a byte of the text and the tag; the text alone is seen with a key only.
             for (at, keys) in [
@@ -574,7 +632,7 @@ fn making_checksums_and_links_right_again_does_not_help() {
                     "{what}"
                 );
                 let accused = report.sessions.iter().any(|session| session.verdict == SessionVerdict::Altered);
-                assert!(accused || headers[index].session == 0, "{what}");
+                assert!(accused || whole[index].header.session == 0, "{what}");
             }
         }
         std::fs::write(&file, &good).unwrap();

@@ -9,12 +9,22 @@ use axum::body::{Body, Bytes};
 use futures::stream;
 
 /// One file to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Member {
     /// Its name in the archive; at most a hundred bytes.
     pub(super) name: String,
-    /// Where it lies.
-    pub(super) path: PathBuf,
+    pub(super) content: Content,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// What lies there when its turn comes.
+    Path(PathBuf),
+    /// The same, though it be removed meanwhile.
+    Open(File),
+    /// This.
+    Bytes(Vec<u8>),
 }
 
 const BLOCK: usize = 512;
@@ -57,7 +67,7 @@ impl Packer {
             return Ok(Some(piece));
         }
         match self.left.next() {
-            Some(member) => self.begin(&member).map(Some),
+            Some(member) => self.begin(member).map(Some),
             None if self.over => Ok(None),
             None => {
                 self.over = true;
@@ -66,12 +76,21 @@ impl Packer {
         }
     }
 
-    fn begin(&mut self, member: &Member) -> io::Result<Bytes> {
-        let file = File::open(&member.path)?;
+    fn begin(&mut self, member: Member) -> io::Result<Bytes> {
+        let file = match member.content {
+            Content::Path(path) => File::open(path)?,
+            Content::Open(file) => file,
+            Content::Bytes(bytes) => {
+                let mut piece = header(&member.name, bytes.len() as u64)?;
+                piece.extend(bytes);
+                piece.resize(piece.len().next_multiple_of(BLOCK), 0);
+                return Ok(piece.into());
+            }
+        };
         let bytes = file.metadata()?.len();
         let header = header(&member.name, bytes)?;
         self.current = (bytes > 0).then_some((file, bytes));
-        Ok(header)
+        Ok(header.into())
     }
 }
 
@@ -87,7 +106,7 @@ fn read_piece(file: &mut File, left: &mut u64) -> io::Result<Bytes> {
     Ok(piece.into())
 }
 
-fn header(name: &str, bytes: u64) -> io::Result<Bytes> {
+fn header(name: &str, bytes: u64) -> io::Result<Vec<u8>> {
     if name.len() > 100 || bytes > FILE_BYTES_MAX {
         return Err(io::Error::other(format!("{name} does not fit an archive")));
     }
@@ -104,7 +123,7 @@ fn header(name: &str, bytes: u64) -> io::Result<Bytes> {
     put(257, b"ustar\x0000");
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
     block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    Ok(Bytes::copy_from_slice(&block))
+    Ok(block.to_vec())
 }
 
 /// The plain files in a folder, by name; none where there is no such folder.
@@ -134,12 +153,20 @@ mod tests {
     #[tokio::test]
     async fn tar_unpacks_what_was_packed() {
         let folder = tempfile::tempdir().unwrap();
-        let contents = [("a", vec![]), ("b", vec![7; 512]), ("c", vec![8; PIECE_BYTES + 3])];
+        let contents = [("a", vec![]), ("b", vec![7; 512]), ("c", vec![8; PIECE_BYTES + 3]), ("d", vec![9; 3])];
         let mut members = Vec::new();
         for (name, bytes) in &contents {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes).unwrap();
-            members.push(Member { name: format!("records/{name}"), path });
+            let content = match *name {
+                "c" => Content::Open(File::open(&path).unwrap()),
+                "d" => Content::Bytes(bytes.clone()),
+                _ => Content::Path(path.clone()),
+            };
+            if *name == "c" {
+                std::fs::remove_file(path).unwrap();
+            }
+            members.push(Member { name: format!("records/{name}"), content });
         }
         let archive = body(members).collect().await.unwrap().to_bytes();
         assert_eq!(archive.len() % BLOCK, 0);
@@ -154,7 +181,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_is_gone_breaks_the_archive_off() {
-        let gone = Member { name: "gone".into(), path: "/nonexistent/file".into() };
+        let gone = Member { name: "gone".into(), content: Content::Path("/nonexistent/file".into()) };
         assert!(body(vec![gone]).collect().await.is_err());
     }
 }

@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use super::checkpoint::{BadCheckpoint, Checkpoint};
 use super::edge::Edge;
+use super::note::{NOTE_BYTES_MAX, Note};
 use super::proof::{Hashes, fold};
 use super::tile::{
     BUNDLE_BYTES_MAX, Kind, LEVELS, Tile, WIDTH, bundle_entries, full_subtrees, parse_hashes, put_entry, tile_root,
+    tiles_between,
 };
 use super::{Hash, SIZE_MAX};
 use crate::disk::Disk;
@@ -71,18 +73,49 @@ impl Folder {
         Self { disk, dir: dir.into() }
     }
 
-    /// A tile's bytes, as it is or, where only that is left, from the full one; and which it was.
+    /// A tile's bytes, as it is or, where only that is left, from a wider one; and which it was.
     pub(super) fn read(&self, tile: Tile) -> Result<(Tile, Vec<u8>), FolderFault> {
         match self.read_file(&tile.to_string(), BUNDLE_BYTES_MAX) {
             Err(fault) if fault.flaw == Flaw::Missing && !tile.is_full() => {
-                let full = tile.full();
-                match self.read_file(&full.to_string(), BUNDLE_BYTES_MAX) {
+                let wider = self.wider(tile);
+                match self.read_file(&wider.to_string(), BUNDLE_BYTES_MAX) {
                     Err(none) if none.flaw == Flaw::Missing => Err(fault),
-                    read => Ok((full, read?)),
+                    read => Ok((wider, read?)),
                 }
             }
             read => Ok((tile, read?)),
         }
+    }
+
+    /// What the log published, as of one moment while it goes on: the checkpoint, then every tile under it. Full tiles stay as they
+    /// are and are named alone; nothing is there before the first checkpoint.
+    pub fn published(&self) -> Result<Vec<(String, Option<Vec<u8>>)>, FolderFault> {
+        let bytes = match self.read_file(CHECKPOINT, NOTE_BYTES_MAX as u64) {
+            Err(none) if none.flaw == Flaw::Missing => return Ok(Vec::new()),
+            read => read?,
+        };
+        let wrong = |why: BadCheckpoint| FolderFault::new(&CHECKPOINT, 0..bytes.len() as u64, Flaw::Checkpoint(why));
+        let note = Note::parse(&bytes).map_err(|bad| wrong(bad.into()))?;
+        let size = Checkpoint::parse(note.text()).map_err(wrong)?.size;
+        let mut files = vec![(CHECKPOINT.to_owned(), Some(bytes))];
+        for tile in tiles_between(0, size) {
+            files.push(if tile.is_full() {
+                (tile.to_string(), None)
+            } else {
+                let (read, bytes) = self.read(tile)?;
+                (read.to_string(), Some(bytes))
+            });
+        }
+        Ok(files)
+    }
+
+    /// The narrowest form of a tile that is there and wider than it; the full one where there is none.
+    fn wider(&self, tile: Tile) -> Tile {
+        let partials = format!("{}.p", tile.full());
+        let names = self.disk.list(&self.dir.join(partials)).unwrap_or_default();
+        let widths =
+            names.iter().filter_map(|name| name.parse().ok()).filter(|width| (tile.width()..WIDTH).contains(width));
+        widths.min().map_or(tile.full(), |width| tile.of_width(width))
     }
 
     /// A file's bytes; of a longer one nothing, since nothing of this format is.

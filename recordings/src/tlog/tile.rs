@@ -80,6 +80,11 @@ impl Tile {
         Self { width: WIDTH, ..self }
     }
 
+    /// The same tile of another width.
+    pub(super) const fn of_width(self, width: u16) -> Self {
+        Self { width, ..self }
+    }
+
     /// Reads a path. Each tile has one.
     pub fn parse(path: &str) -> Option<Self> {
         let (kind, rest) = path.strip_prefix("tile/")?.split_once('/')?;

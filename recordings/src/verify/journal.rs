@@ -295,7 +295,7 @@ fn admission(event: &Event) -> Option<Command> {
 }
 
 impl Reader for Journal<'_> {
-    fn entry(&mut self, at: &At<'_>, frame: &RawFrame<'_>, entry: &Entry, context: &mut Context<'_>) {
+    fn entry(&mut self, at: &At<'_>, entry: &Entry, context: &mut Context<'_>) {
         if self.lost {
             return;
         }
@@ -305,7 +305,7 @@ impl Reader for Journal<'_> {
             Err(unknown) => {
                 self.lost = true;
                 let words = format!("{unknown}; decisions from here on are not judged");
-                return context.find(at.wrong(frame, FindingKind::NotChecked, words));
+                return context.find(at.wrong(FindingKind::NotChecked, words));
             }
         };
         if let Event::Held { session, .. } | Event::Released { session, .. } | Event::Erased { session, .. } = &event {
@@ -313,16 +313,16 @@ impl Reader for Journal<'_> {
         }
         for words in self.take(&event, entry.at, at.verifier, context) {
             let words = format!("event {}, {}: {words}", entry.index, event.id());
-            context.find(at.wrong(frame, FindingKind::NotAllowed, words));
+            context.find(at.wrong(FindingKind::NotAllowed, words));
         }
         self.roots.extend(at.tree.map(Tree::root));
     }
 
     fn session_frame(&mut self, _: &At<'_>, _: &RawFrame<'_>, _: &mut Context<'_>) {}
 
-    fn heads_sessions(&mut self, at: &At<'_>, frame: &RawFrame<'_>, open: &[OpenSession], context: &mut Context<'_>) {
+    fn heads_sessions(&mut self, at: &At<'_>, open: &[OpenSession], context: &mut Context<'_>) {
         if !open.is_empty() {
-            context.find(at.wrong(frame, FindingKind::Altered, "a journal has no sessions"));
+            context.find(at.wrong(FindingKind::Altered, "a journal has no sessions"));
         }
     }
 

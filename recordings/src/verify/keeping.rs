@@ -9,7 +9,6 @@ use super::Context;
 use super::journal::Journal;
 use super::log::At;
 use super::report::{ErasedAt, Finding, FindingKind, SessionVerdict};
-use crate::frame::RawFrame;
 use crate::keeping::Keeping;
 use crate::leaf::Leaf;
 
@@ -57,13 +56,7 @@ impl Keepings {
     }
 
     /// A leaf about keeping: the decision that it names is in the journal.
-    pub(super) fn leaf(
-        &mut self,
-        at: &At<'_>,
-        frame: &RawFrame<'_>,
-        (index, leaf): (u64, &Leaf),
-        context: &mut Context<'_>,
-    ) {
+    pub(super) fn leaf(&mut self, at: &At<'_>, (index, leaf): (u64, &Leaf), context: &mut Context<'_>) {
         let Some(decided) = leaf.decided() else { return };
         let event = match leaf {
             Leaf::Held(_) => "HP1410",
@@ -74,7 +67,7 @@ impl Keepings {
         if !self.lost && self.decisions.get(&decided.entry) != named {
             let words =
                 "a leaf says that a recording is held, released or erased, and the journal decided no such thing";
-            return context.find(at.wrong(frame, FindingKind::Disagree, words).of(decided.recording));
+            return context.find(at.wrong(FindingKind::Disagree, words).of(decided.recording));
         }
         self.leaves.entry(decided.recording).or_default().take(index, leaf);
     }

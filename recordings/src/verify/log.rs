@@ -2,6 +2,7 @@
 //! over all of it. After damage it looks on behind it, so that what is untouched is not accused; the first thing wrong
 //! is found first. What entries and session frames say goes to a [`Reader`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use certs::log_key::Verifier;
@@ -12,21 +13,23 @@ use super::heads::furthest;
 use super::report::{Finding, FindingKind, Head, LogReport};
 use super::{Context, Remembered};
 use crate::disk::{Disk as _, RealDisk};
-use crate::frame::{Flaw, FrameFault, Kind, RawFrame};
-use crate::leaf::{Anchor, Entry, Position, Recovered, Statement, signed_bytes};
+use crate::frame::{Flaw, FrameFault, Header, Kind, RawFrame};
+use crate::leaf::{Anchor, Entry, Leaf, Position, Recovered, Retired, Statement, signed_bytes};
 use crate::scan::{Scan, ScanFault};
 use crate::segment::{self, OpenSession, SegmentHead};
 use crate::state::NODE;
+use crate::tlog::folder::View;
+use crate::tlog::tile::{self, Tile};
 use crate::tree::Tree;
 
 /// What reads along.
 pub(super) trait Reader {
     /// The next entry of the log. One that stands in a session is a frame of it, too.
-    fn entry(&mut self, at: &At<'_>, frame: &RawFrame<'_>, entry: &Entry, context: &mut Context<'_>);
+    fn entry(&mut self, at: &At<'_>, entry: &Entry, context: &mut Context<'_>);
     /// The next frame of a session that is no entry.
     fn session_frame(&mut self, at: &At<'_>, frame: &RawFrame<'_>, context: &mut Context<'_>);
     /// The sessions that a segment's head says are open.
-    fn heads_sessions(&mut self, at: &At<'_>, frame: &RawFrame<'_>, open: &[OpenSession], context: &mut Context<'_>);
+    fn heads_sessions(&mut self, at: &At<'_>, open: &[OpenSession], context: &mut Context<'_>);
     /// How many sessions are open.
     fn open_sessions(&self) -> usize;
     /// Entries are missing here.
@@ -35,12 +38,11 @@ pub(super) trait Reader {
 
 /// Where the walk is.
 pub(super) struct At<'a> {
-    /// The segment's file, below the folder that is checked.
-    pub(super) file: &'a Path,
+    pub(super) place: &'a Place<'a>,
     /// All before this frame.
     pub(super) position: Position,
-    /// Whether everything before this frame is known.
-    pub(super) unbroken: bool,
+    /// What of all before this is known.
+    pub(super) known: Before,
     /// The tree with this entry in it; none behind a gap.
     pub(super) tree: Option<&'a Tree>,
     /// The log's name.
@@ -50,9 +52,52 @@ pub(super) struct At<'a> {
 }
 
 impl At<'_> {
-    /// Something wrong with a frame.
-    pub(super) fn wrong(&self, frame: &RawFrame<'_>, kind: FindingKind, words: impl Into<String>) -> Finding {
-        Finding::new(kind, words).at(self.file, frame.offset).until(frame.end())
+    /// Something wrong here.
+    pub(super) fn wrong(&self, kind: FindingKind, words: impl Into<String>) -> Finding {
+        self.place.wrong(kind, words)
+    }
+
+    /// The frame's header; none of an entry whose segment is not here, and that was read from what the log published.
+    pub(super) fn header(&self) -> Option<&Header> {
+        self.place.header.as_ref()
+    }
+}
+
+/// How much of what stands before a frame was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Every frame.
+    Frames,
+    /// Every entry.
+    Entries,
+    /// Not all.
+    Gap,
+}
+
+/// A frame, or an entry in a bundle.
+pub(super) struct Place<'a> {
+    /// Below the folder that is checked.
+    file: &'a Path,
+    from: u64,
+    until: Option<u64>,
+    header: Option<Header>,
+}
+
+impl<'a> Place<'a> {
+    const fn of_frame(file: &'a Path, frame: &RawFrame<'_>) -> Self {
+        Self { file, from: frame.offset, until: Some(frame.end()), header: Some(frame.header) }
+    }
+
+    fn wrong(&self, kind: FindingKind, words: impl Into<String>) -> Finding {
+        let finding = Finding::new(kind, words).at(self.file, self.from);
+        match self.until {
+            Some(until) => finding.until(until),
+            None => finding,
+        }
+    }
+
+    fn altered(&self, words: impl Into<String>) -> Finding {
+        self.wrong(FindingKind::Altered, words)
     }
 }
 
@@ -91,18 +136,25 @@ pub(super) struct OpenEnd {
     pub(super) due_seconds: u16,
 }
 
-/// Walks a log from its first segment to its last.
-pub(super) fn walk(log: &Log<'_>, reader: &mut dyn Reader, context: &mut Context<'_>) -> (LogReport, End) {
+/// Walks a log from its first segment to its last. Entries of segments that are not here are read from what it published.
+pub(super) fn walk(
+    log: &Log<'_>,
+    bundles: Option<View>,
+    reader: &mut dyn Reader,
+    context: &mut Context<'_>,
+) -> (LogReport, End) {
     let files = files(log, context);
-    let mut walk = Walk::new(log, reader);
+    let mut walk = Walk::new(log, bundles, reader);
     for index in 0..files.len() {
         walk.file(&files, index, context);
     }
+    walk.check_retired(&files, context);
     walk.finish(context)
 }
 
 /// A segment's file, by its first frame.
 struct File {
+    number: u64,
     path: PathBuf,
     relative: PathBuf,
     content: Content,
@@ -110,7 +162,7 @@ struct File {
     end: Option<u64>,
     /// Whether that next segment says that a torn batch lies behind.
     torn_behind: bool,
-    /// Whether segments before it are not here, as in a part they need not be.
+    /// Whether segments before it are not here, as in a part they need not be, and as they are retired.
     behind_gap: bool,
 }
 
@@ -143,7 +195,8 @@ fn files(log: &Log<'_>, context: &mut Context<'_>) -> Vec<File> {
     }
     let mut expected = 0;
     for number in numbers {
-        let behind_gap = log.has_sessions && context.part.is_some() && expected < number;
+        let may_be_retired = files.is_empty();
+        let behind_gap = log.has_sessions && (context.part.is_some() || may_be_retired) && expected < number;
         while expected < number && !behind_gap {
             let missing = relative.join(segment::file_name(expected));
             context.find(Finding::new(FindingKind::Missing, "a segment is missing").at(missing, 0));
@@ -191,7 +244,7 @@ fn file(number: u64, path: PathBuf, relative: PathBuf, context: &mut Context<'_>
         context.find(Finding::new(FindingKind::NotChecked, format!("cannot be read: {error}")).at(&relative, 0));
         Content::Torn
     });
-    File { path, relative, content, end: None, torn_behind: false, behind_gap: false }
+    File { number, path, relative, content, end: None, torn_behind: false, behind_gap: false }
 }
 
 fn content(number: u64, path: &Path, relative: &Path, context: &mut Context<'_>) -> std::io::Result<Content> {
@@ -257,6 +310,7 @@ struct Walk<'a> {
     log: &'a Log<'a>,
     reader: &'a mut dyn Reader,
     remembered: Vec<Remembered>,
+    bundles: Option<View>,
     position: Position,
     /// None behind lost entries.
     tree: Option<Tree>,
@@ -266,8 +320,12 @@ struct Walk<'a> {
     node_sequence: Option<u64>,
     /// None behind a gap.
     batch: Option<u32>,
-    /// Whether no frame was missed since this segment's head.
-    unbroken: bool,
+    /// What is known of all before.
+    known: Before,
+    /// Where segments end, as the heads behind them say.
+    ends: BTreeMap<u64, Position>,
+    /// The last segment that a leaf says is retired.
+    retired: Option<Position>,
     /// Whether a group's end is still to come.
     in_group: bool,
     signed: Option<Signed>,
@@ -303,18 +361,21 @@ pub(super) const LATE_SECONDS: u64 = 30;
 const LATE_NANOS: u64 = LATE_SECONDS * 1_000_000_000;
 
 impl<'a> Walk<'a> {
-    fn new(log: &'a Log<'a>, reader: &'a mut dyn Reader) -> Self {
+    fn new(log: &'a Log<'a>, bundles: Option<View>, reader: &'a mut dyn Reader) -> Self {
         Self {
             log,
             reader,
             remembered: log.remembered.clone(),
+            bundles,
             position: Position { segment: 0, offset: 0, link: [0; 32] },
             tree: Some(Tree::default()),
             last: [0; 32],
             at: Timestamp::UNIX_EPOCH,
             node_sequence: Some(0),
             batch: None,
-            unbroken: true,
+            known: Before::Frames,
+            ends: BTreeMap::new(),
+            retired: None,
             in_group: false,
             signed: None,
             frames: 0,
@@ -333,6 +394,11 @@ impl<'a> Walk<'a> {
         self.damages = 0;
         if file.behind_gap {
             self.pass_over();
+            let next = files[index..].iter().find_map(|file| match &file.content {
+                Content::Used(head, _) => Some(head),
+                _ => None,
+            });
+            next.into_iter().for_each(|head| self.read_bundles(head, context));
         }
         match &file.content {
             Content::Spare => self.spare(files, index, context),
@@ -456,6 +522,34 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Reads the entries before a segment from what the log published.
+    fn read_bundles(&mut self, head: &SegmentHead, context: &mut Context<'_>) {
+        let (Some(mut bundles), Some(from)) = (self.bundles.take(), self.tree.as_ref().map(Tree::size)) else { return };
+        let until = head.tree.size();
+        let size = bundles.size();
+        // What is wrong with a bundle is told where all that the log published is checked.
+        for (leaf, index) in bundles.entries(from..until).map_while(Result::ok).zip(from..) {
+            let bundle = Tile::in_log(tile::Kind::Entries, index / u64::from(tile::WIDTH), size);
+            let file = self.log.relative.join(bundle.map_or_else(String::new, |bundle| bundle.to_string()));
+            self.entry(&Place { file: &file, from: 0, until: None, header: None }, &leaf, context);
+        }
+        if self.tree.as_ref().is_some_and(|tree| tree.size() == until) {
+            (self.known, self.position) = (Before::Entries, head.after);
+        }
+        self.bundles = Some(bundles);
+    }
+
+    /// Segments before the first one that is here must have been retired.
+    fn check_retired(&self, files: &[File], context: &mut Context<'_>) {
+        let Some(first) = files.first().filter(|first| first.behind_gap && context.part.is_none()) else { return };
+        let retired = self.retired.map_or(0, |end| end.segment + 1);
+        if retired < first.number {
+            let missing = self.log.relative.join("segments").join(segment::file_name(retired));
+            let words = "a segment is missing, and the log does not say that it was retired";
+            context.find(Finding::new(FindingKind::Missing, words).at(missing, 0));
+        }
+    }
+
     /// What was between here and the next frame is not known.
     fn lose(&mut self) {
         self.is_hurt = true;
@@ -464,7 +558,7 @@ impl<'a> Walk<'a> {
 
     /// What is between here and the next frame is not here, and need not be.
     fn pass_over(&mut self) {
-        self.unbroken = false;
+        self.known = Before::Gap;
         self.node_sequence = None;
         self.batch = None;
         self.in_group = false;
@@ -478,17 +572,18 @@ impl<'a> Walk<'a> {
         }
         if frame.header.kind == Kind::SegmentHead {
             self.head(file, frame, context);
-        } else if !self.unbroken {
+        } else if self.known != Before::Frames {
             self.position = Position { offset: frame.offset, link: frame.header.previous, ..self.position };
         }
         self.check_header(file, frame, context);
         match frame.header.kind {
             Kind::SegmentHead => {}
-            Kind::Leaf => self.leaf(file, frame, context),
-            Kind::Anchor => self.anchor(file, frame, context),
+            Kind::Leaf => self.entry(&Place::of_frame(&file.relative, frame), frame.body, context),
+            Kind::Anchor => self.anchor_frame(&Place::of_frame(&file.relative, frame), frame, context),
             Kind::Recovered => self.recovered(file, frame, context),
             Kind::Data | Kind::Fact(_) => {
-                let at = at(self.log, &file.relative, self.position, self.unbroken, None);
+                let place = Place::of_frame(&file.relative, frame);
+                let at = at(self.log, &place, self.position, self.known, None);
                 self.reader.session_frame(&at, frame, context);
             }
         }
@@ -513,7 +608,8 @@ impl<'a> Walk<'a> {
             wrong("a frame of the node stands in a session");
         }
         let groups = header.kind == Kind::Leaf && !self.log.has_sessions;
-        if !header.kind.is_encrypted() && header.channel != 0 || header.continues && !groups {
+        let misplaced = header.kind == Kind::Anchor && self.log.has_sessions;
+        if misplaced || !header.kind.is_encrypted() && header.channel != 0 || header.continues && !groups {
             wrong("a frame's header says what no gate writes");
         }
         if self.in_group && header.kind != Kind::Leaf {
@@ -544,8 +640,8 @@ impl<'a> Walk<'a> {
             return context.find(wrong(file, frame, "a segment's head stands inside a segment"));
         }
         let known = self.tree.as_ref() == Some(&head.tree) && self.last == head.last && self.at == head.at;
-        if self.unbroken && !(known && head.after == self.position) {
-            context.find(wrong(file, frame, "a segment's head does not say what the segments before it say"));
+        if self.known != Before::Gap && !(known && head.after == self.position) {
+            context.find(wrong(file, frame, "a segment's head does not say what stands before it"));
         }
         if !known {
             self.reader.entries_lost();
@@ -553,38 +649,60 @@ impl<'a> Walk<'a> {
         }
         self.position = Position { segment: head.number, offset: 0, link: head.after.link };
         self.batch = None;
-        let at = at(self.log, &file.relative, self.position, self.unbroken, None);
-        self.reader.heads_sessions(&at, frame, &head.open, context);
-        self.unbroken = true;
+        self.ends.insert(head.after.segment, head.after);
+        let place = Place::of_frame(&file.relative, frame);
+        let at = at(self.log, &place, self.position, if known { self.known } else { Before::Gap }, None);
+        self.reader.heads_sessions(&at, &head.open, context);
+        self.known = Before::Frames;
     }
 
-    fn leaf(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
+    fn entry(&mut self, place: &Place<'_>, leaf: &[u8], context: &mut Context<'_>) {
         let index = self.tree.as_ref().map_or(self.entries, Tree::size);
-        let entry = match Entry::parse(index, frame.body) {
+        let entry = match Entry::parse(index, leaf) {
             Ok(entry) => entry,
-            Err(malformed) => return context.find(wrong(file, frame, &malformed.to_string())),
+            Err(malformed) => return context.find(place.altered(malformed.to_string())),
         };
         if entry.previous != self.last {
-            if self.unbroken {
-                context.find(wrong(file, frame, "an entry does not follow the one before"));
+            if self.known == Before::Frames {
+                context.find(place.altered("an entry does not follow the one before"));
             }
             self.reader.entries_lost();
             self.tree = None;
         } else if entry.at < self.at {
-            context.find(wrong(file, frame, "an entry is earlier than the one before"));
+            context.find(place.altered("an entry is earlier than the one before"));
+        }
+        if self.log.has_sessions {
+            self.leaf(place, &entry, context);
         }
         if let Some(tree) = &mut self.tree {
             tree.push(entry.hash);
         }
         (self.last, self.at) = (entry.hash, entry.at);
         self.entries = index + 1;
-        self.check_remembered(file, frame, context);
-        let at = at(self.log, &file.relative, self.position, self.unbroken, self.tree.as_ref());
-        self.reader.entry(&at, frame, &entry, context);
+        self.check_remembered(place, context);
+        let at = at(self.log, place, self.position, self.known, self.tree.as_ref());
+        self.reader.entry(&at, &entry, context);
+    }
+
+    /// What leaves say of the log itself.
+    fn leaf(&mut self, place: &Place<'_>, entry: &Entry, context: &mut Context<'_>) {
+        match Leaf::parse(&entry.bytes) {
+            Ok(Leaf::Anchor(anchor)) => self.anchor(place, &anchor, context),
+            Ok(Leaf::Retired(retired)) => self.retired(place, &retired, context),
+            Ok(Leaf::Started(_)) if place.header.is_none() => {
+                // The mark of a crash went with its segment.
+                if self.signed.as_ref().is_some_and(|signed| signed.due_seconds > 0) {
+                    let words = format!("the gate stopped without order before {}", entry.at);
+                    context.find(place.wrong(FindingKind::Note, words));
+                }
+                self.signed = None;
+            }
+            _ => {}
+        }
     }
 
     /// Heads that others remember must be heads that this log had. Of a log that was rewritten the first is told.
-    fn check_remembered(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
+    fn check_remembered(&mut self, place: &Place<'_>, context: &mut Context<'_>) {
         let Some(tree) = &self.tree else { return };
         let (size, mut forked) = (tree.size(), None);
         self.remembered.retain(|head| {
@@ -598,29 +716,42 @@ impl<'a> Walk<'a> {
         });
         if let Some(by) = forked {
             let words = format!("the log once had other entries up to {size}, {by}: it was rewritten, or ran twice");
-            context.find(wrong(file, frame, &words));
+            context.find(place.altered(words));
             self.remembered.clear();
         }
     }
 
-    fn anchor(&mut self, file: &File, frame: &RawFrame<'_>, context: &mut Context<'_>) {
-        let anchor = match Anchor::parse(frame.body) {
-            Ok(anchor) => anchor,
-            Err(malformed) => return context.find(wrong(file, frame, &malformed.to_string())),
-        };
-        if !self.is_signed(&anchor) {
-            let words = "a head is not signed by the key that you trust";
-            context.find(Finding { kind: FindingKind::NotSigned, ..wrong(file, frame, words) });
+    fn retired(&mut self, place: &Place<'_>, retired: &Retired, context: &mut Context<'_>) {
+        let end = retired.end;
+        let next = self.retired.is_none_or(|before| before.segment < end.segment);
+        let here = self.ends.get(&end.segment).is_none_or(|there| *there == end);
+        if !next || !here {
+            context.find(place.altered("a segment is said to be retired that ended elsewhere"));
+        }
+        self.retired = Some(end);
+    }
+
+    fn anchor_frame(&mut self, place: &Place<'_>, frame: &RawFrame<'_>, context: &mut Context<'_>) {
+        match Anchor::parse(frame.body) {
+            Ok(anchor) => self.anchor(place, &anchor, context),
+            Err(malformed) => context.find(place.altered(malformed.to_string())),
+        }
+    }
+
+    fn anchor(&mut self, place: &Place<'_>, anchor: &Anchor, context: &mut Context<'_>) {
+        if !self.is_signed(anchor) {
+            context.find(place.wrong(FindingKind::NotSigned, "a head is not signed by the key that you trust"));
         }
         let tree_is = |tree: &Tree| tree.size() == anchor.size && tree.root() == anchor.root;
-        let sessions_are = !self.unbroken || anchor.open as usize == self.reader.open_sessions();
-        if anchor.chain != self.position || !self.tree.as_ref().is_none_or(tree_is) || !sessions_are {
-            context.find(wrong(file, frame, "a signed head does not say what the frames before it say"));
+        let sessions_are = self.known == Before::Gap || anchor.open as usize == self.reader.open_sessions();
+        let chain_is = place.header.is_none() || anchor.chain == self.position;
+        if !chain_is || !self.tree.as_ref().is_none_or(tree_is) || !sessions_are {
+            context.find(place.altered("a signed head does not say what stands before it"));
         }
-        self.check_due(file, frame, &anchor, context);
+        self.check_due(place, anchor, context);
         self.head = self.tree.as_ref().filter(|tree| tree_is(tree)).map(|tree| (tree.size(), tree.root()));
-        let (end, wall) = ((self.position.segment, frame.end()), anchor.wall);
-        self.signed = Some(Signed { end, wall, nanos: anchor.nanos, due_seconds: anchor.due_seconds });
+        let end = (self.position.segment, place.until.unwrap_or(0));
+        self.signed = Some(Signed { end, wall: anchor.wall, nanos: anchor.nanos, due_seconds: anchor.due_seconds });
     }
 
     fn is_signed(&self, anchor: &Anchor) -> bool {
@@ -630,14 +761,14 @@ impl<'a> Walk<'a> {
 
     /// Within one run of one machine, a head says when the next one is due. After a stop, a crash or a new boot the
     /// clock begins anew.
-    fn check_due(&self, file: &File, frame: &RawFrame<'_>, anchor: &Anchor, context: &mut Context<'_>) {
+    fn check_due(&self, place: &Place<'_>, anchor: &Anchor, context: &mut Context<'_>) {
         let Some(before) = self.signed.as_ref().filter(|before| before.due_seconds > 0) else { return };
         let due = before.nanos.saturating_add(u64::from(before.due_seconds) * 1_000_000_000);
         let late = anchor.nanos.saturating_sub(due);
         if late > LATE_NANOS {
             let words =
                 format!("no head was signed for {} seconds more than it should have been", late / 1_000_000_000);
-            context.find(Finding { kind: FindingKind::Note, ..wrong(file, frame, &words) });
+            context.find(place.wrong(FindingKind::Note, words));
         }
     }
 
@@ -701,8 +832,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn at<'b>(log: &Log<'b>, file: &'b Path, position: Position, unbroken: bool, tree: Option<&'b Tree>) -> At<'b> {
-    At { file, position, unbroken, tree, origin: log.origin, verifier: log.verifier }
+fn at<'b>(log: &Log<'b>, place: &'b Place<'b>, position: Position, known: Before, tree: Option<&'b Tree>) -> At<'b> {
+    At { place, position, known, tree, origin: log.origin, verifier: log.verifier }
 }
 
 fn wrong(file: &File, frame: &RawFrame<'_>, words: &str) -> Finding {

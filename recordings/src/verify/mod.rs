@@ -219,7 +219,8 @@ fn check_log(
     remembered.extend(published.as_ref().and_then(Published::remembered));
     let log =
         Log { dir: &dir, relative, origin: &format.origin, verifier: verifier.as_ref(), has_sessions, remembered };
-    let (mut walked, end) = walk(&log, reader, context);
+    let bundles = published.as_ref().and_then(Published::view);
+    let (mut walked, end) = walk(&log, bundles, reader, context);
     if let Some(published) = published {
         // Of a part, what is published was not compared with all entries before it.
         if context.part.is_none() {

@@ -12,7 +12,7 @@ use super::report::{Finding, FindingKind};
 use super::{By, Context, Remembered};
 use crate::disk::RealDisk;
 use crate::tlog::check::{Checked, Other, OtherKind, check_folder};
-use crate::tlog::folder::{CHECKPOINT, Flaw, Folder, FolderFault};
+use crate::tlog::folder::{CHECKPOINT, Flaw, Folder, FolderFault, View};
 
 /// A checkpoint on its way to its name.
 pub(super) const DRAFT: &str = "checkpoint.tmp";
@@ -21,6 +21,7 @@ pub(super) const TILES: &str = "tile";
 
 /// What was found of what a log published.
 pub(super) struct Published<'a> {
+    folder: Folder,
     relative: &'a Path,
     checked: Result<Checked, FolderFault>,
 }
@@ -29,7 +30,14 @@ impl<'a> Published<'a> {
     /// Checks all of it, by the log's key.
     pub(super) fn check(dir: &Path, relative: &'a Path, verifier: &Verifier) -> Self {
         let folder = Folder::new(Arc::new(RealDisk), dir);
-        Self { relative, checked: check_folder(&folder, std::slice::from_ref(verifier)) }
+        let checked = check_folder(&folder, std::slice::from_ref(verifier));
+        Self { folder, relative, checked }
+    }
+
+    /// The entries under the checkpoint, if all that was published is whole.
+    pub(super) fn view(&self) -> Option<View> {
+        let checkpoint = self.checked.as_ref().ok()?.signed.checkpoint();
+        View::open(self.folder.clone(), checkpoint).ok()
     }
 
     /// The checkpoint, as a head that somebody remembers; none where there is none that is any good.

@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::Context;
 use super::keeping::Keepings;
-use super::log::{At, Reader};
+use super::log::{At, Before, Reader};
 use super::report::{Finding, FindingKind, SessionReport, SessionVerdict};
 use crate::block::PlainFrame;
-use crate::frame::{self, Fact, Kind, RawFrame, Stream, TAG_BYTES};
+use crate::frame::{self, Fact, Header, Kind, RawFrame, TAG_BYTES};
 use crate::keys::SessionKeys;
 use crate::leaf::{
     ABANDONED, BlockLeaf, CRASHED, Direction, Entry, Leaf, OTHER_CHANNELS, Opened, Sealed, SealedAccount, Statement,
@@ -22,6 +22,7 @@ use crate::leaf::{
 use crate::ledger::LedgerDigest;
 use crate::notes::Note;
 use crate::read::{self, AuditorKeys, KeysFault};
+use crate::sealer::DataBytes;
 use crate::segment::{self, OpenSession};
 use crate::state::NODE;
 
@@ -86,11 +87,31 @@ struct Track {
     /// None behind a gap.
     digest: Option<[u8; 32]>,
     kept: Kept,
+    /// What its blocks hold, with the key; none without one, or behind a gap.
+    content: Option<Content>,
+    /// What its blocks' leaves say of them; none behind a gap.
+    sums: Option<DataBytes>,
     sealed: bool,
+    /// What it is sealed with; none where that was lost.
+    seal: Option<Sealed>,
     nanos: u64,
-    bytes: BTreeMap<(Direction, u32), Recorded>,
+    /// What its frames in segments hold.
+    bytes: Bytes,
     ledger: LedgerDigest,
+    /// Whether frames of it lay in segments that are not here.
+    unseen: bool,
     is_altered: bool,
+}
+
+/// Bytes of each direction of each channel.
+type Bytes = BTreeMap<(Direction, u32), Recorded>;
+
+/// What blocks hold.
+struct Content {
+    /// Over the marks of the frames, made again.
+    digest: [u8; 32],
+    bytes: Bytes,
+    ledger: LedgerDigest,
 }
 
 /// What of a session is in blocks.
@@ -101,8 +122,6 @@ struct Kept {
     blocks: u32,
     /// The hash of the opening's or the last block's entry.
     leaf: [u8; 32],
-    /// Over the marks of the frames, made again with the key; none without one, or behind a gap.
-    digest: Option<[u8; 32]>,
 }
 
 /// Bytes of one direction of one channel.
@@ -197,22 +216,31 @@ impl<'a> Sessions<'a> {
         }
     }
 
-    fn opened(&mut self, at: &At<'_>, frame: &RawFrame<'_>, opened: Opened, entry: &Entry, context: &mut Context<'_>) {
+    fn opened(&mut self, at: &At<'_>, opened: Opened, entry: &Entry, context: &mut Context<'_>) {
         let recording = opened.recording;
-        let mut track = Track::new(recording, frame.header.nanos);
+        let mut track = Track::new(recording, opened.nanos);
         let known = Known { seal: None, told: serde_json::from_slice(&opened.metadata).ok() };
         if opened.epoch != 0 || self.known.insert(recording, known).is_some() {
             let words = "a recording was opened a second time";
-            context.find(at.wrong(frame, FindingKind::Altered, words).of(recording));
+            context.find(at.wrong(FindingKind::Altered, words).of(recording));
             track.is_altered = true;
         }
         if !self.check_key_file(&opened, context) {
             track.is_altered = true;
         }
         track.keys = self.open_keys(&opened, context);
-        track.kept = Kept { until: 1, blocks: 0, leaf: entry.hash, digest: track.keys.is_some().then_some([0; 32]) };
+        track.kept = Kept { until: 1, blocks: 0, leaf: entry.hash };
+        track.content = track.keys.is_some().then(Content::new);
+        track.sums = Some(DataBytes::default());
         track.opened = Some(opened);
-        self.open.insert(frame.header.session, track);
+        let number = match at.header() {
+            Some(header) => header.session,
+            None => {
+                (track.sequence, track.digest, track.unseen) = (1, None, true);
+                entry.index
+            }
+        };
+        self.open.insert(number, track);
     }
 
     fn key_file(&self, opened: &Opened) -> PathBuf {
@@ -252,25 +280,25 @@ impl<'a> Sessions<'a> {
     }
 
     /// The session that a frame stands in, its place in it checked.
-    fn follow(&mut self, at: &At<'_>, frame: &RawFrame<'_>, context: &mut Context<'_>) -> Option<&mut Track> {
-        let number = frame.header.session;
+    fn follow(&mut self, at: &At<'_>, header: &Header, context: &mut Context<'_>) -> Option<&mut Track> {
+        let number = header.session;
         let Some(track) = self.open.get_mut(&number).filter(|track| !track.sealed) else {
             if self.orphans.len() < CHANNELS_MAX && self.orphans.insert(number) {
                 let words = format!("frames of session {number}, which was not opened or is sealed already");
-                context.find(at.wrong(frame, FindingKind::Altered, words));
+                context.find(at.wrong(FindingKind::Altered, words));
             }
             return None;
         };
-        let (sequence, nanos) = (frame.header.sequence, frame.header.nanos);
+        let (sequence, nanos) = (header.sequence, header.nanos);
         if sequence != track.sequence {
             let words =
                 format!("frame {} of the recording should stand here, and frame {sequence} does", track.sequence);
-            context.find(at.wrong(frame, FindingKind::Missing, words).of(track.recording));
+            context.find(at.wrong(FindingKind::Missing, words).of(track.recording));
             track.lose();
         }
         if nanos < track.nanos {
             let words = "a frame is earlier than the one before it";
-            context.find(at.wrong(frame, FindingKind::Altered, words).of(track.recording));
+            context.find(at.wrong(FindingKind::Altered, words).of(track.recording));
             track.is_altered = true;
         }
         track.sequence = sequence.saturating_add(1);
@@ -278,23 +306,28 @@ impl<'a> Sessions<'a> {
         Some(track)
     }
 
-    fn sealed(&mut self, at: &At<'_>, frame: &RawFrame<'_>, sealed: &Sealed, entry: &Entry, context: &mut Context<'_>) {
-        let Some(mut track) = self.open.remove(&frame.header.session).filter(|track| !track.sealed) else {
-            return context.find(at.wrong(frame, FindingKind::Altered, "a seal of a recording that is not open"));
+    fn sealed(&mut self, at: &At<'_>, sealed: &Sealed, entry: &Entry, context: &mut Context<'_>) {
+        let Some(mut track) = self.open.remove(&sealed.session).filter(|track| !track.sealed) else {
+            return context.find(at.wrong(FindingKind::Altered, "a seal of a recording that is not open"));
         };
-        if track.sequence != frame.header.sequence {
-            let words = format!("frames {} to {} of the recording are missing", track.sequence, frame.header.sequence);
-            context.find(at.wrong(frame, FindingKind::Missing, words).of(track.recording));
-            track.lose();
+        match at.header() {
+            Some(header) if track.sequence != header.sequence => {
+                let words = format!("frames {} to {} of the recording are missing", track.sequence, header.sequence);
+                context.find(at.wrong(FindingKind::Missing, words).of(track.recording));
+                track.sequence = header.sequence;
+                track.lose();
+            }
+            Some(_) => {}
+            None => track.sequence = track.sequence.max(sealed.frames),
         }
-        for words in track.contradictions(at, frame, sealed, self.keys.is_some()) {
-            context.find(at.wrong(frame, FindingKind::Altered, words).of(track.recording));
+        for words in track.contradictions(at, sealed) {
+            context.find(at.wrong(FindingKind::Altered, words).of(track.recording));
             track.is_altered = true;
         }
         let signed = signed_bytes(Statement::Seal, at.origin, &sealed.body());
         if at.verifier.is_some_and(|verifier| verifier.verify(&signed, &sealed.signature).is_err()) {
             let words = "the seal is not signed by the key that you trust";
-            context.find(at.wrong(frame, FindingKind::NotSigned, words).of(track.recording));
+            context.find(at.wrong(FindingKind::NotSigned, words).of(track.recording));
             track.is_altered = true;
         }
         self.known.entry(track.recording).or_default().seal = Some(Digest(entry.hash));
@@ -304,22 +337,46 @@ impl<'a> Sessions<'a> {
             _ => SessionVerdict::Ok,
         };
         context.report.sessions.push(track.report(Some(sealed.ending.clone()), verdict, self.keys.is_some()));
-        track.sealed = true;
-        self.open.insert(frame.header.session, track);
-        self.finish_covered(at, frame, context);
+        (track.sealed, track.seal) = (true, Some(sealed.clone()));
+        self.open.insert(sealed.session, track);
+        self.finish_covered(at, context);
+    }
+
+    /// What a segment's head says of a session. Where only entries are known of what stands before, its frames are in blocks.
+    fn head_session(&mut self, at: &At<'_>, session: &OpenSession, context: &mut Context<'_>) {
+        let lost = !self.open.contains_key(&session.session);
+        let track = self.open.entry(session.session).or_insert_with(|| Track::new(session.recording, 0));
+        let kept = Kept { until: session.covered, blocks: session.blocks, leaf: session.leaf };
+        let entries_say = track.recording == session.recording && track.sealed == session.sealed && track.kept == kept;
+        let frames_say =
+            track.sequence == session.sequence && track.digest.is_none_or(|digest| digest == session.digest);
+        let goes_on = at.known == Before::Entries && track.sequence <= session.sequence;
+        if lost || !entries_say || !(frames_say || goes_on) {
+            let words = "frames of the recording are missing before this segment";
+            context.find(at.wrong(FindingKind::Missing, words).of(session.recording));
+            track.recording = session.recording;
+            track.lose();
+            (track.content, track.sums) = (None, None);
+        }
+        track.unseen |= at.known != Before::Frames;
+        (track.sequence, track.digest, track.sealed) = (session.sequence, Some(session.digest), session.sealed);
+        track.kept = kept;
     }
 
     /// A block's leaf: it follows what is in blocks already, and names bytes that lie there.
-    fn block(&mut self, at: &At<'_>, frame: &RawFrame<'_>, leaf: &BlockLeaf, entry: &Entry, context: &mut Context<'_>) {
+    fn block(&mut self, at: &At<'_>, leaf: &BlockLeaf, entry: &Entry, context: &mut Context<'_>) {
         let Some(track) = self.open.get_mut(&leaf.session) else {
-            return context.find(at.wrong(frame, FindingKind::Altered, "a block of a recording that is not open"));
+            return context.find(at.wrong(FindingKind::Altered, "a block of a recording that is not open"));
         };
-        let Kept { until, blocks, leaf: previous, .. } = track.kept;
+        if at.header().is_none() && !track.sealed {
+            track.sequence = track.sequence.max(leaf.end());
+        }
+        let Kept { until, blocks, leaf: previous } = track.kept;
         let follows = (leaf.first, leaf.number, leaf.previous) == (until, blocks, previous);
         let within = leaf.end() <= track.sequence && leaf.frames > 0;
         let mut wrong = None;
         if !(follows || track.kept == Kept::UNKNOWN) || !within {
-            wrong = Some(at.wrong(frame, FindingKind::Altered, "a block does not follow the one before it"));
+            wrong = Some(at.wrong(FindingKind::Altered, "a block does not follow the one before it"));
         }
         let path = segment::session_dir(self.dir, track.recording).join(segment::block_file_name(leaf.file));
         let relative = path.strip_prefix(self.dir).map(|inner| self.relative.join(inner)).unwrap_or_default();
@@ -331,7 +388,7 @@ impl<'a> Sessions<'a> {
                 header.map_err(str::to_owned).and_then(|_| track.keep(&bytes, leaf))
             }
             Err(missing) if missing.kind() == std::io::ErrorKind::NotFound && self.keeping.excuses(track.recording) => {
-                track.kept.digest = None;
+                track.content = None;
                 Ok(())
             }
             Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
@@ -347,16 +404,20 @@ impl<'a> Sessions<'a> {
             let until = leaf.offset.saturating_add(leaf.length);
             wrong = wrong.or(Some(found(FindingKind::Altered, words).until(until)));
         }
-        track.kept = Kept { until: leaf.end(), blocks: leaf.number.saturating_add(1), leaf: entry.hash, ..track.kept };
+        track.kept = Kept { until: leaf.end(), blocks: leaf.number.saturating_add(1), leaf: entry.hash };
+        if let Some(sums) = &mut track.sums {
+            sums.add(Direction::In, leaf.bytes_in);
+            sums.add(Direction::Out, leaf.bytes_out);
+        }
         let end = self.files.entry(track.recording).or_default().ends.entry(leaf.file).or_default();
         *end = leaf.offset.saturating_add(leaf.length).max(*end);
         if let Some(wrong) = wrong {
             let recording = track.recording;
-            track.kept.digest = None;
+            track.content = None;
             self.accuse(recording, leaf.session);
             context.find(wrong.of(recording));
         }
-        self.finish_covered(at, frame, context);
+        self.finish_covered(at, context);
     }
 
     /// Something of a session is not as it was, found after it was reported or before.
@@ -368,16 +429,18 @@ impl<'a> Sessions<'a> {
     }
 
     /// A sealed session all of whose frames are in blocks is done with: what the blocks hold is what was sealed.
-    fn finish_covered(&mut self, at: &At<'_>, frame: &RawFrame<'_>, context: &mut Context<'_>) {
+    fn finish_covered(&mut self, at: &At<'_>, context: &mut Context<'_>) {
         let done = |track: &mut Track| track.sealed && track.kept.until >= track.sequence;
         let done: Vec<(u64, Track)> = self.open.extract_if(.., |_, track| done(track)).collect();
         for (_, track) in done {
             self.files.entry(track.recording).or_default().complete = true;
-            let differs = track.kept.digest.zip(track.digest).is_some_and(|(kept, sealed)| kept != sealed);
-            if differs {
-                let words = "the blocks hold other frames than were sealed";
-                context.find(at.wrong(frame, FindingKind::Altered, words).of(track.recording));
+            for words in track.seal.as_ref().map_or_else(Vec::new, |seal| track.blocks_contradict(seal)) {
+                context.find(at.wrong(FindingKind::Altered, words).of(track.recording));
                 self.accused.insert(track.recording);
+            }
+            let mut reports = context.report.sessions.iter_mut();
+            if let Some(report) = reports.rfind(|report| track.unseen && report.session == track.recording) {
+                track.put_sums(report);
             }
         }
     }
@@ -389,26 +452,27 @@ fn session_of(name: &str) -> Option<SessionId> {
 }
 
 impl Reader for Sessions<'_> {
-    fn entry(&mut self, at: &At<'_>, frame: &RawFrame<'_>, entry: &Entry, context: &mut Context<'_>) {
-        let number = frame.header.session;
+    fn entry(&mut self, at: &At<'_>, entry: &Entry, context: &mut Context<'_>) {
         let leaf = match Leaf::parse(&entry.bytes) {
             Ok(leaf) => leaf,
-            Err(malformed) => return context.find(at.wrong(frame, FindingKind::Altered, malformed.to_string())),
+            Err(malformed) => return context.find(at.wrong(FindingKind::Altered, malformed.to_string())),
         };
+        // An entry says itself in which session it stood.
+        let number = at.header().map_or_else(|| session_number(&leaf, entry), |header| header.session);
         match leaf {
-            Leaf::Started(_) | Leaf::Stopped if number == NODE => {}
+            Leaf::Started(_) | Leaf::Stopped | Leaf::Anchor(_) | Leaf::Retired(_) if number == NODE => {}
             Leaf::Opened(opened) if number != NODE && (number == entry.index || at.tree.is_none()) => {
-                self.opened(at, frame, opened, entry, context);
-                self.follow(at, frame, context);
+                self.opened(at, opened, entry, context);
+                at.header().into_iter().for_each(|header| drop(self.follow(at, header, context)));
             }
             Leaf::Held(_) | Leaf::Released(_) | Leaf::Erased(_) if number == NODE => {
-                self.keeping.leaf(at, frame, (entry.index, &leaf), context);
+                self.keeping.leaf(at, (entry.index, &leaf), context);
             }
-            Leaf::Block(block) if number == NODE => self.block(at, frame, &block, entry, context),
+            Leaf::Block(block) if number == NODE => self.block(at, &block, entry, context),
             Leaf::Sealed(sealed) if number != NODE && sealed.session == number => {
-                self.sealed(at, frame, &sealed, entry, context);
+                self.sealed(at, &sealed, entry, context);
             }
-            _ => context.find(at.wrong(frame, FindingKind::Altered, "a leaf stands where it is not about anything")),
+            _ => context.find(at.wrong(FindingKind::Altered, "a leaf stands where it is not about anything")),
         }
     }
 
@@ -416,44 +480,29 @@ impl Reader for Sessions<'_> {
         if frame.header.session == NODE {
             return;
         }
-        let Some(track) = self.follow(at, frame, context) else { return };
+        let Some(track) = self.follow(at, &frame.header, context) else { return };
         track.fold(frame);
-        track.count(frame);
+        count(&mut track.bytes, &frame.header, frame.body.len().saturating_sub(TAG_BYTES));
         if let Err(words) = track.open(frame) {
             track.is_altered = true;
             let recording = track.recording;
-            context.find(at.wrong(frame, FindingKind::Altered, words).of(recording));
+            context.find(at.wrong(FindingKind::Altered, words).of(recording));
         }
     }
 
-    fn heads_sessions(&mut self, at: &At<'_>, frame: &RawFrame<'_>, open: &[OpenSession], context: &mut Context<'_>) {
-        if !at.unbroken {
+    fn heads_sessions(&mut self, at: &At<'_>, open: &[OpenSession], context: &mut Context<'_>) {
+        if at.known == Before::Gap {
             // Where a part has no segments, others ended unseen.
             let goes_on = |number: &u64| open.iter().any(|session| session.session == *number);
             self.open.retain(|number, track| context.holds(track.recording) || goes_on(number));
         }
         let ours: Vec<u64> = self.open.keys().copied().collect();
-        if at.unbroken && ours != open.iter().map(|session| session.session).collect::<Vec<_>>() {
+        if at.known != Before::Gap && ours != open.iter().map(|session| session.session).collect::<Vec<_>>() {
             let words = "a segment's head names other open sessions than there are";
-            context.find(at.wrong(frame, FindingKind::Altered, words));
+            context.find(at.wrong(FindingKind::Altered, words));
         }
         for session in open {
-            let lost = !self.open.contains_key(&session.session);
-            let track = self.open.entry(session.session).or_insert_with(|| Track::new(session.recording, 0));
-            let kept = (track.kept.until, track.kept.blocks, track.kept.leaf, track.sealed);
-            let same = track.recording == session.recording
-                && track.sequence == session.sequence
-                && kept == (session.covered, session.blocks, session.leaf, session.sealed)
-                && track.digest.is_none_or(|digest| digest == session.digest);
-            if lost || !same {
-                let words = "frames of the recording are missing before this segment";
-                context.find(at.wrong(frame, FindingKind::Missing, words).of(session.recording));
-                track.recording = session.recording;
-                track.lose();
-            }
-            (track.sequence, track.digest, track.sealed) = (session.sequence, Some(session.digest), session.sealed);
-            let OpenSession { covered: until, blocks, leaf, .. } = *session;
-            track.kept = Kept { until, blocks, leaf, digest: track.kept.digest.filter(|_| same) };
+            self.head_session(at, session, context);
             self.known.entry(session.recording).or_default();
         }
     }
@@ -465,7 +514,9 @@ impl Reader for Sessions<'_> {
     fn entries_lost(&mut self) {
         self.lost = true;
         // Leaves of blocks may be among what was lost.
-        self.open.values_mut().for_each(|track| track.kept = Kept::UNKNOWN);
+        for track in self.open.values_mut() {
+            (track.kept, track.content, track.sums) = (Kept::UNKNOWN, None, None);
+        }
     }
 }
 
@@ -478,10 +529,14 @@ impl Track {
             sequence: 0,
             digest: Some([0; 32]),
             kept: Kept::UNKNOWN,
+            content: None,
+            sums: None,
             sealed: false,
+            seal: None,
             nanos,
-            bytes: BTreeMap::new(),
+            bytes: Bytes::new(),
             ledger: LedgerDigest::default(),
+            unseen: false,
             is_altered: false,
         }
     }
@@ -499,44 +554,24 @@ impl Track {
     fn keep(&mut self, bytes: &[u8], leaf: &BlockLeaf) -> Result<(), String> {
         let Some(keys) = &mut self.keys else { return Ok(()) };
         for PlainFrame { header, bytes } in read::open_block(bytes, leaf, keys)? {
+            let Some(content) = &mut self.content else { continue };
             let mark = frame::mark_again(&header, &bytes, keys.frame_key(header.block));
-            self.kept.digest = self.kept.digest.map(|digest| fold_mark(&digest, &mark));
+            content.digest = fold_mark(&content.digest, &mark);
+            count(&mut content.bytes, &header, bytes.len());
+            understand(&header, &bytes, &mut content.ledger)?;
         }
         Ok(())
-    }
-
-    /// What a frame's length says of the bytes in it.
-    fn count(&mut self, frame: &RawFrame<'_>) {
-        if frame.header.kind != Kind::Data {
-            return;
-        }
-        let direction = match frame.header.stream {
-            Stream::In | Stream::GateIn => Direction::In,
-            _ => Direction::Out,
-        };
-        let channel = if self.bytes.len() < CHANNELS_MAX { frame.header.channel } else { OTHER_CHANNELS };
-        let recorded = self.bytes.entry((direction, channel)).or_default();
-        let bytes = frame.body.len().saturating_sub(TAG_BYTES) as u64;
-        if frame.header.stream.is_of_the_gate() {
-            recorded.made += bytes;
-        } else {
-            recorded.received += bytes;
-        }
     }
 
     /// With a key: whether the frame was made with it, and says something.
     fn open(&mut self, frame: &RawFrame<'_>) -> Result<(), String> {
         let Some(keys) = &mut self.keys else { return Ok(()) };
         let plain = read::plain(frame, keys)?.bytes;
-        let Kind::Fact(fact) = frame.header.kind else { return Ok(()) };
-        if fact == Fact::FileEntry {
-            self.ledger.push(&plain);
-        }
-        Note::decode(fact, &plain).map(drop).map_err(|not_a_note| not_a_note.to_string())
+        understand(&frame.header, &plain, &mut self.ledger)
     }
 
     /// What a seal says that the frames do not.
-    fn contradictions(&self, at: &At<'_>, frame: &RawFrame<'_>, sealed: &Sealed, with_key: bool) -> Vec<String> {
+    fn contradictions(&self, at: &At<'_>, sealed: &Sealed) -> Vec<String> {
         let mut words = Vec::new();
         let mut check = |holds: bool, otherwise: &str| {
             if !holds {
@@ -544,18 +579,17 @@ impl Track {
             }
         };
         check(sealed.recording == self.recording, "the seal is of another recording");
-        check(sealed.frames == frame.header.sequence, "the seal counts other frames than there are");
+        check(sealed.frames == self.sequence, "the seal counts other frames than there are");
         check(self.digest.is_none_or(|digest| digest == sealed.digest), "the seal is over other frames than there are");
-        check(sealed.chain == at.position, "the seal was made at another place");
+        let here = at.header().is_none() || sealed.chain == at.position;
+        check(here, "the seal was made at another place");
         let without_word = matches!(sealed.ending.as_str(), CRASHED | ABANDONED);
         match (&sealed.ledger, &sealed.accounts) {
             (Some(ledger), Some(accounts)) => {
-                let readable = with_key && self.keys.is_some() && self.digest.is_some();
+                let is_seen = self.digest.is_some() && !self.unseen;
+                let readable = is_seen && self.keys.is_some();
                 check(!readable || *ledger == self.ledger.digest(), "the seal is over another file ledger");
-                check(
-                    self.digest.is_none() || self.accounts_agree(accounts),
-                    "the seal counts other bytes than there are",
-                );
+                check(!is_seen || accounts_agree(&self.bytes, accounts), "the seal counts other bytes than there are");
                 let balanced = accounts.iter().all(is_balanced);
                 check(balanced, "not every byte that was received is forwarded, refused or undelivered");
             }
@@ -565,29 +599,37 @@ impl Track {
         words
     }
 
-    /// Each account is what its frames add up to, and no channel is without one. The last ones may be sums.
-    fn accounts_agree(&self, accounts: &[SealedAccount]) -> bool {
-        let key = |row: &SealedAccount| (row.account.direction, row.account.channel);
-        let mut rest = self.bytes.clone();
-        let in_order = accounts.windows(2).all(|pair| key(&pair[0]) < key(&pair[1]))
-            || accounts.iter().any(|row| row.account.channel == OTHER_CHANNELS);
-        let mut agree = in_order;
-        for row in accounts.iter().filter(|row| row.account.channel != OTHER_CHANNELS) {
-            agree &= rest.remove(&key(row)).unwrap_or_default() == recorded(row);
+    /// What the blocks hold that the seal does not say.
+    fn blocks_contradict(&self, seal: &Sealed) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut check = |holds: bool, otherwise: &str| {
+            if !holds {
+                words.push(otherwise.to_owned());
+            }
+        };
+        let accounts = seal.accounts.as_deref();
+        match (&self.content, accounts) {
+            (Some(content), accounts) => {
+                check(content.digest == seal.digest, "the blocks hold other frames than were sealed");
+                let agree = accounts.is_none_or(|accounts| accounts_agree(&content.bytes, accounts));
+                check(agree, "the seal counts other bytes than the blocks hold");
+                let ledger = seal.ledger.is_none_or(|ledger| ledger == content.ledger.digest());
+                check(ledger, "the seal is over another file ledger than the blocks hold");
+            }
+            (None, Some(accounts)) => {
+                let agree = self.sums.is_none_or(|sums| sums == sums_of(accounts));
+                check(agree, "the seal counts other bytes than the blocks are said to hold");
+            }
+            (None, None) => {}
         }
-        for row in accounts.iter().filter(|row| row.account.channel == OTHER_CHANNELS) {
-            let mut sum = Recorded::default();
-            rest.retain(|(direction, _), recorded| {
-                let counts = *direction == row.account.direction;
-                if counts {
-                    sum.received += recorded.received;
-                    sum.made += recorded.made;
-                }
-                !counts
-            });
-            agree &= sum == recorded(row);
+        words
+    }
+
+    fn put_sums(&self, report: &mut SessionReport) {
+        if let Some(DataBytes { inward, outward }) = self.sums {
+            (report.bytes_in, report.bytes_out) = (inward, outward);
         }
-        agree && rest.is_empty()
+        report.files = self.content.as_ref().map(|content| content.ledger.entries()).or(report.files);
     }
 
     fn report(&self, ending: Option<String>, verdict: SessionVerdict, with_key: bool) -> SessionReport {
@@ -612,7 +654,76 @@ impl Track {
 
 impl Kept {
     /// Behind a gap.
-    const UNKNOWN: Self = Self { until: 1, blocks: 0, leaf: [0; 32], digest: None };
+    const UNKNOWN: Self = Self { until: 1, blocks: 0, leaf: [0; 32] };
+}
+
+impl Content {
+    fn new() -> Self {
+        Self { digest: [0; 32], bytes: Bytes::new(), ledger: LedgerDigest::default() }
+    }
+}
+
+/// What a seal counts in each direction.
+fn sums_of(accounts: &[SealedAccount]) -> DataBytes {
+    accounts.iter().fold(DataBytes::default(), |mut sums, row| {
+        sums.add(row.account.direction, row.recorded.saturating_add(row.recorded_made));
+        sums
+    })
+}
+
+/// The number of the session that a leaf stands in.
+fn session_number(leaf: &Leaf, entry: &Entry) -> u64 {
+    match leaf {
+        Leaf::Opened(_) => entry.index,
+        Leaf::Sealed(sealed) => sealed.session,
+        _ => NODE,
+    }
+}
+
+/// Counts a frame's bytes of data.
+fn count(bytes: &mut Bytes, header: &Header, length: usize) {
+    let Some(direction) = header.stream.direction().filter(|_| header.kind == Kind::Data) else { return };
+    let channel = if bytes.len() < CHANNELS_MAX { header.channel } else { OTHER_CHANNELS };
+    let recorded = bytes.entry((direction, channel)).or_default();
+    if header.stream.is_of_the_gate() {
+        recorded.made += length as u64;
+    } else {
+        recorded.received += length as u64;
+    }
+}
+
+/// Whether what a frame holds says something; files go into the ledger.
+fn understand(header: &Header, plain: &[u8], ledger: &mut LedgerDigest) -> Result<(), String> {
+    let Kind::Fact(fact) = header.kind else { return Ok(()) };
+    if fact == Fact::FileEntry {
+        ledger.push(plain);
+    }
+    Note::decode(fact, plain).map(drop).map_err(|not_a_note| not_a_note.to_string())
+}
+
+/// Each account is what its frames add up to, and no channel is without one. The last ones may be sums.
+fn accounts_agree(bytes: &Bytes, accounts: &[SealedAccount]) -> bool {
+    let key = |row: &SealedAccount| (row.account.direction, row.account.channel);
+    let mut rest = bytes.clone();
+    let in_order = accounts.windows(2).all(|pair| key(&pair[0]) < key(&pair[1]))
+        || accounts.iter().any(|row| row.account.channel == OTHER_CHANNELS);
+    let mut agree = in_order;
+    for row in accounts.iter().filter(|row| row.account.channel != OTHER_CHANNELS) {
+        agree &= rest.remove(&key(row)).unwrap_or_default() == recorded(row);
+    }
+    for row in accounts.iter().filter(|row| row.account.channel == OTHER_CHANNELS) {
+        let mut sum = Recorded::default();
+        rest.retain(|(direction, _), recorded| {
+            let counts = *direction == row.account.direction;
+            if counts {
+                sum.received += recorded.received;
+                sum.made += recorded.made;
+            }
+            !counts
+        });
+        agree &= sum == recorded(row);
+    }
+    agree && rest.is_empty()
 }
 
 const fn recorded(row: &SealedAccount) -> Recorded {

@@ -28,9 +28,9 @@ use policies::requests::{
 use policies::state::State;
 use policies::time::{Seconds, Window};
 use recordings::disk::{Machine as _, RealDisk};
-use recordings::frame::Stream;
+use recordings::frame::{Kind as FrameKind, RawFrame, Stream};
 use recordings::keys::Recipients;
-use recordings::leaf::{Account, Direction};
+use recordings::leaf::{Account, Direction, Entry, Leaf};
 use recordings::log::{Log, LogOptions, Purpose, Signer as _};
 use recordings::notes::Note;
 use recordings::read::{AuditorKeys, JOURNAL_DIR, RECORDS_DIR};
@@ -107,6 +107,13 @@ pub fn label<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
 
 fn link(n: u8) -> LinkId {
     LinkId::new(Ulid::from(u128::from(n)))
+}
+
+/// Whether a frame is a signed head: a leaf of a record log, a frame of its own in a journal.
+pub fn is_head(frame: &RawFrame<'_>) -> bool {
+    let is_leaf = || Leaf::parse(&Entry::parse(0, frame.body).ok()?.bytes).ok();
+    frame.header.kind == FrameKind::Anchor
+        || frame.header.kind == FrameKind::Leaf && matches!(is_leaf(), Some(Leaf::Anchor(_)))
 }
 
 pub fn signer() -> SimSigner {
@@ -206,6 +213,18 @@ impl Store {
     pub fn close(&mut self) {
         drop(self.records.take());
         drop(self.journal.take());
+    }
+
+    /// Lets a second pass for the logs, and time for a checkpoint to be published.
+    pub fn wait_for_checkpoint(&self) {
+        let path = self.dir().join(RECORDS_DIR).join("checkpoint");
+        let (before, deadline) =
+            (std::fs::read(&path).ok(), std::time::Instant::now() + std::time::Duration::from_secs(60));
+        self.machine.advance(1_000_000_000);
+        while std::fs::read(&path).ok() == before {
+            assert!(std::time::Instant::now() < deadline, "no checkpoint was published");
+            std::thread::yield_now();
+        }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -387,7 +406,11 @@ pub fn copy_tree(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy_tree(&entry.path(), &to);
         } else {
-            std::fs::copy(entry.path(), to).unwrap();
+            // A running log removes drafts and old tiles meanwhile.
+            match std::fs::copy(entry.path(), to) {
+                Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
         }
     }
 }
