@@ -152,13 +152,16 @@ pub(crate) struct Gathered {
     frames: u32,
     first_nanos: u64,
     last_nanos: u64,
+    /// As it is sealed, where there are no keyframes: a zero counts them.
     content: Vec<u8>,
 }
 
 impl Gathered {
-    /// A block that begins with the session's frame `first`.
-    pub(crate) fn new(session: u64, number: u32, first: u64, nanos: u64) -> Self {
-        let content = Vec::new();
+    /// A block that begins with the session's frame `first`, gathered in this buffer.
+    pub(crate) fn new(session: u64, number: u32, first: u64, nanos: u64, buffer: Vec<u8>) -> Self {
+        let mut content = buffer;
+        content.clear();
+        content.push(0);
         Self { session, number, first, frames: 0, first_nanos: nanos, last_nanos: nanos, content }
     }
 
@@ -182,6 +185,11 @@ impl Gathered {
         self.session
     }
 
+    /// The buffer, for another block.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.content
+    }
+
     const fn header(&self, plain_bytes: u32, codec: u8, body_bytes: u32) -> BlockHeader {
         let Self { session, number, first, frames, first_nanos, last_nanos, .. } = *self;
         let form = Form::Sealed;
@@ -203,28 +211,42 @@ impl Block {
     }
 }
 
-/// Compresses and encrypts.
-pub(crate) struct Sealing(zstd::bulk::Compressor<'static>);
+/// Compresses and encrypts; in buffers that are used again, since fresh memory costs more than what is done with it.
+pub(crate) struct Sealing {
+    compressor: zstd::bulk::Compressor<'static>,
+    packed: Vec<u8>,
+    blocks: Vec<Vec<u8>>,
+}
 
 impl Sealing {
     /// The level is the fastest: a higher one was slower and not denser.
     const LEVEL: i32 = 1;
 
     pub(crate) fn new() -> Self {
-        Self(zstd::bulk::Compressor::new(Self::LEVEL).expect("there is such a level"))
+        let compressor = zstd::bulk::Compressor::new(Self::LEVEL).expect("there is such a level");
+        Self { compressor, packed: Vec::new(), blocks: Vec::new() }
     }
 
     /// The block of these frames, with what draws the screens before the first of them.
     pub(crate) fn seal(&mut self, gathered: &Gathered, keyframes: &[Keyframe], key: &BlockKey) -> Block {
-        let mut plain = Vec::with_capacity(gathered.content.len() + 16);
-        put_number(&mut plain, keyframes.len() as u64);
-        keyframes.iter().for_each(|keyframe| keyframe.put(&mut plain));
-        plain.extend_from_slice(&gathered.content);
-        let packed = self.0.compress(&plain).ok().filter(|packed| packed.len() < plain.len());
-        let (codec, body) = packed.as_ref().map_or((PLAIN, &plain), |packed| (ZSTD, packed));
+        let with_keyframes = (!keyframes.is_empty()).then(|| {
+            let mut plain = Vec::with_capacity(gathered.content.len() + 16);
+            put_number(&mut plain, keyframes.len() as u64);
+            keyframes.iter().for_each(|keyframe| keyframe.put(&mut plain));
+            plain.extend_from_slice(&gathered.content[1..]);
+            plain
+        });
+        let plain = with_keyframes.as_ref().unwrap_or(&gathered.content);
+        self.packed.clear();
+        self.packed.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        let packed = self.compressor.compress_to_buffer(plain, &mut self.packed);
+        let packs = packed.is_ok_and(|length| length < plain.len());
+        let (codec, body) = if packs { (ZSTD, &self.packed) } else { (PLAIN, plain) };
         let length = |bytes: usize| u32::try_from(bytes).expect("a block has some mebibytes");
         let header = gathered.header(length(plain.len()), codec, length(body.len() + TAG_BYTES));
-        let mut bytes = Vec::with_capacity(BLOCK_HEADER_BYTES + body.len() + TAG_BYTES);
+        let mut bytes = self.blocks.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.reserve(BLOCK_HEADER_BYTES + body.len() + TAG_BYTES);
         bytes.extend_from_slice(&header.encode());
         bytes.extend_from_slice(body);
         let (head, sealed) = bytes.split_at_mut(BLOCK_HEADER_BYTES);
@@ -232,6 +254,11 @@ impl Sealing {
         let tag = tag.expect("a block is shorter than what AES-GCM takes");
         bytes.extend_from_slice(tag.as_ref());
         Block { header, bytes }
+    }
+
+    /// A block that is done with gives its buffer back.
+    pub(crate) fn reuse(&mut self, block: Block) {
+        self.blocks.push(block.bytes);
     }
 }
 
@@ -434,7 +461,7 @@ mod tests {
     use crate::frame::Fact;
 
     fn gathered() -> Gathered {
-        let mut gathered = Gathered::new(7, 3, 100, 1_000);
+        let mut gathered = Gathered::new(7, 3, 100, 1_000, Vec::new());
         gathered.push(Kind::Data, Stream::In, 1, 1_000, b"ls\r");
         gathered.push(Kind::Fact(Fact::Resize), Stream::None, 1, 1_500, &[80, 24]);
         gathered.push(Kind::Data, Stream::Out, 300, 2_000_000_000, &[b'x'; 5_000]);
@@ -442,7 +469,8 @@ mod tests {
     }
 
     fn frames_of(gathered: &Gathered) -> Vec<PlainFrame> {
-        read_frames(&mut Fields::new(&gathered.content, "content of a block"), &gathered.header(0, PLAIN, 0)).unwrap()
+        read_frames(&mut Fields::new(&gathered.content[1..], "content of a block"), &gathered.header(0, PLAIN, 0))
+            .unwrap()
     }
 
     fn key() -> BlockKey {

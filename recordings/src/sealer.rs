@@ -21,6 +21,8 @@ use crate::session::lock;
 
 /// A session's file of blocks goes on in the next one when it is so long.
 const FILE_BYTES: u64 = 64 << 20;
+/// A block is closed when it has so many bytes: larger ones are no denser, and take more of a reader's memory.
+pub(crate) const BLOCK_BYTES: usize = 256 << 10;
 /// What may wait to be sealed. A copy that outruns the sealing waits there; who types never comes near.
 const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
@@ -72,9 +74,29 @@ struct End {
 
 /// A block on its way into a leaf.
 pub(crate) struct Kept<'a> {
-    pub(crate) recording: SessionId,
     pub(crate) block: &'a Block,
     pub(crate) bytes: DataBytes,
+}
+
+impl Kept<'_> {
+    fn leaf(&self, at: End) -> BlockLeaf {
+        let header = &self.block.header;
+        BlockLeaf {
+            session: header.session,
+            number: header.number,
+            first: header.first,
+            frames: header.frames,
+            first_nanos: header.first_nanos,
+            last_nanos: header.last_nanos,
+            bytes_in: self.bytes.inward,
+            bytes_out: self.bytes.outward,
+            file: at.file,
+            offset: at.offset,
+            length: self.block.bytes.len() as u64,
+            sha256: self.block.sha256(),
+            previous: [0; 32],
+        }
+    }
 }
 
 impl Keeper {
@@ -82,41 +104,38 @@ impl Keeper {
         Self { disk, log: log.to_owned(), ends: BTreeMap::new() }
     }
 
-    /// Appends a block durably and gives what its leaf says, but for the leaf before. Whatever lies in the file behind the
-    /// blocks that have leaves is left alone: what a run before began to write, or what found no room, ends a file.
-    pub(crate) fn keep(&mut self, kept: &Kept<'_>) -> io::Result<BlockLeaf> {
-        let header = &kept.block.header;
-        let dir = session_dir(&self.log, kept.recording);
-        let end = match self.ends.get(&header.session) {
+    /// Appends blocks of one session durably, with one sync, and gives what their leaves say, but for the leaf before. Whatever
+    /// lies in the file behind the blocks that have leaves is left alone: what a run before began to write, or what found no
+    /// room, ends a file.
+    pub(crate) fn keep(&mut self, recording: SessionId, kept: &[Kept<'_>]) -> io::Result<Vec<BlockLeaf>> {
+        let Some(first) = kept.first() else { return Ok(Vec::new()) };
+        let session = first.block.header.session;
+        let dir = session_dir(&self.log, recording);
+        let mut end = match self.ends.get(&session) {
             Some(end) if end.offset < FILE_BYTES => *end,
             Some(end) => End { file: end.file + 1, offset: 0 },
             None => End { file: self.free_file(&dir)?, offset: 0 },
         };
-        self.ends.insert(header.session, End { file: end.file + 1, offset: 0 });
-        self.write(&dir, end, &kept.block.bytes)?;
-        let length = kept.block.bytes.len() as u64;
-        self.ends.insert(header.session, End { file: end.file, offset: end.offset + length });
-        Ok(BlockLeaf {
-            session: header.session,
-            number: header.number,
-            first: header.first,
-            frames: header.frames,
-            first_nanos: header.first_nanos,
-            last_nanos: header.last_nanos,
-            bytes_in: kept.bytes.inward,
-            bytes_out: kept.bytes.outward,
-            file: end.file,
-            offset: end.offset,
-            length,
-            sha256: kept.block.sha256(),
-            previous: [0; 32],
-        })
+        self.ends.insert(session, End { file: end.file + 1, offset: 0 });
+        self.write(&dir, end, kept)?;
+        let leaves = kept.iter().map(|kept| {
+            let leaf = kept.leaf(end);
+            end.offset += leaf.length;
+            leaf
+        });
+        let leaves = leaves.collect();
+        self.ends.insert(session, end);
+        Ok(leaves)
     }
 
-    fn write(&self, dir: &Path, end: End, bytes: &[u8]) -> io::Result<()> {
+    fn write(&self, dir: &Path, end: End, kept: &[Kept<'_>]) -> io::Result<()> {
         let path = dir.join(block_file_name(end.file));
         let file = if end.offset == 0 { self.disk.create(&path)? } else { self.disk.open(&path)? };
-        file.write_at(bytes, end.offset)?;
+        let mut offset = end.offset;
+        for kept in kept {
+            file.write_at(&kept.block.bytes, offset)?;
+            offset += kept.block.bytes.len() as u64;
+        }
         file.sync_data()?;
         if end.offset == 0 { self.disk.sync_dir(dir) } else { Ok(()) }
     }
@@ -152,6 +171,8 @@ struct State {
     /// One is being sealed.
     busy: bool,
     done: Vec<BlockLeaf>,
+    /// Buffers of whole blocks, to be filled again.
+    buffers: Vec<Vec<u8>>,
     /// The disk is full; tried again when the writer says so.
     stalled: bool,
     failed: Option<Cause>,
@@ -164,20 +185,55 @@ impl State {
     }
 }
 
+/// What is sealed with one sync: a copy writes so much in some milliseconds.
+const GROUP_BYTES_MAX: usize = 1 << 20;
+/// Buffers that are kept for other blocks: what one copy has under way.
+const BUFFERS_MAX: usize = 8;
+
+impl State {
+    /// The first block that waits, and those of its session right behind it.
+    fn next_group(&mut self) -> Vec<ToSeal> {
+        let Some(first) = self.waiting.pop_front() else { return Vec::new() };
+        let (session, mut bytes) = (first.gathered.session(), first.gathered.len());
+        let mut group = vec![first];
+        while let Some(next) = self
+            .waiting
+            .pop_front_if(|next| next.gathered.session() == session && bytes + next.gathered.len() <= GROUP_BYTES_MAX)
+        {
+            bytes += next.gathered.len();
+            group.push(next);
+        }
+        group
+    }
+
+    fn take_back(&mut self, gathered: Gathered) {
+        self.backlog_bytes = self.backlog_bytes.saturating_sub(gathered.len());
+        let buffer = gathered.into_buffer();
+        if self.buffers.len() < BUFFERS_MAX && buffer.len() >= BLOCK_BYTES {
+            self.buffers.push(buffer);
+        }
+    }
+}
+
 struct Worker {
     sealing: Sealing,
     keeper: Keeper,
 }
 
 impl Worker {
-    fn seal(&mut self, to_seal: &ToSeal) -> io::Result<BlockLeaf> {
-        let block = self.sealing.seal(&to_seal.gathered, &[], &to_seal.key);
-        let kept = Kept { recording: to_seal.recording, block: &block, bytes: to_seal.bytes };
-        let leaf = self.keeper.keep(&kept)?;
-        if to_seal.last {
-            self.keeper.forget(to_seal.gathered.session());
+    /// Seals blocks of one session.
+    fn seal(&mut self, group: &[ToSeal]) -> io::Result<Vec<BlockLeaf>> {
+        let Some(last) = group.last() else { return Ok(Vec::new()) };
+        let seal = |to_seal: &ToSeal| self.sealing.seal(&to_seal.gathered, &[], &to_seal.key);
+        let blocks: Vec<Block> = group.iter().map(seal).collect();
+        let kept: Vec<Kept<'_>> =
+            blocks.iter().zip(group).map(|(block, to_seal)| Kept { block, bytes: to_seal.bytes }).collect();
+        let leaves = self.keeper.keep(last.recording, &kept)?;
+        blocks.into_iter().for_each(|block| self.sealing.reuse(block));
+        if last.last {
+            self.keeper.forget(last.gathered.session());
         }
-        Ok(leaf)
+        Ok(leaves)
     }
 }
 
@@ -204,6 +260,11 @@ impl Sealer {
         state.waiting.push_back(to_seal);
         drop(state);
         self.bench.changed.notify_all();
+    }
+
+    /// A buffer for a block that will be filled.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        self.bench.state().buffers.pop().unwrap_or_default()
     }
 
     /// The leaves of what is done, in order; or why nothing more will be.
@@ -284,30 +345,31 @@ impl Bench {
         }
     }
 
-    /// Seals one block; whether there was one that could be.
+    /// Seals the next blocks of one session; whether there were any that could be.
     fn seal_next(&self, worker: &mut Worker) -> bool {
         let mut state = self.state();
         if !state.can_go_on() {
             return false;
         }
-        let Some(to_seal) = state.waiting.pop_front() else { return false };
+        let group = state.next_group();
         state.busy = true;
         drop(state);
-        let sealed = worker.seal(&to_seal);
+        let sealed = worker.seal(&group);
         let mut state = self.state();
         state.busy = false;
         match sealed {
-            Ok(leaf) => {
-                state.backlog_bytes = state.backlog_bytes.saturating_sub(to_seal.gathered.len());
-                state.done.push(leaf);
+            Ok(leaves) => {
+                state.done.extend(leaves);
+                group.into_iter().for_each(|to_seal| state.take_back(to_seal.gathered));
             }
             Err(full) if is_full(&full) => {
-                state.waiting.push_front(to_seal);
+                group.into_iter().rev().for_each(|to_seal| state.waiting.push_front(to_seal));
                 state.stalled = true;
             }
             Err(error) => {
-                let dir = session_dir(&worker.keeper.log, to_seal.recording);
-                state.failed = Some(Cause::new("keep a block in", &dir, &error));
+                let recording = group.first().map(|to_seal| to_seal.recording);
+                let dir = recording.map(|recording| session_dir(&worker.keeper.log, recording));
+                state.failed = Some(Cause::new("keep a block in", &dir.unwrap_or_default(), &error));
             }
         }
         true

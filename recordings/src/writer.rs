@@ -33,7 +33,7 @@ use crate::press::Bell;
 use crate::queue::{Next, Queue, Reply, Stamped, Work, answer};
 use crate::recover::Found;
 use crate::retire::Retiring;
-use crate::sealer::{DataBytes, Keeper, Kept, Sealer, ToSeal};
+use crate::sealer::{BLOCK_BYTES, DataBytes, Keeper, Kept, Sealer, ToSeal};
 use crate::segment::{self, OPEN_SESSION_BYTES, OpenSession, SegmentHead};
 use crate::session::{
     LineShared, Opening, Seal, SealedSession, SessionShared, SessionWriter, Tallies, is_last_word, lock,
@@ -111,9 +111,7 @@ pub(crate) struct Writer {
     bell: Bell,
 }
 
-/// A block is closed when it has so many bytes: larger ones are no denser, and take more of a reader's memory.
-const BLOCK_BYTES: usize = 256 << 10;
-/// Or so long after its first frame, so that a gate that is seized gives up no more than that.
+/// A block that is not full is closed so long after its first frame, so that a gate that is seized gives up no more than that.
 const BLOCK_NANOS: u64 = 5_000_000_000;
 
 /// A block to be closed.
@@ -130,6 +128,8 @@ struct Session {
     key: FrameKey,
     /// The open block, once it has a frame.
     block: Option<OpenBlock>,
+    /// For the next one.
+    buffer: Vec<u8>,
     tallies: Tallies,
     ledger: LedgerDigest,
     shared: Arc<SessionShared>,
@@ -250,8 +250,8 @@ impl Writer {
             Halt::Poison(StoreFault::Poisoned(Cause::told("read the segments of", &self.dir, &fault.to_string())))
         })?;
         for Leftover { recording, block, bytes } in left {
-            match keeper.keep(&Kept { recording, block: &block, bytes }) {
-                Ok(leaf) => self.cover(leaf)?,
+            match keeper.keep(recording, &[Kept { block: &block, bytes }]) {
+                Ok(leaves) => leaves.into_iter().try_for_each(|leaf| self.cover(leaf))?,
                 // It lies in the segments, and is tried again at the next start.
                 Err(full) if is_full(&full) => break,
                 Err(error) => return Err(poison("keep a block in", &self.dir, &error)),
@@ -552,6 +552,7 @@ impl Writer {
         }
         if served.block.as_ref().is_some_and(|block| block.gathered.len() >= BLOCK_BYTES) {
             served.close_block(false).into_iter().for_each(|to_seal| self.sealer.submit(to_seal));
+            served.buffer = self.sealer.buffer();
         }
         Ok(header.sequence + 1)
     }
@@ -862,14 +863,29 @@ impl Writer {
 impl Session {
     fn new(ratchet: Ratchet, shared: Arc<SessionShared>) -> Self {
         let key = ratchet.frame_key();
-        Self { ratchet, key, block: None, tallies: Tallies::new(), ledger: LedgerDigest::default(), shared }
+        Self {
+            ratchet,
+            key,
+            block: None,
+            buffer: Vec::new(),
+            tallies: Tallies::new(),
+            ledger: LedgerDigest::default(),
+            shared,
+        }
     }
 
     /// Takes a frame into the open block; whether it begins one.
     fn gather(&mut self, header: &Header, plain: &[u8]) -> bool {
         let begins = self.block.is_none();
+        let buffer = &mut self.buffer;
         let block = self.block.get_or_insert_with(|| OpenBlock {
-            gathered: Gathered::new(header.session, header.block, header.sequence, header.nanos),
+            gathered: Gathered::new(
+                header.session,
+                header.block,
+                header.sequence,
+                header.nanos,
+                std::mem::take(buffer),
+            ),
             bytes: DataBytes::default(),
         });
         block.gathered.push(header.kind, header.stream, header.channel, header.nanos, plain);

@@ -20,7 +20,7 @@ use policies::people::Kind;
 use policies::refusals::Refusal;
 use recordings::disk::RealDisk;
 use recordings::segment::{self, SegmentState, SegmentsFault};
-use recordings::tlog::folder::{Folder, FolderFault};
+use recordings::tlog::folder::{Folder, FolderFault, PublishedFile};
 
 use super::Api;
 use super::cards::fingerprints;
@@ -155,7 +155,7 @@ enum ReadFault {
 fn log_members(root: &str, log: &Path) -> Result<Vec<Member>, ReadFault> {
     let named = |path: &str, content| Member { name: format!("{root}/{path}"), content };
     let mut members = vec![named(recordings::FORMAT, Content::Path(log.join(recordings::FORMAT)))];
-    for (path, bytes) in Folder::new(Arc::new(RealDisk), log).published()? {
+    for PublishedFile { path, bytes } in Folder::new(Arc::new(RealDisk), log).published()? {
         let content = bytes.map_or_else(|| Content::Path(log.join(&path)), Content::Bytes);
         members.push(named(&path, content));
     }

@@ -29,6 +29,15 @@ pub struct Folder {
     pub(super) dir: PathBuf,
 }
 
+/// A file of [`Folder::published`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedFile {
+    /// Below the log's folder.
+    pub path: String,
+    /// What it held; none of a full tile, which stays as it is.
+    pub bytes: Option<Vec<u8>>,
+}
+
 /// What is wrong in a log's folder, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {flaw}")]
@@ -87,9 +96,9 @@ impl Folder {
         }
     }
 
-    /// What the log published, as of one moment while it goes on: the checkpoint, then every tile under it. Full tiles stay as they
-    /// are and are named alone; nothing is there before the first checkpoint.
-    pub fn published(&self) -> Result<Vec<(String, Option<Vec<u8>>)>, FolderFault> {
+    /// What the log published, as of one moment while it goes on: the checkpoint, then every tile under it; nothing before the first
+    /// checkpoint.
+    pub fn published(&self) -> Result<Vec<PublishedFile>, FolderFault> {
         let bytes = match self.read_file(CHECKPOINT, NOTE_BYTES_MAX as u64) {
             Err(none) if none.flaw == Flaw::Missing => return Ok(Vec::new()),
             read => read?,
@@ -97,13 +106,13 @@ impl Folder {
         let wrong = |why: BadCheckpoint| FolderFault::new(&CHECKPOINT, 0..bytes.len() as u64, Flaw::Checkpoint(why));
         let note = Note::parse(&bytes).map_err(|bad| wrong(bad.into()))?;
         let size = Checkpoint::parse(note.text()).map_err(wrong)?.size;
-        let mut files = vec![(CHECKPOINT.to_owned(), Some(bytes))];
+        let mut files = vec![PublishedFile { path: CHECKPOINT.to_owned(), bytes: Some(bytes) }];
         for tile in tiles_between(0, size) {
             files.push(if tile.is_full() {
-                (tile.to_string(), None)
+                PublishedFile { path: tile.to_string(), bytes: None }
             } else {
                 let (read, bytes) = self.read(tile)?;
-                (read.to_string(), Some(bytes))
+                PublishedFile { path: read.to_string(), bytes: Some(bytes) }
             });
         }
         Ok(files)

@@ -463,7 +463,9 @@ impl Reader for Sessions<'_> {
             Leaf::Started(_) | Leaf::Stopped | Leaf::Anchor(_) | Leaf::Retired(_) if number == NODE => {}
             Leaf::Opened(opened) if number != NODE && (number == entry.index || at.tree.is_none()) => {
                 self.opened(at, opened, entry, context);
-                at.header().into_iter().for_each(|header| drop(self.follow(at, header, context)));
+                if let Some(header) = at.header() {
+                    self.follow(at, header, context);
+                }
             }
             Leaf::Held(_) | Leaf::Released(_) | Leaf::Erased(_) if number == NODE => {
                 self.keeping.leaf(at, (entry.index, &leaf), context);
