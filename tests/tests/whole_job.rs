@@ -311,7 +311,7 @@ fn a_session_that_still_runs_is_fetched_checked_and_played() {
         let named = ["--session", running.as_str()];
         let verified = fetched(&plant, if number == 40 { &named } else { &[] });
         assert!(verified.contains(&format!("OPEN: {running}: the session goes on")), "{verified}");
-        assert!(verified.contains(", with 1 sessions open"), "{verified}");
+        assert!(verified.contains(", with 1 session open"), "{verified}");
         let play = ["play", &running, "--data", "taken", "--key", &key, "--speed", "1000"];
         let played = holdpoint(&plant, "lee", &play).ok().out();
         assert!(played.contains(&format!("I am {}", number + 2)), "{played}");

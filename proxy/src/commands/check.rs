@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use certs::keys::Seal;
 use policies::plant::Plant;
 
+use super::showing::counted;
 use super::{Done, Failure};
 use crate::app::telling;
 use crate::config::{Config, ConfigFault, SealWord};
@@ -29,11 +30,11 @@ pub(super) fn run(args: &Args) -> Done {
     say!("{}: right", args.config.display());
     say!("  a thief of the disk: {}", what_a_thief_gets(config.seal));
     say!(
-        "{}: right: {} targets in {} zones, {} rules",
+        "{}: right: {} in {}, {}",
         args.plant.display(),
-        plant.targets.len(),
-        plant.zones.len(),
-        plant.rules.len()
+        counted(plant.targets.len(), "target"),
+        counted(plant.zones.len(), "zone"),
+        counted(plant.rules.len(), "rule")
     );
     Ok(())
 }

@@ -15,7 +15,7 @@ use policies::ids::{CutId, PersonId, SessionId, VendorId, ZoneName};
 use policies::requests::{Answer, Matter, Narrowing, Reopening};
 
 use super::gate::{ProfileArg, at_gate, person};
-use super::showing::{plain, table};
+use super::showing::{counted, plain, table};
 use super::{Done, Failure, print_json};
 use crate::app::stores::{self, Identity};
 use crate::client::{Client, Fault};
@@ -115,17 +115,13 @@ impl CutArgs {
 }
 
 fn tell(made: &CutMade) {
-    say!("{}: {} ended.", made.cut, counted(made.sessions.len()));
+    say!("{}: {} ended.", made.cut, counted(made.sessions.len(), "session"));
     match made.kept.as_str() {
         "journal" => {}
         "disk" => say!("The journal does not answer: the cut lies on the gate's disk until it does."),
         _ => say!("NEITHER JOURNAL NOR DISK took it: it acts until the gate is restarted. Cut again when they answer."),
     }
     say!("It keeps out until: holdpoint reopen {} --reason TEXT", made.cut);
-}
-
-fn counted(sessions: usize) -> String {
-    if sessions == 1 { "1 session".to_owned() } else { format!("{sessions} sessions") }
 }
 
 /// Adds the cut to `data/cuts`, signed by the gate's own key. A gate that runs takes it up from there; one that does not

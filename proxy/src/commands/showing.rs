@@ -59,6 +59,12 @@ impl Clock {
     }
 }
 
+/// How many of something, which is made several by an `s`.
+pub(super) fn counted(count: usize, of: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {of}{plural}")
+}
+
 /// A span in words, its two largest parts.
 pub(super) fn span(seconds: u64) -> String {
     const PARTS: [(u64, &str); 5] =

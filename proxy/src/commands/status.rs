@@ -4,7 +4,7 @@ use approver::api::types::{Status, TrustView};
 use indicatif::HumanBytes;
 
 use super::gate::{ProfileArg, at_gate};
-use super::showing::{Clock, labelled, plain, span};
+use super::showing::{Clock, counted, labelled, plain, span};
 use super::{Done, print_json};
 
 /// How the gate is doing: board, journal, recorder, what runs and what waits.
@@ -36,9 +36,9 @@ fn tell(status: &Status, clock: &Clock) {
     for reason in &status.because {
         labelled("", &plain(reason));
     }
-    labelled("live", &format!("{} sessions", status.live));
-    labelled("waiting", &format!("{} requests", status.pending));
-    labelled("cuts", &format!("{} stand", status.cuts));
+    labelled("live", &counted(status.live, "session"));
+    labelled("waiting", &counted(status.pending, "request"));
+    labelled("cuts", &format!("{} standing", counted(status.cuts, "cut")));
     let head = &status.journal;
     labelled("journal", &format!("{} entries, head {} ({})", head.size, head.root, certs::words::of(&head.root)));
     labelled(
@@ -60,7 +60,7 @@ fn tell(status: &Status, clock: &Clock) {
         None => labelled("recorder", "none on this node"),
         Some(recorder) => {
             let fault = recorder.fault.as_deref().map_or_else(|| "records".to_owned(), plain);
-            labelled("recorder", &format!("{fault}, {} recordings open", recorder.open));
+            labelled("recorder", &format!("{fault}, {} open", counted(recorder.open, "recording")));
             if let (Some(free), Some(reserve)) = (recorder.free_bytes, recorder.reserve_bytes) {
                 labelled("", &format!("{} free, nobody new is let in below {}", HumanBytes(free), HumanBytes(reserve)));
             }

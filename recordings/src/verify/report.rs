@@ -355,7 +355,8 @@ impl Report {
         }
         write!(
             f,
-            ", with {open} sessions open. What came after that this copy cannot show: copy again when the gate has stopped"
+            ", with {} open. What came after that this copy cannot show: copy again when the gate has stopped",
+            sessions(open)
         )
     }
 }
@@ -363,23 +364,24 @@ impl Report {
 impl Report {
     fn say_part(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (held, all) = (self.part.unwrap_or_default(), self.decisions.sessions);
-        let sessions = if held == 1 { "session" } else { "sessions" };
-        write!(
-            f,
-            "WHOLE AS FAR AS IT GOES: {held} {sessions} of {all} and the journal, in which nothing was altered, "
-        )?;
+        let held = sessions(held);
+        write!(f, "WHOLE AS FAR AS IT GOES: {held} of {all} and the journal, in which nothing was altered, ")?;
         f.write_str("dropped or reordered")?;
         if let Some(until) = self.logs.iter().filter_map(|log| log.signed_at).min() {
             write!(f, " up to {until:.0}")?;
         }
         match self.open_sessions() {
             0 => {}
-            open => write!(f, ", with {open} sessions open")?,
+            open => write!(f, ", with {} open", sessions(open))?,
         }
         f.write_str(
             ". The folder is a part: recordings that it does not name were not checked. Fetch all of them for that",
         )
     }
+}
+
+fn sessions(count: usize) -> String {
+    if count == 1 { "1 session".to_owned() } else { format!("{count} sessions") }
 }
 
 impl fmt::Display for SessionReport {
