@@ -475,6 +475,15 @@ impl Stage {
     }
 }
 
+/// What another program's Desk wrote when this file was put up there, and adopted too.
+pub fn put_up_elsewhere(text: &str, by: PersonId, adopted: bool) -> Vec<Event> {
+    let plant = Digest::of_bytes(text.as_bytes());
+    let whole = Event::PlantText { plant, part: 0, of: 1, text: text.to_owned() };
+    let mut events = vec![whole, Event::PlantProposed { plant, by }];
+    events.extend(adopted.then_some(Event::PlantAdopted { plant }));
+    events
+}
+
 /// Why something was refused; it must have been.
 #[track_caller]
 pub fn refusal<T: std::fmt::Debug>(result: Result<T, crate::desk::Rejected>) -> Refusal {

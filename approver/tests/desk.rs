@@ -12,8 +12,8 @@ use approver::lease::{Ask, Frozen, Lease};
 use approver::people::People;
 use approver::recorder::Recorder;
 use approver::testing::{
-    Actor, Faulty, PLANT, Props, Rival, SecurityKey, Stage, Trouble, deployment, enrol, new_key, node, person, refusal,
-    sign,
+    Actor, Faulty, PLANT, Props, Rival, SecurityKey, Stage, Trouble, deployment, enrol, new_key, node, person,
+    put_up_elsewhere, refusal, sign,
 };
 use approver::{floor::Floor, mint};
 use certs::proof::{Authenticated, RecentLogin, VerifiedKey};
@@ -1183,17 +1183,13 @@ async fn a_signature_under_a_plant_file_counts_only_while_the_file_it_replaces_i
 
 /// A restart with a newer program than the one that put this file up and, perhaps, adopted it.
 async fn restarted_after(stage: &mut Stage, text: &str, adopted: bool) -> Digest {
-    let plant = Digest::of_bytes(text.as_bytes());
-    let whole = Event::PlantText { plant, part: 0, of: 1, text: text.to_owned() };
-    let mut events = vec![whole, Event::PlantProposed { plant, by: stage.admin.person }];
-    events.extend(adopted.then_some(Event::PlantAdopted { plant }));
-    let journal = &stage.props.journal;
+    let (journal, events) = (&stage.props.journal, put_up_elsewhere(text, stage.admin.person, adopted));
     journal.append(stage.desk.head(), &events, stage.desk.clock().wall()).await.unwrap();
     stage.desk.close().await;
     (stage.desk, stage.alarms) = stage.props.desk().await.unwrap();
     let keys = &stage.props.keys;
     stage.people = People::new(stage.desk.clone(), keys.secrets(), keys.tls_ca().fingerprint().prefix());
-    plant
+    Digest::of_bytes(text.as_bytes())
 }
 
 /// What an earlier program took and this one refuses by name.

@@ -8,14 +8,13 @@ use approver::api::types::{
     PeopleView, PersonView, PlantFile, PlantProposed, PlantTemplate, RequestMade, SecretNames, SessionsView, Status,
     VendorsView, VerdictTemplate, WatchLine, reopening_digest,
 };
-use approver::testing::{Actor, PLANT, Props, Stage, enrol, sign};
+use approver::testing::{Actor, PLANT, Props, Stage, enrol, put_up_elsewhere, sign};
 use certs::enrolment::EnrolmentCode;
 use certs::proof::Face;
 use certs::sshsig::Namespace;
 use http_body_util::BodyExt as _;
 use policies::actions::Action;
 use policies::decide::Command;
-use policies::digest::Digest;
 use policies::events::{Ending, Event};
 use policies::requests::{Answer, Narrowing, Reopening, Signed, VerdictStatement};
 use policies::time::Seconds;
@@ -400,13 +399,8 @@ async fn the_board_turns_red_when_everybody_was_told_and_nobody_answered() {
 #[tokio::test]
 async fn the_board_is_red_under_a_plant_file_that_this_program_cannot_read() {
     let house = House::new().await;
-    let (desk, text) = (&house.stage.desk, "[plant]\nname = \"of tomorrow\"");
-    let (plant, by) = (Digest::of_bytes(text.as_bytes()), house.stage.admin.person);
-    let events = [
-        Event::PlantText { plant, part: 0, of: 1, text: text.to_owned() },
-        Event::PlantProposed { plant, by },
-        Event::PlantAdopted { plant },
-    ];
+    let desk = &house.stage.desk;
+    let events = put_up_elsewhere("[plant]\nname = \"of tomorrow\"", house.stage.admin.person, true);
     house.stage.props.journal.append(desk.head(), &events, desk.clock().wall()).await.unwrap();
     while desk.with_state(|state| state.plant.is_some()) {
         tokio::task::yield_now().await;

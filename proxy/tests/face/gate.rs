@@ -17,7 +17,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
-use crate::hall::{self, Hall, next_code};
+use crate::hall::{self, Hall, eventually, next_code};
 
 const GATE: &str = "gate.mill3.example";
 
@@ -155,6 +155,14 @@ impl Gate {
             let mut cases = state.cases.values();
             cases.find(|case| case.standing == RequestStanding::Pending).map(|case| case.request.id)
         })
+    }
+
+    /// The shift lead says yes to the request that waits, once one does.
+    pub(crate) async fn approve(&self) {
+        let stage = &self.hall.stage;
+        eventually("a request", || self.pending().is_some()).await;
+        let verdict = stage.approval(&stage.lead, self.pending().expect("it waits for this yes"));
+        stage.desk.act(Decision::Vote { verdict }).await.unwrap();
     }
 
     /// Time goes on by itself, for as long as the value lives.

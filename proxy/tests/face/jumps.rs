@@ -1,6 +1,5 @@
 //! `ssh -J`: the inner session is the gate's own, under the target's name, and each lives and ends by itself.
 
-use policies::decide::Command as Decision;
 use policies::events::{CutBy, Scope};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -18,12 +17,7 @@ async fn a_jump_is_served_by_the_gate_under_the_targets_name() {
 async fn within_a_jump_the_questions_come_too() {
     let gate = Gate::new().await;
     let ssh = gate.ssh(&["hmi-2", "echo"]).await;
-    let approve = async {
-        eventually("a request", || gate.pending().is_some()).await;
-        let verdict = gate.hall.stage.approval(&gate.hall.stage.lead, gate.pending().unwrap());
-        gate.hall.stage.desk.act(Decision::Vote { verdict }).await.unwrap();
-    };
-    let (output, ()) = tokio::join!(finish(ssh, "hello"), approve);
+    let (output, ()) = tokio::join!(finish(ssh, "hello"), gate.approve());
     assert_ok(&output, "hello");
 }
 

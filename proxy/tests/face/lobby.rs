@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use policies::decide::Command as Decision;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::gate::{Gate, assert_ok, assert_refused, text};
@@ -15,8 +14,7 @@ async fn the_lobby_lists_asks_and_connects() {
     let asked = gate.run(&["lobby", "request", "hmi-2", "--for", "2h", "the pump trips"], "").await;
     assert_ok(&asked, "waits for 1 of shift-lead");
     assert_refused(&gate.run(&["lobby", "dance"], "").await, "There is no such order.");
-    let verdict = gate.hall.stage.approval(&gate.hall.stage.lead, gate.pending().unwrap());
-    gate.hall.stage.desk.act(Decision::Vote { verdict }).await.unwrap();
+    gate.approve().await;
     let output = gate.run(&["lobby"], "connect hmi-2\nhello\n").await;
     assert_ok(&output, "ready");
     assert_ok(&output, "hello");

@@ -40,12 +40,7 @@ async fn key_and_code_open_a_session_where_a_grant_is_open() {
 async fn without_a_grant_the_questions_come_and_the_yes_connects() {
     let gate = Gate::new().await;
     let ssh = gate.ssh(&["gate", "echo"]).await;
-    let approve = async {
-        eventually("a request", || gate.pending().is_some()).await;
-        let verdict = gate.hall.stage.approval(&gate.hall.stage.lead, gate.pending().unwrap());
-        gate.hall.stage.desk.act(Decision::Vote { verdict }).await.unwrap();
-    };
-    let (output, ()) = tokio::join!(finish(ssh, "hello"), approve);
+    let (output, ()) = tokio::join!(finish(ssh, "hello"), gate.approve());
     assert_ok(&output, "hello");
     assert!(text(&output.stderr).contains("waits for 1 of shift-lead"), "{}", text(&output.stderr));
     let prompts = std::fs::read_to_string(gate.home.path().join("prompts")).unwrap();
