@@ -25,8 +25,13 @@ impl Digest {
 
     /// SHA-256(`holdpoint/<kind>/v1` ‖ JCS of `value`). `kind` separates what is hashed for one purpose from all others.
     pub fn of<T: Serialize>(kind: &str, value: &T) -> Self {
+        Self::of_bytes(&Self::covered(kind, value))
+    }
+
+    /// The bytes that [`of`](Self::of) hashes.
+    pub fn covered<T: Serialize>(kind: &str, value: &T) -> Vec<u8> {
         let json = serde_json_canonicalizer::to_vec(value).expect("domain values have string keys and finite numbers");
-        Self(Sha256::new().chain_update(format!("holdpoint/{kind}/v1")).chain_update(json).finalize().into())
+        [format!("holdpoint/{kind}/v1").into_bytes(), json].concat()
     }
 }
 

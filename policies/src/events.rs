@@ -50,6 +50,26 @@ pub enum Scope {
     Plant,
 }
 
+/// What an evidence pack is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "pack")]
+pub enum PackOf {
+    /// One session, with the request behind it.
+    Session {
+        /// Which.
+        session: SessionId,
+    },
+    /// All that a vendor asked for and did in a span of time, refused requests included.
+    Vendor {
+        /// Which.
+        vendor: VendorId,
+        /// The first moment inside.
+        from: Timestamp,
+        /// The first moment after.
+        until: Timestamp,
+    },
+}
+
 /// On whose word a cut was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "by", content = "person")]
@@ -113,6 +133,28 @@ pub enum ErasedOn {
         /// Frozen in the session's request.
         rule: RuleId,
     },
+}
+
+impl Ending {
+    /// For people.
+    pub const fn in_words(&self) -> &'static str {
+        match self {
+            Self::Left => "the technician left",
+            Self::TargetClosed => "the target closed it",
+            Self::TargetUnreachable => "the target could not be reached",
+            Self::HostKeyChanged => "the target showed another host key than the pinned one",
+            Self::Expired => "the time given was up",
+            Self::Revoked => "the grant was taken back",
+            Self::Cut { .. } => "an operator cut it",
+            Self::Idle => "nobody touched it for too long",
+            Self::EscortLost => "nobody watched",
+            Self::RecorderFailed => "the recording stopped",
+            Self::Stale => "the journal could not be read for too long",
+            Self::Overrun => "a peer held more than the limits allow",
+            Self::Shutdown => "the gate was stopped",
+            Self::Crashed => "the gate stopped without order",
+        }
+    }
 }
 
 /// What proved the technician when a session was opened.
@@ -240,6 +282,12 @@ pub enum Event {
     WatchEnded { session: SessionId, by: PersonId },
     /// Somebody fetched a recording, for replay or export.
     Fetched { session: SessionId, by: PersonId },
+    /// Somebody made an evidence pack.
+    Packed {
+        #[serde(flatten)]
+        of: PackOf,
+        by: PersonId,
+    },
     /// A target showed a key that is not the pinned one.
     HostKeyMismatch { target: TargetName, service: ServiceName, expected: String, got: String },
     /// An authenticated person was refused.
@@ -378,6 +426,7 @@ impl Event {
             Self::Released { .. } => "HP1411",
             Self::ErasureSigned { .. } => "HP1412",
             Self::Erased { .. } => "HP1413",
+            Self::Packed { .. } => "HP1414",
             Self::Cut { .. } => "HP1501",
             Self::Reopened { .. } => "HP1502",
             Self::NodeStarted { .. } => "HP1601",

@@ -153,6 +153,9 @@ pub enum Refusal {
     NotHeld,
     #[error("it was erased {0}. That it was, and what it was, stays in the logs")]
     Erased(PlantTime),
+    // Evidence
+    #[error("that span of time is empty: it ends before it begins")]
+    EmptySpan,
 }
 
 impl Refusal {
@@ -221,6 +224,7 @@ impl Refusal {
             Self::Held(_) => "held",
             Self::NotHeld => "not-held",
             Self::Erased(_) => "erased",
+            Self::EmptySpan => "empty-span",
         }
     }
 }

@@ -200,6 +200,11 @@ impl VerdictStatement {
     pub fn digest(&self) -> Digest {
         Digest::of("verdict", self)
     }
+
+    /// What that is the SHA-256 of, for whoever checks a signature with other tools.
+    pub fn covered(&self) -> Vec<u8> {
+        Digest::covered("verdict", self)
+    }
 }
 
 /// What an administrator and members of the groups sign about a person whose keys are to count.

@@ -384,6 +384,7 @@ impl State {
                 self.cuts.remove(&reopening.cut);
             }
             Event::Fetched { .. }
+            | Event::Packed { .. }
             | Event::HostKeyMismatch { .. }
             | Event::Refused { .. }
             | Event::NodeStarted { .. }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use policies::actions::Action;
 use policies::digest::{Digest, Salted};
-use policies::events::{CutBy, Ending, ErasedOn, Event, Factor, Founder, Scope};
+use policies::events::{CutBy, Ending, ErasedOn, Event, Factor, Founder, PackOf, Scope};
 use policies::ids::*;
 use policies::people::{Kind, SshKey};
 use policies::plant::{Plant, Rule};
@@ -181,6 +181,8 @@ fn one_of_each() -> Vec<Event> {
         Event::Watched { session, by: who },
         Event::WatchEnded { session, by: who },
         Event::Fetched { session, by: who },
+        Event::Packed { of: PackOf::Session { session }, by: who },
+        Event::Packed { of: PackOf::Vendor { vendor: label("acme"), from: at, until: at }, by: who },
         Event::HostKeyMismatch {
             target: label("hmi-2"),
             service: label("ssh"),

@@ -17,6 +17,7 @@ pub mod ledger;
 mod leftover;
 pub mod log;
 pub mod notes;
+pub mod pack;
 pub mod part;
 mod plain;
 pub mod play;

@@ -154,7 +154,7 @@ fn bytes(entry: &FileEntry) -> String {
 }
 
 /// A line of the gate's on a terminal. Other bytes of its own are answers in a protocol.
-fn said(moment: &Moment) -> Option<String> {
+pub(crate) fn said(moment: &Moment) -> Option<String> {
     let What::Data(Stream::GateOut | Stream::GateOutErr, bytes) = &moment.what else { return None };
     let line = str::from_utf8(bytes).ok()?.trim().strip_prefix(LINE)?;
     Some(format!("told the technician: {}", Words::from(line)))

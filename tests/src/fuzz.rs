@@ -19,6 +19,7 @@ use proxy::files::{Inspect, Inspected};
 use recordings::frame::{Kind, RawFrame, frames};
 use recordings::leaf::{Anchor, Entry, Leaf, Recovered};
 use recordings::ledger::FileEntry;
+use recordings::pack::{Evidence, Manifest, Texts, unpack_bytes};
 use recordings::segment::SegmentHead;
 use recordings::tlog::checkpoint::Checkpoint;
 use recordings::tlog::note::Note;
@@ -45,6 +46,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "event", run: event },
     Target { name: "file-entry", run: file_entry },
     Target { name: "note", run: note },
+    Target { name: "pack", run: pack },
+    Target { name: "pack-files", run: pack_files },
     Target { name: "plant-file", run: plant_file },
     Target { name: "scp", run: scp },
     Target { name: "segment", run: segment },
@@ -97,6 +100,27 @@ fn event(bytes: &[u8]) {
 fn file_entry(bytes: &[u8]) {
     if let Ok(entry) = FileEntry::decode(bytes) {
         assert_eq!(FileEntry::decode(&entry.encode()).as_ref(), Ok(&entry));
+    }
+}
+
+fn pack(bytes: &[u8]) {
+    let around = tempfile::tempdir().expect("a folder");
+    // Whether it is one does not matter here.
+    unpack_bytes(bytes, &around.path().join("in")).ok();
+    let beside = std::fs::read_dir(around.path()).expect("a folder").filter_map(Result::ok);
+    assert!(beside.map(|entry| entry.file_name()).all(|name| name == "in"), "nothing is written outside");
+}
+
+/// What lies in a pack as JSON.
+fn pack_files(bytes: &[u8]) {
+    if let Some(manifest) = Manifest::parse(bytes) {
+        assert_eq!(manifest.encode(), bytes, "a manifest has one spelling");
+    }
+    if let Some(texts) = Texts::parse(bytes) {
+        assert_eq!(texts.encode(), bytes, "texts have one spelling");
+    }
+    if let Some(evidence) = Evidence::parse(bytes) {
+        assert_eq!(evidence.encode(), bytes, "evidence has one spelling");
     }
 }
 

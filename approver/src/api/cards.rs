@@ -4,7 +4,7 @@
 use policies::actions::{Action, Actions};
 use policies::decide::waits_for;
 use policies::digest::Salted;
-use policies::events::{Ending, Event};
+use policies::events::Event;
 use policies::ids::{AskId, PersonId, RequestId, SessionId};
 use policies::people::{Kind, Person, SshKey, Standing};
 use policies::plant::{Escort, Plant};
@@ -59,26 +59,6 @@ fn cautions(case: &Case) -> Vec<String> {
         cautions.push("an emergency: one yes suffices, and somebody else looks back at it afterwards".to_owned());
     }
     cautions
-}
-
-/// How a session ended, for people.
-pub(super) const fn ending_in_words(ending: &Ending) -> &'static str {
-    match ending {
-        Ending::Left => "the technician left",
-        Ending::TargetClosed => "the target closed it",
-        Ending::TargetUnreachable => "the target could not be reached",
-        Ending::HostKeyChanged => "the target showed another host key than the pinned one",
-        Ending::Expired => "the time given was up",
-        Ending::Revoked => "the grant was taken back",
-        Ending::Cut { .. } => "an operator cut it",
-        Ending::Idle => "nobody touched it for too long",
-        Ending::EscortLost => "nobody watched",
-        Ending::RecorderFailed => "the recording stopped",
-        Ending::Stale => "the journal could not be read for too long",
-        Ending::Overrun => "a peer held more than the limits allow",
-        Ending::Shutdown => "the gate was stopped",
-        Ending::Crashed => "the gate stopped without order",
-    }
 }
 
 pub(super) const fn standing_word(standing: Standing) -> &'static str {
@@ -335,7 +315,7 @@ impl Api {
         let ended = facts.ended.as_ref().map(|(at, ending)| EndingView {
             at: *at,
             ending: ending_word(ending),
-            in_words: ending_in_words(ending).to_owned(),
+            in_words: ending.in_words().to_owned(),
         });
         SessionView {
             session: id,

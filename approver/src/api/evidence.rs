@@ -24,11 +24,12 @@ use recordings::tlog::folder::{Folder, FolderFault, PublishedFile};
 
 use super::Api;
 use super::cards::fingerprints;
-use super::guard::{Asked, At, Caller};
+use super::guard::{Asked, At, Caller, Sent};
 use super::problem::Problem;
+use super::requests::done;
 use super::sessions::line;
 use super::tar::{self, Content, Member};
-use super::types::{After, EntryLine, FounderView, TrustView};
+use super::types::{After, Done as Happened, EntryLine, FounderView, Pack, TrustView};
 use crate::journal::Entry;
 
 pub(super) async fn ca(State(api): State<Api>) -> impl IntoResponse {
@@ -122,6 +123,16 @@ fn entry_line(entry: &Entry) -> EntryLine {
         event: serde_json::to_value(&entry.event).expect("events have string keys"),
         leaf: HEXLOWER.encode(&entry.leaf),
     }
+}
+
+/// That somebody makes a pack is in the journal before anything of it leaves.
+pub(super) async fn pack(
+    State(api): State<Api>,
+    caller: Caller,
+    Sent(Pack { of }): Sent<Pack>,
+) -> Result<Json<Happened>, Problem> {
+    let events = api.desk().act(Command::Pack { of, by: caller.person() }).await?;
+    Ok(done(&events))
 }
 
 pub(super) async fn journal(State(api): State<Api>) -> Result<Response, Problem> {

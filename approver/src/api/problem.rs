@@ -138,7 +138,8 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::Held(_)
         | Refusal::Erased(_)
         | Refusal::KeyTaken => StatusCode::CONFLICT,
-        Refusal::PlantFileWrong(_)
+        Refusal::EmptySpan
+        | Refusal::PlantFileWrong(_)
         | Refusal::WorkOrderWanted
         | Refusal::WorkOrderShape(..)
         | Refusal::ReasonWanted

@@ -407,6 +407,13 @@ fn about_evidence() -> Vec<Route> {
             )
             .takes::<types::EraseSignature>()
             .gives::<types::Done>(),
+        act("/api/v1/packs", evidence::pack)
+            .for_(
+                READERS,
+                "Say that an evidence pack is being made, so that it is journaled; what goes in is fetched after.",
+            )
+            .takes::<types::Pack>()
+            .gives::<types::Done>(),
         read("/api/v1/journal", evidence::entries)
             .for_(READERS, "Entries of the journal, in order.")
             .query("after", "Entries that are known already.")

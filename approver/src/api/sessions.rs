@@ -15,7 +15,6 @@ use policies::refusals::Refusal;
 use policies::state::SessionFacts;
 
 use super::Api;
-use super::cards::ending_in_words;
 use super::guard::{Asked, At, Caller};
 use super::problem::Problem;
 use super::types::{Acted, SessionView, SessionsView, Wanted, WatchLine};
@@ -126,7 +125,7 @@ impl Seat {
             }
             Ok(Some(WatchFrame::Over(ending))) => {
                 self.over = true;
-                WatchLine::Over { in_words: ending_in_words(&ending).to_owned() }
+                WatchLine::Over { in_words: ending.in_words().to_owned() }
             }
             Ok(None) => {
                 self.over = true;

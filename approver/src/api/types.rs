@@ -9,7 +9,7 @@ use certs::proof::Face;
 use jiff::Timestamp;
 use policies::actions::{Action, Actions};
 use policies::digest::{Digest, Salted};
-use policies::events::{ErasedOn, Scope};
+use policies::events::{ErasedOn, PackOf, Scope};
 use policies::ids::{
     AskId, CredentialName, CutId, DeploymentId, GroupName, NodeId, PersonId, RequestId, RoleName, RuleId, ServiceName,
     SessionId, TargetName, VendorId, ZoneName,
@@ -1183,6 +1183,15 @@ pub struct FounderView {
     pub role: String,
     /// SHA-256 fingerprints of their keys.
     pub fingerprints: Vec<String>,
+}
+
+/// What an evidence pack is to be about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pack {
+    /// `{"pack": "session", "session": "s_…"}`, or `{"pack": "vendor", "vendor": …, "from": …, "until": …}`.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub of: PackOf,
 }
 
 /// What evidence is checked by, as the server tells it: to be compared with what the auditor keeps, never to replace it.

@@ -13,7 +13,7 @@ pub use admission::Admission;
 pub use requests::{NewRequest, quorum_is_met, waits_for};
 
 use crate::digest::{Digest, Salted};
-use crate::events::{CutBy, Ending, Event, Founder, Scope};
+use crate::events::{CutBy, Ending, Event, Founder, PackOf, Scope};
 use crate::ids::{
     AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, RequestId, ServiceName, SessionId, TargetName,
     VendorId,
@@ -60,6 +60,7 @@ pub enum Command {
     Hold { session: SessionId, reason: Salted, by: PersonId },
     Release { session: SessionId, of: PersonId, by: PersonId },
     SignErasure { signed: Signed<EraseStatement> },
+    Pack { of: PackOf, by: PersonId },
     ReportHostKey { target: TargetName, service: ServiceName, expected: String, got: String },
     ReportRefusal { person: PersonId, reason: String, target: Option<TargetName> },
     Cut { cut: CutId, scope: Scope, by: CutBy, at: Timestamp },
@@ -136,6 +137,7 @@ impl State {
             Command::Hold { session, reason, by } => self.decide_hold(*session, *reason, *by),
             Command::Release { session, of, by } => self.decide_release(*session, *of, *by),
             Command::SignErasure { signed } => self.decide_sign_erasure(signed, now),
+            Command::Pack { of, by } => self.decide_pack(of, *by),
             Command::ReportHostKey { target, service, expected, got } => Ok(vec![Event::HostKeyMismatch {
                 target: target.clone(),
                 service: service.clone(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::digest::Digest;
-use crate::events::{Event, Founder};
+use crate::events::{Event, Founder, PackOf};
 use crate::ids::{DeploymentId, GroupName, LinkId, PersonId, SessionId, VendorId};
 use crate::people::{Kind, Person, SshKey, Standing};
 use crate::refusals::Refusal;
@@ -181,14 +181,33 @@ impl State {
 
     /// Operators and auditors may read what was recorded: it is ciphertext to the gate and an event for everybody.
     pub(super) fn decide_fetch(&self, session: SessionId, by: PersonId) -> Result<Vec<Event>, Refusal> {
-        match self.active(by)?.kind {
-            Kind::Auditor | Kind::Operator { .. } => {}
-            _ => return Err(Refusal::WrongKind("auditors and operators")),
-        }
+        self.reader(by)?;
         if let Some((at, _)) = &self.recorded(session)?.erased {
             return Err(Refusal::Erased(self.clock(*at)));
         }
         Ok(vec![Event::Fetched { session, by }])
+    }
+
+    /// Whoever may read makes packs. An empty span is refused, so that nobody takes a slip for a year without sessions.
+    pub(super) fn decide_pack(&self, of: &PackOf, by: PersonId) -> Result<Vec<Event>, Refusal> {
+        self.reader(by)?;
+        if let PackOf::Session { session } = of {
+            self.recorded(*session)?;
+        }
+        match of {
+            PackOf::Vendor { vendor, .. } if !self.contracts.contains_key(vendor) => {
+                Err(Refusal::NoContract(vendor.clone()))
+            }
+            PackOf::Vendor { from, until, .. } if until <= from => Err(Refusal::EmptySpan),
+            _ => Ok(vec![Event::Packed { of: of.clone(), by }]),
+        }
+    }
+
+    fn reader(&self, by: PersonId) -> Result<(), Refusal> {
+        match self.active(by)?.kind {
+            Kind::Auditor | Kind::Operator { .. } => Ok(()),
+            _ => Err(Refusal::WrongKind("auditors and operators")),
+        }
     }
 
     pub(super) fn person(&self, id: PersonId) -> Result<&Person, Refusal> {

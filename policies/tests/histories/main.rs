@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use policies::actions::{Action, Actions};
 use policies::decide::{Admission, Command, NewRequest};
 use policies::digest::{Digest, Salted};
-use policies::events::{CutBy, Ending, Event, Factor, Founder, Scope};
+use policies::events::{CutBy, Ending, Event, Factor, Founder, PackOf, Scope};
 use policies::ids::*;
 use policies::people::{Kind, SshKey};
 use policies::requests::*;

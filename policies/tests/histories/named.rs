@@ -1121,6 +1121,36 @@ fn recordings_are_fetched_by_auditors_and_operators() {
     }
 }
 
+#[test]
+fn packs_are_made_by_auditors_and_operators_of_what_there_is() {
+    let mut world = World::founded();
+    world.granted(TARA, &SHELL);
+    let door = world.door(TARA);
+    let session = door.session;
+    world.enter(door);
+    let auditor = world.enrolled(NEW, Kind::Auditor, &[]);
+    let (from, until) = (world.now, world.now + SignedDuration::from_secs(1));
+    let vendor = |vendor, from, until| PackOf::Vendor { vendor: label(vendor), from, until };
+    for by in [20, ADMINISTRATOR].map(person) {
+        let wish = Command::Pack { of: PackOf::Session { session }, by };
+        assert_eq!(world.refused(&wish), Refusal::WrongKind("auditors and operators"));
+    }
+    for (of, refusal) in [
+        (PackOf::Session { session: SessionId::new(world.id()) }, Refusal::NoSuchRecording),
+        (vendor("nobody", from, until), Refusal::NoContract(label("nobody"))),
+        (vendor("acme", until, until), Refusal::EmptySpan),
+        (vendor("acme", until, from), Refusal::EmptySpan),
+    ] {
+        assert_eq!(world.refused(&Command::Pack { of, by: auditor }), refusal);
+    }
+    for by in [auditor, person(LEADS[0])] {
+        for of in [PackOf::Session { session }, vendor("acme", from, until)] {
+            let events = world.state.decide(&Command::Pack { of: of.clone(), by }, world.now).unwrap();
+            assert_eq!(events, [Event::Packed { of, by }]);
+        }
+    }
+}
+
 // The plant file
 
 #[test]

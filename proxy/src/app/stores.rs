@@ -177,6 +177,42 @@ impl Stores {
     }
 }
 
+/// The directory of a data folder at rest, such as a copy: opened in a copy of its own, so that nothing in the folder
+/// changes. None where the folder has none.
+///
+/// # Errors
+/// It cannot be copied, or does not open.
+pub fn directory_at_rest(data: &Path) -> Result<Option<DirectoryAtRest>, StoreFault> {
+    let state = data.join(DIRECTORY);
+    if !state.is_dir() {
+        return Ok(None);
+    }
+    let failed = |cause| StoreFault::Unreadable { path: state.clone(), cause };
+    let copy = tempfile::tempdir().map_err(failed)?;
+    for entry in std::fs::read_dir(&state).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        // What sled keeps beside its files are blobs too long for any value of ours.
+        if entry.file_type().map_err(failed)?.is_file() {
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).map_err(failed)?;
+        }
+    }
+    let directory: Arc<dyn Directory> = Arc::new(SledDirectory::open(copy.path())?);
+    Ok(Some(DirectoryAtRest { directory, _copy: copy }))
+}
+
+/// See [`directory_at_rest`].
+pub struct DirectoryAtRest {
+    /// Names and texts.
+    pub directory: Arc<dyn Directory>,
+    _copy: tempfile::TempDir,
+}
+
+impl fmt::Debug for DirectoryAtRest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DirectoryAtRest")
+    }
+}
+
 impl fmt::Debug for Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Stores({:?})", self.identity)

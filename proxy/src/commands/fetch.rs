@@ -106,7 +106,7 @@ impl Args {
     }
 }
 
-async fn unpack(mut pieces: Pieces, folder: &Path) -> Result<usize, Failure> {
+pub(super) async fn unpack(mut pieces: Pieces, folder: &Path) -> Result<usize, Failure> {
     let mut unpacker = Unpacker::new(folder);
     while let Some(piece) = pieces.next().await? {
         unpacker.feed(&piece)?;

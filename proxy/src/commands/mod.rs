@@ -9,6 +9,7 @@ mod cut;
 mod demo;
 mod difference;
 mod enrol;
+mod evidence;
 mod explain;
 mod fetch;
 mod gate;
@@ -58,6 +59,7 @@ enum Command {
     Recordings(reading::RecordingsArgs),
     Play(reading::PlayArgs),
     Export(reading::ExportArgs),
+    Evidence(evidence::Args),
     Verify(verify::Args),
     Enrol(enrol::Args),
     Login(login::Args),
@@ -131,6 +133,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Recordings(args) => reading::list(&args),
         Command::Play(args) => reading::play(&args),
         Command::Export(args) => reading::export(&args),
+        Command::Evidence(args) => evidence::run(&args, profile),
         Command::Verify(args) => verify::run(&args),
         Command::Enrol(args) => enrol::run(&args, profile),
         Command::Login(args) => login::run(&args, profile),

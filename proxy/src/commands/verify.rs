@@ -1,11 +1,13 @@
 //! `holdpoint verify`: is everything there, unaltered, and allowed by those the auditor trusts? From files and public
-//! keys alone; with an auditor's key, what was recorded is opened and checked too.
+//! keys alone; with an auditor's key, what was recorded is opened and checked too. Of a data folder, of an evidence pack,
+//! and of one that somebody unpacked.
 
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use certs::trust::Trust;
 use indicatif::{ProgressBar, ProgressStyle};
+use recordings::pack::{self, ArchiveFault};
 use recordings::read::AuditorKeys;
 use recordings::verify::{Checks, Progress, Report, Verdict, verify};
 use serde::Serialize;
@@ -14,11 +16,11 @@ use super::memory::{Memory, MemoryFault};
 use super::{Done, Failure, print_json};
 use crate::saying;
 
-/// Check a data folder, with the server off or copied. Exit code 0 only if everything checked is whole; 4 if nothing is
+/// Check a data folder, with the server off or copied, or an evidence pack. Exit code 0 only if everything checked is whole; 4 if nothing is
 /// wrong, and nobody can say that this is all: the gate ran when the folder was copied, or only a part was fetched; 1 if something is wrong.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The data folder.
+    /// The data folder; or a pack, as it came or unpacked.
     #[arg(value_name = "PATH", default_value = "data")]
     data: PathBuf,
     /// What the auditor trusts.
@@ -40,19 +42,18 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Done {
-    let trust = std::fs::read_to_string(&args.trust).map_err(|cause| cause.to_string());
-    let trust = trust.and_then(|text| Trust::parse(&text).map_err(|wrong| wrong.to_string()));
-    let trust = trust.map_err(|cause| Failure::usage(format_args!("{}: {cause}", args.trust.display())))?;
+    let trust = read_trust(&args.trust)?;
     let keys = args.key.as_deref().map(AuditorKeys::read).transpose().map_err(Failure::usage)?;
     let memory = memory(args).map_err(Failure::usage)?;
     let remembered = memory.as_ref().map(|memory| memory.of(&trust)).unwrap_or_default();
-    let checks = Checks { folder: &args.data, trust: &trust, keys: keys.as_ref(), remembered: &remembered };
-    let bar = progress_bar();
-    let report = verify(&checks, &mut |progress: Progress| {
-        bar.set_length(progress.total_bytes);
-        bar.set_position(progress.read_bytes);
-    });
-    bar.finish_and_clear();
+    let checks = |folder| Checks { folder, trust: &trust, keys: keys.as_ref(), remembered: &remembered };
+    let report = if args.data.is_file() {
+        let unpacked = tempfile::tempdir().map_err(Failure::failed)?;
+        pack::unpack(&args.data, unpacked.path()).map_err(|fault| not_unpacked(&args.data, &fault))?;
+        check(&checks(unpacked.path()))
+    } else {
+        check(&checks(&args.data))
+    };
     let verdict = report.verdict();
     if args.json {
         print_json(&Told { verdict, report: &report })?;
@@ -79,6 +80,41 @@ fn memory(args: &Args) -> Result<Option<Memory>, MemoryFault> {
     }
     let path = args.memory.clone().map_or_else(Memory::default_path, Ok)?;
     Memory::read(path).map(Some)
+}
+
+/// What the auditor trusts.
+pub(super) fn read_trust(path: &Path) -> Result<Trust, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|cause| cause.to_string());
+    let trust = text.and_then(|text| Trust::parse(&text).map_err(|wrong| wrong.to_string()));
+    trust.map_err(|cause| Failure::usage(format_args!("{}: {cause}", path.display())))
+}
+
+fn not_unpacked(path: &Path, fault: &ArchiveFault) -> Failure {
+    match fault {
+        ArchiveFault::Io { .. } => Failure::failed(fault),
+        _ => Failure::refused(format_args!("{}: {fault}", path.display())),
+    }
+}
+
+fn check(checks: &Checks<'_>) -> Report {
+    with_progress(|progress| {
+        if pack::is_pack(checks.folder) {
+            pack::check(checks, env!("CARGO_PKG_VERSION"), progress)
+        } else {
+            verify(checks, progress)
+        }
+    })
+}
+
+/// Shows on a terminal how far a check has come.
+pub(super) fn with_progress<T>(check: impl FnOnce(&mut dyn FnMut(Progress)) -> T) -> T {
+    let bar = progress_bar();
+    let checked = check(&mut |progress: Progress| {
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.read_bytes);
+    });
+    bar.finish_and_clear();
+    checked
 }
 
 /// The exit code where nothing is wrong, and nobody can say that this is all.

@@ -27,6 +27,8 @@ pub struct Report {
     pub with_key: bool,
     /// Where the folder says that it is a part: how many sessions it holds. The others were not checked.
     pub part: Option<usize>,
+    /// Whether it is an evidence pack, whose texts and pages were checked too.
+    pub of_pack: bool,
 }
 
 /// Findings that are listed; more are counted. A folder of noise would else fill the memory.
@@ -257,7 +259,7 @@ impl Report {
         self.findings.iter().filter(|finding| !matches!(finding.kind, FindingKind::Note | FindingKind::Open))
     }
 
-    pub(super) fn find(&mut self, finding: Finding) {
+    pub(crate) fn find(&mut self, finding: Finding) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
         } else if finding.kind != FindingKind::Note {
@@ -267,11 +269,11 @@ impl Report {
 }
 
 impl Finding {
-    pub(super) fn new(kind: FindingKind, words: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: FindingKind, words: impl Into<String>) -> Self {
         Self { kind, session: None, place: None, words: words.into() }
     }
 
-    pub(super) fn at(self, file: impl Into<PathBuf>, from: u64) -> Self {
+    pub(crate) fn at(self, file: impl Into<PathBuf>, from: u64) -> Self {
         Self { place: Some(Span { file: file.into(), from, until: None }), ..self }
     }
 
@@ -374,9 +376,11 @@ impl Report {
             0 => {}
             open => write!(f, ", with {} open", sessions(open))?,
         }
-        f.write_str(
-            ". The folder is a part: recordings that it does not name were not checked. Fetch all of them for that",
-        )
+        f.write_str(if self.of_pack {
+            ". Texts and pages of this pack follow from them; what is not in it was not checked"
+        } else {
+            ". The folder is a part: recordings that it does not name were not checked. Fetch all of them for that"
+        })
     }
 }
 
