@@ -96,7 +96,7 @@ fn worked() -> (Plant, String) {
     holdpoint(&plant, "lee", &["approve", &text(&asked["request"]), "--yes"]).ok();
     let at = plant.tess().at("hmi-2");
     plant.tess().write("recipe<b>", b"seven");
-    run(&mut plant.tess().tool("scp").args(["-F", "ssh_config", "recipe<b>"]).arg(format!("{at}:recipe<b>")), b"").ok();
+    run(plant.tess().tool("scp").args(["-F", "ssh_config", "recipe<b>"]).arg(format!("{at}:recipe<b>")), b"").ok();
     run(&mut plant.tess().ssh(&[&at, "echo '<i>' done; true"]), b"").ok();
     eventually("both ends are journaled", || {
         json(&plant, "lee", &["sessions"])["sessions"].as_array().is_some_and(Vec::is_empty)
