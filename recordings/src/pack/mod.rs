@@ -300,10 +300,11 @@ fn derived(data: &Path, story: &Story, evidence: &Evidence, of: &PackOf, made: &
     files
 }
 
-/// What a stranger needs to know to check the bytes without this program.
+/// What a stranger needs to check the bytes without this program: what they mean, and a verifier of somebody else's.
 const DOCUMENTS: &[(&str, &str)] = &[
     ("docs/EVENTS.md", include_str!("../../../docs/EVENTS.md")),
     ("docs/FORMAT.md", include_str!("../../../docs/FORMAT.md")),
+    ("verify.py", include_str!("../../second-opinion/verify.py")),
 ];
 
 /// The plant files that were in force, as the journal keeps them.
