@@ -205,6 +205,12 @@ fn whatever_the_program_leaves_behind_both_verifiers_judge_alike() {
     let mut plant = plant_with_a_history();
     let running = begin(&plant);
     expect(&Taken::from(&plant, &plant.data()), 4, "copied while it runs");
+    let before = Taken::from(&plant, &plant.data());
+    run(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), "echo meanwhile"]), b"").ok();
+    let whole = Taken::from(&plant, &plant.data());
+    fs::remove_dir_all(whole.path("data/journal")).unwrap();
+    copy(&before.path("data/journal"), &whole.path("data/journal"));
+    expect(&whole, 4, "copied while a session began");
     let lee = plant.person("lee").path("");
     run(&mut plant.as_person("lee", &["fetch", "-o", "all"]), b"").ok();
     expect(&Taken::from(&plant, &lee.join("all")), 4, "fetched");

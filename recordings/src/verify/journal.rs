@@ -60,6 +60,11 @@ impl<'a> Journal<'a> {
         }
     }
 
+    /// How many entries it has.
+    pub(super) fn size(&self) -> u64 {
+        self.roots.len() as u64 - 1
+    }
+
     /// Whether a session runs, as far as the journal goes.
     pub(super) fn has_open(&self, session: SessionId) -> bool {
         !self.lost && self.state.sessions.get(&session).is_some_and(|facts| facts.ended.is_none())

@@ -15,6 +15,7 @@ mod published;
 mod report;
 mod sessions;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -86,9 +87,11 @@ pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report
     let records = check_log(checks, RECORDS_DIR, &mut sessions, &journal.vouched, &mut context);
     let ends = [&decisions, &records].map(|log| log.as_ref().map_or(End::Cut, |log| log.end.clone()));
     let are_open = check_ends(&ends, &mut context);
-    sessions.finish(|session| are_open && journal.has_open(session), are_open, &mut context);
+    let newer = if are_open && !journal.lost { sessions.newer_than(journal.size()) } else { BTreeSet::new() };
+    let runs = |session| are_open && (journal.has_open(session) || newer.contains(&session));
+    sessions.finish(runs, are_open, &mut context);
     if let Some(Checked { node, .. }) = records {
-        compare(&journal, &sessions, &node, &mut context);
+        compare(&journal, &sessions, &newer, &node, &mut context);
     }
     if let Some(part) = context.part.take() {
         report.sessions.retain(|session| part.sessions.contains(&session.session));
@@ -289,8 +292,15 @@ fn trusted_formats(trust: &Trust, has_sessions: bool) -> Vec<(Format, Vec<u8>)> 
     nodes.map(|(_, node)| format(verifier, node)).collect()
 }
 
-/// Sessions in the journal but not in the record log, the reverse, and seals that are not the journaled ones.
-fn compare(journal: &Journal<'_>, sessions: &Sessions<'_>, node: &NodeId, context: &mut Context<'_>) {
+/// Sessions in the journal but not in the record log, the reverse, and seals that are not the journaled ones. What is newer
+/// than a copy of the journal cannot be in it.
+fn compare(
+    journal: &Journal<'_>,
+    sessions: &Sessions<'_>,
+    newer: &BTreeSet<SessionId>,
+    node: &NodeId,
+    context: &mut Context<'_>,
+) {
     // Entries about other recordings may be missing in a part; its own are in the segments that it has.
     if journal.lost || sessions.lost && context.part.is_none() {
         let words = "parts of a log are missing or not understood, so the journal and the recordings were not compared";
@@ -307,8 +317,12 @@ fn compare(journal: &Journal<'_>, sessions: &Sessions<'_>, node: &NodeId, contex
         }
     }
     for id in sessions.known.keys().filter(|id| !journal.state.sessions.contains_key(id)) {
-        let words = "there is a recording, and the journal knows nothing of the session";
-        context.find(Finding::new(FindingKind::Disagree, words).of(*id));
+        let (kind, words) = if newer.contains(id) {
+            (FindingKind::Note, "the session began after the journal was copied")
+        } else {
+            (FindingKind::Disagree, "there is a recording, and the journal knows nothing of the session")
+        };
+        context.find(Finding::new(kind, words).of(*id));
     }
     let held = context.part.iter().flat_map(|part| part.sessions.clone());
     let unknown: Vec<SessionId> = held.filter(|id| !journal.state.sessions.contains_key(id)).collect();

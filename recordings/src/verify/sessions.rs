@@ -56,6 +56,8 @@ pub(super) struct Known {
     pub(super) seal: Option<Digest>,
     /// What its opening says of it.
     pub(super) told: Option<Told>,
+    /// How many entries the journal had once the session was in it, as the opening says.
+    journal_size: u64,
 }
 
 /// What a session's opening says of it, as far as the journal says it too; the gate writes more.
@@ -67,6 +69,12 @@ pub(super) struct Told {
     pub(super) target: TargetName,
     pub(super) service: ServiceName,
     pub(super) node: NodeId,
+}
+
+/// What a session's opening says of the journal.
+#[derive(Deserialize)]
+struct Seen {
+    journal_size: u64,
 }
 
 /// A session's files of blocks: of each, how many bytes are in blocks that have leaves.
@@ -147,6 +155,11 @@ impl<'a> Sessions<'a> {
         }
     }
 
+    /// Sessions that began when the journal had more entries than this.
+    pub(super) fn newer_than(&self, journal_size: u64) -> BTreeSet<SessionId> {
+        self.known.iter().filter(|(_, known)| known.journal_size > journal_size).map(|(id, _)| *id).collect()
+    }
+
     /// Tells of sessions without a seal, and of what lies in the folder and belongs to none. `runs` says which sessions
     /// go on where this was copied.
     pub(super) fn finish(&mut self, runs: impl Fn(SessionId) -> bool, are_open: bool, context: &mut Context<'_>) {
@@ -219,7 +232,8 @@ impl<'a> Sessions<'a> {
     fn opened(&mut self, at: &At<'_>, opened: Opened, entry: &Entry, context: &mut Context<'_>) {
         let recording = opened.recording;
         let mut track = Track::new(recording, opened.nanos);
-        let known = Known { seal: None, told: serde_json::from_slice(&opened.metadata).ok() };
+        let journal_size = serde_json::from_slice(&opened.metadata).map_or(0, |Seen { journal_size }| journal_size);
+        let known = Known { seal: None, told: serde_json::from_slice(&opened.metadata).ok(), journal_size };
         if opened.epoch != 0 || self.known.insert(recording, known).is_some() {
             let words = "a recording was opened a second time";
             context.find(at.wrong(FindingKind::Altered, words).of(recording));
