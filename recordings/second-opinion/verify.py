@@ -611,6 +611,7 @@ class Log:
         self.entries: list[Entry] = []
         self.sessions: dict[int, Session] = {}
         self.decisions: list[Decision] = []
+        self.first = 0
         self.retired: list[Position] = []
         self.ends: dict[int, Position] = {}
         self.anchors: list[Anchor] = []
@@ -659,7 +660,7 @@ class Log:
         names = [name for name in self.store.files(folder) if name.endswith(".seg")]
         if not names:
             raise Wrong(folder, None, "there are no segments")
-        first = int(names[0].removeprefix(f"{folder}/")[:8])
+        first = self.first = int(names[0].removeprefix(f"{folder}/")[:8])
         if first:
             self._begin_behind_retired(first, names[0])
         is_over = False
@@ -819,7 +820,8 @@ class Log:
         cursor.end()
         if frame.at != self.after_head:
             raise frame.wrong("the mark of a crash stands second in its segment")
-        if position != begins_behind or is_torn != bool(was_torn):
+        is_known = self.position.segment > self.first
+        if position != begins_behind or (is_known and is_torn != bool(was_torn)):
             raise frame.wrong("the segment before ended otherwise")
 
     def _take_in_group(self, frame: Frame) -> None:

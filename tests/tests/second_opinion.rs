@@ -226,6 +226,12 @@ fn whatever_the_program_leaves_behind_both_verifiers_judge_alike() {
     plant.serve();
     expect(&Taken::from(&plant, &plant.data()), 4, "serving again");
     run(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), "echo again"]), b"").ok();
+    let session = newest_session(&plant);
+    for (folder, more) in [("all again", None), ("part again", Some(["--session", &session]))] {
+        let arguments: Vec<&str> = ["fetch", "-o", folder].into_iter().chain(more.into_iter().flatten()).collect();
+        run(&mut plant.as_person("lee", &arguments), b"").ok();
+        expect(&Taken::from(&plant, &lee.join(folder)), 4, folder);
+    }
     assert_eq!(plant.stop().code(), 0);
     expect(&Taken::from(&plant, &plant.data()), 0, "stopped");
 }

@@ -162,8 +162,21 @@ enum ReadFault {
     Io(#[from] io::Error),
 }
 
-/// A log that goes on: what it published, then the segments that there are, which go at least as far.
+/// A segment that was retired after it was listed lies in bundles by now, so all is listed again.
+const LISTINGS_MAX: u32 = 8;
+
 fn log_members(root: &str, log: &Path) -> Result<Vec<Member>, ReadFault> {
+    for _ in 1..LISTINGS_MAX {
+        match list_members(root, log) {
+            Err(ReadFault::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            listed => return listed,
+        }
+    }
+    list_members(root, log)
+}
+
+/// A log that goes on: what it published, then the segments that there are, which go at least as far.
+fn list_members(root: &str, log: &Path) -> Result<Vec<Member>, ReadFault> {
     let named = |path: &str, content| Member { name: format!("{root}/{path}"), content };
     let mut members = vec![named(recordings::FORMAT, Content::Path(log.join(recordings::FORMAT)))];
     for PublishedFile { path, bytes } in Folder::new(Arc::new(RealDisk), log).published()? {

@@ -98,11 +98,10 @@ impl Args {
         Failure::failed(format_args!("{}: {cause}", self.output.join(PART).display()))
     }
 
-    /// A session that ended without a seal has no recording to send, nor has one that was erased.
+    /// Of one that was erased nothing is left to send.
     fn wants(&self, session: &SessionView) -> bool {
         let is_erased = session.kept.as_ref().is_some_and(|kept| kept.erased.is_some());
-        let is_recorded = !is_erased && (session.seal.is_some() || session.ended.is_none());
-        if self.sessions.is_empty() { is_recorded } else { self.sessions.contains(&session.session) }
+        if self.sessions.is_empty() { !is_erased } else { self.sessions.contains(&session.session) }
     }
 }
 
