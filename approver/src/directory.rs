@@ -167,6 +167,9 @@ pub enum DirectoryFault {
 /// What the keys of a table end with, and what they hold, in order.
 pub type Listed = Vec<(String, Vec<u8>)>;
 
+/// Every key as an adapter keeps it, with what it holds.
+pub type Dumped = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Small keyed state. What each key holds is known to the methods of `dyn Directory`.
 pub trait Directory: Send + Sync {
     /// What a key holds.
@@ -175,6 +178,9 @@ pub trait Directory: Send + Sync {
     /// Makes all changes or none: none, and `false`, where a key does not hold what is expected. `true` only once all
     /// of it is durable. Keys differ.
     fn swap(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<bool, DirectoryFault>>;
+
+    /// All there is: for a backup.
+    fn dump(&self) -> BoxFuture<'_, Result<Dumped, DirectoryFault>>;
 
     /// A whole table.
     fn list(&self, table: Table) -> BoxFuture<'_, Result<Listed, DirectoryFault>>;

@@ -36,7 +36,7 @@ use crate::clock::{Clock, Turn};
 use crate::cuts::CutsFile;
 use crate::desk::{Alarm, Desk, DeskFault, DeskParts};
 use crate::directory::memory::MemoryDirectory;
-use crate::directory::{Change, Directory, DirectoryFault, Key, Listed, Table};
+use crate::directory::{Change, Directory, DirectoryFault, Dumped, Key, Listed, Table};
 use crate::floor::{Floor, LiveSession, Watch, WatchFrames};
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{AppendError, Entry, Head, Journal, ReadError};
@@ -725,6 +725,10 @@ impl Directory for Faulty<dyn Directory> {
         .boxed()
     }
 
+    fn dump(&self) -> BoxFuture<'_, Result<Dumped, DirectoryFault>> {
+        if self.at_read() { self.inner.dump() } else { async { Err(gone()) }.boxed() }
+    }
+
     fn list(&self, table: Table) -> BoxFuture<'_, Result<Listed, DirectoryFault>> {
         if self.at_read() { self.inner.list(table) } else { async { Err(gone()) }.boxed() }
     }
@@ -783,6 +787,10 @@ impl Directory for RivalDirectory {
             self.inner.swap(changes).await
         }
         .boxed()
+    }
+
+    fn dump(&self) -> BoxFuture<'_, Result<Dumped, DirectoryFault>> {
+        self.inner.dump()
     }
 
     fn list(&self, table: Table) -> BoxFuture<'_, Result<Listed, DirectoryFault>> {

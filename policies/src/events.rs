@@ -325,6 +325,8 @@ pub enum Event {
     Checkpointed { node: NodeId, checkpoint: String },
     /// The recorder of a node failed; its sessions end and nobody is admitted there.
     RecorderFailed { node: NodeId },
+    /// Somebody took a backup of a node.
+    BackedUp { node: NodeId, by: PersonId },
 }
 
 /// Bytes that are no event this version knows.
@@ -433,6 +435,7 @@ impl Event {
             Self::NodeStopped { .. } => "HP1602",
             Self::Checkpointed { .. } => "HP1603",
             Self::RecorderFailed { .. } => "HP1604",
+            Self::BackedUp { .. } => "HP1605",
         }
     }
 }

@@ -390,7 +390,8 @@ impl State {
             | Event::NodeStarted { .. }
             | Event::NodeStopped { .. }
             | Event::Checkpointed { .. }
-            | Event::RecorderFailed { .. } => {}
+            | Event::RecorderFailed { .. }
+            | Event::BackedUp { .. } => {}
         }
     }
 

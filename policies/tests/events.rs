@@ -203,6 +203,7 @@ fn one_of_each() -> Vec<Event> {
             checkpoint: "mill-3/records/gate-1\n7\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n— mill-3/records/gate-1 c2ln\n".into(),
         },
         Event::RecorderFailed { node: label("gate-1") },
+        Event::BackedUp { node: label("gate-1"), by: who },
     ];
     let endings = [
         Ending::Left,

@@ -181,6 +181,17 @@ pub enum RoomState {
     None,
 }
 
+/// A log at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Its head.
+    pub head: Head,
+    /// The segment that is being written.
+    pub segment: u64,
+    /// Where what is durable ends in it.
+    pub offset: u64,
+}
+
 /// How a log is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -461,6 +472,12 @@ impl Log {
     pub(crate) fn print(&mut self) -> std::io::Result<()> {
         let printer = self.printer.as_mut().expect("this log has no threads");
         printer.print(&self.reader, &self.published)
+    }
+
+    /// Where the log is now: what is durable, and nothing behind it.
+    pub fn now(&self) -> Now {
+        let published = lock(&self.published);
+        Now { head: published.head, segment: published.segment, offset: published.offset }
     }
 
     /// How much room there is.

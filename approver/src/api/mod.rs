@@ -25,6 +25,7 @@ use crate::directory::Nonces;
 use crate::people::People;
 
 mod access;
+mod backup;
 mod cards;
 mod cuts;
 mod evidence;
@@ -45,6 +46,7 @@ mod status;
 mod tar;
 pub mod types;
 
+pub use backup::{BackupParts, HEADS as BACKUP_HEADS};
 pub use openapi::document as openapi_document;
 pub use serve::{Limits, serve, serve_in_the_clear};
 
@@ -81,6 +83,8 @@ pub struct ApiParts {
     pub records_dir: Option<PathBuf>,
     /// The folder of the journal's log, where it lies in files.
     pub journal_dir: Option<PathBuf>,
+    /// What a backup is made of, where all of it lies in files.
+    pub backup: Option<BackupParts>,
 }
 
 /// The plant face: operators, auditors, administrators. Bodies are at most 1 MiB.

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use super::openapi::Shape;
 use super::problem::Problem;
 use super::{
-    Api, access, cuts, evidence, guard, keeping, openapi, people, plant, requests, secrets, sessions, sign_in, status,
-    types,
+    Api, access, backup, cuts, evidence, guard, keeping, openapi, people, plant, requests, secrets, sessions, sign_in,
+    status, types,
 };
 
 /// What a person is, as far as doors are concerned.
@@ -230,6 +230,10 @@ fn about_the_gate() -> Vec<Route> {
         read("/metrics", status::metrics)
             .for_anyone("Figures for Prometheus.")
             .gives_bytes("text/plain; version=0.0.4"),
+        read("/api/v1/backup", backup::backup)
+            .for_(ADMINISTRATOR, "A backup as `age -d | tar --zstd -x` opens it; that it was made is journaled first.")
+            .query("to", "Whom it is encrypted to: `age1…`, several with commas between.")
+            .gives_bytes("application/octet-stream"),
         read("/api/v1/status", status::status)
             .for_(PLANT, "How the gate is doing.")
             .with_key_alone()

@@ -126,6 +126,21 @@ fn header(name: &str, bytes: u64) -> io::Result<Vec<u8>> {
     Ok(block.to_vec())
 }
 
+/// Writes one file of exactly `length` bytes to an archive.
+pub(super) fn append(to: &mut impl io::Write, name: &str, length: u64, bytes: impl io::Read) -> io::Result<()> {
+    to.write_all(&header(name, length)?)?;
+    if io::copy(&mut bytes.take(length), to)? < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let padding = length.next_multiple_of(BLOCK as u64) - length;
+    io::copy(&mut io::repeat(0).take(padding), to).map(drop)
+}
+
+/// Ends an archive.
+pub(super) fn end(to: &mut impl io::Write) -> io::Result<()> {
+    to.write_all(&[0; 2 * BLOCK])
+}
+
 /// The plain files in a folder, by name; none where there is no such folder.
 pub(super) fn plain_files(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let entries = match std::fs::read_dir(folder) {

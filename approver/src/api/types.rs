@@ -879,6 +879,26 @@ pub struct ErasedView {
     pub on: ErasedOn,
 }
 
+/// To whom a backup is encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupTo {
+    /// `age1…`, several with commas between.
+    pub to: String,
+}
+
+/// How far a backup goes; the file BACKUP in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackupHeads {
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Entries of the journal.
+    pub journal: u64,
+    /// Entries of this node's record log.
+    pub records: u64,
+}
+
 /// Whose hold is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, ready};
 
-use super::{Change, Directory, DirectoryFault, Key, Listed, Table, check_lengths};
+use super::{Change, Directory, DirectoryFault, Dumped, Key, Listed, Table, check_lengths};
 
 /// Forgets everything when dropped.
 #[derive(Default)]
@@ -43,6 +43,11 @@ impl Directory for MemoryDirectory {
 
     fn swap(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<bool, DirectoryFault>> {
         ready(self.swap_now(changes)).boxed()
+    }
+
+    fn dump(&self) -> BoxFuture<'_, Result<Dumped, DirectoryFault>> {
+        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ready(Ok(values.iter().map(|(key, value)| (key.clone(), value.clone())).collect())).boxed()
     }
 
     fn list(&self, table: Table) -> BoxFuture<'_, Result<Listed, DirectoryFault>> {

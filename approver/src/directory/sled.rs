@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use recordings::disk::once_free;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Change, Directory, DirectoryFault, Key, Listed, Table, check_lengths};
+use super::{Change, Directory, DirectoryFault, Dumped, Key, Listed, Table, check_lengths};
 
 /// Changes that wait for the thread. They are a few hundred bytes each, and a caller waits for its own.
 const WAITING_MAX: usize = 256;
@@ -198,6 +198,16 @@ impl Directory for SledDirectory {
 
     fn swap(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<bool, DirectoryFault>> {
         self.send(changes).boxed()
+    }
+
+    fn dump(&self) -> BoxFuture<'_, Result<Dumped, DirectoryFault>> {
+        async move {
+            let pair = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+                entry.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(unavailable)
+            };
+            self.tree.iter().map(pair).collect()
+        }
+        .boxed()
     }
 
     fn list(&self, table: Table) -> BoxFuture<'_, Result<Listed, DirectoryFault>> {

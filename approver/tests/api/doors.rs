@@ -20,6 +20,7 @@ plant  GET    /api/v1/ca.pem                                *
 plant  POST   /api/v1/sign-in/challenge                     *
 plant  POST   /api/v1/sign-in                               *
 plant  POST   /api/v1/enrol                                 *
+plant  GET    /api/v1/backup                                a
 plant  GET    /api/v1/status                                oua!
 plant  GET    /api/v1/me                                    oua!
 plant  GET    /api/v1/requests                              oua

@@ -108,6 +108,7 @@ impl House {
             recorder: None,
             records_dir: None,
             journal_dir: None,
+            backup: None,
         };
         change(&mut parts);
         let stop = CancellationToken::new();

@@ -70,6 +70,7 @@ pub enum Command {
     StopNode { node: NodeId },
     Checkpoint { node: NodeId, checkpoint: String },
     ReportRecorder { node: NodeId },
+    Backup { node: NodeId, by: PersonId },
 }
 
 impl State {
@@ -160,6 +161,10 @@ impl State {
                 Ok(vec![Event::Checkpointed { node: node.clone(), checkpoint: checkpoint.clone() }])
             }
             Command::ReportRecorder { node } => Ok(vec![Event::RecorderFailed { node: node.clone() }]),
+            Command::Backup { node, by } => {
+                self.administrator(*by)?;
+                Ok(vec![Event::BackedUp { node: node.clone(), by: *by }])
+            }
         }
     }
 

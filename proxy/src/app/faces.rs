@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use approver::api::{self, ApiParts, Limits};
+use approver::api::{self, ApiParts, BackupParts, Limits};
 use approver::clock::Clock;
 use axum::Router;
 use certs::keys::KeyStore;
@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::stores::{journal_dir, records_dir};
 use super::{App, Reason, StartFault, bound};
 use crate::config::Origin;
+use crate::founding;
 use crate::gate::Gate;
 use crate::lanes::Lanes;
 use crate::ssh::face::{FaceParts, SshFace};
@@ -126,7 +127,19 @@ impl App {
             recorder: Some(Arc::clone(&self.stores.records)),
             records_dir: Some(records_dir(data)),
             journal_dir: Some(journal_dir(data)),
+            backup: Some(self.backup_parts()),
         })
+    }
+
+    fn backup_parts(&self) -> BackupParts {
+        let keys = self.config.keys.clone();
+        BackupParts {
+            journal: self.stores.journal_log(),
+            records: Arc::clone(&self.stores.records),
+            data: self.config.store.data.clone(),
+            beside: [founding::CONFIG, founding::PLANT, founding::TRUST].map(|name| keys.with_file_name(name)).into(),
+            keys,
+        }
     }
 
     /// A certificate for a face's name and for the addresses it listens on, renewed for as long as the program runs.

@@ -165,6 +165,11 @@ impl Stores {
         }
     }
 
+    /// The journal's log, for whoever copies its files.
+    pub fn journal_log(&self) -> Arc<Log> {
+        Arc::clone(&self.journal_log)
+    }
+
     /// Closes both logs: what waits is written, the heads are signed. Blocks. Whoever else holds a part of this must
     /// have let go before.
     pub fn close(self) {

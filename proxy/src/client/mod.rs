@@ -17,6 +17,7 @@ use certs::token::request_message;
 use data_encoding::HEXLOWER;
 use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderMap;
 use hyper::{Response, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -254,7 +255,8 @@ impl Client {
     /// As [`get`](Self::get).
     pub async fn stream(&mut self, path: &str) -> Result<Pieces, Fault> {
         let response = self.send("GET", path, Vec::new()).await?;
-        Ok(Pieces { body: response.into_body() })
+        let (parts, body) = response.into_parts();
+        Ok(Pieces { body, headers: parts.headers })
     }
 
     /// A statement with our signature over its digest.
@@ -320,9 +322,15 @@ impl std::fmt::Debug for Client {
 #[derive(Debug)]
 pub struct Pieces {
     body: Incoming,
+    headers: HeaderMap,
 }
 
 impl Pieces {
+    /// What the gate says of it beside.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
     /// The next piece; `None` at the end.
     ///
     /// # Errors
@@ -371,7 +379,8 @@ async fn read_json<T: DeserializeOwned>(response: Response<Incoming>) -> Result<
 }
 
 async fn read_all(response: Response<Incoming>) -> Result<Vec<u8>, Fault> {
-    let mut pieces = Pieces { body: response.into_body() };
+    let (parts, body) = response.into_parts();
+    let mut pieces = Pieces { body, headers: parts.headers };
     let mut bytes = Vec::new();
     while let Some(piece) = pieces.next().await? {
         if bytes.len() + piece.len() > ANSWER_BYTES_MAX {

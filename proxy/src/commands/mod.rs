@@ -2,6 +2,7 @@
 
 mod adopt;
 mod approve;
+mod backup;
 mod card;
 mod certify;
 mod check;
@@ -92,6 +93,7 @@ enum Command {
     #[command(subcommand)]
     Secret(secret::Command),
     Fetch(fetch::Args),
+    Backup(backup::Args),
     Hold(keeping::HoldArgs),
     Release(keeping::ReleaseArgs),
     Erase(keeping::EraseArgs),
@@ -163,6 +165,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Adopt(args) => adopt::run(&args, profile),
         Command::Secret(command) => secret::run(&command, profile),
         Command::Fetch(args) => fetch::run(&args, profile),
+        Command::Backup(args) => backup::run(&args, profile),
         Command::Hold(args) => keeping::hold(&args, profile),
         Command::Release(args) => keeping::release(&args, profile),
         Command::Erase(args) => keeping::erase(&args, profile),

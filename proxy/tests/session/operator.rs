@@ -98,6 +98,7 @@ impl Face {
             recorder: None,
             records_dir: None,
             journal_dir: None,
+            backup: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

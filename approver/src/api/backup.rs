@@ -1,0 +1,314 @@
+//! A backup of a running gate, as one stream that stock tools open: tar, zstd, age. All that is evidence, up to one moment
+//! (the journal's first, so that what it tells is there), the directory of people, the configuration, and the gate's keys
+//! as they lie sealed on the disk; what opens them, a passphrase, a credential or `sealing.key`, is in no backup.
+//! The gate goes on meanwhile: logs are read up to where they were durable at that moment, and whatever is written later
+//! is not looked at.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use futures::stream;
+use jiff::Timestamp;
+use policies::decide::Command;
+use recordings::log::{Log, Now as LogNow};
+use recordings::segment;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::Api;
+use super::guard::{Asked, Caller};
+use super::problem::Problem;
+use super::tar;
+use super::types::{BackupHeads, BackupTo};
+use crate::directory::Dumped;
+
+/// What a backup is made of, beside the directory.
+#[derive(Clone)]
+pub struct BackupParts {
+    /// The journal's log.
+    pub journal: Arc<Log>,
+    /// This node's record log.
+    pub records: Arc<Log>,
+    /// The data folder.
+    pub data: PathBuf,
+    /// The folder of the gate's keys.
+    pub keys: PathBuf,
+    /// Files beside it, where they are there.
+    pub beside: Vec<PathBuf>,
+}
+
+/// Pieces that wait for the connection.
+const PIECES_WAITING: usize = 4;
+const PIECE_BYTES: usize = 256 << 10;
+/// Enough for rows of zeros; what is recorded is compressed already.
+const LEVEL: i32 = 3;
+
+pub(super) async fn backup(
+    State(api): State<Api>,
+    caller: Caller,
+    Asked(BackupTo { to }): Asked<BackupTo>,
+) -> Result<Response, Problem> {
+    let parts = api.parts().backup.clone();
+    let parts = parts.ok_or_else(|| Problem::unavailable("this node keeps nothing in files: back its stores up"))?;
+    let recipients = recipients(&to)?;
+    let directory = api.desk().directory().dump().await?;
+    api.desk().act(Command::Backup { node: api.desk().node().clone(), by: caller.person() }).await?;
+    let at = api.clock().wall();
+    let surveyed = tokio::task::spawn_blocking(move || Contents::survey(&parts, &directory, at)).await;
+    let contents = surveyed.map_err(|_| unreadable())?.map_err(|error| {
+        tracing::error!(%error, "a backup cannot be made");
+        unreadable()
+    })?;
+    let heads = serde_json::to_string(&contents.heads).expect("heads have string keys");
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+        (header::HeaderName::from_static(HEADS), heads),
+    ];
+    Ok((headers, streamed(contents, recipients)).into_response())
+}
+
+/// The header that says how far the backup goes.
+pub const HEADS: &str = "holdpoint-backup";
+
+fn unreadable() -> Problem {
+    Problem::unavailable("the backup cannot be made now. The gate's log says why")
+}
+
+fn recipients(to: &str) -> Result<Vec<age::x25519::Recipient>, Problem> {
+    let parsed: Result<Vec<_>, _> = to.split(',').map(str::trim).map(age::x25519::Recipient::from_str).collect();
+    parsed.map_err(|why| {
+        Problem::malformed(format!("a recipient looks like age1… and is printed by `age-keygen`: {why}"))
+    })
+}
+
+/// What goes into a backup, found out at one moment.
+struct Contents {
+    heads: BackupHeads,
+    members: Vec<Member>,
+}
+
+/// One file of it.
+struct Member {
+    name: String,
+    bytes: Source,
+}
+
+enum Source {
+    Memory(Vec<u8>),
+    /// A segment: opened already, because it may be retired meanwhile. Behind this offset it counts as empty.
+    Segment(File, Option<u64>),
+    /// A file that does not go.
+    File(PathBuf),
+}
+
+impl Contents {
+    fn survey(parts: &BackupParts, directory: &Dumped, at: Timestamp) -> io::Result<Self> {
+        let mut members = Vec::new();
+        for path in &parts.beside {
+            members.extend(small(path, file_name(path))?);
+        }
+        for (name, path) in tar::plain_files(&parts.keys)? {
+            // What opens the others is no part of a backup.
+            if !name.starts_with("sealing.") || name == SEALING_AGE {
+                members.extend(small(&path, format!("keys/{name}"))?);
+            }
+        }
+        let journal = log_members(&parts.journal, &parts.data, "journal", &mut members)?;
+        let records = log_members(&parts.records, &parts.data, "records", &mut members)?;
+        session_members(&parts.data.join("records"), &mut members)?;
+        members.extend(small(&parts.data.join("cuts"), "data/cuts".to_owned())?);
+        members.push(Member { name: "directory.jsonl".to_owned(), bytes: Source::Memory(lines(directory)) });
+        let heads = BackupHeads { at, journal: journal.head.size, records: records.head.size };
+        let about = serde_json::to_vec_pretty(&heads).expect("heads have string keys");
+        members.insert(0, Member { name: "BACKUP".to_owned(), bytes: Source::Memory(about) });
+        Ok(Self { heads, members })
+    }
+
+    fn write(self, to: impl Write) -> io::Result<()> {
+        let mut packed = zstd::Encoder::new(to, LEVEL)?;
+        for Member { name, bytes } in self.members {
+            let failed = |error: io::Error| io::Error::other(format!("{name}: {error}"));
+            match bytes {
+                Source::Memory(bytes) => tar::append(&mut packed, &name, bytes.len() as u64, &bytes[..]),
+                Source::File(path) => File::open(path).and_then(|file| {
+                    let length = file.metadata()?.len();
+                    tar::append(&mut packed, &name, length, file)
+                }),
+                Source::Segment(file, until) => append_segment(&mut packed, &name, file, until),
+            }
+            .map_err(failed)?;
+        }
+        tar::end(&mut packed)?;
+        packed.finish()?.flush()
+    }
+}
+
+/// In it the sealing key lies in an age file that a passphrase opens.
+const SEALING_AGE: &str = "sealing.age";
+
+fn append_segment(to: &mut impl Write, name: &str, file: File, until: Option<u64>) -> io::Result<()> {
+    use std::io::Read as _;
+    let length = file.metadata()?.len();
+    let until = until.map_or(length, |until| until.min(length));
+    tar::append(to, name, length, file.take(until).chain(io::repeat(0).take(length - until)))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A file that may be written anew at any time, or not be there.
+fn small(path: &Path, name: String) -> io::Result<Option<Member>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(Member { name, bytes: Source::Memory(bytes) })),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A log up to this moment. What is published first: it is never ahead of the log.
+fn log_members(log: &Log, data: &Path, what: &str, members: &mut Vec<Member>) -> io::Result<LogNow> {
+    let dir = data.join(what);
+    let named = |path: &Path| format!("data/{what}/{}", path.strip_prefix(&dir).unwrap_or(path).display());
+    for name in [recordings::FORMAT, "checkpoint"] {
+        members.extend(small(&dir.join(name), format!("data/{what}/{name}"))?);
+    }
+    let now = log.now();
+    for (name, path) in tar::plain_files(&segment::segments_dir(&dir))? {
+        let number = name.strip_suffix(".seg").and_then(|number| number.parse::<u64>().ok());
+        if number.is_some_and(|number| number <= now.segment) {
+            let until = (number == Some(now.segment)).then_some(now.offset);
+            members.push(Member { name: named(&path), bytes: Source::Segment(File::open(&path)?, until) });
+        }
+    }
+    for path in files_below(&dir.join("tile"))? {
+        // A partial tile goes when a fuller one is there; a full one stays as it is.
+        if path.parent().is_some_and(|parent| parent.extension().is_some_and(|extension| extension == "p")) {
+            members.extend(small(&path, named(&path))?);
+        } else {
+            members.push(Member { name: named(&path), bytes: Source::File(path) });
+        }
+    }
+    Ok(now)
+}
+
+/// Key files and blocks. Bytes behind what the log names are of blocks that were being kept.
+fn session_members(records: &Path, members: &mut Vec<Member>) -> io::Result<()> {
+    for path in files_below(&records.join("sessions"))? {
+        let name = format!("data/records/{}", path.strip_prefix(records).unwrap_or(&path).display());
+        members.push(Member { name, bytes: Source::File(path) });
+    }
+    Ok(())
+}
+
+/// All plain files, in folders of folders, in order.
+fn files_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found: Vec<PathBuf> = tar::plain_files(dir)?.into_iter().map(|(_, path)| path).collect();
+    let entries = match std::fs::read_dir(dir) {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(found),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.extend(files_below(&entry.path())?);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[derive(Serialize)]
+struct Line {
+    key: String,
+    value: String,
+}
+
+/// Keys are text; values are bytes, in base64.
+fn lines(directory: &Dumped) -> Vec<u8> {
+    let line = |(key, value): &(Vec<u8>, Vec<u8>)| Line {
+        key: String::from_utf8_lossy(key).into_owned(),
+        value: data_encoding::BASE64.encode(value),
+    };
+    directory.iter().flat_map(|entry| super::sessions::line(&line(entry))).collect()
+}
+
+/// Made on a thread, as the connection takes it.
+fn streamed(contents: Contents, recipients: Vec<age::x25519::Recipient>) -> Body {
+    let (pieces, taken) = mpsc::channel(PIECES_WAITING);
+    tokio::task::spawn_blocking(move || {
+        let to = Pieces { to: pieces.clone(), gathered: Vec::with_capacity(PIECE_BYTES) };
+        let encryptor = age::Encryptor::with_recipients(recipients.iter().map(|one| one as &dyn age::Recipient));
+        let made = encryptor.map_err(io::Error::other).and_then(|encryptor| {
+            let mut sealed = encryptor.wrap_output(to)?;
+            contents.write(&mut sealed)?;
+            sealed.finish()?.flush()
+        });
+        if let Err(error) = made {
+            tracing::error!(%error, "a backup broke off");
+            // Half a backup is never taken for a whole one.
+            drop(pieces.blocking_send(Err(error)));
+        }
+    });
+    Body::from_stream(stream::unfold(taken, |mut taken| async move { Some((taken.recv().await?, taken)) }))
+}
+
+struct Pieces {
+    to: mpsc::Sender<io::Result<Bytes>>,
+    gathered: Vec<u8>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() >= PIECE_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let piece = std::mem::replace(&mut self.gathered, Vec::with_capacity(PIECE_BYTES));
+        if piece.is_empty() {
+            return Ok(());
+        }
+        self.to.blocking_send(Ok(piece.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_behind_the_moment_is_not_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("00000000.seg");
+        std::fs::write(&path, [7; 1_500]).unwrap();
+        let packed = |until| {
+            let mut packed = Vec::new();
+            append_segment(&mut packed, "x", File::open(&path).unwrap(), until).unwrap();
+            assert_eq!(packed.len() % 512, 0);
+            packed[512..512 + 1_500].to_vec()
+        };
+        assert_eq!(packed(None), [7; 1_500]);
+        assert_eq!(packed(Some(600)), [[7; 600].as_slice(), &[0; 900]].concat());
+    }
+
+    #[test]
+    fn a_backup_is_for_somebody() {
+        let one = age::x25519::Identity::generate().to_public().to_string();
+        assert_eq!(recipients(&format!("{one},{one}")).unwrap().len(), 2);
+        for wrong in ["", "age1", "bob", &format!("{one},")] {
+            assert!(recipients(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! A backup of a gate that works meanwhile, opened by stock tools alone, and checked as an auditor checks a copy.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tests::process::start_on_a_terminal;
+use tests::{Options, Plant, run};
+
+/// The public line of a key that `init` made.
+fn recipient(plant: &Plant) -> String {
+    let key = fs::read_to_string(plant.installation().join("auditors/auditor-1.key")).expect("a file");
+    let line = key.lines().find_map(|line| line.strip_prefix("# public key: "));
+    line.expect("it says its public half").to_owned()
+}
+
+#[track_caller]
+fn log_in(plant: &Plant, who: &str) {
+    run(&mut plant.as_person(who, &["login"]), format!("{}\n", plant.person(who).code()).as_bytes()).ok();
+}
+
+/// With the stock tools, into a new folder.
+#[track_caller]
+fn unpack(plant: &Plant, backup: &Path, to: &Path) {
+    fs::create_dir(to).expect("a folder");
+    let key = plant.installation().join("auditors/auditor-1.key");
+    let mut age = Command::new("sh");
+    age.args(["-ec", "age -d -i \"$0\" \"$1\" | tar --zstd -x -C \"$2\""]).arg(key).arg(backup).arg(to);
+    run(&mut age, b"").ok();
+}
+
+#[test]
+fn a_backup_of_a_busy_gate_opens_with_stock_tools_and_verifies() {
+    let mut plant = Plant::ready(Options::default());
+    plant.serve();
+    for who in ["ada", "lee"] {
+        log_in(&plant, who);
+    }
+    let at = plant.tess().at("hmi-2");
+    run(&mut plant.tess().ssh(&[&at, "echo before"]), b"").ok();
+    // Somebody works all the while.
+    let mut busy = start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
+    busy.type_in("while :; do seq 1 2000; done\r");
+    busy.until("1999");
+    let (to, backup) = (recipient(&plant), plant.person("ada").path("backup.age"));
+    let file = backup.display().to_string();
+    run(&mut plant.as_person("lee", &["backup", "-o", "x", "--to", &to]), b"").says_no("administrators");
+    run(&mut plant.as_person("ada", &["backup", "-o", "x", "--to", "bob"]), b"").refused(2, "age1");
+    let made = run(&mut plant.as_person("ada", &["backup", "-o", &file, "--to", &to]), b"").ok().out();
+    assert!(made.contains("of the recordings' log"), "{made}");
+    run(&mut plant.as_person("ada", &["backup", "-o", &file, "--to", &to]), b"").refused(2, "there already");
+    let sealed = fs::read(&backup).expect("a file");
+    assert!(sealed.starts_with(b"age-encryption.org/v1"));
+    run(&mut plant.tess().ssh(&[&at, "echo after"]), b"").ok();
+
+    let unpacked = plant.installation().join("unpacked");
+    unpack(&plant, &backup, &unpacked);
+    let lists = |name: &str| fs::read_to_string(unpacked.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(lists("directory.jsonl").contains("name-of/p_") && lists("directory.jsonl").contains("totp/p_"));
+    assert!(lists("holdpoint.toml").contains("[store]") && lists("BACKUP").contains("\"journal\""));
+    assert!(unpacked.join("keys/log.sealed").exists() && !unpacked.join("keys/sealing.key").exists());
+    let arguments = ["verify", "data", "--trust", "trust.toml", "--key"];
+    let mut verify = plant.holdpoint(&arguments);
+    verify.arg(plant.installation().join("auditors/auditor-1.key")).current_dir(&unpacked);
+    let verified = run(&mut verify, b"");
+    // It was copied while the gate ran, so nobody can say that this is all; nothing is wrong in it.
+    assert_eq!(verified.code(), 4, "{}", verified.text());
+    assert!(verified.out().contains("1 sessions open"), "{}", verified.text());
+    let journaled = run(&mut plant.as_person("lee", &["status"]), b"");
+    journaled.ok();
+    drop(busy);
+}
