@@ -15,7 +15,7 @@ mod uses;
 
 pub use nonces::Nonces;
 pub(crate) use uses::json;
-pub use uses::{CleanText, Link, Spending, TEXT_CHARS_MAX, TextRefused, clean_text};
+pub use uses::{CleanText, Link, NotFilled, Spending, TEXT_CHARS_MAX, TextRefused, clean_text};
 
 /// Bytes a value may have: sled puts long ones into files that are never synced.
 pub const VALUE_BYTES_MAX: usize = 4096;
@@ -73,6 +73,38 @@ impl Key {
             Self::Cursor(reader) => format!("cursor/{reader}"),
         }
         .into_bytes()
+    }
+}
+
+/// Bytes that are no key of this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no key that this program knows")]
+pub struct UnknownKey;
+
+impl Key {
+    /// The key that an adapter keeps under these bytes.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn decode(bytes: &[u8]) -> Result<Self, UnknownKey> {
+        let text = std::str::from_utf8(bytes).map_err(|_| UnknownKey)?;
+        let (of, which) = text.split_once('/').ok_or(UnknownKey)?;
+        let person = || which.parse().map_err(|_| UnknownKey);
+        let key = match of {
+            "name-of" => Self::NameOf(person()?),
+            "named" => Self::Named(which.to_owned()),
+            "text" => Self::Text(which.parse().map_err(|_| UnknownKey)?),
+            "totp" => Self::Totp(person()?),
+            "step" => Self::Step(person()?),
+            "failures" => Self::Failures(person()?),
+            "recovery" => Self::Recovery(person()?),
+            "password" => Self::Password(person()?),
+            "link" => Self::Link(which.parse().map_err(|_| UnknownKey)?),
+            "credential" => Self::Credential(which.parse().map_err(|_| UnknownKey)?),
+            "cursor" => Self::Cursor(which.to_owned()),
+            _ => return Err(UnknownKey),
+        };
+        if key.encode() == bytes { Ok(key) } else { Err(UnknownKey) }
     }
 }
 

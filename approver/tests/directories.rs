@@ -318,3 +318,19 @@ async fn a_half_written_snapshot_does_not_keep_the_directory_shut() {
     let directory = SledDirectory::open(scratch.path()).unwrap();
     assert_eq!(directory.get(&key).await.unwrap(), Some(vec![7]));
 }
+
+#[tokio::test]
+async fn what_a_backup_holds_fills_a_directory_in_which_codes_shown_before_count_no_more() {
+    let (full, empty) = (MemoryDirectory::new(), MemoryDirectory::new());
+    let (full, empty) = (&full as &dyn Directory, &empty as &dyn Directory);
+    let person = policies::ids::PersonId::new(ulid::Ulid::from(7_u128));
+    full.set_name(person, "Tess").await.unwrap();
+    let sealed = Change::set(Key::Totp(person), b"sealed".to_vec());
+    full.swap(vec![sealed, Change::set(Key::Step(person), b"90".to_vec())]).await.unwrap();
+    empty.fill(&full.dump().await.unwrap(), 100).await.unwrap();
+    assert_eq!(empty.person_named("tess").await.unwrap(), Some(person));
+    assert_eq!(empty.get(&Key::Totp(person)).await.unwrap().as_deref(), Some(b"sealed".as_slice()));
+    assert_eq!(empty.get(&Key::Step(person)).await.unwrap().as_deref(), Some(b"100".as_slice()));
+    let strange = vec![(b"phone/1".to_vec(), b"1".to_vec())];
+    assert!(empty.fill(&strange, 100).await.unwrap_err().to_string().contains("phone/1"));
+}

@@ -93,7 +93,8 @@ fn label(person: PersonId) -> String {
     format!("totp/{person}")
 }
 
-fn step_at(at: Timestamp) -> u64 {
+/// The step whose code apps show at a moment.
+pub fn step_at(at: Timestamp) -> u64 {
     u64::try_from(at.as_second()).unwrap_or(0) / STEP_SECONDS
 }
 

@@ -65,8 +65,25 @@ fn a_backup_of_a_busy_gate_opens_with_stock_tools_and_verifies() {
     let verified = run(&mut verify, b"");
     // It was copied while the gate ran, so nobody can say that this is all; nothing is wrong in it.
     assert_eq!(verified.code(), 4, "{}", verified.text());
-    assert!(verified.out().contains("1 sessions open"), "{}", verified.text());
-    let journaled = run(&mut plant.as_person("lee", &["status"]), b"");
-    journaled.ok();
+    assert!(verified.out().contains("1 session open"), "{}", verified.text());
     drop(busy);
+
+    // The directory of people is gone, and nothing is made in its place without a word.
+    assert_eq!(plant.stop().code(), 0);
+    let state = plant.data().join("state");
+    fs::rename(&state, plant.installation().join("lost")).expect("a folder");
+    run(&mut plant.serve_command(), b"").refused(3, "holdpoint rebuild --directory directory.jsonl");
+    let mut rebuild = plant.holdpoint(&["rebuild", "--config"]);
+    rebuild.arg(plant.config()).arg("--directory").arg(unpacked.join("directory.jsonl"));
+    run(&mut rebuild, b"").ok();
+    run(&mut rebuild, b"").refused(1, "newer than any backup");
+    plant.serve();
+    // Nobody knows any more whether the code of this moment was used.
+    let ada = plant.person("ada");
+    run(&mut plant.as_person("ada", &["login"]), format!("{}\n", ada.code()).as_bytes())
+        .says_no("wait for the next code");
+    let recovery = String::from_utf8(ada.read("recovery")).expect("text");
+    let recovery = recovery.lines().next().expect("a code").to_owned();
+    run(&mut plant.as_person("ada", &["login"]), format!("{recovery}\n").as_bytes()).ok();
+    assert!(run(&mut plant.as_person("ada", &["people"]), b"").ok().out().contains("tess"));
 }

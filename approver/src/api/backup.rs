@@ -174,15 +174,37 @@ fn small(path: &Path, name: String) -> io::Result<Option<Member>> {
     }
 }
 
-/// A log up to this moment. What is published first: it is never ahead of the log.
+/// A log up to this moment, published as far as it says. Where it published more meanwhile, tiles and segments may be gone
+/// that its older checkpoint stands on, so it is looked at again; that takes a moment, and it publishes each second at most.
 fn log_members(log: &Log, data: &Path, what: &str, members: &mut Vec<Member>) -> io::Result<LogNow> {
     let dir = data.join(what);
-    let named = |path: &Path| format!("data/{what}/{}", path.strip_prefix(&dir).unwrap_or(path).display());
-    for name in [recordings::FORMAT, "checkpoint"] {
-        members.extend(small(&dir.join(name), format!("data/{what}/{name}"))?);
+    let before = members.len();
+    for _ in 0..TRIES {
+        let published = std::fs::read(dir.join("checkpoint")).ok();
+        let now = members_now(log, &dir, what, published.as_deref(), members)?;
+        if published == std::fs::read(dir.join("checkpoint")).ok() {
+            return Ok(now);
+        }
+        members.truncate(before);
     }
+    Err(io::Error::other(format!("the log in {what} publishes faster than it can be looked at")))
+}
+
+const TRIES: usize = 20;
+
+fn members_now(
+    log: &Log,
+    dir: &Path,
+    what: &str,
+    published: Option<&[u8]>,
+    members: &mut Vec<Member>,
+) -> io::Result<LogNow> {
+    let named = |path: &Path| format!("data/{what}/{}", path.strip_prefix(dir).unwrap_or(path).display());
+    members.extend(small(&dir.join(recordings::FORMAT), named(&dir.join(recordings::FORMAT)))?);
+    let bytes = published.map(|bytes| Source::Memory(bytes.to_vec()));
+    members.extend(bytes.map(|bytes| Member { name: named(&dir.join("checkpoint")), bytes }));
     let now = log.now();
-    for (name, path) in tar::plain_files(&segment::segments_dir(&dir))? {
+    for (name, path) in tar::plain_files(&segment::segments_dir(dir))? {
         let number = name.strip_suffix(".seg").and_then(|number| number.parse::<u64>().ok());
         if number.is_some_and(|number| number <= now.segment) {
             let until = (number == Some(now.segment)).then_some(now.offset);

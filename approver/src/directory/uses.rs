@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{Change, Directory, DirectoryFault, Expected, Key, Table};
+use super::{Change, Directory, DirectoryFault, Dumped, Expected, Key, Table};
 use crate::mint;
 
 /// Characters a person's text may have; each is at most four bytes, and with its salt it fits a value.
@@ -265,10 +265,42 @@ impl dyn Directory + '_ {
         self.swap(vec![Change::set(Key::Cursor(reader.to_owned()), json(&size))]).await.map(|_| ())
     }
 
+    /// Fills an empty directory with what a backup holds. Nobody knows which codes were used since it was made, so of
+    /// everybody with an app those of `step` and before count no more.
+    ///
+    /// # Errors
+    /// A key that this program does not know, or the directory does not take it; then it is to be thrown away.
+    pub async fn fill(&self, backup: &Dumped, step: u64) -> Result<(), NotFilled> {
+        for (key, value) in backup {
+            let key = Key::decode(key).map_err(|_| NotFilled::Key(String::from_utf8_lossy(key).into_owned()))?;
+            let mut changes = vec![Change::set(key.clone(), value.clone())];
+            match key {
+                Key::Totp(person) => changes.push(Change::set(Key::Step(person), json(&step))),
+                Key::Step(_) => changes.clear(),
+                _ => {}
+            }
+            if !changes.is_empty() {
+                self.swap(changes).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn json_at<T: DeserializeOwned>(&self, key: &Key, what: &'static str) -> Result<Option<T>, DirectoryFault> {
         let value = self.get(key).await?;
         value.map(|value| serde_json::from_slice(&value).map_err(|_| DirectoryFault::Damaged(what))).transpose()
     }
+}
+
+/// Why a backup does not become a directory.
+#[derive(Debug, thiserror::Error)]
+pub enum NotFilled {
+    /// Of another version.
+    #[error("it holds {0:?}, which this program does not know: was it made by a newer one?")]
+    Key(String),
+    /// The directory.
+    #[error(transparent)]
+    Directory(#[from] DirectoryFault),
 }
 
 /// Wrong codes that are remembered of one person.

@@ -60,6 +60,11 @@ pub enum StoreFault {
     /// The directory.
     #[error(transparent)]
     Directory(#[from] CannotOpen),
+    /// The directory is not there, and people are known: nothing else holds their names and second factors.
+    #[error(
+        "{path} is gone, and with it everybody's name and second factor. Put the folder back, or make it again from a backup with the gate stopped: `age -d -i KEY BACKUP | tar --zstd -x directory.jsonl`, then `holdpoint rebuild --directory directory.jsonl`. Until then `holdpoint cut --local` keeps people out", path = .0.display()
+    )]
+    NoDirectory(PathBuf),
 }
 
 const JOURNAL: &str = "journal";
@@ -152,7 +157,8 @@ impl Stores {
             return Err(vec![in_use]);
         }
         let records = open_log(&records_dir(data), "recordings", records_options(&identity, reserve_bytes), key);
-        let directory = SledDirectory::open(&data.join(DIRECTORY)).map_err(StoreFault::from);
+        let is_new = journal_log.as_ref().is_ok_and(|(_, recovery)| recovery.entries == 0);
+        let directory = open_directory(&data.join(DIRECTORY), is_new || journal_log.is_err());
         match (journal_log, records, directory) {
             (Ok((journal_log, _)), Ok((records, recovery)), Ok(directory)) => {
                 let cuts = CutsFile::new(cuts_path(data), identity.deployment.clone(), key.clone());
@@ -232,6 +238,19 @@ fn journal_options(identity: &Identity) -> LogOptions {
 fn records_options(identity: &Identity, reserve_bytes: u64) -> LogOptions {
     let options = LogOptions::new(Purpose::Records, identity.records_origin(), identity.node.clone());
     LogOptions { reserve_bytes, low_water_bytes: reserve_bytes.saturating_mul(2), ..options }
+}
+
+/// Made where there is none only for an installation that begins: an empty one would lock everybody out without a word.
+fn open_directory(dir: &Path, may_make: bool) -> Result<SledDirectory, StoreFault> {
+    if !may_make && !dir.join("db").exists() {
+        return Err(StoreFault::NoDirectory(dir.to_owned()));
+    }
+    Ok(SledDirectory::open(dir)?)
+}
+
+/// The folder of the directory in a data folder.
+pub fn directory_dir(data: &Path) -> PathBuf {
+    data.join(DIRECTORY)
 }
 
 fn open_log(

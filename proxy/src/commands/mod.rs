@@ -21,6 +21,7 @@ mod login;
 mod memory;
 mod people;
 mod reading;
+mod rebuild;
 mod request;
 mod requests;
 mod secret;
@@ -94,6 +95,7 @@ enum Command {
     Secret(secret::Command),
     Fetch(fetch::Args),
     Backup(backup::Args),
+    Rebuild(rebuild::Args),
     Hold(keeping::HoldArgs),
     Release(keeping::ReleaseArgs),
     Erase(keeping::EraseArgs),
@@ -165,6 +167,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Adopt(args) => adopt::run(&args, profile),
         Command::Secret(command) => secret::run(&command, profile),
         Command::Fetch(args) => fetch::run(&args, profile),
+        Command::Rebuild(args) => rebuild::run(&args),
         Command::Backup(args) => backup::run(&args, profile),
         Command::Hold(args) => keeping::hold(&args, profile),
         Command::Release(args) => keeping::release(&args, profile),

@@ -1,0 +1,76 @@
+//! `holdpoint rebuild`: the directory of people, made again from a backup where it is gone. At the machine itself, with the
+//! gate stopped; an existing one is never touched.
+
+use std::fs;
+use std::path::PathBuf;
+
+use approver::directory::sled::SledDirectory;
+use approver::directory::{Directory, Dumped};
+use certs::totp::step_at;
+use data_encoding::BASE64;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::gate::wait_for;
+use super::{Done, Failure};
+use crate::app::stores::{Identity, directory_dir, is_in_use};
+use crate::config::Config;
+
+/// Make the directory of people again from a backup, where it is gone: names, texts and second factors. With the gate
+/// stopped. Codes that apps show now and showed before count no more; the next one does.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = "holdpoint.toml")]
+    config: PathBuf,
+    /// `directory.jsonl` out of a backup.
+    #[arg(long, value_name = "FILE")]
+    directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    key: String,
+    value: String,
+}
+
+pub(super) fn run(args: &Args) -> Done {
+    let config = Config::load(&args.config).map_err(Failure::usage)?;
+    let data = &config.store.data;
+    Identity::read(data).map_err(Failure::failed)?;
+    if is_in_use(data).map_err(Failure::failed)? {
+        return Err(Failure::refused("a gate runs on this folder: stop it first"));
+    }
+    let (dir, draft) = (directory_dir(data), data.join("state.new"));
+    if dir.exists() {
+        return Err(Failure::refused(format_args!(
+            "{} is there: what is in it is newer than any backup. If it is damaged, move it away first",
+            dir.display()
+        )));
+    }
+    let backup = read(args)?;
+    if draft.exists() {
+        fs::remove_dir_all(&draft).map_err(Failure::failed)?;
+    }
+    wait_for(async {
+        let directory = SledDirectory::open(&draft).map_err(Failure::failed)?;
+        let filled = (&directory as &dyn Directory).fill(&backup, step_at(Timestamp::now())).await;
+        filled.map_err(|cause| Failure::refused(format_args!("{}: {cause}", args.directory.display())))
+    })?;
+    fs::rename(&draft, &dir).and_then(|()| fs::File::open(data)?.sync_all()).map_err(Failure::failed)?;
+    say!("{}: made again with {} entries. Start the gate.", dir.display(), backup.len());
+    say!("Who enrolled, or got another code, after the backup was made needs a new one: holdpoint reinvite.");
+    Ok(())
+}
+
+fn read(args: &Args) -> Result<Dumped, Failure> {
+    let wrong = |cause: &dyn std::fmt::Display| Failure::usage(format_args!("{}: {cause}", args.directory.display()));
+    let text = fs::read_to_string(&args.directory).map_err(|cause| wrong(&cause))?;
+    let entry = |line: &str| {
+        let Line { key, value } = serde_json::from_str(line).map_err(|cause| wrong(&cause))?;
+        Ok((key.into_bytes(), BASE64.decode(value.as_bytes()).map_err(|cause| wrong(&cause))?))
+    };
+    let entries: Dumped = text.lines().map(entry).collect::<Result<_, Failure>>()?;
+    if entries.is_empty() { Err(wrong(&"there is nothing in it")) } else { Ok(entries) }
+}
