@@ -93,6 +93,25 @@ pub enum Alarm {
     JournalUp,
     /// The journal holds an event this program does not know. Nobody is admitted until the program was upgraded.
     UnknownEvent(String),
+    /// A witness cannot be asked, or answers nothing that counts. Nothing stops.
+    WitnessLost {
+        /// Its name.
+        witness: String,
+        /// Why.
+        why: String,
+    },
+    /// A witness has seen more of a log than there is, or another one: this gate was set back, or runs twice.
+    WitnessRefuses {
+        /// Its name.
+        witness: String,
+        /// Why.
+        why: String,
+    },
+    /// A witness cosigns again.
+    WitnessBack {
+        /// Its name.
+        witness: String,
+    },
     /// The disk for recordings has less room than is reserved. Nobody is admitted; running sessions go on for now.
     StoreFillsUp,
 }

@@ -14,5 +14,7 @@ pub mod lease;
 pub mod mint;
 pub mod notify;
 pub mod people;
+pub mod post;
 pub mod recorder;
 pub mod testing;
+pub mod witnesses;

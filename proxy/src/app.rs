@@ -12,6 +12,7 @@ use approver::desk::{Alarm, Desk, DeskFault, DeskParts, Rejected};
 use approver::eraser::Eraser;
 use approver::notify::{Notices, Notifier};
 use approver::people::People;
+use approver::witnesses::Witnesses;
 use certs::keys::{KeyFault, KeyStore, Seal};
 use certs::tls::TlsFault;
 use policies::decide::Command;
@@ -28,10 +29,12 @@ use crate::founding;
 use crate::session::{Sessions, SessionsParts};
 use crate::trusting;
 
+pub(crate) mod asking;
 mod faces;
 pub mod stores;
 pub(crate) mod telling;
 
+use asking::CannotAsk;
 use faces::Listeners;
 use stores::{Identity, StoreFault, Stores};
 use telling::CannotTell;
@@ -50,6 +53,7 @@ pub struct App {
     floor: Floor,
     sessions: Sessions,
     stores: Stores,
+    witnesses: Witnesses,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
@@ -93,6 +97,9 @@ pub enum Reason {
     /// A way to tell people that could never work.
     #[error(transparent)]
     Telling(#[from] CannotTell),
+    /// A witness that could never be asked.
+    #[error(transparent)]
+    Witness(#[from] CannotAsk),
     /// An address that cannot be listened on.
     #[error("{face}: cannot listen on {address}: {cause}")]
     Listen {
@@ -140,7 +147,9 @@ impl App {
             }
         };
         let ways = telling::ways(&config.notify)?;
+        let asked = asking::ways(&config.store.witnesses)?;
         let stores = open_stores(&config, identity, &keys).await?;
+        let witnesses = asking::witnesses(asked, &stores.identity, &config.store.data, &keys.log_key())?;
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let floor = Floor::new(clock.clone());
         let (alarms, alarmed) = mpsc::channel(ALARMS_MAX);
@@ -173,12 +182,13 @@ impl App {
             tracker: tracker.clone(),
             stop: stop.clone(),
         });
-        let mut app =
-            Self { config, addresses: Addresses::default(), desk, people, floor, sessions, stores, tracker, stop };
+        let addresses = Addresses::default();
+        let mut app = Self { config, addresses, desk, people, floor, sessions, stores, witnesses, tracker, stop };
         match app.begin(&keys).await {
             Ok(()) => {
                 app.tell(ways, alarmed);
                 app.keep(app.eraser().run());
+                app.ask_witnesses(&alarms);
                 app.keep(watch_store(app.desk.clone(), Arc::clone(&app.stores.records), alarms));
                 Ok(app)
             }
@@ -229,6 +239,14 @@ impl App {
     fn tell(&self, ways: Vec<Arc<dyn Notifier>>, alarms: mpsc::Receiver<Alarm>) {
         let (desk, people, origin) = (self.desk.clone(), self.people.clone(), self.config.plant.origin.to_string());
         Notices { desk, alarms, people, origin }.start(ways, &self.tracker, &self.stop);
+    }
+
+    /// Asks each witness by itself, so that none waits for another.
+    fn ask_witnesses(&self, alarms: &mpsc::Sender<Alarm>) {
+        for place in 0..self.witnesses.count() {
+            let (desk, records) = (self.desk.clone(), Arc::clone(&self.stores.records));
+            self.keep(self.witnesses.clone().ask(place, desk, records, alarms.clone()));
+        }
     }
 
     /// Runs something for as long as the program does.

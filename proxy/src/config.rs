@@ -1,6 +1,7 @@
 //! `holdpoint.toml`: where this program listens, where it keeps what it must not lose, how its keys are sealed and whom
 //! it tells. What people may do is not here: that is the plant file.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -8,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use approver::notify::webhook::WebhookUrl;
+use approver::post::Url;
+use certs::witness_key::Cosigner;
 use policies::plant::reader::{self, Field, Kind, NotBuilt, Reader};
 use policies::plant::{Mistakes, shown};
 use recordings::keys::Recipients;
@@ -62,6 +65,19 @@ pub struct Store {
     pub recipients: Vec<String>,
     /// Bytes of the disk below which no new session is let in.
     pub reserve_bytes: u64,
+    /// Who is asked to remember elsewhere how far the logs have come.
+    pub witnesses: Vec<WitnessAt>,
+}
+
+/// A witness, and where it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessAt {
+    /// The address that its `add-checkpoint` is below. In the clear will do: what passes is signed, and no secret.
+    pub url: Url,
+    /// Its public key under its name.
+    pub key: Cosigner,
+    /// The file of the CAs that may vouch for an https address, in PEM; otherwise the system's.
+    pub ca: Option<PathBuf>,
 }
 
 impl Store {
@@ -302,9 +318,28 @@ fn store(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Store> {
     let recipients =
         reader.required("recipients", "write the auditors' age keys, two at least: [\"age1…\", \"age1…\"]", recipients);
     let reserve_bytes = reader.or("reserve", Config::RESERVE_BYTES, reserve);
+    let witnesses = reader.or("witnesses", Vec::new(), |field| witnesses(field, folder));
     journal?;
     recordings?;
-    Some(Store { data: data?, recipients: recipients?, reserve_bytes: reserve_bytes? })
+    Some(Store { data: data?, recipients: recipients?, reserve_bytes: reserve_bytes?, witnesses: witnesses? })
+}
+
+/// No two of one name: what is kept of a witness is known by it.
+fn witnesses(field: &Field<'_, '_>, folder: &Path) -> Option<Vec<WitnessAt>> {
+    let witnesses = field.list(|entry| entry.table(OTHER, |reader| witness(reader, folder)))?;
+    let names: BTreeSet<&str> = witnesses.iter().map(|witness| witness.key.name()).collect();
+    if names.len() < witnesses.len() {
+        return field
+            .wrong("two witnesses have one name", "name each witness once, and let each have a name of its own");
+    }
+    Some(witnesses)
+}
+
+fn witness(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<WitnessAt> {
+    let url = reader.required("url", "write where it is asked, for example \"http://192.0.2.7:9600\"", Field::parsed);
+    let key = reader.required("key", "write the key that `holdpoint witness` prints when it starts", Field::parsed);
+    let ca = reader.optional("ca", |field| field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path)));
+    Some(WitnessAt { url: url?, key: key?, ca: ca? })
 }
 
 /// One of two ways to keep things, of which the other is not built.
@@ -437,7 +472,7 @@ mod tests {
                 "3:10: faces.vendor.listen: one port for SSH, TLS and pages is not built yet; \
                  write ssh = [...] and pages = [...] apart",
                 "4:1: faces.vendor.tls: not built yet; leave it out",
-                "10:1: store.raw: unknown key; known here are data, journal, recordings, recipients, reserve",
+                "10:1: store.raw: unknown key; known here are data, journal, recordings, recipients, reserve, witnesses",
             ]
         );
     }
@@ -450,6 +485,9 @@ mod tests {
             ("journal = \"sqlite\"", "\"sqlite\" is not known here"),
             ("reserve = \"10 GB\"", "\"10 GB\" is no size"),
             ("reserve = \"1 MiB\"", "too little"),
+            ("[[store.witnesses]]\nurl = \"ftp://w.example\"\nkey = \"w+00000000+AA==\"", "store.witnesses[0].url: "),
+            ("[[store.witnesses]]\nurl = \"http://192.0.2.7:9600\"\nkey = \"w\"", "store.witnesses[0].key: "),
+            ("[[store.witnesses]]\nkey = \"w+00000000+AA==\"", "store.witnesses[0]"),
             ("[notify.webhook]\nurl = \"http://chat.example/hook\"", "in the clear"),
             ("[notify.webhook]\nurl = \"http://localhost:80@chat.example/hook\"", "in the clear"),
             ("[notify.webhook]\nurl = \"chat\"", "no address to post to"),

@@ -109,7 +109,7 @@ const NEVER: &[Never] = &[
             "net::connect(",
             "net::socket(",
         ],
-        but: &["proxy/src/dial.rs", "proxy/src/client/", "approver/src/notify/"],
+        but: &["proxy/src/dial.rs", "proxy/src/client/", "approver/src/post.rs"],
         example: "let socket = TcpStream::connect(address).await?;",
     },
     Never {

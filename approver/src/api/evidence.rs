@@ -21,6 +21,7 @@ use policies::refusals::Refusal;
 use recordings::disk::RealDisk;
 use recordings::segment::{self, SegmentState, SegmentsFault};
 use recordings::tlog::folder::{Folder, FolderFault, PublishedFile};
+use recordings::tlog::kept::KEPT;
 
 use super::Api;
 use super::cards::fingerprints;
@@ -162,6 +163,11 @@ enum ReadFault {
     Io(#[from] io::Error),
 }
 
+/// Before the first witness cosigned there is no folder of what they did.
+fn none_yet<T>(missing: io::Error) -> io::Result<Vec<T>> {
+    if missing.kind() == io::ErrorKind::NotFound { Ok(Vec::new()) } else { Err(missing) }
+}
+
 /// A segment that was retired after it was listed lies in bundles by now, so all is listed again.
 const LISTINGS_MAX: u32 = 8;
 
@@ -175,13 +181,18 @@ fn log_members(root: &str, log: &Path) -> Result<Vec<Member>, ReadFault> {
     list_members(root, log)
 }
 
-/// A log that goes on: what it published, then the segments that there are, which go at least as far.
+/// A log that goes on: what it published, what witnesses cosigned, then the segments that there are, which go at least as far.
 fn list_members(root: &str, log: &Path) -> Result<Vec<Member>, ReadFault> {
     let named = |path: &str, content| Member { name: format!("{root}/{path}"), content };
     let mut members = vec![named(recordings::FORMAT, Content::Path(log.join(recordings::FORMAT)))];
     for PublishedFile { path, bytes } in Folder::new(Arc::new(RealDisk), log).published()? {
         let content = bytes.map_or_else(|| Content::Path(log.join(&path)), Content::Bytes);
         members.push(named(&path, content));
+    }
+    for (_, path) in tar::plain_files(&log.join(KEPT)).or_else(none_yet)? {
+        // It may be thinned out before its turn comes.
+        let content = Content::Open(File::open(&path)?);
+        members.push(Member { name: name_of(root, log, &path), content });
     }
     let segments = segment::segments(&RealDisk, log)?;
     for file in segments.into_iter().filter(|file| file.state != SegmentState::Spare) {

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::directory::Nonces;
 use crate::people::People;
+use crate::witnesses::Witnesses;
 
 mod access;
 mod backup;
@@ -79,6 +80,8 @@ pub struct ApiParts {
     pub logs: Vec<Verifier>,
     /// The recorder of this node, where it records.
     pub recorder: Option<Arc<Log>>,
+    /// Who remembers elsewhere how far the logs have come.
+    pub witnesses: Witnesses,
     /// The folder of this node's record log, from which recordings are fetched as ciphertext.
     pub records_dir: Option<PathBuf>,
     /// The folder of the journal's log, where it lies in files.

@@ -1,5 +1,6 @@
 //! How the gate is doing: for people, for whatever asks whether it is healthy, and for Prometheus.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::Json;
@@ -11,9 +12,11 @@ use policies::digest::Digest;
 use policies::refusals::Refusal;
 use policies::state::RequestStanding;
 use recordings::log::{Log, RoomState};
+use recordings::tlog::kept::Held;
 
 use super::Api;
-use super::types::{HeadView, Health, RecorderView, Status, WitnessedView};
+use super::types::{HeadView, Health, RecorderView, Status, WitnessView, WitnessedView};
+use crate::witnesses::Standing;
 
 pub(super) async fn status(State(api): State<Api>) -> Json<Status> {
     Json(api.status())
@@ -29,11 +32,16 @@ pub(super) async fn healthz(State(api): State<Api>) -> impl IntoResponse {
 /// Figures without labels: no person, target or reason is in them.
 pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
     let status = api.status();
-    let witnessed = status.witnessed;
+    let witnessed = status.witnessed.as_ref();
     let figures = [
         ("healthy", u64::from(api.is_healthy()), "Whether new sessions can be let in."),
         ("journal_entries", status.journal.size, "Entries of the journal."),
         ("journal_entries_witnessed", witnessed.map_or(0, |head| head.size), "Entries under a head somebody signed."),
+        (
+            "witnesses_lost",
+            status.witnesses.iter().filter(|witness| witness.trouble.is_some()).count() as u64,
+            "Witnesses that do not cosign.",
+        ),
         ("witnessed_age_seconds", witnessed.map_or(0, |head| head.age_seconds), "Since that was signed."),
         (
             "journal_down_seconds",
@@ -56,6 +64,21 @@ pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
+fn held_at(held: Held) -> Timestamp {
+    i64::try_from(held.seconds).ok().and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(Timestamp::MAX)
+}
+
+fn witness_view(standing: &Standing) -> WitnessView {
+    let Standing { name, journal, records, trouble } = standing;
+    WitnessView {
+        name: name.clone(),
+        journal: journal.map(|held| held.size),
+        records: records.map(|held| held.size),
+        at: journal.iter().chain(records).map(|held| held_at(*held)).min(),
+        trouble: trouble.as_ref().map(|trouble| trouble.words().to_owned()),
+    }
+}
+
 impl Api {
     fn is_healthy(&self) -> bool {
         let desk = self.desk().status();
@@ -74,14 +97,30 @@ impl Api {
         })
     }
 
-    fn witnessed(&self, now: Timestamp) -> Option<WitnessedView> {
-        let known = self.desk().with_state(|state| state.witnessed)?;
-        let age_seconds = u64::try_from(now.duration_since(known.at).as_secs()).unwrap_or(0);
-        Some(WitnessedView { size: known.head.size, root: known.head.root, age_seconds })
+    /// The longest head that somebody else remembers; of two alike, the younger.
+    fn witnessed(&self, standings: &[Standing], now: Timestamp) -> Option<WitnessedView> {
+        let age_seconds = |at: Timestamp| u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
+        let signed = self.desk().with_state(|state| state.witnessed).map(|known| WitnessedView {
+            size: known.head.size,
+            root: known.head.root,
+            age_seconds: age_seconds(known.at),
+            witness: None,
+        });
+        let cosigned = standings.iter().filter_map(|standing| {
+            let held = standing.journal?;
+            Some(WitnessedView {
+                size: held.size,
+                root: Digest(held.root),
+                age_seconds: age_seconds(held_at(held)),
+                witness: Some(standing.name.clone()),
+            })
+        });
+        cosigned.chain(signed).max_by_key(|head| (head.size, Reverse(head.age_seconds)))
     }
 
     fn status(&self) -> Status {
         let (desk, now) = (self.desk().status(), self.clock().wall());
+        let standings = self.parts().witnesses.standings();
         let recorder = self.recorder();
         let (live, pending, cuts, plant, unreviewed) = self.desk().with_state(|state| {
             let pending = |case: &&policies::state::Case| {
@@ -109,14 +148,19 @@ impl Api {
             recorder.as_ref().and_then(|recorder| recorder.fault.clone()),
             self.parts().recorder.as_deref().and_then(lacks_room),
         ];
-        let because: Vec<String> = because.into_iter().flatten().collect();
+        let troubles = standings.iter().filter_map(|standing| {
+            let trouble = standing.trouble.as_ref()?;
+            Some(format!("the witness {} does not cosign: {}", standing.name, trouble.words()))
+        });
+        let because: Vec<String> = because.into_iter().flatten().chain(troubles).collect();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             deployment: self.desk().deployment().clone(),
             node: self.desk().node().clone(),
             now,
             journal: HeadView { size: desk.head.size, root: Digest(desk.head.root) },
-            witnessed: self.witnessed(now),
+            witnessed: self.witnessed(&standings, now),
+            witnesses: standings.iter().map(witness_view).collect(),
             journal_down_seconds: desk.journal_down_for.map(|down| down.as_secs()),
             unknown_event: desk.unknown_event,
             late: desk.late,

@@ -1116,8 +1116,8 @@ impl From<HeadView> for SeenHead {
     }
 }
 
-/// The longest prefix of the journal that an approver's signature remembers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+/// The longest prefix of the journal that somebody else remembers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WitnessedView {
     /// Entries.
     pub size: u64,
@@ -1126,6 +1126,24 @@ pub struct WitnessedView {
     pub root: Digest,
     /// Since it was signed.
     pub age_seconds: u64,
+    /// The witness that cosigned it; none where it is the signature of somebody who approved or vouched.
+    pub witness: Option<String>,
+}
+
+/// How it stands with a witness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WitnessView {
+    /// Its name.
+    pub name: String,
+    /// Entries of the journal that it cosigned.
+    pub journal: Option<u64>,
+    /// Entries of this node's record log that it cosigned.
+    pub records: Option<u64>,
+    /// When it cosigned the older of the two, by its own clock.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub at: Option<Timestamp>,
+    /// Why it cosigns no more.
+    pub trouble: Option<String>,
 }
 
 /// How the recorder is doing.
@@ -1159,6 +1177,8 @@ pub struct Status {
     pub journal: HeadView,
     /// What of it nobody can change unnoticed any more.
     pub witnessed: Option<WitnessedView>,
+    /// The witnesses that are asked.
+    pub witnesses: Vec<WitnessView>,
     /// Since how long it does not answer.
     pub journal_down_seconds: Option<u64>,
     /// An event this program does not know: nobody is admitted until it was upgraded.

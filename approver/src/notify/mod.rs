@@ -302,6 +302,13 @@ impl Notices {
             Alarm::JournalDown(_) => ("the journal does not answer: nobody is admitted, cuts work".to_owned(), true),
             Alarm::JournalUp => ("the journal answers again".to_owned(), false),
             Alarm::UnknownEvent(_) => ("the journal is of a newer version: nobody is admitted".to_owned(), true),
+            Alarm::WitnessLost { witness, .. } => {
+                (format!("the witness {witness} does not cosign: nobody outside remembers what is decided now"), true)
+            }
+            Alarm::WitnessRefuses { witness, why } => {
+                (format!("the witness {witness} refuses, because this gate was set back or runs twice: {why}"), true)
+            }
+            Alarm::WitnessBack { witness } => (format!("the witness {witness} cosigns again"), false),
             Alarm::StoreFillsUp => {
                 ("the disk for recordings is filling up: below what is reserved nobody new is let in".to_owned(), true)
             }

@@ -125,6 +125,7 @@ impl App {
             ssh_port: gate.port,
             logs: logs.map_err(|bad| Reason::Died(bad.to_string()))?,
             recorder: Some(Arc::clone(&self.stores.records)),
+            witnesses: self.witnesses.clone(),
             records_dir: Some(records_dir(data)),
             journal_dir: Some(journal_dir(data)),
             backup: Some(self.backup_parts()),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use approver::notify::Notifier;
 use approver::notify::command::RunCommand;
-use approver::notify::webhook::{NoCa, Webhook};
+use approver::notify::webhook::Webhook;
+use approver::post::NoCa;
 
 use crate::config::{Notify, WebhookAt};
 

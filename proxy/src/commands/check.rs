@@ -7,7 +7,7 @@ use policies::plant::Plant;
 
 use super::showing::counted;
 use super::{Done, Failure};
-use crate::app::telling;
+use crate::app::{asking, telling};
 use crate::config::{Config, ConfigFault, SealWord};
 use crate::saying;
 
@@ -27,8 +27,15 @@ pub(super) fn run(args: &Args) -> Done {
     let plant = load_plant(&args.plant);
     let (config, plant) = (config?, plant?);
     telling::ways(&config.notify).map_err(Failure::usage)?;
+    asking::ways(&config.store.witnesses).map_err(Failure::usage)?;
     say!("{}: right", args.config.display());
     say!("  a thief of the disk: {}", what_a_thief_gets(config.seal));
+    if config.store.witnesses.is_empty() {
+        say!("  nobody outside remembers the logs but who approves: a witness would (docs/administrator.md)");
+    }
+    for witness in &config.store.witnesses {
+        say!("  witness {}, asked at {}", witness.key.name(), witness.url.host());
+    }
     say!(
         "{}: right: {} in {}, {}",
         args.plant.display(),

@@ -1,6 +1,6 @@
 //! `holdpoint status`: how the gate is doing, as an operator wants to know it at the beginning of a shift.
 
-use approver::api::types::{Status, TrustView};
+use approver::api::types::{Status, TrustView, WitnessView, WitnessedView};
 use indicatif::HumanBytes;
 
 use super::gate::{ProfileArg, at_gate};
@@ -44,12 +44,26 @@ fn tell(status: &Status, clock: &Clock) {
     labelled(
         "",
         &match &status.witnessed {
-            Some(seen) => {
-                format!("a signature remembers the first {} of them, since {}", seen.size, span(seen.age_seconds))
+            Some(WitnessedView { size, age_seconds, witness, .. }) => {
+                let who = witness
+                    .as_ref()
+                    .map_or_else(|| "a signature".to_owned(), |name| format!("the witness {}", plain(name)));
+                format!("{who} remembers the first {size} of them, since {}", span(*age_seconds))
             }
-            None => "nobody's signature remembers any of it yet".to_owned(),
+            None => "nobody else remembers any of it yet".to_owned(),
         },
     );
+    for WitnessView { name, journal, records, at, trouble } in &status.witnesses {
+        let held =
+            format!("{} entries of the journal, {} of the recordings", journal.unwrap_or(0), records.unwrap_or(0));
+        let since = at.map_or_else(
+            || "never asked with success".to_owned(),
+            |at| format!("cosigned {held}, {}", clock.moment(at)),
+        );
+        let trouble =
+            trouble.as_deref().map(|why| format!("DOES NOT COSIGN: {}. Last: ", plain(why))).unwrap_or_default();
+        labelled("witness", &format!("{}: {trouble}{since}", plain(name)));
+    }
     if let Some(down) = status.journal_down_seconds {
         labelled("", &format!("does not answer since {}", span(down)));
     }

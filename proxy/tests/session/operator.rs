@@ -96,6 +96,7 @@ impl Face {
             ssh_port: 2222,
             logs: vec![keys.log_key().verifier("mill-3/journal").unwrap()],
             recorder: None,
+            witnesses: approver::witnesses::Witnesses::new(Vec::new(), Vec::new()).unwrap(),
             records_dir: None,
             journal_dir: None,
             backup: None,

@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod cosignature;
 pub mod edge;
 pub mod folder;
+pub mod kept;
 pub mod note;
 pub mod proof;
 pub mod publish;

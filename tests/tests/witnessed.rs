@@ -1,0 +1,179 @@
+//! A gate and its witness, both the real program: what is decided and recorded is remembered on another machine, a witness
+//! that is lost is told, and a gate that was set back is refused and told loudly.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tests::plant::program;
+use tests::{Options, Plant, Running, eventually, run, start};
+
+/// A witness on a machine of its own, which knows both logs of a plant.
+struct Witness {
+    dir: tempfile::TempDir,
+    logs: Vec<String>,
+    running: Option<Running>,
+    address: String,
+    key: String,
+}
+
+impl Witness {
+    fn of(plant: &Plant) -> Self {
+        let trust = fs::read_to_string(plant.installation().join("trust.toml")).unwrap();
+        let keys = trust.lines().filter_map(|line| line.trim().strip_prefix('"')?.strip_suffix("\","));
+        let logs: Vec<String> = keys.filter(|key| key.starts_with("mill-3/")).map(str::to_owned).collect();
+        assert_eq!(logs.len(), 2, "{trust}");
+        let dir = tempfile::tempdir().unwrap();
+        let (address, key) = ("127.0.0.1:0".to_owned(), String::new());
+        let mut witness = Self { dir, logs, running: None, address, key };
+        witness.start();
+        witness
+    }
+
+    /// Starts it where it was before.
+    fn start(&mut self) {
+        let mut command = Command::new(program());
+        command.args(["witness", "--json", "--name", "w1", "--listen", &self.address]);
+        command.arg("--dir").arg(self.dir.path().join("w"));
+        self.logs.iter().for_each(|log| {
+            command.args(["--log", log]);
+        });
+        let mut running = start(&mut command);
+        let said = running.until("\"listen\"");
+        let told: Value = serde_json::from_str(said.lines().find(|line| line.starts_with('{')).unwrap()).unwrap();
+        (self.address, self.key) =
+            (told["listen"].as_str().unwrap().to_owned(), told["key"].as_str().unwrap().to_owned());
+        self.running = Some(running);
+    }
+
+    fn kill(&mut self) {
+        let running = self.running.take().unwrap();
+        running.signal(Signal::KILL);
+        running.ends();
+    }
+}
+
+/// A plant whose gate asks a witness, and the file of its notices.
+fn witnessed() -> (Plant, Witness, PathBuf) {
+    let plant = Plant::ready(Options::default());
+    let witness = Witness::of(&plant);
+    plant.edit_config(|text| {
+        let at = format!("[[store.witnesses]]\nurl = \"http://{}/\"\nkey = \"{}\"\n", witness.address, witness.key);
+        format!("{text}\n{at}")
+    });
+    let notices = plant.notices();
+    (plant, witness, notices)
+}
+
+#[track_caller]
+fn work(plant: &Plant) {
+    let tess = plant.tess();
+    run(&mut tess.ssh(&[&tess.at("hmi-2"), "true"]), b"").ok();
+}
+
+/// The sizes of a log that are cosigned.
+fn cosigned(plant: &Plant, log: &str) -> Vec<u64> {
+    let kept = fs::read_dir(plant.data().join(log).join("checkpoints")).into_iter().flatten().flatten();
+    let mut sizes: Vec<u64> = kept.filter_map(|file| file.file_name().to_str().unwrap().parse().ok()).collect();
+    sizes.sort_unstable();
+    sizes
+}
+
+fn published(plant: &Plant, log: &str) -> u64 {
+    let text = fs::read_to_string(plant.data().join(log).join("checkpoint")).unwrap_or_default();
+    text.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or(0)
+}
+
+#[track_caller]
+fn is_told(notices: &Path, words: &str) {
+    eventually(words, || fs::read_to_string(notices).unwrap_or_default().contains(words));
+}
+
+/// All that is published now is cosigned.
+#[track_caller]
+fn is_remembered(plant: &Plant) {
+    eventually("both logs are cosigned", || {
+        ["journal", "records"].iter().all(|log| {
+            let size = published(plant, log);
+            size > 0 && cosigned(plant, log).last().is_some_and(|last| *last >= size)
+        })
+    });
+}
+
+fn put_back(from: &Path, to: &Path) {
+    fs::remove_dir_all(to).unwrap();
+    run(Command::new("cp").arg("-a").arg(from).arg(to), b"").ok();
+}
+
+#[test]
+fn a_gate_has_its_logs_cosigned_and_one_that_was_set_back_is_refused_loudly() {
+    let (mut plant, mut witness, notices) = witnessed();
+    let check = run(
+        &mut plant.holdpoint(&[
+            "check",
+            "--config",
+            plant.config().to_str().unwrap(),
+            "--plant",
+            plant.installation().join("plant.toml").to_str().unwrap(),
+        ]),
+        b"",
+    )
+    .ok();
+    assert!(check.out().contains("witness w1, asked at 127.0.0.1"), "{}", check.out());
+    plant.serve();
+    is_remembered(&plant);
+    let before = published(&plant, "records");
+    work(&plant);
+    // The end of a session, at once and not in an hour.
+    eventually("the session's end is cosigned", || {
+        cosigned(&plant, "records").last().is_some_and(|last| *last > before + 1)
+    });
+    let note = fs::read_to_string(
+        plant.data().join("journal/checkpoints").join(cosigned(&plant, "journal").last().unwrap().to_string()),
+    )
+    .unwrap();
+    assert!(note.contains("\n— mill-3/journal ") && note.contains("\n— w1 "), "{note}");
+    run(&mut plant.as_person("lee", &["login"]), format!("{}\n", plant.person("lee").code()).as_bytes()).ok();
+    eventually("status says who remembers", || {
+        run(&mut plant.as_person("lee", &["status"]), b"").out().contains("the witness w1 remembers the first ")
+    });
+
+    // Lost, it is told and stops nothing; back, that is told, too.
+    witness.kill();
+    work(&plant);
+    is_told(&notices, "the witness w1 does not cosign");
+    work(&plant);
+    let status = run(&mut plant.as_person("lee", &["status"]), b"").ok().out();
+    assert!(status.contains("RED") && status.contains("DOES NOT COSIGN"), "{status}");
+    witness.start();
+    is_told(&notices, "the witness w1 cosigns again");
+    is_remembered(&plant);
+
+    plant.stop();
+    let early = tempfile::tempdir().unwrap();
+    run(Command::new("cp").arg("-a").arg(plant.data()).arg(early.path().join("data")), b"").ok();
+    plant.serve();
+    work(&plant);
+    is_remembered(&plant);
+    let seen = published(&plant, "journal");
+    plant.stop();
+    fs::remove_file(&notices).unwrap();
+    put_back(&early.path().join("data"), &plant.data());
+    plant.serve();
+    is_told(&notices, "the witness w1 refuses, because this gate was set back or runs twice");
+    let told = fs::read_to_string(&notices).unwrap();
+    assert!(told.contains("it was set back"), "{told}");
+    // It goes on, beyond what the witness has seen, and is refused still.
+    while published(&plant, "journal") <= seen {
+        work(&plant);
+    }
+    plant.stop();
+    fs::remove_file(&notices).unwrap();
+    plant.serve();
+    is_told(&notices, "did not grow out of those that it has seen");
+    plant.stop();
+}
