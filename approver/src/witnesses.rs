@@ -179,7 +179,7 @@ impl Asking {
     /// What was just decided is published a moment later.
     async fn wait_published(&self, clock: &Clock, size: u64) {
         for _ in 0..LOOKS {
-            let published = self.blocking(0, |log| published(log)).await;
+            let published = self.blocking(0, published).await;
             if !matches!(&published, Ok(Some(signed)) if signed.checkpoint().size < size) {
                 return;
             }
@@ -208,7 +208,7 @@ impl Asking {
             match read_answer(&asked, size, (status, &body), std::slice::from_ref(&self.way().key)) {
                 Ok(Answer::Cosigned(lines)) => {
                     self.held.insert(log, size);
-                    let kept = self.blocking(log, move |(_, kept)| Ok(lock(kept).keep(&signed, &lines)?)).await;
+                    let kept = self.blocking(log, move |(_, kept)| lock(kept).keep(&signed, &lines)).await;
                     return kept.map_err(|error| Trouble::Lost(format!("its cosignature cannot be kept: {error}")));
                 }
                 Ok(Answer::Holds(held)) => drop(self.held.insert(log, held)),

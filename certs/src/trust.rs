@@ -1,6 +1,7 @@
 //! `trust.toml`: what an auditor keeps, apart from the server, to check everything else by: the deployment's name, its
 //! logs' public keys, and the fingerprints of the first administrators and operators. Checking is done above.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use policies::ids::{DeploymentId, PersonId};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use ssh_key::{Fingerprint, PublicKey};
 
 use crate::log_key::Verifier;
+use crate::witness_key::Cosigner;
 
 /// What an auditor trusts. Everybody who came later is trusted because one of these signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,9 +19,20 @@ pub struct Trust {
     pub deployment: DeploymentId,
     /// The public keys of the logs of the journal and of each node.
     pub logs: Vec<LogVerifier>,
+    /// The public keys of the witnesses that are believed.
+    #[serde(default)]
+    pub witnesses: Vec<TrustedWitness>,
+    /// How many of them must have seen what counts as seen; all where that is not said.
+    #[serde(default)]
+    pub witnesses_needed: Option<usize>,
     /// The first administrators and operators.
     pub people: Vec<TrustedPerson>,
 }
+
+/// A witness's public key, as text in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TrustedWitness(pub Cosigner);
 
 /// A log's public key, as text in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +84,24 @@ impl Trust {
         if trust.logs.is_empty() || trust.people.iter().all(|person| person.keys.is_empty()) {
             return Err(BadTrust("it names no log, or no key of any person: then everything would be believed".into()));
         }
+        let (names, all) = (trust.witnesses.iter().map(|witness| witness.0.name()), trust.witnesses.len());
+        if names.collect::<BTreeSet<_>>().len() < all {
+            return Err(BadTrust("two of its witnesses have one name, and one must not count twice".into()));
+        }
+        if trust.witnesses_needed.is_some_and(|needed| needed == 0 || needed > all) {
+            return Err(BadTrust(format!("witnesses_needed is from 1 to the number of witnesses, which is {all}")));
+        }
         Ok(trust)
+    }
+
+    /// The witnesses' keys.
+    pub fn witnesses(&self) -> Vec<Cosigner> {
+        self.witnesses.iter().map(|witness| witness.0.clone()).collect()
+    }
+
+    /// How many witnesses must have seen what counts as seen; 0 where there is none.
+    pub fn witnesses_needed(&self) -> usize {
+        self.witnesses_needed.unwrap_or(self.witnesses.len())
     }
 
     /// Whether this key is one the auditor knows for this person, in this role.
@@ -96,6 +126,14 @@ impl fmt::Display for Trust {
             writeln!(f, "    \"{}\",", log.0)?;
         }
         writeln!(f, "]")?;
+        if !self.witnesses.is_empty() {
+            writeln!(f, "witnesses = [")?;
+            self.witnesses.iter().try_for_each(|witness| writeln!(f, "    \"{}\",", witness.0))?;
+            writeln!(f, "]")?;
+        }
+        if let Some(needed) = self.witnesses_needed {
+            writeln!(f, "witnesses_needed = {needed}")?;
+        }
         for person in &self.people {
             let role = match person.role {
                 FirstRole::Administrator => "administrator",
@@ -137,6 +175,19 @@ impl From<KeyFingerprint> for String {
     }
 }
 
+impl TryFrom<String> for TrustedWitness {
+    type Error = crate::log_key::BadVerifier;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Cosigner::parse(&text).map(Self)
+    }
+}
+
+impl From<TrustedWitness> for String {
+    fn from(witness: TrustedWitness) -> Self {
+        witness.0.to_string()
+    }
+}
+
 impl TryFrom<String> for LogVerifier {
     type Error = crate::log_key::BadVerifier;
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -163,6 +214,8 @@ mod tests {
         Trust {
             deployment: "mill-3".parse().unwrap(),
             logs: vec![LogVerifier(LogKey::from_seed(&[1; 32]).verifier("mill-3/journal").unwrap())],
+            witnesses: Vec::new(),
+            witnesses_needed: None,
             people: vec![
                 TrustedPerson {
                     person: person(1),
@@ -189,6 +242,30 @@ mod tests {
         assert!(!trust.knows(person(2), FirstRole::Operator, key.public_key()));
         assert!(!trust.knows(person(1), FirstRole::Administrator, other.public_key()));
         assert!(trust.log("mill-3/journal").is_some() && trust.log("mill-3").is_none());
+    }
+
+    #[test]
+    fn witnesses_read_back_and_none_counts_twice() {
+        let witness = |name: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let key = crate::witness_key::WitnessKey::create(&dir.path().join("key"), Some(name)).unwrap();
+            TrustedWitness(key.cosigner().clone())
+        };
+        let with =
+            |witnesses, witnesses_needed| Trust { witnesses, witnesses_needed, ..trust(fresh_key("").public_key()) };
+        for needed in [None, Some(1), Some(2)] {
+            let trust = with(vec![witness("one"), witness("two")], needed);
+            assert_eq!(trust.witnesses_needed(), needed.unwrap_or(2));
+            assert_eq!(Trust::parse(&trust.to_string()), Ok(trust));
+        }
+        for wrong in [
+            with(vec![witness("one"), witness("one")], None),
+            with(vec![witness("one")], Some(2)),
+            with(vec![], Some(1)),
+            with(vec![witness("one")], Some(0)),
+        ] {
+            assert!(Trust::parse(&wrong.to_string()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -485,15 +485,37 @@ mod tests {
             ("journal = \"sqlite\"", "\"sqlite\" is not known here"),
             ("reserve = \"10 GB\"", "\"10 GB\" is no size"),
             ("reserve = \"1 MiB\"", "too little"),
-            ("[[store.witnesses]]\nurl = \"ftp://w.example\"\nkey = \"w+00000000+AA==\"", "store.witnesses[0].url: "),
-            ("[[store.witnesses]]\nurl = \"http://192.0.2.7:9600\"\nkey = \"w\"", "store.witnesses[0].key: "),
-            ("[[store.witnesses]]\nkey = \"w+00000000+AA==\"", "store.witnesses[0]"),
             ("[notify.webhook]\nurl = \"http://chat.example/hook\"", "in the clear"),
             ("[notify.webhook]\nurl = \"http://localhost:80@chat.example/hook\"", "in the clear"),
             ("[notify.webhook]\nurl = \"chat\"", "no address to post to"),
         ] {
             let mistakes = parse(&written("ssh = [\"127.0.0.1:0\"]", line)).expect_err(line);
             assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{line}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn a_witness_has_an_address_and_a_key_and_no_name_twice() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = certs::witness_key::WitnessKey::create(&folder.path().join("key"), Some("w1")).expect("a key");
+        let key = key.cosigner().to_string();
+        let witness = |url: &str, key: &str| format!("[[store.witnesses]]\nurl = \"{url}\"\nkey = \"{key}\"\n");
+        let read = |rest: &str| parse(&written("ssh = [\"127.0.0.1:0\"]", rest));
+        let right = read(&format!("{}ca = \"w.pem\"", witness("https://w.example/a", &key))).expect("right");
+        let WitnessAt { url, key: read_key, ca } = &right.store.witnesses[0];
+        assert_eq!(
+            (url.host(), read_key.to_string(), ca.as_deref()),
+            ("w.example", key.clone(), Some(Path::new("/etc/holdpoint/w.pem")))
+        );
+        let at = "http://192.0.2.7:9600";
+        for (rest, said) in [
+            (witness("ftp://w.example", &key), "store.witnesses[1].url: "),
+            (witness(at, "w1"), "store.witnesses[1].key: "),
+            (format!("[[store.witnesses]]\nurl = \"{at}\""), "store.witnesses[1].key: missing"),
+            (witness(at, &key) + &witness("http://192.0.2.8:9600", &key), "two witnesses have one name"),
+        ] {
+            let mistakes = read(&rest).expect_err(said);
+            assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{rest}: {mistakes:?}");
         }
     }
 

@@ -25,9 +25,32 @@ pub fn picture(url: &str) -> String {
     }
 }
 
+/// The same for paper: ink where the code is dark, a margin, and redundancy for a fold or a stain.
+pub fn printed(text: &str) -> String {
+    match QrCode::with_error_correction_level(text, EcLevel::M) {
+        Ok(code) => code.render::<Dense1x2>().quiet_zone(true).build() + "\n",
+        Err(too_long) => {
+            tracing::debug!(%too_long, "a sheet has no picture");
+            String::new()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_printed_fits_a_page() {
+        let row = "  1  8KQ1 2345 6789 ABCD\n";
+        let rows = format!(
+            "printed 2026-11-28T04:55:01Z\njournal 4100000 entries\n{0}records gate-1 1700000 entries\n{0}",
+            row.repeat(4)
+        );
+        let picture = printed(&rows);
+        assert!(picture.lines().all(|line| line.chars().count() <= 80), "{picture}");
+        assert!((20..45).contains(&picture.lines().count()), "{picture}");
+    }
 
     #[test]
     fn the_picture_fits_a_terminal() {

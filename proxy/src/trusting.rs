@@ -45,6 +45,8 @@ pub fn trust_of(state: &State, verifiers: Vec<Verifier>) -> Trust {
     Trust {
         deployment: state.deployment.clone().expect("a founded installation has a name"),
         logs: verifiers.into_iter().map(LogVerifier).collect(),
+        witnesses: Vec::new(),
+        witnesses_needed: None,
         people: state.people.values().filter(|person| person.founder).filter_map(trusted).collect(),
     }
 }

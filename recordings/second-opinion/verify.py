@@ -365,6 +365,26 @@ def read_bundles(log: Log, count: int) -> Iterator[tuple[str, int, bytes]]:
             at += 2 + length
 
 
+def check_cosigned(log: Log, report: Report) -> None:
+    """`checkpoints/<size>`: heads that the log had and signed. Whether a witness's line is right is not looked at."""
+    folder = f"{log.name}/checkpoints/"
+    for path in log.store.files(log.name):
+        if not path.startswith(folder):
+            continue
+        with report.looking():
+            name = path.removeprefix(folder)
+            if not re.fullmatch(r"(0|[1-9][0-9]*)(\.tmp)?", name):
+                raise Wrong(path, 0, "no gate puts this there")
+            if name.endswith(".tmp"):
+                continue
+            try:
+                head = parse_note(log.store.bytes(path).decode(), log.key)
+            except (ValueError, binascii.Error) as error:
+                raise Wrong(path, 0, f"the checkpoint cannot be believed: {error}") from error
+            if int(name) > log.tree.size or head != (log.key.origin, int(name), log.tree.root(int(name))):
+                raise Wrong(path, 0, "a witness cosigned another head than the log has")
+
+
 def tile_name(level: int | str, index: int, width: int) -> str:
     """The path of a tile (C2SP tlog-tiles)."""
     groups = []
@@ -1882,13 +1902,13 @@ def read_part(store: Store) -> list[str] | None:
 
 def read_log(store: Store, name: str, trust: Trust, on_entry: Callable | None, report: Report) -> Log:
     with report.looking():
-        store.check_names(
-            name, r"FORMAT|LOCK|segments|checkpoint|checkpoint\.tmp|tile" + "|sessions" * (name == "records")
-        )
+        known = r"FORMAT|LOCK|segments|checkpoint|checkpoint\.tmp|checkpoints|tile"
+        store.check_names(name, known + "|sessions" * (name == "records"))
     log = Log(store, name, trust, on_entry)
     log.read()
     with report.looking():
         check_published(log, report)
+    check_cosigned(log, report)
     report.said.append(f"{log.key.origin}: {log.tree.size} entries, {log.frames} frames")
     if log.ending == CUT_OFF:
         raise Wrong(log.last_frame.file, log.last_frame.end, "no gate leaves a log that ends so: it was cut off")

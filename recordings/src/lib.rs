@@ -18,6 +18,7 @@ mod leftover;
 pub mod log;
 pub mod notes;
 pub mod pack;
+pub mod paper;
 pub mod part;
 mod plain;
 pub mod play;

@@ -134,3 +134,38 @@ fn an_older_copy_of_everything_is_found_by_whoever_checked_a_newer_one() {
     fs::write(late.path(usual), "[[seen]]\n").unwrap();
     verify(&late, &[]).refused(2, "--no-memory");
 }
+
+#[test]
+fn a_sheet_of_paper_finds_an_older_copy_and_a_typing_error_is_told_from_it() {
+    let mut plant = Plant::ready(Options::default());
+    plant.serve();
+    work(&plant);
+    plant.stop();
+    let early = plant.evidence();
+    plant.serve();
+    work(&plant);
+    run(&mut plant.as_person("lee", &["login"]), format!("{}\n", plant.person("lee").code()).as_bytes()).ok();
+    let sheet = run(&mut plant.as_person("lee", &["checkpoint", "--print"]), b"").ok().out();
+    assert!(sheet.contains("mill-3: how far its logs had come") && sheet.contains("Signature ____"), "{sheet}");
+    assert!(sheet.contains('\u{2580}') && sheet.contains("\nrecords gate-1 "), "{sheet}");
+    assert!(sheet.lines().all(|line| line.chars().count() <= 90), "{sheet}");
+    plant.stop();
+    let late = plant.evidence();
+    let on_paper = |evidence: &Evidence, text: &str| {
+        let mut verify =
+            evidence.holdpoint(&["verify", "data", "--trust", "trust.toml", "--no-memory", "--paper", "-"]);
+        run(&mut verify, text.as_bytes())
+    };
+    let told = on_paper(&late, &sheet).ok().out();
+    assert!(told.contains("entries, on paper that was printed at 20"), "{told}");
+    on_paper(&late, &sheet.to_lowercase()).ok();
+    let found = on_paper(&early, &sheet).refused(1, "as the sheet of paper says, and has ").out();
+    assert_eq!(found.lines().filter(|line| line.starts_with("MISSING") && line.contains("rolled back")).count(), 2);
+    let row = sheet.lines().find(|line| line.starts_with("  2  ")).unwrap();
+    let mistyped = if row.ends_with('7') { "3" } else { "7" };
+    let mistyped = sheet.replacen(row, &format!("{}{mistyped}", &row[..row.len() - 1]), 1);
+    on_paper(&late, &mistyped).refused(2, "row 2 below `journal` is mistyped");
+    on_paper(&early, &mistyped).refused(2, "Nothing was checked");
+    let to_file = ["checkpoint", "--print", "-o", "sheet.txt"];
+    run(&mut plant.as_person("lee", &to_file), b"").refused(3, "");
+}

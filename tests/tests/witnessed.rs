@@ -9,8 +9,9 @@ use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tests::evidence::Evidence;
 use tests::plant::program;
-use tests::{Options, Plant, Running, eventually, run, start};
+use tests::{Ended, Options, Plant, Running, eventually, run, start};
 
 /// A witness on a machine of its own, which knows both logs of a plant.
 struct Witness {
@@ -104,6 +105,17 @@ fn is_remembered(plant: &Plant) {
     });
 }
 
+/// The auditor believes this witness.
+fn trusts(evidence: &Evidence, witness: &Witness) {
+    let path = evidence.path("trust.toml");
+    let trust = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("witnesses = [\"{}\"]\n{trust}", witness.key)).unwrap();
+}
+
+fn verify_again(evidence: &Evidence) -> Ended {
+    run(&mut evidence.holdpoint(&["verify", "data", "--trust", "trust.toml", "--no-memory"]), b"")
+}
+
 fn put_back(from: &Path, to: &Path) {
     fs::remove_dir_all(to).unwrap();
     run(Command::new("cp").arg("-a").arg(from).arg(to), b"").ok();
@@ -154,13 +166,38 @@ fn a_gate_has_its_logs_cosigned_and_one_that_was_set_back_is_refused_loudly() {
     is_remembered(&plant);
 
     plant.stop();
+    let early_evidence = plant.evidence();
+    trusts(&early_evidence, &witness);
     let early = tempfile::tempdir().unwrap();
     run(Command::new("cp").arg("-a").arg(plant.data()).arg(early.path().join("data")), b"").ok();
     plant.serve();
-    work(&plant);
+    // More than the older copy will have when it is started.
+    for _ in 0..3 {
+        work(&plant);
+    }
     is_remembered(&plant);
     let seen = published(&plant, "journal");
     plant.stop();
+    let late = plant.evidence();
+    let told = verify_again(&late).ok().out();
+    assert!(!told.contains("cosigned by") && told.contains("entries, signed with a decision at"), "{told}");
+    trusts(&late, &witness);
+    let told = verify_again(&late).ok().out();
+    for log in ["mill-3/journal", "mill-3/records/gate-1"] {
+        let line = told.lines().find(|line| line.starts_with(&format!("{log}: somebody else remembers "))).unwrap();
+        assert!(line.contains(", cosigned by w1 at 20"), "{told}");
+    }
+    assert!(told.contains("times are the gate's word") && told.contains("WHOLE: nothing was"), "{told}");
+    assert!(told.contains("Unwitnessed since 20"), "the gate's stop came last: {told}");
+    // What a witness cosigned later stands beside an older copy, and what nobody cosigned beside a later one.
+    put_back(&late.data().join("journal/checkpoints"), &early_evidence.data().join("journal/checkpoints"));
+    verify_again(&early_evidence).refused(1, "as w1 cosigned at 20");
+    let newest = late.data().join("journal/checkpoints").join(cosigned(&plant, "journal").last().unwrap().to_string());
+    let text = fs::read_to_string(&newest).unwrap();
+    let (before, line) = text.split_once("— w1 ").unwrap();
+    let other = if line.as_bytes()[40] == b'A' { "B" } else { "A" };
+    fs::write(&newest, format!("{before}— w1 {}{other}{}", &line[..40], &line[41..])).unwrap();
+    late.verify().refused(1, "NOT SIGNED: a cosigned checkpoint: ");
     fs::remove_file(&notices).unwrap();
     put_back(&early.path().join("data"), &plant.data());
     plant.serve();

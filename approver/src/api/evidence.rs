@@ -163,11 +163,6 @@ enum ReadFault {
     Io(#[from] io::Error),
 }
 
-/// Before the first witness cosigned there is no folder of what they did.
-fn none_yet<T>(missing: io::Error) -> io::Result<Vec<T>> {
-    if missing.kind() == io::ErrorKind::NotFound { Ok(Vec::new()) } else { Err(missing) }
-}
-
 /// A segment that was retired after it was listed lies in bundles by now, so all is listed again.
 const LISTINGS_MAX: u32 = 8;
 
@@ -189,7 +184,7 @@ fn list_members(root: &str, log: &Path) -> Result<Vec<Member>, ReadFault> {
         let content = bytes.map_or_else(|| Content::Path(log.join(&path)), Content::Bytes);
         members.push(named(&path, content));
     }
-    for (_, path) in tar::plain_files(&log.join(KEPT)).or_else(none_yet)? {
+    for (_, path) in tar::plain_files(&log.join(KEPT))? {
         // It may be thinned out before its turn comes.
         let content = Content::Open(File::open(&path)?);
         members.push(Member { name: name_of(root, log, &path), content });

@@ -88,10 +88,11 @@ impl Api {
 
     fn recorder(&self) -> Option<RecorderView> {
         let log = self.parts().recorder.as_ref()?;
-        let (status, room) = (log.status(), log.room().ok());
+        let (status, head, room) = (log.status(), log.head(), log.room().ok());
         Some(RecorderView {
             fault: status.fault.map(|fault| fault.to_string()),
             open: status.open,
+            head: HeadView { size: head.size, root: Digest(head.root) },
             free_bytes: room.map(|room| room.free),
             reserve_bytes: room.map(|room| room.reserve),
         })

@@ -1153,6 +1153,8 @@ pub struct RecorderView {
     pub fault: Option<String>,
     /// Recordings open.
     pub open: usize,
+    /// The head of its log.
+    pub head: HeadView,
     /// Bytes free on its disk.
     pub free_bytes: Option<u64>,
     /// Below this no session is let in.

@@ -6,6 +6,7 @@ mod backup;
 mod card;
 mod certify;
 mod check;
+mod checkpoint;
 mod cut;
 mod demo;
 mod difference;
@@ -96,6 +97,7 @@ enum Command {
     Fetch(fetch::Args),
     Backup(backup::Args),
     Rebuild(rebuild::Args),
+    Checkpoint(checkpoint::Args),
     Hold(keeping::HoldArgs),
     Release(keeping::ReleaseArgs),
     Erase(keeping::EraseArgs),
@@ -169,6 +171,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Fetch(args) => fetch::run(&args, profile),
         Command::Rebuild(args) => rebuild::run(&args),
         Command::Backup(args) => backup::run(&args, profile),
+        Command::Checkpoint(args) => checkpoint::run(&args, profile),
         Command::Hold(args) => keeping::hold(&args, profile),
         Command::Release(args) => keeping::release(&args, profile),
         Command::Erase(args) => keeping::erase(&args, profile),

@@ -5,11 +5,13 @@
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
+use certs::log_key::Verifier;
 use certs::trust::Trust;
 use indicatif::{ProgressBar, ProgressStyle};
 use recordings::pack::{self, ArchiveFault};
+use recordings::paper;
 use recordings::read::AuditorKeys;
-use recordings::verify::{Checks, Progress, Report, Verdict, verify};
+use recordings::verify::{Checks, Progress, Remembered, Report, Verdict, verify};
 use serde::Serialize;
 
 use super::memory::{Memory, MemoryFault};
@@ -33,6 +35,10 @@ pub(super) struct Args {
     /// $XDG_STATE_HOME or ~/.local/state.
     #[arg(long, value_name = "FILE")]
     memory: Option<PathBuf>,
+    /// Compare with a sheet that `holdpoint checkpoint --print` printed, too: its rows, as they were typed into FILE; `-`
+    /// reads standard input.
+    #[arg(long, value_name = "FILE")]
+    paper: Option<PathBuf>,
     /// Compare with no check before and remember nothing, as for a copy that is meant to be an older one.
     #[arg(long, conflicts_with = "memory")]
     no_memory: bool,
@@ -45,7 +51,10 @@ pub(super) fn run(args: &Args) -> Done {
     let trust = read_trust(&args.trust)?;
     let keys = args.key.as_deref().map(AuditorKeys::read).transpose().map_err(Failure::usage)?;
     let memory = memory(args).map_err(Failure::usage)?;
-    let remembered = memory.as_ref().map(|memory| memory.of(&trust)).unwrap_or_default();
+    let mut remembered = memory.as_ref().map(|memory| memory.of(&trust)).unwrap_or_default();
+    if let Some(paper) = &args.paper {
+        remembered.extend(typed(paper, &trust)?);
+    }
     let checks = |folder| Checks { folder, trust: &trust, keys: keys.as_ref(), remembered: &remembered };
     let report = if args.data.is_file() {
         let unpacked = tempfile::tempdir().map_err(Failure::failed)?;
@@ -115,6 +124,15 @@ pub(super) fn with_progress<T>(check: impl FnOnce(&mut dyn FnMut(Progress)) -> T
     });
     bar.finish_and_clear();
     checked
+}
+
+/// What a sheet of paper says. A typing error is told before anything is checked.
+fn typed(path: &Path, trust: &Trust) -> Result<Vec<Remembered>, Failure> {
+    let text = if path == Path::new("-") { io::read_to_string(io::stdin()) } else { std::fs::read_to_string(path) };
+    let text = text.map_err(|cause| Failure::usage(format_args!("{}: {cause}", path.display())))?;
+    let logs: Vec<Verifier> = trust.logs.iter().map(|log| log.0.clone()).collect();
+    paper::parse(&text, &logs)
+        .map_err(|wrong| Failure::usage(format_args!("the sheet of paper: {wrong}. Nothing was checked")))
 }
 
 /// The exit code where nothing is wrong, and nobody can say that this is all.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use policies::digest::Digest;
 use policies::ids::NodeId;
 
+use super::witnessed::Moment;
 use crate::read::RECORDS_DIR;
 use crate::tlog::checkpoint::SignedCheckpoint;
 
@@ -34,6 +35,18 @@ pub enum By {
         /// The index of its entry.
         entry: u64,
     },
+    /// A witness, by its cosignature.
+    Witness {
+        /// Its name.
+        witness: String,
+        /// When, by its clock.
+        at: Timestamp,
+    },
+    /// A sheet of paper.
+    Paper {
+        /// When it was printed, if that was typed.
+        at: Option<Timestamp>,
+    },
     /// The auditor, from the last check.
     Auditor {
         /// When that was, by the auditor's clock.
@@ -47,6 +60,8 @@ impl fmt::Display for By {
         match self {
             Self::Published => f.write_str("as its own checkpoint says"),
             Self::Journal { entry } => write!(f, "as the journal says in entry {entry}"),
+            Self::Witness { witness, at } => write!(f, "as {witness} cosigned at {at:.0}"),
+            Self::Paper { .. } => f.write_str("as the sheet of paper says"),
             Self::Auditor { at } => write!(f, "as you saw when you checked it on {at:.0}"),
         }
     }
@@ -60,6 +75,15 @@ impl By {
                 ", or this copy is an older one (one that is meant to be is checked with --no-memory)"
             }
             _ => "",
+        }
+    }
+
+    /// Since when somebody else remembers so much; none where it is the log or its gate itself.
+    pub(super) fn moment(&self, size: u64) -> Option<Moment> {
+        match self {
+            Self::Auditor { at } => Some(Moment { size, at: *at, by: format!("by your check of {at:.0}") }),
+            Self::Paper { at } => at.map(|at| Moment { size, at, by: format!("on paper that was printed at {at:.0}") }),
+            Self::Published | Self::Journal { .. } | Self::Witness { .. } => None,
         }
     }
 

@@ -24,6 +24,7 @@ use super::Context;
 use super::heads::{Remembered, journaled};
 use super::log::{At, Reader};
 use super::report::FindingKind;
+use super::witnessed::Moment;
 use crate::frame::RawFrame;
 use crate::leaf::Entry;
 use crate::segment::OpenSession;
@@ -39,6 +40,8 @@ pub(super) struct Journal<'a> {
     due: VecDeque<Event>,
     /// Whether entries are missing or not understood: then nothing after can be judged.
     pub(super) lost: bool,
+    /// Heads of this journal that people signed with what they decided.
+    pub(super) signed: Vec<Moment>,
     /// Heads of record logs that the journal keeps.
     pub(super) vouched: Vec<Remembered>,
     pub(super) nodes: Vec<NodeId>,
@@ -54,6 +57,7 @@ impl<'a> Journal<'a> {
             roots: vec![Tree::default().root()],
             due: VecDeque::new(),
             lost: false,
+            signed: Vec::new(),
             vouched: Vec::new(),
             nodes: Vec::new(),
             keeping: BTreeMap::new(),
@@ -99,6 +103,9 @@ impl<'a> Journal<'a> {
                 }
             }
             _ => {}
+        }
+        if let Some(seen) = event.seen().filter(|_| wrong.is_empty()) {
+            self.signed.push(Moment { size: seen.size, at, by: format!("signed with a decision at {at:.0}") });
         }
         self.state.apply(event, at);
         wrong

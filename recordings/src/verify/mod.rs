@@ -14,13 +14,15 @@ mod log;
 mod published;
 mod report;
 mod sessions;
+mod witnessed;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use certs::log_key::Verifier;
 use certs::trust::Trust;
+use jiff::Timestamp;
 use policies::events::Ending;
 use policies::ids::{NodeId, SessionId};
 use policies::state::SessionFacts;
@@ -34,12 +36,15 @@ pub use self::report::{
     Decisions, ErasedAt, Finding, FindingKind, Head, LogReport, Report, SessionReport, SessionVerdict, Span, Verdict,
 };
 use self::sessions::{Known, Sessions, Told};
+use self::witnessed::{CosignedHeads, Moment, Timed, remembrance, through_the_journal};
+pub use self::witnessed::{Remembrance, Unwitnessed};
 use crate::FORMAT;
 use crate::disk::{Disk as _, RealDisk};
 use crate::part::{PART, Part};
 use crate::read::{AuditorKeys, Format, JOURNAL_DIR, RECORDS_DIR, read_bounded};
 use crate::segment::segments_dir;
 use crate::tlog::folder::CHECKPOINT;
+use crate::tlog::kept::KEPT;
 
 /// What to check, and by what.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +92,7 @@ pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report
     let records = check_log(checks, RECORDS_DIR, &mut sessions, &journal.vouched, &mut context);
     let ends = [&decisions, &records].map(|log| log.as_ref().map_or(End::Cut, |log| log.end.clone()));
     let are_open = check_ends(&ends, &mut context);
+    tell_remembrance(checks, &journal, [&decisions, &records], &mut context);
     let newer = if are_open && !journal.lost { sessions.newer_than(journal.size()) } else { BTreeSet::new() };
     let runs = |session| are_open && (journal.has_open(session) || newer.contains(&session));
     sessions.finish(runs, are_open, &mut context);
@@ -164,6 +170,36 @@ struct Checked {
     node: NodeId,
     verifier: Option<Verifier>,
     end: End,
+    report: LogReport,
+    cosigned: CosignedHeads,
+    /// When entries were written: of the journal all, else those behind a head that somebody remembers.
+    times: BTreeMap<u64, Timestamp>,
+}
+
+/// How much of each log somebody else remembers. Of a part that is not known.
+fn tell_remembrance(
+    checks: &Checks<'_>,
+    journal: &Journal<'_>,
+    [decisions, records]: [&Option<Checked>; 2],
+    context: &mut Context<'_>,
+) {
+    let others = |log: &Checked| {
+        let kept = checks.remembered.iter().filter(|head| head.origin == log.report.origin);
+        let kept = kept.filter_map(|head| head.by.moment(head.size));
+        kept.chain(log.cosigned.moments(checks.trust.witnesses_needed())).collect::<Vec<Moment>>()
+    };
+    let mut in_journal = Vec::new();
+    if let Some(log) = decisions {
+        in_journal = others(log);
+        in_journal.extend(journal.signed.iter().cloned());
+        context.report.remembrance.push(remembrance(&log.report, &log.times, in_journal.clone()));
+    }
+    if let Some(log) = records.as_ref().filter(|_| context.part.is_none()) {
+        let mut moments = others(log);
+        let vouched = journal.vouched.iter().filter(|head| head.origin == log.report.origin);
+        moments.extend(through_the_journal(&vouched.cloned().collect::<Vec<_>>(), &in_journal));
+        context.report.remembrance.push(remembrance(&log.report, &log.times, moments));
+    }
 }
 
 /// The journal is copied before the recordings, and all of it within this.
@@ -205,7 +241,7 @@ fn check_log(
     let (dir, relative) = (checks.folder.join(name), Path::new(name));
     let has_sessions = name == RECORDS_DIR;
     for name in names(&dir, relative, context) {
-        let known = matches!(name.as_str(), FORMAT | "LOCK" | "segments" | CHECKPOINT | published::TILES)
+        let known = matches!(name.as_str(), FORMAT | "LOCK" | "segments" | CHECKPOINT | KEPT | published::TILES)
             || has_sessions && name == "sessions";
         if name == published::DRAFT {
             let at = relative.join(name);
@@ -220,10 +256,15 @@ fn check_log(
     let mut remembered: Vec<Remembered> = others.cloned().collect();
     let published = verifier.as_ref().map(|verifier| Published::check(&dir, relative, verifier));
     remembered.extend(published.as_ref().and_then(Published::remembered));
+    let cosigned = verifier.as_ref().map(|key| CosignedHeads::read(&dir, relative, key, checks.trust, context));
+    let cosigned = cosigned.unwrap_or_default();
+    remembered.extend(cosigned.heads.iter().cloned());
+    let sizes = || std::iter::once(0).chain(remembered.iter().map(|head| head.size)).collect();
+    let mut reader = Timed::new(reader, has_sessions.then(sizes));
     let log =
         Log { dir: &dir, relative, origin: &format.origin, verifier: verifier.as_ref(), has_sessions, remembered };
     let bundles = published.as_ref().and_then(Published::view);
-    let (mut walked, end) = walk(&log, bundles, reader, context);
+    let (mut walked, end) = walk(&log, bundles, &mut reader, context);
     if let Some(published) = published {
         // Of a part, what is published was not compared with all entries before it.
         if context.part.is_none() {
@@ -231,8 +272,9 @@ fn check_log(
         }
         published.tell(end != End::Stopped, context);
     }
-    context.report.logs.push(walked);
-    Some(Checked { node: format.node, verifier, end })
+    context.report.logs.push(walked.clone());
+    let times = reader.times;
+    Some(Checked { node: format.node, verifier, end, report: walked, cosigned, times })
 }
 
 /// A FORMAT is some lines.

@@ -8,7 +8,7 @@ use policies::digest::Digest;
 use policies::ids::SessionId;
 use serde::Serialize;
 
-use super::Remembered;
+use super::{Remembered, Remembrance};
 
 /// What an offline check found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -23,6 +23,8 @@ pub struct Report {
     pub sessions: Vec<SessionReport>,
     /// What the journal decided.
     pub decisions: Decisions,
+    /// How much of the logs somebody else remembers.
+    pub remembrance: Vec<Remembrance>,
     /// Whether an auditor's key was at hand, so that what was recorded could be read too.
     pub with_key: bool,
     /// Where the folder says that it is a part: how many sessions it holds. The others were not checked.
@@ -322,6 +324,10 @@ impl fmt::Display for Report {
         for session in &self.sessions {
             writeln!(f, "{session}")?;
         }
+        for log in &self.remembrance {
+            writeln!(f, "{log}")?;
+        }
+        writeln!(f, "times are the gate's word, but those of witnesses and yours")?;
         if !self.with_key {
             writeln!(
                 f,
@@ -335,7 +341,7 @@ impl fmt::Display for Report {
             writeln!(f, "and {} more", self.more_findings)?;
         }
         match (self.verdict(), self.failures().next()) {
-            (Verdict::Whole, _) => f.write_str("WHOLE: nothing was altered, dropped or reordered"),
+            (Verdict::Whole, _) => self.say_whole(f),
             (Verdict::Open, _) => self.say_open(f),
             (Verdict::Part, _) => self.say_part(f),
             (Verdict::NotWhole, None) => f.write_str("NOT WHOLE"),
@@ -347,6 +353,13 @@ impl fmt::Display for Report {
 impl Report {
     fn open_sessions(&self) -> usize {
         self.sessions.iter().filter(|session| session.verdict == SessionVerdict::Open).count()
+    }
+
+    fn say_whole(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WHOLE: nothing was altered, dropped or reordered")?;
+        let since = self.remembrance.iter().filter_map(|log| log.unwitnessed_since).min();
+        since
+            .map_or(Ok(()), |since| write!(f, ". Unwitnessed since {since:.0}: of that nobody but the gate can say so"))
     }
 
     fn say_open(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -127,6 +127,8 @@ pub fn trust() -> Trust {
     Trust {
         deployment: label("mill-3"),
         logs: vec![log("mill-3/journal"), log("mill-3/records/node-1")],
+        witnesses: Vec::new(),
+        witnesses_needed: None,
         people: vec![known(ADMINISTRATOR, FirstRole::Administrator), known(LEAD, FirstRole::Operator)],
     }
 }
