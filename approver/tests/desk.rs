@@ -1390,7 +1390,7 @@ async fn the_journal_vouches_for_recordings_at_start_each_minute_with_a_session_
     let records = records();
     let stage = Stage::on(Props { records: Some(Arc::clone(&records)), ..Props::new() }, PLANT).await;
     stage.desk.start_node("1.0").await.unwrap();
-    assert_eq!(vouched(&stage).await, [(1, "HP1601")]);
+    assert_eq!(vouched(&stage).await, [(2, "HP1601")], "that it started, and the signed head");
     stage.pass(2 * MINUTE);
     settle().await;
     assert_eq!(vouched(&stage).await.len(), 1, "nothing is open");
@@ -1400,11 +1400,13 @@ async fn the_journal_vouches_for_recordings_at_start_each_minute_with_a_session_
     let before = stage.desk.head().size;
     stage.pass(MINUTE);
     stage.desk.changed(before).await;
-    assert_eq!(vouched(&stage).await[1..], [(2, "HP1401")]);
+    let [_, (size, "HP1401")] = vouched(&stage).await[..] else { panic!("{:?}", vouched(&stage).await) };
+    assert!(size > 2, "{size}");
     let seal = recorder.seal(&Ending::Left, Vec::new()).await.unwrap();
     let sealed = records.head().size;
     stage.desk.end(lease, Ending::Left, Some(seal.digest)).await;
-    assert_eq!(vouched(&stage).await[2..], [(sealed, "HP1402")]);
+    let [_, _, (size, "HP1402")] = vouched(&stage).await[..] else { panic!("{:?}", vouched(&stage).await) };
+    assert!(size >= sealed, "{size} of {sealed}");
     records.stop();
     assert!(records.head().size > sealed, "that it stopped is an entry, too");
     stage.desk.stop_node().await;

@@ -145,6 +145,13 @@ fn a_pack_of_one_session_is_made_read_and_checked_anywhere() {
     assert!(!lower.contains("<script") && !lower.contains("http://") && !lower.contains("src="), "it loads something");
     assert!(page.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "a control character");
     check_approvals(&folder);
+    for key in [&[][..], &["--identity", "key"]] {
+        let Some(python) = tests::python() else { break };
+        let mut second = Command::new(python);
+        second.args(["unpacked/verify.py", "unpacked/data", "--trust", "trust.toml"]).args(key);
+        let told = run(second.current_dir(&auditor.folder), b"");
+        assert_eq!(told.code(), 4, "{}", told.text());
+    }
 
     // Decryption stays where the auditor's key is.
     let everything = fs::read(auditor.path("pack.zip")).expect("a file");

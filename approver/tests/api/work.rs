@@ -361,6 +361,10 @@ async fn reading_a_recording_is_an_event() {
     std::fs::write(copy.join("a.tar"), &archive.bytes).unwrap();
     let untar = std::process::Command::new("tar").args(["-xf", "a.tar"]).current_dir(&copy).status().unwrap();
     assert!(untar.success());
+    // The log itself comes with the journal.
+    let log = [records.join("FORMAT"), records.join("segments")];
+    let copied = std::process::Command::new("cp").arg("-a").args(log).arg(copy.join("records")).status().unwrap();
+    assert!(copied.success());
     let listing = recordings::read::Store::open(&copy).unwrap().list();
     assert_eq!(listing.recordings.len(), 1);
     assert_eq!(listing.recordings[0].id(), session);

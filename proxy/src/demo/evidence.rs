@@ -76,7 +76,7 @@ async fn found(stage: &mut Stage, session: SessionId) -> Result<(), DemoFault> {
 }
 
 async fn verify(stage: &Stage) -> Result<Ran, DemoFault> {
-    stage.run(AUDITOR, &["verify", COPY, "--trust", TRUST, "--key", KEY], "").await
+    stage.run(AUDITOR, &["verify", COPY, "--trust", TRUST, "--key", KEY, "--no-memory"], "").await
 }
 
 /// The file and place of a byte between a recording's first frame and its last.
