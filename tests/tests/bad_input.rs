@@ -105,7 +105,7 @@ fn malformed_packets_of_strangers_end_their_connection_and_nothing_else() {
 const ODD: &str = r#"
 import subprocess, sys, paramiko
 from paramiko.message import Message
-def connected(tries=3):
+def connected(tries=10):
     transport = paramiko.ServiceRequestingTransport(("127.0.0.1", int(sys.argv[1])))
     transport.auth_timeout = 5
     transport.start_client(timeout=20)

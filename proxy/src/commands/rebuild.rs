@@ -4,8 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use approver::directory::sled::SledDirectory;
-use approver::directory::{Directory, Dumped};
+use approver::directory::Dumped;
 use certs::totp::step_at;
 use data_encoding::BASE64;
 use jiff::Timestamp;
@@ -13,7 +12,7 @@ use serde::Deserialize;
 
 use super::gate::wait_for;
 use super::{Done, Failure};
-use crate::app::stores::{Identity, directory_dir, is_in_use};
+use crate::app::stores::{Identity, directory_dir, draft_directory, is_in_use};
 use crate::config::Config;
 
 /// Make the directory of people again from a backup, where it is gone: names, texts and second factors. With the gate
@@ -54,8 +53,8 @@ pub(super) fn run(args: &Args) -> Done {
         fs::remove_dir_all(&draft).map_err(Failure::failed)?;
     }
     wait_for(async {
-        let directory = SledDirectory::open(&draft).map_err(Failure::failed)?;
-        let filled = (&directory as &dyn Directory).fill(&backup, step_at(Timestamp::now())).await;
+        let directory = draft_directory(&draft).map_err(Failure::failed)?;
+        let filled = directory.fill(&backup, step_at(Timestamp::now())).await;
         filled.map_err(|cause| Failure::refused(format_args!("{}: {cause}", args.directory.display())))
     })?;
     fs::rename(&draft, &dir).and_then(|()| fs::File::open(data)?.sync_all()).map_err(Failure::failed)?;
