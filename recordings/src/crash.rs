@@ -553,8 +553,7 @@ fn no_acknowledged_byte_of_a_session_is_lost_in_a_crash() {
             }
             let stepped = opened(open(&disk, &machine, Purpose::Records)).expect("a disk without faults opens");
             model.check_sessions(&disk);
-            let first = segment::segments(&disk, Path::new(DIR)).unwrap().first().map_or(0, |file| file.number);
-            retired.set(retired.get() + usize::from(first > 0));
+            retired.set(retired.get() + usize::from(first_segment(&disk) > 0));
             if dice.below(2) == 0 {
                 drop(stepped);
                 disk = disk.killed();
@@ -761,6 +760,45 @@ fn a_crashed_session_is_sealed_as_crashed_and_an_abandoned_one_as_abandoned() {
         })
         .collect();
     assert_eq!(endings, BTreeMap::from([(abandoned, ABANDONED), (crashed, CRASHED)]));
+}
+
+/// The number of the first segment that there is.
+fn first_segment(disk: &SimDisk) -> u64 {
+    segment::segments(disk, Path::new(DIR)).unwrap().first().map_or(0, |file| file.number)
+}
+
+/// A recording whose one block lies in several segments and is closed five seconds after it was opened; the power is
+/// cut `seconds` after that. Whether a segment had gone.
+fn segments_go(seconds: u64) -> bool {
+    let (disk, machine, mut model) = (SimDisk::new(3), SimMachine::new(3), Model::default());
+    let mut play = Play::new(opened(open(&disk, &machine, Purpose::Records)).unwrap(), &machine, &mut model);
+    play.open(&mut Dice(7));
+    play.step();
+    for _ in 0..5 {
+        let running = &mut play.running[0];
+        let (stream, channel, line) = &running.lines[1];
+        let lines = &mut play.model.sessions.get_mut(&running.recording).unwrap().lines;
+        line.submit(Bytes::from(vec![7; 9_000])).unwrap();
+        lines.entry((*stream, *channel)).or_default().0.extend_from_slice(&[7; 9_000]);
+        play.step();
+    }
+    for _ in 0..seconds {
+        machine.advance(1_000_000_000);
+        play.step();
+        play.stepped.log.as_mut().unwrap().print().unwrap();
+    }
+    let gone = first_segment(&disk) > 0;
+    let crashed = disk.power_cut();
+    drop(play);
+    opened(open(&crashed, &machine, Purpose::Records)).unwrap();
+    model.check_sessions(&crashed);
+    gone
+}
+
+#[test]
+fn a_segment_stays_while_frames_of_it_are_in_no_block_and_goes_then() {
+    assert!(!segments_go(4));
+    assert!(segments_go(12));
 }
 
 /// A journal of some appends, after its power was cut.

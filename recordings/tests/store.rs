@@ -18,6 +18,7 @@ use recordings::frame::{Fact, Kind, RawFrame, Stream, frames, open_payload};
 use recordings::keys::{Root, SessionKeys};
 use recordings::leaf::{Account, Anchor, Direction, Leaf, OTHER_CHANNELS, Statement, signed_bytes};
 use recordings::log::{Before, Head, Log, LogOptions, Purpose, RoomState, Signer as _};
+use recordings::read::{AuditorKeys, Store, What};
 use recordings::segment::{SegmentState, segments, session_dir};
 use recordings::session::{IN_FLIGHT_BYTES_MAX, Seal};
 use recordings::sim::{Fault, SimDisk, SimSigner};
@@ -446,4 +447,32 @@ fn a_note_nobody_waits_for_holds_up_nobody() {
     block_on(line.durable(position)).unwrap();
     block_on(writer.seal(seal(Vec::new()))).unwrap();
     assert_eq!(log.status().open, 1, "a session whose opening nobody waited for is abandoned");
+}
+
+#[test]
+fn a_copys_blocks_hold_what_passed_block_after_block() {
+    let (dir, auditors) = (tempfile::tempdir().unwrap(), auditors());
+    let (log, _) = open(dir.path(), options(Purpose::Records)).unwrap();
+    let writer = block_on(log.open_session(opening(7, &recipients(&auditors)))).unwrap();
+    let line = writer.line(Stream::In, 3);
+    // No two of these pieces are alike, and no two blocks.
+    let pieces: Vec<Bytes> =
+        (0..80_u32).map(|n| (0..25_000).flat_map(|i| (n * 25_000 + i).to_le_bytes()).collect()).collect();
+    for piece in &pieces {
+        let position = line.submit(piece.clone()).unwrap();
+        block_on(line.durable(position)).unwrap();
+    }
+    block_on(writer.seal(seal(Vec::new()))).unwrap();
+    drop(log);
+    let store = Store::open(dir.path()).unwrap();
+    let recording = store.list().recordings.remove(0);
+    assert!(recording.blocks.len() > 25 && recording.blocks.last().unwrap().end() == recording.frames);
+    let keys = AuditorKeys::parse(auditors[0].to_string().expose_secret()).unwrap();
+    let mut played = Vec::new();
+    for moment in store.moments(&recording, keys.open(store.dir(), &recording.opened).unwrap()) {
+        if let What::Data(_, bytes) = moment.unwrap().what {
+            played.extend_from_slice(&bytes);
+        }
+    }
+    assert!(played == pieces.concat(), "{} bytes of {}", played.len(), pieces.concat().len());
 }

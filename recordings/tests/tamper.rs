@@ -117,6 +117,23 @@ fn what_is_left_of_retired_segments_cannot_be_changed() {
     assert!(report.is_whole(), "{report}");
 }
 
+#[test]
+fn a_lost_checkpoint_is_made_again_though_segments_are_retired_and_lost_tiles_are_not() {
+    let mut store = store_with_retired_segments();
+    let checkpoint = store.dir().join("records/checkpoint");
+    std::fs::remove_file(&checkpoint).unwrap();
+    assert!(kinds(&check(store.dir(), None)).contains(&FindingKind::Missing));
+    store.open();
+    store.close();
+    let report = check(store.dir(), Some(&store.keys));
+    assert!(report.is_whole(), "{report}");
+    std::fs::remove_file(&checkpoint).unwrap();
+    std::fs::remove_dir_all(store.dir().join("records/tile")).unwrap();
+    let fault = store.try_open_records().err().unwrap();
+    assert!(fault.to_string().contains("lies in its tiles alone"), "{fault}");
+    assert!(!checkpoint.exists(), "nothing was changed");
+}
+
 fn check(folder: &Path, keys: Option<&AuditorKeys>) -> Report {
     let trust = support::trust();
     let mut last = 0;

@@ -28,6 +28,7 @@ use policies::requests::{
 use policies::state::State;
 use policies::time::{Seconds, Window};
 use recordings::disk::{Machine as _, RealDisk};
+use recordings::fault::OpenFault;
 use recordings::frame::{Kind as FrameKind, RawFrame, Stream};
 use recordings::keys::Recipients;
 use recordings::leaf::{Account, Direction, Entry, Leaf};
@@ -199,16 +200,21 @@ impl Store {
 
     /// Starts both logs.
     pub fn open(&mut self) {
-        let log = |purpose, name: &str, origin: &str| {
-            let mut options = LogOptions::new(purpose, origin, label("node-1"));
-            options.segment_bytes = self.segment_bytes;
-            options.spares = 1;
-            let (disk, machine) = (Arc::new(RealDisk), Arc::new(self.machine.clone()));
-            Log::open(disk, machine, &self.dir().join(name), options, Arc::new(signer())).unwrap().0
-        };
-        let journal = log(Purpose::Journal, JOURNAL_DIR, "mill-3/journal");
-        let records = log(Purpose::Records, RECORDS_DIR, "mill-3/records/node-1");
+        let journal = self.log(Purpose::Journal, JOURNAL_DIR, "mill-3/journal").unwrap();
+        let records = self.try_open_records().unwrap();
         (self.journal, self.records) = (Some(journal), Some(records));
+    }
+
+    pub fn try_open_records(&self) -> Result<Log, OpenFault> {
+        self.log(Purpose::Records, RECORDS_DIR, "mill-3/records/node-1")
+    }
+
+    fn log(&self, purpose: Purpose, name: &str, origin: &str) -> Result<Log, OpenFault> {
+        let mut options = LogOptions::new(purpose, origin, label("node-1"));
+        options.segment_bytes = self.segment_bytes;
+        options.spares = 1;
+        let (disk, machine) = (Arc::new(RealDisk), Arc::new(self.machine.clone()));
+        Ok(Log::open(disk, machine, &self.dir().join(name), options, Arc::new(signer()))?.0)
     }
 
     /// Stops both logs.
