@@ -29,8 +29,7 @@ use crate::segment::{self, SegmentsFault, key_file_name, session_dir};
 use crate::session::{Opening, SessionWriter, answered, lock};
 use crate::spares::{Maker, SpareFault, Spares, SparesWatch};
 use crate::tlog::checkpoint::{Checkpoint, SignedCheckpoint};
-use crate::tlog::folder::CHECKPOINT;
-use crate::tlog::note::{NotSignable, Note};
+use crate::tlog::note::NotSignable;
 use crate::writer::Writer;
 
 /// What a log is for.
@@ -365,12 +364,14 @@ impl Log {
     }
 
     /// Stops it as dropping does, and leaves it to be looked at: what is in line is written, open sessions are sealed as
-    /// abandoned, the head is signed, and nothing more is taken. Blocks until that is done.
+    /// abandoned, the head is signed and published, and nothing more is taken. Blocks until that is done.
     pub fn stop(&self) {
         self.queue.stop();
         if !self.threads.is_empty() {
             self.queue.wait_closed();
         }
+        // Last, so that what the writer wrote last is published, too.
+        self.press.iter().for_each(Press::stop);
     }
 
     /// Appends entries after a head, all of them or none, if that is still the head; durable when the future
@@ -438,17 +439,9 @@ impl Log {
         answered(pushed, answer, Arc::clone(&self.queue))
     }
 
-    /// How many entries the published checkpoint covers. Blocks.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn published_entries(&self) -> std::io::Result<u64> {
-        let bytes = match crate::disk::read(&*self.disk, &self.dir.join(CHECKPOINT)) {
-            Err(none) if none.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-            read => read?,
-        };
-        let note = Note::parse(&bytes).map_err(std::io::Error::other)?;
-        Ok(Checkpoint::parse(note.text()).map_err(std::io::Error::other)?.size)
+    /// How many entries the last checkpoint covers that this run published.
+    pub fn published_entries(&self) -> u64 {
+        lock(&self.published).checkpointed
     }
 
     fn admit(&self, admission: Admission) -> Result<(), StoreFault> {
@@ -508,14 +501,12 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.admission = None;
-        self.queue.stop();
+        self.stop();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the log in {} panicked", self.dir.display());
             }
         }
-        // Last, so that what the writer wrote last is published, too.
-        drop(self.press.take());
     }
 }
 

@@ -194,10 +194,10 @@ impl Printer {
     }
 }
 
-/// A printer on a thread of its own, which publishes once more when it is dropped.
+/// A printer on a thread of its own, which publishes once more when it is stopped or dropped.
 pub(crate) struct Press {
     bell: Bell,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Rings when there is something that should not wait to be published.
@@ -261,19 +261,24 @@ impl Press {
             }
         };
         let thread = std::thread::Builder::new().name("press".to_owned()).spawn(run)?;
-        Ok(Self { bell, thread: Some(thread) })
+        Ok(Self { bell, thread: Mutex::new(Some(thread)) })
     }
 
     pub(crate) fn bell(&self) -> Bell {
         self.bell.clone()
     }
+
+    /// Publishes once more and no more. Blocks until that is done.
+    pub(crate) fn stop(&self) {
+        self.bell.stop();
+        if let Some(thread) = lock(&self.thread).take() {
+            drop(thread.join());
+        }
+    }
 }
 
 impl Drop for Press {
     fn drop(&mut self) {
-        self.bell.stop();
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
+        self.stop();
     }
 }

@@ -207,6 +207,7 @@ fn bytes_that_act_on_a_terminal_come_out_of_no_command_and_no_log() {
     ssh(&plant, &["-l", ACTS, tests::person::GATE, "true"]).says_no("invalid characters");
     let asked = ssh(&plant, &[&tess.at(""), &format!("request hmi-2 {ACTS}")]);
     let stop = plant.stop();
+    assert_eq!(stop.code(), 0, "{}", stop.text());
     let evidence = plant.evidence();
     let session = evidence.recording().recording.id().to_string();
     let shown = [

@@ -176,15 +176,10 @@ impl Stores {
         Arc::clone(&self.journal_log)
     }
 
-    /// Closes both logs: what waits is written, the heads are signed. Blocks. Whoever else holds a part of this must
-    /// have let go before.
+    /// Closes both logs, whoever else still looks at them: what waits is written, the heads are signed. Blocks.
     pub fn close(self) {
-        let Self { journal, records, directory, journal_log, .. } = self;
-        let held = Arc::strong_count(&records) > 1 || Arc::strong_count(&journal) > 1;
-        if held {
-            tracing::warn!("a log is still in use at the end and is closed when the program is gone");
-        }
-        drop((records, journal, journal_log, directory));
+        self.records.stop();
+        self.journal_log.stop();
     }
 }
 
@@ -271,6 +266,8 @@ fn open_log(
 
 #[cfg(test)]
 mod tests {
+    use recordings::fault::StoreFault::Stopped;
+
     use super::*;
 
     fn identity() -> Identity {
@@ -291,6 +288,12 @@ mod tests {
         assert!(matches!(&twice[..], [StoreFault::Log { fault: OpenFault::InUse(_), .. }]), "{twice:?}");
         stores.close();
         open().expect("free again").close();
+        let stores = open().expect("free again");
+        // A request that is on its way out still reads.
+        let reader = stores.journal_log();
+        stores.close();
+        assert!(matches!(reader.status().fault, Some(Stopped)), "{:?}", reader.status());
+        drop(reader);
         let other = Identity { deployment: "mill-4".parse().expect("a name"), ..identity() };
         assert!(Stores::open(data.path(), other, &keys.log_key(), 0).is_err());
     }
