@@ -19,6 +19,10 @@ use plant::*;
 use proxy::flow::{SPILL_BYTES, WINDOW_BYTES};
 
 const MIB: usize = 1 << 20;
+/// As the program has it, because memory is measured here.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// What a stalled direction may cost above the idle gate.
 const STALLED_BYTES_MAX: u64 = 12 << 20;
 
