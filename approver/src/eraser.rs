@@ -112,7 +112,7 @@ impl Eraser {
         while let Some(found) = self.on_disk(session, move |dir| survey(&RealDisk, &dir, session)).await? {
             match self.records.erased(Erased { decided, found }).await {
                 Ok(leaf) => {
-                    self.wait_until_published(leaf, session).await?;
+                    self.wait_until_published(leaf).await?;
                     self.on_disk(session, move |dir| destroy(&RealDisk, &dir, session)).await?;
                     tracing::info!(%session, files = found.count, bytes = found.bytes, "a recording is erased");
                     break;
@@ -128,13 +128,12 @@ impl Eraser {
         Ok(())
     }
 
-    async fn wait_until_published(&self, leaf: u64, session: SessionId) -> Result<(), BrokenOff> {
+    async fn wait_until_published(&self, leaf: u64) -> Result<(), BrokenOff> {
         loop {
             if let Some(fault) = self.records.status().fault {
                 return Err(fault.into());
             }
-            let records = Arc::clone(&self.records);
-            if leaf < self.on_disk(session, move |_| records.published_entries()).await? {
+            if leaf < self.records.published_entries() {
                 return Ok(());
             }
             self.desk.clock().sleep(LOOK_EVERY).await;

@@ -3,6 +3,7 @@
 //!
 //! The program is taken from beside the tests: `cargo test --workspace` builds it, `cargo build` does so by hand.
 
+pub mod commands;
 pub mod disk;
 pub mod evidence;
 pub mod fuzz;
@@ -13,6 +14,7 @@ pub mod plant;
 pub mod process;
 pub mod target;
 
+pub use commands::{holdpoint, json, log_in, recipient, text};
 pub use disk::Disk;
 pub use person::Person;
 pub use plant::{Options, Plant};

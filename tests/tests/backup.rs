@@ -5,19 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tests::process::start_on_a_terminal;
-use tests::{Options, Plant, run};
-
-/// The public line of a key that `init` made.
-fn recipient(plant: &Plant) -> String {
-    let key = fs::read_to_string(plant.installation().join("auditors/auditor-1.key")).expect("a file");
-    let line = key.lines().find_map(|line| line.strip_prefix("# public key: "));
-    line.expect("it says its public half").to_owned()
-}
-
-#[track_caller]
-fn log_in(plant: &Plant, who: &str) {
-    run(&mut plant.as_person(who, &["login"]), format!("{}\n", plant.person(who).code()).as_bytes()).ok();
-}
+use tests::{Options, Plant, log_in, recipient, run};
 
 /// With the stock tools, into a new folder.
 #[track_caller]
@@ -75,14 +63,13 @@ fn a_backup_of_a_busy_gate_opens_with_stock_tools_and_verifies() {
     run(&mut plant.serve_command(), b"").refused(3, "holdpoint rebuild --directory directory.jsonl");
     let mut rebuild = plant.holdpoint(&["rebuild", "--config"]);
     rebuild.arg(plant.config()).arg("--directory").arg(unpacked.join("directory.jsonl"));
+    let code = plant.person("ada").code();
     run(&mut rebuild, b"").ok();
     run(&mut rebuild, b"").refused(1, "newer than any backup");
     plant.serve();
-    // Nobody knows any more whether the code of this moment was used.
-    let ada = plant.person("ada");
-    run(&mut plant.as_person("ada", &["login"]), format!("{}\n", ada.code()).as_bytes())
-        .says_no("wait for the next code");
-    let recovery = String::from_utf8(ada.read("recovery")).expect("text");
+    // Nobody knows any more whether a code from before was used.
+    run(&mut plant.as_person("ada", &["login"]), format!("{code}\n").as_bytes()).says_no("wait for the next code");
+    let recovery = String::from_utf8(plant.person("ada").read("recovery")).expect("text");
     let recovery = recovery.lines().next().expect("a code").to_owned();
     run(&mut plant.as_person("ada", &["login"]), format!("{recovery}\n").as_bytes()).ok();
     assert!(run(&mut plant.as_person("ada", &["people"]), b"").ok().out().contains("tess"));

@@ -6,34 +6,12 @@ use std::process::Command;
 
 use policies::actions::Action;
 use policies::time::Seconds;
-use serde_json::Value;
 use tests::plant::{EVERYTHING, program};
-use tests::{Ended, Options, Plant, eventually, long_or, run};
+use tests::{Ended, Options, Plant, eventually, holdpoint, json, log_in, long_or, run, text};
 
 const HOUR: Seconds = Seconds(3_600);
 /// What a stranger types to be believed, to be run, or not to be seen.
 const STRANGE: &str = "the pump <script>alert(1)</script> trips\u{1b}[2J\u{202e} & \"more\"";
-
-fn holdpoint(plant: &Plant, who: &str, arguments: &[&str]) -> Ended {
-    run(&mut plant.as_person(who, arguments), b"")
-}
-
-#[track_caller]
-fn json(plant: &Plant, who: &str, arguments: &[&str]) -> Value {
-    let told = holdpoint(plant, who, &[arguments, &["--json"]].concat()).ok().out();
-    serde_json::from_str(told.trim()).unwrap_or_else(|_| panic!("no JSON: {told}"))
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
-}
-
-#[track_caller]
-fn log_in(plant: &Plant, who: &str) {
-    let person = plant.person(who);
-    run(&mut plant.as_person(who, &["login"]), format!("{}\n", person.code()).as_bytes()).ok();
-    person.find_gate(plant.ssh_port());
-}
 
 /// An auditor's own machine: what they trust, their key, and room.
 struct Auditor {

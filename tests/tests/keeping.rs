@@ -5,23 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use policies::people::Kind;
-use serde_json::Value;
-use tests::{Ended, Options, Plant, eventually, run};
-
-fn holdpoint(plant: &Plant, who: &str, arguments: &[&str]) -> Ended {
-    run(&mut plant.as_person(who, arguments), b"")
-}
-
-#[track_caller]
-fn json(plant: &Plant, who: &str, arguments: &[&str]) -> Value {
-    let told = holdpoint(plant, who, &[arguments, &["--json"]].concat()).ok().out();
-    serde_json::from_str(told.trim()).unwrap_or_else(|_| panic!("no JSON: {told}"))
-}
-
-#[track_caller]
-fn log_in(plant: &Plant, who: &str) {
-    run(&mut plant.as_person(who, &["login"]), format!("{}\n", plant.person(who).code()).as_bytes()).ok();
-}
+use tests::{Options, Plant, eventually, holdpoint, json, log_in, run};
 
 /// With two auditors, and under this rule.
 fn plant(rule: &str) -> Plant {

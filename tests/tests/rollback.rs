@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tests::evidence::Evidence;
-use tests::{Ended, Options, Plant, run};
+use tests::{Ended, Options, Plant, log_in, run};
 
 /// A session of one command, begun and ended while the program runs.
 #[track_caller]
@@ -144,7 +144,7 @@ fn a_sheet_of_paper_finds_an_older_copy_and_a_typing_error_is_told_from_it() {
     let early = plant.evidence();
     plant.serve();
     work(&plant);
-    run(&mut plant.as_person("lee", &["login"]), format!("{}\n", plant.person("lee").code()).as_bytes()).ok();
+    log_in(&plant, "lee");
     let sheet = run(&mut plant.as_person("lee", &["checkpoint", "--print"]), b"").ok().out();
     assert!(sheet.contains("mill-3: how far its logs had come") && sheet.contains("Signature ____"), "{sheet}");
     assert!(sheet.contains('\u{2580}') && sheet.contains("\nrecords gate-1 "), "{sheet}");

@@ -11,30 +11,7 @@ use recordings::notes::Note;
 use serde_json::Value;
 use tests::evidence::{Evidence, Opened};
 use tests::process::start_on_a_terminal;
-use tests::{Ended, Options, Plant, eventually, long_or, run, start};
-
-/// A command of `holdpoint` as somebody types it.
-fn holdpoint(plant: &Plant, who: &str, arguments: &[&str]) -> Ended {
-    run(&mut plant.as_person(who, arguments), b"")
-}
-
-/// The same, done, as JSON.
-#[track_caller]
-fn json(plant: &Plant, who: &str, arguments: &[&str]) -> Value {
-    let told = holdpoint(plant, who, &[arguments, &["--json"]].concat()).ok().out();
-    serde_json::from_str(told.trim()).unwrap_or_else(|_| panic!("no JSON: {told}"))
-}
-
-#[track_caller]
-fn log_in(plant: &Plant, who: &str) {
-    let person = plant.person(who);
-    run(&mut plant.as_person(who, &["login"]), format!("{}\n", person.code()).as_bytes()).ok();
-    person.find_gate(plant.ssh_port());
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
-}
+use tests::{Options, Plant, eventually, holdpoint, json, log_in, long_or, run, start, text};
 
 /// Founded, and everybody enrolled as they would: with stock `ssh`, or with the program itself.
 fn staffed() -> (Plant, PathBuf) {

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tests::evidence::Evidence;
 use tests::plant::program;
-use tests::{Ended, Options, Plant, Running, eventually, run, start};
+use tests::{Ended, Options, Plant, Running, eventually, holdpoint, log_in, recipient, run, start};
 
 /// A witness on a machine of its own, which knows both logs of a plant.
 struct Witness {
@@ -149,10 +149,19 @@ fn a_gate_has_its_logs_cosigned_and_one_that_was_set_back_is_refused_loudly() {
     )
     .unwrap();
     assert!(note.contains("\n— mill-3/journal ") && note.contains("\n— w1 "), "{note}");
-    run(&mut plant.as_person("lee", &["login"]), format!("{}\n", plant.person("lee").code()).as_bytes()).ok();
+    log_in(&plant, "lee");
     eventually("status says who remembers", || {
         run(&mut plant.as_person("lee", &["status"]), b"").out().contains("the witness w1 remembers the first ")
     });
+
+    // A backup takes along what was cosigned.
+    log_in(&plant, "ada");
+    let backup = plant.person("ada").path("backup.age");
+    holdpoint(&plant, "ada", &["backup", "-o", backup.to_str().unwrap(), "--to", &recipient(&plant)]).ok();
+    let mut list = Command::new("sh");
+    list.args(["-ec", "age -d -i \"$0\" \"$1\" | tar --zstd -t"]);
+    let files = run(list.arg(plant.installation().join("auditors/auditor-1.key")).arg(backup), b"").ok().out();
+    assert!(files.contains("data/journal/checkpoints/") && files.contains("data/records/checkpoints/"), "{files}");
 
     // Lost, it is told and stops nothing; back, that is told, too.
     witness.kill();

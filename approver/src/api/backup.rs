@@ -4,7 +4,6 @@
 //! The gate goes on meanwhile: logs are read up to where they were durable at that moment, and whatever is written later
 //! is not looked at.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
@@ -17,21 +16,22 @@ use axum::response::{IntoResponse as _, Response};
 use futures::stream;
 use jiff::Timestamp;
 use policies::decide::Command;
-use recordings::log::{Log, Now as LogNow};
-use recordings::segment;
+use recordings::log::Log;
+use recordings::read::{JOURNAL_DIR, RECORDS_DIR};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::Api;
 use super::guard::{Asked, Caller};
+use super::logs::{self, LogFault};
 use super::problem::Problem;
-use super::tar;
+use super::tar::{self, Content, Member};
 use super::types::{BackupHeads, BackupTo};
 use crate::directory::Dumped;
 
-/// What a backup is made of, beside the directory.
+/// What a node keeps in files, beside the directory.
 #[derive(Clone)]
-pub struct BackupParts {
+pub struct NodeFiles {
     /// The journal's log.
     pub journal: Arc<Log>,
     /// This node's record log.
@@ -55,7 +55,7 @@ pub(super) async fn backup(
     caller: Caller,
     Asked(BackupTo { to }): Asked<BackupTo>,
 ) -> Result<Response, Problem> {
-    let parts = api.parts().backup.clone();
+    let parts = api.parts().files.clone();
     let parts = parts.ok_or_else(|| Problem::unavailable("this node keeps nothing in files: back its stores up"))?;
     let recipients = recipients(&to)?;
     let directory = api.desk().directory().dump().await?;
@@ -95,22 +95,8 @@ struct Contents {
     members: Vec<Member>,
 }
 
-/// One file of it.
-struct Member {
-    name: String,
-    bytes: Source,
-}
-
-enum Source {
-    Memory(Vec<u8>),
-    /// A segment: opened already, because it may be retired meanwhile. Behind this offset it counts as empty.
-    Segment(File, Option<u64>),
-    /// A file that does not go.
-    File(PathBuf),
-}
-
 impl Contents {
-    fn survey(parts: &BackupParts, directory: &Dumped, at: Timestamp) -> io::Result<Self> {
+    fn survey(parts: &NodeFiles, directory: &Dumped, at: Timestamp) -> Result<Self, LogFault> {
         let mut members = Vec::new();
         for path in &parts.beside {
             members.extend(small(path, file_name(path))?);
@@ -121,30 +107,24 @@ impl Contents {
                 members.extend(small(&path, format!("keys/{name}"))?);
             }
         }
-        let journal = log_members(&parts.journal, &parts.data, "journal", &mut members)?;
-        let records = log_members(&parts.records, &parts.data, "records", &mut members)?;
-        session_members(&parts.data.join("records"), &mut members)?;
+        let (logs, journal) = logs::members(&parts.journal, &parts.data.join(JOURNAL_DIR), "data/journal")?;
+        members.extend(logs);
+        let (logs, records) = logs::members(&parts.records, &parts.data.join(RECORDS_DIR), "data/records")?;
+        members.extend(logs);
+        session_members(&parts.data.join(RECORDS_DIR), &mut members)?;
         members.extend(small(&parts.data.join("cuts"), "data/cuts".to_owned())?);
-        members.push(Member { name: "directory.jsonl".to_owned(), bytes: Source::Memory(lines(directory)) });
+        members.push(Member { name: "directory.jsonl".to_owned(), content: Content::Bytes(lines(directory)) });
         let heads = BackupHeads { at, journal: journal.head.size, records: records.head.size };
         let about = serde_json::to_vec_pretty(&heads).expect("heads have string keys");
-        members.insert(0, Member { name: "BACKUP".to_owned(), bytes: Source::Memory(about) });
+        members.insert(0, Member { name: "BACKUP".to_owned(), content: Content::Bytes(about) });
         Ok(Self { heads, members })
     }
 
     fn write(self, to: impl Write) -> io::Result<()> {
         let mut packed = zstd::Encoder::new(to, LEVEL)?;
-        for Member { name, bytes } in self.members {
-            let failed = |error: io::Error| io::Error::other(format!("{name}: {error}"));
-            match bytes {
-                Source::Memory(bytes) => tar::append(&mut packed, &name, bytes.len() as u64, &bytes[..]),
-                Source::File(path) => File::open(path).and_then(|file| {
-                    let length = file.metadata()?.len();
-                    tar::append(&mut packed, &name, length, file)
-                }),
-                Source::Segment(file, until) => append_segment(&mut packed, &name, file, until),
-            }
-            .map_err(failed)?;
+        for Member { name, content } in self.members {
+            let written = content.open().and_then(|(length, bytes)| tar::append(&mut packed, &name, length, bytes));
+            written.map_err(|error| io::Error::other(format!("{name}: {error}")))?;
         }
         tar::end(&mut packed)?;
         packed.finish()?.flush()
@@ -154,13 +134,6 @@ impl Contents {
 /// In it the sealing key lies in an age file that a passphrase opens.
 const SEALING_AGE: &str = "sealing.age";
 
-fn append_segment(to: &mut impl Write, name: &str, file: File, until: Option<u64>) -> io::Result<()> {
-    use std::io::Read as _;
-    let length = file.metadata()?.len();
-    let until = until.map_or(length, |until| until.min(length));
-    tar::append(to, name, length, file.take(until).chain(io::repeat(0).take(length - until)))
-}
-
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -168,65 +141,17 @@ fn file_name(path: &Path) -> String {
 /// A file that may be written anew at any time, or not be there.
 fn small(path: &Path, name: String) -> io::Result<Option<Member>> {
     match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(Member { name, bytes: Source::Memory(bytes) })),
+        Ok(bytes) => Ok(Some(Member { name, content: Content::Bytes(bytes) })),
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// A log up to this moment, published as far as it says. Where it published more meanwhile, tiles and segments may be gone
-/// that its older checkpoint stands on, so it is looked at again; that takes a moment, and it publishes each second at most.
-fn log_members(log: &Log, data: &Path, what: &str, members: &mut Vec<Member>) -> io::Result<LogNow> {
-    let dir = data.join(what);
-    let before = members.len();
-    for _ in 0..TRIES {
-        let published = std::fs::read(dir.join("checkpoint")).ok();
-        let now = members_now(log, &dir, what, published.as_deref(), members)?;
-        if published == std::fs::read(dir.join("checkpoint")).ok() {
-            return Ok(now);
-        }
-        members.truncate(before);
-    }
-    Err(io::Error::other(format!("the log in {what} publishes faster than it can be looked at")))
-}
-
-const TRIES: usize = 20;
-
-fn members_now(
-    log: &Log,
-    dir: &Path,
-    what: &str,
-    published: Option<&[u8]>,
-    members: &mut Vec<Member>,
-) -> io::Result<LogNow> {
-    let named = |path: &Path| format!("data/{what}/{}", path.strip_prefix(dir).unwrap_or(path).display());
-    members.extend(small(&dir.join(recordings::FORMAT), named(&dir.join(recordings::FORMAT)))?);
-    let bytes = published.map(|bytes| Source::Memory(bytes.to_vec()));
-    members.extend(bytes.map(|bytes| Member { name: named(&dir.join("checkpoint")), bytes }));
-    let now = log.now();
-    for (name, path) in tar::plain_files(&segment::segments_dir(dir))? {
-        let number = name.strip_suffix(".seg").and_then(|number| number.parse::<u64>().ok());
-        if number.is_some_and(|number| number <= now.segment) {
-            let until = (number == Some(now.segment)).then_some(now.offset);
-            members.push(Member { name: named(&path), bytes: Source::Segment(File::open(&path)?, until) });
-        }
-    }
-    for path in files_below(&dir.join("tile"))? {
-        // A partial tile goes when a fuller one is there; a full one stays as it is.
-        if path.parent().is_some_and(|parent| parent.extension().is_some_and(|extension| extension == "p")) {
-            members.extend(small(&path, named(&path))?);
-        } else {
-            members.push(Member { name: named(&path), bytes: Source::File(path) });
-        }
-    }
-    Ok(now)
 }
 
 /// Key files and blocks. Bytes behind what the log names are of blocks that were being kept.
 fn session_members(records: &Path, members: &mut Vec<Member>) -> io::Result<()> {
     for path in files_below(&records.join("sessions"))? {
         let name = format!("data/records/{}", path.strip_prefix(records).unwrap_or(&path).display());
-        members.push(Member { name, bytes: Source::File(path) });
+        members.push(Member { name, content: Content::Path(path) });
     }
     Ok(())
 }
@@ -309,21 +234,6 @@ impl Write for Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_written_behind_the_moment_is_not_in_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("00000000.seg");
-        std::fs::write(&path, [7; 1_500]).unwrap();
-        let packed = |until| {
-            let mut packed = Vec::new();
-            append_segment(&mut packed, "x", File::open(&path).unwrap(), until).unwrap();
-            assert_eq!(packed.len() % 512, 0);
-            packed[512..512 + 1_500].to_vec()
-        };
-        assert_eq!(packed(None), [7; 1_500]);
-        assert_eq!(packed(Some(600)), [[7; 600].as_slice(), &[0; 900]].concat());
-    }
 
     #[test]
     fn a_backup_is_for_somebody() {

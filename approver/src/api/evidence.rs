@@ -2,10 +2,7 @@
 //! decrypted here, and nothing could be. That somebody fetches a recording is in the journal before the first byte leaves.
 
 use std::convert::Infallible;
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -18,14 +15,13 @@ use policies::decide::Command;
 use policies::ids::SessionId;
 use policies::people::Kind;
 use policies::refusals::Refusal;
-use recordings::disk::RealDisk;
-use recordings::segment::{self, SegmentState, SegmentsFault};
-use recordings::tlog::folder::{Folder, FolderFault, PublishedFile};
-use recordings::tlog::kept::KEPT;
+use recordings::read::{JOURNAL_DIR, RECORDS_DIR};
+use recordings::segment;
 
 use super::Api;
 use super::cards::fingerprints;
 use super::guard::{Asked, At, Caller, Sent};
+use super::logs::{self, LogFault};
 use super::problem::Problem;
 use super::requests::done;
 use super::sessions::line;
@@ -137,63 +133,17 @@ pub(super) async fn pack(
 }
 
 pub(super) async fn journal(State(api): State<Api>) -> Result<Response, Problem> {
-    let folder = api.parts().journal_dir.clone();
-    let folder = folder.ok_or_else(|| Problem::unavailable("this journal does not lie in files"))?;
-    let records = api.parts().records_dir.clone();
+    let files = api.parts().files.clone();
+    let files = files.ok_or_else(|| Problem::unavailable("this journal does not lie in files"))?;
     let found = tokio::task::spawn_blocking(move || {
-        let mut members = log_members("journal", &folder)?;
-        members.extend(records.map(|log| log_members("records", &log)).transpose()?.into_iter().flatten());
+        // The journal first: what it tells of is there.
+        let (mut members, _) = logs::members(&files.journal, &files.data.join(JOURNAL_DIR), "journal")?;
+        members.extend(logs::members(&files.records, &files.data.join(RECORDS_DIR), "records")?.0);
         Ok(members)
     });
-    let members = found.await.map_err(|_| unreadable())?.map_err(|fault: ReadFault| {
+    let members = found.await.map_err(|_| unreadable())?.map_err(|fault: LogFault| {
         tracing::error!(%fault, "the logs' files cannot be read");
         unreadable()
     })?;
     Ok(archive("journal.tar", members))
-}
-
-/// Why a log's files cannot be sent.
-#[derive(Debug, thiserror::Error)]
-enum ReadFault {
-    #[error(transparent)]
-    Published(#[from] FolderFault),
-    #[error(transparent)]
-    Segments(#[from] SegmentsFault),
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-/// A segment that was retired after it was listed lies in bundles by now, so all is listed again.
-const LISTINGS_MAX: u32 = 8;
-
-fn log_members(root: &str, log: &Path) -> Result<Vec<Member>, ReadFault> {
-    for _ in 1..LISTINGS_MAX {
-        match list_members(root, log) {
-            Err(ReadFault::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
-            listed => return listed,
-        }
-    }
-    list_members(root, log)
-}
-
-/// A log that goes on: what it published, what witnesses cosigned, then the segments that there are, which go at least as far.
-fn list_members(root: &str, log: &Path) -> Result<Vec<Member>, ReadFault> {
-    let named = |path: &str, content| Member { name: format!("{root}/{path}"), content };
-    let mut members = vec![named(recordings::FORMAT, Content::Path(log.join(recordings::FORMAT)))];
-    for PublishedFile { path, bytes } in Folder::new(Arc::new(RealDisk), log).published()? {
-        let content = bytes.map_or_else(|| Content::Path(log.join(&path)), Content::Bytes);
-        members.push(named(&path, content));
-    }
-    for (_, path) in tar::plain_files(&log.join(KEPT))? {
-        // It may be thinned out before its turn comes.
-        let content = Content::Open(File::open(&path)?);
-        members.push(Member { name: name_of(root, log, &path), content });
-    }
-    let segments = segment::segments(&RealDisk, log)?;
-    for file in segments.into_iter().filter(|file| file.state != SegmentState::Spare) {
-        // It may be retired before its turn comes.
-        let content = Content::Open(File::open(&file.path)?);
-        members.push(Member { name: name_of(root, log, &file.path), content });
-    }
-    Ok(members)
 }

@@ -32,6 +32,7 @@ mod cuts;
 mod evidence;
 mod guard;
 mod keeping;
+mod logs;
 mod openapi;
 mod people;
 mod plant;
@@ -47,7 +48,7 @@ mod status;
 mod tar;
 pub mod types;
 
-pub use backup::{BackupParts, HEADS as BACKUP_HEADS};
+pub use backup::{HEADS as BACKUP_HEADS, NodeFiles};
 pub use openapi::document as openapi_document;
 pub use serve::{Limits, serve, serve_in_the_clear};
 
@@ -84,10 +85,8 @@ pub struct ApiParts {
     pub witnesses: Witnesses,
     /// The folder of this node's record log, from which recordings are fetched as ciphertext.
     pub records_dir: Option<PathBuf>,
-    /// The folder of the journal's log, where it lies in files.
-    pub journal_dir: Option<PathBuf>,
-    /// What a backup is made of, where all of it lies in files.
-    pub backup: Option<BackupParts>,
+    /// What this node keeps in files, to be fetched and backed up.
+    pub files: Option<NodeFiles>,
 }
 
 /// The plant face: operators, auditors, administrators. Bodies are at most 1 MiB.

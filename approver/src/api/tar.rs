@@ -21,10 +21,28 @@ pub(super) struct Member {
 pub(super) enum Content {
     /// What lies there when its turn comes.
     Path(PathBuf),
-    /// The same, though it be removed meanwhile.
-    Open(File),
+    /// The same, though it be removed meanwhile; with an offset, zeros from there on.
+    Open(File, Option<u64>),
     /// This.
     Bytes(Vec<u8>),
+}
+
+type Bytewise = Box<dyn io::Read + Send>;
+
+impl Content {
+    /// How many bytes it has, and these.
+    pub(super) fn open(self) -> io::Result<(u64, Bytewise)> {
+        let (file, until) = match self {
+            Self::Path(path) => (File::open(path)?, None),
+            Self::Open(file, until) => (file, until),
+            Self::Bytes(bytes) => return Ok((bytes.len() as u64, Box::new(io::Cursor::new(bytes)))),
+        };
+        let length = file.metadata()?.len();
+        Ok(match until.filter(|until| *until < length) {
+            Some(until) => (length, Box::new(file.take(until).chain(io::repeat(0)))),
+            None => (length, Box::new(file)),
+        })
+    }
 }
 
 const BLOCK: usize = 512;
@@ -53,7 +71,7 @@ pub(super) fn body(members: Vec<Member>) -> Body {
 
 struct Packer {
     left: std::vec::IntoIter<Member>,
-    current: Option<(File, u64)>,
+    current: Option<(Bytewise, u64)>,
     over: bool,
 }
 
@@ -77,28 +95,18 @@ impl Packer {
     }
 
     fn begin(&mut self, member: Member) -> io::Result<Bytes> {
-        let file = match member.content {
-            Content::Path(path) => File::open(path)?,
-            Content::Open(file) => file,
-            Content::Bytes(bytes) => {
-                let mut piece = header(&member.name, bytes.len() as u64)?;
-                piece.extend(bytes);
-                piece.resize(piece.len().next_multiple_of(BLOCK), 0);
-                return Ok(piece.into());
-            }
-        };
-        let bytes = file.metadata()?.len();
-        let header = header(&member.name, bytes)?;
-        self.current = (bytes > 0).then_some((file, bytes));
+        let (length, bytes) = member.content.open()?;
+        let header = header(&member.name, length)?;
+        self.current = (length > 0).then_some((bytes, length));
         Ok(header.into())
     }
 }
 
 /// The next piece, padded where the file ends. A file that is shorter than it was is an error.
-fn read_piece(file: &mut File, left: &mut u64) -> io::Result<Bytes> {
+fn read_piece(bytes: &mut impl io::Read, left: &mut u64) -> io::Result<Bytes> {
     let wanted = usize::try_from(*left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
     let mut piece = vec![0; wanted];
-    file.read_exact(&mut piece)?;
+    bytes.read_exact(&mut piece)?;
     *left -= wanted as u64;
     if *left == 0 {
         piece.resize(wanted.next_multiple_of(BLOCK), 0);
@@ -168,13 +176,20 @@ mod tests {
     #[tokio::test]
     async fn tar_unpacks_what_was_packed() {
         let folder = tempfile::tempdir().unwrap();
-        let contents = [("a", vec![]), ("b", vec![7; 512]), ("c", vec![8; PIECE_BYTES + 3]), ("d", vec![9; 3])];
+        let contents = [
+            ("a", vec![]),
+            ("b", vec![7; 512]),
+            ("c", vec![8; PIECE_BYTES + 3]),
+            ("d", vec![9; 3]),
+            ("e", vec![5; 1_500]),
+        ];
         let mut members = Vec::new();
         for (name, bytes) in &contents {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes).unwrap();
             let content = match *name {
-                "c" => Content::Open(File::open(&path).unwrap()),
+                "c" => Content::Open(File::open(&path).unwrap(), None),
+                "e" => Content::Open(File::open(&path).unwrap(), Some(700)),
                 "d" => Content::Bytes(bytes.clone()),
                 _ => Content::Path(path.clone()),
             };
@@ -189,7 +204,10 @@ mod tests {
         std::fs::write(&packed, &archive).unwrap();
         let status = std::process::Command::new("tar").arg("-xf").arg(&packed).arg("-C").arg(folder.path()).status();
         assert!(status.unwrap().success());
-        for (name, bytes) in contents {
+        for (name, mut bytes) in contents {
+            if name == "e" {
+                bytes[700..].fill(0);
+            }
             assert_eq!(std::fs::read(folder.path().join("records").join(name)).unwrap(), bytes);
         }
     }

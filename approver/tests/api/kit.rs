@@ -108,8 +108,7 @@ impl House {
             recorder: None,
             witnesses: approver::witnesses::Witnesses::new(Vec::new(), Vec::new()).unwrap(),
             records_dir: None,
-            journal_dir: None,
-            backup: None,
+            files: None,
         };
         change(&mut parts);
         let stop = CancellationToken::new();

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use approver::api::{self, ApiParts, BackupParts, Limits};
+use approver::api::{self, ApiParts, Limits, NodeFiles};
 use approver::clock::Clock;
 use axum::Router;
 use certs::keys::KeyStore;
@@ -15,7 +15,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::stores::{journal_dir, records_dir};
+use super::stores::records_dir;
 use super::{App, Reason, StartFault, bound};
 use crate::config::Origin;
 use crate::founding;
@@ -127,14 +127,13 @@ impl App {
             recorder: Some(Arc::clone(&self.stores.records)),
             witnesses: self.witnesses.clone(),
             records_dir: Some(records_dir(data)),
-            journal_dir: Some(journal_dir(data)),
-            backup: Some(self.backup_parts()),
+            files: Some(self.node_files()),
         })
     }
 
-    fn backup_parts(&self) -> BackupParts {
+    fn node_files(&self) -> NodeFiles {
         let keys = self.config.keys.clone();
-        BackupParts {
+        NodeFiles {
             journal: self.stores.journal_log(),
             records: Arc::clone(&self.stores.records),
             data: self.config.store.data.clone(),

@@ -98,8 +98,7 @@ impl Face {
             recorder: None,
             witnesses: approver::witnesses::Witnesses::new(Vec::new(), Vec::new()).unwrap(),
             records_dir: None,
-            journal_dir: None,
-            backup: None,
+            files: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,0 +1,40 @@
+//! Commands of `holdpoint` as people of the plant type them on their own machines.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{Ended, Plant, run};
+
+/// A command as somebody types it.
+pub fn holdpoint(plant: &Plant, who: &str, arguments: &[&str]) -> Ended {
+    run(&mut plant.as_person(who, arguments), b"")
+}
+
+/// The same, done, as JSON.
+#[track_caller]
+pub fn json(plant: &Plant, who: &str, arguments: &[&str]) -> Value {
+    let told = holdpoint(plant, who, &[arguments, &["--json"]].concat()).ok().out();
+    serde_json::from_str(told.trim()).unwrap_or_else(|_| panic!("no JSON: {told}"))
+}
+
+/// A text in what was answered.
+#[track_caller]
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+/// Signs in with the code that is shown now.
+#[track_caller]
+pub fn log_in(plant: &Plant, who: &str) {
+    let person = plant.person(who);
+    run(&mut plant.as_person(who, &["login"]), format!("{}\n", person.code()).as_bytes()).ok();
+    person.find_gate(plant.ssh_port());
+}
+
+/// The public line of a key that `init` made.
+pub fn recipient(plant: &Plant) -> String {
+    let key = fs::read_to_string(plant.installation().join("auditors/auditor-1.key")).expect("a file");
+    let line = key.lines().find_map(|line| line.strip_prefix("# public key: "));
+    line.expect("it says its public half").to_owned()
+}
