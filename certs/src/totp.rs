@@ -94,8 +94,13 @@ fn label(person: PersonId) -> String {
 }
 
 /// The step whose code apps show at a moment.
-pub fn step_at(at: Timestamp) -> u64 {
+fn step_at(at: Timestamp) -> u64 {
     u64::try_from(at.as_second()).unwrap_or(0) / STEP_SECONDS
+}
+
+/// The last step whose code [`check_code`] may have taken until a moment.
+pub fn last_step_taken(until: Timestamp) -> u64 {
+    step_at(until) + 1
 }
 
 impl fmt::Debug for TotpSecret {

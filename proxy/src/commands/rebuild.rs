@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use approver::directory::Dumped;
-use certs::totp::step_at;
+use certs::totp::last_step_taken;
 use data_encoding::BASE64;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> Done {
     }
     wait_for(async {
         let directory = draft_directory(&draft).map_err(Failure::failed)?;
-        let filled = directory.fill(&backup, step_at(Timestamp::now())).await;
+        let filled = directory.fill(&backup, last_step_taken(Timestamp::now())).await;
         filled.map_err(|cause| Failure::refused(format_args!("{}: {cause}", args.directory.display())))
     })?;
     fs::rename(&draft, &dir).and_then(|()| fs::File::open(data)?.sync_all()).map_err(Failure::failed)?;

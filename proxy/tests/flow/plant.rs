@@ -284,6 +284,21 @@ impl Gate {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
+    /// What it has grown by above `idle` bytes, which is to be less than `limit`. What it freed the system has back a
+    /// second later.
+    #[track_caller]
+    pub(crate) fn grown(&self, idle: u64, limit: u64) -> u64 {
+        let mut grown = u64::MAX;
+        for _ in 0..30 {
+            grown = self.memory().saturating_sub(idle);
+            if grown < limit {
+                return grown;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        panic!("grew by {} MiB", grown >> 20);
+    }
+
     /// Technicians' connections that the gate holds open.
     pub(crate) fn connections(&self) -> usize {
         const ESTABLISHED: &str = "01";
