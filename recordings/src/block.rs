@@ -29,6 +29,9 @@ pub const BLOCK_HEADER_BYTES: usize = 56;
 /// last frame and the keyframes come on top.
 pub const BLOCK_BYTES_MAX: usize = 4 << 20;
 
+/// What the keyframes of a block may take. Screens that are larger have none, and a reader begins further back.
+pub const KEYFRAMES_BYTES_MAX: usize = 1 << 20;
+
 const MAGIC: [u8; 4] = *b"HPb1";
 const VERSION: u8 = 1;
 const PLAIN: u8 = 0;
@@ -283,7 +286,8 @@ pub(crate) fn of_frames(session: u64, number: u32, frames: &[RawFrame<'_>]) -> O
     Some(Block { header, bytes })
 }
 
-/// What draws a channel's screen as it was when its block began: for seeking, derived and no evidence.
+/// What draws a channel's screen as it was when its block began: for seeking. The gate worked it out, it is no evidence, and
+/// nothing but [`Store::seek`](crate::read::Store::seek) reads it. A block that has one has those of all terminals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keyframe {
     /// The channel.
@@ -292,7 +296,8 @@ pub struct Keyframe {
     pub columns: u16,
     /// And its rows.
     pub rows: u16,
-    /// Escape sequences and text that draw it on an empty screen.
+    /// Escape sequences and text that draw it on an empty screen, and behind them what came of a sequence or a character
+    /// that was not whole.
     pub draws: Bytes,
 }
 
@@ -451,7 +456,7 @@ fn number(fields: &mut Fields<'_>) -> Result<u64, Malformed> {
 
 /// The longest block: what a reader holds at once.
 pub(crate) const WHOLE_BYTES_MAX: u64 = (BLOCK_HEADER_BYTES + BLOCK_BYTES_MAX) as u64;
-const _: () = assert!(BLOCK_BYTES_MAX > 2 * (BODY_BYTES_MAX + HEADER_BYTES));
+const _: () = assert!(BLOCK_BYTES_MAX > 2 * (BODY_BYTES_MAX + HEADER_BYTES) + KEYFRAMES_BYTES_MAX);
 
 #[cfg(test)]
 mod tests {

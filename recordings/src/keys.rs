@@ -144,6 +144,10 @@ impl Ratchet {
         BlockKey::new(&derive(&self.chain, "block"))
     }
 
+    fn again(&self) -> Self {
+        Self { chain: self.chain.clone(), block: self.block }
+    }
+
     /// At the next block: HKDF(chain, "next"). What this one gave cannot be had from there.
     pub fn advance(&mut self) {
         self.chain = derive(&self.chain, "next");
@@ -155,17 +159,22 @@ impl Ratchet {
 pub struct SessionKeys {
     root: Root,
     at: Ratchet,
+    /// Ratchets on the way to the furthest block that was asked for, so that going back is no derivation from the root.
+    marks: Vec<Ratchet>,
     frame: Option<(u32, FrameKey)>,
 }
 
 impl SessionKeys {
     /// From the session's root.
     pub fn new(root: Root) -> Self {
-        Self { at: root.ratchet(), root, frame: None }
+        Self { at: root.ratchet(), root, marks: Vec::new(), frame: None }
     }
 
-    /// The key of a block's frames in segments. Takes one derivation for each block on the way there; blocks are read in
-    /// order, and no frame's block has a higher number than the frame.
+    /// So many blocks lie between two marks.
+    const MARK_EVERY: u32 = 64;
+
+    /// The key of a block's frames in segments. Takes one derivation for each block on the way there that was not reached yet;
+    /// no frame's block has a higher number than the frame.
     pub fn frame_key(&mut self, block: u32) -> &FrameKey {
         if self.frame.as_ref().is_none_or(|(of, _)| *of != block) {
             let key = self.ratchet(block).frame_key();
@@ -181,11 +190,17 @@ impl SessionKeys {
     }
 
     fn ratchet(&mut self, block: u32) -> &Ratchet {
-        if block < self.at.block() {
-            self.at = self.root.ratchet();
+        if !(self.at.block()..self.at.block().saturating_add(Self::MARK_EVERY)).contains(&block) {
+            let before = self.marks.partition_point(|mark| mark.block() <= block);
+            let mark = before.checked_sub(1).map(|index| self.marks[index].again());
+            self.at = mark.unwrap_or_else(|| self.root.ratchet());
         }
         while self.at.block() < block {
             self.at.advance();
+            let furthest = self.marks.last().map_or(0, Ratchet::block);
+            if self.at.block() >= furthest.saturating_add(Self::MARK_EVERY) {
+                self.marks.push(self.at.again());
+            }
         }
         &self.at
     }
@@ -276,6 +291,22 @@ mod tests {
             assert_eq!((*ratchet.chain, ratchet.block()), (*next, block));
             assert!(seen.insert(*next));
         }
+    }
+
+    #[test]
+    fn keys_are_the_same_in_whatever_order_blocks_are_read() {
+        let mut chains = vec![Root::from_bytes(&[9; 32]).unwrap().ratchet()];
+        for block in 0..1_000 {
+            let mut next = chains[block].again();
+            next.advance();
+            chains.push(next);
+        }
+        let mut keys = SessionKeys::new(Root::from_bytes(&[9; 32]).unwrap());
+        for block in [3_u32, 900, 0, 899, 64, 63, 65, 1_000, 128, 500, 1] {
+            let ratchet = keys.ratchet(block);
+            assert_eq!((ratchet.block(), &*ratchet.chain), (block, &*chains[block as usize].chain));
+        }
+        assert!(keys.marks.len() <= 1_000 / 64);
     }
 
     #[test]

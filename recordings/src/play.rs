@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::block::Keyframe;
 use crate::frame::Stream;
 use crate::notes::{Note, Size};
 use crate::plain::Plain;
-use crate::read::{Moment, ReadFault, What};
+use crate::read::{Moment, ReadFault, Standing, What};
 use crate::screen::{Painter, Screen, Utf8, put};
 use crate::secrets::Mask;
 use crate::words::Words;
@@ -130,6 +131,9 @@ impl Stage {
 
     /// Takes in a moment; each line is shown just before the cursor leaves it.
     fn take(&mut self, moment: &Moment, left: impl FnMut(&str)) -> Effect {
+        if let What::Standing(standing) = &moment.what {
+            return self.stand(standing);
+        }
         if self.channel.is_some_and(|channel| channel != moment.channel) {
             return Effect::None;
         }
@@ -142,6 +146,33 @@ impl Stage {
             }
             What::Data(stream, bytes) => self.output(*stream, bytes, left),
             _ => Effect::None,
+        }
+    }
+
+    /// Takes in how the channels stood where a reader began.
+    fn stand(&mut self, standing: &Standing) -> Effect {
+        let size = |screen: &Keyframe| Size { columns: screen.columns.into(), rows: screen.rows.into() };
+        self.channel = self.channel.or(standing.channel);
+        let screen = standing.screens.iter().find(|screen| Some(screen.channel) == self.channel);
+        match (screen, standing.channel) {
+            (Some(keyframe), _) => {
+                let mut screen = Box::new(Screen::new(size(keyframe)));
+                let mut text = String::new();
+                self.output[0].push(&keyframe.draws, &mut text);
+                screen.feed(text.as_bytes());
+                self.mask = Mask::at(&screen.cursor_lines());
+                self.view = Some(View::Screen(screen));
+                Effect::Screen
+            }
+            (None, Some(_)) => {
+                self.mask = Mask::unknown();
+                self.view = Some(View::Lines(Plain::default()));
+                Effect::None
+            }
+            (None, None) => {
+                self.terminals.extend(standing.screens.iter().map(|screen| (screen.channel, size(screen))));
+                Effect::None
+            }
         }
     }
 
@@ -220,7 +251,8 @@ const TYPED_CHARS_MAX: usize = 60;
 const LINES_BEFORE_MAX: usize = 24;
 
 impl<I: Iterator<Item = Result<Moment, ReadFault>>> Player<I> {
-    /// Replays moments, from the first one of the recording.
+    /// Replays moments: those from the first one of the recording, or what [`Store::seek`](crate::read::Store::seek) gives
+    /// for the beginning that the options say.
     pub fn new(moments: I, options: PlayOptions) -> Self {
         let (stage, painter) = (Stage::new(options.channel), Painter::new(options.window));
         let last = options.from;

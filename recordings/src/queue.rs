@@ -10,6 +10,7 @@ use futures::channel::oneshot;
 use jiff::Timestamp;
 use policies::ids::SessionId;
 
+use crate::block::Keyframe;
 use crate::disk::Machine;
 use crate::fault::{AppendFault, StoreFault};
 use crate::frame::Fact;
@@ -33,6 +34,12 @@ pub(crate) enum Work {
         bytes: Bytes,
         cost: u64,
         reply: Reply<()>,
+    },
+    /// Screens for the block that the session's next frame begins.
+    Keyframes {
+        session: Arc<SessionShared>,
+        keyframes: Vec<Keyframe>,
+        cost: u64,
     },
     Open {
         opening: Opening,
@@ -73,7 +80,7 @@ impl Work {
             }
             Self::Open { reply, .. } => answer(reply, Err(fault.clone())),
             Self::Seal { reply, .. } => answer(reply, Err(fault.clone())),
-            Self::Abandon { .. } => {}
+            Self::Abandon { .. } | Self::Keyframes { .. } => {}
             Self::Append { reply, .. } => answer(reply, Err(fault.clone().into())),
             Self::Keeping { reply, .. } => answer(reply, Err(fault.clone())),
         }

@@ -2,7 +2,7 @@
 //! in order, decrypted with an auditor's key. Each frame is checked and chained as it is read; whether the whole
 //! folder is what it should be is for [`crate::verify`] to say.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use policies::digest::Digest;
 use policies::ids::{NodeId, SessionId};
 
-use crate::block::{self, BlockHeader, Form, PlainFrame};
+use crate::block::{self, BlockHeader, Content, Form, Keyframe, PlainFrame};
 use crate::disk::{self, Disk as _, RealDisk};
 use crate::frame::{self, Fact, Header, Kind, RawFrame, Stream};
 use crate::keeping::Keeping;
@@ -232,7 +232,7 @@ impl Store {
         key_file_path(&self.dir, &recording.opened).exists()
     }
 
-    /// What happened in a recording, in order.
+    /// What happened in a recording, in order, from its beginning.
     pub fn moments(&self, recording: &Recording, keys: SessionKeys) -> Moments {
         let segments = self.used().filter(|used| used.number >= recording.begins.segment).collect::<Vec<_>>();
         Moments {
@@ -245,7 +245,38 @@ impl Store {
             recording: recording.clone(),
             sequence: 0,
             at: Duration::ZERO,
+            standing: None,
             over: false,
+        }
+    }
+
+    /// What it takes to show a channel as it stood after so long, and what happened from there on: how it stood a little
+    /// earlier, as the gate noted it in a keyframe ([`What::Standing`]), and all moments since. Opens some blocks, however
+    /// long the recording is. Where the gate noted nothing that helps, all moments from the beginning. Without a channel,
+    /// the first on which a shell or a command ran.
+    pub fn seek(
+        &self,
+        recording: &Recording,
+        keys: SessionKeys,
+        after: Duration,
+        channel: Option<u32>,
+    ) -> Result<Moments, ReadFault> {
+        let mut moments = self.moments(recording, keys);
+        match moments.look_back(after)? {
+            Back::Beginning => Ok(moments.rewound()),
+            Back::Keyframes(begin) if channel.is_some_and(|channel| begin.has(channel)) => {
+                Ok(moments.begin_at(begin, channel))
+            }
+            Back::Keyframes(begin) | Back::Nothing(begin) => {
+                let first = moments.rewound().first_program(begin.at, channel)?;
+                let moments = self.moments(recording, first.keys);
+                match first.program {
+                    // Its screen is none of those that stood then: it was closed.
+                    Some(program) if program.has_terminal && !begin.has(program.channel) => Ok(moments),
+                    None if begin.screens.is_empty() => Ok(moments),
+                    program => Ok(moments.begin_at(begin, program.map(|program| program.channel))),
+                }
+            }
         }
     }
 
@@ -471,6 +502,8 @@ pub struct Moment {
 pub enum What {
     /// The session was opened.
     Opened,
+    /// How its channels stood, as the gate noted it. No evidence, and only where a reader began here.
+    Standing(Box<Standing>),
     /// Bytes of a stream.
     Data(Stream, Bytes),
     /// Something else, on a channel or in the session.
@@ -481,8 +514,59 @@ pub enum What {
     Sealed(Box<Sealed>),
 }
 
+/// How the channels of a session stood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The channel that a replay shows, where one is known; it had no terminal if it is not among the screens.
+    pub channel: Option<u32>,
+    /// The screens of all terminals.
+    pub screens: Vec<Keyframe>,
+}
+
+/// Where a reader can begin.
+struct Begin {
+    at: Duration,
+    sequence: u64,
+    screens: Vec<Keyframe>,
+    /// What was opened on the way there, in order, and how many blocks that and all before are.
+    frames: VecDeque<PlainFrame>,
+    blocks: usize,
+}
+
+impl Begin {
+    fn has(&self, channel: u32) -> bool {
+        self.screens.iter().any(|screen| screen.channel == channel)
+    }
+}
+
+/// What was found by looking back.
+enum Back {
+    /// The beginning is near.
+    Beginning,
+    /// The screens as they stood.
+    Keyframes(Begin),
+    /// As far as was looked, no screen was noted.
+    Nothing(Begin),
+}
+
+/// A program that a replay shows.
+#[derive(Clone, Copy)]
+struct Program {
+    channel: u32,
+    has_terminal: bool,
+}
+
+struct FirstProgram {
+    program: Option<Program>,
+    keys: SessionKeys,
+}
+
+/// Blocks that are opened to find a keyframe. The gate makes one each half minute or mebibyte in which something passes, and
+/// closes a block each five seconds or quarter mebibyte; the rest is for what it notes besides.
+const BLOCKS_BACK_MAX: usize = 64;
+
 /// The moments of one recording, in order: from its blocks, and behind them from the segments. Holds one block and one
-/// window of one segment; ends after the first error.
+/// window of one segment, and where a reader began in the middle, some blocks; ends after the first error.
 pub struct Moments {
     dir: PathBuf,
     blocks: std::vec::IntoIter<BlockLeaf>,
@@ -493,6 +577,7 @@ pub struct Moments {
     recording: Recording,
     sequence: u64,
     at: Duration,
+    standing: Option<Box<Standing>>,
     over: bool,
 }
 
@@ -510,7 +595,73 @@ impl Iterator for Moments {
 }
 
 impl Moments {
+    /// The keys, to read something else of the same recording.
+    pub fn into_keys(self) -> SessionKeys {
+        self.keys
+    }
+
+    /// Looks for a keyframe, from the last block that had begun after so long.
+    fn look_back(&mut self, after: Duration) -> Result<Back, ReadFault> {
+        let wanted = self.recording.opened_nanos.saturating_add(u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+        let blocks = std::mem::take(&mut self.blocks).as_slice().to_vec();
+        let begun = blocks.partition_point(|block| block.first_nanos <= wanted);
+        let (mut opened, mut screens) = (Vec::new(), Vec::new());
+        let mut first = begun;
+        while first > 1 && screens.is_empty() && opened.len() < BLOCKS_BACK_MAX {
+            first -= 1;
+            let content = self.open_block(&blocks[first])?;
+            screens = content.keyframes;
+            opened.push(content.frames);
+        }
+        let Some(leaf) = blocks.get(first).filter(|_| first > 1 || !screens.is_empty()) else {
+            return Ok(Back::Beginning);
+        };
+        let at = Duration::from_nanos(leaf.first_nanos.saturating_sub(self.recording.opened_nanos));
+        let frames = opened.into_iter().rev().flatten().collect();
+        let found = if screens.is_empty() { Back::Nothing } else { Back::Keyframes };
+        Ok(found(Begin { at, sequence: leaf.first, screens, frames, blocks: begun }))
+    }
+
+    /// From the first moment again.
+    fn rewound(mut self) -> Self {
+        self.blocks = self.recording.blocks.clone().into_iter();
+        self
+    }
+
+    fn begin_at(mut self, begin: Begin, channel: Option<u32>) -> Self {
+        self.blocks = self.recording.blocks.split_off(begin.blocks).into_iter();
+        (self.sequence, self.at, self.ready) = (begin.sequence, begin.at, begin.frames);
+        self.standing = Some(Box::new(Standing { channel, screens: begin.screens }));
+        self
+    }
+
+    /// The first program that ran before so long, on this channel if one is named.
+    fn first_program(mut self, before: Duration, channel: Option<u32>) -> Result<FirstProgram, ReadFault> {
+        let (mut terminals, mut program) = (BTreeSet::new(), None);
+        while program.is_none()
+            && let Some(moment) = self.next().transpose()?
+            && moment.at < before
+        {
+            if channel.is_some_and(|channel| channel != moment.channel) {
+                continue;
+            }
+            match &moment.what {
+                What::Note(Note::Terminal { .. }) => drop(terminals.insert(moment.channel)),
+                What::Note(Note::ChannelClose) => drop(terminals.remove(&moment.channel)),
+                What::Note(Note::Shell | Note::Exec { copies_files: false, .. }) => {
+                    let has_terminal = terminals.contains(&moment.channel);
+                    program = Some(Program { channel: moment.channel, has_terminal });
+                }
+                _ => {}
+            }
+        }
+        Ok(FirstProgram { program, keys: self.into_keys() })
+    }
+
     fn advance(&mut self) -> Result<Option<Moment>, ReadFault> {
+        if let Some(standing) = self.standing.take() {
+            return Ok(Some(self.moment(self.sequence, 0, What::Standing(standing))));
+        }
         if self.sequence == 0 {
             self.sequence = 1;
             return Ok(Some(self.moment(0, 0, What::Opened)));
@@ -520,7 +671,7 @@ impl Moments {
                 return self.frame(frame).map(Some);
             }
             if let Some(leaf) = self.blocks.next() {
-                self.ready = self.open_block(&leaf)?.into();
+                self.ready = self.open_block(&leaf)?.frames.into();
             } else if self.sequence < self.recording.frames {
                 match self.next_in_segments()? {
                     Some(frame) => return self.frame(frame).map(Some),
@@ -533,10 +684,10 @@ impl Moments {
         }
     }
 
-    fn open_block(&mut self, leaf: &BlockLeaf) -> Result<Vec<PlainFrame>, ReadFault> {
+    fn open_block(&mut self, leaf: &BlockLeaf) -> Result<Content, ReadFault> {
         let path = self.dir.join(segment::block_file_name(leaf.file));
         let bytes = read_block(&path, leaf).map_err(|error| ReadFault::io(&path, error))?;
-        let opened = open_block(&bytes, leaf, &mut self.keys);
+        let opened = open_content(&bytes, leaf, &mut self.keys);
         opened.map_err(|why| ReadFault::damaged(&path, leaf.offset, why))
     }
 
@@ -629,20 +780,22 @@ pub(crate) fn check_block(bytes: &[u8], leaf: &BlockLeaf) -> Result<BlockHeader,
     }
 }
 
-/// The frames in a block.
+/// The frames in a block: what of it is evidence.
 pub(crate) fn open_block(bytes: &[u8], leaf: &BlockLeaf, keys: &mut SessionKeys) -> Result<Vec<PlainFrame>, String> {
+    open_content(bytes, leaf, keys).map(|content| content.frames)
+}
+
+fn open_content(bytes: &[u8], leaf: &BlockLeaf, keys: &mut SessionKeys) -> Result<Content, String> {
     let header = check_block(bytes, leaf)?;
     if u64::from(header.number) > header.first {
         return Err("a block has a higher number than its first frame".to_owned());
     }
     match header.form {
-        Form::Sealed => {
-            let content = block::open(bytes, &keys.block_key(header.number)).map_err(|fault| fault.to_string())?;
-            Ok(content.frames)
-        }
+        Form::Sealed => block::open(bytes, &keys.block_key(header.number)).map_err(|fault| fault.to_string()),
         Form::Frames => {
             let frames = block::raw_frames(bytes)?;
-            frames.iter().map(|frame| plain(frame, keys)).collect()
+            let frames = frames.iter().map(|frame| plain(frame, keys)).collect::<Result<_, _>>()?;
+            Ok(Content { keyframes: Vec::new(), frames })
         }
     }
 }

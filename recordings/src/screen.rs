@@ -14,6 +14,9 @@ use crate::words::is_plain;
 /// No terminal is larger; a program may ask for one that would take the machine's memory.
 const SIDE_MAX: usize = 1_000;
 
+/// A question that asks for something is not longer.
+const CURSOR_ROWS_MAX: usize = 8;
+
 /// The size where none was said (VT100).
 pub const DEFAULT_SIZE: Size = Size { columns: 80, rows: 24 };
 
@@ -87,6 +90,17 @@ impl Screen {
     /// All that it takes to draw this screen on an empty terminal.
     pub fn dump(&self) -> String {
         Painter::new(None).paint(self)
+    }
+
+    /// What stands up to the cursor, in its line and in the rows before that the line may have begun in: those that are full.
+    pub(crate) fn cursor_lines(&self) -> String {
+        let (screen, cursor) = (self.terminal.screen(), self.terminal.cursor());
+        let row = |row: usize| screen.line(row).map(avt::Line::text).unwrap_or_default();
+        let mut shown: String = row(cursor.row).chars().take(cursor.col).collect();
+        for above in (0..cursor.row).rev().map(row).take_while(|above| !above.ends_with(' ')).take(CURSOR_ROWS_MAX) {
+            shown.insert_str(0, &above);
+        }
+        shown
     }
 
     fn cursor_line(&self) -> String {
@@ -372,6 +386,13 @@ mod tests {
         };
         assert_eq!(cells(&again), cells(&screen.terminal));
         assert_eq!(again.cursor(), screen.terminal.cursor());
+    }
+
+    #[test]
+    fn a_question_that_goes_over_several_rows_is_read_whole() {
+        let mut screen = Screen::new(SMALL);
+        screen.feed(b"before\r\n[sudo] password for maintenance@hmi-2: \x1b7\x1b[4;1Hfoot\x1b8");
+        assert_eq!(screen.cursor_lines(), "[sudo] password for maintenance@hmi-2: ");
     }
 
     #[test]

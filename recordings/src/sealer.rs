@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use policies::ids::SessionId;
 
-use crate::block::{Block, BlockKey, Gathered, Sealing};
+use crate::block::{Block, BlockKey, Gathered, Keyframe, Sealing};
 use crate::disk::Disk;
 use crate::fault::{Cause, is_full};
 use crate::frame::Stream;
@@ -30,6 +30,7 @@ const BACKLOG_BYTES_MAX: usize = 64 << 20;
 pub(crate) struct ToSeal {
     pub(crate) recording: SessionId,
     pub(crate) gathered: Gathered,
+    pub(crate) keyframes: Vec<Keyframe>,
     pub(crate) key: BlockKey,
     /// Whether none of this session follows.
     pub(crate) last: bool,
@@ -224,7 +225,7 @@ impl Worker {
     /// Seals blocks of one session.
     fn seal(&mut self, group: &[ToSeal]) -> io::Result<Vec<BlockLeaf>> {
         let Some(last) = group.last() else { return Ok(Vec::new()) };
-        let seal = |to_seal: &ToSeal| self.sealing.seal(&to_seal.gathered, &[], &to_seal.key);
+        let seal = |to_seal: &ToSeal| self.sealing.seal(&to_seal.gathered, &to_seal.keyframes, &to_seal.key);
         let blocks: Vec<Block> = group.iter().map(seal).collect();
         let kept: Vec<Kept<'_>> =
             blocks.iter().zip(group).map(|(block, to_seal)| Kept { block, bytes: to_seal.bytes }).collect();

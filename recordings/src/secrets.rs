@@ -45,11 +45,24 @@ pub struct Mask {
     parser: Parser,
     line: String,
     secret: bool,
+    /// What stands before the cursor is not known: it may ask for a secret.
+    unknown: bool,
 }
 
 impl Mask {
+    /// Where this stands on the screen up to the cursor.
+    pub(crate) fn at(shown: &str) -> Self {
+        Self { line: tail(shown), ..Self::default() }
+    }
+
+    /// Where nothing is known of what was shown: until something is, all that is typed is masked.
+    pub(crate) fn unknown() -> Self {
+        Self { unknown: true, ..Self::default() }
+    }
+
     /// Takes in output.
     pub fn shown(&mut self, text: &str) {
+        self.unknown &= text.is_empty();
         for function in text.chars().filter_map(|c| self.parser.feed(c)) {
             match function {
                 Function::Print(c) => self.line.push(c),
@@ -68,7 +81,7 @@ impl Mask {
     pub fn typed(&mut self, text: &str) -> String {
         let mut out = String::with_capacity(text.len());
         for c in text.chars() {
-            self.secret |= asks_for_secret(&self.line);
+            self.secret |= self.unknown || asks_for_secret(&self.line);
             if matches!(c, '\r' | '\n') {
                 self.secret = false;
                 out.push(c);
@@ -125,6 +138,15 @@ mod tests {
         assert_eq!(mask.typed("ret\r"), "•••\r");
         mask.shown("\r\n# ");
         assert_eq!(mask.typed("ls\r"), "ls\r");
+    }
+
+    #[test]
+    fn where_nothing_is_known_of_the_question_what_is_typed_is_masked() {
+        let mut mask = Mask::unknown();
+        assert_eq!(mask.typed("one\rtwo\r"), "•••\r•••\r");
+        mask.shown("$ ");
+        assert_eq!(mask.typed("ls\r"), "ls\r");
+        assert_eq!(Mask::at("[sudo] password for maint:").typed("x\r"), "•\r");
     }
 
     #[test]

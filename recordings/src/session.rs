@@ -14,6 +14,7 @@ use futures::task::AtomicWaker;
 use policies::digest::Digest;
 use policies::ids::SessionId;
 
+use crate::block::{KEYFRAMES_BYTES_MAX, Keyframe};
 use crate::fault::StoreFault;
 use crate::frame::{Fact, Stream};
 use crate::keys::KeyFile;
@@ -72,6 +73,11 @@ impl SessionWriter {
         drop(lines);
         let submitted = Mutex::new(Submitted::default());
         Line { queue: Arc::clone(&self.queue), session: Arc::clone(&self.session), line, submitted }
+    }
+
+    /// Where the screens of its terminals go.
+    pub fn keyframes(&self) -> Keyframes {
+        Keyframes { queue: Arc::clone(&self.queue), session: Arc::clone(&self.session) }
     }
 
     /// Records a fact. It is in line when this returns, after everything submitted before, and durable when the
@@ -217,6 +223,33 @@ impl std::fmt::Debug for Line {
     }
 }
 
+/// Takes the screens of a session's terminals, so that a reader need not begin at the beginning.
+pub struct Keyframes {
+    queue: Arc<Queue>,
+    session: Arc<SessionShared>,
+}
+
+impl Keyframes {
+    /// Puts in line how all terminals of the session stand after everything that was submitted before. The session's next
+    /// frame begins a block with them. Nobody waits for them, and where they find no room there are none.
+    pub fn submit(&self, keyframes: Vec<Keyframe>) {
+        let bytes = keyframes.iter().map(|keyframe| keyframe.draws.len()).sum();
+        if keyframes.is_empty() || bytes > KEYFRAMES_BYTES_MAX {
+            return;
+        }
+        if let Ok(cost) = self.session.take_up(bytes, false) {
+            let session = Arc::clone(&self.session);
+            self.queue.push_last(Work::Keyframes { session, keyframes, cost });
+        }
+    }
+}
+
+impl std::fmt::Debug for Keyframes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Keyframes({})", self.session.recording)
+    }
+}
+
 /// What a session's ends and the writer share.
 pub(crate) struct SessionShared {
     pub(crate) number: u64,
@@ -262,6 +295,11 @@ impl SessionShared {
     /// The writer's word that a frame is durable.
     pub(crate) fn acknowledge(&self, frames: u64, cost: u64) {
         self.durable.store(frames, Ordering::Release);
+        self.give_back(cost);
+    }
+
+    /// A submission waits in line no more.
+    pub(crate) fn give_back(&self, cost: u64) {
         self.in_flight.fetch_sub(cost, Ordering::AcqRel);
     }
 

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use policies::digest::Digest;
 use policies::ids::SessionId;
 
-use crate::block::Gathered;
+use crate::block::{Gathered, Keyframe};
 use crate::disk::{Disk, DiskFile, Machine};
 use crate::entries::Recent;
 use crate::fault::{AppendFault, Cause, OpenFault, StoreFault, is_full};
@@ -130,6 +130,8 @@ struct Session {
     block: Option<OpenBlock>,
     /// For the next one.
     buffer: Vec<u8>,
+    /// What the next one begins with.
+    keyframes: Vec<Keyframe>,
     tallies: Tallies,
     ledger: LedgerDigest,
     shared: Arc<SessionShared>,
@@ -138,6 +140,7 @@ struct Session {
 /// Frames of a block that is not closed.
 struct OpenBlock {
     gathered: Gathered,
+    keyframes: Vec<Keyframe>,
     bytes: DataBytes,
 }
 
@@ -383,6 +386,13 @@ impl Writer {
         }
     }
 
+    /// The session's next frame begins a block, with these.
+    fn begin_block(&mut self, session: u64, keyframes: Vec<Keyframe>) {
+        let Some(session) = self.sessions.get_mut(&session) else { return };
+        session.close_block(false).into_iter().for_each(|to_seal| self.sealer.submit(to_seal));
+        session.keyframes = keyframes;
+    }
+
     /// Puts the leaves of sealed blocks in line.
     fn cover_done(&mut self) -> Result<(), Halt> {
         self.done.extend(self.sealer.take_done().map_err(|cause| Halt::Poison(StoreFault::Poisoned(cause)))?);
@@ -468,6 +478,11 @@ impl Writer {
                         refuse(reply, halt)
                     }
                 }
+            }
+            Work::Keyframes { session, keyframes, cost } => {
+                self.begin_block(session.number, keyframes);
+                session.give_back(cost);
+                Ok(())
             }
             Work::Open { opening, reply } => match self.open(opening) {
                 Ok(writer) => {
@@ -868,6 +883,7 @@ impl Session {
             key,
             block: None,
             buffer: Vec::new(),
+            keyframes: Vec::new(),
             tallies: Tallies::new(),
             ledger: LedgerDigest::default(),
             shared,
@@ -877,7 +893,7 @@ impl Session {
     /// Takes a frame into the open block; whether it begins one.
     fn gather(&mut self, header: &Header, plain: &[u8]) -> bool {
         let begins = self.block.is_none();
-        let buffer = &mut self.buffer;
+        let (buffer, keyframes) = (&mut self.buffer, &mut self.keyframes);
         let block = self.block.get_or_insert_with(|| OpenBlock {
             gathered: Gathered::new(
                 header.session,
@@ -886,6 +902,7 @@ impl Session {
                 header.nanos,
                 std::mem::take(buffer),
             ),
+            keyframes: std::mem::take(keyframes),
             bytes: DataBytes::default(),
         });
         block.gathered.push(header.kind, header.stream, header.channel, header.nanos, plain);
@@ -895,11 +912,11 @@ impl Session {
 
     /// The open block, to be sealed, where there is one; the next frame begins another, with other keys.
     fn close_block(&mut self, last: bool) -> Option<ToSeal> {
-        let OpenBlock { gathered, bytes } = self.block.take()?;
+        let OpenBlock { gathered, keyframes, bytes } = self.block.take()?;
         let (key, recording) = (self.ratchet.block_key(), self.shared.recording);
         self.ratchet.advance();
         self.key = self.ratchet.frame_key();
-        Some(ToSeal { recording, gathered, key, last, bytes })
+        Some(ToSeal { recording, gathered, keyframes, key, last, bytes })
     }
 }
 

@@ -12,8 +12,9 @@ use proptest::prelude::*;
 use recordings::cast::{CastOptions, write_cast};
 use recordings::frame::Stream;
 use recordings::notes::{Note, Size};
-use recordings::play::{PlayOptions, Player, search};
+use recordings::play::{PlayOptions, Player, Shown, search};
 use recordings::read::{AuditorKeys, KeysFault, Moment, ReadFault, Store as Records, What};
+use recordings::screen::Screen;
 use recordings::verify::{Checks, verify};
 use tempfile::TempDir;
 
@@ -103,6 +104,148 @@ fn replay_cast_and_search_read_the_same_recording() {
     assert_eq!((made.channel, made.events), (1, 42));
 }
 
+const SIZE: Size = Size { columns: 40, rows: 6 };
+const SECOND: u64 = 1_000_000_000;
+
+/// A shell that draws for five minutes, beside it a command without a terminal, and later another shell; how they stand is
+/// noted each half minute. On the first one a password is asked for in between.
+fn long_store(noted: bool) -> Store {
+    let (mut store, grant) = Store::granted();
+    let mut session = store.begin(grant);
+    let (mut one, mut late) = (Screen::new(SIZE), Screen::new(SIZE));
+    session.note(1, &Note::Terminal { term: "xterm".into(), size: SIZE }).note(1, &Note::Shell);
+    session.note(2, &Note::Exec { command: "tail -f log".into(), copies_files: false });
+    for second in 0..300_u32 {
+        if noted && second % 30 == 29 {
+            let screens: &[_] = if second > 100 { &[(1, &one), (3, &late)] } else { &[(1, &one)] };
+            session.screens(screens);
+        }
+        if second == 40 {
+            session.note(4, &Note::Terminal { term: "xterm".into(), size: SIZE }).note(4, &Note::Shell);
+            session.data(4, Stream::Out, b"short").note(4, &Note::ChannelClose);
+        }
+        if second == 100 {
+            session.note(3, &Note::Terminal { term: "xterm".into(), size: SIZE }).note(3, &Note::Shell);
+        }
+        let drawn = match second {
+            238.. => String::new(),
+            237 => "\r\nPassword: ".to_owned(),
+            _ => format!("\x1b[{};3H\x1b[3{}mvalue {second}\x1b[K", second % 7 + 1, second % 8),
+        };
+        one.feed(drawn.as_bytes());
+        session.data(1, Stream::Out, drawn.as_bytes());
+        session.data(2, Stream::OutErr, format!("log {second}\n").as_bytes());
+        if second > 100 {
+            late.feed(b"late ");
+            session.data(3, Stream::Out, b"late ");
+        }
+        session.wait(SECOND);
+    }
+    session.data(1, Stream::In, b"s3cret\r");
+    store.end(session);
+    store.close();
+    store
+}
+
+/// A replay from `from` on: what stands there at first, all steps, and whether it began at a screen that the gate noted.
+fn replayed(store: &Store, from: u64, channel: Option<u32>, seeks: bool) -> (Vec<String>, Vec<Duration>, String, bool) {
+    let records = Records::open(store.dir()).unwrap();
+    let recording = &records.list().recordings[0];
+    let keys = store.keys.open(records.dir(), &recording.opened).unwrap();
+    let from = Duration::from_secs(from);
+    let mut moments = if seeks {
+        records.seek(recording, keys, from, channel).unwrap().peekable()
+    } else {
+        records.moments(recording, keys).peekable()
+    };
+    let stood = matches!(moments.peek().unwrap().as_ref().unwrap().what, What::Standing(_));
+    let options = PlayOptions { from, channel, shown: Shown::Both, ..PlayOptions::default() };
+    let mut player = Player::new(moments, options);
+    let mut steps = vec![player.next().unwrap().unwrap()];
+    let lines = player.lines();
+    steps.extend(player.map(Result::unwrap));
+    let last = steps.last().unwrap().write.clone();
+    (lines, steps.iter().map(|step| step.at).collect(), last, stood)
+}
+
+#[test]
+fn a_replay_that_seeks_shows_what_one_from_the_beginning_shows() {
+    let store = long_store(true);
+    let closed = replayed(&store, 250, Some(4), true);
+    assert_eq!((closed.0[0].as_str(), closed.3), ("short", false));
+    for (channel, from) in [(None, 0), (None, 20), (None, 61), (None, 150), (None, 299), (None, 9_999)]
+        .into_iter()
+        .chain([(Some(1), 200), (Some(3), 95), (Some(3), 121), (Some(3), 250), (Some(9), 200)])
+    {
+        let (lines, steps, last, stood) = replayed(&store, from, channel, true);
+        let (all_lines, all_steps, all_last, _) = replayed(&store, from, channel, false);
+        assert_eq!((lines, steps, last), (all_lines, all_steps, all_last), "{channel:?} from {from}");
+        assert_eq!(stood, from > 60, "{channel:?} from {from}");
+    }
+}
+
+#[test]
+fn a_command_without_a_terminal_is_sought_too() {
+    let store = long_store(true);
+    let (lines, steps, _, stood) = replayed(&store, 200, Some(2), true);
+    let (all_lines, all_steps, ..) = replayed(&store, 200, Some(2), false);
+    assert_eq!((lines, steps, stood), (all_lines, all_steps, true));
+}
+
+#[test]
+fn without_keyframes_a_replay_begins_at_the_beginning() {
+    let store = long_store(false);
+    assert_eq!(replayed(&store, 290, None, true), replayed(&store, 290, None, false));
+}
+
+#[test]
+fn a_password_that_was_asked_for_before_the_place_is_masked_there() {
+    let store = long_store(true);
+    let (_, _, last, stood) = replayed(&store, 290, None, true);
+    assert!(stood && last.contains("••••••") && !last.contains("s3cret"), "{last:?}");
+}
+
+/// Keyframes are the gate's word: wrong ones, which it alone can make, are in no replay from the beginning, in no search, and
+/// in no export, and the store is whole, because they are no part of what was recorded.
+#[test]
+fn a_wrong_keyframe_reaches_nothing_but_a_replay_that_begins_at_it() {
+    let (mut store, grant) = Store::granted();
+    let mut session = store.begin(grant);
+    session.note(1, &Note::Terminal { term: "xterm".into(), size: SIZE }).note(1, &Note::Shell);
+    let mut wrong = Screen::new(SIZE);
+    wrong.feed(b"forged");
+    for n in 0..40_u32 {
+        session.screens(&[(1, &wrong)]).data(1, Stream::Out, format!("true {n}\r\n").as_bytes()).wait(SECOND);
+    }
+    store.end(session);
+    store.close();
+    let trust = support::trust();
+    let checks = Checks { folder: store.dir(), trust: &trust, keys: Some(&store.keys), remembered: &[] };
+    let report = verify(&checks, &mut |_| {});
+    assert!(report.is_whole(), "{report}");
+    let all = || moments(store.dir(), &store.keys, 0).into_iter();
+    assert!(all().all(|moment| !matches!(moment.unwrap().what, What::Standing(_))));
+    assert_eq!(search(all(), "forged", None).count(), 0);
+    assert_eq!(replayed(&store, 30, None, false).0[4], "true 29");
+    assert_eq!(replayed(&store, 30, None, true).0[0], "forgedtrue 29");
+}
+
+#[test]
+fn screens_that_are_too_large_and_those_of_an_idle_session_are_not_kept() {
+    let (mut store, grant) = Store::granted();
+    let mut session = store.begin(grant);
+    let mut screen = Screen::new(Size { columns: 1_000, rows: 1_000 });
+    screen.feed("\x1b[31mx\x1b[32my".repeat(100_000).as_bytes());
+    session.screens(&[(1, &screen)]).data(1, Stream::Out, b"a").wait(6 * SECOND);
+    session.screens(&[(1, &Screen::new(SIZE))]).wait(6 * SECOND).screens(&[(1, &Screen::new(SIZE))]);
+    store.end(session);
+    store.close();
+    let records = Records::open(store.dir()).unwrap();
+    let blocks = &records.list().recordings[0].blocks;
+    assert_eq!((blocks.len(), blocks[0].frames), (1, 1));
+    assert!(blocks[0].length < 1_000, "{blocks:?}");
+}
+
 #[test]
 fn only_the_right_keys_open_a_recording() {
     let store = store();
@@ -177,6 +320,67 @@ fn how_fast_a_store_is_checked_and_read() {
     let begun = std::time::Instant::now();
     assert_eq!(records.moments(recording, key).count() as u64, recording.frames + 1);
     println!("read: {:.0} MB/s", megabytes / begun.elapsed().as_secs_f64());
+}
+
+/// A shell of eight hours: a gigabyte of output, most of it in one hour, and the screen noted as the gate notes it.
+fn eight_hours() -> Store {
+    let (mut store, grant) = Store::granted();
+    store.close();
+    store.segment_bytes = 64 << 20;
+    store.open();
+    let mut session = store.begin(grant);
+    let size = Size { columns: 120, rows: 40 };
+    let mut screen = Screen::new(size);
+    session.note(1, &Note::Terminal { term: "xterm".into(), size }).note(1, &Note::Shell);
+    let noise: Vec<u32> = (1..200_u32).map(|n| n.wrapping_mul(2_654_435_761)).collect();
+    let mut since = 0;
+    for second in 0..8 * 3_600_usize {
+        let bytes = if (3_600..7_200).contains(&second) { 270 << 10 } else { 200 };
+        let value = noise[second % noise.len()];
+        let line = format!("\x1b[3{}m{second:>6} pump {value:08x} bar {:>9}\x1b[0m\r\n", second % 8, value % 9_999);
+        for piece in line.repeat(bytes / line.len()).as_bytes().chunks(64 << 10) {
+            if since >= 1 << 20 || (piece.len() < 1_000 && second % 30 == 0) {
+                session.screens(&[(1, &screen)]);
+                since = 0;
+            }
+            since += piece.len();
+            let last = piece.len().saturating_sub(8 << 10);
+            screen.feed(&piece[last..]);
+            session.data(1, Stream::Out, piece);
+        }
+        session.wait(SECOND);
+    }
+    store.end(session);
+    store.close();
+    store
+}
+
+/// `cargo test --release -p recordings --test reading -- --ignored --nocapture how_fast_a_place`
+#[test]
+#[ignore = "a probe of speed, for a release build"]
+fn how_fast_a_place_in_a_long_recording_is_found() {
+    let store = eight_hours();
+    let begun = std::time::Instant::now();
+    let records = Records::open(store.dir()).unwrap();
+    let listing = records.list();
+    println!("listed in {:?}", begun.elapsed());
+    let recording = &listing.recordings[0];
+    let bytes: u64 = recording.blocks.iter().map(|block| block.bytes_out).sum();
+    println!("{:.2} GB in {:?} and {} blocks", bytes as f64 / 1e9, recording.duration(), recording.blocks.len());
+    let mut times = Vec::new();
+    for n in 0..400_u64 {
+        let from = Duration::from_millis(n.wrapping_mul(2_654_435_761) % (8 * 3_600_000));
+        // As from the command line: no key is derived yet.
+        let keys = store.keys.open(records.dir(), &recording.opened).unwrap();
+        let begun = std::time::Instant::now();
+        let moments = records.seek(recording, keys, from, None).unwrap();
+        let mut player = Player::new(moments, PlayOptions { from, ..PlayOptions::default() });
+        player.next().unwrap().unwrap();
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
+    println!("a place is shown after p50 {:?}, p99 {:?}, max {:?}", at(0.5), at(0.99), at(1.0));
 }
 
 proptest! {

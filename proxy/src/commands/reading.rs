@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use policies::ids::SessionId;
 use policies::time::Seconds;
 use recordings::cast::{CastFault, CastOptions, CastVersion, write_cast};
+use recordings::keys::SessionKeys;
 use recordings::play::{PlayOptions, Player, Shown, Speed, search};
-use recordings::read::{AuditorKeys, Moments, Recording, Store};
+use recordings::read::{AuditorKeys, Moments, Recording, Store, What};
 use recordings::remarks::Remarks;
 use serde::Serialize;
 
@@ -61,6 +62,9 @@ pub(super) struct PlayArgs {
     /// Begin here, such as 1h30m; the screen is shown as it stood then.
     #[arg(long, value_name = "SPAN")]
     from: Option<Seconds>,
+    /// With --from: work the screen out from all bytes before it, instead of beginning at one that the gate noted. Slower.
+    #[arg(long, requires = "from")]
+    from_bytes: bool,
     /// Show what was typed, too; passwords are masked.
     #[arg(long)]
     input: bool,
@@ -158,14 +162,27 @@ fn utc(at: Timestamp) -> String {
 }
 
 pub(super) fn play(args: &PlayArgs) -> Done {
-    let (_, moments) = args.which.open()?;
+    let which = &args.which;
+    let (store, recording, keys) = which.open()?;
     match &args.search {
-        Some(text) => find(moments, text, args.which.channel),
-        None => replay(moments, &args.options()?),
+        Some(text) => find(store.moments(&recording, keys), text, which.channel),
+        None => {
+            let options = args.options()?;
+            let moments = if args.seeks() {
+                store.seek(&recording, keys, options.from, which.channel).map_err(Failure::failed)?
+            } else {
+                store.moments(&recording, keys)
+            };
+            replay(moments, &options)
+        }
     }
 }
 
 impl PlayArgs {
+    const fn seeks(&self) -> bool {
+        self.from.is_some() && !self.from_bytes
+    }
+
     fn options(&self) -> Result<PlayOptions, Failure> {
         Ok(PlayOptions {
             speed: Speed::new(self.speed).map_err(Failure::usage)?,
@@ -179,10 +196,11 @@ impl PlayArgs {
 }
 
 fn replay(moments: Moments, options: &PlayOptions) -> Done {
-    let mut remarks = Remarks::default();
+    let (mut remarks, mut began) = (Remarks::default(), None);
     let noted = moments.inspect(|moment| {
         if let Ok(moment) = moment {
             remarks.take(moment);
+            began = began.or(matches!(moment.what, What::Standing(_)).then_some(moment.at));
         }
     });
     let mut player = Player::new(noted, options.clone());
@@ -196,8 +214,19 @@ fn replay(moments: Moments, options: &PlayOptions) -> Done {
     say!("{}", player.leave());
     let played = player.channel();
     drop(player);
+    if let Some(at) = began {
+        say!(
+            "[gate] this began at the screen that the gate had noted after {}; with --from-bytes it is worked out from what \
+             was recorded before. What the gate did until then is not told below",
+            seconds(at)
+        );
+    }
     tell(&remarks, played);
     Ok(())
+}
+
+fn seconds(at: Duration) -> Seconds {
+    Seconds(u32::try_from(at.as_secs()).unwrap_or(u32::MAX))
 }
 
 /// What the gate said and did, below the screen: how the session ended comes last.
@@ -211,8 +240,7 @@ fn tell(remarks: &Remarks, played: Option<u32>) {
         if remarks.more > 0 && index + 1 == remarks.remarks.len() {
             say!("[gate] {} remarks are left out here", remarks.more);
         }
-        let at = Seconds(u32::try_from(remark.at.as_secs()).unwrap_or(u32::MAX));
-        say!("[gate] {} (after {at}) {}", utc(remark.wall), remark.words);
+        say!("[gate] {} (after {}) {}", utc(remark.wall), seconds(remark.at), remark.words);
     }
     if !remarks.has_ended {
         say!(
@@ -225,15 +253,15 @@ fn find(moments: Moments, text: &str, channel: Option<u32>) -> Done {
     let mut hits = 0;
     for hit in search(moments, text, channel) {
         let hit = hit.map_err(Failure::failed)?;
-        let at = Seconds(u32::try_from(hit.at.as_secs()).unwrap_or(u32::MAX));
-        say!("{:>9}  channel {}  {}", at.to_string(), hit.channel, hit.line);
+        say!("{:>9}  channel {}  {}", seconds(hit.at).to_string(), hit.channel, hit.line);
         hits += 1;
     }
     if hits == 0 { Err(Failure::refused(format_args!("{text:?} stood nowhere on the screen"))) } else { Ok(()) }
 }
 
 pub(super) fn export(args: &ExportArgs) -> Done {
-    let (recording, moments) = args.which.open()?;
+    let (store, recording, keys) = args.which.open()?;
+    let moments = store.moments(&recording, keys);
     let options = CastOptions {
         version: match args.form {
             Form::Cast => CastVersion::V3,
@@ -268,7 +296,7 @@ fn title(recording: &Recording) -> String {
 }
 
 impl Which {
-    fn open(&self) -> Result<(Recording, Moments), Failure> {
+    fn open(&self) -> Result<(Store, Recording, SessionKeys), Failure> {
         let store = open(&self.data)?;
         let keys = AuditorKeys::read(&self.key).map_err(Failure::usage)?;
         let mut recordings = store.list().recordings;
@@ -281,9 +309,8 @@ impl Which {
                 self.session, decided.entry
             )));
         }
-        let key = keys.open(store.dir(), &recording.opened).map_err(Failure::refused)?;
-        let moments = store.moments(&recording, key);
-        Ok((recording, moments))
+        let keys = keys.open(store.dir(), &recording.opened).map_err(Failure::refused)?;
+        Ok((store, recording, keys))
     }
 }
 

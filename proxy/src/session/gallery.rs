@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use approver::floor::{Watch, WatchFrame, WatchFrames};
 use bytes::Bytes;
 use policies::events::Ending;
+use recordings::block::Keyframe;
 use recordings::notes::Size;
 use recordings::screen::DEFAULT_SIZE;
 use tokio::sync::broadcast;
@@ -93,6 +94,18 @@ impl Gallery {
     /// Whether a channel has a terminal.
     pub(crate) fn has_terminal(&self, channel: u32) -> bool {
         self.stage().terminals.contains_key(&channel)
+    }
+
+    /// What draws each of the technician's terminals as it stands.
+    pub(crate) fn keyframes(&self) -> Vec<Keyframe> {
+        let mut stage = self.stage();
+        let terminals = stage.terminals.iter_mut().filter(|(channel, screen)| **channel != OWN && screen.is_drawn_on);
+        terminals.map(|(channel, screen)| screen.keyframe(*channel)).collect()
+    }
+
+    /// What passes on a channel from now on is a protocol, and draws nothing.
+    pub(crate) fn copies_files(&self, channel: u32) {
+        self.stage().terminals.get_mut(&channel).into_iter().for_each(|screen| screen.is_drawn_on = false);
     }
 
     /// The session is over.
@@ -185,6 +198,7 @@ struct Screen {
     size: Size,
     drawn: String,
     since: Vec<u8>,
+    is_drawn_on: bool,
 }
 
 impl Screen {
@@ -194,7 +208,7 @@ impl Screen {
     const MAX: Size = Size { columns: 500, rows: 200 };
 
     fn new(size: Size) -> Self {
-        Self { size: Self::bounded(size), drawn: String::new(), since: Vec::new() }
+        Self { size: Self::bounded(size), drawn: String::new(), since: Vec::new(), is_drawn_on: true }
     }
 
     /// Clients that do not know their size say 0.
@@ -222,6 +236,15 @@ impl Screen {
         self.work_in(self.size);
         let Size { columns, rows } = self.size;
         Bytes::from(format!("\x1b[8;{rows};{columns}t\x1bc{}", self.drawn))
+    }
+
+    fn keyframe(&mut self, channel: u32) -> Keyframe {
+        if !self.since.is_empty() {
+            self.work_in(self.size);
+        }
+        let side = |length: u32| u16::try_from(length).expect("a bounded size is small");
+        let draws = [self.drawn.as_bytes(), &self.since].concat().into();
+        Keyframe { channel, columns: side(self.size.columns), rows: side(self.size.rows), draws }
     }
 
     fn work_in(&mut self, size: Size) {
@@ -338,6 +361,34 @@ mod tests {
         let gallery = Arc::new(Gallery::default());
         gallery.happened("runs uptime");
         assert_eq!(seen(&gallery.watch().screen)[0], "runs uptime");
+    }
+
+    #[test]
+    fn keyframes_are_the_technicians_terminals_to_the_last_byte() {
+        let gallery = Arc::new(Gallery::default());
+        gallery.happened("runs uptime");
+        assert_eq!(gallery.keyframes(), []);
+        for channel in 1..=3 {
+            gallery.resize(channel, SMALL);
+        }
+        gallery.copies_files(2);
+        gallery.close(3);
+        let (before, after) = "one\r\n\u{1b}[31mzwölf €".as_bytes().split_at(9);
+        gallery.output(1, &Bytes::copy_from_slice(before));
+        for cut in 0..=after.len() {
+            let gallery = Arc::new(Gallery::default());
+            gallery.resize(1, SMALL);
+            gallery.output(1, &[before, &after[..cut]].concat().into());
+            let [keyframe] = &gallery.keyframes()[..] else { panic!("one") };
+            let mut screen = recordings::screen::Screen::new(SMALL);
+            screen.feed(&keyframe.draws);
+            screen.feed(&after[cut..]);
+            let mut whole = recordings::screen::Screen::new(SMALL);
+            whole.feed(&[before, after].concat());
+            assert_eq!(screen.dump(), whole.dump(), "cut at {cut}");
+        }
+        let channels = |gallery: &Gallery| gallery.keyframes().iter().map(|screen| screen.channel).collect::<Vec<_>>();
+        assert_eq!(channels(&gallery), [1]);
     }
 
     #[test]

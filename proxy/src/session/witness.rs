@@ -14,6 +14,7 @@ use bytes::Bytes;
 use recordings::fault::StoreFault;
 use recordings::frame::Stream;
 use recordings::notes::Note;
+use recordings::session::Keyframes;
 use tokio::sync::mpsc;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -24,12 +25,14 @@ use crate::relay;
 pub(crate) struct Witness {
     recorder: Recorder,
     seen: Arc<Seen>,
+    order: Arc<Order>,
 }
 
 impl Witness {
     /// Around `recorder`; what it sees is in `seen`.
-    pub(crate) const fn new(recorder: Recorder, seen: Arc<Seen>) -> Self {
-        Self { recorder, seen }
+    pub(crate) fn new(recorder: Recorder, seen: Arc<Seen>) -> Self {
+        let order = Arc::new(Order::new(recorder.writer().keyframes(), &seen.clock));
+        Self { recorder, seen, order }
     }
 
     /// The recorder itself, to be sealed.
@@ -53,8 +56,10 @@ impl Witness {
         channel: u32,
         note: &Note,
     ) -> impl Future<Output = Result<(), StoreFault>> + Send + use<> {
-        self.seen.note(channel, note);
-        self.recorder.writer().note(note.fact(), channel, Bytes::from(note.encode()))
+        self.order.next(&self.seen, 0, || {
+            self.seen.note(channel, note);
+            self.recorder.writer().note(note.fact(), channel, Bytes::from(note.encode()))
+        })
     }
 }
 
@@ -67,7 +72,7 @@ impl relay::Recorder for Witness {
         lines.retain(|known| known.strong_count() > 0);
         lines.push(Arc::downgrade(&line));
         drop(lines);
-        Line { line, stream, channel, seen: Arc::clone(&self.seen) }
+        Line { line, stream, channel, seen: Arc::clone(&self.seen), order: Arc::clone(&self.order) }
     }
 
     fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send {
@@ -81,17 +86,55 @@ pub(crate) struct Line {
     stream: Stream,
     channel: u32,
     seen: Arc<Seen>,
+    order: Arc<Order>,
 }
 
 impl relay::Line for Line {
     fn submit(&self, bytes: Bytes) -> Result<u64, StoreFault> {
-        let position = self.line.submit(bytes.clone())?;
-        self.seen.bytes(self.stream, self.channel, &bytes);
-        Ok(position)
+        self.order.next(&self.seen, bytes.len(), || {
+            let position = self.line.submit(bytes.clone())?;
+            self.seen.bytes(self.stream, self.channel, &bytes);
+            Ok(position)
+        })
     }
 
     fn poll_durable(&self, cx: &mut Context<'_>, position: u64) -> Poll<Result<(), StoreFault>> {
         self.line.poll_durable(cx, position)
+    }
+}
+
+/// The one order in which things are submitted and seen, so that between two of them the screens are what everything
+/// submitted before has drawn. From time to time they go into the recording.
+struct Order {
+    keyframes: Keyframes,
+    since: Mutex<Since>,
+}
+
+/// What passed since the screens went into the recording.
+struct Since {
+    at: Boot,
+    bytes: u64,
+}
+
+impl Order {
+    /// A reader who wants to begin somewhere reads this much before it, in time or bytes, or less.
+    const EVERY: Duration = Duration::from_secs(30);
+    const EVERY_BYTES: u64 = 1 << 20;
+
+    fn new(keyframes: Keyframes, clock: &Clock) -> Self {
+        Self { keyframes, since: Mutex::new(Since { at: clock.boot(), bytes: 0 }) }
+    }
+
+    /// Submits something of so many bytes, and before it the screens if they are due. Where nothing passes, nothing is due.
+    fn next<T>(&self, seen: &Seen, bytes: usize, submit: impl FnOnce() -> T) -> T {
+        let mut since = lock(&self.since);
+        let now = seen.clock.boot();
+        if since.bytes >= Self::EVERY_BYTES || now.since(since.at) >= Self::EVERY {
+            self.keyframes.submit(seen.gallery.keyframes());
+            *since = Since { at: now, bytes: 0 };
+        }
+        since.bytes += bytes as u64;
+        submit()
     }
 }
 
@@ -194,8 +237,16 @@ impl Seen {
         match note {
             Note::Terminal { size, .. } | Note::Resize { size } => gallery.resize(channel, *size),
             Note::ChannelClose => gallery.close(channel),
-            Note::Exec { command, .. } => gallery.happened(&format!("runs {command}")),
-            Note::Subsystem { name } => gallery.happened(&format!("opens {name}")),
+            Note::Exec { command, copies_files } => {
+                if *copies_files {
+                    gallery.copies_files(channel);
+                }
+                gallery.happened(&format!("runs {command}"));
+            }
+            Note::Subsystem { name } => {
+                gallery.copies_files(channel);
+                gallery.happened(&format!("opens {name}"));
+            }
             Note::Shell if !gallery.has_terminal(channel) => gallery.happened("opens a shell without a terminal"),
             Note::FileEntry(entry) => {
                 gallery.happened(&format!("{} {} ({} bytes)", entry.operation.as_str(), entry.path, entry.bytes));

@@ -27,14 +27,16 @@ use policies::requests::{
 };
 use policies::state::State;
 use policies::time::{Seconds, Window};
+use recordings::block::Keyframe;
 use recordings::disk::{Machine as _, RealDisk};
 use recordings::fault::OpenFault;
 use recordings::frame::{Kind as FrameKind, RawFrame, Stream};
 use recordings::keys::Recipients;
 use recordings::leaf::{Account, Direction, Entry, Leaf};
 use recordings::log::{Log, LogOptions, Purpose, Signer as _};
-use recordings::notes::Note;
+use recordings::notes::{Note, Size};
 use recordings::read::{AuditorKeys, JOURNAL_DIR, RECORDS_DIR};
+use recordings::screen::Screen;
 use recordings::session::{Opening, Seal, SessionWriter};
 use recordings::sim::{SimMachine, SimSigner};
 use ssh_key::PrivateKey;
@@ -446,6 +448,17 @@ impl Session {
         let position = line.submit(Bytes::copy_from_slice(bytes)).unwrap();
         block_on(line.durable(position)).unwrap();
         self.counts.push((stream, channel, bytes.len() as u64));
+        self
+    }
+
+    /// Gives the recording how these channels' screens stand.
+    pub fn screens(&mut self, screens: &[(u32, &Screen)]) -> &mut Self {
+        let keyframe = |(channel, screen): &(u32, &Screen)| {
+            let Size { columns, rows } = screen.size();
+            let (columns, rows) = (columns.try_into().unwrap(), rows.try_into().unwrap());
+            Keyframe { channel: *channel, columns, rows, draws: screen.dump().into() }
+        };
+        self.writer.keyframes().submit(screens.iter().map(keyframe).collect());
         self
     }
 
