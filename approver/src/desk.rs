@@ -2,7 +2,7 @@
 //! (compare-and-swap on the journal's head), *apply* (pure). Admitting, cutting and giving back are beside it, because
 //! they have an order of their own: admitting is open only after it is recorded, a cut acts before it is recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use certs::sshsig::{BadSignature, KeyRefused};
 use policies::decide::Command;
 use policies::events::{Event, Scope};
-use policies::ids::{CutId, DeploymentId, NodeId, SessionId};
+use policies::ids::{CutId, DeploymentId, NodeId, Recipient, SessionId};
 use policies::people::Person;
 use policies::refusals::Refusal;
 use policies::state::State;
@@ -362,6 +362,15 @@ impl Desk {
     /// As [`act`](Self::act).
     pub async fn start_node(&self, version: &str) -> Result<(), Rejected> {
         let command = Command::StartNode { node: self.0.node.clone(), version: version.to_owned() };
+        self.act(command).await.map(|_| ())
+    }
+
+    /// Says to whom this node encrypts recordings from now on, where it said otherwise before.
+    ///
+    /// # Errors
+    /// As [`act`](Self::act).
+    pub async fn name_recipients(&self, recipients: BTreeSet<Recipient>) -> Result<(), Rejected> {
+        let command = Command::NameRecipients { node: self.0.node.clone(), recipients };
         self.act(command).await.map(|_| ())
     }
 

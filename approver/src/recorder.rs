@@ -20,12 +20,13 @@
 //! }
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
 use policies::digest::Digest;
 use policies::events::{Ending, Factor};
-use policies::ids::{NodeId, PersonId, RequestId, RuleId, ServiceName, SessionId, TargetName};
+use policies::ids::{NodeId, PersonId, Recipient, RequestId, RuleId, ServiceName, SessionId, TargetName};
 use recordings::disk::Machine;
 use recordings::fault::StoreFault;
 use recordings::keys::Recipients;
@@ -66,6 +67,8 @@ pub struct OpeningFacts {
     pub program: String,
     /// How many entries the journal had with this session's `Started`.
     pub journal_size: u64,
+    /// Whom the key file is for.
+    pub recipients: BTreeSet<Recipient>,
 }
 
 /// Nothing can be recorded, so there is no session.
@@ -90,7 +93,7 @@ impl Recorder {
         machine: &dyn Machine,
         program: &str,
     ) -> Result<Self, RecorderFault> {
-        let metadata = serde_json_canonicalizer::to_vec(&facts(lease, program))
+        let metadata = serde_json_canonicalizer::to_vec(&facts(lease, recipients.names(), program))
             .expect("the facts have string keys and finite numbers");
         let opening = Opening { recording: lease.session(), metadata, key_file: recipients.new_key_file(machine) };
         Ok(Self { writer: log.open_session(opening).await? })
@@ -112,7 +115,7 @@ impl Recorder {
     }
 }
 
-fn facts(lease: &Lease, program: &str) -> OpeningFacts {
+fn facts(lease: &Lease, recipients: BTreeSet<Recipient>, program: &str) -> OpeningFacts {
     OpeningFacts {
         v: 1,
         session: lease.session(),
@@ -132,6 +135,7 @@ fn facts(lease: &Lease, program: &str) -> OpeningFacts {
         node: lease.node().clone(),
         program: program.to_owned(),
         journal_size: lease.journal_size(),
+        recipients,
     }
 }
 

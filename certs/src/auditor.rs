@@ -79,6 +79,11 @@ impl AuditorKeys {
         if keys.is_empty() { Err(BadAuditorKeys::NoKey) } else { Ok(Self(keys)) }
     }
 
+    /// Each key by itself, under the recipient to which it belongs.
+    pub fn apart(&self) -> impl Iterator<Item = (String, Self)> + '_ {
+        self.0.iter().map(|key| (key.to_public().to_string(), Self(vec![key.clone()])))
+    }
+
     /// What is in an age file, up to `bytes_max`; `None` where none of the keys opens it.
     pub fn open(&self, file: &[u8], bytes_max: usize) -> Option<Zeroizing<Vec<u8>>> {
         let decryptor = age::Decryptor::new(file).ok()?;

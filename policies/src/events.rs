@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
 use crate::ids::{
-    AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, RequestId, RuleId, ServiceName, SessionId,
-    TargetName, VendorId, ZoneName,
+    AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, Recipient, RequestId, RuleId, ServiceName,
+    SessionId, TargetName, VendorId, ZoneName,
 };
 use crate::people::{Kind, SshKey};
 use crate::plant::Rule;
@@ -288,6 +288,8 @@ pub enum Event {
         of: PackOf,
         by: PersonId,
     },
+    /// Somebody opened this recording, whole, with the private key of this recipient.
+    Rehearsed { recipient: Recipient, session: SessionId, by: PersonId },
     /// A target showed a key that is not the pinned one.
     HostKeyMismatch { target: TargetName, service: ServiceName, expected: String, got: String },
     /// An authenticated person was refused.
@@ -327,6 +329,8 @@ pub enum Event {
     RecorderFailed { node: NodeId },
     /// Somebody took a backup of a node.
     BackedUp { node: NodeId, by: PersonId },
+    /// To whom a node encrypts what it records from now on; it said otherwise before, or nothing.
+    RecipientsNamed { node: NodeId, recipients: BTreeSet<Recipient> },
 }
 
 /// Bytes that are no event this version knows.
@@ -429,6 +433,7 @@ impl Event {
             Self::ErasureSigned { .. } => "HP1412",
             Self::Erased { .. } => "HP1413",
             Self::Packed { .. } => "HP1414",
+            Self::Rehearsed { .. } => "HP1415",
             Self::Cut { .. } => "HP1501",
             Self::Reopened { .. } => "HP1502",
             Self::NodeStarted { .. } => "HP1601",
@@ -436,6 +441,7 @@ impl Event {
             Self::Checkpointed { .. } => "HP1603",
             Self::RecorderFailed { .. } => "HP1604",
             Self::BackedUp { .. } => "HP1605",
+            Self::RecipientsNamed { .. } => "HP1606",
         }
     }
 }

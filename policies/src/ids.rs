@@ -22,6 +22,9 @@ pub enum BadName {
         /// How one begins.
         prefix: &'static str,
     },
+    /// Not an auditor's public key.
+    #[error("{0:?} is no age recipient: one looks like age1… and is printed by `age-keygen`")]
+    Recipient(String),
 }
 
 fn shown(text: &str) -> String {
@@ -95,6 +98,52 @@ label! {
     NodeId,
     /// The installation; part of everything that is signed.
     DeploymentId,
+}
+
+/// An auditor's public key, to which recordings are encrypted: age's X25519 recipient in its text form, `age1…`. Its checksum is
+/// for whoever encrypts to look at.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Recipient(String);
+
+impl Recipient {
+    /// The text of it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Recipient {
+    type Err = BadName;
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        /// Of 32 bytes and a checksum (BIP 173).
+        const CHARS: usize = 58;
+        const ALPHABET: &[u8] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+        let key = text.strip_prefix("age1").map(str::as_bytes);
+        match key.filter(|key| key.len() == CHARS && key.iter().all(|byte| ALPHABET.contains(byte))) {
+            Some(_) => Ok(Self(text.to_owned())),
+            None => Err(BadName::Recipient(shown(text))),
+        }
+    }
+}
+
+impl TryFrom<String> for Recipient {
+    type Error = BadName;
+    fn try_from(text: String) -> Result<Self, BadName> {
+        text.parse()
+    }
+}
+
+impl From<Recipient> for String {
+    fn from(recipient: Recipient) -> Self {
+        recipient.0
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 macro_rules! ids {

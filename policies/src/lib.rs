@@ -9,6 +9,7 @@ pub mod explain;
 pub mod ids;
 pub mod people;
 pub mod plant;
+pub mod recipients;
 pub mod refusals;
 pub mod requests;
 pub mod rules;

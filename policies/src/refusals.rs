@@ -154,6 +154,8 @@ pub enum Refusal {
     #[error("it was erased {0}. That it was, and what it was, stays in the logs")]
     Erased(PlantTime),
     // Evidence
+    #[error("nothing was ever encrypted to this key here. The keys that count are `recipients` in holdpoint.toml")]
+    NoRecipient,
     #[error("that span of time is empty: it ends before it begins")]
     EmptySpan,
 }
@@ -224,6 +226,7 @@ impl Refusal {
             Self::Held(_) => "held",
             Self::NotHeld => "not-held",
             Self::Erased(_) => "erased",
+            Self::NoRecipient => "no-recipient",
             Self::EmptySpan => "empty-span",
         }
     }

@@ -12,11 +12,12 @@ use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
 use crate::events::{Ending, ErasedOn, Event, Founder, Scope};
 use crate::ids::{
-    AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, RequestId, ServiceName, SessionId, TargetName,
-    VendorId, ZoneName,
+    AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, Recipient, RequestId, ServiceName, SessionId,
+    TargetName, VendorId, ZoneName,
 };
 use crate::people::{Contract, Person, SshKey, Standing};
 use crate::plant::{Plant, Rule};
+use crate::recipients::RecipientFacts;
 use crate::requests::{Answer, Extension, Request, SeenHead, Widening};
 use crate::time::PlantTime;
 
@@ -272,6 +273,8 @@ pub struct State {
     pub live: BTreeSet<SessionId>,
     /// Recordings whose rule's maximum is over, and the time of the first entry by which the journal knew.
     pub overdue: BTreeMap<SessionId, Timestamp>,
+    /// Everybody to whom recordings were ever encrypted.
+    pub recipients: BTreeMap<Recipient, RecipientFacts>,
     /// Cuts that were not reopened.
     pub cuts: BTreeMap<CutId, Scope>,
     /// Entries folded so far.
@@ -382,6 +385,12 @@ impl State {
             }
             Event::Reopened { reopening, .. } => {
                 self.cuts.remove(&reopening.cut);
+            }
+            Event::RecipientsNamed { node, recipients } => self.name_recipients(node, recipients, at),
+            Event::Rehearsed { recipient, .. } => {
+                if let Some(facts) = self.recipients.get_mut(recipient) {
+                    facts.used = Some(at);
+                }
             }
             Event::Fetched { .. }
             | Event::Packed { .. }

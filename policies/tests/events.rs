@@ -55,6 +55,7 @@ fn ulid(n: u128) -> ulid::Ulid {
 }
 
 fn one_of_each() -> Vec<Event> {
+    let recipient: Recipient = label("age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p");
     let (who, other) = (PersonId::new(ulid(1)), PersonId::new(ulid(2)));
     let (request, ask, session, cut) =
         (RequestId::new(ulid(3)), AskId::new(ulid(4)), SessionId::new(ulid(5)), CutId::new(ulid(6)));
@@ -183,6 +184,7 @@ fn one_of_each() -> Vec<Event> {
         Event::Fetched { session, by: who },
         Event::Packed { of: PackOf::Session { session }, by: who },
         Event::Packed { of: PackOf::Vendor { vendor: label("acme"), from: at, until: at }, by: who },
+        Event::Rehearsed { recipient: recipient.clone(), session, by: who },
         Event::HostKeyMismatch {
             target: label("hmi-2"),
             service: label("ssh"),
@@ -204,6 +206,7 @@ fn one_of_each() -> Vec<Event> {
         },
         Event::RecorderFailed { node: label("gate-1") },
         Event::BackedUp { node: label("gate-1"), by: who },
+        Event::RecipientsNamed { node: label("gate-1"), recipients: [recipient].into() },
     ];
     let endings = [
         Ending::Left,

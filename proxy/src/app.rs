@@ -212,6 +212,7 @@ impl App {
         self.addresses = Addresses { ssh: bound(&ssh), pages: bound(&pages), plant: bound(&plant) };
         let listeners = Listeners { ssh, pages, plant };
         self.desk.start_node(env!("CARGO_PKG_VERSION")).await?;
+        self.desk.name_recipients(self.config.store.recipients().names()).await?;
         for crashed in &self.stores.recovery.crashed {
             tracing::warn!(session = %crashed.recording, frames = crashed.frames, "sealed as crashed");
         }

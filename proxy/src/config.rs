@@ -1,7 +1,7 @@
 //! `holdpoint.toml`: where this program listens, where it keeps what it must not lose, how its keys are sealed and whom
 //! it tells. What people may do is not here: that is the plant file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +11,7 @@ use std::str::FromStr;
 use approver::notify::webhook::WebhookUrl;
 use approver::post::Url;
 use certs::witness_key::Cosigner;
+use policies::ids::{BadName, Recipient};
 use policies::plant::reader::{self, Field, Kind, NotBuilt, Reader};
 use policies::plant::{Mistakes, shown};
 use recordings::keys::Recipients;
@@ -62,11 +63,30 @@ pub struct Store {
     /// The data folder.
     pub data: PathBuf,
     /// Who can open recordings; two at least.
-    pub recipients: Vec<String>,
+    pub recipients: Vec<NamedRecipient>,
     /// Bytes of the disk below which no new session is let in.
     pub reserve_bytes: u64,
     /// Who is asked to remember elsewhere how far the logs have come.
     pub witnesses: Vec<WitnessAt>,
+}
+
+/// Somebody who can open recordings: an auditor, or whoever keeps a site key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedRecipient {
+    /// The public key.
+    pub key: Recipient,
+    /// What it is called at the plant.
+    pub name: Option<String>,
+}
+
+impl FromStr for NamedRecipient {
+    type Err = BadName;
+    /// The key, and behind a space its name.
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let (key, name) = text.split_once(' ').unwrap_or((text, ""));
+        let name = Some(name.trim()).filter(|name| !name.is_empty()).map(str::to_owned);
+        Ok(Self { key: key.parse()?, name })
+    }
 }
 
 /// A witness, and where it is asked.
@@ -86,7 +106,14 @@ impl Store {
     /// # Panics
     /// If they were not read from a file by [`Config::parse`], which refuses bad ones.
     pub fn recipients(&self) -> Recipients {
-        Recipients::parse(self.recipients.iter().map(String::as_str)).expect("checked when the file was read")
+        let keys = self.recipients.iter().map(|recipient| recipient.key.as_str());
+        Recipients::parse(keys).expect("checked when the file was read")
+    }
+
+    /// What they are called, where they are.
+    pub fn recipient_names(&self) -> BTreeMap<Recipient, String> {
+        let name = |recipient: &NamedRecipient| Some((recipient.key.clone(), recipient.name.clone()?));
+        self.recipients.iter().filter_map(name).collect()
     }
 }
 
@@ -353,12 +380,19 @@ fn the_built_one(field: &Field<'_, '_>, built: &str, scheme: &str) -> Option<()>
     }
 }
 
-fn recipients(field: &Field<'_, '_>) -> Option<Vec<String>> {
-    let recipients =
-        field.filled_list("name at least two auditors", |entry| entry.plain_text(ARGUMENT_CHARS_MAX, &[]))?;
-    match Recipients::parse(recipients.iter().map(String::as_str)) {
+fn recipients(field: &Field<'_, '_>) -> Option<Vec<NamedRecipient>> {
+    const RIGHT: &str =
+        "write the line that `age-keygen` prints after \"public key:\", and behind a space a name, if you like";
+    let recipients = field.filled_list("name at least two auditors", |entry| {
+        let text = entry.plain_text(ARGUMENT_CHARS_MAX, &[])?;
+        match text.parse::<NamedRecipient>() {
+            Ok(recipient) => Some(recipient),
+            Err(bad) => entry.wrong(bad.to_string(), RIGHT),
+        }
+    })?;
+    match Recipients::parse(recipients.iter().map(|recipient| recipient.key.as_str())) {
         Ok(_) => Some(recipients),
-        Err(bad) => field.wrong(bad.to_string(), "write the line that `age-keygen` prints after \"public key:\""),
+        Err(bad) => field.wrong(bad.to_string(), RIGHT),
     }
 }
 
@@ -534,6 +568,19 @@ mod tests {
             Ok("localhost".into())
         );
         assert!(BadOrigin::Address.to_string().contains("name in your DNS"));
+    }
+
+    #[test]
+    fn a_recipient_may_have_a_name() {
+        let named = [KEYS[0].to_owned(), format!("{} site key, control room", KEYS[1])];
+        let text = written("ssh = [\"127.0.0.1:0\"]", "").replace(&format!("{KEYS:?}"), &format!("{named:?}"));
+        let store = parse(&text).expect("right").store;
+        assert_eq!(store.recipients().names(), KEYS.map(|key| key.parse().expect("a key")).into());
+        let names = [(KEYS[1].parse().expect("a key"), "site key, control room".to_owned())];
+        assert_eq!(store.recipient_names(), names.into());
+        let wrong = text.replace(KEYS[1], &KEYS[1].to_ascii_uppercase());
+        let mistakes = parse(&wrong).expect_err("not as age writes it");
+        assert!(mistakes.len() == 1 && mistakes[0].contains("is no age recipient"), "{mistakes:?}");
     }
 
     #[test]

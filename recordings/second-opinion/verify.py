@@ -1226,10 +1226,19 @@ class Recording:
             except (ValueError, InvalidTag, binascii.Error) as error:
                 raise Wrong(name, 0, f"the key file cannot be opened: {error or 'it was not made so'}") from error
             if root is None:
-                raise Misused(f"{name} is not encrypted to this identity")
+                return self._check_for_others(name)
             if len(root) != 32 or hkdf(root, b"commit") != self.session.commitment:
                 raise Wrong(name, 0, "the key is not the one that the session was opened with")
             self.keys = Keys(root)
+
+    def _check_for_others(self, name: str) -> None:
+        """As without an identity, where the recording says itself that it is for others."""
+        said = [bech32_data(text) for text in self.session.metadata.get("recipients", [])]
+        if not said:
+            raise Misused(f"{name} is not encrypted to this identity")
+        own = [raw_public(identity.public_key()) for identity in self.identities]
+        if any(key in said for key in own):
+            raise Wrong(name, 0, "it says that it is encrypted to this identity, which does not open it")
 
     def _blocks(self) -> Iterator[tuple[Block, list[Content] | None]]:
         """Each block, and its contents where they can be known."""
@@ -1436,6 +1445,11 @@ def read_identities(path: Path) -> list[X25519PrivateKey]:
     return found
 
 
+def raw_public(key: X25519PublicKey) -> bytes:
+    """The 32 bytes of a public key."""
+    return key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
 def age_base64(text: str) -> bytes:
     """Base64 without padding, in its one spelling."""
     return strict_base64(text + "=" * (-len(text) % 4))
@@ -1478,8 +1492,7 @@ def unwrap_age(arguments: list[str], body: bytes, identities: list[X25519Private
     share = age_base64(arguments[0])
     for identity in identities:
         shared = identity.exchange(X25519PublicKey.from_public_bytes(share))
-        own = identity.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-        key = hkdf(shared, b"age-encryption.org/v1/X25519", share + own)
+        key = hkdf(shared, b"age-encryption.org/v1/X25519", share + raw_public(identity.public_key()))
         try:
             return ChaCha20Poly1305(key).decrypt(bytes(12), body, None)
         except InvalidTag:

@@ -3,11 +3,13 @@
 //! the block that is open, and, when that is sealed, the ratchet of the next one and nothing of the one before. So a gate
 //! that is seized gives up the open block and what follows.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::str::FromStr as _;
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 use policies::digest::Digest;
+use policies::ids::Recipient;
 use zeroize::Zeroizing;
 
 use crate::block::BlockKey;
@@ -17,7 +19,7 @@ use crate::frame::FrameKey;
 /// The auditors' public keys (age, X25519) to whom every recording is encrypted: two at least, since who loses the
 /// only key loses every recording.
 #[derive(Clone)]
-pub struct Recipients(Vec<age::x25519::Recipient>);
+pub struct Recipients(BTreeMap<Recipient, age::x25519::Recipient>);
 
 /// Why recordings cannot be encrypted to these recipients.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,17 +42,21 @@ pub enum BadRecipients {
 impl Recipients {
     /// Parses recipients in age's text form. Refuses fewer than two different ones.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BadRecipients> {
-        let mut texts: Vec<&str> = texts.into_iter().map(str::trim).collect();
-        texts.sort_unstable();
-        texts.dedup();
+        let texts: BTreeSet<&str> = texts.into_iter().map(str::trim).collect();
         if texts.len() < 2 {
             return Err(BadRecipients::TooFew(texts.len()));
         }
         let parse = |text: &str| {
-            age::x25519::Recipient::from_str(text)
-                .map_err(|why| BadRecipients::NotOne { text: text.chars().take(80).collect(), why })
+            let bad = |why| BadRecipients::NotOne { text: text.chars().take(80).collect(), why };
+            let key = age::x25519::Recipient::from_str(text).map_err(bad)?;
+            Ok((text.parse().map_err(|_| bad("not in lower case"))?, key))
         };
         texts.into_iter().map(parse).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Who they are.
+    pub fn names(&self) -> BTreeSet<Recipient> {
+        self.0.keys().cloned().collect()
     }
 
     /// A new session's keys: chance makes the root, age wraps it to every recipient, and it is forgotten.
@@ -62,7 +68,7 @@ impl Recipients {
     }
 
     fn wrap(&self, root: &Root) -> Vec<u8> {
-        let recipients = self.0.iter().map(|recipient| recipient as &dyn age::Recipient);
+        let recipients = self.0.values().map(|recipient| recipient as &dyn age::Recipient);
         let encryptor = age::Encryptor::with_recipients(recipients).expect("there are two recipients, all of one kind");
         let mut bytes = Vec::new();
         encryptor

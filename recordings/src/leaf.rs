@@ -3,9 +3,12 @@
 //!
 //! An [`Anchor`] is a leaf of a record log, and a frame of its own in a journal, whose entries are its caller's alone.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use policies::digest::Digest;
-use policies::ids::SessionId;
+use policies::ids::{Recipient, SessionId};
+use serde::Deserialize;
 use ulid::Ulid;
 
 use crate::codec::{Fields, Malformed, Put as _};
@@ -149,6 +152,17 @@ pub struct Opened {
     pub wall: Timestamp,
     /// Who, where, by which grant: canonical JSON, the caller's.
     pub metadata: Vec<u8>,
+}
+
+impl Opened {
+    /// Whom its key file is for, as the metadata says; nobody, where that says nothing.
+    pub fn recipients(&self) -> BTreeSet<Recipient> {
+        #[derive(Deserialize)]
+        struct Said {
+            recipients: BTreeSet<Recipient>,
+        }
+        serde_json::from_slice(&self.metadata).map(|Said { recipients }| recipients).unwrap_or_default()
+    }
 }
 
 /// See [`Leaf::Sealed`].

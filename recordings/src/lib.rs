@@ -26,6 +26,7 @@ mod press;
 mod queue;
 pub mod read;
 mod recover;
+pub mod rehearse;
 pub mod remarks;
 mod retire;
 mod scan;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use certs::auditor::BadAuditorKeys;
 use jiff::{SignedDuration, Timestamp};
 use policies::digest::Digest;
-use policies::ids::{NodeId, SessionId};
+use policies::ids::{NodeId, Recipient, SessionId};
 
 use crate::block::{self, BlockHeader, Content, Form, Keyframe, PlainFrame};
 use crate::disk::{self, Disk as _, RealDisk};
@@ -430,12 +430,35 @@ pub enum KeysFault {
     /// The recording's key file is not the one its opening names.
     #[error("{} is not the key file this recording was opened with", .0.display())]
     OtherKeyFile(PathBuf),
-    /// None of the keys opens it.
-    #[error("none of these keys opens {}: it was encrypted to other auditors", .0.display())]
-    NotForYou(PathBuf),
+    /// None of the keys opens it, and none of them is among those it says it is for.
+    #[error("none of these keys opens {}: it was encrypted to {}", path.display(), to_whom(to))]
+    NotForYou {
+        /// The key file.
+        path: PathBuf,
+        /// Whom it is for, as the recording's opening says; empty where it does not.
+        to: BTreeSet<Recipient>,
+    },
+    /// It says that it is for one of the keys, and does not open.
+    #[error("{} does not open, and its recording says that it is for {recipient}, whose key this is", path.display())]
+    NotAsSaid {
+        /// The key file.
+        path: PathBuf,
+        /// Whom it is not for.
+        recipient: Recipient,
+    },
     /// It opens, and what is inside is not what the recording was made with.
     #[error("{} opens, and is not what its recording says it is: two auditors may have been shown two keys", .0.display())]
     OtherRoot(PathBuf),
+}
+
+/// Recipients in a sentence.
+pub(crate) fn to_whom(recipients: &BTreeSet<Recipient>) -> String {
+    let all: Vec<&str> = recipients.iter().map(Recipient::as_str).collect();
+    match all.split_last() {
+        None => "other auditors".to_owned(),
+        Some((one, [])) => (*one).to_owned(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+    }
 }
 
 /// An age file of one key to some hundred auditors.
@@ -462,9 +485,23 @@ impl AuditorKeys {
         if Digest::of_bytes(&bytes) != opened.key_file {
             return Err(KeysFault::OtherKeyFile(path));
         }
-        let root = self.0.open(&bytes, ROOT_BYTES_MAX).ok_or_else(|| KeysFault::NotForYou(path.clone()))?;
+        let root = self.0.open(&bytes, ROOT_BYTES_MAX).ok_or_else(|| self.not_opened(path.clone(), opened))?;
         let root = Root::from_bytes(&root).ok().filter(|root| root.commitment() == opened.commitment);
         root.map(SessionKeys::new).ok_or(KeysFault::OtherRoot(path))
+    }
+
+    /// Each key by itself, under the recipient to which it belongs.
+    pub fn apart(&self) -> impl Iterator<Item = (Recipient, Self)> + '_ {
+        let known = |(text, key): (String, _)| Some((text.parse().ok()?, Self(key)));
+        self.0.apart().filter_map(known)
+    }
+
+    fn not_opened(&self, path: PathBuf, opened: &Opened) -> KeysFault {
+        let to = opened.recipients();
+        match self.apart().find(|(recipient, _)| to.contains(recipient)) {
+            Some((recipient, _)) => KeysFault::NotAsSaid { path, recipient },
+            None => KeysFault::NotForYou { path, to },
+        }
     }
 }
 

@@ -8,14 +8,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use certs::auditor::BadAuditorKeys;
+use jiff::Timestamp;
+use policies::decide::Command;
+use policies::ids::Recipient;
+use policies::recipients::REHEARSED_WITHIN;
 use proptest::prelude::*;
 use recordings::cast::{CastOptions, write_cast};
 use recordings::frame::Stream;
 use recordings::notes::{Note, Size};
 use recordings::play::{PlayOptions, Player, Shown, search};
 use recordings::read::{AuditorKeys, KeysFault, Moment, ReadFault, Store as Records, What};
+use recordings::rehearse::{Rehearsal, Why, rehearse};
 use recordings::screen::Screen;
-use recordings::verify::{Checks, verify};
+use recordings::verify::{Checks, FindingKind, verify};
 use tempfile::TempDir;
 
 use support::Store;
@@ -252,7 +257,7 @@ fn only_the_right_keys_open_a_recording() {
     let records = Records::open(store.dir()).unwrap();
     let opened = &records.list().recordings[0].opened;
     let others = Store::empty(16 << 10).keys;
-    assert!(matches!(others.open(records.dir(), opened), Err(KeysFault::NotForYou(_))));
+    assert!(matches!(others.open(records.dir(), opened), Err(KeysFault::NotForYou { .. })));
     let mut other_root = opened.clone();
     other_root.commitment = [0; 32];
     assert!(matches!(store.keys.open(records.dir(), &other_root), Err(KeysFault::OtherRoot(_))));
@@ -262,6 +267,113 @@ fn only_the_right_keys_open_a_recording() {
         Err(KeysFault::Keys(BadAuditorKeys::NotAKey(3)))
     ));
     assert_eq!(format!("{:?}", store.keys), "AuditorKeys(1)");
+}
+
+/// What a rehearsal with these keys, which are one, says of a folder.
+fn rehearsed(folder: &Path, keys: &AuditorKeys) -> Rehearsal {
+    let [(recipient, key)] = <[_; 1]>::try_from(keys.apart().collect::<Vec<_>>()).unwrap();
+    rehearse(&Records::open(folder).unwrap(), (recipient, &key), |_| true)
+}
+
+#[test]
+fn a_rehearsal_opens_the_oldest_and_the_newest_wholly_and_says_why_not_the_others() {
+    let (mut store, grant) = Store::granted();
+    let (first, later) = (store.recipients.clone(), Store::empty(16 << 10));
+    let mut made = Vec::new();
+    for recipients in [&first, &first, &first, &later.recipients] {
+        store.recipients = recipients.clone();
+        let mut session = store.begin(grant);
+        session.data(1, Stream::Out, b"what was shown");
+        made.push(session.id);
+        store.end(session);
+    }
+    store.close();
+    let old = rehearsed(store.dir(), &store.keys);
+    let opened: Vec<_> = old.opened.iter().map(|tried| (tried.session, tried.frames, tried.bytes)).collect();
+    assert_eq!((old.opens, opened), (3, vec![(made[0], 2, 14), (made[2], 2, 14)]));
+    let closed: Vec<_> = old.closed.iter().map(|closed| (closed.why, closed.count, closed.first)).collect();
+    assert_eq!(closed, [(Why::MadeAfter, 1, made[3])]);
+    assert!(old.closed[0].opened_by == later.recipients.names() && old.is_good());
+    let new = rehearsed(store.dir(), &later.keys);
+    assert_eq!((new.opened.len(), new.closed[0].why, new.closed[0].count), (1, Why::MadeBefore, 3));
+    let stranger = rehearsed(store.dir(), &Store::empty(16 << 10).keys);
+    assert_eq!((stranger.is_good(), stranger.closed[0].why), (false, Why::NeverNamed));
+
+    // Of what it should open, nothing may be wrong: each byte of the key file and of the blocks is read.
+    for (name, at) in [("keys.0.age", 100), ("0000.blk", 60)] {
+        let copy = store.copy();
+        let ulid = made[0].to_string().trim_start_matches("s_").to_ascii_lowercase();
+        let path = copy.path().join("records/sessions").join(ulid).join(name);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let told = rehearsed(copy.path(), &store.keys);
+        assert_eq!((told.is_good(), told.broken[0].session), (false, made[0]), "{name}: {told:?}");
+    }
+}
+
+#[test]
+fn a_recording_that_says_it_is_for_somebody_and_is_not_is_found_and_one_for_others_is_no_fault() {
+    let (mut store, grant) = Store::granted();
+    let (mine, others) = (store.recipients.clone(), Store::empty(16 << 10));
+    let session = store.begin(grant);
+    store.end(session);
+    store.recipients = others.recipients.clone();
+    let session = store.begin(grant);
+    let elsewhere = session.id;
+    store.end(session);
+    store.close();
+    let trust = support::trust();
+    let told = |store: &Store| {
+        verify(&Checks { folder: store.dir(), trust: &trust, keys: Some(&store.keys), remembered: &[] }, &mut |_| {})
+    };
+    let report = told(&store);
+    assert!(report.is_whole() && report.not_opened == 1, "{report}");
+    assert!(report.to_string().contains("1 recording was not opened: it is encrypted to others"), "{report}");
+    let note = report.findings.iter().find(|finding| finding.session == Some(elsewhere)).unwrap();
+    assert!(others.recipients.names().iter().all(|one| note.words.contains(one.as_str())), "{report}");
+
+    store.open();
+    let id = store.admit(grant);
+    let lies = store.record_for(id, grant, &mine.names());
+    store.end(lies);
+    store.close();
+    let report = told(&store);
+    let finding = report.failures().next().unwrap();
+    assert_eq!((finding.kind, finding.session), (FindingKind::Altered, Some(id)), "{report}");
+    let rehearsal = rehearsed(store.dir(), &store.keys);
+    assert_eq!((rehearsal.is_good(), rehearsal.broken[0].session), (false, id));
+}
+
+#[test]
+fn whose_key_nobody_tried_for_a_year_is_noted_and_breaks_nothing() {
+    let (mut store, grant) = Store::granted();
+    let node = support::label("node-1");
+    store.act(Command::NameRecipients { node, recipients: store.recipients.names() });
+    let session = store.begin(grant);
+    let (named, of) = (store.now(), session.id);
+    store.end(session);
+    let all: Vec<_> = store.recipients.names().into_iter().collect();
+    store.act(Command::Rehearse { recipient: all[0].clone(), session: of, by: support::person(support::LEAD) });
+    let told = store.now();
+    store.close();
+    let trust = support::trust();
+    let noted = |remembered: &[(usize, Timestamp)], now: Timestamp| {
+        let checks = Checks { folder: store.dir(), trust: &trust, keys: None, remembered: &[] };
+        let mut report = verify(&checks, &mut |_| {});
+        let remembered = remembered.iter().map(|(which, at)| (all[*which].clone(), *at)).collect();
+        report.note_forgotten(&remembered, now);
+        assert!(report.is_whole(), "{report}");
+        let is_noted = |recipient: &&Recipient| {
+            report.findings.iter().any(|finding| finding.words.contains(&format!("the key of {recipient} since ")))
+        };
+        all.iter().filter(is_noted).cloned().collect::<Vec<_>>()
+    };
+    let year = REHEARSED_WITHIN;
+    assert_eq!(noted(&[], told + year), all[1..]);
+    assert_eq!(noted(&[(1, told)], told + year), []);
+    assert_eq!(noted(&[(1, told)], told + year + year), all);
+    assert_eq!(noted(&[], named), []);
 }
 
 #[test]

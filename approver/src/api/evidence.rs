@@ -26,7 +26,7 @@ use super::problem::Problem;
 use super::requests::done;
 use super::sessions::line;
 use super::tar::{self, Content, Member};
-use super::types::{After, Done as Happened, EntryLine, FounderView, Pack, TrustView};
+use super::types::{After, Done as Happened, EntryLine, FounderView, Pack, Rehearsed, TrustView};
 use crate::journal::Entry;
 
 pub(super) async fn ca(State(api): State<Api>) -> impl IntoResponse {
@@ -129,6 +129,16 @@ pub(super) async fn pack(
     Sent(Pack { of }): Sent<Pack>,
 ) -> Result<Json<Happened>, Problem> {
     let events = api.desk().act(Command::Pack { of, by: caller.person() }).await?;
+    Ok(done(&events))
+}
+
+/// That an auditor's key opens a recording, the gate can only be told.
+pub(super) async fn rehearse(
+    State(api): State<Api>,
+    caller: Caller,
+    Sent(Rehearsed { recipient, session }): Sent<Rehearsed>,
+) -> Result<Json<Happened>, Problem> {
+    let events = api.desk().act(Command::Rehearse { recipient, session, by: caller.person() }).await?;
     Ok(done(&events))
 }
 

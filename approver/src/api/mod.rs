@@ -6,6 +6,7 @@
 //! No GET changes anything: two of them journal that somebody reads (`Watched`, `Fetched`), which is the record of the
 //! reading and no effect of it. They demand a signature of their own like every request, so no scanner follows them.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use certs::secrets::Secrets;
 use certs::ssh_ca::SshCa;
 use certs::tls::TlsCa;
 use certs::token::TokenKey;
+use policies::ids::Recipient;
 use recordings::log::Log;
 
 use crate::clock::Clock;
@@ -83,6 +85,8 @@ pub struct ApiParts {
     pub recorder: Option<Arc<Log>>,
     /// Who remembers elsewhere how far the logs have come.
     pub witnesses: Witnesses,
+    /// What the configuration calls recipients, beside their keys.
+    pub recipient_names: BTreeMap<Recipient, String>,
     /// The folder of this node's record log, from which recordings are fetched as ciphertext.
     pub records_dir: Option<PathBuf>,
     /// What this node keeps in files, to be fetched and backed up.

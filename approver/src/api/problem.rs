@@ -125,6 +125,7 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::NoSuchRecording
         | Refusal::NotHeld
         | Refusal::NoSuchPlantFile
+        | Refusal::NoRecipient
         | Refusal::NoContract(_) => StatusCode::NOT_FOUND,
         Refusal::Exists
         | Refusal::NotPending(_)

@@ -418,6 +418,10 @@ fn about_evidence() -> Vec<Route> {
             )
             .takes::<types::Pack>()
             .gives::<types::Done>(),
+        act("/api/v1/rehearsals", evidence::rehearse)
+            .for_(READERS, "Say that a key opens a recording, as it was tried where the key is.")
+            .takes::<types::Rehearsed>()
+            .gives::<types::Done>(),
         read("/api/v1/journal", evidence::entries)
             .for_(READERS, "Entries of the journal, in order.")
             .query("after", "Entries that are known already.")

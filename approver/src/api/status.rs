@@ -9,13 +9,15 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use jiff::Timestamp;
 use policies::digest::Digest;
+use policies::ids::Recipient;
+use policies::recipients::RecipientFacts;
 use policies::refusals::Refusal;
 use policies::state::RequestStanding;
 use recordings::log::{Log, RoomState};
 use recordings::tlog::kept::Held;
 
 use super::Api;
-use super::types::{HeadView, Health, RecorderView, Status, WitnessView, WitnessedView};
+use super::types::{HeadView, Health, RecipientView, RecorderView, Status, WitnessView, WitnessedView};
 use crate::witnesses::Standing;
 
 pub(super) async fn status(State(api): State<Api>) -> Json<Status> {
@@ -53,6 +55,11 @@ pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
         ("sessions_live", status.live as u64, "Live sessions."),
         ("requests_pending", status.pending as u64, "Requests that wait for operators."),
         ("cuts_standing", status.cuts as u64, "Cuts that stand."),
+        (
+            "recipients_forgotten",
+            status.recipients.iter().filter(|recipient| recipient.forgotten).count() as u64,
+            "Keys to which recordings are encrypted, and which nobody has tried for a year.",
+        ),
         ("board_red", u64::from(status.red), "Whether the board is red."),
     ];
     let text: String = figures
@@ -173,8 +180,24 @@ impl Api {
             because,
             plant,
             recorder,
+            recipients: self.recipients(now),
             seal: self.parts().seal_word.to_owned(),
         }
+    }
+
+    fn recipients(&self, now: Timestamp) -> Vec<RecipientView> {
+        let names = &self.parts().recipient_names;
+        self.desk().with_state(|state| {
+            let named = state.recipients.iter().filter(|(_, facts)| !facts.nodes.is_empty());
+            let view = |(recipient, facts): (&Recipient, &RecipientFacts)| RecipientView {
+                recipient: recipient.clone(),
+                name: names.get(recipient).cloned(),
+                since: facts.since,
+                used: facts.used,
+                forgotten: facts.is_forgotten(now),
+            };
+            named.map(view).collect()
+        })
     }
 }
 

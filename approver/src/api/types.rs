@@ -11,8 +11,8 @@ use policies::actions::{Action, Actions};
 use policies::digest::{Digest, Salted};
 use policies::events::{ErasedOn, PackOf, Scope};
 use policies::ids::{
-    AskId, CredentialName, CutId, DeploymentId, GroupName, NodeId, PersonId, RequestId, RoleName, RuleId, ServiceName,
-    SessionId, TargetName, VendorId, ZoneName,
+    AskId, CredentialName, CutId, DeploymentId, GroupName, NodeId, PersonId, Recipient, RequestId, RoleName, RuleId,
+    ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use policies::people::Kind;
 use policies::plant::Protocol;
@@ -1204,6 +1204,8 @@ pub struct Status {
     pub plant: Option<Digest>,
     /// The recorder of this node.
     pub recorder: Option<RecorderView>,
+    /// To whom recordings are encrypted.
+    pub recipients: Vec<RecipientView>,
     /// What a thief of the disk gets.
     pub seal: String,
 }
@@ -1234,6 +1236,36 @@ pub struct Pack {
     #[serde(flatten)]
     #[schema(value_type = Object)]
     pub of: PackOf,
+}
+
+/// A key that opens a recording.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rehearsed {
+    /// The recipient to which the key belongs, `age1…`.
+    #[schema(value_type = String)]
+    pub recipient: Recipient,
+    /// The recording that it opened, whole.
+    #[schema(value_type = String)]
+    pub session: SessionId,
+}
+
+/// A key to which recordings are encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecipientView {
+    /// `age1…`.
+    #[schema(value_type = String)]
+    pub recipient: Recipient,
+    /// What the configuration calls it.
+    pub name: Option<String>,
+    /// Since when recordings are.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// When somebody last said that it opens one.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub used: Option<Timestamp>,
+    /// Nobody has for a year.
+    pub forgotten: bool,
 }
 
 /// What evidence is checked by, as the server tells it: to be compared with what the auditor keeps, never to replace it.

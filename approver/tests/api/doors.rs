@@ -70,6 +70,7 @@ plant  POST   /api/v1/recordings/{session}/release          u
 plant  GET    /api/v1/recordings/{session}/erasure          oa
 plant  POST   /api/v1/recordings/{session}/erasure          oa
 plant  POST   /api/v1/packs                                 ou
+plant  POST   /api/v1/rehearsals                            ou
 plant  GET    /api/v1/journal                               ou
 plant  GET    /api/v1/journal/files                         ou
 vendor GET    /healthz                                      *

@@ -107,6 +107,7 @@ impl House {
             logs: vec![keys.log_key().verifier("mill-3/journal").unwrap()],
             recorder: None,
             witnesses: approver::witnesses::Witnesses::new(Vec::new(), Vec::new()).unwrap(),
+            recipient_names: [].into(),
             records_dir: None,
             files: None,
         };

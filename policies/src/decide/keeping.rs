@@ -145,7 +145,7 @@ impl State {
     }
 
     /// A session, of which there is a recording: none is opened without.
-    pub(super) fn recorded(&self, session: SessionId) -> Result<&SessionFacts, Refusal> {
+    pub(crate) fn recorded(&self, session: SessionId) -> Result<&SessionFacts, Refusal> {
         self.sessions.get(&session).ok_or(Refusal::NoSuchRecording)
     }
 

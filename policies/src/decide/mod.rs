@@ -7,6 +7,8 @@ mod people;
 mod plant;
 mod requests;
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 pub use admission::Admission;
@@ -15,8 +17,8 @@ pub use requests::{NewRequest, quorum_is_met, waits_for};
 use crate::digest::{Digest, Salted};
 use crate::events::{CutBy, Ending, Event, Founder, PackOf, Scope};
 use crate::ids::{
-    AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, RequestId, ServiceName, SessionId, TargetName,
-    VendorId,
+    AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, Recipient, RequestId, ServiceName, SessionId,
+    TargetName, VendorId,
 };
 use crate::people::{Kind, SshKey};
 use crate::refusals::Refusal;
@@ -71,6 +73,8 @@ pub enum Command {
     Checkpoint { node: NodeId, checkpoint: String },
     ReportRecorder { node: NodeId },
     Backup { node: NodeId, by: PersonId },
+    NameRecipients { node: NodeId, recipients: BTreeSet<Recipient> },
+    Rehearse { recipient: Recipient, session: SessionId, by: PersonId },
 }
 
 impl State {
@@ -161,6 +165,8 @@ impl State {
                 Ok(vec![Event::Checkpointed { node: node.clone(), checkpoint: checkpoint.clone() }])
             }
             Command::ReportRecorder { node } => Ok(vec![Event::RecorderFailed { node: node.clone() }]),
+            Command::NameRecipients { node, recipients } => Ok(self.decide_name_recipients(node, recipients)),
+            Command::Rehearse { recipient, session, by } => self.decide_rehearse(recipient, *session, *by),
             Command::Backup { node, by } => {
                 self.administrator(*by)?;
                 Ok(vec![Event::BackedUp { node: node.clone(), by: *by }])

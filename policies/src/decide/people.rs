@@ -203,7 +203,7 @@ impl State {
         }
     }
 
-    fn reader(&self, by: PersonId) -> Result<(), Refusal> {
+    pub(crate) fn reader(&self, by: PersonId) -> Result<(), Refusal> {
         match self.active(by)?.kind {
             Kind::Auditor | Kind::Operator { .. } => Ok(()),
             _ => Err(Refusal::WrongKind("auditors and operators")),

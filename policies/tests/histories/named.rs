@@ -1,8 +1,11 @@
 //! What generated histories meet too seldom to notice that it is gone: each no of the domain, tried by name in the world of
 //! the model, and beside it the yes it must not take with it.
 
+use jiff::SignedDuration;
 use jiff::tz::TimeZoneDatabase;
+use policies::ids::Recipient;
 use policies::people::Standing;
+use policies::recipients::REHEARSED_WITHIN;
 use policies::refusals::Refusal;
 use policies::rules::{Lack, Nearest, NotAllowed};
 use policies::time::PlantTime;
@@ -1206,4 +1209,43 @@ fn a_plant_file_takes_an_administrator_and_the_changes_of_the_file_in_force() {
         world.must(&command);
         assert_eq!(in_force(&world), plant);
     }
+}
+
+#[test]
+fn a_recipient_that_nobody_tried_for_a_year_is_forgotten_and_one_that_is_named_no_more_is_not() {
+    let (year, second) = (REHEARSED_WITHIN, SignedDuration::from_secs(1));
+    let named = |keys: &[char]| keys.iter().map(|key| label(&format!("age1{}", key.to_string().repeat(58)))).collect();
+    let mut world = World::founded();
+    world.granted(TARA, &SHELL);
+    let door = world.door(TARA);
+    let session = door.session;
+    world.enter(door);
+    let name = |node, keys: &[char]| Command::NameRecipients { node: label(node), recipients: named(keys) };
+    world.must(&name("gate-1", &['q', 'p']));
+    assert_eq!(world.state.decide(&name("gate-1", &['p', 'q']), world.now).unwrap(), []);
+    let begun = world.now;
+    let forgotten = |world: &World, now| {
+        let all = world.state.recipients.iter().filter(|(_, facts)| facts.is_forgotten(now));
+        all.map(|(key, _)| key.clone()).collect::<BTreeSet<Recipient>>()
+    };
+    assert_eq!(forgotten(&world, begun + year), named(&[]));
+    assert_eq!(forgotten(&world, begun + year + second), named(&['q', 'p']));
+
+    let rehearse = |key, by| Command::Rehearse { recipient: named(&[key]).pop_first().unwrap(), session, by };
+    world.now = begun + year;
+    assert_eq!(world.refused(&rehearse('z', person(LEADS[0]))), Refusal::NoRecipient);
+    assert_eq!(world.refused(&rehearse('q', person(20))), Refusal::WrongKind("auditors and operators"));
+    world.must(&rehearse('q', person(LEADS[0])));
+    assert_eq!(forgotten(&world, begun + year + second), named(&['p']));
+
+    // Named no more, it is nobody's duty; it can still be tried on what is older. Named again, its year begins anew.
+    world.must(&name("gate-2", &['q', 'p']));
+    world.must(&name("gate-1", &['q', 'z']));
+    assert_eq!(forgotten(&world, begun + year + second), named(&['p']));
+    world.must(&name("gate-2", &['q', 'z']));
+    assert_eq!(forgotten(&world, begun + year + second), named(&[]));
+    world.must(&rehearse('p', person(LEADS[0])));
+    world.must(&name("gate-1", &['p', 'z']));
+    assert_eq!(forgotten(&world, begun + year + year), named(&[]));
+    assert_eq!(forgotten(&world, begun + year + year + second), named(&['q', 'p', 'z']));
 }

@@ -126,6 +126,7 @@ impl App {
             logs: logs.map_err(|bad| Reason::Died(bad.to_string()))?,
             recorder: Some(Arc::clone(&self.stores.records)),
             witnesses: self.witnesses.clone(),
+            recipient_names: self.config.store.recipient_names(),
             records_dir: Some(records_dir(data)),
             files: Some(self.node_files()),
         })

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use certs::keys::Seal;
 use policies::plant::Plant;
 
-use super::showing::counted;
+use super::showing::{counted, plain};
 use super::{Done, Failure};
 use crate::app::{asking, telling};
 use crate::config::{Config, ConfigFault, SealWord};
@@ -30,6 +30,10 @@ pub(super) fn run(args: &Args) -> Done {
     asking::ways(&config.store.witnesses).map_err(Failure::usage)?;
     say!("{}: right", args.config.display());
     say!("  a thief of the disk: {}", what_a_thief_gets(config.seal));
+    for recipient in &config.store.recipients {
+        let name = recipient.name.as_deref().map(|name| format!(" ({})", plain(name))).unwrap_or_default();
+        say!("  recordings are opened by the key of {}{name}", recipient.key);
+    }
     if config.store.witnesses.is_empty() {
         say!("  nobody outside remembers the logs but who approves: a witness would (docs/administrator.md)");
     }

@@ -1,6 +1,7 @@
 //! What an auditor saw last of each log, kept on the auditor's own machine: so an older copy of a whole data folder, in which
 //! nothing is wrong by itself, is found out the next time.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -9,13 +10,15 @@ use std::path::{Path, PathBuf};
 use certs::trust::{LogVerifier, Trust};
 use jiff::Timestamp;
 use policies::digest::Digest;
+use policies::ids::{Recipient, SessionId};
+use recordings::rehearse::Rehearsal;
 use recordings::verify::{By, Remembered, Report};
 use serde::Deserialize;
 
 /// The file, as it was read.
 pub(super) struct Memory {
     path: PathBuf,
-    seen: Vec<Seen>,
+    known: Text,
 }
 
 /// One log. It is known by its key, so that two installations of one name are not taken for each other.
@@ -28,11 +31,22 @@ struct Seen {
     at: Timestamp,
 }
 
-#[derive(Deserialize)]
+/// A key that opened a recording.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Used {
+    recipient: Recipient,
+    session: SessionId,
+    at: Timestamp,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Text {
     #[serde(default)]
     seen: Vec<Seen>,
+    #[serde(default)]
+    used: Vec<Used>,
 }
 
 /// Why there is no memory to compare with.
@@ -70,14 +84,14 @@ impl Memory {
             Err(cause) => return Err(MemoryFault::Unreadable { path, cause: cause.to_string() }),
         };
         match toml::from_str::<Text>(&text) {
-            Ok(Text { seen }) => Ok(Self { path, seen }),
+            Ok(known) => Ok(Self { path, known }),
             Err(cause) => Err(MemoryFault::Unreadable { path, cause: cause.to_string() }),
         }
     }
 
     /// What was seen of the logs that are trusted.
     pub(super) fn of(&self, trust: &Trust) -> Vec<Remembered> {
-        let ours = self.seen.iter().filter(|seen| trust.logs.contains(&seen.log));
+        let ours = self.known.seen.iter().filter(|seen| trust.logs.contains(&seen.log));
         let head = |seen: &Seen| Remembered {
             origin: seen.log.0.name().to_owned(),
             size: seen.entries,
@@ -87,10 +101,33 @@ impl Memory {
         ours.map(head).collect()
     }
 
+    /// When each key opened a recording on this machine.
+    pub(super) fn used(&self) -> BTreeMap<Recipient, Timestamp> {
+        self.known.used.iter().map(|used| (used.recipient.clone(), used.at)).collect()
+    }
+
+    /// Notes that keys opened recordings, to be remembered with the rest.
+    pub(super) fn has_used(&mut self, rehearsals: &[Rehearsal], now: Timestamp) {
+        for rehearsal in rehearsals.iter().filter(|rehearsal| rehearsal.is_good()) {
+            let Some(session) = rehearsal.oldest() else { continue };
+            self.known.used.retain(|used| used.recipient != rehearsal.recipient);
+            self.known.used.push(Used { recipient: rehearsal.recipient.clone(), session, at: now });
+        }
+    }
+
     /// Remembers what a check saw in which nothing was wrong; durable when it returns. What another check has remembered
     /// meanwhile stays, where it is more.
     pub(super) fn remember(self, report: &Report, trust: &Trust, now: Timestamp) -> io::Result<()> {
-        let mut seen = Self::read(self.path.clone()).map_or(self.seen, |again| again.seen);
+        let again = Self::read(self.path.clone()).map(|again| again.known).unwrap_or_default();
+        let mut used = self.known.used;
+        used.extend(
+            again
+                .used
+                .into_iter()
+                .filter(|one| used.iter().all(|ours| ours.recipient != one.recipient))
+                .collect::<Vec<_>>(),
+        );
+        let mut seen = again.seen;
         for log in &report.logs {
             let (Some(head), Some(key)) = (log.settled, trust.log(&log.origin)) else { continue };
             let new = Seen { log: LogVerifier(key.clone()), entries: head.size, root: head.root, at: now };
@@ -100,17 +137,21 @@ impl Memory {
                 None => seen.push(new),
             }
         }
-        write(&self.path, &text_of(&seen))
+        write(&self.path, &text_of(&Text { seen, used }))
     }
 }
 
-fn text_of(seen: &[Seen]) -> String {
+fn text_of(Text { seen, used }: &Text) -> String {
     let mut text =
         "# What `holdpoint verify` saw last of each log. One that is shorter now, or another, was set back or \
                     rewritten.\n"
             .to_owned();
     for Seen { log, entries, root, at } in seen {
         write!(text, "\n[[seen]]\nlog = \"{}\"\nentries = {entries}\nroot = \"{root}\"\nat = \"{at}\"\n", log.0)
+            .expect("a string takes everything");
+    }
+    for Used { recipient, session, at } in used {
+        write!(text, "\n# A key that opened a recording.\n[[used]]\nrecipient = \"{recipient}\"\nsession = \"{session}\"\nat = \"{at}\"\n")
             .expect("a string takes everything");
     }
     text
@@ -138,9 +179,12 @@ mod tests {
         let keys = certs::keys::KeyStore::create(&folder.path().join("keys"), &certs::keys::Seal::File).expect("keys");
         let key = keys.log_key().verifier("mill-3/journal").expect("a name");
         let seen = vec![Seen { log: LogVerifier(key), entries: 41, root: Digest([7; 32]), at: Timestamp::UNIX_EPOCH }];
-        assert_eq!(Memory::read(path.clone()).expect("none yet").seen, []);
-        write(&path, &text_of(&seen)).expect("a file");
-        assert_eq!(Memory::read(path.clone()).expect("right").seen, seen);
+        let recipient = format!("age1{}", "q".repeat(58)).parse().expect("a recipient");
+        let session = "s_00000000000000000000000005".parse().expect("a session");
+        let known = Text { seen, used: vec![Used { recipient, session, at: Timestamp::UNIX_EPOCH }] };
+        assert_eq!(Memory::read(path.clone()).expect("none yet").known, Text::default());
+        write(&path, &text_of(&known)).expect("a file");
+        assert_eq!(Memory::read(path.clone()).expect("right").known, known);
         for wrong in ["[[seen]]\nlog = \"mill-3\"\n", "seen = 1\n", "colour = 1\n"] {
             std::fs::write(&path, wrong).expect("a file");
             let refused = Memory::read(path.clone()).err().expect("wrong").to_string();

@@ -23,6 +23,7 @@ mod memory;
 mod people;
 mod reading;
 mod rebuild;
+mod rehearsing;
 mod request;
 mod requests;
 mod secret;
@@ -140,7 +141,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Play(args) => reading::play(&args),
         Command::Export(args) => reading::export(&args),
         Command::Evidence(args) => evidence::run(&args, profile),
-        Command::Verify(args) => verify::run(&args),
+        Command::Verify(args) => verify::run(&args, profile),
         Command::Enrol(args) => enrol::run(&args, profile),
         Command::Login(args) => login::run(&args, profile),
         Command::Status(args) => status::run(&args, profile),

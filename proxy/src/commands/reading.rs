@@ -1,13 +1,14 @@
 //! `holdpoint recordings`, `play` and `export` on files: an auditor's machine, a copied data folder, the auditor's key.
 //! Nothing here asks a server, and nothing is decrypted anywhere else.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use policies::ids::SessionId;
+use policies::ids::{Recipient, SessionId};
 use policies::time::Seconds;
 use recordings::cast::{CastFault, CastOptions, CastVersion, write_cast};
 use recordings::keys::SessionKeys;
@@ -16,6 +17,7 @@ use recordings::read::{AuditorKeys, Moments, Recording, Store, What};
 use recordings::remarks::Remarks;
 use serde::Serialize;
 
+use super::showing::counted;
 use super::watch::window;
 use super::{Done, Failure, print_json};
 use crate::saying;
@@ -110,6 +112,21 @@ struct Row {
     ended: Option<String>,
     /// `kept`, `held`, `erased` or `missing`.
     state: &'static str,
+    /// Whose keys open it, as it says itself.
+    recipients: BTreeSet<Recipient>,
+}
+
+/// Whose key opens how many of them.
+fn tell_recipients(rows: &[Row]) {
+    let readable = || rows.iter().filter(|row| !matches!(row.state, "erased" | "missing"));
+    let all: BTreeSet<&Recipient> = readable().flat_map(|row| &row.recipients).collect();
+    for recipient in all {
+        let mut theirs = readable().filter(|row| row.recipients.contains(recipient));
+        if let Some(first) = theirs.next() {
+            let (count, last) = theirs.fold((1, first), |(count, _), row| (count + 1, row));
+            say!("{recipient} opens {}, of {} to {}", counted(count, "recording"), first.opened, last.opened);
+        }
+    }
 }
 
 pub(super) fn list(args: &RecordingsArgs) -> Done {
@@ -126,6 +143,7 @@ pub(super) fn list(args: &RecordingsArgs) -> Done {
             let Row { session, opened, frames, state, .. } = row;
             say!("{session:<28}  {opened:<20}  {lasted:>9}  {frames:>7}  {state:<7}  {ending}");
         }
+        tell_recipients(&rows);
     }
     match listing.damage.first() {
         None => Ok(()),
@@ -153,6 +171,7 @@ fn row(store: &Store, recording: &Recording) -> Row {
         ending: recording.sealed.as_ref().map(|sealed| sealed.ending.clone()),
         ended: recording.sealed.as_ref().and_then(|_| recording.ended()).map(utc),
         state: state(store, recording),
+        recipients: recording.opened.recipients(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `holdpoint status`: how the gate is doing, as an operator wants to know it at the beginning of a shift.
 
-use approver::api::types::{Status, TrustView, WitnessView, WitnessedView};
+use approver::api::types::{RecipientView, Status, TrustView, WitnessView, WitnessedView};
 use indicatif::HumanBytes;
 
 use super::gate::{ProfileArg, at_gate};
@@ -80,6 +80,9 @@ fn tell(status: &Status, clock: &Clock) {
             }
         }
     }
+    for recipient in &status.recipients {
+        labelled("opened by", &opened_by(recipient, clock));
+    }
     labelled(
         "plant file",
         &status.plant.map_or_else(|| "none in force".to_owned(), |digest| certs::words::of(&digest)),
@@ -87,4 +90,15 @@ fn tell(status: &Status, clock: &Clock) {
     labelled("keys", &plain(&status.seal));
     labelled("gate", &format!("{} of {}, version {}", status.node, status.deployment, plain(&status.version)));
     labelled("its clock", &clock.moment(status.now).to_string());
+}
+
+/// A key to which recordings are encrypted, and whether anybody still has it.
+fn opened_by(RecipientView { recipient, name, since, used, forgotten }: &RecipientView, clock: &Clock) -> String {
+    let name = name.as_deref().map(|name| format!(" ({})", plain(name))).unwrap_or_default();
+    let tried = match used {
+        Some(used) => format!("tried last {}", clock.moment(*used)),
+        None => format!("never tried since it was named, {}", clock.moment(*since)),
+    };
+    let remedy = ". NOT FOR A YEAR: whoever has it runs `holdpoint verify --rehearse --key FILE --tell`";
+    format!("{recipient}{name}: {tried}{}", if *forgotten { remedy } else { "" })
 }

@@ -10,12 +10,15 @@ use certs::trust::Trust;
 use indicatif::{ProgressBar, ProgressStyle};
 use recordings::pack::{self, ArchiveFault};
 use recordings::paper;
-use recordings::read::AuditorKeys;
+use recordings::part::Part;
+use recordings::read::{AuditorKeys, Store};
+use recordings::rehearse::{Rehearsal, rehearse};
 use recordings::verify::{Checks, Progress, Remembered, Report, Verdict, verify};
 use serde::Serialize;
 
+use super::gate::ProfileArg;
 use super::memory::{Memory, MemoryFault};
-use super::{Done, Failure, print_json};
+use super::{Done, Failure, print_json, rehearsing};
 use crate::saying;
 
 /// Check a data folder, with the server off or copied, or an evidence pack. Exit code 0 only if everything checked is whole; 4 if nothing is
@@ -42,44 +45,78 @@ pub(super) struct Args {
     /// Compare with no check before and remember nothing, as for a copy that is meant to be an older one.
     #[arg(long, conflicts_with = "memory")]
     no_memory: bool,
+    /// Try the key, as once a year: of all recordings that it opens, only the oldest and the newest are opened and checked, and
+    /// what it does not open is told, and why.
+    #[arg(long, requires = "key")]
+    rehearse: bool,
+    /// Tell the gate that the key opens them, as an operator or auditor; it is written into the journal. Without, only this
+    /// machine remembers it.
+    #[arg(long, requires = "rehearse")]
+    tell: bool,
     /// For machines.
     #[arg(long)]
     json: bool,
 }
 
-pub(super) fn run(args: &Args) -> Done {
+pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     let trust = read_trust(&args.trust)?;
     let keys = args.key.as_deref().map(AuditorKeys::read).transpose().map_err(Failure::usage)?;
-    let memory = memory(args).map_err(Failure::usage)?;
+    let mut memory = memory(args).map_err(Failure::usage)?;
     let mut remembered = memory.as_ref().map(|memory| memory.of(&trust)).unwrap_or_default();
     if let Some(paper) = &args.paper {
         remembered.extend(typed(paper, &trust)?);
     }
-    let checks = |folder| Checks { folder, trust: &trust, keys: keys.as_ref(), remembered: &remembered };
-    let report = if args.data.is_file() {
+    let opening = keys.as_ref().filter(|_| !args.rehearse);
+    let checks = |folder| Checks { folder, trust: &trust, keys: opening, remembered: &remembered };
+    let tried = |folder: &Path| match keys.as_ref().filter(|_| args.rehearse) {
+        Some(keys) => rehearsals(folder, keys),
+        None => Ok(Vec::new()),
+    };
+    let (mut report, rehearsals) = if args.data.is_file() {
         let unpacked = tempfile::tempdir().map_err(Failure::failed)?;
         pack::unpack(&args.data, unpacked.path()).map_err(|fault| not_unpacked(&args.data, &fault))?;
-        check(&checks(unpacked.path()))
+        (check(&checks(unpacked.path())), tried(unpacked.path())?)
     } else {
-        check(&checks(&args.data))
+        (check(&checks(&args.data)), tried(&args.data)?)
     };
+    let now = jiff::Timestamp::now();
+    if let Some(memory) = &mut memory {
+        memory.has_used(&rehearsals, now);
+    }
+    report.note_forgotten(&memory.as_ref().map(Memory::used).unwrap_or_default(), now);
     let verdict = report.verdict();
     if args.json {
-        print_json(&Told { verdict, report: &report })?;
+        print_json(&Told { verdict, report: &report, rehearsals: &rehearsals })?;
     } else {
+        rehearsals.iter().for_each(rehearsing::tell);
         say!("{report}");
     }
     // What is wrong is never taken for what was there.
     if let Some(memory) = memory.filter(|_| verdict != Verdict::NotWhole)
-        && let Err(cause) = memory.remember(&report, &trust, jiff::Timestamp::now())
+        && let Err(cause) = memory.remember(&report, &trust, now)
     {
         saying::aside(format_args!("holdpoint: this check is not remembered for the next one: {cause}"));
     }
+    if verdict == Verdict::NotWhole {
+        return Err(Failure::told(1));
+    }
+    rehearsing::judge(args.rehearse, &rehearsals)?;
+    if args.tell {
+        rehearsing::tell_gate(&rehearsals, profile)?;
+    }
     match verdict {
         Verdict::Whole => Ok(()),
-        Verdict::Open | Verdict::Part => Err(Failure::told(OPEN)),
-        Verdict::NotWhole => Err(Failure::told(1)),
+        _ => Err(Failure::told(OPEN)),
     }
+}
+
+/// Each key by itself, on the recordings that the folder holds.
+fn rehearsals(folder: &Path, keys: &AuditorKeys) -> Result<Vec<Rehearsal>, Failure> {
+    let data = if pack::is_pack(folder) { folder.join(pack::DATA) } else { folder.to_owned() };
+    let store = Store::open(&data).map_err(Failure::failed)?;
+    let part = Part::read(&data).map_err(Failure::failed)?;
+    let holds = |session| part.as_ref().is_none_or(|part| part.sessions.contains(&session));
+    Ok(keys.apart().map(|(recipient, key)| rehearse(&store, (recipient, &key), holds)).collect())
 }
 
 /// What was seen at the checks before; none where nobody wants it.
@@ -143,6 +180,7 @@ struct Told<'a> {
     verdict: Verdict,
     #[serde(flatten)]
     report: &'a Report,
+    rehearsals: &'a [Rehearsal],
 }
 
 fn progress_bar() -> ProgressBar {

@@ -33,7 +33,8 @@ use self::keeping::Keepings;
 use self::log::{End, Log, OpenEnd, Reader, walk};
 use self::published::Published;
 pub use self::report::{
-    Decisions, ErasedAt, Finding, FindingKind, Head, LogReport, Report, SessionReport, SessionVerdict, Span, Verdict,
+    Decisions, ErasedAt, Finding, FindingKind, Head, LogReport, RecipientReport, Report, SessionReport, SessionVerdict,
+    Span, Verdict,
 };
 use self::sessions::{Known, Sessions, Told};
 use self::witnessed::{CosignedHeads, Moment, Timed, remembrance, through_the_journal};
@@ -98,6 +99,17 @@ pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report
     sessions.finish(runs, are_open, &mut context);
     if let Some(Checked { node, .. }) = records {
         compare(&journal, &sessions, &newer, &node, &mut context);
+    }
+    let recipients = journal.state.recipients.iter().map(|(recipient, facts)| RecipientReport {
+        recipient: recipient.clone(),
+        named: !facts.nodes.is_empty(),
+        since: facts.since,
+        used: facts.used,
+    });
+    context.report.recipients = recipients.collect();
+    if context.report.opened == 0 && context.report.not_opened > 0 {
+        let words = "your key opens none of these recordings: is it the right one?";
+        context.find(Finding::new(FindingKind::NotChecked, words));
     }
     if let Some(part) = context.part.take() {
         report.sessions.retain(|session| part.sessions.contains(&session.session));

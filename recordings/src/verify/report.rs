@@ -1,11 +1,13 @@
 //! What was found: the words for people and the same as data. What is looked for, and how, is beside this.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use policies::digest::Digest;
-use policies::ids::SessionId;
+use policies::ids::{Recipient, SessionId};
+use policies::recipients::is_long_ago;
 use serde::Serialize;
 
 use super::{Remembered, Remembrance};
@@ -27,10 +29,29 @@ pub struct Report {
     pub remembrance: Vec<Remembrance>,
     /// Whether an auditor's key was at hand, so that what was recorded could be read too.
     pub with_key: bool,
+    /// Recordings whose key file it opened.
+    pub opened: u64,
+    /// Recordings that were not opened with it, because they are encrypted to others.
+    pub not_opened: u64,
+    /// Everybody to whom recordings were ever encrypted, as the journal says.
+    pub recipients: Vec<RecipientReport>,
     /// Where the folder says that it is a part: how many sessions it holds. The others were not checked.
     pub part: Option<usize>,
     /// Whether it is an evidence pack, whose texts and pages were checked too.
     pub of_pack: bool,
+}
+
+/// One key to which recordings are, or were, encrypted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RecipientReport {
+    /// Which.
+    pub recipient: Recipient,
+    /// Whether recordings are encrypted to it now.
+    pub named: bool,
+    /// Since when they are, or were again.
+    pub since: Timestamp,
+    /// When somebody last told the gate that it opens one.
+    pub used: Option<Timestamp>,
 }
 
 /// Findings that are listed; more are counted. A folder of noise would else fill the memory.
@@ -261,6 +282,20 @@ impl Report {
         self.findings.iter().filter(|finding| !matches!(finding.kind, FindingKind::Note | FindingKind::Open))
     }
 
+    /// Notes each recipient that nobody has used for a year, neither as the gate was told nor as the auditor remembers it.
+    pub fn note_forgotten(&mut self, remembered: &BTreeMap<Recipient, Timestamp>, now: Timestamp) {
+        for RecipientReport { recipient, named, since, used } in self.recipients.clone() {
+            let last = used.max(remembered.get(&recipient).copied()).map_or(since, |used| used.max(since));
+            if named && is_long_ago(last, now) {
+                let words = format!(
+                    "nobody has opened a recording with the key of {recipient} since {last:.0}: it may be lost, and nobody \
+                     would know. Whoever has it tries it: holdpoint verify --rehearse --key FILE --tell"
+                );
+                self.find(Finding::new(FindingKind::Note, words));
+            }
+        }
+    }
+
     pub(crate) fn find(&mut self, finding: Finding) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
@@ -357,6 +392,11 @@ impl Report {
 
     fn say_whole(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WHOLE: nothing was altered, dropped or reordered")?;
+        match self.not_opened {
+            0 => {}
+            1 => f.write_str(". 1 recording was not opened: it is encrypted to others")?,
+            more => write!(f, ". {more} recordings were not opened: they are encrypted to others")?,
+        }
         let since = self.remembrance.iter().filter_map(|log| log.unwitnessed_since).min();
         since
             .map_or(Ok(()), |since| write!(f, ". Unwitnessed since {since:.0}: of that nobody but the gate can say so"))

@@ -280,15 +280,28 @@ impl<'a> Sessions<'a> {
 
     fn open_keys(&self, opened: &Opened, context: &mut Context<'_>) -> Option<SessionKeys> {
         let finding = match self.keys?.open(self.dir, opened) {
-            Ok(keys) => return Some(keys),
+            Ok(keys) => {
+                context.report.opened += 1;
+                return Some(keys);
+            }
             // Told without a key already.
             Err(KeysFault::Io { .. } | KeysFault::OtherKeyFile(_)) => return None,
             Err(KeysFault::OtherRoot(_)) => {
                 let words = "the key in it is not the one that the recording's opening commits to";
                 Finding::new(FindingKind::Altered, words)
             }
+            // As without a key: it says itself for whom it is, and what it holds is theirs to open.
+            Err(KeysFault::NotForYou { to, .. }) if !to.is_empty() => {
+                let words = format!("not opened: encrypted to {}, and to none of your keys", read::to_whom(&to));
+                Finding::new(FindingKind::Note, words)
+            }
+            Err(KeysFault::NotAsSaid { recipient, .. }) => {
+                let words = format!("it says that it is encrypted to {recipient}, and that key does not open it");
+                Finding::new(FindingKind::Altered, words)
+            }
             Err(fault) => Finding::new(FindingKind::NotChecked, fault.to_string()),
         };
+        context.report.not_opened += u64::from(finding.kind == FindingKind::Note && context.holds(opened.recording));
         context.find(finding.at(self.key_file(opened), 0).of(opened.recording));
         None
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
 #![allow(clippy::needless_pass_by_value, reason = "commands and events are made for the call")]
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -20,7 +21,7 @@ use policies::actions::Action;
 use policies::decide::{Admission, Command, NewRequest};
 use policies::digest::{Digest, Salted};
 use policies::events::{Ending, Factor, Founder};
-use policies::ids::{AskId, LinkId, PersonId, RequestId, SessionId};
+use policies::ids::{AskId, LinkId, PersonId, Recipient, RequestId, SessionId};
 use policies::people::{Kind, SshKey};
 use policies::requests::{
     Answer, CertifyStatement, Matter, Narrowing, PlantStatement, SeenHead, Signed, VerdictStatement,
@@ -353,6 +354,12 @@ impl Store {
 
     /// Admits a session and opens its recording.
     pub fn begin(&mut self, grant: RequestId) -> Session {
+        let id = self.admit(grant);
+        self.record(id, grant)
+    }
+
+    /// Admits a session.
+    pub fn admit(&mut self, grant: RequestId) -> SessionId {
         let id = SessionId::new(self.id());
         self.act(Command::Admit(Admission {
             session: id,
@@ -365,15 +372,21 @@ impl Store {
             grant: Some(grant),
             node: label("node-1"),
         }));
-        self.record(id, grant)
+        id
     }
 
     /// Opens a recording that says it is of this grant.
     pub fn record(&self, id: SessionId, grant: RequestId) -> Session {
+        self.record_for(id, grant, &self.recipients.names())
+    }
+
+    /// The same, that says it is encrypted to these.
+    pub fn record_for(&self, id: SessionId, grant: RequestId, said: &BTreeSet<Recipient>) -> Session {
         let key_file = self.recipients.new_key_file(&self.machine);
+        let recipients = serde_json::to_string(said).unwrap();
         let technician = person(TECHNICIAN);
         let metadata = format!(
-            r#"{{"grant":"{grant}","node":"node-1","service":"ssh","session":"{id}","target":"hmi-1","technician":"{technician}","v":1}}"#
+            r#"{{"grant":"{grant}","node":"node-1","recipients":{recipients},"service":"ssh","session":"{id}","target":"hmi-1","technician":"{technician}","v":1}}"#
         )
         .into_bytes();
         let opening = Opening { recording: id, metadata, key_file };
