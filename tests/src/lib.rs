@@ -11,6 +11,7 @@ pub mod grown;
 pub mod office;
 pub mod person;
 pub mod plant;
+pub mod power;
 pub mod process;
 pub mod target;
 
