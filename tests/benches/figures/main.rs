@@ -2,6 +2,8 @@
 //! OpenSSH server, by the same stock client, with the same cipher and key exchange, recorded durably; rounds are
 //! interleaved and medians shown. Nothing is asserted here: a figure is compared with the last one by a person.
 
+mod store;
+
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -11,6 +13,10 @@ use std::time::{Duration, Instant};
 use policies::time::Seconds;
 use tests::plant::EVERYTHING;
 use tests::{Options, Plant, Target, run};
+
+/// As the program has it, because the recorder's memory is measured here.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const MIB: usize = 1 << 20;
 
@@ -22,12 +28,13 @@ struct Size {
     beside: usize,
     set_ups: usize,
     shells: usize,
+    lines: usize,
 }
 
 /// For the figures of `docs/BENCHMARKS.md`.
-const WHOLE: Size = Size { rounds: 5, bulk: 1024 * MIB, keys: 1000, beside: 100, set_ups: 15, shells: 500 };
+const WHOLE: Size = Size { rounds: 5, bulk: 1024 * MIB, keys: 1000, beside: 100, set_ups: 15, shells: 500, lines: 12 };
 /// To see that it runs.
-const QUICK: Size = Size { rounds: 1, bulk: 32 * MIB, keys: 50, beside: 5, set_ups: 2, shells: 10 };
+const QUICK: Size = Size { rounds: 1, bulk: 32 * MIB, keys: 50, beside: 5, set_ups: 2, shells: 10, lines: 1 };
 
 /// One way to the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,23 +70,37 @@ impl Way {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let size = if arguments.iter().any(|argument| argument == "--quick") { QUICK } else { WHOLE };
+    let is = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if is("--write") {
+        return store::write(arguments.last().expect("a folder").as_ref());
+    }
+    let quick = is("--quick");
+    let size = if quick { QUICK } else { WHOLE };
     let wanted = |part: &str| {
         let named: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with("--")).collect();
         named.is_empty() || named.iter().any(|name| name.as_str() == part)
     };
-    let mut bench = Bench::new();
-    if wanted("set-up") {
-        bench.set_up(&size);
+    let store = if quick { store::Size { seconds: 1, idle: 20 } } else { store::Size { seconds: 10, idle: 500 } };
+    if wanted("acknowledge") {
+        store::acknowledge(&store, !is("--not-raised"));
     }
-    if wanted("echo") {
-        bench.echo(&size);
+    if wanted("store") {
+        store::bulk(&store);
+        store::recovery(&store);
+        store::idle(&store);
     }
-    if wanted("memory") {
-        bench.memory(&size);
-    }
-    if wanted("bulk") {
-        bench.bulk(&size);
+    let of_sessions: [(&str, fn(&mut Bench, &Size)); 6] = [
+        ("set-up", Bench::set_up),
+        ("echo", Bench::echo),
+        ("memory", Bench::memory),
+        ("bulk", Bench::bulk),
+        ("shell", Bench::shell),
+        ("verify", Bench::verify),
+    ];
+    let of_sessions: Vec<_> = of_sessions.into_iter().filter(|(part, _)| wanted(part)).collect();
+    if !of_sessions.is_empty() {
+        let mut bench = Bench::new();
+        of_sessions.into_iter().for_each(|(_, measure)| measure(&mut bench, &size));
     }
 }
 
@@ -280,6 +301,70 @@ impl Bench {
         }
     }
 
+    /// What a minute of ordinary work takes on the disk once it is sealed.
+    fn shell(&mut self, size: &Size) {
+        let before = self.recorded();
+        let mut shell = tests::process::start_on_a_terminal(&self.ssh(Way::Holdpoint, &["-tt"], "PS1='$ ' exec sh"));
+        let began = Instant::now();
+        for (at, line) in Self::WORK.iter().cycle().take(size.lines).enumerate() {
+            for key in line.chars().chain(['\r']) {
+                shell.type_in(key.to_string());
+                std::thread::sleep(Duration::from_millis(120));
+            }
+            let due = Duration::from_secs(5) * (at as u32 + 1);
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+        }
+        let (took, shown) = (began.elapsed(), shell.out_bytes());
+        shell.type_in("exit\r");
+        drop(shell.ends());
+        let [kept, leaves] = self.recorded();
+        println!(
+            "\nan ordinary shell of {:.0} s, {} lines, {shown} bytes shown: {:.1} KB of blocks and keys, {:.1} KB of leaves",
+            took.as_secs_f64(),
+            size.lines,
+            (kept - before[0]) as f64 / 1e3,
+            (leaves - before[1]) as f64 / 1e3
+        );
+    }
+
+    /// What somebody types who looks for a fault.
+    const WORK: [&str; 6] = [
+        "ls -l /etc | head -40",
+        "cat /proc/meminfo",
+        "df -h",
+        "grep -i error /var/log/dpkg.log",
+        "ps aux | tail -30",
+        "echo done",
+    ];
+
+    /// Bytes of the sessions' files, and of the entries of the record log.
+    fn recorded(&mut self) -> [u64; 2] {
+        self.plant.stop();
+        let records = self.plant.data().join("records");
+        let bytes = [records.join("sessions"), records.join("tile/entries")].map(|folder| bytes_in(&folder));
+        self.plant.serve();
+        bytes
+    }
+
+    /// How fast an auditor's machine checks a data folder.
+    fn verify(&mut self, size: &Size) {
+        for source in ["/dev/urandom", "/dev/zero"] {
+            run(&mut self.ssh(Way::Holdpoint, &[], &format!("head -c {} {source}", size.bulk)), b"").ok();
+        }
+        self.plant.stop();
+        let evidence = self.plant.evidence();
+        let bytes = 2.0 * size.bulk as f64 / 1e6;
+        println!("\nverify: {bytes:.0} MB passed, half of it noise, half zeros");
+        for (with, arguments) in [("a", &["--key", "key"][..]), ("no", &[])] {
+            let began = Instant::now();
+            let mut verify = evidence.holdpoint(&["verify", "data", "--trust", "trust.toml"]);
+            let said = run(verify.args(arguments), b"");
+            let took = began.elapsed().as_secs_f64();
+            println!("  with {with} key: {:.0} MB/s ({took:.1} s, exit code {})", bytes / took, said.code());
+        }
+        self.plant.serve();
+    }
+
     /// Seconds it took, and seconds of the program's CPU.
     fn copy(&mut self, way: Way, up: bool, bytes: usize) -> (f64, f64) {
         let before = self.processor();
@@ -347,6 +432,17 @@ impl Drop for Typist {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Bytes of all files below a folder.
+fn bytes_in(folder: &std::path::Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.map(bytes).sum()
 }
 
 fn port(address: &str) -> &str {
