@@ -163,6 +163,27 @@ fn check_approvals(folder: &Path) {
 }
 
 #[test]
+fn a_pack_may_be_a_folder_and_is_checked_as_one() {
+    let (mut plant, session) = worked();
+    let auditor = Auditor::of(&plant);
+    assert_eq!(plant.stop().code(), 0);
+    copy(&plant.data(), &auditor.path("data"));
+    let make = |output| auditor.types(&["evidence", &session, "--data", "data", "-o", output]);
+    let made = make("pack/").ok().out();
+    assert!(made.contains("Read it: open index.html") && !made.contains(" 0 B"), "{made}");
+    auditor.finds_whole("pack", &[]);
+    make("pack.zip").ok();
+    let names = |folder: &Path| {
+        let mut files = Vec::new();
+        files_below(folder, &mut files);
+        files.iter().map(|file| file.strip_prefix(folder).expect("below it").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&auditor.path("pack")), names(&auditor.unpack("pack.zip", "unpacked")));
+    make("pack/").refused(2, "there already");
+    make("nowhere/pack/").refused(3, "nowhere");
+}
+
+#[test]
 fn every_change_of_a_pack_is_found() {
     let (mut plant, session) = worked();
     let auditor = Auditor::of(&plant);

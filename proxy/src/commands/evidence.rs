@@ -37,7 +37,7 @@ pub(super) struct Args {
     /// The last day, which is in it, or the moment it ends.
     #[arg(long, value_name = "TIME", requires = "vendor", value_parser = parse_until)]
     until: Option<Written>,
-    /// The file; it must not exist yet.
+    /// The zip file; or with a / at its end a folder, for what is too large for one. It must not exist yet.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// From a data folder or a copy of one, with no gate; else the gate is asked, and journals it.
@@ -98,6 +98,10 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         program: env!("CARGO_PKG_VERSION"),
     };
     let report = with_progress(|progress| pack::make(folder.path(), &making, progress))?;
+    if args.is_folder() {
+        std::fs::rename(folder.path(), &args.output).map_err(Failure::failed)?;
+        return tell(args, &gathered, &report);
+    }
     let sealed = pack::seal(folder.path(), at, &args.output);
     if sealed.is_err() && args.output.exists() {
         // Half a pack would be taken for a whole one.
@@ -115,6 +119,10 @@ struct Gathered {
 }
 
 impl Args {
+    fn is_folder(&self) -> bool {
+        self.output.as_os_str().as_encoded_bytes().ends_with(b"/")
+    }
+
     fn of(&self, clock: &Clock) -> Result<PackOf, Failure> {
         match (self.session, &self.vendor, self.from, self.until) {
             (Some(session), ..) => Ok(PackOf::Session { session }),
@@ -204,7 +212,7 @@ async fn texts_at_gate(client: &mut Client, wanted: &Wanted) -> Result<Texts, Fa
 
 fn tell(args: &Args, gathered: &Gathered, report: &Report) -> Done {
     let file = args.output.display();
-    let bytes = std::fs::metadata(&args.output).map_err(Failure::failed)?.len();
+    let bytes = pack::bytes(&args.output)?;
     let sessions = gathered.wanted.sessions.len();
     let missing = gathered.wanted.texts.len() - gathered.texts.texts.len();
     if args.json {
@@ -223,9 +231,8 @@ fn tell(args: &Args, gathered: &Gathered, report: &Report) -> Done {
         if args.key.is_some() {
             say!("Its page tells commands and files that your key opened: whoever has the file can read them.");
         }
-        say!(
-            "Read it: unpack it and open index.html in a browser. Check it: holdpoint verify {file} --trust trust.toml"
-        );
+        let unpack = if args.is_folder() { "" } else { "unpack it and " };
+        say!("Read it: {unpack}open index.html in a browser. Check it: holdpoint verify {file} --trust trust.toml");
         if args.data.is_some() {
             say!("It was made from a folder, so no journal knows of it.");
         }

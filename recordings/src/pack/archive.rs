@@ -24,7 +24,7 @@ pub enum ArchiveFault {
         cause: io::Error,
     },
     /// It does not fit the plain form of zip files.
-    #[error("a pack of more than {} GiB or {FILES_MAX} files cannot be written: take a shorter span", ARCHIVE_BYTES_MAX >> 30)]
+    #[error("a pack of more than {} GiB or {FILES_MAX} files is too large for a zip file: make a folder of it with -o NAME/", ARCHIVE_BYTES_MAX >> 30)]
     TooLarge,
     /// No archive of ours.
     #[error("not a pack that Holdpoint wrote: {0}. If somebody packed it again, unpack it and verify the folder")]

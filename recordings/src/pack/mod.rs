@@ -241,6 +241,19 @@ pub fn seal(folder: &Path, at: Timestamp, archive: &Path) -> Result<(), PackFaul
     Ok(archive::write(folder, &names, at.to_zoned(TimeZone::UTC).datetime(), archive)?)
 }
 
+/// Bytes of a pack, be it the one file or a folder.
+///
+/// # Errors
+/// The disk.
+pub fn bytes(pack: &Path) -> Result<u64, PackFault> {
+    let length = |path: &Path| path.metadata().map(|metadata| metadata.len()).map_err(PackFault::io(path));
+    if !pack.is_dir() {
+        return length(pack);
+    }
+    let names = files_below(pack, Path::new(""), &|_| true).map_err(PackFault::io(pack))?;
+    names.iter().map(|name| length(&pack.join(name))).sum()
+}
+
 /// As archives and manifests write it.
 fn name_of(path: &Path) -> String {
     path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
