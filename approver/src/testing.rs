@@ -44,6 +44,54 @@ use crate::lease::{Ask, Lease};
 use crate::mint;
 use crate::people::{Founding, NewPerson, People, key_text};
 
+/// A panel of a plant that is written by [`plant_of_panels`].
+pub struct Panel<'a> {
+    /// Its name, such as `hmi-2`.
+    pub name: &'a str,
+    /// Address and port of its SSH server.
+    pub address: &'a str,
+    /// The account there.
+    pub user: &'a str,
+    /// How the gate signs in.
+    pub credential: &'a str,
+    /// The fingerprint of its host key.
+    pub host_key: &'a str,
+}
+
+/// A plant file with these panels in one zone, and one rule by which `acme` may maintain them when a shift lead says yes;
+/// `more` belongs to that rule.
+pub fn plant_of_panels(timezone: &str, panels: &[Panel<'_>], more: &str) -> String {
+    let panel = |panel: &Panel<'_>| {
+        let Panel { name, address, user, credential, host_key } = panel;
+        format!(
+            "[targets.{name}]\nzone = \"packaging\"\n[targets.{name}.services.ssh]\nprotocol = \"ssh\"\n\
+             address = \"{address}\"\nuser = \"{user}\"\ncredential = \"{credential}\"\nhost_key = \"{host_key}\"\n"
+        )
+    };
+    let panels: String = panels.iter().map(panel).collect();
+    format!(
+        r#"
+[plant]
+name = "Mill 3"
+timezone = "{timezone}"
+banner = "Mill 3. Sessions are recorded."
+changes = [{{ from = "shift-lead", count = 1 }}]
+[zones.packaging]
+{panels}[[rules]]
+id = "acme-packaging"
+vendors = ["acme"]
+roles = ["maintenance"]
+zones = ["packaging"]
+actions = ["shell", "file-get", "file-put"]
+duration_max = "4h"
+approvals = [{{ from = "shift-lead", count = 1 }}]
+work_order = "optional"
+exclusive = "none"
+{more}
+"#
+    )
+}
+
 /// A small plant: a panel (`hmi-2`), a controller (`plc-7`), one where somebody must watch
 /// (`robot-1`), one that takes a single connection (`press-4`), and a zone nobody enters.
 pub const PLANT: &str = r#"

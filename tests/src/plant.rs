@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
+use approver::testing::{Panel, plant_of_panels};
 use jiff::SignedDuration;
 use policies::actions::Action;
 use policies::ids::RequestId;
@@ -422,38 +423,9 @@ impl Default for Plant {
 
 fn plant_file(hmi: &Target, options: &Options) -> String {
     let Options { rule, more, pin, .. } = options;
-    let (address, account) = (hmi.address(), account());
-    let pin = pin.clone().unwrap_or_else(|| hmi.pin());
-    format!(
-        r#"
-[plant]
-name = "Mill 3"
-timezone = "UTC"
-banner = "Mill 3. Sessions are recorded."
-changes = [{{ from = "shift-lead", count = 1 }}]
-[zones.packaging]
-[targets.hmi-2]
-zone = "packaging"
-[targets.hmi-2.services.ssh]
-protocol = "ssh"
-address = "{address}"
-user = "{account}"
-credential = "certificate"
-host_key = "{pin}"
-[[rules]]
-id = "acme-packaging"
-vendors = ["acme"]
-roles = ["maintenance"]
-zones = ["packaging"]
-actions = ["shell", "file-get", "file-put"]
-duration_max = "4h"
-approvals = [{{ from = "shift-lead", count = 1 }}]
-work_order = "optional"
-exclusive = "none"
-{rule}
-{more}
-"#
-    )
+    let (address, user, host_key) = (hmi.address(), account(), pin.clone().unwrap_or_else(|| hmi.pin()));
+    let panel = Panel { name: "hmi-2", address: &address, user: &user, credential: "certificate", host_key: &host_key };
+    plant_of_panels("UTC", &[panel], &format!("{rule}\n{more}"))
 }
 
 /// The program beside the tests, if it is what the sources say.

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use approver::clock::Clock;
+use approver::testing::{Panel, plant_of_panels};
 use certs::keys::Seal;
 use proxy::app::App;
 use proxy::config::Config;
@@ -38,36 +39,9 @@ seal = "file"
 
 /// A plant with one panel that is there.
 pub(crate) fn plant(machine: &Machine, rule: &str) -> String {
-    let (address, pin) = (machine.address, machine.fingerprint());
-    format!(
-        r#"
-[plant]
-name = "Mill 3"
-timezone = "Europe/Berlin"
-banner = "Recorded."
-changes = [{{ from = "shift-lead", count = 1 }}]
-[zones.packaging]
-[targets.hmi-2]
-zone = "packaging"
-[targets.hmi-2.services.ssh]
-protocol = "ssh"
-address = "{address}"
-user = "maint"
-credential = "hmi-maint"
-host_key = "{pin}"
-[[rules]]
-id = "acme-packaging"
-vendors = ["acme"]
-roles = ["maintenance"]
-zones = ["packaging"]
-actions = ["shell", "file-get", "file-put"]
-duration_max = "4h"
-approvals = [{{ from = "shift-lead", count = 1 }}]
-work_order = "optional"
-exclusive = "none"
-{rule}
-"#
-    )
+    let (address, host_key) = (machine.address.to_string(), machine.fingerprint());
+    let panel = Panel { name: "hmi-2", address: &address, user: "maint", credential: "hmi-maint", host_key: &host_key };
+    plant_of_panels("Europe/Berlin", &[panel], rule)
 }
 
 /// The gate, and the codes of its first people.

@@ -13,7 +13,7 @@ use approver::journal::Journal;
 use approver::journal::memory::MemoryJournal;
 use approver::lease::Ask;
 use approver::people::People;
-use approver::testing::{Props, Stage, deployment, node};
+use approver::testing::{Panel, Props, Stage, deployment, node, plant_of_panels};
 use bytes::Bytes;
 use certs::proof::VerifiedKey;
 use futures::FutureExt as _;
@@ -46,45 +46,15 @@ const RECIPIENTS: [&str; 2] = [
 
 /// A plant with two panels, which are one machine; `rule` is added to its one rule.
 fn plant(addresses: [SocketAddr; 2], pin: &str, rule: &str) -> String {
-    let [address, other] = addresses;
-    format!(
-        r#"
-[plant]
-name = "Mill 3"
-timezone = "UTC"
-banner = "Recorded."
-changes = [{{ from = "shift-lead", count = 1 }}]
-[zones.packaging]
-[targets.hmi-2]
-zone = "packaging"
-[targets.hmi-2.services.ssh]
-protocol = "ssh"
-address = "{address}"
-user = "maint"
-credential = "hmi-maint"
-host_key = "{pin}"
-[targets.hmi-3]
-zone = "packaging"
-[targets.hmi-3.services.ssh]
-protocol = "ssh"
-address = "{other}"
-user = "maint"
-credential = "hmi-maint"
-host_key = "{pin}"
-[[rules]]
-id = "acme-packaging"
-vendors = ["acme"]
-roles = ["maintenance"]
-zones = ["packaging"]
-actions = ["shell", "file-get", "file-put"]
-duration_max = "4h"
-approvals = [{{ from = "shift-lead", count = 1 }}]
-work_order = "optional"
-exclusive = "none"
-connections = 1000
-{rule}
-"#
-    )
+    let addresses = addresses.map(|address| address.to_string());
+    let [first, second] = [("hmi-2", &addresses[0]), ("hmi-3", &addresses[1])].map(|(name, address)| Panel {
+        name,
+        address,
+        user: "maint",
+        credential: "hmi-maint",
+        host_key: pin,
+    });
+    plant_of_panels("UTC", &[first, second], &format!("connections = 1000\n{rule}"))
 }
 
 /// What a test changes before anything begins.
