@@ -130,7 +130,8 @@ pub enum NotOpened {
 pub struct Session {
     live: Arc<Live>,
     target: TargetName,
-    channels: mpsc::Sender<VendorChannel>,
+    /// Boxed, because a queue has room for 32 from its beginning.
+    channels: mpsc::Sender<Box<VendorChannel>>,
     ended: watch::Receiver<Option<Ending>>,
 }
 
@@ -177,7 +178,7 @@ impl Session {
     /// # Errors
     /// The session takes no more; the channel is to be refused.
     pub fn channel(&self, channel: VendorChannel) -> Result<(), NotCarried> {
-        self.channels.try_send(channel).map_err(|_| NotCarried)
+        self.channels.try_send(Box::new(channel)).map_err(|_| NotCarried)
     }
 
     /// Why it ends, once that is so.

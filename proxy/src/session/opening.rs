@@ -33,7 +33,8 @@ pub(super) async fn run(
     line: VendorLine,
     opened: oneshot::Sender<Result<Session, NotOpened>>,
 ) {
-    match open(&parts, who, ask, line).await {
+    // A task takes the room of its largest moment as long as it lives: what passes is boxed, here and where it ends.
+    match Box::pin(open(&parts, who, ask, line)).await {
         // Nobody waits any more: then the session's only handle is dropped here, and it ends as left.
         Ok((running, session)) => {
             drop(opened.send(Ok(session)));

@@ -55,7 +55,7 @@ pub(super) struct Running {
 /// What reaches a session from outside.
 pub(super) struct Inbox {
     /// Channels that the technician opened; closed when they left.
-    pub(super) channels: mpsc::Receiver<VendorChannel>,
+    pub(super) channels: mpsc::Receiver<Box<VendorChannel>>,
     /// Lines that the technician is to be told.
     pub(super) told: mpsc::Receiver<String>,
     /// Codes typed on a locked terminal.
@@ -138,7 +138,7 @@ impl Running {
     /// Runs it to its end, sealed and journaled.
     pub(super) async fn run(mut self) {
         let ending = self.attend().await;
-        self.end(ending).await;
+        Box::pin(self.end(ending)).await;
     }
 
     async fn attend(&mut self) -> Ending {
@@ -193,9 +193,9 @@ impl Running {
         self.obeyed = order;
     }
 
-    fn opened(&mut self, channel: Option<VendorChannel>) -> Option<Ending> {
+    fn opened(&mut self, channel: Option<Box<VendorChannel>>) -> Option<Ending> {
         match channel {
-            Some(channel) => self.channels.carry(channel, self.presence.live.frozen.subscribe()),
+            Some(channel) => self.channels.carry(*channel, self.presence.live.frozen.subscribe()),
             None => self.left = true,
         }
         None

@@ -207,7 +207,8 @@ impl TargetPool {
         if self.is_cut() {
             return Err(TargetFault::Cut { target: self.plan.destination.name().to_owned() });
         }
-        TargetConnection::open(&self.plan, valve).await
+        // Boxed: a channel's task would keep the room that connecting takes.
+        Box::pin(TargetConnection::open(&self.plan, valve)).await
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn serve(
     let door = Door::inner(Arc::clone(&face), Arc::clone(&connection), inner);
     let (stream, forwarding) = ChannelStream::new(upload, channel, Arc::clone(&valve));
     let serving = async {
-        let running = server::run_stream(config, stream, door).await?;
+        let running = Box::pin(server::run_stream(config, stream, door)).await?;
         connection.has_begun(running.handle());
         running.await
     };

@@ -184,7 +184,7 @@ async fn welcome(face: Arc<Face>, socket: TcpStream, peer: SocketAddr, _place: O
     let methods = [MethodKind::PublicKey, MethodKind::KeyboardInteractive];
     let config = face.config(&face.gate.name, if face.passwords { &methods } else { &methods[..1] });
     let serving = async {
-        let running = server::run_stream(config, GatedStream::vendor(socket, valve), door).await?;
+        let running = Box::pin(server::run_stream(config, GatedStream::vendor(socket, valve), door)).await?;
         connection.has_begun(running.handle());
         running.await
     };
