@@ -33,6 +33,7 @@ mod cutting;
 mod due;
 mod fold;
 mod late;
+pub mod restoring;
 mod seats;
 mod signatures;
 mod tasks;

@@ -87,6 +87,18 @@ fn decode_known(raw: impl IntoIterator<Item = recordings::leaf::Entry>) -> Resul
     Ok(entries)
 }
 
+/// All entries of a journal at rest, each of which must be known.
+///
+/// # Errors
+/// The first that this program does not know.
+pub fn decode_all(raw: &[recordings::leaf::Entry]) -> Result<Vec<Entry>, ReadError> {
+    let unknown = |raw: &recordings::leaf::Entry, cause: UnknownEvent| ReadError::Unknown {
+        index: raw.index,
+        cause: cause.to_string(),
+    };
+    raw.iter().map(|entry| decode(entry).map_err(|cause| unknown(entry, cause))).collect()
+}
+
 fn decode(raw: &recordings::leaf::Entry) -> Result<Entry, UnknownEvent> {
     Ok(Entry { index: raw.index, at: raw.at, event: Event::decode(&raw.bytes)?, leaf: raw.hash })
 }

@@ -130,15 +130,30 @@ impl Witnesses {
         self.0.ways.iter().map(standing).collect()
     }
 
+    /// Asks each of them about each log once: what it says of what is published now.
+    pub async fn sound(&self) -> Vec<Sounding> {
+        let one = async |place: usize| {
+            let mut asking = Asking::new(self.clone(), place);
+            let mut soundings = Vec::new();
+            for (log, (asked, _)) in self.0.logs.iter().enumerate() {
+                let said = asking.about(log).await.map_or_else(Failed::said, |()| Said::Agrees);
+                let witness = asking.way().key.name().to_owned();
+                soundings.push(Sounding { witness, log: asked.verifier.name().to_owned(), said });
+            }
+            soundings
+        };
+        futures::future::join_all((0..self.count()).map(one)).await.into_iter().flatten().collect()
+    }
+
     /// Asks one of them for as long as it is polled.
     pub async fn ask(self, place: usize, desk: Desk, records: Arc<Log>, alarms: mpsc::Sender<Alarm>) {
-        let mut asking = Asking { witnesses: self, place, held: BTreeMap::new(), failures: 0, alarms };
+        let mut asking = Asking::new(self, place);
         loop {
             let size = desk.head().size;
             asking.wait_published(desk.clock(), size).await;
             let trouble = asking.round().await.err();
             let is_well = trouble.is_none();
-            asking.tell(trouble);
+            asking.tell(trouble, &alarms);
             desk.clock().sleep(PAUSE).await;
             let pause = match (is_well, records.status().open) {
                 (false, _) if asking.failures > FAILURES_TOLD => LOST,
@@ -155,6 +170,62 @@ impl Witnesses {
     }
 }
 
+/// What a witness said of a log, before anything new is written to that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sounding {
+    /// The witness's name.
+    pub witness: String,
+    /// The log's name.
+    pub log: String,
+    /// What it said.
+    pub said: Said,
+}
+
+/// What a witness says of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// It has seen no more than there is, and nothing else.
+    Agrees,
+    /// It has seen so many entries, and there are fewer.
+    HasMore(u64),
+    /// It has seen another log of this name, with so many entries, where it says that.
+    HasOther(Option<u64>),
+    /// It does not answer, or nothing that counts.
+    Nothing(String),
+}
+
+/// How asking about a log failed.
+enum Failed {
+    Lost(String),
+    /// What it was asked from, and of how many entries.
+    Answered {
+        old: u64,
+        size: u64,
+        why: NotCosigned,
+    },
+}
+
+impl Failed {
+    fn trouble(self, origin: &str) -> Trouble {
+        match self {
+            Self::Lost(why) => Trouble::Lost(why),
+            Self::Answered { size, why, .. } => trouble(origin, size, &why),
+        }
+    }
+
+    fn said(self) -> Said {
+        match self {
+            Self::Lost(why) => Said::Nothing(why),
+            Self::Answered { why: NotCosigned::SetBack { held, .. }, .. } => Said::HasMore(held),
+            Self::Answered { why: NotCosigned::Forked(size), .. } => Said::HasOther(Some(size)),
+            Self::Answered { old, why: NotCosigned::Refused { status: 422, .. }, .. } => {
+                Said::HasOther(Some(old).filter(|old| *old > 0))
+            }
+            Self::Answered { why, .. } => Said::Nothing(why.to_string()),
+        }
+    }
+}
+
 /// One witness that is being asked.
 struct Asking {
     witnesses: Witnesses,
@@ -162,7 +233,6 @@ struct Asking {
     /// What it is believed to have cosigned last of each log.
     held: BTreeMap<usize, u64>,
     failures: u32,
-    alarms: mpsc::Sender<Alarm>,
 }
 
 /// What a witness is asked, and what of.
@@ -172,6 +242,10 @@ struct Question {
 }
 
 impl Asking {
+    const fn new(witnesses: Witnesses, place: usize) -> Self {
+        Self { witnesses, place, held: BTreeMap::new(), failures: 0 }
+    }
+
     fn way(&self) -> &Way {
         &self.witnesses.0.ways[self.place]
     }
@@ -190,12 +264,13 @@ impl Asking {
     /// Asks about each log once.
     async fn round(&mut self) -> Result<(), Trouble> {
         for log in 0..self.witnesses.0.logs.len() {
-            self.about(log).await?;
+            let asked = self.about(log).await;
+            asked.map_err(|failed| failed.trouble(self.witnesses.0.logs[log].0.verifier.name()))?;
         }
         Ok(())
     }
 
-    async fn about(&mut self, log: usize) -> Result<(), Trouble> {
+    async fn about(&mut self, log: usize) -> Result<(), Failed> {
         for _ in 0..ASKED_MAX {
             let held = self.held.get(&log).copied().unwrap_or(0);
             let Some(Question { signed, asked }) = self.question(log, held).await? else { return Ok(()) };
@@ -204,26 +279,25 @@ impl Asking {
             let posted = self.way().poster.post("text/plain; charset=utf-8", body, Wanted::Body(ANSWER_BYTES_MAX));
             let posted = tokio::time::timeout(TAKES_MAX, posted).await;
             let (status, body) =
-                posted.unwrap_or_else(|_| Err(format!("it did not answer in {TAKES_MAX:?}"))).map_err(Trouble::Lost)?;
+                posted.unwrap_or_else(|_| Err(format!("it did not answer in {TAKES_MAX:?}"))).map_err(Failed::Lost)?;
             match read_answer(&asked, size, (status, &body), std::slice::from_ref(&self.way().key)) {
                 Ok(Answer::Cosigned(lines)) => {
                     self.held.insert(log, size);
                     let kept = self.blocking(log, move |(_, kept)| lock(kept).keep(&signed, &lines)).await;
-                    return kept.map_err(|error| Trouble::Lost(format!("its cosignature cannot be kept: {error}")));
+                    return kept.map_err(|error| Failed::Lost(format!("its cosignature cannot be kept: {error}")));
                 }
                 Ok(Answer::Holds(held)) => drop(self.held.insert(log, held)),
                 Err(why) => {
                     self.held.remove(&log);
-                    let origin = &signed.checkpoint().origin;
-                    return Err(trouble(origin, size, &why));
+                    return Err(Failed::Answered { old: asked.old, size, why });
                 }
             }
         }
-        Err(Trouble::Lost("it says of each size that it holds another".to_owned()))
+        Err(Failed::Lost("it says of each size that it holds another".to_owned()))
     }
 
     /// None while nothing is published.
-    async fn question(&self, log: usize, held: u64) -> Result<Option<Question>, Trouble> {
+    async fn question(&self, log: usize, held: u64) -> Result<Option<Question>, Failed> {
         let read = move |log: &(AskedLog, Mutex<Kept>)| {
             let Some(signed) = published(log)? else { return Ok(None) };
             let folder = Folder::new(Arc::new(RealDisk), &log.0.dir);
@@ -234,7 +308,7 @@ impl Asking {
             Ok(Some(Question { signed, asked }))
         };
         let question = self.blocking(log, read).await;
-        question.map_err(|error| Trouble::Lost(format!("it cannot be asked, because the log cannot be read: {error}")))
+        question.map_err(|error| Failed::Lost(format!("it cannot be asked, because the log cannot be read: {error}")))
     }
 
     async fn blocking<T: Send + 'static>(
@@ -247,7 +321,7 @@ impl Asking {
     }
 
     /// Tells people what has changed.
-    fn tell(&mut self, trouble: Option<Trouble>) {
+    fn tell(&mut self, trouble: Option<Trouble>, alarms: &mpsc::Sender<Alarm>) {
         let witness = self.way().key.name().to_owned();
         self.failures = if trouble.is_some() { self.failures.saturating_add(1) } else { 0 };
         let mut troubles = lock(&self.witnesses.0.troubles);
@@ -271,7 +345,7 @@ impl Asking {
             None => drop(troubles.remove(&witness)),
         }
         drop(troubles);
-        if let Some(lost) = alarm.and_then(|alarm| self.alarms.try_send(alarm).err()) {
+        if let Some(lost) = alarm.and_then(|alarm| alarms.try_send(alarm).err()) {
             tracing::error!(alarm = ?lost.into_inner(), "an alarm reaches nobody");
         }
     }

@@ -102,6 +102,11 @@ impl Verifier {
         NamedKey::parse(ED25519_TYPE, text).map(Self)
     }
 
+    /// The same key under another name.
+    pub fn renamed(&self, name: &str) -> Result<Self, BadVerifier> {
+        NamedKey::new(ED25519_TYPE, name, self.0.key).map(Self)
+    }
+
     /// Whether this key signed `message`.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), NotSigned> {
         self.0.verify(message, signature)

@@ -26,11 +26,14 @@ pub enum Namespace {
     Certify,
     /// Erasing a recording.
     Erase,
+    /// Restoring the logs from an earlier state.
+    Restore,
 }
 
 impl Namespace {
     /// Every namespace.
-    pub const ALL: [Self; 6] = [Self::Login, Self::Approval, Self::Request, Self::Plant, Self::Certify, Self::Erase];
+    pub const ALL: [Self; 7] =
+        [Self::Login, Self::Approval, Self::Request, Self::Plant, Self::Certify, Self::Erase, Self::Restore];
 
     /// As it stands in the signature.
     pub const fn as_str(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Namespace {
             Self::Plant => "holdpoint-plant@v1",
             Self::Certify => "holdpoint-certify@v1",
             Self::Erase => "holdpoint-erase@v1",
+            Self::Restore => "holdpoint-restore@v1",
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use policies::ids::{DeploymentId, PersonId};
+use policies::ids::{DeploymentId, PersonId, RestoreId};
 use serde::{Deserialize, Serialize};
 use ssh_key::{Fingerprint, PublicKey};
 
@@ -108,6 +108,17 @@ impl Trust {
     pub fn knows(&self, person: PersonId, role: FirstRole, key: &PublicKey) -> bool {
         let key = KeyFingerprint::of(key);
         self.people.iter().any(|known| known.person == person && known.role == role && known.keys.contains(&key))
+    }
+
+    /// The key of the log of this name, or of the one that goes on under it since a restore. What the restore is worth,
+    /// the signatures of people say.
+    pub fn verifier_of(&self, name: &str) -> Option<Verifier> {
+        let restored = || {
+            let (before, restore) = name.rsplit_once('/')?;
+            restore.parse::<RestoreId>().ok()?;
+            self.log(before)?.renamed(name).ok()
+        };
+        self.log(name).cloned().or_else(restored)
     }
 
     /// The log of this name.

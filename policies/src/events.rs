@@ -16,8 +16,8 @@ use crate::ids::{
 use crate::people::{Kind, SshKey};
 use crate::plant::Rule;
 use crate::requests::{
-    CertifyStatement, EraseStatement, Extension, PlantStatement, Reopening, Request, SeenHead, Signed,
-    VerdictStatement, Widening,
+    CertifyStatement, EraseStatement, Extension, PlantStatement, Reopening, Request, RestoreStatement, SeenHead,
+    Signed, VerdictStatement, Widening,
 };
 
 /// A person named when the installation was founded.
@@ -331,6 +331,8 @@ pub enum Event {
     BackedUp { node: NodeId, by: PersonId },
     /// To whom a node encrypts what it records from now on; it said otherwise before, or nothing.
     RecipientsNamed { node: NodeId, recipients: BTreeSet<Recipient> },
+    /// The logs go on from an earlier state, under new names: two people signed what is lost.
+    Restored { administrator: Box<Signed<RestoreStatement>>, operator: Box<Signed<RestoreStatement>> },
 }
 
 /// Bytes that are no event this version knows.
@@ -381,6 +383,7 @@ impl Event {
             Self::Certified { certificate } => Some(certificate.statement.journal),
             Self::PlantSigned { signed } => Some(signed.statement.journal),
             Self::ErasureSigned { signed } => Some(signed.statement.journal),
+            Self::Restored { administrator, .. } => Some(administrator.statement.journal),
             Self::Voted { verdict } | Self::Reopened { verdict, .. } => Some(verdict.statement.journal),
             _ => None,
         }
@@ -442,6 +445,7 @@ impl Event {
             Self::RecorderFailed { .. } => "HP1604",
             Self::BackedUp { .. } => "HP1605",
             Self::RecipientsNamed { .. } => "HP1606",
+            Self::Restored { .. } => "HP1607",
         }
     }
 }

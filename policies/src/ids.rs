@@ -205,6 +205,8 @@ ids! {
     CutId "c_" "a cut",
     /// A one-use enrolment link.
     LinkId "l_" "a link",
+    /// A restore of the logs, which go on under a name of its own.
+    RestoreId "e_" "a restore",
 }
 
 #[cfg(test)]

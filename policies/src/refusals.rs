@@ -113,6 +113,8 @@ pub enum Refusal {
     GrantOver(TargetName, PlantTime),
     #[error("the grant for {0} was taken back by an operator")]
     GrantRevoked(TargetName),
+    #[error("the gate was restored from an earlier state, which ended the grant for {0}. Ask for a new one")]
+    GrantRestored(TargetName),
     #[error("the grant allows {}, not {wanted}. Ask for {wanted}", list(.granted))]
     ActionNotGranted { wanted: Action, granted: Actions },
     #[error("the rule's hours are over for now{}", .0.as_ref().map(|when| format!("; they begin again {when}")).unwrap_or_default())]
@@ -208,6 +210,7 @@ impl Refusal {
             Self::NotYet(..) => "not-yet",
             Self::GrantOver(..) => "grant-over",
             Self::GrantRevoked(_) => "grant-revoked",
+            Self::GrantRestored(_) => "grant-restored",
             Self::ActionNotGranted { .. } => "action-not-granted",
             Self::OutsideHours(_) => "outside-hours",
             Self::WrongSource(_) => "wrong-source",

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
-use crate::ids::{AskId, CutId, DeploymentId, GroupName, PersonId, RequestId, ServiceName, SessionId, TargetName};
+use crate::ids::{
+    AskId, CutId, DeploymentId, GroupName, NodeId, PersonId, RequestId, RestoreId, ServiceName, SessionId, TargetName,
+};
 use crate::people::{Kind, SshKey};
 use crate::time::{Seconds, Window};
 
@@ -284,6 +286,54 @@ impl EraseStatement {
     /// The 32 bytes that are signed, in the erasing namespace.
     pub fn digest(&self) -> Digest {
         Digest::of("erase", self)
+    }
+}
+
+/// What a restore loses of a log: entries that it had under its name before, as far as somebody remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// The first that is lost. What stays of the log may differ from what it was from here on, and is the same before.
+    pub from: u64,
+    /// Behind the last that anybody remembers; `from`, where nobody remembers any.
+    pub until: u64,
+}
+
+/// What an administrator and an operator sign so that the logs go on from what is there, under new names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreStatement {
+    /// The installation.
+    pub deployment: DeploymentId,
+    /// Which restore; the last part of the logs' new names.
+    pub restore: RestoreId,
+    /// What stays of the journal: all that the restore follows.
+    pub journal: SeenHead,
+    /// What the journal loses.
+    pub journal_lost: Lost,
+    /// Whose recordings.
+    pub node: NodeId,
+    /// What stays of the log of recordings.
+    pub records: SeenHead,
+    /// What that log loses.
+    pub records_lost: Lost,
+    /// Who signs.
+    pub signer: PersonId,
+    /// Sixteen random bytes in hexadecimal.
+    pub nonce: String,
+    /// Void afterwards.
+    pub expires: Timestamp,
+}
+
+impl RestoreStatement {
+    /// The 32 bytes that are signed, in the restoring namespace.
+    pub fn digest(&self) -> Digest {
+        Digest::of("restore", self)
+    }
+
+    /// Whether two people signed the same.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let as_theirs =
+            Self { signer: other.signer, nonce: other.nonce.clone(), expires: other.expires, ..self.clone() };
+        as_theirs == *other
     }
 }
 

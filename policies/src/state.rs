@@ -18,7 +18,7 @@ use crate::ids::{
 use crate::people::{Contract, Person, SshKey, Standing};
 use crate::plant::{Plant, Rule};
 use crate::recipients::RecipientFacts;
-use crate::requests::{Answer, Extension, Request, SeenHead, Widening};
+use crate::requests::{Answer, Extension, Request, RestoreStatement, SeenHead, Widening};
 use crate::time::PlantTime;
 
 /// An invitation nobody used yet.
@@ -45,6 +45,8 @@ pub enum RequestStanding {
     Lapsed,
     /// A grant that was taken back.
     Revoked,
+    /// It was open when the journal was restored from an earlier state; what became of it is not known.
+    Restored,
 }
 
 impl RequestStanding {
@@ -57,6 +59,7 @@ impl RequestStanding {
             Self::Withdrawn => "withdrawn",
             Self::Lapsed => "lapsed",
             Self::Revoked => "revoked",
+            Self::Restored => "ended by a restore",
         }
     }
 }
@@ -277,6 +280,8 @@ pub struct State {
     pub recipients: BTreeMap<Recipient, RecipientFacts>,
     /// Cuts that were not reopened.
     pub cuts: BTreeMap<CutId, Scope>,
+    /// Restores, in order.
+    pub restores: Vec<Restore>,
     /// Entries folded so far.
     pub size: u64,
     /// Time of the newest entry.
@@ -286,6 +291,17 @@ pub struct State {
     texts: BTreeMap<Digest, Vec<String>>,
     /// When the maximum of a recording is over.
     maxima: BTreeSet<(Timestamp, SessionId)>,
+}
+
+/// A restore: from its entry on the logs have other names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restore {
+    /// What both signed, as the administrator did.
+    pub statement: RestoreStatement,
+    /// The operator who signed it too.
+    pub operator: PersonId,
+    /// When it came into the journal.
+    pub at: Timestamp,
 }
 
 impl State {
@@ -392,6 +408,11 @@ impl State {
                     facts.used = Some(at);
                 }
             }
+            Event::Restored { administrator, operator } => {
+                self.end_what_is_open(at);
+                let (statement, operator) = (administrator.statement.clone(), operator.statement.signer);
+                self.restores.push(Restore { statement, operator, at });
+            }
             Event::Fetched { .. }
             | Event::Packed { .. }
             | Event::HostKeyMismatch { .. }
@@ -402,6 +423,21 @@ impl State {
             | Event::RecorderFailed { .. }
             | Event::BackedUp { .. } => {}
         }
+    }
+
+    /// What was asked or given and not over: whether it was answered, used up or taken back since is lost.
+    fn end_what_is_open(&mut self, at: Timestamp) {
+        for case in self.cases.values_mut() {
+            let is_open = match case.standing {
+                RequestStanding::Pending => true,
+                RequestStanding::Granted => at < case.deadline,
+                _ => false,
+            };
+            if is_open {
+                case.standing = RequestStanding::Restored;
+            }
+        }
+        self.asks.values_mut().for_each(|ask| ask.open = false);
     }
 
     fn found(&mut self, deployment: &DeploymentId, founders: &[Founder]) {

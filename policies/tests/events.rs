@@ -130,6 +130,22 @@ fn one_of_each() -> Vec<Event> {
         expires: at,
         journal: head,
     };
+    let restore = |signer| Signed {
+        statement: RestoreStatement {
+            deployment: label("mill-3"),
+            restore: RestoreId::new(ulid(8)),
+            journal: head,
+            journal_lost: Lost { from: 12, until: 19 },
+            node: label("gate-1"),
+            records: head,
+            records_lost: Lost { from: 11, until: 40 },
+            signer,
+            nonce: "00".into(),
+            expires: at,
+        },
+        key: key.clone(),
+        signature: signature.clone(),
+    };
     let mut all = vec![
         Event::Founded { deployment: label("mill-3"), log_key: "k".into(), founders: vec![founder] },
         Event::Contracted { vendor: label("acme"), end: at, sponsor: who, by: who },
@@ -207,6 +223,7 @@ fn one_of_each() -> Vec<Event> {
         Event::RecorderFailed { node: label("gate-1") },
         Event::BackedUp { node: label("gate-1"), by: who },
         Event::RecipientsNamed { node: label("gate-1"), recipients: [recipient].into() },
+        Event::Restored { administrator: Box::new(restore(who)), operator: Box::new(restore(other)) },
     ];
     let endings = [
         Ending::Left,

@@ -31,11 +31,13 @@ use crate::trusting;
 
 pub(crate) mod asking;
 mod faces;
+pub(crate) mod looking_back;
 pub mod stores;
 pub(crate) mod telling;
 
 use asking::CannotAsk;
 use faces::Listeners;
+use looking_back::SetBack;
 use stores::{Identity, StoreFault, Stores};
 use telling::CannotTell;
 
@@ -100,6 +102,9 @@ pub enum Reason {
     /// A witness that could never be asked.
     #[error(transparent)]
     Witness(#[from] CannotAsk),
+    /// Somebody remembers more of a log, or another one.
+    #[error("store: {0}")]
+    SetBack(#[from] SetBack),
     /// An address that cannot be listened on.
     #[error("{face}: cannot listen on {address}: {cause}")]
     Listen {
@@ -138,6 +143,9 @@ impl App {
     /// Every reason that could be found; then nothing runs and nothing listens.
     pub async fn start(config: Config, seal: &Seal, clock: Clock) -> Result<Self, StartFault> {
         let keys = KeyStore::open(&config.keys, seal);
+        if let Ok(keys) = &keys {
+            stores::finish_restore(&config.store.data, &keys.log_key()).await?;
+        }
         let identity = Identity::read(&config.store.data);
         let (keys, identity) = match (keys, identity) {
             (Ok(keys), Ok(identity)) => (keys, identity),
@@ -148,8 +156,11 @@ impl App {
         };
         let ways = telling::ways(&config.notify)?;
         let asked = asking::ways(&config.store.witnesses)?;
+        stores::check_mark(&config.store.data)?;
+        let witnesses = asking::witnesses(asked, &identity, &config.store.data, &keys.log_key())?;
+        let looked = looking_back::check(&config.store.data, &identity, &keys.log_key(), &witnesses).await;
+        looked.map_err(|reasons| StartFault(reasons.into_iter().map(Reason::from).collect()))?;
         let stores = open_stores(&config, identity, &keys).await?;
-        let witnesses = asking::witnesses(asked, &stores.identity, &config.store.data, &keys.log_key())?;
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let floor = Floor::new(clock.clone());
         let (alarms, alarmed) = mpsc::channel(ALARMS_MAX);
@@ -226,7 +237,7 @@ impl App {
 
     /// What the auditor is to keep is written beside the configuration, until all of the first people have enrolled.
     fn keep_trust(&self, keys: &KeyStore) -> impl Future<Output = ()> + Send + 'static {
-        let verifiers = trusting::verifiers(&self.stores.identity, &keys.log_key());
+        let verifiers = trusting::verifiers(&self.stores.identity.first(), &keys.log_key());
         trusting::keep_current(self.desk.clone(), verifiers, self.config.keys.with_file_name(founding::TRUST))
     }
 

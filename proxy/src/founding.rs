@@ -146,7 +146,7 @@ async fn build(folder: &Path, plan: &Plan, plant: &Plant, seal: &Seal, clock: Cl
     let config = Config::load(&folder.join(CONFIG))?;
     let keys = KeyStore::create(&config.keys, seal)?;
     make_folder(&config.store.data)?;
-    let identity = Identity { deployment: plan.deployment.clone(), node: node_name() };
+    let identity = Identity { deployment: plan.deployment.clone(), node: node_name(), restore: None };
     let stores = Stores::open(&config.store.data, identity, &keys.log_key(), config.store.reserve_bytes)
         .map_err(FoundingFault::Stores)?;
     let (alarms, _told) = mpsc::channel(1);

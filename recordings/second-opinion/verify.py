@@ -68,6 +68,7 @@ class Report:
     open: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     part: list[str] | None = None
+    restored: list[str] = field(default_factory=list)
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -83,10 +84,12 @@ class Report:
             return "not-whole"
         if self.part is not None:
             return "part"
-        return "open" if self.open else "whole"
+        if self.open:
+            return "open"
+        return "restored" if self.restored else "whole"
 
 
-EXIT_CODES = {"whole": 0, "open": 4, "part": 4, "not-whole": 1}
+EXIT_CODES = {"whole": 0, "open": 4, "part": 4, "restored": 4, "not-whole": 1}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -213,6 +216,12 @@ class LogKey:
             self.key = Ed25519PublicKey.from_public_bytes(raw[1:])
         except (ValueError, binascii.Error) as error:
             raise Misused(f"{text!r} is no verifier key: {error}") from error
+
+    def renamed(self, origin: str) -> LogKey:
+        """The same key under another name."""
+        raw = b"\1" + self.key.public_bytes_raw()
+        key_id = sha256(origin.encode(), b"\n", raw)[:4]
+        return LogKey(f"{origin}+{key_id.hex()}+{base64.b64encode(raw).decode()}")
 
     def signed(self, signature: bytes, message: bytes) -> bool:
         try:
@@ -367,22 +376,33 @@ def read_bundles(log: Log, count: int) -> Iterator[tuple[str, int, bytes]]:
 
 def check_cosigned(log: Log, report: Report) -> None:
     """`checkpoints/<size>`: heads that the log had and signed. Whether a witness's line is right is not looked at."""
-    folder = f"{log.name}/checkpoints/"
+    check_heads(log, "checkpoints", log.key, report, lambda path, size, is_here: is_here or log_lacks(path))
+
+
+def log_lacks(path: str) -> None:
+    raise Wrong(path, 0, "a witness cosigned another head than the log has")
+
+
+def check_heads(log: Log, folder: str, key: LogKey, report: Report, judge: Callable[[str, int, bool], object]) -> None:
+    """Signed heads in a folder of a log's, under the name that `key` has: whether the log that is here had each."""
+    folder = f"{log.name}/{folder}/"
     for path in log.store.files(log.name):
         if not path.startswith(folder):
             continue
         with report.looking():
             name = path.removeprefix(folder)
-            if not re.fullmatch(r"(0|[1-9][0-9]*)(\.tmp)?", name):
+            is_published = name == "checkpoint" and "/before-" in folder
+            if not is_published and not re.fullmatch(r"(0|[1-9][0-9]*)(\.tmp)?", name):
                 raise Wrong(path, 0, "no gate puts this there")
             if name.endswith(".tmp"):
                 continue
             try:
-                head = parse_note(log.store.bytes(path).decode(), log.key)
+                origin, size, root = parse_note(log.store.bytes(path).decode(), key)
             except (ValueError, binascii.Error) as error:
                 raise Wrong(path, 0, f"the checkpoint cannot be believed: {error}") from error
-            if int(name) > log.tree.size or head != (log.key.origin, int(name), log.tree.root(int(name))):
-                raise Wrong(path, 0, "a witness cosigned another head than the log has")
+            if origin != key.origin or (not is_published and size != int(name)):
+                raise Wrong(path, 0, "it is another head than its name says")
+            judge(path, size, size <= log.tree.size and root == log.tree.root(size))
 
 
 def tile_name(level: int | str, index: int, width: int) -> str:
@@ -626,7 +646,9 @@ class Log:
     def __init__(self, store: Store, name: str, trust: Trust, on_entry: Callable[[Log, Entry], None] | None = None):
         self.store, self.name = store, name
         self.on_entry = on_entry
+        self.restored: list[tuple[str, int]] = []
         self.key, self.node = self._read_format(trust)
+        self.names = self._names(trust)
         self.tree = Tree()
         self.entries: list[Entry] = []
         self.sessions: dict[int, Session] = {}
@@ -650,17 +672,40 @@ class Log:
         if data.split(b"\n")[0] != b"holdpoint log 1":
             raise Wrong(name, 0, "this is a format that this verifier does not know")
         lines = data.decode(errors="replace").split("\n")
-        if len(lines) != 5 or lines[4]:
-            raise Wrong(name, 0, "FORMAT has four lines")
-        _, origin, node, key, _ = lines
+        if len(lines) < 5 or lines[-1]:
+            raise Wrong(name, 0, "FORMAT has four lines, and one for each restore")
+        _, origin, node, key, *restored = lines[:-1]
+        for line in restored:
+            told = re.fullmatch(r"restored (e_[0-9a-z]{26}) (0|[1-9][0-9]*)", line)
+            if not told:
+                raise Wrong(name, data.index(line.encode()), "this is no restore")
+            self.restored.append((told[1], int(told[2])))
         wanted = f"{trust.deployment}/journal" if self.name == "journal" else f"{trust.deployment}/records/{node}"
-        if origin != wanted or origin not in trust.logs:
+        named = f"{wanted}/{self.restored[-1][0]}" if self.restored else wanted
+        if origin != named or wanted not in trust.logs:
             raise Wrong(name, len(lines[0]) + 1, f"trust.toml knows no log {origin!r} in this place")
-        if key != trust.logs[origin].text:
+        trusted = trust.logs[wanted].renamed(named)
+        if key != trusted.text:
             raise Wrong(name, data.index(b"\n", data.index(b"\n", 16) + 1) + 1, "this is not the key in trust.toml")
         if f"{trust.deployment}/records/{node}" not in trust.logs:
             raise Wrong(name, data.index(b"\n", 16) + 1, f"trust.toml knows no node {node!r}")
-        return trust.logs[origin], node
+        return trusted, node
+
+    def _names(self, trust: Trust) -> list[tuple[int, LogKey]]:
+        """The log's names with its key, and from which entry on it has each ("Restored")."""
+        base = f"{trust.deployment}/journal" if self.name == "journal" else f"{trust.deployment}/records/{self.node}"
+        later = [(size, trust.logs[base].renamed(f"{base}/{restore}")) for restore, size in self.restored]
+        return [(0, trust.logs[base]), *later]
+
+    def key_at(self, entry: int) -> LogKey:
+        """The key under the name that the log has at an entry."""
+        return [key for begins, key in self.names if begins <= entry][-1]
+
+    def keys_over(self, size: int) -> list[LogKey]:
+        """The keys that may have signed a head of this size: at a restore, the one before and the one after."""
+        ends = [begins for begins, _ in self.names[1:]] + [None]
+        both = zip(self.names, ends, strict=True)
+        return [key for (begins, key), end in both if begins <= size and (end is None or size <= end)]
 
     @property
     def ending(self) -> str:
@@ -819,7 +864,9 @@ class Log:
         nanoseconds, time = cursor.number(8), cursor.time()
         running, due = cursor.number(4), cursor.number(2)
         signed = cursor.data[begin : cursor.at]
-        if not self.key.signed(cursor.take(64), b"holdpoint/anchor/v1\n" + self.key.origin.encode() + b"\n" + signed):
+        signature = cursor.take(64)
+        heads = ((key, b"holdpoint/anchor/v1\n" + key.origin.encode() + b"\n" + signed) for key in self.keys_over(size))
+        if not any(key.signed(signature, message) for key, message in heads):
             raise wrong("the signature of an anchor is wrong")
         if frame and position != frame.begins:
             raise wrong("what was signed stood elsewhere")
@@ -1043,7 +1090,8 @@ def take_sealed(log: Log, entry: Entry, cursor: Cursor) -> int:
     session = log.sessions.get(number)
     if not session or session.ulid != ulid or session.seal:
         raise entry.wrong("what it seals was not open")
-    if not log.key.signed(signature, b"holdpoint/seal/v1\n" + log.key.origin.encode() + b"\n" + signed):
+    key = log.key_at(entry.index)
+    if not key.signed(signature, b"holdpoint/seal/v1\n" + key.origin.encode() + b"\n" + signed):
         raise entry.wrong("the signature of a seal is wrong")
     if entry.frame and position != entry.frame.begins:
         raise entry.wrong("what was sealed stood elsewhere")
@@ -1669,6 +1717,7 @@ class Journal:
         self.started: dict[str, tuple[Entry, dict]] = {}
         self.ended: dict[str, tuple[Entry, dict]] = {}
         self.checkpoints: list[tuple[Entry, str, str]] = []
+        self.restores: list[tuple[Entry, dict]] = []
         self.holds: dict[str, set[str]] = {}
         self.erasers: dict[str, set[str]] = {}
         self.decisions: dict[int, tuple[str, str]] = {}
@@ -1726,11 +1775,13 @@ class Journal:
                 self.erasers.setdefault(signed["statement"]["session"], set()).add(signed["statement"]["signer"])
             case "checkpointed":
                 self.checkpoints.append((entry, event["node"], event["checkpoint"]))
+            case "restored":
+                self._restored(entry, event)
             case "ended":
                 self.ended[event["session"].removeprefix("s_")] = (entry, event)
 
     def _founded(self, event: dict) -> None:
-        if event["deployment"] != self.trust.deployment or event["log_key"] != self.log.key.text:
+        if event["deployment"] != self.trust.deployment or event["log_key"] != self.log.names[0][1].text:
             raise ValueError("another installation was founded")
         for one in event["founders"]:
             self.people[one["person"]] = Person(kind_of(one), one["groups"])
@@ -1805,6 +1856,27 @@ class Journal:
         if (statement["digest"], statement["answer"]) != (digest, "yes"):
             raise ValueError("something else was answered")
 
+    def _restored(self, entry: Entry, event: dict) -> None:
+        """An administrator and an operator sign the same, about the journal as it stands."""
+        both = [event["administrator"], event["operator"]]
+        for signed, kind in zip(both, ("administrator", "operator"), strict=True):
+            statement = signed["statement"]
+            self._signed(entry, signed, statement["signer"], "restore")
+            person = self.people[statement["signer"]].kind
+            if person["kind"] != kind or person.get("vendor"):
+                raise ValueError(f"it was not signed by an {kind}")
+            if statement["journal"]["size"] != entry.index:
+                raise ValueError("it was signed over another journal")
+        first, second = ({**signed["statement"], "signer": "", "nonce": "", "expires": ""} for signed in both)
+        if first != second:
+            raise ValueError("the two signed different things")
+        if any(restore["restore"] == first["restore"] for _, restore in self.restores):
+            raise ValueError("it is carried out a second time")
+        for kept, lost in ((first["journal"], first["journal_lost"]), (first["records"], first["records_lost"])):
+            if not lost["from"] <= min(kept["size"], lost["until"]):
+                raise ValueError("it loses what it keeps")
+        self.restores.append((entry, first))
+
     def _kept_or_erased(self, what: str, event: dict) -> None:
         """Holds, and what they forbid (docs/auditor.md, "What must stay?")."""
         session = event["session"]
@@ -1852,6 +1924,7 @@ NAMESPACES = {
     "certify": "holdpoint-certify@v1",
     "plant": "holdpoint-plant@v1",
     "erase": "holdpoint-erase@v1",
+    "restore": "holdpoint-restore@v1",
 }
 
 
@@ -1879,7 +1952,7 @@ def check(folder: Path, trust: Trust, identities: list[X25519PrivateKey]) -> Rep
     store = Store(folder)
     journal = records = told = None
     with report.looking():
-        store.check_names(".", "journal|records|cuts|state|LOCK|PART")
+        store.check_names(".", "journal|records|cuts|state|LOCK|PART|BACKUP")
     with report.looking():
         report.part = read_part(store)
     with report.looking():
@@ -1892,6 +1965,11 @@ def check(folder: Path, trust: Trust, identities: list[X25519PrivateKey]) -> Rep
         report.said.append(f"{told.signatures} signatures, {told.grants} grants, {len(told.started)} sessions")
         with report.looking():
             check_cuts(store, trust, journal.key)
+        with report.looking():
+            check_restored(told, journal, "journal", report)
+    if told and records:
+        with report.looking():
+            check_restored(told, records, "records", report)
     if records:
         check_recordings(records, identities, report)
     if told and records:
@@ -1915,7 +1993,7 @@ def read_part(store: Store) -> list[str] | None:
 
 def read_log(store: Store, name: str, trust: Trust, on_entry: Callable | None, report: Report) -> Log:
     with report.looking():
-        known = r"FORMAT|LOCK|segments|checkpoint|checkpoint\.tmp|checkpoints|tile"
+        known = r"FORMAT|LOCK|segments|checkpoint|checkpoint\.tmp|checkpoints|before-e_[0-9a-z]{26}|tile"
         store.check_names(name, known + "|sessions" * (name == "records"))
     log = Log(store, name, trust, on_entry)
     log.read()
@@ -1964,6 +2042,28 @@ def check_cuts(store: Store, trust: Trust, key: LogKey) -> None:
         at += len(line)
 
 
+def check_restored(told: Journal, log: Log, part: str, report: Report) -> None:
+    """A log has the names that two people gave it, and what it had signed under earlier ones ("Restored")."""
+    signed = [restore for _, restore in told.restores if part == "journal" or restore["node"] == log.node]
+    if log.restored != [(restore["restore"], restore[part]["size"]) for restore in signed]:
+        raise Wrong(f"{log.name}/FORMAT", 0, "the log says that it was restored otherwise than two people signed")
+    if part == "records":
+        for restore in signed:
+            size, root = restore["records"]["size"], restore["records"]["root"]
+            if size > log.tree.size or log.tree.root(size).hex() != root:
+                raise Wrong(f"{log.name}/FORMAT", 0, "other recordings are here than two people signed")
+    for restore, (_, key) in zip(signed, log.names, strict=False):
+        lost, furthest = restore[f"{part}_lost"], [restore[f"{part}_lost"]["until"]]
+
+        def judge(path: str, size: int, is_here: bool, lost: dict = lost, furthest: list[int] = furthest) -> None:
+            if not is_here and size <= lost["from"]:
+                raise Wrong(path, 0, "the log signed another head than it has, and no restore loses so much")
+            furthest.append(size if not is_here else 0)
+
+        check_heads(log, f"before-{restore['restore']}", key, report, judge)
+        report.restored.append(f"{key.origin}: lost from entry {lost['from']} to entry {max(furthest)}")
+
+
 def check_recordings(records: Log, identities: list[X25519PrivateKey], report: Report) -> None:
     for session in records.sessions.values():
         if report.part is not None and session.name not in report.part:
@@ -1986,7 +2086,7 @@ def check_each_other(told: Journal, records: Log, report: Report) -> None:
     """Sessions in one of the two logs and not in the other, and what the two say differently (docs/EVENTS.md)."""
     recorded = {session.name: session for session in records.sessions.values()}
     for name, (entry, event) in told.started.items():
-        if name in recorded or event["node"] != records.node:
+        if name in recorded or event["node"] != records.node or explains(told, entry, None):
             continue
         _, ended = told.ended.get(name, (None, {}))
         if ended.get("seal") or ended.get("ending") not in ("recorder-failed", "crashed", "target-unreachable"):
@@ -2003,11 +2103,16 @@ def check_checkpointed(told: Journal, records: Log, report: Report) -> None:
             if node != records.node:
                 continue
             try:
-                origin, size, root = parse_note(note, records.key)
+                since = [number for number, (at, restore) in enumerate(told.restores, 1) if at.index < entry.index]
+                number = since[-1] if since else 0
+                key = records.names[number][1] if number < len(records.names) else records.key
+                origin, size, root = parse_note(note, key)
             except (ValueError, binascii.Error) as error:
                 raise entry.wrong(f"the records' head cannot be believed: {error}") from error
-            if origin != records.key.origin:
+            if origin != key.origin:
                 raise entry.wrong("it is the head of another log")
+            if number < len(told.restores) and size > told.restores[number][1]["records_lost"]["from"]:
+                continue
             if size > records.tree.size:
                 what = f"the log once had {size} entries, and has {records.tree.size} now: it was rolled back"
                 raise Wrong(records.last_frame.file, records.last_frame.end, what)
@@ -2035,6 +2140,9 @@ def check_session_told(told: Journal, records: Log, session: Session) -> None:
     if session.name not in told.started:
         if are_open and session.metadata["journal_size"] > told.log.tree.size:
             return
+        size, number = session.metadata["journal_size"], opening.index
+        if any(number < one["records"]["size"] and size > one["journal"]["size"] for _, one in told.restores):
+            return
         raise opening.wrong(f"session s_{session.name} is not in the journal")
     _, started = told.started[session.name]
     names = {"session": "session", "grant": "request", "technician": "technician", "target": "target"}
@@ -2045,8 +2153,18 @@ def check_session_told(told: Journal, records: Log, session: Session) -> None:
     seal = session.seal
     if not seal and (ended or not are_open):
         raise opening.wrong(f"session s_{session.name} ended, and is not sealed")
-    if ended and ended["seal"] not in (None, seal.entry.hash.hex()):
+    if ended and ended["seal"] not in (None, seal.entry.hash.hex()) and not explains(told, entry, seal):
         raise entry.wrong(f"session s_{session.name} has another seal than the journal says")
+
+
+def explains(told: Journal, entry: Entry, seal: Seal | None) -> bool:
+    """Whether a recording, or its end, was lost at a restore: the journal had it before, and the records afterwards not."""
+    for at, restore in told.restores:
+        lost = restore["records_lost"]
+        is_lost = entry.index < at.index and lost["until"] > lost["from"]
+        if is_lost and (seal is None or seal.entry.index >= restore["records"]["size"]):
+            return True
+    return False
 
 
 def show(report: Report) -> str:
@@ -2055,6 +2173,7 @@ def show(report: Report) -> str:
         "whole": "WHOLE: nothing was altered, dropped or reordered",
         "open": "OPEN: nothing is wrong. " + "; ".join(report.open),
         "part": "WHOLE AS FAR AS IT GOES: the journal and the sessions that PART names",
+        "restored": "RESTORED: nothing is wrong but what two people signed as lost. " + "; ".join(report.restored),
         "not-whole": f"NOT WHOLE. First: {report.wrong[0]}" if report.wrong else "",
     }
     return "\n".join([*report.said, *map(str, report.wrong), words[report.verdict()]])

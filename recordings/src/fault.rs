@@ -134,7 +134,7 @@ pub enum OpenFault {
         why: String,
     },
     /// The log is shorter than what it once published: somebody put back an older copy.
-    #[error("{} says that this log had {published} entries, and {found} are there: an older copy was put back. Put back the newest one; nothing was changed", path.display())]
+    #[error("{} says that this log had {published} entries, and {found} are there: an older copy was put back. Put back the newest one, or go on from this one: an administrator and an operator together, `holdpoint restore`. Nothing was changed", path.display())]
     SetBack {
         /// The checkpoint.
         path: PathBuf,
@@ -144,7 +144,7 @@ pub enum OpenFault {
         found: u64,
     },
     /// The log is another one than what it once published.
-    #[error("{} is over other {size} entries than this log has: parts of two copies were mixed. Put back one whole copy; nothing was changed", path.display())]
+    #[error("{} is over other {size} entries than this log has: parts of two copies were mixed. Put back one whole copy, or go on from this one: an administrator and an operator together, `holdpoint restore`. Nothing was changed", path.display())]
     Forked {
         /// The checkpoint.
         path: PathBuf,

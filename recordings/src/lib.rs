@@ -28,6 +28,7 @@ pub mod read;
 mod recover;
 pub mod rehearse;
 pub mod remarks;
+pub mod restoring;
 mod retire;
 mod scan;
 pub mod screen;

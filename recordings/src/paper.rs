@@ -7,6 +7,7 @@ use certs::log_key::Verifier;
 use data_encoding::{Encoding, Specification};
 use jiff::Timestamp;
 use policies::digest::Digest;
+use policies::ids::RestoreId;
 use sha2::{Digest as _, Sha256};
 
 use crate::read::{JOURNAL_DIR, RECORDS_DIR};
@@ -108,7 +109,8 @@ pub fn parse(text: &str, logs: &[Verifier]) -> Result<Vec<Remembered>, Mistyped>
         } else if first == JOURNAL_DIR || first == RECORDS_DIR {
             let size = rest.iter().rev().find_map(|word| word.parse().ok());
             let size = size.ok_or_else(|| Mistyped::NoSize(first.clone()))?;
-            typed.push(Typed { log: first, size, rows: Default::default() });
+            let restore = rest.iter().find_map(|word| restore_of(word));
+            typed.push(Typed { log: first, restore, size, rows: Default::default() });
         } else if let (Some(last), Some((row, chars))) = (typed.last_mut(), row_of(line.trim_start())) {
             last.rows[row] = chars.chars().filter_map(symbol).collect();
         }
@@ -122,6 +124,8 @@ pub fn parse(text: &str, logs: &[Verifier]) -> Result<Vec<Remembered>, Mistyped>
 /// One log, as typed.
 struct Typed {
     log: String,
+    /// The last part of its name since a restore.
+    restore: Option<RestoreId>,
     size: u64,
     rows: [String; ROWS],
 }
@@ -134,15 +138,21 @@ impl Typed {
             return Err(Mistyped::Length { log: log(), row: row + 1, chars: self.rows[row].chars().count() });
         }
         let ours = |key: &&Verifier| key.name().split('/').nth(1) == Some(self.log.as_str());
-        let wrong_rows = |key: &Verifier| -> Vec<usize> {
-            let right = |row: usize| {
-                let (chars, told) = self.rows[row].split_at(ROOT_CHARS);
-                check(key.name(), self.size, row, chars) == told
-            };
-            (0..ROWS).filter(|row| !right(*row)).collect()
+        let named = |key: &Verifier| match self.restore {
+            Some(restore) => format!("{}/{restore}", key.name()),
+            None => key.name().to_owned(),
         };
-        let found = logs.iter().filter(ours).map(|key| (key, wrong_rows(key))).min_by_key(|(_, wrong)| wrong.len());
-        let (key, wrong) = found.ok_or_else(|| Mistyped::All(log()))?;
+        let wrong_rows = |name: String| -> (String, Vec<usize>) {
+            let right = |row: &usize| {
+                let (chars, told) = self.rows[*row].split_at(ROOT_CHARS);
+                check(&name, self.size, *row, chars) == told
+            };
+            let wrong = (0..ROWS).filter(|row| !right(row)).collect();
+            (name, wrong)
+        };
+        let all = logs.iter().filter(ours).map(|key| wrong_rows(named(key)));
+        let found = all.min_by_key(|(_, wrong)| wrong.len());
+        let (origin, wrong) = found.ok_or_else(|| Mistyped::All(log()))?;
         match wrong.first() {
             Some(_) if wrong.len() == ROWS => return Err(Mistyped::All(log())),
             Some(row) => return Err(Mistyped::Row { log: log(), row: row + 1 }),
@@ -151,8 +161,15 @@ impl Typed {
         let root: String = self.rows.iter().map(|row| &row[..ROOT_CHARS]).collect();
         let root = encoding().decode(root.as_bytes()).ok().and_then(|root| root.try_into().ok());
         let root = Digest(root.ok_or_else(|| Mistyped::Row { log: log(), row: ROWS })?);
-        Ok(Remembered { origin: key.name().to_owned(), size: self.size, root, by: By::Paper { at } })
+        Ok(Remembered { origin, size: self.size, root, by: By::Paper { at } })
     }
+}
+
+/// A restore in a log's name, as it was meant.
+fn restore_of(word: &str) -> Option<RestoreId> {
+    let word = word.to_ascii_lowercase();
+    let meant: String = word.strip_prefix("e_")?.chars().filter_map(symbol).collect();
+    format!("e_{}", meant.to_ascii_lowercase()).parse().ok()
 }
 
 /// A row's number from 0, and what stands behind it and whatever parts the two.
@@ -207,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_sheet_is_typed_in_any_case_with_any_spaces_and_dashes() {
-        let heads = [head("mill-3/journal", 41, [0xA5; 32]), head("mill-3/records/gate-2", 17, [1; 32])];
+        let restored = "mill-3/records/gate-2/e_01m8gkwnsqsabngwckzketfwkj";
+        let heads = [head("mill-3/journal", 41, [0xA5; 32]), head(restored, 17, [1; 32])];
         let text = sheet(&heads, at());
         let same = |text: &str| {
             let read = parse(text, &logs()).unwrap();

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use certs::auditor::BadAuditorKeys;
 use jiff::{SignedDuration, Timestamp};
 use policies::digest::Digest;
-use policies::ids::{NodeId, Recipient, SessionId};
+use policies::ids::{NodeId, Recipient, RestoreId, SessionId};
 
 use crate::block::{self, BlockHeader, Content, Form, Keyframe, PlainFrame};
 use crate::disk::{self, Disk as _, RealDisk};
@@ -31,6 +31,11 @@ use crate::tlog::folder::{Folder, FolderFault, View};
 pub const JOURNAL_DIR: &str = "journal";
 /// Where in a data folder a node's record log lies.
 pub const RECORDS_DIR: &str = "records";
+
+/// In a data folder out of a backup: a gate starts there only after a restore.
+pub const OUT_OF_A_BACKUP: &str = "BACKUP";
+/// In a data folder: a restore that was decided, and is not finished.
+pub const RESTORING: &str = "RESTORING";
 
 /// Why something cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +77,28 @@ pub struct Format {
     pub node: NodeId,
     /// The public key it says it is signed with; what that is worth, the auditor's trust file says.
     pub verifier: String,
+    /// Its restores, in order; since each it has another name.
+    pub restored: Vec<RestoredAt>,
+}
+
+/// That a log was restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoredAt {
+    /// By which restore.
+    pub restore: RestoreId,
+    /// How many entries it had then: those from here on are under its new name.
+    pub size: u64,
+}
+
+/// A log's names, one after the other: from which entry on it has which. `base` is its first.
+pub fn names_of(base: &str, restored: &[RestoredAt]) -> Vec<(u64, String)> {
+    let later = restored.iter().map(|at| (at.size, format!("{base}/{}", at.restore)));
+    std::iter::once((0, base.to_owned())).chain(later).collect()
+}
+
+/// The folder in a log's folder with what it had published under its name before a restore.
+pub fn before_dir(restore: RestoreId) -> String {
+    format!("before-{restore}")
 }
 
 /// Longer ones are no FORMAT.
@@ -91,12 +118,35 @@ impl Format {
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let lines: Vec<&str> = text.strip_suffix('\n')?.split('\n').collect();
-        match lines.as_slice() {
-            ["holdpoint log 1", origin, node, verifier] => {
-                Some(Self { origin: (*origin).to_owned(), node: node.parse().ok()?, verifier: (*verifier).to_owned() })
-            }
-            _ => None,
+        let ["holdpoint log 1", origin, node, verifier, restored @ ..] = lines.as_slice() else { return None };
+        let restored: Vec<RestoredAt> = restored.iter().map(|line| restored_at(line)).collect::<Option<_>>()?;
+        let format =
+            Self { origin: (*origin).to_owned(), node: node.parse().ok()?, verifier: (*verifier).to_owned(), restored };
+        let is_named =
+            names_of(format.base()?, &format.restored).last().is_some_and(|(_, name)| *name == format.origin);
+        (is_named && format.to_string() == text).then_some(format)
+    }
+
+    /// The log's first name.
+    pub fn base(&self) -> Option<&str> {
+        match self.restored.last() {
+            Some(last) => self.origin.strip_suffix(&last.restore.to_string())?.strip_suffix('/'),
+            None => Some(&self.origin),
         }
+    }
+}
+
+fn restored_at(line: &str) -> Option<RestoredAt> {
+    let (restore, size) = line.strip_prefix("restored ")?.split_once(' ')?;
+    Some(RestoredAt { restore: restore.parse().ok()?, size: size.parse().ok()? })
+}
+
+/// As it stands in the file.
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, node, verifier, restored } = self;
+        write!(f, "holdpoint log 1\n{origin}\n{node}\n{verifier}\n")?;
+        restored.iter().try_for_each(|at| writeln!(f, "restored {} {}", at.restore, at.size))
     }
 }
 

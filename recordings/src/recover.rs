@@ -13,6 +13,7 @@ use crate::fault::{Cause, OpenFault};
 use crate::frame::{self, Flaw, Kind, RawFrame};
 use crate::leaf::{Anchor, Entry, Leaf, Position};
 use crate::log::{Before, CrashedSession, Extent, LogOptions, Purpose, Recovery, Signer};
+use crate::read::Format;
 use crate::segment::{
     self, OpenSession, SegmentFile, SegmentHead, SegmentState, SegmentsFault, damaged, lost, sworn_beyond,
 };
@@ -62,7 +63,7 @@ fn check_format(disk: &dyn Disk, dir: &Path, options: &LogOptions, signer: &dyn 
     };
     let expected = format_text(options, signer)?;
     match disk::read(disk, &path) {
-        Ok(found) if found == expected.as_bytes() => Ok(()),
+        Ok(found) if is_this(&found, &expected) => Ok(()),
         Ok(found) => Err(other_log(path, &expected, &String::from_utf8_lossy(&found))),
         Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
             if !segment::segments(disk, dir)?.is_empty() {
@@ -78,6 +79,12 @@ fn check_format(disk: &dyn Disk, dir: &Path, options: &LogOptions, signer: &dyn 
         }
         Err(error) => Err(io("read")(error)),
     }
+}
+
+/// A log that was restored says so behind that.
+fn is_this(found: &[u8], expected: &str) -> bool {
+    let format = Format::parse(found).map(|format| Format { restored: Vec::new(), ..format });
+    format.is_some_and(|format| format.to_string() == expected)
 }
 
 /// The first line that differs.

@@ -14,6 +14,7 @@ pub mod plant;
 pub mod power;
 pub mod process;
 pub mod target;
+pub mod witness;
 
 pub use commands::{holdpoint, json, log_in, recipient, text};
 pub use disk::Disk;

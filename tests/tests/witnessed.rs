@@ -7,65 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::process::Signal;
-use serde_json::Value;
 use tests::evidence::Evidence;
-use tests::plant::program;
-use tests::{Ended, Options, Plant, Running, eventually, holdpoint, log_in, recipient, run, start};
-
-/// A witness on a machine of its own, which knows both logs of a plant.
-struct Witness {
-    dir: tempfile::TempDir,
-    logs: Vec<String>,
-    running: Option<Running>,
-    address: String,
-    key: String,
-}
-
-impl Witness {
-    fn of(plant: &Plant) -> Self {
-        let trust = fs::read_to_string(plant.installation().join("trust.toml")).unwrap();
-        let keys = trust.lines().filter_map(|line| line.trim().strip_prefix('"')?.strip_suffix("\","));
-        let logs: Vec<String> = keys.filter(|key| key.starts_with("mill-3/")).map(str::to_owned).collect();
-        assert_eq!(logs.len(), 2, "{trust}");
-        let dir = tempfile::tempdir().unwrap();
-        let (address, key) = ("127.0.0.1:0".to_owned(), String::new());
-        let mut witness = Self { dir, logs, running: None, address, key };
-        witness.start();
-        witness
-    }
-
-    /// Starts it where it was before.
-    fn start(&mut self) {
-        let mut command = Command::new(program());
-        command.args(["witness", "--json", "--name", "w1", "--listen", &self.address]);
-        command.arg("--dir").arg(self.dir.path().join("w"));
-        self.logs.iter().for_each(|log| {
-            command.args(["--log", log]);
-        });
-        let mut running = start(&mut command);
-        let said = running.until("\"listen\"");
-        let told: Value = serde_json::from_str(said.lines().find(|line| line.starts_with('{')).unwrap()).unwrap();
-        (self.address, self.key) =
-            (told["listen"].as_str().unwrap().to_owned(), told["key"].as_str().unwrap().to_owned());
-        self.running = Some(running);
-    }
-
-    fn kill(&mut self) {
-        let running = self.running.take().unwrap();
-        running.signal(Signal::KILL);
-        running.ends();
-    }
-}
+use tests::witness::{Witness, cosigned, is_remembered, published, trusts};
+use tests::{Ended, Options, Plant, eventually, holdpoint, log_in, recipient, run};
 
 /// A plant whose gate asks a witness, and the file of its notices.
 fn witnessed() -> (Plant, Witness, PathBuf) {
     let plant = Plant::ready(Options::default());
     let witness = Witness::of(&plant);
-    plant.edit_config(|text| {
-        let at = format!("[[store.witnesses]]\nurl = \"http://{}/\"\nkey = \"{}\"\n", witness.address, witness.key);
-        format!("{text}\n{at}")
-    });
+    plant.edit_config(|text| format!("{text}{}", witness.configured()));
     let notices = plant.notices();
     (plant, witness, notices)
 }
@@ -76,40 +26,9 @@ fn work(plant: &Plant) {
     run(&mut tess.ssh(&[&tess.at("hmi-2"), "true"]), b"").ok();
 }
 
-/// The sizes of a log that are cosigned.
-fn cosigned(plant: &Plant, log: &str) -> Vec<u64> {
-    let kept = fs::read_dir(plant.data().join(log).join("checkpoints")).into_iter().flatten().flatten();
-    let mut sizes: Vec<u64> = kept.filter_map(|file| file.file_name().to_str().unwrap().parse().ok()).collect();
-    sizes.sort_unstable();
-    sizes
-}
-
-fn published(plant: &Plant, log: &str) -> u64 {
-    let text = fs::read_to_string(plant.data().join(log).join("checkpoint")).unwrap_or_default();
-    text.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or(0)
-}
-
 #[track_caller]
 fn is_told(notices: &Path, words: &str) {
     eventually(words, || fs::read_to_string(notices).unwrap_or_default().contains(words));
-}
-
-/// All that is published now is cosigned.
-#[track_caller]
-fn is_remembered(plant: &Plant) {
-    eventually("both logs are cosigned", || {
-        ["journal", "records"].iter().all(|log| {
-            let size = published(plant, log);
-            size > 0 && cosigned(plant, log).last().is_some_and(|last| *last >= size)
-        })
-    });
-}
-
-/// The auditor believes this witness.
-fn trusts(evidence: &Evidence, witness: &Witness) {
-    let path = evidence.path("trust.toml");
-    let trust = fs::read_to_string(&path).unwrap();
-    fs::write(&path, format!("witnesses = [\"{}\"]\n{trust}", witness.key)).unwrap();
 }
 
 fn verify_again(evidence: &Evidence) -> Ended {
@@ -208,8 +127,18 @@ fn a_gate_has_its_logs_cosigned_and_one_that_was_set_back_is_refused_loudly() {
     fs::write(&newest, format!("{before}— w1 {}{other}{}", &line[..40], &line[41..])).unwrap();
     late.verify().refused(1, "NOT SIGNED: a cosigned checkpoint: ");
     fs::remove_file(&notices).unwrap();
+    // The witness answers, so the set-back gate does not start; without it nobody knows, and it does.
     put_back(&early.path().join("data"), &plant.data());
+    let refused = run(&mut plant.serve_command(), b"").refused(3, "an older copy was put back").text();
+    assert!(
+        refused.contains(&format!("mill-3/journal has {} entries here", published(&plant, "journal"))),
+        "{refused}"
+    );
+    assert!(refused.contains(&format!("the witness w1 remembers {seen} entries")), "{refused}");
+    assert!(refused.contains("`holdpoint restore`"), "{refused}");
+    witness.kill();
     plant.serve();
+    witness.start();
     is_told(&notices, "the witness w1 refuses, because this gate was set back or runs twice");
     let told = fs::read_to_string(&notices).unwrap();
     assert!(told.contains("it was set back"), "{told}");
@@ -218,8 +147,11 @@ fn a_gate_has_its_logs_cosigned_and_one_that_was_set_back_is_refused_loudly() {
         work(&plant);
     }
     plant.stop();
+    run(&mut plant.serve_command(), b"").refused(3, "others: an older copy was put back, or this gate ran twice");
+    witness.kill();
     fs::remove_file(&notices).unwrap();
     plant.serve();
+    witness.start();
     is_told(&notices, "did not grow out of those that it has seen");
     plant.stop();
 }

@@ -17,7 +17,7 @@ use futures::stream;
 use jiff::Timestamp;
 use policies::decide::Command;
 use recordings::log::Log;
-use recordings::read::{JOURNAL_DIR, RECORDS_DIR};
+use recordings::read::{JOURNAL_DIR, OUT_OF_A_BACKUP, RECORDS_DIR};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -116,7 +116,10 @@ impl Contents {
         members.push(Member { name: "directory.jsonl".to_owned(), content: Content::Bytes(lines(directory)) });
         let heads = BackupHeads { at, journal: journal.head.size, records: records.head.size };
         let about = serde_json::to_vec_pretty(&heads).expect("heads have string keys");
-        members.insert(0, Member { name: "BACKUP".to_owned(), content: Content::Bytes(about) });
+        // In the data folder it keeps a gate from starting there as if nothing had come after.
+        for name in [format!("data/{OUT_OF_A_BACKUP}"), OUT_OF_A_BACKUP.to_owned()] {
+            members.insert(0, Member { name, content: Content::Bytes(about.clone()) });
+        }
         Ok(Self { heads, members })
     }
 

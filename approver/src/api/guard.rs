@@ -95,6 +95,10 @@ impl Api {
         if checked.face() != self.face() {
             return Err(Problem::unauthenticated("this token is for the other face: sign in here"));
         }
+        let restored = self.desk().with_state(|state| state.restores.last().map(|restore| restore.at));
+        if restored.is_some_and(|restored| checked.issued() < restored) {
+            return Err(Problem::unauthenticated("the gate was restored from an earlier state since: sign in again"));
+        }
         let key = self.key_of(checked.person(), checked.key())?;
         let proven = check_request_proof(&checked, &key, &request, now).map_err(|error| refused(&error))?;
         self.spend(proven.nonce())?;

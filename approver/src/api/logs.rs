@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use recordings::disk::RealDisk;
 use recordings::log::{Log, Now};
+use recordings::read::{Format, ReadFault, before_dir};
 use recordings::segment::{self, SegmentState, SegmentsFault};
 use recordings::tlog::folder::{Folder, FolderFault, PublishedFile};
 use recordings::tlog::kept::KEPT;
@@ -20,6 +21,8 @@ pub(super) enum LogFault {
     Published(#[from] FolderFault),
     #[error(transparent)]
     Segments(#[from] SegmentsFault),
+    #[error(transparent)]
+    Format(#[from] ReadFault),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -51,6 +54,11 @@ fn list(log: &Log, dir: &Path, root: &str) -> Result<(Vec<Member>, Now), LogFaul
     for (_, path) in tar::plain_files(&dir.join(KEPT))? {
         // It may be thinned out before its turn comes.
         members.push(Member { name: named(&path), content: Content::Open(File::open(&path)?, None) });
+    }
+    for at in Format::read(dir)?.restored {
+        for (_, path) in tar::plain_files(&dir.join(before_dir(at.restore)))? {
+            members.push(Member { name: named(&path), content: Content::Path(path) });
+        }
     }
     let used = segment::segments(&RealDisk, dir)?.into_iter().filter(|file| file.state != SegmentState::Spare);
     // Each may be retired before its turn comes.

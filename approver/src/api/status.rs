@@ -130,6 +130,7 @@ impl Api {
         let (desk, now) = (self.desk().status(), self.clock().wall());
         let standings = self.parts().witnesses.standings();
         let recorder = self.recorder();
+        let restore = self.desk().with_state(|state| state.restores.last().map(|last| last.statement.restore));
         let (live, pending, cuts, plant, unreviewed) = self.desk().with_state(|state| {
             let pending = |case: &&policies::state::Case| {
                 case.standing == RequestStanding::Pending && now < case.request.window.until
@@ -165,6 +166,7 @@ impl Api {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             deployment: self.desk().deployment().clone(),
             node: self.desk().node().clone(),
+            restore,
             now,
             journal: HeadView { size: desk.head.size, root: Digest(desk.head.root) },
             witnessed: self.witnessed(&standings, now),

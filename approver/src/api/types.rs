@@ -11,8 +11,8 @@ use policies::actions::{Action, Actions};
 use policies::digest::{Digest, Salted};
 use policies::events::{ErasedOn, PackOf, Scope};
 use policies::ids::{
-    AskId, CredentialName, CutId, DeploymentId, GroupName, NodeId, PersonId, Recipient, RequestId, RoleName, RuleId,
-    ServiceName, SessionId, TargetName, VendorId, ZoneName,
+    AskId, CredentialName, CutId, DeploymentId, GroupName, NodeId, PersonId, Recipient, RequestId, RestoreId, RoleName,
+    RuleId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use policies::people::Kind;
 use policies::plant::Protocol;
@@ -1172,6 +1172,9 @@ pub struct Status {
     /// This node.
     #[schema(value_type = String)]
     pub node: NodeId,
+    /// The last restore: the logs' names end with it.
+    #[schema(value_type = Option<String>)]
+    pub restore: Option<RestoreId>,
     /// By the gate's clock.
     #[schema(value_type = String, format = DateTime)]
     pub now: Timestamp,

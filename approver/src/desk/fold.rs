@@ -56,8 +56,7 @@ pub(super) struct Fold {
 }
 
 impl Fold {
-    /// Folds all of a journal, up to the first event that is not known.
-    pub(super) async fn read_all(journal: &dyn Journal, now: Now) -> Result<Self, ReadError> {
+    fn empty() -> Self {
         let mut fold = Self {
             state: State::default(),
             head: Head::empty(),
@@ -68,6 +67,12 @@ impl Fold {
             tree: Tree::default(),
         };
         fold.remember_root();
+        fold
+    }
+
+    /// Folds all of a journal, up to the first event that is not known.
+    pub(super) async fn read_all(journal: &dyn Journal, now: Now) -> Result<Self, ReadError> {
+        let mut fold = Self::empty();
         for _ in 0..super::TRIES {
             match journal.read(fold.state.size).await {
                 Ok(entries) => {
@@ -85,6 +90,15 @@ impl Fold {
             }
         }
         Err(ReadError::Unavailable("it has another length each time it is read".into()))
+    }
+
+    /// Of all entries of a journal that nobody writes to.
+    pub(super) fn of(entries: &[Entry], head: Head, now: Now) -> Result<Self, ReadError> {
+        let mut fold = Self::empty();
+        match fold.take_others(entries, head, now) {
+            true => Ok(fold),
+            false => Err(ReadError::Unavailable("it has another length than its entries say".into())),
+        }
     }
 
     /// Nothing is decided on a state that stopped before an unknown event.

@@ -38,6 +38,11 @@ pub(super) fn check(command: &Command, fold: &Fold) -> Result<(), Rejected> {
             let statement = &signed.statement;
             check_one(Namespace::Erase, statement.digest(), &statement.journal, &signed.key, &signed.signature, fold)
         }
+        Command::Restore { administrator, operator } => [administrator, operator].into_iter().try_for_each(|signed| {
+            let (key, signature) = (&signed.key, &signed.signature);
+            let statement = &signed.statement;
+            check_one(Namespace::Restore, statement.digest(), &statement.journal, key, signature, fold)
+        }),
         _ => Ok(()),
     }
 }

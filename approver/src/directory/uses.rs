@@ -286,6 +286,26 @@ impl dyn Directory + '_ {
         Ok(())
     }
 
+    /// Makes a directory fit to go on beside a journal that was restored and has so many entries: nobody knows which codes
+    /// were used meanwhile, so of everybody with an app those of `step` and before count no more, and whoever follows the
+    /// journal reads on from there at the latest.
+    ///
+    /// # Errors
+    /// The directory does not take it; it may be done again.
+    pub async fn go_on(&self, step: u64, journal: u64) -> Result<(), DirectoryFault> {
+        for (key, value) in self.dump().await? {
+            let change = match Key::decode(&key) {
+                Ok(Key::Totp(person)) => Change::set(Key::Step(person), json(&step)),
+                Ok(Key::Cursor(reader)) if serde_json::from_slice::<u64>(&value).is_ok_and(|at| at > journal) => {
+                    Change::set(Key::Cursor(reader), json(&journal))
+                }
+                _ => continue,
+            };
+            self.swap(vec![change]).await?;
+        }
+        Ok(())
+    }
+
     async fn json_at<T: DeserializeOwned>(&self, key: &Key, what: &'static str) -> Result<Option<T>, DirectoryFault> {
         let value = self.get(key).await?;
         value.map(|value| serde_json::from_slice(&value).map_err(|_| DirectoryFault::Damaged(what))).transpose()

@@ -100,6 +100,7 @@ impl State {
             }
             RequestStanding::Granted => Refusal::GrantOver(target, self.clock(case.deadline)),
             RequestStanding::Revoked => Refusal::GrantRevoked(target),
+            RequestStanding::Restored => Refusal::GrantRestored(target),
             _ => Refusal::NoGrant(target),
         }
     }

@@ -6,6 +6,7 @@ mod keeping;
 mod people;
 mod plant;
 mod requests;
+mod restoring;
 
 use std::collections::BTreeSet;
 
@@ -23,7 +24,7 @@ use crate::ids::{
 use crate::people::{Kind, SshKey};
 use crate::refusals::Refusal;
 use crate::requests::{
-    CertifyStatement, EraseStatement, PlantStatement, Reopening, Signed, VerdictStatement, Widening,
+    CertifyStatement, EraseStatement, PlantStatement, Reopening, RestoreStatement, Signed, VerdictStatement, Widening,
 };
 use crate::state::State;
 use crate::time::Seconds;
@@ -75,6 +76,7 @@ pub enum Command {
     Backup { node: NodeId, by: PersonId },
     NameRecipients { node: NodeId, recipients: BTreeSet<Recipient> },
     Rehearse { recipient: Recipient, session: SessionId, by: PersonId },
+    Restore { administrator: Box<Signed<RestoreStatement>>, operator: Box<Signed<RestoreStatement>> },
 }
 
 impl State {
@@ -171,6 +173,7 @@ impl State {
                 self.administrator(*by)?;
                 Ok(vec![Event::BackedUp { node: node.clone(), by: *by }])
             }
+            Command::Restore { administrator, operator } => self.decide_restore(administrator, operator, now),
         }
     }
 

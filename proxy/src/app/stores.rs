@@ -2,21 +2,24 @@
 //! one place where adapters are chosen; everything above knows only the ports.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use approver::cuts::CutsFile;
+use approver::desk::restoring::Decided;
 use approver::directory::Directory;
 use approver::directory::sled::{CannotOpen, SledDirectory};
 use approver::journal::Journal;
 use approver::journal::files::FilesJournal;
 use certs::log_key::LogKey;
-use policies::ids::{BadName, DeploymentId, NodeId};
+use policies::ids::{BadName, DeploymentId, NodeId, RestoreId};
 use recordings::FORMAT;
-use recordings::disk::{RealDisk, RealMachine, is_locked};
+use recordings::disk::{RealDisk, RealMachine, is_locked, once_free};
 use recordings::fault::OpenFault;
 use recordings::log::{Log, LogOptions, Purpose, Recovery};
+use recordings::read::{Format, OUT_OF_A_BACKUP, RESTORING};
+use recordings::restoring::Resting;
 
 /// Which installation a data folder belongs to, and which node of it writes there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub struct Identity {
     pub deployment: DeploymentId,
     /// The node.
     pub node: NodeId,
+    /// The restore since which its logs have the names that they have.
+    pub restore: Option<RestoreId>,
 }
 
 /// A data folder cannot be used.
@@ -65,6 +70,19 @@ pub enum StoreFault {
         "{path} is gone, and with it everybody's name and second factor. Put the folder back, or make it again from a backup with the gate stopped: `age -d -i KEY BACKUP | tar --zstd -x directory.jsonl`, then `holdpoint rebuild --directory directory.jsonl`. Until then `holdpoint cut --local` keeps people out", path = .0.display()
     )]
     NoDirectory(PathBuf),
+    /// A copy that says so of itself.
+    #[error(
+        "{path}: this data folder came out of a backup, and what the gate did after that is not in it. An administrator and an operator go on from it together: `holdpoint restore`", path = .0.display()
+    )]
+    OutOfABackup(PathBuf),
+    /// A restore that was decided, and cannot be carried out.
+    #[error("{path}: the restore that was decided cannot be carried out: {cause}", path = .path.display())]
+    NotRestored {
+        /// The file that says what was decided.
+        path: PathBuf,
+        /// Why.
+        cause: String,
+    },
 }
 
 const JOURNAL: &str = "journal";
@@ -109,23 +127,39 @@ impl Identity {
         }
     }
 
-    /// The second line is the log's origin, `<deployment>/journal`, the third the node.
+    /// The second line is the log's origin, `<deployment>/journal` and, behind that, the last restore; the third the node.
     fn parse(format: &str) -> Result<Self, String> {
         let mut lines = format.lines().skip(1);
-        let origin = lines.next().and_then(|origin| origin.strip_suffix("/journal")).ok_or("no origin")?;
+        let origin = lines.next().ok_or("no origin")?;
+        let (deployment, rest) = origin.split_once("/journal").ok_or("no origin")?;
         let node = lines.next().ok_or("no node")?;
         let in_words = |bad: BadName| bad.to_string();
-        Ok(Self { deployment: origin.parse().map_err(in_words)?, node: node.parse().map_err(in_words)? })
+        let restore = match rest.strip_prefix('/') {
+            Some(restore) => Some(restore.parse().map_err(in_words)?),
+            None if rest.is_empty() => None,
+            None => return Err("no origin".to_owned()),
+        };
+        Ok(Self { deployment: deployment.parse().map_err(in_words)?, node: node.parse().map_err(in_words)?, restore })
     }
 
     /// The journal's name among all logs.
     pub fn journal_origin(&self) -> String {
-        format!("{}/journal", self.deployment)
+        self.restored(format!("{}/journal", self.deployment))
     }
 
     /// The name of this node's recordings among all logs.
     pub fn records_origin(&self) -> String {
-        format!("{}/records/{}", self.deployment, self.node)
+        self.restored(format!("{}/records/{}", self.deployment, self.node))
+    }
+
+    fn restored(&self, name: String) -> String {
+        self.restore.map_or(name.clone(), |restore| format!("{name}/{restore}"))
+    }
+
+    /// The same before any restore: the names under which auditors trust the logs.
+    #[must_use]
+    pub fn first(&self) -> Self {
+        Self { restore: None, ..self.clone() }
     }
 }
 
@@ -152,6 +186,7 @@ impl Stores {
     /// # Errors
     /// Everything that is in the way; where another program has the folder, only that.
     pub fn open(data: &Path, identity: Identity, key: &LogKey, reserve_bytes: u64) -> Result<Self, Vec<StoreFault>> {
+        check_mark(data).map_err(|marked| vec![marked])?;
         let journal_log = open_log(&journal_dir(data), "journal", journal_options(&identity), key);
         if let Err(in_use @ StoreFault::Log { fault: OpenFault::InUse(_), .. }) = journal_log {
             return Err(vec![in_use]);
@@ -225,6 +260,100 @@ impl fmt::Debug for Stores {
     }
 }
 
+/// A data folder out of a backup is gone on from by a restore alone.
+///
+/// # Errors
+/// It says so of itself.
+pub fn check_mark(data: &Path) -> Result<(), StoreFault> {
+    let mark = data.join(OUT_OF_A_BACKUP);
+    if mark.exists() { Err(StoreFault::OutOfABackup(mark)) } else { Ok(()) }
+}
+
+/// Both logs of a data folder in which no gate runs, the journal first.
+///
+/// # Errors
+/// Another program has them, or they are not what a log leaves behind.
+pub fn at_rest(data: &Path, identity: &Identity, key: &LogKey) -> Result<[Resting; 2], StoreFault> {
+    let logs = [
+        (journal_dir(data), "journal", journal_options(identity)),
+        (records_dir(data), "recordings", records_options(identity, 0)),
+    ];
+    let take = |(dir, what, options): (PathBuf, _, LogOptions)| {
+        let taken = once_free(|| match Resting::take(Arc::new(RealDisk), &dir, &options, key) {
+            Err(OpenFault::InUse(_)) => Ok(None),
+            taken => taken.map(Some),
+        });
+        let fault = |fault| StoreFault::Log { what, fault };
+        taken.map_err(fault)?.ok_or_else(|| fault(OpenFault::InUse(dir.clone())))
+    };
+    let [journal, records] = logs;
+    Ok([take(journal)?, take(records)?])
+}
+
+/// Keeps what was decided, durably: from here on the restore is carried out, whatever happens.
+///
+/// # Errors
+/// The file system says no.
+pub fn keep_decided(data: &Path, decided: &Decided) -> io::Result<()> {
+    let (path, draft) = (data.join(RESTORING), data.join(format!("{RESTORING}.tmp")));
+    let mut file = std::fs::File::create(&draft)?;
+    file.write_all(&serde_json::to_vec(decided).map_err(io::Error::other)?)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, &path)?;
+    std::fs::File::open(data)?.sync_all()
+}
+
+/// Carries out the restore that was decided here, if one was. Each step may be done again: the file that says what was
+/// decided goes last.
+///
+/// # Errors
+/// It cannot be carried out now; the file stays.
+pub async fn finish_restore(data: &Path, key: &LogKey) -> Result<(), StoreFault> {
+    let path = data.join(RESTORING);
+    let failed = |cause: &dyn fmt::Display| StoreFault::NotRestored { path: path.clone(), cause: cause.to_string() };
+    let bytes = match std::fs::read(&path) {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(()),
+        read => read.map_err(|cause| failed(&cause))?,
+    };
+    let decided: Decided = serde_json::from_slice(&bytes).map_err(|cause| failed(&cause))?;
+    let statement = decided.statement();
+    let logs = [
+        (journal_dir(data), Purpose::Journal, statement.journal),
+        (records_dir(data), Purpose::Records, statement.records),
+    ];
+    for (dir, purpose, kept) in logs {
+        let format = Format::read(&dir).map_err(|cause| failed(&cause))?;
+        if format.restored.last().is_some_and(|last| last.restore == statement.restore) {
+            continue;
+        }
+        let options = LogOptions::new(purpose, format.origin, format.node);
+        let resting = Resting::take(Arc::new(RealDisk), &dir, &options, key).map_err(|cause| failed(&cause))?;
+        let head = resting.head();
+        if (head.size, head.root) != (kept.size, kept.root.0) {
+            return Err(failed(&format_args!("{} is not as it was when it was decided", dir.display())));
+        }
+        resting.rename(statement.restore, key).map_err(|cause| failed(&cause))?;
+    }
+    let identity = Identity::read(data)?;
+    let (journal, _) = open_log(&journal_dir(data), "journal", journal_options(&identity), key)?;
+    let records = open_log(&records_dir(data), "recordings", records_options(&identity, 0), key);
+    let appended = match &records {
+        Ok(_) => decided.append(&FilesJournal::new(Arc::clone(&journal))).await.map_err(|cause| failed(&cause)),
+        Err(_) => Ok(()),
+    };
+    journal.stop();
+    let (records, _) = records?;
+    records.stop();
+    appended?;
+    for mark in [data.join(OUT_OF_A_BACKUP), path.clone()] {
+        match std::fs::remove_file(&mark) {
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(|cause| failed(&cause))?,
+        }
+    }
+    std::fs::File::open(data).and_then(|folder| folder.sync_all()).map_err(|cause| failed(&cause))
+}
+
 fn journal_options(identity: &Identity) -> LogOptions {
     LogOptions::new(Purpose::Journal, identity.journal_origin(), identity.node.clone())
 }
@@ -271,7 +400,7 @@ mod tests {
     use super::*;
 
     fn identity() -> Identity {
-        Identity { deployment: "mill-3".parse().expect("a name"), node: "one".parse().expect("a name") }
+        Identity { deployment: "mill-3".parse().expect("a name"), node: "one".parse().expect("a name"), restore: None }
     }
 
     #[test]

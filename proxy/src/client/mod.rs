@@ -393,7 +393,8 @@ async fn read_all(response: Response<Incoming>) -> Result<Vec<u8>, Fault> {
 
 impl Signer {
     /// The public key as it stands in the journal: without a comment.
-    fn public_text(&self) -> SshKey {
+    /// The public half as one line of text.
+    pub fn public_text(&self) -> SshKey {
         let mut key = self.public_key().clone();
         key.set_comment("");
         SshKey(key.to_openssh().expect("a public key that was read can be written").trim().to_owned())

@@ -55,10 +55,14 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
 
 fn heads(status: &Status) -> Vec<PaperHead> {
     let deployment = &status.deployment;
-    let journal =
-        PaperHead { origin: format!("{deployment}/journal"), size: status.journal.size, root: status.journal.root };
+    let named = |name: String| status.restore.map_or(name.clone(), |restore| format!("{name}/{restore}"));
+    let journal = PaperHead {
+        origin: named(format!("{deployment}/journal")),
+        size: status.journal.size,
+        root: status.journal.root,
+    };
     let records = status.recorder.as_ref().map(|recorder| PaperHead {
-        origin: format!("{deployment}/records/{}", status.node),
+        origin: named(format!("{deployment}/records/{}", status.node)),
         size: recorder.head.size,
         root: recorder.head.root,
     });

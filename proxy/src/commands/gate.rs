@@ -58,6 +58,11 @@ pub(super) fn with_client(profile: &ProfileArg, work: impl AsyncFnOnce(&mut Clie
 
 /// Runs something that waits for the network.
 pub(super) fn wait_for(work: impl Future<Output = Done>) -> Done {
+    wait_for_value(work)
+}
+
+/// The same, of something that comes to a value.
+pub(super) fn wait_for_value<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
     runtime.block_on(work)
 }
@@ -70,7 +75,7 @@ pub(super) fn ask_code(client: &Client) -> Result<Zeroizing<String>, Failure> {
 }
 
 /// Standard input may hold a code, so only a terminal is asked.
-fn ask_passphrase(path: &Path) -> io::Result<Zeroizing<String>> {
+pub(super) fn ask_passphrase(path: &Path) -> io::Result<Zeroizing<String>> {
     if !io::stdin().is_terminal() {
         return Err(io::Error::other("there is no terminal"));
     }

@@ -91,7 +91,8 @@ impl Memory {
 
     /// What was seen of the logs that are trusted.
     pub(super) fn of(&self, trust: &Trust) -> Vec<Remembered> {
-        let ours = self.known.seen.iter().filter(|seen| trust.logs.contains(&seen.log));
+        let ours =
+            self.known.seen.iter().filter(|seen| trust.verifier_of(seen.log.0.name()).as_ref() == Some(&seen.log.0));
         let head = |seen: &Seen| Remembered {
             origin: seen.log.0.name().to_owned(),
             size: seen.entries,
@@ -129,8 +130,8 @@ impl Memory {
         );
         let mut seen = again.seen;
         for log in &report.logs {
-            let (Some(head), Some(key)) = (log.settled, trust.log(&log.origin)) else { continue };
-            let new = Seen { log: LogVerifier(key.clone()), entries: head.size, root: head.root, at: now };
+            let (Some(head), Some(key)) = (log.settled, trust.verifier_of(&log.origin)) else { continue };
+            let new = Seen { log: LogVerifier(key), entries: head.size, root: head.root, at: now };
             match seen.iter_mut().find(|known| known.log == new.log) {
                 Some(known) if known.entries > new.entries => {}
                 Some(known) => *known = new,

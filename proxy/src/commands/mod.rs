@@ -26,6 +26,7 @@ mod rebuild;
 mod rehearsing;
 mod request;
 mod requests;
+mod restore;
 mod secret;
 mod serve;
 mod sessions;
@@ -98,6 +99,7 @@ enum Command {
     Fetch(fetch::Args),
     Backup(backup::Args),
     Rebuild(rebuild::Args),
+    Restore(restore::Args),
     Checkpoint(checkpoint::Args),
     Hold(keeping::HoldArgs),
     Release(keeping::ReleaseArgs),
@@ -171,6 +173,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Secret(command) => secret::run(&command, profile),
         Command::Fetch(args) => fetch::run(&args, profile),
         Command::Rebuild(args) => rebuild::run(&args),
+        Command::Restore(args) => restore::run(&args, profile),
         Command::Backup(args) => backup::run(&args, profile),
         Command::Checkpoint(args) => checkpoint::run(&args, profile),
         Command::Hold(args) => keeping::hold(&args, profile),

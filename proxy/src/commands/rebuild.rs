@@ -2,7 +2,7 @@
 //! gate stopped; an existing one is never touched.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use approver::directory::Dumped;
 use certs::totp::last_step_taken;
@@ -10,7 +10,7 @@ use data_encoding::BASE64;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::gate::wait_for;
+use super::gate::wait_for_value;
 use super::{Done, Failure};
 use crate::app::stores::{Identity, directory_dir, draft_directory, is_in_use};
 use crate::config::Config;
@@ -41,31 +41,38 @@ pub(super) fn run(args: &Args) -> Done {
     if is_in_use(data).map_err(Failure::failed)? {
         return Err(Failure::refused("a gate runs on this folder: stop it first"));
     }
-    let (dir, draft) = (directory_dir(data), data.join("state.new"));
+    let dir = directory_dir(data);
     if dir.exists() {
         return Err(Failure::refused(format_args!(
             "{} is there: what is in it is newer than any backup. If it is damaged, move it away first",
             dir.display()
         )));
     }
-    let backup = read(args)?;
-    if draft.exists() {
-        fs::remove_dir_all(&draft).map_err(Failure::failed)?;
-    }
-    wait_for(async {
-        let directory = draft_directory(&draft).map_err(Failure::failed)?;
-        let filled = directory.fill(&backup, last_step_taken(Timestamp::now())).await;
-        filled.map_err(|cause| Failure::refused(format_args!("{}: {cause}", args.directory.display())))
-    })?;
-    fs::rename(&draft, &dir).and_then(|()| fs::File::open(data)?.sync_all()).map_err(Failure::failed)?;
-    say!("{}: made again with {} entries. Start the gate.", dir.display(), backup.len());
+    let entries = wait_for_value(make(data, &args.directory))?;
+    say!("{}: made again with {entries} entries. Start the gate.", dir.display());
     say!("Who enrolled, or got another code, after the backup was made needs a new one: holdpoint reinvite.");
     Ok(())
 }
 
-fn read(args: &Args) -> Result<Dumped, Failure> {
-    let wrong = |cause: &dyn std::fmt::Display| Failure::usage(format_args!("{}: {cause}", args.directory.display()));
-    let text = fs::read_to_string(&args.directory).map_err(|cause| wrong(&cause))?;
+/// Makes the directory of a data folder from a file of a backup; appears whole or not at all. How many entries it has.
+pub(super) async fn make(data: &Path, from: &Path) -> Result<usize, Failure> {
+    let (dir, draft) = (directory_dir(data), data.join("state.new"));
+    let backup = read(from)?;
+    if draft.exists() {
+        fs::remove_dir_all(&draft).map_err(Failure::failed)?;
+    }
+    let directory = draft_directory(&draft).map_err(Failure::failed)?;
+    let filled = directory.fill(&backup, last_step_taken(Timestamp::now())).await;
+    filled.map_err(|cause| Failure::refused(format_args!("{}: {cause}", from.display())))?;
+    drop(directory);
+    fs::rename(&draft, &dir).and_then(|()| fs::File::open(data)?.sync_all()).map_err(Failure::failed)?;
+    Ok(backup.len())
+}
+
+/// What a backup holds of the directory.
+pub(super) fn read(from: &Path) -> Result<Dumped, Failure> {
+    let wrong = |cause: &dyn std::fmt::Display| Failure::usage(format_args!("{}: {cause}", from.display()));
+    let text = fs::read_to_string(from).map_err(|cause| wrong(&cause))?;
     let entry = |line: &str| {
         let Line { key, value } = serde_json::from_str(line).map_err(|cause| wrong(&cause))?;
         Ok((key.into_bytes(), BASE64.decode(value.as_bytes()).map_err(|cause| wrong(&cause))?))

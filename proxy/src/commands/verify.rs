@@ -22,7 +22,8 @@ use super::{Done, Failure, print_json, rehearsing};
 use crate::saying;
 
 /// Check a data folder, with the server off or copied, or an evidence pack. Exit code 0 only if everything checked is whole; 4 if nothing is
-/// wrong, and nobody can say that this is all: the gate ran when the folder was copied, or only a part was fetched; 1 if something is wrong.
+/// wrong, and this is not all: the gate ran when the folder was copied, only a part was fetched, or the gate was restored
+/// from an earlier state; 1 if something is wrong.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The data folder; or a pack, as it came or unpacked.

@@ -28,7 +28,8 @@ pub fn check(checks: &Checks<'_>, program: &str, progress: &mut dyn FnMut(Progre
     let data = folder.join(DATA);
     // A pack is a copy of an earlier moment: what was seen after it says nothing about it.
     let reaches = |head: &&Remembered| {
-        let log = if head.origin.ends_with(JOURNAL_DIR) { JOURNAL_DIR } else { RECORDS_DIR };
+        let is_the_journals = head.origin.split('/').nth(1) == Some(JOURNAL_DIR);
+        let log = if is_the_journals { JOURNAL_DIR } else { RECORDS_DIR };
         head.size <= entries(&data.join(log))
     };
     let remembered: Vec<Remembered> = remembered.iter().filter(reaches).cloned().collect();

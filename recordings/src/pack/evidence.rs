@@ -18,7 +18,7 @@ use super::sheet::{Item, Opening, Sheet, plant_of, words_of};
 use super::story::{Asking, Story, Visit};
 use super::texts::{Texts, Told};
 use crate::read::{AuditorKeys, Recording, Store};
-use crate::verify::{FindingKind, Report, Verdict};
+use crate::verify::{Report, Verdict};
 
 /// All that a pack tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,12 +44,15 @@ pub struct Evidence {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Checked {
-    /// In a word: `whole`, `open`, `part` or `not-whole`.
+    /// In a word: `whole`, `open`, `restored`, `part` or `not-whole`.
     pub verdict: String,
     /// What is wrong, in words.
     pub wrong: Vec<String>,
     /// The logs, with the roots to compare.
     pub logs: Vec<LogChecked>,
+    /// When the gate was restored from an earlier state, and which entry of the journal says what was lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restored: Vec<(Timestamp, u64)>,
     /// Events of the journal that were followed.
     pub events: u64,
     /// Signatures of people that were checked.
@@ -141,12 +144,12 @@ impl Checked {
             root: log.root.map(|root| root.to_string()),
             signed_at: log.signed_at,
         };
-        let is_wrong =
-            |finding: &&crate::verify::Finding| !matches!(finding.kind, FindingKind::Note | FindingKind::Open);
+        let is_wrong = |finding: &&crate::verify::Finding| finding.kind.is_wrong();
         Self {
             verdict: verdict_word(report.verdict()).to_owned(),
             wrong: report.findings.iter().filter(is_wrong).map(ToString::to_string).collect(),
             logs: report.logs.iter().map(log).collect(),
+            restored: report.restored.iter().map(|restored| (restored.at, restored.entry)).collect(),
             events: report.decisions.events,
             signatures: report.decisions.signatures,
         }
@@ -157,6 +160,7 @@ const fn verdict_word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Whole => "whole",
         Verdict::Open => "open",
+        Verdict::Restored => "restored",
         Verdict::Part => "part",
         Verdict::NotWhole => "not-whole",
     }

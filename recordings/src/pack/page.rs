@@ -381,7 +381,7 @@ impl Page<'_> {
     // Both
 
     fn checked(&self, out: &mut String, session: Option<&SessionTold>) {
-        let Checked { verdict, wrong, logs, events, signatures } = &self.evidence.checked;
+        let Checked { verdict, wrong, logs, restored, events, signatures } = &self.evidence.checked;
         let is_wrong = verdict == "not-whole";
         put!(out, "<section class=\"checked {}\">", if is_wrong { "bad" } else { "good" });
         put!(out, "<h2>What was checked</h2>");
@@ -406,6 +406,14 @@ impl Page<'_> {
             "<p class=\"bold\">Do not believe this page: check it. <code>holdpoint verify PACK --trust trust.toml</code>, with \
              <em>your own</em> trust file, checks all of it and makes this page again to compare.</p>"
         );
+        for (at, entry) in restored {
+            put!(
+                out,
+                "<p class=\"bold\">On {} the gate was RESTORED from an earlier state. What was lost then, an administrator and \
+                 an operator signed in entry {entry} of the journal; <code>holdpoint verify</code> shows it.</p>",
+                self.at(*at)
+            );
+        }
         put!(out, "<dl>");
         for log in logs {
             let signed = log.signed_at.map(|at| format!(", last signed {}", self.at(at))).unwrap_or_default();

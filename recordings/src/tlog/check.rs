@@ -75,6 +75,19 @@ fn by_the_tiles(folder: &Folder, signed: &SignedCheckpoint) -> Option<FolderFaul
     view.entries(0..size).find_map(Result::err)
 }
 
+/// Files among the tiles that no log of this size has: made for one that went further, or not finished.
+///
+/// # Errors
+/// The folder cannot be read.
+pub(crate) fn beyond(folder: &Folder, size: u64) -> Result<Vec<String>, FolderFault> {
+    let check = Check::new(folder, size)?;
+    let is_beyond =
+        |tile: &Tile| Tile::in_log(tile.kind(), tile.index(), size).is_none_or(|ours| ours.width() < tile.width());
+    let tiles = check.files.into_values().flatten().filter(is_beyond).map(|tile| tile.to_string());
+    let drafts = check.others.into_iter().filter(|other| other.kind == OtherKind::Draft).map(|other| other.path);
+    Ok(tiles.chain(drafts).collect())
+}
+
 struct Check<'a> {
     folder: &'a Folder,
     size: u64,

@@ -6,7 +6,7 @@ use std::fmt;
 use certs::trust::Trust;
 use jiff::Timestamp;
 use policies::digest::Digest;
-use policies::ids::NodeId;
+use policies::ids::{NodeId, RestoreId};
 
 use super::witnessed::Moment;
 use crate::read::RECORDS_DIR;
@@ -105,11 +105,25 @@ pub(super) fn furthest(mut heads: Vec<Remembered>) -> Vec<Remembered> {
     told
 }
 
-/// The head of a node's recordings in an entry of the journal, if the key signed it that the auditor trusts for them.
-pub(super) fn journaled(trust: &Trust, node: &NodeId, checkpoint: &str, entry: u64) -> Result<Remembered, String> {
-    let origin = format!("{}/{RECORDS_DIR}/{node}", trust.deployment);
-    let key = trust.log(&origin).ok_or_else(|| format!("your trust file has no key for the recordings of {node}"))?;
-    let signed = SignedCheckpoint::open(checkpoint.as_bytes(), std::slice::from_ref(key));
+/// The name of a node's recordings since a restore, or since the beginning.
+pub(super) fn records_name(trust: &Trust, node: &NodeId, restore: Option<RestoreId>) -> String {
+    let base = format!("{}/{RECORDS_DIR}/{node}", trust.deployment);
+    restore.map_or_else(|| base.clone(), |restore| format!("{base}/{restore}"))
+}
+
+/// The head of a node's recordings in an entry of the journal, if the key signed it that the auditor trusts for them, under
+/// the name that they had then.
+pub(super) fn journaled(
+    trust: &Trust,
+    node: &NodeId,
+    restore: Option<RestoreId>,
+    checkpoint: &str,
+    entry: u64,
+) -> Result<Remembered, String> {
+    let origin = records_name(trust, node, restore);
+    let key = trust.verifier_of(&origin);
+    let key = key.ok_or_else(|| format!("your trust file has no key for the recordings of {node}"))?;
+    let signed = SignedCheckpoint::open(checkpoint.as_bytes(), std::slice::from_ref(&key));
     let signed = signed.map_err(|why| format!("the head of the recordings of {node} is not theirs: {why}"))?;
     let head = signed.checkpoint();
     // A log of ours says no more, and in no other spelling.

@@ -12,16 +12,16 @@ use policies::actions::Actions;
 use policies::decide::{Admission, Command};
 use policies::digest::Digest;
 use policies::events::{ErasedOn, Event, Founder};
-use policies::ids::{LinkId, NodeId, PersonId, SessionId};
+use policies::ids::{LinkId, NodeId, PersonId, RestoreId, SessionId};
 use policies::people::{Kind, SshKey};
 use policies::plant::Rule;
 use policies::refusals::Refusal;
-use policies::requests::{Request, SeenHead};
-use policies::state::State;
+use policies::requests::{Request, RestoreStatement, SeenHead};
+use policies::state::{Restore, State};
 use ssh_key::PublicKey;
 
 use super::Context;
-use super::heads::{Remembered, journaled};
+use super::heads::{By, Remembered, journaled, records_name};
 use super::log::{At, Reader};
 use super::report::FindingKind;
 use super::witnessed::Moment;
@@ -45,6 +45,8 @@ pub(super) struct Journal<'a> {
     /// Heads of record logs that the journal keeps.
     pub(super) vouched: Vec<Remembered>,
     pub(super) nodes: Vec<NodeId>,
+    /// Restores that two people signed who may, and the index of each one's entry.
+    pub(super) restores: Vec<(u64, Restore)>,
     /// Decisions about keeping, by their index: what, about which recording, and the entry's hash.
     pub(super) keeping: BTreeMap<u64, (&'static str, SessionId, [u8; 32])>,
 }
@@ -60,6 +62,7 @@ impl<'a> Journal<'a> {
             signed: Vec::new(),
             vouched: Vec::new(),
             nodes: Vec::new(),
+            restores: Vec::new(),
             keeping: BTreeMap::new(),
         }
     }
@@ -97,18 +100,37 @@ impl<'a> Journal<'a> {
             Event::Started { .. } => context.report.decisions.sessions += 1,
             Event::NodeStarted { node, .. } if !self.nodes.contains(node) => self.nodes.push(node.clone()),
             Event::Checkpointed { node, checkpoint } => {
-                match journaled(self.trust, node, checkpoint, self.state.size) {
+                let restore = self.last_restore(node);
+                match journaled(self.trust, node, restore, checkpoint, self.state.size) {
                     Ok(head) => self.vouched.push(head),
                     Err(words) => wrong.push(words),
                 }
             }
+            Event::Restored { administrator, .. } => self.vouched.push(self.records_kept(&administrator.statement)),
             _ => {}
         }
         if let Some(seen) = event.seen().filter(|_| wrong.is_empty()) {
             self.signed.push(Moment { size: seen.size, at, by: format!("signed with a decision at {at:.0}") });
         }
+        let entry = self.state.size;
         self.state.apply(event, at);
+        if let (Event::Restored { .. }, Some(restore), []) = (event, self.state.restores.last(), &wrong[..]) {
+            self.restores.push((entry, restore.clone()));
+        }
         wrong
+    }
+
+    /// By which restore a node's recordings have the name that they have here.
+    fn last_restore(&self, node: &NodeId) -> Option<RestoreId> {
+        let of_node = |restore: &&Restore| restore.statement.node == *node;
+        self.state.restores.iter().rev().find(of_node).map(|restore| restore.statement.restore)
+    }
+
+    /// What stays of the recordings is a head that their log has under its new name too.
+    fn records_kept(&self, statement: &RestoreStatement) -> Remembered {
+        let RestoreStatement { node, records, restore, .. } = statement;
+        let origin = records_name(self.trust, node, Some(*restore));
+        Remembered { origin, size: records.size, root: records.root, by: By::Journal { entry: self.state.size } }
     }
 
     /// What is wrong with an event that does not follow from the one before.
@@ -158,6 +180,15 @@ impl<'a> Journal<'a> {
                 let by = (&signed.key, signed.signature.as_str());
                 self.signed(Namespace::Erase, statement.digest(), &statement.journal, by, context)
                     .or_else(|| self.redecide(&Command::SignErasure { signed: signed.clone() }, event, at))
+            }
+            Event::Restored { administrator, operator } => {
+                let command = Command::Restore { administrator: administrator.clone(), operator: operator.clone() };
+                let unsigned = [administrator, operator].into_iter().find_map(|one| {
+                    let statement = &one.statement;
+                    let by = (&one.key, one.signature.as_str());
+                    self.signed(Namespace::Restore, statement.digest(), &statement.journal, by, context)
+                });
+                unsigned.or_else(|| self.redecide(&command, event, at))
             }
             Event::Erased { session, on: ErasedOn::Rule { .. } } => (!self.state.is_removable(*session, at))
                 .then(|| "the rule does not let this recording go by itself, or not yet".to_owned()),

@@ -45,10 +45,34 @@ pub(super) struct At<'a> {
     pub(super) known: Before,
     /// The tree with this entry in it; none behind a gap.
     pub(super) tree: Option<&'a Tree>,
-    /// The log's name.
+    /// The log's name at this entry.
     pub(super) origin: &'a str,
     /// Its key, where the auditor trusts one.
     pub(super) verifier: Option<&'a Verifier>,
+}
+
+/// A log's name, and from which entry on it has it: since its beginning, or since a restore.
+#[derive(Debug, Clone)]
+pub(super) struct Name {
+    pub(super) from: u64,
+    pub(super) origin: String,
+    /// Its key, where the auditor trusts one.
+    pub(super) verifier: Option<Verifier>,
+}
+
+/// The name that a log has at an entry.
+pub(super) fn name_at(names: &[Name], entry: u64) -> &Name {
+    names.iter().rev().find(|name| name.from <= entry).unwrap_or(&names[0])
+}
+
+/// What of a log somebody remembers under the name it had before a restore, and what is not in it any more.
+#[derive(Debug, Clone)]
+pub(super) struct LostHead {
+    /// Which of the log's names the head is of.
+    pub(super) name: usize,
+    pub(super) head: Remembered,
+    /// What is wrong, if no restore says that so much is lost.
+    pub(super) finding: Finding,
 }
 
 impl At<'_> {
@@ -106,11 +130,26 @@ pub(super) struct Log<'a> {
     pub(super) dir: &'a Path,
     /// The same, below the folder that is checked.
     pub(super) relative: &'a Path,
-    pub(super) origin: &'a str,
-    pub(super) verifier: Option<&'a Verifier>,
+    /// Its names, the first one first; at least one.
+    pub(super) names: &'a [Name],
     /// Whether it may hold sessions, or is a journal.
     pub(super) has_sessions: bool,
     pub(super) remembered: Vec<Remembered>,
+}
+
+impl Log<'_> {
+    fn name(&self) -> &Name {
+        self.names.last().expect("a log has a name")
+    }
+
+    /// Up to which size a log of this name was the one that is here; none of its last name.
+    fn until(&self, name: usize) -> Option<u64> {
+        self.names.get(name + 1).map(|next| next.from)
+    }
+
+    fn name_of(&self, head: &Remembered) -> Option<usize> {
+        self.names.iter().position(|name| name.origin == head.origin)
+    }
 }
 
 /// How a log ends.
@@ -142,7 +181,7 @@ pub(super) fn walk(
     bundles: Option<View>,
     reader: &mut dyn Reader,
     context: &mut Context<'_>,
-) -> (LogReport, End) {
+) -> (LogReport, End, Vec<LostHead>) {
     let files = files(log, context);
     let mut walk = Walk::new(log, bundles, reader);
     for index in 0..files.len() {
@@ -334,6 +373,8 @@ struct Walk<'a> {
     /// Damage found in this file.
     damages: u32,
     last_file: PathBuf,
+    /// Heads of earlier names that are not in this log.
+    lost: Vec<LostHead>,
     /// The monotonic clock of the last frame.
     nanos: u64,
     /// Whether something was damaged or torn anywhere.
@@ -365,7 +406,7 @@ impl<'a> Walk<'a> {
         Self {
             log,
             reader,
-            remembered: log.remembered.clone(),
+            remembered: log.remembered.iter().filter(|head| is_within(log, head)).cloned().collect(),
             bundles,
             position: Position { segment: 0, offset: 0, link: [0; 32] },
             tree: Some(Tree::default()),
@@ -382,6 +423,7 @@ impl<'a> Walk<'a> {
             entries: 0,
             damages: 0,
             last_file: log.relative.to_owned(),
+            lost: Vec::new(),
             nanos: 0,
             is_hurt: false,
             head: None,
@@ -583,7 +625,7 @@ impl<'a> Walk<'a> {
             Kind::Recovered => self.recovered(file, frame, context),
             Kind::Data | Kind::Fact(_) => {
                 let place = Place::of_frame(&file.relative, frame);
-                let at = at(self.log, &place, self.position, self.known, None);
+                let at = at(self.log.name(), &place, self.position, self.known, None);
                 self.reader.session_frame(&at, frame, context);
             }
         }
@@ -651,7 +693,8 @@ impl<'a> Walk<'a> {
         self.batch = None;
         self.ends.insert(head.after.segment, head.after);
         let place = Place::of_frame(&file.relative, frame);
-        let at = at(self.log, &place, self.position, if known { self.known } else { Before::Gap }, None);
+        let known = if known { self.known } else { Before::Gap };
+        let at = at(self.log.name(), &place, self.position, known, None);
         self.reader.heads_sessions(&at, &head.open, context);
         self.known = Before::Frames;
     }
@@ -680,7 +723,8 @@ impl<'a> Walk<'a> {
         (self.last, self.at) = (entry.hash, entry.at);
         self.entries = index + 1;
         self.check_remembered(place, context);
-        let at = at(self.log, place, self.position, self.known, self.tree.as_ref());
+        let name = name_at(self.log.names, index);
+        let at = at(name, place, self.position, self.known, self.tree.as_ref());
         self.reader.entry(&at, &entry, context);
     }
 
@@ -704,19 +748,26 @@ impl<'a> Walk<'a> {
     /// Heads that others remember must be heads that this log had. Of a log that was rewritten the first is told.
     fn check_remembered(&mut self, place: &Place<'_>, context: &mut Context<'_>) {
         let Some(tree) = &self.tree else { return };
-        let (size, mut forked) = (tree.size(), None);
+        let (size, root, log) = (tree.size(), tree.root(), self.log);
+        let (mut forked, lost) = (None, &mut self.lost);
         self.remembered.retain(|head| {
             if head.size != size {
                 return true;
             }
-            if head.root.0 != tree.root() {
-                forked.get_or_insert_with(|| head.by.clone());
+            if head.root.0 != root {
+                let by = &head.by;
+                let words =
+                    format!("the log once had other entries up to {size}, {by}: it was rewritten, or ran twice");
+                let finding = place.altered(words);
+                match log.name_of(head).filter(|name| log.until(*name).is_some()) {
+                    Some(name) => lost.push(LostHead { name, head: head.clone(), finding }),
+                    None => drop(forked.get_or_insert(finding)),
+                }
             }
             false
         });
-        if let Some(by) = forked {
-            let words = format!("the log once had other entries up to {size}, {by}: it was rewritten, or ran twice");
-            context.find(place.altered(words));
+        if let Some(finding) = forked {
+            context.find(finding);
             self.remembered.clear();
         }
     }
@@ -755,8 +806,14 @@ impl<'a> Walk<'a> {
     }
 
     fn is_signed(&self, anchor: &Anchor) -> bool {
-        let signed = signed_bytes(Statement::Anchor, self.log.origin, &anchor.body());
-        self.log.verifier.is_none_or(|verifier| verifier.verify(&signed, &anchor.signature).is_ok())
+        // At a restore the last head of the old name and the first of the new one may be over the same.
+        let mut names = self.log.names.iter().enumerate().filter(|(number, name)| {
+            name.from <= anchor.size && self.log.until(*number).is_none_or(|until| anchor.size <= until)
+        });
+        names.any(|(_, name)| {
+            let signed = signed_bytes(Statement::Anchor, &name.origin, &anchor.body());
+            name.verifier.as_ref().is_none_or(|verifier| verifier.verify(&signed, &anchor.signature).is_ok())
+        })
     }
 
     /// Within one run of one machine, a head says when the next one is due. After a stop, a crash or a new boot the
@@ -785,7 +842,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn finish(mut self, context: &mut Context<'_>) -> (LogReport, End) {
+    fn finish(mut self, context: &mut Context<'_>) -> (LogReport, End, Vec<LostHead>) {
         let end = self.end();
         if end == End::Cut && self.frames > 0 {
             let words =
@@ -796,21 +853,34 @@ impl<'a> Walk<'a> {
         let passed = if context.part.is_some() || self.is_hurt { self.entries } else { 0 };
         let mut beyond = std::mem::take(&mut self.remembered);
         beyond.retain(|head| head.size > passed);
-        for Remembered { size, by, .. } in furthest(beyond) {
-            let (now, or_else) = (self.entries, by.or_else());
+        let rolled_back = |head: &Remembered, now: u64| {
+            let Remembered { size, by, .. } = head;
+            let or_else = by.or_else();
             let words =
                 format!("the log once had {size} entries, {by}, and has {now} now: it was rolled back{or_else}");
-            context.find(Finding::new(FindingKind::Missing, words).at(self.log.relative, 0));
+            Finding::new(FindingKind::Missing, words).at(self.log.relative, 0)
+        };
+        for head in furthest(beyond) {
+            context.find(rolled_back(&head, self.entries));
         }
+        // Heads of an earlier name that go further than the log did when it was given another one.
+        for head in &self.log.remembered {
+            let name = self.log.name_of(head);
+            let until = name.and_then(|name| Some((name, self.log.until(name)?)));
+            if let Some((name, until)) = until.filter(|(_, until)| head.size > *until) {
+                self.lost.push(LostHead { name, head: head.clone(), finding: rolled_back(head, until) });
+            }
+        }
+        let lost = std::mem::take(&mut self.lost);
         let report = LogReport {
-            origin: self.log.origin.to_owned(),
+            origin: self.log.name().origin.clone(),
             entries: self.entries,
             frames: self.frames,
             root: self.tree.as_ref().map(|tree| Digest(tree.root())),
             signed_at: self.signed.map(|signed| signed.wall),
             settled: self.settled.map(|(size, root)| Head { size, root: Digest(root) }),
         };
-        (report, end)
+        (report, end, lost)
     }
 
     fn end(&self) -> End {
@@ -832,8 +902,13 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn at<'b>(log: &Log<'b>, place: &'b Place<'b>, position: Position, known: Before, tree: Option<&'b Tree>) -> At<'b> {
-    At { place, position, known, tree, origin: log.origin, verifier: log.verifier }
+fn at<'b>(name: &'b Name, place: &'b Place<'b>, position: Position, known: Before, tree: Option<&'b Tree>) -> At<'b> {
+    At { place, position, known, tree, origin: &name.origin, verifier: name.verifier.as_ref() }
+}
+
+/// Whether a head must be one of the log that is here. One of an earlier name may go further than that did at the restore.
+fn is_within(log: &Log<'_>, head: &Remembered) -> bool {
+    log.name_of(head).and_then(|name| log.until(name)).is_none_or(|until| head.size <= until)
 }
 
 fn wrong(file: &File, frame: &RawFrame<'_>, words: &str) -> Finding {

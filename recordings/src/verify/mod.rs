@@ -13,6 +13,7 @@ mod keeping;
 mod log;
 mod published;
 mod report;
+mod restored;
 mod sessions;
 mod witnessed;
 
@@ -30,19 +31,23 @@ use policies::state::SessionFacts;
 pub use self::heads::{By, Remembered};
 use self::journal::Journal;
 use self::keeping::Keepings;
-use self::log::{End, Log, OpenEnd, Reader, walk};
+use self::log::{End, Log, LostHead, Name, OpenEnd, Reader, walk};
 use self::published::Published;
 pub use self::report::{
     Decisions, ErasedAt, Finding, FindingKind, Head, LogReport, RecipientReport, Report, SessionReport, SessionVerdict,
     Span, Verdict,
 };
+pub use self::restored::{LogLost, RestoredReport};
 use self::sessions::{Known, Sessions, Told};
 use self::witnessed::{CosignedHeads, Moment, Timed, remembrance, through_the_journal};
 pub use self::witnessed::{Remembrance, Unwitnessed};
 use crate::FORMAT;
 use crate::disk::{Disk as _, RealDisk};
 use crate::part::{PART, Part};
-use crate::read::{AuditorKeys, Format, JOURNAL_DIR, RECORDS_DIR, read_bounded};
+use crate::read::{
+    AuditorKeys, Format, JOURNAL_DIR, OUT_OF_A_BACKUP, RECORDS_DIR, RESTORING, RestoredAt, before_dir, names_of,
+    read_bounded,
+};
 use crate::segment::segments_dir;
 use crate::tlog::folder::CHECKPOINT;
 use crate::tlog::kept::KEPT;
@@ -93,12 +98,13 @@ pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report
     let records = check_log(checks, RECORDS_DIR, &mut sessions, &journal.vouched, &mut context);
     let ends = [&decisions, &records].map(|log| log.as_ref().map_or(End::Cut, |log| log.end.clone()));
     let are_open = check_ends(&ends, &mut context);
+    restored::tell(&journal, [decisions.as_ref(), records.as_ref()], &mut context);
     tell_remembrance(checks, &journal, [&decisions, &records], &mut context);
     let newer = if are_open && !journal.lost { sessions.newer_than(journal.size()) } else { BTreeSet::new() };
     let runs = |session| are_open && (journal.has_open(session) || newer.contains(&session));
     sessions.finish(runs, are_open, &mut context);
-    if let Some(Checked { node, .. }) = records {
-        compare(&journal, &sessions, &newer, &node, &mut context);
+    if let Some(Checked { format, .. }) = records {
+        compare(&journal, &sessions, &newer, &format.node, &mut context);
     }
     let recipients = journal.state.recipients.iter().map(|(recipient, facts)| RecipientReport {
         recipient: recipient.clone(),
@@ -159,7 +165,12 @@ fn bytes_in(dir: &Path) -> u64 {
 fn check_folder(folder: &Path, context: &mut Context<'_>) {
     for name in names(folder, Path::new(""), context) {
         match name.as_str() {
-            JOURNAL_DIR | RECORDS_DIR | cuts::CUTS | "state" | "LOCK" | PART => {}
+            JOURNAL_DIR | RECORDS_DIR | cuts::CUTS | "state" | "LOCK" | PART | OUT_OF_A_BACKUP => {}
+            RESTORING => {
+                let words =
+                    "a restore was begun here and not finished: start the gate, which finishes it, and copy again";
+                context.find(Finding::new(FindingKind::NotChecked, words).at(RESTORING, 0));
+            }
             _ => context.find(stray(name.into())),
         }
     }
@@ -179,7 +190,12 @@ fn stray(file: PathBuf) -> Finding {
 
 /// A log that was walked.
 struct Checked {
-    node: NodeId,
+    format: Format,
+    /// Its names, the first one first.
+    names: Vec<Name>,
+    /// What is remembered of earlier ones, and is not here.
+    lost: Vec<LostHead>,
+    /// Its key under its last name.
     verifier: Option<Verifier>,
     end: End,
     report: LogReport,
@@ -252,9 +268,16 @@ fn check_log(
 ) -> Option<Checked> {
     let (dir, relative) = (checks.folder.join(name), Path::new(name));
     let has_sessions = name == RECORDS_DIR;
-    for name in names(&dir, relative, context) {
+    let there = names(&dir, relative, context);
+    let format = check_format(checks.trust, &dir.join(FORMAT), &relative.join(FORMAT), has_sessions, context);
+    let before = |name: &str| {
+        let named = |format: &Format| format.restored.iter().any(|at| before_dir(at.restore) == name);
+        format.as_ref().is_some_and(named)
+    };
+    for name in there {
         let known = matches!(name.as_str(), FORMAT | "LOCK" | "segments" | CHECKPOINT | KEPT | published::TILES)
-            || has_sessions && name == "sessions";
+            || has_sessions && name == "sessions"
+            || before(&name);
         if name == published::DRAFT {
             let at = relative.join(name);
             context.find(Finding::new(FindingKind::Note, "a checkpoint was being written").at(at, 0));
@@ -262,21 +285,27 @@ fn check_log(
             context.find(stray(relative.join(name)));
         }
     }
-    let format = check_format(checks.trust, &dir.join(FORMAT), &relative.join(FORMAT), has_sessions, context)?;
-    let verifier = checks.trust.log(&format.origin).cloned();
-    let others = checks.remembered.iter().chain(vouched).filter(|head| head.origin == format.origin);
-    let mut remembered: Vec<Remembered> = others.cloned().collect();
+    let format = format?;
+    let names = log_names(checks.trust, &format);
+    let verifier = names.last().and_then(|name| name.verifier.clone());
+    let is_ours = |head: &&Remembered| names.iter().any(|name| name.origin == head.origin);
+    let mut remembered: Vec<Remembered> = checks.remembered.iter().chain(vouched).filter(is_ours).cloned().collect();
+    for (at, name) in format.restored.iter().zip(&names) {
+        let folder = before_dir(at.restore);
+        let key = name.verifier.as_ref();
+        let heads = key.map(|key| CosignedHeads::read(&dir, relative, &folder, key, checks.trust, context));
+        remembered.extend(heads.unwrap_or_default().heads);
+    }
     let published = verifier.as_ref().map(|verifier| Published::check(&dir, relative, verifier));
     remembered.extend(published.as_ref().and_then(Published::remembered));
-    let cosigned = verifier.as_ref().map(|key| CosignedHeads::read(&dir, relative, key, checks.trust, context));
+    let cosigned = verifier.as_ref().map(|key| CosignedHeads::read(&dir, relative, KEPT, key, checks.trust, context));
     let cosigned = cosigned.unwrap_or_default();
     remembered.extend(cosigned.heads.iter().cloned());
     let sizes = || std::iter::once(0).chain(remembered.iter().map(|head| head.size)).collect();
     let mut reader = Timed::new(reader, has_sessions.then(sizes));
-    let log =
-        Log { dir: &dir, relative, origin: &format.origin, verifier: verifier.as_ref(), has_sessions, remembered };
+    let log = Log { dir: &dir, relative, names: &names, has_sessions, remembered };
     let bundles = published.as_ref().and_then(Published::view);
-    let (mut walked, end) = walk(&log, bundles, &mut reader, context);
+    let (mut walked, end, lost) = walk(&log, bundles, &mut reader, context);
     if let Some(published) = published {
         // Of a part, what is published was not compared with all entries before it.
         if context.part.is_none() {
@@ -286,7 +315,15 @@ fn check_log(
     }
     context.report.logs.push(walked.clone());
     let times = reader.times;
-    Some(Checked { node: format.node, verifier, end, report: walked, cosigned, times })
+    drop(log);
+    Some(Checked { format, names, lost, verifier, end, report: walked, cosigned, times })
+}
+
+/// The names that a log has had, with their keys: it is always the one that the trust file has under the first.
+fn log_names(trust: &Trust, format: &Format) -> Vec<Name> {
+    let base = format.base().unwrap_or(&format.origin);
+    let names = names_of(base, &format.restored).into_iter();
+    names.map(|(from, origin)| Name { from, verifier: trust.verifier_of(&origin), origin }).collect()
 }
 
 /// A FORMAT is some lines.
@@ -314,7 +351,8 @@ fn check_format(
             Vec::new()
         }
     };
-    let trusted = trusted_formats(trust, has_sessions);
+    let restored = Format::parse(&bytes).map(|format| format.restored).unwrap_or_default();
+    let trusted = trusted_formats(trust, has_sessions, &restored);
     if trusted.is_empty() {
         let words = "your trust file has no key for this log, so nothing in it can be believed";
         context.find(Finding::new(FindingKind::NotSigned, words).at(relative, 0));
@@ -329,15 +367,19 @@ fn check_format(
     Some(format)
 }
 
-/// What FORMAT may say, with each log and node that the trust file knows.
-fn trusted_formats(trust: &Trust, has_sessions: bool) -> Vec<(Format, Vec<u8>)> {
+/// What FORMAT may say, with each log and node that the trust file knows, where these restores were. Whether they were the
+/// journal says.
+fn trusted_formats(trust: &Trust, has_sessions: bool, restored: &[RestoredAt]) -> Vec<(Format, Vec<u8>)> {
     let records = format!("{}/{RECORDS_DIR}/", trust.deployment);
     let journal = format!("{}/{JOURNAL_DIR}", trust.deployment);
     let nodes = trust.logs.iter().filter_map(|log| Some((log, log.0.name().strip_prefix(&records)?.parse().ok()?)));
     let format = |verifier: &Verifier, node: NodeId| {
-        let (origin, verifier) = (verifier.name().to_owned(), verifier.to_string());
-        let text = format!("holdpoint log 1\n{origin}\n{node}\n{verifier}\n").into_bytes();
-        (Format { origin, node, verifier }, text)
+        let names = names_of(verifier.name(), restored);
+        let (_, origin) = names.last().cloned().expect("a log has a name");
+        let verifier = verifier.renamed(&origin).map_or_else(|_| verifier.to_string(), |renamed| renamed.to_string());
+        let format = Format { origin, node, verifier, restored: restored.to_vec() };
+        let text = format.to_string().into_bytes();
+        (format, text)
     };
     if has_sessions {
         return nodes.map(|(log, node)| format(&log.0, node)).collect();
@@ -366,13 +408,21 @@ fn compare(
             elsewhere += 1;
             continue;
         }
-        if let Some((kind, words)) = difference(*id, facts, sessions.known.get(id)) {
-            context.find(Finding::new(kind, words).of(*id));
-        }
+        let known = sessions.known.get(id);
+        let Some((kind, words)) = difference(*id, facts, known) else { continue };
+        context.find(match restored::explains(&journal.restores, facts, known).filter(|_| kind.is_wrong()) {
+            Some(words) => restored::of_session(*id, words),
+            None => Finding::new(kind, words).of(*id),
+        });
     }
-    for id in sessions.known.keys().filter(|id| !journal.state.sessions.contains_key(id)) {
+    for (id, known) in sessions.known.iter().filter(|(id, _)| !journal.state.sessions.contains_key(id)) {
         let (kind, words) = if newer.contains(id) {
             (FindingKind::Note, "the session began after the journal was copied")
+        } else if restored::lost_its_session(&journal.restores, known) {
+            (
+                FindingKind::Restored,
+                "there is a recording, and what the journal said of the session is lost with a restore",
+            )
         } else {
             (FindingKind::Disagree, "there is a recording, and the journal knows nothing of the session")
         };

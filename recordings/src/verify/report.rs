@@ -10,6 +10,7 @@ use policies::ids::{Recipient, SessionId};
 use policies::recipients::is_long_ago;
 use serde::Serialize;
 
+use super::restored::RestoredReport;
 use super::{Remembered, Remembrance};
 
 /// What an offline check found.
@@ -27,6 +28,8 @@ pub struct Report {
     pub decisions: Decisions,
     /// How much of the logs somebody else remembers.
     pub remembrance: Vec<Remembrance>,
+    /// What was lost at restores that two people signed.
+    pub restored: Vec<RestoredReport>,
     /// Whether an auditor's key was at hand, so that what was recorded could be read too.
     pub with_key: bool,
     /// Recordings whose key file it opened.
@@ -81,7 +84,7 @@ pub struct Span {
     pub until: Option<u64>,
 }
 
-/// What a finding means. All but a note keep a folder from being whole.
+/// What a finding means. All but a note keep a folder from being whole; with a restore or an open end alone nothing is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FindingKind {
@@ -106,11 +109,18 @@ pub enum FindingKind {
     Stray,
     /// It could not be looked at.
     NotChecked,
+    /// Two people signed that this is lost.
+    Restored,
     /// Worth knowing; nothing is wrong.
     Note,
 }
 
 impl FindingKind {
+    /// Whether it keeps a folder from being whole by itself.
+    pub const fn is_wrong(self) -> bool {
+        !matches!(self, Self::Note | Self::Open | Self::Restored)
+    }
+
     const fn word(self) -> &'static str {
         match self {
             Self::Altered => "ALTERED",
@@ -123,6 +133,7 @@ impl FindingKind {
             Self::Disagree => "DISAGREE",
             Self::Stray => "STRAY",
             Self::NotChecked => "NOT CHECKED",
+            Self::Restored => "RESTORED",
             Self::Note => "note",
         }
     }
@@ -217,6 +228,8 @@ pub enum Verdict {
     Whole,
     /// Nothing is wrong; the gate went on when the folder was copied, so there may be more.
     Open,
+    /// Nothing is wrong but that an administrator and an operator restored an earlier state; what was lost then is named.
+    Restored,
     /// Nothing is wrong in the sessions that the folder says it holds, and in the journal; other recordings were not
     /// checked.
     Part,
@@ -273,13 +286,14 @@ impl Report {
             None if self.more_findings > 0 => Verdict::NotWhole,
             None if self.part.is_some() => Verdict::Part,
             None if is_open => Verdict::Open,
+            None if !self.restored.is_empty() => Verdict::Restored,
             None => Verdict::Whole,
         }
     }
 
     /// What is wrong, the first wrong thing first.
     pub fn failures(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|finding| !matches!(finding.kind, FindingKind::Note | FindingKind::Open))
+        self.findings.iter().filter(|finding| finding.kind.is_wrong())
     }
 
     /// Notes each recipient that nobody has used for a year, neither as the gate was told nor as the auditor remembers it.
@@ -362,6 +376,7 @@ impl fmt::Display for Report {
         for log in &self.remembrance {
             writeln!(f, "{log}")?;
         }
+        self.restored.iter().try_for_each(|restored| writeln!(f, "restored {restored}"))?;
         writeln!(f, "times are the gate's word, but those of witnesses and yours")?;
         if !self.with_key {
             writeln!(
@@ -377,8 +392,11 @@ impl fmt::Display for Report {
         }
         match (self.verdict(), self.failures().next()) {
             (Verdict::Whole, _) => self.say_whole(f),
-            (Verdict::Open, _) => self.say_open(f),
-            (Verdict::Part, _) => self.say_part(f),
+            (Verdict::Restored, _) => {
+                f.write_str("RESTORED: nothing was altered, dropped or reordered but what two people signed as lost")
+            }
+            (Verdict::Open, _) => self.say_open(f).and_then(|()| self.say_restored(f)),
+            (Verdict::Part, _) => self.say_part(f).and_then(|()| self.say_restored(f)),
             (Verdict::NotWhole, None) => f.write_str("NOT WHOLE"),
             (Verdict::NotWhole, Some(first)) => write!(f, "NOT WHOLE. First: {first}"),
         }
@@ -400,6 +418,13 @@ impl Report {
         let since = self.remembrance.iter().filter_map(|log| log.unwitnessed_since).min();
         since
             .map_or(Ok(()), |since| write!(f, ". Unwitnessed since {since:.0}: of that nobody but the gate can say so"))
+    }
+
+    fn say_restored(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.restored.is_empty() {
+            true => Ok(()),
+            false => f.write_str(". The gate was RESTORED from an earlier state: what was lost is named above"),
+        }
     }
 
     fn say_open(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

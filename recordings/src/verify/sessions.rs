@@ -57,7 +57,11 @@ pub(super) struct Known {
     /// What its opening says of it.
     pub(super) told: Option<Told>,
     /// How many entries the journal had once the session was in it, as the opening says.
-    journal_size: u64,
+    pub(super) journal_size: u64,
+    /// The index of the opening's entry.
+    pub(super) opened: u64,
+    /// And of the seal's.
+    pub(super) sealed: Option<u64>,
 }
 
 /// What a session's opening says of it, as far as the journal says it too; the gate writes more.
@@ -233,7 +237,8 @@ impl<'a> Sessions<'a> {
         let recording = opened.recording;
         let mut track = Track::new(recording, opened.nanos);
         let journal_size = serde_json::from_slice(&opened.metadata).map_or(0, |Seen { journal_size }| journal_size);
-        let known = Known { seal: None, told: serde_json::from_slice(&opened.metadata).ok(), journal_size };
+        let told = serde_json::from_slice(&opened.metadata).ok();
+        let known = Known { seal: None, told, journal_size, opened: entry.index, sealed: None };
         if opened.epoch != 0 || self.known.insert(recording, known).is_some() {
             let words = "a recording was opened a second time";
             context.find(at.wrong(FindingKind::Altered, words).of(recording));
@@ -357,7 +362,8 @@ impl<'a> Sessions<'a> {
             context.find(at.wrong(FindingKind::NotSigned, words).of(track.recording));
             track.is_altered = true;
         }
-        self.known.entry(track.recording).or_default().seal = Some(Digest(entry.hash));
+        let known = self.known.entry(track.recording).or_default();
+        (known.seal, known.sealed) = (Some(Digest(entry.hash)), Some(entry.index));
         let verdict = match sealed.ending.as_str() {
             _ if track.is_altered => SessionVerdict::Altered,
             CRASHED | ABANDONED => SessionVerdict::CutOff,

@@ -23,6 +23,7 @@ use crate::read::read_bounded;
 use crate::segment::OpenSession;
 use crate::tlog::checkpoint::SignedCheckpoint;
 use crate::tlog::cosignature::cosigned;
+use crate::tlog::folder::CHECKPOINT;
 use crate::tlog::kept::{KEPT, size_in};
 use crate::tlog::note::NOTE_BYTES_MAX;
 
@@ -76,34 +77,36 @@ pub(super) struct CosignedHeads {
 }
 
 impl CosignedHeads {
-    /// Reads all that is kept. What is no checkpoint of this log, or has a wrong line by a witness that is trusted, is told.
+    /// Reads all that is kept in this folder of the log's. What is no checkpoint of this log, or has a wrong line by a witness that is trusted, is told.
     pub(super) fn read(
         dir: &Path,
         relative: &Path,
+        folder: &str,
         verifier: &Verifier,
         trust: &Trust,
         context: &mut Context<'_>,
     ) -> Self {
         let mut found = Self::default();
         let witnesses = trust.witnesses();
-        for name in RealDisk.list(&dir.join(KEPT)).unwrap_or_default() {
-            let at = relative.join(KEPT).join(&name);
-            let Some(size) = size_in(&name) else {
+        for name in RealDisk.list(&dir.join(folder)).unwrap_or_default() {
+            let at = relative.join(folder).join(&name);
+            let (named, is_published) = (size_in(&name), folder != KEPT && name == CHECKPOINT);
+            if named.is_none() && !is_published {
                 context.find(match name.strip_suffix(".tmp").and_then(size_in) {
                     Some(_) => Finding::new(FindingKind::Note, "a checkpoint was being written").at(at, 0),
                     None => super::stray(at),
                 });
                 continue;
-            };
+            }
             let read = || {
                 let bytes =
-                    read_bounded(&dir.join(KEPT).join(&name), NOTE_BYTES_MAX as u64).map_err(|no| no.to_string())?;
+                    read_bounded(&dir.join(folder).join(&name), NOTE_BYTES_MAX as u64).map_err(|no| no.to_string())?;
                 let signed =
                     SignedCheckpoint::open(&bytes, std::slice::from_ref(verifier)).map_err(|no| no.to_string())?;
                 let lines = cosigned(signed.note(), &witnesses).map_err(|no| no.to_string())?;
                 let lines = lines.iter().map(|line| (line.witness.name().to_owned(), time(line.seconds))).collect();
-                let is_right =
-                    signed.checkpoint().size == size && signed.note().text() == signed.checkpoint().to_string();
+                let is_right = named.is_none_or(|size| signed.checkpoint().size == size)
+                    && signed.note().text() == signed.checkpoint().to_string();
                 if is_right { Ok((signed, lines)) } else { Err("it is of another size than its name says".to_owned()) }
             };
             match read() {

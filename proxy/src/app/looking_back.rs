@@ -1,0 +1,142 @@
+//! Whether a gate was set back: before it writes anything, its logs are compared with what witnesses remember of them, and
+//! the recordings with what the journal says of them. What it published itself, each log compares when it is opened.
+
+use std::fmt;
+use std::path::Path;
+
+use approver::journal::{Entry, decode_all};
+use approver::witnesses::{Said, Witnesses};
+use certs::log_key::{LogKey, Verifier};
+use policies::events::Event;
+use policies::ids::NodeId;
+use recordings::restoring::Resting;
+use recordings::tlog::checkpoint::{Checkpoint, SignedCheckpoint};
+
+use super::stores::{self, Identity, is_in_use};
+use crate::trusting;
+
+/// Somebody remembers more of a log than there is, or another log of that name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetBack {
+    /// The log's name.
+    pub(crate) log: String,
+    /// Its entries.
+    pub(crate) here: u64,
+    /// As many are remembered, where that is known.
+    pub(crate) remembered: Option<u64>,
+    /// Whether they are others than those that are here.
+    pub(crate) parted: bool,
+    /// Who remembers.
+    pub(crate) by: String,
+}
+
+impl fmt::Display for SetBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { log, here, remembered, parted, by } = self;
+        let entries = |count: u64| if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") };
+        let remembers = remembered.map_or_else(
+            || "other entries".to_owned(),
+            |size| {
+                if *parted { format!("{size} others") } else { entries(size) }
+            },
+        );
+        write!(
+            f,
+            "{log} has {} here, and {by} remembers {remembers}: an older copy was put back, or this gate ran twice. Put the \
+             newest copy back. Where there is none, an administrator and an operator go on from this one together: \
+             `holdpoint restore`. Nothing was changed",
+            entries(*here)
+        )
+    }
+}
+
+impl std::error::Error for SetBack {}
+
+/// Compares the logs at rest with what others remember. Where another program has them, or they cannot be read, opening
+/// them tells that.
+///
+/// # Errors
+/// Whoever remembers more, or something else.
+pub(crate) async fn check(
+    data: &Path,
+    identity: &Identity,
+    key: &LogKey,
+    witnesses: &Witnesses,
+) -> Result<(), Vec<SetBack>> {
+    if is_in_use(data).unwrap_or(true) {
+        return Ok(());
+    }
+    let (asked, rest) = (data.to_owned(), (identity.clone(), key.clone()));
+    let found = tokio::task::spawn_blocking(move || vouched(&asked, &rest.0, &rest.1)).await;
+    let Ok(Some((sizes, told))) = found else { return Ok(()) };
+    let mut set_back: Vec<SetBack> = told.into_iter().collect();
+    set_back.extend(remembered_by(witnesses, sizes).await);
+    if set_back.is_empty() { Ok(()) } else { Err(set_back) }
+}
+
+/// What witnesses remember more, or else, of logs that have so many entries.
+pub(crate) async fn remembered_by(witnesses: &Witnesses, sizes: [(String, u64); 2]) -> Vec<SetBack> {
+    let soundings = witnesses.sound().await;
+    let told = soundings.into_iter().filter_map(|sounding| {
+        let (log, here) = sizes.iter().find(|(log, _)| *log == sounding.log)?.clone();
+        let by = format!("the witness {}", sounding.witness);
+        match sounding.said {
+            Said::HasMore(size) => Some(SetBack { log, here, remembered: Some(size), parted: false, by }),
+            Said::HasOther(size) => Some(SetBack { log, here, remembered: size, parted: true, by }),
+            Said::Agrees => None,
+            Said::Nothing(why) => {
+                tracing::warn!(
+                    witness = sounding.witness,
+                    log,
+                    why,
+                    "a witness could not be asked whether this is all"
+                );
+                None
+            }
+        }
+    });
+    told.collect()
+}
+
+/// The logs' names and sizes, and what the journal says against the recordings.
+fn vouched(data: &Path, identity: &Identity, key: &LogKey) -> Option<([(String, u64); 2], Option<SetBack>)> {
+    let [journal, records] = stores::at_rest(data, identity, key).ok()?;
+    let entries = decode_all(&journal.entries().ok()?).ok()?;
+    let sizes = [(identity.journal_origin(), journal.head().size), (identity.records_origin(), records.head().size)];
+    let verifiers = trusting::verifiers(identity, key);
+    let told = verifiers.get(1).and_then(|verifier| contradicted(&entries, &identity.node, verifier, &records));
+    Some((sizes, told))
+}
+
+/// The newest head of the recordings in the journal, if their log does not have it.
+pub(crate) fn contradicted(
+    entries: &[Entry],
+    node: &NodeId,
+    verifier: &Verifier,
+    records: &Resting,
+) -> Option<SetBack> {
+    let (index, head) = newest_head(entries, node, verifier)?;
+    let had = records.had(&head).ok()?;
+    let told = |parted| SetBack {
+        log: verifier.name().to_owned(),
+        here: records.head().size,
+        remembered: Some(head.size),
+        parted,
+        by: format!("entry {index} of the journal"),
+    };
+    match had {
+        Some(true) => None,
+        Some(false) => Some(told(true)),
+        None => Some(told(false)),
+    }
+}
+
+fn newest_head(entries: &[Entry], node: &NodeId, verifier: &Verifier) -> Option<(u64, Checkpoint)> {
+    entries.iter().rev().find_map(|entry| match &entry.event {
+        Event::Checkpointed { node: of, checkpoint } if of == node => {
+            let signed = SignedCheckpoint::open(checkpoint.as_bytes(), std::slice::from_ref(verifier)).ok()?;
+            Some((entry.index, signed.checkpoint().clone()))
+        }
+        _ => None,
+    })
+}

@@ -1,0 +1,187 @@
+//! A log that goes on from an earlier state: under a new name, so that nobody who remembers more of it under the old one sees
+//! it forked. Its entries and their tree stay; only what was published under the old name is put aside, and tiles that were
+//! made for entries that are no more are removed. That people decided it, and what they signed, is for the layers above.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use certs::log_key::Verifier;
+use policies::ids::RestoreId;
+
+use crate::FORMAT;
+use crate::disk::{self, Disk};
+use crate::entries::{EntryReader, Snapshot};
+use crate::fault::{Cause, OpenFault};
+use crate::leaf::Entry;
+use crate::log::{Head, LogOptions, Signer};
+use crate::read::{Format, RestoredAt, before_dir};
+use crate::recover::{self, Found};
+use crate::segment::SegmentsFault;
+use crate::tlog::check::beyond;
+use crate::tlog::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::tlog::folder::{CHECKPOINT, Folder, FolderFault, View};
+use crate::tlog::kept::KEPT;
+
+/// A log at rest: nobody has it open, and nobody can open it meanwhile. Nothing is written but the last batch again, as it
+/// was.
+pub struct Resting {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    format: Format,
+    found: Found,
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl Resting {
+    /// Takes the log in `dir`, which says that it is the one of `options`. What it published is not compared with it.
+    ///
+    /// # Errors
+    /// As [`Log::open`](crate::log::Log::open), but for checkpoints.
+    pub fn take(disk: Arc<dyn Disk>, dir: &Path, options: &LogOptions, signer: &dyn Signer) -> Result<Self, OpenFault> {
+        let path = dir.join(FORMAT);
+        let lock = recover::claim(&*disk, dir, options, signer)?;
+        let bytes = disk::read(&*disk, &path).map_err(cannot("read", &path))?;
+        let format = Format::parse(&bytes).expect("the log was claimed by what this says");
+        let found = recover::recover(&*disk, dir, options.purpose)?;
+        Ok(Self { disk, dir: dir.to_owned(), format, found, _lock: lock })
+    }
+
+    /// What it says of itself.
+    pub const fn format(&self) -> &Format {
+        &self.format
+    }
+
+    /// How far it goes.
+    pub fn head(&self) -> Head {
+        self.found.state.head()
+    }
+
+    /// All entries. For journals: of a record log, those of retired segments are in its bundles alone.
+    ///
+    /// # Errors
+    /// They cannot be read, or do not follow each other.
+    pub fn entries(&self) -> Result<Vec<Entry>, SegmentsFault> {
+        let state = &self.found.state;
+        let snapshot = Snapshot::new(state.tree.size(), state.end.offset, self.found.extents.clone());
+        EntryReader::new(Arc::clone(&self.disk), &self.dir).read(0, &snapshot)
+    }
+
+    /// Heads that the log signed with this key, and that lie beside it: the one it published last, and those that witnesses
+    /// cosigned. What is none of them is passed over.
+    pub fn signed(&self, verifier: &Verifier) -> Vec<Checkpoint> {
+        let kept = self.disk.list(&self.dir.join(KEPT)).unwrap_or_default();
+        let paths = kept.iter().map(|name| self.dir.join(KEPT).join(name)).chain([self.dir.join(CHECKPOINT)]);
+        let open = |path: PathBuf| {
+            let bytes = disk::read(&*self.disk, &path).ok()?;
+            let signed = SignedCheckpoint::open(&bytes, std::slice::from_ref(verifier)).ok()?;
+            Some(signed.checkpoint().clone())
+        };
+        paths.filter_map(open).collect()
+    }
+
+    /// Whether the log once had this head: the first so many entries with this root. None where it has fewer.
+    ///
+    /// # Errors
+    /// Neither segments nor tiles say so.
+    pub fn had(&self, head: &Checkpoint) -> Result<Option<bool>, OpenFault> {
+        let here = self.head();
+        if head.size > here.size {
+            return Ok(None);
+        }
+        if head.size == here.size {
+            return Ok(Some(head.root == here.root));
+        }
+        let tree = self.found.before_extents.clone();
+        if head.size < tree.size() {
+            // Those lie in tiles alone; tiles that have this root are of this log, because later ones follow from them.
+            let folder = Folder::new(Arc::clone(&self.disk), &self.dir);
+            return Ok(Some(View::open(folder, head).is_ok()));
+        }
+        let mut tree = tree;
+        let state = &self.found.state;
+        let snapshot = Snapshot::new(state.tree.size(), state.end.offset, self.found.extents.clone());
+        let reader = EntryReader::new(Arc::clone(&self.disk), &self.dir);
+        for entry in reader.read(tree.size(), &snapshot)? {
+            if tree.size() == head.size {
+                break;
+            }
+            tree.push(entry.hash);
+        }
+        Ok(Some(tree.root() == head.root))
+    }
+
+    /// Gives the log the name of this restore. May be done again where it broke off; the file FORMAT is last.
+    ///
+    /// # Errors
+    /// The file system says no; then the log has its old name, or its new one.
+    pub fn rename(self, restore: RestoreId, signer: &dyn Signer) -> Result<(), OpenFault> {
+        let size = self.head().size;
+        self.put_aside(&self.dir.join(before_dir(restore)))?;
+        let folder = Folder::new(Arc::clone(&self.disk), &self.dir);
+        for tile in beyond(&folder, size).map_err(|fault| self.not_listed(&fault))? {
+            let path = self.dir.join(tile);
+            self.disk.remove(&path).map_err(cannot("remove", &path))?;
+        }
+        self.write_format(&self.renamed(restore, size, signer)?)
+    }
+
+    fn renamed(&self, restore: RestoreId, size: u64, signer: &dyn Signer) -> Result<Format, OpenFault> {
+        let base = self.format.base().expect("what was parsed has a first name");
+        let origin = format!("{base}/{restore}");
+        let verifier = signer.verifier(&origin)?.to_string();
+        let restored = self.format.restored.iter().copied().chain([RestoredAt { restore, size }]).collect();
+        Ok(Format { origin, verifier, restored, node: self.format.node.clone() })
+    }
+
+    /// What was published under the old name is evidence of what is lost, and would be in the way of the new.
+    fn put_aside(&self, to: &Path) -> Result<(), OpenFault> {
+        let (disk, kept) = (&*self.disk, self.dir.join(KEPT));
+        disk.create_dir(to).map_err(cannot("create", to))?;
+        let checkpoint = self.dir.join(CHECKPOINT);
+        let cosigned = disk.list(&kept).map_err(cannot("list", &kept))?;
+        let there = disk.list(&self.dir).map_err(cannot("list", &self.dir))?;
+        for name in cosigned {
+            let from = kept.join(&name);
+            if name.ends_with(".tmp") {
+                disk.remove(&from).map_err(cannot("remove", &from))?;
+            } else {
+                disk.rename(&from, &to.join(&name)).map_err(cannot("move", &from))?;
+            }
+        }
+        for name in there {
+            let from = self.dir.join(&name);
+            if name == CHECKPOINT {
+                disk.rename(&from, &to.join(CHECKPOINT)).map_err(cannot("move", &checkpoint))?;
+            } else if name.strip_suffix(".tmp") == Some(CHECKPOINT) {
+                disk.remove(&from).map_err(cannot("remove", &from))?;
+            }
+        }
+        [to, self.dir.as_path()].into_iter().try_for_each(|dir| disk.sync_dir(dir).map_err(cannot("sync", dir)))
+    }
+
+    fn write_format(&self, format: &Format) -> Result<(), OpenFault> {
+        let (path, draft) = (self.dir.join(FORMAT), self.dir.join("FORMAT.tmp"));
+        let left = self.disk.list(&self.dir).map_err(cannot("list", &self.dir))?;
+        if left.iter().any(|name| name == "FORMAT.tmp") {
+            self.disk.remove(&draft).map_err(cannot("remove", &draft))?;
+        }
+        let write = || -> io::Result<()> {
+            let file = self.disk.create(&draft)?;
+            file.write_at(format.to_string().as_bytes(), 0)?;
+            file.sync_data()?;
+            self.disk.rename(&draft, &path)?;
+            self.disk.sync_dir(&self.dir)
+        };
+        write().map_err(cannot("write", &path))
+    }
+
+    fn not_listed(&self, fault: &FolderFault) -> OpenFault {
+        OpenFault::Io(Cause::told("list", &self.dir.join("tile"), &fault.to_string()))
+    }
+}
+
+fn cannot(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenFault {
+    let path = path.to_owned();
+    move |error| OpenFault::Io(Cause::new(doing, &path, &error))
+}

@@ -1,0 +1,463 @@
+//! A gate that goes on from an earlier state: what two people must sign, what is lost and told for ever, and what nobody
+//! gets by pretending that somebody signed.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use certs::keys::{KeyStore, Seal};
+use certs::log_key::LogKey;
+use certs::sshsig::{self, Namespace};
+use jiff::{SignedDuration, Timestamp};
+use policies::digest::Digest;
+use policies::events::Event;
+use policies::ids::{PersonId, RestoreId};
+use policies::people::SshKey;
+use policies::requests::{Lost, RestoreStatement, SeenHead, Signed};
+use policies::time::Seconds;
+use recordings::disk::{RealDisk, RealMachine};
+use recordings::log::{Log, LogOptions, Purpose};
+use recordings::restoring::Resting;
+use serde_json::Value;
+use tests::evidence::Evidence;
+use tests::plant::EVERYTHING;
+use tests::process::start_on_a_terminal;
+use tests::witness::{Witness, cosigned, is_remembered, published, trusts};
+use tests::{Ended, Options, Person, Plant, eventually, holdpoint, log_in, python, recipient, run};
+
+const HOUR: Seconds = Seconds(3_600);
+
+#[track_caller]
+fn work(plant: &Plant) {
+    let tess = plant.tess();
+    run(&mut tess.ssh(&[&tess.at("hmi-2"), "true"]), b"").ok();
+}
+
+fn put_back(from: &Path, to: &Path) {
+    if to.exists() {
+        fs::remove_dir_all(to).unwrap();
+    }
+    run(Command::new("cp").arg("-a").arg(from).arg(to), b"").ok();
+}
+
+/// `holdpoint restore` at the gate's machine.
+fn restore(plant: &Plant, arguments: &[&str]) -> Command {
+    let mut command = plant.holdpoint(&["restore", "--config"]);
+    command.arg(plant.config()).args(arguments);
+    command
+}
+
+/// What is to be signed, as a file on a person's machine.
+fn paper(plant: &Plant) -> PathBuf {
+    plant.installation().with_file_name("restore.json")
+}
+
+/// As a person signs, where their key is.
+fn sign(plant: &Plant, who: &str) -> Ended {
+    let paper = paper(plant);
+    run(&mut plant.as_person(who, &["restore", "--sign", paper.to_str().unwrap(), "--yes"]), b"")
+}
+
+/// Two sign, and it is carried out.
+#[track_caller]
+fn restored(plant: &Plant, more: &[&str]) -> (String, String) {
+    let file = paper(plant);
+    let file = file.to_str().unwrap();
+    let mut arguments = vec!["-o", file];
+    arguments.extend(more);
+    let planned = run(&mut restore(plant, &arguments), b"").ok().out();
+    for who in ["ada", "lee"] {
+        sign(plant, who).ok();
+    }
+    (planned, run(&mut restore(plant, &["--with", file, "--yes"]), b"").ok().out())
+}
+
+fn verify(evidence: &Evidence, more: &[&str]) -> Ended {
+    run(evidence.holdpoint(&["verify", "data", "--trust", "trust.toml", "--key", "key"]).args(more), b"")
+}
+
+/// What a second program says of the same copy.
+#[track_caller]
+fn second_opinion(evidence: &Evidence, code: i32) {
+    let Some(python) = python() else { return };
+    let verifier = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recordings/second-opinion/verify.py");
+    let mut check = Command::new(python);
+    check.arg(verifier).args(["--trust"]).arg(evidence.path("trust.toml")).arg(evidence.data());
+    let said = run(&mut check, b"");
+    assert_eq!(said.code(), code, "{}", said.text());
+}
+
+#[test]
+fn a_lost_gate_goes_on_from_its_backup_when_two_have_signed_what_is_lost() {
+    let mut plant = Plant::ready(Options::default());
+    let mut witness = Witness::of(&plant);
+    plant.edit_config(|text| format!("{text}{}", witness.configured()));
+    plant.serve();
+    for who in ["ada", "lee"] {
+        log_in(&plant, who);
+    }
+    work(&plant);
+    let (to, backup) = (recipient(&plant), plant.person("ada").path("backup.age"));
+    holdpoint(&plant, "ada", &["backup", "-o", backup.to_str().unwrap(), "--to", &to]).ok();
+    let unpacked = plant.installation().join("unpacked");
+    fs::create_dir(&unpacked).unwrap();
+    let mut age = Command::new("sh");
+    age.args(["-ec", "age -d -i \"$0\" \"$1\" | tar --zstd -x -C \"$2\""]);
+    run(age.arg(plant.installation().join("auditors/auditor-1.key")).arg(&backup).arg(&unpacked), b"").ok();
+    // More is done, and remembered elsewhere.
+    work(&plant);
+    let recording = plant.evidence().recordings()[0].recording.id().to_string();
+    is_remembered(&plant);
+    plant.stop();
+    let lost = plant.evidence();
+    let memory = plant.person("ada").path("seen.toml");
+    let memory = ["--memory", memory.to_str().unwrap()];
+    verify(&lost, &memory).ok();
+    let had = published(&plant, "journal");
+
+    // The disk is lost, and the backup put in its place.
+    fs::remove_dir_all(plant.data()).unwrap();
+    put_back(&unpacked.join("data"), &plant.data());
+    fs::copy(unpacked.join("directory.jsonl"), plant.installation().join("directory.jsonl")).unwrap();
+    run(&mut plant.serve_command(), b"").refused(3, "came out of a backup");
+    let file = paper(&plant);
+    let file = file.to_str().unwrap().to_owned();
+    let planned = run(&mut restore(&plant, &["-o", &file]), b"").ok().out();
+    assert!(planned.contains("are lost, and whatever came after") && planned.contains("the witness w1"), "{planned}");
+    assert!(planned.contains("1 requests and grants that are open here end"), "{planned}");
+    run(&mut restore(&plant, &["-o", &file]), b"").refused(2, "there already");
+    run(&mut restore(&plant, &["--with", &file, "--yes"]), b"").says_no("nobody signed");
+    sign(&plant, "tess").says_no("none of those who may sign");
+    sign(&plant, "ada").ok();
+    run(&mut restore(&plant, &["--with", &file, "--yes"]), b"").says_no("an administrator and of an operator");
+    assert!(sign(&plant, "lee").ok().out().contains("Signed by ada (administrator) and lee (operator)"));
+    // Nothing was done yet.
+    run(&mut plant.serve_command(), b"").refused(3, "came out of a backup");
+    let done = run(&mut restore(&plant, &["--with", &file, "--yes"]), b"").ok().out();
+    let names: Vec<String> =
+        done.lines().filter_map(|line| line.trim().strip_prefix("--log ")).map(str::to_owned).collect();
+    assert!(names.len() == 2 && names[0].starts_with("mill-3/journal/e_"), "{done}");
+    run(&mut restore(&plant, &["--with", &file, "--yes"]), b"").says_no("does not count here");
+
+    // What was asked and given before is over; a new grant is not.
+    witness.learn(&names);
+    plant.serve();
+    let at = plant.tess().at("hmi-2");
+    assert!(!run(&mut plant.tess().ssh(&[&at, "true"]), b"").status.success());
+    plant.stop();
+    plant.grant("tess", "hmi-2", &EVERYTHING, HOUR);
+    plant.log_in("tess");
+    plant.serve();
+    work(&plant);
+    is_remembered(&plant);
+    plant.stop();
+    let kept = fs::read_to_string(plant.data().join("journal/FORMAT")).unwrap();
+    assert!(kept.lines().count() == 5 && kept.contains("\nrestored e_"), "{kept}");
+
+    let evidence = plant.evidence();
+    trusts(&evidence, &witness);
+    for more in [&memory[..], &["--no-memory"]] {
+        let told = verify(&evidence, more).refused(4, "\nRESTORED: nothing was altered").out();
+        assert!(told.contains(" It goes on as mill-3/records/gate-1/e_"), "{told}");
+        // The auditor saw the gate stop, which the witness did not.
+        let journal = told.lines().find(|line| line.starts_with("  mill-3/journal: ")).unwrap();
+        assert_eq!(journal.contains(&format!(" to {} are lost", had - 1)), more == memory, "{told}");
+    }
+    second_opinion(&evidence, 4);
+    let json = verify(&evidence, &["--no-memory", "--json"]).refused(4, "").out();
+    let told: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!(told["verdict"], "restored");
+    assert_eq!(told["restored"][0]["logs"][0]["origin"], "mill-3/journal");
+    assert_eq!(evidence.recordings().len(), 2);
+    let play = ["play", &recording, "--data", "data", "--key", "key"];
+    run(&mut evidence.holdpoint(&play), b"").ok();
+    // An older copy of the restored gate is found by its new name.
+    let older = plant.evidence();
+    plant.serve();
+    plant.stop();
+    verify(&plant.evidence(), &memory).refused(4, "RESTORED");
+    verify(&older, &memory).refused(1, "as you saw when you checked it on 20");
+}
+
+#[test]
+fn a_gate_that_was_set_back_goes_on_and_no_later_copy_of_it_is_taken_for_the_newest() {
+    let mut plant = Plant::ready(Options::default());
+    let mut witness = Witness::of(&plant);
+    plant.edit_config(|text| format!("{text}{}", witness.configured()));
+    plant.serve();
+    work(&plant);
+    is_remembered(&plant);
+    plant.stop();
+    let early = tempfile::tempdir().unwrap();
+    let early = early.path().join("data");
+    put_back(&plant.data(), &early);
+    let before = ["journal", "records"].map(|log| published(&plant, log));
+    plant.serve();
+    work(&plant);
+    eventually("more of both logs is cosigned", || {
+        ["journal", "records"].iter().zip(before).all(|(log, size)| cosigned(&plant, log).last() > Some(&size))
+    });
+    plant.stop();
+    let had = ["journal", "records"].map(|log| *cosigned(&plant, log).last().unwrap());
+
+    // Recordings alone, of which the journal tells more.
+    let newest = early.with_file_name("newest");
+    put_back(&plant.data(), &newest);
+    put_back(&early.join("records"), &plant.data().join("records"));
+    witness.kill();
+    run(&mut plant.serve_command(), b"").refused(3, "of the journal remembers ");
+    fs::remove_dir_all(plant.data().join("records")).unwrap();
+    run(&mut plant.serve_command(), b"").refused(3, "mill-3/records/gate-1 has 0 entries here, and entry ");
+    put_back(&early.join("records"), &plant.data().join("records"));
+    let (planned, _) = restored(&plant, &[]);
+    assert!(planned.contains("of the journal"), "{planned}");
+    let evidence = plant.evidence();
+    let told = evidence.verify().refused(4, "\nRESTORED: ").out();
+    assert!(
+        told.contains("the recording of this session is lost with a restore") == (evidence.recordings().len() < 2),
+        "{told}"
+    );
+    second_opinion(&evidence, 4);
+
+    // Everything, which the witness knows.
+    put_back(&early, &plant.data());
+    fs::remove_file(paper(&plant)).unwrap();
+    witness.start();
+    run(&mut plant.serve_command(), b"").refused(3, &format!("the witness w1 remembers {} entries", had[0]));
+    let (planned, done) = restored(&plant, &[]);
+    assert!(planned.contains(&format!(" to {} are lost", had[1] - 1)), "{planned}");
+    let names: Vec<String> =
+        done.lines().filter_map(|line| line.trim().strip_prefix("--log ")).map(str::to_owned).collect();
+    witness.learn(&names);
+    plant.serve();
+    is_remembered(&plant);
+    plant.stop();
+    let evidence = plant.evidence();
+    trusts(&evidence, &witness);
+    let told = evidence.verify().refused(4, "\nRESTORED: ").out();
+    assert!(told.contains(&format!(" to {} are lost", had[0] - 1)), "{told}");
+    second_opinion(&evidence, 4);
+    // The old copy again, and this one.
+    let restored_one = early.with_file_name("restored");
+    put_back(&plant.data(), &restored_one);
+    put_back(&early, &plant.data());
+    run(&mut plant.serve_command(), b"").refused(3, "an older copy was put back");
+    put_back(&restored_one, &plant.data());
+    plant.serve();
+    plant.stop();
+}
+
+/// A restore as somebody makes it up who owns the gate's keys, and what two people signed of it.
+struct Forged<'a> {
+    plant: &'a Plant,
+    /// Of another moment, where somebody takes it from there.
+    event: Option<Event>,
+}
+
+type Signing<'a> = (&'a Person, &'a Person, fn(&mut RestoreStatement, &mut RestoreStatement));
+
+impl<'a> Forged<'a> {
+    fn key(&self) -> LogKey {
+        KeyStore::open(&self.plant.installation().join("keys"), &Seal::File).unwrap().log_key()
+    }
+
+    fn options(name: &str, data: &Path) -> LogOptions {
+        let format = fs::read_to_string(data.join(name).join("FORMAT")).unwrap();
+        let lines: Vec<&str> = format.lines().collect();
+        let purpose = if name == "journal" { Purpose::Journal } else { Purpose::Records };
+        LogOptions::new(purpose, lines[1], lines[2].parse().unwrap())
+    }
+
+    fn resting(&self, name: &str, data: &Path) -> Resting {
+        Resting::take(Arc::new(RealDisk), &data.join(name), &Self::options(name, data), &self.key()).unwrap()
+    }
+
+    fn sign(who: &Person, statement: RestoreStatement) -> Signed<RestoreStatement> {
+        let signature = sshsig::sign_with(&who.key, Namespace::Restore, &statement.digest().0).unwrap();
+        let key = SshKey(who.key.public_key().to_openssh().unwrap());
+        Signed { statement, key, signature }
+    }
+
+    /// Puts it into a copy: renames what is to be renamed, and appends the event.
+    fn into(mut self, evidence: &Evidence, (one, other, edit): Signing<'_>, renames: &[&str], appends: bool) -> Event {
+        let data = evidence.data();
+        let seen = |name: &str| {
+            let head = self.resting(name, &data).head();
+            SeenHead { size: head.size, root: Digest(head.root) }
+        };
+        let (journal, records) = (seen("journal"), seen("records"));
+        let restore = "e_00000000000000000000000007".parse::<RestoreId>().unwrap();
+        let lost = |kept: SeenHead| Lost { from: kept.size, until: kept.size + 3 };
+        let statement = |signer: PersonId| RestoreStatement {
+            deployment: "mill-3".parse().unwrap(),
+            restore,
+            journal,
+            journal_lost: lost(journal),
+            node: "gate-1".parse().unwrap(),
+            records,
+            records_lost: lost(records),
+            signer,
+            nonce: "00".into(),
+            expires: Timestamp::now() + SignedDuration::from_hours(1),
+        };
+        let (mut first, mut second) = (statement(one.id), statement(other.id));
+        edit(&mut first, &mut second);
+        let event = self.event.take().unwrap_or_else(|| Event::Restored {
+            administrator: Box::new(Self::sign(one, first)),
+            operator: Box::new(Self::sign(other, second)),
+        });
+        for name in ["journal", "records"] {
+            if renames.contains(&name) {
+                self.resting(name, &data).rename(restore, &self.key()).unwrap();
+            }
+            let (dir, options) = (data.join(name), Self::options(name, &data));
+            let opened = Log::open(Arc::new(RealDisk), Arc::new(RealMachine), &dir, options, Arc::new(self.key()));
+            let (log, _) = opened.unwrap();
+            if name == "journal" && appends {
+                let appended = log.append(log.head(), vec![event.encode()], Timestamp::now());
+                futures::executor::block_on(appended).unwrap();
+            }
+            log.stop();
+        }
+        event
+    }
+}
+
+#[test]
+fn a_restore_that_not_both_signed_or_that_was_signed_over_something_else_is_found() {
+    let mut plant = Plant::ready(Options::default());
+    plant.serve();
+    work(&plant);
+    plant.stop();
+    let earlier = plant.evidence();
+    plant.serve();
+    plant.stop();
+    let both = ["journal", "records"];
+    let (ada, lee, tess) = (plant.person("ada"), plant.person("lee"), plant.person("tess"));
+    let mut stranger = plant.newcomer("stranger");
+    stranger.id = lee.id;
+    let nothing: fn(&mut RestoreStatement, &mut RestoreStatement) = |_, _| {};
+    let forge = |evidence: &Evidence, signing: Signing<'_>, renames: &[&str], appends| {
+        Forged { plant: &plant, event: None }.into(evidence, signing, renames, appends)
+    };
+    let good = plant.evidence();
+    forge(&good, (ada, lee, nothing), &both, true);
+    good.verify().refused(4, "\nRESTORED: ");
+    second_opinion(&good, 4);
+
+    let forged: [(&str, Signing<'_>); 10] = [
+        ("of one person", (ada, ada, nothing)),
+        ("of two operators", (lee, plant.person("kim"), nothing)),
+        ("the wrong way round", (lee, ada, nothing)),
+        ("of a vendor's technician", (ada, tess, nothing)),
+        ("by a key that nobody enrolled", (ada, &stranger, nothing)),
+        ("over two things", (ada, lee, |_, lee| lee.journal_lost.until += 1)),
+        (
+            "over fewer entries",
+            (ada, lee, |ada, lee| {
+                (ada.journal.size, lee.journal.size) = (ada.journal.size - 1, lee.journal.size - 1);
+            }),
+        ),
+        (
+            "over another journal",
+            (ada, lee, |ada, lee| {
+                (ada.journal.root, lee.journal.root) = (Digest([1; 32]), Digest([1; 32]));
+            }),
+        ),
+        (
+            "over other recordings",
+            (ada, lee, |ada, lee| {
+                (ada.records.root, lee.records.root) = (Digest([1; 32]), Digest([1; 32]));
+            }),
+        ),
+        (
+            "over fewer recordings",
+            (ada, lee, |ada, lee| {
+                (ada.records.size, lee.records.size) = (ada.records.size - 1, lee.records.size - 1);
+                (ada.records_lost.from, lee.records_lost.from) = (0, 0);
+            }),
+        ),
+    ];
+    for (what, signing) in forged {
+        let evidence = plant.evidence();
+        forge(&evidence, signing, &both, true);
+        let verified = evidence.verify();
+        assert_eq!(verified.code(), 1, "{what}: {}", verified.text());
+        second_opinion(&evidence, 1);
+    }
+    // Signed for an earlier state, and taken from there.
+    let event = forge(&earlier, (ada, lee, nothing), &both, true);
+    earlier.verify().refused(4, "RESTORED");
+    let later = plant.evidence();
+    Forged { plant: &plant, event: Some(event) }.into(&later, (ada, lee, nothing), &both, true);
+    later.verify().refused(1, "NOT WHOLE");
+    second_opinion(&later, 1);
+    // Names without a decision, a decision without names, and of one log alone.
+    for (renames, appends) in [(&both[..], false), (&[][..], true), (&both[..1], true), (&both[1..], true)] {
+        let evidence = plant.evidence();
+        forge(&evidence, (ada, lee, nothing), renames, appends);
+        evidence.verify().refused(1, "otherwise than an administrator and an operator signed");
+        second_opinion(&evidence, 1);
+    }
+}
+
+/// Ends a program at its nth call that makes something durable or gives it a name.
+fn killed_at(call: u32, command: &Command) -> Command {
+    let calls = "fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat";
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+    strace.args(["-e", &format!("inject={calls}:signal=SIGKILL:when={call}")]);
+    strace.arg(command.get_program()).args(command.get_args());
+    strace
+}
+
+#[test]
+fn a_restore_that_is_killed_anywhere_left_what_was_or_is_finished() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return println!("SKIPPED: strace (Debian: strace) is not installed");
+    }
+    let mut plant = Plant::ready(Options::default());
+    plant.serve();
+    work(&plant);
+    // Killed, so that a session has to be sealed and a log recovered, too.
+    let at = plant.tess().at("hmi-2");
+    let mut busy = start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
+    busy.type_in("while :; do seq 1 2000; done\r");
+    busy.until("1999");
+    plant.kill();
+    drop(busy);
+    let folder = tempfile::tempdir().unwrap();
+    let before = folder.path().join("data");
+    put_back(&plant.data(), &before);
+    let file = paper(&plant);
+    let file = file.to_str().unwrap();
+    run(&mut restore(&plant, &["-o", file]), b"").ok();
+    for who in ["ada", "lee"] {
+        sign(&plant, who).ok();
+    }
+    let carry_out = || restore(&plant, &["--with", file, "--yes"]);
+    let (mut left, mut finished) = (0, 0);
+    for call in (1..).step_by(tests::long_or(1, 3)) {
+        put_back(&before, &plant.data());
+        let ended = run(&mut killed_at(call, &carry_out()), b"");
+        let is_done = ended.status.success();
+        if !is_done {
+            match plant.data().join("RESTORING").exists() {
+                true => finished += 1,
+                false => left += 1,
+            }
+            let again = run(&mut carry_out(), b"");
+            // The last call alone may have been all that was missing.
+            assert!(again.status.success() || again.text().contains("does not count here"), "{call}: {}", again.text());
+        }
+        let told = plant.evidence().verify().refused(4, "\nRESTORED: ").out();
+        assert_eq!(told.matches("\nrestored at ").count(), 1, "{call}: {told}");
+        if is_done {
+            break;
+        }
+    }
+    assert!(left > 0 && finished > 0, "{left} {finished}");
+}
