@@ -42,6 +42,7 @@ mod state;
 pub mod tlog;
 pub mod tree;
 pub mod verify;
+pub mod window;
 pub mod words;
 mod writer;
 

@@ -91,7 +91,7 @@ pub struct Step {
 }
 
 /// Follows one channel of a recording.
-struct Stage {
+pub(crate) struct Stage {
     channel: Option<u32>,
     /// The terminals of channels on which no program began yet.
     terminals: BTreeMap<u32, Size>,
@@ -102,7 +102,7 @@ struct Stage {
 }
 
 /// How a channel's output is shown.
-enum View {
+pub(crate) enum View {
     /// As it stood on the technician's terminal.
     Screen(Box<Screen>),
     /// Line by line: there was no terminal.
@@ -110,7 +110,7 @@ enum View {
 }
 
 /// What a moment did.
-enum Effect {
+pub(crate) enum Effect {
     None,
     Screen,
     Lines(String),
@@ -118,7 +118,7 @@ enum Effect {
 }
 
 impl Stage {
-    fn new(channel: Option<u32>) -> Self {
+    pub(crate) fn new(channel: Option<u32>) -> Self {
         Self {
             channel,
             terminals: BTreeMap::new(),
@@ -129,8 +129,8 @@ impl Stage {
         }
     }
 
-    /// Takes in a moment; each line is shown just before the cursor leaves it.
-    fn take(&mut self, moment: &Moment, left: impl FnMut(&str)) -> Effect {
+    /// Takes in a moment; each line is told of just before the cursor leaves it.
+    pub(crate) fn take(&mut self, moment: &Moment, left: impl FnMut(&dyn Fn() -> String)) -> Effect {
         if let What::Standing(standing) = &moment.what {
             return self.stand(standing);
         }
@@ -177,7 +177,7 @@ impl Stage {
     }
 
     /// Nothing before a program began that can be shown: until then it may be files that pass.
-    fn output(&mut self, stream: Stream, bytes: &[u8], left: impl FnMut(&str)) -> Effect {
+    fn output(&mut self, stream: Stream, bytes: &[u8], mut left: impl FnMut(&dyn Fn() -> String)) -> Effect {
         let outputs = [Stream::Out, Stream::OutErr, Stream::GateOut, Stream::GateOutErr];
         let index = outputs.iter().position(|output| *output == stream);
         let (Some(index), Some(view)) = (index, &mut self.view) else { return Effect::None };
@@ -189,7 +189,7 @@ impl Stage {
                 screen.feed_lines(text.as_bytes(), left);
                 Effect::Screen
             }
-            View::Lines(lines) => Effect::Lines(lines.feed(&text, left)),
+            View::Lines(lines) => Effect::Lines(lines.feed(&text, |line| left(&|| line.to_owned()))),
         }
     }
 
@@ -217,6 +217,16 @@ impl Stage {
             _ => {}
         }
         Effect::None
+    }
+
+    /// The channel that is shown, once that is known and something on it can be.
+    pub(crate) fn shown_channel(&self) -> Option<u32> {
+        self.channel.filter(|_| self.view.is_some())
+    }
+
+    /// What is shown of it.
+    pub(crate) const fn view(&self) -> Option<&View> {
+        self.view.as_ref()
     }
 
     /// The lines that stand there now.
@@ -267,7 +277,7 @@ impl<I: Iterator<Item = Result<Moment, ReadFault>>> Player<I> {
 
     /// The channel that is replayed, once that is known and something on it can be.
     pub fn channel(&self) -> Option<u32> {
-        self.stage.channel.filter(|_| self.stage.view.is_some())
+        self.stage.shown_channel()
     }
 
     /// What to write when the replay is over or given up: the terminal as it usually is.
@@ -425,11 +435,7 @@ impl<I> Search<I> {
         let (text, exact) = (&self.text, self.exact);
         let matches = |line: &str| if exact { line.contains(text) } else { line.to_lowercase().contains(text) };
         let mut lines = Vec::new();
-        let effect = self.stage.take(moment, |line| {
-            if matches(line) {
-                lines.push(line.to_owned());
-            }
-        });
+        let effect = self.stage.take(moment, |line| lines.extend(Some(line()).filter(|line| matches(line))));
         if !matches!(effect, Effect::Screen | Effect::Lines(_)) {
             return Vec::new();
         }

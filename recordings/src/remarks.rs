@@ -38,6 +38,17 @@ pub enum Ran {
 }
 
 impl Ran {
+    /// What began at a moment.
+    pub fn of(moment: &Moment) -> Option<Self> {
+        match &moment.what {
+            What::Note(Note::Shell) => Some(Self::Shell),
+            What::Note(Note::Exec { command, copies_files: true }) => Some(Self::Copy(command.clone())),
+            What::Note(Note::Exec { command, copies_files: false }) => Some(Self::Command(command.clone())),
+            What::Note(Note::Subsystem { name }) => Some(Self::Subsystem(name.clone())),
+            _ => None,
+        }
+    }
+
     /// Whether a replay can show it.
     pub const fn is_shown(&self) -> bool {
         matches!(self, Self::Shell | Self::Command(_))
@@ -77,14 +88,7 @@ const LINE: &str = "[holdpoint] ";
 impl Remarks {
     /// Takes in the next moment.
     pub fn take(&mut self, moment: &Moment) {
-        let ran = match &moment.what {
-            What::Note(Note::Shell) => Some(Ran::Shell),
-            What::Note(Note::Exec { command, copies_files: true }) => Some(Ran::Copy(command.clone())),
-            What::Note(Note::Exec { command, copies_files: false }) => Some(Ran::Command(command.clone())),
-            What::Note(Note::Subsystem { name }) => Some(Ran::Subsystem(name.clone())),
-            _ => None,
-        };
-        if let Some(ran) = ran.filter(|_| self.channels.len() < CHANNELS_MAX) {
+        if let Some(ran) = Ran::of(moment).filter(|_| self.channels.len() < CHANNELS_MAX) {
             self.channels.insert(moment.channel, ran);
         }
         self.has_ended |= matches!(moment.what, What::Sealed(_));
@@ -154,7 +158,7 @@ fn bytes(entry: &FileEntry) -> String {
 }
 
 /// A line of the gate's on a terminal. Other bytes of its own are answers in a protocol.
-pub(crate) fn said(moment: &Moment) -> Option<String> {
+pub fn said(moment: &Moment) -> Option<String> {
     let What::Data(Stream::GateOut | Stream::GateOutErr, bytes) = &moment.what else { return None };
     let line = str::from_utf8(bytes).ok()?.trim().strip_prefix(LINE)?;
     Some(format!("told the technician: {}", Words::from(line)))

@@ -40,14 +40,14 @@ impl Screen {
         self.feed_lines(bytes, |_| {});
     }
 
-    /// Takes in output, and shows each line just before the cursor leaves it for another.
-    pub(crate) fn feed_lines(&mut self, bytes: &[u8], mut left: impl FnMut(&str)) {
+    /// Takes in output, and tells of each line just before the cursor leaves it for another; to read it is work.
+    pub(crate) fn feed_lines(&mut self, bytes: &[u8], mut left: impl FnMut(&dyn Fn() -> String)) {
         let mut text = String::new();
         self.text.push(bytes, &mut text);
         for c in text.chars() {
             let Some(function) = self.parser.feed(c).and_then(|function| self.harmless(function)) else { continue };
             if !stays_in_line(&function) {
-                left(&self.cursor_line());
+                left(&|| self.cursor_line());
             }
             self.terminal.execute(function);
         }

@@ -36,6 +36,8 @@ const WORDS: [&str; 20] = [
 
 /// A line is judged by its end.
 const LINE_CHARS_MAX: usize = 160;
+/// It is cut to that where it has more bytes than this; not at each character, since that would be most of the work.
+const LINE_BYTES_MAX: usize = 16 * LINE_CHARS_MAX;
 /// Characters between the word and the end of the question, as in `password for maint@hmi-2:`.
 const AFTER_WORD_MAX: usize = 80;
 
@@ -71,7 +73,7 @@ impl Mask {
                 Function::Cuf(_) | Function::Ht => self.line.push(' '),
                 _ => self.line.clear(),
             }
-            if self.line.chars().count() > 2 * LINE_CHARS_MAX {
+            if self.line.len() > LINE_BYTES_MAX {
                 self.line = tail(&self.line);
             }
         }

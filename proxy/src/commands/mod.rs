@@ -34,6 +34,7 @@ mod showing;
 mod status;
 mod verify;
 mod watch;
+mod web;
 mod witness;
 
 use std::fmt;

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::showing::counted;
 use super::watch::window;
+use super::web;
 use super::{Done, Failure, print_json};
 use crate::saying;
 
@@ -73,6 +74,12 @@ pub(super) struct PlayArgs {
     /// Do not replay: list when a text stood on the screen.
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
+    /// Replay on a page for a browser on this machine, with a slider, search and marks. Nothing leaves the machine.
+    #[arg(long, conflicts_with_all = ["speed", "idle", "from", "from_bytes", "input", "search"])]
+    web: bool,
+    /// The port of that page; by default, one that is free.
+    #[arg(long, value_name = "PORT", requires = "web", default_value_t = 0)]
+    port: u16,
 }
 
 /// Write a recording as an asciicast, for other players.
@@ -183,6 +190,10 @@ fn utc(at: Timestamp) -> String {
 pub(super) fn play(args: &PlayArgs) -> Done {
     let which = &args.which;
     let (store, recording, keys) = which.open()?;
+    if args.web {
+        let auditor = AuditorKeys::read(&which.key).map_err(Failure::usage)?;
+        return web::run(web::Opened { store, recording, auditor, channel: which.channel }, args.port);
+    }
     match &args.search {
         Some(text) => find(store.moments(&recording, keys), text, which.channel),
         None => {

@@ -1,0 +1,348 @@
+//! `holdpoint play --web`: one recording as a page on the reader's own loopback. The bytes are decrypted here, where the
+//! auditor's key is, and nothing leaves this machine: the page may load nothing from elsewhere, and only who knows its
+//! address, which is made by chance at each start, gets anything.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use approver::api::{Limits, serve_in_the_clear};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use recordings::disk::{Machine as _, RealMachine};
+use recordings::keys::SessionKeys;
+use recordings::notes::{Note, Size};
+use recordings::play::search;
+use recordings::read::{AuditorKeys, Moment, Moments, ReadFault, Recording, Store, What};
+use recordings::remarks::{self, Ran};
+use recordings::window::{Shown, Window, window};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Done, Failure};
+use crate::serve;
+
+/// One recording, opened.
+pub(super) struct Opened {
+    pub(super) store: Store,
+    pub(super) recording: Recording,
+    pub(super) auditor: AuditorKeys,
+    pub(super) channel: Option<u32>,
+}
+
+/// Serves the page until told to stop.
+pub(super) fn run(opened: Opened, port: u16) -> Done {
+    serve::harden();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
+    runtime.block_on(until_told(opened, port))
+}
+
+async fn until_told(opened: Opened, port: u16) -> Done {
+    let told = serve::told_to_stop().map_err(Failure::failed)?;
+    let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let listener = TcpListener::bind(wanted).await;
+    let listener = listener.map_err(|cause| Failure::failed(format_args!("{wanted}: {cause}")))?;
+    let address = listener.local_addr().map_err(Failure::failed)?;
+    let secret = secret();
+    say!(
+        "http://{address}/{secret}/\nOpen this address in a browser on this machine; nobody else can. It serves until Ctrl-C."
+    );
+    let page = Arc::new(Page { opened, keys: Mutex::new(None), guard: Guard { host: address.to_string(), secret } });
+    let stop = CancellationToken::new();
+    let serving = serve_in_the_clear(listener, router(page), LIMITS, stop.clone());
+    let (served, ()) = tokio::join!(serving, async {
+        told.await;
+        stop.cancel();
+    });
+    served.map_err(Failure::failed)
+}
+
+/// One browser, whoever drags its slider.
+const LIMITS: Limits = Limits {
+    connections: 64,
+    connections_per_source: 64,
+    head_wait: Duration::from_secs(10),
+    burst: 400,
+    requests_per_second: 100,
+};
+
+/// 128 bits of chance, in hexadecimal.
+fn secret() -> String {
+    let mut bytes = [0; 16];
+    RealMachine.fill_random(&mut bytes);
+    data_encoding::HEXLOWER.encode(&bytes)
+}
+
+struct Page {
+    opened: Opened,
+    /// Those of the last reader, which know the way to the blocks it read.
+    keys: Mutex<Option<SessionKeys>>,
+    guard: Guard,
+}
+
+/// Who gets in: whoever was told the address, by the name it was told. A page from elsewhere knows neither, and a name of
+/// its own that leads here is another host.
+struct Guard {
+    host: String,
+    secret: String,
+}
+
+impl Guard {
+    fn lets_in(&self, request: &Request) -> bool {
+        let says = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let from_here = says("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
+        let mut path = request.uri().path().split('/');
+        let knows = path.nth(1).is_some_and(|first| same(first.as_bytes(), self.secret.as_bytes()));
+        request.method() == Method::GET && says("host") == Some(&self.host) && from_here && knows
+    }
+}
+
+/// Takes as long wherever they differ.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+}
+
+fn router(page: Arc<Page>) -> Router {
+    let at = |name: &str| format!("/{}/{name}", page.guard.secret);
+    let mut router = Router::new();
+    for (name, kind, bytes) in FILES {
+        let file = move || async move { ([(header::CONTENT_TYPE, *kind)], *bytes) };
+        router = router.route(&at(name), get(file));
+    }
+    router
+        .route(&at("about"), get(about))
+        .route(&at("window"), get(show))
+        .route(&at("marks"), get(marks))
+        .route(&at("search"), get(find))
+        .layer(middleware::from_fn_with_state(Arc::clone(&page), guarded))
+        .with_state(page)
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
+macro_rules! fetched {
+    ($name:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/player/node_modules/", $name))
+    };
+}
+
+type File = (&'static str, &'static str, &'static [u8]);
+
+const FILES: &[File] = &[
+    ("", "text/html; charset=utf-8", include_bytes!("../../web/page.html")),
+    ("page.js", SCRIPT, include_bytes!("../../web/page.js")),
+    ("page.css", STYLE, include_bytes!("../../web/page.css")),
+    ("player.js", SCRIPT, fetched!("asciinema-player/dist/bundle/asciinema-player.min.js")),
+    ("player.css", STYLE, fetched!("asciinema-player/dist/bundle/asciinema-player.css")),
+    ("player-licence.txt", TEXT, fetched!("asciinema-player/LICENSE")),
+    ("player-licence-solid.txt", TEXT, fetched!("solid-js/LICENSE")),
+];
+
+/// What a browser may do with the page: load what lies beside it, run the player's WebAssembly, and nothing else.
+const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; connect-src 'self'; \
+                      font-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+async fn guarded(State(page): State<Arc<Page>>, request: Request, next: Next) -> Response {
+    let mut response = match page.guard.lets_in(&request) {
+        true => next.run(request).await,
+        false => (StatusCode::NOT_FOUND, "nothing is here\n").into_response(),
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Which channel, and where; times are nanoseconds since the session was opened.
+#[derive(Debug, Clone, Deserialize)]
+struct Asked {
+    channel: Option<u32>,
+    #[serde(default)]
+    from: u64,
+    #[serde(default)]
+    text: String,
+    /// Work the screen out from all bytes before it.
+    #[serde(default)]
+    from_bytes: bool,
+}
+
+/// Whole nanoseconds: a page's numbers hold those of a hundred days, and no session is longer.
+fn nanos(at: Duration) -> u64 {
+    u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)
+}
+
+async fn about(State(page): State<Arc<Page>>) -> Response {
+    let Opened { recording, channel, .. } = &page.opened;
+    let opening: Value = serde_json::from_slice(&recording.opened.metadata).unwrap_or_default();
+    let sealed = recording.sealed.as_ref();
+    answer(&json!({
+        "session": recording.id(),
+        "target": opening["target"],
+        "service": opening["service"],
+        "technician": opening["technician"],
+        "opened": recording.opened.wall,
+        "lasted": nanos(recording.duration()),
+        "ending": sealed.map(|sealed| &sealed.ending),
+        "channel": channel,
+    }))
+}
+
+/// A part of the replay, from some time on.
+async fn show(State(page): State<Arc<Page>>, Query(asked): Query<Asked>) -> Response {
+    let shown = tokio::task::spawn_blocking(move || page.window(&asked)).await;
+    match shown.unwrap_or_else(|fault| Err(fault.to_string())) {
+        Ok(window) => answer(&window),
+        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, why).into_response(),
+    }
+}
+
+fn answer(value: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
+impl Page {
+    fn moments_keys(&self) -> Result<SessionKeys, String> {
+        let Opened { store, recording, auditor, .. } = &self.opened;
+        auditor.open(store.dir(), &recording.opened).map_err(|fault| fault.to_string())
+    }
+
+    fn moments(&self) -> Result<Moments, String> {
+        Ok(self.opened.store.moments(&self.opened.recording, self.moments_keys()?))
+    }
+
+    fn window(&self, asked: &Asked) -> Result<Value, String> {
+        let told = |fault: ReadFault| fault.to_string();
+        let Opened { store, recording, .. } = &self.opened;
+        let mut kept = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = kept.take().map_or_else(|| self.moments_keys(), Ok)?;
+        let (from, channel) = (Duration::from_nanos(asked.from), asked.channel.or(self.opened.channel));
+        let mut moments = match asked.from_bytes {
+            true => store.moments(recording, keys),
+            false => store.seek(recording, keys, from, channel).map_err(told)?,
+        };
+        let shown = window(&mut moments, from, channel).map_err(told)?;
+        *kept = Some(moments.into_keys());
+        Ok(form(&shown))
+    }
+}
+
+/// As the page reads it.
+fn form(window: &Window) -> Value {
+    let size = |size: Size| json!([size.columns, size.rows]);
+    let event = |event: &recordings::window::Event| match &event.shown {
+        Shown::Drawn(text) => json!([nanos(event.at), "o", text]),
+        Shown::Size(new) => json!([nanos(event.at), "r", size(*new)]),
+        Shown::Typed(text) => json!([nanos(event.at), "i", text]),
+        Shown::Gate(words) => json!([nanos(event.at), "g", words]),
+    };
+    json!({
+        "from": nanos(window.from),
+        "next": window.next.map(nanos),
+        "keyframe": window.keyframe.map(nanos),
+        "channel": window.channel,
+        "size": size(window.size),
+        "screen": window.screen,
+        "events": window.events.iter().map(event).collect::<Vec<_>>(),
+    })
+}
+
+/// Something that is worth a mark beside the replay, as a line of JSON.
+#[derive(Serialize)]
+struct Mark {
+    at: u64,
+    kind: &'static str,
+    words: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<u32>,
+}
+
+/// What happened in the whole session beside its bytes, line by line, as it is found.
+async fn marks(State(page): State<Arc<Page>>) -> Response {
+    lines(move |tell| {
+        for moment in page.moments()? {
+            let moment = moment.map_err(|fault| fault.to_string())?;
+            if let Some(mark) = mark(&moment)
+                && !tell(&mark)
+            {
+                break;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn mark(moment: &Moment) -> Option<Mark> {
+    let of = |kind, words, channel| Some(Mark { at: nanos(moment.at), kind, words, channel });
+    if let Some(ran) = Ran::of(moment) {
+        return of("ran", format!("began {ran}"), Some(moment.channel).filter(|_| ran.is_shown()));
+    }
+    let words = remarks::of(moment).or_else(|| remarks::said(moment));
+    match &moment.what {
+        What::Note(Note::Resize { size }) => of("resized", format!("{} × {}", size.columns, size.rows), None),
+        What::Note(Note::FileEntry(_)) => of("file", words?, None),
+        What::Note(Note::GateVerdict { .. }) => of("refused", words?, None),
+        What::Sealed(_) => of("ended", words?, None),
+        _ => of("gate", words?, None),
+    }
+}
+
+/// A line in which the text stood.
+#[derive(Serialize)]
+struct Found {
+    at: u64,
+    channel: u32,
+    line: String,
+}
+
+async fn find(State(page): State<Arc<Page>>, Query(asked): Query<Asked>) -> Response {
+    let channel = asked.channel.or(page.opened.channel);
+    lines(move |tell| {
+        for hit in search(page.moments()?, &asked.text, channel) {
+            let hit = hit.map_err(|fault| fault.to_string())?;
+            if !tell(&Found { at: nanos(hit.at), channel: hit.channel, line: hit.line }) {
+                break;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Lines that may wait for the page to read them.
+const LINES_WAIT_MAX: usize = 64;
+
+/// An answer that grows line by line while it is worked out, and ends when the page goes away. A fault is a last line.
+fn lines<T: Serialize>(
+    work: impl FnOnce(&mut dyn FnMut(&T) -> bool) -> Result<(), String> + Send + 'static,
+) -> Response {
+    let (lines, told) = mpsc::channel(LINES_WAIT_MAX);
+    tokio::task::spawn_blocking(move || {
+        let line = |value: &Value| Bytes::from(format!("{value}\n"));
+        let mut tell = |value: &T| {
+            let value = serde_json::to_value(value).expect("string keys and whole numbers");
+            lines.blocking_send(Ok::<_, std::convert::Infallible>(line(&value))).is_ok()
+        };
+        if let Err(why) = work(&mut tell) {
+            drop(lines.blocking_send(Ok(line(&json!({ "fault": why })))));
+        }
+    });
+    let stream = futures::stream::unfold(told, |mut told| async move { told.recv().await.map(|line| (line, told)) });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(stream)).into_response()
+}
