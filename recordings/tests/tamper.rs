@@ -117,6 +117,44 @@ fn what_is_left_of_retired_segments_cannot_be_changed() {
     assert!(report.is_whole(), "{report}");
 }
 
+/// Where a segment's frames end, as a leaf about its retirement says it.
+fn end_of(segment: &Path, number: u64) -> Vec<u8> {
+    let bytes = std::fs::read(segment).unwrap();
+    let last = frames(&bytes).map_while(Result::ok).last().unwrap();
+    [&[7][..], &number.to_le_bytes(), &last.end().to_le_bytes(), &last.link].concat()
+}
+
+/// By whoever has the log's key: everything is signed anew, and the leaf alone is a lie.
+#[test]
+fn a_leaf_that_names_another_end_than_a_segment_has_is_found_though_the_key_signed_it() {
+    let store = store();
+    let elsewhere = "a segment is said to be retired that ended elsewhere";
+    let first = store.dir().join("records/segments").join(file_name(0));
+    let right = end_of(&first, 0);
+    let changed = |at: usize| {
+        let mut leaf = right.clone();
+        leaf[at] ^= 1;
+        leaf
+    };
+    // The offset, the link; and the same segment a second time.
+    for (leaves, is_found) in [
+        (vec![right.clone()], false),
+        (vec![changed(9)], true),
+        (vec![changed(17)], true),
+        (vec![right.clone(), right.clone()], true),
+    ] {
+        let copy = store.copy();
+        let forged = support::open_as_journal(copy.path(), &store);
+        for leaf in leaves {
+            support::block_on(forged.append(forged.head(), vec![leaf], store.now())).unwrap();
+        }
+        drop(forged);
+        let report = check(copy.path(), None);
+        let told = report.failures().filter(|finding| finding.words == elsewhere).count();
+        assert_eq!(told, usize::from(is_found), "{report}");
+    }
+}
+
 #[test]
 fn a_lost_checkpoint_is_made_again_though_segments_are_retired_and_lost_tiles_are_not() {
     let mut store = store_with_retired_segments();

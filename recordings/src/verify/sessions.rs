@@ -770,3 +770,56 @@ fn is_balanced(row: &SealedAccount) -> bool {
     let went = account.forwarded.checked_add(account.refused).and_then(|sum| sum.checked_add(account.undelivered));
     went == Some(account.received) && account.received == row.recorded && account.made == row.recorded_made
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leaf::{Account, Position};
+
+    /// As whoever has the log's key could make it: a seal over other frames than the blocks hold.
+    #[test]
+    fn blocks_that_hold_something_else_than_was_sealed_contradict_it_each_in_its_own_words() {
+        let ulid = |n: u128| SessionId::new(ulid::Ulid::from(n));
+        let account = Account {
+            direction: Direction::In,
+            channel: 1,
+            received: 7,
+            forwarded: 7,
+            refused: 0,
+            undelivered: 0,
+            made: 0,
+        };
+        let ledger = LedgerDigest::default();
+        let seal = Sealed {
+            recording: ulid(1),
+            session: 3,
+            ending: "left".to_owned(),
+            frames: 2,
+            digest: [5; 32],
+            ledger: Some(ledger.digest()),
+            accounts: Some(vec![SealedAccount { account, recorded: 7, recorded_made: 0 }]),
+            chain: Position { segment: 0, offset: 0, link: [0; 32] },
+            signature: [0; 64],
+        };
+        let bytes = |received: u64| Bytes::from([((Direction::In, 1), Recorded { received, made: 0 })]);
+        let with_key = |digest: u8, received: u64, file: Option<&[u8]>| {
+            let mut track = Track::new(ulid(1), 0);
+            let mut ledger = LedgerDigest::default();
+            file.into_iter().for_each(|file| ledger.push(file));
+            track.content = Some(Content { digest: [digest; 32], bytes: bytes(received), ledger });
+            track.blocks_contradict(&seal)
+        };
+        assert_eq!(with_key(5, 7, None), Vec::<String>::new());
+        assert_eq!(with_key(6, 7, None), ["the blocks hold other frames than were sealed"]);
+        assert_eq!(with_key(5, 8, None), ["the seal counts other bytes than the blocks hold"]);
+        assert_eq!(with_key(5, 7, Some(b"{}")), ["the seal is over another file ledger than the blocks hold"]);
+
+        let without_key = |inward: u64| {
+            let mut track = Track::new(ulid(1), 0);
+            track.sums = Some(DataBytes { inward, outward: 0 });
+            track.blocks_contradict(&seal)
+        };
+        assert_eq!(without_key(7), Vec::<String>::new());
+        assert_eq!(without_key(6), ["the seal counts other bytes than the blocks are said to hold"]);
+    }
+}

@@ -413,6 +413,14 @@ impl Store {
     }
 }
 
+/// Opens the records in a copy as if they were a journal, which takes any entry: as whoever has the log's key writes one.
+pub fn open_as_journal(copy: &Path, store: &Store) -> Log {
+    let mut options = LogOptions::new(Purpose::Journal, "mill-3/records/node-1", label("node-1"));
+    options.segment_bytes = store.segment_bytes;
+    let (disk, machine) = (Arc::new(RealDisk), Arc::new(store.machine.clone()));
+    Log::open(disk, machine, &copy.join(RECORDS_DIR), options, Arc::new(signer())).unwrap().0
+}
+
 fn secret_text(identity: &age::x25519::Identity) -> String {
     use age::secrecy::ExposeSecret as _;
     identity.to_string().expose_secret().to_owned()
