@@ -180,6 +180,12 @@ pub(super) fn write(folder: &Path, names: &[String], at: DateTime, archive: &Pat
     file.sync_all().map_err(failed)
 }
 
+/// What a header says of a file's length packed and as it is, if it may be so long and the archive goes so far.
+fn fits(offset: u32, packed: u64, bytes: u64) -> Option<(u32, u32)> {
+    let is_short = bytes <= FILE_BYTES_MAX && u64::from(offset) + packed <= ARCHIVE_BYTES_MAX;
+    Some((u32::try_from(packed).ok()?, u32::try_from(bytes).ok()?)).filter(|_| is_short)
+}
+
 fn write_member(
     out: &mut BufWriter<File>,
     folder: &Path,
@@ -208,11 +214,8 @@ fn write_member(
     encoder.try_finish().map_err(&failed)?;
     let packed = encoder.total_out();
     drop(encoder);
-    let fits = |bytes: u64| u32::try_from(bytes).map_err(|_| ArchiveFault::TooLarge);
-    if bytes > FILE_BYTES_MAX || u64::from(offset) + packed > ARCHIVE_BYTES_MAX {
-        return Err(ArchiveFault::TooLarge);
-    }
-    (member.crc, member.packed, member.bytes) = (hasher.finalize(), fits(packed)?, fits(bytes)?);
+    let (packed, bytes) = fits(offset, packed, bytes).ok_or(ArchiveFault::TooLarge)?;
+    (member.crc, member.packed, member.bytes) = (hasher.finalize(), packed, bytes);
     let ends = out.stream_position().map_err(&failed)?;
     let patch = |out: &mut BufWriter<File>| {
         out.seek(SeekFrom::Start(u64::from(offset)))?;
@@ -503,10 +506,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_written_whose_length_or_place_its_headers_cannot_say() {
+        let (far, most) = (u32::MAX, u32::try_from(FILE_BYTES_MAX).unwrap());
+        assert_eq!(fits(0, 5, FILE_BYTES_MAX), Some((5, most)));
+        assert_eq!(fits(0, 5, FILE_BYTES_MAX + 1), None);
+        assert_eq!(fits(far, 1, 7), Some((1, 7)));
+        assert_eq!(fits(far, 2, 7), None);
+    }
+
+    #[test]
     fn what_would_grow_beyond_measure_is_refused_before_it_is_unpacked() {
-        let claims = |bytes: u32, count: usize| {
+        let claims_of = |content: &[u8], bytes: u32, count: usize| {
             let names: Vec<String> = (0..count).map(|n| format!("{n:04}")).collect();
-            let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
+            let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), content)).collect();
             let mut archive = archive(&files);
             // In each header of the directory and before each file.
             let all = archive.len();
@@ -520,6 +532,8 @@ mod tests {
             }
             archive
         };
+        let claims = |bytes: u32, count: usize| claims_of(b"", bytes, count);
+        refused(&claims_of(b"more than is said", 4, 1), "is damaged");
         refused(&claims(u32::MAX, 1), "would have 4294967295 bytes");
         refused(&claims(1 << 30, 65), "bytes would become 69793218560");
         refused(&claims(7, 1), "is damaged");
