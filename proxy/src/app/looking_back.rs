@@ -98,8 +98,11 @@ pub(crate) async fn remembered_by(witnesses: &Witnesses, sizes: [(String, u64); 
     told.collect()
 }
 
-/// The logs' names and sizes, and what the journal says against the recordings.
-fn vouched(data: &Path, identity: &Identity, key: &LogKey) -> Option<([(String, u64); 2], Option<SetBack>)> {
+/// The logs' names and sizes.
+type Sizes = [(String, u64); 2];
+
+/// What the logs hold, and what the journal says against the recordings.
+fn vouched(data: &Path, identity: &Identity, key: &LogKey) -> Option<(Sizes, Option<SetBack>)> {
     let [journal, records] = stores::at_rest(data, identity, key).ok()?;
     let entries = decode_all(&journal.entries().ok()?).ok()?;
     let sizes = [(identity.journal_origin(), journal.head().size), (identity.records_origin(), records.head().size)];

@@ -153,7 +153,10 @@ impl Identity {
     }
 
     fn restored(&self, name: String) -> String {
-        self.restore.map_or(name.clone(), |restore| format!("{name}/{restore}"))
+        match self.restore {
+            Some(restore) => format!("{name}/{restore}"),
+            None => name,
+        }
     }
 
     /// The same before any restore: the names under which auditors trust the logs.

@@ -68,6 +68,9 @@ impl Way {
     }
 }
 
+/// A part that needs a plant.
+type Measure = fn(&mut Bench, &Size);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let is = |flag: &str| arguments.iter().any(|argument| argument == flag);
@@ -89,7 +92,7 @@ fn main() {
         store::recovery(&store);
         store::idle(&store);
     }
-    let of_sessions: [(&str, fn(&mut Bench, &Size)); 6] = [
+    let of_sessions: [(&str, Measure); 6] = [
         ("set-up", Bench::set_up),
         ("echo", Bench::echo),
         ("memory", Bench::memory),
