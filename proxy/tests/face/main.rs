@@ -32,7 +32,7 @@ async fn key_and_code_open_a_session_where_a_grant_is_open() {
     gate.grant().await;
     let output = gate.run(&["gate", "echo"], "hello").await;
     assert_ok(&output, "hello");
-    assert!(text(&output.stderr).contains("Recorded."), "the banner is shown before");
+    assert!(text(&output.stderr).contains("Sessions are recorded."), "the banner is shown before");
     assert_eq!(gate.hall.target.seen.typed(), "hello");
 }
 
