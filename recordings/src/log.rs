@@ -1,7 +1,7 @@
 //! A running log: one folder, one lock, one writer thread, one chain. It serves twice: as the journal of decisions, to
 //! which its caller appends entries, and as a node's record log, in which sessions are open. Entries are leaves of a
 //! Merkle tree whose root is in every signed head; `press` publishes them as tiles under signed checkpoints. The format
-//! (`holdpoint log 1`) is not released.
+//! is `holdpoint log 1`, which every later version reads.
 //!
 //! A head is signed when a session is sealed and with every append, when the log starts and stops, each second with
 //! a session open, and each minute otherwise.
