@@ -92,12 +92,13 @@ impl Screen {
         Painter::new(None).paint(self)
     }
 
-    /// What stands up to the cursor, in its line and in the rows before that the line may have begun in: those that are full.
+    /// What stands up to the cursor, in its line and in the rows before that the line may have begun in: those that are full,
+    /// but for a blank at which it was broken.
     pub(crate) fn cursor_lines(&self) -> String {
         let (screen, cursor) = (self.terminal.screen(), self.terminal.cursor());
         let row = |row: usize| screen.line(row).map(avt::Line::text).unwrap_or_default();
         let mut shown: String = row(cursor.row).chars().take(cursor.col).collect();
-        for above in (0..cursor.row).rev().map(row).take_while(|above| !above.ends_with(' ')).take(CURSOR_ROWS_MAX) {
+        for above in (0..cursor.row).rev().map(row).take_while(|above| !above.ends_with("  ")).take(CURSOR_ROWS_MAX) {
             shown.insert_str(0, &above);
         }
         shown
