@@ -393,3 +393,109 @@ fn whatever_is_done_to_the_evidence_both_verifiers_find() {
     }
     println!("{tried} variants of {} files, {harmless} of them harmless", files.len());
 }
+
+/// Stores that released versions of this format wrote: `<version>.tar.zst`, with the auditor's key and what was said of each.
+fn golden() -> Vec<PathBuf> {
+    let mut stores: Vec<PathBuf> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "zst"))
+        .collect();
+    stores.sort();
+    stores
+}
+
+impl Taken {
+    fn golden(archive: &Path) -> Self {
+        let folder = TempDir::new().unwrap();
+        run(Command::new("tar").arg("--zstd").arg("-xf").arg(archive).arg("-C").arg(folder.path()), b"").ok();
+        Self { folder }
+    }
+
+    fn holdpoint(&self, arguments: &[&str]) -> tests::Ended {
+        run(Command::new(program()).args(arguments).current_dir(&self.folder), b"")
+    }
+
+    /// What must stay so for ever: the verdicts, by both verifiers' words, and every byte that can be replayed.
+    fn lasting(&self, said: &str) -> Value {
+        let report: Value = serde_json::from_str(said).unwrap();
+        let of = |session: &Value, names: &[&str]| -> Value {
+            names.iter().map(|name| (*name, session[*name].clone())).collect()
+        };
+        let names = ["session", "verdict", "ending", "frames", "bytes_in", "bytes_out"];
+        let sessions = report["sessions"].as_array().unwrap().iter().map(|session| of(session, &names));
+        let mut casts = serde_json::Map::new();
+        for session in report["sessions"].as_array().unwrap() {
+            let id = session["session"].as_str().unwrap();
+            for form in ["cast-v3", "cast-v2"] {
+                let name = format!("{id}.{form}");
+                let exported =
+                    self.holdpoint(&["export", id, "--data", "data", "--key", "key", "--as", form, "-o", &name]);
+                let digest =
+                    fs::read(self.path(&name)).map(|cast| policies::digest::Digest::of_bytes(&cast).to_string());
+                casts.insert(name, json!([exported.code(), digest.unwrap_or_default()]));
+            }
+        }
+        let logs = report["logs"].as_array().unwrap().iter().map(|log| of(log, &["origin", "size", "root"]));
+        json!({
+            "verdict": report["verdict"],
+            "logs": logs.collect::<Vec<_>>(),
+            "sessions": sessions.collect::<Vec<_>>(),
+            "casts": casts,
+        })
+    }
+}
+
+#[test]
+fn stores_of_every_released_format_open_for_ever() {
+    let Some(mut second) = SecondOpinion::start() else { return };
+    let stores = golden();
+    assert!(!stores.is_empty());
+    for archive in stores {
+        let taken = Taken::golden(&archive);
+        let [_, with_key] = taken.judged(&mut second, &archive.display().to_string());
+        let told: Value = serde_json::from_slice(&fs::read(taken.path("told.json")).unwrap()).unwrap();
+        assert_eq!(taken.lasting(&with_key.said), told, "{}", archive.display());
+        // And it is not the leniency of later versions that lets it pass.
+        let block = evidence(&taken.path("data/records/sessions")).into_iter().find(|file| file.ends_with("0000.blk"));
+        let (block, mut bytes) = block.map(|block| (block.clone(), fs::read(block).unwrap())).unwrap();
+        bytes[60] ^= 1;
+        fs::write(block, bytes).unwrap();
+        assert!(taken.judged(&mut second, "one bit flipped").iter().all(|opinion| opinion.code == 1));
+    }
+}
+
+/// Not a test: makes the store of a format that is about to be released, `HOLDPOINT_GOLDEN=<version>.tar.zst`.
+#[test]
+#[ignore = "makes the golden store of a new format"]
+fn make_a_golden_store() {
+    let Some(archive) = std::env::var_os("HOLDPOINT_GOLDEN") else { return };
+    let mut second = SecondOpinion::start().unwrap();
+    let mut plant = plant_with_a_history();
+    let at = plant.tess().at("hmi-2");
+    // A screen that is resized, long enough for a keyframe, and typed bytes.
+    let mut terminal = tests::process::start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
+    terminal.resize(100, 30);
+    terminal.type_in("seq 200000; echo all-of-them\r");
+    terminal.until("all-of-them\r\n");
+    terminal.type_in("exit\r");
+    terminal.ends();
+    // More than a segment, so that one retires.
+    run(&mut plant.tess().ssh(&[&at, "head -c 80M /dev/zero"]), b"").ok();
+    // Heads are signed each second while a session is open.
+    let running = begin(&plant);
+    eventually("a segment has gone", || !plant.data().join("records/segments/00000000.seg").exists());
+    plant.kill();
+    running.ends();
+    tear(&plant, "journal");
+    plant.serve();
+    run(&mut plant.tess().ssh(&[&at, "echo the end; exit 3"]), b"");
+    assert_eq!(plant.stop().code(), 0);
+    let taken = Taken::from(&plant, &plant.data());
+    let [_, with_key] = taken.judged(&mut second, "new");
+    fs::write(taken.path("told.json"), taken.lasting(&with_key.said).to_string()).unwrap();
+    fs::remove_file(taken.path("data/journal/LOCK")).ok();
+    let mut tar = Command::new("tar");
+    tar.args(["--zstd", "--owner=0", "--group=0", "-cf"]).arg(archive).arg("-C").arg(taken.folder.path());
+    run(tar.args(["data", "trust.toml", "key", "told.json"]), b"").ok();
+}
