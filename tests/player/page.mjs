@@ -88,5 +88,6 @@ try {
   const gone = new Promise((resolve) => browser.on('exit', resolve));
   browser.kill();
   await gone;
-  rmSync(home, { recursive: true, force: true });
+  // What the browser started may still be writing.
+  rmSync(home, { recursive: true, force: true, maxRetries: 30, retryDelay: 100 });
 }
