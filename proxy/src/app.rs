@@ -159,7 +159,7 @@ impl App {
         stores::check_mark(&config.store.data)?;
         let witnesses = asking::witnesses(asked, &identity, &config.store.data, &keys.log_key())?;
         let looked = looking_back::check(&config.store.data, &identity, &keys.log_key(), &witnesses).await;
-        looked.map_err(|reasons| StartFault(reasons.into_iter().map(Reason::from).collect()))?;
+        looked.map_err(StartFault)?;
         let stores = open_stores(&config, identity, &keys).await?;
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let floor = Floor::new(clock.clone());

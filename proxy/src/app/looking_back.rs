@@ -9,10 +9,12 @@ use approver::witnesses::{Said, Witnesses};
 use certs::log_key::{LogKey, Verifier};
 use policies::events::Event;
 use policies::ids::NodeId;
+use recordings::fault::OpenFault;
 use recordings::restoring::Resting;
 use recordings::tlog::checkpoint::{Checkpoint, SignedCheckpoint};
 
-use super::stores::{self, Identity, is_in_use};
+use super::Reason;
+use super::stores::{self, Identity, StoreFault, is_in_use};
 use crate::trusting;
 
 /// Somebody remembers more of a log than there is, or another log of that name.
@@ -56,22 +58,24 @@ impl std::error::Error for SetBack {}
 /// them tells that.
 ///
 /// # Errors
-/// Whoever remembers more, or something else.
+/// Whoever remembers more, or something else; or it cannot be compared.
 pub(crate) async fn check(
     data: &Path,
     identity: &Identity,
     key: &LogKey,
     witnesses: &Witnesses,
-) -> Result<(), Vec<SetBack>> {
+) -> Result<(), Vec<Reason>> {
     if is_in_use(data).unwrap_or(true) {
         return Ok(());
     }
     let (asked, rest) = (data.to_owned(), (identity.clone(), key.clone()));
     let found = tokio::task::spawn_blocking(move || vouched(&asked, &rest.0, &rest.1)).await;
-    let Ok(Some((sizes, told))) = found else { return Ok(()) };
-    let mut set_back: Vec<SetBack> = told.into_iter().collect();
-    set_back.extend(remembered_by(witnesses, sizes).await);
-    if set_back.is_empty() { Ok(()) } else { Err(set_back) }
+    let found = found.map_err(|panic| vec![Reason::Died(panic.to_string())])?;
+    let fault = |fault| vec![Reason::Store(StoreFault::Log { what: "recordings", fault })];
+    let Some((sizes, told)) = found.map_err(fault)? else { return Ok(()) };
+    let set_back = told.into_iter().chain(remembered_by(witnesses, sizes).await);
+    let reasons: Vec<Reason> = set_back.map(Reason::from).collect();
+    if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
 
 /// What witnesses remember more, or else, of logs that have so many entries.
@@ -101,25 +105,27 @@ pub(crate) async fn remembered_by(witnesses: &Witnesses, sizes: [(String, u64); 
 /// The logs' names and sizes.
 type Sizes = [(String, u64); 2];
 
-/// What the logs hold, and what the journal says against the recordings.
-fn vouched(data: &Path, identity: &Identity, key: &LogKey) -> Option<(Sizes, Option<SetBack>)> {
-    let [journal, records] = stores::at_rest(data, identity, key).ok()?;
-    let entries = decode_all(&journal.entries().ok()?).ok()?;
+/// What the logs hold, and what the journal says against the recordings. None where opening them tells why.
+fn vouched(data: &Path, identity: &Identity, key: &LogKey) -> Result<Option<(Sizes, Option<SetBack>)>, OpenFault> {
+    let Ok([journal, records]) = stores::at_rest(data, identity, key) else { return Ok(None) };
+    let Some(entries) = journal.entries().ok().and_then(|entries| decode_all(&entries).ok()) else { return Ok(None) };
     let sizes = [(identity.journal_origin(), journal.head().size), (identity.records_origin(), records.head().size)];
     let verifiers = trusting::verifiers(identity, key);
-    let told = verifiers.get(1).and_then(|verifier| contradicted(&entries, &identity.node, verifier, &records));
-    Some((sizes, told))
+    let told = verifiers.get(1).map(|verifier| contradicted(&entries, &identity.node, verifier, &records));
+    Ok(Some((sizes, told.transpose()?.flatten())))
 }
 
 /// The newest head of the recordings in the journal, if their log does not have it.
+///
+/// # Errors
+/// The recordings' log does not say.
 pub(crate) fn contradicted(
     entries: &[Entry],
     node: &NodeId,
     verifier: &Verifier,
     records: &Resting,
-) -> Option<SetBack> {
-    let (index, head) = newest_head(entries, node, verifier)?;
-    let had = records.had(&head).ok()?;
+) -> Result<Option<SetBack>, OpenFault> {
+    let Some((index, head)) = newest_head(entries, node, verifier) else { return Ok(None) };
     let told = |parted| SetBack {
         log: verifier.name().to_owned(),
         here: records.head().size,
@@ -127,11 +133,11 @@ pub(crate) fn contradicted(
         parted,
         by: format!("entry {index} of the journal"),
     };
-    match had {
+    Ok(match records.had(&head)? {
         Some(true) => None,
         Some(false) => Some(told(true)),
         None => Some(told(false)),
-    }
+    })
 }
 
 fn newest_head(entries: &[Entry], node: &NodeId, verifier: &Verifier) -> Option<(u64, Checkpoint)> {

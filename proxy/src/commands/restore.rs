@@ -282,7 +282,8 @@ fn plan(args: &Args, output: &Path) -> Done {
         let mut known: Vec<Known> =
             log.signed(verifier).iter().map(|head| Known::of(head, "what it published or had cosigned")).collect();
         if place == 1
-            && let Some(more) = contradicted(&here.entries, &here.identity.node, verifier, log)
+            && let Some(more) =
+                contradicted(&here.entries, &here.identity.node, verifier, log).map_err(Failure::failed)?
         {
             let size = more.remembered.unwrap_or(0);
             known.push(Known { size, root: None, parted: more.parted, by: more.by });
