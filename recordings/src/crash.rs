@@ -17,6 +17,7 @@ use policies::digest::Digest;
 use policies::ids::SessionId;
 
 use crate::block::PlainFrame;
+use crate::closing::until_beat;
 use crate::disk::Machine as _;
 use crate::fault::{AppendFault, OpenFault, StoreFault};
 use crate::frame::{Fact, Kind, Stream};
@@ -767,13 +768,14 @@ fn first_segment(disk: &SimDisk) -> u64 {
     segment::segments(disk, Path::new(DIR)).unwrap().first().map_or(0, |file| file.number)
 }
 
-/// A recording whose one block lies in several segments and is closed five seconds after it was opened; the power is
+/// A recording whose one block lies in several segments and is closed five seconds after its first frame; the power is
 /// cut `seconds` after that. Whether a segment had gone.
 fn segments_go(seconds: u64) -> bool {
     let (disk, machine, mut model) = (SimDisk::new(3), SimMachine::new(3), Model::default());
     let mut play = Play::new(opened(open(&disk, &machine, Purpose::Records)).unwrap(), &machine, &mut model);
     play.open(&mut Dice(7));
     play.step();
+    machine.advance(until_beat(play.running[0].writer.number(), machine.monotonic_nanos()));
     for _ in 0..5 {
         let running = &mut play.running[0];
         let (stream, channel, line) = &running.lines[1];

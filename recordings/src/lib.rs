@@ -3,6 +3,7 @@
 
 pub mod block;
 pub mod cast;
+mod closing;
 pub mod codec;
 #[cfg(test)]
 mod crash;

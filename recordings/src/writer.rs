@@ -17,6 +17,7 @@ use policies::digest::Digest;
 use policies::ids::SessionId;
 
 use crate::block::{Gathered, Keyframe};
+use crate::closing::Closings;
 use crate::disk::{Disk, DiskFile, Machine};
 use crate::entries::Recent;
 use crate::fault::{AppendFault, Cause, OpenFault, StoreFault, is_full};
@@ -93,8 +94,7 @@ pub(crate) struct Writer {
     /// Leaves of sealed blocks that are to be put in line; on a full disk they wait for room, and their frames count where
     /// they lie.
     done: VecDeque<BlockLeaf>,
-    /// When which block is to be closed, the earliest first; those that were closed meanwhile stand there in vain.
-    closing: VecDeque<Closing>,
+    closing: Closings,
     /// Sessions whose seal found no room; tried again with each anchor.
     unsealed: Vec<u64>,
     retiring: Retiring,
@@ -109,16 +109,6 @@ pub(crate) struct Writer {
     anchor_wanted: bool,
     /// Rung when there is something to be published soon.
     bell: Bell,
-}
-
-/// A block that is not full is closed so long after its first frame, so that a gate that is seized gives up no more than that.
-const BLOCK_NANOS: u64 = 5_000_000_000;
-
-/// A block to be closed.
-struct Closing {
-    due: u64,
-    session: u64,
-    block: u32,
 }
 
 /// A session the writer serves.
@@ -211,7 +201,7 @@ impl Writer {
             sessions: BTreeMap::new(),
             sealer: Sealer::by_hand(Keeper::new(Arc::clone(disk), dir)),
             done: VecDeque::new(),
-            closing: VecDeque::new(),
+            closing: Closings::default(),
             unsealed: Vec::new(),
             retiring,
             fresh: Vec::new(),
@@ -302,7 +292,7 @@ impl Writer {
 
     /// How long until there is something to do that nobody asks for: a head to sign, a block to close.
     pub(crate) fn until_due(&self) -> Duration {
-        let due = self.closing.front().map_or(u64::MAX, |closing| closing.due).min(self.due_at());
+        let due = self.closing.earliest().unwrap_or(u64::MAX).min(self.due_at());
         Duration::from_nanos(due.saturating_sub(self.machine.monotonic_nanos()))
     }
 
@@ -378,7 +368,7 @@ impl Writer {
 
     /// Closes the blocks whose time has come.
     fn close_due(&mut self) {
-        while let Some(closing) = self.closing.pop_front_if(|closing| closing.due <= self.now) {
+        while let Some(closing) = self.closing.take_due(self.now) {
             let is_open = |session: &&mut Session| session.ratchet.block() == closing.block;
             if let Some(session) = self.sessions.get_mut(&closing.session).filter(is_open) {
                 session.close_block(false).into_iter().for_each(|to_seal| self.sealer.submit(to_seal));
@@ -563,7 +553,7 @@ impl Writer {
         let put = frame::put_sealed(&mut self.buffer, &header, plain, &served.key);
         self.state.advance(session.number, (self.buffer.len() - at) as u64, put.link, Some(put.mark));
         if served.gather(&header, plain) {
-            self.closing.push_back(Closing { due: self.now + BLOCK_NANOS, session: session.number, block });
+            self.closing.add(session.number, block, self.now);
         }
         if served.block.as_ref().is_some_and(|block| block.gathered.len() >= BLOCK_BYTES) {
             served.close_block(false).into_iter().for_each(|to_seal| self.sealer.submit(to_seal));
