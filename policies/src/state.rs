@@ -127,6 +127,15 @@ impl Case {
         self.standing == RequestStanding::Granted && self.request.window.from <= now && now < self.deadline
     }
 
+    /// Whether it waits for an answer, or was granted and its time is not over.
+    pub fn is_current(&self, now: Timestamp) -> bool {
+        match self.standing {
+            RequestStanding::Pending => true,
+            RequestStanding::Granted => now < self.deadline,
+            _ => false,
+        }
+    }
+
     /// Whether nobody answered it, or nobody used it, while there was time.
     pub fn has_lapsed(&self, now: Timestamp) -> bool {
         let unused = self.standing == RequestStanding::Granted && self.first_use.is_none();
@@ -427,16 +436,8 @@ impl State {
 
     /// What was asked or given and not over: whether it was answered, used up or taken back since is lost.
     fn end_what_is_open(&mut self, at: Timestamp) {
-        for case in self.cases.values_mut() {
-            let is_open = match case.standing {
-                RequestStanding::Pending => true,
-                RequestStanding::Granted => at < case.deadline,
-                _ => false,
-            };
-            if is_open {
-                case.standing = RequestStanding::Restored;
-            }
-        }
+        let open = self.cases.values_mut().filter(|case| case.is_current(at));
+        open.for_each(|case| case.standing = RequestStanding::Restored);
         self.asks.values_mut().for_each(|ask| ask.open = false);
     }
 

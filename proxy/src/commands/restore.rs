@@ -20,7 +20,7 @@ use policies::digest::Digest;
 use policies::ids::{DeploymentId, NodeId, PersonId, RestoreId};
 use policies::people::SshKey;
 use policies::requests::{Lost, RestoreStatement, SeenHead, Signed};
-use policies::state::{RequestStanding, State};
+use policies::state::State;
 use recordings::paper;
 use recordings::read::RESTORING;
 use recordings::restoring::Resting;
@@ -393,11 +393,7 @@ fn lost(log: &Resting, known: &[Known]) -> Result<(Lost, Option<String>), Failur
 
 /// What else it means, for those who sign.
 fn consequences(state: &State) -> Vec<String> {
-    let open = state.cases.values().filter(|case| match case.standing {
-        RequestStanding::Pending => true,
-        RequestStanding::Granted => state.newest.is_none_or(|newest| newest < case.deadline),
-        _ => false,
-    });
+    let open = state.cases.values().filter(|case| state.newest.is_none_or(|newest| case.is_current(newest)));
     let last = state.newest.map_or_else(|| "nothing".to_owned(), |newest| format!("{newest:.0}"));
     vec![
         format!("the last that is known here was decided at {last}"),
