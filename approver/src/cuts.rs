@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use policies::digest::Digest;
 use policies::events::{CutBy, Scope};
 use policies::ids::{CutId, DeploymentId};
+use recordings::verify::cuts::cut_for;
 use serde::{Deserialize, Serialize};
-use ulid::Ulid;
 
 /// A cut as it lies in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,7 +138,5 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 /// The same line is the same cut each time it is read, so that it can be reopened for good.
 fn unreadable(line: &[u8]) -> KeptCut {
     tracing::error!("a line of the file of cuts cannot be read or is not signed by this gate: the whole plant is cut");
-    let digest = Digest::of_bytes(line).0;
-    let ulid = Ulid::from(u128::from_be_bytes(*digest.first_chunk().expect("a digest has 32 bytes")));
-    KeptCut { cut: CutId::new(ulid), scope: Scope::Plant, by: CutBy::Local, at: Timestamp::UNIX_EPOCH }
+    KeptCut { cut: cut_for(line), scope: Scope::Plant, by: CutBy::Local, at: Timestamp::UNIX_EPOCH }
 }

@@ -2,7 +2,8 @@
 //! erasure, and then, for an erasure, the destruction. In this order, so that a crash leaves nothing that nobody explains:
 //! the decision is in the journal; the leaf is durable and under a published checkpoint; the key files are gone for good;
 //! the blocks go; the texts of the request go, where no other recording needs them. Only then does the cursor move, so
-//! what was broken off is taken up at the next start; a leaf may then stand twice.
+//! what was broken off is taken up at the next start; a leaf may then stand twice. After a restore all decisions are carried out
+//! again: the recordings may be those of an earlier moment.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,19 +15,51 @@ use recordings::disk::RealDisk;
 use recordings::fault::StoreFault;
 use recordings::keeping::{Decided, Erased, destroy, survey};
 use recordings::log::Log;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
+use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::directory::DirectoryFault;
 use crate::journal::{Entry, ReadError};
 
 /// Under this name the directory remembers how far it came.
-const READER: &str = "eraser";
+pub(crate) const READER: &str = "eraser";
 /// How often it is looked whether a leaf is published, or a session wholly in blocks. Both take seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// So long it waits after something failed.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
+/// So long it waits for a backup; then the backup breaks off, because somebody takes it too slowly or not at all.
+const COPYING_MAX: Duration = Duration::from_secs(6 * 3_600);
 /// Entries that are about nothing here are read again at a start, unless they are so many.
 const ENTRIES_UNREMEMBERED: u64 = 256;
+
+/// Keeps what is erased and what is copied apart. Whoever copies finds no leaf about keeping without the decision that it names,
+/// and no file goes that was listed.
+#[derive(Debug, Clone, Default)]
+pub struct Copying(Arc<RwLock<()>>);
+
+impl Copying {
+    /// Nothing is erased while this lives.
+    pub(crate) async fn begin(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.0).read_owned().await
+    }
+
+    /// Waits until nobody copies; nobody begins to while this lives. None where somebody copies for too long. Whoever waits here
+    /// keeps nobody from beginning.
+    async fn over(&self, clock: &Clock) -> Option<OwnedRwLockWriteGuard<()>> {
+        let until = clock.boot().after(COPYING_MAX);
+        let try_now = || Arc::clone(&self.0).try_write_owned().ok();
+        let mut over = try_now();
+        if over.is_none() {
+            tracing::info!("what was decided about recordings waits until a backup is done");
+        }
+        while over.is_none() && clock.boot() < until {
+            clock.sleep(LOOK_EVERY).await;
+            over = try_now();
+        }
+        over
+    }
+}
 
 /// The one who erases.
 pub struct Eraser {
@@ -36,6 +69,8 @@ pub struct Eraser {
     pub records: Arc<Log>,
     /// Its folder.
     pub dir: PathBuf,
+    /// Whether somebody copies it.
+    pub copying: Copying,
 }
 
 /// Why it was broken off.
@@ -100,8 +135,8 @@ impl Eraser {
         }
         let decided = Decided { recording: *session, entry: entry.index, hash: entry.leaf };
         match &entry.event {
-            Event::Held { .. } => drop(self.records.held(decided).await?),
-            Event::Released { .. } => drop(self.records.released(decided).await?),
+            Event::Held { .. } => drop(self.append(|records| records.held(decided)).await?),
+            Event::Released { .. } => drop(self.append(|records| records.released(decided)).await?),
             _ => self.erase(decided).await?,
         }
         Ok(true)
@@ -110,10 +145,12 @@ impl Eraser {
     async fn erase(&self, decided: Decided) -> Result<(), BrokenOff> {
         let session = decided.recording;
         while let Some(found) = self.on_disk(session, move |dir| survey(&RealDisk, &dir, session)).await? {
-            match self.records.erased(Erased { decided, found }).await {
+            match self.append(|records| records.erased(Erased { decided, found })).await {
                 Ok(leaf) => {
                     self.wait_until_published(leaf).await?;
+                    let over = self.copying.over(self.desk.clock()).await;
                     self.on_disk(session, move |dir| destroy(&RealDisk, &dir, session)).await?;
+                    drop(over);
                     tracing::info!(%session, files = found.count, bytes = found.bytes, "a recording is erased");
                     break;
                 }
@@ -126,6 +163,15 @@ impl Eraser {
             self.desk.directory().erase_text(text).await?;
         }
         Ok(())
+    }
+
+    /// While nobody copies.
+    async fn append<F>(&self, leaf: impl FnOnce(&Log) -> F) -> F::Output
+    where
+        F: Future<Output = Result<u64, StoreFault>>,
+    {
+        let _over = self.copying.over(self.desk.clock()).await;
+        leaf(&self.records).await
     }
 
     async fn wait_until_published(&self, leaf: u64) -> Result<(), BrokenOff> {

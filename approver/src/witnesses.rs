@@ -130,10 +130,10 @@ impl Witnesses {
         self.0.ways.iter().map(standing).collect()
     }
 
-    /// Asks each of them about each log once: what it says of what is published now.
-    pub async fn sound(&self) -> Vec<Sounding> {
+    /// Asks each of them about each log once: what it says of what is published now, or of its head at rest where nothing is.
+    pub async fn sound(&self, at_rest: &[SignedCheckpoint]) -> Vec<Sounding> {
         let one = async |place: usize| {
-            let mut asking = Asking::new(self.clone(), place);
+            let mut asking = Asking { at_rest: at_rest.to_vec(), ..Asking::new(self.clone(), place) };
             let mut soundings = Vec::new();
             for (log, (asked, _)) in self.0.logs.iter().enumerate() {
                 let said = asking.about(log).await.map_or_else(Failed::said, |()| Said::Agrees);
@@ -232,6 +232,8 @@ struct Asking {
     place: usize,
     /// What it is believed to have cosigned last of each log.
     held: BTreeMap<usize, u64>,
+    /// Heads that it is asked about where nothing is published.
+    at_rest: Vec<SignedCheckpoint>,
     failures: u32,
 }
 
@@ -243,7 +245,7 @@ struct Question {
 
 impl Asking {
     const fn new(witnesses: Witnesses, place: usize) -> Self {
-        Self { witnesses, place, held: BTreeMap::new(), failures: 0 }
+        Self { witnesses, place, held: BTreeMap::new(), at_rest: Vec::new(), failures: 0 }
     }
 
     fn way(&self) -> &Way {
@@ -296,15 +298,25 @@ impl Asking {
         Err(Failed::Lost("it says of each size that it holds another".to_owned()))
     }
 
-    /// None while nothing is published.
+    /// None while nothing is published, and nothing more can be asked without that.
     async fn question(&self, log: usize, held: u64) -> Result<Option<Question>, Failed> {
+        let name = self.witnesses.0.logs[log].0.verifier.name();
+        let at_rest = self.at_rest.iter().find(|signed| signed.checkpoint().origin == name).cloned();
         let read = move |log: &(AskedLog, Mutex<Kept>)| {
-            let Some(signed) = published(log)? else { return Ok(None) };
+            let published = published(log)?;
+            let is_published = published.is_some();
+            let Some(signed) = published.or(at_rest) else { return Ok(None) };
+            // What it holds beyond our end it says again in its answer.
+            if held == 0 || held > signed.checkpoint().size {
+                let asked = AddCheckpoint { old: 0, proof: Vec::new(), note: signed.note().clone() };
+                return Ok(Some(Question { signed, asked }));
+            }
+            if !is_published {
+                return Ok(None);
+            }
             let folder = Folder::new(Arc::new(RealDisk), &log.0.dir);
             let mut view = View::open(folder, signed.checkpoint()).map_err(io::Error::other)?;
-            // What it holds beyond our end it says again in its answer.
-            let old = if held > signed.checkpoint().size { 0 } else { held };
-            let asked = add_checkpoint(&signed, old, &mut view).map_err(|fault| io::Error::other(fault.to_string()))?;
+            let asked = add_checkpoint(&signed, held, &mut view).map_err(|fault| io::Error::other(fault.to_string()))?;
             Ok(Some(Question { signed, asked }))
         };
         let question = self.blocking(log, read).await;

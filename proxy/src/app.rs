@@ -244,7 +244,8 @@ impl App {
     /// Whoever carries out what was decided about recordings.
     fn eraser(&self) -> Eraser {
         let (desk, records) = (self.desk.clone(), Arc::clone(&self.stores.records));
-        Eraser { desk, records, dir: stores::records_dir(&self.config.store.data) }
+        let dir = stores::records_dir(&self.config.store.data);
+        Eraser { desk, records, dir, copying: self.stores.copying.clone() }
     }
 
     /// Tells people by these ways; the log is told in any case.

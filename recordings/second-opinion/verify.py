@@ -1159,7 +1159,7 @@ class Decision:
     """What a `held`, `released` or `erased` entry says: which decision of the journal it carries out."""
 
     event: str
-    session: Session
+    session: str
     index: int
     hash: bytes
     entry: Entry
@@ -1169,12 +1169,11 @@ def take_decision(log: Log, entry: Entry, kind: int, cursor: Cursor) -> None:
     ulid, index, journaled = cursor.take(16), cursor.number(8), cursor.take(32)
     if kind == 10:
         cursor.take(4 + 8 + 32)
-    session = next((one for one in log.sessions.values() if one.ulid == ulid), None)
-    if not session:
-        raise entry.wrong("a decision about no session")
     event = {8: "held", 9: "released", 10: "erased"}[kind]
-    session.is_erased = session.is_erased or event == "erased"
-    log.decisions.append(Decision(event, session, index, journaled, entry))
+    for session in log.sessions.values():
+        if session.ulid == ulid:
+            session.is_erased = session.is_erased or event == "erased"
+    log.decisions.append(Decision(event, crockford(ulid), index, journaled, entry))
 
 
 @dataclass(slots=True)
@@ -1217,16 +1216,16 @@ def nonce(sequence: int) -> bytes:
 class Recording:
     """The folder of a session against what the log says of it."""
 
-    def __init__(self, log: Log, session: Session, identities: list[X25519PrivateKey]):
+    def __init__(self, log: Log, session: Session, identities: list[X25519PrivateKey], may_be_gone: bool):
         self.log, self.session = log, session
-        self.identities = identities
+        self.identities, self.may_be_gone = identities, may_be_gone
         self.keys: Keys | None = None
         self.totals: dict[tuple[int, int], list[int]] = {}
         self.ledger = hashlib.sha256(b"holdpoint/ledger/v1")
         self.files = 0
 
     def check(self) -> None:
-        if self.session.is_erased:
+        if self.session.is_erased or self.may_be_gone:
             self._check_erased()
             return
         self._check_key_file()
@@ -1718,6 +1717,7 @@ class Journal:
         self.ended: dict[str, tuple[Entry, dict]] = {}
         self.checkpoints: list[tuple[Entry, str, str]] = []
         self.restores: list[tuple[Entry, dict]] = []
+        self.cuts: set[str] = set()
         self.holds: dict[str, set[str]] = {}
         self.erasers: dict[str, set[str]] = {}
         self.decisions: dict[int, tuple[str, str]] = {}
@@ -1764,11 +1764,13 @@ class Journal:
                 self._allowed(event["request"])
             case "extended" | "widened":
                 self._allowed(event["ask"])
+            case "cut":
+                self.cuts.add(event["cut"].removeprefix("c_"))
             case "started":
                 self.started[event["session"].removeprefix("s_")] = (entry, event)
             case "held" | "released" | "erased" as what:
                 self.decisions[entry.index] = (what, event["session"].removeprefix("s_"))
-                self._kept_or_erased(what, event)
+                self._kept_or_erased(entry, what, event)
             case "erasure-signed":
                 signed = event["signed"]
                 self._signed(entry, signed, signed["statement"]["signer"], "erase")
@@ -1877,9 +1879,11 @@ class Journal:
                 raise ValueError("it loses what it keeps")
         self.restores.append((entry, first))
 
-    def _kept_or_erased(self, what: str, event: dict) -> None:
-        """Holds, and what they forbid (docs/auditor.md, "What must stay?")."""
+    def _kept_or_erased(self, entry: Entry, what: str, event: dict) -> None:
+        """Holds, and what they and the rule forbid (docs/EVENTS.md, "Recordings")."""
         session = event["session"]
+        if what == "erased":
+            self._check_time_of_erasure(entry, event)
         holds, erasers = self.holds.setdefault(session, set()), self.erasers.setdefault(session, set())
         if what == "held":
             holds.add(event["by"])
@@ -1894,6 +1898,17 @@ class Journal:
                 raise ValueError("a recording was erased that not both had signed for")
         elif event["on"] != "rule":
             raise ValueError("a recording was erased on nobody's word")
+
+    def _check_time_of_erasure(self, entry: Entry, event: dict) -> None:
+        name = event["session"].removeprefix("s_")
+        rule = self.cases[self.started[name][1]["request"]].rule
+        if name not in self.ended:
+            raise ValueError("a recording was erased before its session had ended")
+        kept = (entry.time - self.ended[name][0].time) // 1_000_000_000
+        if kept < rule["retention"]:
+            raise ValueError("a recording was erased that was to be kept for longer")
+        if event["on"] == "rule" and not (event["rule"] == rule["id"] and kept >= rule.get("retention_max", INFINITE)):
+            raise ValueError("a recording was erased by a rule that does not say so")
 
     def _signed(self, entry: Entry, signed: dict, signer: str, kind: str) -> None:
         """A statement under a signature, by a key of somebody who counts (docs/EVENTS.md, "Signatures")."""
@@ -1918,6 +1933,8 @@ class Journal:
             if sum(need["from"] in one for one in groups) < need["count"]:
                 raise ValueError(f"fewer than {need['count']} of {need['from']} said yes to it")
 
+
+INFINITE = 1 << 64
 
 NAMESPACES = {
     "verdict": "holdpoint-approval@v1",
@@ -1952,7 +1969,7 @@ def check(folder: Path, trust: Trust, identities: list[X25519PrivateKey]) -> Rep
     store = Store(folder)
     journal = records = told = None
     with report.looking():
-        store.check_names(".", "journal|records|cuts|state|LOCK|PART|BACKUP")
+        store.check_names(".", r"journal|records|cuts|state|LOCK|PART|BACKUP|RESTORING\.tmp")
     with report.looking():
         report.part = read_part(store)
     with report.looking():
@@ -1964,14 +1981,14 @@ def check(folder: Path, trust: Trust, identities: list[X25519PrivateKey]) -> Rep
         told.read(report)
         report.said.append(f"{told.signatures} signatures, {told.grants} grants, {len(told.started)} sessions")
         with report.looking():
-            check_cuts(store, trust, journal.key)
+            check_cuts(store, trust, journal.key, told.cuts)
         with report.looking():
             check_restored(told, journal, "journal", report)
     if told and records:
         with report.looking():
             check_restored(told, records, "records", report)
     if records:
-        check_recordings(records, identities, report)
+        check_recordings(records, identities, told, report)
     if told and records:
         check_each_other(told, records, report)
         check_checkpointed(told, records, report)
@@ -2024,8 +2041,8 @@ def check_ends(journal: Log, records: Log) -> None:
         raise Wrong(journal.last_frame.file, journal.last_frame.end, wrong.what)
 
 
-def check_cuts(store: Store, trust: Trust, key: LogKey) -> None:
-    """`cuts`: each line is a cut, signed by the key of the logs ("Folders")."""
+def check_cuts(store: Store, trust: Trust, key: LogKey, journaled: set[str]) -> None:
+    """`cuts`: each line is a cut, signed by the key of the logs, or the journal has one for it ("Folders")."""
     if not store.has("cuts"):
         return
     at = 0
@@ -2037,7 +2054,8 @@ def check_cuts(store: Store, trust: Trust, key: LogKey) -> None:
             is_signed = version == 1 and key.signed(signature, digest) and line.endswith(b"\n")
         except (ValueError, KeyError, AttributeError, TypeError):
             is_signed = False
-        if not is_signed and line != b"\n":
+        stands_for = crockford(sha256(line.removesuffix(b"\n"))[:16])
+        if not is_signed and line != b"\n" and stands_for not in journaled:
             raise Wrong("cuts", at, "this line is no cut that the gate signed")
         at += len(line)
 
@@ -2064,12 +2082,23 @@ def check_restored(told: Journal, log: Log, part: str, report: Report) -> None:
         report.restored.append(f"{key.origin}: lost from entry {lost['from']} to entry {max(furthest)}")
 
 
-def check_recordings(records: Log, identities: list[X25519PrivateKey], report: Report) -> None:
+def gone_without_a_leaf(records: Log, told: Journal | None) -> dict[str, bool]:
+    """What the journal erases and no leaf does: in a copy of a running gate, or at a restore ("What is erased")."""
+    gone = {}
+    for index, (what, name) in told.decisions.items() if told else ():
+        if what == "erased":
+            is_lost = any(index < entry.index for entry, _ in told.restores)
+            gone[name] = is_lost or OPEN == told.log.ending == records.ending
+    return gone
+
+
+def check_recordings(records: Log, identities: list[X25519PrivateKey], told: Journal | None, report: Report) -> None:
+    gone = gone_without_a_leaf(records, told)
     for session in records.sessions.values():
         if report.part is not None and session.name not in report.part:
             continue
         with report.looking():
-            Recording(records, session, identities).check()
+            Recording(records, session, identities, gone.get(session.name, False)).check()
             ending = session.seal.ending if session.seal else "open"
             report.said.append(f"s_{session.name} {session.opened} {ending}: {session.next_sequence} frames")
     known = {session.name for session in records.sessions.values()}
@@ -2127,9 +2156,14 @@ def check_decisions(told: Journal, records: Log, report: Report) -> None:
         with report.looking():
             if decision.index >= size and OPEN == told.log.ending == records.ending:
                 continue
+            if any(
+                decision.entry.index < one["records"]["size"] and decision.index >= one["journal"]["size"]
+                for _, one in told.restores
+            ):
+                continue
             decided = told.decisions.get(decision.index)
             is_same = decided and told.log.entries[decision.index].hash == decision.hash
-            if not is_same or decided != (decision.event, decision.session.name):
+            if not is_same or decided != (decision.event, decision.session):
                 raise decision.entry.wrong("the journal did not decide this")
 
 

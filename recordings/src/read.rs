@@ -36,6 +36,8 @@ pub const RECORDS_DIR: &str = "records";
 pub const OUT_OF_A_BACKUP: &str = "BACKUP";
 /// In a data folder: a restore that was decided, and is not finished.
 pub const RESTORING: &str = "RESTORING";
+/// The same while it is being written.
+pub const RESTORING_DRAFT: &str = "RESTORING.tmp";
 
 /// Why something cannot be read.
 #[derive(Debug, thiserror::Error)]

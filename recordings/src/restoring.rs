@@ -8,20 +8,22 @@ use std::sync::Arc;
 
 use certs::log_key::Verifier;
 use policies::ids::RestoreId;
+use serde::Deserialize;
 
 use crate::FORMAT;
 use crate::disk::{self, Disk};
 use crate::entries::{EntryReader, Snapshot};
 use crate::fault::{Cause, OpenFault};
-use crate::leaf::Entry;
+use crate::leaf::{Entry, Leaf};
 use crate::log::{Head, LogOptions, Signer};
 use crate::read::{Format, RestoredAt, before_dir};
 use crate::recover::{self, Found};
 use crate::segment::SegmentsFault;
 use crate::tlog::check::beyond;
 use crate::tlog::checkpoint::{Checkpoint, SignedCheckpoint};
-use crate::tlog::folder::{CHECKPOINT, Folder, FolderFault, View};
-use crate::tlog::kept::KEPT;
+use crate::tlog::note::NotSignable;
+use crate::tlog::folder::{CHECKPOINT, Flaw, Folder, FolderFault, View};
+use crate::tlog::kept::{KEPT, size_in};
 
 /// A log at rest: nobody has it open, and nobody can open it meanwhile. Nothing is written but the last batch again, as it
 /// was.
@@ -72,12 +74,55 @@ impl Resting {
     pub fn signed(&self, verifier: &Verifier) -> Vec<Checkpoint> {
         let kept = self.disk.list(&self.dir.join(KEPT)).unwrap_or_default();
         let paths = kept.iter().map(|name| self.dir.join(KEPT).join(name)).chain([self.dir.join(CHECKPOINT)]);
-        let open = |path: PathBuf| {
-            let bytes = disk::read(&*self.disk, &path).ok()?;
-            let signed = SignedCheckpoint::open(&bytes, std::slice::from_ref(verifier)).ok()?;
-            Some(signed.checkpoint().clone())
+        paths.filter_map(|path| self.open_signed(&path, verifier)).collect()
+    }
+
+    /// The one of [`signed`](Self::signed) that goes furthest.
+    pub fn furthest_signed(&self, verifier: &Verifier) -> Option<Checkpoint> {
+        let mut kept: Vec<(u64, String)> = self
+            .disk
+            .list(&self.dir.join(KEPT))
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|name| Some((size_in(&name)?, name)))
+            .collect();
+        kept.sort_unstable();
+        let kept = kept.iter().rev().find_map(|(_, name)| self.open_signed(&self.dir.join(KEPT).join(name), verifier));
+        kept.into_iter().chain(self.open_signed(&self.dir.join(CHECKPOINT), verifier)).max_by_key(|head| head.size)
+    }
+
+    fn open_signed(&self, path: &Path, verifier: &Verifier) -> Option<Checkpoint> {
+        let bytes = disk::read(&*self.disk, path).ok()?;
+        let signed = SignedCheckpoint::open(&bytes, std::slice::from_ref(verifier)).ok()?;
+        Some(signed.checkpoint().clone())
+    }
+
+    /// Its head, signed, for whoever is asked about it.
+    ///
+    /// # Errors
+    /// The log's name is none that a key can have.
+    pub fn sign(&self, signer: &dyn Signer) -> Result<SignedCheckpoint, NotSignable> {
+        let Head { size, root, .. } = self.head();
+        Checkpoint { origin: self.format.origin.clone(), size, root }.sign(signer)
+    }
+
+    /// As many entries the journal had at least, by what a record log says from entry `from` on, as far as its segments go back.
+    ///
+    /// # Errors
+    /// They cannot be read, or do not follow each other.
+    pub fn tells_of_journal(&self, from: u64) -> Result<u64, SegmentsFault> {
+        let state = &self.found.state;
+        let snapshot = Snapshot::new(state.tree.size(), state.end.offset, self.found.extents.clone());
+        let from = from.max(self.found.before_extents.size());
+        let entries = EntryReader::new(Arc::clone(&self.disk), &self.dir).read(from, &snapshot)?;
+        let size = |entry: &Entry| match Leaf::parse(&entry.bytes) {
+            Ok(Leaf::Opened(opened)) => {
+                serde_json::from_slice::<Told>(&opened.metadata).map_or(0, |told| told.journal_size)
+            }
+            Ok(leaf) => leaf.decided().map_or(0, |decided| decided.entry.saturating_add(1)),
+            Err(_) => 0,
         };
-        paths.filter_map(open).collect()
+        Ok(entries.iter().map(size).max().unwrap_or(0))
     }
 
     /// Whether the log once had this head: the first so many entries with this root. None where it has fewer.
@@ -96,7 +141,11 @@ impl Resting {
         if head.size < tree.size() {
             // Those lie in tiles alone; tiles that have this root are of this log, because later ones follow from them.
             let folder = Folder::new(Arc::clone(&self.disk), &self.dir);
-            return Ok(Some(View::open(folder, head).is_ok()));
+            return match View::open(folder, head) {
+                Ok(_) => Ok(Some(true)),
+                Err(FolderFault { flaw: Flaw::Altered(_), .. }) => Ok(Some(false)),
+                Err(fault) => Err(OpenFault::TilesLost { dir: self.dir.clone(), fault: fault.to_string() }),
+            };
         }
         let mut tree = tree;
         let state = &self.found.state;
@@ -179,6 +228,12 @@ impl Resting {
     fn not_listed(&self, fault: &FolderFault) -> OpenFault {
         OpenFault::Io(Cause::told("list", &self.dir.join("tile"), &fault.to_string()))
     }
+}
+
+/// What an opening says of the journal.
+#[derive(Deserialize)]
+struct Told {
+    journal_size: u64,
 }
 
 fn cannot(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenFault {

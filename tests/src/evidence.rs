@@ -10,6 +10,7 @@ use recordings::notes::Note;
 use recordings::read::{AuditorKeys, Moment, Recording, Store, What};
 
 use crate::process::{Ended, run};
+use crate::python;
 
 /// An auditor's machine: a copy of the data folder, what the auditor trusts, and the auditor's key.
 pub struct Evidence {
@@ -42,6 +43,25 @@ impl Evidence {
     pub fn verify(&self) -> Ended {
         let arguments = ["verify", "data", "--trust", "trust.toml", "--key", "key"];
         run(&mut self.holdpoint(&arguments), b"")
+    }
+
+    /// What the second verifier says, where there is a Python for it.
+    pub fn second_opinion(&self) -> Option<Ended> {
+        let verifier = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recordings/second-opinion/verify.py");
+        let mut check = Command::new(python()?);
+        check.arg(verifier).arg("--trust").arg(self.path("trust.toml")).arg(self.data());
+        Some(run(&mut check, b""))
+    }
+
+    /// That both verifiers end with this code.
+    #[track_caller]
+    pub fn both_say(&self, code: i32) -> String {
+        let verified = self.verify();
+        assert_eq!(verified.code(), code, "{}", verified.text());
+        if let Some(second) = self.second_opinion() {
+            assert_eq!(second.code(), code, "{}", second.text());
+        }
+        verified.text()
     }
 
     /// The program, in the folder of the copy.

@@ -13,6 +13,7 @@ pub mod person;
 pub mod plant;
 pub mod power;
 pub mod process;
+pub mod seized;
 pub mod target;
 pub mod witness;
 
@@ -21,6 +22,7 @@ pub use disk::Disk;
 pub use person::Person;
 pub use plant::{Options, Plant};
 pub use process::{Ended, Running, eventually, run, start};
+pub use seized::Seized;
 pub use target::Target;
 
 /// Whether the full counts are wanted, which take hours.

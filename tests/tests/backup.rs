@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::process::Signal;
 use tests::process::start_on_a_terminal;
-use tests::{Options, Plant, log_in, recipient, run};
+use tests::{Options, Plant, eventually, holdpoint, json, log_in, recipient, run, start, text};
 
 /// With the stock tools, into a new folder.
 #[track_caller]
@@ -73,4 +74,47 @@ fn a_backup_of_a_busy_gate_opens_with_stock_tools_and_verifies() {
     let recovery = recovery.lines().next().expect("a code").to_owned();
     run(&mut plant.as_person("ada", &["login"]), format!("{recovery}\n").as_bytes()).ok();
     assert!(run(&mut plant.as_person("ada", &["people"]), b"").ok().out().contains("tess"));
+}
+
+#[test]
+fn nothing_is_erased_from_under_a_backup() {
+    let rule = "idle = \"4h\"\nretention = \"1s\"".to_owned();
+    let mut plant = Plant::ready(Options { rule, ..Options::default() });
+    plant.serve();
+    for who in ["ada", "lee"] {
+        log_in(&plant, who);
+    }
+    // Far more than waits in sockets and pipes.
+    let at = plant.tess().at("hmi-2");
+    run(&mut plant.tess().ssh(&[&at, "head -c 64M /dev/urandom"]), b"").ok();
+    let mut session = String::new();
+    eventually("the session has ended", || {
+        let newest = json(&plant, "lee", &["sessions", "--all"])["sessions"][0].clone();
+        session = text(&newest["session"]);
+        !newest["ended"].is_null()
+    });
+    eventually("it may be erased", || holdpoint(&plant, "ada", &["erase", &session, "--yes"]).status.success());
+    let (to, backup) = (recipient(&plant), plant.person("ada").path("backup.age"));
+    let file = backup.display().to_string();
+    let mut backing_up = start(&mut plant.as_person("ada", &["backup", "-o", &file, "--to", &to]));
+    let part = backup.with_added_extension("part");
+    eventually("it has begun", || fs::metadata(&part).is_ok_and(|part| part.len() > 0));
+    backing_up.signal(Signal::STOP);
+    assert!(!backing_up.has_ended());
+
+    holdpoint(&plant, "lee", &["erase", &session, "--yes"]).ok();
+    plant.gate().until("waits until a backup is done");
+    // Others copy, and nobody waits for that.
+    holdpoint(&plant, "lee", &["fetch", "-o", "meanwhile"]);
+    let folder = plant.data().join("records/sessions").join(&session[2..]);
+    assert!(folder.join("keys.0.age").exists());
+    backing_up.signal(Signal::CONT);
+    backing_up.ends().ok();
+    eventually("it is erased", || fs::read_dir(&folder).is_ok_and(|mut files| files.next().is_none()));
+
+    let unpacked = plant.installation().join("unpacked");
+    unpack(&plant, &backup, &unpacked);
+    let mut verify = plant.holdpoint(&["verify", "data", "--trust", "trust.toml", "--no-memory"]);
+    let verified = run(verify.current_dir(&unpacked), b"");
+    assert_eq!(verified.code(), 4, "{}", verified.text());
 }

@@ -4,8 +4,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use policies::people::Kind;
-use tests::{Options, Plant, eventually, holdpoint, json, log_in, run};
+use certs::sshsig::{self, Namespace};
+use futures::executor::block_on;
+use jiff::{SignedDuration, Timestamp};
+use policies::digest::{Digest, Salted};
+use policies::events::{ErasedOn, Event};
+use policies::ids::SessionId;
+use policies::people::{Kind, SshKey};
+use policies::requests::{EraseStatement, Signed};
+use recordings::keeping::{Decided, Erased, Files};
+use tests::witness::published;
+use tests::{Options, Person, Plant, Seized, eventually, holdpoint, json, log_in, run};
 
 /// With two auditors, and under this rule.
 fn plant(rule: &str) -> Plant {
@@ -145,4 +154,94 @@ fn a_rule_with_a_maximum_removes_by_itself() {
     assert_eq!(plant.stop().code(), 0);
     let verified = plant.evidence().verify().ok().out();
     assert!(verified.lines().any(|line| line.starts_with(&gone) && line.contains(": erased (")), "{verified}");
+}
+
+/// Two signed in the copy, as if it were time.
+fn signed(seized: &Seized, who: &Person, session: SessionId) -> Event {
+    let statement = EraseStatement {
+        deployment: "mill-3".parse().expect("a name"),
+        session,
+        signer: who.id,
+        nonce: "00".into(),
+        expires: Timestamp::now() + SignedDuration::from_hours(1),
+        journal: seized.seen("journal"),
+    };
+    let signature = sshsig::sign_with(&who.key, Namespace::Erase, &statement.digest().0).expect("a key that signs");
+    let key = SshKey(who.key.public_key().to_openssh().expect("a key"));
+    Event::ErasureSigned { signed: Signed { statement, key, signature } }
+}
+
+#[test]
+fn what_was_erased_against_the_rules_is_found_by_both_verifiers() {
+    let mut plant = plant("retention = \"1h\"\nretention_max = \"2h\"");
+    let session = worked(&plant, "echo one");
+    let id: SessionId = session.parse().expect("an id");
+    plant.stop();
+    let (ada, lee, rita) = (plant.person("ada"), plant.person("lee"), plant.person("rita"));
+    let on = || ErasedOn::People { administrator: ada.id, operator: lee.id };
+    let by_people = || Event::Erased { session: id, on: on() };
+    let rule = "acme-packaging".parse().expect("a name");
+    let by_rule = Event::Erased { session: id, on: ErasedOn::Rule { rule } };
+    let held = || Event::Held { session: id, reason: Salted(Digest([7; 32])), by: rita.id };
+    let both = |seized: &Seized| [ada, lee].map(|who| signed(seized, who, id)).to_vec();
+    let forged: [(&str, &dyn Fn(&Seized) -> Vec<Event>); 5] = [
+        ("by the rule, before its time", &|_| vec![by_rule.clone()]),
+        ("by people who did not sign", &|_| vec![by_people()]),
+        ("before its minimum", &|seized| [both(seized), vec![by_people()]].concat()),
+        ("while it is held", &|seized| [both(seized), vec![held(), by_people()]].concat()),
+        ("by one alone", &|seized| vec![signed(seized, lee, id), by_people()]),
+    ];
+    for (what, events) in forged {
+        println!("{what}");
+        let evidence = plant.evidence();
+        let seized = Seized::of(&plant, evidence.data());
+        seized.append(&events(&seized));
+        let told = evidence.both_say(1);
+        assert!(told.contains("First: NOT ALLOWED"), "{what}: {told}");
+    }
+    // A leaf that names no decision excuses nothing.
+    let evidence = plant.evidence();
+    let seized = Seized::of(&plant, evidence.data());
+    let decided = Decided { recording: id, entry: 3, hash: [7; 32] };
+    let found = Files { count: 2, bytes: 900, digest: Digest([7; 32]) };
+    seized.open("records", |log| block_on(log.erased(Erased { decided, found })).expect("a disk with room"));
+    seized.open("journal", |_| {});
+    let copied = evidence.data().join("records/sessions").join(&session[2..]);
+    fs::remove_dir_all(copied).expect("a folder");
+    let told = evidence.both_say(1);
+    assert!(told.contains("the journal decided no such thing") && told.contains("the key file is missing"), "{told}");
+}
+
+#[test]
+fn a_copy_by_hand_of_a_gate_that_keeps_and_erases_meanwhile_is_open() {
+    let plant = plant("retention = \"1s\"");
+    let (gone, kept) = (worked(&plant, "echo one"), worked(&plant, "echo two"));
+    eventually("it may be erased", || holdpoint(&plant, "ada", &["erase", &gone, "--yes"]).status.success());
+    // The journal is copied first, as the guide says.
+    let early = plant.evidence();
+    let before = published(&plant, "records");
+    holdpoint(&plant, "rita", &["hold", &kept, "--reason", "a claim"]).ok();
+    holdpoint(&plant, "lee", &["erase", &gone, "--yes"]).ok();
+    is_erased(&plant, &gone);
+    eventually("both leaves are published", || published(&plant, "records") >= before + 2);
+    let evidence = plant.evidence();
+    fs::remove_dir_all(evidence.data().join("journal")).expect("a folder");
+    fs::rename(early.data().join("journal"), evidence.data().join("journal")).expect("a folder");
+    let told = evidence.both_say(4);
+    assert!(told.contains("OPEN: "), "{told}");
+
+    // The decision was copied, the leaf was not, and the files went before they were.
+    let evidence = plant.evidence();
+    fs::remove_dir_all(evidence.data().join("records")).expect("a folder");
+    fs::rename(early.data().join("records"), evidence.data().join("records")).expect("a folder");
+    let copied = evidence.data().join("records/sessions").join(&gone[2..]);
+    fs::remove_dir_all(&copied).expect("a folder");
+    assert!(evidence.both_say(4).contains("is being erased"));
+
+    // Overwritten, and not removed yet.
+    let evidence = plant.evidence();
+    let copied = evidence.data().join("records/sessions").join(&gone[2..]);
+    fs::create_dir_all(&copied).expect("a folder");
+    fs::write(copied.join("keys.0.age"), [0; 600]).expect("a file");
+    evidence.both_say(4);
 }

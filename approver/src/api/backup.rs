@@ -28,6 +28,7 @@ use super::problem::Problem;
 use super::tar::{self, Content, Member};
 use super::types::{BackupHeads, BackupTo};
 use crate::directory::Dumped;
+use crate::eraser::Copying;
 
 /// What a node keeps in files, beside the directory.
 #[derive(Clone)]
@@ -42,6 +43,8 @@ pub struct NodeFiles {
     pub keys: PathBuf,
     /// Files beside it, where they are there.
     pub beside: Vec<PathBuf>,
+    /// Keeps what is erased and what is copied apart.
+    pub copying: Copying,
 }
 
 /// Pieces that wait for the connection.
@@ -58,21 +61,23 @@ pub(super) async fn backup(
     let parts = api.parts().files.clone();
     let parts = parts.ok_or_else(|| Problem::unavailable("this node keeps nothing in files: back its stores up"))?;
     let recipients = recipients(&to)?;
-    let directory = api.desk().directory().dump().await?;
     api.desk().act(Command::Backup { node: api.desk().node().clone(), by: caller.person() }).await?;
     let at = api.clock().wall();
-    let surveyed = tokio::task::spawn_blocking(move || Contents::survey(&parts, &directory, at)).await;
-    let contents = surveyed.map_err(|_| unreadable())?.map_err(|error| {
+    let copying = parts.copying.begin().await;
+    let surveyed = tokio::task::spawn_blocking(move || Contents::survey(&parts, at)).await;
+    let mut contents = surveyed.map_err(|_| unreadable())?.map_err(|error| {
         tracing::error!(%error, "a backup cannot be made");
         unreadable()
     })?;
+    // Last: names and second factors of everybody whom the journal knows.
+    contents.take_in(&api.desk().directory().dump().await?);
     let heads = serde_json::to_string(&contents.heads).expect("heads have string keys");
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
         (header::HeaderName::from_static(HEADS), heads),
     ];
-    Ok((headers, streamed(contents, recipients)).into_response())
+    Ok((headers, streamed(contents, recipients, copying)).into_response())
 }
 
 /// The header that says how far the backup goes.
@@ -96,7 +101,7 @@ struct Contents {
 }
 
 impl Contents {
-    fn survey(parts: &NodeFiles, directory: &Dumped, at: Timestamp) -> Result<Self, LogFault> {
+    fn survey(parts: &NodeFiles, at: Timestamp) -> Result<Self, LogFault> {
         let mut members = Vec::new();
         for path in &parts.beside {
             members.extend(small(path, file_name(path))?);
@@ -113,7 +118,6 @@ impl Contents {
         members.extend(logs);
         session_members(&parts.data.join(RECORDS_DIR), &mut members)?;
         members.extend(small(&parts.data.join("cuts"), "data/cuts".to_owned())?);
-        members.push(Member { name: "directory.jsonl".to_owned(), content: Content::Bytes(lines(directory)) });
         let heads = BackupHeads { at, journal: journal.head.size, records: records.head.size };
         let about = serde_json::to_vec_pretty(&heads).expect("heads have string keys");
         // In the data folder it keeps a gate from starting there as if nothing had come after.
@@ -121,6 +125,10 @@ impl Contents {
             members.insert(0, Member { name, content: Content::Bytes(about.clone()) });
         }
         Ok(Self { heads, members })
+    }
+
+    fn take_in(&mut self, directory: &Dumped) {
+        self.members.push(Member { name: "directory.jsonl".to_owned(), content: Content::Bytes(lines(directory)) });
     }
 
     fn write(self, to: impl Write) -> io::Result<()> {
@@ -191,8 +199,12 @@ fn lines(directory: &Dumped) -> Vec<u8> {
     directory.iter().flat_map(|entry| super::sessions::line(&line(entry))).collect()
 }
 
-/// Made on a thread, as the connection takes it.
-fn streamed(contents: Contents, recipients: Vec<age::x25519::Recipient>) -> Body {
+/// Made on a thread, as the connection takes it; nothing is erased until it is made.
+fn streamed(
+    contents: Contents,
+    recipients: Vec<age::x25519::Recipient>,
+    copying: impl Send + 'static,
+) -> Body {
     let (pieces, taken) = mpsc::channel(PIECES_WAITING);
     tokio::task::spawn_blocking(move || {
         let to = Pieces { to: pieces.clone(), gathered: Vec::with_capacity(PIECE_BYTES) };
@@ -207,6 +219,7 @@ fn streamed(contents: Contents, recipients: Vec<age::x25519::Recipient>) -> Body
             // Half a backup is never taken for a whole one.
             drop(pieces.blocking_send(Err(error)));
         }
+        drop(copying);
     });
     Body::from_stream(stream::unfold(taken, |mut taken| async move { Some((taken.recv().await?, taken)) }))
 }

@@ -145,7 +145,9 @@ pub(super) async fn rehearse(
 pub(super) async fn journal(State(api): State<Api>) -> Result<Response, Problem> {
     let files = api.parts().files.clone();
     let files = files.ok_or_else(|| Problem::unavailable("this journal does not lie in files"))?;
+    let copying = files.copying.begin().await;
     let found = tokio::task::spawn_blocking(move || {
+        let _copying = copying;
         // The journal first: what it tells of is there.
         let (mut members, _) = logs::members(&files.journal, &files.data.join(JOURNAL_DIR), "journal")?;
         members.extend(logs::members(&files.records, &files.data.join(RECORDS_DIR), "records")?.0);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{Change, Directory, DirectoryFault, Dumped, Expected, Key, Table};
-use crate::mint;
+use crate::{eraser, mint};
 
 /// Characters a person's text may have; each is at most four bytes, and with its salt it fits a value.
 pub const TEXT_CHARS_MAX: usize = 1000;
@@ -288,7 +288,7 @@ impl dyn Directory + '_ {
 
     /// Makes a directory fit to go on beside a journal that was restored and has so many entries: nobody knows which codes
     /// were used meanwhile, so of everybody with an app those of `step` and before count no more, and whoever follows the
-    /// journal reads on from there at the latest.
+    /// journal reads on from there at the latest. What was decided about recordings is carried out again from the beginning.
     ///
     /// # Errors
     /// The directory does not take it; it may be done again.
@@ -296,6 +296,7 @@ impl dyn Directory + '_ {
         for (key, value) in self.dump().await? {
             let change = match Key::decode(&key) {
                 Ok(Key::Totp(person)) => Change::set(Key::Step(person), json(&step)),
+                Ok(Key::Cursor(reader)) if reader == eraser::READER => Change::set(Key::Cursor(reader), json(&0_u64)),
                 Ok(Key::Cursor(reader)) if serde_json::from_slice::<u64>(&value).is_ok_and(|at| at > journal) => {
                     Change::set(Key::Cursor(reader), json(&journal))
                 }

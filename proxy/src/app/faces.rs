@@ -140,6 +140,7 @@ impl App {
             data: self.config.store.data.clone(),
             beside: [founding::CONFIG, founding::PLANT, founding::TRUST].map(|name| keys.with_file_name(name)).into(),
             keys,
+            copying: self.stores.copying.clone(),
         }
     }
 

@@ -72,17 +72,18 @@ pub(crate) async fn check(
     let found = tokio::task::spawn_blocking(move || vouched(&asked, &rest.0, &rest.1)).await;
     let found = found.map_err(|panic| vec![Reason::Died(panic.to_string())])?;
     let fault = |fault| vec![Reason::Store(StoreFault::Log { what: "recordings", fault })];
-    let Some((sizes, told)) = found.map_err(fault)? else { return Ok(()) };
-    let set_back = told.into_iter().chain(remembered_by(witnesses, sizes).await);
+    let Some((heads, told)) = found.map_err(fault)? else { return Ok(()) };
+    let set_back = told.into_iter().chain(remembered_by(witnesses, &heads).await);
     let reasons: Vec<Reason> = set_back.map(Reason::from).collect();
     if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
 
-/// What witnesses remember more, or else, of logs that have so many entries.
-pub(crate) async fn remembered_by(witnesses: &Witnesses, sizes: [(String, u64); 2]) -> Vec<SetBack> {
-    let soundings = witnesses.sound().await;
+/// What witnesses remember more, or else, of logs with these heads.
+pub(crate) async fn remembered_by(witnesses: &Witnesses, heads: &[SignedCheckpoint]) -> Vec<SetBack> {
+    let soundings = witnesses.sound(heads).await;
     let told = soundings.into_iter().filter_map(|sounding| {
-        let (log, here) = sizes.iter().find(|(log, _)| *log == sounding.log)?.clone();
+        let head = heads.iter().map(SignedCheckpoint::checkpoint).find(|head| head.origin == sounding.log)?;
+        let (log, here) = (head.origin.clone(), head.size);
         let by = format!("the witness {}", sounding.witness);
         match sounding.said {
             Said::HasMore(size) => Some(SetBack { log, here, remembered: Some(size), parted: false, by }),
@@ -102,17 +103,67 @@ pub(crate) async fn remembered_by(witnesses: &Witnesses, sizes: [(String, u64); 
     told.collect()
 }
 
-/// The logs' names and sizes.
-type Sizes = [(String, u64); 2];
+/// The logs' heads, and what lies here itself against them. None where opening them tells why.
+type Vouched = Option<(Vec<SignedCheckpoint>, Vec<SetBack>)>;
 
-/// What the logs hold, and what the journal says against the recordings. None where opening them tells why.
-fn vouched(data: &Path, identity: &Identity, key: &LogKey) -> Result<Option<(Sizes, Option<SetBack>)>, OpenFault> {
+fn vouched(data: &Path, identity: &Identity, key: &LogKey) -> Result<Vouched, OpenFault> {
     let Ok([journal, records]) = stores::at_rest(data, identity, key) else { return Ok(None) };
     let Some(entries) = journal.entries().ok().and_then(|entries| decode_all(&entries).ok()) else { return Ok(None) };
-    let sizes = [(identity.journal_origin(), journal.head().size), (identity.records_origin(), records.head().size)];
+    let heads = [&journal, &records].into_iter().filter_map(|log| log.sign(key).ok()).collect();
     let verifiers = trusting::verifiers(identity, key);
-    let told = verifiers.get(1).map(|verifier| contradicted(&entries, &identity.node, verifier, &records));
-    Ok(Some((sizes, told.transpose()?.flatten())))
+    let mut told = Vec::new();
+    for (log, verifier) in [&journal, &records].into_iter().zip(&verifiers) {
+        told.extend(contradicted_beside(log, verifier)?);
+    }
+    if let Some(verifier) = verifiers.get(1) {
+        told.extend(contradicted(&entries, &identity.node, verifier, &records)?);
+    }
+    told.extend(contradicted_by_records(&entries, (&journal, &records))?);
+    Ok(Some((heads, told)))
+}
+
+/// What was cosigned of it, or published, and lies beside it, if it does not have that. Whatever goes less far follows.
+fn contradicted_beside(log: &Resting, verifier: &Verifier) -> Result<Option<SetBack>, OpenFault> {
+    let Some(head) = log.furthest_signed(verifier) else { return Ok(None) };
+    compared(log, verifier.name(), &head, "what was published of it")
+}
+
+/// Whether the log has this head, and if not, what is to be told.
+fn compared(log: &Resting, name: &str, head: &Checkpoint, by: &str) -> Result<Option<SetBack>, OpenFault> {
+    let told = |parted| SetBack {
+        log: name.to_owned(),
+        here: log.head().size,
+        remembered: Some(head.size),
+        parted,
+        by: by.to_owned(),
+    };
+    Ok(match log.had(head)? {
+        Some(true) => None,
+        Some(false) => Some(told(true)),
+        None => Some(told(false)),
+    })
+}
+
+/// Whether recordings since the last restore tell of a longer journal.
+///
+/// # Errors
+/// They do not say.
+pub(crate) fn contradicted_by_records(
+    entries: &[Entry],
+    (journal, records): (&Resting, &Resting),
+) -> Result<Option<SetBack>, OpenFault> {
+    let restored = entries.iter().rev().find_map(|entry| match &entry.event {
+        Event::Restored { administrator, .. } => Some(administrator.statement.records.size),
+        _ => None,
+    });
+    let (here, told) = (journal.head().size, records.tells_of_journal(restored.unwrap_or(0))?);
+    Ok((told > here).then(|| SetBack {
+        log: journal.format().origin.clone(),
+        here,
+        remembered: Some(told),
+        parted: false,
+        by: "the recordings' log".to_owned(),
+    }))
 }
 
 /// The newest head of the recordings in the journal, if their log does not have it.
@@ -126,18 +177,7 @@ pub(crate) fn contradicted(
     records: &Resting,
 ) -> Result<Option<SetBack>, OpenFault> {
     let Some((index, head)) = newest_head(entries, node, verifier) else { return Ok(None) };
-    let told = |parted| SetBack {
-        log: verifier.name().to_owned(),
-        here: records.head().size,
-        remembered: Some(head.size),
-        parted,
-        by: format!("entry {index} of the journal"),
-    };
-    Ok(match records.had(&head)? {
-        Some(true) => None,
-        Some(false) => Some(told(true)),
-        None => Some(told(false)),
-    })
+    compared(records, verifier.name(), &head, &format!("entry {index} of the journal"))
 }
 
 fn newest_head(entries: &[Entry], node: &NodeId, verifier: &Verifier) -> Option<(u64, Checkpoint)> {

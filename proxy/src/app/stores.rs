@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use approver::eraser::Copying;
 use approver::cuts::CutsFile;
 use approver::desk::restoring::Decided;
 use approver::directory::Directory;
@@ -18,7 +19,7 @@ use recordings::FORMAT;
 use recordings::disk::{RealDisk, RealMachine, is_locked, once_free};
 use recordings::fault::OpenFault;
 use recordings::log::{Log, LogOptions, Purpose, Recovery};
-use recordings::read::{Format, OUT_OF_A_BACKUP, RESTORING};
+use recordings::read::{Format, OUT_OF_A_BACKUP, RESTORING, RESTORING_DRAFT};
 use recordings::restoring::Resting;
 
 /// Which installation a data folder belongs to, and which node of it writes there.
@@ -180,6 +181,8 @@ pub struct Stores {
     pub cuts: CutsFile,
     /// What opening the recordings found.
     pub recovery: Recovery,
+    /// Keeps what is erased and what is copied apart.
+    pub copying: Copying,
     journal_log: Arc<Log>,
 }
 
@@ -201,7 +204,8 @@ impl Stores {
             (Ok((journal_log, _)), Ok((records, recovery)), Ok(directory)) => {
                 let cuts = CutsFile::new(cuts_path(data), identity.deployment.clone(), key.clone());
                 let journal = Arc::new(FilesJournal::new(Arc::clone(&journal_log)));
-                Ok(Self { identity, journal, records, directory: Arc::new(directory), cuts, recovery, journal_log })
+                let (directory, copying) = (Arc::new(directory), Copying::default());
+                Ok(Self { identity, journal, records, directory, cuts, recovery, copying, journal_log })
             }
             (journal, records, directory) => {
                 Err([journal.err(), records.err(), directory.err()].into_iter().flatten().collect())
@@ -298,7 +302,7 @@ pub fn at_rest(data: &Path, identity: &Identity, key: &LogKey) -> Result<[Restin
 /// # Errors
 /// The file system says no.
 pub fn keep_decided(data: &Path, decided: &Decided) -> io::Result<()> {
-    let (path, draft) = (data.join(RESTORING), data.join(format!("{RESTORING}.tmp")));
+    let (path, draft) = (data.join(RESTORING), data.join(RESTORING_DRAFT));
     let mut file = std::fs::File::create(&draft)?;
     file.write_all(&serde_json::to_vec(decided).map_err(io::Error::other)?)?;
     file.sync_all()?;

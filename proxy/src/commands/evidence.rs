@@ -168,23 +168,38 @@ fn gather_at_gate(args: &Args, profile: &ProfileArg, folder: &TempDir) -> Result
     at_gate(profile, async |client| {
         let of = args.of(&Clock::of(client))?;
         let _: Happened = client.post("/api/v1/packs", &Pack { of: of.clone() }).await?;
-        // With the event that this pack is made. The journal first: of what happens meanwhile it then knows nothing, and
-        // what it tells is there.
-        unpack(client.stream("/api/v1/journal/files").await?, &data).await?;
-        let wanted = pack::wanted(&data, &of)?;
-        let texts = texts_at_gate(client, &wanted).await?;
-        for session in &wanted.sessions {
-            match client.stream(&format!("/api/v1/recordings/{session}/files")).await {
-                Ok(pieces) => drop(unpack(pieces, &data).await?),
-                // Of a session that ended before its recording began there is none.
-                Err(Fault::Problem(problem)) if problem.refusal == "not-found" => {}
-                Err(fault) => return Err(fault.into()),
+        for _ in 0..PASSES_MAX {
+            // With the event that this pack is made. The logs first: of what happens meanwhile they then know nothing, and what
+            // they tell is there.
+            unpack(client.stream("/api/v1/journal/files").await?, &data).await?;
+            let wanted = pack::wanted(&data, &of)?;
+            if recordings_at_gate(client, &wanted, &data).await? {
+                let texts = texts_at_gate(client, &wanted).await?;
+                gathered = Some(Gathered { of: of.clone(), wanted, texts });
+                break;
             }
+            std::fs::remove_dir_all(&data).and_then(|()| std::fs::create_dir(&data)).map_err(Failure::failed)?;
         }
-        gathered = Some(Gathered { of, wanted, texts });
         Ok(())
     })?;
-    gathered.ok_or_else(|| Failure::failed("nothing was gathered"))
+    gathered.ok_or_else(|| Failure::failed("recordings are being erased all the while: try again later"))
+}
+
+/// So often it begins again where recordings that go in are erased meanwhile.
+const PASSES_MAX: u32 = 5;
+
+/// Whether none was erased meanwhile.
+async fn recordings_at_gate(client: &mut Client, wanted: &Wanted, data: &Path) -> Result<bool, Failure> {
+    for session in &wanted.sessions {
+        match client.stream(&format!("/api/v1/recordings/{session}/files")).await {
+            Ok(pieces) => drop(unpack(pieces, data).await?),
+            // Of a session that ended before its recording began there is none.
+            Err(Fault::Problem(problem)) if problem.refusal == "not-found" => {}
+            Err(Fault::Problem(problem)) if problem.refusal == "erased" => return Ok(false),
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    Ok(true)
 }
 
 async fn texts_at_gate(client: &mut Client, wanted: &Wanted) -> Result<Texts, Failure> {

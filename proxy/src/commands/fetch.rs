@@ -1,22 +1,28 @@
 //! `holdpoint fetch`: the journal and recordings from the gate into a folder that `recordings`, `play` and `verify` take.
 //! Recordings come as ciphertext; each fetch is an event in the journal.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use approver::api::types::{SessionView, SessionsView};
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::{SignedDuration, Timestamp};
 use policies::ids::SessionId;
 use recordings::part::{PART, Part};
+use recordings::read::{JOURNAL_DIR, RECORDS_DIR};
+use recordings::segment::session_dir;
 
 use super::gate::{ProfileArg, at_gate};
 use super::{Done, Failure, print_json};
-use crate::client::{Fault, Pieces, Unpacker};
+use crate::app::stores::directory_dir;
+use crate::client::{Client, Fault, Pieces, Unpacker};
 
 /// Fetch the journal and recordings into a folder, to replay and verify them with no server.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The folder; made if it is not there. What is there already is fetched anew.
+    /// The folder; made if it is not there. Logs that are there already are replaced, and so is each recording that is fetched.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// Only this session's recording; may be given several times. The folder then says that it is a part, and `verify` says so
@@ -30,32 +36,16 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
-        std::fs::create_dir_all(&args.output)
-            .map_err(|cause| Failure::failed(format_args!("{}: {cause}", args.output.display())))?;
-        // The journal first: of what happens meanwhile it then knows nothing, and what it tells is there.
-        let mut files = unpack(client.stream("/api/v1/journal/files").await?, &args.output).await?;
-        let listed: SessionsView = client.get("/api/v1/recordings").await?;
-        let wanted: Vec<&SessionView> = listed.sessions.iter().filter(|session| args.wants(session)).collect();
-        if let Some(missing) = args.sessions.iter().find(|id| wanted.iter().all(|session| session.session != **id)) {
-            return Err(Failure::refused(format_args!("there is no session {missing}")));
-        }
-        args.note_part()?;
-        let bar = progress_bar(wanted.len());
-        let mut fetched = 0;
-        for session in &wanted {
-            match client.stream(&format!("/api/v1/recordings/{}/files", session.session)).await {
-                Ok(pieces) => {
-                    files += unpack(pieces, &args.output).await?;
-                    fetched += 1;
-                }
-                // Of a session that is just beginning nothing is recorded yet.
-                Err(Fault::Problem(problem)) if problem.refusal == "not-found" && args.sessions.is_empty() => {}
-                Err(fault) => return Err(fault.into()),
+        let mut fetching = Fetching::new(args)?;
+        let mut passes = 0;
+        while fetching.pass(client).await? == Pass::ErasedMeanwhile {
+            passes += 1;
+            if passes == PASSES_MAX {
+                return Err(Failure::failed("recordings are being erased all the while: try again later"));
             }
-            bar.inc(1);
         }
-        bar.finish_and_clear();
-        args.note_all()?;
+        fetching.finish()?;
+        let (fetched, files) = (fetching.recordings.len(), fetching.files);
         if args.json {
             return print_json(&serde_json::json!({ "recordings": fetched, "files": files }));
         }
@@ -70,6 +60,141 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         }
         Ok(())
     })
+}
+
+/// So often it begins again where recordings are erased meanwhile; what is fetched by then is not fetched again.
+const PASSES_MAX: u32 = 10;
+/// Of a session that ended so long ago nothing more is written. Clocks here and at the gate differ by less.
+const SETTLED_AFTER: SignedDuration = SignedDuration::from_mins(10);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Pass {
+    Whole,
+    /// The logs that were fetched do not know of it.
+    ErasedMeanwhile,
+}
+
+/// What comes lies beside the folder until it is whole, and then replaces what is there: an earlier fetch may have in it what
+/// there is no more.
+struct Fetching<'a> {
+    args: &'a Args,
+    draft: PathBuf,
+    recordings: BTreeSet<SessionId>,
+    settled: BTreeSet<SessionId>,
+    files: usize,
+}
+
+impl<'a> Fetching<'a> {
+    fn new(args: &'a Args) -> Result<Self, Failure> {
+        let cannot = |cause| Failure::failed(format_args!("{}: {cause}", args.output.display()));
+        fs::create_dir_all(&args.output).map_err(cannot)?;
+        let output = args.output.canonicalize().map_err(cannot)?;
+        if directory_dir(&output).exists() {
+            return Err(Failure::usage(format_args!("{} is a gate's own: choose another folder", output.display())));
+        }
+        let draft = output.with_added_extension("fetching");
+        Ok(Self { args, draft, recordings: BTreeSet::new(), settled: BTreeSet::new(), files: 0 })
+    }
+
+    /// The logs, and the recordings that they tell of.
+    async fn pass(&mut self, client: &mut Client) -> Result<Pass, Failure> {
+        let erased = |listed: &SessionsView| -> BTreeSet<SessionId> {
+            listed.sessions.iter().filter(|session| is_erased(session)).map(|session| session.session).collect()
+        };
+        let before = erased(&client.get("/api/v1/recordings").await?);
+        remove(&self.draft)?;
+        fs::create_dir(&self.draft).map_err(|cause| self.cannot(&cause))?;
+        // The logs first: of what happens meanwhile they then know nothing, and what they tell is there.
+        self.files += unpack(client.stream("/api/v1/journal/files").await?, &self.draft).await?;
+        let listed: SessionsView = client.get("/api/v1/recordings").await?;
+        let mut pass = if erased(&listed) == before { Pass::Whole } else { Pass::ErasedMeanwhile };
+        let wanted: Vec<&SessionView> = listed.sessions.iter().filter(|session| self.args.wants(session)).collect();
+        let sessions = &self.args.sessions;
+        if let Some(missing) = sessions.iter().find(|id| wanted.iter().all(|session| session.session != **id)) {
+            return Err(Failure::refused(format_args!("there is no session {missing}")));
+        }
+        self.args.note_part()?;
+        let bar = progress_bar(wanted.len());
+        for session in wanted {
+            if !self.settled.contains(&session.session) && !self.recording(client, session).await? {
+                pass = Pass::ErasedMeanwhile;
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(pass)
+    }
+
+    /// Whether it was not erased meanwhile.
+    async fn recording(&mut self, client: &mut Client, session: &SessionView) -> Result<bool, Failure> {
+        let id = session.session;
+        match client.stream(&format!("/api/v1/recordings/{id}/files")).await {
+            Ok(pieces) => self.files += unpack(pieces, &self.draft).await?,
+            // Of a session that is just beginning nothing is recorded yet.
+            Err(Fault::Problem(problem)) if problem.refusal == "not-found" && self.args.sessions.is_empty() => {
+                return Ok(true);
+            }
+            Err(Fault::Problem(problem)) if problem.refusal == "erased" && self.args.sessions.is_empty() => {
+                return Ok(false);
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+        let inner = session_dir(Path::new(RECORDS_DIR), id);
+        self.put_in_place(&inner)?;
+        self.recordings.insert(id);
+        if session.ended.as_ref().is_some_and(|ended| ended.at < Timestamp::now() - SETTLED_AFTER) {
+            self.settled.insert(id);
+        }
+        Ok(true)
+    }
+
+    fn finish(&self) -> Done {
+        self.put_in_place(Path::new(JOURNAL_DIR))?;
+        // What else there is of the record log, beside the recordings.
+        let records = Path::new(RECORDS_DIR);
+        let names = |root: &Path| -> Result<Vec<PathBuf>, Failure> {
+            let entries = fs::read_dir(root.join(records)).map_err(|cause| self.cannot(&cause))?;
+            let names = entries.flatten().map(|entry| records.join(entry.file_name()));
+            Ok(names.filter(|name| !name.ends_with("sessions")).collect())
+        };
+        fs::create_dir_all(self.args.output.join(records)).map_err(|cause| self.cannot(&cause))?;
+        for stale in names(&self.args.output)? {
+            remove(&self.args.output.join(stale))?;
+        }
+        for name in names(&self.draft)? {
+            self.put_in_place(&name)?;
+        }
+        remove(&self.draft)?;
+        self.args.note_all()
+    }
+
+    fn put_in_place(&self, name: &Path) -> Done {
+        let to = self.args.output.join(name);
+        remove(&to)?;
+        let above = to.parent().unwrap_or(&to);
+        fs::create_dir_all(above)
+            .and_then(|()| fs::rename(self.draft.join(name), &to))
+            .map_err(|cause| Failure::failed(format_args!("{}: {cause}", to.display())))
+    }
+
+    fn cannot(&self, cause: &io::Error) -> Failure {
+        Failure::failed(format_args!("{}: {cause}", self.draft.display()))
+    }
+}
+
+/// A folder or a file, if it is there.
+fn remove(path: &Path) -> Done {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(Failure::failed(format_args!("{}: {cause}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_erased(session: &SessionView) -> bool {
+    session.kept.as_ref().is_some_and(|kept| kept.erased.is_some())
 }
 
 impl Args {
@@ -100,8 +225,7 @@ impl Args {
 
     /// Of one that was erased nothing is left to send.
     fn wants(&self, session: &SessionView) -> bool {
-        let is_erased = session.kept.as_ref().is_some_and(|kept| kept.erased.is_some());
-        if self.sessions.is_empty() { !is_erased } else { self.sessions.contains(&session.session) }
+        if self.sessions.is_empty() { !is_erased(session) } else { self.sessions.contains(&session.session) }
     }
 }
 

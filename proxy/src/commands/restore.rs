@@ -32,7 +32,7 @@ use super::memory::Memory;
 use super::showing::{labelled, plain};
 use super::{Done, Failure, rebuild};
 use crate::app::asking;
-use crate::app::looking_back::{contradicted, remembered_by};
+use crate::app::looking_back::{contradicted, contradicted_by_records, remembered_by};
 use crate::app::stores::{Identity, at_rest, directory_dir, draft_directory, finish_restore, keep_decided};
 use crate::client::{Profile, Signer};
 use crate::config::Config;
@@ -273,18 +273,19 @@ fn plan(args: &Args, output: &Path) -> Done {
         say!("A restore that had been decided here is finished now. Start the gate.");
         return Ok(());
     }
-    let soundings = sound(&gate)?;
     let here = AtRest::take(&gate)?;
+    let soundings = sound(&gate, &here)?;
     let verifiers = here.verifiers(&gate.key)?;
     let mut told = Vec::new();
     let mut losses = Vec::new();
     for (place, (log, verifier)) in [&here.journal, &here.records].into_iter().zip(&verifiers).enumerate() {
         let mut known: Vec<Known> =
             log.signed(verifier).iter().map(|head| Known::of(head, "what it published or had cosigned")).collect();
-        if place == 1
-            && let Some(more) =
-                contradicted(&here.entries, &here.identity.node, verifier, log).map_err(Failure::failed)?
-        {
+        let more = match place {
+            0 => contradicted_by_records(&here.entries, (log, &here.records)),
+            _ => contradicted(&here.entries, &here.identity.node, verifier, log),
+        };
+        if let Some(more) = more.map_err(Failure::failed)? {
             let size = more.remembered.unwrap_or(0);
             known.push(Known { size, root: None, parted: more.parted, by: more.by });
         }
@@ -325,12 +326,12 @@ fn plan(args: &Args, output: &Path) -> Done {
 }
 
 /// What witnesses say, by the logs' names.
-fn sound(gate: &Gate) -> Result<Vec<(String, Known)>, Failure> {
-    let identity = Identity::read(gate.data()).map_err(Failure::failed)?;
+fn sound(gate: &Gate, here: &AtRest) -> Result<Vec<(String, Known)>, Failure> {
     let ways = asking::ways(&gate.config.store.witnesses).map_err(Failure::usage)?;
-    let witnesses = asking::witnesses(ways, &identity, gate.data(), &gate.key).map_err(Failure::failed)?;
-    let names = [identity.journal_origin(), identity.records_origin()].map(|name| (name, 0));
-    let more = wait_for_value(async { Ok(remembered_by(&witnesses, names).await) })?;
+    let witnesses = asking::witnesses(ways, &here.identity, gate.data(), &gate.key).map_err(Failure::failed)?;
+    let heads = [&here.journal, &here.records].map(|log| log.sign(&gate.key)).into_iter().collect::<Result<Vec<_>, _>>();
+    let heads = heads.map_err(Failure::failed)?;
+    let more = wait_for_value(async { Ok(remembered_by(&witnesses, &heads).await) })?;
     let known = more.into_iter().map(|more| {
         let known = Known { size: more.remembered.unwrap_or(0), root: None, parted: more.parted, by: more.by };
         (more.log, known)
@@ -368,6 +369,8 @@ fn kept_elsewhere(args: &Args, key: &LogKey, identity: &Identity, verifier: &Ver
 fn lost(log: &Resting, known: &[Known]) -> Result<(Lost, Option<String>), Failure> {
     let here = log.head();
     let (mut agreed, mut parted, mut furthest) = (0, false, None::<&Known>);
+    let mut known: Vec<&Known> = known.iter().collect();
+    known.sort_by_key(|known| std::cmp::Reverse((known.root.is_none(), known.size)));
     for one in known {
         let had = match one.root {
             Some(root) => {
@@ -378,7 +381,11 @@ fn lost(log: &Resting, known: &[Known]) -> Result<(Lost, Option<String>), Failur
             None => None,
         };
         match had {
-            Some(true) => agreed = agreed.max(one.size),
+            // Whatever goes less far follows.
+            Some(true) => {
+                agreed = one.size;
+                break;
+            }
             Some(false) => parted = true,
             None => {}
         }

@@ -9,9 +9,10 @@ use super::edge::Content;
 use super::folder::Folder;
 use super::tile::Tile;
 use crate::disk::Disk;
+use crate::fault::is_full;
 
 /// Writes a log's tiles, bundles and checkpoints. After an error it takes nothing more: what of the file system's promises
-/// still holds is not known.
+/// still holds is not known. A full disk is no such error, and is over when there is room.
 pub struct Publisher {
     folder: Folder,
     /// Folders whose own names are known to be durable, the latest last. Any that are forgotten are synced once more.
@@ -53,19 +54,32 @@ impl Publisher {
         self.folder.disk.list(&folder)?.iter().try_for_each(|name| self.folder.disk.remove(&folder.join(name)))
     }
 
+    /// Whether it takes nothing more.
+    pub(super) const fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
     fn write(&mut self, files: &[(String, &[u8])]) -> io::Result<()> {
         if self.has_failed {
             return Err(io::Error::other("a write or a sync in this log's folder failed before"));
         }
         self.has_failed = true;
-        self.write_all(files)?;
+        let folders = match self.draft(files) {
+            Err(full) if is_full(&full) => {
+                self.has_failed = false;
+                return Err(full);
+            }
+            drafted => drafted?,
+        };
+        self.put_in_place(files, folders)?;
         self.has_failed = false;
         Ok(())
     }
 
-    fn write_all(&mut self, files: &[(String, &[u8])]) -> io::Result<()> {
+    /// Writes what nobody reads yet. Where there is no room for it, it is written anew, as other files, the next time.
+    fn draft(&self, files: &[(String, &[u8])]) -> io::Result<Folders> {
         let Folder { disk, dir } = self.folder.clone();
-        let (mut changed, mut new) = (BTreeSet::new(), BTreeSet::new());
+        let mut folders = Folders::default();
         for (name, bytes) in files {
             let path = dir.join(name);
             let folder = path.parent().unwrap_or(&dir);
@@ -74,13 +88,18 @@ impl Publisher {
                 disk.create_dir(folder)?;
             }
             write_draft(&*disk, &draft(&dir, name), bytes)?;
-            changed.insert(folder.to_owned());
-            changed.extend(unknown.iter().filter_map(|folder| Some(folder.parent()?.to_owned())));
-            new.extend(unknown);
+            folders.changed.insert(folder.to_owned());
+            folders.changed.extend(unknown.iter().filter_map(|folder| Some(folder.parent()?.to_owned())));
+            folders.new.extend(unknown);
         }
+        Ok(folders)
+    }
+
+    fn put_in_place(&mut self, files: &[(String, &[u8])], folders: Folders) -> io::Result<()> {
+        let Folder { disk, dir } = self.folder.clone();
         files.iter().try_for_each(|(name, _)| disk.rename(&draft(&dir, name), &dir.join(name)))?;
-        changed.iter().try_for_each(|folder| disk.sync_dir(folder))?;
-        self.durable.extend(new);
+        folders.changed.iter().try_for_each(|folder| disk.sync_dir(folder))?;
+        self.durable.extend(folders.new);
         self.durable.drain(..self.durable.len().saturating_sub(FOLDERS_REMEMBERED));
         Ok(())
     }
@@ -91,6 +110,13 @@ impl Publisher {
         let inside = folder.ancestors().take_while(|folder| *folder != self.folder.dir);
         inside.take_while(|folder| !self.durable.iter().any(|known| known == folder))
     }
+}
+
+/// What becomes durable with files.
+#[derive(Default)]
+struct Folders {
+    changed: BTreeSet<PathBuf>,
+    new: BTreeSet<PathBuf>,
 }
 
 fn draft(dir: &Path, name: &str) -> PathBuf {
@@ -228,10 +254,30 @@ mod tests {
     }
 
     #[test]
+    fn a_full_disk_is_over_when_there_is_room() {
+        let log = Naive::of(300);
+        let disk = SimDisk::new(1);
+        let mut publisher = Publisher::new(folder(&disk));
+        let mut edge = Edge::default();
+        let mut tiles: Vec<_> = log.0.iter().flat_map(|entry| edge.push(entry).unwrap()).collect();
+        tiles.extend(edge.partial(0));
+        disk.set_room(1_000);
+        for _ in 0..2 {
+            let full = publisher.tiles(&tiles).unwrap_err();
+            assert!(is_full(&full), "{full}");
+        }
+        disk.set_room(1 << 20);
+        publisher.tiles(&tiles).unwrap();
+        publisher.checkpoint(CHECKPOINT, &checkpoint(&log, 300).sign(&SimSigner::new(1)).unwrap()).unwrap();
+        let after = disk.power_cut();
+        assert!(view(&after, &log, 300).unwrap().entries(0..300).all(|entry| entry.is_ok()));
+    }
+
+    #[test]
     fn after_an_error_nothing_more_is_written() {
         let disk = SimDisk::new(1);
         let mut publisher = Publisher::new(folder(&disk));
-        disk.fail_call(disk.calls() + 3, Fault::Error(io::ErrorKind::StorageFull));
+        disk.fail_call(disk.calls() + 3, Fault::Error(io::ErrorKind::Other));
         let mut edge = Edge::default();
         edge.push(b"entry").unwrap();
         publisher.tiles(&edge.partial(0)).unwrap_err();

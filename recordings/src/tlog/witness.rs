@@ -181,7 +181,6 @@ struct Memory {
     publisher: Publisher,
     /// The last checkpoint of each log that was cosigned, as it is on the disk.
     seen: BTreeMap<String, Checkpoint>,
-    has_failed: bool,
     _dir: WitnessDir,
 }
 
@@ -198,7 +197,7 @@ impl Witness {
                 seen.insert(log.name().to_owned(), checkpoint);
             }
         }
-        let memory = Memory { publisher: Publisher::new(folder), seen, has_failed: false, _dir: dir };
+        let memory = Memory { publisher: Publisher::new(folder), seen, _dir: dir };
         Ok(Self { key, logs, memory: Mutex::new(memory) })
     }
 
@@ -221,7 +220,7 @@ impl Witness {
         // From here to the end nobody else compares or remembers: of two requests that grow out of the same checkpoint,
         // the second finds what the first left.
         let mut memory = lock(&self.memory);
-        if memory.has_failed {
+        if memory.publisher.has_failed() {
             return Err(Refused::CannotRemember);
         }
         let held = memory.seen.get(&new.origin).cloned().unwrap_or_else(|| nothing_of(&new.origin));
@@ -264,13 +263,11 @@ impl Memory {
     /// Durable when it returns.
     fn remember(&mut self, signed: &SignedCheckpoint) -> Result<(), Refused> {
         let checkpoint = signed.checkpoint();
-        self.has_failed = true;
         let content = format!("{VERSION}{signed}");
         self.publisher.file(&file_of(&checkpoint.origin), content.as_bytes()).map_err(|error| {
             tracing::error!(%error, origin = checkpoint.origin, "what was to be cosigned cannot be remembered");
             Refused::CannotRemember
         })?;
-        self.has_failed = false;
         self.seen.insert(checkpoint.origin.clone(), checkpoint.clone());
         Ok(())
     }
@@ -531,7 +528,7 @@ mod tests {
             let disk = SimDisk::new(1);
             let witness = rig.start(&disk);
             ask(&witness, &body(0, 3)).unwrap();
-            disk.fail_call(disk.calls() + call, Fault::Error(io::ErrorKind::StorageFull));
+            disk.fail_call(disk.calls() + call, Fault::Error(io::ErrorKind::Other));
             if ask(&witness, &body(3, 8)).is_ok() {
                 assert!(call > 4, "no call failed");
                 break;

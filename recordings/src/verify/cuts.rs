@@ -1,6 +1,7 @@
 //! The file of cuts that could not be journaled: each line is a cut as the gate made it, signed with the key of its
 //! logs. What a cut does is decided elsewhere.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
@@ -8,9 +9,10 @@ use certs::log_key::Verifier;
 use certs::trust::Trust;
 use data_encoding::HEXLOWER;
 use policies::digest::Digest;
-use policies::ids::DeploymentId;
+use policies::ids::{CutId, DeploymentId};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use ulid::Ulid;
 
 use super::Context;
 use super::report::{Finding, FindingKind};
@@ -21,8 +23,15 @@ pub(super) const CUTS: &str = "cuts";
 /// A thousand cuts are some hundred kilobytes.
 const BYTES_MAX: u64 = 16 << 20;
 
-/// Checks each line's signature. A last line without an end is what a crash leaves, and was never acknowledged.
-pub(super) fn check(folder: &Path, trust: &Trust, verifier: Option<&Verifier>, context: &mut Context<'_>) {
+/// Checks each line's signature. A last line without an end is what a crash leaves, and was never acknowledged; where others
+/// follow it, the gate took it for a cut of the whole plant.
+pub(super) fn check(
+    folder: &Path,
+    trust: &Trust,
+    verifier: Option<&Verifier>,
+    journaled: &BTreeSet<CutId>,
+    context: &mut Context<'_>,
+) {
     let bytes = match read_bounded(&folder.join(CUTS), BYTES_MAX) {
         Ok(bytes) => bytes,
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => return,
@@ -35,7 +44,9 @@ pub(super) fn check(folder: &Path, trust: &Trust, verifier: Option<&Verifier>, c
         let until = from + line.len() as u64;
         let is_signed = verifier.is_some_and(|verifier| is_signed(line, &trust.deployment, verifier).unwrap_or(false));
         if !is_signed && line != b"\n" {
-            let (kind, words) = if line.ends_with(b"\n") {
+            let (kind, words) = if journaled.contains(&cut_for(line)) {
+                (FindingKind::Note, "a line that cannot be read: the whole plant was cut for it")
+            } else if line.ends_with(b"\n") {
                 (FindingKind::NotSigned, "a line that is no cut signed by the key that you trust")
             } else {
                 (FindingKind::CutOff, "the last line has no end: a crash, or cut off")
@@ -44,6 +55,12 @@ pub(super) fn check(folder: &Path, trust: &Trust, verifier: Option<&Verifier>, c
         }
         from = until;
     }
+}
+
+/// The cut of the whole plant that a line stands for which cannot be read.
+pub fn cut_for(line: &[u8]) -> CutId {
+    let digest = Digest::of_bytes(line.strip_suffix(b"\n").unwrap_or(line)).0;
+    CutId::new(Ulid::from(u128::from_be_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))))
 }
 
 fn is_signed(line: &[u8], deployment: &DeploymentId, verifier: &Verifier) -> Option<bool> {

@@ -2,7 +2,7 @@
 //! on the state that stood then, with every signature checked; what follows from it must follow in the journal, and
 //! nothing that needs signatures may stand there without. Who counts begins with the people in the trust file.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use certs::log_key::Verifier;
 use certs::sshsig::{self, Namespace, SignatureKind};
@@ -12,7 +12,7 @@ use policies::actions::Actions;
 use policies::decide::{Admission, Command};
 use policies::digest::Digest;
 use policies::events::{ErasedOn, Event, Founder};
-use policies::ids::{LinkId, NodeId, PersonId, RestoreId, SessionId};
+use policies::ids::{CutId, LinkId, NodeId, PersonId, RestoreId, SessionId};
 use policies::people::{Kind, SshKey};
 use policies::plant::Rule;
 use policies::refusals::Refusal;
@@ -47,6 +47,8 @@ pub(super) struct Journal<'a> {
     pub(super) nodes: Vec<NodeId>,
     /// Restores that two people signed who may, and the index of each one's entry.
     pub(super) restores: Vec<(u64, Restore)>,
+    /// All cuts.
+    pub(super) cuts: BTreeSet<CutId>,
     /// Decisions about keeping, by their index: what, about which recording, and the entry's hash.
     pub(super) keeping: BTreeMap<u64, (&'static str, SessionId, [u8; 32])>,
 }
@@ -64,6 +66,7 @@ impl<'a> Journal<'a> {
             nodes: Vec::new(),
             restores: Vec::new(),
             keeping: BTreeMap::new(),
+            cuts: BTreeSet::new(),
         }
     }
 
@@ -353,6 +356,9 @@ impl Reader for Journal<'_> {
         };
         if let Event::Held { session, .. } | Event::Released { session, .. } | Event::Erased { session, .. } = &event {
             self.keeping.insert(entry.index, (event.id(), *session, entry.hash));
+        }
+        if let Event::Cut { cut, .. } = &event {
+            self.cuts.insert(*cut);
         }
         for words in self.take(&event, entry.at, at.verifier, context) {
             let words = format!("event {}, {}: {words}", entry.index, event.id());

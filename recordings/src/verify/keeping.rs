@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policies::ids::SessionId;
+use policies::state::Restore;
 
 use super::Context;
 use super::journal::Journal;
 use super::log::At;
 use super::report::{ErasedAt, Finding, FindingKind, SessionVerdict};
-use crate::keeping::Keeping;
+use super::restored::of_session;
+use crate::keeping::{Decided, Keeping};
 use crate::leaf::Leaf;
 
 /// What is known of keeping, of every session.
@@ -21,12 +23,19 @@ pub(super) struct Keepings {
     holds: BTreeMap<SessionId, usize>,
     /// What the journal says is erased.
     erased: BTreeSet<SessionId>,
+    /// What leaves say is erased, of whose decision the journal does not know.
+    erased_by_leaf: BTreeSet<SessionId>,
     /// What leaves say.
     leaves: BTreeMap<SessionId, Keeping>,
     /// Sessions of which something was excused.
     gone: BTreeSet<SessionId>,
-    /// Sessions of which something is not there, and nothing excuses it.
-    missing: BTreeSet<SessionId>,
+    /// What is not there, and the journal does not excuse it.
+    missing: Vec<(SessionId, Finding)>,
+    /// Leaves whose decisions may have come after the journal was copied.
+    newer: Vec<(SessionId, Finding)>,
+    /// Entries of the journal.
+    size: u64,
+    restores: Vec<(u64, Restore)>,
     /// Whether the journal could be followed to its end.
     lost: bool,
 }
@@ -39,20 +48,27 @@ impl Keepings {
             decisions: journal.keeping.clone(),
             holds: sessions().map(|(id, facts)| (*id, facts.holds.len())).filter(|(_, holds)| *holds > 0).collect(),
             erased: sessions().filter(|(_, facts)| facts.erased.is_some()).map(|(id, _)| *id).collect(),
+            size: journal.size(),
+            restores: journal.restores.clone(),
             lost: journal.lost,
             ..Self::default()
         }
     }
 
-    /// Whether something of a recording may be gone, as far as the journal goes; that it is, is remembered.
+    /// Whether something of a recording may be other than it was, as far as the journal goes; that it is, is remembered.
     pub(super) fn excuses(&mut self, session: SessionId) -> bool {
         let excused = self.erased.contains(&session);
         if excused {
-            self.gone.insert(session)
-        } else {
-            self.missing.insert(session)
-        };
+            self.gone.insert(session);
+        }
         excused
+    }
+
+    /// Something of a recording is not there. Told at the end, unless it was erased.
+    pub(super) fn missing(&mut self, session: SessionId, finding: Finding) {
+        if !self.excuses(session) {
+            self.missing.push((session, finding));
+        }
     }
 
     /// A leaf about keeping: the decision that it names is in the journal.
@@ -67,18 +83,54 @@ impl Keepings {
         if !self.lost && self.decisions.get(&decided.entry) != named {
             let words =
                 "a leaf says that a recording is held, released or erased, and the journal decided no such thing";
-            return context.find(at.wrong(FindingKind::Disagree, words).of(decided.recording));
+            let wrong = at.wrong(FindingKind::Disagree, words).of(decided.recording);
+            if self.lost_its_decision(index, decided) {
+                context.find(of_session(decided.recording, "what was decided about its keeping is lost with a restore"));
+            } else if decided.entry >= self.size {
+                self.newer.push((decided.recording, wrong));
+            } else {
+                return context.find(wrong);
+            }
+            if let Leaf::Erased(_) = leaf {
+                self.erased_by_leaf.insert(decided.recording);
+            }
         }
         self.leaves.entry(decided.recording).or_default().take(index, leaf);
     }
 
-    /// Tells what is gone without a leaf, and gives each session's report how it is kept. `are_open`: the gate ran when
-    /// this was copied.
-    pub(super) fn tell(&self, are_open: bool, context: &mut Context<'_>) {
+    /// Whether a leaf stayed at a restore and the entry that it names did not.
+    fn lost_its_decision(&self, index: u64, decided: &Decided) -> bool {
+        let is_lost = |(_, restore): &(u64, Restore)| {
+            index < restore.statement.records.size && decided.entry >= restore.statement.journal.size
+        };
+        self.restores.iter().any(is_lost)
+    }
+
+    /// Tells what is missing, and what is gone without a leaf, and gives each session's report how it is kept. `are_open`:
+    /// the gate ran when this was copied.
+    pub(super) fn tell(&mut self, are_open: bool, context: &mut Context<'_>) {
+        if !are_open {
+            for (session, wrong) in std::mem::take(&mut self.newer) {
+                self.erased_by_leaf.remove(&session);
+                context.find(wrong);
+            }
+        }
+        let mut missing = BTreeSet::new();
+        for (session, finding) in std::mem::take(&mut self.missing) {
+            if self.erased_by_leaf.contains(&session) {
+                self.gone.insert(session);
+            } else {
+                missing.insert(session);
+                context.find(finding);
+            }
+        }
         for session in &self.erased {
             let leaf = self.leaves.get(session).and_then(|keeping| keeping.erased);
             let finding = match (leaf, self.gone.contains(session)) {
                 (None, true) if are_open => Finding::new(FindingKind::Open, "the recording is being erased"),
+                (None, true) if self.lost_its_leaf(*session) => {
+                    of_session(*session, "the recording was erased, and the leaf that says so is lost with a restore")
+                }
                 (None, true) => Finding::new(
                     FindingKind::Missing,
                     "the journal erased the recording, and it went before a leaf of the record log said so",
@@ -99,9 +151,20 @@ impl Keepings {
             report.verdict = match report.verdict {
                 SessionVerdict::Ok | SessionVerdict::CutOff if erased.is_some() => SessionVerdict::Erased,
                 SessionVerdict::Ok | SessionVerdict::CutOff if gone && !are_open => SessionVerdict::Missing,
-                SessionVerdict::Altered if self.missing.contains(&report.session) => SessionVerdict::Missing,
+                SessionVerdict::Ok | SessionVerdict::CutOff | SessionVerdict::Altered
+                    if missing.contains(&report.session) =>
+                {
+                    SessionVerdict::Missing
+                }
                 other => other,
             };
         }
+    }
+
+    /// Whether a restore came after the decision to erase it.
+    fn lost_its_leaf(&self, session: SessionId) -> bool {
+        let erased = |(event, of, _): &(&str, SessionId, [u8; 32])| *event == "HP1413" && *of == session;
+        let decided = self.decisions.iter().find(|(_, decision)| erased(decision)).map(|(entry, _)| *entry);
+        decided.is_some_and(|decided| self.restores.iter().any(|(entry, _)| decided < *entry))
     }
 }

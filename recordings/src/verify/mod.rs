@@ -6,7 +6,7 @@
 //! Of a folder that says it is a part, only that part is checked, and the verdict never says more.
 //! What was erased is missing with an excuse: a decision in the journal and a leaf in the record log.
 
-mod cuts;
+pub mod cuts;
 mod heads;
 mod journal;
 mod keeping;
@@ -45,7 +45,7 @@ use crate::FORMAT;
 use crate::disk::{Disk as _, RealDisk};
 use crate::part::{PART, Part};
 use crate::read::{
-    AuditorKeys, Format, JOURNAL_DIR, OUT_OF_A_BACKUP, RECORDS_DIR, RESTORING, RestoredAt, before_dir, names_of,
+    AuditorKeys, Format, JOURNAL_DIR, OUT_OF_A_BACKUP, RECORDS_DIR, RESTORING, RESTORING_DRAFT, RestoredAt, before_dir, names_of,
     read_bounded,
 };
 use crate::segment::segments_dir;
@@ -92,7 +92,7 @@ pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report
     let mut journal = Journal::new(checks.trust);
     let decisions = check_log(checks, JOURNAL_DIR, &mut journal, &[], &mut context);
     let verifier = decisions.as_ref().and_then(|log| log.verifier.as_ref());
-    cuts::check(checks.folder, checks.trust, verifier, &mut context);
+    cuts::check(checks.folder, checks.trust, verifier, &journal.cuts, &mut context);
     let dir = checks.folder.join(RECORDS_DIR);
     let mut sessions = Sessions::new(&dir, Path::new(RECORDS_DIR), checks.keys, Keepings::of(&journal));
     let records = check_log(checks, RECORDS_DIR, &mut sessions, &journal.vouched, &mut context);
@@ -170,6 +170,10 @@ fn check_folder(folder: &Path, context: &mut Context<'_>) {
                 let words =
                     "a restore was begun here and not finished: start the gate, which finishes it, and copy again";
                 context.find(Finding::new(FindingKind::NotChecked, words).at(RESTORING, 0));
+            }
+            RESTORING_DRAFT => {
+                let words = "a restore was being decided here, and was not: nothing was changed";
+                context.find(Finding::new(FindingKind::Note, words).at(RESTORING_DRAFT, 0));
             }
             _ => context.find(stray(name.into())),
         }

@@ -270,12 +270,14 @@ impl<'a> Sessions<'a> {
     fn check_key_file(&mut self, opened: &Opened, context: &mut Context<'_>) -> bool {
         let finding = match read::read_key_file(&read::key_file_path(self.dir, opened)) {
             Ok(bytes) if Digest::of_bytes(&bytes) == opened.key_file => return true,
+            // Overwritten, and not removed yet.
+            Ok(_) if self.keeping.excuses(opened.recording) => return true,
             Ok(_) => Finding::new(FindingKind::Altered, "the key file is not the one the recording was opened with"),
             Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
-                if self.keeping.excuses(opened.recording) {
-                    return true;
-                }
-                Finding::new(FindingKind::Missing, "the key file is missing")
+                let finding = Finding::new(FindingKind::Missing, "the key file is missing");
+                let finding = finding.at(self.key_file(opened), 0).of(opened.recording);
+                self.keeping.missing(opened.recording, finding);
+                return true;
             }
             Err(error) => Finding::new(FindingKind::NotChecked, format!("the key file cannot be read: {error}")),
         };
@@ -420,12 +422,10 @@ impl<'a> Sessions<'a> {
                 let header = read::check_block(&bytes, leaf);
                 header.map_err(str::to_owned).and_then(|_| track.keep(&bytes, leaf))
             }
-            Err(missing) if missing.kind() == std::io::ErrorKind::NotFound && self.keeping.excuses(track.recording) => {
-                track.content = None;
-                Ok(())
-            }
             Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
-                wrong = wrong.or(Some(found(FindingKind::Missing, "a file of blocks is missing".to_owned())));
+                let finding = found(FindingKind::Missing, "a file of blocks is missing".to_owned());
+                self.keeping.missing(track.recording, finding.of(track.recording));
+                track.content = None;
                 Ok(())
             }
             Err(error) => {
