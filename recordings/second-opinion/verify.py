@@ -184,6 +184,12 @@ class Cursor:
             raise ValueError("bytes are left over")
 
 
+def instant(text: str) -> int:
+    """Nanoseconds since 1970 of a time as events have it."""
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(whole + "+00:00").timestamp()) * 1_000_000_000 + int(fraction.ljust(9, "0"))
+
+
 class Time(int):
     """Nanoseconds since 1970."""
 
@@ -971,6 +977,7 @@ class Session:
     ulid: bytes
     key_file: bytes
     commitment: bytes
+    nanoseconds: int
     opened: Time
     metadata: dict
     entry: Entry
@@ -1067,14 +1074,15 @@ def take_retired(log: Log, entry: Entry, cursor: Cursor) -> None:
 def take_opened(log: Log, entry: Entry, cursor: Cursor) -> int:
     ulid, epoch = cursor.take(16), cursor.number(4)
     key_file, commitment = cursor.take(32), cursor.take(32)
-    cursor.number(8)
-    time = cursor.time()
+    nanoseconds, time = cursor.number(8), cursor.time()
     metadata = json.loads(cursor.text())
     if epoch != 0:
         raise entry.wrong("a session has epoch 0")
     if any(session.ulid == ulid for session in log.sessions.values()):
         raise entry.wrong("a session is opened twice")
-    session = Session(entry.index, ulid, key_file, commitment, time, metadata, entry, last_entry=entry.hash)
+    session = Session(
+        entry.index, ulid, key_file, commitment, nanoseconds, time, metadata, entry, last_entry=entry.hash
+    )
     log.sessions[entry.index] = session
     return entry.index
 
@@ -1718,6 +1726,8 @@ class Journal:
         self.checkpoints: list[tuple[Entry, str, str]] = []
         self.restores: list[tuple[Entry, dict]] = []
         self.cuts: set[str] = set()
+        self.deadlines: dict[str, int] = {}
+        self.windows: dict[str, int] = {}
         self.holds: dict[str, set[str]] = {}
         self.erasers: dict[str, set[str]] = {}
         self.decisions: dict[int, tuple[str, str]] = {}
@@ -1762,12 +1772,14 @@ class Journal:
             case "granted":
                 self.grants += 1
                 self._allowed(event["request"])
-            case "extended" | "widened":
+            case "extended" | "widened" as what:
                 self._allowed(event["ask"])
+                if what == "extended":
+                    self._extended(event)
             case "cut":
                 self.cuts.add(event["cut"].removeprefix("c_"))
             case "started":
-                self.started[event["session"].removeprefix("s_")] = (entry, event)
+                self._started(entry, event)
             case "held" | "released" | "erased" as what:
                 self.decisions[entry.index] = (what, event["session"].removeprefix("s_"))
                 self._kept_or_erased(entry, what, event)
@@ -1820,6 +1832,22 @@ class Journal:
         if digest_of("rule", rule).hex() != request["rule"]:
             raise ValueError("the request names another rule")
         self.cases[request["id"]] = Case(request, rule, request["emergency"])
+
+    def _started(self, entry: Entry, event: dict) -> None:
+        name, request, deadline = event["session"].removeprefix("s_"), event["request"], instant(event["deadline"])
+        self.started[name] = (entry, event)
+        self.deadlines[request] = deadline
+        rule = self.cases[request].rule
+        outlives = rule["hold_max"] + (0 if rule["ending"] == "cut" else rule["ending"]["freeze"]["max"])
+        self.windows[name] = deadline - entry.time + (outlives + SLACK) * 1_000_000_000
+
+    def _extended(self, event: dict) -> None:
+        request, deadline = event["request"], instant(event["deadline"])
+        longer = max(deadline - self.deadlines.get(request, deadline), 0)
+        self.deadlines[request] = deadline
+        for name, (_, started) in self.started.items():
+            if started["request"] == request:
+                self.windows[name] += longer
 
     def _asked(self, ask: dict) -> None:
         case = self.cases[ask["request"]]
@@ -1935,6 +1963,8 @@ class Journal:
 
 
 INFINITE = 1 << 64
+# Seconds between a deadline and its last byte, and between a session in the journal and its recording.
+SLACK = 60
 
 NAMESPACES = {
     "verdict": "holdpoint-approval@v1",
@@ -2184,11 +2214,21 @@ def check_session_told(told: Journal, records: Log, session: Session) -> None:
         if session.metadata[ours] != started[theirs]:
             raise opening.wrong(f"the {ours} of session s_{session.name} is another one in the journal")
     entry, ended = told.ended.get(session.name, (None, None))
+    check_window(told, session)
     seal = session.seal
     if not seal and (ended or not are_open):
         raise opening.wrong(f"session s_{session.name} ended, and is not sealed")
     if ended and ended["seal"] not in (None, seal.entry.hash.hex()) and not explains(told, entry, seal):
         raise entry.wrong(f"session s_{session.name} has another seal than the journal says")
+
+
+def check_window(told: Journal, session: Session) -> None:
+    """No byte passed after a session's time was over ("Sessions")."""
+    limit = told.windows.get(session.name)
+    last = [block.ends for block in session.blocks if block.bytes_in or block.bytes_out]
+    last += [frame.nanoseconds for frame in session.frames if frame.kind == DATA]
+    if limit is not None and last and max(last) - session.nanoseconds > limit:
+        raise session.entry.wrong(f"bytes passed in session s_{session.name} after its time was over")
 
 
 def explains(told: Journal, entry: Entry, seal: Seal | None) -> bool:

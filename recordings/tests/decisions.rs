@@ -8,11 +8,13 @@ mod support;
 use policies::decide::Command;
 use policies::events::{Event, Founder};
 use policies::people::Kind;
+use policies::plant::Rule;
 use policies::requests::SeenHead;
+use recordings::frame::Stream;
 use recordings::sim::SimSigner;
 use recordings::tlog::checkpoint::Checkpoint;
 use recordings::tlog::note::Note;
-use recordings::verify::{Checks, FindingKind, Report, verify};
+use recordings::verify::{Checks, Finding, FindingKind, Report, verify};
 
 use support::{ADMINISTRATOR, LEAD, SECOND, Store, TECHNICIAN, label, person, public};
 
@@ -227,4 +229,35 @@ fn a_head_of_recordings_counts_by_their_own_key_alone() {
         report.failures().any(|finding| finding.words.contains("once had other entries up to 1, as the journal says")),
         "{report}"
     );
+}
+
+/// A session of two hours, in which something passes so many seconds after its beginning: what is wrong.
+fn outlasts(seconds: u64, extended_by: Option<i64>) -> Option<FindingKind> {
+    let (mut store, grant) = Store::granted();
+    let mut session = store.begin(grant);
+    session.data(1, Stream::In, b"early");
+    if let Some(by) = extended_by {
+        let deadline = store.state.cases[&grant].deadline + jiff::SignedDuration::from_secs(by);
+        let ask = store.ask_id();
+        // What makes an extension right is judged elsewhere.
+        store.smuggle(Event::Extended { ask, request: grant, deadline });
+    }
+    store.machine.advance(seconds * 1_000_000_000);
+    session.data(1, Stream::Out, b"late");
+    store.end(session);
+    let report = check(&mut store);
+    let own = |finding: &&Finding| !finding.words.contains("HP1308");
+    let found = report.failures().filter(own).map(|finding| finding.kind).next();
+    assert_eq!(report.failures().any(|finding| finding.words.contains("after its time was over")), found.is_some(), "{report}");
+    found
+}
+
+#[test]
+fn bytes_that_passed_after_a_sessions_time_are_found() {
+    let over = i64::from(Rule::HOLD_MAX.0) + 7_200 + 120;
+    let over = u64::try_from(over).unwrap();
+    assert_eq!(outlasts(7_100, None), None);
+    assert_eq!(outlasts(over, None), Some(FindingKind::NotAllowed));
+    assert_eq!(outlasts(over, Some(1_800)), None);
+    assert_eq!(outlasts(over + 1_800, Some(1_800)), Some(FindingKind::NotAllowed));
 }

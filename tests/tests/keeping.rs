@@ -76,6 +76,14 @@ fn a_recording_is_held_and_then_erased_on_two_words() {
     holdpoint(&plant, "otto", &["release", &gone, "--of", "rita"]).ok();
     holdpoint(&plant, "rita", &["hold", &kept, "--reason", "a claim"]).ok();
 
+    let all = plant.person("rita").path("all");
+    let all = all.to_str().expect("text");
+    holdpoint(&plant, "rita", &["fetch", "-o", all]).ok();
+    // What a fetch of long ago may have left there.
+    for stale in ["records/segments/00000007.seg", "records/tile/0/001", "journal/segments/00000007.seg"] {
+        fs::write(Path::new(all).join(stale), b"stale").expect("a file");
+    }
+
     let first = holdpoint(&plant, "ada", &["erase", &gone, "--yes"]).ok().out();
     assert!(first.contains("the other one signs"), "{first}");
     holdpoint(&plant, "ada", &["erase", &gone, "--yes"]).says_no("one vote");
@@ -85,6 +93,25 @@ fn a_recording_is_held_and_then_erased_on_two_words() {
     is_erased(&plant, &gone);
     assert_eq!(files(&folder(&plant, &kept)), ["0000.blk", "keys.0.age"]);
     holdpoint(&plant, "otto", &["fetch", "-o", "part", "--session", &gone]).says_no("it was erased");
+    let trust = plant.installation().join("trust.toml");
+    let trust = trust.to_str().expect("text");
+    let verify = |what: &str, words: &str| {
+        let told = holdpoint(&plant, "rita", &["verify", what, "--trust", trust, "--no-memory"]);
+        told.refused(4, words);
+    };
+    holdpoint(&plant, "rita", &["fetch", "-o", all]).ok();
+    verify(all, "keys still lie here");
+    holdpoint(&plant, "rita", &["fetch", "-o", plant.data().to_str().expect("text")]).refused(2, "is a gate's own");
+    for (session, words) in [(&gone, "0 sessions of 2"), (&kept, "held by 1")] {
+        let pack = plant.person("rita").path(&format!("{session}.zip"));
+        let pack = pack.to_str().expect("text");
+        holdpoint(&plant, "rita", &["evidence", session, "--trust", trust, "-o", pack]).ok();
+        verify(pack, words);
+    }
+    let pages = plant.person("rita").path("pages/");
+    holdpoint(&plant, "rita", &["evidence", &gone, "--trust", trust, "-o", pages.to_str().expect("text")]).ok();
+    let page = fs::read_to_string(pages.join("index.html")).expect("a page");
+    assert!(page.contains("its leaves stay in the gate&#39;s log"), "{page}");
 
     assert_eq!(plant.stop().code(), 0);
     let evidence = plant.evidence();

@@ -155,6 +155,7 @@ fn a_lost_gate_goes_on_from_its_backup_when_two_have_signed_what_is_lost() {
     assert_eq!(told["verdict"], "restored");
     assert_eq!(told["restored"][0]["logs"][0]["origin"], "mill-3/journal");
     assert_eq!(evidence.recordings().len(), 2);
+    leaves_whole(&mut plant);
     let play = ["play", &recording, "--data", "data", "--key", "key"];
     run(&mut evidence.holdpoint(&play), b"").ok();
     // An older copy of the restored gate is found by its new name.
@@ -163,6 +164,31 @@ fn a_lost_gate_goes_on_from_its_backup_when_two_have_signed_what_is_lost() {
     plant.stop();
     verify(&plant.evidence(), &memory).refused(4, "RESTORED");
     verify(&older, &memory).refused(1, "as you saw when you checked it on 20");
+}
+
+/// Whatever leaves a gate that was restored says so, and nothing is wrong with it.
+fn leaves_whole(plant: &mut Plant) {
+    plant.serve();
+    let recovery = String::from_utf8(plant.person("lee").read("recovery")).unwrap();
+    let code = recovery.lines().next().unwrap();
+    run(&mut plant.as_person("lee", &["login"]), format!("{code}\n").as_bytes()).ok();
+    let lee = plant.person("lee");
+    let (fetched, pack) = (lee.path("fetched"), lee.path("pack.zip"));
+    let trust = plant.installation().join("trust.toml");
+    let [fetched, pack, trust] = [&fetched, &pack, &trust].map(|path| path.to_str().unwrap());
+    let session = text(&json(plant, "lee", &["sessions", "--all"])["sessions"][0]["session"]);
+    holdpoint(plant, "lee", &["fetch", "-o", fetched]).ok();
+    holdpoint(plant, "lee", &["evidence", &session, "--trust", trust, "-o", pack]).ok();
+    let sheet = holdpoint(plant, "lee", &["checkpoint", "--print"]).ok().out();
+    plant.stop();
+    for what in [fetched, pack] {
+        let told = holdpoint(plant, "lee", &["verify", what, "--trust", trust, "--no-memory"]).refused(4, "RESTORED").out();
+        assert!(told.contains("It goes on as mill-3/journal/e_"), "{what}: {told}");
+    }
+    let mut verify =
+        plant.evidence().holdpoint(&["verify", "data", "--trust", "trust.toml", "--no-memory", "--paper", "-"]);
+    let evidence = plant.evidence();
+    run(verify.current_dir(evidence.path(".")), sheet.as_bytes()).refused(4, "on paper that was printed at 20");
 }
 
 #[test]
@@ -228,6 +254,19 @@ fn a_gate_that_was_set_back_goes_on_and_no_later_copy_of_it_is_taken_for_the_new
     put_back(&plant.data(), &restored_one);
     put_back(&early, &plant.data());
     run(&mut plant.serve_command(), b"").refused(3, "an older copy was put back");
+    // And without what it had published, as if it never had.
+    for log in ["journal", "records"] {
+        fs::remove_file(plant.data().join(log).join("checkpoint")).unwrap();
+        fs::remove_dir_all(plant.data().join(log).join("checkpoints")).unwrap();
+    }
+    run(&mut plant.serve_command(), b"").refused(3, &format!("the witness w1 remembers {} entries", had[0]));
+    // Nobody answers, and what was cosigned lies beside it.
+    witness.kill();
+    for log in ["journal", "records"] {
+        put_back(&newest.join(log).join("checkpoints"), &plant.data().join(log).join("checkpoints"));
+    }
+    run(&mut plant.serve_command(), b"").refused(3, &format!("what was published of it remembers {} entries", had[0]));
+    witness.start();
     put_back(&restored_one, &plant.data());
     plant.serve();
     plant.stop();
@@ -270,13 +309,28 @@ fn what_comes_back_with_older_recordings_is_erased_again() {
     let told = evidence.both_say(4);
     assert!(told.contains(&format!("{session} ")) && told.contains(": erased ("), "{told}");
 
-    // The journal of before, and the recordings of now, with no witness: the recordings tell.
-    let mut other = early.join("journal");
-    put_back(&plant.data(), &early.with_file_name("now"));
-    fs::remove_dir_all(plant.data().join("journal")).unwrap();
-    put_back(&other, &plant.data().join("journal"));
-    run(&mut plant.serve_command(), b"").refused(3, "an older copy was put back");
-    other.pop();
+}
+
+#[test]
+fn recordings_tell_of_a_journal_that_was_set_back_alone() {
+    let mut plant = Plant::ready(Options::default());
+    plant.serve();
+    work(&plant);
+    plant.stop();
+    let early = tempfile::tempdir().unwrap();
+    let early = early.path().join("journal");
+    put_back(&plant.data().join("journal"), &early);
+    plant.serve();
+    work(&plant);
+    plant.stop();
+    put_back(&early, &plant.data().join("journal"));
+    run(&mut plant.serve_command(), b"").refused(3, "and the recordings' log remembers ");
+    let (planned, _) = restored(&plant, &[]);
+    assert!(planned.contains("by the recordings' log"), "{planned}");
+    plant.evidence().both_say(4);
+    plant.serve();
+    plant.stop();
+    plant.evidence().both_say(4);
 }
 
 /// A restore as somebody makes it up who owns the gate's keys, and what two people signed of it.

@@ -24,6 +24,7 @@ use super::Context;
 use super::heads::{By, Remembered, journaled, records_name};
 use super::log::{At, Reader};
 use super::report::FindingKind;
+use super::windows::Windows;
 use super::witnessed::Moment;
 use crate::frame::RawFrame;
 use crate::leaf::Entry;
@@ -47,6 +48,7 @@ pub(super) struct Journal<'a> {
     pub(super) nodes: Vec<NodeId>,
     /// Restores that two people signed who may, and the index of each one's entry.
     pub(super) restores: Vec<(u64, Restore)>,
+    pub(super) windows: Windows,
     /// All cuts.
     pub(super) cuts: BTreeSet<CutId>,
     /// Decisions about keeping, by their index: what, about which recording, and the entry's hash.
@@ -67,6 +69,7 @@ impl<'a> Journal<'a> {
             restores: Vec::new(),
             keeping: BTreeMap::new(),
             cuts: BTreeSet::new(),
+            windows: Windows::default(),
         }
     }
 
@@ -357,6 +360,7 @@ impl Reader for Journal<'_> {
         if let Event::Held { session, .. } | Event::Released { session, .. } | Event::Erased { session, .. } = &event {
             self.keeping.insert(entry.index, (event.id(), *session, entry.hash));
         }
+        self.windows.take(&event, entry.at, &self.state);
         if let Event::Cut { cut, .. } = &event {
             self.cuts.insert(*cut);
         }

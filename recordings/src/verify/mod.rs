@@ -15,6 +15,7 @@ mod published;
 mod report;
 mod restored;
 mod sessions;
+mod windows;
 mod witnessed;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -413,6 +414,10 @@ fn compare(
             continue;
         }
         let known = sessions.known.get(id);
+        if let Some(over) = known.and_then(|known| journal.windows.exceeded(*id, known.lasted)) {
+            let words = format!("bytes passed {over:#} after its time was over, extensions counted");
+            context.find(Finding::new(FindingKind::NotAllowed, words).of(*id));
+        }
         let Some((kind, words)) = difference(*id, facts, known) else { continue };
         context.find(match restored::explains(&journal.restores, facts, known).filter(|_| kind.is_wrong()) {
             Some(words) => restored::of_session(*id, words),

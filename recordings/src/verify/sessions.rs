@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use policies::digest::Digest;
 use policies::ids::{NodeId, PersonId, RequestId, ServiceName, SessionId, TargetName};
@@ -62,6 +63,8 @@ pub(super) struct Known {
     pub(super) opened: u64,
     /// And of the seal's.
     pub(super) sealed: Option<u64>,
+    /// From its opening to the last byte that passed.
+    pub(super) lasted: Duration,
 }
 
 /// What a session's opening says of it, as far as the journal says it too; the gate writes more.
@@ -238,7 +241,7 @@ impl<'a> Sessions<'a> {
         let mut track = Track::new(recording, opened.nanos);
         let journal_size = serde_json::from_slice(&opened.metadata).map_or(0, |Seen { journal_size }| journal_size);
         let told = serde_json::from_slice(&opened.metadata).ok();
-        let known = Known { seal: None, told, journal_size, opened: entry.index, sealed: None };
+        let known = Known { seal: None, told, journal_size, opened: entry.index, sealed: None, lasted: Duration::ZERO };
         if opened.epoch != 0 || self.known.insert(recording, known).is_some() {
             let words = "a recording was opened a second time";
             context.find(at.wrong(FindingKind::Altered, words).of(recording));
@@ -437,6 +440,7 @@ impl<'a> Sessions<'a> {
             let until = leaf.offset.saturating_add(leaf.length);
             wrong = wrong.or(Some(found(FindingKind::Altered, words).until(until)));
         }
+        let (recording, lasted) = (track.recording, track.since_opened(leaf.last_nanos));
         track.kept = Kept { until: leaf.end(), blocks: leaf.number.saturating_add(1), leaf: entry.hash };
         if let Some(sums) = &mut track.sums {
             sums.add(Direction::In, leaf.bytes_in);
@@ -445,10 +449,12 @@ impl<'a> Sessions<'a> {
         let end = self.files.entry(track.recording).or_default().ends.entry(leaf.file).or_default();
         *end = leaf.offset.saturating_add(leaf.length).max(*end);
         if let Some(wrong) = wrong {
-            let recording = track.recording;
             track.content = None;
             self.accuse(recording, leaf.session);
             context.find(wrong.of(recording));
+        }
+        if leaf.bytes_in > 0 || leaf.bytes_out > 0 {
+            self.lasted(recording, lasted);
         }
         self.finish_covered(at, context);
     }
@@ -459,6 +465,12 @@ impl<'a> Sessions<'a> {
             track.is_altered = true;
         }
         self.accused.insert(recording);
+    }
+
+    fn lasted(&mut self, recording: SessionId, span: Duration) {
+        if let Some(known) = self.known.get_mut(&recording) {
+            known.lasted = known.lasted.max(span);
+        }
     }
 
     /// A sealed session all of whose frames are in blocks is done with: what the blocks hold is what was sealed.
@@ -516,12 +528,15 @@ impl Reader for Sessions<'_> {
             return;
         }
         let Some(track) = self.follow(at, &frame.header, context) else { return };
+        let (recording, lasted) = (track.recording, track.since_opened(frame.header.nanos));
         track.fold(frame);
         count(&mut track.bytes, &frame.header, frame.body.len().saturating_sub(TAG_BYTES));
         if let Err(words) = track.open(frame) {
             track.is_altered = true;
-            let recording = track.recording;
             context.find(at.wrong(FindingKind::Altered, words).of(recording));
+        }
+        if frame.header.kind == Kind::Data {
+            self.lasted(recording, lasted);
         }
     }
 
@@ -574,6 +589,12 @@ impl Track {
             unseen: false,
             is_altered: false,
         }
+    }
+
+    /// By the clock that nobody sets.
+    fn since_opened(&self, nanos: u64) -> Duration {
+        let opened = self.opened.as_ref().map_or(nanos, |opened| opened.nanos);
+        Duration::from_nanos(nanos.saturating_sub(opened))
     }
 
     fn lose(&mut self) {
