@@ -69,6 +69,7 @@ class Report:
     said: list[str] = field(default_factory=list)
     part: list[str] | None = None
     restored: list[str] = field(default_factory=list)
+    not_witnessed: list[str] = field(default_factory=list)
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -86,10 +87,12 @@ class Report:
             return "part"
         if self.open:
             return "open"
-        return "restored" if self.restored else "whole"
+        if self.restored:
+            return "restored"
+        return "not-witnessed" if self.not_witnessed else "whole"
 
 
-EXIT_CODES = {"whole": 0, "open": 4, "part": 4, "restored": 4, "not-whole": 1}
+EXIT_CODES = {"whole": 0, "open": 4, "part": 4, "restored": 4, "not-witnessed": 4, "not-whole": 1}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -237,13 +240,44 @@ class LogKey:
         return True
 
 
+class Witness:
+    """A witness's key (C2SP tlog-cosignature, Ed25519): `name+hex(id)+base64(4 ‖ key)`."""
+
+    def __init__(self, text: str):
+        try:
+            self.name, key_id, key = text.split("+", 2)
+            raw = strict_base64(key)
+            self.id = sha256(self.name.encode(), b"\n", raw)[:4]
+            if raw[0] != 4 or len(raw) != 33 or self.id.hex() != key_id:
+                raise ValueError("it is no Ed25519 key of that name")
+            self.key = Ed25519PublicKey.from_public_bytes(raw[1:])
+        except (ValueError, binascii.Error) as error:
+            raise Misused(f"{text!r} is no witness's key: {error}") from error
+
+    def cosigned(self, text: str) -> bool:
+        """Whether the witness has a line below this note, which must then be right."""
+        body, _, signatures = text.rpartition("\n\n")
+        lines = [line.split(" ") for line in signatures[:-1].split("\n")]
+        found = [strict_base64(encoded) for _, name, encoded in lines if name == self.name]
+        for raw in (raw for raw in found if raw[:4] == self.id):
+            message = f"cosignature/v1\ntime {int.from_bytes(raw[4:12], 'big')}\n{body}\n"
+            try:
+                self.key.verify(raw[12:], message.encode())
+            except InvalidSignature as error:
+                raise ValueError(f"the line of {self.name} is wrong") from error
+            return True
+        return False
+
+
 @dataclass
 class Trust:
-    """The auditor's `trust.toml`: the keys of the logs, and the fingerprints of the first people."""
+    """The auditor's `trust.toml`: the keys of the logs and of witnesses, and the fingerprints of the first people."""
 
     deployment: str
     logs: dict[str, LogKey]
     people: dict[str, tuple[str, set[str]]]
+    witnesses: list[Witness]
+    needed: int
 
     @classmethod
     def read(cls, path: Path) -> Trust:
@@ -251,7 +285,9 @@ class Trust:
             table = tomllib.loads(path.read_text())
             logs = {key.origin: key for key in map(LogKey, table["logs"])}
             people = {one["person"]: (one["role"], set(one["keys"])) for one in table.get("people", [])}
-            return cls(table["deployment"], logs, people)
+            witnesses = [Witness(text) for text in table.get("witnesses", [])]
+            needed = table.get("witnesses_needed", len(witnesses))
+            return cls(table["deployment"], logs, people, witnesses, needed)
         except (KeyError, TypeError, ValueError) as error:
             raise Misused(f"{path}: {error}") from error
 
@@ -380,9 +416,21 @@ def read_bundles(log: Log, count: int) -> Iterator[tuple[str, int, bytes]]:
             at += 2 + length
 
 
-def check_cosigned(log: Log, report: Report) -> None:
-    """`checkpoints/<size>`: heads that the log had and signed. Whether a witness's line is right is not looked at."""
+def check_cosigned(log: Log, trust: Trust, report: Report) -> None:
+    """`checkpoints/<size>`: heads that the log had and signed, and lines of witnesses who are trusted."""
     check_heads(log, "checkpoints", log.key, report, lambda path, size, is_here: is_here or log_lacks(path))
+    seen = set()
+    for path in log.store.files(log.name):
+        if not re.fullmatch(f"{log.name}/checkpoints/[0-9]+", path):
+            continue
+        with report.looking():
+            try:
+                text = log.store.bytes(path).decode()
+                seen |= {witness.name for witness in trust.witnesses if witness.cosigned(text)}
+            except (ValueError, binascii.Error) as error:
+                raise Wrong(path, 0, f"a cosigned checkpoint cannot be believed: {error}") from error
+    if report.part is None and log.tree.size and len(seen) < trust.needed:
+        report.not_witnessed.append(log.key.origin)
 
 
 def log_lacks(path: str) -> None:
@@ -2046,7 +2094,7 @@ def read_log(store: Store, name: str, trust: Trust, on_entry: Callable | None, r
     log.read()
     with report.looking():
         check_published(log, report)
-    check_cosigned(log, report)
+    check_cosigned(log, trust, report)
     report.said.append(f"{log.key.origin}: {log.tree.size} entries, {log.frames} frames")
     if log.ending == CUT_OFF:
         raise Wrong(log.last_frame.file, log.last_frame.end, "no gate leaves a log that ends so: it was cut off")
@@ -2247,6 +2295,7 @@ def show(report: Report) -> str:
         "whole": "WHOLE: nothing was altered, dropped or reordered",
         "open": "OPEN: nothing is wrong. " + "; ".join(report.open),
         "part": "WHOLE AS FAR AS IT GOES: the journal and the sessions that PART names",
+        "not-witnessed": "NOT WITNESSED: no witness who is trusted has seen any of " + " and of ".join(report.not_witnessed),
         "restored": "RESTORED: nothing is wrong but what two people signed as lost. " + "; ".join(report.restored),
         "not-whole": f"NOT WHOLE. First: {report.wrong[0]}" if report.wrong else "",
     }

@@ -155,3 +155,35 @@ fn a_gate_has_its_logs_cosigned_and_one_that_was_set_back_is_refused_loudly() {
     is_told(&notices, "did not grow out of those that it has seen");
     plant.stop();
 }
+
+#[test]
+fn what_no_witness_has_seen_is_never_called_whole() {
+    let (mut plant, witness, _) = witnessed();
+    plant.serve();
+    work(&plant);
+    is_remembered(&plant);
+    plant.stop();
+    let evidence = plant.evidence();
+    evidence.both_say(0);
+    trusts(&evidence, &witness);
+    evidence.both_say(0);
+    // Somebody takes away what would say otherwise, or the auditor trusts somebody else.
+    fs::remove_dir_all(evidence.data().join("records/checkpoints")).unwrap();
+    let told = evidence.both_say(4);
+    assert!(told.contains("NOT WITNESSED: ") && told.contains("all of mill-3/records/gate-1 could be made up"), "{told}");
+    let evidence = plant.evidence();
+    let mut other = Witness::of(&plant);
+    trusts(&evidence, &other);
+    assert!(evidence.both_say(4).contains("mill-3/journal and of mill-3/records/gate-1 could be made up"));
+    other.kill();
+    // A line under the name of one who is trusted, and not by them.
+    let evidence = plant.evidence();
+    trusts(&evidence, &witness);
+    let kept = evidence.data().join("journal/checkpoints").join(cosigned(&plant, "journal").last().unwrap().to_string());
+    let note = fs::read_to_string(&kept).unwrap();
+    let line = note.lines().find(|line| line.starts_with("— w1 ")).unwrap();
+    let at = line.len() - 20;
+    let other = if &line[at..=at] == "A" { "B" } else { "A" };
+    fs::write(&kept, note.replace(line, &format!("{}{other}{}", &line[..at], &line[at + 1..]))).unwrap();
+    evidence.both_say(1);
+}

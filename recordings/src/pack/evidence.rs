@@ -161,6 +161,7 @@ const fn verdict_word(verdict: Verdict) -> &'static str {
         Verdict::Whole => "whole",
         Verdict::Open => "open",
         Verdict::Restored => "restored",
+        Verdict::NotWitnessed => "not-witnessed",
         Verdict::Part => "part",
         Verdict::NotWhole => "not-whole",
     }

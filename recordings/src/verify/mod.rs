@@ -221,6 +221,12 @@ fn tell_remembrance(
         let kept = kept.filter_map(|head| head.by.moment(head.size));
         kept.chain(log.cosigned.moments(checks.trust.witnesses_needed())).collect::<Vec<Moment>>()
     };
+    for log in [decisions, records].into_iter().flatten().filter(|log| log.report.entries > 0) {
+        let needed = checks.trust.witnesses_needed();
+        if needed > 0 && context.part.is_none() && log.cosigned.moments(needed).is_empty() {
+            context.report.not_witnessed.push(log.report.origin.clone());
+        }
+    }
     let mut in_journal = Vec::new();
     if let Some(log) = decisions {
         in_journal = others(log);

@@ -28,6 +28,8 @@ pub struct Report {
     pub decisions: Decisions,
     /// How much of the logs somebody else remembers.
     pub remembrance: Vec<Remembrance>,
+    /// Logs of which too few of the witnesses that are trusted have ever seen anything, by their names.
+    pub not_witnessed: Vec<String>,
     /// What was lost at restores that two people signed.
     pub restored: Vec<RestoredReport>,
     /// Whether an auditor's key was at hand, so that what was recorded could be read too.
@@ -230,6 +232,8 @@ pub enum Verdict {
     Open,
     /// Nothing is wrong but that an administrator and an operator restored an earlier state; what was lost then is named.
     Restored,
+    /// Nothing is wrong; of a log none of the witnesses that the auditor trusts has ever seen anything.
+    NotWitnessed,
     /// Nothing is wrong in the sessions that the folder says it holds, and in the journal; other recordings were not
     /// checked.
     Part,
@@ -287,6 +291,7 @@ impl Report {
             None if self.part.is_some() => Verdict::Part,
             None if is_open => Verdict::Open,
             None if !self.restored.is_empty() => Verdict::Restored,
+            None if !self.not_witnessed.is_empty() => Verdict::NotWitnessed,
             None => Verdict::Whole,
         }
     }
@@ -395,6 +400,12 @@ impl fmt::Display for Report {
             (Verdict::Restored, _) => {
                 f.write_str("RESTORED: nothing was altered, dropped or reordered but what two people signed as lost")
             }
+            (Verdict::NotWitnessed, _) => write!(
+                f,
+                "NOT WITNESSED: nothing was altered, dropped or reordered, but for all that the witnesses whom you trust know, all of \
+                 {} could be made up",
+                self.not_witnessed.join(" and of ")
+            ),
             (Verdict::Open, _) => self.say_open(f).and_then(|()| self.say_restored(f)),
             (Verdict::Part, _) => self.say_part(f).and_then(|()| self.say_restored(f)),
             (Verdict::NotWhole, None) => f.write_str("NOT WHOLE"),
