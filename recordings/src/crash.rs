@@ -655,8 +655,9 @@ fn whichever_call_fails_nothing_acknowledged_is_lost_and_nothing_failed_is_tried
         assert_eq!(run_script(&disk, &SimMachine::new(0), &mut model), Some(None));
         disk.calls()
     };
-    let faults = [Fault::Error(ErrorKind::Other), Fault::Error(ErrorKind::StorageFull), Fault::Short];
-    for (call, fault) in (1..=calls).flat_map(|call| faults.map(|fault| (call, fault))) {
+    let faults = [ErrorKind::Other, ErrorKind::StorageFull, ErrorKind::QuotaExceeded].map(Fault::Error);
+    let faults = [&faults[..], &[Fault::Short]].concat();
+    for (call, fault) in (1..=calls).flat_map(|call| faults.iter().map(move |fault| (call, *fault))) {
         let (disk, machine, mut model) = (SimDisk::new(call), SimMachine::new(call), Model::default());
         disk.fail_call(call, fault);
         let poisoned = run_script(&disk, &machine, &mut model);

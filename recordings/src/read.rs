@@ -182,6 +182,8 @@ pub struct Recording {
     pub opened: Opened,
     /// How it ended; `None` while it runs, or where the log ends too early.
     pub sealed: Option<Sealed>,
+    /// The index of the seal's entry in the log.
+    pub sealed_at: Option<u64>,
     /// How many frames there are, the seal not counted.
     pub frames: u64,
     /// The monotonic clock when it began.
@@ -205,6 +207,7 @@ impl Recording {
             number,
             opened,
             sealed: None,
+            sealed_at: None,
             frames: 1,
             opened_nanos: nanos,
             last_nanos: nanos,
@@ -403,7 +406,8 @@ impl Finder {
             Some(leaf) if leaf.decided().is_some() => self.take_decided(self.entries - 1, &leaf)?,
             Some(Leaf::Sealed(sealed)) => {
                 if let Some(recording) = self.found.get_mut(&session) {
-                    (recording.sealed, recording.ends) = (Some(sealed), ends);
+                    (recording.sealed, recording.sealed_at) = (Some(sealed), Some(self.entries - 1));
+                    recording.ends = ends;
                 }
             }
             _ => {
@@ -426,7 +430,8 @@ impl Finder {
             Leaf::Block(block) => self.take_block(block)?,
             Leaf::Sealed(sealed) => {
                 if let Some(recording) = self.found.get_mut(&sealed.session) {
-                    (recording.frames, recording.sealed) = (sealed.frames, Some(sealed));
+                    (recording.frames, recording.sealed_at) = (sealed.frames, Some(entry.index));
+                    recording.sealed = Some(sealed);
                 }
             }
             leaf @ (Leaf::Held(_) | Leaf::Released(_) | Leaf::Erased(_)) => self.take_decided(entry.index, &leaf)?,

@@ -4,9 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use certs::log_key::Verifier;
 use policies::actions::Action;
 use policies::time::Seconds;
+use recordings::tlog::tlog_proof::TlogProof;
+use recordings::tree::leaf_hash;
 use tests::plant::{EVERYTHING, program};
+use tests::witness::published;
 use tests::{Ended, Options, Plant, eventually, holdpoint, json, log_in, long_or, run, text};
 
 const HOUR: Seconds = Seconds(3_600);
@@ -94,6 +98,8 @@ fn a_pack_of_one_session_is_made_read_and_checked_anywhere() {
     holdpoint(&plant, "tess", &of).says_no("vendor");
     holdpoint(&plant, "ada", &of).says_no("");
     assert!(!Path::new(&pack).exists());
+    let sealed = plant.evidence().recordings().iter().filter_map(|opened| opened.recording.sealed_at).max();
+    eventually("the seal is published", || published(&plant, "records") > sealed.expect("sessions that ended"));
     let made = holdpoint(&plant, "lee", &[&of[..], &["--key", &key]].concat()).ok().out();
     assert!(made.contains("1 session, ") && made.contains("your key opened"), "{made}");
     holdpoint(&plant, "lee", &of).refused(2, "is there already");
@@ -106,6 +112,24 @@ fn a_pack_of_one_session_is_made_read_and_checked_anywhere() {
     assert!(told.contains("what it tells of the recording's inside was not checked"), "{told}");
     let folder = auditor.unpack("pack.zip", "unpacked");
     auditor.finds_whole("unpacked", &["--key", "key"]);
+    let trusted = fs::read_to_string(auditor.path("trust.toml")).expect("a file");
+    let logs: Vec<Verifier> = trusted
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('"')?.strip_suffix("\","))
+        .filter_map(|key| key.parse().ok())
+        .collect();
+    let mut proved = Vec::new();
+    for file in fs::read_dir(folder.join("proofs")).expect("a folder").flatten().map(|entry| entry.path()) {
+        if file.extension().is_some_and(|ending| ending == "tlog-proof") {
+            let leaf = fs::read(file.with_extension("leaf")).expect("a file");
+            let proof = TlogProof::parse(&fs::read(&file).expect("a file")).expect("a proof");
+            let signed = proof.verify(&leaf_hash(&leaf), &logs).expect("it proves that");
+            proof.verify(&leaf_hash(&leaf[1..]), &logs).expect_err("and nothing else");
+            proved.push(format!("{}-{}", signed.checkpoint().origin, proof.index()));
+        }
+    }
+    let of = |log: &str| proved.iter().filter(|name| name.starts_with(log)).count();
+    assert_eq!((of("mill-3/records/gate-1"), of("mill-3/journal")), (2, 1), "{proved:?}");
     let page = fs::read_to_string(folder.join("index.html")).expect("a page");
     for words in [
         "&lt;script&gt;alert(1)&lt;/script&gt; trips",

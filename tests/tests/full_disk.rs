@@ -130,3 +130,28 @@ fn a_disk_that_fills_up_in_the_middle_of_copies_leaves_an_account_of_what_passed
         assert!(played.lines().any(|line| line.contains(name) && line.contains(words)), "{played}");
     }
 }
+
+#[test]
+fn a_disk_that_was_full_takes_sessions_again_without_a_restart() {
+    let Some(disk) = Disk::of("420m") else { return };
+    let mut plant = Plant::ready(Options { data: Some(disk.path().join("data")), ..Options::default() });
+    plant.serve();
+    let at = plant.tess().at("hmi-2");
+    let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
+    shell.type_in("echo I am $((40 + 2))\r");
+    shell.until("I am 42");
+    let filler = disk.fill();
+    // More than the segments that lie ready.
+    shell.type_in("yes | head -c 400M\r");
+    assert!(shell.ends().out().contains(WORDS));
+    // What was tried once and found no room is tried again.
+    for _ in 0..3 {
+        plant.gate().until("a log could not be published now");
+    }
+    let refused = run(&mut plant.tess().ssh(&[&at, "true"]), b"");
+    assert!(!refused.status.success(), "{}", refused.text());
+    fs::remove_file(filler).unwrap();
+    eventually("somebody is let in again", || run(&mut plant.tess().ssh(&[&at, "true"]), b"").status.success());
+    assert_eq!(plant.stop().code(), 0);
+    plant.evidence().both_say(0);
+}

@@ -10,6 +10,7 @@ mod evidence;
 mod inside;
 mod manifest;
 mod page;
+mod proofs;
 mod sheet;
 mod story;
 mod texts;
@@ -35,6 +36,7 @@ pub use self::texts::Texts;
 use self::evidence::{InsideFrom, Sources};
 use self::manifest::FileDigest;
 use self::page::pages;
+use self::proofs::proofs;
 use self::sheet::Opening;
 use self::story::{Chosen, Story};
 use crate::part::Part;
@@ -307,6 +309,7 @@ fn derived(data: &Path, story: &Story, evidence: &Evidence, of: &PackOf, made: &
     files.extend(pages(evidence, of, made).into_iter().map(|(name, page)| (name, page.into_bytes())));
     files.extend(plants(data, story));
     files.extend(approvals(story));
+    files.extend(proofs(data, story));
     for (name, text) in DOCUMENTS {
         files.insert((*name).to_owned(), text.as_bytes().to_vec());
     }

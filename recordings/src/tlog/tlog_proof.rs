@@ -1,5 +1,5 @@
 //! Proof files (<https://c2sp.org/tlog-proof@v1>): that an entry is in a log, to be checked anywhere with nothing but the
-//! log's key. One lies beside an exported recording as `.tlog-proof`.
+//! log's key. Evidence packs have some, each as `.tlog-proof` beside its entry.
 
 use std::fmt;
 
