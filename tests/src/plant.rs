@@ -300,7 +300,22 @@ impl Plant {
 
     /// Starts the program, and waits until it serves.
     pub fn serve(&mut self) {
-        let mut gate = start(&mut self.serve_command());
+        self.serve_under(&[]);
+    }
+
+    /// The same with another program around it, which is named with its arguments.
+    pub fn serve_under(&mut self, around: &[&str]) {
+        let mut command = self.serve_command();
+        if let [program, arguments @ ..] = around {
+            let mut wrapped = Command::new(program);
+            wrapped.args(arguments).arg(command.get_program()).args(command.get_args());
+            wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            if let Some(dir) = command.get_current_dir() {
+                wrapped.current_dir(dir);
+            }
+            command = wrapped;
+        }
+        let mut gate = start(&mut command);
         let line = gate.until("}\n");
         let line = line.lines().find(|line| line.starts_with('{')).expect("a line of JSON");
         let said: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");

@@ -302,3 +302,72 @@ fn twenty_mistakes_are_told_at_once_and_where_and_nothing_is_half_done() {
     run(init.arg("--dir").arg(&wanted).arg("--plant").arg(&file), b"").refused(2, "painting");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
 }
+
+#[test]
+fn a_sync_that_fails_under_the_real_program_ends_everything_and_loses_nothing() {
+    if Command::new("fiu-run").arg("-h").output().is_err() {
+        return println!("SKIPPED: libfiu (Debian: fiu-utils) is not installed");
+    }
+    let mut plant = Plant::ready(Options::default());
+    let rounds = long_or(50, 3);
+    for round in 0..rounds {
+        let pipes = tempfile::tempdir().unwrap();
+        let prefix = pipes.path().join("fiu");
+        plant.serve_under(&["fiu-run", "-x", "-f", prefix.to_str().unwrap()]);
+        let name = format!("up-{round}");
+        let up = upload(&plant, &name);
+        let down = work(&plant, &format!(": down-{round}; while seq 1000; do sleep 0.02; done"));
+        eventually("both work", || {
+            down.out_bytes() > 0 && fs::metadata(plant.hmi.path(&name)).is_ok_and(|file| file.len() > 0)
+        });
+        let controlled = fs::read_dir(pipes.path()).unwrap().flatten().find_map(|pipe| {
+            let name = pipe.file_name().into_string().unwrap();
+            name.strip_prefix("fiu-")?.strip_suffix(".in").map(str::to_owned)
+        });
+        let mut fail = Command::new("fiu-ctrl");
+        fail.arg("-f").arg(&prefix).args(["-c", "enable name=posix/io/sync/fdatasync"]).arg(controlled.unwrap());
+        run(&mut fail, b"").ok();
+        // Whoever works is told, and nobody else is let in: what the disk says is not believed a second time.
+        for client in [up.ends(), down.ends()] {
+            assert!(!client.status.success());
+            assert!(client.text().contains("The recording stopped, so the session did"), "{}", client.text());
+        }
+        let tess = plant.tess();
+        assert!(!run(&mut tess.ssh(&[&tess.at("hmi-2"), "true"]), b"").status.success());
+        eventually("the machine has taken in what was sent", || plant.hmi.is_idle());
+        plant.kill();
+    }
+    plant.serve();
+    assert_eq!(plant.stop().code(), 0);
+    let evidence = plant.evidence();
+    let recordings = evidence.recordings();
+    for round in 0..rounds {
+        let name = format!("up-{round}");
+        let (sent, known) = (plant.hmi.read(&name), recording_of(&recordings, &name).bytes(Stream::In));
+        assert!(known.starts_with(&sent), "round {round}: {} bytes arrived, {} recorded", sent.len(), known.len());
+    }
+    evidence.both_say(0);
+}
+
+#[test]
+fn a_clock_that_was_set_back_between_two_starts_keeps_people_out_and_spoils_nothing() {
+    let libraries = fs::read_dir("/usr/lib").unwrap().flatten().map(|arch| arch.path().join("faketime/libfaketimeMT.so.1"));
+    let Some(library) = libraries.into_iter().find(|library| library.exists()) else {
+        return println!("SKIPPED: libfaketime (Debian: faketime) is not installed");
+    };
+    let mut plant = Plant::ready(Options::default());
+    let (preload, sooner) = (format!("LD_PRELOAD={}", library.display()), "FAKETIME=+45s");
+    let ahead = |sooner| ["env", &*preload, sooner, "FAKETIME_DONT_FAKE_MONOTONIC=1"];
+    let work = |plant: &Plant| run(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), "true"]), b"");
+    plant.serve_under(&ahead(sooner));
+    work(&plant).ok();
+    plant.stop();
+    plant.serve();
+    work(&plant).says_no("clock");
+    assert_eq!(plant.stop().code(), 0);
+    plant.evidence().both_say(0);
+    plant.serve_under(&ahead("FAKETIME=+55s"));
+    work(&plant).ok();
+    plant.stop();
+    plant.evidence().both_say(0);
+}

@@ -226,17 +226,19 @@ fn what_was_erased_against_the_rules_is_found_by_both_verifiers() {
         let told = evidence.both_say(1);
         assert!(told.contains("First: NOT ALLOWED"), "{what}: {told}");
     }
-    // A leaf that names no decision excuses nothing.
-    let evidence = plant.evidence();
-    let seized = Seized::of(&plant, evidence.data());
-    let decided = Decided { recording: id, entry: 3, hash: [7; 32] };
-    let found = Files { count: 2, bytes: 900, digest: Digest([7; 32]) };
-    seized.open("records", |log| block_on(log.erased(Erased { decided, found })).expect("a disk with room"));
-    seized.open("journal", |_| {});
-    let copied = evidence.data().join("records/sessions").join(&session[2..]);
-    fs::remove_dir_all(copied).expect("a folder");
-    let told = evidence.both_say(1);
-    assert!(told.contains("the journal decided no such thing") && told.contains("the key file is missing"), "{told}");
+    // A leaf that names no decision, or one behind the journal's end, excuses nothing where both logs were ended.
+    for entry in [3, 10_000] {
+        let evidence = plant.evidence();
+        let seized = Seized::of(&plant, evidence.data());
+        let decided = Decided { recording: id, entry, hash: [7; 32] };
+        let found = Files { count: 2, bytes: 900, digest: Digest([7; 32]) };
+        seized.open("records", |log| block_on(log.erased(Erased { decided, found })).expect("a disk with room"));
+        seized.open("journal", |_| {});
+        let copied = evidence.data().join("records/sessions").join(&session[2..]);
+        fs::remove_dir_all(copied).expect("a folder");
+        let told = evidence.both_say(1);
+        assert!(told.contains("decided no such thing") && told.contains("the key file is missing"), "{told}");
+    }
 }
 
 #[test]
@@ -271,4 +273,25 @@ fn a_copy_by_hand_of_a_gate_that_keeps_and_erases_meanwhile_is_open() {
     fs::create_dir_all(&copied).expect("a folder");
     fs::write(copied.join("keys.0.age"), [0; 600]).expect("a file");
     evidence.both_say(4);
+}
+
+#[test]
+fn keys_stay_until_a_checkpoint_covers_the_leaf_that_says_they_go() {
+    let mut plant = plant("retention = \"1s\"");
+    let session = worked(&plant, "echo one");
+    eventually("it may be erased", || holdpoint(&plant, "ada", &["erase", &session, "--yes"]).status.success());
+    // Nothing can be published.
+    let draft = plant.data().join("records/checkpoint.tmp");
+    eventually("it is in the way", || fs::create_dir_all(draft.join("in the way")).is_ok());
+    let before = published(&plant, "records");
+    holdpoint(&plant, "lee", &["erase", &session, "--yes"]).ok();
+    plant.gate().until("what was decided about recordings is not carried out");
+    assert_eq!(published(&plant, "records"), before);
+    assert_eq!(files(&folder(&plant, &session)), ["0000.blk", "keys.0.age"]);
+    plant.kill();
+    fs::remove_dir_all(&draft).expect("a folder");
+    plant.serve();
+    is_erased(&plant, &session);
+    assert_eq!(plant.stop().code(), 0);
+    assert!(plant.evidence().both_say(0).contains(": erased ("));
 }
