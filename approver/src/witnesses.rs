@@ -316,7 +316,8 @@ impl Asking {
             }
             let folder = Folder::new(Arc::new(RealDisk), &log.0.dir);
             let mut view = View::open(folder, signed.checkpoint()).map_err(io::Error::other)?;
-            let asked = add_checkpoint(&signed, held, &mut view).map_err(|fault| io::Error::other(fault.to_string()))?;
+            let asked =
+                add_checkpoint(&signed, held, &mut view).map_err(|fault| io::Error::other(fault.to_string()))?;
             Ok(Some(Question { signed, asked }))
         };
         let question = self.blocking(log, read).await;

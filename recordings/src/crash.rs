@@ -808,6 +808,26 @@ fn a_segment_stays_while_frames_of_it_are_in_no_block_and_goes_then() {
     assert!(segments_go(12));
 }
 
+#[test]
+fn sessions_that_type_at_once_share_one_write_and_one_sync() {
+    let (disk, machine, mut model) = (SimDisk::new(5), SimMachine::new(5), Model::default());
+    let mut play = Play::new(opened(open(&disk, &machine, Purpose::Records)).unwrap(), &machine, &mut model);
+    let mut dice = Dice(9);
+    for _ in 0..20 {
+        play.open(&mut dice);
+        play.step();
+    }
+    let waiting: Vec<u64> =
+        play.running.iter().map(|running| running.lines[0].2.submit(Bytes::from_static(b"k")).unwrap()).collect();
+    let before = disk.calls();
+    play.stepped.turn();
+    assert_eq!(disk.calls() - before, 2, "one write and one sync");
+    let mut cx = Context::from_waker(Waker::noop());
+    for (running, position) in play.running.iter().zip(waiting) {
+        assert!(running.lines[0].2.poll_durable(&mut cx, position).is_ready());
+    }
+}
+
 /// A journal of some appends, after its power was cut.
 fn crashed_journal() -> (SimDisk, SimMachine) {
     let (disk, machine, mut model) = (SimDisk::new(4), SimMachine::new(4), Model::default());

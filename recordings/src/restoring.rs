@@ -21,9 +21,9 @@ use crate::recover::{self, Found};
 use crate::segment::SegmentsFault;
 use crate::tlog::check::beyond;
 use crate::tlog::checkpoint::{Checkpoint, SignedCheckpoint};
-use crate::tlog::note::NotSignable;
 use crate::tlog::folder::{CHECKPOINT, Flaw, Folder, FolderFault, View};
 use crate::tlog::kept::{KEPT, size_in};
+use crate::tlog::note::NotSignable;
 
 /// A log at rest: nobody has it open, and nobody can open it meanwhile. Nothing is written but the last batch again, as it
 /// was.

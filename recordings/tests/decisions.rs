@@ -6,11 +6,13 @@
 mod support;
 
 use policies::decide::Command;
-use policies::events::{Event, Founder};
+use policies::events::{Ending, Event, Founder};
 use policies::people::Kind;
 use policies::plant::Rule;
 use policies::requests::SeenHead;
 use recordings::frame::Stream;
+use recordings::leaf::{Account, Direction};
+use recordings::session::Seal;
 use recordings::sim::SimSigner;
 use recordings::tlog::checkpoint::Checkpoint;
 use recordings::tlog::note::Note;
@@ -248,7 +250,11 @@ fn outlasts(seconds: u64, extended_by: Option<i64>) -> Option<FindingKind> {
     let report = check(&mut store);
     let own = |finding: &&Finding| !finding.words.contains("HP1308");
     let found = report.failures().filter(own).map(|finding| finding.kind).next();
-    assert_eq!(report.failures().any(|finding| finding.words.contains("after its time was over")), found.is_some(), "{report}");
+    assert_eq!(
+        report.failures().any(|finding| finding.words.contains("after its time was over")),
+        found.is_some(),
+        "{report}"
+    );
     found
 }
 
@@ -260,4 +266,44 @@ fn bytes_that_passed_after_a_sessions_time_are_found() {
     assert_eq!(outlasts(over, None), Some(FindingKind::NotAllowed));
     assert_eq!(outlasts(over, Some(1_800)), None);
     assert_eq!(outlasts(over + 1_800, Some(1_800)), Some(FindingKind::NotAllowed));
+}
+
+/// A session whose seal has the account that `edit` leaves: what is told of it.
+fn sealed_with(edit: fn(&mut Vec<Account>)) -> Vec<String> {
+    let (mut store, grant) = Store::granted();
+    let mut session = store.begin(grant);
+    session.data(1, Stream::In, b"typed").data(1, Stream::Out, b"shown");
+    let account = |direction, bytes| Account {
+        direction,
+        channel: 1,
+        received: bytes,
+        forwarded: bytes,
+        refused: 0,
+        undelivered: 0,
+        made: 0,
+    };
+    let mut accounts = vec![account(Direction::In, 5), account(Direction::Out, 5)];
+    edit(&mut accounts);
+    let (id, seal) = (session.id, Seal { ending: "left".to_owned(), accounts });
+    let seal = Some(support::block_on(session.writer.seal(seal)).unwrap().digest);
+    store.act(Command::End { session: id, ending: Ending::Left, seal });
+    let report = check(&mut store);
+    report.failures().map(|finding| finding.words.clone()).collect()
+}
+
+#[test]
+fn a_seal_whose_bytes_do_not_add_up_is_found() {
+    const LOST: &str = "not every byte that was received is forwarded, refused or undelivered";
+    assert_eq!(sealed_with(|_| {}), Vec::<String>::new());
+    for edit in [
+        (|accounts| accounts[0].forwarded -= 1) as fn(&mut Vec<Account>),
+        |accounts| accounts[1].refused += 1,
+        |accounts| accounts[1].received += 1,
+        |accounts| accounts[0].made += 1,
+        |accounts| accounts.truncate(1),
+        |accounts| accounts.push(Account { channel: 9, ..accounts[0] }),
+    ] {
+        let told = sealed_with(edit);
+        assert!(told.iter().any(|words| words == LOST), "{told:?}");
+    }
 }

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -432,6 +433,11 @@ fn spares_lie_ready_and_hold_nothing() {
     let states: Vec<_> = segments(&RealDisk, dir.path()).unwrap().into_iter().map(|file| file.state).collect();
     assert!(matches!(states[..], [SegmentState::Used { .. }, SegmentState::Spare, SegmentState::Spare]), "{states:?}");
     assert!(RealDisk.free_bytes(dir.path()).unwrap() > 0);
+    // Written, and not only as long as if they were.
+    for file in segments(&RealDisk, dir.path()).unwrap() {
+        let told = std::fs::metadata(&file.path).unwrap();
+        assert!(told.blocks() * 512 >= told.len(), "{}: {} of {}", file.number, told.blocks() * 512, told.len());
+    }
 }
 
 #[test]

@@ -351,7 +351,8 @@ fn a_sync_that_fails_under_the_real_program_ends_everything_and_loses_nothing() 
 
 #[test]
 fn a_clock_that_was_set_back_between_two_starts_keeps_people_out_and_spoils_nothing() {
-    let libraries = fs::read_dir("/usr/lib").unwrap().flatten().map(|arch| arch.path().join("faketime/libfaketimeMT.so.1"));
+    let libraries =
+        fs::read_dir("/usr/lib").unwrap().flatten().map(|arch| arch.path().join("faketime/libfaketimeMT.so.1"));
     let Some(library) = libraries.into_iter().find(|library| library.exists()) else {
         return println!("SKIPPED: libfaketime (Debian: faketime) is not installed");
     };

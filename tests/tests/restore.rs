@@ -182,7 +182,8 @@ fn leaves_whole(plant: &mut Plant) {
     let sheet = holdpoint(plant, "lee", &["checkpoint", "--print"]).ok().out();
     plant.stop();
     for what in [fetched, pack] {
-        let told = holdpoint(plant, "lee", &["verify", what, "--trust", trust, "--no-memory"]).refused(4, "RESTORED").out();
+        let told =
+            holdpoint(plant, "lee", &["verify", what, "--trust", trust, "--no-memory"]).refused(4, "RESTORED").out();
         assert!(told.contains("It goes on as mill-3/journal/e_"), "{what}: {told}");
     }
     let mut verify =
@@ -274,7 +275,8 @@ fn a_gate_that_was_set_back_goes_on_and_no_later_copy_of_it_is_taken_for_the_new
 
 #[test]
 fn what_comes_back_with_older_recordings_is_erased_again() {
-    let mut plant = Plant::ready(Options { rule: "idle = \"4h\"\nretention = \"1s\"".to_owned(), ..Options::default() });
+    let mut plant =
+        Plant::ready(Options { rule: "idle = \"4h\"\nretention = \"1s\"".to_owned(), ..Options::default() });
     plant.serve();
     work(&plant);
     for who in ["ada", "lee"] {
@@ -308,7 +310,6 @@ fn what_comes_back_with_older_recordings_is_erased_again() {
     let evidence = plant.evidence();
     let told = evidence.both_say(4);
     assert!(told.contains(&format!("{session} ")) && told.contains(": erased ("), "{told}");
-
 }
 
 #[test]

@@ -170,7 +170,10 @@ fn what_no_witness_has_seen_is_never_called_whole() {
     // Somebody takes away what would say otherwise, or the auditor trusts somebody else.
     fs::remove_dir_all(evidence.data().join("records/checkpoints")).unwrap();
     let told = evidence.both_say(4);
-    assert!(told.contains("NOT WITNESSED: ") && told.contains("all of mill-3/records/gate-1 could be made up"), "{told}");
+    assert!(
+        told.contains("NOT WITNESSED: ") && told.contains("all of mill-3/records/gate-1 could be made up"),
+        "{told}"
+    );
     let evidence = plant.evidence();
     let mut other = Witness::of(&plant);
     trusts(&evidence, &other);
@@ -179,7 +182,8 @@ fn what_no_witness_has_seen_is_never_called_whole() {
     // A line under the name of one who is trusted, and not by them.
     let evidence = plant.evidence();
     trusts(&evidence, &witness);
-    let kept = evidence.data().join("journal/checkpoints").join(cosigned(&plant, "journal").last().unwrap().to_string());
+    let kept =
+        evidence.data().join("journal/checkpoints").join(cosigned(&plant, "journal").last().unwrap().to_string());
     let note = fs::read_to_string(&kept).unwrap();
     let line = note.lines().find(|line| line.starts_with("— w1 ")).unwrap();
     let at = line.len() - 20;

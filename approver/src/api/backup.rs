@@ -200,11 +200,7 @@ fn lines(directory: &Dumped) -> Vec<u8> {
 }
 
 /// Made on a thread, as the connection takes it; nothing is erased until it is made.
-fn streamed(
-    contents: Contents,
-    recipients: Vec<age::x25519::Recipient>,
-    copying: impl Send + 'static,
-) -> Body {
+fn streamed(contents: Contents, recipients: Vec<age::x25519::Recipient>, copying: impl Send + 'static) -> Body {
     let (pieces, taken) = mpsc::channel(PIECES_WAITING);
     tokio::task::spawn_blocking(move || {
         let to = Pieces { to: pieces.clone(), gathered: Vec::with_capacity(PIECE_BYTES) };

@@ -6,11 +6,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use approver::eraser::Copying;
 use approver::cuts::CutsFile;
 use approver::desk::restoring::Decided;
 use approver::directory::Directory;
 use approver::directory::sled::{CannotOpen, SledDirectory};
+use approver::eraser::Copying;
 use approver::journal::Journal;
 use approver::journal::files::FilesJournal;
 use certs::log_key::LogKey;

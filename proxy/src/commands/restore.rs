@@ -329,7 +329,8 @@ fn plan(args: &Args, output: &Path) -> Done {
 fn sound(gate: &Gate, here: &AtRest) -> Result<Vec<(String, Known)>, Failure> {
     let ways = asking::ways(&gate.config.store.witnesses).map_err(Failure::usage)?;
     let witnesses = asking::witnesses(ways, &here.identity, gate.data(), &gate.key).map_err(Failure::failed)?;
-    let heads = [&here.journal, &here.records].map(|log| log.sign(&gate.key)).into_iter().collect::<Result<Vec<_>, _>>();
+    let heads =
+        [&here.journal, &here.records].map(|log| log.sign(&gate.key)).into_iter().collect::<Result<Vec<_>, _>>();
     let heads = heads.map_err(Failure::failed)?;
     let more = wait_for_value(async { Ok(remembered_by(&witnesses, &heads).await) })?;
     let known = more.into_iter().map(|more| {

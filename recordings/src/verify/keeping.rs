@@ -85,7 +85,8 @@ impl Keepings {
                 "a leaf says that a recording is held, released or erased, and the journal decided no such thing";
             let wrong = at.wrong(FindingKind::Disagree, words).of(decided.recording);
             if self.lost_its_decision(index, decided) {
-                context.find(of_session(decided.recording, "what was decided about its keeping is lost with a restore"));
+                context
+                    .find(of_session(decided.recording, "what was decided about its keeping is lost with a restore"));
             } else if decided.entry >= self.size {
                 self.newer.push((decided.recording, wrong));
             } else {

@@ -46,8 +46,8 @@ use crate::FORMAT;
 use crate::disk::{Disk as _, RealDisk};
 use crate::part::{PART, Part};
 use crate::read::{
-    AuditorKeys, Format, JOURNAL_DIR, OUT_OF_A_BACKUP, RECORDS_DIR, RESTORING, RESTORING_DRAFT, RestoredAt, before_dir, names_of,
-    read_bounded,
+    AuditorKeys, Format, JOURNAL_DIR, OUT_OF_A_BACKUP, RECORDS_DIR, RESTORING, RESTORING_DRAFT, RestoredAt, before_dir,
+    names_of, read_bounded,
 };
 use crate::segment::segments_dir;
 use crate::tlog::folder::CHECKPOINT;
