@@ -15,3 +15,4 @@ pub mod requests;
 pub mod rules;
 pub mod state;
 pub mod time;
+pub mod version;

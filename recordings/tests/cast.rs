@@ -34,6 +34,7 @@ fn recording() -> Recording {
             metadata: Vec::new(),
         },
         sealed: None,
+        sealed_at: None,
         frames: 0,
         opened_nanos: 0,
         last_nanos: 0,

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures::stream;
 use jiff::Timestamp;
 use policies::decide::Command;
+use policies::version::V1;
 use recordings::log::Log;
 use recordings::read::{JOURNAL_DIR, OUT_OF_A_BACKUP, RECORDS_DIR};
 use serde::Serialize;
@@ -118,7 +119,7 @@ impl Contents {
         members.extend(logs);
         session_members(&parts.data.join(RECORDS_DIR), &mut members)?;
         members.extend(small(&parts.data.join("cuts"), "data/cuts".to_owned())?);
-        let heads = BackupHeads { at, journal: journal.head.size, records: records.head.size };
+        let heads = BackupHeads { v: V1, at, journal: journal.head.size, records: records.head.size };
         let about = serde_json::to_vec_pretty(&heads).expect("heads have string keys");
         // In the data folder it keeps a gate from starting there as if nothing had come after.
         for name in [format!("data/{OUT_OF_A_BACKUP}"), OUT_OF_A_BACKUP.to_owned()] {
@@ -186,6 +187,7 @@ fn files_below(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 #[derive(Serialize)]
 struct Line {
+    v: V1,
     key: String,
     value: String,
 }
@@ -193,6 +195,7 @@ struct Line {
 /// Keys are text; values are bytes, in base64.
 fn lines(directory: &Dumped) -> Vec<u8> {
     let line = |(key, value): &(Vec<u8>, Vec<u8>)| Line {
+        v: V1,
         key: String::from_utf8_lossy(key).into_owned(),
         value: data_encoding::BASE64.encode(value),
     };

@@ -21,6 +21,7 @@ use policies::requests::{
     VerdictStatement, Widening,
 };
 use policies::time::Window;
+use policies::version::V1;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -890,6 +891,9 @@ pub struct BackupTo {
 /// How far a backup goes; the file BACKUP in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BackupHeads {
+    /// 1.
+    #[schema(value_type = u64)]
+    pub v: V1,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use policies::decide::Command;
 use policies::requests::{RestoreStatement, Signed};
 use policies::state::State;
+use policies::version::V1;
 use serde::{Deserialize, Serialize};
 
 use super::fold::{Fold, Now};
@@ -18,6 +19,7 @@ use crate::journal::{AppendError, Entry, Head, Journal, ReadError};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decided {
+    v: V1,
     /// When it was decided.
     at: Timestamp,
     administrator: Signed<RestoreStatement>,
@@ -46,7 +48,7 @@ pub fn decide(
     if fold.state.newest.is_some_and(|newest| at < newest) {
         return Err(policies::refusals::Refusal::ClockBehind.into());
     }
-    let decided = Decided { at, administrator: administrator.clone(), operator: operator.clone() };
+    let decided = Decided { v: V1, at, administrator: administrator.clone(), operator: operator.clone() };
     decided.check(&fold)?;
     Ok(decided)
 }

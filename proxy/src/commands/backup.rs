@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         if args.json {
             return print_json(&serde_json::json!({ "file": args.output, "bytes": bytes, "heads": heads }));
         }
-        let BackupHeads { at, journal, records } = heads;
+        let BackupHeads { v: _, at, journal, records } = heads;
         say!(
             "{}: {bytes} bytes. {}: the journal's first {journal} entries, and {records} of the recordings' log.",
             args.output.display(),

@@ -11,6 +11,7 @@ use certs::trust::{LogVerifier, Trust};
 use jiff::Timestamp;
 use policies::digest::Digest;
 use policies::ids::{Recipient, SessionId};
+use policies::version::V1;
 use recordings::rehearse::Rehearsal;
 use recordings::verify::{By, Remembered, Report};
 use serde::Deserialize;
@@ -43,6 +44,8 @@ struct Used {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Text {
+    #[serde(default)]
+    version: V1,
     #[serde(default)]
     seen: Vec<Seen>,
     #[serde(default)]
@@ -138,14 +141,14 @@ impl Memory {
                 None => seen.push(new),
             }
         }
-        write(&self.path, &text_of(&Text { seen, used }))
+        write(&self.path, &text_of(&Text { version: V1, seen, used }))
     }
 }
 
-fn text_of(Text { seen, used }: &Text) -> String {
+fn text_of(Text { version: V1, seen, used }: &Text) -> String {
     let mut text =
         "# What `holdpoint verify` saw last of each log. One that is shorter now, or another, was set back or \
-                    rewritten.\n"
+                    rewritten.\nversion = 1\n"
             .to_owned();
     for Seen { log, entries, root, at } in seen {
         write!(text, "\n[[seen]]\nlog = \"{}\"\nentries = {entries}\nroot = \"{root}\"\nat = \"{at}\"\n", log.0)
@@ -182,11 +185,11 @@ mod tests {
         let seen = vec![Seen { log: LogVerifier(key), entries: 41, root: Digest([7; 32]), at: Timestamp::UNIX_EPOCH }];
         let recipient = format!("age1{}", "q".repeat(58)).parse().expect("a recipient");
         let session = "s_00000000000000000000000005".parse().expect("a session");
-        let known = Text { seen, used: vec![Used { recipient, session, at: Timestamp::UNIX_EPOCH }] };
+        let known = Text { version: V1, seen, used: vec![Used { recipient, session, at: Timestamp::UNIX_EPOCH }] };
         assert_eq!(Memory::read(path.clone()).expect("none yet").known, Text::default());
         write(&path, &text_of(&known)).expect("a file");
         assert_eq!(Memory::read(path.clone()).expect("right").known, known);
-        for wrong in ["[[seen]]\nlog = \"mill-3\"\n", "seen = 1\n", "colour = 1\n"] {
+        for wrong in ["version = 2\n", "[[seen]]\nlog = \"mill-3\"\n", "seen = 1\n", "colour = 1\n"] {
             std::fs::write(&path, wrong).expect("a file");
             let refused = Memory::read(path.clone()).err().expect("wrong").to_string();
             assert!(refused.contains("seen.toml") && refused.contains("--no-memory"), "{refused}");

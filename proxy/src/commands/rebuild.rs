@@ -8,6 +8,7 @@ use approver::directory::Dumped;
 use certs::totp::last_step_taken;
 use data_encoding::BASE64;
 use jiff::Timestamp;
+use policies::version::V1;
 use serde::Deserialize;
 
 use super::gate::wait_for_value;
@@ -30,6 +31,7 @@ pub(super) struct Args {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
+    v: V1,
     key: String,
     value: String,
 }
@@ -74,7 +76,7 @@ pub(super) fn read(from: &Path) -> Result<Dumped, Failure> {
     let wrong = |cause: &dyn std::fmt::Display| Failure::usage(format_args!("{}: {cause}", from.display()));
     let text = fs::read_to_string(from).map_err(|cause| wrong(&cause))?;
     let entry = |line: &str| {
-        let Line { key, value } = serde_json::from_str(line).map_err(|cause| wrong(&cause))?;
+        let Line { v: V1, key, value } = serde_json::from_str(line).map_err(|cause| wrong(&cause))?;
         Ok((key.into_bytes(), BASE64.decode(value.as_bytes()).map_err(|cause| wrong(&cause))?))
     };
     let entries: Dumped = text.lines().map(entry).collect::<Result<_, Failure>>()?;

@@ -21,6 +21,7 @@ use policies::ids::{DeploymentId, NodeId, PersonId, RestoreId};
 use policies::people::SshKey;
 use policies::requests::{Lost, RestoreStatement, SeenHead, Signed};
 use policies::state::State;
+use policies::version::V1;
 use recordings::paper;
 use recordings::read::RESTORING;
 use recordings::restoring::Resting;
@@ -82,7 +83,7 @@ const LASTS: SignedDuration = SignedDuration::from_hours(72);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Paper {
-    v: u8,
+    v: V1,
     what: What,
     /// What the gate's machine says beside that. Nobody signs it.
     told: Vec<String>,
@@ -158,8 +159,7 @@ impl Paper {
     fn read(path: &Path) -> Result<Self, Failure> {
         let wrong = |cause: &dyn std::fmt::Display| Failure::usage(format_args!("{}: {cause}", path.display()));
         let text = fs::read_to_string(path).map_err(|cause| wrong(&cause))?;
-        let paper: Self = serde_json::from_str(&text).map_err(|cause| wrong(&cause))?;
-        if paper.v == 1 { Ok(paper) } else { Err(wrong(&"it was written by a newer version")) }
+        serde_json::from_str(&text).map_err(|cause| wrong(&cause))
     }
 
     /// Whole under its name or not at all.
@@ -313,7 +313,7 @@ fn plan(args: &Args, output: &Path) -> Done {
         records_lost: losses[1],
         expires: now + LASTS,
     };
-    let paper = Paper { v: 1, what, told, people: who_may(&here.state, &names(args, &gate)), signatures: Vec::new() };
+    let paper = Paper { v: V1, what, told, people: who_may(&here.state, &names(args, &gate)), signatures: Vec::new() };
     paper.write(output)?;
     paper.show();
     say!();
