@@ -365,6 +365,7 @@ impl<'a> Sheet<'a> {
             format!("{about} with the digest {digest}, and the journal's first {} entries", journal.size),
             vote.noted,
         );
+        lines.noted("Given by", "command, the only way to answer in this version", vote.noted);
         lines.noted("Weaker than a signature?", "no: only signed answers count in this version", vote.noted);
     }
 
@@ -613,6 +614,8 @@ impl<'a> Sheet<'a> {
         let Some(visit) = self.visit else { return };
         let of_it = visit.turns.iter().filter_map(|(noted, event)| match event {
             Event::Fetched { by, .. } => Some((*noted, *by, "Fetched")),
+            Event::Rehearsed { by, .. } => Some((*noted, *by, "Opened to try an auditor's key")),
+            Event::BackedUp { by, .. } => Some((*noted, *by, "In a backup of the gate")),
             Event::Packed { of: PackOf::Session { .. }, by } => Some((*noted, *by, "Pack made")),
             _ => None,
         });

@@ -278,6 +278,8 @@ pub(super) fn by(event: &Event) -> Option<PersonId> {
         | Event::WatchEnded { by, .. }
         | Event::Fetched { by, .. }
         | Event::Packed { by, .. }
+        | Event::Rehearsed { by, .. }
+        | Event::BackedUp { by, .. }
         | Event::Held { by, .. }
         | Event::Released { by, .. }
         | Event::Cut { by: CutBy::Operator(by), .. } => Some(*by),
@@ -329,11 +331,16 @@ impl<'a> Teller<'a> {
             | Event::Watched { session, .. }
             | Event::WatchEnded { session, .. }
             | Event::Fetched { session, .. }
+            | Event::Rehearsed { session, .. }
             | Event::Held { session, .. }
             | Event::Released { session, .. }
             | Event::Erased { session, .. } => self.turn(noted, *session, event),
             Event::ErasureSigned { signed } => self.turn(noted, signed.statement.session, event),
             Event::Packed { of: PackOf::Session { session }, .. } => self.turn(noted, *session, event),
+            Event::BackedUp { node, .. } => {
+                let of_it = self.sessions.values_mut().filter(|visit| visit.facts.node == *node);
+                of_it.for_each(|visit| visit.turns.push((noted, event.clone())));
+            }
             Event::Packed { of, by } if of == self.of => self.packs.push((noted, *by)),
             Event::Refused { person, .. } | Event::Locked { person, .. } => self.refused(noted, *person, event),
             Event::Cut { cut, .. } => drop(self.cuts.insert(*cut, (noted, event.clone()))),
