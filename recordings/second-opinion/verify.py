@@ -707,6 +707,7 @@ class Log:
         self.entries: list[Entry] = []
         self.sessions: dict[int, Session] = {}
         self.decisions: list[Decision] = []
+        self.runs: bool | None = None
         self.first = 0
         self.retired: list[Position] = []
         self.ends: dict[int, Position] = {}
@@ -932,6 +933,12 @@ class Log:
             raise wrong("it was signed at another time")
         self.anchors.append(Anchor(time, nanoseconds, due, frame))
 
+    def run(self, starts: bool, entry: Entry) -> None:
+        """Started and stopped come in turn, but for a crash between ("Where a log ends")."""
+        if self.runs == starts and entry.frame and not self.store.has("PART"):
+            raise entry.wrong("a run starts in another one" if starts else "a run ends that had ended")
+        self.runs = starts
+
     def _take_recovered(self, frame: Frame, begins_behind: Position, was_torn: tuple[str, int] | None) -> None:
         """Recovered: second in its segment."""
         cursor = Cursor(frame.body)
@@ -944,6 +951,7 @@ class Log:
         is_known = self.position.segment > self.first
         if position != begins_behind or (is_known and is_torn != bool(was_torn)):
             raise frame.wrong("the segment before ended otherwise")
+        self.runs = None
 
     def _take_in_group(self, frame: Frame) -> None:
         """Entries and encrypted frames; a group counts whole or not at all."""
@@ -1084,8 +1092,10 @@ def take_record(log: Log, entry: Entry) -> None:
             cursor.take(16)
             cursor.text()
             of_session = 0
+            log.run(True, entry)
         case 2:
             of_session = 0
+            log.run(False, entry)
         case 3:
             of_session = take_opened(log, entry, cursor)
         case 4:

@@ -156,6 +156,32 @@ fn a_leaf_that_names_another_end_than_a_segment_has_is_found_though_the_key_sign
 }
 
 #[test]
+fn a_run_that_starts_in_another_one_or_ends_twice_is_found() {
+    let (mut store, grant) = Store::granted();
+    let session = store.begin(grant);
+    store.end(session);
+    store.close();
+    let started = || [&[1][..], &[7; 16], &5_u32.to_le_bytes(), b"0.1.0"].concat();
+    let stopped = || vec![2];
+    for (leaves, words) in [
+        (vec![started(), stopped()], None),
+        (vec![started(), stopped(), stopped()], Some("a run ends that had ended")),
+        (vec![started(), started(), stopped()], Some("a run starts in another one")),
+    ] {
+        let copy = store.copy();
+        let forged = support::open_as_journal(copy.path(), &store);
+        for leaf in leaves {
+            support::block_on(forged.append(forged.head(), vec![leaf], store.now())).unwrap();
+        }
+        drop(forged);
+        let report = check(copy.path(), None);
+        let told: Vec<&str> =
+            report.failures().map(|finding| &*finding.words).filter(|told| told.starts_with("a run ")).collect();
+        assert_eq!(told, words.into_iter().collect::<Vec<_>>(), "{report}");
+    }
+}
+
+#[test]
 fn a_lost_checkpoint_is_made_again_though_segments_are_retired_and_lost_tiles_are_not() {
     let mut store = store_with_retired_segments();
     let checkpoint = store.dir().join("records/checkpoint");

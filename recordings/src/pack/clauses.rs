@@ -344,7 +344,9 @@ fn encrypted(sheet: &Sheet<'_>) -> Sight {
 }
 
 fn read(sheet: &Sheet<'_>) -> Sight {
-    let is_read = |(_, event): &(_, Event)| matches!(event, Event::Fetched { .. } | Event::Packed { .. } | Event::Rehearsed { .. });
+    let is_read = |(_, event): &(_, Event)| {
+        matches!(event, Event::Fetched { .. } | Event::Packed { .. } | Event::Rehearsed { .. })
+    };
     match sheet.visit {
         Some(visit) if visit.turns.iter().any(is_read) || !sheet.story.packs.is_empty() => {
             Sight::Yes("reading it stands in the journal")

@@ -383,6 +383,8 @@ impl Reader for Journal<'_> {
         0
     }
 
+    fn crashed(&mut self) {}
+
     fn entries_lost(&mut self) {
         self.lost = true;
     }

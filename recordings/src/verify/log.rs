@@ -34,6 +34,8 @@ pub(super) trait Reader {
     fn open_sessions(&self) -> usize;
     /// Entries are missing here.
     fn entries_lost(&mut self);
+    /// The run before ended here without a word.
+    fn crashed(&mut self);
 }
 
 /// Where the walk is.
@@ -836,6 +838,7 @@ impl<'a> Walk<'a> {
                 let words = format!("the gate stopped without order before {}", recovered.wall);
                 context.find(Finding { kind: FindingKind::Note, ..wrong(file, frame, &words) });
                 self.signed = None;
+                self.reader.crashed();
             }
             Ok(_) => context.find(wrong(file, frame, "the mark of a crash stands where none was")),
             Err(malformed) => context.find(wrong(file, frame, &malformed.to_string())),

@@ -47,6 +47,8 @@ pub(super) struct Sessions<'a> {
     /// Whether an opening may be among what was lost.
     pub(super) lost: bool,
     /// What of them is kept, as the journal decided and as leaves say.
+    /// Whether the gate runs at this place; none where that is not known.
+    runs: Option<bool>,
     pub(super) keeping: Keepings,
 }
 
@@ -158,6 +160,7 @@ impl<'a> Sessions<'a> {
             orphans: BTreeSet::new(),
             accused: BTreeSet::new(),
             lost: false,
+            runs: None,
             keeping,
         }
     }
@@ -505,7 +508,15 @@ impl Reader for Sessions<'_> {
         // An entry says itself in which session it stood.
         let number = at.header().map_or_else(|| session_number(&leaf, entry), |header| header.session);
         match leaf {
-            Leaf::Started(_) | Leaf::Stopped | Leaf::Anchor(_) | Leaf::Retired(_) if number == NODE => {}
+            leaf @ (Leaf::Started(_) | Leaf::Stopped) if number == NODE => {
+                let starts = matches!(leaf, Leaf::Started(_));
+                if self.runs == Some(starts) && at.header().is_some() {
+                    let words = if starts { "a run starts in another one" } else { "a run ends that had ended" };
+                    context.find(at.wrong(FindingKind::Altered, words));
+                }
+                self.runs = Some(starts);
+            }
+            Leaf::Anchor(_) | Leaf::Retired(_) if number == NODE => {}
             Leaf::Opened(opened) if number != NODE && (number == entry.index || at.tree.is_none()) => {
                 self.opened(at, opened, entry, context);
                 if let Some(header) = at.header() {
@@ -542,6 +553,7 @@ impl Reader for Sessions<'_> {
 
     fn heads_sessions(&mut self, at: &At<'_>, open: &[OpenSession], context: &mut Context<'_>) {
         if at.known == Before::Gap {
+            self.runs = None;
             // Where a part has no segments, others ended unseen.
             let goes_on = |number: &u64| open.iter().any(|session| session.session == *number);
             self.open.retain(|number, track| context.holds(track.recording) || goes_on(number));
@@ -561,8 +573,13 @@ impl Reader for Sessions<'_> {
         self.open.values().filter(|track| !track.sealed).count()
     }
 
+    fn crashed(&mut self) {
+        self.runs = None;
+    }
+
     fn entries_lost(&mut self) {
         self.lost = true;
+        self.runs = None;
         // Leaves of blocks may be among what was lost.
         for track in self.open.values_mut() {
             (track.kept, track.content, track.sums) = (Kept::UNKNOWN, None, None);

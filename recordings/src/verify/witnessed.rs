@@ -188,6 +188,10 @@ impl Reader for Timed<'_> {
         self.reader.open_sessions()
     }
 
+    fn crashed(&mut self) {
+        self.reader.crashed();
+    }
+
     fn entries_lost(&mut self) {
         self.reader.entries_lost();
     }
