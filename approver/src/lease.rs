@@ -12,6 +12,11 @@
 //!     lease.clone()
 //! }
 //! ```
+//! ```
+//! fn once(lease: approver::lease::Lease) -> approver::lease::Lease {
+//!     lease
+//! }
+//! ```
 //! and nobody connects to a destination of their own choosing:
 //! ```compile_fail
 //! use policies::plant::Protocol;
@@ -295,4 +300,21 @@ impl fmt::Debug for Lease {
         let Terms { session, grant, technician, target, .. } = &self.terms;
         write!(f, "Lease({session}, {grant}, {technician}, {target})")
     }
+}
+
+/// What the documentation shows not to compile elsewhere compiles in here: so it is privacy that forbids it, and not a
+/// field that is called otherwise by now.
+#[cfg(test)]
+mod from_inside {
+    use super::*;
+
+    const _: fn(Seat, Terms) -> Lease = |seat, terms| Lease { seat, terms };
+    const _: fn(Address) -> Destination = |address| Destination {
+        protocol: Protocol::Ssh,
+        address,
+        user: None,
+        credential: None,
+        host_key: None,
+        legacy: false,
+    };
 }

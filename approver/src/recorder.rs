@@ -13,10 +13,21 @@
 //!     one.clone()
 //! }
 //! ```
+//! ```
+//! fn once(one: approver::recorder::Recorder) -> approver::recorder::Recorder {
+//!     one
+//! }
+//! ```
 //! or without a lease:
 //! ```compile_fail
 //! async fn unleased(log: &recordings::log::Log, recipients: &recordings::keys::Recipients) {
 //!     let _ = approver::recorder::Recorder::open(log, recipients, &recordings::disk::RealMachine, "1.0").await;
+//! }
+//! ```
+//! ```
+//! use approver::lease::Lease;
+//! async fn leased(lease: &Lease, log: &recordings::log::Log, recipients: &recordings::keys::Recipients) {
+//!     let _ = approver::recorder::Recorder::open(lease, log, recipients, &recordings::disk::RealMachine, "1.0").await;
 //! }
 //! ```
 
@@ -149,6 +160,15 @@ impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Recorder({})", self.writer.recording())
     }
+}
+
+/// What the documentation shows not to compile elsewhere compiles in here: so it is privacy that forbids it, and not a
+/// field that is called otherwise by now.
+#[cfg(test)]
+mod from_inside {
+    use super::*;
+
+    const _: fn(SessionWriter) -> Recorder = |writer| Recorder { writer };
 }
 
 #[cfg(test)]

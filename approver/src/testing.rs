@@ -523,6 +523,26 @@ impl Stage {
     }
 }
 
+/// A lease of the technician's that leads to where a test wants it: to the target `hmi-2`, which is at that address.
+pub struct Leased {
+    /// The lease.
+    pub lease: Arc<Lease>,
+    /// The Desk that gave it.
+    pub stage: Stage,
+}
+
+impl Leased {
+    /// Asked for, approved and admitted as any other.
+    pub async fn to(address: &str) -> Self {
+        let host_key = "SHA256:yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s";
+        let panel = Panel { name: "hmi-2", address, user: "maint", credential: "hmi-maint", host_key };
+        let stage = Stage::on(Props::new(), &plant_of_panels("UTC", &[panel], "")).await;
+        stage.grant("hmi-2", &[Action::Shell]).await;
+        let lease = stage.admit("hmi-2").await.expect("it is granted");
+        Self { lease: Arc::new(lease), stage }
+    }
+}
+
 /// What another program's Desk wrote when this file was put up there, and adopted too.
 pub fn put_up_elsewhere(text: &str, by: PersonId, adopted: bool) -> Vec<Event> {
     let plant = Digest::of_bytes(text.as_bytes());

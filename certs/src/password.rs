@@ -38,6 +38,11 @@ pub struct StoredPassword(String);
 ///     one.clone()
 /// }
 /// ```
+/// ```
+/// fn once(one: certs::password::VerifiedPassword) -> certs::password::VerifiedPassword {
+///     one
+/// }
+/// ```
 #[derive(Debug)]
 pub struct VerifiedPassword {
     person: PersonId,
@@ -108,6 +113,15 @@ impl fmt::Debug for StoredPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("StoredPassword(..)")
     }
+}
+
+/// What the documentation shows not to compile elsewhere compiles in here: so it is privacy that forbids it, and not a
+/// field that is called otherwise by now.
+#[cfg(test)]
+mod from_inside {
+    use super::*;
+
+    const _: fn(PersonId) -> VerifiedPassword = |person| VerifiedPassword { person };
 }
 
 #[cfg(test)]

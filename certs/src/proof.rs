@@ -20,7 +20,7 @@
 //!     RecentLogin { at, ..one }
 //! }
 //! ```
-//! or twice of one:
+//! or twice of one, although one may be handed on:
 //! ```compile_fail
 //! fn twice(one: &certs::proof::Authenticated) -> certs::proof::Authenticated {
 //!     one.clone()
@@ -29,6 +29,17 @@
 //! ```compile_fail
 //! fn twice(one: &certs::proof::VerifiedKey) -> certs::proof::VerifiedKey {
 //!     one.clone()
+//! }
+//! ```
+//! ```compile_fail
+//! fn twice(one: &certs::proof::RecentLogin) -> certs::proof::RecentLogin {
+//!     one.clone()
+//! }
+//! ```
+//! ```
+//! use certs::proof::{Authenticated, RecentLogin, VerifiedKey};
+//! fn once(one: (Authenticated, VerifiedKey, RecentLogin)) -> (Authenticated, VerifiedKey, RecentLogin) {
+//!     one
 //! }
 //! ```
 //! and a key that was only offered, its signature not checked, is no [`VerifiedKey`]:
@@ -44,6 +55,12 @@
 //! fn twice(a: VerifiedKey, b: VerifiedKey, code: certs::totp::SpentCode, now: jiff::Timestamp) {
 //!     let _ = Authenticated::by_key_and_code(a, code, Face::Vendor, [127, 0, 0, 1].into(), now);
 //!     let _ = Authenticated::by_key_and_code(b, code, Face::Vendor, [127, 0, 0, 1].into(), now);
+//! }
+//! ```
+//! ```
+//! use certs::proof::{Authenticated, Face, VerifiedKey};
+//! fn once(a: VerifiedKey, code: certs::totp::SpentCode, now: jiff::Timestamp) {
+//!     let _ = Authenticated::by_key_and_code(a, code, Face::Vendor, [127, 0, 0, 1].into(), now);
 //! }
 //! ```
 
@@ -367,6 +384,17 @@ impl RecentLogin {
     pub const fn at(&self) -> Timestamp {
         self.at
     }
+}
+
+/// What the documentation shows not to compile elsewhere compiles in here: so it is privacy that forbids it, and not a
+/// field that is called otherwise by now.
+#[cfg(test)]
+mod from_inside {
+    use super::*;
+
+    const _: fn(Authenticated) -> Authenticated = |one| Authenticated { at: Timestamp::UNIX_EPOCH, ..one };
+    const _: fn(PersonId, VerifiedKey) -> VerifiedKey = |person, one| VerifiedKey { person, ..one };
+    const _: fn(Timestamp, RecentLogin) -> RecentLogin = |at, one| RecentLogin { at, ..one };
 }
 
 #[cfg(test)]

@@ -92,6 +92,11 @@ pub enum BadToken {
 ///     one.clone()
 /// }
 /// ```
+/// ```
+/// fn once(one: certs::token::CheckedToken) -> certs::token::CheckedToken {
+///     one
+/// }
+/// ```
 #[derive(Debug)]
 pub struct CheckedToken {
     person: PersonId,
@@ -243,6 +248,11 @@ pub struct SignedRequest<'a> {
 ///     one.clone()
 /// }
 /// ```
+/// ```
+/// fn once(one: certs::token::ProvenRequest) -> certs::token::ProvenRequest {
+///     one
+/// }
+/// ```
 #[derive(Debug)]
 pub struct ProvenRequest {
     token_id: String,
@@ -301,6 +311,16 @@ impl ProvenRequest {
     pub(crate) fn is_for(&self, token: &CheckedToken) -> bool {
         self.token_id == token.id
     }
+}
+
+/// What the documentation shows not to compile elsewhere compiles in here: so it is privacy that forbids it, and not a
+/// field that is called otherwise by now.
+#[cfg(test)]
+mod from_inside {
+    use super::*;
+
+    const _: fn(PersonId, CheckedToken) -> CheckedToken = |person, one| CheckedToken { person, ..one };
+    const _: fn(String, ProvenRequest) -> ProvenRequest = |token_id, one| ProvenRequest { token_id, ..one };
 }
 
 #[cfg(test)]

@@ -139,6 +139,11 @@ pub struct SpendFault(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 ///     one.clone()
 /// }
 /// ```
+/// ```
+/// fn once(one: certs::totp::SpentCode) -> certs::totp::SpentCode {
+///     one
+/// }
+/// ```
 #[derive(Debug)]
 pub struct SpentCode {
     person: PersonId,
@@ -270,6 +275,15 @@ pub async fn check_recovery_code(
         true => Ok(SpentCode { person, kind: CodeKind::Recovery }),
         false => Err(CodeRefused::Used),
     }
+}
+
+/// What the documentation shows not to compile elsewhere compiles in here: so it is privacy that forbids it, and not a
+/// field that is called otherwise by now.
+#[cfg(test)]
+mod from_inside {
+    use super::*;
+
+    const _: fn(PersonId) -> SpentCode = |person| SpentCode { person, kind: CodeKind::Totp };
 }
 
 #[cfg(test)]

@@ -1,9 +1,20 @@
 //! The one place that opens a socket to a target. What is spoken over it is decided elsewhere.
 //!
-//! Nobody connects to a place of their own choosing:
+//! Nobody connects but by a lease, and where it leads:
+//! ```
+//! async fn leased(lease: &approver::lease::Lease) {
+//!     let _ = proxy::dial::dial(lease, std::time::Duration::from_secs(10)).await;
+//! }
+//! ```
+//! and not to a place of their own choosing:
 //! ```compile_fail
-//! fn anywhere(name: String, address: String) -> proxy::dial::Destination {
-//!     proxy::dial::Destination { name, address }
+//! async fn anywhere(address: &str) {
+//!     let _ = proxy::dial::dial(address, std::time::Duration::from_secs(10)).await;
+//! }
+//! ```
+//! ```compile_fail
+//! async fn where_one_once_led(destination: &approver::lease::Destination) {
+//!     let _ = proxy::dial::dial(destination, std::time::Duration::from_secs(10)).await;
 //! }
 //! ```
 
@@ -13,30 +24,6 @@ use std::time::Duration;
 use approver::lease::Lease;
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
-
-/// A target's service that somebody approved: what to call it, and where it is.
-#[derive(Clone, Debug)]
-pub struct Destination {
-    name: String,
-    address: String,
-}
-
-impl Destination {
-    /// Where a lease leads.
-    pub fn of(lease: &Lease) -> Self {
-        Self { name: lease.target().to_string(), address: lease.destination().address.to_string() }
-    }
-
-    /// A destination nobody approved: for tests and benches, which have their own targets.
-    pub fn dangerously_unleased(name: &str, address: &str) -> Self {
-        Self { name: name.to_owned(), address: address.to_owned() }
-    }
-
-    /// The target's name, for messages.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
 
 /// Why there is no connection to a target.
 #[derive(Debug, thiserror::Error)]
@@ -59,15 +46,17 @@ pub enum DialFault {
     },
 }
 
-/// Opens a connection to the destination, or says within `patience` why not.
+/// Opens a connection to where the lease leads, or says within `patience` why not.
 ///
 /// Small packets leave at once. A peer that vanished is noticed after a minute without traffic and after two with
 /// bytes on the way, because SSH's own keepalives would end a target whose output merely waits for the technician.
-pub async fn dial(destination: &Destination, patience: Duration) -> Result<TcpStream, DialFault> {
-    let unreachable = |cause| DialFault::Unreachable { name: destination.name.clone(), cause };
-    let stream = tokio::time::timeout(patience, TcpStream::connect(&destination.address))
+pub async fn dial(lease: &Lease, patience: Duration) -> Result<TcpStream, DialFault> {
+    let name = || lease.target().to_string();
+    let unreachable = |cause| DialFault::Unreachable { name: name(), cause };
+    let address = lease.destination().address.to_string();
+    let stream = tokio::time::timeout(patience, TcpStream::connect(address))
         .await
-        .map_err(|_| DialFault::Silent { name: destination.name.clone(), within: patience })?
+        .map_err(|_| DialFault::Silent { name: name(), within: patience })?
         .map_err(unreachable)?;
     prepare(&stream).map_err(unreachable)?;
     Ok(stream)
@@ -95,16 +84,15 @@ pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use approver::testing::Leased;
 
-    fn destination(address: &str) -> Destination {
-        Destination::dangerously_unleased("hmi-2", address)
-    }
+    use super::*;
 
     #[tokio::test]
     async fn a_target_that_refuses_is_named_with_the_cause() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let fault = dial(&destination(&free.to_string()), Duration::from_secs(5)).await.unwrap_err();
+        let leased = Leased::to(&free.to_string()).await;
+        let fault = dial(&leased.lease, Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(fault.to_string(), "hmi-2 cannot be reached: Connection refused (os error 111)");
     }
 
@@ -114,10 +102,10 @@ mod tests {
         let listener = tokio::net::TcpSocket::new_v4().unwrap();
         listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = listener.listen(1).unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let leased = Leased::to(&listener.local_addr().unwrap().to_string()).await;
         let mut held = Vec::new();
         let fault = loop {
-            match dial(&destination(&address), Duration::from_millis(200)).await {
+            match dial(&leased.lease, Duration::from_millis(200)).await {
                 Ok(stream) => held.push(stream),
                 Err(fault) => break fault,
             }
@@ -128,8 +116,8 @@ mod tests {
     #[tokio::test]
     async fn a_connection_sends_small_packets_at_once_and_notices_a_vanished_peer() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream =
-            dial(&destination(&listener.local_addr().unwrap().to_string()), Duration::from_secs(5)).await.unwrap();
+        let leased = Leased::to(&listener.local_addr().unwrap().to_string()).await;
+        let stream = dial(&leased.lease, Duration::from_secs(5)).await.unwrap();
         assert!(stream.nodelay().unwrap());
         assert!(sockopt::socket_keepalive(&stream).unwrap());
         assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 120_000);

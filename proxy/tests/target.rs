@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use approver::testing::Leased;
 use certs::ssh_ca::fresh_key;
-use proxy::dial::{Destination, DialFault};
+use policies::events::Ending;
+use proxy::dial::DialFault;
 use proxy::flow::Event;
 use proxy::ssh::target::{TargetAuth, TargetFault, TargetPlan, TargetPool};
 use russh::keys::{HashAlg, PrivateKey};
@@ -144,9 +146,8 @@ impl server::Handler for House {
     }
 }
 
-fn plan(address: &str, pin: String) -> TargetPlan {
+fn plan(pin: String) -> TargetPlan {
     TargetPlan {
-        destination: Destination::dangerously_unleased("hmi-2", address),
         user: "maint".to_owned(),
         auth: TargetAuth::Password("secret".to_owned().into()),
         host_key: pin,
@@ -155,8 +156,15 @@ fn plan(address: &str, pin: String) -> TargetPlan {
     }
 }
 
-async fn fault(plan: TargetPlan) -> TargetFault {
-    TargetPool::new(plan).take().await.unwrap_err()
+/// The connections under a lease that leads to `address`, for as long as that is kept.
+async fn pool(address: &str, plan: TargetPlan) -> (TargetPool, Leased) {
+    let leased = Leased::to(address).await;
+    (TargetPool::new(&leased.lease, plan), leased)
+}
+
+async fn fault(address: &str, plan: TargetPlan) -> TargetFault {
+    let (pool, _leased) = pool(address, plan).await;
+    pool.take().await.unwrap_err()
 }
 
 #[tokio::test]
@@ -164,7 +172,7 @@ async fn a_changed_host_key_refuses_before_anything_secret_is_sent() {
     let house = House::new();
     let address = house.open().await;
     let other = House::new().pin();
-    let fault = fault(plan(&address, other.clone())).await;
+    let fault = fault(&address, plan(other.clone())).await;
     let TargetFault::HostKey { changed, .. } = &fault else { panic!("{fault}") };
     assert_eq!((&changed.expected, &changed.got), (&other, &house.pin()));
     assert_eq!(house.seen.log_ins.load(Ordering::SeqCst), 0);
@@ -174,12 +182,12 @@ async fn a_changed_host_key_refuses_before_anything_secret_is_sent() {
 async fn a_credential_that_does_not_open_the_door_is_named_and_not_shown() {
     let mut house = House::new();
     house.password = "another";
-    let fault = fault(plan(&house.open().await, house.pin())).await;
+    let fault = fault(&house.open().await, plan(house.pin())).await;
     assert_eq!(
         fault.to_string(),
         "hmi-2 does not let the gate in as maint; whoever administers the plant must renew the credential"
     );
-    let plan = plan("127.0.0.1:1", house.pin());
+    let plan = plan(house.pin());
     assert!(!format!("{plan:?}").contains("secret"));
 }
 
@@ -188,14 +196,15 @@ async fn a_target_that_knows_passwords_only_as_an_answer_gets_it_for_a_hidden_qu
     let mut house = House::new();
     house.methods = vec![MethodKind::KeyboardInteractive];
     house.questions = vec![("Password: ", false)];
-    TargetPool::new(plan(&house.open().await, house.pin())).take().await.unwrap();
+    let (pool, _leased) = pool(&house.open().await, plan(house.pin())).await;
+    pool.take().await.unwrap();
     assert_eq!(*house.seen.answers.lock().unwrap(), ["secret"]);
 
     for questions in [vec![("Your name: ", true)], vec![("Password: ", false), ("Code: ", false)]] {
         let mut house = House::new();
         house.methods = vec![MethodKind::KeyboardInteractive];
         house.questions = questions;
-        assert!(matches!(fault(plan(&house.open().await, house.pin())).await, TargetFault::LogIn { .. }));
+        assert!(matches!(fault(&house.open().await, plan(house.pin())).await, TargetFault::LogIn { .. }));
         assert!(house.seen.answers.lock().unwrap().is_empty());
     }
 }
@@ -210,17 +219,18 @@ async fn old_algorithms_are_for_the_target_that_is_marked_as_old() {
         ..Preferred::DEFAULT
     };
     let address = house.open().await;
-    let fault = fault(plan(&address, house.pin())).await;
+    let fault = fault(&address, plan(house.pin())).await;
     assert!(matches!(fault, TargetFault::Handshake { .. }), "{fault}");
-    TargetPool::new(TargetPlan { legacy: true, ..plan(&address, house.pin()) }).take().await.unwrap();
+    let (pool, _leased) = pool(&address, TargetPlan { legacy: true, ..plan(house.pin()) }).await;
+    pool.take().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_target_that_answers_and_then_says_nothing_is_given_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let plan = TargetPlan { patience: Duration::from_millis(200), ..plan(&address, House::new().pin()) };
-    assert_eq!(fault(plan).await.to_string(), "hmi-2 answered, but agreeing on keys took longer than 0.2 s");
+    let plan = TargetPlan { patience: Duration::from_millis(200), ..plan(House::new().pin()) };
+    assert_eq!(fault(&address, plan).await.to_string(), "hmi-2 answered, but agreeing on keys took longer than 0.2 s");
 }
 
 #[tokio::test]
@@ -228,7 +238,7 @@ async fn a_target_that_is_no_ssh_server_is_said_to_be_none() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move { drop(listener.accept().await) });
-    let fault = fault(plan(&address, House::new().pin())).await;
+    let fault = fault(&address, plan(House::new().pin())).await;
     assert!(fault.to_string().starts_with("hmi-2 answered, but no SSH session came about: "), "{fault}");
 }
 
@@ -236,7 +246,8 @@ async fn a_target_that_is_no_ssh_server_is_said_to_be_none() {
 async fn a_target_opens_no_channel_of_any_kind_towards_the_gate() {
     let mut house = House::new();
     house.opens_channels = true;
-    let connection = TargetPool::new(plan(&house.open().await, house.pin())).take().await.unwrap();
+    let (pool, _leased) = pool(&house.open().await, plan(house.pin())).await;
+    let connection = pool.take().await.unwrap();
     let _channel = connection.open_channel().await.unwrap();
     tokio::time::timeout(Duration::from_secs(10), async {
         while house.seen.opened.lock().unwrap().is_empty() {
@@ -251,7 +262,7 @@ async fn a_target_opens_no_channel_of_any_kind_towards_the_gate() {
 #[tokio::test]
 async fn one_connection_serves_channels_one_after_the_other_and_each_gets_only_its_own() {
     let house = House::new();
-    let pool = TargetPool::new(plan(&house.open().await, house.pin()));
+    let (pool, _leased) = pool(&house.open().await, plan(house.pin())).await;
     pool.warm().await.unwrap();
     for _ in 0..3 {
         let connection = pool.take().await.unwrap();
@@ -279,7 +290,7 @@ async fn one_connection_serves_channels_one_after_the_other_and_each_gets_only_i
 #[tokio::test]
 async fn a_cut_ends_every_connection_and_no_new_one_comes_after_it() {
     let house = House::new();
-    let pool = TargetPool::new(plan(&house.open().await, house.pin()));
+    let (pool, _leased) = pool(&house.open().await, plan(house.pin())).await;
     let connection = pool.take().await.unwrap();
     let channel = connection.open_channel().await.unwrap();
     pool.cut();
@@ -292,8 +303,20 @@ async fn a_cut_ends_every_connection_and_no_new_one_comes_after_it() {
 }
 
 #[tokio::test]
+async fn once_the_lease_is_given_back_no_connection_is_made_or_handed_out() {
+    let house = House::new();
+    let (pool, leased) = pool(&house.open().await, plan(house.pin())).await;
+    pool.warm().await.unwrap();
+    let Leased { lease, stage } = leased;
+    stage.desk.end(Arc::into_inner(lease).unwrap(), Ending::Left, None).await;
+    assert!(matches!(pool.take().await.unwrap_err(), TargetFault::Cut { .. }), "the idle one");
+    assert!(matches!(pool.take().await.unwrap_err(), TargetFault::Cut { .. }), "a new one");
+    assert_eq!(house.seen.log_ins.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn a_target_that_is_down_is_said_to_be() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let fault = fault(plan(&free, House::new().pin())).await;
+    let fault = fault(&free, plan(House::new().pin())).await;
     assert!(matches!(fault, TargetFault::Dial(DialFault::Unreachable { .. })), "{fault}");
 }

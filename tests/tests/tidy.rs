@@ -118,11 +118,11 @@ const NEVER: &[Never] = &[
         example: "let socket = TcpStream::connect(address).await?;",
     },
     Never {
-        what: "no destination without a lease",
+        what: "nothing of the tests' in the program: they can have people sign what nobody signed",
         below: ALL,
-        texts: &["dangerously_unleased("],
-        but: &["proxy/src/dial.rs"],
-        example: "let plan = Destination::dangerously_unleased(name, address);",
+        texts: &["testing::", "testing;"],
+        but: &["approver/src/lib.rs"],
+        example: "let leased = approver::testing::Leased::to(address).await;",
     },
     Never {
         what: "no task outside a tracker",
@@ -162,6 +162,21 @@ const NEVER: &[Never] = &[
         texts: &["unbounded_channel", "mpsc::channel()", "unbounded()"],
         but: &[],
         example: "let (give, take) = tokio::sync::mpsc::unbounded_channel();",
+    },
+    Never {
+        what: "no channel of which this test cannot tell whether it is bounded: leave the type out",
+        below: ALL,
+        texts: &["mpsc::channel::<", "unbounded::<"],
+        but: &[],
+        example: "let (give, take) = std::sync::mpsc::channel::<Line>();",
+    },
+    Never {
+        what: "nobody but the directory's one function flushes sled: alone it loses acknowledged writes",
+        below: &["approver/src"],
+        texts: &[".flush()", ".flush_async("],
+        // The second flushes the stream that a backup is written to.
+        but: &["approver/src/directory/sled.rs", "approver/src/api/backup.rs"],
+        example: "self.db.flush()?;",
     },
     Never {
         what: "no unsafe",

@@ -108,6 +108,9 @@ impl Running {
                 None::<Digest>
             }
         };
+        let lease = Arc::into_inner(lease).unwrap_or_else(|| {
+            unreachable!("whoever connects to the target is a channel or this task, and every channel has ended")
+        });
         parts.desk.end(lease, ending.clone(), seal).await;
         drop(presence);
         tracing::info!(%session, ending = approver::recorder::ending_word(&ending), "session ended");

@@ -1,6 +1,20 @@
 //! Sessions: one lease, one recording, one technician's connection, one target, many channels. Opening goes admit,
 //! record, dial, carry; ending goes the other way. Who a technician is was settled before; what is carried within a
 //! channel is in `ssh::channel`.
+//!
+//! Nobody makes a session by hand, or of another, so none is without a lease and a recording:
+//! ```compile_fail
+//! use proxy::session::Session;
+//! fn elsewhere(target: policies::ids::TargetName, one: Session) -> Session {
+//!     Session { target, ..one }
+//! }
+//! ```
+//! ```
+//! use proxy::session::{NotOpened, Session, Sessions, VendorLine, Who};
+//! async fn opened(sessions: Sessions, who: Who, ask: approver::lease::Ask, line: VendorLine) -> Result<Session, NotOpened> {
+//!     sessions.open(who, ask, line).await
+//! }
+//! ```
 
 mod channels;
 mod credential;
@@ -211,4 +225,13 @@ impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sessions({:?})", self.0.floor)
     }
+}
+
+/// What the documentation shows not to compile elsewhere compiles in here: so it is privacy that forbids it, and not a
+/// field that is called otherwise by now.
+#[cfg(test)]
+mod from_inside {
+    use super::*;
+
+    const _: fn(TargetName, Session) -> Session = |target, one| Session { target, ..one };
 }

@@ -16,7 +16,6 @@ use super::running::{Inbox, Running};
 use super::texts::Place;
 use super::witness::{Seen, Witness};
 use super::{CHANNELS_MAX, NotOpened, Session, SessionsParts, VendorLine, Who, credential};
-use crate::dial::Destination;
 use crate::floor::{Live, Stopped};
 use crate::ssh::target::{TargetFault, TargetPlan, TargetPool};
 
@@ -77,7 +76,6 @@ async fn plan(parts: &SessionsParts, lease: &Lease) -> Result<TargetPlan, NotOpe
     }
     let no_account = || credential::CredentialFault::NoAccount(lease.target().clone());
     Ok(TargetPlan {
-        destination: Destination::of(lease),
         user: destination.user.clone().ok_or_else(no_account)?,
         auth: credential::auth(lease, &parts.desk, &parts.secrets, &parts.ca).await?,
         host_key: destination.host_key.as_ref().ok_or_else(no_account)?.to_string(),
@@ -96,6 +94,7 @@ async fn connect(
     line: VendorLine,
 ) -> Result<(Running, Session), NotOpened> {
     let place = place(parts, &who, &lease, &line);
+    let lease = Arc::new(lease);
     let (seen, codes) = Seen::new(parts.desk.clock().clone());
     let seen = Arc::new(seen);
     let (told, tellings) = mpsc::channel(TOLD_MAX);
@@ -104,7 +103,7 @@ async fn connect(
         session: lease.session(),
         since: parts.desk.clock().boot(),
         seen: Arc::clone(&seen),
-        targets: Arc::new(TargetPool::new(plan)),
+        targets: Arc::new(TargetPool::new(&lease, plan)),
         over: watch::Sender::new(None),
         frozen: Stopped::default(),
         slow: watch::Sender::new(false),

@@ -34,7 +34,8 @@ use crate::ssh::target::TargetFault;
 /// A session that runs.
 pub(super) struct Running {
     pub(super) parts: Arc<SessionsParts>,
-    pub(super) lease: Lease,
+    /// The only owner of it, but for whoever connects to the target just now.
+    pub(super) lease: Arc<Lease>,
     pub(super) witness: Arc<Witness>,
     pub(super) presence: Presence,
     pub(super) place: Place,
@@ -76,7 +77,7 @@ impl Running {
     #[allow(clippy::too_many_arguments, reason = "each is a different thing, and this is their one meeting place")]
     pub(super) fn new(
         parts: Arc<SessionsParts>,
-        lease: Lease,
+        lease: Arc<Lease>,
         witness: Arc<Witness>,
         presence: Presence,
         place: Place,

@@ -128,7 +128,20 @@ impl Voice {
     }
 }
 
-/// Under what a channel is carried.
+/// Under what a channel is carried: not without a recording.
+/// ```
+/// use proxy::ssh::channel::{Judge, Terms};
+/// use recordings::session::SessionWriter;
+/// async fn recorded(recorder: &SessionWriter, judge: &dyn Judge, frozen: tokio::sync::watch::Receiver<bool>) {
+///     let _ = Terms { recorder, number: 1, judge, frozen };
+/// }
+/// ```
+/// ```compile_fail
+/// use proxy::ssh::channel::{Judge, Terms};
+/// async fn unrecorded(judge: &dyn Judge, frozen: tokio::sync::watch::Receiver<bool>) {
+///     let _ = Terms { number: 1, judge, frozen };
+/// }
+/// ```
 pub struct Terms<'a, R> {
     /// The session's recording.
     pub recorder: &'a R,

@@ -6,7 +6,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use approver::lease::Lease;
 use certs::host_keys::{self, HostKeyChanged};
+use policies::ids::TargetName;
 use russh::client::{self, AuthResult, KeyboardInteractiveAuthResponse, Prompt};
 use russh::keys::{Algorithm, Certificate, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{
@@ -14,14 +16,12 @@ use russh::{
 };
 use zeroize::Zeroizing;
 
-use crate::dial::{Destination, DialFault, dial};
+use crate::dial::{DialFault, dial};
 use crate::flow::{Brake, Event, GatedStream, Moment, Queue, Valve, WINDOW_BYTES};
 
-/// How to log in at one target.
+/// How to log in at the target of a lease.
 #[derive(Clone, Debug)]
 pub struct TargetPlan {
-    /// Where it is.
-    pub destination: Destination,
     /// The account there.
     pub user: String,
     /// How the gate proves itself; never shown to the technician.
@@ -115,9 +115,11 @@ pub enum TargetFault {
 }
 
 /// The connections of one vendor connection to one target: one for each channel that is open at the same time, kept for
-/// the next channel when it closes. To be dropped with the lease.
+/// the next channel when it closes. It makes none once the lease is given back.
 #[derive(Debug)]
 pub struct TargetPool {
+    lease: Weak<Lease>,
+    target: TargetName,
     plan: TargetPlan,
     idle: Mutex<Vec<TargetConnection>>,
     valves: Mutex<Vec<Weak<Valve>>>,
@@ -127,8 +129,10 @@ pub struct TargetPool {
 
 impl TargetPool {
     /// No connections yet.
-    pub fn new(plan: TargetPlan) -> Self {
+    pub fn new(lease: &Arc<Lease>, plan: TargetPlan) -> Self {
         Self {
+            lease: Arc::downgrade(lease),
+            target: lease.target().clone(),
             plan,
             idle: Mutex::default(),
             valves: Mutex::default(),
@@ -147,7 +151,8 @@ impl TargetPool {
     /// A connection for one channel: an idle one, or a new one.
     pub async fn take(&self) -> Result<TargetConnection, TargetFault> {
         while let Some(connection) = self.pop_idle() {
-            if connection.is_alive() && !self.is_cut() {
+            self.lease()?;
+            if connection.is_alive() {
                 return Ok(connection);
             }
         }
@@ -204,11 +209,15 @@ impl TargetPool {
             valves.push(Arc::downgrade(&valve));
         }
         // The flag is read after the valve is listed, and set before the list is read: no connection slips through.
-        if self.is_cut() {
-            return Err(TargetFault::Cut { target: self.plan.destination.name().to_owned() });
-        }
+        let lease = self.lease()?;
         // Boxed: a channel's task would keep the room that connecting takes.
-        Box::pin(TargetConnection::open(&self.plan, valve)).await
+        Box::pin(TargetConnection::open(&lease, &self.plan, valve)).await
+    }
+
+    /// What every connection stands on: not given back, and not cut.
+    fn lease(&self) -> Result<Arc<Lease>, TargetFault> {
+        let lease = self.lease.upgrade().filter(|_| !self.is_cut());
+        lease.ok_or_else(|| TargetFault::Cut { target: self.target.to_string() })
     }
 }
 
@@ -269,20 +278,21 @@ impl TargetConnection {
         !self.valve.0.is_cut() && !self.handle.is_closed()
     }
 
-    async fn open(plan: &TargetPlan, valve: Arc<Valve>) -> Result<Self, TargetFault> {
-        let name = plan.destination.name().to_owned();
-        let socket = dial(&plan.destination, plan.patience).await?;
+    async fn open(lease: &Lease, plan: &TargetPlan, valve: Arc<Valve>) -> Result<Self, TargetFault> {
+        let name = lease.target().to_string();
+        let socket = dial(lease, plan.patience).await?;
         let valve = CutOnDrop(valve);
         let seat = Arc::new(Seat::default());
         let guest = Guest { pin: plan.host_key.clone(), seat: Arc::clone(&seat) };
         let stream = GatedStream::target(socket, Arc::clone(&valve.0))
             .map_err(|cause| DialFault::Unreachable { name: name.clone(), cause })?;
         let handshake = client::connect_stream(Arc::new(config(plan.legacy)), stream, guest);
-        let mut handle = in_time(plan, "agreeing on keys", handshake).await?.map_err(|broken| match broken {
-            Broken::HostKey(changed) => TargetFault::HostKey { target: name.clone(), changed },
-            Broken::Ssh(cause) => TargetFault::Handshake { target: name.clone(), cause },
-        })?;
-        let accepted = in_time(plan, "logging in", log_in(&mut handle, plan))
+        let mut handle =
+            in_time(&name, plan.patience, "agreeing on keys", handshake).await?.map_err(|broken| match broken {
+                Broken::HostKey(changed) => TargetFault::HostKey { target: name.clone(), changed },
+                Broken::Ssh(cause) => TargetFault::Handshake { target: name.clone(), cause },
+            })?;
+        let accepted = in_time(&name, plan.patience, "logging in", log_in(&mut handle, plan))
             .await?
             .map_err(|cause| TargetFault::Handshake { target: name.clone(), cause })?;
         if !accepted {
@@ -292,12 +302,14 @@ impl TargetConnection {
     }
 }
 
-async fn in_time<T>(plan: &TargetPlan, step: &'static str, work: impl Future<Output = T>) -> Result<T, TargetFault> {
-    tokio::time::timeout(plan.patience, work).await.map_err(|_| TargetFault::Slow {
-        target: plan.destination.name().to_owned(),
-        step,
-        patience: plan.patience,
-    })
+async fn in_time<T>(
+    target: &str,
+    patience: Duration,
+    step: &'static str,
+    work: impl Future<Output = T>,
+) -> Result<T, TargetFault> {
+    let slow = |_| TargetFault::Slow { target: target.to_owned(), step, patience };
+    tokio::time::timeout(patience, work).await.map_err(slow)
 }
 
 async fn log_in(handle: &mut client::Handle<Guest>, plan: &TargetPlan) -> Result<bool, russh::Error> {

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use approver::testing::Leased;
 use bytes::Bytes;
-use proxy::dial::Destination;
 use proxy::flow::{ChannelStream, GatedStream, Reply, Request, Valve, VendorFlow, WINDOW_BYTES, WindowSize};
 use proxy::ssh::channel::{Carried, Inspect, Inspected, Judge, Terms, VendorEnd, Verdict, carry};
 use proxy::ssh::cut::cut;
@@ -65,6 +65,7 @@ fn tell(line: &str) {
 }
 
 struct Shared {
+    leased: Leased,
     plan: TargetPlan,
     outer: Arc<server::Config>,
     inner: Arc<server::Config>,
@@ -88,8 +89,8 @@ impl Shared {
         let rekey_bytes = var("FLOW_REKEY").parse().unwrap();
         let host = certs::ssh_ca::fresh_key("");
         Self {
+            leased: Leased::to(&var("FLOW_TARGET")).await,
             plan: TargetPlan {
-                destination: Destination::dangerously_unleased("hmi-2", &var("FLOW_TARGET")),
                 user: var("FLOW_USER"),
                 auth: TargetAuth::Key(Arc::new(key)),
                 host_key: var("FLOW_PIN"),
@@ -104,6 +105,10 @@ impl Shared {
             frozen: watch::Sender::new(false),
             socket_bytes: std::env::var("FLOW_SOCKET").ok().map(|bytes| bytes.parse().unwrap()),
         }
+    }
+
+    fn pool(&self) -> TargetPool {
+        TargetPool::new(&self.leased.lease, self.plan.clone())
     }
 
     async fn cut(&self) {
@@ -181,7 +186,7 @@ impl server::Handler for Door {
 
     async fn auth_publickey(&mut self, user: &str, _: server::VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         if user.contains('+') {
-            self.targets = Some(Arc::new(TargetPool::new(self.shared.plan.clone())));
+            self.targets = Some(Arc::new(self.shared.pool()));
         }
         Ok(Auth::Accept)
     }
@@ -224,7 +229,7 @@ impl server::Handler for Door {
         let door = Door {
             flow: VendorFlow::new(Arc::clone(&valve)),
             socket: Arc::clone(&self.socket),
-            targets: Some(Arc::new(TargetPool::new(self.shared.plan.clone()))),
+            targets: Some(Arc::new(self.shared.pool())),
             inner: true,
             shared: Arc::clone(&self.shared),
         };
