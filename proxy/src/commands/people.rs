@@ -25,6 +25,9 @@ pub(super) struct RenameArgs {
     /// The new name.
     #[arg(value_name = "NAME")]
     name: String,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Put a person or a whole vendor out, in one act: live sessions end, tokens and certificates count no longer.
@@ -36,6 +39,9 @@ pub(super) struct DisableArgs {
     /// Everybody of a vendor.
     #[arg(long, value_name = "VENDOR", conflicts_with = "person")]
     vendor: Option<VendorId>,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
 }
 
 /// Begin or change a vendor's contract.
@@ -50,6 +56,9 @@ pub(super) struct ContractArgs {
     /// Who answers for the vendor at the plant, by name or identifier.
     #[arg(long, value_name = "PERSON")]
     sponsor: String,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
@@ -96,6 +105,9 @@ pub(super) fn rename(args: &RenameArgs, profile: &ProfileArg) -> Done {
         let id = person(client, &args.person).await?.person;
         let body = Rename { name: args.name.clone() };
         client.act("POST", &format!("/api/v1/people/{id}/name"), Some(&body)).await?;
+        if args.json {
+            return print_json(&serde_json::json!({ "person": id, "name": args.name }));
+        }
         say!("{} is called {} now.", plain(&args.person), plain(&args.name));
         Ok(())
     })
@@ -103,15 +115,22 @@ pub(super) fn rename(args: &RenameArgs, profile: &ProfileArg) -> Done {
 
 pub(super) fn disable(args: &DisableArgs, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
-        let (path, whom) = match (&args.person, &args.vendor) {
-            (_, Some(vendor)) => (format!("/api/v1/vendors/{vendor}/disable"), format!("everybody of {vendor}")),
+        let (path, whom, told) = match (&args.person, &args.vendor) {
+            (_, Some(vendor)) => {
+                let path = format!("/api/v1/vendors/{vendor}/disable");
+                (path, format!("everybody of {vendor}"), serde_json::json!({ "vendor": vendor }))
+            }
             (Some(wanted), None) => {
                 let found = person(client, wanted).await?;
-                (format!("/api/v1/people/{}/disable", found.person), plain(&found.name))
+                let path = format!("/api/v1/people/{}/disable", found.person);
+                (path, plain(&found.name), serde_json::json!({ "person": found.person, "name": found.name }))
             }
             (None, None) => return Err(Failure::usage("say whom: a person, or --vendor")),
         };
         client.act("POST", &path, None::<&()>).await?;
+        if args.json {
+            return print_json(&told);
+        }
         say!("{whom}: disabled. Sessions end, nothing of theirs is let in.");
         Ok(())
     })
@@ -123,7 +142,10 @@ pub(super) fn contract(args: &ContractArgs, profile: &ProfileArg) -> Done {
         let clock = Clock::of(client);
         let end = args.until.on(&clock)?;
         let body = Contract { end, sponsor: sponsor.person };
-        let _: Happened = client.put(&format!("/api/v1/vendors/{}", args.vendor), &body).await?;
+        let done: Happened = client.put(&format!("/api/v1/vendors/{}", args.vendor), &body).await?;
+        if args.json {
+            return print_json(&done);
+        }
         say!("{} until {}; {} answers for it.", args.vendor, clock.moment(end), plain(&sponsor.name));
         Ok(())
     })

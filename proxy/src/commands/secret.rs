@@ -19,6 +19,9 @@ pub(super) enum Command {
         /// As the plant file names it.
         #[arg(value_name = "NAME")]
         name: CredentialName,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
     },
     /// List the names of those that were set.
     List {
@@ -31,14 +34,20 @@ pub(super) enum Command {
         /// As the plant file names it.
         #[arg(value_name = "NAME")]
         name: CredentialName,
+        /// For machines.
+        #[arg(long)]
+        json: bool,
     },
 }
 
 pub(super) fn run(command: &Command, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| match command {
-        Command::Set { name } => {
+        Command::Set { name, json } => {
             let set = SecretSet { secret: value(name)?.to_string() };
             client.act("PUT", &format!("/api/v1/secrets/{name}"), Some(&set)).await?;
+            if *json {
+                return print_json(&serde_json::json!({ "set": name }));
+            }
             say!("{name} is set.");
             Ok(())
         }
@@ -50,8 +59,11 @@ pub(super) fn run(command: &Command, profile: &ProfileArg) -> Done {
             names.names.iter().for_each(|name| say!("{name}"));
             Ok(())
         }
-        Command::Forget { name } => {
+        Command::Forget { name, json } => {
             client.act("DELETE", &format!("/api/v1/secrets/{name}"), None::<&()>).await?;
+            if *json {
+                return print_json(&serde_json::json!({ "forgotten": name }));
+            }
             say!("{name} is forgotten.");
             Ok(())
         }

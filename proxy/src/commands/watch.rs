@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::gate::{ProfileArg, at_gate};
 use super::showing::plain;
-use super::{Done, Failure};
+use super::{Done, Failure, print_json};
 use crate::client::{Client, Fault, Pieces};
 use crate::saying;
 use crate::session::drawn_for;
@@ -25,14 +25,24 @@ pub(super) struct Args {
     /// As `sessions` lists it.
     #[arg(value_name = "SESSION")]
     session: SessionId,
+    /// For machines: a line of JSON for each thing that happens. Bytes are base64, and as the technician's terminal gets
+    /// them.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
         let session: SessionView = client.get(&format!("/api/v1/sessions/{}", args.session)).await?;
+        if args.json {
+            return watch(client, args.session, &mut Told).await.map(drop);
+        }
         let why = {
             let _quiet = Quiet::begin();
-            watch(client, args.session).await?
+            let mut view = View::new();
+            let why = watch(client, args.session, &mut view).await;
+            saying::write(format_args!("{}", view.painter.leave()));
+            why?
         };
         let (who, target) = (plain(&session.technician.name), &session.target);
         say!("{} ({who} on {target}): {why}.", args.session);
@@ -40,32 +50,49 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     })
 }
 
+/// What is done with what is seen.
+trait Spectator {
+    /// Takes a line; why it is over, if it is.
+    fn take(&mut self, line: &WatchLine) -> Result<Option<String>, Failure>;
+
+    /// This terminal has another size.
+    fn begin_anew(&mut self) {}
+}
+
+/// Tells each line on.
+struct Told;
+
+impl Spectator for Told {
+    fn take(&mut self, line: &WatchLine) -> Result<Option<String>, Failure> {
+        print_json(line)?;
+        Ok(match line {
+            WatchLine::Over { in_words } => Some(in_words.clone()),
+            _ => None,
+        })
+    }
+}
+
 /// Shows the session until it is over or one leaves; why, in words.
-async fn watch(client: &mut Client, session: SessionId) -> Result<String, Failure> {
+async fn watch(client: &mut Client, session: SessionId, spectator: &mut impl Spectator) -> Result<String, Failure> {
     let mut lines =
         Lines { pieces: client.stream(&format!("/api/v1/sessions/{session}/watch")).await?, read: Vec::new() };
     let heard = |kind| signal(kind).map_err(Failure::failed);
     let (mut interrupt, mut terminate) = (heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?);
     let mut resized: Signal = heard(SignalKind::window_change())?;
-    let mut view = View::new();
-    let why = loop {
+    loop {
         tokio::select! {
-            line = lines.next() => match line {
-                Ok(Some(line)) => match view.take(&line) {
-                    Ok(None) => {}
-                    Ok(Some(over)) => break Ok(plain(&over)),
-                    Err(failure) => break Err(failure),
+            line = lines.next() => match line? {
+                Some(line) => match spectator.take(&line)? {
+                    None => {}
+                    Some(over) => return Ok(plain(&over)),
                 },
-                Ok(None) => break Err(Failure::failed("the gate broke the connection off")),
-                Err(fault) => break Err(fault.into()),
+                None => return Err(Failure::failed("the gate broke the connection off")),
             },
-            _ = interrupt.recv() => break Ok("you watch no longer".to_owned()),
-            _ = terminate.recv() => break Ok("you watch no longer".to_owned()),
-            _ = resized.recv() => view.begin_anew(),
+            _ = interrupt.recv() => return Ok("you watch no longer".to_owned()),
+            _ = terminate.recv() => return Ok("you watch no longer".to_owned()),
+            _ = resized.recv() => spectator.begin_anew(),
         }
-    };
-    saying::write(format_args!("{}", view.painter.leave()));
-    why
+    }
 }
 
 /// Lines of JSON out of pieces.
@@ -106,8 +133,10 @@ impl View {
     fn new() -> Self {
         Self { screen: Screen::new(DEFAULT_SIZE), painter: Painter::new(window()) }
     }
+}
 
-    /// Works a line in and draws what changed; why it is over, if it is.
+impl Spectator for View {
+    /// Works a line in and draws what changed.
     fn take(&mut self, line: &WatchLine) -> Result<Option<String>, Failure> {
         match line {
             WatchLine::Screen { data } | WatchLine::Skipped { data, .. } => {
@@ -128,7 +157,6 @@ impl View {
         Ok(None)
     }
 
-    /// This terminal has another size.
     fn begin_anew(&mut self) {
         self.painter = Painter::new(window());
         let painted = self.painter.paint(&self.screen);

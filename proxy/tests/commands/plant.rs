@@ -3,7 +3,8 @@
 use policies::digest::Digest;
 use serde_json::Value;
 
-use crate::house::{House, Side, start};
+use crate::house::{House, Side, Somebody, plant, start};
+use crate::machine::Machine;
 use crate::work::vendor;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,4 +121,48 @@ async fn a_cut_at_the_machine_works_with_the_gate_running_and_with_the_gate_gone
 async fn lee_here(folder: &tempfile::TempDir, scope: &[&str]) -> crate::house::Ran {
     let nobody = crate::house::Somebody::new(&folder.path().join("nobody"));
     nobody.run(&[&["cut"], scope].concat()).await
+}
+
+#[tokio::test]
+async fn explain_says_for_a_moment_an_address_a_service_and_an_emergency_which_rule_decides() {
+    let folder = tempfile::tempdir().unwrap();
+    let (machine, nobody) = (Machine::start().await, Somebody::new(folder.path()));
+    let written = |name: &str, more: &str| {
+        let (path, rule) = (folder.path().join(name), "hours = \"Mon-Fri 06:00-18:00\"\nfrom = [\"192.0.2.0/24\"]\n");
+        std::fs::write(&path, plant(&machine, &format!("{rule}{more}"))).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (quiet, ready) = (written("quiet.toml", ""), written("ready.toml", "emergency = true\n"));
+    let explain = async |file: &str, words: &[&str]| {
+        nobody.run(&[&["explain", "acme/maintenance", "--plant", file], words].concat()).await
+    };
+    let (monday, sunday) = (["--at", "2026-11-23 14:00"], ["--at", "2026-11-22 14:00"]);
+    let may = async |file: &str, words: &[&str]| {
+        let said = explain(file, words).await.done().out;
+        assert!(
+            said.contains(" may ask for shell at hmi-2 (ssh), Mon ") && said.contains("rule: acme-packaging"),
+            "{said}"
+        );
+        explain(file, &[words, &["--json"]].concat()).await.done();
+    };
+    let may_not = async |file: &str, words: &[&str], why: &str| {
+        let ran = explain(file, words).await.failed(1, "");
+        assert!(ran.out.contains(" may not ask for shell at hmi-2") && ran.out.contains(why), "{}", ran.out);
+        explain(file, &[words, &["--json"]].concat()).await.failed(1, "");
+    };
+    may(&quiet, &[&["hmi-2/ssh", "shell", "--from", "192.0.2.7"], &monday[..]].concat()).await;
+    may(&quiet, &["hmi-2", "shell", "--at", "2026-11-24T01:00+10:00"]).await;
+    may_not(&quiet, &["hmi-2", "shell", "--at", "2026-11-23T13:00-08:00"], "lacks hours: opens Tue 06:00").await;
+    may_not(&quiet, &[&["hmi-2", "shell"], &sunday[..]].concat(), "lacks hours: opens Mon 06:00").await;
+    let far = ["hmi-2", "shell", "--from", "198.51.100.1"];
+    may_not(&quiet, &[&far, &monday[..]].concat(), "198.51.100.1 is not in 192.0.2.0/24").await;
+    may_not(&quiet, &[&["hmi-2/telnet", "shell"], &monday[..]].concat(), "hmi-2 has no service telnet").await;
+    let fire = [&["hmi-2", "shell", "--emergency"], &monday[..]].concat();
+    may_not(&quiet, &fire, "emergency").await;
+    may(&ready, &fire).await;
+    for wrong in [["hmi-2/", "shell"], ["hmi-2/ssh/x", "shell"]] {
+        explain(&quiet, &wrong).await.failed(2, "is not a name");
+    }
+    explain(&quiet, &["hmi-2", "shell", "--from", "nowhere"]).await.failed(2, "IP address");
+    explain(&quiet, &["hmi-2", "shell", "--at", "never"]).await.failed(2, "is no time");
 }

@@ -271,6 +271,123 @@ async fn whatever_an_operator_does_is_told_to_machines_too() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_an_administrator_does_is_told_to_machines_too() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    drop(vendor(&house, &ada).await);
+    let told = async |words: &[&str]| -> Value { ada.run(&[words, &["--json"]].concat()).await.done().json() };
+    let people = told(&["people"]).await;
+    let tess =
+        people["people"].as_array().unwrap().iter().find(|person| person["name"] == "tess").unwrap()["person"].clone();
+    assert_eq!(told(&["rename", "tess", "tess-hall"]).await, json!({ "person": tess, "name": "tess-hall" }));
+    let contract = ["contract", "acme", "--until", "2098-12-31", "--sponsor", "lee"];
+    assert_eq!(told(&contract).await, json!({ "events": ["HP1101"] }));
+    let set = ada.run_with(&["secret", "set", "plc", "--json"], "sesame").await.done();
+    assert_eq!(set.json::<Value>(), json!({ "set": "plc" }));
+    assert_eq!(told(&["secret", "forget", "plc"]).await, json!({ "forgotten": "plc" }));
+    assert_eq!(told(&["disable", "tess-hall"]).await, json!({ "person": tess, "name": "tess-hall" }));
+    assert_eq!(told(&["disable", "--vendor", "acme"]).await, json!({ "vendor": "acme" }));
+    for words in [&["rename", "noor", "nora"][..], &["disable", "noor"], &contract, &["secret", "forget", "plc"]] {
+        let ran = lee.run(&[words, &["--json"]].concat()).await.failed(1, "only administrators may do this");
+        assert_eq!(ran.out, "", "{words:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watching_is_told_to_machines_line_by_line() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    let tess = vendor(&house, &ada).await;
+    granted(&tess, &lee).await;
+    let mut ssh = Ssh::begin(&house, &tess);
+    ssh.ready().await;
+    let session = first_session(&lee).await;
+    let mut watching = lee.command(&["watch", &session, "--json"]).spawn().unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut seen: Vec<Value> = Vec::new();
+    let mut cut = false;
+    let all = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            seen.push(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}")));
+            if !cut {
+                lee.run(&["cut", &session]).await.done();
+                cut = true;
+            }
+        }
+    };
+    tokio::time::timeout(HANG, all).await.expect("it hangs");
+    let (first, last) = (&seen[0], seen.last().unwrap());
+    let screen = data_encoding::BASE64.decode(first["data"].as_str().unwrap().as_bytes()).unwrap();
+    assert!(first["what"] == "screen" && String::from_utf8_lossy(&screen).contains("ready"), "{first}");
+    assert!(last["what"] == "over" && last["in_words"].as_str().unwrap().contains("cut"), "{last}");
+    assert_eq!(tokio::time::timeout(HANG, watching.wait()).await.expect("it hangs").unwrap().code(), Some(0));
+    lee.run(&["watch", &session, "--json"]).await.failed(1, "");
+    ssh.end().await;
+}
+
+/// A grant of shell at the panel for an hour.
+async fn granted(tess: &Somebody, lee: &Somebody) -> String {
+    let ask = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "valve", "--json"];
+    let request = tess.run(&ask).await.done().json::<Value>()["request"].as_str().unwrap().to_owned();
+    lee.run(&["approve", &request, "--yes"]).await.done();
+    request
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_of_a_vendor_a_zone_or_the_plant_ends_what_is_within_and_keeps_it_out_until_reopened() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    let tess = vendor(&house, &ada).await;
+    granted(&tess, &lee).await;
+    for (scope, keeps_out) in [
+        (&["--vendor", "acme"][..], "vendor acme"),
+        (&["--zone", "packaging"], "zone packaging"),
+        (&["--plant"], "everybody, from the whole plant"),
+    ] {
+        let mut ssh = Ssh::begin(&house, &tess);
+        ssh.ready().await;
+        let said = lee.run(&[&["cut"], scope].concat()).await.done().out;
+        assert!(said.contains(": 1 session ended.") && said.contains("It keeps out until: "), "{said}");
+        let told = ssh.end().await;
+        assert!(told.contains("cut"), "{told}");
+        let told = Ssh::begin(&house, &tess).end().await;
+        assert!(told.contains("cut") && !told.contains("PANEL"), "{scope:?}: {told}");
+        let cuts = lee.run(&["cuts"]).await.done().out;
+        let cut = cuts.lines().find(|line| line.contains(keeps_out)).unwrap_or_else(|| panic!("{cuts}"));
+        lee.run(&["reopen", cut.split_whitespace().next().unwrap(), "--reason", "it is safe"]).await.done();
+    }
+    let mut ssh = Ssh::begin(&house, &tess);
+    ssh.ready().await;
+    let two = ["cut", "--zone", "packaging", "--plant"];
+    lee.run(&two).await.failed(2, "cannot be used with");
+    lee.run(&["cut"]).await.failed(2, "required");
+    tess.run(&["cut", "--plant"]).await.failed(1, "the vendor face has no such thing");
+    assert!(lee.run(&["cuts"]).await.done().out.contains("No cut stands"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vendor_that_is_disabled_is_out_in_one_act() {
+    let house = House::new().await;
+    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+    let tess = vendor(&house, &ada).await;
+    granted(&tess, &lee).await;
+    let mut ssh = Ssh::begin(&house, &tess);
+    ssh.ready().await;
+    lee.run(&["disable", "--vendor", "acme"]).await.failed(1, "only administrators may do this");
+    ada.run(&["disable", "tess", "--vendor", "acme"]).await.failed(2, "cannot be used with");
+    let said = ada.run(&["disable", "--vendor", "acme"]).await.done().out;
+    assert_eq!(said, "everybody of acme: disabled. Sessions end, nothing of theirs is let in.\n");
+    let told = ssh.end().await;
+    assert!(told.contains("taken back"), "{told}");
+    tess.run(&["requests"]).await.failed(1, "vendor acme is disabled");
+    let told = Ssh::begin(&house, &tess).end().await;
+    assert!(!told.contains("PANEL"), "{told}");
+    let people = ada.run(&["people"]).await.done().out;
+    let line = people.lines().find(|line| line.starts_with("acme")).unwrap();
+    assert!(line.contains("disabled"), "{people}");
+}
+
 /// The program in a terminal of its own (util-linux `script`), where somebody types.
 fn at_a_terminal(somebody: &Somebody, words: &str) -> Child {
     let command = words.replace("holdpoint", env!("CARGO_BIN_EXE_holdpoint"));
