@@ -49,9 +49,25 @@ impl Halfway {
     pub(crate) async fn answers_with_a_code(&mut self, gate: &Gate) -> Result<Asked, russh::Error> {
         let stage = &gate.hall.stage;
         let code = stage.technician.totp.code_at(stage.desk.clock().wall()).to_string();
+        self.is_asked().await;
+        self.answers(&code).await
+    }
+
+    /// The question for the code comes.
+    pub(crate) async fn is_asked(&mut self) {
         let asked = self.handle.authenticate_keyboard_interactive_start(&self.user, None).await;
         assert!(matches!(asked, Ok(Asked::InfoRequest { .. })), "{asked:?}");
-        self.handle.authenticate_keyboard_interactive_respond(vec![code]).await
+    }
+
+    pub(crate) async fn answers(&mut self, code: &str) -> Result<Asked, russh::Error> {
+        self.handle.authenticate_keyboard_interactive_respond(vec![code.to_owned()]).await
+    }
+
+    /// The words with which it ends. Takes the round without a question that holds it until then.
+    pub(crate) async fn ends(&mut self) -> String {
+        drop(self.handle.authenticate_keyboard_interactive_respond(Vec::new()).await);
+        eventually("it is told why", || self.told().is_some()).await;
+        self.told().unwrap()
     }
 }
 

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use approver::testing::new_key;
+use jiff::{SignedDuration, Timestamp};
+use policies::actions::Action;
+use policies::events::Event;
+use policies::ids::PersonId;
 use russh::client::{self, Handle, KeyboardInteractiveAuthResponse as Asked};
 use russh::keys::PrivateKeyWithHashAlg;
 
-use crate::gate::{Gate, assert_refused, finish};
+use crate::gate::{Gate, assert_ok, assert_refused, finish, text};
 use crate::halfway::Halfway;
-use crate::hall::{Anyone, HANG, eventually};
+use crate::hall::{Anyone, HANG, eventually, next_code};
 
 async fn connected(gate: &Gate) -> (Handle<Anyone>, Arc<std::sync::Mutex<Option<String>>>) {
     let anyone = Anyone::default();
@@ -27,6 +31,95 @@ async fn a_connection_has_three_codes_and_then_it_ends() {
     std::fs::write(gate.home.path().join("code"), "000000").unwrap();
     assert_refused(&finish(ssh, "").await, "the name or the code is wrong");
     assert_eq!(gate.codes_asked(), 3);
+}
+
+/// Until when somebody was locked, each time it happened, as the journal has it.
+async fn locks(gate: &Gate) -> Vec<(PersonId, Timestamp)> {
+    let entries = gate.hall.stage.desk.entries(0).await.unwrap();
+    let locks = entries.into_iter().filter_map(|entry| match entry.event {
+        Event::Locked { person, until } => Some((person, until)),
+        _ => None,
+    });
+    locks.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_codes_over_two_connections_lock_and_a_right_one_reads_the_same_until_the_lock_ends() {
+    let gate = Gate::new().await;
+    gate.grant().await;
+    let _running = gate.let_time_run();
+    let stage = &gate.hall.stage;
+    let complaint = |asked: Result<Asked, russh::Error>| match asked {
+        Ok(Asked::InfoRequest { instructions, .. }) => instructions,
+        other => panic!("{other:?}"),
+    };
+    let mut words = Vec::new();
+    let mut first = Halfway::bound_for(&gate, "tara+hmi-2").await;
+    first.is_asked().await;
+    words.push(complaint(first.answers("000000").await));
+    words.push(complaint(first.answers("000000").await));
+    drop(first.answers("000000").await);
+    words.push(first.ends().await);
+    let mut second = Halfway::bound_for(&gate, "tara+hmi-2").await;
+    second.is_asked().await;
+    words.push(complaint(second.answers("000000").await));
+    assert_eq!(locks(&gate).await, [], "four are not yet five");
+    words.push(complaint(second.answers("000000").await));
+    let locked = locks(&gate).await;
+    assert_eq!(locked.len(), 1);
+    let (person, until) = locked[0];
+    assert_eq!(person, stage.technician.person);
+    assert!(until > stage.desk.clock().wall() && until <= stage.desk.clock().wall() + SignedDuration::from_mins(15));
+
+    drop(second.answers(&next_code(&gate.hall).await).await);
+    words.push(second.ends().await);
+    let mut third = Halfway::bound_for(&gate, "tara+hmi-2").await;
+    third.is_asked().await;
+    words.push(complaint(third.answers(&next_code(&gate.hall).await).await));
+    assert!(words[0].starts_with("That does not fit: the name or the code is wrong"), "{words:?}");
+    assert!(words.iter().all(|said| *said == words[0]), "a lock is told to nobody: {words:?}");
+    assert_refused(&gate.run(&["gate", "echo"], "").await, &words[0]);
+    assert_eq!(locks(&gate).await.len(), 1, "codes that were not looked at do not prolong it");
+
+    gate.hall.pass(Duration::from_secs(15 * 60)).await;
+    assert_ok(&gate.run(&["gate", "echo"], "let in").await, "let in");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_codes_within_jumps_lock_and_a_right_one_reads_the_same_until_the_lock_ends() {
+    let gate = Gate::new().await;
+    gate.grant().await;
+    assert_ok(&gate.run(&["gate", "echo"], "one").await, "one");
+    gate.hall.stage.grant("hmi-3", &[Action::Shell]).await;
+    // In by the login of before, so that the code for the other target is asked for within the jump.
+    let shared = gate.home.path().join("shared");
+    let mut master = gate.ssh(&["-M", "-N", "-S", shared.to_str().unwrap(), "lobby"]).await;
+    let mut master = master.spawn().unwrap();
+    eventually("the shared connection", || shared.exists()).await;
+    let through = format!("ProxyCommand=ssh -F {} -S {} -W %h:22 lobby", gate.config().display(), shared.display());
+    let jump = ["-o", &through, "-o", "ProxyJump=none", "hmi-3", "echo"];
+    let _running = gate.let_time_run();
+    let jumps = async |code: Option<&str>| {
+        let ssh = gate.ssh(&jump).await;
+        if let Some(code) = code {
+            std::fs::write(gate.home.path().join("code"), code).unwrap();
+        }
+        let asked_before = gate.codes_asked();
+        let output = finish(ssh, "hello").await;
+        assert_refused(&output, "That does not fit: the name or the code is wrong");
+        assert_eq!(gate.codes_asked() - asked_before, 3, "a jump has three codes, and then it ends");
+        text(&output.stderr)
+    };
+    let wrong = jumps(Some("000000")).await;
+    assert_eq!(locks(&gate).await, [], "three are not yet five");
+    assert_eq!(jumps(Some("000000")).await, wrong);
+    assert_eq!(locks(&gate).await.len(), 1);
+    assert_eq!(jumps(None).await, wrong, "a lock is told to nobody");
+    assert!(master.try_wait().unwrap().is_none(), "the shared connection stays");
+    assert_eq!(gate.hall.target.seen.typed(), "one");
+
+    gate.hall.pass(Duration::from_secs(15 * 60)).await;
+    assert_ok(&gate.run(&["hmi-3", "echo"], "let in").await, "let in");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
