@@ -14,7 +14,7 @@ use policies::events::Ending;
 use proxy::dial::DialFault;
 use proxy::flow::Event;
 use proxy::ssh::target::{TargetAuth, TargetFault, TargetPlan, TargetPool};
-use russh::keys::{HashAlg, PrivateKey};
+use russh::keys::{Algorithm, HashAlg, PrivateKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, Response, Session};
 use russh::{Channel, ChannelId, MethodKind, MethodSet, Preferred, cipher, kex, mac};
 use tokio::net::TcpListener;
@@ -34,6 +34,7 @@ struct House {
 #[derive(Default)]
 struct Seen {
     log_ins: AtomicUsize,
+    signatures: Mutex<Vec<Algorithm>>,
     answers: Mutex<Vec<String>>,
     opened: Mutex<Vec<bool>>,
 }
@@ -95,6 +96,12 @@ impl server::Handler for House {
             return Ok(Auth::reject());
         }
         self.seen.log_ins.fetch_add(1, Ordering::SeqCst);
+        Ok(Auth::Accept)
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: server::VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
+        assert_eq!(user, "maint");
+        self.seen.signatures.lock().unwrap().push(key.algorithm.clone());
         Ok(Auth::Accept)
     }
 
@@ -206,6 +213,35 @@ async fn a_target_that_knows_passwords_only_as_an_answer_gets_it_for_a_hidden_qu
         house.questions = questions;
         assert!(matches!(fault(&house.open().await, plan(house.pin())).await, TargetFault::LogIn { .. }));
         assert!(house.seen.answers.lock().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_rsa_key_signs_with_sha1_only_for_a_target_that_is_marked_as_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let mut keygen = std::process::Command::new("ssh-keygen");
+    keygen.args(["-q", "-N", "", "-t", "rsa", "-b", "2048", "-f"]).arg(&file);
+    assert!(keygen.status().unwrap().success());
+    let key = Arc::new(russh::keys::load_secret_key(&file, None).unwrap());
+    let rsa = |hash| Algorithm::Rsa { hash };
+    let (old, new) = (rsa(None), rsa(Some(HashAlg::Sha256)));
+    let newest = rsa(Some(HashAlg::Sha512));
+    for (knows, legacy, signs) in [
+        (vec![newest.clone(), new.clone(), old.clone()], false, &newest),
+        (vec![newest.clone(), new.clone(), old.clone()], true, &newest),
+        (vec![new.clone(), old.clone()], false, &new),
+        (vec![old.clone()], false, &newest),
+        (vec![old.clone()], true, &old),
+    ] {
+        let mut house = House::new();
+        house.methods = vec![MethodKind::PublicKey];
+        house.preferred = Preferred { key: [vec![Algorithm::Ed25519], knows].concat().into(), ..Preferred::DEFAULT };
+        let plan = TargetPlan { auth: TargetAuth::Key(Arc::clone(&key)), legacy, ..plan(house.pin()) };
+        let (pool, _leased) = pool(&house.open().await, plan).await;
+        pool.take().await.unwrap();
+        let signed = house.seen.signatures.lock().unwrap().clone();
+        assert!(signed.iter().eq([signs]), "{signed:?} for {:?}, {legacy}", house.preferred.key);
     }
 }
 

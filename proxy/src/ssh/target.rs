@@ -10,9 +10,15 @@ use approver::lease::Lease;
 use certs::host_keys::{self, HostKeyChanged};
 use policies::ids::TargetName;
 use russh::client::{self, AuthResult, KeyboardInteractiveAuthResponse, Prompt};
-use russh::keys::{Algorithm, Certificate, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::keys::agent::AgentIdentity;
+use russh::keys::signature::Signer as _;
+use russh::keys::ssh_encoding::Encode as _;
+use russh::keys::ssh_key::private::{KeypairData, RsaKeypair};
+use russh::keys::ssh_key::{self, Signature};
+use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{
-    Channel, ChannelId, ChannelWriteHalf, Disconnect, MethodKind, Preferred, Sig, cipher, compression, kex, mac,
+    AgentAuthError, Channel, ChannelId, ChannelWriteHalf, Disconnect, MethodKind, Preferred, Sig, Signer, cipher,
+    compression, kex, mac,
 };
 use zeroize::Zeroizing;
 
@@ -314,19 +320,58 @@ async fn in_time<T>(
 
 async fn log_in(handle: &mut client::Handle<Guest>, plan: &TargetPlan) -> Result<bool, russh::Error> {
     match &plan.auth {
-        TargetAuth::Key(key) => {
-            let hash = match key.algorithm().is_rsa() {
-                true => handle.best_supported_rsa_hash().await?.flatten(),
-                false => None,
-            };
-            let key = PrivateKeyWithHashAlg::new(Arc::clone(key), hash);
-            Ok(handle.authenticate_publickey(&plan.user, key).await?.success())
-        }
+        TargetAuth::Key(key) => match key.key_data() {
+            KeypairData::Rsa(pair) => log_in_by_rsa(handle, plan, key, pair).await,
+            _ => {
+                let key = PrivateKeyWithHashAlg::new(Arc::clone(key), None);
+                Ok(handle.authenticate_publickey(&plan.user, key).await?.success())
+            }
+        },
         TargetAuth::Certificate(certify) => {
             let Some((key, certificate)) = certify() else { return Ok(false) };
             Ok(handle.authenticate_openssh_cert(&plan.user, key, certificate).await?.success())
         }
         TargetAuth::Password(password) => log_in_by_password(handle, &plan.user, password).await,
+    }
+}
+
+/// With SHA-2, unless the target is marked as old and says nothing of it.
+async fn log_in_by_rsa(
+    handle: &mut client::Handle<Guest>,
+    plan: &TargetPlan,
+    key: &PrivateKey,
+    pair: &RsaKeypair,
+) -> Result<bool, russh::Error> {
+    let hash = match handle.best_supported_rsa_hash().await?.flatten() {
+        None if !plan.legacy => Some(HashAlg::Sha512),
+        said => said,
+    };
+    let public = key.public_key().clone();
+    let answer = handle.authenticate_publickey_with(&plan.user, public, hash, &mut RsaSigner(pair)).await;
+    answer.map(|answer| answer.success()).map_err(|fault| match fault {
+        AgentAuthError::Send(_) => russh::Error::SendError,
+        AgentAuthError::Key(fault) => fault.into(),
+    })
+}
+
+/// Signs in russh's place, which does so only together with a release of `rsa` that `ssh-key` has left behind.
+struct RsaSigner<'a>(&'a RsaKeypair);
+
+impl Signer for RsaSigner<'_> {
+    type Error = AgentAuthError;
+
+    async fn auth_sign(
+        &mut self,
+        _: &AgentIdentity,
+        hash: Option<HashAlg>,
+        mut to_sign: Vec<u8>,
+    ) -> Result<Vec<u8>, AgentAuthError> {
+        let mut sign = || -> Result<(), ssh_key::Error> {
+            let signature: Signature = (self.0, hash).try_sign(&to_sign)?;
+            Ok(signature.encode_prefixed(&mut to_sign)?)
+        };
+        sign().map_err(russh::keys::Error::from)?;
+        Ok(to_sign)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The SSH face under stock `ssh`: over a Desk in memory on a clock that tests turn, sessions that record to a simulated
 //! disk, and a target in this process. The program as a whole is tried elsewhere.
 
+mod algorithms;
 mod gate;
 mod grants;
 mod halfway;

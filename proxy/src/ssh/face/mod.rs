@@ -297,14 +297,13 @@ impl Face {
 /// The technician's side is hardened: what is older is for targets alone.
 const CIPHERS: &[cipher::Name] = &[cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305];
 
-/// Keys that are taken: security keys count as one factor, and no SHA-1.
+/// Signatures that are taken, by the keys that [`check_key`](certs::sshsig::check_key) takes: security keys count as one
+/// factor, and no SHA-1.
 const KEYS: &[Algorithm] = &[
     Algorithm::Ed25519,
     Algorithm::SkEd25519,
     Algorithm::SkEcdsaSha2NistP256,
     Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
-    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
     Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
     Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
 ];
