@@ -60,6 +60,7 @@ echo "$1" >> "$here/prompts"
 case "$1" in
   *"Code of"*) exec "$here/code" ;;
   *"One-use code"*) cat "$here/enrolment" ;;
+  *"Password"*) cat "$here/password" ;;
   *"Reason"*) echo "the pump trips" ;;
   *) echo "" ;;
 esac

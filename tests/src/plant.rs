@@ -37,6 +37,8 @@ pub struct Options {
     pub reserve: String,
     /// More lines for the target's `sshd_config`.
     pub sshd: String,
+    /// What the program logs, if not what it logs by itself.
+    pub log: Option<&'static str>,
     /// The data folder, if it is not in the installation's.
     pub data: Option<PathBuf>,
     /// More people: technicians of `acme` and `stackwell`.
@@ -51,6 +53,7 @@ impl Default for Options {
             pin: None,
             reserve: "64 MiB".into(),
             sshd: String::new(),
+            log: None,
             data: None,
             technicians: vec![("tess", "acme")],
         }
@@ -335,6 +338,9 @@ impl Plant {
     pub fn serve_command(&self) -> Command {
         let mut serve = self.holdpoint(&["serve", "--json", "--config"]);
         serve.arg(self.config());
+        if let Some(log) = self.options.log {
+            serve.args(["--log", log]);
+        }
         serve
     }
 
