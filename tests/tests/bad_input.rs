@@ -4,9 +4,10 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
+use std::process::Command;
 use std::time::Duration;
 
-use tests::{Ended, Options, Plant, python, run};
+use tests::{Ended, Options, Plant, eventually, holdpoint, json, log_in, python, run, text};
 
 fn ready() -> Plant {
     let mut plant = Plant::ready(Options::default());
@@ -222,4 +223,49 @@ fn bytes_that_act_on_a_terminal_come_out_of_no_command_and_no_log() {
     // Playing paints a screen, by sequences of its own.
     let played = run(&mut evidence.holdpoint(&["play", &session, "--key", "key", "--speed", "1000"]), b"").ok().text();
     assert!(!played.contains("\u{1b}]") && !played.contains(['\u{7}', '\u{9b}', '\u{202e}']), "{played:?}");
+}
+
+#[test]
+fn a_work_order_that_acts_on_a_terminal_comes_out_of_no_command_page_log_or_notice() {
+    let mut plant = Plant::enrolled(Options::default());
+    let notices = plant.notices();
+    plant.serve();
+    ["lee", "tess"].iter().for_each(|name| log_in(&plant, name));
+    let order = format!("WO-17{ACTS}");
+    let lobby = ssh(&plant, &[&plant.tess().at(""), &format!("request hmi-2 --work-order {order} the pump trips")]);
+    let waits = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "valve", "--work-order", &order];
+    let asked = holdpoint(&plant, "tess", &waits).ok();
+    let mut shown = vec![lobby.text(), asked.text()];
+    for (who, command) in [("tess", "requests"), ("lee", "requests"), ("lee", "status")] {
+        shown.push(holdpoint(&plant, who, &[command]).ok().text());
+        shown.push(holdpoint(&plant, who, &[command, "--json"]).ok().text());
+    }
+    let requests = json(&plant, "lee", &["requests"]);
+    let requests = requests["requests"].as_array().unwrap();
+    assert_eq!(requests.len(), 2, "both ways to ask");
+    for request in requests {
+        assert!(text(&request["work_order"]).starts_with("WO-17"), "{request}");
+    }
+    shown.push(holdpoint(&plant, "lee", &["approve", &text(&requests[0]["request"]), "--yes"]).ok().text());
+    ssh(&plant, &[&plant.tess().at("hmi-2"), "true"]).ok();
+    eventually("its end is journaled", || {
+        json(&plant, "lee", &["sessions"])["sessions"].as_array().is_some_and(Vec::is_empty)
+    });
+    let session = text(&json(&plant, "lee", &["sessions", "--all"])["sessions"][0]["session"]);
+    let (trust, pack) = (plant.installation().join("trust.toml"), plant.tess().path("pack.zip"));
+    let make = ["evidence", &session, "--trust", trust.to_str().unwrap(), "-o", pack.to_str().unwrap()];
+    shown.push(holdpoint(&plant, "lee", &make).ok().text());
+    let texts = "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1])\n\
+                 for n in z.namelist():\n  if n.endswith(('html', 'json')): print(n, z.read(n).decode())";
+    let packed = run(Command::new("python3").args(["-c", texts]).arg(&pack), b"").ok().text();
+    assert!(packed.contains("WO-17"), "{packed}");
+    shown.push(packed);
+    shown.push(fs::read_to_string(&notices).unwrap());
+    let stop = plant.stop();
+    assert_eq!(stop.code(), 0, "{}", stop.text());
+    let evidence = plant.evidence();
+    shown.extend([stop.text(), evidence.verify().ok().text()]);
+    for text in shown {
+        assert!(!text.contains(['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}']), "{text:?}");
+    }
 }
