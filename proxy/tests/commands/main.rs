@@ -9,5 +9,7 @@ mod help;
 mod house;
 mod machine;
 mod people;
+#[path = "../pictures/mod.rs"]
+mod pictures;
 mod plant;
 mod work;

@@ -2,10 +2,12 @@
 
 use certs::enrolment::EnrolmentCode;
 use certs::tls::CaPrefix;
+use certs::totp::TotpSecret;
 use policies::ids::LinkId;
 use serde_json::Value;
 
 use crate::house::{House, Side, Somebody, start};
+use crate::pictures;
 use crate::work::vendor;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,11 +28,23 @@ async fn first_contact_is_no_leap_of_faith() {
 
     let ran = enrol(&code).await.done();
     assert!(ran.out.contains("Welcome, lee") && ran.out.contains("Each works once"), "{}", ran.out);
+    let secret = ran.out.split("type it in: ").nth(1).unwrap().lines().next().unwrap();
+    let url = TotpSecret::from_base32(secret).unwrap().otpauth_url("mill-3", "lee");
+    assert_eq!(pictures::read(&ran.out, pictures::On::Screen), *url);
     assert!(ran.out.lines().all(|line| line.chars().count() <= 200));
     enrol(&code).await.failed(2, "is there already");
     let again = Somebody::new(&house.folder.path().join("again"));
     again.run_with(&args, &code).await.failed(1, "this link was used");
     assert!(!again.profile().exists());
+}
+
+#[test]
+fn a_picture_says_what_it_was_drawn_of_on_a_screen_and_on_paper() {
+    let long = format!("otpauth://totp/{}", "Mill%203:tess".repeat(6));
+    for text in ["x", "otpauth://totp/Mill%203:tess?secret=JBSWY3DPEHPK3PXP&issuer=Mill%203", &long] {
+        assert_eq!(pictures::read(&proxy::picture::picture(text), pictures::On::Screen), text);
+        assert_eq!(pictures::read(&proxy::picture::printed(text), pictures::On::Paper), text);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

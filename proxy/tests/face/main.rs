@@ -12,6 +12,8 @@ mod jumps;
 mod limits;
 mod lobby;
 mod passwords;
+#[path = "../pictures/mod.rs"]
+mod pictures;
 mod refused;
 
 use std::process::Output;
@@ -185,7 +187,9 @@ async fn who_enrols_sees_the_second_factor_once_and_tries_it() {
     stdin.write_all(format!("{}\n", code.as_str()).as_bytes()).await.unwrap();
     stdout.read_to_end(&mut shown).await.unwrap();
     let page = text(&shown);
-    assert!(page.contains('\u{2588}') && page.contains("ten recovery codes"), "{page}");
+    let url = TotpSecret::from_base32(secret).unwrap().otpauth_url("Mill 3", "theo");
+    assert_eq!(pictures::read(&page, pictures::On::Screen), *url);
+    assert!(page.contains("ten recovery codes"), "{page}");
     assert!(page.contains(&format!("It works. From now on: ssh -p {} theo@gate.mill3.example", gate.port)), "{page}");
     assert!(child.wait().await.unwrap().success());
     let again = gate.ssh(&["-l", "theo", "lobby", "list"]).await;
