@@ -198,6 +198,8 @@ fn signed(seized: &Seized, who: &Person, session: SessionId) -> Event {
     Event::ErasureSigned { signed: Signed { statement, key, signature } }
 }
 
+type Forging<'a> = &'a dyn Fn(&Seized) -> Vec<Event>;
+
 #[test]
 fn what_was_erased_against_the_rules_is_found_by_both_verifiers() {
     let mut plant = plant("retention = \"1h\"\nretention_max = \"2h\"");
@@ -211,7 +213,7 @@ fn what_was_erased_against_the_rules_is_found_by_both_verifiers() {
     let by_rule = Event::Erased { session: id, on: ErasedOn::Rule { rule } };
     let held = || Event::Held { session: id, reason: Salted(Digest([7; 32])), by: rita.id };
     let both = |seized: &Seized| [ada, lee].map(|who| signed(seized, who, id)).to_vec();
-    let forged: [(&str, &dyn Fn(&Seized) -> Vec<Event>); 5] = [
+    let forged: [(&str, Forging<'_>); 5] = [
         ("by the rule, before its time", &|_| vec![by_rule.clone()]),
         ("by people who did not sign", &|_| vec![by_people()]),
         ("before its minimum", &|seized| [both(seized), vec![by_people()]].concat()),
