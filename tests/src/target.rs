@@ -119,6 +119,11 @@ impl Target {
         descendants(self.server.id()).is_empty()
     }
 
+    /// Kills every process that serves a connection.
+    pub fn kill(&self) {
+        signal_all(&descendants(self.server.id()), Signal::KILL);
+    }
+
     /// Stops every process that serves a connection, until the value is dropped.
     pub fn stop(&self) -> Stopped {
         let processes = descendants(self.server.id());
