@@ -83,6 +83,15 @@ impl Target {
         fingerprint(&self.folder.join("host.pub"))
     }
 
+    /// A plant file's lines for it under this name, in the zone of the others, let in with this secret.
+    pub fn with_secret(&self, name: &str, credential: &str) -> String {
+        let (address, user, pin) = (self.address(), account(), self.pin());
+        format!(
+            "[targets.{name}]\nzone = \"packaging\"\n[targets.{name}.services.ssh]\nprotocol = \"ssh\"\n\
+             address = \"{address}\"\nuser = \"{user}\"\ncredential = \"{credential}\"\nhost_key = \"{pin}\""
+        )
+    }
+
     /// A path in its folder of files.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join("files").join(name)

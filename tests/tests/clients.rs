@@ -231,14 +231,7 @@ fn ssh_audit_finds_nothing_to_fail() {
 fn a_machine_with_dropbear_is_reached_with_an_injected_key() {
     let folder = tempfile::tempdir().unwrap();
     let Some(panel) = Target::dropbear(&folder.path().join("panel-3")) else { return };
-    let more = format!(
-        "[targets.panel-3]\nzone = \"packaging\"\n[targets.panel-3.services.ssh]\nprotocol = \"ssh\"\naddress = \"{}\"\n\
-         user = \"{}\"\ncredential = \"panel\"\nhost_key = \"{}\"",
-        panel.address(),
-        tests::target::account(),
-        panel.pin()
-    );
-    let mut plant = Plant::enrolled(Options { more, ..Options::default() });
+    let mut plant = Plant::enrolled(Options { more: panel.with_secret("panel-3", "panel"), ..Options::default() });
     let secret = fs::read(folder.path().join("panel-3/login")).unwrap();
     plant.decide(|office| office.set_secret("panel", &secret));
     plant.grant("tess", "panel-3", &EVERYTHING, Seconds(3_600));

@@ -5,10 +5,12 @@ use std::fs::{self, File};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use policies::time::Seconds;
 use recordings::notes::Note;
 use serde_json::Value;
+use tests::plant::EVERYTHING;
 use tests::process::start_on_a_terminal;
-use tests::{Options, Person, Plant, Running, eventually, json, log_in, long_or, run, start};
+use tests::{Options, Person, Plant, Running, Target, eventually, json, log_in, long_or, python, run, start, text};
 
 const MIB: u64 = 1 << 20;
 /// Who is held up waits as long as the stall does; a busy machine alone delays nobody so long.
@@ -249,4 +251,80 @@ fn a_terminal_has_its_size_from_the_start_and_every_later_one_and_they_are_recor
         let sizes: Vec<_> = opened.notes().into_iter().filter_map(sizes).collect();
         assert_eq!(sizes, [(97, 31), (132, 50), (40, 12)]);
     }
+}
+
+/// Runs a program on a terminal and one without, which say what signal they caught, and sends one the signal of each line
+/// that is typed.
+const SIGNALS: &str = r#"
+import asyncio, sys, asyncssh
+def program(name):
+    traps = "".join(f"trap 'echo {name} caught {signal}' {signal}; " for signal in ["USR1", "USR2"])
+    return traps + f"echo {name} is ready; while :; do sleep 0.1; done"
+async def show(lines):
+    async for line in lines: print(line.strip(), flush=True)
+async def main():
+    port = int(sys.argv[1])
+    async with asyncssh.connect("127.0.0.1", port, username="tess+panel-3", client_keys=[("key", "key-cert.pub")],
+                                known_hosts=None, agent_path=None, config=None) as connection:
+        processes = {
+            "terminal": await connection.create_process(program("terminal"), term_type="xterm"),
+            "pipe": await connection.create_process(program("pipe")),
+        }
+        shown = [show(lines) for process in processes.values() for lines in [process.stdout, process.stderr]]
+        showing = asyncio.gather(*shown)
+        while order := (await asyncio.to_thread(sys.stdin.readline)).split():
+            processes[order[0]].send_signal(order[1])
+        showing.cancel()
+asyncio.run(main())
+"#;
+
+/// At Dropbear, because OpenSSH's server passes no signal on to a program of root's.
+#[test]
+fn a_signal_reaches_the_program_but_not_while_input_is_stopped() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let Some(panel) = Target::dropbear(&folder.path().join("panel-3")) else { return };
+    let secret = fs::read(folder.path().join("panel-3/login")).unwrap();
+    let mut plant = Plant::enrolled(Options { more: panel.with_secret("panel-3", "panel"), ..Options::default() });
+    plant.decide(|office| office.set_secret("panel", &secret));
+    plant.grant("tess", "panel-3", &EVERYTHING, Seconds(3_600));
+    plant.log_in("tess");
+    plant.serve();
+    log_in(&plant, "lee");
+    let mut client = plant.tess().tool(python);
+    let mut client = start(client.args(["-c", SIGNALS, &plant.ssh_port().to_string()]));
+    for way in ["terminal", "pipe"] {
+        client.until(&format!("{way} is ready\n"));
+        client.type_in(format!("{way} USR1\n"));
+        client.until(&format!("{way} caught USR1\n"));
+    }
+    let session = text(&json(&plant, "lee", &["sessions"])["sessions"][0]["session"]);
+    let order = |word: &str| run(&mut plant.as_person("lee", &[word, &session]), b"").ok();
+    order("freeze");
+    client.until("Your input is stopped by an operator");
+    for (times, way) in ["terminal", "pipe"].into_iter().enumerate() {
+        client.type_in(format!("{way} USR1\n"));
+        eventually("the technician reads that it was not passed on", || {
+            client.said().matches("holdpoint: signal USR1 was not passed on: input is stopped\n").count() == times + 1
+        });
+    }
+    order("thaw");
+    client.until("Your input goes on");
+    for way in ["terminal", "pipe"] {
+        client.type_in(format!("{way} USR2\n"));
+        let said = client.until(&format!("{way} caught USR2\n"));
+        assert_eq!(said.matches(&format!("{way} caught USR1")).count(), 1, "{said}");
+    }
+    client.type_in("\n");
+    client.ends().ok();
+    plant.stop();
+    let recording = plant.evidence().recording();
+    let signals = |note: &Note| match note {
+        Note::Signal { name } => Some(name.to_string()),
+        Note::GateVerdict { allowed: false, words } => Some(words.to_string()),
+        _ => None,
+    };
+    let recorded: Vec<_> = recording.notes().into_iter().filter_map(signals).collect();
+    let refused = "signal USR1: input is stopped";
+    assert_eq!(recorded, ["USR1", "USR1", "USR1", refused, "USR1", refused, "USR2", "USR2"]);
 }

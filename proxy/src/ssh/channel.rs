@@ -411,9 +411,8 @@ impl<R: Recorder> Carriage<'_, R> {
             const FROZEN: &str = "input is stopped";
             self.note(&note_of(&request, false)).await?;
             self.verdict(&request, false, FROZEN).await?;
-            if request.starts_program() {
-                self.refuse(FROZEN, true, REFUSED);
-            }
+            let told = format!("{} was not passed on: {FROZEN}", in_words(&request));
+            self.refuse(&told, request.starts_program(), REFUSED);
             return Ok(false);
         }
         let verdict = self.terms.judge.judge(&request);
