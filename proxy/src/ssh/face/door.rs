@@ -21,6 +21,7 @@ use super::room::{Room, wanted};
 use super::second::{CODES_MAX, Second, WRONG};
 use super::{Connection, Face, Stage};
 use crate::flow::{Queue, Reply, Request, VendorFlow, WindowSize};
+use crate::gate::Gate;
 use crate::session::{Session as CarriedBy, VendorChannel, VendorLine};
 
 /// One SSH connection of a technician, the outer one or the inner one of `-J`.
@@ -178,6 +179,23 @@ impl Inner {
         self.applicant.standing(&self.place)
     }
 
+    /// What is read before questions, and in their stead where a client asks none.
+    fn before_questions(&self, gate: &Gate) -> Option<String> {
+        let target = &self.place.target;
+        match self.standing() {
+            Standing::Open(_) => None,
+            Standing::Later(from) => {
+                let from = self.applicant.shown(from);
+                Some(format!("The grant for {target} begins {from}. Connect again then.\r\n"))
+            }
+            Standing::Pending(_) | Standing::Nothing => Some(format!(
+                "No grant for {target} is open. Answer the questions, or ask before you connect: {lobby} request {target} \
+                 REASON\r\n",
+                lobby = gate.ssh(&self.applicant.who().login),
+            )),
+        }
+    }
+
     /// Whether the code has to be given in here, because no recent login serves.
     fn wants_code(&mut self) -> bool {
         let Some(second) = &self.second else { return false };
@@ -264,13 +282,7 @@ impl Handler for Door {
     async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
         Ok(match &self.way {
             Way::Outer(_) => self.face.banner(),
-            Way::Inner(inner) if matches!(inner.standing(), Standing::Open(_)) => None,
-            Way::Inner(inner) => Some(format!(
-                "No grant for {target} is open. Answer the questions, or ask before you connect: {lobby} request {target} \
-                 REASON\r\n",
-                target = inner.place.target,
-                lobby = self.face.gate.ssh(&inner.applicant.who().login),
-            )),
+            Way::Inner(inner) => inner.before_questions(&self.face.gate),
         })
     }
 
