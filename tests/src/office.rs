@@ -12,7 +12,7 @@ use approver::testing::{person, sign};
 use certs::enrolment::EnrolmentCode;
 use certs::keys::{KeyStore, Seal};
 use certs::sshsig::Namespace;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use policies::actions::Action;
 use policies::decide::{Command, NewRequest};
 use policies::digest::Digest;
@@ -167,8 +167,20 @@ impl Office {
     /// A request as somebody makes it, from now and for so long.
     #[track_caller]
     pub fn ask(&self, technician: &Person, target: &str, actions: &[Action], lasts: Seconds) -> RequestId {
-        let now = self.desk.clock().wall();
-        let id = mint::request(now);
+        self.ask_from(self.desk.clock().wall(), technician, target, actions, lasts)
+    }
+
+    /// The same, for later.
+    #[track_caller]
+    pub fn ask_from(
+        &self,
+        from: Timestamp,
+        technician: &Person,
+        target: &str,
+        actions: &[Action],
+        lasts: Seconds,
+    ) -> RequestId {
+        let id = mint::request(self.desk.clock().wall());
         let reason = self.runtime.block_on(self.people.put_text("the pump trips")).expect("it is kept");
         self.act(Command::Submit(NewRequest {
             id,
@@ -176,7 +188,7 @@ impl Office {
             target: target.parse().expect("a label"),
             service: None,
             actions: actions.iter().copied().collect(),
-            window: Window { from: now, until: now + SignedDuration::from_hours(2) },
+            window: Window { from, until: from + SignedDuration::from_hours(2) },
             duration: lasts,
             reason: Some(reason),
             work_order: None,

@@ -4,10 +4,10 @@
 //! | bypass | where it is tried |
 //! |---|---|
 //! | `one_grant_one_connection_under_race` | here, and with an arranged rival in `approver/tests/desk.rs` |
-//! | `nobody_approves_their_own`, `one_vote_each_and_one_no_ends_it`, `approval_of_another_digest_is_refused` | `approver/tests/desk.rs`, and as invariants of generated histories in `policies/tests/histories.rs` |
+//! | `nobody_approves_their_own`, `one_vote_each_and_one_no_ends_it`, `approval_of_another_digest_is_refused` | `approver/tests/desk.rs`, and as invariants of generated histories in `policies/tests/histories/main.rs` |
 //! | `the_approver_is_who_signed`, `no_get_changes_anything`, `reading_a_recording_is_an_event` | `approver/tests/api/` |
 //! | `a_cut_works_on_a_stuck_session`, `a_live_session_ends_at_its_deadline` on a turned clock | `proxy/tests/session/` |
-//! | `memory_is_flat_with_a_slow_side` | `proxy/tests/flow/` |
+//! | `memory_is_flat_with_a_slow_side` | here, and each stall by itself in `proxy/tests/flow/` |
 //! | `wrong_name_and_wrong_code_look_alike` | `proxy/tests/face/` |
 //! | `a_slow_watcher_gets_a_fresh_screen` | `proxy/src/session/gallery.rs` |
 //! | `a_burst_of_events_loses_none` | `approver/tests/api/`, for the journal and the notices; there is no feed to the outside yet |
@@ -25,11 +25,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use jiff::SignedDuration;
 use policies::actions::Action;
+use policies::decide::Command as Wanted;
 use policies::time::Seconds;
 use recordings::frame::Stream;
 use recordings::notes::Note;
 use tests::plant::EVERYTHING;
-use tests::{Ended, Options, Plant, eventually, python, run, start};
+use tests::{Ended, Options, Plant, eventually, long_or, python, run, start};
 
 const HOUR: Seconds = Seconds(3_600);
 
@@ -330,6 +331,73 @@ fn a_used_or_lapsed_grant_does_not_open() {
 }
 
 #[test]
+fn a_grant_does_not_open_before_its_start() {
+    const AHEAD: SignedDuration = SignedDuration::from_secs(20);
+    let mut plant = Plant::enrolled(Options::default());
+    plant.log_in("tess");
+    let from = jiff::Timestamp::now() + AHEAD;
+    plant.decide(|office| {
+        let request = office.ask_from(from, plant.tess(), "hmi-2", &EVERYTHING, HOUR);
+        office.act(Wanted::Vote { verdict: office.approval(plant.person("lee"), request) });
+    });
+    plant.serve();
+    let (at, lobby) = (plant.tess().at("hmi-2"), plant.tess().at(""));
+    let forms: [&[&str]; 2] = [&[&at, "true"], &["-J", &lobby, "hmi-2", "true"]];
+    for form in forms {
+        let early = ssh(&plant, &[&["-o", "KbdInteractiveAuthentication=no"], form].concat());
+        early.says_no("he grant for hmi-2 begins");
+    }
+    assert!(jiff::Timestamp::now() < from, "too slow a machine to see anything before the start");
+    assert_eq!(plant.hmi.connections(), 0);
+    eventually("it has begun", || jiff::Timestamp::now() > from);
+    for form in forms {
+        ssh(&plant, form).ok();
+    }
+}
+
+#[test]
+fn memory_is_flat_with_a_slow_side() {
+    /// What the plan of memory has for each direction that stalls.
+    const EACH_MAX: u64 = 12 << 20;
+    const SLOWLY: &str =
+        "perl -e '$| = 1; while (sysread STDIN, $b, 1000) { select undef, undef, undef, 0.1; print q(.) }'";
+    let mut plant = plant(&EVERYTHING);
+    let tess = plant.tess();
+    let config = tess.path("ssh_config").display().to_string();
+    let (user, jump) = (tess.at("hmi-2"), format!("-J {} hmi-2", tess.at("")));
+    tess.write("slowly", SLOWLY.as_bytes());
+    plant.hmi.write("slowly", SLOWLY.as_bytes());
+    let (here, there) = (tess.path("slowly"), plant.hmi.path("slowly"));
+    let start_all = |plant: &Plant| {
+        let shell = |line: String| start(plant.tess().tool("sh").args(["-c", &line]));
+        [&user, &jump].map(|to| {
+            let ssh = format!("ssh -F {config} {to}");
+            let down = shell(format!("{ssh} 'head -c 1073741824 /dev/zero' | sh {}", here.display()));
+            let up = shell(format!("head -c 1073741824 /dev/zero | {ssh} 'sh {}'", there.display()));
+            [down, up]
+        })
+    };
+    for form in [vec![user.as_str()], vec!["-J", &tess.at(""), "hmi-2"]] {
+        ssh(&plant, &[form, vec!["true"]].concat()).ok();
+    }
+    let before = plant.memory();
+    let mut clients: Vec<_> = start_all(&plant).into_iter().flatten().collect();
+    let until = Instant::now() + Duration::from_secs(long_or(120, 8));
+    let mut most = 0;
+    while Instant::now() < until {
+        thread::sleep(Duration::from_millis(100));
+        most = most.max(plant.memory());
+    }
+    let grown = most.saturating_sub(before);
+    println!("two downloads and two uploads at 10 kB/s: {} MiB more", grown >> 20);
+    assert!(grown < 4 * EACH_MAX, "{} MiB more", grown >> 20);
+    for client in &mut clients {
+        let read = client.out_bytes();
+        eventually("it is slow, and goes on", || client.out_bytes() > read + 5 && !client.has_ended());
+    }
+}
+
+#[test]
 fn an_offered_key_proves_nothing() {
     let plant = plant(&EVERYTHING);
     let tess = plant.tess();
@@ -360,10 +428,52 @@ fn an_offered_key_proves_nothing() {
         accepted.push(refused.err().contains("Server accepts key"));
     }
     assert!(accepted.iter().all(|one| *one == accepted[0]), "answered alike: {accepted:?}");
+    // None of it counts against the person, however often: so many wrong codes would lock them.
+    for _ in 0..=approver::people::WRONG_CODES_MAX {
+        offer(&tess.path("key.pub"), "tess+hmi-2").says_no("Permission denied (publickey)");
+    }
+    if let Some(python) = python() {
+        let mut paramiko = stranger.tool(python);
+        let told = run(paramiko.args(["-c", OFFER, &plant.ssh_port().to_string()]).arg(tess.path("key.pub")), b"").ok();
+        assert_eq!(told.out(), "offered: accepted\nsession: refused\ndirect-tcpip: refused\n", "{}", told.err());
+    }
     assert_eq!(plant.hmi.connections(), 0);
-    // None of it counts against the person.
+    fs::remove_file(tess.path(tests::person::CERTIFICATE)).unwrap();
+    tess.find_gate(plant.ssh_port());
     ssh(&plant, &[&tess.at("hmi-2"), "true"]).ok();
 }
+
+/// Offers somebody's key, and goes on as if that had let it in.
+const OFFER: &str = r#"
+import base64, sys, threading, paramiko
+from paramiko.common import cMSG_SERVICE_REQUEST, cMSG_USERAUTH_REQUEST
+port, key = int(sys.argv[1]), open(sys.argv[2]).read().split()
+def offered():
+    transport, accepted = paramiko.Transport(("127.0.0.1", port)), threading.Event()
+    transport.start_client(timeout=20)
+    ready = threading.Event()
+    transport._handler_table[6] = lambda _: ready.set()
+    transport._handler_table[60] = lambda _: accepted.set()
+    ask = paramiko.Message()
+    ask.add_byte(cMSG_SERVICE_REQUEST); ask.add_string("ssh-userauth")
+    transport._send_message(ask)
+    assert ready.wait(20)
+    offer = paramiko.Message()
+    offer.add_byte(cMSG_USERAUTH_REQUEST)
+    for word in ["tess+hmi-2", "ssh-connection", "publickey"]: offer.add_string(word)
+    offer.add_boolean(False); offer.add_string(key[0]); offer.add_string(base64.b64decode(key[1]))
+    transport._send_message(offer)
+    return transport, accepted.wait(20)
+print("offered:", "accepted" if offered()[1] else "refused")
+for kind in ["session", "direct-tcpip"]:
+    transport, _ = offered()
+    try:
+        channel = transport.open_channel(kind, ("hmi-2", 22), ("127.0.0.1", 1), timeout=20)
+        if kind == "session": channel.exec_command("true")
+        print(f"{kind}: opened")
+    except (paramiko.SSHException, EOFError) as refused:
+        print(f"{kind}: refused")
+"#;
 
 #[test]
 fn a_certificate_of_login_serves_each_form_without_a_code_here_and_now_alone() {

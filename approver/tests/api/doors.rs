@@ -2,13 +2,22 @@
 //! a mistake in one of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use approver::api::openapi_document;
 use approver::api::routes::{Role, Who, table};
+use approver::api::{ApiParts, openapi_document};
+use approver::directory::Dumped;
+use approver::journal::Head;
+use approver::mint;
+use approver::testing::{PLANT, Props, enrol, person};
 use certs::proof::Face;
-use policies::actions::Action;
+use policies::decide::Command;
+use policies::digest::Digest;
+use policies::events::{CutBy, Scope};
+use policies::people::Kind;
+use policies::time::Seconds;
 
-use crate::kit::{House, Session};
+use crate::kit::{House, Session, limits, record_log, recorded};
 
 /// Face, method, path, and who may: `*` anyone, else technician, operator, auditor, administrator (`toua`, `u` for the
 /// auditor); `!` also by key alone.
@@ -186,24 +195,89 @@ async fn every_door_lets_in_whom_the_list_names_and_nobody_else() {
     }
 }
 
+/// One of everything that a path can name, in a house that keeps recordings in files.
+struct Furnished {
+    house: House,
+    named: Vec<(&'static str, String)>,
+    _folder: tempfile::TempDir,
+}
+
+impl Furnished {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let records = folder.path().join("records");
+        let log = Arc::new(record_log(&records));
+        let set = |parts: &mut ApiParts| {
+            (parts.records_dir, parts.recorder) = (Some(records.clone()), Some(log.clone()));
+        };
+        let house = House::on(Props::new(), set, limits()).await;
+        let stage = &house.stage;
+        let (lead, admin) = (stage.lead.person, stage.admin.person);
+        let session = recorded(stage, &log).await;
+        let request = stage.desk.with_state(|state| state.sessions[&session].request);
+        let text = |text: &'static str| async move { stage.people.put_text(text).await.unwrap() };
+        let (ask, by) = (mint::ask(stage.desk.clock().wall()), stage.technician.person);
+        let reason = text("one more pump").await;
+        stage.desk.act(Command::AskExtension { ask, request, more: Seconds(600), reason, by }).await.unwrap();
+        let cut = stage.desk.cut(CutBy::Operator(lead), Scope::Zone("packaging".parse().unwrap())).await.unwrap().cut;
+        let why = text("it was somebody else").await;
+        let plant = format!("{PLANT}# another\n");
+        let proposed = Digest::of_bytes(plant.as_bytes());
+        stage.desk.act(Command::ProposePlant { text: plant, by: admin }).await.unwrap();
+        let invited =
+            stage.people.invite(person("oda", Kind::Operator { vendor: None }, &["shift-lead"]), Seconds(600), admin);
+        let oda = enrol(&stage.people, &invited.await.unwrap().code).await;
+        let named = vec![
+            ("/texts/{digest}", format!("/texts/{}", reason.0)),
+            ("/plant/files/{digest}", format!("/plant/files/{proposed}")),
+            ("/cuts/{cut}/statement", format!("/cuts/{cut}/statement?reason={}", why.0)),
+            ("{request}", request.to_string()),
+            ("{ask}", ask.to_string()),
+            ("{session}", session.to_string()),
+            ("{person}", oda.person.to_string()),
+        ];
+        Self { house, named, _folder: folder }
+    }
+
+    fn path(&self, route: &str) -> String {
+        self.named.iter().fold(route.to_owned(), |path, (variable, id)| path.replace(variable, id))
+    }
+
+    /// All that is kept: the journal's head and the directory.
+    async fn kept(&self) -> (Head, Dumped) {
+        (self.house.stage.desk.head(), self.house.stage.props.directory.dump().await.unwrap())
+    }
+}
+
 #[tokio::test]
 async fn no_get_changes_anything() {
-    let house = House::new().await;
-    let everybody = everybody(&house).await;
-    let request = house.stage.ask("hmi-2", &[Action::Shell]).await.unwrap();
-    let before = house.stage.desk.head();
+    const TIMES: usize = 10;
+    const FETCH: &str = "/api/v1/recordings/{session}/files";
+    /// Nobody gets it here: what is kept for three years is not erased, and this journal lies in no files.
+    const SHUT: [&str; 3] = ["/api/v1/recordings/{session}/erasure", "/api/v1/journal/files", "/api/v1/backup"];
+    let furnished = Furnished::new().await;
+    let house = &furnished.house;
+    let everybody = everybody(house).await;
     for door in expected().into_iter().filter(|door| door.method == "GET" && !door.path.ends_with("/watch")) {
         let face = if door.face == "plant" { Face::Plant } else { Face::Vendor };
-        let path = path_of(&door.path.replace("{request}", &request.to_string()));
+        let path = furnished.path(door.path);
+        let mut works = false;
         for session in everybody.values() {
+            let before = furnished.kept().await;
             let mut answers = Vec::new();
-            for _ in 0..3 {
+            for _ in 0..TIMES {
                 answers.push(house.send(face, "GET", &path, session.as_ref(), None).await.status);
             }
             assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{path}: {answers:?}");
+            works |= answers[0] == 200;
+            let after = furnished.kept().await;
+            // But that somebody takes a recording away is itself in the journal.
+            let told = if door.path == FETCH && answers[0] == 200 { TIMES as u64 } else { 0 };
+            assert_eq!(after.0.size, before.0.size + told, "{path}");
+            assert!(after.1 == before.1, "the directory changed: {path}");
         }
+        assert_eq!(works, !SHUT.contains(&door.path), "{path}");
     }
-    assert_eq!(house.stage.desk.head(), before);
     let unknown = house.send(Face::Plant, "GET", "/api/v1/nothing", None, None).await;
     assert_eq!((unknown.status, unknown.refusal().as_str()), (404, "not-found"));
     let other = house.send(Face::Plant, "DELETE", "/api/v1/requests", None, None).await;

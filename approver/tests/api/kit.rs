@@ -17,9 +17,14 @@ use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use jiff::{SignedDuration, Timestamp};
+use policies::actions::Action;
 use policies::digest::Digest;
+use policies::events::Ending;
+use policies::ids::SessionId;
 use policies::people::Kind;
 use policies::time::Seconds;
+use recordings::disk::RealMachine;
+use recordings::keys::Recipients;
 use recordings::log::Log;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -247,7 +252,7 @@ pub async fn answer(response: Response<Incoming>) -> Answer {
 
 /// A record log in a folder.
 pub fn record_log(folder: &std::path::Path) -> Log {
-    use recordings::disk::{RealDisk, RealMachine};
+    use recordings::disk::RealDisk;
     use recordings::log::{LogOptions, Purpose};
     let mut options = LogOptions::new(Purpose::Records, "mill-3/records/node-1", approver::testing::node());
     options.segment_bytes = 64 << 10;
@@ -255,4 +260,17 @@ pub fn record_log(folder: &std::path::Path) -> Log {
     options.file_systems_allowed = ["overlayfs", "tmpfs", "btrfs", "zfs"].map(String::from).to_vec();
     let signer = Arc::new(recordings::sim::SimSigner::new(2));
     Log::open(Arc::new(RealDisk), Arc::new(RealMachine), folder, options, signer).unwrap().0
+}
+
+/// A session of the technician's at `hmi-2` that was recorded, and that they left.
+pub async fn recorded(stage: &Stage, log: &Log) -> SessionId {
+    stage.grant("hmi-2", &[Action::Shell]).await;
+    let auditors = [(); 2].map(|()| age::x25519::Identity::generate().to_public().to_string());
+    let recipients = Recipients::parse(auditors.iter().map(String::as_str)).unwrap();
+    let lease = stage.admit("hmi-2").await.unwrap();
+    let session = lease.session();
+    let recorder = approver::recorder::Recorder::open(&lease, log, &recipients, &RealMachine, "1").await.unwrap();
+    let sealed = recorder.seal(&Ending::Left, Vec::new()).await.unwrap();
+    stage.desk.end(lease, Ending::Left, Some(sealed.digest)).await;
+    session
 }

@@ -8,7 +8,7 @@ use approver::api::types::{
     PeopleView, PersonView, PlantFile, PlantProposed, PlantTemplate, RequestMade, SecretNames, SessionsView, Status,
     VendorsView, VerdictTemplate, WatchLine, reopening_digest,
 };
-use approver::testing::{Actor, PLANT, Props, Stage, enrol, put_up_elsewhere, sign};
+use approver::testing::{Actor, PLANT, Props, enrol, put_up_elsewhere, sign};
 use certs::enrolment::EnrolmentCode;
 use certs::proof::Face;
 use certs::sshsig::Namespace;
@@ -18,11 +18,9 @@ use policies::decide::Command;
 use policies::events::{Ending, Event};
 use policies::requests::{Answer, Narrowing, Reopening, Signed, VerdictStatement};
 use policies::time::Seconds;
-use recordings::disk::RealMachine;
-use recordings::keys::Recipients;
 use serde_json::json;
 
-use crate::kit::{House, Session, answer, limits, record_log};
+use crate::kit::{House, Session, answer, limits, record_log, recorded};
 
 fn signed(actor: &Actor, statement: VerdictStatement) -> Signed<VerdictStatement> {
     let digest = statement.digest();
@@ -315,18 +313,6 @@ async fn a_secret_goes_in_and_never_comes_out() {
     let sealed = house.stage.desk.directory().get(&approver::directory::Key::Credential(name)).await.unwrap().unwrap();
     assert!(!sealed.windows(6).any(|window| window == b"sesame"));
     assert_eq!(house.send(Face::Plant, "DELETE", path, Some(&admin), None).await.status, 204);
-}
-
-async fn recorded(stage: &Stage, log: &recordings::log::Log) -> policies::ids::SessionId {
-    stage.grant("hmi-2", &[Action::Shell]).await;
-    let auditors = [(); 2].map(|()| age::x25519::Identity::generate().to_public().to_string());
-    let recipients = Recipients::parse(auditors.iter().map(String::as_str)).unwrap();
-    let lease = stage.admit("hmi-2").await.unwrap();
-    let session = lease.session();
-    let recorder = approver::recorder::Recorder::open(&lease, log, &recipients, &RealMachine, "1").await.unwrap();
-    let sealed = recorder.seal(&Ending::Left, Vec::new()).await.unwrap();
-    stage.desk.end(lease, Ending::Left, Some(sealed.digest)).await;
-    session
 }
 
 #[tokio::test]
