@@ -33,6 +33,10 @@ pub trait Recorder: Send + Sync {
 
     /// Records what happened on a channel; durable when it returns.
     fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send;
+
+    /// A channel has waited too long for it and will go no further. Called before that channel closes, so that whoever ends
+    /// the session can still say why on it.
+    fn does_not_answer(&self) {}
 }
 
 /// A line of a recording: submitted bytes get a position and become durable in order.
@@ -79,6 +83,17 @@ pub enum RecordingFault {
 
 /// A recorder slower than this has stopped, whatever it says later.
 const LATE: Duration = Duration::from_secs(10);
+
+/// Waits until a fact is durable, and for a recorder that does not answer no longer than for bytes.
+///
+/// # Errors
+/// It is not, or nobody knows yet.
+pub async fn noted(durable: impl Future<Output = Result<(), StoreFault>>) -> Result<(), RecordingFault> {
+    match tokio::time::timeout(LATE, durable).await {
+        Ok(durable) => Ok(durable?),
+        Err(_) => Err(RecordingFault::Late),
+    }
+}
 
 /// Where one direction's bytes went, counted as they go, so that the account stands however the relay ends.
 #[derive(Debug, Default)]

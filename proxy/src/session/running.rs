@@ -145,7 +145,7 @@ impl Running {
     async fn attend(&mut self) -> Ending {
         let mut cut = self.presence.live.over.subscribe();
         let mut slow = self.presence.live.slow.subscribe();
-        let mut poisoned = self.witness.poisoned().boxed();
+        let mut unrecorded = self.witness.stopped().boxed();
         let clock = self.parts.desk.clock().clone();
         let stop = self.parts.stop.clone();
         loop {
@@ -155,7 +155,7 @@ impl Running {
                 biased;
                 ending = is_over(&mut cut) => Some(ending),
                 order = self.orders.changed() => order.over,
-                _ = &mut poisoned => Some(Ending::RecorderFailed),
+                () = &mut unrecorded => Some(Ending::RecorderFailed),
                 () = stop.cancelled() => Some(Ending::Shutdown),
                 Some(noted) = self.notes.next() => noted.is_err().then_some(Ending::RecorderFailed),
                 closed = self.channels.closed() => self.closed(closed),

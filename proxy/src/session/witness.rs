@@ -16,6 +16,7 @@ use recordings::frame::Stream;
 use recordings::notes::Note;
 use recordings::session::Keyframes;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::gallery::Gallery;
@@ -26,13 +27,14 @@ pub(crate) struct Witness {
     recorder: Recorder,
     seen: Arc<Seen>,
     order: Arc<Order>,
+    late: CancellationToken,
 }
 
 impl Witness {
     /// Around `recorder`; what it sees is in `seen`.
     pub(crate) fn new(recorder: Recorder, seen: Arc<Seen>) -> Self {
         let order = Arc::new(Order::new(recorder.writer().keyframes(), &seen.clock));
-        Self { recorder, seen, order }
+        Self { recorder, seen, order, late: CancellationToken::new() }
     }
 
     /// The recorder itself, to be sealed.
@@ -45,9 +47,15 @@ impl Witness {
         &self.seen
     }
 
-    /// Completes when nothing can be recorded any more. One task may wait for it.
-    pub(crate) fn poisoned(&self) -> impl Future<Output = StoreFault> + Send + use<> {
-        self.recorder.writer().poisoned()
+    /// Completes when nothing can be recorded any more, or a channel has waited too long for it. One task may wait for it.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (poisoned, late) = (self.recorder.writer().poisoned(), self.late.clone());
+        async move {
+            tokio::select! {
+                _ = poisoned => {}
+                () = late.cancelled() => {}
+            }
+        }
     }
 
     /// Records a fact. It is in line when this returns, and durable when the future completes.
@@ -77,6 +85,10 @@ impl relay::Recorder for Witness {
 
     fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send {
         self.record(channel, note)
+    }
+
+    fn does_not_answer(&self) {
+        self.late.cancel();
     }
 }
 

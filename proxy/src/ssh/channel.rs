@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use recordings::fault::StoreFault;
 use recordings::leaf::{Account, Direction};
 use recordings::ledger::FileEntry;
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 
 use super::target::TargetChannel;
 use crate::flow::{Brake, Event, HIGH_BYTES, Queue, QueueFault, Request, Valve, WindowSize};
-use crate::relay::{Recorded, Recorder, RecordingFault, Tally, Tap};
+use crate::relay::{Recorded, Recorder, RecordingFault, Tally, Tap, noted};
 
 /// Extended data of type 1, RFC 4254, 5.2.
 const STDERR: Option<u32> = Some(1);
@@ -225,10 +226,14 @@ pub async fn carry<R: Recorder>(vendor: VendorEnd, target: TargetChannel, terms:
         terms,
     };
     let end = carriage.run().await;
-    if matches!(end, Ok(End::Cut) | Err(CarryFault::Recording(_))) {
+    let is_recorded = !matches!(end, Err(CarryFault::Recording(_)));
+    if matches!(end, Err(CarryFault::Recording(RecordingFault::Late))) {
+        carriage.terms.recorder.does_not_answer();
+    }
+    if !is_recorded || matches!(end, Ok(End::Cut)) {
         carriage.await_words().await;
     }
-    carriage.leave().await;
+    carriage.leave(is_recorded).await;
     Carried { end, accounts: [up.account(Direction::In, number), down.account(Direction::Out, number)] }
 }
 
@@ -567,7 +572,7 @@ impl<R: Recorder> Carriage<'_, R> {
     }
 
     async fn note(&self, note: &Note) -> Result<(), CarryFault> {
-        Ok(self.terms.recorder.note(self.terms.number, note).await?)
+        Ok(noted(self.terms.recorder.note(self.terms.number, note)).await?)
     }
 
     /// Leaves the technician's channel open for whoever cut the target or ends the session to say why, because a client
@@ -581,7 +586,7 @@ impl<R: Recorder> Carriage<'_, R> {
 
     /// Closes both channels, lets go of both brakes and says so in the recording. russh does not tell about the close
     /// of a channel that it closed first, so the queues end here.
-    async fn leave(&self) {
+    async fn leave(&self, mut is_recorded: bool) {
         const SENDING_MAX: Duration = Duration::from_secs(1);
         self.vendor.upload.end();
         self.target.download.end();
@@ -595,11 +600,15 @@ impl<R: Recorder> Carriage<'_, R> {
             tracing::debug!(channel = self.terms.number, "one side takes nothing, not even a close");
         }
         let unfinished = lock(&self.inspect).take().map(|mut inspect| inspect.finish()).unwrap_or_default();
-        if self.conclude(Vec::new(), unfinished, None).await.is_err() {
-            tracing::debug!(channel = self.terms.number, "what a channel left unfinished could not be listed");
-        }
-        if let Err(fault) = self.note(&Note::ChannelClose).await {
-            tracing::debug!(channel = self.terms.number, %fault, "a channel's close could not be recorded");
+        let entries = unfinished.into_iter().map(|entry| Note::FileEntry(Box::new(entry)));
+        for note in entries.chain([Note::ChannelClose]) {
+            // In line by the first look at it, which is all that a recorder gets that does not answer.
+            let noting = self.note(&note);
+            let noted = if is_recorded { noting.await } else { noting.now_or_never().unwrap_or(Ok(())) };
+            if let Err(fault) = noted {
+                is_recorded = false;
+                tracing::debug!(channel = self.terms.number, %fault, "the end of a channel could not be recorded");
+            }
         }
     }
 }

@@ -484,6 +484,16 @@ impl server::Handler for Door {
         self.request(channel, Request::Pty { term: term.to_owned(), size, modes: modes.to_vec() }, session)
     }
 
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        value: &str,
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        self.request(channel, Request::Env { name: name.to_owned(), value: value.to_owned() }, session)
+    }
+
     async fn shell_request(&mut self, channel: ChannelId, session: &mut server::Session) -> Result<(), russh::Error> {
         self.request(channel, Request::Shell, session)
     }
@@ -508,6 +518,8 @@ impl server::Handler for Door {
 }
 
 const PASSWORD: &str = "correct horse";
+/// The target breaks the connection on which this comes.
+pub(crate) const DIE: &[u8] = b"die\r";
 
 /// A machine in the plant: echoes what it gets, and does otherwise when asked to.
 pub(crate) struct Target {
@@ -595,6 +607,9 @@ impl server::Handler for Machine {
         if self.deaf {
             std::future::pending::<()>().await;
         }
+        if data == DIE {
+            return Err(russh::Error::Disconnect);
+        }
         self.seen.bytes.fetch_add(data.len() as u64, Ordering::SeqCst);
         if self.sink {
             return Ok(());
@@ -662,7 +677,7 @@ impl server::Handler for Machine {
 #[derive(Clone)]
 pub(crate) struct SlowDisk {
     disk: SimDisk,
-    pub(crate) held: Arc<AtomicBool>,
+    held: Arc<AtomicBool>,
 }
 
 struct SlowFile {
@@ -670,7 +685,22 @@ struct SlowFile {
     held: Arc<AtomicBool>,
 }
 
+/// While it lives the disk's syncs wait; the record log's thread too, without which nothing of a test could be dropped.
+pub(crate) struct Held(Arc<AtomicBool>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
 impl SlowDisk {
+    /// Every sync waits from now on.
+    pub(crate) fn hold(&self) -> Held {
+        self.held.store(true, Ordering::SeqCst);
+        Held(Arc::clone(&self.held))
+    }
+
     fn slowed(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
         Box::new(SlowFile { file, held: Arc::clone(&self.held) })
     }

@@ -320,13 +320,89 @@ async fn what_is_not_granted_is_refused_with_how_to_ask() {
 async fn a_grant_taken_back_ends_its_session() {
     let hall = Hall::new().await;
     let technician = hall.connect().await;
-    let _shell = technician.shell().await;
+    let mut shell = technician.shell().await;
     let request = hall.stage.desk.with_state(|state| state.sessions[&technician.session].request);
     let reason = hall.stage.people.put_text("shift is over").await.unwrap();
     let by = hall.stage.lead.person;
     hall.stage.desk.act(Command::Revoke { request, reason, by }).await.unwrap();
+    let farewell = technician.farewell().await;
+    assert_eq!(farewell, "Your grant for hmi-2 was taken back by an operator. Ask the control room.");
+    shell.until(&farewell).await;
     assert_eq!(technician.ended().await, Ending::Revoked);
-    eventually("journaled", || hall.journaled(technician.session).is_some()).await;
+    assert_eq!(hall.journaled(technician.session), Some((Ending::Revoked, true)));
+}
+
+/// The technician's connection is theirs to close: a further channel would find the target again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_breaks_the_connection_is_named_and_stands_in_the_journal() {
+    let hall = Hall::new().await;
+    let technician = hall.connect().await;
+    let mut shell = technician.shell().await;
+    shell.channel.data(hall::DIE).await.unwrap();
+    shell.until("holdpoint: the connection to hmi-2 broke\r\n").await;
+    let mut status = None;
+    while let Some(message) = tokio::time::timeout(hall::HANG, shell.channel.wait()).await.unwrap() {
+        if let russh::ChannelMsg::ExitStatus { exit_status } = message {
+            status = Some(exit_status);
+        }
+    }
+    assert_eq!(status, Some(255), "as ssh itself ends where a connection breaks");
+    let mut again = technician.shell().await;
+    echo(&mut again, "back\r").await;
+    drop((shell, again));
+    technician.handle.disconnect(russh::Disconnect::ByApplication, "", "").await.unwrap();
+    assert_eq!(technician.ended().await, Ending::TargetClosed);
+    assert_eq!(hall.journaled(technician.session), Some((Ending::TargetClosed, true)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_more_than_the_gate_keeps_reads_it_and_is_ended() {
+    let hall = Hall::new().await;
+    let technician = hall.connect().await;
+    let mut shell = technician.shell().await;
+    let (mut unread, deaf) = technician.run("deaf").await.split();
+    tokio::spawn(async move { while unread.wait().await.is_some() {} });
+    let bulk = async { while deaf.data(&[7_u8; 32 << 10][..]).await.is_ok() {} };
+    tokio::select! {
+        () = bulk => panic!("the deaf target reads"),
+        () = eventually("the deaf target takes nothing any more", || !technician.is_at_work()) => {}
+    }
+    // No window holds requests back.
+    let flood = async { while deaf.set_env(false, "LC_ALL", "x".repeat(30 << 10)).await.is_ok() {} };
+    let told = async {
+        let farewell = technician.farewell().await;
+        assert!(farewell.starts_with("More came at once than was asked for"), "{farewell}");
+        shell.until(&farewell).await;
+    };
+    tokio::join!(flood, told);
+    assert_eq!(technician.ended().await, Ending::Overrun);
+    assert_eq!(hall.journaled(technician.session), Some((Ending::Overrun, true)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recorder_that_does_not_answer_for_ten_seconds_has_stopped_whatever_it_says_later() {
+    let hall = Hall::new().await;
+    let (technician, other) = (hall.connect().await, hall.connect().await);
+    let mut shell = technician.shell().await;
+    echo(&mut shell, "recorded\r").await;
+    let held = hall.slow.hold();
+    let begun = Instant::now();
+    shell.type_in("unrecorded\r").await;
+    let _never_begins = other.run("echo").await;
+    for technician in [&technician, &other] {
+        let farewell = technician.farewell().await;
+        let after = begun.elapsed();
+        assert!(farewell.starts_with("The recording stopped, so the session did"), "{farewell}");
+        // The recorder's own clock is the machine's.
+        assert!(after > Duration::from_millis(9_900) && after < Duration::from_secs(15), "{after:?}");
+    }
+    shell.until(&technician.farewell().await).await;
+    drop(held);
+    for technician in [&technician, &other] {
+        assert_eq!(technician.ended().await, Ending::RecorderFailed);
+        assert_eq!(hall.journaled(technician.session), Some((Ending::RecorderFailed, true)));
+    }
+    assert_eq!(hall.target.seen.typed(), "recorded\r");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -334,13 +410,13 @@ async fn a_slow_recorder_stops_the_reading_and_says_so() {
     let hall = Hall::new().await;
     let technician = hall.connect().await;
     let mut shell = technician.shell().await;
-    hall.slow.held.store(true, Ordering::SeqCst);
+    let held = hall.slow.hold();
     shell.type_in("waits for the disk\r").await;
     // The recorder's own clock is the machine's; only looking at it goes by the turned one.
     tokio::time::sleep(Duration::from_millis(2_200)).await;
     hall.pass(Duration::from_millis(500)).await;
     assert_eq!(hall.target.seen.typed(), "");
-    hall.slow.held.store(false, Ordering::SeqCst);
+    drop(held);
     shell.until("The recording is slow, so your input waits for it.").await;
     shell.until("waits for the disk").await;
     hall.pass(Duration::from_millis(500)).await;
