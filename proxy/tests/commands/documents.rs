@@ -1,4 +1,5 @@
-//! The documents show commands that exist: every line that begins with the program's name is read by the program itself.
+//! The documents show commands that exist, and words that are said: every line that begins with the program's name is read
+//! by the program itself, and what their tables of trouble quote stands in its sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -76,4 +77,41 @@ fn every_command_in_the_documents_is_one() {
     }
     assert!(tried > 20, "the documents show {tried} commands");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What the first cells of a guide's last table quote, between backquotes.
+fn quoted(guide: &str) -> Vec<String> {
+    let table = guide.rsplit_once("\n|---|---|\n").expect("a guide ends with a table").1;
+    let cells = table.lines().filter_map(|row| row.split('|').nth(1).map(str::to_owned));
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// The sources of the program, with texts over several lines as they are printed.
+fn sources(folder: &Path, all: &mut String) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() {
+            sources(&entry, all);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(entry).unwrap();
+            all.extend(
+                text.split("\\\n").enumerate().map(|(at, piece)| if at > 0 { piece.trim_start() } else { piece }),
+            );
+        }
+    }
+}
+
+#[test]
+fn the_guides_quote_what_the_program_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut said = String::new();
+    ["policies", "certs", "recordings", "approver", "proxy"]
+        .iter()
+        .for_each(|name| sources(&root.join(name).join("src"), &mut said));
+    // The folder that is named where it is gone.
+    said.push_str("state is gone");
+    for (guide, least) in [("operator.md", 4), ("administrator.md", 5)] {
+        let quoted = quoted(&fs::read_to_string(root.join("docs").join(guide)).unwrap());
+        let unsaid: Vec<_> = quoted.iter().filter(|words| !said.contains(*words)).collect();
+        assert!(quoted.len() >= least && unsaid.is_empty(), "{guide}: {unsaid:?} of {quoted:?}");
+    }
 }
