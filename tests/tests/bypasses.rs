@@ -209,6 +209,53 @@ for kind in ["auth-agent@openssh.com", "x11", "forwarded-tcpip", "tun@openssh.co
 "#;
 
 #[test]
+fn channels_of_every_other_kind_are_refused_with_words() {
+    let Some(python) = python() else { return };
+    let plant = plant(&EVERYTHING);
+    for user in ["tess", "tess+hmi-2"] {
+        let mut client = plant.tess().tool(&python);
+        let told = run(client.args(["-c", KINDS, &plant.ssh_port().to_string(), user]), b"").ok();
+        // Where no handler is asked the words are the library's, and cannot be ours.
+        let wanted = [
+            "x11: X11 is not forwarded here",
+            "forwarded-tcpip: nothing is forwarded back from here",
+            "direct-streamlocal@openssh.com: sockets are not forwarded here",
+            "forwarded-streamlocal@openssh.com: Unsupported channel type",
+            "auth-agent@openssh.com: Unsupported channel type",
+            "tun@openssh.com: Unknown channel type",
+            "made-up: Unknown channel type",
+        ];
+        assert_eq!(told.out().lines().collect::<Vec<_>>(), wanted, "{user}: {}", told.err());
+    }
+    assert_eq!(plant.hmi.connections(), 0, "{}", plant.hmi.log());
+}
+
+/// Opens channels of kinds that no client offers to open, each on a connection of its own: where no handler is asked the
+/// library answers twice, which a strict client takes ill.
+const KINDS: &str = r#"
+import asyncio, sys, asyncssh
+from asyncssh.channel import SSHChannel
+from asyncssh.packet import String, UInt32
+address = [String("127.0.0.1"), UInt32(1)]
+KINDS = [("x11", address), ("forwarded-tcpip", address * 2), ("direct-streamlocal@openssh.com", [String("/x"), *address]),
+         ("forwarded-streamlocal@openssh.com", [String("/x"), String("")]), ("auth-agent@openssh.com", []),
+         ("tun@openssh.com", [UInt32(1), UInt32(0)]), ("made-up", [])]
+async def refused(port, user, kind, arguments):
+    async with asyncssh.connect("127.0.0.1", port, username=user, client_keys=[("key", "key-cert.pub")],
+                                known_hosts=None, agent_path=None, config=None) as connection:
+        channel = SSHChannel(connection, asyncio.get_event_loop(), None, "strict", 1 << 21, 1 << 15)
+        try:
+            await channel._open(kind.encode(), *arguments)
+            return "opened"
+        except asyncssh.ChannelOpenError as no:
+            return no.reason
+async def main():
+    for kind, arguments in KINDS:
+        print(f"{kind}: {await refused(int(sys.argv[1]), sys.argv[2], kind, arguments)}")
+asyncio.run(main())
+"#;
+
+#[test]
 fn jump_is_served_not_piped() {
     let mut plant = plant(&EVERYTHING);
     let tess = plant.tess();
