@@ -28,6 +28,7 @@ use super::texts::Place;
 use super::witness::{Seen, Witness};
 use super::{SessionsParts, VendorChannel, VendorLine};
 use crate::floor::{Presence, StoppedBy};
+use crate::flow::QueueFault;
 use crate::ssh::channel::CarryFault;
 use crate::ssh::target::TargetFault;
 
@@ -208,6 +209,7 @@ impl Running {
         match closed.end {
             Ok(_) => None,
             Err(ChannelFault::Carried(CarryFault::Recording(_)) | ChannelFault::Lost) => Some(Ending::RecorderFailed),
+            Err(ChannelFault::Carried(CarryFault::Vendor(QueueFault::Stalled))) => None,
             Err(ChannelFault::Carried(CarryFault::Vendor(_) | CarryFault::Target(_))) => Some(Ending::Overrun),
             Err(ChannelFault::Carried(CarryFault::TargetLost)) => {
                 self.target_lost = true;

@@ -191,7 +191,7 @@ pub enum CarryFault {
     /// Nothing can be recorded, so nothing may pass: the session ends.
     #[error(transparent)]
     Recording(#[from] RecordingFault),
-    /// The technician's side takes more than it may: the session ends.
+    /// The technician's side takes more than it may, and the session ends; or it stalled behind the target, and was told.
     #[error(transparent)]
     Vendor(#[from] QueueFault),
     /// The target's side sent more than can be kept: the session ends.
@@ -258,11 +258,22 @@ impl<R: Recorder> Carriage<'_, R> {
         }
     }
 
-    /// Ends a channel whose technician sends too much, or has left while the target does not take the rest.
+    /// Ends a channel whose technician sends too much, whose target takes nothing while others wait, or whose technician has
+    /// left while the target does not take the rest.
     async fn watch_vendor(&self) -> Result<End, CarryFault> {
         const LAST_BYTES_MAX: Duration = Duration::from_secs(10);
-        self.vendor.upload.finished().await?;
-        tokio::time::sleep(LAST_BYTES_MAX).await;
+        match self.vendor.upload.finished().await {
+            Ok(()) => tokio::time::sleep(LAST_BYTES_MAX).await,
+            Err(QueueFault::Stalled) => {
+                self.say(&QueueFault::Stalled.to_string());
+                self.vendor.made.push(Event::ExitStatus(BROKEN));
+                if tokio::time::timeout(LAST_BYTES_MAX, self.vendor.made.room_below(1)).await.is_err() {
+                    tracing::debug!(channel = self.terms.number, "a technician does not read why an upload ends");
+                }
+                return Err(QueueFault::Stalled.into());
+            }
+            Err(overflow) => return Err(overflow.into()),
+        }
         Ok(End::Left)
     }
 

@@ -564,7 +564,8 @@ impl Target {
 async fn receive(listener: TcpListener, config: Arc<server::Config>, seen: Arc<TargetSeen>) {
     while let Ok((socket, _)) = listener.accept().await {
         seen.connections.fetch_add(1, Ordering::SeqCst);
-        let machine = Machine { seen: Arc::clone(&seen), write: None, is_live: false, deaf: false, sink: false };
+        let machine =
+            Machine { seen: Arc::clone(&seen), write: None, is_live: false, deaf: false, sink: false, full: false };
         let config = Arc::clone(&config);
         tokio::spawn(async move {
             if let Ok(running) = server::run_stream(config, socket, machine).await {
@@ -580,6 +581,8 @@ struct Machine {
     is_live: bool,
     deaf: bool,
     sink: bool,
+    /// Its program reads nothing, and so its side grants no window any more.
+    full: bool,
 }
 
 impl server::Handler for Machine {
@@ -617,6 +620,11 @@ impl server::Handler for Machine {
         self.seen.typed.lock().unwrap().push_str(&String::from_utf8_lossy(data));
         session.data(id, Bytes::copy_from_slice(data))?;
         Ok(())
+    }
+
+    fn adjust_window(&mut self, _: ChannelId, _: u32) -> u32 {
+        // One is the target that russh never grants again for.
+        if self.full { 1 } else { WINDOW_BYTES }
     }
 
     async fn agent_request(&mut self, _: ChannelId, _: &mut server::Session) -> Result<bool, russh::Error> {
@@ -663,6 +671,7 @@ impl server::Handler for Machine {
         match command {
             b"deaf" => self.deaf = true,
             b"sink" => self.sink = true,
+            b"full" => (self.sink, self.full) = (true, true),
             b"flood" => {
                 let write = self.write.clone().unwrap();
                 tokio::spawn(async move { while write.data_bytes(Bytes::from(vec![0; 32 << 10])).await.is_ok() {} });

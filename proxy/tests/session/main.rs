@@ -379,6 +379,36 @@ async fn who_sends_more_than_the_gate_keeps_reads_it_and_is_ended() {
     assert_eq!(hall.journaled(technician.session), Some((Ending::Overrun, true)));
 }
 
+/// A channel that waits for minutes behind its target slows down the others' uploads, and alone is ended for it. Those
+/// minutes are the machine's, so that only `HOLDPOINT_LONG` has them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_stands_for_minutes_while_others_wait_is_ended_alone_and_told_why() {
+    if std::env::var_os("HOLDPOINT_LONG").is_none() {
+        return;
+    }
+    let hall = Hall::new().await;
+    let technician = hall.connect().await;
+    let mut shell = technician.shell().await;
+    let (mut told, full) = technician.run("full").await.split();
+    let bulk = tokio::spawn(async move { while full.data(&[7_u8; 32 << 10][..]).await.is_ok() {} });
+    let (mut words, mut status) = (String::new(), None);
+    let reading = async {
+        while let Some(message) = told.wait().await {
+            match message {
+                russh::ChannelMsg::ExtendedData { data, .. } => words.push_str(&String::from_utf8_lossy(&data)),
+                russh::ChannelMsg::ExitStatus { exit_status } => status = Some(exit_status),
+                _ => {}
+            }
+        }
+    };
+    tokio::time::timeout(6 * MINUTE, reading).await.expect("the channel is closed");
+    let why = "the target has taken nothing for 5 minutes, and other channels wait behind this one";
+    assert_eq!((words, status), (format!("holdpoint: {why}\r\n"), Some(255)));
+    bulk.abort();
+    echo(&mut shell, "goes on\r").await;
+    assert_eq!(hall.journaled(technician.session), None);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_recorder_that_does_not_answer_for_ten_seconds_has_stopped_whatever_it_says_later() {
     let hall = Hall::new().await;
