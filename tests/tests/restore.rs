@@ -15,6 +15,7 @@ use policies::ids::{PersonId, RestoreId};
 use policies::people::SshKey;
 use policies::requests::{Lost, RestoreStatement, SeenHead, Signed};
 use policies::time::Seconds;
+use recordings::tlog::checkpoint::Checkpoint;
 use serde_json::Value;
 use tests::evidence::Evidence;
 use tests::plant::EVERYTHING;
@@ -402,6 +403,12 @@ fn a_restore_that_not_both_signed_or_that_was_signed_over_something_else_is_foun
     let good = plant.evidence();
     forge(&good, (ada, lee, nothing), &both, true);
     assert!(good.both_say(4).contains("\nRESTORED: "));
+    // Under the old name the log signed something else than stayed, and no restore loses that.
+    let key = Seized::of(&plant, good.data());
+    let other = Checkpoint { origin: "mill-3/journal".to_owned(), size: 5, root: [1; 32] }.sign(key.key()).unwrap();
+    let before = good.data().join("journal/before-e_00000000000000000000000007/5");
+    fs::write(&before, other.to_string()).unwrap();
+    good.both_say(1);
 
     let forged: [(&str, Signing<'_>); 10] = [
         ("of one person", (ada, ada, nothing)),
