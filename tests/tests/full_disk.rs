@@ -13,6 +13,8 @@ use tests::process::start_on_a_terminal;
 use tests::{Disk, Options, Plant, Running, eventually, run, start};
 
 const WORDS: &str = "The recording stopped, so the session did";
+/// More than any of the disks holds, even packed.
+const MUCH: &str = "head -c 900M /dev/urandom | base64\r";
 
 /// One file on its way.
 struct Copy {
@@ -87,8 +89,8 @@ fn a_disk_that_fills_up_in_the_middle_of_copies_leaves_an_account_of_what_passed
         client.ends_within(Duration::from_secs(1)).says_no(WORDS);
         (name, operation, arrives)
     });
-    // A few bytes find room in what was set aside; whoever needs more is told too.
-    shell.type_in("seq 1000000\r");
+    // A few bytes find room in what was set aside, and in segments that went meanwhile; whoever needs more is told too.
+    shell.type_in(MUCH);
     let told = shell.ends();
     assert!(told.out().contains(WORDS), "{}", told.out());
     eventually("people are told", || {
@@ -142,7 +144,7 @@ fn a_disk_that_was_full_takes_sessions_again_without_a_restart() {
     shell.until("I am 42");
     let filler = disk.fill();
     // More than the segments that lie ready.
-    shell.type_in("yes | head -c 400M\r");
+    shell.type_in(MUCH);
     assert!(shell.ends().out().contains(WORDS));
     // What was tried once and found no room is tried again.
     for _ in 0..3 {
