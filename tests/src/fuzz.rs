@@ -13,13 +13,18 @@ use certs::witness_key::Cosigner;
 use policies::actions::Action;
 use policies::events::Event;
 use policies::plant::Plant;
+use proxy::client::Unpacker;
 use proxy::config::Config;
 use proxy::files::judge::{Asked, Verdict, judge};
 use proxy::files::{Inspect, Inspected};
-use recordings::frame::{Kind, RawFrame, frames};
+use recordings::block::{BlockHeader, raw_frames};
+use recordings::frame::{Fact, Kind, RawFrame, frames};
 use recordings::leaf::{Anchor, Entry, Leaf, Recovered};
 use recordings::ledger::FileEntry;
+use recordings::notes::Note as RecordedNote;
 use recordings::pack::{Evidence, Manifest, Texts, unpack_bytes};
+use recordings::part::{PART, Part};
+use recordings::read::Format;
 use recordings::segment::SegmentHead;
 use recordings::tlog::checkpoint::Checkpoint;
 use recordings::tlog::note::Note;
@@ -39,15 +44,20 @@ pub struct Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     Target { name: "add-checkpoint", run: add_checkpoint },
+    Target { name: "archive", run: archive },
+    Target { name: "block", run: block },
     Target { name: "bundle", run: bundle },
     Target { name: "checkpoint", run: checkpoint },
     Target { name: "configuration", run: configuration },
     Target { name: "enrolment-code", run: enrolment_code },
     Target { name: "event", run: event },
+    Target { name: "fact", run: fact },
     Target { name: "file-entry", run: file_entry },
+    Target { name: "folder-files", run: folder_files },
     Target { name: "note", run: note },
     Target { name: "pack", run: pack },
     Target { name: "pack-files", run: pack_files },
+    Target { name: "paper", run: paper },
     Target { name: "plant-file", run: plant_file },
     Target { name: "scp", run: scp },
     Target { name: "segment", run: segment },
@@ -100,6 +110,83 @@ fn event(bytes: &[u8]) {
 fn file_entry(bytes: &[u8]) {
     if let Ok(entry) = FileEntry::decode(bytes) {
         assert_eq!(FileEntry::decode(&entry.encode()).as_ref(), Ok(&entry));
+    }
+}
+
+/// What a gate sends of files.
+fn archive(bytes: &[u8]) {
+    let around = tempfile::tempdir().expect("a folder");
+    let folder = around.path().join("in");
+    std::fs::create_dir(&folder).expect("a folder");
+    let mut unpacker = Unpacker::new(&folder);
+    // Whether it is one does not matter here.
+    bytes.chunks(100).try_for_each(|piece| unpacker.feed(piece)).ok();
+    unpacker.finish().ok();
+    let beside = std::fs::read_dir(around.path()).expect("a folder").filter_map(Result::ok);
+    assert!(beside.map(|entry| entry.file_name()).all(|name| name == "in"), "nothing is written outside");
+}
+
+fn block(bytes: &[u8]) {
+    if let Ok(header) = BlockHeader::parse(bytes) {
+        assert!(header.frames > 0 && header.first_nanos <= header.last_nanos, "{header:?}");
+    }
+    if let Ok(frames) = raw_frames(bytes) {
+        assert!(frames.iter().all(|frame| frame.end() <= bytes.len() as u64), "frames lie inside");
+    }
+}
+
+/// The first byte says which.
+fn fact(bytes: &[u8]) {
+    const FACTS: [Fact; 19] = [
+        Fact::ChannelOpen,
+        Fact::ChannelClose,
+        Fact::Eof,
+        Fact::Terminal,
+        Fact::Environment,
+        Fact::Shell,
+        Fact::Exec,
+        Fact::Subsystem,
+        Fact::Resize,
+        Fact::Signal,
+        Fact::ExitStatus,
+        Fact::ExitSignal,
+        Fact::FileEntry,
+        Fact::GateVerdict,
+        Fact::Redacted,
+        Fact::Freeze,
+        Fact::Watch,
+        Fact::Cut,
+        Fact::Notice,
+    ];
+    let Some((which, bytes)) = bytes.split_first() else { return };
+    let fact = FACTS[usize::from(*which) % FACTS.len()];
+    if let Ok(note) = RecordedNote::decode(fact, bytes) {
+        assert_eq!(RecordedNote::decode(fact, &note.encode()).as_ref(), Ok(&note));
+    }
+}
+
+/// `FORMAT` and `PART`.
+fn folder_files(bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in [recordings::FORMAT, PART] {
+        std::fs::write(folder.path().join(name), bytes).expect("a file");
+    }
+    if let Ok(format) = Format::read(folder.path()) {
+        assert_eq!(format.to_string().as_bytes(), bytes, "FORMAT has one spelling");
+    }
+    if let Ok(Some(part)) = Part::read(folder.path()) {
+        part.write(folder.path()).expect("a file");
+        assert_eq!(Part::read(folder.path()).ok().flatten().as_ref(), Some(&part));
+    }
+}
+
+/// What somebody types of a sheet of paper.
+fn paper(bytes: &[u8]) {
+    let log = "mill-3/journal+49c700f7+Aa0RKAHgCc55oR3b2U++QjjGdDOoO+T3vZf1N8qO6GXI";
+    let logs: Vec<Verifier> = Verifier::parse(log).into_iter().collect();
+    match recordings::paper::parse(&text(bytes), &logs) {
+        Ok(heads) => assert!(heads.iter().all(|head| logs.iter().any(|log| log.name() == head.origin))),
+        Err(mistyped) => assert!(!mistyped.to_string().contains(char::is_control), "{mistyped}"),
     }
 }
 
