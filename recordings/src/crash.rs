@@ -217,8 +217,11 @@ fn read_back(disk: &SimDisk, purpose: Purpose, key_of: &dyn Fn(SessionId) -> Opt
         let SegmentState::Used { head, end } = file.state else { continue };
         let bytes = disk.content(&file.path).unwrap();
         let bytes = &bytes[..end.map_or(bytes.len(), |end| end as usize)];
-        if state.end.link == [0; 32] && head.tree.size() > 0 {
-            retired_entries(disk, &head).into_iter().for_each(|entry| read.entry(disk, entry, key_of));
+        // A first segment that a crash left with its head alone has no entries.
+        if state.end.link == [0; 32] && head.number > 0 {
+            if head.tree.size() > 0 {
+                retired_entries(disk, &head).into_iter().for_each(|entry| read.entry(disk, entry, key_of));
+            }
             state = State::before(&head, crate::frame::frame_at(bytes, 0).unwrap().header.sequence, purpose);
         } else {
             assert_eq!((head.after, &head.tree), (state.end, &state.tree), "{}", file.path.display());

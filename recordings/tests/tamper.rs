@@ -89,6 +89,37 @@ fn store_with_retired_segments() -> Store {
 }
 
 #[test]
+fn a_first_segment_of_which_a_crash_left_the_head_alone_may_retire_too() {
+    let (mut store, grant) = Store::granted();
+    store.close();
+    // Of the very first batch one sector reached the disk, and nothing was published.
+    let records = store.dir().join("records");
+    let first = records.join("segments").join(file_name(0));
+    let mut bytes = std::fs::read(&first).unwrap();
+    let end = frames(&bytes).next().unwrap().unwrap().end();
+    bytes[usize::try_from(end).unwrap()..].fill(0);
+    std::fs::write(&first, bytes).unwrap();
+    std::fs::remove_file(records.join("checkpoint")).unwrap();
+    std::fs::remove_dir_all(records.join("tile")).unwrap();
+    store.open();
+    while first.exists() {
+        let mut short = store.begin(grant);
+        short.data(2, Stream::Out, &[b'b'; 3_000]);
+        store.end(short);
+        store.wait_for_checkpoint();
+    }
+    store.act(policies::decide::Command::StopNode { node: support::label("node-1") });
+    store.close();
+    for keys in [None, Some(&store.keys)] {
+        let report = check(store.dir(), keys);
+        assert!(report.is_whole(), "{report}");
+    }
+    store.open();
+    store.close();
+    assert!(check(store.dir(), None).is_whole());
+}
+
+#[test]
 fn retired_segments_are_missed_by_nobody_and_sessions_in_them_are_as_good_as_others() {
     let store = store_with_retired_segments();
     for keys in [None, Some(&store.keys)] {
