@@ -26,6 +26,17 @@ impl Cause {
     }
 }
 
+/// What to do about segments that are not as a log leaves them.
+const fn way_out(fault: &SegmentsFault) -> &'static str {
+    match fault {
+        SegmentsFault::Io { .. } => "",
+        SegmentsFault::Missing(_) | SegmentsFault::Stray(_) | SegmentsFault::Damaged { .. } => {
+            ". No crash leaves that. Put the file right from a copy of this folder; where there is none, keep the folder as it is, \
+             as evidence, and go on from the newest backup: `holdpoint restore`. Nothing was changed"
+        }
+    }
+}
+
 /// Whether an error says that there is no room, and nothing else is in doubt.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -123,7 +134,7 @@ pub enum OpenFault {
     #[error(transparent)]
     Origin(#[from] BadVerifier),
     /// The segments are not what a log leaves behind, whatever happens to the machine. They are left as they are.
-    #[error(transparent)]
+    #[error("{0}{way}", way = way_out(.0))]
     Segments(#[from] SegmentsFault),
     /// The log's own checkpoint is none that this log signed.
     #[error("{} is not a checkpoint of this log: {why}. Put the file back from a copy; nothing was changed", path.display())]

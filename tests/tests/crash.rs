@@ -372,3 +372,29 @@ fn a_clock_that_was_set_back_between_two_starts_keeps_people_out_and_spoils_noth
     plant.stop();
     plant.evidence().both_say(0);
 }
+
+#[test]
+fn damage_in_the_middle_keeps_the_gate_from_starting_and_says_the_way_out() {
+    let mut plant = Plant::ready(Options::default());
+    plant.serve();
+    run(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), "echo one"]), b"").ok();
+    plant.stop();
+    for log in ["journal", "records"] {
+        let segment = plant.data().join(log).join("segments/00000000.seg");
+        let whole = fs::read(&segment).unwrap();
+        let mut bytes = whole.clone();
+        bytes[3_000] ^= 1;
+        fs::write(&segment, bytes).unwrap();
+        let refused = run(&mut plant.serve_command(), b"").refused(3, "No crash leaves that. Put the file right").text();
+        assert!(refused.contains("is damaged at byte") && refused.contains("`holdpoint restore`"), "{refused}");
+        fs::write(&segment, whole).unwrap();
+    }
+    let format = plant.data().join("journal/FORMAT");
+    let text = fs::read(&format).unwrap();
+    fs::remove_file(&format).unwrap();
+    run(&mut plant.serve_command(), b"").refused(3, "put back the backup of the whole folder");
+    fs::write(&format, text).unwrap();
+    plant.serve();
+    plant.stop();
+    plant.evidence().both_say(0);
+}

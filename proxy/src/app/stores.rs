@@ -123,7 +123,13 @@ impl Identity {
         let path = journal_dir(data).join(FORMAT);
         match std::fs::read_to_string(&path) {
             Ok(text) => Self::parse(&text).map_err(|cause| StoreFault::NoIdentity { path, cause }),
-            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Err(StoreFault::NotFounded(data.to_owned())),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+                let was_founded = records_dir(data).exists() || directory_dir(data).exists();
+                Err(match was_founded {
+                    true => StoreFault::NoIdentity { path, cause: "it is missing".to_owned() },
+                    false => StoreFault::NotFounded(data.to_owned()),
+                })
+            }
             Err(cause) => Err(StoreFault::Unreadable { path, cause }),
         }
     }
