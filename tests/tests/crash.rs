@@ -385,7 +385,8 @@ fn damage_in_the_middle_keeps_the_gate_from_starting_and_says_the_way_out() {
         let mut bytes = whole.clone();
         bytes[3_000] ^= 1;
         fs::write(&segment, bytes).unwrap();
-        let refused = run(&mut plant.serve_command(), b"").refused(3, "No crash leaves that. Put the file right").text();
+        let refused =
+            run(&mut plant.serve_command(), b"").refused(3, "No crash leaves that. Put the file right").text();
         assert!(refused.contains("is damaged at byte") && refused.contains("`holdpoint restore`"), "{refused}");
         fs::write(&segment, whole).unwrap();
     }
