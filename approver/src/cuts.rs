@@ -11,7 +11,6 @@ use jiff::Timestamp;
 use policies::digest::Digest;
 use policies::events::{CutBy, Scope};
 use policies::ids::{CutId, DeploymentId};
-use recordings::verify::cuts::cut_for;
 use serde::{Deserialize, Serialize};
 
 /// A cut as it lies in the file.
@@ -138,5 +137,5 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 /// The same line is the same cut each time it is read, so that it can be reopened for good.
 fn unreadable(line: &[u8]) -> KeptCut {
     tracing::error!("a line of the file of cuts cannot be read or is not signed by this gate: the whole plant is cut");
-    KeptCut { cut: cut_for(line), scope: Scope::Plant, by: CutBy::Local, at: Timestamp::UNIX_EPOCH }
+    KeptCut { cut: CutId::for_line(line), scope: Scope::Plant, by: CutBy::Local, at: Timestamp::UNIX_EPOCH }
 }

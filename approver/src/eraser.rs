@@ -15,7 +15,7 @@ use recordings::disk::RealDisk;
 use recordings::fault::StoreFault;
 use recordings::keeping::{Decided, Erased, destroy, survey};
 use recordings::log::Log;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
 
 use crate::clock::Clock;
 use crate::desk::Desk;
@@ -28,8 +28,6 @@ pub(crate) const READER: &str = "eraser";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// So long it waits after something failed.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
-/// So long it waits for a backup; then the backup breaks off, because somebody takes it too slowly or not at all.
-const COPYING_MAX: Duration = Duration::from_secs(6 * 3_600);
 /// Entries that are about nothing here are read again at a start, unless they are so many.
 const ENTRIES_UNREMEMBERED: u64 = 256;
 
@@ -44,20 +42,18 @@ impl Copying {
         Arc::clone(&self.0).read_owned().await
     }
 
-    /// Waits until nobody copies; nobody begins to while this lives. None where somebody copies for too long. Whoever waits here
-    /// keeps nobody from beginning.
-    async fn over(&self, clock: &Clock) -> Option<OwnedRwLockWriteGuard<()>> {
-        let until = clock.boot().after(COPYING_MAX);
-        let try_now = || Arc::clone(&self.0).try_write_owned().ok();
-        let mut over = try_now();
-        if over.is_none() {
-            tracing::info!("what was decided about recordings waits until a backup is done");
+    /// Waits until nobody copies; nobody begins to while this lives. Whoever waits here keeps nobody from beginning.
+    async fn over(&self, clock: &Clock) -> RwLockWriteGuard<'_, ()> {
+        if let Ok(over) = self.0.try_write() {
+            return over;
         }
-        while over.is_none() && clock.boot() < until {
+        tracing::info!("what was decided about recordings waits until a backup is done");
+        loop {
             clock.sleep(LOOK_EVERY).await;
-            over = try_now();
+            if let Ok(over) = self.0.try_write() {
+                return over;
+            }
         }
-        over
     }
 }
 

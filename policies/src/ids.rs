@@ -5,6 +5,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::digest::Digest;
 
 /// Text that does not name what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -207,6 +210,14 @@ ids! {
     LinkId "l_" "a link",
     /// A restore of the logs, which go on under a name of its own.
     RestoreId "e_" "a restore",
+}
+
+impl CutId {
+    /// The cut of the whole plant that stands for a line of the file `cuts` which cannot be read, its LF not counted.
+    pub fn for_line(line: &[u8]) -> Self {
+        let digest = Digest::of_bytes(line).0;
+        Self::new(Ulid::from(u128::from_be_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))))
+    }
 }
 
 #[cfg(test)]

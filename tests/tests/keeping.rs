@@ -102,6 +102,13 @@ fn a_recording_is_held_and_then_erased_on_two_words() {
     holdpoint(&plant, "rita", &["fetch", "-o", all]).ok();
     verify(all, "keys still lie here");
     holdpoint(&plant, "rita", &["fetch", "-o", plant.data().to_str().expect("text")]).refused(2, "is a gate's own");
+    // Somebody's folder with something of theirs in it.
+    let theirs = plant.person("rita").path("theirs");
+    fs::create_dir_all(theirs.join("records")).expect("a folder");
+    fs::write(theirs.join("records/of-my-own"), b"dear").expect("a file");
+    let refused = holdpoint(&plant, "rita", &["fetch", "-o", theirs.to_str().expect("text")]);
+    refused.refused(2, "is no log that was fetched");
+    assert_eq!(fs::read(theirs.join("records/of-my-own")).expect("a file"), b"dear");
     for (session, words) in [(&gone, "0 sessions of 2"), (&kept, "held by 1")] {
         let pack = plant.person("rita").path(&format!("{session}.zip"));
         let pack = pack.to_str().expect("text");
@@ -259,7 +266,10 @@ fn a_copy_by_hand_of_a_gate_that_keeps_and_erases_meanwhile_is_open() {
     fs::remove_dir_all(evidence.data().join("journal")).expect("a folder");
     fs::rename(early.data().join("journal"), evidence.data().join("journal")).expect("a folder");
     let told = evidence.both_say(4);
-    assert!(told.contains("OPEN: "), "{told}");
+    for session in [&gone, &kept] {
+        let words = format!("OPEN: {session}: what was decided about its keeping came after the journal was copied");
+        assert!(told.contains(&words), "{told}");
+    }
 
     // The decision was copied, the leaf was not, and the files went before they were.
     let evidence = plant.evidence();

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -20,6 +21,7 @@ use policies::version::V1;
 use recordings::log::Log;
 use recordings::read::{JOURNAL_DIR, OUT_OF_A_BACKUP, RECORDS_DIR};
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::Api;
@@ -51,6 +53,8 @@ pub struct NodeFiles {
 /// Pieces that wait for the connection.
 const PIECES_WAITING: usize = 4;
 const PIECE_BYTES: usize = 256 << 10;
+/// Who takes no piece for so long has gone: what is erased does not wait for them.
+const STALLED: Duration = Duration::from_secs(600);
 /// Enough for rows of zeros; what is recorded is compressed already.
 const LEVEL: i32 = 3;
 
@@ -206,7 +210,7 @@ fn lines(directory: &Dumped) -> Vec<u8> {
 fn streamed(contents: Contents, recipients: Vec<age::x25519::Recipient>, copying: impl Send + 'static) -> Body {
     let (pieces, taken) = mpsc::channel(PIECES_WAITING);
     tokio::task::spawn_blocking(move || {
-        let to = Pieces { to: pieces.clone(), gathered: Vec::with_capacity(PIECE_BYTES) };
+        let to = Pieces { to: pieces.clone(), patience: STALLED, gathered: Vec::with_capacity(PIECE_BYTES) };
         let encryptor = age::Encryptor::with_recipients(recipients.iter().map(|one| one as &dyn age::Recipient));
         let made = encryptor.map_err(io::Error::other).and_then(|encryptor| {
             let mut sealed = encryptor.wrap_output(to)?;
@@ -215,16 +219,17 @@ fn streamed(contents: Contents, recipients: Vec<age::x25519::Recipient>, copying
         });
         if let Err(error) = made {
             tracing::error!(%error, "a backup broke off");
+            drop(copying);
             // Half a backup is never taken for a whole one.
             drop(pieces.blocking_send(Err(error)));
         }
-        drop(copying);
     });
     Body::from_stream(stream::unfold(taken, |mut taken| async move { Some((taken.recv().await?, taken)) }))
 }
 
 struct Pieces {
     to: mpsc::Sender<io::Result<Bytes>>,
+    patience: Duration,
     gathered: Vec<u8>,
 }
 
@@ -242,13 +247,33 @@ impl Write for Pieces {
         if piece.is_empty() {
             return Ok(());
         }
-        self.to.blocking_send(Ok(piece.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        let taken = tokio::time::timeout(self.patience, self.to.send(Ok(piece.into())));
+        match Handle::current().block_on(taken) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "nobody takes it")),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_takes_nothing_is_not_waited_for_and_who_takes_is() {
+        let (to, mut taken) = mpsc::channel(1);
+        let pieces = |patience| Pieces { to: to.clone(), patience, gathered: vec![7] };
+        let mut first = pieces(Duration::from_secs(60));
+        tokio::task::spawn_blocking(move || first.flush()).await.unwrap().unwrap();
+        let mut second = pieces(Duration::from_millis(20));
+        let stalled = tokio::task::spawn_blocking(move || second.flush()).await.unwrap().unwrap_err();
+        assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
+        let mut third = pieces(Duration::from_secs(60));
+        let waits = tokio::task::spawn_blocking(move || third.flush());
+        assert!(taken.recv().await.unwrap().is_ok());
+        waits.await.unwrap().unwrap();
+    }
 
     #[test]
     fn a_backup_is_for_somebody() {

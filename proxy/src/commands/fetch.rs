@@ -11,8 +11,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
 use policies::ids::SessionId;
 use recordings::part::{PART, Part};
-use recordings::read::{JOURNAL_DIR, RECORDS_DIR};
+use recordings::read::{Format, JOURNAL_DIR, RECORDS_DIR};
 use recordings::segment::session_dir;
+use tempfile::TempDir;
 
 use super::gate::{ProfileArg, at_gate};
 use super::{Done, Failure, print_json};
@@ -78,7 +79,7 @@ enum Pass {
 /// there is no more.
 struct Fetching<'a> {
     args: &'a Args,
-    draft: PathBuf,
+    draft: TempDir,
     recordings: BTreeSet<SessionId>,
     settled: BTreeSet<SessionId>,
     files: usize,
@@ -92,7 +93,11 @@ impl<'a> Fetching<'a> {
         if directory_dir(&output).exists() {
             return Err(Failure::usage(format_args!("{} is a gate's own: choose another folder", output.display())));
         }
-        let draft = output.with_added_extension("fetching");
+        if let Some(strange) = [JOURNAL_DIR, RECORDS_DIR].map(|log| output.join(log)).iter().find(|dir| !is_ours(dir)) {
+            let strange = strange.display();
+            return Err(Failure::usage(format_args!("{strange} is no log that was fetched: choose another folder")));
+        }
+        let draft = drafted(&output)?;
         Ok(Self { args, draft, recordings: BTreeSet::new(), settled: BTreeSet::new(), files: 0 })
     }
 
@@ -102,10 +107,9 @@ impl<'a> Fetching<'a> {
             listed.sessions.iter().filter(|session| is_erased(session)).map(|session| session.session).collect()
         };
         let before = erased(&client.get("/api/v1/recordings").await?);
-        remove(&self.draft)?;
-        fs::create_dir(&self.draft).map_err(|cause| self.cannot(&cause))?;
+        self.draft = drafted(&self.args.output)?;
         // The logs first: of what happens meanwhile they then know nothing, and what they tell is there.
-        self.files += unpack(client.stream("/api/v1/journal/files").await?, &self.draft).await?;
+        self.files += unpack(client.stream("/api/v1/journal/files").await?, self.draft.path()).await?;
         let listed: SessionsView = client.get("/api/v1/recordings").await?;
         let mut pass = if erased(&listed) == before { Pass::Whole } else { Pass::ErasedMeanwhile };
         let wanted: Vec<&SessionView> = listed.sessions.iter().filter(|session| self.args.wants(session)).collect();
@@ -129,7 +133,7 @@ impl<'a> Fetching<'a> {
     async fn recording(&mut self, client: &mut Client, session: &SessionView) -> Result<bool, Failure> {
         let id = session.session;
         match client.stream(&format!("/api/v1/recordings/{id}/files")).await {
-            Ok(pieces) => self.files += unpack(pieces, &self.draft).await?,
+            Ok(pieces) => self.files += unpack(pieces, self.draft.path()).await?,
             // Of a session that is just beginning nothing is recorded yet.
             Err(Fault::Problem(problem)) if problem.refusal == "not-found" && self.args.sessions.is_empty() => {
                 return Ok(true);
@@ -161,10 +165,9 @@ impl<'a> Fetching<'a> {
         for stale in names(&self.args.output)? {
             remove(&self.args.output.join(stale))?;
         }
-        for name in names(&self.draft)? {
+        for name in names(self.draft.path())? {
             self.put_in_place(&name)?;
         }
-        remove(&self.draft)?;
         self.args.note_all()
     }
 
@@ -173,12 +176,27 @@ impl<'a> Fetching<'a> {
         remove(&to)?;
         let above = to.parent().unwrap_or(&to);
         fs::create_dir_all(above)
-            .and_then(|()| fs::rename(self.draft.join(name), &to))
+            .and_then(|()| fs::rename(self.draft.path().join(name), &to))
             .map_err(|cause| Failure::failed(format_args!("{}: {cause}", to.display())))
     }
 
     fn cannot(&self, cause: &io::Error) -> Failure {
-        Failure::failed(format_args!("{}: {cause}", self.draft.display()))
+        Failure::failed(format_args!("{}: {cause}", self.args.output.display()))
+    }
+}
+
+/// Beside the folder, where there must be room anyway.
+fn drafted(output: &Path) -> Result<TempDir, Failure> {
+    let beside = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::tempdir_in(beside).map_err(|cause| Failure::failed(format_args!("{}: {cause}", beside.display())))
+}
+
+/// Whether what lies there may be replaced: a log, what a fetch that broke off left of one, or nothing.
+fn is_ours(log: &Path) -> bool {
+    let left = |entry: fs::DirEntry| entry.file_name() == "sessions";
+    match fs::read_dir(log) {
+        Ok(entries) => Format::read(log).is_ok() || entries.flatten().all(left),
+        Err(cause) => cause.kind() == io::ErrorKind::NotFound,
     }
 }
 

@@ -12,7 +12,6 @@ use policies::digest::Digest;
 use policies::ids::{CutId, DeploymentId};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use ulid::Ulid;
 
 use super::Context;
 use super::report::{Finding, FindingKind};
@@ -44,7 +43,7 @@ pub(super) fn check(
         let until = from + line.len() as u64;
         let is_signed = verifier.is_some_and(|verifier| is_signed(line, &trust.deployment, verifier).unwrap_or(false));
         if !is_signed && line != b"\n" {
-            let (kind, words) = if journaled.contains(&cut_for(line)) {
+            let (kind, words) = if journaled.contains(&CutId::for_line(line.strip_suffix(b"\n").unwrap_or(line))) {
                 (FindingKind::Note, "a line that cannot be read: the whole plant was cut for it")
             } else if line.ends_with(b"\n") {
                 (FindingKind::NotSigned, "a line that is no cut signed by the key that you trust")
@@ -55,12 +54,6 @@ pub(super) fn check(
         }
         from = until;
     }
-}
-
-/// The cut of the whole plant that a line stands for which cannot be read.
-pub fn cut_for(line: &[u8]) -> CutId {
-    let digest = Digest::of_bytes(line.strip_suffix(b"\n").unwrap_or(line)).0;
-    CutId::new(Ulid::from(u128::from_be_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))))
 }
 
 fn is_signed(line: &[u8], deployment: &DeploymentId, verifier: &Verifier) -> Option<bool> {

@@ -110,8 +110,11 @@ impl Keepings {
     /// Tells what is missing, and what is gone without a leaf, and gives each session's report how it is kept. `are_open`:
     /// the gate ran when this was copied.
     pub(super) fn tell(&mut self, are_open: bool, context: &mut Context<'_>) {
-        if !are_open {
-            for (session, wrong) in std::mem::take(&mut self.newer) {
+        for (session, wrong) in std::mem::take(&mut self.newer) {
+            if are_open {
+                let words = "what was decided about its keeping came after the journal was copied";
+                context.find(Finding::new(FindingKind::Open, words).of(session));
+            } else {
                 self.erased_by_leaf.remove(&session);
                 context.find(wrong);
             }

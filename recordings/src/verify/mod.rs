@@ -6,7 +6,7 @@
 //! Of a folder that says it is a part, only that part is checked, and the verdict never says more.
 //! What was erased is missing with an excuse: a decision in the journal and a leaf in the record log.
 
-pub mod cuts;
+mod cuts;
 mod heads;
 mod journal;
 mod keeping;
