@@ -18,6 +18,7 @@ pub mod floor;
 pub mod flow;
 pub mod founding;
 pub mod gate;
+pub mod gates;
 pub mod lanes;
 pub mod picture;
 pub mod relay;

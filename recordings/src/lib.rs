@@ -18,6 +18,7 @@ pub mod ledger;
 mod leftover;
 pub mod log;
 pub mod notes;
+pub mod operation;
 pub mod pack;
 pub mod paper;
 pub mod part;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::Fact;
 use crate::ledger::FileEntry;
+use crate::operation::Operation;
 use crate::words::Words;
 
 /// Something that happened on a channel, or in the session (channel 0).
@@ -87,6 +88,9 @@ pub enum Note {
         allowed: bool,
         /// The request and the answer, in words.
         words: Words,
+        /// The same as a record, where a protocol gate read it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        operation: Option<Box<Operation>>,
     },
     /// Bytes that were not kept.
     Redacted {

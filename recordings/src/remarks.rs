@@ -116,7 +116,7 @@ pub fn of(moment: &Moment) -> Option<String> {
         Note::Watch { operator, watching: true } => Some(format!("{operator} watched")),
         Note::Watch { operator, watching: false } => Some(format!("{operator} watched no longer")),
         Note::Cut { words } => Some(format!("cut: {words}")),
-        Note::GateVerdict { allowed: false, words } => Some(format!("refused {words}")),
+        Note::GateVerdict { allowed: false, words, .. } => Some(format!("refused {words}")),
         Note::FileEntry(entry) => Some(file(entry)),
         Note::Redacted { bytes, reason } => Some(format!("{bytes} bytes were not kept: {reason}")),
         _ => None,
@@ -219,8 +219,8 @@ mod tests {
             wrote(b"\r\n[holdpoint] 5 minutes left.\r\n"),
             wrote(b"\0\0\0\x11\x65\xff"),
             moment(0, What::Note(Note::Freeze { frozen: true, reason: reason.into() })),
-            moment(2, What::Note(Note::GateVerdict { allowed: false, words: "put recipe".into() })),
-            moment(2, What::Note(Note::GateVerdict { allowed: true, words: "get recipe".into() })),
+            moment(2, What::Note(Note::GateVerdict { allowed: false, words: "put recipe".into(), operation: None })),
+            moment(2, What::Note(Note::GateVerdict { allowed: true, words: "get recipe".into(), operation: None })),
         ] {
             remarks.take(&moment);
         }

@@ -321,7 +321,7 @@ fn a_signal_reaches_the_program_but_not_while_input_is_stopped() {
     let recording = plant.evidence().recording();
     let signals = |note: &Note| match note {
         Note::Signal { name } => Some(name.to_string()),
-        Note::GateVerdict { allowed: false, words } => Some(words.to_string()),
+        Note::GateVerdict { allowed: false, words, .. } => Some(words.to_string()),
         _ => None,
     };
     let recorded: Vec<_> = recording.notes().into_iter().filter_map(signals).collect();

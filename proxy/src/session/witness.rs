@@ -263,7 +263,7 @@ impl Seen {
             Note::FileEntry(entry) => {
                 gallery.happened(&format!("{} {} ({} bytes)", entry.operation.as_str(), entry.path, entry.bytes));
             }
-            Note::GateVerdict { allowed: false, words } => gallery.happened(&format!("refused {words}")),
+            Note::GateVerdict { allowed: false, words, .. } => gallery.happened(&format!("refused {words}")),
             _ => {}
         }
     }

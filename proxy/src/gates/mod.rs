@@ -1,0 +1,120 @@
+//! Protocol gates: what passes on a target's TCP service, read message by message. A gate is pure: it is given bytes and the
+//! time, and says what goes on, what is answered in the target's stead, and what was done, in words. Whether a message may
+//! pass is its [`Judge`]'s to say; recording, sending and closing are the caller's.
+//!
+//! A gate decides on whole messages of its protocol, however their bytes were cut, and hands on nothing of a message before it
+//! is whole. What it hands on towards the technician are whole messages too, so that an answer of its own can be put between.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use policies::actions::Action;
+use recordings::operation::Operation;
+
+/// Reads one connection of a protocol, both directions. Made anew for each connection.
+pub trait Gate: Send {
+    /// The next bytes from the technician.
+    fn upward(&mut self, chunk: Bytes, judge: &dyn Judge, now: Instant) -> Passed;
+
+    /// The next bytes from the target.
+    fn downward(&mut self, chunk: Bytes, now: Instant) -> Passed;
+
+    /// When the gate has to be asked again though nothing comes, because an answer of its own waits behind others.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// It is `now`, and nothing came.
+    fn pass_time(&mut self, _now: Instant) -> Passed {
+        Passed::default()
+    }
+
+    /// Whether a program is being transferred to the target, which must not be cut off in the middle.
+    fn is_transferring(&self, _now: Instant) -> bool {
+        false
+    }
+
+    /// The answer to a request that found no target: to every one that waits for an answer, in order, in the protocol's own
+    /// form. Nothing where the protocol has none, and the connection is to be closed.
+    fn unreachable(&mut self, _now: Instant) -> Passed {
+        Passed::default()
+    }
+}
+
+/// What a message needs in order to pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// All of these actions; never empty.
+    All(&'static [Action]),
+    /// Any action beyond `observe`.
+    MoreThanObserve,
+    /// Nobody knows what it does: nothing but `tunnel` lets it pass.
+    Unknown,
+}
+
+impl Need {
+    /// What it counts as in the record: the most harmful of what it needs.
+    pub fn class(self) -> Option<Action> {
+        match self {
+            Self::All(actions) => actions.iter().copied().max(),
+            Self::MoreThanObserve => Some(Action::Operate),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// Decides about a message. Asked once for each, in the order in which they came.
+pub trait Judge: Send + Sync {
+    /// Whether it may pass.
+    ///
+    /// # Errors
+    /// It may not: why, in words for the technician, with what to do next.
+    fn may_pass(&self, need: Need) -> Result<(), String>;
+}
+
+/// What became of a chunk, and of what was held of earlier ones. Bytes that are in no `Piece::Passed` and not `refused` are
+/// held.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// Goes to the target, in this order.
+    pub to_target: Vec<Piece>,
+    /// Goes to the technician, in this order.
+    pub to_technician: Vec<Piece>,
+    /// How many bytes of the direction that was asked about were dropped for good.
+    pub refused: usize,
+    /// What was done or refused, in order.
+    pub verdicts: Vec<Verdict>,
+    /// That the connection ends behind these pieces, and why.
+    pub end: Option<End>,
+}
+
+/// Bytes on their way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// The peer's, unchanged.
+    Passed(Bytes),
+    /// The gate's own.
+    Made(Bytes),
+}
+
+/// One operation, passed or refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The line for a person, such as `wrote 55 to holding register 40101 (address 100), unit 1`; where it was refused,
+    /// `refused to write …`.
+    pub words: String,
+    /// The record of it. The rule is not the gate's to know.
+    pub operation: Operation,
+    /// Whether a person did this, as far as can be told: what a program repeats by itself is polling and counts for nobody's
+    /// presence.
+    pub is_input: bool,
+}
+
+/// Why a gate ends a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// What came may not pass and cannot be answered in the protocol: closed in the protocol's order, with FIN.
+    Refused(String),
+    /// What came is not the protocol: nothing after it can be read.
+    Malformed(String),
+}
