@@ -19,10 +19,11 @@
 //! ```
 //! and nobody connects to a destination of their own choosing:
 //! ```compile_fail
-//! use policies::plant::Protocol;
+//! use policies::plant::{Gate, Protocol};
 //! fn anywhere(address: policies::plant::Address) -> approver::lease::Destination {
 //!     approver::lease::Destination {
-//!         protocol: Protocol::Ssh, address, user: None, credential: None, host_key: None, legacy: false,
+//!         protocol: Protocol::Ssh, address, user: None, credential: None, host_key: None, legacy: false, gate: Gate::Enforce,
+//!         connections_max: 1,
 //!     }
 //! }
 //! ```
@@ -38,7 +39,7 @@ use policies::actions::Actions;
 use policies::digest::Digest;
 use policies::events::{Ending, Factor};
 use policies::ids::{NodeId, PersonId, RequestId, ServiceName, SessionId, TargetName};
-use policies::plant::{Address, Credential, HostKeyPin, Protocol, Rule, Service};
+use policies::plant::{Address, Credential, Gate, HostKeyPin, Protocol, Rule, Service};
 use tokio::sync::watch;
 
 use crate::clock::Boot;
@@ -75,6 +76,10 @@ pub struct Destination {
     pub host_key: Option<HostKeyPin>,
     /// Whether old algorithms are admitted towards it.
     pub legacy: bool,
+    /// What its gate does with what was not granted.
+    pub gate: Gate,
+    /// How many sockets may be open to it at once.
+    pub connections_max: u16,
 }
 
 impl From<&Service> for Destination {
@@ -86,6 +91,8 @@ impl From<&Service> for Destination {
             credential: service.credential.clone(),
             host_key: service.host_key.clone(),
             legacy: service.legacy,
+            gate: service.gate,
+            connections_max: service.connections_max,
         }
     }
 }
@@ -147,6 +154,11 @@ impl Orders {
     /// What holds now.
     pub fn now(&self) -> Order {
         self.0.borrow().clone()
+    }
+
+    /// Whether something holds now, asked without copying the order: for what is asked for each message.
+    pub fn look<T>(&self, asked: impl FnOnce(&Order) -> T) -> T {
+        asked(&self.0.borrow())
     }
 
     /// Waits for the next change and gives what holds then. May be dropped and called again. Never completes where
@@ -316,5 +328,7 @@ mod from_inside {
         credential: None,
         host_key: None,
         legacy: false,
+        gate: Gate::Enforce,
+        connections_max: 1,
     };
 }

@@ -132,6 +132,34 @@ pub struct Service {
     pub host_key: Option<HostKeyPin>,
     /// Whether algorithms long given up elsewhere are admitted towards it.
     pub legacy: bool,
+    /// Whether a gate that knows its protocol refuses what was not granted, or only tells what passes.
+    pub gate: Gate,
+    /// How many sockets may be open to it at once; of `ssh`, which has limits of its own, as many as there are channels.
+    pub connections_max: u16,
+}
+
+impl Service {
+    /// `connections_max` where the file says nothing: a controller has few, and the plant's own programs use most of them.
+    pub const CONNECTIONS_MAX: u16 = 2;
+
+    /// The actions that mean something here; a request for any other is refused. Where a gate only decodes, nothing can be
+    /// allowed without the rest.
+    pub const fn actions(&self) -> &'static [Action] {
+        match self.gate {
+            Gate::Enforce => self.protocol.actions(),
+            Gate::Decode => &[Action::Tunnel],
+        }
+    }
+}
+
+/// What a protocol gate does with what was not granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gate {
+    /// It refuses it, in the protocol's own form. Of protocols without a gate: what the face above it refuses.
+    Enforce,
+    /// It lets everything pass and tells it in words.
+    Decode,
 }
 
 /// What a service speaks.
@@ -171,15 +199,31 @@ impl Protocol {
         }
     }
 
-    /// The actions that mean something on a service of this protocol; a request for any other is refused.
+    /// The actions that mean something on a service of this protocol, where its gate enforces.
     pub const fn actions(self) -> &'static [Action] {
         use Action::{Control, FileGet, FilePut, Observe, Operate, Program, Shell, Tunnel, Upload};
         match self {
             Self::Ssh => &[Shell, FileGet, FilePut],
             Self::Tcp => &[Tunnel],
-            Self::Modbus | Self::S7 | Self::Vnc | Self::Cip => &[Observe, Upload, Operate, Program, Control, Tunnel],
+            Self::Modbus | Self::S7 | Self::Cip => &[Observe, Upload, Operate, Program, Control, Tunnel],
+            Self::Vnc => &[Observe, Operate, Control],
             Self::Telnet => &[Shell],
         }
+    }
+
+    /// What its gate does where the file says nothing; none where it has no gate. S7 and CIP decode until a plant says
+    /// otherwise: how engineering tools take a refusal has not been seen on every controller.
+    pub const fn gate(self) -> Option<Gate> {
+        match self {
+            Self::Modbus | Self::Vnc => Some(Gate::Enforce),
+            Self::S7 | Self::Cip => Some(Gate::Decode),
+            Self::Ssh | Self::Tcp | Self::Telnet => None,
+        }
+    }
+
+    /// Whether it is reached as a TCP connection of the technician's own program, by `-L` or `holdpoint connect`.
+    pub const fn is_forwarded(self) -> bool {
+        !matches!(self, Self::Ssh | Self::Telnet)
     }
 }
 

@@ -82,7 +82,7 @@ pub enum NotAllowed {
     #[error("nothing was asked for. Name at least one action")]
     NoActions,
     /// The service's protocol does not know some of the actions.
-    #[error("{target} speaks {protocol}, where there is no {}. Ask for {}", listed(unknown), listed(protocol.actions()))]
+    #[error("{target} speaks {protocol}, where there is no {}. Ask for {}", listed(unknown), listed(known))]
     NotSpoken {
         /// As asked.
         target: TargetName,
@@ -90,6 +90,8 @@ pub enum NotAllowed {
         protocol: Protocol,
         /// Of the asked ones.
         unknown: Vec<Action>,
+        /// What there is.
+        known: Vec<Action>,
     },
     /// No rule allows all of it.
     #[error("{}", no_rule(nearest.as_ref()))]
@@ -187,12 +189,13 @@ fn check_actions(service: &Service, question: &Question<'_>) -> Result<(), NotAl
     if question.actions.is_empty() {
         return Err(NotAllowed::NoActions);
     }
-    let known = service.protocol.actions();
+    let known = service.actions();
     let unknown: Vec<_> = question.actions.iter().copied().filter(|action| !known.contains(action)).collect();
     if unknown.is_empty() {
         return Ok(());
     }
-    Err(NotAllowed::NotSpoken { target: question.target.clone(), protocol: service.protocol, unknown })
+    let (target, protocol, known) = (question.target.clone(), service.protocol, known.to_vec());
+    Err(NotAllowed::NotSpoken { target, protocol, unknown, known })
 }
 
 /// All that a rule lacks to allow this, in the order in which a person would look for it.

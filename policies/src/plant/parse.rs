@@ -11,7 +11,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use super::mistakes::{Mistakes, closest, shown};
 use super::reader::{self, Field, Kind, NotBuilt, Reader};
 use super::{
-    Address, Credential, DeadlineEnding, Escort, Exclusive, HostKeyPin, IdleEnding, Plant, Protocol, Quorum, Reach,
+    Address, Credential, DeadlineEnding, Escort, Exclusive, Gate, HostKeyPin, IdleEnding, Plant, Protocol, Quorum, Reach,
     Rule, Service, StalenessEnding, Target, TargetClock, Tell, WorkOrder, Zone,
 };
 use crate::actions::{Action, Actions};
@@ -31,16 +31,13 @@ impl Kind {
 
 /// What is known and does nothing yet is refused by name, so that nobody relies on it. To build one is to delete its
 /// row and read it below.
-const NOT_BUILT: [NotBuilt; 11] = [
-    protocol_not_built("tcp"),
+const NOT_BUILT: [NotBuilt; 8] = [
     protocol_not_built("modbus"),
     protocol_not_built("s7"),
     protocol_not_built("vnc"),
     protocol_not_built("cip"),
     protocol_not_built("telnet"),
     NotBuilt { kind: Kind::SERVICE, key: "legacy", value: Some("true"), right: "leave it out, or write false" },
-    key_not_built(Kind::SERVICE, "gate"),
-    key_not_built(Kind::SERVICE, "connections_max"),
     key_not_built(Kind::RULE, "weaker"),
     key_not_built(Kind::RULE, "hold_max"),
 ];
@@ -61,6 +58,7 @@ const BANNER_CHARS_MAX: usize = 4_000;
 const USER_CHARS_MAX: usize = 64;
 const COUNT_MAX: i64 = 9;
 const CONNECTIONS_MAX: i64 = 1_000;
+const SOCKETS_MAX: i64 = 100;
 const SECOND: Seconds = Seconds(1);
 const DAY: Seconds = Seconds(86_400);
 
@@ -204,6 +202,9 @@ fn service(
     let credential = reader.optional("credential", |f| credential(f, clock));
     let host_key = reader.optional("host_key", Field::parsed::<HostKeyPin>);
     let legacy = reader.or("legacy", false, Field::flag);
+    let gate = reader.optional("gate", |f| gate(f, protocol));
+    let connections_max =
+        reader.or("connections_max", Service::CONNECTIONS_MAX, |f| f.number(1..=SOCKETS_MAX));
     match protocol? {
         Protocol::Ssh => note_lacking_of_ssh(reader),
         protocol => note_useless_beside(reader, protocol),
@@ -215,7 +216,20 @@ fn service(
         credential: credential?,
         host_key: host_key?,
         legacy: legacy?,
+        gate: gate?.or(protocol?.gate()).unwrap_or(Gate::Enforce),
+        connections_max: connections_max?,
     })
+}
+
+/// Which of the two a gate may do depends on what it knows.
+fn gate(field: &Field<'_, '_>, protocol: Option<Protocol>) -> Option<Gate> {
+    let gate = field.one_of(&[("enforce", Gate::Enforce), ("decode", Gate::Decode)])?;
+    match protocol {
+        Some(Protocol::Cip) if gate == Gate::Enforce => {
+            field.wrong("the gate of cip only decodes", "leave it out, and give `tunnel` to whom you trust with all of it")
+        }
+        _ => Some(gate),
+    }
 }
 
 fn built_protocols(not_built: &[NotBuilt]) -> Vec<(&'static str, Protocol)> {
@@ -277,6 +291,7 @@ fn credential(field: &Field<'_, '_>, clock: Option<TargetClock>) -> Option<Crede
 }
 
 fn note_lacking_of_ssh(reader: &Reader<'_, '_>) {
+    note_useless(reader, Protocol::Ssh, &["gate", "connections_max"]);
     for (key, right) in [
         ("user", "write the account to use on the target"),
         ("credential", "write \"certificate\", or the name of a secret set with `holdpoint secret set`"),
@@ -289,7 +304,17 @@ fn note_lacking_of_ssh(reader: &Reader<'_, '_>) {
 }
 
 fn note_useless_beside(reader: &Reader<'_, '_>, protocol: Protocol) {
-    for key in ["user", "credential", "host_key", "legacy"] {
+    let useless: &[&str] = match protocol {
+        Protocol::Vnc => &["user", "host_key", "legacy"],
+        Protocol::Telnet => &["host_key", "legacy", "gate"],
+        Protocol::Tcp => &["user", "credential", "host_key", "legacy", "gate"],
+        _ => &["user", "credential", "host_key", "legacy"],
+    };
+    note_useless(reader, protocol, useless);
+}
+
+fn note_useless(reader: &Reader<'_, '_>, protocol: Protocol, keys: &[&'static str]) {
+    for key in keys {
         if reader.has(key) {
             reader.note_at(key, format!("changes nothing for {protocol}"), "leave it out");
         }
@@ -482,12 +507,12 @@ fn note_reaching_nothing(reader: &Reader<'_, '_>, known: &Known<'_>, reach: Opti
     if reached.is_empty() {
         return reader.note_at("zones", "reaches nothing: no target stands there", "name a zone with a target in it");
     }
-    let protocols: BTreeSet<_> =
-        reached.iter().flat_map(|(_, target)| target.services.values()).map(|service| service.protocol).collect();
+    let services = reached.iter().flat_map(|(_, target)| target.services.values());
+    let offered: BTreeSet<_> = services.map(|service| (service.protocol, service.actions())).collect();
     let Some(actions) = actions else { return };
-    if !protocols.iter().any(|protocol| protocol.actions().iter().any(|action| actions.contains(action))) {
-        let offers = |protocol: &Protocol| format!("{protocol} knows {}", listed(protocol.actions()));
-        let right = protocols.iter().map(offers).collect::<Vec<_>>().join("; ");
+    if !offered.iter().any(|(_, known)| known.iter().any(|action| actions.contains(action))) {
+        let offers = |(protocol, known): &(Protocol, &[Action])| format!("{protocol} knows {}", listed(known));
+        let right = offered.iter().map(offers).collect::<Vec<_>>().join("; ");
         reader.note_at("actions", "reaches nothing: no service there knows any of these", right);
     }
 }
