@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::floor::Floor;
 use crate::founding;
 use crate::session::{Sessions, SessionsParts};
+use crate::tcp::Slots;
 use crate::trusting;
 
 pub(crate) mod asking;
@@ -190,6 +191,7 @@ impl App {
             machine: Arc::new(RealMachine),
             secrets: keys.secrets(),
             ca: keys.ssh_ca(),
+            slots: Slots::default(),
             tracker: tracker.clone(),
             stop: stop.clone(),
         });

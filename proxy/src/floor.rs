@@ -12,8 +12,8 @@ use policies::events::Ending;
 use policies::ids::SessionId;
 use tokio::sync::{mpsc, watch};
 
+use crate::legs::Legs;
 use crate::session::Seen;
-use crate::ssh::target::TargetPool;
 
 /// What runs here now. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -113,7 +113,7 @@ pub(crate) struct Live {
     pub(crate) session: SessionId,
     pub(crate) since: Boot,
     pub(crate) seen: Arc<Seen>,
-    pub(crate) targets: Arc<TargetPool>,
+    pub(crate) legs: Arc<Legs>,
     /// Why it ends, once that is so; the first reason stays.
     pub(crate) over: watch::Sender<Option<Ending>>,
     /// Whether its input is stopped.
@@ -127,7 +127,7 @@ pub(crate) struct Live {
 impl Live {
     /// No byte goes to the target after this returns. The rest is the session's to do.
     pub(crate) fn end(&self, ending: &Ending) {
-        self.targets.cut();
+        self.legs.cut();
         self.over.send_if_modified(|over| {
             let is_first = over.is_none();
             over.get_or_insert_with(|| ending.clone());

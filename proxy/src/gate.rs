@@ -30,6 +30,13 @@ impl Gate {
             port => format!("ssh -J {user}@{}:{port} {target}", self.name),
         }
     }
+
+    /// `ssh -N -L 5020:plc-7:502 -p 2222 USER@gate.mill3.example`; the local port is one that everybody may listen on.
+    pub fn forward(&self, user: &str, target: &dyn fmt::Display, port: u16) -> String {
+        const FIRST_FREE: u16 = 1024;
+        let local = if port < FIRST_FREE { port + 10_000 } else { port };
+        format!("ssh -N -L {local}:{target}:{port}{}", self.ssh(user).trim_start_matches("ssh"))
+    }
 }
 
 #[cfg(test)]
@@ -41,6 +48,8 @@ mod tests {
         let gate = |port| Gate { name: "gate.mill3.example".into(), port };
         assert_eq!(gate(2222).ssh("tess"), "ssh -p 2222 tess@gate.mill3.example");
         assert_eq!(gate(2222).jump("tess", &"hmi-2"), "ssh -J tess@gate.mill3.example:2222 hmi-2");
+        let forward = gate(2222).forward("tess", &"plc-7", 502);
+        assert_eq!(forward, "ssh -N -L 10502:plc-7:502 -p 2222 tess@gate.mill3.example");
         assert_eq!(gate(22).ssh("tess"), "ssh tess@gate.mill3.example");
         assert_eq!(gate(22).jump("tess", &"hmi-2"), "ssh -J tess@gate.mill3.example hmi-2");
     }

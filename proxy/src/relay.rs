@@ -28,11 +28,13 @@ pub trait Recorder: Send + Sync {
     /// One stream of one channel.
     type Line: Line;
 
-    /// The line for a stream of a channel; called once for each.
+    /// A line for a stream of a channel.
     fn line(&self, stream: Stream, channel: u32) -> Self::Line;
 
     /// Records what happened on a channel; durable when it returns.
-    fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send;
+    ///
+    /// It is in line when this returns.
+    fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send + use<Self>;
 
     /// A channel has waited too long for it and will go no further. Called before that channel closes, so that whoever ends
     /// the session can still say why on it.
@@ -55,7 +57,7 @@ impl Recorder for SessionWriter {
         Self::line(self, stream, channel)
     }
 
-    fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send {
+    fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send + use<> {
         Self::note(self, note.fact(), channel, note.encode().into())
     }
 }
@@ -253,6 +255,33 @@ impl<L: Line> Tap<L> {
     }
 }
 
+/// What the gate itself says in one direction of a channel: recorded before it is sent.
+pub struct Made<L> {
+    line: L,
+    tally: Arc<Tally>,
+}
+
+impl<L: Line> Made<L> {
+    /// Nothing said yet.
+    pub fn new<R: Recorder<Line = L>>(recorder: &R, direction: Direction, channel: u32, tally: Arc<Tally>) -> Self {
+        let stream = match direction {
+            Direction::In => Stream::GateIn,
+            Direction::Out => Stream::GateOut,
+        };
+        Self { line: recorder.line(stream, channel), tally }
+    }
+
+    /// Records it; it may be sent when this returns. One at a time.
+    ///
+    /// # Errors
+    /// It is not recorded, and must not be sent.
+    pub async fn record(&self, bytes: &Bytes) -> Result<(), RecordingFault> {
+        let position = self.line.submit(bytes.clone())?;
+        self.tally.made.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        noted(poll_fn(|cx| self.line.poll_durable(cx, position))).await
+    }
+}
+
 /// Notices a recorder that does not answer. Its timer runs on between waits, so that a wait costs nothing.
 struct Lateness {
     patience: Duration,
@@ -360,8 +389,8 @@ mod tests {
         fn line(&self, stream: Stream, _: u32) -> SlowLine {
             SlowLine { stream, state: Arc::clone(&self.0) }
         }
-        async fn note(&self, _: u32, _: &Note) -> Result<(), StoreFault> {
-            Ok(())
+        fn note(&self, _: u32, _: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send + use<> {
+            std::future::ready(Ok(()))
         }
     }
 

@@ -329,7 +329,7 @@ async fn a_cut_ends_every_connection_and_no_new_one_comes_after_it() {
     let (pool, _leased) = pool(&house.open().await, plan(house.pin())).await;
     let connection = pool.take().await.unwrap();
     let channel = connection.open_channel().await.unwrap();
-    pool.cut();
+    pool.legs().cut();
     tokio::time::timeout(Duration::from_secs(5), channel.download.finished()).await.unwrap().unwrap();
     assert!(channel.valve.is_cut());
     assert!(matches!(connection.open_channel().await.unwrap_err(), TargetFault::Cut { .. }));

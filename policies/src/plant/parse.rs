@@ -11,8 +11,8 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use super::mistakes::{Mistakes, closest, shown};
 use super::reader::{self, Field, Kind, NotBuilt, Reader};
 use super::{
-    Address, Credential, DeadlineEnding, Escort, Exclusive, Gate, HostKeyPin, IdleEnding, Plant, Protocol, Quorum, Reach,
-    Rule, Service, StalenessEnding, Target, TargetClock, Tell, WorkOrder, Zone,
+    Address, Credential, DeadlineEnding, Escort, Exclusive, Gate, HostKeyPin, IdleEnding, Plant, Protocol, Quorum,
+    Reach, Rule, Service, StalenessEnding, Target, TargetClock, Tell, WorkOrder, Zone,
 };
 use crate::actions::{Action, Actions};
 use crate::digest::Digest;
@@ -31,8 +31,7 @@ impl Kind {
 
 /// What is known and does nothing yet is refused by name, so that nobody relies on it. To build one is to delete its
 /// row and read it below.
-const NOT_BUILT: [NotBuilt; 8] = [
-    protocol_not_built("modbus"),
+const NOT_BUILT: [NotBuilt; 7] = [
     protocol_not_built("s7"),
     protocol_not_built("vnc"),
     protocol_not_built("cip"),
@@ -203,8 +202,7 @@ fn service(
     let host_key = reader.optional("host_key", Field::parsed::<HostKeyPin>);
     let legacy = reader.or("legacy", false, Field::flag);
     let gate = reader.optional("gate", |f| gate(f, protocol));
-    let connections_max =
-        reader.or("connections_max", Service::CONNECTIONS_MAX, |f| f.number(1..=SOCKETS_MAX));
+    let connections_max = reader.or("connections_max", Service::CONNECTIONS_MAX, |f| f.number(1..=SOCKETS_MAX));
     match protocol? {
         Protocol::Ssh => note_lacking_of_ssh(reader),
         protocol => note_useless_beside(reader, protocol),
@@ -225,9 +223,8 @@ fn service(
 fn gate(field: &Field<'_, '_>, protocol: Option<Protocol>) -> Option<Gate> {
     let gate = field.one_of(&[("enforce", Gate::Enforce), ("decode", Gate::Decode)])?;
     match protocol {
-        Some(Protocol::Cip) if gate == Gate::Enforce => {
-            field.wrong("the gate of cip only decodes", "leave it out, and give `tunnel` to whom you trust with all of it")
-        }
+        Some(Protocol::Cip) if gate == Gate::Enforce => field
+            .wrong("the gate of cip only decodes", "leave it out, and give `tunnel` to whom you trust with all of it"),
         _ => Some(gate),
     }
 }

@@ -11,6 +11,7 @@
 mod channel_stream;
 mod event;
 mod gated;
+mod leg;
 mod moment;
 mod queue;
 mod valve;
@@ -19,6 +20,7 @@ mod vendor;
 pub use channel_stream::ChannelStream;
 pub use event::{Event, Request, WindowSize};
 pub use gated::GatedStream;
+pub use leg::Leg;
 pub use moment::Moment;
 pub use queue::{Brake, Queue, QueueFault};
 pub use valve::Valve;

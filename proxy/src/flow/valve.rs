@@ -8,6 +8,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use futures::task::AtomicWaker;
+use rustix::net::Shutdown;
 
 use super::Moment;
 
@@ -45,6 +46,16 @@ impl Valve {
         self.cut.store(true, Ordering::SeqCst);
         if let Some(socket) = self.socket().take() {
             sever(&socket);
+        }
+        self.reader.wake();
+        self.writer.wake();
+    }
+
+    /// Ends the connection as TCP does: the next read or write fails, what the kernel holds goes out, and then the end.
+    pub fn hang_up(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+        if let Some(Err(error)) = self.socket().as_ref().map(|socket| rustix::net::shutdown(socket, Shutdown::Both)) {
+            tracing::debug!(%error, "a socket was gone before it was hung up");
         }
         self.reader.wake();
         self.writer.wake();

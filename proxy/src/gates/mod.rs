@@ -5,6 +5,11 @@
 //! A gate decides on whole messages of its protocol, however their bytes were cut, and hands on nothing of a message before it
 //! is whole. What it hands on towards the technician are whole messages too, so that an answer of its own can be put between.
 
+pub mod modbus;
+mod told;
+#[cfg(test)]
+mod trial;
+
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -39,6 +44,34 @@ pub trait Gate: Send {
     fn unreachable(&mut self, _now: Instant) -> Passed {
         Passed::default()
     }
+
+    /// The target closed its side: what is answered in its stead to every request that still waits, in order, before the
+    /// connection is closed. Whether those were carried out, nobody knows.
+    fn hung_up(&mut self, _now: Instant) -> Passed {
+        Passed::default()
+    }
+}
+
+/// What a gate does about its judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Asks for every message; what may not pass, cannot be read or is not known is kept from the target.
+    Enforce,
+    /// Passes everything, asks nobody, and only tells. What cannot be read passes too, and that is said once.
+    Decode,
+}
+
+impl Mode {
+    /// Whether a message may pass.
+    ///
+    /// # Errors
+    /// The judge's.
+    fn may_pass(self, judge: &dyn Judge, need: Need) -> Result<(), String> {
+        match self {
+            Self::Enforce => judge.may_pass(need),
+            Self::Decode => Ok(()),
+        }
+    }
 }
 
 /// What a message needs in order to pass.
@@ -53,6 +86,21 @@ pub enum Need {
 }
 
 impl Need {
+    /// This action alone.
+    pub const fn one(action: Action) -> Self {
+        Self::All(match action {
+            Action::Observe => &[Action::Observe],
+            Action::Upload => &[Action::Upload],
+            Action::Operate => &[Action::Operate],
+            Action::Program => &[Action::Program],
+            Action::Control => &[Action::Control],
+            Action::Shell => &[Action::Shell],
+            Action::FileGet => &[Action::FileGet],
+            Action::FilePut => &[Action::FilePut],
+            Action::Tunnel => &[Action::Tunnel],
+        })
+    }
+
     /// What it counts as in the record: the most harmful of what it needs.
     pub fn class(self) -> Option<Action> {
         match self {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use approver::lease::Orders;
+use policies::ids::RuleId;
 use recordings::leaf::Account;
 use recordings::notes::Note;
 use russh::ChannelId;
@@ -16,17 +17,54 @@ use tokio::task::JoinSet;
 use super::judge::ChannelJudge;
 use super::texts::{self, Place};
 use super::witness::Witness;
-use super::{CHANNELS_MAX, VendorChannel};
+use super::{CHANNELS_MAX, SshChannel, VendorChannel};
 use crate::flow::Queue;
+use crate::legs::Legs;
 use crate::ssh::channel::{CarryFault, End, Terms, VendorEnd, Voice, carry};
 use crate::ssh::target::{TargetFault, TargetPool};
+use crate::tcp::{self, Gated, Reach, TcpJudge};
 
 /// What all channels of a session have in common.
 pub(super) struct Shared {
     pub(super) witness: Arc<Witness>,
-    pub(super) targets: Arc<TargetPool>,
+    pub(super) way: Way,
     pub(super) orders: Orders,
     pub(super) place: Place,
+}
+
+/// How a session's target is reached: by what is spoken there.
+pub(super) enum Way {
+    /// SSH, ended and opened again by the gate.
+    Ssh(TargetPool),
+    /// A TCP connection of the technician's own program.
+    Tcp {
+        /// How.
+        reach: Reach,
+        /// Under which rule.
+        rule: RuleId,
+    },
+}
+
+impl Way {
+    /// What its connections stand on.
+    pub(super) fn legs(&self) -> &Arc<Legs> {
+        match self {
+            Self::Ssh(targets) => targets.legs(),
+            Self::Tcp { reach, .. } => reach.legs(),
+        }
+    }
+
+    /// Whether a gate tells what a person did from what a program repeats.
+    pub(super) fn has_gate(&self) -> bool {
+        matches!(self, Self::Tcp { reach, .. } if reach.gate().is_some())
+    }
+
+    fn channels_max(&self) -> usize {
+        match self {
+            Self::Ssh(_) => CHANNELS_MAX,
+            Self::Tcp { reach, .. } => reach.channels_max(),
+        }
+    }
 }
 
 /// The channels that are open now.
@@ -39,8 +77,14 @@ pub(super) struct Channels {
 
 struct Open {
     task: tokio::task::Id,
-    voice: Voice,
     upload: Arc<Queue>,
+    /// None on which nobody could read a line.
+    spoken: Option<Spoken>,
+}
+
+/// How a channel is spoken on.
+struct Spoken {
+    voice: Voice,
     session: Handle,
     id: ChannelId,
 }
@@ -71,14 +115,48 @@ impl Channels {
         Self { shared: Arc::new(shared), tasks: JoinSet::new(), open: BTreeMap::new(), next: 1 }
     }
 
+    /// Connects ahead of the first channel, so that a target that is down is told at admission. Where a program of the
+    /// technician's own will connect, nothing is dialled before it does.
+    pub(super) async fn warm(&self) -> Result<(), TargetFault> {
+        match &self.shared.way {
+            Way::Ssh(targets) => targets.warm().await,
+            Way::Tcp { .. } => Ok(()),
+        }
+    }
+
+    /// Takes leave of the target, as a session that ends in peace does.
+    pub(super) async fn leave_target(&self) {
+        match &self.shared.way {
+            Way::Ssh(targets) => targets.close().await,
+            Way::Tcp { reach, .. } => reach.legs().hang_up(),
+        }
+    }
+
+    /// Ends whatever goes to the target, now. A program's connection is ended in TCP's order, so that a controller frees its
+    /// place, unless it was cut.
+    pub(super) fn stop_target(&self, is_cut: bool) {
+        match &self.shared.way {
+            Way::Tcp { reach, .. } if !is_cut => reach.legs().hang_up(),
+            way => way.legs().cut(),
+        }
+    }
+
     /// Carries one more, unless there are as many as may be.
     pub(super) fn carry(&mut self, channel: VendorChannel, frozen: watch::Receiver<bool>) {
         let number = self.next;
         self.next += 1;
+        let has_room = self.open.len() < self.shared.way.channels_max();
+        let open = match channel {
+            VendorChannel::Ssh(channel) => self.carry_ssh(number, channel, frozen, has_room),
+            VendorChannel::Tcp(end) => self.carry_tcp(number, end, frozen, has_room),
+        };
+        self.open.insert(number, open);
+    }
+
+    fn carry_ssh(&mut self, number: u32, channel: SshChannel, frozen: watch::Receiver<bool>, has_room: bool) -> Open {
         let (session, id, upload) = (channel.session, channel.channel.id(), channel.upload);
         let end = VendorEnd::new(channel.channel, session.clone(), Arc::clone(&upload));
         let voice = end.voice();
-        let too_many = (self.open.len() >= CHANNELS_MAX).then(|| super::NotCarried.to_string());
         let judge = ChannelJudge {
             orders: self.shared.orders.clone(),
             place: self.shared.place.clone(),
@@ -88,15 +166,59 @@ impl Channels {
         let shared = Arc::clone(&self.shared);
         let refusal = Refusal { session: session.clone(), id, number, witness: Arc::clone(&shared.witness) };
         let task = self.tasks.spawn(async move {
-            match too_many {
-                Some(words) => {
-                    refusal.tell(&words).await;
-                    Closed { number, accounts: Vec::new(), end: Ok(End::Told) }
+            let unopened = |end| Closed { number, accounts: Vec::new(), end };
+            let words = match &shared.way {
+                Way::Ssh(targets) if has_room => {
+                    return one(&shared, targets, number, end, judge, frozen, refusal).await;
                 }
-                None => one(&shared, number, end, judge, frozen, refusal).await,
-            }
+                Way::Ssh(_) => super::NotCarried.to_string(),
+                Way::Tcp { .. } => shared.place.is_forwarded(),
+            };
+            refusal.tell(&words).await;
+            unopened(Ok(End::Told))
         });
-        self.open.insert(number, Open { task: task.id(), voice, upload, session, id });
+        Open { task: task.id(), upload, spoken: Some(Spoken { voice, session, id }) }
+    }
+
+    fn carry_tcp(
+        &mut self,
+        number: u32,
+        mut end: tcp::VendorEnd,
+        frozen: watch::Receiver<bool>,
+        has_room: bool,
+    ) -> Open {
+        let (shared, upload) = (Arc::clone(&self.shared), Arc::clone(end.upload()));
+        let task = self.tasks.spawn(async move {
+            let Way::Tcp { reach, rule } = &shared.way else {
+                end.refuse(&shared.place.is_ssh()).await;
+                return Closed { number, accounts: Vec::new(), end: Ok(End::Told) };
+            };
+            if !has_room {
+                end.refuse("too many connections at once").await;
+                return Closed { number, accounts: Vec::new(), end: Ok(End::Told) };
+            }
+            let judge = || TcpJudge::new(reach, shared.orders.clone(), frozen.clone(), shared.place.clone());
+            let gated = reach.gate().map(|gate| Gated { gate, judge: judge(), rule: rule.clone() });
+            let seen = shared.witness.seen();
+            let terms = tcp::Terms {
+                recorder: &*shared.witness,
+                number,
+                reach,
+                gated,
+                frozen: frozen.clone(),
+                touch: &|| seen.touch(),
+            };
+            let tcp::Carried { end, accounts } = tcp::carry(end, terms).await;
+            let end = match end {
+                Ok(end) => {
+                    tracing::debug!(number, ?end, "a connection ended");
+                    Ok(End::Told)
+                }
+                Err(fault) => Err(ChannelFault::Carried(fault.into())),
+            };
+            Closed { number, accounts: accounts.into(), end }
+        });
+        Open { task: task.id(), upload, spoken: None }
     }
 
     /// How many there are.
@@ -132,8 +254,8 @@ impl Channels {
     /// Says a line on every terminal; a stream of bytes that a program reads is left alone.
     pub(super) fn say(&self, text: &str) {
         let line = texts::line(text);
-        for (_, open) in self.terminals() {
-            if !open.voice.say(&line) {
+        for (_, spoken) in self.terminals() {
+            if !spoken.voice.say(&line) {
                 tracing::debug!("a technician who does not read misses a line");
             }
         }
@@ -153,8 +275,8 @@ impl Channels {
     pub(super) async fn last_line(&self, text: &str) -> bool {
         let line = bytes::Bytes::from(texts::line(text));
         let mut written = false;
-        for (number, open) in self.terminals() {
-            match open.session.extended_data(open.id, 1, line.clone()).await {
+        for (number, spoken) in self.terminals() {
+            match spoken.session.extended_data(spoken.id, 1, line.clone()).await {
                 Ok(()) => written = true,
                 Err(_) => tracing::debug!(number, "a technician left before the last line"),
             }
@@ -162,14 +284,16 @@ impl Channels {
         written
     }
 
-    fn terminals(&self) -> impl Iterator<Item = (&u32, &Open)> {
+    fn terminals(&self) -> impl Iterator<Item = (&u32, &Spoken)> {
         let gallery = self.shared.witness.seen().gallery();
-        self.open.iter().filter(|(number, _)| gallery.has_terminal(**number))
+        let spoken = self.open.iter().filter_map(|(number, open)| Some((number, open.spoken.as_ref()?)));
+        spoken.filter(|(number, _)| gallery.has_terminal(**number))
     }
 }
 
 async fn one(
     shared: &Shared,
+    targets: &TargetPool,
     number: u32,
     vendor: VendorEnd,
     judge: ChannelJudge,
@@ -177,7 +301,7 @@ async fn one(
     refusal: Refusal,
 ) -> Closed {
     let connected = async {
-        let connection = shared.targets.take().await?;
+        let connection = targets.take().await?;
         let channel = connection.open_channel().await?;
         Ok::<_, TargetFault>((connection, channel))
     };
@@ -186,7 +310,7 @@ async fn one(
             let terms = Terms { recorder: &*shared.witness, number, judge: &judge, frozen };
             let carried = carry(vendor, target, terms).await;
             if carried.is_clean() {
-                shared.targets.give_back(connection);
+                targets.give_back(connection);
             }
             let end = carried.end.map_err(ChannelFault::Carried);
             Closed { number, accounts: carried.accounts.into(), end }

@@ -5,8 +5,10 @@ use policies::digest::Digest;
 use policies::events::Ending;
 use recordings::notes::Note;
 
+use super::Hold;
 use super::channels::Closed;
 use super::running::{CHANNELS_END_MAX, Running};
+use crate::legs::Legs;
 use crate::ssh::cut::cut;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +28,11 @@ impl Running {
     pub(super) async fn end(mut self, ending: Ending) {
         let ending = self.settle(ending);
         let words = self.over(&ending);
+        let (legs, hold) = (Arc::clone(&self.presence.live.legs), self.line.hold.clone());
         if matches!(ending, Ending::Left | Ending::TargetClosed) {
-            self.presence.live.targets.close().await;
+            self.channels.leave_target().await;
         } else {
-            self.presence.live.targets.cut();
+            self.channels.stop_target(matches!(ending, Ending::Cut { .. }));
             if let Ending::Cut { cut } = &ending {
                 self.record(&Note::Cut { words: cut.to_string().as_str().into() });
             }
@@ -39,7 +42,7 @@ impl Running {
                 Ok(false) => {}
                 Err(_) => tracing::debug!("a technician who reads nothing misses the last line"),
             }
-            cut(&self.presence.live.targets, &self.line.session, &self.line.socket, &words).await;
+            let_go(&legs, &hold, &words).await;
             self.report_cut();
         }
         self.let_channels_end().await;
@@ -49,9 +52,9 @@ impl Running {
     /// Tells the log how the promise was kept that is made about cuts.
     fn report_cut(&self) {
         const LAST_WRITE_MAX: Duration = Duration::from_millis(50);
-        let targets = &self.presence.live.targets;
-        let Some(cut_at) = targets.cut_at() else { return };
-        let last_write = targets.written().at().map_or(Duration::ZERO, |at| at.saturating_duration_since(cut_at));
+        let legs = &self.presence.live.legs;
+        let Some(cut_at) = legs.cut_at() else { return };
+        let last_write = legs.written().at().map_or(Duration::ZERO, |at| at.saturating_duration_since(cut_at));
         let (session, closed) = (self.lease.session(), cut_at.elapsed());
         tracing::info!(%session, ?last_write, ?closed, "cut off: since then the last write to the target, and the technician's end");
         if last_write > LAST_WRITE_MAX {
@@ -61,7 +64,7 @@ impl Running {
 
     /// Ends what never came to carrying anything: the technician is told by the face.
     pub(super) async fn undone(self, ending: Ending) {
-        self.presence.live.targets.cut();
+        self.presence.live.legs.cut();
         let ending = self.settle(ending);
         self.seal(ending).await;
     }
@@ -115,5 +118,18 @@ impl Running {
         drop(presence);
         tracing::info!(%session, ending = approver::recorder::ending_word(&ending), "session ended");
         inbox.ended.send_replace(Some(ending));
+    }
+}
+
+/// Ends what of the technician's connection ends with the session.
+async fn let_go(legs: &Legs, hold: &Hold, words: &str) {
+    /// For what the kernel still holds for a target that is hung up on, and for its answer.
+    const HUNG_UP_WITHIN: Duration = Duration::from_millis(300);
+    match hold {
+        Hold::Connection { session, socket } => cut(legs, session, socket, words).await,
+        Hold::Channels { .. } => {
+            tokio::time::sleep(HUNG_UP_WITHIN).await;
+            legs.cut();
+        }
     }
 }

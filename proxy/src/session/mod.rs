@@ -51,8 +51,10 @@ use crate::floor::{Floor, Live};
 use crate::flow::{Moment, Queue, Valve};
 use crate::gate::Gate;
 use crate::ssh::target::TargetFault;
+use crate::tcp::{Slots, VendorEnd};
 pub use credential::CredentialFault;
 pub use gallery::drawn_for;
+use texts::Place;
 pub(crate) use witness::Seen;
 
 /// What sessions are opened from.
@@ -73,6 +75,8 @@ pub struct SessionsParts {
     pub secrets: Secrets,
     /// What certifies the gate at targets.
     pub ca: SshCa,
+    /// The sockets that targets take.
+    pub slots: Slots,
     /// Who waits for their tasks.
     pub tracker: TaskTracker,
     /// The program stops.
@@ -97,16 +101,39 @@ pub struct Who {
 /// The technician's connection that a session belongs to.
 #[derive(Clone)]
 pub struct VendorLine {
-    /// The SSH session they work in: of `-J` the inner one.
-    pub session: Handle,
     /// How they reach the gate, for the sentences they read.
     pub gate: Gate,
-    /// The valve of the connection that is closed at the last: of `-J` the inner one's too.
-    pub socket: Arc<Valve>,
+    /// What ends with the session.
+    pub hold: Hold,
+}
+
+/// What of a technician's connection ends with a session.
+#[derive(Clone)]
+pub enum Hold {
+    /// All of it.
+    Connection {
+        /// The SSH session they work in: of `-J` the inner one.
+        session: Handle,
+        /// The valve of the connection that is closed at the last: of `-J` the inner one's too.
+        socket: Arc<Valve>,
+    },
+    /// The session's channels alone; others may go on, and the face says why these ended.
+    Channels {
+        /// Where lines for the technician go.
+        told: mpsc::Sender<String>,
+    },
+}
+
+/// What a technician opened and the face handed over.
+pub enum VendorChannel {
+    /// A channel of type `session`, to a target that speaks SSH.
+    Ssh(SshChannel),
+    /// A TCP connection, to any other.
+    Tcp(VendorEnd),
 }
 
 /// A channel of type `session` that the technician opened and the face accepted.
-pub struct VendorChannel {
+pub struct SshChannel {
     /// The channel's write half. Its read half was dropped when it was opened: everything inbound comes by the queue.
     pub channel: ChannelWriteHalf<server::Msg>,
     /// The SSH session it belongs to.
@@ -133,9 +160,6 @@ pub enum NotOpened {
     /// It was over before it began.
     #[error("{0}")]
     Over(String),
-    /// The target does not speak SSH there.
-    #[error("{0} is not reached by SSH. Use `ssh -L` when it is built, or name another service")]
-    NotSsh(TargetName),
 }
 
 /// A running session, in the hands of the face that the technician came by. When the last clone is dropped the
@@ -144,6 +168,7 @@ pub enum NotOpened {
 pub struct Session {
     live: Arc<Live>,
     target: TargetName,
+    place: Place,
     /// Boxed, because a queue has room for 32 from its beginning.
     channels: mpsc::Sender<Box<VendorChannel>>,
     ended: watch::Receiver<Option<Ending>>,
@@ -202,7 +227,13 @@ impl Session {
 
     /// When a byte last went into a socket of its target. Tells it when the session is over, too.
     pub fn written(&self) -> Arc<Moment> {
-        Arc::clone(self.live.targets.written())
+        Arc::clone(self.live.legs.written())
+    }
+
+    /// As [`Session::ended`], with the sentence for the technician.
+    pub fn farewell(&self) -> impl Future<Output = String> + Send + use<> {
+        let (ended, place) = (self.ended(), self.place.clone());
+        async move { place.over(&ended.await) }
     }
 
     /// Waits until it has ended, sealed and journaled, and says why. Whoever only waits does not keep it open.

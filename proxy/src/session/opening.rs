@@ -9,15 +9,16 @@ use approver::recorder::Recorder;
 use policies::decide::Command;
 use policies::events::Ending;
 use policies::ids::{ServiceName, TargetName};
-use policies::plant::Protocol;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::channels::Way;
 use super::running::{Inbox, Running};
 use super::texts::Place;
 use super::witness::{Seen, Witness};
 use super::{CHANNELS_MAX, NotOpened, Session, SessionsParts, VendorLine, Who, credential};
 use crate::floor::{Live, Stopped};
 use crate::ssh::target::{TargetFault, TargetPlan, TargetPool};
+use crate::tcp::Reach;
 
 /// How long each step towards a target may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,19 +70,34 @@ async fn open(
     connect(parts, who, lease, recorder, plan, line).await
 }
 
-async fn plan(parts: &SessionsParts, lease: &Lease) -> Result<TargetPlan, NotOpened> {
+/// How the target is to be reached.
+enum Plan {
+    Ssh(TargetPlan),
+    Forwarded,
+}
+
+async fn plan(parts: &SessionsParts, lease: &Lease) -> Result<Plan, NotOpened> {
     let destination = lease.destination();
-    if destination.protocol != Protocol::Ssh {
-        return Err(NotOpened::NotSsh(lease.target().clone()));
+    if destination.protocol.is_forwarded() {
+        return Ok(Plan::Forwarded);
     }
     let no_account = || credential::CredentialFault::NoAccount(lease.target().clone());
-    Ok(TargetPlan {
+    Ok(Plan::Ssh(TargetPlan {
         user: destination.user.clone().ok_or_else(no_account)?,
         auth: credential::auth(lease, &parts.desk, &parts.secrets, &parts.ca).await?,
         host_key: destination.host_key.as_ref().ok_or_else(no_account)?.to_string(),
         legacy: destination.legacy,
         patience: PATIENCE,
-    })
+    }))
+}
+
+fn way(parts: &SessionsParts, lease: &Arc<Lease>, plan: Plan) -> Way {
+    match plan {
+        Plan::Ssh(plan) => Way::Ssh(TargetPool::new(lease, plan)),
+        Plan::Forwarded => {
+            Way::Tcp { reach: Reach::new(lease, parts.slots.clone(), PATIENCE), rule: lease.rule().id.clone() }
+        }
+    }
 }
 
 /// Shows the session to those who may cut it, and only then touches the target.
@@ -90,12 +106,13 @@ async fn connect(
     who: Who,
     lease: Lease,
     recorder: Recorder,
-    plan: TargetPlan,
+    plan: Plan,
     line: VendorLine,
 ) -> Result<(Running, Session), NotOpened> {
     let place = place(parts, &who, &lease, &line);
     let lease = Arc::new(lease);
-    let (seen, codes) = Seen::new(parts.desk.clock().clone());
+    let way = way(parts, &lease, plan);
+    let (seen, codes) = Seen::new(parts.desk.clock().clone(), way.has_gate());
     let seen = Arc::new(seen);
     let (told, tellings) = mpsc::channel(TOLD_MAX);
     let (channels, asked) = mpsc::channel(CHANNELS_MAX);
@@ -103,17 +120,18 @@ async fn connect(
         session: lease.session(),
         since: parts.desk.clock().boot(),
         seen: Arc::clone(&seen),
-        targets: Arc::new(TargetPool::new(&lease, plan)),
+        legs: Arc::clone(way.legs()),
         over: watch::Sender::new(None),
         frozen: Stopped::default(),
         slow: watch::Sender::new(false),
         told,
     });
     let (ended_sender, ended) = watch::channel(None);
-    let session = Session { live: Arc::clone(&presence.live), target: lease.target().clone(), channels, ended };
+    let (live, target) = (Arc::clone(&presence.live), lease.target().clone());
+    let session = Session { live, target, place: place.clone(), channels, ended };
     let witness = Arc::new(Witness::new(recorder, seen));
     let inbox = Inbox { channels: asked, told: tellings, codes, ended: ended_sender };
-    let mut running = Running::new(Arc::clone(parts), lease, witness, presence, place, line, who.key, inbox);
+    let mut running = Running::new(Arc::clone(parts), lease, witness, presence, place, way, line, who.key, inbox);
     match running.first_connection().await {
         Ok(()) => Ok((running, session)),
         Err((ending, fault)) => {

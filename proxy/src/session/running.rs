@@ -23,10 +23,10 @@ use recordings::words::Words;
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
-use super::channels::{ChannelFault, Channels, Closed, Shared};
+use super::channels::{ChannelFault, Channels, Closed, Shared, Way};
 use super::texts::Place;
 use super::witness::{Seen, Witness};
-use super::{SessionsParts, VendorChannel, VendorLine};
+use super::{Hold, SessionsParts, VendorChannel, VendorLine};
 use crate::floor::{Presence, StoppedBy};
 use crate::flow::QueueFault;
 use crate::ssh::channel::CarryFault;
@@ -82,13 +82,13 @@ impl Running {
         witness: Arc<Witness>,
         presence: Presence,
         place: Place,
+        way: Way,
         line: VendorLine,
         key: Option<Arc<VerifiedKey>>,
         inbox: Inbox,
     ) -> Self {
         let orders = lease.orders();
-        let targets = Arc::clone(&presence.live.targets);
-        let shared = Shared { witness: Arc::clone(&witness), targets, orders: orders.clone(), place: place.clone() };
+        let shared = Shared { witness: Arc::clone(&witness), way, orders: orders.clone(), place: place.clone() };
         let obeyed = Order { frozen: None, watchers: BTreeSet::new(), ..orders.now() };
         let warnings = warnings_from(&lease, parts.desk.clock().boot());
         Self {
@@ -120,13 +120,13 @@ impl Running {
     /// Connects to the target, unless the session is over before.
     pub(super) async fn first_connection(&mut self) -> Result<(), (Ending, Option<TargetFault>)> {
         let mut cut = self.presence.live.over.subscribe();
-        let targets = Arc::clone(&self.presence.live.targets);
+        let channels = &self.channels;
         let fault = tokio::select! {
             biased;
             ending = self.orders.over() => return Err((ending, None)),
             ending = is_over(&mut cut) => return Err((ending, None)),
             () = self.parts.stop.cancelled() => return Err((Ending::Shutdown, None)),
-            connected = targets.warm() => match connected {
+            connected = channels.warm() => match connected {
                 Ok(()) => return Ok(()),
                 Err(fault) => fault,
             },
@@ -180,11 +180,11 @@ impl Running {
             self.presence.live.frozen.set(StoppedBy::Order, order.frozen.is_some());
             let text = self.place.frozen(order.frozen);
             self.record(&Note::Freeze { frozen: order.frozen.is_some(), reason: text.as_str().into() });
-            self.channels.say(&text);
+            self.say(&text);
         }
         if order.deadline != self.obeyed.deadline {
             self.warnings = warnings_from(&self.lease, self.parts.desk.clock().boot());
-            self.channels.say(&self.place.deadline_moved(order.deadline));
+            self.say(&self.place.deadline_moved(order.deadline));
         }
         let came = &order.watchers - &self.obeyed.watchers;
         let left = &self.obeyed.watchers - &order.watchers;
@@ -193,6 +193,16 @@ impl Running {
             self.record(&Note::Watch { operator: who.to_string().as_str().into(), watching });
         }
         self.obeyed = order;
+    }
+
+    /// Says a line to the technician, wherever it can be read.
+    fn say(&self, text: &str) {
+        self.channels.say(text);
+        if let Hold::Channels { told } = &self.line.hold
+            && told.try_send(text.to_owned()).is_err()
+        {
+            tracing::debug!("a technician who is told too much misses a line");
+        }
     }
 
     fn opened(&mut self, channel: Option<Box<VendorChannel>>) -> Option<Ending> {
@@ -231,14 +241,14 @@ impl Running {
 
     /// In it may stand what somebody else wrote.
     fn tell(&mut self, text: &str) -> Option<Ending> {
-        self.channels.say(&Words::from(text).to_string());
+        self.say(&Words::from(text).to_string());
         None
     }
 
     fn recorder_is(&mut self, slow: bool) -> Option<Ending> {
         self.channels.hold(slow);
         let text = if slow { self.place.recording_is_slow() } else { self.place.recording_caught_up() };
-        self.channels.say(&text);
+        self.say(&text);
         None
     }
 
@@ -259,9 +269,11 @@ impl Running {
 
     fn by_the_clock(&mut self, now: Boot) -> Option<Ending> {
         let due = self.warnings.iter().take_while(|warning| warning.at <= now).count();
-        if let Some(warning) = self.warnings.drain(..due).next_back() {
+        let warning = self.warnings.drain(..due).next_back();
+        if let Some(warning) = warning {
             let left = self.obeyed.deadline.boot.since(now).min(warning.left);
-            self.channels.say(&self.place.time_left(left, self.obeyed.deadline));
+            let text = self.place.time_left(left, self.obeyed.deadline);
+            self.say(&text);
         }
         if now < self.idle_since().after(self.place.idle.duration()) {
             return None;
@@ -284,7 +296,7 @@ impl Running {
         self.lock = Lock::Shut { since: now };
         let text = self.place.locked();
         self.record(&Note::Freeze { frozen: true, reason: text.as_str().into() });
-        self.channels.say(&text);
+        self.say(&text);
     }
 
     fn check(&mut self, code: Zeroizing<String>) -> Option<Ending> {
@@ -304,11 +316,11 @@ impl Running {
                 self.lock = Lock::Open;
                 let text = self.place.unlocked();
                 self.record(&Note::Freeze { frozen: false, reason: text.as_str().into() });
-                self.channels.say(&text);
+                self.say(&text);
             }
             Err(not_taken) => {
                 self.lock = Lock::Shut { since: self.idle_since() };
-                self.channels.say(&self.place.still_locked(&not_taken));
+                self.say(&self.place.still_locked(&not_taken));
             }
         }
         None

@@ -97,6 +97,16 @@ impl Place {
         format!("Ask for it: {} request {}", self.lobby, self.target)
     }
 
+    /// Nothing is typed to this service: a program of the technician's own speaks with it.
+    pub fn is_forwarded(&self) -> String {
+        format!("{} is reached there by a program of your own: use ssh -L, or holdpoint connect", self.target)
+    }
+
+    /// This service is not forwarded to: it is jumped to.
+    pub fn is_ssh(&self) -> String {
+        format!("{} speaks SSH there: use ssh -J", self.target)
+    }
+
     /// Why the session is over and what to do next.
     pub fn over(&self, ending: &Ending) -> String {
         let target = &self.target;

@@ -83,7 +83,7 @@ impl relay::Recorder for Witness {
         Line { line, stream, channel, seen: Arc::clone(&self.seen), order: Arc::clone(&self.order) }
     }
 
-    fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send {
+    fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send + use<> {
         self.record(channel, note)
     }
 
@@ -158,6 +158,8 @@ pub(crate) struct Seen {
     down: AtomicU64,
     gallery: Arc<Gallery>,
     lines: Mutex<Vec<Weak<recordings::session::Line>>>,
+    /// A gate says what a person did; bytes alone say nothing of it.
+    has_gate: bool,
     locked: AtomicBool,
     typed: Mutex<CodeReader>,
     codes: mpsc::Sender<Zeroizing<String>>,
@@ -165,7 +167,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// Nothing yet, and where the codes arrive that are typed on locked terminals: one at a time.
-    pub(crate) fn new(clock: Clock) -> (Self, mpsc::Receiver<Zeroizing<String>>) {
+    pub(crate) fn new(clock: Clock, has_gate: bool) -> (Self, mpsc::Receiver<Zeroizing<String>>) {
         let (codes, typed) = mpsc::channel(1);
         let seen = Self {
             input_at: AtomicU64::new(0),
@@ -173,6 +175,7 @@ impl Seen {
             down: AtomicU64::new(0),
             gallery: Arc::default(),
             lines: Mutex::default(),
+            has_gate,
             locked: AtomicBool::new(false),
             typed: Mutex::default(),
             codes,
@@ -231,6 +234,9 @@ impl Seen {
     }
 
     fn input(&self, channel: u32, bytes: &[u8]) {
+        if self.has_gate {
+            return;
+        }
         self.gallery.typed(channel);
         if !self.locked.load(Ordering::SeqCst) {
             return self.touch();
@@ -323,7 +329,7 @@ mod tests {
 
     fn seen() -> (Seen, mpsc::Receiver<Zeroizing<String>>, approver::clock::Turn) {
         let (clock, turn) = Clock::turned();
-        let (seen, codes) = Seen::new(clock);
+        let (seen, codes) = Seen::new(clock, false);
         (seen, codes, turn)
     }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use russh::Disconnect;
 use russh::server::Handle;
 
-use super::target::TargetPool;
 use crate::flow::Valve;
+use crate::legs::Legs;
 
 /// How long after the cut the technician's socket is closed at the latest. Who reads has taken the words by then; what is
 /// left of the second that was promised is for a busy machine.
@@ -17,7 +17,7 @@ const SOCKET_OPEN_MAX: Duration = Duration::from_millis(400);
 ///
 /// `session` is the one the technician works in, the inner one of `-J`; `socket` is the valve of the connection they
 /// came by, the outer one.
-pub async fn cut(targets: &TargetPool, session: &Handle, socket: &Valve, words: &str) {
+pub async fn cut(targets: &Legs, session: &Handle, socket: &Valve, words: &str) {
     targets.cut();
     // What is still on its way from the technician would only delay the words.
     socket.stop_listening();

@@ -3,12 +3,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use approver::lease::Lease;
 use certs::host_keys::{self, HostKeyChanged};
-use policies::ids::TargetName;
 use russh::client::{self, AuthResult, KeyboardInteractiveAuthResponse, Prompt};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::signature::Signer as _;
@@ -23,7 +22,8 @@ use russh::{
 use zeroize::Zeroizing;
 
 use crate::dial::{DialFault, dial};
-use crate::flow::{Brake, Event, GatedStream, Moment, Queue, Valve, WINDOW_BYTES};
+use crate::flow::{Brake, Event, GatedStream, Queue, Valve, WINDOW_BYTES};
+use crate::legs::{Legs, NoMoreLegs};
 
 /// How to log in at the target of a lease.
 #[derive(Clone, Debug)]
@@ -113,38 +113,28 @@ pub enum TargetFault {
         cause: russh::Error,
     },
     /// The connections to it were cut.
-    #[error("the connection to {target} was cut")]
-    Cut {
-        /// The target's name.
-        target: String,
-    },
+    #[error(transparent)]
+    Cut(#[from] NoMoreLegs),
 }
 
 /// The connections of one vendor connection to one target: one for each channel that is open at the same time, kept for
 /// the next channel when it closes. It makes none once the lease is given back.
 #[derive(Debug)]
 pub struct TargetPool {
-    lease: Weak<Lease>,
-    target: TargetName,
+    legs: Arc<Legs>,
     plan: TargetPlan,
     idle: Mutex<Vec<TargetConnection>>,
-    valves: Mutex<Vec<Weak<Valve>>>,
-    written: Arc<Moment>,
-    cut_at: OnceLock<Instant>,
 }
 
 impl TargetPool {
     /// No connections yet.
     pub fn new(lease: &Arc<Lease>, plan: TargetPlan) -> Self {
-        Self {
-            lease: Arc::downgrade(lease),
-            target: lease.target().clone(),
-            plan,
-            idle: Mutex::default(),
-            valves: Mutex::default(),
-            written: Arc::default(),
-            cut_at: OnceLock::new(),
-        }
+        Self { legs: Arc::new(Legs::new(lease)), plan, idle: Mutex::default() }
+    }
+
+    /// What all of its connections stand on. Cut, they end now, and there will be no more.
+    pub fn legs(&self) -> &Arc<Legs> {
+        &self.legs
     }
 
     /// Connects ahead of the first channel, so that a target that is down is told at admission.
@@ -157,7 +147,7 @@ impl TargetPool {
     /// A connection for one channel: an idle one, or a new one.
     pub async fn take(&self) -> Result<TargetConnection, TargetFault> {
         while let Some(connection) = self.pop_idle() {
-            self.lease()?;
+            self.legs.lease()?;
             if connection.is_alive() {
                 return Ok(connection);
             }
@@ -167,18 +157,10 @@ impl TargetPool {
 
     /// Keeps a connection whose channel is closed. One that ended is dropped.
     pub fn give_back(&self, connection: TargetConnection) {
-        if connection.is_alive() && !self.is_cut() {
+        if connection.is_alive() && !self.legs.is_cut() {
             connection.seat.leave();
             lock(&self.idle).push(connection);
         }
-    }
-
-    /// Ends every connection now, without a word to the target, and makes no more: after this returns no byte is
-    /// written to it, and what the kernel still holds is thrown away.
-    pub fn cut(&self) {
-        self.cut_at.get_or_init(Instant::now);
-        lock(&self.valves).iter().filter_map(Weak::upgrade).for_each(|valve| valve.cut());
-        lock(&self.idle).clear();
     }
 
     /// Takes leave of the target on every idle connection, as a session that ends in peace does.
@@ -188,42 +170,14 @@ impl TargetPool {
         }
     }
 
-    /// Whether [`cut`](Self::cut) was called.
-    pub fn is_cut(&self) -> bool {
-        self.cut_at().is_some()
-    }
-
-    /// When [`cut`](Self::cut) was first called.
-    pub fn cut_at(&self) -> Option<Instant> {
-        self.cut_at.get().copied()
-    }
-
-    /// When a byte last went into a socket of these connections.
-    pub fn written(&self) -> &Arc<Moment> {
-        &self.written
-    }
-
     fn pop_idle(&self) -> Option<TargetConnection> {
         lock(&self.idle).pop()
     }
 
     async fn connect(&self) -> Result<TargetConnection, TargetFault> {
-        let valve = Arc::new(Valve::noting(Arc::clone(&self.written)));
-        {
-            let mut valves = lock(&self.valves);
-            valves.retain(|valve| valve.strong_count() > 0);
-            valves.push(Arc::downgrade(&valve));
-        }
-        // The flag is read after the valve is listed, and set before the list is read: no connection slips through.
-        let lease = self.lease()?;
+        let (lease, valve) = self.legs.one_more()?;
         // Boxed: a channel's task would keep the room that connecting takes.
         Box::pin(TargetConnection::open(&lease, &self.plan, valve)).await
-    }
-
-    /// What every connection stands on: not given back, and not cut.
-    fn lease(&self) -> Result<Arc<Lease>, TargetFault> {
-        let lease = self.lease.upgrade().filter(|_| !self.is_cut());
-        lease.ok_or_else(|| TargetFault::Cut { target: self.target.to_string() })
     }
 }
 
@@ -260,7 +214,7 @@ impl TargetConnection {
         let download = Queue::new(Brake::Socket, Arc::clone(&self.valve.0));
         self.seat.take(Arc::clone(&download));
         let channel = self.handle.channel_open_session().await.map_err(|cause| match self.valve.0.is_cut() {
-            true => TargetFault::Cut { target: self.name.clone() },
+            true => TargetFault::Cut(NoMoreLegs(self.name.clone())),
             false => TargetFault::Channel { target: self.name.clone(), cause },
         })?;
         let (_unread, write) = channel.split();

@@ -115,7 +115,7 @@ impl Shared {
         let live = std::mem::take(&mut *self.live.lock().unwrap());
         let started = Instant::now();
         for one in live {
-            cut(&one.targets, &one.session, &one.socket, "cut by the shift lead").await;
+            cut(one.targets.legs(), &one.session, &one.socket, "cut by the shift lead").await;
         }
         tell(&format!("cut {}", started.elapsed().as_millis()));
     }

@@ -79,16 +79,19 @@ impl Recorder for Tape {
         TapeLine { total, disk: self.disk.as_ref().map(|(session, _)| session.line(stream, channel)) }
     }
 
-    async fn note(&self, channel: u32, note: &Note) -> Result<(), StoreFault> {
+    fn note(&self, channel: u32, note: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send + use<> {
         const NOTES_MAX: usize = 1000;
-        if let Some((session, _)) = &self.disk {
-            Recorder::note(session, channel, note).await?;
-        }
+        let noting = self.disk.as_ref().map(|(session, _)| Recorder::note(session, channel, note));
         let mut notes = self.notes.lock().unwrap();
         if notes.len() < NOTES_MAX {
             notes.push(String::from_utf8(note.encode()).unwrap());
         }
-        Ok(())
+        async move {
+            match noting {
+                Some(noting) => noting.await,
+                None => Ok(()),
+            }
+        }
     }
 }
 

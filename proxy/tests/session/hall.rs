@@ -23,7 +23,8 @@ use policies::events::Ending;
 use policies::ids::SessionId;
 use proxy::floor::Floor;
 use proxy::flow::{GatedStream, Moment, Reply, Request, Valve, VendorFlow, WINDOW_BYTES, WindowSize};
-use proxy::session::{NotOpened, Session, Sessions, SessionsParts, VendorChannel, VendorLine, Who};
+use proxy::session::{Hold, NotOpened, Session, Sessions, SessionsParts, SshChannel, VendorChannel, VendorLine, Who};
+use proxy::tcp::Slots;
 use recordings::disk::{Disk, DiskFile, RealMachine};
 use recordings::keys::Recipients;
 use recordings::log::{Log, LogOptions, Purpose};
@@ -131,6 +132,7 @@ impl Hall {
             machine: Arc::new(RealMachine),
             secrets: keys.secrets(),
             ca: keys.ssh_ca(),
+            slots: Slots::default(),
             tracker: tracker.clone(),
             stop: stop.clone(),
         });
@@ -389,7 +391,7 @@ async fn welcome(
     let running =
         server::run_stream(Arc::new(server_config(certs::ssh_ca::fresh_key("gate"))), stream, door).await.unwrap();
     let gate = proxy::gate::Gate { name: "gate.mill3.example".into(), port: 2222 };
-    let line = VendorLine { session: running.handle(), gate, socket: valve };
+    let line = VendorLine { gate, hold: Hold::Connection { session: running.handle(), socket: valve } };
     let opening = async move {
         let outcome = sessions.open(who, ask, line).await.map(|opened| {
             let (ended, written) = (opened.ended().boxed().shared(), opened.written());
@@ -444,7 +446,8 @@ impl server::Handler for Door {
     ) -> Result<(), russh::Error> {
         let upload = self.flow.open_channel(channel.id());
         let opened = self.session.get().expect("the test waits for the session");
-        if opened.channel(VendorChannel { channel: channel.split().1, session: session.handle(), upload }).is_ok() {
+        let channel = SshChannel { channel: channel.split().1, session: session.handle(), upload };
+        if opened.channel(VendorChannel::Ssh(channel)).is_ok() {
             reply.accept().await;
         }
         Ok(())

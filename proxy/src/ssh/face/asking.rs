@@ -15,7 +15,7 @@ use policies::decide::{Command, NewRequest, waits_for};
 use policies::digest::Salted;
 use policies::ids::{PersonId, RequestId, ServiceName};
 use policies::people::Kind;
-use policies::plant::{Plant, Protocol, Rule, WorkOrder};
+use policies::plant::{Plant, Protocol, Rule, Service, WorkOrder};
 use policies::refusals::Refusal;
 use policies::rules::{Asker, NotAllowed, Question, deciding_rule};
 use policies::state::{Case, No, RequestStanding, State};
@@ -83,9 +83,11 @@ pub(super) enum Outcome {
 }
 
 impl Offer {
-    /// What is asked for where nothing else is said: a shell where there is one, since most come for that.
+    /// What is asked for where nothing else is said: a shell where there is one, since most come for that; and where a gate
+    /// can tell looking from touching, to look.
     pub(super) fn usual_actions(&self) -> Actions {
-        if self.actions.contains(&Action::Shell) { Actions::from([Action::Shell]) } else { self.actions.clone() }
+        let usual = [Action::Shell, Action::Observe].into_iter().find(|action| self.actions.contains(action));
+        usual.map_or_else(|| self.actions.clone(), |action| Actions::from([action]))
     }
 
     /// For how long, where nothing else is said.
@@ -161,6 +163,14 @@ impl Applicant {
             });
             let mine = |place: Place| offer(state, plant, self.person(), self.source(), &place, self.now()).ok();
             places.filter_map(mine).collect()
+        })
+    }
+
+    /// The port of a service to which a program of the technician's own speaks, so that nothing can be typed to it.
+    pub(super) fn forwarded_port(&self, place: &Place) -> Option<u16> {
+        self.desk.with_state(|state| {
+            let (_, facts) = service(state.plant.as_deref()?, place).ok()?;
+            facts.protocol.is_forwarded().then_some(facts.address.port)
         })
     }
 
@@ -370,20 +380,20 @@ fn offer(
     now: Timestamp,
 ) -> Result<Offer, Refusal> {
     let asker = asker(state, person)?;
-    let (service, protocol) = service(plant, place)?;
+    let (service, facts) = service(plant, place)?;
     let rule_for = |actions: &Actions| deciding_rule(plant, &question(asker, place, &service, actions, now, source));
-    let rules: Vec<(Action, &Rule)> = protocol
+    let rules: Vec<(Action, &Rule)> = facts
         .actions()
         .iter()
         .filter_map(|action| Some((*action, rule_for(&Actions::from([*action])).ok()?)))
         .collect();
     let Some((_, rule)) = rules.iter().find(|(action, _)| *action == Action::Shell).or(rules.first()) else {
-        let all = protocol.actions().iter().copied().collect();
+        let all = facts.actions().iter().copied().collect();
         return Err(rule_for(&all).err().map_or(Refusal::NoGrant(place.target.clone()), Refusal::NotAllowed));
     };
     Ok(Offer {
         place: place.clone(),
-        protocol,
+        protocol: facts.protocol,
         most: rule.duration_max,
         work_order: rule.work_order.clone(),
         actions: rules.iter().map(|(action, _)| *action).collect(),
@@ -410,7 +420,7 @@ fn question<'a>(
     Question { asker, target: &place.target, service, actions, at, source: Some(source), emergency: false }
 }
 
-fn service(plant: &Plant, place: &Place) -> Result<(ServiceName, Protocol), Refusal> {
+fn service<'a>(plant: &'a Plant, place: &Place) -> Result<(ServiceName, &'a Service), Refusal> {
     let target = place.target.clone();
     let Some(facts) = plant.targets.get(&target) else { return Err(NotAllowed::NoSuchTarget { target }.into()) };
     let choices = || facts.services.keys().cloned().collect();
@@ -423,5 +433,5 @@ fn service(plant: &Plant, place: &Place) -> Result<(ServiceName, Protocol), Refu
         None if facts.services.len() == 1 => facts.services.iter().next().expect("there is one"),
         None => return Err(NotAllowed::ServiceNeeded { target, choices: choices() }.into()),
     };
-    Ok((name.clone(), service.protocol))
+    Ok((name.clone(), service))
 }

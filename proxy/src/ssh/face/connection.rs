@@ -8,7 +8,7 @@ use std::time::Duration;
 use approver::clock::{Boot, Clock};
 use policies::ids::PersonId;
 use russh::server::Handle;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::say_goodbye;
@@ -52,6 +52,9 @@ const TOO_MANY_HALFWAY: &str = "Too many connections of yours wait for a code, s
 /// For sessions to say their own goodbye when the program stops.
 const STOPPING_MAX: Duration = Duration::from_secs(3);
 
+/// Lines told that wait to be read.
+const TOLD_MAX: usize = 16;
+
 /// What the tasks around one connection share.
 pub(super) struct Connection {
     pub(super) source: IpAddr,
@@ -64,6 +67,8 @@ pub(super) struct Connection {
     tenants: watch::Sender<(usize, Boot)>,
     /// What had been read when the client was answered and its next request was waited for.
     answered_at: AtomicU64,
+    /// Lines for whoever reads in the lobby.
+    told: broadcast::Sender<String>,
 }
 
 /// While nothing is waited for: no connection reads so much.
@@ -88,13 +93,31 @@ impl Connection {
         let (session, stranger, tenants) =
             (OnceLock::new(), Mutex::new(stranger), watch::Sender::new((0, clock.boot())));
         let answered_at = AtomicU64::new(NOT_WAITING);
-        Self { source, valve, clock, stage, session, stranger, tenants, answered_at }
+        let told = broadcast::Sender::new(TOLD_MAX);
+        Self { source, valve, clock, stage, session, stranger, tenants, answered_at, told }
     }
 
     /// One more uses it.
     pub(super) fn move_in(self: &Arc<Self>) -> Tenant {
         self.count_tenants(|count| count + 1);
         Tenant(Arc::clone(self))
+    }
+
+    /// Tells a line to whoever reads in a lobby of this connection.
+    pub(super) fn tell(&self, words: &str) {
+        if self.told.send(words.to_owned()).is_err() {
+            tracing::debug!("nobody reads what a session says");
+        }
+    }
+
+    /// The lines that are told from now on.
+    pub(super) fn told(&self) -> broadcast::Receiver<String> {
+        self.told.subscribe()
+    }
+
+    /// Whether one alone uses it.
+    pub(super) fn has_one_tenant(&self) -> bool {
+        self.tenants.borrow().0 == 1
     }
 
     /// Whether nobody uses it.

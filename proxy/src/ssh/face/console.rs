@@ -10,7 +10,7 @@ use russh::server::{Handle, Msg};
 use zeroize::Zeroizing;
 
 use crate::flow::{Event, Queue, Request};
-use crate::session::VendorChannel;
+use crate::session::SshChannel;
 
 /// The channel.
 pub(super) struct Console {
@@ -173,7 +173,7 @@ impl Console {
     }
 
     /// Hands the channel over to a session, as if its shell had just been asked for.
-    pub(super) fn into_channel(mut self) -> VendorChannel {
+    pub(super) fn into_channel(mut self) -> SshChannel {
         let requests = self.terminal.take().into_iter().chain(self.environment.drain(..)).chain([Request::Shell]);
         let mut before: Vec<Event> = requests.map(Event::Request).collect();
         if !self.typed.is_empty() {
@@ -181,7 +181,7 @@ impl Console {
         }
         before.extend(self.at_end.then_some(Event::Eof));
         self.upload.put_first(before);
-        VendorChannel { channel: self.channel, session: self.session, upload: self.upload }
+        SshChannel { channel: self.channel, session: self.session, upload: self.upload }
     }
 
     /// The next thing that happens on the channel, with what it changes here already done.

@@ -12,6 +12,7 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, 
 use super::asking::{Applicant, Standing};
 use super::connection::{LEAVING_MAX, Tenant};
 use super::enrolling::{self, Newcomer};
+use super::forward::{self, Forwards, Leads};
 use super::jump;
 use super::lobby::{self, Lobby};
 use super::login::Login;
@@ -22,7 +23,8 @@ use super::second::{CODES_MAX, Second, WRONG};
 use super::{Connection, Face, Stage};
 use crate::flow::{Queue, Reply, Request, VendorFlow, WindowSize};
 use crate::gate::Gate;
-use crate::session::{Session as CarriedBy, VendorChannel, VendorLine};
+use crate::session::{Hold, Session as CarriedBy, SshChannel, VendorChannel, VendorLine};
+use crate::tcp::VendorEnd;
 
 /// One SSH connection of a technician, the outer one or the inner one of `-J`.
 pub(super) struct Door {
@@ -32,6 +34,7 @@ pub(super) struct Door {
     way: Way,
     /// The session and its use of the connection, once a channel asked for it.
     room: Option<(Arc<Room>, Tenant)>,
+    forwards: Forwards,
     /// What was refused outside every channel, for the next one to be told.
     refused: Option<&'static str>,
 }
@@ -69,7 +72,7 @@ impl Door {
 
     fn new(face: Arc<Face>, connection: Arc<Connection>, way: Way) -> Self {
         let flow = VendorFlow::new(Arc::clone(&connection.valve));
-        Self { face, connection, flow, way, room: None, refused: None }
+        Self { face, connection, flow, way, room: None, forwards: Forwards::default(), refused: None }
     }
 
     /// The queue of a channel about to be accepted.
@@ -112,8 +115,8 @@ impl Door {
     }
 
     fn room(&mut self, applicant: &Applicant, place: Place, session: &Session) -> Arc<Room> {
-        let gate = self.face.gate.clone();
-        let line = VendorLine { session: session.handle(), gate, socket: Arc::clone(&self.connection.valve) };
+        let hold = Hold::Connection { session: session.handle(), socket: Arc::clone(&self.connection.valve) };
+        let line = VendorLine { gate: self.face.gate.clone(), hold };
         let (face, connection, applicant) = (&self.face, &self.connection, applicant.clone());
         let open = || (Arc::new(Room::new(face, applicant, place, line)), connection.move_in());
         Arc::clone(&self.room.get_or_insert_with(open).0)
@@ -135,7 +138,7 @@ impl Door {
 }
 
 /// Into the session, which is opened if it is not yet.
-async fn carry(room: Arc<Room>, connection: Arc<Connection>, channel: VendorChannel, reply: ChannelOpenHandle) {
+async fn carry(room: Arc<Room>, connection: Arc<Connection>, channel: SshChannel, reply: ChannelOpenHandle) {
     if room.has_choice() {
         reply.accept().await;
         let wants = wanted(&channel.upload).await;
@@ -155,8 +158,8 @@ async fn carry(room: Arc<Room>, connection: Arc<Connection>, channel: VendorChan
     hand_over(&session, &connection, channel).await;
 }
 
-async fn hand_over(session: &CarriedBy, connection: &Connection, channel: VendorChannel) {
-    if let Err(not_carried) = session.channel(channel) {
+async fn hand_over(session: &CarriedBy, connection: &Connection, channel: SshChannel) {
+    if let Err(not_carried) = session.channel(VendorChannel::Ssh(channel)) {
         connection.goodbye(&format!("{not_carried}.")).await;
     }
 }
@@ -366,10 +369,10 @@ impl Handler for Door {
             return Ok(());
         };
         let upload = self.open_channel(id);
-        match self.place() {
+        match self.place().filter(|place| applicant.forwarded_port(place).is_none()) {
             Some(place) => {
                 let room = self.room(&applicant, place, session);
-                let channel = VendorChannel { channel, session: handle, upload };
+                let channel = SshChannel { channel, session: handle, upload };
                 self.face.tracker.spawn(carry(room, connection, channel, reply));
             }
             None => {
@@ -394,19 +397,12 @@ impl Handler for Door {
         _: &mut Session,
     ) -> Result<(), russh::Error> {
         let gate = &self.face.gate;
-        let applicant = match (&self.way, self.applicant()) {
-            (Way::Outer(login), Some(applicant)) if login.place().is_none() => applicant,
-            (Way::Outer(_), Some(applicant)) => {
-                let login = &applicant.who().login;
-                refuse(reply, format!("you named a target already; to jump: {}", gate.jump(login, &"TARGET"))).await;
-                return Ok(());
-            }
-            _ => {
-                refuse(reply, "nothing is forwarded from within a session").await;
-                return Ok(());
-            }
+        let (Way::Outer(login), Some(applicant)) = (&self.way, self.applicant()) else {
+            refuse(reply, "nothing is forwarded from within a session").await;
+            return Ok(());
         };
-        match jump::destination(&applicant, gate, host, port) {
+        let named = login.place();
+        match forward::destination(&applicant, gate, host, port) {
             Err(words) => {
                 tracing::info!(person = %applicant.person(), port, "a forwarding was refused");
                 refuse(reply, words).await;
@@ -414,7 +410,14 @@ impl Handler for Door {
             Ok(_) if self.flow.channels() >= CHANNELS_MAX => {
                 refuse(reply, format!("no more than {CHANNELS_MAX} channels at once")).await;
             }
-            Ok(place) => {
+            Ok(Leads::Service(place)) if named.as_ref().is_none_or(|named| named.target == place.target) => {
+                let upload = self.open_channel(channel.id());
+                let (_unread, write) = channel.split();
+                let forward = self.forwards.to(&self.face, &self.connection, applicant, place);
+                let (end, connection) = (VendorEnd::channel(write, upload, reply), Arc::clone(&self.connection));
+                self.face.tracker.spawn(forward::serve(forward, connection, end));
+            }
+            Ok(Leads::Jump(place)) if named.is_none() => {
                 let upload = self.flow.open_channel(channel.id());
                 let (_unread, write) = channel.split();
                 let second = self.second();
@@ -422,6 +425,10 @@ impl Handler for Door {
                 let (face, outer) = (Arc::clone(&self.face), Arc::clone(&self.connection));
                 reply.accept().await;
                 self.face.tracker.spawn(jump::serve(face, outer, inner, write, upload));
+            }
+            Ok(_) => {
+                let login = &applicant.who().login;
+                refuse(reply, format!("you named a target already; to jump: {}", gate.jump(login, &"TARGET"))).await;
             }
         }
         Ok(())

@@ -1,42 +1,16 @@
-//! `ssh -J TECH@gate TARGET`: the inner session is served by the gate itself, under the target's name. Every other
-//! forwarding is refused with the words to type.
+//! `ssh -J TECH@gate TARGET`: the inner session is served by the gate itself, under the target's name.
 
 use std::pin::pin;
 use std::sync::Arc;
 
 use futures::future::{Either, select};
-use policies::refusals::Refusal;
 use russh::server::{self, Msg};
 use russh::{ChannelId, ChannelWriteHalf, MethodKind};
 
-use super::asking::{Applicant, Standing};
 use super::connection::{LEAVING_MAX, Tenant};
 use super::door::{Door, Inner};
-use super::names::Place;
 use super::{Connection, Face};
 use crate::flow::{ChannelStream, Queue, Valve};
-use crate::gate::Gate;
-
-/// The port that `ssh` jumps to where nothing else is said.
-const SSH_PORT: u32 = 22;
-
-/// Which target a forwarding leads to. Names are looked up in the plant's file alone.
-///
-/// # Errors
-/// Why it leads nowhere, and what to type instead.
-pub(super) fn destination(applicant: &Applicant, gate: &Gate, host: &str, port: u32) -> Result<Place, String> {
-    let login = &applicant.who().login;
-    let to_jump = || format!("only a target's name is forwarded to: {}", gate.jump(login, &"TARGET"));
-    let place = applicant.resolved(Place { target: host.parse().map_err(|_| to_jump())?, service: None });
-    let has_something = !matches!(applicant.standing(&place), Standing::Nothing);
-    match applicant.offer(&place) {
-        Ok(_) if port == SSH_PORT => Ok(place),
-        Ok(_) => Err(format!("TCP services are not carried yet; for SSH: {}", gate.jump(login, &place.target))),
-        Err(_) if has_something && port == SSH_PORT => Ok(place),
-        Err(Refusal::NotAllowed(why)) => Err(why.to_string()),
-        Err(_) => Err(to_jump()),
-    }
-}
 
 /// Serves one inner connection to its end.
 pub(super) async fn serve(

@@ -18,7 +18,7 @@ use super::second::{Second, WRONG};
 use super::{Connection, Face};
 use crate::files::judge::{Asked, wants};
 use crate::flow::Queue;
-use crate::session::{Session, VendorLine};
+use crate::session::{Hold, Session, VendorChannel, VendorLine};
 
 /// Nobody leaves a signed-in terminal alone for longer; it holds a place that others may need.
 const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
@@ -40,6 +40,8 @@ pub(super) struct Lobby {
 /// The conversation on one channel.
 struct Visit {
     face: Arc<Face>,
+    connection: Arc<Connection>,
+    session: Handle,
     applicant: Applicant,
     second: Option<Second>,
     line: VendorLine,
@@ -49,8 +51,8 @@ struct Visit {
 pub(super) async fn serve(lobby: Lobby) {
     let Lobby { face, connection, applicant, second, channel, session, upload } = lobby;
     let _tenant = connection.move_in();
-    let (gate, socket) = (face.gate.clone(), Arc::clone(&connection.valve));
-    let line = VendorLine { session: session.clone(), gate, socket };
+    let hold = Hold::Connection { session: session.clone(), socket: Arc::clone(&connection.valve) };
+    let line = VendorLine { gate: face.gate.clone(), hold };
     let (id, clock) = (channel.id(), applicant.desk().clock().clone());
     let begun = tokio::select! {
         begun = Console::begin(channel, session.clone(), upload) => begun,
@@ -62,7 +64,7 @@ pub(super) async fn serve(lobby: Lobby) {
         }
     };
     let Some((console, start)) = begun else { return };
-    let visit = Visit { face, applicant, second, line };
+    let visit = Visit { face, connection, applicant, second, session, line };
     match start {
         Start::Shell => visit.converse(console).await,
         Start::Exec(line) => visit.command(console, &String::from_utf8_lossy(&line)).await,
@@ -84,11 +86,16 @@ impl Visit {
         console
             .say(&format!("Signed in as {}. What you may reach:\n{list}`help` says what to type.\n", self.login()))
             .await;
+        let mut told = self.connection.told();
         loop {
             let prompt = if console.has_terminal() { "holdpoint> " } else { "" };
             let asked = tokio::select! {
                 asked = console.ask(prompt) => asked,
-                () = self.applicant.desk().clock().sleep(IDLE_MAX) => {
+                Ok(line) = told.recv() => {
+                    console.say(&format!("\n{line}\n")).await;
+                    continue;
+                }
+                () = self.unused() => {
                     console.say("\nNobody typed anything for 15 minutes.\n").await;
                     return console.end(orders::FAILED).await;
                 }
@@ -110,6 +117,16 @@ impl Visit {
             };
             let Some(here) = self.obey(console, order, json).await else { return };
             console = here;
+        }
+    }
+
+    /// Completes when nobody typed anything for long, and nothing else is open on the connection that would end with it.
+    async fn unused(&self) {
+        loop {
+            self.applicant.desk().clock().sleep(IDLE_MAX).await;
+            if self.connection.has_one_tenant() {
+                return;
+            }
         }
     }
 
@@ -188,6 +205,10 @@ impl Visit {
             }
         };
         let refusal = match self.applicant.standing(&place) {
+            Standing::Open(_) if let Some(port) = self.applicant.forwarded_port(&place) => format!(
+                "A program of your own speaks there: leave this open and run {}",
+                self.face.gate.forward(self.login(), &place.forwarded(), port),
+            ),
             Standing::Open(_) => match self.proved(&mut console, &place).await {
                 Err(words) => words,
                 Ok(applicant) => {
@@ -233,7 +254,7 @@ impl Visit {
     /// The channel becomes the session's, and is all that keeps it open. Returns when it has ended.
     async fn hand_over(&self, console: Console, session: Session, room: Room) {
         let ended = session.ended();
-        match session.channel(console.into_channel()) {
+        match session.channel(VendorChannel::Ssh(console.into_channel())) {
             Ok(()) => {
                 drop((session, room));
                 ended.await;
@@ -244,7 +265,7 @@ impl Visit {
 
     /// The channel was handed over and not taken: nothing is left that could speak on it.
     async fn part(&self, words: &str) {
-        super::say_goodbye(&self.line.session, words).await;
+        super::say_goodbye(&self.session, words).await;
     }
 
     fn place(&self, door: Door) -> Result<Place, Said> {

@@ -8,6 +8,7 @@ mod console;
 mod door;
 mod enrolling;
 mod form;
+mod forward;
 mod jump;
 mod lobby;
 mod login;

@@ -16,7 +16,7 @@ pub(super) enum Caller {
 }
 
 /// A target, and its service where it was named.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) target: TargetName,
     pub(super) service: Option<ServiceName>,
@@ -59,6 +59,14 @@ impl Place {
     pub(super) fn typed(&self) -> String {
         match &self.service {
             Some(service) => format!("{}+{service}", self.target),
+            None => self.target.to_string(),
+        }
+    }
+
+    /// As it stands in a forwarding.
+    pub(super) fn forwarded(&self) -> String {
+        match &self.service {
+            Some(service) => format!("{service}.{}", self.target),
             None => self.target.to_string(),
         }
     }

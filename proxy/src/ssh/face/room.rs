@@ -30,6 +30,11 @@ impl Room {
         Self { face: Arc::clone(face), applicant, place, line, session: OnceCell::new() }
     }
 
+    /// Whether it is of no use any more: its session is over, or never began.
+    pub(super) fn is_over(&self) -> bool {
+        self.session.get().is_some_and(|session| session.as_ref().map_or(true, |session| session.over().is_some()))
+    }
+
     /// Whether the first channel must say what it is for, because several grants would do.
     pub(super) fn has_choice(&self) -> bool {
         !self.session.initialized()

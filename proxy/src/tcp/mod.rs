@@ -1,0 +1,113 @@
+//! TCP services of targets: a technician's connection joined to one at the target, recorded before it is forwarded, and
+//! where a gate knows the protocol, message by message. How technicians come in is in `ssh::face` and `tls`; what a session
+//! is, in `session`.
+
+mod carry;
+mod judge;
+mod repeats;
+mod slots;
+mod vendor;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use approver::lease::Lease;
+use policies::ids::{RequestId, ServiceName, SessionId, TargetName};
+use policies::plant::{self, Protocol};
+
+use crate::dial::{DialFault, dial};
+use crate::flow::Leg;
+use crate::gates::modbus::{Modbus, Profile};
+use crate::gates::{Gate, Mode};
+use crate::legs::{Legs, NoMoreLegs};
+pub(crate) use carry::{Carried, Gated, Terms, carry};
+pub(crate) use judge::TcpJudge;
+pub use slots::Slots;
+pub(crate) use slots::{NoSlot, Slot};
+pub use vendor::VendorEnd;
+
+/// How the connections of one session reach its target.
+pub(crate) struct Reach {
+    legs: Arc<Legs>,
+    slots: Slots,
+    claim: Claim,
+    protocol: Protocol,
+    gate: plant::Gate,
+    to: String,
+    connections_max: usize,
+    patience: Duration,
+}
+
+/// Whose a connection is, and where it leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) place: (TargetName, ServiceName),
+    pub(crate) session: SessionId,
+    pub(crate) grant: RequestId,
+}
+
+/// Why a connection reaches no target, in words for the technician.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotReached {
+    /// There is no connection.
+    #[error(transparent)]
+    Dial(#[from] DialFault),
+    /// It has as many as it may.
+    #[error(transparent)]
+    NoSlot(#[from] NoSlot),
+    /// The session is over.
+    #[error(transparent)]
+    Over(#[from] NoMoreLegs),
+}
+
+impl Reach {
+    /// By a lease; every connection takes one of the target's slots.
+    pub(crate) fn new(lease: &Arc<Lease>, slots: Slots, patience: Duration) -> Self {
+        let destination = lease.destination();
+        let place = (lease.target().clone(), lease.service().clone());
+        Self {
+            legs: Arc::new(Legs::new(lease)),
+            slots,
+            claim: Claim { place, session: lease.session(), grant: lease.grant() },
+            protocol: destination.protocol,
+            gate: destination.gate,
+            to: destination.address.to_string(),
+            connections_max: destination.connections_max.into(),
+            patience,
+        }
+    }
+
+    /// What all of its connections stand on.
+    pub(crate) const fn legs(&self) -> &Arc<Legs> {
+        &self.legs
+    }
+
+    /// How many of the technician's connections may wait or be joined at once: each of those joined needs a socket, and a
+    /// few more may stand before a gate that answers without one.
+    pub(crate) const fn channels_max(&self) -> usize {
+        const WITHOUT_SOCKET: usize = 8;
+        self.connections_max + WITHOUT_SOCKET
+    }
+
+    /// A gate for one more connection; none where nobody looks in.
+    pub(crate) fn gate(&self) -> Option<Box<dyn Gate>> {
+        let mode = match self.gate {
+            plant::Gate::Enforce => Mode::Enforce,
+            plant::Gate::Decode => Mode::Decode,
+        };
+        match self.protocol {
+            Protocol::Modbus => Some(Box::new(Modbus::new(mode, Profile::default()))),
+            _ => None,
+        }
+    }
+
+    /// Takes a slot and connects.
+    async fn connect(&self) -> Result<(Slot, Leg), NotReached> {
+        let slot = self.slots.take(&self.claim, self.connections_max).await?;
+        let (lease, valve) = self.legs.one_more()?;
+        let socket = dial(&lease, self.patience).await?;
+        let name = || self.claim.place.0.to_string();
+        let leg = Leg::new(socket, valve).map_err(|cause| DialFault::Unreachable { name: name(), cause })?;
+        Ok((slot, leg))
+    }
+}

@@ -1,0 +1,198 @@
+//! The sockets that a target's service takes at once. A controller has few, and the plant's own programs use most of them, so
+//! the gate opens no more than the plant file allows; one session at a time writes, where a gate can tell; and requests go out
+//! no faster than the target is asked to bear.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use policies::ids::{ServiceName, SessionId, TargetName};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::Claim;
+use crate::flow::Moment;
+
+/// All slots of this node. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Slots(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    services: Mutex<HashMap<(TargetName, ServiceName), Service>>,
+    freed: Notify,
+}
+
+/// What is held of one service.
+#[derive(Default)]
+struct Service {
+    held: Vec<Arc<Held>>,
+    /// Who writes, by how many of its connections.
+    writer: Option<(SessionId, usize)>,
+}
+
+/// One connection's hold on a slot.
+struct Held {
+    claim: Claim,
+    input: Moment,
+    released: CancellationToken,
+}
+
+/// A slot, held until it is dropped.
+pub(crate) struct Slot {
+    shared: Arc<Shared>,
+    held: Arc<Held>,
+}
+
+/// There is no slot free.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{target} takes {max} connection{} at once, and {} in use{}", if *max == 1 { "" } else { "s" }, if *max == 1 { "it is" } else { "all are" }, hint(*own))]
+pub(crate) struct NoSlot {
+    target: TargetName,
+    max: usize,
+    own: usize,
+}
+
+fn hint(own: usize) -> String {
+    match own {
+        0 => ", by others. Try again later, or ask the control room".to_owned(),
+        1 => "; one is yours. Close it, or ask the control room to release it".to_owned(),
+        own => format!("; {own} are yours. Close one, or ask the control room to release one"),
+    }
+}
+
+/// A connection of the technician's own that has been silent for so long gives way to a new one under the same grant: whoever
+/// pulled a cable comes back before the gate can know that the old connection is dead.
+const SILENT_MIN: Duration = Duration::from_secs(5);
+/// For a connection that gives way to be closed.
+const GIVES_WAY_WITHIN: Duration = Duration::from_secs(3);
+
+impl Slots {
+    /// Takes one of `max` slots. A connection under the same grant that has long been silent gives way.
+    pub(super) async fn take(&self, claim: &Claim, max: usize) -> Result<Slot, NoSlot> {
+        let deadline = tokio::time::Instant::now() + GIVES_WAY_WITHIN;
+        loop {
+            let mut freed = std::pin::pin!(self.0.freed.notified());
+            freed.as_mut().enable();
+            match self.try_take(claim, max) {
+                Ok(slot) => return Ok(slot),
+                Err((no_slot, None)) => return Err(no_slot),
+                Err((no_slot, Some(gives_way))) => {
+                    gives_way.cancel();
+                    if tokio::time::timeout_at(deadline, freed).await.is_err() {
+                        return Err(no_slot);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A slot, or who could give way.
+    fn try_take(&self, claim: &Claim, max: usize) -> Result<Slot, (NoSlot, Option<CancellationToken>)> {
+        let mut services = self.0.services();
+        let service = services.entry(claim.place.clone()).or_default();
+        if service.held.len() < max {
+            let held =
+                Arc::new(Held { claim: claim.clone(), input: Moment::default(), released: CancellationToken::new() });
+            service.held.push(Arc::clone(&held));
+            return Ok(Slot { shared: Arc::clone(&self.0), held });
+        }
+        let own = || service.held.iter().filter(|held| held.claim.grant == claim.grant);
+        let silent = own().filter(|held| held.input.silence() >= SILENT_MIN || held.released.is_cancelled());
+        let gives_way = silent.max_by_key(|held| held.input.silence()).map(|held| held.released.clone());
+        Err((NoSlot { target: claim.place.0.clone(), max, own: own().count() }, gives_way))
+    }
+
+    /// The right to write, not taken yet, for one connection.
+    pub(super) fn pen(&self, claim: &Claim) -> Pen {
+        Pen { shared: Arc::clone(&self.0), claim: claim.clone(), held: AtomicBool::new(false) }
+    }
+
+    /// Lets go of every slot that a session holds; its connections close, and the session goes on. How many there were.
+    pub fn release(&self, session: SessionId) -> usize {
+        let services = self.0.services();
+        let held = services.values().flat_map(|service| &service.held).filter(|held| held.claim.session == session);
+        held.map(|held| held.released.cancel()).count()
+    }
+}
+
+impl Slot {
+    /// The technician sent something.
+    pub(super) fn note_input(&self) {
+        self.held.input.note();
+    }
+
+    /// Completes when the slot is to be given up: for a newer connection of the same technician, or on an operator's word.
+    pub(super) async fn released(&self) {
+        self.held.released.cancelled().await;
+    }
+}
+
+/// The right to write at a service, which one session has at a time: the first that wants it, until its last connection that
+/// wrote is closed.
+pub(crate) struct Pen {
+    shared: Arc<Shared>,
+    claim: Claim,
+    held: AtomicBool,
+}
+
+impl Pen {
+    /// Takes it, unless another session has it.
+    pub(super) fn take(&self) -> bool {
+        if self.held.load(Ordering::Relaxed) {
+            return true;
+        }
+        let mut services = self.shared.services();
+        let service = services.entry(self.claim.place.clone()).or_default();
+        let (session, connections) = service.writer.get_or_insert((self.claim.session, 0));
+        let is_ours = *session == self.claim.session;
+        if is_ours {
+            *connections += 1;
+            self.held.store(true, Ordering::Relaxed);
+        }
+        is_ours
+    }
+}
+
+impl Drop for Pen {
+    fn drop(&mut self) {
+        if !self.held.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut services = self.shared.services();
+        if let Some(service) = services.get_mut(&self.claim.place) {
+            service.writer = service.writer.filter(|(_, connections)| *connections > 1).map(|(s, n)| (s, n - 1));
+            if service.is_free() {
+                services.remove(&self.claim.place);
+            }
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut services = self.shared.services();
+        if let Some(service) = services.get_mut(&self.held.claim.place) {
+            service.held.retain(|held| !Arc::ptr_eq(held, &self.held));
+            if service.is_free() {
+                services.remove(&self.held.claim.place);
+            }
+        }
+        drop(services);
+        self.shared.freed.notify_waiters();
+    }
+}
+
+impl Service {
+    fn is_free(&self) -> bool {
+        self.held.is_empty() && self.writer.is_none()
+    }
+}
+
+impl Shared {
+    fn services(&self) -> MutexGuard<'_, HashMap<(TargetName, ServiceName), Service>> {
+        // No change under this lock can stop halfway.
+        self.services.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
