@@ -2,6 +2,7 @@
 //! what it promises. `tests/tests/fuzz.rs` replays the corpus in `tests/fuzz` and small changes of it.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use certs::enrolment::EnrolmentCode;
@@ -17,6 +18,8 @@ use proxy::client::Unpacker;
 use proxy::config::Config;
 use proxy::files::judge::{Asked, Verdict, judge};
 use proxy::files::{Inspect, Inspected};
+use proxy::gates::modbus;
+use proxy::gates::{Gate, Judge, Mode, Need, Passed, Piece};
 use recordings::block::{BlockHeader, raw_frames};
 use recordings::frame::{Fact, Kind, RawFrame, frames};
 use recordings::leaf::{Anchor, Entry, Leaf, Recovered};
@@ -54,6 +57,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "fact", run: fact },
     Target { name: "file-entry", run: file_entry },
     Target { name: "folder-files", run: folder_files },
+    Target { name: "modbus", run: modbus },
     Target { name: "note", run: note },
     Target { name: "pack", run: pack },
     Target { name: "pack-files", run: pack_files },
@@ -315,15 +319,63 @@ fn sftp(bytes: &[u8]) {
     converse(Asked::Subsystem("sftp"), bytes);
 }
 
-/// Pieces of both directions: a byte that says whose and, in the rest of its bits, how long; then so many bytes.
-fn converse(asked: Asked<'_>, mut said: &[u8]) {
-    let granted = [Action::FileGet].into();
-    let Verdict::Allow(Some(mut inspector)) = judge(&granted, "Ask for it.", asked) else { return };
-    while let Some((head, rest)) = said.split_first() {
+fn modbus(bytes: &[u8]) {
+    for mode in [Mode::Enforce, Mode::Decode] {
+        pass_through(mode, modbus::gate(mode, modbus::Profile::default()).as_mut(), bytes);
+    }
+}
+
+/// Lets data be read, and nothing else.
+struct Observing;
+
+impl Judge for Observing {
+    fn may_pass(&self, need: Need) -> Result<(), String> {
+        if need == Need::one(Action::Observe) { Ok(()) } else { Err("ask for it".to_owned()) }
+    }
+}
+
+fn pass_through(mode: Mode, gate: &mut dyn Gate, said: &[u8]) {
+    let now = Instant::now();
+    let mut out = 0;
+    for (upward, piece) in pieces(said) {
+        let passed = if upward { gate.upward(piece, &Observing, now) } else { gate.downward(piece, now) };
+        out += sound(mode, &passed);
+    }
+    out += sound(mode, &gate.pass_time(now + Duration::from_secs(60)));
+    out += sound(mode, &gate.hung_up(now));
+    let received: usize = pieces(said).map(|(_, piece)| piece.len()).sum();
+    assert!(out <= received, "bytes from nowhere");
+}
+
+/// How many of the peers' bytes went on or were dropped.
+fn sound(mode: Mode, passed: &Passed) -> usize {
+    let only_words = passed.verdicts.iter().all(|verdict| !verdict.words.contains(char::is_control));
+    assert!(only_words, "{:?}", passed.verdicts);
+    assert!(passed.to_target.iter().all(|piece| matches!(piece, Piece::Passed(_))), "a gate asks nothing by itself");
+    assert!(
+        mode == Mode::Enforce || (passed.refused == 0 && passed.end.is_none()),
+        "decoding, a gate keeps nothing back"
+    );
+    let pieces = passed.to_target.iter().chain(&passed.to_technician);
+    let theirs = pieces.map(|piece| if let Piece::Passed(bytes) = piece { bytes.len() } else { 0 });
+    theirs.sum::<usize>() + passed.refused
+}
+
+/// Of both directions: a byte that says whose and, in the rest of its bits, how long; then so many bytes.
+fn pieces(mut said: &[u8]) -> impl Iterator<Item = (bool, Bytes)> {
+    std::iter::from_fn(move || {
+        let (head, rest) = said.split_first()?;
         let (piece, next) = rest.split_at(usize::from(head >> 1).min(rest.len()));
         said = next;
-        let piece = Bytes::copy_from_slice(piece);
-        let inspected = if head & 1 == 0 { inspector.upward(piece) } else { inspector.downward(piece) };
+        Some((head & 1 == 0, Bytes::copy_from_slice(piece)))
+    })
+}
+
+fn converse(asked: Asked<'_>, said: &[u8]) {
+    let granted = [Action::FileGet].into();
+    let Verdict::Allow(Some(mut inspector)) = judge(&granted, "Ask for it.", asked) else { return };
+    for (upward, piece) in pieces(said) {
+        let inspected = if upward { inspector.upward(piece) } else { inspector.downward(piece) };
         match inspected {
             Ok(inspected) => harmless(&inspected),
             Err(malformed) => {

@@ -3,6 +3,7 @@
 //!
 //! The program is taken from beside the tests: `cargo test --workspace` builds it, `cargo build` does so by hand.
 
+pub mod between;
 pub mod commands;
 pub mod disk;
 pub mod evidence;
@@ -17,6 +18,7 @@ pub mod seized;
 pub mod target;
 pub mod witness;
 
+pub use between::Between;
 pub use commands::{holdpoint, json, log_in, recipient, text};
 pub use disk::Disk;
 pub use person::Person;

@@ -45,8 +45,8 @@ impl Judge for Granted {
 }
 
 /// One connection.
-pub(super) struct Trial<G> {
-    pub(super) gate: G,
+pub(super) struct Trial {
+    pub(super) gate: Box<dyn Gate>,
     pub(super) now: Instant,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) end: Option<End>,
@@ -65,8 +65,8 @@ struct Account {
     refused: usize,
 }
 
-impl<G: Gate> Trial<G> {
-    pub(super) fn new(gate: G, held_max: usize) -> Self {
+impl Trial {
+    pub(super) fn new(gate: Box<dyn Gate>, held_max: usize) -> Self {
         Self {
             gate,
             now: Instant::now(),

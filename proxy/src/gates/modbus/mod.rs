@@ -10,270 +10,133 @@ mod frame;
 mod request;
 #[cfg(test)]
 mod tests;
-mod waiting;
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use policies::plant::Protocol;
 
-pub use frame::{Frame, Malformed};
+pub use frame::Frame;
 pub use request::{Block, Code, Exception, Fault, Profile, Request, Span, Table, classify, refuse};
 
-use super::told::{Kind, Told, Verb, opaque};
-use super::{End, Gate, Judge, Mode, Passed, Piece};
-use frame::Frames;
-use waiting::{Asked, Place, WAITING_MAX, Waiting};
+use super::reading::{Desk, Gone, Polled, Reading, Stop, Talk};
+use super::told::{Kind, Told, Verb};
+use super::waiting::{Asked, Place};
+use super::{Gate, Mode, Piece};
+use frame::Stream;
+use request::negative;
 
 /// How long after its last message a transfer is taken to be running.
 const TRANSFER_LASTS: Duration = Duration::from_secs(10);
 
 /// Reads one Modbus/TCP connection.
+pub fn gate(mode: Mode, profile: Profile) -> Box<dyn Gate> {
+    let registers = Registers { profile, polled: Polled::default(), transferred: None };
+    Box::new(Reading::new(mode, registers, Stream::default(), Stream::default()))
+}
+
+/// What of the gate is Modbus's own.
 #[derive(Debug)]
-pub struct Modbus {
-    mode: Mode,
+struct Registers {
     profile: Profile,
-    state: State,
-    upward: Frames,
-    downward: Frames,
-    waiting: Waiting,
     polled: Polled,
     transferred: Option<Instant>,
 }
 
+/// Answers repeat a request's transaction and unit, and its function but for the highest bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Reading,
-    /// Nothing can be read any more, and everything passes.
-    Opaque,
-    /// Nothing passes any more.
-    Ended,
+struct Key {
+    transaction: u16,
+    unit: u8,
+    function: u8,
 }
 
-impl Modbus {
-    /// For one connection.
-    pub fn new(mode: Mode, profile: Profile) -> Self {
-        Self {
-            mode,
-            profile,
-            state: State::Reading,
-            upward: Frames::default(),
-            downward: Frames::default(),
-            waiting: Waiting::default(),
-            polled: Polled::default(),
-            transferred: None,
-        }
+impl Key {
+    fn of(frame: &Frame) -> Self {
+        Self { transaction: frame.transaction(), unit: frame.unit(), function: frame.function() | 0x80 }
     }
+}
 
-    fn request(&mut self, frame: &Frame, judge: &dyn Judge, now: Instant, passed: &mut Passed) {
-        if self.mode == Mode::Decode {
-            self.waiting.make_room();
-        }
-        if !self.waiting.has_room(now) {
-            passed.refused += frame.bytes().len();
-            let why =
-                format!("more than {WAITING_MAX} requests without waiting for their answers; send fewer at a time");
-            return self.end(End::Refused(why), passed);
-        }
+impl Talk for Registers {
+    const PROTOCOL: Protocol = Protocol::Modbus;
+    const NAME: &'static str = "Modbus/TCP";
+    type Messages = Stream;
+    type Key = Key;
+
+    fn request(&mut self, frame: &Frame, desk: &mut Desk<'_, Key>) -> Result<(), Stop> {
         let request = classify(frame, &self.profile);
-        let kind = kind(&request);
-        let is_input = !request.is_read() || !self.polled.again(frame);
-        let refusal = self.refusal(&request, judge);
-        let refused = refusal.as_ref().map(|(_, why)| why.clone());
-        passed.verdicts.push(request.told.verdict(kind.clone(), refused, is_input));
+        let code = request.code.to_string();
+        let kind = Kind { protocol: Protocol::Modbus, class: request.need.class(), code };
+        let is_input = !request.is_read() || !self.polled.again(&frame.bytes()[2..]);
+        let refusal = refusal(&request, desk);
+        let why = refusal.as_ref().map(|(_, why)| why.clone());
+        desk.passed.verdicts.push(request.told.verdict(kind.clone(), why, is_input));
         let place = match refusal {
             None => {
                 if request.code.is_transfer() {
-                    self.transferred = Some(now);
+                    self.transferred = Some(desk.now);
                 }
-                passed.to_target.push(Piece::Passed(frame.bytes().clone()));
+                desk.passed.to_target.push(Piece::Passed(frame.bytes().clone()));
                 let answered = frame.unit() != 0 || request.is_read();
-                Place::Asked(Asked::new(frame, kind, request.told, answered, now))
+                let asked = Asked::new(Key::of(frame), kind, request.told, desk.now);
+                Place::Asked(if answered { asked } else { asked.perhaps_unanswered(desk.now) })
             }
             // Answered for unit 0 too: there, silence means that it was done.
             Some((exception, _)) => {
-                passed.refused += frame.bytes().len();
+                desk.passed.refused += frame.bytes().len();
                 Place::Made(refuse(frame, exception))
             }
         };
-        self.waiting.add(place);
+        desk.waiting.add(place);
+        Ok(())
     }
 
-    fn refusal(&self, request: &Request, judge: &dyn Judge) -> Option<(Exception, String)> {
-        if let Err(why) = self.mode.may_pass(judge, request.need) {
-            return Some((Exception::IllegalFunction, why));
-        }
-        let fault = request.fault.filter(|_| self.mode == Mode::Enforce)?;
-        Some((fault.exception(), fault.to_string()))
-    }
-
-    fn answer(&mut self, frame: &Frame, now: Instant, passed: &mut Passed) {
-        let Some(asked) = self.waiting.answered_by(frame, now) else {
-            return self.unasked(frame, passed);
+    fn answer(&mut self, frame: &Frame, desk: &mut Desk<'_, Key>) -> Result<(), Stop> {
+        let Some(asked) = desk.waiting.answered_by(&Key::of(frame), desk.now) else {
+            unasked(frame, desk);
+            return Ok(());
         };
         if frame.function() & 0x80 != 0 {
             let exception = frame.data().first().copied().unwrap_or_default();
-            let words =
-                format!("the target answered {} when asked to {}", exception_name(exception), asked.told.infinitive());
+            let asked_to = asked.told.infinitive();
+            let words = format!("the target answered {} when asked to {asked_to}", exception_name(exception));
             let code = format!("{}/{exception}", frame.function());
-            passed.verdicts.push(asked.told.outcome(Kind { code, ..asked.kind }, words, None));
+            desk.passed.verdicts.push(asked.told.outcome(Kind { code, ..asked.kind }, words, None));
         }
-        passed.to_technician.push(Piece::Passed(frame.bytes().clone()));
-    }
-
-    /// An answer to nothing, a second one or one of another function: passed on, it would be taken for the answer to
-    /// something else.
-    fn unasked(&self, frame: &Frame, passed: &mut Passed) {
-        let (function, unit) = (frame.function(), frame.unit());
-        let words = format!(
-            "an answer that nothing waits for: function {function}, transaction {}, unit {unit}",
-            frame.transaction()
-        );
-        let kind = Kind { protocol: Protocol::Modbus, class: None, code: function.to_string() };
-        let told = Told { verb: Verb::SEND, rest: words, object: Some(format!("unit {unit}")), value: None };
-        let (words, refused) = match self.mode {
-            Mode::Enforce => {
-                passed.refused += frame.bytes().len();
-                (format!("kept back from the target {}", told.rest), Some("nothing waits for it".to_owned()))
-            }
-            Mode::Decode => {
-                passed.to_technician.push(Piece::Passed(frame.bytes().clone()));
-                (format!("the target sent {}", told.rest), None)
-            }
-        };
-        passed.verdicts.push(told.outcome(kind, words, refused));
-    }
-
-    /// Nothing after this can be read.
-    fn unreadable(&mut self, whose: &str, why: Malformed, upward: bool, rest: Bytes, passed: &mut Passed) {
-        let why = format!("what {whose} sent is not Modbus/TCP: {why}");
-        if self.mode == Mode::Enforce {
-            let held = if upward { self.upward.give_up() } else { self.downward.give_up() };
-            passed.refused += held.len() + rest.len();
-            return self.end(End::Malformed(why), passed);
-        }
-        self.state = State::Opaque;
-        self.waiting.give_up();
-        passed.verdicts.push(opaque(Protocol::Modbus, &why));
-        push(&mut passed.to_target, self.upward.give_up());
-        push(&mut passed.to_technician, self.downward.give_up());
-        push(if upward { &mut passed.to_target } else { &mut passed.to_technician }, rest);
-    }
-
-    fn end(&mut self, end: End, passed: &mut Passed) {
-        self.state = State::Ended;
-        self.waiting.give_up();
-        passed.end = Some(end);
-    }
-
-    fn send_own(&mut self, now: Instant, passed: &mut Passed) {
-        passed.to_technician.extend(self.waiting.in_turn(now).into_iter().map(Piece::Made));
-    }
-
-    /// Answers everything that waits in the target's stead.
-    fn speak_for_target(&mut self, exception: Exception, what: impl Fn(&Told) -> (String, Option<String>)) -> Passed {
-        let mut passed = Passed::default();
-        for place in self.waiting.give_up() {
-            let answer = match place {
-                Place::Made(answer) => answer,
-                Place::Asked(asked) => {
-                    let (words, refused) = what(&asked.told);
-                    let answer = asked.negative(exception);
-                    passed.verdicts.push(asked.told.outcome(asked.kind, words, refused));
-                    answer
-                }
-            };
-            passed.to_technician.push(Piece::Made(answer));
-        }
-        passed
-    }
-}
-
-impl Gate for Modbus {
-    fn upward(&mut self, mut chunk: Bytes, judge: &dyn Judge, now: Instant) -> Passed {
-        let mut passed = Passed::default();
-        while self.state == State::Reading {
-            match self.upward.next(&mut chunk) {
-                Ok(Some(frame)) => self.request(&frame, judge, now, &mut passed),
-                Ok(None) => break,
-                Err(why) => {
-                    let rest = std::mem::take(&mut chunk);
-                    self.unreadable("the technician's program", why, true, rest, &mut passed);
-                }
-            }
-        }
-        match self.state {
-            State::Reading => self.send_own(now, &mut passed),
-            State::Opaque => push(&mut passed.to_target, chunk),
-            State::Ended => passed.refused += chunk.len(),
-        }
-        passed
-    }
-
-    fn downward(&mut self, mut chunk: Bytes, now: Instant) -> Passed {
-        let mut passed = Passed::default();
-        while self.state == State::Reading {
-            match self.downward.next(&mut chunk) {
-                Ok(Some(frame)) => {
-                    self.answer(&frame, now, &mut passed);
-                    self.send_own(now, &mut passed);
-                }
-                Ok(None) => break,
-                Err(why) => {
-                    let rest = std::mem::take(&mut chunk);
-                    self.unreadable("the target", why, false, rest, &mut passed);
-                }
-            }
-        }
-        match self.state {
-            State::Reading => {}
-            State::Opaque => push(&mut passed.to_technician, chunk),
-            State::Ended => passed.refused += chunk.len(),
-        }
-        passed
-    }
-
-    fn due(&self) -> Option<Instant> {
-        self.waiting.due()
-    }
-
-    fn pass_time(&mut self, now: Instant) -> Passed {
-        let mut passed = Passed::default();
-        self.send_own(now, &mut passed);
-        passed
+        desk.passed.to_technician.push(Piece::Passed(frame.bytes().clone()));
+        Ok(())
     }
 
     fn is_transferring(&self, now: Instant) -> bool {
         self.transferred.is_some_and(|at| now.saturating_duration_since(at) < TRANSFER_LASTS)
     }
 
-    fn unreachable(&mut self, _now: Instant) -> Passed {
-        self.speak_for_target(Exception::PathUnavailable, |told| {
-            let words =
-                format!("the target could not be reached, and nothing was done when asked to {}", told.infinitive());
-            (words, Some("the target could not be reached".to_owned()))
-        })
-    }
-
-    fn hung_up(&mut self, _now: Instant) -> Passed {
-        self.speak_for_target(Exception::NoResponse, |told| {
-            (
-                format!("the target hung up and nobody knows whether it was done when asked to {}", told.infinitive()),
-                None,
-            )
-        })
+    fn in_its_stead(key: &Key, why: Gone) -> Option<Bytes> {
+        let exception = match why {
+            Gone::Unreachable => Exception::PathUnavailable,
+            Gone::HungUp => Exception::NoResponse,
+        };
+        Some(negative(key.transaction, key.unit, key.function, exception))
     }
 }
 
-fn kind(request: &Request) -> Kind {
-    Kind { protocol: Protocol::Modbus, class: request.need.class(), code: request.code.to_string() }
+/// How a request is refused, and why.
+fn refusal(request: &Request, desk: &Desk<'_, Key>) -> Option<(Exception, String)> {
+    if let Err(why) = desk.mode.may_pass(desk.judge, request.need) {
+        return Some((Exception::IllegalFunction, why));
+    }
+    let fault = request.fault.filter(|_| desk.mode == Mode::Enforce)?;
+    Some((fault.exception(), fault.to_string()))
 }
 
-fn push(pieces: &mut Vec<Piece>, bytes: Bytes) {
-    if !bytes.is_empty() {
-        pieces.push(Piece::Passed(bytes));
-    }
+/// An answer to nothing, a second one or one of another function: passed on, it would be taken for the answer to something
+/// else.
+fn unasked(frame: &Frame, desk: &mut Desk<'_, Key>) {
+    let (function, unit, transaction) = (frame.function(), frame.unit(), frame.transaction());
+    let what = format!("an answer that nothing waits for: function {function}, transaction {transaction}, unit {unit}");
+    let kind = Kind { protocol: Protocol::Modbus, class: None, code: function.to_string() };
+    let told = Told { verb: Verb::SEND, rest: what, object: Some(format!("unit {unit}")), value: None };
+    desk.unasked(kind, &told, frame.bytes());
 }
 
 /// After *MODBUS Application Protocol* 1.1b3, section 7.
@@ -291,25 +154,4 @@ fn exception_name(code: u8) -> String {
         _ => "an unknown exception",
     };
     format!("{name} ({code:02x})")
-}
-
-/// Reads that this connection made lately: who sees one again sees a program polling.
-#[derive(Debug, Default)]
-struct Polled(VecDeque<Box<[u8]>>);
-
-impl Polled {
-    /// More than one screen of a panel polls.
-    const SHAPES_MAX: usize = 256;
-
-    /// Whether this was read before; from now on it was.
-    fn again(&mut self, frame: &Frame) -> bool {
-        let shape = &frame.bytes()[2..];
-        let known = self.0.iter().position(|known| **known == *shape).and_then(|position| self.0.remove(position));
-        let again = known.is_some();
-        self.0.push_back(known.unwrap_or_else(|| shape.into()));
-        if self.0.len() > Self::SHAPES_MAX {
-            self.0.pop_front();
-        }
-        again
-    }
 }

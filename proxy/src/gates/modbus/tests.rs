@@ -8,14 +8,15 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::gates::Need;
+use crate::gates::reading::Messages as _;
 use crate::gates::trial::{Granted, Trial, cuts, hex};
+use crate::gates::{End, Need, Passed};
 
 const ALL_AT_ONCE: &[usize] = &[usize::MAX];
 const FRAME_BYTES_MAX: usize = 260;
 
-fn enforcing() -> Trial<Modbus> {
-    Trial::new(Modbus::new(Mode::Enforce, Profile::default()), FRAME_BYTES_MAX)
+fn enforcing() -> Trial {
+    Trial::new(gate(Mode::Enforce, Profile::default()), FRAME_BYTES_MAX)
 }
 
 fn frame(transaction: u16, unit: u8, pdu: &[u8]) -> Vec<u8> {
@@ -68,7 +69,7 @@ fn blocked_addresses_are_answered_as_if_they_were_not_there() {
         ("17 00 64 00 01 00 00 00 01 02 00 37", true),
         ("18 00 50 ", true),
     ] {
-        let mut trial = Trial::new(Modbus::new(Mode::Enforce, profile.clone()), FRAME_BYTES_MAX);
+        let mut trial = Trial::new(gate(Mode::Enforce, profile.clone()), FRAME_BYTES_MAX);
         let pdu = hex(pdu);
         trial.up(&everything, &frame(6, 1, &pdu), ALL_AT_ONCE);
         let refusal = frame(6, 1, &[pdu[0] | 0x80, 2]);
@@ -352,13 +353,13 @@ fn a_target_that_is_not_there_or_hangs_up_is_spoken_for() {
     let judge = Granted::these(&[Action::Operate]);
     let requests = [frame(1, 1, &whole(6, 0)), frame(2, 1, &whole(3, 0)), frame(3, 1, &whole(16, 0))].concat();
     for (code, gives_up) in [
-        (0x0a, Modbus::unreachable as fn(&mut Modbus, Instant) -> Passed),
-        (0x0b, Modbus::hung_up as fn(&mut Modbus, Instant) -> Passed),
+        (0x0a, (|gate, now| gate.unreachable(now)) as fn(&mut dyn Gate, Instant) -> Passed),
+        (0x0b, |gate, now| gate.hung_up(now)),
     ] {
         let mut trial = enforcing();
         trial.up(&judge, &requests, ALL_AT_ONCE);
         let now = trial.now;
-        let passed = gives_up(&mut trial.gate, now);
+        let passed = gives_up(trial.gate.as_mut(), now);
         trial.take(passed);
         let answers = [frame(1, 1, &[0x86, code]), frame(2, 1, &[0x83, 1]), frame(3, 1, &[0x90, code])];
         assert_eq!(trial.to_technician, answers.concat());
@@ -427,7 +428,7 @@ fn what_is_not_modbus_ends_the_connection_or_is_said_once() {
     let bad = hex("00 01 00 00 01 00 01 03 00 00");
     for upward in [true, false] {
         let mut trial = enforcing();
-        let say = |trial: &mut Trial<Modbus>, bytes: &[u8]| {
+        let say = |trial: &mut Trial, bytes: &[u8]| {
             if upward { trial.up(&Granted::numbered(1), bytes, ALL_AT_ONCE) } else { trial.down(bytes, ALL_AT_ONCE) }
         };
         trial.up(&Granted::numbered(1), &good, ALL_AT_ONCE);
@@ -436,7 +437,7 @@ fn what_is_not_modbus_ends_the_connection_or_is_said_once() {
         say(&mut trial, &good);
         assert_eq!((trial.to_target, trial.to_technician.len()), (good.clone(), 0));
 
-        let mut trial = Trial::new(Modbus::new(Mode::Decode, Profile::default()), FRAME_BYTES_MAX);
+        let mut trial = Trial::new(gate(Mode::Decode, Profile::default()), FRAME_BYTES_MAX);
         trial.up(&Granted::nothing(), &good, ALL_AT_ONCE);
         trial.down(&good[..3], ALL_AT_ONCE);
         say(&mut trial, &bad);
@@ -454,7 +455,7 @@ fn what_is_not_modbus_ends_the_connection_or_is_said_once() {
 fn decoding_passes_everything_and_tells_it() {
     let profile =
         Profile { blocked: vec![Block { table: Table::HoldingRegisters, addresses: 0..=65535 }], ..Profile::default() };
-    let mut trial = Trial::new(Modbus::new(Mode::Decode, profile), FRAME_BYTES_MAX);
+    let mut trial = Trial::new(gate(Mode::Decode, profile), FRAME_BYTES_MAX);
     let requests: Vec<u8> =
         (0..=255_u8).flat_map(|function| frame(u16::from(function), 1, &whole(function, 0))).collect();
     let odd = frame(0, 1, &hex("10 00 64 00 02 04 00 37"));
@@ -552,11 +553,11 @@ impl Model {
         frame(asked.transaction, asked.unit, &pdu)
     }
 
-    fn nothing_of_a_refused_request_reaches_the_target(&self, trial: &Trial<Modbus>) {
+    fn nothing_of_a_refused_request_reaches_the_target(&self, trial: &Trial) {
         assert_eq!(trial.to_target, self.to_target);
     }
 
-    fn each_request_got_exactly_one_answer(&self, trial: &Trial<Modbus>) {
+    fn each_request_got_exactly_one_answer(&self, trial: &Trial) {
         let mut got = answers(&trial.to_technician);
         if self.in_order {
             assert_eq!(got, self.asked, "in their order");
@@ -571,7 +572,7 @@ impl Model {
 /// Whose answers these are.
 fn answers(bytes: &[u8]) -> Vec<(u16, u8, u8)> {
     let mut rest = Bytes::copy_from_slice(bytes);
-    let mut frames = Frames::default();
+    let mut frames = Stream::default();
     let mut answers = Vec::new();
     while let Some(answer) = frames.next(&mut rest).unwrap() {
         answers.push((answer.transaction(), answer.unit(), answer.function() | 0x80));
@@ -624,7 +625,7 @@ proptest! {
         said in prop::collection::vec((any::<bool>(), prop::collection::vec(prop_oneof![Just(0), Just(6), any::<u8>()], 0..300)), 1..6),
         cuts in cuts(),
     ) {
-        let mut trial = Trial::new(Modbus::new(mode, Profile::default()), FRAME_BYTES_MAX);
+        let mut trial = Trial::new(gate(mode, Profile::default()), FRAME_BYTES_MAX);
         for (upward, bytes) in &said {
             if *upward { trial.up(&Granted::numbered(31), bytes, &cuts) } else { trial.down(bytes, &cuts) }
         }

@@ -1,67 +1,63 @@
 //! Requests whose answers the technician's program still waits for, in the order in which they came. An answer of the
-//! gate's own is among them and goes out in its turn, so that a program that tells answers apart by their order alone,
-//! with transaction 0 in each, takes none for another.
+//! gate's own is among them and goes out in its turn, so that a program that tells answers apart by their order alone takes
+//! none for another.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::Frame;
-use super::request::{Exception, negative};
-use crate::gates::told::{Kind, Told};
+use super::told::{Kind, Told};
 
 /// How long an answer of the gate's own waits for those before it. Programs commonly give up after 1 to 10 seconds, and a
 /// refusal that comes too late is asked for again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many requests may wait: sixteen times what the implementation guide lets a server take at once (4.2).
+/// How many requests may wait: sixteen times what Modbus's implementation guide lets a server take at once (4.2), and more
+/// than any CPU agrees to.
 pub(super) const WAITING_MAX: usize = 256;
 
-/// A request that the target was given.
+/// A request that the target was given. The key says which answers fit it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Asked {
-    pub(super) transaction: u16,
-    pub(super) unit: u8,
-    pub(super) function: u8,
+pub(super) struct Asked<K> {
+    pub(super) key: K,
     pub(super) kind: Kind,
     pub(super) told: Told,
     /// Until when an answer of the gate's own waits for it.
     until: Instant,
 }
 
-impl Asked {
-    /// `answered` is false for what a serial line's devices carry out without an answer.
-    pub(super) fn new(frame: &Frame, kind: Kind, told: Told, answered: bool, now: Instant) -> Self {
-        let until = if answered { now + PATIENCE } else { now };
-        Self { transaction: frame.transaction(), unit: frame.unit(), function: frame.function(), kind, told, until }
+impl<K> Asked<K> {
+    pub(super) fn new(key: K, kind: Kind, told: Told, now: Instant) -> Self {
+        Self { key, kind, told, until: now + PATIENCE }
     }
 
-    fn is_answered_by(&self, answer: &Frame) -> bool {
-        self.transaction == answer.transaction()
-            && self.unit == answer.unit()
-            && self.function | 0x80 == answer.function() | 0x80
-    }
-
-    pub(super) fn negative(&self, exception: Exception) -> Bytes {
-        negative(self.transaction, self.unit, self.function, exception)
+    /// It may be carried out without an answer, so that nothing waits for one.
+    pub(super) fn perhaps_unanswered(self, now: Instant) -> Self {
+        Self { until: now, ..self }
     }
 }
 
 #[derive(Debug)]
-pub(super) enum Place {
-    Asked(Asked),
+pub(super) enum Place<K> {
+    Asked(Asked<K>),
     Made(Bytes),
 }
 
 /// The places.
-#[derive(Debug, Default)]
-pub(super) struct Waiting(VecDeque<Place>);
+#[derive(Debug)]
+pub(super) struct Waiting<K>(VecDeque<Place<K>>);
 
-impl Waiting {
+impl<K> Default for Waiting<K> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<K: PartialEq> Waiting<K> {
     /// Whether one more may wait. For it, a request that is late is forgotten.
     pub(super) fn has_room(&mut self, now: Instant) -> bool {
-        let late = |place: &Place| matches!(place, Place::Asked(asked) if asked.until <= now);
+        let late = |place: &Place<K>| matches!(place, Place::Asked(asked) if asked.until <= now);
         self.0.len() < WAITING_MAX
             || self.0.iter().position(late).and_then(|position| self.0.remove(position)).is_some()
     }
@@ -74,14 +70,14 @@ impl Waiting {
     }
 
     /// At the end.
-    pub(super) fn add(&mut self, place: Place) {
+    pub(super) fn add(&mut self, place: Place<K>) {
         self.0.push_back(place);
     }
 
     /// Takes the request that this answers: the first of those it fits, but one that is late only if no other is there.
-    pub(super) fn answered_by(&mut self, answer: &Frame, now: Instant) -> Option<Asked> {
+    pub(super) fn answered_by(&mut self, key: &K, now: Instant) -> Option<Asked<K>> {
         let place_of = |in_time: bool| {
-            let fits = |asked: &Asked| asked.is_answered_by(answer) && (!in_time || asked.until > now);
+            let fits = |asked: &Asked<K>| asked.key == *key && (!in_time || asked.until > now);
             self.0.iter().position(|place| matches!(place, Place::Asked(asked) if fits(asked)))
         };
         let position = place_of(true).or_else(|| place_of(false))?;
@@ -119,15 +115,12 @@ impl Waiting {
     /// When the first of the gate's own answers goes out at the latest.
     pub(super) fn due(&self) -> Option<Instant> {
         let own = self.0.iter().position(|place| matches!(place, Place::Made(_)))?;
-        self.0
-            .iter()
-            .take(own)
-            .map(|place| if let Place::Asked(asked) = place { Some(asked.until) } else { None })
-            .max()?
+        let until = |place: &Place<K>| if let Place::Asked(asked) = place { Some(asked.until) } else { None };
+        self.0.iter().take(own).filter_map(until).max()
     }
 
     /// Everything that waits.
-    pub(super) fn give_up(&mut self) -> VecDeque<Place> {
+    pub(super) fn give_up(&mut self) -> VecDeque<Place<K>> {
         std::mem::take(&mut self.0)
     }
 }

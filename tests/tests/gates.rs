@@ -1,0 +1,100 @@
+//! Gates between real clients and real servers of other people: who is refused sees a clean no and goes on on the same
+//! connection, and what was refused the server never sees.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+
+use policies::actions::Action;
+use proxy::gates::modbus::{self, Profile};
+use proxy::gates::{Gate, Mode};
+use tests::process::HANG;
+use tests::{Between, Running, python, run, start};
+
+/// A program of `tests/peers`.
+fn peer(program: &str) -> Option<Command> {
+    let mut command = Command::new(python()?);
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("peers");
+    command.arg("-B").arg(folder.join(program)).current_dir(folder);
+    Some(command)
+}
+
+/// A server, and the port it listens on.
+fn server(mut command: Command) -> (Running, u16) {
+    let mut server = start(&mut command);
+    let said = server.until("port ");
+    let said = if said.ends_with("port ") { server.until("\n") } else { said };
+    let port = said.split("port ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    (server, port.and_then(|port| port.parse().ok()).expect("a port"))
+}
+
+fn modbus_enforced() -> Box<dyn Gate> {
+    modbus::gate(Mode::Enforce, Profile::default())
+}
+
+fn mbpoll(port: u16, arguments: &[&str]) -> tests::Ended {
+    let port = port.to_string();
+    run(Command::new("mbpoll").args(["-1", "-0", "-m", "tcp", "-p", &port]).args(arguments), b"")
+}
+
+#[test]
+fn pymodbus_sees_a_clean_refusal_and_goes_on_on_the_same_connection() {
+    let Some(command) = peer("modbus_server.py") else { return };
+    let (server, port) = server(command);
+    let between = Between::new(port, &[Action::Observe], modbus_enforced);
+    let mut client = peer("modbus_client.py").expect("Python is there");
+    let client = run(client.arg(between.address.port().to_string()), b"");
+    assert!(client.ok().out().contains("as it should be"));
+    let reached: Vec<String> =
+        server.said().lines().filter(|line| line.starts_with("seen")).map(str::to_owned).collect();
+    assert!(reached.len() == 9 && reached.iter().all(|line| line == "seen 3"), "{reached:?}");
+    let told = between.told();
+    assert_eq!((told.connections, told.ends.len()), (1, 0));
+    let lines = between.lines();
+    for line in [
+        "read holding registers 40101 to 40102 (addresses 100 to 101), unit 1",
+        "refused to write 55 to holding register 40101 (address 100), unit 1",
+        "refused to restart communications, unit 1",
+        "the target answered illegal data address (02) when asked to read holding registers 40999 to 41007 (addresses 998 to 1006), unit 1",
+    ] {
+        assert!(lines.iter().any(|said| said == line), "{line:?} not in {lines:#?}");
+    }
+}
+
+#[test]
+fn a_refusal_goes_out_behind_the_answer_to_what_was_asked_before_it() {
+    let Some(command) = peer("modbus_server.py") else { return };
+    let (server, port) = server(command);
+    let between = Between::new(port, &[Action::Observe], modbus_enforced);
+    let mut client = TcpStream::connect(between.address).unwrap();
+    client.set_read_timeout(Some(HANG)).unwrap();
+    // Both with transaction 0 and in one segment. Of two that reach it so, pymodbus's server answers one.
+    let read = [0, 0, 0, 0, 0, 6, 1, 3, 0, 100, 0, 1];
+    let write = [0, 0, 0, 0, 0, 6, 1, 6, 0, 100, 0, 55];
+    client.write_all(&[read, write].concat()).unwrap();
+    let answer = [0, 0, 0, 0, 0, 5, 1, 3, 2, 0, 7];
+    let expected = [&answer[..], &[0, 0, 0, 0, 0, 3, 1, 0x86, 1]].concat();
+    let mut answers = vec![0; expected.len()];
+    client.read_exact(&mut answers).unwrap();
+    assert_eq!(answers, expected);
+    assert!(!server.said().contains("seen 6"));
+}
+
+#[test]
+fn mbpoll_reads_writes_with_the_action_and_is_refused_without() {
+    let Some(command) = peer("modbus_server.py") else { return };
+    let (server, port) = server(command);
+    let read = ["-t", "4", "-r", "100", "-c", "2", "127.0.0.1"];
+    let write = ["-t", "4", "-r", "100", "127.0.0.1", "55", "56"];
+
+    let observing = Between::new(port, &[Action::Observe], modbus_enforced);
+    assert!(mbpoll(observing.address.port(), &read).ok().out().contains("[100]: \t7"));
+    mbpoll(observing.address.port(), &write).says_no("Illegal function");
+    assert!(!server.said().contains("seen 16"), "{}", server.said());
+
+    let operating = Between::new(port, &[Action::Observe, Action::Operate], modbus_enforced);
+    mbpoll(operating.address.port(), &write).ok();
+    assert!(mbpoll(observing.address.port(), &read).ok().out().contains("[101]: \t56"));
+    assert_eq!(operating.lines(), ["wrote 55, 56 to holding registers 40101 to 40102 (addresses 100 to 101), unit 1"]);
+}
