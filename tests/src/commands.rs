@@ -38,3 +38,15 @@ pub fn recipient(plant: &Plant) -> String {
     let line = key.lines().find_map(|line| line.strip_prefix("# public key: "));
     line.expect("it says its public half").to_owned()
 }
+
+/// The first value under this name, wherever it is.
+pub fn find(value: &Value, name: &str) -> Option<String> {
+    match value {
+        Value::Object(fields) => fields
+            .get(name)
+            .and_then(|found| found.as_str().map(str::to_owned))
+            .or_else(|| fields.values().find_map(|inner| find(inner, name))),
+        Value::Array(items) => items.iter().find_map(|item| find(item, name)),
+        _ => None,
+    }
+}

@@ -1,61 +1,275 @@
-//! TCP services of targets, reached by stock `ssh -L` and `-W`: recorded, granted and ended like any session.
+//! TCP services of targets, reached by stock `ssh -L` and `-W`: recorded, granted, limited and ended like any session.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
+use std::time::Duration;
 
 use policies::actions::Action;
 use policies::time::Seconds;
-use tests::{Options, Plant, run};
+use recordings::frame::Stream;
+use recordings::notes::Note;
+use tests::commands::{find, holdpoint, json, log_in};
+use tests::{Ended, Options, Person, Plant, Running, eventually, python, run, start};
 
 const HOUR: Seconds = Seconds(3_600);
+const OBSERVE: [Action; 1] = [Action::Observe];
+const TUNNEL: [Action; 1] = [Action::Tunnel];
 
-/// A service that says back what it hears, and how often it was connected to.
-struct Echo(TcpListener);
+/// A service that says back what it hears, and tells how each of its connections ended.
+struct Echo {
+    port: u16,
+    ends: Receiver<&'static str>,
+}
 
 impl Echo {
     fn listen() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let here = listener.try_clone().expect("a handle");
+        let port = listener.local_addr().expect("bound").port();
+        let (told, ends) = mpsc::channel();
         thread::spawn(move || {
-            for socket in here.incoming() {
-                let Ok(mut socket) = socket else { return };
-                thread::spawn(move || {
-                    let mut piece = [0; 4096];
-                    while let Ok(read) = socket.read(&mut piece) {
-                        if read == 0 || socket.write_all(&piece[..read]).is_err() {
-                            return;
-                        }
-                    }
-                });
+            for socket in listener.incoming().flatten() {
+                let told = told.clone();
+                thread::spawn(move || echo(socket, &told));
             }
         });
-        Self(listener)
+        Self { port, ends }
     }
 
-    fn port(&self) -> u16 {
-        self.0.local_addr().expect("bound").port()
+    fn next_end(&self) -> &'static str {
+        self.ends.recv_timeout(Duration::from_secs(20)).expect("a connection ends")
     }
 }
 
-fn options(port: u16) -> Options {
+fn echo(mut socket: TcpStream, told: &Sender<&'static str>) {
+    let mut piece = [0; 4096];
+    let end = loop {
+        match socket.read(&mut piece) {
+            Ok(0) => break "FIN",
+            Ok(read) if socket.write_all(&piece[..read]).is_ok() => {}
+            Ok(_) | Err(_) => break "RST",
+        }
+    };
+    // Nobody listens once the test is over.
+    let _ = told.send(end);
+}
+
+/// A plant with `plc-7`, whose one service is `panel` or `modbus`.
+fn options(protocol: &str, port: u16, more: &str) -> Options {
     let more = format!(
-        "[targets.plc-7]\nzone = \"packaging\"\n[targets.plc-7.services.panel]\nprotocol = \"tcp\"\naddress = \"127.0.0.1:{port}\"\n\
+        "[targets.plc-7]\nzone = \"packaging\"\n[targets.plc-7.services.{protocol}]\nprotocol = \"{protocol}\"\n\
+         address = \"127.0.0.1:{port}\"\n{more}\n\
          [[rules]]\nid = \"acme-plc\"\nvendors = [\"acme\"]\nroles = [\"maintenance\"]\ntargets = [\"plc-7\"]\n\
-         actions = [\"tunnel\"]\nduration_max = \"4h\"\napprovals = [{{ from = \"shift-lead\", count = 1 }}]\n\
-         work_order = \"optional\"\n"
+         actions = [\"observe\", \"operate\", \"tunnel\"]\nduration_max = \"4h\"\nidle = \"4h\"\n\
+         approvals = [{{ from = \"shift-lead\", count = 1 }}]\nwork_order = \"optional\"\n"
     );
     Options { more, ..Options::default() }
 }
 
+fn serving(options: Options, actions: &[Action], lasts: Seconds) -> Plant {
+    let mut plant = Plant::ready(options);
+    plant.grant("tess", "plc-7", actions, lasts);
+    plant.serve();
+    plant
+}
+
+/// A technician's `ssh -N -L`, and the local port it leads from.
+fn forward(tess: &Person, target_port: u16) -> (Running, u16) {
+    let port = free_port();
+    let leads = format!("127.0.0.1:{port}:plc-7:{target_port}");
+    let ssh = start(&mut tess.ssh(&["-N", "-L", &leads, &tess.at("")]));
+    eventually("ssh listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    (ssh, port)
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
+}
+
+fn connect(port: u16) -> TcpStream {
+    let socket = TcpStream::connect(("127.0.0.1", port)).expect("ssh listens");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    socket
+}
+
+/// Says something and hears it back.
+fn chats(socket: &mut TcpStream, text: &str) -> bool {
+    let mut heard = vec![0; text.len()];
+    socket.write_all(text.as_bytes()).is_ok() && socket.read_exact(&mut heard).is_ok() && heard == text.as_bytes()
+}
+
+fn is_closed(socket: &mut TcpStream) -> bool {
+    matches!(socket.read(&mut [0; 16]), Ok(0))
+}
+
+fn through(tess: &Person, place: &str, input: &[u8]) -> Ended {
+    run(&mut tess.ssh(&["-W", place, &tess.at("")]), input)
+}
+
 #[test]
-fn a_tcp_service_is_reached_by_stock_ssh_and_recorded() {
+fn a_service_is_reached_by_stock_ssh_and_every_byte_of_both_directions_is_recorded() {
     let echo = Echo::listen();
-    let mut plant = Plant::ready(options(echo.port()));
-    plant.grant("tess", "plc-7", &[Action::Tunnel], HOUR);
+    let mut plant = serving(options("tcp", echo.port, ""), &TUNNEL, HOUR);
+    let tess = plant.tess();
+    let by_port = through(tess, &format!("plc-7:{}", echo.port), b"hello, machine\n").ok();
+    assert_eq!(by_port.out(), "hello, machine\n");
+    let by_name = through(tess, "tcp.plc-7:1", b"and again\n").ok();
+    assert_eq!(by_name.out(), "and again\n");
+    assert_eq!([echo.next_end(), echo.next_end()], ["FIN", "FIN"]);
+    plant.stop();
+    let evidence = plant.evidence();
+    evidence.verify().ok();
+    let recordings = evidence.recordings();
+    assert_eq!(recordings.len(), 2);
+    let notes = recordings[0].notes();
+    assert_eq!(recordings[0].bytes(Stream::In), recordings[0].bytes(Stream::Out));
+    let to = format!("127.0.0.1:{}", echo.port);
+    let opened = Note::ChannelOpen { kind: "direct-tcpip".into(), to: Some(to.as_str().into()) };
+    assert!(notes.contains(&&opened), "{notes:?}");
+    assert!(notes.contains(&&Note::Eof { from_target: false }) && notes.contains(&&Note::ChannelClose), "{notes:?}");
+}
+
+#[test]
+fn whoever_may_not_or_asks_for_what_is_not_there_reads_what_to_type() {
+    let echo = Echo::listen();
+    let port = echo.port;
+    let mut plant = Plant::ready(options("tcp", port, ""));
     plant.serve();
     let tess = plant.tess();
-    let there = format!("plc-7:{}", echo.port());
-    let said = run(&mut tess.ssh(&["-W", &there, &tess.at("")]), b"hello, machine\n").ok();
-    assert_eq!(said.out(), "hello, machine\n");
+    let place = format!("plc-7:{port}");
+    through(tess, &place, b"x").says_no("no grant for plc-7+tcp is open. Ask for one: ssh");
+    through(tess, "plc-7:9", b"x").says_no(&format!("plc-7 has nothing at port 9: plc-7:{port} is tcp"));
+    through(tess, "plc-9:502", b"x").says_no("there is no target plc-9");
+    through(tess, "10.0.0.1:502", b"x").says_no("only a target's name is forwarded to");
+    assert!(echo.ends.try_recv().is_err(), "nothing was dialled");
+}
+
+#[test]
+fn a_target_takes_as_many_connections_as_the_plant_says_and_a_silent_one_of_ones_own_gives_way() {
+    let echo = Echo::listen();
+    let plant = serving(options("tcp", echo.port, "connections_max = 1"), &TUNNEL, HOUR);
+    let (first_ssh, first_port) = forward(plant.tess(), echo.port);
+    echo.next_end();
+    let mut first = connect(first_port);
+    assert!(chats(&mut first, "one"));
+    let (second_ssh, second_port) = forward(plant.tess(), echo.port);
+    let mut refused = connect(second_port);
+    assert!(!chats(&mut refused, "two"));
+    eventually("the words are read", || {
+        second_ssh.said().contains("plc-7 takes 1 connection at once, and it is in use")
+    });
+    // As after a pulled cable: the old connection stands, and says nothing.
+    eventually("the silent one gives way", || chats(&mut connect(second_port), "three"));
+    assert!(is_closed(&mut first), "{}", first_ssh.said());
+}
+
+#[test]
+fn at_its_deadline_a_connection_ends_in_tcps_order_and_the_technician_reads_why() {
+    let echo = Echo::listen();
+    let plant = serving(options("tcp", echo.port, ""), &TUNNEL, Seconds(8));
+    let (ssh, port) = forward(plant.tess(), echo.port);
+    echo.next_end();
+    let mut socket = connect(port);
+    assert!(chats(&mut socket, "still there"));
+    assert_eq!(echo.next_end(), "FIN");
+    assert!(is_closed(&mut socket));
+    ssh.ends().says_no("time");
+}
+
+#[test]
+fn a_cut_closes_the_connection_at_once_and_the_technician_reads_why() {
+    let echo = Echo::listen();
+    let plant = serving(options("tcp", echo.port, ""), &TUNNEL, HOUR);
+    let (ssh, port) = forward(plant.tess(), echo.port);
+    echo.next_end();
+    let mut socket = connect(port);
+    assert!(chats(&mut socket, "still there"));
+    log_in(&plant, "lee");
+    holdpoint(&plant, "lee", &["cut", "--technician", "tess"]).ok();
+    assert!(is_closed(&mut socket) || !chats(&mut socket, "x"));
+    ssh.ends().says_no("cut");
+    through(plant.tess(), &format!("plc-7:{}", echo.port), b"x").says_no("cut");
+}
+
+#[test]
+fn one_side_may_finish_and_still_listen() {
+    let echo = Echo::listen();
+    let plant = serving(options("tcp", echo.port, ""), &TUNNEL, HOUR);
+    let (_ssh, port) = forward(plant.tess(), echo.port);
+    let mut socket = connect(port);
+    socket.write_all(&[7; 100_000]).expect("it is taken");
+    socket.shutdown(Shutdown::Write).expect("a socket");
+    let mut heard = Vec::new();
+    socket.read_to_end(&mut heard).expect("all of it");
+    assert!(heard == [7; 100_000], "{} bytes", heard.len());
+}
+
+/// A program of `tests/peers`.
+fn peer(program: &str) -> Option<Command> {
+    let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("peers");
+    let mut command = Command::new(python()?);
+    command.arg("-B").arg(folder.join(program)).current_dir(folder);
+    Some(command)
+}
+
+fn mbpoll(port: u16, arguments: &[&str]) -> Ended {
+    let port = port.to_string();
+    run(Command::new("mbpoll").args(["-1", "-0", "-m", "tcp", "-p", &port]).args(arguments), b"")
+}
+
+#[test]
+fn a_write_is_refused_to_who_may_look_and_passes_once_an_operator_said_yes_on_the_same_connection() {
+    let Some(mut server) = peer("modbus_server.py") else { return };
+    let controller = start(&mut server);
+    eventually("it says its port", || controller.said().contains('\n'));
+    let port =
+        controller.said().split("port ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok()).expect("a port");
+    let mut plant = serving(options("modbus", port, ""), &OBSERVE, HOUR);
+    let (_ssh, local) = forward(plant.tess(), port);
+    let mut panel = connect(local);
+    let mut asks = |request: &[u8], length: usize| {
+        panel.write_all(request).expect("it is taken");
+        let mut answer = vec![0; length];
+        panel.read_exact(&mut answer).expect("an answer");
+        answer
+    };
+    let read = [0, 1, 0, 0, 0, 6, 1, 3, 0, 100, 0, 1];
+    let write = [0, 2, 0, 0, 0, 6, 1, 6, 0, 100, 0, 55];
+    assert_eq!(asks(&read, 11), [0, 1, 0, 0, 0, 5, 1, 3, 2, 0, 7]);
+    assert_eq!(asks(&write, 9), [0, 2, 0, 0, 0, 3, 1, 0x86, 1]);
+    assert!(!controller.said().contains("seen 6"));
+    log_in(&plant, "lee");
+    let lobby = plant.tess().at("");
+    run(&mut plant.tess().ssh(&[&lobby, "widen", "operate", "the pump trips"]), b"").ok();
+    let cards = json(&plant, "lee", &["requests", "--all"]);
+    let ask = find(&cards, "ask").expect("the widening waits");
+    holdpoint(&plant, "lee", &["approve", &ask, "--yes"]).ok();
+    eventually("the write passes", || asks(&write, 9 + 3) == write);
+    assert!(controller.said().contains("seen 6"));
+    mbpoll(local, &["-t", "4", "-r", "100", "-c", "1", "127.0.0.1"]).ok();
+    drop(panel);
+    plant.stop();
+    let evidence = plant.evidence();
+    evidence.verify().ok();
+    let recording = evidence.recording();
+    let lines: Vec<String> = recording
+        .notes()
+        .into_iter()
+        .filter_map(|note| match note {
+            Note::GateVerdict { words, operation: Some(operation), .. } => {
+                assert_eq!(operation.rule.as_ref().map(ToString::to_string).as_deref(), Some("acme-plc"));
+                Some(words.to_string())
+            }
+            _ => None,
+        })
+        .collect();
+    for line in [
+        "read holding register 40101 (address 100), unit 1",
+        "refused to write 55 to holding register 40101 (address 100), unit 1",
+        "wrote 55 to holding register 40101 (address 100), unit 1",
+    ] {
+        assert!(lines.iter().any(|said| said == line), "{line:?} not in {lines:#?}");
+    }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use recordings::frame::Stream;
 use recordings::notes::Note;
 use serde_json::Value;
+use tests::commands::find;
 use tests::evidence::{Evidence, Opened};
 use tests::process::start_on_a_terminal;
 use tests::{Options, Plant, eventually, holdpoint, json, log_in, long_or, run, start, text};
@@ -109,18 +110,6 @@ fn the_whole_job() {
     copies_are_listed_and_not_drawn(&evidence, &recordings);
     let verified = evidence.verify().ok();
     println!("{}", verified.out());
-}
-
-/// The first value under this name, wherever it is.
-fn find(value: &Value, name: &str) -> Option<String> {
-    match value {
-        Value::Object(fields) => fields
-            .get(name)
-            .and_then(|found| found.as_str().map(str::to_owned))
-            .or_else(|| fields.values().find_map(|inner| find(inner, name))),
-        Value::Array(items) => items.iter().find_map(|item| find(item, name)),
-        _ => None,
-    }
 }
 
 /// `tech+target@`, `-J`, and the lobby.

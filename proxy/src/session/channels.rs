@@ -11,7 +11,7 @@ use recordings::leaf::Account;
 use recordings::notes::Note;
 use russh::ChannelId;
 use russh::server::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::judge::ChannelJudge;
@@ -22,7 +22,7 @@ use crate::flow::Queue;
 use crate::legs::Legs;
 use crate::ssh::channel::{CarryFault, End, Terms, VendorEnd, Voice, carry};
 use crate::ssh::target::{TargetFault, TargetPool};
-use crate::tcp::{self, Gated, Reach, TcpJudge};
+use crate::tcp::{self, Attending, Gated, Reach, TcpJudge};
 
 /// What all channels of a session have in common.
 pub(super) struct Shared {
@@ -30,6 +30,20 @@ pub(super) struct Shared {
     pub(super) way: Way,
     pub(super) orders: Orders,
     pub(super) place: Place,
+    /// Where lines for the technician go.
+    pub(super) told: mpsc::Sender<String>,
+}
+
+impl Attending for Shared {
+    fn touch(&self) {
+        self.witness.seen().touch();
+    }
+
+    fn refused(&self, line: String) {
+        if self.told.try_send(line).is_err() {
+            tracing::debug!("a technician who is refused much misses a line of it");
+        }
+    }
 }
 
 /// How a session's target is reached: by what is spoken there.
@@ -199,14 +213,13 @@ impl Channels {
             }
             let judge = || TcpJudge::new(reach, shared.orders.clone(), frozen.clone(), shared.place.clone());
             let gated = reach.gate().map(|gate| Gated { gate, judge: judge(), rule: rule.clone() });
-            let seen = shared.witness.seen();
             let terms = tcp::Terms {
                 recorder: &*shared.witness,
                 number,
                 reach,
                 gated,
                 frozen: frozen.clone(),
-                touch: &|| seen.touch(),
+                attending: &*shared,
             };
             let tcp::Carried { end, accounts } = tcp::carry(end, terms).await;
             let end = match end {

@@ -88,7 +88,8 @@ impl Running {
         inbox: Inbox,
     ) -> Self {
         let orders = lease.orders();
-        let shared = Shared { witness: Arc::clone(&witness), way, orders: orders.clone(), place: place.clone() };
+        let (witnessed, told) = (Arc::clone(&witness), presence.live.told.clone());
+        let shared = Shared { witness: witnessed, way, orders: orders.clone(), place: place.clone(), told };
         let obeyed = Order { frozen: None, watchers: BTreeSet::new(), ..orders.now() };
         let warnings = warnings_from(&lease, parts.desk.clock().boot());
         Self {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use approver::lease::{Deadline, Frozen};
 use jiff::tz::TimeZone;
+use policies::actions::Action;
 use policies::events::Ending;
 use policies::ids::TargetName;
 use policies::time::{PlantTime, Seconds};
@@ -95,6 +96,11 @@ impl Place {
     /// How to ask for what is not granted.
     pub fn how_to_ask(&self) -> String {
         format!("Ask for it: {} request {}", self.lobby, self.target)
+    }
+
+    /// What to type for actions that a running session lacks.
+    pub fn how_to_widen(&self, missing: Action) -> String {
+        format!("Ask for it while this goes on: {} widen {missing} --at {} REASON", self.lobby, self.target)
     }
 
     /// Nothing is typed to this service: a program of the technician's own speaks with it.

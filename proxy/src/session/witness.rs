@@ -269,6 +269,7 @@ impl Seen {
             Note::FileEntry(entry) => {
                 gallery.happened(&format!("{} {} ({} bytes)", entry.operation.as_str(), entry.path, entry.bytes));
             }
+            Note::GateVerdict { words, operation: Some(_), .. } => gallery.happened(&words.to_string()),
             Note::GateVerdict { allowed: false, words, .. } => gallery.happened(&format!("refused {words}")),
             _ => {}
         }

@@ -39,8 +39,16 @@ pub(crate) struct Terms<'a, R> {
     pub(crate) gated: Option<Gated>,
     /// True while input is frozen.
     pub(crate) frozen: watch::Receiver<bool>,
+    /// Who is told what passes, beside the recording.
+    pub(crate) attending: &'a dyn Attending,
+}
+
+/// Who attends to what a gate reads, beside the recording.
+pub(crate) trait Attending: Sync {
     /// A person did something.
-    pub(crate) touch: &'a (dyn Fn() + Sync),
+    fn touch(&self);
+    /// Something was refused, and why: a line for the technician.
+    fn refused(&self, line: String);
 }
 
 /// A gate with its judge, and the rule that is named in its records.
@@ -147,7 +155,7 @@ struct Carriage<'a, R: Recorder> {
     gate_moved: Notify,
     reach: &'a Reach,
     frozen: watch::Receiver<bool>,
-    touch: &'a (dyn Fn() + Sync),
+    attending: &'a dyn Attending,
     recorder: &'a R,
     number: u32,
     notes: Mutex<FuturesUnordered<BoxFuture<'a, Result<(), StoreFault>>>>,
@@ -179,7 +187,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         up: &Arc<Tally>,
         down: &Arc<Tally>,
     ) -> Self {
-        let Terms { recorder, number, reach, gated, frozen, touch } = terms;
+        let Terms { recorder, number, reach, gated, frozen, attending } = terms;
         let looking =
             |Gated { gate, judge, rule }| Looking { gate: gate.into(), judge, rule, repeats: Mutex::default() };
         Self {
@@ -191,7 +199,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
             gate_moved: Notify::new(),
             reach,
             frozen,
-            touch,
+            attending,
             recorder,
             number,
             notes: Mutex::default(),
@@ -516,10 +524,15 @@ impl<'a, R: Recorder> Carriage<'a, R> {
     fn tell(&self, verdict: Verdict) {
         let Some(looking) = &self.gate else { return };
         if verdict.is_input {
-            (self.touch)();
+            self.attending.touch();
         }
         let told = lock(&looking.repeats).told(verdict, Instant::now());
-        told.into_iter().for_each(|verdict| self.note(&looking.noted(verdict)));
+        for verdict in told {
+            if let Some(why) = verdict.operation.refused.as_ref().filter(|_| verdict.operation.times == 1) {
+                self.attending.refused(format!("{}: {why}", verdict.words));
+            }
+            self.note(&looking.noted(verdict));
+        }
     }
 
     /// Records a fact. It is in line when this returns; that it became durable is watched in `unrecorded`.

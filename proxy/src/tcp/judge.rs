@@ -39,8 +39,7 @@ impl TcpJudge {
 
     fn not_granted(&self, missing: Action, granted: &Actions) -> String {
         let granted: Vec<_> = granted.iter().map(|action| action.as_str()).collect();
-        let ask = self.place.how_to_ask();
-        format!("{missing} is not granted, only {}. {ask}", granted.join(", "))
+        format!("{missing} is not granted, only {}. {}", granted.join(", "), self.place.how_to_widen(missing))
     }
 }
 

@@ -17,10 +17,10 @@ use policies::plant::{self, Protocol};
 
 use crate::dial::{DialFault, dial};
 use crate::flow::Leg;
-use crate::gates::modbus::{Modbus, Profile};
-use crate::gates::{Gate, Mode};
+use crate::gates::modbus::Profile;
+use crate::gates::{Gate, Mode, modbus};
 use crate::legs::{Legs, NoMoreLegs};
-pub(crate) use carry::{Carried, Gated, Terms, carry};
+pub(crate) use carry::{Attending, Carried, Gated, Terms, carry};
 pub(crate) use judge::TcpJudge;
 pub use slots::Slots;
 pub(crate) use slots::{NoSlot, Slot};
@@ -96,7 +96,7 @@ impl Reach {
             plant::Gate::Decode => Mode::Decode,
         };
         match self.protocol {
-            Protocol::Modbus => Some(Box::new(Modbus::new(mode, Profile::default()))),
+            Protocol::Modbus => Some(modbus::gate(mode, Profile::default())),
             _ => None,
         }
     }

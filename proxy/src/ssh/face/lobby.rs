@@ -159,6 +159,7 @@ impl Visit {
             Order::List => orders::list(&self.applicant, json),
             Order::Status => orders::status(&self.applicant, json).await,
             Order::Request(asked) => orders::request(&self.applicant, asked, json).await,
+            Order::Widen(wider) => orders::widen(&self.applicant, wider, json).await,
             Order::Extend { more, at, reason } => orders::extend(&self.applicant, more, at, &reason, json).await,
             Order::Withdraw(which) => orders::withdraw(&self.applicant, which, json).await,
             Order::Help => Said::done(orders::HELP.to_owned()),

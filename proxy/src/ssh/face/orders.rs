@@ -11,6 +11,7 @@ use policies::actions::Actions;
 use policies::decide::{Command, waits_for};
 use policies::ids::{RequestId, ServiceName, TargetName};
 use policies::refusals::Refusal;
+use policies::requests::Widening;
 use policies::state::{Case, RequestStanding, State};
 use policies::time::Seconds;
 use serde::Serialize;
@@ -30,6 +31,8 @@ pub(super) enum Order {
     Request(Asked),
     /// Ask for more time.
     Extend { more: Seconds, at: Option<Which>, reason: String },
+    /// Ask for more actions, for some minutes.
+    Widen(Wider),
     /// Take a request back.
     Withdraw(Option<Which>),
     /// Wait for a yes.
@@ -57,6 +60,20 @@ pub(super) struct Asked {
     work_order: Option<String>,
     emergency: bool,
     reason: String,
+}
+
+/// More actions as they are asked for in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wider {
+    actions: Actions,
+    lasts: Seconds,
+    at: Option<Which>,
+    reason: String,
+}
+
+impl Wider {
+    /// How long, where nothing else is said: enough for a change and a look at what came of it.
+    const USUAL: Seconds = Seconds(15 * 60);
 }
 
 /// A request, by its identifier or by its target.
@@ -101,6 +118,8 @@ wait [ID|TARGET]                 wait for the yes; Ctrl-C stops waiting
 connect N|TARGET                 connect, once there is a grant
 extend 30m [--at ID|TARGET] REASON
                                  ask for more time
+widen A,B [--for 15m] [--at ID|TARGET] REASON
+                                 ask for more actions, for some minutes; what runs goes on
 withdraw [ID|TARGET]             take a request back
 password                         set a password, where the plant takes them
 help, quit
@@ -127,6 +146,7 @@ impl Order {
             "quit" | "exit" => alone(Self::Quit, &rest),
             "request" => parse_request(rest).map(Self::Request),
             "extend" => parse_extend(rest),
+            "widen" => parse_widen(rest).map(Self::Widen),
             "withdraw" => which(&rest).map(Self::Withdraw),
             "wait" => which(&rest).map(Self::Wait),
             "connect" => door(&rest).map(Self::Connect),
@@ -221,6 +241,25 @@ fn parse_extend(rest: Vec<String>) -> Result<Order, String> {
         return Err(usage());
     }
     Ok(Order::Extend { more, at, reason: reason.join(" ") })
+}
+
+fn parse_widen(rest: Vec<String>) -> Result<Wider, String> {
+    let usage = || "Say for what, and why: widen operate REASON.".to_owned();
+    let mut words = rest.into_iter();
+    let actions = parse_actions(&words.next().ok_or_else(usage)?).map_err(|bad| format!("{bad}."))?;
+    let mut wider = Wider { actions, lasts: Wider::USUAL, at: None, reason: String::new() };
+    let mut reason = Vec::new();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--at" => wider.at = which(&[words.next().ok_or("--at wants a target, or a request's identifier.")?])?,
+            "--for" => wider.lasts = read(&words.next().ok_or("--for wants a value.")?)?,
+            _ => reason.push(word),
+        }
+    }
+    if reason.is_empty() {
+        return Err(usage());
+    }
+    Ok(Wider { reason: reason.join(" "), ..wider })
 }
 
 fn read<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
@@ -475,6 +514,28 @@ pub(super) async fn extend(applicant: &Applicant, more: Seconds, at: Option<Whic
         Err(rejected) => Said::of(&rejected.into()),
         Ok(_) if json => Said::done(in_json(&serde_json::json!({ "extension": ask, "request": grant }))),
         Ok(_) => Said::done(format!("Asked for {more} more at {target}. It lasts longer as soon as the yes comes.\n")),
+    }
+}
+
+/// Asks for more actions on the grant that is meant.
+pub(super) async fn widen(applicant: &Applicant, wider: Wider, json: bool) -> Said {
+    let (grant, target) = match open_grant(applicant, wider.at.as_ref()) {
+        Ok(open) => open,
+        Err(said) => return said,
+    };
+    let reason = match applicant.people().put_text(&wider.reason).await {
+        Ok(reason) => reason,
+        Err(not_done) => return Said::of(&not_done),
+    };
+    let (ask, Wider { actions, lasts, .. }) = (mint::ask(applicant.now()), wider);
+    let words = listed(&actions);
+    let widening = Widening { id: ask, request: grant, actions, lasts, reason };
+    match applicant.desk().act(Command::AskWidening { widening, by: applicant.person() }).await {
+        Err(rejected) => Said::of(&rejected.into()),
+        Ok(_) if json => Said::done(in_json(&serde_json::json!({ "widening": ask, "request": grant }))),
+        Ok(_) => Said::done(format!(
+            "Asked for {words} at {target} for {lasts}. It holds as soon as the yes comes, and nothing has to be opened again.\n"
+        )),
     }
 }
 
