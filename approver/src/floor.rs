@@ -24,6 +24,8 @@ pub struct LiveSession {
     pub age: Duration,
     /// When a person last gave input.
     pub last_input: Boot,
+    /// Whether a program is being transferred to the target.
+    pub transferring: bool,
     /// How many watch it.
     pub watchers: usize,
 }
@@ -36,6 +38,9 @@ pub trait Floor: Send + Sync {
     fn cut(&self, sessions: &[SessionId], ending: &Ending);
     /// Stops a session's input, or lets it go on.
     fn freeze(&self, session: SessionId, frozen: bool);
+    /// Closes a session's connections to its target, so that others may have their places; the session goes on. How many
+    /// there were.
+    fn disconnect(&self, session: SessionId) -> usize;
     /// Shows the technician a line of ours.
     fn tell(&self, session: SessionId, text: &str);
     /// Joins a session as a spectator; `None` where it does not run here.
@@ -127,6 +132,10 @@ impl Floor for EmptyFloor {
     }
     fn cut(&self, _: &[SessionId], _: &Ending) {}
     fn freeze(&self, _: SessionId, _: bool) {}
+    fn disconnect(&self, _: SessionId) -> usize {
+        0
+    }
+
     fn tell(&self, _: SessionId, _: &str) {}
     fn watch(&self, _: SessionId) -> Option<Watch> {
         None

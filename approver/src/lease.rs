@@ -136,6 +136,8 @@ pub struct Order {
     pub frozen: Option<Frozen>,
     /// What may be done now, widenings included.
     pub actions: Actions,
+    /// That its time is over, and only a program transfer that runs is let finish; until then at most.
+    pub finishing: Option<Deadline>,
     /// Who watches here.
     pub watchers: BTreeSet<PersonId>,
     /// That it is over, and why. The first reason stays.
@@ -296,6 +298,12 @@ impl Lease {
     /// What the Desk says about it while it lasts.
     pub fn orders(&self) -> Orders {
         self.seat.orders()
+    }
+
+    /// Says whether a program is being transferred to the target just now: what is not an operator's cut waits for it, as long
+    /// as the rule's `hold_max`.
+    pub fn transferring(&self, transferring: bool) {
+        self.seat.transferring(transferring);
     }
 
     /// When the technician is told what is left, by the deadline that holds now: at 15, 5 and 1 minutes, but none

@@ -658,6 +658,10 @@ impl Floor for TestFloor {
         self.frozen.lock().unwrap_or_else(PoisonError::into_inner).push((session, frozen));
     }
 
+    fn disconnect(&self, _: SessionId) -> usize {
+        1
+    }
+
     fn tell(&self, session: SessionId, text: &str) {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).push((session, text.to_owned()));
     }

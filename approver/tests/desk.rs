@@ -348,6 +348,37 @@ async fn where_the_rule_says_so_input_freezes_at_the_deadline_and_the_end_comes_
 }
 
 #[tokio::test]
+async fn a_program_transfer_is_let_finish_and_then_the_session_ends() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let mut orders = lease.orders();
+    lease.transferring(true);
+    stage.pass(60 * MINUTE);
+    let finishing = orders.changed().await.finishing.expect("its time is over");
+    assert_eq!(finishing.boot, orders.now().deadline.boot.after(10 * MINUTE));
+    assert_eq!(finishing.wall, orders.now().deadline.wall + SignedDuration::from_mins(10));
+    stage.pass(5 * MINUTE);
+    settle().await;
+    assert_eq!(orders.now().over, None);
+    lease.transferring(false);
+    assert_eq!(orders.over().await, Ending::Expired);
+}
+
+#[tokio::test]
+async fn no_transfer_outlives_the_longest_hold_nor_an_operators_cut() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    lease.transferring(true);
+    stage.pass(70 * MINUTE);
+    assert_eq!(lease.orders().over().await, Ending::Expired);
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    lease.transferring(true);
+    stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap();
+    assert!(matches!(lease.orders().now().over, Some(Ending::Cut { .. })));
+}
+
+#[tokio::test]
 async fn a_wall_clock_set_back_extends_nothing() {
     let stage = Stage::new().await;
     let grant = stage.grant("plc-7", &[Action::Shell]).await;

@@ -292,6 +292,10 @@ pub enum Event {
     Rehearsed { recipient: Recipient, session: SessionId, by: PersonId },
     /// A target showed a key that is not the pinned one.
     HostKeyMismatch { target: TargetName, service: ServiceName, expected: String, got: String },
+    /// A session's time is over, and its program transfer is let finish, until then at most.
+    TransferRunsOn { session: SessionId, until: Timestamp },
+    /// An operator closed a session's connections to its target; the session goes on.
+    Disconnected { session: SessionId, by: PersonId },
     /// An authenticated person was refused.
     Refused { person: PersonId, reason: String, target: Option<TargetName>, rule: Option<RuleId> },
     /// A recording must not be erased, whatever its rule says.
@@ -437,6 +441,8 @@ impl Event {
             Self::Erased { .. } => "HP1413",
             Self::Packed { .. } => "HP1414",
             Self::Rehearsed { .. } => "HP1415",
+            Self::TransferRunsOn { .. } => "HP1416",
+            Self::Disconnected { .. } => "HP1417",
             Self::Cut { .. } => "HP1501",
             Self::Reopened { .. } => "HP1502",
             Self::NodeStarted { .. } => "HP1601",

@@ -425,6 +425,8 @@ impl State {
             Event::Fetched { .. }
             | Event::Packed { .. }
             | Event::HostKeyMismatch { .. }
+            | Event::TransferRunsOn { .. }
+            | Event::Disconnected { .. }
             | Event::Refused { .. }
             | Event::NodeStarted { .. }
             | Event::NodeStopped { .. }

@@ -207,6 +207,8 @@ fn one_of_each() -> Vec<Event> {
             expected: "SHA256:a".into(),
             got: "SHA256:b".into(),
         },
+        Event::TransferRunsOn { session, until: at },
+        Event::Disconnected { session, by: who },
         Event::Refused { person: other, reason: "no-grant".into(), target: Some(label("hmi-2")), rule: None },
         Event::Held { session, reason, by: who },
         Event::Released { session, of: who, by: other },

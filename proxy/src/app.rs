@@ -27,7 +27,6 @@ use crate::config::Config;
 use crate::floor::Floor;
 use crate::founding;
 use crate::session::{Sessions, SessionsParts};
-use crate::tcp::Slots;
 use crate::trusting;
 
 pub(crate) mod asking;
@@ -191,7 +190,6 @@ impl App {
             machine: Arc::new(RealMachine),
             secrets: keys.secrets(),
             ca: keys.ssh_ca(),
-            slots: Slots::default(),
             tracker: tracker.clone(),
             stop: stop.clone(),
         });

@@ -14,18 +14,25 @@ use tokio::sync::{mpsc, watch};
 
 use crate::legs::Legs;
 use crate::session::Seen;
+use crate::tcp::Slots;
 
 /// What runs here now. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Floor {
     clock: Clock,
+    slots: Slots,
     sessions: Arc<Mutex<HashMap<SessionId, Arc<Live>>>>,
 }
 
 impl Floor {
     /// Nothing runs yet.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, sessions: Arc::default() }
+        Self { clock, slots: Slots::default(), sessions: Arc::default() }
+    }
+
+    /// The sockets that targets take.
+    pub(crate) const fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     /// Shows a session to those who decide. It leaves when the presence is dropped.
@@ -96,6 +103,10 @@ impl Port for Floor {
         }
     }
 
+    fn disconnect(&self, session: SessionId) -> usize {
+        self.slots.release(session)
+    }
+
     fn tell(&self, session: SessionId, text: &str) {
         let told = self.get(session).map(|live| live.told.try_send(text.to_owned()));
         if matches!(told, Some(Err(_))) {
@@ -143,6 +154,7 @@ impl Live {
             bytes_down,
             age: now.since(self.since),
             last_input: self.seen.last_input(),
+            transferring: self.seen.is_transferring(),
             watchers: self.seen.gallery().spectators(),
         }
     }

@@ -62,7 +62,7 @@ fn options(protocol: &str, port: u16, more: &str) -> Options {
         "[targets.plc-7]\nzone = \"packaging\"\n[targets.plc-7.services.{protocol}]\nprotocol = \"{protocol}\"\n\
          address = \"127.0.0.1:{port}\"\n{more}\n\
          [[rules]]\nid = \"acme-plc\"\nvendors = [\"acme\"]\nroles = [\"maintenance\"]\ntargets = [\"plc-7\"]\n\
-         actions = [\"observe\", \"operate\", \"tunnel\"]\nduration_max = \"4h\"\nidle = \"4h\"\n\
+         actions = [\"observe\", \"operate\", \"program\", \"tunnel\"]\nhold_max = \"20s\"\nduration_max = \"4h\"\nidle = \"4h\"\n\
          approvals = [{{ from = \"shift-lead\", count = 1 }}]\nwork_order = \"optional\"\n"
     );
     Options { more, ..Options::default() }
@@ -194,6 +194,21 @@ fn a_cut_closes_the_connection_at_once_and_the_technician_reads_why() {
 }
 
 #[test]
+fn an_operator_frees_a_place_that_hangs_and_the_session_goes_on() {
+    let echo = Echo::listen();
+    let plant = serving(options("tcp", echo.port, ""), &TUNNEL, HOUR);
+    log_in(&plant, "lee");
+    let (_ssh, port) = forward(plant.tess(), echo.port);
+    let mut socket = connect(port);
+    assert!(chats(&mut socket, "one"));
+    let session = find(&json(&plant, "lee", &["sessions"]), "session").expect("it runs");
+    assert!(holdpoint(&plant, "lee", &["disconnect", &session]).ok().out().contains("closed; the session goes on"));
+    assert!(is_closed(&mut socket));
+    assert!(chats(&mut connect(port), "two"));
+    assert_eq!(find(&json(&plant, "lee", &["sessions"]), "session"), Some(session));
+}
+
+#[test]
 fn one_side_may_finish_and_still_listen() {
     let echo = Echo::listen();
     let plant = serving(options("tcp", echo.port, ""), &TUNNEL, HOUR);
@@ -204,6 +219,40 @@ fn one_side_may_finish_and_still_listen() {
     let mut heard = Vec::new();
     socket.read_to_end(&mut heard).expect("all of it");
     assert!(heard == [7; 100_000], "{} bytes", heard.len());
+}
+
+/// Writes one file record: 21, which loads configuration or logic.
+const LOADS: [u8; 17] = [0, 9, 0, 0, 0, 11, 1, 21, 8, 6, 0, 1, 0, 0, 0, 1, 7];
+
+#[test]
+fn a_program_transfer_outlives_the_deadline_and_nothing_else_does() {
+    let echo = Echo::listen();
+    let mut load = LOADS.to_vec();
+    load.push(7);
+    load[5] = u8::try_from(load.len() - 6).expect("it is short");
+    load[8] = u8::try_from(load.len() - 9).expect("it is short");
+    let mut plant = serving(options("modbus", echo.port, ""), &[Action::Observe, Action::Program], Seconds(8));
+    log_in(&plant, "lee");
+    let (ssh, port) = forward(plant.tess(), echo.port);
+    let mut tool = connect(port);
+    let mut asks = |request: &[u8], length: usize| {
+        let mut answer = vec![0; length];
+        tool.write_all(request).and_then(|()| tool.read_exact(&mut answer)).map(|()| answer)
+    };
+    eventually("the time is up, and the transfer goes on", || {
+        assert_eq!(asks(&load, load.len()).expect("it is let finish"), load);
+        holdpoint(&plant, "lee", &["sessions"]).ok().out().contains("PROGRAM TRANSFER RUNS")
+    });
+    let read = [0, 1, 0, 0, 0, 6, 1, 3, 0, 100, 0, 1];
+    assert_eq!(asks(&read, 9).expect("an answer"), [0, 1, 0, 0, 0, 3, 1, 0x83, 1]);
+    assert_eq!(asks(&load, load.len()).expect("it is let finish"), load);
+    // Nothing of it comes for ten seconds: it is done.
+    assert_eq!(echo.next_end(), "FIN");
+    assert!(asks(&load, load.len()).is_err());
+    ssh.ends().says_no("time");
+    assert!(plant.gate().said().contains("outlives its session's time"), "it is an alarm");
+    plant.stop();
+    plant.evidence().verify().ok();
 }
 
 /// A program of `tests/peers`.

@@ -337,6 +337,7 @@ impl Api {
                 bytes_down: live.bytes_down,
                 age_seconds: live.age.as_secs(),
                 idle_seconds: idle(live),
+                transferring: live.transferring,
             }),
             seal: facts.seal,
             kept: Some(self.kept_view(id, facts).await),

@@ -301,6 +301,13 @@ fn about_sessions() -> Vec<Route> {
             .for_(OPERATOR, "Stop a session's input, at once.")
             .with_key_alone()
             .gives::<types::Acted>(),
+        act("/api/v1/sessions/{session}/disconnect", sessions::disconnect)
+            .for_(
+                OPERATOR,
+                "Close a session's connections to its target, so that others may have them; the session goes on.",
+            )
+            .with_key_alone()
+            .gives::<types::Disconnected>(),
         act("/api/v1/sessions/{session}/thaw", sessions::thaw)
             .for_(OPERATOR, "Let a session's input go on.")
             .gives::<types::Acted>(),

@@ -17,7 +17,7 @@ use policies::state::SessionFacts;
 use super::Api;
 use super::guard::{Asked, At, Caller};
 use super::problem::Problem;
-use super::types::{Acted, SessionView, SessionsView, Wanted, WatchLine};
+use super::types::{Acted, Disconnected, SessionView, SessionsView, Wanted, WatchLine};
 use crate::desk::Watching;
 use crate::floor::WatchFrame;
 
@@ -76,6 +76,15 @@ pub(super) async fn thaw(
 ) -> Result<Json<Acted>, Problem> {
     api.desk().thaw(session, caller.person()).await?;
     Ok(Json(Acted { journaled: true }))
+}
+
+pub(super) async fn disconnect(
+    State(api): State<Api>,
+    caller: Caller,
+    At(session): At<SessionId>,
+) -> Result<Json<Disconnected>, Problem> {
+    let (connections, journaled) = api.desk().disconnect(session, caller.person()).await?;
+    Ok(Json(Disconnected { connections, journaled }))
 }
 
 /// Lines as they come. The seat is given up when the connection is, and when the operator no longer counts.

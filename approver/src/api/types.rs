@@ -787,6 +787,18 @@ pub struct LiveView {
     pub age_seconds: u64,
     /// Since a person last gave input.
     pub idle_seconds: u64,
+    /// Whether a program is being transferred to the target.
+    #[serde(default)]
+    pub transferring: bool,
+}
+
+/// A session's connections to its target were closed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Disconnected {
+    /// How many.
+    pub connections: usize,
+    /// Whether the journal took it; else it follows.
+    pub journaled: bool,
 }
 
 /// A session, live or over.

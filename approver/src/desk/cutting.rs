@@ -82,6 +82,26 @@ impl Desk {
         }
     }
 
+    /// Closes a session's connections to its target, at once, and journals it afterwards. How many there were, and whether the
+    /// journal took it.
+    ///
+    /// # Errors
+    /// Whoever is no operator, or a session that does not run here.
+    pub async fn disconnect(&self, session: SessionId, by: PersonId) -> Result<(usize, bool), Refusal> {
+        Inner::operator(&self.0.fold(), by)?;
+        if !self.0.seats().places.contains_key(&session) {
+            return Err(Refusal::NoSuchSession);
+        }
+        let closed = self.0.floor.disconnect(session);
+        match self.act(Command::Disconnect { session, by }).await {
+            Ok(_) => Ok((closed, true)),
+            Err(rejected) => {
+                tracing::warn!(%session, %rejected, "connections were closed, and that could not be journaled");
+                Ok((closed, false))
+            }
+        }
+    }
+
     /// Lets a session's input go on. Recorded first.
     ///
     /// # Errors

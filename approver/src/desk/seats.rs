@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use policies::actions::Actions;
 use policies::events::{Ending, Scope};
 use policies::ids::{CutId, PersonId, RequestId, SessionId, TargetName};
@@ -36,6 +36,8 @@ pub(super) struct Place {
     pub(super) grant: Option<RequestId>,
     /// Stopped by an operator, before the journal says so.
     pub(super) held: bool,
+    /// A program is being transferred to the target.
+    pub(super) transferring: bool,
     pub(super) orders: watch::Sender<Order>,
 }
 
@@ -55,14 +57,22 @@ impl Seat {
         target: TargetName,
     ) -> Option<Self> {
         let never = Deadline { boot: Boot(std::time::Duration::MAX), wall: Timestamp::MAX };
-        let nothing =
-            Order { deadline: never, frozen: None, actions: Actions::new(), watchers: BTreeSet::new(), over: None };
+        let nothing = Order {
+            deadline: never,
+            frozen: None,
+            actions: Actions::new(),
+            finishing: None,
+            watchers: BTreeSet::new(),
+            over: None,
+        };
         let (orders, receiver) = watch::channel(nothing);
         let mut seats = desk.seats();
         if seats.places.contains_key(&session) {
             return None;
         }
-        seats.places.insert(session, Place { technician, target, grant: None, held: false, orders });
+        seats
+            .places
+            .insert(session, Place { technician, target, grant: None, held: false, transferring: false, orders });
         Some(Self { desk: desk.clone(), session, given_back: false, orders: receiver })
     }
 
@@ -70,6 +80,15 @@ impl Seat {
         let mut from_here_on = self.orders.clone();
         from_here_on.mark_unchanged();
         Orders::new(from_here_on)
+    }
+
+    /// See [`Lease::transferring`](crate::lease::Lease::transferring).
+    pub(crate) fn transferring(&self, transferring: bool) {
+        if let Some(place) = self.desk.seats().places.get_mut(&self.session) {
+            place.transferring = transferring;
+        }
+        self.desk.settle();
+        self.desk.time_moved.notify_one();
     }
 
     pub(super) fn give_back(mut self) {
@@ -167,15 +186,21 @@ impl View<'_> {
             DeadlineEnding::Cut => (deadline.boot, None),
             DeadlineEnding::Freeze { max } => (deadline.boot.after(max.duration()), Some(deadline.boot)),
         };
+        let due_at = [Some(ends), self.stale_at(case)].into_iter().flatten().min().unwrap_or(ends);
+        let finished = if place.transferring { due_at.after(case.rule.hold_max.duration()) } else { due_at };
+        let over = cut.or_else(|| self.over(session, place, case, ends, finished));
+        let is_finishing = over.is_none() && due_at <= self.boot;
         let order = Order {
             deadline,
             frozen: self.frozen(session, place, case, freezes),
             actions: actions_at(case, clock, self.boot),
+            finishing: is_finishing.then(|| self.shown(deadline, finished)),
             watchers: self.watchers(session),
-            over: cut.or_else(|| self.over(session, place, case, ends)),
+            over,
         };
         let widened = clock.widened.iter().map(|until| until.boot);
-        let due = widened.chain(freezes).chain([ends]).chain(self.stale_at(case)).filter(|at| *at > self.boot).min();
+        let ending = [ends, due_at, finished];
+        let due = widened.chain(freezes).chain(ending).filter(|at| *at > self.boot).min();
         (order, due)
     }
 
@@ -224,7 +249,14 @@ impl View<'_> {
         }
     }
 
-    fn over(&self, session: SessionId, place: &Place, case: &Case, ends: Boot) -> Option<Ending> {
+    /// A moment on the clock that counts, with its time on the wall.
+    fn shown(&self, deadline: Deadline, at: Boot) -> Deadline {
+        let later = SignedDuration::try_from(at.since(deadline.boot)).unwrap_or(SignedDuration::MAX);
+        Deadline { boot: at, wall: deadline.wall.checked_add(later).unwrap_or(Timestamp::MAX) }
+    }
+
+    /// `ends` is when its time is over, and `finished` when it ends by the clock: later, where a transfer is let finish.
+    fn over(&self, session: SessionId, place: &Place, case: &Case, ends: Boot, finished: Boot) -> Option<Ending> {
         let state = &self.fold.state;
         let journaled = state.sessions.get(&session).and_then(|facts| facts.ended.as_ref());
         if let Some((_, ending)) = journaled {
@@ -234,10 +266,9 @@ impl View<'_> {
         {
             return Some(Ending::Revoked);
         }
-        if ends <= self.boot {
-            return Some(Ending::Expired);
-        }
-        self.stale_at(case).filter(|at| *at <= self.boot).map(|_| Ending::Stale)
+        let is_stale = self.stale_at(case).is_some_and(|at| at <= self.boot);
+        let why = if ends > self.boot && is_stale { Ending::Stale } else { Ending::Expired };
+        (finished <= self.boot).then_some(why)
     }
 
     /// When a journal that does not answer ends this session.

@@ -283,6 +283,15 @@ impl Notices {
                     format!("{target} ({service}) showed another host key than the pinned one, and nobody was let in");
                 Some(self.notice("host-key-changed", text, true))
             }
+            Event::TransferRunsOn { session, until } => {
+                let (target, until) = self
+                    .desk
+                    .with_state(|state| Some((state.sessions.get(session)?.target.clone(), state.clock(*until))))?;
+                let text = format!(
+                    "a program transfer to {target} outlives its session's time; it is let finish until {until} at most"
+                );
+                Some(self.notice("transfer-runs-on", text, true))
+            }
             Event::RecorderFailed { node } => {
                 Some(self.notice("recorder-failed", format!("the recorder of {node} failed: its sessions end"), true))
             }

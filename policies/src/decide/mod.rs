@@ -64,6 +64,8 @@ pub enum Command {
     Release { session: SessionId, of: PersonId, by: PersonId },
     SignErasure { signed: Signed<EraseStatement> },
     Pack { of: PackOf, by: PersonId },
+    Disconnect { session: SessionId, by: PersonId },
+    ReportTransfer { session: SessionId, until: Timestamp },
     ReportHostKey { target: TargetName, service: ServiceName, expected: String, got: String },
     ReportRefusal { person: PersonId, reason: String, target: Option<TargetName> },
     Cut { cut: CutId, scope: Scope, by: CutBy, at: Timestamp },
@@ -129,6 +131,11 @@ impl State {
                 self.live_session(*session)?;
                 Ok(vec![Event::Frozen { session: *session, by: *by }])
             }
+            Command::Disconnect { session, by } => {
+                self.operator(*by)?;
+                self.live_session(*session)?;
+                Ok(vec![Event::Disconnected { session: *session, by: *by }])
+            }
             Command::Thaw { session, by } => {
                 self.operator(*by)?;
                 self.live_session(*session)?;
@@ -145,6 +152,9 @@ impl State {
             Command::Release { session, of, by } => self.decide_release(*session, *of, *by),
             Command::SignErasure { signed } => self.decide_sign_erasure(signed, now),
             Command::Pack { of, by } => self.decide_pack(of, *by),
+            Command::ReportTransfer { session, until } => {
+                Ok(vec![Event::TransferRunsOn { session: *session, until: *until }])
+            }
             Command::ReportHostKey { target, service, expected, got } => Ok(vec![Event::HostKeyMismatch {
                 target: target.clone(),
                 service: service.clone(),

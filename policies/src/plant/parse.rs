@@ -31,14 +31,13 @@ impl Kind {
 
 /// What is known and does nothing yet is refused by name, so that nobody relies on it. To build one is to delete its
 /// row and read it below.
-const NOT_BUILT: [NotBuilt; 7] = [
+const NOT_BUILT: [NotBuilt; 6] = [
     protocol_not_built("s7"),
     protocol_not_built("vnc"),
     protocol_not_built("cip"),
     protocol_not_built("telnet"),
     NotBuilt { kind: Kind::SERVICE, key: "legacy", value: Some("true"), right: "leave it out, or write false" },
     key_not_built(Kind::RULE, "weaker"),
-    key_not_built(Kind::RULE, "hold_max"),
 ];
 
 const fn protocol_not_built(word: &'static str) -> NotBuilt {
@@ -59,6 +58,7 @@ const COUNT_MAX: i64 = 9;
 const CONNECTIONS_MAX: i64 = 1_000;
 const SOCKETS_MAX: i64 = 100;
 const SECOND: Seconds = Seconds(1);
+const HOUR: Seconds = Seconds(3_600);
 const DAY: Seconds = Seconds(86_400);
 
 pub(super) fn plant(text: &str) -> Result<Plant, Mistakes> {
@@ -369,6 +369,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
         f.one_of(&[("lock", IdleEnding::Lock), ("end", IdleEnding::End)])
     });
     let ending = ending(reader);
+    let hold_max = reader.or("hold_max", Rule::HOLD_MAX, |f| f.duration(Seconds(0)..=HOUR));
     let emergency = reader.or("emergency", false, Field::flag);
     let staleness = reader.or("staleness", Rule::STALENESS, |f| f.duration(SECOND..=DAY));
     let staleness_ending = reader.or("staleness_ending", StalenessEnding::default(), |f| {
@@ -401,7 +402,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
         idle: idle?,
         idle_ending: idle_ending?,
         ending: ending?,
-        hold_max: Rule::HOLD_MAX,
+        hold_max: hold_max?,
         emergency: emergency?,
         staleness: staleness?,
         staleness_ending: staleness_ending?,

@@ -90,6 +90,8 @@ enum Command {
     Freeze(sessions::OneArgs),
     /// Let a session's input go on
     Thaw(sessions::OneArgs),
+    /// Close a session's connections to its target, so that others may have them; the session goes on
+    Disconnect(sessions::OneArgs),
     Watch(watch::Args),
     Cut(cut::CutArgs),
     Cuts(cut::ListArgs),
@@ -165,6 +167,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Revoke(args) => requests::revoke(&args, profile),
         Command::Sessions(args) => sessions::list(&args, profile),
         Command::Freeze(args) => sessions::freeze(&args, profile),
+        Command::Disconnect(args) => sessions::disconnect(&args, profile),
         Command::Thaw(args) => sessions::thaw(&args, profile),
         Command::Watch(args) => watch::run(&args, profile),
         Command::Cut(args) => cut::cut(&args, profile),

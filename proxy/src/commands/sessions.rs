@@ -1,6 +1,7 @@
-//! `holdpoint sessions`, `freeze` and `thaw`: what runs, and stopping its input for a while.
+//! `holdpoint sessions`, `freeze`, `thaw` and `disconnect`: what runs, stopping its input for a while, and freeing a target's
+//! places.
 
-use approver::api::types::{Acted, SessionView, SessionsView};
+use approver::api::types::{Acted, Disconnected, SessionView, SessionsView};
 use policies::ids::SessionId;
 
 use super::card::list as actions;
@@ -66,8 +67,14 @@ fn show(session: &SessionView, clock: &Clock) {
     let idle = session.live.as_ref().map(|live| live.idle_seconds).filter(|idle| *idle >= IDLE_SHOWN);
     let idle = idle.map(|idle| format!("no input for {}", span(idle)));
     let frozen = session.frozen.then(|| "FROZEN".to_owned());
+    let transfer = session.live.as_ref().filter(|live| live.transferring).map(|_| match session.deadline {
+        Some(deadline) if clock.is_past(deadline) => {
+            format!("PROGRAM TRANSFER RUNS, past its end {}", clock.away(deadline))
+        }
+        _ => "a program transfer runs".to_owned(),
+    });
     let watchers = session.watchers.iter().map(|watcher| format!("{} watches", plain(&watcher.name)));
-    let now: Vec<String> = frozen.into_iter().chain(idle).chain(watchers).collect();
+    let now: Vec<String> = frozen.into_iter().chain(transfer).chain(idle).chain(watchers).collect();
     if !now.is_empty() {
         labelled("  now", &now.join(", "));
     }
@@ -79,6 +86,24 @@ pub(super) fn freeze(args: &OneArgs, profile: &ProfileArg) -> Done {
 
 pub(super) fn thaw(args: &OneArgs, profile: &ProfileArg) -> Done {
     act(args, profile, "thaw", "Its input goes on.")
+}
+
+pub(super) fn disconnect(args: &OneArgs, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let closed: Disconnected = client.post(&format!("/api/v1/sessions/{}/disconnect", args.session), &()).await?;
+        if args.json {
+            return print_json(&closed);
+        }
+        match closed.connections {
+            0 => say!("It has no connection that could be closed: what is reached by SSH ends with `cut`."),
+            1 => say!("Its connection is closed; the session goes on."),
+            closed => say!("Its {closed} connections are closed; the session goes on."),
+        }
+        if !closed.journaled {
+            say!("The journal does not answer: this is recorded once it does.");
+        }
+        Ok(())
+    })
 }
 
 fn act(args: &OneArgs, profile: &ProfileArg, what: &str, words: &str) -> Done {

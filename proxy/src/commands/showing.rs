@@ -53,6 +53,11 @@ impl Clock {
         PlantTime::new(at, self.zone.clone())
     }
 
+    /// Whether a moment has passed.
+    pub(super) fn is_past(&self, at: Timestamp) -> bool {
+        at < self.now
+    }
+
     /// How far a moment lies from now, in words.
     pub(super) fn away(&self, at: Timestamp) -> String {
         from_now(at, self.now)

@@ -2,10 +2,10 @@
 //! `ssh::channel`; here is how many there are, on which connection each goes, and how they are spoken to.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Weak};
 
-use approver::lease::Orders;
+use approver::lease::{Lease, Orders};
 use policies::ids::RuleId;
 use recordings::leaf::Account;
 use recordings::notes::Note;
@@ -32,6 +32,8 @@ pub(super) struct Shared {
     pub(super) place: Place,
     /// Where lines for the technician go.
     pub(super) told: mpsc::Sender<String>,
+    /// What waits for a program transfer. Weak, because the session alone owns it.
+    pub(super) lease: Weak<Lease>,
 }
 
 impl Attending for Shared {
@@ -42,6 +44,13 @@ impl Attending for Shared {
     fn refused(&self, line: String) {
         if self.told.try_send(line).is_err() {
             tracing::debug!("a technician who is refused much misses a line of it");
+        }
+    }
+
+    fn transferring(&self, transferring: bool) {
+        let running = self.witness.seen().transfers(transferring);
+        if let Some(lease) = self.lease.upgrade() {
+            lease.transferring(running > 0);
         }
     }
 }

@@ -51,7 +51,7 @@ use crate::floor::{Floor, Live};
 use crate::flow::{Moment, Queue, Valve};
 use crate::gate::Gate;
 use crate::ssh::target::TargetFault;
-use crate::tcp::{Slots, VendorEnd};
+use crate::tcp::VendorEnd;
 pub use credential::CredentialFault;
 pub use gallery::drawn_for;
 use texts::Place;
@@ -75,8 +75,6 @@ pub struct SessionsParts {
     pub secrets: Secrets,
     /// What certifies the gate at targets.
     pub ca: SshCa,
-    /// The sockets that targets take.
-    pub slots: Slots,
     /// Who waits for their tasks.
     pub tracker: TaskTracker,
     /// The program stops.

@@ -95,7 +95,7 @@ fn way(parts: &SessionsParts, lease: &Arc<Lease>, plan: Plan) -> Way {
     match plan {
         Plan::Ssh(plan) => Way::Ssh(TargetPool::new(lease, plan)),
         Plan::Forwarded => {
-            Way::Tcp { reach: Reach::new(lease, parts.slots.clone(), PATIENCE), rule: lease.rule().id.clone() }
+            Way::Tcp { reach: Reach::new(lease, parts.floor.slots().clone(), PATIENCE), rule: lease.rule().id.clone() }
         }
     }
 }

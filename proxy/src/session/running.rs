@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use approver::clock::Boot;
-use approver::lease::{Lease, Order, Orders, Warning};
+use approver::lease::{Deadline, Lease, Order, Orders, Warning};
 use approver::people::CodeNotTaken;
 use certs::proof::{Face, VerifiedKey};
 use certs::totp::SpentCode;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
+use policies::decide::Command;
 use policies::events::Ending;
 use policies::ids::{ServiceName, TargetName};
 use policies::plant::IdleEnding;
@@ -89,7 +90,14 @@ impl Running {
     ) -> Self {
         let orders = lease.orders();
         let (witnessed, told) = (Arc::clone(&witness), presence.live.told.clone());
-        let shared = Shared { witness: witnessed, way, orders: orders.clone(), place: place.clone(), told };
+        let shared = Shared {
+            witness: witnessed,
+            way,
+            orders: orders.clone(),
+            place: place.clone(),
+            told,
+            lease: Arc::downgrade(&lease),
+        };
         let obeyed = Order { frozen: None, watchers: BTreeSet::new(), ..orders.now() };
         let warnings = warnings_from(&lease, parts.desk.clock().boot());
         Self {
@@ -187,6 +195,9 @@ impl Running {
             self.warnings = warnings_from(&self.lease, self.parts.desk.clock().boot());
             self.say(&self.place.deadline_moved(order.deadline));
         }
+        if let Some(finishing) = order.finishing.filter(|_| self.obeyed.finishing.is_none()) {
+            self.runs_on(finishing);
+        }
         let came = &order.watchers - &self.obeyed.watchers;
         let left = &self.obeyed.watchers - &order.watchers;
         let all = came.into_iter().map(|who| (who, true)).chain(left.into_iter().map(|who| (who, false)));
@@ -194,6 +205,20 @@ impl Running {
             self.record(&Note::Watch { operator: who.to_string().as_str().into(), watching });
         }
         self.obeyed = order;
+    }
+
+    /// The time is over, and a program transfer is let finish: that is told, recorded, and an alarm.
+    fn runs_on(&self, until: Deadline) {
+        let text = self.place.transfer_finishes(until);
+        self.record(&Note::Notice { text: text.clone() });
+        self.say(&text);
+        let (desk, session) = (self.parts.desk.clone(), self.lease.session());
+        self.parts.tracker.spawn(async move {
+            let command = Command::ReportTransfer { session, until: until.wall };
+            if let Err(rejected) = desk.act(command).await {
+                tracing::error!(%session, %rejected, "a transfer that outlives its session's time could not be journaled");
+            }
+        });
     }
 
     /// Says a line to the technician, wherever it can be read.
@@ -275,6 +300,10 @@ impl Running {
             let left = self.obeyed.deadline.boot.since(now).min(warning.left);
             let text = self.place.time_left(left, self.obeyed.deadline);
             self.say(&text);
+        }
+        if self.seen().is_transferring() {
+            self.seen().touch();
+            return None;
         }
         if now < self.idle_since().after(self.place.idle.duration()) {
             return None;

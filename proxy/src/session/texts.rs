@@ -98,6 +98,14 @@ impl Place {
         format!("Ask for it: {} request {}", self.lobby, self.target)
     }
 
+    /// The time is over, and a program transfer is let finish.
+    pub fn transfer_finishes(&self, until: Deadline) -> String {
+        let until = until.wall.to_zoned(self.timezone.clone()).strftime("%H:%M:%S").to_string();
+        format!(
+            "Your time is up. The program transfer that runs is let finish, until {until} at most; nothing else passes."
+        )
+    }
+
     /// What to type for actions that a running session lacks.
     pub fn how_to_widen(&self, missing: Action) -> String {
         format!("Ask for it while this goes on: {} widen {missing} --at {} REASON", self.lobby, self.target)

@@ -3,7 +3,7 @@
 //! changes nothing and holds nothing up.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -160,6 +160,7 @@ pub(crate) struct Seen {
     lines: Mutex<Vec<Weak<recordings::session::Line>>>,
     /// A gate says what a person did; bytes alone say nothing of it.
     has_gate: bool,
+    transfers: AtomicUsize,
     locked: AtomicBool,
     typed: Mutex<CodeReader>,
     codes: mpsc::Sender<Zeroizing<String>>,
@@ -176,6 +177,7 @@ impl Seen {
             gallery: Arc::default(),
             lines: Mutex::default(),
             has_gate,
+            transfers: AtomicUsize::new(0),
             locked: AtomicBool::new(false),
             typed: Mutex::default(),
             codes,
@@ -199,6 +201,19 @@ impl Seen {
     pub(crate) fn touch(&self) {
         let now = u64::try_from(self.clock.boot().0.as_nanos()).unwrap_or(u64::MAX);
         self.input_at.store(now, Ordering::Relaxed);
+    }
+
+    /// One more program transfer runs, or one fewer. How many do.
+    pub(crate) fn transfers(&self, one_more: bool) -> usize {
+        match one_more {
+            true => self.transfers.fetch_add(1, Ordering::SeqCst) + 1,
+            false => self.transfers.fetch_sub(1, Ordering::SeqCst) - 1,
+        }
+    }
+
+    /// Whether a program is being transferred to the target.
+    pub(crate) fn is_transferring(&self) -> bool {
+        self.transfers.load(Ordering::SeqCst) > 0
     }
 
     /// Bytes from the technician and from the target.

@@ -4,6 +4,7 @@
 use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -49,6 +50,8 @@ pub(crate) trait Attending: Sync {
     fn touch(&self);
     /// Something was refused, and why: a line for the technician.
     fn refused(&self, line: String);
+    /// A program transfer to the target began by this connection, or ended.
+    fn transferring(&self, transferring: bool);
 }
 
 /// A gate with its judge, and the rule that is named in its records.
@@ -224,6 +227,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
             biased;
             () = self.reach.legs.over() => Ok(End::Cut),
             () = self.released() => Ok(End::Released),
+            () = self.left_behind() => Ok(End::Refused(TIME_IS_UP.to_owned())),
             fault = self.unrecorded() => Err(fault),
             end = self.download() => end,
             end = self.upload() => end,
@@ -362,6 +366,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
                 (Err(why), Piece::Made(_)) => unreached = Some(why),
             }
         }
+        self.look_for_a_transfer();
         self.gate_moved.notify_one();
         match (passed.end, unreached) {
             (Some(gates::End::Refused(why) | gates::End::Malformed(why)), _) => Ok(Some(End::Refused(why))),
@@ -470,11 +475,24 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         }
     }
 
-    /// Asks the gate when it wanted to be asked.
+    /// Tells when a program transfer begins and ends.
+    fn look_for_a_transfer(&self) {
+        let Some(looking) = &self.gate else { return };
+        let transferring = lock(&looking.gate).is_transferring(Instant::now());
+        if looking.judge.transferring.swap(transferring, Ordering::Relaxed) != transferring {
+            self.attending.transferring(transferring);
+        }
+    }
+
+    /// Asks the gate when it wanted to be asked, and now and then whether a transfer goes on.
     async fn pass_time(&self) -> Result<End, RecordingFault> {
+        const LOOKS_EVERY: Duration = Duration::from_millis(500);
         let Some(looking) = &self.gate else { return pending().await };
         loop {
-            let due = lock(&looking.gate).due();
+            self.look_for_a_transfer();
+            let looks = looking.judge.transferring.load(Ordering::Relaxed).then(|| Instant::now() + LOOKS_EVERY);
+            let asked = lock(&looking.gate).due();
+            let due = asked.into_iter().chain(looks).min();
             let moved = self.gate_moved.notified();
             match due {
                 None => moved.await,
@@ -512,6 +530,13 @@ impl<'a, R: Recorder> Carriage<'a, R> {
                 return end.clone();
             }
             tokio::time::sleep(left).await;
+        }
+    }
+
+    async fn left_behind(&self) {
+        match &self.gate {
+            Some(looking) => looking.judge.is_left_behind().await,
+            None => pending().await,
         }
     }
 
@@ -571,6 +596,9 @@ impl<'a, R: Recorder> Carriage<'a, R> {
             tracing::debug!(connection = self.number, "a technician takes nothing, not even a close");
         }
         if let Some(looking) = &self.gate {
+            if looking.judge.transferring.load(Ordering::Relaxed) {
+                self.attending.transferring(false);
+            }
             let rest = lock(&looking.repeats).rest(Instant::now());
             rest.into_iter().for_each(|verdict| self.note(&looking.noted(verdict)));
         }
@@ -613,6 +641,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
     }
 }
 
+const TIME_IS_UP: &str = "the time is up, and only a program transfer that runs is let finish";
 const RELEASED: &str = "This connection gave its place at the target up.";
 
 impl Looking {

@@ -1,6 +1,10 @@
 //! Whether one message of a gated connection may pass: by what is granted now, by whether input is stopped, and by who else
 //! writes there.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use approver::lease::Orders;
 use policies::actions::{Action, Actions};
 use tokio::sync::watch;
@@ -16,12 +20,34 @@ pub(crate) struct TcpJudge {
     frozen: watch::Receiver<bool>,
     pen: Pen,
     place: Place,
+    hold_max: Duration,
+    frozen_since: Mutex<Option<Instant>>,
+    /// Whether this connection transfers a program.
+    pub(super) transferring: AtomicBool,
 }
 
 impl TcpJudge {
     /// For one connection.
     pub(crate) fn new(reach: &Reach, orders: Orders, frozen: watch::Receiver<bool>, place: Place) -> Self {
-        Self { orders, frozen, pen: reach.slots.pen(&reach.claim), place }
+        let (pen, hold_max) = (reach.slots.pen(&reach.claim), reach.hold_max);
+        let (frozen_since, transferring) = (Mutex::new(None), AtomicBool::new(false));
+        Self { orders, frozen, pen, place, hold_max, frozen_since, transferring }
+    }
+
+    /// Completes when the session's time is over and only a transfer is let finish that is none of this connection's.
+    pub(super) async fn is_left_behind(&self) {
+        let mut orders = self.orders.clone();
+        while orders.look(|order| order.finishing.is_none()) || self.transferring.load(Ordering::Relaxed) {
+            orders.changed().await;
+        }
+    }
+
+    /// What stops input, but no cut, waits for a program transfer that runs, for so long as the rule holds it.
+    fn transfer_is_let_finish(&self) -> bool {
+        let is_frozen = *self.frozen.borrow();
+        let mut since = self.frozen_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = is_frozen.then(|| since.unwrap_or_else(Instant::now));
+        self.transferring.load(Ordering::Relaxed) && since.is_none_or(|since| since.elapsed() < self.hold_max)
     }
 
     fn is_granted(&self, need: Need) -> Result<(), String> {
@@ -45,7 +71,12 @@ impl TcpJudge {
 
 impl Judge for TcpJudge {
     fn may_pass(&self, need: Need) -> Result<(), String> {
-        if *self.frozen.borrow() {
+        let belongs = matches!(need, Need::All(needed) if needed.contains(&Action::Program));
+        let finishes = belongs && self.transfer_is_let_finish();
+        if !finishes && self.orders.look(|order| order.finishing.is_some()) {
+            return Err("your time is up; only the program transfer that runs is let finish".to_owned());
+        }
+        if !finishes && *self.frozen.borrow() {
             let why = self.orders.look(|order| order.frozen.map(|frozen| frozen.to_string()));
             return Err(why.unwrap_or_else(|| "input is stopped".to_owned()));
         }

@@ -36,6 +36,7 @@ pub(crate) struct Reach {
     to: String,
     connections_max: usize,
     patience: Duration,
+    hold_max: Duration,
 }
 
 /// Whose a connection is, and where it leads.
@@ -74,6 +75,7 @@ impl Reach {
             to: destination.address.to_string(),
             connections_max: destination.connections_max.into(),
             patience,
+            hold_max: lease.rule().hold_max.duration(),
         }
     }
 

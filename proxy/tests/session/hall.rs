@@ -24,7 +24,6 @@ use policies::ids::SessionId;
 use proxy::floor::Floor;
 use proxy::flow::{GatedStream, Moment, Reply, Request, Valve, VendorFlow, WINDOW_BYTES, WindowSize};
 use proxy::session::{Hold, NotOpened, Session, Sessions, SessionsParts, SshChannel, VendorChannel, VendorLine, Who};
-use proxy::tcp::Slots;
 use recordings::disk::{Disk, DiskFile, RealMachine};
 use recordings::keys::Recipients;
 use recordings::log::{Log, LogOptions, Purpose};
@@ -132,7 +131,6 @@ impl Hall {
             machine: Arc::new(RealMachine),
             secrets: keys.secrets(),
             ca: keys.ssh_ca(),
-            slots: Slots::default(),
             tracker: tracker.clone(),
             stop: stop.clone(),
         });
