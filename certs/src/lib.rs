@@ -13,6 +13,7 @@ pub mod secrets;
 pub mod ssh_ca;
 pub mod sshsig;
 pub mod tls;
+pub mod tls_client;
 pub mod token;
 pub mod totp;
 pub mod trust;

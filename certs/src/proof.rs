@@ -76,6 +76,7 @@ use ssh_key::{Fingerprint, HashAlg, PublicKey};
 use crate::password::VerifiedPassword;
 use crate::ssh_ca::CheckedCertificate;
 use crate::sshsig::{self, BadSignature, Namespace, SignatureKind};
+use crate::tls_client::{ClientClaims, HeldCertificate};
 use crate::token::{CheckedToken, ProvenRequest};
 use crate::totp::{CodeKind, SpentCode};
 
@@ -101,7 +102,7 @@ pub enum Factors {
     PasswordAndTotp,
     /// A password and a recovery code.
     PasswordAndRecoveryCode,
-    /// A certificate of `holdpoint login`, which stands for both.
+    /// A certificate of `holdpoint login` or `holdpoint connect`, which stands for both.
     Certificate,
     /// An SSH key, and a complete login of the same key, source and grant within `factor_lasts`.
     KeyAndRecentLogin,
@@ -250,6 +251,22 @@ impl Authenticated {
             return Err(NotProven::TooLate);
         }
         Ok(Self::new(key.person, Factors::Certificate, face, source, Some(key.key), now, false))
+    }
+
+    /// A client certificate of the TCP face that passed every check, and the proof of its key. It serves its one grant, and
+    /// stands for the SSH key that its holder signed in with, at the time of that.
+    pub fn by_client_certificate(held: HeldCertificate, source: IpAddr, now: Timestamp) -> Result<Self, NotProven> {
+        let claims = held.claims();
+        same_source(claims.source, source)?;
+        if now < claims.signed_in {
+            return Err(NotProven::ClockSetBack);
+        }
+        if now >= claims.until {
+            return Err(NotProven::TooLate);
+        }
+        let ClientClaims { person, key, signed_in, grant, .. } = *claims;
+        let proved = Self::new(person, Factors::Certificate, Face::Vendor, source, Some(key), signed_in, false);
+        Ok(Self { grant: Some(grant), ..proved })
     }
 
     /// A token, and the proof that its holder made this very request. Face and factors are those of the sign-in.

@@ -124,8 +124,7 @@ impl TlsCa {
     /// key is never written down: ask again at each start and at `renew_at`.
     pub fn server(&self, names: &[String], now: Timestamp) -> Result<ServerTls, TlsFault> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(setup)?;
-        let certificate = leaf(names, now)?.signed_by(&key, &self.0.issuer).map_err(setup)?;
-        let chain = vec![certificate.der().clone(), self.0.certificate.clone()];
+        let chain = vec![self.leaf_for(names, &key, now)?, self.0.certificate.clone()];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&version::TLS13])
@@ -135,6 +134,20 @@ impl TlsCa {
             .map_err(setup)?;
         let renew_at = Seconds(SERVER_LASTS.0 / 3 * 2).after(now);
         Ok(ServerTls { config: Arc::new(config), renew_at, valid_until: SERVER_LASTS.after(now) })
+    }
+
+    /// A server certificate for this key.
+    pub(crate) fn leaf_for(
+        &self,
+        names: &[String],
+        key: &KeyPair,
+        now: Timestamp,
+    ) -> Result<CertificateDer<'static>, TlsFault> {
+        Ok(leaf(names, now)?.signed_by(key, &self.0.issuer).map_err(setup)?.der().clone())
+    }
+
+    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.0.issuer
     }
 }
 
@@ -151,11 +164,21 @@ fn leaf(names: &[String], now: Timestamp) -> Result<CertificateParams, TlsFault>
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
-    let seconds = u64::try_from(now.as_second()).map_err(|_| TlsFault::Setup("the clock stands before 1970".into()))?;
-    let now = rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_secs(seconds);
-    params.not_before = now - BACKDATED.duration();
-    params.not_after = now + SERVER_LASTS.duration();
+    let from = now.checked_sub(BACKDATED.duration()).map_err(setup)?;
+    valid_within(&mut params, from, SERVER_LASTS.after(now))?;
     Ok(params)
+}
+
+/// A certificate's first and last second.
+pub(crate) fn valid_within(params: &mut CertificateParams, from: Timestamp, until: Timestamp) -> Result<(), TlsFault> {
+    let since_1970 = |at: Timestamp| {
+        let seconds = u64::try_from(at.as_second()).map_err(|_| setup("the clock stands before 1970"))?;
+        Ok(std::time::Duration::from_secs(seconds))
+    };
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + since_1970(from)?;
+    params.not_after = epoch + since_1970(until)?;
+    Ok(())
 }
 
 impl fmt::Debug for TlsCa {
@@ -186,17 +209,17 @@ pub fn first_contact_config(ca: CaPrefix) -> Result<Arc<ClientConfig>, TlsFault>
     Ok(Arc::new(builder.with_no_client_auth()))
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-fn roots(ca: &CertificateDer<'_>) -> Result<RootCertStore, TlsFault> {
+pub(crate) fn roots(ca: &CertificateDer<'_>) -> Result<RootCertStore, TlsFault> {
     let mut roots = RootCertStore::empty();
     roots.add(ca.clone().into_owned()).map_err(|_| TlsFault::NotACertificate)?;
     Ok(roots)
 }
 
-fn setup(cause: impl fmt::Display) -> TlsFault {
+pub(crate) fn setup(cause: impl fmt::Display) -> TlsFault {
     TlsFault::Setup(cause.to_string())
 }
 

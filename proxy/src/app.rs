@@ -63,8 +63,10 @@ pub struct App {
 /// Where it listens, in the order of the configuration; with the port that the system chose where that said 0.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Addresses {
-    /// The vendor face, SSH.
+    /// The vendor face, SSH; a port that speaks everything stands in each of its three lists.
     pub ssh: Vec<SocketAddr>,
+    /// The vendor face, the TCP face's TLS.
+    pub tls: Vec<SocketAddr>,
     /// The vendor face, HTTPS.
     pub pages: Vec<SocketAddr>,
     /// The plant face, HTTPS.
@@ -214,14 +216,18 @@ impl App {
     async fn begin(&mut self, keys: &KeyStore) -> Result<(), StartFault> {
         let (vendor, plant) = (&self.config.vendor, &self.config.plant);
         let mut reasons = Vec::new();
+        let shared = bind("faces.vendor.listen", &vendor.listen, &mut reasons).await;
         let ssh = bind("faces.vendor.ssh", &vendor.ssh, &mut reasons).await;
+        let tls = bind("faces.vendor.tls", &vendor.tls, &mut reasons).await;
         let pages = bind("faces.vendor.pages", &vendor.pages, &mut reasons).await;
         let plant = bind("faces.plant.listen", &plant.listen, &mut reasons).await;
         if !reasons.is_empty() {
             return Err(StartFault(reasons));
         }
-        self.addresses = Addresses { ssh: bound(&ssh), pages: bound(&pages), plant: bound(&plant) };
-        let listeners = Listeners { ssh, pages, plant };
+        let with_shared = |own: &[TcpListener]| [bound(own), bound(&shared)].concat();
+        let (on_ssh, on_tls, on_pages) = (with_shared(&ssh), with_shared(&tls), with_shared(&pages));
+        self.addresses = Addresses { ssh: on_ssh, tls: on_tls, pages: on_pages, plant: bound(&plant) };
+        let listeners = Listeners { shared, ssh, tls, pages, plant };
         self.desk.start_node(env!("CARGO_PKG_VERSION")).await?;
         self.desk.name_recipients(self.config.store.recipients().names()).await?;
         for crashed in &self.stores.recovery.crashed {

@@ -12,7 +12,7 @@ use approver::notify::webhook::WebhookUrl;
 use approver::post::Url;
 use certs::witness_key::Cosigner;
 use policies::ids::{BadName, Recipient};
-use policies::plant::reader::{self, Field, Kind, NotBuilt, Reader};
+use policies::plant::reader::{self, Field, Kind, Reader};
 use policies::plant::{Mistakes, shown};
 use recordings::keys::Recipients;
 
@@ -38,11 +38,17 @@ pub struct Config {
 pub struct VendorFace {
     /// How they name it.
     pub origin: Origin,
-    /// Listeners that speak SSH. Never empty.
+    /// Listeners that speak SSH, TLS and pages, told apart by their first bytes. Where there are none, `ssh` has some.
+    pub listen: Vec<SocketAddr>,
+    /// Listeners that speak SSH alone.
     pub ssh: Vec<SocketAddr>,
-    /// The port by which technicians reach them, where it is not the first listener's: behind a router that forwards.
+    /// The port by which technicians reach SSH, where it is not the first listener's: behind a router that forwards.
     pub ssh_port: Option<u16>,
-    /// Listeners of their API and pages; may be empty, since SSH alone does everything a technician must.
+    /// Listeners of the TCP face alone.
+    pub tls: Vec<SocketAddr>,
+    /// The port by which technicians reach the TCP face, where it is not the first listener's.
+    pub tls_port: Option<u16>,
+    /// Listeners of their API and pages alone; may be empty, since SSH does everything a technician must.
     pub pages: Vec<SocketAddr>,
     /// Whether a password and a code let in who has set a password, beside a key and a code.
     pub passwords: bool,
@@ -256,15 +262,11 @@ impl Config {
     /// # Errors
     /// Every mistake in it, by place.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Mistakes> {
-        reader::read(text, FILE_BYTES_MAX, &NOT_BUILT, |reader| file(reader, folder))
+        reader::read(text, FILE_BYTES_MAX, &[], |reader| file(reader, folder))
     }
 }
 
-const VENDOR_FACE: Kind = Kind("vendor face");
 const OTHER: Kind = Kind("other");
-
-/// What is known and does nothing yet is refused by name, so that nobody relies on it.
-const NOT_BUILT: [NotBuilt; 1] = [NotBuilt { kind: VENDOR_FACE, key: "tls", value: None, right: "leave it out" }];
 
 /// Nobody writes more by hand.
 const FILE_BYTES_MAX: usize = 64 << 10;
@@ -287,7 +289,7 @@ fn file(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Config> {
 
 fn faces(reader: &mut Reader<'_, '_>) -> Option<(VendorFace, PlantFace)> {
     let vendor = reader
-        .required("vendor", "write [faces.vendor], its origin and ssh", |field| field.table(VENDOR_FACE, vendor_face));
+        .required("vendor", "write [faces.vendor], its origin and listen", |field| field.table(OTHER, vendor_face));
     let plant = reader.required("plant", "write [faces.plant], its origin and listen", |field| {
         field.table(OTHER, |reader| {
             let origin = origin(reader);
@@ -300,22 +302,29 @@ fn faces(reader: &mut Reader<'_, '_>) -> Option<(VendorFace, PlantFace)> {
 
 fn vendor_face(reader: &mut Reader<'_, '_>) -> Option<VendorFace> {
     let origin = origin(reader);
-    let shared = reader.optional("listen", |field| {
-        field.wrong::<()>(
-            "one port for SSH, TLS and pages is not built yet",
-            "write ssh = [...] and pages = [...] apart",
-        )
-    });
+    let listen = reader.or("listen", Vec::new(), addresses);
     let ssh = if reader.has("listen") {
-        reader.optional("ssh", addresses)
+        reader.or("ssh", Vec::new(), addresses)
     } else {
-        reader.required("ssh", "write for example [\"0.0.0.0:2222\"]", addresses).map(Some)
+        let right =
+            "write for example [\"0.0.0.0:2222\"], or listen = [\"0.0.0.0:443\"] for SSH, TLS and pages on one port";
+        reader.required("ssh", right, addresses)
     };
     let ssh_port = reader.optional("ssh_port", |field| field.number(1..=u16::MAX.into()));
+    let tls = reader.or("tls", Vec::new(), addresses);
+    let tls_port = reader.optional("tls_port", |field| field.number(1..=u16::MAX.into()));
     let pages = reader.or("pages", Vec::new(), addresses);
     let passwords = reader.or("passwords", false, Field::flag);
-    shared?;
-    Some(VendorFace { origin: origin?, ssh: ssh??, ssh_port: ssh_port?, pages: pages?, passwords: passwords? })
+    Some(VendorFace {
+        origin: origin?,
+        listen: listen?,
+        ssh: ssh?,
+        ssh_port: ssh_port?,
+        tls: tls?,
+        tls_port: tls_port?,
+        pages: pages?,
+        passwords: passwords?,
+    })
 }
 
 fn origin(reader: &mut Reader<'_, '_>) -> Option<Origin> {
@@ -483,7 +492,8 @@ mod tests {
     fn every_key_says_something() {
         let rest = "data = \"/var/lib/holdpoint\"\njournal = \"files\"\nrecordings = \"local\"\nreserve = \"512 MiB\"\n\
                     [notify.webhook]\nurl = \"https://chat.example/hook\"\nca = \"alarms.pem\"\n[notify.command]\nrun = [\"/bin/page\", \"-q\"]";
-        let vendor = "ssh = [\"[::]:22\"]\nssh_port = 2222\npages = [\"0.0.0.0:443\"]\npasswords = true";
+        let vendor = "ssh = [\"[::]:22\"]\nssh_port = 2222\npages = [\"0.0.0.0:443\"]\npasswords = true\n\
+                      listen = [\"0.0.0.0:8443\"]\ntls = [\"0.0.0.0:4443\", \"[::]:4443\"]\ntls_port = 443";
         let config = parse(&written(vendor, rest)).expect("right");
         assert_eq!(config.store.data, Path::new("/var/lib/holdpoint"));
         assert_eq!(config.store.reserve_bytes, 512 << 20);
@@ -495,20 +505,23 @@ mod tests {
         assert_eq!(config.notify.command, ["/bin/page", "-q"]);
         let vendor = config.vendor;
         assert_eq!((vendor.ssh_port, vendor.pages.len(), vendor.passwords), (Some(2222), 1, true));
+        assert_eq!((vendor.listen.len(), vendor.tls.len(), vendor.tls_port), (1, 2, Some(443)));
     }
 
     #[test]
-    fn one_shared_port_is_refused_by_name_and_the_rest_is_still_read() {
-        let mistakes = parse(&written("listen = [\"0.0.0.0:443\"]\ntls = []", "raw = 1")).expect_err("wrong");
-        assert_eq!(
-            mistakes,
-            [
-                "3:10: faces.vendor.listen: one port for SSH, TLS and pages is not built yet; \
-                 write ssh = [...] and pages = [...] apart",
-                "4:1: faces.vendor.tls: not built yet; leave it out",
-                "10:1: store.raw: unknown key; known here are data, journal, recordings, recipients, reserve, witnesses",
-            ]
-        );
+    fn one_port_for_everything_is_enough_and_none_for_ssh_is_not() {
+        let config = parse(&written("listen = [\"0.0.0.0:443\"]", "")).expect("right");
+        assert_eq!((config.vendor.listen.len(), config.vendor.ssh.len()), (1, 0));
+        for (vendor, mistake) in [
+            ("tls = [\"0.0.0.0:443\"]", "faces.vendor.ssh: missing"),
+            ("listen = []", "faces.vendor.listen: "),
+            ("listen = [\"0.0.0.0\"]", "faces.vendor.listen[1]: \"0.0.0.0\" is not an address and a port"),
+            ("ssh = [\"0.0.0.0:22\"]\ntls_port = 0", "faces.vendor.tls_port: "),
+            ("ssh = [\"0.0.0.0:22\"]\nraw = 1", "faces.vendor.raw: unknown key"),
+        ] {
+            let mistakes = parse(&written(vendor, "")).expect_err(vendor);
+            assert!(mistakes.len() == 1 && mistakes[0].contains(mistake), "{vendor}: {mistakes:?}");
+        }
     }
 
     #[test]

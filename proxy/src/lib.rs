@@ -28,4 +28,6 @@ pub mod serve;
 pub mod session;
 pub mod ssh;
 pub mod tcp;
+mod tls_face;
 pub mod trusting;
+mod vendor_port;

@@ -5,9 +5,10 @@ use axum::Json;
 use axum::extract::State;
 use policies::decide::{Command, NewRequest};
 use policies::digest::Salted;
-use policies::ids::{PersonId, RequestId};
+use policies::ids::{PersonId, RequestId, SessionId};
 use policies::refusals::Refusal;
 use policies::requests::Widening;
+use policies::state::SessionFacts;
 use policies::time::{Seconds, Window};
 
 use super::cards::Around;
@@ -15,8 +16,8 @@ use super::guard::{Asked, At, Caller, Sent};
 use super::problem::Problem;
 use super::requests::{done, matters};
 use super::types::{
-    AskAccess, AskMade, AskMoreActions, AskMoreTime, Done, OwnRequest, OwnRequestsView, RequestMade, SessionsView,
-    Wanted,
+    AskAccess, AskMade, AskMoreActions, AskMoreTime, Done, OwnRequest, OwnRequestsView, RequestMade, SessionView,
+    SessionsView, Wanted,
 };
 use super::{Api, Source};
 use crate::mint;
@@ -69,7 +70,7 @@ impl Api {
         }
     }
 
-    fn own(&self, by: PersonId, id: RequestId) -> Result<Around, Problem> {
+    pub(super) fn own(&self, by: PersonId, id: RequestId) -> Result<Around, Problem> {
         let around = self.desk().with_state(|state| Around::of(state, id));
         Ok(around.filter(|around| around.case.asked.technician == by).ok_or(Refusal::NoSuchRequest)?)
     }
@@ -155,12 +156,19 @@ pub(super) async fn sessions(
         let wanted = own.filter(|(_, facts)| wanted.all || facts.ended.is_none()).take(LISTED_MAX);
         wanted.map(|(id, facts)| (*id, facts.clone())).collect()
     });
-    let mut sessions = Vec::new();
-    for (id, facts) in &own {
-        let mut view = api.session_view(*id, facts, None).await;
-        view.watchers.clear();
-        view.kept = None;
-        sessions.push(view);
+    Json(SessionsView { sessions: api.own_sessions(&own).await })
+}
+
+impl Api {
+    /// Sessions as their technician sees them.
+    pub(super) async fn own_sessions(&self, own: &[(SessionId, SessionFacts)]) -> Vec<SessionView> {
+        let mut sessions = Vec::new();
+        for (id, facts) in own {
+            let mut view = self.session_view(*id, facts, None).await;
+            view.watchers.clear();
+            view.kept = None;
+            sessions.push(view);
+        }
+        sessions
     }
-    Json(SessionsView { sessions })
 }

@@ -2,6 +2,7 @@
 //! proof are checked against what stands now. A handler behind it gets a [`Caller`], which nobody else makes.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
@@ -41,37 +42,55 @@ impl Caller {
     }
 }
 
+/// By what somebody signed in who makes this request by a token; none where it was a key alone.
+#[derive(Clone)]
+pub(super) struct Login {
+    /// What token and proof proved.
+    pub(super) who: Arc<Authenticated>,
+    /// When both factors were given.
+    pub(super) at: Timestamp,
+}
+
 /// Stands before one door.
 pub(super) async fn guard(State((api, pass)): State<(Api, Pass)>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else { return Problem::too_large().into_response() };
     if let Who::SignedIn(roles) = pass.who {
         match let_in(&api, &pass, roles, &parts, &body) {
-            Ok(caller) => parts.extensions.insert(caller),
+            Ok((caller, login)) => {
+                parts.extensions.insert(caller);
+                login.map(|login| parts.extensions.insert(login));
+            }
             Err(problem) => return problem.into_response(),
-        };
+        }
     }
     next.run(Request::from_parts(parts, Body::from(body))).await
 }
 
-fn let_in(api: &Api, pass: &Pass, roles: &'static [Role], parts: &Parts, body: &Bytes) -> Result<Caller, Problem> {
-    let (caller, key_alone) = api.authenticate(parts, body)?;
+fn let_in(
+    api: &Api,
+    pass: &Pass,
+    roles: &'static [Role],
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<(Caller, Option<Login>), Problem> {
+    let (caller, login) = api.authenticate(parts, body)?;
     if !roles.contains(&caller.role) {
         return Err(Refusal::WrongKind(Role::plural(roles)).into());
     }
-    if key_alone && !pass.key_alone {
+    if login.is_none() && !pass.key_alone {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "key-alone",
             "you signed in by key alone, because the gate's directory did not answer: that is enough to see and to cut. Sign in again for more",
         ));
     }
-    Ok(caller)
+    Ok((caller, login))
 }
 
 impl Api {
-    /// Token and proof, against what stands now; and whether it was a key alone.
-    fn authenticate(&self, parts: &Parts, body: &[u8]) -> Result<(Caller, bool), Problem> {
+    /// Token and proof, against what stands now; and the login behind the token, where it was not a key alone.
+    fn authenticate(&self, parts: &Parts, body: &[u8]) -> Result<(Caller, Option<Login>), Problem> {
         let now = self.clock().wall();
         let token = bearer(parts)
             .ok_or_else(|| Problem::unauthenticated("sign in first, for example with `holdpoint login`"))?;
@@ -87,7 +106,7 @@ impl Api {
         if token.starts_with(proof::KEY_ALONE) {
             let (person, nonce) = self.0.passes.check(self, token, &request, now)?;
             self.spend(nonce)?;
-            return Ok((self.caller(person, now)?, true));
+            return Ok((self.caller(person, now)?, None));
         }
         let refused = |error: &dyn std::fmt::Display| Problem::unauthenticated(error.to_string());
         let checked =
@@ -102,9 +121,9 @@ impl Api {
         let key = self.key_of(checked.person(), checked.key())?;
         let proven = check_request_proof(&checked, &key, &request, now).map_err(|error| refused(&error))?;
         self.spend(proven.nonce())?;
-        let source = source(parts);
+        let (source, at) = (source(parts), checked.issued());
         let who = Authenticated::by_token(checked, proven, source.0, now).map_err(|error| refused(&error))?;
-        Ok((self.caller(who.person(), now)?, false))
+        Ok((self.caller(who.person(), now)?, Some(Login { who: Arc::new(who), at })))
     }
 
     /// A proof serves once.
@@ -180,6 +199,14 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         // Only a door that is open to anyone has none, and its handler asks for none.
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Problem::unauthenticated("sign in first"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Login {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         parts.extensions.get::<Self>().cloned().ok_or_else(|| Problem::unauthenticated("sign in first"))
     }
 }

@@ -30,6 +30,7 @@ use crate::witnesses::Witnesses;
 mod access;
 mod backup;
 mod cards;
+mod connecting;
 mod cuts;
 mod evidence;
 mod guard;
@@ -52,7 +53,7 @@ pub mod types;
 
 pub use backup::{HEADS as BACKUP_HEADS, NodeFiles};
 pub use openapi::document as openapi_document;
-pub use serve::{Limits, serve, serve_in_the_clear};
+pub use serve::{Limits, Pages, serve, serve_in_the_clear};
 
 /// What both faces are made of. Cheap to clone.
 #[derive(Clone)]
@@ -79,6 +80,8 @@ pub struct ApiParts {
     pub ssh_host: String,
     /// Where it speaks SSH.
     pub ssh_port: u16,
+    /// Where it speaks TLS to carry services, if it does.
+    pub tcp_port: Option<u16>,
     /// Verifier keys of the logs of the journal and of recordings.
     pub logs: Vec<Verifier>,
     /// The recorder of this node, where it records.

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use super::openapi::Shape;
 use super::problem::Problem;
 use super::{
-    Api, access, backup, cuts, evidence, guard, keeping, openapi, people, plant, requests, secrets, sessions, sign_in,
-    status, types,
+    Api, access, backup, connecting, cuts, evidence, guard, keeping, openapi, people, plant, requests, secrets,
+    sessions, sign_in, status, types,
 };
 
 /// What a person is, as far as doors are concerned.
@@ -468,6 +468,14 @@ fn of_vendors() -> Vec<Route> {
             .for_(TECHNICIAN, "Ask for more actions.")
             .takes::<types::AskMoreActions>()
             .gives::<types::AskMade>(),
+        act("/api/v1/requests/{request}/client-certificate", connecting::first)
+            .for_(TECHNICIAN, "A client certificate for the services of a grant, for a quarter of an hour at most, bound to your address.")
+            .takes::<types::ClientCertificateWanted>()
+            .gives::<types::ClientCertificate>(),
+        act("/api/v1/client-certificate", connecting::renew)
+            .for_anyone("The next client certificate by the one that still lasts, from the same address, while its grant does.")
+            .takes::<types::ClientCertificateRenewal>()
+            .gives::<types::ClientCertificate>(),
         read("/api/v1/sessions", access::sessions)
             .for_(TECHNICIAN, "Your live sessions.")
             .query("all", "`true`: also past ones.")
@@ -522,7 +530,8 @@ mod tests {
                 "/api/v1/sign-in/challenge",
                 "/api/v1/sign-in",
                 "/api/v1/enrol",
-                "/api/v1/certificate"
+                "/api/v1/certificate",
+                "/api/v1/client-certificate"
             ]
         );
     }

@@ -121,6 +121,39 @@ async fn serve_with(
     Ok(())
 }
 
+/// A face without a listener of its own: what is served to connections that something else accepted and ended the TLS of,
+/// within the same limits. Cheap to clone.
+#[derive(Clone)]
+pub struct Pages {
+    router: Router,
+    limits: Limits,
+    sources: Arc<Sources>,
+    places: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl Pages {
+    /// Until `stop`, from when on running requests get a moment more.
+    pub fn new(router: Router, limits: Limits, stop: CancellationToken) -> Self {
+        let (sources, places) = (Arc::new(Sources::new(limits)), Arc::new(Semaphore::new(limits.connections)));
+        Self { router, limits, sources, places, stop }
+    }
+
+    /// Serves one connection to its end; beyond the limits it is closed at once.
+    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, source: IpAddr) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
+        let Some(seat) = self.sources.sit(source) else { return };
+        let (source, router, limits) = (Source(source.to_canonical()), self.router.clone(), self.limits);
+        Guest { source, router, limits, seat, _place: place }.speak(stream, self.stop.clone()).await;
+    }
+}
+
+impl std::fmt::Debug for Pages {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pages({:?})", self.limits)
+    }
+}
+
 /// One connection.
 struct Guest {
     source: Source,

@@ -179,6 +179,68 @@ pub struct CertificateAnswer {
     pub signed_in: SignedIn,
 }
 
+/// Asks for a client certificate of the TCP face, under a grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificateWanted {
+    /// A certificate signing request (RFC 2986) in PEM, for a key on P-256 that was made where it is used. Nothing of it
+    /// counts but the key.
+    pub signing_request: String,
+}
+
+/// Asks for the next client certificate by the one that still lasts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificateRenewal {
+    /// The one that lasts, in PEM.
+    pub certificate: String,
+    /// A certificate signing request by its key, in PEM.
+    pub signing_request: String,
+}
+
+/// A client certificate of the TCP face, and what it opens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClientCertificate {
+    /// In PEM.
+    pub certificate: String,
+    /// Void from then on, for new connections: a quarter of an hour at most.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires: Timestamp,
+    /// The only address it is good from.
+    #[schema(value_type = String)]
+    pub source: IpAddr,
+    /// Where it is shown.
+    pub face: TcpFaceView,
+    /// The one grant that it opens connections under, as it stands.
+    pub grant: OwnRequest,
+    /// Sessions under it, newest first, ten at most.
+    pub sessions: Vec<SessionView>,
+}
+
+/// The TCP face, as one grant sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TcpFaceView {
+    /// By which name the gate is reached.
+    pub host: String,
+    /// At which port.
+    pub port: u16,
+    /// What is carried.
+    pub services: Vec<TcpServiceView>,
+}
+
+/// A service that the TCP face carries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TcpServiceView {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub service: ServiceName,
+    /// What it speaks.
+    #[schema(value_type = String)]
+    pub protocol: Protocol,
+    /// The name to ask for in TLS (RFC 6066, 3).
+    pub server_name: String,
+}
+
 /// A person, as others see them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Named {

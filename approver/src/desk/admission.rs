@@ -36,13 +36,7 @@ impl Desk {
     /// # Errors
     /// A refusal, or a fault; then there is no session.
     pub async fn admit(&self, who: &Authenticated, ask: Ask) -> Result<Lease, Rejected> {
-        let proved = Proved {
-            technician: who.person(),
-            source: who.source(),
-            factors: factors(who.factors()),
-            key: who.key(),
-            at: who.at(),
-        };
+        let proved = Proved::of(who);
         let technician = proved.technician;
         let ask = Ask { grant: who.grant().or(ask.grant), ..ask };
         let inner = self.0.clone();
@@ -55,6 +49,26 @@ impl Desk {
             admitted
         });
         admitted.await?
+    }
+
+    /// What [`admit`](Self::admit) would say at this moment. It promises nothing, and nothing is journaled or held.
+    ///
+    /// # Errors
+    /// A refusal, or a fault.
+    pub fn would_admit(&self, who: &Authenticated, ask: &Ask) -> Result<(), Rejected> {
+        let ask = Ask { grant: who.grant().or(ask.grant), ..ask.clone() };
+        let fold = self.0.fold();
+        fold.check_known()?;
+        self.0.decide_admission(&fold, self.0.now(&fold), &Proved::of(who), &ask).map(drop)
+    }
+
+    /// Journals that a face turned an authenticated person away, as [`admit`](Self::admit) does of its own refusals.
+    pub async fn turned_away(&self, who: &Authenticated, refusal: Refusal, target: TargetName) {
+        let (inner, technician) = (self.0.clone(), who.person());
+        let reported = async move { inner.report_refusal(technician, &refusal, target).await };
+        if self.0.to_its_end(reported).await.is_err() {
+            tracing::warn!("the gate stops, and a refusal is not journaled");
+        }
     }
 
     /// Gives a lease back: the session is over. `seal` is the digest of its recording's seal, where there is one. A
@@ -76,6 +90,18 @@ struct Proved {
     factors: Vec<Factor>,
     key: Option<Fingerprint>,
     at: Timestamp,
+}
+
+impl Proved {
+    fn of(who: &Authenticated) -> Self {
+        Self {
+            technician: who.person(),
+            source: who.source(),
+            factors: factors(who.factors()),
+            key: who.key(),
+            at: who.at(),
+        }
+    }
 }
 
 impl Inner {
@@ -222,14 +248,12 @@ fn service_of<'a>(plant: &'a Plant, ask: &Ask) -> Result<(&'a ServiceName, &'a S
 /// Whoever enrolled again lets nobody in by what an earlier key, or a login before, had proved.
 fn check_still_theirs(state: &State, proved: &Proved) -> Result<(), Refusal> {
     let Some(person) = state.people.get(&proved.technician) else { return Err(Refusal::UnknownPerson) };
-    let is_theirs = match proved.key {
-        Some(proved) => {
-            let keys = person.keys.iter().filter_map(|key| PublicKey::from_openssh(&key.0).ok());
-            keys.map(|key| key.fingerprint(HashAlg::Sha256)).any(|key| key == proved)
-        }
-        None => person.enrolled_at.is_none_or(|enrolled_at| enrolled_at <= proved.at),
+    let has_key = |proved| {
+        let keys = person.keys.iter().filter_map(|key| PublicKey::from_openssh(&key.0).ok());
+        keys.map(|key| key.fingerprint(HashAlg::Sha256)).any(|key| key == proved)
     };
-    if is_theirs { Ok(()) } else { Err(Refusal::EarlierKey) }
+    let is_of_now = person.enrolled_at.is_none_or(|enrolled_at| enrolled_at <= proved.at);
+    if is_of_now && proved.key.is_none_or(has_key) { Ok(()) } else { Err(Refusal::EarlierKey) }
 }
 
 /// A grant whose time has run on the clock that is never set is over, whatever the wall clock says by now.

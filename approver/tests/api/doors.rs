@@ -96,6 +96,8 @@ vendor GET    /api/v1/requests/{request}                    t
 vendor POST   /api/v1/requests/{request}/withdraw           t
 vendor POST   /api/v1/requests/{request}/extensions         t
 vendor POST   /api/v1/requests/{request}/widenings          t
+vendor POST   /api/v1/requests/{request}/client-certificate t
+vendor POST   /api/v1/client-certificate                    *
 vendor GET    /api/v1/sessions                              t
 ";
 

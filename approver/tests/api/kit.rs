@@ -93,7 +93,11 @@ impl House {
     }
 
     pub async fn on(props: Props, change: impl Fn(&mut ApiParts), limits: Limits) -> Self {
-        let stage = Stage::on(props, PLANT).await;
+        Self::with_plant(props, PLANT, change, limits).await
+    }
+
+    pub async fn with_plant(props: Props, plant: &str, change: impl Fn(&mut ApiParts), limits: Limits) -> Self {
+        let stage = Stage::on(props, plant).await;
         let invited = stage.people.invite(person("audrey", Kind::Auditor, &[]), Seconds(600), stage.admin.person).await;
         let auditor = enrol(&stage.people, &invited.unwrap().code).await;
         let keys = &stage.props.keys;
@@ -109,6 +113,7 @@ impl House {
             plant_origin: "https://holdpoint.mill3.local".into(),
             ssh_host: "gate.mill3.example".into(),
             ssh_port: 2222,
+            tcp_port: Some(8443),
             logs: vec![keys.log_key().verifier("mill-3/journal").unwrap()],
             recorder: None,
             witnesses: approver::witnesses::Witnesses::new(Vec::new(), Vec::new()).unwrap(),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test that meets the unexpected stops there")]
 
+mod connecting;
 mod doors;
 mod kit;
 mod notices;

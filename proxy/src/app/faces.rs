@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use approver::api::{self, ApiParts, Limits, NodeFiles};
+use approver::api::{self, ApiParts, Limits, NodeFiles, Pages};
 use approver::clock::Clock;
 use axum::Router;
 use certs::keys::KeyStore;
@@ -16,17 +16,23 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::stores::records_dir;
-use super::{App, Reason, StartFault, bound};
+use super::{App, Reason, StartFault};
 use crate::config::Origin;
 use crate::founding;
 use crate::gate::Gate;
 use crate::lanes::Lanes;
 use crate::ssh::face::{FaceParts, SshFace};
+use crate::tls_face::{TlsFace, TlsFaceParts};
+use crate::vendor_port::{PortParts, Speaks, VendorPort};
 
 /// Listeners, bound and not served yet.
 pub(super) struct Listeners {
+    /// The vendor face, everything.
+    pub(super) shared: Vec<TcpListener>,
     /// The vendor face, SSH.
     pub(super) ssh: Vec<TcpListener>,
+    /// The vendor face, the TCP face.
+    pub(super) tls: Vec<TcpListener>,
     /// The vendor face, HTTPS.
     pub(super) pages: Vec<TcpListener>,
     /// The plant face, HTTPS.
@@ -37,20 +43,69 @@ impl App {
     /// Serves both faces until the program stops.
     pub(super) fn serve_faces(&self, keys: &KeyStore, listeners: Listeners) -> Result<(), StartFault> {
         let name = self.config.vendor.origin.host().to_owned();
-        let port = self.config.vendor.ssh_port.unwrap_or_else(|| ssh_port(&listeners.ssh));
+        let port = self.config.vendor.ssh_port.or_else(|| first_port(&self.addresses.ssh)).unwrap_or_default();
         let gate = Gate { name, port };
         let parts = self.api_parts(keys, &gate)?;
         let (vendor, plant) = (&self.config.vendor.origin, &self.config.plant.origin);
-        let vendor = self.tls(keys.tls_ca(), vendor, &bound(&listeners.pages))?;
-        let plant = self.tls(keys.tls_ca(), plant, &bound(&listeners.plant))?;
-        self.serve_ssh(keys, listeners.ssh, gate)?;
-        self.serve_pages(listeners.pages, &vendor, &api::vendor_face(parts.clone()));
-        self.serve_apart(listeners.plant, plant, api::plant_face(parts))
+        let vendor = self.tls(keys.tls_ca(), vendor, &self.addresses.pages)?;
+        let plant = self.tls(keys.tls_ca(), plant, &self.addresses.plant)?;
+        let Listeners { shared, ssh, tls, pages, plant: of_plant } = listeners;
+        let died = |cause: io::Error| Reason::Died(format!("sessions have no threads: {cause}"));
+        let lanes = Lanes::start(&self.tracker).map_err(died)?;
+        let router = api::vendor_face(parts.clone());
+        let face = self.ssh_face(keys, gate.clone(), lanes.clone());
+        if !shared.is_empty() || !tls.is_empty() {
+            self.serve_port(keys, gate, lanes, &face, (vendor.clone(), router.clone()), (shared, tls))?;
+        }
+        for listener in ssh {
+            let face = face.clone();
+            self.tracker.spawn(async move { face.serve(listener).await });
+        }
+        self.serve_pages(pages, &vendor, &router);
+        self.serve_apart(of_plant, plant, api::plant_face(parts))
     }
 
-    fn serve_ssh(&self, keys: &KeyStore, listeners: Vec<TcpListener>, gate: Gate) -> Result<(), StartFault> {
-        let died = |cause: io::Error| Reason::Died(format!("sessions have no threads: {cause}"));
-        let face = SshFace::new(FaceParts {
+    /// Ports on which more is spoken than SSH or pages.
+    fn serve_port(
+        &self,
+        keys: &KeyStore,
+        gate: Gate,
+        lanes: Lanes,
+        ssh: &SshFace,
+        (pages_tls, router): (watch::Receiver<Arc<ServerConfig>>, Router),
+        (shared, tls): (Vec<TcpListener>, Vec<TcpListener>),
+    ) -> Result<(), StartFault> {
+        let (tracker, stop) = (self.tracker.clone(), self.stop.clone());
+        let face = TlsFace::new(TlsFaceParts {
+            sessions: self.sessions.clone(),
+            desk: self.desk.clone(),
+            client_face: keys.tls_ca().client_face(self.desk.deployment().clone())?,
+            strangers: Arc::clone(ssh.strangers()),
+            gate,
+            tracker: tracker.clone(),
+            lanes,
+            stop: stop.clone(),
+        });
+        let port = VendorPort::new(PortParts {
+            clock: self.desk.clock().clone(),
+            ssh: ssh.clone(),
+            tls: face,
+            pages: Pages::new(router, Limits::default(), stop.clone()),
+            pages_tls,
+            host: self.config.vendor.origin.host().to_owned(),
+            tracker,
+            stop,
+        });
+        let all = shared.into_iter().map(|listener| (listener, Speaks::Everything));
+        for (listener, speaks) in all.chain(tls.into_iter().map(|listener| (listener, Speaks::Tls))) {
+            let port = port.clone();
+            self.tracker.spawn(async move { port.serve(listener, speaks).await });
+        }
+        Ok(())
+    }
+
+    fn ssh_face(&self, keys: &KeyStore, gate: Gate, lanes: Lanes) -> SshFace {
+        SshFace::new(FaceParts {
             sessions: self.sessions.clone(),
             desk: self.desk.clone(),
             people: self.people.clone(),
@@ -59,14 +114,9 @@ impl App {
             gate,
             passwords: self.config.vendor.passwords,
             tracker: self.tracker.clone(),
-            lanes: Lanes::start(&self.tracker).map_err(died)?,
+            lanes,
             stop: self.stop.clone(),
-        });
-        for listener in listeners {
-            let face = face.clone();
-            self.tracker.spawn(async move { face.serve(listener).await });
-        }
-        Ok(())
+        })
     }
 
     fn serve_pages(&self, listeners: Vec<TcpListener>, tls: &watch::Receiver<Arc<ServerConfig>>, router: &Router) {
@@ -123,6 +173,12 @@ impl App {
             plant_origin: self.config.plant.origin.to_string(),
             ssh_host: gate.name.clone(),
             ssh_port: gate.port,
+            tcp_port: self
+                .config
+                .vendor
+                .tls_port
+                .or_else(|| first_port(&self.addresses.tls))
+                .filter(|_| !self.addresses.tls.is_empty()),
             logs: logs.map_err(|bad| Reason::Died(bad.to_string()))?,
             recorder: Some(Arc::clone(&self.stores.records)),
             witnesses: self.witnesses.clone(),
@@ -164,8 +220,8 @@ impl App {
 }
 
 /// Of several, people are told the first.
-fn ssh_port(listeners: &[TcpListener]) -> u16 {
-    bound(listeners).first().map_or(0, SocketAddr::port)
+fn first_port(addresses: &[SocketAddr]) -> Option<u16> {
+    addresses.first().map(SocketAddr::port)
 }
 
 /// Makes a new certificate long before the old one ends. By the wall clock, which is what clients go by.

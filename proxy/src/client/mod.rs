@@ -32,14 +32,18 @@ use zeroize::Zeroizing;
 mod enrolment;
 mod profile;
 mod signer;
+mod tcp;
 mod token;
 mod untar;
+mod way;
 mod wire;
 
 pub use enrolment::{Enrolment, FirstContact};
 pub use profile::{Profile, ProfileFault};
 pub use signer::{Signer, SignerFault};
+pub use tcp::{NotCarried, TcpLine};
 pub use untar::{NotUnpacked, Unpacker};
+pub use way::{BadProxy, Proxy};
 
 use token::{Held, TokenFile};
 use wire::{Outgoing, Wire};
@@ -138,6 +142,11 @@ impl Client {
         let tokens = TokenFile::beside(&profile);
         let held = tokens.read(Timestamp::now());
         Ok(Self { profile, signer, wire, tokens, held })
+    }
+
+    /// From now on the gate is reached through this proxy, or straight.
+    pub fn go_through(&mut self, proxy: Option<Proxy>) {
+        self.wire.go_through(proxy);
     }
 
     /// Who and where.
@@ -301,7 +310,7 @@ impl Client {
 
     /// A door at which nobody needs to have signed in.
     async fn open_door<T: DeserializeOwned>(
-        &mut self,
+        &self,
         method: &'static str,
         path: &str,
         body: Option<&impl Serialize>,

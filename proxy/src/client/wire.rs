@@ -21,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::task::TaskTracker;
 
 use super::Fault;
+use super::way::{Proxy, Way};
 use crate::config::Origin;
 
 /// Within a plant; a vendor's satellite link takes a second.
@@ -32,9 +33,8 @@ const ANSWER_WAIT: Duration = Duration::from_secs(30);
 pub(super) struct Wire {
     tls: Arc<ClientConfig>,
     origin: String,
-    host: String,
+    way: Way,
     port: u16,
-    address: Option<SocketAddr>,
     known_by: &'static str,
     connections: TaskTracker,
 }
@@ -57,8 +57,17 @@ impl Wire {
         address: Option<SocketAddr>,
         known_by: &'static str,
     ) -> Self {
-        let (host, port) = (origin.host().to_owned(), origin.port());
-        Self { tls, origin: origin.to_string(), host, port, address, known_by, connections: TaskTracker::new() }
+        let way = Way { host: origin.host().to_owned(), address: address.map(|address| address.ip()), proxy: None };
+        let port = address.map_or(origin.port(), |address| address.port());
+        Self { tls, origin: origin.to_string(), way, port, known_by, connections: TaskTracker::new() }
+    }
+
+    pub(super) const fn way(&self) -> &Way {
+        &self.way
+    }
+
+    pub(super) fn go_through(&mut self, proxy: Option<Proxy>) {
+        self.way.proxy = proxy;
     }
 
     /// Sends a request; gives the head of its answer.
@@ -90,13 +99,8 @@ impl Wire {
 
     async fn connect(&self) -> Result<TlsStream<TcpStream>, Fault> {
         let connecting = async {
-            let socket = match self.address {
-                Some(address) => TcpStream::connect(address).await,
-                None => TcpStream::connect((self.host.as_str(), self.port)).await,
-            };
-            let socket = socket.map_err(|cause| self.unreachable(cause))?;
-            socket.set_nodelay(true).map_err(|cause| self.unreachable(cause))?;
-            let name = ServerName::try_from(self.host.clone()).map_err(|cause| self.unreachable(cause))?;
+            let socket = self.way.open(self.port).await.map_err(|cause| self.unreachable(cause))?;
+            let name = ServerName::try_from(self.way.host.clone()).map_err(|cause| self.unreachable(cause))?;
             TlsConnector::from(Arc::clone(&self.tls)).connect(name, socket).await.map_err(|cause| self.no_tls(&cause))
         };
         tokio::time::timeout(CONNECT_WAIT, connecting)

@@ -7,6 +7,7 @@ mod card;
 mod certify;
 mod check;
 mod checkpoint;
+mod connect;
 mod cut;
 mod demo;
 mod difference;
@@ -77,6 +78,7 @@ enum Command {
     Rename(people::RenameArgs),
     Disable(people::DisableArgs),
     Contract(people::ContractArgs),
+    Connect(connect::Args),
     Request(request::Args),
     Extend(request::ExtendArgs),
     Widen(request::WidenArgs),
@@ -157,6 +159,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Rename(args) => people::rename(&args, profile),
         Command::Disable(args) => people::disable(&args, profile),
         Command::Contract(args) => people::contract(&args, profile),
+        Command::Connect(args) => connect::run(&args, profile),
         Command::Request(args) => request::run(&args, profile),
         Command::Extend(args) => request::extend(&args, profile),
         Command::Widen(args) => request::widen(&args, profile),

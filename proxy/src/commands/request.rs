@@ -133,10 +133,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
             if !args.json {
                 saying::aside(format_args!("{} waits for {}.", own.request, plain(&own.needs)));
             }
-            while own.standing == "pending" {
-                tokio::time::sleep(ASK_EVERY).await;
-                own = look_on(client, made.request, &made.request).await?;
-            }
+            own = answered(client, own).await?;
         }
         if args.json {
             print_json(&own)?;
@@ -151,6 +148,15 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
             }
         }
     })
+}
+
+/// Waits for the answer to a request.
+pub(super) async fn answered(client: &mut Client, mut own: OwnRequest) -> Result<OwnRequest, Failure> {
+    while own.standing == "pending" {
+        tokio::time::sleep(ASK_EVERY).await;
+        own = look_on(client, own.request, &own.request).await?;
+    }
+    Ok(own)
 }
 
 /// Looks again, while `asked` waits. A token lasts ten minutes, and an operator may take longer: whoever waits is asked for

@@ -94,6 +94,7 @@ impl Face {
             plant_origin: ORIGIN.into(),
             ssh_host: "gate.mill3.example".into(),
             ssh_port: 2222,
+            tcp_port: None,
             logs: vec![keys.log_key().verifier("mill-3/journal").unwrap()],
             recorder: None,
             witnesses: approver::witnesses::Witnesses::new(Vec::new(), Vec::new()).unwrap(),

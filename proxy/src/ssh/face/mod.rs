@@ -18,7 +18,7 @@ mod questions;
 mod recent;
 mod room;
 mod second;
-mod strangers;
+pub(crate) mod strangers;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -135,17 +135,27 @@ impl SshFace {
                 () = face.stop.cancelled() => return,
             };
             match accepted {
-                Ok((socket, peer)) => {
-                    // Beyond the last place the socket is closed at once.
-                    let Ok(place) = Arc::clone(&face.places).try_acquire_owned() else { continue };
-                    face.carry(socket, peer, place);
-                }
+                Ok((socket, peer)) => self.receive(socket, peer),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(BREATH).await;
                 }
             }
         }
+    }
+}
+
+impl SshFace {
+    /// Serves a connection that somebody accepted and read nothing of; beyond the last place it is closed at once.
+    pub(crate) fn receive(&self, socket: TcpStream, peer: SocketAddr) {
+        if let Ok(place) = Arc::clone(&self.0.places).try_acquire_owned() {
+            self.0.carry(socket, peer, place);
+        }
+    }
+
+    /// Those who have not signed in on this face, by whatever they come.
+    pub(crate) fn strangers(&self) -> &Arc<Strangers> {
+        &self.0.strangers
     }
 }
 

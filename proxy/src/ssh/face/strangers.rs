@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::flow::Valve;
 
 /// The strangers of one face.
-pub(super) struct Strangers {
+pub(crate) struct Strangers {
     clock: Clock,
     house: Mutex<House>,
 }
@@ -31,10 +31,27 @@ struct House {
 
 struct Waiting {
     source: IpAddr,
-    valve: Arc<Valve>,
+    line: Line,
     /// Whose key was proved, once one was: strangers have none.
     person: Option<PersonId>,
     turned_out: CancellationToken,
+}
+
+/// How a stranger is turned out.
+enum Line {
+    /// By cutting what they speak SSH through.
+    Ssh(Arc<Valve>),
+    /// By a word to whoever waits for their first bytes, or their handshake.
+    Unsaid(CancellationToken),
+}
+
+impl Line {
+    fn cut(self) {
+        match self {
+            Self::Ssh(valve) => valve.cut(),
+            Self::Unsaid(turned_out) => turned_out.cancel(),
+        }
+    }
 }
 
 /// What an address got wrong within one minute.
@@ -44,7 +61,7 @@ struct Failures {
 }
 
 /// The place of somebody who has not signed in; dropping it leaves.
-pub(super) struct Stranger {
+pub(crate) struct Stranger {
     strangers: Arc<Strangers>,
     number: u64,
     turned_out: CancellationToken,
@@ -74,6 +91,16 @@ impl Strangers {
 
     /// Takes a place for a new connection, if need be the one of whoever has waited longest.
     pub(super) fn enter(self: &Arc<Self>, source: IpAddr, valve: Arc<Valve>) -> Stranger {
+        self.take_place(source, |_| Line::Ssh(valve))
+    }
+
+    /// The same for one of whom nobody knows yet what they speak, or who speaks TLS; [`Stranger::turned_out`] says when
+    /// they have to make room for anybody.
+    pub(crate) fn enter_unsaid(self: &Arc<Self>, source: IpAddr) -> Stranger {
+        self.take_place(source, |turned_out| Line::Unsaid(turned_out.clone()))
+    }
+
+    fn take_place(self: &Arc<Self>, source: IpAddr, line: impl FnOnce(&CancellationToken) -> Line) -> Stranger {
         let mut house = self.house();
         let is_stranger = |waiting: &Waiting| waiting.person.is_none();
         if house.count(|waiting| is_stranger(waiting) && waiting.source == source) >= WAITING_FROM_ONE_MAX {
@@ -84,7 +111,8 @@ impl Strangers {
         let number = house.next;
         house.next += 1;
         let turned_out = CancellationToken::new();
-        house.waiting.insert(number, Waiting { source, valve, person: None, turned_out: turned_out.clone() });
+        let line = line(&turned_out);
+        house.waiting.insert(number, Waiting { source, line, person: None, turned_out: turned_out.clone() });
         Stranger { strangers: Arc::clone(self), number, turned_out }
     }
 
@@ -101,7 +129,7 @@ impl Strangers {
     }
 
     /// How long a new connection from here is kept waiting: slower with each failure, and never locked out.
-    pub(super) fn delay(&self, source: IpAddr) -> Duration {
+    pub(crate) fn delay(&self, source: IpAddr) -> Duration {
         let now = self.clock.boot();
         let count = self.house().sources.get(&source).filter(|f| now.since(f.since) < MINUTE).map_or(0, |f| f.count);
         (SLOWER * count.saturating_sub(FREE_FAILURES)).min(SLOWEST)
@@ -109,7 +137,7 @@ impl Strangers {
 
     /// Somebody from here failed. Of each address the log has one line a minute: the first failure, and once that
     /// minute is over how many there were.
-    pub(super) fn failed(&self, source: IpAddr, how: &str) {
+    pub(crate) fn failed(&self, source: IpAddr, how: &str) {
         let now = self.clock.boot();
         let mut house = self.house();
         let before = house.sources.get(&source).filter(|failures| now.since(failures.since) >= MINUTE);
@@ -142,7 +170,7 @@ impl House {
     fn turn_out(&mut self, is_meant: impl Fn(&Waiting) -> bool) {
         let oldest = self.waiting.iter().find(|(_, waiting)| is_meant(waiting)).map(|(number, _)| *number);
         match oldest.and_then(|number| self.waiting.remove(&number)) {
-            Some(Waiting { person: None, valve, .. }) => valve.cut(),
+            Some(Waiting { person: None, line, .. }) => line.cut(),
             Some(Waiting { turned_out, .. }) => turned_out.cancel(),
             None => {}
         }
@@ -165,8 +193,9 @@ impl Stranger {
         self.strangers.is_known(self.number, person);
     }
 
-    /// Cancelled when they have to make room for another connection of the same person.
-    pub(super) fn turned_out(&self) -> CancellationToken {
+    /// Cancelled when they have to make room for another connection of the same person, or, where they speak no SSH yet, for
+    /// anybody's.
+    pub(crate) fn turned_out(&self) -> CancellationToken {
         self.turned_out.clone()
     }
 }
@@ -243,6 +272,15 @@ mod tests {
         assert!(!first.is_cut());
         let _last = others();
         assert!(first.is_cut() && !known.turned_out().is_cancelled());
+    }
+
+    #[test]
+    fn whoever_has_said_nothing_yet_makes_room_too() {
+        let (clock, _turn) = Clock::turned();
+        let strangers = Strangers::new(clock);
+        let silent: Vec<_> = (0..=WAITING_FROM_ONE_MAX).map(|_| strangers.enter_unsaid(address(1))).collect();
+        let told: Vec<bool> = silent.iter().map(|stranger| stranger.turned_out().is_cancelled()).collect();
+        assert!(told[0] && told[1..].iter().all(|told| !told), "{told:?}");
     }
 
     #[test]

@@ -1,0 +1,149 @@
+//! Local ports: each connection of a program on this machine joined to one of its own through the gate, dialled anew, so
+//! that a line that broke keeps nobody out who comes after it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use policies::ids::SessionId;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::client::{NotCarried, TcpLine};
+
+/// What went through a port so far.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) up: AtomicU64,
+    pub(super) down: AtomicU64,
+    pub(super) open: AtomicUsize,
+}
+
+/// What happened at a port.
+#[derive(Debug)]
+pub(super) enum Happened {
+    /// A connection is carried.
+    Opened { port: usize, session: SessionId },
+    /// It is no more.
+    Closed { port: usize, session: SessionId, up: u64, down: u64 },
+    /// The gate did not carry it.
+    NotCarried { port: usize, why: NotCarried },
+}
+
+/// One local port.
+pub(super) struct Port {
+    /// Which of all.
+    pub(super) number: usize,
+    pub(super) listener: TcpListener,
+    /// How the service is reached now.
+    pub(super) line: watch::Receiver<TcpLine>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) happened: mpsc::Sender<Happened>,
+}
+
+/// Connections of one port at once: more than any target takes.
+const CONNECTIONS_MAX: usize = 64;
+const PIECE_BYTES: usize = 32 << 10;
+
+impl Port {
+    /// Serves whoever connects, until `stop`.
+    pub(super) async fn serve(self, tracker: TaskTracker, stop: CancellationToken) {
+        let port = Arc::new(self);
+        while let Some(accepted) = stop.run_until_cancelled(port.listener.accept()).await {
+            let Ok((socket, _)) = accepted else {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                continue;
+            };
+            if port.counters.open.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
+                continue;
+            }
+            let place = Place::take(&port.counters);
+            let (port, stop) = (Arc::clone(&port), stop.clone());
+            let carrying = async move {
+                stop.run_until_cancelled_owned(port.carry(socket)).await;
+                drop(place);
+            };
+            tracker.spawn(carrying);
+        }
+    }
+
+    async fn carry(&self, socket: TcpStream) {
+        let (port, line) = (self.number, self.line.borrow().clone());
+        let (stream, session) = match line.open().await {
+            Ok(opened) => opened,
+            Err(why) => return self.tell(Happened::NotCarried { port, why }).await,
+        };
+        self.tell(Happened::Opened { port, session }).await;
+        let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
+        let joined = join(socket, stream, (&up, &self.counters.up), (&down, &self.counters.down)).await;
+        if let Err(error) = joined {
+            tracing::debug!(%error, "a connection broke");
+        }
+        let (up, down) = (up.into_inner(), down.into_inner());
+        self.tell(Happened::Closed { port, session, up, down }).await;
+    }
+
+    async fn tell(&self, happened: Happened) {
+        if self.happened.send(happened).await.is_err() {
+            tracing::debug!("nobody listens any more");
+        }
+    }
+}
+
+/// A connection that counts as open.
+struct Place(Arc<Counters>);
+
+impl Place {
+    fn take(counters: &Arc<Counters>) -> Self {
+        counters.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counters))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+type Count<'a> = (&'a AtomicU64, &'a AtomicU64);
+
+/// Joins two streams until both have ended, or one broke.
+async fn join<S: AsyncRead + AsyncWrite>(local: TcpStream, gate: S, up: Count<'_>, down: Count<'_>) -> io::Result<()> {
+    local.set_nodelay(true)?;
+    let (local_read, local_write) = local.into_split();
+    let (gate_read, gate_write) = tokio::io::split(gate);
+    tokio::try_join!(pump(local_read, gate_write, up), pump(gate_read, local_write, down)).map(|_| ())
+}
+
+async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    (own, all): Count<'_>,
+) -> io::Result<()> {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let read = from.read(&mut piece).await?;
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&piece[..read]).await?;
+        to.flush().await?;
+        own.fetch_add(read as u64, Ordering::Relaxed);
+        all.fetch_add(read as u64, Ordering::Relaxed);
+    }
+}
+
+/// Listens at an address.
+///
+/// # Errors
+/// Somebody else does, or it is none of this machine's.
+pub(super) async fn listen(at: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(at).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}

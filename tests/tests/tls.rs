@@ -1,0 +1,488 @@
+//! The TCP face and `holdpoint connect`: SSH, TLS and pages on one port, stock TLS clients with a client certificate, what is
+//! refused and how, and local ports that stay open as long as the grant does.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use policies::actions::Action;
+use policies::time::Seconds;
+use serde_json::Value;
+use tests::person::GATE;
+use tests::process::start_on_a_terminal;
+use tests::{Options, Plant, Running, eventually, holdpoint, log_in, run, start};
+
+const HOUR: Seconds = Seconds(3_600);
+
+/// A service that says back what it hears, and how often it was connected to.
+struct Echo {
+    listener: TcpListener,
+    met: Arc<AtomicUsize>,
+}
+
+impl Echo {
+    fn listen() -> Self {
+        // On every address of the loopback, of which each machine has one.
+        let listener = TcpListener::bind("0.0.0.0:0").expect("a port");
+        let (here, met) = (listener.try_clone().expect("a handle"), Arc::<AtomicUsize>::default());
+        let count = Arc::clone(&met);
+        thread::spawn(move || {
+            for socket in here.incoming() {
+                let Ok(mut socket) = socket else { return };
+                count.fetch_add(1, Ordering::SeqCst);
+                thread::spawn(move || {
+                    let mut piece = [0; 4096];
+                    while let Ok(read) = socket.read(&mut piece) {
+                        if read == 0 || socket.write_all(&piece[..read]).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { listener, met }
+    }
+
+    fn port(&self) -> u16 {
+        self.listener.local_addr().expect("bound").port()
+    }
+
+    fn met(&self) -> usize {
+        self.met.load(Ordering::SeqCst)
+    }
+}
+
+fn options(port: u16) -> Options {
+    let service = |target: &str, address: &str| {
+        format!(
+            "[targets.{target}]\nzone = \"packaging\"\n[targets.{target}.services.panel]\nprotocol = \"tcp\"\n\
+             address = \"{address}:{port}\"\nconnections_max = 8\n"
+        )
+    };
+    let more = format!(
+        "{}{}[[rules]]\nid = \"acme-plc\"\nvendors = [\"acme\"]\nroles = [\"maintenance\"]\ntargets = [\"plc-7\", \"plc-8\"]\n\
+         actions = [\"tunnel\"]\nduration_max = \"4h\"\nconnections = 1\n\
+         approvals = [{{ from = \"shift-lead\", count = 1 }}]\nwork_order = \"optional\"\n",
+        service("plc-7", "127.0.0.1"),
+        service("plc-8", "127.0.0.2")
+    );
+    Options { more, technicians: vec![("tess", "acme"), ("tom", "acme")], ..Options::default() }
+}
+
+/// SSH, TLS and pages on one port.
+fn on_one_port(plant: &Plant) {
+    plant.edit_config(|text| {
+        let lines = text.lines().filter(|line| !line.starts_with("pages = "));
+        let lines = lines.map(|line| if line.starts_with("ssh = ") { "listen = [\"127.0.0.1:0\"]" } else { line });
+        lines.collect::<Vec<_>>().join("\n") + "\n"
+    });
+}
+
+/// A controller behind a gate with one port, an hour's grant at it for `tess`, who is signed in.
+fn plant_at(echo: &Echo) -> Plant {
+    let mut plant = Plant::ready(options(echo.port()));
+    on_one_port(&plant);
+    plant.grant("tess", "plc-7", &[Action::Tunnel], HOUR);
+    plant.serve();
+    log_in(&plant, "tess");
+    plant
+}
+
+/// `connect`, and what it has said so far in lines of JSON.
+struct Connecting(Running);
+
+impl Connecting {
+    fn start(plant: &Plant, who: &str, arguments: &[&str]) -> Self {
+        Self(start(&mut plant.as_person(who, &[&["connect", "--json"], arguments].concat())))
+    }
+
+    #[track_caller]
+    fn until(&mut self, event: &str) -> Value {
+        let wanted = format!("\"event\":\"{event}\"");
+        let said = self.0.until(&wanted);
+        let line = said.lines().rfind(|line| line.contains(&wanted)).expect("it was said");
+        serde_json::from_str(line).expect("a line of JSON")
+    }
+
+    /// Where the first service listens.
+    #[track_caller]
+    fn port(&mut self) -> SocketAddr {
+        self.until("open")["listen"].as_str().expect("an address").parse().expect("an address")
+    }
+}
+
+/// What comes back of `said` by a connection to `at`; nothing where it is closed.
+fn echoed(at: SocketAddr, said: &[u8]) -> Vec<u8> {
+    let mut socket = TcpStream::connect(at).expect("it listens");
+    socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
+    let mut back = vec![0; said.len()];
+    let went = socket.write_all(said).and_then(|()| socket.read_exact(&mut back));
+    went.map(|()| back).unwrap_or_default()
+}
+
+#[test]
+fn one_port_speaks_ssh_tls_and_pages_and_waits_for_whoever_waits_for_it() {
+    let echo = Echo::listen();
+    let plant = plant_at(&echo);
+    let (tess, gate) = (plant.tess(), plant.faces.pages[0]);
+    assert_eq!((plant.faces.ssh[0], plant.faces.pages.len()), (gate, 1));
+    let there = format!("plc-7:{}", echo.port());
+    let said = run(&mut tess.ssh(&["-W", &there, &tess.at("")]), b"by ssh\n").ok();
+    assert_eq!(said.out(), "by ssh\n");
+    // The commands of `log_in` were pages already; a stranger's are too.
+    let ask = format!("GET /healthz HTTP/1.1\r\nHost: {GATE}\r\nConnection: close\r\n\r\n");
+    let page = run(&mut openssl(&plant, GATE, None), ask.as_bytes());
+    assert!(page.out().contains("200 OK"), "{}", page.text());
+    // Who says nothing is spoken to, as RFC 4253 lets a client wait for the server's first line.
+    let mut silent = TcpStream::connect(gate).expect("it listens");
+    silent.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
+    let mut banner = [0; 4];
+    silent.read_exact(&mut banner).expect("a banner");
+    assert_eq!(&banner, b"SSH-");
+    let mut connect = Connecting::start(&plant, "tess", &["plc-7"]);
+    assert_eq!(echoed(connect.port(), b"by connect"), b"by connect");
+}
+
+/// `openssl s_client` at a name of the gate's, with the file of a certificate.
+fn openssl(plant: &Plant, name: &str, certificate: Option<&Path>) -> Command {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["s_client", "-quiet", "-verify_return_error", "-connect", &plant.faces.pages[0].to_string()]);
+    openssl.args(["-servername", name, "-verify_hostname", name, "-CAfile"]).arg(plant.tess().path("../../ca.pem"));
+    if let Some(file) = certificate {
+        openssl.arg("-cert").arg(file);
+    }
+    openssl
+}
+
+/// `connect` that keeps a certificate in a file.
+fn certified(plant: &Plant, who: &str) -> (Connecting, PathBuf) {
+    let file = plant.person(who).path("client.pem");
+    let mut connect = Connecting::start(plant, who, &["plc-7/panel", "--certificate", file.to_str().expect("a path")]);
+    connect.until("certificate");
+    (connect, file)
+}
+
+#[test]
+fn stock_tls_clients_reach_a_service_with_the_certificate_that_connect_keeps() {
+    let echo = Echo::listen();
+    let plant = plant_at(&echo);
+    let (_connect, file) = certified(&plant, "tess");
+    let (gate, ca) = (plant.faces.pages[0], plant.tess().path("../../ca.pem"));
+    for name in ["panel.plc-7", "plc-7"] {
+        let mut openssl = start(&mut openssl(&plant, &format!("{name}.{GATE}"), Some(&file)));
+        openssl.type_in("by openssl\n");
+        openssl.until("by openssl");
+    }
+    let socat = format!(
+        "OPENSSL:{gate},snihost=panel.plc-7.{GATE},commonname=panel.plc-7.{GATE},cert={},cafile={}",
+        file.display(),
+        ca.display()
+    );
+    let said = run(Command::new("socat").args(["-t5", "-", &socat]), b"by socat\n").ok();
+    assert_eq!(said.out(), "by socat\n");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let config = format!(
+        "foreground = yes\npid =\n[panel]\nclient = yes\naccept = {free}\nconnect = {gate}\nsni = panel.plc-7.{GATE}\n\
+         cert = {}\nCAfile = {}\nverifyChain = yes\ncheckHost = panel.plc-7.{GATE}\n",
+        file.display(),
+        ca.display()
+    );
+    plant.tess().write("stunnel.conf", config.as_bytes());
+    let mut stunnel = start(Command::new("stunnel4").arg(plant.tess().path("stunnel.conf")));
+    stunnel.until("Configuration successful");
+    eventually("stunnel listens", || TcpStream::connect(free).is_ok());
+    assert_eq!(echoed(free, b"by stunnel"), b"by stunnel");
+}
+
+#[test]
+fn connections_to_one_service_share_a_session_which_is_recorded() {
+    let echo = Echo::listen();
+    let mut plant = plant_at(&echo);
+    let mut connect = Connecting::start(&plant, "tess", &["plc-7"]);
+    let port = connect.port();
+    // The rule gives one connection, which is one session.
+    let held: Vec<_> = (0..3)
+        .map(|n| {
+            let mut socket = TcpStream::connect(port).expect("it listens");
+            let (said, mut back) = (format!("line {n}"), [0; 6]);
+            socket.write_all(said.as_bytes()).expect("it is carried");
+            socket.read_exact(&mut back).expect("it is carried");
+            assert_eq!(said.as_bytes(), back);
+            socket
+        })
+        .collect();
+    log_in(&plant, "lee");
+    let told = holdpoint(&plant, "lee", &["sessions", "--json"]).ok().out();
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let sessions = told["sessions"].as_array().expect("a list");
+    assert_eq!(sessions.len(), 1, "{told}");
+    assert_eq!((&sessions[0]["target"], &sessions[0]["service"]), (&"plc-7".into(), &"panel".into()));
+    drop(held);
+    assert!(connect.until("closed")["bytes_up"].as_u64() >= Some(6));
+    eventually("the session ends when nobody uses it", || {
+        let told = holdpoint(&plant, "lee", &["sessions", "--json", "--all"]).ok().out();
+        let told: Value = serde_json::from_str(&told).expect("JSON");
+        told["sessions"][0]["ended"]["ending"] == "left"
+    });
+    drop(connect);
+    plant.stop();
+    plant.evidence().verify().ok();
+}
+
+#[test]
+fn what_is_not_granted_is_refused_in_tls_journaled_and_never_reaches_a_target() {
+    let echo = Echo::listen();
+    let plant = plant_at(&echo);
+    let (_connect, file) = certified(&plant, "tess");
+    let panel = format!("panel.plc-7.{GATE}");
+    let refused = |name: &str, file: Option<&Path>, alert: &str| {
+        let mut client = start(&mut openssl(&plant, name, file));
+        client.type_in("hello\n");
+        let said = client.ends_within(Duration::from_secs(30)).text();
+        assert!(said.contains(alert), "{name}: not {alert}:\n{said}");
+    };
+    refused(&panel, None, "certificate required");
+    refused(&format!("panel.plc-8.{GATE}"), Some(&file), "access denied");
+    refused(&format!("nothing.plc-7.{GATE}"), Some(&file), "access denied");
+    refused("panel.plc-7.elsewhere.example", Some(&file), "alert");
+    // Another plant's CA, and one that calls itself so.
+    let other = plant.tess().path("other.pem");
+    let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=x -addext basicConstraints=critical,CA:FALSE -keyout k -out c && cat c k";
+    fs::write(&other, run(Command::new("sh").current_dir(&plant.tess().home).args(["-c", make]), b"").ok().out)
+        .expect("a file");
+    refused(&panel, Some(&other), "unknown ca");
+    log_in(&plant, "lee");
+    holdpoint(&plant, "lee", &["revoke", &request_at(&plant, "plc-7"), "--reason", "enough"]).ok();
+    refused(&panel, Some(&file), "access denied");
+    assert_eq!(echo.met(), 0);
+    let journal = journal(&plant);
+    for reason in ["no-grant", "grant-revoked"] {
+        assert!(journal.contains(reason), "{reason} is not journaled:\n{journal}");
+    }
+}
+
+/// The grant at a target.
+fn request_at(plant: &Plant, target: &str) -> String {
+    let told = holdpoint(plant, "lee", &["requests", "--json"]).ok().out();
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let all = told["requests"].as_array().expect("a list");
+    let one = all.iter().find(|one| one["covered"]["target"] == target || one["target"] == target);
+    one.unwrap_or_else(|| panic!("nothing at {target}: {told}"))["request"].as_str().expect("an id").to_owned()
+}
+
+/// What the journal says, as its files hold it.
+fn journal(plant: &Plant) -> String {
+    let mut text = String::new();
+    let mut folders = vec![plant.data().join("journal")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                text.push_str(&String::from_utf8_lossy(&fs::read(entry.path()).unwrap_or_default()));
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn a_grant_taken_back_ends_connect_with_words() {
+    let echo = Echo::listen();
+    let plant = plant_at(&echo);
+    let mut connect = Connecting::start(&plant, "tess", &["plc-7"]);
+    let mut socket = TcpStream::connect(connect.port()).expect("it listens");
+    socket.write_all(b"x").expect("it is carried");
+    socket.read_exact(&mut [0]).expect("it is carried");
+    log_in(&plant, "lee");
+    holdpoint(&plant, "lee", &["revoke", &request_at(&plant, "plc-7"), "--reason", "enough"]).ok();
+    assert!(socket.read(&mut [0]).unwrap_or(0) == 0, "it is closed");
+    connect.until("over");
+    connect.0.ends().refused(1, "taken back by an operator");
+}
+
+#[test]
+fn a_person_reads_what_is_open_until_when_and_how_much_went() {
+    let echo = Echo::listen();
+    let plant = plant_at(&echo);
+    let mut connect = start_on_a_terminal(&plant.as_person("tess", &["connect", "plc-7/panel=127.0.0.2:0"]));
+    let said = connect.until("for 1 hour from the first connection, and no later than ");
+    let address =
+        said.split("plc-7/panel is open at ").nth(1).expect("it says where").split(' ').next().expect("a word");
+    assert_eq!(echoed(address.parse().expect("an address"), b"twelve bytes"), b"twelve bytes");
+    connect.until("closed, 12 B sent, 12 B received");
+    connect.until("0 connections, 12 B sent, 12 B received, until ");
+    println!("{}", connect.said());
+    connect.signal(rustix::process::Signal::INT);
+    let end = connect.ends();
+    assert_eq!(end.code(), 0, "{}", end.text());
+}
+
+#[test]
+fn whoever_has_no_grant_asks_and_waits_and_is_carried_after_the_yes() {
+    let echo = Echo::listen();
+    let plant = plant_at(&echo);
+    let asking = ["plc-8", "--for", "1h", "--reason", "the pump trips"];
+    let mut connect = Connecting::start(&plant, "tess", &asking);
+    let waiting = connect.until("waiting");
+    assert!(waiting["needs"].as_str().is_some_and(|needs| needs.contains("shift-lead")), "{waiting}");
+    log_in(&plant, "lee");
+    let request = waiting["request"].as_str().expect("an id");
+    holdpoint(&plant, "lee", &["approve", request, "--yes"]).ok();
+    assert_eq!(echoed(connect.port(), b"granted"), b"granted");
+    // Without a terminal nobody can be asked.
+    log_in(&plant, "tom");
+    holdpoint(&plant, "tom", &["connect", "plc-7"]).refused(2, "--for is missing");
+    holdpoint(&plant, "lee", &["connect", "plc-7"]).refused(2, "only technicians connect");
+}
+
+/// A vendor's proxy that wants a name and a password, and connects to the gate alone.
+fn tinyproxy(plant: &Plant) -> (Running, SocketAddr) {
+    let at = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let config = format!(
+        "Port {}\nListen 127.0.0.1\nTimeout 600\nMaxClients 20\nAllow 127.0.0.1\nBasicAuth tess s3cret\n\
+         ConnectPort {}\nLogLevel Connect\n",
+        at.port(),
+        plant.faces.pages[0].port()
+    );
+    plant.tess().write("tinyproxy.conf", config.as_bytes());
+    let proxy = start(Command::new("tinyproxy").arg("-d").arg("-c").arg(plant.tess().path("tinyproxy.conf")));
+    eventually("the proxy listens", || TcpStream::connect(at).is_ok());
+    (proxy, at)
+}
+
+#[test]
+fn connect_goes_through_a_proxy_that_wants_a_password() {
+    let echo = Echo::listen();
+    let plant = plant_at(&echo);
+    let tess = plant.tess();
+    let (mut tinyproxy, proxy) = tinyproxy(&plant);
+    tess.write("password", b"s3cret\n");
+    tess.write("wrong", b"guess\n");
+    let url = format!("http://tess@{proxy}");
+    let through = |password: &str| {
+        let file = tess.path(password).display().to_string();
+        ["plc-7", "--proxy", &url, "--proxy-password", &file].map(str::to_owned)
+    };
+    let wrong = through("wrong");
+    let wrong: Vec<&str> = wrong.iter().map(String::as_str).collect();
+    let told = holdpoint(&plant, "tess", &[&["connect"], wrong.as_slice()].concat());
+    told.refused(3, "does not take this name and password");
+    let right = through("password");
+    let right: Vec<&str> = right.iter().map(String::as_str).collect();
+    let mut connect = Connecting::start(&plant, "tess", &right);
+    assert_eq!(echoed(connect.port(), b"by proxy"), b"by proxy");
+    tinyproxy.until("CONNECT");
+    drop(connect);
+    let with_password = format!("http://tess:s3cret@{proxy}");
+    holdpoint(&plant, "tess", &["connect", "plc-7", "--proxy", &with_password]).refused(2, "seen by everybody");
+    let mut by_environment = plant.as_person("tess", &["connect", "--json", "plc-7"]);
+    let mut connect = Connecting(start(by_environment.env("HTTPS_PROXY", &with_password)));
+    assert_eq!(echoed(connect.port(), b"by environment"), b"by environment");
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_refused_as_such() {
+    let libraries =
+        fs::read_dir("/usr/lib").unwrap().flatten().map(|arch| arch.path().join("faketime/libfaketimeMT.so.1"));
+    let Some(library) = libraries.into_iter().find(|library| library.exists()) else {
+        return println!("SKIPPED: libfaketime (Debian: faketime) is not installed");
+    };
+    let echo = Echo::listen();
+    let mut plant = plant_at(&echo);
+    let (connect, file) = certified(&plant, "tess");
+    drop(connect);
+    plant.stop();
+    let preload = format!("LD_PRELOAD={}", library.display());
+    plant.serve_under(&["env", &preload, "FAKETIME=+20m", "FAKETIME_DONT_FAKE_MONOTONIC=1"]);
+    let mut client = start(&mut openssl(&plant, &format!("panel.plc-7.{GATE}"), Some(&file)));
+    client.type_in("hello\n");
+    let said = client.ends_within(Duration::from_secs(30)).text();
+    assert!(said.contains("certificate expired"), "{said}");
+    assert_eq!(echo.met(), 0);
+}
+
+#[test]
+fn a_gate_that_was_gone_is_reached_again_without_a_code_or_a_yes() {
+    let echo = Echo::listen();
+    let mut plant = plant_at(&echo);
+    let gate = plant.faces.pages[0];
+    let mut connect = Connecting::start(&plant, "tess", &["plc-7"]);
+    let port = connect.port();
+    assert_eq!(echoed(port, b"before"), b"before");
+    plant.stop();
+    assert_eq!(echoed(port, b"meanwhile"), b"");
+    let why = connect.until("not-carried");
+    assert!(why["words"].as_str().is_some_and(|words| words.contains("cannot be reached")), "{why}");
+    connect.until("out-of-reach");
+    plant.edit_config(|text| text.replacen("listen = [\"127.0.0.1:0\"]", &format!("listen = [\"{gate}\"]"), 1));
+    plant.serve();
+    assert_eq!(echoed(port, b"after"), b"after");
+    connect.until("back-in-reach");
+}
+
+#[test]
+fn ssh_passes_the_same_proxy_to_the_same_port() {
+    let echo = Echo::listen();
+    let plant = plant_at(&echo);
+    let gate = plant.faces.ssh[0];
+    let (_tinyproxy, proxy) = tinyproxy(&plant);
+    let through = format!("socat - PROXY:127.0.0.1:{},proxyport={},proxyauth=tess:s3cret", gate.port(), proxy.port());
+    let (tess, there) = (plant.tess(), format!("plc-7:{}", echo.port()));
+    let option = format!("ProxyCommand={through}");
+    let said = run(&mut tess.ssh(&["-o", &option, "-W", &there, &tess.at("")]), b"by ssh\n").ok();
+    assert_eq!(said.out(), "by ssh\n");
+    let mut plink = tess.tool("plink");
+    plink.args(["-ssh", "-batch", "-v", "-proxycmd", &through, "-hostkey", &plant.fingerprint()]);
+    let told = run(plink.args(["-i", "nothing", "-l", "tess", GATE]), b"").text();
+    assert!(told.contains("Remote version: SSH-2.0-Holdpoint"), "{told}");
+}
+
+#[test]
+fn first_bytes_that_never_come_to_an_end_hold_nobody_up() {
+    let echo = Echo::listen();
+    let plant = plant_at(&echo);
+    let gate = plant.faces.pages[0];
+    // More than there are places for strangers: silent, dripping, and half a hello.
+    let held: Vec<TcpStream> = (0..300)
+        .map(|n| {
+            let mut socket = TcpStream::connect(gate).expect("it listens");
+            let said: &[u8] = match n % 3 {
+                0 => b"",
+                1 => b"\x16",
+                _ => b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc\x03\x03",
+            };
+            socket.write_all(said).expect("it is taken");
+            socket
+        })
+        .collect();
+    let mut connect = Connecting::start(&plant, "tess", &["plc-7"]);
+    assert_eq!(echoed(connect.port(), b"in spite of them"), b"in spite of them");
+    // A hello that announces more than any has.
+    let mut endless = TcpStream::connect(gate).expect("it listens");
+    endless.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
+    let (begin, mut sent) = (Instant::now(), 0_usize);
+    while endless
+        .write_all(b"\x16\x03\x01\x40\x00\x01\xff\xff\xff")
+        .and_then(|()| endless.write_all(&[0; 16_379]))
+        .is_ok()
+    {
+        sent += 16_384;
+        assert!(begin.elapsed() < Duration::from_secs(30) && sent < 64 << 20, "it takes everything");
+    }
+    // Half a hello is given up after ten seconds.
+    let mut half = held.into_iter().rfind(|socket| socket.peer_addr().is_ok()).expect("one is left");
+    half.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
+    let end = half.read(&mut [0; 512]);
+    let is_given_up = match &end {
+        Ok(read) => *read < 512,
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    };
+    assert!(is_given_up && begin.elapsed() < Duration::from_secs(30), "{end:?}");
+}
