@@ -111,7 +111,8 @@ async function show(from) {
   await state.player.seek(0);
   if (turn !== state.turn) return;
   if (state.playing) state.player.play();
-  say(shown.keyframe === null ? '' : `Begun at the screen that the gate had noted after ${spell(shown.keyframe)}.`);
+  const blank = shown.channel === null ? 'Nothing here has a screen: what was done is listed beside.' : '';
+  say(shown.keyframe === null ? blank : `Begun at the screen that the gate had noted after ${spell(shown.keyframe)}.`);
   document.body.dataset.shown = `${shown.from}`;
   document.body.dataset.took = `${Math.round(performance.now() - begun)}`;
   tick();

@@ -58,7 +58,8 @@ pub enum CastFault {
     Write(#[from] io::Error),
     /// Nothing ran that a cast could show.
     #[error(
-        "no shell and no command ran here, so there is nothing a cast could show; `play` lists the files that passed"
+        "no shell and no command ran here, so there is nothing a cast could show; `play` lists the files that passed and what was \
+         done on TCP connections"
     )]
     NoTerminal,
 }

@@ -19,6 +19,9 @@ pub enum Note {
         /// Where it leads, where it does not lead to the target's SSH service.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Words>,
+        /// The technician's address and port, where the connection is one of its own and not inside another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<Words>,
     },
     /// A channel was closed.
     ChannelClose,
@@ -91,6 +94,10 @@ pub enum Note {
         /// The same as a record, where a protocol gate read it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         operation: Option<Box<Operation>>,
+        /// Where what was handed on differs from what came, since the verdict before: what was left out, and where the
+        /// gate's own bytes stand.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        spliced: Vec<Splice>,
     },
     /// Bytes that were not kept.
     Redacted {
@@ -126,6 +133,28 @@ pub enum Note {
     /// One file of the ledger. Its bytes are [`FileEntry::encode`]'s.
     #[serde(skip)]
     FileEntry(Box<FileEntry>),
+}
+
+/// A place in one direction of a channel where what was handed on is not what came. All else was handed on as it came and in
+/// that order, but what was under way when it ended. With the splices of a direction, its bytes as the receiver had them can
+/// be made again from what was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Splice {
+    /// Which direction: from the target to the technician; else from the technician to the target.
+    pub from_target: bool,
+    /// Behind so many bytes of what came from that side.
+    pub at: u64,
+    /// How many of the bytes that came next were left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+    /// How many bytes of the gate's own stand in their place: the next of those it made in this direction.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub made: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A terminal's size in characters.
@@ -209,6 +238,46 @@ mod tests {
         assert_eq!(written(exec(false)), r#"{"note":"exec","command":"ls \\xff"}"#);
         assert_eq!(written(exec(true)), r#"{"note":"exec","command":"ls \\xff","copies_files":true}"#);
         assert_eq!(written(Note::ExitStatus { status: 255 }), r#"{"note":"exit-status","status":255}"#);
+        let open = |to: Option<&str>, from: Option<&str>| Note::ChannelOpen {
+            kind: "tls".into(),
+            to: to.map(Words::from),
+            from: from.map(Words::from),
+        };
+        assert_eq!(written(open(None, None)), r#"{"note":"channel-open","kind":"tls"}"#);
+        assert_eq!(
+            written(open(Some("10.20.2.7:502"), Some("[fd00::7]:40001"))),
+            r#"{"note":"channel-open","kind":"tls","to":"10.20.2.7:502","from":"[fd00::7]:40001"}"#
+        );
+        let operation = Operation {
+            protocol: policies::plant::Protocol::Modbus,
+            class: Some(policies::actions::Action::Operate),
+            code: "6".into(),
+            object: Some("holding register 40101 (address 100), unit 1".into()),
+            value: Some("55".into()),
+            rule: Some("acme".parse().unwrap()),
+            refused: Some("not granted".into()),
+            times: 3,
+        };
+        let left_out = Splice { from_target: false, at: 24, left_out: 12, made: 0 };
+        let answered = Splice { from_target: true, at: 0, left_out: 0, made: 9 };
+        let (words, operation) = ("refused to write 55".into(), Some(Box::new(operation)));
+        assert_eq!(
+            written(Note::GateVerdict { allowed: false, words, operation, spliced: vec![left_out, answered] }),
+            concat!(
+                r#"{"note":"gate-verdict","allowed":false,"words":"refused to write 55","operation":{"protocol":"modbus","#,
+                r#""class":"operate","code":"6","object":"holding register 40101 (address 100), unit 1","value":"55","#,
+                r#""rule":"acme","refused":"not granted","times":3},"#,
+                r#""spliced":[{"from_target":false,"at":24,"left_out":12},{"from_target":true,"at":0,"made":9}]}"#
+            )
+        );
+    }
+
+    /// A note of a newer program, as this one and every one before it reads it.
+    #[test]
+    fn a_member_that_nobody_knows_is_passed_over() {
+        let newer = br#"{"note":"gate-verdict","allowed":true,"words":"read","later":[1]}"#;
+        let known = Note::GateVerdict { allowed: true, words: "read".into(), operation: None, spliced: Vec::new() };
+        assert_eq!(Note::decode(Fact::GateVerdict, newer), Ok(known));
     }
 
     #[test]

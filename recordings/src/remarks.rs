@@ -11,6 +11,7 @@ use crate::frame::Stream;
 use crate::ledger::{Direction, Extent, FileEntry, Outcome};
 use crate::notes::Note;
 use crate::read::{Moment, What};
+use crate::timeline::in_words;
 use crate::words::Words;
 
 /// Something that the gate said or did, or a file that it listed.
@@ -116,6 +117,8 @@ pub fn of(moment: &Moment) -> Option<String> {
         Note::Watch { operator, watching: true } => Some(format!("{operator} watched")),
         Note::Watch { operator, watching: false } => Some(format!("{operator} watched no longer")),
         Note::Cut { words } => Some(format!("cut: {words}")),
+        // What a protocol gate says of an operation is a whole line.
+        Note::GateVerdict { allowed: false, words, operation: Some(operation), .. } => Some(in_words(words, operation)),
         Note::GateVerdict { allowed: false, words, .. } => Some(format!("refused {words}")),
         Note::FileEntry(entry) => Some(file(entry)),
         Note::Redacted { bytes, reason } => Some(format!("{bytes} bytes were not kept: {reason}")),
@@ -219,8 +222,24 @@ mod tests {
             wrote(b"\r\n[holdpoint] 5 minutes left.\r\n"),
             wrote(b"\0\0\0\x11\x65\xff"),
             moment(0, What::Note(Note::Freeze { frozen: true, reason: reason.into() })),
-            moment(2, What::Note(Note::GateVerdict { allowed: false, words: "put recipe".into(), operation: None })),
-            moment(2, What::Note(Note::GateVerdict { allowed: true, words: "get recipe".into(), operation: None })),
+            moment(
+                2,
+                What::Note(Note::GateVerdict {
+                    allowed: false,
+                    words: "put recipe".into(),
+                    operation: None,
+                    spliced: Vec::new(),
+                }),
+            ),
+            moment(
+                2,
+                What::Note(Note::GateVerdict {
+                    allowed: true,
+                    words: "get recipe".into(),
+                    operation: None,
+                    spliced: Vec::new(),
+                }),
+            ),
         ] {
             remarks.take(&moment);
         }

@@ -26,7 +26,7 @@ fn store() -> Store {
     let (mut store, grant) = Store::granted();
     let mut shell = store.begin(grant);
     shell
-        .note(1, &Note::ChannelOpen { kind: "session".into(), to: None })
+        .note(1, &Note::ChannelOpen { kind: "session".into(), to: None, from: None })
         .note(1, &Note::Terminal { term: "xterm".into(), size: SIZE })
         .note(1, &Note::Shell)
         .data(1, Stream::Out, b"$ ")

@@ -126,7 +126,7 @@ fn a_service_is_reached_by_stock_ssh_and_every_byte_of_both_directions_is_record
     let notes = recordings[0].notes();
     assert_eq!(recordings[0].bytes(Stream::In), recordings[0].bytes(Stream::Out));
     let to = format!("127.0.0.1:{}", echo.port);
-    let opened = Note::ChannelOpen { kind: "direct-tcpip".into(), to: Some(to.as_str().into()) };
+    let opened = Note::ChannelOpen { kind: "direct-tcpip".into(), to: Some(to.as_str().into()), from: None };
     assert!(notes.contains(&&opened), "{notes:?}");
     assert!(notes.contains(&&Note::Eof { from_target: false }) && notes.contains(&&Note::ChannelClose), "{notes:?}");
 }

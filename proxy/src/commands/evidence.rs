@@ -244,7 +244,9 @@ fn tell(args: &Args, gathered: &Gathered, report: &Report) -> Done {
             );
         }
         if args.key.is_some() {
-            say!("Its page tells commands and files that your key opened: whoever has the file can read them.");
+            say!(
+                "Its page tells commands, files and operations that your key opened: whoever has the file can read them."
+            );
         }
         let unpack = if args.is_folder() { "" } else { "unpack it and " };
         say!("Read it: {unpack}open index.html in a browser. Check it: holdpoint verify {file} --trust trust.toml");

@@ -14,6 +14,7 @@ mod difference;
 mod enrol;
 mod evidence;
 mod explain;
+mod exporting;
 mod fetch;
 mod gate;
 mod init;
@@ -65,7 +66,7 @@ enum Command {
     Explain(explain::Args),
     Recordings(reading::RecordingsArgs),
     Play(reading::PlayArgs),
-    Export(reading::ExportArgs),
+    Export(exporting::Args),
     Evidence(evidence::Args),
     Verify(verify::Args),
     Enrol(enrol::Args),
@@ -146,7 +147,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Explain(args) => explain::run(&args),
         Command::Recordings(args) => reading::list(&args),
         Command::Play(args) => reading::play(&args),
-        Command::Export(args) => reading::export(&args),
+        Command::Export(args) => exporting::run(&args),
         Command::Evidence(args) => evidence::run(&args, profile),
         Command::Verify(args) => verify::run(&args, profile),
         Command::Enrol(args) => enrol::run(&args, profile),

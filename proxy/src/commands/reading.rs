@@ -1,20 +1,18 @@
-//! `holdpoint recordings`, `play` and `export` on files: an auditor's machine, a copied data folder, the auditor's key.
+//! `holdpoint recordings` and `play` on files: an auditor's machine, a copied data folder, the auditor's key.
 //! Nothing here asks a server, and nothing is decrypted anywhere else.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use policies::ids::{Recipient, SessionId};
 use policies::time::Seconds;
-use recordings::cast::{CastFault, CastOptions, CastVersion, write_cast};
 use recordings::keys::SessionKeys;
 use recordings::play::{PlayOptions, Player, Shown, Speed, search};
-use recordings::read::{AuditorKeys, Moments, Recording, Store, What};
+use recordings::read::{AuditorKeys, Moment, Moments, ReadFault, Recording, Store, What};
 use recordings::remarks::Remarks;
+use recordings::timeline::{self, Done as DoneOnIt, Row, Timeline};
 use serde::Serialize;
 
 use super::showing::counted;
@@ -36,7 +34,7 @@ pub(super) struct RecordingsArgs {
 
 /// What it takes to open one recording.
 #[derive(Debug, clap::Args)]
-struct Which {
+pub(super) struct Which {
     /// The session, as `recordings` lists it.
     #[arg(value_name = "SESSION")]
     session: SessionId,
@@ -46,12 +44,13 @@ struct Which {
     /// The auditor's key, as `age-keygen` writes it.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Which channel; otherwise the first on which a shell or a command ran.
+    /// Which channel; otherwise the first on which a shell or a command ran, and of TCP connections all.
     #[arg(long, value_name = "NUMBER")]
-    channel: Option<u32>,
+    pub(super) channel: Option<u32>,
 }
 
-/// Replay a recording in this terminal. Nothing in it can reach the terminal but text, colour and place.
+/// Replay a recording in this terminal, or list what was done on its TCP connections. Nothing in it can reach the terminal but
+/// text, colour and place.
 #[derive(Debug, clap::Args)]
 pub(super) struct PlayArgs {
     #[command(flatten)]
@@ -71,43 +70,22 @@ pub(super) struct PlayArgs {
     /// Show what was typed, too; passwords are masked.
     #[arg(long)]
     input: bool,
-    /// Do not replay: list when a text stood on the screen.
+    /// Do not replay: list when a text stood on the screen, or the lines of TCP connections that have it.
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
+    /// For machines: what was done, as JSON lines.
+    #[arg(long, conflicts_with_all = ["speed", "idle", "from_bytes", "input"])]
+    json: bool,
     /// Replay on a page for a browser on this machine, with a slider, search and marks. Nothing leaves the machine.
-    #[arg(long, conflicts_with_all = ["speed", "idle", "from", "from_bytes", "input", "search"])]
+    #[arg(long, conflicts_with_all = ["speed", "idle", "from", "from_bytes", "input", "search", "json"])]
     web: bool,
     /// The port of that page; by default, one that is free.
     #[arg(long, value_name = "PORT", requires = "web", default_value_t = 0)]
     port: u16,
 }
 
-/// Write a recording as an asciicast, for other players.
-#[derive(Debug, clap::Args)]
-pub(super) struct ExportArgs {
-    #[command(flatten)]
-    which: Which,
-    /// The form.
-    #[arg(long = "as", value_enum, default_value_t = Form::Cast)]
-    form: Form,
-    /// What was typed goes in too; passwords are masked as far as they can be told.
-    #[arg(long)]
-    input: bool,
-    /// The file; it must not exist yet.
-    #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Form {
-    /// asciicast v3.
-    Cast,
-    /// asciicast v2, for older players.
-    CastV2,
-}
-
 #[derive(Serialize)]
-struct Row {
+struct Listed {
     session: SessionId,
     opened: String,
     seconds: u64,
@@ -124,7 +102,7 @@ struct Row {
 }
 
 /// Whose key opens how many of them.
-fn tell_recipients(rows: &[Row]) {
+fn tell_recipients(rows: &[Listed]) {
     let readable = || rows.iter().filter(|row| !matches!(row.state, "erased" | "missing"));
     let all: BTreeSet<&Recipient> = readable().flat_map(|row| &row.recipients).collect();
     for recipient in all {
@@ -139,7 +117,7 @@ fn tell_recipients(rows: &[Row]) {
 pub(super) fn list(args: &RecordingsArgs) -> Done {
     let store = open(&args.data)?;
     let listing = store.list();
-    let rows: Vec<Row> = listing.recordings.iter().map(|recording| row(&store, recording)).collect();
+    let rows: Vec<Listed> = listing.recordings.iter().map(|recording| row(&store, recording)).collect();
     if args.json {
         print_json(&rows)?;
     } else {
@@ -147,7 +125,7 @@ pub(super) fn list(args: &RecordingsArgs) -> Done {
         for row in &rows {
             let lasted = Seconds(u32::try_from(row.seconds).unwrap_or(u32::MAX)).to_string();
             let ending = row.ending.as_deref().unwrap_or("not sealed");
-            let Row { session, opened, frames, state, .. } = row;
+            let Listed { session, opened, frames, state, .. } = row;
             say!("{session:<28}  {opened:<20}  {lasted:>9}  {frames:>7}  {state:<7}  {ending}");
         }
         tell_recipients(&rows);
@@ -168,8 +146,8 @@ fn state(store: &Store, recording: &Recording) -> &'static str {
     }
 }
 
-fn row(store: &Store, recording: &Recording) -> Row {
-    Row {
+fn row(store: &Store, recording: &Recording) -> Listed {
+    Listed {
         session: recording.id(),
         opened: utc(recording.opened.wall),
         seconds: recording.duration().as_secs(),
@@ -194,21 +172,52 @@ pub(super) fn play(args: &PlayArgs) -> Done {
         let auditor = AuditorKeys::read(&which.key).map_err(Failure::usage)?;
         return web::run(web::Opened { store, recording, auditor, channel: which.channel }, args.port);
     }
+    let mut moments = store.moments(&recording, keys);
+    let (begun, is_list) = begin(&mut moments)?;
+    if is_list || args.json {
+        args.suits_a_list()?;
+        let (from, search) = (args.from.unwrap_or_default().duration(), args.search.as_deref());
+        let wanted = Wanted { channel: which.channel, from, search, json: args.json };
+        return list_done(begun.into_iter().map(Ok).chain(moments), &wanted);
+    }
     match &args.search {
-        Some(text) => find(store.moments(&recording, keys), text, which.channel),
+        Some(text) => find(begun.into_iter().map(Ok).chain(moments), text, which.channel),
         None => {
             let options = args.options()?;
-            let moments = if args.seeks() {
-                store.seek(&recording, keys, options.from, which.channel).map_err(Failure::failed)?
-            } else {
-                store.moments(&recording, keys)
-            };
-            replay(moments, &options)
+            if args.seeks() {
+                let moments = store.seek(&recording, moments.into_keys(), options.from, which.channel);
+                return replay(moments.map_err(Failure::failed)?, &options);
+            }
+            replay(begun.into_iter().map(Ok).chain(moments), &options)
         }
     }
 }
 
+/// The first moments of a session, up to one that shows whether it is one of TCP connections, and whether it is.
+fn begin(moments: &mut Moments) -> Result<(Vec<Moment>, bool), Failure> {
+    let mut begun = Vec::new();
+    for moment in moments.by_ref() {
+        begun.push(moment.map_err(Failure::failed)?);
+        if let Some(is_list) = begun.last().and_then(timeline::is_of_connections) {
+            return Ok((begun, is_list));
+        }
+    }
+    Ok((begun, false))
+}
+
 impl PlayArgs {
+    /// Whether nothing was asked for that a list has not.
+    fn suits_a_list(&self) -> Done {
+        let is_plain = self.speed == 1.0 && self.idle.is_none() && !self.from_bytes && !self.input;
+        if is_plain {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            "this session has TCP connections and no screen: what was done is listed, all at once. Leave --speed, --idle, \
+             --from-bytes and --input away; `export --as pcapng` has the bytes",
+        ))
+    }
+
     const fn seeks(&self) -> bool {
         self.from.is_some() && !self.from_bytes
     }
@@ -225,7 +234,7 @@ impl PlayArgs {
     }
 }
 
-fn replay(moments: Moments, options: &PlayOptions) -> Done {
+fn replay(moments: impl Iterator<Item = Result<Moment, ReadFault>>, options: &PlayOptions) -> Done {
     let (mut remarks, mut began) = (Remarks::default(), None);
     let noted = moments.inspect(|moment| {
         if let Ok(moment) = moment {
@@ -273,13 +282,82 @@ fn tell(remarks: &Remarks, played: Option<u32>) {
         say!("[gate] {} (after {}) {}", utc(remark.wall), seconds(remark.at), remark.words);
     }
     if !remarks.has_ended {
-        say!(
-            "[gate] no ending stands here: it ran when this was copied, or was cut off. `holdpoint verify` says which"
-        );
+        say!("{NO_ENDING}");
     }
 }
 
-fn find(moments: Moments, text: &str, channel: Option<u32>) -> Done {
+/// Which lines of what was done are wanted, and how.
+struct Wanted<'a> {
+    channel: Option<u32>,
+    from: Duration,
+    search: Option<&'a str>,
+    json: bool,
+}
+
+impl Wanted<'_> {
+    /// What is of no channel is wanted of every one.
+    fn has(&self, row: &Row) -> bool {
+        let is_of_it = self.channel.is_none_or(|channel| row.channel == 0 || row.channel == channel);
+        let has_text = |text: &str| {
+            let line = row.what.to_string();
+            if text.chars().any(char::is_uppercase) { line.contains(text) } else { line.to_lowercase().contains(text) }
+        };
+        is_of_it && row.last_after >= self.from && self.search.is_none_or(has_text)
+    }
+}
+
+/// What was done, line by line.
+fn list_done(moments: impl Iterator<Item = Result<Moment, ReadFault>>, wanted: &Wanted<'_>) -> Done {
+    let (mut timeline, mut last, mut listed, mut has_ended) = (Timeline::default(), None, 0_u64, false);
+    let mut put = |rows: Vec<Row>| -> Done {
+        for row in rows.iter().filter(|row| wanted.has(row)) {
+            listed += 1;
+            if wanted.json { print_json(row)? } else { say!("{}", line(row)) }
+        }
+        Ok(())
+    };
+    for moment in moments {
+        let moment = moment.map_err(Failure::failed)?;
+        has_ended |= matches!(moment.what, What::Sealed(_));
+        put(timeline.take(&moment))?;
+        last = Some(moment);
+    }
+    put(timeline.finish(last.as_ref()))?;
+    if !has_ended && !wanted.json {
+        say!("{NO_ENDING}");
+    }
+    match wanted.search {
+        Some(text) if listed == 0 => Err(Failure::refused(format_args!("{text:?} stands in no line"))),
+        _ => Ok(()),
+    }
+}
+
+const NO_ENDING: &str =
+    "[gate] no ending stands here: it ran when this was copied, or was cut off. `holdpoint verify` says which";
+
+/// A line of what was done: when, on which channel, how often and until when, and what. A refusal is not overlooked.
+fn line(row: &Row) -> String {
+    let channel = if row.channel == 0 { String::new() } else { row.channel.to_string() };
+    let (mark, words) = match &row.what {
+        DoneOnIt::Operation { allowed: true, .. } => ("passed", row.what.to_string()),
+        DoneOnIt::Operation { allowed: false, .. } => {
+            let words = row.what.to_string();
+            ("REFUSED", words.strip_prefix("refused ").map(str::to_owned).unwrap_or(words))
+        }
+        DoneOnIt::Opened { .. } | DoneOnIt::Closed { .. } | DoneOnIt::Ran { .. } => ("", row.what.to_string()),
+        DoneOnIt::File { .. } | DoneOnIt::Gate { .. } | DoneOnIt::Ended { .. } => ("[gate]", row.what.to_string()),
+    };
+    let times = match &row.what {
+        DoneOnIt::Operation { times: times @ 2.., .. } => {
+            let until = row.until.map(|until| format!(", until {}", utc(until))).unwrap_or_default();
+            format!("  ({times} times{until})")
+        }
+        _ => String::new(),
+    };
+    format!("{}  {channel:>3}  {mark:<7}  {words}{times}", utc(row.at))
+}
+
+fn find(moments: impl Iterator<Item = Result<Moment, ReadFault>>, text: &str, channel: Option<u32>) -> Done {
     let mut hits = 0;
     for hit in search(moments, text, channel) {
         let hit = hit.map_err(Failure::failed)?;
@@ -289,44 +367,8 @@ fn find(moments: Moments, text: &str, channel: Option<u32>) -> Done {
     if hits == 0 { Err(Failure::refused(format_args!("{text:?} stood nowhere on the screen"))) } else { Ok(()) }
 }
 
-pub(super) fn export(args: &ExportArgs) -> Done {
-    let (store, recording, keys) = args.which.open()?;
-    let moments = store.moments(&recording, keys);
-    let options = CastOptions {
-        version: match args.form {
-            Form::Cast => CastVersion::V3,
-            Form::CastV2 => CastVersion::V2,
-        },
-        input: args.input,
-        channel: args.which.channel,
-        title: Some(title(&recording)),
-    };
-    let cannot = |cause: io::Error| Failure::failed(format_args!("{}: {cause}", args.output.display()));
-    let mut out = BufWriter::new(File::create_new(&args.output).map_err(cannot)?);
-    let written = write_cast(&mut out, &recording, moments, &options).map_err(|fault| match fault {
-        CastFault::NoTerminal => Failure::refused(fault),
-        fault => Failure::failed(fault),
-    });
-    let written = written.and_then(|cast| {
-        out.into_inner().map_err(|error| cannot(error.into_error()))?.sync_all().map_err(cannot)?;
-        Ok(cast)
-    });
-    if written.is_err() {
-        // Half a cast would be taken for a whole one.
-        std::fs::remove_file(&args.output).map_err(cannot)?;
-    }
-    let cast = written?;
-    say!("{}: {} events of channel {}", args.output.display(), cast.events, cast.channel);
-    Ok(())
-}
-
-fn title(recording: &Recording) -> String {
-    let ending = recording.sealed.as_ref().map_or("no ending", |sealed| sealed.ending.as_str());
-    format!("{}: {ending}", recording.id())
-}
-
 impl Which {
-    fn open(&self) -> Result<(Store, Recording, SessionKeys), Failure> {
+    pub(super) fn open(&self) -> Result<(Store, Recording, SessionKeys), Failure> {
         let store = open(&self.data)?;
         let keys = AuditorKeys::read(&self.key).map_err(Failure::usage)?;
         let mut recordings = store.list().recordings;

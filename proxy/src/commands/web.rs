@@ -20,6 +20,7 @@ use recordings::notes::{Note, Size};
 use recordings::play::search;
 use recordings::read::{AuditorKeys, Moment, Moments, ReadFault, Recording, Store, What};
 use recordings::remarks::{self, Ran};
+use recordings::timeline::{self, Done as DoneOnIt, Row, Timeline};
 use recordings::window::{Shown, Window, window};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -277,16 +278,35 @@ struct Mark {
 /// What happened in the whole session beside its bytes, line by line, as it is found.
 async fn marks(State(page): State<Arc<Page>>) -> Response {
     lines(move |tell| {
+        let (mut is_list, mut timeline, mut last) = (None, Timeline::default(), None);
         for moment in page.moments()? {
             let moment = moment.map_err(|fault| fault.to_string())?;
-            if let Some(mark) = mark(&moment)
-                && !tell(&mark)
-            {
-                break;
+            is_list = is_list.or_else(|| timeline::is_of_connections(&moment));
+            let marks: Vec<Mark> = match is_list {
+                Some(true) => timeline.take(&moment).iter().map(done).collect(),
+                _ => mark(&moment).into_iter().collect(),
+            };
+            if !marks.iter().all(&mut *tell) {
+                return Ok(());
             }
+            last = Some(moment);
         }
+        timeline.finish(last.as_ref()).iter().map(done).all(|mark| tell(&mark));
         Ok(())
     })
+}
+
+/// A line of what was done on TCP connections.
+fn done(row: &Row) -> Mark {
+    let (kind, times) = match &row.what {
+        DoneOnIt::Operation { allowed, times, .. } => (if *allowed { "passed" } else { "refused" }, *times),
+        DoneOnIt::Opened { .. } | DoneOnIt::Closed { .. } | DoneOnIt::Ran { .. } => ("ran", 1),
+        DoneOnIt::File { .. } => ("file", 1),
+        DoneOnIt::Gate { .. } => ("gate", 1),
+        DoneOnIt::Ended { .. } => ("ended", 1),
+    };
+    let times = if times > 1 { format!(" ({times} times)") } else { String::new() };
+    Mark { at: nanos(row.after), kind, words: format!("{}{times}", row.what), channel: None }
 }
 
 fn mark(moment: &Moment) -> Option<Mark> {

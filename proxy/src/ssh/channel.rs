@@ -350,7 +350,8 @@ impl<R: Recorder> Carriage<'_, R> {
 
     /// What is never carried, told and recorded.
     async fn refused(&self, why: &'static str) -> Result<(), CarryFault> {
-        self.note(&Note::GateVerdict { allowed: false, words: why.into(), operation: None }).await?;
+        self.note(&Note::GateVerdict { allowed: false, words: why.into(), operation: None, spliced: Vec::new() })
+            .await?;
         self.say(why);
         Ok(())
     }
@@ -579,7 +580,7 @@ impl<R: Recorder> Carriage<'_, R> {
 
     async fn verdict(&self, request: &Request, allowed: bool, reason: &str) -> Result<(), CarryFault> {
         let words = Words::new(format!("{}: {reason}", in_words(request)));
-        self.note(&Note::GateVerdict { allowed, words, operation: None }).await
+        self.note(&Note::GateVerdict { allowed, words, operation: None, spliced: Vec::new() }).await
     }
 
     async fn note(&self, note: &Note) -> Result<(), CarryFault> {

@@ -125,7 +125,7 @@ async fn joined_at_once<R: Recorder>(
     reach: &Reach,
     is_gated: bool,
 ) -> Result<Option<(Slot, Leg)>, Result<End, RecordingFault>> {
-    let opened = Note::ChannelOpen { kind: vendor.kind.into(), to: Some(reach.to.as_str().into()) };
+    let opened = Note::ChannelOpen { kind: vendor.kind.into(), to: Some(reach.to.as_str().into()), from: None };
     noted(recorder.note(number, &opened)).await.map_err(Err)?;
     if is_gated {
         return Ok(None);
@@ -146,7 +146,12 @@ async fn joined_at_once<R: Recorder>(
 }
 
 fn not_reached(why: &str) -> Note {
-    Note::GateVerdict { allowed: false, words: Words::new(format!("not connected: {why}")), operation: None }
+    Note::GateVerdict {
+        allowed: false,
+        words: Words::new(format!("not connected: {why}")),
+        operation: None,
+        spliced: Vec::new(),
+    }
 }
 
 struct Carriage<'a, R: Recorder> {
@@ -605,7 +610,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         match end {
             Ok(End::NotReached(why) | End::Refused(why)) => {
                 let words = Words::new(format!("closed: {why}"));
-                self.note(&Note::GateVerdict { allowed: false, words, operation: None });
+                self.note(&Note::GateVerdict { allowed: false, words, operation: None, spliced: Vec::new() });
             }
             Ok(End::Released) => self.note(&Note::Notice { text: RELEASED.to_owned() }),
             _ => {}
@@ -649,7 +654,12 @@ impl Looking {
         let Verdict { words, mut operation, .. } = verdict;
         operation.rule = Some(self.rule.clone());
         let allowed = operation.refused.is_none();
-        Note::GateVerdict { allowed, words: Words::new(words), operation: Some(Box::new(operation)) }
+        Note::GateVerdict {
+            allowed,
+            words: Words::new(words),
+            operation: Some(Box::new(operation)),
+            spliced: Vec::new(),
+        }
     }
 }
 

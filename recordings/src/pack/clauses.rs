@@ -280,6 +280,9 @@ fn ended(sheet: &Sheet<'_>) -> Sight {
 fn operations(sheet: &Sheet<'_>) -> Sight {
     match sheet.inside {
         _ if sheet.is_opaque() => Sight::Opaque,
+        Some(inside) if inside.fault.is_none() && sheet.protocol().is_some_and(Protocol::is_forwarded) => {
+            Sight::Yes("decisions, operations and the end stand in the journal and the recording, which was opened")
+        }
         Some(inside) if inside.fault.is_none() => Sight::Yes(
             "decisions, commands, files and the end stand in the journal and the recording, which was opened",
         ),
@@ -315,6 +318,9 @@ fn in_the_clear(sheet: &Sheet<'_>) -> Sight {
         Some(Protocol::Ssh) if sheet.recording.is_some() => {
             Sight::Yes("the gate ended the technician's SSH connection and opened another one to the target")
         }
+        Some(protocol) if protocol.is_forwarded() && sheet.recording.is_some() => Sight::Yes(
+            "the gate ended the technician's SSH or TLS connection, and opened one of its own to the target for the protocol",
+        ),
         _ => Sight::No("not recorded"),
     }
 }

@@ -1,22 +1,33 @@
-//! What an auditor's key opens of a session, in words: commands, files, and what the gate said and did. What stood on a
-//! screen is for `play` to show.
+//! What an auditor's key opens of a session, in words: commands, files, connections, operations, and what the gate said and
+//! did. What stood on a screen is for `play` to show.
 
 use jiff::Timestamp;
+use policies::actions::Action;
+use policies::ids::RuleId;
+use policies::plant::Protocol;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{FileEntry, Outcome, Verdict};
 use crate::notes::Note;
+use crate::operation::Operation;
 use crate::read::{AuditorKeys, Moment, Recording, Store, What};
-use crate::remarks;
+use crate::timeline::{Done, Row, Timeline};
+use crate::words::Words;
 
 /// A session, opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inside {
-    /// Commands, shells and subsystems that were asked for, and connections opened through it.
+    /// Commands, shells and subsystems that were asked for.
     pub commands: Vec<Said>,
     /// Files that passed, or were refused.
     pub files: Vec<Copied>,
+    /// TCP connections that were carried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<Carried>,
+    /// Operations that a protocol gate read; what repeats is told once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operated>,
     /// What the gate told the technician, did and refused.
     pub gate: Vec<Said>,
     /// Of each of these, how many were too many to list.
@@ -64,6 +75,68 @@ pub struct Copied {
     pub outcome: String,
 }
 
+/// A TCP connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Carried {
+    /// When it was opened, by the gate's clock.
+    pub at: Timestamp,
+    /// When it was closed, where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Its channel.
+    pub channel: u32,
+    /// How it came; harmless.
+    pub kind: String,
+    /// Where to; harmless.
+    pub to: String,
+    /// Bytes that came from the technician.
+    pub from_technician: u64,
+    /// Bytes that came from the target.
+    pub from_target: u64,
+    /// Of what passed, what nobody can tell; harmless.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<String>,
+}
+
+/// An operation, or several alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operated {
+    /// When, by the gate's clock.
+    pub at: Timestamp,
+    /// The last time, where there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// How often.
+    pub times: u64,
+    /// On which channel.
+    pub channel: u32,
+    /// Whether it passed.
+    pub allowed: bool,
+    /// The line for a person; harmless.
+    pub words: String,
+    /// In which protocol.
+    pub protocol: Protocol,
+    /// What it counts as; none where the gate does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Action>,
+    /// The protocol's own name for it; harmless.
+    pub code: String,
+    /// What it was about; harmless.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// What was written; harmless.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Under which rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleId>,
+    /// Why it was refused; harmless.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
 /// Of each list.
 const LISTED_MAX: usize = 5_000;
 
@@ -75,12 +148,18 @@ impl Inside {
         match opened {
             Err(fault) => inside.fault = Some(why(&fault.to_string(), store)),
             Ok(keys) => {
+                let (mut timeline, mut last) = (Timeline::default(), None);
                 for moment in store.moments(recording, keys) {
                     match moment {
-                        Ok(moment) => inside.take(&moment),
+                        Ok(moment) => {
+                            inside.take(&moment);
+                            timeline.take(&moment).into_iter().for_each(|row| inside.take_row(row));
+                            last = Some(moment);
+                        }
                         Err(fault) => inside.fault = Some(why(&fault.to_string(), store)),
                     }
                 }
+                timeline.finish(last.as_ref()).into_iter().for_each(|row| inside.take_row(row));
             }
         }
         inside
@@ -88,16 +167,62 @@ impl Inside {
 
     fn take(&mut self, moment: &Moment) {
         self.to_its_end |= matches!(moment.what, What::Sealed(_));
-        let words = match &moment.what {
-            What::Note(Note::FileEntry(entry)) => return self.take_file(moment, entry),
-            What::Note(note) => command(note),
-            _ => None,
-        };
-        let said = |words| Said { at: moment.wall, channel: moment.channel, words };
-        if let Some(words) = words {
-            self.more += keep(&mut self.commands, said(words));
-        } else if let Some(words) = remarks::of(moment).or_else(|| remarks::said(moment)) {
-            self.more += keep(&mut self.gate, said(words));
+        match &moment.what {
+            What::Note(Note::FileEntry(entry)) => self.take_file(moment, entry),
+            What::Note(note) => {
+                if let Some(words) = command(note) {
+                    let said = Said { at: moment.wall, channel: moment.channel, words };
+                    self.more += keep(&mut self.commands, said);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Connections, operations, and what the gate said and did; commands and files are told with more than their line.
+    fn take_row(&mut self, row: Row) {
+        let Row { at, until, channel, what, .. } = row;
+        match what {
+            Done::Opened { kind, to, .. } => {
+                let (kind, to) = (kind.to_string(), to.to_string());
+                let (from_technician, from_target, until, open) = (0, 0, None, None);
+                let carried = Carried { at, until, channel, kind, to, from_technician, from_target, open };
+                self.more += keep(&mut self.connections, carried);
+            }
+            Done::Closed { closed, passed } => {
+                let known = self.connections.iter_mut().rev().find(|known| known.channel == channel);
+                if let Some(known) = known {
+                    known.until = closed.then_some(at);
+                    (known.from_technician, known.from_target) = (passed.from_technician, passed.from_target);
+                    known.open = passed.leaves_open();
+                }
+            }
+            Done::Operation { allowed, times, words, operation } => {
+                let Operation { protocol, class, code, object, value, rule, refused, .. } = *operation;
+                let text = |words: Option<Words>| words.map(|words| words.to_string());
+                let (object, value, refused) = (text(object), text(value), text(refused));
+                let (words, code) = (words.to_string(), code.to_string());
+                let operated = Operated {
+                    at,
+                    until,
+                    times,
+                    channel,
+                    allowed,
+                    words,
+                    protocol,
+                    class,
+                    code,
+                    object,
+                    value,
+                    rule,
+                    refused,
+                };
+                self.more += keep(&mut self.operations, operated);
+            }
+            Done::Gate { words } | Done::Ended { words } => {
+                self.more += keep(&mut self.gate, Said { at, channel, words });
+            }
+            Done::Ran { .. } | Done::File { .. } => {}
         }
     }
 
@@ -141,7 +266,6 @@ fn command(note: &Note) -> Option<String> {
         Note::Exec { command, copies_files: false } => Some(format!("the command {command}")),
         Note::Exec { command, copies_files: true } => Some(format!("a copy of files, {command}")),
         Note::Subsystem { name } => Some(format!("the subsystem {name}")),
-        Note::ChannelOpen { kind, to: Some(to) } => Some(format!("a connection ({kind}) to {to}")),
         Note::ExitStatus { status } => Some(format!("a program ended with status {status}")),
         Note::ExitSignal { name, .. } => Some(format!("a program was ended by the signal {name}")),
         _ => None,

@@ -10,7 +10,7 @@ use policies::events::PackOf;
 
 use super::clauses::{Clause, Seen};
 use super::evidence::{Checked, Evidence, RequestTold, SessionTold};
-use super::inside::{Copied, Inside, Said};
+use super::inside::{Carried, Copied, Inside, Operated, Said};
 use super::manifest::{Made, Source};
 use super::sheet::{Item, moment};
 use super::{INDEX, session_page};
@@ -190,6 +190,8 @@ impl Page<'_> {
         }
         self.said(out, "Commands and connections", &inside.commands);
         self.copied(out, inside);
+        self.carried(out, &inside.connections);
+        self.operated(out, &inside.operations);
         self.said(out, "What the gate told, did and refused", &inside.gate);
         if inside.more > 0 {
             put!(
@@ -236,6 +238,73 @@ impl Page<'_> {
                 text(operation),
                 text(path),
                 digest.unwrap_or_default()
+            );
+        }
+        put!(out, "</tbody></table>");
+    }
+
+    fn carried(&self, out: &mut String, connections: &[Carried]) {
+        if connections.is_empty() {
+            return;
+        }
+        put!(out, "<h3>TCP connections</h3>");
+        put!(
+            out,
+            "<table><thead><tr><th>Opened</th><th>Closed</th><th>Channel</th><th>To</th><th>From the technician</th>\
+             <th>From the target</th><th>What nobody can tell</th></tr></thead><tbody>"
+        );
+        for carried in connections {
+            let Carried { at, until, channel, kind, to, from_technician, from_target, open } = carried;
+            let until = until.map_or_else(|| "open to the end".to_owned(), |until| self.at(until));
+            put!(
+                out,
+                "<tr><td class=\"when\">{}</td><td class=\"when\">{until}</td><td>{channel}</td><td>{} ({})</td>\
+                 <td class=\"count\">{from_technician} bytes</td><td class=\"count\">{from_target} bytes</td><td>{}</td></tr>",
+                self.at(*at),
+                text(to),
+                text(kind),
+                text(open.as_deref().unwrap_or_default())
+            );
+        }
+        put!(out, "</tbody></table>");
+    }
+
+    fn operated(&self, out: &mut String, operations: &[Operated]) {
+        if operations.is_empty() {
+            return;
+        }
+        put!(out, "<h3>Operations</h3>");
+        put!(
+            out,
+            "<p class=\"hint\">As the protocol gate read them from what passed; what repeats is told once. The bytes are in the \
+             recording: <code>holdpoint export --as pcapng</code> writes them for other programs.</p>"
+        );
+        put!(
+            out,
+            "<table><thead><tr><th>When</th><th>Channel</th><th>What</th><th>Object</th><th>Value</th>\
+             <th>Passed or refused</th><th>Rule</th></tr></thead><tbody>"
+        );
+        for operated in operations {
+            let Operated { at, until, times, channel, words, protocol, class, code, object, value, rule, .. } =
+                operated;
+            let until = until.map(|until| format!("<br>until {}", self.at(until))).unwrap_or_default();
+            let times = if *times > 1 { format!("<br>{times} times") } else { String::new() };
+            let class = class.map_or("unknown", |class| class.as_str());
+            let how = match (operated.allowed, &operated.refused) {
+                (true, _) => "passed".to_owned(),
+                (false, None) => "<b>refused</b>".to_owned(),
+                (false, Some(why)) => format!("<b>refused</b>: {}", text(why)),
+            };
+            put!(
+                out,
+                "<tr><td class=\"when\">{}{until}{times}</td><td>{channel}</td><td>{}<br>{protocol} {}, {class}</td><td>{}</td>\
+                 <td>{}</td><td>{how}</td><td>{}</td></tr>",
+                self.at(*at),
+                text(words),
+                text(code),
+                text(object.as_deref().unwrap_or_default()),
+                text(value.as_deref().unwrap_or_default()),
+                rule.as_ref().map(ToString::to_string).unwrap_or_default()
             );
         }
         put!(out, "</tbody></table>");

@@ -18,7 +18,7 @@ use policies::time::Window;
 use serde::{Deserialize, Serialize};
 use ssh_key::{HashAlg, PublicKey};
 
-use super::inside::Inside;
+use super::inside::{Inside, Operated};
 use super::story::{Asking, Noted, Story, Visit, VoteCast, by, reason_of};
 use super::texts::{Texts, Told};
 use crate::leaf::Account;
@@ -189,7 +189,7 @@ impl<'a> Sheet<'a> {
         self.case.request.actions.iter().chain(widened).copied().collect()
     }
 
-    /// Whether what passed was encrypted inside, or of a form that nobody looks into.
+    /// Whether more than a gate reads could be done: what passed may be encrypted inside, or of a form that nobody looks into.
     pub(super) fn is_opaque(&self) -> bool {
         self.actions().contains(&Action::Tunnel)
     }
@@ -446,6 +446,13 @@ impl<'a> Sheet<'a> {
             Some(Protocol::Ssh) => {
                 lines.put("Ends", "in the gate, which speaks SSH to both sides: what is recorded is clear text");
             }
+            Some(protocol) if protocol.is_forwarded() => {
+                let words = format!(
+                    "in the gate, to which the technician speaks SSH or TLS; from there {protocol} passes as it is, and what is \
+                     recorded is clear text"
+                );
+                lines.put("Ends", words);
+            }
             _ => lines.lacks("Ends", NOT_RECORDED),
         }
         lines.lacks("Cipher", NOT_RECORDED);
@@ -473,19 +480,49 @@ impl<'a> Sheet<'a> {
     }
 
     fn operations(&self, lines: &mut Lines) {
-        let Some(inside) = self.inside else { return self.not_opened(lines, "Operations") };
         if self.is_opaque() {
-            lines.lacks("Inside the tunnel", "encrypted inside: nobody can read what was done");
+            lines.put("Granted as a tunnel", "anything may be done");
         }
+        let Some(inside) = self.inside else { return self.not_opened(lines, "Operations") };
+        if self.protocol().is_some_and(Protocol::is_forwarded) {
+            self.carried(inside, lines);
+        } else {
+            lines.put(
+                "Listed below",
+                format!("{} commands and connections, {} lines of the gate", inside.commands.len(), inside.gate.len()),
+            );
+            lines.lacks(
+                "What was typed in a shell and stood on the screen",
+                "it is in the recording, and `holdpoint play` shows it; it is not told here",
+            );
+        }
+        self.rule(lines);
+    }
+
+    /// What is known of TCP connections: what a gate read of them, and what nobody can.
+    fn carried(&self, inside: &Inside, lines: &mut Lines) {
+        let times = |wanted: &dyn Fn(&Operated) -> bool| {
+            inside.operations.iter().filter(|of| wanted(of)).map(|of| of.times).sum::<u64>()
+        };
+        let (all, refused) = (times(&|_| true), times(&|of| !of.allowed));
         lines.put(
             "Listed below",
-            format!("{} commands and connections, {} lines of the gate", inside.commands.len(), inside.gate.len()),
+            format!("{all} operations, {refused} of them refused, by the protocol gate's reading"),
         );
-        lines.lacks(
-            "What was typed in a shell and stood on the screen",
-            "it is in the recording, and `holdpoint play` shows it; it is not told here",
-        );
-        self.rule(lines);
+        lines.put("TCP connections", inside.connections.len().to_string());
+        let changing = times(&|of| of.allowed && of.class != Some(Action::Observe));
+        lines.put("Passed beyond reading", format!("{changing} operations"));
+        for carried in &inside.connections {
+            if let Some(open) = &carried.open {
+                lines.lacks(&format!("Inside channel {}, to {}", carried.channel, carried.to), open);
+            }
+        }
+        if self.is_opaque() && all > 0 {
+            lines.lacks(
+                "Beside the operations listed",
+                "a gate that only decodes lets everything pass, what it did not know too",
+            );
+        }
     }
 
     fn rule(&self, lines: &mut Lines) {

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
 #![allow(clippy::needless_pass_by_value, reason = "commands and events are made for the call")]
 
+pub mod connections;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ use bytes::Bytes;
 use certs::sshsig::{self, Namespace};
 use certs::trust::{FirstRole, KeyFingerprint, LogVerifier, Trust, TrustedPerson};
 use jiff::Timestamp;
-use policies::actions::Action;
+use policies::actions::{Action, Actions};
 use policies::decide::{Admission, Command, NewRequest};
 use policies::digest::{Digest, Salted};
 use policies::events::{Ending, Factor, Founder};
@@ -63,12 +65,18 @@ user = "maint"
 credential = "hmi"
 host_key = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
+[targets.plc-7]
+zone = "packaging"
+[targets.plc-7.services.modbus]
+protocol = "modbus"
+address = "10.20.2.7:502"
+
 [[rules]]
 id = "maintenance"
 vendors = ["acme"]
 roles = ["maintenance"]
 zones = ["packaging"]
-actions = ["shell", "file-get", "file-put"]
+actions = ["shell", "file-get", "file-put", "observe"]
 from = ["192.0.2.0/24"]
 duration_max = "4h"
 connections = 100
@@ -89,6 +97,8 @@ pub struct Store {
     pub state: State,
     pub recipients: Recipients,
     pub keys: AuditorKeys,
+    /// What those keys were read from.
+    pub secret: String,
     pub segment_bytes: u64,
     next: u128,
 }
@@ -161,6 +171,21 @@ impl Store {
 
     /// The same, with a second operator, a technician, and a grant.
     pub fn granted() -> (Self, RequestId) {
+        let mut store = Self::joined();
+        let request = store.submit();
+        store.approve(request, LEAD);
+        (store, request)
+    }
+
+    /// The same with a grant for a TCP service of `plc-7`.
+    pub fn granted_to(service: &str, action: Action) -> (Self, RequestId) {
+        let mut store = Self::joined();
+        let request = store.submit_for("plc-7", Some(service), [action].into());
+        store.approve(request, LEAD);
+        (store, request)
+    }
+
+    fn joined() -> Self {
         let mut store = Self::founded();
         let (end, by) = (Timestamp::constant(2_000_000_000, 0), person(ADMINISTRATOR));
         store.act(Command::Contract { vendor: label("acme"), end, sponsor: person(LEAD), by });
@@ -170,9 +195,7 @@ impl Store {
         for voucher in [ADMINISTRATOR, LEAD] {
             store.certify(SECOND, voucher);
         }
-        let request = store.submit();
-        store.approve(request, LEAD);
-        (store, request)
+        store
     }
 
     pub fn empty(segment_bytes: u64) -> Self {
@@ -181,7 +204,8 @@ impl Store {
         let texts = identities.each_ref().map(|identity| identity.to_public().to_string());
         let recipients = Recipients::parse(texts.iter().map(String::as_str)).unwrap();
         let secret = secret_text(&identities[1]);
-        let keys = AuditorKeys::parse(&format!("# public key: {}\n{secret}\n", texts[1])).unwrap();
+        let secret = format!("# public key: {}\n{secret}\n", texts[1]);
+        let keys = AuditorKeys::parse(&secret).unwrap();
         let mut store = Self {
             folder,
             machine: SimMachine::new(1),
@@ -190,6 +214,7 @@ impl Store {
             state: State::default(),
             recipients,
             keys,
+            secret,
             segment_bytes,
             next: 1_000,
         };
@@ -315,13 +340,17 @@ impl Store {
     }
 
     pub fn submit(&mut self) -> RequestId {
+        self.submit_for("hmi-1", None, [Action::Shell, Action::FileGet, Action::FilePut].into())
+    }
+
+    fn submit_for(&mut self, target: &str, service: Option<&str>, actions: Actions) -> RequestId {
         let (id, now) = (RequestId::new(self.id()), self.now());
         self.act(Command::Submit(NewRequest {
             id,
             technician: person(TECHNICIAN),
-            target: label("hmi-1"),
-            service: None,
-            actions: [Action::Shell, Action::FileGet, Action::FilePut].into(),
+            target: label(target),
+            service: service.map(label),
+            actions,
             window: Window { from: now, until: now + jiff::SignedDuration::from_hours(8) },
             duration: Seconds(7_200),
             reason: Some(Salted::new(&[0; 32], "valve sticks")),
@@ -358,17 +387,28 @@ impl Store {
         self.record(id, grant)
     }
 
+    /// The same for a TCP service of `plc-7`.
+    pub fn begin_at(&mut self, service: &str, action: Action, grant: RequestId) -> Session {
+        let id = self.admit_to("plc-7", service, action, grant);
+        let more = format!(r#""service":"{service}","source":"192.0.2.7","target":"plc-7""#);
+        self.record_saying(id, grant, &self.recipients.names(), &more)
+    }
+
     /// Admits a session.
     pub fn admit(&mut self, grant: RequestId) -> SessionId {
+        self.admit_to("hmi-1", "ssh", Action::Shell, grant)
+    }
+
+    fn admit_to(&mut self, target: &str, service: &str, action: Action, grant: RequestId) -> SessionId {
         let id = SessionId::new(self.id());
         self.act(Command::Admit(Admission {
             session: id,
             technician: person(TECHNICIAN),
             factors: vec![Factor::Key, Factor::Totp],
             source: "192.0.2.7".parse().unwrap(),
-            target: label("hmi-1"),
-            service: label("ssh"),
-            wants: [Action::Shell].into(),
+            target: label(target),
+            service: label(service),
+            wants: [action].into(),
             grant: Some(grant),
             node: label("node-1"),
         }));
@@ -382,16 +422,20 @@ impl Store {
 
     /// The same, that says it is encrypted to these.
     pub fn record_for(&self, id: SessionId, grant: RequestId, said: &BTreeSet<Recipient>) -> Session {
+        self.record_saying(id, grant, said, r#""service":"ssh","target":"hmi-1""#)
+    }
+
+    fn record_saying(&self, id: SessionId, grant: RequestId, said: &BTreeSet<Recipient>, more: &str) -> Session {
         let key_file = self.recipients.new_key_file(&self.machine);
         let recipients = serde_json::to_string(said).unwrap();
         let technician = person(TECHNICIAN);
         let metadata = format!(
-            r#"{{"grant":"{grant}","node":"node-1","recipients":{recipients},"service":"ssh","session":"{id}","target":"hmi-1","technician":"{technician}","v":1}}"#
+            r#"{{"grant":"{grant}","node":"node-1","recipients":{recipients},"session":"{id}",{more},"technician":"{technician}","v":1}}"#
         )
         .into_bytes();
         let opening = Opening { recording: id, metadata, key_file };
         let writer = block_on(self.records.as_ref().unwrap().open_session(opening)).unwrap();
-        Session { id, writer, machine: self.machine.clone(), counts: Vec::new() }
+        Session { id, writer, machine: self.machine.clone(), counts: Vec::new(), lacks: Vec::new() }
     }
 
     /// Seals a recording and journals its end.
@@ -452,6 +496,14 @@ pub struct Session {
     pub writer: SessionWriter,
     machine: SimMachine,
     counts: Vec<(Stream, u32, u64)>,
+    lacks: Vec<(Direction, u32, Lack, u64)>,
+}
+
+/// Why bytes that came did not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    Refused,
+    Undelivered,
 }
 
 impl Session {
@@ -489,6 +541,12 @@ impl Session {
         self
     }
 
+    /// Counts bytes of those that came as not handed on.
+    pub fn lacks(&mut self, direction: Direction, channel: u32, why: Lack, bytes: u64) -> &mut Self {
+        self.lacks.push((direction, channel, why, bytes));
+        self
+    }
+
     pub fn seal(self) -> Digest {
         let seal = Seal { ending: "left".to_owned(), accounts: self.accounts() };
         block_on(self.writer.seal(seal)).unwrap().digest
@@ -513,6 +571,15 @@ impl Session {
             } else {
                 account.received += bytes;
                 account.forwarded += bytes;
+            }
+        }
+        for &(direction, channel, why, bytes) in &self.lacks {
+            let mut rows = accounts.iter_mut();
+            let row = rows.find(|row| row.direction == direction && row.channel == channel).unwrap();
+            row.forwarded -= bytes;
+            match why {
+                Lack::Refused => row.refused += bytes,
+                Lack::Undelivered => row.undelivered += bytes,
             }
         }
         accounts
