@@ -18,8 +18,7 @@ use proxy::client::Unpacker;
 use proxy::config::Config;
 use proxy::files::judge::{Asked, Verdict, judge};
 use proxy::files::{Inspect, Inspected};
-use proxy::gates::modbus;
-use proxy::gates::{Gate, Judge, Mode, Need, Passed, Piece};
+use proxy::gates::{Gate, Judge, Mode, Need, Passed, Piece, modbus, s7};
 use recordings::block::{BlockHeader, raw_frames};
 use recordings::frame::{Fact, Kind, RawFrame, frames};
 use recordings::leaf::{Anchor, Entry, Leaf, Recovered};
@@ -63,6 +62,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "pack-files", run: pack_files },
     Target { name: "paper", run: paper },
     Target { name: "plant-file", run: plant_file },
+    Target { name: "s7", run: s7 },
     Target { name: "scp", run: scp },
     Target { name: "segment", run: segment },
     Target { name: "sftp", run: sftp },
@@ -322,6 +322,12 @@ fn sftp(bytes: &[u8]) {
 fn modbus(bytes: &[u8]) {
     for mode in [Mode::Enforce, Mode::Decode] {
         pass_through(mode, modbus::gate(mode, modbus::Profile::default()).as_mut(), bytes);
+    }
+}
+
+fn s7(bytes: &[u8]) {
+    for mode in [Mode::Enforce, Mode::Decode] {
+        pass_through(mode, s7::gate(mode).as_mut(), bytes);
     }
 }
 

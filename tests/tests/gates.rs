@@ -8,7 +8,7 @@ use std::process::Command;
 
 use policies::actions::Action;
 use proxy::gates::modbus::{self, Profile};
-use proxy::gates::{Gate, Mode};
+use proxy::gates::{Gate, Mode, s7};
 use tests::process::HANG;
 use tests::{Between, Running, python, run, start};
 
@@ -97,4 +97,55 @@ fn mbpoll_reads_writes_with_the_action_and_is_refused_without() {
     mbpoll(operating.address.port(), &write).ok();
     assert!(mbpoll(observing.address.port(), &read).ok().out().contains("[101]: \t56"));
     assert_eq!(operating.lines(), ["wrote 55, 56 to holding registers 40101 to 40102 (addresses 100 to 101), unit 1"]);
+}
+
+#[test]
+fn snap7_sees_a_clean_refusal_and_goes_on_on_the_same_connection() {
+    let Some(command) = peer("s7_server.py") else { return };
+    let (server, port) = server(command);
+    let between = Between::new(port, &[Action::Observe], || s7::gate(Mode::Enforce));
+    let mut client = peer("s7_client.py").expect("Python is there");
+    let client = run(client.arg(between.address.port().to_string()).arg("observing"), b"");
+    assert!(client.ok().out().contains("as it should be"));
+    let said = server.said();
+    for reached in ["Write request", "CPU Control", "Block upload", "System clock write", "Security request"] {
+        assert!(!said.contains(reached), "{reached}: {said}");
+    }
+    assert!(said.contains("Read request, Area : DB1") && said.contains("Read SZL request"), "{said}");
+    let told = between.told();
+    assert_eq!((told.connections, told.ends.len()), (1, 0), "{:?}", told.ends);
+    let lines = between.lines();
+    for line in [
+        "connected as programming device, to rack 0, slot 1",
+        "agreed on messages of at most 480 bytes",
+        "read 4 bytes from DB1.DBB0",
+        "refused to write 1 byte to DB1.DBB0: 55",
+        "refused to stop the CPU",
+        "refused to start the CPU (PI service P_PROGRAM)",
+        "refused to copy RAM to ROM (PI service _MODU)",
+        "refused to delete DB1 (PI service _DELE)",
+        "refused to start the upload of DB1",
+        "refused to set the clock",
+        "refused to send a password (masked)",
+    ] {
+        assert!(lines.iter().any(|said| said == line), "{line:?} not in {lines:#?}");
+    }
+}
+
+#[test]
+fn snap7_does_with_the_actions_what_it_may() {
+    let Some(command) = peer("s7_server.py") else { return };
+    let (server, port) = server(command);
+    let granted = [Action::Observe, Action::Upload, Action::Operate, Action::Program, Action::Control];
+    let between = Between::new(port, &granted, || s7::gate(Mode::Enforce));
+    let mut client = peer("s7_client.py").expect("Python is there");
+    let client = run(client.arg(between.address.port().to_string()).arg("everything"), b"");
+    assert!(client.ok().out().contains("as it should be"));
+    for reached in
+        ["Write request", "CPU Control request : STOP", "CPU Control request : Warm START", "System clock write"]
+    {
+        assert!(server.said().contains(reached), "{reached}: {}", server.said());
+    }
+    let no = "the target answered not permitted in the current protection level (d2 41) when asked to start the upload of DB1";
+    assert!(between.lines().iter().any(|line| line == no), "{:#?}", between.lines());
 }

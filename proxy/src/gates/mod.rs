@@ -8,6 +8,7 @@
 mod frames;
 pub mod modbus;
 mod reading;
+pub mod s7;
 mod told;
 #[cfg(test)]
 mod trial;

@@ -20,7 +20,7 @@ pub(super) trait Messages: fmt::Debug + Send {
     /// The next one. Where there is none yet, all of the chunk is held.
     ///
     /// # Errors
-    /// Why what comes is none; nothing of the chunk was taken then.
+    /// Why what comes is none; what was taken of the chunk is held, and given up with the rest.
     fn next(&mut self, chunk: &mut Bytes) -> Result<Option<Self::Message>, String>;
 
     /// The message in the bytes it came in.
@@ -37,7 +37,7 @@ pub(super) trait Talk: fmt::Debug + Send {
     const NAME: &'static str;
     type Messages: Messages;
     /// Which answers fit which request.
-    type Key: PartialEq + fmt::Debug + Send;
+    type Key: fmt::Debug + Send;
 
     /// A message of the technician's program.
     fn request(&mut self, message: &MessageOf<Self>, desk: &mut Desk<'_, Self::Key>) -> Result<(), Stop>;

@@ -110,6 +110,12 @@ pub(super) fn first_of(values: impl ExactSizeIterator<Item = String>) -> String 
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
+/// A name from the wire: what is no printable ASCII stands as a question mark. The bytes themselves are in the recording.
+pub(super) fn plain(name: &[u8]) -> String {
+    let plain = |byte: &u8| if matches!(byte, b' '..=b'~') && *byte != b'\\' { char::from(*byte) } else { '?' };
+    name.iter().map(plain).collect()
+}
+
 /// `1 byte`, `2 bytes`.
 pub(super) fn counted(count: usize, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }

@@ -86,7 +86,9 @@ impl Trial {
             self.upward.received += piece.len();
             let passed = self.gate.upward(piece, judge, self.now);
             self.upward.refused += passed.refused;
+            let ends = passed.end.is_some();
             self.take(passed);
+            assert!(!ends || self.held_of_program() == 0, "who ends holds nothing of what ended it");
         }
     }
 
@@ -96,7 +98,9 @@ impl Trial {
             self.downward.received += piece.len();
             let passed = self.gate.downward(piece, self.now);
             self.downward.refused += passed.refused;
+            let ends = passed.end.is_some();
             self.take(passed);
+            assert!(!ends || self.held_of_target() == 0, "who ends holds nothing of what ended it");
         }
     }
 
@@ -145,6 +149,10 @@ impl Trial {
     /// How many of the program's bytes wait for more.
     pub(super) fn held_of_program(&self) -> usize {
         self.upward.received - self.upward.forwarded - self.upward.refused
+    }
+
+    fn held_of_target(&self) -> usize {
+        self.downward.received - self.downward.forwarded - self.downward.refused
     }
 
     pub(super) fn lines(&self) -> Vec<&str> {

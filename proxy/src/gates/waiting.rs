@@ -54,7 +54,7 @@ impl<K> Default for Waiting<K> {
     }
 }
 
-impl<K: PartialEq> Waiting<K> {
+impl<K> Waiting<K> {
     /// Whether one more may wait. For it, a request that is late is forgotten.
     pub(super) fn has_room(&mut self, now: Instant) -> bool {
         let late = |place: &Place<K>| matches!(place, Place::Asked(asked) if asked.until <= now);
@@ -75,10 +75,10 @@ impl<K: PartialEq> Waiting<K> {
     }
 
     /// Takes the request that this answers: the first of those it fits, but one that is late only if no other is there.
-    pub(super) fn answered_by(&mut self, key: &K, now: Instant) -> Option<Asked<K>> {
+    pub(super) fn answered_by(&mut self, fits: impl Fn(&K) -> bool, now: Instant) -> Option<Asked<K>> {
         let place_of = |in_time: bool| {
-            let fits = |asked: &Asked<K>| asked.key == *key && (!in_time || asked.until > now);
-            self.0.iter().position(|place| matches!(place, Place::Asked(asked) if fits(asked)))
+            let waits = |asked: &Asked<K>| fits(&asked.key) && (!in_time || asked.until > now);
+            self.0.iter().position(|place| matches!(place, Place::Asked(asked) if waits(asked)))
         };
         let position = place_of(true).or_else(|| place_of(false))?;
         for place in self.0.iter_mut().skip(position) {

@@ -92,7 +92,8 @@ impl Talk for Registers {
     }
 
     fn answer(&mut self, frame: &Frame, desk: &mut Desk<'_, Key>) -> Result<(), Stop> {
-        let Some(asked) = desk.waiting.answered_by(&Key::of(frame), desk.now) else {
+        let answered = Key::of(frame);
+        let Some(asked) = desk.waiting.answered_by(|key| *key == answered, desk.now) else {
             unasked(frame, desk);
             return Ok(());
         };
