@@ -161,9 +161,8 @@ impl Ends<'_> {
     }
 
     fn carry_out(&self, passed: Passed) -> bool {
-        let send = |mut to: &TcpStream, pieces: Vec<Piece>| {
-            pieces.into_iter().all(|(Piece::Passed(bytes) | Piece::Made(bytes))| to.write_all(&bytes).is_ok())
-        };
+        let send =
+            |mut to: &TcpStream, pieces: Vec<Piece>| pieces.iter().all(|piece| to.write_all(piece.sent()).is_ok());
         let mut told = self.shared.told.lock().expect("nobody panics with it");
         told.verdicts.extend(passed.verdicts);
         let ended = passed.end.is_some();

@@ -357,14 +357,11 @@ fn pass_through(mode: Mode, gate: &mut dyn Gate, said: &[u8]) {
 fn sound(mode: Mode, passed: &Passed) -> usize {
     let only_words = passed.verdicts.iter().all(|verdict| !verdict.words.contains(char::is_control));
     assert!(only_words, "{:?}", passed.verdicts);
-    assert!(passed.to_target.iter().all(|piece| matches!(piece, Piece::Passed(_))), "a gate asks nothing by itself");
-    assert!(
-        mode == Mode::Enforce || (passed.refused == 0 && passed.end.is_none()),
-        "decoding, a gate keeps nothing back"
-    );
-    let pieces = passed.to_target.iter().chain(&passed.to_technician);
-    let theirs = pieces.map(|piece| if let Piece::Passed(bytes) = piece { bytes.len() } else { 0 });
-    theirs.sum::<usize>() + passed.refused
+    assert!(!passed.to_target.iter().any(|piece| matches!(piece, Piece::Made(_))), "a gate asks nothing by itself");
+    let pieces = || passed.to_target.iter().chain(&passed.to_technician);
+    let keeps_back = pieces().any(|piece| matches!(piece, Piece::LeftOut(_))) || passed.end.is_some();
+    assert!(mode == Mode::Enforce || !keeps_back, "decoding, a gate keeps nothing back");
+    pieces().map(Piece::of_theirs).sum()
 }
 
 /// Of both directions: a byte that says whose and, in the rest of its bits, how long; then so many bytes.

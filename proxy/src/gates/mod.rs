@@ -124,16 +124,14 @@ pub trait Judge: Send + Sync {
     fn may_pass(&self, need: Need) -> Result<(), String>;
 }
 
-/// What became of a chunk, and of what was held of earlier ones. Bytes that are in no `Piece::Passed` and not `refused` are
-/// held.
+/// What became of a chunk, and of what was held of earlier ones. Bytes that are in no `Piece::Passed` and not left
+/// out are held.
 #[derive(Debug, Default)]
 pub struct Passed {
     /// Goes to the target, in this order.
     pub to_target: Vec<Piece>,
     /// Goes to the technician, in this order.
     pub to_technician: Vec<Piece>,
-    /// How many bytes of the direction that was asked about were dropped for good.
-    pub refused: usize,
     /// What was done or refused, in order.
     pub verdicts: Vec<Verdict>,
     /// That the connection ends behind these pieces, and why.
@@ -147,6 +145,27 @@ pub enum Piece {
     Passed(Bytes),
     /// The gate's own.
     Made(Bytes),
+    /// So many of the peer's, left out for good. They stand where they would have gone, so that the record can say which.
+    LeftOut(usize),
+}
+
+impl Piece {
+    /// How many of the peer's bytes this is about, passed or left out.
+    pub fn of_theirs(&self) -> usize {
+        match self {
+            Self::Passed(bytes) => bytes.len(),
+            Self::LeftOut(bytes) => *bytes,
+            Self::Made(_) => 0,
+        }
+    }
+
+    /// What is sent.
+    pub fn sent(&self) -> &[u8] {
+        match self {
+            Self::Passed(bytes) | Self::Made(bytes) => bytes,
+            Self::LeftOut(_) => &[],
+        }
+    }
 }
 
 /// One operation, passed or refused.

@@ -71,7 +71,7 @@ impl<K> Desk<'_, K> {
     pub(super) fn unasked(&mut self, kind: Kind, told: &Told, bytes: &Bytes) {
         let (words, refused) = match self.mode {
             Mode::Enforce => {
-                self.passed.refused += bytes.len();
+                self.passed.to_technician.push(Piece::LeftOut(bytes.len()));
                 (format!("kept back from the target {}", told.rest), Some("nothing waits for it".to_owned()))
             }
             Mode::Decode => {
@@ -147,7 +147,7 @@ impl<T: Talk> Reading<T> {
         match self.state {
             State::Reading => self.send_own(now, &mut passed),
             State::Blind => push(side(from, &mut passed), chunk),
-            State::Ended => passed.refused += chunk.len(),
+            State::Ended => leave_out(side(from, &mut passed), chunk.len()),
         }
         passed
     }
@@ -202,7 +202,7 @@ impl<T: Talk> Reading<T> {
         };
         if self.mode == Mode::Enforce {
             self.state = State::Ended;
-            passed.refused += message.len() + held.len();
+            leave_out(side(from, passed), message.len() + held.len());
             passed.end = Some(end);
             return;
         }
@@ -294,6 +294,12 @@ fn side(from: From, passed: &mut Passed) -> &mut Vec<Piece> {
     match from {
         From::Technician => &mut passed.to_target,
         From::Target => &mut passed.to_technician,
+    }
+}
+
+fn leave_out(pieces: &mut Vec<Piece>, bytes: usize) {
+    if bytes > 0 {
+        pieces.push(Piece::LeftOut(bytes));
     }
 }
 

@@ -65,6 +65,16 @@ struct Account {
     refused: usize,
 }
 
+impl Account {
+    fn count(&mut self, piece: &Piece) {
+        match piece {
+            Piece::Passed(bytes) => self.forwarded += bytes.len(),
+            Piece::LeftOut(bytes) => self.refused += bytes,
+            Piece::Made(_) => {}
+        }
+    }
+}
+
 impl Trial {
     pub(super) fn new(gate: Box<dyn Gate>, held_max: usize) -> Self {
         Self {
@@ -85,7 +95,6 @@ impl Trial {
         for piece in pieces(bytes, cuts) {
             self.upward.received += piece.len();
             let passed = self.gate.upward(piece, judge, self.now);
-            self.upward.refused += passed.refused;
             let ends = passed.end.is_some();
             self.take(passed);
             assert!(!ends || self.held_of_program() == 0, "who ends holds nothing of what ended it");
@@ -97,7 +106,6 @@ impl Trial {
         for piece in pieces(bytes, cuts) {
             self.downward.received += piece.len();
             let passed = self.gate.downward(piece, self.now);
-            self.downward.refused += passed.refused;
             let ends = passed.end.is_some();
             self.take(passed);
             assert!(!ends || self.held_of_target() == 0, "who ends holds nothing of what ended it");
@@ -124,14 +132,12 @@ impl Trial {
             "the end is one"
         );
         for piece in passed.to_target {
-            let (Piece::Passed(bytes) | Piece::Made(bytes)) = &piece;
-            self.to_target.extend_from_slice(bytes);
-            self.upward.forwarded += if matches!(piece, Piece::Passed(_)) { bytes.len() } else { 0 };
+            self.to_target.extend_from_slice(piece.sent());
+            self.upward.count(&piece);
         }
         for piece in passed.to_technician {
-            let (Piece::Passed(bytes) | Piece::Made(bytes)) = &piece;
-            self.to_technician.extend_from_slice(bytes);
-            self.downward.forwarded += if matches!(piece, Piece::Passed(_)) { bytes.len() } else { 0 };
+            self.to_technician.extend_from_slice(piece.sent());
+            self.downward.count(&piece);
         }
         self.verdicts.extend(passed.verdicts);
         self.end = self.end.take().or(passed.end);

@@ -16,7 +16,7 @@ use futures::stream::FuturesUnordered;
 use policies::ids::RuleId;
 use recordings::fault::StoreFault;
 use recordings::leaf::{Account, Direction};
-use recordings::notes::Note;
+use recordings::notes::{Note, Splice};
 use recordings::words::Words;
 use tokio::io::AsyncRead;
 use tokio::sync::{Notify, SetOnce, watch};
@@ -125,7 +125,8 @@ async fn joined_at_once<R: Recorder>(
     reach: &Reach,
     is_gated: bool,
 ) -> Result<Option<(Slot, Leg)>, Result<End, RecordingFault>> {
-    let opened = Note::ChannelOpen { kind: vendor.kind.into(), to: Some(reach.to.as_str().into()), from: None };
+    let from = vendor.from.map(|from| from.to_string().as_str().into());
+    let opened = Note::ChannelOpen { kind: vendor.kind.into(), to: Some(reach.to.as_str().into()), from };
     noted(recorder.note(number, &opened)).await.map_err(Err)?;
     if is_gated {
         return Ok(None);
@@ -183,6 +184,28 @@ struct Looking {
     judge: TcpJudge,
     rule: RuleId,
     repeats: Mutex<Repeats>,
+    course: Mutex<Course>,
+}
+
+/// How far each direction has come, and where what was handed on differs from what came since that was last told.
+#[derive(Default)]
+struct Course {
+    up: u64,
+    down: u64,
+    spliced: Vec<Splice>,
+}
+
+impl Course {
+    fn take(&mut self, from_target: bool, piece: &Piece) {
+        let at = if from_target { &mut self.down } else { &mut self.up };
+        let splice = Splice { from_target, at: *at, left_out: 0, made: 0 };
+        *at += piece.of_theirs() as u64;
+        match piece {
+            Piece::Passed(_) => {}
+            Piece::LeftOut(bytes) => self.spliced.push(Splice { left_out: *bytes as u64, ..splice }),
+            Piece::Made(bytes) => self.spliced.push(Splice { made: bytes.len() as u64, ..splice }),
+        }
+    }
 }
 
 type Read = Option<Pin<Box<dyn AsyncRead + Send + Sync>>>;
@@ -196,8 +219,13 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         down: &Arc<Tally>,
     ) -> Self {
         let Terms { recorder, number, reach, gated, frozen, attending } = terms;
-        let looking =
-            |Gated { gate, judge, rule }| Looking { gate: gate.into(), judge, rule, repeats: Mutex::default() };
+        let looking = |Gated { gate, judge, rule }| Looking {
+            gate: gate.into(),
+            judge,
+            rule,
+            repeats: Mutex::default(),
+            course: Mutex::default(),
+        };
         Self {
             vendor,
             download: Queue::new(Brake::Writer, Arc::new(Valve::default())),
@@ -271,7 +299,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         match &self.gate {
             Some(looking) => {
                 let passed = lock(&looking.gate).upward(bytes, &looking.judge, Instant::now());
-                self.act(passed, &self.up).await
+                self.act(passed).await
             }
             None => {
                 self.thaw().await;
@@ -329,7 +357,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
     async fn answer_what_waits(&self) -> Result<(), RecordingFault> {
         let Some(looking) = &self.gate else { return Ok(()) };
         let passed = lock(&looking.gate).hung_up(Instant::now());
-        self.act(passed, &self.down).await.map(drop)
+        self.act(passed).await.map(drop)
     }
 
     async fn answered(&self, bytes: Bytes) -> Result<Option<End>, RecordingFault> {
@@ -337,7 +365,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
             Some(looking) => lock(&looking.gate).downward(bytes, Instant::now()),
             None => Passed { to_technician: vec![Piece::Passed(bytes)], ..Passed::default() },
         };
-        self.act(passed, &self.down).await
+        self.act(passed).await
     }
 
     /// A gated connection has nothing to say to a target that answers no more; any other may still send.
@@ -352,23 +380,20 @@ impl<'a, R: Recorder> Carriage<'a, R> {
     }
 
     /// Does what a gate says: what goes to the technician first, so that no later answer overtakes it.
-    async fn act(&self, passed: Passed, direction: &Tally) -> Result<Option<End>, RecordingFault> {
-        direction.note_refused(passed.refused);
+    async fn act(&self, mut passed: Passed) -> Result<Option<End>, RecordingFault> {
+        let unreached = self.leave_out_what_reaches_nobody(&mut passed.to_target).await;
+        passed.to_target.iter().for_each(|piece| self.note_course(false, piece));
         passed.verdicts.into_iter().for_each(|verdict| self.tell(verdict));
         self.to_technician(passed.to_technician).await?;
-        let mut unreached = None;
         for piece in passed.to_target {
-            match (self.join().await, piece) {
-                (Ok(_), Piece::Passed(bytes)) => self.write_to_target(&bytes).await,
-                (Ok((_, leg)), Piece::Made(bytes)) => {
+            match piece {
+                Piece::Passed(bytes) => self.write_to_target(&bytes).await,
+                Piece::Made(bytes) => {
                     self.to_target.record(&bytes).await?;
+                    let (_, leg) = self.joined.wait().await;
                     self.lives(leg.write(&bytes).await).await;
                 }
-                (Err(why), Piece::Passed(bytes)) => {
-                    self.up.note_refused(bytes.len());
-                    unreached = Some(why);
-                }
-                (Err(why), Piece::Made(_)) => unreached = Some(why),
+                Piece::LeftOut(bytes) => self.up.note_refused(bytes),
             }
         }
         self.look_for_a_transfer();
@@ -380,17 +405,40 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         }
     }
 
+    /// Connects, where something is to be sent. Where the target is not reached, nothing is, and why is said.
+    async fn leave_out_what_reaches_nobody(&self, to_target: &mut Vec<Piece>) -> Option<String> {
+        if to_target.iter().all(|piece| piece.sent().is_empty()) {
+            return None;
+        }
+        let why = self.join().await.err()?;
+        to_target.retain(|piece| piece.of_theirs() > 0);
+        to_target.iter_mut().for_each(|piece| *piece = Piece::LeftOut(piece.of_theirs()));
+        Some(why)
+    }
+
+    /// Where what is handed on differs from what came.
+    fn note_course(&self, from_target: bool, piece: &Piece) {
+        if let Some(looking) = &self.gate {
+            lock(&looking.course).take(from_target, piece);
+        }
+    }
+
     async fn to_technician(&self, pieces: Vec<Piece>) -> Result<(), RecordingFault> {
         if pieces.is_empty() {
             return Ok(());
         }
         let mut write = self.vendor.write.lock().await;
         for piece in pieces {
+            self.note_course(true, &piece);
             let (bytes, passes) = match piece {
                 Piece::Passed(bytes) => (bytes, true),
                 Piece::Made(bytes) => {
                     self.to_technician.record(&bytes).await?;
                     (bytes, false)
+                }
+                Piece::LeftOut(bytes) => {
+                    self.down.note_refused(bytes);
+                    continue;
                 }
             };
             let length = bytes.len();
@@ -505,7 +553,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
                     () = moved => {}
                     () = tokio::time::sleep_until(due.into()) => {
                         let passed = lock(&looking.gate).pass_time(Instant::now());
-                        if let Some(end) = self.act(passed, &self.down).await? {
+                        if let Some(end) = self.act(passed).await? {
                             return Ok(end);
                         }
                     }
@@ -606,6 +654,11 @@ impl<'a, R: Recorder> Carriage<'a, R> {
             }
             let rest = lock(&looking.repeats).rest(Instant::now());
             rest.into_iter().for_each(|verdict| self.note(&looking.noted(verdict)));
+            let spliced = std::mem::take(&mut lock(&looking.course).spliced);
+            if !spliced.is_empty() {
+                let words = "the gate spoke in the target's stead".into();
+                self.note(&Note::GateVerdict { allowed: true, words, operation: None, spliced });
+            }
         }
         match end {
             Ok(End::NotReached(why) | End::Refused(why)) => {
@@ -658,7 +711,7 @@ impl Looking {
             allowed,
             words: Words::new(words),
             operation: Some(Box::new(operation)),
-            spliced: Vec::new(),
+            spliced: std::mem::take(&mut lock(&self.course).spliced),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The technician's end of a TCP connection: a forwarded channel of their SSH connection, or a stream of their own.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::flow::{Brake, CHUNK_BYTES, Event, HIGH_BYTES, Queue, Valve};
 /// A connection of the technician's, not joined to a target yet.
 pub struct VendorEnd {
     pub(super) kind: &'static str,
+    pub(super) from: Option<SocketAddr>,
     pub(super) upload: Arc<Queue>,
     pub(super) write: Mutex<VendorWrite>,
     pub(super) read: Option<Pin<Box<dyn AsyncRead + Send + Sync>>>,
@@ -37,15 +39,15 @@ impl VendorEnd {
     /// [`VendorFlow::open_channel`](crate::flow::VendorFlow::open_channel) gave; the channel's read half was dropped.
     pub fn channel(write: ChannelWriteHalf<server::Msg>, upload: Arc<Queue>, reply: ChannelOpenHandle) -> Self {
         let write = Mutex::new(VendorWrite::Channel(write));
-        Self { kind: "direct-tcpip", upload, write, read: None, reply: Some(reply) }
+        Self { kind: "direct-tcpip", from: None, upload, write, read: None, reply: Some(reply) }
     }
 
-    /// A stream of its own, over TLS. It is read no faster than the target takes what it brings.
-    pub fn stream<S: AsyncRead + AsyncWrite + Send + Sync + 'static>(stream: S) -> Self {
+    /// A stream of its own, over TLS, from this address. It is read no faster than the target takes what it brings.
+    pub fn stream<S: AsyncRead + AsyncWrite + Send + Sync + 'static>(stream: S, from: SocketAddr) -> Self {
         let (read, write) = tokio::io::split(stream);
         let write = Mutex::new(VendorWrite::Stream(Box::pin(write)));
         let upload = Queue::new(Brake::Writer, Arc::new(Valve::default()));
-        Self { kind: "tls", upload, write, read: Some(Box::pin(read)), reply: None }
+        Self { kind: "tls", from: Some(from), upload, write, read: Some(Box::pin(read)), reply: None }
     }
 
     /// Refuses it, with words where its client shows any.

@@ -83,7 +83,7 @@ impl Talk for Registers {
             }
             // Answered for unit 0 too: there, silence means that it was done.
             Some((exception, _)) => {
-                desk.passed.refused += frame.bytes().len();
+                desk.passed.to_target.push(Piece::LeftOut(frame.bytes().len()));
                 Place::Made(refuse(frame, exception))
             }
         };

@@ -169,7 +169,7 @@ impl Blocks {
             desk.passed.to_technician.extend(answer.map(Piece::Made));
             return Err(Stop::Refused(why));
         }
-        desk.passed.refused += message.bytes().len();
+        desk.passed.to_target.push(Piece::LeftOut(message.bytes().len()));
         if let Some(answer) = answer {
             desk.waiting.add(Place::Made(answer));
         }
@@ -191,7 +191,7 @@ impl Blocks {
             desk.passed.to_target.push(Piece::Passed(message.bytes().clone()));
             return;
         }
-        desk.passed.refused += message.bytes().len();
+        desk.passed.to_target.push(Piece::LeftOut(message.bytes().len()));
         let told = Told::of(Verb::SEND, "an answer to nothing that the target asked in a download".to_owned());
         let kind = told::Kind { protocol: Protocol::S7, class: None, code: "03".to_owned() };
         desk.passed.verdicts.push(told.verdict(kind, Some("the target did not ask for it".to_owned()), false));
