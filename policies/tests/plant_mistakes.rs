@@ -129,11 +129,6 @@ fn what_is_not_built_is_refused_by_name() {
             "connections_max = 2\n[[rules]]",
             "targets.plc-7.services.station.connections_max: changes nothing for ssh; leave it out",
         ),
-        (
-            "user = \"maint\"",
-            "legacy = true\nuser = \"maint\"",
-            "targets.hmi-2.services.ssh.legacy: true is not built yet; leave it out, or write false",
-        ),
     ] {
         assert_eq!(after(old, new), told);
     }

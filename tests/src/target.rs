@@ -23,11 +23,27 @@ impl Target {
 
     /// The same, with more lines of configuration.
     pub fn openssh_with(folder: &Path, more: &str) -> Self {
+        Self::sshd(folder, "ed25519", more)
+    }
+
+    /// OpenSSH as a machine of twenty years ago: an RSA host key that signs with SHA-1, and no algorithm but these. It lets in
+    /// the key `login.pub`, which is made here with `login`, by SHA-1 too.
+    pub fn old_openssh(folder: &Path, kex: &str, cipher: &str) -> Self {
+        fs::create_dir_all(folder).expect("a folder");
+        let login = folder.join("login");
+        run(Command::new("ssh-keygen").args(["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f"]).arg(&login), b"").ok();
+        fs::copy(folder.join("login.pub"), folder.join("authorized")).expect("a file");
+        let only = format!(
+            "KexAlgorithms {kex}\nCiphers {cipher}\nMACs hmac-sha1\nHostKeyAlgorithms ssh-rsa\nPubkeyAcceptedAlgorithms ssh-rsa"
+        );
+        Self::sshd(folder, "rsa", &only)
+    }
+
+    fn sshd(folder: &Path, host_key: &str, more: &str) -> Self {
         fs::create_dir_all(folder.join("files")).expect("a folder");
         // Where sshd drops its privileges, if it has any.
         fs::create_dir_all("/run/sshd").ok();
-        run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(folder.join("host")), b"")
-            .ok();
+        run(Command::new("ssh-keygen").args(["-q", "-t", host_key, "-N", "", "-f"]).arg(folder.join("host")), b"").ok();
         let at = folder.display();
         start(folder, |port| {
             let config = format!(

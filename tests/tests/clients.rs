@@ -268,3 +268,26 @@ fn what_opens_a_machine_is_good_for_minutes_and_for_its_account_alone() {
     let allowed: Vec<_> = certificate.extensions().keys().map(String::as_str).collect();
     assert_eq!((allowed, certificate.critical_options().len()), (vec!["permit-pty"], 0));
 }
+
+#[test]
+fn an_old_machine_is_reached_where_the_plant_file_says_that_it_is_old_and_nowhere_else() {
+    for (kex, cipher) in [("diffie-hellman-group1-sha1", "3des-cbc"), ("diffie-hellman-group14-sha1", "aes128-cbc")] {
+        let folder = tempfile::tempdir().unwrap();
+        let old = Target::old_openssh(&folder.path().join("old-1"), kex, cipher);
+        let target = old.with_secret("old-1", "old");
+        let more =
+            format!("{target}\nlegacy = true\n{}", target.replace("old-1", "new-1").replace("127.0.0.1", "localhost"));
+        let mut plant = Plant::enrolled(Options { more, ..Options::default() });
+        let secret = fs::read(folder.path().join("old-1/login")).unwrap();
+        plant.decide(|office| office.set_secret("old", &secret));
+        for target in ["old-1", "new-1"] {
+            plant.grant("tess", target, &EVERYTHING, Seconds(3_600));
+        }
+        plant.log_in("tess");
+        plant.serve();
+        let tess = plant.tess();
+        let said = run(&mut tess.ssh(&[&tess.at("old-1"), "echo", "still", "here"]), b"").ok();
+        assert_eq!(said.out(), "still here\n", "{kex} {cipher}");
+        run(&mut tess.ssh(&[&tess.at("new-1"), "true"]), b"").says_no("no SSH session came about");
+    }
+}

@@ -31,12 +31,11 @@ impl Kind {
 
 /// What is known and does nothing yet is refused by name, so that nobody relies on it. To build one is to delete its
 /// row and read it below.
-const NOT_BUILT: [NotBuilt; 6] = [
+const NOT_BUILT: [NotBuilt; 5] = [
     protocol_not_built("s7"),
     protocol_not_built("vnc"),
     protocol_not_built("cip"),
     protocol_not_built("telnet"),
-    NotBuilt { kind: Kind::SERVICE, key: "legacy", value: Some("true"), right: "leave it out, or write false" },
     key_not_built(Kind::RULE, "weaker"),
 ];
 

@@ -34,7 +34,7 @@ pub struct TargetPlan {
     pub auth: TargetAuth,
     /// The pinned host key, `SHA256:…`.
     pub host_key: String,
-    /// Whether SHA-1 key exchange, RSA signatures over SHA-1 and CBC are admitted towards this one target.
+    /// Whether SHA-1 key exchange, RSA signatures over SHA-1, CBC and 3DES are admitted towards this one target.
     pub legacy: bool,
     /// How long each step may take: reaching it, agreeing on keys, logging in.
     pub patience: Duration,
@@ -289,23 +289,30 @@ async fn log_in(handle: &mut client::Handle<Guest>, plan: &TargetPlan) -> Result
     }
 }
 
-/// With SHA-2, unless the target is marked as old and says nothing of it.
+/// With SHA-2; where the target is marked as old and says nothing of it, or does not take it, with SHA-1.
 async fn log_in_by_rsa(
     handle: &mut client::Handle<Guest>,
     plan: &TargetPlan,
     key: &PrivateKey,
     pair: &RsaKeypair,
 ) -> Result<bool, russh::Error> {
-    let hash = match handle.best_supported_rsa_hash().await?.flatten() {
-        None if !plan.legacy => Some(HashAlg::Sha512),
-        said => said,
+    let hashes = match handle.best_supported_rsa_hash().await?.flatten() {
+        said if !plan.legacy => vec![said.or(Some(HashAlg::Sha512))],
+        Some(hash) => vec![Some(hash), None],
+        None => vec![None],
     };
-    let public = key.public_key().clone();
-    let answer = handle.authenticate_publickey_with(&plan.user, public, hash, &mut RsaSigner(pair)).await;
-    answer.map(|answer| answer.success()).map_err(|fault| match fault {
-        AgentAuthError::Send(_) => russh::Error::SendError,
-        AgentAuthError::Key(fault) => fault.into(),
-    })
+    for hash in hashes {
+        let public = key.public_key().clone();
+        let answer = handle.authenticate_publickey_with(&plan.user, public, hash, &mut RsaSigner(pair)).await;
+        let answer = answer.map_err(|fault| match fault {
+            AgentAuthError::Send(_) => russh::Error::SendError,
+            AgentAuthError::Key(fault) => fault.into(),
+        })?;
+        if answer.success() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Signs in russh's place, which does so only together with a release of `rsa` that `ssh-key` has left behind.
@@ -395,7 +402,7 @@ fn preferred(legacy: bool) -> Preferred {
     kexes.extend([kex::ECDH_SHA2_NISTP256, kex::ECDH_SHA2_NISTP384, kex::ECDH_SHA2_NISTP521]);
     if legacy {
         kexes.extend([kex::DH_G14_SHA1, kex::DH_GEX_SHA1, kex::DH_G1_SHA1]);
-        ciphers.extend([cipher::AES_256_CBC, cipher::AES_192_CBC, cipher::AES_128_CBC]);
+        ciphers.extend([cipher::AES_256_CBC, cipher::AES_192_CBC, cipher::AES_128_CBC, cipher::TRIPLE_DES_CBC]);
         macs.extend([mac::HMAC_SHA1_ETM, mac::HMAC_SHA1]);
     } else {
         keys.retain(|key| *key != Algorithm::Rsa { hash: None });
