@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use policies::time::Seconds;
 use recordings::frame::Stream;
 use recordings::notes::Note;
 use tests::commands::{find, holdpoint, json, log_in};
-use tests::{Ended, Options, Person, Plant, Running, eventually, python, run, start};
+use tests::{Ended, Options, Person, Plant, Running, eventually, long_or, python, run, start};
 
 const HOUR: Seconds = Seconds(3_600);
 const OBSERVE: [Action; 1] = [Action::Observe];
@@ -22,6 +23,7 @@ const TUNNEL: [Action; 1] = [Action::Tunnel];
 struct Echo {
     port: u16,
     ends: Receiver<&'static str>,
+    heard: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Echo {
@@ -29,13 +31,15 @@ impl Echo {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let (told, ends) = mpsc::channel();
+        let heard = Arc::default();
+        let ear = Arc::clone(&heard);
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
-                let told = told.clone();
-                thread::spawn(move || echo(socket, &told));
+                let (told, ear) = (told.clone(), Arc::clone(&ear));
+                thread::spawn(move || echo(socket, &told, &ear));
             }
         });
-        Self { port, ends }
+        Self { port, ends, heard }
     }
 
     fn next_end(&self) -> &'static str {
@@ -43,10 +47,12 @@ impl Echo {
     }
 }
 
-fn echo(mut socket: TcpStream, told: &Sender<&'static str>) {
+fn echo(mut socket: TcpStream, told: &Sender<&'static str>, ear: &Mutex<Vec<u8>>) {
     let mut piece = [0; 4096];
     let end = loop {
-        match socket.read(&mut piece) {
+        let read = socket.read(&mut piece);
+        ear.lock().expect("nobody panics with it").extend(&piece[..*read.as_ref().unwrap_or(&0)]);
+        match read {
             Ok(0) => break "FIN",
             Ok(read) if socket.write_all(&piece[..read]).is_ok() => {}
             Ok(_) | Err(_) => break "RST",
@@ -253,6 +259,43 @@ fn a_program_transfer_outlives_the_deadline_and_nothing_else_does() {
     assert!(plant.gate().said().contains("outlives its session's time"), "it is an alarm");
     plant.stop();
     plant.evidence().verify().ok();
+}
+
+/// Writes register 100, again and again, until the connection breaks.
+fn write_until_it_breaks(port: u16) {
+    let mut tool = connect(port);
+    for value in 0u32.. {
+        let [high, low] = u16::try_from(value % 0x1_0000).expect("it was made to fit").to_be_bytes();
+        let write = [0, 7, 0, 0, 0, 6, 1, 6, 0, 100, high, low];
+        let mut answer = [0; 12];
+        if tool.write_all(&write).is_err() || tool.read_exact(&mut answer).is_err() {
+            return;
+        }
+        assert_eq!(answer, write);
+    }
+}
+
+#[test]
+fn each_write_that_a_controller_took_is_in_the_recording_whenever_the_gate_is_killed() {
+    let echo = Echo::listen();
+    let mut plant = serving(options("modbus", echo.port, ""), &[Action::Observe, Action::Operate], HOUR);
+    for kill in 0..long_or(100, 3) {
+        let (ssh, port) = forward(plant.tess(), echo.port);
+        let writing = thread::spawn(move || write_until_it_breaks(port));
+        let taken = || echo.heard.lock().expect("nobody panics with it").len();
+        eventually("writes flow", || taken() > 12 * (20 + 13 * (kill % 10)));
+        plant.kill();
+        writing.join().expect("it only stops");
+        drop(ssh);
+        plant.serve();
+        plant.stop();
+        let took = std::mem::take(&mut *echo.heard.lock().expect("nobody panics with it"));
+        let evidence = plant.evidence();
+        let recorded = evidence.recordings().last().expect("it was recorded").bytes(Stream::In);
+        assert!(recorded.starts_with(&took), "{} of {} bytes", recorded.len(), took.len());
+        evidence.verify().ok();
+        plant.serve();
+    }
 }
 
 /// A program of `tests/peers`.
