@@ -431,6 +431,7 @@ mod tests {
             did(6, 1, true, Action::Operate, "wrote 55"),
             did(7, 1, true, Action::Operate, "wrote 55"),
             did(8, 1, true, Action::Operate, "wrote 56"),
+            did(8, 1, true, Action::Operate, "wrote 55"),
             did(9, 1, false, Action::Control, "refused to stop"),
             read(10, 1, "read a"),
             did(11, 1, false, Action::Control, "refused to stop"),
@@ -443,6 +444,7 @@ mod tests {
                 "3 2 1× read a",
                 "6-7 1 2× wrote 55",
                 "8 1 1× wrote 56",
+                "8 1 1× wrote 55",
                 "9 1 1× refused to stop: not granted",
                 "10 1 1× read a",
                 "11 1 1× refused to stop: not granted",
@@ -455,6 +457,9 @@ mod tests {
         let many: Vec<Moment> = (0..200).map(|n| read(n, 1, &format!("read {n}"))).collect();
         let rows = told(&many);
         assert_eq!(rows.len(), 200);
+        let mut timeline = Timeline::default();
+        let early: usize = many.iter().map(|moment| timeline.take(moment).len()).sum();
+        assert!(early >= 200 - POLLED_MAX, "no more than that many wait, and {early} were told");
         assert!(rows.iter().zip(0..).all(|(row, n)| row == &format!("{n} 1 1× read {n}")), "{rows:?}");
     }
 

@@ -117,6 +117,13 @@ impl Survey {
         }
     }
 
+    /// What is known of a direction, in the order of places; those of one place in the order in which they were recorded.
+    fn places(&self, lane: Lane) -> Vec<Splice> {
+        let mut places = self.splices.get(&lane).cloned().unwrap_or_default();
+        places.sort_by_key(|splice| splice.at);
+        places
+    }
+
     /// Whether all that was left out of a direction and put into it is known by its place.
     fn knows(&self, lane: Lane) -> bool {
         let places = self.splices.get(&lane).map_or(&[][..], Vec::as_slice);
@@ -291,7 +298,7 @@ impl Writer<'_> {
         let is_untouched = sender == self.options.side.end();
         let places = match survey.knows(lane) {
             _ if is_untouched => Places::Untouched,
-            true => Places::Known(survey.splices.get(&lane).cloned().unwrap_or_default().into()),
+            true => Places::Known(survey.places(lane).into()),
             false if self.options.side == Side::Target => return Err(WireFault::NotKnown(channel)),
             false => {
                 self.written.is_rough = true;

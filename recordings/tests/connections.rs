@@ -12,7 +12,7 @@ use std::process::Command;
 use policies::actions::Action;
 use policies::events::PackOf;
 use recordings::frame::Stream;
-use recordings::notes::Note;
+use recordings::notes::{Note, Splice};
 use recordings::pack::{self, Making};
 use recordings::read::{Moment, Recording, Store as Records};
 use recordings::table::{TableForm, write_operations};
@@ -141,12 +141,17 @@ fn a_recording_that_breaks_off_is_written_as_far_as_it_goes() {
     let mut session = store.begin_at("modbus", Action::Observe, grant);
     session.note(1, &opened("plc.example:502", None)).data(1, Stream::In, READ).note(1, &read());
     session.data(1, Stream::Out, ANSWER);
+    // A place that nothing comes to, as no gate would write it: what belongs there is not held back for ever.
+    let nowhere = Splice { from_target: true, at: 1_000_000, left_out: 0, made: REFUSED.len() as u64 };
+    session.data(1, Stream::GateOut, REFUSED);
+    let words = "answered".into();
+    session.note(1, &Note::GateVerdict { allowed: true, words, operation: None, spliced: vec![nowhere] });
     drop(session);
     store.close();
     let (file, written) = packets(&store, Side::Technician).unwrap();
     assert_eq!(written.connections, 1);
     let Some(followed) = followed(&file, 0) else { return };
-    assert_eq!(followed, [READ.to_vec(), ANSWER.to_vec()]);
+    assert_eq!(followed, [READ.to_vec(), [ANSWER, REFUSED].concat()]);
 }
 
 #[test]

@@ -7,13 +7,14 @@ mod support;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
 use policies::actions::Action;
 use policies::time::Seconds;
+use rustix::process::Signal;
 use serde_json::Value;
 use tests::plant::program;
 use tests::{Ended, Options, Plant, eventually, run, start};
@@ -119,6 +120,41 @@ fn operations_and_packets_are_exported_and_nothing_half_stays() {
         .refused(1, "what reached the target cannot be told byte by byte");
 }
 
+/// What the page of the reader's own says at an address below its own.
+fn ask(url: &str, what: &str) -> String {
+    let (host, secret) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).unwrap();
+    let mut socket = TcpStream::connect(host).unwrap();
+    write!(socket, "GET /{secret}{what} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn on_a_page_the_same_list_stands_beside_a_screen_that_is_empty() {
+    let auditor = Auditor::of(support::connections::store(true));
+    let mut play = Command::new(program());
+    play.args(["play", &auditor.session, "--data", ".", "--key", "auditor.key", "--web"])
+        .current_dir(auditor.store.dir());
+    let mut web = start(&mut play);
+    let told = web.until("until Ctrl-C");
+    let url = told.lines().find(|line| line.starts_with("http://127.0.0.1:")).unwrap();
+    let marks = ask(url, "marks");
+    for (kind, words) in [
+        ("ran", "connection (tls) from 192.0.2.7:50111 opened to 10.20.2.7:502"),
+        ("passed", "read 2 holding registers from 40101 (address 100), unit 1 (2 times)"),
+        ("refused", "refused to write 55 to holding register 40101 (address 100), unit 1: your grant holds observe"),
+        ("ended", "the session ended: left"),
+    ] {
+        let mark = format!("\"kind\":\"{kind}\",\"words\":\"{words}\"");
+        assert!(marks.contains(&mark), "{mark}: {marks}");
+    }
+    let window = ask(url, "window?from=0");
+    assert!(window.contains("\"channel\":null") && window.contains("\"screen\":\"\""), "{window}");
+    web.signal(Signal::INT);
+    assert_eq!(web.ends().code(), 0);
+}
+
 /// A controller that answers each read as it is told to; gives its port.
 fn controller() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -148,14 +184,12 @@ fn a_session_at_a_controller_is_recorded_listed_and_followed_as_packets() {
     plant.grant("tess", "plc-7", &[Action::Observe], Seconds(3_600));
     plant.serve();
     let there = format!("plc-7:{port}");
-    let (mut asked, mut answered) = (Vec::new(), Vec::new());
+    // All at once: the answers to both reads come while the gate's own still waits for its turn between them.
+    let asked = [READ, WRITE, READ].concat();
+    let answered = [ANSWER, REFUSED, ANSWER].concat();
     let mut ssh = start(&mut plant.tess().ssh(&["-W", &there, &plant.tess().at("")]));
-    for (request, answer) in [(READ, ANSWER), (WRITE, REFUSED), (READ, ANSWER)] {
-        asked.extend_from_slice(request);
-        answered.extend_from_slice(answer);
-        ssh.type_in(request);
-        eventually("it is answered", || ssh.out_bytes() == answered.len());
-    }
+    ssh.type_in(&asked);
+    eventually("all three are answered", || ssh.out_bytes() == answered.len());
     ssh.ends();
     assert_eq!(plant.stop().code(), 0);
     let evidence = plant.evidence();
@@ -165,10 +199,16 @@ fn a_session_at_a_controller_is_recorded_listed_and_followed_as_packets() {
     assert!(played.contains(&format!("connection (direct-tcpip) opened to 127.0.0.1:{port}")), "{played}");
     assert!(played.contains("  passed   ") && played.contains("  REFUSED  to write "), "{played}");
     assert!(!played.contains("nobody looked into it"), "{played}");
-    let export = ["export", &session, "--key", "key", "--as", "pcapng", "-o", "session.pcapng"];
-    run(&mut evidence.holdpoint(&export), b"").ok();
-    let Some(followed) = followed(&evidence.path("session.pcapng")) else { return };
-    assert_eq!(followed, [asked, answered]);
+    let exported = |side: &str| {
+        let file = format!("{side}.pcapng");
+        let export = ["export", &session, "--key", "key", "--as", "pcapng", "--side", side, "-o", &file];
+        let told = run(&mut evidence.holdpoint(&export), b"").ok().out();
+        assert!(told.ends_with("packets are made up around them\n"), "every place is known: {told}");
+        followed(&evidence.path(&file))
+    };
+    let Some(technician) = exported("technician") else { return };
+    assert_eq!(technician, [asked, answered]);
+    assert_eq!(exported("target"), Some([[READ, READ].concat(), [ANSWER, ANSWER].concat()]));
 }
 
 /// What both ends of the first stream of a file sent, as tshark follows it; it finds nothing odd there.
