@@ -86,9 +86,13 @@ fn on_one_port(plant: &Plant) {
 
 /// A controller behind a gate with one port, an hour's grant at it for `tess`, who is signed in.
 fn plant_at(echo: &Echo) -> Plant {
+    plant_for(echo, HOUR, on_one_port)
+}
+
+fn plant_for(echo: &Echo, lasts: Seconds, listening: impl FnOnce(&Plant)) -> Plant {
     let mut plant = Plant::ready(options(echo.port()));
-    on_one_port(&plant);
-    plant.grant("tess", "plc-7", &[Action::Tunnel], HOUR);
+    listening(&plant);
+    plant.grant("tess", "plc-7", &[Action::Tunnel], lasts);
     plant.serve();
     log_in(&plant, "tess");
     plant
@@ -308,6 +312,62 @@ fn a_grant_taken_back_ends_connect_with_words() {
 }
 
 #[test]
+fn the_end_of_a_grant_ends_connect_as_it_should() {
+    let echo = Echo::listen();
+    let plant = plant_for(&echo, Seconds(10), on_one_port);
+    let mut connect = Connecting::start(&plant, "tess", &["plc-7"]);
+    let mut socket = TcpStream::connect(connect.port()).expect("it listens");
+    socket.write_all(b"x").expect("it is carried");
+    socket.read_exact(&mut [0]).expect("it is carried");
+    assert_eq!(socket.read(&mut [0]).unwrap_or(0), 0, "it is closed at the end");
+    let over = connect.until("over");
+    assert!(over["words"].as_str().is_some_and(|words| words.contains("the grant's time is over")), "{over}");
+    connect.0.ends().ok();
+}
+
+#[test]
+fn each_kind_has_a_port_of_its_own_where_the_configuration_says_so() {
+    let echo = Echo::listen();
+    let apart = |more: &str| {
+        let more = more.to_owned();
+        move |plant: &Plant| plant.edit_config(|text| text.replacen("pages = ", &format!("{more}\npages = "), 1))
+    };
+    let plant = plant_for(&echo, HOUR, apart("tls = [\"127.0.0.1:0\"]"));
+    assert_ne!(plant.faces.ssh[0], plant.faces.pages[0]);
+    let mut connect = Connecting::start(&plant, "tess", &["plc-7"]);
+    assert_eq!(echoed(connect.port(), b"apart"), b"apart");
+    drop((connect, plant));
+    let plant = plant_for(&echo, HOUR, apart("tls = [\"127.0.0.1:0\"]\ntls_port = 443"));
+    let file = plant.tess().path("client.pem").display().to_string();
+    let mut connect = Connecting::start(&plant, "tess", &["plc-7", "--certificate", &file]);
+    assert_eq!(connect.until("certificate")["connect"], format!("{GATE}:443"));
+    drop((connect, plant));
+    let plant = plant_for(&echo, HOUR, |_| {});
+    holdpoint(&plant, "tess", &["connect", "plc-7"]).refused(3, "this gate has no TCP face");
+}
+
+#[test]
+fn a_person_without_a_grant_is_asked_on_their_terminal() {
+    let echo = Echo::listen();
+    let plant = plant_at(&echo);
+    log_in(&plant, "lee");
+    let mut connect = start_on_a_terminal(&plant.as_person("tom", &["connect", "plc-8"]));
+    connect.until("Code for tom");
+    connect.type_in(format!("{}\n", plant.person("tom").code()));
+    for (question, answer) in
+        [("To do what", ""), ("How long", "30m"), ("Why", "the pump trips"), ("Work order", "WO-4711")]
+    {
+        connect.until(question);
+        connect.type_in(format!("{answer}\n"));
+    }
+    let said = connect.until(" waits for ");
+    assert!(said.contains("Ctrl-C leaves it standing"), "{said}");
+    holdpoint(&plant, "lee", &["approve", &request_at(&plant, "plc-8"), "--yes"]).ok();
+    connect.until("plc-8/panel is open at 127.0.0.1:");
+    println!("{}", connect.said());
+}
+
+#[test]
 fn a_person_reads_what_is_open_until_when_and_how_much_went() {
     let echo = Echo::listen();
     let plant = plant_at(&echo);
@@ -433,7 +493,8 @@ fn ssh_passes_the_same_proxy_to_the_same_port() {
     let plant = plant_at(&echo);
     let gate = plant.faces.ssh[0];
     let (_tinyproxy, proxy) = tinyproxy(&plant);
-    let through = format!("socat - PROXY:127.0.0.1:{},proxyport={},proxyauth=tess:s3cret", gate.port(), proxy.port());
+    let through =
+        format!("socat - PROXY:127.0.0.1:127.0.0.1:{},proxyport={},proxyauth=tess:s3cret", gate.port(), proxy.port());
     let (tess, there) = (plant.tess(), format!("plc-7:{}", echo.port()));
     let option = format!("ProxyCommand={through}");
     let said = run(&mut tess.ssh(&["-o", &option, "-W", &there, &tess.at("")]), b"by ssh\n").ok();

@@ -166,7 +166,11 @@ async fn read_head(socket: &mut TcpStream) -> io::Result<Vec<u8>> {
         if head.len() >= HEAD_BYTES_MAX {
             return Err(io::Error::other("it does not come to an end"));
         }
-        head.push(socket.read_u8().await?);
+        let hung_up = |cause: io::Error| match cause.kind() {
+            io::ErrorKind::UnexpectedEof => io::Error::other("it hangs up"),
+            _ => cause,
+        };
+        head.push(socket.read_u8().await.map_err(hung_up)?);
     }
     Ok(head)
 }
@@ -249,7 +253,7 @@ mod tests {
             ("HTTP/1.1 403 x\r\n\r\n", "lets nobody through to gate.example:443"),
             ("HTTP/1.1 502 x\r\n\r\n", "HTTP status 502"),
             ("SSH-2.0-x\r\n\r\n", "does not answer as an HTTP proxy"),
-            ("", "eof"),
+            ("", "it hangs up"),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let proxy: Proxy = format!("lee:secret@{}", listener.local_addr().unwrap()).parse().unwrap();

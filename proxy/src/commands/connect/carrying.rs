@@ -28,6 +28,8 @@ pub(super) struct Counters {
 pub(super) enum Happened {
     /// A connection is carried.
     Opened { port: usize, session: SessionId },
+    /// Nothing more comes from the gate, perhaps because the session is over; what the program still sends is carried.
+    Finished,
     /// It is no more.
     Closed { port: usize, session: SessionId, up: u64, down: u64 },
     /// The gate did not carry it.
@@ -79,7 +81,8 @@ impl Port {
         };
         self.tell(Happened::Opened { port, session }).await;
         let (up, down) = (AtomicU64::new(0), AtomicU64::new(0));
-        let joined = join(socket, stream, (&up, &self.counters.up), (&down, &self.counters.down)).await;
+        let finished = async { self.tell(Happened::Finished).await };
+        let joined = join(socket, stream, (&up, &self.counters.up), (&down, &self.counters.down), finished).await;
         if let Err(error) = joined {
             tracing::debug!(%error, "a connection broke");
         }
@@ -112,12 +115,23 @@ impl Drop for Place {
 
 type Count<'a> = (&'a AtomicU64, &'a AtomicU64);
 
-/// Joins two streams until both have ended, or one broke.
-async fn join<S: AsyncRead + AsyncWrite>(local: TcpStream, gate: S, up: Count<'_>, down: Count<'_>) -> io::Result<()> {
+/// Joins two streams until both have ended, or one broke; `finished` when the gate's has.
+async fn join<S: AsyncRead + AsyncWrite>(
+    local: TcpStream,
+    gate: S,
+    up: Count<'_>,
+    down: Count<'_>,
+    finished: impl Future<Output = ()>,
+) -> io::Result<()> {
     local.set_nodelay(true)?;
     let (local_read, local_write) = local.into_split();
     let (gate_read, gate_write) = tokio::io::split(gate);
-    tokio::try_join!(pump(local_read, gate_write, up), pump(gate_read, local_write, down)).map(|_| ())
+    let from_gate = async {
+        let pumped = pump(gate_read, local_write, down).await;
+        finished.await;
+        pumped
+    };
+    tokio::try_join!(pump(local_read, gate_write, up), from_gate).map(|_| ())
 }
 
 async fn pump(

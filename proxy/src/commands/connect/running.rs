@@ -38,6 +38,7 @@ const SOON: Duration = Duration::from_millis(500);
 /// Minutes before the end at which the end is told, as the gate itself does.
 const WARNINGS: [i64; 3] = [15, 5, 1];
 const HAPPENINGS_MAX: usize = 64;
+const TIME_IS_OVER: &str = "the grant's time is over. Connect again to ask for another.";
 
 /// One grant, and the certificate under it.
 struct Held {
@@ -46,6 +47,13 @@ struct Held {
     over: bool,
     warned: BTreeSet<i64>,
     told_sessions: BTreeSet<SessionId>,
+}
+
+impl Held {
+    /// Whether the certificate's end is the grant's.
+    fn ends_with_grant(&self) -> bool {
+        self.made.expires >= self.made.grant.deadline
+    }
 }
 
 /// One service that is open.
@@ -190,6 +198,7 @@ impl Running<'_> {
                 // With the first connection the grant's clock starts.
                 self.ours.insert(session)
             }
+            Happened::Finished => true,
             Happened::Closed { port, session, up, down } => {
                 let (target, service) = place(port);
                 self.voice.tell(&Told::Closed { target, service, session, bytes_up: up, bytes_down: down });
@@ -237,15 +246,11 @@ impl Running<'_> {
                     let held = &mut self.grants[number];
                     held.over = true;
                     let grant = &held.made.grant;
-                    let words = problem.detail.clone();
-                    self.voice.tell(&Told::Over { target: &grant.target, request: grant.request, words: &words });
                     // An end that was known is no refusal.
-                    last_words = Some((words, grant.deadline <= Timestamp::now()));
-                }
-                Err(Fault::NotTheGate { .. } | Fault::Tls(_) | Fault::Profile(_)) if self.in_reach => {
-                    return Err(Failure::refused(
-                        "the gate is not the one of this profile any more. Nothing was sent to it",
-                    ));
+                    let in_time = held.ends_with_grant() && problem.refusal == "not-signed-in";
+                    let words = if in_time { TIME_IS_OVER.to_owned() } else { problem.detail.clone() };
+                    self.voice.tell(&Told::Over { target: &grant.target, request: grant.request, words: &words });
+                    last_words = Some((words, in_time || problem.refusal == "grant-over"));
                 }
                 Err(fault) => {
                     if std::mem::take(&mut self.in_reach) {
@@ -273,7 +278,7 @@ impl Running<'_> {
             Err(Fault::Problem(problem)) if problem.refusal == "not-signed-in" => problem,
             answered => return answered,
         };
-        if !std::io::stdin().is_terminal() || held.made.grant.deadline <= Timestamp::now() {
+        if !std::io::stdin().is_terminal() || held.ends_with_grant() {
             return Err(Fault::Problem(refused));
         }
         self.voice.tell(&Told::OutOfReach { words: &format!("{}.", refused.detail) });
