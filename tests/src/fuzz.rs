@@ -18,7 +18,7 @@ use proxy::client::Unpacker;
 use proxy::config::Config;
 use proxy::files::judge::{Asked, Verdict, judge};
 use proxy::files::{Inspect, Inspected};
-use proxy::gates::{Gate, Judge, Mode, Need, Passed, Piece, modbus, s7};
+use proxy::gates::{Gate, Judge, Mode, Need, Passed, Piece, cip, modbus, s7};
 use recordings::block::{BlockHeader, raw_frames};
 use recordings::frame::{Fact, Kind, RawFrame, frames};
 use recordings::leaf::{Anchor, Entry, Leaf, Recovered};
@@ -50,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "block", run: block },
     Target { name: "bundle", run: bundle },
     Target { name: "checkpoint", run: checkpoint },
+    Target { name: "cip", run: cip },
     Target { name: "configuration", run: configuration },
     Target { name: "enrolment-code", run: enrolment_code },
     Target { name: "event", run: event },
@@ -323,6 +324,10 @@ fn modbus(bytes: &[u8]) {
     for mode in [Mode::Enforce, Mode::Decode] {
         pass_through(mode, modbus::gate(mode, modbus::Profile::default()).as_mut(), bytes);
     }
+}
+
+fn cip(bytes: &[u8]) {
+    pass_through(Mode::Decode, cip::gate().as_mut(), bytes);
 }
 
 fn s7(bytes: &[u8]) {

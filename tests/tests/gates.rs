@@ -8,7 +8,7 @@ use std::process::Command;
 
 use policies::actions::Action;
 use proxy::gates::modbus::{self, Profile};
-use proxy::gates::{Gate, Mode, s7};
+use proxy::gates::{Gate, Mode, cip, s7};
 use tests::process::HANG;
 use tests::{Between, Running, python, run, start};
 
@@ -148,4 +148,34 @@ fn snap7_does_with_the_actions_what_it_may() {
     }
     let no = "the target answered not permitted in the current protection level (d2 41) when asked to start the upload of DB1";
     assert!(between.lines().iter().any(|line| line == no), "{:#?}", between.lines());
+}
+
+#[test]
+fn cpppo_reads_and_writes_tags_and_all_of_it_is_told() {
+    let Some(command) = peer("cip_server.py") else { return };
+    let (_server, port) = server(command);
+    let between = Between::new(port, &[], cip::gate);
+    let ask = |options: &[&str], tags: &[&str]| {
+        let mut client = Command::new(python().expect("Python is there"));
+        client
+            .args(["-m", "cpppo.server.enip.client", "-a", &between.address.to_string(), "-p"])
+            .args(options)
+            .args(tags);
+        run(&mut client, b"").ok().out()
+    };
+    let tags = ["SCADA[0-1]=(INT)7,-8", "SCADA[0-3]", "TEMP[0]=(REAL)1.5"];
+    for options in [&[][..], &["-m"]] {
+        let said = ask(options, &tags);
+        assert!(said.contains("== [7, -8, 0, 0]: 'OK'"), "{said}");
+        let told = between.told();
+        assert!(told.ends.is_empty(), "{:?}", told.ends);
+    }
+    let lines = between.lines();
+    let once = [
+        "opened a session",
+        "wrote 7, -8 to SCADA[0] (INT)",
+        "read 4 elements of SCADA[0]",
+        "wrote 1.5 to TEMP[0] (REAL)",
+    ];
+    assert_eq!(lines, [once, once].concat());
 }

@@ -5,6 +5,7 @@
 //! A gate decides on whole messages of its protocol, however their bytes were cut, and hands on nothing of a message before it
 //! is whole. What it hands on towards the technician are whole messages too, so that an answer of its own can be put between.
 
+pub mod cip;
 mod frames;
 pub mod modbus;
 mod reading;
