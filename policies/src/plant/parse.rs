@@ -31,13 +31,8 @@ impl Kind {
 
 /// What is known and does nothing yet is refused by name, so that nobody relies on it. To build one is to delete its
 /// row and read it below.
-const NOT_BUILT: [NotBuilt; 5] = [
-    protocol_not_built("s7"),
-    protocol_not_built("vnc"),
-    protocol_not_built("cip"),
-    protocol_not_built("telnet"),
-    key_not_built(Kind::RULE, "weaker"),
-];
+const NOT_BUILT: [NotBuilt; 3] =
+    [protocol_not_built("vnc"), protocol_not_built("telnet"), key_not_built(Kind::RULE, "weaker")];
 
 const fn protocol_not_built(word: &'static str) -> NotBuilt {
     let right = "leave this service out, or name the ssh of a station from which the machine is reached";

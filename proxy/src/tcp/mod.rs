@@ -18,7 +18,7 @@ use policies::plant::{self, Protocol};
 use crate::dial::{DialFault, dial};
 use crate::flow::Leg;
 use crate::gates::modbus::Profile;
-use crate::gates::{Gate, Mode, modbus};
+use crate::gates::{Gate, Mode, cip, modbus, s7};
 use crate::legs::{Legs, NoMoreLegs};
 pub(crate) use carry::{Attending, Carried, Gated, Terms, carry};
 pub(crate) use judge::TcpJudge;
@@ -99,6 +99,8 @@ impl Reach {
         };
         match self.protocol {
             Protocol::Modbus => Some(modbus::gate(mode, Profile::default())),
+            Protocol::S7 => Some(s7::gate(mode)),
+            Protocol::Cip => Some(cip::gate()),
             _ => None,
         }
     }
