@@ -306,6 +306,15 @@ fn peer(program: &str) -> Option<Command> {
     Some(command)
 }
 
+/// A controller of `tests/peers`, and the port it listens on.
+fn controller(program: &str) -> Option<(Running, u16)> {
+    let controller = start(&mut peer(program)?);
+    let port = || controller.said().split("port ").nth(1).and_then(|rest| rest.lines().next()?.trim().parse().ok());
+    eventually("it says its port", || controller.said().contains('\n') && port().is_some());
+    let port = port().expect("it was just there");
+    Some((controller, port))
+}
+
 fn mbpoll(port: u16, arguments: &[&str]) -> Ended {
     let port = port.to_string();
     run(Command::new("mbpoll").args(["-1", "-0", "-m", "tcp", "-p", &port]).args(arguments), b"")
@@ -313,11 +322,7 @@ fn mbpoll(port: u16, arguments: &[&str]) -> Ended {
 
 #[test]
 fn a_write_is_refused_to_who_may_look_and_passes_once_an_operator_said_yes_on_the_same_connection() {
-    let Some(mut server) = peer("modbus_server.py") else { return };
-    let controller = start(&mut server);
-    eventually("it says its port", || controller.said().contains('\n'));
-    let port =
-        controller.said().split("port ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok()).expect("a port");
+    let Some((controller, port)) = controller("modbus_server.py") else { return };
     let mut plant = serving(options("modbus", port, ""), &OBSERVE, HOUR);
     let (_ssh, local) = forward(plant.tess(), port);
     let mut panel = connect(local);
@@ -364,4 +369,42 @@ fn a_write_is_refused_to_who_may_look_and_passes_once_an_operator_said_yes_on_th
     ] {
         assert!(lines.iter().any(|said| said == line), "{line:?} not in {lines:#?}");
     }
+}
+
+/// The lines of what passed and was refused, of the one session.
+fn lines(plant: &mut Plant) -> Vec<String> {
+    plant.stop();
+    let evidence = plant.evidence();
+    evidence.verify().ok();
+    let recording = evidence.recording();
+    let line = |note: &&Note| match note {
+        Note::GateVerdict { words, operation: Some(_), .. } => Some(words.to_string()),
+        _ => None,
+    };
+    recording.notes().iter().filter_map(line).collect()
+}
+
+#[test]
+fn an_s7_controller_is_looked_at_with_stock_snap7_and_not_touched() {
+    let Some((controller, port)) = controller("s7_server.py") else { return };
+    let mut plant = serving(options("s7", port, "gate = \"enforce\""), &OBSERVE, HOUR);
+    let (_ssh, local) = forward(plant.tess(), port);
+    let mut client = peer("s7_client.py").expect("Python is there");
+    run(client.args([&local.to_string(), "observing"]), b"").ok();
+    assert!(!controller.said().contains("Write"), "{}", controller.said());
+    let lines = lines(&mut plant);
+    let told = |words: &str| lines.iter().any(|line| line.contains(words));
+    assert!(told("refused to write") && told("read"), "{lines:#?}");
+}
+
+#[test]
+fn where_a_gate_only_decodes_a_tunnel_is_asked_for_and_what_passes_is_told() {
+    let Some((_controller, port)) = controller("cip_server.py") else { return };
+    let mut plant = serving(options("cip", port, ""), &TUNNEL, HOUR);
+    let (_ssh, local) = forward(plant.tess(), port);
+    let mut client = Command::new(python().expect("Python is there"));
+    client.args(["-m", "cpppo.server.enip.client", "-a", &format!("127.0.0.1:{local}"), "-p"]);
+    assert!(run(client.arg("SCADA[0-1]=(INT)7,8"), b"").ok().text().contains("7, 8"));
+    let lines = lines(&mut plant);
+    assert!(lines.iter().any(|line| line.contains("SCADA")), "{lines:#?}");
 }

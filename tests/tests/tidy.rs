@@ -206,15 +206,33 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests stand beside the other crates").to_owned()
 }
 
+/// Every file of the program below: none that a `#[cfg(test)]` names as a module.
 fn sources(below: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(below).into_iter().flatten().flatten() {
-        let path = entry.path();
+    let all: Vec<PathBuf> = fs::read_dir(below).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let tests: Vec<String> =
+        all.iter().filter_map(|path| fs::read_to_string(path).ok()).flat_map(|text| test_modules(&text)).collect();
+    for path in all {
         if path.is_dir() {
             sources(&path, found);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
+        } else if path.extension().is_some_and(|ending| ending == "rs")
+            && !path.file_stem().is_some_and(|name| tests.iter().any(|test| *test == name.to_string_lossy()))
+        {
             found.push(path);
         }
     }
+}
+
+/// The modules that are there for tests alone, each in a file beside.
+fn test_modules(text: &str) -> Vec<String> {
+    let after = text.split("#[cfg(test)]\n").skip(1).filter_map(|rest| rest.lines().next());
+    let named = after.filter_map(|line| line.trim().split("mod ").last()?.strip_suffix(';'));
+    named.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_module_for_tests_is_told_by_what_stands_above_it() {
+    let text = "mod gate;\n#[cfg(test)]\nmod trial;\n#[cfg(test)]\nmod tests {\n    mod inner;\n}\n";
+    assert_eq!(test_modules(text), ["trial"]);
 }
 
 /// The lines of a file that are code of the program: no comments, and nothing of what follows a `#[cfg(test)]`, which is
