@@ -261,7 +261,12 @@ impl Face {
                 services.keys().next().cloned()
             })
         })?;
-        Some(Key { person: who.person(), grant: who.grant()?, place: (place.target.clone(), service) })
+        Some(Key {
+            person: who.person(),
+            source: who.source(),
+            grant: who.grant()?,
+            place: (place.target.clone(), service),
+        })
     }
 
     async fn open(&self, who: &Arc<Authenticated>, place: &TcpPlace) -> Result<Session, String> {
@@ -280,10 +285,11 @@ impl Face {
     }
 }
 
-/// Whose connections share a session.
+/// Whose connections share a session, which is recorded as coming from one address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     person: PersonId,
+    source: IpAddr,
     grant: RequestId,
     place: (TargetName, ServiceName),
 }

@@ -255,6 +255,12 @@ fn what_is_not_granted_is_refused_in_tls_journaled_and_never_reaches_a_target() 
     refused(&format!("panel.plc-8.{GATE}"), Some(&file), "access denied");
     refused(&format!("nothing.plc-7.{GATE}"), Some(&file), "access denied");
     refused("panel.plc-7.elsewhere.example", Some(&file), "alert");
+    // From another address than it was made out for.
+    let mut elsewhere = openssl(&plant, &panel, Some(&file));
+    let mut elsewhere = start(elsewhere.args(["-bind", "127.0.0.2:0"]));
+    elsewhere.type_in("hello\n");
+    let said = elsewhere.ends_within(Duration::from_secs(30)).text();
+    assert!(said.contains("access denied"), "{said}");
     // Another plant's CA, and one that calls itself so.
     let other = plant.tess().path("other.pem");
     let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=x -addext basicConstraints=critical,CA:FALSE -keyout k -out c && cat c k";
