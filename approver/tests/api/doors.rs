@@ -45,6 +45,7 @@ plant  GET    /api/v1/texts/{digest}                        ou
 plant  GET    /api/v1/sessions                              oua!
 plant  GET    /api/v1/sessions/{session}                    oua!
 plant  GET    /api/v1/sessions/{session}/watch              o!
+plant  POST   /api/v1/sessions/{session}/disconnect         o!
 plant  POST   /api/v1/sessions/{session}/freeze             o!
 plant  POST   /api/v1/sessions/{session}/thaw               o
 plant  GET    /api/v1/cuts                                  oua!

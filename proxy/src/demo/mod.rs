@@ -32,6 +32,7 @@ mod keyboard;
 mod panel;
 mod panel_files;
 mod phone;
+mod plc;
 mod stage;
 mod story;
 mod technician;
@@ -40,6 +41,7 @@ use crew::Gate;
 use hmi::Hmi;
 use home::Home;
 use phone::{Phone, Shown};
+use plc::Plc;
 
 const PLANT: &str = include_str!("plant.toml");
 const SCREEN: &str = include_str!("screen.txt");
@@ -143,7 +145,7 @@ pub async fn show(dir: Option<&Path>) -> Result<(), DemoFault> {
     let told = told_to_stop(&tracker)?;
     let home = Home::make(dir)?;
     let plant = Plant::start(&home, Ports::usual()?).await?;
-    say!("{}", screen(home.path(), home.is_kept()));
+    say!("{}", screen(home.path(), home.is_kept(), plant.plc.address().port()));
     told.cancelled().await;
     plant.stop().await;
     home.leave()
@@ -186,13 +188,13 @@ pub fn code(dir: &Path, name: &str) -> Result<Zeroizing<String>, DemoFault> {
     }
 }
 
-fn screen(dir: &Path, is_kept: bool) -> String {
+fn screen(dir: &Path, is_kept: bool, plc_port: u16) -> String {
     let dir = dir.display().to_string();
     let leaving = match is_kept {
         true => "and leaves that folder as it is",
         false => "and removes that folder",
     };
-    SCREEN.trim_end().replace("DIR", &dir).replace("LEAVING", leaving)
+    SCREEN.trim_end().replace("DIR", &dir).replace("LEAVING", leaving).replace("PLC_PORT", &plc_port.to_string())
 }
 
 /// Cancelled when the system asks the program to stop. From then on the folder is tidied up by whoever made it.
@@ -208,10 +210,11 @@ fn told_to_stop(tracker: &TaskTracker) -> io::Result<CancellationToken> {
     Ok(told)
 }
 
-/// The gate and the panel behind it, running.
+/// The gate and the machines behind it, running.
 struct Plant {
     app: App,
     hmi: Hmi,
+    plc: Plc,
     /// As clients show it.
     host_key: String,
     technician: Arc<PrivateKey>,
@@ -224,12 +227,14 @@ impl Plant {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let hmi = Hmi::start(HMI.0, &tracker, &stop).await?;
         let historian = Hmi::start(HISTORIAN.0, &tracker, &stop).await?;
+        let plc = Plc::start(&tracker, &stop).await?;
         let plan = founding::Plan {
             folder: home.gate(),
             deployment: "demo".parse().expect("a label"),
             plant: plant_file(
                 [&hmi.address().to_string(), hmi.pin()],
                 [&historian.address().to_string(), historian.pin()],
+                &plc.address().to_string(),
             ),
             config: ports.config(),
             administrators: vec![crew::ADMINISTRATOR.to_owned()],
@@ -245,7 +250,7 @@ impl Plant {
         match furnish(home, &app, &keys, &founded, secrets).await {
             Ok(technician) => {
                 let host_key = founded.ssh_fingerprint;
-                Ok(Self { app, hmi, host_key, technician, tracker, stop })
+                Ok(Self { app, hmi, plc, host_key, technician, tracker, stop })
             }
             Err(fault) => {
                 app.shutdown(ENDING_MAX).await;
@@ -268,10 +273,10 @@ impl Plant {
 }
 
 /// The plant file, with where each machine is and which host key it has.
-fn plant_file(hmi: [&str; 2], historian: [&str; 2]) -> String {
+fn plant_file(hmi: [&str; 2], historian: [&str; 2], plc: &str) -> String {
     let [hmi_address, hmi_pin] = hmi;
     let [historian_address, historian_pin] = historian;
-    let text = PLANT.replace("HMI_ADDRESS", hmi_address).replace("HMI_PIN", hmi_pin);
+    let text = PLANT.replace("PLC_ADDRESS", plc).replace("HMI_ADDRESS", hmi_address).replace("HMI_PIN", hmi_pin);
     text.replace("HISTORIAN_ADDRESS", historian_address).replace("HISTORIAN_PIN", historian_pin)
 }
 
@@ -370,13 +375,14 @@ mod tests {
     #[test]
     fn the_plant_of_the_demo_is_right() {
         let pin = || certs::ssh_ca::fresh_key("").public_key().fingerprint(ssh_key::HashAlg::Sha256).to_string();
-        let plant = Plant::parse(&plant_file(["127.0.0.1:22", &pin()], ["127.0.0.1:23", &pin()])).unwrap();
-        assert_eq!((plant.targets.len(), plant.rules.len()), (3, 2));
+        let plant =
+            Plant::parse(&plant_file(["127.0.0.1:22", &pin()], ["127.0.0.1:23", &pin()], "127.0.0.1:502")).unwrap();
+        assert_eq!((plant.targets.len(), plant.rules.len()), (4, 3));
     }
 
     #[test]
     fn everything_to_type_stands_on_one_screen() {
-        let screen = screen(Path::new("/tmp/holdpoint-Ab12Cd"), false);
+        let screen = screen(Path::new("/tmp/holdpoint-Ab12Cd"), false, 40_502);
         // The last of 24 lines is the cursor's.
         assert!(screen.lines().count() <= 23 && screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
         assert!(!screen.contains("DIR") && !screen.contains("LEAVING"), "{screen}");

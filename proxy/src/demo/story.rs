@@ -1,11 +1,12 @@
 //! The story that `holdpoint demo --auto` plays with the gate running: refused, asked, approved, worked, a file refused,
-//! extended, cut. What is done with the evidence afterwards is in `evidence`.
+//! a controller looked at and then touched, extended, cut. What is done with the evidence afterwards is in `evidence`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use approver::floor::Floor as _;
 use policies::ids::SessionId;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::crew::{OPERATOR, TECHNICIAN};
 use super::stage::{Stage, plain};
@@ -36,6 +37,7 @@ pub(super) async fn play(stage: &mut Stage, plant: &Plant) -> Result<SessionId, 
     approved(stage, plant, &mut tess).await?;
     let (session, mut shell) = worked(stage, plant, &tess).await?;
     file_refused(stage, plant).await?;
+    looked_and_then_touched(stage, plant).await?;
     extended(stage, plant, &mut shell).await?;
     cut(stage, plant, tess, shell, session).await?;
     Ok(session)
@@ -188,15 +190,90 @@ async fn file_refused(stage: &mut Stage, plant: &Plant) -> Result<(), DemoFault>
     Ok(())
 }
 
-async fn extended(stage: &mut Stage, plant: &Plant, shell: &mut Shell) -> Result<(), DemoFault> {
-    stage.step("extended", "Time runs out; she asks for more, lee signs again, and the running session lasts longer.");
-    let order = "extend 5m --at hmi-2 watching whether it holds";
+/// Register 100 of the controller: a read, a write that is refused, and the same write once lee said yes.
+async fn looked_and_then_touched(stage: &mut Stage, plant: &Plant) -> Result<(), DemoFault> {
+    const READ: [u8; 12] = [0, 1, 0, 0, 0, 6, 1, 3, 0, 100, 0, 1];
+    const WRITE: [u8; 12] = [0, 2, 0, 0, 0, 6, 1, 6, 0, 100, 0, 165];
+    const REFUSED: [u8; 9] = [0, 2, 0, 0, 0, 3, 1, 0x86, 1];
+    stage.step("looked", "The controller plc-7 speaks Modbus. She asks to look, and lee gives that.");
+    let (mut tess, reply) = sign_in(stage, plant, "tess+plc-7", "").await?;
+    let (_, prompts) = stage.questions(reply, "the gate to ask what for")?;
+    answer(stage, &mut tess, &prompts, &["which setpoint the controller has", "observe", "6m"]).await?;
+    approve(stage, &mut tess, "plc-7", &[]).await?;
+    let port = plant.plc.address().port();
+    let mut tool = stage.in_time("a connection", tess.forward("plc-7", port)).await??;
+    let read = exchange(stage, &mut tool, &READ, 11).await?;
+    stage.expect(read[9..] == [0, 120], "the setpoint", &format!("{read:?}"))?;
+    stage.so("Her tool reads 120 from holding register 40101.");
+    let refused = exchange(stage, &mut tool, &WRITE, REFUSED.len()).await?;
+    stage.expect(refused == REFUSED, "the write to be refused in Modbus's own form", &format!("{refused:?}"))?;
+    stage.expect(
+        plant.plc.setpoint() == 120,
+        "that the controller never heard of it",
+        &plant.plc.setpoint().to_string(),
+    )?;
+    stage.so("It writes 165: the gate answers with exception 01, and the controller never heard of it.");
+    stage.step("touched", "She asks for more while her tool stays connected; lee signs for five minutes.");
+    ask_in_the_lobby(stage, plant, "widen operate --at plc-7 --for 5m the setpoint is too low").await?;
+    let listed = stage.types(OPERATOR, &["requests"], "").await?;
+    let ask = id(stage, &listed, "a_")?;
+    stage.types(OPERATOR, &["approve", &ask, "--yes"], "").await?;
+    let passes = async {
+        while exchange_one(&mut tool, &WRITE).await? != WRITE {
+            tokio::time::sleep(LOOKED_AT).await;
+        }
+        Ok::<_, DemoFault>(())
+    };
+    stage.in_time("the write to pass", passes).await??;
+    stage.expect(plant.plc.setpoint() == 165, "the new setpoint", &plant.plc.setpoint().to_string())?;
+    stage
+        .so("The same write passes on the same connection. After the five minutes the gate closes it again by itself.");
+    drop(tool);
+    tess.hang_up().await?;
+    Ok(())
+}
+
+async fn exchange(
+    stage: &Stage,
+    tool: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    request: &[u8],
+    length: usize,
+) -> Result<Vec<u8>, DemoFault> {
+    let exchanging = async {
+        tool.write_all(request).await?;
+        let mut answer = vec![0; length];
+        tool.read_exact(&mut answer).await?;
+        Ok::<_, DemoFault>(answer)
+    };
+    stage.in_time("the controller's answer", exchanging).await?
+}
+
+/// Sends a request and reads its whole answer, however long it is.
+async fn exchange_one(tool: &mut (impl AsyncRead + AsyncWrite + Unpin), request: &[u8]) -> Result<Vec<u8>, DemoFault> {
+    const HEAD: usize = 6;
+    tool.write_all(request).await?;
+    let mut answer = vec![0; HEAD];
+    tool.read_exact(&mut answer).await?;
+    let rest = usize::from(u16::from_be_bytes([answer[4], answer[5]]));
+    answer.resize(HEAD + rest, 0);
+    tool.read_exact(&mut answer[HEAD..]).await?;
+    Ok(answer)
+}
+
+/// Gives an order in the lobby, which must be taken.
+async fn ask_in_the_lobby(stage: &Stage, plant: &Plant, order: &str) -> Result<(), DemoFault> {
     let (lobby, reply) = sign_in(stage, plant, TECHNICIAN, order).await?;
     stage.expect(reply == Reply::In, "the lobby", &format!("{reply:?}"))?;
     let (said, status) = stage.in_time("an answer", lobby.run(order)).await??;
     stage.seen(TECHNICIAN, &said);
-    stage.expect(status == Some(0), "the extension to be asked for", &said)?;
+    stage.expect(status == Some(0), "the order to be taken", &said)?;
     lobby.hang_up().await?;
+    Ok(())
+}
+
+async fn extended(stage: &mut Stage, plant: &Plant, shell: &mut Shell) -> Result<(), DemoFault> {
+    stage.step("extended", "Time runs out; she asks for more, lee signs again, and the running session lasts longer.");
+    ask_in_the_lobby(stage, plant, "extend 5m --at hmi-2 watching whether it holds").await?;
     let listed = stage.types(OPERATOR, &["requests"], "").await?;
     let ask = id(stage, &listed, "a_")?;
     stage.types(OPERATOR, &["approve", &ask, "--yes"], "").await?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use russh::client::{self, AuthResult, DisconnectReason, Handle, KeyboardInteractiveAuthResponse};
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
-use russh::{Channel, ChannelMsg};
+use russh::{Channel, ChannelMsg, ChannelStream};
 use russh_sftp::client::SftpSession;
 
 /// One connection to the gate.
@@ -144,6 +144,15 @@ impl Technician {
         let channel = self.handle.channel_open_session().await?;
         channel.request_subsystem(true, "sftp").await?;
         Ok(SftpSession::new(channel.into_stream()).await?)
+    }
+
+    /// A TCP connection to a target's service, as `ssh -L` makes one.
+    ///
+    /// # Errors
+    /// The gate refuses it.
+    pub(super) async fn forward(&self, target: &str, port: u16) -> Result<ChannelStream<client::Msg>, russh::Error> {
+        let channel = self.handle.channel_open_direct_tcpip(target, port.into(), "127.0.0.1", 0).await?;
+        Ok(channel.into_stream())
     }
 
     /// What the gate says when it closes the connection.

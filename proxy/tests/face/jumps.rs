@@ -27,7 +27,7 @@ async fn forwarding_elsewhere_is_refused_with_the_words_to_type() {
     let jump = format!("only a target's name is forwarded to: ssh -J tara@gate.mill3.example:{} TARGET", gate.port);
     for (to, words) in [
         ("127.0.0.1:22", jump.as_str()),
-        ("hmi-2:502", "TCP services are not carried yet"),
+        ("hmi-2:502", "hmi-2 has nothing at port 502: nothing there is forwarded to"),
         ("hmi-9:22", "there is no target hmi-9"),
     ] {
         assert_refused(&gate.run(&["-W", to, "lobby"], "").await, words);
