@@ -100,8 +100,19 @@ fn the_story_goes_as_it_is_told_and_leaves_nothing_behind() {
     let told = words(&output);
     assert!(output.status.success(), "{told}");
     assert!(begun.elapsed() < HANG, "{told}");
-    for step in ["REFUSED", "ASKED", "APPROVED", "WORKED", "REFUSED A FILE", "EXTENDED", "CUT", "REPLAYED", "VERIFIED"]
-    {
+    for step in [
+        "REFUSED",
+        "ASKED",
+        "APPROVED",
+        "WORKED",
+        "REFUSED A FILE",
+        "LOOKED",
+        "TOUCHED",
+        "EXTENDED",
+        "CUT",
+        "REPLAYED",
+        "VERIFIED",
+    ] {
         assert!(told.contains(&format!(". {step}: ")), "{step} is missing in:\n{told}");
     }
     assert!(told.contains(". FOUND: ") && told.contains("Every step was as told"), "{told}");
@@ -124,8 +135,8 @@ fn a_step_that_does_not_end_as_told_makes_it_fail_and_is_named() {
     let stranger = |_: String| certs::ssh_ca::fresh_key("lee").to_openssh(ssh_key::LineEnding::LF).unwrap().to_string();
     let lies: [(&str, Lie<'_>, &str); 3] = [
         ("people/lee/id_ed25519", &stranger, "step 3, approved: expected `holdpoint "),
-        ("auditor/auditor-1.key", &key, "step 8, replayed: expected to see what tess did"),
-        ("auditor/trust.toml", &trust, "step 9, verified: expected all of it to be whole"),
+        ("auditor/auditor-1.key", &key, "step 10, replayed: expected to see what tess did"),
+        ("auditor/trust.toml", &trust, "step 11, verified: expected all of it to be whole"),
     ];
     for (file, lie, failing) in lies {
         let machine = Machine::new();
