@@ -1224,21 +1224,21 @@ async fn restarted_after(stage: &mut Stage, text: &str, adopted: bool) -> Digest
 }
 
 /// What an earlier program took and this one refuses by name.
-fn with_a_tunnel() -> String {
-    let tunnel = "[targets.plc-7.services.web]\nprotocol = \"tcp\"\naddress = \"10.20.2.7:80\"\n[[rules]]";
-    PLANT.replacen("[[rules]]", tunnel, 1)
+fn with_telnet() -> String {
+    let telnet = "[targets.plc-7.services.old]\nprotocol = \"telnet\"\naddress = \"10.20.2.7:23\"\n[[rules]]";
+    PLANT.replacen("[[rules]]", telnet, 1)
 }
 
 #[tokio::test]
 async fn a_plant_file_that_an_earlier_program_adopted_stays_in_force() {
     let mut stage = Stage::new().await;
-    assert!(policies::plant::Plant::parse(&with_a_tunnel()).is_err(), "nobody adopts it today");
-    let adopted = restarted_after(&mut stage, &with_a_tunnel(), true).await;
+    assert!(policies::plant::Plant::parse(&with_telnet()).is_err(), "nobody adopts it today");
+    let adopted = restarted_after(&mut stage, &with_telnet(), true).await;
     let in_force = |stage: &Stage| stage.desk.with_state(|state| state.plant.as_ref().map(|plant| plant.digest()));
     assert_eq!(in_force(&stage), Some(adopted));
     let_in(&stage, "press-4").await;
     // Only one that was put up then is not adopted any more, and one that is right is.
-    let proposed = restarted_after(&mut stage, &format!("{}# and more\n", with_a_tunnel()), false).await;
+    let proposed = restarted_after(&mut stage, &format!("{}# and more\n", with_telnet()), false).await;
     let signed = stage.plant_signature(&stage.admin, proposed);
     assert_eq!(refusal(stage.desk.act(Command::SignPlant { signed }).await), Refusal::PlantFileWrong(1));
     let text = format!("{PLANT}# without it\n");
