@@ -196,3 +196,87 @@ impl Shared {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn claim(session: usize) -> Claim {
+        Claim {
+            place: ("plc-7".parse().unwrap(), "modbus".parse().unwrap()),
+            session: format!("s_{session:026}").parse().unwrap(),
+            grant: format!("r_{session:026}").parse().unwrap(),
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Take(usize),
+        Leave(usize),
+        Write(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..3usize).prop_map(Step::Take),
+            (0..9usize).prop_map(Step::Leave),
+            (0..9usize).prop_map(Step::Write)
+        ]
+    }
+
+    proptest! {
+        /// Against a list of who is connected: never more than `max`, never two sessions that write, and nothing is held by
+        /// nobody.
+        #[test]
+        fn as_many_connect_as_may_and_one_session_writes(max in 1..4usize, steps in prop::collection::vec(step(), 0..60)) {
+            let slots = Slots::default();
+            let mut connected: Vec<(usize, Slot, Pen, bool)> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Take(session) => {
+                        let taken = slots.try_take(&claim(session), max);
+                        prop_assert_eq!(taken.is_ok(), connected.len() < max);
+                        if let Ok(slot) = taken {
+                            connected.push((session, slot, slots.pen(&claim(session)), false));
+                        }
+                    }
+                    Step::Leave(which) if which < connected.len() => drop(connected.remove(which)),
+                    Step::Write(which) if which < connected.len() => {
+                        let session = connected[which].0;
+                        let others = connected.iter().any(|(other, _, _, writes)| *writes && *other != session);
+                        let may = connected[which].2.take();
+                        prop_assert_eq!(may, !others);
+                        connected[which].3 |= may;
+                    }
+                    Step::Leave(_) | Step::Write(_) => {}
+                }
+            }
+            connected.clear();
+            prop_assert!(slots.0.services().is_empty());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_is_full_says_whose_the_connections_are() {
+        let slots = Slots::default();
+        let _first = slots.take(&claim(1), 1).await.unwrap();
+        let own = slots.take(&claim(1), 1).await.err().unwrap().to_string();
+        assert_eq!(
+            own,
+            "plc-7 takes 1 connection at once, and it is in use; one is yours. Close it, or ask the control room to release it"
+        );
+        let others = slots.take(&claim(2), 1).await.err().unwrap().to_string();
+        assert!(others.ends_with("in use, by others. Try again later, or ask the control room"), "{others}");
+    }
+
+    #[tokio::test]
+    async fn an_operator_frees_the_places_of_one_session() {
+        let slots = Slots::default();
+        let (first, second) = (slots.take(&claim(1), 2).await.unwrap(), slots.take(&claim(2), 2).await.unwrap());
+        assert_eq!(slots.release(claim(1).session), 1);
+        first.released().await;
+        assert!(!second.held.released.is_cancelled());
+    }
+}
