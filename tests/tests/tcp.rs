@@ -227,6 +227,21 @@ fn one_side_may_finish_and_still_listen() {
     assert!(heard == [7; 100_000], "{} bytes", heard.len());
 }
 
+#[test]
+fn a_panel_that_polls_is_nobody_and_its_session_ends_when_nobody_else_is_there() {
+    let Some((_controller, port)) = controller("modbus_server.py") else { return };
+    let mut options = options("modbus", port, "");
+    options.more = options.more.replace("idle = \"4h\"", "idle = \"3s\"");
+    let plant = serving(options, &OBSERVE, HOUR);
+    let (ssh, local) = forward(plant.tess(), port);
+    let mut panel = connect(local);
+    let read = [0, 1, 0, 0, 0, 6, 1, 3, 0, 100, 0, 1];
+    eventually("it is over although the panel polls", || {
+        panel.write_all(&read).is_err() || panel.read_exact(&mut [0; 11]).is_err()
+    });
+    ssh.ends().says_no("Nobody");
+}
+
 /// Writes one file record: 21, which loads configuration or logic.
 const LOADS: [u8; 17] = [0, 9, 0, 0, 0, 11, 1, 21, 8, 6, 0, 1, 0, 0, 0, 1, 7];
 
