@@ -11,6 +11,7 @@ mod connect;
 mod cut;
 mod demo;
 mod difference;
+mod dry_run;
 mod enrol;
 mod evidence;
 mod explain;
@@ -67,6 +68,7 @@ enum Command {
     Recordings(reading::RecordingsArgs),
     Play(reading::PlayArgs),
     Export(exporting::Args),
+    DryRun(dry_run::Args),
     Evidence(evidence::Args),
     Verify(verify::Args),
     Enrol(enrol::Args),
@@ -148,6 +150,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Recordings(args) => reading::list(&args),
         Command::Play(args) => reading::play(&args),
         Command::Export(args) => exporting::run(&args),
+        Command::DryRun(args) => dry_run::run(&args),
         Command::Evidence(args) => evidence::run(&args, profile),
         Command::Verify(args) => verify::run(&args, profile),
         Command::Enrol(args) => enrol::run(&args, profile),

@@ -161,7 +161,7 @@ fn row(store: &Store, recording: &Recording) -> Listed {
 }
 
 /// Evidence is read far away and years later.
-fn utc(at: Timestamp) -> String {
+pub(super) fn utc(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 

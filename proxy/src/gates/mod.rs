@@ -18,8 +18,19 @@ mod waiting;
 use std::time::Instant;
 
 use bytes::Bytes;
-use policies::actions::Action;
+use policies::actions::{Action, Actions};
+use policies::plant::Protocol;
 use recordings::operation::Operation;
+
+/// A gate for one more connection of a protocol; none where nobody looks in. That of CIP decodes, whatever is wanted.
+pub fn of(protocol: Protocol, mode: Mode) -> Option<Box<dyn Gate>> {
+    match protocol {
+        Protocol::Modbus => Some(modbus::gate(mode, modbus::Profile::default())),
+        Protocol::S7 => Some(s7::gate(mode)),
+        Protocol::Cip => Some(cip::gate()),
+        Protocol::Ssh | Protocol::Tcp | Protocol::Vnc | Protocol::Telnet => None,
+    }
+}
 
 /// Reads one connection of a protocol, both directions. Made anew for each connection.
 pub trait Gate: Send {
@@ -106,6 +117,19 @@ impl Need {
         })
     }
 
+    /// What it lacks where these are granted; none where it may pass.
+    pub fn lacks(self, granted: &Actions) -> Option<Lack> {
+        if granted.contains(&Action::Tunnel) {
+            return None;
+        }
+        match self {
+            Self::All(wanted) => wanted.iter().find(|action| !granted.contains(action)).copied().map(Lack::Action),
+            Self::MoreThanObserve if granted.iter().any(|action| *action != Action::Observe) => None,
+            Self::MoreThanObserve => Some(Lack::Action(Action::Operate)),
+            Self::Unknown => Some(Lack::Known),
+        }
+    }
+
     /// What it counts as in the record: the most harmful of what it needs.
     pub fn class(self) -> Option<Action> {
         match self {
@@ -114,6 +138,15 @@ impl Need {
             Self::Unknown => None,
         }
     }
+}
+
+/// Why a message may not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// This is not granted.
+    Action(Action),
+    /// Nobody knows what it does.
+    Known,
 }
 
 /// Decides about a message. Asked once for each, in the order in which they came.

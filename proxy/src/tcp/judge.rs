@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::Reach;
 use super::slots::Pen;
-use crate::gates::{Judge, Need};
+use crate::gates::{Judge, Lack, Need};
 use crate::session::texts::Place;
 
 /// Judges the messages of one connection.
@@ -51,15 +51,10 @@ impl TcpJudge {
     }
 
     fn is_granted(&self, need: Need) -> Result<(), String> {
-        self.orders.look(|order| match need {
-            _ if order.actions.contains(&Action::Tunnel) => Ok(()),
-            Need::All(wanted) => match wanted.iter().find(|action| !order.actions.contains(action)) {
-                None => Ok(()),
-                Some(missing) => Err(self.not_granted(*missing, &order.actions)),
-            },
-            Need::MoreThanObserve if order.actions.iter().any(|action| *action != Action::Observe) => Ok(()),
-            Need::MoreThanObserve => Err(self.not_granted(Action::Operate, &order.actions)),
-            Need::Unknown => Err("the gate does not know this message, so it does not pass".to_owned()),
+        self.orders.look(|order| match need.lacks(&order.actions) {
+            None => Ok(()),
+            Some(Lack::Action(missing)) => Err(self.not_granted(missing, &order.actions)),
+            Some(Lack::Known) => Err("the gate does not know this message, so it does not pass".to_owned()),
         })
     }
 

@@ -17,8 +17,7 @@ use policies::plant::{self, Protocol};
 
 use crate::dial::{DialFault, dial};
 use crate::flow::Leg;
-use crate::gates::modbus::Profile;
-use crate::gates::{Gate, Mode, cip, modbus, s7};
+use crate::gates::{self, Gate, Mode};
 use crate::legs::{Legs, NoMoreLegs};
 pub(crate) use carry::{Attending, Carried, Gated, Terms, carry};
 pub(crate) use judge::TcpJudge;
@@ -97,12 +96,7 @@ impl Reach {
             plant::Gate::Enforce => Mode::Enforce,
             plant::Gate::Decode => Mode::Decode,
         };
-        match self.protocol {
-            Protocol::Modbus => Some(modbus::gate(mode, Profile::default())),
-            Protocol::S7 => Some(s7::gate(mode)),
-            Protocol::Cip => Some(cip::gate()),
-            _ => None,
-        }
+        gates::of(self.protocol, mode)
     }
 
     /// Takes a slot and connects.
