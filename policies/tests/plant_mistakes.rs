@@ -110,7 +110,7 @@ fn a_plant_without_rules_is_one_where_nobody_may_do_anything() {
 
 #[test]
 fn what_is_not_built_is_refused_by_name() {
-    for word in ["vnc", "telnet"] {
+    for word in ["telnet"] {
         let told =
             "not built yet; leave this service out, or name the ssh of a station from which the machine is reached";
         assert_eq!(
@@ -142,7 +142,7 @@ fn what_is_not_built_is_refused_by_name() {
 fn every_key_is_read_or_refused_by_name() {
     assert_eq!(
         report(include_str!("plant/every-key.toml")),
-        "plant.toml:53:1: rules[acme-packaging].weaker: not built yet; leave it out"
+        "plant.toml:57:1: rules[acme-packaging].weaker: not built yet; leave it out"
     );
 }
 
@@ -154,6 +154,40 @@ fn a_rule_that_reaches_nothing_is_a_mistake() {
         .replace("[zones.packaging]", "[zones.packaging]\n[zones.empty]")
         .replace("zones = [\"packaging\"]", "zones = [\"empty\"]");
     assert!(report(&empty_zone).contains("rules[acme-packaging].zones: reaches nothing: no target stands there"));
+}
+
+#[test]
+fn a_screen_is_opened_by_a_password_or_by_nothing() {
+    let screen = |keys: &str| {
+        let screen = format!(
+            "[targets.plc-7]\nzone = \"packaging\"\n[targets.plc-7.services.vnc]\nprotocol = \"vnc\"\naddress = \"10.20.2.7:5900\"\n{keys}\n[targets.plc-8]"
+        );
+        let lines = report(
+            &SMALL.replace("[targets.plc-7]", &screen).replace("plc-7.services.station", "plc-8.services.station"),
+        );
+        lines
+            .lines()
+            .map(|line| line.splitn(4, ':').nth(3).expect("a place").trim().to_owned())
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    for keys in ["", "credential = \"screen\"", "gate = \"enforce\"\nconnections_max = 2"] {
+        assert_eq!(screen(keys), "", "{keys}");
+    }
+    for (keys, told) in [
+        (
+            "credential = \"certificate\"",
+            "credential: no certificate opens vnc; name a password set with `holdpoint secret set`",
+        ),
+        (
+            "gate = \"decode\"",
+            "gate: the gate of vnc only enforces; leave it out: it ends the connection on both sides",
+        ),
+        ("user = \"maint\"", "user: changes nothing for vnc; leave it out"),
+        ("legacy = false", "legacy: changes nothing for vnc; leave it out"),
+    ] {
+        assert_eq!(screen(keys), format!("targets.plc-7.services.vnc.{told}"));
+    }
 }
 
 #[test]

@@ -48,6 +48,7 @@ impl Judge for Granted {
     fn may_pass(&self, need: Need) -> Result<(), String> {
         let may = match need {
             Need::All(actions) => actions.iter().all(|action| self.0.contains(action)),
+            Need::Sight => self.0.contains(&Action::Observe),
             Need::MoreThanObserve => self.0.iter().any(|action| *action > Action::Observe),
             Need::Unknown => false,
         };

@@ -31,8 +31,7 @@ impl Kind {
 
 /// What is known and does nothing yet is refused by name, so that nobody relies on it. To build one is to delete its
 /// row and read it below.
-const NOT_BUILT: [NotBuilt; 3] =
-    [protocol_not_built("vnc"), protocol_not_built("telnet"), key_not_built(Kind::RULE, "weaker")];
+const NOT_BUILT: [NotBuilt; 2] = [protocol_not_built("telnet"), key_not_built(Kind::RULE, "weaker")];
 
 const fn protocol_not_built(word: &'static str) -> NotBuilt {
     let right = "leave this service out, or name the ssh of a station from which the machine is reached";
@@ -192,7 +191,7 @@ fn service(
     let address = reader
         .required("address", "write host and port, for example \"10.20.2.11:22\"", |f| address(f, target, addresses));
     let user = reader.optional("user", user);
-    let credential = reader.optional("credential", |f| credential(f, clock));
+    let credential = reader.optional("credential", |f| credential(f, protocol, clock));
     let host_key = reader.optional("host_key", Field::parsed::<HostKeyPin>);
     let legacy = reader.or("legacy", false, Field::flag);
     let gate = reader.optional("gate", |f| gate(f, protocol));
@@ -217,6 +216,9 @@ fn service(
 fn gate(field: &Field<'_, '_>, protocol: Option<Protocol>) -> Option<Gate> {
     let gate = field.one_of(&[("enforce", Gate::Enforce), ("decode", Gate::Decode)])?;
     match protocol {
+        Some(Protocol::Vnc) if gate == Gate::Decode => {
+            field.wrong("the gate of vnc only enforces", "leave it out: it ends the connection on both sides")
+        }
         Some(Protocol::Cip) if gate == Gate::Enforce => field
             .wrong("the gate of cip only decodes", "leave it out, and give `tunnel` to whom you trust with all of it"),
         _ => Some(gate),
@@ -270,9 +272,12 @@ fn user(field: &Field<'_, '_>) -> Option<String> {
     field.wrong(format!("{} is no account's name", shown(&user)), "write it in ASCII, without spaces")
 }
 
-fn credential(field: &Field<'_, '_>, clock: Option<TargetClock>) -> Option<Credential> {
+fn credential(field: &Field<'_, '_>, protocol: Option<Protocol>, clock: Option<TargetClock>) -> Option<Credential> {
     if field.text()? != "certificate" {
         return field.parsed().map(Credential::Sealed);
+    }
+    if protocol == Some(Protocol::Vnc) {
+        return field.wrong("no certificate opens vnc", "name a password set with `holdpoint secret set`");
     }
     if clock == Some(TargetClock::Unknown) {
         let right = "name a secret set with `holdpoint secret set`, or correct the target's clock";

@@ -13,16 +13,20 @@ pub mod s7;
 mod told;
 #[cfg(test)]
 mod trial;
+pub mod vnc;
 mod waiting;
 
+use std::fmt;
 use std::time::Instant;
 
 use bytes::Bytes;
 use policies::actions::{Action, Actions};
 use policies::plant::Protocol;
 use recordings::operation::Operation;
+use zeroize::Zeroizing;
 
-/// A gate for one more connection of a protocol; none where nobody looks in. That of CIP decodes, whatever is wanted.
+/// A gate for one more connection of a protocol; none where nobody looks in, and of VNC, whose gate needs the target's password.
+/// That of CIP decodes, whatever is wanted.
 pub fn of(protocol: Protocol, mode: Mode) -> Option<Box<dyn Gate>> {
     match protocol {
         Protocol::Modbus => Some(modbus::gate(mode, modbus::Profile::default())),
@@ -34,6 +38,11 @@ pub fn of(protocol: Protocol, mode: Mode) -> Option<Box<dyn Gate>> {
 
 /// Reads one connection of a protocol, both directions. Made anew for each connection.
 pub trait Gate: Send {
+    /// The technician's program connected: what it is told before it says anything, where the protocol has it so.
+    fn opened(&mut self, _now: Instant) -> Passed {
+        Passed::default()
+    }
+
     /// The next bytes from the technician.
     fn upward(&mut self, chunk: Bytes, judge: &dyn Judge, now: Instant) -> Passed;
 
@@ -55,15 +64,21 @@ pub trait Gate: Send {
         false
     }
 
-    /// The answer to a request that found no target: to every one that waits for an answer, in order, in the protocol's own
-    /// form. Nothing where the protocol has none, and the connection is to be closed.
-    fn unreachable(&mut self, _now: Instant) -> Passed {
+    /// The answer to a request that found no target, and why: to every one that waits for an answer, in order, in the
+    /// protocol's own form. Nothing where the protocol has none, and the connection is to be closed.
+    fn unreachable(&mut self, _why: &str, _now: Instant) -> Passed {
         Passed::default()
     }
 
     /// The target closed its side: what is answered in its stead to every request that still waits, in order, before the
     /// connection is closed. Whether those were carried out, nobody knows.
     fn hung_up(&mut self, _now: Instant) -> Passed {
+        Passed::default()
+    }
+
+    /// The technician's side is over: what was not told yet, and what has to reach the target so that nothing stays as it
+    /// should not stay, such as a button that is held down. The latter goes out only where the target may still be written to.
+    fn closed(&mut self, _now: Instant) -> Passed {
         Passed::default()
     }
 }
@@ -97,6 +112,8 @@ pub enum Need {
     All(&'static [Action]),
     /// Any action beyond `observe`.
     MoreThanObserve,
+    /// The action `observe`, for what is no input: a picture goes on while input is stopped.
+    Sight,
     /// Nobody knows what it does: nothing but `tunnel` lets it pass.
     Unknown,
 }
@@ -124,6 +141,8 @@ impl Need {
         }
         match self {
             Self::All(wanted) => wanted.iter().find(|action| !granted.contains(action)).copied().map(Lack::Action),
+            Self::Sight if granted.contains(&Action::Observe) => None,
+            Self::Sight => Some(Lack::Action(Action::Observe)),
             Self::MoreThanObserve if granted.iter().any(|action| *action != Action::Observe) => None,
             Self::MoreThanObserve => Some(Lack::Action(Action::Operate)),
             Self::Unknown => Some(Lack::Known),
@@ -135,6 +154,7 @@ impl Need {
         match self {
             Self::All(actions) => actions.iter().copied().max(),
             Self::MoreThanObserve => Some(Action::Operate),
+            Self::Sight => Some(Action::Observe),
             Self::Unknown => None,
         }
     }
@@ -166,6 +186,8 @@ pub struct Passed {
     pub to_target: Vec<Piece>,
     /// Goes to the technician, in this order.
     pub to_technician: Vec<Piece>,
+    /// That the target has to be there now though nothing goes to it, because it speaks first.
+    pub wants_target: bool,
     /// What was done or refused, in order.
     pub verdicts: Vec<Verdict>,
     /// That the connection ends behind these pieces, and why.
@@ -179,6 +201,8 @@ pub enum Piece {
     Passed(Bytes),
     /// The gate's own.
     Made(Bytes),
+    /// The gate's own, from which a secret could be worked out: the recording says only how many bytes they were.
+    Hidden(Hidden),
     /// So many of the peer's, left out for good. They stand where they would have gone, so that the record can say which.
     LeftOut(usize),
 }
@@ -189,7 +213,7 @@ impl Piece {
         match self {
             Self::Passed(bytes) => bytes.len(),
             Self::LeftOut(bytes) => *bytes,
-            Self::Made(_) => 0,
+            Self::Made(_) | Self::Hidden(_) => 0,
         }
     }
 
@@ -197,8 +221,19 @@ impl Piece {
     pub fn sent(&self) -> &[u8] {
         match self {
             Self::Passed(bytes) | Self::Made(bytes) => bytes,
+            Self::Hidden(hidden) => &hidden.0,
             Self::LeftOut(_) => &[],
         }
+    }
+}
+
+/// Bytes that nobody is to see. `Debug` shows none.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(pub(crate) Zeroizing<Vec<u8>>);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
     }
 }
 

@@ -259,7 +259,7 @@ impl<T: Talk> Gate for Reading<T> {
         self.talk.is_transferring(now)
     }
 
-    fn unreachable(&mut self, _now: Instant) -> Passed {
+    fn unreachable(&mut self, _why: &str, _now: Instant) -> Passed {
         self.speak_for_target(Gone::Unreachable)
     }
 

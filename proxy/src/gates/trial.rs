@@ -37,6 +37,7 @@ impl Judge for Granted {
                 assert!(!actions.is_empty());
                 actions.iter().all(|action| self.0.contains(action))
             }
+            Need::Sight => self.0.contains(&Action::Observe),
             Need::MoreThanObserve => self.0.iter().any(|action| *action > Action::Observe),
             Need::Unknown => false,
         };
@@ -70,7 +71,7 @@ impl Account {
         match piece {
             Piece::Passed(bytes) => self.forwarded += bytes.len(),
             Piece::LeftOut(bytes) => self.refused += bytes,
-            Piece::Made(_) => {}
+            Piece::Made(_) | Piece::Hidden(_) => {}
         }
     }
 }

@@ -10,9 +10,10 @@ use approver::lease::Lease;
 use certs::secrets::{self, Secrets};
 use certs::ssh_ca::{SshCa, fresh_key};
 use policies::ids::{CredentialName, TargetName};
-use policies::plant::Credential;
+use policies::plant::{Credential, Protocol};
 use policies::time::{Seconds, Window};
 
+use crate::gates::vnc;
 use crate::ssh::target::{Certify, TargetAuth};
 
 /// Why the gate cannot log in at a target.
@@ -33,6 +34,12 @@ pub enum CredentialFault {
         "the credential {credential} is neither a password nor a private key without passphrase. An administrator sets it anew"
     )]
     Unfit {
+        /// Which.
+        credential: CredentialName,
+    },
+    /// It is a key, where only a password opens anything.
+    #[error("the credential {credential} is a private key, and VNC takes a password. An administrator sets it anew")]
+    NoPassword {
         /// Which.
         credential: CredentialName,
     },
@@ -58,16 +65,38 @@ pub(super) async fn auth(
             let user = destination.user.clone().ok_or_else(no_account)?;
             Ok(TargetAuth::Certificate(certify(user, desk.clock().clone(), ca.clone())))
         }
-        Credential::Sealed(name) => {
-            let not_set = || CredentialFault::NotSet { credential: name.clone(), target: lease.target().clone() };
-            let secret = desk.directory().credential(name, secrets).await?.ok_or_else(not_set)?;
-            match secrets::Credential::parse(&secret) {
-                Some(secrets::Credential::Key(key)) => Ok(TargetAuth::Key(key)),
-                Some(secrets::Credential::Password(password)) => Ok(TargetAuth::Password(password)),
-                None => Err(CredentialFault::Unfit { credential: name.clone() }),
-            }
-        }
+        Credential::Sealed(name) => Ok(match sealed(name, lease, desk, secrets).await? {
+            secrets::Credential::Key(key) => TargetAuth::Key(key),
+            secrets::Credential::Password(password) => TargetAuth::Password(password),
+        }),
     }
+}
+
+/// What opens the screen where this lease leads; none where it needs nothing, or leads to no screen.
+pub(super) async fn of_screen(
+    lease: &Lease,
+    desk: &Desk,
+    secrets: &Secrets,
+) -> Result<Option<vnc::Password>, CredentialFault> {
+    let destination = lease.destination();
+    let (Protocol::Vnc, Some(Credential::Sealed(name))) = (destination.protocol, &destination.credential) else {
+        return Ok(None);
+    };
+    match sealed(name, lease, desk, secrets).await? {
+        secrets::Credential::Password(password) => Ok(Some(vnc::Password::new(&password))),
+        secrets::Credential::Key(_) => Err(CredentialFault::NoPassword { credential: name.clone() }),
+    }
+}
+
+async fn sealed(
+    name: &CredentialName,
+    lease: &Lease,
+    desk: &Desk,
+    secrets: &Secrets,
+) -> Result<secrets::Credential, CredentialFault> {
+    let not_set = || CredentialFault::NotSet { credential: name.clone(), target: lease.target().clone() };
+    let secret = desk.directory().credential(name, secrets).await?.ok_or_else(not_set)?;
+    secrets::Credential::parse(&secret).ok_or_else(|| CredentialFault::Unfit { credential: name.clone() })
 }
 
 /// A key that nobody had before, vouched for as `user` for as long as a login may take on a slow line.

@@ -17,6 +17,7 @@ use super::texts::Place;
 use super::witness::{Seen, Witness};
 use super::{CHANNELS_MAX, NotOpened, Session, SessionsParts, VendorLine, Who, credential};
 use crate::floor::{Live, Stopped};
+use crate::gates::vnc;
 use crate::ssh::target::{TargetFault, TargetPlan, TargetPool};
 use crate::tcp::Reach;
 
@@ -73,13 +74,13 @@ async fn open(
 /// How the target is to be reached.
 enum Plan {
     Ssh(TargetPlan),
-    Forwarded,
+    Forwarded(Option<vnc::Password>),
 }
 
 async fn plan(parts: &SessionsParts, lease: &Lease) -> Result<Plan, NotOpened> {
     let destination = lease.destination();
     if destination.protocol.is_forwarded() {
-        return Ok(Plan::Forwarded);
+        return Ok(Plan::Forwarded(credential::of_screen(lease, &parts.desk, &parts.secrets).await?));
     }
     let no_account = || credential::CredentialFault::NoAccount(lease.target().clone());
     Ok(Plan::Ssh(TargetPlan {
@@ -94,8 +95,9 @@ async fn plan(parts: &SessionsParts, lease: &Lease) -> Result<Plan, NotOpened> {
 fn way(parts: &SessionsParts, lease: &Arc<Lease>, plan: Plan) -> Way {
     match plan {
         Plan::Ssh(plan) => Way::Ssh(TargetPool::new(lease, plan)),
-        Plan::Forwarded => {
-            Way::Tcp { reach: Reach::new(lease, parts.floor.slots().clone(), PATIENCE), rule: lease.rule().id.clone() }
+        Plan::Forwarded(password) => {
+            let reach = Reach::new(lease, parts.floor.slots().clone(), password, PATIENCE);
+            Way::Tcp { reach, rule: lease.rule().id.clone() }
         }
     }
 }

@@ -201,8 +201,17 @@ impl Course {
         let splice = Splice { from_target, at: *at, left_out: 0, made: 0 };
         *at += piece.of_theirs() as u64;
         match piece {
-            Piece::Passed(_) => {}
-            Piece::LeftOut(bytes) => self.spliced.push(Splice { left_out: *bytes as u64, ..splice }),
+            // What is hidden is recorded as bytes that were not kept.
+            Piece::Passed(_) | Piece::Hidden(_) => {}
+            Piece::LeftOut(bytes) => {
+                let goes_on = |last: &&mut Splice| {
+                    (last.from_target, last.made, last.at + last.left_out) == (from_target, 0, splice.at)
+                };
+                match self.spliced.last_mut().filter(goes_on) {
+                    Some(last) => last.left_out += *bytes as u64,
+                    None => self.spliced.push(Splice { left_out: *bytes as u64, ..splice }),
+                }
+            }
             Piece::Made(bytes) => self.spliced.push(Splice { made: bytes.len() as u64, ..splice }),
         }
     }
@@ -274,6 +283,12 @@ impl<'a, R: Recorder> Carriage<'a, R> {
 
     /// From the technician, until they close.
     async fn upload(&self) -> Result<End, RecordingFault> {
+        if let Some(looking) = &self.gate {
+            let passed = lock(&looking.gate).opened(Instant::now());
+            if let Some(end) = self.act(passed).await? {
+                return Ok(end);
+            }
+        }
         let queue = Arc::clone(&self.vendor.upload);
         let mut tap = Tap::new(self.recorder, Direction::In, self.number, queue, nothing_made(), Arc::clone(&self.up));
         while let Some(Recorded { event, .. }) = tap.next().await? {
@@ -381,19 +396,19 @@ impl<'a, R: Recorder> Carriage<'a, R> {
 
     /// Does what a gate says: what goes to the technician first, so that no later answer overtakes it.
     async fn act(&self, mut passed: Passed) -> Result<Option<End>, RecordingFault> {
-        let unreached = self.leave_out_what_reaches_nobody(&mut passed.to_target).await;
+        let unreached = self.leave_out_what_reaches_nobody(&mut passed).await;
         passed.to_target.iter().for_each(|piece| self.note_course(false, piece));
         passed.verdicts.into_iter().for_each(|verdict| self.tell(verdict));
         self.to_technician(passed.to_technician).await?;
         for piece in passed.to_target {
             match piece {
                 Piece::Passed(bytes) => self.write_to_target(&bytes).await,
-                Piece::Made(bytes) => {
-                    self.to_target.record(&bytes).await?;
-                    let (_, leg) = self.joined.wait().await;
-                    self.lives(leg.write(&bytes).await).await;
-                }
                 Piece::LeftOut(bytes) => self.up.note_refused(bytes),
+                own @ (Piece::Made(_) | Piece::Hidden(_)) => {
+                    self.record_own(&self.to_target, &own).await?;
+                    let (_, leg) = self.joined.wait().await;
+                    self.lives(leg.write(own.sent()).await).await;
+                }
             }
         }
         self.look_for_a_transfer();
@@ -406,8 +421,9 @@ impl<'a, R: Recorder> Carriage<'a, R> {
     }
 
     /// Connects, where something is to be sent. Where the target is not reached, nothing is, and why is said.
-    async fn leave_out_what_reaches_nobody(&self, to_target: &mut Vec<Piece>) -> Option<String> {
-        if to_target.iter().all(|piece| piece.sent().is_empty()) {
+    async fn leave_out_what_reaches_nobody(&self, passed: &mut Passed) -> Option<String> {
+        let to_target = &mut passed.to_target;
+        if !passed.wants_target && to_target.iter().all(|piece| piece.sent().is_empty()) {
             return None;
         }
         let why = self.join().await.err()?;
@@ -430,12 +446,11 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         let mut write = self.vendor.write.lock().await;
         for piece in pieces {
             self.note_course(true, &piece);
+            self.record_own(&self.to_technician, &piece).await?;
             let (bytes, passes) = match piece {
                 Piece::Passed(bytes) => (bytes, true),
-                Piece::Made(bytes) => {
-                    self.to_technician.record(&bytes).await?;
-                    (bytes, false)
-                }
+                Piece::Made(bytes) => (bytes, false),
+                Piece::Hidden(hidden) => (Bytes::copy_from_slice(&hidden.0), false),
                 Piece::LeftOut(bytes) => {
                     self.down.note_refused(bytes);
                     continue;
@@ -454,16 +469,27 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         Ok(())
     }
 
+    /// Records what the gate made itself; it may be sent when this returns.
+    async fn record_own(&self, line: &Made<R::Line>, piece: &Piece) -> Result<(), RecordingFault> {
+        match piece {
+            Piece::Passed(_) | Piece::LeftOut(_) => Ok(()),
+            Piece::Made(bytes) => line.record(bytes).await,
+            Piece::Hidden(hidden) => {
+                let reason = "the gate logged in, and a secret could be worked out from them".into();
+                let note = Note::Redacted { bytes: hidden.0.len() as u64, reason };
+                noted(self.recorder.note(self.number, &note)).await
+            }
+        }
+    }
+
     /// The target was not reached: the gate says so in its protocol, or the connection ends.
     async fn answer_for_the_target(&self, why: String) -> Result<Option<End>, RecordingFault> {
         let Some(looking) = &self.gate else { return Ok(Some(End::NotReached(why))) };
-        let answers = lock(&looking.gate).unreachable(Instant::now());
-        if answers.to_technician.is_empty() {
-            return Ok(Some(End::NotReached(why)));
-        }
+        let answers = lock(&looking.gate).unreachable(&why, Instant::now());
+        let is_over = answers.to_technician.is_empty() || answers.end.is_some();
         answers.verdicts.into_iter().for_each(|verdict| self.tell(verdict));
         self.to_technician(answers.to_technician).await?;
-        Ok(None)
+        Ok(is_over.then_some(End::NotReached(why)))
     }
 
     /// The connection to the target, made when it is wanted first.
@@ -643,6 +669,9 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         const CLOSING_MAX: Duration = Duration::from_secs(1);
         self.vendor.upload.end();
         self.download.end();
+        if end.is_ok() {
+            self.let_go().await;
+        }
         let closing = async { self.vendor.write.lock().await.close().await };
         let (closed, ()) = tokio::join!(tokio::time::timeout(CLOSING_MAX, closing), self.leave_target());
         if closed.is_err() {
@@ -680,6 +709,26 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         let noted = if end.is_ok() { noted(all).await } else { Ok(()) };
         if let Err(fault) = noted {
             tracing::debug!(connection = self.number, %fault, "the end of a connection could not be recorded");
+        }
+    }
+
+    /// Does the last that the gate wants, as far as the target may still be written to.
+    async fn let_go(&self) {
+        const LAST_BYTES_MAX: Duration = Duration::from_secs(1);
+        let Some(looking) = &self.gate else { return };
+        let closed = lock(&looking.gate).closed(Instant::now());
+        closed.verdicts.into_iter().for_each(|verdict| self.tell(verdict));
+        let Some((_, leg)) = self.joined.get().filter(|(_, leg)| !leg.is_cut()) else { return };
+        let letting_go = async {
+            for own in closed.to_target {
+                self.note_course(false, &own);
+                if self.record_own(&self.to_target, &own).await.is_err() || leg.write(own.sent()).await.is_err() {
+                    break;
+                }
+            }
+        };
+        if tokio::time::timeout(LAST_BYTES_MAX, letting_go).await.is_err() {
+            tracing::debug!(connection = self.number, "a target does not take the end of what is held down");
         }
     }
 

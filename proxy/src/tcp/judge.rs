@@ -71,7 +71,7 @@ impl Judge for TcpJudge {
         if !finishes && self.orders.look(|order| order.finishing.is_some()) {
             return Err("your time is up; only the program transfer that runs is let finish".to_owned());
         }
-        if !finishes && *self.frozen.borrow() {
+        if !finishes && need != Need::Sight && *self.frozen.borrow() {
             let why = self.orders.look(|order| order.frozen.map(|frozen| frozen.to_string()));
             return Err(why.unwrap_or_else(|| "input is stopped".to_owned()));
         }

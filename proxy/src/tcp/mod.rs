@@ -17,7 +17,7 @@ use policies::plant::{self, Protocol};
 
 use crate::dial::{DialFault, dial};
 use crate::flow::Leg;
-use crate::gates::{self, Gate, Mode};
+use crate::gates::{self, Gate, Mode, vnc};
 use crate::legs::{Legs, NoMoreLegs};
 pub(crate) use carry::{Attending, Carried, Gated, Terms, carry};
 pub(crate) use judge::TcpJudge;
@@ -32,6 +32,7 @@ pub(crate) struct Reach {
     claim: Claim,
     protocol: Protocol,
     gate: plant::Gate,
+    password: Option<vnc::Password>,
     to: String,
     connections_max: usize,
     patience: Duration,
@@ -61,8 +62,9 @@ pub(crate) enum NotReached {
 }
 
 impl Reach {
-    /// By a lease; every connection takes one of the target's slots.
-    pub(crate) fn new(lease: &Arc<Lease>, slots: Slots, patience: Duration) -> Self {
+    /// By a lease; every connection takes one of the target's slots. The password is what a gate logs in with, where the plant
+    /// file names one.
+    pub(crate) fn new(lease: &Arc<Lease>, slots: Slots, password: Option<vnc::Password>, patience: Duration) -> Self {
         let destination = lease.destination();
         let place = (lease.target().clone(), lease.service().clone());
         Self {
@@ -71,6 +73,7 @@ impl Reach {
             claim: Claim { place, session: lease.session(), grant: lease.grant() },
             protocol: destination.protocol,
             gate: destination.gate,
+            password,
             to: destination.address.to_string(),
             connections_max: destination.connections_max.into(),
             patience,
@@ -96,7 +99,10 @@ impl Reach {
             plant::Gate::Enforce => Mode::Enforce,
             plant::Gate::Decode => Mode::Decode,
         };
-        gates::of(self.protocol, mode)
+        match self.protocol {
+            Protocol::Vnc => Some(vnc::gate(self.password.clone())),
+            protocol => gates::of(protocol, mode),
+        }
     }
 
     /// Takes a slot and connects.

@@ -353,7 +353,7 @@ fn a_target_that_is_not_there_or_hangs_up_is_spoken_for() {
     let judge = Granted::these(&[Action::Operate]);
     let requests = [frame(1, 1, &whole(6, 0)), frame(2, 1, &whole(3, 0)), frame(3, 1, &whole(16, 0))].concat();
     for (code, gives_up) in [
-        (0x0a, (|gate, now| gate.unreachable(now)) as fn(&mut dyn Gate, Instant) -> Passed),
+        (0x0a, (|gate, now| gate.unreachable("no route", now)) as fn(&mut dyn Gate, Instant) -> Passed),
         (0x0b, |gate, now| gate.hung_up(now)),
     ] {
         let mut trial = enforcing();

@@ -254,6 +254,7 @@ fn what_is_granted_passes_and_nothing_else() {
             let granted = Granted::numbered(set);
             let may = match need {
                 Need::All(actions) => actions.iter().all(|action| granted.0.contains(action)),
+                Need::Sight => false,
                 Need::MoreThanObserve => set & !1 != 0,
                 Need::Unknown => false,
             };
@@ -389,7 +390,7 @@ fn a_connection_that_may_not_be_is_answered_and_closed() {
     let mut trial = fresh(Mode::Enforce);
     trial.up(&Granted::numbered(31), &hex(CONNECT), ALL_AT_ONCE);
     let now = trial.now;
-    let passed = trial.gate.unreachable(now);
+    let passed = trial.gate.unreachable("no route", now);
     trial.take(passed);
     assert_eq!(trial.to_technician, hex("0300000b 06 80 0001 0000 02"));
 }

@@ -1,0 +1,192 @@
+//! Screens over VNC: TigerVNC's server and viewer, each on a display of its own, with the gate between them.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use policies::actions::Action;
+use policies::time::Seconds;
+use recordings::frame::Stream;
+use recordings::notes::Note;
+use tests::commands::{find, holdpoint, json, log_in};
+use tests::{Options, Person, Plant, Running, eventually, run, start};
+
+const HOUR: Seconds = Seconds(3_600);
+const PASSWORD: &str = "hunter2";
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
+}
+
+/// A plant with the screen `hmi-3`, on which `tess` may look.
+fn looking_at(port: u16) -> Plant {
+    let more = format!(
+        "[targets.hmi-3]\nzone = \"packaging\"\n[targets.hmi-3.services.vnc]\nprotocol = \"vnc\"\n\
+         address = \"127.0.0.1:{port}\"\ncredential = \"screen\"\n\
+         [[rules]]\nid = \"acme-screen\"\nvendors = [\"acme\"]\nroles = [\"maintenance\"]\ntargets = [\"hmi-3\"]\n\
+         actions = [\"observe\", \"operate\", \"control\"]\nduration_max = \"4h\"\nidle = \"4h\"\n\
+         approvals = [{{ from = \"shift-lead\", count = 1 }}]\nwork_order = \"optional\"\n"
+    );
+    let mut plant = Plant::ready(Options { more, ..Options::default() });
+    plant.decide(|office| office.set_secret("screen", format!("{PASSWORD}\n").as_bytes()));
+    plant.grant("tess", "hmi-3", &[Action::Observe], HOUR);
+    plant.serve();
+    plant
+}
+
+/// A technician's `ssh -L` with the lobby beside it, where they read what is refused, and the local port it leads from.
+fn forward(tess: &Person, target_port: u16) -> (Running, u16) {
+    let port = free_port();
+    let leads = format!("127.0.0.1:{port}:hmi-3:{target_port}");
+    let ssh = start(&mut tess.ssh(&["-tt", "-L", &leads, &tess.at("")]));
+    // Whether it listens is asked of the system: a connection would be one to the screen.
+    eventually("ssh listens", || TcpListener::bind(("127.0.0.1", port)).is_err());
+    (ssh, port)
+}
+
+/// A display without a monitor.
+struct Display {
+    name: String,
+    _server: Running,
+}
+
+impl Display {
+    fn start(server: &mut Command) -> Self {
+        let server = start(server.args(["-displayfd", "1", "-ac"]));
+        let number = || server.said().lines().next().and_then(|line| line.parse::<u32>().ok());
+        eventually("it says its number", || number().is_some());
+        Self { name: format!(":{}", number().expect("it said so")), _server: server }
+    }
+
+    fn program(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).env("DISPLAY", &self.name).env("LC_ALL", "C");
+        command
+    }
+
+    /// Clicks into the viewer's window and types there.
+    fn click_and_type(&self, key: &str) {
+        let window = run(&mut self.program("xdotool", &["search", "--onlyvisible", "--name", "TigerVNC"]), b"").out();
+        let window = window.lines().last().unwrap_or_default();
+        let place = ["mousemove", "--window", window, "100", "150"];
+        let keys = ["key", key, "key", "Return"];
+        let acts = [&["windowfocus", window][..], &place, &["click", "1"], &keys].concat();
+        run(&mut self.program("xdotool", &acts), b"").ok();
+    }
+}
+
+/// The machine's screen, with a program on it that tells what is pressed.
+fn screen(password: &Path, port: u16) -> (Display, Running) {
+    let mut server = Command::new("Xtigervnc");
+    server.args(["-rfbport", &port.to_string(), "-localhost", "-geometry", "640x480"]);
+    server.args(["-SecurityTypes", "VncAuth", "-PasswordFile"]).arg(password);
+    let display = Display::start(&mut server);
+    let panel = start(&mut display.program("stdbuf", &["-oL", "xev", "-geometry", "640x480+0+0"]));
+    eventually("the panel is on the screen", || panel.said().contains("Expose event"));
+    (display, panel)
+}
+
+fn viewer(display: &Display, port: u16, more: &[&str]) -> Running {
+    let place = format!("127.0.0.1::{port}");
+    let settled = ["-ReconnectOnError=0", "-AlertOnFatalError=0", "-RemoteResize=0", "-geometry", "640x480+0+0"];
+    let viewer = start(&mut display.program("xtigervncviewer", &[&settled, more, &[place.as_str()]].concat()));
+    eventually("the viewer shows the screen", || {
+        assert!(!viewer.said().contains("End of stream"), "{}", viewer.said());
+        let shown = display.program("xdotool", &["search", "--onlyvisible", "--name", "TigerVNC"]).output();
+        shown.is_ok_and(|shown| !shown.stdout.is_empty())
+    });
+    viewer
+}
+
+#[test]
+fn who_may_look_touches_nothing_until_an_operator_said_yes_and_throws_nobody_off() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let password = folder.path().join("password");
+    let hidden = run(Command::new("tigervncpasswd").arg("-f"), format!("{PASSWORD}\n").as_bytes()).ok();
+    std::fs::write(&password, hidden.out).expect("a file");
+    let port = free_port();
+    let (_screen, panel) = screen(&password, port);
+    let desk = || Display::start(Command::new("Xvfb").args(["-screen", "0", "800x600x24", "-nolisten", "tcp"]));
+    let (operators, technicians) = (desk(), desk());
+    let file = password.display().to_string();
+    let mut own = viewer(&operators, port, &["-SecurityTypes", "VncAuth", "-PasswordFile", &file]);
+
+    let mut plant = looking_at(port);
+    let (ssh, local) = forward(plant.tess(), port);
+    // It asks to be alone on the screen, and knows no password.
+    let theirs = viewer(&technicians, local, &["-SecurityTypes", "None", "-Shared=0"]);
+    eventually("the technician reads the refusals", || {
+        technicians.click_and_type("a");
+        ["refused to click at 100,150: operate is not granted", "refused to type 1 key", "refused to press Enter"]
+            .iter()
+            .all(|line| ssh.said().contains(line))
+    });
+    for event in ["ButtonPress", "KeyPress"] {
+        assert!(!panel.said().contains(event), "{}", panel.said());
+    }
+
+    log_in(&plant, "lee");
+    let lobby = plant.tess().at("");
+    run(&mut plant.tess().ssh(&[&lobby, "widen", "operate", "--at", "hmi-3", "a valve sticks"]), b"").ok();
+    let ask = find(&json(&plant, "lee", &["requests", "--all"]), "ask").expect("the widening waits");
+    holdpoint(&plant, "lee", &["approve", &ask, "--yes"]).ok();
+    eventually("what is pressed arrives", || {
+        technicians.click_and_type("b");
+        ["ButtonPress", "keysym 0x62, b", "Return"].iter().all(|event| panel.said().contains(event))
+    });
+    assert!(!panel.said().contains("keysym 0x61, a"), "what was refused never arrives: {}", panel.said());
+    assert!(!own.has_ended(), "the plant's own viewer stays: {}", own.said());
+    drop(theirs);
+
+    plant.stop();
+    let evidence = plant.evidence();
+    evidence.verify().ok();
+    let recording = evidence.recording();
+    let notes = recording.notes();
+    assert!(notes.iter().any(|note| matches!(note, Note::Redacted { bytes: 16, .. })), "{notes:?}");
+    assert!(
+        recording.bytes(Stream::GateIn).starts_with(b"RFB 003.008\n\x02\x01\x02\0"),
+        "version, type, shared, encodings"
+    );
+    let lines: Vec<String> = notes
+        .iter()
+        .filter_map(|note| match note {
+            Note::GateVerdict { words, operation: Some(_), .. } => Some(words.to_string()),
+            _ => None,
+        })
+        .collect();
+    for line in [
+        "joined whoever else is on the screen, though it asked to be alone there",
+        "opened the screen, 640 by 480",
+        "refused to click at 100,150",
+        "refused to press Enter",
+        "clicked at 100,150",
+        "pressed Enter",
+    ] {
+        assert!(lines.iter().any(|said| said == line), "{line:?} not in {lines:#?}");
+    }
+}
+
+#[test]
+fn why_there_is_no_screen_is_shown_by_the_viewer() {
+    let port = free_port();
+    let plant = looking_at(port);
+    let (_ssh, local) = forward(plant.tess(), port);
+    let mut viewer = TcpStream::connect(("127.0.0.1", local)).expect("ssh listens");
+    viewer.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let mut version = [0; 12];
+    viewer.read_exact(&mut version).expect("the gate speaks first");
+    assert_eq!(&version, b"RFB 003.008\n");
+    viewer.write_all(b"RFB 003.003\n").expect("it is taken");
+    let mut no = Vec::new();
+    viewer.read_to_end(&mut no).expect("to its end");
+    let why = "hmi-3 cannot be reached: Connection refused (os error 111)";
+    assert_eq!(
+        no,
+        [&[0, 0, 0, 0, 0, 0, 0, why.len() as u8], why.as_bytes()].concat(),
+        "{}",
+        String::from_utf8_lossy(&no)
+    );
+}
