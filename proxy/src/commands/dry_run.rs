@@ -382,8 +382,8 @@ impl Again<'_> {
                 self.open.remove(&moment.channel);
                 return;
             }
-            (What::Data(Stream::In, bytes), Some(open)) => open.sent(bytes, now),
-            (What::Data(Stream::Out, bytes), Some(open)) => open.answered(bytes, now),
+            (What::Data(Stream::In, bytes), Some(open)) => open.upward(bytes, now),
+            (What::Data(Stream::Out, bytes), Some(open)) => open.downward(bytes, now),
             _ => return,
         };
         seen.into_iter().for_each(|seen| self.found.add(moment.wall, seen));

@@ -67,7 +67,7 @@ impl<'a> Hindsight<'a> {
     }
 
     /// The next bytes of the technician's. One by one, so that no two messages are judged at once.
-    pub(super) fn sent(&mut self, bytes: &Bytes, now: Instant) -> Vec<Seen> {
+    pub(super) fn upward(&mut self, bytes: &Bytes, now: Instant) -> Vec<Seen> {
         let mut seen = Vec::new();
         for index in 0..bytes.len() {
             if self.has_ended {
@@ -85,7 +85,7 @@ impl<'a> Hindsight<'a> {
     }
 
     /// The next bytes of the target's.
-    pub(super) fn answered(&mut self, bytes: &Bytes, now: Instant) -> Vec<Seen> {
+    pub(super) fn downward(&mut self, bytes: &Bytes, now: Instant) -> Vec<Seen> {
         if self.has_ended {
             return Vec::new();
         }
