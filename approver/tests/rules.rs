@@ -74,6 +74,23 @@ async fn a_zone_that_a_new_plant_file_shuts_lets_nobody_in_whatever_was_granted(
 }
 
 #[tokio::test]
+async fn what_was_granted_lets_nobody_in_where_a_new_plant_file_lets_everything_pass() {
+    let stage = Stage::new().await;
+    stage.grant("plc-7", &[Action::Shell]).await;
+    let ssh = "protocol = \"ssh\"\naddress = \"10.20.2.7:22\"\nuser = \"maint\"\ncredential = \"certificate\"\n\
+               host_key = \"SHA256:yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s\"";
+    let text = PLANT.replacen(ssh, "protocol = \"tcp\"\naddress = \"10.20.2.7:22\"", 1);
+    assert_ne!(text, PLANT);
+    stage.desk.act(Command::ProposePlant { text: text.clone(), by: stage.admin.person }).await.unwrap();
+    for signer in [&stage.admin, &stage.lead] {
+        let signed = stage.plant_signature(signer, Digest::of_bytes(text.as_bytes()));
+        stage.desk.act(Command::SignPlant { signed }).await.unwrap();
+    }
+    let granted = Actions::from([Action::Shell]);
+    assert_eq!(refusal(stage.admit("plc-7").await), Refusal::ActionNotGranted { wanted: Action::Tunnel, granted });
+}
+
+#[tokio::test]
 async fn a_session_ends_no_later_than_the_vendors_contract() {
     let stage = Stage::new().await;
     let end = stage.desk.clock().wall() + SignedDuration::from_mins(30);

@@ -276,6 +276,28 @@ fn a_program_transfer_outlives_the_deadline_and_nothing_else_does() {
     plant.evidence().verify().ok();
 }
 
+#[test]
+fn an_operator_stops_input_where_a_gate_only_decodes_and_nothing_inside_is_torn() {
+    let echo = Echo::listen();
+    let plant = serving(options("modbus", echo.port, "gate = \"decode\""), &TUNNEL, HOUR);
+    log_in(&plant, "lee");
+    let (_ssh, port) = forward(plant.tess(), echo.port);
+    let mut tool = connect(port);
+    let write = [0, 7, 0, 0, 0, 6, 1, 6, 0, 100, 0, 55];
+    let mut answer = [0; 12];
+    tool.write_all(&write).and_then(|()| tool.read_exact(&mut answer)).expect("it passes");
+    let session = find(&json(&plant, "lee", &["sessions"]), "session").expect("it runs");
+    holdpoint(&plant, "lee", &["freeze", &session]).ok();
+    tool.write_all(&write).expect("it waits at the gate");
+    tool.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+    assert!(tool.read_exact(&mut answer).is_err(), "input is stopped");
+    assert_eq!(echo.heard.lock().expect("nobody panics with it").len(), write.len());
+    holdpoint(&plant, "lee", &["thaw", &session]).ok();
+    tool.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    tool.read_exact(&mut answer).expect("it goes on");
+    assert_eq!(answer, write);
+}
+
 /// Writes register 100, again and again, until the connection breaks.
 fn write_until_it_breaks(port: u16) {
     let mut tool = connect(port);

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::actions::{Action, Actions};
 use crate::events::{Event, Factor};
 use crate::ids::{NodeId, PersonId, RequestId, ServiceName, SessionId, TargetName};
-use crate::plant::Exclusive;
+use crate::plant::{Exclusive, Plant};
 use crate::refusals::Refusal;
 use crate::state::{Case, RequestStanding, SessionFacts, State};
 
@@ -115,6 +115,7 @@ impl State {
             return Err(Refusal::RuleNoLongerFits(rule.id.clone()));
         }
         let plant = self.plant.as_ref().ok_or(Refusal::NoPlant)?;
+        check_meaning(plant, case, wanted, now)?;
         if let Some(hours) = &rule.hours
             && !hours.contains(now, &plant.timezone)
         {
@@ -166,6 +167,17 @@ impl State {
             self.vendor_of(case.asked.technician).and_then(|vendor| self.contracts.get(vendor)).map(|c| c.end);
         let ends = [self.hours_close(&case.rule, now), contract, Some(case.request.duration.after(now))];
         ends.into_iter().flatten().fold(case.deadline, Timestamp::min)
+    }
+}
+
+/// A plant file that was adopted meanwhile may have another gate there, or none: then nothing holds to what was granted.
+fn check_meaning(plant: &Plant, case: &Case, wanted: &Admission, now: Timestamp) -> Result<(), Refusal> {
+    let service = plant.targets.get(&wanted.target).and_then(|target| target.services.get(&wanted.service));
+    let known = service.ok_or_else(|| Refusal::NoGrant(wanted.target.clone()))?.actions();
+    let granted = case.actions(now);
+    match known.first().filter(|_| !known.iter().any(|action| granted.contains(action))) {
+        Some(wanted) => Err(Refusal::ActionNotGranted { wanted: *wanted, granted }),
+        None => Ok(()),
     }
 }
 

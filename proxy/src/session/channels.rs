@@ -228,6 +228,7 @@ impl Channels {
                 reach,
                 gated,
                 frozen: frozen.clone(),
+                orders: shared.orders.clone(),
                 attending: &*shared,
             };
             let tcp::Carried { end, accounts } = tcp::carry(end, terms).await;

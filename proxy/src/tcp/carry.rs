@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use approver::lease::Orders;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use policies::actions::Action;
 use policies::ids::RuleId;
 use recordings::fault::StoreFault;
 use recordings::leaf::{Account, Direction};
@@ -40,6 +42,8 @@ pub(crate) struct Terms<'a, R> {
     pub(crate) gated: Option<Gated>,
     /// True while input is frozen.
     pub(crate) frozen: watch::Receiver<bool>,
+    /// What holds now.
+    pub(crate) orders: Orders,
     /// Who is told what passes, beside the recording.
     pub(crate) attending: &'a dyn Attending,
 }
@@ -164,6 +168,7 @@ struct Carriage<'a, R: Recorder> {
     gate_moved: Notify,
     reach: &'a Reach,
     frozen: watch::Receiver<bool>,
+    orders: Orders,
     attending: &'a dyn Attending,
     recorder: &'a R,
     number: u32,
@@ -227,7 +232,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         up: &Arc<Tally>,
         down: &Arc<Tally>,
     ) -> Self {
-        let Terms { recorder, number, reach, gated, frozen, attending } = terms;
+        let Terms { recorder, number, reach, gated, frozen, orders, attending } = terms;
         let looking = |Gated { gate, judge, rule }| Looking {
             gate: gate.into(),
             judge,
@@ -244,6 +249,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
             gate_moved: Notify::new(),
             reach,
             frozen,
+            orders,
             attending,
             recorder,
             number,
@@ -269,6 +275,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
             biased;
             () = self.reach.legs.over() => Ok(End::Cut),
             () = self.released() => Ok(End::Released),
+            () = self.tunnel_ends() => Ok(End::Refused(NO_TUNNEL.to_owned())),
             () = self.left_behind() => Ok(End::Refused(TIME_IS_UP.to_owned())),
             fault = self.unrecorded() => Err(fault),
             end = self.download() => end,
@@ -313,6 +320,9 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         }
         match &self.gate {
             Some(looking) => {
+                if !self.reach.enforces() && !looking.judge.transfer_is_let_finish() {
+                    self.thaw().await;
+                }
                 let passed = lock(&looking.gate).upward(bytes, &looking.judge, Instant::now());
                 self.act(passed).await
             }
@@ -612,6 +622,17 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         }
     }
 
+    /// Where everything passes, it does only while that is granted: a widening may end.
+    async fn tunnel_ends(&self) {
+        if self.reach.enforces() {
+            return pending().await;
+        }
+        let mut orders = self.orders.clone();
+        while orders.look(|order| order.actions.contains(&Action::Tunnel)) {
+            orders.changed().await;
+        }
+    }
+
     async fn left_behind(&self) {
         match &self.gate {
             Some(looking) => looking.judge.is_left_behind().await,
@@ -748,6 +769,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
     }
 }
 
+const NO_TUNNEL: &str = "here everything passes, and `tunnel` is not granted any more. Ask for it anew";
 const TIME_IS_UP: &str = "the time is up, and only a program transfer that runs is let finish";
 const RELEASED: &str = "This connection gave its place at the target up.";
 

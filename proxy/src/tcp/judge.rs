@@ -43,7 +43,7 @@ impl TcpJudge {
     }
 
     /// What stops input, but no cut, waits for a program transfer that runs, for so long as the rule holds it.
-    fn transfer_is_let_finish(&self) -> bool {
+    pub(super) fn transfer_is_let_finish(&self) -> bool {
         let is_frozen = *self.frozen.borrow();
         let mut since = self.frozen_since.lock().unwrap_or_else(PoisonError::into_inner);
         *since = is_frozen.then(|| since.unwrap_or_else(Instant::now));

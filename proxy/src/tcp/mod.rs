@@ -1,6 +1,6 @@
 //! TCP services of targets: a technician's connection joined to one at the target, recorded before it is forwarded, and
-//! where a gate knows the protocol, message by message. How technicians come in is in `ssh::face` and `tls`; what a session
-//! is, in `session`.
+//! where a gate knows the protocol, message by message. How technicians come in is in `ssh::face` and `tls_face`; what a
+//! session is, in `session`.
 
 mod carry;
 mod judge;
@@ -102,6 +102,16 @@ impl Reach {
         match self.protocol {
             Protocol::Vnc => Some(vnc::gate(self.password.clone())),
             protocol => gates::of(protocol, mode),
+        }
+    }
+
+    /// Whether what was not granted is kept from the target message by message; else everything passes, and `tunnel` alone
+    /// allows that.
+    pub(crate) fn enforces(&self) -> bool {
+        match self.protocol {
+            Protocol::Vnc => true,
+            Protocol::Modbus | Protocol::S7 => self.gate == plant::Gate::Enforce,
+            Protocol::Cip | Protocol::Tcp | Protocol::Ssh | Protocol::Telnet => false,
         }
     }
 
