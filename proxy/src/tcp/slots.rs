@@ -65,25 +65,28 @@ fn hint(own: usize) -> String {
 /// A connection of the technician's own that has been silent for so long gives way to a new one under the same grant: whoever
 /// pulled a cable comes back before the gate can know that the old connection is dead.
 const SILENT_MIN: Duration = Duration::from_secs(5);
+/// For a connection that ends just now: tools close one and open the next at once.
+const ENDS_WITHIN: Duration = Duration::from_millis(500);
 /// For a connection that gives way to be closed.
 const GIVES_WAY_WITHIN: Duration = Duration::from_secs(3);
 
 impl Slots {
     /// Takes one of `max` slots. A connection under the same grant that has long been silent gives way.
     pub(super) async fn take(&self, claim: &Claim, max: usize) -> Result<Slot, NoSlot> {
-        let deadline = tokio::time::Instant::now() + GIVES_WAY_WITHIN;
+        let now = tokio::time::Instant::now();
         loop {
             let mut freed = std::pin::pin!(self.0.freed.notified());
             freed.as_mut().enable();
-            match self.try_take(claim, max) {
+            let (no_slot, gives_way) = match self.try_take(claim, max) {
                 Ok(slot) => return Ok(slot),
-                Err((no_slot, None)) => return Err(no_slot),
-                Err((no_slot, Some(gives_way))) => {
-                    gives_way.cancel();
-                    if tokio::time::timeout_at(deadline, freed).await.is_err() {
-                        return Err(no_slot);
-                    }
-                }
+                Err(full) => full,
+            };
+            let patience = if gives_way.is_some() { GIVES_WAY_WITHIN } else { ENDS_WITHIN };
+            if let Some(gives_way) = gives_way {
+                gives_way.cancel();
+            }
+            if tokio::time::timeout_at(now + patience, freed).await.is_err() {
+                return Err(no_slot);
             }
         }
     }
@@ -269,6 +272,19 @@ mod tests {
         );
         let others = slots.take(&claim(2), 1).await.err().unwrap().to_string();
         assert!(others.ends_with("in use, by others. Try again later, or ask the control room"), "{others}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_ends_just_now_is_waited_for() {
+        let slots = Slots::default();
+        let first = slots.take(&claim(1), 1).await.unwrap();
+        let ending = async {
+            tokio::time::sleep(ENDS_WITHIN / 2).await;
+            drop(first);
+        };
+        let next = claim(2);
+        let (second, ()) = tokio::join!(slots.take(&next, 1), ending);
+        assert!(second.is_ok());
     }
 
     #[tokio::test]
