@@ -238,9 +238,11 @@ impl Connection {
             let (stage, since) = *stages.borrow_and_update();
             let due = self.stays(stage, since);
             tokio::select! {
+                biased;
+                // First, because a stage that is over has no say, however late this task gets to know it.
+                changed = stages.changed() => debug_assert!(changed.is_ok(), "this connection holds the sender"),
                 () = self.unanswered(), if stage == Stage::SigningIn => return SECOND_SERVICE,
                 () = turned_out.cancelled(), if stage == Stage::SigningIn => return TOO_MANY_HALFWAY,
-                changed = stages.changed() => debug_assert!(changed.is_ok(), "this connection holds the sender"),
                 words = due => return words,
                 () = stop.cancelled() => {
                     if stage == Stage::Inside {
@@ -288,5 +290,31 @@ impl Connection {
 impl Drop for Tenant {
     fn drop(&mut self) {
         self.0.count_tenants(|count| count - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use approver::testing::{Stage as Scene, source};
+    use futures::{FutureExt, poll};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stage_that_is_over_has_no_say_however_late_it_is_noticed() {
+        for _ in 0..32 {
+            let scene = Scene::new().await;
+            let connection = Connection::new(source(), Arc::default(), scene.desk.clock().clone(), None);
+            let stop = CancellationToken::new();
+            let mut overdue = pin!(connection.overdue(&stop));
+            assert!(poll!(&mut overdue).is_pending());
+            connection.enter(Stage::Asked);
+            scene.pass(ASKED_MAX - Duration::from_secs(10));
+            assert_eq!(overdue.as_mut().now_or_never(), None);
+            scene.pass(Duration::from_secs(10));
+            assert!(overdue.await.starts_with("The questions were open for 10 minutes."));
+        }
     }
 }
