@@ -9,6 +9,7 @@ use policies::events::Ending;
 use policies::ids::SessionId;
 use tokio::sync::broadcast;
 
+use crate::capture::{Capture, Wanted};
 use crate::clock::Boot;
 
 /// A session that runs here now.
@@ -45,6 +46,8 @@ pub trait Floor: Send + Sync {
     fn tell(&self, session: SessionId, text: &str);
     /// Joins a session as a spectator; `None` where it does not run here.
     fn watch(&self, session: SessionId) -> Option<Watch>;
+    /// Reads along what passes to targets over TCP and back; `None` where as many do as may.
+    fn capture(&self, wanted: Wanted) -> Option<Capture>;
 }
 
 /// A seat from which one sees a session: the screen as it stands, then what comes.
@@ -138,6 +141,10 @@ impl Floor for EmptyFloor {
 
     fn tell(&self, _: SessionId, _: &str) {}
     fn watch(&self, _: SessionId) -> Option<Watch> {
+        None
+    }
+
+    fn capture(&self, _: Wanted) -> Option<Capture> {
         None
     }
 }

@@ -3,6 +3,7 @@
 //! what is allowed is below, in `policies`.
 
 pub mod api;
+pub mod capture;
 pub mod clock;
 pub mod cuts;
 pub mod desk;

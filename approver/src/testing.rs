@@ -32,6 +32,7 @@ use ssh_key::public::{Ed25519PublicKey, KeyData, SkEd25519};
 use ssh_key::{Algorithm, PrivateKey, PublicKey, Signature};
 use tokio::sync::mpsc;
 
+use crate::capture::{Capture, Captures, Wanted};
 use crate::clock::{Clock, Turn};
 use crate::cuts::CutsFile;
 use crate::desk::{Alarm, Desk, DeskFault, DeskParts};
@@ -634,7 +635,6 @@ pub fn source() -> IpAddr {
 }
 
 /// A floor that remembers what reached it.
-#[derive(Default)]
 pub struct TestFloor {
     /// What was cut, in order.
     pub cut: Mutex<Vec<(SessionId, Ending)>>,
@@ -642,6 +642,15 @@ pub struct TestFloor {
     pub frozen: Mutex<Vec<(SessionId, bool)>>,
     /// What was said.
     pub told: Mutex<Vec<(SessionId, String)>>,
+    /// What passes.
+    pub captures: Captures,
+}
+
+impl Default for TestFloor {
+    fn default() -> Self {
+        let captures = Captures::new(Clock::system());
+        Self { cut: Mutex::default(), frozen: Mutex::default(), told: Mutex::default(), captures }
+    }
 }
 
 impl Floor for TestFloor {
@@ -671,6 +680,10 @@ impl Floor for TestFloor {
         let (screen, frames) =
             WatchFrames::join(Box::new(move || (bytes::Bytes::from_static(b"screen"), sender.subscribe())));
         Some(Watch { screen, frames, seat: Box::new(()) })
+    }
+
+    fn capture(&self, wanted: Wanted) -> Option<Capture> {
+        self.captures.read(wanted)
     }
 }
 

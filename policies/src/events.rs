@@ -288,6 +288,8 @@ pub enum Event {
         of: PackOf,
         by: PersonId,
     },
+    /// Somebody reads along what passes to targets over TCP, from now on: of a target, a zone, or all.
+    CaptureBegun { target: Option<TargetName>, zone: Option<ZoneName>, by: PersonId },
     /// Somebody opened this recording, whole, with the private key of this recipient.
     Rehearsed { recipient: Recipient, session: SessionId, by: PersonId },
     /// A target showed a key that is not the pinned one.
@@ -443,6 +445,7 @@ impl Event {
             Self::Rehearsed { .. } => "HP1415",
             Self::TransferRunsOn { .. } => "HP1416",
             Self::Disconnected { .. } => "HP1417",
+            Self::CaptureBegun { .. } => "HP1418",
             Self::Cut { .. } => "HP1501",
             Self::Reopened { .. } => "HP1502",
             Self::NodeStarted { .. } => "HP1601",

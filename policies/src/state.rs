@@ -427,6 +427,7 @@ impl State {
             | Event::HostKeyMismatch { .. }
             | Event::TransferRunsOn { .. }
             | Event::Disconnected { .. }
+            | Event::CaptureBegun { .. }
             | Event::Refused { .. }
             | Event::NodeStarted { .. }
             | Event::NodeStopped { .. }

@@ -209,6 +209,8 @@ fn one_of_each() -> Vec<Event> {
         },
         Event::TransferRunsOn { session, until: at },
         Event::Disconnected { session, by: who },
+        Event::CaptureBegun { target: None, zone: Some(label("packaging")), by: who },
+        Event::CaptureBegun { target: Some(label("plc-7")), zone: None, by: who },
         Event::Refused { person: other, reason: "no-grant".into(), target: Some(label("hmi-2")), rule: None },
         Event::Held { session, reason, by: who },
         Event::Released { session, of: who, by: other },

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use approver::capture::{Capture, Captures, Wanted};
 use approver::clock::{Boot, Clock};
 use approver::floor::{Floor as Port, LiveSession, Watch};
 use policies::events::Ending;
@@ -21,18 +22,25 @@ use crate::tcp::Slots;
 pub struct Floor {
     clock: Clock,
     slots: Slots,
+    captures: Captures,
     sessions: Arc<Mutex<HashMap<SessionId, Arc<Live>>>>,
 }
 
 impl Floor {
     /// Nothing runs yet.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, slots: Slots::default(), sessions: Arc::default() }
+        let captures = Captures::new(clock.clone());
+        Self { clock, slots: Slots::default(), captures, sessions: Arc::default() }
     }
 
     /// The sockets that targets take.
     pub(crate) const fn slots(&self) -> &Slots {
         &self.slots
+    }
+
+    /// Who reads along what passes to targets.
+    pub(crate) const fn captures(&self) -> &Captures {
+        &self.captures
     }
 
     /// Shows a session to those who decide. It leaves when the presence is dropped.
@@ -116,6 +124,10 @@ impl Port for Floor {
 
     fn watch(&self, session: SessionId) -> Option<Watch> {
         self.get(session).map(|live| live.seen.gallery().watch())
+    }
+
+    fn capture(&self, wanted: Wanted) -> Option<Capture> {
+        self.captures.read(wanted)
     }
 }
 

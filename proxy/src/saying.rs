@@ -16,8 +16,17 @@ struct Unsaid(io::Error);
 
 /// Writes this on standard output, at once. As [`say`], but without the end of a line.
 pub(crate) fn write(words: fmt::Arguments<'_>) {
+    say_by(|out| out.write_fmt(words));
+}
+
+/// As [`write`], of bytes that another program reads.
+pub(crate) fn write_bytes(bytes: &[u8]) {
+    say_by(|out| out.write_all(bytes));
+}
+
+fn say_by(how: impl FnOnce(&mut io::StdoutLock<'_>) -> io::Result<()>) {
     let mut out = io::stdout().lock();
-    if let Err(cause) = out.write_fmt(words).and_then(|()| out.flush()) {
+    if let Err(cause) = how(&mut out).and_then(|()| out.flush()) {
         drop(out);
         // Not a panic: nothing is wrong with the program, so nobody is told that it panicked.
         resume_unwind(Box::new(Unsaid(cause)));

@@ -18,9 +18,8 @@ pub const PIECE_BYTES_MAX: usize = 16 << 10;
 const COMMENT_BYTES_MAX: usize = 4 << 10;
 
 /// Said in every file, after what the caller says of it.
-const SYNTHESISED: &str = "Packets and their headers are synthesised: what was recorded are the bytes of each connection in order, and when they \
-     came. Addresses are those recorded; sequence numbers, acknowledgements, segment sizes and the times of packets without \
-     data are made up.";
+const SYNTHESISED: &str = "Packets and their headers are synthesised: what was seen are the bytes of each connection in order, and when they \
+     came. Sequence numbers, acknowledgements, segment sizes and the times of packets without data are made up.";
 
 /// The two ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,7 +100,7 @@ impl Pcapng {
             out.extend_from_slice(&LINK_TYPE_RAW.to_le_bytes());
             out.extend_from_slice(&[0; 2 + 4]);
             option(out, INTERFACE_NAME, b"holdpoint");
-            option(out, INTERFACE_DESCRIPTION, b"recorded by the gate; packets are synthesised");
+            option(out, INTERFACE_DESCRIPTION, b"seen by the gate; packets are synthesised");
             option(out, TIME_RESOLUTION, &[9]);
             option(out, END_OF_OPTIONS, &[]);
         });
@@ -161,6 +160,19 @@ impl Pcapng {
         if let Some(known) = self.connections.get_mut(&connection) {
             known.say(words);
         }
+    }
+
+    /// How many packets are missing so far, of any connection; and what is to be said of the whole.
+    pub fn statistics(&self, at: Timestamp, missing: u64, words: Option<&str>, out: &mut Vec<u8>) {
+        block(out, INTERFACE_STATISTICS, |out| {
+            out.extend_from_slice(&[0; 4]);
+            put_time(out, at);
+            if let Some(words) = words {
+                option(out, COMMENT, comment(words).as_bytes());
+            }
+            option(out, INTERFACE_DROPPED, &missing.to_le_bytes());
+            option(out, END_OF_OPTIONS, &[]);
+        });
     }
 
     /// An end has no more to send.
@@ -286,6 +298,7 @@ fn checksum<const N: usize>(parts: [&[u8]; N]) -> u16 {
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE: u32 = 1;
+const INTERFACE_STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
 const LINK_TYPE_RAW: u16 = 101;
 
@@ -293,17 +306,15 @@ const END_OF_OPTIONS: u16 = 0;
 const COMMENT: u16 = 1;
 const PACKET_FLAGS: u16 = 2;
 const INTERFACE_NAME: u16 = 2;
+const INTERFACE_DROPPED: u16 = 5;
 const INTERFACE_DESCRIPTION: u16 = 3;
 const USER_APPLICATION: u16 = 4;
 const TIME_RESOLUTION: u16 = 9;
 
 fn put_packet(out: &mut Vec<u8>, at: Timestamp, from: End, packet: &[u8], comment: Option<&str>) {
-    // Nanoseconds since 1970 in 64 bits; whoever's clock stood before that has them from there.
-    let nanos = u64::try_from(at.as_nanosecond()).unwrap_or(0);
     block(out, ENHANCED_PACKET, |out| {
         out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&((nanos >> 32) as u32).to_le_bytes());
-        out.extend_from_slice(&(nanos as u32).to_le_bytes());
+        put_time(out, at);
         out.extend_from_slice(&(packet.len() as u32).to_le_bytes());
         out.extend_from_slice(&(packet.len() as u32).to_le_bytes());
         out.extend_from_slice(packet);
@@ -314,6 +325,13 @@ fn put_packet(out: &mut Vec<u8>, at: Timestamp, from: End, packet: &[u8], commen
         option(out, PACKET_FLAGS, &from.flags().to_le_bytes());
         option(out, END_OF_OPTIONS, &[]);
     });
+}
+
+/// Nanoseconds since 1970 in 64 bits; whoever's clock stood before that has them from there.
+fn put_time(out: &mut Vec<u8>, at: Timestamp) {
+    let nanos = u64::try_from(at.as_nanosecond()).unwrap_or(0);
+    out.extend_from_slice(&((nanos >> 32) as u32).to_le_bytes());
+    out.extend_from_slice(&(nanos as u32).to_le_bytes());
 }
 
 /// A block: its type and length, what `fill` puts, and its length once more.
@@ -606,6 +624,19 @@ mod tests {
         let directions: Vec<u32> = packets.iter().map(|packet| packet.direction).collect();
         assert_eq!(directions, [1, 2, 1, 1, 2, 2, 1, 2, 1]);
         assert!(packets[7].comment.as_deref().unwrap().contains("behind the end"));
+    }
+
+    #[test]
+    fn what_is_missing_of_the_whole_is_told_between_packets() {
+        let mut out = Vec::new();
+        let pcapng = Pcapng::begin("a test", "holdpoint", &mut out);
+        pcapng.statistics(at(5), 3, Some("it ends"), &mut out);
+        let blocks = blocks(&out);
+        let (kind, body) = blocks[2];
+        let nanos = u64::from(u32_le(body, 4)) << 32 | u64::from(u32_le(body, 8));
+        let said = options(&body[12..]);
+        assert_eq!((kind, nanos), (5, 1_900_000_000_000_000_005));
+        assert_eq!((said[&1].as_slice(), said[&5].as_slice()), (&b"it ends"[..], &3_u64.to_le_bytes()[..]));
     }
 
     #[test]

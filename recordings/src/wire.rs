@@ -179,7 +179,7 @@ fn about(recording: &Recording, opening: &Opening, side: Side) -> String {
         Side::Technician => "what the technician sent and was sent",
         Side::Target => "what reached the target, and what it sent",
     };
-    format!("Holdpoint, session {session} at {target} ({service}): {wire}.")
+    format!("Holdpoint, session {session} at {target} ({service}): {wire}. Addresses are those recorded.")
 }
 
 /// What a recording's opening says of addresses.

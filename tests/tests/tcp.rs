@@ -1,17 +1,20 @@
 //! TCP services of targets, reached by stock `ssh -L` and `-W`: recorded, granted, limited and ended like any session.
 
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use policies::actions::Action;
 use policies::time::Seconds;
 use recordings::frame::Stream;
 use recordings::notes::Note;
+use rustix::process::Signal;
 use tests::commands::{find, holdpoint, json, log_in};
 use tests::{Ended, Options, Person, Plant, Running, eventually, long_or, python, run, start};
 
@@ -444,4 +447,109 @@ fn where_a_gate_only_decodes_a_tunnel_is_asked_for_and_what_passes_is_told() {
     assert!(run(client.arg("SCADA[0-1]=(INT)7,8"), b"").ok().text().contains("7, 8"));
     let lines = lines(&mut plant);
     assert!(lines.iter().any(|line| line.contains("SCADA")), "{lines:#?}");
+}
+
+/// What tshark makes of packets.
+fn tshark(file: &Path, port: u16, arguments: &[&str]) -> String {
+    let decode = format!("tcp.port=={port},mbtcp");
+    run(Command::new("tshark").arg("-r").arg(file).args(["-d", &decode]).args(arguments), b"").ok().out()
+}
+
+#[test]
+fn the_plants_own_eyes_see_what_reaches_a_controller_while_it_does() {
+    if Command::new("tshark").arg("-v").output().is_err() {
+        println!("SKIPPED: tshark is not installed (Debian: tshark)");
+        return;
+    }
+    let echo = Echo::listen();
+    let plant = serving(options("modbus", echo.port, ""), &[Action::Observe, Action::Operate], HOUR);
+    log_in(&plant, "lee");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, port) = (folder.path().join("live.pcapng"), echo.port);
+    let pipe = format!(
+        "\"$0\" capture --target plc-7 --zone packaging | tee '{}' | tshark -l -r - -d tcp.port=={port},mbtcp -Y modbus \
+         -T fields -e tcp.dstport -e modbus.func_code",
+        file.display()
+    );
+    let mut eyes =
+        start(plant.person("lee").tool("sh").args(["-c", &pipe]).arg(plant.as_person("lee", &[]).get_program()));
+    eventually("it reads along", || file.metadata().is_ok_and(|metadata| metadata.len() > 0));
+    let (_ssh, local) = forward(plant.tess(), port);
+    let mut tool = connect(local);
+    let mut asks = |request: &[u8], length: usize| {
+        let mut answer = vec![0; length];
+        tool.write_all(request).and_then(|()| tool.read_exact(&mut answer)).expect("an answer");
+        answer
+    };
+    let write = [0, 7, 0, 0, 0, 6, 1, 6, 0, 100, 0, 55];
+    assert_eq!(asks(&write, 12), write);
+    eyes.until(&format!("{port}\t6\n"));
+    // The gate refuses this one: it reaches nobody.
+    assert_eq!(asks(&[0, 8, 0, 0, 0, 6, 1, 0x63, 0, 0, 0, 0], 9)[7], 0xe3);
+    assert_eq!(asks(&write, 12), write);
+    drop(tool);
+    eventually("its end is seen", || tshark(&file, port, &["-Y", "tcp.flags.fin == 1"]).lines().count() == 2);
+    assert_eq!(tshark(&file, port, &["-Y", "modbus"]).lines().count(), 4, "two writes and two answers");
+    assert_eq!(tshark(&file, port, &["-Y", "modbus.func_code == 99"]), "");
+    assert_eq!(tshark(&file, port, &["-Y", "tcp.analysis.flags || _ws.malformed"]), "");
+    let session = find(&json(&plant, "lee", &["sessions"]), "session").expect("it runs");
+    let opened = tshark(&file, port, &["-Y", "frame.comment", "-T", "fields", "-e", "frame.comment"]);
+    assert!(opened.starts_with(&format!("session {session} of p_")), "{opened}");
+    holdpoint(&plant, "lee", &["capture", "--target", "plc-8"]).refused(1, "there is no target plc-8");
+}
+
+/// Sends much, hears it all back, and says how long that took.
+fn bulk(port: u16, mebibytes: usize) -> Duration {
+    let begun = Instant::now();
+    let mut socket = connect(port);
+    let mut writing = socket.try_clone().expect("a descriptor");
+    let writer = thread::spawn(move || {
+        let piece: Vec<u8> = (0..1 << 20).map(|at: u32| (at * 7 + at / 251) as u8).collect();
+        (0..mebibytes).for_each(|_| writing.write_all(&piece).expect("it is taken"));
+        writing.shutdown(Shutdown::Write).expect("a socket");
+    });
+    let mut piece = vec![0; 1 << 20];
+    let mut heard = 0;
+    while heard < mebibytes << 20 {
+        let read = socket.read(&mut piece).expect("it comes back");
+        assert!(read > 0, "{heard} bytes came back");
+        heard += read;
+    }
+    writer.join().expect("it only writes");
+    begun.elapsed()
+}
+
+#[test]
+fn a_reader_who_does_not_read_is_no_brake_and_sees_later_what_was_missed() {
+    let echo = Echo::listen();
+    let plant = serving(options("tcp", echo.port, ""), &TUNNEL, HOUR);
+    log_in(&plant, "lee");
+    let (_ssh, local) = forward(plant.tess(), echo.port);
+    let alone = bulk(local, 24);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("live.pcapng");
+    let mut slow = start(plant.as_person("lee", &["capture", "-o"]).arg(&file));
+    eventually("it reads along", || file.metadata().is_ok_and(|metadata| metadata.len() > 0));
+    slow.signal(Signal::STOP);
+    let beside = bulk(local, 24);
+    assert!(beside < alone * 2 + Duration::from_secs(2), "{alone:?} alone, {beside:?} beside it");
+    slow.signal(Signal::CONT);
+    let mut socket = connect(local);
+    let has = |words: &[u8]| fs::read(&file).expect("a file").windows(words.len()).any(|window| window == words);
+    // Nothing is taken for it before it has read half of what waits.
+    eventually("it has caught up", || chats(&mut socket, "the last words") && has(b"the last words"));
+    assert!(!slow.has_ended(), "{}", slow.said());
+    assert!(has(b"the reader was too slow"));
+    assert!(fs::metadata(&file).expect("a file").len() < 40 << 20, "some was missed");
+    if Command::new("tshark").arg("-v").output().is_ok() {
+        let told = tshark(
+            &file,
+            echo.port,
+            &["-Y", "frame.comment contains \"too slow\"", "-T", "fields", "-e", "frame.comment"],
+        );
+        assert!(told.contains("are missing"), "{told}");
+        let odd = tshark(&file, echo.port, &["-Y", "tcp.analysis.retransmission || tcp.analysis.out_of_order"]);
+        assert_eq!(odd, "");
+    }
+    holdpoint(&plant, "lee", &["capture", "-o", file.to_str().expect("UTF-8")]).refused(2, "is there already");
 }

@@ -16,6 +16,10 @@ use tests::{Options, Person, Plant, Running, eventually, run, start};
 const HOUR: Seconds = Seconds(3_600);
 const PASSWORD: &str = "hunter2";
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
 }
@@ -114,6 +118,10 @@ fn who_may_look_touches_nothing_until_an_operator_said_yes_and_throws_nobody_off
     let mut own = viewer(&operators, port, &["-SecurityTypes", "VncAuth", "-PasswordFile", &file]);
 
     let mut plant = looking_at(port);
+    log_in(&plant, "lee");
+    let live = folder.path().join("live.pcapng");
+    let eyes = start(plant.as_person("lee", &["capture", "-o"]).arg(&live));
+    eventually("it is read along", || live.metadata().is_ok_and(|metadata| metadata.len() > 0));
     let (ssh, local) = forward(plant.tess(), port);
     // It asks to be alone on the screen, and knows no password.
     let theirs = viewer(&technicians, local, &["-SecurityTypes", "None", "-Shared=0"]);
@@ -127,7 +135,6 @@ fn who_may_look_touches_nothing_until_an_operator_said_yes_and_throws_nobody_off
         assert!(!panel.said().contains(event), "{}", panel.said());
     }
 
-    log_in(&plant, "lee");
     let lobby = plant.tess().at("");
     run(&mut plant.tess().ssh(&[&lobby, "widen", "operate", "--at", "hmi-3", "a valve sticks"]), b"").ok();
     let ask = find(&json(&plant, "lee", &["requests", "--all"]), "ask").expect("the widening waits");
@@ -141,6 +148,18 @@ fn who_may_look_touches_nothing_until_an_operator_said_yes_and_throws_nobody_off
     drop(theirs);
 
     plant.stop();
+    drop(eyes);
+    let sent = run(
+        Command::new("tshark")
+            .arg("-r")
+            .arg(&live)
+            .args(["-T", "fields", "-e", "tcp.payload"])
+            .args(["-Y", &format!("tcp.dstport=={port} && tcp.len > 0")]),
+        b"",
+    );
+    let sent = sent.ok().out().replace('\n', "");
+    let login = format!("{}02{}010200", hex(b"RFB 003.008\n"), "00".repeat(16));
+    assert!(sent.starts_with(&login), "who reads along learns no password: {}", &sent[..120]);
     let evidence = plant.evidence();
     evidence.verify().ok();
     let recording = evidence.recording();

@@ -3,7 +3,7 @@
 //! stand beside it by subject. Nothing is decided here: a handler turns a body into a command for the Desk, and what
 //! stands into an answer.
 //!
-//! No GET changes anything: two of them journal that somebody reads (`Watched`, `Fetched`), which is the record of the
+//! No GET changes anything: three of them journal that somebody reads (`Watched`, `Fetched`, `CaptureBegun`), which is the record of the
 //! reading and no effect of it. They demand a signature of their own like every request, so no scanner follows them.
 
 use std::collections::BTreeMap;
@@ -29,6 +29,7 @@ use crate::witnesses::Witnesses;
 
 mod access;
 mod backup;
+mod capture;
 mod cards;
 mod connecting;
 mod cuts;

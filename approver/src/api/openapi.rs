@@ -169,13 +169,13 @@ fn parameters(route: &Route) -> Vec<Parameter> {
             .schema(Some(text()))
             .build()
     });
-    let in_query = route.query.map(|(name, about)| {
-        let required = if name == "reason" { Required::True } else { Required::False };
+    let in_query = route.query.iter().map(|(name, about)| {
+        let required = if *name == "reason" { Required::True } else { Required::False };
         ParameterBuilder::new()
-            .name(name)
+            .name(*name)
             .parameter_in(ParameterIn::Query)
             .required(required)
-            .description(Some(about))
+            .description(Some(*about))
             .schema(Some(text()))
             .build()
     });

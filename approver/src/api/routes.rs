@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use super::openapi::Shape;
 use super::problem::Problem;
 use super::{
-    Api, access, backup, connecting, cuts, evidence, guard, keeping, openapi, people, plant, requests, secrets,
-    sessions, sign_in, status, types,
+    Api, access, backup, capture, connecting, cuts, evidence, guard, keeping, openapi, people, plant, requests,
+    secrets, sessions, sign_in, status, types,
 };
 
 /// What a person is, as far as doors are concerned.
@@ -101,7 +101,7 @@ pub struct Route {
     pub summary: &'static str,
     pub(super) takes: Option<Shape>,
     pub(super) gives: Shape,
-    pub(super) query: Option<(&'static str, &'static str)>,
+    pub(super) query: Vec<(&'static str, &'static str)>,
     handler: MethodRouter<Api>,
 }
 
@@ -122,7 +122,7 @@ impl Route {
             summary: "",
             takes: None,
             gives: Shape::Empty,
-            query: None,
+            query: Vec::new(),
             handler,
         }
     }
@@ -163,8 +163,8 @@ impl Route {
         self
     }
 
-    const fn query(mut self, name: &'static str, about: &'static str) -> Self {
-        self.query = Some((name, about));
+    fn query(mut self, name: &'static str, about: &'static str) -> Self {
+        self.query.push((name, about));
         self
     }
 }
@@ -297,6 +297,15 @@ fn about_sessions() -> Vec<Route> {
             .for_(OPERATOR, "Watch a session live, from the screen as it stands; that you watch is journaled.")
             .with_key_alone()
             .gives_lines::<types::WatchLine>(),
+        read("/api/v1/capture", capture::capture)
+            .for_(
+                READERS,
+                "What passes to targets over TCP and back, live, in the clear: for the plant's intrusion detection.",
+            )
+            .with_key_alone()
+            .query("target", "Of this target alone.")
+            .query("zone", "Of targets in this zone alone.")
+            .gives_bytes("application/x-pcapng"),
         act("/api/v1/sessions/{session}/freeze", sessions::freeze)
             .for_(OPERATOR, "Stop a session's input, at once.")
             .with_key_alone()

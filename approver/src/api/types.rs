@@ -1391,6 +1391,18 @@ pub struct Wanted {
     pub all: bool,
 }
 
+/// What of a capture is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureWanted {
+    /// Of this target alone.
+    #[serde(default)]
+    pub target: Option<TargetName>,
+    /// Of targets in this zone alone.
+    #[serde(default)]
+    pub zone: Option<ZoneName>,
+}
+
 /// From where on the journal is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

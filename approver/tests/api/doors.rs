@@ -46,6 +46,7 @@ plant  GET    /api/v1/sessions                              oua!
 plant  GET    /api/v1/sessions/{session}                    oua!
 plant  GET    /api/v1/sessions/{session}/watch              o!
 plant  POST   /api/v1/sessions/{session}/disconnect         o!
+plant  GET    /api/v1/capture                               ou!
 plant  POST   /api/v1/sessions/{session}/freeze             o!
 plant  POST   /api/v1/sessions/{session}/thaw               o
 plant  GET    /api/v1/cuts                                  oua!
@@ -160,7 +161,12 @@ fn path_of(route: &str) -> String {
         .replace("{vendor}", "nobody")
         .replace("{name}", "nothing")
         .replace("{digest}", &"ab".repeat(32));
-    if route.ends_with("/cuts/{cut}/statement") { format!("{path}?reason={}", "cd".repeat(32)) } else { path }
+    match route {
+        "/api/v1/cuts/{cut}/statement" => format!("{path}?reason={}", "cd".repeat(32)),
+        // It would not end otherwise.
+        "/api/v1/capture" => format!("{path}?target=nothing"),
+        _ => path,
+    }
 }
 
 /// Everybody, by the letter of the list; `-` is nobody at all.
@@ -256,12 +262,13 @@ impl Furnished {
 async fn no_get_changes_anything() {
     const TIMES: usize = 10;
     const FETCH: &str = "/api/v1/recordings/{session}/files";
+    const ENDLESS: [&str; 2] = ["/api/v1/sessions/{session}/watch", "/api/v1/capture"];
     /// Nobody gets it here: what is kept for three years is not erased, and this journal lies in no files.
     const SHUT: [&str; 3] = ["/api/v1/recordings/{session}/erasure", "/api/v1/journal/files", "/api/v1/backup"];
     let furnished = Furnished::new().await;
     let house = &furnished.house;
     let everybody = everybody(house).await;
-    for door in expected().into_iter().filter(|door| door.method == "GET" && !door.path.ends_with("/watch")) {
+    for door in expected().into_iter().filter(|door| door.method == "GET" && !ENDLESS.contains(&door.path)) {
         let face = if door.face == "plant" { Face::Plant } else { Face::Vendor };
         let path = furnished.path(door.path);
         let mut works = false;

@@ -8,6 +8,7 @@ use approver::api::types::{
     PeopleView, PersonView, PlantFile, PlantProposed, PlantTemplate, RequestMade, SecretNames, SessionsView, Status,
     VendorsView, VerdictTemplate, WatchLine, reopening_digest,
 };
+use approver::capture::About;
 use approver::testing::{Actor, PLANT, Props, enrol, put_up_elsewhere, sign};
 use certs::enrolment::EnrolmentCode;
 use certs::proof::Face;
@@ -18,6 +19,7 @@ use policies::decide::Command;
 use policies::events::{Ending, Event};
 use policies::requests::{Answer, Narrowing, Reopening, Signed, VerdictStatement};
 use policies::time::Seconds;
+use recordings::pcapng::{End, Ends};
 use serde_json::json;
 
 use crate::kit::{House, Session, answer, limits, record_log, recorded};
@@ -233,6 +235,52 @@ async fn a_spectator_who_is_put_out_sees_no_more() {
     };
     let over = tokio::time::timeout(Duration::from_secs(30), lines).await.expect("nobody who is out stays");
     assert_eq!(over, "you may watch no longer");
+}
+
+#[tokio::test]
+async fn what_passes_is_read_live_until_the_reader_is_put_out() {
+    let house = House::new().await;
+    let kim = house.sign_in(Face::Plant, &house.stage.other_lead).await;
+    let path = "/api/v1/capture?zone=packaging";
+    let before = house.stage.desk.head().size;
+    let proof = house.proof(&kim, "GET", path, b"");
+    let mut reading = house.plant.call("GET", path, Some(&kim.signed_in.token), Some(proof), "").await;
+    let begun = reading.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(begun.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]) && begun.windows(11).any(|word| word == b"synthesised"));
+    let entries = house.stage.desk.entries(before).await.unwrap();
+    let zone = Some("packaging".parse().unwrap());
+    let begins = Event::CaptureBegun { target: None, zone, by: house.stage.other_lead.person };
+    assert_eq!(entries.iter().map(|entry| &entry.event).collect::<Vec<_>>(), [&begins]);
+    let about = About {
+        session: "s_01jd0c4000000000000000000z".parse().unwrap(),
+        technician: house.stage.technician.person,
+        target: "plc-7".parse().unwrap(),
+        service: "modbus".parse().unwrap(),
+        zone: Some("packaging".parse().unwrap()),
+    };
+    let ends = Ends { technician: ([10, 0, 0, 1], 40_000).into(), target: ([10, 20, 2, 7], 502).into() };
+    let passage = house.stage.props.floor.captures.passage(about.into(), ends);
+    passage.passed(End::Target, b"an answer");
+    let mut read = Vec::new();
+    while !read.windows(9).any(|word| word == b"an answer") {
+        read.extend_from_slice(&reading.frame().await.unwrap().unwrap().into_data().unwrap());
+    }
+    let disable = Command::Disable { person: house.stage.other_lead.person, by: house.stage.admin.person };
+    house.stage.desk.act(disable).await.unwrap();
+    let rest = tokio::time::timeout(Duration::from_secs(30), async {
+        let mut rest = Vec::new();
+        while let Some(piece) = reading.frame().await {
+            rest.extend_from_slice(&piece.unwrap().into_data().unwrap());
+        }
+        rest
+    });
+    let rest = rest.await.expect("nobody who is out stays");
+    assert!(String::from_utf8_lossy(&rest).contains("you may read this no longer"));
+    for (path, word) in [("?target=plc-99", "no target plc-99"), ("?zone=moon", "no zone moon")] {
+        let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+        let refused = house.get(&format!("/api/v1/capture{path}"), &lead).await;
+        assert!(refused.status == 404 && refused.text().contains(word), "{}", refused.text());
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::digest::{Digest, Salted};
 use crate::events::{CutBy, Ending, Event, Founder, PackOf, Scope};
 use crate::ids::{
     AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, Recipient, RequestId, ServiceName, SessionId,
-    TargetName, VendorId,
+    TargetName, VendorId, ZoneName,
 };
 use crate::people::{Kind, SshKey};
 use crate::refusals::Refusal;
@@ -64,6 +64,7 @@ pub enum Command {
     Release { session: SessionId, of: PersonId, by: PersonId },
     SignErasure { signed: Signed<EraseStatement> },
     Pack { of: PackOf, by: PersonId },
+    Capture { target: Option<TargetName>, zone: Option<ZoneName>, by: PersonId },
     Disconnect { session: SessionId, by: PersonId },
     ReportTransfer { session: SessionId, until: Timestamp },
     ReportHostKey { target: TargetName, service: ServiceName, expected: String, got: String },
@@ -152,6 +153,7 @@ impl State {
             Command::Release { session, of, by } => self.decide_release(*session, *of, *by),
             Command::SignErasure { signed } => self.decide_sign_erasure(signed, now),
             Command::Pack { of, by } => self.decide_pack(of, *by),
+            Command::Capture { target, zone, by } => self.decide_capture(target.as_ref(), zone.as_ref(), *by),
             Command::ReportTransfer { session, until } => {
                 Ok(vec![Event::TransferRunsOn { session: *session, until: *until }])
             }

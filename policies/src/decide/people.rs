@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::digest::Digest;
 use crate::events::{Event, Founder, PackOf};
-use crate::ids::{DeploymentId, GroupName, LinkId, PersonId, SessionId, VendorId};
+use crate::ids::{DeploymentId, GroupName, LinkId, PersonId, SessionId, TargetName, VendorId, ZoneName};
 use crate::people::{Kind, Person, SshKey, Standing};
 use crate::refusals::Refusal;
 use crate::requests::{CertifyStatement, Signed};
@@ -186,6 +186,17 @@ impl State {
             return Err(Refusal::Erased(self.clock(*at)));
         }
         Ok(vec![Event::Fetched { session, by }])
+    }
+
+    /// Whoever may read recordings reads along what is going into them.
+    pub(super) fn decide_capture(
+        &self,
+        target: Option<&TargetName>,
+        zone: Option<&ZoneName>,
+        by: PersonId,
+    ) -> Result<Vec<Event>, Refusal> {
+        self.reader(by)?;
+        Ok(vec![Event::CaptureBegun { target: target.cloned(), zone: zone.cloned(), by }])
     }
 
     /// Whoever may read makes packs. An empty span is refused, so that nobody takes a slip for a year without sessions.

@@ -3,6 +3,7 @@
 mod adopt;
 mod approve;
 mod backup;
+mod capture;
 mod card;
 mod certify;
 mod check;
@@ -98,6 +99,7 @@ enum Command {
     /// Close a session's connections to its target, so that others may have them; the session goes on
     Disconnect(sessions::OneArgs),
     Watch(watch::Args),
+    Capture(capture::Args),
     Cut(cut::CutArgs),
     Cuts(cut::ListArgs),
     Reopen(cut::ReopenArgs),
@@ -177,6 +179,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Disconnect(args) => sessions::disconnect(&args, profile),
         Command::Thaw(args) => sessions::thaw(&args, profile),
         Command::Watch(args) => watch::run(&args, profile),
+        Command::Capture(args) => capture::run(&args, profile),
         Command::Cut(args) => cut::cut(&args, profile),
         Command::Cuts(args) => cut::list(&args, profile),
         Command::Reopen(args) => cut::reopen(&args, profile),

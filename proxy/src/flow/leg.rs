@@ -1,10 +1,13 @@
-//! The target's leg of a plain TCP connection: one socket, read and written apart from each other, ended by its valve.
+//! The target's leg of a plain TCP connection: one socket, read and written apart from each other, ended by its valve. What
+//! passes here is what reaches the target and what it answers, so here those who read along are told.
 
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
+use approver::capture::{About, Captures, Passage};
 use bytes::BytesMut;
+use recordings::pcapng::{End, Ends};
 use rustix::net::Shutdown;
 use tokio::net::TcpStream;
 
@@ -16,16 +19,18 @@ use super::gated::cut_error;
 pub struct Leg {
     socket: TcpStream,
     valve: Arc<Valve>,
+    passage: Passage,
 }
 
 impl Leg {
-    /// Over a socket that `dial` opened; `valve` ends it.
+    /// Over a socket that `dial` opened; `valve` ends it. Who reads along `captures` learns what passes, and whose it is.
     ///
     /// # Errors
-    /// The system has no second handle for the socket.
-    pub fn new(socket: TcpStream, valve: Arc<Valve>) -> io::Result<Self> {
+    /// The system has no second handle for the socket, or the target has left already.
+    pub fn new(socket: TcpStream, valve: Arc<Valve>, captures: &Captures, about: Arc<About>) -> io::Result<Self> {
+        let ends = Ends { technician: socket.local_addr()?, target: socket.peer_addr()? };
         valve.close_on_cut(socket.as_fd().try_clone_to_owned()?);
-        Ok(Self { socket, valve })
+        Ok(Self { socket, valve, passage: captures.passage(about, ends) })
     }
 
     /// Writes all of it, unless the leg ends before. May be dropped only together with the leg: nobody would know how much
@@ -33,7 +38,19 @@ impl Leg {
     ///
     /// # Errors
     /// The connection was cut, or it broke.
-    pub async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.write_telling(bytes, |written| self.passage.passed(End::Technician, written)).await
+    }
+
+    /// As [`Leg::write`], of a secret: who reads along sees as many zeros.
+    ///
+    /// # Errors
+    /// As [`Leg::write`].
+    pub async fn write_hidden(&self, secret: &[u8]) -> io::Result<()> {
+        self.write_telling(secret, |written| self.passage.passed(End::Technician, &vec![0; written.len()])).await
+    }
+
+    async fn write_telling(&self, mut bytes: &[u8], tell: impl Fn(&[u8])) -> io::Result<()> {
         while !bytes.is_empty() {
             self.socket.writable().await?;
             self.check_cut()?;
@@ -41,6 +58,7 @@ impl Leg {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     self.valve.note_written();
+                    tell(&bytes[..written]);
                     bytes = &bytes[written..];
                 }
                 Err(busy) if busy.kind() == io::ErrorKind::WouldBlock => {}
@@ -55,12 +73,17 @@ impl Leg {
     /// # Errors
     /// The connection was cut, or it broke.
     pub async fn read(&self, room: &mut BytesMut) -> io::Result<usize> {
+        let held = room.len();
         loop {
             self.socket.readable().await?;
             self.check_cut()?;
             match self.socket.try_read_buf(room) {
                 Ok(read) => {
                     self.valve.note_read(read);
+                    match read {
+                        0 => self.passage.finished(End::Target),
+                        _ => self.passage.passed(End::Target, &room[held..]),
+                    }
                     return Ok(read);
                 }
                 Err(busy) if busy.kind() == io::ErrorKind::WouldBlock => {}
@@ -74,6 +97,7 @@ impl Leg {
         if let Err(error) = rustix::net::shutdown(&self.socket, Shutdown::Write) {
             tracing::debug!(%error, "a target was gone before it was told the end");
         }
+        self.passage.finished(End::Technician);
     }
 
     /// Whether the connection was cut.

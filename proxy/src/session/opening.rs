@@ -96,7 +96,8 @@ fn way(parts: &SessionsParts, lease: &Arc<Lease>, plan: Plan) -> Way {
     match plan {
         Plan::Ssh(plan) => Way::Ssh(TargetPool::new(lease, plan)),
         Plan::Forwarded(password) => {
-            let reach = Reach::new(lease, parts.floor.slots().clone(), password, PATIENCE);
+            let zone = parts.desk.with_state(|state| state.zone_of(lease.target()).cloned());
+            let reach = Reach::new(lease, &parts.floor, zone, password, PATIENCE);
             Way::Tcp { reach, rule: lease.rule().id.clone() }
         }
     }

@@ -417,7 +417,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
                 own @ (Piece::Made(_) | Piece::Hidden(_)) => {
                     self.record_own(&self.to_target, &own).await?;
                     let (_, leg) = self.joined.wait().await;
-                    self.lives(leg.write(own.sent()).await).await;
+                    self.lives(write_own(leg, &own).await).await;
                 }
             }
         }
@@ -743,7 +743,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         let letting_go = async {
             for own in closed.to_target {
                 self.note_course(false, &own);
-                if self.record_own(&self.to_target, &own).await.is_err() || leg.write(own.sent()).await.is_err() {
+                if self.record_own(&self.to_target, &own).await.is_err() || write_own(leg, &own).await.is_err() {
                     break;
                 }
             }
@@ -790,6 +790,14 @@ impl Looking {
 /// What the gate makes goes its own way here: see [`Made`].
 fn nothing_made() -> Arc<Queue> {
     Queue::new(Brake::Writer, Arc::new(Valve::default()))
+}
+
+/// What the gate sends by itself. Who reads along is to learn no secret that the recording does not tell.
+async fn write_own(leg: &Leg, own: &Piece) -> io::Result<()> {
+    match own {
+        Piece::Hidden(secret) => leg.write_hidden(&secret.0).await,
+        own => leg.write(own.sent()).await,
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -11,11 +11,13 @@ mod vendor;
 use std::sync::Arc;
 use std::time::Duration;
 
+use approver::capture::{About, Captures};
 use approver::lease::Lease;
-use policies::ids::{RequestId, ServiceName, SessionId, TargetName};
+use policies::ids::{RequestId, ServiceName, SessionId, TargetName, ZoneName};
 use policies::plant::{self, Protocol};
 
 use crate::dial::{DialFault, dial};
+use crate::floor::Floor;
 use crate::flow::Leg;
 use crate::gates::{self, Gate, Mode, vnc};
 use crate::legs::{Legs, NoMoreLegs};
@@ -29,7 +31,9 @@ pub use vendor::VendorEnd;
 pub(crate) struct Reach {
     legs: Arc<Legs>,
     slots: Slots,
+    captures: Captures,
     claim: Claim,
+    about: Arc<About>,
     protocol: Protocol,
     gate: plant::Gate,
     password: Option<vnc::Password>,
@@ -62,14 +66,24 @@ pub(crate) enum NotReached {
 }
 
 impl Reach {
-    /// By a lease; every connection takes one of the target's slots. The password is what a gate logs in with, where the plant
-    /// file names one.
-    pub(crate) fn new(lease: &Arc<Lease>, slots: Slots, password: Option<vnc::Password>, patience: Duration) -> Self {
+    /// By a lease, to a target in a zone; every connection takes one of the target's slots. The password is what a gate logs in
+    /// with, where the plant file names one.
+    pub(crate) fn new(
+        lease: &Arc<Lease>,
+        floor: &Floor,
+        zone: Option<ZoneName>,
+        password: Option<vnc::Password>,
+        patience: Duration,
+    ) -> Self {
         let destination = lease.destination();
         let place = (lease.target().clone(), lease.service().clone());
+        let (target, service) = place.clone();
+        let about = About { session: lease.session(), technician: lease.technician(), target, service, zone };
         Self {
             legs: Arc::new(Legs::new(lease)),
-            slots,
+            slots: floor.slots().clone(),
+            captures: floor.captures().clone(),
+            about: Arc::new(about),
             claim: Claim { place, session: lease.session(), grant: lease.grant() },
             protocol: destination.protocol,
             gate: destination.gate,
@@ -121,7 +135,8 @@ impl Reach {
         let (lease, valve) = self.legs.one_more()?;
         let socket = dial(&lease, self.patience).await?;
         let name = || self.claim.place.0.to_string();
-        let leg = Leg::new(socket, valve).map_err(|cause| DialFault::Unreachable { name: name(), cause })?;
+        let leg = Leg::new(socket, valve, &self.captures, Arc::clone(&self.about))
+            .map_err(|cause| DialFault::Unreachable { name: name(), cause })?;
         Ok((slot, leg))
     }
 }

@@ -278,6 +278,7 @@ pub(super) fn by(event: &Event) -> Option<PersonId> {
         | Event::WatchEnded { by, .. }
         | Event::Fetched { by, .. }
         | Event::Packed { by, .. }
+        | Event::CaptureBegun { by, .. }
         | Event::Rehearsed { by, .. }
         | Event::BackedUp { by, .. }
         | Event::Held { by, .. }
