@@ -23,7 +23,7 @@
 //! fn anywhere(address: policies::plant::Address) -> approver::lease::Destination {
 //!     approver::lease::Destination {
 //!         protocol: Protocol::Ssh, address, user: None, credential: None, host_key: None, legacy: false, gate: Gate::Enforce,
-//!         connections_max: 1,
+//!         connections_max: 1, requests_per_second: None, modbus: Default::default(),
 //!     }
 //! }
 //! ```
@@ -31,6 +31,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ use policies::actions::Actions;
 use policies::digest::Digest;
 use policies::events::{Ending, Factor};
 use policies::ids::{NodeId, PersonId, RequestId, ServiceName, SessionId, TargetName};
-use policies::plant::{Address, Credential, Gate, HostKeyPin, Protocol, Rule, Service};
+use policies::plant::{Address, Credential, Gate, HostKeyPin, Protocol, Rule, Service, modbus};
 use tokio::sync::watch;
 
 use crate::clock::Boot;
@@ -80,6 +81,10 @@ pub struct Destination {
     pub gate: Gate,
     /// How many sockets may be open to it at once.
     pub connections_max: u16,
+    /// How many requests go to it in a second.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Of Modbus: what the gate's table does not say of it.
+    pub modbus: modbus::Profile,
 }
 
 impl From<&Service> for Destination {
@@ -93,6 +98,8 @@ impl From<&Service> for Destination {
             legacy: service.legacy,
             gate: service.gate,
             connections_max: service.connections_max,
+            requests_per_second: service.requests_per_second,
+            modbus: service.modbus.clone(),
         }
     }
 }
@@ -338,5 +345,7 @@ mod from_inside {
         legacy: false,
         gate: Gate::Enforce,
         connections_max: 1,
+        requests_per_second: None,
+        modbus: modbus::Profile { functions: std::collections::BTreeMap::new(), blocked: Vec::new() },
     };
 }

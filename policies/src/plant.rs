@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use jiff::tz::TimeZone;
@@ -15,6 +16,7 @@ use crate::ids::{CredentialName, GroupName, ServiceName, TargetName, ZoneName};
 use crate::time::Seconds;
 
 mod mistakes;
+pub mod modbus;
 mod parse;
 pub mod reader;
 mod rule;
@@ -136,6 +138,10 @@ pub struct Service {
     pub gate: Gate,
     /// How many sockets may be open to it at once; of `ssh`, which has limits of its own, as many as there are channels.
     pub connections_max: u16,
+    /// How many requests a gate lets through to it in a second; more wait their turn. None where nobody counts.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Of `modbus`: what the gate's table does not say of it.
+    pub modbus: modbus::Profile,
 }
 
 impl Service {

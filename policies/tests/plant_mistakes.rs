@@ -139,7 +139,7 @@ fn what_is_not_built_is_refused_by_name() {
 fn every_key_is_read_or_refused_by_name() {
     assert_eq!(
         report(include_str!("plant/every-key.toml")),
-        "plant.toml:57:1: rules[acme-packaging].weaker: not built yet; leave it out"
+        "plant.toml:60:1: rules[acme-packaging].weaker: not built yet; leave it out"
     );
 }
 
@@ -184,6 +184,75 @@ fn a_screen_is_opened_by_a_password_or_by_nothing() {
         ("legacy = false", "legacy: changes nothing for vnc; leave it out"),
     ] {
         assert_eq!(screen(keys), format!("targets.plc-7.services.vnc.{told}"));
+    }
+}
+
+#[test]
+fn what_a_plant_says_of_a_controller_is_read_to_the_last_word() {
+    let controller = |protocol: &str, keys: &str| {
+        let name = "targets.plc-7.services.control";
+        let service = format!("[{name}]\nprotocol = \"{protocol}\"\naddress = \"10.20.2.7:502\"\n{keys}\n[[rules]]");
+        let told = report(&SMALL.replacen("[[rules]]", &service, 1));
+        let of = |line: &str| line.split_once(&format!("{name}.")).map_or(line.to_owned(), |(_, told)| told.to_owned());
+        told.lines().map(of).collect::<Vec<_>>().join("\n")
+    };
+    for (protocol, keys) in [
+        ("modbus", "requests_per_second = 1"),
+        ("s7", "requests_per_second = 100000"),
+        ("cip", "requests_per_second = 20"),
+        ("modbus", "functions = { \"20\" = \"observe\", \"8/1\" = \"operate\", \"100\" = \"program\" }"),
+        ("modbus", "gate = \"decode\"\nfunctions = { \"43/13\" = \"observe\" }"),
+        (
+            "modbus",
+            "blocked = [\"holding-registers 100-199\", \"coils 0\", \"discrete-inputs 0-65535\", \"input-registers 7-7\"]",
+        ),
+    ] {
+        assert_eq!(controller(protocol, keys), "", "{keys}");
+    }
+    let code =
+        "not a function code; write 1 to 127, and for 8 and 43 what stands behind it if need be, for example \"8/1\"";
+    let table = "not a table and its addresses; write coils, discrete-inputs, input-registers or holding-registers, and first \
+                 and last address on the wire, for example \"holding-registers 100-199\"";
+    let addresses = "not addresses from 0 to 65535, the smaller first; write for example \"holding-registers 100-199\" or \"coils 7\"";
+    for (protocol, keys, told) in [
+        (
+            "modbus",
+            "requests_per_second = 0",
+            "requests_per_second: 0 is out of range; write a whole number from 1 to 100000",
+        ),
+        ("vnc", "requests_per_second = 5", "requests_per_second: changes nothing for vnc; leave it out"),
+        ("tcp", "requests_per_second = 5", "requests_per_second: changes nothing for tcp; leave it out"),
+        ("s7", "blocked = [\"coils 1\"]", "blocked: changes nothing for s7; leave it out"),
+        ("cip", "functions = { \"6\" = \"observe\" }", "functions: changes nothing for cip; leave it out"),
+        ("modbus", "functions = { \"134\" = \"observe\" }", &format!("functions.134: {code}")),
+        ("modbus", "functions = { \"8/x\" = \"observe\" }", &format!("functions.\"8/x\": {code}")),
+        (
+            "modbus",
+            "functions = { \"6/1\" = \"observe\" }",
+            "functions.\"6/1\": function 6 has nothing behind a '/'; write \"6\"",
+        ),
+        (
+            "modbus",
+            "functions = { \"6\" = \"tunnel\" }",
+            "functions.6: \"tunnel\" is not known here; write \"observe\" or \"upload\" or \"operate\" or \"program\" or \"control\"",
+        ),
+        (
+            "modbus",
+            "functions = [6]",
+            "functions: a list is wrong here; write what functions count as, for example { \"20\" = \"observe\" }",
+        ),
+        ("modbus", "blocked = []", "blocked: empty; leave it out"),
+        ("modbus", "blocked = [\"registers 1\"]", &format!("blocked[1]: {table}")),
+        ("modbus", "blocked = [\"coils\"]", &format!("blocked[1]: {table}")),
+        ("modbus", "blocked = [\"coils 9-8\"]", &format!("blocked[1]: {addresses}")),
+        ("modbus", "blocked = [\"coils 65536\"]", &format!("blocked[1]: {addresses}")),
+        (
+            "modbus",
+            "gate = \"decode\"\nblocked = [\"coils 1\"]",
+            "blocked: changes nothing while the gate only decodes; let it enforce, or leave this out",
+        ),
+    ] {
+        assert_eq!(controller(protocol, keys), told, "{keys}");
     }
 }
 

@@ -15,13 +15,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::legs::Legs;
 use crate::session::Seen;
-use crate::tcp::Slots;
+use crate::tcp::{Paces, Slots};
 
 /// What runs here now. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Floor {
     clock: Clock,
     slots: Slots,
+    paces: Paces,
     captures: Captures,
     sessions: Arc<Mutex<HashMap<SessionId, Arc<Live>>>>,
 }
@@ -30,12 +31,17 @@ impl Floor {
     /// Nothing runs yet.
     pub fn new(clock: Clock) -> Self {
         let captures = Captures::new(clock.clone());
-        Self { clock, slots: Slots::default(), captures, sessions: Arc::default() }
+        Self { clock, slots: Slots::default(), paces: Paces::default(), captures, sessions: Arc::default() }
     }
 
     /// The sockets that targets take.
     pub(crate) const fn slots(&self) -> &Slots {
         &self.slots
+    }
+
+    /// How fast requests go to targets.
+    pub(crate) const fn paces(&self) -> &Paces {
+        &self.paces
     }
 
     /// Who reads along what passes to targets.

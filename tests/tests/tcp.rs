@@ -86,9 +86,18 @@ fn serving(options: Options, actions: &[Action], lasts: Seconds) -> Plant {
 
 /// A technician's `ssh -N -L`, and the local port it leads from.
 fn forward(tess: &Person, target_port: u16) -> (Running, u16) {
+    forward_with(tess, "-N", target_port)
+}
+
+/// As [`forward`], with the lobby beside it, where they read what is refused.
+fn forward_with_lobby(tess: &Person, target_port: u16) -> (Running, u16) {
+    forward_with(tess, "-tt", target_port)
+}
+
+fn forward_with(tess: &Person, how: &str, target_port: u16) -> (Running, u16) {
     let port = free_port();
     let leads = format!("127.0.0.1:{port}:plc-7:{target_port}");
-    let ssh = start(&mut tess.ssh(&["-N", "-L", &leads, &tess.at("")]));
+    let ssh = start(&mut tess.ssh(&[how, "-L", &leads, &tess.at("")]));
     eventually("ssh listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     (ssh, port)
 }
@@ -299,6 +308,68 @@ fn an_operator_stops_input_where_a_gate_only_decodes_and_nothing_inside_is_torn(
     tool.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
     tool.read_exact(&mut answer).expect("it goes on");
     assert_eq!(answer, write);
+}
+
+/// What comes back for a request: as many bytes.
+fn answer(tool: &mut TcpStream, request: &[u8], bytes: usize) -> Vec<u8> {
+    let mut answer = vec![0; bytes];
+    tool.write_all(request).and_then(|()| tool.read_exact(&mut answer)).expect("an answer");
+    answer
+}
+
+#[test]
+fn a_plant_says_what_its_controllers_functions_are_and_which_data_nobody_reaches() {
+    let echo = Echo::listen();
+    let keys = "functions = { \"6\" = \"control\", \"100\" = \"operate\" }\nblocked = [\"holding-registers 200-209\"]";
+    let plant = serving(options("modbus", echo.port, keys), &[Action::Observe, Action::Operate], HOUR);
+    let (ssh, port) = forward_with_lobby(plant.tess(), echo.port);
+    let mut tool = connect(port);
+    let write = [0, 1, 0, 0, 0, 6, 1, 6, 0, 100, 0, 55];
+    assert_eq!(answer(&mut tool, &write, 9), [0, 1, 0, 0, 0, 3, 1, 0x86, 1], "it counts as control there");
+    let own = [0, 2, 0, 0, 0, 4, 1, 100, 7, 7];
+    assert_eq!(answer(&mut tool, &own, 10), own, "the controller's own function is known there");
+    let read = |first: u8| [0, 3, 0, 0, 0, 6, 1, 3, 0, first, 0, 10];
+    assert_eq!(answer(&mut tool, &read(190), 12), read(190));
+    for first in [191, 209] {
+        assert_eq!(answer(&mut tool, &read(first), 9), [0, 3, 0, 0, 0, 3, 1, 0x83, 2], "{first}");
+    }
+    assert_eq!(echo.heard.lock().expect("nobody panics with it").len(), 10 + 12);
+    eventually("why is told", || ssh.said().contains("the plant lets nobody reach these addresses"));
+}
+
+#[test]
+fn a_controller_gets_requests_as_fast_as_it_takes_them_and_each_is_judged_in_its_turn() {
+    let echo = Echo::listen();
+    let keys = "requests_per_second = 5";
+    let plant = serving(options("modbus", echo.port, keys), &[Action::Observe, Action::Operate], HOUR);
+    log_in(&plant, "lee");
+    let (ssh, port) = forward_with_lobby(plant.tess(), echo.port);
+    let (mut tool, mut other) = (connect(port), connect(port));
+    let write = [0, 7, 0, 0, 0, 6, 1, 6, 0, 100, 0, 55];
+    let begun = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(answer(&mut tool, &write, 12), write);
+        assert_eq!(answer(&mut other, &write, 12), write);
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(1), "six of two connections took {:?}", begun.elapsed());
+    assert!(!ssh.said().contains("wait their turn"));
+
+    tool.write_all(&write.repeat(40)).expect("they wait at the gate");
+    eventually("it is told", || ssh.said().contains("plc-7 takes 5 requests a second: yours wait their turn"));
+    let session = find(&json(&plant, "lee", &["sessions"]), "session").expect("it runs");
+    holdpoint(&plant, "lee", &["freeze", &session]).ok();
+    let mut answers = Vec::new();
+    while answers.last().is_none_or(|answer: &[u8; 9]| answer[7] != 0x86) {
+        let mut answer = [0; 9];
+        tool.read_exact(&mut answer).expect("an answer to each");
+        if answer[7] == 6 {
+            tool.read_exact(&mut [0; 3]).expect("the rest of it");
+        }
+        answers.push(answer);
+    }
+    assert!(answers.len() < 40, "what waits when input is stopped does not pass");
+    let passed = echo.heard.lock().expect("nobody panics with it").len();
+    assert_eq!(passed, (6 + answers.len() - 1) * write.len());
 }
 
 /// Writes register 100, again and again, until the connection breaks.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::num::NonZeroU32;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -12,7 +13,7 @@ use super::mistakes::{Mistakes, closest, shown};
 use super::reader::{self, Field, Kind, NotBuilt, Reader};
 use super::{
     Address, Credential, DeadlineEnding, Escort, Exclusive, Gate, HostKeyPin, IdleEnding, Plant, Protocol, Quorum,
-    Reach, Rule, Service, StalenessEnding, Target, TargetClock, Tell, WorkOrder, Zone,
+    Reach, Rule, Service, StalenessEnding, Target, TargetClock, Tell, WorkOrder, Zone, modbus,
 };
 use crate::actions::{Action, Actions};
 use crate::digest::Digest;
@@ -50,6 +51,7 @@ const USER_CHARS_MAX: usize = 64;
 const COUNT_MAX: i64 = 9;
 const CONNECTIONS_MAX: i64 = 1_000;
 const SOCKETS_MAX: i64 = 100;
+const REQUESTS_MAX: i64 = 100_000;
 const SECOND: Seconds = Seconds(1);
 const HOUR: Seconds = Seconds(3_600);
 const DAY: Seconds = Seconds(86_400);
@@ -196,9 +198,16 @@ fn service(
     let legacy = reader.or("legacy", false, Field::flag);
     let gate = reader.optional("gate", |f| gate(f, protocol));
     let connections_max = reader.or("connections_max", Service::CONNECTIONS_MAX, |f| f.number(1..=SOCKETS_MAX));
-    match protocol? {
-        Protocol::Ssh => note_lacking_of_ssh(reader),
-        protocol => note_useless_beside(reader, protocol),
+    let requests_per_second =
+        reader.optional("requests_per_second", |f| f.number(1..=REQUESTS_MAX).and_then(NonZeroU32::new));
+    let functions = reader.or("functions", BTreeMap::new(), functions);
+    let blocked = reader.or("blocked", Vec::new(), |f| f.filled_list("leave it out", Field::parsed));
+    note_useless(reader, protocol?);
+    if protocol? == Protocol::Ssh {
+        note_lacking_of_ssh(reader);
+    }
+    if gate.flatten() == Some(Gate::Decode) && reader.has("blocked") {
+        reader.note_at("blocked", "changes nothing while the gate only decodes", "let it enforce, or leave this out");
     }
     Some(Service {
         protocol: protocol?,
@@ -209,6 +218,8 @@ fn service(
         legacy: legacy?,
         gate: gate?.or(protocol?.gate()).unwrap_or(Gate::Enforce),
         connections_max: connections_max?,
+        requests_per_second: requests_per_second?,
+        modbus: modbus::Profile { functions: functions?, blocked: blocked? },
     })
 }
 
@@ -223,6 +234,14 @@ fn gate(field: &Field<'_, '_>, protocol: Option<Protocol>) -> Option<Gate> {
             .wrong("the gate of cip only decodes", "leave it out, and give `tunnel` to whom you trust with all of it"),
         _ => Some(gate),
     }
+}
+
+/// What plants say of Modbus functions otherwise: of ours, and of those that are their device's own.
+fn functions(field: &Field<'_, '_>) -> Option<BTreeMap<modbus::Code, Action>> {
+    const CLASSES: [Action; 5] = [Action::Observe, Action::Upload, Action::Operate, Action::Program, Action::Control];
+    let classes = CLASSES.map(|action| (action.as_str(), action));
+    let right = "write what functions count as, for example { \"20\" = \"observe\" }";
+    all(field.entries(right, |_, action| action.one_of(&classes))?)
 }
 
 fn built_protocols(not_built: &[NotBuilt]) -> Vec<(&'static str, Protocol)> {
@@ -287,7 +306,6 @@ fn credential(field: &Field<'_, '_>, protocol: Option<Protocol>, clock: Option<T
 }
 
 fn note_lacking_of_ssh(reader: &Reader<'_, '_>) {
-    note_useless(reader, Protocol::Ssh, &["gate", "connections_max"]);
     for (key, right) in [
         ("user", "write the account to use on the target"),
         ("credential", "write \"certificate\", or the name of a secret set with `holdpoint secret set`"),
@@ -299,19 +317,25 @@ fn note_lacking_of_ssh(reader: &Reader<'_, '_>) {
     }
 }
 
-fn note_useless_beside(reader: &Reader<'_, '_>, protocol: Protocol) {
-    let useless: &[&str] = match protocol {
-        Protocol::Vnc => &["user", "host_key", "legacy"],
-        Protocol::Telnet => &["host_key", "legacy", "gate"],
-        Protocol::Tcp => &["user", "credential", "host_key", "legacy", "gate"],
-        _ => &["user", "credential", "host_key", "legacy"],
-    };
-    note_useless(reader, protocol, useless);
-}
+/// The keys that change something for some protocols alone.
+const MEANT_FOR: [(&str, &[Protocol]); 9] = {
+    use Protocol::{Cip, Modbus, S7, Ssh, Tcp, Telnet, Vnc};
+    [
+        ("user", &[Ssh, Telnet]),
+        ("credential", &[Ssh, Telnet, Vnc]),
+        ("host_key", &[Ssh]),
+        ("legacy", &[Ssh]),
+        ("gate", &[Modbus, S7, Vnc, Cip]),
+        ("connections_max", &[Tcp, Modbus, S7, Vnc, Cip, Telnet]),
+        ("requests_per_second", &[Modbus, S7, Cip]),
+        ("functions", &[Modbus]),
+        ("blocked", &[Modbus]),
+    ]
+};
 
-fn note_useless(reader: &Reader<'_, '_>, protocol: Protocol, keys: &[&'static str]) {
-    for key in keys {
-        if reader.has(key) {
+fn note_useless(reader: &Reader<'_, '_>, protocol: Protocol) {
+    for (key, protocols) in MEANT_FOR {
+        if reader.has(key) && !protocols.contains(&protocol) {
             reader.note_at(key, format!("changes nothing for {protocol}"), "leave it out");
         }
     }

@@ -379,16 +379,25 @@ impl<'a, 'i> Field<'a, 'i> {
         kind: Kind,
         mut read: impl FnMut(&K, &mut Reader<'a, 'i>) -> Option<V>,
     ) -> Option<BTreeMap<K, Option<V>>> {
-        let DeValue::Table(table) = self.value else {
-            return self.wrong_type("write a table for each, as the examples show");
-        };
+        self.entries("write a table for each, as the examples show", |name, field| {
+            field.table(kind, |reader| read(name, reader))
+        })
+    }
+
+    /// Values by name. A name that reads is there whether or not its value does.
+    pub fn entries<K: FromStr<Err: Display> + Ord, V>(
+        &self,
+        right: &str,
+        mut read: impl FnMut(&K, &Self) -> Option<V>,
+    ) -> Option<BTreeMap<K, Option<V>>> {
+        let DeValue::Table(table) = self.value else { return self.wrong_type(right) };
         let mut all = BTreeMap::new();
         for (key, value) in table {
             let path = joined(&self.path, key.get_ref());
             match key.get_ref().parse::<K>() {
                 Ok(name) => {
                     let field = Field { path, start: value.span().start, value: value.get_ref(), ..*self };
-                    let read = field.table(kind, |reader| read(&name, reader));
+                    let read = read(&name, &field);
                     all.insert(name, read);
                 }
                 Err(error) => {

@@ -373,7 +373,7 @@ impl Again<'_> {
         let seen = match (&moment.what, open) {
             (What::Note(Note::ChannelOpen { to: Some(_), .. }), _) => {
                 let left_out = self.left_out.remove(&moment.channel).unwrap_or_default();
-                let new = Hindsight::new(self.case.service.protocol, &self.case.rule.actions, left_out);
+                let new = Hindsight::new(self.case.service, &self.case.rule.actions, left_out);
                 self.found.connections += 1;
                 self.open.extend(new.map(|new| (moment.channel, new)));
                 return;

@@ -26,10 +26,10 @@ use recordings::operation::Operation;
 use zeroize::Zeroizing;
 
 /// A gate for one more connection of a protocol; none where nobody looks in, and of VNC, whose gate needs the target's password.
-/// That of CIP decodes, whatever is wanted.
-pub fn of(protocol: Protocol, mode: Mode) -> Option<Box<dyn Gate>> {
+/// That of CIP decodes, whatever is wanted. The profile is what the plant says of a Modbus service.
+pub fn of(protocol: Protocol, mode: Mode, profile: &modbus::Profile) -> Option<Box<dyn Gate>> {
     match protocol {
-        Protocol::Modbus => Some(modbus::gate(mode, modbus::Profile::default())),
+        Protocol::Modbus => Some(modbus::gate(mode, profile.clone())),
         Protocol::S7 => Some(s7::gate(mode)),
         Protocol::Cip => Some(cip::gate()),
         Protocol::Ssh | Protocol::Tcp | Protocol::Vnc | Protocol::Telnet => None,

@@ -41,7 +41,7 @@ impl Attending for Shared {
         self.witness.seen().touch();
     }
 
-    fn refused(&self, line: String) {
+    fn tell(&self, line: String) {
         if self.told.try_send(line).is_err() {
             tracing::debug!("a technician who is refused much misses a line of it");
         }

@@ -4,7 +4,7 @@
 use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use tokio::sync::{Notify, SetOnce, watch};
 
 use super::repeats::Repeats;
 use super::vendor::{VendorEnd, fill};
-use super::{Reach, Slot, TcpJudge};
+use super::{Pace, Reach, Slot, TcpJudge};
 use crate::flow::{Brake, CHUNK_BYTES, Event, HIGH_BYTES, Leg, Moment, Queue, Valve};
 use crate::gates::{self, Gate, Passed, Piece, Verdict};
 use crate::relay::{Made, Recorded, Recorder, RecordingFault, Tally, Tap, noted};
@@ -52,8 +52,8 @@ pub(crate) struct Terms<'a, R> {
 pub(crate) trait Attending: Sync {
     /// A person did something.
     fn touch(&self);
-    /// Something was refused, and why: a line for the technician.
-    fn refused(&self, line: String);
+    /// A line for the technician, such as what was refused and why.
+    fn tell(&self, line: String);
     /// A program transfer to the target began by this connection, or ended.
     fn transferring(&self, transferring: bool);
 }
@@ -166,6 +166,7 @@ struct Carriage<'a, R: Recorder> {
     not_reached: Mutex<Option<(Instant, String)>>,
     gate: Option<Looking>,
     gate_moved: Notify,
+    told_to_wait: AtomicBool,
     reach: &'a Reach,
     frozen: watch::Receiver<bool>,
     orders: Orders,
@@ -247,6 +248,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
             not_reached: Mutex::default(),
             gate: gated.map(looking),
             gate_moved: Notify::new(),
+            told_to_wait: AtomicBool::new(false),
             reach,
             frozen,
             orders,
@@ -319,19 +321,49 @@ impl<'a, R: Recorder> Carriage<'a, R> {
             slot.note_input();
         }
         match &self.gate {
-            Some(looking) => {
-                if !self.reach.enforces() && !looking.judge.transfer_is_let_finish() {
-                    self.thaw().await;
+            Some(looking) => match &self.reach.pace {
+                Some(pace) => self.in_turn(looking, pace, bytes).await,
+                None => {
+                    let passed = self.read_by(looking, bytes).await;
+                    self.act(passed).await
                 }
-                let passed = lock(&looking.gate).upward(bytes, &looking.judge, Instant::now());
-                self.act(passed).await
-            }
+            },
             None => {
                 self.thaw().await;
                 self.write_to_target(&bytes).await;
                 Ok(None)
             }
         }
+    }
+
+    async fn read_by(&self, looking: &Looking, bytes: Bytes) -> Passed {
+        if !self.reach.enforces() && !looking.judge.transfer_is_let_finish() {
+            self.thaw().await;
+        }
+        lock(&looking.gate).upward(bytes, &looking.judge, Instant::now())
+    }
+
+    /// In pieces that end hardly more than one message each, so that every message is judged when its turn has come.
+    async fn in_turn(&self, looking: &Looking, pace: &Pace, bytes: Bytes) -> Result<Option<End>, RecordingFault> {
+        const PIECE_BYTES: usize = 8;
+        const LONG: Duration = Duration::from_secs(1);
+        let came = Instant::now();
+        for begin in (0..bytes.len()).step_by(PIECE_BYTES) {
+            let (turn, wait) = pace.turn();
+            if came.elapsed() + wait >= LONG && !self.told_to_wait.swap(true, Ordering::Relaxed) {
+                let (target, _) = &self.reach.claim.place;
+                self.attending
+                    .tell(format!("{target} takes {} requests a second: yours wait their turn", pace.per_second()));
+            }
+            tokio::time::sleep(wait).await;
+            let piece = bytes.slice(begin..bytes.len().min(begin + PIECE_BYTES));
+            let passed = self.read_by(looking, piece).await;
+            turn.used(passed.to_target.iter().filter(|piece| matches!(piece, Piece::Passed(_))).count());
+            if let Some(end) = self.act(passed).await? {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
     }
 
     /// Waits while input is frozen, so that nothing inside is torn.
@@ -654,7 +686,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         let told = lock(&looking.repeats).told(verdict, Instant::now());
         for verdict in told {
             if let Some(why) = verdict.operation.refused.as_ref().filter(|_| verdict.operation.times == 1) {
-                self.attending.refused(format!("{}: {why}", verdict.words));
+                self.attending.tell(format!("{}: {why}", verdict.words));
             }
             self.note(&looking.noted(verdict));
         }

@@ -4,6 +4,7 @@
 
 mod carry;
 mod judge;
+mod pace;
 mod repeats;
 mod slots;
 mod vendor;
@@ -23,6 +24,7 @@ use crate::gates::{self, Gate, Mode, vnc};
 use crate::legs::{Legs, NoMoreLegs};
 pub(crate) use carry::{Attending, Carried, Gated, Terms, carry};
 pub(crate) use judge::TcpJudge;
+pub(crate) use pace::{Pace, Paces};
 pub use slots::Slots;
 pub(crate) use slots::{NoSlot, Slot};
 pub use vendor::VendorEnd;
@@ -36,9 +38,11 @@ pub(crate) struct Reach {
     about: Arc<About>,
     protocol: Protocol,
     gate: plant::Gate,
+    profile: plant::modbus::Profile,
     password: Option<vnc::Password>,
     to: String,
     connections_max: usize,
+    pace: Option<Pace>,
     patience: Duration,
     hold_max: Duration,
 }
@@ -78,6 +82,7 @@ impl Reach {
         let destination = lease.destination();
         let place = (lease.target().clone(), lease.service().clone());
         let (target, service) = place.clone();
+        let pace = destination.requests_per_second.map(|per_second| floor.paces().of(&place, per_second));
         let about = About { session: lease.session(), technician: lease.technician(), target, service, zone };
         Self {
             legs: Arc::new(Legs::new(lease)),
@@ -87,9 +92,11 @@ impl Reach {
             claim: Claim { place, session: lease.session(), grant: lease.grant() },
             protocol: destination.protocol,
             gate: destination.gate,
+            profile: destination.modbus.clone(),
             password,
             to: destination.address.to_string(),
             connections_max: destination.connections_max.into(),
+            pace,
             patience,
             hold_max: lease.rule().hold_max.duration(),
         }
@@ -115,7 +122,7 @@ impl Reach {
         };
         match self.protocol {
             Protocol::Vnc => Some(vnc::gate(self.password.clone())),
-            protocol => gates::of(protocol, mode),
+            protocol => gates::of(protocol, mode, &self.profile),
         }
     }
 

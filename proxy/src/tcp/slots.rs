@@ -1,6 +1,5 @@
 //! The sockets that a target's service takes at once. A controller has few, and the plant's own programs use most of them, so
-//! the gate opens no more than the plant file allows; one session at a time writes, where a gate can tell; and requests go out
-//! no faster than the target is asked to bear.
+//! the gate opens no more than the plant file allows, and one session at a time writes, where a gate can tell.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

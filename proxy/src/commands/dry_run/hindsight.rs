@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use policies::actions::{Action, Actions};
-use policies::plant::Protocol;
+use policies::plant::{Protocol, Service};
 
 use crate::gates::{self, End, Gate, Judge, Lack, Mode, Need, Passed, Verdict};
 
 /// Reads one connection.
 pub(super) struct Hindsight<'a> {
-    protocol: Protocol,
+    service: &'a Service,
     gate: Box<dyn Gate>,
     rule: Rule<'a>,
     /// What of the technician's bytes did not reach the target: from where, and how many; in order.
@@ -53,10 +53,10 @@ pub(super) enum Of {
 
 impl<'a> Hindsight<'a> {
     /// For one connection, where a gate can enforce the protocol.
-    pub(super) fn new(protocol: Protocol, granted: &'a Actions, left_out: Vec<(u64, u64)>) -> Option<Self> {
+    pub(super) fn new(service: &'a Service, granted: &'a Actions, left_out: Vec<(u64, u64)>) -> Option<Self> {
         Some(Self {
-            protocol,
-            gate: gate(protocol)?,
+            service,
+            gate: gate(service)?,
             rule: Rule { granted, asked: Mutex::default() },
             left_out,
             at: 0,
@@ -138,7 +138,7 @@ impl<'a> Hindsight<'a> {
 
     /// Why the gate refuses a message, whatever is granted: of one that it had to refuse here to stay in step.
     fn refused_by_itself(&self, message: &Bytes, now: Instant) -> Option<String> {
-        let mut fresh = gate(self.protocol)?;
+        let mut fresh = gate(self.service)?;
         if let Some(first) = &self.first {
             fresh.upward(first.clone(), &Everything, now);
         }
@@ -154,9 +154,9 @@ impl<'a> Hindsight<'a> {
     }
 }
 
-fn gate(protocol: Protocol) -> Option<Box<dyn Gate>> {
+fn gate(service: &Service) -> Option<Box<dyn Gate>> {
     // Nothing makes that of CIP enforce.
-    gates::of(protocol, Mode::Enforce).filter(|_| protocol != Protocol::Cip)
+    gates::of(service.protocol, Mode::Enforce, &service.modbus).filter(|_| service.protocol != Protocol::Cip)
 }
 
 fn request(verdict: Verdict, reached: bool, refused: Option<String>) -> Seen {

@@ -73,7 +73,7 @@ impl Talk for Registers {
         desk.passed.verdicts.push(request.told.verdict(kind.clone(), why, is_input));
         let place = match refusal {
             None => {
-                if request.code.is_transfer() {
+                if request.is_transfer() {
                     self.transferred = Some(desk.now);
                 }
                 desk.passed.to_target.push(Piece::Passed(frame.bytes().clone()));

@@ -1,48 +1,14 @@
 //! What one request asks: its class, after `docs/GATES.md`, and the data it names. Pure, so that a dry run over a recording
 //! says the same as the gate did.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::ops::RangeInclusive;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use policies::actions::Action;
+pub use policies::plant::modbus::{Block, Code, Profile, Table};
 
 use super::Frame;
 use super::asks::{Asks, asks};
 use crate::gates::Need;
 use crate::gates::told::Told;
-
-/// What a plant says otherwise than the tables here.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Profile {
-    /// What counts as another action than by default. A function with a sub-function goes before the whole function.
-    pub overrides: BTreeMap<Code, Action>,
-    /// Data that nobody reaches through the gate, whatever was granted.
-    pub blocked: Vec<Block>,
-}
-
-/// Addresses of one table, zero-based as on the wire.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Block {
-    /// Which table.
-    pub table: Table,
-    /// First and last.
-    pub addresses: RangeInclusive<u16>,
-}
-
-/// The four tables of data that a device has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Table {
-    /// Bits that can be written.
-    Coils,
-    /// Bits that are read.
-    DiscreteInputs,
-    /// Registers that are read.
-    InputRegisters,
-    /// Registers that can be written.
-    HoldingRegisters,
-}
 
 /// Successive addresses of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,54 +35,27 @@ impl Span {
     }
 }
 
-/// A function code, and for 8 and 43 which sub-function or MEI type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Code {
-    /// The function.
-    pub function: u8,
-    /// What tells apart what hides behind the function.
-    pub sub: Option<u16>,
+fn code_of(frame: &Frame) -> Code {
+    let function = frame.function();
+    let sub = match (function, frame.data()) {
+        (8, [high, low, ..]) => Some(u16::from_be_bytes([*high, *low])),
+        (43, [mei, ..]) => Some(u16::from(*mei)),
+        _ => None,
+    };
+    Code { function, sub }
 }
 
-impl Code {
-    fn of(frame: &Frame) -> Self {
-        let function = frame.function();
-        let sub = match (function, frame.data()) {
-            (8, [high, low, ..]) => Some(u16::from_be_bytes([*high, *low])),
-            (43, [mei, ..]) => Some(u16::from(*mei)),
-            _ => None,
-        };
-        Self { function, sub }
-    }
-
-    /// What it counts as where the plant does not say otherwise.
-    fn need(self) -> Need {
-        match (self.function, self.sub) {
-            (1..=4 | 7 | 11 | 12 | 17 | 24, _) | (8, Some(0 | 2 | 11..=18)) | (43, Some(14)) => {
-                Need::one(Action::Observe)
-            }
-            (20, _) => Need::one(Action::Upload),
-            (5 | 6 | 15 | 16 | 22 | 23, _) | (8, Some(3 | 10 | 20)) => Need::one(Action::Operate),
-            (21 | 40 | 42 | 125 | 126, _) => Need::one(Action::Program),
-            // UMAS: reading, programming, start and stop behind one code.
-            (90, _) => Need::All(&[Action::Program, Action::Control]),
-            (8, Some(1 | 4)) => Need::one(Action::Control),
-            _ => Need::Unknown,
-        }
-    }
-
-    /// Whether it carries a program, file or firmware in pieces, which must not be cut off between two of them.
-    pub(super) fn is_transfer(self) -> bool {
-        matches!(self.function, 21 | 90 | 125 | 126)
-    }
-}
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.sub {
-            Some(sub) => write!(f, "{}/{sub}", self.function),
-            None => write!(f, "{}", self.function),
-        }
+/// What a function counts as where the plant does not say otherwise.
+fn need(code: Code) -> Need {
+    match (code.function, code.sub) {
+        (1..=4 | 7 | 11 | 12 | 17 | 24, _) | (8, Some(0 | 2 | 11..=18)) | (43, Some(14)) => Need::one(Action::Observe),
+        (20, _) => Need::one(Action::Upload),
+        (5 | 6 | 15 | 16 | 22 | 23, _) | (8, Some(3 | 10 | 20)) => Need::one(Action::Operate),
+        (21 | 40 | 42 | 125 | 126, _) => Need::one(Action::Program),
+        // UMAS: reading, programming, start and stop behind one code.
+        (90, _) => Need::All(&[Action::Program, Action::Control]),
+        (8, Some(1 | 4)) => Need::one(Action::Control),
+        _ => Need::Unknown,
     }
 }
 
@@ -173,6 +112,11 @@ impl Fault {
 }
 
 impl Request {
+    /// Whether it carries a program, file or firmware in pieces, which must not be cut off between two of them.
+    pub(super) fn is_transfer(&self) -> bool {
+        matches!(self.code.function, 21 | 90 | 125 | 126)
+    }
+
     /// Whether it only reads.
     pub fn is_read(&self) -> bool {
         matches!(self.need.class(), Some(Action::Observe | Action::Upload))
@@ -181,10 +125,10 @@ impl Request {
 
 /// Reads a request.
 pub fn classify(frame: &Frame, profile: &Profile) -> Request {
-    let code = Code::of(frame);
+    let code = code_of(frame);
     let whole = Code { sub: None, ..code };
-    let named = profile.overrides.get(&code).or_else(|| profile.overrides.get(&whole));
-    let need = named.map_or_else(|| code.need(), |action| Need::one(*action));
+    let named = profile.functions.get(&code).or_else(|| profile.functions.get(&whole));
+    let need = named.map_or_else(|| need(code), |action| Need::one(*action));
     let asks = asks(code, frame.data());
     let told = asks.told(code, frame.unit());
     Request { need, code, fault: fault(&asks, profile), told }

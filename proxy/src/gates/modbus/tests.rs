@@ -242,7 +242,7 @@ fn a_plant_says_by_name_what_counts_as_what() {
         (code(8, Some(2)), Action::Observe),
         (code(100, None), Action::Operate),
     ]);
-    let profile = Profile { overrides, ..Profile::default() };
+    let profile = Profile { functions: overrides, ..Profile::default() };
     for (function, sub, needed) in [
         (20, 0, Action::Observe),
         (8, 0, Action::Control),
