@@ -3,6 +3,7 @@
 //! interleaved and medians shown. Nothing is asserted here: a figure is compared with the last one by a person.
 
 mod store;
+mod tcp;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt as _;
@@ -71,6 +72,9 @@ impl Way {
 /// A part that needs a plant.
 type Measure = fn(&mut Bench, &Size);
 
+/// A part that has a plant of its own.
+type MeasureTcp = fn(&tcp::Size);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let is = |flag: &str| arguments.iter().any(|argument| argument == flag);
@@ -92,6 +96,12 @@ fn main() {
         store::recovery(&store);
         store::idle(&store);
     }
+    let tcp = match quick {
+        true => tcp::Size { rounds: 1, bulk: 32 * MIB, connections: 10, polls: 20, controllers: 2 },
+        false => tcp::Size { rounds: 5, bulk: 1024 * MIB, connections: 100, polls: 100, controllers: 5 },
+    };
+    let of_tcp: [(&str, MeasureTcp); 3] = [("tcp-bulk", tcp::bulk), ("modbus", tcp::polling), ("many", tcp::idle)];
+    of_tcp.into_iter().filter(|(part, _)| wanted(part)).for_each(|(_, measure)| measure(&tcp));
     let of_sessions: [(&str, Measure); 6] = [
         ("set-up", Bench::set_up),
         ("echo", Bench::echo),
@@ -278,11 +288,7 @@ impl Bench {
 
     /// Seconds of CPU that the program has used.
     fn processor(&mut self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.plant.gate().id())).expect("it runs");
-        let fields: Vec<&str> = stat.rsplit(") ").next().expect("a line").split_whitespace().collect();
-        let ticks = |at: usize| fields[at].parse::<f64>().expect("a number");
-        // utime and stime of proc(5), counted after the name, in hundredths.
-        (ticks(11) + ticks(12)) / 100.0
+        processor_of(self.plant.gate().id())
     }
 
     fn bulk(&mut self, size: &Size) {
@@ -435,6 +441,15 @@ impl Drop for Typist {
         self.child.kill().ok();
         self.child.wait().ok();
     }
+}
+
+/// Seconds of CPU that a process has used.
+fn processor_of(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    let fields: Vec<&str> = stat.rsplit(") ").next().expect("a line").split_whitespace().collect();
+    let ticks = |at: usize| fields[at].parse::<f64>().expect("a number");
+    // utime and stime of proc(5), counted after the name, in hundredths.
+    (ticks(11) + ticks(12)) / 100.0
 }
 
 /// Bytes of all files below a folder.
