@@ -118,14 +118,18 @@ pub enum Encryption {
     Tls,
     /// SSH.
     Ssh,
+    /// RDP, whose two ends agreed on TLS or what is built on it.
+    Rdp,
 }
 
 impl Encryption {
-    /// What a direction that begins so is; a TLS record of a handshake (RFC 8446, 5.1), or SSH's banner (RFC 4253, 4.2).
+    /// What a direction that begins so is: a TLS record of a handshake (RFC 8446, 5.1), SSH's banner (RFC 4253, 4.2), or RDP's
+    /// answer with a protocol other than its own old encryption ([MS-RDPBCGR], 2.2.1.2).
     fn of(first: &[u8]) -> Option<Self> {
         match first {
             [0x16, 3, 0..=4, _, _, 1 | 2, ..] => Some(Self::Tls),
             [b'S', b'S', b'H', b'-', ..] => Some(Self::Ssh),
+            [3, 0, _, _, _, 0xd0, _, _, _, _, _, 2, _, 8, 0, 1..=8, ..] => Some(Self::Rdp),
             _ => None,
         }
     }
@@ -136,6 +140,7 @@ impl fmt::Display for Encryption {
         f.write_str(match self {
             Self::Tls => "TLS",
             Self::Ssh => "SSH",
+            Self::Rdp => "RDP",
         })
     }
 }
@@ -209,7 +214,7 @@ const POLLED_MAX: usize = 64;
 /// Connections that are followed at a time; a session has ten.
 const OPEN_MAX: usize = 10_000;
 /// So many bytes tell what begins.
-const FIRST_BYTES: usize = 6;
+const FIRST_BYTES: usize = 16;
 
 /// Makes lines of moments, in order.
 #[derive(Debug, Default)]
@@ -497,6 +502,12 @@ mod tests {
                  nobody can read what was done",
             ]
         );
+        let rdp = b"\x03\0\0\x13\x0e\xd0\0\0\x12\x34\0\x02\0\x08\0\x01\0\0\0";
+        let screen = told(&[open(1, 1), data(1, Stream::Out, rdp), moment(2, 1, What::Note(Note::ChannelClose))]);
+        assert!(screen[1].contains("RDP encrypted inside"), "{screen:?}");
+        let s7 = b"\x03\0\0\x16\x11\xd0\0\x01\0\x01\0\xc0\x01\x0a\xc1\x02\x01\0\xc2\x02\x01\x02";
+        let controller = told(&[open(1, 1), data(1, Stream::Out, s7), moment(2, 1, What::Note(Note::ChannelClose))]);
+        assert!(!controller[1].contains("encrypted"), "{controller:?}");
         let looked = told(&[open(1, 1), data(1, Stream::In, b"x"), moment(2, 1, What::Note(Note::ChannelClose))]);
         assert!(looked[1].ends_with("; nobody looked into it: kept, anything may have been done"), "{looked:?}");
     }

@@ -10,6 +10,7 @@ pub mod evidence;
 pub mod fuzz;
 pub mod grown;
 pub mod office;
+pub mod peers;
 pub mod person;
 pub mod plant;
 pub mod power;

@@ -18,7 +18,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -29,6 +29,7 @@ use policies::decide::Command as Wanted;
 use policies::time::Seconds;
 use recordings::frame::Stream;
 use recordings::notes::Note;
+use tests::peers::free_port;
 use tests::plant::EVERYTHING;
 use tests::{Ended, Options, Plant, eventually, long_or, python, run, start};
 
@@ -57,10 +58,6 @@ fn notes(plant: &mut Plant) -> Vec<String> {
     let evidence = plant.evidence();
     evidence.verify().ok();
     evidence.recordings().iter().flat_map(|opened| opened.notes().into_iter().map(|note| format!("{note:?}"))).collect()
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 #[test]

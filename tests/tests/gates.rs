@@ -3,45 +3,23 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::process::Command;
 
 use policies::actions::Action;
 use proxy::gates::modbus::{self, Profile};
 use proxy::gates::{Gate, Mode, cip, s7};
+use tests::peers::{machine, mbpoll, peer};
 use tests::process::HANG;
-use tests::{Between, Running, python, run, start};
-
-/// A program of `tests/peers`.
-fn peer(program: &str) -> Option<Command> {
-    let mut command = Command::new(python()?);
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("peers");
-    command.arg("-B").arg(folder.join(program)).current_dir(folder);
-    Some(command)
-}
-
-/// A server, and the port it listens on.
-fn server(mut command: Command) -> (Running, u16) {
-    let mut server = start(&mut command);
-    let said = server.until("port ");
-    let said = if said.ends_with("port ") { server.until("\n") } else { said };
-    let port = said.split("port ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    (server, port.and_then(|port| port.parse().ok()).expect("a port"))
-}
+use tests::{Between, python, run};
 
 fn modbus_enforced() -> Box<dyn Gate> {
     modbus::gate(Mode::Enforce, Profile::default())
 }
 
-fn mbpoll(port: u16, arguments: &[&str]) -> tests::Ended {
-    let port = port.to_string();
-    run(Command::new("mbpoll").args(["-1", "-0", "-m", "tcp", "-p", &port]).args(arguments), b"")
-}
-
 #[test]
 fn pymodbus_sees_a_clean_refusal_and_goes_on_on_the_same_connection() {
     let Some(command) = peer("modbus_server.py") else { return };
-    let (server, port) = server(command);
+    let (server, port) = machine(command);
     let between = Between::new(port, &[Action::Observe], modbus_enforced);
     let mut client = peer("modbus_client.py").expect("Python is there");
     let client = run(client.arg(between.address.port().to_string()), b"");
@@ -65,7 +43,7 @@ fn pymodbus_sees_a_clean_refusal_and_goes_on_on_the_same_connection() {
 #[test]
 fn a_refusal_goes_out_behind_the_answer_to_what_was_asked_before_it() {
     let Some(command) = peer("modbus_server.py") else { return };
-    let (server, port) = server(command);
+    let (server, port) = machine(command);
     let between = Between::new(port, &[Action::Observe], modbus_enforced);
     let mut client = TcpStream::connect(between.address).unwrap();
     client.set_read_timeout(Some(HANG)).unwrap();
@@ -84,7 +62,7 @@ fn a_refusal_goes_out_behind_the_answer_to_what_was_asked_before_it() {
 #[test]
 fn mbpoll_reads_writes_with_the_action_and_is_refused_without() {
     let Some(command) = peer("modbus_server.py") else { return };
-    let (server, port) = server(command);
+    let (server, port) = machine(command);
     let read = ["-t", "4", "-r", "100", "-c", "2", "127.0.0.1"];
     let write = ["-t", "4", "-r", "100", "127.0.0.1", "55", "56"];
 
@@ -102,7 +80,7 @@ fn mbpoll_reads_writes_with_the_action_and_is_refused_without() {
 #[test]
 fn snap7_sees_a_clean_refusal_and_goes_on_on_the_same_connection() {
     let Some(command) = peer("s7_server.py") else { return };
-    let (server, port) = server(command);
+    let (server, port) = machine(command);
     let between = Between::new(port, &[Action::Observe], || s7::gate(Mode::Enforce));
     let mut client = peer("s7_client.py").expect("Python is there");
     let client = run(client.arg(between.address.port().to_string()).arg("observing"), b"");
@@ -135,7 +113,7 @@ fn snap7_sees_a_clean_refusal_and_goes_on_on_the_same_connection() {
 #[test]
 fn snap7_does_with_the_actions_what_it_may() {
     let Some(command) = peer("s7_server.py") else { return };
-    let (server, port) = server(command);
+    let (server, port) = machine(command);
     let granted = [Action::Observe, Action::Upload, Action::Operate, Action::Program, Action::Control];
     let between = Between::new(port, &granted, || s7::gate(Mode::Enforce));
     let mut client = peer("s7_client.py").expect("Python is there");
@@ -153,7 +131,7 @@ fn snap7_does_with_the_actions_what_it_may() {
 #[test]
 fn cpppo_reads_and_writes_tags_and_all_of_it_is_told() {
     let Some(command) = peer("cip_server.py") else { return };
-    let (_server, port) = server(command);
+    let (_server, port) = machine(command);
     let between = Between::new(port, &[], cip::gate);
     let ask = |options: &[&str], tags: &[&str]| {
         let mut client = Command::new(python().expect("Python is there"));

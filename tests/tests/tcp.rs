@@ -16,6 +16,7 @@ use recordings::frame::Stream;
 use recordings::notes::Note;
 use rustix::process::Signal;
 use tests::commands::{find, holdpoint, json, log_in};
+use tests::peers::{free_port, machine, mbpoll, peer};
 use tests::{Ended, Options, Person, Plant, Running, eventually, long_or, python, run, start};
 
 const HOUR: Seconds = Seconds(3_600);
@@ -100,10 +101,6 @@ fn forward_with(tess: &Person, how: &str, target_port: u16) -> (Running, u16) {
     let ssh = start(&mut tess.ssh(&[how, "-L", &leads, &tess.at("")]));
     eventually("ssh listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     (ssh, port)
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
 }
 
 fn connect(port: u16) -> TcpStream {
@@ -241,7 +238,8 @@ fn one_side_may_finish_and_still_listen() {
 
 #[test]
 fn a_panel_that_polls_is_nobody_and_its_session_ends_when_nobody_else_is_there() {
-    let Some((_controller, port)) = controller("modbus_server.py") else { return };
+    let Some(command) = peer("modbus_server.py") else { return };
+    let (_controller, port) = machine(command);
     let mut options = options("modbus", port, "");
     options.more = options.more.replace("idle = \"4h\"", "idle = \"3s\"");
     let plant = serving(options, &OBSERVE, HOUR);
@@ -409,31 +407,10 @@ fn each_write_that_a_controller_took_is_in_the_recording_whenever_the_gate_is_ki
     }
 }
 
-/// A program of `tests/peers`.
-fn peer(program: &str) -> Option<Command> {
-    let folder = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("peers");
-    let mut command = Command::new(python()?);
-    command.arg("-B").arg(folder.join(program)).current_dir(folder);
-    Some(command)
-}
-
-/// A controller of `tests/peers`, and the port it listens on.
-fn controller(program: &str) -> Option<(Running, u16)> {
-    let controller = start(&mut peer(program)?);
-    let port = || controller.said().split("port ").nth(1).and_then(|rest| rest.lines().next()?.trim().parse().ok());
-    eventually("it says its port", || controller.said().contains('\n') && port().is_some());
-    let port = port().expect("it was just there");
-    Some((controller, port))
-}
-
-fn mbpoll(port: u16, arguments: &[&str]) -> Ended {
-    let port = port.to_string();
-    run(Command::new("mbpoll").args(["-1", "-0", "-m", "tcp", "-p", &port]).args(arguments), b"")
-}
-
 #[test]
 fn a_write_is_refused_to_who_may_look_and_passes_once_an_operator_said_yes_on_the_same_connection() {
-    let Some((controller, port)) = controller("modbus_server.py") else { return };
+    let Some(command) = peer("modbus_server.py") else { return };
+    let (controller, port) = machine(command);
     let mut plant = serving(options("modbus", port, ""), &OBSERVE, HOUR);
     let (_ssh, local) = forward(plant.tess(), port);
     let mut panel = connect(local);
@@ -497,7 +474,8 @@ fn lines(plant: &mut Plant) -> Vec<String> {
 
 #[test]
 fn an_s7_controller_is_looked_at_with_stock_snap7_and_not_touched() {
-    let Some((controller, port)) = controller("s7_server.py") else { return };
+    let Some(command) = peer("s7_server.py") else { return };
+    let (controller, port) = machine(command);
     let mut plant = serving(options("s7", port, "gate = \"enforce\""), &OBSERVE, HOUR);
     let (_ssh, local) = forward(plant.tess(), port);
     let mut client = peer("s7_client.py").expect("Python is there");
@@ -510,7 +488,8 @@ fn an_s7_controller_is_looked_at_with_stock_snap7_and_not_touched() {
 
 #[test]
 fn where_a_gate_only_decodes_a_tunnel_is_asked_for_and_what_passes_is_told() {
-    let Some((_controller, port)) = controller("cip_server.py") else { return };
+    let Some(command) = peer("cip_server.py") else { return };
+    let (_controller, port) = machine(command);
     let mut plant = serving(options("cip", port, ""), &TUNNEL, HOUR);
     let (_ssh, local) = forward(plant.tess(), port);
     let mut client = Command::new(python().expect("Python is there"));

@@ -11,6 +11,7 @@ use policies::time::Seconds;
 use recordings::frame::Stream;
 use recordings::notes::Note;
 use tests::commands::{find, holdpoint, json, log_in};
+use tests::peers::{Display, free_port};
 use tests::{Options, Person, Plant, Running, eventually, run, start};
 
 const HOUR: Seconds = Seconds(3_600);
@@ -20,22 +21,21 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port()
+fn looking_at(port: u16) -> Plant {
+    plant_with_screen(port, "credential = \"screen\"", &[Action::Observe])
 }
 
-/// A plant with the screen `hmi-3`, on which `tess` may look.
-fn looking_at(port: u16) -> Plant {
+fn plant_with_screen(port: u16, keys: &str, granted: &[Action]) -> Plant {
     let more = format!(
         "[targets.hmi-3]\nzone = \"packaging\"\n[targets.hmi-3.services.vnc]\nprotocol = \"vnc\"\n\
-         address = \"127.0.0.1:{port}\"\ncredential = \"screen\"\n\
+         address = \"127.0.0.1:{port}\"\n{keys}\n\
          [[rules]]\nid = \"acme-screen\"\nvendors = [\"acme\"]\nroles = [\"maintenance\"]\ntargets = [\"hmi-3\"]\n\
          actions = [\"observe\", \"operate\", \"control\"]\nduration_max = \"4h\"\nidle = \"4h\"\n\
          approvals = [{{ from = \"shift-lead\", count = 1 }}]\nwork_order = \"optional\"\n"
     );
     let mut plant = Plant::ready(Options { more, ..Options::default() });
     plant.decide(|office| office.set_secret("screen", format!("{PASSWORD}\n").as_bytes()));
-    plant.grant("tess", "hmi-3", &[Action::Observe], HOUR);
+    plant.grant("tess", "hmi-3", granted, HOUR);
     plant.serve();
     plant
 }
@@ -50,35 +50,14 @@ fn forward(tess: &Person, target_port: u16) -> (Running, u16) {
     (ssh, port)
 }
 
-/// A display without a monitor.
-struct Display {
-    name: String,
-    _server: Running,
-}
-
-impl Display {
-    fn start(server: &mut Command) -> Self {
-        let server = start(server.args(["-displayfd", "1", "-ac"]));
-        let number = || server.said().lines().next().and_then(|line| line.parse::<u32>().ok());
-        eventually("it says its number", || number().is_some());
-        Self { name: format!(":{}", number().expect("it said so")), _server: server }
-    }
-
-    fn program(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command.args(arguments).env("DISPLAY", &self.name).env("LC_ALL", "C");
-        command
-    }
-
-    /// Clicks into the viewer's window and types there.
-    fn click_and_type(&self, key: &str) {
-        let window = run(&mut self.program("xdotool", &["search", "--onlyvisible", "--name", "TigerVNC"]), b"").out();
-        let window = window.lines().last().unwrap_or_default();
-        let place = ["mousemove", "--window", window, "100", "150"];
-        let keys = ["key", key, "key", "Return"];
-        let acts = [&["windowfocus", window][..], &place, &["click", "1"], &keys].concat();
-        run(&mut self.program("xdotool", &acts), b"").ok();
-    }
+/// Clicks into the viewer's window and types there.
+fn click_and_type(display: &Display, key: &str) {
+    let window = run(&mut display.program("xdotool", &["search", "--onlyvisible", "--name", "TigerVNC"]), b"").out();
+    let window = window.lines().last().unwrap_or_default();
+    let place = ["mousemove", "--window", window, "100", "150"];
+    let keys = ["key", key, "key", "Return"];
+    let acts = [&["windowfocus", window][..], &place, &["click", "1"], &keys].concat();
+    run(&mut display.program("xdotool", &acts), b"").ok();
 }
 
 /// The machine's screen, with a program on it that tells what is pressed.
@@ -112,7 +91,7 @@ fn who_may_look_touches_nothing_until_an_operator_said_yes_and_throws_nobody_off
     std::fs::write(&password, hidden.out).expect("a file");
     let port = free_port();
     let (_screen, panel) = screen(&password, port);
-    let desk = || Display::start(Command::new("Xvfb").args(["-screen", "0", "800x600x24", "-nolisten", "tcp"]));
+    let desk = || Display::virtual_screen("800x600x24");
     let (operators, technicians) = (desk(), desk());
     let file = password.display().to_string();
     let mut own = viewer(&operators, port, &["-SecurityTypes", "VncAuth", "-PasswordFile", &file]);
@@ -126,7 +105,7 @@ fn who_may_look_touches_nothing_until_an_operator_said_yes_and_throws_nobody_off
     // It asks to be alone on the screen, and knows no password.
     let theirs = viewer(&technicians, local, &["-SecurityTypes", "None", "-Shared=0"]);
     eventually("the technician reads the refusals", || {
-        technicians.click_and_type("a");
+        click_and_type(&technicians, "a");
         ["refused to click at 100,150: operate is not granted", "refused to type 1 key", "refused to press Enter"]
             .iter()
             .all(|line| ssh.said().contains(line))
@@ -140,7 +119,7 @@ fn who_may_look_touches_nothing_until_an_operator_said_yes_and_throws_nobody_off
     let ask = find(&json(&plant, "lee", &["requests", "--all"]), "ask").expect("the widening waits");
     holdpoint(&plant, "lee", &["approve", &ask, "--yes"]).ok();
     eventually("what is pressed arrives", || {
-        technicians.click_and_type("b");
+        click_and_type(&technicians, "b");
         ["ButtonPress", "keysym 0x62, b", "Return"].iter().all(|event| panel.said().contains(event))
     });
     assert!(!panel.said().contains("keysym 0x61, a"), "what was refused never arrives: {}", panel.said());
@@ -208,4 +187,43 @@ fn why_there_is_no_screen_is_shown_by_the_viewer() {
         "{}",
         String::from_utf8_lossy(&no)
     );
+}
+
+/// A screen without a password, of another maker's server.
+fn bare_screen(port: u16) -> (Display, Running, Running) {
+    let display = Display::virtual_screen("640x480x24");
+    let panel = start(&mut display.program("stdbuf", &["-oL", "xev", "-geometry", "640x480+0+0"]));
+    eventually("the panel is on the screen", || panel.said().contains("Expose event"));
+    let settled = ["-localhost", "-forever", "-shared", "-nopw", "-quiet", "-noxdamage", "-rfbport", &port.to_string()];
+    let server = start(&mut display.program("x11vnc", &settled));
+    eventually("x11vnc listens", || TcpListener::bind(("127.0.0.1", port)).is_err());
+    (display, panel, server)
+}
+
+#[test]
+fn what_is_pressed_while_an_operator_has_stopped_input_reaches_no_screen() {
+    let port = free_port();
+    let (_screen, panel, _server) = bare_screen(port);
+    let plant = plant_with_screen(port, "", &[Action::Observe, Action::Operate]);
+    log_in(&plant, "lee");
+    let (ssh, local) = forward(plant.tess(), port);
+    let technicians = Display::virtual_screen("800x600x24");
+    let _theirs = viewer(&technicians, local, &["-SecurityTypes", "None"]);
+    eventually("what is pressed arrives", || {
+        click_and_type(&technicians, "a");
+        panel.said().contains("keysym 0x61, a")
+    });
+    let session = find(&json(&plant, "lee", &["sessions"]), "session").expect("it runs");
+    holdpoint(&plant, "lee", &["freeze", &session]).ok();
+    eventually("the refusal is read", || {
+        click_and_type(&technicians, "b");
+        ssh.said().contains("refused to type 1 key")
+    });
+    assert!(!panel.said().contains("keysym 0x62, b"), "{}", panel.said());
+    holdpoint(&plant, "lee", &["thaw", &session]).ok();
+    eventually("it goes on", || {
+        click_and_type(&technicians, "c");
+        panel.said().contains("keysym 0x63, c")
+    });
+    assert!(!panel.said().contains("keysym 0x62, b"), "what was stopped is not caught up on");
 }
