@@ -22,8 +22,8 @@
 //! use policies::plant::{Gate, Protocol};
 //! fn anywhere(address: policies::plant::Address) -> approver::lease::Destination {
 //!     approver::lease::Destination {
-//!         protocol: Protocol::Ssh, address, user: None, credential: None, host_key: None, legacy: false, gate: Gate::Enforce,
-//!         connections_max: 1, requests_per_second: None, modbus: Default::default(),
+//!         protocol: Protocol::Ssh, address, user: None, credential: None, host_key: None, prompts: Default::default(),
+//!         legacy: false, gate: Gate::Enforce, connections_max: 1, requests_per_second: None, modbus: Default::default(),
 //!     }
 //! }
 //! ```
@@ -40,7 +40,7 @@ use policies::actions::Actions;
 use policies::digest::Digest;
 use policies::events::{Ending, Factor};
 use policies::ids::{NodeId, PersonId, RequestId, ServiceName, SessionId, TargetName};
-use policies::plant::{Address, Credential, Gate, HostKeyPin, Protocol, Rule, Service, modbus};
+use policies::plant::{Address, Credential, Gate, HostKeyPin, Prompts, Protocol, Rule, Service, modbus};
 use tokio::sync::watch;
 
 use crate::clock::Boot;
@@ -75,6 +75,8 @@ pub struct Destination {
     pub credential: Option<Credential>,
     /// The host key it must show.
     pub host_key: Option<HostKeyPin>,
+    /// What it shows when it wants account and credential, where it speaks telnet.
+    pub prompts: Prompts,
     /// Whether old algorithms are admitted towards it.
     pub legacy: bool,
     /// What its gate does with what was not granted.
@@ -95,6 +97,7 @@ impl From<&Service> for Destination {
             user: service.user.clone(),
             credential: service.credential.clone(),
             host_key: service.host_key.clone(),
+            prompts: service.prompts.clone(),
             legacy: service.legacy,
             gate: service.gate,
             connections_max: service.connections_max,
@@ -342,6 +345,7 @@ mod from_inside {
         user: None,
         credential: None,
         host_key: None,
+        prompts: Prompts::default(),
         legacy: false,
         gate: Gate::Enforce,
         connections_max: 1,

@@ -1223,7 +1223,7 @@ async fn restarted_after(stage: &mut Stage, text: &str, adopted: bool) -> Digest
     Digest::of_bytes(text.as_bytes())
 }
 
-/// What an earlier program took and this one refuses by name.
+/// What an earlier program took, the one after it refused by name, and this one takes again.
 fn with_telnet() -> String {
     let telnet = "[targets.plc-7.services.old]\nprotocol = \"telnet\"\naddress = \"10.20.2.7:23\"\n[[rules]]";
     PLANT.replacen("[[rules]]", telnet, 1)
@@ -1232,13 +1232,13 @@ fn with_telnet() -> String {
 #[tokio::test]
 async fn a_plant_file_that_an_earlier_program_adopted_stays_in_force() {
     let mut stage = Stage::new().await;
-    assert!(policies::plant::Plant::parse(&with_telnet()).is_err(), "nobody adopts it today");
     let adopted = restarted_after(&mut stage, &with_telnet(), true).await;
     let in_force = |stage: &Stage| stage.desk.with_state(|state| state.plant.as_ref().map(|plant| plant.digest()));
     assert_eq!(in_force(&stage), Some(adopted));
     let_in(&stage, "press-4").await;
-    // Only one that was put up then is not adopted any more, and one that is right is.
-    let proposed = restarted_after(&mut stage, &format!("{}# and more\n", with_telnet()), false).await;
+    // Only one that was put up then and is wrong today is not adopted any more, and one that is right is.
+    let wrong = with_telnet().replace("10.20.2.7:23\"", "10.20.2.7:23\"\ncredential = \"certificate\"");
+    let proposed = restarted_after(&mut stage, &wrong, false).await;
     let signed = stage.plant_signature(&stage.admin, proposed);
     assert_eq!(refusal(stage.desk.act(Command::SignPlant { signed }).await), Refusal::PlantFileWrong(1));
     let text = format!("{PLANT}# without it\n");

@@ -18,10 +18,12 @@ use crate::time::Seconds;
 mod mistakes;
 pub mod modbus;
 mod parse;
+mod prompt;
 pub mod reader;
 mod rule;
 
 pub use mistakes::{Mistake, Mistakes, closest, shown};
+pub use prompt::{BadPrompt, Prompt, Prompts};
 pub use rule::{
     BadPattern, DeadlineEnding, Escort, Exclusive, IdleEnding, Pattern, Reach, Rule, StalenessEnding, Tell, Weaker,
     WorkOrder,
@@ -132,6 +134,8 @@ pub struct Service {
     pub credential: Option<Credential>,
     /// The host key it must show; of `ssh` always.
     pub host_key: Option<HostKeyPin>,
+    /// What it shows when it wants `user` and `credential`; of `telnet` alone.
+    pub prompts: Prompts,
     /// Whether algorithms long given up elsewhere are admitted towards it.
     pub legacy: bool,
     /// Whether a gate that knows its protocol refuses what was not granted, or only tells what passes.
@@ -184,7 +188,7 @@ pub enum Protocol {
     Vnc,
     /// EtherNet/IP with CIP.
     Cip,
-    /// Telnet.
+    /// Telnet: a terminal in clear text, spoken by us.
     Telnet,
 }
 
@@ -227,9 +231,25 @@ impl Protocol {
         }
     }
 
+    /// What whoever approves it, watches it or reads of it should know.
+    pub const fn caution(self) -> Option<&'static str> {
+        match self {
+            Self::Telnet => Some(
+                "telnet is best effort: on the plant network everything is clear text, the login included, and nothing proves \
+                 which machine answers",
+            ),
+            Self::Ssh | Self::Tcp | Self::Modbus | Self::S7 | Self::Vnc | Self::Cip => None,
+        }
+    }
+
     /// Whether it is reached as a TCP connection of the technician's own program, by `-L` or `holdpoint connect`.
     pub const fn is_forwarded(self) -> bool {
-        !matches!(self, Self::Ssh | Self::Telnet)
+        !self.is_typed_to()
+    }
+
+    /// Whether it is a terminal that the technician's SSH client reaches, by `-J`, by the login's name or from the lobby.
+    pub const fn is_typed_to(self) -> bool {
+        matches!(self, Self::Ssh | Self::Telnet)
     }
 }
 

@@ -110,11 +110,6 @@ fn a_plant_without_rules_is_one_where_nobody_may_do_anything() {
 
 #[test]
 fn what_is_not_built_is_refused_by_name() {
-    let told = "telnet is not built yet; leave this service out, or name the ssh of a station from which the machine is reached";
-    assert_eq!(
-        after("\"ssh\"\naddress = \"10.20.2.7", "\"telnet\"\naddress = \"10.20.2.7"),
-        format!("targets.plc-7.services.station.protocol: {told}")
-    );
     for (old, new, told) in [
         (
             "[[rules]]",
@@ -139,7 +134,7 @@ fn what_is_not_built_is_refused_by_name() {
 fn every_key_is_read_or_refused_by_name() {
     assert_eq!(
         report(include_str!("plant/every-key.toml")),
-        "plant.toml:60:1: rules[acme-packaging].weaker: not built yet; leave it out"
+        "plant.toml:71:1: rules[acme-packaging].weaker: not built yet; leave it out"
     );
 }
 
@@ -254,6 +249,53 @@ fn what_a_plant_says_of_a_controller_is_read_to_the_last_word() {
     ] {
         assert_eq!(controller(protocol, keys), told, "{keys}");
     }
+}
+
+#[test]
+fn a_telnet_target_is_logged_in_at_with_what_the_file_names() {
+    let telnet = |keys: &str| {
+        let service = format!("protocol = \"telnet\"\naddress = \"10.20.2.3:23\"\n{keys}");
+        let switch = format!(
+            "[targets.switch-3]\nzone = \"packaging\"\n[targets.switch-3.services.telnet]\n{service}\n[[rules]]"
+        );
+        SMALL.replace("[[rules]]", &switch)
+    };
+    for keys in [
+        "",
+        "user = \"maint\"",
+        "credential = \"line\"",
+        "user = \"maint\"\ncredential = \"line\"\nconnections_max = 1",
+        "user = \"maint\"\nlogin_prompt = \"[Uu]sername: *$\"",
+        "credential = \"line\"\npassword_prompt = \"Secret>\"",
+    ] {
+        assert_eq!(report(&telnet(keys)), "", "{keys}");
+    }
+    let long = format!("credential = \"line\"\npassword_prompt = {:?}", "x".repeat(201));
+    let named = "credential: no certificate opens telnet; name a password set with `holdpoint secret set`";
+    for (keys, told) in [
+        ("credential = \"certificate\"", named),
+        ("legacy = true", "legacy: changes nothing for telnet; leave it out"),
+        ("gate = \"enforce\"", "gate: changes nothing for telnet; leave it out"),
+        ("login_prompt = \"login:\"", "login_prompt: changes nothing without user; write user, or leave it out"),
+        (
+            "user = \"maint\"\npassword_prompt = \"Password:\"",
+            "password_prompt: changes nothing without credential; write credential, or leave it out",
+        ),
+        (
+            "credential = \"line\"\npassword_prompt = \".*\"",
+            "password_prompt: matches an empty line, so anything would be taken for the prompt; write the end of the prompt itself",
+        ),
+        (
+            "user = \"maint\"\nlogin_prompt = \"log(in\"",
+            "login_prompt: not a regular expression, found open group without closing ')'; correct it, or leave it out",
+        ),
+        (&long, "password_prompt: a regular expression of more than 200 characters; write the end of the prompt alone"),
+    ] {
+        let told = format!("targets.switch-3.services.telnet.{told}");
+        assert!(report(&telnet(keys)).ends_with(&told), "{}", report(&telnet(keys)));
+    }
+    let elsewhere = after("user = \"maint\"", "login_prompt = \"login:\"\nuser = \"maint\"");
+    assert_eq!(elsewhere, "targets.hmi-2.services.ssh.login_prompt: changes nothing for ssh; leave it out");
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub mod serve;
 pub mod session;
 pub mod ssh;
 pub mod tcp;
+pub mod telnet;
 mod tls_face;
 pub mod trusting;
 mod vendor_port;

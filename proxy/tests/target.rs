@@ -12,7 +12,7 @@ use approver::testing::Leased;
 use certs::ssh_ca::fresh_key;
 use policies::events::Ending;
 use proxy::dial::DialFault;
-use proxy::flow::Event;
+use proxy::flow::{Event, Request};
 use proxy::ssh::target::{TargetAuth, TargetFault, TargetPlan, TargetPool};
 use russh::keys::{Algorithm, HashAlg, PrivateKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, Response, Session};
@@ -303,7 +303,7 @@ async fn one_connection_serves_channels_one_after_the_other_and_each_gets_only_i
     for _ in 0..3 {
         let connection = pool.take().await.unwrap();
         let channel = connection.open_channel().await.unwrap();
-        channel.write.request_shell(true).await.unwrap();
+        channel.write.request(Request::Shell).await.unwrap();
         let mut heard = Vec::new();
         loop {
             match channel.download.pop().await.unwrap() {

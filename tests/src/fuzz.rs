@@ -18,7 +18,9 @@ use proxy::client::Unpacker;
 use proxy::config::Config;
 use proxy::files::judge::{Asked, Verdict, judge};
 use proxy::files::{Inspect, Inspected};
+use proxy::flow::WindowSize;
 use proxy::gates::{Gate, Judge, Mode, Need, Passed, Piece, cip, modbus, s7, vnc};
+use proxy::telnet::{Codec, Decoded};
 use recordings::block::{BlockHeader, raw_frames};
 use recordings::frame::{Fact, Kind, RawFrame, frames};
 use recordings::leaf::{Anchor, Entry, Leaf, Recovered};
@@ -68,6 +70,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "segment", run: segment },
     Target { name: "sftp", run: sftp },
     Target { name: "signature", run: signature },
+    Target { name: "telnet", run: telnet },
     Target { name: "tile", run: tile },
     Target { name: "tlog-proof", run: tlog_proof },
     Target { name: "trust", run: trust },
@@ -184,6 +187,24 @@ fn folder_files(bytes: &[u8]) {
         part.write(folder.path()).expect("a file");
         assert_eq!(Part::read(folder.path()).ok().flatten().as_ref(), Some(&part));
     }
+}
+
+/// What a target sends. Bytes in pieces give what they give at once, answers are commands alone, and there is an end to them.
+fn telnet(bytes: &[u8]) {
+    let size = WindowSize { columns: 132, rows: 255, ..WindowSize::default() };
+    let codec = || Codec::new("xterm", size);
+    let (mut at_once, mut in_pieces) = (codec(), codec());
+    let whole = at_once.decode(bytes);
+    let mut gathered = Decoded::default();
+    for piece in bytes.chunks(3) {
+        let Decoded { data, answers, agreed } = in_pieces.decode(piece);
+        gathered.data.extend(data);
+        gathered.answers.extend(answers);
+        gathered.agreed.extend(agreed);
+    }
+    assert_eq!(gathered, whole);
+    assert!(whole.data.len() <= bytes.len() && whole.answers.len() <= 64 * Codec::ANSWERS_MAX as usize);
+    assert!(codec().decode(&whole.answers).data.is_empty(), "an answer is no text");
 }
 
 /// What somebody types of a sheet of paper.

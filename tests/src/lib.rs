@@ -17,6 +17,7 @@ pub mod power;
 pub mod process;
 pub mod seized;
 pub mod target;
+pub mod telnetd;
 pub mod witness;
 
 pub use between::Between;

@@ -1,13 +1,15 @@
 //! What stands, as people are shown it: names for identifiers, words for actions, texts for digests. With the directory
 //! gone, identifiers stand in for names and texts are left out; nothing else changes.
 
+use std::collections::BTreeSet;
+
 use policies::actions::{Action, Actions};
 use policies::decide::waits_for;
 use policies::digest::Salted;
 use policies::events::Event;
 use policies::ids::{AskId, PersonId, RequestId, SessionId};
 use policies::people::{Kind, Person, SshKey, Standing};
-use policies::plant::{Escort, Plant};
+use policies::plant::{Escort, Plant, Protocol};
 use policies::state::{Ask, Asked, Case, No, RequestStanding, SessionFacts, State, Vote};
 use policies::time::Seconds;
 use ssh_key::{HashAlg, PublicKey};
@@ -39,7 +41,7 @@ fn shown(actions: &Actions) -> Vec<ActionView> {
     actions.iter().map(|action| ActionView { action: *action, in_words: in_words(*action).to_owned() }).collect()
 }
 
-fn cautions(case: &Case) -> Vec<String> {
+fn cautions(case: &Case, services: &[ServiceView]) -> Vec<String> {
     let actions = &case.request.actions;
     let files = actions.contains(&Action::FileGet) || actions.contains(&Action::FilePut);
     let mut cautions = Vec::new();
@@ -50,6 +52,8 @@ fn cautions(case: &Case) -> Vec<String> {
     if actions.contains(&Action::Tunnel) {
         cautions.push("through the tunnel anything may be done; it is kept, and may not be readable".to_owned());
     }
+    let protocols: BTreeSet<_> = services.iter().filter_map(|service| service.protocol).collect();
+    cautions.extend(protocols.into_iter().filter_map(Protocol::caution).map(str::to_owned));
     match case.rule.escort {
         Escort::None => {}
         Escort::Watch => cautions.push("an operator is told to watch".to_owned()),
@@ -151,7 +155,7 @@ impl Api {
                 .map(|target| target.zone.clone()),
             services: around.services(),
             actions: shown(&request.actions),
-            cautions: cautions(case),
+            cautions: cautions(case, &around.services()),
             reason: self.opened(request.reason).await,
             work_order: match request.work_order {
                 Some(text) => self.opened(text).await,
@@ -307,9 +311,12 @@ impl Api {
         facts: &SessionFacts,
         live: Option<&LiveSession>,
     ) -> SessionView {
-        let (vendor, deadline) = self.desk().with_state(|state| {
+        let (vendor, deadline, protocol) = self.desk().with_state(|state| {
             let case = state.cases.get(&facts.request);
-            (state.vendor_of(facts.technician).cloned(), case.map(|case| case.deadline))
+            let target = state.plant.as_ref().and_then(|plant| plant.targets.get(&facts.target));
+            let protocol =
+                target.and_then(|target| target.services.get(&facts.service)).map(|service| service.protocol);
+            (state.vendor_of(facts.technician).cloned(), case.map(|case| case.deadline), protocol)
         });
         let idle = |live: &LiveSession| self.clock().boot().since(live.last_input).as_secs();
         let ended = facts.ended.as_ref().map(|(at, ending)| EndingView {
@@ -324,6 +331,7 @@ impl Api {
             vendor,
             target: facts.target.clone(),
             service: facts.service.clone(),
+            protocol,
             actions: facts.actions.clone(),
             source: facts.source,
             node: facts.node.clone(),

@@ -113,7 +113,7 @@ impl Api {
             return Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "no-tcp-service",
-                "this grant is for SSH alone: connect with `ssh`, there is nothing to carry here",
+                "this grant is for a terminal alone: connect with `ssh`, there is nothing to carry here",
             ));
         }
         Ok(found)

@@ -883,6 +883,10 @@ pub struct SessionView {
     /// Through what.
     #[schema(value_type = String)]
     pub service: ServiceName,
+    /// What is spoken there; unknown where the plant file in force has the service no longer.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    pub protocol: Option<Protocol>,
     /// What it may do.
     #[schema(value_type = Vec<String>)]
     pub actions: Actions,

@@ -12,8 +12,8 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use super::mistakes::{Mistakes, closest, shown};
 use super::reader::{self, Field, Kind, NotBuilt, Reader};
 use super::{
-    Address, Credential, DeadlineEnding, Escort, Exclusive, Gate, HostKeyPin, IdleEnding, Plant, Protocol, Quorum,
-    Reach, Rule, Service, StalenessEnding, Target, TargetClock, Tell, WorkOrder, Zone, modbus,
+    Address, Credential, DeadlineEnding, Escort, Exclusive, Gate, HostKeyPin, IdleEnding, Plant, Prompt, Prompts,
+    Protocol, Quorum, Reach, Rule, Service, StalenessEnding, Target, TargetClock, Tell, WorkOrder, Zone, modbus,
 };
 use crate::actions::{Action, Actions};
 use crate::digest::Digest;
@@ -32,12 +32,7 @@ impl Kind {
 
 /// What is known and does nothing yet is refused by name, so that nobody relies on it. To build one is to delete its
 /// row and read it below.
-const NOT_BUILT: [NotBuilt; 2] = [protocol_not_built("telnet"), key_not_built(Kind::RULE, "weaker")];
-
-const fn protocol_not_built(word: &'static str) -> NotBuilt {
-    let right = "leave this service out, or name the ssh of a station from which the machine is reached";
-    NotBuilt { kind: Kind::SERVICE, key: "protocol", value: Some(word), right }
-}
+const NOT_BUILT: [NotBuilt; 1] = [key_not_built(Kind::RULE, "weaker")];
 
 const fn key_not_built(kind: Kind, key: &'static str) -> NotBuilt {
     NotBuilt { kind, key, value: None, right: "leave it out" }
@@ -195,6 +190,7 @@ fn service(
     let user = reader.optional("user", user);
     let credential = reader.optional("credential", |f| credential(f, protocol, clock));
     let host_key = reader.optional("host_key", Field::parsed::<HostKeyPin>);
+    let prompts = prompts(reader);
     let legacy = reader.or("legacy", false, Field::flag);
     let gate = reader.optional("gate", |f| gate(f, protocol));
     let connections_max = reader.or("connections_max", Service::CONNECTIONS_MAX, |f| f.number(1..=SOCKETS_MAX));
@@ -209,18 +205,42 @@ fn service(
     if gate.flatten() == Some(Gate::Decode) && reader.has("blocked") {
         reader.note_at("blocked", "changes nothing while the gate only decodes", "let it enforce, or leave this out");
     }
+    if protocol == Some(Protocol::Telnet) {
+        note_unanswered_prompts(reader);
+    }
     Some(Service {
         protocol: protocol?,
         address: address?,
         user: user?,
         credential: credential?,
         host_key: host_key?,
+        prompts: prompts?,
         legacy: legacy?,
         gate: gate?.or(protocol?.gate()).unwrap_or(Gate::Enforce),
         connections_max: connections_max?,
         requests_per_second: requests_per_second?,
         modbus: modbus::Profile { functions: functions?, blocked: blocked? },
     })
+}
+
+fn prompts(reader: &mut Reader<'_, '_>) -> Option<Prompts> {
+    let login = reader.optional("login_prompt", Field::parsed::<Prompt>);
+    let password = reader.optional("password_prompt", Field::parsed::<Prompt>);
+    let usual = Prompts::default();
+    Some(Prompts { login: login?.unwrap_or(usual.login), password: password?.unwrap_or(usual.password) })
+}
+
+/// What nothing is answered to need not be known.
+fn note_unanswered_prompts(reader: &Reader<'_, '_>) {
+    for (prompt, answer) in [("login_prompt", "user"), ("password_prompt", "credential")] {
+        if reader.has(prompt) && !reader.has(answer) {
+            reader.note_at(
+                prompt,
+                format!("changes nothing without {answer}"),
+                format!("write {answer}, or leave it out"),
+            );
+        }
+    }
 }
 
 /// Which of the two a gate may do depends on what it knows.
@@ -295,8 +315,9 @@ fn credential(field: &Field<'_, '_>, protocol: Option<Protocol>, clock: Option<T
     if field.text()? != "certificate" {
         return field.parsed().map(Credential::Sealed);
     }
-    if protocol == Some(Protocol::Vnc) {
-        return field.wrong("no certificate opens vnc", "name a password set with `holdpoint secret set`");
+    if let Some(protocol @ (Protocol::Vnc | Protocol::Telnet)) = protocol {
+        let what = format!("no certificate opens {protocol}");
+        return field.wrong(what, "name a password set with `holdpoint secret set`");
     }
     if clock == Some(TargetClock::Unknown) {
         let right = "name a secret set with `holdpoint secret set`, or correct the target's clock";
@@ -318,13 +339,15 @@ fn note_lacking_of_ssh(reader: &Reader<'_, '_>) {
 }
 
 /// The keys that change something for some protocols alone.
-const MEANT_FOR: [(&str, &[Protocol]); 9] = {
+const MEANT_FOR: [(&str, &[Protocol]); 11] = {
     use Protocol::{Cip, Modbus, S7, Ssh, Tcp, Telnet, Vnc};
     [
         ("user", &[Ssh, Telnet]),
         ("credential", &[Ssh, Telnet, Vnc]),
         ("host_key", &[Ssh]),
         ("legacy", &[Ssh]),
+        ("login_prompt", &[Telnet]),
+        ("password_prompt", &[Telnet]),
         ("gate", &[Modbus, S7, Vnc, Cip]),
         ("connections_max", &[Tcp, Modbus, S7, Vnc, Cip, Telnet]),
         ("requests_per_second", &[Modbus, S7, Cip]),

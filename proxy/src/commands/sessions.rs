@@ -56,6 +56,9 @@ fn show(session: &SessionView, clock: &Clock) {
     let vendor = session.vendor.as_ref().map(|vendor| format!(" of {vendor}")).unwrap_or_default();
     say!("{}  {}{vendor}  {}/{}", session.session, plain(&session.technician.name), session.target, session.service);
     labelled("  may do", &actions(&session.actions));
+    if let Some(caution) = session.protocol.and_then(policies::plant::Protocol::caution) {
+        labelled("  caution", caution);
+    }
     labelled("  since", &format!("{}, from {}", clock.moment(session.started), session.source));
     if let Some(ended) = &session.ended {
         labelled("  ended", &format!("{}: {}", clock.moment(ended.at), plain(&ended.in_words)));

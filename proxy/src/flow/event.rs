@@ -1,6 +1,7 @@
 //! What passes through a channel, in the order in which it came. Which of it may pass is decided in `ssh::channel`.
 
 use bytes::Bytes;
+use recordings::notes::Note;
 use russh::{Pty, Sig};
 
 /// One thing that a peer did on a channel.
@@ -38,6 +39,21 @@ pub enum Event {
         /// The language of the words, RFC 3066.
         language: String,
     },
+    /// The gate did, or is to do, something of its own towards the target.
+    Own(Own),
+}
+
+/// What the gate does of its own where it speaks for the technician's terminal.
+#[derive(Clone, Debug)]
+pub enum Own {
+    /// This is to be recorded.
+    Note(Box<Note>),
+    /// This line is to stand on the technician's terminal.
+    Say(String),
+    /// The target asked for an account's name: these bytes are to be sent.
+    Answer(Bytes),
+    /// The target asked for a secret, which is to be sent and not recorded.
+    Secret,
 }
 
 impl Event {
@@ -49,7 +65,14 @@ impl Event {
             Self::Request(request) => ENVELOPE + request.weight(),
             Self::ExitSignal { message, language, .. } => ENVELOPE + message.len() + language.len(),
             Self::Refused(words) => ENVELOPE + words.len(),
-            Self::Eof | Self::Close | Self::Success | Self::Failure | Self::ExitStatus(_) => ENVELOPE,
+            Self::Own(Own::Say(words)) => ENVELOPE + words.len(),
+            Self::Own(Own::Answer(bytes)) => ENVELOPE + bytes.len(),
+            Self::Own(Own::Note(_) | Own::Secret)
+            | Self::Eof
+            | Self::Close
+            | Self::Success
+            | Self::Failure
+            | Self::ExitStatus(_) => ENVELOPE,
         }
     }
 }

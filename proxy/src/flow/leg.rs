@@ -8,7 +8,7 @@ use std::sync::Arc;
 use approver::capture::{About, Captures, Passage};
 use bytes::BytesMut;
 use recordings::pcapng::{End, Ends};
-use rustix::net::Shutdown;
+use rustix::net::{Shutdown, sockopt};
 use tokio::net::TcpStream;
 
 use super::Valve;
@@ -92,12 +92,25 @@ impl Leg {
         }
     }
 
+    /// From now on a byte that the target sends as urgent stays among the others, where telnet means it to be: else the second
+    /// half of a command would be missing (RFC 854, the Synch).
+    pub fn keep_urgent_in_line(&self) {
+        if let Err(error) = sockopt::set_socket_oobinline(&self.socket, true) {
+            tracing::debug!(%error, "urgent bytes of a target may be lost");
+        }
+    }
+
     /// Says that no more will be written, as TCP does; reading goes on.
     pub fn finish(&self) {
         if let Err(error) = rustix::net::shutdown(&self.socket, Shutdown::Write) {
             tracing::debug!(%error, "a target was gone before it was told the end");
         }
         self.passage.finished(End::Technician);
+    }
+
+    /// What ends it.
+    pub const fn valve(&self) -> &Arc<Valve> {
+        &self.valve
     }
 
     /// Whether the connection was cut.

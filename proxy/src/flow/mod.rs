@@ -18,7 +18,7 @@ mod valve;
 mod vendor;
 
 pub use channel_stream::ChannelStream;
-pub use event::{Event, Request, WindowSize};
+pub use event::{Event, Own, Request, WindowSize};
 pub use gated::GatedStream;
 pub use leg::Leg;
 pub use moment::Moment;

@@ -20,9 +20,10 @@ use super::witness::Witness;
 use super::{CHANNELS_MAX, SshChannel, VendorChannel};
 use crate::flow::Queue;
 use crate::legs::Legs;
-use crate::ssh::channel::{CarryFault, End, Terms, VendorEnd, Voice, carry};
+use crate::ssh::channel::{Carried, CarryFault, End, Terms, VendorEnd, Voice, carry};
 use crate::ssh::target::{TargetFault, TargetPool};
 use crate::tcp::{self, Attending, Gated, Reach, TcpJudge};
+use crate::telnet::Exchange;
 
 /// What all channels of a session have in common.
 pub(super) struct Shared {
@@ -59,6 +60,8 @@ impl Attending for Shared {
 pub(super) enum Way {
     /// SSH, ended and opened again by the gate.
     Ssh(TargetPool),
+    /// Telnet, spoken by the gate.
+    Telnet(Exchange),
     /// A TCP connection of the technician's own program.
     Tcp {
         /// How.
@@ -73,6 +76,7 @@ impl Way {
     pub(super) fn legs(&self) -> &Arc<Legs> {
         match self {
             Self::Ssh(targets) => targets.legs(),
+            Self::Telnet(targets) => targets.legs(),
             Self::Tcp { reach, .. } => reach.legs(),
         }
     }
@@ -84,7 +88,7 @@ impl Way {
 
     fn channels_max(&self) -> usize {
         match self {
-            Self::Ssh(_) => CHANNELS_MAX,
+            Self::Ssh(_) | Self::Telnet(_) => CHANNELS_MAX,
             Self::Tcp { reach, .. } => reach.channels_max(),
         }
     }
@@ -143,6 +147,7 @@ impl Channels {
     pub(super) async fn warm(&self) -> Result<(), TargetFault> {
         match &self.shared.way {
             Way::Ssh(targets) => targets.warm().await,
+            Way::Telnet(targets) => Ok(targets.warm().await?),
             Way::Tcp { .. } => Ok(()),
         }
     }
@@ -151,6 +156,7 @@ impl Channels {
     pub(super) async fn leave_target(&self) {
         match &self.shared.way {
             Way::Ssh(targets) => targets.close().await,
+            Way::Telnet(targets) => targets.close(),
             Way::Tcp { reach, .. } => reach.legs().hang_up(),
         }
     }
@@ -185,20 +191,33 @@ impl Channels {
             place: self.shared.place.clone(),
             voice: voice.clone(),
             on_terminal: AtomicBool::new(false),
+            is_telnet: matches!(self.shared.way, Way::Telnet(_)),
         };
         let shared = Arc::clone(&self.shared);
         let refusal = Refusal { session: session.clone(), id, number, witness: Arc::clone(&shared.witness) };
         let task = self.tasks.spawn(async move {
             let unopened = |end| Closed { number, accounts: Vec::new(), end };
-            let words = match &shared.way {
-                Way::Ssh(targets) if has_room => {
-                    return one(&shared, targets, number, end, judge, frozen, refusal).await;
-                }
-                Way::Ssh(_) => super::NotCarried.to_string(),
-                Way::Tcp { .. } => shared.place.is_forwarded(),
+            let (vendor, judge) = (end, &judge);
+            let terms = || Terms { recorder: &*shared.witness, number, judge, frozen };
+            let connected = match &shared.way {
+                Way::Tcp { .. } => Err(shared.place.is_forwarded()),
+                Way::Ssh(_) | Way::Telnet(_) if !has_room => Err(super::NotCarried.to_string()),
+                Way::Ssh(targets) => Ok(by_ssh(targets, vendor, terms()).await),
+                Way::Telnet(targets) => Ok(by_telnet(targets, vendor, terms()).await),
             };
-            refusal.tell(&words).await;
-            unopened(Ok(End::Told))
+            let fault = match connected {
+                Ok(Ok(carried)) => {
+                    let end = carried.end.map_err(ChannelFault::Carried);
+                    return Closed { number, accounts: carried.accounts.into(), end };
+                }
+                Ok(Err(fault)) => fault,
+                Err(words) => {
+                    refusal.tell(&words).await;
+                    return unopened(Ok(End::Told));
+                }
+            };
+            refusal.tell(&fault.to_string()).await;
+            unopened(Err(ChannelFault::Target(fault)))
         });
         Open { task: task.id(), upload, spoken: Some(Spoken { voice, session, id }) }
     }
@@ -213,7 +232,7 @@ impl Channels {
         let (shared, upload) = (Arc::clone(&self.shared), Arc::clone(end.upload()));
         let task = self.tasks.spawn(async move {
             let Way::Tcp { reach, rule } = &shared.way else {
-                end.refuse(&shared.place.is_ssh()).await;
+                end.refuse(&shared.place.is_typed_to()).await;
                 return Closed { number, accounts: Vec::new(), end: Ok(End::Told) };
             };
             if !has_room {
@@ -314,35 +333,20 @@ impl Channels {
     }
 }
 
-async fn one(
-    shared: &Shared,
-    targets: &TargetPool,
-    number: u32,
-    vendor: VendorEnd,
-    judge: ChannelJudge,
-    frozen: watch::Receiver<bool>,
-    refusal: Refusal,
-) -> Closed {
-    let connected = async {
-        let connection = targets.take().await?;
-        let channel = connection.open_channel().await?;
-        Ok::<_, TargetFault>((connection, channel))
-    };
-    match connected.await {
-        Ok((connection, target)) => {
-            let terms = Terms { recorder: &*shared.witness, number, judge: &judge, frozen };
-            let carried = carry(vendor, target, terms).await;
-            if carried.is_clean() {
-                targets.give_back(connection);
-            }
-            let end = carried.end.map_err(ChannelFault::Carried);
-            Closed { number, accounts: carried.accounts.into(), end }
-        }
-        Err(fault) => {
-            refusal.tell(&fault.to_string()).await;
-            Closed { number, accounts: Vec::new(), end: Err(ChannelFault::Target(fault)) }
-        }
+/// Over a connection of its own, which the next channel may have.
+async fn by_ssh(targets: &TargetPool, vendor: VendorEnd, terms: Terms<'_, Witness>) -> Result<Carried, TargetFault> {
+    let connection = targets.take().await?;
+    let target = connection.open_channel().await?;
+    let carried = carry(vendor, target, terms).await;
+    if carried.is_clean() {
+        targets.give_back(connection);
     }
+    Ok(carried)
+}
+
+/// Over a connection of its own, which is over with it.
+async fn by_telnet(targets: &Exchange, vendor: VendorEnd, terms: Terms<'_, Witness>) -> Result<Carried, TargetFault> {
+    Ok(carry(vendor, targets.open().await?, terms).await)
 }
 
 /// Tells the technician why a channel that was accepted is not carried, and closes it.

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use approver::clock::Clock;
 use approver::desk::Desk;
 use approver::directory::DirectoryFault;
-use approver::lease::Lease;
+use approver::lease::{Destination, Lease};
 use certs::secrets::{self, Secrets};
 use certs::ssh_ca::{SshCa, fresh_key};
 use policies::ids::{CredentialName, TargetName};
 use policies::plant::{Credential, Protocol};
 use policies::time::{Seconds, Window};
+use zeroize::Zeroizing;
 
 use crate::gates::vnc;
 use crate::ssh::target::{Certify, TargetAuth};
+use crate::telnet::Login;
 
 /// Why the gate cannot log in at a target.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +40,18 @@ pub enum CredentialFault {
         credential: CredentialName,
     },
     /// It is a key, where only a password opens anything.
-    #[error("the credential {credential} is a private key, and VNC takes a password. An administrator sets it anew")]
+    #[error(
+        "the credential {credential} is a private key, and {protocol} takes a password. An administrator sets it anew"
+    )]
     NoPassword {
+        /// Which.
+        credential: CredentialName,
+        /// What is spoken there.
+        protocol: Protocol,
+    },
+    /// Its bytes would end the line in which it is sent.
+    #[error("the credential {credential} holds characters that nobody types. An administrator sets it anew")]
+    Untypable {
         /// Which.
         credential: CredentialName,
     },
@@ -78,13 +90,37 @@ pub(super) async fn of_screen(
     desk: &Desk,
     secrets: &Secrets,
 ) -> Result<Option<vnc::Password>, CredentialFault> {
-    let destination = lease.destination();
-    let (Protocol::Vnc, Some(Credential::Sealed(name))) = (destination.protocol, &destination.credential) else {
+    if lease.destination().protocol != Protocol::Vnc {
         return Ok(None);
+    }
+    Ok(password(lease, desk, secrets).await?.map(|(_, password)| vnc::Password::new(&password)))
+}
+
+/// What the gate logs in with by telnet where this lease leads.
+pub(super) async fn of_terminal(lease: &Lease, desk: &Desk, secrets: &Secrets) -> Result<Login, CredentialFault> {
+    let destination = lease.destination();
+    let secret = match password(lease, desk, secrets).await? {
+        Some((name, secret)) if secret.contains(char::is_control) => {
+            return Err(CredentialFault::Untypable { credential: name.clone() });
+        }
+        found => found.map(|(_, secret)| secret),
     };
+    Ok(Login::new(destination.user.clone(), secret, destination.prompts.clone()))
+}
+
+/// The password that the plant file names, if it names any.
+async fn password<'a>(
+    lease: &'a Lease,
+    desk: &Desk,
+    secrets: &Secrets,
+) -> Result<Option<(&'a CredentialName, Zeroizing<String>)>, CredentialFault> {
+    let Destination { credential, protocol, .. } = lease.destination();
+    let Some(Credential::Sealed(name)) = credential else { return Ok(None) };
     match sealed(name, lease, desk, secrets).await? {
-        secrets::Credential::Password(password) => Ok(Some(vnc::Password::new(&password))),
-        secrets::Credential::Key(_) => Err(CredentialFault::NoPassword { credential: name.clone() }),
+        secrets::Credential::Password(password) => Ok(Some((name, password))),
+        secrets::Credential::Key(_) => {
+            Err(CredentialFault::NoPassword { credential: name.clone(), protocol: *protocol })
+        }
     }
 }
 

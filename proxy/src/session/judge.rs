@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use approver::lease::Orders;
 use bytes::Bytes;
 use recordings::ledger::FileEntry;
+use russh::Sig;
 
 use super::texts::{self, Place};
 use crate::files;
@@ -19,6 +20,8 @@ pub(super) struct ChannelJudge {
     pub(super) place: Place,
     pub(super) voice: Voice,
     pub(super) on_terminal: AtomicBool,
+    /// Whether the target speaks telnet, which has a terminal and nothing else.
+    pub(super) is_telnet: bool,
 }
 
 impl ChannelJudge {
@@ -30,6 +33,18 @@ impl ChannelJudge {
                 let inspect = inspect.map(|inspect| Box::new(Inspector { inspect, broken: false }) as Box<dyn Inspect>);
                 Verdict::Allow { instead: None, inspect }
             }
+        }
+    }
+
+    /// Why telnet cannot do what is asked, and what can be done; `None` where it can.
+    fn beyond_telnet(&self, request: &Request) -> Option<String> {
+        match request {
+            Request::Exec(_) => Some(self.place.telnet_runs_no_commands()),
+            Request::Subsystem(_) => Some(self.place.telnet_copies_no_files()),
+            Request::Shell if !self.on_terminal.load(Ordering::Relaxed) => Some(self.place.telnet_needs_a_terminal()),
+            Request::Signal(Sig::INT | Sig::QUIT) => None,
+            Request::Signal(_) => Some(self.place.telnet_knows_no_signals()),
+            Request::Pty { .. } | Request::Env { .. } | Request::Shell | Request::WindowChange(_) => None,
         }
     }
 
@@ -45,6 +60,9 @@ impl ChannelJudge {
 
 impl Judge for ChannelJudge {
     fn judge(&self, request: &Request) -> Verdict {
+        if let Some(words) = self.is_telnet.then(|| self.beyond_telnet(request)).flatten() {
+            return Verdict::Refuse(words);
+        }
         match request {
             Request::Pty { .. } => self.terminal(),
             Request::Shell => self.asked(Asked::Shell),

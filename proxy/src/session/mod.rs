@@ -51,7 +51,7 @@ use crate::floor::{Floor, Live};
 use crate::flow::{Moment, Queue, Valve};
 use crate::gate::Gate;
 use crate::ssh::target::TargetFault;
-use crate::tcp::VendorEnd;
+use crate::tcp::{NoSlot, VendorEnd};
 pub use credential::CredentialFault;
 pub use gallery::drawn_for;
 use texts::Place;
@@ -124,7 +124,7 @@ pub enum Hold {
 
 /// What a technician opened and the face handed over.
 pub enum VendorChannel {
-    /// A channel of type `session`, to a target that speaks SSH.
+    /// A channel of type `session`, to a target that speaks SSH or telnet.
     Ssh(SshChannel),
     /// A TCP connection, to any other.
     Tcp(VendorEnd),
@@ -154,10 +154,22 @@ pub enum NotOpened {
     Credential(#[from] CredentialFault),
     /// The target.
     #[error("{0}. Ask the control room if it stays so")]
-    Target(#[from] TargetFault),
+    Target(TargetFault),
+    /// The target takes no further connection.
+    #[error(transparent)]
+    NoSlot(NoSlot),
     /// It was over before it began.
     #[error("{0}")]
     Over(String),
+}
+
+impl From<TargetFault> for NotOpened {
+    fn from(fault: TargetFault) -> Self {
+        match fault {
+            TargetFault::NoSlot(full) => Self::NoSlot(full),
+            fault => Self::Target(fault),
+        }
+    }
 }
 
 /// A running session, in the hands of the face that the technician came by. When the last clone is dropped the

@@ -9,6 +9,7 @@ use approver::recorder::Recorder;
 use policies::decide::Command;
 use policies::events::Ending;
 use policies::ids::{ServiceName, TargetName};
+use policies::plant::Protocol;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::channels::Way;
@@ -20,6 +21,7 @@ use crate::floor::{Live, Stopped};
 use crate::gates::vnc;
 use crate::ssh::target::{TargetFault, TargetPlan, TargetPool};
 use crate::tcp::Reach;
+use crate::telnet::{Exchange, Login};
 
 /// How long each step towards a target may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -74,6 +76,7 @@ async fn open(
 /// How the target is to be reached.
 enum Plan {
     Ssh(TargetPlan),
+    Telnet(Login),
     Forwarded(Option<vnc::Password>),
 }
 
@@ -81,6 +84,9 @@ async fn plan(parts: &SessionsParts, lease: &Lease) -> Result<Plan, NotOpened> {
     let destination = lease.destination();
     if destination.protocol.is_forwarded() {
         return Ok(Plan::Forwarded(credential::of_screen(lease, &parts.desk, &parts.secrets).await?));
+    }
+    if destination.protocol == Protocol::Telnet {
+        return Ok(Plan::Telnet(credential::of_terminal(lease, &parts.desk, &parts.secrets).await?));
     }
     let no_account = || credential::CredentialFault::NoAccount(lease.target().clone());
     Ok(Plan::Ssh(TargetPlan {
@@ -93,13 +99,14 @@ async fn plan(parts: &SessionsParts, lease: &Lease) -> Result<Plan, NotOpened> {
 }
 
 fn way(parts: &SessionsParts, lease: &Arc<Lease>, plan: Plan) -> Way {
+    let reach = |password| {
+        let zone = parts.desk.with_state(|state| state.zone_of(lease.target()).cloned());
+        Reach::new(lease, &parts.floor, zone, password, PATIENCE)
+    };
     match plan {
         Plan::Ssh(plan) => Way::Ssh(TargetPool::new(lease, plan)),
-        Plan::Forwarded(password) => {
-            let zone = parts.desk.with_state(|state| state.zone_of(lease.target()).cloned());
-            let reach = Reach::new(lease, &parts.floor, zone, password, PATIENCE);
-            Way::Tcp { reach, rule: lease.rule().id.clone() }
-        }
+        Plan::Telnet(login) => Way::Telnet(Exchange::new(reach(None), Arc::new(login))),
+        Plan::Forwarded(password) => Way::Tcp { reach: reach(password), rule: lease.rule().id.clone() },
     }
 }
 
@@ -142,7 +149,7 @@ async fn connect(
             report(parts, target, service, fault.as_ref()).await;
             let over = NotOpened::Over(running.over(&ending).trim_end_matches('.').to_owned());
             running.undone(ending).await;
-            Err(fault.map_or(over, NotOpened::Target))
+            Err(fault.map_or(over, NotOpened::from))
         }
     }
 }

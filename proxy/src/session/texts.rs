@@ -117,8 +117,28 @@ impl Place {
     }
 
     /// This service is not forwarded to: it is jumped to.
-    pub fn is_ssh(&self) -> String {
-        format!("{} speaks SSH there: use ssh -J", self.target)
+    pub fn is_typed_to(&self) -> String {
+        format!("the gate itself has the terminal of {} there: use ssh -J", self.target)
+    }
+
+    /// A command line for a target that speaks telnet.
+    pub fn telnet_runs_no_commands(&self) -> String {
+        format!("{0} speaks telnet, which runs no single command. Connect without one, and type it there", self.target)
+    }
+
+    /// A copy of files at a target that speaks telnet.
+    pub fn telnet_copies_no_files(&self) -> String {
+        format!("{} speaks telnet, which copies no files. Connect with ssh, and use what the machine has", self.target)
+    }
+
+    /// A shell without a terminal at a target that speaks telnet.
+    pub fn telnet_needs_a_terminal(&self) -> String {
+        format!("{} speaks telnet, which is a terminal: use ssh -t, or -tt where input is no terminal", self.target)
+    }
+
+    /// A signal for a target that speaks telnet.
+    pub fn telnet_knows_no_signals(&self) -> String {
+        format!("{} speaks telnet, which of signals knows INT and QUIT alone", self.target)
     }
 
     /// Why the session is over and what to do next.

@@ -12,12 +12,13 @@ use recordings::ledger::FileEntry;
 use recordings::notes::{Note, Size};
 use recordings::words::Words;
 use russh::server::{self, Handle};
-use russh::{ChannelId, ChannelWriteHalf, Sig};
+use russh::{ChannelId, ChannelWriteHalf, Sig, client};
 use tokio::sync::watch;
 
 use super::target::TargetChannel;
-use crate::flow::{Brake, Event, HIGH_BYTES, Queue, QueueFault, Request, Valve, WindowSize};
+use crate::flow::{Brake, Event, HIGH_BYTES, Own, Queue, QueueFault, Request, Valve, WindowSize};
 use crate::relay::{Recorded, Recorder, RecordingFault, Tally, Tap, noted};
+use crate::telnet::{self, Typed};
 
 /// Extended data of type 1, RFC 4254, 5.2.
 const STDERR: Option<u32> = Some(1);
@@ -110,6 +111,75 @@ impl VendorEnd {
     /// A way for the session to speak to the technician on this channel.
     pub fn voice(&self) -> Voice {
         Voice(Arc::clone(&self.made))
+    }
+}
+
+/// Where a channel's bytes and requests go at the target: by what is spoken there.
+#[derive(Debug)]
+pub enum TargetWrite {
+    /// A channel of an SSH connection.
+    Ssh(ChannelWriteHalf<client::Msg>),
+    /// A telnet connection, on which the gate itself has the terminal.
+    Telnet(Box<telnet::Line>),
+}
+
+impl TargetWrite {
+    /// What the target does, told by whoever attends to it; for ever. Of SSH the connection's own task tells it.
+    async fn attend(&self, download: &Queue) {
+        match self {
+            Self::Ssh(_) => std::future::pending().await,
+            Self::Telnet(line) => line.attend(download).await,
+        }
+    }
+
+    async fn data(&self, bytes: Bytes) -> Result<(), russh::Error> {
+        match self {
+            Self::Ssh(write) => write.data_bytes(bytes).await,
+            Self::Telnet(line) => {
+                line.send(&bytes).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Telnet has no end of input alone: a connection half closed is taken for closed.
+    async fn eof(&self) -> Result<(), russh::Error> {
+        match self {
+            Self::Ssh(write) => write.eof().await,
+            Self::Telnet(_) => Ok(()),
+        }
+    }
+
+    /// Asks for what was asked of the gate.
+    ///
+    /// # Errors
+    /// There is no connection any more.
+    pub async fn request(&self, request: Request) -> Result<(), russh::Error> {
+        match self {
+            Self::Ssh(write) => send_request(write, request).await,
+            Self::Telnet(line) => {
+                line.request(request).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn close(&self) -> Result<(), russh::Error> {
+        match self {
+            Self::Ssh(write) => write.close().await,
+            Self::Telnet(line) => {
+                line.close();
+                Ok(())
+            }
+        }
+    }
+
+    /// What becomes of what was typed.
+    fn typed(&self, bytes: &[u8]) -> Typed {
+        match self {
+            Self::Ssh(_) => Typed::Passes,
+            Self::Telnet(line) => line.typed(bytes),
+        }
     }
 }
 
@@ -255,6 +325,7 @@ impl<R: Recorder> Carriage<'_, R> {
             end = self.watch_target() => end,
             end = self.download() => end,
             end = self.upload() => end,
+            end = self.attend() => end,
         }
     }
 
@@ -286,6 +357,11 @@ impl<R: Recorder> Carriage<'_, R> {
         Ok(End::Cut)
     }
 
+    async fn attend(&self) -> Result<End, CarryFault> {
+        self.target.write.attend(&self.target.download).await;
+        std::future::pending().await
+    }
+
     /// From the technician to the target, until the technician closes the channel.
     async fn upload(&self) -> Result<End, CarryFault> {
         let queue = Arc::clone(&self.vendor.upload);
@@ -303,8 +379,8 @@ impl<R: Recorder> Carriage<'_, R> {
             let weight = event.weight();
             let frozen = self.thaw(&mut frozen, &event, has_terminal).await || (has_terminal && was_frozen);
             match event {
+                Event::Data { bytes, .. } if made => self.to_target(self.target.write.data(bytes)).await,
                 Event::Data { bytes, .. } if frozen => self.up.note_refused(bytes.len()),
-                Event::Data { bytes, .. } if made => self.to_target(self.target.write.data_bytes(bytes)).await,
                 Event::Data { stream: Some(_), bytes } => {
                     self.up.note_refused(bytes.len());
                     if !std::mem::replace(&mut told_beside, true) {
@@ -315,7 +391,8 @@ impl<R: Recorder> Carriage<'_, R> {
                     early.push((event, weight));
                     continue;
                 }
-                Event::Data { bytes, .. } => self.inspect_upward(bytes).await?,
+                Event::Data { bytes, .. } => self.typed(bytes).await?,
+                Event::Own(Own::Secret) => self.send_secret().await?,
                 Event::Request(request) => {
                     has_terminal |= matches!(request, Request::Pty { .. });
                     has_program |= self.request(request, frozen).await?;
@@ -337,7 +414,7 @@ impl<R: Recorder> Carriage<'_, R> {
     /// What came before the program that it is for.
     async fn early(&self, event: Event) -> Result<(), CarryFault> {
         match event {
-            Event::Data { bytes, .. } => self.inspect_upward(bytes).await,
+            Event::Data { bytes, .. } => self.typed(bytes).await,
             _ => self.eof_upward().await,
         }
     }
@@ -345,6 +422,40 @@ impl<R: Recorder> Carriage<'_, R> {
     async fn eof_upward(&self) -> Result<(), CarryFault> {
         self.note(&Note::Eof { from_target: false }).await?;
         self.to_target(self.target.write.eof()).await;
+        Ok(())
+    }
+
+    /// What was typed, or what a program of the technician's sent, unless the gate is busy logging in there.
+    async fn typed(&self, bytes: Bytes) -> Result<(), CarryFault> {
+        let typed = self.target.write.typed(&bytes);
+        if typed == Typed::Passes {
+            return self.inspect_upward(bytes).await;
+        }
+        self.up.note_refused(bytes.len());
+        if let Some(line) = typed.told() {
+            self.vendor.made.push_data(STDERR, line.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// Sends the secret of the account there, which no recording keeps; only that it was sent.
+    async fn send_secret(&self) -> Result<(), CarryFault> {
+        let TargetWrite::Telnet(line) = &self.target.write else { return Ok(()) };
+        let Some(secret) = line.take_secret() else { return Ok(()) };
+        let reason = Words::from("the gate logged in, and they are the secret that it sent");
+        self.note(&Note::Redacted { bytes: secret.len() as u64, reason }).await?;
+        line.send_hidden(&secret).await;
+        Ok(())
+    }
+
+    /// What the gate does of its own at the target.
+    async fn own(&self, own: Own) -> Result<(), CarryFault> {
+        match own {
+            Own::Note(note) => self.note(&note).await?,
+            Own::Say(line) => self.vendor.made.push_data(STDERR, line.as_bytes()),
+            Own::Answer(bytes) => self.to_target.push_data(None, &bytes),
+            Own::Secret => self.to_target.push(Event::Own(Own::Secret)),
+        }
         Ok(())
     }
 
@@ -389,7 +500,7 @@ impl<R: Recorder> Carriage<'_, R> {
         reply(&self.vendor.made, inspected.reply).await;
         for bytes in inspected.forward {
             let length = bytes.len();
-            self.to_target(self.target.write.data_bytes(bytes)).await;
+            self.to_target(self.target.write.data(bytes)).await;
             self.up.note_forwarded(length);
         }
         reply(&self.to_target, inspected.onward).await;
@@ -454,7 +565,7 @@ impl<R: Recorder> Carriage<'_, R> {
             }
         };
         let begins = request.starts_program();
-        self.to_target(send_request(&self.target.write, request)).await;
+        self.to_target(self.target.write.request(request)).await;
         Ok(begins)
     }
 
@@ -527,6 +638,7 @@ impl<R: Recorder> Carriage<'_, R> {
                     }
                     return if lost { Err(CarryFault::TargetLost) } else { Ok(End::Told) };
                 }
+                Event::Own(own) => self.own(own).await?,
                 Event::Request(_) | Event::Refused(_) | Event::Success => {}
             }
             tap.settle(made, weight);
@@ -634,7 +746,7 @@ async fn reply(queue: &Queue, replies: Vec<Bytes>) {
 }
 
 /// Only the request that starts the program asks for an answer, so that a refusal is known to be its.
-async fn send_request(target: &ChannelWriteHalf<russh::client::Msg>, request: Request) -> Result<(), russh::Error> {
+async fn send_request(target: &ChannelWriteHalf<client::Msg>, request: Request) -> Result<(), russh::Error> {
     match request {
         Request::Pty { term, size, modes } => {
             let WindowSize { columns, rows, width_pixels, height_pixels } = size;

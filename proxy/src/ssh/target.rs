@@ -16,14 +16,15 @@ use russh::keys::ssh_key::private::{KeypairData, RsaKeypair};
 use russh::keys::ssh_key::{self, Signature};
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{
-    AgentAuthError, Channel, ChannelId, ChannelWriteHalf, Disconnect, MethodKind, Preferred, Sig, Signer, cipher,
-    compression, kex, mac,
+    AgentAuthError, Channel, ChannelId, Disconnect, MethodKind, Preferred, Sig, Signer, cipher, compression, kex, mac,
 };
 use zeroize::Zeroizing;
 
+use super::channel::TargetWrite;
 use crate::dial::{DialFault, dial};
 use crate::flow::{Brake, Event, GatedStream, Queue, Valve, WINDOW_BYTES};
 use crate::legs::{Legs, NoMoreLegs};
+use crate::tcp::{NoSlot, NotReached};
 
 /// How to log in at the target of a lease.
 #[derive(Clone, Debug)]
@@ -112,9 +113,22 @@ pub enum TargetFault {
         /// What russh says.
         cause: russh::Error,
     },
+    /// It takes no further connection.
+    #[error(transparent)]
+    NoSlot(#[from] NoSlot),
     /// The connections to it were cut.
     #[error(transparent)]
     Cut(#[from] NoMoreLegs),
+}
+
+impl From<NotReached> for TargetFault {
+    fn from(not_reached: NotReached) -> Self {
+        match not_reached {
+            NotReached::Dial(fault) => Self::Dial(fault),
+            NotReached::NoSlot(full) => Self::NoSlot(full),
+            NotReached::Over(cut) => Self::Cut(cut),
+        }
+    }
 }
 
 /// The connections of one vendor connection to one target: one for each channel that is open at the same time, kept for
@@ -195,11 +209,11 @@ impl fmt::Debug for TargetConnection {
     }
 }
 
-/// A session channel at a target.
+/// A session channel at a target, or the telnet connection that stands for one.
 #[derive(Debug)]
 pub struct TargetChannel {
     /// Where requests and bytes go.
-    pub write: ChannelWriteHalf<client::Msg>,
+    pub write: TargetWrite,
     /// What comes back.
     pub download: Arc<Queue>,
     /// The connection's valve, which says whether it was cut.
@@ -218,6 +232,7 @@ impl TargetConnection {
             false => TargetFault::Channel { target: self.name.clone(), cause },
         })?;
         let (_unread, write) = channel.split();
+        let write = TargetWrite::Ssh(write);
         Ok(TargetChannel { write, download, valve: Arc::clone(&self.valve.0), name: self.name.clone() })
     }
 

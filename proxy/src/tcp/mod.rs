@@ -25,8 +25,8 @@ use crate::legs::{Legs, NoMoreLegs};
 pub(crate) use carry::{Attending, Carried, Gated, Terms, carry};
 pub(crate) use judge::TcpJudge;
 pub(crate) use pace::{Pace, Paces};
-pub use slots::Slots;
-pub(crate) use slots::{NoSlot, Slot};
+pub(crate) use slots::Slot;
+pub use slots::{NoSlot, Slots};
 pub use vendor::VendorEnd;
 
 /// How the connections of one session reach its target.
@@ -107,6 +107,11 @@ impl Reach {
         &self.legs
     }
 
+    /// Which target they lead to.
+    pub(crate) const fn target(&self) -> &TargetName {
+        &self.claim.place.0
+    }
+
     /// How many of the technician's connections may wait or be joined at once: each of those joined needs a socket, and a
     /// few more may stand before a gate that answers without one.
     pub(crate) const fn channels_max(&self) -> usize {
@@ -137,7 +142,7 @@ impl Reach {
     }
 
     /// Takes a slot and connects.
-    async fn connect(&self) -> Result<(Slot, Leg), NotReached> {
+    pub(crate) async fn connect(&self) -> Result<(Slot, Leg), NotReached> {
         let slot = self.slots.take(&self.claim, self.connections_max).await?;
         let (lease, valve) = self.legs.one_more()?;
         let socket = dial(&lease, self.patience).await?;

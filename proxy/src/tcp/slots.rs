@@ -47,7 +47,7 @@ pub(crate) struct Slot {
 /// There is no slot free.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{target} takes {max} connection{} at once, and {} in use{}", if *max == 1 { "" } else { "s" }, if *max == 1 { "it is" } else { "all are" }, hint(*own))]
-pub(crate) struct NoSlot {
+pub struct NoSlot {
     target: TargetName,
     max: usize,
     own: usize,
@@ -121,12 +121,12 @@ impl Slots {
 
 impl Slot {
     /// The technician sent something.
-    pub(super) fn note_input(&self) {
+    pub(crate) fn note_input(&self) {
         self.held.input.note();
     }
 
     /// Completes when the slot is to be given up: for a newer connection of the same technician, or on an operator's word.
-    pub(super) async fn released(&self) {
+    pub(crate) async fn released(&self) {
         self.held.released.cancelled().await;
     }
 }

@@ -94,7 +94,7 @@ const CLAUSES: &[(&str, &str, &str, &[u8], Look)] = &[
         Sight::No("times are the gate's word; whether its clock was synchronised is not recorded")
     }),
     (IEC, "SR 2.12", "nobody can deny what they did", &[6, 14], non_repudiation),
-    (IEC, "SR 3.1", "what passes is not changed on the way", &[10], in_the_clear),
+    (IEC, "SR 3.1", "what passes is not changed on the way", &[10], unchanged),
     (IEC, "SR 3.2", "malicious code is looked for", &[13], |_| Sight::No("nothing looks into files in this version")),
     (IEC, "SR 3.4", "software and configuration are what they should be", &[18], plant_file),
     (IEC, "SR 3.8", "sessions are authentic and end for good", &[1, 15], |_| {
@@ -312,12 +312,22 @@ fn non_repudiation(sheet: &Sheet<'_>) -> Sight {
     }
 }
 
+fn unchanged(sheet: &Sheet<'_>) -> Sight {
+    match sheet.protocol() {
+        Some(Protocol::Telnet) => Sight::No("from the gate to the target nothing protects what telnet carries"),
+        _ => in_the_clear(sheet),
+    }
+}
+
 fn in_the_clear(sheet: &Sheet<'_>) -> Sight {
     match sheet.protocol() {
         _ if sheet.is_opaque() => Sight::Opaque,
         Some(Protocol::Ssh) if sheet.recording.is_some() => {
             Sight::Yes("the gate ended the technician's SSH connection and opened another one to the target")
         }
+        Some(Protocol::Telnet) if sheet.recording.is_some() => Sight::Yes(
+            "the gate ended the technician's SSH connection and opened a telnet connection of its own to the target",
+        ),
         Some(protocol) if protocol.is_forwarded() && sheet.recording.is_some() => Sight::Yes(
             "the gate ended the technician's SSH or TLS connection, and opened one of its own to the target for the protocol",
         ),

@@ -446,6 +446,11 @@ impl<'a> Sheet<'a> {
             Some(Protocol::Ssh) => {
                 lines.put("Ends", "in the gate, which speaks SSH to both sides: what is recorded is clear text");
             }
+            Some(Protocol::Telnet) => {
+                let caution = Protocol::Telnet.caution().unwrap_or_default();
+                let words = format!("in the gate, to which the technician speaks SSH; {caution}");
+                lines.put("Ends", words);
+            }
             Some(protocol) if protocol.is_forwarded() => {
                 let words = format!(
                     "in the gate, to which the technician speaks SSH or TLS; from there {protocol} passes as it is, and what is \

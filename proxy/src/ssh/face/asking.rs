@@ -174,15 +174,19 @@ impl Applicant {
         })
     }
 
-    /// The place with its service: the named one, else the only one, else the only one that is spoken to in SSH.
+    /// The place with its service: the named one, else the only one that speaks SSH, else the only one that is a terminal, else
+    /// the only one.
     pub(super) fn resolved(&self, place: Place) -> Place {
-        let only_ssh = self.desk.with_state(|state| {
+        let meant = self.desk.with_state(|state| {
             let services = &state.plant.as_deref()?.targets.get(&place.target)?.services;
-            let mut ssh = services.iter().filter(|(_, service)| service.protocol == Protocol::Ssh);
-            let only = ssh.next().filter(|_| ssh.next().is_none());
-            only.or_else(|| services.iter().next().filter(|_| services.len() == 1)).map(|(name, _)| name.clone())
+            let only = |is_meant: fn(Protocol) -> bool| {
+                let mut meant = services.iter().filter(|(_, service)| is_meant(service.protocol));
+                meant.next().filter(|_| meant.next().is_none())
+            };
+            let found = only(|protocol| protocol == Protocol::Ssh).or_else(|| only(Protocol::is_typed_to));
+            found.or_else(|| only(|_| true)).map(|(name, _)| name.clone())
         });
-        Place { service: place.service.clone().or(only_ssh), ..place }
+        Place { service: place.service.clone().or(meant), ..place }
     }
 
     /// The same offer, on the terms of the rule that decides about these actions.

@@ -27,7 +27,7 @@ const TOLD_MAX: usize = 16;
 /// Where a forwarding leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Leads {
-    /// To a target that speaks SSH: the gate serves the inner session.
+    /// To a target's terminal: the gate serves the inner session.
     Jump(Place),
     /// To a TCP service.
     Service(Place),
@@ -50,7 +50,7 @@ pub(super) fn destination(applicant: &Applicant, gate: &Gate, host: &str, port: 
     let plant = plant.ok_or_else(|| Refusal::NoPlant.to_string())?;
     match service_at(&plant, &target, service.as_ref(), port) {
         Found::Forwarded(name) => allowed(applicant, gate, Place { target, service: Some(name) }),
-        Found::Ssh(service) => {
+        Found::Terminal(service) => {
             let place = applicant.resolved(Place { target, service });
             let has_something = !matches!(applicant.standing(&place), Standing::Nothing);
             match applicant.offer(&place) {
@@ -60,14 +60,21 @@ pub(super) fn destination(applicant: &Applicant, gate: &Gate, host: &str, port: 
                 Err(_) => Err(to_jump()),
             }
         }
+        Found::Telnet(name) => {
+            let place = Place { target, service: Some(name) };
+            let words = "speaks telnet there, which the gate does for you";
+            Err(format!("{} {words}: {}", place.target, gate.jump(login, &place.target)))
+        }
         Found::Nothing(there) => Err(there),
     }
 }
 
 /// What of a target a port means.
 enum Found {
-    Ssh(Option<ServiceName>),
+    Terminal(Option<ServiceName>),
     Forwarded(ServiceName),
+    /// A terminal, to which no program of the technician's own is forwarded.
+    Telnet(ServiceName),
     /// What there is, in words.
     Nothing(String),
 }
@@ -75,20 +82,23 @@ enum Found {
 fn service_at(plant: &Plant, target: &TargetName, service: Option<&ServiceName>, port: u32) -> Found {
     let Some(facts) = plant.targets.get(target) else {
         return if port == SSH_PORT {
-            Found::Ssh(None)
+            Found::Terminal(None)
         } else {
             Found::Nothing(format!("there is no target {target}"))
         };
     };
     let meant = |(name, facts): &(&ServiceName, &Service)| match service {
         Some(service) => service == *name,
-        None => facts.protocol.is_forwarded() && u32::from(facts.address.port) == port,
+        None => facts.protocol != Protocol::Ssh && u32::from(facts.address.port) == port,
     };
     let mut all = facts.services.iter().filter(meant);
     match (all.next(), all.next()) {
         (Some((name, facts)), None) if facts.protocol.is_forwarded() => Found::Forwarded(name.clone()),
-        (Some((name, facts)), None) if facts.protocol == Protocol::Ssh => Found::Ssh(Some(name.clone())),
-        (None, _) if service.is_none() && port == SSH_PORT => Found::Ssh(None),
+        (Some((name, facts)), None) if facts.protocol == Protocol::Ssh || port == SSH_PORT => {
+            Found::Terminal(Some(name.clone()))
+        }
+        (Some((name, _)), None) => Found::Telnet(name.clone()),
+        (None, _) if service.is_none() && port == SSH_PORT => Found::Terminal(None),
         (Some(_), Some(_)) => {
             Found::Nothing(format!("several services of {target} have port {port}: {}", listed(plant, target)))
         }
