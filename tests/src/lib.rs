@@ -5,6 +5,7 @@
 
 pub mod between;
 pub mod commands;
+pub mod connecting;
 pub mod disk;
 pub mod evidence;
 pub mod fuzz;
@@ -16,17 +17,20 @@ pub mod plant;
 pub mod power;
 pub mod process;
 pub mod seized;
+pub mod service;
 pub mod target;
 pub mod telnetd;
 pub mod witness;
 
 pub use between::Between;
 pub use commands::{holdpoint, json, log_in, recipient, text};
+pub use connecting::Connecting;
 pub use disk::Disk;
 pub use person::Person;
 pub use plant::{Options, Plant};
 pub use process::{Ended, Running, eventually, run, start};
 pub use seized::Seized;
+pub use service::Echo;
 pub use target::Target;
 
 /// Whether the full counts are wanted, which take hours.

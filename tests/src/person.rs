@@ -12,7 +12,7 @@ use certs::totp::TotpSecret;
 use policies::ids::PersonId;
 use ssh_key::{LineEnding, PrivateKey};
 
-use crate::process::run;
+use crate::process::{Running, run};
 
 /// How technicians name the gate.
 pub const GATE: &str = "gate.mill3.example";
@@ -117,6 +117,21 @@ impl Person {
     /// A code that works now, once.
     pub fn code(&self) -> String {
         run(&mut Command::new(self.path("code")), b"").ok().out().trim().to_owned()
+    }
+
+    /// Types a code where their client asks for one.
+    #[track_caller]
+    pub fn gives_code(&self, mut client: Running) -> Running {
+        client.until("Code of");
+        client.type_in(format!("{}\r", self.code()));
+        client
+    }
+
+    /// Their key as PuTTY has it.
+    pub fn putty_key(&self) -> PathBuf {
+        let (mut convert, key) = (self.tool("puttygen"), self.path("key.ppk"));
+        run(convert.args(["key", "-O", "private", "--new-passphrase", "/dev/null", "-o"]).arg(&key), b"").ok();
+        key
     }
 
     /// `ssh` as they have set it up, with these arguments.

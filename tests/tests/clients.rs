@@ -11,14 +11,7 @@ use recordings::frame::Stream;
 use ssh_key::Certificate;
 use tests::plant::EVERYTHING;
 use tests::process::start_on_a_terminal;
-use tests::{Options, Person, Plant, Running, Target, python, run};
-
-/// Types the code where it is asked for.
-fn with_code(person: &Person, mut client: Running) -> Running {
-    client.until("Code of");
-    client.type_in(format!("{}\r", person.code()));
-    client
-}
+use tests::{Options, Plant, Target, python, run};
 
 fn noise() -> Vec<u8> {
     (0..300_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
@@ -29,18 +22,15 @@ fn putty_runs_commands_and_copies_files() {
     let mut plant = Plant::new();
     let tess = plant.tess();
     let (port, user) = (plant.ssh_port().to_string(), "tess+hmi-2@127.0.0.1");
-    let mut convert = tess.tool("puttygen");
-    run(convert.args(["key", "-O", "private", "-o", "key.ppk", "--new-passphrase", "/dev/null"]), b"").ok();
+    tess.putty_key();
     let fingerprint = plant.fingerprint();
     let putty = |program: &str, before: &[&str], after: &[&str]| {
         let mut command = tess.tool(program);
         command.args(["-P", &port, "-i", "key.ppk", "-hostkey", &fingerprint]).args(before).args(after);
         command
     };
-    let plink = with_code(
-        tess,
-        start_on_a_terminal(&putty("plink", &["-ssh", "-no-antispoof"], &[user, "echo by plink; exit 5"])),
-    );
+    let plink = putty("plink", &["-ssh", "-no-antispoof"], &[user, "echo by plink; exit 5"]);
+    let plink = tess.gives_code(start_on_a_terminal(&plink));
     let ended = plink.ends();
     assert!(ended.code() == 5 && ended.out().contains("by plink"), "{:?}\n{}", ended.status, ended.out());
     // The login serves for ten minutes, so that what cannot ask works too.
@@ -72,7 +62,7 @@ fn dropbear_runs_commands_and_carries_scp() {
     let port = plant.ssh_port().to_string();
     let arguments = ["-y", "-y", "-i", "key.db", "-p", &port, "tess+hmi-2@127.0.0.1"];
     let mut dbclient = tess.tool("dbclient");
-    let ended = with_code(tess, start_on_a_terminal(dbclient.args(arguments).arg("echo by dbclient; exit 6"))).ends();
+    let ended = tess.gives_code(start_on_a_terminal(dbclient.args(arguments).arg("echo by dbclient; exit 6"))).ends();
     assert!(ended.code() == 6 && ended.out().contains("by dbclient"), "{:?}\n{}", ended.status, ended.out());
     tess.write("up", &noise());
     let wrapper = format!("#!/bin/sh\nfor last; do :; done\nexec dbclient {} \"$last\"\n", arguments.join(" "));

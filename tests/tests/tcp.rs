@@ -2,11 +2,9 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,54 +15,11 @@ use recordings::notes::Note;
 use rustix::process::Signal;
 use tests::commands::{find, holdpoint, json, log_in};
 use tests::peers::{free_port, machine, mbpoll, peer};
-use tests::{Ended, Options, Person, Plant, Running, eventually, long_or, python, run, start};
+use tests::{Echo, Ended, Options, Person, Plant, Running, eventually, long_or, python, run, start};
 
 const HOUR: Seconds = Seconds(3_600);
 const OBSERVE: [Action; 1] = [Action::Observe];
 const TUNNEL: [Action; 1] = [Action::Tunnel];
-
-/// A service that says back what it hears, and tells how each of its connections ended.
-struct Echo {
-    port: u16,
-    ends: Receiver<&'static str>,
-    heard: Arc<Mutex<Vec<u8>>>,
-}
-
-impl Echo {
-    fn listen() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("bound").port();
-        let (told, ends) = mpsc::channel();
-        let heard = Arc::default();
-        let ear = Arc::clone(&heard);
-        thread::spawn(move || {
-            for socket in listener.incoming().flatten() {
-                let (told, ear) = (told.clone(), Arc::clone(&ear));
-                thread::spawn(move || echo(socket, &told, &ear));
-            }
-        });
-        Self { port, ends, heard }
-    }
-
-    fn next_end(&self) -> &'static str {
-        self.ends.recv_timeout(Duration::from_secs(20)).expect("a connection ends")
-    }
-}
-
-fn echo(mut socket: TcpStream, told: &Sender<&'static str>, ear: &Mutex<Vec<u8>>) {
-    let mut piece = [0; 4096];
-    let end = loop {
-        let read = socket.read(&mut piece);
-        ear.lock().expect("nobody panics with it").extend(&piece[..*read.as_ref().unwrap_or(&0)]);
-        match read {
-            Ok(0) => break "FIN",
-            Ok(read) if socket.write_all(&piece[..read]).is_ok() => {}
-            Ok(_) | Err(_) => break "RST",
-        }
-    };
-    // Nobody listens once the test is over.
-    let _ = told.send(end);
-}
 
 /// A plant with `plc-7`, whose one service is `panel` or `modbus`.
 fn options(protocol: &str, port: u16, more: &str) -> Options {
@@ -301,7 +256,7 @@ fn an_operator_stops_input_where_a_gate_only_decodes_and_nothing_inside_is_torn(
     tool.write_all(&write).expect("it waits at the gate");
     tool.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
     assert!(tool.read_exact(&mut answer).is_err(), "input is stopped");
-    assert_eq!(echo.heard.lock().expect("nobody panics with it").len(), write.len());
+    assert_eq!(echo.heard().len(), write.len());
     holdpoint(&plant, "lee", &["thaw", &session]).ok();
     tool.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
     tool.read_exact(&mut answer).expect("it goes on");
@@ -331,7 +286,7 @@ fn a_plant_says_what_its_controllers_functions_are_and_which_data_nobody_reaches
     for first in [191, 209] {
         assert_eq!(answer(&mut tool, &read(first), 9), [0, 3, 0, 0, 0, 3, 1, 0x83, 2], "{first}");
     }
-    assert_eq!(echo.heard.lock().expect("nobody panics with it").len(), 10 + 12);
+    assert_eq!(echo.heard().len(), 10 + 12);
     eventually("why is told", || ssh.said().contains("the plant lets nobody reach these addresses"));
 }
 
@@ -366,7 +321,7 @@ fn a_controller_gets_requests_as_fast_as_it_takes_them_and_each_is_judged_in_its
         answers.push(answer);
     }
     assert!(answers.len() < 40, "what waits when input is stopped does not pass");
-    let passed = echo.heard.lock().expect("nobody panics with it").len();
+    let passed = echo.heard().len();
     assert_eq!(passed, (6 + answers.len() - 1) * write.len());
 }
 
@@ -391,14 +346,14 @@ fn each_write_that_a_controller_took_is_in_the_recording_whenever_the_gate_is_ki
     for kill in 0..long_or(100, 3) {
         let (ssh, port) = forward(plant.tess(), echo.port);
         let writing = thread::spawn(move || write_until_it_breaks(port));
-        let taken = || echo.heard.lock().expect("nobody panics with it").len();
+        let taken = || echo.heard().len();
         eventually("writes flow", || taken() > 12 * (20 + 13 * (kill % 10)));
         plant.kill();
         writing.join().expect("it only stops");
         drop(ssh);
         plant.serve();
         plant.stop();
-        let took = std::mem::take(&mut *echo.heard.lock().expect("nobody panics with it"));
+        let took = std::mem::take(&mut *echo.heard());
         let evidence = plant.evidence();
         let recorded = evidence.recordings().last().expect("it was recorded").bytes(Stream::In);
         assert!(recorded.starts_with(&took), "{} of {} bytes", recorded.len(), took.len());

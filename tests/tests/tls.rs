@@ -6,57 +6,17 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use policies::actions::Action;
 use policies::time::Seconds;
 use serde_json::Value;
+use tests::connecting::{echoed, journal, on_one_port, request_at};
 use tests::person::GATE;
 use tests::process::start_on_a_terminal;
-use tests::{Options, Plant, Running, eventually, holdpoint, log_in, run, start};
+use tests::{Connecting, Echo, Options, Plant, Running, eventually, holdpoint, log_in, run, start};
 
 const HOUR: Seconds = Seconds(3_600);
-
-/// A service that says back what it hears, and how often it was connected to.
-struct Echo {
-    listener: TcpListener,
-    met: Arc<AtomicUsize>,
-}
-
-impl Echo {
-    fn listen() -> Self {
-        // On every address of the loopback, of which each machine has one.
-        let listener = TcpListener::bind("0.0.0.0:0").expect("a port");
-        let (here, met) = (listener.try_clone().expect("a handle"), Arc::<AtomicUsize>::default());
-        let count = Arc::clone(&met);
-        thread::spawn(move || {
-            for socket in here.incoming() {
-                let Ok(mut socket) = socket else { return };
-                count.fetch_add(1, Ordering::SeqCst);
-                thread::spawn(move || {
-                    let mut piece = [0; 4096];
-                    while let Ok(read) = socket.read(&mut piece) {
-                        if read == 0 || socket.write_all(&piece[..read]).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        });
-        Self { listener, met }
-    }
-
-    fn port(&self) -> u16 {
-        self.listener.local_addr().expect("bound").port()
-    }
-
-    fn met(&self) -> usize {
-        self.met.load(Ordering::SeqCst)
-    }
-}
 
 fn options(port: u16) -> Options {
     let service = |target: &str, address: &str| {
@@ -75,59 +35,18 @@ fn options(port: u16) -> Options {
     Options { more, technicians: vec![("tess", "acme"), ("tom", "acme")], ..Options::default() }
 }
 
-/// SSH, TLS and pages on one port.
-fn on_one_port(plant: &Plant) {
-    plant.edit_config(|text| {
-        let lines = text.lines().filter(|line| !line.starts_with("pages = "));
-        let lines = lines.map(|line| if line.starts_with("ssh = ") { "listen = [\"127.0.0.1:0\"]" } else { line });
-        lines.collect::<Vec<_>>().join("\n") + "\n"
-    });
-}
-
 /// A controller behind a gate with one port, an hour's grant at it for `tess`, who is signed in.
 fn plant_at(echo: &Echo) -> Plant {
     plant_for(echo, HOUR, on_one_port)
 }
 
 fn plant_for(echo: &Echo, lasts: Seconds, listening: impl FnOnce(&Plant)) -> Plant {
-    let mut plant = Plant::ready(options(echo.port()));
+    let mut plant = Plant::ready(options(echo.port));
     listening(&plant);
     plant.grant("tess", "plc-7", &[Action::Tunnel], lasts);
     plant.serve();
     log_in(&plant, "tess");
     plant
-}
-
-/// `connect`, and what it has said so far in lines of JSON.
-struct Connecting(Running);
-
-impl Connecting {
-    fn start(plant: &Plant, who: &str, arguments: &[&str]) -> Self {
-        Self(start(&mut plant.as_person(who, &[&["connect", "--json"], arguments].concat())))
-    }
-
-    #[track_caller]
-    fn until(&mut self, event: &str) -> Value {
-        let wanted = format!("\"event\":\"{event}\"");
-        let said = self.0.until(&wanted);
-        let line = said.lines().rfind(|line| line.contains(&wanted)).expect("it was said");
-        serde_json::from_str(line).expect("a line of JSON")
-    }
-
-    /// Where the first service listens.
-    #[track_caller]
-    fn port(&mut self) -> SocketAddr {
-        self.until("open")["listen"].as_str().expect("an address").parse().expect("an address")
-    }
-}
-
-/// What comes back of `said` by a connection to `at`; nothing where it is closed.
-fn echoed(at: SocketAddr, said: &[u8]) -> Vec<u8> {
-    let mut socket = TcpStream::connect(at).expect("it listens");
-    socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
-    let mut back = vec![0; said.len()];
-    let went = socket.write_all(said).and_then(|()| socket.read_exact(&mut back));
-    went.map(|()| back).unwrap_or_default()
 }
 
 #[test]
@@ -136,7 +55,7 @@ fn one_port_speaks_ssh_tls_and_pages_and_waits_for_whoever_waits_for_it() {
     let plant = plant_at(&echo);
     let (tess, gate) = (plant.tess(), plant.faces.pages[0]);
     assert_eq!((plant.faces.ssh[0], plant.faces.pages.len()), (gate, 1));
-    let there = format!("plc-7:{}", echo.port());
+    let there = format!("plc-7:{}", echo.port);
     let said = run(&mut tess.ssh(&["-W", &there, &tess.at("")]), b"by ssh\n").ok();
     assert_eq!(said.out(), "by ssh\n");
     // The commands of `log_in` were pages already; a stranger's are too.
@@ -166,10 +85,23 @@ fn openssl(plant: &Plant, name: &str, certificate: Option<&Path>) -> Command {
 
 /// `connect` that keeps a certificate in a file.
 fn certified(plant: &Plant, who: &str) -> (Connecting, PathBuf) {
+    certified_at(plant, who, "plc-7/panel")
+}
+
+fn certified_at(plant: &Plant, who: &str, place: &str) -> (Connecting, PathBuf) {
     let file = plant.person(who).path("client.pem");
-    let mut connect = Connecting::start(plant, who, &["plc-7/panel", "--certificate", file.to_str().expect("a path")]);
+    let mut connect = Connecting::start(plant, who, &[place, "--certificate", file.to_str().expect("a path")]);
     connect.until("certificate");
     (connect, file)
+}
+
+/// The service `panel` of a target is refused to this certificate by this alert, and nothing is said on the connection.
+#[track_caller]
+fn is_refused(plant: &Plant, target: &str, file: Option<&Path>, alert: &str) {
+    let mut client = start(&mut openssl(plant, &format!("panel.{target}.{GATE}"), file));
+    client.type_in("hello\n");
+    let ended = client.ends_within(Duration::from_secs(30));
+    assert!(ended.text().contains(alert) && !ended.out().contains("hello"), "not {alert}:\n{}", ended.text());
 }
 
 #[test]
@@ -277,29 +209,53 @@ fn what_is_not_granted_is_refused_in_tls_journaled_and_never_reaches_a_target() 
     }
 }
 
-/// The grant at a target.
-fn request_at(plant: &Plant, target: &str) -> String {
-    let told = holdpoint(plant, "lee", &["requests", "--json"]).ok().out();
-    let told: Value = serde_json::from_str(&told).expect("JSON");
-    let all = told["requests"].as_array().expect("a list");
-    let one = all.iter().find(|one| one["covered"]["target"] == target || one["target"] == target);
-    one.unwrap_or_else(|| panic!("nothing at {target}: {told}"))["request"].as_str().expect("an id").to_owned()
+#[test]
+fn a_certificate_serves_its_person_and_its_grant_alone_and_misuse_is_journaled() {
+    let echo = Echo::listen();
+    let mut plant = Plant::ready(options(echo.port));
+    on_one_port(&plant);
+    let own = [("tess", "plc-7"), ("tom", "plc-8")];
+    let [at_plc_7, _] = own.map(|(who, target)| plant.grant(who, target, &[Action::Tunnel], HOUR));
+    plant.serve();
+    ["tess", "tom", "lee"].into_iter().for_each(|who| log_in(&plant, who));
+    let (_tess, of_tess) = certified_at(&plant, "tess", "plc-7/panel");
+    let (_tom, of_tom) = certified_at(&plant, "tom", "plc-8/panel");
+    // Each at what the other was granted.
+    is_refused(&plant, "plc-8", Some(&of_tess), "access denied");
+    is_refused(&plant, "plc-7", Some(&of_tom), "access denied");
+    // A grant that was taken back is not made good by another one for the same.
+    holdpoint(&plant, "lee", &["revoke", &at_plc_7.to_string(), "--reason", "enough"]).ok();
+    let asking = ["request", "plc-7", "--actions", "tunnel", "--for", "1h", "--reason", "the pump trips", "--json"];
+    let asked = holdpoint(&plant, "tess", &asking).ok().out();
+    let asked: Value = serde_json::from_str(asked.trim()).expect("JSON");
+    holdpoint(&plant, "lee", &["approve", asked["request"].as_str().expect("an id"), "--yes"]).ok();
+    is_refused(&plant, "plc-7", Some(&of_tess), "access denied");
+    assert_eq!(echo.met(), 0);
+    let journal = journal(&plant);
+    for who in ["tess", "tom"] {
+        let refused = format!("{}\",\"reason\":\"no-grant\"", plant.person(who).id);
+        assert!(journal.contains(&refused), "{who} is not journaled:\n{journal}");
+    }
+    let revoked = format!("{}\",\"reason\":\"grant-revoked\"", plant.tess().id);
+    assert!(journal.contains(&revoked), "{journal}");
+    // The new one serves with a certificate of its own.
+    let (_again, anew) = certified_at(&plant, "tess", "plc-7/panel");
+    let mut client = start(&mut openssl(&plant, &format!("panel.plc-7.{GATE}"), Some(&anew)));
+    client.type_in("by the new one\n");
+    client.until("by the new one");
 }
 
-/// What the journal says, as its files hold it.
-fn journal(plant: &Plant) -> String {
-    let mut text = String::new();
-    let mut folders = vec![plant.data().join("journal")];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder").flatten() {
-            if entry.path().is_dir() {
-                folders.push(entry.path());
-            } else {
-                text.push_str(&String::from_utf8_lossy(&fs::read(entry.path()).unwrap_or_default()));
-            }
-        }
-    }
-    text
+#[test]
+fn strangers_certificates_reach_nothing_grow_no_journal_and_are_told_in_the_log() {
+    let echo = Echo::listen();
+    let (mut plant, other) = (plant_at(&echo), plant_at(&echo));
+    let (_connect, of_the_other) = certified(&other, "tess");
+    let before = journal(&plant);
+    is_refused(&plant, "plc-7", None, "certificate required");
+    is_refused(&plant, "plc-7", Some(&of_the_other), "unknown ca");
+    assert_eq!(echo.met(), 0);
+    assert!(journal(&plant) == before, "a stranger grew the journal");
+    plant.gate().until("a stranger failed");
 }
 
 #[test]
@@ -467,11 +423,11 @@ fn a_certificate_that_has_expired_is_refused_as_such() {
     plant.stop();
     let preload = format!("LD_PRELOAD={}", library.display());
     plant.serve_under(&["env", &preload, "FAKETIME=+20m", "FAKETIME_DONT_FAKE_MONOTONIC=1"]);
-    let mut client = start(&mut openssl(&plant, &format!("panel.plc-7.{GATE}"), Some(&file)));
-    client.type_in("hello\n");
-    let said = client.ends_within(Duration::from_secs(30)).text();
-    assert!(said.contains("certificate expired"), "{said}");
+    let before = journal(&plant);
+    is_refused(&plant, "plc-7", Some(&file), "certificate expired");
     assert_eq!(echo.met(), 0);
+    assert!(journal(&plant) == before, "a stranger grew the journal");
+    plant.gate().until("a stranger failed");
 }
 
 #[test]
@@ -501,14 +457,44 @@ fn ssh_passes_the_same_proxy_to_the_same_port() {
     let (_tinyproxy, proxy) = tinyproxy(&plant);
     let through =
         format!("socat - PROXY:127.0.0.1:127.0.0.1:{},proxyport={},proxyauth=tess:s3cret", gate.port(), proxy.port());
-    let (tess, there) = (plant.tess(), format!("plc-7:{}", echo.port()));
+    let (tess, there) = (plant.tess(), format!("plc-7:{}", echo.port));
     let option = format!("ProxyCommand={through}");
     let said = run(&mut tess.ssh(&["-o", &option, "-W", &there, &tess.at("")]), b"by ssh\n").ok();
     assert_eq!(said.out(), "by ssh\n");
-    let mut plink = tess.tool("plink");
-    plink.args(["-ssh", "-batch", "-v", "-proxycmd", &through, "-hostkey", &plant.fingerprint()]);
-    let told = run(plink.args(["-i", "nothing", "-l", "tess", GATE]), b"").text();
-    assert!(told.contains("Remote version: SSH-2.0-Holdpoint"), "{told}");
+}
+
+#[test]
+fn plink_passes_the_same_proxy_by_puttys_own_setting_with_key_and_code() {
+    let echo = Echo::listen();
+    let mut plant = plant_at(&echo);
+    let gate = plant.faces.ssh[0];
+    let (mut tinyproxy, proxy) = tinyproxy(&plant);
+    let tess = plant.tess();
+    fs::create_dir_all(tess.path(".putty/sessions")).expect("a folder");
+    let session = |name: &str, password: &str| {
+        let text = format!(
+            "Protocol=ssh\nHostName=127.0.0.1\nPortNumber={}\nPublicKeyFile={}\nProxyMethod=3\nProxyHost=127.0.0.1\n\
+             ProxyPort={}\nProxyUsername=tess\nProxyPassword={password}\nProxyLocalhost=1\n",
+            gate.port(),
+            tess.putty_key().display(),
+            proxy.port()
+        );
+        tess.write(&format!(".putty/sessions/{name}"), text.as_bytes());
+    };
+    session("wrong", "guess");
+    session("right", "s3cret");
+    let plink = |session: &str, before: &[&str], command: &str| {
+        let mut plink = tess.tool("plink");
+        plink.args(["-load", session, "-hostkey", &plant.fingerprint(), "-no-antispoof"]).args(before);
+        plink.args(["-l", "tess+hmi-2", command]);
+        plink
+    };
+    run(&mut plink("wrong", &["-batch"], "echo not here"), b"").says_no("401");
+    let asked = tess.gives_code(start_on_a_terminal(&plink("right", &[], "echo by plink; exit 5"))).ends();
+    assert!(asked.code() == 5 && asked.out().contains("by plink"), "{}", asked.text());
+    tinyproxy.until(&format!("CONNECT 127.0.0.1:{}", gate.port()));
+    plant.stop();
+    plant.evidence().verify().ok();
 }
 
 #[test]
