@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod capture;
+pub mod carrier;
 pub mod clock;
 pub mod cuts;
 pub mod desk;

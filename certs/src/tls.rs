@@ -189,11 +189,21 @@ impl fmt::Debug for TlsCa {
 
 /// A client that trusts exactly this CA, and nothing the system trusts.
 pub fn client_config(ca_pem: &str) -> Result<Arc<ClientConfig>, TlsFault> {
+    client_config_with(ca_pem, [])
+}
+
+/// A client that trusts this CA and some others besides: those of a proxy that opens TLS.
+pub fn client_config_with(
+    ca_pem: &str,
+    others: impl IntoIterator<Item = CertificateDer<'static>>,
+) -> Result<Arc<ClientConfig>, TlsFault> {
     let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|_| TlsFault::NotACertificate)?;
+    let mut roots = roots(&ca)?;
+    roots.add_parsable_certificates(others);
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13])
         .map_err(setup)?
-        .with_root_certificates(roots(&ca)?);
+        .with_root_certificates(roots);
     Ok(Arc::new(builder.with_no_client_auth()))
 }
 

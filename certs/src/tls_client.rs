@@ -3,6 +3,8 @@
 //! certificate is refused as a server's, and a server's as a client's, by what it may be used for (RFC 5280, 4.2.1.12).
 //! Whether the grant still stands is not known here.
 
+mod shown;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +26,8 @@ use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme, version};
 use ssh_key::Fingerprint;
 use zeroize::Zeroizing;
+
+pub use shown::{CERTIFICATE_TOKEN, NotShown, ShownCertificate};
 
 use crate::proof::Authenticated;
 use crate::tls::{TlsCa, TlsFault, pem, provider, roots, setup, valid_within};
@@ -199,25 +203,36 @@ impl TlsCa {
     ) -> Result<HeldCertificate, NotHeld> {
         let certificate =
             CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|_| NotHeld::Unreadable)?;
+        let claims = self.claims_of(deployment, &certificate, now)?;
+        let parsed = webpki::EndEntityCert::try_from(&certificate).map_err(|_| NotHeld::Invalid)?;
+        if parsed.subject_public_key_info().as_ref() != key.0.subject_public_key_info() {
+            return Err(NotHeld::OtherKey);
+        }
+        Ok(HeldCertificate(claims))
+    }
+
+    /// What a client certificate says that is ours, of this deployment, and valid at `now`.
+    fn claims_of(
+        &self,
+        deployment: &DeploymentId,
+        certificate: &CertificateDer<'_>,
+        now: Timestamp,
+    ) -> Result<ClientClaims, NotHeld> {
         let seconds = u64::try_from(now.as_second()).map_err(|_| NotHeld::Invalid)?;
         let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
         let chains = self.chains().map_err(|_| NotHeld::Invalid)?;
-        match chains.verify_client_cert(&certificate, &[], at) {
+        match chains.verify_client_cert(certificate, &[], at) {
             Ok(_) => {}
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::Expired | CertificateError::ExpiredContext { .. },
             )) => return Err(NotHeld::Expired),
             Err(_) => return Err(NotHeld::Invalid),
         }
-        let parsed = webpki::EndEntityCert::try_from(&certificate).map_err(|_| NotHeld::Invalid)?;
-        if parsed.subject_public_key_info().as_ref() != key.0.subject_public_key_info() {
-            return Err(NotHeld::OtherKey);
-        }
-        let claims = ClientClaims::read(&certificate, deployment).ok_or(NotHeld::Invalid)?;
+        let claims = ClientClaims::read(certificate, deployment).ok_or(NotHeld::Invalid)?;
         if now >= claims.until {
             return Err(NotHeld::Expired);
         }
-        Ok(HeldCertificate(claims))
+        Ok(claims)
     }
 }
 
@@ -463,7 +478,7 @@ mod from_inside {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Mutex;
 
     use policies::time::Window;
@@ -480,33 +495,33 @@ mod tests {
     const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 8));
     const NAME: &str = "modbus.plc-7.gate.example";
 
-    fn ca() -> TlsCa {
+    pub(super) fn ca() -> TlsCa {
         let (key, certificate) = TlsCa::make();
         TlsCa::from_der(&key, &certificate).unwrap()
     }
 
-    fn deployment() -> DeploymentId {
+    pub(super) fn deployment() -> DeploymentId {
         "mill-3".parse().unwrap()
     }
 
-    fn grant() -> RequestId {
+    pub(super) fn grant() -> RequestId {
         RequestId::new(7_u128.into())
     }
 
     /// So many minutes from now.
-    fn minutes(n: i64) -> Timestamp {
+    pub(super) fn minutes(n: i64) -> Timestamp {
         Timestamp::now() + jiff::SignedDuration::from_mins(n)
     }
 
     /// A technician's side, and what it was given.
-    struct Side {
-        key: ClientKey,
-        login: Authenticated,
+    pub(super) struct Side {
+        pub(super) key: ClientKey,
+        pub(super) login: Authenticated,
         ca: TlsCa,
     }
 
     impl Side {
-        fn new(ca: &TlsCa) -> Self {
+        pub(super) fn new(ca: &TlsCa) -> Self {
             let login = login_with(fresh_key("").public_key(), Face::Vendor, minutes(-30));
             Self { key: ClientKey::generate(), login, ca: ca.clone() }
         }
@@ -515,7 +530,7 @@ mod tests {
             ProvenClientKey::by_signing_request(&self.key.signing_request().unwrap()).unwrap()
         }
 
-        fn certified_at(&self, deployment: &str, valid: Window) -> String {
+        pub(super) fn certified_at(&self, deployment: &str, valid: Window) -> String {
             let valid = (valid.from, valid.until);
             let deployment = deployment.parse().unwrap();
             let made =
@@ -523,7 +538,7 @@ mod tests {
             made.unwrap()
         }
 
-        fn certified(&self) -> String {
+        pub(super) fn certified(&self) -> String {
             self.certified_at("mill-3", Window { from: minutes(-1), until: minutes(10) })
         }
 

@@ -232,8 +232,20 @@ pub struct SignedRequest<'a> {
     pub body: Digest,
     /// When the holder made it, by their own clock.
     pub at: Timestamp,
-    /// The holder's signature over [`request_message`].
-    pub signature_pem: &'a str,
+    /// The holder's signature over [`request_message`]: of an SSH key as PEM, of a client certificate's as base64.
+    pub signature: &'a str,
+}
+
+impl SignedRequest<'_> {
+    /// Whether it was made within [`REQUEST_SKEW`] of `now`.
+    pub(crate) fn is_of(&self, now: Timestamp) -> bool {
+        now <= REQUEST_SKEW.after(self.at) && self.at <= REQUEST_SKEW.after(now)
+    }
+
+    /// What was signed, if it was made with the token of this id.
+    pub(crate) fn message(&self, token_id: &str) -> Vec<u8> {
+        request_message(self.method, self.path_and_query, self.body, token_id, self.at)
+    }
 }
 
 /// That the holder of a token made this request just now. Not `Clone`.
@@ -289,14 +301,14 @@ pub fn check_request_proof(
     request: &SignedRequest<'_>,
     now: Timestamp,
 ) -> Result<ProvenRequest, RequestRefused> {
-    if now > REQUEST_SKEW.after(request.at) || request.at > REQUEST_SKEW.after(now) {
+    if !request.is_of(now) {
         return Err(RequestRefused::Time { at: request.at, now });
     }
     if public_key.fingerprint(HashAlg::Sha256) != token.key {
         return Err(RequestRefused::OtherKey);
     }
-    let message = request_message(request.method, request.path_and_query, request.body, &token.id, request.at);
-    match sshsig::verify(public_key, Namespace::Request, &message, request.signature_pem)? {
+    let message = request.message(&token.id);
+    match sshsig::verify(public_key, Namespace::Request, &message, request.signature)? {
         SignatureKind::SecurityKey { user_present: false, .. } => Err(RequestRefused::NotTouched),
         _ => Ok(ProvenRequest { token_id: token.id.clone(), nonce: Digest::of_bytes(&message) }),
     }
@@ -433,14 +445,8 @@ mod tests {
         }
     }
 
-    fn posted(signature_pem: &str) -> SignedRequest<'_> {
-        SignedRequest {
-            method: "POST",
-            path_and_query: PATH,
-            body: Digest::of_bytes(b"{}"),
-            at: at(1_000),
-            signature_pem,
-        }
+    fn posted(signature: &str) -> SignedRequest<'_> {
+        SignedRequest { method: "POST", path_and_query: PATH, body: Digest::of_bytes(b"{}"), at: at(1_000), signature }
     }
 
     #[test]

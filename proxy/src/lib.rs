@@ -32,3 +32,4 @@ pub mod telnet;
 mod tls_face;
 pub mod trusting;
 mod vendor_port;
+mod websocket;

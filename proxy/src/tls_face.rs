@@ -2,6 +2,8 @@
 //! finds out who comes, tells who is refused why, and hands each connection to its session: all connections of one person
 //! to one service under one grant share one, as the channels of one SSH connection do. What is carried is known in `tcp`.
 
+mod within_websocket;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -224,23 +226,28 @@ async fn tell(stream: &mut TlsStream<TcpStream>, line: &FirstLine) {
 
 impl Face {
     fn proved(&self, held: HeldCertificate, place: &TcpPlace, source: IpAddr) -> Proved {
-        let desk = &self.parts.desk;
-        let who = match Authenticated::by_client_certificate(held, source, desk.clock().wall()) {
-            Ok(who) => Arc::new(who),
-            Err(why) => return Proved::Nobody(why),
-        };
-        let refused = match desk.would_admit(&who, &self.ask(&who, place)) {
+        match Authenticated::by_client_certificate(held, source, self.parts.desk.clock().wall()) {
+            Ok(who) => {
+                let is_let_in = self.would_let_in(&who, place);
+                Proved::Person(Arc::new(who), is_let_in)
+            }
+            Err(why) => Proved::Nobody(why),
+        }
+    }
+
+    /// Whether somebody is let in, as far as can be seen before.
+    fn would_let_in(&self, who: &Authenticated, place: &TcpPlace) -> Result<(), Refusal> {
+        match self.parts.desk.would_admit(who, &self.ask(who, place)) {
             // Further connections use the session that there is.
             Err(Rejected::Refusal(Refusal::TooManyConnections(_)))
-                if self.key(&who, place).is_some_and(|key| self.rooms.has(&key)) =>
+                if self.key(who, place).is_some_and(|key| self.rooms.has(&key)) =>
             {
                 Ok(())
             }
             Err(Rejected::Refusal(refusal)) => Err(refusal),
             // A fault is told when the session is opened, and does not pass here either.
             Ok(()) | Err(_) => Ok(()),
-        };
-        Proved::Person(who, refused)
+        }
     }
 
     fn ask(&self, who: &Authenticated, place: &TcpPlace) -> Ask {

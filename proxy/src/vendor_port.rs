@@ -2,7 +2,7 @@
 //! byte and, within TLS, by the name that is asked for. What is then spoken is known elsewhere. Until that is clear a
 //! connection is a stranger's, and counts with those of the SSH face.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,12 +122,13 @@ impl PortParts {
                 self.ssh.receive(socket, peer);
             }
             (First::Ssh, Speaks::Tls) => self.ssh.strangers().failed(source, "what came was not TLS"),
-            (First::Tls, _) => Box::pin(self.hear(socket, source, stranger, speaks)).await,
+            (First::Tls, _) => Box::pin(self.hear(socket, peer, stranger, speaks)).await,
         }
     }
 
     /// Reads the beginning of TLS, which says where they want to go.
-    async fn hear(&self, socket: TcpStream, source: IpAddr, stranger: Stranger, speaks: Speaks) {
+    async fn hear(&self, socket: TcpStream, peer: SocketAddr, stranger: Stranger, speaks: Speaks) {
+        let source = peer.ip().to_canonical();
         if let Err(error) = crate::dial::prepare(&socket) {
             tracing::debug!(%source, %error, "a connection was gone before it began");
             return;
@@ -150,7 +151,7 @@ impl PortParts {
                 match turned_out.run_until_cancelled(shaking).await {
                     Some(Ok(Ok(stream))) => {
                         drop(stranger);
-                        self.pages.serve(stream, source).await;
+                        self.pages.serve(stream, peer).await;
                     }
                     Some(Ok(Err(error))) => tracing::debug!(%source, %error, "no TLS"),
                     Some(Err(_)) | None => tracing::debug!(%source, "no TLS in time"),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -46,6 +46,14 @@ pub fn echoed(at: SocketAddr, said: &[u8]) -> Vec<u8> {
 /// SSH, TLS and pages on one port.
 pub fn on_one_port(plant: &Plant) {
     listen_at(plant, "127.0.0.1:0");
+}
+
+/// The same, on the very port that the origin names: proxies that open TLS go by that. The address is none of any other
+/// plant's.
+pub fn on_the_port_of_its_origin(plant: &Plant) {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+    let [high, low] = free.to_be_bytes();
+    listen_at(plant, &format!("127.77.{high}.{low}:8443"));
 }
 
 fn listen_at(plant: &Plant, address: &str) {

@@ -138,7 +138,7 @@ impl Api {
     }
 }
 
-fn no_tcp_face() -> Problem {
+pub(super) fn no_tcp_face() -> Problem {
     Problem::unavailable(
         "this gate has no TCP face. An administrator opens one with `listen` or `tls` in [faces.vendor] of holdpoint.toml",
     )

@@ -12,6 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use certs::proof::{Authenticated, Face};
+use certs::tls_client::CERTIFICATE_TOKEN;
 use certs::token::{REQUEST_SKEW, SignedRequest, check_request_proof};
 use jiff::Timestamp;
 use policies::digest::Digest;
@@ -24,7 +25,7 @@ use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
 use super::problem::Problem;
 use super::routes::{Pass, Role, Who};
-use super::{Api, Source, proof};
+use super::{Api, Peer, Source, proof};
 
 /// Bytes of a request's body: twenty times a large plant file.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -74,7 +75,7 @@ fn let_in(
     parts: &Parts,
     body: &Bytes,
 ) -> Result<(Caller, Option<Login>), Problem> {
-    let (caller, login) = api.authenticate(parts, body)?;
+    let (caller, login) = api.authenticate(parts, body, pass.by_certificate)?;
     if !roles.contains(&caller.role) {
         return Err(Refusal::WrongKind(Role::plural(roles)).into());
     }
@@ -89,8 +90,14 @@ fn let_in(
 }
 
 impl Api {
-    /// Token and proof, against what stands now; and the login behind the token, where it was not a key alone.
-    fn authenticate(&self, parts: &Parts, body: &[u8]) -> Result<(Caller, Option<Login>), Problem> {
+    /// Token and proof, against what stands now; and the login behind the token, where it was not a key alone. A client
+    /// certificate is a token where it is wanted, and nowhere else; there it is the only one.
+    fn authenticate(
+        &self,
+        parts: &Parts,
+        body: &[u8],
+        by_certificate: bool,
+    ) -> Result<(Caller, Option<Login>), Problem> {
         let now = self.clock().wall();
         let token = bearer(parts)
             .ok_or_else(|| Problem::unauthenticated("sign in first, for example with `holdpoint login`"))?;
@@ -101,8 +108,17 @@ impl Api {
             path_and_query: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
             body: Digest::of_bytes(body),
             at,
-            signature_pem: &signature,
+            signature: &signature,
         };
+        match (by_certificate, token.starts_with(CERTIFICATE_TOKEN)) {
+            (true, true) => return self.by_certificate(token, &request, source(parts), now),
+            (true, false) => {
+                return Err(Problem::unauthenticated(
+                    "this is for client certificates of a grant: show yours as a token, as `holdpoint connect` does",
+                ));
+            }
+            (false, _) => {}
+        }
         if token.starts_with(proof::KEY_ALONE) {
             let (person, nonce) = self.0.passes.check(self, token, &request, now)?;
             self.spend(nonce)?;
@@ -123,6 +139,23 @@ impl Api {
         self.spend(proven.nonce())?;
         let (source, at) = (source(parts), checked.issued());
         let who = Authenticated::by_token(checked, proven, source.0, now).map_err(|error| refused(&error))?;
+        Ok((self.caller(who.person(), now)?, Some(Login { who: Arc::new(who), at })))
+    }
+
+    /// By a client certificate that is shown in the request.
+    fn by_certificate(
+        &self,
+        token: &str,
+        request: &SignedRequest<'_>,
+        Source(source): Source,
+        now: Timestamp,
+    ) -> Result<(Caller, Option<Login>), Problem> {
+        let refused = |why: &dyn std::fmt::Display| Problem::unauthenticated(why.to_string());
+        let shown = self.parts().tls_ca.check_shown(self.desk().deployment(), token, request, now);
+        let (held, nonce) = shown.map_err(|why| refused(&why))?;
+        self.spend(nonce)?;
+        let at = held.claims().signed_in;
+        let who = Authenticated::by_client_certificate(held, source, now).map_err(|why| refused(&why))?;
         Ok((self.caller(who.person(), now)?, Some(Login { who: Arc::new(who), at })))
     }
 
@@ -216,6 +249,15 @@ impl<S: Sync> FromRequestParts<S> for Source {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(source(parts))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let there = || Problem::unavailable("whoever took this connection did not say where it comes from");
+        parts.extensions.get::<Self>().copied().ok_or_else(there)
     }
 }
 

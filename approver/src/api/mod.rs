@@ -4,10 +4,11 @@
 //! stands into an answer.
 //!
 //! No GET changes anything: three of them journal that somebody reads (`Watched`, `Fetched`, `CaptureBegun`), which is the record of the
-//! reading and no effect of it. They demand a signature of their own like every request, so no scanner follows them.
+//! reading and no effect of it. They demand a signature of their own like every request, so no scanner follows them. Nor
+//! does one follow the GET that opens a WebSocket (RFC 6455, 4.1): it carries a connection and is no reading at all.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use certs::token::TokenKey;
 use policies::ids::Recipient;
 use recordings::log::Log;
 
+use crate::carrier::Carrier;
 use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::directory::Nonces;
@@ -31,6 +33,7 @@ mod access;
 mod backup;
 mod capture;
 mod cards;
+mod carrying;
 mod connecting;
 mod cuts;
 mod evidence;
@@ -83,6 +86,8 @@ pub struct ApiParts {
     pub ssh_port: u16,
     /// Where it speaks TLS to carry services, if it does.
     pub tcp_port: Option<u16>,
+    /// What carries connections that come as a WebSocket, where services are carried.
+    pub carrier: Option<Arc<dyn Carrier>>,
     /// Verifier keys of the logs of the journal and of recordings.
     pub logs: Vec<Verifier>,
     /// The recorder of this node, where it records.
@@ -110,6 +115,10 @@ pub fn vendor_face(parts: ApiParts) -> Router {
 /// Where a connection comes from; put beside each request by whatever accepted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Source(pub IpAddr);
+
+/// The other end of a connection; put there likewise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Peer(SocketAddr);
 
 /// One face, as its handlers know it.
 #[derive(Clone)]

@@ -28,6 +28,8 @@ pub(super) enum Shape {
     Lines(Named),
     /// Bytes of this media type.
     Bytes(&'static str),
+    /// Another protocol: 101.
+    WebSocket,
 }
 
 /// A schema with all it refers to.
@@ -48,7 +50,7 @@ impl Shape {
     fn named(&self) -> Option<&Named> {
         match self {
             Self::Json(named) | Self::Lines(named) => Some(named),
-            Self::Empty | Self::Bytes(_) => None,
+            Self::Empty | Self::Bytes(_) | Self::WebSocket => None,
         }
     }
 }
@@ -68,7 +70,9 @@ impl Named {
 
 const ABOUT: &str = "Every request but those that sign in carries `Authorization: Bearer <token>` and `Holdpoint-Proof: \
     <RFC 3339 time> <base64 of an SSH signature>`, made anew for each with the key one signed in with, over method, path \
-    and query, SHA-256 of the body, the token's id and the time. A no is `application/problem+json` (RFC 9457). \
+    and query, SHA-256 of the body, the token's id and the time. Where a client certificate is wanted, the token is \
+    `certificate.` and its DER in base64url, its id is the SHA-256 of that DER, and the signature is the certificate's \
+    key's (ECDSA, in base64). A no is `application/problem+json` (RFC 9457). \
     No GET changes anything; watching and fetching are journaled.";
 
 /// The description of both faces as one document; each operation says on which face it is, and for whom.
@@ -131,6 +135,7 @@ fn operation(doors: &[&Route]) -> Operation {
         }))
         .response("default", problem());
     builder = match doors.iter().map(|door| &door.gives).collect::<Vec<_>>().as_slice() {
+        [Shape::WebSocket, ..] => builder.response("101", Response::new("A WebSocket (RFC 6455).")),
         [Shape::Empty, ..] => builder.response("204", Response::new("Done.")),
         [only] => builder.response("200", given(only)),
         several => builder.response("200", one_of(several)),
@@ -147,7 +152,12 @@ fn who(route: &Route) -> String {
         Who::Anyone => format!("{face}: anyone."),
         Who::SignedIn(roles) => {
             let roles: Vec<String> = roles.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
-            format!("{face}: {}{}.", roles.join(", "), if route.key_alone { ", by key alone too" } else { "" })
+            let how = match (route.by_certificate, route.key_alone) {
+                (true, _) => ", by a client certificate",
+                (false, true) => ", by key alone too",
+                (false, false) => "",
+            };
+            format!("{face}: {}{how}.", roles.join(", "))
         }
     }
 }
@@ -193,7 +203,7 @@ fn given(shape: &Shape) -> Response {
     let media = match shape {
         Shape::Lines(_) => "application/x-ndjson",
         Shape::Bytes(media) => media,
-        Shape::Json(_) | Shape::Empty => "application/json",
+        Shape::Json(_) | Shape::Empty | Shape::WebSocket => "application/json",
     };
     ResponseBuilder::new().description("Done.").content(media, content(shape)).build()
 }

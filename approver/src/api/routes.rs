@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use super::openapi::Shape;
 use super::problem::Problem;
 use super::{
-    Api, access, backup, capture, connecting, cuts, evidence, guard, keeping, openapi, people, plant, requests,
-    secrets, sessions, sign_in, status, types,
+    Api, access, backup, capture, carrying, connecting, cuts, evidence, guard, keeping, openapi, people, plant,
+    requests, secrets, sessions, sign_in, status, types,
 };
 
 /// What a person is, as far as doors are concerned.
@@ -83,6 +83,7 @@ const PLANT: &[Role] = &[Role::Operator, Role::Auditor, Role::Administrator];
 pub(super) struct Pass {
     pub(super) who: Who,
     pub(super) key_alone: bool,
+    pub(super) by_certificate: bool,
 }
 
 /// One door.
@@ -97,6 +98,8 @@ pub struct Route {
     pub who: Who,
     /// Also with a pass of someone who signed in by key alone.
     pub key_alone: bool,
+    /// By a client certificate as the token, and by no other.
+    pub by_certificate: bool,
     /// What it does.
     pub summary: &'static str,
     pub(super) takes: Option<Shape>,
@@ -119,6 +122,7 @@ impl Route {
             path,
             who: Who::SignedIn(&[]),
             key_alone: false,
+            by_certificate: false,
             summary: "",
             takes: None,
             gives: Shape::Empty,
@@ -143,6 +147,11 @@ impl Route {
         self
     }
 
+    const fn by_certificate(mut self) -> Self {
+        self.by_certificate = true;
+        self
+    }
+
     fn takes<T: ToSchema>(mut self) -> Self {
         self.takes = Some(Shape::json::<T>());
         self
@@ -155,6 +164,11 @@ impl Route {
 
     fn gives_lines<T: ToSchema>(mut self) -> Self {
         self.gives = Shape::lines::<T>();
+        self
+    }
+
+    fn gives_a_websocket(mut self) -> Self {
+        self.gives = Shape::WebSocket;
         self
     }
 
@@ -485,6 +499,15 @@ fn of_vendors() -> Vec<Route> {
             .for_anyone("The next client certificate by the one that still lasts, from the same address, while its grant does.")
             .takes::<types::ClientCertificateRenewal>()
             .gives::<types::ClientCertificate>(),
+        read("/api/v1/tcp/{target}/{service}", carrying::carry)
+            .for_(
+                TECHNICIAN,
+                "A connection to a service, where something in between ends TLS: binary messages are its bytes, text \
+                 messages are JSON, first {\"carried\":{\"session\":…}}, and \"finished\" from either side that has no \
+                 more to send. A close says why in its reason.",
+            )
+            .by_certificate()
+            .gives_a_websocket(),
         read("/api/v1/sessions", access::sessions)
             .for_(TECHNICIAN, "Your live sessions.")
             .query("all", "`true`: also past ones.")
@@ -496,7 +519,7 @@ fn of_vendors() -> Vec<Route> {
 pub(super) fn router(api: Api) -> Router {
     let doors = table().into_iter().filter(|route| route.face == api.face());
     let router = doors.fold(Router::new(), |router, route| {
-        let pass = Pass { who: route.who, key_alone: route.key_alone };
+        let pass = Pass { who: route.who, key_alone: route.key_alone, by_certificate: route.by_certificate };
         router.route(route.path, route.handler.layer(from_fn_with_state((api.clone(), pass), guard::guard)))
     });
     let nothing = match api.face() {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Source;
 use super::problem::Problem;
+use super::{Peer, Source};
 
 /// What a face gives its callers at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,13 +99,7 @@ async fn serve_with(
             Ok((socket, from)) => {
                 let Some(seat) = sources.sit(from.ip()) else { continue };
                 let tls = tls.as_ref().map(|tls| tls.borrow().clone());
-                let guest = Guest {
-                    source: Source(from.ip().to_canonical()),
-                    router: router.clone(),
-                    limits,
-                    seat,
-                    _place: place,
-                };
+                let guest = Guest { peer: from, router: router.clone(), limits, seat, _place: place };
                 tracker.spawn(guest.serve(socket, tls, stop.clone()));
             }
             Err(error) => {
@@ -139,12 +133,12 @@ impl Pages {
         Self { router, limits, sources, places, stop }
     }
 
-    /// Serves one connection to its end; beyond the limits it is closed at once.
-    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, source: IpAddr) {
+    /// Serves one connection to its end, or until it is something else than pages; beyond the limits it is closed at once.
+    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr) {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
-        let Some(seat) = self.sources.sit(source) else { return };
-        let (source, router, limits) = (Source(source.to_canonical()), self.router.clone(), self.limits);
-        Guest { source, router, limits, seat, _place: place }.speak(stream, self.stop.clone()).await;
+        let Some(seat) = self.sources.sit(peer.ip()) else { return };
+        let (router, limits) = (self.router.clone(), self.limits);
+        Guest { peer, router, limits, seat, _place: place }.speak(stream, self.stop.clone()).await;
     }
 }
 
@@ -156,7 +150,7 @@ impl std::fmt::Debug for Pages {
 
 /// One connection.
 struct Guest {
-    source: Source,
+    peer: SocketAddr,
     router: Router,
     limits: Limits,
     seat: Seat,
@@ -173,17 +167,18 @@ impl Guest {
         let handshake = tokio::time::timeout(self.limits.head_wait, TlsAcceptor::from(tls).accept(socket));
         match handshake.await {
             Ok(Ok(stream)) => self.speak(stream, stop).await,
-            Ok(Err(error)) => tracing::debug!(source = %self.source.0, %error, "no TLS"),
-            Err(_) => tracing::debug!(source = %self.source.0, "no TLS in time"),
+            Ok(Err(error)) => tracing::debug!(peer = %self.peer, %error, "no TLS"),
+            Err(_) => tracing::debug!(peer = %self.peer, "no TLS in time"),
         }
     }
 
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, stop: CancellationToken) {
         let inner = TowerToHyperService::new(self.router);
-        let (source, seat) = (self.source, &self.seat);
+        let (peer, source, seat) = (self.peer, Source(self.peer.ip().to_canonical()), self.seat);
         let service = service_fn(move |mut request: Request<Incoming>| {
             let admitted = seat.may_ask();
             request.extensions_mut().insert(source);
+            request.extensions_mut().insert(Peer(peer));
             let inner = inner.clone();
             async move {
                 if !admitted {
@@ -196,7 +191,8 @@ impl Guest {
             .timer(TokioTimer::new())
             .header_read_timeout(self.limits.head_wait)
             .max_headers(64)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let served = tokio::select! {
             served = connection.as_mut() => served,
@@ -209,7 +205,7 @@ impl Guest {
             }
         };
         if let Err(error) = served {
-            tracing::debug!(source = %source.0, %error, "a connection ended early");
+            tracing::debug!(%peer, %error, "a connection ended early");
         }
     }
 }

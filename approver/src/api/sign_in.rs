@@ -118,7 +118,7 @@ impl Passes {
         }
         let key = api.key_of(person, key)?;
         let message = token::request_message(request.method, request.path_and_query, request.body, id, request.at);
-        match sshsig::verify(&key, Namespace::Request, &message, request.signature_pem) {
+        match sshsig::verify(&key, Namespace::Request, &message, request.signature) {
             Ok(SignatureKind::SecurityKey { user_present: false, .. }) => {
                 Err(Problem::unauthenticated("touch the security key"))
             }

@@ -114,6 +114,7 @@ impl House {
             ssh_host: "gate.mill3.example".into(),
             ssh_port: 2222,
             tcp_port: Some(8443),
+            carrier: None,
             logs: vec![keys.log_key().verifier("mill-3/journal").unwrap()],
             recorder: None,
             witnesses: approver::witnesses::Witnesses::new(Vec::new(), Vec::new()).unwrap(),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use approver::api::{self, ApiParts, Limits, NodeFiles, Pages};
+use approver::carrier::Carrier;
 use approver::clock::Clock;
 use axum::Router;
 use certs::keys::KeyStore;
@@ -45,17 +46,19 @@ impl App {
         let name = self.config.vendor.origin.host().to_owned();
         let port = self.config.vendor.ssh_port.or_else(|| first_port(&self.addresses.ssh)).unwrap_or_default();
         let gate = Gate { name, port };
-        let parts = self.api_parts(keys, &gate)?;
         let (vendor, plant) = (&self.config.vendor.origin, &self.config.plant.origin);
         let vendor = self.tls(keys.tls_ca(), vendor, &self.addresses.pages)?;
         let plant = self.tls(keys.tls_ca(), plant, &self.addresses.plant)?;
         let Listeners { shared, ssh, tls, pages, plant: of_plant } = listeners;
         let died = |cause: io::Error| Reason::Died(format!("sessions have no threads: {cause}"));
         let lanes = Lanes::start(&self.tracker).map_err(died)?;
-        let router = api::vendor_face(parts.clone());
         let face = self.ssh_face(keys, gate.clone(), lanes.clone());
-        if !shared.is_empty() || !tls.is_empty() {
-            self.serve_port(keys, gate, lanes, &face, (vendor.clone(), router.clone()), (shared, tls))?;
+        let has_tcp = !shared.is_empty() || !tls.is_empty();
+        let tcp = has_tcp.then(|| self.tcp_face(keys, gate.clone(), lanes, &face)).transpose()?;
+        let parts = self.api_parts(keys, &gate, tcp.clone())?;
+        let router = api::vendor_face(parts.clone());
+        if let Some(tcp) = tcp {
+            self.serve_port(tcp, &face, (vendor.clone(), router.clone()), (shared, tls));
         }
         for listener in ssh {
             let face = face.clone();
@@ -65,31 +68,32 @@ impl App {
         self.serve_apart(of_plant, plant, api::plant_face(parts))
     }
 
-    /// Ports on which more is spoken than SSH or pages.
-    fn serve_port(
-        &self,
-        keys: &KeyStore,
-        gate: Gate,
-        lanes: Lanes,
-        ssh: &SshFace,
-        (pages_tls, router): (watch::Receiver<Arc<ServerConfig>>, Router),
-        (shared, tls): (Vec<TcpListener>, Vec<TcpListener>),
-    ) -> Result<(), StartFault> {
-        let (tracker, stop) = (self.tracker.clone(), self.stop.clone());
-        let face = TlsFace::new(TlsFaceParts {
+    fn tcp_face(&self, keys: &KeyStore, gate: Gate, lanes: Lanes, ssh: &SshFace) -> Result<TlsFace, StartFault> {
+        Ok(TlsFace::new(TlsFaceParts {
             sessions: self.sessions.clone(),
             desk: self.desk.clone(),
             client_face: keys.tls_ca().client_face(self.desk.deployment().clone())?,
             strangers: Arc::clone(ssh.strangers()),
             gate,
-            tracker: tracker.clone(),
+            tracker: self.tracker.clone(),
             lanes,
-            stop: stop.clone(),
-        });
+            stop: self.stop.clone(),
+        }))
+    }
+
+    /// Ports on which more is spoken than SSH or pages.
+    fn serve_port(
+        &self,
+        tcp: TlsFace,
+        ssh: &SshFace,
+        (pages_tls, router): (watch::Receiver<Arc<ServerConfig>>, Router),
+        (shared, tls): (Vec<TcpListener>, Vec<TcpListener>),
+    ) {
+        let (tracker, stop) = (self.tracker.clone(), self.stop.clone());
         let port = VendorPort::new(PortParts {
             clock: self.desk.clock().clone(),
             ssh: ssh.clone(),
-            tls: face,
+            tls: tcp,
             pages: Pages::new(router, Limits::default(), stop.clone()),
             pages_tls,
             host: self.config.vendor.origin.host().to_owned(),
@@ -101,7 +105,6 @@ impl App {
             let port = port.clone();
             self.tracker.spawn(async move { port.serve(listener, speaks).await });
         }
-        Ok(())
     }
 
     fn ssh_face(&self, keys: &KeyStore, gate: Gate, lanes: Lanes) -> SshFace {
@@ -157,7 +160,7 @@ impl App {
         Ok(())
     }
 
-    fn api_parts(&self, keys: &KeyStore, gate: &Gate) -> Result<ApiParts, StartFault> {
+    fn api_parts(&self, keys: &KeyStore, gate: &Gate, tcp: Option<TlsFace>) -> Result<ApiParts, StartFault> {
         let (identity, data) = (&self.stores.identity, &self.config.store.data);
         let origins = [identity.journal_origin(), identity.records_origin()];
         let logs = origins.iter().map(|origin| keys.log_key().verifier(origin)).collect::<Result<_, _>>();
@@ -179,6 +182,7 @@ impl App {
                 .tls_port
                 .or_else(|| first_port(&self.addresses.tls))
                 .filter(|_| !self.addresses.tls.is_empty()),
+            carrier: tcp.map(|tcp| Arc::new(tcp) as Arc<dyn Carrier>),
             logs: logs.map_err(|bad| Reason::Died(bad.to_string()))?,
             recorder: Some(Arc::clone(&self.stores.records)),
             witnesses: self.witnesses.clone(),

@@ -12,7 +12,7 @@ use approver::api::types::{
 use approver::directory::clean_text;
 use certs::keys::KeyFault;
 use certs::sshsig::{Namespace, login_message};
-use certs::tls::{TlsFault, client_config};
+use certs::tls::{TlsFault, client_config, client_config_with};
 use certs::token::request_message;
 use data_encoding::HEXLOWER;
 use http_body_util::BodyExt as _;
@@ -25,6 +25,7 @@ use policies::digest::{Digest, Salted};
 use policies::ids::PersonId;
 use policies::people::SshKey;
 use policies::requests::Signed;
+use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
@@ -41,7 +42,7 @@ mod wire;
 pub use enrolment::{Enrolment, FirstContact};
 pub use profile::{Profile, ProfileFault};
 pub use signer::{Signer, SignerFault};
-pub use tcp::{NotCarried, TcpLine};
+pub use tcp::{NotCarried, Stream, TcpLine};
 pub use untar::{NotUnpacked, Unpacker};
 pub use way::{BadProxy, Proxy};
 
@@ -71,7 +72,7 @@ pub enum Fault {
     Problem(Box<ProblemBody>),
     /// Whoever answers cannot show a certificate of the CA that is trusted.
     #[error(
-        "{origin} is answered by somebody who is not the gate of this {known_by} ({cause}). Nothing was sent. Ask the plant"
+        "{origin} is answered by somebody who is not the gate of this {known_by} ({cause}). Nothing was sent. {next}"
     )]
     NotTheGate {
         /// Where.
@@ -80,6 +81,8 @@ pub enum Fault {
         known_by: &'static str,
         /// What TLS says.
         cause: String,
+        /// What to do next.
+        next: &'static str,
     },
     /// The gate takes itself for another one.
     #[error(
@@ -100,7 +103,9 @@ pub enum Fault {
         cause: String,
     },
     /// An answer that makes no sense.
-    #[error("the gate's answer cannot be understood ({0}). Is it of another version?")]
+    #[error(
+        "the gate's answer cannot be understood ({0}). Is it of another version, or does something in between answer?"
+    )]
     Odd(String),
     /// A file of one's own.
     #[error("{path}: {cause}", path = .path.display())]
@@ -119,6 +124,8 @@ pub struct Client {
     wire: Wire,
     tokens: TokenFile,
     held: Option<Held>,
+    /// Whether something in between ends TLS, so that connections to services go as WebSockets.
+    is_opened: bool,
 }
 
 /// No answer of the gate is larger, but for streams.
@@ -141,12 +148,31 @@ impl Client {
         let wire = Wire::new(client_config(&ca)?, &profile.origin, profile.address, "profile");
         let tokens = TokenFile::beside(&profile);
         let held = tokens.read(Timestamp::now());
-        Ok(Self { profile, signer, wire, tokens, held })
+        Ok(Self { profile, signer, wire, tokens, held, is_opened: false })
     }
 
     /// From now on the gate is reached through this proxy, or straight.
     pub fn go_through(&mut self, proxy: Option<Proxy>) {
         self.wire.go_through(proxy);
+    }
+
+    /// From now on whoever shows a certificate of one of these CAs for the gate's name is taken for the gate too: a proxy
+    /// that opens TLS. What it then reads and alters is all that passes, but no request can be signed there.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn trust_what_opens_tls(
+        &mut self,
+        authorities: impl IntoIterator<Item = CertificateDer<'static>>,
+    ) -> Result<(), Fault> {
+        self.wire.trust(client_config_with(&self.profile.read_ca()?, authorities)?);
+        self.is_opened = true;
+        Ok(())
+    }
+
+    /// What is said next where somebody else answers than the gate.
+    pub const fn when_not_the_gate(&mut self, next: &'static str) {
+        self.wire.when_not_the_gate(next);
     }
 
     /// Who and where.
@@ -297,7 +323,7 @@ impl Client {
         let message = request_message(method, path, Digest::of_bytes(&body), &held.token_id, at);
         let signature = self.signer.sign(Namespace::Request, &message).await?;
         let credentials = Some((held.token.as_str(), proof::value(at, &signature)));
-        let response = self.wire.send(Outgoing { method, path, credentials, body }).await?;
+        let response = self.wire.send(Outgoing { method, path, credentials, body, upgrade: None }).await?;
         match taken(response).await {
             Err(Fault::Problem(problem)) if problem.refusal == "not-signed-in" => {
                 self.held = None;
@@ -316,7 +342,7 @@ impl Client {
         body: Option<&impl Serialize>,
     ) -> Result<T, Fault> {
         let body = body.map(json).unwrap_or_default();
-        let response = self.wire.send(Outgoing { method, path, credentials: None, body }).await?;
+        let response = self.wire.send(Outgoing { method, path, credentials: None, body, upgrade: None }).await?;
         read_json(taken(response).await?).await
     }
 }

@@ -1,32 +1,51 @@
 //! The TCP face from the technician's side: a client certificate under one grant, renewed while it lasts, and connections
-//! that show it. Whose local connection is joined to which is the command's business.
+//! that show it, in a TLS handshake or, where something in between ends TLS, in the request for a WebSocket. Whose local connection is joined to which is the command's business.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use approver::api::types::{ClientCertificate, ClientCertificateRenewal, ClientCertificateWanted};
+use approver::api::proof;
+use approver::api::types::{ClientCertificate, ClientCertificateRenewal, ClientCertificateWanted, TcpServiceView};
 use certs::tls_client::ClientKey;
+use hyper::{StatusCode, header};
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
 use policies::ids::{RequestId, SessionId};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::way::Way;
-use super::{Client, Fault};
+use super::wire::{Outgoing, Wire};
+use super::{Client, Fault, taken};
 use crate::tls_face::FirstLine;
+use crate::websocket::{self, Said};
 
-/// A connection to the TCP face, and what it needs. Cheap to clone.
+/// How connections to a service are opened. Cheap to clone.
 #[derive(Clone)]
-pub struct TcpLine {
-    way: Way,
-    port: u16,
-    server_name: String,
-    tls: Arc<ClientConfig>,
+pub struct TcpLine(Line);
+
+#[derive(Clone)]
+enum Line {
+    /// At the TCP face, by a handshake that shows the certificate.
+    Tls { way: Way, port: u16, server_name: String, tls: Arc<ClientConfig> },
+    /// As a WebSocket, by a request that shows it.
+    WebSocket { wire: Wire, path: String, certificate: String, key: Arc<ClientKey> },
 }
+
+/// Bytes both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+type Carried = (Box<dyn Stream>, SessionId);
 
 /// Why a connection was not carried.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +85,20 @@ impl Client {
     ///
     /// # Errors
     /// The certificate is not for this key, or the CA cannot be read.
-    pub fn tcp_line(&self, made: &ClientCertificate, server_name: &str, key: &ClientKey) -> Result<TcpLine, Fault> {
+    pub fn tcp_line(
+        &self,
+        made: &ClientCertificate,
+        service: &TcpServiceView,
+        key: &Arc<ClientKey>,
+    ) -> Result<TcpLine, Fault> {
+        if self.is_opened {
+            let path = format!("/api/v1/tcp/{}/{}", made.grant.target, service.service);
+            let (certificate, key) = (made.certificate.clone(), Arc::clone(key));
+            return Ok(TcpLine(Line::WebSocket { wire: self.wire.clone(), path, certificate, key }));
+        }
         let tls = key.config(&self.profile.read_ca()?, &made.certificate)?;
-        Ok(TcpLine { way: self.wire.way().clone(), port: made.face.port, server_name: server_name.to_owned(), tls })
+        let (way, port, server_name) = (self.wire.way().clone(), made.face.port, service.server_name.clone());
+        Ok(TcpLine(Line::Tls { way, port, server_name, tls }))
     }
 }
 
@@ -77,30 +107,80 @@ impl TcpLine {
     ///
     /// # Errors
     /// The gate says no, or cannot be reached.
-    pub async fn open(&self) -> Result<(TlsStream<TcpStream>, SessionId), NotCarried> {
-        timeout(CARRIED_WITHIN, self.connect())
+    pub async fn open(&self) -> Result<Carried, NotCarried> {
+        let connecting = async {
+            match &self.0 {
+                Line::Tls { way, port, server_name, tls } => by_tls(way, *port, server_name, tls).await,
+                Line::WebSocket { wire, path, certificate, key } => by_websocket(wire, path, certificate, key).await,
+            }
+        };
+        timeout(CARRIED_WITHIN, connecting)
             .await
             .map_err(|_| NotCarried::Unreachable("no answer in half a minute".into()))?
     }
+}
 
-    async fn connect(&self) -> Result<(TlsStream<TcpStream>, SessionId), NotCarried> {
-        let unreachable = |cause: &dyn std::fmt::Display| NotCarried::Unreachable(cause.to_string());
-        let socket = self.way.open(self.port).await.map_err(|cause| unreachable(&cause))?;
-        let name = ServerName::try_from(self.server_name.clone()).map_err(|cause| unreachable(&cause))?;
-        let connector = TlsConnector::from(Arc::clone(&self.tls));
-        let mut stream = connector.connect(name, socket).await.map_err(|cause| unreachable(&cause))?;
-        let line = first_line(&mut stream).await.map_err(|cause| unreachable(&cause))?;
-        match serde_json::from_slice(&line) {
-            Ok(FirstLine::Carried { session }) => Ok((stream, session)),
-            Ok(FirstLine::Refused { words }) => Err(NotCarried::Refused(words)),
-            Err(cause) => Err(unreachable(&format_args!("its answer cannot be understood ({cause})"))),
+fn unreachable(cause: impl std::fmt::Display) -> NotCarried {
+    NotCarried::Unreachable(cause.to_string())
+}
+
+fn not_understood(cause: impl std::fmt::Display) -> NotCarried {
+    unreachable(format_args!("its answer cannot be understood ({cause})"))
+}
+
+async fn by_tls(way: &Way, port: u16, server_name: &str, tls: &Arc<ClientConfig>) -> Result<Carried, NotCarried> {
+    let socket = way.open(port).await.map_err(unreachable)?;
+    let name = ServerName::try_from(server_name.to_owned()).map_err(unreachable)?;
+    let mut stream = TlsConnector::from(Arc::clone(tls)).connect(name, socket).await.map_err(unreachable)?;
+    let line = first_line(&mut stream).await.map_err(unreachable)?;
+    match serde_json::from_slice(&line) {
+        Ok(FirstLine::Carried { session }) => Ok((Box::new(stream), session)),
+        Ok(FirstLine::Refused { words }) => Err(NotCarried::Refused(words)),
+        Err(cause) => Err(not_understood(cause)),
+    }
+}
+
+async fn by_websocket(wire: &Wire, path: &str, certificate: &str, key: &ClientKey) -> Result<Carried, NotCarried> {
+    let (at, nonce) = (Timestamp::now(), generate_key());
+    let shown = key.show(certificate, "GET", path, at).map_err(unreachable)?;
+    let credentials = Some((shown.token.as_str(), proof::value(at, &shown.signature)));
+    let asked = Outgoing { method: "GET", path, credentials, body: Vec::new(), upgrade: Some(nonce.clone()) };
+    let answer = wire.send(asked).await.map_err(|fault| match fault {
+        Fault::Unreachable { cause, .. } => unreachable(cause),
+        other => unreachable(other),
+    })?;
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(match taken(answer).await {
+            Err(Fault::Problem(problem)) if problem.refusal == "websocket" => {
+                NotCarried::Refused(format!("what opens TLS in between does not pass WebSocket on. {}", problem.detail))
+            }
+            Err(Fault::Problem(problem)) => NotCarried::Refused(problem.detail),
+            Err(fault) => unreachable(fault),
+            Ok(_) => not_understood("it is no WebSocket"),
+        });
+    }
+    let accepted = answer.headers().get(header::SEC_WEBSOCKET_ACCEPT);
+    if accepted.is_none_or(|accepted| accepted != derive_accept_key(nonce.as_bytes()).as_str()) {
+        return Err(not_understood("it accepts another WebSocket"));
+    }
+    let upgraded = hyper::upgrade::on(answer).await.map_err(unreachable)?;
+    let mut socket = websocket::open(TokioIo::new(upgraded), Role::Client).await;
+    match websocket::heard(&mut socket).await.map_err(not_understood)? {
+        Said::Carried { session } => {
+            let (stream, carrying) = websocket::pipe(socket);
+            wire.go_on(carrying.run(|| websocket::why(None)));
+            Ok((Box::new(stream), session))
         }
+        Said::Finished => Err(not_understood("it ends before it begins")),
     }
 }
 
 impl std::fmt::Debug for TcpLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "TcpLine({})", self.server_name)
+        match &self.0 {
+            Line::Tls { server_name, .. } => write!(f, "TcpLine({server_name})"),
+            Line::WebSocket { path, .. } => write!(f, "TcpLine({path})"),
+        }
     }
 }
 

@@ -29,13 +29,15 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// The gate answers a refused sign-in after a second, and gives up on its own journal after a few.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
-/// One face, as it is reached.
+/// One face, as it is reached. Cheap to clone.
+#[derive(Clone)]
 pub(super) struct Wire {
     tls: Arc<ClientConfig>,
     origin: String,
     way: Way,
     port: u16,
     known_by: &'static str,
+    next: &'static str,
     connections: TaskTracker,
 }
 
@@ -48,6 +50,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) credentials: Option<(&'a str, String)>,
     /// JSON, or nothing.
     pub(super) body: Vec<u8>,
+    /// The connection is to become a WebSocket, with this key (RFC 6455, 4.1).
+    pub(super) upgrade: Option<String>,
 }
 
 impl Wire {
@@ -59,7 +63,15 @@ impl Wire {
     ) -> Self {
         let way = Way { host: origin.host().to_owned(), address: address.map(|address| address.ip()), proxy: None };
         let port = address.map_or(origin.port(), |address| address.port());
-        Self { tls, origin: origin.to_string(), way, port, known_by, connections: TaskTracker::new() }
+        Self {
+            tls,
+            origin: origin.to_string(),
+            way,
+            port,
+            known_by,
+            next: "Ask the plant",
+            connections: TaskTracker::new(),
+        }
     }
 
     pub(super) const fn way(&self) -> &Way {
@@ -70,6 +82,20 @@ impl Wire {
         self.way.proxy = proxy;
     }
 
+    /// From now on by these settings.
+    pub(super) fn trust(&mut self, tls: Arc<ClientConfig>) {
+        self.tls = tls;
+    }
+
+    pub(super) const fn when_not_the_gate(&mut self, next: &'static str) {
+        self.next = next;
+    }
+
+    /// Goes on with something until it ends by itself.
+    pub(super) fn go_on(&self, with: impl Future<Output = ()> + Send + 'static) {
+        self.connections.spawn(with);
+    }
+
     /// Sends a request; gives the head of its answer.
     pub(super) async fn send(&self, outgoing: Outgoing<'_>) -> Result<Response<Incoming>, Fault> {
         let stream = self.connect().await?;
@@ -77,7 +103,7 @@ impl Wire {
             .await
             .map_err(|cause| self.unreachable(in_full(&cause)))?;
         // Its end is told by the request or the body, whichever it cuts short.
-        self.connections.spawn(async move { drop(connection.await) });
+        self.connections.spawn(async move { drop(connection.with_upgrades().await) });
         let request = self.request(outgoing)?;
         let answer = tokio::time::timeout(ANSWER_WAIT, sender.send_request(request)).await;
         let answer = answer.map_err(|_| self.unreachable("no answer in half a minute"))?;
@@ -85,11 +111,18 @@ impl Wire {
     }
 
     fn request(&self, outgoing: Outgoing<'_>) -> Result<Request<Full<Bytes>>, Fault> {
-        let Outgoing { method, path, credentials, body } = outgoing;
+        let Outgoing { method, path, credentials, body, upgrade } = outgoing;
         let host = self.origin.trim_start_matches("https://");
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
         if let Some((token, value)) = credentials {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}")).header(proof::HEADER, value);
+        }
+        if let Some(key) = upgrade {
+            request = request
+                .header(header::CONNECTION, "Upgrade")
+                .header(header::UPGRADE, "websocket")
+                .header(header::SEC_WEBSOCKET_VERSION, "13")
+                .header(header::SEC_WEBSOCKET_KEY, key);
         }
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
@@ -113,7 +146,8 @@ impl Wire {
         let tls = cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
             Some(rustls::Error::InvalidCertificate(_) | rustls::Error::General(_)) => {
-                Fault::NotTheGate { origin: self.origin.clone(), known_by: self.known_by, cause: cause.to_string() }
+                let (origin, cause) = (self.origin.clone(), cause.to_string());
+                Fault::NotTheGate { origin, known_by: self.known_by, cause, next: self.next }
             }
             _ => self.unreachable(cause),
         }

@@ -8,11 +8,13 @@ mod places;
 mod running;
 mod telling;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use certs::proof::Face;
 use policies::actions::Action;
 use policies::time::Seconds;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
 use super::gate::{ProfileArg, sign_in_here, with_client};
@@ -55,6 +57,13 @@ pub(super) struct Args {
     /// The file whose first line is the proxy's password.
     #[arg(long, value_name = "FILE")]
     proxy_password: Option<PathBuf>,
+    /// For a proxy that opens TLS, as some companies will have it: go as WebSockets. Whoever runs that proxy reads what
+    /// passes, and can alter it.
+    #[arg(long, conflicts_with = "certificate")]
+    websocket: bool,
+    /// The file with the CA of such a proxy, in PEM. What this machine trusts, if left out.
+    #[arg(long, value_name = "FILE", requires = "websocket")]
+    proxy_ca: Option<PathBuf>,
     /// For machines: a line for each thing that happens.
     #[arg(long)]
     json: bool,
@@ -67,6 +76,16 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         }
         let places = args.places()?;
         client.go_through(args.proxy(client)?);
+        if args.websocket {
+            client.trust_what_opens_tls(authorities(args.proxy_ca.as_deref())?)?;
+            client.when_not_the_gate(
+                "Give the CA of the proxy that opens TLS with --proxy-ca FILE: ask whoever runs it. Or ask the plant",
+            );
+        } else {
+            client.when_not_the_gate(
+                "Ask the plant. If it is a proxy of your own company that opens TLS: --websocket passes it",
+            );
+        }
         if !client.is_signed_in() {
             sign_in_here(client).await?;
         }
@@ -116,6 +135,26 @@ impl Args {
                 .map_err(|cause| Failure::usage(format_args!("no password for the proxy was given: {cause}")))?,
         };
         Ok(Some(proxy.with_password(password)))
+    }
+}
+
+/// The CAs in a file, or all that this machine trusts.
+fn authorities(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let Some(file) = file else {
+        let found = rustls_native_certs::load_native_certs();
+        return match (found.certs, found.errors.first()) {
+            (none, Some(error)) if none.is_empty() => {
+                Err(Failure::failed(format_args!("what this machine trusts cannot be read: {error}")))
+            }
+            (certificates, _) => Ok(certificates),
+        };
+    };
+    let wrong = |cause: &dyn std::fmt::Display| Failure::usage(format_args!("{}: {cause}", file.display()));
+    let text = std::fs::read(file).map_err(|cause| wrong(&cause))?;
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match read {
+        Ok(none) if none.is_empty() => Err(wrong(&"there is no certificate in it (PEM, -----BEGIN CERTIFICATE-----)")),
+        read => read.map_err(|cause| wrong(&cause)),
     }
 }
 

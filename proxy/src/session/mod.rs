@@ -235,6 +235,11 @@ impl Session {
         self.live.over.borrow().clone()
     }
 
+    /// The same as a sentence for the technician.
+    pub fn over_in_words(&self) -> Option<String> {
+        self.over().map(|ending| self.place.over(&ending))
+    }
+
     /// When a byte last went into a socket of its target. Tells it when the session is over, too.
     pub fn written(&self) -> Arc<Moment> {
         Arc::clone(self.live.legs.written())

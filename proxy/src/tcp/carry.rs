@@ -130,7 +130,7 @@ async fn joined_at_once<R: Recorder>(
     is_gated: bool,
 ) -> Result<Option<(Slot, Leg)>, Result<End, RecordingFault>> {
     let from = vendor.from.map(|from| from.to_string().as_str().into());
-    let opened = Note::ChannelOpen { kind: vendor.kind.into(), to: Some(reach.to.as_str().into()), from };
+    let opened = Note::ChannelOpen { kind: vendor.kind().into(), to: Some(reach.to.as_str().into()), from };
     noted(recorder.note(number, &opened)).await.map_err(Err)?;
     if is_gated {
         return Ok(None);
@@ -724,6 +724,11 @@ impl<'a, R: Recorder> Carriage<'a, R> {
         self.download.end();
         if end.is_ok() {
             self.let_go().await;
+        }
+        match end {
+            Ok(End::NotReached(why) | End::Refused(why)) => self.vendor.say_last(why),
+            Ok(End::Released) => self.vendor.say_last(RELEASED),
+            _ => {}
         }
         let closing = async { self.vendor.write.lock().await.close().await };
         let (closed, ()) = tokio::join!(tokio::time::timeout(CLOSING_MAX, closing), self.leave_target());

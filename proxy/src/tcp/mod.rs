@@ -27,6 +27,7 @@ pub(crate) use judge::TcpJudge;
 pub(crate) use pace::{Pace, Paces};
 pub(crate) use slots::Slot;
 pub use slots::{NoSlot, Slots};
+pub(crate) use vendor::LastWords;
 pub use vendor::VendorEnd;
 
 /// How the connections of one session reach its target.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use russh::server::{self, ChannelOpenHandle};
@@ -15,13 +15,23 @@ use crate::flow::{Brake, CHUNK_BYTES, Event, HIGH_BYTES, Queue, Valve};
 
 /// A connection of the technician's, not joined to a target yet.
 pub struct VendorEnd {
-    pub(super) kind: &'static str,
+    kind: Kind,
     pub(super) from: Option<SocketAddr>,
     pub(super) upload: Arc<Queue>,
     pub(super) write: Mutex<VendorWrite>,
     pub(super) read: Option<Pin<Box<dyn AsyncRead + Send + Sync>>>,
     pub(super) reply: Option<ChannelOpenHandle>,
 }
+
+/// What it is within.
+enum Kind {
+    Ssh,
+    Tls,
+    WebSocket(LastWords),
+}
+
+/// Why a connection is closed, for one on which that can be said beside its bytes.
+pub(crate) type LastWords = Arc<OnceLock<String>>;
 
 /// Where what goes to the technician is written.
 pub(super) enum VendorWrite {
@@ -39,7 +49,7 @@ impl VendorEnd {
     /// [`VendorFlow::open_channel`](crate::flow::VendorFlow::open_channel) gave; the channel's read half was dropped.
     pub fn channel(write: ChannelWriteHalf<server::Msg>, upload: Arc<Queue>, reply: ChannelOpenHandle) -> Self {
         let write = Mutex::new(VendorWrite::Channel(write));
-        Self { kind: "direct-tcpip", from: None, upload, write, read: None, reply: Some(reply) }
+        Self { kind: Kind::Ssh, from: None, upload, write, read: None, reply: Some(reply) }
     }
 
     /// A stream of its own, over TLS, from this address. It is read no faster than the target takes what it brings.
@@ -47,7 +57,12 @@ impl VendorEnd {
         let (read, write) = tokio::io::split(stream);
         let write = Mutex::new(VendorWrite::Stream(Box::pin(write)));
         let upload = Queue::new(Brake::Writer, Arc::new(Valve::default()));
-        Self { kind: "tls", from: Some(from), upload, write, read: Some(Box::pin(read)), reply: None }
+        Self { kind: Kind::Tls, from: Some(from), upload, write, read: Some(Box::pin(read)), reply: None }
+    }
+
+    /// The stream is within a WebSocket, whose close says why it came.
+    pub(crate) fn within_websocket(self, last_words: LastWords) -> Self {
+        Self { kind: Kind::WebSocket(last_words), ..self }
     }
 
     /// Refuses it, with words where its client shows any.
@@ -58,9 +73,28 @@ impl VendorEnd {
             Some(reply) => {
                 reply.reject(ChannelOpenFailure::Other { code: CONNECT_FAILED, reason: words.to_owned() }).await;
             }
-            None => self.write.get_mut().close().await,
+            None => {
+                self.say_last(words);
+                self.write.get_mut().close().await;
+            }
         }
         self.upload.end();
+    }
+
+    /// Says why it is closed, where there is somewhere to say it.
+    pub(super) fn say_last(&self, words: &str) {
+        if let Kind::WebSocket(last_words) = &self.kind {
+            last_words.get_or_init(|| words.to_owned());
+        }
+    }
+
+    /// The kind that a recording has of it.
+    pub(super) const fn kind(&self) -> &'static str {
+        match self.kind {
+            Kind::Ssh => "direct-tcpip",
+            Kind::Tls => "tls",
+            Kind::WebSocket(_) => "websocket",
+        }
     }
 
     /// What comes from the technician.

@@ -95,6 +95,7 @@ impl Face {
             ssh_host: "gate.mill3.example".into(),
             ssh_port: 2222,
             tcp_port: None,
+            carrier: None,
             logs: vec![keys.log_key().verifier("mill-3/journal").unwrap()],
             recorder: None,
             witnesses: approver::witnesses::Witnesses::new(Vec::new(), Vec::new()).unwrap(),

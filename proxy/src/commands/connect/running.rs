@@ -42,7 +42,7 @@ const TIME_IS_OVER: &str = "the grant's time is over. Connect again to ask for a
 
 /// One grant, and the certificate under it.
 struct Held {
-    key: ClientKey,
+    key: Arc<ClientKey>,
     made: ClientCertificate,
     over: bool,
     warned: BTreeSet<i64>,
@@ -115,7 +115,7 @@ impl Running<'_> {
         let grant = self.certified(own.request).await?;
         let made = &self.grants[grant].made;
         let service = service_of(made, &place)?;
-        let line = self.client.tcp_line(made, &service.server_name, &self.grants[grant].key)?;
+        let line = self.client.tcp_line(made, &service, &self.grants[grant].key)?;
         let (line, current) = watch::channel(line);
         let counters = Arc::<Counters>::default();
         self.voice.tell(&Told::Open {
@@ -146,7 +146,7 @@ impl Running<'_> {
         if self.certificate.is_some() && !self.grants.is_empty() {
             return Err(Failure::usage("a certificate is for one grant: run `holdpoint connect` once for each"));
         }
-        let key = ClientKey::generate();
+        let key = Arc::new(ClientKey::generate());
         let made = self.client.client_certificate(request, &key).await?;
         let told_sessions = made.sessions.iter().map(|session| session.session).collect();
         self.grants.push(Held { key, made, over: false, warned: BTreeSet::new(), told_sessions });
@@ -308,7 +308,7 @@ impl Running<'_> {
             }
         }
         for open in self.open.iter().filter(|open| open.grant == number) {
-            let line = self.client.tcp_line(&held.made, &open.service.server_name, &held.key)?;
+            let line = self.client.tcp_line(&held.made, &open.service, &held.key)?;
             open.line.send_replace(line);
         }
         self.keep_certificate(number)
