@@ -183,7 +183,9 @@ impl Printer {
         full.iter().try_for_each(|tile| self.publisher.remove_partials(tile))?;
         let before = std::mem::replace(&mut self.partial, now_partial);
         let stale = std::mem::replace(&mut self.stale, before);
-        stale.iter().try_for_each(|tile| self.remove(tile))
+        // One of a higher level stays the same through many checkpoints, and belongs to each of them.
+        let is_current = |tile: &&Tile| Tile::in_log(tile.kind(), tile.index(), self.edge.size()) == Some(**tile);
+        stale.iter().filter(|tile| !is_current(tile)).try_for_each(|tile| self.remove(tile))
     }
 
     fn remove(&self, tile: &Tile) -> io::Result<()> {

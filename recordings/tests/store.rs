@@ -103,6 +103,26 @@ fn entries_are_read_from_any_index_across_segments_and_restarts() {
     }
 }
 
+/// A tile of hashes of hashes changes with each 256 entries alone, and belongs to every checkpoint until then.
+#[test]
+fn a_tile_that_stays_the_same_through_many_checkpoints_stays_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = open(dir.path(), options(Purpose::Journal)).unwrap();
+    let published = || {
+        let note = std::fs::read_to_string(dir.path().join("checkpoint")).unwrap_or_default();
+        note.lines().nth(1).and_then(|size| size.parse::<u64>().ok()).unwrap_or_default()
+    };
+    for (entries, size) in [(257, 257), (1, 258), (1, 259), (1, 260)] {
+        block_on(log.append(log.head(), vec![b"entry".to_vec(); entries], Timestamp::now())).unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while published() < size {
+            assert!(std::time::Instant::now() < deadline, "nothing was published");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    assert!(dir.path().join("tile/1/000.p/1").exists());
+}
+
 #[test]
 fn what_is_too_long_is_refused_and_nothing_of_it_appended() {
     let dir = tempfile::tempdir().unwrap();
