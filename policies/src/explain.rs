@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::actions::Actions;
 use crate::ids::{RoleName, RuleId, ServiceName, TargetName, VendorId};
-use crate::plant::{Escort, Plant, Quorum, Rule, Tell, WorkOrder};
+use crate::plant::{Escort, FileCheck, Plant, Quorum, Rule, Tell, WorkOrder};
 use crate::rules::{Nearest, NotAllowed, Opening, Question, deciding_rule, listed, named_service};
 use crate::time::Seconds;
 
@@ -71,6 +71,8 @@ pub struct Decided {
     pub retention: Seconds,
     /// When it is removed by itself.
     pub retention_max: Option<Seconds>,
+    /// What looks at uploads first.
+    pub file_check: Option<FileCheck>,
 }
 
 /// Asks the rules, and says why they answer so.
@@ -105,6 +107,7 @@ fn decided(plant: &Plant, rule: &Rule, at: Timestamp) -> Decided {
         emergency: rule.emergency,
         retention: rule.retention,
         retention_max: rule.retention_max,
+        file_check: rule.file_check.clone(),
     }
 }
 
@@ -146,6 +149,9 @@ impl fmt::Display for Decided {
         write!(f, "\nwork order: {}\nescort: {}", self.work_order, self.escort)?;
         if self.emergency {
             write!(f, "\nemergency: any one operator on duty")?;
+        }
+        if let Some(check) = &self.file_check {
+            write!(f, "\nuploads are checked by: {check}")?;
         }
         write!(f, "\nrecording kept: {} at least", self.retention)?;
         match self.retention_max {

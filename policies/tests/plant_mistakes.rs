@@ -139,6 +139,58 @@ fn every_key_is_read_or_refused_by_name() {
 }
 
 #[test]
+fn a_file_check_stands_where_it_limits_something() {
+    let with = |actions: &str, keys: &str| {
+        let rule = SMALL.replace("actions = [\"shell\"]", &format!("actions = [{actions}]\n{keys}"));
+        assert_ne!(rule, SMALL);
+        let told = report(&rule);
+        told.lines().map(|line| line.splitn(4, ':').nth(3).expect("a place").trim().to_owned()).collect::<Vec<_>>()
+    };
+    let check = "file_check = [\"/usr/bin/clamdscan\", \"--fdpass\", \"{file}\"]";
+    assert!(with("\"file-put\"", check).is_empty());
+    let at = |key: &str, told: &str| format!("rules[acme-packaging].{key}: {told}");
+    for (actions, keys, told) in [
+        (
+            "\"file-put\", \"shell\"",
+            check,
+            at(
+                "file_check",
+                "limits nothing beside shell, which carries files that nobody looks at; leave shell out of this rule, or leave the check out",
+            ),
+        ),
+        (
+            "\"file-put\", \"tunnel\"",
+            check,
+            at(
+                "file_check",
+                "limits nothing beside tunnel, which carries files that nobody looks at; leave tunnel out of this rule, or leave the check out",
+            ),
+        ),
+        ("\"file-get\"", check, at("file_check", "changes nothing without file-put; leave it out, or allow file-put")),
+        (
+            "\"file-put\"",
+            "file_check = \"/usr/bin/clamdscan {file}\"",
+            at("file_check", "a text is wrong here; write a list in square brackets"),
+        ),
+        (
+            "\"file-put\"",
+            "file_check = [\"clamdscan\"]",
+            at(
+                "file_check",
+                "the program is not named by its absolute path; write for example \"/usr/bin/clamdscan\": no search path and no shell is used",
+            ),
+        ),
+        (
+            "\"file-put\"",
+            "file_check_max = \"1m\"",
+            at("file_check_max", "changes nothing without file_check; name a file_check, or leave it out"),
+        ),
+    ] {
+        assert_eq!(with(actions, keys), [told], "{actions} {keys}");
+    }
+}
+
+#[test]
 fn a_rule_that_reaches_nothing_is_a_mistake() {
     let no_target = after("[zones.packaging]", "[zones.packaging]\n[zones.empty]");
     assert_eq!(no_target, "");

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         true => Asked::Subsystem(&line),
         false => Asked::Exec { line: line.as_bytes(), on_terminal: false },
     };
-    let inspector = match judge(&granted(), "Ask for it.", asked) {
+    let inspector = match judge(&granted(), "Ask for it.", false, asked) {
         Verdict::Allow(Some(inspector)) => inspector,
         Verdict::Allow(None) => panic!("{line} is no file copy"),
         Verdict::Refuse(words) => {

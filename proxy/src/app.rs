@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::floor::Floor;
 use crate::founding;
 use crate::session::{Sessions, SessionsParts};
 use crate::trusting;
+use crate::uploads::Staging;
 
 pub(crate) mod asking;
 mod faces;
@@ -190,6 +192,7 @@ impl App {
             records: Arc::clone(&stores.records),
             recipients: config.store.recipients(),
             machine: Arc::new(RealMachine),
+            staging: staging(&config.store.data, &stores.records)?,
             secrets: keys.secrets(),
             ca: keys.ssh_ca(),
             tracker: tracker.clone(),
@@ -340,6 +343,15 @@ async fn open_stores(config: &Config, identity: Identity, keys: &KeyStore) -> Re
         Ok(Err(faults)) => Err(StartFault(faults.into_iter().map(Reason::from).collect())),
         Err(panic) => Err(Reason::Died(panic.to_string()).into()),
     }
+}
+
+/// Uploads that are checked first take no room that recordings could come to need: below twice the reserve none is kept.
+fn staging(data: &Path, records: &Arc<Log>) -> Result<Staging, StoreFault> {
+    let records = Arc::clone(records);
+    let room = move || records.room().map(|room| room.state == RoomState::Plenty);
+    let state = stores::directory_dir(data);
+    Staging::open(&state, Arc::new(room))
+        .map_err(|cause| StoreFault::Unreadable { path: Staging::folder(&state), cause })
 }
 
 async fn bind(face: &'static str, addresses: &[SocketAddr], reasons: &mut Vec<Reason>) -> Vec<TcpListener> {

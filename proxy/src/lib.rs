@@ -31,5 +31,6 @@ pub mod tcp;
 pub mod telnet;
 mod tls_face;
 pub mod trusting;
+pub mod uploads;
 mod vendor_port;
 mod websocket;

@@ -194,6 +194,20 @@ impl<L: Line> Tap<L> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// The next of what the gate made, after the peer's end too. May be dropped and called again.
+    pub async fn next_made(&mut self) -> Result<Recorded, RecordingFault> {
+        self.ended = true;
+        loop {
+            let next = poll_fn(|cx| match self.poll_next(cx) {
+                Poll::Ready(Ok(None)) => Poll::Pending,
+                next => next,
+            });
+            if let Some(recorded) = next.await? {
+                return Ok(recorded);
+            }
+        }
+    }
+
     /// The event has left the gate, or was thrown away.
     pub fn settle(&self, made: bool, weight: usize) {
         let queue = if made { &self.made } else { &self.queue };

@@ -1,10 +1,11 @@
 //! What the facts of a session say: the bytes of each kind of fact frame, as the session writes and an auditor reads
 //! them. They are JSON and encrypted like everything of a session. Who may do what is decided elsewhere.
 
+use policies::digest::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Fact;
-use crate::ledger::FileEntry;
+use crate::ledger::{FileEntry, RemotePath};
 use crate::operation::Operation;
 use crate::words::Words;
 
@@ -98,6 +99,9 @@ pub enum Note {
         /// gate's own bytes stand.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         spliced: Vec<Splice>,
+        /// The uploaded file it is about, where the rule's file check looked at one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checked: Option<Box<Checked>>,
     },
     /// Bytes that were not kept.
     Redacted {
@@ -155,6 +159,33 @@ pub struct Splice {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_zero(count: &u64) -> bool {
     *count == 0
+}
+
+/// A file on its way to the target that the rule's file check looked at, whole, before the target had any of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// Where it is to go, as the technician named it.
+    pub path: RemotePath,
+    /// How long it is.
+    pub bytes: u64,
+    /// SHA-256 over all of it.
+    pub sha256: Digest,
+    /// What became of the check.
+    pub outcome: CheckOutcome,
+    /// What the program said, or why there was no verdict of it.
+    pub said: Words,
+}
+
+/// What became of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckOutcome {
+    /// The program ended with 0.
+    Passed,
+    /// The program ended otherwise.
+    Refused,
+    /// The program could not be run, or did not end in time: as good as refused.
+    NotRun,
 }
 
 /// A terminal's size in characters.
@@ -262,7 +293,13 @@ mod tests {
         let answered = Splice { from_target: true, at: 0, left_out: 0, made: 9 };
         let (words, operation) = ("refused to write 55".into(), Some(Box::new(operation)));
         assert_eq!(
-            written(Note::GateVerdict { allowed: false, words, operation, spliced: vec![left_out, answered] }),
+            written(Note::GateVerdict {
+                allowed: false,
+                words,
+                operation,
+                spliced: vec![left_out, answered],
+                checked: None
+            }),
             concat!(
                 r#"{"note":"gate-verdict","allowed":false,"words":"refused to write 55","operation":{"protocol":"modbus","#,
                 r#""class":"operate","code":"6","object":"holding register 40101 (address 100), unit 1","value":"55","#,
@@ -272,11 +309,36 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_a_check_said_is_written_this_way_for_ever() {
+        let checked = Checked {
+            path: RemotePath::new(b"/opt/recipe"),
+            bytes: 7,
+            sha256: Digest::of_bytes(b"content"),
+            outcome: CheckOutcome::NotRun,
+            said: "it did not end".into(),
+        };
+        let (operation, spliced, checked) = (None, Vec::new(), Some(Box::new(checked)));
+        let note = Note::GateVerdict { allowed: false, words: "put".into(), operation, spliced, checked };
+        let sha256 = Digest::of_bytes(b"content");
+        let written = format!(
+            r#"{{"note":"gate-verdict","allowed":false,"words":"put","checked":{{"path":{{"name":"/opt/recipe"}},"bytes":7,"sha256":"{sha256}","outcome":"not-run","said":"it did not end"}}}}"#
+        );
+        assert_eq!(String::from_utf8(note.encode()).unwrap(), written);
+        assert_eq!(Note::decode(Fact::GateVerdict, written.as_bytes()), Ok(note));
+    }
+
     /// A note of a newer program, as this one and every one before it reads it.
     #[test]
     fn a_member_that_nobody_knows_is_passed_over() {
         let newer = br#"{"note":"gate-verdict","allowed":true,"words":"read","later":[1]}"#;
-        let known = Note::GateVerdict { allowed: true, words: "read".into(), operation: None, spliced: Vec::new() };
+        let known = Note::GateVerdict {
+            allowed: true,
+            words: "read".into(),
+            operation: None,
+            spliced: Vec::new(),
+            checked: None,
+        };
         assert_eq!(Note::decode(Fact::GateVerdict, newer), Ok(known));
     }
 

@@ -120,6 +120,7 @@ pub fn of(moment: &Moment) -> Option<String> {
         // What a protocol gate says of an operation is a whole line.
         Note::GateVerdict { allowed: false, words, operation: Some(operation), .. } => Some(in_words(words, operation)),
         Note::GateVerdict { allowed: false, words, .. } => Some(format!("refused {words}")),
+        Note::GateVerdict { words, checked: Some(_), .. } => Some(words.to_string()),
         Note::FileEntry(entry) => Some(file(entry)),
         Note::Redacted { bytes, reason } => Some(format!("{bytes} bytes were not kept: {reason}")),
         _ => None,
@@ -173,6 +174,7 @@ mod tests {
 
     use super::*;
     use crate::ledger::{Operation, RemotePath, Verdict};
+    use crate::notes::{CheckOutcome, Checked};
     use policies::digest::Digest;
 
     #[test]
@@ -229,6 +231,7 @@ mod tests {
                     words: "put recipe".into(),
                     operation: None,
                     spliced: Vec::new(),
+                    checked: None,
                 }),
             ),
             moment(
@@ -238,6 +241,23 @@ mod tests {
                     words: "get recipe".into(),
                     operation: None,
                     spliced: Vec::new(),
+                    checked: None,
+                }),
+            ),
+            moment(
+                2,
+                What::Note(Note::GateVerdict {
+                    allowed: true,
+                    words: "put recipe: the file check passed it".into(),
+                    operation: None,
+                    spliced: Vec::new(),
+                    checked: Some(Box::new(Checked {
+                        path: RemotePath::new(b"recipe"),
+                        bytes: 7,
+                        sha256: Digest::of_bytes(b"content"),
+                        outcome: CheckOutcome::Passed,
+                        said: "OK".into(),
+                    })),
                 }),
             ),
         ] {
@@ -249,7 +269,8 @@ mod tests {
             [
                 "told the technician: 5 minutes left.",
                 r"input stopped: Your input is stopped.\x1b[2J",
-                "refused put recipe"
+                "refused put recipe",
+                "put recipe: the file check passed it"
             ]
         );
         let shown: Vec<u32> = remarks.channels.iter().filter(|(_, ran)| ran.is_shown()).map(|(n, _)| *n).collect();

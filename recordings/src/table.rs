@@ -132,7 +132,7 @@ mod tests {
             times: 1,
         };
         let (words, operation) = ("wrote".into(), Some(Box::new(operation)));
-        let what = What::Note(Note::GateVerdict { allowed, words, operation, spliced: Vec::new() });
+        let what = What::Note(Note::GateVerdict { allowed, words, operation, spliced: Vec::new(), checked: None });
         Ok(Moment { at: Duration::ZERO, wall: Timestamp::UNIX_EPOCH, sequence: 0, channel: 2, what })
     }
 

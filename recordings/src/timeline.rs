@@ -389,7 +389,11 @@ mod tests {
             times: 1,
         };
         let (words, operation) = (words.into(), Some(Box::new(operation)));
-        moment(seconds, channel, What::Note(Note::GateVerdict { allowed, words, operation, spliced: Vec::new() }))
+        moment(
+            seconds,
+            channel,
+            What::Note(Note::GateVerdict { allowed, words, operation, spliced: Vec::new(), checked: None }),
+        )
     }
 
     fn read(seconds: u64, channel: u32, words: &str) -> Moment {
@@ -402,7 +406,11 @@ mod tests {
 
     fn verdict(seconds: u64, channel: u32, words: &str) -> Moment {
         let (allowed, words) = (false, words.into());
-        moment(seconds, channel, What::Note(Note::GateVerdict { allowed, words, operation: None, spliced: Vec::new() }))
+        moment(
+            seconds,
+            channel,
+            What::Note(Note::GateVerdict { allowed, words, operation: None, spliced: Vec::new(), checked: None }),
+        )
     }
 
     fn open(seconds: u64, channel: u32) -> Moment {

@@ -145,7 +145,8 @@ fn a_recording_that_breaks_off_is_written_as_far_as_it_goes() {
     let nowhere = Splice { from_target: true, at: 1_000_000, left_out: 0, made: REFUSED.len() as u64 };
     session.data(1, Stream::GateOut, REFUSED);
     let words = "answered".into();
-    session.note(1, &Note::GateVerdict { allowed: true, words, operation: None, spliced: vec![nowhere] });
+    session
+        .note(1, &Note::GateVerdict { allowed: true, words, operation: None, spliced: vec![nowhere], checked: None });
     drop(session);
     store.close();
     let (file, written) = packets(&store, Side::Technician).unwrap();

@@ -12,12 +12,13 @@ use certs::totp::TotpSecret;
 use certs::trust::Trust;
 use certs::witness_key::Cosigner;
 use policies::actions::Action;
+use policies::digest::Digest;
 use policies::events::Event;
 use policies::plant::Plant;
 use proxy::client::Unpacker;
 use proxy::config::Config;
 use proxy::files::judge::{Asked, Verdict, judge};
-use proxy::files::{Inspect, Inspected};
+use proxy::files::{Inspect, Inspected, Next, UploadStep};
 use proxy::flow::WindowSize;
 use proxy::gates::{Gate, Judge, Mode, Need, Passed, Piece, cip, modbus, s7, vnc};
 use proxy::telnet::{Codec, Decoded};
@@ -426,11 +427,22 @@ fn pieces(mut said: &[u8]) -> impl Iterator<Item = (bool, Bytes)> {
 
 fn converse(asked: Asked<'_>, said: &[u8]) {
     let granted = [Action::FileGet].into();
-    let Verdict::Allow(Some(mut inspector)) = judge(&granted, "Ask for it.", asked) else { return };
+    let Verdict::Allow(Some(inspector)) = judge(&granted, "Ask for it.", false, asked) else { return };
+    talk(inspector, said);
+    let granted = [Action::FileGet, Action::FilePut].into();
+    let Verdict::Allow(Some(inspector)) = judge(&granted, "Ask for it.", true, asked) else { return };
+    talk(inspector, said);
+}
+
+fn talk(mut inspector: Box<dyn Inspect>, said: &[u8]) {
+    let mut handing = false;
     for (upward, piece) in pieces(said) {
         let inspected = if upward { inspector.upward(piece) } else { inspector.downward(piece) };
         match inspected {
-            Ok(inspected) => harmless(&inspected),
+            Ok(inspected) => {
+                harmless(&inspected);
+                hand_over(inspector.as_mut(), &inspected.uploads, &mut handing);
+            }
             Err(malformed) => {
                 assert!(!malformed.to_string().contains(char::is_control));
                 break;
@@ -438,6 +450,29 @@ fn converse(asked: Asked<'_>, said: &[u8]) {
         }
     }
     finish(inspector.as_mut());
+}
+
+/// The first upload that is whole passes its check, and goes on as far as the target's answers let it; others do not pass.
+fn hand_over(inspector: &mut dyn Inspect, steps: &[UploadStep], handing: &mut bool) {
+    let uploads = inspector.uploads();
+    for step in steps {
+        match step {
+            UploadStep::Check(upload) if !*handing => {
+                uploads.begin(*upload, 7, Digest::of_bytes(b"content"));
+                *handing = true;
+            }
+            UploadStep::Check(upload) => drop(uploads.refuse(*upload, "the file check refused it")),
+            _ => {}
+        }
+    }
+    while *handing {
+        match uploads.next() {
+            Next::Send(_) => {}
+            Next::Content { .. } => drop(uploads.content(b"content")),
+            Next::Wait => break,
+            Next::Done(_) => *handing = false,
+        }
+    }
 }
 
 fn harmless(inspected: &Inspected) {

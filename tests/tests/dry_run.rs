@@ -56,7 +56,13 @@ fn dry_run_with(key: &str, store: &Store, plant: &str, more: &[&str]) -> Ended {
 /// Bytes of the technician's that a gate kept back and answered itself.
 fn refused(session: &mut Session, at: u64, message: &[u8]) {
     let splice = Splice { from_target: false, at, left_out: message.len() as u64, made: 0 };
-    let verdict = Note::GateVerdict { allowed: false, words: "refused".into(), operation: None, spliced: vec![splice] };
+    let verdict = Note::GateVerdict {
+        allowed: false,
+        words: "refused".into(),
+        operation: None,
+        spliced: vec![splice],
+        checked: None,
+    };
     session.data(1, Stream::In, message).data(1, Stream::GateOut, REFUSED).note(1, &verdict);
     session.lacks(Direction::In, 1, Lack::Refused, message.len() as u64);
 }

@@ -12,8 +12,9 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use super::mistakes::{Mistakes, closest, shown};
 use super::reader::{self, Field, Kind, NotBuilt, Reader};
 use super::{
-    Address, Credential, DeadlineEnding, Escort, Exclusive, Gate, HostKeyPin, IdleEnding, Plant, Prompt, Prompts,
-    Protocol, Quorum, Reach, Rule, Service, StalenessEnding, Target, TargetClock, Tell, WorkOrder, Zone, modbus,
+    Address, Credential, DeadlineEnding, Escort, Exclusive, FileCheck, Gate, HostKeyPin, IdleEnding, Plant, Prompt,
+    Prompts, Protocol, Quorum, Reach, Rule, Service, StalenessEnding, Target, TargetClock, Tell, WorkOrder, Zone,
+    modbus,
 };
 use crate::actions::{Action, Actions};
 use crate::digest::Digest;
@@ -43,6 +44,7 @@ const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const NAME_CHARS_MAX: usize = 100;
 const BANNER_CHARS_MAX: usize = 4_000;
 const USER_CHARS_MAX: usize = 64;
+const ARGUMENT_CHARS_MAX: usize = 1_000;
 const COUNT_MAX: i64 = 9;
 const CONNECTIONS_MAX: i64 = 1_000;
 const SOCKETS_MAX: i64 = 100;
@@ -423,6 +425,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
     });
     let retention = reader.or("retention", Rule::RETENTION, |f| f.duration(SECOND..=Rule::RETENTION_LIMIT));
     let retention_max = reader.optional("retention_max", |f| f.duration(SECOND..=Rule::RETENTION_LIMIT));
+    let file_check = file_check(reader, actions.as_ref());
 
     note_reaching_nothing(reader, known, reach.as_ref(), actions.as_ref());
     note_never_idle(reader, idle, duration_max);
@@ -454,6 +457,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
         staleness_ending: staleness_ending?,
         retention: retention?,
         retention_max: retention_max?,
+        file_check: file_check?,
     })
 }
 
@@ -537,6 +541,62 @@ fn ending(reader: &mut Reader<'_, '_>) -> Option<DeadlineEnding> {
             None
         }
         (ending, None) => Some(ending),
+    }
+}
+
+/// What checks uploads. Beside an action that carries bytes nobody reads, or without uploads, it would be relied on in vain.
+fn file_check(reader: &mut Reader<'_, '_>, actions: Option<&Actions>) -> Option<Option<FileCheck>> {
+    let command = reader.optional("file_check", |field| {
+        field.filled_list("name the program by its absolute path, or leave it out", |entry| {
+            entry.plain_text(ARGUMENT_CHARS_MAX, &[]).filter(|word| is_known_argument(entry, word))
+        })
+    });
+    let max = reader.optional("file_check_max", |f| f.duration(SECOND..=FileCheck::MAX_LIMIT));
+    if !reader.has("file_check") {
+        if reader.has("file_check_max") {
+            reader.note_at(
+                "file_check_max",
+                "changes nothing without file_check",
+                "name a file_check, or leave it out",
+            );
+        }
+        return max.map(|_| None);
+    }
+    note_checking_in_vain(reader, actions);
+    let command = command?.unwrap_or_default();
+    if !command.first().is_some_and(|program| program.starts_with('/')) {
+        let what = "the program is not named by its absolute path";
+        reader.note_at(
+            "file_check",
+            what,
+            "write for example \"/usr/bin/clamdscan\": no search path and no shell is used",
+        );
+    }
+    Some(Some(FileCheck { command, max: max?.unwrap_or(FileCheck::MAX) }))
+}
+
+/// A placeholder that is not filled in would be given to the program as it stands, which then looks at no file.
+fn is_known_argument(entry: &Field<'_, '_>, word: &str) -> bool {
+    let rest = word.replace(FileCheck::FILE, "");
+    let unknown = rest.contains(['{', '}']);
+    if unknown {
+        let right = format!("write {}, which is all that is filled in", FileCheck::FILE);
+        entry.wrong::<()>(format!("{} has braces that stand for nothing", shown(word)), right);
+    }
+    !unknown
+}
+
+fn note_checking_in_vain(reader: &Reader<'_, '_>, actions: Option<&Actions>) {
+    let Some(actions) = actions else { return };
+    for action in [Action::Shell, Action::Tunnel] {
+        if actions.contains(&action) {
+            let what = format!("limits nothing beside {action}, which carries files that nobody looks at");
+            let right = format!("leave {action} out of this rule, or leave the check out");
+            reader.note_at("file_check", what, right);
+        }
+    }
+    if !actions.contains(&Action::FilePut) {
+        reader.note_at("file_check", "changes nothing without file-put", "leave it out, or allow file-put");
     }
 }
 

@@ -73,6 +73,35 @@ pub struct Rule {
     /// When a recording is removed by itself, from its session's end, unless somebody holds it; `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_max: Option<Seconds>,
+    /// What looks at each uploaded file before the target has any of it; `None`: nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_check: Option<FileCheck>,
+}
+
+/// A program on the gate that looks at an uploaded file and lets it through by ending with 0. No shell reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileCheck {
+    /// The program, by its absolute path, and its arguments. [`FileCheck::FILE`] in one stands for the file's path; the
+    /// file is on standard input, too. Never empty.
+    pub command: Vec<String>,
+    /// How long it may take; the file is refused then.
+    pub max: Seconds,
+}
+
+impl FileCheck {
+    /// What stands for the file's path in an argument.
+    pub const FILE: &'static str = "{file}";
+    /// `file_check_max` where the file says nothing.
+    pub const MAX: Seconds = Seconds(60);
+    /// No `file_check_max` is longer: whoever copies a file waits for it.
+    pub const MAX_LIMIT: Seconds = Seconds(3_600);
+}
+
+impl fmt::Display for FileCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, within {}", self.command.join(" "), self.max)
+    }
 }
 
 impl Rule {

@@ -43,8 +43,9 @@ impl fmt::Debug for Verdict {
 }
 
 /// Judges what a channel is to be used for. Whoever has `shell` may copy files too, since any command could; they are
-/// listed all the same. `ask` is a sentence that says how to ask for more.
-pub fn judge(granted: &Actions, ask: &str, asked: Asked<'_>) -> Verdict {
+/// listed all the same. `ask` is a sentence that says how to ask for more; with `checked`, each upload is checked before the
+/// target has any of it.
+pub fn judge(granted: &Actions, ask: &str, checked: bool, asked: Asked<'_>) -> Verdict {
     let has = |action| granted.contains(&action) || granted.contains(&Action::Shell);
     let not_granted = |what: &str| Verdict::Refuse(format!("holdpoint: {what} not granted here. {ask}"));
     match asked {
@@ -58,7 +59,7 @@ pub fn judge(granted: &Actions, ask: &str, asked: Asked<'_>) -> Verdict {
                     Direction::Put => Action::FilePut,
                 };
                 if has(action) {
-                    Verdict::Allow(Some(Box::new(Copy::new(scp))))
+                    Verdict::Allow(Some(Box::new(Copy::new(scp, checked))))
                 } else {
                     not_granted(&format!("{action} is"))
                 }
@@ -69,7 +70,7 @@ pub fn judge(granted: &Actions, ask: &str, asked: Asked<'_>) -> Verdict {
         },
         Asked::Subsystem("sftp") => {
             let (get, put) = (has(Action::FileGet), has(Action::FilePut));
-            let allowed = Allowed { get, put, ask: ask.to_owned() };
+            let allowed = Allowed { get, put, checked, ask: ask.to_owned() };
             if get || put {
                 Verdict::Allow(Some(Box::new(Sftp::new(allowed))))
             } else {
@@ -104,7 +105,7 @@ mod tests {
     const ASK: &str = "Ask for it: ssh gate request.";
 
     fn verdict(granted: &[Action], asked: Asked<'_>) -> Result<bool, String> {
-        match judge(&granted.iter().copied().collect(), ASK, asked) {
+        match judge(&granted.iter().copied().collect(), ASK, false, asked) {
             Verdict::Allow(inspector) => Ok(inspector.is_some()),
             Verdict::Refuse(words) => Err(words),
         }

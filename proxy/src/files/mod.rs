@@ -3,6 +3,7 @@
 //! more are the business of `relay` and `ssh::channel`.
 
 mod content;
+mod hand_over;
 pub mod judge;
 mod scp;
 mod sftp;
@@ -10,6 +11,7 @@ mod sftp;
 use std::fmt;
 
 use bytes::Bytes;
+pub use hand_over::{Concluded, HandOver, Next, UPLOAD_BYTES_MAX, UploadKey, UploadStep};
 use recordings::ledger::FileEntry;
 
 /// Looks into one channel's main streams. Each direction's chunks are shown once, in order, after they were recorded
@@ -24,6 +26,9 @@ pub trait Inspect: Send {
     /// The channel has ended: what was under way is listed as unfinished. Bytes shown and neither forwarded nor
     /// refused so far are undelivered.
     fn finish(&mut self) -> Vec<FileEntry>;
+
+    /// The uploads that are checked first.
+    fn uploads(&mut self) -> &mut dyn HandOver;
 }
 
 /// What is to be done about a chunk. Every list is in order, and each of its pieces begins and ends between two messages
@@ -44,6 +49,8 @@ pub struct Inspected {
     pub say: Vec<String>,
     /// Files done with, for the recording.
     pub ledger: Vec<FileEntry>,
+    /// What is to be done with uploads that are checked first, in order, before anything made is sent.
+    pub uploads: Vec<UploadStep>,
 }
 
 /// Which end of a channel.

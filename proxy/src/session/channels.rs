@@ -24,6 +24,7 @@ use crate::ssh::channel::{Carried, CarryFault, End, Terms, VendorEnd, Voice, car
 use crate::ssh::target::{TargetFault, TargetPool};
 use crate::tcp::{self, Attending, Gated, Reach, TcpJudge};
 use crate::telnet::Exchange;
+use crate::uploads::Checks;
 
 /// What all channels of a session have in common.
 pub(super) struct Shared {
@@ -33,6 +34,8 @@ pub(super) struct Shared {
     pub(super) place: Place,
     /// Where lines for the technician go.
     pub(super) told: mpsc::Sender<String>,
+    /// What checks uploads before the target has any of them, where the rule says so.
+    pub(super) checks: Option<Checks>,
     /// What waits for a program transfer. Weak, because the session alone owns it.
     pub(super) lease: Weak<Lease>,
 }
@@ -192,13 +195,15 @@ impl Channels {
             voice: voice.clone(),
             on_terminal: AtomicBool::new(false),
             is_telnet: matches!(self.shared.way, Way::Telnet(_)),
+            checked: self.shared.checks.is_some(),
         };
         let shared = Arc::clone(&self.shared);
         let refusal = Refusal { session: session.clone(), id, number, witness: Arc::clone(&shared.witness) };
         let task = self.tasks.spawn(async move {
             let unopened = |end| Closed { number, accounts: Vec::new(), end };
             let (vendor, judge) = (end, &judge);
-            let terms = || Terms { recorder: &*shared.witness, number, judge, frozen };
+            let checks = shared.checks.clone();
+            let terms = || Terms { recorder: &*shared.witness, number, judge, frozen, checks };
             let connected = match &shared.way {
                 Way::Tcp { .. } => Err(shared.place.is_forwarded()),
                 Way::Ssh(_) | Way::Telnet(_) if !has_room => Err(super::NotCarried.to_string()),

@@ -9,8 +9,8 @@ use recordings::ledger::FileEntry;
 use russh::Sig;
 
 use super::texts::{self, Place};
-use crate::files;
 use crate::files::judge::{Asked, Verdict as FilesVerdict, judge};
+use crate::files::{self, End, HandOver};
 use crate::flow::Request;
 use crate::ssh::channel::{Inspect, Inspected, Judge, Verdict, Voice};
 
@@ -22,15 +22,17 @@ pub(super) struct ChannelJudge {
     pub(super) on_terminal: AtomicBool,
     /// Whether the target speaks telnet, which has a terminal and nothing else.
     pub(super) is_telnet: bool,
+    /// Uploads are checked before the target has any of them.
+    pub(super) checked: bool,
 }
 
 impl ChannelJudge {
     fn asked(&self, asked: Asked<'_>) -> Verdict {
         let ask = self.place.how_to_ask();
-        match judge(&self.orders.now().actions, &ask, asked) {
+        match judge(&self.orders.now().actions, &ask, self.checked, asked) {
             FilesVerdict::Refuse(words) => Verdict::Refuse(words),
             FilesVerdict::Allow(inspect) => {
-                let inspect = inspect.map(|inspect| Box::new(Inspector { inspect, broken: false }) as Box<dyn Inspect>);
+                let inspect = inspect.map(|inspect| Box::new(Inspector { inspect, broken: None }) as Box<dyn Inspect>);
                 Verdict::Allow { instead: None, inspect }
             }
         }
@@ -79,10 +81,11 @@ impl Judge for ChannelJudge {
     }
 }
 
-/// What looks into a file copy, as a channel asks it. Once an end broke the protocol nothing passes any more.
+/// What looks into a file copy, as a channel asks it. Once an end broke the protocol nothing passes any more; where it was
+/// the technician, what the target says is still understood, since a file may be on its way to it.
 struct Inspector {
     inspect: Box<dyn files::Inspect>,
-    broken: bool,
+    broken: Option<End>,
 }
 
 impl Inspector {
@@ -91,22 +94,23 @@ impl Inspector {
     }
 
     fn broke(&mut self, malformed: files::Malformed, bytes: usize) -> Inspected {
-        self.broken = true;
-        Inspected { broken: Some(malformed.to_string()), ..Self::dropped(bytes) }
+        let told = self.broken.replace(malformed.by).is_some();
+        Inspected { broken: (!told).then(|| malformed.to_string()), ..Self::dropped(bytes) }
     }
 }
 
 impl Inspect for Inspector {
     fn upward(&mut self, chunk: Bytes) -> Inspected {
         let length = chunk.len();
-        if self.broken {
+        if self.broken.is_some() {
             return Self::dropped(length);
         }
         match self.inspect.upward(chunk) {
             Ok(inspected) => {
-                let files::Inspected { forward, to_technician, to_target, refused, say, ledger } = inspected;
+                let files::Inspected { forward, to_technician, to_target, refused, say, ledger, uploads } = inspected;
                 let refused = usize::try_from(refused).unwrap_or(usize::MAX);
-                Inspected { forward, reply: to_technician, onward: to_target, refused, say, ledger, broken: None }
+                let (reply, onward) = (to_technician, to_target);
+                Inspected { forward, reply, onward, refused, say, ledger, uploads, broken: None }
             }
             Err(malformed) => self.broke(malformed, length),
         }
@@ -114,14 +118,16 @@ impl Inspect for Inspector {
 
     fn downward(&mut self, chunk: Bytes) -> Inspected {
         let length = chunk.len();
-        if self.broken {
+        if self.broken == Some(End::Target) {
             return Self::dropped(length);
         }
         match self.inspect.downward(chunk) {
+            Ok(inspected) if self.broken.is_some() => Inspected { ledger: inspected.ledger, ..Self::dropped(length) },
             Ok(inspected) => {
-                let files::Inspected { forward, to_technician, to_target, refused, say, ledger } = inspected;
+                let files::Inspected { forward, to_technician, to_target, refused, say, ledger, uploads } = inspected;
                 let refused = usize::try_from(refused).unwrap_or(usize::MAX);
-                Inspected { forward, reply: to_target, onward: to_technician, refused, say, ledger, broken: None }
+                let (reply, onward) = (to_target, to_technician);
+                Inspected { forward, reply, onward, refused, say, ledger, uploads, broken: None }
             }
             Err(malformed) => self.broke(malformed, length),
         }
@@ -129,5 +135,9 @@ impl Inspect for Inspector {
 
     fn finish(&mut self) -> Vec<FileEntry> {
         self.inspect.finish()
+    }
+
+    fn uploads(&mut self) -> Option<&mut dyn HandOver> {
+        Some(self.inspect.uploads())
     }
 }

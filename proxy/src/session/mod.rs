@@ -52,6 +52,7 @@ use crate::flow::{Moment, Queue, Valve};
 use crate::gate::Gate;
 use crate::ssh::target::TargetFault;
 use crate::tcp::{NoSlot, VendorEnd};
+use crate::uploads::Staging;
 pub use credential::CredentialFault;
 pub use gallery::drawn_for;
 use texts::Place;
@@ -71,6 +72,8 @@ pub struct SessionsParts {
     pub recipients: Recipients,
     /// Where the keys of recordings get their chance from.
     pub machine: Arc<dyn Machine>,
+    /// Where uploads are kept while they are checked.
+    pub staging: Staging,
     /// What opens targets' credentials.
     pub secrets: Secrets,
     /// What certifies the gate at targets.

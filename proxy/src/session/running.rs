@@ -96,6 +96,7 @@ impl Running {
             orders: orders.clone(),
             place: place.clone(),
             told,
+            checks: lease.rule().file_check.as_ref().map(|check| parts.staging.checks(check, lease.target())),
             lease: Arc::downgrade(&lease),
         };
         let obeyed = Order { frozen: None, watchers: BTreeSet::new(), ..orders.now() };

@@ -286,6 +286,7 @@ impl Seen {
             }
             Note::GateVerdict { words, operation: Some(_), .. } => gallery.happened(&words.to_string()),
             Note::GateVerdict { allowed: false, words, .. } => gallery.happened(&format!("refused {words}")),
+            Note::GateVerdict { words, checked: Some(_), .. } => gallery.happened(&words.to_string()),
             _ => {}
         }
     }

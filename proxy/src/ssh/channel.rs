@@ -16,16 +16,19 @@ use russh::{ChannelId, ChannelWriteHalf, Sig, client};
 use tokio::sync::watch;
 
 use super::target::TargetChannel;
+use super::uploading::OnChannel;
+use crate::files::{HandOver, UploadStep};
 use crate::flow::{Brake, Event, HIGH_BYTES, Own, Queue, QueueFault, Request, Valve, WindowSize};
 use crate::relay::{Recorded, Recorder, RecordingFault, Tally, Tap, noted};
 use crate::telnet::{self, Typed};
+use crate::uploads::Checks;
 
 /// Extended data of type 1, RFC 4254, 5.2.
 const STDERR: Option<u32> = Some(1);
 /// What a program that may not run ends with: refused.
 const REFUSED: u32 = 1;
 /// What `ssh` itself ends with when the connection fails.
-const BROKEN: u32 = 255;
+pub(super) const BROKEN: u32 = 255;
 /// RFC 4254, 5.2, knows standard error alone, which programs write and do not read; servers ignore it.
 const BESIDE: &str = "what your client sends beside the program's input is thrown away";
 
@@ -69,6 +72,10 @@ pub trait Inspect: Send {
     fn finish(&mut self) -> Vec<FileEntry> {
         Vec::new()
     }
+    /// The uploads that are checked before the target has any of them, if there are any.
+    fn uploads(&mut self) -> Option<&mut dyn HandOver> {
+        None
+    }
 }
 
 /// What becomes of a chunk, and of what was held of earlier ones. Bytes in neither `forward` nor `refused` are held.
@@ -86,6 +93,8 @@ pub struct Inspected {
     pub say: Vec<String>,
     /// Files done with, to be recorded.
     pub ledger: Vec<FileEntry>,
+    /// What is to be done with uploads that are checked first, in order.
+    pub uploads: Vec<UploadStep>,
     /// Why the channel must end, in words for the technician.
     pub broken: Option<String>,
 }
@@ -95,7 +104,7 @@ pub struct VendorEnd {
     write: ChannelWriteHalf<server::Msg>,
     session: Handle,
     upload: Arc<Queue>,
-    made: Arc<Queue>,
+    pub(super) made: Arc<Queue>,
 }
 
 impl VendorEnd {
@@ -106,6 +115,11 @@ impl VendorEnd {
         // Bounded by whoever fills it: `Voice` and the relay's replies ask for room.
         let made = Queue::new(Brake::Writer, Arc::new(Valve::default()));
         Self { write, session, upload, made }
+    }
+
+    /// Whether the technician closed the channel, or is gone.
+    pub(super) fn has_left(&self) -> bool {
+        self.upload.is_ended()
     }
 
     /// A way for the session to speak to the technician on this channel.
@@ -204,13 +218,13 @@ impl Voice {
 /// use proxy::ssh::channel::{Judge, Terms};
 /// use recordings::session::SessionWriter;
 /// async fn recorded(recorder: &SessionWriter, judge: &dyn Judge, frozen: tokio::sync::watch::Receiver<bool>) {
-///     let _ = Terms { recorder, number: 1, judge, frozen };
+///     let _ = Terms { recorder, number: 1, judge, frozen, checks: None };
 /// }
 /// ```
 /// ```compile_fail
 /// use proxy::ssh::channel::{Judge, Terms};
 /// async fn unrecorded(judge: &dyn Judge, frozen: tokio::sync::watch::Receiver<bool>) {
-///     let _ = Terms { number: 1, judge, frozen };
+///     let _ = Terms { number: 1, judge, frozen, checks: None };
 /// }
 /// ```
 pub struct Terms<'a, R> {
@@ -222,6 +236,8 @@ pub struct Terms<'a, R> {
     pub judge: &'a dyn Judge,
     /// True while input is frozen.
     pub frozen: watch::Receiver<bool>,
+    /// What checks uploads before the target has any of them, where the rule says so.
+    pub checks: Option<Checks>,
 }
 
 /// How a channel ended and where its bytes went.
@@ -293,6 +309,7 @@ pub async fn carry<R: Recorder>(vendor: VendorEnd, target: TargetChannel, terms:
         down: Arc::clone(&down),
         vendor,
         target,
+        uploads: OnChannel::default(),
         terms,
     };
     let end = carriage.run().await;
@@ -307,14 +324,15 @@ pub async fn carry<R: Recorder>(vendor: VendorEnd, target: TargetChannel, terms:
     Carried { end, accounts: [up.account(Direction::In, number), down.account(Direction::Out, number)] }
 }
 
-struct Carriage<'a, R> {
-    vendor: VendorEnd,
+pub(super) struct Carriage<'a, R> {
+    pub(super) vendor: VendorEnd,
     target: TargetChannel,
-    terms: Terms<'a, R>,
-    to_target: Arc<Queue>,
-    inspect: Mutex<Option<Box<dyn Inspect>>>,
+    pub(super) terms: Terms<'a, R>,
+    pub(super) to_target: Arc<Queue>,
+    pub(super) inspect: Mutex<Option<Box<dyn Inspect>>>,
     up: Arc<Tally>,
     down: Arc<Tally>,
+    pub(super) uploads: OnChannel,
 }
 
 impl<R: Recorder> Carriage<'_, R> {
@@ -326,14 +344,18 @@ impl<R: Recorder> Carriage<'_, R> {
             end = self.download() => end,
             end = self.upload() => end,
             end = self.attend() => end,
+            end = self.check_uploads() => end,
         }
     }
 
     /// Ends a channel whose technician sends too much, whose target takes nothing while others wait, or whose technician has
-    /// left while the target does not take the rest.
+    /// left while the target does not take the rest. A file that was checked and is being handed over is let finish, so that
+    /// nobody decides by leaving how much of it the target has.
     async fn watch_vendor(&self) -> Result<End, CarryFault> {
         const LAST_BYTES_MAX: Duration = Duration::from_secs(10);
-        match self.vendor.upload.finished().await {
+        let finished = self.vendor.upload.finished().await;
+        self.uploads.handed_over().await;
+        match finished {
             Ok(()) => tokio::time::sleep(LAST_BYTES_MAX).await,
             Err(QueueFault::Stalled) => {
                 self.say(&QueueFault::Stalled.to_string());
@@ -375,9 +397,27 @@ impl<R: Recorder> Carriage<'_, R> {
         // a write of it would wait for the window, and the request that starts the program behind it. Counted in the
         // queue until it is sent.
         let mut early = Vec::new();
-        while let Some(Recorded { event, made, frozen: was_frozen }) = tap.next().await? {
+        let (mut eof_waits, mut left, mut broken) = (false, false, None);
+        loop {
+            let next = async { if left { tap.next_made().await.map(Some) } else { tap.next().await } };
+            let next = tokio::select! {
+                biased;
+                next = next => next?,
+                () = self.uploads.handed_over(), if left => break,
+                () = self.uploads.all_done(), if eof_waits && !left => {
+                    eof_waits = false;
+                    self.eof_upward().await?;
+                    continue;
+                }
+            };
+            let Some(Recorded { event, made, frozen: was_frozen }) = next else {
+                left = true;
+                continue;
+            };
             let weight = event.weight();
-            let frozen = self.thaw(&mut frozen, &event, has_terminal).await || (has_terminal && was_frozen);
+            // What the gate makes is never thrown away: of a file it waits, of a login it passes.
+            let waits = made && matches!(self.target.write, TargetWrite::Ssh(_));
+            let frozen = self.thaw(&mut frozen, &event, has_terminal && !waits).await || (has_terminal && was_frozen);
             match event {
                 Event::Data { bytes, .. } if made => self.to_target(self.target.write.data(bytes)).await,
                 Event::Data { bytes, .. } if frozen => self.up.note_refused(bytes.len()),
@@ -391,31 +431,39 @@ impl<R: Recorder> Carriage<'_, R> {
                     early.push((event, weight));
                     continue;
                 }
-                Event::Data { bytes, .. } => self.typed(bytes).await?,
+                Event::Data { bytes, .. } => broken = self.typed(bytes).await?,
                 Event::Own(Own::Secret) => self.send_secret().await?,
                 Event::Request(request) => {
                     has_terminal |= matches!(request, Request::Pty { .. });
                     has_program |= self.request(request, frozen).await?;
                     for (event, weight) in early.drain(..).filter(|_| has_program) {
-                        self.early(event).await?;
+                        broken = broken.or(self.early(event).await?);
                         tap.settle(false, weight);
                     }
                 }
                 Event::Refused(why) => self.refused(why).await?,
+                // Behind it the target would take nothing of a file that is to be handed over.
+                Event::Eof if self.uploads.are_waiting() => eof_waits = true,
                 Event::Eof => self.eof_upward().await?,
-                Event::Close => break,
+                Event::Close => left = true,
                 _ => {}
             }
+            left |= broken.is_some();
             tap.settle(made, weight);
+        }
+        if let Some(words) = broken {
+            self.refuse(&words, true, REFUSED);
+            // The technician is told by the other direction, which then ends the channel.
+            std::future::pending::<()>().await;
         }
         Ok(End::Left)
     }
 
     /// What came before the program that it is for.
-    async fn early(&self, event: Event) -> Result<(), CarryFault> {
+    async fn early(&self, event: Event) -> Result<Option<String>, CarryFault> {
         match event {
             Event::Data { bytes, .. } => self.typed(bytes).await,
-            _ => self.eof_upward().await,
+            _ => self.eof_upward().await.map(|()| None),
         }
     }
 
@@ -426,7 +474,7 @@ impl<R: Recorder> Carriage<'_, R> {
     }
 
     /// What was typed, or what a program of the technician's sent, unless the gate is busy logging in there.
-    async fn typed(&self, bytes: Bytes) -> Result<(), CarryFault> {
+    async fn typed(&self, bytes: Bytes) -> Result<Option<String>, CarryFault> {
         let typed = self.target.write.typed(&bytes);
         if typed == Typed::Passes {
             return self.inspect_upward(bytes).await;
@@ -435,7 +483,7 @@ impl<R: Recorder> Carriage<'_, R> {
         if let Some(line) = typed.told() {
             self.vendor.made.push_data(STDERR, line.as_bytes());
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Sends the secret of the account there, which no recording keeps; only that it was sent.
@@ -461,8 +509,14 @@ impl<R: Recorder> Carriage<'_, R> {
 
     /// What is never carried, told and recorded.
     async fn refused(&self, why: &'static str) -> Result<(), CarryFault> {
-        self.note(&Note::GateVerdict { allowed: false, words: why.into(), operation: None, spliced: Vec::new() })
-            .await?;
+        self.note(&Note::GateVerdict {
+            allowed: false,
+            words: why.into(),
+            operation: None,
+            spliced: Vec::new(),
+            checked: None,
+        })
+        .await?;
         self.say(why);
         Ok(())
     }
@@ -491,12 +545,16 @@ impl<R: Recorder> Carriage<'_, R> {
         false
     }
 
-    async fn inspect_upward(&self, chunk: Bytes) -> Result<(), CarryFault> {
+    /// Why the channel must end, if it must.
+    async fn inspect_upward(&self, chunk: Bytes) -> Result<Option<String>, CarryFault> {
         let inspected = match &mut *lock(&self.inspect) {
             Some(inspect) => inspect.upward(chunk),
             None => Inspected { forward: vec![chunk], ..Inspected::default() },
         };
         self.up.note_refused(inspected.refused);
+        for step in inspected.uploads {
+            self.upload_step(step).await;
+        }
         reply(&self.vendor.made, inspected.reply).await;
         for bytes in inspected.forward {
             let length = bytes.len();
@@ -504,24 +562,17 @@ impl<R: Recorder> Carriage<'_, R> {
             self.up.note_forwarded(length);
         }
         reply(&self.to_target, inspected.onward).await;
-        self.conclude(inspected.say, inspected.ledger, inspected.broken).await
+        self.conclude(inspected.say, inspected.ledger).await?;
+        Ok(inspected.broken)
     }
 
-    /// Says and lists what an inspector made out, and ends the channel where nobody can say any more what passes.
-    async fn conclude(
-        &self,
-        say: Vec<String>,
-        ledger: Vec<FileEntry>,
-        broken: Option<String>,
-    ) -> Result<(), CarryFault> {
+    /// Says and lists what an inspector made out.
+    pub(super) async fn conclude(&self, say: Vec<String>, ledger: Vec<FileEntry>) -> Result<(), CarryFault> {
         for words in say {
             self.vendor.made.push_data(STDERR, format!("{words}\r\n").as_bytes());
         }
         for entry in ledger {
             self.note(&Note::FileEntry(Box::new(entry))).await?;
-        }
-        if let Some(words) = broken {
-            self.refuse(&words, true, REFUSED);
         }
         Ok(())
     }
@@ -571,7 +622,7 @@ impl<R: Recorder> Carriage<'_, R> {
 
     /// Tells the technician. A program that may not run is played by the gate, with words and a status of its own,
     /// because clients show neither reason nor text of a refused request.
-    fn refuse(&self, reason: &str, instead_of_program: bool, status: u32) {
+    pub(super) fn refuse(&self, reason: &str, instead_of_program: bool, status: u32) {
         self.say(reason);
         if instead_of_program {
             self.vendor.made.push(Event::Eof);
@@ -610,11 +661,12 @@ impl<R: Recorder> Carriage<'_, R> {
             };
             let weight = event.weight();
             match event {
-                Event::Data { stream, bytes } if made => self.send(stream, bytes).await,
+                Event::Data { stream, bytes } if made => drop(self.send(stream, bytes).await),
                 Event::Data { stream: Some(stream), bytes } => {
                     let length = bytes.len();
-                    self.send(Some(stream), bytes).await;
-                    self.down.note_forwarded(length);
+                    if self.send(Some(stream), bytes).await {
+                        self.down.note_forwarded(length);
+                    }
                 }
                 Event::Data { stream: None, bytes } => self.inspect_downward(bytes).await?,
                 Event::Failure => {
@@ -651,17 +703,24 @@ impl<R: Recorder> Carriage<'_, R> {
             None => Inspected { forward: vec![chunk], ..Inspected::default() },
         };
         self.down.note_refused(inspected.refused);
+        self.uploads.note_answer();
         reply(&self.to_target, inspected.reply).await;
         for bytes in inspected.forward {
             let length = bytes.len();
-            self.send(None, bytes).await;
-            self.down.note_forwarded(length);
+            if self.send(None, bytes).await {
+                self.down.note_forwarded(length);
+            }
         }
         reply(&self.vendor.made, inspected.onward).await;
-        self.conclude(inspected.say, inspected.ledger, inspected.broken).await
+        self.conclude(inspected.say, inspected.ledger).await?;
+        if let Some(words) = inspected.broken {
+            self.refuse(&words, true, REFUSED);
+        }
+        Ok(())
     }
 
-    async fn send(&self, stream: Option<u32>, bytes: Bytes) {
+    /// Whether it went out.
+    async fn send(&self, stream: Option<u32>, bytes: Bytes) -> bool {
         match stream {
             None => self.to_vendor(self.vendor.write.data_bytes(bytes)).await,
             Some(stream) => self.to_vendor(self.vendor.write.extended_data_bytes(stream, bytes)).await,
@@ -683,19 +742,22 @@ impl<R: Recorder> Carriage<'_, R> {
         Ok(())
     }
 
-    /// What cannot be sent finds nobody. The technician's queue then ends, and with it the channel.
-    async fn to_vendor(&self, sending: impl Future<Output = Result<(), russh::Error>>) {
-        if sending.await.is_err() {
+    /// What cannot be sent finds nobody. The technician's queue then ends, and with it the channel; but while a file is handed
+    /// over, the target is listened to. Whether it was sent.
+    async fn to_vendor(&self, sending: impl Future<Output = Result<(), russh::Error>>) -> bool {
+        let sent = sending.await.is_ok();
+        if !sent && !self.uploads.is_handing_over() {
             std::future::pending::<()>().await;
         }
+        sent
     }
 
     async fn verdict(&self, request: &Request, allowed: bool, reason: &str) -> Result<(), CarryFault> {
         let words = Words::new(format!("{}: {reason}", in_words(request)));
-        self.note(&Note::GateVerdict { allowed, words, operation: None, spliced: Vec::new() }).await
+        self.note(&Note::GateVerdict { allowed, words, operation: None, spliced: Vec::new(), checked: None }).await
     }
 
-    async fn note(&self, note: &Note) -> Result<(), CarryFault> {
+    pub(super) async fn note(&self, note: &Note) -> Result<(), CarryFault> {
         Ok(noted(self.terms.recorder.note(self.terms.number, note)).await?)
     }
 
@@ -738,7 +800,7 @@ impl<R: Recorder> Carriage<'_, R> {
 }
 
 /// Hands bytes made by the gate to the other direction, which records and sends them.
-async fn reply(queue: &Queue, replies: Vec<Bytes>) {
+pub(super) async fn reply(queue: &Queue, replies: Vec<Bytes>) {
     for bytes in replies {
         queue.room_below(HIGH_BYTES).await;
         queue.push_data(None, &bytes);
@@ -828,6 +890,6 @@ impl HeldEof {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,3 +5,4 @@ pub mod channel;
 pub mod cut;
 pub mod face;
 pub mod target;
+mod uploading;

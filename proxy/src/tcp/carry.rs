@@ -156,6 +156,7 @@ fn not_reached(why: &str) -> Note {
         words: Words::new(format!("not connected: {why}")),
         operation: None,
         spliced: Vec::new(),
+        checked: None,
     }
 }
 
@@ -744,13 +745,19 @@ impl<'a, R: Recorder> Carriage<'a, R> {
             let spliced = std::mem::take(&mut lock(&looking.course).spliced);
             if !spliced.is_empty() {
                 let words = "the gate spoke in the target's stead".into();
-                self.note(&Note::GateVerdict { allowed: true, words, operation: None, spliced });
+                self.note(&Note::GateVerdict { allowed: true, words, operation: None, spliced, checked: None });
             }
         }
         match end {
             Ok(End::NotReached(why) | End::Refused(why)) => {
                 let words = Words::new(format!("closed: {why}"));
-                self.note(&Note::GateVerdict { allowed: false, words, operation: None, spliced: Vec::new() });
+                self.note(&Note::GateVerdict {
+                    allowed: false,
+                    words,
+                    operation: None,
+                    spliced: Vec::new(),
+                    checked: None,
+                });
             }
             Ok(End::Released) => self.note(&Note::Notice { text: RELEASED.to_owned() }),
             _ => {}
@@ -820,6 +827,7 @@ impl Looking {
             words: Words::new(words),
             operation: Some(Box::new(operation)),
             spliced: std::mem::take(&mut lock(&self.course).spliced),
+            checked: None,
         }
     }
 }

@@ -218,7 +218,13 @@ impl Line {
         let Decoded { data, answers, agreed } = codec.decode(wire);
         self.out.push_data(None, &answers);
         for words in agreed {
-            let note = Note::GateVerdict { allowed: true, words: words.into(), operation: None, spliced: Vec::new() };
+            let note = Note::GateVerdict {
+                allowed: true,
+                words: words.into(),
+                operation: None,
+                spliced: Vec::new(),
+                checked: None,
+            };
             download.push(Event::Own(Own::Note(Box::new(note))));
         }
         if data.is_empty() {

@@ -134,7 +134,12 @@ pub(crate) fn nothing() -> Inspected {
 
 /// The inspector of a channel for which this was asked.
 pub(crate) fn inspector(granted: &[Action], asked: Asked<'_>) -> Box<dyn Inspect> {
-    match judge(&granted.iter().copied().collect(), ASK, asked) {
+    judged(granted, false, asked)
+}
+
+/// The same, where uploads are `checked` first.
+pub(crate) fn judged(granted: &[Action], checked: bool, asked: Asked<'_>) -> Box<dyn Inspect> {
+    match judge(&granted.iter().copied().collect(), ASK, checked, asked) {
         Verdict::Allow(Some(inspector)) => inspector,
         other => panic!("{asked:?}: {other:?}"),
     }
@@ -195,6 +200,8 @@ pub(crate) struct Server {
     names: BTreeMap<Vec<u8>, usize>,
     open: BTreeMap<u32, Open>,
     closed: Vec<(Vec<u8>, Digest)>,
+    /// What its files hold in all at most.
+    pub(crate) room: Option<usize>,
 }
 
 struct Open {
@@ -219,6 +226,17 @@ impl Server {
     /// What files opened under this path were when they were closed.
     pub(crate) fn closed_with(&self, path: &[u8]) -> Vec<Digest> {
         self.closed.iter().filter(|(closed, _)| closed == path).map(|(_, digest)| *digest).collect()
+    }
+
+    /// What its files hold, and held when they lost their names.
+    pub(crate) fn contents(&self) -> &[Vec<u8>] {
+        &self.contents
+    }
+
+    /// A file that is there from the beginning.
+    pub(crate) fn has(&mut self, name: &str, content: &[u8]) {
+        self.names.insert(name.into(), self.contents.len());
+        self.contents.push(content.to_vec());
     }
 
     fn serve(&mut self, kind: u8, mut fields: Reader<'_>) -> Vec<u8> {
@@ -297,6 +315,9 @@ impl Server {
         let offset = if flags & APPEND != 0 { content.len() } else { offset };
         let data = fields.text();
         if flags & WRITE == 0 {
+            return None;
+        }
+        if self.room.is_some_and(|room| offset + data.len() > room) {
             return None;
         }
         if !data.is_empty() {

@@ -359,7 +359,8 @@ async fn join(shared: Arc<Shared>, targets: Arc<TargetPool>, vendor: VendorEnd, 
     };
     reply.accept().await;
     let number = shared.channels.fetch_add(1, Ordering::Relaxed);
-    let terms = Terms { recorder: &shared.recorder, number, judge: &Guard, frozen: shared.frozen.subscribe() };
+    let terms =
+        Terms { recorder: &shared.recorder, number, judge: &Guard, frozen: shared.frozen.subscribe(), checks: None };
     let carried = carry(vendor, target, terms).await;
     if carried.is_clean() {
         targets.give_back(connection);

@@ -24,6 +24,7 @@ use policies::ids::SessionId;
 use proxy::floor::Floor;
 use proxy::flow::{GatedStream, Moment, Reply, Request, Valve, VendorFlow, WINDOW_BYTES, WindowSize};
 use proxy::session::{Hold, NotOpened, Session, Sessions, SessionsParts, SshChannel, VendorChannel, VendorLine, Who};
+use proxy::uploads::Staging;
 use recordings::disk::{Disk, DiskFile, RealMachine};
 use recordings::keys::Recipients;
 use recordings::log::{Log, LogOptions, Purpose};
@@ -129,6 +130,7 @@ impl Hall {
             records: Arc::new(records(&slow)),
             recipients: Recipients::parse(RECIPIENTS).unwrap(),
             machine: Arc::new(RealMachine),
+            staging: Staging::open(stage.props.scratch.path(), Arc::new(|| Ok(true))).unwrap(),
             secrets: keys.secrets(),
             ca: keys.ssh_ca(),
             tracker: tracker.clone(),

@@ -37,13 +37,14 @@ pub fn read() -> Note {
         words,
         operation: operation(Action::Observe, "3", None, None),
         spliced: Vec::new(),
+        checked: None,
     }
 }
 
 fn refused(spliced: Vec<Splice>) -> Note {
     let words = "refused to write 55 to holding register 40101 (address 100), unit 1".into();
     let operation = operation(Action::Operate, "6", Some("55"), Some("your grant holds observe"));
-    Note::GateVerdict { allowed: false, words, operation, spliced }
+    Note::GateVerdict { allowed: false, words, operation, spliced, checked: None }
 }
 
 pub fn opened(to: &str, from: Option<&str>) -> Note {

@@ -2,14 +2,16 @@
 //! has no description of its own; this is what OpenSSH's `scp.c` does with `-O`, and BSD's rcp did before it.
 
 mod command;
+mod upload;
 
 use bytes::Bytes;
 use policies::digest::Digest;
 use recordings::ledger::{Extent, FileEntry, Operation, Outcome, RemotePath, Verdict};
 use sha2::{Digest as _, Sha256};
 
-use super::{Breach, End, Inspect, Inspected, Malformed};
+use super::{Breach, End, HandOver, Inspect, Inspected, Malformed, UploadStep};
 pub(super) use command::{Command, Direction, Scp, parse_command};
+use upload::Uploads;
 
 /// The longest record. Old programs read into buffers of 1,024 bytes, and take what does not fit for another record.
 const RECORD_BYTES_MAX: usize = 1000;
@@ -33,6 +35,8 @@ pub(super) struct Copy {
     awaited: Option<Awaited>,
     directories: Vec<Vec<u8>>,
     file: Option<File>,
+    /// Where each upload is checked before the target has any of it.
+    uploads: Option<Uploads>,
 }
 
 /// Where the sending end is.
@@ -74,7 +78,9 @@ struct File {
 }
 
 impl Copy {
-    pub(super) fn new(command: Scp) -> Self {
+    /// Whether uploads are `checked` first.
+    pub(super) fn new(command: Scp, checked: bool) -> Self {
+        let uploads = (checked && command.direction == Direction::Put).then(Uploads::default);
         Self {
             command,
             line: Vec::new(),
@@ -83,6 +89,7 @@ impl Copy {
             awaited: Some(Awaited::Start),
             directories: Vec::new(),
             file: None,
+            uploads,
         }
     }
 }
@@ -106,8 +113,20 @@ impl Inspect for Copy {
 
     fn finish(&mut self) -> Vec<FileEntry> {
         let operation = self.operation();
-        let unfinished = self.file.take().map(|file| file.into_entry(operation, Outcome::Unfinished));
+        let handed = self.uploads.as_ref().map(Uploads::handed_bytes);
+        let unfinished = self.file.take().map(|file| match handed {
+            Some(bytes) => FileEntry {
+                bytes,
+                unanswered: bytes,
+                ..FileEntry::new(operation, file.path, Verdict::Allowed, Outcome::Unfinished)
+            },
+            None => file.into_entry(operation, Outcome::Unfinished),
+        });
         unfinished.into_iter().collect()
+    }
+
+    fn uploads(&mut self) -> &mut dyn HandOver {
+        self
     }
 }
 
@@ -122,9 +141,17 @@ impl Copy {
             }
             if let State::Content { left } = self.state {
                 let bytes = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len() - at);
+                let offset = self.file.as_ref().map_or(0, |file| file.bytes);
                 self.content(&chunk[at..at + bytes], left);
-                out.forward.push(chunk.slice(at..at + bytes));
-                at += bytes;
+                let bytes = chunk.slice(at..at + bytes);
+                at += bytes.len();
+                match &self.uploads {
+                    Some(uploads) => {
+                        out.refused += bytes.len() as u64;
+                        out.uploads.push(UploadStep::Keep { upload: uploads.current(), offset, bytes });
+                    }
+                    None => out.forward.push(bytes),
+                }
             } else {
                 self.record_byte(chunk[at], &mut out)?;
                 at += 1;
@@ -151,15 +178,23 @@ impl Copy {
             return room.then_some(()).ok_or(Breach::BadLine);
         }
         let line = std::mem::take(&mut self.line);
-        self.record(&line, out)?;
-        out.forward.push(line.into());
+        if self.record(&line, out)? {
+            out.forward.push(line.into());
+        } else {
+            out.refused += line.len() as u64;
+        }
         Ok(())
     }
 
-    fn record(&mut self, line: &[u8], out: &mut Inspected) -> Result<(), Breach> {
+    /// Whether the record goes on to the receiving end.
+    fn record(&mut self, line: &[u8], out: &mut Inspected) -> Result<bool, Breach> {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let (&first, rest) = text.split_first().ok_or(Breach::BadLine)?;
         match (self.state, first) {
+            (State::Verdict, 0 | 1) if self.uploads.is_some() => {
+                self.upload_sent(first == 0, out);
+                return Ok(false);
+            }
             (State::Verdict, 0 | 1) => {
                 if let Some(file) = &mut self.file {
                     file.failed = first != 0;
@@ -168,11 +203,16 @@ impl Copy {
             }
             (State::Record, 1) => {}
             (State::Record | State::Verdict, 2) => {
+                out.uploads.extend(self.uploads.as_ref().map(|uploads| UploadStep::Discard(uploads.current())));
                 out.ledger.extend(self.finish());
                 self.state = State::Over;
             }
             (State::Record, b'C') => {
                 let (size, name) = sized_name(rest)?;
+                if self.uploads.is_some() {
+                    self.upload_begins(line, size, name, out);
+                    return Ok(false);
+                }
                 self.file = Some(self.new_file(name));
                 self.await_answer(Awaited::File { size }, State::Record);
             }
@@ -184,7 +224,7 @@ impl Copy {
             (State::Record, b'T') if is_times(rest) => self.await_answer(Awaited::Nothing, State::Record),
             _ => return Err(Breach::BadLine),
         }
-        Ok(())
+        Ok(true)
     }
 
     fn directory(&mut self, rest: &[u8]) -> Result<(), Breach> {
@@ -222,8 +262,13 @@ impl Copy {
             };
             if whole {
                 let answer = std::mem::take(&mut self.answer);
-                self.answer(answer[0] == 0, &mut out)?;
-                out.forward.push(answer.into());
+                if self.uploads.as_ref().is_some_and(|uploads| uploads.is_under_way()) {
+                    out.refused += answer.len() as u64;
+                    self.handed(answer)?;
+                } else {
+                    self.answer(answer[0] == 0, &mut out)?;
+                    out.forward.push(answer.into());
+                }
             } else if self.answer.len() >= ANSWER_BYTES_MAX {
                 return Err(Breach::BadLine);
             }
@@ -343,7 +388,7 @@ mod tests {
 
     fn scp(line: &str) -> Copy {
         match parse_command(line.as_bytes()) {
-            Command::Scp(command) => Copy::new(command),
+            Command::Scp(command) => Copy::new(command, false),
             other => panic!("{line}: {other:?}"),
         }
     }

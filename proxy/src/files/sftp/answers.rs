@@ -11,7 +11,7 @@ use super::wire::{self, Fields, kind, status};
 use super::{FileKey, Greeting, Sftp};
 
 /// The longest handle there is: draft-ietf-secsh-filexfer-02, 6.2.
-const HANDLE_BYTES_MAX: usize = 256;
+pub(super) const HANDLE_BYTES_MAX: usize = 256;
 
 /// Sizes remembered by path, because some programs ask for a file's size before they open it and then read only so far.
 const SIZES_MAX: usize = 16;
@@ -27,8 +27,13 @@ impl Sftp {
                 if !sent.can_be_answered_by(answer) {
                     return Err(Breach::UnexpectedPacket(answer));
                 }
+                if let Sent::Handing(handing) = sent {
+                    self.handed(handing, answer, fields)?;
+                    self.answer_own(out);
+                    return Ok(false);
+                }
                 self.settle(sent, answer, fields, out)?;
-                self.answer_refused(out);
+                self.answer_own(out);
                 Ok(true)
             }
             (Greeting::Awaited | Greeting::Offered, other) => Err(Breach::UnexpectedPacket(other)),
@@ -96,7 +101,7 @@ impl Sftp {
                 self.changed(&entry);
                 out.ledger.push(entry);
             }
-            (Sent::Stat(_) | Sent::Look { .. }, _) => {}
+            (Sent::Stat(_) | Sent::Look { .. } | Sent::Handing(_), _) => {}
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ mod names;
 mod open_file;
 mod request;
 mod unanswered;
+mod upload;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -17,10 +18,11 @@ use policies::actions::Action;
 use recordings::ledger::{FileEntry, Operation, Outcome, PATH_BYTES_MAX};
 
 use super::content::Budget;
-use super::{Breach, End, Inspect, Inspected, Malformed};
+use super::{Breach, End, HandOver, Inspect, Inspected, Malformed};
 use open_file::{OpenFile, Purpose};
 use request::{Named, Request};
-use unanswered::{Opening, Refused, Sent, Unanswered};
+use unanswered::{Answer, Opening, Own, Sent, Unanswered};
+use upload::{Uncheckable, Uploads};
 pub(super) use wire::PACKET_BYTES_MAX;
 use wire::{Fields, Packets, first_packet, kind, status};
 
@@ -34,6 +36,8 @@ pub(super) struct Allowed {
     pub(super) get: bool,
     /// Content may go to the target, and files there may be changed.
     pub(super) put: bool,
+    /// Each upload is checked before the target has any of it.
+    pub(super) checked: bool,
     /// What to do about the rest: a sentence for the technician.
     pub(super) ask: String,
 }
@@ -54,6 +58,7 @@ pub(super) struct Sftp {
     linked: bool,
     budget: Budget,
     told: BTreeSet<Action>,
+    uploads: Uploads,
 }
 
 /// Numbers open files, since a handle may be given out again while its last user waits for answers.
@@ -74,6 +79,7 @@ enum Refusal {
     NoSuchHandle,
     TooManyOpen,
     BadPath,
+    Uncheckable(Uncheckable),
 }
 
 impl Sftp {
@@ -91,6 +97,7 @@ impl Sftp {
             linked: false,
             budget: Budget::default(),
             told: BTreeSet::new(),
+            uploads: Uploads::default(),
         }
     }
 }
@@ -128,14 +135,24 @@ impl Inspect for Sftp {
                 Sent::Write { file, bytes, .. } => {
                     self.files.get_mut(&file).into_iter().for_each(|file| file.note_unanswered(bytes));
                 }
-                Sent::Close(_) | Sent::Read { .. } | Sent::Stat(_) | Sent::FileStat(_) | Sent::Look { .. } => {}
+                Sent::Close(_)
+                | Sent::Read { .. }
+                | Sent::Stat(_)
+                | Sent::FileStat(_)
+                | Sent::Look { .. }
+                | Sent::Handing(_) => {}
             }
         }
+        entries.extend(self.uploads.unfinished());
         self.handles.clear();
         for file in std::mem::take(&mut self.files).into_values() {
             entries.extend(file.into_entries(&mut self.budget));
         }
         entries
+    }
+
+    fn uploads(&mut self) -> &mut dyn HandOver {
+        self
     }
 }
 
@@ -191,23 +208,36 @@ impl Sftp {
 
     fn request(&mut self, id: u32, request: &Request<'_>, out: &mut Inspected) -> Result<bool, Breach> {
         self.unanswered.check_room(id)?;
+        if self.on_upload(id, request, out) {
+            self.answer_own(out);
+            return Ok(false);
+        }
         match self.judge(request) {
             Ok(sent) => self.unanswered.note_sent(id, sent),
             Err(refusal) => {
-                out.ledger.extend(self.refused_entry(request, refusal));
-                out.say.extend(self.words_said_once(refusal));
-                self.unanswered.note_refused(Refused { id, refusal });
-                self.answer_refused(out);
+                self.refuse(id, request, refusal, out);
+                self.answer_own(out);
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Answers the refused requests whose turn has come.
-    fn answer_refused(&mut self, out: &mut Inspected) {
-        while let Some(Refused { id, refusal }) = self.unanswered.next_refusal() {
-            out.to_technician.push(wire::status_reply(id, refusal.code(), &refusal.words(&self.allowed.ask)));
+    fn refuse(&mut self, id: u32, request: &Request<'_>, refusal: Refusal, out: &mut Inspected) {
+        out.ledger.extend(self.refused_entry(request, refusal));
+        out.say.extend(self.words_said_once(refusal));
+        self.unanswered.note_own(Own { id, answer: Answer::Refused(refusal) });
+    }
+
+    /// Answers the requests whose answer is the gate's and whose turn has come.
+    fn answer_own(&mut self, out: &mut Inspected) {
+        while let Some(Own { id, answer }) = self.unanswered.next_own() {
+            out.to_technician.push(match answer {
+                Answer::Refused(refusal) => wire::status_reply(id, refusal.code(), &refusal.words(&self.allowed.ask)),
+                Answer::Done => wire::status_reply(id, status::OK, ""),
+                Answer::Opened(upload) => wire::handle_reply(id, &upload::handle(upload)),
+                Answer::Size(bytes) => wire::size_reply(id, bytes),
+            });
         }
     }
 
@@ -223,8 +253,13 @@ impl Sftp {
         if request.paths().any(|path| path.len() > PATH_BYTES_MAX || path.contains(&0)) {
             return Err(Refusal::BadPath);
         }
+        if self.allowed.checked
+            && let Some(why) = upload::goes_around(request)
+        {
+            return Err(Refusal::Uncheckable(why));
+        }
         Ok(match *request {
-            Request::Open { path, flags } => self.open(path, Purpose::File { flags })?,
+            Request::Open { path, flags, .. } => self.open(path, Purpose::File { flags })?,
             Request::OpenDirectory { path } => self.open(path, Purpose::Directory)?,
             Request::Close { handle } => Sent::Close(self.handles.remove(handle).ok_or(Refusal::NoSuchHandle)?),
             Request::Read { handle, offset, wanted } => {
@@ -237,7 +272,7 @@ impl Sftp {
             Request::SetAttributes { named, size } => {
                 Sent::SetAttributes { entry: named.under_way(), resizes: size.is_some() }
             }
-            Request::SetFileAttributes { handle, size } => {
+            Request::SetFileAttributes { handle, size, .. } => {
                 let file = self.asked_of(handle)?;
                 let ends = |size| self.files.get(&file).is_some_and(|open| open.ends_writing_at(size));
                 Sent::SetFileAttributes { file, ends_writing: size.map(ends) }
@@ -334,6 +369,7 @@ impl Sftp {
     fn words_said_once(&mut self, refusal: Refusal) -> Option<String> {
         match refusal {
             Refusal::NotGranted(action) => self.told.insert(action).then(|| refusal.words(&self.allowed.ask)),
+            Refusal::Uncheckable(why) => self.uploads.is_first(why).then(|| refusal.words(&self.allowed.ask)),
             _ => None,
         }
     }
@@ -344,6 +380,7 @@ impl Refusal {
         match self {
             Self::NotGranted(_) => status::PERMISSION_DENIED,
             Self::UnknownExtension => status::OP_UNSUPPORTED,
+            Self::Uncheckable(_) => status::PERMISSION_DENIED,
             Self::NoSuchHandle | Self::TooManyOpen | Self::BadPath => status::FAILURE,
         }
     }
@@ -354,6 +391,7 @@ impl Refusal {
             Self::UnknownExtension => {
                 "holdpoint: this extension cannot be checked here, so it is not carried".to_owned()
             }
+            Self::Uncheckable(why) => format!("holdpoint: {why}"),
             Self::NoSuchHandle => "holdpoint: no file is open under this handle".to_owned(),
             Self::TooManyOpen => format!("holdpoint: {OPEN_MAX} files are open; close some first"),
             Self::BadPath => {

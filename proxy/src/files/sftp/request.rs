@@ -9,8 +9,8 @@ use super::wire::{Fields, kind, open};
 /// One request, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Request<'a> {
-    /// OPEN, with its flags.
-    Open { path: &'a [u8], flags: u32 },
+    /// OPEN, with its flags and attributes.
+    Open { path: &'a [u8], flags: u32, attributes: &'a [u8] },
     /// OPENDIR.
     OpenDirectory { path: &'a [u8] },
     /// CLOSE.
@@ -25,8 +25,8 @@ pub(super) enum Request<'a> {
     FileStat { handle: &'a [u8] },
     /// SETSTAT, lsetstat; the new size, if there is one.
     SetAttributes { named: Named<'a>, size: Option<u64> },
-    /// FSETSTAT.
-    SetFileAttributes { handle: &'a [u8], size: Option<u64> },
+    /// FSETSTAT, and the size among its attributes.
+    SetFileAttributes { handle: &'a [u8], attributes: &'a [u8], size: Option<u64> },
     /// Something changes at the target, by path.
     Change(Named<'a>),
     /// copy-data, from one open file to another.
@@ -79,14 +79,17 @@ impl<'a> Request<'a> {
         let fields = &mut fields;
         let change = |operation, path, to| Self::Change(Named { operation, path, to });
         Ok(match packet_kind {
-            kind::OPEN => Self::Open { path: fields.string()?, flags: fields.u32()? },
+            kind::OPEN => Self::Open { path: fields.string()?, flags: fields.u32()?, attributes: fields.rest() },
             kind::CLOSE => Self::Close { handle: fields.string()? },
             kind::READ => Self::Read { handle: fields.string()?, offset: fields.u64()?, wanted: fields.u32()? },
             kind::WRITE => Self::Write { handle: fields.string()?, offset: fields.u64()?, data: fields.string()? },
             kind::LSTAT => Self::Look { path: fields.string()?, answer: kind::ATTRS },
             kind::FSTAT => Self::FileStat { handle: fields.string()? },
             kind::SETSTAT => Self::SetAttributes { named: attributes(fields.string()?), size: fields.size()? },
-            kind::FSETSTAT => Self::SetFileAttributes { handle: fields.string()?, size: fields.size()? },
+            kind::FSETSTAT => {
+                let handle = fields.string()?;
+                Self::SetFileAttributes { handle, attributes: fields.rest(), size: fields.size()? }
+            }
             kind::OPENDIR => Self::OpenDirectory { path: fields.string()? },
             kind::READDIR => Self::LookInto { handle: fields.string()?, answer: kind::NAME },
             kind::REMOVE => change(Operation::Remove, fields.string()?, None),
@@ -167,7 +170,7 @@ impl<'a> Request<'a> {
     pub(super) fn on_path(&self) -> Option<Named<'a>> {
         let named = |operation, path| Named { operation, path, to: None };
         Some(match *self {
-            Self::Open { path, flags } => named(opening(flags), path),
+            Self::Open { path, flags, .. } => named(opening(flags), path),
             Self::OpenDirectory { path } => named(Operation::List, path),
             Self::SetAttributes { named, .. } | Self::Change(named) => named,
             _ => return None,

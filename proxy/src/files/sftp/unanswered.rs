@@ -1,4 +1,4 @@
-//! Requests without an answer: those that the target was sent, and those that the gate refused but whose answer waits
+//! Requests without an answer: those that the target was sent, and those that the gate answers but whose answer waits
 //! for its turn, so that answers come in the order of their requests as far as the target keeps it. All of it is
 //! bounded. What an answer means is not known here.
 
@@ -6,8 +6,10 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use recordings::ledger::{FileEntry, Outcome, RemotePath, Verdict};
 
+use super::super::UploadKey;
 use super::open_file::Purpose;
 use super::request::opening;
+use super::upload::Handing;
 use super::wire::kind;
 use super::{Breach, FileKey, Refusal};
 use recordings::ledger::Operation;
@@ -25,8 +27,11 @@ const NAME_BYTES_MAX: usize = 1 << 20;
 pub(super) struct Unanswered {
     sent: HashMap<u32, (u64, Sent)>,
     turns: BTreeSet<u64>,
-    waiting: VecDeque<(u64, Refused)>,
+    waiting: VecDeque<(u64, Own)>,
+    /// Requests that the gate answers later than in their turn.
+    promised: BTreeSet<u32>,
     next_turn: u64,
+    next_id: u32,
     name_bytes: usize,
     openings: usize,
 }
@@ -54,6 +59,8 @@ pub(super) enum Sent {
     Change(Box<FileEntry>),
     /// Anything else, and the type of packet that answers it.
     Look { answer: u8 },
+    /// The gate's own, to hand an upload over.
+    Handing(Handing),
 }
 
 /// A file about to be open.
@@ -67,15 +74,27 @@ pub(super) struct Opening {
 
 /// A request that the gate answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Refused {
+pub(super) struct Own {
     pub(super) id: u32,
-    pub(super) refusal: Refusal,
+    pub(super) answer: Answer,
+}
+
+/// How.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Refused(Refusal),
+    /// It is done.
+    Done,
+    /// The upload is open.
+    Opened(UploadKey),
+    /// The upload is so long by now.
+    Size(u64),
 }
 
 impl Unanswered {
     /// Whether one more request can be kept, under this number.
     pub(super) fn check_room(&self, id: u32) -> Result<(), Breach> {
-        if self.sent.contains_key(&id) {
+        if self.sent.contains_key(&id) || self.promised.contains(&id) {
             return Err(Breach::NumberInUse);
         }
         let room = self.sent.len() + self.waiting.len() < UNANSWERED_MAX && self.name_bytes < NAME_BYTES_MAX;
@@ -96,10 +115,30 @@ impl Unanswered {
         self.next_turn += 1;
     }
 
-    /// The gate refuses this, and will say so when its turn has come.
-    pub(super) fn note_refused(&mut self, refused: Refused) {
-        self.waiting.push_back((self.next_turn, refused));
+    /// The gate answers this, when its turn has come.
+    pub(super) fn note_own(&mut self, own: Own) {
+        self.waiting.push_back((self.next_turn, own));
         self.next_turn += 1;
+    }
+
+    /// The gate answers this when it knows how.
+    pub(super) fn note_promised(&mut self, id: u32) {
+        self.promised.insert(id);
+    }
+
+    /// It did.
+    pub(super) fn note_kept(&mut self, id: u32) {
+        self.promised.remove(&id);
+    }
+
+    /// A number for a request of the gate's own: from the top, where clients, which count up, do not come.
+    pub(super) fn own_id(&mut self) -> u32 {
+        loop {
+            self.next_id = self.next_id.wrapping_sub(1);
+            if !self.sent.contains_key(&self.next_id) && !self.promised.contains(&self.next_id) {
+                return self.next_id;
+            }
+        }
     }
 
     /// What it was that the target answers under this number.
@@ -111,11 +150,11 @@ impl Unanswered {
         Some(sent)
     }
 
-    /// The next refusal before which nothing is unanswered.
-    pub(super) fn next_refusal(&mut self) -> Option<Refused> {
+    /// The next answer of the gate's before which nothing is unanswered.
+    pub(super) fn next_own(&mut self) -> Option<Own> {
         let (turn, _) = self.waiting.front()?;
         let its_turn = self.turns.first().is_none_or(|first| first > turn);
-        its_turn.then(|| self.waiting.pop_front()).flatten().map(|(_, refused)| refused)
+        its_turn.then(|| self.waiting.pop_front()).flatten().map(|(_, own)| own)
     }
 
     /// All that the target was sent and will not answer, in order.
@@ -130,7 +169,7 @@ impl Sent {
     /// Whether a packet of this type can be its answer.
     pub(super) fn can_be_answered_by(&self, answer: u8) -> bool {
         let positive = match self {
-            Self::Open(_) => kind::HANDLE,
+            Self::Open(_) | Self::Handing(Handing::Open) => kind::HANDLE,
             Self::Read { .. } => kind::DATA,
             Self::Stat(_) | Self::FileStat(_) => kind::ATTRS,
             Self::Look { answer } => *answer,

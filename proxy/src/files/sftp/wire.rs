@@ -58,6 +58,7 @@ pub(super) mod open {
     pub(crate) const CREATE: u32 = 0x08;
     pub(crate) const TRUNCATE: u32 = 0x10;
     pub(crate) const EXCLUSIVE: u32 = 0x20;
+    pub(crate) const KNOWN: u32 = 0x3f;
 }
 
 /// The flag of ATTRS that says that a size follows.
@@ -129,6 +130,11 @@ impl<'a> Fields<'a> {
         Ok((*kind, Self(fields)))
     }
 
+    /// What was not read yet.
+    pub(super) const fn rest(self) -> &'a [u8] {
+        self.0
+    }
+
     pub(super) fn is_empty(self) -> bool {
         self.0.is_empty()
     }
@@ -172,6 +178,63 @@ pub(super) fn version(extensions: &[&[u8]]) -> Bytes {
     let texts = lengths.iter().zip(extensions).flat_map(|(length, text)| [&length[..], *text]);
     let fields: Vec<&[u8]> = std::iter::once(&[0, 0, 0, 3][..]).chain(texts).collect();
     packet(kind::VERSION, &fields)
+}
+
+/// Attributes without the size in them; none if nothing else is there.
+pub(super) fn without_size(attributes: &[u8]) -> Option<Vec<u8>> {
+    let mut fields = Fields(attributes);
+    let flags = fields.u32().ok()?;
+    if flags & ATTR_SIZE != 0 {
+        fields.u64().ok()?;
+    }
+    let flags = flags & !ATTR_SIZE;
+    (flags != 0).then(|| [&flags.to_be_bytes(), fields.0].concat())
+}
+
+/// Attributes that say a size alone.
+pub(super) fn size_alone(bytes: u64) -> [u8; 12] {
+    let mut attributes = [0; 12];
+    attributes[..4].copy_from_slice(&ATTR_SIZE.to_be_bytes());
+    attributes[4..].copy_from_slice(&bytes.to_be_bytes());
+    attributes
+}
+
+/// An OPEN. Without attributes the target's own apply.
+pub(super) fn open_request(id: u32, path: &[u8], flags: u32, attributes: Option<&[u8]>) -> Bytes {
+    let attributes = attributes.unwrap_or(&[0; 4]);
+    packet(kind::OPEN, &[&id.to_be_bytes(), &length_field(path), path, &flags.to_be_bytes(), attributes])
+}
+
+/// A WRITE.
+pub(super) fn write_request(id: u32, handle: &[u8], offset: u64, data: &[u8]) -> Bytes {
+    let (id, offset, length) = (id.to_be_bytes(), offset.to_be_bytes(), length_field(data));
+    packet(kind::WRITE, &[&id, &length_field(handle), handle, &offset, &length, data])
+}
+
+/// An FSETSTAT.
+pub(super) fn attributes_request(id: u32, handle: &[u8], attributes: &[u8]) -> Bytes {
+    packet(kind::FSETSTAT, &[&id.to_be_bytes(), &length_field(handle), handle, attributes])
+}
+
+/// An fsync, OpenSSH's PROTOCOL, 4.4.
+pub(super) fn sync_request(id: u32, handle: &[u8]) -> Bytes {
+    const NAME: &[u8] = b"fsync@openssh.com";
+    packet(kind::EXTENDED, &[&id.to_be_bytes(), &length_field(NAME), NAME, &length_field(handle), handle])
+}
+
+/// A CLOSE.
+pub(super) fn close_request(id: u32, handle: &[u8]) -> Bytes {
+    packet(kind::CLOSE, &[&id.to_be_bytes(), &length_field(handle), handle])
+}
+
+/// A HANDLE.
+pub(super) fn handle_reply(id: u32, handle: &[u8]) -> Bytes {
+    packet(kind::HANDLE, &[&id.to_be_bytes(), &length_field(handle), handle])
+}
+
+/// An ATTRS that says a size.
+pub(super) fn size_reply(id: u32, bytes: u64) -> Bytes {
+    packet(kind::ATTRS, &[&id.to_be_bytes(), &size_alone(bytes)])
 }
 
 /// A STATUS with words, in English.

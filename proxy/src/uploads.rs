@@ -1,0 +1,201 @@
+//! Uploads that are looked at before the target has any of them: a file is kept on the gate while it comes, then a program of
+//! the plant's choice looks at it. What a file is in SFTP or scp, and how it is handed over, is in `files`; who is told is in
+//! `ssh::channel`.
+
+mod program;
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use policies::digest::Digest;
+use policies::ids::TargetName;
+use policies::plant::FileCheck;
+use recordings::notes::CheckOutcome;
+use recordings::words::Words;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::OwnedMutexGuard;
+
+/// Whether there is room that recordings do not need.
+pub type Room = Arc<dyn Fn() -> io::Result<bool> + Send + Sync>;
+
+/// Where uploads are kept while they are checked. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Staging(Arc<Place>);
+
+struct Place {
+    folder: PathBuf,
+    room: Room,
+    next: AtomicU64,
+    turns: Mutex<HashMap<TargetName, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Staging {
+    const FOLDER: &'static str = "uploads";
+
+    /// Its folder, in that of the directory: what is there is no evidence.
+    pub fn folder(state: &Path) -> PathBuf {
+        state.join(Self::FOLDER)
+    }
+
+    /// In the directory's folder. What a run before left there is removed: no target has it, and nobody is waiting for it.
+    ///
+    /// # Errors
+    /// The folder cannot be made, read or emptied.
+    pub fn open(state: &Path, room: Room) -> io::Result<Self> {
+        let folder = Self::folder(state);
+        match DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        for left in fs::read_dir(&folder)? {
+            fs::remove_file(left?.path())?;
+        }
+        let (next, turns) = (AtomicU64::new(0), Mutex::default());
+        Ok(Self(Arc::new(Place { folder, room, next, turns })))
+    }
+
+    /// For uploads to a target, under a rule that has them checked.
+    pub fn checks(&self, check: &FileCheck, target: &TargetName) -> Checks {
+        let turn =
+            Arc::clone(self.0.turns.lock().unwrap_or_else(PoisonError::into_inner).entry(target.clone()).or_default());
+        Checks { staging: self.clone(), check: check.clone(), turn }
+    }
+}
+
+impl std::fmt::Debug for Staging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Staging({})", self.0.folder.display())
+    }
+}
+
+/// How uploads to one target are checked.
+#[derive(Debug, Clone)]
+pub struct Checks {
+    staging: Staging,
+    check: FileCheck,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What became of a check, and why: the program's first line, or what kept it from having a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckVerdict {
+    /// What.
+    pub outcome: CheckOutcome,
+    /// Why.
+    pub said: Words,
+}
+
+impl Checks {
+    /// A file begins, empty.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub async fn begin(&self) -> io::Result<Staged> {
+        let number = self.staging.0.next.fetch_add(1, Ordering::Relaxed);
+        let path = self.staging.0.folder.join(number.to_string());
+        let room = Arc::clone(&self.staging.0.room);
+        aside(move || {
+            let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+            Ok(Staged { path, file: Arc::new(file), room })
+        })
+        .await
+    }
+
+    /// Has the program look at a file. Dropped, the program is killed.
+    pub async fn check(&self, staged: &Staged) -> CheckVerdict {
+        program::run(&self.check, &staged.path).await
+    }
+
+    /// Waits until no other file is handed over to the same target. Two at once could become one at the target that nobody
+    /// has looked at.
+    pub async fn turn(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.turn).lock_owned().await
+    }
+}
+
+/// A file that is kept on the gate; removed when dropped.
+pub struct Staged {
+    path: PathBuf,
+    file: Arc<File>,
+    room: Room,
+}
+
+impl Staged {
+    /// Keeps bytes.
+    ///
+    /// # Errors
+    /// The disk has no room that recordings could spare, or fails.
+    pub async fn keep(&self, offset: u64, bytes: Bytes) -> io::Result<()> {
+        let (file, room) = (Arc::clone(&self.file), Arc::clone(&self.room));
+        aside(move || {
+            if !room()? {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            file.write_all_at(&bytes, offset)
+        })
+        .await
+    }
+
+    /// Cuts it, or fills it with zeros.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub async fn resize(&self, bytes: u64) -> io::Result<()> {
+        let file = Arc::clone(&self.file);
+        aside(move || file.set_len(bytes)).await
+    }
+
+    /// How long it is, and the hash of all of it.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn digest(&self) -> io::Result<(u64, Digest)> {
+        let file = Arc::clone(&self.file);
+        aside(move || {
+            let (mut hash, mut length, mut piece) = (Sha256::new(), 0, vec![0; 256 << 10]);
+            loop {
+                match file.read_at(&mut piece, length)? {
+                    0 => return Ok((length, Digest(hash.finalize().into()))),
+                    read => {
+                        hash.update(&piece[..read]);
+                        length += read as u64;
+                    }
+                }
+            }
+        })
+        .await
+    }
+
+    /// A part of it.
+    ///
+    /// # Errors
+    /// It cannot be read, or is shorter.
+    pub async fn part(&self, offset: u64, bytes: usize) -> io::Result<Vec<u8>> {
+        let file = Arc::clone(&self.file);
+        aside(move || {
+            let mut part = vec![0; bytes];
+            file.read_exact_at(&mut part, offset)?;
+            Ok(part)
+        })
+        .await
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::error!(%error, "an upload that was kept to be checked could not be removed; the next start tries again");
+        }
+    }
+}
+
+/// On a thread that may wait for the disk.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}

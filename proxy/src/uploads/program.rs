@@ -1,0 +1,103 @@
+//! One run of the program that looks at a file: with nothing of the gate's but the file, and for so long at most.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+
+use policies::plant::FileCheck;
+use recordings::notes::CheckOutcome;
+use recordings::words::Words;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+
+use super::CheckVerdict;
+
+/// Of what a program says, so much is looked at.
+const OUTPUT_BYTES_MAX: usize = 4 << 10;
+/// And so much is kept.
+const SAID_BYTES_MAX: usize = 300;
+
+/// Runs it over the file at `path`. Dropped, it is killed with all that it started.
+pub(super) async fn run(check: &FileCheck, path: &Path) -> CheckVerdict {
+    match tokio::time::timeout(check.max.duration(), attend(check, path)).await {
+        Ok(Ok((status, said))) => verdict(status, &said, path),
+        Ok(Err(error)) => not_run(&format!("it could not be run: {error}")),
+        Err(_) => not_run(&format!("it did not end within {}", check.max)),
+    }
+}
+
+async fn attend(check: &FileCheck, path: &Path) -> io::Result<(ExitStatus, [Vec<u8>; 2])> {
+    let mut group = Group(start(check, path)?);
+    let child = &mut group.0;
+    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
+    // Waited for behind its output, so that until then its number is nobody else's and may be signalled.
+    let (said, complained) = tokio::try_join!(beginning(stdout.as_mut()), beginning(stderr.as_mut()))?;
+    Ok((child.wait().await?, [said, complained]))
+}
+
+fn start(check: &FileCheck, path: &Path) -> io::Result<Child> {
+    let file = path.to_str().ok_or_else(|| io::Error::other("the data folder's name is not UTF-8"))?;
+    let mut words = check.command.iter().map(|word| word.replace(FileCheck::FILE, file));
+    let program = words.next().ok_or(io::ErrorKind::NotFound)?;
+    Command::new(program)
+        .args(words)
+        .env_clear()
+        .current_dir("/")
+        .stdin(File::open(path)?)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// A program that runs, and what it started; killed when dropped before it was waited for.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let leader = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(Err(error)) = leader.map(|leader| kill_process_group(leader, Signal::KILL)) {
+            tracing::debug!(%error, "a file check was gone before it was killed");
+        }
+    }
+}
+
+/// The first bytes; all others are read too, so that whoever writes them is not held up.
+async fn beginning(pipe: Option<&mut (impl AsyncRead + Unpin)>) -> io::Result<Vec<u8>> {
+    let (mut kept, mut piece) = (Vec::new(), [0; 1024]);
+    let Some(pipe) = pipe else { return Ok(kept) };
+    loop {
+        match pipe.read(&mut piece).await? {
+            0 => return Ok(kept),
+            read => kept.extend_from_slice(&piece[..read.min(OUTPUT_BYTES_MAX - kept.len())]),
+        }
+    }
+}
+
+fn verdict(status: ExitStatus, said: &[Vec<u8>; 2], path: &Path) -> CheckVerdict {
+    let line = said.iter().find_map(|output| first_line(output, path));
+    let outcome = match (status.code(), status.signal()) {
+        (Some(0), _) => CheckOutcome::Passed,
+        (None, Some(signal)) => return not_run(&format!("it was ended by signal {signal}")),
+        _ => CheckOutcome::Refused,
+    };
+    let said =
+        line.unwrap_or_else(|| Words::new(format!("nothing; it ended with {}", status.code().unwrap_or_default())));
+    CheckVerdict { outcome, said }
+}
+
+/// The first line with something in it; where the file lay on the gate is nobody's business.
+fn first_line(output: &[u8], path: &Path) -> Option<Words> {
+    let text = String::from_utf8_lossy(output).replace(&*path.to_string_lossy(), "file");
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    Some(Words::from(&line[..line.floor_char_boundary(SAID_BYTES_MAX)]))
+}
+
+fn not_run(why: &str) -> CheckVerdict {
+    tracing::error!(why, "a file check had no verdict, so its upload was refused");
+    CheckVerdict { outcome: CheckOutcome::NotRun, said: Words::from(why) }
+}
