@@ -36,7 +36,7 @@ impl Checking {
         sftp.down(&version(3, &[]));
         let mut server = Server::default();
         server.has("old", b"old content");
-        let passed = [b"old content".to_vec(), Vec::new()].into();
+        let passed = [b"old content".to_vec()].into();
         Self { sftp, server, kept: BTreeMap::new(), passed, told: Vec::new(), ledger: Vec::new(), said: Vec::new() }
     }
 
@@ -184,6 +184,23 @@ fn more_than_can_be_checked_is_refused_at_once_and_forgotten() {
     let open = |checking: &mut Checking, id| checking.ask(id, &Ask::Open("new", WRITE | CREATE | TRUNCATE))[4];
     assert!((10..42).all(|id| open(&mut checking, id) == 102));
     assert_eq!(open(&mut checking, 42), 101, "a disk is not filled by opening files");
+}
+
+/// Some programs write over a file and cut it in the end; that is whole. What leaves anything of the old file is not.
+#[test]
+fn only_what_is_all_of_a_file_is_one() {
+    for (offset, size, whole) in
+        [(0, Some(5), true), (0, None, false), (5, Some(10), false), (0, Some(11), false), (0, Some(3), true)]
+    {
+        let mut checking = Checking::new();
+        let to = handle(&checking.ask(1, &Ask::Open("old", WRITE | CREATE)));
+        checking.ask(2, &Ask::Write(&to, offset, b"fresh"));
+        size.into_iter().for_each(|size| drop(checking.ask(3, &Ask::Resize(&to, size))));
+        let told = checking.ask(4, &Ask::Close(&to));
+        let until = size.unwrap_or_default().min(5) as usize;
+        let wanted = if whole { &b"fresh"[..until] } else { b"old content" };
+        assert_eq!((told[12] == 0, &checking.server.contents()[0][..]), (whole, wanted), "{offset} {size:?}");
+    }
 }
 
 /// The number of a CLOSE whose file is being checked is in use, and its handle is not.
