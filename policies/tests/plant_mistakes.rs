@@ -185,6 +185,14 @@ fn a_file_check_stands_where_it_limits_something() {
             "file_check_max = \"1m\"",
             at("file_check_max", "changes nothing without file_check; name a file_check, or leave it out"),
         ),
+        (
+            "\"file-put\"",
+            &format!("{check}\nidle = \"1m\""),
+            at(
+                "file_check",
+                "it may take 1m, and idle, 1m, would end the session first; shorten file_check_max, or lengthen idle",
+            ),
+        ),
     ] {
         assert_eq!(with(actions, keys), [told], "{actions} {keys}");
     }
@@ -287,6 +295,11 @@ fn what_a_plant_says_of_a_controller_is_read_to_the_last_word() {
             "modbus",
             "functions = [6]",
             "functions: a list is wrong here; write what functions count as, for example { \"20\" = \"observe\" }",
+        ),
+        (
+            "modbus",
+            "functions = { \"8\" = \"observe\", \"08\" = \"control\" }",
+            "functions.8: stands here twice, in two ways of writing it; leave one out",
         ),
         ("modbus", "blocked = []", "blocked: empty; leave it out"),
         ("modbus", "blocked = [\"registers 1\"]", &format!("blocked[1]: {table}")),

@@ -19,7 +19,7 @@ use policies::plant::FileCheck;
 use recordings::notes::CheckOutcome;
 use recordings::words::Words;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 /// Whether there is room that recordings do not need.
 pub type Room = Arc<dyn Fn() -> io::Result<bool> + Send + Sync>;
@@ -33,10 +33,13 @@ struct Place {
     room: Room,
     next: AtomicU64,
     turns: Mutex<HashMap<TargetName, Arc<tokio::sync::Mutex<()>>>>,
+    runs: Semaphore,
 }
 
 impl Staging {
     const FOLDER: &'static str = "uploads";
+    /// Programs at once: a virus scanner may want a gigabyte each.
+    const RUNS_MAX: usize = 4;
 
     /// Its folder, in that of the directory: what is there is no evidence.
     pub fn folder(state: &Path) -> PathBuf {
@@ -56,8 +59,8 @@ impl Staging {
         for left in fs::read_dir(&folder)? {
             fs::remove_file(left?.path())?;
         }
-        let (next, turns) = (AtomicU64::new(0), Mutex::default());
-        Ok(Self(Arc::new(Place { folder, room, next, turns })))
+        let (next, turns, runs) = (AtomicU64::new(0), Mutex::default(), Semaphore::new(Self::RUNS_MAX));
+        Ok(Self(Arc::new(Place { folder, room, next, turns, runs })))
     }
 
     /// For uploads to a target, under a rule that has them checked.
@@ -109,6 +112,7 @@ impl Checks {
 
     /// Has the program look at a file. Dropped, the program is killed.
     pub async fn check(&self, staged: &Staged) -> CheckVerdict {
+        let _run = self.staging.0.runs.acquire().await.expect("nobody closes it");
         program::run(&self.check, &staged.path).await
     }
 

@@ -318,6 +318,8 @@ fn every_subsystem_not_named_is_refused() {
         assert!(!refused.status.success(), "{name:?}: {}", refused.text());
     }
     ssh(&plant, &["-s", &at, "netconf"]).says_no("of subsystems only sftp is carried here");
+    // Whose terminal would take bytes out of what the gate has looked at.
+    ssh(&plant, &["-tt", "-s", &at, "sftp"]).says_no("files are not copied on a terminal");
     let script = format!("{PARAMIKO}{LATE}");
     let mut paramiko = plant.tess().tool(python);
     let told = run(paramiko.args(["-c", &script, &plant.ssh_port().to_string()]), b"").ok();

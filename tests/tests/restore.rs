@@ -92,7 +92,11 @@ fn a_lost_gate_goes_on_from_its_backup_when_two_have_signed_what_is_lost() {
     age.args(["-ec", "age -d -i \"$0\" \"$1\" | tar --zstd -x -C \"$2\""]);
     run(age.arg(plant.installation().join("auditors/auditor-1.key")).arg(&backup).arg(&unpacked), b"").ok();
     // More is done, and remembered elsewhere.
+    let before = ["journal", "records"].map(|log| published(&plant, log));
     work(&plant);
+    eventually("its beginning and its end are published", || {
+        ["journal", "records"].iter().zip(before).all(|(log, before)| published(&plant, log) > before + 1)
+    });
     let recording = plant.evidence().recordings()[0].recording.id().to_string();
     is_remembered(&plant);
     plant.stop();

@@ -125,7 +125,10 @@ fn an_older_copy_of_everything_is_found_by_whoever_checked_a_newer_one() {
 
     let flipped = plant.evidence();
     let checkpoint = flipped.data().join("journal/checkpoint");
-    fs::write(&checkpoint, fs::read_to_string(&checkpoint).unwrap().replacen('A', "B", 1)).unwrap();
+    let text = fs::read_to_string(&checkpoint).unwrap();
+    let root = text.lines().nth(2).unwrap();
+    let other = format!("{}{}", if root.starts_with('A') { 'B' } else { 'A' }, &root[1..]);
+    fs::write(&checkpoint, text.replacen(root, &other, 1)).unwrap();
     verify(&flipped, &[]).refused(1, "NOT WHOLE");
     let usual = ".local/state/holdpoint/seen.toml";
     assert!(!flipped.path(usual).exists());

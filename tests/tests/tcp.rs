@@ -149,6 +149,53 @@ fn at_its_deadline_a_connection_ends_in_tcps_order_and_the_technician_reads_why(
 }
 
 #[test]
+fn more_time_moves_the_deadline_of_a_connection_that_stands() {
+    let echo = Echo::listen();
+    let plant = serving(options("tcp", echo.port, ""), &TUNNEL, Seconds(20));
+    log_in(&plant, "lee");
+    let begun = Instant::now();
+    let (_ssh, port) = forward(plant.tess(), echo.port);
+    let mut socket = connect(port);
+    assert!(chats(&mut socket, "in time"));
+    run(&mut plant.tess().ssh(&[&plant.tess().at(""), "extend", "10m", "--at", "plc-7", "a valve sticks"]), b"").ok();
+    let ask = find(&json(&plant, "lee", &["requests", "--all"]), "ask").expect("the extension waits");
+    holdpoint(&plant, "lee", &["approve", &ask, "--yes"]).ok();
+    assert!(begun.elapsed() < Duration::from_secs(20), "this machine is too slow to see anything here");
+    eventually("its first deadline is behind it", || {
+        assert!(chats(&mut socket, "still there"), "after {:?}", begun.elapsed());
+        begun.elapsed() > Duration::from_secs(22)
+    });
+}
+
+#[test]
+fn where_an_escort_is_required_requests_pass_only_while_somebody_watches() {
+    let echo = Echo::listen();
+    let mut escorted = options("modbus", echo.port, "");
+    escorted.more = escorted.more.replace("hold_max", "escort = \"required\"\nhold_max");
+    let plant = serving(escorted, &[Action::Observe, Action::Operate], HOUR);
+    log_in(&plant, "lee");
+    let (_ssh, port) = forward(plant.tess(), echo.port);
+    let mut tool = connect(port);
+    let write = [0, 7, 0, 0, 0, 6, 1, 6, 0, 100, 0, 55];
+    let mut passes = || {
+        let mut answer = [0; 9];
+        tool.write_all(&write).and_then(|()| tool.read_exact(&mut answer)).expect("an answer");
+        if answer[7] == 0x86 {
+            return false;
+        }
+        tool.read_exact(&mut [0; 3]).expect("the rest of it");
+        true
+    };
+    assert!(!passes(), "nobody watches");
+    assert!(echo.heard().is_empty());
+    let session = find(&json(&plant, "lee", &["sessions"]), "session").expect("it runs");
+    let watching = start(&mut plant.as_person("lee", &["watch", &session, "--json"]));
+    eventually("it passes while somebody watches", &mut passes);
+    drop(watching);
+    eventually("it is refused when nobody does any more", || !passes());
+}
+
+#[test]
 fn a_cut_closes_the_connection_at_once_and_the_technician_reads_why() {
     let echo = Echo::listen();
     let plant = serving(options("tcp", echo.port, ""), &TUNNEL, HOUR);
@@ -343,23 +390,28 @@ fn write_until_it_breaks(port: u16) {
 fn each_write_that_a_controller_took_is_in_the_recording_whenever_the_gate_is_killed() {
     let echo = Echo::listen();
     let mut plant = serving(options("modbus", echo.port, ""), &[Action::Observe, Action::Operate], HOUR);
-    for kill in 0..long_or(100, 3) {
-        let (ssh, port) = forward(plant.tess(), echo.port);
-        let writing = thread::spawn(move || write_until_it_breaks(port));
-        let taken = || echo.heard().len();
-        eventually("writes flow", || taken() > 12 * (20 + 13 * (kill % 10)));
-        plant.kill();
-        writing.join().expect("it only stops");
-        drop(ssh);
-        plant.serve();
-        plant.stop();
-        let took = std::mem::take(&mut *echo.heard());
-        let evidence = plant.evidence();
-        let recorded = evidence.recordings().last().expect("it was recorded").bytes(Stream::In);
-        assert!(recorded.starts_with(&took), "{} of {} bytes", recorded.len(), took.len());
-        evidence.verify().ok();
-        plant.serve();
+    let taken_until_killed: Vec<Vec<u8>> = (0..long_or(100, 3))
+        .map(|kill| {
+            let (ssh, port) = forward(plant.tess(), echo.port);
+            let writing = thread::spawn(move || write_until_it_breaks(port));
+            let taken = || echo.heard().len();
+            eventually("writes flow", || taken() > 12 * (20 + 13 * (kill % 10)));
+            plant.kill();
+            writing.join().expect("it only stops");
+            drop(ssh);
+            plant.serve();
+            std::mem::take(&mut *echo.heard())
+        })
+        .collect();
+    plant.stop();
+    let evidence = plant.evidence();
+    let recordings = evidence.recordings();
+    assert_eq!(recordings.len(), taken_until_killed.len());
+    for (recording, taken) in recordings.iter().zip(&taken_until_killed) {
+        let recorded = recording.bytes(Stream::In);
+        assert!(recorded.starts_with(taken), "{} of {} bytes", recorded.len(), taken.len());
     }
+    evidence.verify().ok();
 }
 
 #[test]

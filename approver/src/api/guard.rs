@@ -130,10 +130,7 @@ impl Api {
         if checked.face() != self.face() {
             return Err(Problem::unauthenticated("this token is for the other face: sign in here"));
         }
-        let restored = self.desk().with_state(|state| state.restores.last().map(|restore| restore.at));
-        if restored.is_some_and(|restored| checked.issued() < restored) {
-            return Err(Problem::unauthenticated("the gate was restored from an earlier state since: sign in again"));
-        }
+        self.check_not_restored_since(checked.issued())?;
         let key = self.key_of(checked.person(), checked.key())?;
         let proven = check_request_proof(&checked, &key, &request, now).map_err(|error| refused(&error))?;
         self.spend(proven.nonce())?;
@@ -155,8 +152,17 @@ impl Api {
         let (held, nonce) = shown.map_err(|why| refused(&why))?;
         self.spend(nonce)?;
         let at = held.claims().signed_in;
+        self.check_not_restored_since(at)?;
         let who = Authenticated::by_client_certificate(held, source, now).map_err(|why| refused(&why))?;
         Ok((self.caller(who.person(), now)?, Some(Login { who: Arc::new(who), at })))
+    }
+
+    fn check_not_restored_since(&self, signed_in: Timestamp) -> Result<(), Problem> {
+        let restored = self.desk().with_state(|state| state.restores.last().map(|restore| restore.at));
+        match restored.is_some_and(|restored| signed_in < restored) {
+            true => Err(Problem::unauthenticated("the gate was restored from an earlier state since: sign in again")),
+            false => Ok(()),
+        }
     }
 
     /// A proof serves once.

@@ -40,7 +40,7 @@ impl Script {
         };
         let about = format!(
             "Holdpoint, live, {of}: what this node sends to targets in TCP sessions, and what they answer, from now on. \
-             It is no recording: a reader who is too slow misses some, and that is marked where it is. SSH sessions are \
+             It is no recording: a reader who is too slow misses some, and that is marked where it is. Sessions by SSH to a target are \
              not in it. The technician's end is the gate's own socket."
         );
         let pcapng = Pcapng::begin(&about, PROGRAM, out);

@@ -429,6 +429,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
 
     note_reaching_nothing(reader, known, reach.as_ref(), actions.as_ref());
     note_never_idle(reader, idle, duration_max);
+    note_idle_while_checked(reader, idle, file_check.as_ref());
     note_removed_too_early(reader, retention, retention_max);
     let approvals = approvals?;
     Some(Rule {
@@ -635,6 +636,15 @@ fn note_removed_too_early(reader: &Reader<'_, '_>, least: Option<Seconds>, most:
             what,
             "make it at least as long, or leave it out: then nothing is removed by itself",
         );
+    }
+}
+
+/// Nothing comes from whoever waits for a check, so their session would end before its verdict.
+fn note_idle_while_checked(reader: &Reader<'_, '_>, idle: Option<Seconds>, check: Option<&Option<FileCheck>>) {
+    let (Some(idle), Some(Some(check))) = (idle, check) else { return };
+    if check.max >= idle {
+        let what = format!("it may take {}, and idle, {idle}, would end the session first", check.max);
+        reader.note_at("file_check", what, "shorten file_check_max, or lengthen idle");
     }
 }
 

@@ -398,7 +398,9 @@ impl<'a, 'i> Field<'a, 'i> {
                 Ok(name) => {
                     let field = Field { path, start: value.span().start, value: value.get_ref(), ..*self };
                     let read = read(&name, &field);
-                    all.insert(name, read);
+                    if all.insert(name, read).is_some() {
+                        field.wrong::<()>("stands here twice, in two ways of writing it", "leave one out");
+                    }
                 }
                 Err(error) => {
                     let (what, right) = advice(&error);

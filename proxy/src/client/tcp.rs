@@ -10,7 +10,7 @@ use certs::tls_client::ClientKey;
 use hyper::{StatusCode, header};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use policies::ids::{RequestId, SessionId};
+use policies::ids::{RequestId, SessionId, TargetName};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
@@ -81,18 +81,22 @@ impl Client {
         self.open_door("POST", "/api/v1/client-certificate", Some(&wanted)).await
     }
 
-    /// How a service is reached with a certificate.
+    /// How a service of this target is reached with a certificate.
     ///
     /// # Errors
-    /// The certificate is not for this key, or the CA cannot be read.
+    /// The certificate is for another target or not for this key, or the CA cannot be read.
     pub fn tcp_line(
         &self,
+        target: &TargetName,
         made: &ClientCertificate,
         service: &TcpServiceView,
         key: &Arc<ClientKey>,
     ) -> Result<TcpLine, Fault> {
+        if made.grant.target != *target {
+            return Err(Fault::Odd(format!("it certifies {}, not {target}", made.grant.target)));
+        }
         if self.is_opened {
-            let path = format!("/api/v1/tcp/{}/{}", made.grant.target, service.service);
+            let path = format!("/api/v1/tcp/{target}/{}", service.service);
             let (certificate, key) = (made.certificate.clone(), Arc::clone(key));
             return Ok(TcpLine(Line::WebSocket { wire: self.wire.clone(), path, certificate, key }));
         }

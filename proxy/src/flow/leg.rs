@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use approver::capture::{About, Captures, Passage};
 use bytes::BytesMut;
@@ -20,6 +21,7 @@ pub struct Leg {
     socket: TcpStream,
     valve: Arc<Valve>,
     passage: Passage,
+    hides: AtomicBool,
 }
 
 impl Leg {
@@ -30,7 +32,7 @@ impl Leg {
     pub fn new(socket: TcpStream, valve: Arc<Valve>, captures: &Captures, about: Arc<About>) -> io::Result<Self> {
         let ends = Ends { technician: socket.local_addr()?, target: socket.peer_addr()? };
         valve.close_on_cut(socket.as_fd().try_clone_to_owned()?);
-        Ok(Self { socket, valve, passage: captures.passage(about, ends) })
+        Ok(Self { socket, valve, passage: captures.passage(about, ends), hides: AtomicBool::new(false) })
     }
 
     /// Writes all of it, unless the leg ends before. May be dropped only together with the leg: nobody would know how much
@@ -82,6 +84,7 @@ impl Leg {
                     self.valve.note_read(read);
                     match read {
                         0 => self.passage.finished(End::Target),
+                        read if self.hides.load(Ordering::Relaxed) => self.passage.passed(End::Target, &vec![0; read]),
                         _ => self.passage.passed(End::Target, &room[held..]),
                     }
                     return Ok(read);
@@ -90,6 +93,11 @@ impl Leg {
                 Err(broken) => return Err(broken),
             }
         }
+    }
+
+    /// Whether what the target sends may hold a secret of the gate's: who reads along sees as many zeros then.
+    pub fn hide(&self, hides: bool) {
+        self.hides.store(hides, Ordering::Relaxed);
     }
 
     /// From now on a byte that the target sends as urgent stays among the others, where telnet means it to be: else the second

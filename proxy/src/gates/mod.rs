@@ -59,6 +59,11 @@ pub trait Gate: Send {
         Passed::default()
     }
 
+    /// Whether it has given up reading: everything passes, and there are no requests that could be counted.
+    fn is_blind(&self) -> bool {
+        false
+    }
+
     /// Whether a program is being transferred to the target, which must not be cut off in the middle.
     fn is_transferring(&self, _now: Instant) -> bool {
         false

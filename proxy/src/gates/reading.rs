@@ -255,6 +255,10 @@ impl<T: Talk> Gate for Reading<T> {
         passed
     }
 
+    fn is_blind(&self) -> bool {
+        self.state == State::Blind
+    }
+
     fn is_transferring(&self, now: Instant) -> bool {
         self.talk.is_transferring(now)
     }

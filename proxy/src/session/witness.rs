@@ -244,6 +244,8 @@ impl Seen {
                 self.gallery.output(channel, bytes);
             }
             Stream::GateOut | Stream::GateOutErr => self.gallery.output(channel, bytes),
+            // A file that is handed over: a person waits for it. Where a gate reads, it knows better.
+            Stream::GateIn if !self.has_gate => self.touch(),
             Stream::None | Stream::GateIn => {}
         }
     }
@@ -355,16 +357,19 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_technician_sends_counts_as_input() {
+    fn what_the_technician_sends_or_has_handed_over_counts_as_input_and_nothing_else() {
         let (seen, _codes, turn) = seen();
         let begun = seen.last_input();
         turn.pass(Duration::from_secs(60));
-        for stream in [Stream::Out, Stream::OutErr, Stream::GateIn, Stream::GateOut, Stream::GateOutErr] {
+        for stream in [Stream::Out, Stream::OutErr, Stream::GateOut, Stream::GateOutErr] {
             seen.bytes(stream, 1, &Bytes::from_static(b"12345"));
         }
         assert_eq!((seen.last_input(), seen.bytes_passed()), (begun, (0, 10)));
         typed(&seen, 1, "ls\n");
         assert_eq!((seen.last_input().since(begun), seen.bytes_passed()), (Duration::from_secs(60), (3, 10)));
+        turn.pass(Duration::from_secs(60));
+        seen.bytes(Stream::GateIn, 1, &Bytes::from_static(b"of a file"));
+        assert_eq!(seen.last_input().since(begun), Duration::from_secs(120));
     }
 
     #[test]

@@ -354,7 +354,8 @@ impl<R: Recorder> Carriage<'_, R> {
     async fn watch_vendor(&self) -> Result<End, CarryFault> {
         const LAST_BYTES_MAX: Duration = Duration::from_secs(10);
         let finished = self.vendor.upload.finished().await;
-        self.uploads.handed_over().await;
+        self.uploads.leave();
+        self.uploads.handed_over_or_stuck(LAST_BYTES_MAX, &self.terms.frozen).await;
         match finished {
             Ok(()) => tokio::time::sleep(LAST_BYTES_MAX).await,
             Err(QueueFault::Stalled) => {
@@ -431,10 +432,10 @@ impl<R: Recorder> Carriage<'_, R> {
                     early.push((event, weight));
                     continue;
                 }
-                Event::Data { bytes, .. } => broken = self.typed(bytes).await?,
+                Event::Data { bytes, .. } => broken = broken.or(self.typed(bytes).await?),
                 Event::Own(Own::Secret) => self.send_secret().await?,
                 Event::Request(request) => {
-                    has_terminal |= matches!(request, Request::Pty { .. });
+                    has_terminal |= !has_program && matches!(request, Request::Pty { .. });
                     has_program |= self.request(request, frozen).await?;
                     for (event, weight) in early.drain(..).filter(|_| has_program) {
                         broken = broken.or(self.early(event).await?);
@@ -452,6 +453,7 @@ impl<R: Recorder> Carriage<'_, R> {
             tap.settle(made, weight);
         }
         if let Some(words) = broken {
+            self.uploads.begin_no_more();
             self.refuse(&words, true, REFUSED);
             // The technician is told by the other direction, which then ends the channel.
             std::future::pending::<()>().await;
@@ -745,7 +747,11 @@ impl<R: Recorder> Carriage<'_, R> {
     /// What cannot be sent finds nobody. The technician's queue then ends, and with it the channel; but while a file is handed
     /// over, the target is listened to. Whether it was sent.
     async fn to_vendor(&self, sending: impl Future<Output = Result<(), russh::Error>>) -> bool {
-        let sent = sending.await.is_ok();
+        let sent = tokio::select! {
+            biased;
+            sent = sending => sent.is_ok(),
+            () = self.uploads.nobody_reads() => false,
+        };
         if !sent && !self.uploads.is_handing_over() {
             std::future::pending::<()>().await;
         }

@@ -4,15 +4,19 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use policies::digest::Digest;
 use recordings::ledger::RemotePath;
 use recordings::notes::{CheckOutcome, Checked, Note};
 use recordings::words::Words;
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::channel::{BROKEN, Carriage, CarryFault, End, lock, reply};
 use crate::files::{Concluded, HandOver, Next, UploadKey, UploadStep};
+use crate::flow::QueueFault;
 use crate::relay::Recorder;
 use crate::uploads::{CheckVerdict, Checks, Staged};
 
@@ -23,19 +27,43 @@ pub(super) struct OnChannel {
     waiting: watch::Sender<Vec<UploadKey>>,
     handing: watch::Sender<bool>,
     answered: Notify,
+    answers: AtomicU64,
+    left: CancellationToken,
+    begins_no_more: AtomicBool,
 }
+
+/// A target that answers nothing for so long has stopped taking a file.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
 
 impl Default for OnChannel {
     fn default() -> Self {
         let (waiting, handing) = (watch::Sender::new(Vec::new()), watch::Sender::new(false));
-        Self { kept: Mutex::default(), waiting, handing, answered: Notify::new() }
+        let (answers, left, begins_no_more) = Default::default();
+        Self { kept: Mutex::default(), waiting, handing, answered: Notify::new(), answers, left, begins_no_more }
     }
 }
 
 impl OnChannel {
     /// The target sent something.
     pub(super) fn note_answer(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
         self.answered.notify_one();
+    }
+
+    /// The technician left.
+    pub(super) fn leave(&self) {
+        self.left.cancel();
+    }
+
+    /// No file is handed over any more that is not yet.
+    pub(super) fn begin_no_more(&self) {
+        self.begins_no_more.store(true, Ordering::Relaxed);
+    }
+
+    /// Completes when the technician left while a file is handed over: what the target says meanwhile is for the gate.
+    pub(super) async fn nobody_reads(&self) {
+        self.left.cancelled().await;
+        until(&self.handing, |handing| *handing).await;
     }
 
     /// Whether any waits or is being handed over.
@@ -51,6 +79,30 @@ impl OnChannel {
     /// Completes when nothing is being handed over.
     pub(super) async fn handed_over(&self) {
         until(&self.handing, |handing| !handing).await;
+    }
+
+    /// As [`OnChannel::handed_over`], or when the target has answered nothing for a while, though input was not stopped.
+    pub(super) async fn handed_over_or_stuck(&self, silence: Duration, frozen: &watch::Receiver<bool>) {
+        loop {
+            let answers = self.answers.load(Ordering::Relaxed);
+            let handed_over = tokio::time::timeout(silence, self.handed_over()).await.is_ok();
+            if handed_over || (answers == self.answers.load(Ordering::Relaxed) && !*frozen.borrow()) {
+                return;
+            }
+        }
+    }
+
+    /// Completes with the target's next answer.
+    ///
+    /// # Errors
+    /// It gives none, though input was not stopped.
+    async fn next_answer(&self, frozen: &watch::Receiver<bool>) -> Result<(), QueueFault> {
+        while tokio::time::timeout(ANSWERS_WITHIN, self.answered.notified()).await.is_err() {
+            if !*frozen.borrow() {
+                return Err(QueueFault::Stalled);
+            }
+        }
+        Ok(())
     }
 
     /// Completes when nothing waits or is being handed over.
@@ -96,10 +148,10 @@ impl<R: Recorder> Carriage<'_, R> {
             until(&self.uploads.waiting, |waiting| !waiting.is_empty()).await;
             let upload = self.uploads.waiting.borrow()[0];
             let concluded = self.check_upload(checks, upload).await?;
-            self.uploads.handing.send_replace(false);
             let Concluded { to_technician, say, ledger } = concluded;
             // The recording first, so that whoever reads the answer finds it there.
             self.conclude(say, ledger).await?;
+            self.uploads.handing.send_replace(false);
             reply(&self.vendor.made, to_technician).await;
             self.uploads.waiting.send_modify(|waiting| {
                 waiting.remove(0);
@@ -126,7 +178,11 @@ impl<R: Recorder> Carriage<'_, R> {
                 return Ok(self.with_uploads(Concluded::default(), |uploads| uploads.refuse(upload, why)));
             }
         };
-        let CheckVerdict { outcome, said } = checks.check(&staged).await;
+        let CheckVerdict { mut outcome, mut said } = checks.check(&staged).await;
+        let is_the_same = staged.digest().await.is_ok_and(|now| now == (bytes, sha256));
+        if outcome == CheckOutcome::Passed && !is_the_same {
+            (outcome, said) = (CheckOutcome::NotRun, Words::from("the file changed while it was checked"));
+        }
         self.note_verdict(path, bytes, sha256, outcome, said.clone()).await?;
         let why = match outcome {
             CheckOutcome::Passed => return self.hand_over(checks, upload, &staged, bytes, sha256).await,
@@ -165,7 +221,7 @@ impl<R: Recorder> Carriage<'_, R> {
         sha256: Digest,
     ) -> Result<Concluded, CarryFault> {
         let _turn = checks.turn().await;
-        if self.vendor.has_left() {
+        if self.vendor.has_left() || self.uploads.begins_no_more.load(Ordering::Relaxed) {
             // Nobody waits for it, and nothing of it is at the target: it is not begun.
             return std::future::pending().await;
         }
@@ -185,7 +241,7 @@ impl<R: Recorder> Carriage<'_, R> {
                         return std::future::pending().await;
                     }
                 },
-                Next::Wait => self.uploads.answered.notified().await,
+                Next::Wait => self.uploads.next_answer(&self.terms.frozen).await?,
                 Next::Done(concluded) => return Ok(concluded),
             }
         }

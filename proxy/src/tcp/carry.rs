@@ -25,7 +25,7 @@ use tokio::sync::{Notify, SetOnce, watch};
 
 use super::repeats::Repeats;
 use super::vendor::{VendorEnd, fill};
-use super::{Pace, Reach, Slot, TcpJudge};
+use super::{Pace, Reach, Slot, TcpJudge, Turn};
 use crate::flow::{Brake, CHUNK_BYTES, Event, HIGH_BYTES, Leg, Moment, Queue, Valve};
 use crate::gates::{self, Gate, Passed, Piece, Verdict};
 use crate::relay::{Made, Recorded, Recorder, RecordingFault, Tally, Tap, noted};
@@ -347,24 +347,40 @@ impl<'a, R: Recorder> Carriage<'a, R> {
     /// In pieces that end hardly more than one message each, so that every message is judged when its turn has come.
     async fn in_turn(&self, looking: &Looking, pace: &Pace, bytes: Bytes) -> Result<Option<End>, RecordingFault> {
         const PIECE_BYTES: usize = 8;
-        const LONG: Duration = Duration::from_secs(1);
-        let came = Instant::now();
-        for begin in (0..bytes.len()).step_by(PIECE_BYTES) {
-            let (turn, wait) = pace.turn();
-            if came.elapsed() + wait >= LONG && !self.told_to_wait.swap(true, Ordering::Relaxed) {
-                let (target, _) = &self.reach.claim.place;
-                self.attending
-                    .tell(format!("{target} takes {} requests a second: yours wait their turn", pace.per_second()));
+        let (came, mut rest, mut held) = (Instant::now(), bytes, None);
+        while !rest.is_empty() {
+            if lock(&looking.gate).is_blind() {
+                let passed = self.read_by(looking, rest).await;
+                return self.act(passed).await;
             }
-            tokio::time::sleep(wait).await;
-            let piece = bytes.slice(begin..bytes.len().min(begin + PIECE_BYTES));
+            let turn = match held.take() {
+                Some(turn) => turn,
+                None => self.next_turn(pace, came).await,
+            };
+            let piece = rest.split_to(rest.len().min(PIECE_BYTES));
             let passed = self.read_by(looking, piece).await;
-            turn.used(passed.to_target.iter().filter(|piece| matches!(piece, Piece::Passed(_))).count());
+            match passed.to_target.iter().filter(|piece| matches!(piece, Piece::Passed(_))).count() {
+                0 => held = Some(turn),
+                requests => turn.used(requests),
+            }
             if let Some(end) = self.act(passed).await? {
                 return Ok(Some(end));
             }
         }
         Ok(None)
+    }
+
+    /// The turn of what came then, once it has come. Who waits long is told so, once.
+    async fn next_turn<'p>(&self, pace: &'p Pace, came: Instant) -> Turn<'p> {
+        const LONG: Duration = Duration::from_secs(1);
+        let (turn, wait) = pace.turn();
+        if came.elapsed() + wait >= LONG && !self.told_to_wait.swap(true, Ordering::Relaxed) {
+            let (target, _) = &self.reach.claim.place;
+            self.attending
+                .tell(format!("{target} takes {} requests a second: yours wait their turn", pace.per_second()));
+        }
+        tokio::time::sleep(wait).await;
+        turn
     }
 
     /// Waits while input is frozen, so that nothing inside is torn.

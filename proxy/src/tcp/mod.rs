@@ -24,7 +24,7 @@ use crate::gates::{self, Gate, Mode, vnc};
 use crate::legs::{Legs, NoMoreLegs};
 pub(crate) use carry::{Attending, Carried, Gated, Terms, carry};
 pub(crate) use judge::TcpJudge;
-pub(crate) use pace::{Pace, Paces};
+pub(crate) use pace::{Pace, Paces, Turn};
 pub(crate) use slots::Slot;
 pub use slots::{NoSlot, Slots};
 pub(crate) use vendor::LastWords;

@@ -41,7 +41,7 @@ impl Pace {
         let (now, mut next) = (Instant::now(), lock(&self.next));
         let at = now.max(*next);
         *next = at + self.apart();
-        (Turn { pace: self, is_used: false }, at - now)
+        (Turn { pace: self, after: *next, is_used: false }, at - now)
     }
 
     fn apart(&self) -> Duration {
@@ -49,9 +49,11 @@ impl Pace {
     }
 }
 
-/// The right to let one request through. It goes to the next who waits, unless it is used.
+/// The right to let one request through.
 pub(crate) struct Turn<'a> {
     pace: &'a Pace,
+    /// When the turn behind it begins.
+    after: Instant,
     is_used: bool,
 }
 
@@ -66,9 +68,11 @@ impl Turn<'_> {
 }
 
 impl Drop for Turn<'_> {
+    /// One that was not used is the next one's, unless somebody has a turn behind it already.
     fn drop(&mut self) {
-        if !self.is_used {
-            *lock(&self.pace.next) -= self.pace.apart();
+        let mut next = lock(&self.pace.next);
+        if !self.is_used && *next == self.after {
+            *next -= self.pace.apart();
         }
     }
 }
@@ -112,5 +116,15 @@ mod tests {
         assert_eq!(wait, APART);
         turn.used(3);
         assert_eq!(pace.turn().1, 4 * APART, "each request that went through counts");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_moved_up_to_where_others_wait() {
+        let paces = Paces::default();
+        let pace = pace(&paces);
+        let (unused, behind) = (pace.turn(), pace.turn());
+        drop(unused);
+        behind.0.used(1);
+        assert_eq!(pace.turn().1, 2 * APART);
     }
 }

@@ -231,6 +231,7 @@ impl Line {
             return;
         }
         let shown = attempt.shown(&data, now);
+        self.leg.hide(attempt.masks());
         download.push_data(None, &shown.bytes);
         if shown.masked > 0 {
             let reason = Words::from("the target showed the secret that the gate logged in with");

@@ -35,8 +35,7 @@ impl fmt::Debug for Login {
     }
 }
 
-/// Logging in over one connection.
-#[derive(Debug)]
+/// Logging in over one connection. `Debug` shows nothing that the target said.
 pub(crate) struct Attempt {
     login: Arc<Login>,
     stage: Stage,
@@ -45,6 +44,12 @@ pub(crate) struct Attempt {
     /// What came and may be the beginning of the secret.
     held: Zeroizing<Vec<u8>>,
     is_told: bool,
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Attempt({:?}, {:?})", self.login, self.stage)
+    }
 }
 
 #[derive(Debug)]
@@ -244,6 +249,11 @@ impl Attempt {
         self.line.drain(..over);
     }
 
+    /// Whether the secret is out, and an echo of it would be blotted out.
+    pub(crate) fn masks(&self) -> bool {
+        self.login.secret.is_some() && matches!(self.stage, Stage::Answered { .. })
+    }
+
     /// Blots out the secret, however its bytes are cut; what may be its beginning is held back.
     fn masked(&mut self, bytes: &[u8]) -> (Vec<u8>, usize) {
         let secret = self.login.secret.as_ref().filter(|_| matches!(self.stage, Stage::Answered { .. }));
@@ -394,7 +404,7 @@ mod tests {
     fn nothing_that_is_printed_of_it_holds_the_secret() {
         let mut attempt = answered();
         attempt.shown(b"s3sam", now());
-        assert!(!format!("{:?}", attempt.login).contains("s3sam"));
+        assert!(!format!("{attempt:?}").contains("s3sam"));
     }
 
     proptest! {

@@ -64,7 +64,8 @@ impl Face {
             }
         };
         let mut socket = websocket::open(TokioIo::new(upgraded), Role::Server).await;
-        websocket::say(&mut socket, &Said::Carried { session: session.id() }).await.ok()?;
+        let carried = Said::Carried { session: session.id() };
+        timeout(UPGRADE_MAX, websocket::say(&mut socket, &carried)).await.ok()?.ok()?;
         let (stream, carrying) = websocket::pipe(socket);
         let last_words = LastWords::default();
         let end = VendorEnd::stream(Housed { stream, _tenant: tenant }, from).within_websocket(Arc::clone(&last_words));

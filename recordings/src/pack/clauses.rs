@@ -95,7 +95,7 @@ const CLAUSES: &[(&str, &str, &str, &[u8], Look)] = &[
     }),
     (IEC, "SR 2.12", "nobody can deny what they did", &[6, 14], non_repudiation),
     (IEC, "SR 3.1", "what passes is not changed on the way", &[10], unchanged),
-    (IEC, "SR 3.2", "malicious code is looked for", &[13], |_| Sight::No("nothing looks into files in this version")),
+    (IEC, "SR 3.2", "malicious code is looked for", &[13], looked_at),
     (IEC, "SR 3.4", "software and configuration are what they should be", &[18], plant_file),
     (IEC, "SR 3.8", "sessions are authentic and end for good", &[1, 15], |_| {
         Sight::No("that a session's tokens are dead is shown by a test, not by a session")
@@ -277,6 +277,16 @@ fn ended(sheet: &Sheet<'_>) -> Sight {
 }
 
 /// What was done can be told only of what was opened, and of what has no inside of its own.
+fn looked_at(sheet: &Sheet<'_>) -> Sight {
+    match (&sheet.case.rule.file_check, sheet.inside) {
+        (None, _) => Sight::No("the rule has no file_check, so nothing looked into files"),
+        (Some(_), Some(_)) => Sight::Yes(
+            "the rule has a file_check: uploads were looked at before the machine had them, and each verdict is in the recording",
+        ),
+        (Some(_), None) => Sight::No("the rule has a file_check; the recording was not opened, so no verdict was seen"),
+    }
+}
+
 fn operations(sheet: &Sheet<'_>) -> Sight {
     match sheet.inside {
         _ if sheet.is_opaque() => Sight::Opaque,

@@ -545,7 +545,11 @@ impl<'a> Sheet<'a> {
         let Some(inside) = self.inside else { return self.not_opened(lines, "Files") };
         let refused = inside.files.iter().filter(|file| !file.allowed).count();
         lines.put("Listed below", format!("{} files, {refused} of them refused", inside.files.len()));
-        lines.lacks("Looked at for malicious code, and released by", NOT_RECORDED);
+        const LOOKED_AT: &str = "Looked at for malicious code, and released by";
+        match &self.case.rule.file_check {
+            Some(check) => lines.put(LOOKED_AT, format!("the rule's file_check, {check}; its verdicts stand below")),
+            None => lines.lacks(LOOKED_AT, "nobody: the rule has no file_check"),
+        }
     }
 
     fn the_recording(&self, lines: &mut Lines) {

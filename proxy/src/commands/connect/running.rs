@@ -115,7 +115,7 @@ impl Running<'_> {
         let grant = self.certified(own.request).await?;
         let made = &self.grants[grant].made;
         let service = service_of(made, &place)?;
-        let line = self.client.tcp_line(made, &service, &self.grants[grant].key)?;
+        let line = self.client.tcp_line(&place.target, made, &service, &self.grants[grant].key)?;
         let (line, current) = watch::channel(line);
         let counters = Arc::<Counters>::default();
         self.voice.tell(&Told::Open {
@@ -308,7 +308,7 @@ impl Running<'_> {
             }
         }
         for open in self.open.iter().filter(|open| open.grant == number) {
-            let line = self.client.tcp_line(&held.made, &open.service, &held.key)?;
+            let line = self.client.tcp_line(&open.target, &held.made, &open.service, &held.key)?;
             open.line.send_replace(line);
         }
         self.keep_certificate(number)

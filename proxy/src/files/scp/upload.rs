@@ -205,5 +205,7 @@ impl Copy {
 
 /// An answer of scp's that says no, which the program shows.
 fn complaint(words: &str) -> Bytes {
+    // Shorter than an answer may be.
+    let words: String = words.chars().take(400).collect();
     format!("\x01scp: holdpoint: {words}\n").into()
 }

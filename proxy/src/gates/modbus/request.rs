@@ -99,6 +99,9 @@ pub enum Fault {
     /// The plant lets nobody reach these addresses.
     #[error("the plant lets nobody reach these addresses through the gate")]
     Blocked,
+    /// It could reach addresses that nobody may, and does not say which it reaches in a way that can be read.
+    #[error("which addresses it reaches cannot be read, and the plant lets nobody reach some of them through the gate")]
+    Unseen,
 }
 
 impl Fault {
@@ -106,6 +109,7 @@ impl Fault {
     pub fn exception(self) -> Exception {
         match self {
             Self::Shape => Exception::IllegalDataValue,
+            Self::Unseen => Exception::IllegalFunction,
             Self::BeyondTheEnd | Self::Blocked => Exception::IllegalDataAddress,
         }
     }
@@ -131,10 +135,10 @@ pub fn classify(frame: &Frame, profile: &Profile) -> Request {
     let need = named.map_or_else(|| need(code), |action| Need::one(*action));
     let asks = asks(code, frame.data());
     let told = asks.told(code, frame.unit());
-    Request { need, code, fault: fault(&asks, profile), told }
+    Request { need, code, fault: fault(&asks, code, named.is_some(), profile), told }
 }
 
-fn fault(asks: &Asks, profile: &Profile) -> Option<Fault> {
+fn fault(asks: &Asks, code: Code, is_named: bool, profile: &Profile) -> Option<Fault> {
     let spans = asks.spans();
     if *asks == Asks::Misshapen {
         Some(Fault::Shape)
@@ -142,8 +146,17 @@ fn fault(asks: &Asks, profile: &Profile) -> Option<Fault> {
         Some(Fault::BeyondTheEnd)
     } else {
         let blocked = |span: &Span| profile.blocked.iter().any(|block| span.touches(block));
-        spans.iter().any(blocked).then_some(Fault::Blocked)
+        let could_reach = spans.is_empty() && !is_named && !reaches_no_table(code) && !profile.blocked.is_empty();
+        match spans.iter().any(blocked) {
+            true => Some(Fault::Blocked),
+            false => could_reach.then_some(Fault::Unseen),
+        }
     }
+}
+
+/// Of functions that name no addresses: whether none of the four tables is behind them.
+fn reaches_no_table(code: Code) -> bool {
+    matches!(code.function, 7 | 8 | 11 | 12 | 17 | 20 | 21 | 43)
 }
 
 /// The negative answer to a request.

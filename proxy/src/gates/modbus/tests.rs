@@ -10,7 +10,7 @@ use proptest::sample::Index;
 use super::*;
 use crate::gates::reading::Messages as _;
 use crate::gates::trial::{Granted, Trial, cuts, hex};
-use crate::gates::{End, Need, Passed};
+use crate::gates::{End, Judge, Need, Passed};
 
 const ALL_AT_ONCE: &[usize] = &[usize::MAX];
 const FRAME_BYTES_MAX: usize = 260;
@@ -448,6 +448,34 @@ fn what_is_not_modbus_ends_the_connection_or_is_said_once() {
         assert_eq!((&trial.to_target, &trial.to_technician), (&expected.0, &expected.1));
         assert_eq!((trial.verdicts.len(), &trial.end), (2, &None), "{:?}", trial.lines());
         assert!(trial.lines()[1].starts_with("what follows on this connection passes and cannot be read"));
+    }
+}
+
+/// Who was granted `tunnel`.
+struct Tunnelled;
+
+impl Judge for Tunnelled {
+    fn may_pass(&self, _need: Need) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+#[test]
+fn where_addresses_are_blocked_nothing_passes_that_could_reach_them_unseen() {
+    let blocked = vec![Block { table: Table::HoldingRegisters, addresses: 100..=109 }];
+    let own = BTreeMap::from([(Code { function: 100, sub: None }, Action::Program)]);
+    for (blocked, functions, pdu, passes) in [
+        (&blocked, BTreeMap::new(), "5a 00 02", false),
+        (&blocked, BTreeMap::new(), "64 07 07", false),
+        (&blocked, own, "64 07 07", true),
+        (&blocked, BTreeMap::new(), "11", true),
+        (&vec![], BTreeMap::new(), "5a 00 02", true),
+    ] {
+        let profile = Profile { functions, blocked: blocked.clone() };
+        let mut trial = Trial::new(gate(Mode::Enforce, profile), FRAME_BYTES_MAX);
+        trial.up(&Tunnelled, &frame(1, 1, &hex(pdu)), ALL_AT_ONCE);
+        assert_eq!(!trial.to_target.is_empty(), passes, "{pdu}");
+        assert_eq!(trial.to_technician.get(8).copied(), (!passes).then_some(1), "{pdu}");
     }
 }
 
