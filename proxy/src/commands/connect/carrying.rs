@@ -48,7 +48,7 @@ pub(super) struct Port {
 }
 
 /// Connections of one port at once: more than any target takes.
-const CONNECTIONS_MAX: usize = 64;
+const CONNECTIONS_MAX: usize = 128;
 const PIECE_BYTES: usize = 32 << 10;
 
 impl Port {
