@@ -110,10 +110,15 @@ impl Checks {
         .await
     }
 
-    /// Has the program look at a file. Dropped, the program is killed.
-    pub async fn check(&self, staged: &Staged) -> CheckVerdict {
+    /// Has the program look at a file of this length and hash, which is of no use if it has others afterwards. Dropped, the
+    /// program is killed.
+    pub async fn check(&self, staged: &Staged, of: (u64, Digest)) -> CheckVerdict {
         let _run = self.staging.0.runs.acquire().await.expect("nobody closes it");
-        program::run(&self.check, &staged.path).await
+        let verdict = program::run(&self.check, &staged.path).await;
+        match verdict.outcome == CheckOutcome::Passed && !staged.digest().await.is_ok_and(|now| now == of) {
+            true => program::not_run("the file changed while it was checked"),
+            false => verdict,
+        }
     }
 
     /// Waits until no other file is handed over to the same target. Two at once could become one at the target that nobody

@@ -384,6 +384,7 @@ fn without_a_verdict_nothing_passes() {
         ("sleep 60 & sleep 60", "1s", "did not end within 1s"),
         ("kill -SEGV $$", "10s", "ended by signal 11"),
         ("exit 3", "10s", "nothing; it ended with 3"),
+        ("echo more >> \"$1\"", "10s", "the file changed while it was checked"),
         ("", "10s", "could not be run"),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -446,13 +447,17 @@ fn while_it_is_checked(end: impl FnOnce(&mut CheckedPlant, Running) -> Option<En
     ended
 }
 
+fn nothing_is_left(gate: &mut CheckedPlant) {
+    eventually("nothing is kept, and nothing runs", || {
+        gate.kept() == 0 && descendants(gate.plant.gate().id()).is_empty()
+    });
+}
+
 #[test]
 fn who_leaves_during_the_check_leaves_nothing() {
     while_it_is_checked(|gate, sftp| {
         sftp.signal(Signal::KILL);
-        eventually("nothing is kept, and nothing runs", || {
-            gate.kept() == 0 && descendants(gate.plant.gate().id()).is_empty()
-        });
+        nothing_is_left(gate);
         None
     });
 }
@@ -463,9 +468,7 @@ fn a_machine_that_is_lost_during_the_check_ends_it() {
         gate.plant.hmi.kill();
         let ended = sftp.ends();
         assert!(ended.code() != 0, "{}", ended.text());
-        eventually("nothing is kept, and nothing runs", || {
-            gate.kept() == 0 && descendants(gate.plant.gate().id()).is_empty()
-        });
+        nothing_is_left(gate);
         None
     });
 }

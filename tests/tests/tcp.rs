@@ -372,6 +372,16 @@ fn a_controller_gets_requests_as_fast_as_it_takes_them_and_each_is_judged_in_its
     assert_eq!(passed, (6 + answers.len() - 1) * write.len());
 }
 
+#[test]
+fn what_cannot_be_read_is_no_request_that_would_wait_for_its_turn() {
+    let echo = Echo::listen();
+    let plant = serving(options("modbus", echo.port, "gate = \"decode\"\nrequests_per_second = 5"), &TUNNEL, HOUR);
+    let (_ssh, port) = forward(plant.tess(), echo.port);
+    let mut tool = connect(port);
+    // No Modbus from the first byte on; at eight bytes a turn it would take hours.
+    assert!(chats(&mut tool, &"engineering ".repeat(10_000)));
+}
+
 /// Writes register 100, again and again, until the connection breaks.
 fn write_until_it_breaks(port: u16) {
     let mut tool = connect(port);

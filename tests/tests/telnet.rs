@@ -251,6 +251,10 @@ fn a_machine_that_shows_the_password_has_it_blotted_out_and_one_that_asks_again_
                 [ -e let-in ] || { touch let-in; secret=no; }";
     let mut stage =
         Stage::with(CREDENTIAL, "idle = \"4h\"", Seconds(3_600), |folder| Telnetd::with_login(folder, asks));
+    let live = stage.switch.path("live.pcapng");
+    let eyes = start(stage.plant.as_person("lee", &["capture", "-o"]).arg(&live));
+    let seen = || fs::read(&live).unwrap_or_default();
+    eventually("it is read along", || !seen().is_empty());
     let mut terminal = stage.terminal();
     let told = terminal.until("switch-3 asks again, so it does not take what the gate logs in with");
     assert_eq!(told.matches("asks again").count(), 1, "{told}");
@@ -262,7 +266,10 @@ fn a_machine_that_shows_the_password_has_it_blotted_out_and_one_that_asks_again_
     assert!(said.contains(&format!("you said {}", "*".repeat(PASSWORD.len()))) && !said.contains(PASSWORD), "{said}");
     stage.as_lee(&["cut", &stage.session()]);
     terminal.ends();
+    eventually("who reads along saw its beginning", || holds(&seen(), b"Username: "));
     stage.plant.stop();
+    drop(eyes);
+    assert!(!holds(&seen(), PASSWORD.as_bytes()), "who reads along sees no echo of it either");
     let evidence = stage.plant.evidence();
     evidence.both_say(0);
     for moment in &evidence.recording().moments {

@@ -268,7 +268,9 @@ impl Line {
 
     /// The secret, to be sent now, where that is still due.
     pub(crate) fn take_secret(&self) -> Option<Zeroizing<Vec<u8>>> {
-        self.talk().as_mut().and_then(|talk| talk.attempt.take_secret(Instant::now()))
+        let secret = self.talk().as_mut().and_then(|talk| talk.attempt.take_secret(Instant::now()))?;
+        self.leg.hide(true);
+        Some(secret)
     }
 
     /// Sends what was typed; it is in the kernel's hands when this returns. Waits for ever where nothing can be sent.

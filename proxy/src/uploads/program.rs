@@ -97,7 +97,7 @@ fn first_line(output: &[u8], path: &Path) -> Option<Words> {
     Some(Words::from(&line[..line.floor_char_boundary(SAID_BYTES_MAX)]))
 }
 
-fn not_run(why: &str) -> CheckVerdict {
+pub(super) fn not_run(why: &str) -> CheckVerdict {
     tracing::error!(why, "a file check had no verdict, so its upload was refused");
     CheckVerdict { outcome: CheckOutcome::NotRun, said: Words::from(why) }
 }
