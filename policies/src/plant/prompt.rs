@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use regex_lite::Regex;
 
+use super::rule::compiled;
+
 /// What a telnet target shows when it wants a name, and when it wants a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompts {
@@ -55,8 +57,6 @@ pub enum BadPrompt {
 }
 
 const PROMPT_MAX: usize = 200;
-/// Bytes of a compiled pattern: enough for any prompt, and no pattern costs more to try.
-const COMPILED_MAX: usize = 64 * 1024;
 
 impl Prompt {
     /// Its text.
@@ -76,8 +76,7 @@ impl FromStr for Prompt {
         if text.chars().count() > PROMPT_MAX {
             return Err(BadPrompt::TooLong);
         }
-        let built = regex_lite::RegexBuilder::new(text).size_limit(COMPILED_MAX).build();
-        let anywhere = built.map_err(|error| BadPrompt::Syntax(error.to_string()))?;
+        let anywhere = compiled(text).map_err(BadPrompt::Syntax)?;
         if anywhere.is_match("") {
             return Err(BadPrompt::Anything);
         }

@@ -344,8 +344,13 @@ pub enum BadPattern {
 }
 
 const PATTERN_MAX: usize = 200;
-/// Bytes of a compiled pattern: enough for any work order's form, and no pattern costs more to try.
-const COMPILED_MAX: usize = 64 * 1024;
+
+/// A pattern of a plant file, or what is wrong with it.
+pub(super) fn compiled(text: &str) -> Result<Regex, String> {
+    /// Bytes of it: enough for any form of a work order and any prompt, and no pattern costs more to try.
+    const COMPILED_MAX: usize = 64 * 1024;
+    regex_lite::RegexBuilder::new(text).size_limit(COMPILED_MAX).build().map_err(|error| error.to_string())
+}
 
 impl Pattern {
     /// Its text.
@@ -368,10 +373,7 @@ impl FromStr for Pattern {
         if text.chars().all(|c| c.is_alphabetic() || c == ' ' || c == '-') {
             return Err(BadPattern::Word(text.to_owned()));
         }
-        let compile = |text: &str| {
-            let built = regex_lite::RegexBuilder::new(text).size_limit(COMPILED_MAX).build();
-            built.map_err(|error| BadPattern::Syntax(error.to_string()))
-        };
+        let compile = |text: &str| compiled(text).map_err(BadPattern::Syntax);
         // Alone first: a stray parenthesis must not close the group that anchors it.
         compile(text)?;
         Ok(Self { text: text.to_owned(), whole: compile(&format!(r"\A(?:{text})\z"))? })
