@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::enrolment::EnrolmentCode;
+use certs::passkey::NewPasskey;
 use certs::password::BadPassword;
 use certs::proof::{Face, VerifiedKey};
 use certs::secrets::Secrets;
@@ -304,6 +305,18 @@ impl People {
     /// The code was used, has expired or never was; the key is unfit or somebody's already.
     pub async fn enrol(&self, code: &EnrolmentCode, key: &PublicKey) -> Result<Enrolled, NotDone> {
         sshsig::check_key(key)?;
+        self.enrol_with(code, key).await
+    }
+
+    /// The same with a passkey that was made on a page.
+    ///
+    /// # Errors
+    /// The code was used, has expired or never was; the key is somebody's already.
+    pub async fn enrol_passkey(&self, code: &EnrolmentCode, passkey: &NewPasskey) -> Result<Enrolled, NotDone> {
+        self.enrol_with(code, passkey.key()).await
+    }
+
+    async fn enrol_with(&self, code: &EnrolmentCode, key: &PublicKey) -> Result<Enrolled, NotDone> {
         let (totp, recovery) = (TotpSecret::generate(), RecoveryCodes::generate());
         let enrol = Command::Enrol { link: code.link(), key: key_text(key) };
         let person = self.claim(code, &enrol, &totp, &recovery).await?;

@@ -7,6 +7,7 @@ pub mod enrolment;
 pub mod host_keys;
 pub mod keys;
 pub mod log_key;
+pub mod passkey;
 pub mod password;
 pub mod proof;
 pub mod secrets;

@@ -73,6 +73,7 @@ use policies::time::Seconds;
 use serde::{Deserialize, Serialize};
 use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
+use crate::passkey::BadPasskey;
 use crate::password::VerifiedPassword;
 use crate::ssh_ca::CheckedCertificate;
 use crate::sshsig::{self, BadSignature, Namespace, SignatureKind};
@@ -106,6 +107,8 @@ pub enum Factors {
     Certificate,
     /// An SSH key, and a complete login of the same key, source and grant within `factor_lasts`.
     KeyAndRecentLogin,
+    /// A passkey, which checked who held it: two factors in one.
+    Passkey,
 }
 
 /// That a signature by this person's SSH key was checked. Not `Clone`.
@@ -157,6 +160,30 @@ impl VerifiedKey {
     /// Which key.
     pub const fn key(&self) -> Fingerprint {
         self.key
+    }
+}
+
+/// That an answer by this person's passkey was checked, made on a page of ours. Not `Clone`.
+#[derive(Debug)]
+pub struct VerifiedPasskey {
+    person: PersonId,
+    key: Fingerprint,
+}
+
+impl VerifiedPasskey {
+    /// From an answer to a challenge in the namespace [`Namespace::Login`] over `message`
+    /// ([`sshsig::login_message`] with a nonce of ours that has not been used). The caller knows that `key` is this
+    /// person's.
+    pub fn by_login(
+        person: PersonId,
+        key: &PublicKey,
+        message: &[u8],
+        signature_pem: &str,
+    ) -> Result<Self, LoginRefused> {
+        match sshsig::verify(key, Namespace::Login, message, signature_pem)? {
+            SignatureKind::Passkey { .. } => Ok(Self { person, key: key.fingerprint(HashAlg::Sha256) }),
+            _ => Err(BadSignature::Passkey(BadPasskey::Kind).into()),
+        }
     }
 }
 
@@ -214,6 +241,11 @@ impl Authenticated {
         };
         same_person(key.person, code.person())?;
         Ok(Self::new(key.person, factors, face, source, Some(key.key), now, true))
+    }
+
+    /// A passkey on a page: what it is, and that it knew who held it.
+    pub fn by_passkey(passkey: VerifiedPasskey, face: Face, source: IpAddr, now: Timestamp) -> Self {
+        Self::new(passkey.person, Factors::Passkey, face, source, Some(passkey.key), now, true)
     }
 
     /// Where passwords are enabled.
@@ -501,6 +533,22 @@ pub(crate) mod tests {
             let (key, pem) = sshsig::tests::security_key("ssh:", Namespace::Login, b"x", flags);
             assert_eq!(VerifiedKey::by_login_signature(person(1), &key, b"x", &pem).map(drop), expected);
         }
+    }
+
+    #[test]
+    fn a_passkey_alone_makes_a_person_and_another_key_does_not() {
+        let message = login_message("https://gate.example", &[1; 32]);
+        let passkey = crate::passkey::tests::Authenticator::new("gate.example");
+        let pem = passkey.sign(Namespace::Login, &message, "https://gate.example");
+        let verified = VerifiedPasskey::by_login(person(1), &passkey.key(), &message, &pem).unwrap();
+        let proved = Authenticated::by_passkey(verified, Face::Plant, SOURCE, at(7));
+        assert_eq!((proved.person(), proved.factors(), proved.face()), (person(1), Factors::Passkey, Face::Plant));
+        assert_eq!((proved.source(), proved.at(), proved.is_complete_login()), (SOURCE, at(7), true));
+        let approval = passkey.sign(Namespace::Approval, &message, "https://gate.example");
+        assert!(VerifiedPasskey::by_login(person(1), &passkey.key(), &message, &approval).is_err());
+        let key = fresh_key("");
+        let pem = sign_with(&key, Namespace::Login, &message).unwrap();
+        assert!(VerifiedPasskey::by_login(person(1), key.public_key(), &message, &pem).is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use ssh_key::public::{KeyData, RsaPublicKey};
 use ssh_key::{Algorithm, EcdsaCurve, HashAlg, LineEnding, PrivateKey, PublicKey, Signature, SshSig};
 
 use crate::keys::{self, KeyFault};
+use crate::passkey::{self, BadPasskey};
 
 /// What a signature is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,6 +64,11 @@ pub enum SignatureKind {
         /// Its signature counter; 0 where it keeps none.
         counter: u32,
     },
+    /// A passkey, on a page. Somebody touched it and proved to be its owner: no other signature of one is good.
+    Passkey {
+        /// Its signature counter; 0 where it keeps none.
+        counter: u32,
+    },
 }
 
 /// Why a key is not taken. Asked at enrolment, and again with every signature.
@@ -78,7 +84,7 @@ pub enum KeyRefused {
     #[error("keys of the kind {0} are not taken: use ed25519, ecdsa on P-256, RSA, or a security key (sk)")]
     Kind(String),
     /// A security key made for something else than SSH.
-    #[error("this security key was made for {0:?}, not for SSH (its application begins with `ssh:`)")]
+    #[error("this key was made for the site {0:?}, not for SSH: use it on the gate's pages")]
     Application(String),
 }
 
@@ -108,10 +114,13 @@ pub enum BadSignature {
     /// Not over these bytes.
     #[error("the signature does not belong to what was to be signed")]
     Wrong,
+    /// Made on a page, and not as it has to be.
+    #[error(transparent)]
+    Passkey(#[from] BadPasskey),
 }
 
 /// Beyond this no signature is looked at: one by the largest RSA key taken is under 8 KiB.
-const PEM_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const PEM_BYTES_MAX: usize = 16 * 1024;
 
 /// Bits of an RSA modulus, least and most.
 const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=16_384;
@@ -150,25 +159,32 @@ fn shown(text: &str) -> String {
 
 /// Checks that `public_key` signed `message` for exactly this purpose. Takes Ed25519, ECDSA P-256, RSA from 2048 bits
 /// with SHA-256 or SHA-512, and security keys of the first two; SHA-1 never. Whether a security key has to be touched,
-/// or to have verified its owner, is for the caller to demand.
+/// or to have verified its owner, is for the caller to demand. Of a key that was made for a site, only signatures of the
+/// site's pages are taken, of which both is demanded here ([`passkey`]).
 pub fn verify(
     public_key: &PublicKey,
     namespace: Namespace,
     message: &[u8],
     signature_pem: &str,
 ) -> Result<SignatureKind, BadSignature> {
+    if passkey::site_of(public_key).is_some() {
+        return passkey::verify(public_key, namespace, message, signature_pem);
+    }
     check_key(public_key)?;
     let signature = parse(signature_pem)?;
     if signature.public_key() != public_key.key_data() {
         return Err(BadSignature::OtherKey);
     }
-    if signature.namespace() != namespace.as_str() {
-        return Err(BadSignature::Namespace { got: shown(signature.namespace()), wanted: namespace.as_str() });
-    }
+    check_namespace(signature.namespace(), namespace)?;
     fitting(public_key, signature.signature())?;
     // `PublicKey::verify` rebuilds the signed bytes from version, namespace, hash and message.
     public_key.verify(namespace.as_str(), message, &signature).map_err(|_| BadSignature::Wrong)?;
     Ok(kind(signature.signature()))
+}
+
+pub(crate) fn check_namespace(got: &str, wanted: Namespace) -> Result<(), BadSignature> {
+    let wanted = wanted.as_str();
+    if got == wanted { Ok(()) } else { Err(BadSignature::Namespace { got: shown(got), wanted }) }
 }
 
 fn parse(pem: &str) -> Result<SshSig, BadSignature> {
@@ -339,8 +355,8 @@ pub(crate) mod tests {
 
     #[test]
     fn a_security_key_of_a_web_site_is_not_taken() {
-        let (key, pem) = security_key("https://example.org", Namespace::Approval, b"yes", 5);
-        let refused = KeyRefused::Application("https://example.org".into());
+        let (key, pem) = security_key("example.org", Namespace::Approval, b"yes", 5);
+        let refused = KeyRefused::Application("example.org".into());
         assert_eq!(verify(&key, Namespace::Approval, b"yes", &pem), Err(refused.into()));
     }
 

@@ -173,6 +173,8 @@ pub enum Factor {
     Certificate,
     /// A complete login of the same key, source and grant within `factor_lasts`.
     RecentLogin,
+    /// A passkey, on a page.
+    Passkey,
 }
 
 /// A fact. Variants are grouped by hundred of their id.

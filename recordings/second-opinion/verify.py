@@ -1703,6 +1703,8 @@ def check_ssh_signature(blob: bytes, signature: bytes, signed: bytes) -> None:
         if hashed is None:
             raise ValueError("an RSA signature of a kind that counts for nothing")
         rsa.RSAPublicNumbers(exponent, modulus).public_key().verify(raw, signed, padding.PKCS1v15(), hashed)
+    elif kind == "sk-ecdsa-sha2-nistp256@openssh.com" and is_passkey(blob):
+        check_passkey(key, algorithm, raw, cursor, signed)
     elif kind != algorithm:
         raise ValueError("a signature of another kind than its key")
     elif kind == "ssh-ed25519":
@@ -1722,6 +1724,38 @@ def check_ssh_signature(blob: bytes, signature: bytes, signed: bytes) -> None:
         raise ValueError(f"a key of kind {kind}")
     key.end()
     cursor.end()
+
+
+def is_passkey(blob: bytes) -> bool:
+    """Whether an sk-ecdsa key was made for a site and not for SSH: its application is the site's name."""
+    key = SshCursor(blob)
+    _, _, _, application = (key.string() for _ in range(4))
+    return not application.startswith(b"ssh:")
+
+
+def check_passkey(key: SshCursor, algorithm: str, raw: bytes, cursor: SshCursor, signed: bytes) -> None:
+    """An answer of a browser (WebAuthn Level 3, 7.2) as OpenSSH's PROTOCOL.u2f writes it (docs/EVENTS.md, "Signatures")."""
+    if algorithm != "webauthn-sk-ecdsa-sha2-nistp256@openssh.com":
+        raise ValueError("a passkey signs on pages")
+    _, public, site = key.string(), key.string(), key.string()
+    flags, counter = cursor.take(1), cursor.take(4)
+    origin, client_data, extensions = cursor.string(), cursor.string(), cursor.string()
+    said = json.loads(client_data)
+    if not isinstance(said, dict) or not isinstance(page := said.get("origin"), str):
+        raise ValueError("no browser says this")
+    challenge = base64.urlsafe_b64encode(signed).decode().rstrip("=")
+    if said.get("type") != "webauthn.get" or said.get("challenge") != challenge:
+        raise ValueError("the passkey answered another question")
+    host, _, _ = page.removeprefix("https://").partition(":")
+    is_of_site = page.startswith("https://") and host.encode() == site and page.encode() == origin
+    if not is_of_site or said.get("crossOrigin") or said.get("topOrigin") is not None:
+        raise ValueError("the passkey was used on another page")
+    if flags[0] & 0b101 != 0b101:
+        raise ValueError("the passkey did not check who held it")
+    if flags[0] & 0x40 or bool(flags[0] & 0x80) != bool(extensions) or flags[0] & 0x18 == 0x10:
+        raise ValueError("the passkey says more than an answer")
+    data = sha256(site) + flags + counter + extensions + sha256(client_data)
+    ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public).verify(der(raw), data, ec.ECDSA(hashes.SHA256()))
 
 
 CURVES = {

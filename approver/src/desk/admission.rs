@@ -273,5 +273,6 @@ fn factors(factors: Factors) -> Vec<Factor> {
         Factors::PasswordAndRecoveryCode => vec![Factor::Password, Factor::Recovery],
         Factors::Certificate => vec![Factor::Certificate],
         Factors::KeyAndRecentLogin => vec![Factor::Key, Factor::RecentLogin],
+        Factors::Passkey => vec![Factor::Passkey],
     }
 }

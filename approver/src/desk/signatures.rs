@@ -58,7 +58,7 @@ fn check_one(
     let key = PublicKey::from_openssh(&key.0).map_err(|_| Unsigned::NoKey)?;
     match sshsig::verify(&key, namespace, &digest.0, signature).map_err(Unsigned::Signature)? {
         SignatureKind::SecurityKey { user_present: false, .. } => return Err(Unsigned::NotTouched.into()),
-        SignatureKind::SecurityKey { .. } | SignatureKind::Plain => {}
+        SignatureKind::Passkey { .. } | SignatureKind::SecurityKey { .. } | SignatureKind::Plain => {}
     }
     if fold.had(journal) { Ok(()) } else { Err(Refusal::OtherJournal.into()) }
 }

@@ -728,6 +728,7 @@ pub(super) fn how_signed(vote: &VoteCast, key: Option<&PublicKey>) -> &'static s
     let kind = key.and_then(|key| sshsig::verify(key, Namespace::Approval, &digest.0, &vote.verdict.signature).ok());
     match kind {
         Some(SignatureKind::Plain) => "with an SSH key, and the signature is right",
+        Some(SignatureKind::Passkey { .. }) => "with a passkey that checked who held it, and the signature is right",
         Some(SignatureKind::SecurityKey { user_verified: true, .. }) => {
             "with a security key that knew its user, and the signature is right"
         }
@@ -764,6 +765,7 @@ const fn factor(factor: &Factor) -> &'static str {
         Factor::Password => "password",
         Factor::Certificate => "short-lived certificate of the gate's, which stands for key and code",
         Factor::RecentLogin => "a complete login shortly before",
+        Factor::Passkey => "a passkey",
     }
 }
 
