@@ -4,6 +4,7 @@
 //! The program is taken from beside the tests: `cargo test --workspace` builds it, `cargo build` does so by hand.
 
 pub mod between;
+pub mod browser;
 pub mod commands;
 pub mod connecting;
 pub mod disk;

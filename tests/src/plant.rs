@@ -43,6 +43,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// More people: technicians of `acme` and `stackwell`.
     pub technicians: Vec<(&'static str, &'static str)>,
+    /// Those of the first people who enrol later, by themselves.
+    pub later: Vec<&'static str>,
 }
 
 impl Default for Options {
@@ -56,6 +58,7 @@ impl Default for Options {
             log: None,
             data: None,
             technicians: vec![("tess", "acme")],
+            later: Vec::new(),
         }
     }
 }
@@ -175,7 +178,11 @@ impl Plant {
 
     fn enrol_everybody(&mut self) {
         let office = Office::open(&self.config());
-        for (name, code) in std::mem::take(&mut self.codes) {
+        let later = |name: &String| self.options.later.contains(&name.as_str());
+        let (later, now): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.codes).into_iter().partition(|(name, _)| later(name));
+        self.codes = later;
+        for (name, code) in now {
             let mut person = self.newcomer(&name);
             person.enrolled(&office.enrol(&code, person.key.public_key()));
             self.people.insert(name, person);

@@ -52,6 +52,10 @@ pub(super) struct Login {
     pub(super) at: Timestamp,
 }
 
+/// Stands beside a request that a page makes inside the program, for whoever is signed in on it. No listener puts it there.
+#[derive(Clone)]
+pub(super) struct OnPage(pub(super) Login);
+
 /// Stands before one door.
 pub(super) async fn guard(State((api, pass)): State<(Api, Pass)>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
@@ -99,6 +103,9 @@ impl Api {
         by_certificate: bool,
     ) -> Result<(Caller, Option<Login>), Problem> {
         let now = self.clock().wall();
+        if let Some(OnPage(login)) = parts.extensions.get() {
+            return self.on_page(login, now);
+        }
         let token = bearer(parts)
             .ok_or_else(|| Problem::unauthenticated("sign in first, for example with `holdpoint login`"))?;
         let (at, signature) = proof_of(parts)
@@ -137,6 +144,15 @@ impl Api {
         let (source, at) = (source(parts), checked.issued());
         let who = Authenticated::by_token(checked, proven, source.0, now).map_err(|error| refused(&error))?;
         Ok((self.caller(who.person(), now)?, Some(Login { who: Arc::new(who), at })))
+    }
+
+    /// By a sign-in on a page, if what proved it still counts.
+    fn on_page(&self, login: &Login, now: Timestamp) -> Result<(Caller, Option<Login>), Problem> {
+        self.check_not_restored_since(login.at)?;
+        if let Some(key) = login.who.key() {
+            self.key_of(login.who.person(), key)?;
+        }
+        Ok((self.caller(login.who.person(), now)?, Some(login.clone())))
     }
 
     /// By a client certificate that is shown in the request.

@@ -41,6 +41,7 @@ mod guard;
 mod keeping;
 mod logs;
 mod openapi;
+mod pages;
 mod people;
 mod plant;
 mod problem;
@@ -102,9 +103,10 @@ pub struct ApiParts {
     pub files: Option<NodeFiles>,
 }
 
-/// The plant face: operators, auditors, administrators. Bodies are at most 1 MiB.
+/// The plant face: operators, auditors, administrators; pages before the API. Bodies are at most 1 MiB.
 pub fn plant_face(parts: ApiParts) -> Router {
-    routes::router(Api::new(parts, Face::Plant))
+    let api = Api::new(parts, Face::Plant);
+    pages::before(routes::router(api.clone()), api)
 }
 
 /// The vendor face: technicians, and nobody else.
@@ -131,12 +133,15 @@ struct Inner {
     spent: Nonces,
     challenges: sign_in::Challenges,
     passes: sign_in::Passes,
+    /// Who is signed in on pages.
+    logins: pages::Logins,
 }
 
 impl Api {
     fn new(parts: ApiParts, face: Face) -> Self {
         let (challenges, passes) = (sign_in::Challenges::new(), sign_in::Passes::default());
-        Self(Arc::new(Inner { parts, face, spent: Nonces::new(), challenges, passes }))
+        let logins = pages::Logins::default();
+        Self(Arc::new(Inner { parts, face, spent: Nonces::new(), challenges, passes, logins }))
     }
 
     fn parts(&self) -> &ApiParts {

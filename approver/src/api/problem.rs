@@ -88,10 +88,8 @@ impl Problem {
             _ => "Refused",
         }
     }
-}
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    pub(super) fn into_parts(self) -> (StatusCode, ProblemBody) {
         let body = ProblemBody {
             kind: format!("urn:holdpoint:{}", self.id),
             title: self.title().to_owned(),
@@ -100,10 +98,17 @@ impl IntoResponse for Problem {
             refusal: self.id.to_owned(),
             mistakes: self.mistakes,
         };
-        let mut response = (self.status, Json(body)).into_response();
+        (self.status, body)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, body) = self.into_parts();
+        let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

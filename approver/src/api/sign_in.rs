@@ -49,7 +49,7 @@ impl Challenges {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &mint::random::<32>()))
     }
 
-    fn make(&self, now: Timestamp) -> ([u8; 32], Timestamp) {
+    pub(super) fn make(&self, now: Timestamp) -> ([u8; 32], Timestamp) {
         let expires = CHALLENGE_LASTS.after(now);
         let mut nonce = [0; 32];
         nonce[..16].copy_from_slice(&mint::random::<16>());
@@ -60,7 +60,7 @@ impl Challenges {
     }
 
     /// Whether we made it, and it is not over.
-    fn is_ours(&self, nonce: &[u8; 32], now: Timestamp) -> bool {
+    pub(super) fn is_ours(&self, nonce: &[u8; 32], now: Timestamp) -> bool {
         let tag = hmac::sign(&self.0, &nonce[..24]);
         let second = i64::from_be_bytes(*nonce[16..24].first_chunk().expect("eight bytes are eight bytes"));
         tag.as_ref()[..8] == nonce[24..] && now.as_second() < second
@@ -208,7 +208,7 @@ pub(super) async fn enrol(State(api): State<Api>, Sent(asked): Sent<Enrol>) -> R
 }
 
 /// A refusal comes a fixed time after the question, whichever check it was.
-async fn evenly<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+pub(super) async fn evenly<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
     let answer_at = tokio::time::Instant::now() + REFUSED_AFTER;
     let answer = work.await;
     if answer.is_err() {
@@ -263,7 +263,7 @@ async fn prove(api: &Api, Source(source): Source, asked: &SignIn) -> Result<Auth
     let message = login_message(api.origin(), &nonce);
     let verified = VerifiedKey::by_login_signature(person, &key, &message, &asked.signature);
     let verified = verified.map_err(|_| sign_in_refused())?;
-    if !api.0.spent.spend(&nonce, CHALLENGE_LASTS.duration(), api.clock().boot()) {
+    if !api.spend_nonce(&nonce) {
         return Err(sign_in_refused().into());
     }
     if named.is_err() {
@@ -274,6 +274,13 @@ async fn prove(api: &Api, Source(source): Source, asked: &SignIn) -> Result<Auth
             .map_err(|_| sign_in_refused().into()),
         Err(CodeNotTaken::Fault(Fault::Directory(_))) => Err(NotIn::NoDirectory(verified)),
         Err(refused) => Err(refused.into()),
+    }
+}
+
+impl Api {
+    /// A nonce of ours signs in once.
+    pub(super) fn spend_nonce(&self, nonce: &[u8; 32]) -> bool {
+        self.0.spent.spend(nonce, CHALLENGE_LASTS.duration(), self.clock().boot())
     }
 }
 
@@ -302,7 +309,7 @@ fn timezone(api: &Api) -> String {
 }
 
 /// An operator who signs in on the plant face is on duty. Without the journal they see and cut all the same.
-async fn come_on_duty(api: &Api, person: PersonId) {
+pub(super) async fn come_on_duty(api: &Api, person: PersonId) {
     let is_operator =
         api.desk().with_state(|state| state.people.get(&person).is_some_and(|person| person.is_active_operator()));
     if api.face() != Face::Plant || !is_operator {

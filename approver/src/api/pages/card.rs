@@ -1,0 +1,285 @@
+//! The card: all that somebody must know who says yes or no to a request, to more of it, or to letting people back in.
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use policies::ids::{AskId, CutId, RequestId, TargetName, ZoneName};
+
+use super::super::types::{
+    ActionView, AskView, AsksView, Because, Card, CardsView, CutView, CutsView, Done, ServiceView, SessionView,
+    SessionsView, VoteView,
+};
+use super::inside::{Inside, Said};
+use super::{Fields, Pages, Posted, Top, board, words};
+
+#[derive(Template)]
+#[template(path = "request.html")]
+struct Request {
+    top: Top,
+    facts: Facts,
+    minutes: u32,
+    actions: Vec<Choice>,
+    last: Option<Last>,
+    nearby: Vec<String>,
+    asks: Vec<Asked>,
+    can_vote: bool,
+    can_revoke: bool,
+    can_review: bool,
+}
+
+/// What is asked, by whom, and why.
+struct Facts {
+    id: String,
+    who: String,
+    vendor: String,
+    role: String,
+    target: String,
+    zone: String,
+    services: String,
+    cautions: Vec<String>,
+    reason: String,
+    work_order: String,
+    window: String,
+    duration: String,
+    rule: String,
+    needs: String,
+    standing: String,
+    age: String,
+    no: String,
+    votes: Vec<String>,
+    taken_away: Vec<String>,
+    is_emergency: bool,
+    words: String,
+    digest: String,
+}
+
+struct Choice {
+    name: &'static str,
+    in_words: String,
+}
+
+fn choice(action: &ActionView) -> Choice {
+    Choice { name: action.action.as_str(), in_words: action.in_words.clone() }
+}
+
+/// This vendor's last session there.
+struct Last {
+    link: String,
+    in_words: String,
+}
+
+struct Asked {
+    link: String,
+    in_words: String,
+}
+
+pub(super) async fn request(State(pages): State<Pages>, inside: Inside, Path(id): Path<String>) -> Response {
+    pages.shown(&inside, of_request(&pages, &inside, &id).await).await
+}
+
+/// A path of the API for what a page's own path names.
+pub(super) fn id_of<T: std::str::FromStr>(text: &str) -> Result<T, Said> {
+    text.parse().map_err(|_| Said::new(StatusCode::NOT_FOUND, "Not there", "there is no such page"))
+}
+
+async fn of_request(pages: &Pages, inside: &Inside, id: &str) -> Result<Request, Said> {
+    let id: RequestId = id_of(id)?;
+    let card: Card = inside.get(&format!("/api/v1/requests/{id}")).await?;
+    let (now, zone) = (pages.api.clock().wall(), pages.api.desk().with_state(|state| state.timezone()));
+    let SessionsView { sessions } = inside.get("/api/v1/sessions?all=true").await?;
+    let CardsView { requests } = inside.get("/api/v1/requests").await?;
+    let is_pending = card.standing == "pending";
+    Ok(Request {
+        top: pages.top(Some(inside)).await,
+        minutes: card.duration_seconds / 60,
+        actions: card.actions.iter().map(choice).collect(),
+        last: last(&card, &sessions, now, &zone),
+        nearby: nearby(pages, &card, &sessions, &requests),
+        asks: card
+            .asks
+            .iter()
+            .map(|ask| Asked { link: format!("/asks/{}", ask.ask), in_words: ask.in_words.clone() })
+            .collect(),
+        can_vote: is_pending,
+        can_revoke: card.standing == "granted" && now < card.deadline,
+        can_review: card.review_wanted,
+        facts: facts(&card, now, &zone),
+    })
+}
+
+fn facts(card: &Card, now: Timestamp, zone: &TimeZone) -> Facts {
+    let moment = |at| words::moment(at, now, zone);
+    let text = |text: &Option<String>| words::plain(text.as_deref().unwrap_or_default());
+    let no = card.no.as_ref().map(|no| format!("{}: {}", words::plain(&no.by), text(&no.reason)));
+    Facts {
+        id: card.request.to_string(),
+        who: words::plain(&card.technician.name),
+        vendor: card.vendor.as_ref().map(ToString::to_string).unwrap_or_default(),
+        role: card.role.as_ref().map(ToString::to_string).unwrap_or_default(),
+        target: card.target.to_string(),
+        zone: card.zone.as_ref().map(ToString::to_string).unwrap_or_default(),
+        services: card.services.iter().map(service).collect::<Vec<_>>().join(", "),
+        cautions: card.cautions.clone(),
+        reason: text(&card.reason),
+        work_order: text(&card.work_order),
+        window: format!("{} to {}", moment(card.window.from), moment(card.window.until)),
+        duration: words::duration(card.duration_seconds),
+        rule: card.rule.to_string(),
+        needs: card.needs.clone(),
+        standing: card.standing.clone(),
+        age: words::between(card.submitted, now),
+        no: no.unwrap_or_default(),
+        votes: votes(&card.votes, now, zone),
+        taken_away: card.taken_away.clone(),
+        is_emergency: card.emergency,
+        words: card.words.clone(),
+        digest: card.digest.to_string(),
+    }
+}
+
+fn service(view: &ServiceView) -> String {
+    match view.protocol {
+        Some(protocol) => format!("{} ({protocol})", view.service),
+        None => view.service.to_string(),
+    }
+}
+
+fn votes(votes: &[VoteView], now: Timestamp, zone: &TimeZone) -> Vec<String> {
+    let line = |vote: &VoteView| {
+        let answer = if vote.yes { "yes" } else { "no" };
+        let reason = vote.reason.as_deref().map(|reason| format!(": {}", words::plain(reason))).unwrap_or_default();
+        format!("{} said {answer} at {}{reason}", words::plain(&vote.operator.name), words::moment(vote.at, now, zone))
+    };
+    votes.iter().map(line).collect()
+}
+
+fn last(card: &Card, sessions: &[SessionView], now: Timestamp, zone: &TimeZone) -> Option<Last> {
+    let is_last = |session: &&SessionView| {
+        session.vendor == card.vendor && session.target == card.target && session.ended.is_some()
+    };
+    let session = sessions.iter().find(is_last)?;
+    let ended = session.ended.as_ref()?;
+    Some(Last {
+        link: format!("/sessions/{}", session.session),
+        in_words: format!(
+            "{}, by {}, for {} ({}); it ended: {}",
+            words::moment(session.started, now, zone),
+            words::plain(&session.technician.name),
+            words::between(session.started, ended.at),
+            board::listed(&session.actions),
+            ended.in_words,
+        ),
+    })
+}
+
+/// Who else is at work, or may be soon, at this target or in its zone.
+fn nearby(pages: &Pages, card: &Card, sessions: &[SessionView], requests: &[Card]) -> Vec<String> {
+    let zone = |target: &TargetName| -> Option<ZoneName> {
+        pages.api.desk().with_state(|state| state.zone_of(target).cloned())
+    };
+    let is_near = |target: &TargetName| *target == card.target || zone(target) == card.zone;
+    let live = sessions.iter().filter(|one| one.ended.is_none() && is_near(&one.target));
+    let live = live.map(|one| {
+        format!("{} is at work at {} ({})", words::plain(&one.technician.name), one.target, board::listed(&one.actions))
+    });
+    let granted = requests.iter().filter(|one| {
+        one.request != card.request && one.standing == "granted" && one.sessions.is_empty() && is_near(&one.target)
+    });
+    let granted = granted.map(|one| {
+        format!("{} may begin at {} until {:.0}", words::plain(&one.technician.name), one.target, one.deadline)
+    });
+    live.chain(granted).collect()
+}
+
+pub(super) async fn revoke(State(pages): State<Pages>, Path(id): Path<String>, sent: Posted) -> Response {
+    let Posted { inside, fields } = sent;
+    pages.then(&inside, take_back(&inside, &id, &fields).await).await
+}
+
+async fn take_back(inside: &Inside, id: &str, fields: &Fields) -> Result<String, Said> {
+    let id: RequestId = id_of(id)?;
+    let because = Because { reason: fields.get("reason").to_owned() };
+    let _: Done = inside.post(&format!("/api/v1/requests/{id}/revoke"), &because).await?;
+    Ok(format!("/requests/{id}"))
+}
+
+#[derive(Template)]
+#[template(path = "ask.html")]
+struct AskPage {
+    top: Top,
+    id: String,
+    in_words: String,
+    reason: String,
+    needs: String,
+    votes: Vec<String>,
+    is_open: bool,
+    words: String,
+    digest: String,
+    facts: Facts,
+    actions: Vec<Choice>,
+}
+
+pub(super) async fn ask(State(pages): State<Pages>, inside: Inside, Path(id): Path<String>) -> Response {
+    pages.shown(&inside, of_ask(&pages, &inside, &id).await).await
+}
+
+/// What was asked of a grant, whether it waits or is answered.
+pub(super) async fn find_ask(inside: &Inside, id: &str) -> Result<AskView, Said> {
+    let id: AskId = id_of(id)?;
+    let AsksView { asks } = inside.get("/api/v1/asks?all=true").await?;
+    let found = asks.into_iter().find(|ask| ask.ask == id);
+    found.ok_or_else(|| Said::new(StatusCode::NOT_FOUND, "Not there", "nothing asked has this name"))
+}
+
+async fn of_ask(pages: &Pages, inside: &Inside, id: &str) -> Result<AskPage, Said> {
+    let ask = find_ask(inside, id).await?;
+    let card: Card = inside.get(&format!("/api/v1/requests/{}", ask.request)).await?;
+    let (now, zone) = (pages.api.clock().wall(), pages.api.desk().with_state(|state| state.timezone()));
+    Ok(AskPage {
+        top: pages.top(Some(inside)).await,
+        id: ask.ask.to_string(),
+        in_words: ask.in_words,
+        reason: words::plain(ask.reason.as_deref().unwrap_or_default()),
+        needs: ask.needs,
+        votes: votes(&ask.votes, now, &zone),
+        is_open: ask.open,
+        words: ask.words,
+        digest: ask.digest.to_string(),
+        facts: facts(&card, now, &zone),
+        actions: card.actions.iter().map(choice).collect(),
+    })
+}
+
+#[derive(Template)]
+#[template(path = "cut.html")]
+struct CutPage {
+    top: Top,
+    id: String,
+    what: String,
+    is_journaled: bool,
+}
+
+pub(super) async fn cut(State(pages): State<Pages>, inside: Inside, Path(id): Path<String>) -> Response {
+    pages.shown(&inside, of_cut(&pages, &inside, &id).await).await
+}
+
+/// A cut that stands.
+pub(super) async fn find_cut(inside: &Inside, id: &str) -> Result<CutView, Said> {
+    let id: CutId = id_of(id)?;
+    let CutsView { cuts } = inside.get("/api/v1/cuts").await?;
+    let found = cuts.into_iter().find(|cut| cut.cut == id);
+    found.ok_or_else(|| Said::new(StatusCode::NOT_FOUND, "Not there", "no cut of this name stands any more"))
+}
+
+async fn of_cut(pages: &Pages, inside: &Inside, id: &str) -> Result<CutPage, Said> {
+    let cut = find_cut(inside, id).await?;
+    Ok(CutPage {
+        top: pages.top(Some(inside)).await,
+        id: cut.cut.to_string(),
+        what: board::scope(pages, &cut.scope).await,
+        is_journaled: cut.journaled,
+    })
+}

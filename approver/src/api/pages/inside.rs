@@ -1,0 +1,103 @@
+//! A page's way to the API: the same doors as from outside, opened inside the program for whoever is signed in on the page.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use policies::ids::PersonId;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tower::ServiceExt as _;
+
+use super::super::Source;
+use super::super::guard::OnPage;
+use super::super::problem::Problem;
+use super::super::types::ProblemBody;
+use super::logins::Held;
+
+/// Bytes of an answer: a thousand cards, each a few KiB.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
+
+/// A no, as the API says it.
+#[derive(Debug, Clone)]
+pub(super) struct Said {
+    pub(super) status: StatusCode,
+    pub(super) title: String,
+    pub(super) detail: String,
+    pub(super) mistakes: Vec<String>,
+}
+
+impl Said {
+    pub(super) fn new(status: StatusCode, title: &str, detail: impl Into<String>) -> Self {
+        Self { status, title: title.to_owned(), detail: detail.into(), mistakes: Vec::new() }
+    }
+
+    pub(super) fn of(problem: Problem) -> Self {
+        let (status, body) = problem.into_parts();
+        Self { status, title: body.title, detail: body.detail, mistakes: body.mistakes }
+    }
+
+    /// What was typed into a form cannot be used.
+    pub(super) fn mistake(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "That does not work", detail)
+    }
+}
+
+pub(super) struct Inside {
+    doors: Router,
+    held: Held,
+    source: Source,
+}
+
+impl Inside {
+    pub(super) const fn new(doors: Router, held: Held, source: Source) -> Self {
+        Self { doors, held, source }
+    }
+
+    pub(super) fn person(&self) -> PersonId {
+        self.held.login.who.person()
+    }
+
+    pub(super) fn csrf(&self) -> &str {
+        &self.held.csrf
+    }
+
+    pub(super) const fn login(&self) -> &Held {
+        &self.held
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Said> {
+        self.ask(Method::GET, path, Body::empty()).await
+    }
+
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Said> {
+        let body = serde_json::to_vec(body).expect("what the API takes is JSON");
+        self.ask(Method::POST, path, Body::from(body)).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, Said> {
+        let response = self.through(method, path, body).await;
+        let status = response.status();
+        let not_read =
+            || Said::new(StatusCode::INTERNAL_SERVER_ERROR, "A fault", "the gate's own answer cannot be read");
+        let body = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await.map_err(|_| not_read())?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|fault| {
+                tracing::error!(%fault, path, "an answer of the API is not what its type says");
+                not_read()
+            });
+        }
+        let problem: ProblemBody = serde_json::from_slice(&body).map_err(|_| not_read())?;
+        Err(Said { status, title: problem.title, detail: problem.detail, mistakes: problem.mistakes })
+    }
+
+    async fn through(&self, method: Method, path: &str, body: Body) -> Response {
+        let request =
+            Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json").body(body);
+        let Ok(mut request) = request else { return Problem::not_found("there is no such page").into_response() };
+        request.extensions_mut().insert(self.source);
+        request.extensions_mut().insert(OnPage(self.held.login.clone()));
+        let answered = self.doors.clone().oneshot(request).await;
+        answered.unwrap_or_else(|never| match never {})
+    }
+}

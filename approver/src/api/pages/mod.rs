@@ -1,0 +1,259 @@
+//! The plant face's pages: what operators decide and do, rendered here and made of forms, so that they work without script
+//! but for passkeys and what changes by itself. A page does nothing of its own: it asks the API, inside the program and in
+//! the name of whoever is signed in on it ([`inside`]), so a page can do what the table of routes lets that person do, and
+//! no more.
+//!
+//! No GET changes anything. Each POST comes from a page of ours: it names our origin, and carries the secret that the
+//! page had for this sign-in.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Form, FromRequest, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use certs::passkey::Site;
+
+use super::problem::Problem;
+use super::{Api, guard};
+
+mod assets;
+mod board;
+mod card;
+mod inside;
+mod live;
+mod logins;
+mod session;
+mod signing;
+mod signing_in;
+mod words;
+
+use inside::{Inside, Said};
+pub(super) use logins::Logins;
+
+/// What pages are made of.
+#[derive(Clone)]
+struct Pages {
+    api: Api,
+    doors: Router,
+    site: Site,
+}
+
+/// Pages before the API's doors, which serve whatever no page is called.
+pub(super) fn before(doors: Router, api: Api) -> Router {
+    let Some(site) = Site::of_origin(api.origin()) else { return doors };
+    let pages = Pages { api, doors: doors.clone(), site };
+    Router::new()
+        .route("/", get(board::show))
+        .route("/sign-in", get(signing_in::form).post(signing_in::sign_in))
+        .route("/sign-out", post(signing_in::sign_out))
+        .route("/enrol", get(signing_in::code_form).post(signing_in::key_form))
+        .route("/enrol/passkey", post(signing_in::enrol))
+        .route("/requests/{request}", get(card::request))
+        .route("/requests/{request}/sign", post(signing::request))
+        .route("/requests/{request}/revoke", post(card::revoke))
+        .route("/asks/{ask}", get(card::ask))
+        .route("/asks/{ask}/sign", post(signing::ask))
+        .route("/sessions/{session}", get(session::show))
+        .route("/sessions/{session}/{act}", post(session::act))
+        .route("/cut", get(session::before_cut).post(session::cut))
+        .route("/cuts/{cut}", get(card::cut))
+        .route("/cuts/{cut}/sign", post(signing::reopening))
+        .route("/signed", post(signing::signed))
+        .route("/events", get(live::events))
+        .route("/assets/{name}", get(assets::serve))
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(from_fn_with_state(pages.clone(), stand_before))
+        .with_state(pages)
+        .fallback_service(doors)
+}
+
+/// What a browser is told about every page: nothing from elsewhere, no script in it, no frame around it (Content Security
+/// Policy Level 3; Fetch Metadata), and to keep none of it.
+const HEADERS: [(header::HeaderName, &str); 8] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "same-origin"),
+    (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+    (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (header::HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (
+        header::HeaderName::from_static("permissions-policy"),
+        "camera=(), microphone=(), geolocation=(), publickey-credentials-get=(self), publickey-credentials-create=(self)",
+    ),
+];
+
+async fn stand_before(State(pages): State<Pages>, request: Request, next: Next) -> Response {
+    let is_ours = request.method() != axum::http::Method::POST || is_from_a_page(&pages, request.headers());
+    let mut response = match is_ours {
+        true => next.run(request).await,
+        false => wrong(StatusCode::FORBIDDEN, "Refused", "this was sent by a page that is not this gate's"),
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A browser says from where a form comes (Fetch, "Origin"); other clients use the API.
+fn is_from_a_page(pages: &Pages, headers: &HeaderMap) -> bool {
+    let is = |name: &str, wanted: &str| headers.get(name).is_some_and(|value| value.as_bytes() == wanted.as_bytes());
+    is("origin", pages.site.origin())
+        && (is("sec-fetch-site", "same-origin") || !headers.contains_key("sec-fetch-site"))
+}
+
+/// A form's fields, as they were sent; a name may come more than once.
+pub(super) struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value)
+    }
+
+    fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
+
+    fn base64(&self, name: &str) -> Vec<u8> {
+        data_encoding::BASE64URL_NOPAD.decode(self.get(name).as_bytes()).unwrap_or_default()
+    }
+}
+
+/// Bytes of a form: the longest text that is kept, and a statement.
+const FORM_BYTES_MAX: usize = 64 * 1024;
+
+impl FromRequest<Pages> for Fields {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, pages: &Pages) -> Result<Self, Response> {
+        match Form::<Vec<(String, String)>>::from_request(request, pages).await {
+            Ok(Form(fields)) => Ok(Self(fields)),
+            Err(rejection) => {
+                Err(wrong(rejection.status(), "That does not work", "the form cannot be read, or is too long"))
+            }
+        }
+    }
+}
+
+/// What stands at the top of each page.
+#[derive(Debug, Clone, Default)]
+struct Top {
+    plant: String,
+    /// Who is signed in; nobody, where it is empty.
+    name: String,
+    /// To be sent with each form.
+    csrf: String,
+    style: &'static str,
+    script: &'static str,
+}
+
+impl Pages {
+    async fn top(&self, inside: Option<&Inside>) -> Top {
+        let plant = self.api.desk().with_state(|state| state.plant.as_ref().map(|plant| plant.name.clone()));
+        let (name, csrf) = match inside {
+            Some(inside) => (self.api.people().shown(inside.person()).await, inside.csrf().to_owned()),
+            None => Default::default(),
+        };
+        let (style, script) = (assets::style(), assets::script());
+        Top { plant: plant.unwrap_or_default(), name, csrf, style, script }
+    }
+
+    /// The page, or what the API said instead.
+    async fn shown(&self, inside: &Inside, made: Result<impl Template, Said>) -> Response {
+        match made {
+            Ok(page) => show(&page),
+            Err(said) => self.refused(inside, &said).await,
+        }
+    }
+
+    /// The page to go on with, or what the API said instead.
+    async fn then(&self, inside: &Inside, done: Result<String, Said>) -> Response {
+        match done {
+            Ok(page) => Redirect::to(&page).into_response(),
+            Err(said) => self.refused(inside, &said).await,
+        }
+    }
+
+    async fn refused(&self, inside: &Inside, said: &Said) -> Response {
+        if said.status == StatusCode::UNAUTHORIZED {
+            self.api.0.logins.forget(inside.login());
+            return Redirect::to("/sign-in").into_response();
+        }
+        let top = self.top(Some(inside)).await;
+        let mut response = show(&Wrong { top, title: &said.title, detail: &said.detail, mistakes: &said.mistakes });
+        *response.status_mut() = said.status;
+        response
+    }
+}
+
+/// Whoever is signed in; everybody else is shown where to.
+impl FromRequestParts<Pages> for Inside {
+    type Rejection = Redirect;
+
+    async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Self, Redirect> {
+        let source = guard::source(parts);
+        let held = pages.api.0.logins.held(&parts.headers, source, pages.api.clock().boot());
+        held.map(|held| Self::new(pages.doors.clone(), held, source)).ok_or_else(|| Redirect::to("/sign-in"))
+    }
+}
+
+/// A form that somebody signed in sent, with the secret of its page.
+struct Posted {
+    inside: Inside,
+    fields: Fields,
+}
+
+impl FromRequest<Pages> for Posted {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, pages: &Pages) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let inside = Inside::from_request_parts(&mut parts, pages).await.map_err(IntoResponse::into_response)?;
+        let fields = Fields::from_request(Request::from_parts(parts, body), pages).await?;
+        let (ours, sent) = (inside.csrf().as_bytes(), fields.get("csrf").as_bytes());
+        match aws_lc_rs::constant_time::verify_slices_are_equal(ours, sent) {
+            Ok(()) => Ok(Self { inside, fields }),
+            Err(_) => Err(wrong(StatusCode::FORBIDDEN, "Refused", "this page is of an earlier sign-in: load it again")),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "wrong.html")]
+struct Wrong<'a> {
+    top: Top,
+    title: &'a str,
+    detail: &'a str,
+    mistakes: &'a [String],
+}
+
+fn wrong(status: StatusCode, title: &str, detail: &str) -> Response {
+    let top = Top { style: assets::style(), script: assets::script(), ..Top::default() };
+    let mut response = show(&Wrong { top, title, detail, mistakes: &[] });
+    *response.status_mut() = status;
+    response
+}
+
+/// Of a problem that no door told.
+fn no(problem: Problem) -> Response {
+    let said = Said::of(problem);
+    wrong(said.status, &said.title, &said.detail)
+}
+
+fn show(template: &impl Template) -> Response {
+    match template.render() {
+        Ok(html) => Html(html).into_response(),
+        Err(fault) => {
+            tracing::error!(%fault, "a page could not be rendered");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! One session: what it is, what stops it, and the way to the red button, which says first what it ends and keeps out.
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use policies::events::Scope;
+use policies::ids::SessionId;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::super::types::{Acted, Cut, CutMade, Disconnected, SessionView, SessionsView};
+use super::card::id_of;
+use super::inside::{Inside, Said};
+use super::{Fields, Pages, Posted, Top, board, words};
+
+#[derive(Template)]
+#[template(path = "session.html")]
+struct Session {
+    top: Top,
+    id: String,
+    request: String,
+    technician: String,
+    vendor_id: String,
+    zone: String,
+    source: String,
+    started: String,
+    ended: String,
+    at_work: board::AtWork,
+    idle: String,
+}
+
+pub(super) async fn show(State(pages): State<Pages>, inside: Inside, Path(id): Path<String>) -> Response {
+    pages.shown(&inside, of_session(&pages, &inside, &id).await).await
+}
+
+async fn of_session(pages: &Pages, inside: &Inside, id: &str) -> Result<Session, Said> {
+    let id: SessionId = id_of(id)?;
+    let session: SessionView = inside.get(&format!("/api/v1/sessions/{id}")).await?;
+    let now = pages.api.clock().wall();
+    let (time_zone, zone) =
+        pages.api.desk().with_state(|state| (state.timezone(), state.zone_of(&session.target).cloned()));
+    let ended = session.ended.as_ref();
+    Ok(Session {
+        top: pages.top(Some(inside)).await,
+        id: id.to_string(),
+        request: session.request.to_string(),
+        technician: session.technician.person.to_string(),
+        vendor_id: session.vendor.as_ref().map(ToString::to_string).unwrap_or_default(),
+        zone: zone.map(|zone| zone.to_string()).unwrap_or_default(),
+        source: session.source.to_string(),
+        started: words::moment(session.started, now, &time_zone),
+        ended: ended
+            .map(|ended| format!("{}: {}", words::moment(ended.at, now, &time_zone), ended.in_words))
+            .unwrap_or_default(),
+        at_work: board::at_work(&session, now),
+        idle: session
+            .live
+            .map(|live| words::length(i64::try_from(live.idle_seconds).unwrap_or(i64::MAX)))
+            .unwrap_or_default(),
+    })
+}
+
+/// Freezes, thaws or disconnects.
+pub(super) async fn act(
+    State(pages): State<Pages>,
+    Path((id, act)): Path<(String, String)>,
+    Posted { inside, .. }: Posted,
+) -> Response {
+    pages.then(&inside, do_it(&inside, &id, &act).await).await
+}
+
+async fn do_it(inside: &Inside, id: &str, act: &str) -> Result<String, Said> {
+    let id: SessionId = id_of(id)?;
+    let path = format!("/api/v1/sessions/{id}/{act}");
+    match act {
+        "freeze" | "thaw" => inside.post(&path, &json!({})).await.map(|_: Acted| ())?,
+        "disconnect" => inside.post(&path, &json!({})).await.map(|_: Disconnected| ())?,
+        _ => return Err(Said::new(StatusCode::NOT_FOUND, "Not there", "there is no such page")),
+    }
+    Ok(format!("/sessions/{id}"))
+}
+
+/// What a cut is to be about, as its page's address says.
+#[derive(Debug, Deserialize)]
+pub(super) struct About {
+    #[serde(default)]
+    scope: String,
+    #[serde(default)]
+    of: String,
+}
+
+impl About {
+    fn scope(&self) -> Result<Scope, Said> {
+        let value = match self.scope.as_str() {
+            "plant" => json!({"scope": "plant"}),
+            scope => json!({"scope": scope, "of": self.of}),
+        };
+        let cut: Result<Cut, _> = serde_json::from_value(value);
+        cut.map(|cut| cut.scope).map_err(|_| Said::mistake("this names nothing that can be cut"))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "before-cut.html")]
+struct BeforeCut {
+    top: Top,
+    what: String,
+    scope: String,
+    of: String,
+    ends: Vec<String>,
+    back: String,
+}
+
+pub(super) async fn before_cut(State(pages): State<Pages>, inside: Inside, Query(about): Query<About>) -> Response {
+    pages.shown(&inside, of_cut(&pages, &inside, about).await).await
+}
+
+async fn of_cut(pages: &Pages, inside: &Inside, about: About) -> Result<BeforeCut, Said> {
+    let scope = about.scope()?;
+    let SessionsView { sessions } = inside.get("/api/v1/sessions").await?;
+    let within = |session: &&SessionView| {
+        pages.api.desk().with_state(|state| {
+            let facts = state.sessions.get(&session.session);
+            facts.is_some_and(|facts| state.is_within(&scope, session.session, facts))
+        })
+    };
+    let now = pages.api.clock().wall();
+    let ends = sessions.iter().filter(within).map(|session| {
+        let at_work = board::at_work(session, now);
+        let loading =
+            if at_work.is_transferring { ", IN THE MIDDLE OF A TRANSFER INTO OR OUT OF THE MACHINE" } else { "" };
+        format!("{} at {} ({}){loading}", at_work.who, at_work.target, at_work.what)
+    });
+    Ok(BeforeCut {
+        top: pages.top(Some(inside)).await,
+        what: board::scope(pages, &scope).await,
+        ends: ends.collect(),
+        back: if matches!(scope, Scope::Session(_)) { format!("/sessions/{}", about.of) } else { "/".to_owned() },
+        scope: about.scope,
+        of: about.of,
+    })
+}
+
+#[derive(Template)]
+#[template(path = "cut-made.html")]
+struct Made {
+    top: Top,
+    what: String,
+    ended: usize,
+    kept: String,
+    link: String,
+}
+
+pub(super) async fn cut(State(pages): State<Pages>, sent: Posted) -> Response {
+    let Posted { inside, fields } = sent;
+    pages.shown(&inside, make_cut(&pages, &inside, &fields).await).await
+}
+
+async fn make_cut(pages: &Pages, inside: &Inside, fields: &Fields) -> Result<Made, Said> {
+    let about = About { scope: fields.get("scope").to_owned(), of: fields.get("of").to_owned() };
+    let scope = about.scope()?;
+    let made: CutMade = inside.post("/api/v1/cuts", &Cut { scope: scope.clone() }).await?;
+    Ok(Made {
+        top: pages.top(Some(inside)).await,
+        what: board::scope(pages, &scope).await,
+        ended: made.sessions.len(),
+        kept: made.kept,
+        link: format!("/cuts/{}", made.cut),
+    })
+}

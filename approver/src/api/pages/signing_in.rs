@@ -1,0 +1,220 @@
+//! Signing in with a passkey, and making one with the code of an invitation.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use certs::enrolment::EnrolmentCode;
+use certs::passkey::{self, Asserted, Created};
+use certs::proof::{Authenticated, Face, VerifiedPasskey};
+use certs::sshsig::{Namespace, login_message};
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use policies::ids::PersonId;
+use policies::people::{Kind, Standing};
+use policies::refusals::Refusal;
+use qrcode::QrCode;
+use qrcode::render::svg;
+use ssh_key::PublicKey;
+
+use super::super::Source;
+use super::super::guard::Login;
+use super::super::problem::Problem;
+use super::super::sign_in::{come_on_duty, evenly};
+use super::{Fields, Pages, Posted, Top, logins, no, show};
+
+#[derive(Template)]
+#[template(path = "sign-in.html")]
+struct SignIn {
+    top: Top,
+    site: String,
+    nonce: String,
+    challenge: String,
+}
+
+pub(super) async fn form(State(pages): State<Pages>) -> Response {
+    let (nonce, _) = pages.api.0.challenges.make(pages.api.clock().wall());
+    let challenge = passkey::challenge(Namespace::Login, &login_message(pages.site.origin(), &nonce));
+    show(&SignIn {
+        top: pages.top(None).await,
+        site: pages.site.id().to_owned(),
+        nonce: HEXLOWER.encode(&nonce),
+        challenge: BASE64URL_NOPAD.encode(&challenge),
+    })
+}
+
+pub(super) async fn sign_in(State(pages): State<Pages>, Source(source): Source, fields: Fields) -> Response {
+    let proved = evenly(async { prove(&pages, source, &fields) }).await;
+    let who = match proved {
+        Ok(who) => who,
+        Err(problem) => return no(problem),
+    };
+    let person = who.person();
+    tracing::info!(%person, factors = ?who.factors(), %source, "signed in on a page");
+    come_on_duty(&pages.api, person).await;
+    let at = who.at();
+    let cookie = pages.api.0.logins.keep(Login { who: Arc::new(who), at }, pages.api.clock().boot());
+    ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
+}
+
+/// The browser says who it is, and the passkey proves it: no name is typed.
+fn prove(pages: &Pages, source: IpAddr, fields: &Fields) -> Result<Authenticated, Problem> {
+    let api = &pages.api;
+    let now = api.clock().wall();
+    let nonce = HEXLOWER.decode(fields.get("nonce").as_bytes()).ok().and_then(|nonce| <[u8; 32]>::try_from(nonce).ok());
+    let nonce = nonce.filter(|nonce| api.0.challenges.is_ours(nonce, now)).ok_or_else(too_late)?;
+    let person: PersonId = String::from_utf8(fields.base64("user-handle"))
+        .ok()
+        .and_then(|handle| handle.parse().ok())
+        .ok_or_else(unknown)?;
+    api.caller(person, now)?;
+    let said = asserted(fields);
+    let message = login_message(pages.site.origin(), &nonce);
+    let verified = passkeys_of(pages, person).into_iter().find_map(|key| {
+        let signature = passkey::as_ssh_signature(&key, Namespace::Login, &said).ok()?;
+        VerifiedPasskey::by_login(person, &key, &message, &signature).ok()
+    });
+    let verified = verified.ok_or_else(unknown)?;
+    if !api.spend_nonce(&nonce) {
+        return Err(too_late());
+    }
+    Ok(Authenticated::by_passkey(verified, Face::Plant, source, now))
+}
+
+pub(super) fn asserted(fields: &Fields) -> Asserted {
+    Asserted {
+        client_data: fields.base64("client-data"),
+        authenticator_data: fields.base64("authenticator-data"),
+        signature: fields.base64("signature"),
+    }
+}
+
+/// Those of this site.
+pub(super) fn passkeys_of(pages: &Pages, person: PersonId) -> Vec<PublicKey> {
+    let keys = pages.api.desk().with_state(|state| state.people.get(&person).map(|person| person.keys.clone()));
+    let parsed = keys.into_iter().flatten().filter_map(|key| PublicKey::from_openssh(&key.0).ok());
+    parsed.filter(|key| passkey::site_of(key) == Some(pages.site.id())).collect()
+}
+
+fn too_late() -> Problem {
+    Problem::unauthenticated("that took too long, or was sent twice. Sign in again")
+}
+
+fn unknown() -> Problem {
+    Problem::unauthenticated(
+        "this passkey is nobody's here. Choose the one that you enrolled with, or ask an administrator for a new code",
+    )
+}
+
+pub(super) async fn sign_out(State(pages): State<Pages>, Posted { inside, .. }: Posted) -> Response {
+    pages.api.0.logins.forget(inside.login());
+    ([(header::SET_COOKIE, logins::no_cookie())], Redirect::to("/sign-in")).into_response()
+}
+
+#[derive(Template)]
+#[template(path = "enrol.html")]
+struct CodeForm {
+    top: Top,
+}
+
+pub(super) async fn code_form(State(pages): State<Pages>) -> Response {
+    show(&CodeForm { top: pages.top(None).await })
+}
+
+#[derive(Template)]
+#[template(path = "enrol-passkey.html")]
+struct KeyForm {
+    top: Top,
+    site: String,
+    code: String,
+    nonce: String,
+    challenge: String,
+    person: String,
+    name: String,
+}
+
+pub(super) async fn key_form(State(pages): State<Pages>, fields: Fields) -> Response {
+    let shown = evenly(async {
+        let (code, person) = invitation(&pages, &fields).await?;
+        let (nonce, _) = pages.api.0.challenges.make(pages.api.clock().wall());
+        Ok(KeyForm {
+            top: pages.top(None).await,
+            site: pages.site.id().to_owned(),
+            code,
+            nonce: HEXLOWER.encode(&nonce),
+            challenge: BASE64URL_NOPAD.encode(&nonce),
+            person: BASE64URL_NOPAD.encode(person.to_string().as_bytes()),
+            name: pages.api.people().shown(person).await,
+        })
+    });
+    shown.await.map_or_else(no, |form| show(&form))
+}
+
+/// The code, and whom it is for: somebody of the plant.
+async fn invitation(pages: &Pages, fields: &Fields) -> Result<(String, PersonId), Problem> {
+    let text = fields.get("code").trim();
+    let code = parse(text)?;
+    let kind = pages.api.people().invited_as(&code).await?;
+    if matches!(kind, Kind::Technician { .. }) {
+        return Err(Refusal::LinkSpent.into());
+    }
+    let person = pages.api.desk().with_state(|state| state.links.get(&code.link()).map(|link| link.person));
+    Ok((text.to_owned(), person.ok_or(Refusal::LinkSpent)?))
+}
+
+fn parse(text: &str) -> Result<EnrolmentCode, Problem> {
+    EnrolmentCode::parse(text)
+        .map_err(|bad| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-enrolment-code", bad.to_string()))
+}
+
+#[derive(Template)]
+#[template(path = "enrolled.html")]
+struct Enrolled {
+    top: Top,
+    name: String,
+    is_active: bool,
+    fingerprint: String,
+    totp_secret: String,
+    totp_qr: String,
+    recovery_codes: Vec<String>,
+}
+
+pub(super) async fn enrol(State(pages): State<Pages>, fields: Fields) -> Response {
+    let enrolled = evenly(async {
+        let (code, _) = invitation(&pages, &fields).await?;
+        let nonce = HEXLOWER.decode(fields.get("nonce").as_bytes()).ok();
+        let nonce = nonce.and_then(|nonce| <[u8; 32]>::try_from(nonce).ok());
+        let is_ours = |nonce: &[u8; 32]| pages.api.0.challenges.is_ours(nonce, pages.api.clock().wall());
+        let nonce = nonce.filter(is_ours).ok_or_else(too_late)?;
+        let said = Created {
+            client_data: fields.base64("client-data"),
+            authenticator_data: fields.base64("authenticator-data"),
+        };
+        let made = passkey::created(&pages.site, &nonce, &said);
+        let made =
+            made.map_err(|bad| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "passkey-refused", bad.to_string()))?;
+        let enrolled = pages.api.people().enrol_passkey(&parse(&code)?, &made).await?;
+        let url = enrolled.totp.otpauth_url(pages.api.desk().deployment().as_str(), &enrolled.name);
+        Ok(Enrolled {
+            top: pages.top(None).await,
+            is_active: enrolled.standing == Standing::Active,
+            fingerprint: made.key().fingerprint(ssh_key::HashAlg::Sha256).to_string(),
+            totp_secret: enrolled.totp.base32().to_string(),
+            totp_qr: qr(url.as_str()),
+            recovery_codes: enrolled.recovery.shown().map(|code| code.to_string()).collect(),
+            name: enrolled.name,
+        })
+    });
+    enrolled.await.map_or_else(no, |page| show(&page))
+}
+
+/// As an image in the page; without, where it would not fit.
+fn qr(text: &str) -> String {
+    let code = QrCode::new(text);
+    code.map(|code| code.render::<svg::Color<'_>>().min_dimensions(220, 220).build())
+        .ok()
+        .and_then(|svg| svg.split_once("?>").map(|(_, svg)| svg.to_owned()))
+        .unwrap_or_default()
+}

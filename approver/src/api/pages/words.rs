@@ -1,0 +1,74 @@
+//! Times, lengths and texts as pages show them.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use policies::time::Seconds;
+
+/// A moment by the plant's clock: the hour alone today, with the date otherwise.
+pub(super) fn moment(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
+    let (at, today) = (at.to_zoned(zone.clone()), now.to_zoned(zone.clone()).date());
+    let form = if at.date() == today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" };
+    at.strftime(form).to_string()
+}
+
+/// A length as a person says it: the two largest units.
+pub(super) fn length(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {:02} s", seconds % 60),
+        (0, ..) => format!("{hours} h {minutes:02} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+pub(super) fn between(from: Timestamp, until: Timestamp) -> String {
+    length(until.duration_since(from).as_secs())
+}
+
+pub(super) fn duration(seconds: u32) -> String {
+    Seconds(seconds).to_string()
+}
+
+/// Bytes, to be read across a room.
+pub(super) fn amount(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut whole = bytes;
+    while whole >= 10_240 && unit + 1 < UNITS.len() {
+        whole /= 1_024;
+        unit += 1;
+    }
+    format!("{whole} {}", UNITS[unit])
+}
+
+/// What somebody typed, without what would move or hide what stands beside it.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if recordings::words::is_plain(c) { c } else { '\u{fffd}' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_and_amounts_have_two_figures_that_count() {
+        let lengths = [-5, 0, 59, 61, 3_599, 3_600, 90_000].map(length);
+        assert_eq!(lengths, ["0 s", "0 s", "59 s", "1 min 01 s", "59 min 59 s", "1 h 00 min", "1 d 1 h"]);
+        assert_eq!([0, 10_239, 10_240, 5 << 30].map(amount), ["0 B", "10239 B", "10 KiB", "5120 MiB"]);
+    }
+
+    #[test]
+    fn a_moment_of_another_day_has_its_date() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        assert_eq!(moment(at("2026-11-28T22:59:00Z"), at("2026-11-28T20:00:00Z"), &zone), "23:59:00");
+        assert_eq!(moment(at("2026-11-28T23:01:00Z"), at("2026-11-28T20:00:00Z"), &zone), "2026-11-29 00:01");
+    }
+
+    #[test]
+    fn nothing_turns_the_direction_of_what_is_read() {
+        assert_eq!(plain("a\u{202e}b\nc"), "a\u{fffd}b\u{fffd}c");
+    }
+}

@@ -1,0 +1,84 @@
+// A browser with a passkey, which does what it is told: one JSON object a line comes in, one goes out.
+//
+//   node browser.mjs CHROMIUM HOST ADDRESS
+
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { connect } from 'node:tls';
+
+import { Chromium, complaint } from './cdp.mjs';
+
+const [program, host, address] = process.argv.slice(2);
+const [name, port] = [address.slice(0, address.lastIndexOf(':')), Number(address.slice(address.lastIndexOf(':') + 1))];
+// The certificate is taken as if the gate's CA were installed: by its key, and no other one.
+const key = await new Promise((resolve, reject) => {
+  const socket = connect({ host: name, port, servername: host, rejectUnauthorized: false }, () => {
+    resolve(createHash('sha256').update(socket.getPeerX509Certificate().publicKey.export({ type: 'spki', format: 'der' })).digest('base64'));
+    socket.destroy();
+  });
+  socket.on('error', reject);
+});
+const complaints = [];
+const browser = new Chromium(program, [`--host-resolver-rules=MAP ${host} ${address}`, `--ignore-certificate-errors-spki-list=${key}`],
+  (method, params) => {
+    const said = complaint(method, params);
+    if (said) complaints.push(said);
+  });
+await browser.attach();
+
+const quoted = JSON.stringify;
+// A button, a link or a summary with these words.
+const found = (words) => `[...document.querySelectorAll('button, a, summary')].find((one) => one.textContent.includes(${quoted(words)}))`;
+async function point(words) {
+  await browser.until(found(words));
+  return browser.evaluate(`(() => { const one = ${found(words)}; one.scrollIntoView({ block: 'center' });
+    const { x, y, width, height } = one.getBoundingClientRect(); return { x: x + width / 2, y: y + height / 2 }; })()`);
+}
+const mouse = (type, { x, y }) => browser.call('Input.dispatchMouseEvent', { type, x, y, button: 'left', clickCount: 1 });
+
+const DO = {
+  open: ({ url }) => browser.call('Page.navigate', { url }),
+  passkey: async () => {
+    await browser.call('WebAuthn.enable');
+    const options = { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true,
+      isUserVerified: true, automaticPresenceSimulation: true };
+    return (await browser.call('WebAuthn.addVirtualAuthenticator', { options })).authenticatorId;
+  },
+  verified: ({ authenticator, is }) =>
+    browser.call('WebAuthn.setUserVerified', { authenticatorId: authenticator, isUserVerified: is }),
+  says: ({ words }) => browser.until(`document.body.innerText.includes(${quoted(words)})`),
+  until: ({ code }) => browser.until(code),
+  evaluate: ({ code }) => browser.evaluate(code),
+  fill: async ({ field, value }) => {
+    await browser.until(`document.querySelector(${quoted(field)})`);
+    await browser.evaluate(`(() => { const one = document.querySelector(${quoted(field)}); one.focus(); one.value = ${quoted(value)}; })()`);
+  },
+  click: async ({ words }) => {
+    const at = await point(words);
+    await mouse('mousePressed', at);
+    await mouse('mouseReleased', at);
+  },
+  press: async ({ words }) => mouse('mousePressed', await point(words)),
+  picture: async ({ file }) => writeFileSync(file, await browser.picture()),
+  cookie: async () => (await browser.call('Network.getCookies')).cookies.map(({ name, value }) => `${name}=${value}`).join('; '),
+  // What WCAG 2.2 AA forbids and axe-core finds, in light and in dark.
+  axe: async ({ axe }) => {
+    await browser.evaluate(readFileSync(axe, 'utf8'));
+    const found = [];
+    for (const value of ['light', 'dark']) {
+      await browser.call('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value }] });
+      found.push(...await browser.evaluate(`axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })
+        .then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' ')))`));
+    }
+    return found;
+  },
+  complaints: () => complaints.splice(0),
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const told = JSON.parse(line);
+  const answer = await Promise.resolve().then(() => DO[told.do](told)).then((value) => ({ value }), (error) => ({ error: error.message }));
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+await browser.close();
