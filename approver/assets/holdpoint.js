@@ -142,6 +142,28 @@ const listen = (main) => {
   setInterval(() => { lost.hidden = Date.now() - last < SILENT_MS; }, 500);
 };
 
+const watch = (screen) => {
+  const said = document.getElementById("watched");
+  const draw = ({ lines }) => { screen.textContent = lines.join("\n"); };
+  const source = new EventSource(screen.dataset.watch);
+  source.addEventListener("screen", (event) => {
+    said.textContent = "";
+    draw(JSON.parse(event.data));
+  });
+  source.addEventListener("over", (event) => {
+    const over = JSON.parse(event.data);
+    draw(over);
+    said.textContent = `Over: ${over.in_words}.`;
+    source.close();
+  });
+  source.addEventListener("error", () => {
+    said.textContent = source.readyState === EventSource.CLOSED
+      ? "This cannot be watched: it is over, or you may not."
+      : "This page has lost the gate: what it shows may be old.";
+  });
+};
+
 prepare(document);
+document.querySelectorAll("pre[data-watch]").forEach(watch);
 const main = document.querySelector("main[data-live]");
 if (main) listen(main);

@@ -19,4 +19,5 @@ pub mod people;
 pub mod post;
 pub mod recorder;
 pub mod testing;
+pub mod watching;
 pub mod witnesses;

@@ -118,6 +118,12 @@ fn an_operator_with_a_browser_and_a_passkey_does_the_whole_job() {
     browser.click("hmi-2 / ssh");
     browser.says("Freeze input");
     browser.look("session");
+    browser.click("Watch");
+    browser.says("I am 42");
+    shell.type_in("printf '\\033[7m<b>%s</b>\\033[0m\\n' $((41 + 2))\r");
+    browser.says("<b>43</b>");
+    browser.look("watch");
+    browser.click("Watch no longer");
     browser.click("Freeze input");
     browser.says("Let input go on");
     browser.click("Let input go on");
@@ -268,7 +274,9 @@ fn whoever_is_not_signed_in_sees_no_page_and_does_nothing() {
         ("r_01jd0c4000000000000000000", "s_01jd0c4000000000000000000", "a_01jd0c4000000000000000000");
     let shown =
         ["/".to_owned(), format!("/requests/{request}"), format!("/asks/{ask}"), format!("/sessions/{session}")];
-    for page in shown.into_iter().chain(["/cut?scope=plant", "/cuts/c_1", "/events"].map(str::to_owned)) {
+    for page in shown.into_iter().chain(
+        ["/cut?scope=plant", "/cuts/c_1", "/events", "/sessions/s_1/watch", "/sessions/s_1/screen"].map(str::to_owned),
+    ) {
         assert_eq!(asked(&plant, &page, &[]), TO_SIGN_IN, "{page}");
         assert_eq!(
             asked(&plant, &page, &["-b", &format!("__Host-holdpoint={}", "0".repeat(64))]),

@@ -5,10 +5,10 @@ use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
 
 use approver::api::types::{SessionView, WatchLine};
-use data_encoding::BASE64;
+use approver::watching::{Lines, NotALine, Took, Watched};
 use policies::ids::SessionId;
 use recordings::notes::Size;
-use recordings::screen::{DEFAULT_SIZE, Painter, Screen};
+use recordings::screen::Painter;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -17,7 +17,6 @@ use super::showing::plain;
 use super::{Done, Failure, print_json};
 use crate::client::{Client, Fault, Pieces};
 use crate::saying;
-use crate::session::drawn_for;
 
 /// Watch a session live. Ctrl-C leaves it; that you watched is in the journal.
 #[derive(Debug, clap::Args)]
@@ -74,14 +73,14 @@ impl Spectator for Told {
 
 /// Shows the session until it is over or one leaves; why, in words.
 async fn watch(client: &mut Client, session: SessionId, spectator: &mut impl Spectator) -> Result<String, Failure> {
-    let mut lines =
-        Lines { pieces: client.stream(&format!("/api/v1/sessions/{session}/watch")).await?, read: Vec::new() };
+    let pieces = client.stream(&format!("/api/v1/sessions/{session}/watch")).await?;
+    let mut telling = Telling { pieces, lines: Lines::default() };
     let heard = |kind| signal(kind).map_err(Failure::failed);
     let (mut interrupt, mut terminate) = (heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?);
     let mut resized: Signal = heard(SignalKind::window_change())?;
     loop {
         tokio::select! {
-            line = lines.next() => match line? {
+            line = telling.next() => match line? {
                 Some(line) => match spectator.take(&line)? {
                     None => {}
                     Some(over) => return Ok(plain(&over)),
@@ -95,77 +94,63 @@ async fn watch(client: &mut Client, session: SessionId, spectator: &mut impl Spe
     }
 }
 
-/// Lines of JSON out of pieces.
-struct Lines {
+/// What the gate tells, line by line.
+struct Telling {
     pieces: Pieces,
-    read: Vec<u8>,
+    lines: Lines,
 }
 
-/// A fresh screen of the largest terminal, in base64, is less.
-const LINE_BYTES_MAX: usize = 4 << 20;
-
-impl Lines {
+impl Telling {
     /// The next line. May be dropped and called again.
     async fn next(&mut self) -> Result<Option<WatchLine>, Fault> {
         loop {
-            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.read.drain(..=end).collect();
-                return serde_json::from_slice(&line).map(Some).map_err(|cause| Fault::Odd(cause.to_string()));
-            }
-            if self.read.len() > LINE_BYTES_MAX {
-                return Err(Fault::Odd("a line does not end".into()));
+            if let Some(line) = self.lines.next_line().map_err(odd)? {
+                return Ok(Some(line));
             }
             match self.pieces.next().await? {
-                Some(piece) => self.read.extend_from_slice(&piece),
+                Some(piece) => self.lines.push(&piece).map_err(odd)?,
                 None => return Ok(None),
             }
         }
     }
 }
 
+fn odd(bad: NotALine) -> Fault {
+    Fault::Odd(bad.to_string())
+}
+
 /// The watched screen, and how much of it stands on this terminal.
 struct View {
-    screen: Screen,
+    watched: Watched,
     painter: Painter,
 }
 
 impl View {
     fn new() -> Self {
-        Self { screen: Screen::new(DEFAULT_SIZE), painter: Painter::new(window()) }
+        Self { watched: Watched::default(), painter: Painter::new(window()) }
+    }
+
+    fn paint(&mut self) {
+        let painted = self.painter.paint(self.watched.screen());
+        saying::write(format_args!("{painted}"));
     }
 }
 
 impl Spectator for View {
     /// Works a line in and draws what changed.
     fn take(&mut self, line: &WatchLine) -> Result<Option<String>, Failure> {
-        match line {
-            WatchLine::Screen { data } | WatchLine::Skipped { data, .. } => {
-                let bytes = decoded(data)?;
-                let size = drawn_for(&bytes).unwrap_or_else(|| self.screen.size());
-                self.screen = Screen::new(size);
-                self.screen.feed(&bytes);
-            }
-            WatchLine::Output { data } => self.screen.feed(&decoded(data)?),
-            WatchLine::Resize { columns, rows } => {
-                self.screen.resize(Size { columns: (*columns).into(), rows: (*rows).into() });
-            }
-            WatchLine::Still => return Ok(None),
-            WatchLine::Over { in_words } => return Ok(Some(in_words.clone())),
+        match self.watched.take(line).map_err(odd)? {
+            Took::Nothing => {}
+            Took::Drew => self.paint(),
+            Took::Over(in_words) => return Ok(Some(in_words)),
         }
-        let painted = self.painter.paint(&self.screen);
-        saying::write(format_args!("{painted}"));
         Ok(None)
     }
 
     fn begin_anew(&mut self) {
         self.painter = Painter::new(window());
-        let painted = self.painter.paint(&self.screen);
-        saying::write(format_args!("{painted}"));
+        self.paint();
     }
-}
-
-fn decoded(data: &str) -> Result<Vec<u8>, Failure> {
-    BASE64.decode(data.as_bytes()).map_err(|cause| Fault::Odd(cause.to_string()).into())
 }
 
 /// The size of the terminal that is written to, if it is one.
@@ -206,29 +191,5 @@ impl Drop for Quiet {
 fn set(modes: &Termios) {
     if let Err(error) = tcsetattr(io::stdin().as_fd(), OptionalActions::Flush, modes) {
         tracing::debug!(%error, "the terminal keeps its modes");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(bytes: &[u8]) -> WatchLine {
-        WatchLine::Skipped { frames: 0, data: BASE64.encode(bytes) }
-    }
-
-    #[test]
-    fn who_joins_late_has_the_size_and_the_screen() {
-        let mut view = View::new();
-        assert_eq!(view.take(&line(b"\x1b[8;3;20t\x1bcfirst\r\nsecond")).unwrap(), None);
-        assert_eq!(view.screen.size(), Size { columns: 20, rows: 3 });
-        assert_eq!(view.screen.lines(), ["first", "second", ""]);
-        view.take(&WatchLine::Output { data: BASE64.encode(b"\x1b]52;c;eA==\x07 more") }).unwrap();
-        assert_eq!(view.screen.lines()[1], "second more");
-        view.take(&WatchLine::Resize { columns: 30, rows: 2 }).unwrap();
-        assert_eq!(view.screen.size(), Size { columns: 30, rows: 2 });
-        let over = view.take(&WatchLine::Over { in_words: "an operator cut it".into() }).unwrap();
-        assert_eq!(over.as_deref(), Some("an operator cut it"));
-        assert!(view.take(&WatchLine::Output { data: "!".into() }).is_err());
     }
 }

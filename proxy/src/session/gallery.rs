@@ -262,13 +262,6 @@ impl Screen {
     }
 }
 
-/// The size of the terminal that a spectator's first screen, or a fresh one, is drawn for: it begins with XTWINOPS 8.
-pub fn drawn_for(screen: &[u8]) -> Option<Size> {
-    let digits = screen.strip_prefix(b"\x1b[8;")?.split(|byte| *byte == b't').next()?;
-    let (rows, columns) = std::str::from_utf8(digits).ok()?.split_once(';')?;
-    Some(Size { columns: columns.parse().ok()?, rows: rows.parse().ok()? })
-}
-
 /// Up to where no character is cut off at the end. What is no UTF-8 at all is whole.
 fn whole_characters(bytes: &[u8]) -> usize {
     let begins = bytes.iter().rev().take(4).position(|byte| byte & 0b1100_0000 != 0b1000_0000);
@@ -282,6 +275,7 @@ fn whole_characters(bytes: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use approver::watching::drawn_for;
 
     const SMALL: Size = Size { columns: 20, rows: 3 };
 

@@ -54,7 +54,6 @@ use crate::ssh::target::TargetFault;
 use crate::tcp::{NoSlot, VendorEnd};
 use crate::uploads::Staging;
 pub use credential::CredentialFault;
-pub use gallery::drawn_for;
 use texts::Place;
 pub(crate) use witness::Seen;
 

@@ -91,7 +91,7 @@ impl Inside {
         Err(Said { status, title: problem.title, detail: problem.detail, mistakes: problem.mistakes })
     }
 
-    async fn through(&self, method: Method, path: &str, body: Body) -> Response {
+    pub(super) async fn through(&self, method: Method, path: &str, body: Body) -> Response {
         let request =
             Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json").body(body);
         let Ok(mut request) = request else { return Problem::not_found("there is no such page").into_response() };

@@ -28,6 +28,7 @@ mod logins;
 mod session;
 mod signing;
 mod signing_in;
+mod watching;
 mod words;
 
 use inside::{Inside, Said};
@@ -57,6 +58,8 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
         .route("/asks/{ask}", get(card::ask))
         .route("/asks/{ask}/sign", post(signing::ask))
         .route("/sessions/{session}", get(session::show))
+        .route("/sessions/{session}/watch", get(session::watch))
+        .route("/sessions/{session}/screen", get(watching::screen))
         .route("/sessions/{session}/{act}", post(session::act))
         .route("/cut", get(session::before_cut).post(session::cut))
         .route("/cuts/{cut}", get(card::cut))

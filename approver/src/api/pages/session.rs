@@ -61,6 +61,23 @@ async fn of_session(pages: &Pages, inside: &Inside, id: &str) -> Result<Session,
     })
 }
 
+#[derive(Template)]
+#[template(path = "watch.html")]
+struct Watch {
+    top: Top,
+    id: String,
+    at_work: board::AtWork,
+}
+
+pub(super) async fn watch(State(pages): State<Pages>, inside: Inside, Path(id): Path<String>) -> Response {
+    pages.shown(&inside, to_watch(&pages, &inside, &id).await).await
+}
+
+async fn to_watch(pages: &Pages, inside: &Inside, id: &str) -> Result<Watch, Said> {
+    let Session { top, id, at_work, .. } = of_session(pages, inside, id).await?;
+    Ok(Watch { top, id, at_work })
+}
+
 /// Freezes, thaws or disconnects.
 pub(super) async fn act(
     State(pages): State<Pages>,
