@@ -18,7 +18,6 @@ pub const EXTENTS_MAX: usize = 256;
 
 /// What was done to one file. A handle used for reading and writing makes two entries, one for each direction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct FileEntry {
     /// What.
     pub operation: Operation,
@@ -120,7 +119,6 @@ pub enum Direction {
 
 /// A part of a file that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Extent {
     /// Offset of its first byte.
     pub from: u64,
@@ -191,7 +189,7 @@ impl FileEntry {
         serde_json::to_vec(&Written { v: 1, entry: self }).expect("an entry has string keys and whole numbers")
     }
 
-    /// The entry in a frame's bytes. An entry that contradicts itself is no entry.
+    /// The entry in a frame's bytes, whatever members a later version has added. An entry that contradicts itself is no entry.
     pub fn decode(bytes: &[u8]) -> Result<Self, NotAnEntry> {
         let read: Read = serde_json::from_slice(bytes).map_err(|_| NotAnEntry)?;
         let entry = Some(read).filter(|read| read.v == 1).ok_or(NotAnEntry)?.entry()?;
@@ -284,7 +282,6 @@ impl fmt::Debug for RemotePath {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct WrittenPath {
     name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -368,6 +365,13 @@ mod tests {
         );
         assert_eq!(FileEntry::decode(text.as_bytes()), Ok(put()));
         assert_eq!(put().sha256(), Some(Digest::of_bytes(b"abc")));
+    }
+
+    /// FORMAT.md: whoever reads a fact passes over members that it does not know.
+    #[test]
+    fn members_of_a_later_version_are_passed_over() {
+        let later = r#"{"v":1,"operation":"put","why":[1],"path":{"name":"/tmp/recipe 7","in":"utf-8"},"bytes":3,"extents":[{"from":0,"until":3,"sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","blake3":""}],"whole":true,"verdict":"allowed","outcome":"done","by":{}}"#;
+        assert_eq!(FileEntry::decode(later.as_bytes()), Ok(put()));
     }
 
     #[test]
