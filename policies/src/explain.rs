@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::actions::Actions;
 use crate::ids::{RoleName, RuleId, ServiceName, TargetName, VendorId};
-use crate::plant::{Escort, FileCheck, Plant, Quorum, Rule, Tell, WorkOrder};
+use crate::plant::{Escort, FileCheck, Plant, Protocol, Quorum, Rule, Tell, WorkOrder};
 use crate::rules::{Nearest, NotAllowed, Opening, Question, deciding_rule, listed, named_service};
 use crate::time::Seconds;
 
@@ -23,6 +23,8 @@ pub struct Explanation {
     pub target: TargetName,
     /// Through which service; the only one where none was named.
     pub service: Option<ServiceName>,
+    /// What is spoken there.
+    pub protocol: Option<Protocol>,
     /// For what.
     pub actions: Actions,
     /// When, in the plant's time too.
@@ -87,6 +89,7 @@ pub fn explain(plant: &Plant, question: &Question<'_>) -> Explanation {
         role: question.asker.role.clone(),
         target: question.target.clone(),
         service: service.map(|(name, _)| name.clone()),
+        protocol: service.map(|(_, service)| service.protocol),
         actions: question.actions.clone(),
         at: local(plant, question.at),
         timezone: plant.timezone.iana_name().unwrap_or_default().to_owned(),
@@ -122,10 +125,13 @@ fn local(plant: &Plant, at: Timestamp) -> Opening {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { vendor, role, target, service, actions, at, timezone, answer } = self;
+        let Self { vendor, role, target, service, protocol, actions, at, timezone, answer } = self;
         let not = if matches!(answer, Answer::May(_)) { "" } else { " not" };
         let service = service.as_ref().map(|service| format!(" ({service})")).unwrap_or_default();
         writeln!(f, "{vendor}'s {role} may{not} ask for {} at {target}{service}, {at} {timezone}", listed(actions))?;
+        if let Some(caution) = protocol.and_then(Protocol::caution) {
+            writeln!(f, "caution: {caution}")?;
+        }
         match answer {
             Answer::May(decided) => decided.fmt(f),
             Answer::MayNot { reason, approvals } => fmt_refused(reason, approvals, f),

@@ -4,7 +4,7 @@ use jiff::civil::DateTime;
 use policies::actions::Actions;
 use policies::explain::explain;
 use policies::ids::{RoleName, ServiceName, TargetName, VendorId};
-use policies::plant::{DeadlineEnding, Plant, Rule};
+use policies::plant::{DeadlineEnding, Plant, Protocol, Rule};
 use policies::rules::{Asker, Lack, NotAllowed, Question, deciding_rule};
 
 fn example(name: &str) -> Plant {
@@ -238,6 +238,17 @@ approval would be: 1 of shift-lead"
     let json = serde_json::to_value(&explanation).expect("plain data");
     assert_eq!(json["answer"]["may-not"]["reason"]["no-rule"]["nearest"]["rule"], "acme-packaging");
     assert_eq!(json["at"]["local"], "2026-11-28T08:00:00");
+}
+
+#[test]
+fn an_explanation_tells_what_whoever_approves_should_know_of_the_protocol() {
+    let mut mill = example("packaging-line");
+    let asked = ask("acme/maintenance", "shell", "hmi-2", "2026-11-27T08:00");
+    assert!(!explain(&mill, &asked.question(&mill)).to_string().contains("caution"));
+    let services = &mut mill.targets.get_mut(&"hmi-2".parse().expect("a name")).expect("it is in the example").services;
+    services.values_mut().for_each(|service| service.protocol = Protocol::Telnet);
+    let told = explain(&mill, &asked.question(&mill)).to_string();
+    assert!(told.contains("\ncaution: telnet is best effort: on the plant network everything is clear text"), "{told}");
 }
 
 #[test]
