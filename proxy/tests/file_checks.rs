@@ -171,6 +171,28 @@ fn what_a_full_target_took_of_a_file_is_taken_back() {
     assert_eq!(checking.ledger, [put("old", Verdict::Allowed, Outcome::Failed(4))]);
 }
 
+/// All of it is there then, whatever became of it on the target's disk; that a target cannot say is no failure.
+#[test]
+fn what_a_target_does_not_put_on_its_disk_is_said_to_be_there() {
+    for (says, told_code) in [(0, 0), (8, 0), (4, 4)] {
+        let mut checking = Checking::new();
+        checking.server.syncs = says;
+        let to = handle(&checking.ask(1, &Ask::Open("new", WRITE | CREATE | TRUNCATE)));
+        checking.ask(2, &Ask::Write(&to, 0, b"abc"));
+        assert_eq!(checking.ask(3, &Ask::Extended("fsync@openssh.com", &to)), Answer::OK.packet(3));
+        let told = checking.ask(4, &Ask::Close(&to));
+        assert_eq!(u32::from_be_bytes(told[9..13].try_into().unwrap()), told_code, "{told:?}");
+        assert!(told_code == 0 || String::from_utf8_lossy(&told).contains("holdpoint: at the target"), "{told:?}");
+        let said = checking.said.concat();
+        assert!((says == 0) == said.is_empty() && !said.contains("not passed on"), "{said}");
+        assert!(says == 0 || said.starts_with("holdpoint: new is at the target, which did not put it on its disk"));
+        let [entry] = &checking.ledger[..] else { panic!("{:?}", checking.ledger) };
+        let sha256 = Some(Digest::of_bytes(b"abc"));
+        assert_eq!((entry.outcome, entry.bytes, entry.whole, entry.sha256()), (Outcome::Done, 3, true, sha256));
+        assert_eq!(checking.server.closed_with(b"new"), [Digest::of_bytes(b"abc")]);
+    }
+}
+
 #[test]
 fn more_than_can_be_checked_is_refused_at_once_and_forgotten() {
     let mut checking = Checking::new();

@@ -202,6 +202,8 @@ pub(crate) struct Server {
     closed: Vec<(Vec<u8>, Digest)>,
     /// What its files hold in all at most.
     pub(crate) room: Option<usize>,
+    /// What it says when it is asked to put a file on its disk.
+    pub(crate) syncs: u32,
 }
 
 struct Open {
@@ -271,6 +273,7 @@ impl Server {
             10 => self.handle(&mut fields).map(|open| open.content).map(|content| self.resize(content, &mut fields)),
             13 => self.names.remove(&plain(fields.text())).map(drop),
             18 => self.rename(&mut fields),
+            200 => return Answer::Status(self.syncs).packet(id),
             other => panic!("request {other}"),
         };
         done.map_or(Answer::Status(4), |()| Answer::OK).packet(id)

@@ -172,6 +172,8 @@ struct Under {
     written: u64,
     unanswered: u32,
     failure: Option<Failure>,
+    /// All of it is there, and the target did not put it on its disk when it was asked to.
+    unsynced: Option<Failure>,
     concluded: Concluded,
 }
 
@@ -422,6 +424,7 @@ impl HandOver for Sftp {
             written: 0,
             unanswered: 0,
             failure: None,
+            unsynced: None,
             concluded: Concluded::default(),
         });
     }
@@ -510,8 +513,13 @@ impl Sftp {
                 under.phase = Phase::Over;
             }
             (Handing::Write { bytes }, None) => under.written += u64::from(bytes),
-            (Handing::Write { .. } | Handing::Sync, Some(failure)) => {
+            (Handing::Write { .. }, Some(failure)) => {
                 under.failure.get_or_insert(failure);
+            }
+            (Handing::Sync, Some(failure)) => {
+                let words = Words::new(failure.words.clone());
+                under.concluded.say.push(format!("holdpoint: {path} is at the target, {UNSYNCED}: {words}"));
+                under.unsynced.get_or_insert(failure);
             }
             (Handing::Set, failure) => {
                 let outcome = failure.as_ref().map_or(Outcome::Done, |failure| Outcome::Failed(failure.code));
@@ -542,14 +550,18 @@ impl Sftp {
         let Some(upload) = self.uploads.all.remove(&under.key) else { return under.concluded };
         let mut concluded = under.concluded;
         let entry = upload.entry(Verdict::Allowed, Outcome::Done);
+        let is_there = under.failure.is_none();
         let (code, words, entry) = match under.failure {
             None => {
                 let extent = Extent { from: 0, until: under.bytes, sha256: Some(under.sha256) };
-                (
-                    status::OK,
-                    String::new(),
-                    FileEntry { bytes: under.bytes, extents: vec![extent], whole: true, ..entry },
-                )
+                let entry = FileEntry { bytes: under.bytes, extents: vec![extent], whole: true, ..entry };
+                // What a target has no way to do is no failure of the file's.
+                match under.unsynced.filter(|failure| failure.code != status::OP_UNSUPPORTED) {
+                    None => (status::OK, String::new(), entry),
+                    Some(Failure { code, words }) => {
+                        (code, format!("holdpoint: at the target, {UNSYNCED}: {}", Words::new(words)), entry)
+                    }
+                }
             }
             Some(Failure { code, words }) => {
                 let words = Words::new(words).to_string();
@@ -561,7 +573,7 @@ impl Sftp {
             self.unanswered.note_kept(id);
             concluded.to_technician.push(wire::status_reply(id, code, &words));
         }
-        if code != status::OK {
+        if !is_there {
             concluded
                 .say
                 .push(not_passed_on(&upload.path, &format!("the check passed it, and the target said no: {words}")));
@@ -577,6 +589,9 @@ impl Under {
         self.sent == self.bytes || self.failure.is_some()
     }
 }
+
+/// Behind what is at the target.
+const UNSYNCED: &str = "which did not put it on its disk when it was asked to";
 
 fn not_passed_on(path: &[u8], why: &str) -> String {
     format!("holdpoint: {} was not passed on: {why}", RemotePath::new(path))
