@@ -29,7 +29,7 @@ use crate::floor::Floor;
 use crate::founding;
 use crate::session::{Sessions, SessionsParts};
 use crate::trusting;
-use crate::uploads::Staging;
+use crate::uploads::{Bounds, Staging};
 
 pub(crate) mod asking;
 mod faces;
@@ -350,7 +350,7 @@ fn staging(data: &Path, records: &Arc<Log>) -> Result<Staging, StoreFault> {
     let records = Arc::clone(records);
     let room = move || records.room().map(|room| room.state == RoomState::Plenty);
     let state = stores::directory_dir(data);
-    Staging::open(&state, Arc::new(room))
+    Staging::open(&state, Arc::new(room), Bounds::default())
         .map_err(|cause| StoreFault::Unreadable { path: Staging::folder(&state), cause })
 }
 

@@ -11,6 +11,7 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use policies::digest::Digest;
@@ -34,6 +35,23 @@ struct Place {
     next: AtomicU64,
     turns: Mutex<HashMap<TargetName, Arc<tokio::sync::Mutex<()>>>>,
     runs: Semaphore,
+    bounds: Bounds,
+}
+
+/// How long a hand-over waits for others: the target's other uploads wait for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// For a target that neither takes nor sends anything: a controller that writes to its flash may be busy for a minute.
+    pub moves_within: Duration,
+    /// For a technician behind whose unread output the target's answers stand; with the least that is carried at once, who reads
+    /// some kilobytes a second is in time.
+    pub reads_within: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { moves_within: Duration::from_secs(120), reads_within: Duration::from_secs(60) }
+    }
 }
 
 impl Staging {
@@ -50,7 +68,7 @@ impl Staging {
     ///
     /// # Errors
     /// The folder cannot be made, read or emptied.
-    pub fn open(state: &Path, room: Room) -> io::Result<Self> {
+    pub fn open(state: &Path, room: Room, bounds: Bounds) -> io::Result<Self> {
         let folder = Self::folder(state);
         match DirBuilder::new().mode(0o700).create(&folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -60,7 +78,7 @@ impl Staging {
             fs::remove_file(left?.path())?;
         }
         let (next, turns, runs) = (AtomicU64::new(0), Mutex::default(), Semaphore::new(Self::RUNS_MAX));
-        Ok(Self(Arc::new(Place { folder, room, next, turns, runs })))
+        Ok(Self(Arc::new(Place { folder, room, next, turns, runs, bounds })))
     }
 
     /// For uploads to a target, under a rule that has them checked.
@@ -119,6 +137,11 @@ impl Checks {
             true => program::not_run("the file changed while it was checked"),
             false => verdict,
         }
+    }
+
+    /// How long a hand-over waits.
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.staging.0.bounds
     }
 
     /// Waits until no other file is handed over to the same target. Two at once could become one at the target that nobody
@@ -207,4 +230,61 @@ impl Drop for Staged {
 /// On a thread that may wait for the disk.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::task::Poll;
+
+    use futures::StreamExt as _;
+    use futures::stream::FuturesUnordered;
+    use policies::time::Seconds;
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use super::*;
+
+    /// The processes on whose command line this stands.
+    fn running(mark: &str) -> BTreeSet<i32> {
+        let listed =
+            fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        listed
+            .filter(|process| {
+                let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+                line.windows(mark.len()).any(|window| window == mark.as_bytes())
+            })
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn four_programs_look_at_files_at_once_and_the_next_when_one_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let staging = Staging::open(folder.path(), Arc::new(|| Ok(true)), Bounds::default()).unwrap();
+        let command = ["/usr/bin/tail", "-f", FileCheck::FILE].map(String::from).to_vec();
+        let checks = staging.checks(&FileCheck { command, max: Seconds(600) }, &"hmi-2".parse().unwrap());
+        let nothing = (0, Digest::of_bytes(b""));
+        let mut files = Vec::new();
+        for _ in 0..6 {
+            files.push(checks.begin().await.unwrap());
+        }
+        let mut all: FuturesUnordered<_> = files.iter().map(|file| checks.check(file, nothing)).collect();
+        let mark = folder.path().to_str().unwrap();
+        // A program is started by the first look at its check, or waits for its turn.
+        assert!(matches!(futures::poll!(all.next()), Poll::Pending));
+        let first = running(mark);
+        assert_eq!(first.len(), 4);
+        kill_process(Pid::from_raw(*first.first().unwrap()).unwrap(), Signal::KILL).unwrap();
+        assert_eq!(all.next().await.unwrap().outcome, CheckOutcome::NotRun);
+        let next_begins = async {
+            loop {
+                assert!(matches!(futures::poll!(all.next()), Poll::Pending));
+                if running(mark).difference(&first).count() == 1 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), next_begins).await.expect("the fifth has its turn");
+        assert_eq!(running(mark).len(), 4);
+    }
 }

@@ -34,17 +34,26 @@ struct CheckedPlant {
 impl CheckedPlant {
     /// By a shell script of ours, which finds the file's path in `$1`.
     fn by(script: &str) -> Self {
+        Self::lasting(script, HOUR)
+    }
+
+    /// The same, under a grant that lasts so long.
+    fn lasting(script: &str, lasts: Seconds) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("checker");
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Self::with(folder, &[path.to_str().unwrap(), "{file}"], "10s")
+        Self::under(folder, &rule(&[path.to_str().unwrap(), "{file}"], "10s"), lasts)
     }
 
     fn with(folder: tempfile::TempDir, command: &[&str], max: &str) -> Self {
+        Self::under(folder, &rule(command, max), HOUR)
+    }
+
+    fn under(folder: tempfile::TempDir, rule: &str, lasts: Seconds) -> Self {
         let mut plant =
-            Plant::enrolled(Options { technicians: technicians(), more: rule(command, max), ..Options::default() });
-        plant.grant("theo", "hmi-2", &[Action::FileGet, Action::FilePut], HOUR);
+            Plant::enrolled(Options { technicians: technicians(), more: rule.to_owned(), ..Options::default() });
+        plant.grant("theo", "hmi-2", &[Action::FileGet, Action::FilePut], lasts);
         plant.log_in("theo");
         plant.serve();
         Self { plant, folder }
@@ -55,10 +64,15 @@ impl CheckedPlant {
     }
 
     fn scp(&self, protocol: &str, more: &[&str], from: &str, to: &str) -> Ended {
+        run(&mut self.scp_command(protocol, more, from, to), b"")
+    }
+
+    fn scp_command(&self, protocol: &str, more: &[&str], from: &str, to: &str) -> Command {
         let theo = self.theo();
         let mut scp = theo.tool("scp");
         scp.arg("-F").arg(theo.path("ssh_config")).arg(protocol).args(more).arg(from);
-        run(scp.arg(format!("{}:{to}", theo.at("hmi-2"))), b"")
+        scp.arg(format!("{}:{to}", theo.at("hmi-2")));
+        scp
     }
 
     fn sftp(&self, batch: &str) -> Ended {
@@ -414,6 +428,25 @@ fn without_a_verdict_nothing_passes() {
     }
 }
 
+/// What holds its output open, and what closed it, are ended with it; what it found holds.
+#[test]
+fn what_a_checker_leaves_behind_is_ended_with_it() {
+    let gate = CheckedPlant::by(
+        "sleep 600 & echo $! >> \"$0.left\"\nsleep 600 > /dev/null 2>&1 < /dev/null & echo $! >> \"$0.left\"\necho fine",
+    );
+    gate.theo().write("clean", &noise());
+    gate.scp("-s", &[], "clean", &gate.there("clean")).ok();
+    let left = fs::read_to_string(gate.folder.path().join("checker.left")).unwrap();
+    assert_eq!(left.lines().count(), 2);
+    for process in left.lines() {
+        // Ended, and at most not yet waited for by whoever inherited it.
+        let state = || fs::read_to_string(format!("/proc/{process}/stat")).ok();
+        eventually("it has ended", || state().is_none_or(|stat| stat.contains(") Z ")));
+    }
+    let checks = checks(&gate.evidence());
+    assert_eq!((checks[0].outcome, checks[0].said.to_string()), (CheckOutcome::Passed, "fine".to_owned()));
+}
+
 /// Says what it finds of its surroundings: the environment, what its descriptors are, the file's mode, its own process group.
 const LOOKS_AROUND: &str = r#"[ "$(cat)" = "$(cat "$1")" ] || exit 9
 echo $(env | grep -v ^PWD= | grep -v ^SHLVL= | grep -v ^_=
@@ -609,22 +642,40 @@ fn a_file_that_is_being_handed_over_arrives_whole_whatever_the_technician_does()
     );
 }
 
+/// The technician reads why, and the ledger says what may be there.
+#[test]
+fn a_cut_and_the_end_of_the_time_end_a_file_in_its_middle() {
+    for cut in [true, false] {
+        let gate = CheckedPlant::lasting(GREP, if cut { HOUR } else { Seconds(20) });
+        log_in(&gate.plant, "lee");
+        gate.theo().write("bulk", &noise_of_bulk());
+        let narrow = narrow(&gate, "narrow");
+        let mut scp = start(&mut gate.scp_command("-O", &[], "bulk", &gate.there("narrow")));
+        let file = first_byte(&narrow, &mut scp);
+        let why = if cut {
+            let session = find(&json(&gate.plant, "lee", &["sessions"]), "session").unwrap();
+            holdpoint(&gate.plant, "lee", &["cut", &session]).ok();
+            "Access was cut by an operator"
+        } else {
+            "Your time at hmi-2 is over"
+        };
+        let ended = scp.ends();
+        assert!(ended.code() != 0 && ended.text().contains(why), "{}", ended.text());
+        let arrived = rest(file).len() as u64;
+        let entries = files(&gate.evidence());
+        let [entry] = &entries[..] else { panic!("{entries:?}") };
+        assert_eq!((entry.outcome, entry.whole), (Outcome::Unfinished, false));
+        assert!(entry.bytes - entry.unanswered <= arrived && arrived <= entry.bytes, "{arrived} arrived: {entry:?}");
+    }
+}
+
 #[test]
 fn one_machine_gets_one_file_after_the_other() {
     let gate = CheckedPlant::by(GREP);
     gate.theo().write("bulk", &noise_of_bulk());
     gate.theo().write("clean", b"clean");
     let narrow = narrow(&gate, "narrow");
-    let scp = |from: &str, to: &str| {
-        let theo = gate.theo();
-        let mut scp = theo.tool("scp");
-        scp.arg("-F").arg(theo.path("ssh_config")).args(["-O", from]).arg(format!(
-            "{}:{}",
-            theo.at("hmi-2"),
-            gate.there(to)
-        ));
-        start(&mut scp)
-    };
+    let scp = |from: &str, to: &str| start(&mut gate.scp_command("-O", &[], from, &gate.there(to)));
     let mut first = scp("bulk", "narrow");
     let file = first_byte(&narrow, &mut first);
     let second = scp("clean", "clean");
@@ -648,14 +699,7 @@ fn stopped_input_stops_what_was_checked_too_and_a_cut_ends_it() {
         let mut gate = CheckedPlant::by(WAITS);
         log_in(&gate.plant, "lee");
         gate.theo().write("clean", &noise());
-        let theo = gate.theo();
-        let mut scp = theo.tool("scp");
-        scp.arg("-F").arg(theo.path("ssh_config")).args(["-s", "clean"]).arg(format!(
-            "{}:{}",
-            theo.at("hmi-2"),
-            gate.there("clean")
-        ));
-        let scp = start(&mut scp);
+        let scp = start(&mut gate.scp_command("-s", &[], "clean", &gate.there("clean")));
         let at = |name: &str| gate.folder.path().join(name);
         eventually("the checker begins", || at("checker.begun").exists());
         let session = find(&json(&gate.plant, "lee", &["sessions"]), "session").unwrap();
@@ -747,4 +791,32 @@ fn clamav_keeps_out_what_it_knows() {
     let said: Vec<_> = checks.iter().map(|checked| checked.said.to_string()).collect();
     let (ok, found) = ("file: OK", "file: Holdpoint.Test.UNOFFICIAL FOUND");
     assert_eq!(said, [ok, found, ok, found, found]);
+}
+
+/// What the gate may hold of files that are checked, however large they are.
+const HELD_MAX: u64 = 48 << 20;
+
+/// Kept on the disk, read for the checker and for its hash, and read again to be handed over: never in memory.
+#[test]
+fn a_large_file_is_checked_in_bounded_memory() {
+    let mebibytes: u64 = if std::env::var_os("HOLDPOINT_LONG").is_some() { 1024 } else { 192 };
+    let mut gate = CheckedPlant::by("sleep 1; cat \"$1\" > /dev/null");
+    let large = fs::File::create(gate.theo().path("large")).unwrap();
+    large.set_len(mebibytes << 20).unwrap();
+    gate.theo().write("small", b"small");
+    gate.scp("-s", &[], "small", &gate.there("small")).ok();
+    for protocol in ["-s", "-O"] {
+        let before = gate.plant.memory();
+        let mut scp = start(&mut gate.scp_command(protocol, &[], "large", &gate.there("large")));
+        let mut most = 0;
+        while !scp.has_ended() {
+            most = most.max(gate.plant.memory());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        scp.ends().ok();
+        println!("{protocol}: {mebibytes} MiB, {} MiB before, {} MiB at most", before >> 20, most >> 20);
+        assert!(most < before + HELD_MAX, "{protocol}: {} MiB before, {} MiB at most", before >> 20, most >> 20);
+        assert_eq!(fs::metadata(gate.plant.hmi.path("large")).unwrap().len(), mebibytes << 20);
+        fs::remove_file(gate.plant.hmi.path("large")).unwrap();
+    }
 }

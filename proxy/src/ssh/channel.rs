@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use futures::future::try_join_all;
 use recordings::fault::StoreFault;
 use recordings::leaf::{Account, Direction};
 use recordings::ledger::FileEntry;
@@ -28,7 +29,9 @@ const STDERR: Option<u32> = Some(1);
 /// What a program that may not run ends with: refused.
 const REFUSED: u32 = 1;
 /// What `ssh` itself ends with when the connection fails.
-pub(super) const BROKEN: u32 = 255;
+pub(crate) const BROKEN: u32 = 255;
+/// How long what was said or sent last may take to be taken.
+const LAST_BYTES_MAX: Duration = Duration::from_secs(10);
 /// RFC 4254, 5.2, knows standard error alone, which programs write and do not read; servers ignore it.
 const BESIDE: &str = "what your client sends beside the program's input is thrown away";
 
@@ -286,6 +289,9 @@ pub enum CarryFault {
     /// The connection to the target broke. The technician was told.
     #[error("the connection to the target broke")]
     TargetLost,
+    /// The target stopped in the middle of a file that the gate handed over. The technician was told.
+    #[error("the target stopped taking a file")]
+    TargetStuck,
 }
 
 impl From<StoreFault> for CarryFault {
@@ -309,7 +315,7 @@ pub async fn carry<R: Recorder>(vendor: VendorEnd, target: TargetChannel, terms:
         down: Arc::clone(&down),
         vendor,
         target,
-        uploads: OnChannel::default(),
+        uploads: OnChannel::new(terms.checks.as_ref().map(Checks::bounds).unwrap_or_default()),
         terms,
     };
     let end = carriage.run().await;
@@ -326,7 +332,7 @@ pub async fn carry<R: Recorder>(vendor: VendorEnd, target: TargetChannel, terms:
 
 pub(super) struct Carriage<'a, R> {
     pub(super) vendor: VendorEnd,
-    target: TargetChannel,
+    pub(super) target: TargetChannel,
     pub(super) terms: Terms<'a, R>,
     pub(super) to_target: Arc<Queue>,
     pub(super) inspect: Mutex<Option<Box<dyn Inspect>>>,
@@ -352,23 +358,36 @@ impl<R: Recorder> Carriage<'_, R> {
     /// left while the target does not take the rest. A file that was checked and is being handed over is let finish, so that
     /// nobody decides by leaving how much of it the target has.
     async fn watch_vendor(&self) -> Result<End, CarryFault> {
-        const LAST_BYTES_MAX: Duration = Duration::from_secs(10);
-        let finished = self.vendor.upload.finished().await;
-        self.uploads.leave();
-        self.uploads.handed_over_or_stuck(LAST_BYTES_MAX, &self.terms.frozen).await;
+        let finished = tokio::select! {
+            biased;
+            finished = self.vendor.upload.finished() => finished,
+            () = self.uploads.left() => Ok(()),
+        };
         match finished {
+            Ok(()) => self.uploads.leave(),
+            Err(_) => self.uploads.begin_no_more(),
+        }
+        self.uploads.handed_over().await;
+        match finished {
+            Ok(()) if self.uploads.is_torn() => {}
             Ok(()) => tokio::time::sleep(LAST_BYTES_MAX).await,
             Err(QueueFault::Stalled) => {
-                self.say(&QueueFault::Stalled.to_string());
-                self.vendor.made.push(Event::ExitStatus(BROKEN));
-                if tokio::time::timeout(LAST_BYTES_MAX, self.vendor.made.room_below(1)).await.is_err() {
-                    tracing::debug!(channel = self.terms.number, "a technician does not read why an upload ends");
-                }
+                self.last_words(&QueueFault::Stalled.to_string()).await;
                 return Err(QueueFault::Stalled.into());
             }
             Err(overflow) => return Err(overflow.into()),
         }
         Ok(End::Left)
+    }
+
+    /// Says why the channel ends, and waits a while for it to be read.
+    pub(super) async fn last_words(&self, words: &str) {
+        self.say(words);
+        self.vendor.made.push(Event::ExitStatus(BROKEN));
+        let read = self.vendor.made.room_below(1);
+        if !self.uploads.has_left() && tokio::time::timeout(LAST_BYTES_MAX, read).await.is_err() {
+            tracing::debug!(channel = self.terms.number, "a technician does not read why a channel ends");
+        }
     }
 
     /// Ends a channel whose target sends too much or was cut, even while its output waits for the technician.
@@ -420,7 +439,10 @@ impl<R: Recorder> Carriage<'_, R> {
             let waits = made && matches!(self.target.write, TargetWrite::Ssh(_));
             let frozen = self.thaw(&mut frozen, &event, has_terminal && !waits).await || (has_terminal && was_frozen);
             match event {
-                Event::Data { bytes, .. } if made => self.to_target(self.target.write.data(bytes)).await,
+                Event::Data { bytes, .. } if made => {
+                    self.to_target(self.target.write.data(bytes)).await;
+                    self.uploads.note_move();
+                }
                 Event::Data { bytes, .. } if frozen => self.up.note_refused(bytes.len()),
                 Event::Data { stream: Some(_), bytes } => {
                     self.up.note_refused(bytes.len());
@@ -573,9 +595,9 @@ impl<R: Recorder> Carriage<'_, R> {
         for words in say {
             self.vendor.made.push_data(STDERR, format!("{words}\r\n").as_bytes());
         }
-        for entry in ledger {
-            self.note(&Note::FileEntry(Box::new(entry))).await?;
-        }
+        // All of them are in line by the first look, so that none is lost where a cut ends the channel now.
+        let notes: Vec<_> = ledger.into_iter().map(|entry| Note::FileEntry(Box::new(entry))).collect();
+        try_join_all(notes.iter().map(|note| self.note(note))).await?;
         Ok(())
     }
 
@@ -588,11 +610,10 @@ impl<R: Recorder> Carriage<'_, R> {
 
     /// Forwards what may pass. Whether a program begins by it.
     async fn request(&self, request: Request, frozen: bool) -> Result<bool, CarryFault> {
-        if frozen && matches!(request, Request::Signal(_) | Request::Exec(_) | Request::Subsystem(_)) {
-            const FROZEN: &str = "input is stopped";
+        if let Some(why) = self.not_now(&request, frozen) {
             self.note(&note_of(&request, false)).await?;
-            self.verdict(&request, false, FROZEN).await?;
-            let told = format!("{} was not passed on: {FROZEN}", in_words(&request));
+            self.verdict(&request, false, why).await?;
+            let told = format!("{} was not passed on: {why}", in_words(&request));
             self.refuse(&told, request.starts_program(), REFUSED);
             return Ok(false);
         }
@@ -620,6 +641,18 @@ impl<R: Recorder> Carriage<'_, R> {
         let begins = request.starts_program();
         self.to_target(self.target.write.request(request)).await;
         Ok(begins)
+    }
+
+    /// Why a request that may pass at another time may not now.
+    fn not_now(&self, request: &Request, frozen: bool) -> Option<&'static str> {
+        const FROZEN: &str = "input is stopped";
+        const CHECKED: &str = "files are checked here, and a program that is ended between would leave a part of one";
+        let copies_checked_files = || self.terms.checks.is_some() && lock(&self.inspect).is_some();
+        match request {
+            Request::Signal(_) | Request::Exec(_) | Request::Subsystem(_) if frozen => Some(FROZEN),
+            Request::Signal(_) if copies_checked_files() => Some(CHECKED),
+            _ => None,
+        }
     }
 
     /// Tells the technician. A program that may not run is played by the gate, with words and a status of its own,
@@ -705,7 +738,7 @@ impl<R: Recorder> Carriage<'_, R> {
             None => Inspected { forward: vec![chunk], ..Inspected::default() },
         };
         self.down.note_refused(inspected.refused);
-        self.uploads.note_answer();
+        self.uploads.note_move();
         reply(&self.to_target, inspected.reply).await;
         for bytes in inspected.forward {
             let length = bytes.len();
@@ -747,11 +780,12 @@ impl<R: Recorder> Carriage<'_, R> {
     /// What cannot be sent finds nobody. The technician's queue then ends, and with it the channel; but while a file is handed
     /// over, the target is listened to. Whether it was sent.
     async fn to_vendor(&self, sending: impl Future<Output = Result<(), russh::Error>>) -> bool {
-        let sent = tokio::select! {
-            biased;
-            sent = sending => sent.is_ok(),
-            () = self.uploads.nobody_reads() => false,
-        };
+        let sent = !self.uploads.is_torn()
+            && tokio::select! {
+                biased;
+                sent = sending => sent.is_ok(),
+                () = self.uploads.nobody_reads() => false,
+            };
         if !sent && !self.uploads.is_handing_over() {
             std::future::pending::<()>().await;
         }

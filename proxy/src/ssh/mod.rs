@@ -4,5 +4,6 @@
 pub mod channel;
 pub mod cut;
 pub mod face;
+pub mod inspecting;
 pub mod target;
 mod uploading;

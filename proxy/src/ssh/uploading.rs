@@ -4,55 +4,68 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use policies::digest::Digest;
 use recordings::ledger::RemotePath;
 use recordings::notes::{CheckOutcome, Checked, Note};
 use recordings::words::Words;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{BROKEN, Carriage, CarryFault, End, lock, reply};
 use crate::files::{Concluded, HandOver, Next, UploadKey, UploadStep};
-use crate::flow::QueueFault;
 use crate::relay::Recorder;
-use crate::uploads::{CheckVerdict, Checks, Staged};
+use crate::uploads::{Bounds, CheckVerdict, Checks, Staged};
 
 /// What is kept of a channel's uploads, and how far the one under way is.
 pub(super) struct OnChannel {
+    bounds: Bounds,
     kept: Mutex<HashMap<UploadKey, io::Result<Staged>>>,
     /// Those that wait to be checked, in order, and the one that is: at most as many as may be open.
     waiting: watch::Sender<Vec<UploadKey>>,
     handing: watch::Sender<bool>,
-    answered: Notify,
-    answers: AtomicU64,
+    /// How often the target took something of a file, or sent something.
+    moves: watch::Sender<u64>,
     left: CancellationToken,
+    /// Something that the target said was thrown away, since nobody read it: nothing behind it may be sent.
+    is_torn: AtomicBool,
     begins_no_more: AtomicBool,
 }
 
-/// A target that answers nothing for so long has stopped taking a file.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
-
-impl Default for OnChannel {
-    fn default() -> Self {
-        let (waiting, handing) = (watch::Sender::new(Vec::new()), watch::Sender::new(false));
-        let (answers, left, begins_no_more) = Default::default();
-        Self { kept: Mutex::default(), waiting, handing, answered: Notify::new(), answers, left, begins_no_more }
-    }
-}
-
 impl OnChannel {
-    /// The target sent something.
-    pub(super) fn note_answer(&self) {
-        self.answers.fetch_add(1, Ordering::Relaxed);
-        self.answered.notify_one();
+    /// Nothing is kept yet.
+    pub(super) fn new(bounds: Bounds) -> Self {
+        let (waiting, handing, moves) =
+            (watch::Sender::new(Vec::new()), watch::Sender::new(false), watch::Sender::new(0));
+        let (left, is_torn, begins_no_more) = Default::default();
+        Self { bounds, kept: Mutex::default(), waiting, handing, moves, left, is_torn, begins_no_more }
     }
 
-    /// The technician left.
+    /// The target took something of a file, or sent something.
+    pub(super) fn note_move(&self) {
+        self.moves.send_modify(|moves| *moves += 1);
+    }
+
+    /// The technician left, or it comes to the same: a file that is being handed over is finished, and no other is begun.
     pub(super) fn leave(&self) {
+        self.begin_no_more();
         self.left.cancel();
+    }
+
+    /// Completes when nobody is there any more to be told anything.
+    pub(super) async fn left(&self) {
+        self.left.cancelled().await;
+    }
+
+    /// As [`OnChannel::left`].
+    pub(super) fn has_left(&self) -> bool {
+        self.left.is_cancelled()
+    }
+
+    /// Whether something was thrown away that the technician did not read.
+    pub(super) fn is_torn(&self) -> bool {
+        self.is_torn.load(Ordering::Relaxed)
     }
 
     /// No file is handed over any more that is not yet.
@@ -60,9 +73,22 @@ impl OnChannel {
         self.begins_no_more.store(true, Ordering::Relaxed);
     }
 
-    /// Completes when the technician left while a file is handed over: what the target says meanwhile is for the gate.
+    /// Completes when nobody reads what the target says, though a file is handed over, whose answers stand behind it. Whoever
+    /// has read nothing for a while is taken for gone, else they would decide by it how much of the file the target has.
     pub(super) async fn nobody_reads(&self) {
-        self.left.cancelled().await;
+        let unread = async {
+            loop {
+                until(&self.handing, |handing| *handing).await;
+                if tokio::time::timeout(self.bounds.reads_within, self.handed_over()).await.is_err() {
+                    self.is_torn.store(true, Ordering::Relaxed);
+                    return self.leave();
+                }
+            }
+        };
+        tokio::select! {
+            () = self.left() => {}
+            () = unread => {}
+        }
         until(&self.handing, |handing| *handing).await;
     }
 
@@ -76,33 +102,37 @@ impl OnChannel {
         *self.handing.borrow()
     }
 
-    /// Completes when nothing is being handed over.
+    /// Completes when nothing is being handed over. That is bounded, but for stopped input: who hands over gives up on a target
+    /// that is stuck.
     pub(super) async fn handed_over(&self) {
         until(&self.handing, |handing| !handing).await;
     }
 
-    /// As [`OnChannel::handed_over`], or when the target has answered nothing for a while, though input was not stopped.
-    pub(super) async fn handed_over_or_stuck(&self, silence: Duration, frozen: &watch::Receiver<bool>) {
-        loop {
-            let answers = self.answers.load(Ordering::Relaxed);
-            let handed_over = tokio::time::timeout(silence, self.handed_over()).await.is_ok();
-            if handed_over || (answers == self.answers.load(Ordering::Relaxed) && !*frozen.borrow()) {
-                return;
-            }
+    /// Does what takes something of the target.
+    ///
+    /// # Errors
+    /// The target has neither taken nor sent anything for as long as that may last, though input was not stopped meanwhile.
+    async fn unless_stuck<T>(&self, frozen: &watch::Receiver<bool>, work: impl Future<Output = T>) -> Result<T, Stuck> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = self.stuck(frozen.clone()) => Err(Stuck),
         }
     }
 
-    /// Completes with the target's next answer.
-    ///
-    /// # Errors
-    /// It gives none, though input was not stopped.
-    async fn next_answer(&self, frozen: &watch::Receiver<bool>) -> Result<(), QueueFault> {
-        while tokio::time::timeout(ANSWERS_WITHIN, self.answered.notified()).await.is_err() {
-            if !*frozen.borrow() {
-                return Err(QueueFault::Stalled);
+    async fn stuck(&self, mut frozen: watch::Receiver<bool>) {
+        let mut moves = self.moves.subscribe();
+        loop {
+            if frozen.wait_for(|frozen| !frozen).await.is_err() {
+                // Whoever froze it is gone and can let nothing go.
+                std::future::pending::<()>().await;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.bounds.moves_within) => return,
+                Ok(()) = moves.changed() => {}
+                true = async { frozen.wait_for(|frozen| *frozen).await.is_ok() } => {}
             }
         }
-        Ok(())
     }
 
     /// Completes when nothing waits or is being handed over.
@@ -110,6 +140,10 @@ impl OnChannel {
         until(&self.waiting, Vec::is_empty).await;
     }
 }
+
+/// The target stands still in the middle of a file.
+#[derive(Debug)]
+struct Stuck;
 
 async fn until<T>(state: &watch::Sender<T>, holds: impl FnMut(&T) -> bool) {
     // Its sender is beside it, so it does not end before.
@@ -222,14 +256,15 @@ impl<R: Recorder> Carriage<'_, R> {
             return std::future::pending().await;
         }
         self.uploads.handing.send_replace(true);
+        let mut moves = self.uploads.moves.subscribe();
         self.with_uploads((), |uploads| uploads.begin(upload, bytes, sha256));
         loop {
             match self.with_uploads(Next::Done(Concluded::default()), |uploads| uploads.next()) {
-                Next::Send(bytes) => reply(&self.to_target, vec![bytes]).await,
+                Next::Send(bytes) => self.unless_stuck(upload, reply(&self.to_target, vec![bytes])).await?,
                 Next::Content { offset, bytes } => match staged.part(offset, bytes).await {
                     Ok(part) => {
                         let part = self.with_uploads(bytes::Bytes::new(), |uploads| uploads.content(&part));
-                        reply(&self.to_target, vec![part]).await;
+                        self.unless_stuck(upload, reply(&self.to_target, vec![part])).await?;
                     }
                     Err(error) => {
                         tracing::error!(%error, "an upload that was checked cannot be read any more");
@@ -237,10 +272,24 @@ impl<R: Recorder> Carriage<'_, R> {
                         return std::future::pending().await;
                     }
                 },
-                Next::Wait => self.uploads.next_answer(&self.terms.frozen).await?,
+                Next::Wait => self.unless_stuck(upload, async { drop(moves.changed().await) }).await?,
                 Next::Done(concluded) => return Ok(concluded),
             }
         }
+    }
+
+    /// Does what takes something of the target; where that is stuck, the technician is told, and the channel is over.
+    async fn unless_stuck(&self, upload: UploadKey, work: impl Future<Output = ()>) -> Result<(), CarryFault> {
+        if self.uploads.unless_stuck(&self.terms.frozen, work).await.is_ok() {
+            return Ok(());
+        }
+        let path = self.with_uploads(RemotePath::new(&[]), |uploads| uploads.path(upload));
+        let (target, patience) = (&self.target.name, self.uploads.bounds.moves_within.as_secs_f32());
+        self.last_words(&format!(
+            "{target} has taken nothing more of {path} for {patience} s, so the gate gave up; a part of it may be there"
+        ))
+        .await;
+        Err(CarryFault::TargetStuck)
     }
 
     fn with_uploads<T>(&self, without: T, work: impl FnOnce(&mut dyn HandOver) -> T) -> T {
@@ -260,4 +309,83 @@ async fn and_then(
         failed => return Some(failed),
     };
     Some(work(&staged).await.map(|()| staged))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const MOVES: Duration = Duration::from_secs(120);
+    const READS: Duration = Duration::from_secs(60);
+    const ALMOST: Duration = Duration::from_secs(119);
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn on_channel() -> OnChannel {
+        OnChannel::new(Bounds { moves_within: MOVES, reads_within: READS })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_moves_is_waited_for_and_one_that_stands_still_is_not() {
+        let (uploads, frozen) = (on_channel(), watch::Sender::new(false));
+        let begun = Instant::now();
+        let moves = async {
+            for _ in 0..5 {
+                sleep(ALMOST).await;
+                uploads.note_move();
+            }
+        };
+        let frozen = frozen.subscribe();
+        let (stuck, ()) = tokio::join!(uploads.unless_stuck(&frozen, pending::<()>()), moves);
+        assert!(stuck.is_err());
+        assert_eq!(begun.elapsed().as_secs(), (ALMOST * 5 + MOVES).as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopped_input_is_not_laid_at_the_targets_door() {
+        let (uploads, frozen) = (on_channel(), watch::Sender::new(false));
+        let begun = Instant::now();
+        let freezes = async {
+            for _ in 0..2 {
+                sleep(ALMOST).await;
+                frozen.send_replace(true);
+                sleep(HOUR).await;
+                frozen.send_replace(false);
+            }
+        };
+        let seen = frozen.subscribe();
+        let (stuck, ()) = tokio::join!(uploads.unless_stuck(&seen, pending::<()>()), freezes);
+        assert!(stuck.is_err());
+        assert_eq!(begun.elapsed().as_secs(), ((ALMOST + HOUR) * 2 + MOVES).as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_reads_nothing_while_a_file_is_handed_over_is_taken_for_gone() {
+        let uploads = on_channel();
+        let begun = Instant::now();
+        let hands_over = async {
+            sleep(HOUR).await;
+            uploads.handing.send_replace(true);
+            sleep(READS / 2).await;
+            // That one is there; and with the next they have as long again.
+            uploads.handing.send_replace(false);
+            uploads.handing.send_replace(true);
+            assert!(!uploads.has_left());
+        };
+        tokio::join!(uploads.nobody_reads(), hands_over);
+        assert!(uploads.has_left() && uploads.is_torn() && uploads.begins_no_more.load(Ordering::Relaxed));
+        let waited = begun.elapsed();
+        assert!(HOUR + READS <= waited && waited < HOUR + READS * 2, "{waited:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_nothing_is_handed_over_a_technician_may_read_as_late_as_they_like() {
+        let uploads = on_channel();
+        assert!(tokio::time::timeout(HOUR, uploads.nobody_reads()).await.is_err());
+        assert!(!uploads.has_left() && !uploads.is_torn());
+    }
 }

@@ -1,4 +1,5 @@
-//! One run of the program that looks at a file: with nothing of the gate's but the file, and for so long at most.
+//! One run of the program that looks at a file: with nothing of the gate's but the file, for so long at most, and with what it
+//! started.
 
 use std::fs::File;
 use std::io;
@@ -9,11 +10,12 @@ use std::process::{ExitStatus, Stdio};
 use policies::plant::FileCheck;
 use recordings::notes::CheckOutcome;
 use recordings::words::Words;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
-use super::CheckVerdict;
+use super::{CheckVerdict, aside};
 
 /// Of what a program says, so much is looked at.
 const OUTPUT_BYTES_MAX: usize = 4 << 10;
@@ -31,11 +33,13 @@ pub(super) async fn run(check: &FileCheck, path: &Path) -> CheckVerdict {
 
 async fn attend(check: &FileCheck, path: &Path) -> io::Result<(ExitStatus, [Vec<u8>; 2])> {
     let mut group = Group(start(check, path)?);
-    let child = &mut group.0;
-    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
-    // Waited for behind its output, so that until then its number is nobody else's and may be signalled.
-    let (said, complained) = tokio::try_join!(beginning(stdout.as_mut()), beginning(stderr.as_mut()))?;
-    Ok((child.wait().await?, [said, complained]))
+    let (mut stdout, mut stderr) = (group.0.stdout.take(), group.0.stderr.take());
+    let leader = group.leader().ok_or(io::ErrorKind::NotFound)?;
+    // With the program, whatever it left behind is ended, which may hold its output open. It is waited for only then, so that
+    // until then its number is nobody else's and may be signalled.
+    let ended = async { aside(move || ended(leader)).await.map(|()| group.kill()) };
+    let ((), said, complained) = tokio::try_join!(ended, beginning(stdout.as_mut()), beginning(stderr.as_mut()))?;
+    Ok((group.0.wait().await?, [said, complained]))
 }
 
 fn start(check: &FileCheck, path: &Path) -> io::Result<Child> {
@@ -57,13 +61,29 @@ fn start(check: &FileCheck, path: &Path) -> io::Result<Child> {
 /// A program that runs, and what it started; killed when dropped before it was waited for.
 struct Group(Child);
 
-impl Drop for Group {
-    fn drop(&mut self) {
-        let leader = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(Err(error)) = leader.map(|leader| kill_process_group(leader, Signal::KILL)) {
+impl Group {
+    /// None once it was waited for.
+    fn leader(&self) -> Option<Pid> {
+        self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+    }
+
+    fn kill(&self) {
+        if let Some(Err(error)) = self.leader().map(|leader| kill_process_group(leader, Signal::KILL)) {
             tracing::debug!(%error, "a file check was gone before it was killed");
         }
     }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Waits until it has ended, and leaves it as it is.
+fn ended(leader: Pid) -> io::Result<()> {
+    retry_on_intr(|| waitid(WaitId::Pid(leader), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT))?;
+    Ok(())
 }
 
 /// The first bytes; all others are read too, so that whoever writes them is not held up.

@@ -9,10 +9,15 @@ use std::time::{Duration, Instant};
 
 use approver::testing::Leased;
 use bytes::Bytes;
+use policies::actions::Action;
+use policies::plant::FileCheck;
+use proxy::files::judge::{self, Asked};
 use proxy::flow::{ChannelStream, GatedStream, Reply, Request, Valve, VendorFlow, WINDOW_BYTES, WindowSize};
 use proxy::ssh::channel::{Carried, Inspect, Inspected, Judge, Terms, VendorEnd, Verdict, carry};
 use proxy::ssh::cut::cut;
+use proxy::ssh::inspecting::Inspector;
 use proxy::ssh::target::{TargetAuth, TargetPlan, TargetPool};
+use proxy::uploads::{Bounds, Checks, Staging};
 use russh::keys::PrivateKey;
 use russh::server::{self, Auth, ChannelOpenHandle, Handle, Msg, Session};
 use russh::{Channel, ChannelId, MethodKind, MethodSet, Pty, Sig};
@@ -50,6 +55,8 @@ pub(crate) fn run() {
                     Some("cut") => shared.cut().await,
                     Some("freeze") => drop(shared.frozen.send(true)),
                     Some("thaw") => drop(shared.frozen.send(false)),
+                    Some("hold") => drop(shared.recorder.held.send_replace(true)),
+                    Some("release") => drop(shared.recorder.held.send_replace(false)),
                     Some("recorded") => tell(&format!("recorded {}", shared.recorder.told())),
                     _ => return,
                 },
@@ -74,6 +81,7 @@ struct Shared {
     channels: AtomicU32,
     frozen: watch::Sender<bool>,
     socket_bytes: Option<usize>,
+    checks: Option<Checks>,
 }
 
 struct Live {
@@ -104,6 +112,7 @@ impl Shared {
             channels: AtomicU32::new(1),
             frozen: watch::Sender::new(false),
             socket_bytes: std::env::var("FLOW_SOCKET").ok().map(|bytes| bytes.parse().unwrap()),
+            checks: std::env::var_os("FLOW_CHECKS").map(|state| checks(Path::new(&state))),
         }
     }
 
@@ -119,6 +128,17 @@ impl Shared {
         }
         tell(&format!("cut {}", started.elapsed().as_millis()));
     }
+}
+
+/// By a program that finds nothing.
+fn checks(state: &Path) -> Checks {
+    std::fs::create_dir(state).unwrap();
+    let bounds = std::env::var("FLOW_BOUNDS").unwrap();
+    let mut bounds = bounds.split(' ').map(|span| Duration::from_millis(span.parse().unwrap()));
+    let bounds = Bounds { moves_within: bounds.next().unwrap(), reads_within: bounds.next().unwrap() };
+    let staging = Staging::open(state, Arc::new(|| Ok(true)), bounds).unwrap();
+    let check = FileCheck { command: vec!["/bin/true".to_owned()], max: FileCheck::MAX };
+    staging.checks(&check, &"hmi-2".parse().unwrap())
 }
 
 fn config(host: &PrivateKey, method: MethodKind, rekey_bytes: usize) -> server::Config {
@@ -359,8 +379,8 @@ async fn join(shared: Arc<Shared>, targets: Arc<TargetPool>, vendor: VendorEnd, 
     };
     reply.accept().await;
     let number = shared.channels.fetch_add(1, Ordering::Relaxed);
-    let terms =
-        Terms { recorder: &shared.recorder, number, judge: &Guard, frozen: shared.frozen.subscribe(), checks: None };
+    let (judge, checks) = (Guard { checked: shared.checks.is_some() }, shared.checks.clone());
+    let terms = Terms { recorder: &shared.recorder, number, judge: &judge, frozen: shared.frozen.subscribe(), checks };
     let carried = carry(vendor, target, terms).await;
     if carried.is_clean() {
         targets.give_back(connection);
@@ -381,10 +401,31 @@ fn report(carried: &Carried) {
 }
 
 /// Lets everything pass but what the tests ask it to refuse, replace or look into.
-struct Guard;
+struct Guard {
+    checked: bool,
+}
+
+impl Guard {
+    /// What copies files, where uploads are checked.
+    fn looks_into(&self, request: &Request) -> Option<Inspector> {
+        let asked = match request {
+            Request::Exec(line) => Asked::Exec { line, on_terminal: false },
+            Request::Subsystem(name) => Asked::Subsystem(name),
+            _ => return None,
+        };
+        let granted = [Action::Shell, Action::FileGet, Action::FilePut].into_iter().collect();
+        match self.checked.then(|| judge::judge(&granted, "Ask.", true, asked)) {
+            Some(judge::Verdict::Allow(Some(inspect))) => Some(Inspector::new(inspect)),
+            _ => None,
+        }
+    }
+}
 
 impl Judge for Guard {
     fn judge(&self, request: &Request) -> Verdict {
+        if let Some(inspector) = self.looks_into(request) {
+            return Verdict::Allow { instead: None, inspect: Some(Box::new(inspector)) };
+        }
         match request {
             Request::Exec(command) if command.starts_with(b"forbidden") => {
                 Verdict::Refuse("not without shell in the grant".to_owned())

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which clippy does not see to be such")]
 
 mod gate;
+mod hand_overs;
 mod peer;
 mod plant;
 mod tape;

@@ -39,11 +39,14 @@ pub(crate) struct Options {
     pub(crate) durable: bool,
     /// What the kernel holds for the gate's sockets towards technicians, each way, where it is not the system's choice.
     pub(crate) socket_bytes: Option<usize>,
+    /// Uploads are checked, by a program that finds nothing; and for how long a hand-over waits, in milliseconds, for a target
+    /// that stands still and for a technician who does not read.
+    pub(crate) checks: Option<[u64; 2]>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { rekey_bytes: 1 << 30, durable: false, socket_bytes: None }
+        Self { rekey_bytes: 1 << 30, durable: false, socket_bytes: None, checks: None }
     }
 }
 
@@ -202,6 +205,9 @@ impl Gate {
         if let Some(bytes) = options.socket_bytes {
             gate.env("FLOW_SOCKET", bytes.to_string());
         }
+        if let Some([moves, reads]) = options.checks {
+            gate.env("FLOW_CHECKS", at.join("state")).env("FLOW_BOUNDS", format!("{moves} {reads}"));
+        }
         let mut process = gate
             .args(["--exact", "the_gate", "--ignored", "--nocapture", "--test-threads=1"])
             .env("FLOW_TARGET", format!("127.0.0.1:{target}"))
@@ -230,7 +236,7 @@ impl Gate {
         gate
     }
 
-    /// Tells the gate `cut`, `freeze`, `thaw` or `recorded`.
+    /// Tells the gate `cut`, `freeze`, `thaw`, `hold` or `release` entries of the file ledger, or `recorded`.
     pub(crate) fn order(&mut self, word: &str) {
         writeln!(self.orders, "{word}").unwrap();
     }

@@ -16,11 +16,14 @@ use recordings::log::{Log, LogOptions, Purpose};
 use recordings::notes::Note;
 use recordings::session::{self, Opening, SessionWriter};
 use recordings::sim::SimSigner;
+use tokio::sync::watch;
 
 /// A recorder that counts what it is given, and keeps the first notes.
 pub(crate) struct Tape {
     totals: Mutex<HashMap<&'static str, Arc<AtomicU64>>>,
     notes: Mutex<Vec<String>>,
+    /// While it is true, no entry of the file ledger becomes durable.
+    pub(crate) held: watch::Sender<bool>,
     disk: Option<(SessionWriter, Log)>,
 }
 
@@ -31,7 +34,7 @@ impl Tape {
             Some(folder) => Some(open_session(folder).await),
             None => None,
         };
-        Self { totals: Mutex::default(), notes: Mutex::default(), disk }
+        Self { totals: Mutex::default(), notes: Mutex::default(), held: watch::Sender::new(false), disk }
     }
 
     /// Bytes of each stream, then the notes.
@@ -86,7 +89,11 @@ impl Recorder for Tape {
         if notes.len() < NOTES_MAX {
             notes.push(String::from_utf8(note.encode()).unwrap());
         }
+        let mut held = matches!(note, Note::FileEntry(_)).then(|| self.held.subscribe());
         async move {
+            if let Some(held) = &mut held {
+                drop(held.wait_for(|held| !held).await);
+            }
             match noting {
                 Some(noting) => noting.await,
                 None => Ok(()),

@@ -24,7 +24,7 @@ use policies::ids::SessionId;
 use proxy::floor::Floor;
 use proxy::flow::{GatedStream, Moment, Reply, Request, Valve, VendorFlow, WINDOW_BYTES, WindowSize};
 use proxy::session::{Hold, NotOpened, Session, Sessions, SessionsParts, SshChannel, VendorChannel, VendorLine, Who};
-use proxy::uploads::Staging;
+use proxy::uploads::{Bounds, Staging};
 use recordings::disk::{Disk, DiskFile, RealMachine};
 use recordings::keys::Recipients;
 use recordings::log::{Log, LogOptions, Purpose};
@@ -130,7 +130,7 @@ impl Hall {
             records: Arc::new(records(&slow)),
             recipients: Recipients::parse(RECIPIENTS).unwrap(),
             machine: Arc::new(RealMachine),
-            staging: Staging::open(stage.props.scratch.path(), Arc::new(|| Ok(true))).unwrap(),
+            staging: Staging::open(stage.props.scratch.path(), Arc::new(|| Ok(true)), Bounds::default()).unwrap(),
             secrets: keys.secrets(),
             ca: keys.ssh_ca(),
             tracker: tracker.clone(),
