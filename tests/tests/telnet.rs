@@ -5,11 +5,12 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use policies::actions::Action;
 use policies::time::Seconds;
@@ -17,6 +18,7 @@ use recordings::frame::Stream;
 use recordings::notes::Note;
 use rustix::net::SendFlags;
 use rustix::process::Signal;
+use tests::commands::find;
 use tests::process::start_on_a_terminal;
 use tests::telnetd::{self, PASSWORD, Telnetd, USER};
 use tests::{Options, Plant, Running, eventually, json, log_in, run, start, text};
@@ -73,12 +75,26 @@ fn session(plant: &Plant) -> String {
     text(&json(plant, "lee", &["sessions"])["sessions"][0]["session"])
 }
 
-/// A plant whose `switch-3` does with its one connection what is said here.
-fn plant_of(keys: &str, machine: impl FnOnce(TcpStream) + Send + 'static) -> Plant {
+/// A plant whose `switch-3` does with each connection what is said here.
+fn plant_of(keys: &str, machine: impl Fn(TcpStream) + Send + Sync + 'static) -> Plant {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || machine(listener.accept().unwrap().0));
+    let (address, machine) = (listener.local_addr().unwrap(), Arc::new(machine));
+    thread::spawn(move || {
+        while let Ok((socket, _)) = listener.accept() {
+            let machine = Arc::clone(&machine);
+            thread::spawn(move || machine(socket));
+        }
+    });
     plant(telnetd::in_a_plant_file(address, keys), "idle = \"4h\"", Seconds(3_600))
+}
+
+/// Reads until the other end closes.
+fn sink(mut socket: TcpStream) {
+    while socket.read(&mut [0; 1 << 10]).unwrap_or_default() > 0 {}
+}
+
+fn has_no_session(plant: &Plant) -> bool {
+    json(plant, "lee", &["sessions"])["sessions"] == serde_json::json!([])
 }
 
 fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
@@ -310,6 +326,8 @@ const IAC: u8 = 255;
 const DO: u8 = 253;
 const WILL: u8 = 251;
 const WONT: u8 = 252;
+const SB: u8 = 250;
+const NOP: u8 = 241;
 const DM: u8 = 242;
 const BINARY: u8 = 0;
 const ECHO: u8 = 1;
@@ -352,6 +370,114 @@ fn bytes_that_are_no_text_pass_both_ways_as_they_are() {
     assert_eq!(recording.bytes(Stream::In), b"\xff\r\0\xfe");
 }
 
+/// Many machines take one connection at a time, and end one on which nobody says anything.
+#[test]
+fn nothing_is_dialled_before_there_is_a_terminal() {
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let plant = {
+        let accepted = Arc::clone(&accepted);
+        plant_of("connections_max = 1\n", move |mut socket| {
+            accepted.fetch_add(1, Ordering::SeqCst);
+            socket.write_all(b"hello").unwrap();
+            sink(socket);
+        })
+    };
+    let tess = plant.tess();
+    let at = tess.at("switch-3");
+    for refused in [&["-T", &at][..], &[&at, "uptime"], &["-s", &at, "sftp"]] {
+        run(&mut tess.ssh(refused), b"").says_no("switch-3 speaks telnet");
+    }
+    assert_eq!(accepted.load(Ordering::SeqCst), 0);
+    let mut terminal = terminal(&plant);
+    terminal.until("hello");
+    assert_eq!(accepted.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_machine_that_is_gone_before_it_showed_anything_is_no_success() {
+    for greets in [&b""[..], &[IAC, DO, 24]] {
+        let plant = plant_of("", move |mut socket| {
+            socket.write_all(greets).unwrap();
+            socket.shutdown(Shutdown::Write).unwrap();
+            sink(socket);
+        });
+        let ended = terminal(&plant).ends();
+        assert_eq!(ended.code(), 255, "{}", ended.text());
+        assert!(ended.text().contains("switch-3 ended the connection before it showed anything"), "{}", ended.text());
+    }
+}
+
+#[test]
+fn a_machine_that_shows_nothing_is_said_to_and_is_cut_at_once() {
+    let plant = plant_of("", sink);
+    let mut terminal = terminal(&plant);
+    terminal.until("switch-3 is connected, and shows nothing yet. Some machines wait for Return");
+    run(&mut plant.as_person("lee", &["cut", &session(&plant)]), b"").ok();
+    assert!(terminal.ends().text().contains("Access was cut by an operator"));
+}
+
+/// A machine that knows nothing of telnet but its port.
+#[test]
+fn a_machine_that_negotiates_nothing_is_logged_into_and_gets_what_is_typed() {
+    let heard = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut plant = {
+        let heard = Arc::clone(&heard);
+        plant_of(CREDENTIAL, move |mut socket| {
+            for (shown, answer) in [("login: ", USER), ("Password: ", PASSWORD), ("\r\n> ", "show all")] {
+                socket.write_all(shown.as_bytes()).unwrap();
+                let mut line = vec![0; answer.len() + 2];
+                socket.read_exact(&mut line).unwrap();
+                heard.lock().unwrap().push(line);
+            }
+            socket.write_all(b"all is well\r\n").unwrap();
+        })
+    };
+    let mut terminal = terminal(&plant);
+    terminal.until("> ");
+    terminal.type_in("show all\r");
+    terminal.until("all is well");
+    let ended = terminal.ends().ok();
+    assert!(!ended.text().contains(PASSWORD), "{}", ended.text());
+    let lines = [USER, PASSWORD, "show all"].map(|line| [line.as_bytes(), b"\r\0"].concat());
+    assert_eq!(*heard.lock().unwrap(), lines, "a return is one, and no command is among it");
+    plant.stop();
+    plant.evidence().both_say(0);
+}
+
+#[test]
+fn where_an_escort_is_required_nothing_typed_arrives_while_nobody_watches() {
+    let stage = Stage::with(CREDENTIAL, "idle = \"4h\"\nescort = \"required\"", Seconds(3_600), Telnetd::start);
+    let mut terminal = stage.terminal();
+    terminal.until("here an operator must watch, and nobody does.");
+    terminal.until("switch# ");
+    terminal.type_in("touch unwatched\r");
+    let session = stage.session();
+    let mut watching = start(&mut stage.plant.as_person("lee", &["watch", &session]));
+    terminal.until("Your input goes on");
+    watching.until("switch#");
+    terminal.type_in("touch watched\r");
+    eventually("what is typed then arrives", || stage.switch.path("watched").exists());
+    assert!(!stage.switch.path("unwatched").exists());
+    drop(watching);
+    terminal.until("here an operator must watch");
+}
+
+#[test]
+fn more_time_moves_the_deadline_of_a_terminal() {
+    let stage = Stage::with(CREDENTIAL, "idle = \"4h\"", Seconds(25), Telnetd::start);
+    let begun = Instant::now();
+    let mut terminal = stage.terminal();
+    until_in(&mut terminal);
+    let tess = stage.plant.tess();
+    run(&mut tess.ssh(&[&tess.at(""), "extend", "10m", "--at", "switch-3", "a port flaps"]), b"").ok();
+    let ask = find(&json(&stage.plant, "lee", &["requests", "--all"]), "ask").unwrap();
+    run(&mut stage.plant.as_person("lee", &["approve", &ask, "--yes"]), b"").ok();
+    terminal.until("The session now lasts until");
+    assert!(begun.elapsed() < Duration::from_secs(25), "this machine is too slow to see anything here");
+    terminal.type_in("sleep 26; echo still $((40 + 3))\r");
+    terminal.until("still 43");
+}
+
 /// What the gate may keep of a machine that does not listen, and of a technician who does not.
 const KEPT_MAX: u64 = 48 << 20;
 
@@ -372,7 +498,7 @@ fn a_machine_that_floods_a_technician_who_does_not_read_is_held_and_is_cut_at_on
     terminal.signal(Signal::STOP);
     let mut last = 0;
     eventually("the machine is held", || {
-        thread::sleep(std::time::Duration::from_millis(500));
+        thread::sleep(Duration::from_millis(500));
         let so_far = written.load(Ordering::SeqCst);
         std::mem::replace(&mut last, so_far) == so_far
     });
@@ -380,34 +506,69 @@ fn a_machine_that_floods_a_technician_who_does_not_read_is_held_and_is_cut_at_on
     assert!(after < before + KEPT_MAX, "{} MiB before, {} MiB after", before >> 20, after >> 20);
     let asked = session(&plant);
     run(&mut plant.as_person("lee", &["cut", &asked]), b"").ok();
-    eventually("the session is over", || json(&plant, "lee", &["sessions"])["sessions"] == serde_json::json!([]));
+    eventually("the session is over", || has_no_session(&plant));
     terminal.signal(Signal::CONT);
     terminal.ends();
     plant.stop();
     plant.evidence().both_say(0);
 }
 
+/// It asks and takes back, or begins what it never ends, or sends commands that say nothing.
 #[test]
-fn a_machine_that_negotiates_without_end_and_reads_nothing_costs_little_and_is_cut_at_once() {
-    let written = Arc::new(AtomicUsize::new(0));
-    let mut plant = {
-        let written = Arc::clone(&written);
-        plant_of("", move |mut socket| {
-            socket.write_all(b"hello").unwrap();
-            let toggles = [IAC, WILL, ECHO, IAC, WONT, ECHO, IAC, DO, 24].repeat(8 << 10);
-            while socket.write_all(&toggles).is_ok() {
-                written.fetch_add(toggles.len(), Ordering::SeqCst);
+fn a_machine_that_sends_commands_without_end_and_reads_nothing_costs_little_and_is_cut_at_once() {
+    let toggles = vec![IAC, WILL, ECHO, IAC, WONT, ECHO, IAC, DO, 24];
+    for (begins, goes_on) in [(vec![], toggles), (vec![IAC, SB, 24], vec![b'x']), (vec![], vec![IAC, NOP])] {
+        let written = Arc::new(AtomicUsize::new(0));
+        let mut plant = {
+            let written = Arc::clone(&written);
+            plant_of("", move |mut socket| {
+                socket.write_all(b"hello").unwrap();
+                socket.write_all(&begins).unwrap();
+                let garbage = goes_on.repeat(8 << 10);
+                while socket.write_all(&garbage).is_ok() {
+                    written.fetch_add(garbage.len(), Ordering::SeqCst);
+                }
+            })
+        };
+        let mut terminal = terminal(&plant);
+        terminal.until("hello");
+        let before = plant.memory();
+        eventually("much came", || written.load(Ordering::SeqCst) > 64 << 20);
+        let after = plant.memory();
+        assert!(after < before + KEPT_MAX, "{} MiB before, {} MiB after", before >> 20, after >> 20);
+        run(&mut plant.as_person("lee", &["cut", &session(&plant)]), b"").ok();
+        assert!(terminal.ends().text().contains("Access was cut by an operator"));
+        plant.stop();
+        plant.evidence().both_say(0);
+    }
+}
+
+/// The place is free at once, though the technician reads nothing of what came by it, and the machine is stuck in saying more.
+#[test]
+fn a_connection_that_an_operator_ends_frees_its_place_though_nobody_reads() {
+    let (written, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let plant = {
+        let (written, ended) = (Arc::clone(&written), Arc::clone(&ended));
+        plant_of("connections_max = 1\n", move |mut socket| {
+            while socket.write_all(&[b'x'; 64 << 10]).is_ok() {
+                written.fetch_add(64 << 10, Ordering::SeqCst);
             }
+            ended.fetch_add(1, Ordering::SeqCst);
         })
     };
-    let mut terminal = terminal(&plant);
-    terminal.until("hello");
-    let before = plant.memory();
-    eventually("much was negotiated", || written.load(Ordering::SeqCst) > 64 << 20);
-    let after = plant.memory();
-    assert!(after < before + KEPT_MAX, "{} MiB before, {} MiB after", before >> 20, after >> 20);
-    run(&mut plant.as_person("lee", &["cut", &session(&plant)]), b"").ok();
-    assert!(terminal.ends().text().contains("Access was cut by an operator"));
-    plant.stop();
-    plant.evidence().both_say(0);
+    let mut first = terminal(&plant);
+    first.until("xxxx");
+    first.signal(Signal::STOP);
+    let mut last = 0;
+    eventually("the machine is held", || {
+        thread::sleep(Duration::from_millis(500));
+        let so_far = written.load(Ordering::SeqCst);
+        std::mem::replace(&mut last, so_far) == so_far
+    });
+    run(&mut plant.as_person("lee", &["disconnect", &session(&plant)]), b"").ok();
+    eventually("the machine knows", || ended.load(Ordering::SeqCst) == 1);
+    terminal(&plant).until("xxxx");
+    first.signal(Signal::CONT);
+    let told = first.ends();
+    assert!(told.text().contains("This connection gave its place at the target up") && told.code() == 1);
 }

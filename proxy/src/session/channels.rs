@@ -145,13 +145,12 @@ impl Channels {
         Self { shared: Arc::new(shared), tasks: JoinSet::new(), open: BTreeMap::new(), next: 1 }
     }
 
-    /// Connects ahead of the first channel, so that a target that is down is told at admission. Where a program of the
-    /// technician's own will connect, nothing is dialled before it does.
+    /// Connects ahead of the first channel, so that a target that is down is told at admission. Where a target counts its
+    /// connections, nothing is dialled before there is somebody to use it.
     pub(super) async fn warm(&self) -> Result<(), TargetFault> {
         match &self.shared.way {
             Way::Ssh(targets) => targets.warm().await,
-            Way::Telnet(targets) => Ok(targets.warm().await?),
-            Way::Tcp { .. } => Ok(()),
+            Way::Telnet(_) | Way::Tcp { .. } => Ok(()),
         }
     }
 
@@ -208,7 +207,7 @@ impl Channels {
                 Way::Tcp { .. } => Err(shared.place.is_forwarded()),
                 Way::Ssh(_) | Way::Telnet(_) if !has_room => Err(super::NotCarried.to_string()),
                 Way::Ssh(targets) => Ok(by_ssh(targets, vendor, terms()).await),
-                Way::Telnet(targets) => Ok(by_telnet(targets, vendor, terms()).await),
+                Way::Telnet(targets) => Ok(Ok(carry(vendor, targets.open(), terms()).await)),
             };
             let fault = match connected {
                 Ok(Ok(carried)) => {
@@ -347,11 +346,6 @@ async fn by_ssh(targets: &TargetPool, vendor: VendorEnd, terms: Terms<'_, Witnes
         targets.give_back(connection);
     }
     Ok(carried)
-}
-
-/// Over a connection of its own, which is over with it.
-async fn by_telnet(targets: &Exchange, vendor: VendorEnd, terms: Terms<'_, Witness>) -> Result<Carried, TargetFault> {
-    Ok(carry(vendor, targets.open().await?, terms).await)
 }
 
 /// Tells the technician why a channel that was accepted is not carried, and closes it.

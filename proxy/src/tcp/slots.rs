@@ -125,6 +125,19 @@ impl Slot {
         self.held.input.note();
     }
 
+    /// Gives it up ahead of its drop: the connection is over, though not all that came by it has been read.
+    pub(crate) fn give_up(&self) {
+        let mut services = self.shared.services();
+        if let Some(service) = services.get_mut(&self.held.claim.place) {
+            service.held.retain(|held| !Arc::ptr_eq(held, &self.held));
+            if service.is_free() {
+                services.remove(&self.held.claim.place);
+            }
+        }
+        drop(services);
+        self.shared.freed.notify_waiters();
+    }
+
     /// Completes when the slot is to be given up: for a newer connection of the same technician, or on an operator's word.
     pub(crate) async fn released(&self) {
         self.held.released.cancelled().await;
@@ -174,15 +187,7 @@ impl Drop for Pen {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut services = self.shared.services();
-        if let Some(service) = services.get_mut(&self.held.claim.place) {
-            service.held.retain(|held| !Arc::ptr_eq(held, &self.held));
-            if service.is_free() {
-                services.remove(&self.held.claim.place);
-            }
-        }
-        drop(services);
-        self.shared.freed.notify_waiters();
+        self.give_up();
     }
 }
 

@@ -2,7 +2,7 @@
 //! the events of a channel's target, what the gate logs in with among them in its place; nothing is recorded here.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -17,55 +17,36 @@ use super::login::{Act, Attempt, Login, Typed};
 use crate::flow::{Brake, Event, HIGH_BYTES, Leg, Own, Queue, Request, Valve, WindowSize};
 use crate::legs::Legs;
 use crate::session::texts;
-use crate::ssh::channel::TargetWrite;
+use crate::ssh::channel::{BROKEN, TargetWrite};
 use crate::ssh::target::TargetChannel;
 use crate::tcp::{NotReached, Reach, Slot};
 
-/// The connections of one session to a target that speaks telnet: one for each terminal.
+/// The connections of one session to a target that speaks telnet: one for each terminal, made when its shell is asked for. None
+/// is made ahead: many such machines take one connection at a time, and end one on which nobody says anything.
 pub(crate) struct Exchange {
-    reach: Reach,
+    reach: Arc<Reach>,
     login: Arc<Login>,
-    /// Connected ahead of the first terminal.
-    ahead: Mutex<Option<(Slot, Leg)>>,
 }
 
 impl Exchange {
     /// No connections yet.
-    pub(crate) const fn new(reach: Reach, login: Arc<Login>) -> Self {
-        Self { reach, login, ahead: Mutex::new(None) }
+    pub(crate) fn new(reach: Reach, login: Arc<Login>) -> Self {
+        Self { reach: Arc::new(reach), login }
     }
 
     /// What all of its connections stand on.
-    pub(crate) const fn legs(&self) -> &Arc<Legs> {
+    pub(crate) fn legs(&self) -> &Arc<Legs> {
         self.reach.legs()
     }
 
-    /// Connects ahead of the first terminal, so that a target that is down is told at admission. Nothing is read or written.
-    pub(crate) async fn warm(&self) -> Result<(), NotReached> {
-        let connected = self.connect().await?;
-        *lock(&self.ahead) = Some(connected);
-        Ok(())
-    }
-
-    async fn connect(&self) -> Result<(Slot, Leg), NotReached> {
-        let (slot, leg) = self.reach.connect().await?;
-        leg.keep_urgent_in_line();
-        Ok((slot, leg))
-    }
-
-    /// A connection for one terminal.
-    pub(crate) async fn open(&self) -> Result<TargetChannel, NotReached> {
-        let ahead = lock(&self.ahead).take();
-        let (slot, leg) = match ahead {
-            Some(connected) => connected,
-            None => self.connect().await?,
-        };
-        let (valve, name) = (Arc::clone(leg.valve()), self.reach.target().to_string());
+    /// A line for one terminal.
+    pub(crate) fn open(&self) -> TargetChannel {
+        let (valve, name) = (Arc::<Valve>::default(), self.reach.target().to_string());
         let line = Line {
             name: name.clone(),
-            leg,
-            slot,
-            legs: Arc::clone(self.legs()),
+            reach: Arc::clone(&self.reach),
+            joined: OnceLock::new(),
+            valve: Arc::clone(&valve),
             out: Queue::new(Brake::Writer, Arc::new(Valve::default())),
             login: Arc::clone(&self.login),
             terminal: Mutex::default(),
@@ -74,22 +55,23 @@ impl Exchange {
         };
         // `Line::attend` asks for room itself.
         let download = Queue::new(Brake::Writer, Arc::new(Valve::default()));
-        Ok(TargetChannel { write: TargetWrite::Telnet(Box::new(line)), download, valve, name })
+        TargetChannel { write: TargetWrite::Telnet(Box::new(line)), download, valve, name }
     }
 
     /// Takes leave of the target, as a session that ends in peace does.
     pub(crate) fn close(&self) {
-        drop(lock(&self.ahead).take());
         self.legs().hang_up();
     }
 }
 
-/// One connection. Nothing is read or written before its shell is asked for: then the terminal is known.
+/// One connection. It is made when its shell is asked for: then the terminal is known.
 pub struct Line {
     name: String,
-    leg: Leg,
-    slot: Slot,
-    legs: Arc<Legs>,
+    reach: Arc<Reach>,
+    /// The connection, and its place at the target.
+    joined: OnceLock<(Slot, Leg)>,
+    /// Cut with the session's connections, whether this one was made by then or not.
+    valve: Arc<Valve>,
     /// Bytes of the wire on their way out; bounded by whoever fills it, and by what the codec answers.
     out: Arc<Queue>,
     login: Arc<Login>,
@@ -108,6 +90,7 @@ struct Terminal {
 struct Talk {
     codec: Codec,
     attempt: Attempt,
+    has_shown: bool,
 }
 
 /// Behind a target's name.
@@ -116,10 +99,14 @@ const ASKS_AGAIN: &str = "asks again, so it does not take what the gate logs in 
 
 /// How a connection ended by itself.
 enum Over {
+    /// There was none.
+    Unreached(NotReached),
     /// The target closed it, which is how a telnet session ends.
     Closed,
-    /// It broke, or was cut.
+    /// It broke.
     Broken,
+    /// The session's connections were cut.
+    Cut,
     /// It gave its place at the target up.
     Released,
 }
@@ -130,29 +117,90 @@ impl Line {
     const READ_BYTES: usize = 16 << 10;
     /// Said when it gives its place up.
     const RELEASED: &str = "This connection gave its place at the target up.";
+    /// Said, behind the target's name, where nothing else would tell a dead terminal from one that was used.
+    const SHOWED_NOTHING: &str = "ended the connection before it showed anything. Many machines take one connection at a time, and \
+                                  somebody in the plant may have it: try again, or ask the control room.";
+    /// Said, behind the target's name, to whoever looks at an empty terminal.
+    const SHOWS_NOTHING: &str = "is connected, and shows nothing yet. Some machines wait for Return; while the gate waits for \
+                                 their prompt to log in, Ctrl-C comes first.";
+    /// A machine shows its greeting at once, one that is short of time within some seconds.
+    const SHOWS_WITHIN: Duration = Duration::from_secs(5);
     /// What a shell ends with where nobody says: telnet knows no status.
     const ENDED: u32 = 0;
     const REFUSED: u32 = 1;
 
     /// Reads and writes until the connection is over, and tells `download` everything. Never completes: dropped, it stops.
     pub(crate) async fn attend(&self, download: &Queue) {
-        self.begun.cancelled().await;
         let over = tokio::select! {
             biased;
-            () = self.legs.over() => Over::Broken,
-            () = self.slot.released() => Over::Released,
-            over = self.write_out() => over,
-            over = self.read_in(download) => over,
+            () = self.reach.legs().over() => Over::Cut,
+            over = self.join(download) => over,
         };
+        self.leave_target(&over, download);
         match over {
-            Over::Closed => self.end(download, Self::ENDED),
+            Over::Unreached(why) => {
+                download.push(Event::Own(Own::Say(format!("holdpoint: {why}\r\n"))));
+                self.end(download, BROKEN);
+            }
+            Over::Closed if self.has_shown() => self.end(download, Self::ENDED),
+            Over::Closed => {
+                download.push(Event::Own(Own::Say(texts::line(&format!("{} {}", self.name, Self::SHOWED_NOTHING)))));
+                self.end(download, BROKEN);
+            }
             Over::Released => {
                 download.push(Event::Own(Own::Say(texts::line(Self::RELEASED))));
                 self.end(download, Self::REFUSED);
             }
             Over::Broken => download.end(),
+            Over::Cut => {
+                self.valve.cut();
+                download.end();
+            }
         }
         std::future::pending::<()>().await;
+    }
+
+    /// Connects once there is a shell to connect for.
+    async fn join(&self, download: &Queue) -> Over {
+        self.begun.cancelled().await;
+        let connected = match self.reach.connect().await {
+            Ok(connected) => connected,
+            Err(why) => return Over::Unreached(why),
+        };
+        let (slot, leg) = self.joined.get_or_init(|| connected);
+        leg.keep_urgent_in_line();
+        tokio::select! {
+            biased;
+            () = slot.released() => Over::Released,
+            over = self.write_out(leg) => over,
+            over = self.read_in(leg, download) => over,
+            over = self.tell_if_silent(download) => over,
+        }
+    }
+
+    /// Gives the place at the target up at once, though what the target said may still wait for the technician. A connection
+    /// that broke or was cut has no end to be told; a target that is held in the middle of its output would not read one.
+    fn leave_target(&self, over: &Over, download: &Queue) {
+        let Some((slot, leg)) = self.joined.get() else { return };
+        match over {
+            Over::Broken | Over::Cut | Over::Unreached(_) => {}
+            Over::Released if download.held_bytes() >= HIGH_BYTES => leg.valve().cut(),
+            Over::Released | Over::Closed => leg.valve().hang_up(),
+        }
+        slot.give_up();
+    }
+
+    /// Tells, once, whoever waits before a terminal on which nothing comes. Never completes.
+    async fn tell_if_silent(&self, download: &Queue) -> Over {
+        tokio::time::sleep(Self::SHOWS_WITHIN).await;
+        if !self.has_shown() {
+            download.push(Event::Own(Own::Say(texts::line(&format!("{} {}", self.name, Self::SHOWS_NOTHING)))));
+        }
+        std::future::pending().await
+    }
+
+    fn has_shown(&self) -> bool {
+        self.talk().as_ref().is_some_and(|talk| talk.has_shown)
     }
 
     fn end(&self, download: &Queue, status: u32) {
@@ -163,12 +211,12 @@ impl Line {
     }
 
     /// The one place where bytes enter the socket, so that nothing stands within anything else.
-    async fn write_out(&self) -> Over {
+    async fn write_out(&self, leg: &Leg) -> Over {
         while let Some(event) = self.out.pop().await {
             let Event::Data { stream, bytes } = event else { continue };
             let written = match stream {
-                None => self.leg.write(&bytes).await,
-                Some(_) => self.leg.write_hidden(&bytes).await,
+                None => leg.write(&bytes).await,
+                Some(_) => leg.write_hidden(&bytes).await,
             };
             if written.is_err() {
                 return Over::Broken;
@@ -178,7 +226,7 @@ impl Line {
         std::future::pending().await
     }
 
-    async fn read_in(&self, download: &Queue) -> Over {
+    async fn read_in(&self, leg: &Leg, download: &Queue) -> Over {
         let mut wire = BytesMut::new();
         loop {
             // A target that never stops must leave a turn to the channel's other directions, and to other channels.
@@ -188,8 +236,8 @@ impl Line {
             wire.clear();
             wire.reserve(Self::READ_BYTES);
             let read = match self.holds_for() {
-                None => self.leg.read(&mut wire).await,
-                Some(patience) => match tokio::time::timeout(patience, self.leg.read(&mut wire)).await {
+                None => leg.read(&mut wire).await,
+                Some(patience) => match tokio::time::timeout(patience, leg.read(&mut wire)).await {
                     Ok(read) => read,
                     Err(_) => {
                         download.push_data(None, &self.let_go());
@@ -202,7 +250,7 @@ impl Line {
                     download.push_data(None, &self.let_go());
                     return Over::Closed;
                 }
-                Ok(_) => self.take(&wire, download),
+                Ok(_) => self.take(leg, &wire, download),
                 Err(error) => {
                     tracing::debug!(target = self.name, %error, "a telnet connection broke");
                     return Over::Broken;
@@ -211,10 +259,10 @@ impl Line {
         }
     }
 
-    fn take(&self, wire: &[u8], download: &Queue) {
+    fn take(&self, leg: &Leg, wire: &[u8], download: &Queue) {
         let now = Instant::now();
         let mut talk = self.talk();
-        let Some(Talk { codec, attempt }) = &mut *talk else { return };
+        let Some(Talk { codec, attempt, has_shown }) = &mut *talk else { return };
         let Decoded { data, answers, agreed } = codec.decode(wire);
         self.out.push_data(None, &answers);
         for words in agreed {
@@ -230,8 +278,9 @@ impl Line {
         if data.is_empty() {
             return;
         }
+        *has_shown = true;
         let shown = attempt.shown(&data, now);
-        self.leg.hide(attempt.masks());
+        leg.hide(attempt.masks());
         download.push_data(None, &shown.bytes);
         if shown.masked > 0 {
             let reason = Words::from("the target showed the secret that the gate logged in with");
@@ -269,13 +318,13 @@ impl Line {
     /// The secret, to be sent now, where that is still due.
     pub(crate) fn take_secret(&self) -> Option<Zeroizing<Vec<u8>>> {
         let secret = self.talk().as_mut().and_then(|talk| talk.attempt.take_secret(Instant::now()))?;
-        self.leg.hide(true);
+        self.joined.get().into_iter().for_each(|(_, leg)| leg.hide(true));
         Some(secret)
     }
 
     /// Sends what was typed; it is in the kernel's hands when this returns. Waits for ever where nothing can be sent.
     pub(crate) async fn send(&self, typed: &[u8]) {
-        self.slot.note_input();
+        self.joined.get().into_iter().for_each(|(slot, _)| slot.note_input());
         let wire = self.encoded(typed);
         self.send_wire(None, &wire).await;
     }
@@ -314,14 +363,14 @@ impl Line {
     fn begin(&self) {
         let Terminal { term, size } = &*self.terminal();
         let attempt = Attempt::new(Arc::clone(&self.login), Instant::now());
-        *self.talk() = Some(Talk { codec: Codec::new(term, *size), attempt });
+        *self.talk() = Some(Talk { codec: Codec::new(term, *size), attempt, has_shown: false });
         self.begun.cancel();
     }
 
     /// Says that no more will come.
     pub(crate) fn close(&self) {
         self.out.end();
-        self.leg.finish();
+        self.joined.get().into_iter().for_each(|(_, leg)| leg.finish());
     }
 
     fn terminal(&self) -> MutexGuard<'_, Terminal> {
