@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{Boot, Clock};
 use crate::cuts::CutsFile;
 use crate::directory::{Directory, DirectoryFault};
+use crate::feed::counts::Counts;
 use crate::floor::Floor;
 use crate::journal::{AppendError, Entry, Head, Journal, ReadError};
 
@@ -115,6 +116,10 @@ pub enum Alarm {
     },
     /// The disk for recordings has less room than is reserved. Nobody is admitted; running sessions go on for now.
     StoreFillsUp,
+    /// An alarm stands, in words.
+    Raised(String),
+    /// An alarm is over; what it said.
+    Cleared(String),
 }
 
 /// Why a Desk does not open.
@@ -223,6 +228,7 @@ pub(crate) struct Inner {
     journal: Arc<dyn Journal>,
     directory: Arc<dyn Directory>,
     clock: Clock,
+    counts: Counts,
     node: NodeId,
     deployment: DeploymentId,
     floor: Arc<dyn Floor>,
@@ -294,6 +300,11 @@ impl Desk {
     /// The directory beside the journal.
     pub fn directory(&self) -> &dyn Directory {
         &*self.0.directory
+    }
+
+    /// What is counted for the feed, and is in no journal.
+    pub fn counts(&self) -> &Counts {
+        &self.0.counts
     }
 
     /// The live sessions.
@@ -413,6 +424,7 @@ impl Inner {
             size: watch::Sender::new(fold.head.size),
             journal: parts.journal,
             directory: parts.directory,
+            counts: Counts::new(parts.clock.clone()),
             clock: parts.clock,
             node: parts.node,
             deployment: parts.deployment,

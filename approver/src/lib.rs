@@ -2,6 +2,7 @@
 //! by which commands reach it. What a session is made of, and every network protocol of the field, is above, in `proxy`;
 //! what is allowed is below, in `policies`.
 
+pub mod alarms;
 pub mod api;
 pub mod capture;
 pub mod carrier;
@@ -10,6 +11,7 @@ pub mod cuts;
 pub mod desk;
 pub mod directory;
 pub mod eraser;
+pub mod feed;
 pub mod floor;
 pub mod journal;
 pub mod lease;

@@ -84,6 +84,12 @@ impl std::fmt::Debug for Url {
 #[error("no CA is known that could vouch for it: {0}")]
 pub struct NoCa(String);
 
+impl NoCa {
+    pub(crate) fn of(cause: &dyn std::fmt::Display) -> Self {
+        Self(cause.to_string())
+    }
+}
+
 /// Posts to one place.
 pub struct Poster {
     url: Url,
@@ -169,17 +175,28 @@ impl Poster {
     }
 }
 
-fn connector(ca_pem: Option<&str>) -> Result<TlsConnector, NoCa> {
-    let no_ca = |cause: &dyn std::fmt::Display| NoCa(cause.to_string());
+/// The given CAs, or the system's, as far as they can be read; one at least.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn cas(ca_pem: Option<&str>) -> Result<Vec<CertificateDer<'static>>, NoCa> {
     let pem = match ca_pem {
         Some(pem) => pem.as_bytes().to_vec(),
-        None => std::fs::read(SYSTEM_CAS).map_err(|error| no_ca(&format!("{SYSTEM_CAS}: {error}")))?,
+        None => std::fs::read(SYSTEM_CAS).map_err(|error| NoCa(format!("{SYSTEM_CAS}: {error}")))?,
     };
+    let counts = |certificate: &CertificateDer<'static>| RootCertStore::empty().add(certificate.clone()).is_ok();
+    let all: Vec<_> = CertificateDer::pem_slice_iter(&pem).flatten().filter(counts).collect();
+    if all.is_empty() { Err(NoCa("there is no certificate in it".to_owned())) } else { Ok(all) }
+}
+
+/// TLS towards whom the given CA or the system's CAs vouch for.
+///
+/// # Errors
+/// There is no such CA.
+pub(crate) fn connector(ca_pem: Option<&str>) -> Result<TlsConnector, NoCa> {
+    let no_ca = |cause: &dyn std::fmt::Display| NoCa(cause.to_string());
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-    if roots.is_empty() {
-        return Err(no_ca(&"there is no certificate in it"));
-    }
+    roots.add_parsable_certificates(cas(ca_pem)?);
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| no_ca(&error))?

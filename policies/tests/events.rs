@@ -286,11 +286,9 @@ fn every_kind_is_among_the_golden_ones() {
 #[test]
 fn every_kind_is_documented_and_nothing_else_is() {
     let written: BTreeSet<String> = one_of_each().iter().map(|event| event.id().to_owned()).collect();
-    let documented: BTreeSet<String> = DOCUMENTED
-        .lines()
-        .filter_map(|line| line.strip_prefix("| HP"))
-        .map(|rest| format!("HP{}", &rest[..4]))
-        .collect();
+    let (journal, _) = DOCUMENTED.split_once("\n## The feed\n").unwrap();
+    let documented: BTreeSet<String> =
+        journal.lines().filter_map(|line| line.strip_prefix("| HP")).map(|rest| format!("HP{}", &rest[..4])).collect();
     assert_eq!(written, documented);
 }
 

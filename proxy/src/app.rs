@@ -4,13 +4,16 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use approver::alarms::{Alarms, Lookout};
 use approver::clock::Clock;
 use approver::desk::{Alarm, Desk, DeskFault, DeskParts, Rejected};
 use approver::eraser::Eraser;
+use approver::feed::receivers::Receiver;
+use approver::feed::{Feed, FeedParts, Writer};
 use approver::notify::{Notices, Notifier};
 use approver::people::People;
 use approver::witnesses::Witnesses;
@@ -45,6 +48,8 @@ use telling::CannotTell;
 
 /// Alarms that wait to be told.
 const ALARMS_MAX: usize = 64;
+/// How long a stop waits for the last of the feed to be written.
+const LAST_OF_THE_FEED: Duration = Duration::from_secs(5);
 /// How often the recordings' disk is looked at.
 const STORE_LOOKED_AT: Duration = Duration::from_secs(5);
 
@@ -58,6 +63,17 @@ pub struct App {
     sessions: Sessions,
     stores: Stores,
     witnesses: Witnesses,
+    feed: Feed,
+    alarms: Alarms,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    /// Who tells outside what the gate does, and goes on until the last of it was decided.
+    last: Last,
+}
+
+/// What ends after everything else.
+#[derive(Default)]
+struct Last {
     tracker: TaskTracker,
     stop: CancellationToken,
 }
@@ -119,6 +135,14 @@ pub enum Reason {
         /// What the system says.
         cause: io::Error,
     },
+    /// The feed's spool.
+    #[error("feed: {path}: {cause}", path = .path.display())]
+    Feed {
+        /// Its folder.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
     /// A part of the program died while starting.
     #[error("{0}")]
     Died(String),
@@ -158,7 +182,8 @@ impl App {
                 return Err(StartFault(reasons.into_iter().flatten().collect()));
             }
         };
-        let ways = telling::ways(&config.notify)?;
+        let mut ways = telling::ways(&config.notify)?;
+        let receivers = telling::receivers(&config.feed, config.plant.origin.host())?;
         let asked = asking::ways(&config.store.witnesses)?;
         stores::check_mark(&config.store.data)?;
         let witnesses = asking::witnesses(asked, &identity, &config.store.data, &keys.log_key())?;
@@ -198,11 +223,30 @@ impl App {
             tracker: tracker.clone(),
             stop: stop.clone(),
         });
-        let addresses = Addresses::default();
-        let mut app = Self { config, addresses, desk, people, floor, sessions, stores, witnesses, tracker, stop };
+        let mail = config.notify.mail.as_ref();
+        ways.extend(telling::mail(mail, config.plant.origin.host(), &desk, &keys.secrets())?);
+        let (feed, writer) = open_feed(&config, &stores, &desk).await?;
+        let (addresses, alarms_standing, last) = (Addresses::default(), Alarms::default(), Last::default());
+        let mut app = Self {
+            config,
+            addresses,
+            desk,
+            people,
+            floor,
+            sessions,
+            stores,
+            witnesses,
+            feed,
+            alarms: alarms_standing,
+            tracker,
+            stop,
+            last,
+        };
         match app.begin(&keys).await {
             Ok(()) => {
                 app.tell(ways, alarmed);
+                app.feed(writer, receivers);
+                app.keep(app.lookout(&alarms).run());
                 app.keep(app.eraser().run());
                 app.ask_witnesses(&alarms);
                 app.keep(watch_store(app.desk.clone(), Arc::clone(&app.stores.records), alarms));
@@ -260,7 +304,29 @@ impl App {
     /// Tells people by these ways; the log is told in any case.
     fn tell(&self, ways: Vec<Arc<dyn Notifier>>, alarms: mpsc::Receiver<Alarm>) {
         let (desk, people, origin) = (self.desk.clone(), self.people.clone(), self.config.plant.origin.to_string());
-        Notices { desk, alarms, people, origin }.start(ways, &self.tracker, &self.stop);
+        Notices { desk, alarms, people, origin, feed: Some(self.feed.clone()) }.start(ways, &self.tracker, &self.stop);
+    }
+
+    /// Writes the feed and brings it to its receivers.
+    fn feed(&self, writer: Writer, receivers: Vec<Receiver>) {
+        self.last.tracker.spawn(writer.run(self.desk.clone(), self.last.stop.clone()));
+        for receiver in receivers {
+            let (feed, clock, stop) = (self.feed.clone(), self.desk.clock().clone(), self.last.stop.clone());
+            self.last.tracker.spawn(async move { stop.run_until_cancelled(receiver.run(feed, clock)).await });
+        }
+    }
+
+    /// Whoever looks what stands.
+    fn lookout(&self, told: &mpsc::Sender<Alarm>) -> Lookout {
+        Lookout {
+            alarms: self.alarms.clone(),
+            desk: self.desk.clone(),
+            records: Arc::clone(&self.stores.records),
+            witnesses: self.witnesses.clone(),
+            feed: self.feed.clone(),
+            told: told.clone(),
+            path: stores::feed_dir(&self.config.store.data).join("alarms.json"),
+        }
     }
 
     /// Asks each witness by itself, so that none waits for another.
@@ -310,7 +376,7 @@ impl App {
     /// Stops in order: nobody new gets in, every session ends with its reason and is sealed, the journal says that this
     /// node stopped, the logs are closed. What has not ended by `limit` is left behind; the next start says so.
     pub async fn shutdown(self, limit: Duration) {
-        let Self { desk, people, floor, sessions, stores, tracker, stop, .. } = self;
+        let Self { desk, people, floor, sessions, stores, tracker, stop, last, .. } = self;
         stop.cancel();
         tracker.close();
         if tokio::time::timeout(limit, tracker.wait()).await.is_err() {
@@ -321,6 +387,13 @@ impl App {
             tracing::error!("the recordings were not closed in order");
         }
         desk.stop_node().await;
+        last.stop.cancel();
+        last.tracker.close();
+        if tokio::time::timeout(LAST_OF_THE_FEED, last.tracker.wait()).await.is_err() {
+            tracing::error!(
+                "the feed was not written to its end in time; what the journal has of it is told after the next start"
+            );
+        }
         drop((desk, people, floor, sessions));
         if tokio::task::spawn_blocking(move || stores.close()).await.is_err() {
             tracing::error!("the stores did not close in order");
@@ -343,6 +416,21 @@ async fn open_stores(config: &Config, identity: Identity, keys: &KeyStore) -> Re
         Ok(Err(faults)) => Err(StartFault(faults.into_iter().map(Reason::from).collect())),
         Err(panic) => Err(Reason::Died(panic.to_string()).into()),
     }
+}
+
+async fn open_feed(config: &Config, stores: &Stores, desk: &Desk) -> Result<(Feed, Writer), StartFault> {
+    let dir = stores::feed_dir(&config.store.data);
+    let restored = desk.with_state(|state| state.restores.last().map(|restore| restore.statement.journal.size));
+    let identity = &stores.identity;
+    let parts = FeedParts {
+        dir: dir.clone(),
+        source: format!("{}/{}", identity.deployment, identity.node),
+        journal: identity.journal_origin(),
+        restored: restored.unwrap_or(0),
+        bytes_max: config.feed.spool_bytes,
+    };
+    let opened = tokio::task::spawn_blocking(move || Feed::open(parts)).await.map_err(io::Error::other);
+    opened.and_then(|opened| opened).map_err(|cause| Reason::Feed { path: dir, cause }.into())
 }
 
 /// Uploads that are checked first take no room that recordings could come to need: below twice the reserve none is kept.

@@ -8,10 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use approver::feed::syslog::SyslogUrl;
+use approver::notify::mail::{Address, MailServer, MailTls, MailTo};
 use approver::notify::webhook::WebhookUrl;
 use approver::post::Url;
 use certs::witness_key::Cosigner;
-use policies::ids::{BadName, Recipient};
+use policies::ids::{BadName, GroupName, NodeId, Recipient};
 use policies::plant::reader::{self, Field, Kind, Reader};
 use policies::plant::{Mistakes, shown};
 use recordings::keys::Recipients;
@@ -29,6 +31,8 @@ pub struct Config {
     pub seal: SealWord,
     /// Whom to tell, beside the board.
     pub notify: Notify,
+    /// What the plant's own systems are told.
+    pub feed: FeedConfig,
     /// The folder of the gate's private keys.
     pub keys: PathBuf,
 }
@@ -141,6 +145,60 @@ pub struct Notify {
     pub webhook: Option<WebhookAt>,
     /// A program and its arguments, run without a shell, the notice on its standard input.
     pub command: Vec<String>,
+    /// Where mail goes.
+    pub mail: Option<MailAt>,
+}
+
+/// Where mail goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailAt {
+    /// By which server, and to whom.
+    pub to: MailTo,
+    /// The file of the CAs that may vouch for the server, in PEM; otherwise the system's.
+    pub ca: Option<PathBuf>,
+}
+
+/// The feed, and whom the gate brings it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedConfig {
+    /// Bytes of the disk that it takes at most; what a receiver did not take by then is dropped, the oldest first.
+    pub spool_bytes: u64,
+    /// Those to whom it is brought. No two of one name.
+    pub receivers: Vec<ReceiverAt>,
+}
+
+/// A receiver of the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiverAt {
+    /// What it is called, and its cursor with it.
+    pub name: NodeId,
+    /// Where it is.
+    pub at: ReceiverWay,
+}
+
+/// How a receiver gets the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceiverWay {
+    /// As syslog.
+    Syslog {
+        /// The address.
+        to: SyslogUrl,
+        /// The file of the CAs that may vouch for it, in PEM; otherwise the system's.
+        ca: Option<PathBuf>,
+    },
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+impl Default for FeedConfig {
+    fn default() -> Self {
+        Self { spool_bytes: Self::SPOOL_BYTES, receivers: Vec::new() }
+    }
+}
+
+impl FeedConfig {
+    /// `spool` where the file says nothing: some two hundred thousand events.
+    const SPOOL_BYTES: u64 = 64 << 20;
 }
 
 /// Where notices are posted.
@@ -283,8 +341,10 @@ fn file(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Config> {
         field.table(OTHER, |reader| reader.required("seal", "write how the keys are sealed", seal))
     });
     let notify = reader.or("notify", Notify::default(), |field| field.table(OTHER, |reader| notify(reader, folder)));
+    let feed = reader.or("feed", FeedConfig::default(), |field| field.table(OTHER, |reader| feed(reader, folder)));
     let (vendor, plant) = faces?;
-    Some(Config { vendor, plant, store: store?, seal: seal?, notify: notify?, keys: folder.join(Config::KEYS) })
+    let keys = folder.join(Config::KEYS);
+    Some(Config { vendor, plant, store: store?, seal: seal?, notify: notify?, feed: feed?, keys })
 }
 
 fn faces(reader: &mut Reader<'_, '_>) -> Option<(VendorFace, PlantFace)> {
@@ -446,7 +506,111 @@ fn notify(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Notify> {
             })
         })
     });
-    Some(Notify { webhook: webhook?, command: command? })
+    let mail = reader.optional("mail", |field| field.table(OTHER, |reader| mail(reader, folder)));
+    Some(Notify { webhook: webhook?, command: command?, mail: mail? })
+}
+
+fn mail(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<MailAt> {
+    let server = reader.required("server", "write a name and a port: \"mail.mill3.example:587\"", |field| {
+        field.parsed::<MailServer>()
+    });
+    let tls = reader.or("tls", MailTls::StartTls, |field| {
+        field.one_of(&[("starttls", MailTls::StartTls), ("implicit", MailTls::Implicit), ("none", MailTls::None)])
+    });
+    let is_elsewhere = server.as_ref().is_some_and(|server| !server.is_this_machine());
+    let is_bare = tls == Some(MailTls::None) && is_elsewhere;
+    if is_bare {
+        let right = "write \"starttls\" or \"implicit\"";
+        reader.note_at("tls", "mail goes in the clear only to this machine itself (127.0.0.1, ::1, localhost)", right);
+    }
+    let from = reader.required("from", "write an address: \"holdpoint@mill3.example\"", Field::parsed);
+    let to = reader.required("to", "write who gets what everybody gets: [\"control-room@mill3.example\"]", addressees);
+    let groups = reader.or("groups", BTreeMap::new(), |field| {
+        let right = "write for example { shift-lead = [\"shift@mill3.example\"] }";
+        let groups = field.entries(right, |_: &GroupName, entry| addressees(entry))?;
+        groups.into_iter().map(|(group, addresses)| Some((group, addresses?))).collect()
+    });
+    let user = reader.optional("user", |field| field.plain_text(ARGUMENT_CHARS_MAX, &[]));
+    let credential = reader.optional("credential", Field::parsed);
+    let ca = reader.optional("ca", |field| field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path)));
+    match (&user, &credential) {
+        (Some(Some(_)), Some(None)) => {
+            let right = "write the name under which `holdpoint secret set` keeps the password";
+            reader.note_missing("credential", right);
+        }
+        (Some(None), Some(Some(_))) => {
+            reader.note_missing("user", "write as whom the gate signs in at the mail server");
+        }
+        _ => {}
+    }
+    let login = user?.zip(credential?);
+    let to = MailTo { server: server?, tls: tls.filter(|_| !is_bare)?, from: from?, to: to?, groups: groups?, login };
+    Some(MailAt { to, ca: ca? })
+}
+
+fn addressees(field: &Field<'_, '_>) -> Option<Vec<Address>> {
+    field.filled_list("write an address at least", |entry| match entry.text()?.parse() {
+        Ok(address) => Some(address),
+        Err(bad) => entry.wrong(
+            format!("{} is no address ({bad})", shown(entry.text()?)),
+            "write for example \"shift@mill3.example\"",
+        ),
+    })
+}
+
+/// Less holds no night's events, and what it is made of would be too small.
+const SPOOL_BYTES_MIN: u64 = 1 << 20;
+
+fn feed(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<FeedConfig> {
+    let spool_bytes = reader.or("spool", FeedConfig::SPOOL_BYTES, |field| {
+        let text = field.text()?;
+        match size(text).filter(|bytes| *bytes >= SPOOL_BYTES_MIN) {
+            Some(bytes) => Some(bytes),
+            None => field.wrong(format!("{} is no size of 1 MiB or more", shown(text)), "write for example \"64 MiB\""),
+        }
+    });
+    let of_syslog = reader.or("syslog", Vec::new(), |field| {
+        field.list(|entry| entry.table(OTHER, |reader| receiver(reader, |reader| syslog(reader, folder))))
+    });
+    let mut names: BTreeSet<NodeId> = of_syslog.iter().flatten().map(|receiver| receiver.name.clone()).collect();
+    let known = of_syslog.as_ref().map_or(0, Vec::len);
+    let of_files = reader.or("file", Vec::new(), |field| {
+        let files = field.list(|entry| {
+            entry.table(OTHER, |reader| {
+                receiver(reader, |reader| {
+                    let path = reader.required("path", "write the file that lines are appended to", |field| {
+                        field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path))
+                    });
+                    Some(ReceiverWay::File(path?))
+                })
+            })
+        })?;
+        names.extend(files.iter().map(|receiver| receiver.name.clone()));
+        if names.len() < known + files.len() {
+            return field.wrong("two receivers have one name", "let each have a name of its own: its cursor bears it");
+        }
+        Some(files)
+    });
+    let receivers: Vec<ReceiverAt> = of_syslog?.into_iter().chain(of_files?).collect();
+    Some(FeedConfig { spool_bytes: spool_bytes?, receivers })
+}
+
+fn receiver(
+    reader: &mut Reader<'_, '_>,
+    at: impl FnOnce(&mut Reader<'_, '_>) -> Option<ReceiverWay>,
+) -> Option<ReceiverAt> {
+    let name = reader.required("name", "write what it is called, for example \"siem\"", Field::parsed);
+    let at = at(reader);
+    Some(ReceiverAt { name: name?, at: at? })
+}
+
+fn syslog(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<ReceiverWay> {
+    let to = reader.required("to", "write for example \"tls://siem.mill3.example:6514\"", |field| {
+        let to: SyslogUrl = field.parsed()?;
+        Some(to)
+    });
+    let ca = reader.optional("ca", |field| field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path)));
+    Some(ReceiverWay::Syslog { to: to?, ca: ca? })
 }
 
 fn webhook(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<WebhookAt> {
@@ -538,6 +702,64 @@ mod tests {
         ] {
             let mistakes = parse(&written("ssh = [\"127.0.0.1:0\"]", line)).expect_err(line);
             assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{line}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn mail_leaves_the_machine_under_tls_only_and_its_password_is_elsewhere() {
+        let read = |rest: &str| parse(&written("ssh = [\"127.0.0.1:0\"]", &format!("[notify.mail]\n{rest}")));
+        let people = "from = \"gate@mill3.example\"\nto = [\"all@mill3.example\"]\n";
+        let whole = format!(
+            "server = \"mail.mill3.example:587\"\n{people}groups = {{ shift-lead = [\"shift@mill3.example\"] }}\n\
+             user = \"gate\"\ncredential = \"smtp\"\nca = \"mail.pem\"\n"
+        );
+        let MailAt { to, ca } = read(&whole).expect("right").notify.mail.expect("it is there");
+        assert_eq!((to.tls, to.to.len(), to.groups.len()), (MailTls::StartTls, 1, 1));
+        assert_eq!(to.login, Some(("gate".to_owned(), "smtp".parse().expect("a name"))));
+        assert_eq!(ca.as_deref(), Some(Path::new("/etc/holdpoint/mail.pem")));
+        for here in ["localhost:25", "127.0.0.1:25", "[::1]:25"] {
+            assert!(read(&format!("server = \"{here}\"\ntls = \"none\"\n{people}")).is_ok(), "{here}");
+        }
+        let server = "server = \"mail.mill3.example:25\"\n";
+        for (rest, said) in [
+            (format!("{server}tls = \"none\"\n{people}"), "in the clear"),
+            (format!("server = \"localhost.example:25\"\ntls = \"none\"\n{people}"), "in the clear"),
+            (format!("{server}tls = \"maybe\"\n{people}"), "is not known here"),
+            (format!("server = \"mail\"\n{people}"), "is no mail server"),
+            (format!("{server}{people}user = \"gate\""), "notify.mail.credential: missing"),
+            (format!("{server}{people}credential = \"smtp\""), "notify.mail.user: missing"),
+            (format!("{server}{people}password = \"x\""), "notify.mail.password: unknown key"),
+            (format!("{server}from = \"gate@mill3.example\"\nto = []"), "notify.mail.to: empty"),
+            (format!("{server}from = \"gate\"\nto = [\"a@b.example\"]"), "notify.mail.from: "),
+            (format!("{server}{people}groups = {{ shift-lead = [\"a b\"] }}"), "is no address"),
+        ] {
+            let mistakes = read(&rest).expect_err(said);
+            assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{rest}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_of_the_feed_has_a_name_of_its_own_and_a_place() {
+        let read = |rest: &str| parse(&written("ssh = [\"127.0.0.1:0\"]", rest));
+        let syslog = "[[feed.syslog]]\nname = \"siem\"\nto = \"tls://siem.example\"\nca = \"siem.pem\"\n";
+        let file = |name: &str| format!("[[feed.file]]\nname = \"{name}\"\npath = \"feed.jsonl\"\n");
+        let feed = read(&format!("[feed]\nspool = \"2 MiB\"\n{syslog}{}", file("here"))).expect("right").feed;
+        let ca = Some("/etc/holdpoint/siem.pem".into());
+        let at = ReceiverWay::Syslog { to: "tls://siem.example:6514".parse().expect("an address"), ca };
+        assert_eq!((feed.spool_bytes, feed.receivers.len()), (2 << 20, 2));
+        assert_eq!(feed.receivers[0], ReceiverAt { name: "siem".parse().expect("a name"), at });
+        assert_eq!(feed.receivers[1].at, ReceiverWay::File("/etc/holdpoint/feed.jsonl".into()));
+        for (rest, said) in [
+            (format!("{syslog}{}", file("siem")), "two receivers have one name"),
+            (format!("{}{}", file("a"), file("a")), "two receivers have one name"),
+            (file("a/b"), "feed.file[1].name: "),
+            ("[feed]\nspool = \"64 KiB\"".to_owned(), "no size of 1 MiB or more"),
+            ("[[feed.syslog]]\nname = \"a\"\nto = \"https://a\"".to_owned(), "is no syslog receiver"),
+            ("[[feed.syslog]]\nname = \"a\"".to_owned(), "feed.syslog[1].to: missing"),
+            ("[[feed.file]]\nname = \"a\"\npath = \"b\"\nrotate = 1".to_owned(), "feed.file[1].rotate: unknown key"),
+        ] {
+            let mistakes = read(&rest).expect_err(said);
+            assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{rest}: {mistakes:?}");
         }
     }
 

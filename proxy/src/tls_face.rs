@@ -5,6 +5,7 @@
 mod within_websocket;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -150,8 +151,8 @@ impl Arrival {
                 drop(stranger);
                 self.turn_away(shaken.ok(), &who, refusal).await;
             }
-            (_, Some(Proved::Nobody(why))) => self.failed(&format!("a client certificate that does not count: {why}")),
-            (Err(error), _) => self.failed(&format!("no client certificate that counts: {error}")),
+            (_, Some(Proved::Nobody(why))) => self.failed("a client certificate that does not count", &why),
+            (Err(error), _) => self.failed("no client certificate that counts", &error),
             // A handshake that is done has asked who came.
             (Ok(_), None) => tracing::error!(source = %self.source, "a connection proved nothing, and is closed"),
         }
@@ -174,8 +175,8 @@ impl Arrival {
         made.inspect_err(|fault| tracing::error!(%fault, "the TCP face has no certificate")).ok()
     }
 
-    fn failed(&self, how: &str) {
-        self.face.parts.strangers.failed(self.source, how);
+    fn failed(&self, how: &'static str, why: &dyn fmt::Display) {
+        self.face.parts.strangers.failed_because(self.source, how, why);
     }
 
     /// Whoever proved who they are and is refused: that is journaled, and no target learns of it.

@@ -98,6 +98,7 @@ async fn a_changed_host_key_is_told_by_the_webhook_and_by_the_command() {
     config.notify = Notify {
         webhook: Some(WebhookAt { url, ca: None }),
         command: ["/bin/sh", "-c", &script].map(String::from).into(),
+        mail: None,
     };
     let app = start(&config).await.unwrap();
     let (target, service) = ("hmi-2".parse().unwrap(), "ssh".parse().unwrap());

@@ -204,6 +204,32 @@ pub struct Status {
     pub segment: u64,
     /// How the writer thread is scheduled.
     pub priority: Priority,
+    /// Work that waits for the writer thread.
+    pub waiting: usize,
+    /// How long commits took, from the first write to the end of the sync.
+    pub commits: Commits,
+}
+
+/// How long commits took since the log was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Commits {
+    /// How many took at most so long as [`BOUNDS_MICROS`](Self::BOUNDS_MICROS) says and longer than the bound before; the
+    /// last, longer than all.
+    pub counts: [u64; Self::BOUNDS_MICROS.len() + 1],
+    /// All together, in nanoseconds.
+    pub nanos: u64,
+}
+
+impl Commits {
+    /// In microseconds.
+    pub const BOUNDS_MICROS: [u64; 11] =
+        [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 2_500_000];
+
+    pub(crate) fn took(&mut self, nanos: u64) {
+        let slot = Self::BOUNDS_MICROS.partition_point(|bound| bound * 1_000 < nanos);
+        self.counts[slot] += 1;
+        self.nanos = self.nanos.saturating_add(nanos);
+    }
 }
 
 /// How the writer thread is scheduled.
@@ -224,6 +250,7 @@ pub(crate) struct Published {
     pub(crate) offset: u64,
     pub(crate) open: usize,
     pub(crate) priority: Priority,
+    pub(crate) commits: Commits,
     /// Of every used segment: its number, its first entry's index, and where its frames end, if others follow.
     pub(crate) extents: Vec<Extent>,
     /// The newest entries, for those who follow the log.
@@ -494,6 +521,8 @@ impl Log {
             spares: self.spares.ready(),
             segment: published.segment,
             priority: published.priority,
+            waiting: self.queue.len(),
+            commits: published.commits,
         }
     }
 }

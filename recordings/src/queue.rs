@@ -184,6 +184,11 @@ impl Queue {
         lock(&self.waiting).closed.clone()
     }
 
+    /// How much is in line.
+    pub(crate) fn len(&self) -> usize {
+        lock(&self.waiting).works.len()
+    }
+
     /// Everything in line.
     pub(crate) fn take(&self) -> VecDeque<Stamped> {
         std::mem::take(&mut lock(&self.waiting).works)

@@ -29,7 +29,7 @@ use crate::leaf::{
 };
 use crate::ledger::LedgerDigest;
 use crate::leftover::{self, Leftover};
-use crate::log::{Before, Extent, Head, LogOptions, Priority, Published, Purpose, RetiredBelow, Signer};
+use crate::log::{Before, Commits, Extent, Head, LogOptions, Priority, Published, Purpose, RetiredBelow, Signer};
 use crate::press::Bell;
 use crate::queue::{Next, Queue, Reply, Stamped, Work, answer};
 use crate::recover::Found;
@@ -176,6 +176,7 @@ impl Writer {
             offset: end.offset,
             open: 0,
             priority: Priority::Normal,
+            commits: Commits::default(),
             extents: found.extents,
             recent: Recent::new(found.state.tree.size()),
             checkpointed: 0,
@@ -654,12 +655,14 @@ impl Writer {
     /// Writes the batch, syncs it, and tells who waited.
     fn commit(&mut self) -> Result<(), Halt> {
         if !self.buffer.is_empty() {
+            let began = self.machine.monotonic_nanos();
             let file = self.file.as_deref().expect("a segment is opened before its first frame");
             file.write_at(&self.buffer, self.batch).map_err(|error| poison("write", &self.path(), &error))?;
             file.sync_data().map_err(|error| poison("sync", &self.path(), &error))?;
             self.batch = self.state.end.offset;
             self.buffer.clear();
             self.publish();
+            lock(&self.published).commits.took(self.machine.monotonic_nanos().saturating_sub(began));
         }
         for ack in std::mem::take(&mut self.acks) {
             ack.tell();

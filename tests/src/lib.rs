@@ -20,6 +20,7 @@ pub mod power;
 pub mod process;
 pub mod seized;
 pub mod service;
+pub mod syslogd;
 pub mod target;
 pub mod telnetd;
 pub mod witness;

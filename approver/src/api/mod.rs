@@ -22,10 +22,12 @@ use certs::token::TokenKey;
 use policies::ids::Recipient;
 use recordings::log::Log;
 
+use crate::alarms::Alarms;
 use crate::carrier::Carrier;
 use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::directory::Nonces;
+use crate::feed::Feed;
 use crate::people::People;
 use crate::witnesses::Witnesses;
 
@@ -37,9 +39,11 @@ mod carrying;
 mod connecting;
 mod cuts;
 mod evidence;
+mod feed;
 mod guard;
 mod keeping;
 mod logs;
+mod metrics;
 mod openapi;
 mod pages;
 mod people;
@@ -101,6 +105,10 @@ pub struct ApiParts {
     pub records_dir: Option<PathBuf>,
     /// What this node keeps in files, to be fetched and backed up.
     pub files: Option<NodeFiles>,
+    /// What the plant's own systems are told.
+    pub feed: Option<Feed>,
+    /// What stands and must be looked after.
+    pub alarms: Alarms,
 }
 
 /// The plant face: operators, auditors, administrators; pages before the API. Bodies are at most 1 MiB.

@@ -74,6 +74,11 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
     }
 
+    /// Whether somebody failed to prove who they are.
+    pub(super) fn is_of_a_stranger(&self) -> bool {
+        self.id == SIGN_IN_REFUSED
+    }
+
     fn title(&self) -> &'static str {
         match self.status {
             StatusCode::BAD_REQUEST => "The request cannot be read",
@@ -207,11 +212,13 @@ impl From<CodeNotTaken> for Problem {
     }
 }
 
+const SIGN_IN_REFUSED: &str = "sign-in-refused";
+
 /// The one answer to a wrong name, a wrong key and a wrong code.
 pub(super) fn sign_in_refused() -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
-        "sign-in-refused",
+        SIGN_IN_REFUSED,
         "name, key and code do not go together. Compare your phone's clock, wait for the next code, and sign in again",
     )
 }

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::openapi::Shape;
 use super::problem::Problem;
 use super::{
-    Api, access, backup, capture, carrying, connecting, cuts, evidence, guard, keeping, openapi, people, plant,
+    Api, access, backup, capture, carrying, connecting, cuts, evidence, feed, guard, keeping, openapi, people, plant,
     requests, secrets, sessions, sign_in, status, types,
 };
 
@@ -252,6 +252,12 @@ fn about_the_gate() -> Vec<Route> {
             .for_(PLANT, "How the gate is doing.")
             .with_key_alone()
             .gives::<types::Status>(),
+        read("/api/v1/feed", feed::feed)
+            .for_(READERS, "What the plant's own systems are told: lines of JSON, from a cursor on.")
+            .with_key_alone()
+            .query("from", "The `cursor` of the last line you have; from the oldest there is, if left out.")
+            .query("follow", "`true`: goes on with what comes; an empty line says that the connection stands.")
+            .gives_lines::<types::FeedLine>(),
         read("/api/v1/me", people::me).for_(PLANT, "Who you are.").with_key_alone().gives::<types::PersonView>(),
     ]
 }

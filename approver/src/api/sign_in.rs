@@ -248,8 +248,18 @@ impl<P: Into<Problem>> From<P> for NotIn {
     }
 }
 
+async fn prove(api: &Api, source: Source, asked: &SignIn) -> Result<Authenticated, NotIn> {
+    let proved = try_to_prove(api, source, asked).await;
+    if let Err(NotIn::Problem(problem)) = &proved
+        && problem.is_of_a_stranger()
+    {
+        api.desk().counts().stranger_failed(source.0, "a sign-in that was refused");
+    }
+    proved
+}
+
 /// Key first, code second: a code counts, and counts against somebody, only behind a key that was proved.
-async fn prove(api: &Api, Source(source): Source, asked: &SignIn) -> Result<Authenticated, NotIn> {
+async fn try_to_prove(api: &Api, Source(source): Source, asked: &SignIn) -> Result<Authenticated, NotIn> {
     let now = api.clock().wall();
     let key = PublicKey::from_openssh(asked.public_key.trim()).map_err(|_| sign_in_refused())?;
     let nonce = HEXLOWER.decode(asked.nonce.as_bytes()).ok().and_then(|nonce| <[u8; 32]>::try_from(nonce).ok());

@@ -17,8 +17,12 @@ use recordings::log::{Log, RoomState};
 use recordings::tlog::kept::Held;
 
 use super::Api;
-use super::types::{HeadView, Health, RecipientView, RecorderView, Status, WitnessView, WitnessedView};
-use crate::witnesses::Standing;
+use super::types::{
+    AlarmView, HeadView, Health, ReceiverView, RecipientView, RecorderView, Status, WitnessView, WitnessedView,
+};
+use crate::alarms::Standing;
+use crate::feed::{Feed, ReceiverState};
+use crate::witnesses;
 
 pub(super) async fn status(State(api): State<Api>) -> Json<Status> {
     Json(api.status())
@@ -31,52 +35,17 @@ pub(super) async fn healthz(State(api): State<Api>) -> impl IntoResponse {
     (status, Json(Health { healthy }))
 }
 
-/// Figures without labels: no person, target or reason is in them.
+/// No person, no target and no text is in it.
 pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    let status = api.status();
-    let witnessed = status.witnessed.as_ref();
-    let figures = [
-        ("healthy", u64::from(api.is_healthy()), "Whether new sessions can be let in."),
-        ("journal_entries", status.journal.size, "Entries of the journal."),
-        ("journal_entries_witnessed", witnessed.map_or(0, |head| head.size), "Entries under a head somebody signed."),
-        (
-            "witnesses_lost",
-            status.witnesses.iter().filter(|witness| witness.trouble.is_some()).count() as u64,
-            "Witnesses that do not cosign.",
-        ),
-        ("witnessed_age_seconds", witnessed.map_or(0, |head| head.age_seconds), "Since that was signed."),
-        (
-            "journal_down_seconds",
-            status.journal_down_seconds.unwrap_or(0),
-            "Since how long the journal does not answer.",
-        ),
-        ("late_facts", status.late as u64, "Facts that wait to be journaled."),
-        ("lost_facts", status.lost, "Facts that had to be forgotten."),
-        ("sessions_live", status.live as u64, "Live sessions."),
-        ("requests_pending", status.pending as u64, "Requests that wait for operators."),
-        ("cuts_standing", status.cuts as u64, "Cuts that stand."),
-        (
-            "recipients_forgotten",
-            status.recipients.iter().filter(|recipient| recipient.forgotten).count() as u64,
-            "Keys to which recordings are encrypted, and which nobody has tried for a year.",
-        ),
-        ("board_red", u64::from(status.red), "Whether the board is red."),
-    ];
-    let text: String = figures
-        .iter()
-        .map(|(name, value, about)| {
-            format!("# HELP holdpoint_{name} {about}\n# TYPE holdpoint_{name} gauge\nholdpoint_{name} {value}\n")
-        })
-        .collect();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], api.metrics())
 }
 
 fn held_at(held: Held) -> Timestamp {
     i64::try_from(held.seconds).ok().and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(Timestamp::MAX)
 }
 
-fn witness_view(standing: &Standing) -> WitnessView {
-    let Standing { name, journal, records, trouble } = standing;
+fn witness_view(standing: &witnesses::Standing) -> WitnessView {
+    let witnesses::Standing { name, journal, records, trouble } = standing;
     WitnessView {
         name: name.clone(),
         journal: journal.map(|held| held.size),
@@ -86,8 +55,16 @@ fn witness_view(standing: &Standing) -> WitnessView {
     }
 }
 
+fn alarm_view(Standing { kind, of, text, since }: Standing) -> AlarmView {
+    AlarmView { alarm: kind.to_owned(), of, text, since }
+}
+
+fn receiver_view(ReceiverState { name, behind, missed, trouble, .. }: ReceiverState) -> ReceiverView {
+    ReceiverView { name, behind, missed, trouble: trouble.map(|trouble| trouble.why) }
+}
+
 impl Api {
-    fn is_healthy(&self) -> bool {
+    pub(super) fn is_healthy(&self) -> bool {
         let desk = self.desk().status();
         let takes = |log: &Arc<Log>| log.status().fault.is_none() && lacks_room(log).is_none();
         desk.journal_down_for.is_none() && desk.unknown_event.is_none() && self.parts().recorder.iter().all(takes)
@@ -106,7 +83,7 @@ impl Api {
     }
 
     /// The longest head that somebody else remembers; of two alike, the younger.
-    fn witnessed(&self, standings: &[Standing], now: Timestamp) -> Option<WitnessedView> {
+    fn witnessed(&self, standings: &[witnesses::Standing], now: Timestamp) -> Option<WitnessedView> {
         let age_seconds = |at: Timestamp| u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
         let signed = self.desk().with_state(|state| state.witnessed).map(|known| WitnessedView {
             size: known.head.size,
@@ -126,7 +103,7 @@ impl Api {
         cosigned.chain(signed).max_by_key(|head| (head.size, Reverse(head.age_seconds)))
     }
 
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         let (desk, now) = (self.desk().status(), self.clock().wall());
         let standings = self.parts().witnesses.standings();
         let recorder = self.recorder();
@@ -184,6 +161,8 @@ impl Api {
             recorder,
             recipients: self.recipients(now),
             seal: self.parts().seal_word.to_owned(),
+            alarms: self.parts().alarms.standing().into_iter().map(alarm_view).collect(),
+            feed: self.parts().feed.iter().flat_map(Feed::receivers).map(receiver_view).collect(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Telling people: of requests that wait, step by step as the rule's `tell` says, and of what nobody may mute. A notice
 //! leads to a page and decides nothing; no reason, no work order and no code is in one. How it travels is beside:
-//! a webhook, a command of the operator's choice.
+//! e-mail, a webhook, a command of the operator's choice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,11 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::desk::{Alarm, Desk, Due};
+use crate::feed::{Feed, Told};
 use crate::journal::Entry;
 use crate::mint;
 use crate::people::People;
 
 pub mod command;
+pub mod mail;
 pub mod webhook;
 
 /// One thing people are told.
@@ -33,6 +35,8 @@ pub struct Notice {
     pub id: String,
     /// When it came up.
     pub at: Timestamp,
+    /// Since when that stands which it is about, by the plant's clock.
+    pub since: String,
     /// `request-waits`, `watch-wanted`, `emergency`, `cut`, `reopened`, `host-key-changed`, `recorder-failed` or `gate`.
     pub kind: &'static str,
     /// In words.
@@ -136,6 +140,8 @@ pub struct Notices {
     pub people: People,
     /// What links begin with: the plant face's origin.
     pub origin: String,
+    /// Where it is recorded who was told of what.
+    pub feed: Option<Feed>,
 }
 
 impl Notices {
@@ -184,6 +190,11 @@ impl Notices {
         } else {
             tracing::info!(kind = notice.kind, id = notice.id, "notice: {}", notice.text);
         }
+        if let Some(feed) = &self.feed {
+            let (group, request) = (notice.group.as_ref(), notice.request.map(|request| request.to_string()));
+            let group = group.map(GroupName::as_str);
+            feed.tell(Told::notice(notice.at, notice.kind, group, request.as_deref(), notice.red));
+        }
         for Queues { everybody, group } in queues {
             let queue = if notice.group.is_some() { group } else { everybody };
             queue.push(notice);
@@ -214,9 +225,13 @@ impl Notices {
     }
 
     async fn of_due(&self, due: Due) -> Notice {
-        let case = self.desk.with_state(|state| state.cases.get(&due.request).map(|case| case.request.clone()));
+        let case = self.desk.with_state(|state| {
+            let case = state.cases.get(&due.request)?;
+            Some((case.request.clone(), state.clock(case.submitted).to_string()))
+        });
+        let since = case.as_ref().map(|(_, since)| since.clone());
         let text = match case {
-            Some(request) => {
+            Some((request, _)) => {
                 let actions: Vec<&str> = request.actions.iter().map(|action| action.as_str()).collect();
                 let who = self.people.shown(request.technician).await;
                 format!("{who} asks for {} at {} for {}", actions.join(", "), request.target, request.duration)
@@ -225,7 +240,8 @@ impl Notices {
         };
         let link = format!("{}/requests/{}", self.origin, due.request);
         let notice = self.notice("request-waits", text, due.red);
-        Notice { group: Some(due.group), request: Some(due.request), link, ..notice }
+        let since = since.unwrap_or_else(|| notice.since.clone());
+        Notice { group: Some(due.group), request: Some(due.request), link, since, ..notice }
     }
 
     /// What was journaled since, as far as everybody must hear of it.
@@ -318,6 +334,8 @@ impl Notices {
                 (format!("the witness {witness} refuses, because this gate was set back or runs twice: {why}"), true)
             }
             Alarm::WitnessBack { witness } => (format!("the witness {witness} cosigns again"), false),
+            Alarm::Raised(text) => (text.clone(), true),
+            Alarm::Cleared(text) => (format!("no longer: {text}"), false),
             Alarm::StoreFillsUp => {
                 ("the disk for recordings is filling up: below what is reserved nobody new is let in".to_owned(), true)
             }
@@ -327,7 +345,8 @@ impl Notices {
 
     fn notice(&self, kind: &'static str, text: String, red: bool) -> Notice {
         let (id, at, link) = (mint::nonce(), self.desk.clock().wall(), self.origin.clone());
-        Notice { v: 1, id, at, kind, text, group: None, request: None, red, link }
+        let since = self.desk.with_state(|state| state.clock(at)).to_string();
+        Notice { v: 1, id, at, since, kind, text, group: None, request: None, red, link }
     }
 }
 

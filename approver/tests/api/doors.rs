@@ -31,6 +31,7 @@ plant  POST   /api/v1/sign-in                               *
 plant  POST   /api/v1/enrol                                 *
 plant  GET    /api/v1/backup                                a
 plant  GET    /api/v1/status                                oua!
+plant  GET    /api/v1/feed                                  ou!
 plant  GET    /api/v1/me                                    oua!
 plant  GET    /api/v1/requests                              oua
 plant  GET    /api/v1/requests/{request}                    oua
@@ -268,8 +269,9 @@ async fn no_get_changes_anything() {
     const TIMES: usize = 10;
     const FETCH: &str = "/api/v1/recordings/{session}/files";
     const ENDLESS: [&str; 2] = ["/api/v1/sessions/{session}/watch", "/api/v1/capture"];
-    /// Nobody gets it here: what is kept for three years is not erased, and this journal lies in no files.
-    const SHUT: [&str; 3] = ["/api/v1/recordings/{session}/erasure", "/api/v1/journal/files", "/api/v1/backup"];
+    /// Nobody gets it here: what is kept for three years is not erased, this journal lies in no files, and there is no feed.
+    const SHUT: [&str; 4] =
+        ["/api/v1/recordings/{session}/erasure", "/api/v1/journal/files", "/api/v1/backup", "/api/v1/feed"];
     let furnished = Furnished::new().await;
     let house = &furnished.house;
     let everybody = everybody(house).await;

@@ -121,6 +121,8 @@ impl House {
             recipient_names: [].into(),
             records_dir: None,
             files: None,
+            feed: None,
+            alarms: approver::alarms::Alarms::default(),
         };
         change(&mut parts);
         let stop = CancellationToken::new();

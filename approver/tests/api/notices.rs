@@ -65,6 +65,7 @@ fn listen(stage: &mut Stage, tracker: &TaskTracker, stop: &CancellationToken) ->
         alarms: std::mem::replace(&mut stage.alarms, tokio::sync::mpsc::channel(1).1),
         people: stage.people.clone(),
         origin: "https://holdpoint.mill3.local".into(),
+        feed: None,
     };
     notices.start(vec![heard.clone()], tracker, stop);
     heard
@@ -166,6 +167,7 @@ async fn a_burst_of_events_loses_none() {
         alarms: stage.alarms,
         people: stage.people.clone(),
         origin: "https://holdpoint.mill3.local".into(),
+        feed: None,
     };
     notices.start(vec![hangs.clone(), answers.clone()], &tracker, &stop);
     // All 400 steps are due at once; who answers has taken what its queue holds, and the other's is full.
@@ -256,6 +258,7 @@ fn notice() -> Notice {
         v: 1,
         id: "1".into(),
         at: jiff::Timestamp::UNIX_EPOCH,
+        since: "2026-11-22 14:03".into(),
         kind: "cut",
         text: "a; rm -rf $HOME".into(),
         group: None,

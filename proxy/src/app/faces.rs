@@ -189,6 +189,8 @@ impl App {
             recipient_names: self.config.store.recipient_names(),
             records_dir: Some(records_dir(data)),
             files: Some(self.node_files()),
+            feed: Some(self.feed.clone()),
+            alarms: self.alarms.clone(),
         })
     }
 

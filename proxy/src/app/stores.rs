@@ -101,6 +101,11 @@ pub fn records_dir(data: &Path) -> PathBuf {
     data.join(RECORDS)
 }
 
+/// The folder of the feed's spool in a data folder: a copy of what is in the journal, for others.
+pub fn feed_dir(data: &Path) -> PathBuf {
+    data.join("feed")
+}
+
 /// The file of cuts in a data folder.
 pub fn cuts_path(data: &Path) -> PathBuf {
     data.join(CUTS)

@@ -1,13 +1,19 @@
 //! Whom this program tells, and by which ways: as the configuration says.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use approver::desk::Desk;
+use approver::feed::receivers::{Receiver, Way};
+use approver::feed::syslog::Syslog;
 use approver::notify::Notifier;
 use approver::notify::command::RunCommand;
+use approver::notify::mail::Mail;
 use approver::notify::webhook::Webhook;
 use approver::post::NoCa;
+use certs::secrets::Secrets;
 
-use crate::config::{Notify, WebhookAt};
+use crate::config::{FeedConfig, MailAt, Notify, ReceiverAt, ReceiverWay, WebhookAt};
 
 /// Why people cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +21,28 @@ pub enum CannotTell {
     /// Nobody who could vouch for the address.
     #[error("notify.webhook: {0}")]
     Webhook(#[from] NoCa),
+    /// Nobody who could vouch for the mail server.
+    #[error("notify.mail: {0}")]
+    Mail(NoCa),
+    /// The file of CAs of the mail server.
+    #[error("notify.mail.ca: {path}: {cause}", path = .path.display())]
+    MailCa {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// Nobody who could vouch for a receiver of the feed.
+    #[error("feed.syslog: {0}")]
+    Syslog(NoCa),
+    /// The file of CAs of a receiver of the feed.
+    #[error("feed.syslog.ca: {path}: {cause}", path = .path.display())]
+    FeedCa {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
     /// The file of CAs.
     #[error("notify.webhook.ca: {path}: {cause}", path = .path.display())]
     Ca {
@@ -34,6 +62,47 @@ pub(crate) fn ways(notify: &Notify) -> Result<Vec<Arc<dyn Notifier>>, CannotTell
     let webhook = webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Notifier>);
     let command = RunCommand::new(&notify.command).map(|command| Arc::new(command) as Arc<dyn Notifier>);
     Ok(webhook.into_iter().chain(command).collect())
+}
+
+/// Mail, where it is configured; its password is taken from what was sealed each time it is needed.
+///
+/// # Errors
+/// A server that could never be spoken to.
+pub(crate) fn mail(
+    at: Option<&MailAt>,
+    gate: &str,
+    desk: &Desk,
+    secrets: &Secrets,
+) -> Result<Option<Arc<dyn Notifier>>, CannotTell> {
+    let Some(MailAt { to, ca }) = at else { return Ok(None) };
+    let unreadable = |path: &PathBuf, cause| CannotTell::MailCa { path: path.clone(), cause };
+    let ca = ca.as_ref().map(|path| std::fs::read_to_string(path).map_err(|cause| unreadable(path, cause)));
+    let mail = Mail::new(to.clone(), ca.transpose()?.as_deref(), gate.to_owned(), desk.clone(), secrets.clone());
+    Ok(Some(Arc::new(mail.map_err(CannotTell::Mail)?)))
+}
+
+/// Every receiver of the feed that is configured; there may be none. `hostname` is how this gate is called in syslog.
+///
+/// # Errors
+/// A receiver that could never be reached.
+pub(crate) fn receivers(feed: &FeedConfig, hostname: &str) -> Result<Vec<Receiver>, CannotTell> {
+    feed.receivers.iter().map(|at| receiver(at, hostname)).collect()
+}
+
+fn receiver(ReceiverAt { name, at }: &ReceiverAt, hostname: &str) -> Result<Receiver, CannotTell> {
+    let way = match at {
+        ReceiverWay::File(path) => Way::File(path.clone()),
+        ReceiverWay::Syslog { to, ca } => {
+            let read = |path: &PathBuf| {
+                let unreadable = |cause| CannotTell::FeedCa { path: path.clone(), cause };
+                std::fs::read_to_string(path).map_err(unreadable)
+            };
+            let ca = ca.as_ref().map(read).transpose()?;
+            let syslog = Syslog::new(to.clone(), ca.as_deref(), hostname.to_owned());
+            Way::Syslog(syslog.map_err(CannotTell::Syslog)?)
+        }
+    };
+    Ok(Receiver { name: name.to_string(), way })
 }
 
 fn webhook(at: &WebhookAt) -> Result<Webhook, CannotTell> {

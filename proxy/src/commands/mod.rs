@@ -17,6 +17,7 @@ mod enrol;
 mod evidence;
 mod explain;
 mod exporting;
+mod feed;
 mod fetch;
 mod gate;
 mod init;
@@ -100,6 +101,7 @@ enum Command {
     Disconnect(sessions::OneArgs),
     Watch(watch::Args),
     Capture(capture::Args),
+    Feed(feed::Args),
     Cut(cut::CutArgs),
     Cuts(cut::ListArgs),
     Reopen(cut::ReopenArgs),
@@ -180,6 +182,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Thaw(args) => sessions::thaw(&args, profile),
         Command::Watch(args) => watch::run(&args, profile),
         Command::Capture(args) => capture::run(&args, profile),
+        Command::Feed(args) => feed::run(&args, profile),
         Command::Cut(args) => cut::cut(&args, profile),
         Command::Cuts(args) => cut::list(&args, profile),
         Command::Reopen(args) => cut::reopen(&args, profile),

@@ -1,6 +1,6 @@
 //! `holdpoint status`: how the gate is doing, as an operator wants to know it at the beginning of a shift.
 
-use approver::api::types::{RecipientView, Status, TrustView, WitnessView, WitnessedView};
+use approver::api::types::{AlarmView, ReceiverView, RecipientView, Status, TrustView, WitnessView, WitnessedView};
 use indicatif::HumanBytes;
 
 use super::gate::{ProfileArg, at_gate};
@@ -79,6 +79,14 @@ fn tell(status: &Status, clock: &Clock) {
                 labelled("", &format!("{} free, nobody new is let in below {}", HumanBytes(free), HumanBytes(reserve)));
             }
         }
+    }
+    for AlarmView { alarm, text, since, .. } in &status.alarms {
+        labelled("alarm", &format!("{}: {}, since {}", plain(alarm), plain(text), clock.moment(*since)));
+    }
+    for ReceiverView { name, behind, missed, trouble } in &status.feed {
+        let missed = if *missed > 0 { format!(", misses {missed} for good") } else { String::new() };
+        let trouble = trouble.as_deref().map(|why| format!(". TAKES NOTHING: {}", plain(why))).unwrap_or_default();
+        labelled("feed", &format!("{}: {} to come{missed}{trouble}", plain(name), counted(*behind as usize, "event")));
     }
     for recipient in &status.recipients {
         labelled("opened by", &opened_by(recipient, clock));

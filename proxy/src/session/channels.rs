@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
+use approver::feed::counts::{Counts, Operations};
 use approver::lease::{Lease, Orders};
 use policies::ids::RuleId;
 use recordings::leaf::Account;
 use recordings::notes::Note;
+use recordings::operation::Operation;
 use russh::ChannelId;
 use russh::server::Handle;
 use tokio::sync::{mpsc, watch};
@@ -36,6 +38,8 @@ pub(super) struct Shared {
     pub(super) told: mpsc::Sender<String>,
     /// What checks uploads before the target has any of them, where the rule says so.
     pub(super) checks: Option<Checks>,
+    /// Where operations are summed up for the feed.
+    pub(super) counts: Counts,
     /// What waits for a program transfer. Weak, because the session alone owns it.
     pub(super) lease: Weak<Lease>,
 }
@@ -49,6 +53,18 @@ impl Attending for Shared {
         if self.told.try_send(line).is_err() {
             tracing::debug!("a technician who is refused much misses a line of it");
         }
+    }
+
+    fn operated(&self, operation: &Operation) {
+        let Some(lease) = self.lease.upgrade() else { return };
+        let of = Operations {
+            session: lease.session(),
+            target: lease.target().clone(),
+            service: lease.service().clone(),
+            protocol: operation.protocol,
+            action: operation.class,
+        };
+        self.counts.operated(&of, operation.times, operation.refused.is_some());
     }
 
     fn transferring(&self, transferring: bool) {

@@ -97,6 +97,7 @@ impl Running {
             place: place.clone(),
             told,
             checks: lease.rule().file_check.as_ref().map(|check| parts.staging.checks(check, lease.target())),
+            counts: parts.desk.counts().clone(),
             lease: Arc::downgrade(&lease),
         };
         let obeyed = Order { frozen: None, watchers: BTreeSet::new(), ..orders.now() };

@@ -19,6 +19,7 @@ use policies::ids::RuleId;
 use recordings::fault::StoreFault;
 use recordings::leaf::{Account, Direction};
 use recordings::notes::{Note, Splice};
+use recordings::operation::Operation;
 use recordings::words::Words;
 use tokio::io::AsyncRead;
 use tokio::sync::{Notify, SetOnce, watch};
@@ -54,6 +55,8 @@ pub(crate) trait Attending: Sync {
     fn touch(&self);
     /// A line for the technician, such as what was refused and why.
     fn tell(&self, line: String);
+    /// Operations passed or were refused.
+    fn operated(&self, operation: &Operation);
     /// A program transfer to the target began by this connection, or ended.
     fn transferring(&self, transferring: bool);
 }
@@ -705,6 +708,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
             if let Some(why) = verdict.operation.refused.as_ref().filter(|_| verdict.operation.times == 1) {
                 self.attending.tell(format!("{}: {why}", verdict.words));
             }
+            self.attending.operated(&verdict.operation);
             self.note(&looking.noted(verdict));
         }
     }
@@ -757,7 +761,10 @@ impl<'a, R: Recorder> Carriage<'a, R> {
                 self.attending.transferring(false);
             }
             let rest = lock(&looking.repeats).rest(Instant::now());
-            rest.into_iter().for_each(|verdict| self.note(&looking.noted(verdict)));
+            for verdict in rest {
+                self.attending.operated(&verdict.operation);
+                self.note(&looking.noted(verdict));
+            }
             let spliced = std::mem::take(&mut lock(&looking.course).spliced);
             if !spliced.is_empty() {
                 let words = "the gate spoke in the target's stead".into();

@@ -102,6 +102,8 @@ impl Face {
             recipient_names: [].into(),
             records_dir: None,
             files: None,
+            feed: None,
+            alarms: approver::alarms::Alarms::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

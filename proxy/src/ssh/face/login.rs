@@ -340,7 +340,7 @@ impl Login {
     }
 
     /// What ends it, if that was the last try.
-    async fn count_wrong(&mut self, how: &str) -> Option<Auth> {
+    async fn count_wrong(&mut self, how: &'static str) -> Option<Auth> {
         self.face.strangers.failed(self.connection.source, how);
         self.codes_refused += 1;
         if self.codes_refused < CODES_MAX {

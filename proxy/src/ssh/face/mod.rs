@@ -105,7 +105,8 @@ impl SshFace {
     /// Over these parts.
     pub fn new(parts: FaceParts) -> Self {
         let FaceParts { sessions, desk, people, host_key, ca, gate, passwords, tracker, lanes, stop } = parts;
-        let (strangers, recent) = (Strangers::new(desk.clock().clone()), RecentLogins::new(desk.clock().clone()));
+        let (strangers, recent) =
+            (Strangers::new(desk.clock().clone(), desk.counts().clone()), RecentLogins::new(desk.clock().clone()));
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         Self(Arc::new(Face {
             sessions,

@@ -6,11 +6,13 @@
 //! open keeps nobody out, since a technician's client proves a key in the first second.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use approver::clock::{Boot, Clock};
+use approver::feed::counts::Counts;
 use policies::ids::PersonId;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +21,8 @@ use crate::flow::Valve;
 /// The strangers of one face.
 pub(crate) struct Strangers {
     clock: Clock,
+    /// Where failures are counted for the feed.
+    counts: Counts,
     house: Mutex<House>,
 }
 
@@ -85,8 +89,8 @@ const SLOWER: Duration = Duration::from_millis(250);
 const SLOWEST: Duration = Duration::from_secs(5);
 
 impl Strangers {
-    pub(super) fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { clock, house: Mutex::default() })
+    pub(super) fn new(clock: Clock, counts: Counts) -> Arc<Self> {
+        Arc::new(Self { clock, counts, house: Mutex::default() })
     }
 
     /// Takes a place for a new connection, if need be the one of whoever has waited longest.
@@ -137,7 +141,13 @@ impl Strangers {
 
     /// Somebody from here failed. Of each address the log has one line a minute: the first failure, and once that
     /// minute is over how many there were.
-    pub(crate) fn failed(&self, source: IpAddr, how: &str) {
+    pub(crate) fn failed(&self, source: IpAddr, how: &'static str) {
+        self.failed_because(source, how, &"");
+    }
+
+    /// The same, with what the log alone is told: somebody outside may have chosen it.
+    pub(crate) fn failed_because(&self, source: IpAddr, how: &'static str, why: &dyn fmt::Display) {
+        self.counts.stranger_failed(source, how);
         let now = self.clock.boot();
         let mut house = self.house();
         let before = house.sources.get(&source).filter(|failures| now.since(failures.since) >= MINUTE);
@@ -152,7 +162,7 @@ impl Strangers {
         drop(house);
         if is_first {
             let before = before.unwrap_or_default();
-            tracing::warn!(%source, how, before, "a stranger failed; more within a minute are counted, not told");
+            tracing::warn!(%source, how, %why, before, "a stranger failed; more within a minute are counted, not told");
         }
     }
 
@@ -217,7 +227,7 @@ mod tests {
     #[test]
     fn a_full_house_turns_out_whoever_waited_longest_and_nobody_who_proved_a_key() {
         let (clock, _turn) = Clock::turned();
-        let strangers = Strangers::new(clock);
+        let strangers = Strangers::new(clock.clone(), Counts::new(clock));
         let mut valves = Vec::new();
         let mut places = Vec::new();
         for n in 0..=WAITING_FROM_ONE_MAX + 1 {
@@ -241,7 +251,7 @@ mod tests {
     #[test]
     fn of_one_person_so_many_wait_for_a_code_and_then_the_eldest_is_told_to_go() {
         let (clock, _turn) = Clock::turned();
-        let strangers = Strangers::new(clock);
+        let strangers = Strangers::new(clock.clone(), Counts::new(clock));
         let halfway: Vec<_> = (0..=HALFWAY_MAX)
             .map(|_| {
                 let valve = Arc::new(Valve::default());
@@ -262,7 +272,7 @@ mod tests {
     #[test]
     fn whoever_proved_a_persons_key_takes_no_strangers_place() {
         let (clock, _turn) = Clock::turned();
-        let strangers = Strangers::new(clock);
+        let strangers = Strangers::new(clock.clone(), Counts::new(clock));
         let known = strangers.enter(address(1), Arc::new(Valve::default()));
         known.is_known(person(1));
         let first = Arc::new(Valve::default());
@@ -277,7 +287,7 @@ mod tests {
     #[test]
     fn whoever_has_said_nothing_yet_makes_room_too() {
         let (clock, _turn) = Clock::turned();
-        let strangers = Strangers::new(clock);
+        let strangers = Strangers::new(clock.clone(), Counts::new(clock));
         let silent: Vec<_> = (0..=WAITING_FROM_ONE_MAX).map(|_| strangers.enter_unsaid(address(1))).collect();
         let told: Vec<bool> = silent.iter().map(|stranger| stranger.turned_out().is_cancelled()).collect();
         assert!(told[0] && told[1..].iter().all(|told| !told), "{told:?}");
@@ -286,7 +296,7 @@ mod tests {
     #[test]
     fn many_addresses_together_are_bounded_too() {
         let (clock, _turn) = Clock::turned();
-        let strangers = Strangers::new(clock);
+        let strangers = Strangers::new(clock.clone(), Counts::new(clock));
         let first = Arc::new(Valve::default());
         let _first = strangers.enter(address(0), Arc::clone(&first));
         let places: Vec<_> = (0..WAITING_MAX)
@@ -301,7 +311,7 @@ mod tests {
     #[test]
     fn an_address_that_fails_gets_slower_and_is_never_locked_out() {
         let (clock, turn) = Clock::turned();
-        let strangers = Strangers::new(clock);
+        let strangers = Strangers::new(clock.clone(), Counts::new(clock));
         for _ in 0..FREE_FAILURES {
             strangers.failed(address(1), "test");
         }
@@ -320,7 +330,7 @@ mod tests {
     #[test]
     fn addresses_without_number_are_forgotten() {
         let (clock, _turn) = Clock::turned();
-        let strangers = Strangers::new(clock);
+        let strangers = Strangers::new(clock.clone(), Counts::new(clock));
         for n in 0..SOURCES_MAX as u32 + 100 {
             strangers.failed(IpAddr::from(n.to_be_bytes()), "test");
         }

@@ -1,0 +1,379 @@
+//! Alarms: what stands and must be looked after, each raised once and cleared once. What stands is worked out anew from what
+//! is, each second; what changed is told in the feed, and people are told of what nothing else tells them. Nobody can mute
+//! one: it goes when its cause does.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use policies::ids::RequestId;
+use recordings::log::{Log, RoomState};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::clock::{Boot, Clock};
+use crate::desk::{Alarm, Desk};
+use crate::feed::{Feed, Told};
+use crate::witnesses::Witnesses;
+
+/// What an alarm is about: its kind and, where there may be several of that kind, of whom or what.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct About {
+    kind: Kind,
+    of: Option<String>,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident $word:literal $told:literal,)*) => {
+        /// Kinds of alarms.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        enum Kind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Kind {
+            const ALL: &[Self] = &[$(Self::$name,)*];
+
+            const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+
+            /// Whether people are told of it here, because they are not told of its cause.
+            const fn is_told(self) -> bool {
+                match self { $(Self::$name => $told,)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The journal does not answer.
+    JournalDown "journal-down" false,
+    /// The journal is of a newer version.
+    JournalNewer "journal-newer" false,
+    /// Cuts stand that are not in the journal.
+    CutsUnjournaled "cuts-unjournaled" false,
+    /// Facts were forgotten.
+    FactsLost "facts-lost" false,
+    /// The recorder failed.
+    RecorderFailed "recorder-failed" false,
+    /// The disk has less room than is good.
+    LowSpace "low-space" false,
+    /// The clock was set, or stands behind the journal.
+    Clock "clock" true,
+    /// Somebody is locked out.
+    Locked "locked" true,
+    /// An emergency grant waits for somebody to look back at it.
+    Emergency "emergency" false,
+    /// A cut stands.
+    Cut "cut" false,
+    /// A request waits although everybody was told.
+    Unanswered "unanswered" false,
+    /// A witness does not cosign.
+    Witness "witness" false,
+    /// A receiver of the feed misses events for good, and has not caught up since.
+    FeedLost "feed-lost" true,
+    /// A receiver of the feed takes nothing.
+    FeedBehind "feed-behind" false,
+}
+
+/// An alarm that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its kind.
+    pub kind: &'static str,
+    /// Of whom or what, where there may be several of the kind.
+    pub of: Option<String>,
+    /// In words.
+    pub text: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// The alarms that stand. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Alarms(Arc<Mutex<BTreeMap<About, Raised>>>);
+
+#[derive(Debug, Clone)]
+struct Raised {
+    text: String,
+    since: Timestamp,
+}
+
+/// As it is kept, so that a restart neither raises nor clears anything.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    kind: Kind,
+    of: Option<String>,
+    text: String,
+    since: Timestamp,
+}
+
+impl Alarms {
+    /// All that stand, by kind.
+    pub fn standing(&self) -> Vec<Standing> {
+        let standing = |(about, raised): (&About, &Raised)| Standing {
+            kind: about.kind.as_str(),
+            of: about.of.clone(),
+            text: raised.text.clone(),
+            since: raised.since,
+        };
+        self.lock().iter().map(standing).collect()
+    }
+
+    /// How many of each kind stand; of every kind there is.
+    pub fn count(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts: BTreeMap<&'static str, usize> = Kind::ALL.iter().map(|kind| (kind.as_str(), 0)).collect();
+        for about in self.lock().keys() {
+            *counts.entry(about.kind.as_str()).or_default() += 1;
+        }
+        counts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<About, Raised>> {
+        // No change under this lock can stop halfway.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whoever looks what stands.
+pub struct Lookout {
+    /// Where it is kept.
+    pub alarms: Alarms,
+    /// What is decided.
+    pub desk: Desk,
+    /// This node's recordings.
+    pub records: Arc<Log>,
+    /// Who remembers how far the logs have come.
+    pub witnesses: Witnesses,
+    /// Where it is told.
+    pub feed: Feed,
+    /// How people are told.
+    pub told: mpsc::Sender<Alarm>,
+    /// The file that remembers it across a restart.
+    pub path: PathBuf,
+}
+
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// An alarm about something that happened, and does not last, stands for so long, so that somebody sees it.
+const SEEN_FOR: Duration = Duration::from_secs(600);
+/// A receiver of the feed may be restarted without an alarm.
+const RECEIVER_AWAY_MAX: SignedDuration = SignedDuration::from_secs(60);
+/// Clocks of one machine are slewed by less between two looks.
+const STEP_MIN: SignedDuration = SignedDuration::from_secs(2);
+
+impl Lookout {
+    /// Looks for as long as it is let.
+    pub async fn run(self) {
+        self.remember();
+        let mut stepping = Stepping::begin(self.desk.clock());
+        loop {
+            let records = Arc::clone(&self.records);
+            let looked = tokio::task::spawn_blocking(move || {
+                let is_low = records.room().is_ok_and(|room| room.state != RoomState::Plenty);
+                (is_low, records.status().fault.map(|fault| fault.to_string()))
+            });
+            let Ok((is_low, fault)) = looked.await else { return };
+            let mut found = self.decided();
+            found.extend(self.of_the_feed());
+            let stepped = stepping.look(self.desk.clock());
+            let node = [
+                is_low.then(|| (Kind::LowSpace, "the disk for recordings is filling up".to_owned())),
+                fault.map(|fault| (Kind::RecorderFailed, fault)),
+                stepped.map(|text| (Kind::Clock, text)),
+            ];
+            found.extend(node.into_iter().flatten().map(|(kind, text)| (About { kind, of: None }, text)));
+            self.settle(found);
+            self.desk.clock().sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// What the journal and those around it say.
+    fn decided(&self) -> BTreeMap<About, String> {
+        let (status, now) = (self.desk.status(), self.desk.clock().wall());
+        let mut found = BTreeMap::new();
+        let mut stands = |kind, of: Option<String>, text: String| found.insert(About { kind, of }, text);
+        if status.journal_down_for.is_some() {
+            stands(Kind::JournalDown, None, "the journal does not answer: nobody is admitted, cuts work".to_owned());
+        }
+        if status.unknown_event.is_some() {
+            stands(Kind::JournalNewer, None, "the journal is of a newer version: nobody is admitted".to_owned());
+        }
+        if !status.unjournaled_cuts.is_empty() {
+            stands(Kind::CutsUnjournaled, None, "cuts stand that are not in the journal yet".to_owned());
+        }
+        if status.lost > 0 {
+            stands(Kind::FactsLost, None, "facts could not be journaled and were forgotten".to_owned());
+        }
+        for standing in self.witnesses.standings() {
+            if let Some(trouble) = &standing.trouble {
+                let text = format!("the witness {} does not cosign: {}", standing.name, trouble.words());
+                stands(Kind::Witness, Some(standing.name), text);
+            }
+        }
+        let ignored = self.desk.due(now).into_iter().filter(|due| due.red).map(|due| due.request);
+        for request in ignored {
+            let text = "a request waits although everybody was told".to_owned();
+            stands(Kind::Unanswered, Some(request.to_string()), text);
+        }
+        self.desk.with_state(|state| {
+            for cut in state.cuts.keys() {
+                stands(Kind::Cut, Some(cut.to_string()), format!("cut {cut} stands"));
+            }
+            let looked_back = |case: &policies::state::Case| case.reviewed || !case.asked.emergency;
+            let emergencies = state.cases.iter().filter(|(_, case)| case.granted.is_some() && !looked_back(case));
+            for (request, case) in emergencies {
+                stands(Kind::Emergency, Some(request.to_string()), emergency(*request, &case.request.target));
+            }
+            for person in state.people.values() {
+                if let Some(until) = person.locked_until.filter(|until| now < *until) {
+                    let text =
+                        format!("{} gave too many wrong codes: locked out until {}", person.id, state.clock(until));
+                    stands(Kind::Locked, Some(person.id.to_string()), text);
+                }
+            }
+            if let Some(newest) = state.newest.filter(|newest| newest.duration_since(now) > STEP_MIN) {
+                let text = format!(
+                    "the clock stands behind the journal, whose newest entry is of {newest}: nobody is admitted"
+                );
+                stands(Kind::Clock, None, text);
+            }
+        });
+        found
+    }
+
+    fn of_the_feed(&self) -> Vec<(About, String)> {
+        let now = self.desk.clock().wall();
+        let mut found = Vec::new();
+        for receiver in self.feed.receivers() {
+            let of = Some(receiver.name.clone());
+            let is_fresh = |at: Timestamp| now.duration_since(at).unsigned_abs() < SEEN_FOR;
+            if receiver.missed_at.is_some_and(is_fresh) {
+                let text = format!("{} of the feed misses events for good: it took them too slowly", receiver.name);
+                found.push((About { kind: Kind::FeedLost, of: of.clone() }, text));
+            }
+            if receiver.trouble.is_some_and(|trouble| now.duration_since(trouble.since) > RECEIVER_AWAY_MAX) {
+                let text = format!("{} does not take the feed", receiver.name);
+                found.push((About { kind: Kind::FeedBehind, of }, text));
+            }
+        }
+        found
+    }
+
+    /// Tells what changed, once.
+    fn settle(&self, found: BTreeMap<About, String>) {
+        let now = self.desk.clock().wall();
+        let mut standing = self.alarms.lock();
+        let cleared: Vec<_> = standing.extract_if(.., |about, _| !found.contains_key(about)).collect();
+        let raised: Vec<_> = found.into_iter().filter(|(about, _)| !standing.contains_key(about)).collect();
+        standing.extend(raised.iter().map(|(about, text)| (about.clone(), Raised { text: text.clone(), since: now })));
+        drop(standing);
+        if cleared.is_empty() && raised.is_empty() {
+            return;
+        }
+        for (about, text) in raised {
+            tracing::error!(alarm = about.kind.as_str(), "raised: {text}");
+            self.feed.tell(Told::alarm(now, about.kind.as_str(), about.of.as_deref(), &text, true));
+            if about.kind.is_told() {
+                self.tell(Alarm::Raised(text));
+            }
+        }
+        for (about, Raised { text, .. }) in cleared {
+            tracing::info!(alarm = about.kind.as_str(), "cleared: {text}");
+            self.feed.tell(Told::alarm(now, about.kind.as_str(), about.of.as_deref(), &text, false));
+            if about.kind.is_told() || about.kind == Kind::LowSpace {
+                self.tell(Alarm::Cleared(text));
+            }
+        }
+        if let Err(cause) = self.keep() {
+            tracing::warn!(%cause, "the alarms that stand are not kept: after a restart they are raised again");
+        }
+    }
+
+    fn tell(&self, alarm: Alarm) {
+        if let Err(lost) = self.told.try_send(alarm) {
+            tracing::error!(alarm = ?lost.into_inner(), "an alarm reaches nobody");
+        }
+    }
+
+    fn keep(&self) -> io::Result<()> {
+        let kept = |(about, raised): (&About, &Raised)| Kept {
+            kind: about.kind,
+            of: about.of.clone(),
+            text: raised.text.clone(),
+            since: raised.since,
+        };
+        let kept: Vec<Kept> = self.alarms.lock().iter().map(kept).collect();
+        let draft = self.path.with_extension("draft");
+        fs::write(&draft, serde_json::to_vec(&kept)?)?;
+        fs::rename(&draft, &self.path)
+    }
+
+    /// A file that cannot be read is none: what stands is then raised again.
+    fn remember(&self) {
+        let kept: Option<Vec<Kept>> = fs::read(&self.path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let kept = kept.into_iter().flatten();
+        let raised = kept.map(|Kept { kind, of, text, since }| (About { kind, of }, Raised { text, since }));
+        self.alarms.lock().extend(raised);
+    }
+}
+
+fn emergency(request: RequestId, target: &policies::ids::TargetName) -> String {
+    format!("the emergency grant {request} for {target} waits for somebody to look back at it")
+}
+
+/// Whether somebody set the clock.
+struct Stepping {
+    offset: i128,
+    stepped: Option<(Boot, String)>,
+}
+
+impl Stepping {
+    fn begin(clock: &Clock) -> Self {
+        Self { offset: offset(clock), stepped: None }
+    }
+
+    /// What is said of it, for a while.
+    fn look(&mut self, clock: &Clock) -> Option<String> {
+        let (now, boot) = (offset(clock), clock.boot());
+        let by = now - std::mem::replace(&mut self.offset, now);
+        if by.unsigned_abs() > STEP_MIN.unsigned_abs().as_nanos() {
+            let way = if by > 0 { "ahead" } else { "back" };
+            let seconds = by.unsigned_abs() / 1_000_000_000;
+            self.stepped = Some((boot, format!("the clock was set {way} by {seconds} seconds")));
+        }
+        self.stepped.take_if(|(at, _)| boot.since(*at) >= SEEN_FOR);
+        self.stepped.as_ref().map(|(_, text)| text.clone())
+    }
+}
+
+/// What lies between the clock that is set and the one that never is, in nanoseconds.
+fn offset(clock: &Clock) -> i128 {
+    let boot = i128::try_from(clock.boot().0.as_nanos()).unwrap_or(i128::MAX);
+    clock.wall().as_nanosecond() - boot
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_seen_for_a_while_and_one_that_runs_is_not() {
+        let (clock, turn) = Clock::turned();
+        let mut stepping = Stepping::begin(&clock);
+        turn.pass(Duration::from_secs(3_600));
+        assert_eq!(stepping.look(&clock), None);
+        turn.wall(SignedDuration::from_secs(-90));
+        assert_eq!(stepping.look(&clock).as_deref(), Some("the clock was set back by 90 seconds"));
+        turn.pass(Duration::from_secs(599));
+        assert!(stepping.look(&clock).is_some());
+        turn.pass(Duration::from_secs(1));
+        assert_eq!(stepping.look(&clock), None);
+    }
+}

@@ -1,0 +1,212 @@
+//! Those whom the gate brings the feed: each goes its own way from its own cursor, which moves when the receiver has taken
+//! what was sent. What is not known to have been taken is sent again: twice is better than never, and a line's cursor is
+//! the same both times.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::syslog::Syslog;
+use super::{Batch, Cursor, Feed, Reading, Trouble};
+use crate::clock::Clock;
+
+/// A receiver, under the name of its cursor.
+#[derive(Debug)]
+pub struct Receiver {
+    /// What the configuration calls it: a DNS label.
+    pub name: String,
+    /// How it gets the feed.
+    pub way: Way,
+}
+
+/// How a receiver gets the feed.
+#[derive(Debug)]
+pub enum Way {
+    /// As syslog.
+    Syslog(Syslog),
+    /// Lines appended to a file, which somebody else may move away.
+    File(PathBuf),
+}
+
+/// After so long, what was sent over a connection is to be confirmed, whether more comes or not.
+const CONFIRMED_EVERY: Duration = Duration::from_secs(5);
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+
+impl Receiver {
+    /// Brings the feed to it for as long as it is let.
+    pub async fn run(mut self, feed: Feed, clock: Clock) {
+        let saved = Saved::open(feed.0.dir.join("cursors"), &self.name);
+        let mut wait = FIRST_WAIT;
+        loop {
+            let mut cursor = saved.read();
+            let before = cursor.clone();
+            let Err(cause) = self.go_on(&feed, &saved, &mut cursor).await;
+            self.forget();
+            if cursor != before {
+                wait = FIRST_WAIT;
+            }
+            let name = &self.name;
+            feed.set_receiver(name, |state| {
+                let since = state.trouble.as_ref().map_or_else(|| clock.wall(), |trouble| trouble.since);
+                if state.trouble.replace(Trouble { why: cause.to_string(), since }).is_none() {
+                    tracing::warn!(receiver = name, %cause, "the feed does not reach a receiver; it is tried again");
+                }
+            });
+            clock.sleep(wait).await;
+            wait = (wait * 2).min(WAIT_MAX);
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Way::Syslog(syslog) = &mut self.way {
+            syslog.drop_line();
+        }
+    }
+
+    async fn go_on(
+        &mut self,
+        feed: &Feed,
+        saved: &Saved,
+        cursor: &mut Option<Cursor>,
+    ) -> Result<std::convert::Infallible, io::Error> {
+        let mut reading = feed.read(cursor.clone());
+        self.says(feed, &reading, cursor.as_ref());
+        loop {
+            reading.more_or_lost().await;
+            let taken = self.bring(feed, &mut reading).await?;
+            if cursor.as_ref() != Some(&taken) {
+                saved.write(&taken).await?;
+                *cursor = Some(taken);
+            }
+            self.says(feed, &reading, cursor.as_ref());
+            let mut had_trouble = false;
+            feed.set_receiver(&self.name, |state| had_trouble = state.trouble.take().is_some());
+            if had_trouble {
+                tracing::info!(receiver = self.name, "the feed reaches a receiver again");
+            }
+        }
+    }
+
+    /// Brings what there is, and what comes within a moment, until it is known to have been taken.
+    async fn bring(&mut self, feed: &Feed, reading: &mut Reading) -> io::Result<Cursor> {
+        let until = tokio::time::Instant::now() + CONFIRMED_EVERY;
+        let mut last = None;
+        loop {
+            match reading.try_next(&self.name).await? {
+                Some(Batch { text, cursor, missed }) => {
+                    self.take(&text).await?;
+                    last = Some(cursor);
+                    if missed > 0 {
+                        tracing::error!(receiver = self.name, missed, "a receiver of the feed misses events for good");
+                        feed.set_receiver(&self.name, |state| {
+                            (state.missed, state.missed_at) = (state.missed + missed, Some(Timestamp::now()));
+                        });
+                    }
+                    if tokio::time::Instant::now() < until {
+                        continue;
+                    }
+                }
+                None => {
+                    if let Way::Syslog(syslog) = &mut self.way
+                        && !syslog.is_best_effort()
+                    {
+                        tokio::select! {
+                            () = reading.more() => continue,
+                            () = tokio::time::sleep_until(until) => {}
+                            cause = syslog.broken() => return Err(cause),
+                        }
+                    }
+                }
+            }
+            if let Way::Syslog(syslog) = &mut self.way
+                && !syslog.is_best_effort()
+            {
+                syslog.finish().await?;
+            }
+            return Ok(last.unwrap_or_else(|| reading.cursor()));
+        }
+    }
+
+    async fn take(&mut self, text: &[u8]) -> io::Result<()> {
+        match &mut self.way {
+            Way::Syslog(syslog) => syslog.send(text).await,
+            Way::File(path) => {
+                let (path, text) = (path.clone(), text.to_owned());
+                tokio::task::spawn_blocking(move || append(&path, &text)).await.map_err(io::Error::other)?
+            }
+        }
+    }
+
+    fn says(&self, feed: &Feed, reading: &Reading, cursor: Option<&Cursor>) {
+        let behind = feed.end().saturating_sub(cursor.map_or(reading.next, |cursor| cursor.after));
+        feed.set_receiver(&self.name, |state| state.behind = behind);
+    }
+}
+
+/// Each time anew, because whoever rotates the file moves it away. A line that a crash tore is ended first.
+fn append(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
+    let mut last = [b'\n'];
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    let mut whole = Vec::new();
+    if last != [b'\n'] {
+        whole.push(b'\n');
+    }
+    whole.extend(text);
+    file.write_all(&whole)?;
+    file.sync_data()
+}
+
+/// Where a receiver's cursor is kept.
+struct Saved {
+    dir: PathBuf,
+    path: PathBuf,
+}
+
+impl Saved {
+    fn open(dir: PathBuf, name: &str) -> Self {
+        let path = dir.join(name);
+        Self { dir, path }
+    }
+
+    /// None where it was never told anything.
+    fn read(&self) -> Option<Cursor> {
+        fs::read_to_string(&self.path).ok()?.trim().parse().ok()
+    }
+
+    async fn write(&self, cursor: &Cursor) -> io::Result<()> {
+        let (dir, path, text) = (self.dir.clone(), self.path.clone(), format!("{cursor}\n"));
+        let write = move || {
+            fs::create_dir_all(&dir)?;
+            let draft = path.with_extension("draft");
+            let mut file = File::create(&draft)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_data()?;
+            fs::rename(&draft, &path)
+        };
+        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_a_crash_tore_spoils_no_other_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("feed.jsonl");
+        append(&path, b"{\"a\":1}\n").unwrap();
+        fs::write(&path, b"{\"a\":1}\n{\"b\"").unwrap();
+        append(&path, b"{\"b\":2}\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":1}\n{\"b\"\n{\"b\":2}\n");
+    }
+}

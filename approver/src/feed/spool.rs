@@ -1,0 +1,413 @@
+//! The feed on disk: lines in files of bounded size, the oldest of which go when there are too many. Each file begins with a
+//! line about itself. What was appended is synced before anybody is given it, so that a cursor never means two things.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Cursor;
+use super::event::Told;
+
+/// The writer's end. There is one.
+pub(super) struct Spool {
+    dir: PathBuf,
+    source: String,
+    log: String,
+    bytes_max: u64,
+    id: String,
+    files: Vec<Filed>,
+    open: File,
+    end: u64,
+    journal: u64,
+}
+
+/// A file of the spool.
+#[derive(Debug, Clone, Copy)]
+struct Filed {
+    first: u64,
+    bytes: u64,
+}
+
+/// The line that each file begins with.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    feed: u8,
+    spool: String,
+    /// The number of the first event in it.
+    first: u64,
+    /// Entries of the journal before this one are in earlier files.
+    journal: u64,
+    /// Which log the journal is.
+    log: String,
+}
+
+#[derive(Deserialize)]
+struct Placed {
+    cursor: String,
+    journal: Option<u64>,
+}
+
+/// The spool is this many files or more, so that what goes at once is a small part of it.
+const FILES: u64 = 16;
+
+impl Spool {
+    /// Opens it in a folder, or begins one there; `log` is the name of the journal, whose entries are numbered anew from
+    /// `restored` on where it goes by another name now.
+    pub(super) fn open(dir: &Path, source: &str, log: &str, restored: u64, bytes_max: u64) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let mut firsts = firsts(dir)?;
+        while let Some(first) = firsts.pop() {
+            let Some(Newest { head, end, journal, bytes, open }) = read_last(&path(dir, first), first)? else {
+                // Its first line was never whole: nothing in it was given to anybody.
+                fs::remove_file(path(dir, first))?;
+                continue;
+            };
+            let mut files = Vec::new();
+            for first in firsts {
+                files.push(Filed { first, bytes: fs::metadata(path(dir, first))?.len() });
+            }
+            files.push(Filed { first, bytes });
+            let (dir, source, is_renamed) = (dir.to_owned(), source.to_owned(), head.log != log);
+            let journal = if is_renamed { journal.min(restored) } else { journal };
+            let log = log.to_owned();
+            let mut spool = Self { dir, source, log, bytes_max, id: head.spool, files, open, end, journal };
+            if is_renamed {
+                spool.begin_file()?;
+            }
+            return Ok(spool);
+        }
+        let id = crate::mint::nonce()[..8].to_owned();
+        let head = Head { feed: 1, spool: id.clone(), first: 0, journal: 0, log: log.to_owned() };
+        let (open, bytes) = new_file(dir, &head)?;
+        let (dir, source, log, files) =
+            (dir.to_owned(), source.to_owned(), log.to_owned(), vec![Filed { first: 0, bytes }]);
+        Ok(Self { dir, source, log, bytes_max, id, files, open, end: 0, journal: 0 })
+    }
+
+    /// The number of the next event.
+    pub(super) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The number of the oldest event that is still here.
+    pub(super) fn begin(&self) -> u64 {
+        self.files.first().map_or(self.end, |file| file.first)
+    }
+
+    /// The first entry of the journal that is not in it yet.
+    pub(super) const fn journal(&self) -> u64 {
+        self.journal
+    }
+
+    /// Its name, which cursors bear.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Where what belongs to it lies.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Appends all of these or none; on the disk when it returns.
+    pub(super) fn append(&mut self, events: &[Told]) -> io::Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        let (mut end, mut journal) = (self.end, self.journal);
+        for event in events {
+            end += 1;
+            text.extend(event.line(&self.source, &Cursor::new(&self.id, end)));
+            journal = event.journal().map_or(journal, |index| index + 1);
+        }
+        let filed = self.files.last_mut().expect("there is always a file");
+        if let Err(cause) = self.open.write_all(&text).and_then(|()| self.open.sync_data()) {
+            // What may stand behind the end is cut off, so that the next lines do not follow half a one.
+            self.open.set_len(filed.bytes)?;
+            self.open.seek(SeekFrom::Start(filed.bytes))?;
+            return Err(cause);
+        }
+        filed.bytes += text.len() as u64;
+        let is_full = filed.bytes >= self.bytes_max / FILES;
+        (self.end, self.journal) = (end, journal);
+        if is_full && let Err(cause) = self.begin_file() {
+            tracing::warn!(%cause, "the feed's spool begins no new file; it is tried again");
+        }
+        Ok(())
+    }
+
+    fn begin_file(&mut self) -> io::Result<()> {
+        let (id, log) = (self.id.clone(), self.log.clone());
+        let head = Head { feed: 1, spool: id, first: self.end, journal: self.journal, log };
+        let (open, bytes) = new_file(&self.dir, &head)?;
+        self.open = open;
+        // A file without an event goes by the same name as what follows it.
+        self.files.retain(|file| file.first < self.end);
+        self.files.push(Filed { first: self.end, bytes });
+        while self.files.len() > 1 && self.files.iter().map(|file| file.bytes).sum::<u64>() > self.bytes_max {
+            let oldest = self.files.remove(0);
+            fs::remove_file(path(&self.dir, oldest.first))?;
+        }
+        Ok(())
+    }
+}
+
+/// The file, and how long it is. Where it cannot be made whole, it is not there.
+fn new_file(dir: &Path, head: &Head) -> io::Result<(File, u64)> {
+    let mut line = serde_json::to_vec(head).expect("a head has string keys and finite numbers");
+    line.push(b'\n');
+    let path = path(dir, head.first);
+    let write = || {
+        let mut open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        open.write_all(&line)?;
+        open.sync_data()?;
+        File::open(dir)?.sync_all()?;
+        Ok(open)
+    };
+    match write() {
+        Ok(open) => Ok((open, line.len() as u64)),
+        Err(cause) => fs::remove_file(&path).and(Err(cause)),
+    }
+}
+
+fn path(dir: &Path, first: u64) -> PathBuf {
+    dir.join(format!("{first:020}.jsonl"))
+}
+
+/// In order.
+fn firsts(dir: &Path) -> io::Result<Vec<u64>> {
+    let mut firsts = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let first: Option<u64> = name.to_str().and_then(|name| name.strip_suffix(".jsonl")?.parse().ok());
+        firsts.extend(first);
+    }
+    firsts.sort_unstable();
+    Ok(firsts)
+}
+
+/// The newest file, up to its last whole line.
+struct Newest {
+    head: Head,
+    end: u64,
+    journal: u64,
+    bytes: u64,
+    open: File,
+}
+
+/// Reads the newest file, and cuts off what a crash left behind its last whole line: nobody was given that.
+fn read_last(path: &Path, first: u64) -> io::Result<Option<Newest>> {
+    let mut open = OpenOptions::new().read(true).write(true).open(path)?;
+    let mut text = Vec::new();
+    open.read_to_end(&mut text)?;
+    let mut lines = text.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let Some((head, mut bytes)) = lines.next().and_then(|line| {
+        let head: Head = serde_json::from_slice(line).ok()?;
+        (head.feed == 1 && head.first == first).then_some((head, line.len() as u64))
+    }) else {
+        return Ok(None);
+    };
+    let (mut end, mut journal) = (first, head.journal);
+    for line in lines {
+        let Ok(placed) = serde_json::from_slice::<Placed>(line) else { break };
+        if placed.cursor != Cursor::new(&head.spool, end + 1).to_string() {
+            break;
+        }
+        end += 1;
+        bytes += line.len() as u64;
+        journal = placed.journal.map_or(journal, |index| index + 1);
+    }
+    open.set_len(bytes)?;
+    open.seek(SeekFrom::Start(bytes))?;
+    Ok(Some(Newest { head, end, journal, bytes, open }))
+}
+
+/// A reader's place in the spool's files.
+pub(super) struct Place {
+    dir: PathBuf,
+    next: u64,
+    open: Option<BufReader<File>>,
+}
+
+/// What a reader finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Whole lines, and the number of the event that comes after them.
+    Lines(Vec<u8>, u64),
+    /// So many events were dropped before this reader came to them; the next has this number.
+    Missed(u64, u64),
+}
+
+impl Place {
+    /// Before the event of this number.
+    pub(super) fn at(dir: &Path, next: u64) -> Self {
+        Self { dir: dir.to_owned(), next, open: None }
+    }
+
+    /// The number of the event that is read next.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// What stands next, of the events below `end`, in about so many bytes. To be called where there is something.
+    pub(super) fn read(&mut self, end: u64, bytes_max: usize) -> io::Result<Found> {
+        let mut text = Vec::new();
+        loop {
+            if self.open.is_none()
+                && let Some(missed) = self.open_next(end)?
+            {
+                return Ok(missed);
+            }
+            let open = self.open.as_mut().expect("it was opened");
+            while self.next < end && text.len() < bytes_max {
+                let before = text.len();
+                open.read_until(b'\n', &mut text)?;
+                if text.len() == before {
+                    break;
+                }
+                self.next += 1;
+            }
+            if !text.is_empty() {
+                return Ok(Found::Lines(text, self.next));
+            }
+            // The file is over, and what comes next is in another one.
+            self.open = None;
+        }
+    }
+
+    /// Opens the file in which the next event stands, or says how many are in none.
+    fn open_next(&mut self, end: u64) -> io::Result<Option<Found>> {
+        let firsts = firsts(&self.dir)?;
+        if let Some(first) = firsts.iter().copied().rfind(|first| *first <= self.next) {
+            let mut open = open_at(&self.dir, first, self.next)?;
+            if !open.fill_buf()?.is_empty() {
+                self.open = Some(open);
+                return Ok(None);
+            }
+        }
+        let next = firsts.into_iter().find(|first| *first > self.next).unwrap_or(end);
+        let missed = next - self.next;
+        self.next = next;
+        Ok(Some(Found::Missed(missed, next)))
+    }
+}
+
+fn open_at(dir: &Path, first: u64, next: u64) -> io::Result<BufReader<File>> {
+    let mut open = BufReader::with_capacity(64 << 10, File::open(path(dir, first))?);
+    let mut skipped = Vec::new();
+    for _ in first..=next {
+        skipped.clear();
+        open.read_until(b'\n', &mut skipped)?;
+    }
+    Ok(open)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn event(journal: Option<u64>) -> Told {
+        let event = policies::events::Event::NodeStopped { node: "n".parse().unwrap() };
+        match journal {
+            Some(index) => Told::journaled(index, Timestamp::UNIX_EPOCH, &event),
+            None => Told::not_kept(Timestamp::UNIX_EPOCH, 1),
+        }
+    }
+
+    fn open(dir: &Path, log: &str, bytes: u64) -> Spool {
+        Spool::open(dir, "m/n", log, 3, bytes).unwrap()
+    }
+
+    fn numbers(text: &[u8]) -> Vec<u64> {
+        let lines = text.split_inclusive(|byte| *byte == b'\n');
+        let number = |line: &[u8]| {
+            let placed: Placed = serde_json::from_slice(line).unwrap();
+            placed.cursor.parse::<Cursor>().unwrap().after
+        };
+        lines.map(number).collect()
+    }
+
+    fn all(spool: &Spool, from: u64) -> (u64, Vec<u64>) {
+        let (mut place, mut missed, mut read) = (Place::at(&spool.dir, from), 0, Vec::new());
+        while place.next() < spool.end() {
+            match place.read(spool.end(), 1).unwrap() {
+                Found::Lines(text, _) => read.extend(numbers(&text)),
+                Found::Missed(events, _) => missed += events,
+            }
+        }
+        (missed, read)
+    }
+
+    #[test]
+    fn what_a_crash_left_behind_the_last_whole_line_was_never_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = open(folder.path(), "j", 1 << 20);
+        spool.append(&[event(Some(0)), event(None), event(Some(1))]).unwrap();
+        let file = path(folder.path(), 0);
+        let whole = fs::read(&file).unwrap();
+        drop(spool);
+        for junk in [&b"{\"v\":1,\"cursor\":\"x-4\""[..], b"\0\0\0\n", b"{\"cursor\":\"x-9\"}\n", b""] {
+            fs::write(&file, [&whole, junk].concat()).unwrap();
+            let mut spool = open(folder.path(), "j", 1 << 20);
+            assert_eq!((spool.end(), spool.journal()), (3, 2), "{junk:?}");
+            assert_eq!(fs::read(&file).unwrap(), whole);
+            spool.append(&[event(Some(2))]).unwrap();
+            assert_eq!(all(&spool, 0), (0, vec![1, 2, 3, 4]));
+        }
+    }
+
+    #[test]
+    fn a_file_whose_first_line_a_crash_tore_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = open(folder.path(), "j", 1 << 20);
+        let id = spool.id.clone();
+        spool.append(&[event(Some(0)), event(Some(1))]).unwrap();
+        fs::write(path(folder.path(), 2), b"{\"feed\":1,").unwrap();
+        let mut spool = open(folder.path(), "j", 1 << 20);
+        assert_eq!((spool.end(), spool.journal(), &spool.id), (2, 2, &id));
+        spool.append(&[event(Some(2))]).unwrap();
+        assert_eq!(all(&spool, 1), (0, vec![2, 3]));
+    }
+
+    #[test]
+    fn beyond_its_bound_the_oldest_go_and_how_many_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let bound = 64 << 10;
+        let mut spool = open(folder.path(), "j", bound);
+        for index in 0..1_000 {
+            spool.append(&[event(Some(index)), event(None)]).unwrap();
+            let bytes: u64 =
+                fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+            assert!(bytes <= bound + bound / FILES, "{bytes}");
+        }
+        let (missed, read) = all(&spool, 10);
+        assert_eq!(missed, spool.begin() - 10);
+        assert!(missed > 1_000 && read.len() > 100, "{missed} {}", read.len());
+        assert_eq!(read, (spool.begin() + 1..=2_000).collect::<Vec<_>>());
+        // Entries are remembered, though the last files may hold none of them.
+        for _ in 0..2_000 {
+            spool.append(&[event(None)]).unwrap();
+        }
+        assert_eq!(open(folder.path(), "j", bound).journal(), 1_000);
+    }
+
+    #[test]
+    fn a_journal_of_another_name_is_read_on_from_where_it_was_restored() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = open(folder.path(), "j", 1 << 20);
+        spool.append(&(0..9).map(|index| event(Some(index))).collect::<Vec<_>>()).unwrap();
+        drop(spool);
+        let mut spool = open(folder.path(), "j/restored", 1 << 20);
+        assert_eq!((spool.end(), spool.journal()), (9, 3));
+        spool.append(&[event(Some(3))]).unwrap();
+        let spool = open(folder.path(), "j/restored", 1 << 20);
+        assert_eq!((spool.end(), spool.journal()), (10, 4));
+        assert_eq!(all(&spool, 0).1.len(), 10);
+    }
+}

@@ -1,0 +1,122 @@
+//! E-mail as a mail server gets it: who is told what, under TLS and with a password that lies sealed.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use tests::peers::{machine, peer};
+use tests::{Options, Plant, Running, eventually, holdpoint, json, log_in, run, text};
+
+/// A certificate of its own for `localhost`.
+fn certificate(folder: &Path) {
+    let made = format!(
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {0}/key.pem -out {0}/cert.pem -days 2 \
+         -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE",
+        folder.display()
+    );
+    run(Command::new("openssl").args(made.split_whitespace()), b"").ok();
+}
+
+fn mails(server: &Running) -> Vec<Value> {
+    let said = server.said();
+    said.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn to<'a>(mails: &'a [Value], who: &str) -> Vec<&'a str> {
+    let mine = mails.iter().filter(|mail| mail["to"][0] == format!("{who}@mill3.example").as_str());
+    mine.map(|mail| mail["mail"].as_str().expect("a mail")).collect()
+}
+
+#[test]
+fn who_is_named_gets_mail_under_tls_and_the_next_ones_when_nobody_answers() {
+    for how in ["starttls", "implicit"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        certificate(folder.path());
+        let Some(mut sink) = peer("mail_sink.py") else { return };
+        let at = |name: &str| folder.path().join(name);
+        let (server, port) = machine({
+            sink.arg(how).arg(at("cert.pem")).arg(at("key.pem")).args(["gate", "open sesame"]);
+            sink
+        });
+        let rule = "idle = \"4h\"\ntell = [{ after = \"0m\", group = \"shift-lead\" }, \
+                    { after = \"2s\", group = \"ot-security\" }]";
+        let mut plant = Plant::ready(Options { rule: rule.into(), ..Options::default() });
+        plant.edit_config(|text| {
+            format!(
+                "{text}\n[notify.mail]\nserver = \"localhost:{port}\"\ntls = \"{how}\"\nfrom = \"gate@mill3.example\"\n\
+                 to = [\"room@mill3.example\", \"nobody@mill3.example\", \"later@mill3.example\"]\n\
+                 groups = {{ shift-lead = [\"shift@mill3.example\"], ot-security = [\"ot@mill3.example\"] }}\n\
+                 user = \"gate\"\ncredential = \"smtp\"\nca = \"{}\"\n",
+                at("cert.pem").display()
+            )
+        });
+        plant.serve();
+        for who in ["ada", "lee", "tess"] {
+            log_in(&plant, who);
+        }
+        run(&mut plant.as_person("ada", &["secret", "set", "smtp"]), b"open sesame").ok();
+        let ask = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "a reason that stays"];
+        let request = text(&json(&plant, "tess", &ask)["request"]);
+        eventually("the first are told, and then the next", || {
+            let mails = mails(&server);
+            !to(&mails, "shift").is_empty() && !to(&mails, "ot").is_empty()
+        });
+        let so_far = mails(&server);
+        assert!(so_far.iter().all(|mail| mail["tls"] == true && mail["authenticated"] == true), "{so_far:?}");
+        assert!(to(&so_far, "room").is_empty(), "a group with addresses of its own: {so_far:?}");
+        let first = to(&so_far, "shift")[0];
+        assert!(first.contains("Subject: tess asks for shell at hmi-2 for 1h\r\n"), "{first}");
+        assert!(first.contains(&format!("/requests/{request}\r\n")) && first.contains("\r\nSince "), "{first}");
+        assert!(to(&so_far, "ot")[0].contains("Subject: RED: tess asks"), "{so_far:?}");
+        let told: Vec<Value> = {
+            let said = holdpoint(&plant, "lee", &["feed"]).ok().out();
+            let lines = said.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+            lines.filter(|line| line["id"] == "HP1907").map(|line| line["about"]["group"].clone()).collect()
+        };
+        assert_eq!(told, ["shift-lead", "ot-security"], "it is recorded");
+        holdpoint(&plant, "lee", &["cut", "--technician", "tess"]).ok();
+        eventually("everybody hears of a cut, whoever is refused and whoever is to come again", || {
+            let mails = mails(&server);
+            let hears = |who| to(&mails, who).iter().any(|mail| mail.contains("Subject: cut c_"));
+            ["room", "later", "shift", "ot"].into_iter().all(hears)
+        });
+        let all = mails(&server);
+        assert_eq!(to(&all, "room").len(), 1, "once, although another address had to be tried again: {all:?}");
+        let whole = format!("{all:?}");
+        assert!(!whole.contains("a reason that stays") && !whole.contains("open sesame"), "{whole}");
+    }
+}
+
+#[test]
+fn a_server_without_tls_gets_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    certificate(folder.path());
+    let Some(mut sink) = peer("mail_sink.py") else { return };
+    let (server, port) = machine({
+        sink.args(["none", "-", "-", "gate", "open sesame"]);
+        sink
+    });
+    let mut plant = Plant::ready(Options::default());
+    plant.edit_config(|text| {
+        format!(
+            "{text}\n[notify.mail]\nserver = \"localhost:{port}\"\nfrom = \"gate@mill3.example\"\n\
+             to = [\"room@mill3.example\"]\nca = \"{}/cert.pem\"\n",
+            folder.path().display()
+        )
+    });
+    plant.serve();
+    log_in(&plant, "lee");
+    holdpoint(&plant, "lee", &["cut", "--technician", "tess"]).ok();
+    eventually("it says so", || plant.gate().said().contains("a notice is tried again way=\"mail\""));
+    assert_eq!(mails(&server), [] as [Value; 0]);
+    plant.stop();
+    plant.edit_config(|text| text.replace("from = \"gate", "tls = \"none\"\nfrom = \"gate"));
+    plant.serve();
+    let cut = text(&json(&plant, "lee", &["cuts"])["cuts"][0]["cut"]);
+    holdpoint(&plant, "lee", &["reopen", &cut, "--reason", "it was somebody else"]).ok();
+    eventually("to this machine itself it goes in the clear where that is said", || {
+        to(&mails(&server), "room").iter().any(|mail| mail.contains("was reopened"))
+    });
+    drop(fs::remove_dir_all(folder.path()));
+}
