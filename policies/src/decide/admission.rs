@@ -128,30 +128,31 @@ impl State {
         if self.live_under(case.request.id) >= usize::from(rule.connections) {
             return Err(Refusal::TooManyConnections(rule.connections));
         }
-        self.check_exclusive(case, wanted, now)
+        self.check_exclusive(case, &case.actions(now), now)
     }
 
-    /// Where either rule is exclusive, two people do not do more than look at the same time.
-    fn check_exclusive(&self, case: &Case, wanted: &Admission, now: Timestamp) -> Result<(), Refusal> {
-        let ours = case.actions(now);
-        if !is_more_than_looking(&ours) {
+    /// Where either rule is exclusive, two people do not do more than look at the same time: asked for these actions of
+    /// whoever comes, and of whoever is there and is to do more from now on.
+    pub(super) fn check_exclusive(&self, case: &Case, ours: &Actions, now: Timestamp) -> Result<(), Refusal> {
+        let target = &case.request.target;
+        if !is_more_than_looking(ours) {
             return Ok(());
         }
         let excludes = |exclusive: &Exclusive, facts: &SessionFacts| match exclusive {
             Exclusive::None => false,
-            Exclusive::Target => facts.target == wanted.target,
-            Exclusive::Zone => self.zone_of(&facts.target) == self.zone_of(&wanted.target),
+            Exclusive::Target => facts.target == *target,
+            Exclusive::Zone => self.zone_of(&facts.target) == self.zone_of(target),
         };
         let in_the_way = |facts: &SessionFacts| {
             let theirs = self.cases.get(&facts.request);
-            facts.technician != wanted.technician
+            facts.technician != case.request.technician
                 && theirs.is_none_or(|theirs| {
                     is_more_than_looking(&theirs.actions(now))
                         && (excludes(&case.rule.exclusive, facts) || excludes(&theirs.rule.exclusive, facts))
                 })
         };
         if self.live_sessions().any(|(_, facts)| in_the_way(facts)) {
-            return Err(Refusal::HeldExclusively(wanted.target.clone(), case.rule.approvers()));
+            return Err(Refusal::HeldExclusively(target.clone(), case.rule.approvers()));
         }
         Ok(())
     }

@@ -238,7 +238,14 @@ impl State {
                 self.check_extension(case, extension.deadline, now)?;
                 Ok(Event::Extended { ask: id, request, deadline: extension.deadline })
             }
-            Asked::Widening(widening) => Ok(Event::Widened { ask: id, request, until: widening.lasts.after(now) }),
+            Asked::Widening(widening) => {
+                // Whoever is not there yet is asked when they come.
+                if self.live_under(request) > 0 {
+                    let wider = case.actions(now).union(&widening.actions).copied().collect();
+                    self.check_exclusive(case, &wider, now)?;
+                }
+                Ok(Event::Widened { ask: id, request, until: widening.lasts.after(now) })
+            }
         }
     }
 

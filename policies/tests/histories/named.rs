@@ -220,6 +220,39 @@ fn where_either_rule_is_exclusive_two_people_do_not_work_at_once() {
 }
 
 #[test]
+fn whoever_only_looked_is_not_widened_beside_somebody_who_holds_the_target() {
+    let ssh = "protocol = \"ssh\"\naddress = \"10.0.0.1:22\"\nuser = \"maint\"\ncredential = \"hmi\"\n\
+               host_key = \"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"";
+    let plant = plant_with(ssh, "protocol = \"modbus\"\naddress = \"10.0.0.1:502\"");
+    let plant = plant.replace("[\"shell\",", "[\"observe\", \"operate\", \"shell\",");
+    let mut world = World::on(&plant.replace("exclusive = \"none\"", "exclusive = \"target\""));
+    let looking = world.granted(TARA, &[Action::Observe]);
+    world.granted(BOLT, &[Action::Operate]);
+    let door = world.door(TARA);
+    world.enter(door);
+    let door = world.door(BOLT);
+    let holding = door.session;
+    world.enter(door);
+    let id = AskId::new(world.id());
+    let (actions, reason) = ([Action::Operate].into(), salted("more"));
+    let widening = Widening { id, request: looking, actions, lasts: Seconds(600), reason };
+    world.must(&Command::AskWidening { widening, by: person(20) });
+    let matter = Matter::Widening(id);
+    let first = world.yes(SECURITY, matter.clone());
+    world.must(&first);
+    let held = world.refused(&world.yes(LEADS[0], matter.clone()));
+    assert!(matches!(held, Refusal::HeldExclusively(..)), "{held}");
+    world.must(&Command::End { session: holding, ending: Ending::Left, seal: None });
+    let last = world.yes(LEADS[0], matter);
+    world.must(&last);
+    // From now on it is the other way round, for as long as it is widened.
+    assert!(matches!(world.turned_away(BOLT), Refusal::HeldExclusively(..)));
+    world.pass(600);
+    let door = world.door(BOLT);
+    world.enter(door);
+}
+
+#[test]
 fn a_deadline_is_no_later_than_any_of_its_reasons_and_later_connections_keep_it() {
     // Monday 17:00 in Berlin: the hours close at 18:00.
     let mut world = World::founded();
