@@ -205,8 +205,12 @@ struct Course {
     spliced: Vec<Splice>,
 }
 
+/// Told at the latest when there are so many: a gate may keep out for days what is nobody's act and gets no line.
+const SPLICES_MAX: usize = 256;
+
 impl Course {
-    fn take(&mut self, from_target: bool, piece: &Piece) {
+    /// Goes on by a piece. Gives what is to be told now.
+    fn take(&mut self, from_target: bool, piece: &Piece) -> Option<Vec<Splice>> {
         let at = if from_target { &mut self.down } else { &mut self.up };
         let splice = Splice { from_target, at: *at, left_out: 0, made: 0 };
         *at += piece.of_theirs() as u64;
@@ -224,6 +228,7 @@ impl Course {
             }
             Piece::Made(bytes) => self.spliced.push(Splice { made: bytes.len() as u64, ..splice }),
         }
+        (self.spliced.len() >= SPLICES_MAX).then(|| std::mem::take(&mut self.spliced))
     }
 }
 
@@ -496,9 +501,9 @@ impl<'a, R: Recorder> Carriage<'a, R> {
 
     /// Where what is handed on differs from what came.
     fn note_course(&self, from_target: bool, piece: &Piece) {
-        if let Some(looking) = &self.gate {
-            lock(&looking.course).take(from_target, piece);
-        }
+        let Some(looking) = &self.gate else { return };
+        let told = lock(&looking.course).take(from_target, piece);
+        told.into_iter().for_each(|spliced| self.note(&in_its_stead(spliced)));
     }
 
     async fn to_technician(&self, pieces: Vec<Piece>) -> Result<(), RecordingFault> {
@@ -767,8 +772,7 @@ impl<'a, R: Recorder> Carriage<'a, R> {
             }
             let spliced = std::mem::take(&mut lock(&looking.course).spliced);
             if !spliced.is_empty() {
-                let words = "the gate spoke in the target's stead".into();
-                self.note(&Note::GateVerdict { allowed: true, words, operation: None, spliced, checked: None });
+                self.note(&in_its_stead(spliced));
             }
         }
         match end {
@@ -855,6 +859,12 @@ impl Looking {
     }
 }
 
+/// Where the gate differed, without an act of anybody's that it would stand beside.
+fn in_its_stead(spliced: Vec<Splice>) -> Note {
+    let words = "the gate spoke in the target's stead".into();
+    Note::GateVerdict { allowed: true, words, operation: None, spliced, checked: None }
+}
+
 /// What the gate makes goes its own way here: see [`Made`].
 fn nothing_made() -> Arc<Queue> {
     Queue::new(Brake::Writer, Arc::new(Valve::default()))
@@ -871,4 +881,30 @@ async fn write_own(leg: &Leg, own: &Piece) -> io::Result<()> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No change under these locks can stop halfway.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_gate_differs_is_told_before_it_is_much_and_nothing_of_it_is_lost() {
+        let (mut course, mut told, mut most) = (Course::default(), Vec::new(), 0);
+        for at in 0..10_000_u64 {
+            // Something passes, and something is kept out: as a pointer that moves over a screen that is only looked at.
+            for piece in [Piece::Passed(Bytes::from_static(b"ok")), Piece::LeftOut(6)] {
+                told.extend(course.take(false, &piece).into_iter().flatten());
+            }
+            most = most.max(course.spliced.len());
+            told.extend(course.take(true, &Piece::Made(Bytes::from_static(b"no"))).into_iter().flatten());
+            assert_eq!((course.up, course.down), (8 * (at + 1), 0));
+        }
+        assert!(most <= SPLICES_MAX, "{most} wait");
+        told.extend(std::mem::take(&mut course.spliced));
+        assert_eq!(told.len(), 20_000);
+        for (at, splices) in (0..).zip(told.chunks(2)) {
+            let left_out = Splice { from_target: false, at: 8 * at + 2, left_out: 6, made: 0 };
+            assert_eq!(splices, [left_out, Splice { from_target: true, at: 0, left_out: 0, made: 2 }]);
+        }
+    }
 }
