@@ -270,6 +270,13 @@ fn jump_is_served_not_piped() {
 }
 
 #[test]
+fn a_jump_to_a_service_by_its_name_finds_the_gate_under_that_name() {
+    let plant = plant(&EVERYTHING);
+    let by_service = ssh(&plant, &["-J", &plant.tess().at(""), "ssh.hmi-2", "echo by its service"]).ok().out();
+    assert_eq!(by_service, "by its service\n");
+}
+
+#[test]
 fn remote_forward_agent_and_x11_are_refused() {
     let mut plant = plant(&EVERYTHING);
     let tess = plant.tess();

@@ -9,6 +9,7 @@ use russh::{ChannelId, ChannelWriteHalf, MethodKind};
 
 use super::connection::{LEAVING_MAX, Tenant};
 use super::door::{Door, Inner};
+use super::names::Place;
 use super::{Connection, Face};
 use crate::flow::{ChannelStream, Queue, Valve};
 
@@ -21,7 +22,7 @@ pub(super) async fn serve(
     upload: Arc<Queue>,
 ) {
     let (valve, tenant, id) = (Arc::new(Valve::default()), outer.move_in(), channel.id());
-    let config = face.config(inner.place.target.as_str(), &[MethodKind::KeyboardInteractive]);
+    let config = face.config(&known_as(&inner.place), &[MethodKind::KeyboardInteractive]);
     let connection = Arc::new(Connection::within(&outer, Arc::clone(&valve)));
     let door = Door::inner(Arc::clone(&face), Arc::clone(&connection), inner);
     let (stream, forwarding) = ChannelStream::new(upload, channel, Arc::clone(&valve));
@@ -44,6 +45,13 @@ pub(super) async fn serve(
         }
         Either::Right(((), attending)) => attending.await,
     }
+}
+
+/// By which names a client may have asked for it: it compares the one that was typed with those of the certificate.
+fn known_as(place: &Place) -> Vec<String> {
+    let mut names = vec![place.target.to_string(), place.forwarded()];
+    names.dedup();
+    names
 }
 
 /// An inner connection that was cut closes the outer one, which may be stuck with it; unless others use that too, whom

@@ -194,7 +194,7 @@ async fn welcome(face: Arc<Face>, socket: TcpStream, peer: SocketAddr, _place: O
     let connection = Arc::new(Connection::of_stranger(source, Arc::clone(&valve), face.desk.clock().clone(), stranger));
     let door = Door::outer(Arc::clone(&face), Arc::clone(&connection));
     let methods = [MethodKind::PublicKey, MethodKind::KeyboardInteractive];
-    let config = face.config(&face.gate.name, if face.passwords { &methods } else { &methods[..1] });
+    let config = face.config(std::slice::from_ref(&face.gate.name), if face.passwords { &methods } else { &methods[..1] });
     let serving = async {
         let running = Box::pin(server::run_stream(config, GatedStream::vendor(socket, valve), door)).await?;
         connection.has_begun(running.handle());
@@ -264,11 +264,11 @@ impl Face {
         }
     }
 
-    /// The settings of one connection, under the name its client knows it by.
+    /// The settings of one connection, under the names its client may know it by.
     ///
     /// russh's keepalive is off: it is sent during the questions too, where clients take it for an error, and its reply
     /// would hide a person's idleness. The socket's own keepalive notices a peer that vanished.
-    fn config(&self, name: &str, methods: &[MethodKind]) -> Arc<server::Config> {
+    fn config(&self, names: &[String], methods: &[MethodKind]) -> Arc<server::Config> {
         /// We count attempts ourselves; this is for what we do not see.
         const ATTEMPTS_MAX: usize = 64;
         /// For a key that is refused, or is half of what it takes: paramiko listens for the answer only some time after it
@@ -280,7 +280,7 @@ impl Face {
             auth_rejection_time: ANSWER_AFTER,
             auth_rejection_time_initial: Some(Duration::ZERO),
             keys: vec![self.host_key.clone()],
-            certificates: self.host_certificate(name).into_iter().collect(),
+            certificates: self.host_certificate(names).into_iter().collect(),
             window_size: WINDOW_BYTES,
             channel_buffer_size: 1,
             max_auth_attempts: ATTEMPTS_MAX,
@@ -297,11 +297,11 @@ impl Face {
     }
 
     /// Made for each connection, so that it never runs out; wide enough for clocks that are a day wrong.
-    fn host_certificate(&self, name: &str) -> Option<Certificate> {
+    fn host_certificate(&self, names: &[String]) -> Option<Certificate> {
         let now = self.desk.clock().wall();
         let valid =
             Window { from: now - SignedDuration::from_hours(24), until: now + SignedDuration::from_hours(24 * 30) };
-        let certificate = self.ca.host_certificate(self.host_key.public_key(), &[name.to_owned()], valid);
+        let certificate = self.ca.host_certificate(self.host_key.public_key(), names, valid);
         certificate.inspect_err(|why| tracing::error!(%why, "the gate has no host certificate")).ok()
     }
 }
