@@ -56,6 +56,7 @@ mod secrets;
 pub mod serve;
 mod sessions;
 mod sign_in;
+mod staying;
 mod status;
 mod tar;
 pub mod types;

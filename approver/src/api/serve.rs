@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::problem::Problem;
+use super::staying::Hangup;
 use super::{Peer, Source};
 
 /// What a face gives its callers at most.
@@ -35,6 +36,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at once from one source. Beyond it a new one is closed.
     pub connections_per_source: usize,
+    /// How long a reader of a stream may take nothing of it.
+    pub stalled_max: Duration,
     /// From accepting a connection to the end of its TLS handshake, and from there to the end of each request's head.
     pub head_wait: Duration,
     /// Requests a source may make at once.
@@ -46,8 +49,14 @@ pub struct Limits {
 impl Default for Limits {
     /// A control room is a handful of people, each with a few windows; one address may be the NAT of a whole vendor.
     fn default() -> Self {
-        let head_wait = Duration::from_secs(10);
-        Self { connections: 512, connections_per_source: 64, head_wait, burst: 120, requests_per_second: 20 }
+        Self {
+            connections: 512,
+            connections_per_source: 64,
+            stalled_max: Duration::from_secs(60),
+            head_wait: Duration::from_secs(10),
+            burst: 120,
+            requests_per_second: 20,
+        }
     }
 }
 
@@ -175,10 +184,12 @@ impl Guest {
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, stop: CancellationToken) {
         let inner = TowerToHyperService::new(self.router);
         let (peer, source, seat) = (self.peer, Source(self.peer.ip().to_canonical()), self.seat);
+        let (hangup, hung_up) = Hangup::new(self.limits.stalled_max);
         let service = service_fn(move |mut request: Request<Incoming>| {
             let admitted = seat.may_ask();
             request.extensions_mut().insert(source);
             request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(hangup.clone());
             let inner = inner.clone();
             async move {
                 if !admitted {
@@ -196,6 +207,7 @@ impl Guest {
         let mut connection = std::pin::pin!(connection);
         let served = tokio::select! {
             served = connection.as_mut() => served,
+            () = hung_up => return,
             () = stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 match tokio::time::timeout(DRAIN, connection).await {

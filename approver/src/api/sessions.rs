@@ -1,29 +1,29 @@
 //! Sessions as operators and auditors see them, watching one live, and stopping its input.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use data_encoding::BASE64;
-use futures::stream;
-use policies::ids::SessionId;
+use policies::ids::{PersonId, SessionId};
 use policies::refusals::Refusal;
-use policies::state::SessionFacts;
+use policies::state::{SessionFacts, State as Plant};
+use tokio::time::Instant;
 
 use super::Api;
 use super::guard::{Asked, At, Caller};
 use super::problem::Problem;
+use super::staying::{self, Hangup, Reading};
 use super::types::{Acted, Disconnected, SessionView, SessionsView, Wanted, WatchLine};
 use crate::desk::Watching;
 use crate::floor::WatchFrame;
 
 /// Newest first, and no more at once: who looks for older ones reads the journal.
 const LISTED_MAX: usize = 1_000;
-/// So long nothing is sent before a line says that the connection stands; who may watch no longer is sent away by then.
+/// So long nothing is sent before a line says that the connection stands.
 const STILL_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted>) -> Json<SessionsView> {
@@ -91,28 +91,31 @@ pub(super) async fn disconnect(
 pub(super) async fn watch(
     State(api): State<Api>,
     caller: Caller,
+    hangup: Hangup,
     At(session): At<SessionId>,
 ) -> Result<Response, Problem> {
     let watching = api.desk().watch(session, caller.person()).await?;
     let screen = line(&WatchLine::Screen { data: BASE64.encode(&watching.watch.screen) });
-    let seat = Seat { api, caller, watching, first: Some(screen), over: false };
-    let lines = stream::unfold(seat, |mut seat| async move {
-        let line = seat.next().await?;
-        Some((Ok::<_, Infallible>(line), seat))
-    });
+    let person = caller.person();
+    let seat = Seat { api: api.clone(), person, watching, first: Some(screen), over: false };
+    let lines = staying::body(&api, &hangup, move |state| may_watch(state, person), seat);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
-    Ok((headers, Body::from_stream(lines)).into_response())
+    Ok((headers, lines).into_response())
+}
+
+fn may_watch(state: &Plant, person: PersonId) -> bool {
+    state.people.get(&person).is_some_and(|person| person.is_active_operator())
 }
 
 struct Seat {
     api: Api,
-    caller: Caller,
+    person: PersonId,
     watching: Watching,
     first: Option<Bytes>,
     over: bool,
 }
 
-impl Seat {
+impl Reading for Seat {
     async fn next(&mut self) -> Option<Bytes> {
         if let Some(first) = self.first.take() {
             return Some(first);
@@ -120,11 +123,19 @@ impl Seat {
         if self.over {
             return None;
         }
-        if !self.may_stay() {
-            self.over = true;
-            return Some(line(&WatchLine::Over { in_words: "you may watch no longer".to_owned() }));
-        }
-        let frame = tokio::time::timeout(STILL_EVERY, self.watching.watch.frames.next()).await;
+        let still_at = Instant::now() + STILL_EVERY;
+        let frame = loop {
+            let size = self.api.desk().head().size;
+            if !self.api.desk().with_state(|state| may_watch(state, self.person)) {
+                self.over = true;
+                return Some(line(&WatchLine::Over { in_words: "you may watch no longer".to_owned() }));
+            }
+            let frame = tokio::time::timeout_at(still_at, self.watching.watch.frames.next());
+            tokio::select! {
+                frame = frame => break frame,
+                () = self.api.desk().changed(size) => {}
+            }
+        };
         Some(line(&match frame {
             Err(_) => WatchLine::Still,
             Ok(Some(WatchFrame::Output(data))) => WatchLine::Output { data: BASE64.encode(&data) },
@@ -141,11 +152,6 @@ impl Seat {
                 WatchLine::Over { in_words: "the session is over".to_owned() }
             }
         }))
-    }
-
-    fn may_stay(&self) -> bool {
-        let person = self.caller.person();
-        self.api.desk().with_state(|state| state.people.get(&person).is_some_and(|person| person.is_active_operator()))
     }
 }
 

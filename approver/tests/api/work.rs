@@ -8,6 +8,7 @@ use approver::api::types::{
     PeopleView, PersonView, PlantFile, PlantProposed, PlantTemplate, RequestMade, SecretNames, SessionsView, Status,
     VendorsView, VerdictTemplate, WatchLine, reopening_digest,
 };
+use approver::api::Limits;
 use approver::capture::About;
 use approver::testing::{Actor, PLANT, Props, enrol, put_up_elsewhere, sign};
 use certs::enrolment::EnrolmentCode;
@@ -281,6 +282,63 @@ async fn what_passes_is_read_live_until_the_reader_is_put_out() {
         let refused = house.get(&format!("/api/v1/capture{path}"), &lead).await;
         assert!(refused.status == 404 && refused.text().contains(word), "{}", refused.text());
     }
+}
+
+/// What no reader of the house takes, as long as they do not read.
+async fn flood(house: &House) {
+    let about = About {
+        session: "s_01jd0c4000000000000000000z".parse().unwrap(),
+        technician: house.stage.technician.person,
+        target: "plc-7".parse().unwrap(),
+        service: "modbus".parse().unwrap(),
+        zone: None,
+    };
+    let ends = Ends { technician: ([10, 0, 0, 1], 40_000).into(), target: ([10, 20, 2, 7], 502).into() };
+    let passage = house.stage.props.floor.captures.passage(about.into(), ends);
+    for _ in 0..512 {
+        passage.passed(End::Target, &[7; 64 << 10]);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn has_no_reader(house: &House, within: Duration) {
+    let looking = async {
+        while format!("{:?}", house.stage.props.floor.captures) != "Captures(0 readers)" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(within, looking).await.expect("nobody reads any more");
+}
+
+/// Reads the beginning, and then no more.
+async fn stops_reading(house: &House, who: &Session) -> hyper::Response<hyper::body::Incoming> {
+    let proof = house.proof(who, "GET", "/api/v1/capture", b"");
+    let mut reading = house.plant.call("GET", "/api/v1/capture", Some(&who.signed_in.token), Some(proof), "").await;
+    reading.frame().await.unwrap().unwrap();
+    flood(house).await;
+    assert_eq!(format!("{:?}", house.stage.props.floor.captures), "Captures(1 readers)");
+    reading
+}
+
+#[tokio::test]
+async fn a_reader_who_takes_nothing_keeps_no_place_after_a_while() {
+    let stalled_max = Duration::from_secs(3);
+    let house = House::on(Props::new(), |_| {}, Limits { stalled_max, ..limits() }).await;
+    let kim = house.sign_in(Face::Plant, &house.stage.other_lead).await;
+    let reading = stops_reading(&house, &kim).await;
+    has_no_reader(&house, Duration::from_secs(20)).await;
+    drop(reading);
+}
+
+#[tokio::test]
+async fn a_reader_who_is_put_out_keeps_no_place_though_they_take_nothing() {
+    let house = House::new().await;
+    let kim = house.sign_in(Face::Plant, &house.stage.other_lead).await;
+    let reading = stops_reading(&house, &kim).await;
+    let disable = Command::Disable { person: house.stage.other_lead.person, by: house.stage.admin.person };
+    house.stage.desk.act(disable).await.unwrap();
+    has_no_reader(&house, Duration::from_secs(10)).await;
+    drop(reading);
 }
 
 #[tokio::test]

@@ -68,6 +68,7 @@ async fn until_told(opened: Opened, port: u16) -> Done {
 
 /// One browser, whoever drags its slider.
 const LIMITS: Limits = Limits {
+    stalled_max: Duration::from_secs(60),
     connections: 64,
     connections_per_source: 64,
     head_wait: Duration::from_secs(10),
