@@ -27,6 +27,8 @@ pub struct LiveSession {
     pub last_input: Boot,
     /// Whether a program is being transferred to the target.
     pub transferring: bool,
+    /// Whether a connection of it comes within a WebSocket.
+    pub within_websocket: bool,
     /// How many watch it.
     pub watchers: usize,
 }

@@ -15,7 +15,7 @@ use policies::ids::{DeploymentId, PersonId, RequestId};
 use policies::time::Seconds;
 use rcgen::{
     CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject as _;
@@ -189,28 +189,6 @@ impl TlsCa {
         WebPkiClientVerifier::builder_with_provider(roots, provider()).build().map_err(setup)
     }
 
-    /// A client certificate that is shown to be renewed, with a signing request that proves its key: it has to be ours, of
-    /// this deployment, and valid at `now`.
-    ///
-    /// # Errors
-    /// It is not, or the request is for another key.
-    pub fn check_held(
-        &self,
-        deployment: &DeploymentId,
-        certificate_pem: &str,
-        key: &ProvenClientKey,
-        now: Timestamp,
-    ) -> Result<HeldCertificate, NotHeld> {
-        let certificate =
-            CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|_| NotHeld::Unreadable)?;
-        let claims = self.claims_of(deployment, &certificate, now)?;
-        let parsed = webpki::EndEntityCert::try_from(&certificate).map_err(|_| NotHeld::Invalid)?;
-        if parsed.subject_public_key_info().as_ref() != key.0.subject_public_key_info() {
-            return Err(NotHeld::OtherKey);
-        }
-        Ok(HeldCertificate(claims))
-    }
-
     /// What a client certificate says that is ours, of this deployment, and valid at `now`.
     fn claims_of(
         &self,
@@ -249,7 +227,7 @@ fn draft(claims: &ClientClaims, deployment: &DeploymentId, now: Timestamp) -> Re
     Ok(params)
 }
 
-/// Why a certificate that was shown for renewal does not count.
+/// Why a certificate that was shown does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotHeld {
     /// Not a certificate.
@@ -261,9 +239,6 @@ pub enum NotHeld {
     /// Over.
     #[error("this certificate has expired: sign in again")]
     Expired,
-    /// The signing request is for another key than the certificate.
-    #[error("the certificate belongs to another key than the signing request")]
-    OtherKey,
 }
 
 /// That somebody showed a valid client certificate and proved to hold its key. Not `Clone`, and made here alone.
@@ -481,6 +456,7 @@ mod from_inside {
 pub(super) mod tests {
     use std::sync::Mutex;
 
+    use policies::digest::Digest;
     use policies::time::Window;
     use proptest::prelude::*;
     use rustls::{AlertDescription, ClientConnection, HandshakeKind, ServerConnection};
@@ -490,6 +466,7 @@ pub(super) mod tests {
     use crate::proof::{Face, Factors, NotProven};
     use crate::ssh_ca::fresh_key;
     use crate::tls::{client_config, first_contact_config};
+    use crate::token::SignedRequest;
 
     const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
     const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 8));
@@ -511,6 +488,15 @@ pub(super) mod tests {
     /// So many minutes from now.
     pub(super) fn minutes(n: i64) -> Timestamp {
         Timestamp::now() + jiff::SignedDuration::from_mins(n)
+    }
+
+    /// What a certificate proves that this key shows in a request made then.
+    fn held(ca: &TlsCa, certificate: &str, key: &ClientKey, at: Timestamp) -> Result<HeldCertificate, NotShown> {
+        let (path, body) = ("/", Digest::of_bytes(b""));
+        let shown = key.show(certificate, ("GET", path, body), at, "start").unwrap();
+        let signature = &shown.signature;
+        let request = SignedRequest { method: "GET", path_and_query: path, body, at, start: "start", signature };
+        ca.check_shown(&deployment(), &shown.token, &request, at).map(|(held, _)| held)
     }
 
     /// A technician's side, and what it was given.
@@ -717,32 +703,31 @@ pub(super) mod tests {
             let mut changed = der.to_vec();
             changed[at] ^= 1;
             let pem = pem(&CertificateDer::from(changed));
-            assert!(ca.check_held(&deployment(), &pem, &side.proven(), Timestamp::now()).is_err(), "byte {at}");
+            assert!(held(&ca, &pem, &side.key, Timestamp::now()).is_err(), "byte {at}");
         }
-        assert!(ca.check_held(&deployment(), &pem(&der), &side.proven(), Timestamp::now()).is_ok());
+        assert!(held(&ca, &pem(&der), &side.key, Timestamp::now()).is_ok());
     }
 
     #[test]
-    fn a_certificate_is_renewed_for_its_own_key_while_it_lasts() {
+    fn a_certificate_is_shown_by_its_own_key_while_it_lasts() {
         let (ours, other) = (ca(), ca());
         let (side, stranger) = (Side::new(&ours), Side::new(&other));
         let certificate = side.certified();
         let renew = |certificate: &str, key: &ClientKey, at| {
-            let key = ProvenClientKey::by_signing_request(&key.signing_request().unwrap()).unwrap();
-            ours.check_held(&deployment(), certificate, &key, at).map(|held| held.claims().clone())
+            held(&ours, certificate, key, at).map(|held| held.claims().clone())
         };
+        let not_held = |why| Err(NotShown::Held(why));
         let claims = renew(&certificate, &side.key, Timestamp::now()).unwrap();
         assert_eq!((claims.person, claims.grant, claims.source), (side.login.person(), grant(), SOURCE));
         assert_eq!(Some(claims.key), side.login.key());
-        assert_eq!(renew(&certificate, &ClientKey::generate(), Timestamp::now()), Err(NotHeld::OtherKey));
-        assert_eq!(renew(&certificate, &side.key, claims.until), Err(NotHeld::Expired));
-        assert_eq!(renew(&certificate, &side.key, minutes(11)), Err(NotHeld::Expired));
-        assert_eq!(renew(&stranger.certified(), &stranger.key, Timestamp::now()), Err(NotHeld::Invalid));
-        assert_eq!(renew("nothing", &side.key, Timestamp::now()), Err(NotHeld::Unreadable));
+        assert_eq!(renew(&certificate, &ClientKey::generate(), Timestamp::now()), Err(NotShown::Signature));
+        assert_eq!(renew(&certificate, &side.key, claims.until), not_held(NotHeld::Expired));
+        assert_eq!(renew(&certificate, &side.key, minutes(11)), not_held(NotHeld::Expired));
+        assert_eq!(renew(&stranger.certified(), &stranger.key, Timestamp::now()), not_held(NotHeld::Invalid));
         let elsewhere = side.certified_at("mill-4", Window { from: minutes(-1), until: minutes(10) });
-        assert_eq!(renew(&elsewhere, &side.key, Timestamp::now()), Err(NotHeld::Invalid));
+        assert_eq!(renew(&elsewhere, &side.key, Timestamp::now()), not_held(NotHeld::Invalid));
         let server = ours.leaf_for(&["gate.example".to_owned()], &side.key.0, Timestamp::now()).unwrap();
-        assert_eq!(renew(&pem(&server), &side.key, Timestamp::now()), Err(NotHeld::Invalid));
+        assert_eq!(renew(&pem(&server), &side.key, Timestamp::now()), not_held(NotHeld::Invalid));
     }
 
     #[test]
@@ -751,7 +736,7 @@ pub(super) mod tests {
         let side = Side::new(&ca);
         let certificate = side.certified();
         let by = |source, now| {
-            let held = ca.check_held(&deployment(), &certificate, &side.proven(), Timestamp::now()).unwrap();
+            let held = held(&ca, &certificate, &side.key, Timestamp::now()).unwrap();
             Authenticated::by_client_certificate(held, source, now)
         };
         assert!(by(SOURCE, Timestamp::now()).is_ok());
@@ -772,7 +757,7 @@ pub(super) mod tests {
         for until in [now, Seconds(LASTS_MAX.0 + 1).after(now)] {
             assert!(matches!(make(&side.login, grant(), until), Err(NoClientCertificate::Time)));
         }
-        let held = ca.check_held(&deployment(), &side.certified(), &side.proven(), now).unwrap();
+        let held = held(&ca, &side.certified(), &side.key, now).unwrap();
         let served = Authenticated::by_client_certificate(held, SOURCE, now).unwrap();
         assert!(make(&served, grant(), Seconds(60).after(now)).is_ok());
         let other = make(&served, RequestId::new(8_u128.into()), Seconds(60).after(now));

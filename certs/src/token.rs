@@ -215,9 +215,17 @@ pub fn token_id(token: &str) -> Option<String> {
 }
 
 /// What the holder's key signs, in the namespace [`Namespace::Request`]: a JSON array of the parts, so that no part runs
-/// into the next. `at` is the holder's clock, to the nanosecond; it goes with the request as RFC 3339.
-pub fn request_message(method: &str, path_and_query: &str, body: Digest, token_id: &str, at: Timestamp) -> Vec<u8> {
-    serde_json::to_vec(&("holdpoint/request/v1", method, path_and_query, body, token_id, at.to_string()))
+/// into the next. `at` is the holder's clock, to the nanosecond; it goes with the request as RFC 3339. `start` names the
+/// one run of the gate that the request is for: so one that another run or another node has seen serves this one no more.
+pub fn request_message(
+    method: &str,
+    path_and_query: &str,
+    body: Digest,
+    token_id: &str,
+    at: Timestamp,
+    start: &str,
+) -> Vec<u8> {
+    serde_json::to_vec(&("holdpoint/request/v2", method, path_and_query, body, token_id, at.to_string(), start))
         .expect("texts are JSON")
 }
 
@@ -232,6 +240,8 @@ pub struct SignedRequest<'a> {
     pub body: Digest,
     /// When the holder made it, by their own clock.
     pub at: Timestamp,
+    /// For which run of the gate; the caller has looked whether it is this one.
+    pub start: &'a str,
     /// The holder's signature over [`request_message`]: of an SSH key as PEM, of a client certificate's as base64.
     pub signature: &'a str,
 }
@@ -244,7 +254,7 @@ impl SignedRequest<'_> {
 
     /// What was signed, if it was made with the token of this id.
     pub(crate) fn message(&self, token_id: &str) -> Vec<u8> {
-        request_message(self.method, self.path_and_query, self.body, token_id, self.at)
+        request_message(self.method, self.path_and_query, self.body, token_id, self.at, self.start)
     }
 }
 
@@ -347,6 +357,7 @@ mod tests {
     use crate::sshsig::tests::security_key;
 
     const PATH: &str = "/api/v1/requests?all";
+    const START: &str = "start";
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -428,7 +439,7 @@ mod tests {
         }
 
         fn message(&self, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
-            request_message(method, path, Digest::of_bytes(body), &token_id(&self.token).unwrap(), at(1_000))
+            request_message(method, path, Digest::of_bytes(body), &token_id(&self.token).unwrap(), at(1_000), START)
         }
 
         fn sign(&self, namespace: Namespace) -> String {
@@ -446,7 +457,8 @@ mod tests {
     }
 
     fn posted(signature: &str) -> SignedRequest<'_> {
-        SignedRequest { method: "POST", path_and_query: PATH, body: Digest::of_bytes(b"{}"), at: at(1_000), signature }
+        let body = Digest::of_bytes(b"{}");
+        SignedRequest { method: "POST", path_and_query: PATH, body, at: at(1_000), start: START, signature }
     }
 
     #[test]
@@ -474,6 +486,7 @@ mod tests {
             SignedRequest { path_and_query: "/api/v1/requests", ..posted(&pem) },
             SignedRequest { body: Digest::of_bytes(b"[]"), ..posted(&pem) },
             SignedRequest { at: at(1_001), ..posted(&pem) },
+            SignedRequest { start: "another", ..posted(&pem) },
         ] {
             assert_eq!(holder.prove(key, &changed, 1_000).unwrap_err(), wrong, "{changed:?}");
         }
@@ -489,7 +502,7 @@ mod tests {
     fn a_security_key_that_nobody_touched_proves_no_request() {
         let (key, _) = security_key("ssh:", Namespace::Request, b"", 0);
         let token = token(&key);
-        let message = request_message("POST", PATH, Digest::of_bytes(b"{}"), &token_id(&token).unwrap(), at(1_000));
+        let message = request_message("POST", PATH, Digest::of_bytes(b"{}"), &token_id(&token).unwrap(), at(1_000), START);
         for (flags, proved) in [(0, Err(RequestRefused::NotTouched)), (1, Ok(()))] {
             let (_, pem) = security_key("ssh:", Namespace::Request, &message, flags);
             let checked = check_request_proof(&check(&token, 1_000).unwrap(), &key, &posted(&pem), at(1_000));
@@ -519,7 +532,7 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_request_do_not_run_into_each_other() {
-        let message = |method, path| request_message(method, path, Digest::of_bytes(b""), "id", at(0));
+        let message = |method, path| request_message(method, path, Digest::of_bytes(b""), "id", at(0), START);
         assert_ne!(message("GET", "/a"), message("GET/", "a"));
         assert_ne!(message("GET\",\"/a", ""), message("GET", "/a\",\""));
     }

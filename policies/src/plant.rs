@@ -42,6 +42,8 @@ pub struct Plant {
     pub changes: Vec<Quorum>,
     /// How long an operator who signed in counts as on duty.
     pub shifts: Seconds,
+    /// Whether connections are carried within a WebSocket: whatever opens TLS on their way reads and can alter them.
+    pub websockets: bool,
     /// By name.
     pub zones: BTreeMap<ZoneName, Zone>,
     /// By name; each lies in one of `zones`.

@@ -127,6 +127,11 @@ pub enum Refusal {
     TooManyConnections(u16),
     #[error("{0} is held by somebody else for now. Ask {1} when it becomes free")]
     HeldExclusively(TargetName, String),
+    #[error(
+        "this plant takes no connections within a WebSocket, because whoever opens TLS in between reads and can alter \
+         them. Connect from a network that leaves TLS alone, or ask the plant"
+    )]
+    NoWebSockets,
     #[error("zone {0} is closed to everybody, always")]
     ZoneNever(ZoneName),
     #[error("access was cut by an operator and not reopened yet. Ask the control room")]
@@ -217,6 +222,7 @@ impl Refusal {
             Self::RuleNoLongerFits(_) => "rule-no-longer-fits",
             Self::TooManyConnections(_) => "too-many-connections",
             Self::HeldExclusively(..) => "held-exclusively",
+            Self::NoWebSockets => "no-websockets",
             Self::ZoneNever(_) => "zone-never",
             Self::CutOff => "cut-off",
             Self::ClockBehind => "clock-behind",

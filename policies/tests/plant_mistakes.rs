@@ -59,7 +59,7 @@ fn a_file_full_of_mistakes_gets_one_report_of_all_of_them() {
 #[test]
 fn the_small_plant_has_no_mistake_and_every_default() {
     let plant = Plant::parse(SMALL).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    assert_eq!(plant.shifts, Seconds(12 * 3_600));
+    assert_eq!((plant.shifts, plant.websockets), (Seconds(12 * 3_600), true));
     let rule = serde_json::to_value(&plant.rules[0]).expect("plain data");
     let defaults = serde_json::json!({
         "hours": null, "from": ["0.0.0.0/0", "::/0"], "connections": 10, "factor_lasts": 600, "weaker": [],
@@ -134,7 +134,7 @@ fn what_is_not_built_is_refused_by_name() {
 fn every_key_is_read_or_refused_by_name() {
     assert_eq!(
         report(include_str!("plant/every-key.toml")),
-        "plant.toml:71:1: rules[acme-packaging].weaker: not built yet; leave it out"
+        "plant.toml:72:1: rules[acme-packaging].weaker: not built yet; leave it out"
     );
 }
 

@@ -173,6 +173,7 @@ impl Live {
             age: now.since(self.since),
             last_input: self.seen.last_input(),
             transferring: self.seen.is_transferring(),
+            within_websocket: self.seen.is_within_websocket(),
             watchers: self.seen.gallery().spectators(),
         }
     }

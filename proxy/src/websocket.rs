@@ -5,12 +5,13 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
+use futures::task::AtomicWaker;
 use futures::{Sink as _, SinkExt as _, StreamExt as _};
 use policies::ids::SessionId;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,11 @@ pub(crate) enum Said {
     },
     /// By either side: it has no more to send, and still listens. TCP's FIN.
     Finished,
+    /// By either side, before a close whose reason cannot hold them: why it closes.
+    Closing {
+        /// In full.
+        words: String,
+    },
 }
 
 pub(crate) type Socket = WebSocketStream<Box<dyn Stream>>;
@@ -85,18 +91,66 @@ fn message(said: &Said) -> Message {
     Message::text(serde_json::to_string(said).expect("words have string keys"))
 }
 
-/// Why a side closes, in words that fit; none where the connection came to its own end.
-pub(crate) fn why(words: Option<&str>) -> CloseFrame {
+/// A close that says why, in words that fit; in none where the connection came to its own end.
+fn closing(words: Option<&str>) -> CloseFrame {
     let Some(words) = words else { return CloseFrame { code: CloseCode::Normal, reason: Utf8Bytes::default() } };
     let fits = words.floor_char_boundary(REASON_BYTES_MAX);
     CloseFrame { code: CloseCode::Policy, reason: words[..fits].into() }
 }
 
 /// A WebSocket as a stream of bytes. Its end without the other side's word is an error; dropping it closes the WebSocket.
+/// What was written is flushed, and its end shut down, once the WebSocket's own socket has taken it: until then it counts
+/// as nothing that left.
 pub(crate) struct Carried {
     pipe: DuplexStream,
     other_has_finished: Arc<AtomicBool>,
+    written: u64,
+    left: Arc<Left>,
     _dropped: DropGuard,
+}
+
+/// How much of what was written to a [`Carried`] has left by the socket.
+#[derive(Default)]
+struct Left {
+    bytes: AtomicU64,
+    /// Their end, too.
+    end: AtomicBool,
+    /// Nothing more will.
+    over: AtomicBool,
+    news: AtomicWaker,
+}
+
+impl Left {
+    fn poll(&self, cx: &mut Context<'_>, has_left: impl Fn(&Self) -> bool) -> Poll<io::Result<()>> {
+        self.news.register(cx.waker());
+        if has_left(self) {
+            return Poll::Ready(Ok(()));
+        }
+        match self.over.load(Ordering::Acquire) {
+            true => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            false => Poll::Pending,
+        }
+    }
+}
+
+/// The side that says what has left.
+struct Leaving(Arc<Left>);
+
+impl Leaving {
+    fn note(&self, what: &UnderWay) {
+        match what {
+            UnderWay::Bytes(bytes) => drop(self.0.bytes.fetch_add(*bytes, Ordering::AcqRel)),
+            UnderWay::End => self.0.end.store(true, Ordering::Release),
+        }
+        self.0.news.wake();
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Release);
+        self.0.news.wake();
+    }
 }
 
 /// What carries bytes between a [`Carried`] and its WebSocket.
@@ -111,18 +165,24 @@ pub(crate) fn pipe(socket: Socket) -> (Carried, Carrying) {
     let (near, far) = tokio::io::duplex(PIPE_BYTES);
     let ((send, receive), (from_pipe, to_pipe)) = (socket.split(), tokio::io::split(far));
     let (other_has_finished, dropped) = (Arc::<AtomicBool>::default(), CancellationToken::new());
+    let left = Arc::<Left>::default();
     let carried = Carried {
         pipe: near,
         other_has_finished: Arc::clone(&other_has_finished),
+        written: 0,
+        left: Arc::clone(&left),
         _dropped: dropped.clone().drop_guard(),
     };
-    let inward = Inward { receive, to_pipe, finished: other_has_finished };
-    (carried, Carrying { inward, outward: Outward { send, from_pipe, held: None, finished: false }, dropped })
+    let inward = Inward { receive, to_pipe, finished: other_has_finished, words: None };
+    let leaving = Leaving(left);
+    let outward = Outward { send, from_pipe, held: None, under_way: None, finished: false, leaving };
+    (carried, Carrying { inward, outward, dropped })
 }
 
 impl Carrying {
-    /// Carries until either side closes or breaks, or the [`Carried`] is dropped; then says `last_words`.
-    pub(crate) async fn run(self, last_words: impl FnOnce() -> CloseFrame) {
+    /// Carries until either side closes or breaks, or the [`Carried`] is dropped; then says `last_words`. Gives what the
+    /// other side said at its close, where this one had nothing to say: an answer to a close repeats its words.
+    pub(crate) async fn run(self, last_words: impl FnOnce() -> Option<String>) -> Option<String> {
         let Self { mut inward, mut outward, dropped } = self;
         let ended = tokio::select! {
             biased;
@@ -130,28 +190,34 @@ impl Carrying {
             ended = inward.run() => ended.map_or_else(Ended::Broken, |()| Ended::There),
             error = outward.run() => Ended::Broken(error),
         };
-        let Inward { mut receive, to_pipe, .. } = inward;
-        drop(to_pipe);
-        let farewell = async move {
-            let close = match ended {
-                Ended::Here => {
-                    outward.drain().await?;
-                    Some(last_words())
-                }
+        let Inward { mut receive, to_pipe, mut words, .. } = inward;
+        let Outward { mut send, from_pipe, leaving, .. } = outward;
+        drop((to_pipe, from_pipe, leaving));
+        let farewell = async {
+            let own = match ended {
+                Ended::Here => Some((None, last_words())),
                 // It was answered already.
                 Ended::There => None,
                 Ended::Broken(error) => {
                     tracing::debug!(%error, "a WebSocket broke");
-                    Some(CloseFrame { code: CloseCode::Protocol, ..why(Some(&error.to_string())) })
+                    Some((Some(CloseCode::Protocol), Some(error.to_string())))
                 }
             };
-            let Outward { mut send, from_pipe, .. } = outward;
-            drop(from_pipe);
-            if let Some(close) = close {
-                send.send(Message::Close(Some(close))).await?;
+            let has_said_why = matches!(own, Some((_, Some(_))));
+            if let Some((code, own)) = own {
+                if let Some(words) = own.clone().filter(|own| own.len() > REASON_BYTES_MAX) {
+                    send.send(message(&Said::Closing { words })).await?;
+                }
+                let close = closing(own.as_deref());
+                let code = code.unwrap_or(close.code);
+                send.send(Message::Close(Some(CloseFrame { code, ..close }))).await?;
             }
-            // Nobody reads any more what still comes.
-            while receive.next().await.transpose()?.is_some() {}
+            // Its bytes nobody reads any more.
+            while let Some(message) = receive.next().await.transpose()? {
+                if !has_said_why {
+                    learn(&mut words, &message);
+                }
+            }
             Ok::<_, Error>(())
         };
         match timeout(FAREWELL_MAX, farewell).await {
@@ -159,6 +225,24 @@ impl Carrying {
             Ok(Err(error)) => tracing::debug!(%error, "a WebSocket was gone before it was closed"),
             Err(_) => tracing::debug!("a WebSocket takes nothing, not even a close"),
         }
+        words
+    }
+}
+
+/// Learns from a message why the other side closes. A close says the beginning of what was said in full before it.
+fn learn(words: &mut Option<String>, message: &Message) {
+    let said = match message {
+        Message::Text(text) => match serde_json::from_str(text) {
+            Ok(Said::Closing { words }) => Some(words),
+            _ => None,
+        },
+        Message::Close(Some(close)) => Some(close.reason.to_string()).filter(|reason| !reason.is_empty()),
+        _ => None,
+    };
+    if let Some(said) = said
+        && words.as_ref().is_none_or(|known| !known.starts_with(&said))
+    {
+        *words = Some(said);
     }
 }
 
@@ -176,12 +260,15 @@ struct Inward {
     receive: SplitStream<Socket>,
     to_pipe: WriteHalf<DuplexStream>,
     finished: Arc<AtomicBool>,
+    /// Why the other side closes.
+    words: Option<String>,
 }
 
 impl Inward {
     /// Until the other side closes. It is read no faster than its bytes are taken.
     async fn run(&mut self) -> Result<(), Error> {
         while let Some(message) = self.receive.next().await.transpose()? {
+            learn(&mut self.words, &message);
             match message {
                 Message::Binary(bytes) if !self.finished.load(Ordering::Acquire) => {
                     self.to_pipe.write_all(&bytes).await?;
@@ -191,6 +278,7 @@ impl Inward {
                         self.finished.store(true, Ordering::Release);
                         self.to_pipe.shutdown().await?;
                     }
+                    Ok(Said::Closing { .. }) => {}
                     Ok(Said::Carried { .. }) | Err(_) => return Err(odd("words that mean nothing here")),
                 },
                 Message::Close(_) => return Ok(()),
@@ -210,13 +298,21 @@ fn odd(what: &'static str) -> Error {
 struct Outward {
     send: SplitSink<Socket, Message>,
     from_pipe: ReadHalf<DuplexStream>,
-    /// A message that was taken from the pipe and not sent yet.
+    /// A message that was taken from the pipe and not given to the WebSocket yet.
     held: Option<Message>,
+    /// What was given to it, and has not all left yet.
+    under_way: Option<UnderWay>,
     finished: bool,
+    leaving: Leaving,
+}
+
+enum UnderWay {
+    Bytes(u64),
+    End,
 }
 
 impl Outward {
-    /// Until it breaks. May be dropped and called again, and loses nothing by it.
+    /// Until it breaks.
     async fn run(&mut self) -> Error {
         let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -232,16 +328,20 @@ impl Outward {
         }
     }
 
-    /// Sends what is left in the pipe, which nobody fills any more.
-    async fn drain(&mut self) -> Result<(), Error> {
-        while !self.finished {
-            self.next().await?;
+    /// Sends what comes from the pipe next, until it has left. May be dropped and called again, and loses nothing by it.
+    async fn next(&mut self) -> Result<(), Error> {
+        if self.under_way.is_none() {
+            self.take_up().await?;
+        }
+        self.send.flush().await?;
+        if let Some(left) = self.under_way.take() {
+            self.finished = matches!(left, UnderWay::End);
+            self.leaving.note(&left);
         }
         Ok(())
     }
 
-    /// Sends what comes from the pipe next.
-    async fn next(&mut self) -> Result<(), Error> {
+    async fn take_up(&mut self) -> Result<(), Error> {
         if self.held.is_none() {
             let mut piece = vec![0; PIECE_BYTES];
             self.held = Some(match self.from_pipe.read(&mut piece).await? {
@@ -254,10 +354,13 @@ impl Outward {
         }
         poll_fn(|cx| self.send.poll_ready_unpin(cx)).await?;
         if let Some(held) = self.held.take() {
-            self.finished = matches!(held, Message::Text(_));
+            self.under_way = Some(match &held {
+                Message::Binary(bytes) => UnderWay::Bytes(bytes.len() as u64),
+                _ => UnderWay::End,
+            });
             Pin::new(&mut self.send).start_send(held)?;
         }
-        self.send.flush().await
+        Ok(())
     }
 }
 
@@ -275,15 +378,18 @@ impl AsyncRead for Carried {
 
 impl AsyncWrite for Carried {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.pipe).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.pipe).poll_write(cx, buf))?;
+        self.written += written as u64;
+        Poll::Ready(Ok(written))
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.pipe).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.left.poll(cx, |left| left.bytes.load(Ordering::Acquire) >= self.written)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.pipe).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.pipe).poll_shutdown(cx))?;
+        self.left.poll(cx, |left| left.end.load(Ordering::Acquire))
     }
 }
 
@@ -297,8 +403,8 @@ mod tests {
         [pipe(open(gate, Role::Server).await), pipe(open(technician, Role::Client).await)]
     }
 
-    fn carry(carrying: Carrying, words: Option<&'static str>) -> tokio::task::JoinHandle<()> {
-        tokio::spawn(carrying.run(move || why(words)))
+    fn carry(carrying: Carrying, words: Option<&'static str>) -> tokio::task::JoinHandle<Option<String>> {
+        tokio::spawn(carrying.run(move || words.map(str::to_owned)))
     }
 
     #[tokio::test]
@@ -334,16 +440,21 @@ mod tests {
         let (mut gate, at_gate) = pipe(open(gate, Role::Server).await);
         let mut technician = open(technician, Role::Client).await;
         let words = "x".repeat(122) + "\u{e4}";
-        let task = tokio::spawn(at_gate.run(move || why(Some(&words))));
+        let (said, in_full) = (words.clone(), serde_json::json!({ "closing": { "words": words } }).to_string());
+        let task = tokio::spawn(at_gate.run(move || Some(said)));
         gate.write_all(b"the last").await.unwrap();
+        gate.shutdown().await.unwrap();
         drop(gate);
         let mut heard = Vec::new();
         while let Some(Ok(message)) = technician.next().await {
             heard.push(message);
         }
-        let [Message::Binary(last), Message::Text(_), Message::Close(Some(close))] = heard.as_slice() else {
+        let [Message::Binary(last), Message::Text(_), Message::Text(closing), Message::Close(Some(close))] =
+            heard.as_slice()
+        else {
             panic!("{heard:?}")
         };
+        assert_eq!(closing.as_str(), in_full);
         assert_eq!((&**last, close.code, close.reason.len()), (&b"the last"[..], CloseCode::Policy, 122));
         task.await.unwrap();
         // A line that breaks is no end of what was sent.
@@ -353,6 +464,54 @@ mod tests {
         assert_eq!(technician.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
         drop(technician);
         task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_is_closed_learns_why_in_full_also_after_they_had_their_fill() {
+        for (words, leaves_first) in [("short", false), (TOO_LONG, false), (TOO_LONG, true)] {
+            let [(gate, at_gate), (mut technician, at_technician)] = both().await;
+            let (gates, technicians) = (carry(at_gate, Some(words)), carry(at_technician, None));
+            if leaves_first {
+                technician.shutdown().await.unwrap();
+                drop((gate, technician));
+            } else {
+                drop(gate);
+                assert!(technician.read(&mut [0]).await.is_err());
+                drop(technician);
+            }
+            assert_eq!(technicians.await.unwrap().as_deref(), Some(words));
+            assert_eq!(gates.await.unwrap(), None);
+        }
+    }
+
+    const TOO_LONG: &str = "A reason for somebody who is tired is as long as it has to be: it says what happened, which \
+                            rule says so, whom to ask, and what to do next, and no part of that may be cut off.";
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_socket_has_not_taken_is_not_flushed() {
+        let (near, far) = tokio::io::duplex(4 << 10);
+        let (mut gate, at_gate) = pipe(open(near, Role::Server).await);
+        let task = carry(at_gate, None);
+        gate.write_all(&[7; 1000]).await.unwrap();
+        gate.flush().await.unwrap();
+        // The socket has room for a part of this, and the pipe for all of it.
+        gate.write_all(&[7; 8000]).await.unwrap();
+        assert!(timeout(Duration::from_secs(5), gate.flush()).await.is_err(), "it waits for the socket");
+        assert!(timeout(Duration::from_secs(5), gate.shutdown()).await.is_err(), "and its end does");
+        let mut technician = open(far, Role::Client).await;
+        let read = async {
+            while let Some(Ok(message)) = technician.next().await {
+                if matches!(message, Message::Text(_)) {
+                    return;
+                }
+            }
+        };
+        let (flushed, ()) = tokio::join!(gate.shutdown(), read);
+        flushed.unwrap();
+        gate.flush().await.unwrap();
+        drop(technician);
+        task.await.unwrap();
+        assert!(gate.write_all(b"x").await.is_err() || gate.flush().await.is_err(), "nothing takes it any more");
     }
 
     #[tokio::test(start_paused = true)]

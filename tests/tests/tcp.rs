@@ -373,6 +373,63 @@ fn a_controller_gets_requests_as_fast_as_it_takes_them_and_each_is_judged_in_its
 }
 
 #[test]
+fn technicians_who_ask_one_controller_share_its_turns() {
+    let Some(command) = peer("modbus_server.py") else { return };
+    let (_controller, port) = machine(command);
+    let mut shared = options("modbus", port, "requests_per_second = 5\nconnections_max = 4");
+    shared.technicians = vec![("tess", "acme"), ("tom", "acme")];
+    let mut plant = Plant::ready(shared);
+    for who in ["tess", "tom"] {
+        plant.grant(who, "plc-7", &OBSERVE, HOUR);
+    }
+    plant.serve();
+    let (first_ssh, first_port) = forward(plant.person("tess"), port);
+    let (second_ssh, second_port) = forward(plant.person("tom"), port);
+    let read = [0, 7, 0, 0, 0, 6, 1, 3, 0, 100, 0, 1];
+    let (mut first, mut second) = (connect(first_port), connect(second_port));
+    let begun = Instant::now();
+    for _ in 0..5 {
+        first.write_all(&read).and_then(|()| second.write_all(&read)).expect("they wait at the gate");
+        for tool in [&mut first, &mut second] {
+            tool.read_exact(&mut [0; 11]).expect("an answer to each");
+        }
+    }
+    // Ten, of two sessions: nine spaces of a fifth of a second.
+    assert!(begun.elapsed() >= Duration::from_millis(1_700), "ten of two people took {:?}", begun.elapsed());
+    drop((first_ssh, second_ssh));
+}
+
+#[test]
+fn where_everything_passes_a_connection_ends_with_the_widening_that_let_it_in() {
+    let echo = Echo::listen();
+    let mut plant = Plant::ready(options("modbus", echo.port, "gate = \"enforce\""));
+    plant.grant("tess", "plc-7", &OBSERVE, HOUR);
+    plant.serve();
+    log_in(&plant, "lee");
+    log_in(&plant, "ada");
+    // The plant trusts its gate no longer to know what matters there.
+    let text = fs::read_to_string(plant.installation().join("plant.toml")).expect("a plant file");
+    let decoding = plant.installation().join("decoding.toml");
+    fs::write(&decoding, text.replace("gate = \"enforce\"", "gate = \"decode\"")).expect("a file");
+    for signer in ["ada", "lee"] {
+        holdpoint(&plant, signer, &["adopt", decoding.to_str().expect("a path"), "--yes"]).ok();
+    }
+    let place = format!("plc-7:{}", echo.port);
+    through(plant.tess(), &place, b"x").says_no("tunnel");
+    let lobby = plant.tess().at("");
+    run(&mut plant.tess().ssh(&[&lobby, "widen", "tunnel", "--for", "12s", "--at", "plc-7", "it has to be loaded"]), b"").ok();
+    let ask = find(&json(&plant, "lee", &["requests", "--all"]), "ask").expect("the widening waits");
+    holdpoint(&plant, "lee", &["approve", &ask, "--yes"]).ok();
+    let (_ssh, port) = forward(plant.tess(), echo.port);
+    let mut tool = connect(port);
+    assert!(chats(&mut tool, "engineering"));
+    let widened = Instant::now();
+    assert!(is_closed(&mut tool), "the widening is over, and so is what it let in");
+    assert!(widened.elapsed() < Duration::from_secs(15), "{:?}", widened.elapsed());
+    through(plant.tess(), &place, b"x").says_no("tunnel");
+}
+
+#[test]
 fn what_cannot_be_read_is_no_request_that_would_wait_for_its_turn() {
     let echo = Echo::listen();
     let plant = serving(options("modbus", echo.port, "gate = \"decode\"\nrequests_per_second = 5"), &TUNNEL, HOUR);

@@ -19,10 +19,14 @@ use tests::{Connecting, Echo, Options, Plant, Running, eventually, holdpoint, lo
 const HOUR: Seconds = Seconds(3_600);
 
 fn options(port: u16) -> Options {
+    options_with(port, 8)
+}
+
+fn options_with(port: u16, connections_max: u16) -> Options {
     let service = |target: &str, address: &str| {
         format!(
             "[targets.{target}]\nzone = \"packaging\"\n[targets.{target}.services.panel]\nprotocol = \"tcp\"\n\
-             address = \"{address}:{port}\"\nconnections_max = 8\n"
+             address = \"{address}:{port}\"\nconnections_max = {connections_max}\n"
         )
     };
     let more = format!(
@@ -93,6 +97,29 @@ fn certified_at(plant: &Plant, who: &str, place: &str) -> (Connecting, PathBuf) 
     let mut connect = Connecting::start(plant, who, &[place, "--certificate", file.to_str().expect("a path")]);
     connect.until("certificate");
     (connect, file)
+}
+
+#[test]
+fn a_hundred_connections_at_once_are_all_carried() {
+    for how in [&["plc-7"][..], &["plc-7", "--websocket"]] {
+        let echo = Echo::listen();
+        let mut plant = Plant::ready(options_with(echo.port, 100));
+        on_one_port(&plant);
+        plant.grant("tess", "plc-7", &[Action::Tunnel], HOUR);
+        plant.serve();
+        log_in(&plant, "tess");
+        let mut connect = Connecting::start(&plant, "tess", how);
+        let at = connect.port();
+        let mut all: Vec<_> = (0..100).map(|_| TcpStream::connect(at).expect("it listens")).collect();
+        for (number, socket) in all.iter_mut().enumerate() {
+            socket.set_read_timeout(Some(Duration::from_secs(60))).expect("a time");
+            let said = format!("number {number:03}");
+            let mut back = vec![0; said.len()];
+            let went = socket.write_all(said.as_bytes()).and_then(|()| socket.read_exact(&mut back));
+            assert!(went.is_ok() && back == said.as_bytes(), "{how:?} {number}: {went:?}\n{}", connect.0.said());
+        }
+        assert!(!connect.0.said().contains("not-carried"), "{}", connect.0.said());
+    }
 }
 
 /// The service `panel` of a target is refused to this certificate by this alert, and nothing is said on the connection.

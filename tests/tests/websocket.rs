@@ -16,7 +16,7 @@ use policies::time::Seconds;
 use recordings::frame::Stream;
 use recordings::notes::Note;
 use tests::connecting::{echoed, journal, on_the_port_of_its_origin, request_at};
-use tests::peers::{machine, mbpoll, peer};
+use tests::peers::{free_port, machine, mbpoll, peer};
 use tests::person::GATE;
 use tests::{Connecting, Echo, Opening, Options, Plant, Running, eventually, holdpoint, log_in, run, start};
 
@@ -96,6 +96,42 @@ fn a_proxy_that_opens_tls_is_noticed_and_trusted_only_if_that_was_said() {
     let mut connect = Connecting(start(&mut trusted(&["--websocket"])));
     assert_eq!(echoed(connect.port(), b"by what is trusted"), b"by what is trusted");
     eventually("the proxy read what passed", || proxy.read().contains("/api/v1/tcp/plc-7/tcp"));
+}
+
+#[test]
+fn operators_see_that_it_comes_so_and_a_plant_may_forbid_it() {
+    let echo = Echo::listen();
+    let plant = plant_at("tcp", echo.port, Action::Tunnel, HOUR);
+    let mut connect = Connecting::start(&plant, "tess", &["plc-7", "--websocket"]);
+    let at = connect.port();
+    let mut socket = connected(at);
+    socket.write_all(b"x").and_then(|()| socket.read_exact(&mut [0])).expect("it is carried");
+    log_in(&plant, "lee");
+    let shown = || holdpoint(&plant, "lee", &["sessions"]).ok().out();
+    assert!(shown().contains("over a WebSocket"), "{}", shown());
+    drop(socket);
+    connect.until("closed");
+    eventually("by TLS it is not shown", || {
+        let mut by_tls = Connecting::start(&plant, "tess", &["plc-7"]);
+        let mut socket = connected(by_tls.port());
+        socket.write_all(b"x").and_then(|()| socket.read_exact(&mut [0])).expect("it is carried");
+        shown().contains("plc-7/tcp") && !shown().contains("over a WebSocket")
+    });
+    let text = fs::read_to_string(plant.installation().join("plant.toml")).expect("a plant file");
+    let forbidding = plant.installation().join("forbidding.toml");
+    fs::write(&forbidding, text.replace("[plant]\n", "[plant]\nwebsockets = false\n")).expect("a file");
+    log_in(&plant, "ada");
+    for signer in ["ada", "lee"] {
+        holdpoint(&plant, signer, &["adopt", forbidding.to_str().expect("a path"), "--yes"]).ok();
+    }
+    let met = echo.met();
+    assert_eq!(echoed(at, b"no more"), b"");
+    let refused = connect.until("not-carried");
+    assert!(refused["words"].as_str().is_some_and(|words| words.contains("takes no connections within a WebSocket")));
+    assert_eq!(echo.met(), met);
+    assert!(journal(&plant).contains("no-websockets"));
+    let mut by_tls = Connecting::start(&plant, "tess", &["plc-7"]);
+    assert_eq!(echoed(by_tls.port(), b"by TLS"), b"by TLS");
 }
 
 #[test]
@@ -199,6 +235,18 @@ fn a_cut_ends_it_at_once_though_nobody_reads_and_little_waits_in_between() {
 }
 
 #[test]
+fn connect_shows_why_the_gate_closes_it_in_full() {
+    // Nothing listens there.
+    let port = free_port();
+    let plant = plant_at("tcp", port, Action::Tunnel, HOUR);
+    let proxy = Opening::before(&plant);
+    let (mut connect, at) = connect(&plant, &proxy);
+    assert_eq!(echoed(at, b"anybody?"), b"");
+    let closed = connect.until("closed");
+    assert!(closed["words"].as_str().is_some_and(|words| words.contains("refused")), "{closed}");
+}
+
+#[test]
 fn the_end_of_a_grant_closes_it_and_whoever_comes_after_is_told_why() {
     let echo = Echo::listen();
     let plant = plant_at("tcp", echo.port, Action::Tunnel, Seconds(10));
@@ -229,15 +277,23 @@ impl<'a> ByHand<'a> {
         (connect, Self { plant, certificate: der.out, key: file })
     }
 
+    /// What the gate calls its present run.
+    fn start(&self) -> String {
+        let said = self.asks("/healthz", "").until("\r\n\r\n");
+        let line = said.lines().find_map(|line| line.strip_prefix("holdpoint-start: "));
+        line.unwrap_or_else(|| panic!("no start: {said}")).to_owned()
+    }
+
     /// Token and proof, as the description of the API has them.
     fn shown(&self, path: &str, key: &PathBuf) -> String {
+        let start = self.start();
         let (at, empty) = (Timestamp::now().to_string(), HEXLOWER.encode(&Digest::of_bytes(b"").0));
         let id = HEXLOWER.encode(&Digest::of_bytes(&self.certificate).0);
-        let message = serde_json::to_vec(&("holdpoint/request/v1", "GET", path, empty, id, &at)).expect("texts");
+        let message = serde_json::to_vec(&("holdpoint/request/v2", "GET", path, empty, id, &at, &start)).expect("texts");
         let signed = run(Command::new("openssl").args(["dgst", "-sha256", "-sign"]).arg(key), &message).ok();
         let signature = BASE64.encode(BASE64.encode(&signed.out).as_bytes());
         let token = BASE64URL_NOPAD.encode(&self.certificate);
-        format!("Authorization: Bearer certificate.{token}\r\nHoldpoint-Proof: {at} {signature}\r\n")
+        format!("Authorization: Bearer certificate.{token}\r\nHoldpoint-Proof: {at} {start} {signature}\r\n")
     }
 
     /// What is answered to a request for a WebSocket.
@@ -284,6 +340,29 @@ fn a_stranger_by_hand_is_carried_and_learns_why_it_ends() {
     holdpoint(&plant, "lee", &["revoke", &request_at(&plant, "plc-7"), "--reason", "enough"]).ok();
     line.until("Your grant for plc-7 was taken back by an operator.");
     assert_eq!(echo.met(), 1);
+}
+
+#[test]
+fn a_request_that_was_read_on_the_way_opens_nothing_after_a_restart_and_connect_goes_on() {
+    let echo = Echo::listen();
+    let mut plant = plant_at("tcp", echo.port, Action::Tunnel, HOUR);
+    let proxy = Opening::before(&plant);
+    let (mut connect, at) = connect(&plant, &proxy);
+    let (first, by_hand) = ByHand::new(&plant);
+    let (certificate, key) = (by_hand.certificate.clone(), by_hand.key.clone());
+    let read = by_hand.shown(PATH, &key) + UPGRADE;
+    by_hand.asks(PATH, &read).until("\"carried\"");
+    let met = echo.met();
+    drop(first);
+    plant.stop();
+    plant.serve();
+    let by_hand = ByHand { plant: &plant, certificate, key };
+    let said = by_hand.asks(PATH, &read).until("\"refusal\"");
+    assert!(said.contains("HTTP/1.1 401") && said.contains("other-start"), "{said}");
+    assert_eq!(echo.met(), met);
+    // Its certificate is from before, too, and shows itself anew.
+    assert_eq!(echoed(at, b"once more"), b"once more");
+    connect.until("connected");
 }
 
 #[test]

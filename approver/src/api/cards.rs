@@ -346,6 +346,7 @@ impl Api {
                 age_seconds: live.age.as_secs(),
                 idle_seconds: idle(live),
                 transferring: live.transferring,
+                within_websocket: live.within_websocket,
             }),
             seal: facts.seal,
             kept: Some(self.kept_view(id, facts).await),

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use certs::proof::Authenticated;
-use certs::tls_client::{BadSigningRequest, LASTS_MAX, NoClientCertificate, NotHeld, ProvenClientKey};
+use certs::tls_client::{BadSigningRequest, LASTS_MAX, NoClientCertificate, ProvenClientKey};
 use jiff::Timestamp;
 use policies::actions::Actions;
 use policies::ids::RequestId;
@@ -13,10 +13,8 @@ use policies::refusals::Refusal;
 
 use super::guard::{At, Caller, Login, Sent};
 use super::problem::Problem;
-use super::types::{
-    ClientCertificate, ClientCertificateRenewal, ClientCertificateWanted, SessionView, TcpFaceView, TcpServiceView,
-};
-use super::{Api, Source};
+use super::Api;
+use super::types::{ClientCertificate, ClientCertificateWanted, SessionView, TcpFaceView, TcpServiceView};
 use crate::desk::Rejected;
 use crate::lease::Ask;
 use crate::mint;
@@ -35,22 +33,18 @@ pub(super) async fn first(
     Ok(Json(made))
 }
 
-/// Whoever shows a certificate that is valid and proves its key goes on as the one they are, from the same address: with no
-/// new code, which would be asked for every quarter of an hour, and no further than the grant.
+/// Whoever shows a certificate that is valid, in a request that its key signed, goes on as the one they are, from the same
+/// address: with no new code, which would be asked for every quarter of an hour, and no further than the grant.
 pub(super) async fn renew(
     State(api): State<Api>,
-    Source(source): Source,
-    Sent(asked): Sent<ClientCertificateRenewal>,
+    caller: Caller,
+    login: Login,
+    Sent(asked): Sent<ClientCertificateWanted>,
 ) -> Result<Json<ClientCertificate>, Problem> {
-    let now = api.clock().wall();
+    let grant = login.who.grant().ok_or(Refusal::NoSuchRequest)?;
+    api.own(caller.person(), grant)?;
     let key = ProvenClientKey::by_signing_request(&asked.signing_request)?;
-    let held = api.parts().tls_ca.check_held(api.desk().deployment(), &asked.certificate, &key, now)?;
-    let (grant, signed_in) = (held.claims().grant, held.claims().signed_in);
-    let who = Authenticated::by_client_certificate(held, source, now)
-        .map_err(|refused| Problem::unauthenticated(refused.to_string()))?;
-    api.caller(who.person(), now)?;
-    api.own(who.person(), grant)?;
-    Ok(Json(api.make_out(&who, signed_in, grant, &key).await?))
+    Ok(Json(api.make_out(&login.who, login.at, grant, &key).await?))
 }
 
 impl Api {
@@ -147,12 +141,6 @@ pub(super) fn no_tcp_face() -> Problem {
 impl From<BadSigningRequest> for Problem {
     fn from(bad: BadSigningRequest) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-signing-request", bad.to_string())
-    }
-}
-
-impl From<NotHeld> for Problem {
-    fn from(not_held: NotHeld) -> Self {
-        Self::unauthenticated(not_held.to_string())
     }
 }
 

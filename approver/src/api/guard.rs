@@ -24,6 +24,7 @@ use serde::de::DeserializeOwned;
 use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
 use super::problem::Problem;
+use super::proof::Proof;
 use super::routes::{Pass, Role, Who};
 use super::{Api, Peer, Source, proof};
 
@@ -58,10 +59,16 @@ pub(super) struct OnPage(pub(super) Login);
 
 /// Stands before one door.
 pub(super) async fn guard(State((api, pass)): State<(Api, Pass)>, request: Request, next: Next) -> Response {
+    let mut response = answer(&api, pass, request, next).await;
+    response.headers_mut().insert(proof::START, api.0.start.clone());
+    response
+}
+
+async fn answer(api: &Api, pass: Pass, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else { return Problem::too_large().into_response() };
     if let Who::SignedIn(roles) = pass.who {
-        match let_in(&api, &pass, roles, &parts, &body) {
+        match let_in(api, &pass, roles, &parts, &body) {
             Ok((caller, login)) => {
                 parts.extensions.insert(caller);
                 login.map(|login| parts.extensions.insert(login));
@@ -108,13 +115,19 @@ impl Api {
         }
         let token = bearer(parts)
             .ok_or_else(|| Problem::unauthenticated("sign in first, for example with `holdpoint login`"))?;
-        let (at, signature) = proof_of(parts)
+        let Proof { at, start, signature } = proof_of(parts)
             .ok_or_else(|| Problem::unauthenticated("the header Holdpoint-Proof is missing or cannot be read"))?;
+        if self.0.start != start.as_str() {
+            let detail = "this request was signed for another run of the gate: sign it anew, with what the answer's header \
+                          Holdpoint-Start says";
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, proof::OTHER_START, detail));
+        }
         let request = SignedRequest {
             method: parts.method.as_str(),
             path_and_query: parts.uri.path_and_query().map_or("/", |path| path.as_str()),
             body: Digest::of_bytes(body),
             at,
+            start: &start,
             signature: &signature,
         };
         match (by_certificate, token.starts_with(CERTIFICATE_TOKEN)) {
@@ -240,7 +253,7 @@ fn bearer(parts: &Parts) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-fn proof_of(parts: &Parts) -> Option<(Timestamp, String)> {
+fn proof_of(parts: &Parts) -> Option<Proof> {
     proof::parse(parts.headers.get(proof::HEADER)?.to_str().ok()?)
 }
 

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::HeaderValue;
 use certs::log_key::Verifier;
 use certs::proof::Face;
 use certs::secrets::Secrets;
@@ -28,6 +29,7 @@ use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::directory::Nonces;
 use crate::feed::Feed;
+use crate::mint;
 use crate::people::People;
 use crate::witnesses::Witnesses;
 
@@ -138,7 +140,9 @@ struct Api(Arc<Inner>);
 struct Inner {
     parts: ApiParts,
     face: Face,
-    /// Proofs of requests and nonces of sign-ins that were used.
+    /// Names this run of this face.
+    start: HeaderValue,
+    /// Proofs of requests and nonces of sign-ins that were used. None counts in another run.
     spent: Nonces,
     challenges: sign_in::Challenges,
     passes: sign_in::Passes,
@@ -149,8 +153,9 @@ struct Inner {
 impl Api {
     fn new(parts: ApiParts, face: Face) -> Self {
         let (challenges, passes) = (sign_in::Challenges::new(), sign_in::Passes::default());
+        let start = HeaderValue::try_from(mint::nonce()).expect("a nonce is letters and digits");
         let logins = pages::Logins::default();
-        Self(Arc::new(Inner { parts, face, spent: Nonces::new(), challenges, passes, logins }))
+        Self(Arc::new(Inner { parts, face, start, spent: Nonces::new(), challenges, passes, logins }))
     }
 
     fn parts(&self) -> &ApiParts {

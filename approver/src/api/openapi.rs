@@ -69,8 +69,10 @@ impl Named {
 }
 
 const ABOUT: &str = "Every request but those that sign in carries `Authorization: Bearer <token>` and `Holdpoint-Proof: \
-    <RFC 3339 time> <base64 of an SSH signature>`, made anew for each with the key one signed in with, over method, path \
-    and query, SHA-256 of the body, the token's id and the time. Where a client certificate is wanted, the token is \
+    <RFC 3339 time> <start> <base64 of an SSH signature>`, made anew for each with the key one signed in with, over a JSON \
+    array of `holdpoint/request/v2`, method, path and query, SHA-256 of the body, the token's id, the time and the start. \
+    The start is what the header `Holdpoint-Start` of every answer says; the refusal `other-start` asks for the same request \
+    signed for the one that its answer names. Where a client certificate is wanted, the token is \
     `certificate.` and its DER in base64url, its id is the SHA-256 of that DER, and the signature is the certificate's \
     key's (ECDSA, in base64). A no is `application/problem+json` (RFC 9457). \
     No GET changes anything; watching and fetching are journaled.";

@@ -502,8 +502,12 @@ fn of_vendors() -> Vec<Route> {
             .takes::<types::ClientCertificateWanted>()
             .gives::<types::ClientCertificate>(),
         act("/api/v1/client-certificate", connecting::renew)
-            .for_anyone("The next client certificate by the one that still lasts, from the same address, while its grant does.")
-            .takes::<types::ClientCertificateRenewal>()
+            .for_(
+                TECHNICIAN,
+                "The next client certificate by the one that still lasts, from the same address, while its grant does.",
+            )
+            .by_certificate()
+            .takes::<types::ClientCertificateWanted>()
             .gives::<types::ClientCertificate>(),
         read("/api/v1/tcp/{target}/{service}", carrying::carry)
             .for_(

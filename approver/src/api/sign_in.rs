@@ -117,7 +117,8 @@ impl Passes {
             return Err(Problem::unauthenticated("this request's time and the gate's differ: set your clock"));
         }
         let key = api.key_of(person, key)?;
-        let message = token::request_message(request.method, request.path_and_query, request.body, id, request.at);
+        let SignedRequest { method, path_and_query, body, at, start, .. } = *request;
+        let message = token::request_message(method, path_and_query, body, id, at, start);
         match sshsig::verify(&key, Namespace::Request, &message, request.signature) {
             Ok(SignatureKind::SecurityKey { user_present: false, .. }) => {
                 Err(Problem::unauthenticated("touch the security key"))

@@ -188,16 +188,6 @@ pub struct ClientCertificateWanted {
     pub signing_request: String,
 }
 
-/// Asks for the next client certificate by the one that still lasts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ClientCertificateRenewal {
-    /// The one that lasts, in PEM.
-    pub certificate: String,
-    /// A certificate signing request by its key, in PEM.
-    pub signing_request: String,
-}
-
 /// A client certificate of the TCP face, and what it opens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ClientCertificate {
@@ -852,6 +842,10 @@ pub struct LiveView {
     /// Whether a program is being transferred to the target.
     #[serde(default)]
     pub transferring: bool,
+    /// Whether a connection of it comes within a WebSocket: something in between may open TLS, and then reads it and can
+    /// alter it.
+    #[serde(default)]
+    pub within_websocket: bool,
 }
 
 /// A session's connections to its target were closed.

@@ -1,5 +1,5 @@
-//! Nonces that were seen, so that a signed request or login serves once. In memory: what was signed before a restart is
-//! too old by the time the program is up, or is refused by its time.
+//! Nonces that were seen, so that a signed request or login serves once. In memory, because each is for this run of the
+//! program alone: what is signed names it, or carries a challenge that this run made. So nothing is lost with them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};

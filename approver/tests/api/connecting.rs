@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
+use approver::api::proof;
 use approver::api::types::ClientCertificate;
 use approver::testing::{PLANT, Props};
 use certs::proof::{Authenticated, Face};
-use certs::tls_client::{ClientKey, ProvenClientKey};
+use certs::tls_client::ClientKey;
+use certs::token::SignedRequest;
 use policies::actions::Action;
 use policies::decide::Command;
+use policies::digest::Digest;
 use policies::events::{CutBy, Scope};
 use policies::ids::RequestId;
 use policies::time::Seconds;
 use serde_json::json;
 
-use crate::kit::{Answer, House, Session, limits};
+use crate::kit::{Answer, House, Session, answer, limits};
 
 const RENEWAL: &str = "/api/v1/client-certificate";
 
@@ -42,8 +45,20 @@ impl Line {
     }
 
     async fn renew(&self, certificate: &str, key: &ClientKey) -> Answer {
-        let body = json!({ "certificate": certificate, "signing_request": key.signing_request().unwrap() });
-        self.house.send(Face::Vendor, "POST", RENEWAL, None, Some(body)).await
+        self.send(&self.renewal(certificate, key)).await
+    }
+
+    /// A request for the next certificate: token, proof and body.
+    fn renewal(&self, certificate: &str, key: &ClientKey) -> (String, String, String) {
+        let body = json!({ "signing_request": key.signing_request().unwrap() }).to_string();
+        let (at, start) = (self.house.at(), &self.house.vendor.start);
+        let shown = key.show(certificate, ("POST", RENEWAL, Digest::of_bytes(body.as_bytes())), at, start).unwrap();
+        (shown.token, proof::value(at, start, &shown.signature), body)
+    }
+
+    async fn send(&self, (token, proof, body): &(String, String, String)) -> Answer {
+        let sent = self.house.vendor.call("POST", RENEWAL, Some(token), Some(proof.clone()), body.clone());
+        answer(sent.await).await
     }
 
     async fn technician(&self) -> Session {
@@ -53,10 +68,12 @@ impl Line {
     /// Who the certificate says they are.
     fn shown(&self, made: &ClientCertificate) -> Authenticated {
         let stage = &self.house.stage;
-        let key = ProvenClientKey::by_signing_request(&self.key.signing_request().unwrap()).unwrap();
-        let now = stage.desk.clock().wall();
+        let (now, body) = (stage.desk.clock().wall(), Digest::of_bytes(b""));
         let ca = stage.props.keys.tls_ca();
-        let held = ca.check_held(stage.desk.deployment(), &made.certificate, &key, now).unwrap();
+        let shown = self.key.show(&made.certificate, ("GET", "/", body), now, "").unwrap();
+        let signature = &shown.signature;
+        let request = SignedRequest { method: "GET", path_and_query: "/", body, at: now, start: "", signature };
+        let (held, _) = ca.check_shown(stage.desk.deployment(), &shown.token, &request, now).unwrap();
         Authenticated::by_client_certificate(held, made.source, now).unwrap()
     }
 }
@@ -111,6 +128,14 @@ async fn it_renews_itself_without_a_code_while_it_lasts_and_the_grant_stands() {
         assert_eq!(made.expires, Seconds(900).after(stage.desk.clock().wall()));
     }
     assert_eq!(line.renew(&made.certificate, &ClientKey::generate()).await.refusal(), "not-signed-in");
+    // Whoever has read a renewal on its way cannot have it again, here or at another run of the gate.
+    let renewal = line.renewal(&made.certificate, &line.key);
+    assert!(line.send(&renewal).await.status < 300);
+    assert_eq!(line.send(&renewal).await.refusal(), "not-signed-in");
+    let (token, proof, body) = renewal;
+    let other = line.house.another_run(Face::Vendor).await;
+    let answered = other.call("POST", RENEWAL, Some(&token), Some(proof), body).await;
+    assert_eq!(answer(answered).await.refusal(), "other-start");
     let by = CutBy::Operator(stage.lead.person);
     stage.desk.cut(by, Scope::Technician(stage.technician.person)).await.unwrap();
     assert_eq!(line.renew(&made.certificate, &line.key).await.refusal(), "cut-off");

@@ -100,7 +100,7 @@ vendor POST   /api/v1/requests/{request}/withdraw           t
 vendor POST   /api/v1/requests/{request}/extensions         t
 vendor POST   /api/v1/requests/{request}/widenings          t
 vendor POST   /api/v1/requests/{request}/client-certificate t
-vendor POST   /api/v1/client-certificate                    *
+vendor POST   /api/v1/client-certificate                    t~
 vendor GET    /api/v1/sessions                              t
 vendor GET    /api/v1/tcp/{target}/{service}                t~
 ";

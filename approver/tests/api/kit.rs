@@ -44,7 +44,9 @@ pub struct House {
     pub auditor: Actor,
     pub plant: Door,
     pub vendor: Door,
+    parts: ApiParts,
     ticks: AtomicI64,
+    stop: CancellationToken,
     _stop: DropGuard,
 }
 
@@ -52,6 +54,8 @@ pub struct House {
 pub struct Door {
     pub address: SocketAddr,
     pub origin: String,
+    /// What it calls this run of itself.
+    pub start: String,
     tls: Arc<ClientConfig>,
 }
 
@@ -128,7 +132,12 @@ impl House {
         let stop = CancellationToken::new();
         let plant = Door::open(Face::Plant, &parts, limits, &stop).await;
         let vendor = Door::open(Face::Vendor, &parts, limits, &stop).await;
-        Self { stage, auditor, plant, vendor, ticks: AtomicI64::new(0), _stop: stop.drop_guard() }
+        Self { stage, auditor, plant, vendor, parts, ticks: AtomicI64::new(0), _stop: stop.clone().drop_guard(), stop }
+    }
+
+    /// The same face as a program that was started anew has it, or another node.
+    pub async fn another_run(&self, face: Face) -> Door {
+        Door::open(face, &self.parts, limits(), &self.stop).await
     }
 
     pub fn door(&self, face: Face) -> &Door {
@@ -136,7 +145,7 @@ impl House {
     }
 
     /// By the client's clock, which never says the same twice.
-    fn at(&self) -> Timestamp {
+    pub fn at(&self) -> Timestamp {
         let tick = self.ticks.fetch_add(1, Ordering::SeqCst);
         self.stage.desk.clock().wall() + SignedDuration::from_nanos(tick)
     }
@@ -167,12 +176,17 @@ impl House {
         Session { signed_in, key: actor.key.clone() }
     }
 
+    /// Of a request on the plant face.
     pub fn proof(&self, session: &Session, method: &str, path: &str, body: &[u8]) -> String {
-        let at = self.at();
+        self.proof_on(Face::Plant, session, method, path, body)
+    }
+
+    fn proof_on(&self, face: Face, session: &Session, method: &str, path: &str, body: &[u8]) -> String {
+        let (at, start) = (self.at(), &*self.door(face).start);
         let id = proof::token_id(&session.signed_in.token).unwrap();
         assert_eq!(id, session.signed_in.token_id);
-        let message = request_message(method, path, Digest::of_bytes(body), &id, at);
-        proof::value(at, &sign_with(&session.key, Namespace::Request, &message).unwrap())
+        let message = request_message(method, path, Digest::of_bytes(body), &id, at, start);
+        proof::value(at, start, &sign_with(&session.key, Namespace::Request, &message).unwrap())
     }
 
     pub async fn send(
@@ -184,7 +198,7 @@ impl House {
         body: Option<Value>,
     ) -> Answer {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let proof = who.map(|who| self.proof(who, method, path, body.as_bytes()));
+        let proof = who.map(|who| self.proof_on(face, who, method, path, body.as_bytes()));
         let response = self.door(face).call(method, path, who.map(|who| &*who.signed_in.token), proof, body).await;
         answer(response).await
     }
@@ -219,7 +233,10 @@ impl Door {
         };
         tokio::spawn(serve(listener, config, router, limits, stop.clone()));
         let tls = client_config(&parts.tls_ca.certificate_pem()).unwrap();
-        Self { address, origin, tls }
+        let mut door = Self { address, origin, start: String::new(), tls };
+        let answer = door.call("GET", "/healthz", None, None, "").await;
+        door.start = answer.headers()[proof::START].to_str().unwrap().to_owned();
+        door
     }
 
     /// One request on a connection of its own.

@@ -94,6 +94,30 @@ async fn a_request_serves_once_and_only_as_it_was_signed() {
 }
 
 #[tokio::test]
+async fn a_request_that_one_run_of_the_gate_has_seen_serves_no_other_and_a_new_one_does() {
+    let house = House::new().await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let token = &*lead.signed_in.token;
+    let proof = house.proof(&lead, "GET", SESSIONS, b"");
+    let other = house.another_run(Face::Plant).await;
+    for door in [&other, &house.plant, &other] {
+        let response = door.call("GET", SESSIONS, Some(token), Some(proof.clone()), "").await;
+        assert_eq!(response.headers()["holdpoint-start"], *door.start);
+        let answer = answer(response).await;
+        match std::ptr::eq(door, &other) {
+            true => assert_eq!((answer.status, &*answer.refusal()), (401, "other-start")),
+            false => assert_eq!(answer.status, 200),
+        }
+    }
+    // The token itself lasts.
+    let at = house.at();
+    let message = request_message("GET", SESSIONS, Digest::of_bytes(b""), &lead.signed_in.token_id, at, &other.start);
+    let proof = proof::value(at, &other.start, &sign_with(&lead.key, Namespace::Request, &message).unwrap());
+    let again = other.call("GET", SESSIONS, Some(token), Some(proof), "").await;
+    assert_eq!(again.status(), 200);
+}
+
+#[tokio::test]
 async fn a_token_ends_with_its_time_and_with_its_person() {
     let house = House::new().await;
     let (admin, lead) =
@@ -173,8 +197,9 @@ async fn a_pass_by_key_alone_takes_no_request_that_an_untouched_security_key_sig
     assert!(pass.key_alone);
     for (is_touched, status) in [(false, 401), (true, 200)] {
         let at = stage.desk.clock().wall();
-        let message = request_message("GET", SESSIONS, Digest::of_bytes(b""), &pass.token_id, at);
-        let proof = proof::value(at, &key.signature(is_touched, Namespace::Request, &message));
+        let (body, start) = (Digest::of_bytes(b""), &*house.plant.start);
+        let message = request_message("GET", SESSIONS, body, &pass.token_id, at, start);
+        let proof = proof::value(at, start, &key.signature(is_touched, Namespace::Request, &message));
         let response = house.plant.call("GET", SESSIONS, Some(&pass.token), Some(proof), "").await;
         assert_eq!(response.status(), status, "{is_touched}");
     }

@@ -50,20 +50,20 @@ pub enum NotShown {
 }
 
 impl ClientKey {
-    /// Shows a certificate of this key in a request without a body.
+    /// Shows a certificate of this key in a request, to the run of the gate that calls itself `start`.
     ///
     /// # Errors
     /// The certificate cannot be read.
     pub fn show(
         &self,
         certificate_pem: &str,
-        method: &str,
-        path_and_query: &str,
+        (method, path_and_query, body): (&str, &str, Digest),
         at: Timestamp,
+        start: &str,
     ) -> Result<ShownCertificate, TlsFault> {
         let certificate =
             CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(|_| TlsFault::NotACertificate)?;
-        let message = request_message(method, path_and_query, Digest::of_bytes(b""), &token_id(&certificate), at);
+        let message = request_message(method, path_and_query, body, &token_id(&certificate), at, start);
         let signature = self.0.sign(&message).map_err(setup)?;
         let token = format!("{CERTIFICATE_TOKEN}{}", BASE64URL_NOPAD.encode(&certificate));
         Ok(ShownCertificate { token, signature: BASE64.encode(&signature) })
@@ -125,10 +125,15 @@ mod tests {
     use crate::token::REQUEST_SKEW;
 
     const PATH: &str = "/api/v1/tcp/plc-7/modbus";
+    const START: &str = "start";
 
     fn asked<'a>(shown: &'a ShownCertificate, path: &'a str, at: Timestamp) -> SignedRequest<'a> {
         let body = Digest::of_bytes(b"");
-        SignedRequest { method: "GET", path_and_query: path, body, at, signature: &shown.signature }
+        SignedRequest { method: "GET", path_and_query: path, body, at, start: START, signature: &shown.signature }
+    }
+
+    fn get(path: &str) -> (&'static str, &str, Digest) {
+        ("GET", path, Digest::of_bytes(b""))
     }
 
     #[test]
@@ -136,7 +141,7 @@ mod tests {
         let ca = ca();
         let (side, now) = (Side::new(&ca), minutes(0));
         let certificate = side.certified();
-        let shown = side.key.show(&certificate, "GET", PATH, now).unwrap();
+        let shown = side.key.show(&certificate, get(PATH), now, START).unwrap();
         let check = |shown: &ShownCertificate, request: &SignedRequest<'_>, now: Timestamp| {
             ca.check_shown(&deployment(), &shown.token, request, now)
         };
@@ -147,6 +152,7 @@ mod tests {
         assert_eq!(refused(SignedRequest { method: "POST", ..asked(&shown, PATH, now) }, now), NotShown::Signature);
         let body = Digest::of_bytes(b"{}");
         assert_eq!(refused(SignedRequest { body, ..asked(&shown, PATH, now) }, now), NotShown::Signature);
+        assert_eq!(refused(SignedRequest { start: "another", ..asked(&shown, PATH, now) }, now), NotShown::Signature);
         let later = Seconds(1).after(now);
         assert_eq!(refused(asked(&shown, PATH, later), later), NotShown::Signature);
         assert_eq!(refused(SignedRequest { signature: "AA==", ..asked(&shown, PATH, now) }, now), NotShown::Signature);
@@ -155,11 +161,11 @@ mod tests {
         assert_eq!(refused(asked(&shown, PATH, now), too_late), NotShown::Time { at: now, now: too_late });
         assert_eq!(refused(asked(&shown, PATH, too_late), now), NotShown::Time { at: too_late, now });
         // The same person's next request is another.
-        let next = side.key.show(&certificate, "GET", PATH, later).unwrap();
+        let next = side.key.show(&certificate, get(PATH), later, START).unwrap();
         assert_ne!(check(&next, &asked(&next, PATH, later), now).unwrap().1, nonce);
         // A certificate that was read on the way, and another key.
         let thief = Side::new(&ca);
-        let stolen = thief.key.show(&certificate, "GET", PATH, now).unwrap();
+        let stolen = thief.key.show(&certificate, get(PATH), now, START).unwrap();
         assert_eq!(check(&stolen, &asked(&stolen, PATH, now), now).unwrap_err(), NotShown::Signature);
     }
 
@@ -168,7 +174,7 @@ mod tests {
         let ca = ca();
         let (side, now) = (Side::new(&ca), minutes(0));
         let refused = |certificate: &str| {
-            let shown = side.key.show(certificate, "GET", PATH, now).unwrap();
+            let shown = side.key.show(certificate, get(PATH), now, START).unwrap();
             ca.check_shown(&deployment(), &shown.token, &asked(&shown, PATH, now), now).unwrap_err()
         };
         let over = Window { from: minutes(-20), until: minutes(-10) };

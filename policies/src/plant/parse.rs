@@ -70,10 +70,10 @@ fn file(reader: &mut Reader<'_, '_>, text: &str) -> Option<Plant> {
     let targets = reader.or("targets", BTreeMap::new(), |field| targets(field, zones.as_ref()));
     let known = Known { zones: zones.as_ref(), targets: targets.as_ref() };
     let rules = reader.or("rules", Vec::new(), |field| rules(field, &known));
-    let Head { name, timezone, banner, changes, shifts } = head?;
+    let Head { name, timezone, banner, changes, shifts, websockets } = head?;
     let (zones, targets) = (all(zones?)?, all(targets?)?);
     let digest = Digest::of_bytes(text.as_bytes());
-    Some(Plant { name, timezone, banner, changes, shifts, zones, targets, rules: rules?, digest })
+    Some(Plant { name, timezone, banner, changes, shifts, websockets, zones, targets, rules: rules?, digest })
 }
 
 /// All of them, if each could be read.
@@ -87,6 +87,7 @@ struct Head {
     banner: String,
     changes: Vec<Quorum>,
     shifts: Seconds,
+    websockets: bool,
 }
 
 fn head(reader: &mut Reader<'_, '_>) -> Option<Head> {
@@ -97,7 +98,9 @@ fn head(reader: &mut Reader<'_, '_>) -> Option<Head> {
     });
     let changes = reader.required("changes", "write for example [{ from = \"shift-lead\", count = 1 }]", quorums);
     let shifts = reader.or("shifts", Plant::SHIFTS, |f| f.duration(SECOND..=DAY));
-    Some(Head { name: name?, timezone: timezone?, banner: banner?, changes: changes?, shifts: shifts? })
+    let websockets = reader.or("websockets", true, Field::flag);
+    let (name, timezone, banner) = (name?, timezone?, banner?);
+    Some(Head { name, timezone, banner, changes: changes?, shifts: shifts?, websockets: websockets? })
 }
 
 fn timezone(field: &Field<'_, '_>) -> Option<TimeZone> {

@@ -42,7 +42,7 @@ mod wire;
 pub use enrolment::{Enrolment, FirstContact};
 pub use profile::{Profile, ProfileFault};
 pub use signer::{Signer, SignerFault};
-pub use tcp::{NotCarried, Stream, TcpLine};
+pub use tcp::{Carried, NotCarried, Stream, TcpLine, Why};
 pub use untar::{NotUnpacked, Unpacker};
 pub use way::{BadProxy, Proxy};
 
@@ -148,6 +148,7 @@ impl Client {
         let wire = Wire::new(client_config(&ca)?, &profile.origin, profile.address, "profile");
         let tokens = TokenFile::beside(&profile);
         let held = tokens.read(Timestamp::now());
+        held.iter().for_each(|held| wire.note_start(&held.start));
         Ok(Self { profile, signer, wire, tokens, held, is_opened: false })
     }
 
@@ -242,7 +243,7 @@ impl Client {
     }
 
     fn keep(&mut self, signed_in: &SignedIn) -> Result<(), Fault> {
-        let held = Held::of(&self.profile, signed_in);
+        let held = Held::of(&self.profile, signed_in, self.wire.start());
         self.tokens.write(&held)?;
         self.held = Some(held);
         Ok(())
@@ -319,12 +320,19 @@ impl Client {
     /// One request with token and proof, up to the head of its answer.
     async fn send(&mut self, method: &'static str, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, Fault> {
         let held = self.held.as_ref().ok_or(Fault::NotSignedIn)?;
-        let at = Timestamp::now();
-        let message = request_message(method, path, Digest::of_bytes(&body), &held.token_id, at);
-        let signature = self.signer.sign(Namespace::Request, &message).await?;
-        let credentials = Some((held.token.as_str(), proof::value(at, &signature)));
-        let response = self.wire.send(Outgoing { method, path, credentials, body, upgrade: None }).await?;
-        match taken(response).await {
+        let mut start = ThisStart::of(&self.wire);
+        let answered = loop {
+            let at = Timestamp::now();
+            let message = request_message(method, path, Digest::of_bytes(&body), &held.token_id, at, &start.start);
+            let signature = self.signer.sign(Namespace::Request, &message).await?;
+            let credentials = Some((held.token.as_str(), proof::value(at, &start.start, &signature)));
+            let asked = Outgoing { method, path, credentials, body: body.clone(), upgrade: None };
+            let answered = taken(self.wire.send(asked).await?).await;
+            if !start.was_another(&answered) {
+                break answered;
+            }
+        };
+        match answered {
             Err(Fault::Problem(problem)) if problem.refusal == "not-signed-in" => {
                 self.held = None;
                 self.tokens.forget();
@@ -350,6 +358,28 @@ impl Client {
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Client({:?} at {})", self.profile.name, self.profile.origin)
+    }
+}
+
+/// The run of the gate that a proof is for: the one that answered last. Where it is another by now, or one of several that
+/// take turns, the request is made anew.
+struct ThisStart<'a> {
+    wire: &'a Wire,
+    start: String,
+    left: u8,
+}
+
+impl<'a> ThisStart<'a> {
+    fn of(wire: &'a Wire) -> Self {
+        Self { wire, start: wire.start(), left: 3 }
+    }
+
+    /// Whether the request was for another run than the one that answered, and is worth making anew.
+    fn was_another<T>(&mut self, answered: &Result<T, Fault>) -> bool {
+        let Err(Fault::Problem(problem)) = answered else { return false };
+        let before = std::mem::replace(&mut self.start, self.wire.start());
+        self.left = self.left.saturating_sub(1);
+        problem.refusal == proof::OTHER_START && self.start != before && self.left > 0
     }
 }
 

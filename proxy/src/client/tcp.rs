@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use approver::api::proof;
-use approver::api::types::{ClientCertificate, ClientCertificateRenewal, ClientCertificateWanted, TcpServiceView};
+use approver::api::types::{ClientCertificate, ClientCertificateWanted, TcpServiceView};
 use certs::tls_client::ClientKey;
-use hyper::{StatusCode, header};
+use hyper::body::Incoming;
+use hyper::{Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
+use policies::digest::Digest;
 use policies::ids::{RequestId, SessionId, TargetName};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -24,7 +27,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::way::Way;
 use super::wire::{Outgoing, Wire};
-use super::{Client, Fault, taken};
+use super::{Client, Fault, ThisStart, json, read_json, taken};
 use crate::tls_face::FirstLine;
 use crate::websocket::{self, Said};
 
@@ -45,7 +48,25 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-type Carried = (Box<dyn Stream>, SessionId);
+/// A connection that the gate carries.
+pub struct Carried {
+    /// Bytes both ways.
+    pub stream: Box<dyn Stream>,
+    /// In which session.
+    pub session: SessionId,
+    /// Why the gate closes it.
+    pub why: Why,
+}
+
+/// Why the gate closes a connection, where it says so beside the bytes: within a WebSocket.
+pub struct Why(oneshot::Receiver<Option<String>>);
+
+impl Why {
+    /// What it said, once the stream was dropped; within two seconds.
+    pub async fn said(self) -> Option<String> {
+        self.0.await.ok().flatten()
+    }
+}
 
 /// Why a connection was not carried.
 #[derive(Debug, thiserror::Error)]
@@ -76,9 +97,9 @@ impl Client {
     /// # Errors
     /// As [`get`](Self::get).
     pub async fn renewed(&self, certificate: &str, key: &ClientKey) -> Result<ClientCertificate, Fault> {
-        let wanted =
-            ClientCertificateRenewal { certificate: certificate.to_owned(), signing_request: key.signing_request()? };
-        self.open_door("POST", "/api/v1/client-certificate", Some(&wanted)).await
+        let wanted = json(&ClientCertificateWanted { signing_request: key.signing_request()? });
+        let answer = shown(&self.wire, certificate, key, ("POST", "/api/v1/client-certificate"), wanted, None).await?;
+        read_json(answer).await
     }
 
     /// How a service of this target is reached with a certificate.
@@ -138,30 +159,54 @@ async fn by_tls(way: &Way, port: u16, server_name: &str, tls: &Arc<ClientConfig>
     let mut stream = TlsConnector::from(Arc::clone(tls)).connect(name, socket).await.map_err(unreachable)?;
     let line = first_line(&mut stream).await.map_err(unreachable)?;
     match serde_json::from_slice(&line) {
-        Ok(FirstLine::Carried { session }) => Ok((Box::new(stream), session)),
+        Ok(FirstLine::Carried { session }) => {
+            let (_, why) = oneshot::channel();
+            Ok(Carried { stream: Box::new(stream), session, why: Why(why) })
+        }
         Ok(FirstLine::Refused { words }) => Err(NotCarried::Refused(words)),
         Err(cause) => Err(not_understood(cause)),
     }
 }
 
+/// A request that shows a certificate, signed by its key, up to the head of its answer.
+async fn shown(
+    wire: &Wire,
+    certificate: &str,
+    key: &ClientKey,
+    (method, path): (&'static str, &str),
+    body: Vec<u8>,
+    upgrade: Option<String>,
+) -> Result<Response<Incoming>, Fault> {
+    let mut start = ThisStart::of(wire);
+    loop {
+        let at = Timestamp::now();
+        let shown = key.show(certificate, (method, path, Digest::of_bytes(&body)), at, &start.start)?;
+        let credentials = Some((shown.token.as_str(), proof::value(at, &start.start, &shown.signature)));
+        let (body, upgrade) = (body.clone(), upgrade.clone());
+        let answer = wire.send(Outgoing { method, path, credentials, body, upgrade }).await?;
+        let answered = match answer.status() {
+            StatusCode::SWITCHING_PROTOCOLS => Ok(answer),
+            _ => taken(answer).await,
+        };
+        if !start.was_another(&answered) {
+            return answered;
+        }
+    }
+}
+
 async fn by_websocket(wire: &Wire, path: &str, certificate: &str, key: &ClientKey) -> Result<Carried, NotCarried> {
-    let (at, nonce) = (Timestamp::now(), generate_key());
-    let shown = key.show(certificate, "GET", path, at).map_err(unreachable)?;
-    let credentials = Some((shown.token.as_str(), proof::value(at, &shown.signature)));
-    let asked = Outgoing { method: "GET", path, credentials, body: Vec::new(), upgrade: Some(nonce.clone()) };
-    let answer = wire.send(asked).await.map_err(|fault| match fault {
+    let nonce = generate_key();
+    let asked = shown(wire, certificate, key, ("GET", path), Vec::new(), Some(nonce.clone())).await;
+    let answer = asked.map_err(|fault| match fault {
         Fault::Unreachable { cause, .. } => unreachable(cause),
+        Fault::Problem(problem) if problem.refusal == "websocket" => {
+            NotCarried::Refused(format!("what opens TLS in between does not pass WebSocket on. {}", problem.detail))
+        }
+        Fault::Problem(problem) => NotCarried::Refused(problem.detail),
         other => unreachable(other),
     })?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(match taken(answer).await {
-            Err(Fault::Problem(problem)) if problem.refusal == "websocket" => {
-                NotCarried::Refused(format!("what opens TLS in between does not pass WebSocket on. {}", problem.detail))
-            }
-            Err(Fault::Problem(problem)) => NotCarried::Refused(problem.detail),
-            Err(fault) => unreachable(fault),
-            Ok(_) => not_understood("it is no WebSocket"),
-        });
+        return Err(not_understood("it is no WebSocket"));
     }
     let accepted = answer.headers().get(header::SEC_WEBSOCKET_ACCEPT);
     if accepted.is_none_or(|accepted| accepted != derive_accept_key(nonce.as_bytes()).as_str()) {
@@ -172,10 +217,11 @@ async fn by_websocket(wire: &Wire, path: &str, certificate: &str, key: &ClientKe
     match websocket::heard(&mut socket).await.map_err(not_understood)? {
         Said::Carried { session } => {
             let (stream, carrying) = websocket::pipe(socket);
-            wire.go_on(carrying.run(|| websocket::why(None)));
-            Ok((Box::new(stream), session))
+            let (tell, why) = oneshot::channel();
+            wire.go_on(async { drop(tell.send(carrying.run(|| None).await)) });
+            Ok(Carried { stream: Box::new(stream), session, why: Why(why) })
         }
-        Said::Finished => Err(not_understood("it ends before it begins")),
+        Said::Finished | Said::Closing { .. } => Err(not_understood("it ends before it begins")),
     }
 }
 

@@ -23,10 +23,12 @@ pub(super) struct Held {
     pub(super) token_id: String,
     pub(super) expires: Timestamp,
     pub(super) timezone: String,
+    /// What the gate called its run then: so the next command need not ask first.
+    pub(super) start: String,
 }
 
 impl Held {
-    pub(super) fn of(profile: &Profile, signed_in: &SignedIn) -> Self {
+    pub(super) fn of(profile: &Profile, signed_in: &SignedIn, start: String) -> Self {
         Self {
             origin: profile.origin.to_string(),
             name: profile.name.clone(),
@@ -35,6 +37,7 @@ impl Held {
             token_id: signed_in.token_id.clone(),
             expires: signed_in.expires,
             timezone: signed_in.timezone.clone(),
+            start,
         }
     }
 }
@@ -102,6 +105,7 @@ mod tests {
             token_id: "id".into(),
             expires: at(600),
             timezone: "Europe/Berlin".into(),
+            start: "start".into(),
         };
         file.write(&held).unwrap();
         file.write(&held).unwrap();

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use approver::api::proof;
@@ -39,6 +39,8 @@ pub(super) struct Wire {
     known_by: &'static str,
     next: &'static str,
     connections: TaskTracker,
+    /// What the gate calls its present run, as far as its last answer said.
+    start: Arc<Mutex<String>>,
 }
 
 /// One request.
@@ -71,6 +73,7 @@ impl Wire {
             known_by,
             next: "Ask the plant",
             connections: TaskTracker::new(),
+            start: Arc::new(Mutex::new(proof::UNKNOWN_START.to_owned())),
         }
     }
 
@@ -96,6 +99,16 @@ impl Wire {
         self.connections.spawn(with);
     }
 
+    /// What the gate calls its present run, which each proof is for.
+    pub(super) fn start(&self) -> String {
+        self.start.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The gate calls its present run so.
+    pub(super) fn note_start(&self, start: &str) {
+        start.clone_into(&mut self.start.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Sends a request; gives the head of its answer.
     pub(super) async fn send(&self, outgoing: Outgoing<'_>) -> Result<Response<Incoming>, Fault> {
         let stream = self.connect().await?;
@@ -107,7 +120,11 @@ impl Wire {
         let request = self.request(outgoing)?;
         let answer = tokio::time::timeout(ANSWER_WAIT, sender.send_request(request)).await;
         let answer = answer.map_err(|_| self.unreachable("no answer in half a minute"))?;
-        answer.map_err(|cause| self.unreachable(in_full(&cause)))
+        let answer = answer.map_err(|cause| self.unreachable(in_full(&cause)))?;
+        if let Some(start) = answer.headers().get(proof::START).and_then(|start| start.to_str().ok()) {
+            self.note_start(start);
+        }
+        Ok(answer)
     }
 
     fn request(&self, outgoing: Outgoing<'_>) -> Result<Request<Full<Bytes>>, Fault> {

@@ -76,8 +76,10 @@ fn show(session: &SessionView, clock: &Clock) {
         }
         _ => "a program transfer runs".to_owned(),
     });
+    let websocket = session.live.as_ref().filter(|live| live.within_websocket);
+    let websocket = websocket.map(|_| "over a WebSocket: what opens TLS in between may read and alter it".to_owned());
     let watchers = session.watchers.iter().map(|watcher| format!("{} watches", plain(&watcher.name)));
-    let now: Vec<String> = frozen.into_iter().chain(transfer).chain(idle).chain(watchers).collect();
+    let now: Vec<String> = frozen.into_iter().chain(transfer).chain(websocket).chain(idle).chain(watchers).collect();
     if !now.is_empty() {
         labelled("  now", &now.join(", "));
     }

@@ -259,6 +259,7 @@ impl Channels {
                 end.refuse("too many connections at once").await;
                 return Closed { number, accounts: Vec::new(), end: Ok(End::Told) };
             }
+            let _shown = end.is_within_websocket().then(|| shared.witness.seen().within_websocket());
             let judge = || TcpJudge::new(reach, shared.orders.clone(), frozen.clone(), shared.place.clone());
             let gated = reach.gate().map(|gate| Gated { gate, judge: judge(), rule: rule.clone() });
             let terms = tcp::Terms {

@@ -150,6 +150,15 @@ impl Order {
     }
 }
 
+/// A connection that comes within a WebSocket.
+pub(crate) struct WithinWebSocket<'a>(&'a Seen);
+
+impl Drop for WithinWebSocket<'_> {
+    fn drop(&mut self) {
+        self.0.websockets.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What was seen of a session so far.
 pub(crate) struct Seen {
     clock: Clock,
@@ -161,6 +170,7 @@ pub(crate) struct Seen {
     /// A gate says what a person did; bytes alone say nothing of it.
     has_gate: bool,
     transfers: AtomicUsize,
+    websockets: AtomicUsize,
     locked: AtomicBool,
     typed: Mutex<CodeReader>,
     codes: mpsc::Sender<Zeroizing<String>>,
@@ -178,6 +188,7 @@ impl Seen {
             lines: Mutex::default(),
             has_gate,
             transfers: AtomicUsize::new(0),
+            websockets: AtomicUsize::new(0),
             locked: AtomicBool::new(false),
             typed: Mutex::default(),
             codes,
@@ -214,6 +225,17 @@ impl Seen {
     /// Whether a program is being transferred to the target.
     pub(crate) fn is_transferring(&self) -> bool {
         self.transfers.load(Ordering::SeqCst) > 0
+    }
+
+    /// One more connection comes within a WebSocket, until this is dropped.
+    pub(crate) fn within_websocket(&self) -> WithinWebSocket<'_> {
+        self.websockets.fetch_add(1, Ordering::Relaxed);
+        WithinWebSocket(self)
+    }
+
+    /// Whether a connection comes within a WebSocket.
+    pub(crate) fn is_within_websocket(&self) -> bool {
+        self.websockets.load(Ordering::Relaxed) > 0
     }
 
     /// Bytes from the technician and from the target.

@@ -97,6 +97,11 @@ impl VendorEnd {
         }
     }
 
+    /// Whether it is within a WebSocket, so that something in between may read and alter it.
+    pub(crate) const fn is_within_websocket(&self) -> bool {
+        matches!(self.kind, Kind::WebSocket(_))
+    }
+
     /// What comes from the technician.
     pub(crate) const fn upload(&self) -> &Arc<Queue> {
         &self.upload

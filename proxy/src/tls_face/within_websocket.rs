@@ -72,11 +72,12 @@ impl Face {
         if session.channel(VendorChannel::Tcp(end)).is_err() {
             tracing::debug!(session = %session.id(), "a session that ends takes no more connections");
         }
-        Some(Box::pin(
-            carrying.run(move || {
-                websocket::why(session.over_in_words().as_deref().or(last_words.get().map(String::as_str)))
-            }),
-        ))
+        let why = move || session.over_in_words().or_else(|| last_words.get().cloned());
+        Some(Box::pin(async move { drop(carrying.run(why).await) }))
+    }
+
+    fn takes_websockets(&self) -> bool {
+        self.parts.desk.with_state(|state| state.plant.as_ref().is_none_or(|plant| plant.websockets))
     }
 
     /// A place in a session, for somebody who may have it.
@@ -85,7 +86,11 @@ impl Face {
         who: &Arc<Authenticated>,
         place: &TcpPlace,
     ) -> Result<(Tenant, Session), NotCarried> {
-        if let Err(refusal) = self.would_let_in(who, place) {
+        let may_come_so = match self.takes_websockets() {
+            true => Ok(()),
+            false => Err(Refusal::NoWebSockets),
+        };
+        if let Err(refusal) = may_come_so.and_then(|()| self.would_let_in(who, place)) {
             self.parts.desk.turned_away(who, refusal.clone(), place.target.clone()).await;
             return Err(Rejected::from(refusal).into());
         }

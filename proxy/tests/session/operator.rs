@@ -35,6 +35,7 @@ pub(crate) struct ControlRoom {
     connection: SendRequest<Full<Bytes>>,
     key: PrivateKey,
     signed_in: SignedIn,
+    start: String,
     at: Timestamp,
     _stop: DropGuard,
 }
@@ -63,8 +64,9 @@ impl ControlRoom {
             "code": *lead.totp.code_at(stage.desk.clock().wall()),
         });
         let signed_in = post(&mut connection, "/api/v1/sign-in", &form.to_string(), None).await;
+        let start = start_of(&mut connection).await;
         let at = stage.desk.clock().wall();
-        Self { connection, key: lead.key.clone(), signed_in, at, _stop: stop.drop_guard() }
+        Self { connection, key: lead.key.clone(), signed_in, start, at, _stop: stop.drop_guard() }
     }
 
     /// Cuts the whole plant, and says when that was asked for.
@@ -72,8 +74,8 @@ impl ControlRoom {
         const PATH: &str = "/api/v1/cuts";
         let body = json!({ "scope": "plant" }).to_string();
         let digest = Digest::of_bytes(body.as_bytes());
-        let message = request_message("POST", PATH, digest, &self.signed_in.token_id, self.at);
-        let proof = proof::value(self.at, &sign_with(&self.key, Namespace::Request, &message).unwrap());
+        let message = request_message("POST", PATH, digest, &self.signed_in.token_id, self.at, &self.start);
+        let proof = proof::value(self.at, &self.start, &sign_with(&self.key, Namespace::Request, &message).unwrap());
         let begun = Instant::now();
         (begun, post(&mut self.connection, PATH, &body, Some((&self.signed_in.token, proof))).await)
     }
@@ -129,6 +131,16 @@ impl Face {
         tokio::spawn(connection);
         sender
     }
+}
+
+/// What the face calls this run of itself.
+async fn start_of(connection: &mut SendRequest<Full<Bytes>>) -> String {
+    connection.ready().await.unwrap();
+    let request = Request::get("/healthz").header("host", NAME).body(Full::default()).unwrap();
+    let response = connection.send_request(request).await.unwrap();
+    let start = response.headers()[proof::START].to_str().unwrap().to_owned();
+    response.into_body().collect().await.unwrap();
+    start
 }
 
 async fn post<T: DeserializeOwned>(

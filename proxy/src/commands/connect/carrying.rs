@@ -5,15 +5,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use policies::ids::SessionId;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::client::{NotCarried, TcpLine};
+use crate::client::{Carried, NotCarried, TcpLine};
 
 /// What went through a port so far.
 #[derive(Debug, Default)]
@@ -31,7 +33,7 @@ pub(super) enum Happened {
     /// Nothing more comes from the gate, perhaps because the session is over; what the program still sends is carried.
     Finished,
     /// It is no more.
-    Closed { port: usize, session: SessionId, up: u64, down: u64 },
+    Closed { port: usize, session: SessionId, up: u64, down: u64, why: Option<String> },
     /// The gate did not carry it.
     NotCarried { port: usize, why: NotCarried },
 }
@@ -44,8 +46,16 @@ pub(super) struct Port {
     /// How the service is reached now.
     pub(super) line: watch::Receiver<TcpLine>,
     pub(super) counters: Arc<Counters>,
+    /// Those of all ports that may still shake hands with the gate.
+    pub(super) dialling: Arc<Semaphore>,
     pub(super) happened: mpsc::Sender<Happened>,
 }
+
+/// Handshakes with the gate at once, over all ports: fewer than it admits of strangers from one address, so that a program
+/// that opens a hundred connections at once gets them all.
+pub(super) const DIALLED_AT_ONCE: usize = 8;
+/// A program that was not served by then has given up.
+const TURN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Connections of one port at once: more than any target takes.
 const CONNECTIONS_MAX: usize = 128;
@@ -57,7 +67,7 @@ impl Port {
         let port = Arc::new(self);
         while let Some(accepted) = stop.run_until_cancelled(port.listener.accept()).await {
             let Ok((socket, _)) = accepted else {
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                tokio::time::sleep(Duration::from_millis(200)).await;
                 continue;
             };
             if port.counters.open.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
@@ -75,7 +85,7 @@ impl Port {
 
     async fn carry(&self, socket: TcpStream) {
         let (port, line) = (self.number, self.line.borrow().clone());
-        let (stream, session) = match line.open().await {
+        let Carried { stream, session, why } = match self.dial(&line).await {
             Ok(opened) => opened,
             Err(why) => return self.tell(Happened::NotCarried { port, why }).await,
         };
@@ -86,8 +96,17 @@ impl Port {
         if let Err(error) = joined {
             tracing::debug!(%error, "a connection broke");
         }
-        let (up, down) = (up.into_inner(), down.into_inner());
-        self.tell(Happened::Closed { port, session, up, down }).await;
+        let (up, down, why) = (up.into_inner(), down.into_inner(), why.said().await);
+        self.tell(Happened::Closed { port, session, up, down, why }).await;
+    }
+
+    /// Opens a connection through the gate when its turn comes.
+    async fn dial(&self, line: &TcpLine) -> Result<Carried, NotCarried> {
+        let turn = timeout(TURN_WITHIN, self.dialling.acquire()).await;
+        let turn = turn.map_err(|_| NotCarried::Unreachable("others that came before get no answer".into()))?;
+        let opened = line.open().await;
+        drop(turn);
+        opened
     }
 
     async fn tell(&self, happened: Happened) {

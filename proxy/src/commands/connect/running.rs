@@ -13,12 +13,12 @@ use certs::tls_client::ClientKey;
 use jiff::Timestamp;
 use policies::ids::{RequestId, SessionId, TargetName};
 use policies::time::Seconds;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::carrying::{Counters, Happened, Port, listen};
+use super::carrying::{Counters, DIALLED_AT_ONCE, Happened, Port, listen};
 use super::grants;
 use super::places::{Listen, Place};
 use super::telling::{Told, Voice};
@@ -73,6 +73,7 @@ struct Running<'a> {
     open: Vec<Open>,
     /// Sessions that carried something of ours.
     ours: BTreeSet<SessionId>,
+    dialling: Arc<Semaphore>,
     in_reach: bool,
 }
 
@@ -83,7 +84,8 @@ pub(super) async fn run(client: &mut Client, args: &Args, places: Vec<Place>) ->
     let voice = Voice::new(client, args.json);
     let certificate = args.certificate.as_deref();
     let (grants, open, ours) = (Vec::new(), Vec::new(), BTreeSet::new());
-    let mut running = Running { client, voice, certificate, grants, open, ours, in_reach: true };
+    let dialling = Arc::new(Semaphore::new(DIALLED_AT_ONCE));
+    let mut running = Running { client, voice, certificate, grants, open, ours, dialling, in_reach: true };
     for place in places {
         let port = running.open(place, args, &happened).await?;
         if let Some(port) = port {
@@ -135,7 +137,8 @@ impl Running<'_> {
         let number = self.open.len();
         self.open.push(Open { grant, target: place.target, service, line, counters: Arc::clone(&counters) });
         let happened = happened.clone();
-        Ok(listening.map(|(listener, _)| Port { number, listener, line: current, counters, happened }))
+        let dialling = Arc::clone(&self.dialling);
+        Ok(listening.map(|(listener, _)| Port { number, listener, line: current, counters, dialling, happened }))
     }
 
     /// The place of a grant among ours, certified if it is new.
@@ -199,9 +202,10 @@ impl Running<'_> {
                 self.ours.insert(session)
             }
             Happened::Finished => true,
-            Happened::Closed { port, session, up, down } => {
+            Happened::Closed { port, session, up, down, why } => {
                 let (target, service) = place(port);
-                self.voice.tell(&Told::Closed { target, service, session, bytes_up: up, bytes_down: down });
+                let words = why.as_deref();
+                self.voice.tell(&Told::Closed { target, service, session, bytes_up: up, bytes_down: down, words });
                 true
             }
             Happened::NotCarried { port, why } => {

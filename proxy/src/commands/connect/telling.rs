@@ -33,8 +33,16 @@ pub(super) enum Told<'a> {
     Certificate { file: &'a Path, connect: String, server_name: &'a str, ca: &'a Path },
     /// A connection is carried.
     Connected { target: &'a TargetName, service: &'a ServiceName, session: SessionId },
-    /// It is no more.
-    Closed { target: &'a TargetName, service: &'a ServiceName, session: SessionId, bytes_up: u64, bytes_down: u64 },
+    /// It is no more; with the gate's own words why, where it has said some beside the bytes.
+    Closed {
+        target: &'a TargetName,
+        service: &'a ServiceName,
+        session: SessionId,
+        bytes_up: u64,
+        bytes_down: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        words: Option<&'a str>,
+    },
     /// A connection was not carried.
     NotCarried { target: &'a TargetName, service: &'a ServiceName, words: &'a str },
     /// A session ended otherwise than by leaving it.
@@ -120,11 +128,11 @@ impl Voice {
                 file = file.display()
             ),
             Told::Connected { target, service, session } => format!("{target}/{service}: connected, {session}."),
-            Told::Closed { target, service, bytes_up, bytes_down, .. } => format!(
-                "{target}/{service}: closed, {} sent, {} received.",
-                HumanBytes(*bytes_up),
-                HumanBytes(*bytes_down)
-            ),
+            Told::Closed { target, service, bytes_up, bytes_down, words, .. } => {
+                let why = words.map(|words| format!(" {}", plain(words))).unwrap_or_default();
+                let (up, down) = (HumanBytes(*bytes_up), HumanBytes(*bytes_down));
+                format!("{target}/{service}: closed, {up} sent, {down} received.{why}")
+            }
             Told::NotCarried { target, service, words } => format!("{target}/{service}: {}", plain(words)),
             Told::Ended { target, service, session, words } => {
                 format!("{target}/{service}: {session} ended: {}.", plain(words))
