@@ -270,6 +270,19 @@ fn jump_is_served_not_piped() {
 }
 
 #[test]
+fn what_is_not_granted_is_refused_under_one_name_of_the_gate() {
+    let mut plant = plant(&[Action::FileGet]);
+    let at = plant.tess().at("hmi-2");
+    let refused = ssh(&plant, &[&at, "true"]).says_no("holdpoint: commands need shell, which is not granted here");
+    assert_eq!(refused.err().matches("holdpoint:").count(), 1, "{}", refused.err());
+    plant.stop();
+    let recording = plant.evidence().recording();
+    let told: Vec<String> = recording.notes().iter().map(|note| format!("{note:?}")).collect();
+    assert!(told.iter().any(|note| note.contains("commands need shell")), "{told:#?}");
+    assert!(!told.iter().any(|note| note.contains("holdpoint: commands")), "{told:#?}");
+}
+
+#[test]
 fn a_jump_to_a_service_by_its_name_finds_the_gate_under_that_name() {
     let plant = plant(&EVERYTHING);
     let by_service = ssh(&plant, &["-J", &plant.tess().at(""), "ssh.hmi-2", "echo by its service"]).ok().out();

@@ -47,7 +47,7 @@ impl fmt::Debug for Verdict {
 /// target has any of it.
 pub fn judge(granted: &Actions, ask: &str, checked: bool, asked: Asked<'_>) -> Verdict {
     let has = |action| granted.contains(&action) || granted.contains(&Action::Shell);
-    let not_granted = |what: &str| Verdict::Refuse(format!("holdpoint: {what} not granted here. {ask}"));
+    let not_granted = |what: &str| Verdict::Refuse(format!("{what} not granted here. {ask}"));
     match asked {
         Asked::Shell | Asked::Exec { on_terminal: true, .. } if has(Action::Shell) => Verdict::Allow(None),
         Asked::Shell => not_granted("shell is"),
@@ -78,7 +78,7 @@ pub fn judge(granted: &Actions, ask: &str, checked: bool, asked: Asked<'_>) -> V
             }
         }
         Asked::Subsystem(_) => {
-            Verdict::Refuse("holdpoint: of subsystems only sftp is carried here; use a command instead.".to_owned())
+            Verdict::Refuse("of subsystems only sftp is carried here; use a command instead.".to_owned())
         }
     }
 }
@@ -122,7 +122,7 @@ mod tests {
         {
             assert_eq!(verdict(&[action], exec(line)), Ok(true));
             let words = verdict(&[other], exec(line)).unwrap_err();
-            assert_eq!(words, format!("holdpoint: {action} is not granted here. {ASK}"));
+            assert_eq!(words, format!("{action} is not granted here. {ASK}"));
         }
     }
 

@@ -70,9 +70,9 @@ impl Judge for ChannelJudge {
                 self.asked(Asked::Exec { line, on_terminal: self.on_terminal.load(Ordering::Relaxed) })
             }
             // A terminal changes bytes by modes that the client chooses: whoever looks into them would see others than the target.
-            Request::Subsystem(_) if self.on_terminal.load(Ordering::Relaxed) => Verdict::Refuse(
-                "holdpoint: files are not copied on a terminal: connect without one (no -t).".to_owned(),
-            ),
+            Request::Subsystem(_) if self.on_terminal.load(Ordering::Relaxed) => {
+                Verdict::Refuse("files are not copied on a terminal: connect without one (no -t).".to_owned())
+            }
             Request::Subsystem(name) => self.asked(Asked::Subsystem(name)),
             Request::Env { .. } | Request::WindowChange(_) | Request::Signal(_) => Verdict::allow(),
         }
