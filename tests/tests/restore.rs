@@ -9,6 +9,7 @@ use std::process::Command;
 
 use certs::sshsig::{self, Namespace};
 use jiff::{SignedDuration, Timestamp};
+use policies::actions::Action;
 use policies::digest::Digest;
 use policies::events::Event;
 use policies::ids::{PersonId, RestoreId};
@@ -17,11 +18,16 @@ use policies::requests::{Lost, RestoreStatement, SeenHead, Signed};
 use policies::time::Seconds;
 use recordings::tlog::checkpoint::Checkpoint;
 use serde_json::Value;
+use tests::connecting::on_the_port_of_its_origin;
 use tests::evidence::Evidence;
+use tests::person::GATE;
 use tests::plant::EVERYTHING;
 use tests::process::start_on_a_terminal;
 use tests::witness::{Witness, cosigned, is_remembered, published, trusts};
-use tests::{Ended, Options, Person, Plant, Seized, eventually, holdpoint, json, log_in, recipient, run, text};
+use tests::{
+    Connecting, Echo, Ended, Options, Person, Plant, Seized, eventually, holdpoint, json, log_in, recipient, run,
+    start, text,
+};
 
 const HOUR: Seconds = Seconds(3_600);
 
@@ -524,4 +530,51 @@ fn a_restore_that_is_killed_anywhere_left_what_was_or_is_finished() {
         }
     }
     assert!(left > 0 && finished > 0, "{left} {finished}");
+}
+
+#[test]
+fn a_client_certificate_from_before_a_restore_opens_nothing_and_is_not_renewed() {
+    let echo = Echo::listen();
+    let more = format!(
+        "[targets.plc-7]\nzone = \"packaging\"\n[targets.plc-7.services.panel]\nprotocol = \"tcp\"\n\
+         address = \"127.0.0.1:{}\"\n[[rules]]\nid = \"acme-plc\"\nvendors = [\"acme\"]\nroles = [\"maintenance\"]\n\
+         targets = [\"plc-7\"]\nactions = [\"tunnel\"]\nduration_max = \"4h\"\n\
+         approvals = [{{ from = \"shift-lead\", count = 1 }}]\nwork_order = \"optional\"\n",
+        echo.port
+    );
+    let mut plant = Plant::ready(Options { more, ..Options::default() });
+    on_the_port_of_its_origin(&plant);
+    plant.grant("tess", "plc-7", &[Action::Tunnel], HOUR);
+    plant.serve();
+    plant.stop();
+    let early = tempfile::tempdir().unwrap();
+    let early = early.path().join("journal");
+    put_back(&plant.data().join("journal"), &early);
+    plant.serve();
+    log_in(&plant, "tess");
+    let certificate = plant.tess().path("client.pem");
+    let certificate = certificate.to_str().unwrap();
+    let mut connect = Connecting::start(&plant, "tess", &["plc-7", "--certificate", certificate]);
+    connect.until("certificate");
+    let opens = |plant: &Plant| {
+        let (gate, name) = (plant.faces.pages[0].to_string(), format!("panel.plc-7.{GATE}"));
+        let mut openssl = Command::new("openssl");
+        openssl.args(["s_client", "-quiet", "-verify_return_error", "-connect", &gate, "-servername", &name]);
+        openssl.args(["-cert", certificate, "-CAfile"]).arg(plant.tess().path("../../ca.pem"));
+        let mut client = start(&mut openssl);
+        client.type_in("hello\n");
+        client
+    };
+    opens(&plant).until("hello");
+    assert_eq!(echo.met(), 1);
+    plant.stop();
+    put_back(&early, &plant.data().join("journal"));
+    run(&mut plant.serve_command(), b"").refused(3, "");
+    restored(&plant, &[]);
+    plant.serve();
+    let ended = opens(&plant).ends();
+    assert!(ended.text().contains("access denied") && !ended.out().contains("hello"), "{}", ended.text());
+    let over = connect.until("over");
+    assert!(over["words"].as_str().is_some_and(|words| words.contains("restored")), "{over}");
+    assert_eq!(echo.met(), 1);
 }
