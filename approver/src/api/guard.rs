@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes, to_bytes};
@@ -26,6 +27,7 @@ use ssh_key::{Fingerprint, HashAlg, PublicKey};
 use super::problem::Problem;
 use super::proof::Proof;
 use super::routes::{Pass, Role, Who};
+use super::staying::Hangup;
 use super::{Api, Peer, Source, proof};
 
 /// Bytes of a request's body: twenty times a large plant file.
@@ -66,7 +68,13 @@ pub(super) async fn guard(State((api, pass)): State<(Api, Pass)>, request: Reque
 
 async fn answer(api: &Api, pass: Pass, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else { return Problem::too_large().into_response() };
+    let patience = parts.extensions.get::<Hangup>().map_or(Duration::MAX, Hangup::patience);
+    let body = match tokio::time::timeout(patience, to_bytes(body, BODY_BYTES_MAX)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return Problem::too_large().into_response(),
+        // Whoever sends nothing is a stranger yet, and holds a place.
+        Err(_) => return Problem::too_slow().into_response(),
+    };
     if let Who::SignedIn(roles) = pass.who {
         match let_in(api, &pass, roles, &parts, &body) {
             Ok((caller, login)) => {

@@ -52,6 +52,10 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a request's body may have 1 MiB. Send less")
     }
 
+    pub(super) fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "the request's body did not come in time. Try again")
+    }
+
     pub(super) fn too_many() -> Self {
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,

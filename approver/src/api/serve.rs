@@ -36,7 +36,7 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at once from one source. Beyond it a new one is closed.
     pub connections_per_source: usize,
-    /// How long a reader of a stream may take nothing of it.
+    /// How long a reader of a stream may take nothing of it, and a request's body may take to come.
     pub stalled_max: Duration,
     /// From accepting a connection to the end of its TLS handshake, and from there to the end of each request's head.
     pub head_wait: Duration,

@@ -41,6 +41,11 @@ impl Hangup {
         };
         (Self { watches, stalled_max }, hung_up)
     }
+
+    /// How long this connection is waited for, in either direction.
+    pub(super) const fn patience(&self) -> Duration {
+        self.stalled_max
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Hangup {
