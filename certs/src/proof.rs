@@ -109,6 +109,8 @@ pub enum Factors {
     KeyAndRecentLogin,
     /// A passkey, which checked who held it: two factors in one.
     Passkey,
+    /// An SSH key alone: of a sensor, which has nobody beside it who could give a code.
+    SensorKey,
 }
 
 /// That a signature by this person's SSH key was checked. Not `Clone`.
@@ -246,6 +248,12 @@ impl Authenticated {
     /// A passkey on a page: what it is, and that it knew who held it.
     pub fn by_passkey(passkey: VerifiedPasskey, face: Face, source: IpAddr, now: Timestamp) -> Self {
         Self::new(passkey.person, Factors::Passkey, face, source, Some(passkey.key), now, true)
+    }
+
+    /// A sensor's way: a key whose signature was checked. The caller knows that the key's holder is a sensor, which may read
+    /// what passes and nothing else.
+    pub fn by_sensor_key(key: VerifiedKey, source: IpAddr, now: Timestamp) -> Self {
+        Self::new(key.person, Factors::SensorKey, Face::Plant, source, Some(key.key), now, true)
     }
 
     /// Where passwords are enabled.

@@ -502,7 +502,8 @@ mod tests {
     fn a_security_key_that_nobody_touched_proves_no_request() {
         let (key, _) = security_key("ssh:", Namespace::Request, b"", 0);
         let token = token(&key);
-        let message = request_message("POST", PATH, Digest::of_bytes(b"{}"), &token_id(&token).unwrap(), at(1_000), START);
+        let message =
+            request_message("POST", PATH, Digest::of_bytes(b"{}"), &token_id(&token).unwrap(), at(1_000), START);
         for (flags, proved) in [(0, Err(RequestRefused::NotTouched)), (1, Ok(()))] {
             let (_, pem) = security_key("ssh:", Namespace::Request, &message, flags);
             let checked = check_request_proof(&check(&token, 1_000).unwrap(), &key, &posted(&pem), at(1_000));

@@ -29,6 +29,8 @@ pub enum Kind {
     Auditor,
     /// Manages people and keys; cannot approve.
     Administrator,
+    /// Nobody, but a program that detects intrusions: reads what passes to targets, and decides nothing.
+    Sensor,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
             Self::Operator { .. } => "operator",
             Self::Auditor => "auditor",
             Self::Administrator => "administrator",
+            Self::Sensor => "sensor",
         }
     }
 

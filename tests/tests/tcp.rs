@@ -13,8 +13,9 @@ use policies::time::Seconds;
 use recordings::frame::Stream;
 use recordings::notes::Note;
 use rustix::process::Signal;
-use tests::commands::{find, holdpoint, json, log_in};
+use tests::commands::{find, holdpoint, json, log_in, text};
 use tests::peers::{free_port, machine, mbpoll, peer};
+use tests::person::PLANT_FACE;
 use tests::{Echo, Ended, Options, Person, Plant, Running, eventually, long_or, python, run, start};
 
 const HOUR: Seconds = Seconds(3_600);
@@ -417,7 +418,11 @@ fn where_everything_passes_a_connection_ends_with_the_widening_that_let_it_in() 
     let place = format!("plc-7:{}", echo.port);
     through(plant.tess(), &place, b"x").says_no("tunnel");
     let lobby = plant.tess().at("");
-    run(&mut plant.tess().ssh(&[&lobby, "widen", "tunnel", "--for", "12s", "--at", "plc-7", "it has to be loaded"]), b"").ok();
+    run(
+        &mut plant.tess().ssh(&[&lobby, "widen", "tunnel", "--for", "12s", "--at", "plc-7", "it has to be loaded"]),
+        b"",
+    )
+    .ok();
     let ask = find(&json(&plant, "lee", &["requests", "--all"]), "ask").expect("the widening waits");
     holdpoint(&plant, "lee", &["approve", &ask, "--yes"]).ok();
     let (_ssh, port) = forward(plant.tess(), echo.port);
@@ -620,6 +625,51 @@ fn the_plants_own_eyes_see_what_reaches_a_controller_while_it_does() {
     let opened = tshark(&file, port, &["-Y", "frame.comment", "-T", "fields", "-e", "frame.comment"]);
     assert!(opened.starts_with(&format!("session {session} of p_")), "{opened}");
     holdpoint(&plant, "lee", &["capture", "--target", "plc-8"]).refused(1, "there is no target plc-8");
+}
+
+#[test]
+fn a_sensor_reads_by_itself_for_months_comes_back_after_a_restart_and_is_put_out_in_one_act() {
+    let echo = Echo::listen();
+    let mut plant = Plant::ready(options("tcp", echo.port, ""));
+    plant.grant("tess", "plc-7", &TUNNEL, HOUR);
+    plant.serve();
+    let (own, origin) = (plant.faces.plant[0], format!("https://{PLANT_FACE}:9443"));
+    log_in(&plant, "ada");
+    let code = text(&json(&plant, "ada", &["invite", "ids-1", "--sensor"])["code"]);
+    let sensor = plant.newcomer("ids-1");
+    let mut enrol = sensor.tool(tests::plant::program());
+    enrol.args(["enrol", "--gate", &origin, "--address", &own.to_string(), "--key", "key"]);
+    let told = run(&mut enrol, format!("{code}\n").as_bytes()).ok().out();
+    assert!(told.contains("enrolled as a sensor") && !told.contains("authenticator"), "{told}");
+    plant.add(sensor);
+    assert!(holdpoint(&plant, "ada", &["people"]).ok().out().contains("sensor"));
+    let file = plant.person("ids-1").path("live.pcapng");
+    let reading = plant.as_person("ids-1", &["capture", "-o", file.to_str().expect("a path")]);
+    let reading = start(&mut { reading });
+    let has =
+        |words: &str| fs::read(&file).unwrap_or_default().windows(words.len()).any(|have| have == words.as_bytes());
+    let passes = |plant: &Plant, words: &str| {
+        through(plant.tess(), &format!("plc-7:{}", echo.port), words.as_bytes()).ok();
+        eventually("it is read", || has(words));
+    };
+    eventually("it reads along", || file.metadata().is_ok_and(|metadata| metadata.len() > 0));
+    passes(&plant, "before the restart");
+    // The same port again, as a gate has it.
+    plant.edit_config(|text| {
+        let at = text.rfind("127.0.0.1:0").expect("the plant face's");
+        format!("{}{own}{}", &text[..at], &text[at + "127.0.0.1:0".len()..])
+    });
+    plant.stop();
+    plant.serve();
+    eventually("it is back", || reading.said().contains("Reading again."));
+    passes(&plant, "after the restart");
+    if Command::new("tshark").arg("-v").output().is_ok() {
+        assert_ne!(tshark(&file, echo.port, &["-Y", "frame contains \"after the restart\""]), "");
+    }
+    holdpoint(&plant, "ids-1", &["sessions"]).refused(1, "only people of the plant");
+    log_in(&plant, "ada");
+    holdpoint(&plant, "ada", &["disable", "ids-1"]).ok();
+    reading.ends_within(Duration::from_secs(30)).refused(1, "your access was ended");
 }
 
 /// Sends much, hears it all back, and says how long that took.

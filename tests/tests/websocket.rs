@@ -289,7 +289,8 @@ impl<'a> ByHand<'a> {
         let start = self.start();
         let (at, empty) = (Timestamp::now().to_string(), HEXLOWER.encode(&Digest::of_bytes(b"").0));
         let id = HEXLOWER.encode(&Digest::of_bytes(&self.certificate).0);
-        let message = serde_json::to_vec(&("holdpoint/request/v2", "GET", path, empty, id, &at, &start)).expect("texts");
+        let message =
+            serde_json::to_vec(&("holdpoint/request/v2", "GET", path, empty, id, &at, &start)).expect("texts");
         let signed = run(Command::new("openssl").args(["dgst", "-sha256", "-sign"]).arg(key), &message).ok();
         let signature = BASE64.encode(BASE64.encode(&signed.out).as_bytes());
         let token = BASE64URL_NOPAD.encode(&self.certificate);

@@ -68,7 +68,7 @@ impl Api {
 /// Who may read what passes.
 fn may_read(state: &State, person: PersonId) -> bool {
     state.people.get(&person).is_some_and(|person| {
-        let reads = matches!(person.kind, Kind::Operator { .. } | Kind::Auditor);
+        let reads = matches!(person.kind, Kind::Operator { .. } | Kind::Auditor | Kind::Sensor);
         reads && person.standing == Standing::Active
     })
 }

@@ -11,9 +11,9 @@ use policies::actions::Actions;
 use policies::ids::RequestId;
 use policies::refusals::Refusal;
 
+use super::Api;
 use super::guard::{At, Caller, Login, Sent};
 use super::problem::Problem;
-use super::Api;
 use super::types::{ClientCertificate, ClientCertificateWanted, SessionView, TcpFaceView, TcpServiceView};
 use crate::desk::Rejected;
 use crate::lease::Ask;

@@ -58,8 +58,8 @@ mod secrets;
 pub mod serve;
 mod sessions;
 mod sign_in;
-mod staying;
 mod status;
+mod staying;
 mod tar;
 pub mod types;
 

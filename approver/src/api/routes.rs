@@ -28,11 +28,13 @@ pub enum Role {
     Auditor,
     /// Manages people and keys.
     Administrator,
+    /// A program that reads what passes.
+    Sensor,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 4] = [Self::Technician, Self::Operator, Self::Auditor, Self::Administrator];
+    pub const ALL: [Self; 5] = [Self::Technician, Self::Operator, Self::Auditor, Self::Administrator, Self::Sensor];
 
     /// A person's.
     pub const fn of(person: &Person) -> Self {
@@ -41,6 +43,7 @@ impl Role {
             Kind::Operator { .. } => Self::Operator,
             Kind::Auditor => Self::Auditor,
             Kind::Administrator => Self::Administrator,
+            Kind::Sensor => Self::Sensor,
         }
     }
 
@@ -53,6 +56,7 @@ impl Role {
             ADMINISTRATOR => "administrators",
             SIGNERS => "operators and administrators",
             READERS => "operators and auditors",
+            EYES => "operators, auditors and sensors",
             _ => "people of the plant",
         }
     }
@@ -75,7 +79,9 @@ const ADMINISTRATOR: &[Role] = &[Role::Administrator];
 const SIGNERS: &[Role] = &[Role::Operator, Role::Administrator];
 /// Who reads what was recorded.
 const READERS: &[Role] = &[Role::Operator, Role::Auditor];
-/// Everybody on the plant face.
+/// Who reads what passes.
+const EYES: &[Role] = &[Role::Operator, Role::Auditor, Role::Sensor];
+/// People on the plant face.
 const PLANT: &[Role] = &[Role::Operator, Role::Auditor, Role::Administrator];
 
 /// What stands before one door.
@@ -319,7 +325,7 @@ fn about_sessions() -> Vec<Route> {
             .gives_lines::<types::WatchLine>(),
         read("/api/v1/capture", capture::capture)
             .for_(
-                READERS,
+                EYES,
                 "What passes to targets over TCP and back, live, in the clear: for the plant's intrusion detection.",
             )
             .with_key_alone()

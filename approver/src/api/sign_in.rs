@@ -28,7 +28,9 @@ use ssh_key::{Fingerprint, PublicKey};
 
 use super::guard::Sent;
 use super::problem::{Problem, sign_in_refused};
-use super::types::{CertificateAnswer, Challenge, ChallengeWanted, Enrol, EnrolledAnswer, SignIn, SignedIn};
+use super::types::{
+    CertificateAnswer, Challenge, ChallengeWanted, Enrol, EnrolledAnswer, SecondFactor, SignIn, SignedIn,
+};
 use super::{Api, Source, proof};
 use crate::clock::Boot;
 use crate::desk::Fault;
@@ -189,16 +191,20 @@ pub(super) async fn enrol(State(api): State<Api>, Sent(asked): Sent<Enrol>) -> R
             let link = state.links.get(&code.link())?;
             state.people.get(&link.person).map(|person| person.kind.clone())
         });
-        let is_technician = matches!(kind.ok_or(Refusal::LinkSpent)?, Kind::Technician { .. });
+        let kind = kind.ok_or(Refusal::LinkSpent)?;
+        let is_technician = matches!(kind, Kind::Technician { .. });
         if is_technician != (api.face() == Face::Vendor) {
             return Err(Refusal::LinkSpent.into());
         }
         let enrolled = api.people().enrol(&code, &key).await?;
-        Ok(Json(EnrolledAnswer {
-            person: enrolled.person,
+        let second = (kind != Kind::Sensor).then(|| SecondFactor {
             totp_secret: enrolled.totp.base32().to_string(),
             totp_url: enrolled.totp.otpauth_url(api.desk().deployment().as_str(), &enrolled.name).to_string(),
             recovery_codes: enrolled.recovery.shown().map(|code| code.to_string()).collect(),
+        });
+        Ok(Json(EnrolledAnswer {
+            person: enrolled.person,
+            second,
             standing: if enrolled.standing == Standing::Active { "active" } else { "enrolled" }.to_owned(),
             name: enrolled.name,
             face: api.face(),
@@ -277,6 +283,10 @@ async fn try_to_prove(api: &Api, Source(source): Source, asked: &SignIn) -> Resu
     if !api.spend_nonce(&nonce) {
         return Err(sign_in_refused().into());
     }
+    if is_sensor(api, person) {
+        api.people().may_sign_in(person, api.face(), now)?;
+        return Ok(Authenticated::by_sensor_key(verified, source, now));
+    }
     if named.is_err() {
         return Err(NotIn::NoDirectory(verified));
     }
@@ -293,6 +303,11 @@ impl Api {
     pub(super) fn spend_nonce(&self, nonce: &[u8; 32]) -> bool {
         self.0.spent.spend(nonce, CHALLENGE_LASTS.duration(), self.clock().boot())
     }
+}
+
+/// As the folded journal knows, so a sensor sees on where the directory does not answer.
+fn is_sensor(api: &Api, person: PersonId) -> bool {
+    api.desk().with_state(|state| state.people.get(&person).is_some_and(|person| person.kind == Kind::Sensor))
 }
 
 fn holds(api: &Api, person: PersonId, key: &PublicKey) -> bool {

@@ -142,16 +142,30 @@ pub struct EnrolledAnswer {
     /// `plant` or `vendor`: where to sign in.
     #[schema(value_type = String)]
     pub face: Face,
+    /// What they sign in with beside their key; none of a sensor, which has its key alone.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub second: Option<SecondFactor>,
+    /// `active`, or `enrolled` where others must vouch for the key first.
+    pub standing: String,
+    /// The gate's CA, to be kept: clients trust nothing else.
+    pub ca_pem: String,
+}
+
+/// What somebody signs in with beside their key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SecondFactor {
     /// For the authenticator app, in base32.
     pub totp_secret: String,
     /// The same as `otpauth://…`, for a QR code.
     pub totp_url: String,
     /// For the day the phone is gone; each works once.
     pub recovery_codes: Vec<String>,
-    /// `active`, or `enrolled` where others must vouch for the key first.
-    pub standing: String,
-    /// The gate's CA, to be kept: clients trust nothing else.
-    pub ca_pem: String,
+}
+
+impl std::fmt::Debug for SecondFactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecondFactor(..)")
+    }
 }
 
 impl std::fmt::Debug for EnrolledAnswer {

@@ -47,7 +47,7 @@ plant  GET    /api/v1/sessions                              oua!
 plant  GET    /api/v1/sessions/{session}                    oua!
 plant  GET    /api/v1/sessions/{session}/watch              o!
 plant  POST   /api/v1/sessions/{session}/disconnect         o!
-plant  GET    /api/v1/capture                               ou!
+plant  GET    /api/v1/capture                               ous!
 plant  POST   /api/v1/sessions/{session}/freeze             o!
 plant  POST   /api/v1/sessions/{session}/thaw               o
 plant  GET    /api/v1/cuts                                  oua!
@@ -134,6 +134,7 @@ fn the_table_of_routes_is_the_list_of_all_doors() {
         Role::Operator => 'o',
         Role::Auditor => 'u',
         Role::Administrator => 'a',
+        Role::Sensor => 's',
     };
     let mut found: Vec<Expected> = table()
         .iter()
@@ -177,12 +178,14 @@ fn path_of(route: &str) -> String {
 /// Everybody, by the letter of the list; `-` is nobody at all.
 async fn everybody(house: &House) -> BTreeMap<char, Option<Session>> {
     let stage = &house.stage;
+    let sensor = house.sensor("ids-1").await;
     BTreeMap::from([
         ('-', None),
         ('t', Some(house.sign_in(Face::Vendor, &stage.technician).await)),
         ('o', Some(house.sign_in(Face::Plant, &stage.lead).await)),
         ('u', Some(house.sign_in(Face::Plant, &house.auditor).await)),
         ('a', Some(house.sign_in(Face::Plant, &stage.admin).await)),
+        ('s', Some(house.sign_in_by_key_alone(&sensor).await)),
     ])
 }
 

@@ -29,6 +29,7 @@ use recordings::log::Log;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use ssh_key::PrivateKey;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
@@ -176,6 +177,24 @@ impl House {
         Session { signed_in, key: actor.key.clone() }
     }
 
+    /// A sensor that enrolled.
+    pub async fn sensor(&self, name: &str) -> Actor {
+        let invited = self.stage.people.invite(person(name, Kind::Sensor, &[]), Seconds(600), self.stage.admin.person);
+        enrol(&self.stage.people, &invited.await.unwrap().code).await
+    }
+
+    /// As a sensor does, and nobody else can.
+    pub async fn sign_in_by_key_alone(&self, actor: &Actor) -> Session {
+        let signed_in = self.try_key_alone(actor).await.json();
+        Session { signed_in, key: actor.key.clone() }
+    }
+
+    pub async fn try_key_alone(&self, actor: &Actor) -> Answer {
+        let mut body = self.login(Face::Plant, actor).await;
+        body["code"] = "".into();
+        self.send(Face::Plant, "POST", "/api/v1/sign-in", None, Some(body)).await
+    }
+
     /// Of a request on the plant face.
     pub fn proof(&self, session: &Session, method: &str, path: &str, body: &[u8]) -> String {
         self.proof_on(Face::Plant, session, method, path, body)
@@ -237,6 +256,18 @@ impl Door {
         let answer = door.call("GET", "/healthz", None, None, "").await;
         door.start = answer.headers()[proof::START].to_str().unwrap().to_owned();
         door
+    }
+
+    /// What is answered to this until the connection is closed, for half a minute at most.
+    pub async fn says(&self, request: &str) -> String {
+        let socket = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from(NAME).unwrap();
+        let mut stream = TlsConnector::from(self.tls.clone()).connect(name, socket).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let reading = stream.read_to_end(&mut answer);
+        drop(tokio::time::timeout(Duration::from_secs(30), reading).await.expect("it is closed"));
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     /// One request on a connection of its own.

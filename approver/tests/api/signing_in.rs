@@ -118,6 +118,16 @@ async fn a_request_that_one_run_of_the_gate_has_seen_serves_no_other_and_a_new_o
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_come_holds_no_place() {
+    let stalled_max = std::time::Duration::from_secs(2);
+    let house = House::on(Props::new(), |_| {}, Limits { stalled_max, ..limits() }).await;
+    for door in [&house.vendor, &house.plant] {
+        let said = door.says("POST /api/v1/sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{").await;
+        assert!(said.starts_with("HTTP/1.1 408") && said.contains("too-slow"), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_ends_with_its_time_and_with_its_person() {
     let house = House::new().await;
     let (admin, lead) =
@@ -223,9 +233,10 @@ async fn whoever_is_invited_enrols_on_their_own_face_and_signs_in() {
     assert_eq!(enrol(Face::Plant, body.clone()).await.refusal(), "link-spent");
     let enrolled: EnrolledAnswer = enrol(Face::Vendor, body.clone()).await.json();
     assert_eq!((enrolled.name.as_str(), enrolled.standing.as_str()), ("theo", "active"));
-    assert_eq!((enrolled.recovery_codes.len(), enrolled.face), (10, Face::Vendor));
+    let second = enrolled.second.as_ref().unwrap();
+    assert_eq!((second.recovery_codes.len(), enrolled.face), (10, Face::Vendor));
     assert_eq!(enrol(Face::Vendor, body).await.refusal(), "link-spent");
-    let totp = certs::totp::TotpSecret::from_base32(&enrolled.totp_secret).unwrap();
+    let totp = certs::totp::TotpSecret::from_base32(&second.totp_secret).unwrap();
     let theo = approver::testing::Actor { person: enrolled.person, name: enrolled.name, key, totp };
     let body = house.login(Face::Vendor, &theo).await;
     let signed_in: SignedIn = house.send(Face::Vendor, "POST", SIGN_IN, None, Some(body)).await.json();

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use approver::api::Limits;
 use approver::api::types::{
     AskMade, Card, CardsView, CertifyTemplate, CutMade, CutsView, Done, Invited, KeptText, OwnRequest, OwnRequestsView,
     PeopleView, PersonView, PlantFile, PlantProposed, PlantTemplate, RequestMade, SecretNames, SessionsView, Status,
     VendorsView, VerdictTemplate, WatchLine, reopening_digest,
 };
-use approver::api::Limits;
 use approver::capture::About;
 use approver::testing::{Actor, PLANT, Props, enrol, put_up_elsewhere, sign};
 use certs::enrolment::EnrolmentCode;
@@ -318,6 +318,40 @@ async fn stops_reading(house: &House, who: &Session) -> hyper::Response<hyper::b
     flood(house).await;
     assert_eq!(format!("{:?}", house.stage.props.floor.captures), "Captures(1 readers)");
     reading
+}
+
+#[tokio::test]
+async fn a_sensor_reads_by_its_key_alone_does_nothing_else_and_is_put_out_in_one_act() {
+    let house = House::new().await;
+    let sensor = house.sensor("ids-1").await;
+    let ids = house.sign_in_by_key_alone(&sensor).await;
+    assert!(ids.signed_in.on_duty_until.is_none());
+    let (path, before) = ("/api/v1/capture", house.stage.desk.head().size);
+    let proof = house.proof(&ids, "GET", path, b"");
+    let mut reading = house.plant.call("GET", path, Some(&ids.signed_in.token), Some(proof), "").await;
+    reading.frame().await.unwrap().unwrap();
+    let entries = house.stage.desk.entries(before).await.unwrap();
+    let begun = Event::CaptureBegun { target: None, zone: None, by: sensor.person };
+    assert_eq!(entries.iter().map(|entry| &entry.event).collect::<Vec<_>>(), [&begun]);
+    for (method, other) in [("GET", "/api/v1/sessions"), ("GET", "/api/v1/me"), ("POST", "/api/v1/cuts")] {
+        let refused = house.send(Face::Plant, method, other, Some(&ids), Some(json!({}))).await;
+        assert_eq!((refused.status, &*refused.refusal()), (403, "wrong-kind"), "{other}");
+    }
+    // Nobody else signs in so, and it nowhere else.
+    for who in [&house.stage.lead, &house.auditor, &house.stage.admin] {
+        assert_eq!(house.try_key_alone(who).await.status, 401);
+    }
+    let mut elsewhere = house.login(Face::Vendor, &sensor).await;
+    elsewhere["code"] = "".into();
+    for door in ["/api/v1/sign-in", "/api/v1/certificate"] {
+        let refused = house.send(Face::Vendor, "POST", door, None, Some(elsewhere.clone())).await;
+        assert!(refused.status == 401 || refused.status == 403, "{door}: {}", refused.text());
+    }
+    let admin = house.sign_in(Face::Plant, &house.stage.admin).await;
+    let out = format!("/api/v1/people/{}/disable", sensor.person);
+    assert_eq!(house.post(&out, &admin, json!({})).await.status, 204);
+    has_no_reader(&house, Duration::from_secs(10)).await;
+    assert_eq!(house.try_key_alone(&sensor).await.refusal(), "not-active");
 }
 
 #[tokio::test]

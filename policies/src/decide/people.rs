@@ -188,14 +188,16 @@ impl State {
         Ok(vec![Event::Fetched { session, by }])
     }
 
-    /// Whoever may read recordings reads along what is going into them.
+    /// Whoever may read recordings reads along what is going into them, and so does a sensor, which may do nothing else.
     pub(super) fn decide_capture(
         &self,
         target: Option<&TargetName>,
         zone: Option<&ZoneName>,
         by: PersonId,
     ) -> Result<Vec<Event>, Refusal> {
-        self.reader(by)?;
+        if self.active(by)?.kind != Kind::Sensor {
+            self.reader(by)?;
+        }
         Ok(vec![Event::CaptureBegun { target: target.cloned(), zone: zone.cloned(), by }])
     }
 

@@ -211,6 +211,14 @@ impl Client {
         Ok(signed_in)
     }
 
+    /// Signs in as the sensor whose profile this is, by its key alone.
+    ///
+    /// # Errors
+    /// The gate refuses or cannot be reached.
+    pub async fn sign_in_as_sensor(&mut self) -> Result<SignedIn, Fault> {
+        self.sign_in("").await
+    }
+
     /// Signs in, and gets an SSH certificate with the same code. On the vendor face alone.
     ///
     /// # Errors

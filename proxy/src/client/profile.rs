@@ -27,6 +27,8 @@ pub struct Profile {
     pub ca: PathBuf,
     /// A private key, or a public one whose private half an agent holds.
     pub key: PathBuf,
+    /// It is no person's but a sensor's, which signs in by its key alone.
+    pub sensor: bool,
 }
 
 /// There is no usable profile.
@@ -68,6 +70,8 @@ struct Text {
     address: Option<SocketAddr>,
     ca: PathBuf,
     key: PathBuf,
+    #[serde(default)]
+    sensor: bool,
 }
 
 impl Profile {
@@ -93,11 +97,12 @@ impl Profile {
             text => text.map_err(at(path))?,
         };
         let wrong = |cause: String| ProfileFault::Wrong { path: path.to_owned(), cause };
-        let Text { name, face, origin, address, ca, key } =
+        let Text { name, face, origin, address, ca, key, sensor } =
             toml::from_str(&text).map_err(|cause| wrong(cause.to_string()))?;
         let origin = origin.parse::<Origin>().map_err(|cause| wrong(format!("origin: {cause}")))?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        Ok(Self { path: path.to_owned(), name, face, origin, address, ca: folder.join(ca), key: folder.join(key) })
+        let (path, ca, key) = (path.to_owned(), folder.join(ca), folder.join(key));
+        Ok(Self { path, name, face, origin, address, ca, key, sensor })
     }
 
     /// Writes the profile, which must not exist yet.
@@ -119,6 +124,9 @@ impl Profile {
         }
         line("ca", &self.beside(&self.ca).to_string_lossy());
         line("key", &self.beside(&self.key).to_string_lossy());
+        if self.sensor {
+            text.push_str("sensor = true\n");
+        }
         write_new(&self.path, text.as_bytes(), 0o600)
     }
 
@@ -165,6 +173,7 @@ mod tests {
             address: Some("127.0.0.1:41234".parse().unwrap()),
             ca: folder.join("ca.pem"),
             key: "/home/lee/.ssh/id_ed25519.pub".into(),
+            sensor: true,
         }
     }
 

@@ -1,19 +1,23 @@
-//! `holdpoint capture`: what passes to targets over TCP and back, as it passes, for programs that read packets.
+//! `holdpoint capture`: what passes to targets over TCP and back, as it passes, for programs that read packets. A person
+//! reads once; a sensor is alone for months, and comes back by itself whatever happens to the gate or the line.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use policies::ids::{TargetName, ZoneName};
 
-use super::gate::{ProfileArg, at_gate};
+use super::gate::{ProfileArg, sign_in_here, with_client};
+use super::showing::plain;
 use super::{Done, Failure};
-use crate::client::Pieces;
+use crate::client::{Client, Fault, Pieces};
 use crate::saying;
 
 /// Write what passes to targets in TCP sessions, and what they answer, as pcapng while it passes: for intrusion detection.
-/// Whoever reads too slowly misses some, which is marked; nothing waits for it. For operators and auditors.
+/// Whoever reads too slowly misses some, which is marked; nothing waits for it. For operators and auditors, and for sensors:
+/// one signs in by its key alone, and where the gate is gone it goes on when it is back, with a section of its own.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Of this target alone.
@@ -36,13 +40,66 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     if let Some(there) = args.output.as_ref().filter(|path| path.exists()) {
         return Err(Failure::usage(format_args!("{} is there already: choose another file", there.display())));
     }
-    at_gate(profile, async |client| {
-        let pieces = client.stream(&args.path()).await?;
-        match &args.output {
-            Some(path) => into_file(pieces, path).await,
-            None => onto_output(pieces).await,
+    with_client(profile, async |client| {
+        if client.profile().sensor {
+            return unattended(client, args).await;
         }
+        if !client.is_signed_in() {
+            sign_in_here(client).await?;
+        }
+        let mut pieces = client.stream(&args.path()).await?;
+        Keeping::open(args.output.as_deref())?.take(&mut pieces).await?;
+        Err(Failure::failed("the gate ended the stream: it stops, or you may read it no longer. Start this again"))
     })
+}
+
+/// After a gate that was out of reach; longer each time, up to the latter.
+const AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+
+/// As a sensor: until it is put out, or nobody takes any more what it reads.
+async fn unattended(client: &mut Client, args: &Args) -> Done {
+    let (mut into, [mut again, latest], mut in_reach) = (None, AGAIN_AFTER, true);
+    loop {
+        let why = match reading(client, args).await {
+            Ok(mut pieces) => {
+                if !std::mem::replace(&mut in_reach, true) {
+                    saying::aside(format_args!("Reading again."));
+                }
+                [again, _] = AGAIN_AFTER;
+                let into = match &mut into {
+                    Some(into) => into,
+                    none => none.insert(Keeping::open(args.output.as_deref())?),
+                };
+                match into.take(&mut pieces).await {
+                    Ok(()) => "the gate ended the stream".to_owned(),
+                    Err(NotTaken::Fault(fault)) => fault.to_string(),
+                    Err(NotTaken::Kept(failure)) => return Err(failure),
+                }
+            }
+            Err(fault) if passes(&fault) => fault.to_string(),
+            Err(fault) => return Err(fault.into()),
+        };
+        if std::mem::replace(&mut in_reach, false) {
+            saying::aside(format_args!("{}. Trying again.", plain(&why)));
+        }
+        tokio::time::sleep(again).await;
+        again = latest.min(2 * again);
+    }
+}
+
+/// With a sign-in of its own each time: nobody has to be asked for anything.
+async fn reading(client: &mut Client, args: &Args) -> Result<Pieces, Fault> {
+    client.sign_in_as_sensor().await?;
+    client.stream(&args.path()).await
+}
+
+/// Whether it may be over by itself. Whoever answers in the gate's place gets nothing, and goes away.
+fn passes(fault: &Fault) -> bool {
+    match fault {
+        Fault::Unreachable { .. } | Fault::NotTheGate { .. } | Fault::Odd(_) => true,
+        Fault::Problem(problem) => problem.status == 429 || problem.status >= 500,
+        _ => false,
+    }
 }
 
 impl Args {
@@ -55,24 +112,50 @@ impl Args {
     }
 }
 
-/// Each piece is in the file before the next one is waited for: whoever ends this has all that came.
-async fn into_file(mut pieces: Pieces, path: &Path) -> Done {
-    let cannot = |cause: io::Error| Failure::failed(format_args!("{}: {cause}", path.display()));
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(cannot)?;
-    while let Some(piece) = pieces.next().await? {
-        file.write_all(&piece).map_err(cannot)?;
-    }
-    Err(ended())
+/// Where packets go.
+enum Keeping {
+    File(File, PathBuf),
+    Output,
 }
 
-async fn onto_output(mut pieces: Pieces) -> Done {
-    while let Some(piece) = pieces.next().await? {
-        saying::write_bytes(&piece);
-    }
-    Err(ended())
+/// Why no more packets go there.
+enum NotTaken {
+    /// No more come.
+    Fault(Fault),
+    /// They cannot be kept.
+    Kept(Failure),
 }
 
-/// It has no end of its own, so whoever watches over this program is to learn of it.
-fn ended() -> Failure {
-    Failure::failed("the gate ended the stream: it stops, or you may read it no longer. Start this again")
+impl From<NotTaken> for Failure {
+    fn from(not_taken: NotTaken) -> Self {
+        match not_taken {
+            NotTaken::Fault(fault) => fault.into(),
+            NotTaken::Kept(failure) => failure,
+        }
+    }
+}
+
+fn cannot(path: &Path, cause: &io::Error) -> Failure {
+    Failure::failed(format_args!("{}: {cause}", path.display()))
+}
+
+impl Keeping {
+    fn open(path: Option<&Path>) -> Result<Self, Failure> {
+        let Some(path) = path else { return Ok(Self::Output) };
+        let file = File::options().write(true).create_new(true).mode(0o600).open(path);
+        Ok(Self::File(file.map_err(|cause| cannot(path, &cause))?, path.to_owned()))
+    }
+
+    /// Each piece is in the file before the next one is waited for: whoever ends this has all that came.
+    async fn take(&mut self, pieces: &mut Pieces) -> Result<(), NotTaken> {
+        while let Some(piece) = pieces.next().await.map_err(NotTaken::Fault)? {
+            match self {
+                Self::File(file, path) => {
+                    file.write_all(&piece).map_err(|cause| NotTaken::Kept(cannot(path, &cause)))?;
+                }
+                Self::Output => saying::write_bytes(&piece),
+            }
+        }
+        Ok(())
+    }
 }

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use approver::api::types::SecondFactor;
 use certs::enrolment::EnrolmentCode;
 use certs::keys::KeyFault;
 use certs::proof::Face;
@@ -68,6 +69,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
             address: args.address,
             ca,
             key: key.clone(),
+            sensor: enrolment.second.is_none(),
         };
         // The code is spent: what it gave is shown whatever else goes wrong.
         let written = written.write_new();
@@ -96,21 +98,33 @@ fn open_key(path: &Path) -> Result<Signer, Failure> {
 }
 
 fn tell(enrolment: &Enrolment, profile: &Path, key: &Path) {
-    say!("Welcome, {}. Scan this with your authenticator app:\n", plain(&enrolment.name));
-    say!("{}", picture(&enrolment.totp_url));
-    say!("or type it in: {}\n", plain(&enrolment.totp_secret));
-    say!("For the day the phone is gone, recovery codes. Each works once. Print them:\n");
-    for pair in enrolment.recovery_codes.chunks(2) {
-        say!("  {}", pair.iter().map(|code| plain(code)).collect::<Vec<_>>().join("    "));
+    match &enrolment.second {
+        Some(second) => tell_second(&enrolment.name, second),
+        None => say!(
+            "{} is enrolled as a sensor. Whoever has its key reads what passes to targets: let only the account that \
+             runs it read that file.\n",
+            plain(&enrolment.name)
+        ),
     }
-    say!("\nNone of this is ever shown again.\n");
     say!("Key:     {}", key.display());
     say!("Profile: {}\n", profile.display());
     say!("{}", next_step(enrolment));
 }
 
+fn tell_second(name: &str, second: &SecondFactor) {
+    say!("Welcome, {}. Scan this with your authenticator app:\n", plain(name));
+    say!("{}", picture(&second.totp_url));
+    say!("or type it in: {}\n", plain(&second.totp_secret));
+    say!("For the day the phone is gone, recovery codes. Each works once. Print them:\n");
+    for pair in second.recovery_codes.chunks(2) {
+        say!("  {}", pair.iter().map(|code| plain(code)).collect::<Vec<_>>().join("    "));
+    }
+    say!("\nNone of this is ever shown again.\n");
+}
+
 fn next_step(enrolment: &Enrolment) -> &'static str {
     match (enrolment.standing.as_str(), enrolment.face) {
+        _ if enrolment.second.is_none() => "Next: `holdpoint capture` reads, signs in and comes back by itself.",
         ("active", Face::Vendor) => "Next: `holdpoint login` gives a certificate for ssh, and says how to use it.",
         ("active", Face::Plant) => "Next: `holdpoint login`, then `holdpoint status`.",
         _ => "Next: tell an administrator that you enrolled. Your key counts once others have vouched for it.",

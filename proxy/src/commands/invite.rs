@@ -31,11 +31,14 @@ pub(super) struct Args {
     /// An administrator; their key counts once others have vouched for it.
     #[arg(long, group = "kind")]
     administrator: bool,
+    /// A program that detects intrusions: reads what passes to targets, by its key alone, and may do nothing else.
+    #[arg(long, group = "kind")]
+    sensor: bool,
     /// A group of the operator's; may be given several times.
-    #[arg(long = "group", value_name = "GROUP", conflicts_with_all = ["technician", "auditor", "administrator"])]
+    #[arg(long = "group", value_name = "GROUP", conflicts_with_all = ["technician", "auditor", "administrator", "sensor"])]
     groups: Vec<GroupName>,
     /// The vendor an operator works for, if it is not the plant: they decide nothing about it.
-    #[arg(long, value_name = "VENDOR", conflicts_with_all = ["technician", "auditor", "administrator"])]
+    #[arg(long, value_name = "VENDOR", conflicts_with_all = ["technician", "auditor", "administrator", "sensor"])]
     of_vendor: Option<VendorId>,
     /// How long the code is good.
     #[arg(long, value_name = "SPAN", default_value = "3d")]
@@ -65,6 +68,7 @@ impl Args {
             Some((vendor, role)) => Kind::Technician { vendor: vendor.clone(), role: role.clone() },
             None if self.operator => Kind::Operator { vendor: self.of_vendor.clone() },
             None if self.auditor => Kind::Auditor,
+            None if self.sensor => Kind::Sensor,
             None => Kind::Administrator,
         }
     }

@@ -194,7 +194,8 @@ async fn welcome(face: Arc<Face>, socket: TcpStream, peer: SocketAddr, _place: O
     let connection = Arc::new(Connection::of_stranger(source, Arc::clone(&valve), face.desk.clock().clone(), stranger));
     let door = Door::outer(Arc::clone(&face), Arc::clone(&connection));
     let methods = [MethodKind::PublicKey, MethodKind::KeyboardInteractive];
-    let config = face.config(std::slice::from_ref(&face.gate.name), if face.passwords { &methods } else { &methods[..1] });
+    let config =
+        face.config(std::slice::from_ref(&face.gate.name), if face.passwords { &methods } else { &methods[..1] });
     let serving = async {
         let running = Box::pin(server::run_stream(config, GatedStream::vendor(socket, valve), door)).await?;
         connection.has_begun(running.handle());
