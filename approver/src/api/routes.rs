@@ -578,8 +578,7 @@ mod tests {
                 "/api/v1/sign-in/challenge",
                 "/api/v1/sign-in",
                 "/api/v1/enrol",
-                "/api/v1/certificate",
-                "/api/v1/client-certificate"
+                "/api/v1/certificate"
             ]
         );
     }

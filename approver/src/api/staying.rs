@@ -30,7 +30,7 @@ impl Hangup {
     /// With what completes when the connection is to be ended. Of a stream, nobody takes nothing for longer than `stalled_max`.
     pub(super) fn new(stalled_max: Duration) -> (Self, impl Future<Output = ()>) {
         // One request at a time has a connection, and what watched the last is done with it.
-        let (watches, mut wanted) = mpsc::channel::<BoxFuture<'static, bool>>(4);
+        let (watches, mut wanted): (mpsc::Sender<BoxFuture<'static, bool>>, _) = mpsc::channel(4);
         let hung_up = async move {
             while let Some(watch) = wanted.recv().await {
                 if watch.await {
