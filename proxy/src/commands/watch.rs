@@ -104,19 +104,21 @@ impl Telling {
     /// The next line. May be dropped and called again.
     async fn next(&mut self) -> Result<Option<WatchLine>, Fault> {
         loop {
-            if let Some(line) = self.lines.next_line().map_err(odd)? {
+            if let Some(line) = self.lines.next_line()? {
                 return Ok(Some(line));
             }
             match self.pieces.next().await? {
-                Some(piece) => self.lines.push(&piece).map_err(odd)?,
+                Some(piece) => self.lines.push(&piece)?,
                 None => return Ok(None),
             }
         }
     }
 }
 
-fn odd(bad: NotALine) -> Fault {
-    Fault::Odd(bad.to_string())
+impl From<NotALine> for Fault {
+    fn from(bad: NotALine) -> Self {
+        Self::Odd(bad.to_string())
+    }
 }
 
 /// The watched screen, and how much of it stands on this terminal.
@@ -139,7 +141,7 @@ impl View {
 impl Spectator for View {
     /// Works a line in and draws what changed.
     fn take(&mut self, line: &WatchLine) -> Result<Option<String>, Failure> {
-        match self.watched.take(line).map_err(odd)? {
+        match self.watched.take(line).map_err(Fault::from)? {
             Took::Nothing => {}
             Took::Drew => self.paint(),
             Took::Over(in_words) => return Ok(Some(in_words)),
