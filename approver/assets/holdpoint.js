@@ -49,7 +49,13 @@ const withPasskey = async (form, event) => {
   }
   button.disabled = true;
   try {
-    const answer = await ASK[form.dataset.passkey](form.dataset);
+    const asked = { ...form.dataset };
+    if (asked.fresh) {
+      const fresh = await (await fetch(`/challenge?for=${asked.fresh}`, { cache: "no-store" })).json();
+      asked.challenge = fresh.challenge;
+      form.elements.nonce.value = fresh.nonce;
+    }
+    const answer = await ASK[asked.passkey](asked);
     for (const [name, value] of Object.entries(answer)) {
       const field = document.createElement("input");
       [field.type, field.name, field.value] = ["hidden", name, text(value)];
@@ -71,12 +77,18 @@ const held = (button) => {
     timer = null;
     button.classList.remove("held");
   };
+  let isKeyed = false;
   const start = (event) => {
     if (timer !== null || (event.key && event.key !== " " && event.key !== "Enter")) return;
+    isKeyed = Boolean(event.key);
     button.classList.add("held");
     timer = setTimeout(() => { stop(); button.form.submit(); }, HOLD_MS);
   };
-  button.addEventListener("click", (event) => event.preventDefault());
+  button.addEventListener("click", (event) => {
+    event.preventDefault();
+    // Pressed by neither finger nor key: by a screen reader or a voice, which cannot hold it.
+    if (event.detail === 0 && !isKeyed && confirm("Cut now?")) button.form.submit();
+  });
   for (const name of ["pointerdown", "keydown"]) button.addEventListener(name, start);
   for (const name of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) button.addEventListener(name, stop);
 };
@@ -98,72 +110,112 @@ const isInUse = (main) => isPressed || main.querySelector("details[open]") !== n
   || [...main.querySelectorAll("input, textarea")].some((field) =>
     field === document.activeElement || (field.type === "checkbox" ? field.checked !== field.defaultChecked : field.value !== field.defaultValue));
 
+// What stays the same about a link or a button when the page is drawn again.
+const nameOf = (one) => `${one.getAttribute("href") ?? one.form?.action} ${one.textContent}`;
+
+// Whether what the page shows is so now.
 const refresh = async () => {
   const main = document.querySelector("main");
-  if (isInUse(main)) return;
+  if (isInUse(main)) return true;
   const answer = await fetch(location.href, { redirect: "manual", cache: "no-store" });
-  if (answer.type === "opaqueredirect") {
+  if (answer.type === "opaqueredirect" || answer.status === 401) {
     location.reload();
-    return;
+    return true;
   }
-  if (!answer.ok) return;
+  if (!answer.ok) return false;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main");
-  if (!fresh || isInUse(main)) return;
-  const focused = document.activeElement?.getAttribute?.("href");
+  if (!fresh) return false;
+  if (isInUse(main)) return true;
+  const focused = main.contains(document.activeElement) && document.activeElement !== main ? nameOf(document.activeElement) : null;
   main.replaceChildren(...fresh.childNodes);
   prepare(main);
-  if (focused) [...main.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
+  if (focused) [...main.querySelectorAll("a, button")].find((one) => nameOf(one) === focused)?.focus();
+  return true;
 };
 
 const SILENT_MS = 5000;
 
 const AGAIN_MS = 2000;
 
-const listen = (main) => {
+// Events from the gate, as long as the page is seen: a browser has six connections to a gate, for all its windows. Whoever
+// hears nothing for too long is told so.
+const listen = (path, on) => {
   const lost = document.getElementById("lost");
+  let source = null;
   let last = Date.now();
-  let state = null;
+  let isOver = false;
+  const heard = () => {
+    last = Date.now();
+    lost.hidden = true;
+  };
   const open = () => {
-    const source = new EventSource("/events");
-    source.addEventListener("beat", (event) => {
-      last = Date.now();
-      lost.hidden = true;
-      if (main.dataset.live === "always" || (state !== null && state !== event.data)) refresh().catch(() => {});
-      state = event.data;
-    });
+    if (source !== null || document.hidden || isOver) return;
+    source = new EventSource(path);
+    for (const [name, act] of Object.entries(on)) {
+      source.addEventListener(name, (event) => act(event, heard, () => { isOver = true; source.close(); }));
+    }
     source.addEventListener("error", () => {
       if (source.readyState !== EventSource.CLOSED) return;
+      source = null;
       // Signed out, perhaps: then the page itself leads on.
-      refresh().catch(() => {});
+      on.closed?.();
       setTimeout(open, AGAIN_MS);
     });
   };
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      source?.close();
+      source = null;
+    } else {
+      last = Date.now();
+      open();
+    }
+  });
   open();
-  setInterval(() => { lost.hidden = Date.now() - last < SILENT_MS; }, 500);
+  setInterval(() => { lost.hidden = isOver || document.hidden || Date.now() - last < SILENT_MS; }, 500);
+};
+
+const follow = (main) => {
+  let state = null;
+  let isAsking = false;
+  const renew = async (heard) => {
+    if (isAsking) return;
+    isAsking = true;
+    if (await refresh().catch(() => false)) heard();
+    isAsking = false;
+  };
+  listen("/events", {
+    beat: (event, heard) => {
+      const isNew = main.dataset.live === "always" || (state !== null && state !== event.data);
+      state = event.data;
+      if (isNew) renew(heard); else heard();
+    },
+    closed: () => renew(() => {}),
+  });
 };
 
 const watch = (screen) => {
   const said = document.getElementById("watched");
   const draw = ({ lines }) => { screen.textContent = lines.join("\n"); };
-  const source = new EventSource(screen.dataset.watch);
-  source.addEventListener("screen", (event) => {
-    said.textContent = "";
-    draw(JSON.parse(event.data));
-  });
-  source.addEventListener("over", (event) => {
-    const over = JSON.parse(event.data);
-    draw(over);
-    said.textContent = `Over: ${over.in_words}.`;
-    source.close();
-  });
-  source.addEventListener("error", () => {
-    said.textContent = source.readyState === EventSource.CLOSED
-      ? "This cannot be watched: it is over, or you may not."
-      : "This page has lost the gate: what it shows may be old.";
+  listen(screen.dataset.watch, {
+    screen: (event, heard) => {
+      heard();
+      said.textContent = "";
+      draw(JSON.parse(event.data));
+    },
+    still: (_, heard) => heard(),
+    over: (event, heard, end) => {
+      heard();
+      end();
+      const over = JSON.parse(event.data);
+      draw(over);
+      said.textContent = `Over: ${over.in_words}.`;
+    },
+    closed: () => { said.textContent = "This cannot be watched now: it is over, or you may not, or are signed out."; },
   });
 };
 
 prepare(document);
 document.querySelectorAll("pre[data-watch]").forEach(watch);
 const main = document.querySelector("main[data-live]");
-if (main) listen(main);
+if (main) follow(main);

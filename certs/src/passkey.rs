@@ -83,7 +83,7 @@ impl Site {
         let is_name =
             host.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
                 && host.bytes().any(|byte| byte.is_ascii_lowercase());
-        let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
+        let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok() && !port.starts_with('+'));
         (is_name && is_port).then(|| Self { origin: origin.to_owned(), host_ends: SCHEME.len() + host.len() })
     }
 
@@ -192,11 +192,25 @@ pub struct Asserted {
     pub signature: Vec<u8>,
 }
 
-/// The same as the text of an SSH signature. Whether it is right is for [`sshsig::verify`] to say.
+/// The same as the text of an SSH signature, where it was said on this very page. Whether it is right is for
+/// [`sshsig::verify`] to say.
 ///
 /// # Errors
-/// The key is no passkey, or what was said cannot be read.
-pub fn as_ssh_signature(key: &PublicKey, namespace: Namespace, said: &Asserted) -> Result<String, BadPasskey> {
+/// The key is no passkey, or what was said cannot be read, or was said elsewhere.
+pub fn as_ssh_signature(
+    site: &Site,
+    key: &PublicKey,
+    namespace: Namespace,
+    said: &Asserted,
+) -> Result<String, BadPasskey> {
+    let client = ClientData::parse(&said.client_data)?;
+    if client.origin != site.origin() {
+        return Err(BadPasskey::Origin(client.origin));
+    }
+    written(key, namespace, said)
+}
+
+fn written(key: &PublicKey, namespace: Namespace, said: &Asserted) -> Result<String, BadPasskey> {
     let passkey = passkey(key).ok_or(BadPasskey::Kind)?;
     let client = ClientData::parse(&said.client_data)?;
     let data = AuthenticatorData::parse(&said.authenticator_data)?;
@@ -299,8 +313,9 @@ struct Opened {
 }
 
 fn open(pem: &str) -> Option<Opened> {
-    let pem = Some(pem.trim()).filter(|pem| pem.len() <= PEM_BYTES_MAX)?;
-    let base64: String = pem.strip_prefix(BEGIN)?.strip_suffix(END)?.split_ascii_whitespace().collect();
+    let lines =
+        pem.strip_prefix(BEGIN)?.strip_prefix('\n')?.strip_suffix('\n')?.strip_suffix(END)?.strip_suffix('\n')?;
+    let base64 = Some(lines).filter(|lines| lines.len() <= PEM_BYTES_MAX)?.replace('\n', "");
     let whole = BASE64.decode(base64.as_bytes()).ok()?;
     let mut whole = whole.strip_prefix(MAGIC)?;
     if u32::decode(&mut whole).ok()? != SshSig::VERSION {
@@ -394,7 +409,8 @@ struct ClientData {
 impl ClientData {
     fn parse(json: &[u8]) -> Result<Self, BadPasskey> {
         let bounded = Some(json).filter(|json| json.len() <= PART_BYTES_MAX);
-        bounded.and_then(|json| serde_json::from_slice(json).ok()).ok_or(BadPasskey::Form("it is not its JSON"))
+        let text = bounded.and_then(|json| std::str::from_utf8(json).ok());
+        text.and_then(|json| serde_json::from_str(json).ok()).ok_or(BadPasskey::Form("it is not its JSON"))
     }
 
     fn check(&self, kind: &str, challenge: &[u8]) -> Result<(), BadPasskey> {
@@ -510,7 +526,7 @@ pub(crate) mod tests {
 
         pub(crate) fn sign(&self, namespace: Namespace, message: &[u8], origin: &str) -> String {
             let said = self.get(client_data("webauthn.get", &challenge(namespace, message), origin), BOTH, &[]);
-            as_ssh_signature(&self.key(), namespace, &said).unwrap()
+            as_ssh_signature(&Site::of_origin(origin).unwrap(), &self.key(), namespace, &said).unwrap()
         }
     }
 
@@ -527,7 +543,7 @@ pub(crate) mod tests {
     fn judged(client_data: String, flags: u8, rest: &[u8]) -> Result<SignatureKind, BadSignature> {
         let authenticator = Authenticator::new(SITE);
         let said = authenticator.get(client_data, flags, rest);
-        verify(&authenticator.key(), &as_ssh_signature(&authenticator.key(), Namespace::Approval, &said).unwrap())
+        verify(&authenticator.key(), &written(&authenticator.key(), Namespace::Approval, &said).unwrap())
     }
 
     fn right() -> String {
@@ -570,7 +586,7 @@ pub(crate) mod tests {
         let authenticator = Authenticator::new(SITE);
         let said =
             authenticator.get(client_data("webauthn.get", &challenge(Namespace::Login, b"yes"), ORIGIN), BOTH, &[]);
-        let relabelled = as_ssh_signature(&authenticator.key(), Namespace::Approval, &said).unwrap();
+        let relabelled = written(&authenticator.key(), Namespace::Approval, &said).unwrap();
         assert_eq!(verify(&authenticator.key(), &relabelled), Err(BadPasskey::Challenge.into()));
     }
 
@@ -607,6 +623,16 @@ pub(crate) mod tests {
         assert_eq!(judged(framed, BOTH, &[]), Err(BadPasskey::Origin(ORIGIN.into()).into()));
         let around = right().replace('}', ",\"topOrigin\":\"https://evil.example\"}");
         assert_eq!(judged(around, BOTH, &[]), Err(BadPasskey::Origin("https://evil.example".into()).into()));
+    }
+
+    #[test]
+    fn another_port_of_the_name_is_another_page() {
+        let authenticator = Authenticator::new(SITE);
+        let elsewhere =
+            client_data("webauthn.get", &challenge(Namespace::Approval, b"yes"), "https://holdpoint.mill3.example:444");
+        let said = authenticator.get(elsewhere, BOTH, &[]);
+        let refused = as_ssh_signature(&site(), &authenticator.key(), Namespace::Approval, &said);
+        assert_eq!(refused, Err(BadPasskey::Origin("https://holdpoint.mill3.example:444".into())));
     }
 
     #[test]
@@ -672,7 +698,7 @@ pub(crate) mod tests {
             prop_assert!(created(&site(), b"new", &said).is_err());
             let key = Authenticator::new(SITE).key();
             let said = Asserted { client_data, authenticator_data: data, signature };
-            prop_assert!(as_ssh_signature(&key, Namespace::Approval, &said).is_err());
+            prop_assert!(as_ssh_signature(&site(), &key, Namespace::Approval, &said).is_err());
         }
 
         #[test]

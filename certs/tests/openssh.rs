@@ -299,7 +299,7 @@ fn software_passkey(message: &[u8]) -> (PublicKey, String) {
     let to_sign = [data(0x05), digest(&SHA256, &client_data).as_ref().to_vec()].concat();
     let signature = pair.sign(&SystemRandom::new(), &to_sign).unwrap().as_ref().to_vec();
     let asserted = Asserted { client_data, authenticator_data: data(0x05), signature };
-    let pem = passkey::as_ssh_signature(&key, Namespace::Approval, &asserted).unwrap();
+    let pem = passkey::as_ssh_signature(&site, &key, Namespace::Approval, &asserted).unwrap();
     (key, pem)
 }
 

@@ -569,11 +569,12 @@ fn feed(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<FeedConfig> {
             None => field.wrong(format!("{} is no size of 1 MiB or more", shown(text)), "write for example \"64 MiB\""),
         }
     });
+    let mut names = BTreeSet::new();
     let of_syslog = reader.or("syslog", Vec::new(), |field| {
-        field.list(|entry| entry.table(OTHER, |reader| receiver(reader, |reader| syslog(reader, folder))))
+        let syslogs =
+            field.list(|entry| entry.table(OTHER, |reader| receiver(reader, |reader| syslog(reader, folder))))?;
+        each_named_once(field, &mut names, syslogs)
     });
-    let mut names: BTreeSet<NodeId> = of_syslog.iter().flatten().map(|receiver| receiver.name.clone()).collect();
-    let known = of_syslog.as_ref().map_or(0, Vec::len);
     let of_files = reader.or("file", Vec::new(), |field| {
         let files = field.list(|entry| {
             entry.table(OTHER, |reader| {
@@ -585,14 +586,24 @@ fn feed(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<FeedConfig> {
                 })
             })
         })?;
-        names.extend(files.iter().map(|receiver| receiver.name.clone()));
-        if names.len() < known + files.len() {
-            return field.wrong("two receivers have one name", "let each have a name of its own: its cursor bears it");
-        }
-        Some(files)
+        each_named_once(field, &mut names, files)
     });
     let receivers: Vec<ReceiverAt> = of_syslog?.into_iter().chain(of_files?).collect();
     Some(FeedConfig { spool_bytes: spool_bytes?, receivers })
+}
+
+/// A receiver's cursor bears its name.
+fn each_named_once(
+    field: &Field<'_, '_>,
+    names: &mut BTreeSet<NodeId>,
+    receivers: Vec<ReceiverAt>,
+) -> Option<Vec<ReceiverAt>> {
+    let known = names.len();
+    names.extend(receivers.iter().map(|receiver| receiver.name.clone()));
+    if names.len() < known + receivers.len() {
+        return field.wrong("two receivers have one name", "let each have a name of its own: its cursor bears it");
+    }
+    Some(receivers)
 }
 
 fn receiver(
@@ -751,6 +762,7 @@ mod tests {
         assert_eq!(feed.receivers[1].at, ReceiverWay::File("/etc/holdpoint/feed.jsonl".into()));
         for (rest, said) in [
             (format!("{syslog}{}", file("siem")), "two receivers have one name"),
+            (format!("{syslog}{syslog}"), "two receivers have one name"),
             (format!("{}{}", file("a"), file("a")), "two receivers have one name"),
             (file("a/b"), "feed.file[1].name: "),
             ("[feed]\nspool = \"64 KiB\"".to_owned(), "no size of 1 MiB or more"),

@@ -1683,6 +1683,8 @@ def check_sshsig(armored: str, key: str, namespace: str, message: bytes) -> None
     blob, signed_in, reserved = cursor.string(), cursor.string(), cursor.string()
     algorithm, signature = cursor.string(), cursor.string()
     cursor.end()
+    if reserved:
+        raise ValueError("a signature of a later kind")
     if blob != key_blob(key) or signed_in.decode() != namespace or algorithm not in (b"sha256", b"sha512"):
         raise ValueError("another key signed, or for another purpose")
     hashed = hashlib.new(algorithm.decode(), message).digest()
@@ -1733,6 +1735,39 @@ def is_passkey(blob: bytes) -> bool:
     return not application.startswith(b"ssh:")
 
 
+def client_data_of(data: bytes) -> dict:
+    """What a browser says it was asked: one JSON object, with each member that matters once and of its kind."""
+
+    def no_constant(name: str) -> None:
+        raise ValueError(f"{name} is not JSON")
+
+    def depth(value: object) -> int:
+        return 1 + max(map(depth, value), default=0) if isinstance(value, list | tuple) else 0
+
+    try:
+        # Objects become tuples of their members, so that none that comes twice is lost.
+        members = json.loads(data.decode(), object_pairs_hook=tuple, parse_constant=no_constant) if len(data) <= 4096 else None
+        # A member is a tuple, too.
+        if not isinstance(members, tuple) or depth(members) > 2 * 126:
+            raise ValueError("no browser says this")
+    except RecursionError as error:
+        raise ValueError("no browser says this") from error
+    kinds = {"type": str, "challenge": str, "origin": str, "crossOrigin": bool, "topOrigin": str | None}
+    known = [(name, value) for name, value in members if name in kinds]
+    said = dict(known)
+    is_whole = len(said) == len(known) and {"type", "challenge", "origin"} <= said.keys()
+    if not is_whole or not all(isinstance(value, kinds[name]) for name, value in known):
+        raise ValueError("no browser says this")
+    return said
+
+
+def is_short_and_positive(integer: bytes) -> bool:
+    """One of the two numbers of a signature, in the one form that it has (RFC 4251, section 5)."""
+    digits = integer[1:] if integer[:1] == b"\0" else integer
+    has_one_form = len(digits) == len(integer) if digits[:1] < b"\x80" else len(digits) == len(integer) - 1
+    return 0 < len(digits) <= 32 and digits[0] != 0 and has_one_form
+
+
 def check_passkey(key: SshCursor, algorithm: str, raw: bytes, cursor: SshCursor, signed: bytes) -> None:
     """An answer of a browser (WebAuthn Level 3, 7.2) as OpenSSH's PROTOCOL.u2f writes it (docs/EVENTS.md, "Signatures")."""
     if algorithm != "webauthn-sk-ecdsa-sha2-nistp256@openssh.com":
@@ -1740,20 +1775,22 @@ def check_passkey(key: SshCursor, algorithm: str, raw: bytes, cursor: SshCursor,
     _, public, site = key.string(), key.string(), key.string()
     flags, counter = cursor.take(1), cursor.take(4)
     origin, client_data, extensions = cursor.string(), cursor.string(), cursor.string()
-    said = json.loads(client_data)
-    if not isinstance(said, dict) or not isinstance(page := said.get("origin"), str):
-        raise ValueError("no browser says this")
+    said = client_data_of(client_data)
+    page = said["origin"]
     challenge = base64.urlsafe_b64encode(signed).decode().rstrip("=")
     if said.get("type") != "webauthn.get" or said.get("challenge") != challenge:
         raise ValueError("the passkey answered another question")
-    host, _, _ = page.removeprefix("https://").partition(":")
-    is_of_site = page.startswith("https://") and host.encode() == site and page.encode() == origin
-    if not is_of_site or said.get("crossOrigin") or said.get("topOrigin") is not None:
+    named = re.fullmatch(r"https://([a-z0-9.-]*[a-z][a-z0-9.-]*)(?::([0-9]+))?", page)
+    is_of_site = named is not None and named[1].encode() == site and page.encode() == origin
+    if not is_of_site or int(named[2] or 443) > 65535 or said.get("crossOrigin", False) or said.get("topOrigin") is not None:
         raise ValueError("the passkey was used on another page")
     if flags[0] & 0b101 != 0b101:
         raise ValueError("the passkey did not check who held it")
     if flags[0] & 0x40 or bool(flags[0] & 0x80) != bool(extensions) or flags[0] & 0x18 == 0x10:
         raise ValueError("the passkey says more than an answer")
+    numbers = SshCursor(raw)
+    if not all(is_short_and_positive(numbers.string()) for _ in range(2)):
+        raise ValueError("a number that is written otherwise than it has to be")
     data = sha256(site) + flags + counter + extensions + sha256(client_data)
     ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), public).verify(der(raw), data, ec.ECDSA(hashes.SHA256()))
 

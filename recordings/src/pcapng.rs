@@ -364,8 +364,45 @@ fn comment(words: &str) -> String {
 }
 
 /// What is written, read back by a reader of our own that knows nothing of the encoder, and by tshark where that is installed.
+/// How many bytes at the beginning are whole blocks; none, where these are no blocks as they are written here.
+pub fn whole_blocks(bytes: &[u8]) -> Option<usize> {
+    const LEAST: usize = 12;
+    let mut whole = 0;
+    while let Some((head, _)) = bytes[whole..].split_first_chunk::<8>() {
+        let [_, _, _, _, a, b, c, d] = *head;
+        let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).ok()?;
+        if length < LEAST || !length.is_multiple_of(4) {
+            return None;
+        }
+        match whole.checked_add(length).filter(|end| *end <= bytes.len()) {
+            Some(end) => whole = end,
+            None => break,
+        }
+    }
+    Some(whole)
+}
+
 #[cfg(test)]
 mod tests {
+    /// Wherever a stream breaks off, what was whole before it is kept, and no more.
+    #[test]
+    fn blocks_are_taken_whole() {
+        let block = |length: u32| {
+            let mut block = vec![6, 0, 0, 0];
+            block.extend(length.to_le_bytes());
+            block.resize(length as usize, 7);
+            block
+        };
+        let bytes = [block(12), block(32), block(16)].concat();
+        for cut in 0..=bytes.len() {
+            let whole = [60, 44, 12, 0].into_iter().find(|end| *end <= cut).unwrap();
+            assert_eq!(whole_blocks(&bytes[..cut]), Some(whole), "{cut}");
+        }
+        for length in [0_u32, 8, 13] {
+            assert_eq!(whole_blocks(&[&[6, 0, 0, 0], &length.to_le_bytes()[..]].concat()), None);
+        }
+    }
+
     use std::collections::BTreeMap;
     use std::path::Path;
     use std::process::Command;

@@ -237,6 +237,9 @@ fn nothing_but_its_own_pages_sends_a_form() {
     assert_eq!(status("/sign-in", &["-d", "nonce=1", "-H", ours, "-H", "Sec-Fetch-Site: cross-site"]), "403 ");
     assert_eq!(status("/sign-in", &["-d", "nonce=1", "-H", ours]), "401 ");
     assert_eq!(status("/", &["-b", &cookie]), "200 ");
+    let watched =
+        status("/sessions/s_01jd0c4000000000000000000/screen", &["-b", &cookie, "-H", "Sec-Fetch-Site: none"]);
+    assert_eq!(watched, "403 ", "nobody is led to watch by a link");
     assert_eq!(
         status("/", &["-b", &cookie, "--interface", "127.0.0.9"]),
         TO_SIGN_IN,
@@ -274,9 +277,9 @@ fn whoever_is_not_signed_in_sees_no_page_and_does_nothing() {
         ("r_01jd0c4000000000000000000", "s_01jd0c4000000000000000000", "a_01jd0c4000000000000000000");
     let shown =
         ["/".to_owned(), format!("/requests/{request}"), format!("/asks/{ask}"), format!("/sessions/{session}")];
-    for page in shown.into_iter().chain(
-        ["/cut?scope=plant", "/cuts/c_1", "/events", "/sessions/s_1/watch", "/sessions/s_1/screen"].map(str::to_owned),
-    ) {
+    for page in
+        shown.into_iter().chain(["/cut?scope=plant", "/cuts/c_1", "/events", "/sessions/s_1/screen"].map(str::to_owned))
+    {
         assert_eq!(asked(&plant, &page, &[]), TO_SIGN_IN, "{page}");
         assert_eq!(
             asked(&plant, &page, &["-b", &format!("__Host-holdpoint={}", "0".repeat(64))]),
@@ -286,10 +289,10 @@ fn whoever_is_not_signed_in_sees_no_page_and_does_nothing() {
     }
     let sent =
         ["sign-out", "requests/r_1/sign", "requests/r_1/revoke", "asks/a_1/sign", "cuts/c_1/sign", "signed", "cut"];
-    let acts = ["freeze", "thaw", "disconnect"].map(|act| format!("sessions/{session}/{act}"));
+    let acts = ["freeze", "thaw", "disconnect", "watch"].map(|act| format!("sessions/{session}/{act}"));
     for page in sent.map(str::to_owned).into_iter().chain(acts) {
         let form = ["-d", "csrf=", "-H", "Origin: https://holdpoint.mill3.example:9443"];
-        assert_eq!(asked(&plant, &format!("/{page}"), &form), TO_SIGN_IN, "{page}");
+        assert_eq!(asked(&plant, &format!("/{page}"), &form), "401 ", "{page}: it is said that nothing was done");
     }
     assert_eq!(asked(&plant, "/assets/other.js", &[]), "404 ");
 }

@@ -1,18 +1,19 @@
 //! The feed for whoever pulls it, from a cursor on: lines as they come.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::body::Bytes;
+use axum::extract::State as Of;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use futures::stream;
+use policies::ids::PersonId;
 use policies::people::{Kind, Standing};
+use policies::state::State;
 
 use super::Api;
 use super::guard::{Asked, Caller};
 use super::problem::Problem;
+use super::staying::{self, Hangup};
 use super::types::FeedWanted;
 use crate::feed::{Cursor, Reading};
 
@@ -20,34 +21,33 @@ use crate::feed::{Cursor, Reading};
 const STILL_EVERY: Duration = Duration::from_secs(5);
 
 pub(super) async fn feed(
-    State(api): State<Api>,
+    Of(api): Of<Api>,
     caller: Caller,
+    hangup: Hangup,
     Asked(FeedWanted { from, follow }): Asked<FeedWanted>,
 ) -> Result<Response, Problem> {
     let feed = api.parts().feed.clone();
     let feed = feed.ok_or_else(|| Problem::unavailable("this node keeps no feed: ask the one that does"))?;
     let from = from.map(|text| text.parse::<Cursor>()).transpose();
     let from = from.map_err(|bad| Problem::malformed(bad.to_string()))?;
-    let pulling = Pulling { reading: feed.read(from), api, caller, follow };
-    let lines = stream::unfold(pulling, |mut pulling| async move {
-        let lines = pulling.next().await?;
-        Some((Ok::<_, Infallible>(lines), pulling))
-    });
+    let person = caller.person();
+    let pulling = Pulling { reading: feed.read(from), api: api.clone(), person, follow };
+    let body = staying::body(&api, &hangup, move |state| may_read(state, person), pulling);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
-    Ok((headers, Body::from_stream(lines)).into_response())
+    Ok((headers, body).into_response())
 }
 
 struct Pulling {
     reading: Reading,
     api: Api,
-    caller: Caller,
+    person: PersonId,
     follow: bool,
 }
 
-impl Pulling {
+impl staying::Reading for Pulling {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if !self.may_stay() {
+            if !self.api.desk().with_state(|state| may_read(state, self.person)) {
                 return None;
             }
             match self.reading.try_next("whoever pulls").await {
@@ -65,14 +65,11 @@ impl Pulling {
             }
         }
     }
+}
 
-    fn may_stay(&self) -> bool {
-        let person = self.caller.person();
-        self.api.desk().with_state(|state| {
-            state.people.get(&person).is_some_and(|person| {
-                let reads = matches!(person.kind, Kind::Operator { .. } | Kind::Auditor);
-                reads && person.standing == Standing::Active
-            })
-        })
-    }
+fn may_read(state: &State, person: PersonId) -> bool {
+    state.people.get(&person).is_some_and(|person| {
+        let reads = matches!(person.kind, Kind::Operator { .. } | Kind::Auditor);
+        reads && person.standing == Standing::Active
+    })
 }

@@ -4,7 +4,8 @@
 //! stands into an answer.
 //!
 //! No GET changes anything: three of them journal that somebody reads (`Watched`, `Fetched`, `CaptureBegun`), which is the record of the
-//! reading and no effect of it. They demand a signature of their own like every request, so no scanner follows them. Nor
+//! reading and no effect of it. They demand a signature of their own like every request, so no scanner follows them; on pages, that
+//! one is signed in, and that a page of ours asks. Nor
 //! does one follow the GET that opens a WebSocket (RFC 6455, 4.1): it carries a connection and is no reading at all.
 
 use std::collections::BTreeMap;

@@ -217,7 +217,13 @@ impl Line {
             Self::Tls(stream) => stream.shutdown().await?,
             Self::Udp(_) => return Ok(()),
         }
-        self.read_some().await.map(|_| ())
+        match self.read_some().await {
+            Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => Err(io::Error::new(
+                cause.kind(),
+                "it closes without TLS's close_notify, so that it is not known what it took; rsyslog says it with its driver `ossl`",
+            )),
+            read => read.map(|_| ()),
+        }
     }
 }
 

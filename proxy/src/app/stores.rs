@@ -101,9 +101,9 @@ pub fn records_dir(data: &Path) -> PathBuf {
     data.join(RECORDS)
 }
 
-/// The folder of the feed's spool in a data folder: a copy of what is in the journal, for others.
+/// The folder of the feed's spool in a data folder: a copy of what is in the journal, for others, and no evidence.
 pub fn feed_dir(data: &Path) -> PathBuf {
-    data.join("feed")
+    data.join(DIRECTORY).join("feed")
 }
 
 /// The file of cuts in a data folder.

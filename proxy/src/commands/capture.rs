@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use policies::ids::{TargetName, ZoneName};
+use recordings::pcapng::whole_blocks;
 
 use super::gate::{ProfileArg, sign_in_here, with_client};
 use super::showing::plain;
@@ -112,6 +113,9 @@ impl Args {
     }
 }
 
+/// A packet is less, and so is everything else that the gate writes.
+const BLOCK_BYTES_MAX: usize = 1 << 20;
+
 /// Where packets go.
 enum Keeping {
     File(File, PathBuf),
@@ -146,15 +150,21 @@ impl Keeping {
         Ok(Self::File(file.map_err(|cause| cannot(path, &cause))?, path.to_owned()))
     }
 
-    /// Each piece is in the file before the next one is waited for: whoever ends this has all that came.
+    /// Each block is in the file before the next piece is waited for: whoever ends this has all that came. Of a block
+    /// that breaks off nothing is, so that a section may follow.
     async fn take(&mut self, pieces: &mut Pieces) -> Result<(), NotTaken> {
+        let mut come = Vec::new();
         while let Some(piece) = pieces.next().await.map_err(NotTaken::Fault)? {
+            come.extend_from_slice(&piece);
+            let odd = || NotTaken::Fault(Fault::Odd("this is no pcapng".into()));
+            let whole = whole_blocks(&come).filter(|whole| come.len() - whole <= BLOCK_BYTES_MAX).ok_or_else(odd)?;
             match self {
                 Self::File(file, path) => {
-                    file.write_all(&piece).map_err(|cause| NotTaken::Kept(cannot(path, &cause)))?;
+                    file.write_all(&come[..whole]).map_err(|cause| NotTaken::Kept(cannot(path, &cause)))?;
                 }
-                Self::Output => saying::write_bytes(&piece),
+                Self::Output => saying::write_bytes(&come[..whole]),
             }
+            come.drain(..whole);
         }
         Ok(())
     }

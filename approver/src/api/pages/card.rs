@@ -7,6 +7,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use policies::ids::{AskId, CutId, RequestId, TargetName, ZoneName};
+use policies::state::SessionFacts;
 
 use super::super::types::{
     ActionView, AskView, AsksView, Because, Card, CardsView, CutView, CutsView, Done, ServiceView, SessionView,
@@ -89,14 +90,14 @@ async fn of_request(pages: &Pages, inside: &Inside, id: &str) -> Result<Request,
     let id: RequestId = id_of(id)?;
     let card: Card = inside.get(&format!("/api/v1/requests/{id}")).await?;
     let (now, zone) = (pages.api.clock().wall(), pages.api.desk().with_state(|state| state.timezone()));
-    let SessionsView { sessions } = inside.get("/api/v1/sessions?all=true").await?;
+    let SessionsView { sessions } = inside.get("/api/v1/sessions").await?;
     let CardsView { requests } = inside.get("/api/v1/requests").await?;
     let is_pending = card.standing == "pending";
     Ok(Request {
         top: pages.top(Some(inside)).await,
         minutes: card.duration_seconds / 60,
         actions: card.actions.iter().map(choice).collect(),
-        last: last(&card, &sessions, now, &zone),
+        last: last(pages, inside, &card).await?,
         nearby: nearby(pages, &card, &sessions, &requests),
         asks: card
             .asks
@@ -156,23 +157,27 @@ fn votes(votes: &[VoteView], now: Timestamp, zone: &TimeZone) -> Vec<String> {
     votes.iter().map(line).collect()
 }
 
-fn last(card: &Card, sessions: &[SessionView], now: Timestamp, zone: &TimeZone) -> Option<Last> {
-    let is_last = |session: &&SessionView| {
-        session.vendor == card.vendor && session.target == card.target && session.ended.is_some()
-    };
-    let session = sessions.iter().find(is_last)?;
-    let ended = session.ended.as_ref()?;
-    Some(Last {
+async fn last(pages: &Pages, inside: &Inside, card: &Card) -> Result<Option<Last>, Said> {
+    let newest = pages.api.desk().with_state(|state| {
+        let is_theirs = |facts: &SessionFacts| {
+            facts.target == card.target && state.vendor_of(facts.technician) == card.vendor.as_ref()
+        };
+        state.sessions.iter().rev().find(|(_, facts)| facts.ended.is_some() && is_theirs(facts)).map(|(id, _)| *id)
+    });
+    let Some(id) = newest else { return Ok(None) };
+    let session: SessionView = inside.get(&format!("/api/v1/sessions/{id}")).await?;
+    let (now, zone) = (pages.api.clock().wall(), pages.api.desk().with_state(|state| state.timezone()));
+    Ok(session.ended.as_ref().map(|ended| Last {
         link: format!("/sessions/{}", session.session),
         in_words: format!(
             "{}, by {}, for {} ({}); it ended: {}",
-            words::moment(session.started, now, zone),
+            words::moment(session.started, now, &zone),
             words::plain(&session.technician.name),
             words::between(session.started, ended.at),
             board::listed(&session.actions),
             ended.in_words,
         ),
-    })
+    }))
 }
 
 /// Who else is at work, or may be soon, at this target or in its zone.
@@ -180,6 +185,7 @@ fn nearby(pages: &Pages, card: &Card, sessions: &[SessionView], requests: &[Card
     let zone = |target: &TargetName| -> Option<ZoneName> {
         pages.api.desk().with_state(|state| state.zone_of(target).cloned())
     };
+    let (now, time_zone) = (pages.api.clock().wall(), pages.api.desk().with_state(|state| state.timezone()));
     let is_near = |target: &TargetName| *target == card.target || zone(target) == card.zone;
     let live = sessions.iter().filter(|one| one.ended.is_none() && is_near(&one.target));
     let live = live.map(|one| {
@@ -189,7 +195,8 @@ fn nearby(pages: &Pages, card: &Card, sessions: &[SessionView], requests: &[Card
         one.request != card.request && one.standing == "granted" && one.sessions.is_empty() && is_near(&one.target)
     });
     let granted = granted.map(|one| {
-        format!("{} may begin at {} until {:.0}", words::plain(&one.technician.name), one.target, one.deadline)
+        let until = words::moment(one.deadline, now, &time_zone);
+        format!("{} may begin at {} until {until}", words::plain(&one.technician.name), one.target)
     });
     live.chain(granted).collect()
 }

@@ -12,6 +12,7 @@ use tower::ServiceExt as _;
 use super::super::Source;
 use super::super::guard::OnPage;
 use super::super::problem::Problem;
+use super::super::staying::Hangup;
 use super::super::types::ProblemBody;
 use super::logins::Held;
 
@@ -47,11 +48,17 @@ pub(super) struct Inside {
     doors: Router,
     held: Held,
     source: Source,
+    hangup: Hangup,
 }
 
 impl Inside {
-    pub(super) const fn new(doors: Router, held: Held, source: Source) -> Self {
-        Self { doors, held, source }
+    pub(super) const fn new(doors: Router, held: Held, source: Source, hangup: Hangup) -> Self {
+        Self { doors, held, source, hangup }
+    }
+
+    /// What ends this connection from beside.
+    pub(super) const fn hangup(&self) -> &Hangup {
+        &self.hangup
     }
 
     pub(super) fn person(&self) -> PersonId {
@@ -96,6 +103,7 @@ impl Inside {
             Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json").body(body);
         let Ok(mut request) = request else { return Problem::not_found("there is no such page").into_response() };
         request.extensions_mut().insert(self.source);
+        request.extensions_mut().insert(self.hangup.clone());
         request.extensions_mut().insert(OnPage(self.held.login.clone()));
         let answered = self.doors.clone().oneshot(request).await;
         answered.unwrap_or_else(|never| match never {})

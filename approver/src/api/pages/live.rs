@@ -1,16 +1,14 @@
 //! Server-sent events (HTML Living Standard, 9.2): a beat that tells a page whether what it shows has changed, and that
 //! the gate is there. A page that hears nothing for five seconds says so.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use futures::stream;
 
-use super::super::types::PersonView;
+use super::super::staying::{self, Reading};
 use super::Pages;
 use super::inside::Inside;
 
@@ -24,27 +22,18 @@ struct Listener {
 }
 
 pub(super) async fn events(State(pages): State<Pages>, inside: Inside) -> Response {
-    let listener = Listener { pages, inside, first: true };
-    let beats = stream::unfold(listener, |mut listener| async move {
-        let beat = listener.next().await?;
-        Some((Ok::<_, Infallible>(beat), listener))
-    });
-    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(beats)).into_response()
+    let (api, hangup) = (pages.api.clone(), inside.hangup().clone());
+    let body = staying::body(&api, &hangup, |_| true, Listener { pages, inside, first: true });
+    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
-impl Listener {
+impl Reading for Listener {
     /// The journal's size and the sessions live; nothing more once nobody is signed in.
     async fn next(&mut self) -> Option<Bytes> {
         if !std::mem::take(&mut self.first) {
             tokio::time::sleep(BEAT).await;
         }
-        let logins = &self.pages.api.0.logins;
-        if !logins.is_held(self.inside.login(), self.pages.api.clock().boot()) {
-            return None;
-        }
-        let me: Result<PersonView, _> = self.inside.get("/api/v1/me").await;
-        if me.is_err_and(|said| said.status == StatusCode::UNAUTHORIZED) {
-            logins.forget(self.inside.login());
+        if !self.pages.is_still_signed_in(&self.inside).await {
             return None;
         }
         let desk = self.pages.api.desk();

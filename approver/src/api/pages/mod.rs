@@ -6,6 +6,8 @@
 //! No GET changes anything. Each POST comes from a page of ours: it names our origin, and carries the secret that the
 //! page had for this sign-in.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Form, FromRequest, FromRequestParts, Request, State};
@@ -15,8 +17,11 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use certs::passkey::Site;
+use policies::people::Person;
 
 use super::problem::Problem;
+use super::staying::Hangup;
+use super::types::PersonView;
 use super::{Api, guard};
 
 mod assets;
@@ -49,6 +54,7 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
     Router::new()
         .route("/", get(board::show))
         .route("/sign-in", get(signing_in::form).post(signing_in::sign_in))
+        .route("/challenge", get(signing_in::challenge))
         .route("/sign-out", post(signing_in::sign_out))
         .route("/enrol", get(signing_in::code_form).post(signing_in::key_form))
         .route("/enrol/passkey", post(signing_in::enrol))
@@ -58,7 +64,7 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
         .route("/asks/{ask}", get(card::ask))
         .route("/asks/{ask}/sign", post(signing::ask))
         .route("/sessions/{session}", get(session::show))
-        .route("/sessions/{session}/watch", get(session::watch))
+        .route("/sessions/{session}/watch", post(session::watch))
         .route("/sessions/{session}/screen", get(watching::screen))
         .route("/sessions/{session}/{act}", post(session::act))
         .route("/cut", get(session::before_cut).post(session::cut))
@@ -137,7 +143,10 @@ impl FromRequest<Pages> for Fields {
     type Rejection = Response;
 
     async fn from_request(request: Request, pages: &Pages) -> Result<Self, Response> {
-        match Form::<Vec<(String, String)>>::from_request(request, pages).await {
+        let patience = request.extensions().get::<Hangup>().map_or(Duration::MAX, Hangup::patience);
+        let read = tokio::time::timeout(patience, Form::<Vec<(String, String)>>::from_request(request, pages)).await;
+        let slow = |_| wrong(StatusCode::REQUEST_TIMEOUT, "That does not work", "the form did not come in time");
+        match read.map_err(slow)? {
             Ok(Form(fields)) => Ok(Self(fields)),
             Err(rejection) => {
                 Err(wrong(rejection.status(), "That does not work", "the form cannot be read, or is too long"))
@@ -154,6 +163,8 @@ struct Top {
     name: String,
     /// To be sent with each form.
     csrf: String,
+    /// Answers, freezes and cuts.
+    is_operator: bool,
     style: &'static str,
     script: &'static str,
 }
@@ -166,7 +177,11 @@ impl Pages {
             None => Default::default(),
         };
         let (style, script) = (assets::style(), assets::script());
-        Top { plant: plant.unwrap_or_default(), name, csrf, style, script }
+        let is_operator = inside.is_some_and(|inside| {
+            let person = inside.person();
+            self.api.desk().with_state(|state| state.people.get(&person).is_some_and(Person::is_active_operator))
+        });
+        Top { plant: plant.unwrap_or_default(), name, csrf, is_operator, style, script }
     }
 
     /// The page, or what the API said instead.
@@ -185,10 +200,24 @@ impl Pages {
         }
     }
 
+    /// Whether a sign-in still stands, and what proved it still counts; it is forgotten where not.
+    async fn is_still_signed_in(&self, inside: &Inside) -> bool {
+        let logins = &self.api.0.logins;
+        if !logins.is_held(inside.login(), self.api.clock().boot()) {
+            return false;
+        }
+        let me: Result<PersonView, _> = inside.get("/api/v1/me").await;
+        let is_out = me.is_err_and(|said| said.status == StatusCode::UNAUTHORIZED);
+        if is_out {
+            logins.forget(inside.login());
+        }
+        !is_out
+    }
+
     async fn refused(&self, inside: &Inside, said: &Said) -> Response {
         if said.status == StatusCode::UNAUTHORIZED {
             self.api.0.logins.forget(inside.login());
-            return Redirect::to("/sign-in").into_response();
+            return not_done();
         }
         let top = self.top(Some(inside)).await;
         let mut response = show(&Wrong { top, title: &said.title, detail: &said.detail, mistakes: &said.mistakes });
@@ -204,7 +233,8 @@ impl FromRequestParts<Pages> for Inside {
     async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<Self, Redirect> {
         let source = guard::source(parts);
         let held = pages.api.0.logins.held(&parts.headers, source, pages.api.clock().boot());
-        held.map(|held| Self::new(pages.doors.clone(), held, source)).ok_or_else(|| Redirect::to("/sign-in"))
+        let Ok(hangup) = Hangup::from_request_parts(parts, pages).await;
+        held.map(|held| Self::new(pages.doors.clone(), held, source, hangup)).ok_or_else(|| Redirect::to("/sign-in"))
     }
 }
 
@@ -219,7 +249,7 @@ impl FromRequest<Pages> for Posted {
 
     async fn from_request(request: Request, pages: &Pages) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
-        let inside = Inside::from_request_parts(&mut parts, pages).await.map_err(IntoResponse::into_response)?;
+        let inside = Inside::from_request_parts(&mut parts, pages).await.map_err(|_| not_done())?;
         let fields = Fields::from_request(Request::from_parts(parts, body), pages).await?;
         let (ours, sent) = (inside.csrf().as_bytes(), fields.get("csrf").as_bytes());
         match aws_lc_rs::constant_time::verify_slices_are_equal(ours, sent) {
@@ -243,6 +273,11 @@ fn wrong(status: StatusCode, title: &str, detail: &str) -> Response {
     let mut response = show(&Wrong { top, title, detail, mistakes: &[] });
     *response.status_mut() = status;
     response
+}
+
+/// To whoever is not signed in any more. Nobody shall believe that a cut was made.
+fn not_done() -> Response {
+    wrong(StatusCode::UNAUTHORIZED, "NOT DONE", "you are signed out, so nothing was done. Sign in, and do it again")
 }
 
 /// Of a problem that no door told.

@@ -69,7 +69,8 @@ struct Watch {
     at_work: board::AtWork,
 }
 
-pub(super) async fn watch(State(pages): State<Pages>, inside: Inside, Path(id): Path<String>) -> Response {
+pub(super) async fn watch(State(pages): State<Pages>, Path(id): Path<String>, sent: Posted) -> Response {
+    let inside = sent.inside;
     pages.shown(&inside, to_watch(&pages, &inside, &id).await).await
 }
 

@@ -48,7 +48,7 @@ struct Prepared {
 
 pub(super) async fn request(State(pages): State<Pages>, Path(id): Path<String>, sent: Posted) -> Response {
     let Posted { inside, fields } = sent;
-    let prepared = of_request(&inside, &id, &fields).await;
+    let prepared = of_request(&pages, &inside, &id, &fields).await;
     pages.shown(&inside, page(&pages, &inside, prepared).await).await
 }
 
@@ -85,7 +85,7 @@ fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("a statement is JSON")
 }
 
-async fn of_request(inside: &Inside, id: &str, fields: &Fields) -> Result<Prepared, Said> {
+async fn of_request(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -> Result<Prepared, Said> {
     let id: RequestId = id_of(id)?;
     let card: Card = inside.get(&format!("/api/v1/requests/{id}")).await?;
     let is_review = card.review_wanted;
@@ -93,11 +93,18 @@ async fn of_request(inside: &Inside, id: &str, fields: &Fields) -> Result<Prepar
     let template: VerdictTemplate = inside.get(&format!("/api/v1/requests/{id}/{path}")).await?;
     let mut statement = template.statement;
     let who = who(&card);
-    let mut lines = vec![if is_review { format!("the emergency of {who}, looked back at") } else { who }];
+    let mut lines = vec![match (is_review, card.emergency) {
+        (true, _) => format!("the emergency of {who}, looked back at"),
+        (false, true) => format!("EMERGENCY: {who}"),
+        (false, false) => who,
+    }];
     match fields.get("answer") {
         "yes" if is_review => {}
         "yes" => {
             let narrowing = narrowing(&card, fields)?;
+            let (now, zone) = (pages.api.clock().wall(), pages.api.desk().with_state(|state| state.timezone()));
+            let moment = |at| words::moment(at, now, &zone);
+            lines.push(format!("from {} to {}", moment(card.window.from), moment(card.window.until)));
             lines.extend(what_stands(&card, &narrowing));
             statement.digest = card.covered.narrowed(&narrowing).digest(&statement.deployment);
             statement.answer = Answer::Yes { narrowing };
@@ -232,7 +239,8 @@ fn sign(
     let (said, digest) = (asserted(fields), statement.digest());
     let mut wrong = None;
     for key in passkeys_of(pages, inside.person()) {
-        let signature = passkey::as_ssh_signature(&key, Namespace::Approval, &said).map_err(|bad| refusal(&bad))?;
+        let signature =
+            passkey::as_ssh_signature(&pages.site, &key, Namespace::Approval, &said).map_err(|bad| refusal(&bad))?;
         match certs::sshsig::verify(&key, Namespace::Approval, &digest.0, &signature) {
             Ok(_) => return Ok(Signed { statement, key: key_text(&key), signature }),
             Err(bad) => wrong = Some(bad),

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::State;
+use axum::Json;
+use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use certs::enrolment::EnrolmentCode;
@@ -15,8 +16,7 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use policies::ids::PersonId;
 use policies::people::{Kind, Standing};
 use policies::refusals::Refusal;
-use qrcode::QrCode;
-use qrcode::render::svg;
+use serde::{Deserialize, Serialize};
 use ssh_key::PublicKey;
 
 use super::super::Source;
@@ -30,26 +30,43 @@ use super::{Fields, Pages, Posted, Top, logins, no, show};
 struct SignIn {
     top: Top,
     site: String,
+}
+
+pub(super) async fn form(State(pages): State<Pages>) -> Response {
+    show(&SignIn { top: pages.top(None).await, site: pages.site.id().to_owned() })
+}
+
+/// What a challenge is for.
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    #[serde(rename = "for")]
+    what: String,
+}
+
+#[derive(Serialize)]
+struct Fresh {
     nonce: String,
     challenge: String,
 }
 
-pub(super) async fn form(State(pages): State<Pages>) -> Response {
+/// A challenge made when the button is pressed, because a page may have stood for hours. Nothing is kept of it.
+pub(super) async fn challenge(State(pages): State<Pages>, Query(Wanted { what }): Query<Wanted>) -> Response {
     let (nonce, _) = pages.api.0.challenges.make(pages.api.clock().wall());
-    let challenge = passkey::challenge(Namespace::Login, &login_message(pages.site.origin(), &nonce));
-    show(&SignIn {
-        top: pages.top(None).await,
-        site: pages.site.id().to_owned(),
-        nonce: HEXLOWER.encode(&nonce),
-        challenge: BASE64URL_NOPAD.encode(&challenge),
-    })
+    let challenge = match what.as_str() {
+        "enrol" => nonce.to_vec(),
+        _ => passkey::challenge(Namespace::Login, &login_message(pages.site.origin(), &nonce)),
+    };
+    Json(Fresh { nonce: HEXLOWER.encode(&nonce), challenge: BASE64URL_NOPAD.encode(&challenge) }).into_response()
 }
 
 pub(super) async fn sign_in(State(pages): State<Pages>, Source(source): Source, fields: Fields) -> Response {
     let proved = evenly(async { prove(&pages, source, &fields) }).await;
     let who = match proved {
         Ok(who) => who,
-        Err(problem) => return no(problem),
+        Err(problem) => {
+            pages.api.desk().counts().stranger_failed(source, "a sign-in that was refused");
+            return no(problem);
+        }
     };
     let person = who.person();
     tracing::info!(%person, factors = ?who.factors(), %source, "signed in on a page");
@@ -69,17 +86,17 @@ fn prove(pages: &Pages, source: IpAddr, fields: &Fields) -> Result<Authenticated
         .ok()
         .and_then(|handle| handle.parse().ok())
         .ok_or_else(unknown)?;
-    api.caller(person, now)?;
     let said = asserted(fields);
     let message = login_message(pages.site.origin(), &nonce);
     let verified = passkeys_of(pages, person).into_iter().find_map(|key| {
-        let signature = passkey::as_ssh_signature(&key, Namespace::Login, &said).ok()?;
+        let signature = passkey::as_ssh_signature(&pages.site, &key, Namespace::Login, &said).ok()?;
         VerifiedPasskey::by_login(person, &key, &message, &signature).ok()
     });
     let verified = verified.ok_or_else(unknown)?;
     if !api.spend_nonce(&nonce) {
         return Err(too_late());
     }
+    api.caller(person, now)?;
     Ok(Authenticated::by_passkey(verified, Face::Plant, source, now))
 }
 
@@ -129,8 +146,6 @@ struct KeyForm {
     top: Top,
     site: String,
     code: String,
-    nonce: String,
-    challenge: String,
     person: String,
     name: String,
 }
@@ -138,13 +153,10 @@ struct KeyForm {
 pub(super) async fn key_form(State(pages): State<Pages>, fields: Fields) -> Response {
     let shown = evenly(async {
         let (code, person) = invitation(&pages, &fields).await?;
-        let (nonce, _) = pages.api.0.challenges.make(pages.api.clock().wall());
         Ok(KeyForm {
             top: pages.top(None).await,
             site: pages.site.id().to_owned(),
             code,
-            nonce: HEXLOWER.encode(&nonce),
-            challenge: BASE64URL_NOPAD.encode(&nonce),
             person: BASE64URL_NOPAD.encode(person.to_string().as_bytes()),
             name: pages.api.people().shown(person).await,
         })
@@ -157,7 +169,7 @@ async fn invitation(pages: &Pages, fields: &Fields) -> Result<(String, PersonId)
     let text = fields.get("code").trim();
     let code = parse(text)?;
     let kind = pages.api.people().invited_as(&code).await?;
-    if matches!(kind, Kind::Technician { .. }) {
+    if matches!(kind, Kind::Technician { .. } | Kind::Sensor) {
         return Err(Refusal::LinkSpent.into());
     }
     let person = pages.api.desk().with_state(|state| state.links.get(&code.link()).map(|link| link.person));
@@ -176,9 +188,6 @@ struct Enrolled {
     name: String,
     is_active: bool,
     fingerprint: String,
-    totp_secret: String,
-    totp_qr: String,
-    recovery_codes: Vec<String>,
 }
 
 pub(super) async fn enrol(State(pages): State<Pages>, fields: Fields) -> Response {
@@ -196,25 +205,12 @@ pub(super) async fn enrol(State(pages): State<Pages>, fields: Fields) -> Respons
         let made =
             made.map_err(|bad| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "passkey-refused", bad.to_string()))?;
         let enrolled = pages.api.people().enrol_passkey(&parse(&code)?, &made).await?;
-        let url = enrolled.totp.otpauth_url(pages.api.desk().deployment().as_str(), &enrolled.name);
         Ok(Enrolled {
             top: pages.top(None).await,
             is_active: enrolled.standing == Standing::Active,
             fingerprint: made.key().fingerprint(ssh_key::HashAlg::Sha256).to_string(),
-            totp_secret: enrolled.totp.base32().to_string(),
-            totp_qr: qr(url.as_str()),
-            recovery_codes: enrolled.recovery.shown().map(|code| code.to_string()).collect(),
             name: enrolled.name,
         })
     });
     enrolled.await.map_or_else(no, |page| show(&page))
-}
-
-/// As an image in the page; without, where it would not fit.
-fn qr(text: &str) -> String {
-    let code = QrCode::new(text);
-    code.map(|code| code.render::<svg::Color<'_>>().min_dimensions(220, 220).build())
-        .ok()
-        .and_then(|svg| svg.split_once("?>").map(|(_, svg)| svg.to_owned()))
-        .unwrap_or_default()
 }

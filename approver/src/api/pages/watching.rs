@@ -1,29 +1,39 @@
 //! A session's screen on its page, as server-sent events: each is the whole screen as text, so that nothing in it can do
 //! anything to the browser, and whoever is slow sees what stands and not what was.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{Path, State};
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use futures::{StreamExt as _, stream};
+use futures::StreamExt as _;
 use policies::ids::SessionId;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
-use super::Pages;
+use super::super::staying::{self, Reading};
 use super::card::id_of;
 use super::inside::Inside;
+use super::{Pages, wrong};
 use crate::watching::{Lines, NotALine, Took, Watched};
 
 /// Between two screens.
 const BEAT: Duration = Duration::from_millis(150);
-/// Then something is sent in any case, so that a page that is gone gives up its seat.
+/// So often it is asked whether whoever watches still may; twice as often something is sent in any case.
 const STILL_EVERY: Duration = Duration::from_secs(5);
 
-pub(super) async fn screen(State(pages): State<Pages>, inside: Inside, Path(id): Path<String>) -> Response {
+/// That somebody watches is a fact, and may let a technician's input go on: so only the page itself asks for it (Fetch
+/// Metadata), which only a form of ours leads to.
+pub(super) async fn screen(
+    State(pages): State<Pages>,
+    headers: HeaderMap,
+    inside: Inside,
+    Path(id): Path<String>,
+) -> Response {
+    if headers.get("sec-fetch-site").is_none_or(|site| site != "same-origin") {
+        return wrong(StatusCode::FORBIDDEN, "Refused", "a session is watched from its own page");
+    }
     let id: SessionId = match id_of(&id) {
         Ok(id) => id,
         Err(said) => return pages.refused(&inside, &said).await,
@@ -32,23 +42,28 @@ pub(super) async fn screen(State(pages): State<Pages>, inside: Inside, Path(id):
     if !watching.status().is_success() {
         return watching;
     }
+    let (api, hangup) = (pages.api.clone(), inside.hangup().clone());
     let seat = Seat {
+        pages,
+        inside,
+        checked: Instant::now(),
+        is_last: false,
         pieces: watching.into_body().into_data_stream(),
         lines: Lines::default(),
         watched: Watched::default(),
         is_new: false,
         over: None,
     };
-    let events = stream::unfold(Some(seat), |seat| async {
-        let mut seat = seat?;
-        let event = seat.next().await;
-        let rest = seat.over.is_none().then_some(seat);
-        Some((Ok::<_, Infallible>(event), rest))
-    });
-    ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(events)).into_response()
+    let body = staying::body(&api, &hangup, |_| true, seat);
+    ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
 struct Seat {
+    pages: Pages,
+    inside: Inside,
+    /// When it was last asked whether whoever watches is still signed in.
+    checked: Instant,
+    is_last: bool,
     pieces: BodyDataStream,
     lines: Lines,
     watched: Watched,
@@ -56,24 +71,41 @@ struct Seat {
     over: Option<String>,
 }
 
+impl Reading for Seat {
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.is_last {
+            return None;
+        }
+        if self.checked.elapsed() >= STILL_EVERY {
+            self.checked = Instant::now();
+            if !self.pages.is_still_signed_in(&self.inside).await {
+                self.over = Some("you are signed out".to_owned());
+            }
+        }
+        let event = self.event().await;
+        self.is_last = self.over.is_some();
+        Some(event)
+    }
+}
+
 impl Seat {
     /// The screen, not sooner than a beat after the one before; or that all is still; or why it is over.
-    async fn next(&mut self) -> Bytes {
-        let (beat, still) = (Instant::now() + BEAT, Instant::now() + STILL_EVERY);
+    async fn event(&mut self) -> Bytes {
+        let (beat, still) = (Instant::now() + BEAT, Instant::now() + STILL_EVERY / 2);
         loop {
+            if let Some(over) = &self.over {
+                return event("over", &json!({ "in_words": over, "lines": self.watched.screen().lines() }));
+            }
             let until = if self.is_new { beat } else { still };
             match timeout_at(until, self.pieces.next()).await {
                 Err(_) if self.is_new => return self.shown(),
-                Err(_) => return Bytes::from_static(b": still\n\n"),
+                Err(_) => return event("still", &json!({})),
                 Ok(Some(Ok(piece))) => {
                     if let Err(fault) = self.take(&piece) {
                         self.over = Some(fault.to_string());
                     }
                 }
                 Ok(Some(Err(_)) | None) => self.over = Some("the gate broke the connection off".to_owned()),
-            }
-            if let Some(over) = &self.over {
-                return event("over", &json!({ "in_words": over, "lines": self.watched.screen().lines() }));
             }
         }
     }
