@@ -429,8 +429,20 @@ async fn open_feed(config: &Config, stores: &Stores, desk: &Desk) -> Result<(Fee
         restored: restored.unwrap_or(0),
         bytes_max: config.feed.spool_bytes,
     };
-    let opened = tokio::task::spawn_blocking(move || Feed::open(parts)).await.map_err(io::Error::other);
+    let opened = tokio::task::spawn_blocking(move || open_or_begin_anew(parts)).await.map_err(io::Error::other);
     opened.and_then(|opened| opened).map_err(|cause| Reason::Feed { path: dir, cause }.into())
+}
+
+/// A spool that cannot be read is set aside, with the cursors, and keeps no gate from starting: the journal is told once more.
+fn open_or_begin_anew(parts: FeedParts) -> io::Result<(Feed, Writer)> {
+    let cause = match Feed::open(parts.clone()) {
+        Ok(opened) => return Ok(opened),
+        Err(cause) => cause,
+    };
+    let aside = parts.dir.with_extension(format!("set-aside-{}", jiff::Timestamp::now().as_second()));
+    tracing::error!(%cause, aside = %aside.display(), "the feed's spool cannot be read: it is set aside, and a new one begun");
+    std::fs::rename(&parts.dir, aside)?;
+    Feed::open(parts)
 }
 
 /// Uploads that are checked first take no room that recordings could come to need: below twice the reserve none is kept.

@@ -269,8 +269,14 @@ mod tests {
         }
         let mut all: FuturesUnordered<_> = files.iter().map(|file| checks.check(file, nothing)).collect();
         let mark = folder.path().to_str().unwrap();
-        // A program is started by the first look at its check, or waits for its turn.
+        // A program is started by the first look at its check, or waits for its turn; it has its name a moment later.
         assert!(matches!(futures::poll!(all.next()), Poll::Pending));
+        let four_run = async {
+            while running(mark).len() < 4 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), four_run).await.expect("four run");
         let first = running(mark);
         assert_eq!(first.len(), 4);
         kill_process(Pid::from_raw(*first.first().unwrap()).unwrap(), Signal::KILL).unwrap();

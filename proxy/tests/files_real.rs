@@ -275,7 +275,7 @@ fn scp_in_the_direction_that_is_not_granted_copies_nothing() {
         {
             let output = plant.scp(granted, &[&[protocol], &arguments[..]].concat());
             assert!(!output.status.success());
-            let words = format!("holdpoint: {wanted} is not granted here. Ask for it.");
+            let words = format!("{wanted} is not granted here. Ask for it.");
             assert!(told(&output).contains(&words), "{}", told(&output));
         }
         assert!(!plant.path("there").exists());

@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use policies::actions::Action;
+use policies::time::Seconds;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::browser::Browser;
@@ -196,6 +198,31 @@ fn what_is_refused_on_a_page_says_why_and_what_to_do() {
     browser.click("Sign in with your passkey");
     browser.says("Not signed in");
     plant.stop();
+}
+
+/// An escort who signed out, or whose sign-in was taken elsewhere, is none.
+#[test]
+fn watching_ends_with_the_sign_in() {
+    let mut plant = Plant::enrolled(Options { later: vec!["kim"], ..Options::default() });
+    plant.grant("tess", "hmi-2", &[Action::Shell], Seconds(3_600));
+    plant.log_in("tess");
+    plant.serve();
+    let Some(mut browser) = Browser::new(&plant) else { return };
+    browser.has_a_passkey();
+    enrols(&plant, &mut browser);
+    signs_in(&mut browser);
+    let _shell = at_work(&plant);
+    browser.says("At work: 1");
+    browser.click("hmi-2 / ssh");
+    browser.click("Watch");
+    browser.says("I am 42");
+    log_in(&plant, "lee");
+    let watchers = || json(&plant, "lee", &["sessions"])["sessions"][0]["watchers"].as_array().unwrap().len();
+    assert_eq!(watchers(), 1);
+    let out = "fetch('/sign-out', { method: 'POST', redirect: 'manual', body: new URLSearchParams({ csrf: document.querySelector('input[name=csrf]').value }) }).then(() => true)";
+    assert_eq!(browser.evaluate(out), json!(true));
+    browser.says("you are signed out");
+    eventually("nobody watches", || watchers() == 0);
 }
 
 #[test]

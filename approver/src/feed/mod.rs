@@ -126,6 +126,7 @@ const TOGETHER_BYTES: usize = 64 << 10;
 const TOGETHER: usize = 128;
 
 /// What the feed is made of.
+#[derive(Debug, Clone)]
 pub struct FeedParts {
     /// Where its spool is.
     pub dir: PathBuf,
@@ -307,6 +308,7 @@ impl Writer {
                 () = stop.cancelled() => {}
             }
         }
+        waiting.extend(std::iter::from_fn(|| self.own.try_recv().ok()).take(WAITING_MAX));
         waiting.extend(desk.counts().take(true));
         let gathered = self.gather(&desk, &mut waiting).await;
         if let Err(cause) = gathered.and(self.write(&mut waiting).await) {
@@ -317,6 +319,7 @@ impl Writer {
     /// Entries first, in order; what the gate tells by itself goes beside them.
     async fn gather(&mut self, desk: &Desk, waiting: &mut Vec<Told>) -> io::Result<()> {
         let journal = self.lock().journal();
+        let mut read = Ok(());
         if !waiting.iter().any(|told| told.journal().is_some()) && desk.head().size > journal {
             let entries = match desk.entries(journal).await {
                 Ok(entries) => entries,
@@ -325,7 +328,11 @@ impl Writer {
                     self.is_unknown = true;
                     Vec::new()
                 }
-                Err(cause) => return Err(io::Error::other(cause)),
+                // That the journal does not answer is what the gate itself has to tell.
+                Err(cause) => {
+                    read = Err(io::Error::other(cause));
+                    Vec::new()
+                }
             };
             for entry in &entries {
                 if let Event::Refused { reason, .. } = &entry.event {
@@ -342,7 +349,7 @@ impl Writer {
                 events => waiting.push(Told::not_kept(desk.clock().wall(), events)),
             }
         }
-        Ok(())
+        read
     }
 
     /// In pieces, each of which is written or is left waiting, whole.

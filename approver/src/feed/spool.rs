@@ -183,8 +183,9 @@ fn firsts(dir: &Path) -> io::Result<Vec<u64>> {
     let mut firsts = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
-        let first: Option<u64> = name.to_str().and_then(|name| name.strip_suffix(".jsonl")?.parse().ok());
-        firsts.extend(first);
+        let first = name.to_str().and_then(|name| name.strip_suffix(".jsonl")?.parse().ok());
+        // Nothing but what is called as we call it is ours.
+        firsts.extend(first.filter(|first| path(dir, *first).file_name() == Some(&name)));
     }
     firsts.sort_unstable();
     Ok(firsts)

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use policies::ids::{TargetName, ZoneName};
 use recordings::pcapng::whole_blocks;
@@ -66,12 +66,17 @@ async fn unattended(client: &mut Client, args: &Args) -> Done {
                 if !std::mem::replace(&mut in_reach, true) {
                     saying::aside(format_args!("Reading again."));
                 }
-                [again, _] = AGAIN_AFTER;
+                let begun = Instant::now();
                 let into = match &mut into {
                     Some(into) => into,
                     none => none.insert(Keeping::open(args.output.as_deref())?),
                 };
-                match into.take(&mut pieces).await {
+                let taken = into.take(&mut pieces).await;
+                // One that breaks off at once is no reason to ask again at once: each asking is in the journal.
+                if begun.elapsed() >= latest {
+                    [again, _] = AGAIN_AFTER;
+                }
+                match taken {
                     Ok(()) => "the gate ended the stream".to_owned(),
                     Err(NotTaken::Fault(fault)) => fault.to_string(),
                     Err(NotTaken::Kept(failure)) => return Err(failure),
