@@ -305,6 +305,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         kill_all(&mut self.child);
+        if thread::panicking() {
+            println!("a program that ran then said:\n{}", tail(self.said().as_bytes()));
+        }
     }
 }
 
