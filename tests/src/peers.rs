@@ -47,9 +47,9 @@ pub struct Display {
 }
 
 impl Display {
-    /// By Xvfb, of this size.
+    /// By Xvfb, of this size. It does not begin anew when the last program leaves it, because the next would find it shut.
     pub fn virtual_screen(size: &str) -> Self {
-        Self::start(Command::new("Xvfb").args(["-screen", "0", size, "-nolisten", "tcp"]))
+        Self::start(Command::new("Xvfb").args(["-screen", "0", size, "-nolisten", "tcp", "-noreset"]))
     }
 
     /// By an X server that may be anybody's.

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use policies::actions::Action;
 use policies::time::Seconds;
@@ -71,22 +71,14 @@ fn screen(password: &Path, port: u16) -> (Display, Running) {
     (display, panel)
 }
 
-fn start_viewer(display: &Display, port: u16, more: &[&str]) -> Running {
+fn viewer(display: &Display, port: u16, more: &[&str]) -> Running {
     let place = format!("127.0.0.1::{port}");
     let settled = ["-ReconnectOnError=0", "-AlertOnFatalError=0", "-RemoteResize=0", "-geometry", "640x480+0+0"];
-    start(&mut display.program("xtigervncviewer", &[&settled, more, &[place.as_str()]].concat()))
-}
-
-fn has_window(display: &Display) -> bool {
-    let shown = display.program("xdotool", &["search", "--onlyvisible", "--name", "TigerVNC"]).output();
-    shown.is_ok_and(|shown| !shown.stdout.is_empty())
-}
-
-fn viewer(display: &Display, port: u16, more: &[&str]) -> Running {
-    let viewer = start_viewer(display, port, more);
+    let viewer = start(&mut display.program("xtigervncviewer", &[&settled, more, &[place.as_str()]].concat()));
     eventually("the viewer shows the screen", || {
         assert!(!viewer.said().contains("End of stream"), "{}", viewer.said());
-        has_window(display)
+        let shown = display.program("xdotool", &["search", "--onlyvisible", "--name", "TigerVNC"]).output();
+        shown.is_ok_and(|shown| !shown.stdout.is_empty())
     });
     viewer
 }
@@ -102,20 +94,7 @@ fn who_may_look_touches_nothing_until_an_operator_said_yes_and_throws_nobody_off
     let desk = || Display::virtual_screen("800x600x24");
     let (operators, technicians) = (desk(), desk());
     let file = password.display().to_string();
-    // What the plant has beside the gate may need more than one try on a busy machine.
-    let own = || start_viewer(&operators, port, &["-SecurityTypes", "VncAuth", "-PasswordFile", &file]);
-    let shows = |viewer: &Running| {
-        let deadline = Instant::now() + Duration::from_secs(15);
-        while Instant::now() < deadline {
-            if has_window(&operators) {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        println!("the plant's own viewer shows nothing: {}", viewer.said());
-        false
-    };
-    let mut own = std::iter::repeat_with(own).take(3).find(shows).expect("the plant's own viewer shows the screen");
+    let mut own = viewer(&operators, port, &["-SecurityTypes", "VncAuth", "-PasswordFile", &file]);
 
     let mut plant = looking_at(port);
     log_in(&plant, "lee");
