@@ -57,9 +57,9 @@ const withPasskey = async (form, event) => {
     }
     const answer = await ASK[asked.passkey](asked);
     for (const [name, value] of Object.entries(answer)) {
-      const field = document.createElement("input");
-      [field.type, field.name, field.value] = ["hidden", name, text(value)];
-      form.append(field);
+      // A page that was gone back to has those of the first time.
+      const field = form.elements.namedItem(name) ?? form.appendChild(Object.assign(document.createElement("input"), { type: "hidden", name }));
+      field.value = text(value);
     }
     form.submit();
   } catch (error) {

@@ -62,7 +62,7 @@ impl Challenges {
     }
 
     /// Whether we made it, and it is not over.
-    pub(super) fn is_ours(&self, nonce: &[u8; 32], now: Timestamp) -> bool {
+    fn is_ours(&self, nonce: &[u8; 32], now: Timestamp) -> bool {
         let tag = hmac::sign(&self.0, &nonce[..24]);
         let second = i64::from_be_bytes(*nonce[16..24].first_chunk().expect("eight bytes are eight bytes"));
         tag.as_ref()[..8] == nonce[24..] && now.as_second() < second
@@ -269,8 +269,7 @@ async fn prove(api: &Api, source: Source, asked: &SignIn) -> Result<Authenticate
 async fn try_to_prove(api: &Api, Source(source): Source, asked: &SignIn) -> Result<Authenticated, NotIn> {
     let now = api.clock().wall();
     let key = PublicKey::from_openssh(asked.public_key.trim()).map_err(|_| sign_in_refused())?;
-    let nonce = HEXLOWER.decode(asked.nonce.as_bytes()).ok().and_then(|nonce| <[u8; 32]>::try_from(nonce).ok());
-    let nonce = nonce.filter(|nonce| api.0.challenges.is_ours(nonce, now)).ok_or_else(sign_in_refused)?;
+    let nonce = api.our_nonce(&asked.nonce).ok_or_else(sign_in_refused)?;
     let named = api.people().by_name(&asked.name).await;
     let person = match &named {
         Ok(named) => (*named).filter(|person| holds(api, *person, &key)),
@@ -299,6 +298,12 @@ async fn try_to_prove(api: &Api, Source(source): Source, asked: &SignIn) -> Resu
 }
 
 impl Api {
+    /// A nonce in hexadecimal, if we made it and it is not over.
+    pub(super) fn our_nonce(&self, text: &str) -> Option<[u8; 32]> {
+        let nonce: [u8; 32] = HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()?;
+        self.0.challenges.is_ours(&nonce, self.clock().wall()).then_some(nonce)
+    }
+
     /// A nonce of ours signs in once.
     pub(super) fn spend_nonce(&self, nonce: &[u8; 32]) -> bool {
         self.0.spent.spend(nonce, CHALLENGE_LASTS.duration(), self.clock().boot())

@@ -80,8 +80,7 @@ pub(super) async fn sign_in(State(pages): State<Pages>, Source(source): Source, 
 fn prove(pages: &Pages, source: IpAddr, fields: &Fields) -> Result<Authenticated, Problem> {
     let api = &pages.api;
     let now = api.clock().wall();
-    let nonce = HEXLOWER.decode(fields.get("nonce").as_bytes()).ok().and_then(|nonce| <[u8; 32]>::try_from(nonce).ok());
-    let nonce = nonce.filter(|nonce| api.0.challenges.is_ours(nonce, now)).ok_or_else(too_late)?;
+    let nonce = api.our_nonce(fields.get("nonce")).ok_or_else(too_late)?;
     let person: PersonId = String::from_utf8(fields.base64("user-handle"))
         .ok()
         .and_then(|handle| handle.parse().ok())
@@ -193,10 +192,7 @@ struct Enrolled {
 pub(super) async fn enrol(State(pages): State<Pages>, fields: Fields) -> Response {
     let enrolled = evenly(async {
         let (code, _) = invitation(&pages, &fields).await?;
-        let nonce = HEXLOWER.decode(fields.get("nonce").as_bytes()).ok();
-        let nonce = nonce.and_then(|nonce| <[u8; 32]>::try_from(nonce).ok());
-        let is_ours = |nonce: &[u8; 32]| pages.api.0.challenges.is_ours(nonce, pages.api.clock().wall());
-        let nonce = nonce.filter(is_ours).ok_or_else(too_late)?;
+        let nonce = pages.api.our_nonce(fields.get("nonce")).ok_or_else(too_late)?;
         let said = Created {
             client_data: fields.base64("client-data"),
             authenticator_data: fields.base64("authenticator-data"),

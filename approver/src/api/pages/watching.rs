@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes};
-use axum::extract::{Path, State};
+use axum::extract::{Path, State as Of};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use policies::ids::SessionId;
+use policies::people::Person;
+use policies::state::State;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
@@ -26,7 +28,7 @@ const STILL_EVERY: Duration = Duration::from_secs(5);
 /// That somebody watches is a fact, and may let a technician's input go on: so only the page itself asks for it (Fetch
 /// Metadata), which only a form of ours leads to.
 pub(super) async fn screen(
-    State(pages): State<Pages>,
+    Of(pages): Of<Pages>,
     headers: HeaderMap,
     inside: Inside,
     Path(id): Path<String>,
@@ -42,7 +44,8 @@ pub(super) async fn screen(
     if !watching.status().is_success() {
         return watching;
     }
-    let (api, hangup) = (pages.api.clone(), inside.hangup().clone());
+    let (api, hangup, person) = (pages.api.clone(), inside.hangup().clone(), inside.person());
+    let may_watch = move |state: &State| state.people.get(&person).is_some_and(Person::is_active_operator);
     let seat = Seat {
         pages,
         inside,
@@ -54,7 +57,7 @@ pub(super) async fn screen(
         is_new: false,
         over: None,
     };
-    let body = staying::body(&api, &hangup, |_| true, seat);
+    let body = staying::body(&api, &hangup, may_watch, seat);
     ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
 }
 
