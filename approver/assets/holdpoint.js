@@ -68,6 +68,107 @@ const withPasskey = async (form, event) => {
   }
 };
 
+// A display's key: made in this browser, kept in it, and given out to nobody, not even to this script.
+const KEY = { name: "ECDSA", namedCurve: "P-256" };
+
+const keys = (mode, act) => new Promise((resolve, reject) => {
+  const opening = indexedDB.open("holdpoint", 1);
+  opening.onupgradeneeded = () => opening.result.createObjectStore("keys");
+  opening.onerror = () => reject(opening.error);
+  opening.onsuccess = () => {
+    const asked = act(opening.result.transaction("keys", mode).objectStore("keys"));
+    asked.onerror = () => reject(asked.error);
+    asked.onsuccess = () => resolve(asked.result);
+  };
+});
+
+const joined = (...parts) => new Uint8Array(parts.flatMap((part) => [...(typeof part === "string" ? new TextEncoder().encode(part) : part)]));
+
+// A string and a whole number as SSH writes them (RFC 4251, 5).
+const string = (part) => {
+  const all = joined(part);
+  return joined([all.length >>> 24, all.length >>> 16, all.length >>> 8, all.length], all);
+};
+
+const number = (bytes) => {
+  const from = bytes.findIndex((byte) => byte !== 0);
+  const digits = bytes.slice(from);
+  return string(digits[0] > 127 ? joined([0], digits) : digits);
+};
+
+const base64 = (data) => btoa(String.fromCharCode(...data));
+
+const publicKey = async ({ publicKey: key }) => {
+  const point = new Uint8Array(await crypto.subtle.exportKey("raw", key));
+  return joined(string("ecdsa-sha2-nistp256"), string("nistp256"), string(point));
+};
+
+const shown = (wire) => `ecdsa-sha2-nistp256 ${base64(wire)}`;
+
+// A signature to sign in with, as `ssh-keygen -Y sign` makes them (PROTOCOL.sshsig).
+const signed = async (pair, message) => {
+  const head = joined(string("holdpoint-login@v1"), string(""), string("sha256"));
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", message));
+  const made = await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, pair.privateKey, joined("SSHSIG", head, string(hash)));
+  const [r, s] = [new Uint8Array(made, 0, 32), new Uint8Array(made, 32)];
+  const signature = joined(string("ecdsa-sha2-nistp256"), string(joined(number(r), number(s))));
+  const all = joined("SSHSIG", [0, 0, 0, 1], string(await publicKey(pair)), head, string(signature));
+  return `-----BEGIN SSH SIGNATURE-----\n${base64(all).replace(/.{1,70}/g, "$&\n")}-----END SSH SIGNATURE-----\n`;
+};
+
+// What the gate has against it; nothing where it was done.
+const sent = async (path, fields) => {
+  const answer = await fetch(path, { method: "POST", body: new URLSearchParams(fields) });
+  return answer.ok ? "" : (await answer.json()).detail;
+};
+
+const SIGN_IN_AGAIN_MS = 5000;
+
+const signInAsDisplay = async (pair) => {
+  const fresh = await (await fetch("/challenge?for=display", { cache: "no-store" })).json();
+  const signature = await signed(pair, bytes(fresh.challenge));
+  return sent("/display/sign-in", { nonce: fresh.nonce, key: shown(await publicKey(pair)), signature });
+};
+
+// Nobody sits before a display: it tries until it is in.
+const beDisplay = async (root) => {
+  const said = root.querySelector(".said");
+  const form = root.querySelector("form");
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      const pair = await crypto.subtle.generateKey(KEY, false, ["sign"]);
+      await keys("readwrite", (store) => store.put(pair, "new"));
+      said.textContent = await sent("/display/enrol", { code: form.elements.code.value, key: shown(await publicKey(pair)) });
+      if (said.textContent !== "") return;
+      await keys("readwrite", (store) => store.put(pair, "display"));
+      location.reload();
+    } catch (error) {
+      said.textContent = `This did not work: ${error.message}`;
+    }
+  });
+  const pair = await keys("readonly", (store) => store.get("display")).catch(() => undefined);
+  if (!pair) {
+    form.hidden = false;
+    return;
+  }
+  const again = async () => {
+    said.textContent = await signInAsDisplay(pair).catch(() => "The gate does not answer.");
+    if (said.textContent === "") {
+      location.assign("/");
+      return;
+    }
+    form.hidden = false;
+    setTimeout(again, SIGN_IN_AGAIN_MS);
+  };
+  await again();
+};
+
+// A display that was signed out, because the gate was started again, say.
+const leadBack = async () => {
+  if (await keys("readonly", (store) => store.get("display")).catch(() => undefined)) location.replace("/display");
+};
+
 const HOLD_MS = 800;
 
 const held = (button) => {
@@ -131,6 +232,45 @@ const refresh = async () => {
   prepare(main);
   if (focused) [...main.querySelectorAll("a, button")].find((one) => nameOf(one) === focused)?.focus();
   return true;
+};
+
+const SOUND_EVERY_MS = 2000;
+
+// An alarm that nobody saw sounds until somebody says so; who waits for an answer is told once. Browsers let a page be heard
+// once somebody touched it, or where they were started so (Chromium: --autoplay-policy=no-user-gesture-required).
+const sound = (main) => {
+  const silent = document.getElementById("silent");
+  if (!silent || !window.AudioContext) return;
+  const audio = new AudioContext();
+  const tone = (hertz, from, seconds) => {
+    const [source, volume] = [audio.createOscillator(), audio.createGain()];
+    source.frequency.value = hertz;
+    volume.gain.value = 0.4;
+    source.connect(volume).connect(audio.destination);
+    source.start(audio.currentTime + from);
+    source.stop(audio.currentTime + from + seconds);
+  };
+  const waiting = () => new Set([...main.querySelectorAll(".waiting > a")].map((link) => link.pathname));
+  let known = waiting();
+  let rings = 0;
+  addEventListener("pointerdown", () => audio.resume());
+  setInterval(() => {
+    const silent = document.getElementById("silent");
+    if (silent) silent.hidden = audio.state === "running";
+    const now = waiting();
+    const isNew = [...now].some((one) => !known.has(one));
+    known = now;
+    if (main.querySelector("[data-sounding]")) {
+      tone(880, 0, 0.3);
+      tone(660, 0.35, 0.3);
+    } else if (isNew) {
+      tone(660, 0, 0.5);
+    } else {
+      return;
+    }
+    rings += 1;
+    if (audio.state === "running") document.documentElement.dataset.rings = rings;
+  }, SOUND_EVERY_MS);
 };
 
 const SILENT_MS = 5000;
@@ -215,7 +355,19 @@ const watch = (screen) => {
   });
 };
 
+// The code of an invitation that came as a link stands behind its `#`: no browser sends that to anybody.
+const code = document.getElementById("code");
+if (code && "value" in code && location.hash.length > 1) {
+  code.value = decodeURIComponent(location.hash.slice(1));
+  history.replaceState(null, "", location.pathname);
+}
+
 prepare(document);
 document.querySelectorAll("pre[data-watch]").forEach(watch);
+document.querySelectorAll("[data-display]").forEach(beDisplay);
+if (document.querySelector("form[data-fresh=sign-in]")) leadBack();
 const main = document.querySelector("main[data-live]");
-if (main) follow(main);
+if (main) {
+  follow(main);
+  sound(main);
+}

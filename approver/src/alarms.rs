@@ -1,6 +1,6 @@
 //! Alarms: what stands and must be looked after, each raised once and cleared once. What stands is worked out anew from what
 //! is, each second; what changed is told in the feed, and people are told of what nothing else tells them. Nobody can mute
-//! one: it goes when its cause does.
+//! one: it goes when its cause does. Who is there says that they saw it, and its sound stops.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use policies::ids::RequestId;
+use policies::ids::{PersonId, RequestId};
 use recordings::log::{Log, RoomState};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -80,6 +80,8 @@ kinds! {
     FeedLost "feed-lost" true,
     /// A receiver of the feed takes nothing.
     FeedBehind "feed-behind" false,
+    /// No plant file is in force.
+    NoPlant "no-plant" false,
 }
 
 /// An alarm that stands.
@@ -93,16 +95,35 @@ pub struct Standing {
     pub text: String,
     /// Since when.
     pub since: Timestamp,
+    /// Who saw it, and when.
+    pub seen: Option<Acknowledged>,
+}
+
+/// That somebody saw an alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// An operator, or the display before which somebody stood.
+    pub by: PersonId,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// The alarms that stand. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
-pub struct Alarms(Arc<Mutex<BTreeMap<About, Raised>>>);
+pub struct Alarms(Arc<Mutex<Held>>);
+
+#[derive(Debug, Default)]
+struct Held {
+    raised: BTreeMap<About, Raised>,
+    /// Whether the file does not say it yet.
+    is_news: bool,
+}
 
 #[derive(Debug, Clone)]
 struct Raised {
     text: String,
     since: Timestamp,
+    seen: Option<Acknowledged>,
 }
 
 /// As it is kept, so that a restart neither raises nor clears anything.
@@ -112,6 +133,8 @@ struct Kept {
     of: Option<String>,
     text: String,
     since: Timestamp,
+    #[serde(default)]
+    seen: Option<Acknowledged>,
 }
 
 impl Alarms {
@@ -122,20 +145,38 @@ impl Alarms {
             of: about.of.clone(),
             text: raised.text.clone(),
             since: raised.since,
+            seen: raised.seen,
         };
-        self.lock().iter().map(standing).collect()
+        self.lock().raised.iter().map(standing).collect()
+    }
+
+    /// Somebody saw these: each by its kind, what it is of, and since when it stands, so that one which was raised anew
+    /// meanwhile still sounds. Those that were not acknowledged before.
+    pub fn acknowledge(&self, which: &[(&str, Option<&str>, Timestamp)], seen: Acknowledged) -> Vec<Standing> {
+        let mut held = self.lock();
+        let mut new = Vec::new();
+        for (about, raised) in &mut held.raised {
+            let named = (about.kind.as_str(), about.of.as_deref(), raised.since);
+            if raised.seen.is_none() && which.contains(&named) {
+                raised.seen = Some(seen);
+                let (text, of) = (raised.text.clone(), about.of.clone());
+                new.push(Standing { kind: about.kind.as_str(), of, text, since: raised.since, seen: raised.seen });
+            }
+        }
+        held.is_news |= !new.is_empty();
+        new
     }
 
     /// How many of each kind stand; of every kind there is.
     pub fn count(&self) -> BTreeMap<&'static str, usize> {
         let mut counts: BTreeMap<&'static str, usize> = Kind::ALL.iter().map(|kind| (kind.as_str(), 0)).collect();
-        for about in self.lock().keys() {
+        for about in self.lock().raised.keys() {
             *counts.entry(about.kind.as_str()).or_default() += 1;
         }
         counts
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<About, Raised>> {
+    fn lock(&self) -> MutexGuard<'_, Held> {
         // No change under this lock can stop halfway.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -177,14 +218,15 @@ impl Lookout {
             let records = Arc::clone(&self.records);
             let looked = tokio::task::spawn_blocking(move || {
                 let is_low = records.room().is_ok_and(|room| room.state != RoomState::Plenty);
-                (is_low, records.status().fault.map(|fault| fault.to_string()))
+                let low = is_low.then(|| "the disk for recordings is filling up".to_owned());
+                (lacks_room(&records).or(low), records.status().fault.map(|fault| fault.to_string()))
             });
-            let Ok((is_low, fault)) = looked.await else { return };
+            let Ok((low, fault)) = looked.await else { return };
             let mut found = self.decided();
             found.extend(self.of_the_feed());
             let stepped = stepping.look(self.desk.clock());
             let node = [
-                is_low.then(|| (Kind::LowSpace, "the disk for recordings is filling up".to_owned())),
+                low.map(|text| (Kind::LowSpace, text)),
                 fault.map(|fault| (Kind::RecorderFailed, fault)),
                 stepped.map(|text| (Kind::Clock, text)),
             ];
@@ -223,6 +265,9 @@ impl Lookout {
             stands(Kind::Unanswered, Some(request.to_string()), text);
         }
         self.desk.with_state(|state| {
+            if state.plant.is_none() {
+                stands(Kind::NoPlant, None, policies::refusals::Refusal::NoPlant.to_string());
+            }
             for cut in state.cuts.keys() {
                 stands(Kind::Cut, Some(cut.to_string()), format!("cut {cut} stands"));
             }
@@ -269,12 +314,18 @@ impl Lookout {
     /// Tells what changed, once.
     fn settle(&self, found: BTreeMap<About, String>) {
         let now = self.desk.clock().wall();
-        let mut standing = self.alarms.lock();
+        let mut held = self.alarms.lock();
+        let standing = &mut held.raised;
         let cleared: Vec<_> = standing.extract_if(.., |about, _| !found.contains_key(about)).collect();
-        let raised: Vec<_> = found.into_iter().filter(|(about, _)| !standing.contains_key(about)).collect();
-        standing.extend(raised.iter().map(|(about, text)| (about.clone(), Raised { text: text.clone(), since: now })));
-        drop(standing);
-        if cleared.is_empty() && raised.is_empty() {
+        let (known, raised): (Vec<_>, Vec<_>) = found.into_iter().partition(|(about, _)| standing.contains_key(about));
+        for (about, text) in known {
+            standing.entry(about).and_modify(|raised| raised.text = text);
+        }
+        let raise = |text: &String| Raised { text: text.clone(), since: now, seen: None };
+        standing.extend(raised.iter().map(|(about, text)| (about.clone(), raise(text))));
+        let is_news = std::mem::take(&mut held.is_news) || !cleared.is_empty() || !raised.is_empty();
+        drop(held);
+        if !is_news {
             return;
         }
         for (about, text) in raised {
@@ -308,8 +359,9 @@ impl Lookout {
             of: about.of.clone(),
             text: raised.text.clone(),
             since: raised.since,
+            seen: raised.seen,
         };
-        let kept: Vec<Kept> = self.alarms.lock().iter().map(kept).collect();
+        let kept: Vec<Kept> = self.alarms.lock().raised.iter().map(kept).collect();
         let draft = self.path.with_extension("draft");
         fs::write(&draft, serde_json::to_vec(&kept)?)?;
         fs::rename(&draft, &self.path)
@@ -319,8 +371,22 @@ impl Lookout {
     fn remember(&self) {
         let kept: Option<Vec<Kept>> = fs::read(&self.path).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let kept = kept.into_iter().flatten();
-        let raised = kept.map(|Kept { kind, of, text, since }| (About { kind, of }, Raised { text, since }));
-        self.alarms.lock().extend(raised);
+        let raised =
+            kept.map(|Kept { kind, of, text, since, seen }| (About { kind, of }, Raised { text, since, seen }));
+        self.alarms.lock().raised.extend(raised);
+    }
+}
+
+/// Why nobody new is let in for want of room, where that is so.
+pub(crate) fn lacks_room(log: &Log) -> Option<String> {
+    match log.room() {
+        Ok(room) if room.state == RoomState::None => {
+            Some("the disk has less room than is reserved for recordings: nobody new is let in".to_owned())
+        }
+        Ok(_) => None,
+        Err(cause) => {
+            Some(format!("the disk for recordings does not say what room it has ({cause}): nobody new is let in"))
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub struct LiveSession {
     pub within_websocket: bool,
     /// How many watch it.
     pub watchers: usize,
+    /// How many of its target's places it holds; none where it is no service by TCP.
+    pub connections: usize,
 }
 
 /// What runs here now. Every call returns at once, stuck sessions or not.

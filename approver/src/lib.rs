@@ -9,6 +9,7 @@ pub mod carrier;
 pub mod clock;
 pub mod cuts;
 pub mod desk;
+pub mod difference;
 pub mod directory;
 pub mod eraser;
 pub mod feed;

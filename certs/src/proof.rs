@@ -109,8 +109,8 @@ pub enum Factors {
     KeyAndRecentLogin,
     /// A passkey, which checked who held it: two factors in one.
     Passkey,
-    /// An SSH key alone: of a sensor, which has nobody beside it who could give a code.
-    SensorKey,
+    /// An SSH key alone: of a sensor or display, which has nobody beside it who could give a code.
+    UnattendedKey,
 }
 
 /// That a signature by this person's SSH key was checked. Not `Clone`.
@@ -250,10 +250,10 @@ impl Authenticated {
         Self::new(passkey.person, Factors::Passkey, face, source, Some(passkey.key), now, true)
     }
 
-    /// A sensor's way: a key whose signature was checked. The caller knows that the key's holder is a sensor, which may read
-    /// what passes and nothing else.
-    pub fn by_sensor_key(key: VerifiedKey, source: IpAddr, now: Timestamp) -> Self {
-        Self::new(key.person, Factors::SensorKey, Face::Plant, source, Some(key.key), now, true)
+    /// The way of what stands unattended: a key whose signature was checked. The caller knows that the key's holder is a
+    /// sensor, which reads what passes, or a display, which sees and cuts; neither may do anything else.
+    pub fn by_unattended_key(key: VerifiedKey, source: IpAddr, now: Timestamp) -> Self {
+        Self::new(key.person, Factors::UnattendedKey, Face::Plant, source, Some(key.key), now, true)
     }
 
     /// Where passwords are enabled.

@@ -76,6 +76,8 @@ pub enum PackOf {
 pub enum CutBy {
     /// A person who signed in.
     Operator(PersonId),
+    /// Somebody at this display of the control room.
+    Display(PersonId),
     /// Somebody at the machine itself, with everything else gone.
     Local,
 }
@@ -382,6 +384,69 @@ impl Event {
         match serde_json::from_slice::<Version>(bytes)?.v {
             1 => Ok(serde_json::from_slice(bytes)?),
             newer => Err(UnknownEvent::Version(newer)),
+        }
+    }
+
+    /// Who did this; nobody where the gate itself did, or two people together.
+    pub const fn actor(&self) -> Option<PersonId> {
+        match self {
+            Self::Contracted { by, .. }
+            | Self::Invited { by, .. }
+            | Self::Reinvited { by, .. }
+            | Self::Renamed { by, .. }
+            | Self::Disabled { by, .. }
+            | Self::VendorDisabled { by, .. }
+            | Self::PlantProposed { by, .. }
+            | Self::Denied { by, .. }
+            | Self::AskDenied { by, .. }
+            | Self::Revoked { by, .. }
+            | Self::Reviewed { by, .. }
+            | Self::Frozen { by, .. }
+            | Self::Thawed { by, .. }
+            | Self::Watched { by, .. }
+            | Self::WatchEnded { by, .. }
+            | Self::Fetched { by, .. }
+            | Self::Packed { by, .. }
+            | Self::CaptureBegun { by, .. }
+            | Self::Rehearsed { by, .. }
+            | Self::Disconnected { by, .. }
+            | Self::Held { by, .. }
+            | Self::Released { by, .. }
+            | Self::BackedUp { by, .. }
+            | Self::Cut { by: CutBy::Operator(by) | CutBy::Display(by), .. } => Some(*by),
+            Self::Enrolled { person, .. }
+            | Self::PasswordSet { person }
+            | Self::OnDuty { person, .. }
+            | Self::Refused { person, .. } => Some(*person),
+            Self::Started { technician, .. } => Some(*technician),
+            Self::Submitted { request, .. } => Some(request.technician),
+            Self::Certified { certificate } => Some(certificate.statement.signer),
+            Self::PlantSigned { signed } => Some(signed.statement.signer),
+            Self::ErasureSigned { signed } => Some(signed.statement.signer),
+            Self::Voted { verdict } | Self::Reopened { verdict, .. } => Some(verdict.statement.operator),
+            Self::Founded { .. }
+            | Self::Activated { .. }
+            | Self::Locked { .. }
+            | Self::PlantText { .. }
+            | Self::PlantAdopted { .. }
+            | Self::Granted { .. }
+            | Self::Withdrawn { .. }
+            | Self::Lapsed { .. }
+            | Self::ExtensionAsked { .. }
+            | Self::Extended { .. }
+            | Self::WideningAsked { .. }
+            | Self::Widened { .. }
+            | Self::Ended { .. }
+            | Self::HostKeyMismatch { .. }
+            | Self::TransferRunsOn { .. }
+            | Self::Erased { .. }
+            | Self::Cut { by: CutBy::Local, .. }
+            | Self::NodeStarted { .. }
+            | Self::NodeStopped { .. }
+            | Self::Checkpointed { .. }
+            | Self::RecorderFailed { .. }
+            | Self::RecipientsNamed { .. }
+            | Self::Restored { .. } => None,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{GroupName, PersonId, RoleName, VendorId};
@@ -31,6 +31,8 @@ pub enum Kind {
     Administrator,
     /// Nobody, but a program that detects intrusions: reads what passes to targets, and decides nothing.
     Sensor,
+    /// Nobody, but a screen in the control room: shows the board, and can cut. It decides nothing else.
+    Display,
 }
 
 impl Kind {
@@ -42,6 +44,7 @@ impl Kind {
             Self::Auditor => "auditor",
             Self::Administrator => "administrator",
             Self::Sensor => "sensor",
+            Self::Display => "display",
         }
     }
 
@@ -52,6 +55,11 @@ impl Kind {
             Self::Operator { vendor } => vendor.as_ref(),
             _ => None,
         }
+    }
+
+    /// Whether nobody stands beside it who could give a second factor: its key alone signs it in.
+    pub const fn is_unattended(&self) -> bool {
+        matches!(self, Self::Sensor | Self::Display)
     }
 
     /// Whether keys of this kind count only once certified by people who already count.
@@ -101,6 +109,8 @@ pub struct Person {
     pub locked_until: Option<Timestamp>,
     /// Signed in on the plant face; on duty until then.
     pub on_duty_until: Option<Timestamp>,
+    /// When the journal last saw them do something, or were invited.
+    pub last_seen: Timestamp,
 }
 
 impl Person {
@@ -115,6 +125,11 @@ impl Person {
         self.enrolled_at = Some(at);
         (self.locked_until, self.on_duty_until) = (None, None);
         self.standing = if self.kind.needs_certifying() && !is_first { Standing::Enrolled } else { Standing::Active };
+    }
+
+    /// Whether nothing was heard of somebody who counts for so long that one should ask whether they still need to.
+    pub fn is_dormant(&self, now: Timestamp) -> bool {
+        self.standing == Standing::Active && now.duration_since(self.last_seen) >= DORMANT_AFTER
     }
 
     /// Whether this is an active operator of that group.
@@ -132,6 +147,9 @@ impl Person {
         self.kind == Kind::Administrator && self.standing == Standing::Active
     }
 }
+
+/// A quarter: accounts are commonly reviewed as often.
+pub const DORMANT_AFTER: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// A vendor's contract.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -365,8 +365,11 @@ impl State {
         if let Some(head) = event.seen().filter(|seen| self.witnessed.is_none_or(|known| known.head.size < seen.size)) {
             self.witnessed = Some(Witnessed { head, at });
         }
+        if let Some(actor) = event.actor() {
+            self.with_person(actor, |person| person.last_seen = at);
+        }
         match event {
-            Event::Founded { deployment, founders, .. } => self.found(deployment, founders),
+            Event::Founded { deployment, founders, .. } => self.found(deployment, founders, at),
             Event::Contracted { .. }
             | Event::Invited { .. }
             | Event::Reinvited { .. }
@@ -444,7 +447,7 @@ impl State {
         self.asks.values_mut().for_each(|ask| ask.open = false);
     }
 
-    fn found(&mut self, deployment: &DeploymentId, founders: &[Founder]) {
+    fn found(&mut self, deployment: &DeploymentId, founders: &[Founder], at: Timestamp) {
         self.deployment = Some(deployment.clone());
         for founder in founders {
             self.links.insert(founder.link, Link { person: founder.person, expires: Timestamp::MAX });
@@ -461,6 +464,7 @@ impl State {
                     enrolled_at: None,
                     locked_until: None,
                     on_duty_until: None,
+                    last_seen: at,
                 },
             );
         }
@@ -484,6 +488,7 @@ impl State {
                     enrolled_at: None,
                     locked_until: None,
                     on_duty_until: None,
+                    last_seen: at,
                 });
             }
             Event::Reinvited { person, link, expires, .. } => {

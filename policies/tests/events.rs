@@ -245,6 +245,14 @@ fn one_of_each() -> Vec<Event> {
         Ending::Shutdown,
         Ending::Crashed,
     ];
+    all.extend([Kind::Sensor, Kind::Display].map(|kind| Event::Invited {
+        person: other,
+        kind,
+        groups: BTreeSet::new(),
+        link,
+        expires: at,
+        by: who,
+    }));
     all.extend(endings.map(|ending| Event::Ended { session, ending, seal: Some(digest) }));
     let scopes = [
         Scope::Session(session),
@@ -254,7 +262,7 @@ fn one_of_each() -> Vec<Event> {
         Scope::Plant,
     ];
     all.extend(scopes.map(|scope| Event::Cut { cut, scope, by: CutBy::Operator(who), at }));
-    all.push(Event::Cut { cut, scope: Scope::Plant, by: CutBy::Local, at });
+    all.extend([CutBy::Local, CutBy::Display(other)].map(|by| Event::Cut { cut, scope: Scope::Plant, by, at }));
     all
 }
 

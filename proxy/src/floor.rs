@@ -100,8 +100,9 @@ impl fmt::Debug for Floor {
 
 impl Port for Floor {
     fn list(&self) -> Vec<LiveSession> {
-        let now = self.clock.boot();
-        self.all().iter().map(|live| live.shown(now)).collect()
+        let (now, held) = (self.clock.boot(), self.slots.held());
+        let connections = |live: &Live| held.get(&live.session).copied().unwrap_or_default();
+        self.all().iter().map(|live| live.shown(now, connections(live))).collect()
     }
 
     fn cut(&self, sessions: &[SessionId], ending: &Ending) {
@@ -164,7 +165,7 @@ impl Live {
         });
     }
 
-    fn shown(&self, now: Boot) -> LiveSession {
+    fn shown(&self, now: Boot, connections: usize) -> LiveSession {
         let (bytes_up, bytes_down) = self.seen.bytes_passed();
         LiveSession {
             session: self.session,
@@ -175,6 +176,7 @@ impl Live {
             transferring: self.seen.is_transferring(),
             within_websocket: self.seen.is_within_websocket(),
             watchers: self.seen.gallery().spectators(),
+            connections,
         }
     }
 }

@@ -55,7 +55,7 @@ fn trusted(person: &Person) -> Option<TrustedPerson> {
     let role = match person.kind {
         Kind::Administrator => FirstRole::Administrator,
         Kind::Operator { .. } => FirstRole::Operator,
-        Kind::Technician { .. } | Kind::Auditor | Kind::Sensor => return None,
+        Kind::Technician { .. } | Kind::Auditor | Kind::Sensor | Kind::Display => return None,
     };
     let keys = person.founding_keys.iter().filter_map(fingerprint).collect();
     Some(TrustedPerson { person: person.id, role, keys })

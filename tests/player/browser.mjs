@@ -47,6 +47,7 @@ const DO = {
   },
   verified: ({ authenticator, is }) =>
     browser.call('WebAuthn.setUserVerified', { authenticatorId: authenticator, isUserVerified: is }),
+  trust: () => browser.call('Security.setIgnoreCertificateErrors', { ignore: true }),
   says: ({ words }) => browser.until(`document.body.innerText.includes(${quoted(words)})`),
   until: ({ code }) => browser.until(code),
   evaluate: ({ code }) => browser.evaluate(code),

@@ -64,6 +64,12 @@ impl Browser {
         self.tell(&json!({"do": "verified", "authenticator": passkey, "is": is}));
     }
 
+    /// Takes the certificate that the gate makes when it is started again, too, as if the CA behind it were installed.
+    #[track_caller]
+    pub fn trusts(&mut self) {
+        self.tell(&json!({"do": "trust"}));
+    }
+
     /// Waits until these words stand on the page.
     #[track_caller]
     pub fn says(&mut self, words: &str) {

@@ -225,6 +225,247 @@ fn watching_ends_with_the_sign_in() {
     eventually("nobody watches", || watchers() == 0);
 }
 
+/// Another administrator, who has a passkey, signed in.
+fn in_the_office() -> Option<(Plant, Browser)> {
+    let mut plant = Plant::enrolled(Options::default());
+    plant.serve();
+    let mut browser = Browser::new(&plant)?;
+    browser.has_a_passkey();
+    log_in(&plant, "ada");
+    log_in(&plant, "lee");
+    let code = text(&json(&plant, "ada", &["invite", "ann", "--administrator"])["code"]);
+    // The code came as a link.
+    browser.open(&format!("/enrol#{code}"));
+    browser.says("The code that you were given");
+    browser.until("location.hash === ''");
+    browser.click("Go on");
+    browser.click("Make the passkey");
+    browser.says("does not count yet");
+    for voucher in ["ada", "lee"] {
+        holdpoint(&plant, voucher, &["certify", "ann", "--yes"]).ok();
+    }
+    signs_in(&mut browser);
+    Some((plant, browser))
+}
+
+#[test]
+fn an_administrator_invites_vouches_writes_contracts_down_and_puts_out_on_pages() {
+    let Some((mut plant, mut browser)) = in_the_office() else { return };
+    browser.click("People");
+    browser.says("Last seen");
+    browser.look("people");
+    let row =
+        |words: &str| format!("[...document.querySelectorAll('tr')].some((row) => row.innerText.includes({words:?}))");
+
+    // A contract, whose last day is in it.
+    browser.fill("#of", "beta");
+    browser.fill("#until", "2031-12-31");
+    browser.click("Write the contract down");
+    browser.until(&row("beta\t2032-01-01 00:00"));
+    let vendors = json(&plant, "ada", &["people"])["vendors"].to_string();
+    assert!(vendors.contains(r#""beta""#), "{vendors}");
+
+    // What cannot be is said, and nothing is half done.
+    browser.fill("#name", "nina");
+    browser.fill("#groups", "shift-lead");
+    browser.click("Invite");
+    browser.says("the vendor of a technician is a word of small letters");
+    browser.click("People");
+    browser.says("Last seen");
+    browser.fill("#name", "nina");
+    browser.fill("#groups", "shift-lead");
+    browser.evaluate("document.getElementById('kind').value = 'operator'");
+    browser.click("Invite");
+    browser.says("A code for nina");
+    browser.look("invited");
+    let code = text(&browser.evaluate("document.getElementById('code').innerText.trim()"));
+    let nina = plant.newcomer("nina");
+    let own = plant.faces.plant[0].to_string();
+    let mut enrol = nina.tool(tests::plant::program());
+    enrol.args(["enrol", "--gate", ORIGIN, "--address", &own, "--key", "key"]);
+    let told = run(&mut enrol, format!("{code}\n").as_bytes()).ok().out();
+    let key = told.split_whitespace().find(|word| word.starts_with("SHA256:")).map(str::to_owned);
+
+    // Both vouch: one with a passkey, one with a key in a file; what is signed names key and groups.
+    browser.click("People");
+    browser.says("Not vouched for yet: 1");
+    browser.click("nina");
+    browser.says("does not count yet");
+    browser.look("person");
+    browser.click("Vouch for key and groups…");
+    browser.says("the keys and groups of nina shall count");
+    browser.says("operator: shift-lead");
+    if let Some(key) = key {
+        browser.says(&key);
+    }
+    browser.click("Sign with your passkey");
+    browser.says("Vouched for by");
+    holdpoint(&plant, "lee", &["certify", "nina", "--yes"]).ok();
+    browser.click("People");
+    browser.until(&row("nina\toperator: shift-lead\tactive"));
+
+    // Out, in one act.
+    browser.click("nina");
+    browser.click("Put out…");
+    browser.click("Put nina out");
+    browser.says("disabled");
+    let people = json(&plant, "ada", &["people"])["people"].to_string();
+    assert!(people.contains("\"disabled\""), "{people}");
+    drop(browser);
+    plant.stop();
+    let said = plant.evidence().both_say(0);
+    assert!(said.contains("WHOLE"), "{said}");
+}
+
+#[test]
+fn a_plant_file_is_put_up_and_signed_on_pages() {
+    let Some((mut plant, mut browser)) = in_the_office() else { return };
+    let file = std::fs::read_to_string(plant.installation().join("plant.toml")).expect("a plant file");
+    let changed = file.replace("duration_max = \"4h\"", "duration_max = \"5h\"");
+    assert_ne!(file, changed);
+    browser.click("Plant files");
+    browser.says("Put one up");
+    browser.look("plant-files");
+    browser.fill("#text", &changed.replace("duration_max", "duration_mux"));
+    browser.click("Check it and put it up");
+    browser.says("duration_mux");
+    browser.click("To the board");
+    browser.click("Plant files");
+    browser.says("Put one up");
+    browser.fill("#text", &changed);
+    browser.click("Check it and put it up");
+    browser.says("What it changes");
+    browser.says("duration_max");
+    browser.look("plant-file");
+    browser.click("Sign it…");
+    browser.says("this plant file shall be in force");
+    browser.says("5h");
+    browser.click("Sign with your passkey");
+    browser.says("Signed by");
+    // The same file, to the byte, from a terminal.
+    let path = plant.person("lee").path("plant.toml");
+    std::fs::write(&path, &changed).expect("a file");
+    let told = holdpoint(&plant, "lee", &["adopt", path.to_str().expect("a path"), "--yes"]).ok().out();
+    assert!(told.contains("in force"), "{told}");
+    browser.click("Plant files");
+    browser.says("In force");
+    drop(browser);
+    plant.stop();
+    let said = plant.evidence().both_say(0);
+    assert!(said.contains("WHOLE"), "{said}");
+}
+
+/// The gate is started again where it was: browsers come back by themselves.
+fn starts_again(plant: &mut Plant) {
+    let own = plant.faces.plant[0];
+    plant.edit_config(|text| {
+        let at = text.rfind("127.0.0.1:0").expect("the plant face's");
+        format!("{}{own}{}", &text[..at], &text[at + "127.0.0.1:0".len()..])
+    });
+    plant.stop();
+    plant.serve();
+}
+
+#[test]
+fn a_display_shows_the_board_with_nobody_signed_in_and_can_cut_and_nothing_else() {
+    let mut plant = Plant::enrolled(Options::default());
+    plant.grant("tess", "hmi-2", &[Action::Shell], Seconds(3_600));
+    plant.log_in("tess");
+    plant.serve();
+    let Some(mut browser) = Browser::new(&plant) else { return };
+    log_in(&plant, "ada");
+    log_in(&plant, "tess");
+    let code = text(&json(&plant, "ada", &["invite", "wall-1", "--display"])["code"]);
+    let somebodys = text(&json(&plant, "ada", &["invite", "newcomer", "--auditor"])["code"]);
+
+    // Its code enrols no person and no program, and a person's code no display.
+    let mut enrol = plant.newcomer("wall-1").tool(tests::plant::program());
+    let own = plant.faces.plant[0].to_string();
+    enrol.args(["enrol", "--gate", ORIGIN, "--address", &own, "--key", "key"]);
+    let told = run(&mut enrol, format!("{code}\n").as_bytes());
+    assert!(told.err().contains("/display in the browser of its screen"), "{}", told.err());
+    browser.open("/display");
+    browser.says("Enrol this display");
+    browser.look("display-enrol");
+    browser.fill("#code", &somebodys);
+    browser.click("Enrol this display");
+    browser.says("this code is not for a display");
+    browser.fill("#code", &code);
+    browser.click("Enrol this display");
+    browser.says("Display wall-1");
+    browser.says("Nobody waits");
+
+    // It sees, and what it is not for is not offered, nor done when it is asked.
+    let _shell = at_work(&plant);
+    browser.says("At work: 1");
+    browser.look("display");
+    let request = asks(&plant, "the pump is stuck");
+    browser.says("the pump is stuck");
+    browser.click(CARD);
+    browser.says("What may be done then");
+    assert_eq!(browser.evaluate("document.querySelectorAll('main form').length"), json!(0));
+    browser.click("Board");
+    browser.click("hmi-2 / ssh");
+    browser.says("This session");
+    let session = text(&browser.evaluate("location.pathname"));
+    browser.click("This session…");
+    browser.says("This ends at once");
+    for page in [format!("{session}/freeze"), format!("{session}/watch"), format!("/requests/{request}/revoke")] {
+        let body = "new URLSearchParams({ reason: 'why', csrf: document.querySelector('input[name=csrf]').value })";
+        let code = format!(
+            "fetch('{page}', {{ method: 'POST', redirect: 'manual', body: {body} }}).then((answer) => answer.text())"
+        );
+        let said = text(&browser.evaluate(&code));
+        assert!(said.contains("operators") || said.contains("Watch"), "{page}: {said}");
+    }
+    let screen = format!("fetch('{session}/screen').then((answer) => answer.status)");
+    assert_eq!(browser.evaluate(&screen), json!(403), "what a technician types is not for everybody who passes by");
+
+    // It signs in again by itself when the gate was started again.
+    browser.open("/");
+    browser.says("At work: 1");
+    browser.trusts();
+    starts_again(&mut plant);
+    browser.says("At work: 0");
+    browser.says("Display wall-1");
+
+    // Anybody who stands before it cuts; by whom, is the display.
+    let mut shell = at_work(&plant);
+    browser.says("At work: 1");
+    browser.click("Cut everything…");
+    browser.says("Cut: the whole plant");
+    browser.press("Cut now");
+    browser.says("One session is ended");
+    shell.until("cut");
+    browser.click("The cut");
+    browser.says("the whole plant");
+    assert_eq!(browser.evaluate("document.querySelectorAll('main form').length"), json!(0));
+    browser.click("Board");
+    browser.says("an operator cut it");
+
+    // That a cut stands is an alarm, and sounds until somebody says that they saw it; then it stands, and is still.
+    browser.says("Alarms: 1");
+    browser.until("Number(document.documentElement.dataset.rings) > 0");
+    browser.look("alarm");
+    browser.click("Seen: stop the sound");
+    browser.says("seen by wall-1");
+    browser.until("document.querySelector('[data-sounding]') === null");
+    let status = json(&plant, "ada", &["status"]);
+    assert_eq!(
+        (status["alarms"][0]["alarm"].as_str(), status["alarms"][0]["seen_at"].is_string()),
+        (Some("cut"), true)
+    );
+
+    // Out in one act.
+    holdpoint(&plant, "ada", &["disable", "wall-1"]).ok();
+    browser.open("/");
+    browser.says("it was disabled");
+    plant.stop();
+    let evidence = plant.evidence();
+    let said = evidence.both_say(0);
+    assert!(said.contains("WHOLE"), "{said}");
+}
+
 #[test]
 fn a_page_that_lost_the_gate_says_so() {
     let Some((mut plant, mut browser, _)) = in_the_control_room() else { return };
@@ -304,9 +545,10 @@ fn whoever_is_not_signed_in_sees_no_page_and_does_nothing() {
         ("r_01jd0c4000000000000000000", "s_01jd0c4000000000000000000", "a_01jd0c4000000000000000000");
     let shown =
         ["/".to_owned(), format!("/requests/{request}"), format!("/asks/{ask}"), format!("/sessions/{session}")];
-    for page in
-        shown.into_iter().chain(["/cut?scope=plant", "/cuts/c_1", "/events", "/sessions/s_1/screen"].map(str::to_owned))
-    {
+    for page in shown.into_iter().chain(
+        ["/cut?scope=plant", "/cuts/c_1", "/events", "/sessions/s_1/screen", "/people", "/people/p_1", "/plant-files"]
+            .map(str::to_owned),
+    ) {
         assert_eq!(asked(&plant, &page, &[]), TO_SIGN_IN, "{page}");
         assert_eq!(
             asked(&plant, &page, &["-b", &format!("__Host-holdpoint={}", "0".repeat(64))]),
@@ -314,8 +556,26 @@ fn whoever_is_not_signed_in_sees_no_page_and_does_nothing() {
             "{page}"
         );
     }
-    let sent =
-        ["sign-out", "requests/r_1/sign", "requests/r_1/revoke", "asks/a_1/sign", "cuts/c_1/sign", "signed", "cut"];
+    let sent = [
+        "sign-out",
+        "requests/r_1/sign",
+        "requests/r_1/revoke",
+        "asks/a_1/sign",
+        "cuts/c_1/sign",
+        "signed",
+        "cut",
+        "alarms/seen",
+        "people",
+        "people/p_1/disable",
+        "people/p_1/reinvite",
+        "people/p_1/certify",
+        "people/p_1/certified",
+        "vendors",
+        "vendors/acme/disable",
+        "plant-files",
+        "plant-files/0/sign",
+        "plant-files/0/signed",
+    ];
     let acts = ["freeze", "thaw", "disconnect", "watch"].map(|act| format!("sessions/{session}/{act}"));
     for page in sent.map(str::to_owned).into_iter().chain(acts) {
         let form = ["-d", "csrf=", "-H", "Origin: https://holdpoint.mill3.example:9443"];

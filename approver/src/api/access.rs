@@ -8,13 +8,13 @@ use policies::digest::Salted;
 use policies::ids::{PersonId, RequestId, SessionId};
 use policies::refusals::Refusal;
 use policies::requests::Widening;
-use policies::state::SessionFacts;
+use policies::state::{Case, SessionFacts};
 use policies::time::{Seconds, Window};
 
 use super::cards::Around;
 use super::guard::{Asked, At, Caller, Sent};
 use super::problem::Problem;
-use super::requests::{done, matters};
+use super::requests::{done, matters, page};
 use super::types::{
     AskAccess, AskMade, AskMoreActions, AskMoreTime, Done, OwnRequest, OwnRequestsView, RequestMade, SessionView,
     SessionsView, Wanted,
@@ -24,8 +24,6 @@ use crate::mint;
 
 /// How long a grant may wait for its first use where nothing is said: a shift.
 const WAITS: Seconds = Seconds(8 * 3_600);
-/// Newest first, and no more at once.
-const LISTED_MAX: usize = 200;
 
 pub(super) async fn ask(
     State(api): State<Api>,
@@ -79,19 +77,19 @@ impl Api {
 pub(super) async fn list(
     State(api): State<Api>,
     caller: Caller,
-    Asked(wanted): Asked<Wanted>,
+    Asked(wanted): Asked<Wanted<RequestId>>,
 ) -> Json<OwnRequestsView> {
     let now = api.clock().wall();
-    let around: Vec<Around> = api.desk().with_state(|state| {
-        let own = state.cases.iter().rev().filter(|(_, case)| case.asked.technician == caller.person());
-        let wanted = own.filter(|(_, case)| wanted.all || matters(case, now)).take(LISTED_MAX);
-        wanted.filter_map(|(id, _)| Around::of(state, *id)).collect()
+    let (around, next) = api.desk().with_state(|state| {
+        let is_own = |case: &Case| case.asked.technician == caller.person() && (wanted.all || matters(case, now));
+        let (cases, next) = page(&state.cases, &wanted, is_own);
+        (cases.iter().filter_map(|(id, _)| Around::of(state, **id)).collect::<Vec<_>>(), next)
     });
     let mut requests = Vec::new();
     for around in &around {
         requests.push(api.own_request(around).await);
     }
-    Json(OwnRequestsView { requests })
+    Json(OwnRequestsView { requests, next })
 }
 
 pub(super) async fn one(
@@ -149,14 +147,15 @@ pub(super) async fn more_actions(
 pub(super) async fn sessions(
     State(api): State<Api>,
     caller: Caller,
-    Asked(wanted): Asked<Wanted>,
+    Asked(wanted): Asked<Wanted<SessionId>>,
 ) -> Json<SessionsView> {
-    let own: Vec<_> = api.desk().with_state(|state| {
-        let own = state.sessions.iter().rev().filter(|(_, facts)| facts.technician == caller.person());
-        let wanted = own.filter(|(_, facts)| wanted.all || facts.ended.is_none()).take(LISTED_MAX);
-        wanted.map(|(id, facts)| (*id, facts.clone())).collect()
+    let (own, next) = api.desk().with_state(|state| {
+        let is_own =
+            |facts: &SessionFacts| facts.technician == caller.person() && (wanted.all || facts.ended.is_none());
+        let (own, next) = page(&state.sessions, &wanted, is_own);
+        (own.into_iter().map(|(id, facts)| (*id, facts.clone())).collect::<Vec<_>>(), next)
     });
-    Json(SessionsView { sessions: api.own_sessions(&own).await })
+    Json(SessionsView { sessions: api.own_sessions(&own).await, next })
 }
 
 impl Api {

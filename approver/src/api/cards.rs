@@ -311,12 +311,13 @@ impl Api {
         facts: &SessionFacts,
         live: Option<&LiveSession>,
     ) -> SessionView {
-        let (vendor, deadline, protocol) = self.desk().with_state(|state| {
+        let (vendor, deadline, protocol, places) = self.desk().with_state(|state| {
             let case = state.cases.get(&facts.request);
             let target = state.plant.as_ref().and_then(|plant| plant.targets.get(&facts.target));
-            let protocol =
-                target.and_then(|target| target.services.get(&facts.service)).map(|service| service.protocol);
-            (state.vendor_of(facts.technician).cloned(), case.map(|case| case.deadline), protocol)
+            let service = target.and_then(|target| target.services.get(&facts.service));
+            let protocol = service.map(|service| service.protocol);
+            let places = service.filter(|of| of.protocol != Protocol::Ssh).map(|service| service.connections_max);
+            (state.vendor_of(facts.technician).cloned(), case.map(|case| case.deadline), protocol, places)
         });
         let idle = |live: &LiveSession| self.clock().boot().since(live.last_input).as_secs();
         let ended = facts.ended.as_ref().map(|(at, ending)| EndingView {
@@ -347,6 +348,8 @@ impl Api {
                 idle_seconds: idle(live),
                 transferring: live.transferring,
                 within_websocket: live.within_websocket,
+                connections: live.connections,
+                connections_max: places,
             }),
             seal: facts.seal,
             kept: Some(self.kept_view(id, facts).await),
@@ -385,6 +388,8 @@ impl Api {
             vouchers: self.named_all(vouchers).await,
             locked_until: person.locked_until.filter(|until| self.clock().wall() < *until),
             on_duty_until: person.on_duty_until.filter(|until| self.clock().wall() < *until),
+            last_seen: person.last_seen,
+            dormant: person.is_dormant(self.clock().wall()),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Cutting, and letting back in. A cut needs nothing but the word of an operator; reopening needs their signature.
+//! Cutting, and letting back in. A cut needs nothing but the word of an operator, or a display's; reopening needs their signature.
 
 use axum::Json;
 use axum::extract::State;
-use policies::events::{CutBy, Scope};
+use policies::events::Scope;
 use policies::ids::CutId;
 use policies::requests::{Matter, Reopening};
 
@@ -17,7 +17,7 @@ pub(super) async fn cut(
     caller: Caller,
     Sent(Cut { scope }): Sent<Cut>,
 ) -> Result<Json<CutMade>, Problem> {
-    let done = api.desk().cut(CutBy::Operator(caller.person()), scope).await?;
+    let done = api.desk().cut(caller.cuts_as(), scope).await?;
     let kept = match done.kept {
         Kept::Journaled => "journal",
         Kept::OnDisk => "disk",

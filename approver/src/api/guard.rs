@@ -17,6 +17,7 @@ use certs::tls_client::CERTIFICATE_TOKEN;
 use certs::token::{REQUEST_SKEW, SignedRequest, check_request_proof};
 use jiff::Timestamp;
 use policies::digest::Digest;
+use policies::events::CutBy;
 use policies::ids::PersonId;
 use policies::people::{Kind, Person, Standing};
 use policies::refusals::Refusal;
@@ -43,6 +44,14 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) const fn person(&self) -> PersonId {
         self.person
+    }
+
+    /// On whose word a cut of this caller is made.
+    pub(super) const fn cuts_as(&self) -> CutBy {
+        match self.role {
+            Role::Display => CutBy::Display(self.person),
+            _ => CutBy::Operator(self.person),
+        }
     }
 }
 

@@ -14,12 +14,12 @@ use policies::time::Seconds;
 
 use super::Api;
 use super::cards::{STATEMENT_LASTS, fingerprints};
-use super::guard::{At, Caller, Sent};
+use super::guard::{Asked, At, Caller, Sent};
 use super::problem::Problem;
-use super::requests::done;
+use super::requests::{done, page};
 use super::types::{
     CertificateGiven, CertifyTemplate, Contract, Done, Invite, Invited, PeopleView, PersonView, Reinvite, Rename,
-    VendorView, VendorsView,
+    VendorView, VendorsView, Wanted,
 };
 use crate::mint;
 use crate::people::{Invitation, NewPerson};
@@ -49,16 +49,17 @@ pub(super) async fn one(State(api): State<Api>, At(id): At<PersonId>) -> Result<
     Ok(Json(api.person_view(&person, vouchers).await))
 }
 
-pub(super) async fn list(State(api): State<Api>) -> Json<PeopleView> {
-    let all: Vec<(Person, BTreeSet<PersonId>)> = api.desk().with_state(|state| {
+pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<PersonId>>) -> Json<PeopleView> {
+    let (found, next) = api.desk().with_state(|state| {
         let vouchers = |id| state.vouchers.get(id).cloned().unwrap_or_default();
-        state.people.iter().map(|(id, person)| (person.clone(), vouchers(id))).collect()
+        let (people, next) = page(&state.people, &wanted, |_| true);
+        (people.into_iter().map(|(id, person)| (person.clone(), vouchers(id))).collect::<Vec<_>>(), next)
     });
     let mut people = Vec::new();
-    for (person, vouchers) in all {
+    for (person, vouchers) in found {
         people.push(api.person_view(&person, vouchers).await);
     }
-    Json(PeopleView { people })
+    Json(PeopleView { people, next })
 }
 
 pub(super) async fn invite(

@@ -48,6 +48,12 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "not-signed-in", detail)
     }
 
+    /// A display's code, used elsewhere than in its browser, in which its key has to lie.
+    pub(super) fn of_a_display(origin: &str) -> Self {
+        let detail = format!("this code is for a display: open {origin}/display in the browser of its screen");
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "code-of-a-display", detail)
+    }
+
     pub(super) fn too_large() -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a request's body may have 1 MiB. Send less")
     }

@@ -1,6 +1,9 @@
 //! What operators do with requests: look at the card, get a statement to sign, give the signed verdict. The approver is
 //! who signed in: a statement in another's name is refused before it reaches the Desk.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
 use axum::Json;
 use axum::extract::State;
 use policies::decide::Command;
@@ -9,31 +12,44 @@ use policies::events::Event;
 use policies::ids::{AskId, RequestId};
 use policies::refusals::Refusal;
 use policies::requests::{Answer, Matter, Narrowing, SeenHead, VerdictStatement};
-use policies::state::{Asked as Matters, Case, RequestStanding};
+use policies::state::{Ask, Asked as Matters, Case, RequestStanding};
 
 use super::Api;
 use super::cards::{Around, STATEMENT_LASTS};
 use super::guard::{Asked, At, Caller, Sent};
 use super::problem::Problem;
 use super::types::{
-    AsksView, Because, Card, CardsView, Done, KeepText, KeptText, VerdictGiven, VerdictTemplate, Wanted,
+    AsksView, Because, Card, CardsView, Done, KeepText, KeptText, LISTED_MAX, VerdictGiven, VerdictTemplate, Wanted,
 };
 use crate::mint;
 
-/// Newest first, and no more at once: who looks for older ones reads the journal.
-const LISTED_MAX: usize = 1_000;
-
-pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted>) -> Json<CardsView> {
+pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<RequestId>>) -> Json<CardsView> {
     let now = api.clock().wall();
-    let around: Vec<Around> = api.desk().with_state(|state| {
-        let newest = state.cases.iter().rev().filter(|(_, case)| wanted.all || matters(case, now));
-        newest.take(LISTED_MAX).filter_map(|(id, _)| Around::of(state, *id)).collect()
+    let (around, next) = api.desk().with_state(|state| {
+        let (cases, next) = page(&state.cases, &wanted, |case| wanted.all || matters(case, now));
+        (cases.iter().filter_map(|(id, _)| Around::of(state, **id)).collect::<Vec<_>>(), next)
     });
     let mut requests = Vec::new();
     for around in &around {
         requests.push(api.card(around).await);
     }
-    Json(CardsView { requests })
+    Json(CardsView { requests, next })
+}
+
+/// Newest first, as far as they fit what is wanted; and where the next page begins, if there is one.
+pub(super) fn page<'a, I: Ord + Copy, T>(
+    all: &'a BTreeMap<I, T>,
+    wanted: &Wanted<I>,
+    fits: impl Fn(&T) -> bool,
+) -> (Vec<(&'a I, &'a T)>, Option<I>) {
+    let end = wanted.before.map_or(Bound::Unbounded, Bound::Excluded);
+    let limit = wanted.limit.unwrap_or(LISTED_MAX).clamp(1, LISTED_MAX);
+    let older = all.range((Bound::Unbounded, end)).rev().filter(|(_, one)| fits(one));
+    let mut found: Vec<_> = older.take(limit + 1).collect();
+    let is_more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| is_more).map(|(id, _)| **id);
+    (found, next)
 }
 
 /// Waits, stands, or was given as an emergency that nobody looked back at.
@@ -138,16 +154,17 @@ pub(super) async fn revoke(
     Ok(done(&revoked?))
 }
 
-pub(super) async fn asks(State(api): State<Api>, Asked(wanted): Asked<Wanted>) -> Json<AsksView> {
-    let asks: Vec<_> = api.desk().with_state(|state| {
-        let newest = state.asks.iter().rev().filter(|(_, ask)| wanted.all || ask.open).take(LISTED_MAX);
-        newest.map(|(id, ask)| (*id, ask.clone(), state.cases.get(&ask.asked.request()).cloned())).collect()
+pub(super) async fn asks(State(api): State<Api>, Asked(wanted): Asked<Wanted<AskId>>) -> Json<AsksView> {
+    let (asks, next) = api.desk().with_state(|state| {
+        let (asks, next) = page(&state.asks, &wanted, |ask| wanted.all || ask.open);
+        let case = |ask: &Ask| state.cases.get(&ask.asked.request()).cloned();
+        (asks.into_iter().map(|(id, ask)| (*id, ask.clone(), case(ask))).collect::<Vec<_>>(), next)
     });
     let mut views = Vec::new();
     for (id, ask, case) in &asks {
         views.push(api.ask_view(*id, ask, case.as_ref()).await);
     }
-    Json(AsksView { asks: views })
+    Json(AsksView { asks: views, next })
 }
 
 pub(super) async fn keep_text(

@@ -30,11 +30,14 @@ pub enum Role {
     Administrator,
     /// A program that reads what passes.
     Sensor,
+    /// A screen that shows the board, and can cut.
+    Display,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 5] = [Self::Technician, Self::Operator, Self::Auditor, Self::Administrator, Self::Sensor];
+    pub const ALL: [Self; 6] =
+        [Self::Technician, Self::Operator, Self::Auditor, Self::Administrator, Self::Sensor, Self::Display];
 
     /// A person's.
     pub const fn of(person: &Person) -> Self {
@@ -44,6 +47,7 @@ impl Role {
             Kind::Auditor => Self::Auditor,
             Kind::Administrator => Self::Administrator,
             Kind::Sensor => Self::Sensor,
+            Kind::Display => Self::Display,
         }
     }
 
@@ -57,6 +61,8 @@ impl Role {
             SIGNERS => "operators and administrators",
             READERS => "operators and auditors",
             EYES => "operators, auditors and sensors",
+            CUTTERS => "operators and displays",
+            SCREENS => "people of the plant and displays",
             _ => "people of the plant",
         }
     }
@@ -81,6 +87,10 @@ const SIGNERS: &[Role] = &[Role::Operator, Role::Administrator];
 const READERS: &[Role] = &[Role::Operator, Role::Auditor];
 /// Who reads what passes.
 const EYES: &[Role] = &[Role::Operator, Role::Auditor, Role::Sensor];
+/// Who cuts.
+const CUTTERS: &[Role] = &[Role::Operator, Role::Display];
+/// Who sees the board.
+const SCREENS: &[Role] = &[Role::Operator, Role::Auditor, Role::Administrator, Role::Display];
 /// People on the plant face.
 const PLANT: &[Role] = &[Role::Operator, Role::Auditor, Role::Administrator];
 
@@ -183,6 +193,12 @@ impl Route {
         self
     }
 
+    /// Of a list that grows.
+    fn in_pages(self) -> Self {
+        self.query("limit", "So many at most, newest first; 1000 where nothing is said, and never more.")
+            .query("before", "Those older than this one: `next` of the page before.")
+    }
+
     fn query(mut self, name: &'static str, about: &'static str) -> Self {
         self.query.push((name, about));
         self
@@ -255,27 +271,33 @@ fn about_the_gate() -> Vec<Route> {
             .query("to", "Whom it is encrypted to: `age1…`, several with commas between.")
             .gives_bytes("application/octet-stream"),
         read("/api/v1/status", status::status)
-            .for_(PLANT, "How the gate is doing.")
+            .for_(SCREENS, "How the gate is doing.")
             .with_key_alone()
             .gives::<types::Status>(),
+        act("/api/v1/alarms/acknowledge", status::acknowledge)
+            .for_(CUTTERS, "You saw these alarms: their sound stops, and they stand until their cause is gone.")
+            .with_key_alone()
+            .takes::<types::AlarmsSeen>()
+            .gives::<types::AlarmsQuiet>(),
         read("/api/v1/feed", feed::feed)
             .for_(READERS, "What the plant's own systems are told: lines of JSON, from a cursor on.")
             .with_key_alone()
             .query("from", "The `cursor` of the last line you have; from the oldest there is, if left out.")
             .query("follow", "`true`: goes on with what comes; an empty line says that the connection stands.")
             .gives_lines::<types::FeedLine>(),
-        read("/api/v1/me", people::me).for_(PLANT, "Who you are.").with_key_alone().gives::<types::PersonView>(),
+        read("/api/v1/me", people::me).for_(SCREENS, "Who you are.").with_key_alone().gives::<types::PersonView>(),
     ]
 }
 
 fn about_requests() -> Vec<Route> {
     vec![
         read("/api/v1/requests", requests::list)
-            .for_(PLANT, "Requests that wait and grants that stand.")
+            .for_(SCREENS, "Requests that wait and grants that stand.")
             .query("all", "`true`: also those that are over.")
+            .in_pages()
             .gives::<types::CardsView>(),
         read("/api/v1/requests/{request}", requests::one)
-            .for_(PLANT, "One request, with all that its card shows.")
+            .for_(SCREENS, "One request, with all that its card shows.")
             .gives::<types::Card>(),
         read("/api/v1/requests/{request}/statement", requests::statement)
             .for_(OPERATOR, "A yes to it, to be signed.")
@@ -288,8 +310,9 @@ fn about_requests() -> Vec<Route> {
             .takes::<types::Because>()
             .gives::<types::Done>(),
         read("/api/v1/asks", requests::asks)
-            .for_(PLANT, "Extensions and widenings that wait.")
+            .for_(SCREENS, "Extensions and widenings that wait.")
             .query("all", "`true`: also those that are answered.")
+            .in_pages()
             .gives::<types::AsksView>(),
         read("/api/v1/asks/{ask}/statement", requests::ask_statement)
             .for_(OPERATOR, "A yes to an extension or widening, to be signed.")
@@ -311,12 +334,13 @@ fn about_requests() -> Vec<Route> {
 fn about_sessions() -> Vec<Route> {
     vec![
         read("/api/v1/sessions", sessions::list)
-            .for_(PLANT, "Live sessions.")
+            .for_(SCREENS, "Live sessions.")
             .with_key_alone()
             .query("all", "`true`: also past ones.")
+            .in_pages()
             .gives::<types::SessionsView>(),
         read("/api/v1/sessions/{session}", sessions::one)
-            .for_(PLANT, "One session.")
+            .for_(SCREENS, "One session.")
             .with_key_alone()
             .gives::<types::SessionView>(),
         read("/api/v1/sessions/{session}/watch", sessions::watch)
@@ -346,9 +370,9 @@ fn about_sessions() -> Vec<Route> {
         act("/api/v1/sessions/{session}/thaw", sessions::thaw)
             .for_(OPERATOR, "Let a session's input go on.")
             .gives::<types::Acted>(),
-        read("/api/v1/cuts", cuts::list).for_(PLANT, "Cuts that stand.").with_key_alone().gives::<types::CutsView>(),
+        read("/api/v1/cuts", cuts::list).for_(SCREENS, "Cuts that stand.").with_key_alone().gives::<types::CutsView>(),
         act("/api/v1/cuts", cuts::cut)
-            .for_(OPERATOR, "End at once, and keep out until reopened.")
+            .for_(CUTTERS, "End at once, and keep out until reopened.")
             .with_key_alone()
             .takes::<types::Cut>()
             .gives::<types::CutMade>(),
@@ -365,7 +389,7 @@ fn about_sessions() -> Vec<Route> {
 
 fn about_people() -> Vec<Route> {
     vec![
-        read("/api/v1/people", people::list).for_(PLANT, "Everybody.").gives::<types::PeopleView>(),
+        read("/api/v1/people", people::list).for_(PLANT, "Everybody.").in_pages().gives::<types::PeopleView>(),
         act("/api/v1/people", people::invite)
             .for_(ADMINISTRATOR, "Invite somebody; the code is shown once.")
             .takes::<types::Invite>()
@@ -431,6 +455,7 @@ fn about_evidence() -> Vec<Route> {
             .gives::<types::TrustView>(),
         read("/api/v1/recordings", sessions::recordings)
             .for_(READERS, "Sessions that were recorded.")
+            .in_pages()
             .gives::<types::SessionsView>(),
         read("/api/v1/recordings/{session}/files", evidence::recording)
             .for_(READERS, "A recording as ciphertext, to play and verify elsewhere; the fetch is journaled first.")
@@ -484,6 +509,7 @@ fn of_vendors() -> Vec<Route> {
         read("/api/v1/requests", access::list)
             .for_(TECHNICIAN, "Your requests and grants.")
             .query("all", "`true`: also those that are over.")
+            .in_pages()
             .gives::<types::OwnRequestsView>(),
         act("/api/v1/requests", access::ask)
             .for_(TECHNICIAN, "Ask for access.")
@@ -527,6 +553,7 @@ fn of_vendors() -> Vec<Route> {
         read("/api/v1/sessions", access::sessions)
             .for_(TECHNICIAN, "Your live sessions.")
             .query("all", "`true`: also past ones.")
+            .in_pages()
             .gives::<types::SessionsView>(),
     ]
 }

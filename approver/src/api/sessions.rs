@@ -16,38 +16,37 @@ use tokio::time::Instant;
 use super::Api;
 use super::guard::{Asked, At, Caller};
 use super::problem::Problem;
+use super::requests::page;
 use super::staying::{self, Hangup, Reading};
 use super::types::{Acted, Disconnected, SessionView, SessionsView, Wanted, WatchLine};
 use crate::desk::Watching;
 use crate::floor::WatchFrame;
 
-/// Newest first, and no more at once: who looks for older ones reads the journal.
-const LISTED_MAX: usize = 1_000;
 /// So long nothing is sent before a line says that the connection stands.
 const STILL_EVERY: Duration = Duration::from_secs(5);
 
-pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted>) -> Json<SessionsView> {
-    Json(api.sessions_where(|facts| wanted.all || facts.ended.is_none()).await)
+pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<SessionId>>) -> Json<SessionsView> {
+    Json(api.sessions_where(wanted).await)
 }
 
 /// Every session has a recording: none is opened without.
-pub(super) async fn recordings(State(api): State<Api>) -> Json<SessionsView> {
-    Json(api.sessions_where(|_| true).await)
+pub(super) async fn recordings(State(api): State<Api>, Asked(wanted): Asked<Wanted<SessionId>>) -> Json<SessionsView> {
+    Json(api.sessions_where(Wanted { all: true, ..wanted }).await)
 }
 
 impl Api {
-    async fn sessions_where(&self, wanted: impl Fn(&SessionFacts) -> bool) -> SessionsView {
+    async fn sessions_where(&self, wanted: Wanted<SessionId>) -> SessionsView {
         let live = self.desk().floor().list();
-        let found: Vec<_> = self.desk().with_state(|state| {
-            let newest = state.sessions.iter().rev().filter(|(_, facts)| wanted(facts)).take(LISTED_MAX);
-            newest.map(|(id, facts)| (*id, facts.clone())).collect()
+        let (found, next) = self.desk().with_state(|state| {
+            let (found, next) = page(&state.sessions, &wanted, |facts| wanted.all || facts.ended.is_none());
+            (found.into_iter().map(|(id, facts)| (*id, facts.clone())).collect::<Vec<_>>(), next)
         });
         let mut sessions = Vec::new();
         for (id, facts) in &found {
             let live = live.iter().find(|live| live.session == *id);
             sessions.push(self.session_view(*id, facts, live).await);
         }
-        SessionsView { sessions }
+        SessionsView { sessions, next }
     }
 
     pub(super) fn facts(&self, id: SessionId) -> Result<SessionFacts, Problem> {

@@ -192,12 +192,15 @@ pub(super) async fn enrol(State(api): State<Api>, Sent(asked): Sent<Enrol>) -> R
             state.people.get(&link.person).map(|person| person.kind.clone())
         });
         let kind = kind.ok_or(Refusal::LinkSpent)?;
+        if kind == Kind::Display {
+            return Err(Problem::of_a_display(api.parts().plant_origin.as_str()));
+        }
         let is_technician = matches!(kind, Kind::Technician { .. });
         if is_technician != (api.face() == Face::Vendor) {
             return Err(Refusal::LinkSpent.into());
         }
         let enrolled = api.people().enrol(&code, &key).await?;
-        let second = (kind != Kind::Sensor).then(|| SecondFactor {
+        let second = (!kind.is_unattended()).then(|| SecondFactor {
             totp_secret: enrolled.totp.base32().to_string(),
             totp_url: enrolled.totp.otpauth_url(api.desk().deployment().as_str(), &enrolled.name).to_string(),
             recovery_codes: enrolled.recovery.shown().map(|code| code.to_string()).collect(),
@@ -282,9 +285,9 @@ async fn try_to_prove(api: &Api, Source(source): Source, asked: &SignIn) -> Resu
     if !api.spend_nonce(&nonce) {
         return Err(sign_in_refused().into());
     }
-    if is_sensor(api, person) {
+    if is_unattended(api, person) {
         api.people().may_sign_in(person, api.face(), now)?;
-        return Ok(Authenticated::by_sensor_key(verified, source, now));
+        return Ok(Authenticated::by_unattended_key(verified, source, now));
     }
     if named.is_err() {
         return Err(NotIn::NoDirectory(verified));
@@ -310,9 +313,9 @@ impl Api {
     }
 }
 
-/// As the folded journal knows, so a sensor sees on where the directory does not answer.
-fn is_sensor(api: &Api, person: PersonId) -> bool {
-    api.desk().with_state(|state| state.people.get(&person).is_some_and(|person| person.kind == Kind::Sensor))
+/// As the folded journal knows, so a sensor or display sees on where the directory does not answer.
+fn is_unattended(api: &Api, person: PersonId) -> bool {
+    api.desk().with_state(|state| state.people.get(&person).is_some_and(|person| person.kind.is_unattended()))
 }
 
 fn holds(api: &Api, person: PersonId, key: &PublicKey) -> bool {

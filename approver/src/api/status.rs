@@ -7,21 +7,23 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use policies::digest::Digest;
 use policies::ids::Recipient;
 use policies::recipients::RecipientFacts;
 use policies::refusals::Refusal;
-use policies::state::RequestStanding;
-use recordings::log::{Log, RoomState};
+use policies::state::{RequestStanding, State as Plant};
+use recordings::log::Log;
 use recordings::tlog::kept::Held;
 
 use super::Api;
+use super::guard::{Caller, Sent};
 use super::types::{
-    AlarmView, HeadView, Health, ReceiverView, RecipientView, RecorderView, Status, WitnessView, WitnessedView,
+    AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, HeadView, Health, ReceiverView, RecipientView, RecorderView,
+    Status, WitnessView, WitnessedView,
 };
-use crate::alarms::Standing;
-use crate::feed::{Feed, ReceiverState};
+use crate::alarms::{Acknowledged, Standing, lacks_room};
+use crate::feed::{Feed, ReceiverState, Told};
 use crate::witnesses;
 
 pub(super) async fn status(State(api): State<Api>) -> Json<Status> {
@@ -55,8 +57,42 @@ fn witness_view(standing: &witnesses::Standing) -> WitnessView {
     }
 }
 
-fn alarm_view(Standing { kind, of, text, since }: Standing) -> AlarmView {
-    AlarmView { alarm: kind.to_owned(), of, text, since }
+fn alarm_view(Standing { kind, of, text, since, seen }: Standing) -> AlarmView {
+    let (seen_by, seen_at) = (seen.map(|seen| seen.by), seen.map(|seen| seen.at));
+    AlarmView { alarm: kind.to_owned(), of, text, since, seen_by, seen_at }
+}
+
+/// Whoever stands before the board saw these alarms: they sound no longer, and stand until their cause is gone.
+pub(super) async fn acknowledge(
+    State(api): State<Api>,
+    caller: Caller,
+    Sent(AlarmsSeen { alarms }): Sent<AlarmsSeen>,
+) -> Json<AlarmsQuiet> {
+    let seen = Acknowledged { by: caller.person(), at: api.clock().wall() };
+    let named: Vec<_> = alarms.iter().map(|one| (one.alarm.as_str(), one.of.as_deref(), one.since)).collect();
+    let quiet = api.parts().alarms.acknowledge(&named, seen);
+    for Standing { kind, of, .. } in &quiet {
+        tracing::info!(alarm = kind, by = %seen.by, "acknowledged");
+        if let Some(feed) = &api.parts().feed {
+            feed.tell(Told::alarm_seen(seen.at, kind, of.as_deref(), seen.by));
+        }
+    }
+    Json(AlarmsQuiet { acknowledged: quiet.len() })
+}
+
+/// Of how many days answers count.
+const ANSWERS_OF: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+fn answer_times(state: &Plant, now: Timestamp) -> Option<AnswerTimes> {
+    let granted = state.cases.values().rev().take_while(|case| now.duration_since(case.submitted) < ANSWERS_OF);
+    let waits = granted.filter(|case| !case.asked.emergency).filter_map(|case| {
+        let waited = case.granted?.duration_since(case.submitted);
+        u64::try_from(waited.as_secs()).ok()
+    });
+    let mut waits: Vec<u64> = waits.collect();
+    waits.sort_unstable();
+    let of = |percent: usize| waits.get((waits.len() * percent).div_ceil(100).checked_sub(1)?).copied();
+    Some(AnswerTimes { requests: waits.len(), p50_seconds: of(50)?, p95_seconds: of(95)? })
 }
 
 fn receiver_view(ReceiverState { name, behind, missed, trouble, .. }: ReceiverState) -> ReceiverView {
@@ -161,6 +197,7 @@ impl Api {
             recorder,
             recipients: self.recipients(now),
             seal: self.parts().seal_word.to_owned(),
+            answered: self.desk().with_state(|state| answer_times(state, now)),
             alarms: self.parts().alarms.standing().into_iter().map(alarm_view).collect(),
             feed: self.parts().feed.iter().flat_map(Feed::receivers).map(receiver_view).collect(),
         }
@@ -179,18 +216,5 @@ impl Api {
             };
             named.map(view).collect()
         })
-    }
-}
-
-/// Why nobody new is let in for want of room, where that is so.
-fn lacks_room(log: &Log) -> Option<String> {
-    match log.room() {
-        Ok(room) if room.state == RoomState::None => {
-            Some("the disk has less room than is reserved for recordings: nobody new is let in".to_owned())
-        }
-        Ok(_) => None,
-        Err(cause) => {
-            Some(format!("the disk for recordings does not say what room it has ({cause}): nobody new is let in"))
-        }
     }
 }

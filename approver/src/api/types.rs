@@ -22,6 +22,7 @@ use policies::requests::{
 };
 use policies::time::Window;
 use policies::version::V1;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -286,13 +287,21 @@ pub struct PersonView {
     /// Signed in on the plant face.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub on_duty_until: Option<Timestamp>,
+    /// When the journal last saw them do something, or were invited.
+    #[schema(value_type = String, format = DateTime)]
+    pub last_seen: Timestamp,
+    /// Counts, and was not seen for a quarter: ask whether they still need to.
+    pub dormant: bool,
 }
 
 /// Everybody.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct PeopleView {
-    /// In the order of their identifiers, which is that of their invitations.
+    /// Newest first.
     pub people: Vec<PersonView>,
+    /// Where there are older ones: what to ask for `before`.
+    #[schema(value_type = Option<String>)]
+    pub next: Option<PersonId>,
 }
 
 /// Somebody to invite.
@@ -608,6 +617,9 @@ pub struct Card {
 pub struct CardsView {
     /// Newest first.
     pub requests: Vec<Card>,
+    /// Where there are older ones: what to ask for `before`.
+    #[schema(value_type = Option<String>)]
+    pub next: Option<RequestId>,
 }
 
 /// A request, as the technician who made it sees it: of operators, only who said no is named.
@@ -669,6 +681,9 @@ pub struct OwnAsk {
 pub struct OwnRequestsView {
     /// Newest first.
     pub requests: Vec<OwnRequest>,
+    /// Where there are older ones: what to ask for `before`.
+    #[schema(value_type = Option<String>)]
+    pub next: Option<RequestId>,
 }
 
 /// More time or more actions, asked of a standing grant.
@@ -733,6 +748,9 @@ pub fn reopening_digest(deployment: &DeploymentId, reopening: &Reopening) -> Dig
 pub struct AsksView {
     /// Newest first.
     pub asks: Vec<AskView>,
+    /// Where there are older ones: what to ask for `before`.
+    #[schema(value_type = Option<String>)]
+    pub next: Option<AskId>,
 }
 
 /// A verdict to be signed: a yes to all of it. Whoever narrows it works out the digest anew from what the card says is
@@ -860,6 +878,12 @@ pub struct LiveView {
     /// alter it.
     #[serde(default)]
     pub within_websocket: bool,
+    /// How many of its target's places it holds.
+    #[serde(default)]
+    pub connections: usize,
+    /// How many there are at that service, for everybody; nothing where it is no service by TCP.
+    #[serde(default)]
+    pub connections_max: Option<u16>,
 }
 
 /// A session's connections to its target were closed.
@@ -1018,6 +1042,9 @@ pub struct EraseSignature(pub Signed<EraseStatement>);
 pub struct SessionsView {
     /// Newest first.
     pub sessions: Vec<SessionView>,
+    /// Where there are older ones: what to ask for `before`.
+    #[schema(value_type = Option<String>)]
+    pub next: Option<SessionId>,
 }
 
 /// Whether what acted is in the journal.
@@ -1303,6 +1330,8 @@ pub struct Status {
     pub seal: String,
     /// What stands and must be looked after, by kind.
     pub alarms: Vec<AlarmView>,
+    /// How long the plant takes to say yes; nothing where no request was granted lately.
+    pub answered: Option<AnswerTimes>,
     /// Those whom the gate brings the feed.
     pub feed: Vec<ReceiverView>,
 }
@@ -1319,6 +1348,52 @@ pub struct AlarmView {
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
+    /// The operator who saw it, or the display at which somebody did.
+    #[schema(value_type = Option<String>)]
+    pub seen_by: Option<PersonId>,
+    /// When.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub seen_at: Option<Timestamp>,
+}
+
+/// An alarm that stands, as somebody names it who saw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AlarmSeen {
+    /// Its kind.
+    pub alarm: String,
+    /// Of whom or what.
+    #[serde(default)]
+    pub of: Option<String>,
+    /// Since when it stands; one that was raised anew since is another.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+}
+
+/// The alarms that somebody saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AlarmsSeen {
+    /// Those.
+    pub alarms: Vec<AlarmSeen>,
+}
+
+/// How many alarms sound no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AlarmsQuiet {
+    /// Those that stand and that nobody had seen before.
+    pub acknowledged: usize,
+}
+
+/// How long requests of the last thirty days waited from being made to being granted; emergencies are not among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AnswerTimes {
+    /// How many.
+    pub requests: usize,
+    /// Half of them, so long at most.
+    pub p50_seconds: u64,
+    /// Of twenty, nineteen.
+    pub p95_seconds: u64,
 }
 
 /// A receiver of the feed.
@@ -1464,13 +1539,51 @@ pub struct EntryLine {
     pub leaf: String,
 }
 
-/// Which requests or sessions are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// What of a list is wanted: newest first, a page at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Wanted {
+pub struct Wanted<I> {
     /// Also those that are over.
     #[serde(default)]
     pub all: bool,
+    /// So many at most; [`LISTED_MAX`] where nothing is said, and never more.
+    pub limit: Option<usize>,
+    /// Those older than this one: what `next` of the page before said.
+    pub before: Option<I>,
+}
+
+/// No page of a list is longer.
+pub const LISTED_MAX: usize = 1_000;
+
+/// One page of a list.
+pub trait Page: DeserializeOwned {
+    /// What to ask for `before`, where there are older ones.
+    fn next(&self) -> Option<String>;
+    /// Puts an older page behind this one.
+    fn append(&mut self, older: Self);
+}
+
+macro_rules! pages {
+    ($($view:ident of $list:ident,)*) => {
+        $(impl Page for $view {
+            fn next(&self) -> Option<String> {
+                self.next.as_ref().map(ToString::to_string)
+            }
+
+            fn append(&mut self, older: Self) {
+                self.$list.extend(older.$list);
+                self.next = older.next;
+            }
+        })*
+    };
+}
+
+pages! {
+    CardsView of requests,
+    OwnRequestsView of requests,
+    AsksView of asks,
+    SessionsView of sessions,
+    PeopleView of people,
 }
 
 /// What of a capture is wanted.

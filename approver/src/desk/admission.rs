@@ -274,6 +274,6 @@ fn factors(factors: Factors) -> Vec<Factor> {
         Factors::Certificate => vec![Factor::Certificate],
         Factors::KeyAndRecentLogin => vec![Factor::Key, Factor::RecentLogin],
         Factors::Passkey => vec![Factor::Passkey],
-        Factors::SensorKey => vec![Factor::Key],
+        Factors::UnattendedKey => vec![Factor::Key],
     }
 }

@@ -48,7 +48,7 @@ impl Desk {
     /// session in scope has its ending and the floor has stopped it.
     ///
     /// # Errors
-    /// Only where `by` is no operator; then nothing was cut.
+    /// Only where `by` is neither operator nor display; then nothing was cut.
     pub async fn cut(&self, by: CutBy, scope: Scope) -> Result<CutDone, Refusal> {
         let (kept, sessions) = self.0.cut_now(by, scope)?;
         let cut = kept.cut;
@@ -185,9 +185,7 @@ impl Drop for Presence {
 impl Inner {
     /// All of a cut that matters: in memory, on this thread, without waiting for anything.
     fn cut_now(&self, by: CutBy, scope: Scope) -> Result<(KeptCut, Vec<SessionId>), Refusal> {
-        if let CutBy::Operator(person) = &by {
-            Self::operator(&self.fold(), *person)?;
-        }
+        self.fold().state.may_cut(&by)?;
         let at = self.clock.wall();
         let kept = KeptCut { cut: mint::cut(at), scope, by, at };
         let sessions = self.block(&kept);

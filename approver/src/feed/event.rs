@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use policies::events::{Ending, Event};
+use policies::ids::PersonId;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -144,6 +145,12 @@ impl Told {
         let (id, word) = if stands { ("HP1903", "alarm-raised") } else { ("HP1904", "alarm-cleared") };
         let about = [("alarm", kind.into()), ("of", of.into()), ("text", plain(text).into())];
         Self::own(at, id, "alarm", word, stands, about)
+    }
+
+    /// Somebody saw an alarm that stands.
+    pub(crate) fn alarm_seen(at: Timestamp, kind: &'static str, of: Option<&str>, by: PersonId) -> Self {
+        let about = [("alarm", kind.into()), ("of", of.into()), ("by", by.to_string().into())];
+        Self::own(at, "HP1908", "alarm", "alarm-acknowledged", false, about)
     }
 
     /// A receiver does not get so many events: they had to be dropped before it took them. How many is not known where it

@@ -20,7 +20,7 @@ use policies::time::Seconds;
 use crate::kit::{House, Session, limits, record_log, recorded};
 
 /// Face, method, path, and who may: `*` anyone, else technician, operator, auditor, administrator (`toua`, `u` for the
-/// auditor); `!` also by key alone, `~` by a client certificate alone.
+/// auditor, `s` for a sensor, `d` for a display); `!` also by key alone, `~` by a client certificate alone.
 const DOORS: &str = "
 plant  GET    /healthz                                      *
 plant  GET    /metrics                                      *
@@ -30,28 +30,29 @@ plant  POST   /api/v1/sign-in/challenge                     *
 plant  POST   /api/v1/sign-in                               *
 plant  POST   /api/v1/enrol                                 *
 plant  GET    /api/v1/backup                                a
-plant  GET    /api/v1/status                                oua!
+plant  GET    /api/v1/status                                ouad!
+plant  POST   /api/v1/alarms/acknowledge                    od!
 plant  GET    /api/v1/feed                                  ou!
-plant  GET    /api/v1/me                                    oua!
-plant  GET    /api/v1/requests                              oua
-plant  GET    /api/v1/requests/{request}                    oua
+plant  GET    /api/v1/me                                    ouad!
+plant  GET    /api/v1/requests                              ouad
+plant  GET    /api/v1/requests/{request}                    ouad
 plant  GET    /api/v1/requests/{request}/statement          o
 plant  GET    /api/v1/requests/{request}/review             o
 plant  POST   /api/v1/requests/{request}/revoke             o
-plant  GET    /api/v1/asks                                  oua
+plant  GET    /api/v1/asks                                  ouad
 plant  GET    /api/v1/asks/{ask}/statement                  o
 plant  POST   /api/v1/verdicts                              o
 plant  POST   /api/v1/texts                                 o
 plant  GET    /api/v1/texts/{digest}                        ou
-plant  GET    /api/v1/sessions                              oua!
-plant  GET    /api/v1/sessions/{session}                    oua!
+plant  GET    /api/v1/sessions                              ouad!
+plant  GET    /api/v1/sessions/{session}                    ouad!
 plant  GET    /api/v1/sessions/{session}/watch              o!
 plant  POST   /api/v1/sessions/{session}/disconnect         o!
 plant  GET    /api/v1/capture                               ous!
 plant  POST   /api/v1/sessions/{session}/freeze             o!
 plant  POST   /api/v1/sessions/{session}/thaw               o
-plant  GET    /api/v1/cuts                                  oua!
-plant  POST   /api/v1/cuts                                  o!
+plant  GET    /api/v1/cuts                                  ouad!
+plant  POST   /api/v1/cuts                                  od!
 plant  GET    /api/v1/cuts/{cut}/statement                  o
 plant  POST   /api/v1/cuts/{cut}/reopen                     o
 plant  GET    /api/v1/people                                oua
@@ -135,6 +136,7 @@ fn the_table_of_routes_is_the_list_of_all_doors() {
         Role::Auditor => 'u',
         Role::Administrator => 'a',
         Role::Sensor => 's',
+        Role::Display => 'd',
     };
     let mut found: Vec<Expected> = table()
         .iter()
@@ -178,7 +180,8 @@ fn path_of(route: &str) -> String {
 /// Everybody, by the letter of the list; `-` is nobody at all.
 async fn everybody(house: &House) -> BTreeMap<char, Option<Session>> {
     let stage = &house.stage;
-    let sensor = house.sensor("ids-1").await;
+    let sensor = house.unattended("ids-1", Kind::Sensor).await;
+    let display = house.unattended("wall-1", Kind::Display).await;
     BTreeMap::from([
         ('-', None),
         ('t', Some(house.sign_in(Face::Vendor, &stage.technician).await)),
@@ -186,6 +189,7 @@ async fn everybody(house: &House) -> BTreeMap<char, Option<Session>> {
         ('u', Some(house.sign_in(Face::Plant, &house.auditor).await)),
         ('a', Some(house.sign_in(Face::Plant, &stage.admin).await)),
         ('s', Some(house.sign_in_by_key_alone(&sensor).await)),
+        ('d', Some(house.sign_in_by_key_alone(&display).await)),
     ])
 }
 

@@ -177,13 +177,13 @@ impl House {
         Session { signed_in, key: actor.key.clone() }
     }
 
-    /// A sensor that enrolled.
-    pub async fn sensor(&self, name: &str) -> Actor {
-        let invited = self.stage.people.invite(person(name, Kind::Sensor, &[]), Seconds(600), self.stage.admin.person);
+    /// A sensor or display that enrolled.
+    pub async fn unattended(&self, name: &str, kind: Kind) -> Actor {
+        let invited = self.stage.people.invite(person(name, kind, &[]), Seconds(600), self.stage.admin.person);
         enrol(&self.stage.people, &invited.await.unwrap().code).await
     }
 
-    /// As a sensor does, and nobody else can.
+    /// As sensors and displays do, and nobody else can.
     pub async fn sign_in_by_key_alone(&self, actor: &Actor) -> Session {
         let signed_in = self.try_key_alone(actor).await.json();
         Session { signed_in, key: actor.key.clone() }

@@ -18,6 +18,7 @@ use http_body_util::BodyExt as _;
 use policies::actions::Action;
 use policies::decide::Command;
 use policies::events::{Ending, Event};
+use policies::people::Kind;
 use policies::requests::{Answer, Narrowing, Reopening, Signed, VerdictStatement};
 use policies::time::Seconds;
 use recordings::pcapng::{End, Ends};
@@ -163,6 +164,45 @@ async fn more_time_is_asked_and_given_and_what_is_refused_leaves_no_text() {
     assert_eq!(done.events, ["HP1302", "HP1308"]);
     assert!(lease.orders().now().deadline.wall > before);
     house.stage.desk.end(lease, Ending::Left, None).await;
+}
+
+/// Each list that grows comes page by page, whole and without anything twice, also while something is added.
+#[tokio::test]
+async fn long_lists_come_in_pages() {
+    let house = House::new().await;
+    for _ in 0..3 {
+        house.stage.grant("hmi-2", &[Action::Shell]).await;
+        let lease = house.stage.admit("hmi-2").await.unwrap();
+        house.stage.desk.end(lease, Ending::Left, None).await;
+    }
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    for (path, list, id) in [
+        ("/api/v1/sessions", "sessions", "session"),
+        ("/api/v1/requests", "requests", "request"),
+        ("/api/v1/people", "people", "person"),
+    ] {
+        let page = async |query: &str| -> serde_json::Value {
+            house.get(&format!("{path}?all=true{query}"), &lead).await.json()
+        };
+        let ids = |page: &serde_json::Value| -> Vec<String> {
+            page[list].as_array().unwrap().iter().map(|one| one[id].as_str().unwrap().to_owned()).collect()
+        };
+        let whole = ids(&page("").await);
+        let (mut paged, mut next) = (Vec::new(), String::new());
+        while paged.len() <= whole.len() {
+            let one = page(&format!("&limit=2{next}")).await;
+            paged.extend(ids(&one));
+            match one["next"].as_str() {
+                Some(before) => next = format!("&before={before}"),
+                None => break,
+            }
+            house.stage.grant("hmi-2", &[Action::Shell]).await;
+        }
+        assert_eq!(paged, whole, "{path}");
+        assert_eq!(ids(&page("&limit=0").await).len(), 1, "{path}");
+        let none = house.get(&format!("{path}?before=nonsense"), &lead).await;
+        assert_eq!((none.status, none.refusal().as_str()), (400, "malformed"), "{path}");
+    }
 }
 
 #[tokio::test]
@@ -323,7 +363,7 @@ async fn stops_reading(house: &House, who: &Session) -> hyper::Response<hyper::b
 #[tokio::test]
 async fn a_sensor_reads_by_its_key_alone_does_nothing_else_and_is_put_out_in_one_act() {
     let house = House::new().await;
-    let sensor = house.sensor("ids-1").await;
+    let sensor = house.unattended("ids-1", Kind::Sensor).await;
     let ids = house.sign_in_by_key_alone(&sensor).await;
     assert!(ids.signed_in.on_duty_until.is_none());
     let (path, before) = ("/api/v1/capture", house.stage.desk.head().size);

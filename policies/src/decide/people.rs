@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::digest::Digest;
-use crate::events::{Event, Founder, PackOf};
+use crate::events::{CutBy, Event, Founder, PackOf};
 use crate::ids::{DeploymentId, GroupName, LinkId, PersonId, SessionId, TargetName, VendorId, ZoneName};
 use crate::people::{Kind, Person, SshKey, Standing};
 use crate::refusals::Refusal;
@@ -241,6 +241,19 @@ impl State {
 
     pub(super) fn operator(&self, id: PersonId) -> Result<&Person, Refusal> {
         Some(self.active(id)?).filter(|p| p.is_active_operator()).ok_or(Refusal::WrongKind("operators"))
+    }
+
+    /// Whether a cut counts on this word.
+    ///
+    /// # Errors
+    /// No active operator or display.
+    pub fn may_cut(&self, by: &CutBy) -> Result<(), Refusal> {
+        match by {
+            CutBy::Operator(person) => self.operator(*person).map(drop),
+            CutBy::Display(display) if self.active(*display)?.kind == Kind::Display => Ok(()),
+            CutBy::Display(_) => Err(Refusal::WrongKind("operators and displays")),
+            CutBy::Local => Ok(()),
+        }
     }
 
     pub(super) fn check_key(&self, signer: &Person, key: &SshKey) -> Result<(), Refusal> {

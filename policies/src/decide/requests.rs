@@ -369,9 +369,7 @@ impl State {
         by: &CutBy,
         at: Timestamp,
     ) -> Result<Vec<Event>, Refusal> {
-        if let CutBy::Operator(person) = by {
-            self.operator(*person)?;
-        }
+        self.may_cut(by)?;
         if self.cuts.contains_key(&cut) {
             return Ok(Vec::new());
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use approver::api::proof;
 use approver::api::types::{
-    CertificateAnswer, Challenge, ChallengeWanted, KeepText, KeptText, ProblemBody, SignIn, SignedIn,
+    CertificateAnswer, Challenge, ChallengeWanted, KeepText, KeptText, Page, ProblemBody, SignIn, SignedIn,
 };
 use approver::directory::clean_text;
 use certs::keys::KeyFault;
@@ -264,6 +264,19 @@ impl Client {
     pub async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Fault> {
         let response = self.send("GET", path, Vec::new()).await?;
         read_json(response).await
+    }
+
+    /// The whole list at `path`, page by page.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn list<T: Page>(&mut self, path: &str) -> Result<T, Fault> {
+        let mut list: T = self.get(path).await?;
+        while let Some(before) = list.next() {
+            let mark = if path.contains('?') { '&' } else { '?' };
+            list.append(self.get(&format!("{path}{mark}before={before}")).await?);
+        }
+        Ok(list)
     }
 
     /// Acts at `path`.

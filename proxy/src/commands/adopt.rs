@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use approver::api::types::{Done as Happened, PlantFile, PlantProposed, PlantSignature, PlantTemplate, ProposePlant};
+use approver::difference;
 use certs::sshsig::Namespace;
 use policies::digest::Digest;
 use toml::Table;
@@ -11,7 +12,7 @@ use toml::Table;
 use super::check::load_plant;
 use super::gate::{ProfileArg, at_gate, confirm};
 use super::showing::{labelled, plain};
-use super::{Done, Failure, difference, print_json};
+use super::{Done, Failure, print_json};
 use crate::client::{Client, Fault};
 
 /// Sign a plant file: an administrator puts it up and signs, then those sign whom the file in force names.

@@ -120,7 +120,7 @@ async fn ballot(client: &mut Client, wanted: Wanted) -> Result<Ballot, Failure> 
     let (request, ask) = match wanted {
         Wanted::Request(request) => (request, None),
         Wanted::Ask(id) => {
-            let asks: AsksView = client.get("/api/v1/asks?all=true").await?;
+            let asks: AsksView = client.list("/api/v1/asks?all=true").await?;
             let ask = asks.asks.into_iter().find(|ask| ask.ask == id);
             let ask = ask.ok_or_else(|| Failure::refused(format_args!("there is nothing asked called {id}")))?;
             (ask.request, Some(ask))

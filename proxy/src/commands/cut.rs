@@ -167,7 +167,7 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
             return Ok(());
         }
         // Names help, and a directory that does not answer shall not hide a cut.
-        let people = client.get::<PeopleView>("/api/v1/people").await.unwrap_or(PeopleView { people: Vec::new() });
+        let people = client.list::<PeopleView>("/api/v1/people").await.unwrap_or_default();
         let rows: Vec<_> = cuts.cuts.iter().map(|cut| row(cut, &people)).collect();
         table(["CUT", "KEEPS OUT", "IN THE JOURNAL"], &rows);
         Ok(())

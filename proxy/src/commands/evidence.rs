@@ -204,7 +204,7 @@ async fn recordings_at_gate(client: &mut Client, wanted: &Wanted, data: &Path) -
 
 async fn texts_at_gate(client: &mut Client, wanted: &Wanted) -> Result<Texts, Failure> {
     let mut texts = Texts::default();
-    let people: PeopleView = client.get("/api/v1/people").await?;
+    let people: PeopleView = client.list("/api/v1/people").await?;
     let named = people.people.into_iter().filter(|person| wanted.people.contains(&person.person));
     // Somebody whose name is not known is shown by their identifier.
     let known = named.filter(|person| person.name != person.person.to_string());

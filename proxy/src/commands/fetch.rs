@@ -106,11 +106,11 @@ impl<'a> Fetching<'a> {
         let erased = |listed: &SessionsView| -> BTreeSet<SessionId> {
             listed.sessions.iter().filter(|session| is_erased(session)).map(|session| session.session).collect()
         };
-        let before = erased(&client.get("/api/v1/recordings").await?);
+        let before = erased(&client.list("/api/v1/recordings").await?);
         self.draft = drafted(&self.args.output)?;
         // The logs first: of what happens meanwhile they then know nothing, and what they tell is there.
         self.files += unpack(client.stream("/api/v1/journal/files").await?, self.draft.path()).await?;
-        let listed: SessionsView = client.get("/api/v1/recordings").await?;
+        let listed: SessionsView = client.list("/api/v1/recordings").await?;
         let mut pass = if erased(&listed) == before { Pass::Whole } else { Pass::ErasedMeanwhile };
         let wanted: Vec<&SessionView> = listed.sessions.iter().filter(|session| self.args.wants(session)).collect();
         let sessions = &self.args.sessions;

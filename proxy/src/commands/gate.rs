@@ -102,7 +102,7 @@ pub(super) fn confirm(question: &str, yes: bool) -> Done {
 
 /// A person by name or identifier.
 pub(super) async fn person(client: &mut Client, wanted: &str) -> Result<PersonView, Failure> {
-    let all: PeopleView = client.get("/api/v1/people").await?;
+    let all: PeopleView = client.list("/api/v1/people").await?;
     let is_wanted = |person: &PersonView| person.name == wanted || person.person.to_string() == wanted;
     let found = all.people.into_iter().find(is_wanted);
     found.ok_or_else(|| {

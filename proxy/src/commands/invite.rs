@@ -34,11 +34,14 @@ pub(super) struct Args {
     /// A program that detects intrusions: reads what passes to targets, by its key alone, and may do nothing else.
     #[arg(long, group = "kind")]
     sensor: bool,
+    /// A screen in the control room: shows the board with nobody signed in, and can cut.
+    #[arg(long, group = "kind")]
+    display: bool,
     /// A group of the operator's; may be given several times.
-    #[arg(long = "group", value_name = "GROUP", conflicts_with_all = ["technician", "auditor", "administrator", "sensor"])]
+    #[arg(long = "group", value_name = "GROUP", conflicts_with_all = ["technician", "auditor", "administrator", "sensor", "display"])]
     groups: Vec<GroupName>,
     /// The vendor an operator works for, if it is not the plant: they decide nothing about it.
-    #[arg(long, value_name = "VENDOR", conflicts_with_all = ["technician", "auditor", "administrator", "sensor"])]
+    #[arg(long, value_name = "VENDOR", conflicts_with_all = ["technician", "auditor", "administrator", "sensor", "display"])]
     of_vendor: Option<VendorId>,
     /// How long the code is good.
     #[arg(long, value_name = "SPAN", default_value = "3d")]
@@ -69,6 +72,7 @@ impl Args {
             None if self.operator => Kind::Operator { vendor: self.of_vendor.clone() },
             None if self.auditor => Kind::Auditor,
             None if self.sensor => Kind::Sensor,
+            None if self.display => Kind::Display,
             None => Kind::Administrator,
         }
     }
@@ -92,6 +96,10 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
                 let gate = Gate { name: plain(&invited.ssh_host), port: invited.ssh_port };
                 say!("They enrol with any SSH client:\n\n  {}\n", gate.ssh("enrol"));
                 say!("or by `holdpoint enrol --gate ORIGIN`, with the origin of the vendor face.");
+            }
+            None if args.display => {
+                let page = format!("{}/display", client.profile().origin);
+                say!("Open {page} in the browser of its screen, and type the code there.");
             }
             // An SSH client gives them no profile, and without one no command knows the gate.
             None => say!("They enrol by: holdpoint enrol --gate {}", client.profile().origin),

@@ -11,7 +11,6 @@ mod checkpoint;
 mod connect;
 mod cut;
 mod demo;
-mod difference;
 mod dry_run;
 mod enrol;
 mod evidence;

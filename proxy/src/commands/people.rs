@@ -63,16 +63,16 @@ pub(super) struct ContractArgs {
 
 pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
-        let people: PeopleView = client.get("/api/v1/people").await?;
+        let people: PeopleView = client.list("/api/v1/people").await?;
         let vendors: VendorsView = client.get("/api/v1/vendors").await?;
         if args.json {
             return print_json(&serde_json::json!({ "people": people.people, "vendors": vendors.vendors }));
         }
-        let rows: Vec<_> = people.people.iter().map(person_row).collect();
-        table(["NAME", "KIND", "STANDING", "IDENTIFIER"], &rows);
+        let clock = Clock::of(client);
+        let rows: Vec<_> = people.people.iter().map(|person| person_row(person, &clock)).collect();
+        table(["NAME", "KIND", "STANDING", "LAST SEEN", "IDENTIFIER"], &rows);
         if !vendors.vendors.is_empty() {
             say!();
-            let clock = Clock::of(client);
             let rows: Vec<_> = vendors.vendors.iter().map(|vendor| vendor_row(vendor, &clock)).collect();
             table(["VENDOR", "CONTRACT UNTIL", "SPONSOR", "TECHNICIANS"], &rows);
         }
@@ -80,19 +80,22 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
     })
 }
 
-fn person_row(person: &PersonView) -> [String; 4] {
+fn person_row(person: &PersonView, clock: &Clock) -> [String; 5] {
     let groups = person.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>().join(", ");
     let kind = match &person.kind {
         Kind::Technician { vendor, role } => format!("{vendor}/{role}"),
         Kind::Operator { .. } if !groups.is_empty() => format!("operator: {groups}"),
         other => other.as_str().to_owned(),
     };
-    let standing = match (&person.locked_until, &person.on_duty_until) {
-        (Some(_), _) => format!("{}, locked", plain(&person.standing)),
-        (None, Some(_)) => format!("{}, on duty", plain(&person.standing)),
-        (None, None) => plain(&person.standing),
+    let also = match (&person.locked_until, &person.on_duty_until) {
+        (Some(_), _) => ", locked",
+        (None, Some(_)) => ", on duty",
+        (None, None) if person.dormant => ", dormant",
+        (None, None) => "",
     };
-    [plain(&person.name), kind, standing, person.person.to_string()]
+    let standing = format!("{}{also}", plain(&person.standing));
+    let last_seen = clock.moment(person.last_seen).to_string();
+    [plain(&person.name), kind, standing, last_seen, person.person.to_string()]
 }
 
 fn vendor_row(vendor: &VendorView, clock: &Clock) -> [String; 4] {

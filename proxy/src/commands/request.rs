@@ -228,7 +228,7 @@ async fn request_of(client: &mut Client, named: &str) -> Result<RequestId, Failu
         return Ok(request);
     }
     let session: SessionId = named.parse().map_err(Failure::usage)?;
-    let own: SessionsView = client.get("/api/v1/sessions").await?;
+    let own: SessionsView = client.list("/api/v1/sessions").await?;
     let found = own.sessions.into_iter().find(|view| view.session == session);
     let found = found.ok_or_else(|| Failure::refused(format_args!("no live session of yours is called {session}")))?;
     Ok(found.request)

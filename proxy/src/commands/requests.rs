@@ -38,7 +38,7 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
     let path = if args.all { "/api/v1/requests?all=true" } else { "/api/v1/requests" };
     at_gate(profile, async |client| match client.profile().face {
         Face::Plant => {
-            let cards: CardsView = client.get(path).await?;
+            let cards: CardsView = client.list(path).await?;
             if args.json {
                 return print_json(&cards);
             }
@@ -47,7 +47,7 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
             Ok(())
         }
         Face::Vendor => {
-            let own: OwnRequestsView = client.get(path).await?;
+            let own: OwnRequestsView = client.list(path).await?;
             if args.json {
                 return print_json(&own);
             }

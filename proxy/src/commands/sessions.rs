@@ -35,7 +35,7 @@ pub(super) struct OneArgs {
 pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
     let path = if args.all { "/api/v1/sessions?all=true" } else { "/api/v1/sessions" };
     at_gate(profile, async |client| {
-        let view: SessionsView = client.get(path).await?;
+        let view: SessionsView = client.list(path).await?;
         if args.json {
             return print_json(&view);
         }

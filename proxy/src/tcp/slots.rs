@@ -111,6 +111,15 @@ impl Slots {
         Pen { shared: Arc::clone(&self.0), claim: claim.clone(), held: AtomicBool::new(false) }
     }
 
+    /// How many each session holds.
+    pub fn held(&self) -> HashMap<SessionId, usize> {
+        let mut counts = HashMap::new();
+        for held in self.0.services().values().flat_map(|service| &service.held) {
+            *counts.entry(held.claim.session).or_default() += 1;
+        }
+        counts
+    }
+
     /// Lets go of every slot that a session holds; its connections close, and the session goes on. How many there were.
     pub fn release(&self, session: SessionId) -> usize {
         let services = self.0.services();

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use ssh_key::{HashAlg, PublicKey};
 
 use super::inside::{Inside, Operated};
-use super::story::{Asking, Noted, Story, Visit, VoteCast, by, reason_of};
+use super::story::{Asking, Noted, Story, Visit, VoteCast, reason_of};
 use super::texts::{Texts, Told};
 use crate::leaf::Account;
 use crate::read::Recording;
@@ -476,7 +476,7 @@ impl<'a> Sheet<'a> {
                 _ => continue,
             };
             watched |= matches!(event, Event::Watched { .. });
-            let who = by(event).map(|person| self.name(person)).unwrap_or_default();
+            let who = event.actor().map(|person| self.name(person)).unwrap_or_default();
             lines.noted(label, format!("{}, {who}", self.at(noted.at)), *noted);
         }
         if !watched {
@@ -609,6 +609,7 @@ impl<'a> Sheet<'a> {
         if let Some((cut, Event::Cut { scope, by, .. })) = &visit.cut {
             let who = match by {
                 CutBy::Operator(person) => self.name(*person),
+                CutBy::Display(display) => format!("somebody at the display {}", self.name(*display)),
                 CutBy::Local => "somebody at the gate's own machine".to_owned(),
             };
             lines.noted("Cut", format!("{} by {who}, at {}", scope_in_words(scope), self.at(cut.at)), *cut);
@@ -633,7 +634,7 @@ impl<'a> Sheet<'a> {
         let reviewed = self.asking.turns.iter().find(|(_, event)| matches!(event, Event::Reviewed { .. }));
         match reviewed {
             Some((noted, event)) => {
-                let who = by(event).map(|person| self.name(person)).unwrap_or_default();
+                let who = event.actor().map(|person| self.name(person)).unwrap_or_default();
                 lines.noted("Reviewed", format!("by {who}, at {}", self.at(noted.at)), *noted);
             }
             None if self.case.request.emergency => lines.put("Reviewed", "not yet, and an emergency grant must be"),
@@ -701,7 +702,7 @@ impl<'a> Sheet<'a> {
             None => lines.put("Erased by itself", "never, by its rule"),
         }
         for (noted, event) in &visit.turns {
-            let who = by(event).map(|person| self.name(person)).unwrap_or_default();
+            let who = event.actor().map(|person| self.name(person)).unwrap_or_default();
             let at = self.at(noted.at);
             match event {
                 Event::Held { reason, .. } => {

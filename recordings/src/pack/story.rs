@@ -232,11 +232,11 @@ impl Story {
             people.extend(self.case(asking.id).map(|case| case.request.technician));
             people.extend(asking.contract.as_ref().map(|contract| contract.sponsor));
             people.extend(asking.votes.iter().map(|vote| vote.verdict.statement.operator));
-            people.extend(asking.turns.iter().filter_map(|(_, event)| by(event)));
+            people.extend(asking.turns.iter().filter_map(|(_, event)| event.actor()));
         }
         for visit in &self.sessions {
             people.insert(visit.facts.technician);
-            people.extend(visit.turns.iter().chain(&visit.cut).filter_map(|(_, event)| by(event)));
+            people.extend(visit.turns.iter().chain(&visit.cut).filter_map(|(_, event)| event.actor()));
         }
         people.extend(self.packs.iter().map(|(_, person)| *person));
         people
@@ -260,31 +260,6 @@ const fn text_in(event: &Event) -> Option<Salted> {
         Event::ExtensionAsked { extension } => Some(extension.reason),
         Event::WideningAsked { widening } => Some(widening.reason),
         Event::Held { reason, .. } => Some(*reason),
-        _ => None,
-    }
-}
-
-/// On whose word something happened.
-pub(super) fn by(event: &Event) -> Option<PersonId> {
-    use policies::events::CutBy;
-    match event {
-        Event::Denied { by, .. }
-        | Event::Revoked { by, .. }
-        | Event::AskDenied { by, .. }
-        | Event::Reviewed { by, .. }
-        | Event::Frozen { by, .. }
-        | Event::Thawed { by, .. }
-        | Event::Watched { by, .. }
-        | Event::WatchEnded { by, .. }
-        | Event::Fetched { by, .. }
-        | Event::Packed { by, .. }
-        | Event::CaptureBegun { by, .. }
-        | Event::Rehearsed { by, .. }
-        | Event::BackedUp { by, .. }
-        | Event::Held { by, .. }
-        | Event::Released { by, .. }
-        | Event::Cut { by: CutBy::Operator(by), .. } => Some(*by),
-        Event::ErasureSigned { signed } => Some(signed.statement.signer),
         _ => None,
     }
 }

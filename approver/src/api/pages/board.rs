@@ -8,20 +8,46 @@ use jiff::tz::TimeZone;
 use policies::actions::Actions;
 use policies::events::Scope;
 
-use super::super::types::{AskView, AsksView, Card, CardsView, CutView, CutsView, SessionView, SessionsView, Status};
+use super::super::types::{
+    AlarmSeen, AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, AskView, AsksView, Card, CardsView, CutView, CutsView,
+    LiveView, SessionView, SessionsView, Status,
+};
 use super::inside::{Inside, Said};
-use super::{Pages, Top, words};
+use super::{Pages, Posted, Top, words};
 
 #[derive(Template)]
 #[template(path = "board.html")]
 struct Board {
     top: Top,
     now: String,
-    because: Vec<String>,
+    alarms: Vec<Alarm>,
+    /// How many of them nobody saw yet: they sound.
+    sounding: usize,
     pending: Vec<Waiting>,
+    /// How long a yes takes here.
+    answered: String,
     granted: Vec<Waiting>,
     live: Vec<AtWork>,
     cuts: Vec<Standing>,
+    recent: Vec<Past>,
+}
+
+struct Alarm {
+    text: String,
+    since: String,
+    /// Who saw it; nobody, where it is empty.
+    seen: String,
+    /// What names it, in a form.
+    named: String,
+}
+
+/// Something that is over.
+struct Past {
+    link: String,
+    who: String,
+    vendor: String,
+    target: String,
+    how: String,
 }
 
 /// A request, or more time or actions for one.
@@ -35,6 +61,7 @@ struct Waiting {
     age: String,
     needs: String,
     is_emergency: bool,
+    is_red: bool,
 }
 
 pub(super) struct AtWork {
@@ -47,6 +74,8 @@ pub(super) struct AtWork {
     pub(super) up: String,
     pub(super) down: String,
     pub(super) watchers: String,
+    /// Such as `2 of 4 places`; of a service by TCP alone.
+    pub(super) places: String,
     pub(super) is_frozen: bool,
     pub(super) is_transferring: bool,
 }
@@ -62,9 +91,9 @@ pub(super) async fn show(State(pages): State<Pages>, inside: Inside) -> Response
 }
 
 async fn gather(pages: &Pages, inside: &Inside) -> Result<Board, Said> {
-    let CardsView { requests } = inside.get("/api/v1/requests").await?;
-    let AsksView { asks } = inside.get("/api/v1/asks").await?;
-    let SessionsView { sessions } = inside.get("/api/v1/sessions").await?;
+    let CardsView { requests, .. } = inside.get("/api/v1/requests").await?;
+    let AsksView { asks, .. } = inside.get("/api/v1/asks").await?;
+    let SessionsView { sessions, .. } = inside.get("/api/v1/sessions").await?;
     let CutsView { cuts } = inside.get("/api/v1/cuts").await?;
     let status: Status = inside.get("/api/v1/status").await?;
     let (now, zone) = (status.now, pages.api.desk().with_state(|state| state.timezone()));
@@ -72,6 +101,11 @@ async fn gather(pages: &Pages, inside: &Inside) -> Result<Board, Said> {
     pending.reverse();
     let mut waiting: Vec<_> = pending.into_iter().map(|card| of_request(card, now)).collect();
     waiting.extend(asks.iter().rev().filter(|ask| ask.open).map(|ask| of_ask(ask, &requests, now)));
+    for one in &mut waiting {
+        let is_ignored =
+            |alarm: &AlarmView| alarm.alarm == UNANSWERED && one.link.ends_with(alarm.of.as_deref().unwrap_or("none"));
+        one.is_red = one.is_emergency || status.alarms.iter().any(is_ignored);
+    }
     let unused = |card: &&&Card| card.sessions.is_empty() || card.review_wanted;
     let mut standing = Vec::new();
     for cut in &cuts {
@@ -80,13 +114,80 @@ async fn gather(pages: &Pages, inside: &Inside) -> Result<Board, Said> {
     Ok(Board {
         top: pages.top(Some(inside)).await,
         now: words::moment(now, now, &zone),
-        because: status.because,
+        alarms: of_alarms(pages, &status.alarms, now, &zone).await,
+        sounding: status.alarms.iter().filter(|alarm| alarm.seen_by.is_none()).count(),
         pending: waiting,
+        answered: status.answered.map(answer_times).unwrap_or_default(),
         granted: granted.iter().filter(unused).map(|card| of_grant(card, now, &zone)).collect(),
         live: sessions.iter().map(|session| at_work(session, now)).collect(),
         cuts: standing,
+        recent: recent(inside, now, &zone).await?,
     })
 }
+
+/// The kind of the alarm about a request that nobody answers.
+const UNANSWERED: &str = "unanswered";
+
+async fn of_alarms(pages: &Pages, alarms: &[AlarmView], now: Timestamp, zone: &TimeZone) -> Vec<Alarm> {
+    let mut shown = Vec::new();
+    for AlarmView { alarm, of, text, since, seen_by, .. } in alarms {
+        let named = AlarmSeen { alarm: alarm.clone(), of: of.clone(), since: *since };
+        shown.push(Alarm {
+            text: words::plain(text),
+            since: words::moment(*since, now, zone),
+            seen: match seen_by {
+                Some(person) => words::plain(&pages.api.people().shown(*person).await),
+                None => String::new(),
+            },
+            named: serde_json::to_string(&named).expect("it has string keys"),
+        });
+    }
+    // What sounds stands first.
+    shown.sort_by_key(|alarm| !alarm.seen.is_empty());
+    shown
+}
+
+/// Somebody saw the alarms that stand on the page.
+pub(super) async fn seen(State(pages): State<Pages>, Posted { inside, fields }: Posted) -> Response {
+    let alarms = fields.all("alarm").filter_map(|named| serde_json::from_str(named).ok()).collect();
+    let quiet: Result<AlarmsQuiet, Said> = inside.post("/api/v1/alarms/acknowledge", &AlarmsSeen { alarms }).await;
+    pages.then(&inside, quiet.map(|_| "/".to_owned())).await
+}
+
+fn answer_times(AnswerTimes { requests, p50_seconds, p95_seconds }: AnswerTimes) -> String {
+    let [half, most] =
+        [p50_seconds, p95_seconds].map(|seconds| words::length(i64::try_from(seconds).unwrap_or(i64::MAX)));
+    format!(
+        "A yes took {half} at most half of the time, and {most} at most in 95 of 100, of {requests} in the last 30 days."
+    )
+}
+
+/// So many lines of what is over.
+const RECENT: usize = 8;
+
+/// The last sessions that ended and requests that came to nothing, newest first.
+async fn recent(inside: &Inside, now: Timestamp, zone: &TimeZone) -> Result<Vec<Past>, Said> {
+    let SessionsView { sessions, .. } = inside.get("/api/v1/sessions?all=true&limit=50").await?;
+    let CardsView { requests, .. } = inside.get("/api/v1/requests?all=true&limit=20").await?;
+    let ended = sessions.iter().filter_map(|session| {
+        let ended = session.ended.as_ref()?;
+        let AtWork { link, who, vendor, target, .. } = at_work(session, now);
+        Some((ended.at, Past { link, who, vendor, target, how: ended.in_words.clone() }))
+    });
+    let came_to_nothing = requests.iter().filter(|card| NOTHING.contains(&card.standing.as_str())).map(|card| {
+        let Waiting { link, who, vendor, target, .. } = of_request(card, now);
+        (card.submitted, Past { link, who, vendor, target, how: format!("asked, and {}", card.standing) })
+    });
+    let mut all: Vec<_> = ended.chain(came_to_nothing).collect();
+    all.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let newest = all.into_iter().take(RECENT);
+    Ok(newest
+        .map(|(at, past)| Past { how: format!("{}: {}", words::moment(at, now, zone), past.how), ..past })
+        .collect())
+}
+
+/// How a request may stand that nobody got anything from.
+const NOTHING: [&str; 3] = ["denied", "withdrawn", "lapsed"];
 
 fn of_request(card: &Card, now: Timestamp) -> Waiting {
     Waiting {
@@ -99,6 +200,7 @@ fn of_request(card: &Card, now: Timestamp) -> Waiting {
         age: words::between(card.submitted, now),
         needs: card.needs.clone(),
         is_emergency: card.emergency,
+        is_red: card.emergency,
     }
 }
 
@@ -122,6 +224,7 @@ fn of_ask(ask: &AskView, requests: &[Card], now: Timestamp) -> Waiting {
         age: words::between(ask.at, now),
         needs: ask.needs.clone(),
         is_emergency: false,
+        is_red: false,
     }
 }
 
@@ -141,9 +244,15 @@ pub(super) fn at_work(session: &SessionView, now: Timestamp) -> AtWork {
         up: live.map(|live| words::amount(live.bytes_up)).unwrap_or_default(),
         down: live.map(|live| words::amount(live.bytes_down)).unwrap_or_default(),
         watchers: session.watchers.iter().map(|who| words::plain(&who.name)).collect::<Vec<_>>().join(", "),
+        places: live.and_then(places).unwrap_or_default(),
         is_frozen: session.frozen,
         is_transferring: live.is_some_and(|live| live.transferring),
     }
+}
+
+fn places(live: &LiveView) -> Option<String> {
+    let most = live.connections_max?;
+    Some(format!("{} of {most} places", live.connections))
 }
 
 async fn of_cut(pages: &Pages, cut: &CutView) -> Standing {

@@ -89,9 +89,9 @@ pub(super) fn id_of<T: std::str::FromStr>(text: &str) -> Result<T, Said> {
 async fn of_request(pages: &Pages, inside: &Inside, id: &str) -> Result<Request, Said> {
     let id: RequestId = id_of(id)?;
     let card: Card = inside.get(&format!("/api/v1/requests/{id}")).await?;
-    let (now, zone) = (pages.api.clock().wall(), pages.api.desk().with_state(|state| state.timezone()));
-    let SessionsView { sessions } = inside.get("/api/v1/sessions").await?;
-    let CardsView { requests } = inside.get("/api/v1/requests").await?;
+    let (now, zone) = pages.clock();
+    let SessionsView { sessions, .. } = inside.get("/api/v1/sessions").await?;
+    let CardsView { requests, .. } = inside.get("/api/v1/requests").await?;
     let is_pending = card.standing == "pending";
     Ok(Request {
         top: pages.top(Some(inside)).await,
@@ -166,7 +166,7 @@ async fn last(pages: &Pages, inside: &Inside, card: &Card) -> Result<Option<Last
     });
     let Some(id) = newest else { return Ok(None) };
     let session: SessionView = inside.get(&format!("/api/v1/sessions/{id}")).await?;
-    let (now, zone) = (pages.api.clock().wall(), pages.api.desk().with_state(|state| state.timezone()));
+    let (now, zone) = pages.clock();
     Ok(session.ended.as_ref().map(|ended| Last {
         link: format!("/sessions/{}", session.session),
         in_words: format!(
@@ -185,7 +185,7 @@ fn nearby(pages: &Pages, card: &Card, sessions: &[SessionView], requests: &[Card
     let zone = |target: &TargetName| -> Option<ZoneName> {
         pages.api.desk().with_state(|state| state.zone_of(target).cloned())
     };
-    let (now, time_zone) = (pages.api.clock().wall(), pages.api.desk().with_state(|state| state.timezone()));
+    let (now, time_zone) = pages.clock();
     let is_near = |target: &TargetName| *target == card.target || zone(target) == card.zone;
     let live = sessions.iter().filter(|one| one.ended.is_none() && is_near(&one.target));
     let live = live.map(|one| {
@@ -236,7 +236,7 @@ pub(super) async fn ask(State(pages): State<Pages>, inside: Inside, Path(id): Pa
 /// What was asked of a grant, whether it waits or is answered.
 pub(super) async fn find_ask(inside: &Inside, id: &str) -> Result<AskView, Said> {
     let id: AskId = id_of(id)?;
-    let AsksView { asks } = inside.get("/api/v1/asks?all=true").await?;
+    let AsksView { asks, .. } = inside.get("/api/v1/asks?all=true").await?;
     let found = asks.into_iter().find(|ask| ask.ask == id);
     found.ok_or_else(|| Said::new(StatusCode::NOT_FOUND, "Not there", "nothing asked has this name"))
 }
@@ -244,7 +244,7 @@ pub(super) async fn find_ask(inside: &Inside, id: &str) -> Result<AskView, Said>
 async fn of_ask(pages: &Pages, inside: &Inside, id: &str) -> Result<AskPage, Said> {
     let ask = find_ask(inside, id).await?;
     let card: Card = inside.get(&format!("/api/v1/requests/{}", ask.request)).await?;
-    let (now, zone) = (pages.api.clock().wall(), pages.api.desk().with_state(|state| state.timezone()));
+    let (now, zone) = pages.clock();
     Ok(AskPage {
         top: pages.top(Some(inside)).await,
         id: ask.ask.to_string(),

@@ -38,6 +38,10 @@ impl Said {
         Self { status, title: body.title, detail: body.detail, mistakes: body.mistakes }
     }
 
+    pub(super) fn not_there() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "Not there", "there is no such page")
+    }
+
     /// What was typed into a form cannot be used.
     pub(super) fn mistake(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "That does not work", detail)
@@ -49,11 +53,17 @@ pub(super) struct Inside {
     held: Held,
     source: Source,
     hangup: Hangup,
+    is_reading: bool,
 }
 
 impl Inside {
-    pub(super) const fn new(doors: Router, held: Held, source: Source, hangup: Hangup) -> Self {
-        Self { doors, held, source, hangup }
+    pub(super) const fn new(doors: Router, held: Held, source: Source, hangup: Hangup, is_reading: bool) -> Self {
+        Self { doors, held, source, hangup, is_reading }
+    }
+
+    /// Whether a page is only looked at: nobody then believes that something was done.
+    pub(super) const fn is_reading(&self) -> bool {
+        self.is_reading
     }
 
     /// What ends this connection from beside.
@@ -82,11 +92,19 @@ impl Inside {
         self.ask(Method::POST, path, Body::from(body)).await
     }
 
+    pub(super) async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Said> {
+        let body = serde_json::to_vec(body).expect("what the API takes is JSON");
+        self.ask(Method::PUT, path, Body::from(body)).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, Said> {
         let response = self.through(method, path, body).await;
         let status = response.status();
         let not_read =
             || Said::new(StatusCode::INTERNAL_SERVER_ERROR, "A fault", "the gate's own answer cannot be read");
+        if status == StatusCode::NO_CONTENT {
+            return serde_json::from_str("null").map_err(|_| not_read());
+        }
         let body = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await.map_err(|_| not_read())?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|fault| {

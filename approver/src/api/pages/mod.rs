@@ -17,7 +17,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use certs::passkey::Site;
-use policies::people::Person;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use policies::people::{Kind, Person};
 
 use super::problem::Problem;
 use super::staying::Hangup;
@@ -27,9 +29,12 @@ use super::{Api, guard};
 mod assets;
 mod board;
 mod card;
+mod display;
 mod inside;
 mod live;
 mod logins;
+mod people;
+mod plant_files;
 mod session;
 mod signing;
 mod signing_in;
@@ -53,11 +58,15 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
     let pages = Pages { api, doors: doors.clone(), site };
     Router::new()
         .route("/", get(board::show))
+        .route("/alarms/seen", post(board::seen))
         .route("/sign-in", get(signing_in::form).post(signing_in::sign_in))
         .route("/challenge", get(signing_in::challenge))
         .route("/sign-out", post(signing_in::sign_out))
         .route("/enrol", get(signing_in::code_form).post(signing_in::key_form))
         .route("/enrol/passkey", post(signing_in::enrol))
+        .route("/display", get(display::show))
+        .route("/display/enrol", post(display::enrol))
+        .route("/display/sign-in", post(display::sign_in))
         .route("/requests/{request}", get(card::request))
         .route("/requests/{request}/sign", post(signing::request))
         .route("/requests/{request}/revoke", post(card::revoke))
@@ -71,6 +80,19 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
         .route("/cuts/{cut}", get(card::cut))
         .route("/cuts/{cut}/sign", post(signing::reopening))
         .route("/signed", post(signing::signed))
+        .route("/people", get(people::list).post(people::invite))
+        .route("/people/{person}", get(people::one))
+        .route("/people/{person}/reinvite", post(people::reinvite))
+        .route("/people/{person}/certify", post(people::certify))
+        .route("/people/{person}/certified", post(people::certified))
+        .route("/people/{person}/{act}", post(people::act))
+        .route("/vendors", post(people::contract))
+        .route("/vendors/{vendor}/disable", post(people::disable_vendor))
+        .route("/plant-files", get(plant_files::list))
+        .route("/plant-files", post(plant_files::propose).layer(DefaultBodyLimit::max(PLANT_FORM_BYTES_MAX)))
+        .route("/plant-files/{digest}", get(plant_files::one))
+        .route("/plant-files/{digest}/sign", post(plant_files::to_sign))
+        .route("/plant-files/{digest}/signed", post(plant_files::signed))
         .route("/events", get(live::events))
         .route("/assets/{name}", get(assets::serve))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
@@ -138,6 +160,8 @@ impl Fields {
 
 /// Bytes of a form: the longest text that is kept, and a statement.
 const FORM_BYTES_MAX: usize = 64 * 1024;
+/// Of the one with a plant file: the largest that the API takes, each sign of it written as three (URL Standard, 5.2).
+const PLANT_FORM_BYTES_MAX: usize = 3 << 20;
 
 impl FromRequest<Pages> for Fields {
     type Rejection = Response;
@@ -165,11 +189,20 @@ struct Top {
     csrf: String,
     /// Answers, freezes and cuts.
     is_operator: bool,
+    /// Manages people and plant files.
+    is_administrator: bool,
+    /// A screen that nobody sits at: shows the board, and cuts.
+    is_display: bool,
     style: &'static str,
     script: &'static str,
 }
 
 impl Pages {
+    /// Now, and in which zone that is told.
+    fn clock(&self) -> (Timestamp, TimeZone) {
+        (self.api.clock().wall(), self.api.desk().with_state(|state| state.timezone()))
+    }
+
     async fn top(&self, inside: Option<&Inside>) -> Top {
         let plant = self.api.desk().with_state(|state| state.plant.as_ref().map(|plant| plant.name.clone()));
         let (name, csrf) = match inside {
@@ -177,11 +210,14 @@ impl Pages {
             None => Default::default(),
         };
         let (style, script) = (assets::style(), assets::script());
-        let is_operator = inside.is_some_and(|inside| {
-            let person = inside.person();
-            self.api.desk().with_state(|state| state.people.get(&person).is_some_and(Person::is_active_operator))
-        });
-        Top { plant: plant.unwrap_or_default(), name, csrf, is_operator, style, script }
+        let is = |test: fn(&Person) -> bool| {
+            let person = inside.map(Inside::person);
+            person.is_some_and(|id| self.api.desk().with_state(|state| state.people.get(&id).is_some_and(test)))
+        };
+        let is_operator = is(Person::is_active_operator);
+        let is_administrator = is(Person::is_active_administrator);
+        let is_display = is(|person| person.kind == Kind::Display);
+        Top { plant: plant.unwrap_or_default(), name, csrf, is_operator, is_administrator, is_display, style, script }
     }
 
     /// The page, or what the API said instead.
@@ -217,10 +253,11 @@ impl Pages {
     async fn refused(&self, inside: &Inside, said: &Said) -> Response {
         if said.status == StatusCode::UNAUTHORIZED {
             self.api.0.logins.forget(inside.login());
-            return not_done();
+            return if inside.is_reading() { Redirect::to("/sign-in").into_response() } else { not_done() };
         }
         let top = self.top(Some(inside)).await;
-        let mut response = show(&Wrong { top, title: &said.title, detail: &said.detail, mistakes: &said.mistakes });
+        let (title, detail, mistakes) = (&*said.title, &*said.detail, &*said.mistakes);
+        let mut response = show(&Wrong { top, title, detail, mistakes, is_reading: inside.is_reading() });
         *response.status_mut() = said.status;
         response
     }
@@ -234,7 +271,9 @@ impl FromRequestParts<Pages> for Inside {
         let source = guard::source(parts);
         let held = pages.api.0.logins.held(&parts.headers, source, pages.api.clock().boot());
         let Ok(hangup) = Hangup::from_request_parts(parts, pages).await;
-        held.map(|held| Self::new(pages.doors.clone(), held, source, hangup)).ok_or_else(|| Redirect::to("/sign-in"))
+        let is_reading = parts.method == axum::http::Method::GET;
+        held.map(|held| Self::new(pages.doors.clone(), held, source, hangup, is_reading))
+            .ok_or_else(|| Redirect::to("/sign-in"))
     }
 }
 
@@ -266,11 +305,13 @@ struct Wrong<'a> {
     title: &'a str,
     detail: &'a str,
     mistakes: &'a [String],
+    /// It may be otherwise when the page is loaded again.
+    is_reading: bool,
 }
 
 fn wrong(status: StatusCode, title: &str, detail: &str) -> Response {
     let top = Top { style: assets::style(), script: assets::script(), ..Top::default() };
-    let mut response = show(&Wrong { top, title, detail, mistakes: &[] });
+    let mut response = show(&Wrong { top, title, detail, mistakes: &[], is_reading: false });
     *response.status_mut() = status;
     response
 }

@@ -2,7 +2,6 @@
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use policies::events::Scope;
 use policies::ids::SessionId;
@@ -94,7 +93,7 @@ async fn do_it(inside: &Inside, id: &str, act: &str) -> Result<String, Said> {
     match act {
         "freeze" | "thaw" => inside.post(&path, &json!({})).await.map(|_: Acted| ())?,
         "disconnect" => inside.post(&path, &json!({})).await.map(|_: Disconnected| ())?,
-        _ => return Err(Said::new(StatusCode::NOT_FOUND, "Not there", "there is no such page")),
+        _ => return Err(Said::not_there()),
     }
     Ok(format!("/sessions/{id}"))
 }
@@ -136,7 +135,7 @@ pub(super) async fn before_cut(State(pages): State<Pages>, inside: Inside, Query
 
 async fn of_cut(pages: &Pages, inside: &Inside, about: About) -> Result<BeforeCut, Said> {
     let scope = about.scope()?;
-    let SessionsView { sessions } = inside.get("/api/v1/sessions").await?;
+    let SessionsView { sessions, .. } = inside.get("/api/v1/sessions").await?;
     let within = |session: &&SessionView| {
         pages.api.desk().with_state(|state| {
             let facts = state.sessions.get(&session.session);

@@ -11,7 +11,7 @@ use certs::passkey;
 use certs::sshsig::Namespace;
 use data_encoding::BASE64URL_NOPAD;
 use policies::actions::{Action, Actions};
-use policies::digest::Salted;
+use policies::digest::{Digest, Salted};
 use policies::ids::RequestId;
 use policies::requests::{Answer, Matter, Narrowing, Reopening, Signed, VerdictStatement};
 use policies::time::Seconds;
@@ -35,15 +35,55 @@ struct Sign {
     challenge: String,
     statement: String,
     reopening: String,
+    to: String,
     back: String,
 }
 
 /// What will be signed, told in `lines`.
-struct Prepared {
-    statement: VerdictStatement,
-    reopening: Option<Reopening>,
-    lines: Vec<String>,
-    back: String,
+pub(super) struct Prepared {
+    pub(super) answer: &'static str,
+    pub(super) lines: Vec<String>,
+    /// To compare with what somebody else reads; none where nobody reads the same.
+    pub(super) words: String,
+    /// As the API takes it.
+    pub(super) statement: String,
+    /// What the passkey signs.
+    pub(super) digest: Digest,
+    pub(super) namespace: Namespace,
+    /// Where the signature goes.
+    pub(super) to: String,
+    pub(super) back: String,
+    /// What a cut's reopening is about; of that alone.
+    pub(super) reopening: String,
+}
+
+impl Prepared {
+    /// Something other than a verdict.
+    pub(super) fn new<T: serde::Serialize>(namespace: Namespace, statement: &T, digest: Digest) -> Self {
+        Self {
+            answer: "yes",
+            lines: Vec::new(),
+            words: String::new(),
+            statement: json(statement),
+            digest,
+            namespace,
+            to: String::new(),
+            back: String::new(),
+            reopening: String::new(),
+        }
+    }
+
+    fn verdict(statement: &VerdictStatement, reopening: Option<&Reopening>, lines: Vec<String>, back: String) -> Self {
+        Self {
+            answer: if matches!(statement.answer, Answer::Yes { .. }) { "yes" } else { "no" },
+            lines,
+            words: certs::words::of(&statement.digest),
+            to: "/signed".to_owned(),
+            back,
+            reopening: reopening.map(json).unwrap_or_default(),
+            ..Self::new(Namespace::Approval, statement, statement.digest())
+        }
+    }
 }
 
 pub(super) async fn request(State(pages): State<Pages>, Path(id): Path<String>, sent: Posted) -> Response {
@@ -64,19 +104,24 @@ pub(super) async fn reopening(State(pages): State<Pages>, Path(id): Path<String>
     pages.shown(&inside, page(&pages, &inside, prepared).await).await
 }
 
-async fn page(pages: &Pages, inside: &Inside, prepared: Result<Prepared, Said>) -> Result<Sign, Said> {
-    let Prepared { statement, reopening, lines, back } = prepared?;
-    let is_yes = matches!(statement.answer, Answer::Yes { .. });
+/// The page on which it is signed.
+pub(super) async fn page(
+    pages: &Pages,
+    inside: &Inside,
+    prepared: Result<Prepared, Said>,
+) -> Result<impl Template + use<>, Said> {
+    let Prepared { answer, lines, words, statement, digest, namespace, to, back, reopening } = prepared?;
     Ok(Sign {
         top: pages.top(Some(inside)).await,
         site: pages.site.id().to_owned(),
-        answer: if is_yes { "yes" } else { "no" },
-        is_yes,
+        answer,
+        is_yes: answer == "yes",
         lines,
-        words: certs::words::of(&statement.digest),
-        challenge: BASE64URL_NOPAD.encode(&passkey::challenge(Namespace::Approval, &statement.digest().0)),
-        statement: json(&statement),
-        reopening: reopening.as_ref().map(json).unwrap_or_default(),
+        words,
+        challenge: BASE64URL_NOPAD.encode(&passkey::challenge(namespace, &digest.0)),
+        statement,
+        reopening,
+        to,
         back,
     })
 }
@@ -102,7 +147,7 @@ async fn of_request(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -
         "yes" if is_review => {}
         "yes" => {
             let narrowing = narrowing(&card, fields)?;
-            let (now, zone) = (pages.api.clock().wall(), pages.api.desk().with_state(|state| state.timezone()));
+            let (now, zone) = pages.clock();
             let moment = |at| words::moment(at, now, &zone);
             lines.push(format!("from {} to {}", moment(card.window.from), moment(card.window.until)));
             lines.extend(what_stands(&card, &narrowing));
@@ -111,7 +156,7 @@ async fn of_request(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -
         }
         _ => lines.push(say_no(inside, &mut statement, fields).await?),
     }
-    Ok(Prepared { statement, reopening: None, lines, back: format!("/requests/{id}") })
+    Ok(Prepared::verdict(&statement, None, lines, format!("/requests/{id}")))
 }
 
 fn who(card: &Card) -> String {
@@ -184,7 +229,7 @@ async fn of_ask(inside: &Inside, id: &str, fields: &Fields) -> Result<Prepared, 
     if fields.get("answer") != "yes" {
         lines.push(say_no(inside, &mut statement, fields).await?);
     }
-    Ok(Prepared { statement, reopening: None, lines, back: format!("/asks/{}", ask.ask) })
+    Ok(Prepared::verdict(&statement, None, lines, format!("/asks/{}", ask.ask)))
 }
 
 async fn of_cut(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -> Result<Prepared, Said> {
@@ -196,8 +241,8 @@ async fn of_cut(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -> Re
         format!("let back in: {}", board::scope(pages, &standing.scope).await),
         format!("because: {}", words::plain(fields.get("reason").trim())),
     ];
-    let reopening = Some(Reopening { cut, reason });
-    Ok(Prepared { statement: template.statement, reopening, lines, back: format!("/cuts/{cut}") })
+    let reopening = Reopening { cut, reason };
+    Ok(Prepared::verdict(&template.statement, Some(&reopening), lines, format!("/cuts/{cut}")))
 }
 
 /// The passkey's answer. The statement comes back as it was shown; changed, its signature is wrong.
@@ -207,13 +252,13 @@ pub(super) async fn signed(State(pages): State<Pages>, sent: Posted) -> Response
 }
 
 async fn give(pages: &Pages, inside: &Inside, fields: &Fields) -> Result<String, Said> {
-    let unread = |_| Said::mistake("what was to be signed cannot be read: go back to the card");
-    let statement: VerdictStatement = serde_json::from_str(fields.get("statement")).map_err(unread)?;
+    let statement: VerdictStatement = read(fields.get("statement"))?;
     let matter = statement.matter.clone();
-    let signed = sign(pages, inside, statement, fields)?;
+    let digest = statement.digest();
+    let signed = sign(pages, inside, Namespace::Approval, statement, digest, fields)?;
     match matter {
         Matter::Reopening(cut) => {
-            let reopening: Reopening = serde_json::from_str(fields.get("reopening")).map_err(unread)?;
+            let reopening: Reopening = read(fields.get("reopening"))?;
             let reopen = Reopen { reopening, verdict: signed };
             let _: Done = inside.post(&format!("/api/v1/cuts/{cut}/reopen"), &reopen).await?;
             Ok("/".to_owned())
@@ -229,19 +274,25 @@ async fn give(pages: &Pages, inside: &Inside, fields: &Fields) -> Result<String,
     }
 }
 
+/// What was to be signed, as it came back.
+pub(super) fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, Said> {
+    serde_json::from_str(text).map_err(|_| Said::mistake("what was to be signed cannot be read: go back to the card"))
+}
+
 /// By the one of the person's passkeys that made it.
-fn sign(
+pub(super) fn sign<T>(
     pages: &Pages,
     inside: &Inside,
-    statement: VerdictStatement,
+    namespace: Namespace,
+    statement: T,
+    digest: Digest,
     fields: &Fields,
-) -> Result<Signed<VerdictStatement>, Said> {
-    let (said, digest) = (asserted(fields), statement.digest());
+) -> Result<Signed<T>, Said> {
+    let said = asserted(fields);
     let mut wrong = None;
     for key in passkeys_of(pages, inside.person()) {
-        let signature =
-            passkey::as_ssh_signature(&pages.site, &key, Namespace::Approval, &said).map_err(|bad| refusal(&bad))?;
-        match certs::sshsig::verify(&key, Namespace::Approval, &digest.0, &signature) {
+        let signature = passkey::as_ssh_signature(&pages.site, &key, namespace, &said).map_err(|bad| refusal(&bad))?;
+        match certs::sshsig::verify(&key, namespace, &digest.0, &signature) {
             Ok(_) => return Ok(Signed { statement, key: key_text(&key), signature }),
             Err(bad) => wrong = Some(bad),
         }

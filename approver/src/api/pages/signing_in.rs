@@ -6,7 +6,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use certs::enrolment::EnrolmentCode;
 use certs::passkey::{self, Asserted, Created};
@@ -54,6 +54,7 @@ pub(super) async fn challenge(State(pages): State<Pages>, Query(Wanted { what })
     let (nonce, _) = pages.api.0.challenges.make(pages.api.clock().wall());
     let challenge = match what.as_str() {
         "enrol" => nonce.to_vec(),
+        "display" => login_message(pages.site.origin(), &nonce),
         _ => passkey::challenge(Namespace::Login, &login_message(pages.site.origin(), &nonce)),
     };
     Json(Fresh { nonce: HEXLOWER.encode(&nonce), challenge: BASE64URL_NOPAD.encode(&challenge) }).into_response()
@@ -68,12 +69,15 @@ pub(super) async fn sign_in(State(pages): State<Pages>, Source(source): Source, 
             return no(problem);
         }
     };
-    let person = who.person();
-    tracing::info!(%person, factors = ?who.factors(), %source, "signed in on a page");
-    come_on_duty(&pages.api, person).await;
+    come_on_duty(&pages.api, who.person()).await;
+    ([(header::SET_COOKIE, keep(&pages, who))], Redirect::to("/")).into_response()
+}
+
+/// Keeps a sign-in; gives the cookie that names it.
+pub(super) fn keep(pages: &Pages, who: Authenticated) -> HeaderValue {
+    tracing::info!(person = %who.person(), factors = ?who.factors(), source = %who.source(), "signed in on a page");
     let at = who.at();
-    let cookie = pages.api.0.logins.keep(Login { who: Arc::new(who), at }, pages.api.clock().boot());
-    ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
+    pages.api.0.logins.keep(Login { who: Arc::new(who), at }, pages.api.clock().boot())
 }
 
 /// The browser says who it is, and the passkey proves it: no name is typed.
@@ -114,7 +118,7 @@ pub(super) fn passkeys_of(pages: &Pages, person: PersonId) -> Vec<PublicKey> {
     parsed.filter(|key| passkey::site_of(key) == Some(pages.site.id())).collect()
 }
 
-fn too_late() -> Problem {
+pub(super) fn too_late() -> Problem {
     Problem::unauthenticated("that took too long, or was sent twice. Sign in again")
 }
 
@@ -168,14 +172,16 @@ async fn invitation(pages: &Pages, fields: &Fields) -> Result<(String, PersonId)
     let text = fields.get("code").trim();
     let code = parse(text)?;
     let kind = pages.api.people().invited_as(&code).await?;
-    if matches!(kind, Kind::Technician { .. } | Kind::Sensor) {
-        return Err(Refusal::LinkSpent.into());
+    match kind {
+        Kind::Technician { .. } | Kind::Sensor => return Err(Refusal::LinkSpent.into()),
+        Kind::Display => return Err(Problem::of_a_display(pages.site.origin())),
+        Kind::Operator { .. } | Kind::Auditor | Kind::Administrator => {}
     }
     let person = pages.api.desk().with_state(|state| state.links.get(&code.link()).map(|link| link.person));
     Ok((text.to_owned(), person.ok_or(Refusal::LinkSpent)?))
 }
 
-fn parse(text: &str) -> Result<EnrolmentCode, Problem> {
+pub(super) fn parse(text: &str) -> Result<EnrolmentCode, Problem> {
     EnrolmentCode::parse(text)
         .map_err(|bad| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-enrolment-code", bad.to_string()))
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use super::showing::plain;
+use recordings::words::Words;
 
 /// What changes from `old` to `new`, a line each; both are right plant files.
-pub(super) fn in_words(old: &Table, new: &Table) -> Vec<String> {
+pub fn in_words(old: &Table, new: &Table) -> Vec<String> {
     let (before, after) = (things(old), things(new));
     let mut lines = Vec::new();
     for (name, keys) in &after {
@@ -29,6 +29,10 @@ pub(super) fn in_words(old: &Table, new: &Table) -> Vec<String> {
         lines.push(format!("rules stand in another order, and the first that allows decides: {order}"));
     }
     lines
+}
+
+fn plain(text: &str) -> String {
+    Words::from(text).to_string()
 }
 
 /// A thing's keys, and their values as text.
