@@ -1,8 +1,9 @@
-//! The description of the API, made from the table of routes and the types. `openapi.json` in the repository is this,
-//! and a test holds the two together.
+//! The description of the API, made from the table of routes and the types; each face describes itself. The files in
+//! `openapi/` are this, and tests hold them together with it and with what the program does.
 
 use std::collections::BTreeMap;
 
+use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use certs::proof::Face;
@@ -15,6 +16,7 @@ use utoipa::openapi::{
     ContentBuilder, HttpMethod, Info, OpenApi, OpenApiBuilder, PathsBuilder, RefOr, Required, Response, ResponseBuilder,
 };
 
+use super::Api;
 use super::routes::{Route, Who, table};
 use super::types::ProblemBody;
 
@@ -77,9 +79,9 @@ const ABOUT: &str = "Every request but those that sign in carries `Authorization
     key's (ECDSA, in base64). A no is `application/problem+json` (RFC 9457). \
     No GET changes anything; watching and fetching are journaled.";
 
-/// The description of both faces as one document; each operation says on which face it is, and for whom.
-pub fn document() -> OpenApi {
-    let table = table();
+/// The description of a face; each operation says for whom it is.
+pub fn document(face: Face) -> OpenApi {
+    let table: Vec<Route> = table().into_iter().filter(|route| route.face == face).collect();
     let mut schemas: BTreeMap<String, RefOr<Schema>> = Named::of::<ProblemBody>().schemas.into_iter().collect();
     for named in
         table.iter().flat_map(|route| [Some(&route.gives), route.takes.as_ref()]).flatten().filter_map(Shape::named)
@@ -91,25 +93,20 @@ pub fn document() -> OpenApi {
         SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build()),
     );
     let mut paths = PathsBuilder::new().build();
-    for ((path, method), doors) in by_operation(&table) {
-        let item = PathItem::new(method_of(method), operation(&doors));
-        match paths.paths.get_mut(path) {
+    for route in &table {
+        let item = PathItem::new(method_of(route.method), operation(route));
+        match paths.paths.get_mut(route.path) {
             Some(there) => there.merge_operations(item),
-            None => drop(paths.paths.insert(path.to_owned(), item)),
+            None => drop(paths.paths.insert(route.path.to_owned(), item)),
         }
     }
-    let mut info = Info::new("Holdpoint", "1");
+    let title = match face {
+        Face::Plant => "Holdpoint, plant face",
+        Face::Vendor => "Holdpoint, vendor face",
+    };
+    let mut info = Info::new(title, "1");
     info.description = Some(ABOUT.to_owned());
     OpenApiBuilder::new().info(info).paths(paths).components(Some(components.build())).build()
-}
-
-/// The same path and method may stand on both faces.
-fn by_operation(table: &[Route]) -> BTreeMap<(&'static str, &'static str), Vec<&Route>> {
-    let mut operations: BTreeMap<_, Vec<&Route>> = BTreeMap::new();
-    for route in table {
-        operations.entry((route.path, route.method)).or_default().push(route);
-    }
-    operations
 }
 
 fn method_of(method: &str) -> HttpMethod {
@@ -121,26 +118,20 @@ fn method_of(method: &str) -> HttpMethod {
     }
 }
 
-fn operation(doors: &[&Route]) -> Operation {
-    let route = doors[0];
-    let summaries: Vec<&str> = doors.iter().map(|door| door.summary).collect();
-    let description = doors.iter().map(|door| who(door)).collect::<Vec<_>>().join(" ");
-    let summary =
-        if summaries.windows(2).all(|pair| pair[0] == pair[1]) { summaries[0].to_owned() } else { summaries.join(" ") };
+fn operation(route: &Route) -> Operation {
     let mut builder = OperationBuilder::new()
-        .summary(Some(summary))
-        .description(Some(description))
+        .summary(Some(route.summary))
+        .description(Some(who(route)))
         .operation_id(Some(operation_id(route)))
         .parameters(Some(parameters(route)))
         .request_body(route.takes.as_ref().map(|takes| {
             RequestBodyBuilder::new().content("application/json", content(takes)).required(Some(Required::True)).build()
         }))
         .response("default", problem());
-    builder = match doors.iter().map(|door| &door.gives).collect::<Vec<_>>().as_slice() {
-        [Shape::WebSocket, ..] => builder.response("101", Response::new("A WebSocket (RFC 6455).")),
-        [Shape::Empty, ..] => builder.response("204", Response::new("Done.")),
-        [only] => builder.response("200", given(only)),
-        several => builder.response("200", one_of(several)),
+    builder = match &route.gives {
+        Shape::WebSocket => builder.response("101", Response::new("A WebSocket (RFC 6455).")),
+        Shape::Empty => builder.response("204", Response::new("Done.")),
+        shape => builder.response("200", given(shape)),
     };
     if route.who != Who::Anyone {
         builder = builder.security(SecurityRequirement::new("token", Vec::<String>::new()));
@@ -149,9 +140,8 @@ fn operation(doors: &[&Route]) -> Operation {
 }
 
 fn who(route: &Route) -> String {
-    let face = if route.face == Face::Plant { "Plant face" } else { "Vendor face" };
     match route.who {
-        Who::Anyone => format!("{face}: anyone."),
+        Who::Anyone => "For anyone.".to_owned(),
         Who::SignedIn(roles) => {
             let roles: Vec<String> = roles.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
             let how = match (route.by_certificate, route.key_alone) {
@@ -159,7 +149,7 @@ fn who(route: &Route) -> String {
                 (false, true) => ", by key alone too",
                 (false, false) => "",
             };
-            format!("{face}: {}{how}.", roles.join(", "))
+            format!("For: {}{how}.", roles.join(", "))
         }
     }
 }
@@ -210,29 +200,13 @@ fn given(shape: &Shape) -> Response {
     ResponseBuilder::new().description("Done.").content(media, content(shape)).build()
 }
 
-/// The faces answer differently: a technician sees less.
-fn one_of(shapes: &[&Shape]) -> Response {
-    let mut names: Vec<&Named> = shapes.iter().filter_map(|shape| shape.named()).collect();
-    names.dedup_by(|a, b| a.name == b.name);
-    match names.as_slice() {
-        [_] | [] => given(shapes[0]),
-        several => {
-            let mut one_of = utoipa::openapi::schema::OneOfBuilder::new();
-            for named in several {
-                one_of = one_of.item(named.reference());
-            }
-            let content = ContentBuilder::new().schema(Some(Schema::OneOf(one_of.build()))).build();
-            ResponseBuilder::new().description("Done.").content("application/json", content).build()
-        }
-    }
-}
-
 fn problem() -> Response {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(ProblemBody::name()))).build();
     ResponseBuilder::new().description("A no, or a failure.").content("application/problem+json", content).build()
 }
 
-pub(super) async fn serve() -> impl IntoResponse {
-    let text = serde_json::to_string(&document()).expect("the description has string keys and finite numbers");
+pub(super) async fn serve(State(api): State<Api>) -> impl IntoResponse {
+    let text =
+        serde_json::to_string(&document(api.face())).expect("the description has string keys and finite numbers");
     ([(header::CONTENT_TYPE, "application/json")], text)
 }
