@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::{Request, Uri, header};
+use hyper::{HeaderMap, Request, Uri, header};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -124,16 +124,22 @@ impl Poster {
     ///
     /// # Errors
     /// What went wrong, with the host's name before it.
-    pub async fn post(&self, kind: &'static str, body: Vec<u8>, wanted: Wanted) -> Result<(u16, Bytes), String> {
+    pub async fn post(
+        &self,
+        kind: &'static str,
+        more: &HeaderMap,
+        body: Vec<u8>,
+        wanted: Wanted,
+    ) -> Result<(u16, Bytes), String> {
         let Url { host, port, .. } = &self.url;
         let failed = |error: &dyn std::fmt::Display| format!("{host}: {error}");
         let socket = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| failed(&error))?;
         let answered = match &self.tls {
-            None => self.exchange(socket, kind, body, wanted).await,
+            None => self.exchange(socket, kind, more, body, wanted).await,
             Some(tls) => {
                 let name = ServerName::try_from(host.clone()).map_err(|error| failed(&error))?;
                 let stream = tls.connect(name, socket).await.map_err(|error| failed(&error))?;
-                self.exchange(stream, kind, body, wanted).await
+                self.exchange(stream, kind, more, body, wanted).await
             }
         };
         answered.map_err(|error| failed(&error))
@@ -144,17 +150,19 @@ impl Poster {
         &self,
         stream: S,
         kind: &'static str,
+        more: &HeaderMap,
         body: Vec<u8>,
         wanted: Wanted,
     ) -> Result<(u16, Bytes), Box<dyn std::error::Error + Send + Sync>> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let Url { host, port, path, .. } = &self.url;
         let host = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let request = Request::post(path)
+        let mut request = Request::post(path)
             .header(header::HOST, host)
             .header(header::CONTENT_TYPE, kind)
             .body(Full::new(Bytes::from(body)))
             .expect("path and host were read from a URL");
+        request.headers_mut().extend(more.clone());
         let answer = async {
             let answer = sender.send_request(request).await?;
             let status = answer.status().as_u16();

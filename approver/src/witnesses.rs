@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use certs::log_key::Verifier;
 use certs::witness_key::Cosigner;
+use hyper::HeaderMap;
 use recordings::disk::RealDisk;
 use recordings::log::Log;
 use recordings::tlog::checkpoint::SignedCheckpoint;
@@ -278,7 +279,8 @@ impl Asking {
             let Some(Question { signed, asked }) = self.question(log, held).await? else { return Ok(()) };
             let size = signed.checkpoint().size;
             let body = asked.to_string().into_bytes();
-            let posted = self.way().poster.post("text/plain; charset=utf-8", body, Wanted::Body(ANSWER_BYTES_MAX));
+            let (nothing, wanted) = (HeaderMap::new(), Wanted::Body(ANSWER_BYTES_MAX));
+            let posted = self.way().poster.post("text/plain; charset=utf-8", &nothing, body, wanted);
             let posted = tokio::time::timeout(TAKES_MAX, posted).await;
             let (status, body) =
                 posted.unwrap_or_else(|_| Err(format!("it did not answer in {TAKES_MAX:?}"))).map_err(Failed::Lost)?;

@@ -182,7 +182,6 @@ impl App {
                 return Err(StartFault(reasons.into_iter().flatten().collect()));
             }
         };
-        let mut ways = telling::ways(&config.notify)?;
         let receivers = telling::receivers(&config.feed, config.plant.origin.host())?;
         let asked = asking::ways(&config.store.witnesses)?;
         stores::check_mark(&config.store.data)?;
@@ -223,8 +222,7 @@ impl App {
             tracker: tracker.clone(),
             stop: stop.clone(),
         });
-        let mail = config.notify.mail.as_ref();
-        ways.extend(telling::mail(mail, config.plant.origin.host(), &desk, &keys.secrets())?);
+        let ways = telling::ways(&config.notify, config.plant.origin.host(), &desk, &keys.secrets())?;
         let (feed, writer) = open_feed(&config, &stores, &desk).await?;
         let (addresses, alarms_standing, last) = (Addresses::default(), Alarms::default(), Last::default());
         let mut app = Self {

@@ -13,7 +13,7 @@ use approver::notify::mail::{Address, MailServer, MailTls, MailTo};
 use approver::notify::webhook::WebhookUrl;
 use approver::post::Url;
 use certs::witness_key::Cosigner;
-use policies::ids::{BadName, GroupName, NodeId, Recipient};
+use policies::ids::{BadName, CredentialName, GroupName, NodeId, Recipient};
 use policies::plant::reader::{self, Field, Kind, Reader};
 use policies::plant::{Mistakes, shown};
 use recordings::keys::Recipients;
@@ -154,6 +154,8 @@ pub struct Notify {
 pub struct MailAt {
     /// By which server, and to whom.
     pub to: MailTo,
+    /// As whom one signs in there, and under which name the password was set.
+    pub login: Option<(String, CredentialName)>,
     /// The file of the CAs that may vouch for the server, in PEM; otherwise the system's.
     pub ca: Option<PathBuf>,
 }
@@ -208,6 +210,8 @@ pub struct WebhookAt {
     pub url: WebhookUrl,
     /// The file of the CAs that may vouch for it, in PEM; otherwise the system's.
     pub ca: Option<PathBuf>,
+    /// Under which name the secret was set that notices are signed with.
+    pub credential: Option<CredentialName>,
 }
 
 /// How a face is named from outside: `https://`, a DNS name in lower case, and a port where it is not 443.
@@ -544,8 +548,8 @@ fn mail(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<MailAt> {
         _ => {}
     }
     let login = user?.zip(credential?);
-    let to = MailTo { server: server?, tls: tls.filter(|_| !is_bare)?, from: from?, to: to?, groups: groups?, login };
-    Some(MailAt { to, ca: ca? })
+    let to = MailTo { server: server?, tls: tls.filter(|_| !is_bare)?, from: from?, to: to?, groups: groups? };
+    Some(MailAt { to, login, ca: ca? })
 }
 
 fn addressees(field: &Field<'_, '_>) -> Option<Vec<Address>> {
@@ -627,7 +631,8 @@ fn syslog(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<ReceiverWay> {
 fn webhook(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<WebhookAt> {
     let url = reader.required("url", "write where to post, beginning with https://", Field::parsed);
     let ca = reader.optional("ca", |field| field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path)));
-    Some(WebhookAt { url: url?, ca: ca? })
+    let credential = reader.optional("credential", Field::parsed);
+    Some(WebhookAt { url: url?, ca: ca?, credential: credential? })
 }
 
 #[cfg(test)]
@@ -666,7 +671,7 @@ mod tests {
     #[test]
     fn every_key_says_something() {
         let rest = "data = \"/var/lib/holdpoint\"\njournal = \"files\"\nrecordings = \"local\"\nreserve = \"512 MiB\"\n\
-                    [notify.webhook]\nurl = \"https://chat.example/hook\"\nca = \"alarms.pem\"\n[notify.command]\nrun = [\"/bin/page\", \"-q\"]";
+                    [notify.webhook]\nurl = \"https://chat.example/hook\"\nca = \"alarms.pem\"\ncredential = \"alarms\"\n[notify.command]\nrun = [\"/bin/page\", \"-q\"]";
         let vendor = "ssh = [\"[::]:22\"]\nssh_port = 2222\npages = [\"0.0.0.0:443\"]\npasswords = true\n\
                       listen = [\"0.0.0.0:8443\"]\ntls = [\"0.0.0.0:4443\", \"[::]:4443\"]\ntls_port = 443";
         let config = parse(&written(vendor, rest)).expect("right");
@@ -675,7 +680,11 @@ mod tests {
         let ca = Some("/etc/holdpoint/alarms.pem".into());
         assert_eq!(
             config.notify.webhook,
-            Some(WebhookAt { url: "https://chat.example/hook".parse().expect("a URL"), ca })
+            Some(WebhookAt {
+                url: "https://chat.example/hook".parse().expect("a URL"),
+                ca,
+                credential: Some("alarms".parse().expect("a name"))
+            })
         );
         assert_eq!(config.notify.command, ["/bin/page", "-q"]);
         let vendor = config.vendor;
@@ -724,9 +733,9 @@ mod tests {
             "server = \"mail.mill3.example:587\"\n{people}groups = {{ shift-lead = [\"shift@mill3.example\"] }}\n\
              user = \"gate\"\ncredential = \"smtp\"\nca = \"mail.pem\"\n"
         );
-        let MailAt { to, ca } = read(&whole).expect("right").notify.mail.expect("it is there");
+        let MailAt { to, login, ca } = read(&whole).expect("right").notify.mail.expect("it is there");
         assert_eq!((to.tls, to.to.len(), to.groups.len()), (MailTls::StartTls, 1, 1));
-        assert_eq!(to.login, Some(("gate".to_owned(), "smtp".parse().expect("a name"))));
+        assert_eq!(login, Some(("gate".to_owned(), "smtp".parse().expect("a name"))));
         assert_eq!(ca.as_deref(), Some(Path::new("/etc/holdpoint/mail.pem")));
         for here in ["localhost:25", "127.0.0.1:25", "[::1]:25"] {
             assert!(read(&format!("server = \"{here}\"\ntls = \"none\"\n{people}")).is_ok(), "{here}");

@@ -19,6 +19,7 @@ use policies::plant::{Mistakes, Plant};
 use tokio::sync::mpsc;
 
 use crate::app::stores::{Identity, StoreFault, Stores};
+use crate::browsers;
 use crate::config::{Config, ConfigFault};
 use crate::floor::Floor;
 use crate::trusting;
@@ -173,6 +174,10 @@ async fn build(folder: &Path, plan: &Plan, plant: &Plant, seal: &Seal, clock: Cl
     stores.close();
     let invitations = founded?;
     write_new(&folder.join(TRUST), &trust.to_string(), 0o644)?;
+    let ca = keys.tls_ca();
+    write_new(&folder.join(browsers::CA), &ca.certificate_pem(), 0o644)?;
+    let steps = browsers::steps(&config.plant, &ca.fingerprint().to_string());
+    write_new(&folder.join(browsers::STEPS), &steps, 0o644)?;
     let host_key = keys.ssh_host_key().public_key().fingerprint(ssh_key::HashAlg::Sha256).to_string();
     Ok(Founded { invitations, auditor_keys, ssh_fingerprint: host_key, known_hosts: keys.ssh_ca().known_hosts_line() })
 }

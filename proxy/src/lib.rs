@@ -8,6 +8,7 @@
 mod saying;
 
 pub mod app;
+mod browsers;
 pub mod client;
 pub mod commands;
 pub mod config;

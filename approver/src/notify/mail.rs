@@ -18,13 +18,10 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsPar
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::{Category, Code, Severity};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
-use policies::ids::{CredentialName, GroupName};
-use zeroize::Zeroizing;
+use policies::ids::GroupName;
 
-use super::{NotTold, Notice, Notifier};
-use crate::desk::Desk;
+use super::{NotTold, Notice, Notifier, Sealed};
 use crate::post::NoCa;
-use certs::secrets::Secrets;
 
 /// From connecting to the last answer, for one address.
 const TAKES_MAX: Duration = Duration::from_secs(30);
@@ -85,8 +82,6 @@ pub struct MailTo {
     pub to: Vec<Address>,
     /// Who gets what goes to a group.
     pub groups: BTreeMap<GroupName, Vec<Address>>,
-    /// As whom one signs in there, and under which name the password was set.
-    pub login: Option<(String, CredentialName)>,
 }
 
 /// A way to tell by e-mail.
@@ -95,8 +90,8 @@ pub struct Mail {
     tls: Tls,
     /// This gate's name, in the greeting and in the text.
     gate: String,
-    desk: Desk,
-    secrets: Secrets,
+    /// As whom one signs in there, and by what.
+    login: Option<(String, Sealed)>,
     /// Who has the notice that is under way already.
     had: Mutex<(String, BTreeSet<Address>)>,
 }
@@ -106,13 +101,13 @@ impl Mail {
     ///
     /// # Errors
     /// There is no CA that could vouch for the server.
-    pub fn new(to: MailTo, ca_pem: Option<&str>, gate: String, desk: Desk, secrets: Secrets) -> Result<Self, NoCa> {
+    pub fn new(to: MailTo, login: Option<(String, Sealed)>, ca_pem: Option<&str>, gate: String) -> Result<Self, NoCa> {
         let tls = match to.tls {
             MailTls::None => Tls::None,
             MailTls::StartTls => Tls::Required(parameters(&to.server, ca_pem)?),
             MailTls::Implicit => Tls::Wrapper(parameters(&to.server, ca_pem)?),
         };
-        Ok(Self { to, tls, gate, desk, secrets, had: Mutex::default() })
+        Ok(Self { to, tls, gate, login, had: Mutex::default() })
     }
 
     /// Tells each address that does not have it yet.
@@ -149,13 +144,8 @@ impl Mail {
             .tls(self.tls.clone())
             .timeout(Some(TAKES_MAX))
             .hello_name(ClientId::Domain(self.gate.clone()));
-        let Some((user, credential)) = &self.to.login else { return Ok(builder.build()) };
-        let found = self.desk.directory().credential(credential, &self.secrets).await;
-        let secret = found.map_err(|fault| NotTold(fault.to_string()))?;
-        let missing =
-            || NotTold(format!("the password {credential} was never set: `holdpoint secret set {credential}`"));
-        let secret = secret.ok_or_else(missing)?;
-        let password = Zeroizing::new(String::from_utf8_lossy(&secret).trim_end_matches(['\r', '\n']).to_owned());
+        let Some((user, sealed)) = &self.login else { return Ok(builder.build()) };
+        let password = sealed.text().await?;
         Ok(builder.credentials(Credentials::new(user.clone(), password.to_string())).build())
     }
 

@@ -6,15 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use certs::secrets::Secrets;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use policies::events::Event;
-use policies::ids::{GroupName, RequestId, SessionId};
+use policies::ids::{CredentialName, GroupName, RequestId, SessionId};
 use policies::plant::Escort;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use zeroize::Zeroizing;
 
 use crate::desk::{Alarm, Desk, Due};
 use crate::feed::{Feed, Told};
@@ -55,6 +57,29 @@ pub struct Notice {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct NotTold(pub String);
+
+/// A secret that `holdpoint secret set` keeps, taken out each time it is needed, so that a new one counts at once.
+#[derive(Clone)]
+pub struct Sealed {
+    /// Under which name it was set.
+    pub credential: CredentialName,
+    /// Whose directory keeps it.
+    pub desk: Desk,
+    /// What opens it.
+    pub secrets: Secrets,
+}
+
+impl Sealed {
+    /// Its text, without the line's end that an editor leaves.
+    async fn text(&self) -> Result<Zeroizing<String>, NotTold> {
+        let Self { credential, desk, secrets } = self;
+        let found = desk.directory().credential(credential, secrets).await;
+        let secret = found.map_err(|fault| NotTold(fault.to_string()))?;
+        let missing = || NotTold(format!("{credential} was never set: `holdpoint secret set {credential}`"));
+        let secret = secret.ok_or_else(missing)?;
+        Ok(Zeroizing::new(String::from_utf8_lossy(&secret).trim_end_matches(['\r', '\n']).to_owned()))
+    }
+}
 
 /// A way to tell.
 pub trait Notifier: Send + Sync {

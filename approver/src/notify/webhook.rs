@@ -4,10 +4,15 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use data_encoding::BASE64;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
+use zeroize::Zeroizing;
 
-use super::{NotTold, Notice, Notifier};
+use super::{NotTold, Notice, Notifier, Sealed};
 use crate::post::{BadUrl, NoCa, Poster, Url, Wanted};
 
 /// From connecting to the answer's head.
@@ -18,7 +23,10 @@ const TAKES_MAX: Duration = Duration::from_secs(10);
 pub struct WebhookUrl(Url);
 
 /// A way to tell by HTTP.
-pub struct Webhook(Poster);
+pub struct Webhook {
+    poster: Poster,
+    signing: Option<Sealed>,
+}
 
 /// Text that is no place to post notices to.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,27 +48,54 @@ impl FromStr for WebhookUrl {
 }
 
 impl Webhook {
-    /// To this URL; `ca_pem` instead of the system's CAs.
+    /// To this URL; `ca_pem` instead of the system's CAs; signed with what is sealed there, so that the receiver knows who
+    /// tells it, and that nobody altered or repeated it.
     ///
     /// # Errors
     /// No CA that could vouch for it.
-    pub fn new(url: WebhookUrl, ca_pem: Option<&str>) -> Result<Self, NoCa> {
-        Poster::new(url.0, ca_pem).map(Self)
+    pub fn new(url: WebhookUrl, ca_pem: Option<&str>, signing: Option<Sealed>) -> Result<Self, NoCa> {
+        Ok(Self { poster: Poster::new(url.0, ca_pem)?, signing })
     }
 
     async fn post(&self, notice: &Notice) -> Result<(), NotTold> {
         let body = serde_json::to_vec(notice).expect("a notice has string keys and finite numbers");
-        match self.0.post("application/json", body, Wanted::Status).await {
+        let headers = match &self.signing {
+            Some(sealed) => signed(&sealed.text().await?, &notice.id, Timestamp::now(), &body)?,
+            None => HeaderMap::new(),
+        };
+        match self.poster.post("application/json", &headers, body, Wanted::Status).await {
             Ok((200..=299, _)) => Ok(()),
-            Ok((status, _)) => Err(NotTold(format!("{}: {status}", self.0.url().host()))),
+            Ok((status, _)) => Err(NotTold(format!("{}: {status}", self.poster.url().host()))),
             Err(cause) => Err(NotTold(cause)),
         }
     }
 }
 
+/// The headers of Standard Webhooks 1.0.0: id, seconds since 1970 of this try, and HMAC-SHA256 over `id.seconds.body`. The
+/// key is what follows `whsec_` in base64, else the text itself.
+fn signed(secret: &str, id: &str, at: Timestamp, body: &[u8]) -> Result<HeaderMap, NotTold> {
+    let key = match secret.strip_prefix("whsec_") {
+        Some(key) => BASE64.decode(key.as_bytes()).map_err(|_| NotTold("its secret is no base64".to_owned()))?,
+        None => secret.as_bytes().to_vec(),
+    };
+    let key = Zeroizing::new(key);
+    let seconds = at.as_second().to_string();
+    let signed = [id.as_bytes(), b".", seconds.as_bytes(), b".", body].concat();
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), &signed);
+    let headers = [
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", seconds),
+        ("webhook-signature", format!("v1,{}", BASE64.encode(tag.as_ref()))),
+    ];
+    let header = |(name, value): (&'static str, String)| {
+        (HeaderName::from_static(name), HeaderValue::try_from(value).expect("digits, base64 and hexadecimal"))
+    };
+    Ok(headers.into_iter().map(header).collect())
+}
+
 impl std::fmt::Debug for Webhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Webhook").field(self.0.url()).finish()
+        f.debug_tuple("Webhook").field(self.poster.url()).finish()
     }
 }
 
@@ -72,7 +107,9 @@ impl Notifier for Webhook {
     fn notify<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotTold>> {
         async move {
             let post = tokio::time::timeout(TAKES_MAX, self.post(notice)).await;
-            post.unwrap_or_else(|_| Err(NotTold(format!("{} did not answer in {TAKES_MAX:?}", self.0.url().host()))))
+            post.unwrap_or_else(|_| {
+                Err(NotTold(format!("{} did not answer in {TAKES_MAX:?}", self.poster.url().host())))
+            })
         }
         .boxed()
     }
@@ -97,12 +134,24 @@ mod tests {
         for none in ["alarms", "https://", "https:///x", "ftp://localhost/x", "http://"] {
             assert!(matches!(url(none), Err(BadWebhook::Url(_))), "{none}");
         }
-        assert!(Webhook::new(url("https://a.example/").unwrap(), Some("x")).is_err());
+        assert!(Webhook::new(url("https://a.example/").unwrap(), Some("x"), None).is_err());
+    }
+
+    /// The example of the specification (standard-webhooks, "Verifying"), worked out anew with its Python library.
+    #[test]
+    fn a_notice_is_signed_as_receivers_expect_it() {
+        let at = Timestamp::from_second(1_614_265_330).unwrap();
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let body = br#"{"test": 2432232314}"#;
+        let headers = signed(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", at, body).unwrap();
+        assert_eq!(headers["webhook-signature"], "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert_eq!((&headers["webhook-timestamp"], headers.len()), (&HeaderValue::from_static("1614265330"), 3));
+        assert!(signed("whsec_?", "a", at, body).is_err() && signed("plain", "a", at, body).is_ok());
     }
 
     #[test]
     fn debug_shows_no_token_of_the_path() {
-        let shown = format!("{:?}", Webhook::new("http://localhost/hook/sesame".parse().unwrap(), None).unwrap());
+        let shown = format!("{:?}", Webhook::new("http://localhost/hook/sesame".parse().unwrap(), None, None).unwrap());
         assert!(!shown.contains("sesame"), "{shown}");
     }
 }

@@ -300,7 +300,7 @@ async fn a_webhook_is_told_once_it_says_so() {
         }
         asked
     });
-    let webhook = Webhook::new(url.parse().unwrap(), None).unwrap();
+    let webhook = Webhook::new(url.parse().unwrap(), None, None).unwrap();
     assert!(webhook.notify(&notice()).await.is_err(), "no redirect is followed");
     webhook.notify(&notice()).await.unwrap();
     let asked = server.await.unwrap();

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use approver::desk::Desk;
 use approver::feed::receivers::{Receiver, Way};
 use approver::feed::syslog::Syslog;
-use approver::notify::Notifier;
 use approver::notify::command::RunCommand;
 use approver::notify::mail::Mail;
 use approver::notify::webhook::Webhook;
+use approver::notify::{Notifier, Sealed};
 use approver::post::NoCa;
 use certs::secrets::Secrets;
+use policies::ids::CredentialName;
 
 use crate::config::{FeedConfig, MailAt, Notify, ReceiverAt, ReceiverWay, WebhookAt};
 
@@ -53,32 +54,45 @@ pub enum CannotTell {
     },
 }
 
+/// Whether each way that is configured could work.
+///
+/// # Errors
+/// A way that could never work.
+pub(crate) fn check(notify: &Notify) -> Result<(), CannotTell> {
+    notify.webhook.as_ref().map(|at| webhook(at, None)).transpose()?;
+    notify.mail.as_ref().map(|at| mail(at, "", None)).transpose()?;
+    Ok(())
+}
+
 /// Every way that is configured; there may be none.
 ///
 /// # Errors
 /// A way that could never work.
-pub(crate) fn ways(notify: &Notify) -> Result<Vec<Arc<dyn Notifier>>, CannotTell> {
-    let webhook = notify.webhook.as_ref().map(webhook).transpose()?;
-    let webhook = webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Notifier>);
-    let command = RunCommand::new(&notify.command).map(|command| Arc::new(command) as Arc<dyn Notifier>);
-    Ok(webhook.into_iter().chain(command).collect())
-}
-
-/// Mail, where it is configured; its password is taken from what was sealed each time it is needed.
-///
-/// # Errors
-/// A server that could never be spoken to.
-pub(crate) fn mail(
-    at: Option<&MailAt>,
+pub(crate) fn ways(
+    notify: &Notify,
     gate: &str,
     desk: &Desk,
     secrets: &Secrets,
-) -> Result<Option<Arc<dyn Notifier>>, CannotTell> {
-    let Some(MailAt { to, ca }) = at else { return Ok(None) };
+) -> Result<Vec<Arc<dyn Notifier>>, CannotTell> {
+    let sealed = |credential: &CredentialName| Sealed {
+        credential: credential.clone(),
+        desk: desk.clone(),
+        secrets: secrets.clone(),
+    };
+    let webhook = notify.webhook.as_ref().map(|at| webhook(at, at.credential.as_ref().map(sealed))).transpose()?;
+    let webhook = webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Notifier>);
+    let command = RunCommand::new(&notify.command).map(|command| Arc::new(command) as Arc<dyn Notifier>);
+    let login = |at: &MailAt| at.login.as_ref().map(|(user, credential)| (user.clone(), sealed(credential)));
+    let mail = notify.mail.as_ref().map(|at| mail(at, gate, login(at))).transpose()?;
+    let mail = mail.map(|mail| Arc::new(mail) as Arc<dyn Notifier>);
+    Ok(webhook.into_iter().chain(command).chain(mail).collect())
+}
+
+fn mail(at: &MailAt, gate: &str, login: Option<(String, Sealed)>) -> Result<Mail, CannotTell> {
+    let MailAt { to, ca, .. } = at;
     let unreadable = |path: &PathBuf, cause| CannotTell::MailCa { path: path.clone(), cause };
     let ca = ca.as_ref().map(|path| std::fs::read_to_string(path).map_err(|cause| unreadable(path, cause)));
-    let mail = Mail::new(to.clone(), ca.transpose()?.as_deref(), gate.to_owned(), desk.clone(), secrets.clone());
-    Ok(Some(Arc::new(mail.map_err(CannotTell::Mail)?)))
+    Mail::new(to.clone(), login, ca.transpose()?.as_deref(), gate.to_owned()).map_err(CannotTell::Mail)
 }
 
 /// Every receiver of the feed that is configured; there may be none. `hostname` is how this gate is called in syslog.
@@ -105,8 +119,8 @@ fn receiver(ReceiverAt { name, at }: &ReceiverAt, hostname: &str) -> Result<Rece
     Ok(Receiver { name: name.to_string(), way })
 }
 
-fn webhook(at: &WebhookAt) -> Result<Webhook, CannotTell> {
+fn webhook(at: &WebhookAt, signing: Option<Sealed>) -> Result<Webhook, CannotTell> {
     let unreadable = |path: &std::path::PathBuf, cause| CannotTell::Ca { path: path.clone(), cause };
     let ca = at.ca.as_ref().map(|path| std::fs::read_to_string(path).map_err(|cause| unreadable(path, cause)));
-    Ok(Webhook::new(at.url.clone(), ca.transpose()?.as_deref())?)
+    Ok(Webhook::new(at.url.clone(), ca.transpose()?.as_deref(), signing)?)
 }

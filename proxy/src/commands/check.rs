@@ -8,6 +8,7 @@ use policies::plant::Plant;
 use super::showing::{counted, plain};
 use super::{Done, Failure};
 use crate::app::{asking, telling};
+use crate::browsers;
 use crate::config::{Config, ConfigFault, SealWord};
 use crate::saying;
 
@@ -26,7 +27,7 @@ pub(super) fn run(args: &Args) -> Done {
     let config = Config::load(&args.config).map_err(|fault| told(&fault));
     let plant = load_plant(&args.plant);
     let (config, plant) = (config?, plant?);
-    telling::ways(&config.notify).map_err(Failure::usage)?;
+    telling::check(&config.notify).map_err(Failure::usage)?;
     asking::ways(&config.store.witnesses).map_err(Failure::usage)?;
     say!("{}: right", args.config.display());
     say!("  a thief of the disk: {}", what_a_thief_gets(config.seal));
@@ -39,6 +40,10 @@ pub(super) fn run(args: &Args) -> Done {
     }
     for witness in &config.store.witnesses {
         say!("  witness {}, asked at {}", witness.key.name(), witness.url.host());
+    }
+    let has_ca = args.config.with_file_name(browsers::CA).exists();
+    for refused in browsers::refusals(&config.plant, has_ca) {
+        say!("  browsers: {refused}");
     }
     say!(
         "{}: right: {} in {}, {}",

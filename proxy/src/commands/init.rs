@@ -8,6 +8,7 @@ use certs::keys::Seal;
 use policies::ids::{DeploymentId, PersonId};
 
 use super::{Done, Failure, print_json};
+use crate::browsers::{CA, STEPS};
 use crate::config::Origin;
 use crate::founding::{CONFIG, Founded, FoundingFault, PLANT, Plan, TRUST, found};
 
@@ -135,7 +136,7 @@ fn config(vendor: &str, plant: &str) -> Result<String, Failure> {
 
 fn tell(args: &Args, founded: &Founded) {
     let dir = args.dir.display();
-    say!("Made {dir}: {CONFIG}, {PLANT}, {TRUST}, keys, data.\n");
+    say!("Made {dir}: {CONFIG}, {PLANT}, {TRUST}, {CA}, {STEPS}, keys, data.\n");
     if !founded.auditor_keys.is_empty() {
         say!("MOVE THESE AWAY NOW, to two auditors. Whoever has one opens every recording; without both gone");
         say!("from here, so does a thief of this machine:");
@@ -153,6 +154,7 @@ fn tell(args: &Args, founded: &Founded) {
     say!("     holdpoint check --config {dir}/{CONFIG} --plant {dir}/{PLANT}");
     say!("  2. holdpoint serve --config {dir}/{CONFIG}");
     say!("  3. Each of the first people, from a machine of their own: holdpoint enrol --gate {}", args.plant_origin);
+    say!("     or in a browser, once {dir}/{STEPS} was followed there.");
     say!("  4. When all have enrolled, hand {dir}/{TRUST} to the auditors, and print it.");
     say!("\nFor the technicians you invite then:");
     say!("  PuTTY shows this fingerprint of the gate: {}", founded.ssh_fingerprint);
