@@ -262,6 +262,14 @@ struct Health {
 }
 
 impl Desk {
+    /// Runs something to its end in a task of the Desk's, so that a caller who gives up leaves nothing half done.
+    pub(crate) async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.0.to_its_end(work).await
+    }
+
     /// Reads the cuts that were not journaled, folds the journal, and starts the Desk's tasks. Where the journal holds
     /// an event this program does not know, the Desk opens and admits nobody.
     ///

@@ -25,6 +25,7 @@ use policies::state::State as Plant;
 use serde::de::DeserializeOwned;
 use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
+use super::once::{Mark, once};
 use super::problem::Problem;
 use super::proof::Proof;
 use super::routes::{Pass, Role, Who};
@@ -84,16 +85,23 @@ async fn answer(api: &Api, pass: Pass, request: Request, next: Next) -> Response
         // Whoever sends nothing is a stranger yet, and holds a place.
         Err(_) => return Problem::too_slow().into_response(),
     };
+    let mut mark = None;
     if let Who::SignedIn(roles) = pass.who {
         match let_in(api, &pass, roles, &parts, &body) {
             Ok((caller, login)) => {
+                mark = Mark::of(caller.person(), &parts, &body);
                 parts.extensions.insert(caller);
                 login.map(|login| parts.extensions.insert(login));
             }
             Err(problem) => return problem.into_response(),
         }
     }
-    next.run(Request::from_parts(parts, Body::from(body))).await
+    let work = next.run(Request::from_parts(parts, Body::from(body)));
+    match mark {
+        None => work.await,
+        Some(Ok(mark)) => once(api, mark, work).await,
+        Some(Err(problem)) => problem.into_response(),
+    }
 }
 
 fn let_in(

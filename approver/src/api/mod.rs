@@ -47,6 +47,7 @@ mod guard;
 mod keeping;
 mod logs;
 mod metrics;
+pub mod once;
 mod openapi;
 mod pages;
 mod people;
@@ -149,14 +150,16 @@ struct Inner {
     passes: sign_in::Passes,
     /// Who is signed in on pages.
     logins: pages::Logins,
+    /// Writes that may be sent twice.
+    once: once::Once,
 }
 
 impl Api {
     fn new(parts: ApiParts, face: Face) -> Self {
         let (challenges, passes) = (sign_in::Challenges::new(), sign_in::Passes::default());
         let start = HeaderValue::try_from(mint::nonce()).expect("a nonce is letters and digits");
-        let logins = pages::Logins::default();
-        Self(Arc::new(Inner { parts, face, start, spent: Nonces::new(), challenges, passes, logins }))
+        let (logins, once) = (pages::Logins::default(), once::Once::default());
+        Self(Arc::new(Inner { parts, face, start, spent: Nonces::new(), challenges, passes, logins, once }))
     }
 
     fn parts(&self) -> &ApiParts {

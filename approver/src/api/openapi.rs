@@ -181,7 +181,17 @@ fn parameters(route: &Route) -> Vec<Parameter> {
             .schema(Some(text()))
             .build()
     });
-    in_path.chain(in_query).collect()
+    let writes = route.method != "GET" && route.who != Who::Anyone;
+    let once = writes.then(|| {
+        ParameterBuilder::new()
+            .name("Idempotency-Key")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some("Sent again with the same key and body, it is done once, and answered as at first."))
+            .schema(Some(text()))
+            .build()
+    });
+    in_path.chain(in_query).chain(once).collect()
 }
 
 fn content(shape: &Shape) -> utoipa::openapi::Content {

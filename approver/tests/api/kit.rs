@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use approver::api::types::{Challenge, ProblemBody, SignedIn};
-use approver::api::{ApiParts, Limits, plant_face, proof, serve, vendor_face};
+use approver::api::{ApiParts, Limits, once, plant_face, proof, serve, vendor_face};
 use approver::testing::{Actor, PLANT, Props, Stage, enrol, person};
 use certs::proof::Face;
 use certs::sshsig::{Namespace, login_message, sign_with};
@@ -230,6 +230,14 @@ impl House {
         self.send(self.face_of(who), "POST", path, Some(who), Some(body)).await
     }
 
+    /// The same, with an `Idempotency-Key`.
+    pub async fn post_once(&self, path: &str, who: &Session, body: Value, key: &str) -> Answer {
+        let (face, body) = (self.face_of(who), body.to_string());
+        let proof = self.proof_on(face, who, "POST", path, body.as_bytes());
+        let token = Some(&*who.signed_in.token);
+        answer(self.door(face).call_with(&[(once::HEADER, key)], "POST", path, token, Some(proof), body).await).await
+    }
+
     fn face_of(&self, who: &Session) -> Face {
         if who.signed_in.person == self.stage.technician.person { Face::Vendor } else { Face::Plant }
     }
@@ -279,12 +287,27 @@ impl Door {
         proof: Option<String>,
         body: impl Into<Bytes>,
     ) -> Response<Incoming> {
+        self.call_with(&[], method, path, token, proof, body).await
+    }
+
+    async fn call_with(
+        &self,
+        headers: &[(&str, &str)],
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        proof: Option<String>,
+        body: impl Into<Bytes>,
+    ) -> Response<Incoming> {
         let socket = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from(NAME).unwrap();
         let stream = TlsConnector::from(self.tls.clone()).connect(name, socket).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         let mut request = Request::builder().method(method).uri(path).header("host", NAME);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }

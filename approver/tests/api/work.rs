@@ -166,6 +166,36 @@ async fn more_time_is_asked_and_given_and_what_is_refused_leaves_no_text() {
     house.stage.desk.end(lease, Ending::Left, None).await;
 }
 
+/// Whoever did not hear the answer of a write sends it again: it is done once.
+#[tokio::test]
+async fn a_write_that_is_sent_twice_is_done_once() {
+    let house = House::new().await;
+    let admin = house.sign_in(Face::Plant, &house.stage.admin).await;
+    let other = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let people = || house.stage.desk.with_state(|state| state.people.len());
+    let invite = |name: &str| json!({ "name": name, "kind": "auditor" });
+    let before = people();
+    let first = house.post_once("/api/v1/people", &admin, invite("una"), "key-1").await;
+    let again = house.post_once("/api/v1/people", &admin, invite("una"), "key-1").await;
+    assert_eq!((first.status, again.status, people()), (200, 200, before + 1));
+    assert_eq!(first.text(), again.text());
+    // Another request under the same key is none of them, another person's key is another, and so is another one of theirs.
+    assert_eq!(house.post_once("/api/v1/people", &admin, invite("dos"), "key-1").await.refusal(), "key-used");
+    assert_eq!(house.post_once("/api/v1/people", &other, invite("una"), "key-1").await.refusal(), "wrong-kind");
+    assert_eq!(house.post_once("/api/v1/people", &admin, invite("una"), "key-2").await.refusal(), "name-taken");
+    assert_eq!(house.post_once("/api/v1/people", &admin, invite("tres"), " ").await.refusal(), "malformed");
+    assert_eq!(people(), before + 1);
+    // What was refused stays refused under its key, and two at once are one.
+    assert_eq!(house.post_once("/api/v1/people", &admin, invite("una"), "key-2").await.refusal(), "name-taken");
+    let (left, right) = tokio::join!(
+        house.post_once("/api/v1/people", &admin, invite("quatro"), "key-3"),
+        house.post_once("/api/v1/people", &admin, invite("quatro"), "key-3"),
+    );
+    assert_eq!(people(), before + 2);
+    let statuses = [left.status, right.status];
+    assert!(statuses.contains(&200) && statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
+}
+
 /// Each list that grows comes page by page, whole and without anything twice, also while something is added.
 #[tokio::test]
 async fn long_lists_come_in_pages() {

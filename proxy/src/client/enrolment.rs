@@ -30,8 +30,14 @@ impl FirstContact {
     /// Nobody answers, or somebody else does.
     pub async fn make(origin: &Origin, address: Option<SocketAddr>, code: &EnrolmentCode) -> Result<Self, Fault> {
         let wire = Wire::new(first_contact_config(code.ca())?, origin, address, "enrolment code");
-        let wanted =
-            Outgoing { method: "GET", path: "/api/v1/ca.pem", credentials: None, body: Vec::new(), upgrade: None };
+        let wanted = Outgoing {
+            method: "GET",
+            path: "/api/v1/ca.pem",
+            credentials: None,
+            once: None,
+            body: Vec::new(),
+            upgrade: None,
+        };
         let pem = read_all(taken(wire.send(wanted).await?).await?).await?;
         let ca = CertificateDer::from_pem_slice(&pem).map_err(|cause| Fault::Odd(cause.to_string()))?;
         if CaFingerprint::of(&ca).prefix() != code.ca() {
@@ -58,7 +64,8 @@ impl FirstContact {
         let public_key = key.to_openssh().map_err(|cause| Fault::Odd(cause.to_string()))?;
         let form = Enrol { code: code.reveal().to_string(), public_key };
         let body = serde_json::to_vec(&form).map_err(|cause| Fault::Odd(cause.to_string()))?;
-        let form = Outgoing { method: "POST", path: "/api/v1/enrol", credentials: None, body, upgrade: None };
+        let form =
+            Outgoing { method: "POST", path: "/api/v1/enrol", credentials: None, once: None, body, upgrade: None };
         read_json(taken(self.wire.send(form).await?).await?).await
     }
 }

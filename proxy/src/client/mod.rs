@@ -10,6 +10,7 @@ use approver::api::types::{
     CertificateAnswer, Challenge, ChallengeWanted, KeepText, KeptText, Page, ProblemBody, SignIn, SignedIn,
 };
 use approver::directory::clean_text;
+use approver::mint;
 use certs::keys::KeyFault;
 use certs::sshsig::{Namespace, login_message};
 use certs::tls::{TlsFault, client_config, client_config_with};
@@ -83,6 +84,14 @@ pub enum Fault {
         cause: String,
         /// What to do next.
         next: &'static str,
+    },
+    /// The connection broke off before an answer came.
+    #[error("cannot reach {origin}: {cause}. What was asked may have been done all the same")]
+    Lost {
+        /// Where.
+        origin: String,
+        /// How.
+        cause: String,
     },
     /// The gate takes itself for another one.
     #[error(
@@ -342,13 +351,19 @@ impl Client {
     async fn send(&mut self, method: &'static str, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, Fault> {
         let held = self.held.as_ref().ok_or(Fault::NotSignedIn)?;
         let mut start = ThisStart::of(&self.wire);
+        // Whoever did not hear an answer asks once more; what is written is done once all the same.
+        let (once, mut is_lost) = ((method != "GET").then(mint::nonce), false);
         let answered = loop {
             let at = Timestamp::now();
             let message = request_message(method, path, Digest::of_bytes(&body), &held.token_id, at, &start.start);
             let signature = self.signer.sign(Namespace::Request, &message).await?;
             let credentials = Some((held.token.as_str(), proof::value(at, &start.start, &signature)));
-            let asked = Outgoing { method, path, credentials, body: body.clone(), upgrade: None };
-            let answered = taken(self.wire.send(asked).await?).await;
+            let asked =
+                Outgoing { method, path, credentials, once: once.as_deref(), body: body.clone(), upgrade: None };
+            let answered = match self.wire.send(asked).await {
+                Err(Fault::Lost { .. }) if !std::mem::replace(&mut is_lost, true) => continue,
+                sent => taken(sent?).await,
+            };
             if !start.was_another(&answered) {
                 break answered;
             }
@@ -371,7 +386,8 @@ impl Client {
         body: Option<&impl Serialize>,
     ) -> Result<T, Fault> {
         let body = body.map(json).unwrap_or_default();
-        let response = self.wire.send(Outgoing { method, path, credentials: None, body, upgrade: None }).await?;
+        let response =
+            self.wire.send(Outgoing { method, path, credentials: None, once: None, body, upgrade: None }).await?;
         read_json(taken(response).await?).await
     }
 }

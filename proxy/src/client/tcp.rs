@@ -183,7 +183,7 @@ async fn shown(
         let shown = key.show(certificate, (method, path, Digest::of_bytes(&body)), at, &start.start)?;
         let credentials = Some((shown.token.as_str(), proof::value(at, &start.start, &shown.signature)));
         let (body, upgrade) = (body.clone(), upgrade.clone());
-        let answer = wire.send(Outgoing { method, path, credentials, body, upgrade }).await?;
+        let answer = wire.send(Outgoing { method, path, credentials, once: None, body, upgrade }).await?;
         let answered = match answer.status() {
             StatusCode::SWITCHING_PROTOCOLS => Ok(answer),
             _ => taken(answer).await,
@@ -198,7 +198,7 @@ async fn by_websocket(wire: &Wire, path: &str, certificate: &str, key: &ClientKe
     let nonce = generate_key();
     let asked = shown(wire, certificate, key, ("GET", path), Vec::new(), Some(nonce.clone())).await;
     let answer = asked.map_err(|fault| match fault {
-        Fault::Unreachable { cause, .. } => unreachable(cause),
+        Fault::Unreachable { cause, .. } | Fault::Lost { cause, .. } => unreachable(cause),
         Fault::Problem(problem) if problem.refusal == "websocket" => {
             NotCarried::Refused(format!("what opens TLS in between does not pass WebSocket on. {}", problem.detail))
         }

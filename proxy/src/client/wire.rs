@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use approver::api::proof;
+use approver::api::{once, proof};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response, header};
@@ -50,6 +50,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) path: &'a str,
     /// Token, and proof for this very request.
     pub(super) credentials: Option<(&'a str, String)>,
+    /// Names a write that may be sent twice.
+    pub(super) once: Option<&'a str>,
     /// JSON, or nothing.
     pub(super) body: Vec<u8>,
     /// The connection is to become a WebSocket, with this key (RFC 6455, 4.1).
@@ -120,7 +122,7 @@ impl Wire {
         let request = self.request(outgoing)?;
         let answer = tokio::time::timeout(ANSWER_WAIT, sender.send_request(request)).await;
         let answer = answer.map_err(|_| self.unreachable("no answer in half a minute"))?;
-        let answer = answer.map_err(|cause| self.unreachable(in_full(&cause)))?;
+        let answer = answer.map_err(|cause| Fault::Lost { origin: self.origin.clone(), cause: in_full(&cause) })?;
         if let Some(start) = answer.headers().get(proof::START).and_then(|start| start.to_str().ok()) {
             self.note_start(start);
         }
@@ -128,11 +130,14 @@ impl Wire {
     }
 
     fn request(&self, outgoing: Outgoing<'_>) -> Result<Request<Full<Bytes>>, Fault> {
-        let Outgoing { method, path, credentials, body, upgrade } = outgoing;
+        let Outgoing { method, path, credentials, once, body, upgrade } = outgoing;
         let host = self.origin.trim_start_matches("https://");
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
         if let Some((token, value)) = credentials {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}")).header(proof::HEADER, value);
+        }
+        if let Some(key) = once {
+            request = request.header(once::HEADER, key);
         }
         if let Some(key) = upgrade {
             request = request

@@ -102,7 +102,7 @@ async fn reading(client: &mut Client, args: &Args) -> Result<Pieces, Fault> {
 /// Whether it may be over by itself. Whoever answers in the gate's place gets nothing, and goes away.
 fn passes(fault: &Fault) -> bool {
     match fault {
-        Fault::Unreachable { .. } | Fault::NotTheGate { .. } | Fault::Odd(_) => true,
+        Fault::Unreachable { .. } | Fault::Lost { .. } | Fault::NotTheGate { .. } | Fault::Odd(_) => true,
         Fault::Problem(problem) => problem.status == 429 || problem.status >= 500,
         _ => false,
     }

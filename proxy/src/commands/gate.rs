@@ -120,7 +120,9 @@ impl From<Fault> for Failure {
             Fault::Profile(ProfileFault::File { .. }) => Self::failed(fault),
             Fault::Profile(_) | Fault::Key(_) | Fault::Tls(_) | Fault::OtherOrigin { .. } => Self::usage(fault),
             Fault::NotSignedIn | Fault::NotTheGate { .. } => Self::refused(fault),
-            Fault::Signer(_) | Fault::Unreachable { .. } | Fault::Odd(_) | Fault::File { .. } => Self::failed(fault),
+            Fault::Signer(_) | Fault::Unreachable { .. } | Fault::Lost { .. } | Fault::Odd(_) | Fault::File { .. } => {
+                Self::failed(fault)
+            }
         }
     }
 }

@@ -1,0 +1,176 @@
+//! Writes that are sent twice and done once: whoever did not hear the answer sends the same request again, with the same
+//! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header-07), and hears what the first one came to. In memory, for
+//! this run of the gate, like the proofs that requests carry. With a key a request is carried out to its end, even where
+//! whoever sent it has gone.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use policies::digest::Digest;
+use policies::ids::PersonId;
+
+use super::Api;
+use super::problem::Problem;
+use crate::clock::Boot;
+
+/// The header's name.
+pub const HEADER: &str = "idempotency-key";
+const KEY_BYTES_MAX: usize = 255;
+/// As long as a token lasts.
+const KEPT_FOR: Duration = Duration::from_secs(600);
+/// The eldest gives way.
+const KEPT_MAX: usize = 1_024;
+/// A longer answer is not kept: whoever asks again is told that it was done.
+const ANSWER_BYTES_MAX: usize = 16 * 1024;
+
+/// One write, however often it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Who, where, and their key.
+    write: Digest,
+    body: Digest,
+}
+
+impl Mark {
+    /// Of a write with a key; none without, and none of a read.
+    pub(super) fn of(by: PersonId, parts: &Parts, body: &Bytes) -> Option<Result<Self, Problem>> {
+        let key = parts.headers.get(HEADER).filter(|_| parts.method != Method::GET)?;
+        let fits = (1..=KEY_BYTES_MAX).contains(&key.len()) && key.as_bytes().iter().all(u8::is_ascii_graphic);
+        if !fits {
+            return Some(Err(Problem::malformed("an Idempotency-Key has 1 to 255 visible ASCII characters")));
+        }
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let write =
+            Digest::of("once", &(by.to_string(), parts.method.as_str(), path, key.to_str().unwrap_or_default()));
+        Some(Ok(Self { write, body: Digest::of_bytes(body) }))
+    }
+}
+
+/// What a write came to.
+#[derive(Debug, Clone)]
+struct Answer {
+    status: StatusCode,
+    media: Option<HeaderValue>,
+    body: Bytes,
+}
+
+impl Answer {
+    fn response(self) -> Response {
+        let mut response = (self.status, self.body).into_response();
+        if let Some(media) = self.media {
+            response.headers_mut().insert(header::CONTENT_TYPE, media);
+        }
+        response
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    Running,
+    Done(Answer),
+    /// Done, with an answer too long to be kept.
+    Told,
+}
+
+/// The writes of the last minutes.
+#[derive(Debug, Default)]
+pub(super) struct Once(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    writes: HashMap<Digest, (Digest, State)>,
+    eldest: VecDeque<(Boot, Digest)>,
+}
+
+impl Once {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        // No change under this lock can stop halfway.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first of its kind goes on; of any other, what is said instead.
+    fn begin(&self, mark: Mark, now: Boot) -> Result<(), Response> {
+        let mut kept = self.lock();
+        while kept.eldest.front().is_some_and(|(until, _)| *until <= now) || kept.eldest.len() >= KEPT_MAX {
+            let eldest = kept.eldest.pop_front();
+            eldest.and_then(|(_, write)| kept.writes.remove(&write));
+        }
+        match kept.writes.get(&mark.write) {
+            None => {
+                kept.writes.insert(mark.write, (mark.body, State::Running));
+                kept.eldest.push_back((now.after(KEPT_FOR), mark.write));
+                Ok(())
+            }
+            Some((body, _)) if *body != mark.body => Err(no(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "key-used",
+                "this Idempotency-Key was sent with another request: take a new one for each",
+            )),
+            Some((_, State::Running)) => {
+                Err(no(StatusCode::CONFLICT, "still-running", "this is being done: ask again in a moment"))
+            }
+            Some((_, State::Told)) => {
+                Err(no(StatusCode::CONFLICT, "done-before", "this was done, and its answer was too long to be kept"))
+            }
+            Some((_, State::Done(answer))) => Err(answer.clone().response()),
+        }
+    }
+
+    /// A failure is no answer: it may be tried again.
+    fn end(&self, mark: Mark, answer: Option<Answer>) {
+        let mut kept = self.lock();
+        match answer {
+            Some(answer) if answer.status.is_server_error() => drop(kept.writes.remove(&mark.write)),
+            None => drop(kept.writes.remove(&mark.write)),
+            Some(answer) => {
+                let is_short = answer.body.len() <= ANSWER_BYTES_MAX;
+                let state = if is_short { State::Done(answer) } else { State::Told };
+                kept.writes.insert(mark.write, (mark.body, state));
+            }
+        }
+    }
+}
+
+fn no(status: StatusCode, id: &'static str, detail: &str) -> Response {
+    Problem::new(status, id, detail).into_response()
+}
+
+/// Does a write, unless it was done before.
+pub(super) async fn once(api: &Api, mark: Mark, write: impl Future<Output = Response> + Send + 'static) -> Response {
+    if let Err(said) = api.0.once.begin(mark, api.clock().boot()) {
+        return said;
+    }
+    let turn = Turn { api: api.clone(), mark, answer: None };
+    let done = api.desk().to_its_end(async move { turn.take(write.await).await });
+    done.await.unwrap_or_else(|fault| Problem::from(fault).into_response())
+}
+
+/// Whatever becomes of a write, nobody waits for it for ever.
+struct Turn {
+    api: Api,
+    mark: Mark,
+    answer: Option<Answer>,
+}
+
+impl Turn {
+    async fn take(mut self, response: Response) -> Response {
+        let (parts, body) = response.into_parts();
+        let Ok(body) = to_bytes(body, usize::MAX).await else {
+            return Problem::unavailable("the answer broke off: ask again").into_response();
+        };
+        let media = parts.headers.get(header::CONTENT_TYPE).cloned();
+        self.answer = Some(Answer { status: parts.status, media, body: body.clone() });
+        Response::from_parts(parts, Body::from(body))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.api.0.once.end(self.mark, self.answer.take());
+    }
+}
