@@ -302,7 +302,12 @@ impl App {
     /// Tells people by these ways; the log is told in any case.
     fn tell(&self, ways: Vec<Arc<dyn Notifier>>, alarms: mpsc::Receiver<Alarm>) {
         let (desk, people, origin) = (self.desk.clone(), self.people.clone(), self.config.plant.origin.to_string());
-        Notices { desk, alarms, people, origin, feed: Some(self.feed.clone()) }.start(ways, &self.tracker, &self.stop);
+        let folder = Some(self.config.store.data.join("state/notices"));
+        Notices { desk, alarms, people, origin, feed: Some(self.feed.clone()), folder }.start(
+            ways,
+            &self.tracker,
+            &self.stop,
+        );
     }
 
     /// Writes the feed and brings it to its receivers.

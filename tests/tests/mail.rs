@@ -1,9 +1,12 @@
 //! E-mail as a mail server gets it: who is told what, under TLS and with a password that lies sealed.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use tests::peers::{machine, peer};
 use tests::{Options, Plant, Running, eventually, holdpoint, json, log_in, run, text};
@@ -119,4 +122,58 @@ fn a_server_without_tls_gets_nothing() {
         to(&mails(&server), "room").iter().any(|mail| mail.contains("was reopened"))
     });
     drop(fs::remove_dir_all(folder.path()));
+}
+
+/// One request of a webhook, answered with 204: its head in small letters, and its body.
+fn hook(listener: &TcpListener) -> (String, String) {
+    let (mut socket, _) = listener.accept().expect("the gate tells");
+    let mut read = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&read).into_owned();
+        let whole = text.split_once("\r\n\r\n").filter(|(_, body)| body.ends_with('}'));
+        if let Some((head, body)) = whole {
+            socket.write_all(b"HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n").expect("the gate reads");
+            return (head.to_lowercase(), body.to_owned());
+        }
+        let length = socket.read(&mut piece).expect("the gate writes");
+        read.extend(&piece[..length]);
+    }
+}
+
+const SIGNED: &str = "import base64, hashlib, hmac, sys\n\
+    print(base64.b64encode(hmac.new(b'sesame', sys.stdin.buffer.read(), hashlib.sha256).digest()).decode())";
+
+#[test]
+fn what_waited_to_be_told_when_the_gate_was_killed_is_told_afterwards_and_signed() {
+    let python = std::env::var_os("HOLDPOINT_PYTHON").expect("a Python");
+    let mut plant = Plant::enrolled(Options::default());
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = nobody.local_addr().expect("a socket");
+    drop(nobody);
+    plant.edit_config(|text| {
+        format!("{text}\n[notify.webhook]\nurl = \"http://{address}/hook\"\ncredential = \"alarms\"\n")
+    });
+    plant.serve();
+    log_in(&plant, "ada");
+    log_in(&plant, "lee");
+    run(&mut plant.as_person("ada", &["secret", "set", "alarms"]), b"sesame\n").ok();
+    let cut = text(&json(&plant, "lee", &["cut", "--plant"])["cut"]);
+    let waits = plant.installation().join("data/state/notices/webhook-everybody.json");
+    eventually("it waits", || fs::read_to_string(&waits).unwrap_or_default().contains(&cut));
+    plant.gate().signal(Signal::KILL);
+    let listener = TcpListener::bind(address).expect("the same port");
+    plant.serve();
+    let (head, body) = hook(&listener);
+    let notice: Value = serde_json::from_str(&body).expect("JSON");
+    assert!(notice["kind"] == "cut" && text(&notice["text"]).contains(&cut), "{body}");
+    let of = |name: &str| {
+        let line = head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.unwrap_or_else(|| panic!("{name}: {head}")).to_owned()
+    };
+    assert_eq!(of("webhook-id"), text(&notice["id"]));
+    let signed = format!("{}.{}.{body}", of("webhook-id"), of("webhook-timestamp"));
+    let tag = run(Command::new(python).args(["-c", SIGNED]), signed.as_bytes()).ok().out();
+    assert_eq!(of("webhook-signature"), format!("v1,{}", tag.trim()).to_lowercase());
+    eventually("nothing waits", || fs::read_to_string(&waits).is_ok_and(|text| text == "[]"));
 }

@@ -2,7 +2,9 @@
 //! leads to a page and decides nothing; no reason, no work order and no code is in one. How it travels is beside:
 //! e-mail, a webhook, a command of the operator's choice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use jiff::Timestamp;
 use policies::events::Event;
 use policies::ids::{CredentialName, GroupName, RequestId, SessionId};
 use policies::plant::Escort;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,10 +28,13 @@ use crate::people::People;
 
 pub mod command;
 pub mod mail;
+mod waiting;
 pub mod webhook;
 
+use waiting::Waiting;
+
 /// One thing people are told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// The version of this form: 1.
     pub v: u8,
@@ -40,7 +45,8 @@ pub struct Notice {
     /// Since when that stands which it is about, by the plant's clock.
     pub since: String,
     /// `request-waits`, `watch-wanted`, `emergency`, `cut`, `reopened`, `host-key-changed`, `recorder-failed` or `gate`.
-    pub kind: &'static str,
+    #[serde(deserialize_with = "kind")]
+    pub kind: Kind,
     /// In words.
     pub text: String,
     /// The group that is told; nobody in particular where everybody is.
@@ -52,6 +58,31 @@ pub struct Notice {
     /// The page where something can be done about it.
     pub link: String,
 }
+
+/// The word for what a notice is about.
+pub type Kind = &'static str;
+
+/// Every kind of notice.
+const KINDS: [Kind; 9] = [
+    "request-waits",
+    "watch-wanted",
+    "emergency",
+    "cut",
+    "reopened",
+    "host-key-changed",
+    "transfer-runs-on",
+    "recorder-failed",
+    "gate",
+];
+
+fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let known = KINDS.into_iter().find(|kind| *kind == text);
+    known.ok_or_else(|| serde::de::Error::custom(format_args!("no kind of notice: {text}")))
+}
+
+/// The file that says how far the journal was told.
+const TOLD: &str = "told";
 
 /// Somebody could not be told.
 #[derive(Debug, thiserror::Error)]
@@ -90,70 +121,12 @@ pub trait Notifier: Send + Sync {
     fn notify<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotTold>>;
 }
 
-/// Notices of each kind that wait for a way that does not answer: a night's worth. Newer ones are then dropped, because
-/// what is oldest has waited longest; how many, is told when there is room again.
-const WAITING_MAX: usize = 256;
 /// Tries, each after twice the wait of the one before: about an hour in all.
 const TRIES: u32 = 12;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(600);
 /// How often steps that became due are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Where notices wait for one way. What a group is told, whoever asks or works causes as often as they like: it has a
-/// queue of its own, so that nobody fills the one of what everybody is told and nobody may mute.
-struct Queues {
-    everybody: Queue,
-    group: Queue,
-}
-
-/// One of them, and how many notices of each kind found no room in it.
-struct Queue {
-    to: mpsc::Sender<Notice>,
-    dropped: BTreeMap<&'static str, u64>,
-}
-
-impl Queue {
-    fn new() -> (Self, mpsc::Receiver<Notice>) {
-        let (to, waiting) = mpsc::channel(WAITING_MAX);
-        (Self { to, dropped: BTreeMap::new() }, waiting)
-    }
-
-    fn push(&mut self, notice: &Notice) {
-        if self.to.try_send(notice.clone()).is_err() {
-            tracing::error!(kind = notice.kind, id = notice.id, "a notice reaches nobody: too many wait already");
-            *self.dropped.entry(notice.kind).or_default() += 1;
-        }
-    }
-
-    /// What was dropped, in words, once there is room to say it.
-    fn take_dropped(&mut self) -> Option<String> {
-        if self.dropped.is_empty() || self.to.capacity() == 0 {
-            return None;
-        }
-        let dropped = std::mem::take(&mut self.dropped);
-        let kinds: Vec<String> = dropped.iter().map(|(kind, count)| format!("{count} of {kind}")).collect();
-        Some(format!("notices were dropped, because too many waited here: {}", kinds.join(", ")))
-    }
-}
-
-/// The other ends.
-struct Waiting {
-    everybody: mpsc::Receiver<Notice>,
-    group: mpsc::Receiver<Notice>,
-}
-
-impl Waiting {
-    /// The next one: what nobody may mute goes first.
-    async fn next(&mut self) -> Option<Notice> {
-        tokio::select! {
-            biased;
-            Some(notice) = self.everybody.recv() => Some(notice),
-            Some(notice) = self.group.recv() => Some(notice),
-            else => None,
-        }
-    }
-}
 
 /// What the notices are made from.
 pub struct Notices {
@@ -167,49 +140,70 @@ pub struct Notices {
     pub origin: String,
     /// Where it is recorded who was told of what.
     pub feed: Option<Feed>,
+    /// Where notices are kept that wait, across a restart; nowhere, and a restart forgets them.
+    pub folder: Option<PathBuf>,
 }
 
 impl Notices {
     /// Tells by these ways until `stop`, in tasks of `tracker`. Steps that were due before are told again after a restart:
     /// twice is better than never.
     pub fn start(self, ways: Vec<Arc<dyn Notifier>>, tracker: &TaskTracker, stop: &CancellationToken) {
+        if let Some(folder) = &self.folder
+            && let Err(cause) = fs::create_dir_all(folder)
+        {
+            tracing::error!(%cause, "notices that wait are kept nowhere: a gate that is killed forgets them");
+        }
         let queues = ways.into_iter().map(|way| {
-            let ((to_everybody, everybody), (to_group, group)) = (Queue::new(), Queue::new());
-            let stop = stop.clone();
-            let waiting = Waiting { everybody, group };
-            tracker.spawn(async move { stop.run_until_cancelled(carry(way, waiting)).await });
-            Queues { everybody: to_everybody, group: to_group }
+            let waiting = Waiting::open(self.folder.as_deref(), way.name());
+            let (stop, carried) = (stop.clone(), waiting.clone());
+            tracker.spawn(async move { stop.run_until_cancelled(carry(way, carried)).await });
+            waiting
         });
         let queues = queues.collect();
         let stop = stop.clone();
         tracker.spawn(async move { stop.run_until_cancelled(self.run(queues)).await });
     }
 
-    async fn run(mut self, mut queues: Vec<Queues>) {
+    async fn run(mut self, queues: Vec<Waiting>) {
         let mut told = BTreeSet::new();
-        let mut size = self.desk.head().size;
+        let mut size = self.told_up_to();
         loop {
             tokio::select! {
                 Some(alarm) = self.alarms.recv() => {
                     // With its cause, which is in no notice.
                     tracing::warn!(?alarm, "an alarm of the gate");
-                    self.send(&mut queues, &self.of_alarm(&alarm));
+                    self.send(&queues, &self.of_alarm(&alarm));
                 }
                 () = self.desk.changed(size) => {
                     for notice in self.news(&mut size).await {
-                        self.send(&mut queues, &notice);
+                        self.send(&queues, &notice);
                     }
+                    self.keep_told(size);
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             for notice in self.steps(&mut told).await {
-                self.send(&mut queues, &notice);
+                self.send(&queues, &notice);
             }
-            self.send_dropped(&mut queues);
+            queues.iter().for_each(|waiting| waiting.dropped(|text| self.notice("gate", text, true)));
         }
     }
 
-    fn send(&self, queues: &mut [Queues], notice: &Notice) {
+    /// Up to where the journal was told when the gate stopped: what was decided since is news. The head, where nobody knows.
+    fn told_up_to(&self) -> u64 {
+        let head = self.desk.head().size;
+        let kept = self.folder.as_ref().and_then(|folder| fs::read_to_string(folder.join(TOLD)).ok());
+        kept.and_then(|size| size.trim().parse().ok()).map_or(head, |size: u64| size.min(head))
+    }
+
+    fn keep_told(&self, size: u64) {
+        let Some(folder) = &self.folder else { return };
+        if let Err(cause) = waiting::replace(&folder.join(TOLD), size.to_string().as_bytes()) {
+            tracing::warn!(%cause, "how far was told is not kept: after a restart something is told twice, or not at all");
+        }
+    }
+
+    fn send(&self, queues: &[Waiting], notice: &Notice) {
         if notice.red {
             tracing::error!(kind = notice.kind, id = notice.id, "alarm: {}", notice.text);
         } else {
@@ -220,19 +214,7 @@ impl Notices {
             let group = group.map(GroupName::as_str);
             feed.tell(Told::notice(notice.at, notice.kind, group, request.as_deref(), notice.red));
         }
-        for Queues { everybody, group } in queues {
-            let queue = if notice.group.is_some() { group } else { everybody };
-            queue.push(notice);
-        }
-    }
-
-    /// Whoever answers again is told that they were not told everything.
-    fn send_dropped(&self, queues: &mut [Queues]) {
-        for queue in queues.iter_mut().flat_map(|Queues { everybody, group }| [everybody, group]) {
-            if let Some(text) = queue.take_dropped() {
-                queue.push(&self.notice("gate", text, true));
-            }
-        }
+        queues.iter().for_each(|waiting| waiting.push(notice));
     }
 
     /// Steps of waiting requests that became due and were not told yet.
@@ -368,7 +350,7 @@ impl Notices {
         self.notice("gate", text, red)
     }
 
-    fn notice(&self, kind: &'static str, text: String, red: bool) -> Notice {
+    fn notice(&self, kind: Kind, text: String, red: bool) -> Notice {
         let (id, at, link) = (mint::nonce(), self.desk.clock().wall(), self.origin.clone());
         let since = self.desk.with_state(|state| state.clock(at)).to_string();
         Notice { v: 1, id, at, since, kind, text, group: None, request: None, red, link }
@@ -384,8 +366,9 @@ fn watch_wanted(escort: Escort, session: SessionId) -> Option<String> {
 }
 
 /// Carries notices by one way, in order of their kind, each until it arrived or was tried often enough.
-async fn carry(way: Arc<dyn Notifier>, mut waiting: Waiting) {
-    while let Some(notice) = waiting.next().await {
+async fn carry(way: Arc<dyn Notifier>, waiting: Waiting) {
+    loop {
+        let notice = waiting.next().await;
         let mut wait = FIRST_WAIT;
         for left in (0..TRIES).rev() {
             match way.notify(&notice).await {
@@ -400,5 +383,6 @@ async fn carry(way: Arc<dyn Notifier>, mut waiting: Waiting) {
                 }
             }
         }
+        waiting.settle(&notice);
     }
 }

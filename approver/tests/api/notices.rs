@@ -66,6 +66,7 @@ fn listen(stage: &mut Stage, tracker: &TaskTracker, stop: &CancellationToken) ->
         people: stage.people.clone(),
         origin: "https://holdpoint.mill3.local".into(),
         feed: None,
+        folder: None,
     };
     notices.start(vec![heard.clone()], tracker, stop);
     heard
@@ -168,6 +169,7 @@ async fn a_burst_of_events_loses_none() {
         people: stage.people.clone(),
         origin: "https://holdpoint.mill3.local".into(),
         feed: None,
+        folder: None,
     };
     notices.start(vec![hangs.clone(), answers.clone()], &tracker, &stop);
     // All 400 steps are due at once; who answers has taken what its queue holds, and the other's is full.
