@@ -129,6 +129,9 @@ pub enum LoginRefused {
     /// A security key that nobody touched.
     #[error("touch the security key")]
     NotTouched,
+    /// A passkey's answer to a page, given elsewhere.
+    #[error("a passkey signs in on the gate's pages alone")]
+    Passkey,
 }
 
 impl VerifiedKey {
@@ -143,7 +146,10 @@ impl VerifiedKey {
     ) -> Result<Self, LoginRefused> {
         match sshsig::verify(key, Namespace::Login, message, signature_pem)? {
             SignatureKind::SecurityKey { user_present: false, .. } => Err(LoginRefused::NotTouched),
-            _ => Ok(Self { person, key: key.fingerprint(HashAlg::Sha256) }),
+            SignatureKind::Passkey { .. } => Err(LoginRefused::Passkey),
+            SignatureKind::SecurityKey { .. } | SignatureKind::Plain => {
+                Ok(Self { person, key: key.fingerprint(HashAlg::Sha256) })
+            }
         }
     }
 
@@ -552,6 +558,8 @@ pub(crate) mod tests {
         let proved = Authenticated::by_passkey(verified, Face::Plant, SOURCE, at(7));
         assert_eq!((proved.person(), proved.factors(), proved.face()), (person(1), Factors::Passkey, Face::Plant));
         assert_eq!((proved.source(), proved.at(), proved.is_complete_login()), (SOURCE, at(7), true));
+        let elsewhere = VerifiedKey::by_login_signature(person(1), &passkey.key(), &message, &pem);
+        assert_eq!(elsewhere.map(drop), Err(LoginRefused::Passkey));
         let approval = passkey.sign(Namespace::Approval, &message, "https://gate.example");
         assert!(VerifiedPasskey::by_login(person(1), &passkey.key(), &message, &approval).is_err());
         let key = fresh_key("");
