@@ -9,6 +9,15 @@ const WORDS = {
   none: "This browser knows no passkeys, or does not trust this page's certificate. The administrator's guide says how it comes to.",
   NotAllowedError: "The passkey gave no answer: it was not touched in time, was refused, or this is not where it was made. Try again.",
   InvalidStateError: "This key is enrolled here already. Use another one.",
+  away: "The gate did not answer: nothing was done. Try again.",
+  notThere: "You have not said yet that you are there.",
+  noLonger: "You count as there no longer. Say that you are there.",
+  nobody: "nobody",
+  stopped: {
+    "by-operator": "Paused: an operator froze the technician's input.",
+    "nobody-watches": "Input waits: nobody who watches has said that they are there.",
+    "time-is-up": "The time is up: input is stopped, and the session ends soon.",
+  },
   SecurityError: "The browser refuses passkeys on this page: its address is not the one that the gate is configured with.",
 };
 
@@ -194,7 +203,28 @@ const held = (button) => {
   for (const name of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) button.addEventListener(name, stop);
 };
 
+// A page on which somebody watches stays where it is: going would end that they do.
+const staying = async (form, event) => {
+  event.preventDefault();
+  const said = form.querySelector(".said");
+  const button = form.querySelector("button");
+  button.disabled = true;
+  try {
+    const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual" });
+    const isDone = answer.ok || answer.type === "opaqueredirect";
+    const page = answer.type === "opaqueredirect" ? "" : await answer.text();
+    said.textContent = new DOMParser().parseFromString(page, "text/html").querySelector(".notice")?.textContent ?? (isDone ? "" : WORDS.away);
+    if (isDone) form.querySelectorAll("input:not([type=hidden])").forEach((field) => { field.value = ""; });
+  } catch {
+    said.textContent = WORDS.away;
+  }
+  button.disabled = false;
+};
+
 const prepare = (root) => {
+  for (const form of root.querySelectorAll("form[data-stay]")) {
+    form.addEventListener("submit", (event) => staying(form, event));
+  }
   for (const form of root.querySelectorAll("form[data-passkey]")) {
     form.addEventListener("submit", (event) => withPasskey(form, event));
   }
@@ -334,10 +364,70 @@ const follow = (main) => {
   });
 };
 
+const clockOf = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+
+// How much longer one's word counts that one is there, and who else is.
+const escorting = () => {
+  const mine = document.getElementById("mine");
+  const there = document.getElementById("there");
+  const tap = document.getElementById("tap");
+  let until = null;
+  let warn = 0;
+  let was = false;
+  const count = () => {
+    const left = until === null ? 0 : Math.max(0, Math.ceil((until - Date.now()) / 1000));
+    was = was || left > 0;
+    const words = left > 0 ? `You count as there for ${clockOf(left)} more.` : was ? WORDS.noLonger : WORDS.notThere;
+    if (mine.textContent !== words) mine.textContent = words;
+    tap.classList.toggle("urgent", left <= warn);
+    // Said aloud once when it is time, and not each second.
+    mine.setAttribute("aria-live", left === warn || left === 0 ? "assertive" : "off");
+  };
+  if (mine) setInterval(count, 250);
+  return (escort) => {
+    if (!mine || !escort) return;
+    until = escort.yours_seconds === null ? null : Date.now() + escort.yours_seconds * 1000;
+    warn = escort.warn_seconds;
+    there.textContent = escort.there.join(", ") || WORDS.nobody;
+    count();
+  };
+};
+
 const watch = (screen) => {
   const said = document.getElementById("watched");
-  const draw = ({ lines }) => { screen.textContent = lines.join("\n"); };
+  const stopped = document.getElementById("stopped");
+  const escort = escorting();
+  const stands = ({ stopped: why, escort: who }) => {
+    stopped.hidden = why === null;
+    stopped.textContent = WORDS.stopped[why] ?? why ?? "";
+    document.querySelector("form[action$='/freeze']").hidden = why === "by-operator";
+    document.querySelector("form[action$='/thaw']").hidden = why !== "by-operator";
+    escort(who);
+  };
+  const draw = ({ lines, has_terminal: isThere }) => {
+    screen.hidden = isThere === false;
+    screen.textContent = lines.join("\n");
+  };
+  const list = document.getElementById("happened");
+  const log = document.getElementById("log");
+  const happened = ({ lines }) => {
+    const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    list.replaceChildren(...lines.map(({ at, words, refused }) =>
+      Object.assign(document.createElement("li"), { textContent: `${at} ${words}`, className: refused ? "refused" : "" })));
+    document.getElementById("passing").hidden = lines.length === 0;
+    if (isAtEnd) log.scrollTop = log.scrollHeight;
+  };
   listen(screen.dataset.watch, {
+    happened: (event, heard) => {
+      heard();
+      said.textContent = "";
+      happened(JSON.parse(event.data));
+    },
+    standing: (event, heard) => {
+      heard();
+      said.textContent = "";
+      stands(JSON.parse(event.data));
+    },
     screen: (event, heard) => {
       heard();
       said.textContent = "";
@@ -347,11 +437,15 @@ const watch = (screen) => {
     over: (event, heard, end) => {
       heard();
       end();
+      escort({ there: [], yours_seconds: null, warn_seconds: 0 });
       const over = JSON.parse(event.data);
       draw(over);
       said.textContent = `Over: ${over.in_words}.`;
     },
-    closed: () => { said.textContent = "This cannot be watched now: it is over, or you may not, or are signed out."; },
+    closed: () => {
+      escort({ there: [], yours_seconds: null, warn_seconds: 0 });
+      said.textContent = "This cannot be watched now: it is over, or you may not, or are signed out.";
+    },
   });
 };
 

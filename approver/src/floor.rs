@@ -5,9 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use policies::events::Ending;
 use policies::ids::SessionId;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
 use crate::capture::{Capture, Wanted};
 use crate::clock::Boot;
@@ -48,16 +49,32 @@ pub trait Floor: Send + Sync {
     fn disconnect(&self, session: SessionId) -> usize;
     /// Shows the technician a line of ours.
     fn tell(&self, session: SessionId, text: &str);
+    /// Shows the technician a line that an operator wrote; whether it could be shown is told once the session has taken it.
+    /// `None` where it does not run here.
+    fn write_to(&self, session: SessionId, text: &str) -> Option<oneshot::Receiver<Shown>>;
     /// Joins a session as a spectator; `None` where it does not run here.
     fn watch(&self, session: SessionId) -> Option<Watch>;
     /// Reads along what passes to targets over TCP and back; `None` where as many do as may.
     fn capture(&self, wanted: Wanted) -> Option<Capture>;
 }
 
+/// Where a line for a technician could be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// On so many terminals of the session.
+    OnTerminals(usize),
+    /// In the lobby that is open beside it.
+    InLobby,
+    /// Nobody reads lines of this session now: it has no terminal, or its technician reads nothing.
+    Nowhere,
+}
+
 /// A seat from which one sees a session: the screen as it stands, then what comes.
 pub struct Watch {
-    /// Draws the screen as it stands.
+    /// Draws the screen as it stands; nothing where there is no terminal.
     pub screen: Bytes,
+    /// What was done of late outside the terminals, oldest first.
+    pub happened: Vec<Happened>,
     /// What follows.
     pub frames: WatchFrames,
     /// Sits there; leaving is dropping it.
@@ -70,8 +87,30 @@ pub struct WatchFrames {
     rejoin: Rejoin,
 }
 
-/// Gives the screen as it stands and the frames that follow it: both taken at one moment, so that nothing is seen twice.
-pub type Rejoin = Box<dyn Fn() -> (Bytes, broadcast::Receiver<WatchFrame>) + Send + Sync>;
+/// Gives what a spectator sees at once and the frames that follow it: all taken at one moment, so that nothing is seen twice.
+pub type Rejoin = Box<dyn Fn() -> Joined + Send + Sync>;
+
+/// What somebody sees who joins just now.
+pub struct Joined {
+    /// Draws the screen as it stands; nothing where there is no terminal.
+    pub screen: Bytes,
+    /// What was done of late outside the terminals.
+    pub happened: Vec<Happened>,
+    /// What follows.
+    pub frames: broadcast::Receiver<WatchFrame>,
+}
+
+/// Something that was done outside the terminals, in harmless words: an operation that a gate read, a command, a file, or
+/// what the gate itself did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Happened {
+    /// When, by the gate's clock.
+    pub at: Timestamp,
+    /// What.
+    pub words: String,
+    /// Whether the gate refused it.
+    pub refused: bool,
+}
 
 /// One thing a spectator sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,16 +130,20 @@ pub enum WatchFrame {
         frames: u64,
         /// Draws the screen.
         screen: Bytes,
+        /// What was done of late, in place of all that was told of it; none where nothing of it was missed.
+        happened: Option<Vec<Happened>>,
     },
+    /// Something was done outside the terminals.
+    Happened(Happened),
     /// The session ended.
     Over(Ending),
 }
 
 impl WatchFrames {
-    /// The screen as it stands, and what follows; `rejoin` is asked again whenever frames were missed.
-    pub fn join(rejoin: Rejoin) -> (Bytes, Self) {
-        let (screen, receiver) = rejoin();
-        (screen, Self { receiver, rejoin })
+    /// What is seen at once, and what follows; `rejoin` is asked again whenever frames were missed.
+    pub fn join(rejoin: Rejoin) -> (Bytes, Vec<Happened>, Self) {
+        let Joined { screen, happened, frames } = rejoin();
+        (screen, happened, Self { receiver: frames, rejoin })
     }
 
     /// The next frame; `None` once the session is gone. May be dropped and called again.
@@ -108,9 +151,9 @@ impl WatchFrames {
         match self.receiver.recv().await {
             Ok(frame) => Some(frame),
             Err(broadcast::error::RecvError::Lagged(frames)) => {
-                let (screen, receiver) = (self.rejoin)();
-                self.receiver = receiver;
-                Some(WatchFrame::Skipped { frames, screen })
+                let joined = (self.rejoin)();
+                self.receiver = joined.frames;
+                Some(WatchFrame::Skipped { frames, screen: joined.screen, happened: Some(joined.happened) })
             }
             Err(broadcast::error::RecvError::Closed) => None,
         }
@@ -144,6 +187,11 @@ impl Floor for EmptyFloor {
     }
 
     fn tell(&self, _: SessionId, _: &str) {}
+
+    fn write_to(&self, _: SessionId, _: &str) -> Option<oneshot::Receiver<Shown>> {
+        None
+    }
+
     fn watch(&self, _: SessionId) -> Option<Watch> {
         None
     }
@@ -161,13 +209,19 @@ mod tests {
     async fn a_slow_spectator_gets_a_fresh_screen_instead_of_what_was_missed() {
         let (sender, _) = broadcast::channel(2);
         let seats = sender.downgrade();
-        let rejoin = move || (Bytes::from_static(b"screen"), seats.upgrade().unwrap().subscribe());
-        let (screen, mut frames) = WatchFrames::join(Box::new(rejoin));
+        let rejoin = move || Joined {
+            screen: Bytes::from_static(b"screen"),
+            happened: Vec::new(),
+            frames: seats.upgrade().unwrap().subscribe(),
+        };
+        let (screen, _, mut frames) = WatchFrames::join(Box::new(rejoin));
         assert_eq!(screen, "screen");
         for n in 0..5_u8 {
             sender.send(WatchFrame::Output(Bytes::from(vec![n]))).unwrap();
         }
-        assert!(matches!(frames.next().await, Some(WatchFrame::Skipped { frames: 3, screen }) if screen == "screen"));
+        assert!(
+            matches!(frames.next().await, Some(WatchFrame::Skipped { frames: 3, screen, happened: Some(_) }) if screen == "screen")
+        );
         sender.send(WatchFrame::Output(Bytes::from_static(b"after"))).unwrap();
         assert_eq!(frames.next().await, Some(WatchFrame::Output(Bytes::from_static(b"after"))));
         drop(sender);

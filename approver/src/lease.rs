@@ -28,7 +28,7 @@
 //! }
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -121,10 +121,21 @@ pub struct Deadline {
 pub enum Frozen {
     /// An operator stopped it.
     ByOperator,
-    /// The rule demands that somebody watches, and nobody does.
+    /// The rule demands an escort, and nobody who watches has said of late that they are there.
     NobodyWatches,
     /// The time is up, and the rule freezes before it ends.
     TimeIsUp,
+}
+
+impl Frozen {
+    /// For machines.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::ByOperator => "by-operator",
+            Self::NobodyWatches => "nobody-watches",
+            Self::TimeIsUp => "time-is-up",
+        }
+    }
 }
 
 impl fmt::Display for Frozen {
@@ -150,6 +161,8 @@ pub struct Order {
     pub finishing: Option<Deadline>,
     /// Who watches here.
     pub watchers: BTreeSet<PersonId>,
+    /// Who of them escorts, and until when that counts without another word.
+    pub escorts: BTreeMap<PersonId, Boot>,
     /// That it is over, and why. The first reason stays.
     pub over: Option<Ending>,
 }

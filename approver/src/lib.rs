@@ -4,6 +4,7 @@
 
 pub mod alarms;
 pub mod api;
+mod attendance;
 pub mod capture;
 pub mod carrier;
 pub mod clock;

@@ -30,7 +30,7 @@ use policies::time::{Seconds, Window};
 use recordings::log::Log;
 use ssh_key::public::{Ed25519PublicKey, KeyData, SkEd25519};
 use ssh_key::{Algorithm, PrivateKey, PublicKey, Signature};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::capture::{Capture, Captures, Wanted};
 use crate::clock::{Clock, Turn};
@@ -38,7 +38,7 @@ use crate::cuts::CutsFile;
 use crate::desk::{Alarm, Desk, DeskFault, DeskParts};
 use crate::directory::memory::MemoryDirectory;
 use crate::directory::{Change, Directory, DirectoryFault, Dumped, Key, Listed, Table};
-use crate::floor::{Floor, LiveSession, Watch, WatchFrames};
+use crate::floor::{Floor, Joined, LiveSession, Shown, Watch, WatchFrames};
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{AppendError, Entry, Head, Journal, ReadError};
 use crate::lease::{Ask, Lease};
@@ -675,11 +675,21 @@ impl Floor for TestFloor {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).push((session, text.to_owned()));
     }
 
+    fn write_to(&self, session: SessionId, text: &str) -> Option<oneshot::Receiver<Shown>> {
+        self.tell(session, text);
+        let (shown, answer) = oneshot::channel();
+        shown.send(Shown::OnTerminals(1)).expect("the receiver is here");
+        Some(answer)
+    }
+
     fn watch(&self, _: SessionId) -> Option<Watch> {
         let (sender, _) = tokio::sync::broadcast::channel(1);
-        let (screen, frames) =
-            WatchFrames::join(Box::new(move || (bytes::Bytes::from_static(b"screen"), sender.subscribe())));
-        Some(Watch { screen, frames, seat: Box::new(()) })
+        let (screen, happened, frames) = WatchFrames::join(Box::new(move || Joined {
+            screen: bytes::Bytes::from_static(b"screen"),
+            happened: Vec::new(),
+            frames: sender.subscribe(),
+        }));
+        Some(Watch { screen, happened, frames, seat: Box::new(()) })
     }
 
     fn capture(&self, wanted: Wanted) -> Option<Capture> {

@@ -1,10 +1,12 @@
 //! A watched session on the side of whoever watches: the lines that the API tells, and the screen that they draw.
 
+use std::collections::VecDeque;
+
 use data_encoding::BASE64;
 use recordings::notes::Size;
 use recordings::screen::{DEFAULT_SIZE, Screen};
 
-use crate::api::types::WatchLine;
+use crate::api::types::{HappenedLine, WatchLine};
 
 /// What the API sent is not as [`WatchLine`] says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,16 +55,25 @@ pub enum Took {
     Nothing,
     /// It looks otherwise now.
     Drew,
+    /// Something was done outside the terminals.
+    Happened,
     /// The session is over, or this person may watch no longer; why, in words.
     Over(String),
 }
 
-/// The screen of a watched session.
-pub struct Watched(Screen);
+/// The screen of a watched session, and what was done beside it.
+pub struct Watched {
+    screen: Screen,
+    has_terminal: bool,
+    happened: VecDeque<HappenedLine>,
+}
+
+/// So many lines of what was done are at hand.
+const HAPPENED_MAX: usize = 200;
 
 impl Default for Watched {
     fn default() -> Self {
-        Self(Screen::new(DEFAULT_SIZE))
+        Self { screen: Screen::new(DEFAULT_SIZE), has_terminal: false, happened: VecDeque::new() }
     }
 }
 
@@ -76,15 +87,25 @@ impl Watched {
         match line {
             WatchLine::Screen { data } | WatchLine::Skipped { data, .. } => {
                 let bytes = decoded(data)?;
-                let size = drawn_for(&bytes).unwrap_or_else(|| self.0.size());
-                self.0 = Screen::new(size);
-                self.0.feed(&bytes);
+                let size = drawn_for(&bytes).unwrap_or_else(|| self.screen.size());
+                self.screen = Screen::new(size);
+                self.screen.feed(&bytes);
+                self.has_terminal = !bytes.is_empty();
             }
-            WatchLine::Output { data } => self.0.feed(&decoded(data)?),
+            WatchLine::Output { data } => self.screen.feed(&decoded(data)?),
             WatchLine::Resize { columns, rows } => {
-                self.0.resize(Size { columns: (*columns).into(), rows: (*rows).into() });
+                self.screen.resize(Size { columns: (*columns).into(), rows: (*rows).into() });
             }
-            WatchLine::Still => return Ok(Took::Nothing),
+            WatchLine::Happened { anew, lines } => {
+                if *anew {
+                    self.happened.clear();
+                }
+                self.happened.extend(lines.iter().cloned());
+                let beyond = self.happened.len().saturating_sub(HAPPENED_MAX);
+                self.happened.drain(..beyond);
+                return Ok(Took::Happened);
+            }
+            WatchLine::Still | WatchLine::Standing { .. } => return Ok(Took::Nothing),
             WatchLine::Over { in_words } => return Ok(Took::Over(in_words.clone())),
         }
         Ok(Took::Drew)
@@ -92,7 +113,17 @@ impl Watched {
 
     /// As it stands.
     pub const fn screen(&self) -> &Screen {
-        &self.0
+        &self.screen
+    }
+
+    /// Whether there is a terminal at all: else the screen is empty.
+    pub const fn has_terminal(&self) -> bool {
+        self.has_terminal
+    }
+
+    /// What was done of late outside the terminals, oldest first.
+    pub const fn happened(&self) -> &VecDeque<HappenedLine> {
+        &self.happened
     }
 }
 
@@ -124,6 +155,22 @@ mod tests {
         let over = watched.take(&WatchLine::Over { in_words: "an operator cut it".into() });
         assert_eq!(over, Ok(Took::Over("an operator cut it".into())));
         assert!(watched.take(&WatchLine::Output { data: "!".into() }).is_err());
+    }
+
+    #[test]
+    fn what_was_done_is_kept_up_to_a_bound_and_begun_anew_where_some_was_missed() {
+        let happened = |words: String| HappenedLine { at: jiff::Timestamp::UNIX_EPOCH, words, refused: false };
+        let told = |anew, words: &str| WatchLine::Happened { anew, lines: vec![happened(words.to_owned())] };
+        let mut watched = Watched::default();
+        assert!(!watched.has_terminal());
+        for n in 0..=HAPPENED_MAX {
+            assert_eq!(watched.take(&told(false, &n.to_string())), Ok(Took::Happened));
+        }
+        assert_eq!((watched.happened().len(), watched.happened()[0].words.as_str()), (HAPPENED_MAX, "1"));
+        watched.take(&told(true, "all there is")).unwrap();
+        assert_eq!(watched.happened().len(), 1);
+        watched.take(&line(b"a screen")).unwrap();
+        assert!(watched.has_terminal());
     }
 
     #[test]

@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use policies::actions::{Action, Actions};
 use policies::decide::Command;
 use policies::digest::{Digest, Salted};
-use policies::events::{CutBy, Ending, Event, Factor, Scope};
+use policies::events::{CutBy, Ending, EscortEnd, Event, Factor, Scope};
 use policies::ids::RequestId;
 use policies::people::{Kind, SshKey};
 use policies::refusals::Refusal;
@@ -940,38 +940,137 @@ async fn a_freeze_acts_before_it_is_journaled_and_a_thaw_after() {
     assert_eq!(stage.desk.freeze(session, stage.technician.person).await, Err(Refusal::WrongKind("operators")));
 }
 
+/// Who began and ended to escort, as the journal has it.
+async fn of_escorts(stage: &Stage) -> Vec<Event> {
+    settle().await;
+    let is_one = |event: &Event| matches!(event, Event::Escorted { .. } | Event::EscortEnded { .. });
+    events(stage).await.into_iter().filter(is_one).collect()
+}
+
+const TAP: Duration = Duration::from_secs(300);
+
 #[tokio::test]
-async fn where_an_escort_is_required_input_waits_while_nobody_watches() {
+async fn where_an_escort_is_required_input_waits_until_somebody_who_watches_says_that_they_are_there() {
     let stage = Stage::new().await;
     let lease = let_in(&stage, "robot-1").await;
+    let (session, by) = (lease.session(), stage.lead.person);
     let frozen = || lease.orders().now().frozen;
     assert_eq!(frozen(), Some(Frozen::NobodyWatches));
-    let one = stage.desk.watch(lease.session(), stage.lead.person).await.unwrap();
-    assert_eq!(frozen(), None);
-    let other = stage.desk.watch(lease.session(), stage.lead.person).await.unwrap();
+    assert_eq!(stage.desk.escort(session, by).await, Err(Refusal::NotWatching.into()));
+    let one = stage.desk.watch(session, by).await.unwrap();
+    assert_eq!(frozen(), Some(Frozen::NobodyWatches), "an open window proves nobody");
+    let until = stage.desk.escort(session, by).await.unwrap();
+    assert_eq!(until, stage.desk.clock().boot().after(TAP));
+    assert_eq!((frozen(), lease.orders().now().escorts), (None, [(by, until)].into()));
+    let other = stage.desk.watch(session, by).await.unwrap();
     drop(one);
     assert_eq!(frozen(), None);
     drop(other);
     assert_eq!(frozen(), Some(Frozen::NobodyWatches));
-    settle().await;
+    let ended = Event::EscortEnded { session, by, why: EscortEnd::Left };
+    assert_eq!(of_escorts(&stage).await, [Event::Escorted { session, by }, ended]);
     let watched = |event: &&Event| matches!(event, Event::Watched { .. } | Event::WatchEnded { .. });
     assert_eq!(events(&stage).await.iter().filter(watched).count(), 2);
-    let refused = stage.desk.watch(lease.session(), stage.technician.person).await;
-    assert!(matches!(refused, Err(Rejected::Refusal(Refusal::WrongKind(_)))));
+    let again = stage.desk.watch(session, by).await.unwrap();
+    assert_eq!(frozen(), Some(Frozen::NobodyWatches), "who comes back says it again");
+    drop(again);
+    let technician = stage.technician.person;
+    for refused in [
+        stage.desk.watch(session, technician).await.map(|_| ()),
+        stage.desk.escort(session, technician).await.map(|_| ()),
+    ] {
+        assert!(matches!(refused, Err(Rejected::Refusal(Refusal::WrongKind(_)))), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_escort_who_gives_no_word_lapses_and_the_next_word_lets_input_go_on() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "robot-1").await;
+    let (session, by) = (lease.session(), stage.lead.person);
+    let mut orders = lease.orders();
+    let _watching = stage.desk.watch(session, by).await.unwrap();
+    stage.desk.escort(session, by).await.unwrap();
+    for _ in 0..10 {
+        stage.pass(TAP - Duration::from_secs(1));
+        stage.desk.escort(session, by).await.unwrap();
+    }
+    assert_eq!(orders.now().frozen, None);
+    let begun = Event::Escorted { session, by };
+    assert_eq!(of_escorts(&stage).await, std::slice::from_ref(&begun), "a word that comes in time is no entry");
+    orders.now();
+    stage.pass(TAP - Duration::from_secs(1));
+    settle().await;
+    assert_eq!(orders.now().frozen, None);
+    stage.pass(Duration::from_secs(1));
+    while orders.now().frozen.is_none() {
+        orders.changed().await;
+    }
+    assert_eq!(orders.now().frozen, Some(Frozen::NobodyWatches));
+    let lapsed = Event::EscortEnded { session, by, why: EscortEnd::Lapsed };
+    assert_eq!(of_escorts(&stage).await, [begun.clone(), lapsed.clone()]);
+    stage.desk.escort(session, by).await.unwrap();
+    assert_eq!(orders.now().frozen, None);
+    assert_eq!(of_escorts(&stage).await, [begun.clone(), lapsed, begun]);
+}
+
+#[tokio::test]
+async fn an_escort_is_handed_over_without_a_moment_in_which_input_waits() {
+    let stage = Stage::new().await;
+    let second = another_lead(&stage, "ann", None).await;
+    let lease = let_in(&stage, "robot-1").await;
+    let session = lease.session();
+    let first = stage.desk.watch(session, stage.lead.person).await.unwrap();
+    stage.desk.escort(session, stage.lead.person).await.unwrap();
+    let freezes = stage.props.floor.frozen.lock().unwrap().len();
+    let _next = stage.desk.watch(session, second.person).await.unwrap();
+    stage.desk.escort(session, second.person).await.unwrap();
+    drop(first);
+    settle().await;
+    assert_eq!(lease.orders().now().frozen, None);
+    assert_eq!(stage.props.floor.frozen.lock().unwrap().len(), freezes, "input was never stopped in between");
+    assert_eq!(lease.orders().now().escorts.into_keys().collect::<Vec<_>>(), [second.person]);
+    stage.desk.act(Command::Disable { person: second.person, by: stage.admin.person }).await.unwrap();
+    assert_eq!(lease.orders().now().frozen, Some(Frozen::NobodyWatches), "who is put out is nobody's escort");
+}
+
+#[tokio::test]
+async fn where_no_escort_is_demanded_nobody_is_one() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let _watching = stage.desk.watch(lease.session(), stage.lead.person).await.unwrap();
+    let refused = stage.desk.escort(lease.session(), stage.lead.person).await;
+    assert_eq!(refused, Err(Refusal::NoEscortWanted.into()));
 }
 
 #[tokio::test]
 async fn an_operator_sees_without_the_journal_and_no_escorts_duty_is_met_by_it() {
     let (stage, journal) = faulty_stage().await;
     let lease = let_in(&stage, "robot-1").await;
+    let (session, by) = (lease.session(), stage.lead.person);
     journal.set(Trouble::FailsBefore);
-    let watching = stage.desk.watch(lease.session(), stage.lead.person).await.unwrap();
+    let watching = stage.desk.watch(session, by).await.unwrap();
     assert_eq!(watching.watch.screen, "screen");
     for somebody in [stage.technician.person, stage.admin.person] {
-        let refused = stage.desk.watch(lease.session(), somebody).await;
+        let refused = stage.desk.watch(session, somebody).await;
         assert!(matches!(refused, Err(Rejected::Refusal(Refusal::WrongKind(_)))), "{refused:?}");
     }
+    assert!(matches!(stage.desk.escort(session, by).await, Err(Rejected::Fault(_))));
     assert_eq!(lease.orders().now().frozen, Some(Frozen::NobodyWatches));
+    journal.set(Trouble::None);
+    stage.desk.escort(session, by).await.unwrap();
+    assert_eq!(lease.orders().now().frozen, None);
+    journal.set(Trouble::FailsBefore);
+    stage.pass(TAP / 2);
+    stage.desk.escort(session, by).await.unwrap();
+    drop(watching);
+    assert_eq!(lease.orders().now().frozen, Some(Frozen::NobodyWatches), "taking away waits for no journal");
+    journal.set(Trouble::None);
+    let _again = stage.desk.watch(session, by).await.unwrap();
+    stage.desk.escort(session, by).await.unwrap();
+    let (begun, ended) = (Event::Escorted { session, by }, Event::EscortEnded { session, by, why: EscortEnd::Left });
+    assert_eq!(of_escorts(&stage).await, [begun.clone(), ended, begun], "each in its order");
+    assert_eq!(lease.orders().now().frozen, None);
 }
 
 // What is signed

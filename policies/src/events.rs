@@ -119,6 +119,16 @@ pub enum Ending {
     Crashed,
 }
 
+/// Why somebody escorts a session no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EscortEnd {
+    /// They did not say within the rule's `escort_tap` that they are still there.
+    Lapsed,
+    /// They watch no longer.
+    Left,
+}
+
 /// On whose word a recording is erased.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "on")]
@@ -284,6 +294,12 @@ pub enum Event {
     Watched { session: SessionId, by: PersonId },
     /// Somebody stopped watching.
     WatchEnded { session: SessionId, by: PersonId },
+    /// Somebody who watches says that they are there: input that waits for an escort goes on.
+    Escorted { session: SessionId, by: PersonId },
+    /// Somebody escorts no longer. Where they were the last, input waits from then on.
+    EscortEnded { session: SessionId, by: PersonId, why: EscortEnd },
+    /// An operator wrote a line to the technician.
+    Told { session: SessionId, text: Salted, by: PersonId },
     /// Somebody fetched a recording, for replay or export.
     Fetched { session: SessionId, by: PersonId },
     /// Somebody made an evidence pack.
@@ -405,6 +421,9 @@ impl Event {
             | Self::Thawed { by, .. }
             | Self::Watched { by, .. }
             | Self::WatchEnded { by, .. }
+            | Self::Escorted { by, .. }
+            | Self::EscortEnded { by, .. }
+            | Self::Told { by, .. }
             | Self::Fetched { by, .. }
             | Self::Packed { by, .. }
             | Self::CaptureBegun { by, .. }
@@ -513,6 +532,9 @@ impl Event {
             Self::TransferRunsOn { .. } => "HP1416",
             Self::Disconnected { .. } => "HP1417",
             Self::CaptureBegun { .. } => "HP1418",
+            Self::Escorted { .. } => "HP1419",
+            Self::EscortEnded { .. } => "HP1420",
+            Self::Told { .. } => "HP1421",
             Self::Cut { .. } => "HP1501",
             Self::Reopened { .. } => "HP1502",
             Self::NodeStarted { .. } => "HP1601",

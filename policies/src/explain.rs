@@ -67,6 +67,8 @@ pub struct Decided {
     pub work_order: WorkOrder,
     /// Whether an operator watches.
     pub escort: Escort,
+    /// How often an escort says that they are there, where one is demanded.
+    pub escort_tap: Option<Seconds>,
     /// Whether one operator on duty may give it as an emergency.
     pub emergency: bool,
     /// How long what was done is kept at least.
@@ -107,6 +109,7 @@ fn decided(plant: &Plant, rule: &Rule, at: Timestamp) -> Decided {
         closes: closes.map(|at| local(plant, at)),
         work_order: rule.work_order.clone(),
         escort: rule.escort,
+        escort_tap: (rule.escort == Escort::Required).then_some(rule.escort_tap),
         emergency: rule.emergency,
         retention: rule.retention,
         retention_max: rule.retention_max,
@@ -153,6 +156,9 @@ impl fmt::Display for Decided {
             write!(f, "; hours close {closes}")?;
         }
         write!(f, "\nwork order: {}\nescort: {}", self.work_order, self.escort)?;
+        if let Some(tap) = self.escort_tap {
+            write!(f, "; whoever watches says every {tap} that they are there")?;
+        }
         if self.emergency {
             write!(f, "\nemergency: any one operator on duty")?;
         }

@@ -142,6 +142,10 @@ pub enum Refusal {
     // Running
     #[error("there is no such live session")]
     NoSuchSession,
+    #[error("the rule of this session demands no escort, so nobody need say that they are there")]
+    NoEscortWanted,
+    #[error("only whoever watches a session escorts it. Watch it, and say it again")]
+    NotWatching,
     #[error("it would run past {0}: {1}")]
     ExtensionTooFar(PlantTime, &'static str),
     #[error("there is no such cut, or it is reopened already")]
@@ -227,6 +231,8 @@ impl Refusal {
             Self::CutOff => "cut-off",
             Self::ClockBehind => "clock-behind",
             Self::NoSuchSession => "no-such-session",
+            Self::NoEscortWanted => "no-escort-wanted",
+            Self::NotWatching => "not-watching",
             Self::ExtensionTooFar(..) => "extension-too-far",
             Self::NoSuchCut => "no-such-cut",
             Self::NoSuchRecording => "no-such-recording",

@@ -232,6 +232,10 @@ pub struct SessionFacts {
     pub frozen: bool,
     /// Who watches.
     pub watchers: BTreeSet<PersonId>,
+    /// Who of them escorts it: said by a tap that they are there.
+    pub escorts: BTreeSet<PersonId>,
+    /// What operators wrote to the technician of late, oldest first, and when.
+    pub told: Vec<(Timestamp, Salted)>,
     /// Who holds its recording, and why.
     pub holds: BTreeMap<PersonId, Hold>,
     /// Who signed, since the last hold, that its recording is erased.
@@ -239,6 +243,9 @@ pub struct SessionFacts {
     /// When its recording was erased, and on whose word.
     pub erased: Option<(Timestamp, ErasedOn)>,
 }
+
+/// So many lines of operators are at hand with a session: a technician whose program asks each minute misses none.
+const TOLD_MAX: usize = 16;
 
 /// A plant file that was proposed.
 #[derive(Debug, Clone)]
@@ -404,7 +411,10 @@ impl State {
             | Event::Frozen { .. }
             | Event::Thawed { .. }
             | Event::Watched { .. }
-            | Event::WatchEnded { .. } => self.apply_session(event, at),
+            | Event::WatchEnded { .. }
+            | Event::Escorted { .. }
+            | Event::EscortEnded { .. }
+            | Event::Told { .. } => self.apply_session(event, at),
             Event::Held { .. } | Event::Released { .. } | Event::ErasureSigned { .. } | Event::Erased { .. } => {
                 self.apply_keeping(event, at);
             }
@@ -669,6 +679,8 @@ impl State {
                         seal: None,
                         frozen: false,
                         watchers: BTreeSet::new(),
+                        escorts: BTreeSet::new(),
+                        told: Vec::new(),
                         holds: BTreeMap::new(),
                         erasers: BTreeSet::new(),
                         erased: None,
@@ -681,6 +693,7 @@ impl State {
                     facts.ended = Some((at, ending.clone()));
                     facts.seal = *seal;
                     facts.watchers.clear();
+                    facts.escorts.clear();
                 });
                 self.maxima.extend(self.removed_by_itself(*session).map(|over| (over, *session)));
             }
@@ -691,6 +704,19 @@ impl State {
             }),
             Event::WatchEnded { session, by } => self.with_session(*session, |facts| {
                 facts.watchers.remove(by);
+                facts.escorts.remove(by);
+            }),
+            Event::Escorted { session, by } => self.with_session(*session, |facts| {
+                facts.escorts.insert(*by);
+            }),
+            Event::Told { session, text, .. } => self.with_session(*session, |facts| {
+                if facts.told.len() >= TOLD_MAX {
+                    facts.told.remove(0);
+                }
+                facts.told.push((at, *text));
+            }),
+            Event::EscortEnded { session, by, .. } => self.with_session(*session, |facts| {
+                facts.escorts.remove(by);
             }),
             _ => {}
         }

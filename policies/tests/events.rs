@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use policies::actions::Action;
 use policies::digest::{Digest, Salted};
-use policies::events::{CutBy, Ending, ErasedOn, Event, Factor, Founder, PackOf, Scope};
+use policies::events::{CutBy, Ending, ErasedOn, EscortEnd, Event, Factor, Founder, PackOf, Scope};
 use policies::ids::*;
 use policies::people::{Kind, SshKey};
 use policies::plant::{Plant, Rule};
@@ -197,6 +197,10 @@ fn one_of_each() -> Vec<Event> {
         Event::Thawed { session, by: who },
         Event::Watched { session, by: who },
         Event::WatchEnded { session, by: who },
+        Event::Escorted { session, by: who },
+        Event::EscortEnded { session, by: who, why: EscortEnd::Lapsed },
+        Event::EscortEnded { session, by: who, why: EscortEnd::Left },
+        Event::Told { session, text: reason, by: who },
         Event::Fetched { session, by: who },
         Event::Packed { of: PackOf::Session { session }, by: who },
         Event::Packed { of: PackOf::Vendor { vendor: label("acme"), from: at, until: at }, by: who },

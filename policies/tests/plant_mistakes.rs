@@ -139,6 +139,21 @@ fn every_key_is_read_or_refused_by_name() {
 }
 
 #[test]
+fn how_often_an_escort_says_that_they_are_there_stands_where_one_is_demanded() {
+    let at = |told: &str| format!("rules[acme-packaging].escort_tap: {told}");
+    let useless = at("changes nothing without escort = \"required\"; leave it out, or demand an escort");
+    let rule = "duration_max = \"4h\"";
+    let with = |more: &str| after(rule, &format!("{rule}\n{more}"));
+    assert_eq!(with("escort_tap = \"2m\""), useless);
+    assert_eq!(with("escort = \"watch\"\nescort_tap = \"2m\""), useless);
+    assert_eq!(with("escort = \"required\"\nescort_tap = \"2m\""), "");
+    assert_eq!(
+        with("escort = \"required\"\nescort_tap = \"2h\""),
+        at("2h is out of range; write a duration from 10s to 1h")
+    );
+}
+
+#[test]
 fn a_file_check_stands_where_it_limits_something() {
     let with = |actions: &str, keys: &str| {
         let rule = SMALL.replace("actions = [\"shell\"]", &format!("actions = [{actions}]\n{keys}"));

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use approver::capture::{Capture, Captures, Wanted};
 use approver::clock::{Boot, Clock};
-use approver::floor::{Floor as Port, LiveSession, Watch};
+use approver::floor::{Floor as Port, LiveSession, Shown, Watch};
 use policies::events::Ending;
 use policies::ids::SessionId;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::legs::Legs;
 use crate::session::Seen;
@@ -123,10 +123,19 @@ impl Port for Floor {
     }
 
     fn tell(&self, session: SessionId, text: &str) {
-        let told = self.get(session).map(|live| live.told.try_send(text.to_owned()));
+        let told = self.get(session).map(|live| live.told.try_send(Telling::of(text)));
         if matches!(told, Some(Err(_))) {
             tracing::warn!(%session, "a technician is told too much at once: a line of it is lost");
         }
+    }
+
+    fn write_to(&self, session: SessionId, text: &str) -> Option<oneshot::Receiver<Shown>> {
+        let live = self.get(session)?;
+        let (telling, shown) = Telling::asking(text);
+        if live.told.try_send(telling).is_err() {
+            tracing::warn!(%session, "a technician is told too much at once: a line of an operator is lost");
+        }
+        Some(shown)
     }
 
     fn watch(&self, session: SessionId) -> Option<Watch> {
@@ -151,7 +160,36 @@ pub(crate) struct Live {
     /// Whether its recorder is slow.
     pub(crate) slow: watch::Sender<bool>,
     /// Lines for the technician. Bounded: they are sentences, and a session reads them at once.
-    pub(crate) told: mpsc::Sender<String>,
+    pub(crate) told: mpsc::Sender<Telling>,
+}
+
+/// A line for a technician, in which may stand what somebody else wrote.
+#[derive(Debug)]
+pub struct Telling {
+    /// The line.
+    pub text: String,
+    /// An operator wrote it, and wants to know whether it is read. Dropped, it was not.
+    pub wanted: Option<oneshot::Sender<Shown>>,
+}
+
+impl Telling {
+    /// The gate's own.
+    pub(crate) fn of(text: impl Into<String>) -> Self {
+        Self { text: text.into(), wanted: None }
+    }
+
+    /// An operator's.
+    fn asking(text: &str) -> (Self, oneshot::Receiver<Shown>) {
+        let (wanted, shown) = oneshot::channel();
+        (Self { text: text.to_owned(), wanted: Some(wanted) }, shown)
+    }
+
+    /// Says where it is shown, to whoever wants to know.
+    pub(crate) fn shown(wanted: Option<oneshot::Sender<Shown>>, shown: Shown) {
+        if wanted.is_some_and(|wanted| wanted.send(shown).is_err()) {
+            tracing::debug!("nobody waits any more to hear where a line was shown");
+        }
+    }
 }
 
 impl Live {

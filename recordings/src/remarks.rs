@@ -105,11 +105,15 @@ impl Remarks {
 
 /// What the gate did at a moment, if it did something. What it wrote on a terminal is not among it.
 pub fn of(moment: &Moment) -> Option<String> {
-    let note = match &moment.what {
-        What::Note(note) => note,
-        What::Sealed(sealed) => return Some(format!("the session ended: {}", Words::from(sealed.ending.as_str()))),
-        _ => return None,
-    };
+    match &moment.what {
+        What::Note(note) => of_note(note),
+        What::Sealed(sealed) => Some(format!("the session ended: {}", Words::from(sealed.ending.as_str()))),
+        _ => None,
+    }
+}
+
+/// The same of a fact that is recorded just now.
+pub fn of_note(note: &Note) -> Option<String> {
     match note {
         Note::Notice { text } => Some(format!("told the technician: {}", Words::from(text.trim()))),
         Note::Freeze { frozen: true, reason } => Some(format!("input stopped: {reason}")),

@@ -1,15 +1,19 @@
 //! The plant face's pages in a real browser with a passkey: an operator enrols, signs in, answers, watches the board and
 //! cuts; what was signed there is evidence like any other.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
 
 use policies::actions::Action;
 use policies::time::Seconds;
+use recordings::notes::Note;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::browser::Browser;
+use tests::peers::free_port;
 use tests::process::{Running, start_on_a_terminal};
-use tests::{Options, Plant, eventually, holdpoint, json, log_in, run, text};
+use tests::{Echo, Options, Plant, eventually, holdpoint, json, log_in, run, text};
 
 const CARD: &str = "tess";
 const ORIGIN: &str = "https://holdpoint.mill3.example:9443";
@@ -118,7 +122,7 @@ fn an_operator_with_a_browser_and_a_passkey_does_the_whole_job() {
     browser.says("At work: 1");
     browser.look("board-live");
     browser.click("hmi-2 / ssh");
-    browser.says("Freeze input");
+    browser.says("Pause: freeze input");
     browser.look("session");
     browser.click("Watch");
     browser.says("I am 42");
@@ -126,10 +130,22 @@ fn an_operator_with_a_browser_and_a_passkey_does_the_whole_job() {
     browser.says("<b>43</b>");
     browser.look("watch");
     browser.click("Watch no longer");
-    browser.click("Freeze input");
-    browser.says("Let input go on");
-    browser.click("Let input go on");
-    browser.says("Freeze input");
+    browser.click("Pause: freeze input");
+    browser.says("Resume: let input go on");
+    shell.until("Your input is stopped by an operator");
+    browser.click("Board");
+    browser.says("paused");
+    browser.click("Resume");
+    shell.until("Your input goes on");
+    browser.says("At work: 1");
+    browser.click("hmi-2 / ssh");
+    browser.fill("#text", "mind the <b>crane</b>");
+    browser.click("Send");
+    browser.says("Shown on the technician's terminal");
+    browser.look("told");
+    shell.until("[holdpoint] kim writes: mind the <b>crane</b>");
+    browser.click("To the session");
+    browser.says("mind the <b>crane</b>");
     browser.click("This session…");
     browser.says("This ends at once");
     browser.look("before-cut");
@@ -223,6 +239,142 @@ fn watching_ends_with_the_sign_in() {
     assert_eq!(browser.evaluate(out), json!(true));
     browser.says("you are signed out");
     eventually("nobody watches", || watchers() == 0);
+}
+
+/// On one page the whole of it: nobody there, there, paused and resumed, a line, soon over, over, and there again; and of
+/// the recording when input waited.
+#[test]
+fn an_escort_taps_on_the_page_and_input_waits_when_they_do_not() {
+    let rule = "escort = \"required\"\nescort_tap = \"30s\"\nidle = \"4h\"".to_owned();
+    let mut plant = Plant::enrolled(Options { later: vec!["kim"], rule, ..Options::default() });
+    plant.grant("tess", "hmi-2", &[Action::Shell], Seconds(3_600));
+    plant.serve();
+    let Some(mut browser) = Browser::new(&plant) else { return };
+    browser.has_a_passkey();
+    enrols(&plant, &mut browser);
+    signs_in(&mut browser);
+    let at = plant.tess().at("hmi-2");
+    let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
+    shell.until("here an operator must watch, and nobody does");
+    browser.says("waits for an escort");
+    browser.look("board-waits");
+    browser.click("hmi-2 / ssh");
+    browser.says("nobody is there; demanded, with a word every 30s");
+    browser.look("session-waits");
+    browser.click("Watch and escort");
+    browser.says("You have not said yet that you are there");
+    browser.says("Input waits: nobody who watches");
+    browser.says("input stopped: Your input waits");
+    shell.type_in("touch unseen\r");
+    browser.look("escort-not-yet");
+    browser.click("I am there");
+    browser.says("You count as there for 0:");
+    browser.says("There now: kim");
+    shell.until("An operator watches. Your input goes on.");
+    shell.type_in("echo heard $((40 + 2))\r");
+    browser.says("heard 42");
+    browser.look("escort");
+
+    // Nothing on the page leads away from it, which would end that one watches.
+    browser.click("Pause: freeze input");
+    browser.says("Paused: an operator froze");
+    shell.until("Your input is stopped by an operator");
+    browser.click("Resume: let input go on");
+    shell.until("Your input goes on.");
+    browser.fill("#text", "the crane moves");
+    browser.click("Send");
+    browser.says("Shown on the technician's terminal");
+    shell.until("[holdpoint] kim writes: the crane moves");
+    browser.click("I am there");
+
+    browser.until("document.getElementById('tap').classList.contains('urgent') && document.getElementById('mine').textContent.includes('0:0')");
+    browser.look("escort-soon");
+    browser.says("You count as there no longer");
+    browser.says("Input waits: nobody who watches");
+    browser.look("escort-over");
+    shell.until("What you type now is thrown away");
+    let lapsed = |shell: &Running| shell.said().matches("here an operator must watch, and nobody does").count();
+    assert_eq!(lapsed(&shell), 2);
+    shell.type_in("touch unseen\r");
+    log_in(&plant, "lee");
+    let session = text(&json(&plant, "lee", &["sessions"])["sessions"][0]["session"]);
+    browser.click("I am there");
+    browser.says("You count as there for 0:");
+    shell.type_in("ls unseen; echo after $((40 + 2))\r");
+    shell.until("after 42");
+    assert!(shell.said().contains("No such file"), "{}", shell.said());
+
+    // An escort is handed over: the second says so, the first leaves, and input never waits.
+    let mut second = start_on_a_terminal(&plant.as_person("lee", &["watch", &session]));
+    second.until("SPACE says that you are there. There: kim.");
+    second.type_in(" ");
+    browser.says("lee");
+    browser.click("Watch no longer");
+    browser.says("lee; demanded, with a word every 30s");
+    shell.type_in("echo handed $((40 + 2))\r");
+    shell.until("handed 42");
+    assert_eq!(lapsed(&shell), 2, "input never waited in between");
+    second.until("LEFT: press SPACE.");
+    second.until("YOU COUNT NO LONGER: press SPACE. Nobody is there");
+    eventually("it is told a third time", || lapsed(&shell) == 3);
+    drop(second);
+    shell.signal(Signal::KILL);
+    drop(shell);
+    drop(browser);
+    plant.stop();
+    let evidence = plant.evidence();
+    evidence.both_say(0);
+    let [opened] = &evidence.recordings()[..] else { panic!("one session") };
+    let froze = |note: &Note| match note {
+        Note::Freeze { frozen, reason } => Some((*frozen, reason.to_string())),
+        _ => None,
+    };
+    let waited =
+        (true, "Your input waits: here an operator must watch, and nobody does. What you type now is thrown away.");
+    let went_on = (false, "An operator watches. Your input goes on.");
+    let paused = (true, "Your input is stopped by an operator. What you type now is thrown away.");
+    let resumed = (false, "Your input goes on.");
+    let expected = [waited, went_on, paused, resumed, waited, went_on, waited];
+    let expected: Vec<_> = expected.map(|(frozen, reason)| (frozen, reason.to_owned())).into();
+    assert_eq!(opened.notes().into_iter().filter_map(froze).collect::<Vec<_>>(), expected);
+    let is_told = |note: &Note| matches!(note, Note::Notice { text } if text == "kim writes: the crane moves");
+    assert!(opened.notes().into_iter().any(is_told));
+}
+
+#[test]
+fn what_is_done_at_a_controller_passes_by_on_the_page() {
+    let echo = Echo::listen();
+    let more = format!(
+        "[targets.plc-7]\nzone = \"packaging\"\n[targets.plc-7.services.modbus]\nprotocol = \"modbus\"\n\
+         address = \"127.0.0.1:{}\"\n[[rules]]\nid = \"acme-plc\"\nvendors = [\"acme\"]\nroles = [\"maintenance\"]\n\
+         targets = [\"plc-7\"]\nactions = [\"observe\", \"operate\"]\nduration_max = \"4h\"\nidle = \"4h\"\n\
+         approvals = [{{ from = \"shift-lead\", count = 1 }}]\nwork_order = \"optional\"\n",
+        echo.port
+    );
+    let mut plant = Plant::enrolled(Options { later: vec!["kim"], more, ..Options::default() });
+    plant.grant("tess", "plc-7", &[Action::Observe, Action::Operate], Seconds(3_600));
+    plant.serve();
+    let Some(mut browser) = Browser::new(&plant) else { return };
+    browser.has_a_passkey();
+    enrols(&plant, &mut browser);
+    signs_in(&mut browser);
+    let port = free_port();
+    let leads = format!("127.0.0.1:{port}:plc-7:{}", echo.port);
+    let at = plant.tess().at("");
+    let _ssh = start_on_a_terminal(&plant.tess().ssh(&["-N", "-L", &leads, &at]));
+    eventually("ssh listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let mut tool = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let write = [0, 7, 0, 0, 0, 6, 1, 6, 0, 100, 0, 55];
+    tool.write_all(&write).and_then(|()| tool.read_exact(&mut [0; 12])).expect("an answer");
+    browser.says("plc-7 / modbus");
+    browser.click("plc-7 / modbus");
+    browser.click("Watch");
+    browser.says("wrote 55 to holding register 40101");
+    assert_eq!(browser.evaluate("document.getElementById('screen').hidden"), json!(true), "there is no terminal");
+    // Function 8, a restart, is no operating.
+    tool.write_all(&[0, 8, 0, 0, 0, 6, 1, 8, 0, 1, 0, 0]).and_then(|()| tool.read_exact(&mut [0; 9])).expect("a no");
+    browser.until("document.querySelector('#happened .refused')?.textContent.includes('refused')");
+    browser.look("operations");
 }
 
 /// Another administrator, who has a passkey, signed in.
@@ -576,7 +728,8 @@ fn whoever_is_not_signed_in_sees_no_page_and_does_nothing() {
         "plant-files/0/sign",
         "plant-files/0/signed",
     ];
-    let acts = ["freeze", "thaw", "disconnect", "watch"].map(|act| format!("sessions/{session}/{act}"));
+    let acts =
+        ["freeze", "thaw", "disconnect", "watch", "escort", "tell"].map(|act| format!("sessions/{session}/{act}"));
     for page in sent.map(str::to_owned).into_iter().chain(acts) {
         let form = ["-d", "csrf=", "-H", "Origin: https://holdpoint.mill3.example:9443"];
         assert_eq!(asked(&plant, &format!("/{page}"), &form), "401 ", "{page}: it is said that nothing was done");

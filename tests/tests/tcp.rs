@@ -16,6 +16,7 @@ use rustix::process::Signal;
 use tests::commands::{find, holdpoint, json, log_in, text};
 use tests::peers::{free_port, machine, mbpoll, peer};
 use tests::person::PLANT_FACE;
+use tests::process::start_on_a_terminal;
 use tests::{Echo, Ended, Options, Person, Plant, Running, eventually, long_or, python, run, start};
 
 const HOUR: Seconds = Seconds(3_600);
@@ -169,7 +170,7 @@ fn more_time_moves_the_deadline_of_a_connection_that_stands() {
 }
 
 #[test]
-fn where_an_escort_is_required_requests_pass_only_while_somebody_watches() {
+fn where_an_escort_is_required_requests_pass_only_while_somebody_says_that_they_are_there() {
     let echo = Echo::listen();
     let mut escorted = options("modbus", echo.port, "");
     escorted.more = escorted.more.replace("hold_max", "escort = \"required\"\nhold_max");
@@ -190,10 +191,57 @@ fn where_an_escort_is_required_requests_pass_only_while_somebody_watches() {
     assert!(!passes(), "nobody watches");
     assert!(echo.heard().is_empty());
     let session = find(&json(&plant, "lee", &["sessions"]), "session").expect("it runs");
-    let watching = start(&mut plant.as_person("lee", &["watch", &session, "--json"]));
-    eventually("it passes while somebody watches", &mut passes);
+    let mut watching = start_on_a_terminal(&plant.as_person("lee", &["watch", &session]));
+    watching.until("SPACE says that you are there. Nobody is there: INPUT WAITS.");
+    assert!(!passes(), "an open window proves nobody");
+    watching.type_in(" ");
+    watching.until("There: lee.");
+    eventually("it passes while somebody is there", &mut passes);
+    watching.until("refused to write 55 to holding register 40101");
+    watching.until(" wrote 55 to holding register 40101");
     drop(watching);
-    eventually("it is refused when nobody does any more", || !passes());
+    eventually("it is refused when nobody is any more", || !passes());
+}
+
+#[test]
+fn a_line_of_an_operator_is_read_in_the_lobby_and_where_nobody_could_read_it_that_is_said() {
+    let echo = Echo::listen();
+    let mut plant = serving(options("tcp", echo.port, ""), &TUNNEL, HOUR);
+    log_in(&plant, "lee");
+    let session = |plant: &Plant| find(&json(plant, "lee", &["sessions"]), "session");
+    let tell = |plant: &Plant, words: &str| {
+        let session = session(plant).expect("it runs");
+        holdpoint(plant, "lee", &["tell", &session, words]).ok().out()
+    };
+    let (ssh, port) = forward(plant.tess(), echo.port);
+    let mut socket = connect(port);
+    assert!(chats(&mut socket, "here"));
+    let told = tell(&plant, "hold on");
+    assert!(told.contains("NOT SHOWN"), "{told}");
+    drop((socket, ssh));
+    eventually("it is over", || session(&plant).is_none());
+    let (mut ssh, port) = forward_with_lobby(plant.tess(), echo.port);
+    let mut socket = connect(port);
+    assert!(chats(&mut socket, "here"));
+    let told = tell(&plant, "wait\u{1b}[2J for \u{202e}the crane");
+    assert!(told.contains("Shown in the lobby"), "{told}");
+    ssh.until("lee writes: wait[2J for the crane");
+    drop((socket, ssh));
+    eventually("it is over", || session(&plant).is_none());
+    plant.stop();
+    let evidence = plant.evidence();
+    evidence.both_say(0);
+    let notices: Vec<String> = evidence
+        .recordings()
+        .iter()
+        .flat_map(|opened| opened.notes().into_iter().cloned().collect::<Vec<_>>())
+        .filter_map(|note| match note {
+            Note::Notice { text } if text.starts_with("lee writes: ") => Some(text),
+            _ => None,
+        })
+        .collect();
+    let not_shown = "lee writes: hold on (NOT SHOWN: nobody read lines of this session)";
+    assert_eq!(notices, [not_shown, "lee writes: wait[2J for the crane"]);
 }
 
 #[test]

@@ -452,9 +452,10 @@ fn where_an_escort_is_required_nothing_typed_arrives_while_nobody_watches() {
     terminal.until("switch# ");
     terminal.type_in("touch unwatched\r");
     let session = stage.session();
-    let mut watching = start(&mut stage.plant.as_person("lee", &["watch", &session]));
-    terminal.until("Your input goes on");
+    let mut watching = start_on_a_terminal(&stage.plant.as_person("lee", &["watch", &session]));
     watching.until("switch#");
+    watching.type_in(" ");
+    terminal.until("An operator watches. Your input goes on");
     terminal.type_in("touch watched\r");
     eventually("what is typed then arrives", || stage.switch.path("watched").exists());
     assert!(!stage.switch.path("unwatched").exists());

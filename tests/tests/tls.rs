@@ -14,7 +14,7 @@ use serde_json::Value;
 use tests::connecting::{echoed, journal, on_one_port, request_at};
 use tests::person::GATE;
 use tests::process::start_on_a_terminal;
-use tests::{Connecting, Echo, Options, Plant, Running, eventually, holdpoint, log_in, run, start};
+use tests::{Connecting, Echo, Options, Plant, Running, eventually, holdpoint, json, log_in, run, start, text};
 
 const HOUR: Seconds = Seconds(3_600);
 
@@ -97,6 +97,22 @@ fn certified_at(plant: &Plant, who: &str, place: &str) -> (Connecting, PathBuf) 
     let mut connect = Connecting::start(plant, who, &[place, "--certificate", file.to_str().expect("a path")]);
     connect.until("certificate");
     (connect, file)
+}
+
+#[test]
+fn connect_shows_what_an_operator_writes() {
+    let echo = Echo::listen();
+    let plant = plant_at(&echo);
+    log_in(&plant, "lee");
+    let mut connect = Connecting::start(&plant, "tess", &["plc-7"]);
+    let mut socket = TcpStream::connect(connect.port()).expect("it listens");
+    socket.write_all(b"here").and_then(|()| socket.read_exact(&mut [0; 4])).expect("an echo");
+    let session = text(&json(&plant, "lee", &["sessions"])["sessions"][0]["session"]);
+    let told = holdpoint(&plant, "lee", &["tell", &session, "the crane moves"]).ok().out();
+    assert!(told.contains("`holdpoint connect` shows it within a minute"), "{told}");
+    // Each end of a connection is a reason to look how things stand.
+    drop(socket);
+    assert_eq!(connect.until("written")["words"], "the crane moves");
 }
 
 #[test]

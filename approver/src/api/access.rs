@@ -165,6 +165,7 @@ impl Api {
         for (id, facts) in own {
             let mut view = self.session_view(*id, facts, None).await;
             view.watchers.clear();
+            view.escort = None;
             view.kept = None;
             sessions.push(view);
         }

@@ -2,6 +2,7 @@
 //! gone, identifiers stand in for names and texts are left out; nothing else changes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use policies::actions::{Action, Actions};
 use policies::decide::waits_for;
@@ -16,10 +17,11 @@ use ssh_key::{HashAlg, PublicKey};
 
 use super::Api;
 use super::types::{
-    ActionView, AskCovered, AskView, Card, EndingView, ErasedView, HoldView, KeptView, LiveView, Named, NoView, OwnAsk,
-    OwnRequest, PersonView, ServiceView, SessionView, VoteView,
+    ActionView, AskCovered, AskView, Card, EndingView, ErasedView, EscortView, HoldView, KeptView, LiveView, Named,
+    NoView, OwnAsk, OwnRequest, PersonView, ServiceView, SessionView, ToldView, VoteView,
 };
 use crate::floor::LiveSession;
+use crate::lease::Order;
 use crate::recorder::ending_word;
 
 /// What an action means, for somebody who must decide on it at night.
@@ -57,7 +59,10 @@ fn cautions(case: &Case, services: &[ServiceView]) -> Vec<String> {
     match case.rule.escort {
         Escort::None => {}
         Escort::Watch => cautions.push("an operator is told to watch".to_owned()),
-        Escort::Required => cautions.push("an operator must watch: input is frozen while nobody does".to_owned()),
+        Escort::Required => cautions.push(format!(
+            "an operator must watch, and say every {} that they are there: input is frozen while nobody does",
+            case.rule.escort_tap
+        )),
     }
     if case.asked.emergency {
         cautions.push("an emergency: one yes suffices, and somebody else looks back at it afterwards".to_owned());
@@ -319,6 +324,7 @@ impl Api {
             let places = service.filter(|of| of.protocol != Protocol::Ssh).map(|service| service.connections_max);
             (state.vendor_of(facts.technician).cloned(), case.map(|case| case.deadline), protocol, places)
         });
+        let order = self.desk().orders(id).map(|orders| orders.now());
         let idle = |live: &LiveSession| self.clock().boot().since(live.last_input).as_secs();
         let ended = facts.ended.as_ref().map(|(at, ending)| EndingView {
             at: *at,
@@ -340,7 +346,10 @@ impl Api {
             deadline: deadline.filter(|_| ended.is_none()),
             ended,
             frozen: facts.frozen,
+            stopped: order.as_ref().and_then(|order| order.frozen).map(|frozen| frozen.word().to_owned()),
             watchers: self.named_all(facts.watchers.iter().copied()).await,
+            escort: self.escort_view(facts, order.as_ref()).await,
+            told: self.told_view(facts).await,
             live: live.map(|live| LiveView {
                 bytes_up: live.bytes_up,
                 bytes_down: live.bytes_down,
@@ -354,6 +363,25 @@ impl Api {
             seal: facts.seal,
             kept: Some(self.kept_view(id, facts).await),
         }
+    }
+
+    /// Of what runs elsewhere, as that node journaled it.
+    async fn escort_view(&self, facts: &SessionFacts, order: Option<&Order>) -> Option<EscortView> {
+        let rule = self.desk().with_state(|state| state.cases.get(&facts.request).map(|case| Arc::clone(&case.rule)));
+        let rule = rule.filter(|rule| rule.escort == Escort::Required && facts.ended.is_none())?;
+        let there: Vec<_> = match order {
+            Some(order) => order.escorts.keys().copied().collect(),
+            None => facts.escorts.iter().copied().collect(),
+        };
+        Some(EscortView { there: self.named_all(there).await, tap_seconds: rule.escort_tap.0 })
+    }
+
+    async fn told_view(&self, facts: &SessionFacts) -> Vec<ToldView> {
+        let mut told = Vec::new();
+        for (at, text) in &facts.told {
+            told.push(ToldView { at: *at, text: self.opened(*text).await });
+        }
+        told
     }
 
     async fn kept_view(&self, id: SessionId, facts: &SessionFacts) -> KeptView {

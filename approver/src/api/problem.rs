@@ -158,6 +158,8 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::KeptUntil { .. }
         | Refusal::Held(_)
         | Refusal::Erased(_)
+        | Refusal::NoEscortWanted
+        | Refusal::NotWatching
         | Refusal::KeyTaken => StatusCode::CONFLICT,
         Refusal::EmptySpan
         | Refusal::PlantFileWrong(_)

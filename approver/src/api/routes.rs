@@ -370,6 +370,17 @@ fn about_sessions() -> Vec<Route> {
         act("/api/v1/sessions/{session}/thaw", sessions::thaw)
             .for_(OPERATOR, "Let a session's input go on.")
             .gives::<types::Acted>(),
+        act("/api/v1/sessions/{session}/escort", sessions::escort)
+            .for_(
+                OPERATOR,
+                "Say that you are there, where you watch a session whose rule demands an escort. It counts for the rule's \
+                 `escort_tap`, and no longer than you watch.",
+            )
+            .gives::<types::Escorting>(),
+        act("/api/v1/sessions/{session}/tell", sessions::tell)
+            .for_(OPERATOR, "Write a line to a session's technician; whether it could be shown is in the answer.")
+            .takes::<types::Tell>()
+            .gives::<types::ToldAnswer>(),
         read("/api/v1/cuts", cuts::list).for_(SCREENS, "Cuts that stand.").with_key_alone().gives::<types::CutsView>(),
         act("/api/v1/cuts", cuts::cut)
             .for_(CUTTERS, "End at once, and keep out until reopened.")

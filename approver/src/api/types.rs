@@ -938,8 +938,17 @@ pub struct SessionView {
     pub ended: Option<EndingView>,
     /// Input stopped by an operator.
     pub frozen: bool,
+    /// Why its input is stopped now: `by-operator`, `nobody-watches` or `time-is-up`. Only of what runs on this node.
+    #[serde(default)]
+    pub stopped: Option<String>,
     /// Who watches. Not shown to technicians.
     pub watchers: Vec<Named>,
+    /// Where the rule demands an escort. Not shown to technicians.
+    #[serde(default)]
+    pub escort: Option<EscortView>,
+    /// What operators wrote to the technician of late, oldest first.
+    #[serde(default)]
+    pub told: Vec<ToldView>,
     /// Only of what runs on this node.
     pub live: Option<LiveView>,
     /// The digest of the recording's seal.
@@ -947,6 +956,49 @@ pub struct SessionView {
     pub seal: Option<Digest>,
     /// How long its recording is kept. Not shown to technicians.
     pub kept: Option<KeptView>,
+}
+
+/// Who escorts a session that demands it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EscortView {
+    /// Those who watch and have said of late that they are there. Input waits while there is nobody.
+    pub there: Vec<Named>,
+    /// How long each such word counts.
+    pub tap_seconds: u32,
+}
+
+/// A line of an operator to a technician.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ToldView {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The line; none where the text was erased.
+    pub text: Option<String>,
+}
+
+/// Something to tell a technician.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tell {
+    /// One line, of 400 characters at most.
+    pub text: String,
+}
+
+/// What became of a line to a technician. It is in the journal and, in words, in the recording.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ToldAnswer {
+    /// `on-terminals`, `in-lobby` or `nowhere`.
+    pub shown: String,
+    /// The same for people.
+    pub in_words: String,
+}
+
+/// That somebody who watches is there, as the gate took it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Escorting {
+    /// How long that counts.
+    pub tap_seconds: u64,
 }
 
 /// How long a recording is kept.
@@ -1059,7 +1111,7 @@ pub struct Acted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case", tag = "what")]
 pub enum WatchLine {
-    /// Draws the screen as it stands; comes first.
+    /// Draws the screen as it stands; comes first. Nothing, where the session has no terminal.
     Screen {
         /// Base64.
         data: String,
@@ -1083,6 +1135,20 @@ pub enum WatchLine {
         /// Base64.
         data: String,
     },
+    /// What was done outside the terminals: operations that a gate read, commands, files, and what the gate itself did.
+    Happened {
+        /// Whether these stand in place of all that was told of it before.
+        anew: bool,
+        /// Oldest first.
+        lines: Vec<HappenedLine>,
+    },
+    /// How the session's input stands, and who escorts it; comes second, and whenever that changes.
+    Standing {
+        /// Why input is stopped: `by-operator`, `nobody-watches` or `time-is-up`; none where it goes on.
+        stopped: Option<String>,
+        /// Where the rule demands an escort.
+        escort: Option<EscortLine>,
+    },
     /// Nothing happened for a while; the connection stands.
     Still,
     /// The session ended, or this person may watch no longer.
@@ -1090,6 +1156,31 @@ pub enum WatchLine {
         /// Why.
         in_words: String,
     },
+}
+
+/// Something that was done in a watched session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HappenedLine {
+    /// When, by the gate's clock.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// In words.
+    pub words: String,
+    /// Whether the gate refused it.
+    pub refused: bool,
+}
+
+/// Who escorts a watched session, and what of it is up to whoever watches here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EscortLine {
+    /// Those who are there, by name. Input waits while there is nobody.
+    pub there: Vec<String>,
+    /// How much longer your own word that you are there counts, in seconds; none where you gave none, or it is over.
+    pub yours_seconds: Option<u64>,
+    /// How long such a word counts.
+    pub tap_seconds: u64,
+    /// So long before its end it is time for the next.
+    pub warn_seconds: u64,
 }
 
 /// Whom or what to end and keep out.

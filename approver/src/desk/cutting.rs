@@ -1,4 +1,4 @@
-//! What an operator does to what runs: cut, freeze, watch. Taking away acts first, here and now, and is recorded when it
+//! What an operator does to what runs: cut, freeze, watch, escort. Taking away acts first, here and now, and is recorded when it
 //! can be; giving back is recorded first.
 
 use std::fmt;
@@ -6,16 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policies::decide::Command;
-use policies::events::{CutBy, Ending, Scope};
+use policies::events::{CutBy, Ending, EscortEnd, Scope};
 use policies::ids::{CutId, PersonId, SessionId};
+use policies::plant::Escort;
 use policies::refusals::Refusal;
 use policies::requests::{Reopening, Signed, VerdictStatement};
 
 use super::late::Late;
 use super::seats::is_within;
 use super::{Alarm, Desk, Fault, Inner, Rejected};
+use crate::attendance::Gone;
+use crate::clock::Boot;
 use crate::cuts::KeptCut;
 use crate::floor::Watch;
+use crate::lease::Orders;
 use crate::mint;
 
 /// A journal that has not taken a cut by then counts as not answering, and the cut goes to the disk beside it.
@@ -116,19 +120,14 @@ impl Desk {
     }
 
     /// Watches a session. That somebody watches is recorded first; where the journal does not answer, an operator
-    /// sees all the same, and no escort's duty is met by it.
+    /// sees all the same. No escort's duty is met by it: see [`escort`](Self::escort).
     ///
     /// # Errors
     /// No operator, or no such live session here.
     pub async fn watch(&self, session: SessionId, by: PersonId) -> Result<Watching, Rejected> {
         Inner::operator(&self.0.fold(), by)?;
         let watch = self.0.floor.watch(session).ok_or(Refusal::NoSuchSession)?;
-        let is_first = {
-            let mut seats = self.0.seats();
-            let count = seats.watching.entry((session, by)).or_insert(0);
-            *count += 1;
-            *count == 1
-        };
+        let is_first = self.0.seats().attendance.entry(session).or_default().come(by);
         let presence = Presence { desk: self.0.clone(), session, by };
         if is_first {
             match self.act(Command::Watch { session, by }).await {
@@ -139,6 +138,23 @@ impl Desk {
         }
         self.0.settle();
         Ok(Watching { watch, _presence: presence })
+    }
+
+    /// An operator who watches says that they are there. That counts for the rule's `escort_tap` from now, as long as they
+    /// watch; the first word is recorded before it counts, later ones are not. Until when it counts.
+    ///
+    /// # Errors
+    /// They do not watch here, the rule demands no escort, or the journal did not take that they escort: then they do not.
+    pub async fn escort(&self, session: SessionId, by: PersonId) -> Result<Boot, Rejected> {
+        let inner = self.0.clone();
+        self.0.to_its_end(async move { inner.escort(session, by).await }).await?
+    }
+
+    /// What is said about a lease that was given here, as it changes; none where there is none.
+    pub fn orders(&self, session: SessionId) -> Option<Orders> {
+        let seats = self.0.seats();
+        let orders = seats.places.get(&session)?.orders.subscribe();
+        Some(Orders::new(orders))
     }
 }
 
@@ -163,26 +179,67 @@ struct Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        let key = (self.session, self.by);
-        let was_last = {
+        let (session, by) = (self.session, self.by);
+        let gone = {
             let mut seats = self.desk.seats();
-            let count = seats.watching.get_mut(&key).map_or(0, |count| {
-                *count -= 1;
-                *count
-            });
-            if count == 0 {
-                seats.watching.remove(&key);
-            }
-            count == 0
+            let gone = seats.attendance.get_mut(&session).map_or(Gone::NotYet, |here| here.go(by));
+            seats.attendance.retain(|_, here| !here.is_empty());
+            gone
         };
-        if was_last {
-            self.desk.settle();
-            self.desk.later(Late::EndWatch { session: self.session, by: self.by });
+        if gone == Gone::NotYet {
+            return;
         }
+        self.desk.settle();
+        if gone == Gone::Escort {
+            self.desk.later(Late::EndEscort { session, by, why: EscortEnd::Left });
+        }
+        self.desk.later(Late::EndWatch { session, by });
     }
 }
 
 impl Inner {
+    async fn escort(&self, session: SessionId, by: PersonId) -> Result<Boot, Rejected> {
+        let counts = self.escort_counts(session, by)?;
+        let now = self.clock.boot();
+        self.settle();
+        if !self.stays(session, by, now, counts) {
+            // What ended before is recorded before, or it would end this one.
+            self.flush_late().await;
+            self.act(Command::Escort { session, by }).await?;
+            let begun = self.seats().attendance.get_mut(&session).map(|here| here.begin(by, now, counts));
+            if begun != Some(Ok(())) {
+                self.later(Late::EndEscort { session, by, why: EscortEnd::Left });
+                return Err(Refusal::NotWatching.into());
+            }
+        }
+        self.settle();
+        self.time_moved.notify_one();
+        Ok(now.after(counts))
+    }
+
+    /// How long an operator's word that they are there counts, where it may be given at all.
+    fn escort_counts(&self, session: SessionId, by: PersonId) -> Result<Duration, Refusal> {
+        let fold = self.fold();
+        Self::operator(&fold, by)?;
+        let facts = fold.state.sessions.get(&session).filter(|facts| facts.ended.is_none());
+        let case = facts.and_then(|facts| fold.state.cases.get(&facts.request)).ok_or(Refusal::NoSuchSession)?;
+        if case.rule.escort != Escort::Required {
+            return Err(Refusal::NoEscortWanted);
+        }
+        let seats = self.seats();
+        let watches = seats.attendance.get(&session).is_some_and(|here| here.is_watched_by(by));
+        if watches { Ok(case.rule.escort_tap.duration()) } else { Err(Refusal::NotWatching) }
+    }
+
+    /// Whether somebody who escorts, as the journal knows, says so again in time.
+    fn stays(&self, session: SessionId, by: PersonId, now: Boot, counts: Duration) -> bool {
+        let is_journaled = {
+            let fold = self.fold();
+            fold.state.sessions.get(&session).is_some_and(|facts| facts.escorts.contains(&by))
+        };
+        is_journaled && self.seats().attendance.get_mut(&session).is_some_and(|here| here.stay(by, now, counts))
+    }
+
     /// All of a cut that matters: in memory, on this thread, without waiting for anything.
     fn cut_now(&self, by: CutBy, scope: Scope) -> Result<(KeptCut, Vec<SessionId>), Refusal> {
         self.fold().state.may_cut(&by)?;

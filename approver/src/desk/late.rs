@@ -1,11 +1,11 @@
-//! Facts that happened whether or not the journal takes them: endings, cuts, ends of watching. They wait here, in order,
+//! Facts that happened whether or not the journal takes them: endings, cuts, ends of watching and escorting. They wait here, in order,
 //! until it does.
 
 use std::collections::VecDeque;
 
 use policies::decide::Command;
 use policies::digest::Digest;
-use policies::events::{CutBy, Ending};
+use policies::events::{CutBy, Ending, EscortEnd};
 use policies::ids::{PersonId, SessionId};
 
 use super::cutting::cut_command;
@@ -21,6 +21,7 @@ pub(super) enum Late {
     End { session: SessionId, ending: Ending, seal: Option<Digest> },
     Cut(KeptCut),
     EndWatch { session: SessionId, by: PersonId },
+    EndEscort { session: SessionId, by: PersonId, why: EscortEnd },
 }
 
 impl Late {
@@ -31,6 +32,7 @@ impl Late {
             }
             Self::Cut(kept) => cut_command(kept, kept.by.clone()),
             Self::EndWatch { session, by } => Command::EndWatch { session: *session, by: *by },
+            Self::EndEscort { session, by, why } => Command::EndEscort { session: *session, by: *by, why: *why },
         }
     }
 }

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use policies::actions::Actions;
-use policies::events::{Ending, Scope};
+use policies::events::{Ending, EscortEnd, Scope};
 use policies::ids::{CutId, PersonId, RequestId, SessionId, TargetName};
-use policies::people::Standing;
+use policies::people::{Person, Standing};
 use policies::plant::{DeadlineEnding, Escort, StalenessEnding};
 use policies::state::{Case, RequestStanding, State};
 use tokio::sync::watch;
 
 use super::Inner;
 use super::fold::{Fold, GrantClock};
+use super::late::Late;
+use crate::attendance::Attendance;
 use crate::clock::Boot;
 use crate::lease::{Deadline, Frozen, Order, Orders};
 
@@ -24,8 +26,8 @@ pub(super) struct Seats {
     pub(super) places: BTreeMap<SessionId, Place>,
     /// Cuts that act and are not in the journal yet.
     pub(super) blocks: BTreeMap<CutId, Scope>,
-    /// How often each person watches each session here.
-    pub(super) watching: BTreeMap<(SessionId, PersonId), usize>,
+    /// Who watches each session here, and who of them is there.
+    pub(super) attendance: BTreeMap<SessionId, Attendance>,
 }
 
 /// One lease, from before it is admitted until it is given back.
@@ -63,6 +65,7 @@ impl Seat {
             actions: Actions::new(),
             finishing: None,
             watchers: BTreeSet::new(),
+            escorts: BTreeMap::new(),
             over: None,
         };
         let (orders, receiver) = watch::channel(nothing);
@@ -115,6 +118,8 @@ impl Drop for Seat {
 struct Effects {
     cut: Vec<(SessionId, Ending)>,
     frozen: Vec<(SessionId, bool)>,
+    /// Who escorts no longer, because they did not say so again.
+    lapsed: Vec<(SessionId, PersonId)>,
 }
 
 impl Inner {
@@ -125,8 +130,11 @@ impl Inner {
             let down_since = super::lock(&self.health).down_since;
             let mut seats = self.seats();
             seats.blocks.retain(|cut, _| !fold.cuts.contains(cut));
-            let view = View { fold: &fold, seats: &seats, boot: self.clock.boot(), down_since };
-            view.settle()
+            let boot = self.clock.boot();
+            let lapsed = seats.lapse(boot);
+            let view = View { fold: &fold, seats: &seats, boot, down_since };
+            let (effects, next) = view.settle();
+            (Effects { lapsed, ..effects }, next)
         };
         for (session, ending) in &effects.cut {
             self.floor.cut(&[*session], ending);
@@ -134,7 +142,18 @@ impl Inner {
         for (session, frozen) in effects.frozen {
             self.floor.freeze(session, frozen);
         }
+        for (session, by) in effects.lapsed {
+            self.later(Late::EndEscort { session, by, why: EscortEnd::Lapsed });
+        }
         next
+    }
+}
+
+impl Seats {
+    /// Whose word that they are there counts no longer by now.
+    fn lapse(&mut self, now: Boot) -> Vec<(SessionId, PersonId)> {
+        let all = self.attendance.iter_mut();
+        all.flat_map(|(session, there)| there.lapse(now).into_iter().map(|who| (*session, who))).collect()
     }
 }
 
@@ -190,23 +209,37 @@ impl View<'_> {
         let finished = if place.transferring { due_at.after(case.rule.hold_max.duration()) } else { due_at };
         let over = cut.or_else(|| self.over(session, place, case, ends, finished));
         let is_finishing = over.is_none() && due_at <= self.boot;
+        let escorts = self.escorts(session);
         let order = Order {
             deadline,
-            frozen: self.frozen(session, place, case, freezes),
+            frozen: self.frozen(session, place, case, freezes, !escorts.is_empty()),
             actions: actions_at(case, clock, self.boot),
             finishing: is_finishing.then(|| self.shown(deadline, finished)),
             watchers: self.watchers(session),
+            escorts,
             over,
         };
         let widened = clock.widened.iter().map(|until| until.boot);
         let ending = [ends, due_at, finished];
-        let due = widened.chain(freezes).chain(ending).filter(|at| *at > self.boot).min();
+        let lapses = order.escorts.values().copied();
+        let due = widened.chain(freezes).chain(ending).chain(lapses).filter(|at| *at > self.boot).min();
         (order, due)
     }
 
     fn watchers(&self, session: SessionId) -> BTreeSet<PersonId> {
-        let here = self.seats.watching.keys().filter(|(watched, _)| *watched == session);
-        here.map(|(_, person)| *person).collect()
+        self.seats.attendance.get(&session).into_iter().flat_map(Attendance::watchers).collect()
+    }
+
+    /// Who is there, watches here, and was journaled as an escort. An operator who is out by now is none.
+    fn escorts(&self, session: SessionId) -> BTreeMap<PersonId, Boot> {
+        let state = &self.fold.state;
+        let (Some(facts), Some(here)) = (state.sessions.get(&session), self.seats.attendance.get(&session)) else {
+            return BTreeMap::new();
+        };
+        let counts = |who: &PersonId| {
+            facts.escorts.contains(who) && state.people.get(who).is_some_and(Person::is_active_operator)
+        };
+        here.there(self.boot).filter(|(who, _)| counts(who)).collect()
     }
 
     /// Cuts that were journaled, and those that act before they are.
@@ -233,16 +266,20 @@ impl View<'_> {
         }
     }
 
-    fn frozen(&self, session: SessionId, place: &Place, case: &Case, freezes: Option<Boot>) -> Option<Frozen> {
+    fn frozen(
+        &self,
+        session: SessionId,
+        place: &Place,
+        case: &Case,
+        freezes: Option<Boot>,
+        is_escorted: bool,
+    ) -> Option<Frozen> {
         let facts = self.fold.state.sessions.get(&session);
-        let is_watched = facts.is_some_and(|facts| {
-            facts.watchers.iter().any(|person| self.seats.watching.contains_key(&(session, *person)))
-        });
         if place.held || facts.is_some_and(|facts| facts.frozen) {
             Some(Frozen::ByOperator)
         } else if freezes.is_some_and(|at| at <= self.boot) {
             Some(Frozen::TimeIsUp)
-        } else if case.rule.escort == Escort::Required && !is_watched {
+        } else if case.rule.escort == Escort::Required && !is_escorted {
             Some(Frozen::NobodyWatches)
         } else {
             None

@@ -50,6 +50,7 @@ const LEAVES: &[&str] = &[
     "version",
     "deadline",
     "ending",
+    "why",
     "cut",
     "scope",
     "zone",

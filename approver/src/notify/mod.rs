@@ -361,7 +361,9 @@ fn watch_wanted(escort: Escort, session: SessionId) -> Option<String> {
     match escort {
         Escort::None => None,
         Escort::Watch => Some(format!("Somebody is to watch: holdpoint watch {session}")),
-        Escort::Required => Some(format!("Their input waits until somebody watches: holdpoint watch {session}")),
+        Escort::Required => Some(format!(
+            "Their input waits until somebody watches and says that they are there: holdpoint watch {session}"
+        )),
     }
 }
 

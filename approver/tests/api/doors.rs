@@ -51,6 +51,8 @@ plant  POST   /api/v1/sessions/{session}/disconnect         o!
 plant  GET    /api/v1/capture                               ous!
 plant  POST   /api/v1/sessions/{session}/freeze             o!
 plant  POST   /api/v1/sessions/{session}/thaw               o
+plant  POST   /api/v1/sessions/{session}/escort             o
+plant  POST   /api/v1/sessions/{session}/tell               o
 plant  GET    /api/v1/cuts                                  ouad!
 plant  POST   /api/v1/cuts                                  od!
 plant  GET    /api/v1/cuts/{cut}/statement                  o

@@ -95,8 +95,10 @@ async fn a_waiting_request_is_told_step_by_step_and_a_cut_to_everybody() {
 
 #[tokio::test]
 async fn where_a_rule_wants_somebody_to_watch_they_are_told_when_work_begins_and_once() {
-    for (escort, told) in [("watch", "Somebody is to watch"), ("required", "Their input waits until somebody watches")]
-    {
+    for (escort, told) in [
+        ("watch", "Somebody is to watch"),
+        ("required", "Their input waits until somebody watches and says that they are there"),
+    ] {
         let plant = PLANT.replacen("escort = \"required\"", &format!("escort = {escort:?}"), 1);
         let mut stage = Stage::on(Props::new(), &plant).await;
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());

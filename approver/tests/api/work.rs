@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use approver::api::Limits;
 use approver::api::types::{
-    AskMade, Card, CardsView, CertifyTemplate, CutMade, CutsView, Done, Invited, KeptText, OwnRequest, OwnRequestsView,
-    PeopleView, PersonView, PlantFile, PlantProposed, PlantTemplate, RequestMade, SecretNames, SessionsView, Status,
-    VendorsView, VerdictTemplate, WatchLine, reopening_digest,
+    AskMade, Card, CardsView, CertifyTemplate, CutMade, CutsView, Done, EscortLine, Escorting, Invited, KeptText,
+    OwnRequest, OwnRequestsView, PeopleView, PersonView, PlantFile, PlantProposed, PlantTemplate, RequestMade,
+    SecretNames, SessionView, SessionsView, Status, ToldAnswer, VendorsView, VerdictTemplate, WatchLine,
+    reopening_digest,
 };
 use approver::capture::About;
 use approver::testing::{Actor, PLANT, Props, enrol, put_up_elsewhere, sign};
@@ -283,6 +284,76 @@ async fn a_session_is_seen_watched_frozen_cut_and_reopened() {
     assert!(house.stage.desk.with_state(|state| state.cuts.is_empty()));
 }
 
+/// The next line about how a watched session stands.
+async fn stands(watching: &mut hyper::Response<hyper::body::Incoming>) -> (Option<String>, Option<EscortLine>) {
+    loop {
+        let line = watching.frame().await.expect("it goes on").unwrap().into_data().unwrap();
+        if let WatchLine::Standing { stopped, escort } = serde_json::from_slice(&line).unwrap() {
+            return (stopped, escort);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_escort_says_that_they_are_there_and_reads_for_how_long_that_counts() {
+    let house = House::new().await;
+    house.stage.grant("robot-1", &[Action::Shell]).await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let lease = house.stage.admit("robot-1").await.unwrap();
+    let path = format!("/api/v1/sessions/{}", lease.session());
+    assert_eq!(house.post(&format!("{path}/escort"), &lead, json!({})).await.refusal(), "not-watching");
+    let watch = format!("{path}/watch");
+    let proof = house.proof(&lead, "GET", &watch, b"");
+    let mut watching = house.plant.call("GET", &watch, Some(&lead.signed_in.token), Some(proof), "").await;
+    let nobody = EscortLine { there: Vec::new(), yours_seconds: None, tap_seconds: 300, warn_seconds: 60 };
+    assert_eq!(stands(&mut watching).await, (Some("nobody-watches".to_owned()), Some(nobody)));
+    let seen: SessionView = house.get(&path, &lead).await.json();
+    assert_eq!(
+        (seen.stopped.as_deref(), seen.escort.map(|escort| escort.there.len())),
+        (Some("nobody-watches"), Some(0))
+    );
+
+    let counts: Escorting = house.post(&format!("{path}/escort"), &lead, json!({})).await.json();
+    assert_eq!(counts.tap_seconds, 300);
+    let there = EscortLine { there: vec!["lee".into()], yours_seconds: Some(300), tap_seconds: 300, warn_seconds: 60 };
+    assert_eq!(stands(&mut watching).await, (None, Some(there)));
+    let seen: SessionView = house.get(&path, &lead).await.json();
+    assert_eq!((seen.stopped, seen.escort.unwrap().there[0].name.as_str()), (None, "lee"));
+    house.stage.pass(Duration::from_secs(300));
+    let (stopped, escort) = stands(&mut watching).await;
+    assert_eq!((stopped.as_deref(), escort.unwrap().yours_seconds), (Some("nobody-watches"), None));
+    drop(watching);
+    house.stage.desk.end(lease, Ending::Left, None).await;
+}
+
+#[tokio::test]
+async fn a_line_to_the_technician_is_short_harmless_in_the_journal_and_told_as_shown() {
+    let house = House::new().await;
+    house.stage.grant("hmi-2", &[Action::Shell]).await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let lease = house.stage.admit("hmi-2").await.unwrap();
+    let path = format!("/api/v1/sessions/{}", lease.session());
+    let tell = format!("{path}/tell");
+    for (text, refusal) in [(" \n ", "bad-text"), (&*"x".repeat(401), "line-too-long")] {
+        let refused = house.post(&tell, &lead, json!({ "text": text })).await;
+        assert_eq!((refused.status, refused.refusal().as_str()), (422, refusal));
+    }
+    let size = house.stage.desk.head().size;
+    let text = "hold on\u{1b}]0;x\u{7}\n\u{202e}the crane moves";
+    let told: ToldAnswer = house.post(&tell, &lead, json!({ "text": text })).await.json();
+    assert_eq!((told.shown.as_str(), told.in_words.as_str()), ("on-terminals", "Shown on the technician's terminal."));
+    let shown = house.stage.props.floor.told.lock().unwrap().clone();
+    assert_eq!(shown, [(lease.session(), "lee writes: hold on]0;x the crane moves".to_owned())]);
+    assert_eq!(house.stage.desk.head().size, size + 1);
+    let seen: SessionView = house.get(&path, &lead).await.json();
+    assert_eq!(seen.told[0].text.as_deref(), Some("hold on]0;x the crane moves"));
+    let tess = house.sign_in(Face::Vendor, &house.stage.technician).await;
+    let own: SessionsView = house.get("/api/v1/sessions", &tess).await.json();
+    assert_eq!(own.sessions[0].told.len(), 1);
+    house.stage.desk.end(lease, Ending::Left, None).await;
+    assert_eq!(house.post(&tell, &lead, json!({ "text": "too late" })).await.refusal(), "no-such-session");
+}
+
 #[tokio::test]
 async fn a_spectator_who_is_put_out_sees_no_more() {
     let house = House::new().await;
@@ -299,7 +370,7 @@ async fn a_spectator_who_is_put_out_sees_no_more() {
             let line = watching.frame().await.expect("an end with words").unwrap().into_data().unwrap();
             match serde_json::from_slice(&line).unwrap() {
                 WatchLine::Over { in_words } => return in_words,
-                WatchLine::Screen { .. } | WatchLine::Still => {}
+                WatchLine::Screen { .. } | WatchLine::Still | WatchLine::Standing { .. } => {}
                 other => panic!("{other:?}"),
             }
         }

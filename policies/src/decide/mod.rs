@@ -16,12 +16,13 @@ pub use admission::Admission;
 pub use requests::{NewRequest, quorum_is_met, waits_for};
 
 use crate::digest::{Digest, Salted};
-use crate::events::{CutBy, Ending, Event, Founder, PackOf, Scope};
+use crate::events::{CutBy, Ending, EscortEnd, Event, Founder, PackOf, Scope};
 use crate::ids::{
     AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, Recipient, RequestId, ServiceName, SessionId,
     TargetName, VendorId, ZoneName,
 };
 use crate::people::{Kind, SshKey};
+use crate::plant::Escort;
 use crate::refusals::Refusal;
 use crate::requests::{
     CertifyStatement, EraseStatement, PlantStatement, Reopening, RestoreStatement, Signed, VerdictStatement, Widening,
@@ -33,53 +34,219 @@ use crate::time::Seconds;
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "each is the wish behind the event of the same name; fields are documented there")]
 pub enum Command {
-    Found { deployment: DeploymentId, log_key: String, founders: Vec<Founder>, plant: String },
-    Contract { vendor: VendorId, end: Timestamp, sponsor: PersonId, by: PersonId },
-    Invite { person: PersonId, kind: Kind, groups: Vec<GroupName>, link: LinkId, expires: Timestamp, by: PersonId },
-    Reinvite { person: PersonId, link: LinkId, expires: Timestamp, by: PersonId },
-    Enrol { link: LinkId, key: SshKey },
-    Certify { certificate: Signed<CertifyStatement> },
-    Rename { person: PersonId, name: Salted, by: PersonId },
-    Disable { person: PersonId, by: PersonId },
-    DisableVendor { vendor: VendorId, by: PersonId },
-    Lock { person: PersonId, until: Timestamp },
-    SetPassword { person: PersonId },
-    ComeOnDuty { person: PersonId },
-    ProposePlant { text: String, by: PersonId },
-    SignPlant { signed: Signed<PlantStatement> },
+    Found {
+        deployment: DeploymentId,
+        log_key: String,
+        founders: Vec<Founder>,
+        plant: String,
+    },
+    Contract {
+        vendor: VendorId,
+        end: Timestamp,
+        sponsor: PersonId,
+        by: PersonId,
+    },
+    Invite {
+        person: PersonId,
+        kind: Kind,
+        groups: Vec<GroupName>,
+        link: LinkId,
+        expires: Timestamp,
+        by: PersonId,
+    },
+    Reinvite {
+        person: PersonId,
+        link: LinkId,
+        expires: Timestamp,
+        by: PersonId,
+    },
+    Enrol {
+        link: LinkId,
+        key: SshKey,
+    },
+    Certify {
+        certificate: Signed<CertifyStatement>,
+    },
+    Rename {
+        person: PersonId,
+        name: Salted,
+        by: PersonId,
+    },
+    Disable {
+        person: PersonId,
+        by: PersonId,
+    },
+    DisableVendor {
+        vendor: VendorId,
+        by: PersonId,
+    },
+    Lock {
+        person: PersonId,
+        until: Timestamp,
+    },
+    SetPassword {
+        person: PersonId,
+    },
+    ComeOnDuty {
+        person: PersonId,
+    },
+    ProposePlant {
+        text: String,
+        by: PersonId,
+    },
+    SignPlant {
+        signed: Signed<PlantStatement>,
+    },
     Submit(NewRequest),
-    Vote { verdict: Signed<VerdictStatement> },
-    Withdraw { request: RequestId, by: PersonId },
-    AskExtension { ask: AskId, request: RequestId, more: Seconds, reason: Salted, by: PersonId },
-    AskWidening { widening: Widening, by: PersonId },
-    Revoke { request: RequestId, reason: Salted, by: PersonId },
+    Vote {
+        verdict: Signed<VerdictStatement>,
+    },
+    Withdraw {
+        request: RequestId,
+        by: PersonId,
+    },
+    AskExtension {
+        ask: AskId,
+        request: RequestId,
+        more: Seconds,
+        reason: Salted,
+        by: PersonId,
+    },
+    AskWidening {
+        widening: Widening,
+        by: PersonId,
+    },
+    Revoke {
+        request: RequestId,
+        reason: Salted,
+        by: PersonId,
+    },
     Admit(Admission),
-    End { session: SessionId, ending: Ending, seal: Option<Digest> },
-    Freeze { session: SessionId, by: PersonId },
-    Thaw { session: SessionId, by: PersonId },
-    Watch { session: SessionId, by: PersonId },
-    EndWatch { session: SessionId, by: PersonId },
-    Fetch { session: SessionId, by: PersonId },
-    Hold { session: SessionId, reason: Salted, by: PersonId },
-    Release { session: SessionId, of: PersonId, by: PersonId },
-    SignErasure { signed: Signed<EraseStatement> },
-    Pack { of: PackOf, by: PersonId },
-    Capture { target: Option<TargetName>, zone: Option<ZoneName>, by: PersonId },
-    Disconnect { session: SessionId, by: PersonId },
-    ReportTransfer { session: SessionId, until: Timestamp },
-    ReportHostKey { target: TargetName, service: ServiceName, expected: String, got: String },
-    ReportRefusal { person: PersonId, reason: String, target: Option<TargetName> },
-    Cut { cut: CutId, scope: Scope, by: CutBy, at: Timestamp },
-    Reopen { reopening: Reopening, verdict: Signed<VerdictStatement> },
+    End {
+        session: SessionId,
+        ending: Ending,
+        seal: Option<Digest>,
+    },
+    Freeze {
+        session: SessionId,
+        by: PersonId,
+    },
+    Thaw {
+        session: SessionId,
+        by: PersonId,
+    },
+    Watch {
+        session: SessionId,
+        by: PersonId,
+    },
+    EndWatch {
+        session: SessionId,
+        by: PersonId,
+    },
+    /// An operator who watches says that they are there.
+    Escort {
+        session: SessionId,
+        by: PersonId,
+    },
+    /// They are there no longer.
+    EndEscort {
+        session: SessionId,
+        by: PersonId,
+        why: EscortEnd,
+    },
+    /// An operator writes a line to the technician.
+    Tell {
+        session: SessionId,
+        text: Salted,
+        by: PersonId,
+    },
+    Fetch {
+        session: SessionId,
+        by: PersonId,
+    },
+    Hold {
+        session: SessionId,
+        reason: Salted,
+        by: PersonId,
+    },
+    Release {
+        session: SessionId,
+        of: PersonId,
+        by: PersonId,
+    },
+    SignErasure {
+        signed: Signed<EraseStatement>,
+    },
+    Pack {
+        of: PackOf,
+        by: PersonId,
+    },
+    Capture {
+        target: Option<TargetName>,
+        zone: Option<ZoneName>,
+        by: PersonId,
+    },
+    Disconnect {
+        session: SessionId,
+        by: PersonId,
+    },
+    ReportTransfer {
+        session: SessionId,
+        until: Timestamp,
+    },
+    ReportHostKey {
+        target: TargetName,
+        service: ServiceName,
+        expected: String,
+        got: String,
+    },
+    ReportRefusal {
+        person: PersonId,
+        reason: String,
+        target: Option<TargetName>,
+    },
+    Cut {
+        cut: CutId,
+        scope: Scope,
+        by: CutBy,
+        at: Timestamp,
+    },
+    Reopen {
+        reopening: Reopening,
+        verdict: Signed<VerdictStatement>,
+    },
     Sweep,
-    StartNode { node: NodeId, version: String },
-    StopNode { node: NodeId },
-    Checkpoint { node: NodeId, checkpoint: String },
-    ReportRecorder { node: NodeId },
-    Backup { node: NodeId, by: PersonId },
-    NameRecipients { node: NodeId, recipients: BTreeSet<Recipient> },
-    Rehearse { recipient: Recipient, session: SessionId, by: PersonId },
-    Restore { administrator: Box<Signed<RestoreStatement>>, operator: Box<Signed<RestoreStatement>> },
+    StartNode {
+        node: NodeId,
+        version: String,
+    },
+    StopNode {
+        node: NodeId,
+    },
+    Checkpoint {
+        node: NodeId,
+        checkpoint: String,
+    },
+    ReportRecorder {
+        node: NodeId,
+    },
+    Backup {
+        node: NodeId,
+        by: PersonId,
+    },
+    NameRecipients {
+        node: NodeId,
+        recipients: BTreeSet<Recipient>,
+    },
+    Rehearse {
+        recipient: Recipient,
+        session: SessionId,
+        by: PersonId,
+    },
+    Restore {
+        administrator: Box<Signed<RestoreStatement>>,
+        operator: Box<Signed<RestoreStatement>>,
+    },
 }
 
 impl State {
@@ -148,6 +315,19 @@ impl State {
                 Ok(vec![Event::Watched { session: *session, by: *by }])
             }
             Command::EndWatch { session, by } => Ok(vec![Event::WatchEnded { session: *session, by: *by }]),
+            Command::Escort { session, by } => self.decide_escort(*session, *by),
+            Command::EndEscort { session, by, why } => {
+                let is_escort = self.sessions.get(session).is_some_and(|facts| facts.escorts.contains(by));
+                Ok(is_escort
+                    .then_some(Event::EscortEnded { session: *session, by: *by, why: *why })
+                    .into_iter()
+                    .collect())
+            }
+            Command::Tell { session, text, by } => {
+                self.operator(*by)?;
+                self.live_session(*session)?;
+                Ok(vec![Event::Told { session: *session, text: *text, by: *by }])
+            }
             Command::Fetch { session, by } => self.decide_fetch(*session, *by),
             Command::Hold { session, reason, by } => self.decide_hold(*session, *reason, *by),
             Command::Release { session, of, by } => self.decide_release(*session, *of, *by),
@@ -187,6 +367,19 @@ impl State {
             }
             Command::Restore { administrator, operator } => self.decide_restore(administrator, operator, now),
         }
+    }
+
+    /// Whoever escorts watches, so that is said with it where it was not yet.
+    fn decide_escort(&self, session: SessionId, by: PersonId) -> Result<Vec<Event>, Refusal> {
+        self.operator(by)?;
+        let facts = self.live_session(session)?;
+        let is_wanted = self.cases.get(&facts.request).is_some_and(|case| case.rule.escort == Escort::Required);
+        if !is_wanted {
+            return Err(Refusal::NoEscortWanted);
+        }
+        let watched = (!facts.watchers.contains(&by)).then_some(Event::Watched { session, by });
+        let escorted = (!facts.escorts.contains(&by)).then_some(Event::Escorted { session, by });
+        Ok(watched.into_iter().chain(escorted).collect())
     }
 
     /// Sessions of a node that starts anew are over: it cannot be running them.

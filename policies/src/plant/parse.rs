@@ -415,6 +415,8 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
     let escort = reader.or("escort", Escort::default(), |f| {
         f.one_of(&[("none", Escort::None), ("watch", Escort::Watch), ("required", Escort::Required)])
     });
+    let escort_tap =
+        reader.or("escort_tap", Rule::ESCORT_TAP, |f| f.duration(Rule::ESCORT_TAP_LEAST..=Rule::ESCORT_TAP_LIMIT));
     let idle = reader.or("idle", Rule::IDLE, |f| f.duration(SECOND..=DAY));
     let idle_ending = reader.or("idle_ending", IdleEnding::default(), |f| {
         f.one_of(&[("lock", IdleEnding::Lock), ("end", IdleEnding::End)])
@@ -431,6 +433,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
     let file_check = file_check(reader, actions.as_ref());
 
     note_reaching_nothing(reader, known, reach.as_ref(), actions.as_ref());
+    note_never_escorted(reader, escort);
     note_never_idle(reader, idle, duration_max);
     note_idle_while_checked(reader, idle, file_check.as_ref());
     note_removed_too_early(reader, retention, retention_max);
@@ -452,6 +455,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
         work_order: work_order?,
         exclusive: exclusive?,
         escort: escort?,
+        escort_tap: escort_tap?,
         idle: idle?,
         idle_ending: idle_ending?,
         ending: ending?,
@@ -652,6 +656,16 @@ fn note_idle_while_checked(reader: &Reader<'_, '_>, idle: Option<Seconds>, check
 }
 
 /// Written, but longer than any session: then idleness would never end one.
+fn note_never_escorted(reader: &Reader<'_, '_>, escort: Option<Escort>) {
+    if reader.has("escort_tap") && escort.is_some_and(|escort| escort != Escort::Required) {
+        reader.note_at(
+            "escort_tap",
+            "changes nothing without escort = \"required\"",
+            "leave it out, or demand an escort",
+        );
+    }
+}
+
 fn note_never_idle(reader: &Reader<'_, '_>, idle: Option<Seconds>, duration_max: Option<Seconds>) {
     let (Some(idle), Some(duration_max)) = (idle, duration_max) else { return };
     if reader.has("idle") && idle > duration_max {

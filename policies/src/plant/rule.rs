@@ -54,6 +54,9 @@ pub struct Rule {
     pub exclusive: Exclusive,
     /// Whether an operator watches.
     pub escort: Escort,
+    /// How long an escort counts as being there after each time they said so.
+    #[serde(default = "escort_tap", skip_serializing_if = "is_escort_tap")]
+    pub escort_tap: Seconds,
     /// How long a person may give no input.
     pub idle: Seconds,
     /// What happens then.
@@ -109,6 +112,13 @@ impl Rule {
     pub const CONNECTIONS: u16 = 10;
     /// `factor_lasts` where the file says nothing.
     pub const FACTOR_LASTS: Seconds = Seconds(10 * 60);
+    /// `escort_tap` where the file says nothing: long enough to watch and not only to tap, and short enough that whoever
+    /// fell asleep or was called away is missed before much is done.
+    pub const ESCORT_TAP: Seconds = Seconds(5 * 60);
+    /// No `escort_tap` is shorter: it would be nothing but tapping.
+    pub const ESCORT_TAP_LEAST: Seconds = Seconds(10);
+    /// No `escort_tap` is longer: it would prove nothing.
+    pub const ESCORT_TAP_LIMIT: Seconds = Seconds(3_600);
     /// `idle` where the file says nothing.
     pub const IDLE: Seconds = Seconds(15 * 60);
     /// `freeze_max` where `ending = "freeze"` and the file says nothing.
@@ -137,10 +147,25 @@ impl Rule {
         Digest::of("rule", self)
     }
 
+    /// So long before an escort counts as gone they are warned: a quarter of `escort_tap`, and no more than a minute.
+    pub const fn escort_warning(&self) -> Seconds {
+        let quarter = self.escort_tap.0 / 4;
+        Seconds(if quarter < 60 { quarter } else { 60 })
+    }
+
     /// Who may approve, such as `1 of shift-lead and 1 of ot-security`.
     pub fn approvers(&self) -> String {
         self.approvals.iter().map(Quorum::to_string).collect::<Vec<_>>().join(" and ")
     }
+}
+
+const fn escort_tap() -> Seconds {
+    Rule::ESCORT_TAP
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_escort_tap(tap: &Seconds) -> bool {
+    *tap == Rule::ESCORT_TAP
 }
 
 /// A rule that asks nobody would grant to anybody, so no event brings one back.

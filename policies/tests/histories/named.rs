@@ -3,6 +3,7 @@
 
 use jiff::SignedDuration;
 use jiff::tz::TimeZoneDatabase;
+use policies::events::EscortEnd;
 use policies::ids::Recipient;
 use policies::people::Standing;
 use policies::recipients::REHEARSED_WITHIN;
@@ -1281,4 +1282,55 @@ fn a_recipient_that_nobody_tried_for_a_year_is_forgotten_and_one_that_is_named_n
     world.must(&name("gate-1", &['p', 'z']));
     assert_eq!(forgotten(&world, begun + year + year), named(&[]));
     assert_eq!(forgotten(&world, begun + year + year + second), named(&['q', 'p', 'z']));
+}
+
+// Escorts
+
+#[test]
+fn an_escort_watches_is_said_once_and_ends_once() {
+    let mut world = World::on(&plant_with("exclusive = \"none\"", "exclusive = \"none\"\nescort = \"required\""));
+    let (by, technician) = (person(LEADS[0]), person(TECHNICIANS[TARA].0));
+    world.granted(TARA, &SHELL);
+    let door = world.door(TARA);
+    let session = door.session;
+    world.enter(door);
+    let (escort, left) = (Command::Escort { session, by }, EscortEnd::Left);
+    let end = |why| Command::EndEscort { session, by, why };
+    assert_eq!(world.must_unjudged(&end(left)), [], "nobody escorted");
+    let refused = world.refused(&Command::Escort { session, by: technician });
+    assert!(matches!(refused, Refusal::WrongKind(_)), "{refused:?}");
+    let begun = [Event::Watched { session, by }, Event::Escorted { session, by }];
+    assert_eq!(world.must_unjudged(&escort), begun);
+    assert_eq!(world.must_unjudged(&escort), []);
+    let lapsed = EscortEnd::Lapsed;
+    assert_eq!(world.must_unjudged(&end(lapsed)), [Event::EscortEnded { session, by, why: lapsed }]);
+    assert_eq!(world.must_unjudged(&end(left)), []);
+    assert_eq!(world.must_unjudged(&escort), [Event::Escorted { session, by }]);
+    world.must_unjudged(&Command::EndWatch { session, by });
+    assert!(world.state.sessions[&session].escorts.is_empty(), "whoever does not watch escorts nothing");
+    world.must_unjudged(&escort);
+    world.must_unjudged(&Command::End { session, ending: Ending::Left, seal: None });
+    assert!(world.state.sessions[&session].escorts.is_empty());
+    assert_eq!(world.refused(&escort), Refusal::NoSuchSession);
+    let text = Salted::new(&[1; 32], "hold on");
+    assert_eq!(world.refused(&Command::Tell { session, text, by }), Refusal::NoSuchSession);
+}
+
+#[test]
+fn where_no_escort_is_demanded_nobody_escorts_and_everybody_may_be_written_to() {
+    let mut world = World::founded();
+    world.granted(TARA, &SHELL);
+    let door = world.door(TARA);
+    let session = door.session;
+    world.enter(door);
+    let by = person(LEADS[0]);
+    assert_eq!(world.refused(&Command::Escort { session, by }), Refusal::NoEscortWanted);
+    for number in 0..20_u8 {
+        world.must(&Command::Tell { session, text: Salted::new(&[number; 32], "hold on"), by });
+    }
+    let told = &world.state.sessions[&session].told;
+    assert_eq!((told.len(), told[15].1), (16, Salted::new(&[19; 32], "hold on")), "the newest are at hand");
+    let technician = person(TECHNICIANS[TARA].0);
+    let refused = world.refused(&Command::Tell { session, text: Salted::new(&[0; 32], "x"), by: technician });
+    assert!(matches!(refused, Refusal::WrongKind(_)), "{refused:?}");
 }

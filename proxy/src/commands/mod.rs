@@ -93,9 +93,12 @@ enum Command {
     Revoke(requests::RevokeArgs),
     Sessions(sessions::ListArgs),
     /// Stop a session's input at once, until `thaw`
+    #[command(visible_alias = "pause")]
     Freeze(sessions::OneArgs),
     /// Let a session's input go on
+    #[command(visible_alias = "resume")]
     Thaw(sessions::OneArgs),
+    Tell(sessions::TellArgs),
     /// Close a session's connections to its target, so that others may have them; the session goes on
     Disconnect(sessions::OneArgs),
     Watch(watch::Args),
@@ -179,6 +182,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Freeze(args) => sessions::freeze(&args, profile),
         Command::Disconnect(args) => sessions::disconnect(&args, profile),
         Command::Thaw(args) => sessions::thaw(&args, profile),
+        Command::Tell(args) => sessions::tell(&args, profile),
         Command::Watch(args) => watch::run(&args, profile),
         Command::Capture(args) => capture::run(&args, profile),
         Command::Feed(args) => feed::run(&args, profile),

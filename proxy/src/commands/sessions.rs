@@ -1,7 +1,7 @@
-//! `holdpoint sessions`, `freeze`, `thaw` and `disconnect`: what runs, stopping its input for a while, and freeing a target's
-//! places.
+//! `holdpoint sessions`, `freeze`, `thaw`, `tell` and `disconnect`: what runs, stopping its input for a while, a line to its
+//! technician, and freeing a target's places.
 
-use approver::api::types::{Acted, Disconnected, SessionView, SessionsView};
+use approver::api::types::{Acted, Disconnected, Named, SessionView, SessionsView, Tell, ToldAnswer};
 use policies::ids::SessionId;
 
 use super::card::list as actions;
@@ -78,11 +78,47 @@ fn show(session: &SessionView, clock: &Clock) {
     });
     let websocket = session.live.as_ref().filter(|live| live.within_websocket);
     let websocket = websocket.map(|_| "over a WebSocket: what opens TLS in between may read and alter it".to_owned());
-    let watchers = session.watchers.iter().map(|watcher| format!("{} watches", plain(&watcher.name)));
-    let now: Vec<String> = frozen.into_iter().chain(transfer).chain(websocket).chain(idle).chain(watchers).collect();
+    let escorts: &[Named] = session.escort.as_ref().map_or(&[], |escort| &escort.there);
+    let waits = session.escort.as_ref().filter(|_| escorts.is_empty());
+    let waits = waits.map(|_| "WAITS FOR AN ESCORT: watch it, and say there that you are".to_owned());
+    let escorted = escorts.iter().map(|escort| format!("{} escorts", plain(&escort.name)));
+    let watchers = session.watchers.iter().filter(|watcher| !escorts.contains(watcher));
+    let watchers = watchers.map(|watcher| format!("{} watches", plain(&watcher.name)));
+    let now = frozen.into_iter().chain(waits).chain(transfer).chain(websocket).chain(idle);
+    let now: Vec<String> = now.chain(escorted).chain(watchers).collect();
     if !now.is_empty() {
         labelled("  now", &now.join(", "));
     }
+    for told in &session.told {
+        let text = told.text.as_deref().unwrap_or("(the text is not there)");
+        labelled("  told", &format!("{}: {}", clock.moment(told.at), plain(text)));
+    }
+}
+
+/// Write a line to a session's technician: shown on their terminal, and in the recording
+#[derive(Debug, clap::Args)]
+pub(super) struct TellArgs {
+    /// As `sessions` lists it.
+    #[arg(value_name = "SESSION")]
+    session: SessionId,
+    /// The line, of 400 characters at most.
+    #[arg(value_name = "TEXT", required = true, num_args = 1..)]
+    text: Vec<String>,
+    /// For machines.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn tell(args: &TellArgs, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let tell = Tell { text: args.text.join(" ") };
+        let told: ToldAnswer = client.post(&format!("/api/v1/sessions/{}/tell", args.session), &tell).await?;
+        if args.json {
+            return print_json(&told);
+        }
+        say!("{}", plain(&told.in_words));
+        Ok(())
+    })
 }
 
 pub(super) fn freeze(args: &OneArgs, profile: &ProfileArg) -> Done {

@@ -1,16 +1,26 @@
 //! `holdpoint watch`: a session as it runs, from the screen as it stands. What the gate sends goes into a screen of our
 //! own, and only what that draws reaches this terminal; when watching ends, however it ends, the terminal is as before.
+//! Where the rule demands an escort, whoever watches says by a key that they are there.
 
+mod bar;
+
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
 
-use approver::api::types::{SessionView, WatchLine};
+use approver::api::types::{Escorting, SessionView, WatchLine};
 use approver::watching::{Lines, NotALine, Took, Watched};
+use jiff::tz::TimeZone;
 use policies::ids::SessionId;
 use recordings::notes::Size;
-use recordings::screen::Painter;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use recordings::screen::{DEFAULT_SIZE, Painter, Screen};
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
+use tokio::io::{AsyncReadExt as _, Stdin, stdin};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
+
+use bar::{Bar, Wish};
 
 use super::gate::{ProfileArg, at_gate};
 use super::showing::plain;
@@ -18,7 +28,8 @@ use super::{Done, Failure, print_json};
 use crate::client::{Client, Fault, Pieces};
 use crate::saying;
 
-/// Watch a session live. Ctrl-C leaves it; that you watched is in the journal.
+/// Watch a session live. Ctrl-C leaves it; that you watched is in the journal. Where the rule demands an escort, SPACE
+/// says that you are there, again and again: the last line tells how long it counts.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// As `sessions` lists it.
@@ -34,13 +45,14 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
         let session: SessionView = client.get(&format!("/api/v1/sessions/{}", args.session)).await?;
         if args.json {
-            return watch(client, args.session, &mut Told).await.map(drop);
+            return watch(client, args.session, &mut Told, Keys::none()).await.map(drop);
         }
         let why = {
-            let _quiet = Quiet::begin();
-            let mut view = View::new();
-            let why = watch(client, args.session, &mut view).await;
-            saying::write(format_args!("{}", view.painter.leave()));
+            let quiet = Quiet::begin();
+            let mut view = View::new(client.timezone());
+            let keys = if quiet.reads_keys() && view.window.is_some() { Keys::of_terminal() } else { Keys::none() };
+            let why = watch(client, args.session, &mut view, keys).await;
+            saying::write(format_args!("{}", view.leave()));
             why?
         };
         let (who, target) = (plain(&session.technician.name), &session.target);
@@ -56,6 +68,17 @@ trait Spectator {
 
     /// This terminal has another size.
     fn begin_anew(&mut self) {}
+
+    /// A key was pressed.
+    fn press(&mut self, _: u8) -> Wish {
+        Wish::Nothing
+    }
+
+    /// What the gate said to a wish.
+    fn answer(&mut self, _: Result<(), Fault>) {}
+
+    /// A second went by.
+    fn tick(&mut self) {}
 }
 
 /// Tells each line on.
@@ -72,12 +95,19 @@ impl Spectator for Told {
 }
 
 /// Shows the session until it is over or one leaves; why, in words.
-async fn watch(client: &mut Client, session: SessionId, spectator: &mut impl Spectator) -> Result<String, Failure> {
+async fn watch(
+    client: &mut Client,
+    session: SessionId,
+    spectator: &mut impl Spectator,
+    mut keys: Keys,
+) -> Result<String, Failure> {
     let pieces = client.stream(&format!("/api/v1/sessions/{session}/watch")).await?;
     let mut telling = Telling { pieces, lines: Lines::default() };
     let heard = |kind| signal(kind).map_err(Failure::failed);
     let (mut interrupt, mut terminate) = (heard(SignalKind::interrupt())?, heard(SignalKind::terminate())?);
     let mut resized: Signal = heard(SignalKind::window_change())?;
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         tokio::select! {
             line = telling.next() => match line? {
@@ -90,8 +120,24 @@ async fn watch(client: &mut Client, session: SessionId, spectator: &mut impl Spe
             _ = interrupt.recv() => return Ok("you watch no longer".to_owned()),
             _ = terminate.recv() => return Ok("you watch no longer".to_owned()),
             _ = resized.recv() => spectator.begin_anew(),
+            _ = seconds.tick() => spectator.tick(),
+            key = keys.next() => {
+                let wish = spectator.press(key);
+                if wish != Wish::Nothing {
+                    spectator.answer(wished(client, session, wish).await);
+                }
+            }
         }
     }
+}
+
+/// Asks the gate for what a key meant.
+async fn wished(client: &mut Client, session: SessionId, wish: Wish) -> Result<(), Fault> {
+    if let Wish::SignIn(code) = &wish {
+        client.sign_in(code).await?;
+    }
+    let _counts: Escorting = client.post(&format!("/api/v1/sessions/{session}/escort"), &()).await?;
+    Ok(())
 }
 
 /// What the gate tells, line by line.
@@ -121,37 +167,128 @@ impl From<NotALine> for Fault {
     }
 }
 
-/// The watched screen, and how much of it stands on this terminal.
+/// The watched screen, or where there is no terminal what passes, and how much of it stands on this terminal; below it a line
+/// of our own, while there is one.
 struct View {
     watched: Watched,
+    /// What passes, as a screen.
+    passing: Screen,
+    timezone: TimeZone,
     painter: Painter,
+    window: Option<Size>,
+    bar: Bar,
+    has_bar: bool,
 }
 
 impl View {
-    fn new() -> Self {
-        Self { watched: Watched::default(), painter: Painter::new(window()) }
+    fn new(timezone: TimeZone) -> Self {
+        let window = window();
+        let (watched, painter) = (Watched::default(), Painter::new(window));
+        let passing = Screen::new(DEFAULT_SIZE);
+        Self { watched, passing, timezone, painter, window, bar: Bar::default(), has_bar: false }
     }
 
     fn paint(&mut self) {
-        let painted = self.painter.paint(self.watched.screen());
-        saying::write(format_args!("{painted}"));
+        self.paint_screen();
+        self.draw_bar();
+    }
+
+    fn paint_screen(&mut self) {
+        let screen = if self.watched.has_terminal() { self.watched.screen() } else { &self.passing };
+        saying::write(format_args!("{}", self.painter.paint(screen)));
+    }
+
+    /// What passes, as much of it as the window has room for.
+    fn list(&mut self) {
+        let size = self.window.map_or(DEFAULT_SIZE, |window| self.room(window));
+        let mut passing = Screen::new(size);
+        for (number, line) in self.watched.happened().iter().enumerate() {
+            let at = line.at.to_zoned(self.timezone.clone()).strftime("%H:%M:%S").to_string();
+            let (begins, words) = (if number == 0 { "" } else { "\r\n" }, plain(&line.words));
+            let colour = if line.refused { "\x1b[1;31m" } else { "" };
+            passing.feed(format!("{begins}{colour}{at} {words}\x1b[0m").as_bytes());
+        }
+        self.passing = passing;
+    }
+
+    /// The line stands in the last row, which is the screen's again where there is nothing to say.
+    fn draw_bar(&mut self) {
+        let Some(window) = self.window else { return };
+        let text = self.bar.text(Instant::now());
+        if self.has_bar != text.is_some() {
+            self.has_bar = text.is_some();
+            self.painter = Painter::new(Some(self.room(window)));
+            self.list();
+            self.paint_screen();
+        }
+        let Some(text) = text else { return };
+        let (row, bell) = (window.rows, if self.bar.rings(Instant::now()) { "\x07" } else { "" });
+        let text: String = format!("[holdpoint] {text}").chars().take(window.columns as usize).collect();
+        saying::write(format_args!("\x1b7\x1b[{row};1H\x1b[0;7m{text}\x1b[0m\x1b[K\x1b8{bell}"));
+    }
+
+    /// How much of the window is the session's.
+    const fn room(&self, window: Size) -> Size {
+        let below = if self.has_bar { 1 } else { 0 };
+        Size { columns: window.columns, rows: if window.rows > 1 { window.rows - below } else { 1 } }
+    }
+
+    /// What to write at the end.
+    fn leave(&self) -> String {
+        let erased = match (self.window, self.has_bar) {
+            (Some(window), true) => format!("\x1b[{};1H\x1b[K", window.rows),
+            _ => String::new(),
+        };
+        format!("{erased}{}", self.painter.leave())
     }
 }
 
 impl Spectator for View {
     /// Works a line in and draws what changed.
     fn take(&mut self, line: &WatchLine) -> Result<Option<String>, Failure> {
+        if let WatchLine::Standing { stopped, escort } = line {
+            self.bar.take(stopped.as_deref(), escort.as_ref(), Instant::now());
+            self.draw_bar();
+        }
         match self.watched.take(line).map_err(Fault::from)? {
             Took::Nothing => {}
             Took::Drew => self.paint(),
+            Took::Happened => {
+                self.list();
+                if !self.watched.has_terminal() {
+                    self.paint();
+                }
+            }
             Took::Over(in_words) => return Ok(Some(in_words)),
         }
         Ok(None)
     }
 
     fn begin_anew(&mut self) {
-        self.painter = Painter::new(window());
+        self.window = window();
+        self.painter = Painter::new(self.window.map(|window| self.room(window)));
+        self.list();
         self.paint();
+    }
+
+    fn press(&mut self, key: u8) -> Wish {
+        let wish = self.bar.press(key);
+        self.draw_bar();
+        wish
+    }
+
+    fn answer(&mut self, answered: Result<(), Fault>) {
+        match answered {
+            Ok(()) => {}
+            Err(Fault::NotSignedIn) => self.bar.wants_code(),
+            Err(Fault::Problem(problem)) if problem.refusal == "not-signed-in" => self.bar.wants_code(),
+            Err(fault) => self.bar.came_to_nothing(&format!("{fault}.")),
+        }
+        self.draw_bar();
+    }
+
+    fn tick(&mut self) {
+        self.draw_bar();
     }
 }
 
@@ -165,33 +302,83 @@ pub(super) fn window() -> Option<Size> {
     Some(Size { columns: size.ws_col.into(), rows: size.ws_row.into() })
 }
 
-/// What a spectator types does not show; as it was again when dropped.
-struct Quiet(Option<Termios>);
+/// So many tenths of a second a read waits for a key: whoever leaves waits no longer.
+const KEY_TENTHS_MAX: u8 = 2;
+
+/// What a spectator types does not show, and is read key by key; as it was again when dropped.
+struct Quiet {
+    was: Option<Termios>,
+    reads_keys: bool,
+}
 
 impl Quiet {
     fn begin() -> Self {
         let input = io::stdin();
         let was = if input.is_terminal() { tcgetattr(input.as_fd()).ok() } else { None };
-        if let Some(was) = &was {
+        let reads_keys = was.as_ref().is_some_and(|was| {
             let mut quiet = was.clone();
-            quiet.local_modes.remove(LocalModes::ECHO);
-            set(&quiet);
-        }
-        Self(was)
+            quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON);
+            quiet.special_codes[SpecialCodeIndex::VMIN] = 0;
+            quiet.special_codes[SpecialCodeIndex::VTIME] = KEY_TENTHS_MAX;
+            set(&quiet)
+        });
+        Self { was, reads_keys }
+    }
+
+    /// Whether a read of the terminal gives what was typed, and does not wait long for it.
+    const fn reads_keys(&self) -> bool {
+        self.reads_keys
     }
 }
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        if let Some(was) = &self.0 {
+        if let Some(was) = &self.was {
             set(was);
         }
     }
 }
 
-/// A terminal that cannot be set is left as it is.
-fn set(modes: &Termios) {
-    if let Err(error) = tcsetattr(io::stdin().as_fd(), OptionalActions::Flush, modes) {
+/// A terminal that cannot be set is left as it is. Whether it was set.
+fn set(modes: &Termios) -> bool {
+    let set = tcsetattr(io::stdin().as_fd(), OptionalActions::Flush, modes);
+    if let Err(error) = &set {
         tracing::debug!(%error, "the terminal keeps its modes");
+    }
+    set.is_ok()
+}
+
+/// The keys that are pressed on this terminal. What is no terminal presses none: to be there is a person's to say.
+struct Keys {
+    terminal: Option<Stdin>,
+    pressed: VecDeque<u8>,
+}
+
+impl Keys {
+    /// None ever.
+    const fn none() -> Self {
+        Self { terminal: None, pressed: VecDeque::new() }
+    }
+
+    /// Of a terminal that is [`Quiet`], so that no read waits long.
+    fn of_terminal() -> Self {
+        Self { terminal: Some(stdin()), pressed: VecDeque::new() }
+    }
+
+    /// The next key; never, where there is none. May be dropped and called again.
+    async fn next(&mut self) -> u8 {
+        loop {
+            if let Some(key) = self.pressed.pop_front() {
+                return key;
+            }
+            let Some(terminal) = &mut self.terminal else { return std::future::pending().await };
+            let mut keys = [0; 64];
+            match terminal.read(&mut keys).await {
+                Ok(0) if tcgetattr(io::stdin().as_fd()).is_ok() => {}
+                Ok(read) if read > 0 => self.pressed.extend(&keys[..read]),
+                // It is gone.
+                _ => self.terminal = None,
+            }
+        }
     }
 }

@@ -20,6 +20,7 @@ use super::judge::ChannelJudge;
 use super::texts::{self, Place};
 use super::witness::Witness;
 use super::{CHANNELS_MAX, SshChannel, VendorChannel};
+use crate::floor::Telling;
 use crate::flow::Queue;
 use crate::legs::Legs;
 use crate::ssh::channel::{Carried, CarryFault, End, Terms, VendorEnd, Voice, carry};
@@ -35,7 +36,7 @@ pub(super) struct Shared {
     pub(super) orders: Orders,
     pub(super) place: Place,
     /// Where lines for the technician go.
-    pub(super) told: mpsc::Sender<String>,
+    pub(super) told: mpsc::Sender<Telling>,
     /// What checks uploads before the target has any of them, where the rule says so.
     pub(super) checks: Option<Checks>,
     /// Where operations are summed up for the feed.
@@ -50,7 +51,7 @@ impl Attending for Shared {
     }
 
     fn tell(&self, line: String) {
-        if self.told.try_send(line).is_err() {
+        if self.told.try_send(Telling::of(line)).is_err() {
             tracing::debug!("a technician who is refused much misses a line of it");
         }
     }
@@ -314,14 +315,14 @@ impl Channels {
         self.tasks.shutdown().await;
     }
 
-    /// Says a line on every terminal; a stream of bytes that a program reads is left alone.
-    pub(super) fn say(&self, text: &str) {
+    /// Says a line on every terminal; a stream of bytes that a program reads is left alone. On how many it is read.
+    pub(super) fn say(&self, text: &str) -> usize {
         let line = texts::line(text);
-        for (_, spoken) in self.terminals() {
-            if !spoken.voice.say(&line) {
-                tracing::debug!("a technician who does not read misses a line");
-            }
+        let said = self.terminals().filter(|(_, spoken)| spoken.voice.say(&line)).count();
+        if said < self.terminals().count() {
+            tracing::debug!("a technician who does not read misses a line");
         }
+        said
     }
 
     /// Whether there is a terminal at all, on which a code could be typed.

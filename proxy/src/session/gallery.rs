@@ -1,12 +1,12 @@
-//! What spectators of a session see: its terminals, as they stand and as they change. It taps the relay and never the
+//! What spectators of a session see: its terminals, as they stand and as they change, and what is done outside them. It taps the relay and never the
 //! store. Who may watch is the Desk's to say; how a view is made harmless is the viewer's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use approver::floor::{Watch, WatchFrame, WatchFrames};
+use approver::floor::{Happened, Joined, Watch, WatchFrame, WatchFrames};
 use bytes::Bytes;
 use policies::events::Ending;
 use recordings::block::Keyframe;
@@ -14,8 +14,10 @@ use recordings::notes::Size;
 use recordings::screen::DEFAULT_SIZE;
 use tokio::sync::broadcast;
 
-/// What happens outside every terminal, such as commands and file copies, is told on a terminal of the gate's own.
-const OWN: u32 = 0;
+/// The number of no terminal: channels are counted from 1.
+const NONE: u32 = 0;
+/// So much of what was done is told to whoever joins: a screen full, and some more.
+const HAPPENED_MAX: usize = 100;
 /// Frames a spectator may be behind before it gets a fresh screen instead: some seconds of typing, and with the largest
 /// chunks no more than 4 MiB.
 const BEHIND_MAX: usize = 32;
@@ -32,6 +34,8 @@ struct Stage {
     terminals: BTreeMap<u32, Screen>,
     /// The terminal a person last typed on, or the newest.
     shown: u32,
+    /// What was done of late outside the terminals.
+    happened: VecDeque<Happened>,
     /// There while somebody watches.
     spectators: Option<broadcast::Sender<WatchFrame>>,
 }
@@ -71,14 +75,14 @@ impl Gallery {
         }
     }
 
-    /// Something happened outside every terminal, in harmless words.
-    pub(crate) fn happened(&self, words: &str) {
-        let line = Bytes::from(format!("{words}\r\n"));
+    /// Something was done outside the terminals.
+    pub(crate) fn happened(&self, happened: Happened) {
         let mut stage = self.stage();
-        stage.terminals.entry(OWN).or_insert_with(|| Screen::new(Size { columns: 80, rows: 24 })).feed(&line);
-        if stage.shown == OWN {
-            stage.send(|| WatchFrame::Output(line.clone()));
+        if stage.happened.len() >= HAPPENED_MAX {
+            stage.happened.pop_front();
         }
+        stage.happened.push_back(happened.clone());
+        stage.send(|| WatchFrame::Happened(happened));
     }
 
     /// A channel is closed.
@@ -86,7 +90,7 @@ impl Gallery {
         let mut stage = self.stage();
         stage.terminals.remove(&channel);
         if stage.shown == channel {
-            stage.shown = stage.terminals.last_key_value().map_or(OWN, |(newest, _)| *newest);
+            stage.shown = stage.terminals.last_key_value().map_or(NONE, |(newest, _)| *newest);
             stage.show_anew();
         }
     }
@@ -99,7 +103,7 @@ impl Gallery {
     /// What draws each of the technician's terminals as it stands.
     pub(crate) fn keyframes(&self) -> Vec<Keyframe> {
         let mut stage = self.stage();
-        let terminals = stage.terminals.iter_mut().filter(|(channel, screen)| **channel != OWN && screen.is_drawn_on);
+        let terminals = stage.terminals.iter_mut().filter(|(_, screen)| screen.is_drawn_on);
         terminals.map(|(channel, screen)| screen.keyframe(*channel)).collect()
     }
 
@@ -122,8 +126,8 @@ impl Gallery {
     pub(crate) fn watch(self: &Arc<Self>) -> Watch {
         let gallery = Arc::clone(self);
         let seat = Box::new(Seat::take(Arc::clone(self)));
-        let (screen, frames) = WatchFrames::join(Box::new(move || gallery.stage().join()));
-        Watch { screen, frames, seat }
+        let (screen, happened, frames) = WatchFrames::join(Box::new(move || gallery.stage().join()));
+        Watch { screen, happened, frames, seat }
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
@@ -139,8 +143,8 @@ impl fmt::Debug for Gallery {
 }
 
 impl Stage {
-    fn join(&mut self) -> (Bytes, broadcast::Receiver<WatchFrame>) {
-        let receiver = match &self.spectators {
+    fn join(&mut self) -> Joined {
+        let frames = match &self.spectators {
             Some(spectators) => spectators.subscribe(),
             None => {
                 let (spectators, receiver) = broadcast::channel(BEHIND_MAX);
@@ -148,7 +152,7 @@ impl Stage {
                 receiver
             }
         };
-        (self.screen(), receiver)
+        Joined { screen: self.screen(), happened: self.happened.iter().cloned().collect(), frames }
     }
 
     /// Another terminal, or another size: the spectators' own must follow before anything is drawn on it.
@@ -161,7 +165,7 @@ impl Stage {
             self.send(|| WatchFrame::Resize { columns: small(columns), rows: small(rows) });
         }
         let screen = self.screen();
-        self.send(|| WatchFrame::Skipped { frames: 0, screen });
+        self.send(|| WatchFrame::Skipped { frames: 0, screen, happened: None });
     }
 
     fn screen(&mut self) -> Bytes {
@@ -329,7 +333,7 @@ mod tests {
         output(&gallery, 1, " unseen");
         gallery.typed(1);
         assert_eq!(watch.frames.next().await, Some(WatchFrame::Resize { columns: 20, rows: 3 }));
-        let Some(WatchFrame::Skipped { frames: 0, screen }) = watch.frames.next().await else {
+        let Some(WatchFrame::Skipped { frames: 0, screen, happened: None }) = watch.frames.next().await else {
             panic!("a fresh screen")
         };
         assert_eq!(seen(&screen)[0], "first unseen");
@@ -345,22 +349,35 @@ mod tests {
         for _ in 0..100 {
             output(&gallery, 1, "x");
         }
-        let Some(WatchFrame::Skipped { frames, screen }) = watch.frames.next().await else { panic!("skipped") };
+        let Some(WatchFrame::Skipped { frames, screen, .. }) = watch.frames.next().await else { panic!("skipped") };
         assert_eq!(frames, 100 - BEHIND_MAX as u64);
         assert_eq!(seen(&screen).join(""), "x".repeat(60));
     }
 
-    #[test]
-    fn what_happens_outside_terminals_is_told_in_words() {
+    fn happened(words: &str) -> Happened {
+        Happened { at: jiff::Timestamp::UNIX_EPOCH, words: words.to_owned(), refused: false }
+    }
+
+    #[tokio::test]
+    async fn what_is_done_outside_terminals_is_told_in_words_and_who_is_late_or_slow_has_the_newest() {
         let gallery = Arc::new(Gallery::default());
-        gallery.happened("runs uptime");
-        assert_eq!(seen(&gallery.watch().screen)[0], "runs uptime");
+        gallery.happened(happened("runs uptime"));
+        let mut watch = gallery.watch();
+        assert_eq!((watch.screen.len(), &watch.happened[..]), (0, &[happened("runs uptime")][..]));
+        gallery.happened(happened("runs date"));
+        assert_eq!(watch.frames.next().await, Some(WatchFrame::Happened(happened("runs date"))));
+        let all: Vec<_> = (0..2 * HAPPENED_MAX).map(|n| happened(&n.to_string())).collect();
+        all.iter().cloned().for_each(|one| gallery.happened(one));
+        let Some(WatchFrame::Skipped { happened: Some(newest), .. }) = watch.frames.next().await else {
+            panic!("skipped")
+        };
+        assert_eq!(newest, all[HAPPENED_MAX..]);
     }
 
     #[test]
     fn keyframes_are_the_technicians_terminals_to_the_last_byte() {
         let gallery = Arc::new(Gallery::default());
-        gallery.happened("runs uptime");
+        gallery.happened(happened("runs uptime"));
         assert_eq!(gallery.keyframes(), []);
         for channel in 1..=3 {
             gallery.resize(channel, SMALL);
@@ -394,7 +411,7 @@ mod tests {
         assert_eq!(gallery.spectators(), 1);
         drop(two);
         output(&gallery, 1, "nobody");
-        gallery.happened("nobody");
+        gallery.happened(happened("nobody"));
         assert!(gallery.stage().spectators.is_none());
     }
 

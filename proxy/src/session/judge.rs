@@ -52,7 +52,7 @@ impl ChannelJudge {
     fn terminal(&self) -> Verdict {
         self.on_terminal.store(true, Ordering::Relaxed);
         if let Some(frozen) = self.orders.now().frozen {
-            self.voice.say(&texts::line(&self.place.frozen(Some(frozen))));
+            self.voice.say(&texts::line(&self.place.frozen(Some(frozen), None)));
         }
         Verdict::allow()
     }

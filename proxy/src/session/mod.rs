@@ -47,7 +47,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::floor::{Floor, Live};
+use crate::floor::{Floor, Live, Telling};
 use crate::flow::{Moment, Queue, Valve};
 use crate::gate::Gate;
 use crate::ssh::target::TargetFault;
@@ -120,7 +120,7 @@ pub enum Hold {
     /// The session's channels alone; others may go on, and the face says why these ended.
     Channels {
         /// Where lines for the technician go.
-        told: mpsc::Sender<String>,
+        told: mpsc::Sender<Telling>,
     },
 }
 

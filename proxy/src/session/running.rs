@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use approver::clock::Boot;
-use approver::lease::{Deadline, Lease, Order, Orders, Warning};
+use approver::floor::Shown;
+use approver::lease::{Deadline, Frozen, Lease, Order, Orders, Warning};
 use approver::people::CodeNotTaken;
 use certs::proof::{Face, VerifiedKey};
 use certs::totp::SpentCode;
@@ -21,14 +22,14 @@ use recordings::fault::StoreFault;
 use recordings::leaf::Account;
 use recordings::notes::Note;
 use recordings::words::Words;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
 use super::channels::{ChannelFault, Channels, Closed, Shared, Way};
 use super::texts::Place;
 use super::witness::{Seen, Witness};
 use super::{Hold, SessionsParts, VendorChannel, VendorLine};
-use crate::floor::{Presence, StoppedBy};
+use crate::floor::{Presence, StoppedBy, Telling};
 use crate::flow::QueueFault;
 use crate::ssh::channel::CarryFault;
 use crate::ssh::target::TargetFault;
@@ -60,7 +61,7 @@ pub(super) struct Inbox {
     /// Channels that the technician opened; closed when they left.
     pub(super) channels: mpsc::Receiver<Box<VendorChannel>>,
     /// Lines that the technician is to be told.
-    pub(super) told: mpsc::Receiver<String>,
+    pub(super) told: mpsc::Receiver<Telling>,
     /// Codes typed on a locked terminal.
     pub(super) codes: mpsc::Receiver<Zeroizing<String>>,
     /// Where the end is told, when everything is done.
@@ -172,7 +173,7 @@ impl Running {
                 Some(noted) = self.notes.next() => noted.is_err().then_some(Ending::RecorderFailed),
                 closed = self.channels.closed() => self.closed(closed),
                 channel = self.inbox.channels.recv(), if !self.left => self.opened(channel),
-                Some(text) = self.inbox.told.recv() => self.tell(&text),
+                Some(telling) = self.inbox.told.recv() => self.tell(telling),
                 Some(code) = self.inbox.codes.recv() => self.check(code),
                 answer = self.lock.answered() => self.answered(answer),
                 Ok(()) = slow.changed() => self.recorder_is(*slow.borrow_and_update()),
@@ -189,7 +190,11 @@ impl Running {
         let order = self.orders.now();
         if order.frozen != self.obeyed.frozen {
             self.presence.live.frozen.set(StoppedBy::Order, order.frozen.is_some());
-            let text = self.place.frozen(order.frozen);
+            let text = self.place.frozen(order.frozen, self.obeyed.frozen);
+            if order.frozen.is_none() {
+                // Who could give no input was not idle.
+                self.seen().touch();
+            }
             self.record(&Note::Freeze { frozen: order.frozen.is_some(), reason: text.as_str().into() });
             self.say(&text);
         }
@@ -225,11 +230,19 @@ impl Running {
 
     /// Says a line to the technician, wherever it can be read.
     fn say(&self, text: &str) {
-        self.channels.say(text);
-        if let Hold::Channels { told } = &self.line.hold
-            && told.try_send(text.to_owned()).is_err()
-        {
-            tracing::debug!("a technician who is told too much misses a line");
+        self.pass_on(Telling::of(text));
+    }
+
+    /// The same, and tells whoever wants to know where that was.
+    fn pass_on(&self, telling: Telling) {
+        let Telling { text, mut wanted } = telling;
+        let terminals = self.channels.say(&text);
+        if terminals > 0 {
+            Telling::shown(wanted.take(), Shown::OnTerminals(terminals));
+        }
+        let Hold::Channels { told } = &self.line.hold else { return };
+        if told.try_send(Telling { text, wanted }).is_err() {
+            tracing::debug!("a technician who is told too much, or reads nothing, misses a line");
         }
     }
 
@@ -268,9 +281,27 @@ impl Running {
     }
 
     /// In it may stand what somebody else wrote.
-    fn tell(&mut self, text: &str) -> Option<Ending> {
-        self.say(&Words::from(text).to_string());
+    fn tell(&mut self, Telling { text, wanted }: Telling) -> Option<Ending> {
+        let text = Words::from(text.as_str()).to_string();
+        match wanted {
+            Some(wanted) => self.tell_for(text, wanted),
+            None => self.say(&text),
+        }
         None
+    }
+
+    /// What an operator wrote is recorded, with whether somebody could read it.
+    fn tell_for(&self, text: String, wanted: oneshot::Sender<Shown>) {
+        let (asked, answer) = oneshot::channel();
+        self.pass_on(Telling { text: text.clone(), wanted: Some(asked) });
+        let witness = Arc::clone(&self.witness);
+        let noted = async move {
+            let shown = answer.await.unwrap_or(Shown::Nowhere);
+            Telling::shown(Some(wanted), shown);
+            let text = if shown == Shown::Nowhere { format!("{text} {NOT_SHOWN}") } else { text };
+            witness.record(SESSION, &Note::Notice { text }).await
+        };
+        self.notes.push(noted.boxed());
     }
 
     fn recorder_is(&mut self, slow: bool) -> Option<Ending> {
@@ -303,7 +334,7 @@ impl Running {
             let text = self.place.time_left(left, self.obeyed.deadline);
             self.say(&text);
         }
-        if self.seen().is_transferring() {
+        if self.seen().is_transferring() || self.waits_for_an_operator() {
             self.seen().touch();
             return None;
         }
@@ -315,6 +346,11 @@ impl Running {
             _ => return Some(Ending::Idle),
         }
         None
+    }
+
+    /// Whether the technician can give no input until an operator does something: that is no idleness of theirs.
+    fn waits_for_an_operator(&self) -> bool {
+        matches!(self.obeyed.frozen, Some(Frozen::ByOperator | Frozen::NobodyWatches))
     }
 
     /// A lock that nobody could open again would only be a slow ending.
@@ -367,6 +403,9 @@ impl Running {
         self.witness.seen()
     }
 }
+
+/// What the recording has behind a line of an operator that nobody could read.
+const NOT_SHOWN: &str = "(NOT SHOWN: nobody read lines of this session)";
 
 /// The number of no channel: what happens to the session as a whole.
 const SESSION: u32 = 0;

@@ -42,15 +42,16 @@ impl Place {
         format!("The session now lasts until {}.", self.clock(deadline))
     }
 
-    /// Input stopped, or goes on.
-    pub fn frozen(&self, frozen: Option<Frozen>) -> String {
-        match frozen {
-            Some(Frozen::ByOperator) => "Your input is stopped by an operator. What you type now is thrown away.",
-            Some(Frozen::NobodyWatches) => {
+    /// Input stopped, or goes on, after it was stopped for this.
+    pub fn frozen(&self, frozen: Option<Frozen>, before: Option<Frozen>) -> String {
+        match (frozen, before) {
+            (Some(Frozen::ByOperator), _) => "Your input is stopped by an operator. What you type now is thrown away.",
+            (Some(Frozen::NobodyWatches), _) => {
                 "Your input waits: here an operator must watch, and nobody does. What you type now is thrown away."
             }
-            Some(Frozen::TimeIsUp) => "Your time is up. Your input is stopped, and the session ends soon.",
-            None => "Your input goes on.",
+            (Some(Frozen::TimeIsUp), _) => "Your time is up. Your input is stopped, and the session ends soon.",
+            (None, Some(Frozen::NobodyWatches)) => "An operator watches. Your input goes on.",
+            (None, _) => "Your input goes on.",
         }
         .to_owned()
     }
@@ -244,7 +245,8 @@ mod tests {
             place.recording_caught_up(),
         ]
         .into_iter()
-        .chain(frozen.map(|frozen| place.frozen(frozen)))
+        .chain(frozen.map(|frozen| place.frozen(frozen, None)))
+        .chain([place.frozen(None, Some(Frozen::NobodyWatches))])
         .chain(frozen.map(|frozen| place.waits(frozen)))
         .chain(endings.iter().map(|ending| place.over(ending)))
         .collect()

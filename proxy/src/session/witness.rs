@@ -9,12 +9,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use approver::clock::{Boot, Clock};
+use approver::floor::Happened;
 use approver::recorder::Recorder;
 use bytes::Bytes;
 use recordings::fault::StoreFault;
 use recordings::frame::Stream;
 use recordings::notes::Note;
+use recordings::remarks;
 use recordings::session::Keyframes;
+use recordings::timeline::in_words;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -294,25 +297,28 @@ impl Seen {
         match note {
             Note::Terminal { size, .. } | Note::Resize { size } => gallery.resize(channel, *size),
             Note::ChannelClose => gallery.close(channel),
-            Note::Exec { command, copies_files } => {
-                if *copies_files {
-                    gallery.copies_files(channel);
-                }
-                gallery.happened(&format!("runs {command}"));
-            }
-            Note::Subsystem { name } => {
-                gallery.copies_files(channel);
-                gallery.happened(&format!("opens {name}"));
-            }
-            Note::Shell if !gallery.has_terminal(channel) => gallery.happened("opens a shell without a terminal"),
-            Note::FileEntry(entry) => {
-                gallery.happened(&format!("{} {} ({} bytes)", entry.operation.as_str(), entry.path, entry.bytes));
-            }
-            Note::GateVerdict { words, operation: Some(_), .. } => gallery.happened(&words.to_string()),
-            Note::GateVerdict { allowed: false, words, .. } => gallery.happened(&format!("refused {words}")),
-            Note::GateVerdict { words, checked: Some(_), .. } => gallery.happened(&words.to_string()),
+            Note::Exec { copies_files: true, .. } | Note::Subsystem { .. } => gallery.copies_files(channel),
             _ => {}
         }
+        let is_told = !matches!(note, Note::Shell) || !gallery.has_terminal(channel);
+        if let Some(words) = passing(channel, note).filter(|_| is_told) {
+            let refused = matches!(note, Note::GateVerdict { allowed: false, .. });
+            gallery.happened(Happened { at: self.clock.wall(), words, refused });
+        }
+    }
+}
+
+/// What spectators are told of a fact, in harmless words: what `play` lists of it.
+fn passing(channel: u32, note: &Note) -> Option<String> {
+    match note {
+        Note::ChannelOpen { kind, to: Some(to), .. } => Some(format!("connection {channel} ({kind}) opened to {to}")),
+        Note::Exec { command, .. } => Some(format!("runs {command}")),
+        Note::Subsystem { name } => Some(format!("opens {name}")),
+        Note::Shell => Some("opens a shell without a terminal".to_owned()),
+        Note::GateVerdict { words, operation: Some(operation), .. } => Some(in_words(words, operation)),
+        // Who watches is told beside.
+        Note::Watch { .. } => None,
+        note => remarks::of_note(note),
     }
 }
 

@@ -183,7 +183,27 @@ async fn a_freeze_throws_input_away_and_a_thaw_lets_it_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_an_escort_is_required_input_waits_until_somebody_watches() {
+async fn who_can_give_no_input_because_of_an_operator_is_not_idle() {
+    let rule = "idle = \"5m\"\nidle_ending = \"end\"";
+    let hall = Hall::with(Options { rule, ..Options::default() }).await;
+    let technician = hall.connect().await;
+    let mut shell = technician.shell().await;
+    hall.stage.desk.freeze(technician.session, hall.stage.lead.person).await.unwrap();
+    shell.until("Your input is stopped by an operator.").await;
+    for _ in 0..3 {
+        hall.pass(5 * MINUTE + Duration::from_secs(1)).await;
+        settle().await;
+    }
+    hall.stage.desk.thaw(technician.session, hall.stage.lead.person).await.unwrap();
+    shell.until("Your input goes on.").await;
+    hall.pass(4 * MINUTE).await;
+    echo(&mut shell, "still here\r").await;
+    hall.pass(5 * MINUTE + Duration::from_secs(1)).await;
+    assert_eq!(technician.ended().await, Ending::Idle);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_an_escort_is_required_input_waits_until_somebody_says_that_they_are_there() {
     let rule = "idle = \"4h\"\nescort = \"required\"";
     let hall = Hall::with(Options { rule, ..Options::default() }).await;
     let technician = hall.connect().await;
@@ -194,8 +214,10 @@ async fn where_an_escort_is_required_input_waits_until_somebody_watches() {
     shell.until("here an operator must watch, and nobody does.").await;
     shell.type_in("unheard\r").await;
     settle().await;
-    let mut watching = hall.stage.desk.watch(technician.session, hall.stage.lead.person).await.unwrap();
-    shell.until("Your input goes on.").await;
+    let lead = hall.stage.lead.person;
+    let mut watching = hall.stage.desk.watch(technician.session, lead).await.unwrap();
+    hall.stage.desk.escort(technician.session, lead).await.unwrap();
+    shell.until("An operator watches. Your input goes on.").await;
     echo(&mut shell, "heard\r").await;
     let screen = String::from_utf8(watching.watch.screen.to_vec()).unwrap();
     assert!(screen.contains("ready"), "{screen:?}");
@@ -206,7 +228,7 @@ async fn where_an_escort_is_required_input_waits_until_somebody_watches() {
             seen.push_str(&String::from_utf8_lossy(&bytes));
         }
     }
-    let second = hall.stage.desk.watch(technician.session, hall.stage.lead.person).await.unwrap();
+    let second = hall.stage.desk.watch(technician.session, lead).await.unwrap();
     drop(watching);
     echo(&mut shell, "still heard\r").await;
     drop(second);

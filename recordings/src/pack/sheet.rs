@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use policies::actions::{Action, Actions};
 use policies::digest::{Digest, Salted};
-use policies::events::{CutBy, Ending, ErasedOn, Event, Factor, PackOf, Scope};
+use policies::events::{CutBy, Ending, ErasedOn, EscortEnd, Event, Factor, PackOf, Scope};
 use policies::ids::{PersonId, ServiceName, TargetName};
 use policies::people::Kind;
-use policies::plant::{Plant, Protocol, Service};
+use policies::plant::{Escort, Plant, Protocol, Service};
 use policies::requests::{Answer, Matter, VerdictStatement};
 use policies::state::{Case, RequestStanding, State};
 use policies::time::Window;
@@ -471,6 +471,10 @@ impl<'a> Sheet<'a> {
             let label = match event {
                 Event::Watched { .. } => "Began to watch",
                 Event::WatchEnded { .. } => "Stopped watching",
+                Event::Escorted { .. } => "Began to escort",
+                Event::EscortEnded { why: EscortEnd::Left, .. } => "Escorted no longer",
+                Event::EscortEnded { why: EscortEnd::Lapsed, .. } => "Gave no word that they were still there",
+                Event::Told { .. } => "Wrote to the technician",
                 Event::Frozen { .. } => "Stopped the input",
                 Event::Thawed { .. } => "Let the input go on",
                 _ => continue,
@@ -478,6 +482,16 @@ impl<'a> Sheet<'a> {
             watched |= matches!(event, Event::Watched { .. });
             let who = event.actor().map(|person| self.name(person)).unwrap_or_default();
             lines.noted(label, format!("{}, {who}", self.at(noted.at)), *noted);
+            if let Event::Told { text, .. } = event {
+                lines.told("The line", self.texts.tell(*text), *noted);
+            }
+        }
+        if self.case.rule.escort == Escort::Required {
+            let every = self.case.rule.escort_tap;
+            lines.put(
+                "Demanded",
+                format!("an escort, who says every {every} that they are there; else input is stopped"),
+            );
         }
         if !watched {
             lines.put("Watched", "nobody watched");

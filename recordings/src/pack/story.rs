@@ -260,6 +260,7 @@ const fn text_in(event: &Event) -> Option<Salted> {
         Event::ExtensionAsked { extension } => Some(extension.reason),
         Event::WideningAsked { widening } => Some(widening.reason),
         Event::Held { reason, .. } => Some(*reason),
+        Event::Told { text, .. } => Some(*text),
         _ => None,
     }
 }
@@ -306,6 +307,9 @@ impl<'a> Teller<'a> {
             | Event::Thawed { session, .. }
             | Event::Watched { session, .. }
             | Event::WatchEnded { session, .. }
+            | Event::Escorted { session, .. }
+            | Event::EscortEnded { session, .. }
+            | Event::Told { session, .. }
             | Event::Fetched { session, .. }
             | Event::Rehearsed { session, .. }
             | Event::Held { session, .. }

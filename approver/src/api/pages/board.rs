@@ -10,7 +10,7 @@ use policies::events::Scope;
 
 use super::super::types::{
     AlarmSeen, AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, AskView, AsksView, Card, CardsView, CutView, CutsView,
-    LiveView, SessionView, SessionsView, Status,
+    LiveView, Named, SessionView, SessionsView, Status,
 };
 use super::inside::{Inside, Said};
 use super::{Pages, Posted, Top, words};
@@ -76,6 +76,11 @@ pub(super) struct AtWork {
     pub(super) watchers: String,
     /// Such as `2 of 4 places`; of a service by TCP alone.
     pub(super) places: String,
+    /// Who is there, where the rule demands an escort.
+    pub(super) escorts: String,
+    /// Input waits, because an escort is demanded and nobody is there.
+    pub(super) wants_escort: bool,
+    /// An operator froze it.
     pub(super) is_frozen: bool,
     pub(super) is_transferring: bool,
 }
@@ -243,7 +248,9 @@ pub(super) fn at_work(session: &SessionView, now: Timestamp) -> AtWork {
         left: session.deadline.map(|deadline| words::between(now, deadline)).unwrap_or_default(),
         up: live.map(|live| words::amount(live.bytes_up)).unwrap_or_default(),
         down: live.map(|live| words::amount(live.bytes_down)).unwrap_or_default(),
-        watchers: session.watchers.iter().map(|who| words::plain(&who.name)).collect::<Vec<_>>().join(", "),
+        watchers: names(&session.watchers),
+        escorts: session.escort.as_ref().map(|escort| names(&escort.there)).unwrap_or_default(),
+        wants_escort: session.ended.is_none() && session.escort.as_ref().is_some_and(|escort| escort.there.is_empty()),
         places: live.and_then(places).unwrap_or_default(),
         is_frozen: session.frozen,
         is_transferring: live.is_some_and(|live| live.transferring),
@@ -253,6 +260,10 @@ pub(super) fn at_work(session: &SessionView, now: Timestamp) -> AtWork {
 fn places(live: &LiveView) -> Option<String> {
     let most = live.connections_max?;
     Some(format!("{} of {most} places", live.connections))
+}
+
+fn names(people: &[Named]) -> String {
+    people.iter().map(|who| words::plain(&who.name)).collect::<Vec<_>>().join(", ")
 }
 
 async fn of_cut(pages: &Pages, cut: &CutView) -> Standing {

@@ -74,6 +74,7 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
         .route("/asks/{ask}/sign", post(signing::ask))
         .route("/sessions/{session}", get(session::show))
         .route("/sessions/{session}/watch", post(session::watch))
+        .route("/sessions/{session}/tell", post(session::tell))
         .route("/sessions/{session}/screen", get(watching::screen))
         .route("/sessions/{session}/{act}", post(session::act))
         .route("/cut", get(session::before_cut).post(session::cut))

@@ -8,7 +8,7 @@ use policies::ids::SessionId;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::types::{Acted, Cut, CutMade, Disconnected, SessionView, SessionsView};
+use super::super::types::{Acted, Cut, CutMade, Disconnected, Escorting, SessionView, SessionsView, Tell, ToldAnswer};
 use super::card::id_of;
 use super::inside::{Inside, Said};
 use super::{Fields, Pages, Posted, Top, board, words};
@@ -27,6 +27,10 @@ struct Session {
     ended: String,
     at_work: board::AtWork,
     idle: String,
+    /// How often an escort says that they are there; empty where the rule demands none.
+    tap: String,
+    /// What operators wrote to the technician, and when.
+    told: Vec<(String, String)>,
 }
 
 pub(super) async fn show(State(pages): State<Pages>, inside: Inside, Path(id): Path<String>) -> Response {
@@ -57,6 +61,15 @@ async fn of_session(pages: &Pages, inside: &Inside, id: &str) -> Result<Session,
             .live
             .map(|live| words::length(i64::try_from(live.idle_seconds).unwrap_or(i64::MAX)))
             .unwrap_or_default(),
+        tap: session.escort.map(|escort| words::duration(escort.tap_seconds)).unwrap_or_default(),
+        told: session
+            .told
+            .iter()
+            .map(|told| {
+                let text = told.text.as_deref().unwrap_or("(the text is not there)");
+                (words::moment(told.at, now, &time_zone), words::plain(text))
+            })
+            .collect(),
     })
 }
 
@@ -66,6 +79,7 @@ struct Watch {
     top: Top,
     id: String,
     at_work: board::AtWork,
+    tap: String,
 }
 
 pub(super) async fn watch(State(pages): State<Pages>, Path(id): Path<String>, sent: Posted) -> Response {
@@ -74,28 +88,50 @@ pub(super) async fn watch(State(pages): State<Pages>, Path(id): Path<String>, se
 }
 
 async fn to_watch(pages: &Pages, inside: &Inside, id: &str) -> Result<Watch, Said> {
-    let Session { top, id, at_work, .. } = of_session(pages, inside, id).await?;
-    Ok(Watch { top, id, at_work })
+    let Session { top, id, at_work, tap, .. } = of_session(pages, inside, id).await?;
+    Ok(Watch { top, id, at_work, tap })
 }
 
-/// Freezes, thaws or disconnects.
+/// Freezes, thaws, disconnects, or says that whoever watches is there.
 pub(super) async fn act(
     State(pages): State<Pages>,
     Path((id, act)): Path<(String, String)>,
-    Posted { inside, .. }: Posted,
+    Posted { inside, fields }: Posted,
 ) -> Response {
-    pages.then(&inside, do_it(&inside, &id, &act).await).await
+    pages.then(&inside, do_it(&inside, &id, &act, &fields).await).await
 }
 
-async fn do_it(inside: &Inside, id: &str, act: &str) -> Result<String, Said> {
+async fn do_it(inside: &Inside, id: &str, act: &str, fields: &Fields) -> Result<String, Said> {
     let id: SessionId = id_of(id)?;
     let path = format!("/api/v1/sessions/{id}/{act}");
     match act {
         "freeze" | "thaw" => inside.post(&path, &json!({})).await.map(|_: Acted| ())?,
+        "escort" => inside.post(&path, &json!({})).await.map(|_: Escorting| ())?,
         "disconnect" => inside.post(&path, &json!({})).await.map(|_: Disconnected| ())?,
         _ => return Err(Said::not_there()),
     }
-    Ok(format!("/sessions/{id}"))
+    Ok(if fields.get("back") == "board" { "/".to_owned() } else { format!("/sessions/{id}") })
+}
+
+#[derive(Template)]
+#[template(path = "told.html")]
+struct Told {
+    top: Top,
+    id: String,
+    in_words: String,
+}
+
+/// Writes a line to the technician, and says whether it could be shown.
+pub(super) async fn tell(State(pages): State<Pages>, Path(id): Path<String>, sent: Posted) -> Response {
+    let Posted { inside, fields } = sent;
+    pages.shown(&inside, to_technician(&pages, &inside, &id, &fields).await).await
+}
+
+async fn to_technician(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -> Result<Told, Said> {
+    let id: SessionId = id_of(id)?;
+    let tell = Tell { text: fields.get("text").to_owned() };
+    let told: ToldAnswer = inside.post(&format!("/api/v1/sessions/{id}/tell"), &tell).await?;
+    Ok(Told { top: pages.top(Some(inside)).await, id: id.to_string(), in_words: told.in_words })
 }
 
 /// What a cut is to be about, as its page's address says.

@@ -8,6 +8,7 @@ use axum::extract::{Path, State as Of};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
+use jiff::tz::TimeZone;
 use policies::ids::SessionId;
 use policies::people::Person;
 use policies::state::State;
@@ -15,9 +16,10 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
 use super::super::staying::{self, Reading};
+use super::super::types::{HappenedLine, WatchLine};
 use super::card::id_of;
 use super::inside::Inside;
-use super::{Pages, wrong};
+use super::{Pages, words, wrong};
 use crate::watching::{Lines, NotALine, Took, Watched};
 
 /// Between two screens.
@@ -45,6 +47,7 @@ pub(super) async fn screen(
         return watching;
     }
     let (api, hangup, person) = (pages.api.clone(), inside.hangup().clone(), inside.person());
+    let time_zone = api.desk().with_state(State::timezone);
     let may_watch = move |state: &State| state.people.get(&person).is_some_and(Person::is_active_operator);
     let seat = Seat {
         pages,
@@ -55,6 +58,9 @@ pub(super) async fn screen(
         lines: Lines::default(),
         watched: Watched::default(),
         is_new: false,
+        has_happened: false,
+        time_zone,
+        stands: None,
         over: None,
     };
     let body = staying::body(&api, &hangup, may_watch, seat);
@@ -71,6 +77,10 @@ struct Seat {
     lines: Lines,
     watched: Watched,
     is_new: bool,
+    has_happened: bool,
+    time_zone: TimeZone,
+    /// How it stands, where that was not told yet.
+    stands: Option<Bytes>,
     over: Option<String>,
 }
 
@@ -99,9 +109,13 @@ impl Seat {
             if let Some(over) = &self.over {
                 return event("over", &json!({ "in_words": over, "lines": self.watched.screen().lines() }));
             }
-            let until = if self.is_new { beat } else { still };
+            let is_new = self.is_new || self.has_happened;
+            let until = if is_new { beat } else { still };
+            if let Some(stands) = self.stands.take() {
+                return stands;
+            }
             match timeout_at(until, self.pieces.next()).await {
-                Err(_) if self.is_new => return self.shown(),
+                Err(_) if is_new => return self.shown(),
                 Err(_) => return event("still", &json!({})),
                 Ok(Some(Ok(piece))) => {
                     if let Err(fault) = self.take(&piece) {
@@ -116,18 +130,33 @@ impl Seat {
     fn take(&mut self, piece: &[u8]) -> Result<(), NotALine> {
         self.lines.push(piece)?;
         while let Some(line) = self.lines.next_line()? {
+            if let WatchLine::Standing { stopped, escort } = &line {
+                self.stands = Some(event("standing", &json!({ "stopped": stopped, "escort": escort })));
+            }
             match self.watched.take(&line)? {
                 Took::Nothing => {}
                 Took::Drew => self.is_new = true,
+                Took::Happened => self.has_happened = true,
                 Took::Over(in_words) => self.over = Some(in_words),
             }
         }
         Ok(())
     }
 
+    /// The screen, if it looks otherwise, and all that was done of late, if that is more.
     fn shown(&mut self) -> Bytes {
-        self.is_new = false;
-        event("screen", &json!({ "lines": self.watched.screen().lines() }))
+        let (screen, has_terminal) = (self.watched.screen(), self.watched.has_terminal());
+        let drawn = std::mem::take(&mut self.is_new)
+            .then(|| event("screen", &json!({ "lines": screen.lines(), "has_terminal": has_terminal })));
+        let happened =
+            std::mem::take(&mut self.has_happened).then(|| event("happened", &json!({ "lines": self.happened() })));
+        drawn.into_iter().chain(happened).flatten().collect()
+    }
+
+    fn happened(&self) -> Vec<serde_json::Value> {
+        let at = |line: &HappenedLine| line.at.to_zoned(self.time_zone.clone()).strftime("%H:%M:%S").to_string();
+        let shown = |line: &HappenedLine| json!({ "at": at(line), "words": words::plain(&line.words), "refused": line.refused });
+        self.watched.happened().iter().map(shown).collect()
     }
 }
 

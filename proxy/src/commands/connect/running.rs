@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use approver::api::types::{ClientCertificate, TcpServiceView};
+use approver::api::types::{ClientCertificate, SessionView, TcpServiceView, ToldView};
 use certs::tls_client::ClientKey;
 use jiff::Timestamp;
 use policies::ids::{RequestId, SessionId, TargetName};
@@ -47,6 +47,8 @@ struct Held {
     over: bool,
     warned: BTreeSet<i64>,
     told_sessions: BTreeSet<SessionId>,
+    /// What operators wrote and was shown, or was older than this.
+    told_lines: BTreeSet<(SessionId, Timestamp)>,
 }
 
 impl Held {
@@ -152,7 +154,8 @@ impl Running<'_> {
         let key = Arc::new(ClientKey::generate());
         let made = self.client.client_certificate(request, &key).await?;
         let told_sessions = made.sessions.iter().map(|session| session.session).collect();
-        self.grants.push(Held { key, made, over: false, warned: BTreeSet::new(), told_sessions });
+        let told_lines = lines(&made).map(|(session, line)| (session.session, line.at)).collect();
+        self.grants.push(Held { key, made, over: false, warned: BTreeSet::new(), told_sessions, told_lines });
         Ok(self.grants.len() - 1)
     }
 
@@ -302,6 +305,13 @@ impl Running<'_> {
             held.warned.clear();
             self.voice.tell(&Told::Until { target: &grant.target, until: grant.deadline, soon: false });
         }
+        for (session, line) in lines(&held.made) {
+            if held.told_lines.insert((session.session, line.at)) {
+                let (target, service) = (&session.target, &session.service);
+                let words = line.text.as_deref().unwrap_or("(the text is not there)");
+                self.voice.tell(&Told::Written { target, service, session: session.session, words });
+            }
+        }
         for session in &held.made.sessions {
             let Some(ended) = &session.ended else { continue };
             let is_news = self.ours.contains(&session.session) && held.told_sessions.insert(session.session);
@@ -330,6 +340,11 @@ impl Running<'_> {
         });
         written.map_err(|cause| Failure::failed(format_args!("{}: {cause}", file.display())))
     }
+}
+
+/// What operators wrote to the technician in the sessions under a grant.
+fn lines(made: &ClientCertificate) -> impl Iterator<Item = (&SessionView, &ToldView)> {
+    made.sessions.iter().flat_map(|session| session.told.iter().map(move |line| (session, line)))
 }
 
 /// The service that was named, or the only one.

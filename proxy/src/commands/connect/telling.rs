@@ -47,6 +47,8 @@ pub(super) enum Told<'a> {
     NotCarried { target: &'a TargetName, service: &'a ServiceName, words: &'a str },
     /// A session ended otherwise than by leaving it.
     Ended { target: &'a TargetName, service: &'a ServiceName, session: SessionId, words: &'a str },
+    /// An operator wrote a line.
+    Written { target: &'a TargetName, service: &'a ServiceName, session: SessionId, words: &'a str },
     /// The grant ends soon, or otherwise than it did.
     Until { target: &'a TargetName, until: Timestamp, soon: bool },
     /// The gate does not answer.
@@ -136,6 +138,9 @@ impl Voice {
             Told::NotCarried { target, service, words } => format!("{target}/{service}: {}", plain(words)),
             Told::Ended { target, service, session, words } => {
                 format!("{target}/{service}: {session} ended: {}.", plain(words))
+            }
+            Told::Written { target, service, words, .. } => {
+                format!("{target}/{service}: an operator writes: {}", plain(words))
             }
             Told::Until { target, until: at, soon: true } => {
                 format!("{target}: the grant ends {}. More time: `holdpoint extend`.", until(*at))

@@ -103,11 +103,13 @@ impl Connection {
         Tenant(Arc::clone(self))
     }
 
-    /// Tells a line to whoever reads in a lobby of this connection.
-    pub(super) fn tell(&self, words: &str) {
-        if self.told.send(words.to_owned()).is_err() {
+    /// Tells a line to whoever reads in a lobby of this connection; whether somebody does.
+    pub(super) fn tell(&self, words: &str) -> bool {
+        let is_read = self.told.send(words.to_owned()).is_ok();
+        if !is_read {
             tracing::debug!("nobody reads what a session says");
         }
+        is_read
     }
 
     /// The lines that are told from now on.

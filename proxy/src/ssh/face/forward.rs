@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use approver::floor::Shown;
 use policies::actions::Actions;
 use policies::ids::{ServiceName, TargetName};
 use policies::plant::{Plant, Protocol, Service};
@@ -15,6 +16,7 @@ use super::connection::Tenant;
 use super::names::Place;
 use super::room::Room;
 use super::{Connection, Face};
+use crate::floor::Telling;
 use crate::gate::Gate;
 use crate::session::{Hold, VendorChannel, VendorLine};
 use crate::tcp::VendorEnd;
@@ -166,9 +168,10 @@ impl Forwards {
 }
 
 /// Hands what a session says to whoever reads on its connection.
-async fn pass_on(mut tellings: mpsc::Receiver<String>, connection: Arc<Connection>, place: Place) {
-    while let Some(text) = tellings.recv().await {
-        connection.tell(&format!("{}: {text}", place.typed()));
+async fn pass_on(mut tellings: mpsc::Receiver<Telling>, connection: Arc<Connection>, place: Place) {
+    while let Some(Telling { text, wanted }) = tellings.recv().await {
+        let is_read = connection.tell(&format!("{}: {text}", place.typed()));
+        Telling::shown(wanted, if is_read { Shown::InLobby } else { Shown::Nowhere });
     }
 }
 
