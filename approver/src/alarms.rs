@@ -74,6 +74,8 @@ kinds! {
     Cut "cut" false,
     /// A request waits although everybody was told.
     Unanswered "unanswered" false,
+    /// The shift changed, and nobody accepts what it left.
+    Unaccepted "unaccepted" true,
     /// A witness does not cosign.
     Witness "witness" false,
     /// A receiver of the feed misses events for good, and has not caught up since.
@@ -276,6 +278,12 @@ impl Lookout {
             for (request, case) in emergencies {
                 stands(Kind::Emergency, Some(request.to_string()), emergency(*request, &case.request.target));
             }
+            for (request, case) in &state.cases {
+                let handover = state.handover(case, now).filter(|handover| case.unaccepted || handover.red <= now);
+                if handover.is_some() {
+                    stands(Kind::Unaccepted, Some(request.to_string()), unaccepted(*request, case));
+                }
+            }
             for person in state.people.values() {
                 if let Some(until) = person.locked_until.filter(|until| now < *until) {
                     let text =
@@ -388,6 +396,11 @@ pub(crate) fn lacks_room(log: &Log) -> Option<String> {
             Some(format!("the disk for recordings does not say what room it has ({cause}): nobody new is let in"))
         }
     }
+}
+
+fn unaccepted(request: RequestId, case: &policies::state::Case) -> String {
+    let so = if case.unaccepted { "frozen until somebody does" } else { "nobody has accepted it" };
+    format!("the shift changed, and {request} for {} waits for somebody to accept it: {so}", case.request.target)
 }
 
 fn emergency(request: RequestId, target: &policies::ids::TargetName) -> String {

@@ -39,10 +39,12 @@ mod seats;
 mod signatures;
 mod tasks;
 mod vouching;
+mod weaker;
 
 pub use cutting::{CutDone, Kept, Watching};
 pub use due::Due;
 pub(crate) use seats::Seat;
+pub use weaker::WeakerProof;
 
 use admission::Refused;
 use fold::{Fold, Now};
@@ -340,6 +342,7 @@ impl Desk {
             Command::Admit(_) => return Err(Fault::OtherDoor("Desk::admit").into()),
             Command::End { .. } => return Err(Fault::OtherDoor("Desk::end").into()),
             Command::Cut { .. } => return Err(Fault::OtherDoor("Desk::cut").into()),
+            Command::VoteWeaker { .. } => return Err(Fault::OtherDoor("Desk::vote_weaker").into()),
             _ => {}
         }
         let inner = self.0.clone();

@@ -125,6 +125,8 @@ pub enum Frozen {
     NobodyWatches,
     /// The time is up, and the rule freezes before it ends.
     TimeIsUp,
+    /// The shift changed, and nobody accepted it yet.
+    NotAccepted,
 }
 
 impl Frozen {
@@ -134,6 +136,7 @@ impl Frozen {
             Self::ByOperator => "by-operator",
             Self::NobodyWatches => "nobody-watches",
             Self::TimeIsUp => "time-is-up",
+            Self::NotAccepted => "not-accepted",
         }
     }
 }
@@ -143,6 +146,7 @@ impl fmt::Display for Frozen {
         f.write_str(match self {
             Self::ByOperator => "an operator has stopped your input",
             Self::NobodyWatches => "your input waits until an operator watches",
+            Self::NotAccepted => "the shift changed: your input waits until an operator accepts your work",
             Self::TimeIsUp => "the time given is up: your input is stopped, and the session ends soon",
         })
     }

@@ -36,6 +36,9 @@ use crate::mint;
 
 mod certificates;
 mod passwords;
+mod weaker;
+
+pub use weaker::{NotAnswered, WeakerAnswer};
 
 use certificates::Certificates;
 
@@ -98,6 +101,17 @@ pub struct Enrolled {
     pub standing: Standing,
 }
 
+/// Somebody who has just enrolled a passkey, which signs in by itself.
+#[derive(Debug)]
+pub struct EnrolledPasskey {
+    /// By what name.
+    pub name: String,
+    /// An operator's app, for rules that let them answer without the passkey. Shown once.
+    pub app: Option<TotpSecret>,
+    /// Whether their key counts already, or others must vouch for it first.
+    pub standing: Standing,
+}
+
 /// Why something around a person was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotDone {
@@ -156,6 +170,12 @@ impl From<DirectoryFault> for CodeNotTaken {
     fn from(fault: DirectoryFault) -> Self {
         Self::Fault(fault.into())
     }
+}
+
+/// What somebody has beside their key; whatever they had before goes.
+struct Factors<'a> {
+    totp: Option<&'a TotpSecret>,
+    recovery: Option<&'a RecoveryCodes>,
 }
 
 /// The use cases around people. Cheap to clone.
@@ -305,49 +325,55 @@ impl People {
     /// The code was used, has expired or never was; the key is unfit or somebody's already.
     pub async fn enrol(&self, code: &EnrolmentCode, key: &PublicKey) -> Result<Enrolled, NotDone> {
         sshsig::check_key(key)?;
-        self.enrol_with(code, key).await
+        let (totp, recovery) = (TotpSecret::generate(), RecoveryCodes::generate());
+        let factors = Factors { totp: Some(&totp), recovery: Some(&recovery) };
+        let (person, name, standing) = self.enrol_with(code, key, &factors).await?;
+        Ok(Enrolled { person, name, totp, recovery, standing })
     }
 
-    /// The same with a passkey that was made on a page.
+    /// The same with a passkey that was made on a page. It signs in by itself; an operator gets an app beside it, for rules
+    /// that let them answer without it.
     ///
     /// # Errors
     /// The code was used, has expired or never was; the key is somebody's already.
-    pub async fn enrol_passkey(&self, code: &EnrolmentCode, passkey: &NewPasskey) -> Result<Enrolled, NotDone> {
-        self.enrol_with(code, passkey.key()).await
+    pub async fn enrol_passkey(&self, code: &EnrolmentCode, passkey: &NewPasskey) -> Result<EnrolledPasskey, NotDone> {
+        let is_operator = matches!(self.invited_as(code).await?, Kind::Operator { .. });
+        let app = is_operator.then(TotpSecret::generate);
+        let factors = Factors { totp: app.as_ref(), recovery: None };
+        let (_, name, standing) = self.enrol_with(code, passkey.key(), &factors).await?;
+        Ok(EnrolledPasskey { name, app, standing })
     }
 
-    async fn enrol_with(&self, code: &EnrolmentCode, key: &PublicKey) -> Result<Enrolled, NotDone> {
-        let (totp, recovery) = (TotpSecret::generate(), RecoveryCodes::generate());
+    async fn enrol_with(
+        &self,
+        code: &EnrolmentCode,
+        key: &PublicKey,
+        factors: &Factors<'_>,
+    ) -> Result<(PersonId, String, Standing), NotDone> {
         let enrol = Command::Enrol { link: code.link(), key: key_text(key) };
-        let person = self.claim(code, &enrol, &totp, &recovery).await?;
+        let person = self.claim(code, &enrol, factors).await?;
         self.desk.act(enrol).await?;
         // Another node may have lost this race and written its factors: the journal's winner writes last.
-        let mut factors = self.factors(person, &totp, &recovery);
-        factors.push(Change::delete(Key::Link(code.link())));
-        if let Err(fault) = self.directory().swap(factors).await {
+        let mut changes = self.changes(person, factors);
+        changes.push(Change::delete(Key::Link(code.link())));
+        if let Err(fault) = self.directory().swap(changes).await {
             tracing::warn!(%person, %fault, "the code's remains stay in the directory; they open nothing");
         }
         let name = self.directory().name_of(person).await?.unwrap_or_else(|| person.to_string());
         let standing = self.desk.with_state(|state| state.people.get(&person).map(|person| person.standing));
-        Ok(Enrolled { person, name, totp, recovery, standing: standing.unwrap_or(Standing::Enrolled) })
+        Ok((person, name, standing.unwrap_or(Standing::Enrolled)))
     }
 
     /// Writes the factors before the journal says they count, so that a crash between leaves nobody without. Whoever
     /// would be refused keeps those they have.
-    async fn claim(
-        &self,
-        code: &EnrolmentCode,
-        enrol: &Command,
-        totp: &TotpSecret,
-        recovery: &RecoveryCodes,
-    ) -> Result<PersonId, NotDone> {
+    async fn claim(&self, code: &EnrolmentCode, enrol: &Command, factors: &Factors<'_>) -> Result<PersonId, NotDone> {
         let key = Key::Link(code.link());
         let held = self.directory().get(&key).await?;
         let kept = self.invitation(code).await?;
         let now = self.desk.clock().wall();
         self.desk.with_state(|state| state.decide(enrol, now).map(drop))?;
         let claimed = Link { claim: Some(mint::nonce()), ..kept.clone() };
-        let mut changes = self.factors(kept.person, totp, recovery);
+        let mut changes = self.changes(kept.person, factors);
         changes.push(Change { key, expected: Expected::as_read(held), value: Some(json(&claimed)) });
         if self.directory().swap(changes).await? { Ok(kept.person) } else { Err(Rejected::from(Fault::Busy).into()) }
     }
@@ -357,10 +383,16 @@ impl People {
         self.desk.with_state(|state| state.links.get(&link).is_some_and(|link| now < link.expires))
     }
 
-    fn factors(&self, person: PersonId, totp: &TotpSecret, recovery: &RecoveryCodes) -> Vec<Change> {
+    fn changes(&self, person: PersonId, factors: &Factors<'_>) -> Vec<Change> {
+        let put = |key: Key, value: Option<Vec<u8>>| match value {
+            Some(value) => Change::set(key, value),
+            None => Change::delete(key),
+        };
+        let totp = factors.totp.map(|totp| totp.seal(&self.secrets, person));
+        let recovery = factors.recovery.map(|codes| json(&codes.hashes()));
         vec![
-            Change::set(Key::Totp(person), totp.seal(&self.secrets, person)),
-            Change::set(Key::Recovery(person), json(&recovery.hashes())),
+            put(Key::Totp(person), totp),
+            put(Key::Recovery(person), recovery),
             Change::delete(Key::Step(person)),
             Change::delete(Key::Failures(person)),
             Change::delete(Key::Password(person)),

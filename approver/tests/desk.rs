@@ -1543,3 +1543,57 @@ async fn the_journal_vouches_for_recordings_at_start_each_minute_with_a_session_
     assert_eq!(vouched(&stage).await.last().unwrap().0, records.head().size);
     assert!(matches!(stage.desk.entries(0).await.unwrap().last().unwrap().event, Event::NodeStopped { .. }));
 }
+
+// Shift changes
+
+/// A stage whose shifts change at each full hour, and the moment of the next.
+async fn hourly(then: &str) -> (Stage, Duration) {
+    let hours: Vec<String> = (0..24).map(|hour| format!("\"{hour:02}:00\"")).collect();
+    let shifts = format!("shifts = [{}]\naccept_within = \"5m\"\n[zones.packaging]", hours.join(", "));
+    let rule = format!("unaccepted = \"{then}\"\nunaccepted_after = \"10m\"\nexclusive = \"none\"");
+    let plant = PLANT.replacen("[zones.packaging]", &shifts, 1).replacen("exclusive = \"none\"", &rule, 1);
+    let stage = Stage::on(Props::new(), &plant).await;
+    let now = stage.desk.clock().wall();
+    let change = stage.desk.with_state(|state| {
+        let plant = state.plant.as_ref().unwrap();
+        plant.shifts.change_after(now, &plant.timezone).unwrap()
+    });
+    (stage, change.duration_since(now).unsigned_abs())
+}
+
+#[tokio::test]
+async fn input_waits_for_whoever_accepts_what_the_shift_before_left() {
+    let (stage, to_the_change) = hourly("freeze").await;
+    stage.grant("plc-7", &[Action::Shell]).await;
+    stage.pass(to_the_change.saturating_sub(MINUTE));
+    let request = stage.desk.with_state(|state| *state.cases.keys().next().unwrap());
+    let lease = stage.admit("plc-7").await.unwrap();
+    let mut orders = lease.orders();
+    stage.pass(10 * MINUTE);
+    settle().await;
+    assert_eq!(orders.now().frozen, None, "not before its time");
+    stage.pass(MINUTE + CLERK);
+    assert_eq!(orders.changed().await.frozen, Some(Frozen::NotAccepted));
+    assert_eq!(orders.now().over, None);
+    stage.desk.act(Command::ComeOnDuty { person: stage.lead.person }).await.unwrap();
+    stage.desk.act(Command::Accept { request, by: stage.lead.person }).await.unwrap();
+    assert_eq!(orders.changed().await.frozen, None);
+}
+
+#[tokio::test]
+async fn what_nobody_accepts_ends_but_no_transfer_is_cut_in_the_middle() {
+    let (stage, to_the_change) = hourly("end").await;
+    stage.grant("plc-7", &[Action::Shell]).await;
+    stage.pass(to_the_change.saturating_sub(MINUTE));
+    let lease = stage.admit("plc-7").await.unwrap();
+    let mut orders = lease.orders();
+    lease.transferring(true);
+    stage.pass(11 * MINUTE + CLERK);
+    assert!(orders.changed().await.finishing.is_some());
+    assert_eq!(orders.now().over, None);
+    lease.transferring(false);
+    assert_eq!(orders.over().await, Ending::NotAccepted);
+}
+
+/// The Desk looks for what is due as often.
+const CLERK: Duration = Duration::from_secs(6);

@@ -10,6 +10,7 @@ pub mod log_key;
 pub mod passkey;
 pub mod password;
 pub mod proof;
+pub mod read_back;
 pub mod secrets;
 pub mod ssh_ca;
 pub mod sshsig;

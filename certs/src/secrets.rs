@@ -5,13 +5,22 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hmac;
 use policies::ids::CredentialName;
 use ssh_key::PrivateKey;
 use zeroize::Zeroizing;
 
 /// Seals and opens. Cheap to clone; `Debug` shows nothing.
 #[derive(Clone)]
-pub struct Secrets(Arc<RandomizedNonceKey>);
+pub struct Secrets(Arc<Keys>);
+
+struct Keys {
+    sealing: RandomizedNonceKey,
+    tagging: hmac::Key,
+}
+
+/// The key of tags is made of the one that seals, so that neither's bytes say anything of the other's.
+const TAGGING: &[u8] = b"holdpoint/secrets/tagging/v1";
 
 /// Sealed bytes that do not open: altered, cut, sealed under another name, or by another gate's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +68,9 @@ impl Secrets {
     /// With this key. Nonces are random, which is safe far beyond the some thousand secrets of a plant (NIST SP
     /// 800-38D, 8.3: 2^32 under one key).
     pub(crate) fn with_key(key: &[u8; 32]) -> Self {
-        Self(Arc::new(RandomizedNonceKey::new(&AES_256_GCM, key).expect("32 bytes are the length of an AES-256 key")))
+        let sealing = RandomizedNonceKey::new(&AES_256_GCM, key).expect("32 bytes are the length of an AES-256 key");
+        let tagging = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), TAGGING);
+        Self(Arc::new(Keys { sealing, tagging: hmac::Key::new(hmac::HMAC_SHA256, tagging.as_ref()) }))
     }
 
     /// Seals a target's credential. The name is bound in: sealed bytes moved to another name do not open.
@@ -78,6 +89,7 @@ impl Secrets {
         body.extend_from_slice(plaintext);
         let nonce = self
             .0
+            .sealing
             .seal_in_place_append_tag(Aad::from(label.as_bytes()), &mut *body)
             .expect("a secret is shorter than the 64 GiB one AES-GCM message may have");
         [MAGIC, nonce.as_ref().as_slice(), &body].concat()
@@ -90,11 +102,17 @@ impl Secrets {
         let mut body = Zeroizing::new(body.to_vec());
         let length = self
             .0
+            .sealing
             .open_in_place(Nonce::from(nonce), Aad::from(label.as_bytes()), &mut body)
             .map_err(|_| CannotOpen)?
             .len();
         body.truncate(length);
         Ok(body)
+    }
+
+    /// What nobody without the key can work out for these bytes, and every node of an installation alike (HMAC-SHA-256).
+    pub(crate) fn tag(&self, of: &[u8]) -> [u8; 32] {
+        hmac::sign(&self.0.tagging, of).as_ref().try_into().expect("SHA-256 has 32 bytes")
     }
 }
 

@@ -14,7 +14,7 @@ use crate::ids::{
     SessionId, TargetName, VendorId, ZoneName,
 };
 use crate::people::{Kind, SshKey};
-use crate::plant::Rule;
+use crate::plant::{Rule, Then, Weaker};
 use crate::requests::{
     CertifyStatement, EraseStatement, Extension, PlantStatement, Reopening, Request, RestoreStatement, SeenHead,
     Signed, VerdictStatement, Widening,
@@ -107,6 +107,8 @@ pub enum Ending {
     Idle,
     /// Nobody watched where the rule demands it.
     EscortLost,
+    /// The shift changed, and nobody accepted it in time.
+    NotAccepted,
     /// The recording stopped, so the session did.
     RecorderFailed,
     /// The journal could not be read for longer than the rule's `staleness`.
@@ -160,6 +162,7 @@ impl Ending {
             Self::Cut { .. } => "an operator cut it",
             Self::Idle => "nobody touched it for too long",
             Self::EscortLost => "nobody watched",
+            Self::NotAccepted => "the shift changed, and nobody accepted it",
             Self::RecorderFailed => "the recording stopped",
             Self::Stale => "the journal could not be read for too long",
             Self::Overrun => "a peer held more than the limits allow",
@@ -243,6 +246,8 @@ pub enum Event {
     Submitted { request: Request, rule: Box<Rule> },
     /// An operator answered.
     Voted { verdict: Signed<VerdictStatement> },
+    /// An operator answered without an authenticator, in a way that the rule allows: no signature, the gate's word alone.
+    VotedWeaker { statement: VerdictStatement, way: Weaker },
     /// All it takes said yes.
     Granted { request: RequestId },
     /// Somebody said no.
@@ -265,6 +270,11 @@ pub enum Event {
     Revoked { request: RequestId, by: PersonId, reason: Salted },
     /// Somebody looked back at an emergency grant.
     Reviewed { request: RequestId, by: PersonId },
+
+    /// An operator accepts what the shift before left, and stands for it until then.
+    Accepted { request: RequestId, by: PersonId, until: Timestamp },
+    /// The shift changed, and nobody accepted it in time: what the rule says then.
+    NotAccepted { request: RequestId, then: Then },
 
     /// A session begins: nothing was sent to the target yet.
     Started {
@@ -424,6 +434,7 @@ impl Event {
             | Self::Escorted { by, .. }
             | Self::EscortEnded { by, .. }
             | Self::Told { by, .. }
+            | Self::Accepted { by, .. }
             | Self::Fetched { by, .. }
             | Self::Packed { by, .. }
             | Self::CaptureBegun { by, .. }
@@ -443,6 +454,7 @@ impl Event {
             Self::PlantSigned { signed } => Some(signed.statement.signer),
             Self::ErasureSigned { signed } => Some(signed.statement.signer),
             Self::Voted { verdict } | Self::Reopened { verdict, .. } => Some(verdict.statement.operator),
+            Self::VotedWeaker { statement, .. } => Some(statement.operator),
             Self::Founded { .. }
             | Self::Activated { .. }
             | Self::Locked { .. }
@@ -459,6 +471,7 @@ impl Event {
             | Self::HostKeyMismatch { .. }
             | Self::TransferRunsOn { .. }
             | Self::Erased { .. }
+            | Self::NotAccepted { .. }
             | Self::Cut { by: CutBy::Local, .. }
             | Self::NodeStarted { .. }
             | Self::NodeStopped { .. }
@@ -514,6 +527,9 @@ impl Event {
             Self::AskDenied { .. } => "HP1311",
             Self::Revoked { .. } => "HP1312",
             Self::Reviewed { .. } => "HP1313",
+            Self::VotedWeaker { .. } => "HP1314",
+            Self::Accepted { .. } => "HP1315",
+            Self::NotAccepted { .. } => "HP1316",
             Self::Started { .. } => "HP1401",
             Self::Ended { .. } => "HP1402",
             Self::Frozen { .. } => "HP1403",

@@ -1,6 +1,7 @@
 //! Why the rules answer as they do, in words and as data: what `holdpoint explain` prints. For the plant's own people,
 //! so it names rules that a refusal would not.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use serde::Serialize;
 
 use crate::actions::Actions;
 use crate::ids::{RoleName, RuleId, ServiceName, TargetName, VendorId};
-use crate::plant::{Escort, FileCheck, Plant, Protocol, Quorum, Rule, Tell, WorkOrder};
+use crate::plant::{Escort, FileCheck, Plant, Protocol, Quorum, Rule, Tell, Weaker, WorkOrder};
 use crate::rules::{Nearest, NotAllowed, Opening, Question, deciding_rule, listed, named_service};
 use crate::time::Seconds;
 
@@ -57,6 +58,9 @@ pub struct Decided {
     pub rule: RuleId,
     /// Whose approval it takes; all of them.
     pub approvals: Vec<Quorum>,
+    /// In which ways it can be answered without a signature.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub weaker: BTreeSet<Weaker>,
     /// Who is told.
     pub tell: Vec<Tell>,
     /// How long a grant lasts at most.
@@ -104,6 +108,7 @@ fn decided(plant: &Plant, rule: &Rule, at: Timestamp) -> Decided {
     Decided {
         rule: rule.id.clone(),
         approvals: rule.approvals.clone(),
+        weaker: rule.weaker.clone(),
         tell: rule.tell.clone(),
         duration_max: rule.duration_max,
         closes: closes.map(|at| local(plant, at)),
@@ -146,6 +151,9 @@ impl fmt::Display for Decided {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "rule: {}", self.rule)?;
         write!(f, "approval: {}", all_of(&self.approvals))?;
+        if !self.weaker.is_empty() {
+            write!(f, ", or without a signature: {}", listed(&self.weaker))?;
+        }
         let told = self.tell.iter().map(|Tell { after, group }| match after.0 {
             0 => format!("{group} at once"),
             _ => format!("{group} after {after}"),

@@ -142,6 +142,11 @@ impl Person {
         matches!(self.kind, Kind::Operator { .. }) && self.standing == Standing::Active
     }
 
+    /// Whether this operator signed in on the plant face within the shift.
+    pub fn is_on_duty(&self, now: Timestamp) -> bool {
+        self.is_active_operator() && self.on_duty_until.is_some_and(|until| now < until)
+    }
+
     /// Whether this is an administrator whose keys count.
     pub fn is_active_administrator(&self) -> bool {
         self.kind == Kind::Administrator && self.standing == Standing::Active

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::actions::Action;
 use crate::digest::Digest;
 use crate::ids::{CredentialName, GroupName, ServiceName, TargetName, ZoneName};
-use crate::time::Seconds;
+use crate::time::{Seconds, Shifts};
 
 mod mistakes;
 pub mod modbus;
@@ -26,7 +26,7 @@ pub use mistakes::{Mistake, Mistakes, closest, shown};
 pub use prompt::{BadPrompt, Prompt, Prompts};
 pub use rule::{
     BadPattern, DeadlineEnding, Escort, Exclusive, FileCheck, IdleEnding, Pattern, Reach, Rule, StalenessEnding, Tell,
-    Weaker, WorkOrder,
+    Then, Unaccepted, Weaker, WorkOrder,
 };
 
 /// A plant file, read whole and without a mistake.
@@ -40,8 +40,10 @@ pub struct Plant {
     pub banner: String,
     /// Who, beside an administrator, signs a new plant file; all of them are needed. Never empty.
     pub changes: Vec<Quorum>,
-    /// How long an operator who signed in counts as on duty.
-    pub shifts: Seconds,
+    /// Until when an operator who signed in counts as on duty, and when the next take over.
+    pub shifts: Shifts,
+    /// How long after a change what nobody accepted may wait before it is red.
+    pub accept_within: Seconds,
     /// Whether connections are carried within a WebSocket: whatever opens TLS on their way reads and can alter them.
     pub websockets: bool,
     /// By name.
@@ -55,7 +57,9 @@ pub struct Plant {
 
 impl Plant {
     /// `shifts` where the file says nothing.
-    pub const SHIFTS: Seconds = Seconds(12 * 3_600);
+    pub const SHIFTS: Shifts = Shifts::Each(Seconds(12 * 3_600));
+    /// `accept_within` where the file says nothing.
+    pub const ACCEPT_WITHIN: Seconds = Seconds(15 * 60);
 
     /// Reads a plant file. Pure: time zones come from the database in the program.
     ///

@@ -4,6 +4,7 @@
 use crate::actions::{Action, Actions};
 use crate::ids::{PersonId, RequestId, RuleId, TargetName, VendorId, ZoneName};
 use crate::people::Standing;
+use crate::plant::Weaker;
 use crate::rules::NotAllowed;
 use crate::time::{PlantTime, Seconds};
 
@@ -101,6 +102,21 @@ pub enum Refusal {
     Widens,
     #[error("only an operator on duty may give an emergency grant. Sign in on the plant face first")]
     NotOnDuty,
+    #[error("rule {rule} lets nobody answer {}: sign with your passkey or SSH key", without_signature(*.way))]
+    WeakerNotAllowed { way: Weaker, rule: RuleId },
+    #[error("{0} takes a signature, because one yes is all it takes: sign with your passkey or SSH key")]
+    SignatureWanted(&'static str),
+    #[error("only an operator on duty {0}. Sign in on the plant face first")]
+    DutyWanted(&'static str),
+    #[error("nothing waits to be accepted here: whoever stands for it is on duty for as long as you are")]
+    NothingToAccept,
+    #[error("a code of your own authenticator app is wanted here, and no other")]
+    NotYourCode,
+    #[error(
+        "you have no authenticator app here, so you cannot answer without your key. An administrator can give you another \
+         code to enrol with, which shows one"
+    )]
+    NoApp,
 
     // Connecting
     #[error("no grant for {0}. Ask for one: name the target when you connect, or use `request {0}`")]
@@ -113,6 +129,10 @@ pub enum Refusal {
     GrantOver(TargetName, PlantTime),
     #[error("the grant for {0} was taken back by an operator")]
     GrantRevoked(TargetName),
+    #[error("the shift changed, and nobody accepted the grant for {0} yet. Ask the control room to accept it")]
+    NotAccepted(TargetName),
+    #[error("the shift changed, and nobody accepted the grant for {0}, which ended it. Ask for a new one")]
+    GrantNotAccepted(TargetName),
     #[error("the gate was restored from an earlier state, which ended the grant for {0}. Ask for a new one")]
     GrantRestored(TargetName),
     #[error("the grant allows {}, not {wanted}. Ask for {wanted}", list(.granted))]
@@ -213,12 +233,19 @@ impl Refusal {
             Self::AlreadyVoted => "already-voted",
             Self::NoSay(_) => "no-say",
             Self::Widens => "widens",
-            Self::NotOnDuty => "not-on-duty",
+            Self::NotOnDuty | Self::DutyWanted(_) => "not-on-duty",
+            Self::WeakerNotAllowed { .. } => "weaker-not-allowed",
+            Self::NothingToAccept => "nothing-to-accept",
+            Self::NotYourCode => "not-your-code",
+            Self::NoApp => "no-app",
+            Self::SignatureWanted(_) => "signature-wanted",
             Self::NoGrant(_) => "no-grant",
             Self::StillPending { .. } => "still-pending",
             Self::NotYet(..) => "not-yet",
             Self::GrantOver(..) => "grant-over",
             Self::GrantRevoked(_) => "grant-revoked",
+            Self::NotAccepted(_) => "not-accepted",
+            Self::GrantNotAccepted(_) => "grant-not-accepted",
             Self::GrantRestored(_) => "grant-restored",
             Self::ActionNotGranted { .. } => "action-not-granted",
             Self::OutsideHours(_) => "outside-hours",
@@ -259,6 +286,13 @@ const fn not_active(standing: Standing) -> &'static str {
         Standing::Enrolled => "you are enrolled, but nobody has vouched for your key yet. Ask an administrator",
         Standing::Active => "active",
         Standing::Disabled => "your access was ended. Ask your sponsor at the plant",
+    }
+}
+
+const fn without_signature(way: Weaker) -> &'static str {
+    match way {
+        Weaker::Totp => "by TOTP",
+        Weaker::Telephone => "by telephone",
     }
 }
 

@@ -16,9 +16,9 @@ use crate::ids::{
     TargetName, VendorId, ZoneName,
 };
 use crate::people::{Contract, Person, SshKey, Standing};
-use crate::plant::{Plant, Rule};
+use crate::plant::{Plant, Rule, Then, Weaker};
 use crate::recipients::RecipientFacts;
-use crate::requests::{Answer, Extension, Request, RestoreStatement, SeenHead, Widening};
+use crate::requests::{Answer, Extension, Matter, Request, RestoreStatement, SeenHead, VerdictStatement, Widening};
 use crate::time::PlantTime;
 
 /// An invitation nobody used yet.
@@ -45,6 +45,8 @@ pub enum RequestStanding {
     Lapsed,
     /// A grant that was taken back.
     Revoked,
+    /// The shift changed, and nobody accepted it.
+    NotAccepted,
     /// It was open when the journal was restored from an earlier state; what became of it is not known.
     Restored,
 }
@@ -59,6 +61,7 @@ impl RequestStanding {
             Self::Withdrawn => "withdrawn",
             Self::Lapsed => "lapsed",
             Self::Revoked => "revoked",
+            Self::NotAccepted => "ended: nobody accepted it at the shift change",
             Self::Restored => "ended by a restore",
         }
     }
@@ -75,6 +78,8 @@ pub struct Vote {
     pub reason: Option<Salted>,
     /// When it was journaled.
     pub at: Timestamp,
+    /// In which weaker way, where it is not signed.
+    pub weaker: Option<Weaker>,
 }
 
 /// An operator's no: to a request, or by taking its grant back.
@@ -113,9 +118,32 @@ pub struct Case {
     pub reviewed: bool,
     /// Who ended it by a no, and why.
     pub no: Option<No>,
+    /// Until when somebody of the shift stands for it; `None`: it came before shifts changed at times of day.
+    pub covered_until: Option<Timestamp>,
+    /// Nobody accepted it in time: it is frozen until somebody does.
+    pub unaccepted: bool,
+}
+
+/// Work that the shift before left, and that somebody of this one is to accept or to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handover {
+    /// Since when nobody of the shift stands for it.
+    pub since: Timestamp,
+    /// From then on it is red.
+    pub red: Timestamp,
+    /// What its rule says happens then.
+    pub acts: Timestamp,
+    /// What that is.
+    pub then: Then,
 }
 
 impl Case {
+    /// Somebody who is on duty until then stands for it.
+    fn cover(&mut self, until: Timestamp) {
+        self.covered_until = self.covered_until.max(Some(until));
+        self.unaccepted = false;
+    }
+
     /// What the grant allows at `now`, widenings included.
     pub fn actions(&self, now: Timestamp) -> Actions {
         let widened = self.widened.iter().filter(|(_, until)| now < *until).flat_map(|(actions, _)| actions.iter());
@@ -163,6 +191,14 @@ impl Asked {
         match self {
             Self::Extension(extension) => extension.request,
             Self::Widening(widening) => widening.request,
+        }
+    }
+
+    /// As answers name it.
+    pub const fn matter(&self) -> Matter {
+        match self {
+            Self::Extension(extension) => Matter::Extension(extension.id),
+            Self::Widening(widening) => Matter::Widening(widening.id),
         }
     }
 
@@ -304,6 +340,10 @@ pub struct State {
     pub newest: Option<Timestamp>,
     /// The longest prefix of the journal that somebody signed.
     pub witnessed: Option<Witnessed>,
+    /// Since when shifts are as the plant file in force says.
+    shifts_since: Option<Timestamp>,
+    /// When a node last started: before that nobody could accept anything.
+    node_started: Option<Timestamp>,
     texts: BTreeMap<Digest, Vec<String>>,
     /// When the maximum of a recording is over.
     maxima: BTreeSet<(Timestamp, SessionId)>,
@@ -392,14 +432,17 @@ impl State {
             Event::PlantText { .. }
             | Event::PlantProposed { .. }
             | Event::PlantSigned { .. }
-            | Event::PlantAdopted { .. } => self.apply_plant(event),
+            | Event::PlantAdopted { .. } => self.apply_plant(event, at),
             Event::Submitted { .. }
             | Event::Voted { .. }
+            | Event::VotedWeaker { .. }
             | Event::Granted { .. }
             | Event::Denied { .. }
             | Event::Withdrawn { .. }
             | Event::Lapsed { .. }
             | Event::Revoked { .. }
+            | Event::Accepted { .. }
+            | Event::NotAccepted { .. }
             | Event::Reviewed { .. } => self.apply_request(event, at),
             Event::ExtensionAsked { .. }
             | Event::Extended { .. }
@@ -424,6 +467,7 @@ impl State {
             Event::Reopened { reopening, .. } => {
                 self.cuts.remove(&reopening.cut);
             }
+            Event::NodeStarted { .. } => self.node_started = Some(at),
             Event::RecipientsNamed { node, recipients } => self.name_recipients(node, recipients, at),
             Event::Rehearsed { recipient, .. } => {
                 if let Some(facts) = self.recipients.get_mut(recipient) {
@@ -442,7 +486,6 @@ impl State {
             | Event::Disconnected { .. }
             | Event::CaptureBegun { .. }
             | Event::Refused { .. }
-            | Event::NodeStarted { .. }
             | Event::NodeStopped { .. }
             | Event::Checkpointed { .. }
             | Event::RecorderFailed { .. }
@@ -542,7 +585,7 @@ impl State {
         }
     }
 
-    fn apply_plant(&mut self, event: &Event) {
+    fn apply_plant(&mut self, event: &Event, at: Timestamp) {
         match event {
             Event::PlantText { plant, text, .. } => self.texts.entry(*plant).or_default().push(text.clone()),
             Event::PlantProposed { plant, .. } => {
@@ -556,6 +599,10 @@ impl State {
             }
             Event::PlantAdopted { plant } => {
                 let parsed = self.proposals.get(plant).and_then(|proposal| Plant::adopted(&proposal.text).ok());
+                let shifts = |plant: &Plant| plant.shifts.clone();
+                if parsed.as_ref().map(shifts) != self.plant.as_deref().map(shifts) {
+                    self.shifts_since = Some(at);
+                }
                 self.plant = parsed.map(Arc::new);
                 // What was signed so far was to replace the file before.
                 self.proposals.values_mut().for_each(|proposal| proposal.signers.clear());
@@ -567,16 +614,11 @@ impl State {
     fn apply_request(&mut self, event: &Event, at: Timestamp) {
         match event {
             Event::Submitted { request, rule } => {
-                self.cases.insert(request.id, Case::submitted(request, rule, at));
+                let covered = self.plant.as_ref().and_then(|plant| plant.shifts.change_after(at, &plant.timezone));
+                self.cases.insert(request.id, Case { covered_until: covered, ..Case::submitted(request, rule, at) });
             }
-            Event::Voted { verdict } => {
-                let reason = match &verdict.statement.answer {
-                    Answer::Yes { .. } => None,
-                    Answer::No { reason } => Some(*reason),
-                };
-                let vote = Vote { operator: verdict.statement.operator, yes: reason.is_none(), reason, at };
-                self.apply_vote(&verdict.statement, vote);
-            }
+            Event::Voted { verdict } => self.apply_vote(&verdict.statement, None, at),
+            Event::VotedWeaker { statement, way } => self.apply_vote(statement, Some(*way), at),
             Event::Granted { request } => self.with_case(*request, |case| {
                 case.standing = RequestStanding::Granted;
                 case.granted = Some(at);
@@ -589,12 +631,22 @@ impl State {
                 case.no = Some(No { by: *by, reason: *reason });
             }),
             Event::Reviewed { request, .. } => self.with_case(*request, |case| case.reviewed = true),
+            Event::Accepted { request, until, .. } => self.with_case(*request, |case| case.cover(*until)),
+            Event::NotAccepted { request, then: Then::Freeze } => {
+                self.with_case(*request, |case| case.unaccepted = true);
+            }
+            Event::NotAccepted { request, then: Then::End } => self.stand(*request, RequestStanding::NotAccepted),
             _ => {}
         }
     }
 
-    fn apply_vote(&mut self, statement: &crate::requests::VerdictStatement, vote: Vote) {
-        use crate::requests::Matter;
+    fn apply_vote(&mut self, statement: &VerdictStatement, weaker: Option<Weaker>, at: Timestamp) {
+        let reason = match &statement.answer {
+            Answer::Yes { .. } => None,
+            Answer::No { reason } => Some(*reason),
+        };
+        let vote = Vote { operator: statement.operator, yes: reason.is_none(), reason, at, weaker };
+        self.cover_by(statement, vote.yes, at);
         match &statement.matter {
             Matter::Request(id) => self.with_case(*id, |case| {
                 match &statement.answer {
@@ -610,6 +662,40 @@ impl State {
             }
             Matter::Reopening(_) | Matter::Review(_) => {}
         }
+    }
+
+    /// Who says yes while on duty stands for it from then on.
+    fn cover_by(&mut self, statement: &VerdictStatement, yes: bool, at: Timestamp) {
+        let operator = self.people.get(&statement.operator).filter(|operator| yes && operator.is_on_duty(at));
+        let Some(until) = operator.and_then(|operator| operator.on_duty_until) else { return };
+        let request = match &statement.matter {
+            Matter::Request(id) => Some(*id),
+            Matter::Extension(id) | Matter::Widening(id) => self.asks.get(id).map(|ask| ask.asked.request()),
+            Matter::Reopening(_) | Matter::Review(_) => None,
+        };
+        if let Some(request) = request {
+            self.with_case(request, |case| case.cover(until));
+        }
+    }
+
+    /// What the shift before left of this, if it waits at `now` for somebody of this shift to accept it.
+    pub fn handover(&self, case: &Case, now: Timestamp) -> Option<Handover> {
+        let plant = self.plant.as_ref()?;
+        let is_open = case.is_current(now) && !case.has_lapsed(now);
+        // Nobody could accept anything while the gate stood still.
+        let since = self.covered_until(plant, case)?.max(self.node_started.unwrap_or(Timestamp::MIN));
+        (is_open && since <= now).then(|| Handover {
+            since,
+            red: plant.accept_within.after(since),
+            acts: case.rule.unaccepted.after.after(since),
+            then: case.rule.unaccepted.then,
+        })
+    }
+
+    /// Until when somebody stands for it. `None` where nobody takes over from anybody.
+    pub(crate) fn covered_until(&self, plant: &Plant, case: &Case) -> Option<Timestamp> {
+        let first = || plant.shifts.change_after(self.shifts_since?, &plant.timezone);
+        plant.shifts.change().then(|| case.covered_until.or_else(first))?
     }
 
     fn with_case(&mut self, request: RequestId, change: impl FnOnce(&mut Case)) {
@@ -806,6 +892,8 @@ impl Case {
             widened: Vec::new(),
             reviewed: false,
             no: None,
+            covered_until: None,
+            unaccepted: false,
         }
     }
 }

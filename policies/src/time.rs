@@ -8,8 +8,10 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 mod hours;
+mod shifts;
 
 pub use hours::{BadHours, WeeklyHours};
+pub use shifts::{BadTimeOfDay, Shifts, TimeOfDay};
 
 /// A moment as the clock on the plant's wall shows it, with its zone: the one form in which people read it, wherever they
 /// are. Machines get the moment itself.

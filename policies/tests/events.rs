@@ -10,7 +10,7 @@ use policies::digest::{Digest, Salted};
 use policies::events::{CutBy, Ending, ErasedOn, EscortEnd, Event, Factor, Founder, PackOf, Scope};
 use policies::ids::*;
 use policies::people::{Kind, SshKey};
-use policies::plant::{Plant, Rule};
+use policies::plant::{Plant, Rule, Then, Weaker};
 use policies::requests::*;
 use policies::time::{Seconds, Window};
 
@@ -170,6 +170,14 @@ fn one_of_each() -> Vec<Event> {
         Event::Voted { verdict: verdict(Matter::Request(request), yes.clone()) },
         Event::Voted { verdict: verdict(Matter::Extension(ask), Answer::No { reason }) },
         Event::Voted { verdict: verdict(Matter::Review(request), Answer::Yes { narrowing: Narrowing::default() }) },
+        Event::VotedWeaker {
+            statement: verdict(Matter::Request(request), yes.clone()).statement,
+            way: Weaker::Totp,
+        },
+        Event::VotedWeaker {
+            statement: verdict(Matter::Extension(ask), Answer::No { reason }).statement,
+            way: Weaker::Telephone,
+        },
         Event::Granted { request },
         Event::Denied { request, by: who },
         Event::Withdrawn { request },
@@ -181,6 +189,9 @@ fn one_of_each() -> Vec<Event> {
         Event::AskDenied { ask, request, by: who },
         Event::Revoked { request, by: who, reason },
         Event::Reviewed { request, by: who },
+        Event::Accepted { request, by: who, until: at },
+        Event::NotAccepted { request, then: Then::Freeze },
+        Event::NotAccepted { request, then: Then::End },
         Event::Started {
             session,
             request,
@@ -243,6 +254,7 @@ fn one_of_each() -> Vec<Event> {
         Ending::Cut { cut },
         Ending::Idle,
         Ending::EscortLost,
+        Ending::NotAccepted,
         Ending::RecorderFailed,
         Ending::Stale,
         Ending::Overrun,

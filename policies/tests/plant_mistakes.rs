@@ -1,7 +1,7 @@
 //! Every mistake is told at once, with its place and with what would be right.
 
 use policies::plant::{Credential, Host, Plant, Protocol, Rule, WorkOrder};
-use policies::time::Seconds;
+use policies::time::{Seconds, Shifts};
 
 /// As few lines as a plant needs. Cases below change one thing in it.
 const SMALL: &str = r#"
@@ -59,7 +59,8 @@ fn a_file_full_of_mistakes_gets_one_report_of_all_of_them() {
 #[test]
 fn the_small_plant_has_no_mistake_and_every_default() {
     let plant = Plant::parse(SMALL).unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    assert_eq!((plant.shifts, plant.websockets), (Seconds(12 * 3_600), true));
+    assert_eq!((plant.shifts, plant.accept_within.0), (Shifts::Each(Seconds(12 * 3_600)), 900));
+    assert!(plant.websockets);
     let rule = serde_json::to_value(&plant.rules[0]).expect("plain data");
     let defaults = serde_json::json!({
         "hours": null, "from": ["0.0.0.0/0", "::/0"], "connections": 10, "factor_lasts": 600, "weaker": [],
@@ -124,18 +125,45 @@ fn what_is_not_built_is_refused_by_name() {
     ] {
         assert_eq!(after(old, new), told);
     }
-    let told = "rules[acme-packaging].weaker: not built yet; leave it out";
-    assert_eq!(after("zones = [", "weaker = [\"totp\"]\nzones = ["), told);
     assert_eq!(after("user = \"maint\"", "legacy = false\nuser = \"maint\""), "");
 }
 
 /// What is known is read or refused by name: nothing of it is an unknown key, and nothing refused is passed over.
 #[test]
 fn every_key_is_read_or_refused_by_name() {
-    assert_eq!(
-        report(include_str!("plant/every-key.toml")),
-        "plant.toml:72:1: rules[acme-packaging].weaker: not built yet; leave it out"
-    );
+    assert_eq!(report(include_str!("plant/every-key.toml")), "");
+}
+
+#[test]
+fn shifts_are_times_of_day_or_a_length_and_what_follows_a_change_stands_where_there_is_one() {
+    let shifts = |line: &str| after("changes = [", &format!("{line}\nchanges = ["));
+    assert_eq!(shifts("shifts = [\"06:00\", \"14:00\", \"22:00\"]\naccept_within = \"10m\""), "");
+    for (line, told) in [
+        ("shifts = [\"24:00\"]", "plant.shifts[1]: \"24:00\" is no time of day; write 00:00 to 23:59"),
+        ("shifts = [\"06:00\", \"06:00\"]", "plant.shifts[2]: 06:00 stands here twice; leave one out"),
+        (
+            "shifts = [\"06:00\", \"06:30\"]",
+            "plant.shifts: from 06:00 to 06:30 is less than 1h; write times that lie further apart",
+        ),
+        (
+            "shifts = []",
+            "plant.shifts: empty; write when shifts change, for example [\"06:00\", \"14:00\", \"22:00\"], or how long one is, for example \"12h\"",
+        ),
+        (
+            "accept_within = \"10m\"",
+            "plant.accept_within: changes nothing while shifts have no times of day; write for example shifts = [\"06:00\", \"14:00\", \"22:00\"] in [plant], or leave it out",
+        ),
+    ] {
+        assert_eq!(shifts(line), told);
+    }
+    let rule = |keys: &str, line: &str| {
+        let file = SMALL.replace("changes = [", &format!("{keys}\nchanges = ["));
+        report(&file.replace("zones = [", &format!("{line}\nzones = [")))
+    };
+    let change = "shifts = [\"06:00\"]";
+    assert_eq!(rule(change, "unaccepted = \"end\"\nunaccepted_after = \"15m\""), "");
+    assert!(rule("", "unaccepted = \"end\"").contains("changes nothing while shifts have no times of day"));
+    assert!(rule(change, "unaccepted_after = \"14m\"").contains("shorter than accept_within, 15m"));
 }
 
 #[test]

@@ -96,7 +96,7 @@ async fn a_changed_host_key_is_told_by_the_webhook_and_by_the_command() {
     // Under its last name the file is whole.
     let script = format!("cat > {0}.new && mv {0}.new {0}", told.display());
     config.notify = Notify {
-        webhook: Some(WebhookAt { url, ca: None }),
+        webhook: Some(WebhookAt { url, ca: None, credential: None }),
         command: ["/bin/sh", "-c", &script].map(String::from).into(),
         mail: None,
     };
@@ -135,7 +135,7 @@ async fn a_way_to_tell_that_cannot_work_stops_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = founded(&folder.path().join("gate")).await;
     let ca = Some(folder.path().join("nothing.pem"));
-    config.notify.webhook = Some(WebhookAt { url: "https://alarms.example/".parse().unwrap(), ca });
+    config.notify.webhook = Some(WebhookAt { url: "https://alarms.example/".parse().unwrap(), ca, credential: None });
     let reasons = reasons(start(&config).await);
     assert!(matches!(reasons.as_slice(), [Reason::Telling(_)]), "{reasons:?}");
     assert!(reasons[0].to_string().contains("nothing.pem"), "{reasons:?}");

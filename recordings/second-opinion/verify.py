@@ -1860,7 +1860,8 @@ class Journal:
         self.holds: dict[str, set[str]] = {}
         self.erasers: dict[str, set[str]] = {}
         self.decisions: dict[int, tuple[str, str]] = {}
-        self.signatures = self.grants = 0
+        self.on_duty: dict[str, int] = {}
+        self.signatures = self.weaker = self.grants = 0
 
     def read(self, report: Report) -> None:
         for entry in self.log.entries:
@@ -1896,6 +1897,15 @@ class Journal:
                 self._asked(event["widening"])
             case "voted":
                 self._voted(entry, event["verdict"])
+            case "voted-weaker":
+                self._voted_weaker(entry, event["statement"], event["way"])
+            case "accepted":
+                self._accepted(entry, event)
+            case "not-accepted":
+                if event["then"] != self.cases[event["request"]].rule.get("unaccepted", {"then": "freeze"})["then"]:
+                    raise ValueError("its rule says otherwise what becomes of what nobody accepts")
+            case "on-duty":
+                self.on_duty[event["person"]] = instant(event["until"])
             case "reopened":
                 self._reopened(entry, event)
             case "granted":
@@ -1935,6 +1945,7 @@ class Journal:
     def _enrolled(self, event: dict) -> None:
         person = self.people[event["person"]]
         person.keys, person.vouched_by = event["keys"], set()
+        self.on_duty.pop(event["person"], None)
         _, known = self.trust.people.get(event["person"], ("", set()))
         is_first = bool(person.keys) and {fingerprint(key) for key in person.keys} <= known
         person.counts = is_first or person.kind["kind"] == "technician"
@@ -1985,6 +1996,30 @@ class Journal:
     def _voted(self, entry: Entry, verdict: dict) -> None:
         statement = verdict["statement"]
         self._signed(entry, verdict, statement["operator"], "verdict")
+        self._answered(statement)
+
+    def _voted_weaker(self, entry: Entry, statement: dict, way: str) -> None:
+        """No signature: what can be checked of the gate's word (docs/EVENTS.md, "Answers without a signature")."""
+        if statement["deployment"] != self.trust.deployment:
+            raise ValueError("it was answered for another installation")
+        self._saw(entry, statement["journal"])
+        matter = statement["matter"]
+        if matter["about"] not in ("request", "extension", "widening") or self.cases[matter["id"]].is_emergency:
+            raise ValueError("this takes a signature")
+        if way not in self.cases[matter["id"]].rule["weaker"]:
+            raise ValueError("the rule lets nobody answer in this way")
+        operator = statement["operator"]
+        if not self.people[operator].counts or self.on_duty.get(operator, 0) <= entry.time - SLEW:
+            raise ValueError("only operators on duty answer without a signature")
+        self._answered(statement)
+        self.weaker += 1
+
+    def _accepted(self, entry: Entry, event: dict) -> None:
+        duty = self.on_duty.get(event["by"], 0)
+        if not self.people[event["by"]].counts or duty != instant(event["until"]) or duty <= entry.time - SLEW:
+            raise ValueError("somebody accepted it who was not on duty until then")
+
+    def _answered(self, statement: dict) -> None:
         if self.people[statement["operator"]].kind["kind"] != "operator":
             raise ValueError("only operators answer")
         matter = statement["matter"]
@@ -2074,11 +2109,13 @@ class Journal:
             raise ValueError("it was signed for another installation")
         if not person.counts or signed["key"] not in person.keys:
             raise ValueError("it was signed by a key that nobody vouched for")
-        seen = statement["journal"]
-        if seen["size"] > entry.index or self.log.tree.root(seen["size"]).hex() != seen["root"]:
-            raise ValueError("whoever signed had seen another journal")
+        self._saw(entry, statement["journal"])
         check_sshsig(signed["signature"], signed["key"], NAMESPACES[kind], digest_of(kind, statement))
         self.signatures += 1
+
+    def _saw(self, entry: Entry, seen: dict) -> None:
+        if seen["size"] > entry.index or self.log.tree.root(seen["size"]).hex() != seen["root"]:
+            raise ValueError("whoever signed had seen another journal")
 
     def _allowed(self, name: str) -> None:
         """All that the rule demands said yes; to an emergency, one does."""
@@ -2092,6 +2129,8 @@ class Journal:
 
 
 INFINITE = 1 << 64
+# Nanoseconds that a gate's clock may stand behind the entry before (docs/EVENTS.md, "Bytes").
+SLEW = 2_000_000_000
 # Seconds between a deadline and its last byte, and between a session in the journal and its recording.
 SLACK = 60
 
@@ -2139,6 +2178,9 @@ def check(folder: Path, trust: Trust, identities: list[X25519PrivateKey]) -> Rep
         told = Journal(journal, trust)
         told.read(report)
         report.said.append(f"{told.signatures} signatures, {told.grants} grants, {len(told.started)} sessions")
+        if told.weaker:
+            word = "the gate's word alone, nothing here proves that an operator gave them"
+            report.said.append(f"{told.weaker} answers without a signature: {word}")
         with report.looking():
             check_cuts(store, trust, journal.key, told.cuts)
         with report.looking():

@@ -8,7 +8,7 @@ mod support;
 use policies::decide::Command;
 use policies::events::{Ending, Event, Founder};
 use policies::people::Kind;
-use policies::plant::Rule;
+use policies::plant::{Rule, Then, Weaker};
 use policies::requests::SeenHead;
 use recordings::frame::Stream;
 use recordings::leaf::{Account, Direction};
@@ -306,4 +306,55 @@ fn a_seal_whose_bytes_do_not_add_up_is_found() {
         let told = sealed_with(edit);
         assert!(told.iter().any(|words| words == LOST), "{told:?}");
     }
+}
+
+#[test]
+fn an_answer_without_a_signature_counts_where_the_rule_and_the_duty_say_so_and_is_counted_apart() {
+    let mut store = Store::lenient();
+    let request = store.submit();
+    let answer =
+        |store: &Store, way| Event::VotedWeaker { statement: store.verdict(request, LEAD, LEAD).statement, way };
+    store.act(Command::ComeOnDuty { person: person(LEAD) });
+    let Event::VotedWeaker { statement, way } = answer(&store, Weaker::Totp) else { unreachable!("made so") };
+    store.act(Command::VoteWeaker { statement, way });
+    let report = check(&mut store);
+    assert!(report.is_whole(), "{report}");
+    assert_eq!(report.decisions.weaker, 1);
+    assert!(report.to_string().contains("1 answer without a signature, as its rule allows: the gate's word alone"));
+}
+
+#[test]
+fn an_answer_without_a_signature_that_the_rule_does_not_allow_is_found() {
+    for (way, on_duty, said) in [
+        (Weaker::Telephone, true, "lets nobody answer by telephone"),
+        (Weaker::Totp, false, "only an operator on duty"),
+    ] {
+        let mut store = Store::lenient();
+        let request = store.submit();
+        if on_duty {
+            store.act(Command::ComeOnDuty { person: person(LEAD) });
+        }
+        let statement = store.verdict(request, LEAD, LEAD).statement;
+        store.smuggle(Event::VotedWeaker { statement, way });
+        store.smuggle(Event::Granted { request });
+        assert!(not_allowed(store).contains(said), "{said}");
+    }
+    let mut store = Store::lenient();
+    let request = store.submit();
+    store.act(Command::ComeOnDuty { person: person(LEAD) });
+    let mut statement = store.verdict(request, LEAD, LEAD).statement;
+    statement.journal = SeenHead { size: 3, ..statement.journal };
+    store.act(Command::VoteWeaker { statement, way: Weaker::Totp });
+    assert!(not_allowed(store).contains("saw another journal"));
+}
+
+#[test]
+fn what_a_shift_change_is_said_to_have_ended_must_have_been_due() {
+    let (mut store, grant) = Store::granted();
+    store.smuggle(Event::NotAccepted { request: grant, then: Then::End });
+    assert!(not_allowed(store).contains("the shift had not changed"));
+    let (mut store, grant) = Store::granted();
+    let until = store.now() + jiff::SignedDuration::from_hours(8);
+    store.smuggle(Event::Accepted { request: grant, by: person(LEAD), until });
+    assert!(not_allowed(store).contains("decided again, it is refused"));
 }

@@ -27,6 +27,8 @@ use crate::target::{Target, account};
 /// What is special about a plant.
 #[derive(Clone)]
 pub struct Options {
+    /// More keys for `[plant]`.
+    pub plant: String,
     /// Keys for the one rule, instead of these.
     pub rule: String,
     /// More targets and rules.
@@ -50,6 +52,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            plant: String::new(),
             rule: "idle = \"4h\"".into(),
             more: String::new(),
             pin: None,
@@ -450,10 +453,11 @@ impl Default for Plant {
 }
 
 fn plant_file(hmi: &Target, options: &Options) -> String {
-    let Options { rule, more, pin, .. } = options;
+    let Options { plant, rule, more, pin, .. } = options;
     let (address, user, host_key) = (hmi.address(), account(), pin.clone().unwrap_or_else(|| hmi.pin()));
     let panel = Panel { name: "hmi-2", address: &address, user: &user, credential: "certificate", host_key: &host_key };
-    plant_of_panels("UTC", &[panel], &format!("{rule}\n{more}"))
+    let file = plant_of_panels("UTC", &[panel], &format!("{rule}\n{more}"));
+    file.replacen("[zones.packaging]", &format!("{plant}\n[zones.packaging]"), 1)
 }
 
 /// The program beside the tests, if it is what the sources say.

@@ -165,7 +165,7 @@ fn a_pack_of_one_session_is_made_read_and_checked_anywhere() {
         "On the signed word of lee (p_",
         "Pack made",
         "In a backup of the gate",
-        "command, the only way to answer in this version",
+        "Weaker than a signature?",
         "no gaps: every frame",
         "from the running gate, which wrote into the journal that it was made",
     ] {

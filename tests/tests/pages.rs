@@ -715,6 +715,8 @@ fn whoever_is_not_signed_in_sees_no_page_and_does_nothing() {
         "asks/a_1/sign",
         "cuts/c_1/sign",
         "signed",
+        "answered",
+        "requests/r_1/accept",
         "cut",
         "alarms/seen",
         "people",

@@ -4,21 +4,23 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use policies::actions::{Action, Actions};
 use policies::decide::waits_for;
 use policies::digest::Salted;
 use policies::events::Event;
 use policies::ids::{AskId, PersonId, RequestId, SessionId};
 use policies::people::{Kind, Person, SshKey, Standing};
-use policies::plant::{Escort, Plant, Protocol};
-use policies::state::{Ask, Asked, Case, No, RequestStanding, SessionFacts, State, Vote};
+use policies::plant::{Escort, Plant, Protocol, Weaker};
+use policies::requests::Matter;
+use policies::state::{Ask, Asked, Case, Handover, No, RequestStanding, SessionFacts, State, Vote};
 use policies::time::Seconds;
 use ssh_key::{HashAlg, PublicKey};
 
 use super::Api;
 use super::types::{
-    ActionView, AskCovered, AskView, Card, EndingView, ErasedView, EscortView, HoldView, KeptView, LiveView, Named,
-    NoView, OwnAsk, OwnRequest, PersonView, ServiceView, SessionView, ToldView, VoteView,
+    ActionView, AskCovered, AskView, Card, EndingView, ErasedView, EscortView, HandoverView, HoldView, KeptView,
+    LiveView, Named, NoView, OwnAsk, OwnRequest, PersonView, ServiceView, SessionView, ToldView, VoteView,
 };
 use crate::floor::LiveSession;
 use crate::lease::Order;
@@ -147,6 +149,8 @@ impl Api {
         for (id, ask, _) in around.asks.iter().filter(|(_, ask, _)| ask.open) {
             asks.push(self.ask_view(*id, ask, Some(case)).await);
         }
+        let now = self.clock().wall();
+        let handover = self.desk().with_state(|state| state.handover(case, now));
         Card {
             request: request.id,
             technician: self.named(request.technician).await,
@@ -171,8 +175,10 @@ impl Api {
             taken_away: around.taken_away.clone(),
             rule: case.rule.id.clone(),
             needs: waits_for(case),
+            weaker: weaker_ways(case),
             votes: self.votes(&case.votes).await,
             emergency: request.emergency,
+            handover: handover.map(|handover| handover_view(case, &handover, now)),
             review_wanted: request.emergency && case.granted.is_some() && !case.reviewed,
             standing: case.standing.as_str().to_owned(),
             no: self.no(case).await,
@@ -195,7 +201,8 @@ impl Api {
                 Some(text) => self.opened(text).await,
                 None => None,
             };
-            shown.push(VoteView { operator: self.named(vote.operator).await, yes: vote.yes, reason, at: vote.at });
+            let operator = self.named(vote.operator).await;
+            shown.push(VoteView { operator, yes: vote.yes, reason, at: vote.at, weaker: vote.weaker });
         }
         shown
     }
@@ -265,6 +272,7 @@ impl Api {
             reason: self.opened(reason).await,
             at: ask.at,
             needs: case.map(waits_for).unwrap_or_default(),
+            weaker: case.map(weaker_ways).unwrap_or_default(),
             votes: self.votes(&ask.votes).await,
             open: ask.open,
             digest,
@@ -276,6 +284,8 @@ impl Api {
     pub(super) async fn own_request(&self, around: &Around) -> OwnRequest {
         let case = &around.case;
         let request = &case.request;
+        let digest = request.digest(self.desk().deployment());
+        let is_pending = case.standing == RequestStanding::Pending && self.clock().wall() < request.window.until;
         let mut asks = Vec::new();
         for (id, ask, in_words) in &around.asks {
             asks.push(self.own_ask(*id, ask, in_words, case).await);
@@ -295,7 +305,10 @@ impl Api {
             deadline: case.deadline,
             sessions: around.sessions.clone(),
             asks,
-            words: certs::words::of(&request.digest(self.desk().deployment())),
+            words: certs::words::of(&digest),
+            read_back: is_pending
+                .then(|| self.people().read_back(case, &Matter::Request(request.id), &digest))
+                .flatten(),
         }
     }
 
@@ -307,7 +320,17 @@ impl Api {
             None if is_over => ("lapsed", None),
             None => ("pending", None),
         };
-        OwnAsk { ask: id, in_words: in_words.to_owned(), standing: standing.to_owned(), no }
+        let read_back = (standing == "pending").then(|| {
+            let digest = self.desk().with_state(|state| state.ask_digest(ask));
+            self.people().read_back(case, &ask.asked.matter(), &digest)
+        });
+        OwnAsk {
+            ask: id,
+            in_words: in_words.to_owned(),
+            standing: standing.to_owned(),
+            no,
+            read_back: read_back.flatten(),
+        }
     }
 
     pub(super) async fn session_view(
@@ -426,6 +449,21 @@ impl Api {
 pub(super) fn fingerprints(keys: &[SshKey]) -> Vec<String> {
     let keys = keys.iter().filter_map(|key| PublicKey::from_openssh(&key.0).ok());
     keys.map(|key| key.fingerprint(HashAlg::Sha256).to_string()).collect()
+}
+
+fn handover_view(case: &Case, handover: &Handover, now: Timestamp) -> HandoverView {
+    HandoverView {
+        since: handover.since,
+        red: case.unaccepted || handover.red <= now,
+        acts: handover.acts,
+        then: handover.then,
+        frozen: case.unaccepted,
+    }
+}
+
+/// In which ways a request, or more of its grant, can be answered without a signature.
+fn weaker_ways(case: &Case) -> BTreeSet<Weaker> {
+    if case.asked.emergency { BTreeSet::new() } else { case.rule.weaker.clone() }
 }
 
 fn list(actions: &Actions) -> String {

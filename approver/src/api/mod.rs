@@ -59,6 +59,7 @@ pub mod routes;
 mod secrets;
 pub mod serve;
 mod sessions;
+mod shift;
 mod sign_in;
 mod status;
 mod staying;

@@ -10,7 +10,7 @@ use policies::refusals::Refusal;
 use super::types::ProblemBody;
 use crate::desk::{Fault, Rejected};
 use crate::directory::DirectoryFault;
-use crate::people::{CodeNotTaken, NotDone};
+use crate::people::{CodeNotTaken, NotAnswered, NotDone};
 
 /// A no, or a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,6 +220,20 @@ impl From<CodeNotTaken> for Problem {
             CodeNotTaken::Code(_) | CodeNotTaken::Password => sign_in_refused(),
             CodeNotTaken::Refusal(refusal) => refusal.into(),
             CodeNotTaken::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<NotAnswered> for Problem {
+    fn from(not_answered: NotAnswered) -> Self {
+        match not_answered {
+            NotAnswered::Rejected(rejected) => rejected.into(),
+            // Whoever asks is known already, so it is said which of the codes it was.
+            NotAnswered::Code(CodeNotTaken::Code(wrong)) => {
+                Self::new(StatusCode::FORBIDDEN, "code-refused", wrong.to_string())
+            }
+            NotAnswered::Code(not_taken) => not_taken.into(),
+            NotAnswered::NotHeard(wrong) => Self::new(StatusCode::FORBIDDEN, "read-back-refused", wrong.to_string()),
         }
     }
 }

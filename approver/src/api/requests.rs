@@ -12,7 +12,8 @@ use policies::events::Event;
 use policies::ids::{AskId, RequestId};
 use policies::refusals::Refusal;
 use policies::requests::{Answer, Matter, Narrowing, SeenHead, VerdictStatement};
-use policies::state::{Ask, Asked as Matters, Case, RequestStanding};
+use policies::state::{Ask, Case, RequestStanding};
+use zeroize::Zeroizing;
 
 use super::Api;
 use super::cards::{Around, STATEMENT_LASTS};
@@ -20,8 +21,10 @@ use super::guard::{Asked, At, Caller, Sent};
 use super::problem::Problem;
 use super::types::{
     AsksView, Because, Card, CardsView, Done, KeepText, KeptText, LISTED_MAX, VerdictGiven, VerdictTemplate, Wanted,
+    WeakerVerdictGiven,
 };
 use crate::mint;
+use crate::people::WeakerAnswer;
 
 pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<RequestId>>) -> Json<CardsView> {
     let now = api.clock().wall();
@@ -91,11 +94,7 @@ pub(super) async fn ask_statement(
 ) -> Result<Json<VerdictTemplate>, Problem> {
     let ask = api.desk().with_state(|state| state.asks.get(&id).map(|ask| (ask.asked.clone(), state.ask_digest(ask))));
     let (asked, digest) = ask.ok_or(Refusal::NoSuchRequest)?;
-    let matter = match asked {
-        Matters::Extension(_) => Matter::Extension(id),
-        Matters::Widening(_) => Matter::Widening(id),
-    };
-    Ok(Json(api.template(&caller, matter, digest)))
+    Ok(Json(api.template(&caller, asked.matter(), digest)))
 }
 
 impl Api {
@@ -136,6 +135,23 @@ pub(super) async fn vote(
         return Err(Problem::not_you());
     }
     let events = api.desk().act(Command::Vote { verdict }).await?;
+    api.tell_answers(&events).await;
+    Ok(done(&events))
+}
+
+/// A verdict in the caller's name that is not signed: by a code, where the rule allows that.
+pub(super) async fn vote_weaker(
+    State(api): State<Api>,
+    caller: Caller,
+    Sent(WeakerVerdictGiven { statement, way, code, read_back }): Sent<WeakerVerdictGiven>,
+) -> Result<Json<Done>, Problem> {
+    if statement.operator != caller.person() {
+        return Err(Problem::not_you());
+    }
+    let (code, read_back) = (Zeroizing::new(code), read_back.map(Zeroizing::new));
+    let read_back = read_back.as_ref().map(|typed| typed.as_str());
+    let answer = WeakerAnswer { statement, way, code: &code, read_back };
+    let events = api.people().answer_weaker(answer).await?;
     api.tell_answers(&events).await;
     Ok(done(&events))
 }

@@ -14,7 +14,7 @@ use super::openapi::Shape;
 use super::problem::Problem;
 use super::{
     Api, access, backup, capture, carrying, connecting, cuts, evidence, feed, guard, keeping, openapi, people, plant,
-    requests, secrets, sessions, sign_in, status, types,
+    requests, secrets, sessions, shift, sign_in, status, types,
 };
 
 /// What a person is, as far as doors are concerned.
@@ -309,6 +309,12 @@ fn about_requests() -> Vec<Route> {
             .for_(OPERATOR, "Take a grant back.")
             .takes::<types::Because>()
             .gives::<types::Done>(),
+        read("/api/v1/shift", shift::shift)
+            .for_(PLANT, "Who is on duty, and what waits to be accepted since the shift changed.")
+            .gives::<types::ShiftView>(),
+        act("/api/v1/requests/{request}/accept", shift::accept)
+            .for_(OPERATOR, "Accept what the shift before left, and stand for it until one's own ends.")
+            .gives::<types::Done>(),
         read("/api/v1/asks", requests::asks)
             .for_(SCREENS, "Extensions and widenings that wait.")
             .query("all", "`true`: also those that are answered.")
@@ -320,6 +326,13 @@ fn about_requests() -> Vec<Route> {
         act("/api/v1/verdicts", requests::vote)
             .for_(OPERATOR, "Give a signed verdict.")
             .takes::<types::VerdictGiven>()
+            .gives::<types::Done>(),
+        act("/api/v1/verdicts/weaker", requests::vote_weaker)
+            .for_(
+                OPERATOR,
+                "Give a verdict without a signature, where the rule allows that; it is marked as weaker everywhere.",
+            )
+            .takes::<types::WeakerVerdictGiven>()
             .gives::<types::Done>(),
         act("/api/v1/texts", requests::keep_text)
             .for_(OPERATOR, "Keep a text, so that its digest can be signed.")

@@ -15,7 +15,7 @@ use policies::ids::{
     RuleId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use policies::people::Kind;
-use policies::plant::Protocol;
+use policies::plant::{Protocol, Then, Weaker};
 use policies::requests::{
     CertifyStatement, EraseStatement, Extension, PlantStatement, Reopening, Request, SeenHead, Signed,
     VerdictStatement, Widening,
@@ -523,6 +523,10 @@ pub struct VoteView {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
+    /// Given in this weaker way: not signed, the gate's word alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub weaker: Option<Weaker>,
 }
 
 /// An operator's no: to a request, or by taking its grant back.
@@ -575,10 +579,17 @@ pub struct Card {
     pub rule: RuleId,
     /// Whose approval it takes, all of them.
     pub needs: String,
+    /// In which ways it can be answered without a signature.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub weaker: BTreeSet<Weaker>,
     /// Who answered.
     pub votes: Vec<VoteView>,
     /// As an emergency.
     pub emergency: bool,
+    /// The shift changed, and it waits for somebody of this one to accept or to end it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<HandoverView>,
     /// Given as an emergency, and nobody has looked back at it yet.
     pub review_wanted: bool,
     /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed` or `revoked`.
@@ -660,6 +671,9 @@ pub struct OwnRequest {
     pub asks: Vec<OwnAsk>,
     /// As six words, to compare with the operator.
     pub words: String,
+    /// What to read out to an operator on the telephone, where the rule lets them answer so, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_back: Option<String>,
 }
 
 /// More time or more actions, as the technician who asked for it sees it.
@@ -674,6 +688,9 @@ pub struct OwnAsk {
     pub standing: String,
     /// Who said no, and why.
     pub no: Option<NoView>,
+    /// What to read out to an operator on the telephone, where the rule lets them answer so, while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_back: Option<String>,
 }
 
 /// One's own requests.
@@ -704,6 +721,10 @@ pub struct AskView {
     pub at: Timestamp,
     /// Whose approval it takes.
     pub needs: String,
+    /// In which ways it can be answered without a signature.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub weaker: BTreeSet<Weaker>,
     /// Who answered.
     pub votes: Vec<VoteView>,
     /// Waits for operators.
@@ -791,6 +812,65 @@ pub struct PlantTemplate {
 #[serde(transparent)]
 #[schema(value_type = Object)]
 pub struct VerdictGiven(pub Signed<VerdictStatement>);
+
+/// Work that the shift before left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HandoverView {
+    /// Since when nobody of the shift stands for it.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// It is late.
+    pub red: bool,
+    /// When its rule acts, if nobody accepts it until then.
+    #[schema(value_type = String, format = DateTime)]
+    pub acts: Timestamp,
+    /// What its rule says happens then: `freeze` or `end`.
+    #[schema(value_type = String)]
+    pub then: Then,
+    /// It is frozen until somebody accepts it.
+    pub frozen: bool,
+}
+
+/// Who is on duty, and what waits to be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShiftView {
+    /// The plant's shifts, in words.
+    pub shifts: String,
+    /// When they change next; `null` where nobody takes over from anybody.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub changes: Option<Timestamp>,
+    /// Operators on duty.
+    pub on_duty: Vec<OnDutyView>,
+    /// What the shift before left.
+    pub waiting: Vec<Card>,
+}
+
+/// An operator on duty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OnDutyView {
+    /// Who.
+    pub who: Named,
+    /// Until when.
+    #[schema(value_type = String, format = DateTime)]
+    pub until: Timestamp,
+}
+
+/// A verdict that is not signed, in a way that the rule allows. It counts, and is marked as weaker everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WeakerVerdictGiven {
+    /// What is answered.
+    #[schema(value_type = Object)]
+    pub statement: VerdictStatement,
+    /// `totp` or `telephone`.
+    #[schema(value_type = String)]
+    pub way: Weaker,
+    /// Of the operator's own authenticator app; it is spent by this.
+    pub code: String,
+    /// What the technician reads out; by telephone alone.
+    #[serde(default)]
+    pub read_back: Option<String>,
+}
 
 /// A signed vouching.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -938,7 +1018,7 @@ pub struct SessionView {
     pub ended: Option<EndingView>,
     /// Input stopped by an operator.
     pub frozen: bool,
-    /// Why its input is stopped now: `by-operator`, `nobody-watches` or `time-is-up`. Only of what runs on this node.
+    /// Why its input is stopped now: `by-operator`, `nobody-watches`, `time-is-up` or `not-accepted`. Only of what runs on this node.
     #[serde(default)]
     pub stopped: Option<String>,
     /// Who watches. Not shown to technicians.
@@ -1144,7 +1224,7 @@ pub enum WatchLine {
     },
     /// How the session's input stands, and who escorts it; comes second, and whenever that changes.
     Standing {
-        /// Why input is stopped: `by-operator`, `nobody-watches` or `time-is-up`; none where it goes on.
+        /// Why input is stopped: `by-operator`, `nobody-watches`, `time-is-up` or `not-accepted`; none where it goes on.
         stopped: Option<String>,
         /// Where the rule demands an escort.
         escort: Option<EscortLine>,

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use policies::digest::Digest;
 use policies::events::Event;
 use policies::ids::{CutId, RequestId};
+use policies::plant::Then;
 use policies::requests::SeenHead;
 use policies::state::State;
 use recordings::tree::Tree;
@@ -40,6 +41,8 @@ pub(super) struct GrantClock {
     /// None before the first connection.
     pub(super) deadline: Option<Deadline>,
     pub(super) widened: Vec<Deadline>,
+    /// When it became known that nobody accepted it, where its rule ends it then.
+    pub(super) not_accepted: Option<Boot>,
 }
 
 /// The journal, folded.
@@ -176,6 +179,9 @@ impl Fold {
             Event::Widened { request, until, .. } => {
                 let clock = self.grants.entry(*request).or_default();
                 clock.widened.push(Deadline { boot: now.boot_at(*until), wall: *until });
+            }
+            Event::NotAccepted { request, then: Then::End } => {
+                self.grants.entry(*request).or_default().not_accepted = Some(now.boot);
             }
             Event::Cut { cut, .. } => {
                 self.cuts.insert(*cut);

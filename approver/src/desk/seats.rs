@@ -205,9 +205,9 @@ impl View<'_> {
             DeadlineEnding::Cut => (deadline.boot, None),
             DeadlineEnding::Freeze { max } => (deadline.boot.after(max.duration()), Some(deadline.boot)),
         };
-        let due_at = [Some(ends), self.stale_at(case)].into_iter().flatten().min().unwrap_or(ends);
+        let due_at = [Some(ends), self.stale_at(case), clock.not_accepted].into_iter().flatten().min().unwrap_or(ends);
         let finished = if place.transferring { due_at.after(case.rule.hold_max.duration()) } else { due_at };
-        let over = cut.or_else(|| self.over(session, place, case, ends, finished));
+        let over = cut.or_else(|| self.over(session, place, case, clock, (ends, finished)));
         let is_finishing = over.is_none() && due_at <= self.boot;
         let escorts = self.escorts(session);
         let order = Order {
@@ -277,6 +277,8 @@ impl View<'_> {
         let facts = self.fold.state.sessions.get(&session);
         if place.held || facts.is_some_and(|facts| facts.frozen) {
             Some(Frozen::ByOperator)
+        } else if case.unaccepted {
+            Some(Frozen::NotAccepted)
         } else if freezes.is_some_and(|at| at <= self.boot) {
             Some(Frozen::TimeIsUp)
         } else if case.rule.escort == Escort::Required && !is_escorted {
@@ -293,18 +295,29 @@ impl View<'_> {
     }
 
     /// `ends` is when its time is over, and `finished` when it ends by the clock: later, where a transfer is let finish.
-    fn over(&self, session: SessionId, place: &Place, case: &Case, ends: Boot, finished: Boot) -> Option<Ending> {
+    fn over(
+        &self,
+        session: SessionId,
+        place: &Place,
+        case: &Case,
+        clock: &GrantClock,
+        (ends, finished): (Boot, Boot),
+    ) -> Option<Ending> {
         let state = &self.fold.state;
         let journaled = state.sessions.get(&session).and_then(|facts| facts.ended.as_ref());
         if let Some((_, ending)) = journaled {
             return Some(ending.clone());
         }
-        if case.standing != RequestStanding::Granted || !may_stay(state, place) || is_of_an_earlier_key(state, session)
-        {
+        let stands = matches!(case.standing, RequestStanding::Granted | RequestStanding::NotAccepted);
+        if !stands || !may_stay(state, place) || is_of_an_earlier_key(state, session) {
             return Some(Ending::Revoked);
         }
-        let is_stale = self.stale_at(case).is_some_and(|at| at <= self.boot);
-        let why = if ends > self.boot && is_stale { Ending::Stale } else { Ending::Expired };
+        let has_come = |at: Option<Boot>| at.is_some_and(|at| at <= self.boot);
+        let why = match ends > self.boot {
+            true if has_come(clock.not_accepted) => Ending::NotAccepted,
+            true if has_come(self.stale_at(case)) => Ending::Stale,
+            _ => Ending::Expired,
+        };
         (finished <= self.boot).then_some(why)
     }
 

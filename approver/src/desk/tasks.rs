@@ -8,6 +8,7 @@ use policies::decide::Command;
 use policies::events::Ending;
 use policies::ids::SessionId;
 use policies::plant::Rule;
+use policies::state::Case;
 
 use super::{Inner, Rejected, lock};
 
@@ -95,7 +96,8 @@ impl Inner {
         let now = self.clock.wall();
         let is_over = {
             let fold = self.fold();
-            fold.state.cases.values().any(|case| case.has_lapsed(now)) || fold.state.has_removals(now)
+            let is_over = |case: &Case| case.has_lapsed(now) || fold.state.is_not_accepted(case, now);
+            fold.state.cases.values().any(is_over) || fold.state.has_removals(now)
         };
         if is_over && let Err(rejected) = self.act(Command::Sweep).await {
             tracing::debug!(%rejected, "lapses and removals wait for the journal");

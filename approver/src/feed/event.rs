@@ -84,6 +84,12 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("voted", "/verdict/statement/matter/id", "of"),
     ("voted", "/verdict/statement/answer", "answer"),
     ("voted", "/verdict/statement/operator", "by"),
+    ("voted-weaker", "/statement/matter/about", "on"),
+    ("voted-weaker", "/statement/matter/id", "of"),
+    ("voted-weaker", "/statement/answer", "answer"),
+    ("voted-weaker", "/statement/operator", "by"),
+    ("voted-weaker", "/way", "weaker"),
+    ("not-accepted", "/then", "then"),
     ("extension-asked", "/extension/id", "ask"),
     ("extension-asked", "/extension/request", "request"),
     ("extension-asked", "/extension/by", "seconds"),
@@ -296,6 +302,7 @@ const fn is_failure(event: &Event) -> bool {
         Event::Denied { .. }
         | Event::AskDenied { .. }
         | Event::Lapsed { .. }
+        | Event::NotAccepted { .. }
         | Event::Locked { .. }
         | Event::Refused { .. }
         | Event::HostKeyMismatch { .. }

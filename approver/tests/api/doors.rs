@@ -39,9 +39,12 @@ plant  GET    /api/v1/requests/{request}                    ouad
 plant  GET    /api/v1/requests/{request}/statement          o
 plant  GET    /api/v1/requests/{request}/review             o
 plant  POST   /api/v1/requests/{request}/revoke             o
+plant  POST   /api/v1/requests/{request}/accept             o
+plant  GET    /api/v1/shift                                 oua
 plant  GET    /api/v1/asks                                  ouad
 plant  GET    /api/v1/asks/{ask}/statement                  o
 plant  POST   /api/v1/verdicts                              o
+plant  POST   /api/v1/verdicts/weaker                       o
 plant  POST   /api/v1/texts                                 o
 plant  GET    /api/v1/texts/{digest}                        ou
 plant  GET    /api/v1/sessions                              ouad!

@@ -20,10 +20,11 @@ use policies::actions::Action;
 use policies::decide::Command;
 use policies::events::{Ending, Event};
 use policies::people::Kind;
+use policies::plant::Weaker;
 use policies::requests::{Answer, Narrowing, Reopening, Signed, VerdictStatement};
 use policies::time::Seconds;
 use recordings::pcapng::{End, Ends};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::kit::{House, Session, answer, limits, record_log, recorded};
 
@@ -112,6 +113,105 @@ async fn the_approver_is_who_signed() {
     let wrong_key = Signed { key: theirs.key.clone(), ..mine };
     assert_eq!(house.post("/api/v1/verdicts", &lead, json!(wrong_key)).await.refusal(), "not-signed");
     assert_eq!(house.stage.desk.head(), before);
+}
+
+/// A house whose rule lets operators answer without a signature in these ways.
+async fn lenient(weaker: &str) -> House {
+    let plant = PLANT.replacen("approvals =", &format!("weaker = [{weaker}]\napprovals ="), 1);
+    assert_ne!(plant, PLANT);
+    House::with_plant(Props::new(), &plant, |_| {}, limits()).await
+}
+
+impl House {
+    /// The next code of somebody's app.
+    fn next_code(&self, actor: &Actor) -> String {
+        self.stage.pass(Duration::from_secs(30));
+        actor.totp.code_at(self.stage.desk.clock().wall()).to_string()
+    }
+
+    async fn weaker(&self, who: &Session, verdict: &Value) -> crate::kit::Answer {
+        self.post("/api/v1/verdicts/weaker", who, verdict.clone()).await
+    }
+}
+
+fn weaker(house: &House, made: &RequestMade, way: &str, code: &str) -> Value {
+    let statement = house.stage.approval(&house.stage.lead, made.request).statement;
+    json!({ "statement": statement, "way": way, "code": code })
+}
+
+#[tokio::test]
+async fn a_code_answers_where_the_rule_says_so_once_and_is_marked() {
+    let house = lenient("\"totp\"").await;
+    let technician = house.sign_in(Face::Vendor, &house.stage.technician).await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let used = house.stage.lead.totp.code_at(house.stage.desk.clock().wall()).to_string();
+    let made = asked(&house, &technician).await;
+    assert_eq!(house.weaker(&lead, &weaker(&house, &made, "totp", &used)).await.refusal(), "code-refused");
+    let code = house.next_code(&house.stage.lead);
+    let by_telephone = weaker(&house, &made, "telephone", &code);
+    assert_eq!(house.weaker(&lead, &by_telephone).await.refusal(), "weaker-not-allowed");
+    let mut theirs = weaker(&house, &made, "totp", &code);
+    theirs["statement"]["operator"] = json!(house.stage.other_lead.person);
+    assert_eq!(house.weaker(&lead, &theirs).await.refusal(), "not-you");
+    // None of that spent it.
+    let done: Done = house.weaker(&lead, &weaker(&house, &made, "totp", &code)).await.json();
+    assert_eq!(done.events, ["HP1314", "HP1303"]);
+    let card: Card = house.get(&format!("/api/v1/requests/{}", made.request), &lead).await.json();
+    assert_eq!((card.standing.as_str(), card.votes[0].weaker), ("granted", Some(Weaker::Totp)));
+    let next = asked(&house, &technician).await;
+    assert_eq!(house.weaker(&lead, &weaker(&house, &next, "totp", &code)).await.refusal(), "code-refused");
+    let recovery = weaker(&house, &next, "totp", "abcd-efgh-ijkl-mnop");
+    assert_eq!(house.weaker(&lead, &recovery).await.refusal(), "not-your-code");
+}
+
+#[tokio::test]
+async fn by_telephone_it_takes_what_the_technician_alone_is_shown_and_wrong_ones_lock() {
+    let house = lenient("\"telephone\"").await;
+    let technician = house.sign_in(Face::Vendor, &house.stage.technician).await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let made = asked(&house, &technician).await;
+    let path = format!("/api/v1/requests/{}", made.request);
+    let own: OwnRequest = house.get(&path, &technician).await.json();
+    let read_back = own.read_back.unwrap();
+    for path in [&path, "/api/v1/requests", &format!("{path}/statement")] {
+        let shown = house.get(path, &lead).await.text();
+        assert!(!shown.contains(&read_back) && !shown.contains("read_back"), "{path} shows it to the operator");
+    }
+    let answer = |code: &str, heard: &str| {
+        let mut verdict = weaker(&house, &made, "telephone", code);
+        verdict["read_back"] = heard.into();
+        verdict
+    };
+    let code = house.next_code(&house.stage.lead);
+    let before = house.stage.desk.head();
+    assert_eq!(house.weaker(&lead, &weaker(&house, &made, "telephone", &code)).await.refusal(), "read-back-refused");
+    assert_eq!(house.weaker(&lead, &answer(&code, &read_back)).await.json::<Done>().events, ["HP1314", "HP1303"]);
+    assert_eq!(house.stage.desk.head().size, before.size + 2);
+    let granted: OwnRequest = house.get(&path, &technician).await.json();
+    assert!(granted.read_back.is_none(), "it is answered");
+    let made = asked(&house, &technician).await;
+    let next: OwnRequest = house.get(&format!("/api/v1/requests/{}", made.request), &technician).await.json();
+    assert_ne!(next.read_back.as_ref(), Some(&read_back), "each request has its own");
+    let code = house.next_code(&house.stage.lead);
+    let mut guess = weaker(&house, &made, "telephone", &code);
+    for n in 0..5 {
+        guess["read_back"] = format!("0000 000{n}").into();
+        assert_eq!(house.weaker(&lead, &guess).await.refusal(), "read-back-refused");
+    }
+    guess["read_back"] = next.read_back.into();
+    assert_eq!(house.weaker(&lead, &guess).await.refusal(), "locked-out");
+    assert_eq!(house.get("/api/v1/requests", &lead).await.status, 200, "they see on, and can cut");
+}
+
+#[tokio::test]
+async fn who_has_no_authenticator_app_is_told_so() {
+    let house = lenient("\"totp\"").await;
+    let technician = house.sign_in(Face::Vendor, &house.stage.technician).await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let made = asked(&house, &technician).await;
+    let app = approver::directory::Key::Totp(house.stage.lead.person);
+    house.stage.props.directory.swap(vec![approver::directory::Change::delete(app)]).await.unwrap();
+    assert_eq!(house.weaker(&lead, &weaker(&house, &made, "totp", "123456")).await.refusal(), "no-app");
 }
 
 #[tokio::test]

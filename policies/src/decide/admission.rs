@@ -73,7 +73,8 @@ impl State {
 
     /// The grant that was named, else the narrowest that allows what is wanted: fewest actions, then the earliest end.
     fn grant_for(&self, wanted: &Admission, now: Timestamp) -> Result<&Case, Refusal> {
-        let mut open: Vec<&Case> = self.cases.values().filter(|c| is_about(c, wanted) && c.is_open(now)).collect();
+        let mut open: Vec<&Case> =
+            self.cases.values().filter(|c| is_about(c, wanted) && c.is_open(now) && !c.unaccepted).collect();
         open.sort_by_key(|case| (case.actions(now).len(), case.deadline, case.request.id));
         match open.iter().find(|case| allows(&case.actions(now), &wanted.wants)) {
             Some(case) => Ok(case),
@@ -98,8 +99,10 @@ impl State {
             RequestStanding::Granted if now < case.request.window.from => {
                 Refusal::NotYet(target, self.clock(case.request.window.from))
             }
+            RequestStanding::Granted if case.unaccepted && case.is_open(now) => Refusal::NotAccepted(target),
             RequestStanding::Granted => Refusal::GrantOver(target, self.clock(case.deadline)),
             RequestStanding::Revoked => Refusal::GrantRevoked(target),
+            RequestStanding::NotAccepted => Refusal::GrantNotAccepted(target),
             RequestStanding::Restored => Refusal::GrantRestored(target),
             _ => Refusal::NoGrant(target),
         }

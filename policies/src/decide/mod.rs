@@ -22,7 +22,7 @@ use crate::ids::{
     TargetName, VendorId, ZoneName,
 };
 use crate::people::{Kind, SshKey};
-use crate::plant::Escort;
+use crate::plant::{Escort, Weaker};
 use crate::refusals::Refusal;
 use crate::requests::{
     CertifyStatement, EraseStatement, PlantStatement, Reopening, RestoreStatement, Signed, VerdictStatement, Widening,
@@ -100,6 +100,14 @@ pub enum Command {
     Submit(NewRequest),
     Vote {
         verdict: Signed<VerdictStatement>,
+    },
+    VoteWeaker {
+        statement: VerdictStatement,
+        way: Weaker,
+    },
+    Accept {
+        request: RequestId,
+        by: PersonId,
     },
     Withdraw {
         request: RequestId,
@@ -283,7 +291,9 @@ impl State {
             Command::SignPlant { signed } => self.decide_sign_plant(signed, now),
             Command::Submit(asked) => self.decide_submit(asked, now),
             Command::Vote { verdict } => self.decide_vote(verdict, now),
+            Command::VoteWeaker { statement, way } => self.decide_vote_weaker(statement, *way, now),
             Command::Withdraw { request, by } => self.decide_withdraw(*request, *by),
+            Command::Accept { request, by } => self.decide_accept(*request, *by, now),
             Command::AskExtension { ask, request, more, reason, by } => {
                 self.decide_ask_extension(*ask, *request, *more, *reason, *by, now)
             }

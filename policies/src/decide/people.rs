@@ -11,6 +11,7 @@ use crate::people::{Kind, Person, SshKey, Standing};
 use crate::refusals::Refusal;
 use crate::requests::{CertifyStatement, Signed};
 use crate::state::State;
+use crate::time::{Seconds, Shifts};
 
 impl State {
     pub(super) fn decide_found(
@@ -171,12 +172,14 @@ impl State {
     /// Nothing is written while the shift already runs for at least half of its length.
     pub(super) fn decide_on_duty(&self, person: PersonId, now: Timestamp) -> Result<Vec<Event>, Refusal> {
         let operator = self.operator(person)?;
-        let shift = self.plant.as_ref().ok_or(Refusal::NoPlant)?.shifts;
-        let half = crate::time::Seconds(shift.0 / 2);
-        if operator.on_duty_until.is_some_and(|until| half.after(now) < until) {
-            return Ok(Vec::new());
-        }
-        Ok(vec![Event::OnDuty { person, until: shift.after(now) }])
+        let plant = self.plant.as_ref().ok_or(Refusal::NoPlant)?;
+        let (held, until) = (operator.on_duty_until, plant.shifts.duty(now, operator.on_duty_until, &plant.timezone));
+        // Who signs in again and again is on duty for longer, and the journal need not know each time.
+        let is_news = match &plant.shifts {
+            Shifts::Each(length) => held.is_none_or(|held| held <= Seconds(length.0 / 2).after(now)),
+            Shifts::At(_) => held.is_none_or(|held| held < until),
+        };
+        Ok(is_news.then_some(Event::OnDuty { person, until }).into_iter().collect())
     }
 
     /// Operators and auditors may read what was recorded: it is ciphertext to the gate and an event for everybody.

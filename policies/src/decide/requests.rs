@@ -10,7 +10,7 @@ use crate::digest::{Digest, Salted};
 use crate::events::{CutBy, Event, Scope};
 use crate::ids::{AskId, CutId, PersonId, RequestId, ServiceName, TargetName};
 use crate::people::{Kind, Person};
-use crate::plant::{Quorum, Rule, WorkOrder};
+use crate::plant::{Quorum, Rule, Weaker, WorkOrder};
 use crate::refusals::Refusal;
 use crate::requests::{Answer, Extension, Matter, Narrowing, Reopening, Request, Signed, VerdictStatement, Widening};
 use crate::rules::{Asker, Question, deciding_rule};
@@ -102,14 +102,60 @@ impl State {
         verdict: &Signed<VerdictStatement>,
         now: Timestamp,
     ) -> Result<Vec<Event>, Refusal> {
-        let statement = &verdict.statement;
-        self.check_statement(&statement.deployment, statement.expires, statement.journal.size, now)?;
-        let operator = self.operator(statement.operator)?;
+        let operator = self.answering(&verdict.statement, now)?;
         self.check_key(operator, &verdict.key)?;
+        self.vote(&verdict.statement, operator, Event::Voted { verdict: verdict.clone() }, now)
+    }
+
+    /// An answer without a signature: where the request's own rule allows the way, from whoever is on duty. An emergency is
+    /// given by one yes, and looking back at it or letting back in takes one: that one must be such as no gate can invent.
+    pub(super) fn decide_vote_weaker(
+        &self,
+        statement: &VerdictStatement,
+        way: Weaker,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        let operator = self.answering(statement, now)?;
+        let case = self.case_of(&statement.matter)?;
+        if case.asked.emergency || matches!(statement.matter, Matter::Review(_)) {
+            return Err(Refusal::SignatureWanted("an emergency"));
+        }
+        if !case.rule.weaker.contains(&way) {
+            return Err(Refusal::WeakerNotAllowed { way, rule: case.rule.id.clone() });
+        }
+        if !operator.is_on_duty(now) {
+            return Err(Refusal::DutyWanted("answers without a signature"));
+        }
+        self.vote(statement, operator, Event::VotedWeaker { statement: statement.clone(), way }, now)
+    }
+
+    /// Who answers, if what they answer is for here and now.
+    fn answering(&self, statement: &VerdictStatement, now: Timestamp) -> Result<&Person, Refusal> {
+        self.check_statement(&statement.deployment, statement.expires, statement.journal.size, now)?;
+        self.operator(statement.operator)
+    }
+
+    /// The request that an answer is about, or what was asked of its grant.
+    pub fn case_of(&self, matter: &Matter) -> Result<&Case, Refusal> {
+        let request = match matter {
+            Matter::Request(id) | Matter::Review(id) => Some(*id),
+            Matter::Extension(id) | Matter::Widening(id) => self.asks.get(id).map(|ask| ask.asked.request()),
+            Matter::Reopening(_) => return Err(Refusal::SignatureWanted("letting back in")),
+        };
+        request.and_then(|id| self.cases.get(&id)).ok_or(Refusal::NoSuchRequest)
+    }
+
+    fn vote(
+        &self,
+        statement: &VerdictStatement,
+        operator: &Person,
+        voted: Event,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
         match &statement.matter {
-            Matter::Request(id) => self.vote_on_request(*id, verdict, operator, now),
-            Matter::Extension(id) | Matter::Widening(id) => self.vote_on_ask(*id, verdict, operator, now),
-            Matter::Review(id) => self.vote_on_review(*id, verdict, operator),
+            Matter::Request(id) => self.vote_on_request(*id, statement, operator, voted, now),
+            Matter::Extension(id) | Matter::Widening(id) => self.vote_on_ask(*id, statement, operator, voted, now),
+            Matter::Review(id) => self.vote_on_review(*id, statement, operator, voted),
             Matter::Reopening(_) => Err(Refusal::NoSuchRequest),
         }
     }
@@ -117,8 +163,9 @@ impl State {
     fn vote_on_request(
         &self,
         id: RequestId,
-        verdict: &Signed<VerdictStatement>,
+        statement: &VerdictStatement,
         operator: &Person,
+        voted: Event,
         now: Timestamp,
     ) -> Result<Vec<Event>, Refusal> {
         let case = self.cases.get(&id).ok_or(Refusal::NoSuchRequest)?;
@@ -129,17 +176,16 @@ impl State {
             return Err(Refusal::NotPending(RequestStanding::Lapsed.as_str()));
         }
         self.check_voter(operator, case, case.votes.iter().map(|vote| vote.operator), now)?;
-        let voted = Event::Voted { verdict: verdict.clone() };
-        match &verdict.statement.answer {
+        match &statement.answer {
             Answer::No { .. } => {
-                self.check_digest(&case.request, &Narrowing::default(), verdict.statement.digest)?;
+                self.check_digest(&case.request, &Narrowing::default(), statement.digest)?;
                 Ok(vec![voted, Event::Denied { request: id, by: operator.id }])
             }
             Answer::Yes { narrowing } => {
                 if !narrowing.narrows(&case.request) {
                     return Err(Refusal::Widens);
                 }
-                self.check_digest(&case.request, narrowing, verdict.statement.digest)?;
+                self.check_digest(&case.request, narrowing, statement.digest)?;
                 let mut events = vec![voted];
                 if self.is_approved(case, case.approvers(), operator, now) {
                     events.push(Event::Granted { request: id });
@@ -170,8 +216,7 @@ impl State {
             return Err(Refusal::AlreadyVoted);
         }
         if case.asked.emergency {
-            let on_duty = operator.on_duty_until.is_some_and(|until| now < until);
-            return if on_duty { Ok(()) } else { Err(Refusal::NotOnDuty) };
+            return if operator.is_on_duty(now) { Ok(()) } else { Err(Refusal::NotOnDuty) };
         }
         if case.rule.approvals.iter().any(|quorum| operator.is_member(&quorum.from)) {
             return Ok(());
@@ -189,7 +234,7 @@ impl State {
         now: Timestamp,
     ) -> bool {
         if case.asked.emergency {
-            return operator.on_duty_until.is_some_and(|until| now < until);
+            return operator.is_on_duty(now);
         }
         let approvers: Vec<&Person> =
             before.chain(std::iter::once(operator.id)).filter_map(|id| self.people.get(&id)).collect();
@@ -199,16 +244,17 @@ impl State {
     fn vote_on_ask(
         &self,
         id: AskId,
-        verdict: &Signed<VerdictStatement>,
+        statement: &VerdictStatement,
         operator: &Person,
+        voted: Event,
         now: Timestamp,
     ) -> Result<Vec<Event>, Refusal> {
         let ask = self.asks.get(&id).filter(|ask| ask.open).ok_or(Refusal::NoSuchRequest)?;
         let matches_kind = matches!(
-            (&ask.asked, &verdict.statement.matter),
+            (&ask.asked, &statement.matter),
             (Asked::Extension(_), Matter::Extension(_)) | (Asked::Widening(_), Matter::Widening(_))
         );
-        if !matches_kind || self.ask_digest(ask) != verdict.statement.digest {
+        if !matches_kind || self.ask_digest(ask) != statement.digest {
             return Err(Refusal::OtherDigest);
         }
         let request = ask.asked.request();
@@ -217,8 +263,8 @@ impl State {
             return Err(Refusal::NotPending(case.standing.as_str()));
         }
         self.check_voter(operator, case, ask.votes.iter().map(|vote| vote.operator), now)?;
-        let mut events = vec![Event::Voted { verdict: verdict.clone() }];
-        match &verdict.statement.answer {
+        let mut events = vec![voted];
+        match &statement.answer {
             Answer::No { .. } => events.push(Event::AskDenied { ask: id, request, by: operator.id }),
             Answer::Yes { narrowing } if !narrowing.is_empty() => return Err(Refusal::Widens),
             Answer::Yes { .. } => {
@@ -249,6 +295,19 @@ impl State {
         }
     }
 
+    /// The digest of what an answer is about, as it stands now: before anything is taken away by that answer.
+    pub fn standing_digest(&self, matter: &Matter) -> Result<Digest, Refusal> {
+        match matter {
+            Matter::Extension(id) | Matter::Widening(id) => {
+                self.asks.get(id).map(|ask| self.ask_digest(ask)).ok_or(Refusal::NoSuchRequest)
+            }
+            _ => {
+                let deployment = self.deployment.as_ref().ok_or(Refusal::OtherDeployment)?;
+                Ok(self.case_of(matter)?.request.digest(deployment))
+            }
+        }
+    }
+
     /// The digest that verdicts about an extension or widening are about.
     pub fn ask_digest(&self, ask: &Ask) -> Digest {
         match &ask.asked {
@@ -265,18 +324,47 @@ impl State {
     fn vote_on_review(
         &self,
         id: RequestId,
-        verdict: &Signed<VerdictStatement>,
+        statement: &VerdictStatement,
         operator: &Person,
+        voted: Event,
     ) -> Result<Vec<Event>, Refusal> {
         let case = self.cases.get(&id).ok_or(Refusal::NoSuchRequest)?;
         if !case.asked.emergency || case.granted.is_none() || case.reviewed {
             return Err(Refusal::NotPending(case.standing.as_str()));
         }
-        self.check_digest(&case.request, &Narrowing::default(), verdict.statement.digest)?;
+        self.check_digest(&case.request, &Narrowing::default(), statement.digest)?;
         if case.approvers().any(|approver| approver == operator.id) {
             return Err(Refusal::OwnRequest);
         }
-        Ok(vec![Event::Voted { verdict: verdict.clone() }, Event::Reviewed { request: id, by: operator.id }])
+        Ok(vec![voted, Event::Reviewed { request: id, by: operator.id }])
+    }
+
+    /// Whoever is on duty for longer than whoever stands for it now, and has a say in it, may stand for it instead.
+    pub(super) fn decide_accept(&self, id: RequestId, by: PersonId, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        let operator = self.operator(by)?;
+        let case = self.cases.get(&id).ok_or(Refusal::NoSuchRequest)?;
+        if !case.is_current(now) || case.has_lapsed(now) {
+            return Err(Refusal::NotPending(case.standing.as_str()));
+        }
+        self.check_voter(operator, case, [], now)?;
+        let until = operator.on_duty_until.filter(|until| now < *until);
+        let until = until.ok_or(Refusal::DutyWanted("accepts what the shift before left"))?;
+        let plant = self.plant.as_ref().ok_or(Refusal::NoPlant)?;
+        if self.covered_until(plant, case).is_none_or(|covered| until <= covered) {
+            return Err(Refusal::NothingToAccept);
+        }
+        Ok(vec![Event::Accepted { request: id, by, until }])
+    }
+
+    /// What nobody accepted in time, each once.
+    fn not_accepted(&self, now: Timestamp) -> impl Iterator<Item = Event> + '_ {
+        let due = self.cases.values().filter(move |case| self.is_not_accepted(case, now));
+        due.map(|case| Event::NotAccepted { request: case.request.id, then: case.rule.unaccepted.then })
+    }
+
+    /// Whether its time to be accepted is over at `now`, and nothing came of that yet.
+    pub fn is_not_accepted(&self, case: &Case, now: Timestamp) -> bool {
+        !case.unaccepted && self.handover(case, now).is_some_and(|handover| handover.acts <= now)
     }
 
     pub(super) fn decide_withdraw(&self, id: RequestId, by: PersonId) -> Result<Vec<Event>, Refusal> {
@@ -415,6 +503,7 @@ impl State {
             .values()
             .filter(|case| case.has_lapsed(now))
             .map(|case| Event::Lapsed { request: case.request.id })
+            .chain(self.not_accepted(now))
             .chain(self.removals(now))
             .collect()
     }

@@ -13,13 +13,13 @@ use super::mistakes::{Mistakes, closest, shown};
 use super::reader::{self, Field, Kind, NotBuilt, Reader};
 use super::{
     Address, Credential, DeadlineEnding, Escort, Exclusive, FileCheck, Gate, HostKeyPin, IdleEnding, Plant, Prompt,
-    Prompts, Protocol, Quorum, Reach, Rule, Service, StalenessEnding, Target, TargetClock, Tell, WorkOrder, Zone,
-    modbus,
+    Prompts, Protocol, Quorum, Reach, Rule, Service, StalenessEnding, Target, TargetClock, Tell, Then, Unaccepted,
+    Weaker, WorkOrder, Zone, modbus,
 };
 use crate::actions::{Action, Actions};
 use crate::digest::Digest;
 use crate::ids::{GroupName, RuleId, ServiceName, TargetName, ZoneName};
-use crate::time::Seconds;
+use crate::time::{Seconds, Shifts};
 
 impl Kind {
     const PLANT: Self = Self("plant");
@@ -33,11 +33,7 @@ impl Kind {
 
 /// What is known and does nothing yet is refused by name, so that nobody relies on it. To build one is to delete its
 /// row and read it below.
-const NOT_BUILT: [NotBuilt; 1] = [key_not_built(Kind::RULE, "weaker")];
-
-const fn key_not_built(kind: Kind, key: &'static str) -> NotBuilt {
-    NotBuilt { kind, key, value: None, right: "leave it out" }
-}
+const NOT_BUILT: [NotBuilt; 0] = [];
 
 /// Ten thousand targets fit; what is longer was not written by people.
 const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -68,12 +64,14 @@ fn file(reader: &mut Reader<'_, '_>, text: &str) -> Option<Plant> {
     });
     let zones = reader.or("zones", BTreeMap::new(), |field| field.named(Kind::ZONE, |_, reader| zone(reader)));
     let targets = reader.or("targets", BTreeMap::new(), |field| targets(field, zones.as_ref()));
-    let known = Known { zones: zones.as_ref(), targets: targets.as_ref() };
+    let accept_within = head.as_ref().map(|head| head.shifts.change().then_some(head.accept_within));
+    let known = Known { zones: zones.as_ref(), targets: targets.as_ref(), accept_within };
     let rules = reader.or("rules", Vec::new(), |field| rules(field, &known));
-    let Head { name, timezone, banner, changes, shifts, websockets } = head?;
+    let Head { name, timezone, banner, changes, shifts, accept_within, websockets } = head?;
     let (zones, targets) = (all(zones?)?, all(targets?)?);
     let digest = Digest::of_bytes(text.as_bytes());
-    Some(Plant { name, timezone, banner, changes, shifts, websockets, zones, targets, rules: rules?, digest })
+    let rules = rules?;
+    Some(Plant { name, timezone, banner, changes, shifts, accept_within, websockets, zones, targets, rules, digest })
 }
 
 /// All of them, if each could be read.
@@ -86,7 +84,8 @@ struct Head {
     timezone: TimeZone,
     banner: String,
     changes: Vec<Quorum>,
-    shifts: Seconds,
+    shifts: Shifts,
+    accept_within: Seconds,
     websockets: bool,
 }
 
@@ -97,11 +96,39 @@ fn head(reader: &mut Reader<'_, '_>) -> Option<Head> {
         f.plain_text(BANNER_CHARS_MAX, &['\n'])
     });
     let changes = reader.required("changes", "write for example [{ from = \"shift-lead\", count = 1 }]", quorums);
-    let shifts = reader.or("shifts", Plant::SHIFTS, |f| f.duration(SECOND..=DAY));
+    let shifts = reader.or("shifts", Plant::SHIFTS, shifts);
+    let accept_within = reader.or("accept_within", Plant::ACCEPT_WITHIN, |f| f.duration(SECOND..=HOUR));
+    note_never_changing(reader, shifts.as_ref());
     let websockets = reader.or("websockets", true, Field::flag);
     let (name, timezone, banner) = (name?, timezone?, banner?);
-    Some(Head { name, timezone, banner, changes: changes?, shifts: shifts?, websockets: websockets? })
+    let (changes, shifts, accept_within) = (changes?, shifts?, accept_within?);
+    Some(Head { name, timezone, banner, changes, shifts, accept_within, websockets: websockets? })
 }
+
+/// How long each is, or when they change.
+fn shifts(field: &Field<'_, '_>) -> Option<Shifts> {
+    if !field.is_list() {
+        return field.duration(SECOND..=DAY).map(Shifts::Each);
+    }
+    let right = "write when shifts change, for example [\"06:00\", \"14:00\", \"22:00\"], or how long one is, for example \"12h\"";
+    let shifts = Shifts::At(field.filled_set(right, Field::parsed)?);
+    match shifts.too_short() {
+        Some((from, to)) => field.wrong(
+            format!("from {from} to {to} is less than {}", Shifts::SHORTEST),
+            "write times that lie further apart",
+        ),
+        None => Some(shifts),
+    }
+}
+
+fn note_never_changing(reader: &Reader<'_, '_>, shifts: Option<&Shifts>) {
+    if reader.has("accept_within") && shifts.is_some_and(|shifts| !shifts.change()) {
+        reader.note_at("accept_within", NOBODY_TAKES_OVER, TO_TAKE_OVER);
+    }
+}
+
+const NOBODY_TAKES_OVER: &str = "changes nothing while shifts have no times of day";
+const TO_TAKE_OVER: &str = "write for example shifts = [\"06:00\", \"14:00\", \"22:00\"] in [plant], or leave it out";
 
 fn timezone(field: &Field<'_, '_>) -> Option<TimeZone> {
     let name = field.text()?;
@@ -373,6 +400,8 @@ fn note_useless(reader: &Reader<'_, '_>, protocol: Protocol) {
 struct Known<'a> {
     zones: Option<&'a Zones>,
     targets: Option<&'a Targets>,
+    /// Within what time work is accepted after a change, where shifts change at all.
+    accept_within: Option<Option<Seconds>>,
 }
 
 fn rules(field: &Field<'_, '_>, known: &Known<'_>) -> Option<Vec<Rule>> {
@@ -407,6 +436,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
     let connections = reader.or("connections", Rule::CONNECTIONS, |f| f.number(1..=CONNECTIONS_MAX));
     let factor_lasts = reader.or("factor_lasts", Rule::FACTOR_LASTS, |f| f.duration(Seconds(0)..=DAY));
     let approvals = reader.required("approvals", "write for example [{ from = \"shift-lead\", count = 1 }]", quorums);
+    let weaker = reader.or("weaker", BTreeSet::new(), |f| f.set(weaker));
     let tell = reader.optional("tell", |f| f.filled_list("leave it out, or name a group", tell));
     let work_order = reader.or("work_order", WorkOrder::default(), work_order);
     let exclusive = reader.or("exclusive", Exclusive::default(), |f| {
@@ -423,6 +453,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
     });
     let ending = ending(reader);
     let hold_max = reader.or("hold_max", Rule::HOLD_MAX, |f| f.duration(Seconds(0)..=HOUR));
+    let unaccepted = unaccepted(reader, known);
     let emergency = reader.or("emergency", false, Field::flag);
     let staleness = reader.or("staleness", Rule::STALENESS, |f| f.duration(SECOND..=DAY));
     let staleness_ending = reader.or("staleness_ending", StalenessEnding::default(), |f| {
@@ -451,7 +482,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
         factor_lasts: factor_lasts?,
         tell: tell?.unwrap_or_else(|| tell_at_once(&approvals)),
         approvals,
-        weaker: BTreeSet::new(),
+        weaker: weaker?,
         work_order: work_order?,
         exclusive: exclusive?,
         escort: escort?,
@@ -460,6 +491,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
         idle_ending: idle_ending?,
         ending: ending?,
         hold_max: hold_max?,
+        unaccepted: unaccepted?,
         emergency: emergency?,
         staleness: staleness?,
         staleness_ending: staleness_ending?,
@@ -467,6 +499,10 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
         retention_max: retention_max?,
         file_check: file_check?,
     })
+}
+
+fn weaker(field: &Field<'_, '_>) -> Option<Weaker> {
+    field.one_of(&[("totp", Weaker::Totp), ("telephone", Weaker::Telephone)])
 }
 
 fn unique_id(field: &Field<'_, '_>, ids: &mut BTreeSet<RuleId>) -> Option<RuleId> {
@@ -550,6 +586,25 @@ fn ending(reader: &mut Reader<'_, '_>) -> Option<DeadlineEnding> {
         }
         (ending, None) => Some(ending),
     }
+}
+
+/// What becomes of work that nobody accepts when the shift changes. It is red before that.
+fn unaccepted(reader: &mut Reader<'_, '_>, known: &Known<'_>) -> Option<Unaccepted> {
+    let then = reader.or("unaccepted", Then::default(), |f| f.one_of(&[("freeze", Then::Freeze), ("end", Then::End)]));
+    let after = reader.or("unaccepted_after", Unaccepted::AFTER, |f| f.duration(SECOND..=DAY));
+    match (known.accept_within, after) {
+        (Some(None), _) => {
+            for key in ["unaccepted", "unaccepted_after"].into_iter().filter(|key| reader.has(key)) {
+                reader.note_at(key, NOBODY_TAKES_OVER, TO_TAKE_OVER);
+            }
+        }
+        (Some(Some(red)), Some(after)) if after < red && reader.has("unaccepted_after") => {
+            let what = format!("shorter than accept_within, {red}: nobody would see it red first");
+            reader.note_at("unaccepted_after", what, "make it at least as long");
+        }
+        _ => {}
+    }
+    Some(Unaccepted { then: then?, after: after? })
 }
 
 /// What checks uploads. Beside an action that carries bytes nobody reads, or without uploads, it would be relied on in vain.

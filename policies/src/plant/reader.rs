@@ -244,6 +244,11 @@ impl<'a, 'i> Field<'a, 'i> {
         }
     }
 
+    /// Whether it is a list, where something else may stand as well.
+    pub const fn is_list(&self) -> bool {
+        matches!(self.value, DeValue::Array(_))
+    }
+
     /// `true` or `false`.
     pub fn flag(&self) -> Option<bool> {
         match self.value {

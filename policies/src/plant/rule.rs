@@ -65,6 +65,9 @@ pub struct Rule {
     pub ending: DeadlineEnding,
     /// How long a running program download may outlive the deadline.
     pub hold_max: Seconds,
+    /// What becomes of work that nobody of the next shift accepts.
+    #[serde(default, skip_serializing_if = "Unaccepted::is_default")]
+    pub unaccepted: Unaccepted,
     /// Whether any one operator on duty may give an emergency grant under it.
     pub emergency: bool,
     /// How long a node may go without the journal.
@@ -203,8 +206,32 @@ impl Reach {
 pub enum Weaker {
     /// By a TOTP code alone.
     Totp,
-    /// By a code the technician reads out and the operator types.
+    /// By a code the technician reads out and the operator types, with a TOTP code of their own.
     Telephone,
+}
+
+impl Weaker {
+    /// As the plant file spells it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Totp => "totp",
+            Self::Telephone => "telephone",
+        }
+    }
+
+    /// How an answer is marked that was given so, wherever it shows.
+    pub const fn mark(self) -> &'static str {
+        match self {
+            Self::Totp => "weaker: TOTP",
+            Self::Telephone => "weaker: by telephone",
+        }
+    }
+}
+
+impl fmt::Display for Weaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Who is told of a waiting request, and after how long.
@@ -275,6 +302,52 @@ pub enum DeadlineEnding {
         /// That much later.
         max: Seconds,
     },
+}
+
+/// What becomes of sessions, grants and requests that nobody of the next shift accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unaccepted {
+    /// What.
+    pub then: Then,
+    /// How long after the change.
+    pub after: Seconds,
+}
+
+/// What is done with work that nobody accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    /// Its sessions' input is stopped, and no session begins, until somebody accepts it.
+    #[default]
+    Freeze,
+    /// It ends.
+    End,
+}
+
+impl Unaccepted {
+    /// `unaccepted_after` where the file says nothing.
+    pub const AFTER: Seconds = Seconds(30 * 60);
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for Unaccepted {
+    fn default() -> Self {
+        Self { then: Then::default(), after: Self::AFTER }
+    }
+}
+
+impl Then {
+    /// For people: what then happens to it.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Freeze => "it is frozen",
+            Self::End => "it ends",
+        }
+    }
 }
 
 /// What running sessions do on a node that went without the journal too long.

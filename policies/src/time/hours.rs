@@ -52,7 +52,7 @@ struct Span {
 }
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-const DAY_MINUTES: u32 = 24 * 60;
+pub(super) const DAY_MINUTES: u32 = 24 * 60;
 const DAY: u32 = DAY_MINUTES * 60;
 const WEEK: u32 = 7 * DAY;
 /// 1970-01-01 was a Thursday.
@@ -154,7 +154,7 @@ fn parse_day(text: &str) -> Result<u32, BadHours> {
 }
 
 /// Minutes since midnight, 24:00 included.
-fn parse_time(text: &str) -> Option<u32> {
+pub(super) fn parse_time(text: &str) -> Option<u32> {
     let two_digits = |part: &str| {
         let digits = part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
         digits.then(|| part.parse::<u32>().ok()).flatten()

@@ -13,6 +13,7 @@ use policies::digest::{Digest, Salted};
 use policies::events::{CutBy, Ending, Event, Factor, Founder, PackOf, Scope};
 use policies::ids::*;
 use policies::people::{Kind, SshKey};
+use policies::plant::Weaker;
 use policies::requests::*;
 use policies::state::State;
 use policies::time::{Seconds, Window};
@@ -20,6 +21,7 @@ use proptest::prelude::*;
 
 mod keeping;
 mod named;
+mod shifts;
 
 const PLANT: &str = r#"
 [plant]
@@ -62,6 +64,7 @@ connections = 2
 approvals = [{ from = "shift-lead", count = 1 }, { from = "ot-security", count = 1 }]
 work_order = "optional"
 exclusive = "none"
+weaker = ["totp"]
 "#;
 
 /// Monday 2026-06-01 06:00 in Berlin.
@@ -95,7 +98,8 @@ fn seconds_later(at: Timestamp, seconds: i64) -> Timestamp {
 enum Step {
     Wait { seconds: u32 },
     Submit { who: usize, target: u8, actions: u8, starts_in: i64, lasts: i64, duration: u32 },
-    Vote { who: usize, which: usize, yes: bool, shorter: Option<u32>, fewer: Option<u8>, lie: bool, other_key: bool },
+    Vote { who: usize, which: usize, yes: bool, shorter: Option<u32>, fewer: Option<u8>, lie: bool, how: How },
+    ComeOnDuty { who: usize },
     Approve { lead: usize, which: usize, shorter: Option<u32> },
     Withdraw { who: usize, which: usize },
     Connect { who: usize, target: u8, inside: bool, wants: u8, named: Option<usize> },
@@ -109,6 +113,23 @@ enum Step {
     Sweep,
 }
 
+/// How an answer is given.
+#[derive(Debug, Clone, Copy)]
+enum How {
+    Signed,
+    OtherKey,
+    Weaker(Weaker),
+}
+
+fn how() -> impl Strategy<Value = How> {
+    prop_oneof![
+        12 => Just(How::Signed),
+        1 => Just(How::OtherKey),
+        6 => Just(How::Weaker(Weaker::Totp)),
+        1 => Just(How::Weaker(Weaker::Telephone)),
+    ]
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (0_u32..3_000).prop_map(|seconds| Step::Wait { seconds }),
@@ -117,11 +138,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             |(who, target, actions, starts_in, lasts, duration)| Step::Submit { who, target, actions, starts_in, lasts, duration }
         ),
         12 => (0_usize..5, 0_usize..6, prop::bool::weighted(0.93), prop::option::weighted(0.3, 0_u32..20_000),
-              prop::option::weighted(0.3, 0_u8..8), prop::bool::weighted(0.05), prop::bool::weighted(0.05)).prop_map(
-            |(who, which, yes, shorter, fewer, lie, other_key)| Step::Vote { who, which, yes, shorter, fewer, lie, other_key }
+              prop::option::weighted(0.3, 0_u8..8), prop::bool::weighted(0.05), how()).prop_map(
+            |(who, which, yes, shorter, fewer, lie, how)| Step::Vote { who, which, yes, shorter, fewer, lie, how }
         ),
         6 => (0_usize..2, 0_usize..3, prop::option::weighted(0.2, 0_u32..20_000))
             .prop_map(|(lead, which, shorter)| Step::Approve { lead, which, shorter }),
+        4 => (0_usize..4).prop_map(|who| Step::ComeOnDuty { who }),
         1 => (0_usize..2, 0_usize..6).prop_map(|(who, which)| Step::Withdraw { who, which }),
         10 => (0_usize..2, 0_u8..2, prop::bool::weighted(0.9), prop_oneof![2 => Just(0), 1 => 0_u8..8], prop::option::weighted(0.2, 0_usize..6)).prop_map(
             |(who, target, inside, wants, named)| Step::Connect { who, target, inside, wants, named }
@@ -212,10 +234,12 @@ impl World {
     fn check(&self, event: &Event) {
         match event {
             Event::Voted { verdict } => {
-                self.no_self_approval_and_none_of_ones_own_vendor(verdict);
-                self.no_double_vote(verdict);
-                self.no_verdict_on_another_digest(verdict);
-                self.only_operators_answer_with_their_own_key(verdict);
+                self.an_answer(&verdict.statement);
+                self.only_their_own_key_signs(verdict);
+            }
+            Event::VotedWeaker { statement, way } => {
+                self.an_answer(statement);
+                self.nobody_answers_without_a_signature_but_as_the_rule_says_and_on_duty(statement.operator, *way);
             }
             Event::Granted { request } => {
                 self.nothing_is_granted_without_all_it_takes(*request);
@@ -237,6 +261,14 @@ impl World {
         }
     }
 
+    /// However it was given.
+    fn an_answer(&self, statement: &VerdictStatement) {
+        self.no_self_approval_and_none_of_ones_own_vendor(statement);
+        self.no_double_vote(statement);
+        self.no_verdict_on_another_digest(statement);
+        self.only_operators_answer(statement.operator);
+    }
+
     fn asked(&self, id: RequestId) -> &Request {
         self.find(|event| match event {
             Event::Submitted { request, .. } if request.id == id => Some(request),
@@ -252,6 +284,7 @@ impl World {
     fn verdicts(&self, matter: &Matter) -> impl Iterator<Item = &VerdictStatement> {
         self.happened.iter().filter_map(move |(_, event)| match event {
             Event::Voted { verdict } if verdict.statement.matter == *matter => Some(&verdict.statement),
+            Event::VotedWeaker { statement, .. } if statement.matter == *matter => Some(statement),
             _ => None,
         })
     }
@@ -280,34 +313,47 @@ impl World {
         TECHNICIANS.iter().chain([&acme_lead]).find(|(n, _)| person(*n) == who).map(|(_, vendor)| *vendor)
     }
 
-    fn no_self_approval_and_none_of_ones_own_vendor(&self, verdict: &Signed<VerdictStatement>) {
-        let technician = self.asked(self.request_of(&verdict.statement.matter)).technician;
-        assert_ne!(verdict.statement.operator, technician);
-        assert_ne!(Self::vendor(verdict.statement.operator), Self::vendor(technician));
+    fn no_self_approval_and_none_of_ones_own_vendor(&self, statement: &VerdictStatement) {
+        let technician = self.asked(self.request_of(&statement.matter)).technician;
+        assert_ne!(statement.operator, technician);
+        assert_ne!(Self::vendor(statement.operator), Self::vendor(technician));
     }
 
-    fn no_double_vote(&self, verdict: &Signed<VerdictStatement>) {
-        let mut before = self.verdicts(&verdict.statement.matter);
-        assert!(before.all(|earlier| earlier.operator != verdict.statement.operator));
+    fn no_double_vote(&self, statement: &VerdictStatement) {
+        let mut before = self.verdicts(&statement.matter);
+        assert!(before.all(|earlier| earlier.operator != statement.operator));
     }
 
-    fn no_verdict_on_another_digest(&self, verdict: &Signed<VerdictStatement>) {
-        let Matter::Request(id) = verdict.statement.matter else { return };
+    fn no_verdict_on_another_digest(&self, statement: &VerdictStatement) {
+        let Matter::Request(id) = statement.matter else { return };
         let mut request = self.asked(id).clone();
-        let answers = self.verdicts(&verdict.statement.matter).map(|statement| &statement.answer);
-        for answer in answers.chain([&verdict.statement.answer]) {
+        let answers = self.verdicts(&statement.matter).map(|statement| &statement.answer);
+        for answer in answers.chain([&statement.answer]) {
             if let Answer::Yes { narrowing } = answer {
                 request = request.narrowed(narrowing);
             }
         }
-        assert_eq!(verdict.statement.digest, request.digest(&label("model")));
+        assert_eq!(statement.digest, request.digest(&label("model")));
     }
 
-    fn only_operators_answer_with_their_own_key(&self, verdict: &Signed<VerdictStatement>) {
-        let who = verdict.statement.operator;
+    fn only_operators_answer(&self, who: PersonId) {
         assert!(OPERATORS.iter().any(|n| person(*n) == who));
         assert!(!self.is_disabled(who));
-        assert_eq!(verdict.key, key(u128::from(who.ulid())));
+    }
+
+    fn only_their_own_key_signs(&self, verdict: &Signed<VerdictStatement>) {
+        assert_eq!(verdict.key, key(u128::from(verdict.statement.operator.ulid())));
+    }
+
+    /// The rule names one way, and a shift is twelve hours.
+    fn nobody_answers_without_a_signature_but_as_the_rule_says_and_on_duty(&self, who: PersonId, way: Weaker) {
+        assert_eq!(way, Weaker::Totp);
+        let came = self
+            .happened
+            .iter()
+            .rev()
+            .find_map(|(at, event)| matches!(event, Event::OnDuty { person, .. } if *person == who).then_some(*at));
+        assert!(self.now < seconds_later(came.expect("came on duty"), 12 * 3_600));
     }
 
     fn is_disabled(&self, who: PersonId) -> bool {
@@ -469,12 +515,15 @@ impl World {
                 };
                 self.act(&Command::Submit(request));
             }
-            Step::Vote { who, which, yes, shorter, fewer, lie, other_key } => {
-                self.vote(*who, *which, *yes, *shorter, *fewer, *lie, *other_key);
+            Step::Vote { who, which, yes, shorter, fewer, lie, how } => {
+                self.vote(*who, *which, *yes, *shorter, *fewer, *lie, *how);
+            }
+            Step::ComeOnDuty { who } => {
+                self.act(&Command::ComeOnDuty { person: person(OPERATORS[*who]) });
             }
             Step::Approve { lead, which, shorter } => {
                 for voter in [2, *lead] {
-                    self.vote(voter, *which, true, *shorter, None, false, false);
+                    self.vote(voter, *which, true, *shorter, None, false, How::Signed);
                 }
             }
             Step::Withdraw { who, which } => {
@@ -552,7 +601,7 @@ impl World {
         shorter: Option<u32>,
         fewer: Option<u8>,
         lie: bool,
-        other_key: bool,
+        how: How,
     ) {
         let Some(id) = self.nth_request(which) else { return };
         let narrowing = Narrowing { duration: shorter.map(Seconds), actions: fewer.map(some_actions), from: None };
@@ -565,7 +614,14 @@ impl World {
         };
         let digest = if lie { Digest::of_bytes(b"another") } else { digest };
         let voter = *OPERATORS.iter().chain([&TECHNICIANS[0].0]).nth(who).unwrap();
-        self.give(Matter::Request(id), digest, answer, voter, other_key);
+        match how {
+            How::Signed => self.give(Matter::Request(id), digest, answer, voter, false),
+            How::OtherKey => self.give(Matter::Request(id), digest, answer, voter, true),
+            How::Weaker(way) => {
+                let statement = self.sign(Matter::Request(id), digest, answer, voter, false).statement;
+                self.act(&Command::VoteWeaker { statement, way })
+            }
+        };
     }
 
     fn give(&mut self, matter: Matter, digest: Digest, answer: Answer, voter: u128, other_key: bool) -> bool {
@@ -645,7 +701,7 @@ proptest! {
 fn generated_histories_reach_sessions_extensions_and_refusals() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let (mut started, mut extended, mut denied, mut reopened) = (0, 0, 0, 0);
+    let (mut started, mut extended, mut denied, mut reopened, mut weaker) = (0, 0, 0, 0, 0);
     for _ in 0..600 {
         let mut world = World::founded();
         for step in &steps().new_tree(&mut runner).unwrap().current() {
@@ -657,9 +713,11 @@ fn generated_histories_reach_sessions_extensions_and_refusals() {
                 Event::Extended { .. } => extended += 1,
                 Event::Denied { .. } => denied += 1,
                 Event::Reopened { .. } => reopened += 1,
+                Event::VotedWeaker { .. } => weaker += 1,
                 _ => {}
             }
         }
     }
-    assert!(started > 60 && extended > 15 && denied > 10 && reopened > 10, "{started} {extended} {denied} {reopened}");
+    let reached = [started, extended, denied, reopened, weaker];
+    assert!(started > 60 && extended > 15 && denied > 10 && reopened > 10 && weaker > 10, "{reached:?}");
 }

@@ -9,6 +9,7 @@ use policies::people::Standing;
 use policies::recipients::REHEARSED_WITHIN;
 use policies::refusals::Refusal;
 use policies::rules::{Lack, Nearest, NotAllowed};
+use policies::state::RequestStanding;
 use policies::time::PlantTime;
 
 use super::*;
@@ -816,6 +817,97 @@ fn nobody_reopens_a_cut_of_a_session_of_their_own_vendor() {
     let yes = Answer::Yes { narrowing: Narrowing::default() };
     let verdict = world.sign(Matter::Reopening(cut), digest, yes, ACME_LEAD, false);
     assert_eq!(world.refused(&Command::Reopen { reopening, verdict }), Refusal::OwnVendor);
+}
+
+// Without a signature
+
+fn weaker(world: &World, voter: u128, matter: Matter, way: Weaker) -> Command {
+    let Command::Vote { verdict } = world.yes(voter, matter) else { unreachable!("an answer") };
+    Command::VoteWeaker { statement: verdict.statement, way }
+}
+
+#[test]
+fn an_answer_without_a_signature_counts_as_the_rule_says_from_whoever_is_on_duty_and_is_marked() {
+    let mut world = World::founded();
+    let wish = world.wish(TARA, &SHELL);
+    let id = world.submit(wish);
+    let matter = || Matter::Request(id);
+    assert_eq!(
+        world.refused(&weaker(&world, LEADS[0], matter(), Weaker::Totp)),
+        Refusal::DutyWanted("answers without a signature")
+    );
+    for who in OPERATORS {
+        world.must(&Command::ComeOnDuty { person: person(who) });
+    }
+    let by_telephone = weaker(&world, LEADS[0], matter(), Weaker::Telephone);
+    let not_allowed = Refusal::WeakerNotAllowed { way: Weaker::Telephone, rule: label("maintenance") };
+    assert_eq!(world.refused(&by_telephone), not_allowed);
+    assert_eq!(world.refused(&weaker(&world, ACME_LEAD, matter(), Weaker::Totp)), Refusal::OwnVendor);
+    assert_eq!(world.refused(&weaker(&world, ADMINISTRATOR, matter(), Weaker::Totp)), Refusal::WrongKind("operators"));
+    world.must(&weaker(&world, LEADS[0], matter(), Weaker::Totp));
+    assert_eq!(world.refused(&weaker(&world, LEADS[0], matter(), Weaker::Totp)), Refusal::AlreadyVoted);
+    assert_eq!(world.refused(&world.yes(LEADS[0], matter())), Refusal::AlreadyVoted, "however it was given first");
+    world.must(&world.yes(SECURITY, matter()));
+    let case = &world.state.cases[&id];
+    assert_eq!(case.standing, RequestStanding::Granted, "it fills the group's place as a signed one does");
+    assert_eq!(case.votes.iter().map(|vote| vote.weaker).collect::<Vec<_>>(), [Some(Weaker::Totp), None]);
+}
+
+#[test]
+fn a_no_without_a_signature_ends_it_and_more_is_answered_so_too() {
+    let mut world = World::founded();
+    for who in OPERATORS {
+        world.must(&Command::ComeOnDuty { person: person(who) });
+    }
+    let wish = world.wish(TARA, &SHELL);
+    let id = world.submit(wish);
+    let Command::VoteWeaker { mut statement, way } = weaker(&world, SECURITY, Matter::Request(id), Weaker::Totp) else {
+        unreachable!("an answer")
+    };
+    statement.answer = Answer::No { reason: salted("no") };
+    world.must(&Command::VoteWeaker { statement, way });
+    assert_eq!(world.state.cases[&id].standing, RequestStanding::Denied);
+    let granted = world.granted(TARA, &SHELL);
+    let (door, ask, by) = (world.door(TARA), AskId::new(world.id()), person(20));
+    world.must(&Command::Admit(door));
+    world.must(&Command::AskExtension { ask, request: granted, more: Seconds(60), reason: salted("more"), by });
+    for voter in [SECURITY, LEADS[1]] {
+        world.must(&weaker(&world, voter, Matter::Extension(ask), Weaker::Totp));
+    }
+    assert!(!world.state.asks[&ask].open, "both said yes");
+}
+
+#[test]
+fn who_left_the_group_before_the_last_answer_counts_no_more_however_they_answered() {
+    let mut world = World::founded();
+    world.must(&Command::ComeOnDuty { person: person(LEADS[0]) });
+    let wish = world.wish(TARA, &SHELL);
+    let id = world.submit(wish);
+    world.must(&weaker(&world, LEADS[0], Matter::Request(id), Weaker::Totp));
+    world.must(&Command::Disable { person: person(LEADS[0]), by: person(ADMINISTRATOR) });
+    world.must(&world.yes(SECURITY, Matter::Request(id)));
+    assert_eq!(world.state.cases[&id].standing, RequestStanding::Pending);
+}
+
+#[test]
+fn an_emergency_its_review_and_a_reopening_take_a_signature() {
+    let mut world = World::on(&plant_with("exclusive = \"none\"", "exclusive = \"none\"\nemergency = true"));
+    for who in OPERATORS {
+        world.must(&Command::ComeOnDuty { person: person(who) });
+    }
+    let emergency = NewRequest { emergency: true, ..world.wish(TARA, &SHELL) };
+    let id = world.submit(emergency);
+    let wanted = Refusal::SignatureWanted("an emergency");
+    assert_eq!(world.refused(&weaker(&world, LEADS[0], Matter::Request(id), Weaker::Totp)), wanted);
+    let yes = world.yes(LEADS[0], Matter::Request(id));
+    world.must_unjudged(&yes);
+    assert_eq!(world.refused(&weaker(&world, LEADS[1], Matter::Review(id), Weaker::Totp)), wanted);
+    let Command::VoteWeaker { mut statement, way } = weaker(&world, LEADS[1], Matter::Review(id), Weaker::Totp) else {
+        unreachable!("an answer")
+    };
+    statement.matter = Matter::Reopening(CutId::new(ulid::Ulid::from(9_u128)));
+    let reopen = Command::VoteWeaker { statement, way };
+    assert_eq!(world.refused(&reopen), Refusal::SignatureWanted("letting back in"));
 }
 
 // Emergencies

@@ -1,23 +1,27 @@
-//! `holdpoint approve` and `deny`: a verdict, signed by the operator's own key. The card is shown first, and what is
+//! `holdpoint approve` and `deny`: a verdict, signed by the operator's own key, or given by codes where the rule allows. The card is shown first, and what is
 //! signed is worked out here from what the card says is covered: shorter, fewer, later, never more.
 
 use std::str::FromStr;
 
 use approver::api::types::{
-    AskCovered, AskView, AsksView, Card, Done as Happened, KeptText, VerdictGiven, VerdictTemplate,
+    AskCovered, AskView, AsksView, Card, Done as Happened, KeptText, VerdictGiven, VerdictTemplate, WeakerVerdictGiven,
 };
 use certs::sshsig::Namespace;
 use policies::actions::Action;
 use policies::digest::{Digest, Salted};
 use policies::ids::{AskId, DeploymentId, PersonId, RequestId};
+use policies::plant::Weaker;
+use policies::refusals::Refusal;
 use policies::requests::{Answer, Matter, Narrowing, VerdictStatement};
 use policies::time::Seconds;
+use zeroize::Zeroizing;
 
 use super::card::{show, show_ask};
 use super::gate::{ProfileArg, at_gate, confirm};
 use super::showing::{Clock, Written, labelled, plain};
 use super::{Done, Failure, print_json};
 use crate::client::{Client, Fault};
+use crate::secret::ask_hidden;
 
 /// Say yes: shows the card, asks, and signs. Also for more time or actions, and to look back at an emergency.
 #[derive(Debug, clap::Args)]
@@ -34,6 +38,8 @@ pub(super) struct ApproveArgs {
     /// Not before: 14:00, "2026-11-23 14:00", or with a zone.
     #[arg(long, value_name = "TIME")]
     from: Option<Written>,
+    #[command(flatten)]
+    how: How,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
@@ -51,12 +57,45 @@ pub(super) struct DenyArgs {
     /// Why, for the technician.
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    #[command(flatten)]
+    how: How,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
     /// For machines, which read no card: with --yes alone.
     #[arg(long, requires = "yes")]
     json: bool,
+}
+
+/// How the answer is given, where not by a signature.
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct How {
+    /// By a code of your authenticator app instead of your key, where the rule allows that: it is marked as weaker.
+    #[arg(long, conflicts_with = "telephone")]
+    totp: bool,
+    /// By telephone: asks for what the technician reads out, and for a code of your own. Marked as weaker, too.
+    #[arg(long)]
+    telephone: bool,
+}
+
+impl How {
+    const fn weaker(self) -> Option<Weaker> {
+        match self {
+            Self { totp: true, .. } => Some(Weaker::Totp),
+            Self { telephone: true, .. } => Some(Weaker::Telephone),
+            Self { .. } => None,
+        }
+    }
+
+    /// What somebody is asked who answers so.
+    const fn question(self, yes: bool) -> &'static str {
+        match (self.weaker(), yes) {
+            (None, true) => "Sign a yes to this?",
+            (None, false) => "Sign a no to this?",
+            (Some(_), true) => "Say yes to this, without a signature?",
+            (Some(_), false) => "Say no to this, without a signature?",
+        }
+    }
 }
 
 /// What a verdict can be about.
@@ -97,8 +136,9 @@ pub(super) fn approve(args: &ApproveArgs, profile: &ProfileArg) -> Done {
         if !args.json {
             ballot.show(&narrowing, &clock);
         }
-        confirm("Sign a yes to this?", args.yes)?;
-        vote(client, ballot, args.json).await
+        ballot.check_way(args.how)?;
+        confirm(args.how.question(true), args.yes)?;
+        vote(client, ballot, args.how, args.json).await
     })
 }
 
@@ -108,10 +148,11 @@ pub(super) fn deny(args: &DenyArgs, profile: &ProfileArg) -> Done {
         if !args.json {
             ballot.show(&Narrowing::default(), &Clock::of(client));
         }
-        confirm("Sign a no to this?", args.yes)?;
+        ballot.check_way(args.how)?;
+        confirm(args.how.question(false), args.yes)?;
         let reason = client.keep_text(&args.reason).await?;
         ballot.statement.answer = Answer::No { reason };
-        vote(client, ballot, args.json).await
+        vote(client, ballot, args.how, args.json).await
     })
 }
 
@@ -228,6 +269,22 @@ impl Ballot {
         Ok(covered.narrowed(narrowing).digest(self.deployment()))
     }
 
+    /// Whether the rule allows this way, before anybody is asked for a code.
+    fn check_way(&self, how: How) -> Done {
+        let Some(way) = how.weaker() else { return Ok(()) };
+        let allowed = match &self.ask {
+            Some(ask) => &ask.weaker,
+            None => &self.card.weaker,
+        };
+        if allowed.contains(&way) && !self.card.review_wanted {
+            return Ok(());
+        }
+        if self.card.emergency {
+            return Err(Failure::refused(Refusal::SignatureWanted("an emergency")));
+        }
+        Err(Failure::refused(Refusal::WeakerNotAllowed { way, rule: self.card.rule.clone() }))
+    }
+
     fn show(&self, narrowing: &Narrowing, clock: &Clock) {
         match &self.ask {
             Some(ask) => show_ask(ask, &self.card, clock),
@@ -246,18 +303,42 @@ impl Ballot {
     }
 }
 
-async fn vote(client: &mut Client, ballot: Ballot, json: bool) -> Done {
+/// What the gate takes instead of a signature. No code is ever on a command line, where others see it.
+fn by_code(client: &Client, statement: VerdictStatement, way: Weaker) -> Result<WeakerVerdictGiven, Failure> {
+    let read_back = match way {
+        Weaker::Totp => None,
+        Weaker::Telephone => Some(ask("What the technician reads out: ")?.to_string()),
+    };
+    let name = plain(&client.profile().name);
+    let code = ask(&format!("Code of {name}, a new one: "))?.to_string();
+    Ok(WeakerVerdictGiven { statement, way, code, read_back })
+}
+
+fn ask(prompt: &str) -> Result<Zeroizing<String>, Failure> {
+    ask_hidden(prompt).map_err(|cause| Failure::usage(format_args!("no code was given: {cause}")))
+}
+
+async fn vote(client: &mut Client, ballot: Ballot, how: How, json: bool) -> Done {
     let (request, is_ask, review) = (ballot.card.request, ballot.ask.is_some(), ballot.card.review_wanted);
     let yes = matches!(ballot.statement.answer, Answer::Yes { .. });
-    let digest = ballot.statement.digest();
-    let signed = client.sign(Namespace::Approval, ballot.statement, digest).await?;
-    let done: Happened = client.post("/api/v1/verdicts", &VerdictGiven(signed)).await?;
+    let done: Happened = match how.weaker() {
+        Some(way) => {
+            let given = by_code(client, ballot.statement, way)?;
+            client.post("/api/v1/verdicts/weaker", &given).await?
+        }
+        None => {
+            let digest = ballot.statement.digest();
+            let signed = client.sign(Namespace::Approval, ballot.statement, digest).await?;
+            client.post("/api/v1/verdicts", &VerdictGiven(signed)).await?
+        }
+    };
     if json {
         let card: Card = client.get(&format!("/api/v1/requests/{request}")).await?;
         return print_json(&serde_json::json!({ "events": done.events, "request": card }));
     }
     let word = if yes { "yes" } else { "no" };
-    say!("Your {word} is in the journal ({}).", plain(&done.events.join(", ")));
+    let mark = how.weaker().map(|way| format!(", {}", way.mark())).unwrap_or_default();
+    say!("Your {word} is in the journal ({}{mark}).", plain(&done.events.join(", ")));
     if review {
         return Ok(());
     }

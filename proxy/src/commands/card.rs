@@ -1,7 +1,7 @@
 //! A request as a card in a terminal: what an operator must know before answering. What the digest covers is shown from
 //! what it covers, so that nothing else is read than what is signed.
 
-use approver::api::types::{AskCovered, AskView, Card, NoView, OwnRequest, ServiceView, VoteView};
+use approver::api::types::{AskCovered, AskView, Card, HandoverView, NoView, OwnRequest, ServiceView, VoteView};
 use policies::actions::{Action, Actions};
 use policies::requests::{Narrowing, Request};
 
@@ -39,6 +39,9 @@ pub(super) fn show(card: &Card, narrowing: &Narrowing, clock: &Clock) {
     if card.standing == "pending" {
         labelled("waits for", &plain(&card.needs));
     }
+    if let Some(handover) = &card.handover {
+        labelled("accept", &handover_in_words(handover, clock));
+    }
     if card.granted.is_some() {
         labelled("ends", &format!("{} ({})", clock.moment(card.deadline), clock.away(card.deadline)));
     }
@@ -65,7 +68,9 @@ pub(super) fn show_votes(votes: &[VoteView], clock: &Clock) {
     for vote in votes {
         let answer = if vote.yes { "yes" } else { "no" };
         let why = vote.reason.as_deref().map(|reason| format!(": {}", plain(reason))).unwrap_or_default();
-        labelled("answered", &format!("{}: {answer}, {}{why}", plain(&vote.operator.name), clock.moment(vote.at)));
+        let mark = vote.weaker.map(|way| format!(" ({})", way.mark())).unwrap_or_default();
+        let (who, at) = (plain(&vote.operator.name), clock.moment(vote.at));
+        labelled("answered", &format!("{who}: {answer}, {at}{mark}{why}"));
     }
 }
 
@@ -166,12 +171,32 @@ pub(super) fn show_short(card: &Card, clock: &Clock) {
     };
     labelled("  now", &state);
     show_no("  ended", card.no.as_ref(), &card.standing);
+    for vote in &card.votes {
+        if let Some(way) = vote.weaker {
+            let answer = if vote.yes { "yes" } else { "no" };
+            labelled("  answered", &format!("{}: {answer} ({})", plain(&vote.operator.name), way.mark()));
+        }
+    }
+    if let Some(handover) = &card.handover {
+        labelled("  accept", &handover_in_words(handover, clock));
+    }
     if card.review_wanted {
         labelled("  review", "given as an emergency: somebody else must look back at it (`holdpoint approve`)");
     }
     for ask in &card.asks {
         labelled("  asks", &format!("{}: {}", ask.ask, plain(&ask.in_words)));
     }
+}
+
+/// That the shift changed, and what becomes of it.
+fn handover_in_words(handover: &HandoverView, clock: &Clock) -> String {
+    let since = clock.moment(handover.since);
+    if handover.frozen {
+        return format!("FROZEN: the shift changed {since}, and nobody accepted it (`holdpoint shift`)");
+    }
+    let red = if handover.red { "LATE: " } else { "" };
+    let then = handover.then.in_words();
+    format!("{red}the shift changed {since}; accept it or end it until {}, else {then}", clock.moment(handover.acts))
 }
 
 fn sessions(count: usize) -> String {
@@ -206,7 +231,10 @@ pub(super) fn show_own(own: &OwnRequest, clock: &Clock) {
     for ask in &own.asks {
         match (&ask.no, ask.standing.as_str()) {
             (Some(no), _) => labelled("  refused", &format!("{}: {}", plain(&ask.in_words), no_in_words(no, "denied"))),
-            (None, "pending") => labelled("  asked", &format!("{}, not answered yet", plain(&ask.in_words))),
+            (None, "pending") => {
+                labelled("  asked", &format!("{}, not answered yet", plain(&ask.in_words)));
+                show_read_back(ask.read_back.as_deref());
+            }
             (None, _) => {}
         }
     }
@@ -214,4 +242,12 @@ pub(super) fn show_own(own: &OwnRequest, clock: &Clock) {
         labelled("  without", &plain(taken));
     }
     labelled("  compare", &plain(&own.words));
+    show_read_back(own.read_back.as_deref());
+}
+
+/// What a technician is asked for on the telephone.
+pub(super) fn show_read_back(code: Option<&str>) {
+    if let Some(code) = code {
+        labelled("  read out", &format!("{}  (if an operator answers you by telephone)", plain(code)));
+    }
 }

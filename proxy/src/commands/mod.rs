@@ -34,6 +34,7 @@ mod restore;
 mod secret;
 mod serve;
 mod sessions;
+mod shift;
 mod showing;
 mod status;
 mod verify;
@@ -91,6 +92,7 @@ enum Command {
     Approve(approve::ApproveArgs),
     Deny(approve::DenyArgs),
     Revoke(requests::RevokeArgs),
+    Shift(shift::Args),
     Sessions(sessions::ListArgs),
     /// Stop a session's input at once, until `thaw`
     #[command(visible_alias = "pause")]
@@ -178,6 +180,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Approve(args) => approve::approve(&args, profile),
         Command::Deny(args) => approve::deny(&args, profile),
         Command::Revoke(args) => requests::revoke(&args, profile),
+        Command::Shift(args) => shift::run(&args, profile),
         Command::Sessions(args) => sessions::list(&args, profile),
         Command::Freeze(args) => sessions::freeze(&args, profile),
         Command::Disconnect(args) => sessions::disconnect(&args, profile),

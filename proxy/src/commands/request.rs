@@ -10,7 +10,7 @@ use policies::actions::Action;
 use policies::ids::{RequestId, ServiceName, SessionId, TargetName};
 use policies::time::Seconds;
 
-use super::card::{no_in_words, show_own};
+use super::card::{no_in_words, show_own, show_read_back};
 use super::gate::{ProfileArg, at_gate, sign_in_here};
 use super::showing::{Clock, Written, plain};
 use super::{Done, Failure, print_json};
@@ -132,6 +132,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         if args.wait {
             if !args.json {
                 saying::aside(format_args!("{} waits for {}.", own.request, plain(&own.needs)));
+                aside_read_back(own.read_back.as_deref());
             }
             own = answered(client, own).await?;
         }
@@ -188,6 +189,17 @@ pub(super) fn extend(args: &ExtendArgs, profile: &ProfileArg) -> Done {
     })
 }
 
+fn read_back<'a>(own: &'a OwnRequest, made: &AskMade) -> Option<&'a str> {
+    own.asks.iter().find(|ask| ask.ask == made.ask)?.read_back.as_deref()
+}
+
+/// Whoever waits is on the telephone meanwhile.
+fn aside_read_back(code: Option<&str>) {
+    if let Some(code) = code {
+        saying::aside(format_args!("If an operator answers you by telephone, read out: {}.", plain(code)));
+    }
+}
+
 /// Tells what was asked of a grant; where somebody waits for it, what the answer is.
 async fn follow(client: &mut Client, request: RequestId, made: AskMade, wait: bool, json: bool) -> Done {
     if !wait {
@@ -195,11 +207,13 @@ async fn follow(client: &mut Client, request: RequestId, made: AskMade, wait: bo
             return print_json(&made);
         }
         say!("Asked: {}. The session is told when it is answered, and `holdpoint requests` shows it.", made.ask);
+        show_read_back(read_back(&look(client, request).await?, &made));
         return Ok(());
     }
     let mut own = look(client, request).await?;
     if !json {
         saying::aside(format_args!("{} waits for {}.", made.ask, plain(&own.needs)));
+        aside_read_back(read_back(&own, &made));
     }
     let answered = loop {
         let ask = own.asks.iter().find(|ask| ask.ask == made.ask);

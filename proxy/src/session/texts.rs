@@ -49,6 +49,9 @@ impl Place {
             (Some(Frozen::NobodyWatches), _) => {
                 "Your input waits: here an operator must watch, and nobody does. What you type now is thrown away."
             }
+            (Some(Frozen::NotAccepted), _) => {
+                "The shift changed, and nobody has accepted your work yet: your input is stopped until an operator does."
+            }
             (Some(Frozen::TimeIsUp), _) => "Your time is up. Your input is stopped, and the session ends soon.",
             (None, Some(Frozen::NobodyWatches)) => "An operator watches. Your input goes on.",
             (None, _) => "Your input goes on.",
@@ -62,6 +65,9 @@ impl Place {
             Some(Frozen::ByOperator) => "This waits: an operator has stopped your input. It begins when they let it.",
             Some(Frozen::NobodyWatches) => {
                 "This waits: here an operator must watch, and nobody does. It begins when somebody does."
+            }
+            Some(Frozen::NotAccepted) => {
+                "This waits: the shift changed, and nobody has accepted your work yet. It begins when an operator does."
             }
             Some(Frozen::TimeIsUp) => "This waits: your time is up, and the session ends soon.",
             None => "This waits: your session is locked. It begins when you type your code on its terminal.",
@@ -166,6 +172,9 @@ impl Place {
             Ending::EscortLost => {
                 "Nobody watches any more, and here an operator must. Ask the control room.".to_owned()
             }
+            Ending::NotAccepted => {
+                "The shift changed, and nobody in the control room accepted your work. Ask for a new grant.".to_owned()
+            }
             Ending::RecorderFailed => {
                 "The recording stopped, so the session did: nothing passes here unrecorded. Ask the control room."
                     .to_owned()
@@ -227,13 +236,16 @@ mod tests {
             Ending::Cut { cut },
             Ending::Idle,
             Ending::EscortLost,
+            Ending::NotAccepted,
             Ending::RecorderFailed,
             Ending::Stale,
             Ending::Overrun,
             Ending::Shutdown,
             Ending::Crashed,
         ];
-        let frozen = [Some(Frozen::ByOperator), Some(Frozen::NobodyWatches), Some(Frozen::TimeIsUp), None];
+        let frozen = [Frozen::ByOperator, Frozen::NobodyWatches, Frozen::TimeIsUp, Frozen::NotAccepted];
+        let [operator, nobody, time, shift] = frozen.map(Some);
+        let frozen = [operator, nobody, time, shift, None];
         [
             place.time_left(Duration::from_secs(900), half_past_two()),
             place.time_left(Duration::from_secs(60), half_past_two()),

@@ -227,17 +227,14 @@ fn banner(sheet: &Sheet<'_>) -> Sight {
 }
 
 fn approvers(sheet: &Sheet<'_>) -> usize {
-    let yes = sheet.asking.votes.iter().filter(|vote| {
-        use policies::requests::{Answer, Matter};
-        let statement = &vote.verdict.statement;
-        matches!(statement.matter, Matter::Request(_))
-            && matches!(statement.answer, Answer::Yes { .. })
-            && is_signed(vote)
-    });
-    yes.map(|vote| vote.verdict.statement.operator).collect::<BTreeSet<_>>().len()
+    let yes = sheet.asking.approvals().filter(|vote| is_signed(vote));
+    yes.map(|vote| vote.statement.operator).collect::<BTreeSet<_>>().len()
 }
 
 fn approved(sheet: &Sheet<'_>) -> Sight {
+    if sheet.asking.approvals().any(|vote| vote.weaker().is_some()) {
+        return Sight::No("an approval behind it is weaker than a signature: the gate's word alone");
+    }
     if sheet.case.granted.is_some() && approvers(sheet) > 0 {
         Sight::Yes("operators whose groups the rule asks for signed this very request")
     } else {

@@ -15,7 +15,7 @@ use super::clauses::{Clause, index};
 use super::inside::Inside;
 use super::manifest::pretty;
 use super::sheet::{Item, Opening, Sheet, plant_of, words_of};
-use super::story::{Asking, Story, Visit};
+use super::story::{Asking, Story, Visit, VoteCast};
 use super::texts::{Texts, Told};
 use crate::read::{AuditorKeys, Recording, Store};
 use crate::verify::{Report, Verdict};
@@ -117,8 +117,11 @@ pub struct SessionTold {
     pub service: String,
     /// Why; harmless, empty where the text is not here.
     pub reason: String,
-    /// Who said yes to the request; harmless.
+    /// Who said yes to the request under a signature; harmless.
     pub approved_by: Vec<String>,
+    /// Who said yes without one, by the gate's word, and how; harmless.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approved_weaker: Vec<String>,
     /// Since when.
     pub started: Timestamp,
     /// Until when.
@@ -305,6 +308,8 @@ impl Teller<'_> {
             _ => None,
         };
         let sheet = self.sheet(asking, Some(visit), inside.as_ref())?;
+        let name = |vote: &VoteCast| self.sources.texts.name(vote.statement.operator);
+        let weaker = |vote: &VoteCast| Some(format!("{} ({})", name(vote), vote.weaker()?.mark()));
         Some(SessionTold {
             session: visit.id,
             request: asking.id,
@@ -313,7 +318,8 @@ impl Teller<'_> {
             target: visit.facts.target.to_string(),
             service: visit.facts.service.to_string(),
             reason: self.reason(asking),
-            approved_by: asking.approvers().map(|operator| self.sources.texts.name(operator)).collect(),
+            approved_by: asking.approvals().filter(|vote| vote.weaker().is_none()).map(name).collect(),
+            approved_weaker: asking.approvals().filter_map(weaker).collect(),
             started: visit.started.at,
             ended: visit.end(),
             ending: visit.ended.as_ref().map(|(_, ending, _)| ending.in_words().to_owned()),

@@ -38,7 +38,7 @@ use self::manifest::FileDigest;
 use self::page::pages;
 use self::proofs::proofs;
 use self::sheet::Opening;
-use self::story::{Chosen, Story};
+use self::story::{Chosen, Given, Story};
 use crate::part::Part;
 use crate::read::{AuditorKeys, JOURNAL_DIR, RECORDS_DIR, Store};
 use crate::segment::{SegmentsFault, segments_dir};
@@ -340,12 +340,13 @@ fn approvals(story: &Story) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut signers = BTreeSet::new();
     for vote in story.requests.iter().flat_map(|asking| &asking.votes) {
-        let (entry, statement) = (vote.noted.entry, &vote.verdict.statement);
+        let Given::Signed { key, signature } = &vote.given else { continue };
+        let (entry, statement) = (vote.noted.entry, &vote.statement);
         files.insert(format!("approvals/{entry}.statement"), statement.covered());
         files.insert(format!("approvals/{entry}.signed"), statement.digest().0.to_vec());
-        files.insert(format!("approvals/{entry}.sig"), vote.verdict.signature.clone().into_bytes());
+        files.insert(format!("approvals/{entry}.sig"), signature.clone().into_bytes());
         let namespace = Namespace::Approval.as_str();
-        signers.insert(format!("{} namespaces=\"{namespace}\" {}\n", statement.operator, vote.verdict.key.0));
+        signers.insert(format!("{} namespaces=\"{namespace}\" {}\n", statement.operator, key.0));
     }
     if !signers.is_empty() {
         let lines: String = signers.into_iter().collect();

@@ -139,10 +139,16 @@ impl Page<'_> {
         } else {
             write!(words, " The reason given: <q>{}</q>.", text(&session.reason)).expect("a string takes everything");
         }
-        let who: Vec<String> = session.approved_by.iter().map(|name| text(name).to_string()).collect();
-        match who.as_slice() {
-            [] => words.push_str(" Nobody approved it."),
-            who => write!(words, " On the signed word of {}.", who.join(" and ")).expect("a string takes everything"),
+        let listed =
+            |names: &[String]| names.iter().map(|name| text(name).to_string()).collect::<Vec<_>>().join(" and ");
+        let (signed, weaker) = (listed(&session.approved_by), listed(&session.approved_weaker));
+        match (signed.is_empty(), weaker.is_empty()) {
+            (true, true) => words.push_str(" Nobody approved it."),
+            (false, true) => words.push_str(&format!(" On the signed word of {signed}.")),
+            (true, false) => words.push_str(&format!(" Without a signature: the gate says that {weaker} approved it.")),
+            (false, false) => words.push_str(&format!(
+                " On the signed word of {signed}; without a signature the gate says that {weaker} approved it, too."
+            )),
         }
         if let Some(ending) = &session.ending {
             write!(words, " It ended because {}.", text(ending)).expect("a string takes everything");

@@ -11,7 +11,7 @@ use policies::digest::{Digest, Salted};
 use policies::events::{CutBy, Ending, ErasedOn, EscortEnd, Event, Factor, PackOf, Scope};
 use policies::ids::{PersonId, ServiceName, TargetName};
 use policies::people::Kind;
-use policies::plant::{Escort, Plant, Protocol, Service};
+use policies::plant::{Escort, Plant, Protocol, Service, Weaker};
 use policies::requests::{Answer, Matter, VerdictStatement};
 use policies::state::{Case, RequestStanding, State};
 use policies::time::Window;
@@ -19,10 +19,11 @@ use serde::{Deserialize, Serialize};
 use ssh_key::{HashAlg, PublicKey};
 
 use super::inside::{Inside, Operated};
-use super::story::{Asking, Noted, Story, Visit, VoteCast, reason_of};
+use super::story::{Asking, Given, Noted, Story, Visit, VoteCast, reason_of};
 use super::texts::{Texts, Told};
 use crate::leaf::Account;
 use crate::read::Recording;
+use crate::verify::GATES_WORD;
 use crate::words::Words;
 
 /// One of the twenty.
@@ -313,6 +314,10 @@ impl<'a> Sheet<'a> {
                 ("More actions asked", words)
             }
             Event::Widened { until, .. } => ("More actions given", format!("until {}", self.at(*until))),
+            Event::Accepted { by, until, .. } => {
+                ("Accepted at a shift change", format!("by {}, on duty until {}", self.name(*by), self.at(*until)))
+            }
+            Event::NotAccepted { then, .. } => ("Nobody accepted it at a shift change", then.in_words().to_owned()),
             Event::AskDenied { by, .. } => ("More was refused", format!("by {}", self.name(*by))),
             _ => return None,
         })
@@ -329,7 +334,7 @@ impl<'a> Sheet<'a> {
     }
 
     fn vote(&self, vote: &VoteCast, lines: &mut Lines) {
-        let VerdictStatement { matter, digest, answer, operator, journal, .. } = &vote.verdict.statement;
+        let VerdictStatement { matter, digest, answer, operator, journal, .. } = &vote.statement;
         let about = match matter {
             Matter::Request(_) => "the request",
             Matter::Extension(_) => "more time",
@@ -357,16 +362,14 @@ impl<'a> Sheet<'a> {
             _ => "neither their own request nor their own vendor's",
         };
         lines.noted("Own request?", own, vote.noted);
-        let key = PublicKey::from_openssh(&vote.verdict.key.0).ok();
-        let fingerprint = key.as_ref().map(|key| key.fingerprint(HashAlg::Sha256).to_string()).unwrap_or_default();
-        lines.noted("Signed", format!("{}, key {fingerprint}", how_signed(vote, key.as_ref())), vote.noted);
+        lines.noted("Signed", how_signed(vote), vote.noted);
         lines.noted(
             "Over",
             format!("{about} with the digest {digest}, and the journal's first {} entries", journal.size),
             vote.noted,
         );
-        lines.noted("Given by", "command, the only way to answer in this version", vote.noted);
-        lines.noted("Weaker than a signature?", "no: only signed answers count in this version", vote.noted);
+        lines.noted("Given by", given_by(vote), vote.noted);
+        lines.noted("Weaker than a signature?", weaker(&vote.given), vote.noted);
     }
 
     fn banner(&self, lines: &mut Lines) {
@@ -737,11 +740,11 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// How a signature was made, checked once more.
-pub(super) fn how_signed(vote: &VoteCast, key: Option<&PublicKey>) -> &'static str {
-    let digest = vote.verdict.statement.digest();
-    let kind = key.and_then(|key| sshsig::verify(key, Namespace::Approval, &digest.0, &vote.verdict.signature).ok());
-    match kind {
+/// How a signature was made, checked once more; or that there is none.
+pub(super) fn how_signed(vote: &VoteCast) -> String {
+    let Given::Signed { key, .. } = &vote.given else { return "NOT SIGNED".to_owned() };
+    let fingerprint = PublicKey::from_openssh(&key.0).map(|key| key.fingerprint(HashAlg::Sha256).to_string());
+    let how = match signature_of(vote) {
         Some(SignatureKind::Plain) => "with an SSH key, and the signature is right",
         Some(SignatureKind::Passkey { .. }) => "with a passkey that checked who held it, and the signature is right",
         Some(SignatureKind::SecurityKey { user_verified: true, .. }) => {
@@ -752,15 +755,44 @@ pub(super) fn how_signed(vote: &VoteCast, key: Option<&PublicKey>) -> &'static s
         }
         Some(SignatureKind::SecurityKey { .. }) => "with a security key that nobody touched",
         None => "THE SIGNATURE IS WRONG",
-    }
+    };
+    format!("{how}, key {}", fingerprint.unwrap_or_default())
 }
 
 /// Whether a signature is right, and somebody was there.
 pub(super) fn is_signed(vote: &VoteCast) -> bool {
-    let Ok(key) = PublicKey::from_openssh(&vote.verdict.key.0) else { return false };
-    let digest = vote.verdict.statement.digest();
-    let kind = sshsig::verify(&key, Namespace::Approval, &digest.0, &vote.verdict.signature);
-    kind.is_ok_and(|kind| !matches!(kind, SignatureKind::SecurityKey { user_present: false, .. }))
+    let kind = signature_of(vote);
+    kind.is_some_and(|kind| !matches!(kind, SignatureKind::SecurityKey { user_present: false, .. }))
+}
+
+fn signature_of(vote: &VoteCast) -> Option<SignatureKind> {
+    let Given::Signed { key, signature } = &vote.given else { return None };
+    let key = PublicKey::from_openssh(&key.0).ok()?;
+    sshsig::verify(&key, Namespace::Approval, &vote.statement.digest().0, signature).ok()
+}
+
+/// Each kind of key is used in one place.
+fn given_by(vote: &VoteCast) -> &'static str {
+    match (&vote.given, signature_of(vote)) {
+        (Given::Weaker(_), _) => "codes, on a page or by command",
+        (_, Some(SignatureKind::Passkey { .. })) => "a page",
+        _ => "command",
+    }
+}
+
+fn weaker(given: &Given) -> String {
+    match given {
+        Given::Signed { .. } => "no".to_owned(),
+        Given::Weaker(way) => {
+            let how = match way {
+                Weaker::Totp => "the operator typed a code of their authenticator app",
+                Weaker::Telephone => {
+                    "the operator typed the code that the technician read out by telephone, and one of their authenticator app"
+                }
+            };
+            format!("YES ({}): {how}. {GATES_WORD}", way.mark())
+        }
+    }
 }
 
 /// A moment on the plant's clock, with its zone.

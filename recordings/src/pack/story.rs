@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use policies::digest::{Digest, Salted};
 use policies::events::{Ending, Event, PackOf};
 use policies::ids::{CutId, GroupName, PersonId, RequestId, SessionId, VendorId};
-use policies::people::{Contract, Kind};
-use policies::plant::Plant;
-use policies::requests::{Answer, Matter, Request, Signed, VerdictStatement};
+use policies::people::{Contract, Kind, SshKey};
+use policies::plant::{Plant, Weaker};
+use policies::requests::{Answer, Matter, Request, VerdictStatement};
 use policies::state::{Case, SessionFacts, State};
 
 use super::PackFault;
@@ -59,25 +59,43 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// Who said yes to the request.
-    pub(super) fn approvers(&self) -> impl Iterator<Item = PersonId> + '_ {
-        let statements = self.votes.iter().map(|vote| &vote.verdict.statement);
-        let yes = statements.filter(|statement| {
-            matches!((&statement.matter, &statement.answer), (Matter::Request(_), Answer::Yes { .. }))
-        });
-        yes.map(|statement| statement.operator)
+    /// The yeses to the request.
+    pub(super) fn approvals(&self) -> impl Iterator<Item = &VoteCast> {
+        self.votes.iter().filter(|vote| {
+            matches!((&vote.statement.matter, &vote.statement.answer), (Matter::Request(_), Answer::Yes { .. }))
+        })
     }
 }
 
-/// An operator's signed answer.
+/// An operator's answer.
 #[derive(Debug, Clone)]
 pub(super) struct VoteCast {
     pub(super) noted: Noted,
-    pub(super) verdict: Signed<VerdictStatement>,
+    pub(super) statement: VerdictStatement,
+    pub(super) given: Given,
     /// The operator's, as they were then.
     pub(super) groups: BTreeSet<GroupName>,
     /// Whom the operator works for, where that is a vendor.
     pub(super) vendor: Option<VendorId>,
+}
+
+/// How an answer was given.
+#[derive(Debug, Clone)]
+pub(super) enum Given {
+    /// Under a signature.
+    Signed { key: SshKey, signature: String },
+    /// Without one, in this way.
+    Weaker(Weaker),
+}
+
+impl VoteCast {
+    /// In which way, where it was given without a signature.
+    pub(super) const fn weaker(&self) -> Option<Weaker> {
+        match self.given {
+            Given::Weaker(way) => Some(way),
+            Given::Signed { .. } => None,
+        }
+    }
 }
 
 /// A session.
@@ -218,7 +236,7 @@ impl Story {
             if let Some(case) = self.case(asking.id) {
                 texts.extend(texts_of(&case.asked));
             }
-            texts.extend(asking.votes.iter().filter_map(|vote| reason_of(&vote.verdict.statement.answer)));
+            texts.extend(asking.votes.iter().filter_map(|vote| reason_of(&vote.statement.answer)));
             texts.extend(asking.turns.iter().filter_map(|(_, event)| text_in(event)));
         }
         texts.extend(self.sessions.iter().flat_map(|visit| &visit.turns).filter_map(|(_, event)| text_in(event)));
@@ -231,7 +249,7 @@ impl Story {
         for asking in &self.requests {
             people.extend(self.case(asking.id).map(|case| case.request.technician));
             people.extend(asking.contract.as_ref().map(|contract| contract.sponsor));
-            people.extend(asking.votes.iter().map(|vote| vote.verdict.statement.operator));
+            people.extend(asking.votes.iter().map(|vote| vote.statement.operator));
             people.extend(asking.turns.iter().filter_map(|(_, event)| event.actor()));
         }
         for visit in &self.sessions {
@@ -296,7 +314,11 @@ impl<'a> Teller<'a> {
     fn take(&mut self, noted: Noted, event: &Event) {
         match event {
             Event::Submitted { request, .. } => self.submitted(noted, request),
-            Event::Voted { verdict } => self.voted(noted, verdict),
+            Event::Voted { verdict } => {
+                let given = Given::Signed { key: verdict.key.clone(), signature: verdict.signature.clone() };
+                self.voted(noted, &verdict.statement, given);
+            }
+            Event::VotedWeaker { statement, way } => self.voted(noted, statement, Given::Weaker(*way)),
             Event::Started { session, .. } => self.started(noted, *session, event),
             Event::Ended { session, ending, seal } => {
                 if let Some(visit) = self.sessions.get_mut(session) {
@@ -342,17 +364,17 @@ impl<'a> Teller<'a> {
         self.requests.insert(request.id, asking);
     }
 
-    fn voted(&mut self, noted: Noted, verdict: &Signed<VerdictStatement>) {
-        let request = match verdict.statement.matter {
+    fn voted(&mut self, noted: Noted, statement: &VerdictStatement, given: Given) {
+        let request = match statement.matter {
             Matter::Request(request) | Matter::Review(request) => Some(request),
             Matter::Extension(ask) | Matter::Widening(ask) => self.now.asks.get(&ask).map(|ask| ask.asked.request()),
             Matter::Reopening(_) => None,
         };
-        let operator = self.now.people.get(&verdict.statement.operator);
+        let operator = self.now.people.get(&statement.operator);
         let groups = operator.map(|operator| operator.groups.clone()).unwrap_or_default();
         let vendor = operator.and_then(|operator| operator.kind.vendor()).cloned();
         if let Some(asking) = request.and_then(|request| self.requests.get_mut(&request)) {
-            asking.votes.push(VoteCast { noted, verdict: verdict.clone(), groups, vendor });
+            asking.votes.push(VoteCast { noted, statement: statement.clone(), given, groups, vendor });
         }
     }
 
@@ -396,6 +418,8 @@ impl<'a> Teller<'a> {
             | Event::Lapsed { request }
             | Event::Revoked { request, .. }
             | Event::Reviewed { request, .. }
+            | Event::Accepted { request, .. }
+            | Event::NotAccepted { request, .. }
             | Event::Extended { request, .. }
             | Event::Widened { request, .. }
             | Event::AskDenied { request, .. } => *request,

@@ -174,6 +174,11 @@ impl<'a> Journal<'a> {
                 self.signed(Namespace::Approval, statement.digest(), &statement.journal, by, context)
                     .or_else(|| self.redecide(&Command::Vote { verdict: verdict.clone() }, event, at))
             }
+            Event::VotedWeaker { statement, way } => {
+                context.report.decisions.weaker += 1;
+                let command = Command::VoteWeaker { statement: statement.clone(), way: *way };
+                self.had(&statement.journal).or_else(|| self.redecide(&command, event, at))
+            }
             Event::Reopened { reopening, verdict } => {
                 let statement = &verdict.statement;
                 let by = (&verdict.key, verdict.signature.as_str());
@@ -195,6 +200,15 @@ impl<'a> Journal<'a> {
                     self.signed(Namespace::Restore, statement.digest(), &statement.journal, by, context)
                 });
                 unsigned.or_else(|| self.redecide(&command, event, at))
+            }
+            Event::Accepted { request, by, .. } => {
+                self.redecide(&Command::Accept { request: *request, by: *by }, event, at)
+            }
+            Event::NotAccepted { request, then } => {
+                let case = self.state.cases.get(request);
+                let was_due =
+                    case.is_some_and(|case| case.rule.unaccepted.then == *then && self.state.is_not_accepted(case, at));
+                (!was_due).then(|| "the shift had not changed, or it was not time yet".to_owned())
             }
             Event::Erased { session, on: ErasedOn::Rule { .. } } => (!self.state.is_removable(*session, at))
                 .then(|| "the rule does not let this recording go by itself, or not yet".to_owned()),
@@ -284,6 +298,11 @@ impl<'a> Journal<'a> {
             Ok(_) => context.report.decisions.signatures += 1,
             Err(bad) => return Some(bad.to_string()),
         }
+        self.had(seen)
+    }
+
+    /// What is wrong with a head that a statement names.
+    fn had(&self, seen: &SeenHead) -> Option<String> {
         let had = usize::try_from(seen.size).ok().and_then(|size| self.roots.get(size));
         (had != Some(&seen.root.0)).then(|| "the signer saw another journal than this one".to_owned())
     }

@@ -34,6 +34,7 @@ use self::journal::Journal;
 use self::keeping::Keepings;
 use self::log::{End, Log, LostHead, Name, OpenEnd, Reader, walk};
 use self::published::Published;
+pub(crate) use self::report::GATES_WORD;
 pub use self::report::{
     Decisions, ErasedAt, Finding, FindingKind, Head, LogReport, RecipientReport, Report, SessionReport, SessionVerdict,
     Span, Verdict,

@@ -262,10 +262,21 @@ pub struct Decisions {
     pub events: u64,
     /// Signatures of people, each checked.
     pub signatures: u64,
+    /// Answers of operators without a signature, in a way that the rule allowed: the gate's word alone.
+    #[serde(skip_serializing_if = "is_none")]
+    pub weaker: u64,
     /// Grants.
     pub grants: u64,
     /// Sessions that were begun.
     pub sessions: u64,
+}
+
+/// What an answer is worth that nobody signed.
+pub(crate) const GATES_WORD: &str = "the gate's word alone, nothing here proves that an operator gave it";
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl LogReport {
@@ -373,8 +384,13 @@ impl fmt::Display for Report {
                 writeln!(f, "  last signed head {at}")?;
             }
         }
-        let Decisions { events, signatures, grants, sessions } = self.decisions;
+        let Decisions { events, signatures, weaker, grants, sessions } = self.decisions;
         writeln!(f, "decisions: {events} events, {signatures} signatures, {grants} grants, {sessions} sessions")?;
+        match weaker {
+            0 => {}
+            1 => writeln!(f, "1 answer without a signature, as its rule allows: {GATES_WORD}")?,
+            more => writeln!(f, "{more} answers without a signature, as their rules allow: {GATES_WORD}")?,
+        }
         for session in &self.sessions {
             writeln!(f, "{session}")?;
         }

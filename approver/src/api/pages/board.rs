@@ -1,5 +1,7 @@
 //! The board: what waits for an answer, who is at work, what is cut, and what is wrong. It is read across a room.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
@@ -7,10 +9,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use policies::actions::Actions;
 use policies::events::Scope;
+use policies::plant::Weaker;
 
 use super::super::types::{
     AlarmSeen, AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, AskView, AsksView, Card, CardsView, CutView, CutsView,
-    LiveView, Named, SessionView, SessionsView, Status,
+    LiveView, Named, SessionView, SessionsView, Status, VoteView,
 };
 use super::inside::{Inside, Said};
 use super::{Pages, Posted, Top, words};
@@ -23,6 +26,7 @@ struct Board {
     alarms: Vec<Alarm>,
     /// How many of them nobody saw yet: they sound.
     sounding: usize,
+    left: Vec<Left>,
     pending: Vec<Waiting>,
     /// How long a yes takes here.
     answered: String,
@@ -60,8 +64,17 @@ struct Waiting {
     why: String,
     age: String,
     needs: String,
+    /// Of yeses that nobody signed.
+    weaker: String,
     is_emergency: bool,
     is_red: bool,
+}
+
+/// What the shift before left.
+struct Left {
+    of: Waiting,
+    in_words: String,
+    is_late: bool,
 }
 
 pub(super) struct AtWork {
@@ -74,6 +87,7 @@ pub(super) struct AtWork {
     pub(super) up: String,
     pub(super) down: String,
     pub(super) watchers: String,
+    pub(super) weaker: String,
     /// Such as `2 of 4 places`; of a service by TCP alone.
     pub(super) places: String,
     /// Who is there, where the rule demands an escort.
@@ -112,6 +126,7 @@ async fn gather(pages: &Pages, inside: &Inside) -> Result<Board, Said> {
         one.is_red = one.is_emergency || status.alarms.iter().any(is_ignored);
     }
     let unused = |card: &&&Card| card.sessions.is_empty() || card.review_wanted;
+    let of = |request| requests.iter().find(|card| card.request == request);
     let mut standing = Vec::new();
     for cut in &cuts {
         standing.push(of_cut(pages, cut).await);
@@ -121,10 +136,11 @@ async fn gather(pages: &Pages, inside: &Inside) -> Result<Board, Said> {
         now: words::moment(now, now, &zone),
         alarms: of_alarms(pages, &status.alarms, now, &zone).await,
         sounding: status.alarms.iter().filter(|alarm| alarm.seen_by.is_none()).count(),
+        left: requests.iter().rev().filter_map(|card| of_left(card, now, &zone)).collect(),
         pending: waiting,
         answered: status.answered.map(answer_times).unwrap_or_default(),
         granted: granted.iter().filter(unused).map(|card| of_grant(card, now, &zone)).collect(),
-        live: sessions.iter().map(|session| at_work(session, now)).collect(),
+        live: sessions.iter().map(|session| at_work(session, of(session.request), now)).collect(),
         cuts: standing,
         recent: recent(inside, now, &zone).await?,
     })
@@ -176,7 +192,7 @@ async fn recent(inside: &Inside, now: Timestamp, zone: &TimeZone) -> Result<Vec<
     let CardsView { requests, .. } = inside.get("/api/v1/requests?all=true&limit=20").await?;
     let ended = sessions.iter().filter_map(|session| {
         let ended = session.ended.as_ref()?;
-        let AtWork { link, who, vendor, target, .. } = at_work(session, now);
+        let AtWork { link, who, vendor, target, .. } = at_work(session, None, now);
         Some((ended.at, Past { link, who, vendor, target, how: ended.in_words.clone() }))
     });
     let came_to_nothing = requests.iter().filter(|card| NOTHING.contains(&card.standing.as_str())).map(|card| {
@@ -204,6 +220,7 @@ fn of_request(card: &Card, now: Timestamp) -> Waiting {
         why: words::plain(card.reason.as_deref().unwrap_or_default()),
         age: words::between(card.submitted, now),
         needs: card.needs.clone(),
+        weaker: marks(&card.votes),
         is_emergency: card.emergency,
         is_red: card.emergency,
     }
@@ -217,6 +234,12 @@ fn of_grant(card: &Card, now: Timestamp, zone: &TimeZone) -> Waiting {
     Waiting { age, needs: String::new(), ..of_request(card, now) }
 }
 
+fn of_left(card: &Card, now: Timestamp, zone: &TimeZone) -> Option<Left> {
+    let left = card.handover.as_ref()?;
+    let in_words = words::handover(left, now, zone);
+    Some(Left { of: of_request(card, now), in_words, is_late: left.red })
+}
+
 fn of_ask(ask: &AskView, requests: &[Card], now: Timestamp) -> Waiting {
     let of = requests.iter().find(|card| card.request == ask.request);
     Waiting {
@@ -228,6 +251,7 @@ fn of_ask(ask: &AskView, requests: &[Card], now: Timestamp) -> Waiting {
         why: words::plain(ask.reason.as_deref().unwrap_or_default()),
         age: words::between(ask.at, now),
         needs: ask.needs.clone(),
+        weaker: marks(&ask.votes),
         is_emergency: false,
         is_red: false,
     }
@@ -237,7 +261,13 @@ pub(super) fn listed(actions: &Actions) -> String {
     actions.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn at_work(session: &SessionView, now: Timestamp) -> AtWork {
+/// How yeses are marked that nobody signed, each way once.
+fn marks(votes: &[VoteView]) -> String {
+    let ways: BTreeSet<_> = votes.iter().filter(|vote| vote.yes).filter_map(|vote| vote.weaker).collect();
+    ways.into_iter().map(Weaker::mark).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn at_work(session: &SessionView, of: Option<&Card>, now: Timestamp) -> AtWork {
     let live = session.live.as_ref();
     AtWork {
         link: format!("/sessions/{}", session.session),
@@ -252,6 +282,7 @@ pub(super) fn at_work(session: &SessionView, now: Timestamp) -> AtWork {
         escorts: session.escort.as_ref().map(|escort| names(&escort.there)).unwrap_or_default(),
         wants_escort: session.ended.is_none() && session.escort.as_ref().is_some_and(|escort| escort.there.is_empty()),
         places: live.and_then(places).unwrap_or_default(),
+        weaker: of.map(|card| marks(&card.votes)).unwrap_or_default(),
         is_frozen: session.frozen,
         is_transferring: live.is_some_and(|live| live.transferring),
     }

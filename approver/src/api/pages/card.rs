@@ -26,6 +26,9 @@ struct Request {
     last: Option<Last>,
     nearby: Vec<String>,
     asks: Vec<Asked>,
+    weaker: String,
+    handover: String,
+    is_late: bool,
     can_vote: bool,
     can_revoke: bool,
     can_review: bool,
@@ -104,6 +107,9 @@ async fn of_request(pages: &Pages, inside: &Inside, id: &str) -> Result<Request,
             .iter()
             .map(|ask| Asked { link: format!("/asks/{}", ask.ask), in_words: ask.in_words.clone() })
             .collect(),
+        weaker: words::weaker_ways(&card.weaker),
+        handover: card.handover.as_ref().map(|left| words::handover(left, now, &zone)).unwrap_or_default(),
+        is_late: card.handover.as_ref().is_some_and(|left| left.red),
         can_vote: is_pending,
         can_revoke: card.standing == "granted" && now < card.deadline,
         can_review: card.review_wanted,
@@ -152,7 +158,9 @@ fn votes(votes: &[VoteView], now: Timestamp, zone: &TimeZone) -> Vec<String> {
     let line = |vote: &VoteView| {
         let answer = if vote.yes { "yes" } else { "no" };
         let reason = vote.reason.as_deref().map(|reason| format!(": {}", words::plain(reason))).unwrap_or_default();
-        format!("{} said {answer} at {}{reason}", words::plain(&vote.operator.name), words::moment(vote.at, now, zone))
+        let mark = vote.weaker.map(|way| format!(" ({})", way.mark())).unwrap_or_default();
+        let at = words::moment(vote.at, now, zone);
+        format!("{} said {answer} at {at}{mark}{reason}", words::plain(&vote.operator.name))
     };
     votes.iter().map(line).collect()
 }
@@ -206,6 +214,17 @@ pub(super) async fn revoke(State(pages): State<Pages>, Path(id): Path<String>, s
     pages.then(&inside, take_back(&inside, &id, &fields).await).await
 }
 
+/// What the shift before left.
+pub(super) async fn accept(State(pages): State<Pages>, Path(id): Path<String>, sent: Posted) -> Response {
+    pages.then(&sent.inside, take_over(&sent.inside, &id).await).await
+}
+
+async fn take_over(inside: &Inside, id: &str) -> Result<String, Said> {
+    let id: RequestId = id_of(id)?;
+    let _: Done = inside.post(&format!("/api/v1/requests/{id}/accept"), &serde_json::json!({})).await?;
+    Ok(format!("/requests/{id}"))
+}
+
 async fn take_back(inside: &Inside, id: &str, fields: &Fields) -> Result<String, Said> {
     let id: RequestId = id_of(id)?;
     let because = Because { reason: fields.get("reason").to_owned() };
@@ -222,6 +241,7 @@ struct AskPage {
     reason: String,
     needs: String,
     votes: Vec<String>,
+    weaker: String,
     is_open: bool,
     words: String,
     digest: String,
@@ -252,6 +272,7 @@ async fn of_ask(pages: &Pages, inside: &Inside, id: &str) -> Result<AskPage, Sai
         reason: words::plain(ask.reason.as_deref().unwrap_or_default()),
         needs: ask.needs,
         votes: votes(&ask.votes, now, &zone),
+        weaker: words::weaker_ways(&ask.weaker),
         is_open: ask.open,
         words: ask.words,
         digest: ask.digest.to_string(),

@@ -34,6 +34,7 @@ mod inside;
 mod live;
 mod logins;
 mod people;
+mod picture;
 mod plant_files;
 mod session;
 mod signing;
@@ -70,6 +71,7 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
         .route("/requests/{request}", get(card::request))
         .route("/requests/{request}/sign", post(signing::request))
         .route("/requests/{request}/revoke", post(card::revoke))
+        .route("/requests/{request}/accept", post(card::accept))
         .route("/asks/{ask}", get(card::ask))
         .route("/asks/{ask}/sign", post(signing::ask))
         .route("/sessions/{session}", get(session::show))
@@ -94,6 +96,7 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
         .route("/plant-files/{digest}", get(plant_files::one))
         .route("/plant-files/{digest}/sign", post(plant_files::to_sign))
         .route("/plant-files/{digest}/signed", post(plant_files::signed))
+        .route("/answered", post(signing::answered))
         .route("/events", get(live::events))
         .route("/assets/{name}", get(assets::serve))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))

@@ -8,7 +8,9 @@ use policies::ids::SessionId;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::types::{Acted, Cut, CutMade, Disconnected, Escorting, SessionView, SessionsView, Tell, ToldAnswer};
+use super::super::types::{
+    Acted, Card, Cut, CutMade, Disconnected, Escorting, SessionView, SessionsView, Tell, ToldAnswer,
+};
 use super::card::id_of;
 use super::inside::{Inside, Said};
 use super::{Fields, Pages, Posted, Top, board, words};
@@ -31,6 +33,8 @@ struct Session {
     tap: String,
     /// What operators wrote to the technician, and when.
     told: Vec<(String, String)>,
+    handover: String,
+    is_late: bool,
 }
 
 pub(super) async fn show(State(pages): State<Pages>, inside: Inside, Path(id): Path<String>) -> Response {
@@ -40,10 +44,12 @@ pub(super) async fn show(State(pages): State<Pages>, inside: Inside, Path(id): P
 async fn of_session(pages: &Pages, inside: &Inside, id: &str) -> Result<Session, Said> {
     let id: SessionId = id_of(id)?;
     let session: SessionView = inside.get(&format!("/api/v1/sessions/{id}")).await?;
+    let card: Option<Card> = inside.get(&format!("/api/v1/requests/{}", session.request)).await.ok();
     let now = pages.api.clock().wall();
     let (time_zone, zone) =
         pages.api.desk().with_state(|state| (state.timezone(), state.zone_of(&session.target).cloned()));
     let ended = session.ended.as_ref();
+    let handover = card.as_ref().and_then(|card| card.handover.as_ref());
     Ok(Session {
         top: pages.top(Some(inside)).await,
         id: id.to_string(),
@@ -56,7 +62,9 @@ async fn of_session(pages: &Pages, inside: &Inside, id: &str) -> Result<Session,
         ended: ended
             .map(|ended| format!("{}: {}", words::moment(ended.at, now, &time_zone), ended.in_words))
             .unwrap_or_default(),
-        at_work: board::at_work(&session, now),
+        handover: handover.map(|left| words::handover(left, now, &time_zone)).unwrap_or_default(),
+        is_late: handover.is_some_and(|left| left.red),
+        at_work: board::at_work(&session, card.as_ref(), now),
         idle: session
             .live
             .map(|live| words::length(i64::try_from(live.idle_seconds).unwrap_or(i64::MAX)))
@@ -180,7 +188,7 @@ async fn of_cut(pages: &Pages, inside: &Inside, about: About) -> Result<BeforeCu
     };
     let now = pages.api.clock().wall();
     let ends = sessions.iter().filter(within).map(|session| {
-        let at_work = board::at_work(session, now);
+        let at_work = board::at_work(session, None, now);
         let loading =
             if at_work.is_transferring { ", IN THE MIDDLE OF A TRANSFER INTO OR OUT OF THE MACHINE" } else { "" };
         format!("{} at {} ({}){loading}", at_work.who, at_work.target, at_work.what)

@@ -13,10 +13,11 @@ use data_encoding::BASE64URL_NOPAD;
 use policies::actions::{Action, Actions};
 use policies::digest::{Digest, Salted};
 use policies::ids::RequestId;
+use policies::plant::Weaker;
 use policies::requests::{Answer, Matter, Narrowing, Reopening, Signed, VerdictStatement};
 use policies::time::Seconds;
 
-use super::super::types::{Card, Done, KeepText, KeptText, Reopen, VerdictGiven, VerdictTemplate};
+use super::super::types::{Card, Done, KeepText, KeptText, Reopen, VerdictGiven, VerdictTemplate, WeakerVerdictGiven};
 use super::card::{find_ask, find_cut, id_of};
 use super::inside::{Inside, Said};
 use super::signing_in::{asserted, passkeys_of};
@@ -36,7 +37,22 @@ struct Sign {
     statement: String,
     reopening: String,
     to: String,
+    /// Ways that the rule allows beside the passkey.
+    weaker: Vec<Way>,
+    has_app: bool,
     back: String,
+}
+
+/// A way to answer without a signature.
+struct Way {
+    name: &'static str,
+    in_words: &'static str,
+    /// The technician reads something out.
+    is_heard: bool,
+}
+
+fn way(way: &Weaker) -> Way {
+    Way { name: way.as_str(), in_words: words::weaker_way(*way), is_heard: *way == Weaker::Telephone }
 }
 
 /// What will be signed, told in `lines`.
@@ -53,6 +69,8 @@ pub(super) struct Prepared {
     /// Where the signature goes.
     pub(super) to: String,
     pub(super) back: String,
+    /// Ways that the rule allows beside the passkey.
+    pub(super) weaker: BTreeSet<Weaker>,
     /// What a cut's reopening is about; of that alone.
     pub(super) reopening: String,
 }
@@ -69,18 +87,19 @@ impl Prepared {
             namespace,
             to: String::new(),
             back: String::new(),
+            weaker: BTreeSet::new(),
             reopening: String::new(),
         }
     }
 
-    fn verdict(statement: &VerdictStatement, reopening: Option<&Reopening>, lines: Vec<String>, back: String) -> Self {
+    fn verdict(statement: &VerdictStatement, weaker: BTreeSet<Weaker>, lines: Vec<String>, back: String) -> Self {
         Self {
             answer: if matches!(statement.answer, Answer::Yes { .. }) { "yes" } else { "no" },
             lines,
             words: certs::words::of(&statement.digest),
             to: "/signed".to_owned(),
             back,
-            reopening: reopening.map(json).unwrap_or_default(),
+            weaker,
             ..Self::new(Namespace::Approval, statement, statement.digest())
         }
     }
@@ -110,7 +129,8 @@ pub(super) async fn page(
     inside: &Inside,
     prepared: Result<Prepared, Said>,
 ) -> Result<impl Template + use<>, Said> {
-    let Prepared { answer, lines, words, statement, digest, namespace, to, back, reopening } = prepared?;
+    let Prepared { answer, lines, words, statement, digest, namespace, to, back, weaker, reopening } = prepared?;
+    let has_app = pages.api.people().has_app(inside.person()).await.map_err(|fault| Said::of(fault.into()))?;
     Ok(Sign {
         top: pages.top(Some(inside)).await,
         site: pages.site.id().to_owned(),
@@ -122,6 +142,8 @@ pub(super) async fn page(
         statement,
         reopening,
         to,
+        weaker: weaker.iter().map(way).collect(),
+        has_app,
         back,
     })
 }
@@ -156,7 +178,8 @@ async fn of_request(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -
         }
         _ => lines.push(say_no(inside, &mut statement, fields).await?),
     }
-    Ok(Prepared::verdict(&statement, None, lines, format!("/requests/{id}")))
+    let weaker = if is_review { BTreeSet::new() } else { card.weaker };
+    Ok(Prepared::verdict(&statement, weaker, lines, format!("/requests/{id}")))
 }
 
 fn who(card: &Card) -> String {
@@ -229,7 +252,7 @@ async fn of_ask(inside: &Inside, id: &str, fields: &Fields) -> Result<Prepared, 
     if fields.get("answer") != "yes" {
         lines.push(say_no(inside, &mut statement, fields).await?);
     }
-    Ok(Prepared::verdict(&statement, None, lines, format!("/asks/{}", ask.ask)))
+    Ok(Prepared::verdict(&statement, ask.weaker, lines, format!("/asks/{}", ask.ask)))
 }
 
 async fn of_cut(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -> Result<Prepared, Said> {
@@ -241,14 +264,47 @@ async fn of_cut(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -> Re
         format!("let back in: {}", board::scope(pages, &standing.scope).await),
         format!("because: {}", words::plain(fields.get("reason").trim())),
     ];
-    let reopening = Reopening { cut, reason };
-    Ok(Prepared::verdict(&template.statement, Some(&reopening), lines, format!("/cuts/{cut}")))
+    let reopening = json(&Reopening { cut, reason });
+    let prepared = Prepared::verdict(&template.statement, BTreeSet::new(), lines, format!("/cuts/{cut}"));
+    Ok(Prepared { reopening, ..prepared })
 }
 
 /// The passkey's answer. The statement comes back as it was shown; changed, its signature is wrong.
 pub(super) async fn signed(State(pages): State<Pages>, sent: Posted) -> Response {
     let Posted { inside, fields } = sent;
     pages.then(&inside, give(&pages, &inside, &fields).await).await
+}
+
+/// An answer by codes instead of a signature.
+pub(super) async fn answered(State(pages): State<Pages>, sent: Posted) -> Response {
+    let Posted { inside, fields } = sent;
+    pages.then(&inside, answer(&inside, &fields).await).await
+}
+
+async fn answer(inside: &Inside, fields: &Fields) -> Result<String, Said> {
+    let statement: VerdictStatement = serde_json::from_str(fields.get("statement")).map_err(unread)?;
+    let way = match fields.get("way") {
+        "telephone" => Weaker::Telephone,
+        _ => Weaker::Totp,
+    };
+    let matter = statement.matter.clone();
+    let read_back = (way == Weaker::Telephone).then(|| fields.get("read-back").to_owned());
+    let given = WeakerVerdictGiven { statement, way, code: fields.get("code").to_owned(), read_back };
+    let _: Done = inside.post("/api/v1/verdicts/weaker", &given).await?;
+    Ok(page_of(&matter))
+}
+
+fn unread(_: serde_json::Error) -> Said {
+    Said::mistake("what was to be answered cannot be read: go back to the card")
+}
+
+/// Where what was answered stands.
+fn page_of(matter: &Matter) -> String {
+    match matter {
+        Matter::Extension(ask) | Matter::Widening(ask) => format!("/asks/{ask}"),
+        Matter::Request(request) | Matter::Review(request) => format!("/requests/{request}"),
+        Matter::Reopening(_) => "/".to_owned(),
+    }
 }
 
 async fn give(pages: &Pages, inside: &Inside, fields: &Fields) -> Result<String, Said> {
@@ -265,11 +321,7 @@ async fn give(pages: &Pages, inside: &Inside, fields: &Fields) -> Result<String,
         }
         matter => {
             let _: Done = inside.post("/api/v1/verdicts", &VerdictGiven(signed)).await?;
-            Ok(match matter {
-                Matter::Extension(ask) | Matter::Widening(ask) => format!("/asks/{ask}"),
-                Matter::Request(request) | Matter::Review(request) => format!("/requests/{request}"),
-                Matter::Reopening(_) => "/".to_owned(),
-            })
+            Ok(page_of(&matter))
         }
     }
 }

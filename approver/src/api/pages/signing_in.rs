@@ -12,18 +12,20 @@ use certs::enrolment::EnrolmentCode;
 use certs::passkey::{self, Asserted, Created};
 use certs::proof::{Authenticated, Face, VerifiedPasskey};
 use certs::sshsig::{Namespace, login_message};
+use certs::totp::TotpSecret;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use policies::ids::PersonId;
 use policies::people::{Kind, Standing};
 use policies::refusals::Refusal;
 use serde::{Deserialize, Serialize};
 use ssh_key::PublicKey;
+use zeroize::Zeroizing;
 
 use super::super::Source;
 use super::super::guard::Login;
 use super::super::problem::Problem;
 use super::super::sign_in::{come_on_duty, evenly};
-use super::{Fields, Pages, Posted, Top, logins, no, show};
+use super::{Fields, Pages, Posted, Top, logins, no, picture, show};
 
 #[derive(Template)]
 #[template(path = "sign-in.html")]
@@ -193,6 +195,18 @@ struct Enrolled {
     name: String,
     is_active: bool,
     fingerprint: String,
+    app: Option<App>,
+}
+
+/// For an authenticator app; shown once.
+struct App {
+    picture: Zeroizing<String>,
+    secret: Zeroizing<String>,
+}
+
+fn app(pages: &Pages, secret: &TotpSecret, name: &str) -> App {
+    let url = secret.otpauth_url(pages.api.desk().deployment().as_str(), name);
+    App { picture: picture::of(&url), secret: secret.base32() }
 }
 
 pub(super) async fn enrol(State(pages): State<Pages>, fields: Fields) -> Response {
@@ -210,6 +224,7 @@ pub(super) async fn enrol(State(pages): State<Pages>, fields: Fields) -> Respons
         Ok(Enrolled {
             top: pages.top(None).await,
             is_active: enrolled.standing == Standing::Active,
+            app: enrolled.app.as_ref().map(|secret| app(&pages, secret, &enrolled.name)),
             fingerprint: made.key().fingerprint(ssh_key::HashAlg::Sha256).to_string(),
             name: enrolled.name,
         })

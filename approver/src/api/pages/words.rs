@@ -1,8 +1,13 @@
 //! Times, lengths and texts as pages show them.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use policies::plant::Weaker;
 use policies::time::Seconds;
+
+use super::super::types::HandoverView;
 
 /// A moment by the plant's clock: the hour alone today, with the date otherwise.
 pub(super) fn moment(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
@@ -29,6 +34,28 @@ pub(super) fn between(from: Timestamp, until: Timestamp) -> String {
 
 pub(super) fn duration(seconds: u32) -> String {
     Seconds(seconds).to_string()
+}
+
+/// That the shift changed, and what becomes of work that nobody accepts.
+pub(super) fn handover(left: &HandoverView, now: Timestamp, zone: &TimeZone) -> String {
+    let since = moment(left.since, now, zone);
+    if left.frozen {
+        return format!("The shift changed at {since}, and nobody accepted this: it is frozen until somebody does.");
+    }
+    let (until, then) = (moment(left.acts, now, zone), left.then.in_words());
+    format!("The shift changed at {since}. Accept this or end it until {until}: else {then}.")
+}
+
+/// By what somebody answers who does not sign.
+pub(super) const fn weaker_way(way: Weaker) -> &'static str {
+    match way {
+        Weaker::Totp => "by the code of your authenticator app",
+        Weaker::Telephone => "by telephone, with the code that the technician reads out and your own",
+    }
+}
+
+pub(super) fn weaker_ways(ways: &BTreeSet<Weaker>) -> String {
+    ways.iter().map(|way| weaker_way(*way)).collect::<Vec<_>>().join(", or ")
 }
 
 /// Bytes, to be read across a room.

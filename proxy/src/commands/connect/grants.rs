@@ -22,7 +22,7 @@ pub(super) async fn find(
     args: &Args,
     voice: &Voice,
 ) -> Result<OwnRequest, Failure> {
-    let own: OwnRequestsView = client.get("/api/v1/requests").await?;
+    let own: OwnRequestsView = client.list("/api/v1/requests").await?;
     let (now, fits) = (Timestamp::now(), own.requests.into_iter().filter(|own| is_about(own, place)));
     let (granted, others): (Vec<_>, Vec<_>) = fits.partition(|own| own.standing == "granted");
     let open = granted.into_iter().filter(|own| own.window.from <= now && now < own.deadline);
@@ -33,7 +33,8 @@ pub(super) async fn find(
         Some(pending) => pending,
         None => ask(client, place, args).await?,
     };
-    voice.tell(&Told::Waiting { request: pending.request, target: &pending.target, needs: &pending.needs });
+    let OwnRequest { request, target, needs, read_back, .. } = &pending;
+    voice.tell(&Told::Waiting { request: *request, target, needs, read_back: read_back.as_deref() });
     let own = answered(client, pending).await?;
     match own.standing.as_str() {
         "granted" => Ok(own),

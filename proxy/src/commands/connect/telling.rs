@@ -18,7 +18,14 @@ use crate::commands::showing::{Clock, counted, plain, span};
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(super) enum Told<'a> {
     /// A request waits for its yes.
-    Waiting { request: RequestId, target: &'a TargetName, needs: &'a str },
+    Waiting {
+        request: RequestId,
+        target: &'a TargetName,
+        needs: &'a str,
+        /// What to read out to an operator on the telephone.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        read_back: Option<&'a str>,
+    },
     /// A service is to be had. Of a grant that nobody has used yet, `lasts_seconds` run from the first connection.
     Open {
         target: &'a TargetName,
@@ -108,8 +115,14 @@ impl Voice {
         let clock = self.clock.borrow();
         let until = |at: Timestamp| format!("{} ({})", clock.moment(at), clock.away(at));
         match told {
-            Told::Waiting { request, target, needs } => {
-                format!("{target}: {request} waits for {}. Ctrl-C leaves it standing.", plain(needs))
+            Told::Waiting { request, target, needs, read_back } => {
+                let waits = format!("{target}: {request} waits for {}. Ctrl-C leaves it standing.", plain(needs));
+                match read_back {
+                    Some(code) => {
+                        format!("{waits} If an operator answers you by telephone, read out: {}.", plain(code))
+                    }
+                    None => waits,
+                }
             }
             Told::Open { target, service, listen, lasts_seconds, until: at, .. } => {
                 let place = listen.map_or_else(|| "with the certificate".to_owned(), |listen| format!("at {listen}"));

@@ -17,8 +17,9 @@ use policies::ids::{PersonId, RequestId, ServiceName};
 use policies::people::Kind;
 use policies::plant::{Plant, Protocol, Rule, Service, WorkOrder};
 use policies::refusals::Refusal;
+use policies::requests::Matter;
 use policies::rules::{Asker, NotAllowed, Question, deciding_rule};
-use policies::state::{Case, No, RequestStanding, State};
+use policies::state::{Ask, Case, No, RequestStanding, State};
 use policies::time::{PlantTime, Seconds, Window};
 
 use super::names::Place;
@@ -313,10 +314,12 @@ impl Applicant {
         self.desk.with_state(|state| match state.cases.get(&request) {
             Some(case) => {
                 let (since, words) = (state.clock(case.submitted), self.words(case));
+                let read_back = self.read_back(case).map(|code| format!(" {}", read_out(&code)));
                 format!(
-                    "Request {request} for {}: waits for {}, since {since}. To compare by telephone: {words}.",
+                    "Request {request} for {}: waits for {}, since {since}. To compare by telephone: {words}.{}",
                     case.request.target,
-                    waits_for(case)
+                    waits_for(case),
+                    read_back.unwrap_or_default()
                 )
             }
             None => format!("Request {request}."),
@@ -326,6 +329,19 @@ impl Applicant {
     /// Its digest as words.
     pub(super) fn words(&self, case: &Case) -> String {
         certs::words::of(&case.request.digest(self.desk.deployment()))
+    }
+
+    /// What to read out to an operator on the telephone, while it waits and where the rule lets them answer so.
+    pub(super) fn read_back(&self, case: &Case) -> Option<String> {
+        let is_pending = case.standing == RequestStanding::Pending && self.now() < case.request.window.until;
+        let digest = case.request.digest(self.desk.deployment());
+        is_pending.then(|| self.people.read_back(case, &Matter::Request(case.request.id), &digest)).flatten()
+    }
+
+    /// The same of what was asked of a grant.
+    pub(super) fn read_back_of_ask(&self, state: &State, ask: &Ask) -> Option<String> {
+        let case = state.cases.get(&ask.asked.request()).filter(|case| ask.open && case.is_open(self.now()))?;
+        self.people.read_back(case, &ask.asked.matter(), &state.ask_digest(ask))
     }
 
     /// What approvals took away, if anything.
@@ -338,6 +354,11 @@ impl Applicant {
     pub(super) fn shown(&self, at: Timestamp) -> PlantTime {
         self.desk.with_state(|state| state.clock(at))
     }
+}
+
+/// How a technician is told what they may be asked for on the telephone.
+pub(super) fn read_out(code: &str) -> String {
+    format!("If an operator answers you by telephone, read out: {code}.")
 }
 
 /// The grants of a technician that are open now, at one place or anywhere.

@@ -9,14 +9,14 @@ use approver::people::NotDone;
 use jiff::Timestamp;
 use policies::actions::Actions;
 use policies::decide::{Command, waits_for};
-use policies::ids::{RequestId, ServiceName, TargetName};
+use policies::ids::{AskId, RequestId, ServiceName, TargetName};
 use policies::refusals::Refusal;
 use policies::requests::Widening;
 use policies::state::{Case, RequestStanding, State};
 use policies::time::Seconds;
 use serde::Serialize;
 
-use super::asking::{Applicant, Offer, Wish};
+use super::asking::{Applicant, Offer, Wish, read_out};
 use super::form::{listed, parse_actions};
 use super::names::Place;
 
@@ -370,6 +370,10 @@ struct RequestLine {
     waits_for: Option<String>,
     /// To compare with the operator.
     words: String,
+    /// To read out to an operator on the telephone.
+    read_back: Option<String>,
+    /// The same of what was asked of it and waits.
+    read_back_of_asks: Vec<(String, String)>,
     /// What approvals took away.
     taken_away: Vec<String>,
     /// Who said no, and why.
@@ -434,6 +438,8 @@ fn request_line(applicant: &Applicant, state: &State, case: &Case, now: Timestam
         until: case.deadline,
         waits_for: is_pending(case, now).then(|| waits_for(case)),
         words: applicant.words(case),
+        read_back: applicant.read_back(case),
+        read_back_of_asks: read_back_of_asks(applicant, state, case.request.id),
         taken_away: state.taken_away(case),
         no: None,
         refused: Vec::new(),
@@ -446,9 +452,12 @@ fn status_in_words(state: &State, status: &Status) -> String {
         let (since, until) = (state.clock(line.submitted), state.clock(line.until));
         let (id, target, standing) = (line.id, &line.target, line.standing);
         let waits = line.waits_for.as_ref().map(|who| format!("waits for {who}; to compare: {}", line.words));
+        let told = line.read_back.iter().map(|code| read_out(code));
+        let asked = line.read_back_of_asks.iter().map(|(asked, code)| format!("asked: {asked}. {}", read_out(code)));
+        let told: Vec<String> = told.chain(asked).collect();
         let taken = (!line.taken_away.is_empty()).then(|| line.taken_away.join(", "));
         let more = [waits, taken, line.no.clone()].into_iter().flatten().chain(line.refused.iter().cloned());
-        let more: String = more.map(|more| format!("; {more}")).collect();
+        let more: String = more.chain(told).map(|more| format!("; {more}")).collect();
         writeln!(text, "{id}  {target}: {standing}, asked {since}, until {until}{more}").expect("text takes text");
     }
     for line in &status.sessions {
@@ -491,8 +500,11 @@ pub(super) async fn request(applicant: &Applicant, asked: Asked, json: bool) -> 
     match applicant.submit(&wish).await {
         Err(not_done) => Said::of(&not_done),
         Ok(id) if json => {
-            let words = applicant.desk().with_state(|state| state.cases.get(&id).map(|case| applicant.words(case)));
-            Said::done(in_json(&serde_json::json!({ "request": id, "words": words })))
+            let told = applicant.desk().with_state(|state| {
+                state.cases.get(&id).map(|case| (applicant.words(case), applicant.read_back(case)))
+            });
+            let (words, read_back) = told.unzip();
+            Said::done(in_json(&serde_json::json!({ "request": id, "words": words, "read_back": read_back.flatten() })))
         }
         Ok(id) => Said::done(format!("{}\n", applicant.waiting(id))),
     }
@@ -512,8 +524,14 @@ pub(super) async fn extend(applicant: &Applicant, more: Seconds, at: Option<Whic
     let command = Command::AskExtension { ask, request: grant, more, reason, by: applicant.person() };
     match applicant.desk().act(command).await {
         Err(rejected) => Said::of(&rejected.into()),
-        Ok(_) if json => Said::done(in_json(&serde_json::json!({ "extension": ask, "request": grant }))),
-        Ok(_) => Said::done(format!("Asked for {more} more at {target}. It lasts longer as soon as the yes comes.\n")),
+        Ok(_) if json => {
+            let read_back = read_back_of(applicant, ask);
+            Said::done(in_json(&serde_json::json!({ "extension": ask, "request": grant, "read_back": read_back })))
+        }
+        Ok(_) => Said::done(format!(
+            "Asked for {more} more at {target}. It lasts longer as soon as the yes comes.\n{}",
+            to_read_out(applicant, ask)
+        )),
     }
 }
 
@@ -532,11 +550,30 @@ pub(super) async fn widen(applicant: &Applicant, wider: Wider, json: bool) -> Sa
     let widening = Widening { id: ask, request: grant, actions, lasts, reason };
     match applicant.desk().act(Command::AskWidening { widening, by: applicant.person() }).await {
         Err(rejected) => Said::of(&rejected.into()),
-        Ok(_) if json => Said::done(in_json(&serde_json::json!({ "widening": ask, "request": grant }))),
+        Ok(_) if json => {
+            let read_back = read_back_of(applicant, ask);
+            Said::done(in_json(&serde_json::json!({ "widening": ask, "request": grant, "read_back": read_back })))
+        }
         Ok(_) => Said::done(format!(
-            "Asked for {words} at {target} for {lasts}. It holds as soon as the yes comes, and nothing has to be opened again.\n"
+            "Asked for {words} at {target} for {lasts}. It holds as soon as the yes comes, and nothing has to be opened again.\n{}",
+            to_read_out(applicant, ask)
         )),
     }
+}
+
+/// What to read out to an operator who answers this by telephone, where the rule lets them.
+fn read_back_of(applicant: &Applicant, ask: AskId) -> Option<String> {
+    applicant.desk().with_state(|state| applicant.read_back_of_ask(state, state.asks.get(&ask)?))
+}
+
+fn to_read_out(applicant: &Applicant, ask: AskId) -> String {
+    read_back_of(applicant, ask).map(|code| format!("{}\n", read_out(&code))).unwrap_or_default()
+}
+
+/// Of each thing that was asked of a grant and waits: what it is, and what to read out.
+fn read_back_of_asks(applicant: &Applicant, state: &State, request: RequestId) -> Vec<(String, String)> {
+    let asks = state.asks.values().filter(|ask| ask.asked.request() == request);
+    asks.filter_map(|ask| Some((state.asked_in_words(&ask.asked), applicant.read_back_of_ask(state, ask)?))).collect()
 }
 
 /// The open grant that is meant: the one that is named, else the only one in use, else the only one. A grant stays open
