@@ -133,6 +133,10 @@ const sent = async (path, fields) => {
 
 const SIGN_IN_AGAIN_MS = 5000;
 
+const LEAD_BACK_MS = 1000;
+
+const LEFT_ALONE_MS = 60000;
+
 const signInAsDisplay = async (pair) => {
   const fresh = await (await fetch("/challenge?for=display", { cache: "no-store" })).json();
   const signature = await signed(pair, bytes(fresh.challenge));
@@ -150,32 +154,46 @@ const beDisplay = async (root) => {
       await keys("readwrite", (store) => store.put(pair, "new"));
       said.textContent = await sent("/display/enrol", { code: form.elements.code.value, key: shown(await publicKey(pair)) });
       if (said.textContent !== "") return;
-      await keys("readwrite", (store) => store.put(pair, "display"));
       location.reload();
     } catch (error) {
       said.textContent = `This did not work: ${error.message}`;
     }
   });
-  const pair = await keys("readonly", (store) => store.get("display")).catch(() => undefined);
-  if (!pair) {
-    form.hidden = false;
-    return;
-  }
+  // The one made last may be enrolled without that this browser heard so.
   const again = async () => {
-    said.textContent = await signInAsDisplay(pair).catch(() => "The gate does not answer.");
-    if (said.textContent === "") {
-      location.assign("/");
-      return;
+    for (const name of ["new", "display"]) {
+      const pair = await keys("readonly", (store) => store.get(name)).catch(() => undefined);
+      if (!pair) continue;
+      const against = await signInAsDisplay(pair).catch(() => "The gate does not answer.");
+      if (against === "") {
+        await keys("readwrite", (store) => store.put(pair, "display"));
+        location.assign("/");
+        return;
+      }
+      said.textContent = against;
     }
     form.hidden = false;
-    setTimeout(again, SIGN_IN_AGAIN_MS);
+    if (said.textContent !== "") setTimeout(again, SIGN_IN_AGAIN_MS);
   };
   await again();
 };
 
 // A display that was signed out, because the gate was started again, say.
 const leadBack = async () => {
-  if (await keys("readonly", (store) => store.get("display")).catch(() => undefined)) location.replace("/display");
+  if (location.hash === "#person") return;
+  const isDisplay = await keys("readonly", (store) => store.get("display")).catch(() => undefined);
+  if (isDisplay) setTimeout(() => location.replace("/display"), LEAD_BACK_MS);
+};
+
+// Whoever looked at something on a display has gone: it is the board again.
+const returnToBoard = () => {
+  let timer = null;
+  const touched = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => location.assign("/"), LEFT_ALONE_MS);
+  };
+  for (const name of ["pointerdown", "keydown"]) addEventListener(name, touched);
+  touched();
 };
 
 const HOLD_MS = 800;
@@ -283,13 +301,14 @@ const sound = (main) => {
   const waiting = () => new Set([...main.querySelectorAll(".waiting > a")].map((link) => link.pathname));
   let known = waiting();
   let rings = 0;
-  addEventListener("pointerdown", () => audio.resume());
+  for (const name of ["pointerdown", "keydown", "click"]) addEventListener(name, () => audio.resume());
   setInterval(() => {
     const silent = document.getElementById("silent");
     if (silent) silent.hidden = audio.state === "running";
     const now = waiting();
     const isNew = [...now].some((one) => !known.has(one));
     known = now;
+    if (audio.state !== "running") return;
     if (main.querySelector("[data-sounding]")) {
       tone(880, 0, 0.3);
       tone(660, 0.35, 0.3);
@@ -299,7 +318,7 @@ const sound = (main) => {
       return;
     }
     rings += 1;
-    if (audio.state === "running") document.documentElement.dataset.rings = rings;
+    document.documentElement.dataset.rings = rings;
   }, SOUND_EVERY_MS);
 };
 
@@ -460,6 +479,7 @@ prepare(document);
 document.querySelectorAll("pre[data-watch]").forEach(watch);
 document.querySelectorAll("[data-display]").forEach(beDisplay);
 if (document.querySelector("form[data-fresh=sign-in]")) leadBack();
+if (document.body.classList.contains("display") && location.pathname !== "/") returnToBoard();
 const main = document.querySelector("main[data-live]");
 if (main) {
   follow(main);

@@ -327,7 +327,12 @@ impl Lookout {
         let cleared: Vec<_> = standing.extract_if(.., |about, _| !found.contains_key(about)).collect();
         let (known, raised): (Vec<_>, Vec<_>) = found.into_iter().partition(|(about, _)| standing.contains_key(about));
         for (about, text) in known {
-            standing.entry(about).and_modify(|raised| raised.text = text);
+            // What has become another trouble was seen by nobody yet.
+            standing.entry(about).and_modify(|raised| {
+                if std::mem::replace(&mut raised.text, text.clone()) != text {
+                    raised.seen = None;
+                }
+            });
         }
         let raise = |text: &String| Raised { text: text.clone(), since: now, seen: None };
         standing.extend(raised.iter().map(|(about, text)| (about.clone(), raise(text))));

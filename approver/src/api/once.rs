@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use policies::digest::Digest;
 use policies::ids::PersonId;
@@ -20,6 +20,8 @@ use crate::clock::Boot;
 
 /// The header's name.
 pub const HEADER: &str = "idempotency-key";
+/// The refusal while the first of a kind is being done.
+pub const STILL_RUNNING: &str = "still-running";
 const KEY_BYTES_MAX: usize = 255;
 /// As long as a token lasts.
 const KEPT_FOR: Duration = Duration::from_secs(600);
@@ -27,6 +29,8 @@ const KEPT_FOR: Duration = Duration::from_secs(600);
 const KEPT_MAX: usize = 1_024;
 /// A longer answer is not kept: whoever asks again is told that it was done.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
+/// No write is answered at greater length.
+const READ_BYTES_MAX: usize = 4 << 20;
 
 /// One write, however often it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +43,8 @@ pub(super) struct Mark {
 impl Mark {
     /// Of a write with a key; none without, and none of a read.
     pub(super) fn of(by: PersonId, parts: &Parts, body: &Bytes) -> Option<Result<Self, Problem>> {
-        let key = parts.headers.get(HEADER).filter(|_| parts.method != Method::GET)?;
+        // What only reads may have no end, under whichever of the safe methods (RFC 9110, 9.2.1).
+        let key = parts.headers.get(HEADER).filter(|_| !parts.method.is_safe())?;
         let fits = (1..=KEY_BYTES_MAX).contains(&key.len()) && key.as_bytes().iter().all(u8::is_ascii_graphic);
         if !fits {
             return Some(Err(Problem::malformed("an Idempotency-Key has 1 to 255 visible ASCII characters")));
@@ -87,6 +92,28 @@ struct Kept {
     eldest: VecDeque<(Boot, Digest)>,
 }
 
+impl Kept {
+    /// What is over, and the eldest where there are too many; never what runs.
+    fn forget(&mut self, now: Boot) {
+        let Self { writes, eldest } = self;
+        let mut too_many = (eldest.len() + 1).saturating_sub(KEPT_MAX);
+        eldest.retain(|(until, write)| {
+            let runs = matches!(writes.get(write), Some((_, State::Running)));
+            let stays = runs || (now < *until && too_many == 0);
+            if !stays {
+                too_many = too_many.saturating_sub(1);
+                writes.remove(write);
+            }
+            stays
+        });
+    }
+
+    fn remove(&mut self, write: &Digest) {
+        self.writes.remove(write);
+        self.eldest.retain(|(_, other)| other != write);
+    }
+}
+
 impl Once {
     fn lock(&self) -> MutexGuard<'_, Kept> {
         // No change under this lock can stop halfway.
@@ -94,30 +121,27 @@ impl Once {
     }
 
     /// The first of its kind goes on; of any other, what is said instead.
-    fn begin(&self, mark: Mark, now: Boot) -> Result<(), Response> {
+    fn begin(&self, mark: Mark, now: Boot) -> Option<Response> {
         let mut kept = self.lock();
-        while kept.eldest.front().is_some_and(|(until, _)| *until <= now) || kept.eldest.len() >= KEPT_MAX {
-            let eldest = kept.eldest.pop_front();
-            eldest.and_then(|(_, write)| kept.writes.remove(&write));
-        }
+        kept.forget(now);
         match kept.writes.get(&mark.write) {
             None => {
                 kept.writes.insert(mark.write, (mark.body, State::Running));
                 kept.eldest.push_back((now.after(KEPT_FOR), mark.write));
-                Ok(())
+                None
             }
-            Some((body, _)) if *body != mark.body => Err(no(
+            Some((body, _)) if *body != mark.body => Some(no(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "key-used",
                 "this Idempotency-Key was sent with another request: take a new one for each",
             )),
             Some((_, State::Running)) => {
-                Err(no(StatusCode::CONFLICT, "still-running", "this is being done: ask again in a moment"))
+                Some(no(StatusCode::CONFLICT, STILL_RUNNING, "this is being done: ask again in a moment"))
             }
             Some((_, State::Told)) => {
-                Err(no(StatusCode::CONFLICT, "done-before", "this was done, and its answer was too long to be kept"))
+                Some(no(StatusCode::CONFLICT, "done-before", "this was done, and its answer was too long to be kept"))
             }
-            Some((_, State::Done(answer))) => Err(answer.clone().response()),
+            Some((_, State::Done(answer))) => Some(answer.clone().response()),
         }
     }
 
@@ -125,8 +149,8 @@ impl Once {
     fn end(&self, mark: Mark, answer: Option<Answer>) {
         let mut kept = self.lock();
         match answer {
-            Some(answer) if answer.status.is_server_error() => drop(kept.writes.remove(&mark.write)),
-            None => drop(kept.writes.remove(&mark.write)),
+            Some(answer) if answer.status.is_server_error() => kept.remove(&mark.write),
+            None => kept.remove(&mark.write),
             Some(answer) => {
                 let is_short = answer.body.len() <= ANSWER_BYTES_MAX;
                 let state = if is_short { State::Done(answer) } else { State::Told };
@@ -142,7 +166,7 @@ fn no(status: StatusCode, id: &'static str, detail: &str) -> Response {
 
 /// Does a write, unless it was done before.
 pub(super) async fn once(api: &Api, mark: Mark, write: impl Future<Output = Response> + Send + 'static) -> Response {
-    if let Err(said) = api.0.once.begin(mark, api.clock().boot()) {
+    if let Some(said) = api.0.once.begin(mark, api.clock().boot()) {
         return said;
     }
     let turn = Turn { api: api.clone(), mark, answer: None };
@@ -160,7 +184,7 @@ struct Turn {
 impl Turn {
     async fn take(mut self, response: Response) -> Response {
         let (parts, body) = response.into_parts();
-        let Ok(body) = to_bytes(body, usize::MAX).await else {
+        let Ok(body) = to_bytes(body, READ_BYTES_MAX).await else {
             return Problem::unavailable("the answer broke off: ask again").into_response();
         };
         let media = parts.headers.get(header::CONTENT_TYPE).cloned();

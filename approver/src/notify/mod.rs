@@ -121,7 +121,7 @@ pub trait Notifier: Send + Sync {
     fn notify<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotTold>>;
 }
 
-/// Tries, each after twice the wait of the one before: about an hour in all.
+/// Tries, each after twice the wait of the one before: about half an hour in all.
 const TRIES: u32 = 12;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -248,7 +248,9 @@ impl Notices {
         let link = format!("{}/requests/{}", self.origin, due.request);
         let notice = self.notice("request-waits", text, due.red);
         let since = since.unwrap_or_else(|| notice.since.clone());
-        Notice { group: Some(due.group), request: Some(due.request), link, since, ..notice }
+        // The same after a restart, so that it waits once.
+        let id = format!("{}-{}", due.request, due.step);
+        Notice { id, group: Some(due.group), request: Some(due.request), link, since, ..notice }
     }
 
     /// What was journaled since, as far as everybody must hear of it.

@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -93,6 +94,9 @@ impl Queue {
 
     fn push(&self, notice: &Notice) {
         let mut held = self.lock();
+        if held.notices.iter().any(|other| other.id == notice.id) {
+            return;
+        }
         if held.notices.len() > WAITING_MAX {
             tracing::error!(kind = notice.kind, id = notice.id, "a notice reaches nobody: too many wait already");
             *held.dropped.entry(notice.kind).or_default() += 1;
@@ -139,7 +143,9 @@ fn write(file: &Path, notices: &VecDeque<Notice>) -> io::Result<()> {
 /// Whole or not at all.
 pub(super) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let draft = file.with_extension("draft");
-    fs::write(&draft, bytes)?;
+    let mut open = fs::OpenOptions::new();
+    let mut writing = open.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    writing.write_all(bytes)?;
     fs::rename(&draft, file)
 }
 

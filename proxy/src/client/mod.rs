@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use approver::api::proof;
 use approver::api::types::{
     CertificateAnswer, Challenge, ChallengeWanted, KeepText, KeptText, Page, ProblemBody, SignIn, SignedIn,
 };
+use approver::api::{once, proof};
 use approver::directory::clean_text;
 use approver::mint;
 use certs::keys::KeyFault;
@@ -351,8 +351,9 @@ impl Client {
     async fn send(&mut self, method: &'static str, path: &str, body: Vec<u8>) -> Result<Response<Incoming>, Fault> {
         let held = self.held.as_ref().ok_or(Fault::NotSignedIn)?;
         let mut start = ThisStart::of(&self.wire);
-        // Whoever did not hear an answer asks once more; what is written is done once all the same.
-        let (once, mut is_lost) = ((method != "GET").then(mint::nonce), false);
+        // Whoever did not hear an answer asks once more; what is written is done once all the same, in one run of the gate.
+        let once = (method != "GET").then(mint::nonce);
+        let (mut lost, mut left) = (None, STILL_RUNNING_MAX);
         let answered = loop {
             let at = Timestamp::now();
             let message = request_message(method, path, Digest::of_bytes(&body), &held.token_id, at, &start.start);
@@ -361,11 +362,25 @@ impl Client {
             let asked =
                 Outgoing { method, path, credentials, once: once.as_deref(), body: body.clone(), upgrade: None };
             let answered = match self.wire.send(asked).await {
-                Err(Fault::Lost { .. }) if !std::mem::replace(&mut is_lost, true) => continue,
-                sent => taken(sent?).await,
+                Err(fault @ Fault::Lost { .. }) if lost.is_none() => {
+                    lost = Some(fault);
+                    continue;
+                }
+                // What did not answer at first may have been done, whatever hinders asking again.
+                Err(fault) => return Err(lost.unwrap_or(fault)),
+                Ok(answer) => taken(answer).await,
             };
+            if left > 0 && is_still_running(&answered) {
+                left -= 1;
+                tokio::time::sleep(ASK_AGAIN_AFTER).await;
+                continue;
+            }
             if !start.was_another(&answered) {
                 break answered;
+            }
+            // Another run of the gate knows nothing of what this one was asked.
+            if let Some(lost) = lost.take().filter(|_| once.is_some()) {
+                return Err(lost);
             }
         };
         match answered {
@@ -396,6 +411,14 @@ impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Client({:?} at {})", self.profile.name, self.profile.origin)
     }
+}
+
+/// A write of ours that runs on is asked after for half a minute.
+const STILL_RUNNING_MAX: u32 = 60;
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+fn is_still_running<T>(answered: &Result<T, Fault>) -> bool {
+    matches!(answered, Err(Fault::Problem(problem)) if problem.refusal == once::STILL_RUNNING)
 }
 
 /// The run of the gate that a proof is for: the one that answered last. Where it is another by now, or one of several that

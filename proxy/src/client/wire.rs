@@ -121,8 +121,9 @@ impl Wire {
         self.connections.spawn(async move { drop(connection.with_upgrades().await) });
         let request = self.request(outgoing)?;
         let answer = tokio::time::timeout(ANSWER_WAIT, sender.send_request(request)).await;
-        let answer = answer.map_err(|_| self.unreachable("no answer in half a minute"))?;
-        let answer = answer.map_err(|cause| Fault::Lost { origin: self.origin.clone(), cause: in_full(&cause) })?;
+        let lost = |cause: String| Fault::Lost { origin: self.origin.clone(), cause };
+        let answer = answer.map_err(|_| lost("no answer in half a minute".to_owned()))?;
+        let answer = answer.map_err(|cause| lost(in_full(&cause)))?;
         if let Some(start) = answer.headers().get(proof::START).and_then(|start| start.to_str().ok()) {
             self.note_start(start);
         }

@@ -256,7 +256,7 @@ pub(super) async fn ask(State(pages): State<Pages>, inside: Inside, Path(id): Pa
 /// What was asked of a grant, whether it waits or is answered.
 pub(super) async fn find_ask(inside: &Inside, id: &str) -> Result<AskView, Said> {
     let id: AskId = id_of(id)?;
-    let AsksView { asks, .. } = inside.get("/api/v1/asks?all=true").await?;
+    let AsksView { asks, .. } = inside.list("/api/v1/asks?all=true").await?;
     let found = asks.into_iter().find(|ask| ask.ask == id);
     found.ok_or_else(|| Said::new(StatusCode::NOT_FOUND, "Not there", "nothing asked has this name"))
 }

@@ -13,7 +13,7 @@ use super::super::Source;
 use super::super::guard::OnPage;
 use super::super::problem::Problem;
 use super::super::staying::Hangup;
-use super::super::types::ProblemBody;
+use super::super::types::{Page, ProblemBody};
 use super::logins::Held;
 
 /// Bytes of an answer: a thousand cards, each a few KiB.
@@ -85,6 +85,16 @@ impl Inside {
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Said> {
         self.ask(Method::GET, path, Body::empty()).await
+    }
+
+    /// The whole of a list.
+    pub(super) async fn list<T: Page>(&self, path: &str) -> Result<T, Said> {
+        let mut list: T = self.get(path).await?;
+        while let Some(before) = list.next() {
+            let mark = if path.contains('?') { '&' } else { '?' };
+            list.append(self.get(&format!("{path}{mark}before={before}")).await?);
+        }
+        Ok(list)
     }
 
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Said> {

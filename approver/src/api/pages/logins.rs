@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
+use certs::proof::Factors;
 use policies::digest::Digest;
 
 use super::super::Source;
@@ -38,10 +39,13 @@ impl Logins {
     pub(super) fn keep(&self, login: Login, now: Boot) -> HeaderValue {
         let secret = data_encoding::HEXLOWER.encode(&mint::random::<32>());
         let id = Digest::of_bytes(secret.as_bytes());
+        let (person, is_unattended) = (login.who.person(), login.who.factors() == Factors::UnattendedKey);
         let held =
             Held { login, csrf: data_encoding::HEXLOWER.encode(&mint::random::<32>()), id, until: now.after(LASTS) };
         let mut logins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        logins.retain(|_, held| now < held.until);
+        // What signs in by itself takes one place, however often it does.
+        let comes_back = |other: &Held| is_unattended && other.login.who.person() == person;
+        logins.retain(|_, held| now < held.until && !comes_back(held));
         if logins.len() >= LOGINS_MAX {
             let eldest = logins.values().min_by_key(|held| held.until).map(|held| held.id);
             eldest.and_then(|id| logins.remove(&id));

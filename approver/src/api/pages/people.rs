@@ -58,7 +58,7 @@ pub(super) async fn list(State(pages): State<Pages>, inside: Inside) -> Response
 }
 
 async fn gather(pages: &Pages, inside: &Inside) -> Result<People, Said> {
-    let PeopleView { people, .. } = inside.get("/api/v1/people").await?;
+    let PeopleView { people, .. } = inside.list("/api/v1/people").await?;
     let VendorsView { vendors } = inside.get("/api/v1/vendors").await?;
     let (now, zone) = pages.clock();
     let (uncertified, rest): (Vec<_>, Vec<_>) = people.iter().partition(|person| person.standing == "enrolled");
