@@ -16,6 +16,7 @@ const WORDS = {
   stopped: {
     "by-operator": "Paused: an operator froze the technician's input.",
     "nobody-watches": "Input waits: nobody who watches has said that they are there.",
+    "not-accepted": "The shift changed: input waits until an operator accepts the work.",
     "time-is-up": "The time is up: input is stopped, and the session ends soon.",
   },
   SecurityError: "The browser refuses passkeys on this page: its address is not the one that the gate is configured with.",

@@ -430,9 +430,7 @@ impl Event {
             | Self::Frozen { by, .. }
             | Self::Thawed { by, .. }
             | Self::Watched { by, .. }
-            | Self::WatchEnded { by, .. }
             | Self::Escorted { by, .. }
-            | Self::EscortEnded { by, .. }
             | Self::Told { by, .. }
             | Self::Accepted { by, .. }
             | Self::Fetched { by, .. }
@@ -468,6 +466,8 @@ impl Event {
             | Self::WideningAsked { .. }
             | Self::Widened { .. }
             | Self::Ended { .. }
+            | Self::WatchEnded { .. }
+            | Self::EscortEnded { .. }
             | Self::HostKeyMismatch { .. }
             | Self::TransferRunsOn { .. }
             | Self::Erased { .. }

@@ -602,6 +602,10 @@ impl State {
                 let shifts = |plant: &Plant| plant.shifts.clone();
                 if parsed.as_ref().map(shifts) != self.plant.as_deref().map(shifts) {
                     self.shifts_since = Some(at);
+                    // Where nobody takes over from anybody, nobody could accept it any more.
+                    if parsed.as_ref().is_none_or(|plant| !plant.shifts.change()) {
+                        self.cases.values_mut().for_each(|case| case.unaccepted = false);
+                    }
                 }
                 self.plant = parsed.map(Arc::new);
                 // What was signed so far was to replace the file before.
@@ -681,10 +685,12 @@ impl State {
     /// What the shift before left of this, if it waits at `now` for somebody of this shift to accept it.
     pub fn handover(&self, case: &Case, now: Timestamp) -> Option<Handover> {
         let plant = self.plant.as_ref()?;
-        let is_open = case.is_current(now) && !case.has_lapsed(now);
+        if !case.is_current(now) || case.has_lapsed(now) {
+            return None;
+        }
         // Nobody could accept anything while the gate stood still.
         let since = self.covered_until(plant, case)?.max(self.node_started.unwrap_or(Timestamp::MIN));
-        (is_open && since <= now).then(|| Handover {
+        (since <= now).then(|| Handover {
             since,
             red: plant.accept_within.after(since),
             acts: case.rule.unaccepted.after.after(since),

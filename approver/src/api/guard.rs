@@ -47,6 +47,10 @@ impl Caller {
         self.person
     }
 
+    pub(super) fn is_display(&self) -> bool {
+        self.role == Role::Display
+    }
+
     /// On whose word a cut of this caller is made.
     pub(super) const fn cuts_as(&self) -> CutBy {
         match self.role {

@@ -37,8 +37,18 @@ use crate::people::NotDone;
 /// So long nothing is sent before a line says that the connection stands.
 const STILL_EVERY: Duration = Duration::from_secs(5);
 
-pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<SessionId>>) -> Json<SessionsView> {
-    Json(api.sessions_where(wanted).await)
+pub(super) async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Asked(wanted): Asked<Wanted<SessionId>>,
+) -> Json<SessionsView> {
+    let SessionsView { sessions, next } = api.sessions_where(wanted).await;
+    Json(SessionsView { sessions: sessions.into_iter().map(|view| for_eyes_of(&caller, view)).collect(), next })
+}
+
+/// What operators write to technicians is not for everybody who passes a screen.
+fn for_eyes_of(caller: &Caller, view: SessionView) -> SessionView {
+    if caller.is_display() { SessionView { told: Vec::new(), ..view } } else { view }
 }
 
 /// Every session has a recording: none is opened without.
@@ -73,10 +83,14 @@ impl Api {
     }
 }
 
-pub(super) async fn one(State(api): State<Api>, At(id): At<SessionId>) -> Result<Json<SessionView>, Problem> {
+pub(super) async fn one(
+    State(api): State<Api>,
+    caller: Caller,
+    At(id): At<SessionId>,
+) -> Result<Json<SessionView>, Problem> {
     let facts = api.facts(id)?;
     let live = api.desk().floor().list().into_iter().find(|live| live.session == id);
-    Ok(Json(api.session_view(id, &facts, live.as_ref()).await))
+    Ok(Json(for_eyes_of(&caller, api.session_view(id, &facts, live.as_ref()).await)))
 }
 
 pub(super) async fn freeze(

@@ -134,13 +134,14 @@ impl Inner {
             let lapsed = seats.lapse(boot);
             let view = View { fold: &fold, seats: &seats, boot, down_since };
             let (effects, next) = view.settle();
+            // Before anybody else settles, or an older word would undo a newer one.
+            for (session, frozen) in &effects.frozen {
+                self.floor.freeze(*session, *frozen);
+            }
             (Effects { lapsed, ..effects }, next)
         };
         for (session, ending) in &effects.cut {
             self.floor.cut(&[*session], ending);
-        }
-        for (session, frozen) in effects.frozen {
-            self.floor.freeze(session, frozen);
         }
         for (session, by) in effects.lapsed {
             self.later(Late::EndEscort { session, by, why: EscortEnd::Lapsed });

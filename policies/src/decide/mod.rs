@@ -381,8 +381,13 @@ impl State {
 
     /// Whoever escorts watches, so that is said with it where it was not yet.
     fn decide_escort(&self, session: SessionId, by: PersonId) -> Result<Vec<Event>, Refusal> {
-        self.operator(by)?;
+        let operator = self.operator(by)?;
         let facts = self.live_session(session)?;
+        if let Some(vendor) = self.vendor_of(facts.technician)
+            && operator.kind.vendor() == Some(vendor)
+        {
+            return Err(Refusal::OwnVendor);
+        }
         let is_wanted = self.cases.get(&facts.request).is_some_and(|case| case.rule.escort == Escort::Required);
         if !is_wanted {
             return Err(Refusal::NoEscortWanted);

@@ -70,6 +70,8 @@ fn show(session: &SessionView, clock: &Clock) {
     let idle = session.live.as_ref().map(|live| live.idle_seconds).filter(|idle| *idle >= IDLE_SHOWN);
     let idle = idle.map(|idle| format!("no input for {}", span(idle)));
     let frozen = session.frozen.then(|| "FROZEN".to_owned());
+    let left = session.stopped.as_deref().filter(|stopped| *stopped == "not-accepted");
+    let left = left.map(|_| "WAITS TO BE ACCEPTED after the shift change: holdpoint shift".to_owned());
     let transfer = session.live.as_ref().filter(|live| live.transferring).map(|_| match session.deadline {
         Some(deadline) if clock.is_past(deadline) => {
             format!("PROGRAM TRANSFER RUNS, past its end {}", clock.away(deadline))
@@ -84,7 +86,7 @@ fn show(session: &SessionView, clock: &Clock) {
     let escorted = escorts.iter().map(|escort| format!("{} escorts", plain(&escort.name)));
     let watchers = session.watchers.iter().filter(|watcher| !escorts.contains(watcher));
     let watchers = watchers.map(|watcher| format!("{} watches", plain(&watcher.name)));
-    let now = frozen.into_iter().chain(waits).chain(transfer).chain(websocket).chain(idle);
+    let now = frozen.into_iter().chain(left).chain(waits).chain(transfer).chain(websocket).chain(idle);
     let now: Vec<String> = now.chain(escorted).chain(watchers).collect();
     if !now.is_empty() {
         labelled("  now", &now.join(", "));

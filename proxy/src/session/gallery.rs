@@ -18,6 +18,8 @@ use tokio::sync::broadcast;
 const NONE: u32 = 0;
 /// So much of what was done is told to whoever joins: a screen full, and some more.
 const HAPPENED_MAX: usize = 100;
+/// Of one: a command may have many thousand characters, and the recording has them all.
+const HAPPENED_CHARS_MAX: usize = 500;
 /// Frames a spectator may be behind before it gets a fresh screen instead: some seconds of typing, and with the largest
 /// chunks no more than 4 MiB.
 const BEHIND_MAX: usize = 32;
@@ -76,7 +78,11 @@ impl Gallery {
     }
 
     /// Something was done outside the terminals.
-    pub(crate) fn happened(&self, happened: Happened) {
+    pub(crate) fn happened(&self, mut happened: Happened) {
+        if let Some((end, _)) = happened.words.char_indices().nth(HAPPENED_CHARS_MAX) {
+            happened.words.truncate(end);
+            happened.words.push('…');
+        }
         let mut stage = self.stage();
         if stage.happened.len() >= HAPPENED_MAX {
             stage.happened.pop_front();

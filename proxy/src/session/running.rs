@@ -350,7 +350,10 @@ impl Running {
 
     /// Whether the technician can give no input until an operator does something: that is no idleness of theirs.
     fn waits_for_an_operator(&self) -> bool {
-        matches!(self.obeyed.frozen, Some(Frozen::ByOperator | Frozen::NobodyWatches))
+        match self.obeyed.frozen {
+            Some(Frozen::ByOperator | Frozen::NobodyWatches | Frozen::NotAccepted) => true,
+            Some(Frozen::TimeIsUp) | None => false,
+        }
     }
 
     /// A lock that nobody could open again would only be a slow ending.

@@ -116,6 +116,7 @@ impl Bar {
         let stopped = match self.stopped.as_deref() {
             Some("by-operator") => Some("PAUSED by an operator."),
             Some("time-is-up") => Some("TIME IS UP: input is stopped."),
+            Some("not-accepted") => Some("SHIFT CHANGED: accept it."),
             _ => None,
         };
         let parts = [self.said.clone(), stopped.map(str::to_owned), self.escort(now)];
