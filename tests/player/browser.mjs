@@ -30,10 +30,15 @@ await browser.attach();
 const quoted = JSON.stringify;
 // A button, a link or a summary with these words.
 const found = (words) => `[...document.querySelectorAll('button, a, summary')].find((one) => one.textContent.includes(${quoted(words)}))`;
+// Where it is, once its page stands still: what is found may be gone a moment later, with its page.
 async function point(words) {
-  await browser.until(found(words));
-  return browser.evaluate(`(() => { const one = ${found(words)}; one.scrollIntoView({ block: 'center' });
-    const { x, y, width, height } = one.getBoundingClientRect(); return { x: x + width / 2, y: y + height / 2 }; })()`);
+  for (;;) {
+    await browser.until(`document.readyState === 'complete' && ${found(words)}`);
+    const at = await browser.evaluate(`(() => { const one = ${found(words)}; if (!one) return null;
+      one.scrollIntoView({ block: 'center' });
+      const { x, y, width, height } = one.getBoundingClientRect(); return { x: x + width / 2, y: y + height / 2 }; })()`);
+    if (at) return at;
+  }
 }
 const mouse = (type, { x, y }) => browser.call('Input.dispatchMouseEvent', { type, x, y, button: 'left', clickCount: 1 });
 

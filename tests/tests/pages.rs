@@ -458,6 +458,7 @@ fn an_administrator_invites_vouches_writes_contracts_down_and_puts_out_on_pages(
 
     // Out, in one act.
     browser.click("nina");
+    browser.says("Another name");
     browser.click("Put out…");
     browser.click("Put nina out");
     browser.says("disabled");
