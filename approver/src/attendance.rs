@@ -23,8 +23,11 @@ struct Seat {
 /// What a person's going meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gone {
-    /// They still watch elsewhere.
+    /// They still watch elsewhere, and had not said that they are there.
     NotYet,
+    /// They still watch elsewhere. That they are there was said at a window, and nobody knows whether at this one: they say
+    /// it again.
+    Escorting,
     /// They watch no longer; they were only looking.
     Watcher,
     /// They watch no longer, and had said that they are there.
@@ -48,7 +51,7 @@ impl Attendance {
         let Some(seat) = self.0.get_mut(&who) else { return Gone::NotYet };
         seat.views = seat.views.saturating_sub(1);
         if seat.views > 0 {
-            return Gone::NotYet;
+            return if seat.until.take().is_some() { Gone::Escorting } else { Gone::NotYet };
         }
         match self.0.remove(&who).and_then(|seat| seat.until) {
             Some(_) => Gone::Escort,
@@ -155,14 +158,18 @@ mod tests {
     }
 
     #[test]
-    fn who_watches_twice_leaves_with_the_second() {
+    fn who_watches_twice_says_it_again_when_one_window_goes_and_leaves_with_the_second() {
         let mut attendance = Attendance::default();
         assert!(attendance.come(person(1)));
         assert!(!attendance.come(person(1)));
         attendance.begin(person(1), at(0), TAP).unwrap();
+        assert_eq!(attendance.go(person(1)), Gone::Escorting);
+        assert_eq!(there(&attendance, at(1)), []);
+        assert!(attendance.come(person(2)) && !attendance.come(person(1)));
         assert_eq!(attendance.go(person(1)), Gone::NotYet);
-        assert_eq!(there(&attendance, at(1)), [person(1)]);
+        attendance.begin(person(1), at(1), TAP).unwrap();
         assert_eq!(attendance.go(person(1)), Gone::Escort);
+        assert_eq!(attendance.go(person(2)), Gone::Watcher);
         assert!(attendance.is_empty());
         assert!(attendance.come(person(1)), "and begins anew");
         assert_eq!(there(&attendance, at(1)), []);
@@ -202,7 +209,7 @@ mod tests {
 
     proptest! {
         /// Beside it, ten lines of a model: somebody is there if and only if they watch, and tapped while they did, since
-        /// they last came, less than a minute ago.
+        /// a window of theirs last went, less than a minute ago.
         #[test]
         fn somebody_is_there_who_watches_and_tapped_of_late(turns in turns()) {
             let mut attendance = Attendance::default();
@@ -221,11 +228,14 @@ mod tests {
                     Turn::Goes(n) if views[n as usize] > 0 => {
                         views[n as usize] -= 1;
                         let gone = attendance.go(person(n));
-                        prop_assert_eq!(gone == Gone::NotYet, views[n as usize] > 0);
-                        prop_assert_eq!(gone == Gone::Escort, views[n as usize] == 0 && journaled.remove(&person(n)));
-                        if views[n as usize] == 0 {
-                            taps[n as usize] = None;
-                        }
+                        let expected = match (views[n as usize] > 0, journaled.remove(&person(n))) {
+                            (true, true) => Gone::Escorting,
+                            (true, false) => Gone::NotYet,
+                            (false, true) => Gone::Escort,
+                            (false, false) => Gone::Watcher,
+                        };
+                        prop_assert_eq!(gone, expected);
+                        taps[n as usize] = None;
                     }
                     Turn::Goes(_) | Turn::Looks => {}
                     Turn::Taps(n) => {

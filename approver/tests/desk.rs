@@ -964,11 +964,14 @@ async fn where_an_escort_is_required_input_waits_until_somebody_who_watches_says
     assert_eq!((frozen(), lease.orders().now().escorts), (None, [(by, until)].into()));
     let other = stage.desk.watch(session, by).await.unwrap();
     drop(one);
+    assert_eq!(frozen(), Some(Frozen::NobodyWatches), "nobody knows at which window it was said");
+    stage.desk.escort(session, by).await.unwrap();
     assert_eq!(frozen(), None);
     drop(other);
     assert_eq!(frozen(), Some(Frozen::NobodyWatches));
+    let begun = Event::Escorted { session, by };
     let ended = Event::EscortEnded { session, by, why: EscortEnd::Left };
-    assert_eq!(of_escorts(&stage).await, [Event::Escorted { session, by }, ended]);
+    assert_eq!(of_escorts(&stage).await, [begun.clone(), ended.clone(), begun, ended]);
     let watched = |event: &&Event| matches!(event, Event::Watched { .. } | Event::WatchEnded { .. });
     assert_eq!(events(&stage).await.iter().filter(watched).count(), 2);
     let again = stage.desk.watch(session, by).await.unwrap();

@@ -190,10 +190,12 @@ impl Drop for Presence {
             return;
         }
         self.desk.settle();
-        if gone == Gone::Escort {
+        if matches!(gone, Gone::Escort | Gone::Escorting) {
             self.desk.later(Late::EndEscort { session, by, why: EscortEnd::Left });
         }
-        self.desk.later(Late::EndWatch { session, by });
+        if matches!(gone, Gone::Escort | Gone::Watcher) {
+            self.desk.later(Late::EndWatch { session, by });
+        }
     }
 }
 

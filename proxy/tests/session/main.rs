@@ -230,6 +230,9 @@ async fn where_an_escort_is_required_input_waits_until_somebody_says_that_they_a
     }
     let second = hall.stage.desk.watch(technician.session, lead).await.unwrap();
     drop(watching);
+    shell.until("here an operator must watch").await;
+    hall.stage.desk.escort(technician.session, lead).await.unwrap();
+    shell.until("An operator watches. Your input goes on.").await;
     echo(&mut shell, "still heard\r").await;
     drop(second);
     shell.until("here an operator must watch").await;
