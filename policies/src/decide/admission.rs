@@ -73,8 +73,11 @@ impl State {
 
     /// The grant that was named, else the narrowest that allows what is wanted: fewest actions, then the earliest end.
     fn grant_for(&self, wanted: &Admission, now: Timestamp) -> Result<&Case, Refusal> {
-        let mut open: Vec<&Case> =
-            self.cases.values().filter(|c| is_about(c, wanted) && c.is_open(now) && !c.unaccepted).collect();
+        let mut open: Vec<&Case> = self
+            .cases
+            .values()
+            .filter(|c| is_about(c, wanted) && c.is_open(now) && !c.unaccepted && !self.is_not_accepted(c, now))
+            .collect();
         open.sort_by_key(|case| (case.actions(now).len(), case.deadline, case.request.id));
         match open.iter().find(|case| allows(&case.actions(now), &wanted.wants)) {
             Some(case) => Ok(case),
