@@ -7,7 +7,9 @@ gate's own client signs it.
     SOURCE    from which address of this machine: who asks much from one is told to wait
 """
 
+import atexit
 import base64
+import collections
 import datetime
 import hashlib
 import json
@@ -70,5 +72,16 @@ class Signed(AuthBase):
         request.headers["Holdpoint-Proof"] = f"{at} {start} {proof}"
         return request
 
+
+answers = collections.Counter()
+
+
+@schemathesis.hook
+def after_call(_context, case, response):
+    answers[f"{case.operation.path} {response.status_code}"] += 1
+
+
+# So that whoever reads it sees what somebody was let in to.
+atexit.register(lambda: (folder / "answers.json").write_text(json.dumps(answers)))
 
 schemathesis.auth.set_from_requests(Signed())

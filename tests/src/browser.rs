@@ -46,6 +46,30 @@ impl Browser {
         answer["value"].clone()
     }
 
+    /// Enrols a passkey with the code of an invitation, for somebody of this name.
+    #[track_caller]
+    pub fn enrols(&mut self, name: &str, code: &str) {
+        self.open("/enrol");
+        self.says("The code that you were given");
+        self.fill("#code", code);
+        self.click("Go on");
+        self.says(&format!("You enrol as {name}"));
+        self.look("enrol");
+        self.click("Make the passkey");
+        self.says(&format!("You are enrolled, {name}"));
+        self.look("enrolled");
+    }
+
+    /// Signs in with it.
+    #[track_caller]
+    pub fn signs_in(&mut self) {
+        self.open("/");
+        self.says("Sign in with your passkey");
+        self.look("sign-in");
+        self.click("Sign in with your passkey");
+        self.says("Board");
+    }
+
     /// A page of the face.
     #[track_caller]
     pub fn open(&mut self, path: &str) {

@@ -27,31 +27,11 @@ fn at_the_door() -> Option<(Plant, Browser, String)> {
     Some((plant, browser, passkey))
 }
 
-fn enrols(plant: &Plant, browser: &mut Browser) {
-    browser.open("/enrol");
-    browser.says("The code that you were given");
-    browser.fill("#code", &plant.codes["kim"]);
-    browser.click("Go on");
-    browser.says("You enrol as kim");
-    browser.look("enrol");
-    browser.click("Make the passkey");
-    browser.says("You are enrolled, kim");
-    browser.look("enrolled");
-}
-
-fn signs_in(browser: &mut Browser) {
-    browser.open("/");
-    browser.says("Sign in with your passkey");
-    browser.look("sign-in");
-    browser.click("Sign in with your passkey");
-    browser.says("Board");
-}
-
 /// Signed in, with nothing going on.
 fn in_the_control_room() -> Option<(Plant, Browser, String)> {
     let (plant, mut browser, passkey) = at_the_door()?;
-    enrols(&plant, &mut browser);
-    signs_in(&mut browser);
+    browser.enrols("kim", &plant.codes["kim"]);
+    browser.signs_in();
     Some((plant, browser, passkey))
 }
 
@@ -193,13 +173,13 @@ fn what_is_refused_on_a_page_says_why_and_what_to_do() {
     browser.fill("#code", "nonsense");
     browser.click("Go on");
     browser.says("this enrolment code has 8 signs");
-    enrols(&plant, &mut browser);
+    browser.enrols("kim", &plant.codes["kim"]);
     browser.open("/enrol");
     browser.says("The code that you were given");
     browser.fill("#code", &plant.codes["kim"].clone());
     browser.click("Go on");
     browser.says("used");
-    signs_in(&mut browser);
+    browser.signs_in();
     browser.open("/requests/r_01jd0c4000000000000000000");
     browser.says("there is no");
 
@@ -225,8 +205,8 @@ fn watching_ends_with_the_sign_in() {
     plant.serve();
     let Some(mut browser) = Browser::new(&plant) else { return };
     browser.has_a_passkey();
-    enrols(&plant, &mut browser);
-    signs_in(&mut browser);
+    browser.enrols("kim", &plant.codes["kim"]);
+    browser.signs_in();
     let _shell = at_work(&plant);
     browser.says("At work: 1");
     browser.click("hmi-2 / ssh");
@@ -251,8 +231,8 @@ fn an_escort_taps_on_the_page_and_input_waits_when_they_do_not() {
     plant.serve();
     let Some(mut browser) = Browser::new(&plant) else { return };
     browser.has_a_passkey();
-    enrols(&plant, &mut browser);
-    signs_in(&mut browser);
+    browser.enrols("kim", &plant.codes["kim"]);
+    browser.signs_in();
     let at = plant.tess().at("hmi-2");
     let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
     shell.until("here an operator must watch, and nobody does");
@@ -356,8 +336,8 @@ fn what_is_done_at_a_controller_passes_by_on_the_page() {
     plant.serve();
     let Some(mut browser) = Browser::new(&plant) else { return };
     browser.has_a_passkey();
-    enrols(&plant, &mut browser);
-    signs_in(&mut browser);
+    browser.enrols("kim", &plant.codes["kim"]);
+    browser.signs_in();
     let port = free_port();
     let leads = format!("127.0.0.1:{port}:plc-7:{}", echo.port);
     let at = plant.tess().at("");
@@ -396,7 +376,7 @@ fn in_the_office() -> Option<(Plant, Browser)> {
     for voucher in ["ada", "lee"] {
         holdpoint(&plant, voucher, &["certify", "ann", "--yes"]).ok();
     }
-    signs_in(&mut browser);
+    browser.signs_in();
     Some((plant, browser))
 }
 

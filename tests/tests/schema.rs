@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
 use tests::process::start;
 use tests::{Plant, log_in};
 
@@ -26,6 +27,8 @@ fn both_faces_do_what_their_descriptions_say_whoever_asks_whatever() {
     for (name, asking) in asking {
         let ended = asking.ends_within(LASTS_MAX);
         assert!(ended.status.success(), "{name}: {}{}", ended.out(), ended.err());
+        let answers: Value = serde_json::from_slice(&plant.person(name).read("answers.json")).expect("JSON");
+        assert!(answers["/api/v1/me 200"].is_u64(), "{name} was let in nowhere: {answers}");
     }
     let said = plant.gate().said();
     assert!(!said.contains("panicked"), "{said}");

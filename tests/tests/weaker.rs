@@ -120,20 +120,12 @@ fn on_a_page_an_operator_answers_by_telephone_or_code() {
     let mut plant = lenient(vec!["kim"]);
     let Some(mut browser) = Browser::new(&plant) else { return };
     browser.has_a_passkey();
-    browser.open("/enrol");
-    browser.says("The code that you were given");
-    browser.fill("#code", &plant.codes["kim"]);
-    browser.click("Go on");
-    browser.says("You enrol as kim");
-    browser.click("Make the passkey");
+    browser.enrols("kim", &plant.codes["kim"]);
     browser.says("An authenticator app, beside it");
     browser.look("weaker-enrolled");
     let secret = text(&browser.evaluate("document.querySelector('.qr + dl code').textContent"));
     let app = TotpSecret::from_base32(&secret).expect("a secret");
-    browser.open("/");
-    browser.says("Sign in with your passkey");
-    browser.click("Sign in with your passkey");
-    browser.says("Board");
+    browser.signs_in();
 
     log_in(&plant, "tess");
     let asked = asks(&plant);
