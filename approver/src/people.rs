@@ -26,7 +26,7 @@ use policies::ids::{GroupName, LinkId, PersonId, VendorId};
 use policies::people::{Kind, SshKey, Standing};
 use policies::refusals::Refusal;
 use policies::time::Seconds;
-use ssh_key::PublicKey;
+use ssh_key::{HashAlg, PublicKey};
 
 use crate::desk::{Desk, Fault, Rejected};
 use crate::directory::{
@@ -185,12 +185,14 @@ pub struct People {
     secrets: Secrets,
     ca: CaPrefix,
     certificates: Arc<Certificates>,
+    /// Codes are looked at one after the other: many guesses at once would all be made before the first is counted.
+    codes: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl People {
     /// Over a Desk; `secrets` seals TOTP secrets, `ca` goes into enrolment codes.
     pub fn new(desk: Desk, secrets: Secrets, ca: CaPrefix) -> Self {
-        Self { desk, secrets, ca, certificates: Arc::default() }
+        Self { desk, secrets, ca, certificates: Arc::default(), codes: Arc::default() }
     }
 
     /// An SSH certificate was made out, and lasts until then.
@@ -464,6 +466,7 @@ impl People {
     }
 
     async fn check_code_of(&self, person: PersonId, code: &str, face: Face) -> Result<SpentCode, CodeNotTaken> {
+        let _turn = self.codes.lock().await;
         let now = self.desk.clock().wall();
         self.may_sign_in(person, face, now)?;
         let checked = if is_totp(code) {
@@ -557,6 +560,14 @@ fn check_name(name: &str) -> Result<(), NotDone> {
         Ok(())
     } else {
         Err(NotDone::BadName(name.chars().filter(|c| !c.is_control()).take(NAME_CHARS_MAX).collect()))
+    }
+}
+
+/// A key as whoever vouches for it compares it: its kind and fingerprint.
+pub fn key_in_words(key: &str) -> String {
+    match PublicKey::from_openssh(key) {
+        Ok(key) => format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256)),
+        Err(_) => "cannot be read: do not sign this".to_owned(),
     }
 }
 

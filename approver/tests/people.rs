@@ -168,6 +168,18 @@ async fn wrong_codes_behind_a_key_lock_for_a_while_and_a_right_one_forgets_them(
     assert!(check(&right()).await.is_ok());
 }
 
+/// Whoever sends many at once guesses no more often than whoever sends one after the other.
+#[tokio::test]
+async fn many_wrong_codes_at_once_are_no_more_guesses() {
+    let stage = Stage::new().await;
+    let key = verified(&stage.technician);
+    let guesses = (0..40).map(|_| stage.people.check_code(&key, "aaaa-aaaa-aaaa-aaaa", Face::Vendor));
+    let told = futures::future::join_all(guesses).await;
+    let guessed = told.iter().filter(|told| matches!(told, Err(CodeNotTaken::Code(CodeRefused::Wrong)))).count();
+    let locked = told.iter().filter(|told| matches!(told, Err(CodeNotTaken::Refusal(Refusal::LockedOut(_))))).count();
+    assert_eq!((guessed, locked), (WRONG_CODES_MAX, 40 - WRONG_CODES_MAX));
+}
+
 #[tokio::test]
 async fn a_code_works_once_and_so_does_a_recovery_code() {
     let stage = Stage::new().await;

@@ -1732,6 +1732,12 @@ pub trait Page: DeserializeOwned {
     fn next(&self) -> Option<String>;
     /// Puts an older page behind this one.
     fn append(&mut self, older: Self);
+
+    /// Where the next page of the list at `path` is, if there is one.
+    fn older(&self, path: &str) -> Option<String> {
+        let mark = if path.contains('?') { '&' } else { '?' };
+        self.next().map(|before| format!("{path}{mark}before={before}"))
+    }
 }
 
 macro_rules! pages {

@@ -281,9 +281,8 @@ impl Client {
     /// As [`get`](Self::get).
     pub async fn list<T: Page>(&mut self, path: &str) -> Result<T, Fault> {
         let mut list: T = self.get(path).await?;
-        while let Some(before) = list.next() {
-            let mark = if path.contains('?') { '&' } else { '?' };
-            list.append(self.get(&format!("{path}{mark}before={before}")).await?);
+        while let Some(older) = list.older(path) {
+            list.append(self.get(&older).await?);
         }
         Ok(list)
     }

@@ -1,9 +1,9 @@
 //! `holdpoint certify`: a signature that somebody's keys, kind and groups shall count. What is signed is what is shown.
 
 use approver::api::types::{CertificateGiven, CertifyTemplate, Done as Happened, PersonView};
+use approver::people::key_in_words;
 use certs::sshsig::Namespace;
 use policies::requests::CertifyStatement;
-use ssh_key::{HashAlg, PublicKey};
 
 use super::gate::{ProfileArg, at_gate, confirm, person};
 use super::showing::{labelled, plain};
@@ -59,14 +59,7 @@ fn show(about: &PersonView, statement: &CertifyStatement) {
     let groups = statement.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>().join(", ");
     labelled("groups", if groups.is_empty() { "none" } else { &groups });
     for key in &statement.keys {
-        labelled("key", &fingerprint(&key.0));
-    }
-}
-
-fn fingerprint(key: &str) -> String {
-    match PublicKey::from_openssh(key) {
-        Ok(key) => format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256)),
-        Err(_) => "cannot be read: do not sign this".to_owned(),
+        labelled("key", &key_in_words(&key.0));
     }
 }
 

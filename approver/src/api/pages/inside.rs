@@ -90,9 +90,8 @@ impl Inside {
     /// The whole of a list.
     pub(super) async fn list<T: Page>(&self, path: &str) -> Result<T, Said> {
         let mut list: T = self.get(path).await?;
-        while let Some(before) = list.next() {
-            let mark = if path.contains('?') { '&' } else { '?' };
-            list.append(self.get(&format!("{path}{mark}before={before}")).await?);
+        while let Some(older) = list.older(path) {
+            list.append(self.get(&older).await?);
         }
         Ok(list)
     }

@@ -14,7 +14,6 @@ use policies::ids::{GroupName, PersonId, VendorId};
 use policies::people::Kind;
 use policies::requests::CertifyStatement;
 use serde_json::json;
-use ssh_key::{HashAlg, PublicKey};
 
 use super::super::types::{
     CertificateGiven, CertifyTemplate, Contract, Done, Invite, Invited, Named, PeopleView, PersonView, Reinvite,
@@ -24,6 +23,7 @@ use super::card::id_of;
 use super::inside::{Inside, Said};
 use super::signing::{Prepared, page, read, sign};
 use super::{Fields, Pages, Posted, Top, words};
+use crate::people::key_in_words;
 
 #[derive(Template)]
 #[template(path = "people.html")]
@@ -132,17 +132,10 @@ async fn of_person(pages: &Pages, inside: &Inside, id: &str) -> Result<Person, S
     Ok(Person {
         top: pages.top(Some(inside)).await,
         row: row(&person, now, &zone),
-        keys: person.keys.iter().map(|key| fingerprint(key)).collect(),
+        keys: person.keys.iter().map(|key| key_in_words(key)).collect(),
         vouchers: person.vouchers.iter().map(|voucher| words::plain(&voucher.name)).collect(),
         waits_for_vouching: person.standing == "enrolled",
     })
-}
-
-fn fingerprint(key: &str) -> String {
-    match PublicKey::from_openssh(key) {
-        Ok(key) => format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256)),
-        Err(_) => "cannot be read: do not sign this".to_owned(),
-    }
 }
 
 #[derive(Template)]
@@ -298,7 +291,7 @@ async fn vouching(inside: &Inside, id: &str) -> Result<Prepared, Said> {
         kind_in_words(&statement.kind, &statement.groups),
         "compare the key with what they tell you by another way than this page".to_owned(),
     ];
-    lines.extend(statement.keys.iter().map(|key| fingerprint(&key.0)));
+    lines.extend(statement.keys.iter().map(|key| key_in_words(&key.0)));
     Ok(Prepared {
         lines,
         to: format!("/people/{id}/certified"),
