@@ -95,6 +95,12 @@ impl SimDisk {
         self.state().room_bytes = Some(bytes);
     }
 
+    /// Lets the disk grow by so many bytes, whatever it holds now.
+    pub fn set_free(&self, bytes: u64) {
+        let mut state = self.state();
+        state.room_bytes = Some(state.used_bytes() + bytes);
+    }
+
     /// Whether a file was written to or synced again after a sync or write of it failed.
     pub fn was_touched_after_failure(&self) -> bool {
         self.state().resynced

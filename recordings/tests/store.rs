@@ -311,9 +311,9 @@ fn below_the_reserve_nobody_is_let_in_and_who_is_in_goes_on() {
     };
     let (log, recipients) = (open(), recipients(&auditors()));
     let writer = block_on(log.open_session(opening(1, &recipients))).unwrap();
-    disk.set_room(disk.paths().iter().map(|path| disk.content(path).unwrap().len() as u64).sum::<u64>() + (3 << 20));
+    disk.set_free(3 << 20);
     assert_eq!(log.room().unwrap().state, RoomState::Low);
-    disk.set_room(4 << 20);
+    disk.set_free(1 << 20);
     assert_eq!(log.room().unwrap().state, RoomState::None);
     let refused = block_on(log.open_session(opening(2, &recipients))).err().unwrap();
     assert!(matches!(refused, StoreFault::NoRoom { reserve: 2_097_152, .. }), "{refused}");
@@ -384,7 +384,7 @@ fn what_a_full_disk_kept_out_of_the_recording_is_in_no_account_and_last_words_fi
     let (log, _) = Log::open(Arc::new(disk.clone()), Arc::new(RealMachine), "/data".as_ref(), options, signer).unwrap();
     let writer = block_on(log.open_session(opening(1, &recipients(&auditors())))).unwrap();
     let line = writer.line(Stream::In, 1);
-    disk.set_room(disk.paths().iter().map(|path| disk.content(path).unwrap().len() as u64).sum::<u64>() + (1 << 20));
+    disk.set_free(1 << 20);
     let (mut received, mut durable) = (0, 0);
     while let Ok(position) = line.submit(Bytes::from_static(&[7; 1 << 10])) {
         received = position;
