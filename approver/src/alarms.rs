@@ -15,9 +15,11 @@ use recordings::log::{Log, RoomState};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::certificates::Certificates;
 use crate::clock::{Boot, Clock};
 use crate::desk::{Alarm, Desk};
 use crate::feed::{Feed, Told};
+use crate::memory::Headroom;
 use crate::witnesses::Witnesses;
 
 /// What an alarm is about: its kind and, where there may be several of that kind, of whom or what.
@@ -64,6 +66,8 @@ kinds! {
     RecorderFailed "recorder-failed" false,
     /// The disk has less room than is good.
     LowSpace "low-space" false,
+    /// Memory runs out, and the vendor face lets nobody in.
+    Memory "memory" true,
     /// The clock was set, or stands behind the journal.
     Clock "clock" true,
     /// Somebody is locked out.
@@ -78,6 +82,8 @@ kinds! {
     Unaccepted "unaccepted" true,
     /// A witness does not cosign.
     Witness "witness" false,
+    /// The certificate that was given to a face ends, or cannot be shown.
+    Certificate "certificate" true,
     /// A receiver of the feed misses events for good, and has not caught up since.
     FeedLost "feed-lost" true,
     /// A receiver of the feed takes nothing.
@@ -194,6 +200,10 @@ pub struct Lookout {
     pub records: Arc<Log>,
     /// Who remembers how far the logs have come.
     pub witnesses: Witnesses,
+    /// What the faces show.
+    pub certificates: Certificates,
+    /// What memory is left.
+    pub headroom: Headroom,
     /// Where it is told.
     pub feed: Feed,
     /// How people are told.
@@ -202,6 +212,7 @@ pub struct Lookout {
     pub path: PathBuf,
 }
 
+const MEMORY: &str = "memory runs out: what is left is kept for the plant face, and the vendor face lets nobody in";
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// An alarm about something that happened, and does not last, stands for so long, so that somebody sees it.
@@ -229,6 +240,7 @@ impl Lookout {
             let stepped = stepping.look(self.desk.clock());
             let node = [
                 low.map(|text| (Kind::LowSpace, text)),
+                (!self.headroom.is_there()).then(|| (Kind::Memory, MEMORY.to_owned())),
                 fault.map(|fault| (Kind::RecorderFailed, fault)),
                 stepped.map(|text| (Kind::Clock, text)),
             ];
@@ -260,6 +272,9 @@ impl Lookout {
                 let text = format!("the witness {} does not cosign: {}", standing.name, trouble.words());
                 stands(Kind::Witness, Some(standing.name), text);
             }
+        }
+        for (face, text) in self.certificates.troubles(now) {
+            stands(Kind::Certificate, Some(face.to_owned()), text);
         }
         let ignored = self.desk.due(now).into_iter().filter(|due| due.red).map(|due| due.request);
         for request in ignored {

@@ -4,6 +4,7 @@
 
 pub mod auditor;
 pub mod enrolment;
+pub mod given;
 pub mod host_keys;
 pub mod keys;
 pub mod log_key;

@@ -17,12 +17,14 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme, version,
 };
 use zeroize::Zeroizing;
 
 use crate::chance;
+use crate::given::{ENROLLED, GivenCertificate, Shown};
 
 /// How long a server certificate lasts. [`ServerTls::renew_at`] comes a third earlier.
 pub const SERVER_LASTS: Seconds = Seconds(90 * 86_400);
@@ -121,17 +123,24 @@ impl TlsCa {
     }
 
     /// A fresh key and certificate for these names (DNS names or IP addresses), valid [`SERVER_LASTS`] from `now`. The
-    /// key is never written down: ask again at each start and at `renew_at`.
-    pub fn server(&self, names: &[String], now: Timestamp) -> Result<ServerTls, TlsFault> {
+    /// key is never written down: ask again at each start and at `renew_at`. A certificate that the plant gave is shown
+    /// in its place to browsers that ask for the first of the names.
+    pub fn server(
+        &self,
+        names: &[String],
+        given: Option<&GivenCertificate>,
+        now: Timestamp,
+    ) -> Result<ServerTls, TlsFault> {
+        let host = names.first().ok_or(TlsFault::NoName)?.clone();
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(setup)?;
         let chain = vec![self.leaf_for(names, &key, now)?, self.0.certificate.clone()];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let own = CertifiedKey::from_der(chain, key, &provider()).map_err(setup)?;
         let config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&version::TLS13])
             .map_err(setup)?
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(setup)?;
+            .with_cert_resolver(Arc::new(Shown { own: Arc::new(own), given: given.cloned(), host }));
         let renew_at = Seconds(SERVER_LASTS.0 / 3 * 2).after(now);
         Ok(ServerTls { config: Arc::new(config), renew_at, valid_until: SERVER_LASTS.after(now) })
     }
@@ -204,7 +213,7 @@ pub fn client_config_with(
         .with_protocol_versions(&[&version::TLS13])
         .map_err(setup)?
         .with_root_certificates(roots);
-    Ok(Arc::new(builder.with_no_client_auth()))
+    Ok(enrolled(builder.with_no_client_auth()))
 }
 
 /// A client for first contact: it knows of the CA only what the enrolment code says. The server sends the CA's
@@ -216,7 +225,13 @@ pub fn first_contact_config(ca: CaPrefix) -> Result<Arc<ClientConfig>, TlsFault>
         .map_err(setup)?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(FirstContact { ca, provider: provider() }));
-    Ok(Arc::new(builder.with_no_client_auth()))
+    Ok(enrolled(builder.with_no_client_auth()))
+}
+
+/// Asks for the gate's own certificate, also where browsers are shown another.
+fn enrolled(mut config: ClientConfig) -> Arc<ClientConfig> {
+    config.alpn_protocols = vec![ENROLLED.to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
 }
 
 pub(crate) fn provider() -> Arc<CryptoProvider> {
@@ -333,6 +348,7 @@ mod tests {
     use rustls::{ClientConnection, ServerConnection};
 
     use super::*;
+    use crate::given::GivenFault;
 
     fn ca() -> TlsCa {
         let (key, certificate) = TlsCa::make();
@@ -341,7 +357,7 @@ mod tests {
 
     fn server(ca: &TlsCa, names: &[&str]) -> Arc<ServerConfig> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        ca.server(&names, Timestamp::now()).unwrap().config
+        ca.server(&names, None, Timestamp::now()).unwrap().config
     }
 
     /// A whole handshake in memory.
@@ -412,9 +428,39 @@ mod tests {
     }
 
     #[test]
+    fn a_given_certificate_is_for_browsers_by_name_and_our_own_for_whoever_was_enrolled_or_knows_an_address() {
+        let (ours, plants) = (ca(), ca());
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+        let names = ["gate.example".to_owned(), "127.0.0.1".to_owned()];
+        let chain = pem(&plants.leaf_for(&names[..1], &key, Timestamp::now()).unwrap());
+        let given = |host| GivenCertificate::read(chain.as_bytes(), key.serialize_pem().as_bytes(), host);
+        assert!(matches!(given("another.example"), Err(GivenFault::Name(name)) if name == "another.example"));
+        let given = given("gate.example").unwrap();
+        assert!(Timestamp::now() < given.valid_until());
+        let other = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
+        let of_another = GivenCertificate::read(chain.as_bytes(), other.as_bytes(), "gate.example");
+        assert!(matches!(of_another, Err(GivenFault::Pair(_))));
+        for (chain, key, fault) in [("", other.as_str(), GivenFault::NoCertificate), (&chain, "", GivenFault::NoKey)] {
+            let read = GivenCertificate::read(chain.as_bytes(), key.as_bytes(), "gate.example");
+            assert_eq!(read.unwrap_err(), fault);
+        }
+        let server = ours.server(&names, Some(&given), Timestamp::now()).unwrap().config;
+        let browser = |ca: &TlsCa| {
+            let roots = roots(ca.certificate()).unwrap();
+            let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&version::TLS13]);
+            Arc::new(builder.unwrap().with_root_certificates(roots).with_no_client_auth())
+        };
+        let shows = |client, name| shake(client, server.clone(), name).is_ok();
+        assert!(shows(browser(&plants), "gate.example") && !shows(browser(&ours), "gate.example"));
+        assert!(shows(browser(&ours), "127.0.0.1") && !shows(browser(&plants), "127.0.0.1"));
+        assert!(shows(client_config(&ours.certificate_pem()).unwrap(), "gate.example"));
+        assert!(shows(first_contact_config(ours.fingerprint().prefix()).unwrap(), "gate.example"));
+    }
+
+    #[test]
     fn a_certificate_is_renewed_a_month_before_it_ends() {
         let now = Timestamp::now();
-        let tls = ca().server(&["gate.example".to_owned()], now).unwrap();
+        let tls = ca().server(&["gate.example".to_owned()], None, now).unwrap();
         assert_eq!(tls.valid_until, Seconds(90 * 86_400).after(now));
         assert_eq!(tls.renew_at, Seconds(60 * 86_400).after(now));
     }
@@ -422,7 +468,7 @@ mod tests {
     #[test]
     fn names_that_are_none_are_refused() {
         let server = |names: &[&str]| {
-            ca().server(&names.iter().map(ToString::to_string).collect::<Vec<_>>(), Timestamp::now()).map(drop)
+            ca().server(&names.iter().map(ToString::to_string).collect::<Vec<_>>(), None, Timestamp::now()).map(drop)
         };
         assert!(matches!(server(&[]), Err(TlsFault::NoName)));
         assert!(matches!(server(&["gate.example", "a b"]), Err(TlsFault::Name { name, .. }) if name == "a b"));

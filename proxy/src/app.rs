@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use approver::alarms::{Alarms, Lookout};
+use approver::certificates::Certificates;
 use approver::clock::Clock;
 use approver::desk::{Alarm, Desk, DeskFault, DeskParts, Rejected};
 use approver::eraser::Eraser;
 use approver::feed::receivers::Receiver;
 use approver::feed::{Feed, FeedParts, Writer};
+use approver::memory::{self, Headroom};
 use approver::notify::{Notices, Notifier};
 use approver::people::People;
 use approver::witnesses::Witnesses;
@@ -36,12 +38,14 @@ use crate::uploads::{Bounds, Staging};
 
 pub(crate) mod asking;
 mod faces;
+pub(crate) mod given;
 pub(crate) mod looking_back;
 pub mod stores;
 pub(crate) mod telling;
 
 use asking::CannotAsk;
 use faces::Listeners;
+use given::CannotShow;
 use looking_back::SetBack;
 use stores::{Identity, StoreFault, Stores};
 use telling::CannotTell;
@@ -65,6 +69,8 @@ pub struct App {
     witnesses: Witnesses,
     feed: Feed,
     alarms: Alarms,
+    certificates: Certificates,
+    headroom: Headroom,
     tracker: TaskTracker,
     stop: CancellationToken,
     /// Who tells outside what the gate does, and goes on until the last of it was decided.
@@ -116,6 +122,9 @@ pub enum Reason {
     /// A certificate for a face.
     #[error("TLS: {0}")]
     Tls(#[from] TlsFault),
+    /// A certificate for a face that was given and cannot be shown.
+    #[error("a face's certificate: {0}")]
+    Given(#[from] CannotShow),
     /// A way to tell people that could never work.
     #[error(transparent)]
     Telling(#[from] CannotTell),
@@ -224,6 +233,7 @@ impl App {
         });
         let ways = telling::ways(&config.notify, config.plant.origin.host(), &desk, &keys.secrets())?;
         let (feed, writer) = open_feed(&config, &stores, &desk).await?;
+        let (headroom, looking_at_memory) = memory::watch();
         let (addresses, alarms_standing, last) = (Addresses::default(), Alarms::default(), Last::default());
         let mut app = Self {
             config,
@@ -236,6 +246,8 @@ impl App {
             witnesses,
             feed,
             alarms: alarms_standing,
+            certificates: Certificates::default(),
+            headroom,
             tracker,
             stop,
             last,
@@ -244,6 +256,7 @@ impl App {
             Ok(()) => {
                 app.tell(ways, alarmed);
                 app.feed(writer, receivers);
+                app.keep(looking_at_memory);
                 app.keep(app.lookout(&alarms).run());
                 app.keep(app.eraser().run());
                 app.ask_witnesses(&alarms);
@@ -326,6 +339,8 @@ impl App {
             desk: self.desk.clone(),
             records: Arc::clone(&self.stores.records),
             witnesses: self.witnesses.clone(),
+            certificates: self.certificates.clone(),
+            headroom: self.headroom.clone(),
             feed: self.feed.clone(),
             told: told.clone(),
             path: stores::feed_dir(&self.config.store.data).join("alarms.json"),

@@ -3,6 +3,9 @@
 
 use std::net::SocketAddr;
 
+use certs::given::GivenCertificate;
+use jiff::Timestamp;
+
 use crate::config::PlantFace;
 
 /// The gate's own authority, beside the configuration.
@@ -51,8 +54,14 @@ fn hosts_line(face: &PlantFace) -> String {
     format!("{address}    {}", face.origin.host())
 }
 
-/// What a browser refuses, or cannot do, as the configuration stands; in words, with the remedy.
-pub(crate) fn refusals(face: &PlantFace, has_ca: bool) -> Vec<String> {
+/// What a browser refuses, or cannot do, as the configuration stands; in words, with the remedy. A certificate may have
+/// been given to the face, else it is the gate's own.
+pub(crate) fn refusals(
+    face: &PlantFace,
+    given: Option<&GivenCertificate>,
+    has_ca: bool,
+    now: Timestamp,
+) -> Vec<String> {
     let (origin, name) = (&face.origin, face.origin.host());
     let mut refused = Vec::new();
     if face.listen.iter().all(|address| address.ip().is_loopback()) {
@@ -69,7 +78,14 @@ pub(crate) fn refusals(face: &PlantFace, has_ca: bool) -> Vec<String> {
             "names under .local are asked of everybody nearby (mDNS, RFC 6762), who may answer: put {name} into each hosts file"
         ));
     }
-    let ca = if has_ca { CA } else { "the gate's authority (/api/v1/ca.pem)" };
+    let ca = match given {
+        Some(given) => {
+            refused.extend(not_valid(given, now));
+            format!("the authority behind its certificate ({})", given.issuer())
+        }
+        None if has_ca => CA.to_owned(),
+        None => "the gate's authority (/api/v1/ca.pem)".to_owned(),
+    };
     refused.push(format!(
         "each refuses {origin} until {ca} is among its authorities, and the hosts line: {}",
         hosts_line(face)
@@ -77,17 +93,30 @@ pub(crate) fn refusals(face: &PlantFace, has_ca: bool) -> Vec<String> {
     refused
 }
 
+fn not_valid(given: &GivenCertificate, now: Timestamp) -> Option<String> {
+    let (from, until) = (given.valid_from(), given.valid_until());
+    if now < from {
+        return Some(format!("the certificate that was given counts only from {from} on"));
+    }
+    (until < now).then(|| format!("the certificate that was given ended at {until}: give the next"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn face(origin: &str, listen: &str) -> PlantFace {
-        PlantFace { origin: origin.parse().expect("an origin"), listen: vec![listen.parse().expect("an address")] }
+        PlantFace {
+            origin: origin.parse().expect("an origin"),
+            listen: vec![listen.parse().expect("an address")],
+            certificate: None,
+        }
     }
 
     #[test]
     fn what_a_browser_refuses_is_said_with_its_remedy() {
-        let refused = |origin: &str, listen: &str| refusals(&face(origin, listen), true).join("\n");
+        let refused =
+            |origin: &str, listen: &str| refusals(&face(origin, listen), None, true, Timestamp::UNIX_EPOCH).join("\n");
         let right = refused("https://gate.mill3.example:9443", "10.1.0.5:9443");
         assert_eq!(right.lines().count(), 1, "{right}");
         assert!(right.ends_with("the hosts line: 10.1.0.5    gate.mill3.example"), "{right}");

@@ -54,6 +54,8 @@ pub struct VendorFace {
     pub tls_port: Option<u16>,
     /// Listeners of their API and pages alone; may be empty, since SSH does everything a technician must.
     pub pages: Vec<SocketAddr>,
+    /// What browsers are shown in place of the gate's own certificate.
+    pub certificate: Option<CertificateFiles>,
     /// Whether a password and a code let in who has set a password, beside a key and a code.
     pub passwords: bool,
 }
@@ -65,6 +67,17 @@ pub struct PlantFace {
     pub origin: Origin,
     /// Listeners of their API and pages. Never empty.
     pub listen: Vec<SocketAddr>,
+    /// What browsers are shown in place of the gate's own certificate.
+    pub certificate: Option<CertificateFiles>,
+}
+
+/// Where a certificate lies that the plant gave a face, both PEM; read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The face's certificate, and behind it those of authorities between it and one that browsers know.
+    pub chain: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// What is kept, and how.
@@ -337,7 +350,9 @@ const ARGUMENT_CHARS_MAX: usize = 4_096;
 const RESERVE_BYTES_MIN: u64 = 64 << 20;
 
 fn file(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Config> {
-    let faces = reader.required("faces", "write [faces.vendor] and [faces.plant]", |field| field.table(OTHER, faces));
+    let faces = reader.required("faces", "write [faces.vendor] and [faces.plant]", |field| {
+        field.table(OTHER, |reader| faces(reader, folder))
+    });
     let store = reader.required("store", "write [store] and its recipients", |field| {
         field.table(OTHER, |reader| store(reader, folder))
     });
@@ -351,20 +366,37 @@ fn file(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Config> {
     Some(Config { vendor, plant, store: store?, seal: seal?, notify: notify?, feed: feed?, keys })
 }
 
-fn faces(reader: &mut Reader<'_, '_>) -> Option<(VendorFace, PlantFace)> {
-    let vendor = reader
-        .required("vendor", "write [faces.vendor], its origin and listen", |field| field.table(OTHER, vendor_face));
+fn faces(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<(VendorFace, PlantFace)> {
+    let vendor = reader.required("vendor", "write [faces.vendor], its origin and listen", |field| {
+        field.table(OTHER, |reader| vendor_face(reader, folder))
+    });
     let plant = reader.required("plant", "write [faces.plant], its origin and listen", |field| {
         field.table(OTHER, |reader| {
             let origin = origin(reader);
             let listen = reader.required("listen", "write for example [\"10.1.0.5:443\"]", addresses);
-            Some(PlantFace { origin: origin?, listen: listen? })
+            let certificate = certificate(reader, folder);
+            Some(PlantFace { origin: origin?, listen: listen?, certificate: certificate? })
         })
     });
     Some((vendor?, plant?))
 }
 
-fn vendor_face(reader: &mut Reader<'_, '_>) -> Option<VendorFace> {
+fn certificate(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Option<CertificateFiles>> {
+    reader.or("certificate", None, |field| {
+        field.table(OTHER, |reader| {
+            let right = "write for example certificate = { chain = \"holdpoint.pem\", key = \"holdpoint.key\" }";
+            let chain = reader.required("chain", right, |field| file_in(field, folder));
+            let key = reader.required("key", right, |field| file_in(field, folder));
+            Some(Some(CertificateFiles { chain: chain?, key: key? }))
+        })
+    })
+}
+
+fn file_in(field: &Field<'_, '_>, folder: &Path) -> Option<PathBuf> {
+    field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path))
+}
+
+fn vendor_face(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<VendorFace> {
     let origin = origin(reader);
     let listen = reader.or("listen", Vec::new(), addresses);
     let ssh = if reader.has("listen") {
@@ -378,6 +410,7 @@ fn vendor_face(reader: &mut Reader<'_, '_>) -> Option<VendorFace> {
     let tls = reader.or("tls", Vec::new(), addresses);
     let tls_port = reader.optional("tls_port", |field| field.number(1..=u16::MAX.into()));
     let pages = reader.or("pages", Vec::new(), addresses);
+    let certificate = certificate(reader, folder);
     let passwords = reader.or("passwords", false, Field::flag);
     Some(VendorFace {
         origin: origin?,
@@ -387,6 +420,7 @@ fn vendor_face(reader: &mut Reader<'_, '_>) -> Option<VendorFace> {
         tls: tls?,
         tls_port: tls_port?,
         pages: pages?,
+        certificate: certificate?,
         passwords: passwords?,
     })
 }
@@ -438,7 +472,7 @@ fn witnesses(field: &Field<'_, '_>, folder: &Path) -> Option<Vec<WitnessAt>> {
 fn witness(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<WitnessAt> {
     let url = reader.required("url", "write where it is asked, for example \"http://192.0.2.7:9600\"", Field::parsed);
     let key = reader.required("key", "write the key that `holdpoint witness` prints when it starts", Field::parsed);
-    let ca = reader.optional("ca", |field| field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path)));
+    let ca = reader.optional("ca", |field| file_in(field, folder));
     Some(WitnessAt { url: url?, key: key?, ca: ca? })
 }
 
@@ -536,7 +570,7 @@ fn mail(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<MailAt> {
     });
     let user = reader.optional("user", |field| field.plain_text(ARGUMENT_CHARS_MAX, &[]));
     let credential = reader.optional("credential", Field::parsed);
-    let ca = reader.optional("ca", |field| field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path)));
+    let ca = reader.optional("ca", |field| file_in(field, folder));
     match (&user, &credential) {
         (Some(Some(_)), Some(None)) => {
             let right = "write the name under which `holdpoint secret set` keeps the password";
@@ -624,13 +658,13 @@ fn syslog(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<ReceiverWay> {
         let to: SyslogUrl = field.parsed()?;
         Some(to)
     });
-    let ca = reader.optional("ca", |field| field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path)));
+    let ca = reader.optional("ca", |field| file_in(field, folder));
     Some(ReceiverWay::Syslog { to: to?, ca: ca? })
 }
 
 fn webhook(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<WebhookAt> {
     let url = reader.required("url", "write where to post, beginning with https://", Field::parsed);
-    let ca = reader.optional("ca", |field| field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path)));
+    let ca = reader.optional("ca", |field| file_in(field, folder));
     let credential = reader.optional("credential", Field::parsed);
     Some(WebhookAt { url: url?, ca: ca?, credential: credential? })
 }

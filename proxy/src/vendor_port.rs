@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use approver::api::Pages;
 use approver::clock::Clock;
+use approver::memory::Headroom;
 use policies::ids::{ServiceName, TargetName};
 use rustls::ServerConfig;
 use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
@@ -35,6 +36,8 @@ pub(crate) struct PortParts {
     pub(crate) pages: Pages,
     /// The certificates of the face's own name.
     pub(crate) pages_tls: watch::Receiver<Arc<ServerConfig>>,
+    /// What is left for anybody.
+    pub(crate) headroom: Headroom,
     /// The face's own name.
     pub(crate) host: String,
     /// Who waits for the connections' tasks.
@@ -77,7 +80,7 @@ impl VendorPort {
         let Self(parts, places) = self;
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = parts.headroom.accept(&listener) => accepted,
                 () = parts.stop.cancelled() => return,
             };
             match accepted {

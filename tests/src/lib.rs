@@ -5,6 +5,7 @@
 
 pub mod between;
 pub mod browser;
+pub mod certificate;
 pub mod commands;
 pub mod connecting;
 pub mod disk;
@@ -18,6 +19,7 @@ pub mod person;
 pub mod plant;
 pub mod power;
 pub mod process;
+pub mod scarce;
 pub mod seized;
 pub mod service;
 pub mod syslogd;

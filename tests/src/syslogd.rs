@@ -6,8 +6,9 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
+use crate::certificate::self_signed;
 use crate::peers::free_port;
-use crate::process::{Running, eventually, run, start};
+use crate::process::{Running, eventually, start};
 
 /// A collector on one port of the loopback.
 pub struct Syslogd {
@@ -27,20 +28,11 @@ impl Syslogd {
         let port = free_port();
         let mut syslogd = Self { folder: folder.to_owned(), running: None, how, port };
         if how == "tls" {
-            syslogd.make_certificate();
+            self_signed(folder, "localhost");
         }
         fs::write(folder.join("rsyslog.conf"), syslogd.settings()).expect("a file");
         syslogd.start();
         syslogd
-    }
-
-    fn make_certificate(&self) {
-        let made = format!(
-            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {0}/key.pem -out {0}/cert.pem \
-             -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE",
-            self.folder.display()
-        );
-        run(Command::new("openssl").args(made.split_whitespace()), b"").ok();
     }
 
     fn settings(&self) -> String {

@@ -209,6 +209,11 @@ fn an_alarm_is_raised_once_and_cleared_once_across_a_restart_and_strangers_are_c
     let times: u64 = strangers.iter().filter_map(|about| about["times"].as_u64()).sum();
     assert!((1..=2).contains(&strangers.len()) && times >= 3, "{strangers:?}");
     assert_eq!(strangers[0]["source"], "127.0.0.1");
+    for _ in 0..6 {
+        run(&mut plant.as_person("tess", &["login"]), b"000000\n").refused(1, "");
+    }
+    eventually("who guesses codes is locked out", || stands(&plant)[0]["alarm"] == "locked");
+    assert_eq!(stands(&plant)[0]["of"], plant.tess().id.to_string());
 }
 
 #[test]

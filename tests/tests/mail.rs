@@ -3,23 +3,13 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use tests::certificate::self_signed;
 use tests::peers::{machine, peer};
 use tests::{Options, Plant, Running, eventually, holdpoint, json, log_in, run, text};
-
-/// A certificate of its own for `localhost`.
-fn certificate(folder: &Path) {
-    let made = format!(
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {0}/key.pem -out {0}/cert.pem -days 2 \
-         -subj /CN=localhost -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE",
-        folder.display()
-    );
-    run(Command::new("openssl").args(made.split_whitespace()), b"").ok();
-}
 
 fn mails(server: &Running) -> Vec<Value> {
     let said = server.said();
@@ -35,7 +25,7 @@ fn to<'a>(mails: &'a [Value], who: &str) -> Vec<&'a str> {
 fn who_is_named_gets_mail_under_tls_and_the_next_ones_when_nobody_answers() {
     for how in ["starttls", "implicit"] {
         let folder = tempfile::tempdir().expect("a folder");
-        certificate(folder.path());
+        self_signed(folder.path(), "localhost");
         let Some(mut sink) = peer("mail_sink.py") else { return };
         let at = |name: &str| folder.path().join(name);
         let (server, port) = machine({
@@ -94,7 +84,7 @@ fn who_is_named_gets_mail_under_tls_and_the_next_ones_when_nobody_answers() {
 #[test]
 fn a_server_without_tls_gets_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    certificate(folder.path());
+    self_signed(folder.path(), "localhost");
     let Some(mut sink) = peer("mail_sink.py") else { return };
     let (server, port) = machine({
         sink.args(["none", "-", "-", "gate", "open sesame"]);

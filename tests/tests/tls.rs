@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 use policies::actions::Action;
 use policies::time::Seconds;
 use serde_json::Value;
+use tests::certificate::self_signed;
 use tests::connecting::{echoed, journal, on_one_port, request_at};
 use tests::person::GATE;
+use tests::plant::program;
 use tests::process::start_on_a_terminal;
+use tests::scarce::Scarce;
 use tests::{Connecting, Echo, Options, Plant, Running, eventually, holdpoint, json, log_in, run, start, text};
 
 const HOUR: Seconds = Seconds(3_600);
@@ -76,11 +79,92 @@ fn one_port_speaks_ssh_tls_and_pages_and_waits_for_whoever_waits_for_it() {
     assert_eq!(echoed(connect.port(), b"by connect"), b"by connect");
 }
 
-/// `openssl s_client` at a name of the gate's, with the file of a certificate.
-fn openssl(plant: &Plant, name: &str, certificate: Option<&Path>) -> Command {
+#[test]
+fn browsers_are_shown_the_certificate_that_was_given_and_the_next_one_when_it_comes_and_our_commands_the_gates() {
+    const NAME: &str = "holdpoint.mill3.example";
+    let given = tempfile::tempdir().expect("a folder");
+    let authority = given.path().join("cert.pem");
+    self_signed(given.path(), "elsewhere.mill3.example");
+    let mut plant = Plant::ready(Options::default());
+    let table = format!("certificate = {{ chain = \"{0}/cert.pem\", key = \"{0}/key.pem\" }}", given.path().display());
+    plant.edit_config(|text| text.replace("[faces.plant]", &format!("[faces.plant]\n{table}\n")));
+    let check = ["check", "--config", "holdpoint.toml", "--plant", "plant.toml"];
+    let checked = || run(Command::new(program()).args(check).current_dir(plant.installation()), b"");
+    let refused = checked();
+    assert_eq!((refused.code(), refused.err().contains("is not for holdpoint.mill3.example")), (2, true));
+    self_signed(given.path(), NAME);
+    let said = checked().ok();
+    assert!(said.out().contains(&format!("a certificate of CN={NAME} at the plant face, until ")), "{}", said.out());
+    plant.serve();
+    log_in(&plant, "lee");
+    let own = plant.installation().join("ca.pem");
+    let page = |authority: &Path| {
+        let ask = format!("GET /healthz HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n");
+        run(&mut s_client(plant.faces.plant[0], NAME, authority), ask.as_bytes()).out().contains("200 OK")
+    };
+    assert!(page(&authority) && !page(&own));
+    let because = || json(&plant, "lee", &["status"])["because"].to_string();
+    eventually("it is told that it ends soon", || because().contains("the certificate of the plant face ends at"));
+    // Half of a new one is not shown, the whole is.
+    let before = fs::read(&authority).expect("a certificate");
+    fs::write(given.path().join("key.pem"), "").expect("a file");
+    eventually("that it cannot be read is told", || because().contains("stays the one before"));
+    assert!(page(&authority));
+    self_signed(given.path(), NAME);
+    assert_ne!(fs::read(&authority).expect("a certificate"), before);
+    eventually("the new one is shown", || page(&authority));
+}
+
+#[test]
+fn memory_that_runs_out_closes_the_vendor_face_and_neither_sessions_nor_the_plant_face() {
+    const MIB: u64 = 1 << 20;
+    let (Some(group), Some(python)) = (Scarce::new(256 * MIB), tests::python()) else { return };
+    let echo = Echo::listen();
+    let mut plant = plant_at(&echo);
+    log_in(&plant, "lee");
+    group.take(plant.gate().id());
+    let mut connect = Connecting::start(&plant, "tess", &["plc-7"]);
+    let mut held = TcpStream::connect(connect.port()).expect("a local port");
+    let mut echoes = |words: &[u8]| {
+        held.write_all(words).expect("it takes them");
+        let mut back = vec![0; words.len()];
+        held.read_exact(&mut back).is_ok_and(|()| back == words)
+    };
+    assert!(echoes(b"before"));
+    // Another program takes what the machine has; 46 MiB are left.
+    let hog = start(
+        Command::new(python)
+            .args(["-c", "import sys; sys.stdin.readline(); held = b'x' * (210 << 20); sys.stdin.read()"]),
+    );
+    group.take(hog.id());
+    let mut hog = hog;
+    hog.type_in("\n");
+    let greeted = || {
+        let mut stranger = TcpStream::connect(plant.faces.ssh[0]).expect("it listens");
+        stranger.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
+        stranger.read(&mut [0; 4]).is_ok_and(|read| read > 0)
+    };
+    eventually("nobody is let in", || !greeted());
+    let alarms = || json(&plant, "lee", &["status"])["alarms"].to_string();
+    eventually("it is an alarm", || alarms().contains("\"memory\""));
+    assert!(echoes(b"during"));
+    json(&plant, "lee", &["cut", "--zone", "packaging"]);
+    drop(hog);
+    eventually("the vendor face is open again", greeted);
+    eventually("the alarm is over", || !alarms().contains("\"memory\""));
+}
+
+/// `openssl s_client` that trusts this authority alone.
+fn s_client(at: SocketAddr, name: &str, authority: &Path) -> Command {
     let mut openssl = Command::new("openssl");
-    openssl.args(["s_client", "-quiet", "-verify_return_error", "-connect", &plant.faces.pages[0].to_string()]);
-    openssl.args(["-servername", name, "-verify_hostname", name, "-CAfile"]).arg(plant.tess().path("../../ca.pem"));
+    openssl.args(["s_client", "-quiet", "-verify_return_error", "-connect", &at.to_string(), "-CAfile"]).arg(authority);
+    openssl.args(["-servername", name, "-verify_hostname", name]);
+    openssl
+}
+
+/// The same at a name of the vendor face's, with the file of a certificate.
+fn openssl(plant: &Plant, name: &str, certificate: Option<&Path>) -> Command {
+    let mut openssl = s_client(plant.faces.pages[0], name, &plant.tess().path("../../ca.pem"));
     if let Some(file) = certificate {
         openssl.arg("-cert").arg(file);
     }
@@ -108,11 +192,11 @@ fn connect_shows_what_an_operator_writes() {
     let mut socket = TcpStream::connect(connect.port()).expect("it listens");
     socket.write_all(b"here").and_then(|()| socket.read_exact(&mut [0; 4])).expect("an echo");
     let session = text(&json(&plant, "lee", &["sessions"])["sessions"][0]["session"]);
-    let told = holdpoint(&plant, "lee", &["tell", &session, "the crane moves"]).ok().out();
+    let told = holdpoint(&plant, "lee", &["tell", &session, r"the crane \ drive D:\ moves"]).ok().out();
     assert!(told.contains("`holdpoint connect` shows it within a minute"), "{told}");
     // Each end of a connection is a reason to look how things stand.
     drop(socket);
-    assert_eq!(connect.until("written")["words"], "the crane moves");
+    assert_eq!(connect.until("written")["words"], r"the crane \ drive D:\ moves");
 }
 
 #[test]

@@ -32,8 +32,13 @@ use super::routes::{Pass, Role, Who};
 use super::staying::Hangup;
 use super::{Api, Peer, Source, proof};
 
-/// Bytes of a request's body: twenty times a large plant file.
-const BODY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a request's body: twenty times a large plant file, and outside more than the longest request.
+const fn body_bytes_max(face: Face) -> usize {
+    match face {
+        Face::Plant => 1 << 20,
+        Face::Vendor => 64 << 10,
+    }
+}
 
 /// Who makes this request, and what they are. Made here alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,9 +88,10 @@ pub(super) async fn guard(State((api, pass)): State<(Api, Pass)>, request: Reque
 async fn answer(api: &Api, pass: Pass, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let patience = parts.extensions.get::<Hangup>().map_or(Duration::MAX, Hangup::patience);
-    let body = match tokio::time::timeout(patience, to_bytes(body, BODY_BYTES_MAX)).await {
+    let bytes_max = body_bytes_max(api.0.face);
+    let body = match tokio::time::timeout(patience, to_bytes(body, bytes_max)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(_)) => return Problem::too_large().into_response(),
+        Ok(Err(_)) => return Problem::too_large(bytes_max).into_response(),
         // Whoever sends nothing is a stranger yet, and holds a place.
         Err(_) => return Problem::too_slow().into_response(),
     };

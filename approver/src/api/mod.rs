@@ -26,6 +26,7 @@ use recordings::log::Log;
 
 use crate::alarms::Alarms;
 use crate::carrier::Carrier;
+use crate::certificates::Certificates;
 use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::directory::Nonces;
@@ -115,9 +116,12 @@ pub struct ApiParts {
     pub feed: Option<Feed>,
     /// What stands and must be looked after.
     pub alarms: Alarms,
+    /// What the plant gave its faces to show.
+    pub certificates: Certificates,
 }
 
-/// The plant face: operators, auditors, administrators; pages before the API. Bodies are at most 1 MiB.
+/// The plant face: operators, auditors, administrators; pages before the API. Bodies are at most 1 MiB, and 64 KiB at the
+/// vendor face.
 pub fn plant_face(parts: ApiParts) -> Router {
     let api = Api::new(parts, Face::Plant);
     pages::before(routes::router(api.clone()), api)

@@ -27,6 +27,8 @@ const KEY_BYTES_MAX: usize = 255;
 const KEPT_FOR: Duration = Duration::from_secs(600);
 /// The eldest gives way.
 const KEPT_MAX: usize = 1_024;
+/// Of one person; their own eldest gives way, and nobody else's.
+const KEPT_OF_ONE_MAX: usize = 64;
 /// A longer answer is not kept: whoever asks again is told that it was done.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// No write is answered at greater length.
@@ -35,6 +37,7 @@ const READ_BYTES_MAX: usize = 4 << 20;
 /// One write, however often it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
+    by: PersonId,
     /// Who, where, and their key.
     write: Digest,
     body: Digest,
@@ -52,7 +55,7 @@ impl Mark {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let write =
             Digest::of("once", &(by.to_string(), parts.method.as_str(), path, key.to_str().unwrap_or_default()));
-        Some(Ok(Self { write, body: Digest::of_bytes(body) }))
+        Some(Ok(Self { by, write, body: Digest::of_bytes(body) }))
     }
 }
 
@@ -89,29 +92,38 @@ pub(super) struct Once(Mutex<Kept>);
 #[derive(Debug, Default)]
 struct Kept {
     writes: HashMap<Digest, (Digest, State)>,
-    eldest: VecDeque<(Boot, Digest)>,
+    eldest: VecDeque<(Boot, PersonId, Digest)>,
 }
 
 impl Kept {
     /// What is over, and the eldest where there are too many; never what runs.
-    fn forget(&mut self, now: Boot) {
+    fn forget(&mut self, now: Boot, newcomer: PersonId) {
         let Self { writes, eldest } = self;
-        let mut too_many = (eldest.len() + 1).saturating_sub(KEPT_MAX);
-        eldest.retain(|(until, write)| {
-            let runs = matches!(writes.get(write), Some((_, State::Running)));
-            let stays = runs || (now < *until && too_many == 0);
+        eldest.retain(|(until, _, write)| {
+            let stays = now < *until || runs(writes, write);
             if !stays {
-                too_many = too_many.saturating_sub(1);
                 writes.remove(write);
             }
             stays
         });
+        let of_one = eldest.iter().filter(|(_, by, _)| *by == newcomer).count();
+        let gives_way = eldest.iter().position(|(_, by, write)| {
+            let is_meant = if of_one >= KEPT_OF_ONE_MAX { *by == newcomer } else { eldest.len() >= KEPT_MAX };
+            is_meant && !runs(writes, write)
+        });
+        if let Some((_, _, write)) = gives_way.and_then(|at| eldest.remove(at)) {
+            writes.remove(&write);
+        }
     }
 
     fn remove(&mut self, write: &Digest) {
         self.writes.remove(write);
-        self.eldest.retain(|(_, other)| other != write);
+        self.eldest.retain(|(_, _, other)| other != write);
     }
+}
+
+fn runs(writes: &HashMap<Digest, (Digest, State)>, write: &Digest) -> bool {
+    matches!(writes.get(write), Some((_, State::Running)))
 }
 
 impl Once {
@@ -123,11 +135,11 @@ impl Once {
     /// The first of its kind goes on; of any other, what is said instead.
     fn begin(&self, mark: Mark, now: Boot) -> Option<Response> {
         let mut kept = self.lock();
-        kept.forget(now);
+        kept.forget(now, mark.by);
         match kept.writes.get(&mark.write) {
             None => {
                 kept.writes.insert(mark.write, (mark.body, State::Running));
-                kept.eldest.push_back((now.after(KEPT_FOR), mark.write));
+                kept.eldest.push_back((now.after(KEPT_FOR), mark.by, mark.write));
                 None
             }
             Some((body, _)) if *body != mark.body => Some(no(
@@ -196,5 +208,47 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.api.0.once.end(self.mark, self.answer.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(by: u128, number: usize) -> Mark {
+        let digest = |of: &str| Digest::of("once", &(of, by.to_string(), number));
+        Mark { by: PersonId::new(by.into()), write: digest("write"), body: digest("body") }
+    }
+
+    #[test]
+    fn whoever_writes_without_end_is_forgotten_and_nobody_else() {
+        let once = Once::default();
+        let now = Boot(Duration::from_secs(1));
+        let done = |mark| {
+            let first = once.begin(mark, now).is_none();
+            once.end(mark, Some(Answer { status: StatusCode::OK, media: None, body: Bytes::new() }));
+            first
+        };
+        let running = mark(2, usize::MAX);
+        assert!(once.begin(running, now).is_none() && done(mark(1, 0)));
+        assert!((0..2 * KEPT_MAX).all(|number| done(mark(2, number))));
+        assert!(once.begin(mark(1, 0), now).is_some(), "another person's write is remembered");
+        assert!(once.begin(running, now).is_some(), "what runs is remembered");
+        assert!(once.begin(mark(2, 0), now).is_none(), "the eldest of theirs is not");
+        assert!(once.begin(mark(2, 2 * KEPT_MAX - 1), now).is_some());
+        let later = now.after(KEPT_FOR);
+        assert!(once.begin(mark(1, 0), later).is_none(), "nor is what is over");
+    }
+
+    #[test]
+    fn many_people_hold_no_more_than_there_is_room_for() {
+        let once = Once::default();
+        for number in 0..3 * KEPT_MAX {
+            let mark = mark(u128::try_from(number).unwrap(), 0);
+            once.begin(mark, Boot::default());
+            once.end(mark, Some(Answer { status: StatusCode::OK, media: None, body: Bytes::new() }));
+        }
+        let kept = once.lock();
+        assert_eq!((kept.eldest.len(), kept.writes.len()), (KEPT_MAX, KEPT_MAX));
     }
 }

@@ -54,8 +54,9 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "code-of-a-display", detail)
     }
 
-    pub(super) fn too_large() -> Self {
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "a request's body may have 1 MiB. Send less")
+    pub(super) fn too_large(bytes_max: usize) -> Self {
+        let detail = format!("a request's body may have {} KiB here. Send less", bytes_max >> 10);
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
     }
 
     pub(super) fn too_slow() -> Self {

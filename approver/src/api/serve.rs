@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use super::problem::Problem;
 use super::staying::Hangup;
 use super::{Peer, Source};
+use crate::memory::Headroom;
 
 /// What a face gives its callers at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
 /// Serves until `stop`, then waits for what runs, but not long. `tls` may change; new connections get what it is then.
+/// While there is no headroom nobody is served.
 ///
 /// # Errors
 /// Never yet: what fails on the way concerns one connection, and is logged.
@@ -73,7 +75,7 @@ pub async fn serve(
     listener: TcpListener,
     tls: watch::Receiver<Arc<ServerConfig>>,
     router: Router,
-    limits: Limits,
+    limits: (Limits, Headroom),
     stop: CancellationToken,
 ) -> io::Result<()> {
     serve_with(listener, Some(tls), router, limits, stop).await
@@ -89,26 +91,27 @@ pub async fn serve_in_the_clear(
     limits: Limits,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    serve_with(listener, None, router, limits, stop).await
+    serve_with(listener, None, router, (limits, Headroom::always()), stop).await
 }
 
 async fn serve_with(
     listener: TcpListener,
     tls: Option<watch::Receiver<Arc<ServerConfig>>>,
     router: Router,
-    limits: Limits,
+    (limits, headroom): (Limits, Headroom),
     stop: CancellationToken,
 ) -> io::Result<()> {
     let (tracker, sources) = (TaskTracker::new(), Arc::new(Sources::new(limits)));
     let places = Arc::new(Semaphore::new(limits.connections));
     while let Some(place) = stop.run_until_cancelled(places.clone().acquire_owned()).await {
         let place = place.expect("this semaphore is never closed");
-        let Some(accepted) = stop.run_until_cancelled(listener.accept()).await else { break };
+        let Some(accepted) = stop.run_until_cancelled(headroom.accept(&listener)).await else { break };
         match accepted {
             Ok((socket, from)) => {
                 let Some(seat) = sources.sit(from.ip()) else { continue };
                 let tls = tls.as_ref().map(|tls| tls.borrow().clone());
-                let guest = Guest { peer: from, router: router.clone(), limits, seat, _place: place };
+                let (router, headroom) = (router.clone(), headroom.clone());
+                let guest = Guest { peer: from, router, limits, headroom, seat, _place: place };
                 tracker.spawn(guest.serve(socket, tls, stop.clone()));
             }
             Err(error) => {
@@ -130,6 +133,7 @@ async fn serve_with(
 pub struct Pages {
     router: Router,
     limits: Limits,
+    headroom: Headroom,
     sources: Arc<Sources>,
     places: Arc<Semaphore>,
     stop: CancellationToken,
@@ -137,17 +141,17 @@ pub struct Pages {
 
 impl Pages {
     /// Until `stop`, from when on running requests get a moment more.
-    pub fn new(router: Router, limits: Limits, stop: CancellationToken) -> Self {
+    pub fn new(router: Router, (limits, headroom): (Limits, Headroom), stop: CancellationToken) -> Self {
         let (sources, places) = (Arc::new(Sources::new(limits)), Arc::new(Semaphore::new(limits.connections)));
-        Self { router, limits, sources, places, stop }
+        Self { router, limits, headroom, sources, places, stop }
     }
 
     /// Serves one connection to its end, or until it is something else than pages; beyond the limits it is closed at once.
     pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr) {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
         let Some(seat) = self.sources.sit(peer.ip()) else { return };
-        let (router, limits) = (self.router.clone(), self.limits);
-        Guest { peer, router, limits, seat, _place: place }.speak(stream, self.stop.clone()).await;
+        let (router, limits, headroom) = (self.router.clone(), self.limits, self.headroom.clone());
+        Guest { peer, router, limits, headroom, seat, _place: place }.speak(stream, self.stop.clone()).await;
     }
 }
 
@@ -162,6 +166,7 @@ struct Guest {
     peer: SocketAddr,
     router: Router,
     limits: Limits,
+    headroom: Headroom,
     seat: Seat,
     _place: OwnedSemaphorePermit,
 }
@@ -208,6 +213,7 @@ impl Guest {
         let served = tokio::select! {
             served = connection.as_mut() => served,
             () = hung_up => return,
+            () = self.headroom.gone() => return,
             () = stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 match tokio::time::timeout(DRAIN, connection).await {

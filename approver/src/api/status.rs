@@ -174,7 +174,8 @@ impl Api {
             let trouble = standing.trouble.as_ref()?;
             Some(format!("the witness {} does not cosign: {}", standing.name, trouble.words()))
         });
-        let because: Vec<String> = because.into_iter().flatten().chain(troubles).collect();
+        let of_faces = self.parts().certificates.troubles(now).into_iter().map(|(_, text)| text);
+        let because: Vec<String> = because.into_iter().flatten().chain(troubles).chain(of_faces).collect();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             deployment: self.desk().deployment().clone(),

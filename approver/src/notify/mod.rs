@@ -31,7 +31,7 @@ pub mod mail;
 mod waiting;
 pub mod webhook;
 
-use waiting::Waiting;
+use waiting::{Queue, Waiting};
 
 /// One thing people are told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,8 +155,10 @@ impl Notices {
         }
         let queues = ways.into_iter().map(|way| {
             let waiting = Waiting::open(self.folder.as_deref(), way.name());
-            let (stop, carried) = (stop.clone(), waiting.clone());
-            tracker.spawn(async move { stop.run_until_cancelled(carry(way, carried)).await });
+            for queue in waiting.queues() {
+                let (stop, way) = (stop.clone(), Arc::clone(&way));
+                tracker.spawn(async move { stop.run_until_cancelled(carry(way, queue)).await });
+            }
             waiting
         });
         let queues = queues.collect();
@@ -369,8 +371,8 @@ fn watch_wanted(escort: Escort, session: SessionId) -> Option<String> {
     }
 }
 
-/// Carries notices by one way, in order of their kind, each until it arrived or was tried often enough.
-async fn carry(way: Arc<dyn Notifier>, waiting: Waiting) {
+/// Carries notices by one way in their order, each until it arrived or was tried often enough.
+async fn carry(way: Arc<dyn Notifier>, waiting: Queue) {
     loop {
         let notice = waiting.next().await;
         let mut wait = FIRST_WAIT;

@@ -46,26 +46,15 @@ impl Waiting {
         }
     }
 
-    /// The next one: what nobody may mute goes first. It waits on until it is settled.
-    pub(super) async fn next(&self) -> Notice {
-        loop {
-            let more = [&self.everybody, &self.group].map(|queue| queue.0.more.notified());
-            if let Some(notice) = self.everybody.first().or_else(|| self.group.first()) {
-                return notice;
-            }
-            futures::future::select_all(more.map(Box::pin)).await;
-        }
-    }
-
-    /// It arrived, or was given up.
-    pub(super) fn settle(&self, notice: &Notice) {
-        self.everybody.settle(notice);
-        self.group.settle(notice);
+    /// Each by itself, so that a notice to a group that does not arrive holds up none that nobody may mute.
+    pub(super) fn queues(&self) -> [Queue; 2] {
+        [self.everybody.clone(), self.group.clone()]
     }
 }
 
+/// Notices in the order in which they came up.
 #[derive(Clone)]
-struct Queue(Arc<Inner>);
+pub(super) struct Queue(Arc<Inner>);
 
 struct Inner {
     held: Mutex<Held>,
@@ -117,11 +106,19 @@ impl Queue {
         Some(format!("notices were dropped, because too many waited here: {}", kinds.join(", ")))
     }
 
-    fn first(&self) -> Option<Notice> {
-        self.lock().notices.front().cloned()
+    /// The next one. It waits on until it is settled.
+    pub(super) async fn next(&self) -> Notice {
+        loop {
+            let more = self.0.more.notified();
+            if let Some(notice) = self.lock().notices.front().cloned() {
+                return notice;
+            }
+            more.await;
+        }
     }
 
-    fn settle(&self, notice: &Notice) {
+    /// It arrived, or was given up.
+    pub(super) fn settle(&self, notice: &Notice) {
         let mut held = self.lock();
         if held.notices.pop_front_if(|first| first.id == notice.id).is_some() {
             self.keep(&held);

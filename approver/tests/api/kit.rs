@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use approver::api::types::{Challenge, ProblemBody, SignedIn};
 use approver::api::{ApiParts, Limits, once, plant_face, proof, serve, vendor_face};
+use approver::memory::Headroom;
 use approver::testing::{Actor, PLANT, Props, Stage, enrol, person};
 use certs::proof::Face;
 use certs::sshsig::{Namespace, login_message, sign_with};
@@ -128,6 +129,7 @@ impl House {
             files: None,
             feed: None,
             alarms: approver::alarms::Alarms::default(),
+            certificates: approver::certificates::Certificates::default(),
         };
         change(&mut parts);
         let stop = CancellationToken::new();
@@ -252,13 +254,13 @@ impl Door {
     async fn open(face: Face, parts: &ApiParts, limits: Limits, stop: &CancellationToken) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = parts.tls_ca.server(&[NAME.to_owned()], Timestamp::now()).unwrap();
+        let server = parts.tls_ca.server(&[NAME.to_owned()], None, Timestamp::now()).unwrap();
         let (_, config) = watch::channel(server.config);
         let (router, origin) = match face {
             Face::Plant => (plant_face(parts.clone()), parts.plant_origin.clone()),
             Face::Vendor => (vendor_face(parts.clone()), parts.vendor_origin.clone()),
         };
-        tokio::spawn(serve(listener, config, router, limits, stop.clone()));
+        tokio::spawn(serve(listener, config, router, (limits, Headroom::always()), stop.clone()));
         let tls = client_config(&parts.tls_ca.certificate_pem()).unwrap();
         let mut door = Self { address, origin, start: String::new(), tls };
         let answer = door.call("GET", "/healthz", None, None, "").await;

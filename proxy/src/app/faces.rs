@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use approver::api::{self, ApiParts, Limits, NodeFiles, Pages};
 use approver::carrier::Carrier;
-use approver::clock::Clock;
+use approver::memory::Headroom;
 use axum::Router;
 use certs::keys::KeyStore;
-use certs::tls::{ServerTls, TlsCa};
+use certs::tls::TlsCa;
 use futures::future::join_all;
-use policies::time::Seconds;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::given::FaceTls;
 use super::stores::records_dir;
 use super::{App, Reason, StartFault};
-use crate::config::Origin;
+use crate::config::{CertificateFiles, Origin};
 use crate::founding;
 use crate::gate::Gate;
 use crate::lanes::Lanes;
@@ -46,7 +46,9 @@ impl App {
         let name = self.config.vendor.origin.host().to_owned();
         let port = self.config.vendor.ssh_port.or_else(|| first_port(&self.addresses.ssh)).unwrap_or_default();
         let gate = Gate { name, port };
-        let (vendor, plant) = (&self.config.vendor.origin, &self.config.plant.origin);
+        let (vendor, plant) = (&self.config.vendor, &self.config.plant);
+        let (vendor, plant) =
+            (("vendor", &vendor.origin, &vendor.certificate), ("plant", &plant.origin, &plant.certificate));
         let vendor = self.tls(keys.tls_ca(), vendor, &self.addresses.pages)?;
         let plant = self.tls(keys.tls_ca(), plant, &self.addresses.plant)?;
         let Listeners { shared, ssh, tls, pages, plant: of_plant } = listeners;
@@ -94,8 +96,9 @@ impl App {
             clock: self.desk.clock().clone(),
             ssh: ssh.clone(),
             tls: tcp,
-            pages: Pages::new(router, Limits::default(), stop.clone()),
+            pages: Pages::new(router, (Limits::default(), self.headroom.clone()), stop.clone()),
             pages_tls,
+            headroom: self.headroom.clone(),
             host: self.config.vendor.origin.host().to_owned(),
             tracker,
             stop,
@@ -118,13 +121,17 @@ impl App {
             passwords: self.config.vendor.passwords,
             tracker: self.tracker.clone(),
             lanes,
+            headroom: self.headroom.clone(),
             stop: self.stop.clone(),
         })
     }
 
     fn serve_pages(&self, listeners: Vec<TcpListener>, tls: &watch::Receiver<Arc<ServerConfig>>, router: &Router) {
         for listener in listeners {
-            let serving = api::serve(listener, tls.clone(), router.clone(), Limits::default(), self.stop.clone());
+            let serving = {
+                let limits = (Limits::default(), self.headroom.clone());
+                api::serve(listener, tls.clone(), router.clone(), limits, self.stop.clone())
+            };
             self.tracker.spawn(async move {
                 if let Err(error) = serving.await {
                     tracing::error!(%error, "a face stopped serving");
@@ -149,7 +156,8 @@ impl App {
         let serving = move || {
             let serving = listeners.into_iter().map(|listener| {
                 let (tls, router, stop) = (tls.clone(), router.clone(), stop.clone());
-                async move { api::serve(TcpListener::from_std(listener)?, tls, router, Limits::default(), stop).await }
+                let limits = (Limits::default(), Headroom::always());
+                async move { api::serve(TcpListener::from_std(listener)?, tls, router, limits, stop).await }
             });
             for served in runtime.block_on(async { join_all(serving).await }) {
                 served.unwrap_or_else(|error| tracing::error!(%error, "the plant face stopped serving"));
@@ -191,6 +199,7 @@ impl App {
             files: Some(self.node_files()),
             feed: Some(self.feed.clone()),
             alarms: self.alarms.clone(),
+            certificates: self.certificates.clone(),
         })
     }
 
@@ -210,17 +219,18 @@ impl App {
     fn tls(
         &self,
         ca: TlsCa,
-        origin: &Origin,
+        (face, origin, files): (&'static str, &Origin, &Option<CertificateFiles>),
         addresses: &[SocketAddr],
     ) -> Result<watch::Receiver<Arc<ServerConfig>>, StartFault> {
         let mut names = vec![origin.host().to_owned()];
         let ips = addresses.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
         names.extend(ips.map(|ip| ip.to_string()));
         names.dedup();
-        let clock = self.desk.clock().clone();
-        let first = ca.server(&names, clock.wall())?;
-        let (current, served) = watch::channel(Arc::clone(&first.config));
-        self.keep(renew(ca, names, clock, first, current));
+        let (clock, certificates) = (self.desk.clock().clone(), self.certificates.clone());
+        let tls = FaceTls { ca, face, names, files: files.clone(), clock, certificates };
+        let (first, current) = tls.begin()?;
+        let served = current.subscribe();
+        self.keep(tls.keep(first, current));
         Ok(served)
     }
 }
@@ -228,29 +238,4 @@ impl App {
 /// Of several, people are told the first.
 fn first_port(addresses: &[SocketAddr]) -> Option<u16> {
     addresses.first().map(SocketAddr::port)
-}
-
-/// Makes a new certificate long before the old one ends. By the wall clock, which is what clients go by.
-async fn renew(
-    ca: TlsCa,
-    names: Vec<String>,
-    clock: Clock,
-    mut served: ServerTls,
-    current: watch::Sender<Arc<ServerConfig>>,
-) {
-    /// Somebody may set the clock, so the time left is looked at anew.
-    const LOOKED_AT: Seconds = Seconds(3_600);
-    loop {
-        clock.sleep(LOOKED_AT.duration()).await;
-        if clock.wall() < served.renew_at {
-            continue;
-        }
-        match ca.server(&names, clock.wall()) {
-            Ok(renewed) => {
-                current.send_replace(Arc::clone(&renewed.config));
-                served = renewed;
-            }
-            Err(fault) => tracing::error!(%fault, "a face's certificate could not be renewed"),
-        }
-    }
 }

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use certs::keys::Seal;
+use jiff::Timestamp;
 use policies::plant::Plant;
 
 use super::showing::{counted, plain};
 use super::{Done, Failure};
-use crate::app::{asking, telling};
+use crate::app::{asking, given, telling};
 use crate::browsers;
-use crate::config::{Config, ConfigFault, SealWord};
+use crate::config::{CertificateFiles, Config, ConfigFault, Origin, SealWord};
 use crate::saying;
 
 /// Say whether the configuration and the plant file are right; every mistake at once, with its line.
@@ -29,6 +30,12 @@ pub(super) fn run(args: &Args) -> Done {
     let (config, plant) = (config?, plant?);
     telling::check(&config.notify).map_err(Failure::usage)?;
     asking::ways(&config.store.witnesses).map_err(Failure::usage)?;
+    let shown = |face, origin: &Origin, files: &Option<CertificateFiles>| {
+        let read = files.as_ref().map(|files| given::read(files, origin.host())).transpose();
+        read.map_err(|cannot| Failure::usage(format_args!("faces.{face}.certificate: {cannot}")))
+    };
+    let of_vendor = shown("vendor", &config.vendor.origin, &config.vendor.certificate)?;
+    let of_plant = shown("plant", &config.plant.origin, &config.plant.certificate)?;
     say!("{}: right", args.config.display());
     say!("  a thief of the disk: {}", what_a_thief_gets(config.seal));
     for recipient in &config.store.recipients {
@@ -42,8 +49,14 @@ pub(super) fn run(args: &Args) -> Done {
         say!("  witness {}, asked at {}", witness.key.name(), witness.url.host());
     }
     let has_ca = args.config.with_file_name(browsers::CA).exists();
-    for refused in browsers::refusals(&config.plant, has_ca) {
-        say!("  browsers: {refused}");
+    for (face, given) in [("vendor", &of_vendor), ("plant", &of_plant)] {
+        if let Some(given) = given {
+            let (issuer, until) = (plain(given.issuer()), given.valid_until());
+            say!("  browsers are shown a certificate of {issuer} at the {face} face, until {until}");
+        }
+    }
+    for refused in browsers::refusals(&config.plant, of_plant.as_ref(), has_ca, Timestamp::now()) {
+        say!("  browsers: {}", plain(&refused));
     }
     say!(
         "{}: right: {} in {}, {}",

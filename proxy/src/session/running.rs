@@ -282,7 +282,8 @@ impl Running {
 
     /// In it may stand what somebody else wrote.
     fn tell(&mut self, Telling { text, wanted }: Telling) -> Option<Ending> {
-        let text = Words::from(text.as_str()).to_string();
+        // Nobody reads the bytes back out of it, so that a backslash stands for itself.
+        let text = Words::from(text.as_str()).to_string().replace(r"\x5c", r"\");
         match wanted {
             Some(wanted) => self.tell_for(text, wanted),
             None => self.say(&text),

@@ -59,6 +59,7 @@ impl Gate {
         let port = listener.local_addr().unwrap().port();
         let keys = &hall.stage.props.keys;
         let face = SshFace::new(FaceParts {
+            headroom: approver::memory::Headroom::always(),
             sessions: hall.sessions.clone(),
             desk: hall.stage.desk.clone(),
             people: hall.stage.people.clone(),

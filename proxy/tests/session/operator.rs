@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use approver::api::types::{Challenge, CutMade, SignedIn};
 use approver::api::{ApiParts, Limits, plant_face, proof, serve};
+use approver::memory::Headroom;
 use approver::testing::Stage;
 use certs::sshsig::{Namespace, login_message, sign_with};
 use certs::tls::client_config;
@@ -106,10 +107,11 @@ impl Face {
             files: None,
             feed: None,
             alarms: approver::alarms::Alarms::default(),
+            certificates: approver::certificates::Certificates::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = parts.tls_ca.server(&[NAME.to_owned()], Timestamp::now()).unwrap();
+        let server = parts.tls_ca.server(&[NAME.to_owned()], None, Timestamp::now()).unwrap();
         let tls = client_config(&parts.tls_ca.certificate_pem()).unwrap();
         let listener = listener.into_std().unwrap();
         std::thread::spawn(move || {
@@ -117,7 +119,9 @@ impl Face {
             runtime.block_on(async {
                 let (_current, config) = watch::channel(server.config);
                 let listener = TcpListener::from_std(listener).unwrap();
-                serve(listener, config, plant_face(parts), Limits::default(), stop).await.unwrap();
+                serve(listener, config, plant_face(parts), (Limits::default(), Headroom::always()), stop)
+                    .await
+                    .unwrap();
             });
         });
         Self { address, tls }

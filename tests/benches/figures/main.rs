@@ -2,6 +2,7 @@
 //! OpenSSH server, by the same stock client, with the same cipher and key exchange, recorded durably; rounds are
 //! interleaved and medians shown. Nothing is asserted here: a figure is compared with the last one by a person.
 
+mod board;
 mod store;
 mod tcp;
 
@@ -102,6 +103,12 @@ fn main() {
     };
     let of_tcp: [(&str, MeasureTcp); 3] = [("tcp-bulk", tcp::bulk), ("modbus", tcp::polling), ("many", tcp::idle)];
     of_tcp.into_iter().filter(|(part, _)| wanted(part)).for_each(|(_, measure)| measure(&tcp));
+    if wanted("board") {
+        board::measure(&match quick {
+            true => board::Size { technicians: 5, sessions: 10, asked: 5 },
+            false => board::Size { technicians: 100, sessions: 200, asked: 100 },
+        });
+    }
     let of_sessions: [(&str, Measure); 6] = [
         ("set-up", Bench::set_up),
         ("echo", Bench::echo),

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use approver::desk::Desk;
+use approver::memory::Headroom;
 use approver::people::{Enrolled, People};
 use certs::enrolment::EnrolmentCode;
 use certs::proof::VerifiedKey;
@@ -74,6 +75,8 @@ pub struct FaceParts {
     pub tracker: TaskTracker,
     /// Where they run.
     pub lanes: Lanes,
+    /// What is left for anybody.
+    pub headroom: Headroom,
     /// The program stops.
     pub stop: CancellationToken,
 }
@@ -92,6 +95,7 @@ struct Face {
     passwords: bool,
     tracker: TaskTracker,
     lanes: Lanes,
+    headroom: Headroom,
     stop: CancellationToken,
     strangers: Arc<Strangers>,
     recent: RecentLogins,
@@ -104,7 +108,7 @@ const CONNECTIONS_MAX: usize = 4096;
 impl SshFace {
     /// Over these parts.
     pub fn new(parts: FaceParts) -> Self {
-        let FaceParts { sessions, desk, people, host_key, ca, gate, passwords, tracker, lanes, stop } = parts;
+        let FaceParts { sessions, desk, people, host_key, ca, gate, passwords, tracker, lanes, headroom, stop } = parts;
         let (strangers, recent) =
             (Strangers::new(desk.clock().clone(), desk.counts().clone()), RecentLogins::new(desk.clock().clone()));
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -118,6 +122,7 @@ impl SshFace {
             passwords,
             tracker,
             lanes,
+            headroom,
             stop,
             strangers,
             recent,
@@ -132,7 +137,7 @@ impl SshFace {
         let face = &self.0;
         loop {
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = face.headroom.accept(&listener) => accepted,
                 () = face.stop.cancelled() => return,
             };
             match accepted {

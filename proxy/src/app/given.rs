@@ -1,0 +1,128 @@
+//! The certificate of a face: the gate's own, and the one that the plant gave, read again when its files change.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use approver::certificates::{Certificates, Standing};
+use approver::clock::Clock;
+use certs::given::{GivenCertificate, GivenFault};
+use certs::tls::{ServerTls, TlsCa, TlsFault};
+use rustls::ServerConfig;
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::config::CertificateFiles;
+
+/// Why a certificate that was given cannot be shown.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {cause}", path = .path.display())]
+pub struct CannotShow {
+    path: PathBuf,
+    cause: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Unreadable(#[from] std::io::Error),
+    #[error(transparent)]
+    Wrong(#[from] GivenFault),
+}
+
+/// The certificate in these files, for a face of this name.
+///
+/// # Errors
+/// It cannot be read, or could never be this face's. One that has ended is none of them.
+pub(crate) fn read(files: &CertificateFiles, host: &str) -> Result<GivenCertificate, CannotShow> {
+    let fails = |path: &Path, cause: Cause| CannotShow { path: path.to_owned(), cause };
+    let text = |path: &Path| std::fs::read(path).map(Zeroizing::new).map_err(|cause| fails(path, cause.into()));
+    let (chain, key) = (text(&files.chain)?, text(&files.key)?);
+    GivenCertificate::read(&chain, &key, host).map_err(|fault| {
+        let is_of_key = matches!(fault, GivenFault::NoKey | GivenFault::Pair(_));
+        fails(if is_of_key { &files.key } else { &files.chain }, fault.into())
+    })
+}
+
+/// A face, as far as its certificate goes.
+pub(super) struct FaceTls {
+    pub(super) ca: TlsCa,
+    /// In the words of the configuration.
+    pub(super) face: &'static str,
+    /// The face's name, and the addresses by which it is reached.
+    pub(super) names: Vec<String>,
+    pub(super) files: Option<CertificateFiles>,
+    pub(super) clock: Clock,
+    pub(super) certificates: Certificates,
+}
+
+/// What a face shows.
+pub(super) struct Shown {
+    served: ServerTls,
+    given: Option<GivenCertificate>,
+}
+
+impl FaceTls {
+    /// Files are looked at as often as this, because an authority's own tools replace them when they like.
+    const FILES_LOOKED_AT: Duration = Duration::from_secs(10);
+    /// Somebody may set the clock, so the time left is looked at anew.
+    const LOOKED_AT: Duration = Duration::from_secs(3_600);
+
+    /// What it shows first.
+    ///
+    /// # Errors
+    /// A certificate that was given and cannot be shown.
+    pub(super) fn begin(&self) -> Result<(Shown, watch::Sender<Arc<ServerConfig>>), super::StartFault> {
+        let given = self.files.as_ref().map(|files| read(files, &self.names[0])).transpose()?;
+        let served = self.make(given.as_ref())?;
+        let (current, _) = watch::channel(Arc::clone(&served.config));
+        Ok((Shown { served, given }, current))
+    }
+
+    /// Makes a new certificate long before the old one ends, and shows what is given anew. By the wall clock, which is what
+    /// clients go by.
+    pub(super) async fn keep(self, mut shown: Shown, current: watch::Sender<Arc<ServerConfig>>) {
+        let every = if self.files.is_some() { Self::FILES_LOOKED_AT } else { Self::LOOKED_AT };
+        loop {
+            self.clock.sleep(every).await;
+            let is_new = self.look_again(&mut shown.given);
+            if !is_new && self.clock.wall() < shown.served.renew_at {
+                continue;
+            }
+            match self.make(shown.given.as_ref()) {
+                Ok(served) => {
+                    current.send_replace(Arc::clone(&served.config));
+                    shown.served = served;
+                }
+                Err(fault) => tracing::error!(%fault, face = self.face, "a face's certificate could not be renewed"),
+            }
+        }
+    }
+
+    fn make(&self, given: Option<&GivenCertificate>) -> Result<ServerTls, TlsFault> {
+        if let Some(given) = given {
+            let (issuer, until) = (given.issuer(), given.valid_until());
+            tracing::info!(face = self.face, issuer, %until, "browsers are shown the certificate that was given");
+            self.tell(given, None);
+        }
+        self.ca.server(&self.names, given, self.clock.wall())
+    }
+
+    /// Whether the files hold another certificate now. What cannot be shown leaves the one before.
+    fn look_again(&self, given: &mut Option<GivenCertificate>) -> bool {
+        let (Some(files), Some(before)) = (&self.files, given.as_mut()) else { return false };
+        match read(files, &self.names[0]) {
+            Ok(new) if new.is_same_as(before) => self.tell(before, None),
+            Ok(new) => {
+                *before = new;
+                return true;
+            }
+            Err(cannot) => self.tell(before, Some(cannot.to_string())),
+        }
+        false
+    }
+
+    fn tell(&self, given: &GivenCertificate, unread: Option<String>) {
+        self.certificates.tell(self.face, Standing { from: given.valid_from(), until: given.valid_until(), unread });
+    }
+}
