@@ -113,6 +113,7 @@ fn on_a_page_the_next_shift_sees_what_was_left_and_accepts_it() {
     let mut shell = at_work(&plant);
     the_shift_changes(change);
     browser.says("To accept after the shift change: 1");
+    browser.says("to be accepted");
     browser.look("shift-board");
     browser.open(&format!("/requests/{request}"));
     browser.says("The shift changed at");

@@ -153,6 +153,10 @@ impl Notices {
         {
             tracing::error!(%cause, "notices that wait are kept nowhere: a gate that is killed forgets them");
         }
+        if let Some(folder) = &self.folder {
+            let names: Vec<_> = ways.iter().map(|way| way.name()).collect();
+            waiting::forget_other_ways(folder, &names);
+        }
         let queues = ways.into_iter().map(|way| {
             let waiting = Waiting::open(self.folder.as_deref(), way.name());
             for queue in waiting.queues() {

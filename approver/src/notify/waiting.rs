@@ -133,6 +133,20 @@ impl Queue {
     }
 }
 
+/// What waited for a way that is configured no longer is kept for nobody: there are names in it.
+pub(super) fn forget_other_ways(folder: &Path, ways: &[&str]) {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let of = |file: &Path| Some(file.file_name()?.to_str()?.strip_suffix(".json")?.rsplit_once('-')?.0.to_owned());
+    for file in files.filter(|file| of(file).is_some_and(|way| !ways.contains(&way.as_str()))) {
+        let (waited, gone) = (read(&file).len(), fs::remove_file(&file));
+        let file = file.display();
+        match gone {
+            Ok(()) => tracing::warn!(%file, waited, "these notices reach nobody: their way is configured no longer"),
+            Err(cause) => tracing::warn!(%file, %cause, "notices that reach nobody cannot be removed"),
+        }
+    }
+}
+
 fn write(file: &Path, notices: &VecDeque<Notice>) -> io::Result<()> {
     replace(file, &serde_json::to_vec(notices)?)
 }
@@ -159,5 +173,20 @@ fn read(file: &Path) -> VecDeque<Notice> {
             tracing::error!(%cause, file = %file.display(), "notices that waited cannot be read: they reach nobody");
             VecDeque::new()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waited_for_a_way_that_is_gone_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = ["e-mail-everybody.json", "webhook-group.json", "webhook-everybody.json", "told"];
+        names.iter().for_each(|name| fs::write(folder.path().join(name), "[]").unwrap());
+        forget_other_ways(folder.path(), &["e-mail"]);
+        let left = names.map(|name| folder.path().join(name).exists());
+        assert_eq!(left, [true, false, false, true]);
     }
 }

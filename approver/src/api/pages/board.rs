@@ -96,6 +96,8 @@ pub(super) struct AtWork {
     pub(super) wants_escort: bool,
     /// An operator froze it.
     pub(super) is_frozen: bool,
+    /// The shift changed, and nobody has accepted it yet.
+    pub(super) is_left: bool,
     pub(super) is_transferring: bool,
 }
 
@@ -110,9 +112,9 @@ pub(super) async fn show(State(pages): State<Pages>, inside: Inside) -> Response
 }
 
 async fn gather(pages: &Pages, inside: &Inside) -> Result<Board, Said> {
-    let CardsView { requests, .. } = inside.get("/api/v1/requests").await?;
-    let AsksView { asks, .. } = inside.get("/api/v1/asks").await?;
-    let SessionsView { sessions, .. } = inside.get("/api/v1/sessions").await?;
+    let CardsView { requests, .. } = inside.list("/api/v1/requests").await?;
+    let AsksView { asks, .. } = inside.list("/api/v1/asks").await?;
+    let SessionsView { sessions, .. } = inside.list("/api/v1/sessions").await?;
     let CutsView { cuts } = inside.get("/api/v1/cuts").await?;
     let status: Status = inside.get("/api/v1/status").await?;
     let (now, zone) = (status.now, pages.api.desk().with_state(|state| state.timezone()));
@@ -284,6 +286,7 @@ pub(super) fn at_work(session: &SessionView, of: Option<&Card>, now: Timestamp) 
         places: live.and_then(places).unwrap_or_default(),
         weaker: of.map(|card| marks(&card.votes)).unwrap_or_default(),
         is_frozen: session.frozen,
+        is_left: session.ended.is_none() && of.is_some_and(|card| card.handover.is_some()),
         is_transferring: live.is_some_and(|live| live.transferring),
     }
 }
