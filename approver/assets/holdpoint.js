@@ -13,6 +13,10 @@ const WORDS = {
   notThere: "You have not said yet that you are there.",
   noLonger: "You count as there no longer. Say that you are there.",
   nobody: "nobody",
+  newestOf: (count) => `This is the newest of ${count} screens that are open.`,
+  lostPicture: (why) => `The picture was lost: ${why}. The session goes on, and what is done is listed below. Whoever connects anew is seen again.`,
+  noScreen: "No screen is open now. So it looked last.",
+  skipped: "Skipped: what came took long to reach you, and some of what was drawn in between was not shown. This is how it stands.",
   stopped: {
     "by-operator": "Paused: an operator froze the technician's input.",
     "nobody-watches": "Input waits: nobody who watches has said that they are there.",
@@ -413,6 +417,42 @@ const escorting = () => {
   };
 };
 
+// A screen over VNC, drawn part by part, in the order in which they came.
+const painting = () => {
+  const canvas = document.getElementById("picture");
+  const note = document.getElementById("pictured");
+  const context = canvas.getContext("2d", { alpha: false });
+  let standing = "";
+  let drawn = Promise.resolve();
+  const say = (words) => {
+    note.hidden = words === "";
+    if (note.textContent !== words) note.textContent = words;
+  };
+  const then = (act) => { drawn = drawn.then(act).catch((error) => say(WORDS.lostPicture(error.message))); };
+  return {
+    vnc: ({ screen }) => then(() => {
+      canvas.classList.toggle("past", screen === null);
+      if (screen === null) {
+        standing = canvas.hidden ? "" : WORDS.noScreen;
+      } else {
+        const { connections, width, height, lost } = screen;
+        standing = lost !== null ? WORDS.lostPicture(lost) : connections > 1 ? WORDS.newestOf(connections) : "";
+        canvas.hidden = lost !== null || width * height === 0;
+        // Forgets what was drawn, too.
+        [canvas.width, canvas.height] = [width, height];
+      }
+      say(standing);
+    }),
+    picture: ({ x, y, data, skipped }) => then(async () => {
+      const part = await createImageBitmap(new Blob([bytes(data)], { type: "image/png" }));
+      context.drawImage(part, x, y);
+      part.close();
+      say(skipped ? WORDS.skipped : standing);
+    }),
+    over: () => then(() => canvas.classList.add("past")),
+  };
+};
+
 const watch = (screen) => {
   const said = document.getElementById("watched");
   const stopped = document.getElementById("stopped");
@@ -437,7 +477,17 @@ const watch = (screen) => {
     document.getElementById("passing").hidden = lines.length === 0;
     if (isAtEnd) log.scrollTop = log.scrollHeight;
   };
+  const painter = painting();
   listen(screen.dataset.watch, {
+    vnc: (event, heard) => {
+      heard();
+      said.textContent = "";
+      painter.vnc(JSON.parse(event.data));
+    },
+    picture: (event, heard) => {
+      heard();
+      painter.picture(JSON.parse(event.data));
+    },
     happened: (event, heard) => {
       heard();
       said.textContent = "";
@@ -460,6 +510,7 @@ const watch = (screen) => {
       escort({ there: [], yours_seconds: null, warn_seconds: 0 });
       const over = JSON.parse(event.data);
       draw(over);
+      painter.over();
       said.textContent = `Over: ${over.in_words}.`;
     },
     closed: () => {

@@ -2,13 +2,14 @@
 //! the crate above. Nothing here decides; nothing here may block.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use policies::events::Ending;
 use policies::ids::SessionId;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use crate::capture::{Capture, Wanted};
 use crate::clock::Boot;
@@ -77,8 +78,87 @@ pub struct Watch {
     pub happened: Vec<Happened>,
     /// What follows.
     pub frames: WatchFrames,
+    /// Its screens over VNC.
+    pub screens: Arc<dyn Screens>,
     /// Sits there; leaving is dropping it.
     pub seat: Box<dyn Send + Sync>,
+}
+
+/// The screens of a session, as its targets draw them over VNC. A spectator looks when it wants to: what changed since its last
+/// look is one picture, however much came in between, so a slow one misses nothing that still stands and holds nothing up.
+pub trait Screens: Send + Sync {
+    /// Told whenever a look might find something new.
+    fn changed(&self) -> watch::Receiver<()>;
+    /// Which is shown, and how it stands; none where none is open.
+    fn shown(&self) -> Option<ScreenFacts>;
+    /// What is new to whoever has seen so much. Work of some milliseconds, and more where all of a large screen is new.
+    fn look(&self, seen: SeenScreen) -> Look;
+}
+
+/// What a spectator has seen of a session's screens. By default, nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SeenScreen {
+    /// Of which connection.
+    pub connection: u32,
+    /// How often it had another size until then.
+    pub sizes: u64,
+    /// How often it was drawn on.
+    pub stamp: u64,
+}
+
+/// What a look found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// With which the next look goes on.
+    pub seen: SeenScreen,
+    /// Which is shown, as [`Screens::shown`] has it.
+    pub screen: Option<ScreenFacts>,
+    /// What changed on it, to be drawn over what was seen.
+    pub pieces: Vec<ScreenPiece>,
+}
+
+/// A screen that is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScreenFacts {
+    /// The connection whose it is: the newest.
+    pub connection: u32,
+    /// How many are open.
+    pub connections: usize,
+    /// How large it is, in pixels; 0 until the target has said so.
+    pub width: u16,
+    /// Likewise.
+    pub height: u16,
+    /// Why its picture cannot be followed any further, in words. The connection itself goes on.
+    pub lost: Option<String>,
+}
+
+/// A part of a screen, of some ten thousand pixels at most.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScreenPiece {
+    /// Where its left upper corner is.
+    pub x: u16,
+    /// Likewise.
+    pub y: u16,
+    /// Its pixels.
+    pub png: Bytes,
+}
+
+/// Of a session that has none.
+#[derive(Debug, Default)]
+pub struct NoScreens(watch::Sender<()>);
+
+impl Screens for NoScreens {
+    fn changed(&self) -> watch::Receiver<()> {
+        self.0.subscribe()
+    }
+
+    fn shown(&self) -> Option<ScreenFacts> {
+        None
+    }
+
+    fn look(&self, seen: SeenScreen) -> Look {
+        Look { seen, screen: None, pieces: Vec::new() }
+    }
 }
 
 /// The frames a spectator gets. Bounded: a slow one misses some, and gets a fresh screen in their place.

@@ -38,7 +38,7 @@ use crate::cuts::CutsFile;
 use crate::desk::{Alarm, Desk, DeskFault, DeskParts};
 use crate::directory::memory::MemoryDirectory;
 use crate::directory::{Change, Directory, DirectoryFault, Dumped, Key, Listed, Table};
-use crate::floor::{Floor, Joined, LiveSession, Shown, Watch, WatchFrames};
+use crate::floor::{Floor, Joined, LiveSession, NoScreens, Shown, Watch, WatchFrames};
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{AppendError, Entry, Head, Journal, ReadError};
 use crate::lease::{Ask, Lease};
@@ -689,7 +689,7 @@ impl Floor for TestFloor {
             happened: Vec::new(),
             frames: sender.subscribe(),
         }));
-        Some(Watch { screen, happened, frames, seat: Box::new(()) })
+        Some(Watch { screen, happened, frames, screens: Arc::new(NoScreens::default()), seat: Box::new(()) })
     }
 
     fn capture(&self, wanted: Wanted) -> Option<Capture> {

@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use recordings::notes::Size;
 use recordings::screen::{DEFAULT_SIZE, Screen};
 
-use crate::api::types::{HappenedLine, WatchLine};
+use crate::api::types::{HappenedLine, VncScreen, WatchLine};
 
 /// What the API sent is not as [`WatchLine`] says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +57,8 @@ pub enum Took {
     Drew,
     /// Something was done outside the terminals.
     Happened,
+    /// Another screen over VNC is shown, or none, or it stands otherwise.
+    Vnc,
     /// The session is over, or this person may watch no longer; why, in words.
     Over(String),
 }
@@ -66,6 +68,7 @@ pub struct Watched {
     screen: Screen,
     has_terminal: bool,
     happened: VecDeque<HappenedLine>,
+    vnc: Option<VncScreen>,
 }
 
 /// So many lines of what was done are at hand.
@@ -73,7 +76,7 @@ const HAPPENED_MAX: usize = 200;
 
 impl Default for Watched {
     fn default() -> Self {
-        Self { screen: Screen::new(DEFAULT_SIZE), has_terminal: false, happened: VecDeque::new() }
+        Self { screen: Screen::new(DEFAULT_SIZE), has_terminal: false, happened: VecDeque::new(), vnc: None }
     }
 }
 
@@ -105,7 +108,12 @@ impl Watched {
                 self.happened.drain(..beyond);
                 return Ok(Took::Happened);
             }
-            WatchLine::Still | WatchLine::Standing { .. } => return Ok(Took::Nothing),
+            WatchLine::Vnc { screen } => {
+                self.vnc.clone_from(screen);
+                return Ok(Took::Vnc);
+            }
+            // Drawn by whoever asked for pictures.
+            WatchLine::Picture { .. } | WatchLine::Still | WatchLine::Standing { .. } => return Ok(Took::Nothing),
             WatchLine::Over { in_words } => return Ok(Took::Over(in_words.clone())),
         }
         Ok(Took::Drew)
@@ -119,6 +127,11 @@ impl Watched {
     /// Whether there is a terminal at all: else the screen is empty.
     pub const fn has_terminal(&self) -> bool {
         self.has_terminal
+    }
+
+    /// The screen over VNC that is shown to those who see pictures.
+    pub const fn vnc(&self) -> Option<&VncScreen> {
+        self.vnc.as_ref()
     }
 
     /// What was done of late outside the terminals, oldest first.

@@ -1,7 +1,9 @@
 //! Parsers of bytes that strangers send or could have changed, each as one function of bytes that must not panic and keeps
 //! what it promises. `tests/tests/fuzz.rs` replays the corpus in `tests/fuzz` and small changes of it.
 
+use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,6 +22,7 @@ use proxy::config::Config;
 use proxy::files::judge::{Asked, Verdict, judge};
 use proxy::files::{Inspect, Inspected, Next, UploadStep};
 use proxy::flow::WindowSize;
+use proxy::gates::vnc::screen::{Canvas, Decoder, Glance, Said, Source};
 use proxy::gates::{Gate, Judge, Mode, Need, Passed, Piece, cip, modbus, s7, vnc};
 use proxy::telnet::{Codec, Decoded};
 use recordings::block::{BlockHeader, raw_frames};
@@ -68,6 +71,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "plant-file", run: plant_file },
     Target { name: "s7", run: s7 },
     Target { name: "scp", run: scp },
+    Target { name: "screen", run: screen },
     Target { name: "segment", run: segment },
     Target { name: "sftp", run: sftp },
     Target { name: "signature", run: signature },
@@ -380,6 +384,31 @@ fn vnc(bytes: &[u8]) {
     assert!(out <= received, "bytes from nowhere");
     let looks = |piece: &Piece| !matches!(piece, Piece::Passed(bytes) if ![0, 2, 3, 150, 248].contains(&bytes[0]));
     assert!(all.iter().flat_map(|passed| &passed.to_target).all(looks), "{all:?}");
+}
+
+/// What a target says behind the handshake, and in between the technician's program, which may ask for another form of pixels:
+/// what is drawn is within the screen.
+fn screen(bytes: &[u8]) {
+    struct Script(VecDeque<Said>);
+    impl Source for Script {
+        fn next(&mut self) -> Option<Said> {
+            self.0.pop_front()
+        }
+    }
+    let at = Instant::now();
+    let said = pieces(bytes).map(|(upward, piece)| match (upward, piece.as_ref().try_into()) {
+        (true, Ok(format)) => Said::Format(format),
+        (true, Err(_)) => Said::NoMoreUpdates,
+        (false, _) => Said::Target { bytes: piece, at },
+    });
+    let canvas = Arc::new(Canvas::new(Arc::default()));
+    let ended = Decoder::new(Script(said.collect()), Arc::clone(&canvas)).run();
+    assert!(!format!("{ended:?}").contains(char::is_control));
+    let cut = canvas.look(Glance::default());
+    for piece in &cut.pieces {
+        assert!(piece.x + piece.width <= cut.width && piece.y + piece.height <= cut.height);
+        assert_eq!(piece.rgb.len(), 3 * usize::from(piece.width) * usize::from(piece.height));
+    }
 }
 
 /// Lets data be read, and nothing else.

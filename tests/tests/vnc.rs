@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -10,8 +10,10 @@ use policies::actions::Action;
 use policies::time::Seconds;
 use recordings::frame::Stream;
 use recordings::notes::Note;
+use tests::browser::Browser;
 use tests::commands::{find, holdpoint, json, log_in};
 use tests::peers::{Display, free_port};
+use tests::process::start_on_a_terminal;
 use tests::{Options, Person, Plant, Running, eventually, run, start};
 
 const HOUR: Seconds = Seconds(3_600);
@@ -33,7 +35,7 @@ fn plant_with_screen(port: u16, keys: &str, granted: &[Action]) -> Plant {
          actions = [\"observe\", \"operate\", \"control\"]\nduration_max = \"4h\"\nidle = \"4h\"\n\
          approvals = [{{ from = \"shift-lead\", count = 1 }}]\nwork_order = \"optional\"\n"
     );
-    let mut plant = Plant::ready(Options { more, ..Options::default() });
+    let mut plant = Plant::ready(Options { more, later: vec!["kim"], ..Options::default() });
     plant.decide(|office| office.set_secret("screen", format!("{PASSWORD}\n").as_bytes()));
     plant.grant("tess", "hmi-3", granted, HOUR);
     plant.serve();
@@ -58,6 +60,13 @@ fn click_and_type(display: &Display, key: &str) {
     let keys = ["key", key, "key", "Return"];
     let acts = [&["windowfocus", window][..], &place, &["click", "1"], &keys].concat();
     run(&mut display.program("xdotool", &acts), b"").ok();
+}
+
+fn password_in(folder: &Path) -> PathBuf {
+    let password = folder.join("password");
+    let hidden = run(Command::new("tigervncpasswd").arg("-f"), format!("{PASSWORD}\n").as_bytes()).ok();
+    std::fs::write(&password, hidden.out).expect("a file");
+    password
 }
 
 /// The machine's screen, with a program on it that tells what is pressed.
@@ -86,9 +95,7 @@ fn viewer(display: &Display, port: u16, more: &[&str]) -> Running {
 #[test]
 fn who_may_look_touches_nothing_until_an_operator_said_yes_and_throws_nobody_off() {
     let folder = tempfile::tempdir().expect("a folder");
-    let password = folder.path().join("password");
-    let hidden = run(Command::new("tigervncpasswd").arg("-f"), format!("{PASSWORD}\n").as_bytes()).ok();
-    std::fs::write(&password, hidden.out).expect("a file");
+    let password = password_in(folder.path());
     let port = free_port();
     let (_screen, panel) = screen(&password, port);
     let desk = || Display::virtual_screen("800x600x24");
@@ -226,4 +233,82 @@ fn what_is_pressed_while_an_operator_has_stopped_input_reaches_no_screen() {
         panel.said().contains("keysym 0x63, c")
     });
     assert!(!panel.said().contains("keysym 0x62, b"), "what was stopped is not caught up on");
+}
+
+/// JavaScript that says whether the watched picture has about this colour there. Photographs are drawn by what loses a little.
+fn shows(colour: u32, x: u16, y: u16) -> String {
+    let [_, red, green, blue] = colour.to_be_bytes();
+    format!(
+        "(() => {{ const picture = document.getElementById('picture'); if (!picture || picture.hidden) return false; \
+         const seen = picture.getContext('2d').getImageData({x}, {y}, 1, 1).data; \
+         return [{red}, {green}, {blue}].every((part, n) => Math.abs(part - seen[n]) < 9); }})()"
+    )
+}
+
+/// Of the same screen, at once and later: what is drawn, what is drawn anew, by two encodings, and how it ends.
+#[test]
+fn an_operator_sees_the_screen_as_it_stands_and_as_it_changes() {
+    const RED: u32 = 0xc8_1e28;
+    const BLUE: u32 = 0x14_3cdc;
+    const GREEN: u32 = 0x0a_9632;
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    let (screen, _panel) = screen(&password_in(folder.path()), port);
+    let _red = screen.paint(RED, [0, 0, 640, 480]);
+    let plant = looking_at(port);
+    let Some(mut browser) = Browser::new(&plant) else { return };
+    browser.has_a_passkey();
+    browser.enrols("kim", &plant.codes["kim"]);
+    browser.signs_in();
+    let (_ssh, local) = forward(plant.tess(), port);
+    let technicians = Display::virtual_screen("800x600x24");
+    let _theirs = viewer(&technicians, local, &["-SecurityTypes", "None"]);
+
+    browser.says("At work: 1");
+    browser.click("hmi-3 / vnc");
+    browser.click("Watch");
+    browser.until(&shows(RED, 320, 240));
+    browser.says("opened the screen, 640 by 480");
+    let _blue = screen.paint(BLUE, [100, 100, 200, 150]);
+    browser.until(&shows(BLUE, 200, 175));
+    browser.until(&shows(RED, 320, 240));
+    browser.look("watch-screen");
+    // As on a telephone.
+    browser.evaluate("document.querySelector('main').style.width = '320px'");
+    let fits = "(({ width, height }) => width <= 320 && Math.abs(width / height - 640 / 480) < 0.05)";
+    browser.until(&format!("{fits}(document.getElementById('picture').getBoundingClientRect())"));
+
+    // Nothing is drawn any more, and who comes now sees all of it.
+    browser.click("Watch no longer");
+    browser.says("Watch");
+    browser.click("Watch");
+    browser.until(&shows(BLUE, 200, 175));
+    browser.until(&shows(RED, 20, 20));
+    log_in(&plant, "lee");
+    let session = find(&json(&plant, "lee", &["sessions"]), "session").expect("it runs");
+    let mut terminal = start_on_a_terminal(&plant.as_person("lee", &["watch", &session]));
+    terminal.until("opened the screen, 640 by 480");
+    terminal.until("The screen, 640 by 480, is to be watched on its page:");
+    terminal.until(&format!("https://holdpoint.mill3.example:9443/sessions/{session}"));
+    drop(terminal);
+
+    // By another encoding, in eight colours of each kind, beside the first.
+    let by_zrle =
+        ["-SecurityTypes", "None", "-AutoSelect=0", "-PreferredEncoding=ZRLE", "-FullColor=0", "-LowColorLevel=2"];
+    let others = Display::virtual_screen("800x600x24");
+    let second = viewer(&others, local, &by_zrle);
+    browser.says("This is the newest of 2 screens that are open.");
+    let _green = screen.paint(GREEN, [300, 200, 100, 100]);
+    browser.until("document.getElementById('picture').getContext('2d').getImageData(350, 250, 1, 1).data[1] > 120");
+    drop(second);
+    browser.until(&shows(GREEN, 350, 250));
+    browser.until("document.getElementById('pictured').hidden");
+    browser.look("watch-screen-green");
+    let complaints = browser.complaints().to_string();
+    assert!(!complaints.contains("Content Security Policy"), "{complaints}");
+
+    holdpoint(&plant, "lee", &["cut", &session]).ok();
+    browser.says("Over:");
+    browser.until("document.getElementById('picture').classList.contains('past')");
+    browser.look("watch-screen-over");
 }

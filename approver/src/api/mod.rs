@@ -47,6 +47,7 @@ mod feed;
 mod guard;
 mod keeping;
 mod logs;
+mod looking;
 mod metrics;
 pub mod once;
 mod openapi;

@@ -359,6 +359,7 @@ fn about_sessions() -> Vec<Route> {
         read("/api/v1/sessions/{session}/watch", sessions::watch)
             .for_(OPERATOR, "Watch a session live, from the screen as it stands; that you watch is journaled.")
             .with_key_alone()
+            .query("pictures", "`true`: also the picture of a screen over VNC, as it changes.")
             .gives_lines::<types::WatchLine>(),
         read("/api/v1/capture", capture::capture)
             .for_(

@@ -20,12 +20,13 @@ use tokio::time::Instant;
 
 use super::Api;
 use super::guard::{Asked, At, Caller, Sent};
+use super::looking::Eyes;
 use super::problem::Problem;
 use super::requests::page;
 use super::staying::{self, Hangup, Reading};
 use super::types::{
     Acted, Disconnected, EscortLine, Escorting, HappenedLine, SessionView, SessionsView, Tell, ToldAnswer, Wanted,
-    WatchLine,
+    WatchLine, WatchWanted,
 };
 use crate::clock::Boot;
 use crate::desk::Watching;
@@ -34,6 +35,8 @@ use crate::floor::{Happened, Shown, WatchFrame};
 use crate::lease::{Frozen, Orders};
 use crate::people::NotDone;
 
+/// Who takes a piece after so long misses some of what is drawn meanwhile.
+const SLOW: Duration = Duration::from_secs(2);
 /// So long nothing is sent before a line says that the connection stands.
 const STILL_EVERY: Duration = Duration::from_secs(5);
 
@@ -187,6 +190,7 @@ pub(super) async fn watch(
     caller: Caller,
     hangup: Hangup,
     At(session): At<SessionId>,
+    Asked(WatchWanted { pictures }): Asked<WatchWanted>,
 ) -> Result<Response, Problem> {
     let watching = api.desk().watch(session, caller.person()).await?;
     let mut due = VecDeque::from([line(&WatchLine::Screen { data: BASE64.encode(&watching.watch.screen) })]);
@@ -195,7 +199,9 @@ pub(super) async fn watch(
     }
     let person = caller.person();
     let (rule, orders) = (api.rule_of(session), api.desk().orders(session));
-    let seat = Seat { api: api.clone(), person, rule, watching, orders, stands: None, due, over: false };
+    let eyes = Eyes::new(Arc::clone(&watching.watch.screens), pictures);
+    let seat =
+        Seat { api: api.clone(), person, rule, watching, eyes, orders, stands: None, due, over: false, given: None };
     let lines = staying::body(&api, &hangup, move |state| may_watch(state, person), seat);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, lines).into_response())
@@ -211,12 +217,15 @@ struct Seat {
     /// Frozen into the session's request.
     rule: Option<Arc<Rule>>,
     watching: Watching,
+    eyes: Eyes,
     orders: Option<Orders>,
     /// What was told last of how it stands.
     stands: Option<Stands>,
     /// What is to be told next.
     due: VecDeque<Bytes>,
     over: bool,
+    /// When the last piece was given: the next is asked for when that has been taken.
+    given: Option<Instant>,
 }
 
 /// How a watched session stands for one of its watchers.
@@ -273,14 +282,25 @@ async fn changed(orders: &mut Option<Orders>) {
 
 impl Reading for Seat {
     async fn next(&mut self) -> Option<Bytes> {
-        if let Some(due) = self.due.pop_front() {
-            return Some(due);
+        if self.given.is_some_and(|given| given.elapsed() >= SLOW) {
+            self.eyes.were_held_up();
         }
-        if self.over {
+        let piece = self.piece().await;
+        self.given = Some(Instant::now());
+        piece
+    }
+}
+
+impl Seat {
+    async fn piece(&mut self) -> Option<Bytes> {
+        if self.over && self.due.is_empty() {
             return None;
         }
         let still_at = Instant::now() + STILL_EVERY;
         let frame = loop {
+            if let Some(due) = self.due.pop_front() {
+                return Some(due);
+            }
             let size = self.api.desk().head().size;
             if !self.api.desk().with_state(|state| may_watch(state, self.person)) {
                 self.over = true;
@@ -294,6 +314,7 @@ impl Reading for Seat {
                 frame = frame => break frame,
                 () = self.api.desk().changed(size) => {}
                 () = changed(&mut self.orders) => {}
+                () = self.eyes.due() => self.due.extend(self.eyes.look().await.iter().map(line)),
             }
         };
         Some(line(&match frame {

@@ -1229,6 +1229,24 @@ pub enum WatchLine {
         /// Where the rule demands an escort.
         escort: Option<EscortLine>,
     },
+    /// Which screen over VNC is shown, and how it stands; whenever that changes. What was drawn of another one, or in another
+    /// size, is to be forgotten.
+    Vnc {
+        /// None where none is open any more.
+        screen: Option<VncScreen>,
+    },
+    /// A part of that screen, to be drawn over what was there; the whole comes first, in such parts. Only where `pictures` were
+    /// asked for, and a few times a second at most: what changed in between is one picture.
+    Picture {
+        /// Where its left upper corner is, in pixels.
+        x: u16,
+        /// Likewise.
+        y: u16,
+        /// Its pixels, a PNG in base64.
+        data: String,
+        /// You took what came before so slowly that some of what was drawn since was not shown. This is how it stands.
+        skipped: bool,
+    },
     /// Nothing happened for a while; the connection stands.
     Still,
     /// The session ended, or this person may watch no longer.
@@ -1236,6 +1254,21 @@ pub enum WatchLine {
         /// Why.
         in_words: String,
     },
+}
+
+/// A screen over VNC of a watched session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VncScreen {
+    /// The number of its connection in the recording: the newest is shown.
+    pub connection: u32,
+    /// How many screens are open.
+    pub connections: usize,
+    /// How large it is, in pixels; 0 until the target has said so.
+    pub width: u16,
+    /// Likewise.
+    pub height: u16,
+    /// Why its picture cannot be followed any further, in words; the connection itself goes on.
+    pub lost: Option<String>,
 }
 
 /// Something that was done in a watched session.
@@ -1773,6 +1806,15 @@ pub struct CaptureWanted {
     /// Of targets in this zone alone.
     #[serde(default)]
     pub zone: Option<ZoneName>,
+}
+
+/// What of a watched session is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchWanted {
+    /// The picture of a screen over VNC, too.
+    #[serde(default)]
+    pub pictures: bool,
 }
 
 /// From where on the journal is wanted.

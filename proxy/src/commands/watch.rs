@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use approver::api::types::{Escorting, SessionView, WatchLine};
+use approver::api::types::{Escorting, HappenedLine, SessionView, VncScreen, WatchLine};
 use approver::watching::{Lines, NotALine, Took, Watched};
 use jiff::tz::TimeZone;
 use policies::ids::SessionId;
@@ -49,7 +49,8 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         }
         let why = {
             let quiet = Quiet::begin();
-            let mut view = View::new(client.timezone());
+            let page = format!("{}/sessions/{}", client.profile().origin, args.session);
+            let mut view = View::new(client.timezone(), page);
             let keys = if quiet.reads_keys() && view.window.is_some() { Keys::of_terminal() } else { Keys::none() };
             let why = watch(client, args.session, &mut view, keys).await;
             saying::write(format_args!("{}", view.leave()));
@@ -174,6 +175,8 @@ struct View {
     /// What passes, as a screen.
     passing: Screen,
     timezone: TimeZone,
+    /// Where pictures are shown.
+    page: String,
     painter: Painter,
     window: Option<Size>,
     bar: Bar,
@@ -181,11 +184,11 @@ struct View {
 }
 
 impl View {
-    fn new(timezone: TimeZone) -> Self {
+    fn new(timezone: TimeZone, page: String) -> Self {
         let window = window();
         let (watched, painter) = (Watched::default(), Painter::new(window));
         let passing = Screen::new(DEFAULT_SIZE);
-        Self { watched, passing, timezone, painter, window, bar: Bar::default(), has_bar: false }
+        Self { watched, passing, timezone, page, painter, window, bar: Bar::default(), has_bar: false }
     }
 
     fn paint(&mut self) {
@@ -203,12 +206,28 @@ impl View {
         let size = self.window.map_or(DEFAULT_SIZE, |window| self.room(window));
         let mut passing = Screen::new(size);
         for (number, line) in self.watched.happened().iter().enumerate() {
-            let at = line.at.to_zoned(self.timezone.clone()).strftime("%H:%M:%S").to_string();
-            let (begins, words) = (if number == 0 { "" } else { "\r\n" }, plain(&line.words));
+            let begins = if number == 0 { "" } else { "\r\n" };
             let colour = if line.refused { "\x1b[1;31m" } else { "" };
-            passing.feed(format!("{begins}{colour}{at} {words}\x1b[0m").as_bytes());
+            passing.feed(format!("{begins}{colour}{}\x1b[0m", self.line(line)).as_bytes());
+        }
+        if let Some(screen) = self.watched.vnc() {
+            let begins = if self.watched.happened().is_empty() { "" } else { "\r\n" };
+            passing.feed(format!("{begins}\x1b[7m{}\x1b[0m", where_shown(screen, &self.page)).as_bytes());
         }
         self.passing = passing;
+    }
+
+    /// Beside a terminal there is room for the newest of what passes alone, for a while.
+    fn pass_by(&mut self) {
+        let newest = self.watched.happened().back();
+        let Some(line) = newest.map(|line| self.line(line)) else { return };
+        self.bar.passes(line, Instant::now());
+        self.draw_bar();
+    }
+
+    fn line(&self, line: &HappenedLine) -> String {
+        let at = line.at.to_zoned(self.timezone.clone()).strftime("%H:%M:%S").to_string();
+        format!("{at} {}", plain(&line.words))
     }
 
     /// The line stands in the last row, which is the screen's again where there is nothing to say.
@@ -253,9 +272,11 @@ impl Spectator for View {
         match self.watched.take(line).map_err(Fault::from)? {
             Took::Nothing => {}
             Took::Drew => self.paint(),
-            Took::Happened => {
+            Took::Happened | Took::Vnc => {
                 self.list();
-                if !self.watched.has_terminal() {
+                if self.watched.has_terminal() {
+                    self.pass_by();
+                } else {
                     self.paint();
                 }
             }
@@ -289,6 +310,14 @@ impl Spectator for View {
 
     fn tick(&mut self) {
         self.draw_bar();
+    }
+}
+
+/// A picture cannot stand on a terminal.
+fn where_shown(screen: &VncScreen, page: &str) -> String {
+    match &screen.lost {
+        Some(why) => format!("The picture of the screen was lost: {}. The session goes on.", plain(why)),
+        None => format!("The screen, {} by {}, is to be watched on its page:\r\n{page}", screen.width, screen.height),
     }
 }
 

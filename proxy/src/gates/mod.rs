@@ -193,6 +193,8 @@ pub struct Passed {
     pub to_technician: Vec<Piece>,
     /// That the target has to be there now though nothing goes to it, because it speaks first.
     pub wants_target: bool,
+    /// What was said about a screen, for whoever follows it.
+    pub screen: Vec<vnc::screen::Said>,
     /// What was done or refused, in order.
     pub verdicts: Vec<Verdict>,
     /// That the connection ends behind these pieces, and why.

@@ -22,6 +22,7 @@ use super::witness::Witness;
 use super::{CHANNELS_MAX, SshChannel, VendorChannel};
 use crate::floor::Telling;
 use crate::flow::Queue;
+use crate::gates::vnc::screen::Said;
 use crate::legs::Legs;
 use crate::ssh::channel::{Carried, CarryFault, End, Terms, VendorEnd, Voice, carry};
 use crate::ssh::target::{TargetFault, TargetPool};
@@ -66,6 +67,10 @@ impl Attending for Shared {
             action: operation.class,
         };
         self.counts.operated(&of, operation.times, operation.refused.is_some());
+    }
+
+    fn shown(&self, connection: u32, said: Said) {
+        self.witness.seen().gallery().screens().said(connection, said);
     }
 
     fn transferring(&self, transferring: bool) {

@@ -1,5 +1,5 @@
-//! What spectators of a session see: its terminals, as they stand and as they change, and what is done outside them. It taps the relay and never the
-//! store. Who may watch is the Desk's to say; how a view is made harmless is the viewer's.
+//! What spectators of a session see: its terminals, as they stand and as they change, and what is done outside them; screens
+//! are beside, in [`Screens`]. It taps the relay and never the store. Who may watch is the Desk's to say; how a view is made harmless is the viewer's.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -13,6 +13,8 @@ use recordings::block::Keyframe;
 use recordings::notes::Size;
 use recordings::screen::DEFAULT_SIZE;
 use tokio::sync::broadcast;
+
+use super::screens::Screens;
 
 /// The number of no terminal: channels are counted from 1.
 const NONE: u32 = 0;
@@ -28,6 +30,7 @@ const BEHIND_MAX: usize = 32;
 #[derive(Default)]
 pub(crate) struct Gallery {
     stage: Mutex<Stage>,
+    screens: Arc<Screens>,
     seats: AtomicUsize,
 }
 
@@ -91,8 +94,14 @@ impl Gallery {
         stage.send(|| WatchFrame::Happened(happened));
     }
 
+    /// The screens over VNC.
+    pub(crate) fn screens(&self) -> &Screens {
+        &self.screens
+    }
+
     /// A channel is closed.
     pub(crate) fn close(&self, channel: u32) {
+        self.screens.close(channel);
         let mut stage = self.stage();
         stage.terminals.remove(&channel);
         if stage.shown == channel {
@@ -120,6 +129,7 @@ impl Gallery {
 
     /// The session is over.
     pub(crate) fn over(&self, ending: &Ending) {
+        self.screens.close_all();
         self.stage().send(|| WatchFrame::Over(ending.clone()));
     }
 
@@ -133,7 +143,7 @@ impl Gallery {
         let gallery = Arc::clone(self);
         let seat = Box::new(Seat::take(Arc::clone(self)));
         let (screen, happened, frames) = WatchFrames::join(Box::new(move || gallery.stage().join()));
-        Watch { screen, happened, frames, seat }
+        Watch { screen, happened, frames, screens: Arc::clone(&self.screens) as _, seat }
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {

@@ -23,6 +23,7 @@ mod gallery;
 mod judge;
 mod opening;
 mod running;
+mod screens;
 pub mod texts;
 mod witness;
 

@@ -28,6 +28,7 @@ use super::repeats::Repeats;
 use super::vendor::{VendorEnd, fill};
 use super::{Pace, Reach, Slot, TcpJudge, Turn};
 use crate::flow::{Brake, CHUNK_BYTES, Event, HIGH_BYTES, Leg, Moment, Queue, Valve};
+use crate::gates::vnc::screen::Said;
 use crate::gates::{self, Gate, Passed, Piece, Verdict};
 use crate::relay::{Made, Recorded, Recorder, RecordingFault, Tally, Tap, noted};
 
@@ -57,6 +58,8 @@ pub(crate) trait Attending: Sync {
     fn tell(&self, line: String);
     /// Operations passed or were refused.
     fn operated(&self, operation: &Operation);
+    /// This was said about the screen of a connection.
+    fn shown(&self, connection: u32, said: Said);
     /// A program transfer to the target began by this connection, or ended.
     fn transferring(&self, transferring: bool);
 }
@@ -463,6 +466,8 @@ impl<'a, R: Recorder> Carriage<'a, R> {
 
     /// Does what a gate says: what goes to the technician first, so that no later answer overtakes it.
     async fn act(&self, mut passed: Passed) -> Result<Option<End>, RecordingFault> {
+        // Before anything waits, so that it is in the order in which the gate read it.
+        passed.screen.drain(..).for_each(|said| self.attending.shown(self.number, said));
         let unreached = self.leave_out_what_reaches_nobody(&mut passed).await;
         passed.to_target.iter().for_each(|piece| self.note_course(false, piece));
         passed.verdicts.into_iter().for_each(|verdict| self.tell(verdict));

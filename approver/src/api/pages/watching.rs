@@ -1,6 +1,8 @@
 //! A session's screen on its page, as server-sent events: each is the whole screen as text, so that nothing in it can do
-//! anything to the browser, and whoever is slow sees what stands and not what was.
+//! anything to the browser, and whoever is slow sees what stands and not what was. Of a screen over VNC they are the parts of its
+//! picture that changed.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes};
@@ -42,7 +44,8 @@ pub(super) async fn screen(
         Ok(id) => id,
         Err(said) => return pages.refused(&inside, &said).await,
     };
-    let watching = inside.through(Method::GET, &format!("/api/v1/sessions/{id}/watch"), Body::empty()).await;
+    let watching =
+        inside.through(Method::GET, &format!("/api/v1/sessions/{id}/watch?pictures=true"), Body::empty()).await;
     if !watching.status().is_success() {
         return watching;
     }
@@ -61,6 +64,7 @@ pub(super) async fn screen(
         has_happened: false,
         time_zone,
         stands: None,
+        pictures: VecDeque::new(),
         over: None,
     };
     let body = staying::body(&api, &hangup, may_watch, seat);
@@ -81,6 +85,8 @@ struct Seat {
     time_zone: TimeZone,
     /// How it stands, where that was not told yet.
     stands: Option<Bytes>,
+    /// Which screen over VNC it is, and its parts, in order.
+    pictures: VecDeque<Bytes>,
     over: Option<String>,
 }
 
@@ -107,12 +113,16 @@ impl Seat {
         let (beat, still) = (Instant::now() + BEAT, Instant::now() + STILL_EVERY / 2);
         loop {
             if let Some(over) = &self.over {
-                return event("over", &json!({ "in_words": over, "lines": self.watched.screen().lines() }));
+                let (lines, has_terminal) = (self.watched.screen().lines(), self.watched.has_terminal());
+                return event("over", &json!({ "in_words": over, "lines": lines, "has_terminal": has_terminal }));
             }
             let is_new = self.is_new || self.has_happened;
             let until = if is_new { beat } else { still };
             if let Some(stands) = self.stands.take() {
                 return stands;
+            }
+            if let Some(picture) = self.pictures.pop_front() {
+                return picture;
             }
             match timeout_at(until, self.pieces.next()).await {
                 Err(_) if is_new => return self.shown(),
@@ -130,11 +140,19 @@ impl Seat {
     fn take(&mut self, piece: &[u8]) -> Result<(), NotALine> {
         self.lines.push(piece)?;
         while let Some(line) = self.lines.next_line()? {
-            if let WatchLine::Standing { stopped, escort } = &line {
-                self.stands = Some(event("standing", &json!({ "stopped": stopped, "escort": escort })));
+            match &line {
+                WatchLine::Standing { stopped, escort } => {
+                    self.stands = Some(event("standing", &json!({ "stopped": stopped, "escort": escort })));
+                }
+                WatchLine::Vnc { screen } => self.pictures.push_back(event("vnc", &json!({ "screen": screen }))),
+                WatchLine::Picture { x, y, data, skipped } => {
+                    let picture = json!({ "x": x, "y": y, "data": data, "skipped": skipped });
+                    self.pictures.push_back(event("picture", &picture));
+                }
+                _ => {}
             }
             match self.watched.take(&line)? {
-                Took::Nothing => {}
+                Took::Nothing | Took::Vnc => {}
                 Took::Drew => self.is_new = true,
                 Took::Happened => self.has_happened = true,
                 Took::Over(in_words) => self.over = Some(in_words),

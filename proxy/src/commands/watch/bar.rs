@@ -31,6 +31,8 @@ pub(super) struct Bar {
     code: Option<Zeroizing<String>>,
     /// What the gate said to the last wish.
     said: Option<String>,
+    /// The newest of what passes beside a terminal, and until when it is shown.
+    passes: Option<(String, Instant)>,
     /// What was rung for already.
     rung: Rung,
 }
@@ -43,6 +45,8 @@ enum Rung {
     Over,
 }
 
+/// So long what passes is shown.
+const PASSES: Duration = Duration::from_secs(10);
 /// A code is shorter.
 const CODE_BYTES_MAX: usize = 64;
 
@@ -57,6 +61,11 @@ impl Bar {
             (self.rung, self.said) = (Rung::Nothing, None);
         }
         self.escort = escort.cloned();
+    }
+
+    /// This passed beside a terminal.
+    pub(super) fn passes(&mut self, line: String, now: Instant) {
+        self.passes = Some((line, now + PASSES));
     }
 
     /// A key was pressed.
@@ -119,7 +128,8 @@ impl Bar {
             Some("not-accepted") => Some("SHIFT CHANGED: accept it."),
             _ => None,
         };
-        let parts = [self.said.clone(), stopped.map(str::to_owned), self.escort(now)];
+        let passes = self.passes.as_ref().filter(|(_, until)| *until > now).map(|(line, _)| line.clone());
+        let parts = [self.said.clone(), stopped.map(str::to_owned), self.escort(now), passes];
         let text = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
         (!text.is_empty()).then_some(text)
     }

@@ -4,6 +4,7 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use super::keys::Key;
+use super::screen::{self, Said};
 
 /// For the longest that says at its ninth byte how long it is.
 pub(super) const HEAD_BYTES: usize = 9;
@@ -118,12 +119,21 @@ impl Message {
     }
 }
 
-/// A SetEncodings without what would invite messages that nobody here can measure, or change what a pointer event means;
-/// nothing where all of it may stand. Each of the rest at most once.
+/// What follows from it for the picture.
+pub(super) fn of_screen(bytes: &[u8]) -> Option<Said> {
+    match bytes {
+        [0, _, _, _, format @ ..] => format.try_into().ok().map(Said::Format),
+        [150, 0, ..] => Some(Said::NoMoreUpdates),
+        _ => None,
+    }
+}
+
+/// A SetEncodings without what nobody here can follow, or would change what a pointer event means; nothing where all of it may
+/// stand. Each of the rest at most once.
 pub(super) fn filtered(bytes: &[u8]) -> Option<Bytes> {
     let mut kept: Vec<i32> = Vec::new();
     let asked = bytes[4..].chunks_exact(4).map(|encoding| number(encoding) as i32);
-    for encoding in asked.filter(|encoding| is_harmless(*encoding)) {
+    for encoding in asked.filter(|encoding| screen::understands(*encoding)) {
         if !kept.contains(&encoding) {
             kept.push(encoding);
         }
@@ -133,23 +143,7 @@ pub(super) fn filtered(bytes: &[u8]) -> Option<Bytes> {
     }
     let mut message = BytesMut::with_capacity(4 + 4 * kept.len());
     message.put_slice(&[2, 0]);
-    message.put_u16(u16::try_from(kept.len()).expect("fewer encodings are harmless than a u16 counts"));
+    message.put_u16(u16::try_from(kept.len()).expect("fewer encodings are understood than a u16 counts"));
     kept.into_iter().for_each(|encoding| message.put_i32(encoding));
     Some(message.freeze())
-}
-
-/// Whether it is a form of picture, or makes the target say something in the stream of pictures alone, or invites nothing
-/// but messages of [`measure`].
-const fn is_harmless(encoding: i32) -> bool {
-    matches!(encoding,
-        // Raw, CopyRect, RRE, CoRRE, Hextile, zlib, Tight, zlibhex, TRLE, ZRLE, ZYWRLE, JPEG, JRLE, H.264.
-        0 | 1 | 2 | 4 | 5 | 6 | 7 | 8 | 15 | 16 | 17 | 21 | 22 | 50
-        // JPEG's quality, compression, and JPEG's quality and colours again, finer.
-        | -32..=-23 | -256..=-247 | -512..=-412 | -768..=-763
-        // DesktopSize, LastRect, PointerPos, Cursor, X Cursor, Tight PNG, keyboard lights.
-        | -223 | -224 | -232 | -239 | -240 | -260 | -261
-        // DesktopName, ExtendedDesktopSize (invites 251), Fence (248), ContinuousUpdates (150), Cursor with Alpha.
-        | -307 | -308 | -312 | -313 | -314
-        // VMware's cursor and its lights.
-        | 0x574d_5664 | 0x574d_5668)
 }

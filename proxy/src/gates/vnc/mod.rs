@@ -1,13 +1,14 @@
 //! VNC (RFB, RFC 6143): look, and touch only where that was granted. The gate ends the handshake on both sides, logs in to
 //! the target with a password that the technician never sees, and reads every message of the technician's program from then
 //! on. RFB has no answer that says no: what may not pass is swallowed, which neither side can notice. What the target says
-//! is passed as it comes, because a picture cannot wait until it is whole.
+//! is passed as it comes, because a picture cannot wait until it is whole; who watches sees it as [`screen`] reads it beside.
 
 mod handshake;
 mod input;
 mod keys;
 mod message;
 mod password;
+pub mod screen;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use super::{End, Gate, Judge, Need, Passed, Piece, Verdict};
 use handshake::{ClientInit, Failure, Handshake, left_out};
 use input::{Goes, Input, KeyEvent};
 use message::{Message, measure};
+use screen::Said;
 use telling::{Act, Telling};
 
 /// Carries one VNC connection; with the password that opens the target, where one was set.
@@ -96,7 +98,10 @@ impl Vnc {
         let mut tell = |act, refused| self.telling.add(act, refused, now, &mut passed.verdicts);
         let goes = match Message::read(&bytes) {
             looks @ (Message::Looks | Message::Encodings) => match judge.may_pass(Need::Sight) {
-                Ok(()) if looks == Message::Looks => Goes::Unchanged,
+                Ok(()) if looks == Message::Looks => {
+                    passed.screen.extend(message::of_screen(&bytes));
+                    Goes::Unchanged
+                }
                 Ok(()) => message::filtered(&bytes).map_or(Goes::Unchanged, Goes::As),
                 Err(why) => {
                     tell(Act::Looked, Some(why));
@@ -183,6 +188,7 @@ impl Gate for Vnc {
             }
             Phase::Open(size) => {
                 passed.verdicts.extend(opened(size, &chunk));
+                passed.screen.push(Said::Target { bytes: chunk.clone(), at: now });
                 passed.to_technician.push(Piece::Passed(chunk));
             }
             Phase::Ended => left_out(&mut passed.to_technician, chunk.len()),

@@ -1,0 +1,120 @@
+//! ZRLE (7.7.6): tiles of few colours or of runs, in one stream of zlib.
+
+use super::Brush;
+use super::canvas::Area;
+use super::format::Packed;
+use super::plain::{pixel, pixels};
+use super::reader::{Octets, Reader, Source, Stop, lost};
+use super::zlib::Inflater;
+
+const TILE: usize = 64;
+
+pub(super) fn rectangle<S: Source>(
+    reader: &mut Reader<S>,
+    brush: &Brush,
+    area: Area,
+    stream: &mut Inflater,
+) -> Result<(), Stop> {
+    let length = reader.u32()?;
+    reader.work(area.pixels())?;
+    let mut inflating = stream.inflate(reader, length);
+    let mut drawn = vec![0; TILE * TILE];
+    for tile in area.tiles(TILE) {
+        self::tile(&mut inflating, brush, tile, &mut drawn[..tile.width * tile.height])?;
+    }
+    inflating.finish()
+}
+
+fn tile(from: &mut impl Octets, brush: &Brush, tile: Area, drawn: &mut [u32]) -> Result<(), Stop> {
+    let packed = brush.format.compact();
+    let mut palette = [0; 128];
+    match from.u8()? {
+        0 => return pixels(from, brush, packed, tile),
+        1 => drawn.fill(pixel(from, brush, packed)?),
+        count @ 2..=16 => {
+            let palette = &mut palette[..count.into()];
+            read_palette(from, brush, packed, palette)?;
+            packed_indexes(from, palette, tile.width, drawn)?;
+        }
+        128 => runs(from, drawn, |from| {
+            let colour = pixel(from, brush, packed)?;
+            Ok((colour, run_length(from)?))
+        })?,
+        count @ 130.. => {
+            let palette = &mut palette[..usize::from(count - 128)];
+            read_palette(from, brush, packed, palette)?;
+            runs(from, drawn, |from| {
+                let index = from.u8()?;
+                let length = if index & 0x80 != 0 { run_length(from)? } else { 1 };
+                Ok((colour_of(palette, index & 0x7f)?, length))
+            })?;
+        }
+        kind => return lost(format!("the target sent a tile of form {kind}, which nobody knows")),
+    }
+    brush.draw(tile, drawn);
+    Ok(())
+}
+
+fn read_palette(from: &mut impl Octets, brush: &Brush, packed: Packed, palette: &mut [u32]) -> Result<(), Stop> {
+    for colour in palette {
+        *colour = pixel(from, brush, packed)?;
+    }
+    Ok(())
+}
+
+pub(super) fn colour_of(palette: &[u32], index: u8) -> Result<u32, Stop> {
+    match palette.get(usize::from(index)) {
+        Some(colour) => Ok(*colour),
+        None => lost("the target named a colour that its palette has not"),
+    }
+}
+
+fn packed_indexes(from: &mut impl Octets, palette: &[u32], width: usize, drawn: &mut [u32]) -> Result<(), Stop> {
+    let bits = match palette.len() {
+        ..=2 => 1,
+        3..=4 => 2,
+        _ => 4,
+    };
+    let each = 8 / bits;
+    for row in drawn.chunks_exact_mut(width) {
+        for pixels in row.chunks_mut(each) {
+            let byte = from.u8()?;
+            for (n, pixel) in pixels.iter_mut().enumerate() {
+                *pixel = colour_of(palette, byte >> (8 - bits * (n + 1)) & ((1 << bits) - 1))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn runs<O: Octets>(
+    from: &mut O,
+    drawn: &mut [u32],
+    mut next: impl FnMut(&mut O) -> Result<(u32, usize), Stop>,
+) -> Result<(), Stop> {
+    let mut rest = drawn;
+    while !rest.is_empty() {
+        let (colour, length) = next(from)?;
+        let Some((now, after)) = rest.split_at_mut_checked(length) else {
+            return lost("the target drew a run that is longer than its tile");
+        };
+        now.fill(colour);
+        rest = after;
+    }
+    Ok(())
+}
+
+/// One more than the sum of bytes up to the first that is not 255.
+fn run_length(from: &mut impl Octets) -> Result<usize, Stop> {
+    let mut length = 1;
+    loop {
+        let byte = from.u8()?;
+        length += usize::from(byte);
+        if byte < 255 {
+            return Ok(length);
+        }
+        if length > TILE * TILE {
+            return lost("the target drew a run that is longer than its tile");
+        }
+    }
+}
