@@ -74,6 +74,8 @@ kinds! {
     Locked "locked" true,
     /// An emergency grant waits for somebody to look back at it.
     Emergency "emergency" false,
+    /// A guest's visit waits for somebody to look back at it.
+    Guest "guest" false,
     /// A cut stands.
     Cut "cut" false,
     /// A request waits although everybody was told.
@@ -288,10 +290,11 @@ impl Lookout {
             for cut in state.cuts.keys() {
                 stands(Kind::Cut, Some(cut.to_string()), format!("cut {cut} stands"));
             }
-            let looked_back = |case: &policies::state::Case| case.reviewed || !case.asked.emergency;
-            let emergencies = state.cases.iter().filter(|(_, case)| case.granted.is_some() && !looked_back(case));
-            for (request, case) in emergencies {
+            for (request, case) in state.cases.iter().filter(|(_, case)| case.wants_review()) {
                 stands(Kind::Emergency, Some(request.to_string()), emergency(*request, &case.request.target));
+            }
+            for (guest, visit) in state.guests.iter().filter(|(_, visit)| visit.wants_review(now)) {
+                stands(Kind::Guest, Some(guest.to_string()), guest_gone(*guest, &visit.statement.target));
             }
             for (request, case) in &state.cases {
                 let handover = state.handover(case, now).filter(|handover| case.unaccepted || handover.red <= now);
@@ -425,6 +428,10 @@ fn unaccepted(request: RequestId, case: &policies::state::Case) -> String {
 
 fn emergency(request: RequestId, target: &policies::ids::TargetName) -> String {
     format!("the emergency grant {request} for {target} waits for somebody to look back at it")
+}
+
+fn guest_gone(guest: policies::ids::GuestId, target: &policies::ids::TargetName) -> String {
+    format!("the visit {guest} of a guest to {target} waits for somebody to look back at it")
 }
 
 /// Whether somebody set the clock.

@@ -1,7 +1,7 @@
 //! Fresh identifiers, salts and nonces: the chance that decisions take as an argument. Keys and codes are made in `certs`.
 
 use jiff::Timestamp;
-use policies::ids::{AskId, CutId, LinkId, PersonId, RequestId, RestoreId, SessionId};
+use policies::ids::{AskId, CutId, GuestId, LinkId, PersonId, RequestId, RestoreId, SessionId};
 use ulid::Ulid;
 
 /// So many random bytes that nobody can guess.
@@ -43,6 +43,8 @@ mints! {
     cut -> CutId,
     /// A new enrolment link.
     link -> LinkId,
+    /// A new visit of a guest.
+    guest -> GuestId,
     /// A new restore.
     restore -> RestoreId,
 }

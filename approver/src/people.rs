@@ -35,9 +35,11 @@ use crate::directory::{
 use crate::mint;
 
 mod certificates;
+mod guests;
 mod passwords;
 mod weaker;
 
+pub use guests::{NewContract, NewGuest};
 pub use weaker::{NotAnswered, WeakerAnswer};
 
 use certificates::Certificates;
@@ -132,6 +134,9 @@ pub enum NotDone {
     /// The key is of a kind that is not taken.
     #[error(transparent)]
     Key(#[from] KeyRefused),
+    /// No telephone number.
+    #[error("a telephone number has at least three digits, and between them blanks and + - / ( ) . alone")]
+    BadTelephone,
     /// The password is too short, or far too long.
     #[error(transparent)]
     Password(#[from] BadPassword),
@@ -503,10 +508,10 @@ impl People {
             }
             match person.locked_until.filter(|until| now < *until) {
                 Some(until) => Err(Refusal::LockedOut(state.clock(until))),
-                None if matches!(person.standing, Standing::Disabled | Standing::Invited) => {
+                None if matches!(person.standing, Standing::Disabled | Standing::Invited | Standing::Over) => {
                     Err(Refusal::NotActive(person.standing))
                 }
-                None => Ok(()),
+                None => state.check_visits(person.id, now),
             }
         })
     }

@@ -26,6 +26,7 @@ use policies::refusals::Refusal;
 use policies::requests::{
     Answer, CertifyStatement, Matter, Narrowing, PlantStatement, Reopening, SeenHead, Signed, VerdictStatement,
 };
+use policies::state::State;
 use policies::time::{Seconds, Window};
 use recordings::log::Log;
 use ssh_key::public::{Ed25519PublicKey, KeyData, SkEd25519};
@@ -43,7 +44,7 @@ use crate::journal::memory::MemoryJournal;
 use crate::journal::{AppendError, Entry, Head, Journal, ReadError};
 use crate::lease::{Ask, Lease};
 use crate::mint;
-use crate::people::{Founding, NewPerson, People, key_text};
+use crate::people::{Founding, Invitation, NewContract, NewGuest, NewPerson, NotDone, People, key_text};
 
 /// A panel of a plant that is written by [`plant_of_panels`].
 pub struct Panel<'a> {
@@ -179,7 +180,11 @@ duration_max = "2h"
 approvals = [{ from = "shift-lead", count = 1 }]
 work_order = "optional"
 escort = "required"
+guest_max = "8h"
 "#;
+
+/// The number on which acme is called back.
+pub const TELEPHONE: &str = "+49 30 1234";
 
 /// Somebody with a key and an authenticator app.
 pub struct Actor {
@@ -356,8 +361,9 @@ impl Stage {
         let [admin, lead, other_lead] = actors.try_into().expect("three were invited");
         let end = desk.clock().wall() + SignedDuration::from_hours(24 * 365);
         let vendor: policies::ids::VendorId = "acme".parse().expect("a label");
-        let contract = Command::Contract { vendor: vendor.clone(), end, sponsor: lead.person, by: admin.person };
-        desk.act(contract).await.expect("an administrator may");
+        let telephone = Some(TELEPHONE.to_owned());
+        let contract = NewContract { vendor: vendor.clone(), end, sponsor: lead.person, telephone };
+        people.contract(contract, admin.person).await.expect("an administrator may");
         let kind = Kind::Technician { vendor, role: "maintenance".parse().expect("a label") };
         let invited = people.invite(person("tara", kind, &[]), Seconds(86_400), admin.person).await;
         let technician = enrol(&people, &invited.expect("an administrator may").code).await;
@@ -372,12 +378,32 @@ impl Stage {
     /// A complete login, by key and the next code of the app: half a minute passes for each.
     pub async fn login(&self, actor: &Actor) -> Authenticated {
         self.pass(Duration::from_secs(30));
-        let face = if actor.person == self.technician.person { Face::Vendor } else { Face::Plant };
+        let is_technician = |state: &State| matches!(state.people[&actor.person].kind, Kind::Technician { .. });
+        let face = if self.desk.with_state(is_technician) { Face::Vendor } else { Face::Plant };
         let key = VerifiedKey::after_ssh_userauth_signature(actor.person, actor.key.public_key());
         let now = self.desk.clock().wall();
         let code = actor.totp.code_at(now);
         let spent = self.people.check_code(&key, &code, face).await.expect("the code is right");
         Authenticated::by_key_and_code(key, spent, face, source(), now).expect("both are one person's")
+    }
+
+    /// An operator comes on duty and invites a guest of acme to `robot-1`.
+    ///
+    /// # Errors
+    /// As [`People::invite_guest`].
+    pub async fn invite_guest(&self, by: &Actor, name: &str, lasts: Seconds) -> Result<Invitation, NotDone> {
+        self.desk.act(Command::ComeOnDuty { person: by.person }).await?;
+        let new = NewGuest {
+            name: name.to_owned(),
+            vendor: "acme".parse().expect("a label"),
+            target: "robot-1".parse().expect("a label"),
+            rule: None,
+            lasts,
+            reason: "the robot stands still".to_owned(),
+        };
+        let statement = self.people.guest_statement(new, by.person, self.seen(), self.expiry()).await?;
+        let digest = statement.digest();
+        self.people.invite_guest(sign(by, Namespace::Guest, statement, digest)).await
     }
 
     /// The technician asks for access to a target, from now and for an hour.

@@ -549,8 +549,13 @@ async fn a_contract_that_is_shortened_ends_the_session_at_its_end() {
     let stage = Stage::new().await;
     let lease = let_in(&stage, "plc-7").await;
     let end = stage.desk.clock().wall() + SignedDuration::from_mins(10);
-    let contract =
-        Command::Contract { vendor: "acme".parse().unwrap(), end, sponsor: stage.lead.person, by: stage.admin.person };
+    let contract = Command::Contract {
+        vendor: "acme".parse().unwrap(),
+        end,
+        sponsor: stage.lead.person,
+        telephone: None,
+        by: stage.admin.person,
+    };
     stage.desk.act(contract).await.unwrap();
     assert_eq!(lease.orders().now().deadline.wall, end);
     stage.pass(10 * MINUTE);

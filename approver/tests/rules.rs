@@ -95,7 +95,8 @@ async fn a_session_ends_no_later_than_the_vendors_contract() {
     let stage = Stage::new().await;
     let end = stage.desk.clock().wall() + SignedDuration::from_mins(30);
     let vendor = "acme".parse().unwrap();
-    let contract = Command::Contract { vendor, end, sponsor: stage.lead.person, by: stage.admin.person };
+    let contract =
+        Command::Contract { vendor, end, sponsor: stage.lead.person, telephone: None, by: stage.admin.person };
     stage.desk.act(contract).await.unwrap();
     let lease = let_in(&stage, "plc-7").await;
     assert_eq!(lease.orders().now().deadline.wall, end);

@@ -29,12 +29,22 @@ pub enum Namespace {
     Erase,
     /// Restoring the logs from an earlier state.
     Restore,
+    /// Inviting a guest.
+    Guest,
 }
 
 impl Namespace {
     /// Every namespace.
-    pub const ALL: [Self; 7] =
-        [Self::Login, Self::Approval, Self::Request, Self::Plant, Self::Certify, Self::Erase, Self::Restore];
+    pub const ALL: [Self; 8] = [
+        Self::Login,
+        Self::Approval,
+        Self::Request,
+        Self::Plant,
+        Self::Certify,
+        Self::Erase,
+        Self::Restore,
+        Self::Guest,
+    ];
 
     /// As it stands in the signature.
     pub const fn as_str(self) -> &'static str {
@@ -46,6 +56,7 @@ impl Namespace {
             Self::Certify => "holdpoint-certify@v1",
             Self::Erase => "holdpoint-erase@v1",
             Self::Restore => "holdpoint-restore@v1",
+            Self::Guest => "holdpoint-guest@v1",
         }
     }
 }

@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
 use crate::ids::{
-    AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, Recipient, RequestId, RuleId, ServiceName,
-    SessionId, TargetName, VendorId, ZoneName,
+    AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, Recipient, RequestId, RuleId,
+    ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use crate::people::{Kind, SshKey};
 use crate::plant::{Rule, Then, Weaker};
 use crate::requests::{
-    CertifyStatement, EraseStatement, Extension, PlantStatement, Reopening, Request, RestoreStatement, SeenHead,
-    Signed, VerdictStatement, Widening,
+    CertifyStatement, EraseStatement, Extension, GuestStatement, PlantStatement, Reopening, Request, RestoreStatement,
+    SeenHead, Signed, VerdictStatement, Widening,
 };
 
 /// A person named when the installation was founded.
@@ -201,7 +201,14 @@ pub enum Event {
     Founded { deployment: DeploymentId, log_key: String, founders: Vec<Founder> },
 
     /// A vendor's contract begins or changes.
-    Contracted { vendor: VendorId, end: Timestamp, sponsor: PersonId, by: PersonId },
+    Contracted {
+        vendor: VendorId,
+        end: Timestamp,
+        sponsor: PersonId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        telephone: Option<Salted>,
+        by: PersonId,
+    },
     /// A link went out.
     Invited {
         person: PersonId,
@@ -232,6 +239,17 @@ pub enum Event {
     PasswordSet { person: PersonId },
     /// An operator signed in on the plant face.
     OnDuty { person: PersonId, until: Timestamp },
+    /// An operator on duty invited one named guest of a vendor, under a rule that is frozen here.
+    GuestInvited { invitation: Signed<GuestStatement>, rule: Box<Rule>, link: LinkId },
+    /// A guest's visit is over: its time was, or somebody ended it.
+    GuestEnded {
+        guest: GuestId,
+        person: PersonId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<PersonId>,
+    },
+    /// Somebody looked back at a guest's visit.
+    GuestReviewed { guest: GuestId, by: PersonId },
 
     /// Part of the text of a plant file; all parts are in one append.
     PlantText { plant: Digest, part: u16, of: u16, text: String },
@@ -427,6 +445,8 @@ impl Event {
             | Self::AskDenied { by, .. }
             | Self::Revoked { by, .. }
             | Self::Reviewed { by, .. }
+            | Self::GuestReviewed { by, .. }
+            | Self::GuestEnded { by: Some(by), .. }
             | Self::Frozen { by, .. }
             | Self::Thawed { by, .. }
             | Self::Watched { by, .. }
@@ -449,6 +469,7 @@ impl Event {
             Self::Started { technician, .. } => Some(*technician),
             Self::Submitted { request, .. } => Some(request.technician),
             Self::Certified { certificate } => Some(certificate.statement.signer),
+            Self::GuestInvited { invitation, .. } => Some(invitation.statement.operator),
             Self::PlantSigned { signed } => Some(signed.statement.signer),
             Self::ErasureSigned { signed } => Some(signed.statement.signer),
             Self::Voted { verdict } | Self::Reopened { verdict, .. } => Some(verdict.statement.operator),
@@ -456,6 +477,7 @@ impl Event {
             Self::Founded { .. }
             | Self::Activated { .. }
             | Self::Locked { .. }
+            | Self::GuestEnded { by: None, .. }
             | Self::PlantText { .. }
             | Self::PlantAdopted { .. }
             | Self::Granted { .. }
@@ -486,6 +508,7 @@ impl Event {
     pub const fn seen(&self) -> Option<SeenHead> {
         match self {
             Self::Certified { certificate } => Some(certificate.statement.journal),
+            Self::GuestInvited { invitation, .. } => Some(invitation.statement.journal),
             Self::PlantSigned { signed } => Some(signed.statement.journal),
             Self::ErasureSigned { signed } => Some(signed.statement.journal),
             Self::Restored { administrator, .. } => Some(administrator.statement.journal),
@@ -510,6 +533,9 @@ impl Event {
             Self::OnDuty { .. } => "HP1110",
             Self::PasswordSet { .. } => "HP1111",
             Self::Reinvited { .. } => "HP1112",
+            Self::GuestInvited { .. } => "HP1113",
+            Self::GuestEnded { .. } => "HP1114",
+            Self::GuestReviewed { .. } => "HP1115",
             Self::PlantText { .. } => "HP1201",
             Self::PlantProposed { .. } => "HP1202",
             Self::PlantSigned { .. } => "HP1203",

@@ -75,6 +75,9 @@ pub struct Decided {
     pub escort_tap: Option<Seconds>,
     /// Whether one operator on duty may give it as an emergency.
     pub emergency: bool,
+    /// How long a guest may come and go under it, whom one operator on duty invites.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guest_max: Option<Seconds>,
     /// How long what was done is kept at least.
     pub retention: Seconds,
     /// When it is removed by itself.
@@ -116,6 +119,7 @@ fn decided(plant: &Plant, rule: &Rule, at: Timestamp) -> Decided {
         escort: rule.escort,
         escort_tap: (rule.escort == Escort::Required).then_some(rule.escort_tap),
         emergency: rule.emergency,
+        guest_max: rule.guest_limit(),
         retention: rule.retention,
         retention_max: rule.retention_max,
         file_check: rule.file_check.clone(),
@@ -169,6 +173,9 @@ impl fmt::Display for Decided {
         }
         if self.emergency {
             write!(f, "\nemergency: any one operator on duty")?;
+        }
+        if let Some(most) = self.guest_max {
+            write!(f, "\nguests: one at a time, for {most} at most, invited by any one operator on duty")?;
         }
         if let Some(check) = &self.file_check {
             write!(f, "\nuploads are checked by: {check}")?;

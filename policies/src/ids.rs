@@ -208,6 +208,8 @@ ids! {
     CutId "c_" "a cut",
     /// A one-use enrolment link.
     LinkId "l_" "a link",
+    /// A guest's visit, from the invitation to the look back.
+    GuestId "g_" "a guest's visit",
     /// A restore of the logs, which go on under a name of its own.
     RestoreId "e_" "a restore",
 }

@@ -6,6 +6,7 @@ pub mod decide;
 pub mod digest;
 pub mod events;
 pub mod explain;
+pub mod guests;
 pub mod ids;
 pub mod people;
 pub mod plant;

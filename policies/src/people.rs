@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{GroupName, PersonId, RoleName, VendorId};
+use crate::digest::Salted;
+use crate::ids::{GroupName, GuestId, PersonId, RoleName, VendorId};
 
 /// What a person is here for. One person, one kind: duties stay separated (IEC 62443-3-3 SR 2.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +85,8 @@ pub enum Standing {
     Active,
     /// Out, in one act; remains resolvable.
     Disabled,
+    /// Was a guest, whose time is over. Comes back by another invitation alone.
+    Over,
 }
 
 /// A person, as folded from the journal.
@@ -109,11 +112,31 @@ pub struct Person {
     pub locked_until: Option<Timestamp>,
     /// Signed in on the plant face; on duty until then.
     pub on_duty_until: Option<Timestamp>,
+    /// The visit as a guest that this technician came for; nobody else has one.
+    pub guest: Option<GuestId>,
     /// When the journal last saw them do something, or were invited.
     pub last_seen: Timestamp,
 }
 
 impl Person {
+    /// Somebody to whom a link went out, and of whom nothing more is known.
+    pub(crate) const fn invited(id: PersonId, kind: Kind, groups: BTreeSet<GroupName>, at: Timestamp) -> Self {
+        Self {
+            id,
+            kind,
+            groups,
+            keys: Vec::new(),
+            standing: Standing::Invited,
+            founder: false,
+            founding_keys: Vec::new(),
+            enrolled_at: None,
+            locked_until: None,
+            on_duty_until: None,
+            guest: None,
+            last_seen: at,
+        }
+    }
+
     /// These keys are the person's from now on, and no others. Those of one of the first people count at once when they
     /// first enrol; later theirs, too, count only once others vouched for them.
     pub(crate) fn enrol(&mut self, keys: &[SshKey], at: Timestamp) {
@@ -165,4 +188,6 @@ pub struct Contract {
     pub sponsor: PersonId,
     /// Disabled in one act, before the contract's end.
     pub disabled: bool,
+    /// The number by which the vendor is called back before a guest of theirs is invited; none, and none is.
+    pub telephone: Option<Salted>,
 }

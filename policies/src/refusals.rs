@@ -35,8 +35,37 @@ pub enum Refusal {
     ContractEnded(VendorId, PlantTime),
     #[error("vendor {0} is disabled. Ask your sponsor at the plant")]
     VendorDisabled(VendorId),
+    #[error(
+        "no telephone number of vendor {0} is registered, so nobody can be called back. An administrator registers one: \
+         `holdpoint contract {0} --telephone NUMBER`"
+    )]
+    NoTelephone(VendorId),
     #[error("{0} may not vouch here: an administrator is needed, and for each group a member of it")]
     MayNotVouch(&'static str),
+
+    // Guests
+    #[error("no rule {0} takes guests. `holdpoint guests` lists the rules that do")]
+    NoGuests(RuleId),
+    #[error("no rule lets operators invite a guest of {vendor} to {target}")]
+    NoGuestRule { vendor: VendorId, target: TargetName },
+    #[error("rule {rule} lets no guest of {vendor} come to {target}")]
+    GuestOutsideRule { rule: RuleId, vendor: VendorId, target: TargetName },
+    #[error("somebody is a guest under rule {rule} until {until}, and it takes one at a time. Wait, or end that visit")]
+    GuestThere { rule: RuleId, until: PlantTime },
+    #[error("your time here as a guest ended {0}. The control room can invite you again")]
+    GuestOver(PlantTime),
+    #[error("you are a guest here for {0} alone. Ask for that, or ask your sponsor at the plant")]
+    GuestElsewhere(TargetName),
+    #[error("a guest gets no emergency grant. Ask without it; the control room that invited you answers")]
+    GuestEmergency,
+    #[error("a guest has one code, for one visit. End that visit and invite them again: an operator on duty does both")]
+    GuestHasOneCode,
+    #[error("there was no such visit of a guest")]
+    NoSuchGuest,
+    #[error("this visit ended {0}; nothing is left to end")]
+    GuestGone(PlantTime),
+    #[error("the guest may come until {0}. Look back when the visit is over, or end it first")]
+    GuestStillThere(PlantTime),
 
     // What is signed
     #[error("signed for another installation")]
@@ -206,6 +235,18 @@ impl Refusal {
             Self::NoContract(_) => "no-contract",
             Self::ContractEnded(..) => "contract-ended",
             Self::VendorDisabled(_) => "vendor-disabled",
+            Self::NoTelephone(_) => "no-telephone",
+            Self::NoGuests(_) => "no-guests",
+            Self::NoGuestRule { .. } => "no-guest-rule",
+            Self::GuestOutsideRule { .. } => "guest-outside-rule",
+            Self::GuestThere { .. } => "guest-there",
+            Self::GuestOver(_) => "guest-over",
+            Self::GuestElsewhere(_) => "guest-elsewhere",
+            Self::GuestEmergency => "guest-emergency",
+            Self::GuestHasOneCode => "guest-has-one-code",
+            Self::NoSuchGuest => "no-such-guest",
+            Self::GuestGone(_) => "guest-gone",
+            Self::GuestStillThere(_) => "guest-still-there",
             Self::MayNotVouch(_) => "may-not-vouch",
             Self::OtherDeployment => "other-deployment",
             Self::StatementExpired(_) => "statement-expired",
@@ -285,6 +326,7 @@ const fn not_active(standing: Standing) -> &'static str {
         Standing::Invited => "you have not enrolled yet. Use the one-use code you were given: `ssh enrol@…`",
         Standing::Enrolled => "you are enrolled, but nobody has vouched for your key yet. Ask an administrator",
         Standing::Active => "active",
+        Standing::Over => "your time here as a guest is over. The control room can invite you again",
         Standing::Disabled => "your access was ended. Ask your sponsor at the plant",
     }
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
 use crate::ids::{
-    AskId, CutId, DeploymentId, GroupName, NodeId, PersonId, RequestId, RestoreId, ServiceName, SessionId, TargetName,
+    AskId, CutId, DeploymentId, GroupName, GuestId, NodeId, PersonId, RequestId, RestoreId, RoleName, ServiceName,
+    SessionId, TargetName, VendorId,
 };
 use crate::people::{Kind, SshKey};
 use crate::time::{Seconds, Window};
@@ -108,6 +109,8 @@ pub enum Matter {
     Reopening(CutId),
     /// The look back at an emergency grant.
     Review(RequestId),
+    /// The look back at a guest's visit.
+    Guest(GuestId),
 }
 
 /// More time, asked of a standing grant.
@@ -236,6 +239,49 @@ impl CertifyStatement {
     /// The 32 bytes that are signed, in the certifying namespace.
     pub fn digest(&self) -> Digest {
         Digest::of("certify", self)
+    }
+}
+
+/// What an operator on duty signs so that one named guest of a vendor may come: by signing they say, too, that they called
+/// the vendor back on this number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestStatement {
+    /// The installation.
+    pub deployment: DeploymentId,
+    /// Which visit.
+    pub guest: GuestId,
+    /// Who comes.
+    pub person: PersonId,
+    /// What they are called.
+    pub name: Salted,
+    /// Whose technician they are.
+    pub vendor: VendorId,
+    /// In which role of the rule's.
+    pub role: RoleName,
+    /// The one target that they may ask for.
+    pub target: TargetName,
+    /// Digest of the one rule that they may ask under.
+    pub rule: Digest,
+    /// The first moment after the visit.
+    pub until: Timestamp,
+    /// Why.
+    pub reason: Salted,
+    /// The vendor's registered number.
+    pub telephone: Salted,
+    /// Who invites.
+    pub operator: PersonId,
+    /// Sixteen random bytes in hexadecimal.
+    pub nonce: String,
+    /// Void afterwards.
+    pub expires: Timestamp,
+    /// The journal when it was signed.
+    pub journal: SeenHead,
+}
+
+impl GuestStatement {
+    /// The 32 bytes that are signed, in the guests' namespace; and what the look back at the visit is about.
+    pub fn digest(&self) -> Digest {
+        Digest::of("guest", self)
     }
 }
 

@@ -154,6 +154,15 @@ pub struct Opening {
 /// # Errors
 /// Why none does; `never` before all else that concerns the target.
 pub fn deciding_rule<'p>(plant: &'p Plant, question: &Question<'_>) -> Result<&'p Rule, NotAllowed> {
+    deciding_rule_among(plant, question, |_| true)
+}
+
+/// The same among some of the rules, for whom no other counts.
+pub(crate) fn deciding_rule_among<'p>(
+    plant: &'p Plant,
+    question: &Question<'_>,
+    counts: impl Fn(&Rule) -> bool,
+) -> Result<&'p Rule, NotAllowed> {
     let Some(target) = plant.targets.get(question.target) else {
         return Err(NotAllowed::NoSuchTarget { target: question.target.clone() });
     };
@@ -164,7 +173,8 @@ pub fn deciding_rule<'p>(plant: &'p Plant, question: &Question<'_>) -> Result<&'
     let (_, service) = named_service(target, question)?;
     check_actions(service, question)?;
     let allows = |rule: &&Rule| lacks(rule, &plant.timezone, target, question).is_empty();
-    plant.rules.iter().find(allows).ok_or_else(|| NotAllowed::NoRule { nearest: nearest(plant, target, question) })
+    let mut among = plant.rules.iter().filter(|rule| counts(rule));
+    among.find(allows).ok_or_else(|| NotAllowed::NoRule { nearest: nearest(plant, target, question, counts) })
 }
 
 /// The service that is meant: the named one, or the only one.
@@ -225,10 +235,11 @@ fn is_from(rule: &Rule, source: IpAddr) -> bool {
     rule.from.iter().any(|network| network.contains(&source))
 }
 
-fn nearest(plant: &Plant, target: &Target, question: &Question<'_>) -> Option<Nearest> {
+fn nearest(plant: &Plant, target: &Target, question: &Question<'_>, counts: impl Fn(&Rule) -> bool) -> Option<Nearest> {
     plant
         .rules
         .iter()
+        .filter(|rule| counts(rule))
         .map(|rule| Nearest { rule: rule.id.clone(), lacks: lacks(rule, &plant.timezone, target, question) })
         .min_by_key(|nearest| nearest.lacks.iter().map(Lack::weight).sum::<u32>())
 }

@@ -11,9 +11,10 @@ use jiff::tz::TimeZone;
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
 use crate::events::{Ending, ErasedOn, Event, Founder, Scope};
+use crate::guests::Guest;
 use crate::ids::{
-    AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, Recipient, RequestId, ServiceName, SessionId,
-    TargetName, VendorId, ZoneName,
+    AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, Recipient, RequestId, ServiceName,
+    SessionId, TargetName, VendorId, ZoneName,
 };
 use crate::people::{Contract, Person, SshKey, Standing};
 use crate::plant::{Plant, Rule, Then, Weaker};
@@ -170,6 +171,11 @@ impl Case {
         (self.standing == RequestStanding::Pending || unused) && self.deadline <= now
     }
 
+    /// Whether it was given as an emergency, and nobody looked back at it.
+    pub const fn wants_review(&self) -> bool {
+        self.asked.emergency && self.granted.is_some() && !self.reviewed
+    }
+
     /// A yes of each operator who gave one.
     pub fn approvers(&self) -> impl Iterator<Item = PersonId> + '_ {
         self.votes.iter().filter(|vote| vote.yes).map(|vote| vote.operator)
@@ -310,6 +316,8 @@ pub struct State {
     pub people: BTreeMap<PersonId, Person>,
     /// Vendors' contracts.
     pub contracts: BTreeMap<VendorId, Contract>,
+    /// Guests' visits, those that are over too.
+    pub guests: BTreeMap<GuestId, Guest>,
     /// Invitations that were not used.
     pub links: BTreeMap<LinkId, Link>,
     /// Who vouched for whom, until it suffices.
@@ -429,6 +437,9 @@ impl State {
             | Event::Locked { .. }
             | Event::PasswordSet { .. }
             | Event::OnDuty { .. } => self.apply_people(event, at),
+            Event::GuestInvited { .. } | Event::GuestEnded { .. } | Event::GuestReviewed { .. } => {
+                self.apply_guest(event, at);
+            }
             Event::PlantText { .. }
             | Event::PlantProposed { .. }
             | Event::PlantSigned { .. }
@@ -498,51 +509,31 @@ impl State {
         let open = self.cases.values_mut().filter(|case| case.is_current(at));
         open.for_each(|case| case.standing = RequestStanding::Restored);
         self.asks.values_mut().for_each(|ask| ask.open = false);
+        let visits: Vec<_> = self.guests.iter().filter(|(_, guest)| !guest.is_over(at)).collect();
+        let visits: Vec<_> = visits.into_iter().map(|(id, guest)| (*id, guest.statement.person)).collect();
+        visits.into_iter().for_each(|(guest, person)| self.send_away(guest, person, at, None));
     }
 
     fn found(&mut self, deployment: &DeploymentId, founders: &[Founder], at: Timestamp) {
         self.deployment = Some(deployment.clone());
         for founder in founders {
             self.links.insert(founder.link, Link { person: founder.person, expires: Timestamp::MAX });
-            self.people.insert(
-                founder.person,
-                Person {
-                    id: founder.person,
-                    kind: founder.kind.clone(),
-                    groups: founder.groups.clone(),
-                    keys: Vec::new(),
-                    standing: Standing::Invited,
-                    founder: true,
-                    founding_keys: Vec::new(),
-                    enrolled_at: None,
-                    locked_until: None,
-                    on_duty_until: None,
-                    last_seen: at,
-                },
-            );
+            let (kind, groups) = (founder.kind.clone(), founder.groups.clone());
+            let first = Person { founder: true, ..Person::invited(founder.person, kind, groups, at) };
+            self.people.insert(founder.person, first);
         }
     }
 
     fn apply_people(&mut self, event: &Event, at: Timestamp) {
         match event {
-            Event::Contracted { vendor, end, sponsor, .. } => {
-                self.contracts.insert(vendor.clone(), Contract { end: *end, sponsor: *sponsor, disabled: false });
+            Event::Contracted { vendor, end, sponsor, telephone, .. } => {
+                let contract = Contract { end: *end, sponsor: *sponsor, disabled: false, telephone: *telephone };
+                self.contracts.insert(vendor.clone(), contract);
             }
             Event::Invited { person, kind, groups, link, expires, .. } => {
                 self.links.insert(*link, Link { person: *person, expires: *expires });
-                self.people.entry(*person).or_insert_with(|| Person {
-                    id: *person,
-                    kind: kind.clone(),
-                    groups: groups.clone(),
-                    keys: Vec::new(),
-                    standing: Standing::Invited,
-                    founder: false,
-                    founding_keys: Vec::new(),
-                    enrolled_at: None,
-                    locked_until: None,
-                    on_duty_until: None,
-                    last_seen: at,
-                });
+                let invited = || Person::invited(*person, kind.clone(), groups.clone(), at);
+                self.people.entry(*person).or_insert_with(invited);
             }
             Event::Reinvited { person, link, expires, .. } => {
                 self.links.retain(|_, link| link.person != *person);
@@ -560,8 +551,11 @@ impl State {
                 self.vouchers.remove(person);
                 self.with_person(*person, |person| person.standing = Standing::Active);
             }
-            Event::Disabled { person, .. } => {
+            Event::Disabled { person, by } => {
                 self.with_person(*person, |person| person.standing = Standing::Disabled);
+                if let Some(guest) = self.people.get(person).and_then(|person| person.guest) {
+                    self.end_visit(guest, at, Some(*by));
+                }
                 self.links.retain(|_, link| link.person != *person);
             }
             Event::VendorDisabled { vendor, .. } => {
@@ -664,7 +658,7 @@ impl State {
                     ask.votes.push(vote);
                 }
             }
-            Matter::Reopening(_) | Matter::Review(_) => {}
+            Matter::Reopening(_) | Matter::Review(_) | Matter::Guest(_) => {}
         }
     }
 
@@ -675,7 +669,7 @@ impl State {
         let request = match &statement.matter {
             Matter::Request(id) => Some(*id),
             Matter::Extension(id) | Matter::Widening(id) => self.asks.get(id).map(|ask| ask.asked.request()),
-            Matter::Reopening(_) | Matter::Review(_) => None,
+            Matter::Reopening(_) | Matter::Review(_) | Matter::Guest(_) => None,
         };
         if let Some(request) = request {
             self.with_case(request, |case| case.cover(until));

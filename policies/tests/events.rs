@@ -10,7 +10,7 @@ use policies::digest::{Digest, Salted};
 use policies::events::{CutBy, Ending, ErasedOn, EscortEnd, Event, Factor, Founder, PackOf, Scope};
 use policies::ids::*;
 use policies::people::{Kind, SshKey};
-use policies::plant::{Plant, Rule, Then, Weaker};
+use policies::plant::{Escort, Plant, Rule, Then, Weaker};
 use policies::requests::*;
 use policies::time::{Seconds, Window};
 
@@ -113,6 +113,25 @@ fn one_of_each() -> Vec<Event> {
         expires: at,
         journal: head,
     };
+    let guest = GuestId::new(ulid(9));
+    let night = Box::new(Rule { escort: Escort::Required, guest_max: Some(Seconds(28_800)), ..*rule.clone() });
+    let visit = GuestStatement {
+        deployment: label("mill-3"),
+        guest,
+        person: other,
+        name: reason,
+        vendor: label("acme"),
+        role: label("maintenance"),
+        target: label("hmi-2"),
+        rule: night.digest(),
+        until: at,
+        reason,
+        telephone: reason,
+        operator: who,
+        nonce: "00".into(),
+        expires: at,
+        journal: head,
+    };
     let plant_statement = PlantStatement {
         deployment: label("mill-3"),
         plant: digest,
@@ -148,7 +167,17 @@ fn one_of_each() -> Vec<Event> {
     };
     let mut all = vec![
         Event::Founded { deployment: label("mill-3"), log_key: "k".into(), founders: vec![founder] },
-        Event::Contracted { vendor: label("acme"), end: at, sponsor: who, by: who },
+        Event::Contracted { vendor: label("acme"), end: at, sponsor: who, telephone: None, by: who },
+        Event::Contracted { vendor: label("acme"), end: at, sponsor: who, telephone: Some(reason), by: who },
+        Event::GuestInvited {
+            invitation: Signed { statement: visit, key: key.clone(), signature: signature.clone() },
+            rule: night,
+            link,
+        },
+        Event::GuestEnded { guest, person: other, by: None },
+        Event::GuestEnded { guest, person: other, by: Some(who) },
+        Event::Voted { verdict: verdict(Matter::Guest(guest), Answer::Yes { narrowing: Narrowing::default() }) },
+        Event::GuestReviewed { guest, by: who },
         Event::Invited { person: other, kind: technician, groups: BTreeSet::new(), link, expires: at, by: who },
         Event::Reinvited { person: other, link, expires: at, by: who },
         Event::Enrolled { person: other, link, keys: vec![key.clone()] },

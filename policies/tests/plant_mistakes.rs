@@ -182,6 +182,29 @@ fn how_often_an_escort_says_that_they_are_there_stands_where_one_is_demanded() {
 }
 
 #[test]
+fn guests_come_under_rules_that_demand_an_escort_and_signatures_and_for_a_night_at_most() {
+    let rule = "duration_max = \"4h\"";
+    let with = |more: &str| after(rule, &format!("{rule}\n{more}"));
+    let at = |told: &str| format!("rules[acme-packaging].guest_max: {told}");
+    assert_eq!(with("escort = \"required\"\nguest_max = \"12h\""), "");
+    let alone =
+        at("a guest is never alone, and this rule demands no escort; write escort = \"required\", or leave it out");
+    assert_eq!(with("guest_max = \"8h\""), alone);
+    assert_eq!(with("escort = \"watch\"\nguest_max = \"8h\""), alone);
+    assert_eq!(
+        with("escort = \"required\"\nguest_max = \"8h\"\nweaker = [\"totp\"]"),
+        at(
+            "a guest is let in by signatures alone, and weaker lets operators answer without; leave weaker out of this rule, \
+            or give guests one of their own"
+        )
+    );
+    assert_eq!(
+        with("escort = \"required\"\nguest_max = \"13h\""),
+        at("13h is out of range; write a duration from 1s to 12h")
+    );
+}
+
+#[test]
 fn a_file_check_stands_where_it_limits_something() {
     let with = |actions: &str, keys: &str| {
         let rule = SMALL.replace("actions = [\"shell\"]", &format!("actions = [{actions}]\n{keys}"));

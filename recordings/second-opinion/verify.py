@@ -1861,6 +1861,14 @@ class Journal:
         self.erasers: dict[str, set[str]] = {}
         self.decisions: dict[int, tuple[str, str]] = {}
         self.on_duty: dict[str, int] = {}
+        self.telephones: dict[str, str | None] = {}
+        self.contracts: dict[str, int] = {}
+        self.guests: dict[str, dict] = {}
+        self.visits: dict[str, str] = {}
+        self.gone: dict[str, int] = {}
+        self.rules_of_guests: dict[str, str] = {}
+        self.asked_on: dict[str, str] = {}
+        self.voted_on_guest: tuple[str, str] | None = None
         self.signatures = self.weaker = self.grants = 0
 
     def read(self, report: Report) -> None:
@@ -1879,6 +1887,17 @@ class Journal:
                 self._founded(event)
             case "invited":
                 self.people[event["person"]] = Person(kind_of(event), event["groups"])
+            case "contracted":
+                self.telephones[event["vendor"]] = event.get("telephone")
+                self.contracts[event["vendor"]] = instant(event["end"])
+            case "vendor-disabled":
+                self.contracts.pop(event["vendor"], None)
+            case "guest-invited":
+                self._guest_invited(entry, event)
+            case "guest-ended":
+                self._guest_ended(entry, event)
+            case "guest-reviewed":
+                self._looked_back_at(event["guest"], event["by"])
             case "enrolled":
                 self._enrolled(event)
             case "certified":
@@ -1887,6 +1906,8 @@ class Journal:
                 self._activated(event["person"])
             case "disabled":
                 self.people[event["person"]].counts = False
+                if event["person"] in self.visits:
+                    self.gone.setdefault(self.visits[event["person"]], entry.time)
             case "plant-signed":
                 self._signed(entry, event["signed"], event["signed"]["statement"]["signer"], "plant")
             case "submitted":
@@ -1930,6 +1951,8 @@ class Journal:
                 self.checkpoints.append((entry, event["node"], event["checkpoint"]))
             case "restored":
                 self._restored(entry, event)
+                for guest in self.guests:
+                    self.gone.setdefault(guest, entry.time)
             case "ended":
                 self.ended[event["session"].removeprefix("s_")] = (entry, event)
 
@@ -1971,10 +1994,12 @@ class Journal:
     def _submitted(self, request: dict, rule: dict) -> None:
         if digest_of("rule", rule).hex() != request["rule"]:
             raise ValueError("the request names another rule")
+        self._asked_by_guest(request, rule)
         self.cases[request["id"]] = Case(request, rule, request["emergency"])
 
     def _started(self, entry: Entry, event: dict) -> None:
         name, request, deadline = event["session"].removeprefix("s_"), event["request"], instant(event["deadline"])
+        self._began_by_guest(entry, event, deadline)
         self.started[name] = (entry, event)
         self.deadlines[request] = deadline
         rule = self.cases[request].rule
@@ -1983,11 +2008,91 @@ class Journal:
 
     def _extended(self, event: dict) -> None:
         request, deadline = event["request"], instant(event["deadline"])
+        guest = self._guest(self.cases[request].about["technician"])
+        if guest and instant(guest["until"]) < deadline:
+            raise ValueError("a guest was given more time than their visit has")
         longer = max(deadline - self.deadlines.get(request, deadline), 0)
         self.deadlines[request] = deadline
         for name, (_, started) in self.started.items():
             if started["request"] == request:
                 self.windows[name] += longer
+
+    def _guest_invited(self, entry: Entry, event: dict) -> None:
+        """An operator on duty, for one person, target and rule, and no longer than a night (docs/EVENTS.md, "Guests")."""
+        invitation, rule = event["invitation"], event["rule"]
+        statement = invitation["statement"]
+        self._signed(entry, invitation, statement["operator"], "guest")
+        operator, person = self.people[statement["operator"]], statement["person"]
+        if operator.kind["kind"] != "operator" or operator.kind.get("vendor") == statement["vendor"]:
+            raise ValueError("a guest was invited by somebody who is no operator of the plant's")
+        if self.on_duty.get(statement["operator"], 0) <= entry.time - SLEW:
+            raise ValueError("a guest was invited by somebody who was not on duty")
+        if digest_of("rule", rule).hex() != statement["rule"]:
+            raise ValueError("the invitation names another rule")
+        if rule.get("guest_max") is None or rule["escort"] != "required" or rule["weaker"]:
+            raise ValueError("its rule takes no guests")
+        if statement["vendor"] not in rule["vendors"] or statement["role"] not in rule["roles"]:
+            raise ValueError("its rule is not for this vendor")
+        if "targets" in rule["reach"] and statement["target"] not in rule["reach"]["targets"]:
+            raise ValueError("its rule does not reach this target")
+        until = instant(statement["until"])
+        if not entry.time - SLEW < until <= entry.time + min(rule["guest_max"], GUEST_MAX) * 1_000_000_000:
+            raise ValueError("the visit is longer than its rule gives, or a night, or over")
+        if self.contracts.get(statement["vendor"], 0) < until:
+            raise ValueError("the vendor's contract does not run for so long")
+        if self.telephones.get(statement["vendor"]) != statement["telephone"]:
+            raise ValueError("the vendor was called back on another number than the registered one")
+        for guest, other in self.guests.items():
+            is_here = guest not in self.gone and entry.time < instant(other["until"])
+            if is_here and self.rules_of_guests[guest] == rule["id"]:
+                raise ValueError("two guests were invited under one rule at a time")
+        if statement["guest"] in self.guests or (person in self.people and person not in self.visits):
+            raise ValueError("somebody was made a guest who is somebody here")
+        if person in self.visits and self.visits[person] not in self.gone:
+            raise ValueError("a guest was invited again before their visit was over")
+        self.guests[statement["guest"]] = statement
+        self.visits[person] = statement["guest"]
+        self.rules_of_guests[statement["guest"]] = rule["id"]
+        self.people[person] = Person({"kind": "technician", "vendor": statement["vendor"]}, [])
+
+    def _guest_ended(self, entry: Entry, event: dict) -> None:
+        statement = self.guests[event["guest"]]
+        if statement["person"] != event["person"]:
+            raise ValueError("another guest's visit ended")
+        if event.get("by") is None and entry.time < instant(statement["until"]):
+            raise ValueError("a guest's visit ended by itself before its time")
+        if event.get("by") and not self.people[event["by"]].counts:
+            raise ValueError("a guest was sent away by somebody who does not count")
+        self.gone.setdefault(event["guest"], entry.time)
+        self.people[event["person"]].counts = False
+
+    def _guest(self, person: str) -> dict | None:
+        return self.guests[self.visits[person]] if person in self.visits else None
+
+    def _asked_by_guest(self, request: dict, rule: dict) -> None:
+        guest = self._guest(request["technician"])
+        if guest is None:
+            return
+        if guest["guest"] in self.gone:
+            raise ValueError("a guest asked after their visit")
+        if request["target"] != guest["target"] or rule["id"] != self.rules_of_guests[guest["guest"]]:
+            raise ValueError("a guest asked for another target, or under another rule")
+        if rule["escort"] != "required" or rule.get("guest_max") is None or request["emergency"]:
+            raise ValueError("a guest asked under a rule that takes none")
+        if instant(guest["until"]) < instant(request["window"]["until"]):
+            raise ValueError("a guest asked for longer than their visit has")
+        self.asked_on[request["id"]] = guest["guest"]
+
+    def _began_by_guest(self, entry: Entry, event: dict, deadline: int) -> None:
+        guest = self._guest(event["technician"])
+        if guest and self.asked_on.get(event["request"]) != guest["guest"]:
+            raise ValueError("a guest began under a grant of another visit")
+        if guest and (guest["guest"] in self.gone or not entry.time - SLEW < instant(guest["until"]) >= deadline):
+            raise ValueError("a guest began after their visit, or for longer than it has")
+
+    def _looked_back_at(self, guest: str, by: str) -> None:
+        if self.voted_on_guest != (guest, by) or self.guests[guest]["operator"] == by:
+            raise ValueError("nobody else than who invited signed that they looked back at it")
 
     def _asked(self, ask: dict) -> None:
         case = self.cases[ask["request"]]
@@ -2025,7 +2130,9 @@ class Journal:
         matter = statement["matter"]
         if self._digest_of_matter(matter, statement) != statement["digest"]:
             raise ValueError("something else was answered")
-        if matter["about"] == "review":
+        if matter["about"] == "guest" and statement["answer"] == "yes":
+            self.voted_on_guest = (matter["id"], statement["operator"])
+        if matter["about"] in ("review", "guest"):
             return
         case = self.cases[matter["id"]]
         if statement["answer"] == "yes":
@@ -2035,6 +2142,8 @@ class Journal:
 
     def _digest_of_matter(self, matter: dict, statement: dict) -> str:
         """What a verdict is about, as a digest. A yes may narrow a request, for those who answer later too."""
+        if matter["about"] == "guest":
+            return digest_of("guest", self.guests[matter["id"]]).hex()
         case, deployment = self.cases[matter["id"]], self.trust.deployment
         if matter["about"] in ("extension", "widening"):
             return digest_of(matter["about"], [deployment, case.about]).hex()
@@ -2129,6 +2238,8 @@ class Journal:
 
 
 INFINITE = 1 << 64
+# Seconds that no visit of a guest is longer than.
+GUEST_MAX = 12 * 3600
 # Nanoseconds that a gate's clock may stand behind the entry before (docs/EVENTS.md, "Bytes").
 SLEW = 2_000_000_000
 # Seconds between a deadline and its last byte, and between a session in the journal and its recording.
@@ -2137,6 +2248,7 @@ SLACK = 60
 NAMESPACES = {
     "verdict": "holdpoint-approval@v1",
     "certify": "holdpoint-certify@v1",
+    "guest": "holdpoint-guest@v1",
     "plant": "holdpoint-plant@v1",
     "erase": "holdpoint-erase@v1",
     "restore": "holdpoint-restore@v1",

@@ -358,3 +358,61 @@ fn what_a_shift_change_is_said_to_have_ended_must_have_been_due() {
     store.smuggle(Event::Accepted { request: grant, by: person(LEAD), until });
     assert!(not_allowed(store).contains("decided again, it is refused"));
 }
+
+#[test]
+fn a_guest_is_found_whom_nobody_invited_as_the_rule_and_the_duty_say() {
+    let link = || policies::ids::LinkId::new(ulid::Ulid::from(71_u128));
+    let mut store = Store::for_guests();
+    let invitation = store.invitation(LEAD, LEAD, 4);
+    store.act(Command::InviteGuest { invitation, link: link() });
+    let report = check(&mut store);
+    assert!(report.is_whole(), "{report}");
+
+    for (by, signed_by, hours, said) in [
+        (SECOND, SECOND, 4, "only an operator on duty invites a guest"),
+        (LEAD, SECOND, 4, "by another key"),
+        (LEAD, LEAD, 9, "longer than rule"),
+    ] {
+        let mut store = Store::for_guests();
+        let rule = Box::new(store.state.plant.as_ref().unwrap().rules[0].clone());
+        let invitation = store.invitation(by, signed_by, hours);
+        store.smuggle(Event::GuestInvited { invitation, rule, link: link() });
+        assert!(not_allowed(store).contains(said), "{said}");
+    }
+    let mut store = Store::for_guests();
+    let mut rule = Box::new(store.state.plant.as_ref().unwrap().rules[0].clone());
+    rule.guest_max = Some(policies::time::Seconds(43_200));
+    let mut invitation = store.invitation(LEAD, LEAD, 9);
+    invitation.statement.rule = rule.digest();
+    invitation.signature = support::sign(LEAD, certs::sshsig::Namespace::Guest, invitation.statement.digest());
+    store.smuggle(Event::GuestInvited { invitation, rule, link: link() });
+    assert!(not_allowed(store).contains("it changed meanwhile"), "a rule that nobody adopted");
+}
+
+#[test]
+fn what_is_said_to_have_become_of_a_guest_must_have_come_about() {
+    let visit = || {
+        let mut store = Store::for_guests();
+        let (invitation, link) = (store.invitation(LEAD, LEAD, 4), ulid::Ulid::from(71_u128));
+        let (guest, who) = (invitation.statement.guest, invitation.statement.person);
+        store.act(Command::InviteGuest { invitation, link: policies::ids::LinkId::new(link) });
+        (store, guest, who)
+    };
+    let (mut store, guest, person) = visit();
+    store.smuggle(Event::GuestEnded { guest, person, by: None });
+    assert!(not_allowed(store).contains("the guest's time was not up"));
+    let (mut store, guest, person) = visit();
+    store.smuggle(Event::GuestEnded { guest, person, by: Some(support::person(TECHNICIAN)) });
+    assert!(not_allowed(store).contains("only operators and administrators"));
+    let (mut store, guest, _) = visit();
+    store.smuggle(Event::GuestReviewed { guest, by: support::person(SECOND) });
+    assert!(not_allowed(store).contains("no signed statement"));
+
+    let (mut store, _, person) = visit();
+    let request = store.submit();
+    let case = &store.state.cases[&request];
+    let (mut asked, rule) = (case.asked.clone(), Box::new((*case.rule).clone()));
+    (asked.id, asked.technician) = (policies::ids::RequestId::new(ulid::Ulid::from(72_u128)), person);
+    store.smuggle(Event::Submitted { request: asked, rule });
+    assert!(not_allowed(store).contains("a guest asked for what they were not invited for"));
+}

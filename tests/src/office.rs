@@ -115,7 +115,7 @@ impl Office {
     pub fn contract(&self, vendor: &str, administrator: &Person, sponsor: &Person) {
         let vendor: VendorId = vendor.parse().expect("a label");
         let end = self.desk.clock().wall() + SignedDuration::from_hours(24 * 365);
-        self.act(Command::Contract { vendor, end, sponsor: sponsor.id, by: administrator.id });
+        self.act(Command::Contract { vendor, end, sponsor: sponsor.id, telephone: None, by: administrator.id });
     }
 
     /// Invites and enrols a technician of a vendor, for maintenance.

@@ -9,12 +9,12 @@ use policies::actions::{Action, Actions};
 use policies::decide::waits_for;
 use policies::digest::Salted;
 use policies::events::Event;
-use policies::ids::{AskId, PersonId, RequestId, SessionId};
+use policies::ids::{AskId, GuestId, PersonId, RequestId, SessionId};
 use policies::people::{Kind, Person, SshKey, Standing};
 use policies::plant::{Escort, Plant, Protocol, Weaker};
 use policies::requests::Matter;
 use policies::state::{Ask, Asked, Case, Handover, No, RequestStanding, SessionFacts, State, Vote};
-use policies::time::Seconds;
+use policies::time::{PlantTime, Seconds};
 use ssh_key::{HashAlg, PublicKey};
 
 use super::Api;
@@ -78,6 +78,7 @@ pub(super) const fn standing_word(standing: Standing) -> &'static str {
         Standing::Enrolled => "enrolled",
         Standing::Active => "active",
         Standing::Disabled => "disabled",
+        Standing::Over => "over",
     }
 }
 
@@ -85,6 +86,8 @@ pub(super) const fn standing_word(standing: Standing) -> &'static str {
 pub(super) struct Around {
     pub(super) case: Case,
     kind: Option<Kind>,
+    /// The visit of a guest that it was asked on.
+    guest: Option<(GuestId, PersonId, PlantTime)>,
     plant: Option<std::sync::Arc<Plant>>,
     taken_away: Vec<String>,
     sessions: Vec<SessionId>,
@@ -100,6 +103,9 @@ impl Around {
         let asks = state.asks.iter().filter(|(_, ask)| ask.asked.request() == id);
         Some(Self {
             kind: state.people.get(&case.asked.technician).map(|person| person.kind.clone()),
+            guest: state
+                .visit_at(case.asked.technician, case.submitted)
+                .map(|(id, guest)| (id, guest.statement.operator, state.clock(guest.statement.until))),
             plant: state.plant.clone(),
             taken_away: state.taken_away(&case),
             sessions: live.map(|(session, _)| session).collect(),
@@ -125,7 +131,7 @@ impl Api {
         Named { person, name: self.people().shown(person).await }
     }
 
-    async fn named_all(&self, people: impl IntoIterator<Item = PersonId>) -> Vec<Named> {
+    pub(super) async fn named_all(&self, people: impl IntoIterator<Item = PersonId>) -> Vec<Named> {
         let mut named = Vec::new();
         for person in people {
             named.push(self.named(person).await);
@@ -133,8 +139,9 @@ impl Api {
         named
     }
 
-    async fn opened(&self, text: Salted) -> Option<String> {
-        self.people().text(text).await.ok().flatten()
+    /// The text behind a digest, where there is one and it is there.
+    pub(super) async fn opened(&self, text: impl Into<Option<Salted>>) -> Option<String> {
+        self.people().text(text.into()?).await.ok().flatten()
     }
 
     pub(super) async fn card(&self, around: &Around) -> Card {
@@ -164,12 +171,9 @@ impl Api {
                 .map(|target| target.zone.clone()),
             services: around.services(),
             actions: shown(&request.actions),
-            cautions: cautions(case, &around.services()),
+            cautions: self.of_guest(around).await.into_iter().chain(cautions(case, &around.services())).collect(),
             reason: self.opened(request.reason).await,
-            work_order: match request.work_order {
-                Some(text) => self.opened(text).await,
-                None => None,
-            },
+            work_order: self.opened(request.work_order).await,
             window: request.window.into(),
             duration_seconds: request.duration.0,
             taken_away: around.taken_away.clone(),
@@ -178,8 +182,9 @@ impl Api {
             weaker: weaker_ways(case),
             votes: self.votes(&case.votes).await,
             emergency: request.emergency,
+            guest: around.guest.as_ref().map(|(guest, ..)| *guest),
             handover: handover.map(|handover| handover_view(case, &handover, now)),
-            review_wanted: request.emergency && case.granted.is_some() && !case.reviewed,
+            review_wanted: case.wants_review(),
             standing: case.standing.as_str().to_owned(),
             no: self.no(case).await,
             submitted: case.submitted,
@@ -194,13 +199,19 @@ impl Api {
         }
     }
 
+    /// That whoever asks is a guest, and on whose word.
+    async fn of_guest(&self, around: &Around) -> Option<String> {
+        let (_, by, until) = around.guest.as_ref()?;
+        let by = self.people().shown(*by).await;
+        Some(format!(
+            "a guest: {by} invited them for this target alone, until {until}, and nobody else knows them here"
+        ))
+    }
+
     async fn votes(&self, votes: &[Vote]) -> Vec<VoteView> {
         let mut shown = Vec::new();
         for vote in votes {
-            let reason = match vote.reason {
-                Some(text) => self.opened(text).await,
-                None => None,
-            };
+            let reason = self.opened(vote.reason).await;
             let operator = self.named(vote.operator).await;
             shown.push(VoteView { operator, yes: vote.yes, reason, at: vote.at, weaker: vote.weaker });
         }
@@ -433,6 +444,7 @@ impl Api {
             kind: person.kind.clone(),
             groups: person.groups.clone(),
             standing: standing_word(person.standing).to_owned(),
+            guest: person.guest,
             keys: person.keys.iter().map(|key| key.0.clone()).collect(),
             fingerprints: fingerprints(&person.keys),
             founder: person.founder,

@@ -274,12 +274,8 @@ fn may_be_here(state: &Plant, person: PersonId, face: Face, now: Timestamp) -> R
 
 fn check_contract(state: &Plant, person: &Person, now: Timestamp) -> Result<(), Refusal> {
     let Kind::Technician { vendor, .. } = &person.kind else { return Ok(()) };
-    match state.contracts.get(vendor) {
-        None => Err(Refusal::NoContract(vendor.clone())),
-        Some(contract) if contract.disabled => Err(Refusal::VendorDisabled(vendor.clone())),
-        Some(contract) if contract.end <= now => Err(Refusal::ContractEnded(vendor.clone(), state.clock(contract.end))),
-        Some(_) => Ok(()),
-    }
+    state.running_contract(vendor, now)?;
+    state.check_visits(person.id, now)
 }
 
 fn bearer(parts: &Parts) -> Option<&str> {

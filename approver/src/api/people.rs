@@ -22,7 +22,7 @@ use super::types::{
     VendorView, VendorsView, Wanted,
 };
 use crate::mint;
-use crate::people::{Invitation, NewPerson};
+use crate::people::{Invitation, NewContract, NewPerson};
 
 /// How long an enrolment code is good where nothing is said, and at most.
 const INVITATION_LASTS: Seconds = Seconds(3 * 86_400);
@@ -87,7 +87,7 @@ fn lasts(seconds: Option<u32>) -> Seconds {
 }
 
 impl Api {
-    fn shown_once(&self, invitation: Invitation) -> Json<Invited> {
+    pub(super) fn shown_once(&self, invitation: Invitation) -> Json<Invited> {
         Json(Invited {
             person: invitation.person,
             code: invitation.code.reveal().to_string(),
@@ -176,7 +176,9 @@ pub(super) async fn vendors(State(api): State<Api>) -> Json<VendorsView> {
     let mut vendors = Vec::new();
     for (vendor, contract, technicians) in contracts {
         let sponsor = api.named(contract.sponsor).await;
-        vendors.push(VendorView { vendor, end: contract.end, sponsor, disabled: contract.disabled, technicians });
+        let telephone = api.opened(contract.telephone).await;
+        let (end, disabled) = (contract.end, contract.disabled);
+        vendors.push(VendorView { vendor, end, sponsor, disabled, technicians, telephone });
     }
     Json(VendorsView { vendors })
 }
@@ -185,9 +187,10 @@ pub(super) async fn contract(
     State(api): State<Api>,
     caller: Caller,
     At(vendor): At<VendorId>,
-    Sent(Contract { end, sponsor }): Sent<Contract>,
+    Sent(Contract { end, sponsor, telephone }): Sent<Contract>,
 ) -> Result<Json<Done>, Problem> {
-    Ok(done(&api.desk().act(Command::Contract { vendor, end, sponsor, by: caller.person() }).await?))
+    let new = NewContract { vendor, end, sponsor, telephone };
+    Ok(done(&api.people().contract(new, caller.person()).await?))
 }
 
 pub(super) async fn disable_vendor(

@@ -147,6 +147,7 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::NotHeld
         | Refusal::NoSuchPlantFile
         | Refusal::NoRecipient
+        | Refusal::NoSuchGuest
         | Refusal::NoContract(_) => StatusCode::NOT_FOUND,
         Refusal::Exists
         | Refusal::NotPending(_)
@@ -161,6 +162,9 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::Erased(_)
         | Refusal::NoEscortWanted
         | Refusal::NotWatching
+        | Refusal::GuestThere { .. }
+        | Refusal::GuestGone(_)
+        | Refusal::GuestStillThere(_)
         | Refusal::KeyTaken => StatusCode::CONFLICT,
         Refusal::EmptySpan
         | Refusal::PlantFileWrong(_)
@@ -210,6 +214,7 @@ impl From<NotDone> for Problem {
             NotDone::BadName(_) => unprocessable("bad-name", not_done.to_string()),
             NotDone::Text(_) => unprocessable("bad-text", not_done.to_string()),
             NotDone::Key(_) => unprocessable("key-refused", not_done.to_string()),
+            NotDone::BadTelephone => unprocessable("bad-telephone", not_done.to_string()),
             NotDone::Password(_) => unprocessable("bad-password", not_done.to_string()),
         }
     }

@@ -59,7 +59,7 @@ pub(super) fn page<'a, I: Ord + Copy, T>(
 pub(super) fn matters(case: &Case, now: jiff::Timestamp) -> bool {
     match case.standing {
         RequestStanding::Pending => now < case.request.window.until,
-        RequestStanding::Granted => now < case.deadline || (case.asked.emergency && !case.reviewed),
+        RequestStanding::Granted => now < case.deadline || case.wants_review(),
         _ => false,
     }
 }
@@ -196,7 +196,7 @@ pub(super) async fn text(State(api): State<Api>, At(digest): At<Salted>) -> Resu
 }
 
 impl Api {
-    async fn kept_text(&self, digest: Salted) -> Result<KeptText, Problem> {
+    pub(super) async fn kept_text(&self, digest: Salted) -> Result<KeptText, Problem> {
         let kept = self.desk().directory().salt_and_text(digest).await?;
         let (salt, text) = kept.ok_or_else(|| Problem::not_found("no text has this digest, or it was erased"))?;
         Ok(KeptText { digest, salt: data_encoding::HEXLOWER.encode(&salt), text })

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use super::openapi::Shape;
 use super::problem::Problem;
 use super::{
-    Api, access, backup, capture, carrying, connecting, cuts, evidence, feed, guard, keeping, openapi, people, plant,
-    requests, secrets, sessions, shift, sign_in, status, types,
+    Api, access, backup, capture, carrying, connecting, cuts, evidence, feed, guard, guests, keeping, openapi, people,
+    plant, requests, reviews, secrets, sessions, shift, sign_in, status, types,
 };
 
 /// What a person is, as far as doors are concerned.
@@ -255,10 +255,18 @@ fn common() -> Vec<Route> {
 }
 
 fn of_the_plant() -> Vec<Route> {
-    [about_the_gate(), about_requests(), about_sessions(), about_people(), about_the_plant(), about_evidence()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        about_the_gate(),
+        about_requests(),
+        about_sessions(),
+        about_people(),
+        about_guests(),
+        about_the_plant(),
+        about_evidence(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn about_the_gate() -> Vec<Route> {
@@ -442,6 +450,42 @@ fn about_people() -> Vec<Route> {
             .gives::<types::Done>(),
         act("/api/v1/vendors/{vendor}/disable", people::disable_vendor)
             .for_(ADMINISTRATOR, "Put a whole vendor out, in one act."),
+    ]
+}
+
+fn about_guests() -> Vec<Route> {
+    vec![
+        read("/api/v1/guests", guests::list)
+            .for_(PLANT, "Guests who may come now, and those whose visit nobody looked back at.")
+            .query("all", "`true`: also those that are over.")
+            .in_pages()
+            .gives::<types::GuestsView>(),
+        act("/api/v1/guests", guests::invite)
+            .for_(
+                OPERATOR,
+                "Invite a guest, signed by an operator on duty who called the vendor back; the code is shown once.",
+            )
+            .takes::<types::GuestGiven>()
+            .gives::<types::Invited>(),
+        read("/api/v1/guests/rules", guests::rules)
+            .for_(PLANT, "Under which rules guests may be invited, of which vendors, and where.")
+            .gives::<types::InvitableRules>(),
+        act("/api/v1/guests/statement", guests::statement)
+            .for_(OPERATOR, "A guest's invitation to be signed, and the number to call back first.")
+            .takes::<types::GuestWanted>()
+            .gives::<types::GuestTemplate>(),
+        read("/api/v1/guests/{guest}", guests::one).for_(PLANT, "One visit of a guest.").gives::<types::GuestView>(),
+        act("/api/v1/guests/{guest}/end", guests::end)
+            .for_(SIGNERS, "Send a guest away: nothing of theirs counts any longer, live sessions end.")
+            .gives::<types::Done>(),
+        read("/api/v1/guests/{guest}/review", guests::review)
+            .for_(OPERATOR, "The look back at a visit that is over, to be signed.")
+            .gives::<types::VerdictTemplate>(),
+        read("/api/v1/reviews", reviews::list)
+            .for_(PLANT, "Emergency grants and guests that somebody must look back at.")
+            .query("all", "`true`: also those that somebody looked back at.")
+            .in_pages()
+            .gives::<types::ReviewsView>(),
     ]
 }
 

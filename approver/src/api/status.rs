@@ -18,6 +18,7 @@ use recordings::tlog::kept::Held;
 
 use super::Api;
 use super::guard::{Caller, Sent};
+use super::reviews::waiting;
 use super::types::{
     AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, HeadView, Health, ReceiverView, RecipientView, RecorderView,
     Status, WitnessView, WitnessedView,
@@ -148,20 +149,19 @@ impl Api {
             let pending = |case: &&policies::state::Case| {
                 case.standing == RequestStanding::Pending && now < case.request.window.until
             };
-            let unreviewed =
-                state.cases.values().filter(|case| case.asked.emergency && case.granted.is_some() && !case.reviewed);
             (
                 state.live.len(),
                 state.cases.values().filter(pending).count(),
                 state.cuts.len(),
                 state.plant.as_ref().map(|plant| plant.digest()),
-                unreviewed.count(),
+                waiting(state, now),
             )
         });
         let ignored = self.desk().due(now).into_iter().filter(|due| due.red).count();
         let because = [
             (ignored > 0).then(|| format!("{ignored} requests wait, although everybody was told")),
-            (unreviewed > 0).then(|| format!("{unreviewed} emergency grants wait for somebody to look back at them")),
+            (unreviewed > 0)
+                .then(|| format!("{unreviewed} emergency grants or guests wait for somebody to look back at them")),
             desk.journal_down_for.map(|_| "the journal does not answer: nobody is admitted, cuts work".to_owned()),
             desk.unknown_event.as_ref().map(|_| "the journal is of a newer version: nobody is admitted".to_owned()),
             (!desk.unjournaled_cuts.is_empty()).then(|| "cuts stand that are not in the journal yet".to_owned()),

@@ -11,13 +11,13 @@ use policies::actions::{Action, Actions};
 use policies::digest::{Digest, Salted};
 use policies::events::{ErasedOn, PackOf, Scope};
 use policies::ids::{
-    AskId, CredentialName, CutId, DeploymentId, GroupName, NodeId, PersonId, Recipient, RequestId, RestoreId, RoleName,
-    RuleId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
+    AskId, CredentialName, CutId, DeploymentId, GroupName, GuestId, NodeId, PersonId, Recipient, RequestId, RestoreId,
+    RoleName, RuleId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use policies::people::Kind;
 use policies::plant::{Protocol, Then, Weaker};
 use policies::requests::{
-    CertifyStatement, EraseStatement, Extension, PlantStatement, Reopening, Request, SeenHead, Signed,
+    CertifyStatement, EraseStatement, Extension, GuestStatement, PlantStatement, Reopening, Request, SeenHead, Signed,
     VerdictStatement, Widening,
 };
 use policies::time::Window;
@@ -271,8 +271,12 @@ pub struct PersonView {
     /// An operator's groups.
     #[schema(value_type = Vec<String>)]
     pub groups: BTreeSet<GroupName>,
-    /// `invited`, `enrolled`, `active` or `disabled`.
+    /// `invited`, `enrolled`, `active`, `disabled`, or of a guest whose time is up `over`.
     pub standing: String,
+    /// The visit as a guest that they came for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub guest: Option<GuestId>,
     /// OpenSSH public keys.
     pub keys: Vec<String>,
     /// Their SHA-256 fingerprints, in the same order.
@@ -379,6 +383,9 @@ pub struct VendorView {
     pub disabled: bool,
     /// How many of its technicians are active.
     pub technicians: usize,
+    /// The number by which it is called back before a guest of theirs is invited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telephone: Option<String>,
 }
 
 /// All contracts.
@@ -398,6 +405,9 @@ pub struct Contract {
     /// Who answers for the vendor at the plant.
     #[schema(value_type = String)]
     pub sponsor: PersonId,
+    /// The number by which the vendor is called back before a guest of theirs is invited; that which stands, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telephone: Option<String>,
 }
 
 /// What a technician asks for.
@@ -587,6 +597,10 @@ pub struct Card {
     pub votes: Vec<VoteView>,
     /// As an emergency.
     pub emergency: bool,
+    /// The visit of a guest that it was asked on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub guest: Option<GuestId>,
     /// The shift changed, and it waits for somebody of this one to accept or to end it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handover: Option<HandoverView>,
@@ -805,6 +819,256 @@ pub struct PlantTemplate {
     pub statement: PlantStatement,
     /// The file's digest as six words, to compare.
     pub words: String,
+}
+
+/// Under which rule operators on duty may invite guests, and whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InvitableView {
+    /// Which.
+    #[schema(value_type = String)]
+    pub rule: RuleId,
+    /// Of these vendors, whose contracts run.
+    pub vendors: Vec<HostView>,
+    /// To one of these targets.
+    #[schema(value_type = Vec<String>)]
+    pub targets: Vec<TargetName>,
+    /// For so long at most.
+    pub most_seconds: u32,
+    /// Until when somebody is a guest under it already: then nobody else can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub taken_until: Option<Timestamp>,
+}
+
+/// A vendor whose people may come as guests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HostView {
+    /// Which.
+    #[schema(value_type = String)]
+    pub vendor: VendorId,
+    /// The number to call back; without one nobody is invited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telephone: Option<String>,
+}
+
+/// Every rule under which guests may come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InvitableRules {
+    /// As the plant file orders them.
+    pub rules: Vec<InvitableView>,
+}
+
+/// A guest to invite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GuestWanted {
+    /// What they are called and sign in by.
+    pub name: String,
+    /// Whose technician they are.
+    #[schema(value_type = String)]
+    pub vendor: VendorId,
+    /// The one target that they may ask for.
+    #[schema(value_type = String)]
+    pub target: TargetName,
+    /// Under which rule; the first that takes guests of this vendor there, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub rule: Option<RuleId>,
+    /// For how long from now.
+    pub lasts_seconds: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// A guest's invitation to be signed: by whoever called the vendor back on this number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GuestTemplate {
+    /// Sign `statement.digest()` in the namespace `holdpoint-guest@v1`.
+    #[schema(value_type = Object)]
+    pub statement: GuestStatement,
+    /// The rule that it names by its digest.
+    #[schema(value_type = String)]
+    pub rule: RuleId,
+    /// What the guest is called.
+    pub name: KeptText,
+    /// Why they come.
+    pub reason: KeptText,
+    /// The vendor's registered number, to call before signing.
+    pub telephone: KeptText,
+}
+
+/// A guest's signed invitation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = Object)]
+pub struct GuestGiven(pub Signed<GuestStatement>);
+
+/// A guest's visit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GuestView {
+    /// Which.
+    #[schema(value_type = String)]
+    pub guest: GuestId,
+    /// Who.
+    pub person: Named,
+    /// Whether they enrolled: `invited`, `active`, `over` or `disabled`.
+    pub standing: String,
+    /// Whose technician they are.
+    #[schema(value_type = String)]
+    pub vendor: VendorId,
+    /// In which role.
+    #[schema(value_type = String)]
+    pub role: RoleName,
+    /// The one target that they may ask for.
+    #[schema(value_type = String)]
+    pub target: TargetName,
+    /// Under which rule.
+    #[schema(value_type = String)]
+    pub rule: RuleId,
+    /// Who invited them.
+    pub by: Named,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The first moment after the visit.
+    #[schema(value_type = String, format = DateTime)]
+    pub until: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended: Option<Timestamp>,
+    /// On whose word it ended, where not by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<Named>,
+    /// Nothing of it counts any longer.
+    pub over: bool,
+    /// Why they were invited.
+    pub reason: Option<String>,
+    /// The number on which the vendor was called back.
+    pub telephone: Option<String>,
+    /// Who looked back at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewed_by: Option<Named>,
+    /// It is over, and nobody looked back at it.
+    pub review_wanted: bool,
+    /// What they asked for.
+    #[schema(value_type = Vec<String>)]
+    pub requests: Vec<RequestId>,
+    /// Their sessions.
+    #[schema(value_type = Vec<String>)]
+    pub sessions: Vec<SessionId>,
+    /// What the operator signed.
+    #[schema(value_type = Object)]
+    pub covered: GuestStatement,
+    /// Its digest, which looking back is about.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// As six words, to compare.
+    pub words: String,
+}
+
+/// Guests' visits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GuestsView {
+    /// Newest first.
+    pub guests: Vec<GuestView>,
+    /// Where there are older ones: what to ask for `before`.
+    #[schema(value_type = Option<String>)]
+    pub next: Option<GuestId>,
+}
+
+/// What somebody is to look back at: an emergency grant by its request, or a guest's visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ReviewId {
+    /// An emergency grant.
+    Emergency(RequestId),
+    /// A guest's visit.
+    Guest(GuestId),
+}
+
+impl ReviewId {
+    const fn at(self) -> ulid::Ulid {
+        match self {
+            Self::Emergency(request) => request.ulid(),
+            Self::Guest(guest) => guest.ulid(),
+        }
+    }
+}
+
+/// In the order in which they came up.
+impl Ord for ReviewId {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let is_guest = |id: &Self| matches!(id, Self::Guest(_));
+        self.at().cmp(&other.at()).then_with(|| is_guest(self).cmp(&is_guest(other)))
+    }
+}
+
+impl PartialOrd for ReviewId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl std::fmt::Display for ReviewId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Emergency(request) => request.fmt(f),
+            Self::Guest(guest) => guest.fmt(f),
+        }
+    }
+}
+
+impl From<ReviewId> for String {
+    fn from(id: ReviewId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for ReviewId {
+    type Error = policies::ids::BadName;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self::Guest).or_else(|_| text.parse().map(Self::Emergency))
+    }
+}
+
+/// Something that somebody is to look back at, or did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReviewView {
+    /// Which: `r_…` of an emergency grant, `g_…` of a guest.
+    #[schema(value_type = String)]
+    pub review: ReviewId,
+    /// Who came.
+    pub technician: Named,
+    /// For whom.
+    #[schema(value_type = Option<String>)]
+    pub vendor: Option<VendorId>,
+    /// Where to.
+    #[schema(value_type = String)]
+    pub target: TargetName,
+    /// What it was, in words.
+    pub in_words: String,
+    /// Who gave it.
+    pub given_by: Vec<Named>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Somebody looked back at it.
+    pub reviewed: bool,
+    /// From when on somebody can look back at it; now, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub not_before: Option<Timestamp>,
+}
+
+/// What somebody is to look back at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReviewsView {
+    /// Newest first.
+    pub reviews: Vec<ReviewView>,
+    /// Where there are older ones: what to ask for `before`.
+    #[schema(value_type = Option<String>)]
+    pub next: Option<ReviewId>,
 }
 
 /// A signed verdict about a request, an extension, a widening or an emergency.
@@ -1794,6 +2058,8 @@ pages! {
     AsksView of asks,
     SessionsView of sessions,
     PeopleView of people,
+    GuestsView of guests,
+    ReviewsView of reviews,
 }
 
 /// What of a capture is wanted.

@@ -204,7 +204,10 @@ impl View<'_> {
         let deadline = self.not_beyond_contract(case, deadline);
         let (ends, freezes) = match case.rule.ending {
             DeadlineEnding::Cut => (deadline.boot, None),
-            DeadlineEnding::Freeze { max } => (deadline.boot.after(max.duration()), Some(deadline.boot)),
+            DeadlineEnding::Freeze { max } => {
+                let ends = deadline.boot.after(max.duration());
+                (self.visit_ends(case, deadline).map_or(ends, |visit| visit.min(ends)), Some(deadline.boot))
+            }
         };
         let due_at = [Some(ends), self.stale_at(case), clock.not_accepted].into_iter().flatten().min().unwrap_or(ends);
         let finished = if place.transferring { due_at.after(case.rule.hold_max.duration()) } else { due_at };
@@ -265,6 +268,12 @@ impl View<'_> {
             }
             None => deadline,
         }
+    }
+
+    /// When a guest's visit ends: nothing of theirs stays frozen for longer.
+    fn visit_ends(&self, case: &Case, deadline: Deadline) -> Option<Boot> {
+        let (_, guest) = self.fold.state.visit_at(case.asked.technician, case.submitted)?;
+        Some(deadline.boot.moved(guest.statement.until.duration_since(deadline.wall)))
     }
 
     fn frozen(

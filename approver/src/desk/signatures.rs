@@ -30,6 +30,11 @@ pub(super) fn check(command: &Command, fold: &Fold) -> Result<(), Rejected> {
             let (key, signature) = (&certificate.key, &certificate.signature);
             check_one(Namespace::Certify, statement.digest(), &statement.journal, key, signature, fold)
         }
+        Command::InviteGuest { invitation, .. } => {
+            let statement = &invitation.statement;
+            let (key, signature) = (&invitation.key, &invitation.signature);
+            check_one(Namespace::Guest, statement.digest(), &statement.journal, key, signature, fold)
+        }
         Command::SignPlant { signed } => {
             let statement = &signed.statement;
             check_one(Namespace::Plant, statement.digest(), &statement.journal, &signed.key, &signed.signature, fold)

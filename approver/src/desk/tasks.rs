@@ -97,7 +97,8 @@ impl Inner {
         let is_over = {
             let fold = self.fold();
             let is_over = |case: &Case| case.has_lapsed(now) || fold.state.is_not_accepted(case, now);
-            fold.state.cases.values().any(is_over) || fold.state.has_removals(now)
+            let is_gone = fold.state.guests_gone(now).next().is_some();
+            fold.state.cases.values().any(is_over) || is_gone || fold.state.has_removals(now)
         };
         if is_over && let Err(rejected) = self.act(Command::Sweep).await {
             tracing::debug!(%rejected, "lapses and removals wait for the journal");

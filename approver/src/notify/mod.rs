@@ -44,7 +44,8 @@ pub struct Notice {
     pub at: Timestamp,
     /// Since when that stands which it is about, by the plant's clock.
     pub since: String,
-    /// `request-waits`, `watch-wanted`, `emergency`, `cut`, `reopened`, `host-key-changed`, `recorder-failed` or `gate`.
+    /// `request-waits`, `watch-wanted`, `emergency`, `guest`, `cut`, `reopened`, `host-key-changed`, `transfer-runs-on`,
+    /// `recorder-failed` or `gate`.
     #[serde(deserialize_with = "kind")]
     pub kind: Kind,
     /// In words.
@@ -63,10 +64,11 @@ pub struct Notice {
 pub type Kind = &'static str;
 
 /// Every kind of notice.
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     "request-waits",
     "watch-wanted",
     "emergency",
+    "guest",
     "cut",
     "reopened",
     "host-key-changed",
@@ -267,6 +269,7 @@ impl Notices {
                 let mut notices = Vec::new();
                 for entry in &entries {
                     notices.extend(self.of_start(entry).await);
+                    notices.extend(self.of_guest(&entry.event).await);
                     notices.extend(self.of_event(&entry.event));
                 }
                 notices
@@ -291,6 +294,20 @@ impl Notices {
         let text = format!("{} works at {target} from now on. {wanted}", self.people.shown(*technician).await);
         let group = rule.tell.first().map(|tell| tell.group.clone());
         Some(Notice { group, request: Some(*request), ..self.notice("watch-wanted", text, false) })
+    }
+
+    /// Whom an operator invites at night, everybody hears of.
+    async fn of_guest(&self, event: &Event) -> Option<Notice> {
+        let Event::GuestInvited { invitation, rule, .. } = event else { return None };
+        let statement = &invitation.statement;
+        let (by, who) = (self.people.shown(statement.operator).await, self.people.shown(statement.person).await);
+        let until = self.desk.with_state(|state| state.clock(statement.until));
+        let text = format!(
+            "{by} invited {who} of {} as a guest to {} until {until}, under rule {}; somebody must look back at it",
+            statement.vendor, statement.target, rule.id
+        );
+        let link = format!("{}/guests/{}", self.origin, statement.guest);
+        Some(Notice { link, ..self.notice("guest", text, true) })
     }
 
     fn of_event(&self, event: &Event) -> Option<Notice> {

@@ -68,6 +68,14 @@ plant  POST   /api/v1/people/{person}/certificates          oa
 plant  POST   /api/v1/people/{person}/name                  a
 plant  POST   /api/v1/people/{person}/disable               a
 plant  POST   /api/v1/people/{person}/reinvite              a
+plant  GET    /api/v1/guests                                oua
+plant  POST   /api/v1/guests                                o
+plant  GET    /api/v1/guests/rules                          oua
+plant  POST   /api/v1/guests/statement                      o
+plant  GET    /api/v1/guests/{guest}                        oua
+plant  POST   /api/v1/guests/{guest}/end                    oa
+plant  GET    /api/v1/guests/{guest}/review                 o
+plant  GET    /api/v1/reviews                               oua
 plant  GET    /api/v1/vendors                               oua
 plant  PUT    /api/v1/vendors/{vendor}                      a
 plant  POST   /api/v1/vendors/{vendor}/disable              a
@@ -168,6 +176,7 @@ fn path_of(route: &str) -> String {
         .replace("{ask}", &format!("a_{id}"))
         .replace("{session}", &format!("s_{id}"))
         .replace("{cut}", &format!("c_{id}"))
+        .replace("{guest}", &format!("g_{id}"))
         .replace("{person}", &format!("p_{id}"))
         .replace("{vendor}", "nobody")
         .replace("{name}", "nothing")
@@ -254,7 +263,10 @@ impl Furnished {
         let invited =
             stage.people.invite(person("oda", Kind::Operator { vendor: None }, &["shift-lead"]), Seconds(600), admin);
         let oda = enrol(&stage.people, &invited.await.unwrap().code).await;
+        stage.invite_guest(&stage.lead, "gus", Seconds(600)).await.unwrap();
+        let guest = stage.desk.with_state(|state| *state.guests.keys().next().unwrap());
         let named = vec![
+            ("{guest}", guest.to_string()),
             ("/texts/{digest}", format!("/texts/{}", reason.0)),
             ("/plant/files/{digest}", format!("/plant/files/{proposed}")),
             ("/cuts/{cut}/statement", format!("/cuts/{cut}/statement?reason={}", why.0)),

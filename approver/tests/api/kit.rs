@@ -241,7 +241,11 @@ impl House {
     }
 
     fn face_of(&self, who: &Session) -> Face {
-        if who.signed_in.person == self.stage.technician.person { Face::Vendor } else { Face::Plant }
+        let person = who.signed_in.person;
+        let is_technician = self.stage.desk.with_state(|state| {
+            state.people.get(&person).is_some_and(|person| matches!(person.kind, Kind::Technician { .. }))
+        });
+        if is_technician { Face::Vendor } else { Face::Plant }
     }
 }
 

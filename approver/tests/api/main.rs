@@ -4,6 +4,7 @@
 
 mod connecting;
 mod doors;
+mod guests;
 mod kit;
 mod notices;
 mod signing_in;

@@ -99,7 +99,7 @@ async fn where_a_rule_wants_somebody_to_watch_they_are_told_when_work_begins_and
         ("watch", "Somebody is to watch"),
         ("required", "Their input waits until somebody watches and says that they are there"),
     ] {
-        let plant = PLANT.replacen("escort = \"required\"", &format!("escort = {escort:?}"), 1);
+        let plant = PLANT.replacen("escort = \"required\"\nguest_max = \"8h\"", &format!("escort = {escort:?}"), 1);
         let mut stage = Stage::on(Props::new(), &plant).await;
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         for target in ["plc-7", "robot-1"] {

@@ -164,7 +164,7 @@ impl State {
     }
 
     /// The clock of a grant starts at its first connection; the deadline is the earliest of its window's end (later where
-    /// it was extended before), its duration's, the close of the rule's hours and the contract's end. Later connections
+    /// it was extended before), its duration's, the close of the rule's hours, the contract's end and a guest's. Later connections
     /// keep it.
     fn deadline(&self, case: &Case, now: Timestamp) -> Timestamp {
         if case.first_use.is_some() {
@@ -172,7 +172,8 @@ impl State {
         }
         let contract =
             self.vendor_of(case.asked.technician).and_then(|vendor| self.contracts.get(vendor)).map(|c| c.end);
-        let ends = [self.hours_close(&case.rule, now), contract, Some(case.request.duration.after(now))];
+        let visit = self.guest(case.asked.technician).map(|guest| guest.statement.until);
+        let ends = [self.hours_close(&case.rule, now), contract, visit, Some(case.request.duration.after(now))];
         ends.into_iter().flatten().fold(case.deadline, Timestamp::min)
     }
 }

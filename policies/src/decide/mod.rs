@@ -2,6 +2,7 @@
 //! and a moment it makes the events to append, all of them or none. Signatures inside commands were checked before.
 
 mod admission;
+mod guests;
 mod keeping;
 mod people;
 mod plant;
@@ -18,14 +19,15 @@ pub use requests::{NewRequest, quorum_is_met, waits_for};
 use crate::digest::{Digest, Salted};
 use crate::events::{CutBy, Ending, EscortEnd, Event, Founder, PackOf, Scope};
 use crate::ids::{
-    AskId, CutId, DeploymentId, GroupName, LinkId, NodeId, PersonId, Recipient, RequestId, ServiceName, SessionId,
-    TargetName, VendorId, ZoneName,
+    AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, Recipient, RequestId, ServiceName,
+    SessionId, TargetName, VendorId, ZoneName,
 };
 use crate::people::{Kind, SshKey};
 use crate::plant::{Escort, Weaker};
 use crate::refusals::Refusal;
 use crate::requests::{
-    CertifyStatement, EraseStatement, PlantStatement, Reopening, RestoreStatement, Signed, VerdictStatement, Widening,
+    CertifyStatement, EraseStatement, GuestStatement, PlantStatement, Reopening, RestoreStatement, Signed,
+    VerdictStatement, Widening,
 };
 use crate::state::State;
 use crate::time::Seconds;
@@ -44,6 +46,8 @@ pub enum Command {
         vendor: VendorId,
         end: Timestamp,
         sponsor: PersonId,
+        /// The vendor's number; where none is given, that which stands stays.
+        telephone: Option<Salted>,
         by: PersonId,
     },
     Invite {
@@ -58,6 +62,14 @@ pub enum Command {
         person: PersonId,
         link: LinkId,
         expires: Timestamp,
+        by: PersonId,
+    },
+    InviteGuest {
+        invitation: Signed<GuestStatement>,
+        link: LinkId,
+    },
+    EndGuest {
+        guest: GuestId,
         by: PersonId,
     },
     Enrol {
@@ -267,11 +279,15 @@ impl State {
             Command::Found { deployment, log_key, founders, plant } => {
                 self.decide_found(deployment, log_key, founders, plant)
             }
-            Command::Contract { vendor, end, sponsor, by } => self.decide_contract(vendor, *end, *sponsor, *by),
+            Command::Contract { vendor, end, sponsor, telephone, by } => {
+                self.decide_contract(vendor, *end, *sponsor, *telephone, *by)
+            }
             Command::Invite { person, kind, groups, link, expires, by } => {
                 self.decide_invite(*person, kind, groups, *link, *expires, *by)
             }
             Command::Reinvite { person, link, expires, by } => self.decide_reinvite(*person, *link, *expires, *by),
+            Command::InviteGuest { invitation, link } => self.decide_invite_guest(invitation, *link, now),
+            Command::EndGuest { guest, by } => self.decide_end_guest(*guest, *by, now),
             Command::Enrol { link, key } => self.decide_enrol(*link, key, now),
             Command::Certify { certificate } => self.decide_certify(certificate, now),
             Command::Rename { person, name, by } => {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Salted};
 use crate::events::{CutBy, Event, Founder, PackOf};
 use crate::ids::{DeploymentId, GroupName, LinkId, PersonId, SessionId, TargetName, VendorId, ZoneName};
 use crate::people::{Kind, Person, SshKey, Standing};
@@ -42,11 +42,13 @@ impl State {
         vendor: &VendorId,
         end: Timestamp,
         sponsor: PersonId,
+        telephone: Option<Salted>,
         by: PersonId,
     ) -> Result<Vec<Event>, Refusal> {
         self.administrator(by)?;
         self.person(sponsor)?;
-        Ok(vec![Event::Contracted { vendor: vendor.clone(), end, sponsor, by }])
+        let telephone = telephone.or_else(|| self.contracts.get(vendor)?.telephone);
+        Ok(vec![Event::Contracted { vendor: vendor.clone(), end, sponsor, telephone, by }])
     }
 
     pub(super) fn decide_invite(
@@ -89,6 +91,9 @@ impl State {
         let known = self.person(person)?;
         if known.standing == Standing::Disabled {
             return Err(Refusal::NotActive(known.standing));
+        }
+        if known.guest.is_some() {
+            return Err(Refusal::GuestHasOneCode);
         }
         // Whoever enrols by that code counts at once; nobody gets it from somebody who is here already.
         if known.founder && known.founding_keys.is_empty() {

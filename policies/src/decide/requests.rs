@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
 use crate::events::{CutBy, Event, Scope};
-use crate::ids::{AskId, CutId, PersonId, RequestId, ServiceName, TargetName};
-use crate::people::{Kind, Person};
+use crate::ids::{AskId, CutId, PersonId, RequestId, ServiceName, TargetName, VendorId};
+use crate::people::{Contract, Kind, Person};
 use crate::plant::{Quorum, Rule, Weaker, WorkOrder};
 use crate::refusals::Refusal;
 use crate::requests::{Answer, Extension, Matter, Narrowing, Reopening, Request, Signed, VerdictStatement, Widening};
-use crate::rules::{Asker, Question, deciding_rule};
+use crate::rules::{Asker, Question};
 use crate::state::{Ask, Asked, Case, RequestStanding, State};
 use crate::time::{Seconds, Window};
 
@@ -75,8 +75,12 @@ impl State {
             source: asked.source,
             emergency: asked.emergency,
         };
-        let rule = deciding_rule(plant, &question)?;
-        check_shape(asked, rule, now)?;
+        let rule = self.rule_for(plant, asked.technician, &question)?;
+        // What a guest asks for ends with their visit, whatever their client thought.
+        let guest = self.guest(asked.technician);
+        let until = guest.map_or(asked.window.until, |guest| asked.window.until.min(guest.statement.until));
+        let window = Window { until, ..asked.window };
+        check_shape(asked, window, rule, now)?;
         let service = match &asked.service {
             Some(service) => service.clone(),
             None => only_service(plant, &asked.target)?,
@@ -87,7 +91,7 @@ impl State {
             target: asked.target.clone(),
             services: BTreeSet::from([service]),
             actions: asked.actions.clone(),
-            window: asked.window,
+            window,
             duration: asked.duration,
             reason: asked.reason.ok_or(Refusal::ReasonWanted)?,
             work_order: asked.work_order.as_ref().map(|(salted, _)| *salted),
@@ -141,6 +145,7 @@ impl State {
             Matter::Request(id) | Matter::Review(id) => Some(*id),
             Matter::Extension(id) | Matter::Widening(id) => self.asks.get(id).map(|ask| ask.asked.request()),
             Matter::Reopening(_) => return Err(Refusal::SignatureWanted("letting back in")),
+            Matter::Guest(_) => return Err(Refusal::SignatureWanted("looking back at a guest's visit")),
         };
         request.and_then(|id| self.cases.get(&id)).ok_or(Refusal::NoSuchRequest)
     }
@@ -156,6 +161,7 @@ impl State {
             Matter::Request(id) => self.vote_on_request(*id, statement, operator, voted, now),
             Matter::Extension(id) | Matter::Widening(id) => self.vote_on_ask(*id, statement, operator, voted, now),
             Matter::Review(id) => self.vote_on_review(*id, statement, operator, voted),
+            Matter::Guest(id) => self.vote_on_guest(*id, statement, operator, voted, now),
             Matter::Reopening(_) => Err(Refusal::NoSuchRequest),
         }
     }
@@ -301,6 +307,7 @@ impl State {
             Matter::Extension(id) | Matter::Widening(id) => {
                 self.asks.get(id).map(|ask| self.ask_digest(ask)).ok_or(Refusal::NoSuchRequest)
             }
+            Matter::Guest(id) => self.guest_digest(*id),
             _ => {
                 let deployment = self.deployment.as_ref().ok_or(Refusal::OtherDeployment)?;
                 Ok(self.case_of(matter)?.request.digest(deployment))
@@ -329,7 +336,7 @@ impl State {
         voted: Event,
     ) -> Result<Vec<Event>, Refusal> {
         let case = self.cases.get(&id).ok_or(Refusal::NoSuchRequest)?;
-        if !case.asked.emergency || case.granted.is_none() || case.reviewed {
+        if !case.wants_review() {
             return Err(Refusal::NotPending(case.standing.as_str()));
         }
         self.check_digest(&case.request, &Narrowing::default(), statement.digest)?;
@@ -390,7 +397,7 @@ impl State {
         Ok(vec![Event::ExtensionAsked { extension: Extension { id: ask, request, by: more, deadline, reason } }])
     }
 
-    /// An extension stays inside the rule's `duration_max` and hours, and inside the contract.
+    /// An extension stays inside the rule's `duration_max` and hours, the contract, and a guest's visit.
     fn check_extension(&self, case: &Case, deadline: Timestamp, now: Timestamp) -> Result<(), Refusal> {
         let first_use = case.first_use.unwrap_or(now);
         let too_far = |limit, what| {
@@ -402,6 +409,9 @@ impl State {
         }
         if let Some(contract) = self.vendor_of(case.asked.technician).and_then(|vendor| self.contracts.get(vendor)) {
             too_far(contract.end, "the vendor's contract ends")?;
+        }
+        if let Some(guest) = self.guest(case.asked.technician) {
+            too_far(guest.statement.until, "your time as a guest ends")?;
         }
         if deadline <= case.deadline { Err(Refusal::WindowOver) } else { Ok(()) }
     }
@@ -504,6 +514,7 @@ impl State {
             .filter(|case| case.has_lapsed(now))
             .map(|case| Event::Lapsed { request: case.request.id })
             .chain(self.not_accepted(now))
+            .chain(self.guests_gone(now))
             .chain(self.removals(now))
             .collect()
     }
@@ -525,6 +536,16 @@ impl State {
         if let Some(until) = person.locked_until.filter(|until| now < *until) {
             return Err(Refusal::LockedOut(self.clock(until)));
         }
+        self.running_contract(vendor, now)?;
+        self.check_visits(id, now)?;
+        Ok((vendor, role))
+    }
+
+    /// The contract of a vendor that may send people.
+    ///
+    /// # Errors
+    /// There is none, it ended, or the vendor is out.
+    pub fn running_contract(&self, vendor: &VendorId, now: Timestamp) -> Result<&Contract, Refusal> {
         let contract = self.contracts.get(vendor).ok_or_else(|| Refusal::NoContract(vendor.clone()))?;
         if contract.disabled {
             return Err(Refusal::VendorDisabled(vendor.clone()));
@@ -532,19 +553,35 @@ impl State {
         if contract.end <= now {
             return Err(Refusal::ContractEnded(vendor.clone(), self.clock(contract.end)));
         }
-        Ok((vendor, role))
+        Ok(contract)
+    }
+
+    /// Whether the time of a guest runs; everybody else is none.
+    ///
+    /// # Errors
+    /// It is over.
+    pub fn check_visits(&self, person: PersonId, now: Timestamp) -> Result<(), Refusal> {
+        match self.guest(person).filter(|guest| guest.is_over(now)) {
+            Some(guest) => Err(Refusal::GuestOver(self.clock(guest.statement.until))),
+            None => Ok(()),
+        }
     }
 
     /// No cut that was not reopened keeps this technician from this target.
     pub(super) fn check_cuts(&self, technician: PersonId, target: &TargetName) -> Result<(), Refusal> {
-        let blocks = |scope: &Scope| match scope {
+        let is_out = self.is_kept_out(technician, self.vendor_of(technician), target);
+        if is_out { Err(Refusal::CutOff) } else { Ok(()) }
+    }
+
+    /// Whether a cut that was not reopened keeps somebody of this vendor from this target.
+    pub(super) fn is_kept_out(&self, who: PersonId, of: Option<&VendorId>, target: &TargetName) -> bool {
+        self.cuts.values().any(|scope| match scope {
             Scope::Session(_) => false,
-            Scope::Technician(person) => *person == technician,
-            Scope::Vendor(vendor) => self.vendor_of(technician) == Some(vendor),
+            Scope::Technician(person) => who == *person,
+            Scope::Vendor(vendor) => of == Some(vendor),
             Scope::Zone(zone) => self.zone_of(target) == Some(zone),
             Scope::Plant => true,
-        };
-        if self.cuts.values().any(blocks) { Err(Refusal::CutOff) } else { Ok(()) }
+        })
     }
 }
 
@@ -556,11 +593,11 @@ fn only_service(plant: &crate::plant::Plant, target: &TargetName) -> Result<Serv
         .ok_or(Refusal::NoGrant(target.clone()))
 }
 
-fn check_shape(asked: &NewRequest, rule: &Rule, now: Timestamp) -> Result<(), Refusal> {
-    if asked.window.until <= asked.window.from || asked.window.until <= now || asked.duration.0 == 0 {
+fn check_shape(asked: &NewRequest, window: Window, rule: &Rule, now: Timestamp) -> Result<(), Refusal> {
+    if window.until <= window.from || window.until <= now || asked.duration.0 == 0 {
         return Err(Refusal::WindowOver);
     }
-    if AHEAD_MAX.after(now) < asked.window.until {
+    if AHEAD_MAX.after(now) < window.until {
         return Err(Refusal::WindowTooFar(AHEAD_MAX));
     }
     if asked.duration > rule.duration_max {

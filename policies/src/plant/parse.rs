@@ -455,6 +455,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
     let hold_max = reader.or("hold_max", Rule::HOLD_MAX, |f| f.duration(Seconds(0)..=HOUR));
     let unaccepted = unaccepted(reader, known);
     let emergency = reader.or("emergency", false, Field::flag);
+    let guest_max = reader.optional("guest_max", |f| f.duration(SECOND..=Rule::GUEST_LIMIT));
     let staleness = reader.or("staleness", Rule::STALENESS, |f| f.duration(SECOND..=DAY));
     let staleness_ending = reader.or("staleness_ending", StalenessEnding::default(), |f| {
         f.one_of(&[("end", StalenessEnding::End), ("keep", StalenessEnding::Keep)])
@@ -465,6 +466,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
 
     note_reaching_nothing(reader, known, reach.as_ref(), actions.as_ref());
     note_never_escorted(reader, escort);
+    note_guests_let_in_easily(reader, escort, weaker.as_ref());
     note_never_idle(reader, idle, duration_max);
     note_idle_while_checked(reader, idle, file_check.as_ref());
     note_removed_too_early(reader, retention, retention_max);
@@ -493,6 +495,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
         hold_max: hold_max?,
         unaccepted: unaccepted?,
         emergency: emergency?,
+        guest_max: guest_max?,
         staleness: staleness?,
         staleness_ending: staleness_ending?,
         retention: retention?,
@@ -710,7 +713,21 @@ fn note_idle_while_checked(reader: &Reader<'_, '_>, idle: Option<Seconds>, check
     }
 }
 
-/// Written, but longer than any session: then idleness would never end one.
+/// A guest whom one operator invites is never alone, and comes by nothing but signatures.
+fn note_guests_let_in_easily(reader: &Reader<'_, '_>, escort: Option<Escort>, weaker: Option<&BTreeSet<Weaker>>) {
+    if !reader.has("guest_max") {
+        return;
+    }
+    if escort.is_some_and(|escort| escort != Escort::Required) {
+        let what = "a guest is never alone, and this rule demands no escort";
+        reader.note_at("guest_max", what, "write escort = \"required\", or leave it out");
+    }
+    if weaker.is_some_and(|ways| !ways.is_empty()) {
+        let what = "a guest is let in by signatures alone, and weaker lets operators answer without";
+        reader.note_at("guest_max", what, "leave weaker out of this rule, or give guests one of their own");
+    }
+}
+
 fn note_never_escorted(reader: &Reader<'_, '_>, escort: Option<Escort>) {
     if reader.has("escort_tap") && escort.is_some_and(|escort| escort != Escort::Required) {
         reader.note_at(
@@ -721,6 +738,7 @@ fn note_never_escorted(reader: &Reader<'_, '_>, escort: Option<Escort>) {
     }
 }
 
+/// Written, but longer than any session: then idleness would never end one.
 fn note_never_idle(reader: &Reader<'_, '_>, idle: Option<Seconds>, duration_max: Option<Seconds>) {
     let (Some(idle), Some(duration_max)) = (idle, duration_max) else { return };
     if reader.has("idle") && idle > duration_max {

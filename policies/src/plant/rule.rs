@@ -70,6 +70,9 @@ pub struct Rule {
     pub unaccepted: Unaccepted,
     /// Whether any one operator on duty may give an emergency grant under it.
     pub emergency: bool,
+    /// How long a guest whom an operator on duty invites may come and go under it; `None`: it is for no guests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_max: Option<Seconds>,
     /// How long a node may go without the journal.
     pub staleness: Seconds,
     /// What running sessions do then.
@@ -122,6 +125,8 @@ impl Rule {
     pub const ESCORT_TAP_LEAST: Seconds = Seconds(10);
     /// No `escort_tap` is longer: it would prove nothing.
     pub const ESCORT_TAP_LIMIT: Seconds = Seconds(3_600);
+    /// No `guest_max` is longer: a guest comes for a night, and by day an administrator invites.
+    pub const GUEST_LIMIT: Seconds = Seconds(12 * 3_600);
     /// `idle` where the file says nothing.
     pub const IDLE: Seconds = Seconds(15 * 60);
     /// `freeze_max` where `ending = "freeze"` and the file says nothing.
@@ -148,6 +153,13 @@ impl Rule {
     /// while it has its default, so that digests of older events hold.
     pub fn digest(&self) -> Digest {
         Digest::of("rule", self)
+    }
+
+    /// How long a guest may come and go under it, if any may: whatever stands in an event, none comes without an escort, by
+    /// a weaker answer, or for longer than a night.
+    pub fn guest_limit(&self) -> Option<Seconds> {
+        let is_safe = self.escort == Escort::Required && self.weaker.is_empty();
+        self.guest_max.filter(|_| is_safe).map(|most| most.min(Self::GUEST_LIMIT))
     }
 
     /// So long before an escort counts as gone they are warned: a quarter of `escort_tap`, and no more than a minute.

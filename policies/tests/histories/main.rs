@@ -19,6 +19,7 @@ use policies::state::State;
 use policies::time::{Seconds, Window};
 use proptest::prelude::*;
 
+mod guests;
 mod keeping;
 mod named;
 mod shifts;
@@ -196,7 +197,7 @@ impl World {
         let by = person(ADMINISTRATOR);
         for (technician, vendor) in TECHNICIANS {
             let end = seconds_later(world.now, 3 * 86_400);
-            world.must(&Command::Contract { vendor: label(vendor), end, sponsor: by, by });
+            world.must(&Command::Contract { vendor: label(vendor), end, sponsor: by, telephone: None, by });
             let link = LinkId::new(world.id());
             let kind = Kind::Technician { vendor: label(vendor), role: label("maintenance") };
             world.must(&Command::Invite { person: person(technician), kind, groups: vec![], link, expires: end, by });
@@ -304,7 +305,7 @@ impl World {
                     _ => None,
                 })
                 .unwrap(),
-            Matter::Reopening(_) => unreachable!("no verdict of a request"),
+            Matter::Reopening(_) | Matter::Guest(_) => unreachable!("no verdict of a request"),
         }
     }
 
@@ -584,7 +585,13 @@ impl World {
             }
             Step::EndContract { vendor } => {
                 let (end, by) = (self.now, person(ADMINISTRATOR));
-                self.act(&Command::Contract { vendor: label(TECHNICIANS[*vendor].1), end, sponsor: by, by });
+                self.act(&Command::Contract {
+                    vendor: label(TECHNICIANS[*vendor].1),
+                    end,
+                    sponsor: by,
+                    telephone: None,
+                    by,
+                });
             }
             Step::Sweep => {
                 self.act(&Command::Sweep);

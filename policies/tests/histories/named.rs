@@ -32,7 +32,7 @@ impl World {
 
     /// It happens, judged by none of the model's invariants, which know the model's own rule alone.
     #[track_caller]
-    fn must_unjudged(&mut self, command: &Command) -> Vec<Event> {
+    pub(super) fn must_unjudged(&mut self, command: &Command) -> Vec<Event> {
         let events = self.state.decide(command, self.now).expect("allowed");
         for event in &events {
             self.state.apply(event, self.now);
@@ -45,7 +45,7 @@ impl World {
     }
 
     /// `hmi-1`, from now and for two hours, of a window of six.
-    fn wish(&mut self, who: usize, actions: &[Action]) -> NewRequest {
+    pub(super) fn wish(&mut self, who: usize, actions: &[Action]) -> NewRequest {
         NewRequest {
             id: RequestId::new(self.id()),
             technician: person(TECHNICIANS[who].0),
@@ -67,10 +67,11 @@ impl World {
         id
     }
 
-    fn yes(&self, voter: u128, matter: Matter) -> Command {
+    pub(super) fn yes(&self, voter: u128, matter: Matter) -> Command {
         let digest = match &matter {
             Matter::Request(id) | Matter::Review(id) => self.state.cases[id].request.digest(&label("model")),
             Matter::Extension(id) | Matter::Widening(id) => self.state.ask_digest(&self.state.asks[id]),
+            Matter::Guest(id) => self.state.guests[id].statement.digest(),
             Matter::Reopening(_) => unreachable!("reopened otherwise"),
         };
         let yes = Answer::Yes { narrowing: Narrowing::default() };
@@ -285,7 +286,7 @@ fn a_deadline_is_no_later_than_any_of_its_reasons_and_later_connections_keep_it(
     let mut world = World::founded();
     world.granted(TARA, &SHELL);
     let (end, by) = (seconds_later(world.now, 900), person(ADMINISTRATOR));
-    world.must(&Command::Contract { vendor: label("acme"), end, sponsor: by, by });
+    world.must(&Command::Contract { vendor: label("acme"), end, sponsor: by, telephone: None, by });
     let door = world.door(TARA);
     assert_eq!(world.enter(door).1, end);
 }
@@ -348,7 +349,7 @@ fn whoever_is_out_locked_or_without_a_contract_is_not_let_in_and_asks_for_nothin
         (
             |world| {
                 let (end, by) = (world.now, person(ADMINISTRATOR));
-                world.must(&Command::Contract { vendor: label("acme"), end, sponsor: by, by });
+                world.must(&Command::Contract { vendor: label("acme"), end, sponsor: by, telephone: None, by });
             },
             Refusal::ContractEnded(acme(), on_the_wall(MONDAY.parse().unwrap())),
         ),
@@ -661,7 +662,7 @@ fn more_is_asked_by_whom_the_grant_belongs_to_while_it_runs_and_inside_the_rule(
     let command = extend(&mut world, request, 2 * HOUR + 1, 20);
     far(&world, &command, "the rule gives no more");
     let (end, by) = (seconds_later(world.now, 3 * 3_600), person(ADMINISTRATOR));
-    world.must(&Command::Contract { vendor: label("acme"), end, sponsor: by, by });
+    world.must(&Command::Contract { vendor: label("acme"), end, sponsor: by, telephone: None, by });
     let command = extend(&mut world, request, HOUR + 1, 20);
     far(&world, &command, "the vendor's contract ends");
     let mut evening = World::founded();
@@ -702,7 +703,7 @@ fn a_yes_to_more_is_for_that_ask_whole_and_is_judged_again_when_it_counts() {
     assert_eq!(world.refused(&world.yes(LEADS[0], Matter::Extension(one))), Refusal::AlreadyVoted);
     assert_eq!(world.state.cases[&request].deadline, deadline, "one of two yeses");
     // The contract ends earlier now than the deadline that was asked for.
-    let contract = |end, by| Command::Contract { vendor: label("acme"), end, sponsor: by, by };
+    let contract = |end, by| Command::Contract { vendor: label("acme"), end, sponsor: by, telephone: None, by };
     let (end, admin) = (seconds_later(world.now, 3 * 3_600), person(ADMINISTRATOR));
     world.must(&contract(end, admin));
     let last = world.yes(SECURITY, Matter::Extension(one));
@@ -1048,7 +1049,7 @@ fn only_administrators_manage_people_and_nobody_is_invited_twice_or_without_a_co
     for by in [LEADS[0], TECHNICIANS[0].0].map(person) {
         let (vendor, sponsor, kind) = (label("acme"), person(LEADS[0]), technician.clone());
         for command in [
-            Command::Contract { vendor, end, sponsor, by },
+            Command::Contract { vendor, end, sponsor, telephone: None, by },
             Command::Invite { person: person(NEW), kind, groups: vec![], link, expires, by },
             Command::Reinvite { person: person(20), link, expires, by },
             Command::Rename { person: person(20), name: salted("x"), by },
@@ -1060,7 +1061,7 @@ fn only_administrators_manage_people_and_nobody_is_invited_twice_or_without_a_co
         }
     }
     let by = person(ADMINISTRATOR);
-    let no_sponsor = Command::Contract { vendor: label("new"), end, sponsor: person(NEW), by };
+    let no_sponsor = Command::Contract { vendor: label("new"), end, sponsor: person(NEW), telephone: None, by };
     assert_eq!(world.refused(&no_sponsor), Refusal::UnknownPerson);
     let of_nobody = Kind::Technician { vendor: label("nobody"), role: label("maintenance") };
     let (_, invite) = world.invitation(NEW, of_nobody, &[]);

@@ -4,12 +4,13 @@
 use std::str::FromStr;
 
 use approver::api::types::{
-    AskCovered, AskView, AsksView, Card, Done as Happened, KeptText, VerdictGiven, VerdictTemplate, WeakerVerdictGiven,
+    AskCovered, AskView, AsksView, Card, Done as Happened, GuestView, KeptText, VerdictGiven, VerdictTemplate,
+    WeakerVerdictGiven,
 };
 use certs::sshsig::Namespace;
 use policies::actions::Action;
 use policies::digest::{Digest, Salted};
-use policies::ids::{AskId, DeploymentId, PersonId, RequestId};
+use policies::ids::{AskId, DeploymentId, GuestId, PersonId, RequestId};
 use policies::plant::Weaker;
 use policies::refusals::Refusal;
 use policies::requests::{Answer, Matter, Narrowing, VerdictStatement};
@@ -26,7 +27,7 @@ use crate::secret::ask_hidden;
 /// Say yes: shows the card, asks, and signs. Also for more time or actions, and to look back at an emergency.
 #[derive(Debug, clap::Args)]
 pub(super) struct ApproveArgs {
-    /// A request (r_…), or something asked of a grant (a_…).
+    /// A request (r_…), something asked of a grant (a_…), or a guest's visit to look back at (g_…).
     #[arg(value_name = "ID")]
     matter: Wanted,
     /// For so long only.
@@ -103,6 +104,7 @@ impl How {
 enum Wanted {
     Request(RequestId),
     Ask(AskId),
+    Guest(GuestId),
 }
 
 impl FromStr for Wanted {
@@ -110,7 +112,8 @@ impl FromStr for Wanted {
     fn from_str(text: &str) -> Result<Self, String> {
         let request = text.parse().map(Self::Request);
         let ask = || text.parse().map(Self::Ask);
-        request.or_else(|_| ask()).map_err(|_: policies::ids::BadName| {
+        let guest = || text.parse().map(Self::Guest);
+        request.or_else(|_| ask()).or_else(|_| guest()).map_err(|_: policies::ids::BadName| {
             "not a request or an ask: one looks like r_01jd0c4… or a_01jd0c4…, as `holdpoint requests` lists them"
                 .into()
         })
@@ -125,6 +128,9 @@ struct Ballot {
 }
 
 pub(super) fn approve(args: &ApproveArgs, profile: &ProfileArg) -> Done {
+    if let Wanted::Guest(guest) = args.matter {
+        return look_back(guest, args, profile);
+    }
     let actions = (!args.actions.is_empty()).then(|| args.actions.iter().copied().collect());
     at_gate(profile, async |client| {
         let clock = Clock::of(client);
@@ -156,9 +162,61 @@ pub(super) fn deny(args: &DenyArgs, profile: &ProfileArg) -> Done {
     })
 }
 
+/// Signs that a guest's visit was looked back at.
+fn look_back(id: GuestId, args: &ApproveArgs, profile: &ProfileArg) -> Done {
+    let is_narrowed = args.duration.is_some() || !args.actions.is_empty() || args.from.is_some();
+    if is_narrowed || args.how.weaker().is_some() {
+        return Err(Failure::usage("a visit is looked back at as it was, with a signature"));
+    }
+    at_gate(profile, async |client| {
+        let guest: GuestView = client.get(&format!("/api/v1/guests/{id}")).await?;
+        let template: VerdictTemplate = client.get(&format!("/api/v1/guests/{id}/review")).await?;
+        let statement = template.statement;
+        if let Some(wrong) = mistake_of_visit(&guest, id, &statement, client.person()?) {
+            return Err(Fault::Odd(format!("what it wants signed is not what it shows: {wrong}")).into());
+        }
+        for (text, digest) in [(&guest.reason, guest.covered.reason), (&guest.telephone, guest.covered.telephone)] {
+            if let Some(text) = text {
+                check_text(client, text, digest).await?;
+            }
+        }
+        if !args.json {
+            super::guests::show(&guest, &Clock::of(client));
+        }
+        confirm("Sign that you looked back at this?", args.yes)?;
+        let digest = statement.digest();
+        let signed = client.sign(Namespace::Approval, statement, digest).await?;
+        let done: Happened = client.post("/api/v1/verdicts", &VerdictGiven(signed)).await?;
+        if args.json {
+            return print_json(&done);
+        }
+        say!("That you looked back at it is in the journal ({}).", plain(&done.events.join(", ")));
+        Ok(())
+    })
+}
+
+/// What the gate wants signed of a visit otherwise than it shows it, if anything.
+fn mistake_of_visit(guest: &GuestView, id: GuestId, signed: &VerdictStatement, me: PersonId) -> Option<&'static str> {
+    let covered = &guest.covered;
+    let shown = (guest.person.person, &guest.vendor, &guest.target, guest.until, guest.by.person);
+    let wrong = [
+        (signed.operator != me, "another operator"),
+        (signed.matter != Matter::Guest(id) || covered.guest != id, "another visit"),
+        (signed.digest != covered.digest(), "another digest"),
+        (
+            shown != (covered.person, &covered.vendor, &covered.target, covered.until, covered.operator),
+            "another guest, target, time or operator",
+        ),
+    ];
+    wrong.into_iter().find(|(is_wrong, _)| *is_wrong).map(|(_, what)| what)
+}
+
 /// Fetches what is voted on, and checks that statement, digest and card tell the same.
 async fn ballot(client: &mut Client, wanted: Wanted) -> Result<Ballot, Failure> {
     let (request, ask) = match wanted {
+        Wanted::Guest(_) => {
+            return Err(Failure::usage("a visit is over when it is looked back at: nothing is left to refuse"));
+        }
         Wanted::Request(request) => (request, None),
         Wanted::Ask(id) => {
             let asks: AsksView = client.list("/api/v1/asks?all=true").await?;

@@ -12,9 +12,10 @@ pub(super) fn show(card: &Card, narrowing: &Narrowing, clock: &Clock) {
     let covered = &card.covered;
     let stands = covered.narrowed(narrowing);
     let emergency = if covered.emergency { "EMERGENCY, " } else { "" };
+    let guest = if card.guest.is_some() { "GUEST, " } else { "" };
     labelled(
         "request",
-        &format!("{}: {emergency}{}, asked {}", card.request, plain(&card.standing), clock.away(card.submitted)),
+        &format!("{}: {emergency}{guest}{}, asked {}", card.request, plain(&card.standing), clock.away(card.submitted)),
     );
     labelled("who", &who(card));
     let zone = card.zone.as_ref().map(|zone| format!(" in zone {zone}")).unwrap_or_default();
@@ -146,12 +147,13 @@ pub(super) fn list(actions: &Actions) -> String {
 pub(super) fn show_short(card: &Card, clock: &Clock) {
     let covered = &card.covered;
     let emergency = if covered.emergency { "EMERGENCY " } else { "" };
+    let guest = if card.guest.is_some() { "GUEST " } else { "" };
     let what = if covered.actions.iter().eq([&Action::Tunnel]) {
         "tunnel (anything may be done)".to_owned()
     } else {
         list(&covered.actions)
     };
-    say!("{}  {emergency}{}", card.request, plain(&card.standing));
+    say!("{}  {emergency}{guest}{}", card.request, plain(&card.standing));
     labelled("  who", &format!("{}, to {}: {what}", who(card), covered.target));
     labelled("  why", &card.reason.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain));
     let state = match card.standing.as_str() {

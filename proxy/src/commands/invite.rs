@@ -10,6 +10,7 @@ use policies::time::Seconds;
 use super::gate::{ProfileArg, at_gate, person};
 use super::showing::{Clock, plain};
 use super::{Done, print_json};
+use crate::client::Client;
 use crate::gate::Gate;
 
 /// Invite somebody: prints a one-use enrolment code, to be handed over on a safe way.
@@ -37,14 +38,19 @@ pub(super) struct Args {
     /// A screen in the control room: shows the board with nobody signed in, and can cut.
     #[arg(long, group = "kind")]
     display: bool,
+    /// A guest of a vendor, for a night: by an operator on duty, under a rule that allows it. Call the vendor back first.
+    #[arg(long, value_name = "VENDOR", group = "kind", requires_all = ["target", "span", "reason"])]
+    guest: Option<VendorId>,
+    #[command(flatten)]
+    visit: super::guests::Visit,
     /// A group of the operator's; may be given several times.
-    #[arg(long = "group", value_name = "GROUP", conflicts_with_all = ["technician", "auditor", "administrator", "sensor", "display"])]
+    #[arg(long = "group", value_name = "GROUP", conflicts_with_all = ["technician", "auditor", "administrator", "sensor", "display", "guest"])]
     groups: Vec<GroupName>,
     /// The vendor an operator works for, if it is not the plant: they decide nothing about it.
-    #[arg(long, value_name = "VENDOR", conflicts_with_all = ["technician", "auditor", "administrator", "sensor", "display"])]
+    #[arg(long, value_name = "VENDOR", conflicts_with_all = ["technician", "auditor", "administrator", "sensor", "display", "guest"])]
     of_vendor: Option<VendorId>,
     /// How long the code is good.
-    #[arg(long, value_name = "SPAN", default_value = "3d")]
+    #[arg(long, value_name = "SPAN", default_value = "3d", conflicts_with = "guest")]
     lasts: Seconds,
     /// For machines.
     #[arg(long)]
@@ -80,6 +86,10 @@ impl Args {
 
 pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
+        if let Some(vendor) = &args.guest {
+            let invited = super::guests::invite(client, &args.name, vendor, &args.visit, args.json).await?;
+            return shown(client, args, &invited);
+        }
         let body = Invite {
             name: args.name.clone(),
             kind: args.kind(),
@@ -87,25 +97,29 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
             lasts_seconds: Some(args.lasts.0),
         };
         let invited: Invited = client.post("/api/v1/people", &body).await?;
-        if args.json {
-            return print_json(&invited);
-        }
-        show(&invited, &Clock::of(client));
-        match args.technician {
-            Some(_) => {
-                let gate = Gate { name: plain(&invited.ssh_host), port: invited.ssh_port };
-                say!("They enrol with any SSH client:\n\n  {}\n", gate.ssh("enrol"));
-                say!("or by `holdpoint enrol --gate ORIGIN`, with the origin of the vendor face.");
-            }
-            None if args.display => {
-                let page = format!("{}/display", client.profile().origin);
-                say!("Open {page} in the browser of its screen, and type the code there.");
-            }
-            // An SSH client gives them no profile, and without one no command knows the gate.
-            None => say!("They enrol by: holdpoint enrol --gate {}", client.profile().origin),
-        }
-        Ok(())
+        shown(client, args, &invited)
     })
+}
+
+fn shown(client: &Client, args: &Args, invited: &Invited) -> Done {
+    if args.json {
+        return print_json(invited);
+    }
+    show(invited, &Clock::of(client));
+    match args.technician.is_some() || args.guest.is_some() {
+        true => {
+            let gate = Gate { name: plain(&invited.ssh_host), port: invited.ssh_port };
+            say!("They enrol with any SSH client:\n\n  {}\n", gate.ssh("enrol"));
+            say!("or by `holdpoint enrol --gate ORIGIN`, with the origin of the vendor face.");
+        }
+        false if args.display => {
+            let page = format!("{}/display", client.profile().origin);
+            say!("Open {page} in the browser of its screen, and type the code there.");
+        }
+        // An SSH client gives them no profile, and without one no command knows the gate.
+        false => say!("They enrol by: holdpoint enrol --gate {}", client.profile().origin),
+    }
+    Ok(())
 }
 
 fn show(invited: &Invited, clock: &Clock) {

@@ -19,6 +19,7 @@ mod exporting;
 mod feed;
 mod fetch;
 mod gate;
+mod guests;
 mod init;
 mod invite;
 mod keeping;
@@ -31,6 +32,7 @@ mod rehearsing;
 mod request;
 mod requests;
 mod restore;
+mod reviews;
 mod secret;
 mod serve;
 mod sessions;
@@ -78,6 +80,8 @@ enum Command {
     Status(status::Args),
     People(people::ListArgs),
     Invite(invite::Args),
+    Guests(guests::Args),
+    Reviews(reviews::Args),
     Reinvite(invite::AgainArgs),
     Certify(certify::Args),
     Rename(people::RenameArgs),
@@ -166,6 +170,8 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Status(args) => status::run(&args, profile),
         Command::People(args) => people::list(&args, profile),
         Command::Invite(args) => invite::run(&args, profile),
+        Command::Guests(args) => guests::run(&args, profile),
+        Command::Reviews(args) => reviews::run(&args, profile),
         Command::Reinvite(args) => invite::again(&args, profile),
         Command::Certify(args) => certify::run(&args, profile),
         Command::Rename(args) => people::rename(&args, profile),

@@ -56,6 +56,9 @@ pub(super) struct ContractArgs {
     /// Who answers for the vendor at the plant, by name or identifier.
     #[arg(long, value_name = "PERSON")]
     sponsor: String,
+    /// Its telephone number, on which it is called back before a guest is invited; that which stands, if left out.
+    #[arg(long, value_name = "NUMBER")]
+    telephone: Option<String>,
     /// For machines.
     #[arg(long)]
     json: bool,
@@ -74,7 +77,7 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
         if !vendors.vendors.is_empty() {
             say!();
             let rows: Vec<_> = vendors.vendors.iter().map(|vendor| vendor_row(vendor, &clock)).collect();
-            table(["VENDOR", "CONTRACT UNTIL", "SPONSOR", "TECHNICIANS"], &rows);
+            table(["VENDOR", "CONTRACT UNTIL", "SPONSOR", "TECHNICIANS", "CALLED BACK ON"], &rows);
         }
         Ok(())
     })
@@ -83,6 +86,7 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
 fn person_row(person: &PersonView, clock: &Clock) -> [String; 5] {
     let groups = person.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>().join(", ");
     let kind = match &person.kind {
+        Kind::Technician { vendor, role } if person.guest.is_some() => format!("guest of {vendor}/{role}"),
         Kind::Technician { vendor, role } => format!("{vendor}/{role}"),
         Kind::Operator { .. } if !groups.is_empty() => format!("operator: {groups}"),
         other => other.as_str().to_owned(),
@@ -98,9 +102,10 @@ fn person_row(person: &PersonView, clock: &Clock) -> [String; 5] {
     [plain(&person.name), kind, standing, last_seen, person.person.to_string()]
 }
 
-fn vendor_row(vendor: &VendorView, clock: &Clock) -> [String; 4] {
+fn vendor_row(vendor: &VendorView, clock: &Clock) -> [String; 5] {
     let until = if vendor.disabled { "disabled".to_owned() } else { clock.moment(vendor.end).to_string() };
-    [vendor.vendor.to_string(), until, plain(&vendor.sponsor.name), vendor.technicians.to_string()]
+    let telephone = vendor.telephone.as_deref().map(plain).unwrap_or_default();
+    [vendor.vendor.to_string(), until, plain(&vendor.sponsor.name), vendor.technicians.to_string(), telephone]
 }
 
 pub(super) fn rename(args: &RenameArgs, profile: &ProfileArg) -> Done {
@@ -144,7 +149,7 @@ pub(super) fn contract(args: &ContractArgs, profile: &ProfileArg) -> Done {
         let sponsor = person(client, &args.sponsor).await?;
         let clock = Clock::of(client);
         let end = args.until.on(&clock)?;
-        let body = Contract { end, sponsor: sponsor.person };
+        let body = Contract { end, sponsor: sponsor.person, telephone: args.telephone.clone() };
         let done: Happened = client.put(&format!("/api/v1/vendors/{}", args.vendor), &body).await?;
         if args.json {
             return print_json(&done);

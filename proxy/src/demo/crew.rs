@@ -60,7 +60,10 @@ async fn invite(
     const INVITATION: Seconds = Seconds(3_600);
     let vendor: VendorId = VENDOR.parse().expect("a label");
     let end = gate.app.desk().clock().wall() + SignedDuration::from_hours(24 * 30);
-    gate.app.desk().act(Command::Contract { vendor: vendor.clone(), end, sponsor, by: administrator }).await?;
+    gate.app
+        .desk()
+        .act(Command::Contract { vendor: vendor.clone(), end, sponsor, telephone: None, by: administrator })
+        .await?;
     let kind = Kind::Technician { vendor, role: "maintenance".parse().expect("a label") };
     let technician = NewPerson { name: TECHNICIAN.to_owned(), kind, groups: BTreeSet::new() };
     Ok(people.invite(technician, INVITATION, administrator).await?)

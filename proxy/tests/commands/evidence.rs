@@ -121,7 +121,7 @@ async fn one_session_fetched_alone_is_checked_as_far_as_it_goes_until_the_others
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_ends_quietly_when_nobody_reads_on() {
-    let evidence = Evidence::fetched().await;
+    let evidence = Box::pin(Evidence::fetched()).await;
     let plant = evidence.house.folder.path().join("gate/plant.toml");
     let data = evidence.data.as_str();
     for args in [

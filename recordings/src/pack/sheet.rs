@@ -9,10 +9,11 @@ use jiff::tz::TimeZone;
 use policies::actions::{Action, Actions};
 use policies::digest::{Digest, Salted};
 use policies::events::{CutBy, Ending, ErasedOn, EscortEnd, Event, Factor, PackOf, Scope};
+use policies::guests::Guest;
 use policies::ids::{PersonId, ServiceName, TargetName};
 use policies::people::Kind;
 use policies::plant::{Escort, Plant, Protocol, Service, Weaker};
-use policies::requests::{Answer, Matter, VerdictStatement};
+use policies::requests::{Answer, GuestStatement, Matter, VerdictStatement};
 use policies::state::{Case, RequestStanding, State};
 use policies::time::Window;
 use serde::{Deserialize, Serialize};
@@ -266,6 +267,9 @@ impl<'a> Sheet<'a> {
         if asked.emergency {
             lines.noted("Emergency", "asked as an emergency", submitted);
         }
+        if let Some((_, guest)) = &self.asking.guest {
+            self.guest(guest, lines);
+        }
         lines.put("Under the rule", format!("{} (at most {}, by {})", rule.id, rule.duration_max, rule.approvers()));
         let granted = self.asking.turns.iter().find(|(_, event)| matches!(event, Event::Granted { .. }));
         match granted {
@@ -294,6 +298,26 @@ impl<'a> Sheet<'a> {
         }
     }
 
+    /// On whose word somebody came as a guest, who called back on which number.
+    fn guest(&self, guest: &Guest, lines: &mut Lines) {
+        let GuestStatement { operator, until, target, reason, telephone, .. } = &guest.statement;
+        let invited = format!(
+            "a guest, invited by {} at {} for {target} alone, until {}",
+            self.name(*operator),
+            self.at(guest.at),
+            self.at(*until)
+        );
+        lines.put("Guest", invited);
+        for (label, text) in
+            [("Why they were invited", *reason), ("Called back on, as the operator signed", *telephone)]
+        {
+            match self.texts.tell(text) {
+                Told::Text(text) => lines.put(label, text),
+                Told::Closed => lines.lacks(label, "the text is not in this pack"),
+            }
+        }
+    }
+
     /// What came of a request besides votes, in words.
     fn turn(&self, event: &Event) -> Option<(&'static str, String)> {
         let tell = |text: Salted| match self.texts.tell(text) {
@@ -318,6 +342,8 @@ impl<'a> Sheet<'a> {
                 ("Accepted at a shift change", format!("by {}, on duty until {}", self.name(*by), self.at(*until)))
             }
             Event::NotAccepted { then, .. } => ("Nobody accepted it at a shift change", then.in_words().to_owned()),
+            Event::GuestEnded { by: Some(by), .. } => ("The guest was sent away", format!("by {}", self.name(*by))),
+            Event::GuestEnded { by: None, .. } => ("The guest's time ended", "by itself".to_owned()),
             Event::AskDenied { by, .. } => ("More was refused", format!("by {}", self.name(*by))),
             _ => return None,
         })
@@ -340,6 +366,7 @@ impl<'a> Sheet<'a> {
             Matter::Extension(_) => "more time",
             Matter::Widening(_) => "more actions",
             Matter::Review(_) => "the review",
+            Matter::Guest(_) => "the look back at the guest's visit",
             Matter::Reopening(_) => "the reopening",
         };
         let (yes, said) = match answer {
@@ -648,14 +675,16 @@ impl<'a> Sheet<'a> {
     }
 
     fn review(&self, lines: &mut Lines) {
-        let reviewed = self.asking.turns.iter().find(|(_, event)| matches!(event, Event::Reviewed { .. }));
+        let is_review = |event: &Event| matches!(event, Event::Reviewed { .. } | Event::GuestReviewed { .. });
+        let reviewed = self.asking.turns.iter().find(|(_, event)| is_review(event));
         match reviewed {
             Some((noted, event)) => {
                 let who = event.actor().map(|person| self.name(person)).unwrap_or_default();
                 lines.noted("Reviewed", format!("by {who}, at {}", self.at(noted.at)), *noted);
             }
             None if self.case.request.emergency => lines.put("Reviewed", "not yet, and an emergency grant must be"),
-            None => lines.lacks("Reviewed", "only emergency grants are reviewed in this version"),
+            None if self.asking.guest.is_some() => lines.put("Reviewed", "not yet, and a guest's visit must be"),
+            None => lines.lacks("Reviewed", "only emergency grants and guests' visits are reviewed in this version"),
         }
         lines.lacks("Findings", NOT_RECORDED);
     }

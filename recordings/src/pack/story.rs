@@ -8,7 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use policies::digest::{Digest, Salted};
 use policies::events::{Ending, Event, PackOf};
-use policies::ids::{CutId, GroupName, PersonId, RequestId, SessionId, VendorId};
+use policies::guests::Guest;
+use policies::ids::{CutId, GroupName, GuestId, PersonId, RequestId, SessionId, VendorId};
 use policies::people::{Contract, Kind, SshKey};
 use policies::plant::{Plant, Weaker};
 use policies::requests::{Answer, Matter, Request, VerdictStatement};
@@ -51,6 +52,8 @@ pub(super) struct Asking {
     pub(super) plant: Option<Arc<Plant>>,
     pub(super) contract: Option<Contract>,
     pub(super) kind: Option<Kind>,
+    /// The visit of a guest that it was asked on.
+    pub(super) guest: Option<(GuestId, Guest)>,
     pub(super) votes: Vec<VoteCast>,
     /// What else the journal has of it, in order.
     pub(super) turns: Vec<(Noted, Event)>,
@@ -236,6 +239,8 @@ impl Story {
             if let Some(case) = self.case(asking.id) {
                 texts.extend(texts_of(&case.asked));
             }
+            texts
+                .extend(asking.guest.iter().flat_map(|(_, guest)| [guest.statement.reason, guest.statement.telephone]));
             texts.extend(asking.votes.iter().filter_map(|vote| reason_of(&vote.statement.answer)));
             texts.extend(asking.turns.iter().filter_map(|(_, event)| text_in(event)));
         }
@@ -249,6 +254,7 @@ impl Story {
         for asking in &self.requests {
             people.extend(self.case(asking.id).map(|case| case.request.technician));
             people.extend(asking.contract.as_ref().map(|contract| contract.sponsor));
+            people.extend(asking.guest.as_ref().map(|(_, guest)| guest.statement.operator));
             people.extend(asking.votes.iter().map(|vote| vote.statement.operator));
             people.extend(asking.turns.iter().filter_map(|(_, event)| event.actor()));
         }
@@ -347,6 +353,9 @@ impl<'a> Teller<'a> {
             Event::Refused { person, .. } | Event::Locked { person, .. } => self.refused(noted, *person, event),
             Event::Cut { cut, .. } => drop(self.cuts.insert(*cut, (noted, event.clone()))),
             Event::Reopened { reopening, .. } => drop(self.reopened.insert(reopening.cut, noted)),
+            Event::GuestEnded { guest, .. } | Event::GuestReviewed { guest, .. } => {
+                self.asked_on(*guest).for_each(|asking| asking.turns.push((noted, event.clone())));
+            }
             event => self.request_turn(noted, event),
         }
         self.now.apply(event, noted.at);
@@ -359,8 +368,9 @@ impl<'a> Teller<'a> {
         let kind = self.now.people.get(&request.technician).map(|person| person.kind.clone());
         let contract = kind.as_ref().and_then(Kind::vendor).and_then(|vendor| self.now.contracts.get(vendor)).cloned();
         let plant = self.now.plant.clone();
+        let guest = self.now.visit_at(request.technician, noted.at).map(|(id, guest)| (id, guest.clone()));
         let (votes, turns, refusals) = (Vec::new(), Vec::new(), Vec::new());
-        let asking = Asking { id: request.id, submitted: noted, plant, contract, kind, votes, turns, refusals };
+        let asking = Asking { id: request.id, submitted: noted, plant, contract, kind, guest, votes, turns, refusals };
         self.requests.insert(request.id, asking);
     }
 
@@ -368,14 +378,24 @@ impl<'a> Teller<'a> {
         let request = match statement.matter {
             Matter::Request(request) | Matter::Review(request) => Some(request),
             Matter::Extension(ask) | Matter::Widening(ask) => self.now.asks.get(&ask).map(|ask| ask.asked.request()),
-            Matter::Reopening(_) => None,
+            Matter::Reopening(_) | Matter::Guest(_) => None,
         };
         let operator = self.now.people.get(&statement.operator);
         let groups = operator.map(|operator| operator.groups.clone()).unwrap_or_default();
         let vendor = operator.and_then(|operator| operator.kind.vendor()).cloned();
-        if let Some(asking) = request.and_then(|request| self.requests.get_mut(&request)) {
-            asking.votes.push(VoteCast { noted, statement: statement.clone(), given, groups, vendor });
+        let vote = VoteCast { noted, statement: statement.clone(), given, groups, vendor };
+        if let Matter::Guest(guest) = statement.matter {
+            self.asked_on(guest).for_each(|asking| asking.votes.push(vote.clone()));
         }
+        if let Some(asking) = request.and_then(|request| self.requests.get_mut(&request)) {
+            asking.votes.push(vote);
+        }
+    }
+
+    /// What was asked on a guest's visit.
+    fn asked_on(&mut self, guest: GuestId) -> impl Iterator<Item = &mut Asking> {
+        let is_on_it = move |asking: &&mut Asking| asking.guest.as_ref().is_some_and(|(id, _)| *id == guest);
+        self.requests.values_mut().filter(is_on_it)
     }
 
     fn started(&mut self, noted: Noted, session: SessionId, event: &Event) {

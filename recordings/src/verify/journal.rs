@@ -162,6 +162,21 @@ impl<'a> Journal<'a> {
                 self.signed(Namespace::Certify, statement.digest(), &statement.journal, signed, context)
                     .or_else(|| self.redecide(&Command::Certify { certificate: certificate.clone() }, event, at))
             }
+            Event::GuestInvited { invitation, link, .. } => {
+                let statement = &invitation.statement;
+                let by = (&invitation.key, invitation.signature.as_str());
+                let command = Command::InviteGuest { invitation: invitation.clone(), link: *link };
+                self.signed(Namespace::Guest, statement.digest(), &statement.journal, by, context)
+                    .or_else(|| self.redecide(&command, event, at))
+            }
+            Event::GuestEnded { guest, by: Some(by), .. } => {
+                self.redecide(&Command::EndGuest { guest: *guest, by: *by }, event, at)
+            }
+            Event::GuestEnded { guest, person, by: None } => {
+                let visit = self.state.guests.get(guest).map(|visit| &visit.statement);
+                let was_up = visit.is_some_and(|visit| visit.person == *person && visit.until <= at);
+                (!was_up).then(|| "the guest's time was not up".to_owned())
+            }
             Event::PlantSigned { signed } => {
                 let statement = &signed.statement;
                 let by = (&signed.key, signed.signature.as_str());
@@ -229,7 +244,8 @@ impl<'a> Journal<'a> {
             | Event::Extended { .. }
             | Event::Widened { .. }
             | Event::AskDenied { .. }
-            | Event::Reviewed { .. } => Some("no signed statement before it brings this about".to_owned()),
+            | Event::Reviewed { .. }
+            | Event::GuestReviewed { .. } => Some("no signed statement before it brings this about".to_owned()),
             _ => None,
         }
     }
@@ -273,12 +289,16 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// A request stands on a rule of the plant file in force.
+    /// A request stands on a rule of the plant file in force, and that of a guest on the one they were invited under.
     fn submitted(&self, request: &Request, rule: &Rule) -> Option<String> {
         let stands = |plant: &policies::plant::Plant| plant.rules.iter().any(|known| known == rule);
         let in_force = self.state.plant.as_ref().is_some_and(|plant| stands(plant));
         let same = rule.digest() == request.rule && request.actions.is_subset(&rule.actions);
-        (!in_force || !same).then(|| "the request stands on a rule that was not in force".to_owned())
+        if !in_force || !same {
+            return Some("the request stands on a rule that was not in force".to_owned());
+        }
+        let as_a_guest = self.state.check_guest_request(request, rule);
+        as_a_guest.err().map(|refusal| format!("a guest asked for what they were not invited for: {refusal}"))
     }
 
     /// What is wrong with a signature over a statement that names a head of this journal.

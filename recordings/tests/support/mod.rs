@@ -23,10 +23,10 @@ use policies::actions::{Action, Actions};
 use policies::decide::{Admission, Command, NewRequest};
 use policies::digest::{Digest, Salted};
 use policies::events::{Ending, Factor, Founder};
-use policies::ids::{AskId, LinkId, PersonId, Recipient, RequestId, SessionId};
+use policies::ids::{AskId, GuestId, LinkId, PersonId, Recipient, RequestId, SessionId};
 use policies::people::{Kind, SshKey};
 use policies::requests::{
-    Answer, CertifyStatement, Matter, Narrowing, PlantStatement, SeenHead, Signed, VerdictStatement,
+    Answer, CertifyStatement, GuestStatement, Matter, Narrowing, PlantStatement, SeenHead, Signed, VerdictStatement,
 };
 use policies::state::State;
 use policies::time::{Seconds, Window};
@@ -194,10 +194,45 @@ impl Store {
         Self::joined(&PLANT.replace("approvals =", "weaker = [\"totp\"]\napprovals ="))
     }
 
+    /// With nothing asked, under rules that take guests, and a vendor that can be called back.
+    pub fn for_guests() -> Self {
+        let mut store =
+            Self::joined(&PLANT.replace("approvals =", "escort = \"required\"\nguest_max = \"8h\"\napprovals ="));
+        let (end, by) = (Timestamp::constant(2_000_000_000, 0), person(ADMINISTRATOR));
+        let (sponsor, telephone) = (person(LEAD), Some(Salted::new(&[0; 32], "+49 30 1234")));
+        store.act(Command::Contract { vendor: label("acme"), end, sponsor, telephone, by });
+        store.act(Command::ComeOnDuty { person: person(LEAD) });
+        store
+    }
+
+    /// A guest's invitation by somebody, signed with the key of somebody.
+    pub fn invitation(&self, by: u8, signed_by: u8, hours: i64) -> Signed<GuestStatement> {
+        let rule = &self.state.plant.as_ref().unwrap().rules[0];
+        let statement = GuestStatement {
+            deployment: label("mill-3"),
+            guest: GuestId::new(Ulid::from(70_u128)),
+            person: person(70),
+            name: Salted::new(&[0; 32], "gus"),
+            vendor: label("acme"),
+            role: label("maintenance"),
+            target: label("hmi-1"),
+            rule: rule.digest(),
+            until: self.now() + jiff::SignedDuration::from_hours(hours),
+            reason: Salted::new(&[0; 32], "valve sticks"),
+            telephone: Salted::new(&[0; 32], "+49 30 1234"),
+            operator: person(by),
+            nonce: "00".repeat(16),
+            expires: self.expires(),
+            journal: self.seen(),
+        };
+        let signature = sign(signed_by, Namespace::Guest, statement.digest());
+        Signed { statement, key: public(by), signature }
+    }
+
     fn joined(plant: &str) -> Self {
         let mut store = Self::founded_on(plant);
         let (end, by) = (Timestamp::constant(2_000_000_000, 0), person(ADMINISTRATOR));
-        store.act(Command::Contract { vendor: label("acme"), end, sponsor: person(LEAD), by });
+        store.act(Command::Contract { vendor: label("acme"), end, sponsor: person(LEAD), telephone: None, by });
         let technician = Kind::Technician { vendor: label("acme"), role: label("maintenance") };
         store.join(TECHNICIAN, &technician, &[]);
         store.join(SECOND, &Kind::Operator { vendor: None }, &["shift-lead"]);

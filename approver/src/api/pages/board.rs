@@ -67,6 +67,7 @@ struct Waiting {
     /// Of yeses that nobody signed.
     weaker: String,
     is_emergency: bool,
+    is_guest: bool,
     is_red: bool,
 }
 
@@ -88,6 +89,7 @@ pub(super) struct AtWork {
     pub(super) down: String,
     pub(super) watchers: String,
     pub(super) weaker: String,
+    pub(super) is_guest: bool,
     /// Such as `2 of 4 places`; of a service by TCP alone.
     pub(super) places: String,
     /// Who is there, where the rule demands an escort.
@@ -224,6 +226,7 @@ fn of_request(card: &Card, now: Timestamp) -> Waiting {
         needs: card.needs.clone(),
         weaker: marks(&card.votes),
         is_emergency: card.emergency,
+        is_guest: card.guest.is_some(),
         is_red: card.emergency,
     }
 }
@@ -255,6 +258,7 @@ fn of_ask(ask: &AskView, requests: &[Card], now: Timestamp) -> Waiting {
         needs: ask.needs.clone(),
         weaker: marks(&ask.votes),
         is_emergency: false,
+        is_guest: of.is_some_and(|card| card.guest.is_some()),
         is_red: false,
     }
 }
@@ -285,6 +289,7 @@ pub(super) fn at_work(session: &SessionView, of: Option<&Card>, now: Timestamp) 
         wants_escort: session.ended.is_none() && session.escort.as_ref().is_some_and(|escort| escort.there.is_empty()),
         places: live.and_then(places).unwrap_or_default(),
         weaker: of.map(|card| marks(&card.votes)).unwrap_or_default(),
+        is_guest: of.is_some_and(|card| card.guest.is_some()),
         is_frozen: session.frozen,
         is_left: session.ended.is_none() && of.is_some_and(|card| card.handover.is_some()),
         is_transferring: live.is_some_and(|live| live.transferring),

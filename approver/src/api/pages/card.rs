@@ -21,6 +21,7 @@ use super::{Fields, Pages, Posted, Top, board, words};
 struct Request {
     top: Top,
     facts: Facts,
+    sign_at: String,
     minutes: u32,
     actions: Vec<Choice>,
     last: Option<Last>,
@@ -56,6 +57,8 @@ struct Facts {
     votes: Vec<String>,
     taken_away: Vec<String>,
     is_emergency: bool,
+    /// The page of the visit that it was asked on; none, where nobody is a guest.
+    guest: String,
     words: String,
     digest: String,
 }
@@ -98,6 +101,7 @@ async fn of_request(pages: &Pages, inside: &Inside, id: &str) -> Result<Request,
     let is_pending = card.standing == "pending";
     Ok(Request {
         top: pages.top(Some(inside)).await,
+        sign_at: format!("/requests/{id}/sign"),
         minutes: card.duration_seconds / 60,
         actions: card.actions.iter().map(choice).collect(),
         last: last(pages, inside, &card).await?,
@@ -142,6 +146,7 @@ fn facts(card: &Card, now: Timestamp, zone: &TimeZone) -> Facts {
         votes: votes(&card.votes, now, zone),
         taken_away: card.taken_away.clone(),
         is_emergency: card.emergency,
+        guest: card.guest.map(|guest| format!("/guests/{guest}")).unwrap_or_default(),
         words: card.words.clone(),
         digest: card.digest.to_string(),
     }
@@ -236,7 +241,7 @@ async fn take_back(inside: &Inside, id: &str, fields: &Fields) -> Result<String,
 #[template(path = "ask.html")]
 struct AskPage {
     top: Top,
-    id: String,
+    sign_at: String,
     in_words: String,
     reason: String,
     needs: String,
@@ -267,7 +272,7 @@ async fn of_ask(pages: &Pages, inside: &Inside, id: &str) -> Result<AskPage, Sai
     let (now, zone) = pages.clock();
     Ok(AskPage {
         top: pages.top(Some(inside)).await,
-        id: ask.ask.to_string(),
+        sign_at: format!("/asks/{}/sign", ask.ask),
         in_words: ask.in_words,
         reason: words::plain(ask.reason.as_deref().unwrap_or_default()),
         needs: ask.needs,

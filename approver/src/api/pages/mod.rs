@@ -22,6 +22,7 @@ use jiff::tz::TimeZone;
 use policies::people::{Kind, Person};
 
 use super::problem::Problem;
+use super::reviews::waiting;
 use super::staying::Hangup;
 use super::types::PersonView;
 use super::{Api, guard};
@@ -30,12 +31,14 @@ mod assets;
 mod board;
 mod card;
 mod display;
+mod guests;
 mod inside;
 mod live;
 mod logins;
 mod people;
 mod picture;
 mod plant_files;
+mod reviews;
 mod session;
 mod signing;
 mod signing_in;
@@ -89,6 +92,12 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
         .route("/people/{person}/certify", post(people::certify))
         .route("/people/{person}/certified", post(people::certified))
         .route("/people/{person}/{act}", post(people::act))
+        .route("/guests", get(guests::list).post(guests::to_sign))
+        .route("/guests/signed", post(guests::signed))
+        .route("/guests/{guest}", get(guests::one))
+        .route("/guests/{guest}/end", post(guests::end))
+        .route("/guests/{guest}/sign", post(guests::look_back))
+        .route("/reviews", get(reviews::list))
         .route("/vendors", post(people::contract))
         .route("/vendors/{vendor}/disable", post(people::disable_vendor))
         .route("/plant-files", get(plant_files::list))
@@ -197,6 +206,10 @@ struct Top {
     is_administrator: bool,
     /// A screen that nobody sits at: shows the board, and cuts.
     is_display: bool,
+    /// A rule lets operators invite guests, or one was invited.
+    takes_guests: bool,
+    /// What waits for somebody to look back at it.
+    reviews: usize,
     style: &'static str,
     script: &'static str,
 }
@@ -221,7 +234,14 @@ impl Pages {
         let is_operator = is(Person::is_active_operator);
         let is_administrator = is(Person::is_active_administrator);
         let is_display = is(|person| person.kind == Kind::Display);
-        Top { plant: plant.unwrap_or_default(), name, csrf, is_operator, is_administrator, is_display, style, script }
+        let now = self.api.clock().wall();
+        let (takes_guests, reviews) = self.api.desk().with_state(|state| {
+            let is_for_guests =
+                state.plant.iter().flat_map(|plant| &plant.rules).any(|rule| rule.guest_limit().is_some());
+            (is_for_guests || !state.guests.is_empty(), waiting(state, now))
+        });
+        let plant = plant.unwrap_or_default();
+        Top { plant, name, csrf, is_operator, is_administrator, is_display, takes_guests, reviews, style, script }
     }
 
     /// The page, or what the API said instead.

@@ -43,6 +43,8 @@ struct Row {
     last_seen: String,
     is_dormant: bool,
     is_out: bool,
+    /// The page of their visit; none, where they are no guest.
+    guest: String,
 }
 
 struct VendorRow {
@@ -50,6 +52,7 @@ struct VendorRow {
     until: String,
     sponsor: String,
     technicians: usize,
+    telephone: String,
     is_over: bool,
 }
 
@@ -93,11 +96,15 @@ fn row(person: &PersonView, now: Timestamp, zone: &TimeZone) -> Row {
     Row {
         id: person.person.to_string(),
         name: words::plain(&person.name),
-        kind: kind_in_words(&person.kind, &person.groups),
+        kind: match person.guest {
+            Some(_) => format!("guest, {}", kind_in_words(&person.kind, &person.groups)),
+            None => kind_in_words(&person.kind, &person.groups),
+        },
+        guest: person.guest.map(|guest| format!("/guests/{guest}")).unwrap_or_default(),
         standing: format!("{}{locked}{on_duty}", person.standing),
         last_seen: words::moment(person.last_seen, now, zone),
         is_dormant: person.dormant,
-        is_out: person.standing == "disabled",
+        is_out: matches!(person.standing.as_str(), "disabled" | "over"),
     }
 }
 
@@ -107,6 +114,7 @@ fn vendor_row(vendor: &VendorView, now: Timestamp, zone: &TimeZone) -> VendorRow
         until: words::moment(vendor.end, now, zone),
         sponsor: words::plain(&vendor.sponsor.name),
         technicians: vendor.technicians,
+        telephone: words::plain(vendor.telephone.as_deref().unwrap_or_default()),
         is_over: vendor.disabled || vendor.end <= now,
     }
 }
@@ -140,7 +148,7 @@ async fn of_person(pages: &Pages, inside: &Inside, id: &str) -> Result<Person, S
 
 #[derive(Template)]
 #[template(path = "invited.html")]
-struct Shown {
+pub(super) struct Shown {
     top: Top,
     name: String,
     code: String,
@@ -191,7 +199,7 @@ fn kind_of(fields: &Fields) -> Result<(Kind, BTreeSet<GroupName>), Said> {
     }
 }
 
-async fn shown_once(pages: &Pages, inside: &Inside, invited: Invited, kind: &Kind) -> Shown {
+pub(super) async fn shown_once(pages: &Pages, inside: &Inside, invited: Invited, kind: &Kind) -> Shown {
     let (now, zone) = pages.clock();
     let page = |name: &str| format!("{}/{name}#{}", pages.site.origin(), invited.code);
     let port = if invited.ssh_port == 22 { String::new() } else { format!("-p {} ", invited.ssh_port) };
@@ -257,7 +265,9 @@ async fn make_contract(pages: &Pages, inside: &Inside, fields: &Fields) -> Resul
     let last_day = fields.get("until").parse::<Date>().and_then(Date::tomorrow);
     let end = last_day.and_then(|day| day.to_zoned(zone)).map(|zoned| zoned.timestamp());
     let end = end.map_err(|_| Said::mistake("write the contract's last day as 2027-12-31"))?;
-    let _: Done = inside.put(&format!("/api/v1/vendors/{vendor}"), &Contract { end, sponsor }).await?;
+    let telephone = Some(fields.get("telephone").trim().to_owned()).filter(|number| !number.is_empty());
+    let contract = Contract { end, sponsor, telephone };
+    let _: Done = inside.put(&format!("/api/v1/vendors/{vendor}"), &contract).await?;
     Ok("/people".to_owned())
 }
 

@@ -37,6 +37,8 @@ struct Sign {
     statement: String,
     reopening: String,
     to: String,
+    /// What whoever signs did first, to be ticked; nothing, where it is empty.
+    confirm: String,
     /// Ways that the rule allows beside the passkey.
     weaker: Vec<Way>,
     has_app: bool,
@@ -73,6 +75,8 @@ pub(super) struct Prepared {
     pub(super) weaker: BTreeSet<Weaker>,
     /// What a cut's reopening is about; of that alone.
     pub(super) reopening: String,
+    /// What whoever signs says with it that they did; nothing, where it is empty.
+    pub(super) confirm: String,
 }
 
 impl Prepared {
@@ -89,10 +93,16 @@ impl Prepared {
             back: String::new(),
             weaker: BTreeSet::new(),
             reopening: String::new(),
+            confirm: String::new(),
         }
     }
 
-    fn verdict(statement: &VerdictStatement, weaker: BTreeSet<Weaker>, lines: Vec<String>, back: String) -> Self {
+    pub(super) fn verdict(
+        statement: &VerdictStatement,
+        weaker: BTreeSet<Weaker>,
+        lines: Vec<String>,
+        back: String,
+    ) -> Self {
         Self {
             answer: if matches!(statement.answer, Answer::Yes { .. }) { "yes" } else { "no" },
             lines,
@@ -129,7 +139,8 @@ pub(super) async fn page(
     inside: &Inside,
     prepared: Result<Prepared, Said>,
 ) -> Result<impl Template + use<>, Said> {
-    let Prepared { answer, lines, words, statement, digest, namespace, to, back, weaker, reopening } = prepared?;
+    let Prepared { answer, lines, words, statement, digest, namespace, to, back, weaker, reopening, confirm } =
+        prepared?;
     let has_app = pages.api.people().has_app(inside.person()).await.map_err(|fault| Said::of(fault.into()))?;
     Ok(Sign {
         top: pages.top(Some(inside)).await,
@@ -142,6 +153,7 @@ pub(super) async fn page(
         statement,
         reopening,
         to,
+        confirm,
         weaker: weaker.iter().map(way).collect(),
         has_app,
         back,
@@ -303,6 +315,7 @@ fn page_of(matter: &Matter) -> String {
     match matter {
         Matter::Extension(ask) | Matter::Widening(ask) => format!("/asks/{ask}"),
         Matter::Request(request) | Matter::Review(request) => format!("/requests/{request}"),
+        Matter::Guest(guest) => format!("/guests/{guest}"),
         Matter::Reopening(_) => "/".to_owned(),
     }
 }

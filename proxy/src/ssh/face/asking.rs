@@ -18,7 +18,7 @@ use policies::people::Kind;
 use policies::plant::{Plant, Protocol, Rule, Service, WorkOrder};
 use policies::refusals::Refusal;
 use policies::requests::Matter;
-use policies::rules::{Asker, NotAllowed, Question, deciding_rule};
+use policies::rules::{Asker, NotAllowed, Question};
 use policies::state::{Ask, Case, No, RequestStanding, State};
 use policies::time::{PlantTime, Seconds, Window};
 
@@ -199,7 +199,8 @@ impl Applicant {
             let plant = state.plant.as_deref().ok_or(Refusal::NoPlant)?;
             let asker = asker(state, self.person())?;
             let (place, service) = (&offer.place, &offer.service);
-            let rule = deciding_rule(plant, &question(asker, place, service, actions, self.now(), self.source()))?;
+            let asked = question(asker, place, service, actions, self.now(), self.source());
+            let rule = state.rule_for(plant, self.person(), &asked)?;
             Ok(Offer { most: rule.duration_max, work_order: rule.work_order.clone(), ..offer.clone() })
         })
     }
@@ -406,7 +407,8 @@ fn offer(
 ) -> Result<Offer, Refusal> {
     let asker = asker(state, person)?;
     let (service, facts) = service(plant, place)?;
-    let rule_for = |actions: &Actions| deciding_rule(plant, &question(asker, place, &service, actions, now, source));
+    let rule_for =
+        |actions: &Actions| state.rule_for(plant, person, &question(asker, place, &service, actions, now, source));
     let rules: Vec<(Action, &Rule)> = facts
         .actions()
         .iter()
@@ -414,7 +416,7 @@ fn offer(
         .collect();
     let Some((_, rule)) = rules.iter().find(|(action, _)| *action == Action::Shell).or(rules.first()) else {
         let all = facts.actions().iter().copied().collect();
-        return Err(rule_for(&all).err().map_or(Refusal::NoGrant(place.target.clone()), Refusal::NotAllowed));
+        return Err(rule_for(&all).err().unwrap_or(Refusal::NoGrant(place.target.clone())));
     };
     Ok(Offer {
         place: place.clone(),

@@ -353,7 +353,8 @@ impl Login {
     fn is_technician(&self, person: PersonId) -> bool {
         let now = self.face.desk.clock().wall();
         self.face.desk.with_state(|state| {
-            state.people.get(&person).is_some_and(|person| {
+            let is_away = state.check_visits(person, now).is_err();
+            state.people.get(&person).filter(|_| !is_away).is_some_and(|person| {
                 matches!(person.kind, Kind::Technician { .. })
                     && person.standing == Standing::Active
                     && person.locked_until.is_none_or(|until| until <= now)

@@ -1,0 +1,69 @@
+//! The review list: what one operator alone brought about at night, oldest first, and where somebody else signs that they
+//! looked back at it.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::super::types::{ReviewId, ReviewView, ReviewsView};
+use super::inside::{Inside, Said};
+use super::{Pages, Top, words};
+
+#[derive(Template)]
+#[template(path = "reviews.html")]
+struct Reviews {
+    top: Top,
+    waiting: Vec<Row>,
+    done: Vec<Row>,
+}
+
+struct Row {
+    link: String,
+    who: String,
+    vendor: String,
+    target: String,
+    what: String,
+    given_by: String,
+    at: String,
+    /// From when on it can be looked back at; now, where it is empty.
+    not_before: String,
+}
+
+pub(super) async fn list(State(pages): State<Pages>, inside: Inside) -> Response {
+    pages.shown(&inside, gather(&pages, &inside).await).await
+}
+
+async fn gather(pages: &Pages, inside: &Inside) -> Result<Reviews, Said> {
+    let ReviewsView { mut reviews, .. } = inside.list("/api/v1/reviews?all=true").await?;
+    reviews.reverse();
+    let (now, zone) = pages.clock();
+    let (done, waiting): (Vec<_>, Vec<_>) = reviews.iter().partition(|review| review.reviewed);
+    let newest = done.into_iter().rev().take(DONE);
+    Ok(Reviews {
+        top: pages.top(Some(inside)).await,
+        waiting: waiting.into_iter().map(|review| row(review, now, &zone)).collect(),
+        done: newest.map(|review| row(review, now, &zone)).collect(),
+    })
+}
+
+/// So many of those that somebody looked back at are shown beside what waits.
+const DONE: usize = 20;
+
+fn row(review: &ReviewView, now: Timestamp, zone: &TimeZone) -> Row {
+    let given_by = review.given_by.iter().map(|who| words::plain(&who.name)).collect::<Vec<_>>().join(", ");
+    Row {
+        link: match review.review {
+            ReviewId::Emergency(request) => format!("/requests/{request}"),
+            ReviewId::Guest(guest) => format!("/guests/{guest}"),
+        },
+        who: words::plain(&review.technician.name),
+        vendor: review.vendor.as_ref().map(ToString::to_string).unwrap_or_default(),
+        target: review.target.to_string(),
+        what: review.in_words.clone(),
+        given_by,
+        at: words::moment(review.at, now, zone),
+        not_before: review.not_before.map(|at| words::moment(at, now, zone)).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,195 @@
+//! Guests of vendors: the number by which a vendor is called back, what an operator signs who invites, and the code that the
+//! guest enrols by. Who may invite whom is decided in `policies`.
+
+use certs::enrolment::EnrolmentCode;
+use jiff::Timestamp;
+use policies::decide::Command;
+use policies::events::Event;
+use policies::ids::{PersonId, RuleId, TargetName, VendorId};
+use policies::people::Standing;
+use policies::refusals::Refusal;
+use policies::requests::{GuestStatement, SeenHead, Signed};
+use policies::state::State;
+use policies::time::Seconds;
+
+use super::{Invitation, NotDone, People, check_name};
+use crate::directory::{Change, Key, Link};
+use crate::mint;
+
+/// Characters of a telephone number, with whatever is written between its digits.
+const TELEPHONE_CHARS_MAX: usize = 32;
+/// No number that somebody is called back on has fewer digits.
+const TELEPHONE_DIGITS_MIN: usize = 3;
+
+/// A contract that begins or changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewContract {
+    /// Whose.
+    pub vendor: VendorId,
+    /// The first moment after it.
+    pub end: Timestamp,
+    /// Who answers for the vendor at the plant.
+    pub sponsor: PersonId,
+    /// The number to call the vendor back on; that which stands, where none is given.
+    pub telephone: Option<String>,
+}
+
+/// Somebody of a vendor who is to come as a guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewGuest {
+    /// What they are called and sign in by.
+    pub name: String,
+    /// Whose technician they are.
+    pub vendor: VendorId,
+    /// The one target they may ask for.
+    pub target: TargetName,
+    /// Under which rule; the first that takes guests of this vendor there, where none is named.
+    pub rule: Option<RuleId>,
+    /// For how long from now.
+    pub lasts: Seconds,
+    /// Why.
+    pub reason: String,
+}
+
+impl People {
+    /// Begins or changes a vendor's contract.
+    ///
+    /// # Errors
+    /// `by` is no administrator, the sponsor is nobody, or the number is none.
+    pub async fn contract(&self, new: NewContract, by: PersonId) -> Result<Vec<Event>, NotDone> {
+        let telephone = match &new.telephone {
+            Some(number) => Some(self.put_text(check_telephone(number)?).await?),
+            None => None,
+        };
+        let NewContract { vendor, end, sponsor, .. } = new;
+        let done = self.desk.act(Command::Contract { vendor, end, sponsor, telephone, by }).await;
+        if done.is_err() {
+            self.forget(telephone).await;
+        }
+        Ok(done?)
+    }
+
+    /// What an operator signs who invites a guest. Whatever would refuse it refuses it now, before anybody is called back.
+    ///
+    /// # Errors
+    /// The operator may not, no rule lets the guest come there, the vendor has no number, or the name is taken or unfit.
+    pub async fn guest_statement(
+        &self,
+        new: NewGuest,
+        operator: PersonId,
+        journal: SeenHead,
+        expires: Timestamp,
+    ) -> Result<GuestStatement, NotDone> {
+        check_name(&new.name)?;
+        let now = self.desk.clock().wall();
+        let person = self.guest_called(&new.name, &new.vendor, now).await?;
+        let (rule, role, telephone) = self.desk.with_state(|state| {
+            let telephone = state.running_contract(&new.vendor, now)?.telephone;
+            let telephone = telephone.ok_or_else(|| Refusal::NoTelephone(new.vendor.clone()))?;
+            let rule = state.guest_rule(&new.vendor, &new.target, new.rule.as_ref())?;
+            let role = rule.roles.first().expect("a rule names roles: never empty").clone();
+            Ok::<_, Refusal>((rule.digest(), role, telephone))
+        })?;
+        let (name, reason) = (self.put_text(&new.name).await?, self.put_text(&new.reason).await);
+        let reason = match reason {
+            Ok(reason) => reason,
+            Err(unfit) => {
+                self.forget([name]).await;
+                return Err(unfit);
+            }
+        };
+        let statement = GuestStatement {
+            deployment: self.desk.deployment().clone(),
+            guest: mint::guest(now),
+            person,
+            name,
+            vendor: new.vendor,
+            role,
+            target: new.target,
+            rule,
+            until: new.lasts.after(now),
+            reason,
+            telephone,
+            operator,
+            nonce: mint::nonce(),
+            expires,
+            journal,
+        };
+        if let Err(refusal) = self.desk.with_state(|state| would_invite(state, &statement, now)) {
+            self.forget([name, reason]).await;
+            return Err(refusal.into());
+        }
+        Ok(statement)
+    }
+
+    /// Who a guest of this name is: somebody new, or a guest of the same vendor whose visit is over.
+    async fn guest_called(&self, name: &str, vendor: &VendorId, now: Timestamp) -> Result<PersonId, NotDone> {
+        let Some(known) = self.by_name(name).await? else { return Ok(mint::person(now)) };
+        let comes_again = self.desk.with_state(|state| {
+            let is_over = |person: &policies::people::Person| person.standing == Standing::Over;
+            state.people.get(&known).is_some_and(|person| is_over(person) && person.kind.vendor() == Some(vendor))
+        });
+        if comes_again { Ok(known) } else { Err(NotDone::NameTaken(name.to_owned())) }
+    }
+
+    /// Takes a signed invitation. The code is to be handed over to the guest, and shown once.
+    ///
+    /// # Errors
+    /// It is refused or not signed as it must be, or the name was taken meanwhile.
+    pub async fn invite_guest(&self, invitation: Signed<GuestStatement>) -> Result<Invitation, NotDone> {
+        let statement = &invitation.statement;
+        let (person, expires) = (statement.person, statement.until);
+        let name = self.text(statement.name).await?.ok_or(Refusal::OtherDigest)?;
+        check_name(&name)?;
+        self.take_name(person, &name).await?;
+        let link = mint::link(self.desk.clock().wall());
+        let code = EnrolmentCode::generate(link, self.ca);
+        self.directory().add_link(link, &Link { person, hash: code.hash(), claim: None }).await?;
+        let invited = Invitation { person, name, code, expires };
+        match self.desk.act(Command::InviteGuest { invitation, link }).await {
+            Ok(_) => Ok(invited),
+            Err(rejected) => {
+                self.uninvite(&invited).await;
+                Err(rejected.into())
+            }
+        }
+    }
+
+    /// Whoever is somebody here keeps their name.
+    async fn uninvite(&self, invited: &Invitation) {
+        if !self.desk.with_state(|state| state.people.contains_key(&invited.person)) {
+            return self.unprepare(invited).await;
+        }
+        if let Err(fault) = self.directory().swap(vec![Change::delete(Key::Link(invited.code.link()))]).await {
+            tracing::warn!(%fault, "a code that nobody was given stays in the directory; it opens nothing");
+        }
+    }
+
+    /// Texts of something that was refused stay nowhere.
+    async fn forget(&self, texts: impl IntoIterator<Item = policies::digest::Salted>) {
+        for text in texts {
+            if let Err(fault) = self.directory().erase_text(text).await {
+                tracing::warn!(%fault, "the text of something refused stays in the directory");
+            }
+        }
+    }
+}
+
+/// What deciding would say, were it signed.
+fn would_invite(state: &State, statement: &GuestStatement, now: Timestamp) -> Result<(), Refusal> {
+    let operator = state.people.get(&statement.operator).ok_or(Refusal::UnknownPerson)?;
+    let key = operator.keys.first().cloned().ok_or(Refusal::NotActive(operator.standing))?;
+    let invitation = Signed { statement: statement.clone(), key, signature: String::new() };
+    state.decide(&Command::InviteGuest { invitation, link: mint::link(now) }, now).map(drop)
+}
+
+/// Digits, and what people write between them.
+fn check_telephone(number: &str) -> Result<&str, NotDone> {
+    let number = number.trim();
+    let fits = |c: char| c.is_ascii_digit() || matches!(c, ' ' | '+' | '-' | '/' | '(' | ')' | '.');
+    let digits = number.chars().filter(char::is_ascii_digit).count();
+    if digits >= TELEPHONE_DIGITS_MIN && number.len() <= TELEPHONE_CHARS_MAX && number.chars().all(fits) {
+        return Ok(number);
+    }
+    Err(NotDone::BadTelephone)
+}
