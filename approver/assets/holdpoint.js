@@ -423,6 +423,7 @@ const painting = () => {
   const note = document.getElementById("pictured");
   const context = canvas.getContext("2d", { alpha: false });
   let standing = "";
+  let painted = "";
   let drawn = Promise.resolve();
   const say = (words) => {
     note.hidden = words === "";
@@ -435,11 +436,13 @@ const painting = () => {
       if (screen === null) {
         standing = canvas.hidden ? "" : WORDS.noScreen;
       } else {
-        const { connections, width, height, lost } = screen;
+        const { connection, connections, width, height, lost } = screen;
         standing = lost !== null ? WORDS.lostPicture(lost) : connections > 1 ? WORDS.newestOf(connections) : "";
         canvas.hidden = lost !== null || width * height === 0;
-        // Forgets what was drawn, too.
-        [canvas.width, canvas.height] = [width, height];
+        // What is given from now on is drawn over what was, unless it is another picture.
+        const which = `${connection} ${width} ${height}`;
+        if (which !== painted) [canvas.width, canvas.height] = [width, height];
+        painted = which;
       }
       say(standing);
     }),
@@ -515,6 +518,7 @@ const watch = (screen) => {
     },
     closed: () => {
       escort({ there: [], yours_seconds: null, warn_seconds: 0 });
+      painter.over();
       said.textContent = "This cannot be watched now: it is over, or you may not, or are signed out.";
     },
   });

@@ -214,7 +214,8 @@ pub struct Lookout {
     pub path: PathBuf,
 }
 
-const MEMORY: &str = "memory runs out: what is left is kept for the plant face, and the vendor face lets nobody in";
+const MEMORY: &str = "memory runs out: what is left is kept for the plant face, and the vendor face lets nobody in \
+     until 80 MiB are free. Stop other programs, or raise the service's limit";
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// An alarm about something that happened, and does not last, stands for so long, so that somebody sees it.

@@ -349,6 +349,18 @@ impl Desk {
         self.0.to_its_end(async move { inner.act(command).await }).await?
     }
 
+    /// Whether a command would be taken as things stand now, its signatures among them. Nothing comes of asking.
+    ///
+    /// # Errors
+    /// As [`act`](Self::act).
+    pub fn would_take(&self, command: &Command) -> Result<(), Rejected> {
+        let now = self.clock().wall();
+        let fold = self.0.fold();
+        signatures::check(command, &fold)?;
+        fold.state.decide(command, now)?;
+        Ok(())
+    }
+
     /// Entries of the journal from index `after` on, for readers with a cursor of their own.
     ///
     /// # Errors

@@ -104,6 +104,10 @@ pub struct SeenScreen {
     pub sizes: u64,
     /// How often it was drawn on.
     pub stamp: u64,
+    /// Of a picture that is given in several looks: how often it was drawn on when the first of them began.
+    pub begun: u64,
+    /// Where the next of them goes on; 0 where all was given.
+    pub row: usize,
 }
 
 /// What a look found.
@@ -113,8 +117,10 @@ pub struct Look {
     pub seen: SeenScreen,
     /// Which is shown, as [`Screens::shown`] has it.
     pub screen: Option<ScreenFacts>,
-    /// What changed on it, to be drawn over what was seen.
+    /// What changed on it, to be drawn over what was seen; no more than is soon made into lines.
     pub pieces: Vec<ScreenPiece>,
+    /// Whether more changed than that: the next look may be at once.
+    pub is_more: bool,
 }
 
 /// A screen that is shown.
@@ -157,7 +163,7 @@ impl Screens for NoScreens {
     }
 
     fn look(&self, seen: SeenScreen) -> Look {
-        Look { seen, screen: None, pieces: Vec::new() }
+        Look { seen, screen: None, pieces: Vec::new(), is_more: false }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Memory that is kept for the plant face. What strangers and technicians do on the vendor face is bounded piece by piece; the
 //! sum may still be more than a small machine has, and other programs take of it, too. So the memory that is left is looked at
-//! all the time, and when it falls below what is reserved, the vendor face lets nobody in and sends away whoever has no
-//! session, until there is room again. Sessions go on: each holds little, and its bytes are recorded first.
+//! all the time, and when it falls below what is reserved, the vendor face accepts no connection and closes those of pages
+//! and the API, until there is room again. Sessions go on, and who signs in by SSH has the minute that everybody has.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 /// What the plant face, cuts and sessions that run need in their worst minute, with some to spare.
 pub const RESERVED_BYTES: u64 = 64 << 20;
-/// The vendor face opens again when so much is left.
-const ENOUGH_BYTES: u64 = 2 * RESERVED_BYTES;
+/// The vendor face opens again when so much is left: some more, so that it does not open and close by turns.
+const ENOUGH_BYTES: u64 = RESERVED_BYTES + (16 << 20);
 /// How often is looked; a vendor face that is flooded takes some ten megabytes meanwhile.
 const LOOKED_AT: Duration = Duration::from_millis(100);
 
@@ -131,14 +131,14 @@ impl Group {
     }
 }
 
-/// Pages of files that the kernel takes back at once: those that are not on their way to the disk.
+/// What the kernel takes back at once: pages of files that are not on their way to the disk, and what it knows of files.
 fn given_back(stat: &str, total: &str) -> u64 {
     let of = |name: &str| {
         let values = stat.lines().filter_map(|line| line.split_once(' '));
         let found = values.into_iter().find(|(key, _)| key.strip_prefix(total) == Some(name));
         found.and_then(|(_, value)| value.trim().parse::<u64>().ok()).unwrap_or(0)
     };
-    let cached = of("inactive_file") + of("active_file");
+    let cached = of("inactive_file") + of("active_file") + of("slab_reclaimable");
     let on_their_way = [of("dirty"), of("writeback"), of("file_dirty"), of("file_writeback")].into_iter().sum::<u64>();
     cached.saturating_sub(on_their_way)
 }
@@ -172,7 +172,8 @@ mod tests {
         write("system.slice/holdpoint.service/memory.max", "1000\n");
         write("system.slice/holdpoint.service/memory.current", "900\n");
         assert_eq!(left("0::/system.slice/holdpoint.service\n"), Some(100));
-        let stat = "anon 1\ninactive_file 300\nactive_file 100\nfile_dirty 40\nfile_writeback 10\n";
+        let stat =
+            "anon 1\ninactive_file 200\nactive_file 100\nslab_reclaimable 100\nfile_dirty 40\nfile_writeback 10\n";
         write("system.slice/holdpoint.service/memory.stat", stat);
         assert_eq!(left("0::/system.slice/holdpoint.service\n"), Some(450));
         write("system.slice/memory.max", "max\n");

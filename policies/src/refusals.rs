@@ -37,7 +37,7 @@ pub enum Refusal {
     VendorDisabled(VendorId),
     #[error(
         "no telephone number of vendor {0} is registered, so nobody can be called back. An administrator registers one: \
-         `holdpoint contract {0} --telephone NUMBER`"
+         `holdpoint contract {0} --until DAY --sponsor NAME --telephone NUMBER`, or People on the plant face"
     )]
     NoTelephone(VendorId),
     #[error("{0} may not vouch here: an administrator is needed, and for each group a member of it")]
@@ -46,9 +46,11 @@ pub enum Refusal {
     // Guests
     #[error("no rule {0} takes guests. `holdpoint guests` lists the rules that do")]
     NoGuests(RuleId),
-    #[error("no rule lets operators invite a guest of {vendor} to {target}")]
+    #[error(
+        "no rule lets operators invite a guest of {vendor} to {target}. `holdpoint guests` lists who may come where"
+    )]
     NoGuestRule { vendor: VendorId, target: TargetName },
-    #[error("rule {rule} lets no guest of {vendor} come to {target}")]
+    #[error("rule {rule} lets no guest of {vendor} come to {target}. `holdpoint guests` lists who may come where")]
     GuestOutsideRule { rule: RuleId, vendor: VendorId, target: TargetName },
     #[error("somebody is a guest under rule {rule} until {until}, and it takes one at a time. Wait, or end that visit")]
     GuestThere { rule: RuleId, until: PlantTime },

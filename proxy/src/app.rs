@@ -45,7 +45,6 @@ pub(crate) mod telling;
 
 use asking::CannotAsk;
 use faces::Listeners;
-use given::CannotShow;
 use looking_back::SetBack;
 use stores::{Identity, StoreFault, Stores};
 use telling::CannotTell;
@@ -122,9 +121,6 @@ pub enum Reason {
     /// A certificate for a face.
     #[error("TLS: {0}")]
     Tls(#[from] TlsFault),
-    /// A certificate for a face that was given and cannot be shown.
-    #[error("a face's certificate: {0}")]
-    Given(#[from] CannotShow),
     /// A way to tell people that could never work.
     #[error(transparent)]
     Telling(#[from] CannotTell),

@@ -1869,6 +1869,8 @@ class Journal:
         self.rules_of_guests: dict[str, str] = {}
         self.asked_on: dict[str, str] = {}
         self.voted_on_guest: tuple[str, str] | None = None
+        self.looked_back: set[str] = set()
+        self.put_out: set[str] = set()
         self.signatures = self.weaker = self.grants = 0
 
     def read(self, report: Report) -> None:
@@ -1897,7 +1899,7 @@ class Journal:
             case "guest-ended":
                 self._guest_ended(entry, event)
             case "guest-reviewed":
-                self._looked_back_at(event["guest"], event["by"])
+                self._looked_back_at(entry, event["guest"], event["by"])
             case "enrolled":
                 self._enrolled(event)
             case "certified":
@@ -1906,6 +1908,7 @@ class Journal:
                 self._activated(event["person"])
             case "disabled":
                 self.people[event["person"]].counts = False
+                self.put_out.add(event["person"])
                 if event["person"] in self.visits:
                     self.gone.setdefault(self.visits[event["person"]], entry.time)
             case "plant-signed":
@@ -2050,6 +2053,10 @@ class Journal:
             raise ValueError("somebody was made a guest who is somebody here")
         if person in self.visits and self.visits[person] not in self.gone:
             raise ValueError("a guest was invited again before their visit was over")
+        if person in self.visits and self.guests[self.visits[person]]["vendor"] != statement["vendor"]:
+            raise ValueError("a guest of one vendor was invited as another's")
+        if person in self.put_out:
+            raise ValueError("somebody was made a guest who had been put out")
         self.guests[statement["guest"]] = statement
         self.visits[person] = statement["guest"]
         self.rules_of_guests[statement["guest"]] = rule["id"]
@@ -2061,8 +2068,12 @@ class Journal:
             raise ValueError("another guest's visit ended")
         if event.get("by") is None and entry.time < instant(statement["until"]):
             raise ValueError("a guest's visit ended by itself before its time")
-        if event.get("by") and not self.people[event["by"]].counts:
-            raise ValueError("a guest was sent away by somebody who does not count")
+        if event.get("by"):
+            by = self.people[event["by"]]
+            if not by.counts or by.kind["kind"] not in ("operator", "administrator"):
+                raise ValueError("a guest was sent away by somebody who does not count")
+            if event["guest"] in self.gone or instant(statement["until"]) <= entry.time:
+                raise ValueError("a guest was sent away whose visit was over")
         self.gone.setdefault(event["guest"], entry.time)
         self.people[event["person"]].counts = False
 
@@ -2090,9 +2101,14 @@ class Journal:
         if guest and (guest["guest"] in self.gone or not entry.time - SLEW < instant(guest["until"]) >= deadline):
             raise ValueError("a guest began after their visit, or for longer than it has")
 
-    def _looked_back_at(self, guest: str, by: str) -> None:
-        if self.voted_on_guest != (guest, by) or self.guests[guest]["operator"] == by:
+    def _looked_back_at(self, entry: Entry, guest: str, by: str) -> None:
+        visit = self.guests[guest]
+        is_own = visit["operator"] == by or self.people[by].kind.get("vendor") == visit["vendor"]
+        if self.voted_on_guest != (guest, by) or is_own:
             raise ValueError("nobody else than who invited signed that they looked back at it")
+        if guest in self.looked_back or (guest not in self.gone and entry.time < instant(visit["until"])):
+            raise ValueError("somebody looked back at a visit that went on, or twice")
+        self.looked_back.add(guest)
 
     def _asked(self, ask: dict) -> None:
         case = self.cases[ask["request"]]

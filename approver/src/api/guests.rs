@@ -139,7 +139,7 @@ pub(super) async fn statement(
     let statement = api.people().guest_statement(new, caller.person(), api.seen(), expires).await?;
     let named = api.desk().with_state(|state| {
         let plant = state.plant.as_ref()?;
-        plant.rules.iter().find(|rule| rule.digest() == statement.rule).map(|rule| rule.id.clone())
+        plant.rules.iter().find(|rule| rule.digest() == statement.rule).cloned()
     });
     Ok(Json(GuestTemplate {
         rule: named.ok_or(Refusal::OtherDigest)?,

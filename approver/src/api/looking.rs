@@ -13,6 +13,8 @@ use crate::floor::{Look, ScreenFacts, Screens, SeenScreen};
 
 /// From one look to the next. Enough to follow a hand, and little beside what the screen itself costs.
 const BEAT: Duration = Duration::from_millis(300);
+/// To the next look at the rest of a picture.
+const SOON: Duration = Duration::from_millis(60);
 
 pub(super) struct Eyes {
     screens: Arc<dyn Screens>,
@@ -21,7 +23,8 @@ pub(super) struct Eyes {
     is_new: bool,
     not_before: Instant,
     seen: SeenScreen,
-    told: Option<ScreenFacts>,
+    /// What was told last; at first, nothing.
+    told: Option<Option<ScreenFacts>>,
     wants_pictures: bool,
     skips: bool,
 }
@@ -60,13 +63,14 @@ impl Eyes {
     /// What there is to tell of a look.
     pub(super) async fn look(&mut self) -> Vec<WatchLine> {
         self.changed.mark_unchanged();
-        self.is_new = false;
-        self.not_before = Instant::now() + BEAT;
-        let Look { seen, screen, pieces } = self.see().await;
+        let Look { seen, screen, pieces, is_more } = self.see().await;
+        self.is_new = is_more;
+        self.not_before = Instant::now() + if is_more { SOON } else { BEAT };
         self.seen = seen;
         let mut lines = Vec::new();
-        if screen != self.told {
-            self.told = screen.clone();
+        // Where there is none, that is told to whoever may still show one.
+        if self.told.as_ref() != Some(&screen) && (screen.is_some() || self.wants_pictures || self.told.is_some()) {
+            self.told = Some(screen.clone());
             lines.push(WatchLine::Vnc { screen: screen.map(of_screen) });
         }
         let skipped = !pieces.is_empty() && std::mem::take(&mut self.skips);
@@ -84,12 +88,12 @@ impl Eyes {
     async fn see(&self) -> Look {
         let (screens, seen) = (Arc::clone(&self.screens), self.seen);
         if !self.wants_pictures {
-            return Look { seen, screen: screens.shown(), pieces: Vec::new() };
+            return Look { seen, screen: screens.shown(), pieces: Vec::new(), is_more: false };
         }
         let looked = tokio::task::spawn_blocking(move || screens.look(seen)).await;
         looked.unwrap_or_else(|fault| {
             tracing::error!(%fault, "a screen could not be looked at");
-            Look { seen: self.seen, screen: self.told.clone(), pieces: Vec::new() }
+            Look { seen: self.seen, screen: self.told.clone().flatten(), pieces: Vec::new(), is_more: false }
         })
     }
 }
@@ -136,7 +140,7 @@ mod tests {
             let stamp = self.times.load(Ordering::SeqCst);
             let piece = ScreenPiece { x: 1, y: 2, png: Bytes::from(stamp.to_string()) };
             let pieces = if stamp > seen.stamp { vec![piece] } else { Vec::new() };
-            Look { seen: SeenScreen { stamp, ..seen }, screen: self.shown(), pieces }
+            Look { seen: SeenScreen { stamp, ..seen }, screen: self.shown(), pieces, is_more: false }
         }
     }
 

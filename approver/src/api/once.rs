@@ -157,11 +157,11 @@ impl Once {
         }
     }
 
-    /// A failure is no answer: it may be tried again.
+    /// A failure is no answer, and nothing was done where it was refused: it may be tried again.
     fn end(&self, mark: Mark, answer: Option<Answer>) {
         let mut kept = self.lock();
         match answer {
-            Some(answer) if answer.status.is_server_error() => kept.remove(&mark.write),
+            Some(answer) if !answer.status.is_success() => kept.remove(&mark.write),
             None => kept.remove(&mark.write),
             Some(answer) => {
                 let is_short = answer.body.len() <= ANSWER_BYTES_MAX;

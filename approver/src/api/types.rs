@@ -15,7 +15,7 @@ use policies::ids::{
     RoleName, RuleId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use policies::people::Kind;
-use policies::plant::{Protocol, Then, Weaker};
+use policies::plant::{Protocol, Rule, Then, Weaker};
 use policies::requests::{
     CertifyStatement, EraseStatement, Extension, GuestStatement, PlantStatement, Reopening, Request, SeenHead, Signed,
     VerdictStatement, Widening,
@@ -887,8 +887,8 @@ pub struct GuestTemplate {
     #[schema(value_type = Object)]
     pub statement: GuestStatement,
     /// The rule that it names by its digest.
-    #[schema(value_type = String)]
-    pub rule: RuleId,
+    #[schema(value_type = Object)]
+    pub rule: Rule,
     /// What the guest is called.
     pub name: KeptText,
     /// Why they come.

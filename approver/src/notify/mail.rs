@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -84,6 +84,9 @@ pub struct MailTo {
     pub groups: BTreeMap<GroupName, Vec<Address>>,
 }
 
+/// Notices under way at once are two; of those given up before, some are remembered.
+const UNDER_WAY_MAX: usize = 16;
+
 /// A way to tell by e-mail.
 pub struct Mail {
     to: MailTo,
@@ -92,8 +95,8 @@ pub struct Mail {
     gate: String,
     /// As whom one signs in there, and by what.
     login: Option<(String, Sealed)>,
-    /// Who has the notice that is under way already.
-    had: Mutex<(String, BTreeSet<Address>)>,
+    /// Who has a notice already that is under way, by its id: several are at once.
+    had: Mutex<BTreeMap<String, BTreeSet<Address>>>,
 }
 
 impl Mail {
@@ -124,15 +127,18 @@ impl Mail {
                 .map_err(|_| "it took too long".to_owned())
                 .map(|sent| sent.map_err(|why| (is_about_the_address(&why), why)))
             {
-                Ok(Ok(_)) => self.gets_it(&address),
+                Ok(Ok(_)) => self.gets_it(notice, &address),
                 Ok(Err((true, why))) => {
                     // Said again it would be refused again, and would keep what comes after it from everybody.
                     tracing::error!(id = notice.id, %why, "the mail server refuses a notice for good");
-                    self.gets_it(&address);
+                    self.gets_it(notice, &address);
                 }
                 Ok(Err((false, why))) => failed = Some(chain(&why)),
                 Err(why) => failed = Some(why),
             }
+        }
+        if failed.is_none() {
+            self.had().remove(&notice.id);
         }
         failed.map_or(Ok(()), |why| Err(NotTold(format!("{}: {why}", self.to.server.host))))
     }
@@ -159,15 +165,21 @@ impl Mail {
     }
 
     fn has_it(&self, notice: &Notice, address: &Address) -> bool {
-        let mut had = self.had.lock().unwrap_or_else(PoisonError::into_inner);
-        if had.0 != notice.id {
-            *had = (notice.id.clone(), BTreeSet::new());
-        }
-        had.1.contains(address)
+        self.had().get(&notice.id).is_some_and(|had| had.contains(address))
     }
 
-    fn gets_it(&self, address: &Address) {
-        self.had.lock().unwrap_or_else(PoisonError::into_inner).1.insert(address.clone());
+    /// A notice that is given up is remembered until others are: no more are under way than there are queues.
+    fn gets_it(&self, notice: &Notice, address: &Address) {
+        let mut had = self.had();
+        if !had.contains_key(&notice.id) && had.len() >= UNDER_WAY_MAX {
+            had.pop_first();
+        }
+        had.entry(notice.id.clone()).or_default().insert(address.clone());
+    }
+
+    fn had(&self) -> MutexGuard<'_, BTreeMap<String, BTreeSet<Address>>> {
+        // No change under this lock can stop halfway.
+        self.had.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

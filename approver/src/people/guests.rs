@@ -141,8 +141,12 @@ impl People {
         let (person, expires) = (statement.person, statement.until);
         let name = self.text(statement.name).await?.ok_or(Refusal::OtherDigest)?;
         check_name(&name)?;
-        self.take_name(person, &name).await?;
+        let reason = self.text(statement.reason).await?.filter(|reason| !reason.trim().is_empty());
+        reason.ok_or(Refusal::ReasonWanted)?;
         let link = mint::link(self.desk.clock().wall());
+        // Before anything is changed: whoever posts this may have made it up.
+        self.desk.would_take(&Command::InviteGuest { invitation: invitation.clone(), link })?;
+        self.name_guest(person, &name).await?;
         let code = EnrolmentCode::generate(link, self.ca);
         self.directory().add_link(link, &Link { person, hash: code.hash(), claim: None }).await?;
         let invited = Invitation { person, name, code, expires };
@@ -153,6 +157,15 @@ impl People {
                 Err(rejected.into())
             }
         }
+    }
+
+    /// Somebody new takes the name; who was here before came by it.
+    async fn name_guest(&self, person: PersonId, name: &str) -> Result<(), NotDone> {
+        if !self.desk.with_state(|state| state.people.contains_key(&person)) {
+            return self.take_name(person, name).await;
+        }
+        let is_theirs = self.by_name(name).await? == Some(person);
+        if is_theirs { Ok(()) } else { Err(NotDone::NameTaken(name.to_owned())) }
     }
 
     /// Whoever is somebody here keeps their name.

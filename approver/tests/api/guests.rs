@@ -104,6 +104,18 @@ async fn what_was_not_signed_for_this_counts_for_nothing() {
     assert_eq!(house.post("/api/v1/guests", &lee, json!(longer)).await.refusal(), "not-signed");
     let other = signed(lead, GuestStatement { telephone: good.reason, ..good.clone() });
     assert_eq!(house.post("/api/v1/guests", &lee, json!(other)).await.refusal(), "other-digest");
+    // Nor does it rename anybody, whoever it says that it is about.
+    let before = house.stage.props.directory.dump().await.unwrap();
+    for person in [house.stage.technician.person, house.stage.admin.person] {
+        let about = GuestStatement { person, ..good.clone() };
+        let mut unsigned = signed(lead, about.clone());
+        unsigned.signature = as_a_verdict.signature.clone();
+        assert_eq!(house.post("/api/v1/guests", &lee, json!(unsigned)).await.refusal(), "not-signed");
+        assert_eq!(house.post("/api/v1/guests", &lee, json!(signed(lead, about))).await.refusal(), "exists");
+    }
+    let without = GuestStatement { reason: policies::digest::Salted(good.digest()), ..good.clone() };
+    assert_eq!(house.post("/api/v1/guests", &lee, json!(signed(lead, without))).await.refusal(), "reason-wanted");
+    assert_eq!(house.stage.props.directory.dump().await.unwrap(), before, "nothing was kept of it");
     for (spoil, refusal) in [
         (json!({ "target": "hmi-2" }), "no-guest-rule"),
         (json!({ "rule": "acme-press" }), "no-guests"),

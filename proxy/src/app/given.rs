@@ -17,7 +17,7 @@ use crate::config::CertificateFiles;
 /// Why a certificate that was given cannot be shown.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {cause}", path = .path.display())]
-pub struct CannotShow {
+pub(crate) struct CannotShow {
     path: PathBuf,
     cause: Cause,
 }
@@ -68,12 +68,19 @@ impl FaceTls {
     /// Somebody may set the clock, so the time left is looked at anew.
     const LOOKED_AT: Duration = Duration::from_secs(3_600);
 
-    /// What it shows first.
+    /// What it shows first: the gate's own where a certificate was given that cannot be shown, because a control room without
+    /// pages is worse than one with a warning.
     ///
     /// # Errors
-    /// A certificate that was given and cannot be shown.
-    pub(super) fn begin(&self) -> Result<(Shown, watch::Sender<Arc<ServerConfig>>), super::StartFault> {
-        let given = self.files.as_ref().map(|files| read(files, &self.names[0])).transpose()?;
+    /// There is no certificate at all.
+    pub(super) fn begin(&self) -> Result<(Shown, watch::Sender<Arc<ServerConfig>>), TlsFault> {
+        let given = self.files.as_ref().and_then(|files| {
+            let cannot = |cannot: &CannotShow| {
+                tracing::error!(%cannot, face = self.face, "browsers are shown the gate's own certificate");
+                self.certificates.none(self.face, cannot.to_string());
+            };
+            read(files, &self.names[0]).inspect_err(cannot).ok()
+        });
         let served = self.make(given.as_ref())?;
         let (current, _) = watch::channel(Arc::clone(&served.config));
         Ok((Shown { served, given }, current))
@@ -108,16 +115,22 @@ impl FaceTls {
         self.ca.server(&self.names, given, self.clock.wall())
     }
 
-    /// Whether the files hold another certificate now. What cannot be shown leaves the one before.
+    /// Whether the files hold another certificate now. What cannot be shown leaves the one before, and so does what does not
+    /// count yet.
     fn look_again(&self, given: &mut Option<GivenCertificate>) -> bool {
-        let (Some(files), Some(before)) = (&self.files, given.as_mut()) else { return false };
-        match read(files, &self.names[0]) {
-            Ok(new) if new.is_same_as(before) => self.tell(before, None),
-            Ok(new) => {
-                *before = new;
+        let Some(files) = &self.files else { return false };
+        let now = self.clock.wall();
+        match (read(files, &self.names[0]), &given) {
+            (Ok(new), Some(before)) if new.is_same_as(before) => self.tell(before, None),
+            (Ok(new), Some(before)) if now < new.valid_from() && now < before.valid_until() => {
+                self.tell(before, Some(format!("it counts only from {} on", new.valid_from())));
+            }
+            (Ok(new), _) => {
+                *given = Some(new);
                 return true;
             }
-            Err(cannot) => self.tell(before, Some(cannot.to_string())),
+            (Err(cannot), Some(before)) => self.tell(before, Some(cannot.to_string())),
+            (Err(cannot), None) => self.certificates.none(self.face, cannot.to_string()),
         }
         false
     }

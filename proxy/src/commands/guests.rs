@@ -158,7 +158,7 @@ pub(super) async fn invite(
     }
     let number = plain(&template.telephone.text);
     if !json {
-        tell(&statement, &plain(name), &template.rule, reason, &number, &clock);
+        tell(&statement, &plain(name), &template.rule.id, reason, &number, &clock);
     }
     confirm(&format!("Did you call {vendor} back on {number}, and shall {} come?", plain(name)), visit.yes)?;
     let digest = statement.digest();
@@ -183,7 +183,9 @@ fn mistake(template: &GuestTemplate, wanted: &GuestWanted, now: Timestamp) -> Op
     let wrong = [
         (statement.vendor != wanted.vendor, "another vendor"),
         (statement.target != wanted.target, "another target"),
-        (wanted.rule.as_ref().is_some_and(|wanted| wanted != rule), "another rule"),
+        (rule.digest() != statement.rule, "another rule than it shows"),
+        (wanted.rule.as_ref().is_some_and(|wanted| *wanted != rule.id), "another rule"),
+        (!rule.roles.contains(&statement.role), "another role than the rule's"),
         (statement.until > Seconds(wanted.lasts_seconds.saturating_add(SLACK)).after(now), "a longer time"),
         (!is(name, statement.name) || !says(name, &wanted.name), "another name"),
         (!is(reason, statement.reason) || !says(reason, &wanted.reason), "another reason"),

@@ -56,10 +56,13 @@ impl Screens {
         self.changed.send_replace(());
     }
 
-    /// The newest connection's, and how many are open.
+    /// The newest connection's on which something was drawn, so that one that asks for no picture hides none; and how many
+    /// are open.
     fn newest(&self) -> Option<(u32, usize, Arc<Canvas>)> {
         let open = lock(&self.open);
-        open.last_key_value().map(|(connection, screen)| (*connection, open.len(), Arc::clone(&screen.canvas)))
+        let drawn = open.iter().rev().find(|(_, screen)| screen.canvas.is_drawn());
+        let (connection, screen) = drawn.or_else(|| open.last_key_value())?;
+        Some((*connection, open.len(), Arc::clone(&screen.canvas)))
     }
 }
 
@@ -76,13 +79,15 @@ impl floor::Screens for Screens {
 
     fn look(&self, seen: SeenScreen) -> Look {
         let Some((connection, connections, canvas)) = self.newest() else {
-            return Look { seen: SeenScreen::default(), screen: None, pieces: Vec::new() };
+            return Look { seen: SeenScreen::default(), screen: None, pieces: Vec::new(), is_more: false };
         };
-        let SeenScreen { connection: before, sizes, stamp } = seen;
-        let glance = if before == connection { Glance { sizes, stamp } } else { Glance::default() };
-        let Cut { glance: Glance { sizes, stamp }, width, height, lost, pieces } = canvas.look(glance);
+        let SeenScreen { connection: before, sizes, stamp, begun, row } = seen;
+        let glance = if before == connection { Glance { sizes, stamp, begun, row } } else { Glance::default() };
+        let Cut { glance: Glance { sizes, stamp, begun, row }, width, height, lost, pieces, is_more } =
+            canvas.look(glance);
         Look {
-            seen: SeenScreen { connection, sizes, stamp },
+            seen: SeenScreen { connection, sizes, stamp, begun, row },
+            is_more,
             screen: Some(ScreenFacts { connection, connections, width, height, lost }),
             pieces: pieces.iter().map(|piece| ScreenPiece { x: piece.x, y: piece.y, png: png(piece) }).collect(),
         }

@@ -142,10 +142,14 @@ async fn prepare(pages: &Pages, inside: &Inside, fields: &Fields) -> Result<Prep
     let GuestTemplate { statement, rule, name, reason, telephone } = template;
     let (name, telephone) = (words::plain(&name.text), words::plain(&telephone.text));
     let lines = vec![
-        format!("{name} of {} may come as a guest to {}, and nowhere else", statement.vendor, statement.target),
         format!(
-            "until {}, under rule {rule}: somebody escorts them, or their input waits",
-            words::moment(statement.until, now, &zone)
+            "{name} of {} ({}) may come as a guest to {}, and nowhere else",
+            statement.vendor, statement.role, statement.target
+        ),
+        format!(
+            "until {}, under rule {}: somebody escorts them, or their input waits",
+            words::moment(statement.until, now, &zone),
+            rule.id
         ),
         format!("because: {}", words::plain(&reason.text)),
         format!("{} was called back on {telephone}, the number that is registered here", statement.vendor),

@@ -62,6 +62,7 @@ pub(super) async fn screen(
         watched: Watched::default(),
         is_new: false,
         has_happened: false,
+        beat: Instant::now(),
         time_zone,
         stands: None,
         pictures: VecDeque::new(),
@@ -82,6 +83,8 @@ struct Seat {
     watched: Watched,
     is_new: bool,
     has_happened: bool,
+    /// Before this moment no screen is told again.
+    beat: Instant,
     time_zone: TimeZone,
     /// How it stands, where that was not told yet.
     stands: Option<Bytes>,
@@ -110,16 +113,20 @@ impl Reading for Seat {
 impl Seat {
     /// The screen, not sooner than a beat after the one before; or that all is still; or why it is over.
     async fn event(&mut self) -> Bytes {
-        let (beat, still) = (Instant::now() + BEAT, Instant::now() + STILL_EVERY / 2);
+        let still = Instant::now() + STILL_EVERY / 2;
         loop {
             if let Some(over) = &self.over {
                 let (lines, has_terminal) = (self.watched.screen().lines(), self.watched.has_terminal());
                 return event("over", &json!({ "in_words": over, "lines": lines, "has_terminal": has_terminal }));
             }
             let is_new = self.is_new || self.has_happened;
-            let until = if is_new { beat } else { still };
+            let until = if is_new { self.beat } else { still };
             if let Some(stands) = self.stands.take() {
                 return stands;
+            }
+            // Pictures that come without end hide neither what is typed nor what is done.
+            if is_new && self.beat <= Instant::now() {
+                return self.shown();
             }
             if let Some(picture) = self.pictures.pop_front() {
                 return picture;
@@ -163,6 +170,7 @@ impl Seat {
 
     /// The screen, if it looks otherwise, and all that was done of late, if that is more.
     fn shown(&mut self) -> Bytes {
+        self.beat = Instant::now() + BEAT;
         let (screen, has_terminal) = (self.watched.screen(), self.watched.has_terminal());
         let drawn = std::mem::take(&mut self.is_new)
             .then(|| event("screen", &json!({ "lines": screen.lines(), "has_terminal": has_terminal })));

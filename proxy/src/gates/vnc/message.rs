@@ -119,6 +119,19 @@ impl Message {
     }
 }
 
+/// Whether those who watch can go on seeing what is drawn after it.
+///
+/// # Errors
+/// It asks for pixels that nobody here can follow. A technician's program would read the old form as the new one if that were
+/// kept from the target, so the connection ends.
+pub(super) fn shown(bytes: &[u8]) -> Result<(), String> {
+    match of_screen(bytes) {
+        Some(Said::Format(format)) => screen::follows(&format)
+            .map_err(|why| format!("{why} to those who watch: set the viewer to another number of colours")),
+        _ => Ok(()),
+    }
+}
+
 /// What follows from it for the picture.
 pub(super) fn of_screen(bytes: &[u8]) -> Option<Said> {
     match bytes {

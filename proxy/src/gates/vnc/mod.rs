@@ -87,7 +87,10 @@ impl Vnc {
         loop {
             match self.messages.next(chunk) {
                 Ok(None) => return,
-                Ok(Some(bytes)) => self.message(bytes, judge, now, passed),
+                Ok(Some(bytes)) => match message::shown(&bytes) {
+                    Ok(()) => self.message(bytes, judge, now, passed),
+                    Err(why) => return self.fail(Failure::Refused(why), passed),
+                },
                 Err(why) => return self.fail(handshake::of_technician(&why), passed),
             }
         }

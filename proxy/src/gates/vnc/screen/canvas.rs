@@ -1,6 +1,7 @@
 //! The picture as it stands: drawn on by one, looked at by many, each of whom is given what changed since they last looked.
 //! Which parts changed is known by tiles; what is drawn over with itself has not changed.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -16,6 +17,31 @@ const TILE: usize = 64;
 /// is there.
 const PIECE_PIXELS_MAX: usize = 64 << 10;
 
+/// A look gives hardly more pieces than this, because somebody makes pictures and lines of them and waits for none.
+const PIECES_MAX: usize = 16;
+/// All canvases of the program together.
+const PIXELS_IN_ALL: usize = 3 << 24;
+
+/// How many pixels may still be held.
+static LEFT: AtomicUsize = AtomicUsize::new(PIXELS_IN_ALL);
+
+/// The right to hold so many pixels; given back when dropped.
+#[derive(Debug)]
+struct Room(usize);
+
+impl Room {
+    fn take(pixels: usize) -> Result<Self, String> {
+        let taken = LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(pixels));
+        taken.map(|_| Self(pixels)).map_err(|_| "the gate shows as many screens as it has memory for".to_owned())
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        LEFT.fetch_add(self.0, Ordering::Relaxed);
+    }
+}
+
 /// One connection's picture.
 #[derive(Debug)]
 pub struct Canvas {
@@ -29,6 +55,7 @@ struct Surface {
     height: usize,
     /// None until something is drawn.
     pixels: Vec<u32>,
+    room: Option<Room>,
     /// When each tile changed last.
     tiles: Vec<u64>,
     /// Counts what was drawn.
@@ -45,6 +72,10 @@ pub struct Glance {
     pub sizes: u64,
     /// How often it was drawn on.
     pub stamp: u64,
+    /// Of a picture that is given in several looks: how often it was drawn on when the first of them began.
+    pub begun: u64,
+    /// The row of tiles at which the next of them goes on; 0 where all was given.
+    pub row: usize,
 }
 
 /// What of a canvas was new to somebody.
@@ -60,6 +91,8 @@ pub struct Cut {
     pub lost: Option<String>,
     /// What changed.
     pub pieces: Vec<Piece>,
+    /// Whether more changed than that: the next look may be at once.
+    pub is_more: bool,
 }
 
 /// A part of a picture.
@@ -87,8 +120,10 @@ pub(super) struct Area {
 }
 
 impl Area {
-    pub(super) const fn pixels(self) -> u64 {
-        self.width as u64 * self.height as u64
+    /// What drawing it costs, in pixels: a row costs something, however short it is.
+    pub(super) fn work(self) -> u64 {
+        const ROW_MIN: usize = 16;
+        self.width.max(ROW_MIN) as u64 * self.height.max(1) as u64
     }
 
     /// A part of it, counted from its own corner.
@@ -126,8 +161,10 @@ impl Canvas {
     /// What is new to whoever has seen so much. What is large is made into a picture by the caller, in its own time.
     pub fn look(&self, since: Glance) -> Cut {
         let surface = self.surface();
-        let since = if since.sizes == surface.sizes { since.stamp } else { 0 };
-        let pieces = surface.areas(since).into_iter().map(|area| Piece {
+        let since = if since.sizes == surface.sizes { since } else { Glance::default() };
+        let (areas, row) = surface.areas(since.stamp, since.row);
+        let begun = if since.row == 0 { surface.stamp } else { since.begun };
+        let pieces = areas.into_iter().map(|area| Piece {
             x: side(area.x),
             y: side(area.y),
             width: side(area.width),
@@ -136,7 +173,11 @@ impl Canvas {
         });
         Cut {
             pieces: pieces.collect(),
-            glance: Glance { sizes: surface.sizes, stamp: surface.stamp },
+            is_more: row != 0,
+            glance: match row {
+                0 => Glance { sizes: surface.sizes, stamp: begun, begun: 0, row: 0 },
+                row => Glance { sizes: surface.sizes, stamp: since.stamp, begun, row },
+            },
             width: side(surface.width),
             height: side(surface.height),
             lost: surface.lost.clone(),
@@ -147,6 +188,12 @@ impl Canvas {
     pub fn standing(&self) -> (u16, u16, Option<String>) {
         let surface = self.surface();
         (side(surface.width), side(surface.height), surface.lost.clone())
+    }
+
+    /// Whether there is anything to see.
+    pub fn is_drawn(&self) -> bool {
+        let surface = self.surface();
+        !surface.pixels.is_empty() || surface.lost.is_some()
     }
 
     /// It is followed no further. What was drawn goes: it would look as if it stood.
@@ -168,8 +215,9 @@ impl Canvas {
             ));
         }
         let mut surface = self.surface();
-        let mut pixels = Vec::new();
+        let (mut pixels, mut room) = (Vec::new(), None);
         if !surface.pixels.is_empty() {
+            room = Some(Room::take(width * height)?);
             pixels.resize(width * height, 0);
             let kept = width.min(surface.width);
             for y in 0..height.min(surface.height) {
@@ -178,7 +226,7 @@ impl Canvas {
         }
         let stamp = surface.stamp + 1;
         let tiles = vec![stamp; width.div_ceil(TILE) * height.div_ceil(TILE)];
-        *surface = Surface { width, height, pixels, tiles, stamp, sizes: surface.sizes + 1, lost: None };
+        *surface = Surface { width, height, pixels, room, tiles, stamp, sizes: surface.sizes + 1, lost: None };
         drop(surface);
         self.tell();
         Ok(())
@@ -193,7 +241,9 @@ impl Canvas {
             return lost("the target drew beside its screen");
         }
         if surface.pixels.is_empty() {
-            surface.pixels = vec![0; surface.width * surface.height];
+            let pixels = surface.width * surface.height;
+            surface.room = Some(Room::take(pixels).map_err(Stop::Lost)?);
+            surface.pixels = vec![0; pixels];
         }
         Ok(area)
     }
@@ -280,13 +330,18 @@ impl Surface {
         }
     }
 
-    /// What changed since then, in parts of a bounded size that hardly overlap what did not.
-    fn areas(&self, since: u64) -> Vec<Area> {
+    /// What changed since then from this row of tiles on, in parts of a bounded size that hardly overlap what did not; and
+    /// the row at which as many were found as one look gives, or 0 at the end.
+    fn areas(&self, since: u64, first: usize) -> (Vec<Area>, usize) {
+        let mut areas = Vec::<Area>::new();
         if self.pixels.is_empty() {
-            return Vec::new();
+            return (areas, 0);
         }
-        let (columns, mut areas) = (self.width.div_ceil(TILE), Vec::<Area>::new());
-        for (row, tiles) in self.tiles.chunks_exact(columns).enumerate() {
+        let columns = self.width.div_ceil(TILE);
+        for (row, tiles) in self.tiles.chunks_exact(columns).enumerate().skip(first) {
+            if areas.len() >= PIECES_MAX {
+                return (areas, row);
+            }
             let y = row * TILE;
             let height = TILE.min(self.height - y);
             let mut column = 0;
@@ -302,7 +357,7 @@ impl Surface {
                 }
             }
         }
-        areas
+        (areas, 0)
     }
 
     fn rgb(&self, area: Area) -> Vec<u8> {

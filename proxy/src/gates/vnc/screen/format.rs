@@ -72,7 +72,7 @@ impl Format {
             let component =
                 Component { max: u16::from_be_bytes([bytes[4 + 2 * n], bytes[5 + 2 * n]]), shift: bytes[10 + n] };
             let fits = component.max > 0 && component.shift < bits;
-            if fits { Ok(component) } else { Err("the target's pixels have colours of no bits") }
+            if fits { Ok(component) } else { Err("pixels that have colours of no bits cannot be shown") }
         };
         let colours = match (is_true_colour, bits) {
             (0, 8) => Colours::Mapped,

@@ -86,6 +86,14 @@ pub(super) const fn understands(encoding: i32) -> bool {
         || within(&JPEG_COLOURS, encoding)
 }
 
+/// Whether pixels of this form (PIXEL_FORMAT, RFC 6143, 7.4) can be followed.
+///
+/// # Errors
+/// They cannot; in words.
+pub(super) fn follows(format: &[u8; 16]) -> Result<(), String> {
+    Format::read(format).map(drop)
+}
+
 /// As the registry of RFC 6143, 8.4, and the community's document number them.
 mod encodings {
     pub(super) const RAW: i32 = 0;

@@ -9,7 +9,7 @@ use super::reader::{Octets, Reader, Source, Stop};
 const TILE: usize = 16;
 
 pub(super) fn raw<S: Source>(reader: &mut Reader<S>, brush: &Brush, area: Area) -> Result<(), Stop> {
-    reader.work(area.pixels())?;
+    reader.work(area.work())?;
     pixels(reader, brush, Packed::Whole, area)
 }
 
@@ -35,7 +35,7 @@ pub(super) fn pixel(from: &mut impl Octets, brush: &Brush, packed: Packed) -> Re
 
 pub(super) fn copy<S: Source>(reader: &mut Reader<S>, brush: &Brush, area: Area) -> Result<(), Stop> {
     let (x, y) = (reader.u16()?, reader.u16()?);
-    reader.work(area.pixels())?;
+    reader.work(area.work())?;
     let head = |length: usize| u16::try_from(length).expect("it came as a u16");
     let encoding = super::encodings::COPY_RECT;
     let from = super::Head { x, y, width: head(area.width), height: head(area.height), encoding };
@@ -62,13 +62,13 @@ fn rises<S: Source>(
     place: impl Fn(&mut Reader<S>) -> Result<[usize; 4], Stop>,
 ) -> Result<(), Stop> {
     let count = reader.u32()?;
-    reader.work(area.pixels())?;
+    reader.work(area.work())?;
     brush.fill(area, pixel(reader, brush, Packed::Whole)?);
     for _ in 0..count {
         let colour = pixel(reader, brush, Packed::Whole)?;
         let [x, y, width, height] = place(reader)?;
         let part = area.part(x, y, width, height)?;
-        reader.work(part.pixels())?;
+        reader.work(part.work())?;
         brush.fill(part, colour);
     }
     Ok(())
@@ -80,7 +80,7 @@ pub(super) fn hextile<S: Source>(reader: &mut Reader<S>, brush: &Brush, area: Ar
     const FOREGROUND: u8 = 4;
     const PARTS: u8 = 8;
     const COLOURED: u8 = 16;
-    reader.work(area.pixels())?;
+    reader.work(area.work())?;
     let (mut background, mut foreground) = (0, 0);
     let mut drawn = [0; TILE * TILE];
     for tile in area.tiles(TILE) {
@@ -102,7 +102,7 @@ pub(super) fn hextile<S: Source>(reader: &mut Reader<S>, brush: &Brush, area: Ar
             let colour = if kind & COLOURED != 0 { pixel(reader, brush, Packed::Whole)? } else { foreground };
             let [place, size] = reader.array()?.map(|byte: u8| (usize::from(byte >> 4), usize::from(byte & 15)));
             let part = tile.part(place.0, place.1, size.0 + 1, size.1 + 1)?;
-            reader.work(part.pixels())?;
+            reader.work(part.work())?;
             for row in 0..part.height {
                 drawn[(place.1 + row) * tile.width + place.0..][..part.width].fill(colour);
             }

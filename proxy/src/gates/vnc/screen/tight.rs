@@ -17,6 +17,8 @@ use super::zrle::colour_of;
 const COMPRESSED_BYTES_MIN: usize = 12;
 /// A picture that is drawn in more passes would cost more each time and show no more. libjpeg's own has one.
 const JPEG_PASSES_MAX: usize = 16;
+/// Servers send Tight in rectangles of at most so many pixels in width; what is larger would take much memory at once.
+const JPEG_SIDE_MAX: usize = 2048;
 
 pub(super) fn rectangle<S: Source>(
     reader: &mut Reader<S>,
@@ -27,7 +29,7 @@ pub(super) fn rectangle<S: Source>(
     let control = reader.u8()?;
     let reset = streams.iter_mut().enumerate().filter(|(n, _)| control >> n & 1 == 1);
     reset.for_each(|(_, stream)| stream.reset());
-    reader.work(area.pixels())?;
+    reader.work(area.work())?;
     match control >> 4 {
         kind @ 0..8 => {
             const HAS_FILTER: u8 = 4;
@@ -157,6 +159,9 @@ fn by_gradient(from: &mut impl Octets, brush: &Brush, area: Area) -> Result<(), 
 fn jpeg<S: Source>(reader: &mut Reader<S>, brush: &Brush, area: Area) -> Result<(), Stop> {
     const PASS_BEGINS: &[u8] = &[0xff, 0xda];
     let length = compact_length(reader)?;
+    if area.width > JPEG_SIDE_MAX || area.height > JPEG_SIDE_MAX {
+        return lost("the target sent a JPEG that is larger than any server makes");
+    }
     let mut bytes = vec![0; length as usize];
     reader.exact(&mut bytes)?;
     if bytes.windows(2).filter(|marker| *marker == PASS_BEGINS).count() > JPEG_PASSES_MAX {

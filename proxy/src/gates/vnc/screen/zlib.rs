@@ -106,7 +106,7 @@ pub(super) fn rectangle<S: Source>(
     stream: &mut Inflater,
 ) -> Result<(), Stop> {
     let length = reader.u32()?;
-    reader.work(area.pixels())?;
+    reader.work(area.work())?;
     let mut inflating = stream.inflate(reader, length);
     plain::pixels(&mut inflating, brush, Packed::Whole, area)?;
     inflating.finish()

@@ -16,7 +16,7 @@ pub(super) fn rectangle<S: Source>(
     stream: &mut Inflater,
 ) -> Result<(), Stop> {
     let length = reader.u32()?;
-    reader.work(area.pixels())?;
+    reader.work(area.work())?;
     let mut inflating = stream.inflate(reader, length);
     let mut drawn = vec![0; TILE * TILE];
     for tile in area.tiles(TILE) {
