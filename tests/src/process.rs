@@ -232,9 +232,14 @@ impl Running {
         tcsetwinsize(self.screen.as_ref().expect("it has a terminal"), size(columns, rows)).expect("a terminal");
     }
 
-    /// What it has said so far, on both.
+    /// What it has said so far, on both; where one ends within a line, the other begins a new one.
     pub fn said(&self) -> String {
-        [self.out.so_far(), self.err.so_far()].map(|said| String::from_utf8_lossy(&said).into_owned()).concat()
+        let [mut out, err] =
+            [self.out.so_far(), self.err.so_far()].map(|said| String::from_utf8_lossy(&said).into_owned());
+        if !out.is_empty() && !out.ends_with('\n') && !err.is_empty() {
+            out.push('\n');
+        }
+        out + &err
     }
 
     /// How much it has written to standard output so far.

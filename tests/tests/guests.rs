@@ -140,7 +140,7 @@ fn on_pages_an_operator_calls_back_invites_sends_away_and_another_looks_back() {
     browser.fill("input[name=minutes]", "30");
     browser.fill("textarea[name=reason]", "the <b>pump</b> trips");
     browser.click("Invite…");
-    browser.says("gus of acme may come as a guest to hmi-2, and nowhere else");
+    browser.says("gus of acme (maintenance) may come as a guest to hmi-2, and nowhere else");
     browser.says(&format!("I called {NUMBER} back"));
     browser.look("guest-sign");
     // The browser wants the tick, and so does the gate.

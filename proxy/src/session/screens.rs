@@ -289,7 +289,10 @@ mod tests {
     async fn a_picture_that_cannot_be_followed_is_lost_and_says_why() {
         let screens = Screens::default();
         let lost = async |connection| {
-            let is_lost = |look: &Look| look.screen.as_ref().is_some_and(|facts| facts.lost.is_some());
+            let is_lost = |look: &Look| {
+                let of = look.screen.as_ref().filter(|facts| facts.connection == connection);
+                of.is_some_and(|facts| facts.lost.is_some())
+            };
             let look = once(&screens, is_lost).await;
             assert_eq!((look.seen.connection, look.pieces.len()), (connection, 0));
             look.screen.and_then(|facts| facts.lost).unwrap_or_default()

@@ -89,7 +89,10 @@ impl Vnc {
                 Ok(None) => return,
                 Ok(Some(bytes)) => match message::shown(&bytes) {
                     Ok(()) => self.message(bytes, judge, now, passed),
-                    Err(why) => return self.fail(Failure::Refused(why), passed),
+                    Err(why) => {
+                        left_out(&mut passed.to_target, bytes.len());
+                        return self.fail(Failure::Refused(why), passed);
+                    }
                 },
                 Err(why) => return self.fail(handshake::of_technician(&why), passed),
             }

@@ -501,10 +501,40 @@ fn a_picture_passes_in_the_pieces_it_came_in() {
     }
 }
 
+/// A SetPixelFormat whose pixels can be followed; whatever else stands in it is any.
+fn form() -> impl Strategy<Value = Vec<u8>> {
+    let bits = prop::sample::select(vec![8_u8, 16, 32]);
+    (bits, prop::array::uniform3(1..=u16::MAX), 1..=u8::MAX, any::<[u8; 11]>()).prop_map(|(bits, max, is_true, any)| {
+        let max = max.map(u16::to_be_bytes).concat();
+        let shifts = [any[5] % bits, any[6] % bits, any[7] % bits];
+        [&[0, any[0], any[1], any[2], bits, any[3], any[4], is_true][..], &max, &shifts, &any[8..]].concat()
+    })
+}
+
+#[test]
+fn pixels_that_nobody_here_can_follow_are_refused_before_the_target_hears_of_them() {
+    let form = |bits: u8, is_true: u8, max: u8, shift: u8| {
+        let form = [bits, 24, 0, is_true, 0, max, 0, max, 0, max, shift, 0, 0, 0, 0, 0];
+        [&[0, 0, 0, 0][..], &form].concat()
+    };
+    for said in [form(24, 1, 255, 0), form(16, 0, 31, 0), form(32, 1, 0, 0), form(32, 1, 255, 32)] {
+        for cuts in [ONE_BY_ONE, ALL_AT_ONCE] {
+            let mut trial = open();
+            trial.up(&Granted::numbered(31), &[said.clone(), pointer(1, 1, 1)].concat(), cuts);
+            assert!(trial.to_target.is_empty(), "{said:02x?}");
+            let Some(End::Refused(why)) = &trial.end else { panic!("{said:02x?}") };
+            assert!(why.contains("cannot be shown to those who watch: set the viewer to"), "{why}");
+        }
+    }
+    let mut trial = open();
+    trial.up(&observe(), &form(32, 1, 255, 16), ONE_BY_ONE);
+    assert_eq!((trial.to_target.len(), trial.end), (20, None));
+}
+
 /// What somebody may say, and whether it takes more than looking.
 fn said() -> impl Strategy<Value = (Vec<u8>, Option<Action>)> {
     let look = prop_oneof![
-        prop::collection::vec(any::<u8>(), 19).prop_map(|rest| [&[0][..], &rest].concat()),
+        form(),
         prop::collection::vec(any::<u8>(), 9).prop_map(|rest| [&[3][..], &rest].concat()),
         prop::collection::vec(any::<u8>(), 9).prop_map(|rest| [&[150][..], &rest].concat()),
         prop::collection::vec(any::<u8>(), 0..64).prop_map(|rest| [

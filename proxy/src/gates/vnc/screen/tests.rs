@@ -861,3 +861,42 @@ fn what_a_target_is_asked_for_is_what_can_be_followed() {
         assert_eq!(understands(encoding), is_rectangle || asks_for_none(encoding), "{encoding}");
     }
 }
+
+#[test]
+fn a_large_picture_is_given_in_several_looks_and_what_changes_meanwhile_is_in_the_next() {
+    const WIDTH: usize = 4096;
+    const HEIGHT: usize = 1024;
+    let canvas = Canvas::new(Arc::default());
+    canvas.resize(WIDTH as u16, HEIGHT as u16).unwrap();
+    let head = Head { x: 0, y: 0, width: WIDTH as u16, height: HEIGHT as u16, encoding: 0 };
+    let Ok(whole) = canvas.within(head) else { panic!("it is within") };
+    canvas.fill(whole, 0x0012_3456);
+    canvas.commit();
+    let mut seen = vec![0; WIDTH * HEIGHT];
+    let mut look = |glance| {
+        let cut = canvas.look(glance);
+        assert!(cut.pieces.len() <= 20, "{} pieces at once", cut.pieces.len());
+        for piece in &cut.pieces {
+            for (n, rgb) in piece.rgb.chunks_exact(3).enumerate() {
+                let (x, y) = (usize::from(piece.x) + n % usize::from(piece.width), n / usize::from(piece.width));
+                seen[(usize::from(piece.y) + y) * WIDTH + x] = u32::from_be_bytes([0, rgb[0], rgb[1], rgb[2]]);
+            }
+        }
+        cut
+    };
+    let first = look(Glance::default());
+    let second = look(first.glance);
+    assert!(first.is_more && second.is_more);
+    // Above what was given already.
+    canvas.fill(whole.row(3), 0x0065_4321);
+    canvas.commit();
+    let mut glance = second.glance;
+    while let Cut { glance: next, is_more: true, .. } = look(glance) {
+        glance = next;
+    }
+    let last = look(glance);
+    let after = look(last.glance);
+    assert_eq!((look(after.glance).pieces, after.is_more), (Vec::new(), false));
+    let expected = |at: usize| if at / WIDTH == 3 { 0x0065_4321 } else { 0x0012_3456 };
+    assert!(seen.iter().enumerate().all(|(at, pixel)| *pixel == expected(at)));
+}
