@@ -559,7 +559,7 @@ fn a_write_is_refused_to_who_may_look_and_passes_once_an_operator_said_yes_on_th
     let ask = find(&cards, "ask").expect("the widening waits");
     holdpoint(&plant, "lee", &["approve", &ask, "--yes"]).ok();
     eventually("the write passes", || asks(&write, 9 + 3) == write);
-    assert!(controller.said().contains("seen 6"));
+    eventually("the controller has said so", || controller.said().contains("seen 6"));
     mbpoll(local, &["-t", "4", "-r", "100", "-c", "1", "127.0.0.1"]).ok();
     drop(panel);
     plant.stop();

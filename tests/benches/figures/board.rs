@@ -70,7 +70,8 @@ fn pages(plant: &Plant, browser: &mut Browser, asked: usize) {
     let requests = json(plant, "lee", &["requests"]);
     let sessions = json(plant, "lee", &["sessions"]);
     let (request, session) = (text(&first(&requests)["request"]), text(&first(&sessions)["session"]));
-    let paths = ["/".to_owned(), format!("/requests/{request}"), format!("/sessions/{session}"), "/cut".to_owned()];
+    let paths =
+        ["/".to_owned(), format!("/requests/{request}"), format!("/sessions/{session}"), "/cut?scope=plant".to_owned()];
     for path in paths.into_iter().chain(["/people", "/plant-files"].map(str::to_owned)) {
         let script = format!(
             "(async () => {{ const took = []; for (let i = 0; i < {asked}; i++) {{ const began = performance.now(); \
@@ -82,11 +83,8 @@ fn pages(plant: &Plant, browser: &mut Browser, asked: usize) {
         let took = browser.evaluate(&script);
         let took = took.as_array().expect("a list");
         let bytes = took[0][1].as_u64().unwrap_or_default();
-        tell(
-            &format!("page {}", path.split('/').nth(1).filter(|name| !name.is_empty()).unwrap_or("board")),
-            bytes,
-            || took.iter().filter_map(|one| one[0].as_f64()),
-        );
+        let name = path.split(['/', '?']).nth(1).filter(|name| !name.is_empty()).unwrap_or("board");
+        tell(&format!("page {name}"), bytes, || took.iter().filter_map(|one| one[0].as_f64()));
     }
 }
 
