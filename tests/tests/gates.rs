@@ -10,7 +10,7 @@ use proxy::gates::modbus::{self, Profile};
 use proxy::gates::{Gate, Mode, cip, s7};
 use tests::peers::{machine, mbpoll, peer};
 use tests::process::HANG;
-use tests::{Between, python, run};
+use tests::{Between, eventually, python, run};
 
 fn modbus_enforced() -> Box<dyn Gate> {
     modbus::gate(Mode::Enforce, Profile::default())
@@ -122,7 +122,7 @@ fn snap7_does_with_the_actions_what_it_may() {
     for reached in
         ["Write request", "CPU Control request : STOP", "CPU Control request : Warm START", "System clock write"]
     {
-        assert!(server.said().contains(reached), "{reached}: {}", server.said());
+        eventually(reached, || server.said().contains(reached));
     }
     let no = "the target answered not permitted in the current protection level (d2 41) when asked to start the upload of DB1";
     assert!(between.lines().iter().any(|line| line == no), "{:#?}", between.lines());
