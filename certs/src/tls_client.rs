@@ -610,7 +610,9 @@ pub(super) mod tests {
         let met = meet(stranger.config(&ours, &stranger.certified()), &ours, true);
         assert!(met.gate.is_err() && met.proved.is_none());
         assert!(matches!(met.told, Some(UnknownCA | DecryptError)), "{:?}", met.told);
-        let met = meet(client_config(&ours.certificate_pem()).unwrap(), &ours, true);
+        let mut without = (*client_config(&ours.certificate_pem()).unwrap()).clone();
+        without.alpn_protocols = vec![SPOKEN.to_vec()];
+        let met = meet(Arc::new(without), &ours, true);
         assert_eq!(met.told, Some(AlertDescription::CertificateRequired));
         assert!(met.gate.is_err() && met.proved.is_none());
     }
