@@ -19,7 +19,7 @@ use crate::certificates::Certificates;
 use crate::clock::{Boot, Clock};
 use crate::desk::{Alarm, Desk};
 use crate::feed::{Feed, Told};
-use crate::memory::Headroom;
+use crate::memory::{self, Headroom};
 use crate::witnesses::Witnesses;
 
 /// What an alarm is about: its kind and, where there may be several of that kind, of whom or what.
@@ -214,8 +214,6 @@ pub struct Lookout {
     pub path: PathBuf,
 }
 
-const MEMORY: &str = "memory runs out: what is left is kept for the plant face, and the vendor face lets nobody in \
-     until 80 MiB are free. Stop other programs, or raise the service's limit";
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// An alarm about something that happened, and does not last, stands for so long, so that somebody sees it.
@@ -243,7 +241,7 @@ impl Lookout {
             let stepped = stepping.look(self.desk.clock());
             let node = [
                 low.map(|text| (Kind::LowSpace, text)),
-                (!self.headroom.is_there()).then(|| (Kind::Memory, MEMORY.to_owned())),
+                (!self.headroom.is_there()).then(|| (Kind::Memory, memory::gone_in_words())),
                 fault.map(|fault| (Kind::RecorderFailed, fault)),
                 stepped.map(|text| (Kind::Clock, text)),
             ];

@@ -55,6 +55,15 @@ impl Headroom {
     }
 }
 
+/// That there is none left, and what to do.
+pub fn gone_in_words() -> String {
+    let enough = ENOUGH_BYTES >> 20;
+    format!(
+        "memory runs out: what is left is kept for the plant face, and the vendor face lets nobody in until {enough} MiB are \
+         free. Stop other programs, or raise the service's limit"
+    )
+}
+
 /// Looks at it, for as long as the result is kept running; a machine that does not say what is left has enough.
 pub fn watch() -> (Headroom, impl Future<Output = ()> + Send) {
     let (says, headroom) = watch::channel(true);

@@ -123,6 +123,14 @@ fn a_guest_comes_for_what_they_were_invited_for_and_is_gone_at_the_end() {
     }
 }
 
+/// Half an hour for gus, up to what is to be signed.
+fn is_to_come(browser: &mut Browser) {
+    browser.fill("input[name=name]", "gus");
+    browser.fill("input[name=minutes]", "30");
+    browser.fill("textarea[name=reason]", "the <b>pump</b> trips");
+    browser.click("Invite…");
+}
+
 #[test]
 fn on_pages_an_operator_calls_back_invites_sends_away_and_another_looks_back() {
     let mut plant = a_plant(vec!["kim"]);
@@ -136,10 +144,7 @@ fn on_pages_an_operator_calls_back_invites_sends_away_and_another_looks_back() {
     browser.says("Nobody is a guest here");
     browser.says(NUMBER);
     browser.look("guests");
-    browser.fill("input[name=name]", "gus");
-    browser.fill("input[name=minutes]", "30");
-    browser.fill("textarea[name=reason]", "the <b>pump</b> trips");
-    browser.click("Invite…");
+    is_to_come(&mut browser);
     browser.says("gus of acme (maintenance) may come as a guest to hmi-2, and nowhere else");
     browser.says(&format!("I called {NUMBER} back"));
     browser.look("guest-sign");
@@ -151,10 +156,7 @@ fn on_pages_an_operator_calls_back_invites_sends_away_and_another_looks_back() {
     browser.says("call the vendor back first");
     browser.open("/guests");
     browser.says("Nobody is a guest here");
-    browser.fill("input[name=name]", "gus");
-    browser.fill("input[name=minutes]", "30");
-    browser.fill("textarea[name=reason]", "the <b>pump</b> trips");
-    browser.click("Invite…");
+    is_to_come(&mut browser);
     browser.says("You sign: yes");
     browser.evaluate("document.querySelector('input[name=confirmed]').checked = true");
     browser.click("Sign with your passkey");

@@ -89,21 +89,26 @@ fn browsers_are_shown_the_certificate_that_was_given_and_the_next_one_when_it_co
     let table = format!("certificate = {{ chain = \"{0}/cert.pem\", key = \"{0}/key.pem\" }}", given.path().display());
     plant.edit_config(|text| text.replace("[faces.plant]", &format!("[faces.plant]\n{table}\n")));
     let check = ["check", "--config", "holdpoint.toml", "--plant", "plant.toml"];
-    let checked = || run(Command::new(program()).args(check).current_dir(plant.installation()), b"");
+    let installation = plant.installation();
+    let checked = || run(Command::new(program()).args(check).current_dir(&installation), b"");
     let refused = checked();
     assert_eq!((refused.code(), refused.err().contains("is not for holdpoint.mill3.example")), (2, true));
-    self_signed(given.path(), NAME);
-    let said = checked().ok();
-    assert!(said.out().contains(&format!("a certificate of CN={NAME} at the plant face, until ")), "{}", said.out());
+    // A control room without pages is worse than one with a warning.
     plant.serve();
     log_in(&plant, "lee");
-    let own = plant.installation().join("ca.pem");
+    let because = || json(&plant, "lee", &["status"])["because"].to_string();
+    eventually("it is told that there is none", || because().contains("shows the gate's own: "));
+    let own = installation.join("ca.pem");
     let page = |authority: &Path| {
         let ask = format!("GET /healthz HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n");
         run(&mut s_client(plant.faces.plant[0], NAME, authority), ask.as_bytes()).out().contains("200 OK")
     };
-    assert!(page(&authority) && !page(&own));
-    let because = || json(&plant, "lee", &["status"])["because"].to_string();
+    assert!(page(&own) && !page(&authority));
+    self_signed(given.path(), NAME);
+    let said = checked().ok();
+    assert!(said.out().contains(&format!("a certificate of CN={NAME} at the plant face, until ")), "{}", said.out());
+    eventually("the given one is shown once it is right", || page(&authority));
+    assert!(!page(&own));
     eventually("it is told that it ends soon", || because().contains("the certificate of the plant face ends at"));
     // Half of a new one is not shown, the whole is.
     let before = fs::read(&authority).expect("a certificate");

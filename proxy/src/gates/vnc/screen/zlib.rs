@@ -105,9 +105,19 @@ pub(super) fn rectangle<S: Source>(
     area: Area,
     stream: &mut Inflater,
 ) -> Result<(), Stop> {
+    inflated(reader, area, stream, |inflating| plain::pixels(inflating, brush, Packed::Whole, area))
+}
+
+/// Draws what follows, compressed, behind its length; all of it is read.
+pub(super) fn inflated<S: Source>(
+    reader: &mut Reader<S>,
+    area: Area,
+    stream: &mut Inflater,
+    draw: impl FnOnce(&mut Inflating<'_, S>) -> Result<(), Stop>,
+) -> Result<(), Stop> {
     let length = reader.u32()?;
     reader.work(area.work())?;
     let mut inflating = stream.inflate(reader, length);
-    plain::pixels(&mut inflating, brush, Packed::Whole, area)?;
+    draw(&mut inflating)?;
     inflating.finish()
 }

@@ -5,7 +5,7 @@ use super::canvas::Area;
 use super::format::Packed;
 use super::plain::{pixel, pixels};
 use super::reader::{Octets, Reader, Source, Stop, lost};
-use super::zlib::Inflater;
+use super::zlib::{Inflater, inflated};
 
 const TILE: usize = 64;
 
@@ -15,14 +15,13 @@ pub(super) fn rectangle<S: Source>(
     area: Area,
     stream: &mut Inflater,
 ) -> Result<(), Stop> {
-    let length = reader.u32()?;
-    reader.work(area.work())?;
-    let mut inflating = stream.inflate(reader, length);
-    let mut drawn = vec![0; TILE * TILE];
-    for tile in area.tiles(TILE) {
-        self::tile(&mut inflating, brush, tile, &mut drawn[..tile.width * tile.height])?;
-    }
-    inflating.finish()
+    inflated(reader, area, stream, |inflating| {
+        let mut drawn = vec![0; TILE * TILE];
+        for tile in area.tiles(TILE) {
+            self::tile(inflating, brush, tile, &mut drawn[..tile.width * tile.height])?;
+        }
+        Ok(())
+    })
 }
 
 fn tile(from: &mut impl Octets, brush: &Brush, tile: Area, drawn: &mut [u32]) -> Result<(), Stop> {
