@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use approver::api::Pages;
-use approver::clock::Clock;
 use approver::memory::Headroom;
 use policies::ids::{ServiceName, TargetName};
 use rustls::ServerConfig;
@@ -26,8 +25,6 @@ use crate::tls_face::TlsFace;
 
 /// What a port of the vendor face is made of.
 pub(crate) struct PortParts {
-    /// Who is waited for.
-    pub(crate) clock: Clock,
     /// SSH.
     pub(crate) ssh: SshFace,
     /// The TCP face.
@@ -89,8 +86,9 @@ impl VendorPort {
                     let Ok(place) = Arc::clone(places).try_acquire_owned() else { continue };
                     let parts = Arc::clone(parts);
                     let stop = parts.stop.clone();
+                    let stranger = parts.ssh.strangers().enter(peer.ip().to_canonical());
                     let meeting = async move {
-                        parts.meet(socket, peer, speaks).await;
+                        parts.meet(socket, peer, stranger, speaks).await;
                         drop(place);
                     };
                     self.0.tracker.spawn(async move { stop.run_until_cancelled_owned(meeting).await });
@@ -113,18 +111,15 @@ enum First {
 
 impl PortParts {
     /// Finds out what somebody speaks, and hands them on.
-    async fn meet(&self, socket: TcpStream, peer: SocketAddr, speaks: Speaks) {
-        let source = peer.ip().to_canonical();
-        let stranger = self.ssh.strangers().enter_unsaid(source);
+    async fn meet(&self, socket: TcpStream, peer: SocketAddr, stranger: Stranger, speaks: Speaks) {
         let turned_out = stranger.turned_out();
         let first = turned_out.run_until_cancelled(first_byte(&socket)).await.unwrap_or(First::Gone);
         match (first, speaks) {
             (First::Gone, _) => {}
-            (First::Ssh, Speaks::Everything) => {
-                drop(stranger);
-                self.ssh.receive(socket, peer);
+            (First::Ssh, Speaks::Everything) => self.ssh.receive(socket, peer, stranger),
+            (First::Ssh, Speaks::Tls) => {
+                self.ssh.strangers().failed(peer.ip().to_canonical(), "what came was not TLS");
             }
-            (First::Ssh, Speaks::Tls) => self.ssh.strangers().failed(source, "what came was not TLS"),
             (First::Tls, _) => Box::pin(self.hear(socket, peer, stranger, speaks)).await,
         }
     }
@@ -136,7 +131,9 @@ impl PortParts {
             tracing::debug!(%source, %error, "a connection was gone before it began");
             return;
         }
-        self.clock.sleep(self.ssh.strangers().delay(source)).await;
+        if stranger.waits().await.is_none() {
+            return;
+        }
         let (turned_out, until) = (stranger.turned_out(), Instant::now() + HANDSHAKE_MAX);
         let hello = timeout_at(until, LazyConfigAcceptor::new(Acceptor::default(), socket));
         let start = match turned_out.run_until_cancelled(hello).await {

@@ -1,5 +1,5 @@
 //! Parsers of bytes that strangers send or could have changed, each as one function of bytes that must not panic and keeps
-//! what it promises. `tests/tests/fuzz.rs` replays the corpus in `tests/fuzz` and small changes of it.
+//! what it promises. `tests/tests/all/fuzz.rs` replays the corpus in `tests/fuzz` and small changes of it.
 
 use std::collections::VecDeque;
 use std::path::Path;

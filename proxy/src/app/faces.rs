@@ -93,7 +93,6 @@ impl App {
     ) {
         let (tracker, stop) = (self.tracker.clone(), self.stop.clone());
         let port = VendorPort::new(PortParts {
-            clock: self.desk.clock().clone(),
             ssh: ssh.clone(),
             tls: tcp,
             pages: Pages::new(router, (Limits::default(), self.headroom.clone()), stop.clone()),

@@ -53,7 +53,7 @@ use connection::{Connection, Stage};
 use door::Door;
 use enrolling::Newcomer;
 use recent::RecentLogins;
-use strangers::Strangers;
+use strangers::{Stranger, Strangers};
 
 /// What the face is made of.
 pub struct FaceParts {
@@ -141,7 +141,7 @@ impl SshFace {
                 () = face.stop.cancelled() => return,
             };
             match accepted {
-                Ok((socket, peer)) => self.receive(socket, peer),
+                Ok((socket, peer)) => self.receive(socket, peer, face.strangers.enter(peer.ip().to_canonical())),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(BREATH).await;
@@ -153,9 +153,9 @@ impl SshFace {
 
 impl SshFace {
     /// Serves a connection that somebody accepted and read nothing of; beyond the last place it is closed at once.
-    pub(crate) fn receive(&self, socket: TcpStream, peer: SocketAddr) {
+    pub(crate) fn receive(&self, socket: TcpStream, peer: SocketAddr, stranger: Stranger) {
         if let Ok(place) = Arc::clone(&self.0.places).try_acquire_owned() {
-            self.0.carry(socket, peer, place);
+            self.0.carry(socket, peer, stranger, place);
         }
     }
 
@@ -173,12 +173,12 @@ impl fmt::Debug for SshFace {
 
 impl Face {
     /// Takes a connection to the lane that carries least.
-    fn carry(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) {
+    fn carry(self: &Arc<Self>, socket: TcpStream, peer: SocketAddr, stranger: Stranger, place: OwnedSemaphorePermit) {
         let face = Arc::clone(self);
         let socket = socket.into_std();
         self.lanes.carry(move || async move {
             match socket.and_then(crate::dial::take_over) {
-                Ok(socket) => welcome(face, socket, peer, place).await,
+                Ok(socket) => welcome(face, socket, peer, stranger, place).await,
                 Err(error) => tracing::warn!(%error, "a connection could not be served"),
             }
         });
@@ -186,16 +186,24 @@ impl Face {
 }
 
 /// One connection from its first byte to its last.
-async fn welcome(face: Arc<Face>, socket: TcpStream, peer: SocketAddr, _place: OwnedSemaphorePermit) {
+async fn welcome(
+    face: Arc<Face>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    stranger: Stranger,
+    _place: OwnedSemaphorePermit,
+) {
     // An IPv4 address that came in on an IPv6 socket is an IPv4 address.
     let source = peer.ip().to_canonical();
     let valve = Arc::new(Valve::default());
-    let stranger = face.strangers.enter(source, Arc::clone(&valve));
+    stranger.speaks_ssh(Arc::clone(&valve));
     if let Err(error) = crate::dial::prepare(&socket) {
         tracing::debug!(%source, %error, "a connection was gone before it began");
         return;
     }
-    face.desk.clock().sleep(face.strangers.delay(source)).await;
+    if stranger.waits().await.is_none() {
+        return;
+    }
     let connection = Arc::new(Connection::of_stranger(source, Arc::clone(&valve), face.desk.clock().clone(), stranger));
     let door = Door::outer(Arc::clone(&face), Arc::clone(&connection));
     let methods = [MethodKind::PublicKey, MethodKind::KeyboardInteractive];

@@ -35,27 +35,11 @@ struct House {
 
 struct Waiting {
     source: IpAddr,
-    line: Line,
+    /// What they speak SSH through, once they do.
+    valve: Option<Arc<Valve>>,
     /// Whose key was proved, once one was: strangers have none.
     person: Option<PersonId>,
     turned_out: CancellationToken,
-}
-
-/// How a stranger is turned out.
-enum Line {
-    /// By cutting what they speak SSH through.
-    Ssh(Arc<Valve>),
-    /// By a word to whoever waits for their first bytes, or their handshake.
-    Unsaid(CancellationToken),
-}
-
-impl Line {
-    fn cut(self) {
-        match self {
-            Self::Ssh(valve) => valve.cut(),
-            Self::Unsaid(turned_out) => turned_out.cancel(),
-        }
-    }
 }
 
 /// What an address got wrong within one minute.
@@ -68,6 +52,7 @@ struct Failures {
 pub(crate) struct Stranger {
     strangers: Arc<Strangers>,
     number: u64,
+    source: IpAddr,
     turned_out: CancellationToken,
 }
 
@@ -93,18 +78,9 @@ impl Strangers {
         Arc::new(Self { clock, counts, house: Mutex::default() })
     }
 
-    /// Takes a place for a new connection, if need be the one of whoever has waited longest.
-    pub(super) fn enter(self: &Arc<Self>, source: IpAddr, valve: Arc<Valve>) -> Stranger {
-        self.take_place(source, |_| Line::Ssh(valve))
-    }
-
-    /// The same for one of whom nobody knows yet what they speak, or who speaks TLS; [`Stranger::turned_out`] says when
-    /// they have to make room for anybody.
-    pub(crate) fn enter_unsaid(self: &Arc<Self>, source: IpAddr) -> Stranger {
-        self.take_place(source, |turned_out| Line::Unsaid(turned_out.clone()))
-    }
-
-    fn take_place(self: &Arc<Self>, source: IpAddr, line: impl FnOnce(&CancellationToken) -> Line) -> Stranger {
+    /// Takes a place for a connection that was accepted just now, if need be the one of whoever has waited longest. Called
+    /// in the order in which they came, or the last to come could be taken for the first.
+    pub(crate) fn enter(self: &Arc<Self>, source: IpAddr) -> Stranger {
         let mut house = self.house();
         let is_stranger = |waiting: &Waiting| waiting.person.is_none();
         if house.count(|waiting| is_stranger(waiting) && waiting.source == source) >= WAITING_FROM_ONE_MAX {
@@ -115,9 +91,16 @@ impl Strangers {
         let number = house.next;
         house.next += 1;
         let turned_out = CancellationToken::new();
-        let line = line(&turned_out);
-        house.waiting.insert(number, Waiting { source, line, person: None, turned_out: turned_out.clone() });
-        Stranger { strangers: Arc::clone(self), number, turned_out }
+        house.waiting.insert(number, Waiting { source, valve: None, person: None, turned_out: turned_out.clone() });
+        Stranger { strangers: Arc::clone(self), number, source, turned_out }
+    }
+
+    /// They speak SSH, through this.
+    fn speaks_ssh(&self, number: u64, valve: Arc<Valve>) {
+        match self.house().waiting.get_mut(&number) {
+            Some(waiting) => waiting.valve = Some(valve),
+            None => valve.cut(),
+        }
     }
 
     /// Who came as a stranger has proved this person's key.
@@ -133,7 +116,7 @@ impl Strangers {
     }
 
     /// How long a new connection from here is kept waiting: slower with each failure, and never locked out.
-    pub(crate) fn delay(&self, source: IpAddr) -> Duration {
+    fn delay(&self, source: IpAddr) -> Duration {
         let now = self.clock.boot();
         let count = self.house().sources.get(&source).filter(|f| now.since(f.since) < MINUTE).map_or(0, |f| f.count);
         (SLOWER * count.saturating_sub(FREE_FAILURES)).min(SLOWEST)
@@ -179,11 +162,14 @@ impl House {
     /// The eldest such goes: a stranger without a word, a person told why by whoever attends to the connection.
     fn turn_out(&mut self, is_meant: impl Fn(&Waiting) -> bool) {
         let oldest = self.waiting.iter().find(|(_, waiting)| is_meant(waiting)).map(|(number, _)| *number);
-        match oldest.and_then(|number| self.waiting.remove(&number)) {
-            Some(Waiting { person: None, line, .. }) => line.cut(),
-            Some(Waiting { turned_out, .. }) => turned_out.cancel(),
-            None => {}
+        let Some(Waiting { valve, person, turned_out, .. }) = oldest.and_then(|number| self.waiting.remove(&number))
+        else {
+            return;
+        };
+        if let (None, Some(valve)) = (person, valve) {
+            valve.cut();
         }
+        turned_out.cancel();
     }
 
     /// What is over a minute old, and where that does not suffice, anybody.
@@ -203,8 +189,18 @@ impl Stranger {
         self.strangers.is_known(self.number, person);
     }
 
-    /// Cancelled when they have to make room for another connection of the same person, or, where they speak no SSH yet, for
-    /// anybody's.
+    /// They speak SSH, through this: it is cut when they are turned out.
+    pub(super) fn speaks_ssh(&self, valve: Arc<Valve>) {
+        self.strangers.speaks_ssh(self.number, valve);
+    }
+
+    /// Keeps them waiting for what their address got wrong of late; nothing, if they were turned out meanwhile.
+    pub(crate) async fn waits(&self) -> Option<()> {
+        let delay = self.strangers.clock.sleep(self.strangers.delay(self.source));
+        self.turned_out.run_until_cancelled(delay).await
+    }
+
+    /// Cancelled when they have to make room: for another connection of the same person, or, as strangers, for anybody's.
     pub(crate) fn turned_out(&self) -> CancellationToken {
         self.turned_out.clone()
     }
@@ -224,6 +220,12 @@ mod tests {
         [192, 0, 2, last].into()
     }
 
+    fn speaking(strangers: &Arc<Strangers>, from: u8, valve: &Arc<Valve>) -> Stranger {
+        let stranger = strangers.enter(address(from));
+        stranger.speaks_ssh(Arc::clone(valve));
+        stranger
+    }
+
     #[test]
     fn a_full_house_turns_out_whoever_waited_longest_and_nobody_who_proved_a_key() {
         let (clock, _turn) = Clock::turned();
@@ -232,7 +234,7 @@ mod tests {
         let mut places = Vec::new();
         for n in 0..=WAITING_FROM_ONE_MAX + 1 {
             let valve = Arc::new(Valve::default());
-            places.push(strangers.enter(address(1), Arc::clone(&valve)));
+            places.push(speaking(&strangers, 1, &valve));
             valves.push(valve);
             if n == 0 {
                 places.clear();
@@ -255,7 +257,7 @@ mod tests {
         let halfway: Vec<_> = (0..=HALFWAY_MAX)
             .map(|_| {
                 let valve = Arc::new(Valve::default());
-                let place = strangers.enter(address(1), Arc::clone(&valve));
+                let place = speaking(&strangers, 1, &valve);
                 place.is_known(person(1));
                 place.is_known(person(1));
                 (place, valve)
@@ -264,7 +266,7 @@ mod tests {
         let told: Vec<bool> = halfway.iter().map(|(place, _)| place.turned_out().is_cancelled()).collect();
         assert!(told[0] && told[1..].iter().all(|told| !told), "{told:?}");
         assert!(halfway.iter().all(|(_, valve)| !valve.is_cut()), "whoever is told why is not cut before");
-        let other = strangers.enter(address(1), Arc::new(Valve::default()));
+        let other = strangers.enter(address(1));
         other.is_known(person(2));
         assert!(!halfway[1].0.turned_out().is_cancelled(), "another person's count for themselves");
     }
@@ -273,11 +275,11 @@ mod tests {
     fn whoever_proved_a_persons_key_takes_no_strangers_place() {
         let (clock, _turn) = Clock::turned();
         let strangers = Strangers::new(clock.clone(), Counts::new(clock));
-        let known = strangers.enter(address(1), Arc::new(Valve::default()));
+        let known = strangers.enter(address(1));
         known.is_known(person(1));
         let first = Arc::new(Valve::default());
-        let _first = strangers.enter(address(1), Arc::clone(&first));
-        let others = || strangers.enter(address(1), Arc::new(Valve::default()));
+        let _first = speaking(&strangers, 1, &first);
+        let others = || strangers.enter(address(1));
         let _others: Vec<_> = (1..WAITING_FROM_ONE_MAX).map(|_| others()).collect();
         assert!(!first.is_cut());
         let _last = others();
@@ -288,9 +290,28 @@ mod tests {
     fn whoever_has_said_nothing_yet_makes_room_too() {
         let (clock, _turn) = Clock::turned();
         let strangers = Strangers::new(clock.clone(), Counts::new(clock));
-        let silent: Vec<_> = (0..=WAITING_FROM_ONE_MAX).map(|_| strangers.enter_unsaid(address(1))).collect();
+        let silent: Vec<_> = (0..=WAITING_FROM_ONE_MAX).map(|_| strangers.enter(address(1))).collect();
         let told: Vec<bool> = silent.iter().map(|stranger| stranger.turned_out().is_cancelled()).collect();
         assert!(told[0] && told[1..].iter().all(|told| !told), "{told:?}");
+        let late = Arc::new(Valve::default());
+        silent[0].speaks_ssh(Arc::clone(&late));
+        assert!(late.is_cut(), "whoever speaks only after they were turned out");
+    }
+
+    #[tokio::test]
+    async fn whoever_is_kept_waiting_and_turned_out_waits_no_longer() {
+        let (clock, turn) = Clock::turned();
+        let strangers = Strangers::new(clock.clone(), Counts::new(clock));
+        for _ in 0..=FREE_FAILURES {
+            strangers.failed(address(1), "test");
+        }
+        let first = strangers.enter(address(1));
+        let _others: Vec<_> = (0..WAITING_FROM_ONE_MAX).map(|_| strangers.enter(address(1))).collect();
+        assert_eq!(first.waits().await, None);
+        let last = strangers.enter(address(1));
+        let waiting = last.waits();
+        turn.pass(SLOWER);
+        assert_eq!(waiting.await, Some(()));
     }
 
     #[test]
@@ -298,10 +319,8 @@ mod tests {
         let (clock, _turn) = Clock::turned();
         let strangers = Strangers::new(clock.clone(), Counts::new(clock));
         let first = Arc::new(Valve::default());
-        let _first = strangers.enter(address(0), Arc::clone(&first));
-        let places: Vec<_> = (0..WAITING_MAX)
-            .map(|n| strangers.enter(address((n % 250) as u8 + 1), Arc::new(Valve::default())))
-            .collect();
+        let _first = speaking(&strangers, 0, &first);
+        let places: Vec<_> = (0..WAITING_MAX).map(|n| strangers.enter(address((n % 250) as u8 + 1))).collect();
         assert!(first.is_cut());
         assert_eq!(strangers.house().waiting.len(), WAITING_MAX);
         drop(places);

@@ -1,10 +1,5 @@
 //! Sessions of TCP connections as an auditor reads them with the program: what was done, as lines, as tables and as packets.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
-
-#[path = "../../recordings/tests/support/mod.rs"]
-mod support;
-
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -19,8 +14,8 @@ use serde_json::Value;
 use tests::plant::program;
 use tests::{Ended, Options, Plant, eventually, run, start};
 
-use support::Store;
-use support::connections::{ANSWER, READ, REFUSED, WRITE};
+use crate::support::Store;
+use crate::support::connections::{ANSWER, READ, REFUSED, WRITE};
 
 /// An auditor's machine: a copied data folder and a key.
 struct Auditor {
@@ -49,7 +44,7 @@ impl Auditor {
 
 #[test]
 fn what_was_done_on_connections_is_played_as_a_list() {
-    let auditor = Auditor::of(support::connections::store(true));
+    let auditor = Auditor::of(crate::support::connections::store(true));
     let played = auditor.types("play", &[]).ok().out();
     let lines: Vec<&str> = played.lines().collect();
     assert_eq!(lines.len(), 8, "{played}");
@@ -84,7 +79,7 @@ fn what_was_done_on_connections_is_played_as_a_list() {
 
 #[test]
 fn operations_and_packets_are_exported_and_nothing_half_stays() {
-    let auditor = Auditor::of(support::connections::store(true));
+    let auditor = Auditor::of(crate::support::connections::store(true));
     let told = auditor.types("export", &["--as", "operations", "-o", "list.csv"]).ok().out();
     assert!(told.starts_with("list.csv: 4 operations"), "{told}");
     let table = fs::read_to_string(auditor.path("list.csv")).unwrap();
@@ -112,7 +107,7 @@ fn operations_and_packets_are_exported_and_nothing_half_stays() {
     auditor.types("export", &["--as", "pcapng", "--input", "-o", "no.pcapng"]).refused(2, "--input is for a cast");
     assert!(["no.cast", "no.csv", "no.pcapng"].iter().all(|name| !auditor.path(name).exists()), "nothing half stays");
 
-    let auditor = Auditor::of(support::connections::store(false));
+    let auditor = Auditor::of(crate::support::connections::store(false));
     let told = auditor.types("export", &["--as", "pcapng", "-o", "session.pcapng"]).ok().out();
     assert!(told.contains("The gate's own answers stand where they were recorded"), "{told}");
     auditor
@@ -132,7 +127,7 @@ fn ask(url: &str, what: &str) -> String {
 
 #[test]
 fn on_a_page_the_same_list_stands_beside_a_screen_that_is_empty() {
-    let auditor = Auditor::of(support::connections::store(true));
+    let auditor = Auditor::of(crate::support::connections::store(true));
     let mut play = Command::new(program());
     play.args(["play", &auditor.session, "--data", ".", "--key", "auditor.key", "--web"])
         .current_dir(auditor.store.dir());

@@ -68,7 +68,9 @@ fn by_telephone_and_by_code_and_what_is_left_of_it_in_the_evidence() {
     assert_eq!(read_out(&told).len(), 9, "{told}");
     let ask = text(&json(&plant, "lee", &["requests"])["requests"][0]["asks"][0]["ask"]);
     let approve = ["approve", &ask, "--totp", "--yes"];
-    with_codes(&plant, &approve, &[&code]).says_no("used already");
+    let spent = plant.person("lee").code();
+    with_codes(&plant, &["login"], &[&spent]).ok();
+    with_codes(&plant, &approve, &[&spent]).says_no("used already");
     with_codes(&plant, &approve, &[&plant.person("lee").code()]).ok();
     shell.until("The session now lasts until");
     shell.type_in("exit\r");

@@ -1,11 +1,6 @@
 //! What a rule would have refused, read out of recordings with the program: of sessions that nobody looked into, and of such
 //! in which a gate refused already.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
-
-#[path = "../../recordings/tests/support/mod.rs"]
-mod support;
-
 use std::fs;
 use std::process::Command;
 
@@ -17,8 +12,8 @@ use serde_json::Value;
 use tests::plant::program;
 use tests::{Ended, run};
 
-use support::connections::{ANSWER, READ, REFUSED, WRITE, opened};
-use support::{Lack, PLANT, Session, Store};
+use crate::support::connections::{ANSWER, READ, REFUSED, WRITE, opened};
+use crate::support::{Lack, PLANT, Session, Store};
 
 const MODBUS: &str = r#"protocol = "modbus""#;
 const S7: &str = "protocol = \"s7\"\ngate = \"enforce\"";

@@ -1,0 +1,46 @@
+//! All of it, in one program, because linking it takes longer than most of its tests. What cuts the power runs itself again
+//! and stands alone, in `power.rs` beside this.
+
+mod backup;
+mod bad_input;
+mod bypasses;
+mod clients;
+mod connections;
+mod crash;
+mod dry_run;
+mod endings;
+mod evidence;
+mod feed;
+mod file_check;
+mod flow;
+mod full_disk;
+mod fuzz;
+mod gates;
+mod guests;
+mod keeping;
+mod mail;
+mod pages;
+mod recipients;
+mod replay;
+mod restore;
+mod rollback;
+mod schema;
+mod second_opinion;
+mod secrets;
+mod shift;
+mod tcp;
+mod telnet;
+mod tidy;
+mod tlog;
+mod tls;
+mod tunnels;
+mod vnc;
+mod weaker;
+mod websocket;
+mod whole_job;
+mod witness;
+mod witnessed;
+
+#[allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+#[path = "../../../recordings/tests/support/mod.rs"]
+mod support;
