@@ -1,6 +1,7 @@
 //! The connections of one session towards its target, whatever is spoken over them: what all of them stand on, and how
 //! they are ended together.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
@@ -19,6 +20,8 @@ pub struct Legs {
     written: Arc<Moment>,
     ended_at: OnceLock<Instant>,
     over: CancellationToken,
+    has_reached: AtomicBool,
+    has_missed: AtomicBool,
 }
 
 /// There is no leg any more: the lease was given back, or the legs were cut.
@@ -36,6 +39,8 @@ impl Legs {
             written: Arc::default(),
             ended_at: OnceLock::new(),
             over: CancellationToken::new(),
+            has_reached: AtomicBool::new(false),
+            has_missed: AtomicBool::new(false),
         }
     }
 
@@ -61,6 +66,21 @@ impl Legs {
     pub fn lease(&self) -> Result<Arc<Lease>, NoMoreLegs> {
         let lease = self.lease.upgrade().filter(|_| !self.is_cut());
         lease.ok_or_else(|| NoMoreLegs(self.target.to_string()))
+    }
+
+    /// Remembers what dialling for one came to, and gives it back.
+    ///
+    /// # Errors
+    /// As the outcome.
+    pub fn dialled<T, E>(&self, outcome: Result<T, E>) -> Result<T, E> {
+        let noted = if outcome.is_ok() { &self.has_reached } else { &self.has_missed };
+        noted.store(true, Ordering::Release);
+        outcome
+    }
+
+    /// Whether the target was dialled, and never reached.
+    pub fn reached_nobody(&self) -> bool {
+        self.has_missed.load(Ordering::Acquire) && !self.has_reached.load(Ordering::Acquire)
     }
 
     /// Where they lead.

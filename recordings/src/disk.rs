@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 /// A file system, as far as an append-only store needs one. Every call may block; none may be repeated after it failed.
 pub trait Disk: Send + Sync {
@@ -39,6 +40,10 @@ pub trait Disk: Send + Sync {
 pub trait DiskFile: Send + Sync {
     /// Writes all bytes at an offset.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes so many zeros at an offset, past the system's caches where it lets one.
+    fn write_zeros_at(&self, bytes: u64, offset: u64) -> io::Result<()> {
+        pieces(bytes, offset).try_for_each(|(zeros, offset)| self.write_at(zeros, offset))
+    }
     /// Reads up to the buffer's length at an offset; fewer only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// The file's length in bytes.
@@ -51,6 +56,21 @@ pub trait DiskFile: Send + Sync {
     fn sync_data(&self) -> io::Result<()>;
     /// Makes the file so long, with room on the disk for all of it; what was not written reads as zeros.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
+}
+
+/// A MiB of zeros, as aligned as a disk may ask for.
+#[repr(align(4096))]
+struct Zeros([u8; 1 << 20]);
+
+static ZEROS: Zeros = Zeros([0; 1 << 20]);
+
+/// So many zeros from an offset on, in pieces, each with where it belongs.
+fn pieces(bytes: u64, offset: u64) -> impl Iterator<Item = (&'static [u8], u64)> {
+    let piece = ZEROS.0.len() as u64;
+    (0..bytes.div_ceil(piece)).map(move |at| {
+        let part = (bytes - at * piece).min(piece) as usize;
+        (&ZEROS.0[..part], offset + at * piece)
+    })
 }
 
 /// The whole content of a file.
@@ -198,6 +218,16 @@ impl DiskFile for RealFile {
         self.0.write_all_at(bytes, offset)
     }
 
+    fn write_zeros_at(&self, bytes: u64, offset: u64) -> io::Result<()> {
+        pieces(bytes, offset).try_for_each(|(zeros, offset)| {
+            match PastCaches::of(&self.0).map(|past| past.0.write_all_at(zeros, offset)) {
+                Ok(Err(unaligned)) if unaligned.kind() == io::ErrorKind::InvalidInput => self.write_at(zeros, offset),
+                Ok(written) => written,
+                Err(_) => self.write_at(zeros, offset),
+            }
+        })
+    }
+
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -224,6 +254,25 @@ impl DiskFile for RealFile {
     }
 }
 
+/// A file whose writes go past the caches, for as long as this lasts: what nobody reads soon costs no copying then, and
+/// leaves no great flush to the next sync.
+struct PastCaches<'a>(&'a File);
+
+impl<'a> PastCaches<'a> {
+    /// An error on a file system that has no such thing.
+    fn of(file: &'a File) -> io::Result<Self> {
+        fcntl_setfl(file, fcntl_getfl(file)? | OFlags::DIRECT)?;
+        Ok(Self(file))
+    }
+}
+
+impl Drop for PastCaches<'_> {
+    fn drop(&mut self) {
+        let back = fcntl_getfl(self.0).and_then(|flags| fcntl_setfl(self.0, flags - OFlags::DIRECT));
+        debug_assert!(back.is_ok(), "what could be set can be taken back");
+    }
+}
+
 impl Machine for RealMachine {
     fn monotonic_nanos(&self) -> u64 {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -242,5 +291,26 @@ impl Machine for RealMachine {
         let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
         data_encoding::HEXLOWER.decode(digits.as_bytes()).ok().and_then(|id| id.try_into().ok()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_lie_where_they_belong_whatever_the_alignment_and_other_writes_are_as_before() {
+        let folder = tempfile::tempdir().unwrap();
+        for (at, (bytes, offset)) in [(3 << 20, 0), (1 << 20, 4096), (5, 3), ((1 << 20) + 7, 8192)].iter().enumerate() {
+            let path = folder.path().join(at.to_string());
+            let file = RealDisk.create(&path).unwrap();
+            file.write_at(&[7; 4 << 20], 0).unwrap();
+            file.write_zeros_at(*bytes, *offset).unwrap();
+            file.write_at(b"odd", 1).unwrap();
+            let mut wanted = vec![7; 4 << 20];
+            wanted[*offset as usize..(offset + bytes) as usize].fill(0);
+            wanted[1..4].copy_from_slice(b"odd");
+            assert!(read(&RealDisk, &path).unwrap() == wanted, "{bytes} from {offset}");
+        }
     }
 }

@@ -76,18 +76,17 @@ impl Maker {
 
 /// Really written, so that a later sync has no metadata to write. Gives how far it came before it was to stop.
 fn fill_zeros(file: &dyn DiskFile, from: u64, to: u64, stop: impl Fn() -> bool) -> io::Result<u64> {
-    let zeros = vec![0; ZEROS_BYTES];
     let mut filled = from;
     while filled < to && !stop() {
-        let part = (to - filled).min(ZEROS_BYTES as u64);
-        file.write_at(&zeros[..part as usize], filled)?;
+        let part = (to - filled).min(PART_BYTES);
+        file.write_zeros_at(part, filled)?;
         filled += part;
     }
     Ok(filled)
 }
 
-/// Large enough that calls cost nothing beside the writing, small enough to hold in a cache and to stop between two.
-const ZEROS_BYTES: usize = 1 << 20;
+/// Large enough that calls cost nothing beside the writing, small enough to stop between two.
+const PART_BYTES: u64 = 1 << 20;
 
 /// The spares that lie ready, and who makes more.
 pub(crate) struct Spares {

@@ -46,6 +46,8 @@ use crate::state::{NODE, State};
 const BATCH_BYTES: usize = 1 << 20;
 /// Or so many frames to be acknowledged.
 const BATCH_FRAMES: usize = 1_024;
+/// What systems cache files in, at least.
+const PAGE_BYTES: u64 = 4 << 10;
 /// A signed head is due so many seconds after the last one, with a session open.
 const ANCHOR_SECONDS_BUSY: u16 = 1;
 /// And without one.
@@ -656,6 +658,7 @@ impl Writer {
     fn commit(&mut self) -> Result<(), Halt> {
         if !self.buffer.is_empty() {
             let began = self.machine.monotonic_nanos();
+            self.fill_page();
             let file = self.file.as_deref().expect("a segment is opened before its first frame");
             file.write_at(&self.buffer, self.batch).map_err(|error| poison("write", &self.path(), &error))?;
             file.sync_data().map_err(|error| poison("sync", &self.path(), &error))?;
@@ -668,6 +671,13 @@ impl Writer {
             ack.tell();
         }
         Ok(())
+    }
+
+    /// Writes the page that the batch ends in to its end, zeros over zeros: the system would have to read it from the disk
+    /// before it could write a part of it.
+    fn fill_page(&mut self) {
+        let page_end = self.state.end.offset.next_multiple_of(PAGE_BYTES).min(self.segment_bytes);
+        self.buffer.resize((page_end - self.batch) as usize, 0);
     }
 
     fn publish(&mut self) {

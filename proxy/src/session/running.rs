@@ -277,7 +277,11 @@ impl Running {
     /// Over, once the technician has left and everything they began is done.
     fn gone(&self) -> Option<Ending> {
         let is_done = self.left && self.channels.count() == 0;
-        is_done.then_some(if self.target_lost { Ending::TargetClosed } else { Ending::Left })
+        is_done.then(|| match self.target_lost {
+            true => Ending::TargetClosed,
+            false if self.presence.live.legs.reached_nobody() => Ending::TargetUnreachable,
+            false => Ending::Left,
+        })
     }
 
     /// In it may stand what somebody else wrote.

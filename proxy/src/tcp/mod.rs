@@ -146,7 +146,7 @@ impl Reach {
     pub(crate) async fn connect(&self) -> Result<(Slot, Leg), NotReached> {
         let slot = self.slots.take(&self.claim, self.connections_max).await?;
         let (lease, valve) = self.legs.one_more()?;
-        let socket = dial(&lease, self.patience).await?;
+        let socket = self.legs.dialled(dial(&lease, self.patience).await)?;
         let name = || self.claim.place.0.to_string();
         let leg = Leg::new(socket, valve, &self.captures, Arc::clone(&self.about))
             .map_err(|cause| DialFault::Unreachable { name: name(), cause })?;
