@@ -16,7 +16,7 @@ use tests::browser::Browser;
 use tests::plant::EVERYTHING;
 use tests::{Options, Plant, holdpoint, json, log_in, run, text};
 
-use crate::{median, sorted};
+use crate::{median, percentiles, sorted};
 
 /// How much of everything.
 pub(crate) struct Size {
@@ -176,6 +176,25 @@ impl Working {
     }
 }
 
+/// As the gate logs it of each session that was cut: when it last wrote to the target after that, in milliseconds.
+fn last_writes(plant: &mut Plant) -> Vec<f64> {
+    let said = plant.gate().said();
+    let told = said.lines().filter(|line| line.contains("cut off:"));
+    told.filter_map(|line| line.split("last_write=").nth(1)?.split(' ').next().map(milliseconds)).collect()
+}
+
+/// Of a duration as Rust shows it.
+fn milliseconds(shown: &str) -> f64 {
+    let (number, unit) = shown.split_at(shown.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(shown.len()));
+    let scale = match unit {
+        "s" => 1000.0,
+        "ms" => 1.0,
+        "µs" => 1e-3,
+        _ => 1e-6,
+    };
+    number.parse::<f64>().expect("a number") * scale
+}
+
 /// Milliseconds after this moment, at which a file was written last.
 fn written(file: &Path, since: SystemTime) -> f64 {
     let about = std::fs::metadata(file).expect("a file");
@@ -197,6 +216,7 @@ fn cuts(plant: &mut Plant, first: Working, count: usize) {
             _ => vec!["--plant"],
         };
         let is_one = level == "session";
+        let before = last_writes(plant).len();
         let stop = AtomicBool::new(false);
         let (cut, began, closed) = std::thread::scope(|threads| {
             let Working { clients, inputs, folder } = &mut working;
@@ -224,6 +244,13 @@ fn cuts(plant: &mut Plant, first: Working, count: usize) {
             "  {level:<12} the last byte at a machine {:>7} after the command began, the last socket closed after {:>7}",
             longest(&last),
             longest(&closed)
+        );
+        let mut told = || last_writes(plant).split_off(before);
+        tests::eventually("the gate has told of each", || told().len() >= if is_one { 1 } else { count });
+        let (p50, p99) = percentiles(&told());
+        println!(
+            "  {:<12} the gate's last byte to a machine after it heard of it: p50 {p50:.2} ms, p99 {p99:.2} ms",
+            ""
         );
         drop(working.clients.iter_mut().map(|client| client.kill()).collect::<Vec<_>>());
         drop(working.clients.into_iter().map(|mut client| client.wait()).collect::<Vec<_>>());

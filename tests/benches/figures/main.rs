@@ -93,9 +93,10 @@ fn main() {
         store::acknowledge(&store, !is("--not-raised"));
     }
     if wanted("store") {
+        // First, while the process holds nothing that it may give back meanwhile.
+        store::idle(&store);
         store::bulk(&store);
         store::recovery(&store);
-        store::idle(&store);
     }
     let tcp = match quick {
         true => tcp::Size { rounds: 1, bulk: 32 * MIB, connections: 10, polls: 20, controllers: 2 },

@@ -250,8 +250,9 @@ pub(crate) fn idle(size: &Size) {
     let _first = open(1..20);
     let before = resident();
     let sessions = open(20..20 + size.idle);
-    println!("  {:.1} KiB a session with its block open", (resident() - before) as f64 / size.idle as f64);
+    let each = || (resident() as f64 - before as f64) / size.idle as f64;
+    println!("  {:.1} KiB a session with its block open", each());
     std::thread::sleep(Duration::from_secs(8));
-    println!("  {:.1} KiB a session after that", resident().saturating_sub(before) as f64 / size.idle as f64);
+    println!("  {:.1} KiB a session after that", each());
     drop(sessions);
 }
