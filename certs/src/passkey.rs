@@ -474,6 +474,8 @@ pub(crate) mod tests {
 
     use super::*;
 
+    mod vectors;
+
     const ORIGIN: &str = "https://holdpoint.mill3.example:8443";
     const SITE: &str = "holdpoint.mill3.example";
     const BOTH: u8 = flag::PRESENT | flag::VERIFIED;

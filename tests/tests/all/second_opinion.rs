@@ -28,6 +28,31 @@ for line in sys.stdin:
     print(json.dumps({'code': code, 'said': said.getvalue()}), flush=True)
 ";
 
+/// Judges the published answers of passkeys; tells those of which it thinks otherwise.
+const JUDGE_PASSKEYS: &str = "
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import verify
+published = json.load(open(sys.argv[2]))
+for vector in published['vectors']:
+    try:
+        verify.check_sshsig(vector['signature'], published['key'], published['namespace'], bytes.fromhex(published['message']))
+        counts = True
+    except ValueError:
+        counts = False
+    print('as published' if counts == vector['counts'] else 'OTHERWISE', vector['name'])
+";
+
+#[test]
+fn published_answers_of_passkeys_are_judged_as_published() {
+    let Some(python) = python() else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut judge = Command::new(python);
+    judge.args(["-B", "-c", JUDGE_PASSKEYS]).arg(root.join("recordings/second-opinion"));
+    let said = run(judge.arg(root.join("docs/vectors/passkeys.json")), b"").ok().out();
+    assert!(said.lines().count() > 10 && !said.contains("OTHERWISE"), "{said}");
+}
+
 /// The second verifier, in a process of its own.
 struct SecondOpinion {
     child: Child,
