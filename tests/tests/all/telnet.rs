@@ -19,7 +19,6 @@ use recordings::notes::Note;
 use rustix::net::SendFlags;
 use rustix::process::Signal;
 use tests::commands::find;
-use tests::peers::free_port;
 use tests::process::start_on_a_terminal;
 use tests::telnetd::{self, PASSWORD, Telnetd, USER};
 use tests::{Options, Plant, Running, eventually, json, log_in, run, start, text};
@@ -320,6 +319,13 @@ fn a_machine_that_is_down_is_told_at_once() {
     stage.switch.stop();
     let told = stage.terminal().ends().text();
     assert!(told.contains("switch-3 cannot be reached: Connection refused"), "{told}");
+    eventually("the session is over", || has_no_session(&stage.plant));
+    let ended = json(&stage.plant, "lee", &["sessions", "--all"]);
+    assert_eq!(ended["sessions"][0]["ended"]["ending"], "target-unreachable", "{ended}");
+    stage.plant.stop();
+    let evidence = stage.plant.evidence();
+    evidence.both_say(0);
+    assert_eq!(evidence.recording().ending(), Some("target-unreachable"));
 }
 
 /// Telnet's own bytes, RFC 854.
@@ -573,19 +579,4 @@ fn a_connection_that_an_operator_ends_frees_its_place_though_nobody_reads() {
     first.signal(Signal::CONT);
     let told = first.ends();
     assert!(told.text().contains("This connection gave its place at the target up") && told.code() == 1);
-}
-
-#[test]
-fn a_machine_that_is_off_is_no_place_that_was_left() {
-    let off = format!("127.0.0.1:{}", free_port()).parse().unwrap();
-    let mut plant = plant(telnetd::in_a_plant_file(off, ""), "idle = \"4h\"", Seconds(3_600));
-    let said = terminal(&plant).ends().text();
-    assert!(said.contains("switch-3 cannot be reached"), "{said}");
-    eventually("the session is over", || has_no_session(&plant));
-    let ended = json(&plant, "lee", &["sessions", "--all"]);
-    assert_eq!(ended["sessions"][0]["ended"]["ending"], "target-unreachable", "{ended}");
-    plant.stop();
-    let evidence = plant.evidence();
-    evidence.both_say(0);
-    assert_eq!(evidence.recording().ending(), Some("target-unreachable"));
 }
