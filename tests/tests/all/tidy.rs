@@ -206,33 +206,34 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests stand beside the other crates").to_owned()
 }
 
-/// Every file of the program below: none that a `#[cfg(test)]` names as a module.
+/// Every file of the program below: none that a `#[cfg(test)]` names as a module, and none of the folder of such a one.
 fn sources(below: &Path, found: &mut Vec<PathBuf>) {
     let all: Vec<PathBuf> = fs::read_dir(below).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    let tests: Vec<String> =
-        all.iter().filter_map(|path| fs::read_to_string(path).ok()).flat_map(|text| test_modules(&text)).collect();
+    let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    let tests: Vec<String> = all.iter().flat_map(|path| test_modules(&text(path), ";")).collect();
+    let inside = test_modules(&text(&below.with_extension("rs")), " {");
+    let is_one_of =
+        |path: &Path, names: &[String]| names.iter().any(|name| path.file_stem().is_some_and(|stem| stem == &**name));
     for path in all {
-        if path.is_dir() {
+        if path.is_dir() && !is_one_of(&path, &inside) {
             sources(&path, found);
-        } else if path.extension().is_some_and(|ending| ending == "rs")
-            && !path.file_stem().is_some_and(|name| tests.iter().any(|test| *test == name.to_string_lossy()))
-        {
+        } else if path.extension().is_some_and(|ending| ending == "rs") && !is_one_of(&path, &tests) {
             found.push(path);
         }
     }
 }
 
-/// The modules that are there for tests alone, each in a file beside.
-fn test_modules(text: &str) -> Vec<String> {
+/// The modules that are there for tests alone: each in a file beside, or, with `" {"`, those that begin in this text.
+fn test_modules(text: &str, begins: &str) -> Vec<String> {
     let after = text.split("#[cfg(test)]\n").skip(1).filter_map(|rest| rest.lines().next());
-    let named = after.filter_map(|line| line.trim().split("mod ").last()?.strip_suffix(';'));
+    let named = after.filter_map(|line| line.trim().split("mod ").last()?.strip_suffix(begins));
     named.map(str::to_owned).collect()
 }
 
 #[test]
 fn a_module_for_tests_is_told_by_what_stands_above_it() {
     let text = "mod gate;\n#[cfg(test)]\nmod trial;\n#[cfg(test)]\nmod tests {\n    mod inner;\n}\n";
-    assert_eq!(test_modules(text), ["trial"]);
+    assert_eq!((test_modules(text, ";"), test_modules(text, " {")), (vec!["trial".into()], vec!["tests".into()]));
 }
 
 /// The lines of a file that are code of the program: no comments, and nothing of what follows a `#[cfg(test)]`, which is
