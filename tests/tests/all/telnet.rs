@@ -461,6 +461,7 @@ fn where_an_escort_is_required_nothing_typed_arrives_while_nobody_watches() {
     let session = stage.session();
     let mut watching = start_on_a_terminal(&stage.plant.as_person("lee", &["watch", &session]));
     watching.until("switch#");
+    watching.until("SPACE says that you are there");
     watching.type_in(" ");
     terminal.until("An operator watches. Your input goes on");
     terminal.type_in("touch watched\r");
