@@ -14,6 +14,10 @@ const WORDS = {
   noLonger: "You count as there no longer. Say that you are there.",
   nobody: "nobody",
   newestOf: (count) => `This is the newest of ${count} screens that are open.`,
+  chosenOf: (connection, count) => `This is screen ${connection} of ${count} that are open.`,
+  closed: (connection) => `Screen ${connection}, which you chose, is closed. This is the newest.`,
+  newest: "The newest screen",
+  screen: ({ connection, width, height }) => `Screen ${connection}, ${width} by ${height}`,
   lostPicture: (why) => `The picture was lost: ${why}. The session goes on, and what is done is listed below. Whoever connects anew is seen again.`,
   noScreen: "No screen is open now. So it looked last.",
   skipped: "Skipped: what came took long to reach you, and some of what was drawn in between was not shown. This is how it stands.",
@@ -333,6 +337,7 @@ const AGAIN_MS = 2000;
 
 // Events from the gate, as long as the page is seen: a browser has six connections to a gate, for all its windows. Whoever
 // hears nothing for too long is told so.
+// What it gives turns to another path: the one before goes once that one has answered, so that nobody is gone in between.
 const listen = (path, on) => {
   const lost = document.getElementById("lost");
   let source = null;
@@ -342,14 +347,16 @@ const listen = (path, on) => {
     last = Date.now();
     lost.hidden = true;
   };
-  const open = () => {
+  const open = (before = null) => {
     if (source !== null || document.hidden || isOver) return;
     source = new EventSource(path);
+    if (before) source.addEventListener("open", () => before.close());
     for (const [name, act] of Object.entries(on)) {
       source.addEventListener(name, (event) => act(event, heard, () => { isOver = true; source.close(); }));
     }
     source.addEventListener("error", () => {
-      if (source.readyState !== EventSource.CLOSED) return;
+      before?.close();
+      if (source?.readyState !== EventSource.CLOSED) return;
       source = null;
       // Signed out, perhaps: then the page itself leads on.
       on.closed?.();
@@ -367,6 +374,12 @@ const listen = (path, on) => {
   });
   open();
   setInterval(() => { lost.hidden = isOver || document.hidden || Date.now() - last < SILENT_MS; }, 500);
+  return (other) => {
+    const before = source;
+    path = other;
+    source = null;
+    open(before);
+  };
 };
 
 const follow = (main) => {
@@ -417,8 +430,40 @@ const escorting = () => {
   };
 };
 
+// Which of several screens over VNC is shown: a button for each that is open.
+const choosing = (chosen, choose) => {
+  const box = document.getElementById("screens");
+  let shown = "";
+  const button = (which, words) => {
+    const made = Object.assign(document.createElement("button"), { type: "button", className: "big", textContent: words });
+    made.dataset.screen = which ?? "";
+    made.addEventListener("click", () => {
+      chosen = which;
+      mark();
+      choose(which);
+    });
+    return made;
+  };
+  const mark = () => {
+    for (const one of box.children) one.setAttribute("aria-pressed", String(one.dataset.screen === String(chosen ?? "")));
+  };
+  return {
+    which: () => chosen,
+    offer: (open) => {
+      box.hidden = open.length < 2 && chosen === null;
+      const is = JSON.stringify(open);
+      if (is === shown) return;
+      shown = is;
+      const focused = document.activeElement?.dataset?.screen;
+      box.replaceChildren(button(null, WORDS.newest), ...open.map((one) => button(one.connection, WORDS.screen(one))));
+      mark();
+      if (focused !== undefined) [...box.children].find((one) => one.dataset.screen === focused)?.focus();
+    },
+  };
+};
+
 // A screen over VNC, drawn part by part, in the order in which they came.
-const painting = () => {
+const painting = (choice) => {
   const canvas = document.getElementById("picture");
   const note = document.getElementById("pictured");
   const context = canvas.getContext("2d", { alpha: false });
@@ -436,8 +481,13 @@ const painting = () => {
       if (screen === null) {
         standing = canvas.hidden ? "" : WORDS.noScreen;
       } else {
-        const { connection, connections, width, height, lost } = screen;
-        standing = lost !== null ? WORDS.lostPicture(lost) : connections > 1 ? WORDS.newestOf(connections) : "";
+        const { connection, open, width, height, lost } = screen;
+        const chosen = choice.which();
+        choice.offer(open);
+        standing = lost !== null ? WORDS.lostPicture(lost)
+          : chosen !== null && chosen !== connection ? WORDS.closed(chosen)
+          : chosen !== null && open.length > 1 ? WORDS.chosenOf(connection, open.length)
+          : open.length > 1 ? WORDS.newestOf(open.length) : "";
         canvas.hidden = lost !== null || width * height === 0;
         // What is given from now on is drawn over what was, unless it is another picture.
         const which = `${connection} ${width} ${height}`;
@@ -480,8 +530,11 @@ const watch = (screen) => {
     document.getElementById("passing").hidden = lines.length === 0;
     if (isAtEnd) log.scrollTop = log.scrollHeight;
   };
-  const painter = painting();
-  listen(screen.dataset.watch, {
+  const pathOf = (which) => screen.dataset.watch + (which === null ? "" : `?screen=${which}`);
+  const chosen = screen.dataset.screen === undefined ? null : Number(screen.dataset.screen);
+  const choice = choosing(chosen, (which) => turn(pathOf(which)));
+  const painter = painting(choice);
+  const turn = listen(pathOf(chosen), {
     vnc: (event, heard) => {
       heard();
       said.textContent = "";

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::certificates::Certificates;
 use crate::clock::{Boot, Clock};
-use crate::desk::{Alarm, Desk};
+use crate::desk::{Alarm, Desk, Waits};
 use crate::feed::{Feed, Told};
 use crate::memory::{self, Headroom};
 use crate::witnesses::Witnesses;
@@ -277,10 +277,16 @@ impl Lookout {
         for (face, text) in self.certificates.troubles(now) {
             stands(Kind::Certificate, Some(face.to_owned()), text);
         }
-        let ignored = self.desk.due(now).into_iter().filter(|due| due.red).map(|due| due.request);
-        for request in ignored {
-            let text = "a request waits although everybody was told".to_owned();
-            stands(Kind::Unanswered, Some(request.to_string()), text);
+        for ignored in self.desk.due(now).into_iter().filter(|due| due.red) {
+            let what = match ignored.waits {
+                Waits::Request(_) => "a request",
+                Waits::Ask(..) => "more time, or more that may be done,",
+            };
+            stands(
+                Kind::Unanswered,
+                Some(ignored.waits.to_string()),
+                format!("{what} waits although everybody was told"),
+            );
         }
         self.desk.with_state(|state| {
             if state.plant.is_none() {

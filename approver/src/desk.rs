@@ -33,6 +33,7 @@ mod admission;
 mod cutting;
 mod due;
 mod fold;
+mod handovers;
 mod late;
 pub mod restoring;
 mod seats;
@@ -42,12 +43,13 @@ mod vouching;
 mod weaker;
 
 pub use cutting::{CutDone, Kept, Watching};
-pub use due::Due;
+pub use due::{Due, Waits};
 pub(crate) use seats::Seat;
 pub use weaker::WeakerProof;
 
 use admission::Refused;
 use fold::{Fold, Now};
+use handovers::Handovers;
 use late::Spool;
 use seats::Seats;
 
@@ -247,6 +249,7 @@ pub(crate) struct Inner {
     /// One flush of the spool at a time.
     flushing: tokio::sync::Mutex<()>,
     health: Mutex<Health>,
+    handovers: Mutex<Handovers>,
     refused: Mutex<BTreeMap<policies::ids::PersonId, Refused>>,
     size: watch::Sender<u64>,
     time_moved: Notify,
@@ -361,12 +364,13 @@ impl Desk {
         Ok(())
     }
 
-    /// Entries of the journal from index `after` on, for readers with a cursor of their own.
+    /// The next entries of the journal from index `after` on, for readers with a cursor of their own: as many as may be held at
+    /// once, and none where there are none yet.
     ///
     /// # Errors
     /// The journal cannot be read, or the first entry is one this program does not know.
     pub async fn entries(&self, after: u64) -> Result<Vec<Entry>, ReadError> {
-        self.0.journal.read(after).await
+        self.0.journal.read_next(after).await
     }
 
     /// Waits until more than `size` entries were folded. May be dropped and called again.
@@ -462,6 +466,7 @@ impl Inner {
             spool: Mutex::default(),
             flushing: tokio::sync::Mutex::new(()),
             health: Mutex::new(health),
+            handovers: Mutex::default(),
             refused: Mutex::default(),
             time_moved: Notify::new(),
             late_came: Notify::new(),

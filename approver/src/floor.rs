@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use policies::events::Ending;
 use policies::ids::SessionId;
 use tokio::sync::{broadcast, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::capture::{Capture, Wanted};
 use crate::clock::Boot;
@@ -35,6 +36,8 @@ pub struct LiveSession {
     pub watchers: usize,
     /// How many of its target's places it holds; none where it is no service by TCP.
     pub connections: usize,
+    /// Its screens over VNC that are open, the oldest first.
+    pub screens: Vec<OpenScreen>,
 }
 
 /// What runs here now. Every call returns at once, stuck sessions or not.
@@ -80,6 +83,8 @@ pub struct Watch {
     pub frames: WatchFrames,
     /// Its screens over VNC.
     pub screens: Arc<dyn Screens>,
+    /// Cancelled when the session is over, before that is among what follows: pictures that wait are then for nobody.
+    pub over: CancellationToken,
     /// Sits there; leaving is dropping it.
     pub seat: Box<dyn Send + Sync>,
 }
@@ -89,10 +94,21 @@ pub struct Watch {
 pub trait Screens: Send + Sync {
     /// Told whenever a look might find something new.
     fn changed(&self) -> watch::Receiver<()>;
-    /// Which is shown, and how it stands; none where none is open.
-    fn shown(&self) -> Option<ScreenFacts>;
-    /// What is new to whoever has seen so much. Work of some milliseconds, and more where all of a large screen is new.
-    fn look(&self, seen: SeenScreen) -> Look;
+    /// Which is shown to whoever wants this one, and how it stands; none where none is open.
+    fn shown(&self, wanted: WantedScreen) -> Option<ScreenFacts>;
+    /// What is new to whoever wants this one and has seen so much. Work of some milliseconds, and more where all of a large
+    /// screen is new.
+    fn look(&self, wanted: WantedScreen, seen: SeenScreen) -> Look;
+}
+
+/// Which of a session's screens somebody wants to see.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WantedScreen {
+    /// The newest on which something was drawn.
+    #[default]
+    Newest,
+    /// That of this connection, as long as it is open; then the newest.
+    Of(u32),
 }
 
 /// What a spectator has seen of a session's screens. By default, nothing.
@@ -123,13 +139,24 @@ pub struct Look {
     pub is_more: bool,
 }
 
+/// A screen that is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenScreen {
+    /// The connection whose it is.
+    pub connection: u32,
+    /// How large it is, in pixels; 0 until the target has said so.
+    pub width: u16,
+    /// Likewise.
+    pub height: u16,
+}
+
 /// A screen that is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScreenFacts {
-    /// The connection whose it is: the newest.
+    /// The connection whose it is.
     pub connection: u32,
-    /// How many are open.
-    pub connections: usize,
+    /// All that are open, the oldest first.
+    pub open: Vec<OpenScreen>,
     /// How large it is, in pixels; 0 until the target has said so.
     pub width: u16,
     /// Likewise.
@@ -158,11 +185,11 @@ impl Screens for NoScreens {
         self.0.subscribe()
     }
 
-    fn shown(&self) -> Option<ScreenFacts> {
+    fn shown(&self, _: WantedScreen) -> Option<ScreenFacts> {
         None
     }
 
-    fn look(&self, seen: SeenScreen) -> Look {
+    fn look(&self, _: WantedScreen, seen: SeenScreen) -> Look {
         Look { seen, screen: None, pieces: Vec::new(), is_more: false }
     }
 }

@@ -65,6 +65,12 @@ pub trait Journal: Send + Sync {
     /// given first: it is an error only where it is the first to be read.
     fn read(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>>;
 
+    /// The next of them, as many as may be held at once: who has read them reads on behind them. None where there are
+    /// none yet.
+    fn read_next(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+        self.read(after)
+    }
+
     /// The durable head. An error where the store behind it takes nothing more.
     fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>>;
 

@@ -8,6 +8,7 @@ mod attendance;
 pub mod capture;
 pub mod carrier;
 pub mod certificates;
+mod checked;
 pub mod clock;
 pub mod cuts;
 pub mod desk;

@@ -1,7 +1,7 @@
 //! Memory that is kept for the plant face. What strangers and technicians do on the vendor face is bounded piece by piece; the
 //! sum may still be more than a small machine has, and other programs take of it, too. So the memory that is left is looked at
-//! all the time, and when it falls below what is reserved, the vendor face accepts no connection and closes those of pages
-//! and the API, until there is room again. Sessions go on, and who signs in by SSH has the minute that everybody has.
+//! all the time, and when it falls below what is reserved, the vendor face accepts no connection and closes those of pages, of
+//! the API, and of whoever has proved no key yet, until there is room again. Sessions go on, and so does who gives their code.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,17 @@ impl Headroom {
         if seen.wait_for(|is_there| !is_there).await.is_err() {
             // Nobody looks any more, so that it is never gone.
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Does this again and again while there is none, so that who came in at the very moment is met, too. Never returns.
+    pub async fn while_gone(self, mut act: impl FnMut()) {
+        loop {
+            self.gone().await;
+            while !self.is_there() {
+                act();
+                tokio::time::sleep(LOOKED_AT).await;
+            }
         }
     }
 

@@ -31,7 +31,8 @@ use policies::time::{Seconds, Window};
 use recordings::log::Log;
 use ssh_key::public::{Ed25519PublicKey, KeyData, SkEd25519};
 use ssh_key::{Algorithm, PrivateKey, PublicKey, Signature};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::capture::{Capture, Captures, Wanted};
 use crate::clock::{Clock, Turn};
@@ -39,7 +40,7 @@ use crate::cuts::CutsFile;
 use crate::desk::{Alarm, Desk, DeskFault, DeskParts};
 use crate::directory::memory::MemoryDirectory;
 use crate::directory::{Change, Directory, DirectoryFault, Dumped, Key, Listed, Table};
-use crate::floor::{Floor, Joined, LiveSession, NoScreens, Shown, Watch, WatchFrames};
+use crate::floor::{Floor, Joined, LiveSession, NoScreens, Screens, Shown, Watch, WatchFrame, WatchFrames};
 use crate::journal::memory::MemoryJournal;
 use crate::journal::{AppendError, Entry, Head, Journal, ReadError};
 use crate::lease::{Ask, Lease};
@@ -670,12 +671,21 @@ pub struct TestFloor {
     pub told: Mutex<Vec<(SessionId, String)>>,
     /// What passes.
     pub captures: Captures,
+    /// What whoever watches is told.
+    pub frames: broadcast::Sender<WatchFrame>,
+    /// The screens that they see.
+    pub screens: Mutex<Arc<dyn Screens>>,
+    /// Cancelled when what they watch is over.
+    pub over: CancellationToken,
 }
 
 impl Default for TestFloor {
     fn default() -> Self {
         let captures = Captures::new(Clock::system());
-        Self { cut: Mutex::default(), frozen: Mutex::default(), told: Mutex::default(), captures }
+        let (cut, frozen, told) = Default::default();
+        let screens: Mutex<Arc<dyn Screens>> = Mutex::new(Arc::new(NoScreens::default()));
+        let frames = broadcast::Sender::new(32);
+        Self { cut, frozen, told, captures, frames, screens, over: CancellationToken::new() }
     }
 }
 
@@ -709,13 +719,14 @@ impl Floor for TestFloor {
     }
 
     fn watch(&self, _: SessionId) -> Option<Watch> {
-        let (sender, _) = tokio::sync::broadcast::channel(1);
+        let sender = self.frames.clone();
+        let screens = Arc::clone(&self.screens.lock().unwrap_or_else(PoisonError::into_inner));
         let (screen, happened, frames) = WatchFrames::join(Box::new(move || Joined {
             screen: bytes::Bytes::from_static(b"screen"),
             happened: Vec::new(),
             frames: sender.subscribe(),
         }));
-        Some(Watch { screen, happened, frames, screens: Arc::new(NoScreens::default()), seat: Box::new(()) })
+        Some(Watch { screen, happened, frames, screens, over: self.over.clone(), seat: Box::new(()) })
     }
 
     fn capture(&self, wanted: Wanted) -> Option<Capture> {

@@ -1603,5 +1603,27 @@ async fn what_nobody_accepts_ends_but_no_transfer_is_cut_in_the_middle() {
     assert_eq!(orders.over().await, Ending::NotAccepted);
 }
 
+#[tokio::test]
+async fn a_clock_that_is_set_neither_ends_what_waits_to_be_accepted_nor_gives_it_time() {
+    let (stage, to_the_change) = hourly("end").await;
+    stage.grant("plc-7", &[Action::Shell]).await;
+    stage.pass(to_the_change.saturating_sub(MINUTE));
+    let lease = stage.admit("plc-7").await.unwrap();
+    let mut orders = lease.orders();
+    stage.pass(CLERK);
+    settle().await;
+    // Forward, over the change and the time to accept.
+    stage.props.turn.wall(SignedDuration::from_mins(20));
+    stage.pass(CLERK);
+    settle().await;
+    assert_eq!(orders.now().over, None, "the change is a minute off");
+    stage.props.turn.wall(SignedDuration::from_mins(-25));
+    stage.pass(9 * MINUTE);
+    settle().await;
+    assert_eq!(orders.now().over, None, "not before its time");
+    stage.pass(2 * MINUTE);
+    assert_eq!(orders.over().await, Ending::NotAccepted, "though the wall clock says that it is earlier");
+}
+
 /// The Desk looks for what is due as often.
 const CLERK: Duration = Duration::from_secs(6);

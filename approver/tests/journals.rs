@@ -73,6 +73,7 @@ async fn what_was_appended_is_read_back_in_order_and_in_one_piece() {
         assert_eq!(entries.iter().map(|entry| entry.index).collect::<Vec<_>>(), [0, 1, 2, 3], "{name}");
         assert_eq!(entries.last().unwrap().leaf, four.last, "{name}");
         assert_eq!(journal.read(2).await.unwrap().len(), 2, "{name}");
+        assert_eq!(journal.read_next(2).await.unwrap(), journal.read(2).await.unwrap(), "{name}");
         assert!(journal.read(4).await.unwrap().is_empty() && journal.read(99).await.unwrap().is_empty(), "{name}");
     }
 }

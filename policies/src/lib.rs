@@ -14,6 +14,7 @@ pub mod recipients;
 pub mod refusals;
 pub mod requests;
 pub mod rules;
+mod standstills;
 pub mod state;
 pub mod time;
 pub mod version;

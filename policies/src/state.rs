@@ -20,6 +20,7 @@ use crate::people::{Contract, Person, SshKey, Standing};
 use crate::plant::{Plant, Rule, Then, Weaker};
 use crate::recipients::RecipientFacts;
 use crate::requests::{Answer, Extension, Matter, Request, RestoreStatement, SeenHead, VerdictStatement, Widening};
+use crate::standstills::Standstills;
 use crate::time::PlantTime;
 
 /// An invitation nobody used yet.
@@ -350,8 +351,8 @@ pub struct State {
     pub witnessed: Option<Witnessed>,
     /// Since when shifts are as the plant file in force says.
     shifts_since: Option<Timestamp>,
-    /// When a node last started: before that nobody could accept anything.
-    node_started: Option<Timestamp>,
+    /// When nobody could accept anything.
+    standstills: Standstills,
     texts: BTreeMap<Digest, Vec<String>>,
     /// When the maximum of a recording is over.
     maxima: BTreeSet<(Timestamp, SessionId)>,
@@ -413,7 +414,8 @@ impl State {
     /// The state after one more entry, written at `at`.
     pub fn apply(&mut self, event: &Event, at: Timestamp) {
         self.size += 1;
-        self.newest = self.newest.max(Some(at));
+        let newest = self.newest;
+        self.newest = newest.max(Some(at));
         while self.maxima.first().is_some_and(|(over, _)| *over <= at) {
             self.overdue.extend(self.maxima.pop_first().map(|(_, session)| (session, at)));
         }
@@ -478,7 +480,8 @@ impl State {
             Event::Reopened { reopening, .. } => {
                 self.cuts.remove(&reopening.cut);
             }
-            Event::NodeStarted { .. } => self.node_started = Some(at),
+            Event::NodeStarted { node, .. } => self.standstills.starts(node, at, newest),
+            Event::NodeStopped { node } => self.standstills.stops(node, at),
             Event::RecipientsNamed { node, recipients } => self.name_recipients(node, recipients, at),
             Event::Rehearsed { recipient, .. } => {
                 if let Some(facts) = self.recipients.get_mut(recipient) {
@@ -487,6 +490,7 @@ impl State {
             }
             Event::Restored { administrator, operator } => {
                 self.end_what_is_open(at);
+                self.standstills.forget_nodes();
                 let (statement, operator) = (administrator.statement.clone(), operator.statement.signer);
                 self.restores.push(Restore { statement, operator, at });
             }
@@ -497,7 +501,6 @@ impl State {
             | Event::Disconnected { .. }
             | Event::CaptureBegun { .. }
             | Event::Refused { .. }
-            | Event::NodeStopped { .. }
             | Event::Checkpointed { .. }
             | Event::RecorderFailed { .. }
             | Event::BackedUp { .. } => {}
@@ -678,16 +681,20 @@ impl State {
 
     /// What the shift before left of this, if it waits at `now` for somebody of this shift to accept it.
     pub fn handover(&self, case: &Case, now: Timestamp) -> Option<Handover> {
-        let plant = self.plant.as_ref()?;
         if !case.is_current(now) || case.has_lapsed(now) {
             return None;
         }
-        // Nobody could accept anything while the gate stood still.
-        let since = self.covered_until(plant, case)?.max(self.node_started.unwrap_or(Timestamp::MIN));
-        (since <= now).then(|| Handover {
+        self.next_handover(case).filter(|handover| handover.since <= now)
+    }
+
+    /// What becomes of this at the end of the shift in which somebody stands for it, if nobody accepts it before or after.
+    pub fn next_handover(&self, case: &Case) -> Option<Handover> {
+        let plant = self.plant.as_ref()?;
+        let since = self.standstills.first_up(self.covered_until(plant, case)?);
+        Some(Handover {
             since,
-            red: plant.accept_within.after(since),
-            acts: case.rule.unaccepted.after.after(since),
+            red: self.standstills.later(since, plant.accept_within),
+            acts: self.standstills.later(since, case.rule.unaccepted.after),
             then: case.rule.unaccepted.then,
         })
     }

@@ -215,6 +215,7 @@ impl Live {
             within_websocket: self.seen.is_within_websocket(),
             watchers: self.seen.gallery().spectators(),
             connections,
+            screens: self.seen.gallery().screens().open(),
         }
     }
 }

@@ -86,6 +86,12 @@ impl Place {
     }
 }
 
+/// The newest entries, or up to where all that is durable can be read.
+fn recent_or_all(from: u64, published: &Mutex<Published>) -> Result<Vec<Entry>, Snapshot> {
+    let published = lock(published);
+    published.recent.read(from).ok_or_else(|| Snapshot::of(&published))
+}
+
 /// As many as there are readers that follow a log, and some.
 const PLACES_MAX: usize = 16;
 
@@ -104,14 +110,25 @@ impl EntryReader {
 
     /// What is durable from an index on.
     pub(crate) fn follow(&self, from: u64, published: &Mutex<Published>) -> Result<Vec<Entry>, SegmentsFault> {
-        let snapshot = {
-            let published = lock(published);
-            if let Some(entries) = published.recent.read(from) {
-                return Ok(entries);
+        match recent_or_all(from, published) {
+            Ok(entries) => Ok(entries),
+            Err(snapshot) => self.read(from, &snapshot),
+        }
+    }
+
+    /// The same, up to the end of a segment.
+    pub(crate) fn follow_on(&self, from: u64, published: &Mutex<Published>) -> Result<Vec<Entry>, SegmentsFault> {
+        match recent_or_all(from, published) {
+            Ok(entries) => Ok(entries),
+            Err(mut snapshot) => {
+                let is_after = |extent: &Extent| extent.first_entry > from;
+                if let Some(next) = snapshot.extents.iter().position(is_after).filter(|next| *next > 0) {
+                    snapshot.size = snapshot.extents[next].first_entry;
+                    snapshot.extents.truncate(next);
+                }
+                self.read(from, &snapshot)
             }
-            Snapshot::of(&published)
-        };
-        self.read(from, &snapshot)
+        }
     }
 
     /// The entries from an index on in the segments, each checked against the one before. Whoever follows the log reads on
@@ -119,13 +136,13 @@ impl EntryReader {
     pub(crate) fn read(&self, from: u64, snapshot: &Snapshot) -> Result<Vec<Entry>, SegmentsFault> {
         let mut entries = Vec::new();
         let Some(last) = snapshot.extents.last().filter(|_| from < snapshot.size) else { return Ok(entries) };
-        let end = Place { entry: snapshot.size, segment: last.segment, offset: last.end.unwrap_or(0) };
+        let end = last.end.map(|offset| Place { entry: snapshot.size, segment: last.segment, offset });
         let first = self.place_before(from, &snapshot.extents)?;
         for extent in snapshot.extents.iter().filter(|extent| extent.segment >= first.segment) {
             let place = if extent.segment == first.segment { first } else { Place::beginning(extent) };
             self.read_entries(place, extent.end, &mut entries)?;
         }
-        self.remember(end);
+        end.into_iter().for_each(|end| self.remember(end));
         entries.retain(|entry| entry.index >= from);
         Ok(entries)
     }

@@ -422,6 +422,15 @@ impl Log {
         self.reader.follow(from, &self.published)
     }
 
+    /// The next of them: those of one segment at most, so that whoever has much to read holds little of it at once. None
+    /// where there are none yet.
+    ///
+    /// # Errors
+    /// As [`entries`](Self::entries).
+    pub fn next_entries(&self, from: u64) -> Result<Vec<Entry>, SegmentsFault> {
+        self.reader.follow_on(from, &self.published)
+    }
+
     /// Opens a session: room is looked for, the key file is written and synced, then the opening leaf. Nothing may
     /// reach a target before the future completes.
     pub fn open_session(

@@ -101,6 +101,23 @@ fn entries_are_read_from_any_index_across_segments_and_restarts() {
     for from in [0, 1, 59, 100, 179, 180, 500] {
         assert_eq!(log.entries(from).unwrap(), all[all.len().min(from as usize)..]);
     }
+    let log = {
+        drop(log);
+        open(dir.path(), small()).unwrap().0
+    };
+    for from in [0, 1, 59, 100, 180] {
+        let (mut read, mut pieces) = (Vec::new(), 0);
+        loop {
+            let piece = log.next_entries(from + read.len() as u64).unwrap();
+            assert!(piece.len() < all.len(), "no more than one segment's");
+            if piece.is_empty() {
+                break;
+            }
+            (pieces, read) = (pieces + 1, [read, piece].concat());
+        }
+        assert_eq!(read, log.entries(from).unwrap());
+        assert!(pieces >= 2 || from > 1, "{pieces} from {from}");
+    }
 }
 
 /// A tile of hashes of hashes changes with each 256 entries alone, and belongs to every checkpoint until then.

@@ -20,7 +20,7 @@ use ssh_key::{HashAlg, PublicKey};
 use super::Api;
 use super::types::{
     ActionView, AskCovered, AskView, Card, EndingView, ErasedView, EscortView, HandoverView, HoldView, KeptView,
-    LiveView, Named, NoView, OwnAsk, OwnRequest, PersonView, ServiceView, SessionView, ToldView, VoteView,
+    LiveView, Named, NoView, OwnAsk, OwnRequest, PersonView, ServiceView, SessionView, ToldView, VncOpen, VoteView,
 };
 use crate::floor::LiveSession;
 use crate::lease::Order;
@@ -393,6 +393,7 @@ impl Api {
                 within_websocket: live.within_websocket,
                 connections: live.connections,
                 connections_max: places,
+                screens: live.screens.iter().copied().map(VncOpen::from).collect(),
             }),
             seal: facts.seal,
             kept: Some(self.kept_view(id, facts).await),

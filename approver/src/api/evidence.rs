@@ -1,7 +1,6 @@
 //! What auditors take away: recordings as ciphertext, the journal, and the keys to compare theirs with. Nothing is
 //! decrypted here, and nothing could be. That somebody fetches a recording is in the journal before the first byte leaves.
 
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use axum::Json;
@@ -10,7 +9,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
-use futures::stream;
+use futures::{TryStreamExt as _, stream};
 use policies::decide::Command;
 use policies::ids::SessionId;
 use policies::people::Kind;
@@ -27,7 +26,7 @@ use super::requests::done;
 use super::sessions::line;
 use super::tar::{self, Content, Member};
 use super::types::{After, Done as Happened, EntryLine, FounderView, Pack, Rehearsed, TrustView};
-use crate::journal::Entry;
+use crate::journal::{Entry, ReadError};
 
 pub(super) async fn ca(State(api): State<Api>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/x-pem-file")], api.parts().tls_ca.certificate_pem())
@@ -105,11 +104,24 @@ pub(super) async fn entries(State(api): State<Api>, Asked(After { after }): Aske
         tracing::error!(%error, "the journal cannot be read");
         Problem::unavailable("the journal cannot be read now")
     })?;
-    // One read gives all there is: lines are made as they are taken.
-    let lines = first.into_iter().take_while(move |entry| entry.index < until);
-    let lines = lines.map(|entry| Ok::<_, Infallible>(line(&entry_line(&entry))));
+    let pieces = stream::try_unfold((api, after, Some(first)), move |(api, next, first)| async move {
+        let entries = match first {
+            Some(first) => first,
+            None => api.desk().entries(next).await.inspect_err(broken_off)?,
+        };
+        let entries: Vec<Entry> = entries.into_iter().take_while(|entry| entry.index < until).collect();
+        let next = entries.last().map(|last| last.index + 1);
+        Ok::<_, ReadError>(next.map(|next| (entries, (api, next, None))))
+    });
+    let lines = pieces
+        .map_ok(|entries| stream::iter(entries.into_iter().map(|entry| Ok::<_, ReadError>(line(&entry_line(&entry))))));
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
-    Ok((headers, Body::from_stream(stream::iter(lines))).into_response())
+    Ok((headers, Body::from_stream(lines.try_flatten())).into_response())
+}
+
+/// Whoever reads gets no more, and no end: the connection breaks off.
+fn broken_off(error: &ReadError) {
+    tracing::error!(%error, "the journal cannot be read on");
 }
 
 fn entry_line(entry: &Entry) -> EntryLine {

@@ -8,8 +8,8 @@ use data_encoding::BASE64;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::types::{VncScreen, WatchLine};
-use crate::floor::{Look, ScreenFacts, Screens, SeenScreen};
+use super::types::{VncOpen, VncScreen, WatchLine};
+use crate::floor::{Look, OpenScreen, ScreenFacts, Screens, SeenScreen, WantedScreen};
 
 /// From one look to the next. Enough to follow a hand, and little beside what the screen itself costs.
 const BEAT: Duration = Duration::from_millis(300);
@@ -25,12 +25,13 @@ pub(super) struct Eyes {
     seen: SeenScreen,
     /// What was told last; at first, nothing.
     told: Option<Option<ScreenFacts>>,
+    wanted: WantedScreen,
     wants_pictures: bool,
     skips: bool,
 }
 
 impl Eyes {
-    pub(super) fn new(screens: Arc<dyn Screens>, wants_pictures: bool) -> Self {
+    pub(super) fn new(screens: Arc<dyn Screens>, wanted: WantedScreen, wants_pictures: bool) -> Self {
         Self {
             changed: screens.changed(),
             screens,
@@ -38,6 +39,7 @@ impl Eyes {
             not_before: Instant::now(),
             seen: SeenScreen::default(),
             told: None,
+            wanted,
             wants_pictures,
             skips: false,
         }
@@ -86,11 +88,11 @@ impl Eyes {
 
     /// Beside the thread that all of a face runs on: a cut must not wait for a picture.
     async fn see(&self) -> Look {
-        let (screens, seen) = (Arc::clone(&self.screens), self.seen);
+        let (screens, wanted, seen) = (Arc::clone(&self.screens), self.wanted, self.seen);
         if !self.wants_pictures {
-            return Look { seen, screen: screens.shown(), pieces: Vec::new(), is_more: false };
+            return Look { seen, screen: screens.shown(wanted), pieces: Vec::new(), is_more: false };
         }
-        let looked = tokio::task::spawn_blocking(move || screens.look(seen)).await;
+        let looked = tokio::task::spawn_blocking(move || screens.look(wanted, seen)).await;
         looked.unwrap_or_else(|fault| {
             tracing::error!(%fault, "a screen could not be looked at");
             Look { seen: self.seen, screen: self.told.clone().flatten(), pieces: Vec::new(), is_more: false }
@@ -99,8 +101,15 @@ impl Eyes {
 }
 
 fn of_screen(facts: ScreenFacts) -> VncScreen {
-    let ScreenFacts { connection, connections, width, height, lost } = facts;
-    VncScreen { connection, connections, width, height, lost }
+    let ScreenFacts { connection, open, width, height, lost } = facts;
+    VncScreen { connection, open: open.into_iter().map(VncOpen::from).collect(), width, height, lost }
+}
+
+impl From<OpenScreen> for VncOpen {
+    fn from(open: OpenScreen) -> Self {
+        let OpenScreen { connection, width, height } = open;
+        Self { connection, width, height }
+    }
 }
 
 #[cfg(test)]
@@ -132,15 +141,16 @@ mod tests {
             self.changed.subscribe()
         }
 
-        fn shown(&self) -> Option<ScreenFacts> {
-            Some(ScreenFacts { connection: 1, connections: 1, width: 8, height: 4, lost: None })
+        fn shown(&self, _: WantedScreen) -> Option<ScreenFacts> {
+            let open = vec![OpenScreen { connection: 1, width: 8, height: 4 }];
+            Some(ScreenFacts { connection: 1, open, width: 8, height: 4, lost: None })
         }
 
-        fn look(&self, seen: SeenScreen) -> Look {
+        fn look(&self, wanted: WantedScreen, seen: SeenScreen) -> Look {
             let stamp = self.times.load(Ordering::SeqCst);
             let piece = ScreenPiece { x: 1, y: 2, png: Bytes::from(stamp.to_string()) };
             let pieces = if stamp > seen.stamp { vec![piece] } else { Vec::new() };
-            Look { seen: SeenScreen { stamp, ..seen }, screen: self.shown(), pieces, is_more: false }
+            Look { seen: SeenScreen { stamp, ..seen }, screen: self.shown(wanted), pieces, is_more: false }
         }
     }
 
@@ -151,7 +161,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_changes_in_between_is_one_picture_and_who_was_held_up_reads_that() {
         let drawn = Arc::new(Drawn::default());
-        let mut eyes = Eyes::new(Arc::clone(&drawn) as _, true);
+        let mut eyes = Eyes::new(Arc::clone(&drawn) as _, WantedScreen::Newest, true);
         drawn.draw();
         eyes.due().now_or_never().expect("whoever comes sees it at once");
         let lines = eyes.look().await;
@@ -179,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn who_wants_no_pictures_reads_that_there_is_a_screen_once() {
         let drawn = Arc::new(Drawn::default());
-        let mut eyes = Eyes::new(Arc::clone(&drawn) as _, false);
+        let mut eyes = Eyes::new(Arc::clone(&drawn) as _, WantedScreen::Newest, false);
         drawn.draw();
         assert!(matches!(eyes.look().await[..], [WatchLine::Vnc { screen: Some(_) }]));
         drawn.draw();

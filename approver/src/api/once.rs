@@ -240,6 +240,33 @@ mod tests {
         assert!(once.begin(mark(1, 0), later).is_none(), "nor is what is over");
     }
 
+    /// What a write is, is who writes, how, where and under which key: each by itself makes it another one.
+    #[test]
+    fn nobody_is_answered_with_what_somebody_else_wrote() {
+        let of = |by: u128, method: &str, path: &str, key: &str, body: &'static [u8]| {
+            let request = axum::http::Request::builder().method(method).uri(path).header(HEADER, key);
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            Mark::of(PersonId::new(by.into()), &parts, &Bytes::from_static(body)).unwrap().unwrap()
+        };
+        let (once, now) = (Once::default(), Boot(Duration::from_secs(1)));
+        let secret = Answer { status: StatusCode::OK, media: None, body: Bytes::from_static(b"for person 1 alone") };
+        let mark = of(1, "POST", "/api/v1/people", "key-1", b"{}");
+        assert!(once.begin(mark, now).is_none());
+        once.end(mark, Some(secret));
+        assert_eq!(once.begin(of(1, "POST", "/api/v1/people", "key-1", b"{}"), now).unwrap().status(), 200);
+        for other in [
+            of(2, "POST", "/api/v1/people", "key-1", b"{}"),
+            of(1, "PUT", "/api/v1/people", "key-1", b"{}"),
+            of(1, "POST", "/api/v1/people?x", "key-1", b"{}"),
+            of(1, "POST", "/api/v1/people", "key-11", b"{}"),
+        ] {
+            assert_ne!(other.write, mark.write);
+            assert!(once.begin(other, now).is_none(), "it is done, not answered from what was kept");
+        }
+        let used = once.begin(of(1, "POST", "/api/v1/people", "key-1", b"{ }"), now).unwrap();
+        assert_eq!(used.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+
     #[test]
     fn many_people_hold_no_more_than_there_is_room_for() {
         let once = Once::default();

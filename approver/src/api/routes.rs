@@ -368,6 +368,7 @@ fn about_sessions() -> Vec<Route> {
             .for_(OPERATOR, "Watch a session live, from the screen as it stands; that you watch is journaled.")
             .with_key_alone()
             .query("pictures", "`true`: also the picture of a screen over VNC, as it changes.")
+            .query("screen", "Of several screens over VNC that of this connection, as `vnc` lines list them; the newest, if left out.")
             .gives_lines::<types::WatchLine>(),
         read("/api/v1/capture", capture::capture)
             .for_(

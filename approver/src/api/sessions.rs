@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use data_encoding::BASE64;
+use futures::FutureExt as _;
 use policies::decide::Command;
 use policies::ids::{PersonId, SessionId};
 use policies::plant::{Escort, Rule};
@@ -31,7 +32,7 @@ use super::types::{
 use crate::clock::Boot;
 use crate::desk::Watching;
 use crate::directory::clean_text;
-use crate::floor::{Happened, Shown, WatchFrame};
+use crate::floor::{Happened, Shown, WantedScreen, WatchFrame};
 use crate::lease::{Frozen, Orders};
 use crate::people::NotDone;
 
@@ -190,7 +191,7 @@ pub(super) async fn watch(
     caller: Caller,
     hangup: Hangup,
     At(session): At<SessionId>,
-    Asked(WatchWanted { pictures }): Asked<WatchWanted>,
+    Asked(WatchWanted { pictures, screen }): Asked<WatchWanted>,
 ) -> Result<Response, Problem> {
     let watching = api.desk().watch(session, caller.person()).await?;
     let mut due = VecDeque::from([line(&WatchLine::Screen { data: BASE64.encode(&watching.watch.screen) })]);
@@ -199,9 +200,11 @@ pub(super) async fn watch(
     }
     let person = caller.person();
     let (rule, orders) = (api.rule_of(session), api.desk().orders(session));
-    let eyes = Eyes::new(Arc::clone(&watching.watch.screens), pictures);
+    let wanted = screen.map_or(WantedScreen::Newest, WantedScreen::Of);
+    let eyes = Eyes::new(Arc::clone(&watching.watch.screens), wanted, pictures);
+    let (seen, has_seen, stands, over, given) = (VecDeque::new(), false, None, false, None);
     let seat =
-        Seat { api: api.clone(), person, rule, watching, eyes, orders, stands: None, due, over: false, given: None };
+        Seat { api: api.clone(), person, rule, watching, eyes, orders, stands, due, seen, has_seen, over, given };
     let lines = staying::body(&api, &hangup, move |state| may_watch(state, person), seat);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, lines).into_response())
@@ -223,6 +226,10 @@ struct Seat {
     stands: Option<Stands>,
     /// What is to be told next.
     due: VecDeque<Bytes>,
+    /// Of a screen over VNC, what a look found, in order.
+    seen: VecDeque<Bytes>,
+    /// The last piece was of those: now it is the turn of what happens, so that neither hides the other.
+    has_seen: bool,
     over: bool,
     /// When the last piece was given: the next is asked for when that has been taken.
     given: Option<Instant>,
@@ -301,6 +308,11 @@ impl Seat {
             if let Some(due) = self.due.pop_front() {
                 return Some(due);
             }
+            let is_over = self.watching.watch.over.is_cancelled();
+            if is_over {
+                // Who takes pictures slowly is told that now, and not behind what looks otherwise long since.
+                self.seen.clear();
+            }
             let size = self.api.desk().head().size;
             if !self.api.desk().with_state(|state| may_watch(state, self.person)) {
                 self.over = true;
@@ -309,12 +321,21 @@ impl Seat {
             if let Some(news) = self.news().await {
                 return Some(news);
             }
+            if std::mem::take(&mut self.has_seen)
+                && let Some(frame) = self.watching.watch.frames.next().now_or_never()
+            {
+                break Ok(frame);
+            }
+            if let Some(seen) = self.seen.pop_front() {
+                self.has_seen = true;
+                return Some(seen);
+            }
             let frame = tokio::time::timeout_at(still_at, self.watching.watch.frames.next());
             tokio::select! {
                 frame = frame => break frame,
                 () = self.api.desk().changed(size) => {}
                 () = changed(&mut self.orders) => {}
-                () = self.eyes.due() => self.due.extend(self.eyes.look().await.iter().map(line)),
+                () = self.eyes.due(), if !is_over => self.seen.extend(self.eyes.look().await.iter().map(line)),
             }
         };
         Some(line(&match frame {

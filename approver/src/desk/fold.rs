@@ -29,7 +29,7 @@ pub(super) struct Now {
 
 impl Now {
     /// When `wall` will be on the other clock, if nobody sets anything.
-    fn boot_at(&self, wall: Timestamp) -> Boot {
+    pub(super) fn boot_at(&self, wall: Timestamp) -> Boot {
         self.boot.moved(wall.duration_since(self.wall))
     }
 }
@@ -75,13 +75,16 @@ impl Fold {
 
     /// Folds all of a journal, up to the first event that is not known.
     pub(super) async fn read_all(journal: &dyn Journal, now: Now) -> Result<Self, ReadError> {
-        let mut fold = Self::empty();
-        for _ in 0..super::TRIES {
-            match journal.read(fold.state.size).await {
+        let (mut fold, mut tries) = (Self::empty(), super::TRIES);
+        while tries > 0 {
+            match journal.read_next(fold.state.size).await {
                 Ok(entries) => {
                     let head = journal.head().await?;
                     if fold.take_others(&entries, head, now) {
                         return Ok(fold);
+                    }
+                    if entries.is_empty() {
+                        tries -= 1;
                     }
                 }
                 Err(unknown @ ReadError::Unknown { .. }) => {

@@ -8,7 +8,6 @@ use policies::decide::Command;
 use policies::events::Ending;
 use policies::ids::SessionId;
 use policies::plant::Rule;
-use policies::state::Case;
 
 use super::{Inner, Rejected, lock};
 
@@ -96,12 +95,25 @@ impl Inner {
         let now = self.clock.wall();
         let is_over = {
             let fold = self.fold();
-            let is_over = |case: &Case| case.has_lapsed(now) || fold.state.is_not_accepted(case, now);
             let is_gone = fold.state.guests_gone(now).next().is_some();
-            fold.state.cases.values().any(is_over) || is_gone || fold.state.has_removals(now)
+            fold.state.cases.values().any(|case| case.has_lapsed(now)) || is_gone || fold.state.has_removals(now)
         };
         if is_over && let Err(rejected) = self.act(Command::Sweep).await {
             tracing::debug!(%rejected, "lapses and removals wait for the journal");
+        }
+        self.hand_over().await;
+    }
+
+    /// What nobody accepted in time, after a shift change.
+    async fn hand_over(&self) {
+        let due = {
+            let fold = self.fold();
+            lock(&self.handovers).look(&fold.state, self.now(&fold))
+        };
+        if !due.is_empty()
+            && let Err(rejected) = self.act(Command::LeaveUnaccepted { due }).await
+        {
+            tracing::debug!(%rejected, "what nobody accepted waits for the journal");
         }
     }
 

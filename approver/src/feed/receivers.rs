@@ -12,6 +12,7 @@ use jiff::Timestamp;
 
 use super::syslog::Syslog;
 use super::{Batch, Cursor, Feed, Reading, Trouble};
+use crate::checked;
 use crate::clock::Clock;
 
 /// A receiver, under the name of its cursor.
@@ -32,6 +33,8 @@ pub enum Way {
     File(PathBuf),
 }
 
+/// Where cursors are kept, beside the spool.
+const CURSORS: &str = "cursors";
 /// After so long, what was sent over a connection is to be confirmed, whether more comes or not.
 const CONFIRMED_EVERY: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -40,7 +43,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 impl Receiver {
     /// Brings the feed to it for as long as it is let.
     pub async fn run(mut self, feed: Feed, clock: Clock) {
-        let saved = Saved::open(feed.0.dir.join("cursors"), &self.name);
+        let saved = Saved::open(feed.0.dir.join(CURSORS), &self.name);
         let mut wait = FIRST_WAIT;
         loop {
             let mut cursor = saved.read();
@@ -177,13 +180,18 @@ impl Saved {
         Self { dir, path }
     }
 
-    /// None where it was never told anything.
+    /// None where it was never told anything, or where what stands there is not to be believed.
     fn read(&self) -> Option<Cursor> {
-        fs::read_to_string(&self.path).ok()?.trim().parse().ok()
+        let cursor = read_cursor(&self.path);
+        cursor.unwrap_or_else(|cause| {
+            let file = self.path.display();
+            tracing::error!(%file, %cause, "a receiver's cursor cannot be read: it gets all that there is once more");
+            None
+        })
     }
 
     async fn write(&self, cursor: &Cursor) -> io::Result<()> {
-        let (dir, path, text) = (self.dir.clone(), self.path.clone(), format!("{cursor}\n"));
+        let (dir, path, text) = (self.dir.clone(), self.path.clone(), checked::sealed(&cursor.to_string()));
         let write = move || {
             fs::create_dir_all(&dir)?;
             let draft = path.with_extension("draft");
@@ -194,6 +202,33 @@ impl Saved {
         };
         tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }
+}
+
+/// None where nothing was kept there.
+fn read_cursor(path: &Path) -> io::Result<Option<Cursor>> {
+    match fs::read_to_string(path) {
+        Ok(kept) => {
+            let cursor = checked::opened(&kept).and_then(|cursor| cursor.parse().ok());
+            cursor.map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is not as it was written"))
+        }
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(cause),
+    }
+}
+
+/// The most of a spool that a receiver is known to have taken.
+pub(super) fn furthest(dir: &Path, spool: &str) -> io::Result<u64> {
+    let kept = match fs::read_dir(dir.join(CURSORS)) {
+        Ok(kept) => kept,
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(cause) => return Err(cause),
+    };
+    let mut most = 0;
+    for file in kept {
+        let cursor = read_cursor(&file?.path()).ok().flatten().filter(|cursor| cursor.spool == spool);
+        most = cursor.map_or(most, |cursor| cursor.after.max(most));
+    }
+    Ok(most)
 }
 
 #[cfg(test)]

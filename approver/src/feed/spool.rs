@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Cursor;
 use super::event::Told;
+use super::receivers::furthest;
 
 /// The writer's end. There is one.
 pub(super) struct Spool {
@@ -54,13 +55,13 @@ struct Placed {
 const FILES: u64 = 16;
 
 impl Spool {
-    /// Opens it in a folder, or begins one there; `log` is the name of the journal, whose entries are numbered anew from
+    /// Opens it in a folder, or begins one there, and reads no more than its newest file; `log` is the name of the journal, whose entries are numbered anew from
     /// `restored` on where it goes by another name now.
     pub(super) fn open(dir: &Path, source: &str, log: &str, restored: u64, bytes_max: u64) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let mut firsts = firsts(dir)?;
         while let Some(first) = firsts.pop() {
-            let Some(Newest { head, end, journal, bytes, open }) = read_last(&path(dir, first), first)? else {
+            let Some(Newest { head, end, journal, bytes, open }) = read_last(dir, first)? else {
                 // Its first line was never whole: nothing in it was given to anybody.
                 fs::remove_file(path(dir, first))?;
                 continue;
@@ -200,8 +201,30 @@ struct Newest {
     open: File,
 }
 
-/// Reads the newest file, and cuts off what a crash left behind its last whole line: nobody was given that.
-fn read_last(path: &Path, first: u64) -> io::Result<Option<Newest>> {
+impl Placed {
+    fn of(line: &[u8]) -> Option<(Cursor, Option<u64>)> {
+        let placed: Self = serde_json::from_slice(line).ok()?;
+        Some((placed.cursor.parse().ok()?, placed.journal))
+    }
+}
+
+/// The number of an event by its line.
+fn number_of(line: &[u8]) -> Option<u64> {
+    Placed::of(line).map(|(cursor, _)| cursor.after)
+}
+
+fn damaged(path: &Path, at: u64, why: &str) -> io::Error {
+    let what = format!("{} is damaged at byte {at}: {why}", path.display());
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Reads the newest file, and cuts off what a crash left behind its last whole line: nobody was given that. Where whole lines
+/// follow on one that is none, it was no crash, and somebody may have them.
+///
+/// # Errors
+/// What the system says, and that it is damaged.
+fn read_last(dir: &Path, first: u64) -> io::Result<Option<Newest>> {
+    let path = &path(dir, first);
     let mut open = OpenOptions::new().read(true).write(true).open(path)?;
     let mut text = Vec::new();
     open.read_to_end(&mut text)?;
@@ -210,17 +233,27 @@ fn read_last(path: &Path, first: u64) -> io::Result<Option<Newest>> {
         let head: Head = serde_json::from_slice(line).ok()?;
         (head.feed == 1 && head.first == first).then_some((head, line.len() as u64))
     }) else {
-        return Ok(None);
+        let has_lines = lines.any(|line| number_of(line).is_some());
+        return if has_lines { Err(damaged(path, 0, "it does not say what it is")) } else { Ok(None) };
     };
     let (mut end, mut journal) = (first, head.journal);
-    for line in lines {
-        let Ok(placed) = serde_json::from_slice::<Placed>(line) else { break };
-        if placed.cursor != Cursor::new(&head.spool, end + 1).to_string() {
+    while let Some(line) = lines.next() {
+        let follows = |(cursor, index): &(Cursor, Option<u64>)| {
+            *cursor == Cursor::new(&head.spool, end + 1) && index.is_none_or(|index| index == journal)
+        };
+        let Some((_, index)) = Placed::of(line).filter(follows) else {
+            let is_ours = |line: &[u8]| Placed::of(line).is_some_and(|(cursor, _)| cursor.spool == head.spool);
+            if lines.any(is_ours) {
+                return Err(damaged(path, bytes, "a line in its middle is none"));
+            }
             break;
-        }
+        };
         end += 1;
         bytes += line.len() as u64;
-        journal = placed.journal.map_or(journal, |index| index + 1);
+        journal = index.map_or(journal, |index| index + 1);
+    }
+    if furthest(dir, &head.spool)? > end {
+        return Err(damaged(path, bytes, "a receiver has more of it than there is"));
     }
     open.set_len(bytes)?;
     open.seek(SeekFrom::Start(bytes))?;
@@ -267,7 +300,9 @@ impl Place {
             while self.next < end && text.len() < bytes_max {
                 let before = text.len();
                 open.read_until(b'\n', &mut text)?;
-                if text.len() == before {
+                if number_of(&text[before..]) != Some(self.next + 1) {
+                    // The end of the file, or a line that a disk has changed.
+                    text.truncate(before);
                     break;
                 }
                 self.next += 1;
@@ -275,36 +310,50 @@ impl Place {
             if !text.is_empty() {
                 return Ok(Found::Lines(text, self.next));
             }
-            // The file is over, and what comes next is in another one.
+            // What comes next is elsewhere.
             self.open = None;
         }
     }
 
-    /// Opens the file in which the next event stands, or says how many are in none.
+    /// Opens the file in which the next event stands, there, or says how many are in none.
     fn open_next(&mut self, end: u64) -> io::Result<Option<Found>> {
         let firsts = firsts(&self.dir)?;
-        if let Some(first) = firsts.iter().copied().rfind(|first| *first <= self.next) {
-            let mut open = open_at(&self.dir, first, self.next)?;
-            if !open.fill_buf()?.is_empty() {
-                self.open = Some(open);
-                return Ok(None);
+        let before = firsts.iter().copied().rfind(|first| *first <= self.next);
+        let later = firsts.iter().copied().filter(|first| *first > self.next);
+        for first in before.into_iter().chain(later) {
+            let Some((open, number)) = open_at(&path(&self.dir, first), self.next)? else { continue };
+            let next = number.saturating_sub(1).min(end);
+            if next > self.next {
+                return Ok(Some(self.missed(next)));
             }
+            self.open = Some(open);
+            return Ok(None);
         }
-        let next = firsts.into_iter().find(|first| *first > self.next).unwrap_or(end);
-        let missed = next - self.next;
-        self.next = next;
-        Ok(Some(Found::Missed(missed, next)))
+        Ok(Some(self.missed(end)))
+    }
+
+    fn missed(&mut self, next: u64) -> Found {
+        let missed = next - std::mem::replace(&mut self.next, next);
+        Found::Missed(missed, next)
     }
 }
 
-fn open_at(dir: &Path, first: u64, next: u64) -> io::Result<BufReader<File>> {
-    let mut open = BufReader::with_capacity(64 << 10, File::open(path(dir, first))?);
-    let mut skipped = Vec::new();
-    for _ in first..=next {
-        skipped.clear();
-        open.read_until(b'\n', &mut skipped)?;
+/// The file at its first event behind so many, and the number of that; none where it has none.
+fn open_at(path: &Path, after: u64) -> io::Result<Option<(BufReader<File>, u64)>> {
+    let mut open = BufReader::with_capacity(64 << 10, File::open(path)?);
+    let (mut line, mut offset) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        let bytes = open.read_until(b'\n', &mut line)?;
+        if bytes == 0 {
+            return Ok(None);
+        }
+        if let Some(number) = number_of(&line).filter(|number| *number > after) {
+            open.seek(SeekFrom::Start(offset))?;
+            return Ok(Some((open, number)));
+        }
+        offset += bytes as u64;
     }
-    Ok(open)
 }
 
 #[cfg(test)]
@@ -361,6 +410,55 @@ mod tests {
             spool.append(&[event(Some(2))]).unwrap();
             assert_eq!(all(&spool, 0), (0, vec![1, 2, 3, 4]));
         }
+    }
+
+    #[test]
+    fn what_a_disk_changed_is_no_crash_and_what_was_given_to_somebody_is_not_numbered_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = open(folder.path(), "j", 1 << 20);
+        spool.append(&[event(Some(0)), event(None), event(Some(1)), event(None)]).unwrap();
+        let (file, id) = (path(folder.path(), 0), spool.id.clone());
+        let whole = fs::read_to_string(&file).unwrap();
+        drop(spool);
+        let refused = |text: String| {
+            fs::write(&file, &text).unwrap();
+            let refused = Spool::open(folder.path(), "m/n", "j", 3, 1 << 20).err().map(|cause| cause.to_string());
+            assert_eq!(fs::read_to_string(&file).unwrap(), text, "it is left as it is");
+            refused.unwrap_or_default()
+        };
+        let changed = |from: &str, to: &str| refused(whole.replacen(from, to, 1));
+        assert!(changed("\"feed\":1", "\"feed\":5").contains("is damaged at byte 0: it does not say what it is"));
+        for (from, to) in [("-2\"", "-6\""), ("\"journal\":1,", "\"journal\":9,"), ("}}\n{\"v\"", "}}J{\"v\"")] {
+            assert!(changed(from, to).contains("a line in its middle is none"), "{from:?}");
+        }
+        // The last line alone is what a crash may leave, unless somebody has it.
+        let torn = whole.replacen("-4\"", "-4X", 1);
+        fs::create_dir(folder.path().join("cursors")).unwrap();
+        fs::write(folder.path().join("cursors/siem"), crate::checked::sealed(&format!("{id}-4"))).unwrap();
+        assert!(refused(torn.clone()).contains("a receiver has more of it than there is"));
+        fs::write(folder.path().join("cursors/siem"), crate::checked::sealed(&format!("{id}-3"))).unwrap();
+        fs::write(&file, torn).unwrap();
+        let spool = open(folder.path(), "j", 1 << 20);
+        assert_eq!((spool.end(), spool.journal(), &spool.id), (3, 2, &id));
+    }
+
+    #[test]
+    fn a_line_that_a_disk_changed_in_an_older_file_is_told_as_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let bound = 64 << 10;
+        let mut spool = open(folder.path(), "j", bound);
+        for index in 0..60 {
+            spool.append(&[event(Some(index))]).unwrap();
+        }
+        assert!(spool.files.len() > 2 && spool.begin() == 0);
+        let first = path(folder.path(), 0);
+        let text = fs::read_to_string(&first).unwrap();
+        // Two lines become one, and are neither.
+        let place = text.match_indices('\n').nth(5).unwrap().0;
+        fs::write(&first, [&text[..place], "J", &text[place + 1..]].concat()).unwrap();
+        let read: Vec<u64> = [(1..=4).collect::<Vec<_>>(), (7..=60).collect()].concat();
+        assert_eq!(all(&spool, 0), (2, read));
+        assert_eq!(all(&spool, 30).1, (31..=60).collect::<Vec<_>>());
     }
 
     #[test]

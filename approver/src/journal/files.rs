@@ -7,7 +7,9 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use policies::events::Event;
 use recordings::fault::AppendFault;
+use recordings::leaf;
 use recordings::log::Log;
+use recordings::segment::SegmentsFault;
 use tokio::sync::watch;
 
 use super::{AppendError, Entry, Head, Journal, ReadError, decode_known};
@@ -23,6 +25,16 @@ impl FilesJournal {
     pub fn new(log: Arc<Log>) -> Self {
         let size = watch::Sender::new(log.head().size);
         Self { log, size }
+    }
+
+    async fn look(
+        &self,
+        read: impl FnOnce(&Log) -> Result<Vec<leaf::Entry>, SegmentsFault> + Send + 'static,
+    ) -> Result<Vec<Entry>, ReadError> {
+        let log = self.log.clone();
+        let read = tokio::task::spawn_blocking(move || read(&log)).await;
+        let raw = read.map_err(|panic| ReadError::Unavailable(panic.to_string()))?;
+        decode_known(raw.map_err(|fault| ReadError::Unavailable(fault.to_string()))?)
     }
 }
 
@@ -48,13 +60,11 @@ impl Journal for FilesJournal {
     }
 
     fn read(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
-        let log = self.log.clone();
-        async move {
-            let read = tokio::task::spawn_blocking(move || log.entries(after)).await;
-            let raw = read.map_err(|panic| ReadError::Unavailable(panic.to_string()))?;
-            decode_known(raw.map_err(|fault| ReadError::Unavailable(fault.to_string()))?)
-        }
-        .boxed()
+        self.look(move |log| log.entries(after)).boxed()
+    }
+
+    fn read_next(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+        self.look(move |log| log.next_entries(after)).boxed()
     }
 
     fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {

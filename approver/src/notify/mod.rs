@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
-use crate::desk::{Alarm, Desk, Due};
-use crate::feed::{Feed, Told};
+use crate::checked;
+use crate::desk::{Alarm, Desk, Due, Waits};
+use crate::feed::{self, Feed};
 use crate::journal::Entry;
 use crate::mint;
 use crate::people::People;
@@ -85,6 +86,13 @@ fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
 
 /// The file that says how far the journal was told.
 const TOLD: &str = "told";
+
+/// How far the journal was told.
+enum Told {
+    UpTo(u64),
+    /// A disk has changed what was kept of it; from this head on it is known again.
+    Unreadable(u64),
+}
 
 /// Somebody could not be told.
 #[derive(Debug, thiserror::Error)]
@@ -174,44 +182,56 @@ impl Notices {
 
     async fn run(mut self, queues: Vec<Waiting>) {
         let mut told = BTreeSet::new();
-        let mut size = self.told_up_to();
+        let mut size = match self.told_up_to() {
+            Told::UpTo(size) => size,
+            Told::Unreadable(head) => {
+                let text = "what was decided last before this start may not have been told: look at the journal";
+                self.send(&queues, &self.notice("gate", text.to_owned(), true)).await;
+                head
+            }
+        };
         loop {
             tokio::select! {
                 Some(alarm) = self.alarms.recv() => {
                     // With its cause, which is in no notice.
                     tracing::warn!(?alarm, "an alarm of the gate");
-                    self.send(&queues, &self.of_alarm(&alarm));
+                    self.send(&queues, &self.of_alarm(&alarm)).await;
                 }
                 () = self.desk.changed(size) => {
                     for notice in self.news(&mut size).await {
-                        self.send(&queues, &notice);
+                        self.send(&queues, &notice).await;
                     }
-                    self.keep_told(size);
+                    self.keep_told(size).await;
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
             for notice in self.steps(&mut told).await {
-                self.send(&queues, &notice);
+                self.send(&queues, &notice).await;
             }
-            queues.iter().for_each(|waiting| waiting.dropped(|text| self.notice("gate", text, true)));
+            for waiting in &queues {
+                waiting.tell_dropped(|text| self.notice("gate", text, true)).await;
+            }
         }
     }
 
     /// Up to where the journal was told when the gate stopped: what was decided since is news. The head, where nobody knows.
-    fn told_up_to(&self) -> u64 {
+    fn told_up_to(&self) -> Told {
         let head = self.desk.head().size;
         let kept = self.folder.as_ref().and_then(|folder| fs::read_to_string(folder.join(TOLD)).ok());
-        kept.and_then(|size| size.trim().parse().ok()).map_or(head, |size: u64| size.min(head))
+        let Some(kept) = kept else { return Told::UpTo(head) };
+        let size = checked::opened(&kept).and_then(|size| size.parse::<u64>().ok());
+        size.map_or(Told::Unreadable(head), |size| Told::UpTo(size.min(head)))
     }
 
-    fn keep_told(&self, size: u64) {
+    /// Once all that was told of it waits on the disk.
+    async fn keep_told(&self, size: u64) {
         let Some(folder) = &self.folder else { return };
-        if let Err(cause) = waiting::replace(&folder.join(TOLD), size.to_string().as_bytes()) {
+        if let Err(cause) = waiting::replace(folder.join(TOLD), checked::sealed(&size.to_string()).into_bytes()).await {
             tracing::warn!(%cause, "how far was told is not kept: after a restart something is told twice, or not at all");
         }
     }
 
-    fn send(&self, queues: &[Waiting], notice: &Notice) {
+    async fn send(&self, queues: &[Waiting], notice: &Notice) {
         if notice.red {
             tracing::error!(kind = notice.kind, id = notice.id, "alarm: {}", notice.text);
         } else {
@@ -220,19 +240,21 @@ impl Notices {
         if let Some(feed) = &self.feed {
             let (group, request) = (notice.group.as_ref(), notice.request.map(|request| request.to_string()));
             let group = group.map(GroupName::as_str);
-            feed.tell(Told::notice(notice.at, notice.kind, group, request.as_deref(), notice.red));
+            feed.tell(feed::Told::notice(notice.at, notice.kind, group, request.as_deref(), notice.red));
         }
-        queues.iter().for_each(|waiting| waiting.push(notice));
+        for waiting in queues {
+            waiting.push(notice).await;
+        }
     }
 
-    /// Steps of waiting requests that became due and were not told yet.
-    async fn steps(&self, told: &mut BTreeSet<(RequestId, usize)>) -> Vec<Notice> {
+    /// Steps of what waits that became due and were not told yet.
+    async fn steps(&self, told: &mut BTreeSet<(Waits, usize)>) -> Vec<Notice> {
         let due = self.desk.due(self.desk.clock().wall());
-        let standing: BTreeSet<_> = due.iter().map(|due| (due.request, due.step)).collect();
+        let standing: BTreeSet<_> = due.iter().map(|due| (due.waits, due.step)).collect();
         told.retain(|step| standing.contains(step));
         let mut notices = Vec::new();
         for due in due {
-            if told.insert((due.request, due.step)) {
+            if told.insert((due.waits, due.step)) {
                 notices.push(self.of_due(due).await);
             }
         }
@@ -240,25 +262,35 @@ impl Notices {
     }
 
     async fn of_due(&self, due: Due) -> Notice {
-        let case = self.desk.with_state(|state| {
-            let case = state.cases.get(&due.request)?;
-            Some((case.request.clone(), state.clock(case.submitted).to_string()))
+        let found = self.desk.with_state(|state| {
+            let case = state.cases.get(&due.waits.request())?;
+            let (target, since) = (&case.request.target, |at| state.clock(at).to_string());
+            let (asks, since) = match due.waits {
+                Waits::Request(_) => {
+                    let actions: Vec<&str> = case.request.actions.iter().map(|action| action.as_str()).collect();
+                    let asks = format!("asks for {} at {target} for {}", actions.join(", "), case.request.duration);
+                    (asks, since(case.submitted))
+                }
+                Waits::Ask(ask, _) => {
+                    let ask = state.asks.get(&ask)?;
+                    (format!("asks at {target} {}", state.asked_in_words(&ask.asked)), since(ask.at))
+                }
+            };
+            Some((case.request.technician, asks, since))
         });
-        let since = case.as_ref().map(|(_, since)| since.clone());
-        let text = match case {
-            Some((request, _)) => {
-                let actions: Vec<&str> = request.actions.iter().map(|action| action.as_str()).collect();
-                let who = self.people.shown(request.technician).await;
-                format!("{who} asks for {} at {} for {}", actions.join(", "), request.target, request.duration)
-            }
-            None => "a request waits".to_owned(),
+        let (text, since) = match found {
+            Some((who, asks, since)) => (format!("{} {asks}", self.people.shown(who).await), Some(since)),
+            None => ("a request waits".to_owned(), None),
         };
-        let link = format!("{}/requests/{}", self.origin, due.request);
+        let link = match due.waits {
+            Waits::Request(request) => format!("{}/requests/{request}", self.origin),
+            Waits::Ask(ask, _) => format!("{}/asks/{ask}", self.origin),
+        };
         let notice = self.notice("request-waits", text, due.red);
         let since = since.unwrap_or_else(|| notice.since.clone());
         // The same after a restart, so that it waits once.
-        let id = format!("{}-{}", due.request, due.step);
-        Notice { id, group: Some(due.group), request: Some(due.request), link, since, ..notice }
+        let id = format!("{}-{}", due.waits, due.step);
+        Notice { id, group: Some(due.group), request: Some(due.waits.request()), link, since, ..notice }
     }
 
     /// What was journaled since, as far as everybody must hear of it.
@@ -410,6 +442,6 @@ async fn carry(way: Arc<dyn Notifier>, waiting: Queue) {
                 }
             }
         }
-        waiting.settle(&notice);
+        waiting.settle(&notice).await;
     }
 }

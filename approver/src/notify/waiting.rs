@@ -32,16 +32,16 @@ impl Waiting {
     }
 
     /// One more.
-    pub(super) fn push(&self, notice: &Notice) {
+    pub(super) async fn push(&self, notice: &Notice) {
         let queue = if notice.group.is_some() { &self.group } else { &self.everybody };
-        queue.push(notice);
+        queue.push(notice).await;
     }
 
-    /// What each queue dropped, in words, once there is room in it to say so.
-    pub(super) fn dropped(&self, mut say: impl FnMut(String) -> Notice) {
+    /// Says what each queue dropped, once there is room in it to do so.
+    pub(super) async fn tell_dropped(&self, say: impl Fn(String) -> Notice) {
         for queue in [&self.everybody, &self.group] {
             if let Some(text) = queue.take_dropped() {
-                queue.push(&say(text));
+                queue.push(&say(text)).await;
             }
         }
     }
@@ -60,6 +60,8 @@ struct Inner {
     held: Mutex<Held>,
     more: Notify,
     file: Option<PathBuf>,
+    /// Whoever has it writes the file.
+    pen: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Default)]
@@ -73,7 +75,7 @@ impl Queue {
     fn open(file: Option<PathBuf>) -> Self {
         let notices = file.as_ref().map(|file| read(file)).unwrap_or_default();
         let held = Mutex::new(Held { notices, ..Held::default() });
-        Self(Arc::new(Inner { held, more: Notify::new(), file }))
+        Self(Arc::new(Inner { held, more: Notify::new(), file, pen: Arc::default() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -81,19 +83,26 @@ impl Queue {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, notice: &Notice) {
+    /// It is carried at once; on the disk when this returns.
+    async fn push(&self, notice: &Notice) {
+        if self.add(notice) {
+            self.keep().await;
+        }
+    }
+
+    fn add(&self, notice: &Notice) -> bool {
         let mut held = self.lock();
         if held.notices.iter().any(|other| other.id == notice.id) {
-            return;
+            return false;
         }
         if held.notices.len() > WAITING_MAX {
             tracing::error!(kind = notice.kind, id = notice.id, "a notice reaches nobody: too many wait already");
             *held.dropped.entry(notice.kind).or_default() += 1;
-            return;
+            return false;
         }
         held.notices.push_back(notice.clone());
-        self.keep(&held);
         self.0.more.notify_one();
+        true
     }
 
     fn take_dropped(&self) -> Option<String> {
@@ -118,16 +127,19 @@ impl Queue {
     }
 
     /// It arrived, or was given up.
-    pub(super) fn settle(&self, notice: &Notice) {
-        let mut held = self.lock();
-        if held.notices.pop_front_if(|first| first.id == notice.id).is_some() {
-            self.keep(&held);
+    pub(super) async fn settle(&self, notice: &Notice) {
+        let settled = self.lock().notices.pop_front_if(|first| first.id == notice.id);
+        if settled.is_some() {
+            self.keep().await;
         }
     }
 
-    fn keep(&self, held: &Held) {
+    /// Writes down what waits when its turn comes, so that of several in a row the last is right.
+    async fn keep(&self) {
         let Some(file) = &self.0.file else { return };
-        if let Err(cause) = write(file, &held.notices) {
+        let pen = Arc::clone(&self.0.pen).lock_owned().await;
+        let bytes = serde_json::to_vec(&self.lock().notices).expect("notices have string keys and finite numbers");
+        if let Err(cause) = replace_with(pen, file.clone(), bytes).await {
             tracing::warn!(%cause, file = %file.display(), "notices that wait are not kept: a gate that is killed now forgets them");
         }
     }
@@ -147,17 +159,24 @@ pub(super) fn forget_other_ways(folder: &Path, ways: &[&str]) {
     }
 }
 
-fn write(file: &Path, notices: &VecDeque<Notice>) -> io::Result<()> {
-    replace(file, &serde_json::to_vec(notices)?)
+/// Whole or not at all, on the disk, and beside the threads that carry connections.
+pub(super) async fn replace(file: PathBuf, bytes: Vec<u8>) -> io::Result<()> {
+    replace_with((), file, bytes).await
 }
 
-/// Whole or not at all.
-pub(super) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = file.with_extension("draft");
-    let mut open = fs::OpenOptions::new();
-    let mut writing = open.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    writing.write_all(bytes)?;
-    fs::rename(&draft, file)
+/// The same, with something held until it is done, also where nobody waits for that any more.
+async fn replace_with(held: impl Send + 'static, file: PathBuf, bytes: Vec<u8>) -> io::Result<()> {
+    let write = move || {
+        let draft = file.with_extension("draft");
+        let mut open = fs::OpenOptions::new();
+        let mut writing = open.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        writing.write_all(&bytes)?;
+        writing.sync_data()?;
+        fs::rename(&draft, &file)?;
+        drop(held);
+        Ok(())
+    };
+    tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
 }
 
 /// A file that cannot be read keeps no gate from starting.
@@ -178,7 +197,44 @@ fn read(file: &Path) -> VecDeque<Notice> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
+
+    fn notice() -> Notice {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let (id, text, link) = ("one".to_owned(), "a cut".to_owned(), "https://holdpoint.mill3.local".to_owned());
+        Notice { v: 1, id, at, since: at.to_string(), kind: "cut", text, group: None, request: None, red: false, link }
+    }
+
+    /// The draft is a pipe that nobody reads: whoever opens it hangs.
+    #[test]
+    fn a_disk_that_hangs_holds_up_neither_the_threads_of_connections_nor_the_notice() {
+        let folder = tempfile::tempdir().unwrap();
+        let draft = folder.path().join("test-everybody.draft");
+        assert!(Command::new("mkfifo").arg(&draft).status().unwrap().success());
+        let (carried, is_carried) = mpsc::channel();
+        let disk = thread::spawn(move || {
+            let in_time = is_carried.recv_timeout(Duration::from_secs(20)).is_ok();
+            drop(fs::read(&draft));
+            in_time
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let waiting = Waiting::open(Some(folder.path()), "test");
+            let [everybody, _] = waiting.queues();
+            let notice = notice();
+            let carry = async {
+                assert_eq!(everybody.next().await, notice);
+                carried.send(()).expect("the disk waits");
+            };
+            tokio::join!(waiting.push(&notice), carry);
+        });
+        assert!(disk.join().unwrap(), "the disk hung, and so did everything else");
+    }
 
     #[test]
     fn what_waited_for_a_way_that_is_gone_is_removed_and_nothing_else() {

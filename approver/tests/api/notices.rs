@@ -11,8 +11,9 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use policies::actions::Action;
 use policies::decide::{Command, NewRequest};
-use policies::events::{CutBy, Event, Scope};
+use policies::events::{CutBy, Ending, Event, Scope};
 use policies::requests::Reopening;
+use policies::time::Seconds;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -91,6 +92,35 @@ async fn a_waiting_request_is_told_step_by_step_and_a_cut_to_everybody() {
     stop.cancel();
     tracker.close();
     tracker.wait().await;
+}
+
+#[tokio::test]
+async fn more_time_that_nobody_answers_is_told_step_by_step_too() {
+    let mut stage = Stage::new().await;
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let request = stage.grant("hmi-2", &[Action::Shell]).await;
+    let lease = stage.admit("hmi-2").await.unwrap();
+    let ask = approver::mint::ask(stage.desk.clock().wall());
+    let reason = stage.people.put_text("a valve sticks").await.unwrap();
+    let by = stage.technician.person;
+    stage.desk.act(Command::AskExtension { ask, request, more: Seconds(600), reason, by }).await.unwrap();
+    let heard = listen(&mut stage, &tracker, &stop);
+    let first = &heard.wait_for(1).await[0];
+    assert_eq!(
+        (first.group.as_ref().unwrap().as_str(), first.red, first.request),
+        ("shift-lead", false, Some(request))
+    );
+    assert!(first.text.starts_with("tara asks at hmi-2 10m more, until "), "{}", first.text);
+    assert_eq!(first.link, format!("https://holdpoint.mill3.local/asks/{ask}"));
+    stage.props.turn.pass(Duration::from_secs(600));
+    let second = &heard.wait_for(2).await[1];
+    assert_eq!((second.group.as_ref().unwrap().as_str(), second.red), ("ot-security", true));
+    let due = |stage: &Stage| stage.desk.due(stage.desk.clock().wall()).len();
+    assert_eq!(due(&stage), 2);
+    stage.desk.end(lease, Ending::Left, None).await;
+    stage.props.turn.pass(Duration::from_secs(4 * 3_600));
+    assert_eq!(due(&stage), 0, "nobody answers it any more");
+    stop.cancel();
 }
 
 #[tokio::test]

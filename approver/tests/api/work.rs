@@ -11,6 +11,9 @@ use approver::api::types::{
     reopening_digest,
 };
 use approver::capture::About;
+use approver::floor::{
+    Happened, Look, OpenScreen, ScreenFacts, ScreenPiece, Screens, SeenScreen, WantedScreen, WatchFrame,
+};
 use approver::testing::{Actor, PLANT, Props, enrol, put_up_elsewhere, sign};
 use certs::enrolment::EnrolmentCode;
 use certs::proof::Face;
@@ -297,6 +300,22 @@ async fn a_write_that_is_sent_twice_is_done_once() {
     assert!(statuses.contains(&200) && statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
 }
 
+/// What is remembered of a write is for whoever wrote it: here a salt.
+#[tokio::test]
+async fn the_same_key_of_somebody_else_who_may_the_same_is_another() {
+    let house = House::new().await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let other = house.sign_in(Face::Plant, &house.stage.other_lead).await;
+    let salt = async |who| {
+        let kept: KeptText =
+            house.post_once("/api/v1/texts", who, json!({ "text": "a valve sticks" }), "key-1").await.json();
+        kept.salt
+    };
+    let (first, of_another) = (salt(&lead).await, salt(&other).await);
+    assert_ne!(first, of_another);
+    assert_eq!([salt(&lead).await, salt(&other).await], [first, of_another], "each hears what they themselves did");
+}
+
 /// Each list that grows comes page by page, whole and without anything twice, also while something is added.
 #[tokio::test]
 async fn long_lists_come_in_pages() {
@@ -382,6 +401,95 @@ async fn a_session_is_seen_watched_frozen_cut_and_reopened() {
     assert_eq!(house.post(&format!("{path}/reopen"), &lead, reopen(&theirs)).await.refusal(), "not-you");
     assert_eq!(house.post(&format!("{path}/reopen"), &lead, reopen(&verdict)).await.status, 200);
     assert!(house.stage.desk.with_state(|state| state.cuts.is_empty()));
+}
+
+/// Screens of which each look finds sixteen parts, too large to be on their way all at once.
+#[derive(Default)]
+struct Large(tokio::sync::watch::Sender<()>);
+
+impl Screens for Large {
+    fn changed(&self) -> tokio::sync::watch::Receiver<()> {
+        self.0.subscribe()
+    }
+
+    fn shown(&self, _: WantedScreen) -> Option<ScreenFacts> {
+        let open = [1, 4].map(|connection| OpenScreen { connection, width: 800, height: 600 });
+        Some(ScreenFacts { connection: 4, open: open.to_vec(), width: 800, height: 600, lost: None })
+    }
+
+    fn look(&self, wanted: WantedScreen, seen: SeenScreen) -> Look {
+        let connection = if wanted == WantedScreen::Of(1) { 1 } else { 4 };
+        let piece = |y| ScreenPiece { x: 0, y, png: vec![connection; 2 << 20].into() };
+        let screen = self.shown(wanted).map(|facts| ScreenFacts { connection: connection.into(), ..facts });
+        Look { seen, screen, pieces: (0..16).map(piece).collect(), is_more: false }
+    }
+}
+
+/// Lines of a watched session, taken one by one.
+struct Lines {
+    watching: hyper::Response<hyper::body::Incoming>,
+    lines: approver::watching::Lines,
+}
+
+impl Lines {
+    async fn next(&mut self) -> Option<WatchLine> {
+        loop {
+            if let Some(line) = self.lines.next_line().unwrap() {
+                return Some(line);
+            }
+            self.lines.push(&self.watching.frame().await?.unwrap().into_data().unwrap()).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_takes_pictures_slowly_hears_at_once_what_happens_and_that_it_is_over() {
+    let house = House::new().await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    house.stage.grant("hmi-2", &[Action::Shell]).await;
+    let lease = house.stage.admit("hmi-2").await.unwrap();
+    let floor = &house.stage.props.floor;
+    *floor.screens.lock().unwrap() = Arc::new(Large::default());
+    let watch = format!("/api/v1/sessions/{}/watch?pictures=true&screen=1", lease.session());
+    let proof = house.proof(&lead, "GET", &watch, b"");
+    let watching = house.plant.call("GET", &watch, Some(&lead.signed_in.token), Some(proof), "").await;
+    let mut lines = Lines { watching, lines: approver::watching::Lines::default() };
+    // The first of sixteen is on its way.
+    loop {
+        match lines.next().await.expect("it goes on") {
+            WatchLine::Vnc { screen: Some(screen) } => {
+                assert_eq!((screen.connection, screen.open.len()), (1, 2), "the one that was asked for");
+            }
+            WatchLine::Picture { .. } => break,
+            _ => {}
+        }
+    }
+    let happened = Happened { at: house.stage.desk.clock().wall(), words: "clicked at 1,2".into(), refused: false };
+    floor.frames.send(WatchFrame::Happened(happened.clone())).unwrap();
+    let mut pictures = 0;
+    loop {
+        match lines.next().await.expect("it goes on") {
+            WatchLine::Picture { .. } => pictures += 1,
+            WatchLine::Happened { .. } => break,
+            _ => {}
+        }
+    }
+    assert!(pictures < 8, "what happens came behind {pictures} parts of a picture");
+    // Much happened last, and none of it waits for a picture any more.
+    for _ in 0..14 {
+        floor.frames.send(WatchFrame::Happened(happened.clone())).unwrap();
+    }
+    floor.over.cancel();
+    floor.frames.send(WatchFrame::Over(Ending::Left)).unwrap();
+    let mut pictures = 0;
+    loop {
+        match lines.next().await.expect("an end with words") {
+            WatchLine::Picture { .. } => pictures += 1,
+            WatchLine::Over { .. } => break,
+            _ => {}
+        }
+    }
+    assert!(pictures < 8, "that it is over came behind {pictures} parts of a picture");
 }
 
 /// The next line about how a watched session stands.

@@ -235,7 +235,13 @@ pub enum Command {
         reopening: Reopening,
         verdict: Signed<VerdictStatement>,
     },
+    /// Lapses and removals, and guests who are gone.
     Sweep,
+    /// Of these requests the time to be accepted is over, which for each was to end then: as somebody measured who does not
+    /// go by a clock that is set.
+    LeaveUnaccepted {
+        due: Vec<(RequestId, Timestamp)>,
+    },
     StartNode {
         node: NodeId,
         version: String,
@@ -375,6 +381,7 @@ impl State {
             Command::Cut { cut, scope, by, at } => self.decide_cut(*cut, scope, by, *at),
             Command::Reopen { reopening, verdict } => self.decide_reopen(reopening, verdict, now),
             Command::Sweep => Ok(self.decide_sweep(now)),
+            Command::LeaveUnaccepted { due } => Ok(self.leave_unaccepted(due, now)),
             Command::StartNode { node, version } => {
                 let mut events = vec![Event::NodeStarted { node: node.clone(), version: version.clone() }];
                 events.extend(self.crashed_sessions(node));

@@ -363,10 +363,14 @@ impl State {
         Ok(vec![Event::Accepted { request: id, by, until }])
     }
 
-    /// What nobody accepted in time, each once.
-    fn not_accepted(&self, now: Timestamp) -> impl Iterator<Item = Event> + '_ {
-        let due = self.cases.values().filter(move |case| self.is_not_accepted(case, now));
-        due.map(|case| Event::NotAccepted { request: case.request.id, then: case.rule.unaccepted.then })
+    /// Each once, and where nobody accepted it or came to stand for it since that was measured.
+    pub(super) fn leave_unaccepted(&self, due: &[(RequestId, Timestamp)], now: Timestamp) -> Vec<Event> {
+        let stands = |(id, acts): &(RequestId, Timestamp)| {
+            let case = self.cases.get(id).filter(|case| !case.unaccepted)?;
+            let is_current = case.is_current(now) && !case.has_lapsed(now);
+            (is_current && self.next_handover(case)?.acts == *acts).then_some((*id, case.rule.unaccepted.then))
+        };
+        due.iter().filter_map(stands).map(|(request, then)| Event::NotAccepted { request, then }).collect()
     }
 
     /// Whether its time to be accepted is over at `now`, and nothing came of that yet.
@@ -513,7 +517,6 @@ impl State {
             .values()
             .filter(|case| case.has_lapsed(now))
             .map(|case| Event::Lapsed { request: case.request.id })
-            .chain(self.not_accepted(now))
             .chain(self.guests_gone(now))
             .chain(self.removals(now))
             .collect()

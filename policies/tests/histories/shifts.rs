@@ -34,6 +34,7 @@ enum Turn {
     Accept { who: usize, which: usize },
     Extend { which: usize },
     Connect { who: usize },
+    Stop,
     Restart,
     Sweep,
 }
@@ -47,10 +48,18 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
         8 => (0_usize..4, 0_usize..3).prop_map(|(who, which)| Turn::Accept { who, which }),
         1 => (0_usize..3).prop_map(|which| Turn::Extend { which }),
         4 => (0_usize..2).prop_map(|who| Turn::Connect { who }),
-        1 => Just(Turn::Restart),
+        1 => Just(Turn::Stop),
+        2 => Just(Turn::Restart),
         4 => Just(Turn::Sweep),
     ];
     prop::collection::vec(turn, 1..90)
+}
+
+/// What a Desk whose clock is never set finds unaccepted.
+fn unaccepted(world: &World) -> Command {
+    let cases = world.state.cases.iter().filter(|(_, case)| world.state.is_not_accepted(case, world.now));
+    let acts = |case| world.state.next_handover(case).expect("it is over").acts;
+    Command::LeaveUnaccepted { due: cases.map(|(id, case)| (*id, acts(case))).collect() }
 }
 
 /// Who stands for what until when, and who is on duty until when.
@@ -60,7 +69,8 @@ struct Model {
     covered: BTreeMap<RequestId, Timestamp>,
     duty: BTreeMap<PersonId, Timestamp>,
     unaccepted: BTreeSet<RequestId>,
-    started: Timestamp,
+    still: Vec<(Timestamp, Timestamp)>,
+    stopped: Option<Timestamp>,
     seen: BTreeMap<&'static str, usize>,
 }
 
@@ -68,9 +78,8 @@ impl Model {
     fn new(then: Then) -> Self {
         let word = if then == Then::End { "end" } else { "freeze" };
         let world = World::on(&plant(word));
-        let started = Timestamp::MIN;
-        let (covered, duty, unaccepted, seen) = Default::default();
-        Self { world, then, covered, duty, unaccepted, started, seen }
+        let (covered, duty, unaccepted, still, stopped, seen) = Default::default();
+        Self { world, then, covered, duty, unaccepted, still, stopped, seen }
     }
 
     fn act(&mut self, command: &Command) {
@@ -85,8 +94,12 @@ impl Model {
         self.duty.get(&who).copied().filter(|until| self.world.now < *until)
     }
 
-    fn acts(&self, request: RequestId) -> Timestamp {
-        seconds_later(self.covered[&request].max(self.started), AFTER)
+    /// Whether the gate ran for the rule's time since somebody stood for it.
+    fn is_late(&self, request: RequestId) -> bool {
+        let since = self.covered[&request];
+        let passed = |from: Timestamp, until: Timestamp| until.duration_since(from.max(since)).as_secs().max(0);
+        let still: i64 = self.still.iter().map(|(from, until)| passed(*from, *until)).sum();
+        passed(since, self.world.now) - still >= AFTER && since <= self.world.now
     }
 
     fn judge(&mut self, event: &Event) {
@@ -116,7 +129,7 @@ impl Model {
             }
             Event::NotAccepted { request, then } => {
                 assert_eq!(*then, self.then);
-                assert!(self.acts(*request) <= now, "not before its time");
+                assert!(self.is_late(*request), "not before its time");
                 assert!(self.unaccepted.insert(*request), "once");
             }
             Event::Started { request, .. } => {
@@ -148,12 +161,18 @@ impl Model {
                 let admission = self.world.door(*who);
                 self.act(&Command::Admit(admission));
             }
+            Turn::Stop => {
+                self.act(&Command::StopNode { node: label("gate-1") });
+                self.stopped = Some(self.world.now);
+            }
             Turn::Restart => {
+                let since = self.stopped.take().or(self.world.state.newest).unwrap_or(self.world.now);
                 self.act(&Command::StartNode { node: label("gate-1"), version: "1".into() });
-                self.started = self.world.now;
+                self.still.push((since, self.world.now));
             }
             Turn::Sweep => {
                 self.act(&Command::Sweep);
+                self.act(&unaccepted(&self.world));
                 self.nothing_stays_that_nobody_accepted();
             }
         }
@@ -212,7 +231,7 @@ impl Model {
     fn nothing_stays_that_nobody_accepted(&self) {
         let now = self.world.now;
         for (id, case) in &self.world.state.cases {
-            if case.is_current(now) && !case.has_lapsed(now) && self.acts(*id) <= now {
+            if case.is_current(now) && !case.has_lapsed(now) && self.is_late(*id) {
                 assert!(case.unaccepted && self.then == Then::Freeze, "{id} goes on, and nobody stands for it");
             }
         }
@@ -339,13 +358,13 @@ fn what_nobody_accepts_is_frozen_until_somebody_does() {
     let (mut world, id) = given_before_the_change("freeze");
     let due = seconds_later(two_o_clock(), AFTER);
     world.now = seconds_later(due, -1);
-    assert_eq!(world.state.decide(&Command::Sweep, world.now), Ok(Vec::new()));
+    assert_eq!(world.state.decide(&unaccepted(&world), world.now), Ok(Vec::new()));
     assert!(world.connects().is_ok());
     world.now = due;
-    world.must(&Command::Sweep);
+    world.must(&unaccepted(&world));
     assert!(world.state.cases[&id].unaccepted);
     assert_eq!(world.connects(), Err(Refusal::NotAccepted(target_name(0))));
-    assert_eq!(world.state.decide(&Command::Sweep, world.now), Ok(Vec::new()), "said once");
+    assert_eq!(world.state.decide(&unaccepted(&world), world.now), Ok(Vec::new()), "said once");
     world.must(&Command::ComeOnDuty { person: person(LEADS[1]) });
     world.must(&Command::Accept { request: id, by: person(LEADS[1]) });
     assert!(world.connects().is_ok());
@@ -355,7 +374,7 @@ fn what_nobody_accepts_is_frozen_until_somebody_does() {
 fn what_nobody_accepts_ends_where_the_rule_says_so() {
     let (mut world, id) = given_before_the_change("end");
     world.now = seconds_later(two_o_clock(), AFTER);
-    world.must(&Command::Sweep);
+    world.must(&unaccepted(&world));
     assert_eq!(world.state.cases[&id].standing, RequestStanding::NotAccepted);
     assert_eq!(world.connects(), Err(Refusal::GrantNotAccepted(target_name(0))));
     world.must(&Command::ComeOnDuty { person: person(LEADS[1]) });
@@ -369,9 +388,40 @@ fn a_gate_that_stood_still_over_a_change_gives_time_to_accept() {
     let (mut world, id) = given_before_the_change("end");
     world.now = seconds_later(two_o_clock(), 3_600);
     world.must(&Command::StartNode { node: label("gate-1"), version: "1".into() });
-    assert_eq!(world.state.decide(&Command::Sweep, world.now), Ok(Vec::new()));
+    assert_eq!(world.state.decide(&unaccepted(&world), world.now), Ok(Vec::new()));
     let left = world.state.handover(&world.state.cases[&id], world.now).unwrap();
     assert_eq!((left.since, left.acts), (world.now, seconds_later(world.now, AFTER)));
+}
+
+#[test]
+fn a_restart_in_the_middle_of_it_gives_back_the_time_that_it_took_and_no_more() {
+    let (mut world, id) = given_before_the_change("end");
+    world.now = seconds_later(two_o_clock(), 20 * 60);
+    world.must(&Command::StopNode { node: label("gate-1") });
+    world.now = seconds_later(world.now, 5 * 60);
+    world.must(&Command::StartNode { node: label("gate-1"), version: "1".into() });
+    let left = |world: &World| world.state.handover(&world.state.cases[&id], world.now).unwrap();
+    assert_eq!((left(&world).since, left(&world).acts), (two_o_clock(), seconds_later(two_o_clock(), AFTER + 5 * 60)));
+    for _ in 0..3 {
+        world.now = seconds_later(world.now, 60);
+        world.must(&Command::StartNode { node: label("gate-1"), version: "1".into() });
+        world.must(&Command::ComeOnDuty { person: person(LEADS[1]) });
+    }
+    assert_eq!(
+        left(&world).acts,
+        seconds_later(two_o_clock(), AFTER + 5 * 60 + 3 * 60),
+        "killed, and not known before"
+    );
+}
+
+#[test]
+fn what_somebody_accepts_while_it_is_written_down_that_nobody_did_stays() {
+    let (mut world, id) = given_before_the_change("end");
+    world.now = seconds_later(two_o_clock(), AFTER);
+    let late = unaccepted(&world);
+    world.must(&Command::ComeOnDuty { person: person(LEADS[1]) });
+    world.must(&Command::Accept { request: id, by: person(LEADS[1]) });
+    assert_eq!(world.state.decide(&late, world.now), Ok(Vec::new()));
 }
 
 #[test]

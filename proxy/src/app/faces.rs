@@ -55,6 +55,8 @@ impl App {
         let died = |cause: io::Error| Reason::Died(format!("sessions have no threads: {cause}"));
         let lanes = Lanes::start(&self.tracker).map_err(died)?;
         let face = self.ssh_face(keys, gate.clone(), lanes.clone());
+        let strangers = Arc::clone(face.strangers());
+        self.keep(self.headroom.clone().while_gone(move || strangers.turn_out_all()));
         let has_tcp = !shared.is_empty() || !tls.is_empty();
         let tcp = has_tcp.then(|| self.tcp_face(keys, gate.clone(), lanes, &face)).transpose()?;
         let parts = self.api_parts(keys, &gate, tcp.clone())?;

@@ -13,6 +13,7 @@ use recordings::block::Keyframe;
 use recordings::notes::Size;
 use recordings::screen::DEFAULT_SIZE;
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
 use super::screens::Screens;
 
@@ -31,6 +32,7 @@ const BEHIND_MAX: usize = 32;
 pub(crate) struct Gallery {
     stage: Mutex<Stage>,
     screens: Arc<Screens>,
+    over: CancellationToken,
     seats: AtomicUsize,
 }
 
@@ -130,6 +132,7 @@ impl Gallery {
     /// The session is over.
     pub(crate) fn over(&self, ending: &Ending) {
         self.screens.close_all();
+        self.over.cancel();
         self.stage().send(|| WatchFrame::Over(ending.clone()));
     }
 
@@ -143,7 +146,7 @@ impl Gallery {
         let gallery = Arc::clone(self);
         let seat = Box::new(Seat::take(Arc::clone(self)));
         let (screen, happened, frames) = WatchFrames::join(Box::new(move || gallery.stage().join()));
-        Watch { screen, happened, frames, screens: Arc::clone(&self.screens) as _, seat }
+        Watch { screen, happened, frames, screens: Arc::clone(&self.screens) as _, over: self.over.clone(), seat }
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use approver::floor::{self, Look, ScreenFacts, ScreenPiece, SeenScreen};
+use approver::floor::{self, Look, OpenScreen, ScreenFacts, ScreenPiece, SeenScreen, WantedScreen};
 use bytes::Bytes;
 use tokio::sync::watch;
 
@@ -56,14 +56,30 @@ impl Screens {
         self.changed.send_replace(());
     }
 
-    /// The newest connection's on which something was drawn, so that one that asks for no picture hides none; and how many
-    /// are open.
-    fn newest(&self) -> Option<(u32, usize, Arc<Canvas>)> {
-        let open = lock(&self.open);
-        let drawn = open.iter().rev().find(|(_, screen)| screen.canvas.is_drawn());
-        let (connection, screen) = drawn.or_else(|| open.last_key_value())?;
-        Some((*connection, open.len(), Arc::clone(&screen.canvas)))
+    /// Those that are open, the oldest first.
+    pub(crate) fn open(&self) -> Vec<OpenScreen> {
+        lock(&self.open).iter().map(|(connection, screen)| open_screen(*connection, &screen.canvas)).collect()
     }
+
+    /// The one that is wanted, or the newest connection's on which something was drawn, so that one that asks for no picture
+    /// hides none; and those that are open.
+    fn find(&self, wanted: WantedScreen) -> Option<(u32, Arc<Canvas>, Vec<OpenScreen>)> {
+        let open = lock(&self.open);
+        let chosen = match wanted {
+            WantedScreen::Of(connection) => open.get_key_value(&connection),
+            WantedScreen::Newest => None,
+        };
+        let drawn = || open.iter().rev().find(|(_, screen)| screen.canvas.is_drawn());
+        let (connection, screen) = chosen.or_else(drawn).or_else(|| open.last_key_value())?;
+        let (connection, canvas) = (*connection, Arc::clone(&screen.canvas));
+        drop(open);
+        Some((connection, canvas, self.open()))
+    }
+}
+
+fn open_screen(connection: u32, canvas: &Canvas) -> OpenScreen {
+    let (width, height, _) = canvas.standing();
+    OpenScreen { connection, width, height }
 }
 
 impl floor::Screens for Screens {
@@ -71,14 +87,14 @@ impl floor::Screens for Screens {
         self.changed.subscribe()
     }
 
-    fn shown(&self) -> Option<ScreenFacts> {
-        let (connection, connections, canvas) = self.newest()?;
+    fn shown(&self, wanted: WantedScreen) -> Option<ScreenFacts> {
+        let (connection, canvas, open) = self.find(wanted)?;
         let (width, height, lost) = canvas.standing();
-        Some(ScreenFacts { connection, connections, width, height, lost })
+        Some(ScreenFacts { connection, open, width, height, lost })
     }
 
-    fn look(&self, seen: SeenScreen) -> Look {
-        let Some((connection, connections, canvas)) = self.newest() else {
+    fn look(&self, wanted: WantedScreen, seen: SeenScreen) -> Look {
+        let Some((connection, canvas, open)) = self.find(wanted) else {
             return Look { seen: SeenScreen::default(), screen: None, pieces: Vec::new(), is_more: false };
         };
         let SeenScreen { connection: before, sizes, stamp, begun, row } = seen;
@@ -88,7 +104,7 @@ impl floor::Screens for Screens {
         Look {
             seen: SeenScreen { connection, sizes, stamp, begun, row },
             is_more,
-            screen: Some(ScreenFacts { connection, connections, width, height, lost }),
+            screen: Some(ScreenFacts { connection, open, width, height, lost }),
             pieces: pieces.iter().map(|piece| ScreenPiece { x: piece.x, y: piece.y, png: png(piece) }).collect(),
         }
     }
@@ -249,7 +265,7 @@ mod tests {
     async fn once(screens: &Screens, is: impl Fn(&Look) -> bool) -> Look {
         let mut changed = screens.changed();
         loop {
-            let look = screens.look(SeenScreen::default());
+            let look = screens.look(WantedScreen::Newest, SeenScreen::default());
             if is(&look) {
                 return look;
             }
@@ -267,22 +283,36 @@ mod tests {
     #[tokio::test]
     async fn the_newest_screen_is_shown_and_the_one_before_when_it_closes() {
         let screens = Screens::default();
-        assert_eq!(screens.shown(), None);
+        assert_eq!(screens.shown(WantedScreen::Newest), None);
         screens.said(3, hello([1, 2, 3]));
         let first = once(&screens, |look| !look.pieces.is_empty()).await;
         assert_eq!(pixels(&first.pieces[0]), [1, 2, 3, 1, 2, 3]);
-        let facts = ScreenFacts { connection: 3, connections: 1, width: 2, height: 1, lost: None };
-        assert_eq!((first.screen, screens.shown()), (Some(facts.clone()), Some(facts)));
+        let open = |connection| OpenScreen { connection, width: 2, height: 1 };
+        let facts = ScreenFacts { connection: 3, open: vec![open(3)], width: 2, height: 1, lost: None };
+        assert_eq!((first.screen, screens.shown(WantedScreen::Newest)), (Some(facts.clone()), Some(facts)));
         screens.said(5, hello([7, 8, 9]));
         let second = once(&screens, |look| look.seen.connection == 5 && !look.pieces.is_empty()).await;
         assert_eq!(pixels(&second.pieces[0]), [7, 8, 9, 7, 8, 9]);
-        assert_eq!(second.screen.map(|facts| facts.connections), Some(2));
+        assert_eq!(second.screen.map(|facts| facts.open), Some(vec![open(3), open(5)]));
+        let chosen = |seen| screens.look(WantedScreen::Of(3), seen);
+        let older = chosen(second.seen);
+        assert_eq!(
+            (older.seen.connection, pixels(&older.pieces[0])),
+            (3, vec![1, 2, 3, 1, 2, 3]),
+            "who wants it sees it"
+        );
+        assert_eq!(chosen(older.seen).pieces, []);
+        assert_eq!(
+            screens.look(WantedScreen::Of(4), SeenScreen::default()).seen.connection,
+            5,
+            "nobody's is the newest"
+        );
         screens.close(5);
-        let again = screens.look(second.seen);
+        let again = screens.look(WantedScreen::Newest, second.seen);
         assert_eq!((again.seen.connection, pixels(&again.pieces[0])), (3, vec![1, 2, 3, 1, 2, 3]), "the whole of it");
-        assert_eq!(screens.look(again.seen).pieces, []);
+        assert_eq!(screens.look(WantedScreen::Newest, again.seen).pieces, []);
         screens.close(3);
-        assert_eq!(screens.look(again.seen).screen, None);
+        assert_eq!(screens.look(WantedScreen::Newest, again.seen).screen, None);
     }
 
     #[tokio::test]

@@ -1,15 +1,17 @@
 //! What the plant's own systems are told: by rsyslog as Debian has it, in a file, and to whoever pulls. Nothing is lost when
 //! either side is killed, and nothing is in it that must stay in the plant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use policies::people::Kind;
+use rustix::process::Signal;
 use serde_json::Value;
 use tests::peers::peer;
 use tests::syslogd::Syslogd;
-use tests::{Options, Plant, eventually, holdpoint, json, log_in, run, text};
+use tests::{Options, Plant, eventually, holdpoint, json, log_in, run, start, text};
 
 fn plant(receivers: &[String]) -> Plant {
     let mut plant = Plant::ready(Options::default());
@@ -181,6 +183,151 @@ fn whoever_pulls_goes_on_where_they_left_off() {
     assert_eq!(other[1]["cursor"], all[0]["cursor"]);
     holdpoint(&plant, "rita", &["feed", "--from", "x y"]).refused(2, "is no cursor");
     holdpoint(&plant, "rita", &["feed", "--from", "x"]).refused(2, "is no cursor");
+}
+
+/// A receiver that is a file, and what it has, with how often each cursor came.
+fn in_a_file(folder: &Path) -> (PathBuf, String) {
+    let file = folder.join("feed.jsonl");
+    let configured = format!("\n[[feed.file]]\nname = \"here\"\npath = \"{}\"\n", file.display());
+    (file, configured)
+}
+
+fn lines_in(file: &Path) -> Vec<Value> {
+    let said = fs::read_to_string(file).unwrap_or_default();
+    let whole = said.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    whole.map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+/// How often each entry of the journal came.
+fn entries_in(file: &Path) -> BTreeMap<u64, usize> {
+    let mut entries = BTreeMap::new();
+    for entry in lines_in(file).iter().filter_map(|line| line["journal"].as_u64()) {
+        *entries.entry(entry).or_insert(0) += 1;
+    }
+    entries
+}
+
+fn newest_entry(plant: &Plant) -> u64 {
+    pulled(plant, &[]).iter().filter_map(|line| line["journal"].as_u64()).max().expect("entries")
+}
+
+/// As a bad disk does.
+fn change_a_byte(file: &Path, place: usize) {
+    let mut bytes = fs::read(file).expect("a file");
+    bytes[place] ^= 0x04;
+    fs::write(file, bytes).expect("a file");
+}
+
+#[test]
+fn a_spool_that_a_disk_changed_is_set_aside_and_the_journal_is_told_once_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, configured) = in_a_file(folder.path());
+    let mut plant = plant(&[configured]);
+    worked(&plant);
+    let before = pulled(&plant, &[]);
+    let newest = newest_entry(&plant);
+    eventually("it has everything", || entries_in(&file).contains_key(&newest));
+    plant.stop();
+    let state = plant.data().join("state");
+    let spool = fs::read_dir(state.join("feed")).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let spool = spool.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")).max().expect("a file");
+    // The end of a line in its middle: so two lines are none.
+    let lines = fs::read(&spool).expect("a file");
+    let ends: Vec<usize> = lines.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+    change_a_byte(&spool, ends[ends.len() / 2]);
+    let kept = fs::read(&spool).expect("a file");
+    plant.serve();
+    let said = plant.gate().said();
+    assert!(
+        said.contains("the feed's spool cannot be read: it is set aside") && said.contains("is damaged at byte"),
+        "{said}"
+    );
+    let names = || fs::read_dir(&state).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let aside = names().find(|path| path.display().to_string().contains("feed.set-aside-")).expect("it is set aside");
+    assert_eq!(fs::read(aside.join(spool.file_name().expect("a name"))).expect("a file"), kept, "as it was found");
+
+    let after = pulled(&plant, &[]);
+    let entries: Vec<u64> = after.iter().filter_map(|line| line["journal"].as_u64()).collect();
+    assert_eq!(entries, (0..entries.len() as u64).collect::<Vec<_>>(), "all that the journal has, in order");
+    assert!(entries.last() > Some(&newest));
+    eventually("the receiver has all of it once more", || {
+        entries_in(&file).values().filter(|times| **times == 2).count() as u64 > newest
+    });
+    let last = text(&before[before.len() - 1]["cursor"]);
+    let late = pulled(&plant, &["--from", &last]);
+    assert_eq!((ids(&late)[0], &late[1]["journal"]), ("HP1905", &Value::from(0)), "whoever pulls reads that, and all");
+}
+
+#[test]
+fn a_cursor_that_a_disk_changed_is_not_believed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, configured) = in_a_file(folder.path());
+    let mut plant = plant(&[configured]);
+    worked(&plant);
+    let newest = newest_entry(&plant);
+    eventually("it has everything", || entries_in(&file).contains_key(&newest));
+    plant.stop();
+    let cursor = plant.data().join("state/feed/cursors/here");
+    let kept = fs::read_to_string(&cursor).expect("a cursor");
+    // The first digit of how far it came.
+    change_a_byte(&cursor, kept.find('-').expect("a cursor") + 1);
+    plant.serve();
+    eventually("it has everything once more", || entries_in(&file).get(&newest) == Some(&2));
+    assert!(plant.gate().said().contains("a receiver's cursor cannot be read"), "{}", plant.gate().said());
+    assert!(entries_in(&file).range(..=newest).all(|(_, times)| *times == 2));
+}
+
+/// A file that whoever writes it stands still at: a pipe that nobody reads.
+fn hangs(file: &Path) {
+    run(Command::new("mkfifo").arg(file), b"").ok();
+}
+
+#[test]
+fn what_was_sent_and_not_noted_when_the_gate_was_killed_comes_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, configured) = in_a_file(folder.path());
+    let mut plant = plant(&[configured]);
+    let newest = newest_entry(&plant);
+    eventually("it has everything", || entries_in(&file).contains_key(&newest));
+    let cursor = plant.data().join("state/feed/cursors/here");
+    eventually("that is noted", || {
+        let last = lines_in(&file).last().map(|line| text(&line["cursor"])).expect("a line");
+        fs::read_to_string(&cursor).is_ok_and(|noted| noted.starts_with(&last))
+    });
+    let draft = cursor.with_extension("draft");
+    hangs(&draft);
+    let noted = lines_in(&file).len();
+    worked(&plant);
+    let newest = newest_entry(&plant);
+    eventually("something was sent", || lines_in(&file).len() > noted);
+    plant.kill();
+    let cursors = |lines: &[Value]| lines.iter().map(|line| text(&line["cursor"])).collect::<Vec<_>>();
+    let unnoted = cursors(&lines_in(&file)[noted..]);
+    fs::remove_file(&draft).expect("the pipe");
+    plant.serve();
+    eventually("it has everything", || entries_in(&file).contains_key(&newest));
+    let again = cursors(&lines_in(&file)[noted + unnoted.len()..]);
+    assert_eq!(again[..unnoted.len()], unnoted, "by the same cursors, and then what follows");
+    assert!(entries_in(&file).keys().copied().take(newest as usize).eq(0..newest), "nothing is missing");
+}
+
+#[test]
+fn whoever_pulls_and_is_killed_before_they_noted_it_gets_it_again() {
+    let plant = plant(&[]);
+    let state = plant.person("rita").path("cursor");
+    let keeps = ["--state", state.to_str().expect("a path")];
+    pulled(&plant, &keeps);
+    worked(&plant);
+    eventually("it can be pulled", || ids(&pulled(&plant, &[])).contains(&"HP1402"));
+    let draft = state.with_extension("draft");
+    hangs(&draft);
+    let mut client = start(&mut plant.as_person("rita", &["feed", "--follow", keeps[0], keeps[1]]));
+    client.until("HP1402");
+    client.signal(Signal::KILL);
+    let before = client.ends().out();
+    fs::remove_file(&draft).expect("the pipe");
+    let before: Vec<Value> = before.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(pulled(&plant, &keeps)[..before.len()], before[..]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod connections;
 mod crash;
 mod dry_run;
 mod endings;
+mod escalation;
 mod evidence;
 mod feed;
 mod file_check;
@@ -41,6 +42,5 @@ mod whole_job;
 mod witness;
 mod witnessed;
 
-#[allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
 #[path = "../../../recordings/tests/support/mod.rs"]
 mod support;

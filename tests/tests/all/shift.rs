@@ -21,8 +21,13 @@ fn soon() -> (Timestamp, String) {
 
 /// A plant whose shift changes in a minute, and a grant that was given before.
 fn before_the_change(rule: &str, later: Vec<&'static str>) -> (Plant, Timestamp, String) {
+    before_the_change_and("6s", rule, later)
+}
+
+/// The same, with what the rule gives somebody to accept it.
+fn before_the_change_and(after: &str, rule: &str, later: Vec<&'static str>) -> (Plant, Timestamp, String) {
     let (change, plant) = soon();
-    let rule = format!("idle = \"4h\"\nunaccepted_after = \"6s\"\n{rule}");
+    let rule = format!("idle = \"4h\"\nunaccepted_after = \"{after}\"\n{rule}");
     let mut plant = Plant::enrolled(Options { plant, rule, later, ..Options::default() });
     let request = plant.grant("tess", "hmi-2", &[Action::Shell], Seconds(3_600));
     plant.log_in("tess");
@@ -99,6 +104,34 @@ fn what_nobody_accepts_ends_where_the_rule_says_so_and_the_technician_reads_why(
     assert!(cards.contains(&request) && cards.contains("ended: nobody accepted it"), "{cards}");
     let sessions = json(&plant, "lee", &["sessions", "--all"]).to_string();
     assert!(sessions.contains("not-accepted"), "{sessions}");
+    plant.stop();
+    plant.evidence().both_say(0);
+}
+
+#[test]
+fn a_restart_in_the_middle_gives_back_the_time_that_it_took_and_begins_nothing_anew() {
+    let (mut plant, change, request) = before_the_change_and("30s", "unaccepted = \"end\"", Vec::new());
+    the_shift_changes(change);
+    let restart = change + SignedDuration::from_secs(20);
+    eventually("some of the time is over", || Timestamp::now() >= restart);
+    plant.stop();
+    let stopped = Timestamp::now();
+    plant.serve();
+    let stood_still = Timestamp::now().duration_since(stopped) + SignedDuration::from_secs(2);
+    log_in(&plant, "lee");
+    let ended = || {
+        let feed = holdpoint(&plant, "lee", &["feed"]).ok().out();
+        let lines = feed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let mut of_it = lines.filter(|line| line["id"] == "HP1316" && line["about"]["request"] == request.as_str());
+        of_it.next().map(|line| text(&line["time"]).parse::<Timestamp>().expect("a time"))
+    };
+    eventually("nobody accepted it", || ended().is_some());
+    let (at, due) = (ended().expect("it is there"), change + SignedDuration::from_secs(30));
+    // The clerk looks every five seconds.
+    assert!(
+        due <= at && at <= due + stood_still + SignedDuration::from_secs(6),
+        "{at}, due at {due} and {stood_still} later"
+    );
     plant.stop();
     plant.evidence().both_say(0);
 }

@@ -136,6 +136,9 @@ fn memory_that_runs_out_closes_the_vendor_face_and_neither_sessions_nor_the_plan
         held.read_exact(&mut back).is_ok_and(|()| back == words)
     };
     assert!(echoes(b"before"));
+    let mut waiting = TcpStream::connect(plant.faces.ssh[0]).expect("it listens");
+    waiting.set_read_timeout(Some(Duration::from_secs(30))).expect("a time");
+    assert!(waiting.read(&mut [0; 256]).is_ok_and(|read| read > 0), "it is greeted, and says nothing");
     // Another program takes what the machine has; 46 MiB are left.
     let hog = start(
         Command::new(python)
@@ -150,6 +153,13 @@ fn memory_that_runs_out_closes_the_vendor_face_and_neither_sessions_nor_the_plan
         stranger.read(&mut [0; 4]).is_ok_and(|read| read > 0)
     };
     eventually("nobody is let in", || !greeted());
+    // What it was still to read, and then the end, which it would have had to wait a minute for.
+    let turned_out = std::iter::repeat_with(|| waiting.read(&mut [0; 4096])).find(|read| !matches!(read, Ok(1..)));
+    let turned_out = turned_out.expect("it goes on without end");
+    assert!(
+        !turned_out.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+        "{turned_out:?}"
+    );
     let alarms = || json(&plant, "lee", &["status"])["alarms"].to_string();
     eventually("it is an alarm", || alarms().contains("\"memory\""));
     assert!(echoes(b"during"));

@@ -300,9 +300,30 @@ fn an_operator_sees_the_screen_as_it_stands_and_as_it_changes() {
     browser.says("This is the newest of 2 screens that are open.");
     let _green = screen.paint(GREEN, [300, 200, 100, 100]);
     browser.until("document.getElementById('picture').getContext('2d').getImageData(350, 250, 1, 1).data[1] > 120");
-    drop(second);
+
+    // Either can be chosen, on the session's page and where it is watched, and who watches goes on watching.
+    browser.open(&format!("/sessions/{session}"));
+    browser.says("Screens that are open");
+    browser.look("session-screens");
+    browser.evaluate("document.querySelector('button[name=screen]').click()");
+    browser.says("of 2 that are open.");
     browser.until(&shows(GREEN, 350, 250));
+    let pressed = |which: &str| format!("document.querySelector('#screens button:{which}').ariaPressed === 'true'");
+    browser.until(&pressed("nth-child(2)"));
+    browser.look("watch-screen-chosen");
+    browser.evaluate("document.querySelector('#screens button:last-child').click()");
+    browser.until(&pressed("last-child"));
+    browser.until("document.getElementById('picture').getContext('2d').getImageData(350, 250, 1, 1).data[1] > 120");
+    browser.until(&format!("!{}", shows(GREEN, 350, 250)));
+    drop(second);
+    browser.says("which you chose, is closed. This is the newest.");
+    browser.until(&shows(GREEN, 350, 250));
+    browser.look("watch-screen-closed");
+    let watchers = json(&plant, "lee", &["sessions"])["sessions"][0]["watchers"].clone();
+    assert_eq!(watchers.as_array().map(Vec::len), Some(1), "{watchers}");
+    browser.click("The newest screen");
     browser.until("document.getElementById('pictured').hidden");
+    browser.until("document.getElementById('screens').hidden");
     browser.look("watch-screen-green");
     let complaints = browser.complaints().to_string();
     assert!(!complaints.contains("Content Security Policy"), "{complaints}");

@@ -31,6 +31,8 @@ struct Session {
     idle: String,
     /// How often an escort says that they are there; empty where the rule demands none.
     tap: String,
+    /// Its screens over VNC, where there are several: the number of each, and what it is.
+    screens: Vec<(u32, String)>,
     /// What operators wrote to the technician, and when.
     told: Vec<(String, String)>,
     handover: String,
@@ -65,6 +67,7 @@ async fn of_session(pages: &Pages, inside: &Inside, id: &str) -> Result<Session,
         handover: handover.map(|left| words::handover(left, now, &time_zone)).unwrap_or_default(),
         is_late: handover.is_some_and(|left| left.red),
         at_work: board::at_work(&session, card.as_ref(), now),
+        screens: session.live.as_ref().map(|live| words::screens(&live.screens)).unwrap_or_default(),
         idle: session
             .live
             .map(|live| words::length(i64::try_from(live.idle_seconds).unwrap_or(i64::MAX)))
@@ -88,16 +91,21 @@ struct Watch {
     id: String,
     at_work: board::AtWork,
     tap: String,
+    /// The number of the screen over VNC that was chosen; empty where the newest is wanted.
+    screen: String,
 }
 
 pub(super) async fn watch(State(pages): State<Pages>, Path(id): Path<String>, sent: Posted) -> Response {
-    let inside = sent.inside;
-    pages.shown(&inside, to_watch(&pages, &inside, &id).await).await
+    let Posted { inside, fields } = sent;
+    pages.shown(&inside, to_watch(&pages, &inside, &id, &fields).await).await
 }
 
-async fn to_watch(pages: &Pages, inside: &Inside, id: &str) -> Result<Watch, Said> {
+async fn to_watch(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -> Result<Watch, Said> {
+    let chosen = fields.get("screen");
+    let screen = if chosen.is_empty() { None } else { Some(chosen.parse::<u32>()) };
+    let screen = screen.transpose().map_err(|_| Said::mistake("this is the number of no screen"))?;
     let Session { top, id, at_work, tap, .. } = of_session(pages, inside, id).await?;
-    Ok(Watch { top, id, at_work, tap })
+    Ok(Watch { top, id, at_work, tap, screen: screen.map(|screen| screen.to_string()).unwrap_or_default() })
 }
 
 /// Freezes, thaws, disconnects, or says that whoever watches is there.

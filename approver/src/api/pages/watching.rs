@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes};
-use axum::extract::{Path, State as Of};
+use axum::extract::{Path, Query, State as Of};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 use policies::ids::SessionId;
 use policies::people::Person;
 use policies::state::State;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 
@@ -29,6 +30,12 @@ const BEAT: Duration = Duration::from_millis(150);
 /// So often it is asked whether whoever watches still may; twice as often something is sent in any case.
 const STILL_EVERY: Duration = Duration::from_secs(5);
 
+/// Which screen over VNC is wanted; the newest, where nothing is said.
+#[derive(Debug, Deserialize)]
+pub(super) struct Chosen {
+    screen: Option<u32>,
+}
+
 /// That somebody watches is a fact, and may let a technician's input go on: so only the page itself asks for it (Fetch
 /// Metadata), which only a form of ours leads to.
 pub(super) async fn screen(
@@ -36,6 +43,7 @@ pub(super) async fn screen(
     headers: HeaderMap,
     inside: Inside,
     Path(id): Path<String>,
+    Query(Chosen { screen }): Query<Chosen>,
 ) -> Response {
     if headers.get("sec-fetch-site").is_none_or(|site| site != "same-origin") {
         return wrong(StatusCode::FORBIDDEN, "Refused", "a session is watched from its own page");
@@ -44,8 +52,9 @@ pub(super) async fn screen(
         Ok(id) => id,
         Err(said) => return pages.refused(&inside, &said).await,
     };
-    let watching =
-        inside.through(Method::GET, &format!("/api/v1/sessions/{id}/watch?pictures=true"), Body::empty()).await;
+    let chosen = screen.map(|screen| format!("&screen={screen}")).unwrap_or_default();
+    let path = format!("/api/v1/sessions/{id}/watch?pictures=true{chosen}");
+    let watching = inside.through(Method::GET, &path, Body::empty()).await;
     if !watching.status().is_success() {
         return watching;
     }

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use policies::plant::Weaker;
 use policies::time::Seconds;
 
-use super::super::types::HandoverView;
+use super::super::types::{HandoverView, VncOpen};
 
 /// A moment by the plant's clock: the hour alone today, with the date otherwise.
 pub(super) fn moment(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
@@ -44,6 +44,17 @@ pub(super) fn handover(left: &HandoverView, now: Timestamp, zone: &TimeZone) -> 
     }
     let (until, then) = (moment(left.acts, now, zone), left.then.in_words());
     format!("The shift changed at {since}. Accept this or end it until {until}: else {then}.")
+}
+
+/// Screens over VNC to choose from, each with its number; none where there is no choice.
+pub(super) fn screens(open: &[VncOpen]) -> Vec<(u32, String)> {
+    let newest = open.last().filter(|_| open.len() > 1).map(|newest| newest.connection);
+    let named = |screen: &VncOpen| {
+        let VncOpen { connection, width, height } = screen;
+        let which = if newest == Some(*connection) { ", the newest" } else { "" };
+        (*connection, format!("screen {connection}, {width} by {height}{which}"))
+    };
+    if newest.is_some() { open.iter().map(named).collect() } else { Vec::new() }
 }
 
 /// By what somebody answers who does not sign.

@@ -95,6 +95,12 @@ impl Strangers {
         Stranger { strangers: Arc::clone(self), number, source, turned_out }
     }
 
+    /// All who have proved nobody's key go: whoever comes later may need the memory that they hold.
+    pub(crate) fn turn_out_all(&self) {
+        let mut house = self.house();
+        while house.turn_out(|waiting| waiting.person.is_none()) {}
+    }
+
     /// They speak SSH, through this.
     fn speaks_ssh(&self, number: u64, valve: Arc<Valve>) {
         match self.house().waiting.get_mut(&number) {
@@ -159,17 +165,19 @@ impl House {
         self.waiting.values().filter(|waiting| is_meant(waiting)).count()
     }
 
-    /// The eldest such goes: a stranger without a word, a person told why by whoever attends to the connection.
-    fn turn_out(&mut self, is_meant: impl Fn(&Waiting) -> bool) {
+    /// The eldest such goes: a stranger without a word, a person told why by whoever attends to the connection. Whether there
+    /// was one.
+    fn turn_out(&mut self, is_meant: impl Fn(&Waiting) -> bool) -> bool {
         let oldest = self.waiting.iter().find(|(_, waiting)| is_meant(waiting)).map(|(number, _)| *number);
         let Some(Waiting { valve, person, turned_out, .. }) = oldest.and_then(|number| self.waiting.remove(&number))
         else {
-            return;
+            return false;
         };
         if let (None, Some(valve)) = (person, valve) {
             valve.cut();
         }
         turned_out.cancel();
+        true
     }
 
     /// What is over a minute old, and where that does not suffice, anybody.
@@ -287,6 +295,22 @@ mod tests {
     }
 
     #[test]
+    fn where_there_is_no_room_at_all_whoever_proved_a_key_stays_and_nobody_else() {
+        let (clock, _turn) = Clock::turned();
+        let strangers = Strangers::new(clock.clone(), Counts::new(clock));
+        let valves = [(); 2].map(|()| Arc::new(Valve::default()));
+        let known = speaking(&strangers, 1, &valves[0]);
+        known.is_known(person(1));
+        let (speaks, silent) = (speaking(&strangers, 2, &valves[1]), strangers.enter(address(3)));
+        strangers.turn_out_all();
+        assert!(!valves[0].is_cut() && !known.turned_out().is_cancelled());
+        assert!(valves[1].is_cut() && speaks.turned_out().is_cancelled() && silent.turned_out().is_cancelled());
+        strangers.turn_out_all();
+        let later = strangers.enter(address(2));
+        assert!(!later.turned_out().is_cancelled(), "it was for those who were there");
+    }
+
+    #[test]
     fn whoever_has_said_nothing_yet_makes_room_too() {
         let (clock, _turn) = Clock::turned();
         let strangers = Strangers::new(clock.clone(), Counts::new(clock));
@@ -309,9 +333,8 @@ mod tests {
         let _others: Vec<_> = (0..WAITING_FROM_ONE_MAX).map(|_| strangers.enter(address(1))).collect();
         assert_eq!(first.waits().await, None);
         let last = strangers.enter(address(1));
-        let waiting = last.waits();
-        turn.pass(SLOWER);
-        assert_eq!(waiting.await, Some(()));
+        let (waited, ()) = tokio::join!(last.waits(), async { turn.pass(SLOWER) });
+        assert_eq!(waited, Some(()));
     }
 
     #[test]

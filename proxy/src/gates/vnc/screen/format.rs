@@ -9,6 +9,8 @@ pub(super) struct Format {
     depth: u8,
     colours: Colours,
     map: Box<[u32; 256]>,
+    /// How this target packs pixels for ZRLE, once that was seen.
+    seen: Option<Packed>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +55,7 @@ impl Default for Format {
     fn default() -> Self {
         let component = |shift| Component { shift, max: 255 };
         let colours = Colours::True([component(16), component(8), component(0)]);
-        Self { bytes: 4, is_big_endian: false, depth: 24, colours, map: Box::new([0; 256]) }
+        Self { bytes: 4, is_big_endian: false, depth: 24, colours, map: Box::new([0; 256]), seen: None }
     }
 }
 
@@ -80,7 +82,7 @@ impl Format {
             _ => Colours::True([component(0)?, component(1)?, component(2)?]),
         };
         let is_big_endian = is_big_endian != 0;
-        Ok(Self { bytes: bytes_each, is_big_endian, depth, colours, map: Box::new([0; 256]) })
+        Ok(Self { bytes: bytes_each, is_big_endian, depth, colours, map: Box::new([0; 256]), seen: None })
     }
 
     pub(super) const fn pixel_bytes(&self) -> usize {
@@ -102,10 +104,27 @@ impl Format {
         }
     }
 
-    /// As ZRLE packs pixels (7.7.5).
+    /// As ZRLE packs pixels (7.7.5): all of them, where more than 24 bits count.
     pub(super) fn compact(&self) -> Packed {
+        if self.depth > 24 { self.seen.unwrap_or(Packed::Whole) } else { self.shortest() }
+    }
+
+    /// As many servers pack pixels of which more than 24 bits are said to count, although the colours take no more; none where
+    /// that is no question, or was answered.
+    pub(super) fn contested(&self) -> Option<Packed> {
+        let is_asked = self.depth > 24 && self.seen.is_none();
+        is_asked.then(|| self.shortest()).filter(|short| *short != Packed::Whole)
+    }
+
+    /// This target packs them so.
+    pub(super) const fn is_seen(&mut self, packed: Packed) {
+        self.seen = Some(packed);
+    }
+
+    /// In three bytes, where the colours fit into those.
+    fn shortest(&self) -> Packed {
         let Colours::True(components) = self.colours else { return Packed::Whole };
-        if self.bytes != 4 || self.depth > 24 {
+        if self.bytes != 4 {
             return Packed::Whole;
         }
         let used = components.iter().fold(0_u64, |used, one| used | u64::from(one.max) << one.shift);

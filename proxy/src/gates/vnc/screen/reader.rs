@@ -60,6 +60,18 @@ pub(super) trait Octets {
     }
 }
 
+/// What was decompressed before.
+impl Octets for &[u8] {
+    fn exact(&mut self, into: &mut [u8]) -> Result<(), Stop> {
+        let Some((now, rest)) = self.split_at_checked(into.len()) else {
+            return lost("what the target compressed ends before its picture does");
+        };
+        into.copy_from_slice(now);
+        *self = rest;
+        Ok(())
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Reader<S> {
     source: S,

@@ -85,7 +85,7 @@ const fn form(bytes: usize, depth: u8, max: [u16; 3], shift: [u8; 3]) -> Form {
 
 const FULL: Form = Form { compact: (0, 3), is_rgb: true, ..form(4, 24, [255; 3], [16, 8, 0]) };
 
-const FORMS: [Form; 10] = [
+const FORMS: [Form; 16] = [
     FULL,
     Form { is_big: true, ..FULL },
     Form { shift: [24, 16, 8], compact: (1, 4), ..FULL },
@@ -96,6 +96,14 @@ const FORMS: [Form; 10] = [
     form(1, 8, [7, 7, 3], [0, 3, 6]),
     Form { is_mapped: true, ..form(1, 8, [0; 3], [0; 3]) },
     form(4, 30, [1023; 3], [20, 10, 0]),
+    Form { is_big: true, ..form(4, 30, [1023; 3], [20, 10, 0]) },
+    // Colours that would fit into three bytes, of which four are sent, because so many count (RFC 6143, 7.7.5).
+    form(4, 32, [255; 3], [16, 8, 0]),
+    Form { is_big: true, ..form(4, 32, [255; 3], [24, 16, 8]) },
+    // And as most servers send them all the same.
+    Form { compact: (0, 3), ..form(4, 32, [255; 3], [16, 8, 0]) },
+    Form { compact: (1, 4), is_big: true, ..form(4, 32, [255; 3], [24, 16, 8]) },
+    Form { compact: (0, 3), ..form(4, 30, [127; 3], [14, 7, 0]) },
 ];
 
 impl Form {

@@ -52,6 +52,27 @@ pub(super) struct Inflating<'a, S> {
 }
 
 impl<S: Source> Inflating<'_, S> {
+    /// Reads all of it, at most so many bytes.
+    pub(super) fn all(&mut self, bytes_max: usize) -> Result<Vec<u8>, Stop> {
+        let mut bytes = Vec::new();
+        loop {
+            bytes.extend_from_slice(&self.open.out[self.read..self.filled]);
+            if bytes.len() > bytes_max {
+                return lost("the target compressed more than its picture takes");
+            }
+            let is_all = self.left == 0 && self.filled < OUT_BYTES;
+            self.read = self.filled;
+            if is_all {
+                return Ok(bytes);
+            }
+            match self.more() {
+                // It had filled what there was room for, to the byte.
+                Err(_) if self.left == 0 => return Ok(bytes),
+                more => more?,
+            }
+        }
+    }
+
     /// Reads the rest of it. It draws nothing, but what follows in the stream refers to it.
     pub(super) fn finish(mut self) -> Result<(), Stop> {
         while self.left > 0 {
@@ -109,15 +130,16 @@ pub(super) fn rectangle<S: Source>(
 }
 
 /// Draws what follows, compressed, behind its length; all of it is read.
-pub(super) fn inflated<S: Source>(
+pub(super) fn inflated<S: Source, T>(
     reader: &mut Reader<S>,
     area: Area,
     stream: &mut Inflater,
-    draw: impl FnOnce(&mut Inflating<'_, S>) -> Result<(), Stop>,
-) -> Result<(), Stop> {
+    draw: impl FnOnce(&mut Inflating<'_, S>) -> Result<T, Stop>,
+) -> Result<T, Stop> {
     let length = reader.u32()?;
     reader.work(area.work())?;
     let mut inflating = stream.inflate(reader, length);
-    draw(&mut inflating)?;
-    inflating.finish()
+    let drawn = draw(&mut inflating)?;
+    inflating.finish()?;
+    Ok(drawn)
 }

@@ -1,27 +1,62 @@
 //! ZRLE (7.7.6): tiles of few colours or of runs, in one stream of zlib.
 
-use super::Brush;
-use super::canvas::Area;
+use std::sync::Arc;
+
+use super::canvas::{Area, Canvas};
 use super::format::Packed;
 use super::plain::{pixel, pixels};
 use super::reader::{Octets, Reader, Source, Stop, lost};
 use super::zlib::{Inflater, inflated};
+use super::{Brush, Head, encodings};
 
 const TILE: usize = 64;
 
+/// A larger rectangle is not looked at to find out how a target packs pixels.
+const LOOKED_AT_PIXELS_MAX: usize = 2 << 20;
+
 pub(super) fn rectangle<S: Source>(
     reader: &mut Reader<S>,
-    brush: &Brush,
+    brush: &mut Brush,
     area: Area,
     stream: &mut Inflater,
 ) -> Result<(), Stop> {
-    inflated(reader, area, stream, |inflating| {
-        let mut drawn = vec![0; TILE * TILE];
-        for tile in area.tiles(TILE) {
-            self::tile(inflating, brush, tile, &mut drawn[..tile.width * tile.height])?;
+    match brush.format.contested() {
+        Some(short) if area.width * area.height <= LOOKED_AT_PIXELS_MAX => {
+            // A run takes six bytes of most pixels, and a palette some hundred of each tile.
+            let bytes_max = 6 * area.width * area.height + 1_024 * area.tiles(TILE).count();
+            let bytes = inflated(reader, area, stream, |inflating| inflating.all(bytes_max))?;
+            brush.format.is_seen(seen(&bytes, brush, area, short)?);
+            tiles(&mut &bytes[..], brush, area)
         }
-        Ok(())
-    })
+        _ => inflated(reader, area, stream, |inflating| tiles(inflating, brush, area)),
+    }
+}
+
+fn tiles(from: &mut impl Octets, brush: &Brush, area: Area) -> Result<(), Stop> {
+    let mut drawn = vec![0; TILE * TILE];
+    for tile in area.tiles(TILE) {
+        self::tile(from, brush, tile, &mut drawn[..tile.width * tile.height])?;
+    }
+    Ok(())
+}
+
+/// In which of two ways pixels are packed in a rectangle: only in one of them it is over with its last pixel. Drawn to find that
+/// out on a canvas that nobody sees.
+fn seen(bytes: &[u8], brush: &Brush, area: Area, short: Packed) -> Result<Packed, Stop> {
+    let side = |length: usize| u16::try_from(length).expect("it came as a u16");
+    for packed in [Packed::Whole, short] {
+        let canvas = Arc::new(Canvas::new(Arc::default()));
+        let (width, height) = (side(area.width), side(area.height));
+        canvas.resize(width, height).map_err(Stop::Lost)?;
+        let area = canvas.within(Head { x: 0, y: 0, width, height, encoding: encodings::ZRLE })?;
+        let mut trial = Brush { canvas, format: brush.format.clone() };
+        trial.format.is_seen(packed);
+        let mut rest = bytes;
+        if tiles(&mut rest, &trial, area).is_ok() && rest.is_empty() {
+            return Ok(packed);
+        }
+    }
+    lost("the target packed pixels in a way that nobody knows")
 }
 
 fn tile(from: &mut impl Octets, brush: &Brush, tile: Area, drawn: &mut [u32]) -> Result<(), Stop> {

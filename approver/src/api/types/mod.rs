@@ -1,0 +1,56 @@
+//! What goes over the wire, in both directions: the commands of the client are written against these types too, and the
+//! OpenAPI file is made from them. Times are RFC 3339 in UTC, spans whole seconds, bytes base64, digests hexadecimal.
+//! What is signed is in `policies`, and goes as it is.
+
+mod answers;
+mod connecting;
+mod cuts;
+mod evidence;
+mod feed;
+mod guests;
+mod keeping;
+mod lists;
+mod people;
+mod plant;
+mod requests;
+mod reviews;
+mod sessions;
+mod shift;
+mod sign_in;
+mod status;
+mod watching;
+
+pub use answers::{Because, Done, KeepText, KeptText, ProblemBody};
+pub use connecting::{CertificateAnswer, ClientCertificate, ClientCertificateWanted, TcpFaceView, TcpServiceView};
+pub use cuts::{Cut, CutMade, CutView, CutsView, Reopen, ReopenFor, reopening_digest};
+pub use evidence::{EntryLine, FounderView, Pack, RecipientView, Rehearsed, TrustView};
+pub use feed::{FeedLine, FeedWanted};
+pub use guests::{
+    GuestGiven, GuestTemplate, GuestView, GuestWanted, GuestsView, HostView, InvitableRules, InvitableView,
+};
+pub use keeping::{BackupHeads, BackupTo, EraseSignature, EraseTemplate, ErasedView, HoldView, KeptView, Release};
+pub use lists::{After, LISTED_MAX, Page, Wanted};
+pub use people::{
+    CertificateGiven, CertifyTemplate, Contract, Invite, Invited, Named, PeopleView, PersonView, Reinvite, Rename,
+    VendorView, VendorsView,
+};
+pub use plant::{
+    PlantFile, PlantFiles, PlantProposed, PlantSignature, PlantTemplate, ProposePlant, SecretNames, SecretSet,
+};
+pub use requests::{
+    ActionView, AskAccess, AskCovered, AskMade, AskMoreActions, AskMoreTime, AskView, AsksView, Card, CardsView,
+    NoView, OwnAsk, OwnRequest, OwnRequestsView, RequestMade, ServiceView, VerdictGiven, VerdictTemplate, VoteView,
+    WeakerVerdictGiven, WindowView,
+};
+pub use reviews::{ReviewId, ReviewView, ReviewsView};
+pub use sessions::{
+    Acted, CaptureWanted, Disconnected, EndingView, EscortView, Escorting, LiveView, SessionView, SessionsView, Tell,
+    ToldAnswer, ToldView,
+};
+pub use shift::{HandoverView, OnDutyView, ShiftView};
+pub use sign_in::{Challenge, ChallengeWanted, Enrol, EnrolledAnswer, SecondFactor, SignIn, SignedIn};
+pub use status::{
+    AlarmSeen, AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, HeadView, Health, ReceiverView, RecorderView, Status,
+    WitnessView, WitnessedView,
+};
+pub use watching::{EscortLine, HappenedLine, VncOpen, VncScreen, WatchLine, WatchWanted};

@@ -1,0 +1,102 @@
+//! What was done without the usual approvals, and must be looked back at.
+
+use jiff::Timestamp;
+use policies::ids::{GuestId, RequestId, TargetName, VendorId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Named;
+
+/// What somebody is to look back at: an emergency grant by its request, or a guest's visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ReviewId {
+    /// An emergency grant.
+    Emergency(RequestId),
+    /// A guest's visit.
+    Guest(GuestId),
+}
+
+impl ReviewId {
+    const fn at(self) -> ulid::Ulid {
+        match self {
+            Self::Emergency(request) => request.ulid(),
+            Self::Guest(guest) => guest.ulid(),
+        }
+    }
+}
+
+/// In the order in which they came up.
+impl Ord for ReviewId {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let is_guest = |id: &Self| matches!(id, Self::Guest(_));
+        self.at().cmp(&other.at()).then_with(|| is_guest(self).cmp(&is_guest(other)))
+    }
+}
+
+impl PartialOrd for ReviewId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl std::fmt::Display for ReviewId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Emergency(request) => request.fmt(f),
+            Self::Guest(guest) => guest.fmt(f),
+        }
+    }
+}
+
+impl From<ReviewId> for String {
+    fn from(id: ReviewId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for ReviewId {
+    type Error = policies::ids::BadName;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self::Guest).or_else(|_| text.parse().map(Self::Emergency))
+    }
+}
+
+/// Something that somebody is to look back at, or did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReviewView {
+    /// Which: `r_…` of an emergency grant, `g_…` of a guest.
+    #[schema(value_type = String)]
+    pub review: ReviewId,
+    /// Who came.
+    pub technician: Named,
+    /// For whom.
+    #[schema(value_type = Option<String>)]
+    pub vendor: Option<VendorId>,
+    /// Where to.
+    #[schema(value_type = String)]
+    pub target: TargetName,
+    /// What it was, in words.
+    pub in_words: String,
+    /// Who gave it.
+    pub given_by: Vec<Named>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Somebody looked back at it.
+    pub reviewed: bool,
+    /// From when on somebody can look back at it; now, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub not_before: Option<Timestamp>,
+}
+
+/// What somebody is to look back at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReviewsView {
+    /// Newest first.
+    pub reviews: Vec<ReviewView>,
+    /// Where there are older ones: what to ask for `before`.
+    #[schema(value_type = Option<String>)]
+    pub next: Option<ReviewId>,
+}

@@ -1,0 +1,34 @@
+//! Small files of text that are not believed when a disk has changed them: behind the text stands a digest of it.
+
+use policies::digest::Digest;
+
+/// The text with its digest behind it.
+pub(crate) fn sealed(text: &str) -> String {
+    format!("{text}\n{}\n", Digest::of_bytes(text.as_bytes()))
+}
+
+/// The text, if it is as it was written.
+pub(crate) fn opened(file: &str) -> Option<&str> {
+    let (text, digest) = file.trim_end().rsplit_once('\n')?;
+    (digest == Digest::of_bytes(text.as_bytes()).to_string()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_bit_of_it_can_turn_unnoticed() {
+        let whole = sealed("3f9a01bc-1207");
+        assert_eq!(opened(&whole), Some("3f9a01bc-1207"));
+        for place in 0..whole.len() - 1 {
+            for bit in 0..7 {
+                let mut bytes = whole.clone().into_bytes();
+                bytes[place] ^= 1 << bit;
+                let read = String::from_utf8(bytes).unwrap();
+                assert!(opened(&read).is_none_or(|text| text == "3f9a01bc-1207"), "{read:?}");
+            }
+        }
+        assert_eq!(opened("3f9a01bc-1207\n"), None);
+    }
+}

@@ -1,0 +1,33 @@
+//! When work that nobody accepts is frozen or ended. Shifts change by the clock on the wall; but once it is known when that will
+//! be, it is measured on the clock that is never set, as deadlines are: a wall clock that is set ends nobody's work, and
+//! gives nobody time.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use policies::ids::RequestId;
+use policies::state::{Case, State};
+
+use super::fold::Now;
+use crate::lease::Deadline;
+
+/// When that is, of each request that stands.
+#[derive(Debug, Default)]
+pub(super) struct Handovers(BTreeMap<RequestId, Deadline>);
+
+impl Handovers {
+    /// Learns what is new, forgets what is over, and gives what is due: which request, and when that was to be.
+    pub(super) fn look(&mut self, state: &State, now: Now) -> Vec<(RequestId, Timestamp)> {
+        let waits = |case: &Case| !case.unaccepted && case.is_current(now.wall) && !case.has_lapsed(now.wall);
+        let stand = state.cases.iter().filter(|(_, case)| waits(case));
+        let stand = stand.filter_map(|(id, case)| Some((*id, state.next_handover(case)?.acts)));
+        let known = std::mem::take(&mut self.0);
+        let learned = stand.map(|(id, wall)| {
+            let known = known.get(&id).filter(|known| known.wall == wall);
+            (id, known.copied().unwrap_or_else(|| Deadline { boot: now.boot_at(wall), wall }))
+        });
+        self.0 = learned.collect();
+        let due = self.0.iter().filter(|(_, acts)| acts.boot <= now.boot);
+        due.map(|(id, acts)| (*id, acts.wall)).collect()
+    }
+}
