@@ -428,7 +428,10 @@ pub(crate) fn lacks_room(log: &Log) -> Option<String> {
 
 fn unaccepted(request: RequestId, case: &policies::state::Case) -> String {
     let so = if case.unaccepted { "frozen until somebody does" } else { "nobody has accepted it" };
-    format!("the shift changed, and {request} for {} waits for somebody to accept it: {so}", case.request.target)
+    format!(
+        "the shift changed, and the grant {request} for {} waits for somebody to accept it: {so}",
+        case.request.target
+    )
 }
 
 fn emergency(request: RequestId, target: &policies::ids::TargetName) -> String {
@@ -436,7 +439,7 @@ fn emergency(request: RequestId, target: &policies::ids::TargetName) -> String {
 }
 
 fn guest_gone(guest: policies::ids::GuestId, target: &policies::ids::TargetName) -> String {
-    format!("the visit {guest} of a guest to {target} waits for somebody to look back at it")
+    format!("the visit {guest} as a guest to {target} waits for somebody to look back at it")
 }
 
 /// Whether somebody set the clock.

@@ -44,7 +44,7 @@ mod weaker;
 
 pub use cutting::{CutDone, Kept, Watching};
 pub use due::{Due, Waits};
-pub(crate) use seats::Seat;
+pub(crate) use seats::{Seat, is_within};
 pub use weaker::WeakerProof;
 
 use admission::Refused;

@@ -82,13 +82,18 @@ pub fn watch() -> (Headroom, impl Future<Output = ()> + Send) {
         loop {
             let Ok(left) = tokio::task::spawn_blocking(|| Places::here().left()).await else { return };
             says.send_if_modified(|is_there| {
-                let is_now = left.is_none_or(|left| left >= if *is_there { RESERVED_BYTES } else { ENOUGH_BYTES });
+                let is_now = is_enough(left, *is_there);
                 std::mem::replace(is_there, is_now) != is_now
             });
             tokio::time::sleep(LOOKED_AT).await;
         }
     };
     (Headroom(headroom), looking)
+}
+
+/// Whether what is left is more than what is reserved; some more, where it was not.
+fn is_enough(left: Option<u64>, was_there: bool) -> bool {
+    left.is_none_or(|left| left >= if was_there { RESERVED_BYTES } else { ENOUGH_BYTES })
 }
 
 /// Where it stands how much there is: of the machine, and of each control group that this process is in.
@@ -172,6 +177,16 @@ fn of_machine(meminfo: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_opened_stays_open_with_less_than_what_it_opens_with() {
+        let between = Some(RESERVED_BYTES + 1);
+        let said = |left| [is_enough(left, true), is_enough(left, false)];
+        assert_eq!(said(Some(RESERVED_BYTES - 1)), [false, false]);
+        assert_eq!(said(between), [true, false], "it does not open and close by turns");
+        assert_eq!(said(Some(ENOUGH_BYTES)), [true, true]);
+        assert_eq!(said(None), [true, true], "a machine that does not say has enough");
+    }
 
     #[test]
     fn the_machine_says_what_is_available() {

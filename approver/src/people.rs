@@ -25,7 +25,8 @@ use policies::events::Founder;
 use policies::ids::{GroupName, LinkId, PersonId, VendorId};
 use policies::people::{Kind, SshKey, Standing};
 use policies::refusals::Refusal;
-use policies::time::Seconds;
+use policies::state::State;
+use policies::time::{PlantTime, Seconds};
 use ssh_key::{HashAlg, PublicKey};
 
 use crate::desk::{Desk, Fault, Rejected};
@@ -120,9 +121,9 @@ pub enum NotDone {
     /// The Desk's no, or its fault.
     #[error(transparent)]
     Rejected(#[from] Rejected),
-    /// Somebody else is called that.
-    #[error("{0:?} is taken: choose another name")]
-    NameTaken(String),
+    /// Somebody is, or was, called that.
+    #[error("{0:?} {1}")]
+    NameTaken(String, TakenBy),
     /// No name.
     #[error(
         "{0:?} is no name to sign in by: use 1 to {NAME_CHARS_MAX} letters, digits, '.', '-' or '_', beginning with a letter"
@@ -140,6 +141,41 @@ pub enum NotDone {
     /// The password is too short, or far too long.
     #[error(transparent)]
     Password(#[from] BadPassword),
+}
+
+/// By whom a name is taken, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TakenBy {
+    /// Somebody who is here, or the program itself.
+    #[error("is taken: choose another name")]
+    Somebody,
+    /// A guest whose visit goes on.
+    #[error(
+        "is a guest here until {0}. Wait, or end that visit: `holdpoint guests --end`, or Guests on the plant face"
+    )]
+    Guest(PlantTime),
+    /// Somebody who was a guest of this vendor, and came for no other.
+    #[error("was here as a guest of {0}, and comes again for {0} alone: choose another name for anybody else")]
+    GuestOf(VendorId),
+    /// Somebody who was put out: evidence says their name for as long as it is kept.
+    #[error("was put out, and the name stays theirs: choose another name")]
+    PutOut,
+}
+
+/// Who keeps somebody of this vendor from being invited by the name of a known person; nobody, where that person was
+/// a guest of it and is gone.
+fn taken_by(state: &State, known: PersonId, of: Option<&VendorId>, now: Timestamp) -> Option<TakenBy> {
+    let Some(person) = state.people.get(&known) else { return Some(TakenBy::Somebody) };
+    if of.is_some_and(|vendor| person.may_come_again(vendor)) {
+        return None;
+    }
+    let visit = state.guest(known).filter(|visit| visit.ended.is_none());
+    Some(match (person.standing, visit) {
+        (Standing::Disabled, _) => TakenBy::PutOut,
+        (Standing::Over, _) => person.kind.vendor().cloned().map_or(TakenBy::Somebody, TakenBy::GuestOf),
+        (_, Some(visit)) => TakenBy::Guest(state.clock(visit.statement.until.max(now))),
+        _ => TakenBy::Somebody,
+    })
 }
 
 impl From<Refusal> for NotDone {
@@ -222,7 +258,7 @@ impl People {
         let mut invitations = Vec::new();
         let mut founders = Vec::new();
         for new in founding.founders {
-            let invitation = self.prepare(&new.name, Timestamp::MAX).await?;
+            let invitation = self.prepare(&new.name, None, Timestamp::MAX).await?;
             let link = invitation.code.link();
             founders.push(Founder { person: invitation.person, kind: new.kind, groups: new.groups, link });
             invitations.push(invitation);
@@ -246,7 +282,8 @@ impl People {
     /// `by` is no administrator, the vendor has no contract, or the name is taken or unfit.
     pub async fn invite(&self, new: NewPerson, lasts: Seconds, by: PersonId) -> Result<Invitation, NotDone> {
         let expires = lasts.after(self.desk.clock().wall());
-        let invitation = self.prepare(&new.name, expires).await?;
+        let vendor = matches!(new.kind, Kind::Technician { .. }).then(|| new.kind.vendor()).flatten();
+        let invitation = self.prepare(&new.name, vendor, expires).await?;
         let invite = Command::Invite {
             person: invitation.person,
             kind: new.kind,
@@ -264,12 +301,11 @@ impl People {
         }
     }
 
-    /// Name and code, before there is anybody they belong to.
-    async fn prepare(&self, name: &str, expires: Timestamp) -> Result<Invitation, NotDone> {
+    /// Name and code, before there is anybody they belong to; of a vendor's technician, that is named.
+    async fn prepare(&self, name: &str, of: Option<&VendorId>, expires: Timestamp) -> Result<Invitation, NotDone> {
         check_name(name)?;
-        let now = self.desk.clock().wall();
-        let (person, link) = (mint::person(now), mint::link(now));
-        self.take_name(person, name).await?;
+        let (person, link) = (self.newcomer(name, of).await?, mint::link(self.desk.clock().wall()));
+        self.name_newcomer(person, name).await?;
         let code = EnrolmentCode::generate(link, self.ca);
         let kept = Link { person, hash: code.hash(), claim: None };
         self.directory().add_link(link, &kept).await?;
@@ -295,18 +331,43 @@ impl People {
         Ok(Invitation { person, name: self.shown(person).await, code, expires })
     }
 
+    /// Who is invited by this name: somebody new, or whoever was here by it as a guest of the same vendor and is gone.
+    async fn newcomer(&self, name: &str, of: Option<&VendorId>) -> Result<PersonId, NotDone> {
+        let now = self.desk.clock().wall();
+        let Some(known) = self.by_name(name).await? else { return Ok(mint::person(now)) };
+        let taken = self.desk.with_state(|state| taken_by(state, known, of, now));
+        taken.map_or(Ok(known), |by| Err(NotDone::NameTaken(name.to_owned(), by)))
+    }
+
     async fn take_name(&self, person: PersonId, name: &str) -> Result<(), NotDone> {
         if self.directory().set_name(person, name).await? {
             return Ok(());
         }
-        Err(NotDone::NameTaken(name.to_owned()))
+        Err(NotDone::NameTaken(name.to_owned(), TakenBy::Somebody))
     }
 
+    /// Somebody new takes the name; who was here before came by it.
+    async fn name_newcomer(&self, person: PersonId, name: &str) -> Result<(), NotDone> {
+        if !self.is_somebody(person) {
+            return self.take_name(person, name).await;
+        }
+        let is_theirs = self.by_name(name).await? == Some(person);
+        if is_theirs { Ok(()) } else { Err(NotDone::NameTaken(name.to_owned(), TakenBy::Somebody)) }
+    }
+
+    fn is_somebody(&self, person: PersonId) -> bool {
+        self.desk.with_state(|state| state.people.contains_key(&person))
+    }
+
+    /// An invitation that came to nothing. Whoever is somebody here keeps their name.
     async fn unprepare(&self, invitation: &Invitation) {
         let link = Change::delete(Key::Link(invitation.code.link()));
-        let name = self.directory().forget_name(invitation.person).await;
+        let name = match self.is_somebody(invitation.person) {
+            true => Ok(()),
+            false => self.directory().forget_name(invitation.person).await,
+        };
         if let Err(fault) = name.and(self.directory().swap(vec![link]).await.map(|_| ())) {
-            tracing::warn!(%fault, "the name of somebody who was not invited stays taken");
+            tracing::warn!(%fault, "of somebody who was not invited, the name stays taken, or a code that opens nothing stays");
         }
     }
 
@@ -559,7 +620,7 @@ fn check_name(name: &str) -> Result<(), NotDone> {
     let begins = name.chars().next().is_some_and(char::is_alphabetic);
     // Whoever connects by this name wants to enrol.
     if name.eq_ignore_ascii_case("enrol") {
-        return Err(NotDone::NameTaken(name.to_owned()));
+        return Err(NotDone::NameTaken(name.to_owned(), TakenBy::Somebody));
     }
     if begins && name.chars().all(fits) && name.chars().count() <= NAME_CHARS_MAX {
         Ok(())

@@ -402,7 +402,7 @@ impl Stage {
             lasts,
             reason: "the robot stands still".to_owned(),
         };
-        let statement = self.people.guest_statement(new, by.person, self.seen(), self.expiry()).await?;
+        let (statement, _) = self.people.guest_statement(new, by.person, self.seen(), self.expiry()).await?;
         let digest = statement.digest();
         self.people.invite_guest(sign(by, Namespace::Guest, statement, digest)).await
     }

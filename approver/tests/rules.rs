@@ -209,6 +209,6 @@ async fn an_emergency_takes_an_operator_on_duty_and_another_to_look_back() {
     assert!(stage.admit("plc-7").await.is_ok());
     let digest = stage.desk.with_state(|state| state.cases[&id].request.digest(&approver::testing::deployment()));
     let review = |operator| stage.verdict(operator, Matter::Review(id), digest);
-    assert_eq!(refusal(vote(review(&stage.lead)).await), Refusal::OwnRequest);
+    assert_eq!(refusal(vote(review(&stage.lead)).await), Refusal::OwnDeed);
     vote(review(&stage.other_lead)).await.unwrap();
 }

@@ -248,8 +248,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<PersonId>,
     },
-    /// Somebody looked back at a guest's visit.
-    GuestReviewed { guest: GuestId, by: PersonId },
+    /// Somebody looked back at a guest's visit; why it should not have been, where they say so.
+    GuestReviewed {
+        guest: GuestId,
+        by: PersonId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        objection: Option<Salted>,
+    },
 
     /// Part of the text of a plant file; all parts are in one append.
     PlantText { plant: Digest, part: u16, of: u16, text: String },
@@ -286,8 +291,13 @@ pub enum Event {
     AskDenied { ask: AskId, request: RequestId, by: PersonId },
     /// A grant was taken back.
     Revoked { request: RequestId, by: PersonId, reason: Salted },
-    /// Somebody looked back at an emergency grant.
-    Reviewed { request: RequestId, by: PersonId },
+    /// Somebody looked back at an emergency grant; why it should not have been given, where they say so.
+    Reviewed {
+        request: RequestId,
+        by: PersonId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        objection: Option<Salted>,
+    },
 
     /// An operator accepts what the shift before left, and stands for it until then.
     Accepted { request: RequestId, by: PersonId, until: Timestamp },

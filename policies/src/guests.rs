@@ -11,7 +11,7 @@ use crate::people::{Kind, Person, Standing};
 use crate::plant::Rule;
 use crate::refusals::Refusal;
 use crate::requests::GuestStatement;
-use crate::state::{Link, RequestStanding, State};
+use crate::state::{Case, Link, LookBack, RequestStanding, State};
 use crate::time::Seconds;
 
 /// A guest's visit.
@@ -26,7 +26,7 @@ pub struct Guest {
     /// When it ended, and on whose word where not by itself.
     pub ended: Option<(Timestamp, Option<PersonId>)>,
     /// Who looked back at it.
-    pub reviewed: Option<PersonId>,
+    pub reviewed: Option<LookBack>,
 }
 
 impl Guest {
@@ -68,10 +68,10 @@ impl State {
         self.guests.iter().map(|(id, guest)| (*id, guest)).find(|(_, guest)| goes_on(guest))
     }
 
-    /// The visit for which somebody was here as a guest at that moment; everybody else was here for none.
-    pub fn visit_at(&self, person: PersonId, at: Timestamp) -> Option<(GuestId, &Guest)> {
-        let came = |guest: &Guest| guest.statement.person == person && guest.at <= at;
-        self.guests.iter().rev().map(|(id, guest)| (*id, guest)).find(|(_, guest)| came(guest))
+    /// The visit of a guest that a request was made on; everybody else's was made on none.
+    pub fn visit_of(&self, case: &Case) -> Option<(GuestId, &Guest)> {
+        let id = case.guest?;
+        self.guests.get(&id).map(|guest| (id, guest))
     }
 
     /// For whom, where and under which rule a guest could be invited at `now`.
@@ -140,9 +140,9 @@ impl State {
                 self.guests.insert(id, Guest { statement, rule, at, ended: None, reviewed: None });
             }
             Event::GuestEnded { guest, person, by } => self.send_away(*guest, *person, at, *by),
-            Event::GuestReviewed { guest, by } => {
+            Event::GuestReviewed { guest, by, objection } => {
                 if let Some(guest) = self.guests.get_mut(guest) {
-                    guest.reviewed = Some(*by);
+                    guest.reviewed = Some(LookBack { by: *by, at, objection: *objection });
                 }
             }
             _ => {}

@@ -119,6 +119,11 @@ pub struct Person {
 }
 
 impl Person {
+    /// Whether they were here as a guest of this vendor, and are gone: then they may be invited for it again.
+    pub fn may_come_again(&self, vendor: &VendorId) -> bool {
+        self.standing == Standing::Over && self.kind.vendor() == Some(vendor)
+    }
+
     /// Somebody to whom a link went out, and of whom nothing more is known.
     pub(crate) const fn invited(id: PersonId, kind: Kind, groups: BTreeSet<GroupName>, at: Timestamp) -> Self {
         Self {

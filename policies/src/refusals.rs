@@ -21,7 +21,10 @@ pub enum Refusal {
     LockedOut(PlantTime),
     #[error("only {0} may do this")]
     WrongKind(&'static str),
-    #[error("this key already belongs to a person here. Enrol with a key of your own")]
+    #[error(
+        "this key is, or was, another person's here. Enrol with another one (`ssh-keygen -t ed25519`), or, where you were \
+         here before, ask the plant to invite you by the name that you had then"
+    )]
     KeyTaken,
     #[error("this key is not one of the signer's. Sign with a key you enrolled")]
     NotYourKey,
@@ -60,7 +63,10 @@ pub enum Refusal {
     GuestElsewhere(TargetName),
     #[error("a guest gets no emergency grant. Ask without it; the control room that invited you answers")]
     GuestEmergency,
-    #[error("a guest has one code, for one visit. End that visit and invite them again: an operator on duty does both")]
+    #[error(
+        "a guest has one code, for one visit. End that visit and invite them again: an operator on duty does both. When it is over, \
+         an administrator may invite them as a technician: `holdpoint invite NAME --technician VENDOR/ROLE`"
+    )]
     GuestHasOneCode,
     #[error("there was no such visit of a guest")]
     NoSuchGuest,
@@ -121,8 +127,8 @@ pub enum Refusal {
     NoSuchRequest,
     #[error("this request is {0}; nothing is left to answer")]
     NotPending(&'static str),
-    #[error("nobody approves what they asked for themselves")]
-    OwnRequest,
+    #[error("nobody looks back at what they gave, or whom they invited, themselves. Another operator does")]
+    OwnDeed,
     #[error("nobody approves for their own vendor")]
     OwnVendor,
     #[error("you have answered this already; each operator has one vote")]
@@ -271,7 +277,7 @@ impl Refusal {
             Self::TooManyPending(_) => "too-many-pending",
             Self::NoSuchRequest => "no-such-request",
             Self::NotPending(_) => "not-pending",
-            Self::OwnRequest => "own-request",
+            Self::OwnDeed => "own-deed",
             Self::OwnVendor => "own-vendor",
             Self::AlreadyVoted => "already-voted",
             Self::NoSay(_) => "no-say",

@@ -11,6 +11,7 @@ use crate::ids::{
     SessionId, TargetName, VendorId,
 };
 use crate::people::{Kind, SshKey};
+use crate::refusals::Refusal;
 use crate::time::{Seconds, Window};
 
 /// A request for access, as asked or as narrowed by a verdict.
@@ -162,11 +163,25 @@ pub enum Answer {
         #[serde(default, skip_serializing_if = "Narrowing::is_empty")]
         narrowing: Narrowing,
     },
-    /// One no ends it.
+    /// One no ends it; of what is over, it says that it should not have been.
     No {
-        /// Why, for the technician.
+        /// Why: for the technician, or for whoever reads of it later.
         reason: Salted,
     },
+}
+
+impl Answer {
+    /// What it says of something that is over, as it was: why that should not have been, where it is a no.
+    ///
+    /// # Errors
+    /// It takes something away from what is over.
+    pub fn looked_back(&self) -> Result<Option<Salted>, Refusal> {
+        match self {
+            Self::No { reason } => Ok(Some(*reason)),
+            Self::Yes { narrowing } if narrowing.is_empty() => Ok(None),
+            Self::Yes { .. } => Err(Refusal::Widens),
+        }
+    }
 }
 
 /// The journal as the signer saw it.

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
-use crate::events::{Ending, ErasedOn, Event, Founder, Scope};
+use crate::events::{CutBy, Ending, ErasedOn, Event, Founder, Scope};
 use crate::guests::Guest;
 use crate::ids::{
     AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, Recipient, RequestId, ServiceName,
@@ -93,6 +93,17 @@ pub struct No {
     pub reason: Salted,
 }
 
+/// That somebody else looked back at what one operator alone brought about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LookBack {
+    /// Who.
+    pub by: PersonId,
+    /// When it was journaled.
+    pub at: Timestamp,
+    /// Why it should not have been, where they signed a no.
+    pub objection: Option<Salted>,
+}
+
 /// A request, its votes, and the grant it may have become.
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -104,6 +115,8 @@ pub struct Case {
     pub rule: Arc<Rule>,
     /// When it was submitted.
     pub submitted: Timestamp,
+    /// The visit of a guest that it was asked on.
+    pub guest: Option<GuestId>,
     /// How it stands.
     pub standing: RequestStanding,
     /// Who answered what.
@@ -116,8 +129,8 @@ pub struct Case {
     pub deadline: Timestamp,
     /// Actions added for some time.
     pub widened: Vec<(Actions, Timestamp)>,
-    /// Whether an operator looked back at an emergency grant.
-    pub reviewed: bool,
+    /// Who looked back at an emergency grant.
+    pub reviewed: Option<LookBack>,
     /// Who ended it by a no, and why.
     pub no: Option<No>,
     /// Until when somebody of the shift stands for it; `None`: it came before shifts changed at times of day.
@@ -174,7 +187,7 @@ impl Case {
 
     /// Whether it was given as an emergency, and nobody looked back at it.
     pub const fn wants_review(&self) -> bool {
-        self.asked.emergency && self.granted.is_some() && !self.reviewed
+        self.asked.emergency && self.granted.is_some() && self.reviewed.is_none()
     }
 
     /// A yes of each operator who gave one.
@@ -308,6 +321,17 @@ pub struct Witnessed {
     pub at: Timestamp,
 }
 
+/// A cut that nobody reopened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandingCut {
+    /// Whom or what it keeps out.
+    pub scope: Scope,
+    /// On whose word.
+    pub by: CutBy,
+    /// When it was made, which may be before it was journaled.
+    pub at: Timestamp,
+}
+
 /// What stands after a prefix of the journal.
 #[derive(Debug, Clone, Default)]
 pub struct State {
@@ -340,7 +364,7 @@ pub struct State {
     /// Everybody to whom recordings were ever encrypted.
     pub recipients: BTreeMap<Recipient, RecipientFacts>,
     /// Cuts that were not reopened.
-    pub cuts: BTreeMap<CutId, Scope>,
+    pub cuts: BTreeMap<CutId, StandingCut>,
     /// Restores, in order.
     pub restores: Vec<Restore>,
     /// Entries folded so far.
@@ -474,8 +498,8 @@ impl State {
             Event::Held { .. } | Event::Released { .. } | Event::ErasureSigned { .. } | Event::Erased { .. } => {
                 self.apply_keeping(event, at);
             }
-            Event::Cut { cut, scope, .. } => {
-                self.cuts.insert(*cut, scope.clone());
+            Event::Cut { cut, scope, by, at } => {
+                self.cuts.insert(*cut, StandingCut { scope: scope.clone(), by: by.clone(), at: *at });
             }
             Event::Reopened { reopening, .. } => {
                 self.cuts.remove(&reopening.cut);
@@ -535,8 +559,10 @@ impl State {
             }
             Event::Invited { person, kind, groups, link, expires, .. } => {
                 self.links.insert(*link, Link { person: *person, expires: *expires });
-                let invited = || Person::invited(*person, kind.clone(), groups.clone(), at);
-                self.people.entry(*person).or_insert_with(invited);
+                // Whoever was here as a guest comes back as who they were, and as a guest no longer.
+                if self.people.get(person).is_none_or(|known| known.standing == Standing::Over) {
+                    self.people.insert(*person, Person::invited(*person, kind.clone(), groups.clone(), at));
+                }
             }
             Event::Reinvited { person, link, expires, .. } => {
                 self.links.retain(|_, link| link.person != *person);
@@ -616,7 +642,9 @@ impl State {
         match event {
             Event::Submitted { request, rule } => {
                 let covered = self.plant.as_ref().and_then(|plant| plant.shifts.change_after(at, &plant.timezone));
-                self.cases.insert(request.id, Case { covered_until: covered, ..Case::submitted(request, rule, at) });
+                let guest = self.people.get(&request.technician).and_then(|person| person.guest);
+                let case = Case { covered_until: covered, guest, ..Case::submitted(request, rule, at) };
+                self.cases.insert(request.id, case);
             }
             Event::Voted { verdict } => self.apply_vote(&verdict.statement, None, at),
             Event::VotedWeaker { statement, way } => self.apply_vote(statement, Some(*way), at),
@@ -631,7 +659,9 @@ impl State {
                 case.standing = RequestStanding::Revoked;
                 case.no = Some(No { by: *by, reason: *reason });
             }),
-            Event::Reviewed { request, .. } => self.with_case(*request, |case| case.reviewed = true),
+            Event::Reviewed { request, by, objection } => self.with_case(*request, |case| {
+                case.reviewed = Some(LookBack { by: *by, at, objection: *objection });
+            }),
             Event::Accepted { request, until, .. } => self.with_case(*request, |case| case.cover(*until)),
             Event::NotAccepted { request, then: Then::Freeze } => {
                 self.with_case(*request, |case| case.unaccepted = true);
@@ -891,13 +921,14 @@ impl Case {
             request: request.clone(),
             rule: Arc::new(rule.clone()),
             submitted: at,
+            guest: None,
             standing: RequestStanding::Pending,
             votes: Vec::new(),
             granted: None,
             first_use: None,
             deadline: request.window.until,
             widened: Vec::new(),
-            reviewed: false,
+            reviewed: None,
             no: None,
             covered_until: None,
             unaccepted: false,

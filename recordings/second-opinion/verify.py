@@ -1868,7 +1868,8 @@ class Journal:
         self.gone: dict[str, int] = {}
         self.rules_of_guests: dict[str, str] = {}
         self.asked_on: dict[str, str] = {}
-        self.voted_on_guest: tuple[str, str] | None = None
+        self.look_back: tuple[str, str, str, str | None] | None = None
+        self.given: set[str] = set()
         self.looked_back: set[str] = set()
         self.put_out: set[str] = set()
         self.signatures = self.weaker = self.grants = 0
@@ -1888,7 +1889,7 @@ class Journal:
             case "founded":
                 self._founded(event)
             case "invited":
-                self.people[event["person"]] = Person(kind_of(event), event["groups"])
+                self._invited(event)
             case "contracted":
                 self.telephones[event["vendor"]] = event.get("telephone")
                 self.contracts[event["vendor"]] = instant(event["end"])
@@ -1899,7 +1900,9 @@ class Journal:
             case "guest-ended":
                 self._guest_ended(entry, event)
             case "guest-reviewed":
-                self._looked_back_at(entry, event["guest"], event["by"])
+                self._looked_back_at(entry, event)
+            case "reviewed":
+                self._reviewed(event)
             case "enrolled":
                 self._enrolled(event)
             case "certified":
@@ -1934,6 +1937,7 @@ class Journal:
                 self._reopened(entry, event)
             case "granted":
                 self.grants += 1
+                self.given.add(event["request"])
                 self._allowed(event["request"])
             case "extended" | "widened" as what:
                 self._allowed(event["ask"])
@@ -2101,14 +2105,36 @@ class Journal:
         if guest and (guest["guest"] in self.gone or not entry.time - SLEW < instant(guest["until"]) >= deadline):
             raise ValueError("a guest began after their visit, or for longer than it has")
 
-    def _looked_back_at(self, entry: Entry, guest: str, by: str) -> None:
+    def _looked_back_at(self, entry: Entry, event: dict) -> None:
+        guest, by = event["guest"], event["by"]
         visit = self.guests[guest]
         is_own = visit["operator"] == by or self.people[by].kind.get("vendor") == visit["vendor"]
-        if self.voted_on_guest != (guest, by) or is_own:
-            raise ValueError("nobody else than who invited signed that they looked back at it")
+        if self.look_back != ("guest", guest, by, event.get("objection")) or is_own:
+            raise ValueError("nobody else than who invited signed that they looked back at it, so")
         if guest in self.looked_back or (guest not in self.gone and entry.time < instant(visit["until"])):
             raise ValueError("somebody looked back at a visit that went on, or twice")
         self.looked_back.add(guest)
+
+    def _reviewed(self, event: dict) -> None:
+        """Somebody else than who gave an emergency grant looked back at it, once (docs/EVENTS.md, "Verdicts")."""
+        request, by = event["request"], event["by"]
+        case = self.cases[request]
+        is_own = by in case.yes or self.people[by].kind.get("vendor") == self.people[case.about["technician"]].kind["vendor"]
+        if self.look_back != ("review", request, by, event.get("objection")) or is_own:
+            raise ValueError("nobody else than who gave it signed that they looked back at it, so")
+        if not case.is_emergency or request not in self.given or request in self.looked_back:
+            raise ValueError("somebody looked back at what was no emergency grant, or twice")
+        self.looked_back.add(request)
+
+    def _invited(self, event: dict) -> None:
+        """Nobody is invited who is somebody here, but for a guest who is gone, as a technician of the same vendor."""
+        person, known = event["person"], self.people.get(event["person"])
+        if known:
+            is_gone = self.visits.get(person) in self.gone and person not in self.put_out
+            if not is_gone or (event["kind"], event.get("vendor")) != ("technician", known.kind["vendor"]):
+                raise ValueError("somebody was invited who is somebody here")
+            self.visits.pop(person)
+        self.people[person] = Person(kind_of(event), event["groups"])
 
     def _asked(self, ask: dict) -> None:
         case = self.cases[ask["request"]]
@@ -2146,9 +2172,10 @@ class Journal:
         matter = statement["matter"]
         if self._digest_of_matter(matter, statement) != statement["digest"]:
             raise ValueError("something else was answered")
-        if matter["about"] == "guest" and statement["answer"] == "yes":
-            self.voted_on_guest = (matter["id"], statement["operator"])
         if matter["about"] in ("review", "guest"):
+            if statement.get("narrowing"):
+                raise ValueError("something was taken away from what is over")
+            self.look_back = (matter["about"], matter["id"], statement["operator"], statement.get("reason"))
             return
         case = self.cases[matter["id"]]
         if statement["answer"] == "yes":

@@ -405,7 +405,7 @@ fn what_is_said_to_have_become_of_a_guest_must_have_come_about() {
     store.smuggle(Event::GuestEnded { guest, person, by: Some(support::person(TECHNICIAN)) });
     assert!(not_allowed(store).contains("only operators and administrators"));
     let (mut store, guest, _) = visit();
-    store.smuggle(Event::GuestReviewed { guest, by: support::person(SECOND) });
+    store.smuggle(Event::GuestReviewed { guest, by: support::person(SECOND), objection: None });
     assert!(not_allowed(store).contains("no signed statement"));
 
     let (mut store, _, person) = visit();

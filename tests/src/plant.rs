@@ -229,7 +229,19 @@ impl Plant {
     /// Somebody enrols with stock `ssh`: gives the one-use code where it is asked for, and tries the app that they got.
     #[track_caller]
     pub fn enrol_by_ssh(&mut self, name: &str, code: &str) {
-        let mut person = self.newcomer(name);
+        let person = self.newcomer(name);
+        self.enrols_with(person, code);
+    }
+
+    /// The same of somebody who was here before, with the key that they had.
+    #[track_caller]
+    pub fn enrols_again(&mut self, name: &str, code: &str) {
+        let person = self.people.remove(name).expect("they were here");
+        self.enrols_with(person, code);
+    }
+
+    #[track_caller]
+    fn enrols_with(&mut self, mut person: Person, code: &str) {
         person.write("enrolment", code.as_bytes());
         let mut ssh = start(&mut person.ssh(&[&format!("enrol@{GATE}")]));
         let page = ssh.until("shows now: ");

@@ -13,14 +13,15 @@ use policies::ids::{AskId, GuestId, PersonId, RequestId, SessionId};
 use policies::people::{Kind, Person, SshKey, Standing};
 use policies::plant::{Escort, Plant, Protocol, Weaker};
 use policies::requests::Matter;
-use policies::state::{Ask, Asked, Case, Handover, No, RequestStanding, SessionFacts, State, Vote};
+use policies::state::{Ask, Asked, Case, Handover, LookBack, No, RequestStanding, SessionFacts, State, Vote};
 use policies::time::{PlantTime, Seconds};
 use ssh_key::{HashAlg, PublicKey};
 
 use super::Api;
 use super::types::{
     ActionView, AskCovered, AskView, Card, EndingView, ErasedView, EscortView, HandoverView, HoldView, KeptView,
-    LiveView, Named, NoView, OwnAsk, OwnRequest, PersonView, ServiceView, SessionView, ToldView, VncOpen, VoteView,
+    LiveView, LookBackView, Named, NoView, OwnAsk, OwnRequest, PersonView, ServiceView, SessionView, ToldView, VncOpen,
+    VoteView,
 };
 use crate::floor::LiveSession;
 use crate::lease::Order;
@@ -104,7 +105,7 @@ impl Around {
         Some(Self {
             kind: state.people.get(&case.asked.technician).map(|person| person.kind.clone()),
             guest: state
-                .visit_at(case.asked.technician, case.submitted)
+                .visit_of(&case)
                 .map(|(id, guest)| (id, guest.statement.operator, state.clock(guest.statement.until))),
             plant: state.plant.clone(),
             taken_away: state.taken_away(&case),
@@ -185,6 +186,7 @@ impl Api {
             guest: around.guest.as_ref().map(|(guest, ..)| *guest),
             handover: handover.map(|handover| handover_view(case, &handover, now)),
             review_wanted: case.wants_review(),
+            reviewed: self.look_back(case.reviewed).await,
             standing: case.standing.as_str().to_owned(),
             no: self.no(case).await,
             submitted: case.submitted,
@@ -227,6 +229,12 @@ impl Api {
 
     async fn no_view(&self, no: No) -> NoView {
         NoView { by: self.people().shown(no.by).await, reason: self.opened(no.reason).await }
+    }
+
+    pub(super) async fn look_back(&self, seen: Option<LookBack>) -> Option<LookBackView> {
+        let LookBack { by, at, objection } = seen?;
+        let (by, text) = (self.named(by).await, self.opened(objection).await);
+        Some(LookBackView { by, at, objects: objection.is_some(), objection: text })
     }
 
     /// Tells the technician, in the sessions it is about, how an ask was answered. A new deadline tells itself.

@@ -2,9 +2,10 @@
 
 use axum::Json;
 use axum::extract::State;
-use policies::events::Scope;
+use policies::events::CutBy;
 use policies::ids::CutId;
 use policies::requests::{Matter, Reopening};
+use policies::state::StandingCut;
 
 use super::Api;
 use super::guard::{Asked, At, Caller, Sent};
@@ -27,15 +28,28 @@ pub(super) async fn cut(
 }
 
 pub(super) async fn list(State(api): State<Api>) -> Json<CutsView> {
-    let journaled: Vec<(CutId, Scope)> =
-        api.desk().with_state(|state| state.standing_cuts().map(|(cut, scope)| (cut, scope.clone())).collect());
-    let unjournaled = api.desk().status().unjournaled_cuts;
-    let late = unjournaled.into_iter().filter(|(cut, _)| journaled.iter().all(|(other, _)| other != cut));
-    let late: Vec<_> = late.map(|(cut, scope)| CutView { cut, scope, journaled: false }).collect();
-    let mut cuts: Vec<_> = journaled.into_iter().map(|(cut, scope)| CutView { cut, scope, journaled: true }).collect();
-    cuts.extend(late);
+    let journaled = api.desk().with_state(|state| state.cuts.clone());
+    let mut cuts = Vec::new();
+    for (cut, scope) in api.desk().status().unjournaled_cuts {
+        if !journaled.contains_key(&cut) {
+            cuts.push(CutView { cut, scope, journaled: false, by: None, at: None });
+        }
+    }
+    for (cut, StandingCut { scope, by, at }) in journaled {
+        cuts.push(CutView { cut, scope, journaled: true, by: Some(api.cutter(&by).await), at: Some(at) });
+    }
     cuts.sort_by_key(|view| view.cut);
     Json(CutsView { cuts })
+}
+
+impl Api {
+    async fn cutter(&self, by: &CutBy) -> String {
+        match by {
+            CutBy::Operator(person) => self.people().shown(*person).await,
+            CutBy::Display(display) => format!("somebody at the display {}", self.people().shown(*display).await),
+            CutBy::Local => "somebody at the gate's own machine".to_owned(),
+        }
+    }
 }
 
 pub(super) async fn statement(

@@ -1,8 +1,9 @@
 //! Guests of vendors: whom operators on duty may invite, inviting them, sending them away, and looking back.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
-use jiff::Timestamp;
 use policies::decide::Command;
 use policies::guests::{Guest, Invitable};
 use policies::ids::{GuestId, RequestId, SessionId, VendorId};
@@ -33,27 +34,35 @@ struct Visit {
 }
 
 impl Visit {
-    fn of(state: &Plant, id: GuestId) -> Option<Self> {
+    /// These visits, in this order. All are gathered in one pass: the Desk waits meanwhile, however many there are.
+    fn of(state: &Plant, wanted: &[GuestId]) -> Vec<Self> {
+        let visits = wanted.iter().filter_map(|id| Some((*id, Self::alone(state, *id)?)));
+        let mut visits: BTreeMap<GuestId, Self> = visits.collect();
+        for (request, case) in &state.cases {
+            if let Some(visit) = case.guest.and_then(|id| visits.get_mut(&id)) {
+                visit.requests.push(*request);
+            }
+        }
+        for (session, facts) in &state.sessions {
+            let on = state.cases.get(&facts.request).and_then(|case| case.guest);
+            if let Some(visit) = on.and_then(|id| visits.get_mut(&id)) {
+                visit.sessions.push(*session);
+            }
+        }
+        wanted.iter().filter_map(|id| visits.remove(id)).collect()
+    }
+
+    fn alone(state: &Plant, id: GuestId) -> Option<Self> {
         let guest = state.guests.get(&id)?.clone();
-        let is_its = |at: Timestamp| state.visit_at(guest.statement.person, at).is_some_and(|(visit, _)| visit == id);
-        let who = guest.statement.person;
-        let asked = state.cases.iter().filter(|(_, case)| case.asked.technician == who && is_its(case.submitted));
-        let requests: Vec<RequestId> = asked.map(|(request, _)| *request).collect();
-        let sessions = state.sessions.iter().filter(|(_, facts)| requests.contains(&facts.request));
-        let is_its_own = state.people.get(&who).filter(|person| person.guest == Some(id));
-        Some(Self {
-            id,
-            standing: is_its_own.map_or(Standing::Over, |person| person.standing),
-            sessions: sessions.map(|(session, _)| *session).collect(),
-            requests,
-            guest,
-        })
+        let is_its_own = state.people.get(&guest.statement.person).filter(|person| person.guest == Some(id));
+        let standing = is_its_own.map_or(Standing::Over, |person| person.standing);
+        Some(Self { id, guest, standing, requests: Vec::new(), sessions: Vec::new() })
     }
 }
 
 impl Api {
     fn visit(&self, id: GuestId) -> Result<Visit, Problem> {
-        let found = self.desk().with_state(|state| Visit::of(state, id));
+        let found = self.desk().with_state(|state| Visit::of(state, &[id]).pop());
         Ok(found.ok_or(Refusal::NoSuchGuest)?)
     }
 
@@ -78,7 +87,7 @@ impl Api {
             over: guest.is_over(now),
             reason: self.opened(statement.reason).await,
             telephone: self.opened(statement.telephone).await,
-            reviewed_by: self.named_all(guest.reviewed).await.pop(),
+            reviewed: self.look_back(guest.reviewed).await,
             review_wanted: guest.wants_review(now),
             requests,
             sessions,
@@ -99,7 +108,8 @@ pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<Gue
     let (visits, next) = api.desk().with_state(|state| {
         let matters = |guest: &Guest| wanted.all || !guest.is_over(now) || guest.wants_review(now);
         let (found, next) = page(&state.guests, &wanted, matters);
-        (found.into_iter().filter_map(|(id, _)| Visit::of(state, *id)).collect::<Vec<_>>(), next)
+        let found: Vec<GuestId> = found.into_iter().map(|(id, _)| *id).collect();
+        (Visit::of(state, &found), next)
     });
     let mut guests = Vec::new();
     for visit in visits {
@@ -136,13 +146,9 @@ pub(super) async fn statement(
     }
     let new = NewGuest { name, vendor, target, rule, lasts: Seconds(lasts_seconds), reason };
     let expires = STATEMENT_LASTS.after(api.clock().wall());
-    let statement = api.people().guest_statement(new, caller.person(), api.seen(), expires).await?;
-    let named = api.desk().with_state(|state| {
-        let plant = state.plant.as_ref()?;
-        plant.rules.iter().find(|rule| rule.digest() == statement.rule).cloned()
-    });
+    let (statement, rule) = api.people().guest_statement(new, caller.person(), api.seen(), expires).await?;
     Ok(Json(GuestTemplate {
-        rule: named.ok_or(Refusal::OtherDigest)?,
+        rule,
         name: api.kept_text(statement.name).await?,
         reason: api.kept_text(statement.reason).await?,
         telephone: api.kept_text(statement.telephone).await?,

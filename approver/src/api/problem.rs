@@ -210,7 +210,7 @@ impl From<NotDone> for Problem {
         let unprocessable = |id, text: String| Self::new(StatusCode::UNPROCESSABLE_ENTITY, id, text);
         match not_done {
             NotDone::Rejected(rejected) => rejected.into(),
-            NotDone::NameTaken(_) => Self::new(StatusCode::CONFLICT, "name-taken", not_done.to_string()),
+            NotDone::NameTaken(..) => Self::new(StatusCode::CONFLICT, "name-taken", not_done.to_string()),
             NotDone::BadName(_) => unprocessable("bad-name", not_done.to_string()),
             NotDone::Text(_) => unprocessable("bad-text", not_done.to_string()),
             NotDone::Key(_) => unprocessable("key-refused", not_done.to_string()),

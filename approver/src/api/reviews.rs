@@ -8,7 +8,7 @@ use axum::extract::State;
 use jiff::Timestamp;
 use policies::guests::Guest;
 use policies::ids::{PersonId, TargetName};
-use policies::state::{Case, State as Plant};
+use policies::state::{Case, LookBack, State as Plant};
 
 use super::Api;
 use super::guard::Asked;
@@ -22,7 +22,7 @@ struct Review {
     in_words: String,
     given_by: Vec<PersonId>,
     at: Timestamp,
-    reviewed: bool,
+    reviewed: Option<LookBack>,
     not_before: Option<Timestamp>,
 }
 
@@ -48,7 +48,7 @@ impl Review {
             in_words: format!("guest until {}, under rule {}", state.clock(until), guest.rule.id),
             given_by: vec![guest.statement.operator],
             at: guest.at,
-            reviewed: guest.reviewed.is_some(),
+            reviewed: guest.reviewed,
             not_before: (!guest.is_over(now)).then_some(until),
         }
     }
@@ -72,7 +72,7 @@ pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<Rev
     let now = api.clock().wall();
     let (found, next) = api.desk().with_state(|state| {
         let all = all(state, now);
-        let (found, next) = page(&all, &wanted, |review| wanted.all || !review.reviewed);
+        let (found, next) = page(&all, &wanted, |review| wanted.all || review.reviewed.is_none());
         let vendor = |review: &Review| state.vendor_of(review.who).cloned();
         let found: Vec<_> = found.into_iter().map(|(id, _)| *id).collect();
         let mut all = all;
@@ -89,7 +89,7 @@ pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<Rev
             in_words: one.in_words,
             given_by: api.named_all(one.given_by).await,
             at: one.at,
-            reviewed: one.reviewed,
+            reviewed: api.look_back(one.reviewed).await,
             not_before: one.not_before,
         });
     }

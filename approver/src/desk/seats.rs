@@ -249,12 +249,12 @@ impl View<'_> {
     /// Cuts that were journaled, and those that act before they are.
     fn cut_over(&self, session: SessionId, place: &Place) -> Option<Ending> {
         let state = &self.fold.state;
-        let mut standing = state.cuts.iter().chain(&self.seats.blocks);
+        let mut standing = state.standing_cuts().chain(self.seats.blocks.iter().map(|(cut, scope)| (*cut, scope)));
         let ends = |scope: &Scope| match scope {
             Scope::Session(other) => *other == session,
             wider => is_within(state, wider, place.technician, &place.target),
         };
-        standing.find(|(_, scope)| ends(scope)).map(|(cut, _)| Ending::Cut { cut: *cut })
+        standing.find(|(_, scope)| ends(scope)).map(|(cut, _)| Ending::Cut { cut })
     }
 
     /// A contract that was shortened meanwhile ends a session at its end.
@@ -272,7 +272,7 @@ impl View<'_> {
 
     /// When a guest's visit ends: nothing of theirs stays frozen for longer.
     fn visit_ends(&self, case: &Case, deadline: Deadline) -> Option<Boot> {
-        let (_, guest) = self.fold.state.visit_at(case.asked.technician, case.submitted)?;
+        let (_, guest) = self.fold.state.visit_of(case)?;
         Some(deadline.boot.moved(guest.statement.until.duration_since(deadline.wall)))
     }
 
@@ -363,7 +363,7 @@ fn actions_at(case: &Case, clock: &GrantClock, boot: Boot) -> Actions {
 }
 
 /// Whether a cut wider than one session is about this technician at this target.
-pub(super) fn is_within(state: &State, scope: &Scope, technician: PersonId, target: &TargetName) -> bool {
+pub(crate) fn is_within(state: &State, scope: &Scope, technician: PersonId, target: &TargetName) -> bool {
     match scope {
         Scope::Session(_) => false,
         Scope::Technician(person) => *person == technician,

@@ -315,7 +315,9 @@ const fn is_failure(event: &Event) -> bool {
         | Event::Locked { .. }
         | Event::Refused { .. }
         | Event::HostKeyMismatch { .. }
-        | Event::RecorderFailed { .. } => true,
+        | Event::RecorderFailed { .. }
+        | Event::Reviewed { objection: Some(_), .. }
+        | Event::GuestReviewed { objection: Some(_), .. } => true,
         Event::Ended { ending, .. } => !matches!(
             ending,
             Ending::Left | Ending::TargetClosed | Ending::Expired | Ending::Revoked | Ending::Cut { .. } | Ending::Idle

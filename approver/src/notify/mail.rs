@@ -2,7 +2,7 @@
 //! demanded, or in the clear to this machine itself. Each address gets a mail of its own, so that one that is refused
 //! keeps it from nobody else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -87,6 +87,9 @@ pub struct MailTo {
 /// Notices under way at once are two; of those given up before, some are remembered.
 const UNDER_WAY_MAX: usize = 16;
 
+/// Notices, each with those who have it, in the order in which they came under way.
+type Had = VecDeque<(String, BTreeSet<Address>)>;
+
 /// A way to tell by e-mail.
 pub struct Mail {
     to: MailTo,
@@ -96,7 +99,7 @@ pub struct Mail {
     /// As whom one signs in there, and by what.
     login: Option<(String, Sealed)>,
     /// Who has a notice already that is under way, by its id: several are at once.
-    had: Mutex<BTreeMap<String, BTreeSet<Address>>>,
+    had: Mutex<Had>,
 }
 
 impl Mail {
@@ -138,7 +141,7 @@ impl Mail {
             }
         }
         if failed.is_none() {
-            self.had().remove(&notice.id);
+            self.had().retain(|(id, _)| *id != notice.id);
         }
         failed.map_or(Ok(()), |why| Err(NotTold(format!("{}: {why}", self.to.server.host))))
     }
@@ -165,19 +168,22 @@ impl Mail {
     }
 
     fn has_it(&self, notice: &Notice, address: &Address) -> bool {
-        self.had().get(&notice.id).is_some_and(|had| had.contains(address))
+        self.had().iter().any(|(id, had)| *id == notice.id && had.contains(address))
     }
 
     /// A notice that is given up is remembered until others are: no more are under way than there are queues.
     fn gets_it(&self, notice: &Notice, address: &Address) {
         let mut had = self.had();
-        if !had.contains_key(&notice.id) && had.len() >= UNDER_WAY_MAX {
-            had.pop_first();
+        match had.iter_mut().find(|(id, _)| *id == notice.id) {
+            Some((_, who)) => drop(who.insert(address.clone())),
+            None => had.push_back((notice.id.clone(), [address.clone()].into())),
         }
-        had.entry(notice.id.clone()).or_default().insert(address.clone());
+        if had.len() > UNDER_WAY_MAX {
+            had.pop_front();
+        }
     }
 
-    fn had(&self) -> MutexGuard<'_, BTreeMap<String, BTreeSet<Address>>> {
+    fn had(&self) -> MutexGuard<'_, Had> {
         // No change under this lock can stop halfway.
         self.had.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -256,21 +262,36 @@ impl Notifier for Mail {
 mod tests {
     use super::*;
 
+    fn address(text: &str) -> Address {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn who_has_a_notice_is_remembered_while_it_is_under_way_and_of_those_given_up_some() {
+        let to = MailTo {
+            server: "localhost:25".parse().unwrap(),
+            tls: MailTls::None,
+            from: address("gate@mill3.example"),
+            to: vec![address("shift@mill3.example")],
+            groups: BTreeMap::new(),
+        };
+        let mail = Mail::new(to, None, None, "gate".into()).unwrap();
+        let notice = |id: usize| super::super::tests::notice(&(1_000 - id).to_string(), None, "x");
+        let shift = address("shift@mill3.example");
+        for id in 0..=UNDER_WAY_MAX {
+            assert!(!mail.has_it(&notice(id), &shift));
+            mail.gets_it(&notice(id), &shift);
+            mail.gets_it(&notice(id), &address("ot@mill3.example"));
+        }
+        let has = |id| mail.has_it(&notice(id), &shift);
+        assert!(!has(0), "the oldest was given up long ago");
+        assert!((1..=UNDER_WAY_MAX).all(has), "those that came last are under way");
+    }
+
     #[test]
     fn what_others_chose_stands_in_its_line_and_nowhere_else() {
-        let notice = Notice {
-            v: 1,
-            id: "1".into(),
-            at: jiff::Timestamp::UNIX_EPOCH,
-            since: "2026-11-22 14:03".into(),
-            kind: "request-waits",
-            text: "x\r\nBcc: evil@evil.example\r\n\r\n\u{202e}\u{1b}[2J Müller asks for shell".into(),
-            group: None,
-            request: None,
-            red: true,
-            link: "https://holdpoint.mill3.local/requests/r_1".into(),
-        };
-        let address = |text: &str| text.parse::<Address>().unwrap();
+        let text = "x\r\nBcc: evil@evil.example\r\n\r\n\u{202e}\u{1b}[2J Müller asks for shell";
+        let notice = super::super::tests::notice("1", None, text);
         let (from, to) = (address("gate@mill3.example"), address("shift@mill3.example"));
         let mail = compose(&notice, &from, &to, "holdpoint.mill3.local").unwrap();
         assert_eq!(mail.envelope().to(), [to]);

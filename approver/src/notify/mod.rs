@@ -445,3 +445,63 @@ async fn carry(way: Arc<dyn Notifier>, waiting: Queue) {
         waiting.settle(&notice).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    pub(super) fn notice(id: &str, group: Option<&str>, text: &str) -> Notice {
+        Notice {
+            v: 1,
+            id: id.into(),
+            at: Timestamp::UNIX_EPOCH,
+            since: "2026-11-22 14:03".into(),
+            kind: "request-waits",
+            text: text.into(),
+            group: group.map(|group| group.parse().unwrap()),
+            request: None,
+            red: true,
+            link: "https://holdpoint.mill3.local/requests/r_1".into(),
+        }
+    }
+
+    /// Takes all but one, and says when it was asked.
+    struct Refuses(&'static str, Mutex<Vec<(String, tokio::time::Instant)>>);
+
+    impl Notifier for Refuses {
+        fn name(&self) -> &'static str {
+            "refuses"
+        }
+
+        fn notify<'a>(&'a self, notice: &'a Notice) -> BoxFuture<'a, Result<(), NotTold>> {
+            self.1.lock().unwrap().push((notice.id.clone(), tokio::time::Instant::now()));
+            let answer = if notice.id == self.0 { Err(NotTold("never".into())) } else { Ok(()) };
+            Box::pin(std::future::ready(answer))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_notice_is_tried_again_ever_later_then_given_up_and_the_next_arrives_after_it() {
+        let waiting = Waiting::open(None, "test");
+        for id in ["first", "never", "last"] {
+            waiting.push(&notice(id, None, "x")).await;
+        }
+        let [everybody, _] = waiting.queues();
+        let way = Arc::new(Refuses("never", Mutex::default()));
+        let carrying = tokio::spawn(carry(Arc::clone(&way) as Arc<dyn Notifier>, everybody));
+        let asked = || way.1.lock().unwrap().clone();
+        while asked().last().is_none_or(|(id, _)| id != "last") {
+            tokio::time::sleep(WAIT_MAX).await;
+        }
+        carrying.abort();
+        let asked = asked();
+        let ids: Vec<&str> = asked.iter().map(|(id, _)| id.as_str()).collect();
+        let tries = usize::try_from(TRIES).unwrap();
+        assert_eq!(ids, [&["first"][..], &vec!["never"; tries], &["last"]].concat());
+        let pauses: Vec<_> = asked[1..=tries].windows(2).map(|two| two[1].1 - two[0].1).collect();
+        assert!(pauses[0] >= FIRST_WAIT && pauses[0] < FIRST_WAIT * 2, "{pauses:?}");
+        assert!(pauses.windows(2).all(|two| two[0] <= two[1]) && pauses[tries - 2] >= WAIT_MAX, "{pauses:?}");
+    }
+}

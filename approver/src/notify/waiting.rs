@@ -204,12 +204,6 @@ mod tests {
 
     use super::*;
 
-    fn notice() -> Notice {
-        let at = jiff::Timestamp::UNIX_EPOCH;
-        let (id, text, link) = ("one".to_owned(), "a cut".to_owned(), "https://holdpoint.mill3.local".to_owned());
-        Notice { v: 1, id, at, since: at.to_string(), kind: "cut", text, group: None, request: None, red: false, link }
-    }
-
     /// The draft is a pipe that nobody reads: whoever opens it hangs.
     #[test]
     fn a_disk_that_hangs_holds_up_neither_the_threads_of_connections_nor_the_notice() {
@@ -226,7 +220,7 @@ mod tests {
         runtime.block_on(async {
             let waiting = Waiting::open(Some(folder.path()), "test");
             let [everybody, _] = waiting.queues();
-            let notice = notice();
+            let notice = super::super::tests::notice("one", None, "a cut");
             let carry = async {
                 assert_eq!(everybody.next().await, notice);
                 carried.send(()).expect("the disk waits");
@@ -234,6 +228,33 @@ mod tests {
             tokio::join!(waiting.push(&notice), carry);
         });
         assert!(disk.join().unwrap(), "the disk hung, and so did everything else");
+    }
+
+    #[tokio::test]
+    async fn what_waits_keeps_its_order_across_a_restart_each_once_and_not_beyond_its_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let notice = |id: usize| super::super::tests::notice(&id.to_string(), None, "x");
+        let waiting = Waiting::open(Some(folder.path()), "test");
+        for id in [7, 3, 9, 3] {
+            waiting.push(&notice(id)).await;
+        }
+        let [everybody, group] = waiting.queues();
+        everybody.settle(&notice(3)).await;
+        assert_eq!(everybody.next().await.id, "7", "what is not the next is not settled");
+        everybody.settle(&notice(7)).await;
+        waiting.push(&super::super::tests::notice("g", Some("shift-lead"), "x")).await;
+        let [everybody_later, group_later] = Waiting::open(Some(folder.path()), "test").queues();
+        for id in ["3", "9"] {
+            let next = everybody_later.next().await;
+            assert_eq!(next.id, id);
+            everybody_later.settle(&next).await;
+        }
+        assert!(everybody_later.lock().notices.is_empty(), "what was said twice waits once");
+        assert_eq!((group.next().await.id, group_later.next().await.id), ("g".to_owned(), "g".to_owned()));
+        for id in 100..100 + 2 * WAITING_MAX {
+            waiting.push(&notice(id)).await;
+        }
+        assert_eq!(everybody.lock().notices.len(), WAITING_MAX + 1, "the one that is tried, and a night's worth");
     }
 
     #[test]

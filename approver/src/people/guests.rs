@@ -6,14 +6,14 @@ use jiff::Timestamp;
 use policies::decide::Command;
 use policies::events::Event;
 use policies::ids::{PersonId, RuleId, TargetName, VendorId};
-use policies::people::Standing;
+use policies::plant::Rule;
 use policies::refusals::Refusal;
 use policies::requests::{GuestStatement, SeenHead, Signed};
 use policies::state::State;
 use policies::time::Seconds;
 
 use super::{Invitation, NotDone, People, check_name};
-use crate::directory::{Change, Key, Link};
+use crate::directory::Link;
 use crate::mint;
 
 /// Characters of a telephone number, with whatever is written between its digits.
@@ -69,7 +69,8 @@ impl People {
         Ok(done?)
     }
 
-    /// What an operator signs who invites a guest. Whatever would refuse it refuses it now, before anybody is called back.
+    /// What an operator signs who invites a guest, and the rule that it names. Whatever would refuse it refuses it now, before
+    /// anybody is called back.
     ///
     /// # Errors
     /// The operator may not, no rule lets the guest come there, the vendor has no number, or the name is taken or unfit.
@@ -79,16 +80,16 @@ impl People {
         operator: PersonId,
         journal: SeenHead,
         expires: Timestamp,
-    ) -> Result<GuestStatement, NotDone> {
+    ) -> Result<(GuestStatement, Rule), NotDone> {
         check_name(&new.name)?;
         let now = self.desk.clock().wall();
-        let person = self.guest_called(&new.name, &new.vendor, now).await?;
+        let person = self.newcomer(&new.name, Some(&new.vendor)).await?;
         let (rule, role, telephone) = self.desk.with_state(|state| {
             let telephone = state.running_contract(&new.vendor, now)?.telephone;
             let telephone = telephone.ok_or_else(|| Refusal::NoTelephone(new.vendor.clone()))?;
-            let rule = state.guest_rule(&new.vendor, &new.target, new.rule.as_ref())?;
+            let rule = state.guest_rule(&new.vendor, &new.target, new.rule.as_ref())?.clone();
             let role = rule.roles.first().expect("a rule names roles: never empty").clone();
-            Ok::<_, Refusal>((rule.digest(), role, telephone))
+            Ok::<_, Refusal>((rule, role, telephone))
         })?;
         let (name, reason) = (self.put_text(&new.name).await?, self.put_text(&new.reason).await);
         let reason = match reason {
@@ -106,7 +107,7 @@ impl People {
             vendor: new.vendor,
             role,
             target: new.target,
-            rule,
+            rule: rule.digest(),
             until: new.lasts.after(now),
             reason,
             telephone,
@@ -119,17 +120,7 @@ impl People {
             self.forget([name, reason]).await;
             return Err(refusal.into());
         }
-        Ok(statement)
-    }
-
-    /// Who a guest of this name is: somebody new, or a guest of the same vendor whose visit is over.
-    async fn guest_called(&self, name: &str, vendor: &VendorId, now: Timestamp) -> Result<PersonId, NotDone> {
-        let Some(known) = self.by_name(name).await? else { return Ok(mint::person(now)) };
-        let comes_again = self.desk.with_state(|state| {
-            let is_over = |person: &policies::people::Person| person.standing == Standing::Over;
-            state.people.get(&known).is_some_and(|person| is_over(person) && person.kind.vendor() == Some(vendor))
-        });
-        if comes_again { Ok(known) } else { Err(NotDone::NameTaken(name.to_owned())) }
+        Ok((statement, rule))
     }
 
     /// Takes a signed invitation. The code is to be handed over to the guest, and shown once.
@@ -146,35 +137,16 @@ impl People {
         let link = mint::link(self.desk.clock().wall());
         // Before anything is changed: whoever posts this may have made it up.
         self.desk.would_take(&Command::InviteGuest { invitation: invitation.clone(), link })?;
-        self.name_guest(person, &name).await?;
+        self.name_newcomer(person, &name).await?;
         let code = EnrolmentCode::generate(link, self.ca);
         self.directory().add_link(link, &Link { person, hash: code.hash(), claim: None }).await?;
         let invited = Invitation { person, name, code, expires };
         match self.desk.act(Command::InviteGuest { invitation, link }).await {
             Ok(_) => Ok(invited),
             Err(rejected) => {
-                self.uninvite(&invited).await;
+                self.unprepare(&invited).await;
                 Err(rejected.into())
             }
-        }
-    }
-
-    /// Somebody new takes the name; who was here before came by it.
-    async fn name_guest(&self, person: PersonId, name: &str) -> Result<(), NotDone> {
-        if !self.desk.with_state(|state| state.people.contains_key(&person)) {
-            return self.take_name(person, name).await;
-        }
-        let is_theirs = self.by_name(name).await? == Some(person);
-        if is_theirs { Ok(()) } else { Err(NotDone::NameTaken(name.to_owned())) }
-    }
-
-    /// Whoever is somebody here keeps their name.
-    async fn uninvite(&self, invited: &Invitation) {
-        if !self.desk.with_state(|state| state.people.contains_key(&invited.person)) {
-            return self.unprepare(invited).await;
-        }
-        if let Err(fault) = self.directory().swap(vec![Change::delete(Key::Link(invited.code.link()))]).await {
-            tracing::warn!(%fault, "a code that nobody was given stays in the directory; it opens nothing");
         }
     }
 

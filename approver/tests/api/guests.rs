@@ -82,10 +82,10 @@ async fn a_guest_is_invited_on_a_signature_asks_and_is_looked_back_at() {
     assert_eq!(house.post("/api/v1/requests", &guest, ask("robot-1")).await.status, 401);
     let status: Status = house.get("/api/v1/status", &lee).await.json();
     assert!(status.red && status.because[0].contains("look back"), "{:?}", status.because);
-    assert_eq!(look_back(&house, lead, &lee, &path).await.refusal(), "own-request");
+    assert_eq!(look_back(&house, lead, &lee, &path).await.refusal(), "own-deed");
     assert_eq!(look_back(&house, kim, &kims, &path).await.json::<Done>().events, ["HP1302", "HP1115"]);
     let view: GuestView = house.get(&path, &kims).await.json();
-    assert_eq!(view.reviewed_by.unwrap().name, "kim");
+    assert_eq!(view.reviewed.unwrap().by.name, "kim");
     let GuestsView { guests, .. } = house.get("/api/v1/guests", &lee).await.json();
     assert_eq!(guests, []);
 }

@@ -9,7 +9,7 @@ use crate::ids::{GuestId, LinkId, PersonId, TargetName};
 use crate::people::{Kind, Person, Standing};
 use crate::plant::{Plant, Rule};
 use crate::refusals::Refusal;
-use crate::requests::{Answer, GuestStatement, Request, Signed, VerdictStatement};
+use crate::requests::{GuestStatement, Request, Signed, VerdictStatement};
 use crate::rules::{Question, deciding_rule_among};
 use crate::state::State;
 use crate::time::Seconds;
@@ -87,7 +87,7 @@ impl State {
     fn check_newcomer(&self, statement: &GuestStatement) -> Result<(), Refusal> {
         match self.people.get(&statement.person) {
             None => Ok(()),
-            Some(known) if known.standing == Standing::Over && known.kind.vendor() == Some(&statement.vendor) => Ok(()),
+            Some(known) if known.may_come_again(&statement.vendor) => Ok(()),
             Some(known) if known.standing == Standing::Disabled => Err(Refusal::NotActive(known.standing)),
             Some(_) => Err(Refusal::Exists),
         }
@@ -106,7 +106,7 @@ impl State {
         Ok(vec![Event::GuestEnded { guest, person: visit.statement.person, by: Some(by) }])
     }
 
-    /// The look back, when the visit is over, by somebody else than whoever invited.
+    /// The look back, when the visit is over, by somebody else than whoever invited: with a no, it should not have been.
     pub(super) fn vote_on_guest(
         &self,
         id: GuestId,
@@ -122,17 +122,17 @@ impl State {
         if !guest.is_over(now) {
             return Err(Refusal::GuestStillThere(self.clock(guest.statement.until)));
         }
-        let is_plain = matches!(&statement.answer, Answer::Yes { narrowing } if narrowing.is_empty());
-        if !is_plain || statement.digest != guest.statement.digest() {
+        if statement.digest != guest.statement.digest() {
             return Err(Refusal::OtherDigest);
         }
+        let objection = statement.answer.looked_back()?;
         if guest.statement.operator == operator.id {
-            return Err(Refusal::OwnRequest);
+            return Err(Refusal::OwnDeed);
         }
         if operator.kind.vendor() == Some(&guest.statement.vendor) {
             return Err(Refusal::OwnVendor);
         }
-        Ok(vec![voted, Event::GuestReviewed { guest: id, by: operator.id }])
+        Ok(vec![voted, Event::GuestReviewed { guest: id, by: operator.id, objection }])
     }
 
     /// The digest that the look back at a visit is about.

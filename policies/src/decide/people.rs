@@ -66,7 +66,13 @@ impl State {
         {
             return Err(Refusal::NoContract(vendor.clone()));
         }
-        if self.people.contains_key(&person) || self.links.contains_key(&link) {
+        // A guest who is gone may become a technician of the same vendor: the same person, with their history.
+        let comes_again = |known: &Person| match kind {
+            Kind::Technician { vendor, .. } => known.may_come_again(vendor),
+            _ => false,
+        };
+        let is_taken = self.people.get(&person).is_some_and(|known| !comes_again(known));
+        if is_taken || self.links.contains_key(&link) {
             return Err(Refusal::Exists);
         }
         Ok(vec![Event::Invited {

@@ -328,6 +328,7 @@ impl State {
         Digest::of("reopening", &(&self.deployment, reopening))
     }
 
+    /// The look back at an emergency grant, by somebody else than whoever gave it: with a no, it should not have been.
     fn vote_on_review(
         &self,
         id: RequestId,
@@ -340,10 +341,14 @@ impl State {
             return Err(Refusal::NotPending(case.standing.as_str()));
         }
         self.check_digest(&case.request, &Narrowing::default(), statement.digest)?;
+        let objection = statement.answer.looked_back()?;
         if case.approvers().any(|approver| approver == operator.id) {
-            return Err(Refusal::OwnRequest);
+            return Err(Refusal::OwnDeed);
         }
-        Ok(vec![voted, Event::Reviewed { request: id, by: operator.id }])
+        if operator.kind.vendor().is_some() && operator.kind.vendor() == self.vendor_of(case.asked.technician) {
+            return Err(Refusal::OwnVendor);
+        }
+        Ok(vec![voted, Event::Reviewed { request: id, by: operator.id, objection }])
     }
 
     /// Whoever is on duty for longer than whoever stands for it now, and has a say in it, may stand for it instead.
@@ -488,7 +493,7 @@ impl State {
         self.check_statement(&statement.deployment, statement.expires, statement.journal.size, now)?;
         let operator = self.operator(statement.operator)?;
         self.check_key(operator, &verdict.key)?;
-        let scope = self.cuts.get(&reopening.cut).ok_or(Refusal::NoSuchCut)?;
+        let scope = &self.cuts.get(&reopening.cut).ok_or(Refusal::NoSuchCut)?.scope;
         let same = statement.matter == Matter::Reopening(reopening.cut)
             && statement.digest == self.reopening_digest(reopening)
             && matches!(&statement.answer, Answer::Yes { narrowing } if narrowing.is_empty());
@@ -578,7 +583,7 @@ impl State {
 
     /// Whether a cut that was not reopened keeps somebody of this vendor from this target.
     pub(super) fn is_kept_out(&self, who: PersonId, of: Option<&VendorId>, target: &TargetName) -> bool {
-        self.cuts.values().any(|scope| match scope {
+        self.cuts.values().any(|cut| match &cut.scope {
             Scope::Session(_) => false,
             Scope::Technician(person) => who == *person,
             Scope::Vendor(vendor) => of == Some(vendor),
@@ -661,7 +666,7 @@ impl State {
     }
 
     pub(super) fn is_session_cut(&self, request: RequestId) -> bool {
-        self.cuts.values().any(|scope| match scope {
+        self.cuts.values().any(|cut| match &cut.scope {
             Scope::Session(session) => self.sessions.get(session).is_some_and(|facts| facts.request == request),
             _ => false,
         })
@@ -669,6 +674,6 @@ impl State {
 
     /// The cuts that keep anybody out, for showing.
     pub fn standing_cuts(&self) -> impl Iterator<Item = (CutId, &Scope)> {
-        self.cuts.iter().map(|(cut, scope)| (*cut, scope))
+        self.cuts.iter().map(|(id, cut)| (*id, &cut.scope))
     }
 }

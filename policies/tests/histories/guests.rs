@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use policies::people::Standing;
 use policies::refusals::Refusal;
+use policies::state::LookBack;
 
+use super::named::{to_no, wrong};
 use super::*;
 
 const NIGHT: u32 = 12 * 3_600;
@@ -40,7 +42,7 @@ enum Turn {
     Connect { which: usize, elsewhere: bool },
     Extend { more: u32 },
     SendAway { who: usize, which: usize },
-    LookBack { who: usize, which: usize },
+    LookBack { who: usize, which: usize, objects: bool },
     Disable { guest: u128 },
     Reinvite { guest: u128 },
     Contract { vendor: usize, seconds: i64, number: usize },
@@ -95,7 +97,8 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
         14 => (which(), elsewhere()).prop_map(|(which, elsewhere)| Turn::Connect { which, elsewhere }),
         9 => (1_u32..3_000).prop_map(|more| Turn::Extend { more }),
         2 => (0_usize..4, 0_usize..3).prop_map(|(who, which)| Turn::SendAway { who, which }),
-        5 => (0_usize..4, 0_usize..3).prop_map(|(who, which)| Turn::LookBack { who, which }),
+        5 => (0_usize..4, 0_usize..3, any::<bool>())
+            .prop_map(|(who, which, objects)| Turn::LookBack { who, which, objects }),
         1 => guest().prop_map(|guest| Turn::Disable { guest }),
         1 => guest().prop_map(|guest| Turn::Reinvite { guest }),
         1 => (0_usize..2, 1_i64..200_000, 0_usize..2)
@@ -204,8 +207,8 @@ impl Model {
                 assert!(by.is_some() || (visit.until <= now && !is_at_work), "by itself, and not in the middle");
                 visit.ended = true;
             }
-            Event::GuestReviewed { guest, by } => {
-                self.see("reviewed");
+            Event::GuestReviewed { guest, by, objection } => {
+                self.see(if objection.is_some() { "objected" } else { "reviewed" });
                 let visit = self.visits.iter().find(|visit| visit.guest == *guest).unwrap();
                 assert!(visit.by != *by && self.is_over(visit) && !visit.reviewed);
                 self.visits.iter_mut().find(|visit| visit.guest == *guest).unwrap().reviewed = true;
@@ -349,10 +352,13 @@ impl Model {
                     self.act(&Command::EndGuest { guest, by: person(OPERATORS[who]) });
                 }
             }
-            Turn::LookBack { who, which } => {
+            Turn::LookBack { who, which, objects } => {
                 if let Some(guest) = self.world.state.guests.keys().nth(which).copied() {
-                    let yes = self.world.yes(OPERATORS[who], Matter::Guest(guest));
-                    self.act(&yes);
+                    let mut answer = self.world.yes(OPERATORS[who], Matter::Guest(guest));
+                    if objects {
+                        answer = to_no(&answer);
+                    }
+                    self.act(&answer);
                 }
             }
             Turn::Disable { guest } => {
@@ -441,8 +447,12 @@ fn generated_histories_reach_guests_at_work_and_what_comes_after() {
         }
         model.seen.into_iter().for_each(|(what, times)| *seen.entry(what).or_default() += times);
     }
-    for what in ["invited", "enrolled", "asked", "at work", "extended", "sent-away", "gone", "reviewed"] {
-        let least = if what == "extended" { 3 } else { 15 };
+    for what in ["invited", "enrolled", "asked", "at work", "extended", "sent-away", "gone", "reviewed", "objected"] {
+        let least = match what {
+            "extended" => 3,
+            "reviewed" | "objected" => 5,
+            _ => 15,
+        };
         assert!(seen.get(what).is_some_and(|times| *times > least), "{what}: {seen:?}");
     }
 }
@@ -543,15 +553,28 @@ fn a_visit_is_looked_back_at_when_it_is_over_by_somebody_else_with_a_signature()
     world.now = seconds_later(world.now, 3_600);
     world.must(&Command::Sweep);
     let own = world.yes(LEADS[0], Matter::Guest(guest));
-    assert_eq!(world.refused(&own), Refusal::OwnRequest);
+    assert_eq!(world.refused(&own), Refusal::OwnDeed);
     let Command::Vote { verdict } = world.yes(LEADS[1], Matter::Guest(guest)) else { unreachable!() };
     let by_code = Command::VoteWeaker { statement: verdict.statement.clone(), way: Weaker::Totp };
     assert_eq!(world.refused(&by_code), Refusal::SignatureWanted("looking back at a guest's visit"));
     let of_another = VerdictStatement { digest: Digest::of_bytes(b"x"), ..verdict.statement.clone() };
     let of_another = Command::Vote { verdict: Signed { statement: of_another, ..verdict.clone() } };
     assert_eq!(world.refused(&of_another), Refusal::OtherDigest);
+    let narrowed = wrong(&Command::Vote { verdict: verdict.clone() }, |verdict| {
+        let narrowing = Narrowing { duration: Some(Seconds(1)), ..Narrowing::default() };
+        verdict.statement.answer = Answer::Yes { narrowing };
+    });
+    assert_eq!(world.refused(&narrowed), Refusal::Widens, "nothing is taken away from what is over");
+    let mut other = world.clone();
     world.must_unjudged(&Command::Vote { verdict: verdict.clone() });
-    assert_eq!(world.refused(&Command::Vote { verdict }), Refusal::NotPending("looked back at already"));
+    let seen = LookBack { by: person(LEADS[1]), at: world.now, objection: None };
+    assert_eq!(world.state.guests[&guest].reviewed, Some(seen));
+    let again = Command::Vote { verdict };
+    assert_eq!(world.refused(&again), Refusal::NotPending("looked back at already"));
+    other.must_unjudged(&to_no(&again));
+    let objected = LookBack { objection: Some(salted("no")), ..seen };
+    assert_eq!(other.state.guests[&guest].reviewed, Some(objected));
+    assert_eq!(other.refused(&again), Refusal::NotPending("looked back at already"), "an objection stands");
 }
 
 #[test]
@@ -612,4 +635,48 @@ fn what_was_granted_on_one_visit_opens_nothing_on_the_next() {
     world.must(&Command::EndGuest { guest, by: person(LEADS[1]) });
     come(&mut world);
     assert_eq!(world.refused(&Command::Admit(door)), Refusal::NoGrant(label("hmi-1")));
+}
+
+#[test]
+fn a_guest_who_is_gone_may_become_a_technician_of_the_same_vendor_and_nobody_else() {
+    let mut world = at_night();
+    let invitation = world.guest_invitation(LEADS[0], 40, "acme", 0, "night", 3_600);
+    let link = LinkId::new(world.id());
+    world.must(&Command::InviteGuest { invitation, link });
+    world.must(&Command::Enrol { link, key: key(40) });
+    let guest = *world.state.guests.keys().next().unwrap();
+    let ask = NewRequest { technician: person(40), ..world.wish(0, &[Action::Shell]) };
+    let by_night = ask.id;
+    world.must(&Command::Submit(ask));
+    let technician = |vendor| Kind::Technician { vendor: label(vendor), role: label("maintenance") };
+    let invite = |world: &mut World, kind: Kind| {
+        let (link, expires) = (LinkId::new(world.id()), seconds_later(world.now, 3_600));
+        Command::Invite { person: person(40), kind, groups: Vec::new(), link, expires, by: person(ADMINISTRATOR) }
+    };
+    let early = invite(&mut world, technician("acme"));
+    assert_eq!(world.refused(&early), Refusal::Exists, "their visit goes on");
+    world.must(&Command::EndGuest { guest, by: person(LEADS[1]) });
+    for kind in [technician("bolt"), Kind::Auditor, Kind::Operator { vendor: Some(label("acme")) }] {
+        let other = invite(&mut world, kind);
+        assert_eq!(world.refused(&other), Refusal::Exists);
+    }
+    let by_day = invite(&mut world, technician("acme"));
+    let Command::Invite { link, .. } = &by_day else { unreachable!() };
+    let link = *link;
+    world.must(&by_day);
+    let known = &world.state.people[&person(40)];
+    assert_eq!(
+        (known.standing, known.guest, known.keys.len()),
+        (Standing::Invited, None, 0),
+        "nothing of before counts"
+    );
+    world.must(&Command::Enrol { link, key: key(40) });
+    let ask = NewRequest { technician: person(40), ..world.wish(1, &[Action::Shell]) };
+    let id = ask.id;
+    world.must(&Command::Submit(ask));
+    let visits = |id| world.state.visit_of(&world.state.cases[&id]).map(|(visit, _)| visit);
+    assert_eq!((visits(by_night), visits(id)), (Some(guest), None), "what was asked by night stays so");
+    let invitation = world.guest_invitation(LEADS[0], 40, "acme", 0, "night", 3_600);
+    let again = Command::InviteGuest { invitation, link: LinkId::new(world.id()) };
+    assert_eq!(world.refused(&again), Refusal::Exists, "they are somebody here");
 }

@@ -162,6 +162,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// The model: what happened, in plain lists.
+#[derive(Clone)]
 struct World {
     state: State,
     now: Timestamp,

@@ -9,7 +9,7 @@ use policies::people::Standing;
 use policies::recipients::REHEARSED_WITHIN;
 use policies::refusals::Refusal;
 use policies::rules::{Lack, Nearest, NotAllowed};
-use policies::state::RequestStanding;
+use policies::state::{LookBack, RequestStanding};
 use policies::time::PlantTime;
 
 use super::*;
@@ -516,11 +516,16 @@ fn a_request_of_one_installation_has_another_digest_in_the_next() {
 // Answering
 
 /// A signed answer with one thing wrong in it.
-fn wrong(good: &Command, wrong: impl FnOnce(&mut Signed<VerdictStatement>)) -> Command {
+pub(super) fn wrong(good: &Command, wrong: impl FnOnce(&mut Signed<VerdictStatement>)) -> Command {
     let Command::Vote { verdict } = good else { unreachable!("an answer") };
     let mut verdict = verdict.clone();
     wrong(&mut verdict);
     Command::Vote { verdict }
+}
+
+/// The same answer as a no.
+pub(super) fn to_no(yes: &Command) -> Command {
+    wrong(yes, |verdict| verdict.statement.answer = Answer::No { reason: salted("no") })
 }
 
 #[test]
@@ -942,12 +947,27 @@ fn an_emergency_is_given_by_one_on_duty_and_looked_back_at_once_by_another() {
     assert_eq!(world.must_unjudged(&yes).last(), Some(&Event::Granted { request: id }));
     let review = Matter::Review(id);
     assert_eq!(world.refused(&world.yes(LEADS[1], Matter::Review(usual))), Refusal::NotPending("granted"));
-    assert_eq!(world.refused(&world.yes(LEADS[0], review.clone())), Refusal::OwnRequest);
+    assert_eq!(world.refused(&world.yes(LEADS[0], review.clone())), Refusal::OwnDeed);
     let good = world.yes(LEADS[1], review.clone());
     let another = wrong(&good, |v| v.statement.digest = Digest::of_bytes(b"another"));
     assert_eq!(world.refused(&another), Refusal::OtherDigest);
+    let narrowed = wrong(&good, |v| {
+        let narrowing = Narrowing { duration: Some(Seconds(1)), ..Narrowing::default() };
+        v.statement.answer = Answer::Yes { narrowing };
+    });
+    assert_eq!(world.refused(&narrowed), Refusal::Widens, "nothing is taken away from what is over");
+    assert_eq!(world.refused(&world.yes(ACME_LEAD, review.clone())), Refusal::OwnVendor);
+    let mut other = world.clone();
     world.must_unjudged(&good);
-    assert_eq!(world.refused(&world.yes(SECURITY, review)), Refusal::NotPending("granted"), "once is enough");
+    let seen = LookBack { by: person(LEADS[1]), at: world.now, objection: None };
+    assert_eq!(world.state.cases[&id].reviewed, Some(seen));
+    assert_eq!(world.refused(&world.yes(SECURITY, review.clone())), Refusal::NotPending("granted"), "once is enough");
+    let events = other.must_unjudged(&to_no(&good));
+    let objection = Some(salted("no"));
+    assert_eq!(events.last(), Some(&Event::Reviewed { request: id, by: person(LEADS[1]), objection }));
+    assert_eq!(other.state.cases[&id].reviewed, Some(LookBack { objection, ..seen }));
+    assert_eq!(other.state.cases[&id].standing, RequestStanding::Granted, "what was given is not taken back by it");
+    assert_eq!(other.refused(&world.yes(SECURITY, review)), Refusal::NotPending("granted"), "an objection stands");
 }
 
 #[test]

@@ -49,13 +49,13 @@ pub(super) struct ApproveArgs {
     json: bool,
 }
 
-/// Say no: one no ends it.
+/// Say no: one no ends it. Of what you look back at, that it should not have been.
 #[derive(Debug, clap::Args)]
 pub(super) struct DenyArgs {
-    /// A request (r_…), or something asked of a grant (a_…).
+    /// A request (r_…), something asked of a grant (a_…), or a guest's visit that should not have been (g_…).
     #[arg(value_name = "ID")]
     matter: Wanted,
-    /// Why, for the technician.
+    /// Why: for the technician, or for whoever reads of it later.
     #[arg(long, value_name = "TEXT")]
     reason: String,
     #[command(flatten)]
@@ -99,22 +99,29 @@ impl How {
     }
 }
 
-/// What a verdict can be about.
+/// What somebody answers, or looks back at.
 #[derive(Debug, Clone, Copy)]
 enum Wanted {
+    Of(Subject),
+    Guest(GuestId),
+}
+
+/// What has a card.
+#[derive(Debug, Clone, Copy)]
+enum Subject {
     Request(RequestId),
     Ask(AskId),
-    Guest(GuestId),
 }
 
 impl FromStr for Wanted {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let request = text.parse().map(Self::Request);
-        let ask = || text.parse().map(Self::Ask);
+        let request = text.parse().map(|id| Self::Of(Subject::Request(id)));
+        let ask = || text.parse().map(|id| Self::Of(Subject::Ask(id)));
         let guest = || text.parse().map(Self::Guest);
         request.or_else(|_| ask()).or_else(|_| guest()).map_err(|_: policies::ids::BadName| {
-            "not a request or an ask: one looks like r_01jd0c4… or a_01jd0c4…, as `holdpoint requests` lists them"
+            "not a request, an ask or a guest: one looks like r_01jd0c4…, a_01jd0c4… or g_01jd0c4…, as `holdpoint requests`, \
+             `reviews` and `guests` list them"
                 .into()
         })
     }
@@ -128,50 +135,60 @@ struct Ballot {
 }
 
 pub(super) fn approve(args: &ApproveArgs, profile: &ProfileArg) -> Done {
-    if let Wanted::Guest(guest) = args.matter {
-        return look_back(guest, args, profile);
-    }
+    let subject = match args.matter {
+        Wanted::Of(subject) => subject,
+        Wanted::Guest(_) if args.duration.is_some() || !args.actions.is_empty() || args.from.is_some() => {
+            return Err(Failure::usage("a visit is looked back at as it was"));
+        }
+        Wanted::Guest(guest) => return look_back(guest, None, (args.how, args.yes, args.json), profile),
+    };
     let actions = (!args.actions.is_empty()).then(|| args.actions.iter().copied().collect());
     at_gate(profile, async |client| {
         let clock = Clock::of(client);
         let from = args.from.map(|from| from.on(&clock)).transpose()?;
         let narrowing = Narrowing { duration: args.duration, actions, from };
-        let mut ballot = ballot(client, args.matter).await?;
+        let mut ballot = ballot(client, subject).await?;
         ballot.statement.digest = ballot.narrowed(&narrowing, &clock)?;
         ballot.statement.answer = Answer::Yes { narrowing: narrowing.clone() };
         if !args.json {
             ballot.show(&narrowing, &clock);
         }
         ballot.check_way(args.how)?;
-        confirm(args.how.question(true), args.yes)?;
+        confirm(ballot.question(args.how, true), args.yes)?;
         vote(client, ballot, args.how, args.json).await
     })
 }
 
 pub(super) fn deny(args: &DenyArgs, profile: &ProfileArg) -> Done {
+    let subject = match args.matter {
+        Wanted::Of(subject) => subject,
+        Wanted::Guest(guest) => {
+            return look_back(guest, Some(&args.reason), (args.how, args.yes, args.json), profile);
+        }
+    };
     at_gate(profile, async |client| {
-        let mut ballot = ballot(client, args.matter).await?;
+        let mut ballot = ballot(client, subject).await?;
         if !args.json {
             ballot.show(&Narrowing::default(), &Clock::of(client));
         }
         ballot.check_way(args.how)?;
-        confirm(args.how.question(false), args.yes)?;
+        confirm(ballot.question(args.how, false), args.yes)?;
         let reason = client.keep_text(&args.reason).await?;
         ballot.statement.answer = Answer::No { reason };
         vote(client, ballot, args.how, args.json).await
     })
 }
 
-/// Signs that a guest's visit was looked back at.
-fn look_back(id: GuestId, args: &ApproveArgs, profile: &ProfileArg) -> Done {
-    let is_narrowed = args.duration.is_some() || !args.actions.is_empty() || args.from.is_some();
-    if is_narrowed || args.how.weaker().is_some() {
-        return Err(Failure::usage("a visit is looked back at as it was, with a signature"));
+/// Signs that a guest's visit was looked back at, or why it should not have been.
+fn look_back(id: GuestId, objection: Option<&str>, asked: (How, bool, bool), profile: &ProfileArg) -> Done {
+    let (how, yes, json) = asked;
+    if how.weaker().is_some() {
+        return Err(Failure::usage("looking back at a visit takes a signature"));
     }
     at_gate(profile, async |client| {
         let guest: GuestView = client.get(&format!("/api/v1/guests/{id}")).await?;
         let template: VerdictTemplate = client.get(&format!("/api/v1/guests/{id}/review")).await?;
-        let statement = template.statement;
+        let mut statement = template.statement;
         if let Some(wrong) = mistake_of_visit(&guest, id, &statement, client.person()?) {
             return Err(Fault::Odd(format!("what it wants signed is not what it shows: {wrong}")).into());
         }
@@ -180,19 +197,31 @@ fn look_back(id: GuestId, args: &ApproveArgs, profile: &ProfileArg) -> Done {
                 check_text(client, text, digest).await?;
             }
         }
-        if !args.json {
+        if !json {
             super::guests::show(&guest, &Clock::of(client));
         }
-        confirm("Sign that you looked back at this?", args.yes)?;
+        confirm(look_back_question(objection.is_none()), yes)?;
+        if let Some(why) = objection {
+            statement.answer = Answer::No { reason: client.keep_text(why).await? };
+        }
         let digest = statement.digest();
         let signed = client.sign(Namespace::Approval, statement, digest).await?;
         let done: Happened = client.post("/api/v1/verdicts", &VerdictGiven(signed)).await?;
-        if args.json {
+        if json {
             return print_json(&done);
         }
-        say!("That you looked back at it is in the journal ({}).", plain(&done.events.join(", ")));
+        say_looked_back(objection.is_none(), &done);
         Ok(())
     })
+}
+
+const fn look_back_question(yes: bool) -> &'static str {
+    if yes { "Sign that you looked back at this?" } else { "Sign that you looked back at this, and object?" }
+}
+
+fn say_looked_back(yes: bool, done: &Happened) {
+    let objection = if yes { "" } else { ", with your objection," };
+    say!("That you looked back at it{objection} is in the journal ({}).", plain(&done.events.join(", ")));
 }
 
 /// What the gate wants signed of a visit otherwise than it shows it, if anything.
@@ -212,13 +241,10 @@ fn mistake_of_visit(guest: &GuestView, id: GuestId, signed: &VerdictStatement, m
 }
 
 /// Fetches what is voted on, and checks that statement, digest and card tell the same.
-async fn ballot(client: &mut Client, wanted: Wanted) -> Result<Ballot, Failure> {
+async fn ballot(client: &mut Client, wanted: Subject) -> Result<Ballot, Failure> {
     let (request, ask) = match wanted {
-        Wanted::Guest(_) => {
-            return Err(Failure::usage("a visit is over when it is looked back at: nothing is left to refuse"));
-        }
-        Wanted::Request(request) => (request, None),
-        Wanted::Ask(id) => {
+        Subject::Request(request) => (request, None),
+        Subject::Ask(id) => {
             let asks: AsksView = client.list("/api/v1/asks?all=true").await?;
             let ask = asks.asks.into_iter().find(|ask| ask.ask == id);
             let ask = ask.ok_or_else(|| Failure::refused(format_args!("there is nothing asked called {id}")))?;
@@ -327,6 +353,10 @@ impl Ballot {
         Ok(covered.narrowed(narrowing).digest(self.deployment()))
     }
 
+    const fn question(&self, how: How, yes: bool) -> &'static str {
+        if self.card.review_wanted { look_back_question(yes) } else { how.question(yes) }
+    }
+
     /// Whether the rule allows this way, before anybody is asked for a code.
     fn check_way(&self, how: How) -> Done {
         let Some(way) = how.weaker() else { return Ok(()) };
@@ -394,12 +424,13 @@ async fn vote(client: &mut Client, ballot: Ballot, how: How, json: bool) -> Done
         let card: Card = client.get(&format!("/api/v1/requests/{request}")).await?;
         return print_json(&serde_json::json!({ "events": done.events, "request": card }));
     }
+    if review {
+        say_looked_back(yes, &done);
+        return Ok(());
+    }
     let word = if yes { "yes" } else { "no" };
     let mark = how.weaker().map(|way| format!(", {}", way.mark())).unwrap_or_default();
     say!("Your {word} is in the journal ({}{mark}).", plain(&done.events.join(", ")));
-    if review {
-        return Ok(());
-    }
     let card: Card = client.get(&format!("/api/v1/requests/{request}")).await?;
     match card.standing.as_str() {
         "pending" => say!("It still waits for {}.", plain(&card.needs)),

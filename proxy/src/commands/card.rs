@@ -1,7 +1,9 @@
 //! A request as a card in a terminal: what an operator must know before answering. What the digest covers is shown from
 //! what it covers, so that nothing else is read than what is signed.
 
-use approver::api::types::{AskCovered, AskView, Card, HandoverView, NoView, OwnRequest, ServiceView, VoteView};
+use approver::api::types::{
+    AskCovered, AskView, Card, HandoverView, LookBackView, NoView, OwnRequest, ServiceView, VoteView,
+};
 use policies::actions::{Action, Actions};
 use policies::requests::{Narrowing, Request};
 
@@ -48,6 +50,20 @@ pub(super) fn show(card: &Card, narrowing: &Narrowing, clock: &Clock) {
     }
     for session in &card.sessions {
         labelled("session", &session.to_string());
+    }
+    if let Some(seen) = &card.reviewed {
+        labelled("review", &looked_back(seen, clock));
+    }
+}
+
+/// Who looked back at what one operator alone brought about, and whether they say that it should not have been.
+pub(super) fn looked_back(seen: &LookBackView, clock: &Clock) -> String {
+    let (by, at) = (plain(&seen.by.name), clock.moment(seen.at));
+    let why = seen.objection.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain);
+    if seen.objects {
+        format!("{by} looked back at it {at}, and OBJECTS: {why}")
+    } else {
+        format!("{by} looked back at it {at}")
     }
 }
 
@@ -184,6 +200,9 @@ pub(super) fn show_short(card: &Card, clock: &Clock) {
     }
     if card.review_wanted {
         labelled("  review", "given as an emergency: somebody else must look back at it (`holdpoint approve`)");
+    }
+    if let Some(seen) = &card.reviewed {
+        labelled("  review", &looked_back(seen, clock));
     }
     for ask in &card.asks {
         labelled("  asks", &format!("{}: {}", ask.ask, plain(&ask.in_words)));

@@ -15,7 +15,7 @@ use policies::ids::{CutId, PersonId, SessionId, VendorId, ZoneName};
 use policies::requests::{Answer, Matter, Narrowing, Reopening};
 
 use super::gate::{ProfileArg, at_gate, person};
-use super::showing::{counted, plain, table};
+use super::showing::{Clock, counted, plain, table};
 use super::{Done, Failure, print_json};
 use crate::app::stores::{self, Identity};
 use crate::client::{Client, Fault};
@@ -168,13 +168,14 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
         }
         // Names help, and a directory that does not answer shall not hide a cut.
         let people = client.list::<PeopleView>("/api/v1/people").await.unwrap_or_default();
-        let rows: Vec<_> = cuts.cuts.iter().map(|cut| row(cut, &people)).collect();
-        table(["CUT", "KEEPS OUT", "IN THE JOURNAL"], &rows);
+        let clock = Clock::of(client);
+        let rows: Vec<_> = cuts.cuts.iter().map(|cut| row(cut, &people, &clock)).collect();
+        table(["CUT", "KEEPS OUT", "BY", "SINCE"], &rows);
         Ok(())
     })
 }
 
-fn row(cut: &CutView, people: &PeopleView) -> [String; 3] {
+fn row(cut: &CutView, people: &PeopleView, clock: &Clock) -> [String; 4] {
     let scope = match &cut.scope {
         Scope::Session(session) => format!("session {session}"),
         Scope::Technician(id) => {
@@ -185,7 +186,9 @@ fn row(cut: &CutView, people: &PeopleView) -> [String; 3] {
         Scope::Zone(zone) => format!("zone {zone}"),
         Scope::Plant => "everybody, from the whole plant".to_owned(),
     };
-    [cut.cut.to_string(), scope, if cut.journaled { "yes" } else { "not yet" }.to_owned()]
+    let by = cut.by.as_deref().map(plain).unwrap_or_default();
+    let since = cut.at.map_or_else(|| "not in the journal yet".to_owned(), |at| clock.moment(at).to_string());
+    [cut.cut.to_string(), scope, by, since]
 }
 
 pub(super) fn reopen(args: &ReopenArgs, profile: &ProfileArg) -> Done {

@@ -13,6 +13,7 @@ use policies::ids::{GuestId, RuleId, TargetName, VendorId};
 use policies::requests::GuestStatement;
 use policies::time::Seconds;
 
+use super::card::looked_back;
 use super::gate::{ProfileArg, at_gate, confirm};
 use super::showing::{Clock, labelled, plain, span};
 use super::{Done, Failure, print_json};
@@ -97,8 +98,8 @@ pub(super) fn show(guest: &GuestView, clock: &Clock) {
     for session in &guest.sessions {
         labelled("  session", &session.to_string());
     }
-    match &guest.reviewed_by {
-        Some(by) => labelled("  review", &format!("{} looked back at it", plain(&by.name))),
+    match &guest.reviewed {
+        Some(seen) => labelled("  review", &looked_back(seen, clock)),
         None if guest.review_wanted => {
             labelled("  review", &format!("somebody else must look back at it: holdpoint approve {}", guest.guest));
         }

@@ -2,6 +2,7 @@
 
 use approver::api::types::{ReviewView, ReviewsView};
 
+use super::card::looked_back;
 use super::gate::{ProfileArg, at_gate};
 use super::showing::{Clock, labelled, plain};
 use super::{Done, print_json};
@@ -40,11 +41,11 @@ fn show(review: &ReviewView, clock: &Clock) {
     say!("{}  {}", review.review, plain(&review.in_words));
     labelled("  who", &format!("{}{vendor}, at {}", plain(&review.technician.name), review.target));
     labelled("  given", &format!("by {given_by} {} ({})", clock.moment(review.at), clock.away(review.at)));
-    match (review.reviewed, review.not_before) {
-        (true, _) => labelled("  review", "somebody looked back at it"),
-        (false, Some(at)) => {
+    match (&review.reviewed, review.not_before) {
+        (Some(seen), _) => labelled("  review", &looked_back(seen, clock)),
+        (None, Some(at)) => {
             labelled("  review", &format!("not before {}, or when somebody ends it", clock.moment(at)));
         }
-        (false, None) => labelled("  review", &format!("holdpoint approve {}", review.review)),
+        (None, None) => labelled("  review", &format!("holdpoint approve {}", review.review)),
     }
 }

@@ -113,7 +113,7 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     lee.run(&["approve", request]).await.failed(2, "--yes");
     lee.run(&["approve", request, "--for", "3h", "--yes"]).await.failed(1, "can only take away");
     lee.run(&["approve", request, "--actions", "shell,tunnel", "--yes"]).await.failed(1, "can only take away");
-    lee.run(&["approve", "x_1"]).await.failed(2, "not a request or an ask");
+    lee.run(&["approve", "x_1"]).await.failed(2, "not a request, an ask or a guest");
     ada.run(&["approve", request, "--yes"]).await.failed(1, "only operators may do this");
     let card = lee.run(&["approve", request, "--for", "1h", "--actions", "shell", "--yes"]).await.done().out;
     for words in ["WO-17", "by you: 1 hour instead of 2 hours", "by you: no file-get", "is granted", "caution"] {
@@ -525,8 +525,9 @@ async fn an_emergency_is_given_and_looked_back_at_by_somebody_else() {
     assert!(card.contains("EMERGENCY") && card.contains("is granted"), "{card}");
     assert!(noor.run(&["requests"]).await.done().out.contains("somebody else must look back"));
     assert!(noor.run(&["status"]).await.done().out.contains("RED"));
-    lee.run(&["approve", request, "--yes"]).await.failed(1, "nobody approves");
+    lee.run(&["approve", request, "--yes"]).await.failed(1, "nobody looks back at what they gave");
     noor.run(&["approve", request, "--for", "10m", "--yes"]).await.failed(2, "only a request can be narrowed");
-    noor.run(&["approve", request, "--yes"]).await.done();
+    let seen = noor.run(&["approve", request, "--yes"]).await.done().out;
+    assert!(seen.contains("That you looked back at it is in the journal"), "{seen}");
     assert!(noor.run(&["status"]).await.done().out.contains("green"));
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use policies::events::{Ending, Event, Factor};
 use policies::plant::Protocol;
-use policies::state::RequestStanding;
+use policies::state::{LookBack, RequestStanding};
 use serde::{Deserialize, Serialize};
 
 use super::sheet::{Sheet, ending_of, is_signed};
@@ -251,8 +251,9 @@ fn least(sheet: &Sheet<'_>) -> Sight {
 
 fn emergency(sheet: &Sheet<'_>) -> Sight {
     match (sheet.case.request.emergency, sheet.case.reviewed) {
-        (true, true) => Sight::Yes("an emergency grant, reviewed afterwards"),
-        (true, false) => Sight::No("an emergency grant, and nobody reviewed it yet"),
+        (true, Some(LookBack { objection: None, .. })) => Sight::Yes("an emergency grant, reviewed afterwards"),
+        (true, Some(_)) => Sight::Yes("an emergency grant, reviewed afterwards: whoever did so objected to it"),
+        (true, None) => Sight::No("an emergency grant, and nobody reviewed it yet"),
         _ => Sight::No("it was no emergency"),
     }
 }

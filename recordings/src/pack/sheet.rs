@@ -369,9 +369,10 @@ impl<'a> Sheet<'a> {
             Matter::Guest(_) => "the look back at the guest's visit",
             Matter::Reopening(_) => "the reopening",
         };
+        let is_look_back = matches!(matter, Matter::Review(_) | Matter::Guest(_));
         let (yes, said) = match answer {
-            Answer::Yes { .. } => ("Approved", "yes"),
-            Answer::No { .. } => ("Denied", "no"),
+            Answer::Yes { .. } => (if is_look_back { "Looked back" } else { "Approved" }, "yes"),
+            Answer::No { .. } => (if is_look_back { "Objected" } else { "Denied" }, "no"),
         };
         let groups = vote.groups.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let groups = if groups.is_empty() { "of no group".to_owned() } else { format!("of {groups}") };
@@ -675,12 +676,19 @@ impl<'a> Sheet<'a> {
     }
 
     fn review(&self, lines: &mut Lines) {
-        let is_review = |event: &Event| matches!(event, Event::Reviewed { .. } | Event::GuestReviewed { .. });
-        let reviewed = self.asking.turns.iter().find(|(_, event)| is_review(event));
+        let reviewed = self.asking.turns.iter().find_map(|(noted, event)| match event {
+            Event::Reviewed { by, objection, .. } | Event::GuestReviewed { by, objection, .. } => {
+                Some((*noted, self.name(*by), *objection))
+            }
+            _ => None,
+        });
         match reviewed {
-            Some((noted, event)) => {
-                let who = event.actor().map(|person| self.name(person)).unwrap_or_default();
-                lines.noted("Reviewed", format!("by {who}, at {}", self.at(noted.at)), *noted);
+            Some((noted, who, objection)) => {
+                let how = if objection.is_some() { ", WITH AN OBJECTION" } else { "" };
+                lines.noted("Reviewed", format!("by {who}, at {}{how}", self.at(noted.at)), noted);
+                if let Some(why) = objection {
+                    lines.told("Objection", self.texts.tell(why), noted);
+                }
             }
             None if self.case.request.emergency => lines.put("Reviewed", "not yet, and an emergency grant must be"),
             None if self.asking.guest.is_some() => lines.put("Reviewed", "not yet, and a guest's visit must be"),

@@ -368,7 +368,8 @@ impl<'a> Teller<'a> {
         let kind = self.now.people.get(&request.technician).map(|person| person.kind.clone());
         let contract = kind.as_ref().and_then(Kind::vendor).and_then(|vendor| self.now.contracts.get(vendor)).cloned();
         let plant = self.now.plant.clone();
-        let guest = self.now.visit_at(request.technician, noted.at).map(|(id, guest)| (id, guest.clone()));
+        let visit = self.now.people.get(&request.technician).and_then(|person| person.guest);
+        let guest = visit.and_then(|id| Some((id, self.now.guests.get(&id)?.clone())));
         let (votes, turns, refusals) = (Vec::new(), Vec::new(), Vec::new());
         let asking = Asking { id: request.id, submitted: noted, plant, contract, kind, guest, votes, turns, refusals };
         self.requests.insert(request.id, asking);

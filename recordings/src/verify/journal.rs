@@ -155,6 +155,11 @@ impl<'a> Journal<'a> {
                 }
                 self.founders(founders)
             }
+            Event::Invited { person, kind, groups, link, expires, by } => {
+                let groups = groups.iter().cloned().collect();
+                let (person, kind, link, expires, by) = (*person, kind.clone(), *link, *expires, *by);
+                self.redecide(&Command::Invite { person, kind, groups, link, expires, by }, event, at)
+            }
             Event::Enrolled { person, link, keys } => self.enrolled(*person, *link, keys, event, at),
             Event::Certified { certificate } => {
                 let statement = &certificate.statement;

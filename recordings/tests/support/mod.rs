@@ -194,10 +194,10 @@ impl Store {
         Self::joined(&PLANT.replace("approvals =", "weaker = [\"totp\"]\napprovals ="))
     }
 
-    /// With nothing asked, under rules that take guests, and a vendor that can be called back.
+    /// With nothing asked, under rules that take guests and give emergency grants, and a vendor that can be called back.
     pub fn for_guests() -> Self {
-        let mut store =
-            Self::joined(&PLANT.replace("approvals =", "escort = \"required\"\nguest_max = \"8h\"\napprovals ="));
+        let more = "escort = \"required\"\nguest_max = \"8h\"\nemergency = true\napprovals =";
+        let mut store = Self::joined(&PLANT.replace("approvals =", more));
         let (end, by) = (Timestamp::constant(2_000_000_000, 0), person(ADMINISTRATOR));
         let (sponsor, telephone) = (person(LEAD), Some(Salted::new(&[0; 32], "+49 30 1234")));
         store.act(Command::Contract { vendor: label("acme"), end, sponsor, telephone, by });
@@ -387,9 +387,25 @@ impl Store {
         self.submit_for("hmi-1", None, [Action::Shell, Action::FileGet, Action::FilePut].into())
     }
 
+    pub fn submit_in_an_emergency(&mut self) -> RequestId {
+        let wish = NewRequest { emergency: true, ..self.wish("hmi-1", None, [Action::Shell].into()) };
+        self.submitted(wish)
+    }
+
     fn submit_for(&mut self, target: &str, service: Option<&str>, actions: Actions) -> RequestId {
+        let wish = self.wish(target, service, actions);
+        self.submitted(wish)
+    }
+
+    fn submitted(&mut self, wish: NewRequest) -> RequestId {
+        let id = wish.id;
+        self.act(Command::Submit(wish));
+        id
+    }
+
+    fn wish(&mut self, target: &str, service: Option<&str>, actions: Actions) -> NewRequest {
         let (id, now) = (RequestId::new(self.id()), self.now());
-        self.act(Command::Submit(NewRequest {
+        NewRequest {
             id,
             technician: person(TECHNICIAN),
             target: label(target),
@@ -401,8 +417,7 @@ impl Store {
             work_order: None,
             source: None,
             emergency: false,
-        }));
-        id
+        }
     }
 
     pub fn verdict(&self, request: RequestId, operator: u8, signed_by: u8) -> Signed<VerdictStatement> {

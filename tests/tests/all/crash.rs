@@ -12,7 +12,7 @@ use recordings::frame::Stream;
 use recordings::notes::Note;
 use rustix::process::Signal;
 use tests::evidence::Opened;
-use tests::{Disk, Options, Plant, Running, eventually, long_or, run, start};
+use tests::{Disk, Faked, Options, Plant, Running, eventually, long_or, run, start};
 
 /// `ssh` to the machine, running `command`.
 fn work(plant: &Plant, command: &str) -> Running {
@@ -351,23 +351,21 @@ fn a_sync_that_fails_under_the_real_program_ends_everything_and_loses_nothing() 
 
 #[test]
 fn a_clock_that_was_set_back_between_two_starts_keeps_people_out_and_spoils_nothing() {
-    let libraries =
-        fs::read_dir("/usr/lib").unwrap().flatten().map(|arch| arch.path().join("faketime/libfaketimeMT.so.1"));
-    let Some(library) = libraries.into_iter().find(|library| library.exists()) else {
-        return println!("SKIPPED: libfaketime (Debian: faketime) is not installed");
-    };
+    let Some(clock) = Faked::new() else { return };
+    let around = clock.around();
+    let around: Vec<&str> = around.iter().map(String::as_str).collect();
     let mut plant = Plant::ready(Options::default());
-    let (preload, sooner) = (format!("LD_PRELOAD={}", library.display()), "FAKETIME=+45s");
-    let ahead = |sooner| ["env", &*preload, sooner, "FAKETIME_DONT_FAKE_MONOTONIC=1"];
     let work = |plant: &Plant| run(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), "true"]), b"");
-    plant.serve_under(&ahead(sooner));
+    clock.set_ahead(45);
+    plant.serve_under(&around);
     work(&plant).ok();
     plant.stop();
     plant.serve();
     work(&plant).says_no("clock");
     assert_eq!(plant.stop().code(), 0);
     plant.evidence().both_say(0);
-    plant.serve_under(&ahead("FAKETIME=+55s"));
+    clock.set_ahead(55);
+    plant.serve_under(&around);
     work(&plant).ok();
     plant.stop();
     plant.evidence().both_say(0);

@@ -1,13 +1,16 @@
 //! All of it, in one program, because linking it takes longer than most of its tests. What cuts the power runs itself again
 //! and stands alone, in `power.rs` beside this.
 
+mod alarms;
 mod backup;
 mod bad_input;
 mod bypasses;
+mod cards;
 mod clients;
 mod connections;
 mod crash;
 mod dry_run;
+mod emergency;
 mod endings;
 mod escalation;
 mod evidence;

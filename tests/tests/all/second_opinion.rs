@@ -6,7 +6,16 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use certs::sshsig::Namespace;
+use jiff::SignedDuration;
+use policies::actions::Action;
+use policies::decide::{Admission, Command as Decide};
+use policies::digest::{Digest, Salted};
+use policies::events::{Event, Factor};
+use policies::ids::{AskId, GuestId, LinkId, PersonId, RequestId, SessionId};
 use policies::people::Kind;
+use policies::plant::{Reach, Rule};
+use policies::requests::{Answer, Extension, GuestStatement, Matter, Narrowing, Request, Signed, VerdictStatement};
 use policies::time::Seconds;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -15,6 +24,9 @@ use tempfile::TempDir;
 use tests::plant::{EVERYTHING, program};
 use tests::process::kill_all;
 use tests::{Options, Plant, Running, eventually, long_or, python, run, start};
+use ulid::Ulid;
+
+use crate::support::{self, ADMINISTRATOR, LEAD, SECOND, Store, TECHNICIAN};
 
 /// Judges one folder for each line that it is told: Python alone takes longer to start than to read a small store.
 const JUDGE: &str = "
@@ -135,6 +147,13 @@ impl Taken {
 
     #[track_caller]
     fn judged_by(&self, second: &mut SecondOpinion, with_key: bool, what: &str) -> Opinion {
+        let [first, _] = self.both(second, with_key, what);
+        first
+    }
+
+    /// The program's opinion, and the other's.
+    #[track_caller]
+    fn both(&self, second: &mut SecondOpinion, with_key: bool, what: &str) -> [Opinion; 2] {
         let (data, trust, key) = (self.path("data"), self.path("trust.toml"), self.path("key"));
         let arguments = |option: &str| {
             let texts = [data.to_str(), Some("--trust"), trust.to_str(), Some("--json"), Some(option), key.to_str()];
@@ -146,7 +165,7 @@ impl Taken {
         let (first, second) = (Opinion::read(first.code().into(), &first.out()), second.answer());
         let agree = (first.code, &first.verdict) == (second.code, &second.verdict);
         assert!(agree, "{what}, with the key: {with_key}\n{}\n{}", first.said, second.said);
-        first
+        [first, second]
     }
 }
 
@@ -417,6 +436,379 @@ fn whatever_is_done_to_the_evidence_both_verifiers_find() {
         }
     }
     println!("{tried} variants of {} files, {harmless} of them harmless", files.len());
+}
+
+/// A store that the real writer made, as an auditor has it.
+fn taken_from(mut store: Store) -> Taken {
+    store.close();
+    let folder = TempDir::new().unwrap();
+    for name in ["journal", "records"] {
+        copy(&store.dir().join(name), &folder.path().join("data").join(name));
+    }
+    fs::write(folder.path().join("trust.toml"), support::trust().to_string()).unwrap();
+    fs::write(folder.path().join("key"), &store.secret).unwrap();
+    Taken { folder }
+}
+
+/// A person of the store answers.
+fn answered(store: &Store, matter: Matter, digest: Digest, by: u8, answer: Answer) -> Signed<VerdictStatement> {
+    let statement = VerdictStatement {
+        deployment: support::label("mill-3"),
+        matter,
+        digest,
+        answer,
+        operator: support::person(by),
+        nonce: "00".repeat(16),
+        expires: store.expires(),
+        journal: store.seen(),
+    };
+    let signature = support::sign(by, Namespace::Approval, statement.digest());
+    Signed { statement, key: support::public(by), signature }
+}
+
+const fn yes() -> Answer {
+    Answer::Yes { narrowing: Narrowing { duration: None, actions: None, from: None } }
+}
+
+fn link(n: u128) -> LinkId {
+    LinkId::new(Ulid::from(n))
+}
+
+/// Somebody's invitation of a guest, changed and signed.
+fn invitation(
+    store: &Store,
+    by: u8,
+    hours: i64,
+    change: impl FnOnce(&mut GuestStatement),
+) -> (Signed<GuestStatement>, Box<Rule>) {
+    let mut invitation = store.invitation(by, by, hours);
+    change(&mut invitation.statement);
+    invitation.signature = support::sign(by, Namespace::Guest, invitation.statement.digest());
+    (invitation, Box::new(store.state.plant.as_ref().unwrap().rules[0].clone()))
+}
+
+fn made_up(store: &mut Store, (invitation, rule): (Signed<GuestStatement>, Box<Rule>), n: u128) {
+    store.smuggle(Event::GuestInvited { invitation, rule, link: link(n) });
+}
+
+/// An invitation under a rule that nobody adopted.
+fn under(store: &mut Store, change: impl FnOnce(&mut Rule, &mut GuestStatement)) {
+    let (mut signed, mut rule) = invitation(store, LEAD, 4, |_| ());
+    change(&mut rule, &mut signed.statement);
+    signed.statement.rule = rule.digest();
+    signed.signature = support::sign(LEAD, Namespace::Guest, signed.statement.digest());
+    made_up(store, (signed, rule), 76);
+}
+
+/// A guest who enrolled: who they are, and their visit.
+fn visited(store: &mut Store) -> (PersonId, GuestId) {
+    let (invitation, _) = invitation(store, LEAD, 4, |_| ());
+    let (person, guest) = (invitation.statement.person, invitation.statement.guest);
+    store.act(Decide::InviteGuest { invitation, link: link(71) });
+    store.act(Decide::Enrol { link: link(71), key: support::public(70) });
+    (person, guest)
+}
+
+fn sent_away(store: &mut Store, guest: GuestId) {
+    store.act(Decide::EndGuest { guest, by: support::person(LEAD) });
+}
+
+/// What a guest is said to have asked for.
+fn asked_by(store: &mut Store, guest: PersonId, change: impl FnOnce(&mut Request, &mut Rule)) -> RequestId {
+    let request = store.submit();
+    let case = &store.state.cases[&request];
+    let (mut asked, mut rule) = (case.asked.clone(), (*case.rule).clone());
+    (asked.id, asked.technician) = (RequestId::new(Ulid::from(72_u128)), guest);
+    asked.window.until = asked.window.from + SignedDuration::from_hours(1);
+    change(&mut asked, &mut rule);
+    asked.rule = rule.digest();
+    let id = asked.id;
+    store.smuggle(Event::Submitted { request: asked, rule: Box::new(rule) });
+    id
+}
+
+/// How a guest's session would begin now.
+fn begins(store: &Store, technician: PersonId, grant: RequestId) -> Vec<Event> {
+    let admission = Admission {
+        session: SessionId::new(Ulid::from(79_u128)),
+        technician,
+        factors: vec![Factor::Key, Factor::Totp],
+        source: "192.0.2.7".parse().unwrap(),
+        target: support::label("hmi-1"),
+        service: support::label("ssh"),
+        wants: [Action::Shell].into(),
+        grant: Some(grant),
+        node: support::label("node-1"),
+    };
+    store.state.decide(&Decide::Admit(admission), store.now()).unwrap()
+}
+
+/// One thing about guests that a gate which was broken into made up, and what the second verifier says of it.
+type MadeUp = (&'static str, fn(&mut Store));
+
+const OF_INVITATIONS: [MadeUp; 15] = [
+    ("who was not on duty", |store| {
+        let by = invitation(store, SECOND, 4, |_| ());
+        made_up(store, by, 71);
+    }),
+    ("another key signed", |store| {
+        let (mut signed, rule) = invitation(store, LEAD, 4, |_| ());
+        signed.signature = support::sign(SECOND, Namespace::Guest, signed.statement.digest());
+        made_up(store, (signed, rule), 71);
+    }),
+    ("the visit is longer than its rule gives", |store| {
+        let long = invitation(store, LEAD, 9, |_| ());
+        made_up(store, long, 71);
+    }),
+    ("called back on another number", |store| {
+        let other = invitation(store, LEAD, 4, |it| it.telephone = Salted::new(&[0; 32], "+49 30 9999"));
+        made_up(store, other, 71);
+    }),
+    ("the invitation names another rule", |store| {
+        let other = invitation(store, LEAD, 4, |it| it.rule = Digest::of_bytes(b"another"));
+        made_up(store, other, 71);
+    }),
+    ("its rule is not for this vendor", |store| {
+        let other = invitation(store, LEAD, 4, |it| it.vendor = support::label("bolt"));
+        made_up(store, other, 71);
+    }),
+    ("its rule takes no guests", |store| {
+        let (mut signed, mut rule) = invitation(store, LEAD, 4, |_| ());
+        rule.escort = policies::plant::Escort::None;
+        signed.statement.rule = rule.digest();
+        signed.signature = support::sign(LEAD, Namespace::Guest, signed.statement.digest());
+        made_up(store, (signed, rule), 71);
+    }),
+    ("who is somebody here", |store| {
+        let known = invitation(store, LEAD, 4, |it| it.person = support::person(TECHNICIAN));
+        made_up(store, known, 71);
+    }),
+    ("two guests were invited under one rule", |store| {
+        visited(store);
+        let second = invitation(store, LEAD, 4, |it| {
+            (it.guest, it.person) = (GuestId::new(Ulid::from(75_u128)), support::person(75));
+        });
+        made_up(store, second, 76);
+    }),
+    ("somebody who is no operator of the plant's", |store| {
+        let by = invitation(store, ADMINISTRATOR, 4, |_| ());
+        made_up(store, by, 71);
+    }),
+    ("its rule does not reach this target", |store| {
+        under(store, |rule, _| rule.reach = Reach::Targets([support::label("plc-7")].into()));
+    }),
+    ("invited again before their visit was over", |store| {
+        visited(store);
+        under(store, |rule, it| {
+            rule.id = support::label("another");
+            it.guest = GuestId::new(Ulid::from(75_u128));
+        });
+    }),
+    ("a guest of one vendor was invited as another's", |store| {
+        let (_, guest) = visited(store);
+        sent_away(store, guest);
+        let contract = store.state.contracts[&support::label("acme")].clone();
+        let (vendor, by, telephone) = (support::label("bolt"), support::person(ADMINISTRATOR), contract.telephone);
+        store.act(Decide::Contract { vendor, end: contract.end, sponsor: contract.sponsor, telephone, by });
+        under(store, |rule, it| {
+            rule.vendors = [support::label("bolt")].into();
+            (it.guest, it.vendor) = (GuestId::new(Ulid::from(75_u128)), support::label("bolt"));
+        });
+    }),
+    ("somebody was made a guest who had been put out", |store| {
+        let (person, guest) = visited(store);
+        sent_away(store, guest);
+        store.act(Decide::Disable { person, by: support::person(ADMINISTRATOR) });
+        let again = invitation(store, LEAD, 4, |it| it.guest = GuestId::new(Ulid::from(75_u128)));
+        made_up(store, again, 76);
+    }),
+    ("the vendor's contract does not run for so long", |store| {
+        let (end, sponsor, by) =
+            (store.now() + SignedDuration::from_hours(1), support::person(LEAD), support::person(ADMINISTRATOR));
+        let vendor = support::label("acme");
+        store.act(Decide::Contract { vendor, end, sponsor, telephone: None, by });
+        let long = invitation(store, LEAD, 4, |_| ());
+        made_up(store, long, 71);
+    }),
+];
+
+const OF_VISITS: [MadeUp; 16] = [
+    ("ended by itself before its time", |store| {
+        let (person, guest) = visited(store);
+        store.smuggle(Event::GuestEnded { guest, person, by: None });
+    }),
+    ("sent away by somebody who does not count", |store| {
+        let (person, guest) = visited(store);
+        store.smuggle(Event::GuestEnded { guest, person, by: Some(support::person(TECHNICIAN)) });
+    }),
+    ("sent away whose visit was over", |store| {
+        let (person, guest) = visited(store);
+        sent_away(store, guest);
+        store.smuggle(Event::GuestEnded { guest, person, by: Some(support::person(LEAD)) });
+    }),
+    ("another guest's visit ended", |store| {
+        let (_, guest) = visited(store);
+        store.smuggle(Event::GuestEnded {
+            guest,
+            person: support::person(TECHNICIAN),
+            by: Some(support::person(LEAD)),
+        });
+    }),
+    ("asked for another target", |store| {
+        let (person, _) = visited(store);
+        asked_by(store, person, |asked, _| asked.target = support::label("plc-7"));
+    }),
+    ("asked for longer than their visit", |store| {
+        let (person, _) = visited(store);
+        asked_by(store, person, |asked, _| asked.window.until += SignedDuration::from_hours(9));
+    }),
+    ("asked under a rule that takes none", |store| {
+        let (person, _) = visited(store);
+        asked_by(store, person, |asked, _| asked.emergency = true);
+    }),
+    ("asked after their visit", |store| {
+        let (person, guest) = visited(store);
+        sent_away(store, guest);
+        asked_by(store, person, |_, _| ());
+    }),
+    ("a guest began after their visit", |store| {
+        let (person, guest) = visited(store);
+        let request = asked_by(store, person, |_, _| ());
+        store.approve(request, LEAD);
+        let begun = begins(store, person, request);
+        sent_away(store, guest);
+        begun.into_iter().for_each(|event| store.smuggle(event));
+    }),
+    ("a guest began under a grant of another visit", |store| {
+        let (person, guest) = visited(store);
+        let request = asked_by(store, person, |_, _| ());
+        store.approve(request, LEAD);
+        let begun = begins(store, person, request);
+        sent_away(store, guest);
+        let (again, _) = invitation(store, LEAD, 4, |it| it.guest = GuestId::new(Ulid::from(75_u128)));
+        store.act(Decide::InviteGuest { invitation: again, link: link(76) });
+        store.act(Decide::Enrol { link: link(76), key: support::public(70) });
+        begun.into_iter().for_each(|event| store.smuggle(event));
+    }),
+    ("a guest was given more time than their visit has", |store| {
+        let (person, _) = visited(store);
+        let request = asked_by(store, person, |_, _| ());
+        store.approve(request, LEAD);
+        begins(store, person, request).into_iter().for_each(|event| store.smuggle(event));
+        let deadline = store.now() + SignedDuration::from_hours(6);
+        let reason = Salted::new(&[0; 32], "it sticks");
+        let ask = AskId::new(Ulid::from(78_u128));
+        let extension = Extension { id: ask, request, by: Seconds(3_600), deadline, reason };
+        store.smuggle(Event::ExtensionAsked { extension });
+        let digest = store.state.ask_digest(&store.state.asks[&ask]);
+        let verdict = answered(store, Matter::Extension(ask), digest, LEAD, yes());
+        store.smuggle(Event::Voted { verdict });
+        store.smuggle(Event::Extended { ask, request, deadline });
+    }),
+    ("signed that they looked back at it, so", |store| {
+        let (_, guest) = visited(store);
+        sent_away(store, guest);
+        store.smuggle(Event::GuestReviewed { guest, by: support::person(SECOND), objection: None });
+    }),
+    ("signed that they looked back at it, so", |store| {
+        let (_, guest) = visited(store);
+        sent_away(store, guest);
+        let digest = store.state.guests[&guest].statement.digest();
+        let verdict = answered(store, Matter::Guest(guest), digest, LEAD, yes());
+        store.smuggle(Event::Voted { verdict });
+        store.smuggle(Event::GuestReviewed { guest, by: support::person(LEAD), objection: None });
+    }),
+    ("signed that they looked back at it, so", |store| {
+        let (_, guest) = visited(store);
+        sent_away(store, guest);
+        let digest = store.state.guests[&guest].statement.digest();
+        let reason = Salted::new(&[0; 32], "nobody knew them");
+        let verdict = answered(store, Matter::Guest(guest), digest, SECOND, Answer::No { reason });
+        store.smuggle(Event::Voted { verdict });
+        store.smuggle(Event::GuestReviewed { guest, by: support::person(SECOND), objection: None });
+    }),
+    ("looked back at a visit that went on", |store| {
+        let (_, guest) = visited(store);
+        let digest = store.state.guests[&guest].statement.digest();
+        let verdict = answered(store, Matter::Guest(guest), digest, SECOND, yes());
+        store.smuggle(Event::Voted { verdict });
+        store.smuggle(Event::GuestReviewed { guest, by: support::person(SECOND), objection: None });
+    }),
+    ("somebody was invited who is somebody here", |store| {
+        let (person, _) = visited(store);
+        let kind = Kind::Technician { vendor: support::label("acme"), role: support::label("maintenance") };
+        let (by, expires) = (support::person(ADMINISTRATOR), store.expires());
+        store.smuggle(Event::Invited { person, kind, groups: [].into(), link: link(77), expires, by });
+    }),
+];
+
+const OF_EMERGENCIES: [MadeUp; 4] = [
+    ("signed that they looked back at it, so", |store| {
+        let request = given_in_an_emergency(store);
+        store.smuggle(Event::Reviewed { request, by: support::person(SECOND), objection: None });
+    }),
+    ("signed that they looked back at it, so", |store| {
+        let request = given_in_an_emergency(store);
+        reviewed(store, request, LEAD, yes(), None);
+    }),
+    ("signed that they looked back at it, so", |store| {
+        let request = given_in_an_emergency(store);
+        let reason = Salted::new(&[0; 32], "nothing burnt");
+        reviewed(store, request, SECOND, Answer::No { reason }, None);
+    }),
+    ("what was no emergency grant, or twice", |store| {
+        let request = store.submit();
+        store.approve(request, LEAD);
+        reviewed(store, request, SECOND, yes(), None);
+    }),
+];
+
+fn given_in_an_emergency(store: &mut Store) -> RequestId {
+    let request = store.submit_in_an_emergency();
+    store.approve(request, LEAD);
+    request
+}
+
+fn reviewed(store: &mut Store, request: RequestId, by: u8, answer: Answer, objection: Option<Salted>) {
+    let digest = store.state.cases[&request].request.digest(&support::label("mill-3"));
+    let verdict = answered(store, Matter::Review(request), digest, by, answer);
+    store.smuggle(Event::Voted { verdict });
+    store.smuggle(Event::Reviewed { request, by: support::person(by), objection });
+}
+
+#[test]
+fn whatever_is_made_up_about_guests_and_emergencies_both_verifiers_find() {
+    let Some(mut second) = SecondOpinion::start() else { return };
+    let made_up = OF_INVITATIONS.iter().chain(&OF_VISITS).chain(&OF_EMERGENCIES);
+    for (number, (said, make_up)) in made_up.enumerate() {
+        let mut store = Store::for_guests();
+        make_up(&mut store);
+        let [opinion, other] = taken_from(store).both(&mut second, false, said);
+        assert_eq!(opinion.code, 1, "{number}, {said}: {}", opinion.said);
+        assert!(other.said.contains(said), "{number}: not {said:?}, but {}", other.said);
+    }
+}
+
+/// What is tampered with above is good as it stands before that.
+#[test]
+fn guests_and_emergencies_as_they_should_be_are_whole() {
+    let Some(mut second) = SecondOpinion::start() else { return };
+    let mut store = Store::for_guests();
+    let (person, guest) = visited(&mut store);
+    asked_by(&mut store, person, |_, _| ());
+    sent_away(&mut store, guest);
+    let digest = store.state.guests[&guest].statement.digest();
+    let verdict = answered(&store, Matter::Guest(guest), digest, SECOND, yes());
+    store.act(Decide::Vote { verdict });
+    let request = given_in_an_emergency(&mut store);
+    let reason = Salted::new(&[0; 32], "nothing burnt");
+    reviewed(&mut store, request, SECOND, Answer::No { reason }, Some(reason));
+    let kind = Kind::Technician { vendor: support::label("acme"), role: support::label("maintenance") };
+    let (by, expires) = (support::person(ADMINISTRATOR), store.expires());
+    store.act(Decide::Invite { person, kind, groups: Vec::new(), link: link(77), expires, by });
+    for opinion in taken_from(store).judged(&mut second, "as it should be") {
+        assert_eq!(opinion.code, 0, "{}", opinion.said);
+    }
 }
 
 /// Stores that released versions of this format wrote: `<version>.tar.zst`, with the auditor's key and what was said of each.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use policies::actions::Actions;
 use policies::events::Scope;
+use policies::ids::PersonId;
 use policies::plant::Weaker;
 
 use super::super::types::{
@@ -38,6 +39,8 @@ struct Board {
 
 struct Alarm {
     text: String,
+    /// Where what it is about stands; nowhere, where it is empty.
+    link: String,
     since: String,
     /// Who saw it; nobody, where it is empty.
     seen: String,
@@ -90,6 +93,7 @@ pub(super) struct AtWork {
     pub(super) watchers: String,
     pub(super) weaker: String,
     pub(super) is_guest: bool,
+    pub(super) is_emergency: bool,
     /// Such as `2 of 4 places`; of a service by TCP alone.
     pub(super) places: String,
     /// Who is there, where the rule demands an escort.
@@ -157,8 +161,13 @@ async fn of_alarms(pages: &Pages, alarms: &[AlarmView], now: Timestamp, zone: &T
     let mut shown = Vec::new();
     for AlarmView { alarm, of, text, since, seen_by, .. } in alarms {
         let named = AlarmSeen { alarm: alarm.clone(), of: of.clone(), since: *since };
+        let (text, link) = match of {
+            Some(of) => told_of(pages, of, text).await,
+            None => (text.clone(), String::new()),
+        };
         shown.push(Alarm {
-            text: words::plain(text),
+            text: words::plain(&text),
+            link,
             since: words::moment(*since, now, zone),
             seen: match seen_by {
                 Some(person) => words::plain(&pages.api.people().shown(*person).await),
@@ -170,6 +179,25 @@ async fn of_alarms(pages: &Pages, alarms: &[AlarmView], now: Timestamp, zone: &T
     // What sounds stands first.
     shown.sort_by_key(|alarm| !alarm.seen.is_empty());
     shown
+}
+
+/// What an alarm is of, by name in its text instead of by an identifier, and where that stands.
+async fn told_of(pages: &Pages, of: &str, text: &str) -> (String, String) {
+    let (case, visit, cut) = pages.api.desk().with_state(|state| {
+        let case = of.parse().ok().and_then(|id| state.cases.get(&id)).map(|case| case.asked.technician);
+        let visit = of.parse().ok().and_then(|id| state.guests.get(&id)).map(|visit| visit.statement.person);
+        let cut = of.parse().ok().and_then(|id| state.cuts.get(&id)).map(|cut| cut.scope.clone());
+        (case, visit, cut)
+    });
+    let people = pages.api.people();
+    let (who, place) = match (case, visit, cut, of.parse::<PersonId>()) {
+        (Some(technician), ..) => (format!("of {}", people.shown(technician).await), "requests"),
+        (_, Some(guest), ..) => (format!("of {}", people.shown(guest).await), "guests"),
+        (_, _, Some(of), _) => (format!("of {}", scope(pages, &of).await), "cuts"),
+        (.., Ok(person)) => (people.shown(person).await, "people"),
+        _ => return (text.to_owned(), String::new()),
+    };
+    (text.replace(of, &who), format!("/{place}/{of}"))
 }
 
 /// Somebody saw the alarms that stand on the page.
@@ -290,6 +318,7 @@ pub(super) fn at_work(session: &SessionView, of: Option<&Card>, now: Timestamp) 
         places: live.and_then(places).unwrap_or_default(),
         weaker: of.map(|card| marks(&card.votes)).unwrap_or_default(),
         is_guest: of.is_some_and(|card| card.guest.is_some()),
+        is_emergency: of.is_some_and(|card| card.emergency),
         is_frozen: session.frozen,
         is_left: session.ended.is_none() && of.is_some_and(|card| card.handover.is_some()),
         is_transferring: live.is_some_and(|live| live.transferring),

@@ -6,7 +6,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use policies::ids::{AskId, CutId, RequestId, TargetName, ZoneName};
+use policies::events::Scope;
+use policies::ids::{AskId, CutId, RequestId, SessionId, TargetName, ZoneName};
 use policies::state::SessionFacts;
 
 use super::super::types::{
@@ -15,6 +16,7 @@ use super::super::types::{
 };
 use super::inside::{Inside, Said};
 use super::{Fields, Pages, Posted, Top, board, words};
+use crate::desk::is_within;
 
 #[derive(Template)]
 #[template(path = "request.html")]
@@ -24,8 +26,7 @@ struct Request {
     sign_at: String,
     minutes: u32,
     actions: Vec<Choice>,
-    last: Option<Last>,
-    nearby: Vec<String>,
+    around: Around,
     asks: Vec<Asked>,
     weaker: String,
     handover: String,
@@ -33,6 +34,23 @@ struct Request {
     can_vote: bool,
     can_revoke: bool,
     can_review: bool,
+    /// Sessions that run under it.
+    live: usize,
+}
+
+/// What whoever answers should know of beside what is asked.
+struct Around {
+    last: Option<Last>,
+    nearby: Vec<String>,
+    /// Sessions under the same grant: those that run first.
+    sessions: Vec<Under>,
+}
+
+/// A session under the grant.
+struct Under {
+    link: String,
+    in_words: String,
+    is_live: bool,
 }
 
 /// What is asked, by whom, and why.
@@ -53,10 +71,15 @@ struct Facts {
     needs: String,
     standing: String,
     age: String,
-    no: String,
+    taken_back: String,
     votes: Vec<String>,
     taken_away: Vec<String>,
     is_emergency: bool,
+    /// Since when it runs, and until when; nothing, where it does not.
+    runs: String,
+    /// Who looked back at an emergency grant, and what they say.
+    looked_back: String,
+    is_objection: bool,
     /// The page of the visit that it was asked on; none, where nobody is a guest.
     guest: String,
     words: String,
@@ -96,16 +119,13 @@ async fn of_request(pages: &Pages, inside: &Inside, id: &str) -> Result<Request,
     let id: RequestId = id_of(id)?;
     let card: Card = inside.get(&format!("/api/v1/requests/{id}")).await?;
     let (now, zone) = pages.clock();
-    let SessionsView { sessions, .. } = inside.get("/api/v1/sessions").await?;
-    let CardsView { requests, .. } = inside.get("/api/v1/requests").await?;
     let is_pending = card.standing == "pending";
     Ok(Request {
         top: pages.top(Some(inside)).await,
         sign_at: format!("/requests/{id}/sign"),
         minutes: card.duration_seconds / 60,
         actions: card.actions.iter().map(choice).collect(),
-        last: last(pages, inside, &card).await?,
-        nearby: nearby(pages, &card, &sessions, &requests),
+        around: around(pages, inside, &card).await?,
         asks: card
             .asks
             .iter()
@@ -117,6 +137,7 @@ async fn of_request(pages: &Pages, inside: &Inside, id: &str) -> Result<Request,
         can_vote: is_pending,
         can_revoke: card.standing == "granted" && now < card.deadline,
         can_review: card.review_wanted,
+        live: card.sessions.len(),
         facts: facts(&card, now, &zone),
     })
 }
@@ -124,7 +145,9 @@ async fn of_request(pages: &Pages, inside: &Inside, id: &str) -> Result<Request,
 fn facts(card: &Card, now: Timestamp, zone: &TimeZone) -> Facts {
     let moment = |at| words::moment(at, now, zone);
     let text = |text: &Option<String>| words::plain(text.as_deref().unwrap_or_default());
-    let no = card.no.as_ref().map(|no| format!("{}: {}", words::plain(&no.by), text(&no.reason)));
+    // A no to the request stands among the answers.
+    let taken_back = card.no.as_ref().filter(|_| card.standing == "revoked");
+    let taken_back = taken_back.map(|no| format!("taken back by {}: {}", words::plain(&no.by), text(&no.reason)));
     Facts {
         id: card.request.to_string(),
         who: words::plain(&card.technician.name),
@@ -142,13 +165,30 @@ fn facts(card: &Card, now: Timestamp, zone: &TimeZone) -> Facts {
         needs: card.needs.clone(),
         standing: card.standing.clone(),
         age: words::between(card.submitted, now),
-        no: no.unwrap_or_default(),
+        taken_back: taken_back.unwrap_or_default(),
         votes: votes(&card.votes, now, zone),
         taken_away: card.taken_away.clone(),
         is_emergency: card.emergency,
+        runs: runs(card, now, zone),
+        is_objection: card.reviewed.as_ref().is_some_and(|seen| seen.objects),
+        looked_back: card.reviewed.as_ref().map(|seen| words::looked_back(seen, now, zone)).unwrap_or_default(),
         guest: card.guest.map(|guest| format!("/guests/{guest}")).unwrap_or_default(),
         words: card.words.clone(),
         digest: card.digest.to_string(),
+    }
+}
+
+/// How far a grant is.
+fn runs(card: &Card, now: Timestamp, zone: &TimeZone) -> String {
+    let moment = |at| words::moment(at, now, zone);
+    let is_over = card.standing != "granted" || card.deadline <= now;
+    match (is_over, card.first_use) {
+        (true, _) => String::new(),
+        (false, None) => format!("not begun yet, may begin until {}", moment(card.deadline)),
+        (false, Some(since)) => {
+            let left = words::between(now, card.deadline);
+            format!("since {}, ends {} (in {left})", moment(since), moment(card.deadline))
+        }
     }
 }
 
@@ -170,10 +210,37 @@ fn votes(votes: &[VoteView], now: Timestamp, zone: &TimeZone) -> Vec<String> {
     votes.iter().map(line).collect()
 }
 
+async fn around(pages: &Pages, inside: &Inside, card: &Card) -> Result<Around, Said> {
+    let SessionsView { sessions, .. } = inside.get("/api/v1/sessions").await?;
+    let CardsView { requests, .. } = inside.get("/api/v1/requests").await?;
+    let nearby = nearby(pages, card, &sessions, &requests);
+    Ok(Around { last: last(pages, inside, card).await?, nearby, sessions: under(pages, card) })
+}
+
+/// What ran or runs under the grant that this is about.
+fn under(pages: &Pages, card: &Card) -> Vec<Under> {
+    let (now, zone) = pages.clock();
+    let one = |id: &SessionId, facts: &SessionFacts| {
+        let since = words::moment(facts.started, now, &zone);
+        let in_words = match &facts.ended {
+            None => format!("at work since {since}"),
+            Some((at, ending)) => format!("{since} to {}: {}", words::moment(*at, now, &zone), ending.in_words()),
+        };
+        Under { link: format!("/sessions/{id}"), in_words, is_live: facts.ended.is_none() }
+    };
+    let mut found: Vec<_> = pages.api.desk().with_state(|state| {
+        let its = state.sessions.iter().filter(|(_, facts)| facts.request == card.request);
+        its.map(|(id, facts)| one(id, facts)).collect()
+    });
+    found.sort_by_key(|one| !one.is_live);
+    found
+}
+
 async fn last(pages: &Pages, inside: &Inside, card: &Card) -> Result<Option<Last>, Said> {
     let newest = pages.api.desk().with_state(|state| {
         let is_theirs = |facts: &SessionFacts| {
-            facts.target == card.target && state.vendor_of(facts.technician) == card.vendor.as_ref()
+            let is_other = facts.request != card.request;
+            is_other && facts.target == card.target && state.vendor_of(facts.technician) == card.vendor.as_ref()
         };
         state.sessions.iter().rev().find(|(_, facts)| facts.ended.is_some() && is_theirs(facts)).map(|(id, _)| *id)
     });
@@ -200,7 +267,8 @@ fn nearby(pages: &Pages, card: &Card, sessions: &[SessionView], requests: &[Card
     };
     let (now, time_zone) = pages.clock();
     let is_near = |target: &TargetName| *target == card.target || zone(target) == card.zone;
-    let live = sessions.iter().filter(|one| one.ended.is_none() && is_near(&one.target));
+    let is_other = |one: &SessionView| one.request != card.request && one.ended.is_none();
+    let live = sessions.iter().filter(|one| is_other(one) && is_near(&one.target));
     let live = live.map(|one| {
         format!("{} is at work at {} ({})", words::plain(&one.technician.name), one.target, board::listed(&one.actions))
     });
@@ -244,6 +312,7 @@ struct AskPage {
     sign_at: String,
     in_words: String,
     reason: String,
+    age: String,
     needs: String,
     votes: Vec<String>,
     weaker: String,
@@ -252,6 +321,7 @@ struct AskPage {
     digest: String,
     facts: Facts,
     actions: Vec<Choice>,
+    around: Around,
 }
 
 pub(super) async fn ask(State(pages): State<Pages>, inside: Inside, Path(id): Path<String>) -> Response {
@@ -274,6 +344,7 @@ async fn of_ask(pages: &Pages, inside: &Inside, id: &str) -> Result<AskPage, Sai
         top: pages.top(Some(inside)).await,
         sign_at: format!("/asks/{}/sign", ask.ask),
         in_words: ask.in_words,
+        age: words::between(ask.at, now),
         reason: words::plain(ask.reason.as_deref().unwrap_or_default()),
         needs: ask.needs,
         votes: votes(&ask.votes, now, &zone),
@@ -283,6 +354,7 @@ async fn of_ask(pages: &Pages, inside: &Inside, id: &str) -> Result<AskPage, Sai
         digest: ask.digest.to_string(),
         facts: facts(&card, now, &zone),
         actions: card.actions.iter().map(choice).collect(),
+        around: around(pages, inside, &card).await?,
     })
 }
 
@@ -292,7 +364,11 @@ struct CutPage {
     top: Top,
     id: String,
     what: String,
+    /// On whose word, and when; nothing, where it is not in the journal yet.
+    by: String,
     is_journaled: bool,
+    /// Who may connect again at once.
+    come_back: Vec<String>,
 }
 
 pub(super) async fn cut(State(pages): State<Pages>, inside: Inside, Path(id): Path<String>) -> Response {
@@ -309,10 +385,41 @@ pub(super) async fn find_cut(inside: &Inside, id: &str) -> Result<CutView, Said>
 
 async fn of_cut(pages: &Pages, inside: &Inside, id: &str) -> Result<CutPage, Said> {
     let cut = find_cut(inside, id).await?;
+    let CardsView { requests, .. } = inside.list("/api/v1/requests").await?;
+    let (now, zone) = pages.clock();
     Ok(CutPage {
+        by: cut_by(&cut, now, &zone),
+        come_back: come_back(pages, &cut.scope, &requests),
         top: pages.top(Some(inside)).await,
         id: cut.cut.to_string(),
         what: board::scope(pages, &cut.scope).await,
         is_journaled: cut.journaled,
     })
+}
+
+/// On whose word a cut was made, and when.
+pub(super) fn cut_by(cut: &CutView, now: Timestamp, zone: &TimeZone) -> String {
+    let at = cut.at.map(|at| format!(" at {}", words::moment(at, now, zone))).unwrap_or_default();
+    cut.by.as_ref().map(|by| format!("by {}{at}", words::plain(by))).unwrap_or_default()
+}
+
+/// Whose grants a cut keeps shut, which nothing else but their own end does.
+fn come_back(pages: &Pages, scope: &Scope, requests: &[Card]) -> Vec<String> {
+    let (now, zone) = pages.clock();
+    let is_in = |card: &&Card| {
+        let is_granted = card.standing == "granted" && now < card.deadline;
+        is_granted && pages.api.desk().with_state(|state| is_shut(state, scope, card))
+    };
+    let line = |card: &Card| {
+        let until = words::moment(card.deadline, now, &zone);
+        format!("{} at {}, until {until}", words::plain(&card.technician.name), card.target)
+    };
+    requests.iter().filter(is_in).map(line).collect()
+}
+
+fn is_shut(state: &policies::state::State, scope: &Scope, card: &Card) -> bool {
+    match scope {
+        Scope::Session(session) => state.sessions.get(session).is_some_and(|facts| facts.request == card.request),
+        wider => is_within(state, wider, card.technician.person, &card.target),
+    }
 }

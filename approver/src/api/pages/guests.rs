@@ -21,7 +21,7 @@ use super::super::types::{
 use super::card::id_of;
 use super::inside::{Inside, Said};
 use super::people::{Shown, shown_once};
-use super::signing::{Prepared, page, read, sign};
+use super::signing::{Prepared, page, read, say_no, sign};
 use super::{Fields, Pages, Posted, Top, words};
 
 #[derive(Template)]
@@ -188,13 +188,15 @@ async fn invite(pages: &Pages, inside: &Inside, fields: &Fields) -> Result<Shown
 struct Guest {
     top: Top,
     id: String,
+    sign_at: String,
     row: Row,
     rule: String,
     role: String,
     reason: String,
     telephone: String,
     ended_by: String,
-    reviewed_by: String,
+    looked_back: String,
+    is_objection: bool,
     requests: Vec<String>,
     sessions: Vec<String>,
     is_over: bool,
@@ -209,18 +211,20 @@ pub(super) async fn one(State(pages): State<Pages>, inside: Inside, Path(id): Pa
 async fn of_guest(pages: &Pages, inside: &Inside, id: &str) -> Result<Guest, Said> {
     let guest = find(inside, id).await?;
     let (now, zone) = pages.clock();
-    let name =
-        |who: &Option<super::super::types::Named>| who.as_ref().map(|who| words::plain(&who.name)).unwrap_or_default();
+    let seen = guest.reviewed.as_ref();
+    let ended_by = guest.ended_by.as_ref().map(|who| words::plain(&who.name)).unwrap_or_default();
     Ok(Guest {
         top: pages.top(Some(inside)).await,
         id: guest.guest.to_string(),
+        sign_at: format!("/guests/{}/sign", guest.guest),
         row: row(&guest, now, &zone),
         rule: guest.rule.to_string(),
         role: guest.role.to_string(),
         reason: words::plain(guest.reason.as_deref().unwrap_or_default()),
         telephone: words::plain(guest.telephone.as_deref().unwrap_or_default()),
-        ended_by: name(&guest.ended_by),
-        reviewed_by: name(&guest.reviewed_by),
+        ended_by,
+        looked_back: seen.map(|seen| words::looked_back(seen, now, &zone)).unwrap_or_default(),
+        is_objection: seen.is_some_and(|seen| seen.objects),
         requests: guest.requests.iter().map(ToString::to_string).collect(),
         sessions: guest.sessions.iter().map(ToString::to_string).collect(),
         is_over: guest.over,
@@ -245,18 +249,24 @@ async fn send_away(inside: &Inside, id: &str) -> Result<String, Said> {
 }
 
 pub(super) async fn look_back(State(pages): State<Pages>, Path(id): Path<String>, sent: Posted) -> Response {
-    let inside = sent.inside;
-    pages.shown(&inside, page(&pages, &inside, looking_back(&pages, &inside, &id).await).await).await
+    let Posted { inside, fields } = sent;
+    let prepared = looking_back(&pages, &inside, &id, &fields).await;
+    pages.shown(&inside, page(&pages, &inside, prepared).await).await
 }
 
-async fn looking_back(pages: &Pages, inside: &Inside, id: &str) -> Result<Prepared, Said> {
+async fn looking_back(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -> Result<Prepared, Said> {
     let guest = find(inside, id).await?;
     let template: VerdictTemplate = inside.get(&format!("/api/v1/guests/{}/review", guest.guest)).await?;
     let (now, zone) = pages.clock();
     let Row { who, vendor, target, by, until, .. } = row(&guest, now, &zone);
-    let lines = vec![
+    let mut lines = vec![
         format!("the visit of {who} of {vendor} to {target}, looked back at"),
         format!("invited by {by}, until {until}: {} requests, {} sessions", guest.requests.len(), guest.sessions.len()),
     ];
-    Ok(Prepared::verdict(&template.statement, BTreeSet::new(), lines, format!("/guests/{}", guest.guest)))
+    let mut statement = template.statement;
+    if fields.get("answer") != "yes" {
+        lines.push("it should not have been".to_owned());
+        lines.push(say_no(inside, &mut statement, fields).await?);
+    }
+    Ok(Prepared::verdict(&statement, BTreeSet::new(), lines, format!("/guests/{}", guest.guest)))
 }

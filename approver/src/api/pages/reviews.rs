@@ -29,6 +29,9 @@ struct Row {
     at: String,
     /// From when on it can be looked back at; now, where it is empty.
     not_before: String,
+    /// Who did, and what they say; nobody, where it is empty.
+    looked_back: String,
+    is_objection: bool,
 }
 
 pub(super) async fn list(State(pages): State<Pages>, inside: Inside) -> Response {
@@ -39,7 +42,7 @@ async fn gather(pages: &Pages, inside: &Inside) -> Result<Reviews, Said> {
     let ReviewsView { mut reviews, .. } = inside.list("/api/v1/reviews?all=true").await?;
     reviews.reverse();
     let (now, zone) = pages.clock();
-    let (done, waiting): (Vec<_>, Vec<_>) = reviews.iter().partition(|review| review.reviewed);
+    let (done, waiting): (Vec<_>, Vec<_>) = reviews.iter().partition(|review| review.reviewed.is_some());
     let newest = done.into_iter().rev().take(DONE);
     Ok(Reviews {
         top: pages.top(Some(inside)).await,
@@ -52,6 +55,7 @@ async fn gather(pages: &Pages, inside: &Inside) -> Result<Reviews, Said> {
 const DONE: usize = 20;
 
 fn row(review: &ReviewView, now: Timestamp, zone: &TimeZone) -> Row {
+    let seen = review.reviewed.as_ref();
     let given_by = review.given_by.iter().map(|who| words::plain(&who.name)).collect::<Vec<_>>().join(", ");
     Row {
         link: match review.review {
@@ -64,6 +68,8 @@ fn row(review: &ReviewView, now: Timestamp, zone: &TimeZone) -> Row {
         what: review.in_words.clone(),
         given_by,
         at: words::moment(review.at, now, zone),
+        looked_back: seen.map(|seen| words::looked_back(seen, now, zone)).unwrap_or_default(),
+        is_objection: seen.is_some_and(|seen| seen.objects),
         not_before: review.not_before.map(|at| words::moment(at, now, zone)).unwrap_or_default(),
     }
 }

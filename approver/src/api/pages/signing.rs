@@ -18,7 +18,7 @@ use policies::requests::{Answer, Matter, Narrowing, Reopening, Signed, VerdictSt
 use policies::time::Seconds;
 
 use super::super::types::{Card, Done, KeepText, KeptText, Reopen, VerdictGiven, VerdictTemplate, WeakerVerdictGiven};
-use super::card::{find_ask, find_cut, id_of};
+use super::card::{cut_by, find_ask, find_cut, id_of};
 use super::inside::{Inside, Said};
 use super::signing_in::{asserted, passkeys_of};
 use super::{Fields, Pages, Posted, Top, board, words};
@@ -188,6 +188,10 @@ async fn of_request(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -
             statement.digest = card.covered.narrowed(&narrowing).digest(&statement.deployment);
             statement.answer = Answer::Yes { narrowing };
         }
+        _ if is_review => {
+            lines.push("it should not have been given".to_owned());
+            lines.push(say_no(inside, &mut statement, fields).await?);
+        }
         _ => lines.push(say_no(inside, &mut statement, fields).await?),
     }
     let weaker = if is_review { BTreeSet::new() } else { card.weaker };
@@ -240,7 +244,7 @@ fn what_stands(card: &Card, narrowing: &Narrowing) -> Vec<String> {
 }
 
 /// A no has a reason, which the technician reads.
-async fn say_no(inside: &Inside, statement: &mut VerdictStatement, fields: &Fields) -> Result<String, Said> {
+pub(super) async fn say_no(inside: &Inside, statement: &mut VerdictStatement, fields: &Fields) -> Result<String, Said> {
     let reason = keep(inside, fields).await?;
     statement.answer = Answer::No { reason };
     Ok(format!("because: {}", words::plain(fields.get("reason").trim())))
@@ -269,11 +273,13 @@ async fn of_ask(inside: &Inside, id: &str, fields: &Fields) -> Result<Prepared, 
 
 async fn of_cut(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -> Result<Prepared, Said> {
     let standing = find_cut(inside, id).await?;
+    let (now, zone) = pages.clock();
     let cut = standing.cut;
     let reason = keep(inside, fields).await?;
     let template: VerdictTemplate = inside.get(&format!("/api/v1/cuts/{cut}/statement?reason={}", reason.0)).await?;
     let lines = vec![
         format!("let back in: {}", board::scope(pages, &standing.scope).await),
+        format!("cut {}", cut_by(&standing, now, &zone)),
         format!("because: {}", words::plain(fields.get("reason").trim())),
     ];
     let reopening = json(&Reopening { cut, reason });

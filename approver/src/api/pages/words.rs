@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use policies::plant::Weaker;
 use policies::time::Seconds;
 
-use super::super::types::{HandoverView, VncOpen};
+use super::super::types::{HandoverView, LookBackView, VncOpen};
 
 /// A moment by the plant's clock: the hour alone today, with the date otherwise.
 pub(super) fn moment(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
@@ -44,6 +44,17 @@ pub(super) fn handover(left: &HandoverView, now: Timestamp, zone: &TimeZone) -> 
     }
     let (until, then) = (moment(left.acts, now, zone), left.then.in_words());
     format!("The shift changed at {since}. Accept this or end it until {until}: else {then}.")
+}
+
+/// Who looked back at what one operator alone brought about, and whether they say that it should not have been.
+pub(super) fn looked_back(seen: &LookBackView, now: Timestamp, zone: &TimeZone) -> String {
+    let (by, at) = (plain(&seen.by.name), moment(seen.at, now, zone));
+    let why = seen.objection.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain);
+    if seen.objects {
+        format!("{by} looked back at {at}, and objects: {why}")
+    } else {
+        format!("{by} looked back at {at}")
+    }
 }
 
 /// Screens over VNC to choose from, each with its number; none where there is no choice.

@@ -1,5 +1,6 @@
 //! Cuts, and reopening them.
 
+use jiff::Timestamp;
 use policies::digest::{Digest, Salted};
 use policies::events::Scope;
 use policies::ids::{CutId, DeploymentId, SessionId};
@@ -47,6 +48,13 @@ pub struct CutView {
     pub scope: Scope,
     /// In the journal; only then can it be reopened.
     pub journaled: bool,
+    /// On whose word, once it is in the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// When it was made, once it is in the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub at: Option<Timestamp>,
 }
 
 /// Cuts that stand.

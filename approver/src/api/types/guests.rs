@@ -8,7 +8,7 @@ use policies::requests::{GuestStatement, Signed};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{KeptText, Named};
+use super::{KeptText, LookBackView, Named};
 
 /// Under which rule operators on duty may invite guests, and whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -137,7 +137,7 @@ pub struct GuestView {
     pub telephone: Option<String>,
     /// Who looked back at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reviewed_by: Option<Named>,
+    pub reviewed: Option<LookBackView>,
     /// It is over, and nobody looked back at it.
     pub review_wanted: bool,
     /// What they asked for.

@@ -42,7 +42,7 @@ pub use requests::{
     NoView, OwnAsk, OwnRequest, OwnRequestsView, RequestMade, ServiceView, VerdictGiven, VerdictTemplate, VoteView,
     WeakerVerdictGiven, WindowView,
 };
-pub use reviews::{ReviewId, ReviewView, ReviewsView};
+pub use reviews::{LookBackView, ReviewId, ReviewView, ReviewsView};
 pub use sessions::{
     Acted, CaptureWanted, Disconnected, EndingView, EscortView, Escorting, LiveView, SessionView, SessionsView, Tell,
     ToldAnswer, ToldView,

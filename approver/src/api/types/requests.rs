@@ -14,7 +14,7 @@ use policies::time::Window;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{HandoverView, Named};
+use super::{HandoverView, LookBackView, Named};
 
 /// What a technician asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -212,6 +212,9 @@ pub struct Card {
     pub handover: Option<HandoverView>,
     /// Given as an emergency, and nobody has looked back at it yet.
     pub review_wanted: bool,
+    /// Who looked back at an emergency grant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewed: Option<LookBackView>,
     /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed` or `revoked`.
     pub standing: String,
     /// Who ended it by a no, and why.

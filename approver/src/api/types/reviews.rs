@@ -7,6 +7,20 @@ use utoipa::ToSchema;
 
 use super::Named;
 
+/// That somebody else looked back at what one operator alone brought about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LookBackView {
+    /// Who.
+    pub by: Named,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// They signed that it should not have been.
+    pub objects: bool,
+    /// Why not; `null` also where the text was erased or the directory does not answer.
+    pub objection: Option<String>,
+}
+
 /// What somebody is to look back at: an emergency grant by its request, or a guest's visit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -83,8 +97,9 @@ pub struct ReviewView {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// Somebody looked back at it.
-    pub reviewed: bool,
+    /// Who looked back at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewed: Option<LookBackView>,
     /// From when on somebody can look back at it; now, where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
