@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use policies::ids::{PersonId, RequestId};
+use policies::state::RequestStanding;
 use recordings::log::{Log, RoomState};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -428,8 +429,9 @@ pub(crate) fn lacks_room(log: &Log) -> Option<String> {
 
 fn unaccepted(request: RequestId, case: &policies::state::Case) -> String {
     let so = if case.unaccepted { "frozen until somebody does" } else { "nobody has accepted it" };
+    let what = if case.standing == RequestStanding::Pending { "request" } else { "grant" };
     format!(
-        "the shift changed, and the grant {request} for {} waits for somebody to accept it: {so}",
+        "the shift changed, and the {what} {request} for {} waits for somebody to accept it: {so}",
         case.request.target
     )
 }

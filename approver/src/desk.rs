@@ -258,6 +258,9 @@ pub(crate) struct Inner {
     /// Where the Desk was opened: its callers' own may end before what they began here.
     runtime: Handle,
     stop: CancellationToken,
+    /// Whether this run is in the journal: before, nothing is decided by the time alone, since nobody could do anything while
+    /// the gate stood still, and when that ended is not known yet.
+    is_up: watch::Sender<bool>,
 }
 
 /// When the journal last answered, and since when it does not.
@@ -401,7 +404,9 @@ impl Desk {
     /// As [`act`](Self::act).
     pub async fn start_node(&self, version: &str) -> Result<(), Rejected> {
         let command = Command::StartNode { node: self.0.node.clone(), version: version.to_owned() };
-        self.act(command).await.map(|_| ())
+        self.act(command).await?;
+        self.0.is_up.send_replace(true);
+        Ok(())
     }
 
     /// Says to whom this node encrypts recordings from now on, where it said otherwise before.
@@ -425,10 +430,11 @@ impl Desk {
         }
     }
 
-    /// Says that this node stops in order, then [`close`](Self::close)s. Its recordings should have been
+    /// Says that this node stops in order, where it said that it runs, then [`close`](Self::close)s. Its recordings should have been
     /// [stopped](Log::stop) before, so that the journal vouches for all of them.
     pub async fn stop_node(&self) {
-        if let Err(rejected) = self.act(Command::StopNode { node: self.0.node.clone() }).await {
+        let is_up = *self.0.is_up.borrow();
+        if is_up && let Err(rejected) = self.act(Command::StopNode { node: self.0.node.clone() }).await {
             tracing::warn!(%rejected, "the gate's stop could not be journaled");
         }
         self.close().await;
@@ -447,6 +453,7 @@ impl fmt::Debug for Desk {
 impl Inner {
     fn new(parts: DeskParts, fold: Fold) -> Self {
         let health = Health { answered: parts.clock.boot(), down_since: None };
+        let is_up = watch::Sender::new(!fold.state.has_run());
         Self {
             size: watch::Sender::new(fold.head.size),
             journal: parts.journal,
@@ -473,6 +480,7 @@ impl Inner {
             tracker: TaskTracker::new(),
             runtime: Handle::current(),
             stop: CancellationToken::new(),
+            is_up,
         }
     }
 

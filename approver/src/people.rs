@@ -173,6 +173,9 @@ fn taken_by(state: &State, known: PersonId, of: Option<&VendorId>, now: Timestam
     Some(match (person.standing, visit) {
         (Standing::Disabled, _) => TakenBy::PutOut,
         (Standing::Over, _) => person.kind.vendor().cloned().map_or(TakenBy::Somebody, TakenBy::GuestOf),
+        (_, Some(_)) if of != person.kind.vendor() => {
+            person.kind.vendor().cloned().map_or(TakenBy::Somebody, TakenBy::GuestOf)
+        }
         (_, Some(visit)) => TakenBy::Guest(state.clock(visit.statement.until.max(now))),
         _ => TakenBy::Somebody,
     })

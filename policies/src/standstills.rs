@@ -29,6 +29,11 @@ impl Standstills {
         self.up.insert(node.clone());
     }
 
+    /// Whether any node ever ran.
+    pub(crate) fn has_run(&self) -> bool {
+        !self.up.is_empty() || self.stopped.is_some() || !self.past.is_empty()
+    }
+
     /// A node stops.
     pub(crate) fn stops(&mut self, node: &NodeId, at: Timestamp) {
         self.up.remove(node);

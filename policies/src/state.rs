@@ -131,6 +131,8 @@ pub struct Case {
     pub widened: Vec<(Actions, Timestamp)>,
     /// Who looked back at an emergency grant.
     pub reviewed: Option<LookBack>,
+    /// What whoever looks back has against it, as their signed answer says.
+    objected: Option<Salted>,
     /// Who ended it by a no, and why.
     pub no: Option<No>,
     /// Until when somebody of the shift stands for it; `None`: it came before shifts changed at times of day.
@@ -659,8 +661,10 @@ impl State {
                 case.standing = RequestStanding::Revoked;
                 case.no = Some(No { by: *by, reason: *reason });
             }),
+            // Before objections had a place of their own, the signed answer beside it was the only one.
             Event::Reviewed { request, by, objection } => self.with_case(*request, |case| {
-                case.reviewed = Some(LookBack { by: *by, at, objection: *objection });
+                let objection = objection.or(case.objected.take());
+                case.reviewed = Some(LookBack { by: *by, at, objection });
             }),
             Event::Accepted { request, until, .. } => self.with_case(*request, |case| case.cover(*until)),
             Event::NotAccepted { request, then: Then::Freeze } => {
@@ -691,7 +695,8 @@ impl State {
                     ask.votes.push(vote);
                 }
             }
-            Matter::Reopening(_) | Matter::Review(_) | Matter::Guest(_) => {}
+            Matter::Review(id) => self.with_case(*id, |case| case.objected = vote.reason),
+            Matter::Reopening(_) | Matter::Guest(_) => {}
         }
     }
 
@@ -715,6 +720,11 @@ impl State {
             return None;
         }
         self.next_handover(case).filter(|handover| handover.since <= now)
+    }
+
+    /// Whether the gate ever ran.
+    pub fn has_run(&self) -> bool {
+        self.standstills.has_run()
     }
 
     /// What becomes of this at the end of the shift in which somebody stands for it, if nobody accepts it before or after.
@@ -929,6 +939,7 @@ impl Case {
             deadline: request.window.until,
             widened: Vec::new(),
             reviewed: None,
+            objected: None,
             no: None,
             covered_until: None,
             unaccepted: false,

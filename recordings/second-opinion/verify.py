@@ -1863,6 +1863,7 @@ class Journal:
         self.on_duty: dict[str, int] = {}
         self.telephones: dict[str, str | None] = {}
         self.contracts: dict[str, int] = {}
+        self.vendors: set[str] = set()
         self.guests: dict[str, dict] = {}
         self.visits: dict[str, str] = {}
         self.gone: dict[str, int] = {}
@@ -1891,6 +1892,7 @@ class Journal:
             case "invited":
                 self._invited(event)
             case "contracted":
+                self.vendors.add(event["vendor"])
                 self.telephones[event["vendor"]] = event.get("telephone")
                 self.contracts[event["vendor"]] = instant(event["end"])
             case "vendor-disabled":
@@ -2015,7 +2017,7 @@ class Journal:
 
     def _extended(self, event: dict) -> None:
         request, deadline = event["request"], instant(event["deadline"])
-        guest = self._guest(self.cases[request].about["technician"])
+        guest = self.guests.get(self.asked_on.get(request))
         if guest and instant(guest["until"]) < deadline:
             raise ValueError("a guest was given more time than their visit has")
         longer = max(deadline - self.deadlines.get(request, deadline), 0)
@@ -2100,8 +2102,8 @@ class Journal:
 
     def _began_by_guest(self, entry: Entry, event: dict, deadline: int) -> None:
         guest = self._guest(event["technician"])
-        if guest and self.asked_on.get(event["request"]) != guest["guest"]:
-            raise ValueError("a guest began under a grant of another visit")
+        if self.asked_on.get(event["request"]) != (guest and guest["guest"]):
+            raise ValueError("somebody began under a grant of another visit")
         if guest and (guest["guest"] in self.gone or not entry.time - SLEW < instant(guest["until"]) >= deadline):
             raise ValueError("a guest began after their visit, or for longer than it has")
 
@@ -2120,14 +2122,22 @@ class Journal:
         request, by = event["request"], event["by"]
         case = self.cases[request]
         is_own = by in case.yes or self.people[by].kind.get("vendor") == self.people[case.about["technician"]].kind["vendor"]
-        if self.look_back != ("review", request, by, event.get("objection")) or is_own:
+        # Before objections had a place of their own, the signed answer beside it was the only one.
+        why = self.look_back[3] if self.look_back else None
+        if self.look_back != ("review", request, by, event.get("objection", why)) or is_own:
             raise ValueError("nobody else than who gave it signed that they looked back at it, so")
         if not case.is_emergency or request not in self.given or request in self.looked_back:
             raise ValueError("somebody looked back at what was no emergency grant, or twice")
         self.looked_back.add(request)
 
     def _invited(self, event: dict) -> None:
-        """Nobody is invited who is somebody here, but for a guest who is gone, as a technician of the same vendor."""
+        """By an administrator, for a vendor with a contract. Nobody is invited who is somebody here, but for a guest who is
+        gone, as a technician of the same vendor."""
+        by, vendor = self.people.get(event["by"]), event.get("vendor")
+        if by is None or not by.counts or by.kind["kind"] != "administrator":
+            raise ValueError("somebody was invited by nobody who may")
+        if vendor is not None and vendor not in self.vendors:
+            raise ValueError("somebody was invited for a vendor without a contract")
         person, known = event["person"], self.people.get(event["person"])
         if known:
             is_gone = self.visits.get(person) in self.gone and person not in self.put_out

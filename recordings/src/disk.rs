@@ -220,10 +220,10 @@ impl DiskFile for RealFile {
 
     fn write_zeros_at(&self, bytes: u64, offset: u64) -> io::Result<()> {
         pieces(bytes, offset).try_for_each(|(zeros, offset)| {
-            match PastCaches::of(&self.0).map(|past| past.0.write_all_at(zeros, offset)) {
-                Ok(Err(unaligned)) if unaligned.kind() == io::ErrorKind::InvalidInput => self.write_at(zeros, offset),
-                Ok(written) => written,
-                Err(_) => self.write_at(zeros, offset),
+            match past_caches(&self.0, |file| file.write_all_at(zeros, offset))? {
+                // There is no such thing on this file system, or it aligns otherwise.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.write_at(zeros, offset),
+                written => written,
             }
         })
     }
@@ -254,23 +254,16 @@ impl DiskFile for RealFile {
     }
 }
 
-/// A file whose writes go past the caches, for as long as this lasts: what nobody reads soon costs no copying then, and
-/// leaves no great flush to the next sync.
-struct PastCaches<'a>(&'a File);
-
-impl<'a> PastCaches<'a> {
-    /// An error on a file system that has no such thing.
-    fn of(file: &'a File) -> io::Result<Self> {
-        fcntl_setfl(file, fcntl_getfl(file)? | OFlags::DIRECT)?;
-        Ok(Self(file))
+/// Writes past the caches: what nobody reads soon costs no copying then, and leaves no great flush to the next sync. The
+/// outer error says that the file is left as it must not be written to.
+fn past_caches(file: &File, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<io::Result<()>> {
+    let flags = fcntl_getfl(file)?;
+    if let Err(error) = fcntl_setfl(file, flags | OFlags::DIRECT) {
+        return Ok(Err(error.into()));
     }
-}
-
-impl Drop for PastCaches<'_> {
-    fn drop(&mut self) {
-        let back = fcntl_getfl(self.0).and_then(|flags| fcntl_setfl(self.0, flags - OFlags::DIRECT));
-        debug_assert!(back.is_ok(), "what could be set can be taken back");
-    }
+    let written = write(file);
+    fcntl_setfl(file, flags)?;
+    Ok(written)
 }
 
 impl Machine for RealMachine {

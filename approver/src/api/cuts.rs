@@ -28,9 +28,11 @@ pub(super) async fn cut(
 }
 
 pub(super) async fn list(State(api): State<Api>) -> Json<CutsView> {
+    // In this order: what is journaled meanwhile is in both.
+    let unjournaled = api.desk().status().unjournaled_cuts;
     let journaled = api.desk().with_state(|state| state.cuts.clone());
     let mut cuts = Vec::new();
-    for (cut, scope) in api.desk().status().unjournaled_cuts {
+    for (cut, scope) in unjournaled {
         if !journaled.contains_key(&cut) {
             cuts.push(CutView { cut, scope, journaled: false, by: None, at: None });
         }

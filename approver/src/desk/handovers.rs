@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use policies::ids::RequestId;
 use policies::state::{Case, State};
 
+use super::SLEW_MAX;
 use super::fold::Now;
 use crate::lease::Deadline;
 
@@ -16,15 +17,18 @@ use crate::lease::Deadline;
 pub(super) struct Handovers(BTreeMap<RequestId, Deadline>);
 
 impl Handovers {
-    /// Learns what is new, forgets what is over, and gives what is due: which request, and when that was to be.
+    /// Learns what is new, forgets what is over, and gives what is due: which request, and when that was to be. From a clock
+    /// that is behind the journal nothing is learned.
     pub(super) fn look(&mut self, state: &State, now: Now) -> Vec<(RequestId, Timestamp)> {
         let waits = |case: &Case| !case.unaccepted && case.is_current(now.wall) && !case.has_lapsed(now.wall);
         let stand = state.cases.iter().filter(|(_, case)| waits(case));
         let stand = stand.filter_map(|(id, case)| Some((*id, state.next_handover(case)?.acts)));
         let known = std::mem::take(&mut self.0);
-        let learned = stand.map(|(id, wall)| {
-            let known = known.get(&id).filter(|known| known.wall == wall);
-            (id, known.copied().unwrap_or_else(|| Deadline { boot: now.boot_at(wall), wall }))
+        let is_behind = state.newest.is_some_and(|newest| newest.duration_since(now.wall) > SLEW_MAX);
+        let learned = stand.filter_map(|(id, wall)| {
+            let known = known.get(&id).filter(|known| known.wall == wall).copied();
+            let learn = || (!is_behind).then(|| Deadline { boot: now.boot_at(wall), wall });
+            Some((id, known.or_else(learn)?))
         });
         self.0 = learned.collect();
         let due = self.0.iter().filter(|(_, acts)| acts.boot <= now.boot);

@@ -80,6 +80,9 @@ impl Inner {
 
     /// Journals what is late, lapsed, to be removed or presumed.
     async fn keep_books(&self) {
+        if self.is_up.subscribe().wait_for(|is_up| *is_up).await.is_err() {
+            return;
+        }
         loop {
             self.flush_late().await;
             self.sweep().await;

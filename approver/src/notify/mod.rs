@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::secrets::Secrets;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
 use policies::events::Event;
 use policies::ids::{CredentialName, GroupName, RequestId, SessionId};
@@ -198,10 +198,13 @@ impl Notices {
                     self.send(&queues, &self.of_alarm(&alarm)).await;
                 }
                 () = self.desk.changed(size) => {
+                    let mut are_kept = true;
                     for notice in self.news(&mut size).await {
-                        self.send(&queues, &notice).await;
+                        are_kept &= self.send(&queues, &notice).await;
                     }
-                    self.keep_told(size).await;
+                    if are_kept {
+                        self.keep_told(size).await;
+                    }
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
@@ -217,8 +220,11 @@ impl Notices {
     /// Up to where the journal was told when the gate stopped: what was decided since is news. The head, where nobody knows.
     fn told_up_to(&self) -> Told {
         let head = self.desk.head().size;
-        let kept = self.folder.as_ref().and_then(|folder| fs::read_to_string(folder.join(TOLD)).ok());
-        let Some(kept) = kept else { return Told::UpTo(head) };
+        let kept = match self.folder.as_ref().map(|folder| fs::read_to_string(folder.join(TOLD))) {
+            None => return Told::UpTo(head),
+            Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => return Told::UpTo(head),
+            Some(kept) => kept.unwrap_or_default(),
+        };
         let size = checked::opened(&kept).and_then(|size| size.parse::<u64>().ok());
         size.map_or(Told::Unreadable(head), |size| Told::UpTo(size.min(head)))
     }
@@ -231,7 +237,8 @@ impl Notices {
         }
     }
 
-    async fn send(&self, queues: &[Waiting], notice: &Notice) {
+    /// To every way at once; whether it waits on the disk, too.
+    async fn send(&self, queues: &[Waiting], notice: &Notice) -> bool {
         if notice.red {
             tracing::error!(kind = notice.kind, id = notice.id, "alarm: {}", notice.text);
         } else {
@@ -242,9 +249,7 @@ impl Notices {
             let group = group.map(GroupName::as_str);
             feed.tell(feed::Told::notice(notice.at, notice.kind, group, request.as_deref(), notice.red));
         }
-        for waiting in queues {
-            waiting.push(notice).await;
-        }
+        join_all(queues.iter().map(|waiting| waiting.push(notice))).await.into_iter().all(|is_kept| is_kept)
     }
 
     /// Steps of what waits that became due and were not told yet.

@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -16,6 +17,9 @@ use super::Notice;
 /// Notices that wait for a way that does not answer, beside the one that is tried: a night's worth. Newer ones are then
 /// dropped, because what is oldest has waited longest; how many, is told when there is room again.
 const WAITING_MAX: usize = 256;
+
+/// How long a notice waits for the disk.
+const DISK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The notices for one way. Cheap to clone; all clones are one.
 #[derive(Clone)]
@@ -31,10 +35,10 @@ impl Waiting {
         Self { everybody: Queue::open(file("everybody")), group: Queue::open(file("group")) }
     }
 
-    /// One more.
-    pub(super) async fn push(&self, notice: &Notice) {
+    /// One more; whether it is on the disk.
+    pub(super) async fn push(&self, notice: &Notice) -> bool {
         let queue = if notice.group.is_some() { &self.group } else { &self.everybody };
-        queue.push(notice).await;
+        queue.push(notice).await
     }
 
     /// Says what each queue dropped, once there is room in it to do so.
@@ -83,11 +87,9 @@ impl Queue {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It is carried at once; on the disk when this returns.
-    async fn push(&self, notice: &Notice) {
-        if self.add(notice) {
-            self.keep().await;
-        }
+    /// It is carried at once; whether it is on the disk when this returns.
+    async fn push(&self, notice: &Notice) -> bool {
+        !self.add(notice) || self.keep().await
     }
 
     fn add(&self, notice: &Notice) -> bool {
@@ -134,14 +136,21 @@ impl Queue {
         }
     }
 
-    /// Writes down what waits when its turn comes, so that of several in a row the last is right.
-    async fn keep(&self) {
-        let Some(file) = &self.0.file else { return };
-        let pen = Arc::clone(&self.0.pen).lock_owned().await;
-        let bytes = serde_json::to_vec(&self.lock().notices).expect("notices have string keys and finite numbers");
-        if let Err(cause) = replace_with(pen, file.clone(), bytes).await {
+    /// Writes down what waits when its turn comes, so that of several in a row the last is right; whether it is written. A
+    /// disk that hangs holds up no further notice for long.
+    async fn keep(&self) -> bool {
+        let Some(file) = &self.0.file else { return true };
+        let writing = async {
+            let pen = Arc::clone(&self.0.pen).lock_owned().await;
+            let bytes = serde_json::to_vec(&self.lock().notices).expect("notices have string keys and finite numbers");
+            replace_with(pen, file.clone(), bytes).await
+        };
+        let late = |_| Err(io::ErrorKind::TimedOut.into());
+        let written = tokio::time::timeout(DISK_PATIENCE, writing).await.unwrap_or_else(late);
+        if let Err(cause) = &written {
             tracing::warn!(%cause, file = %file.display(), "notices that wait are not kept: a gate that is killed now forgets them");
         }
+        written.is_ok()
     }
 }
 
@@ -200,7 +209,6 @@ mod tests {
     use std::process::Command;
     use std::sync::mpsc;
     use std::thread;
-    use std::time::Duration;
 
     use super::*;
 

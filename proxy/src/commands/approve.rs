@@ -222,6 +222,9 @@ const fn look_back_question(yes: bool) -> &'static str {
 fn say_looked_back(yes: bool, done: &Happened) {
     let objection = if yes { "" } else { ", with your objection," };
     say!("That you looked back at it{objection} is in the journal ({}).", plain(&done.events.join(", ")));
+    if !yes {
+        say!("It ends nothing: `holdpoint revoke` takes a grant back, `holdpoint cut` ends what runs.");
+    }
 }
 
 /// What the gate wants signed of a visit otherwise than it shows it, if anything.

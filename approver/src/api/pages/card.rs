@@ -211,8 +211,8 @@ fn votes(votes: &[VoteView], now: Timestamp, zone: &TimeZone) -> Vec<String> {
 }
 
 async fn around(pages: &Pages, inside: &Inside, card: &Card) -> Result<Around, Said> {
-    let SessionsView { sessions, .. } = inside.get("/api/v1/sessions").await?;
-    let CardsView { requests, .. } = inside.get("/api/v1/requests").await?;
+    let SessionsView { sessions, .. } = inside.list("/api/v1/sessions").await?;
+    let CardsView { requests, .. } = inside.list("/api/v1/requests").await?;
     let nearby = nearby(pages, card, &sessions, &requests);
     Ok(Around { last: last(pages, inside, card).await?, nearby, sessions: under(pages, card) })
 }
@@ -273,7 +273,8 @@ fn nearby(pages: &Pages, card: &Card, sessions: &[SessionView], requests: &[Card
         format!("{} is at work at {} ({})", words::plain(&one.technician.name), one.target, board::listed(&one.actions))
     });
     let granted = requests.iter().filter(|one| {
-        one.request != card.request && one.standing == "granted" && one.sessions.is_empty() && is_near(&one.target)
+        let may_begin = one.standing == "granted" && now < one.deadline && one.sessions.is_empty();
+        one.request != card.request && may_begin && is_near(&one.target)
     });
     let granted = granted.map(|one| {
         let until = words::moment(one.deadline, now, &time_zone);
@@ -367,7 +368,7 @@ struct CutPage {
     /// On whose word, and when; nothing, where it is not in the journal yet.
     by: String,
     is_journaled: bool,
-    /// Who may connect again at once.
+    /// Whose grants it keeps shut, whatever else may keep them out.
     come_back: Vec<String>,
 }
 

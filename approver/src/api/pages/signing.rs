@@ -168,6 +168,9 @@ async fn of_request(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -
     let id: RequestId = id_of(id)?;
     let card: Card = inside.get(&format!("/api/v1/requests/{id}")).await?;
     let is_review = card.review_wanted;
+    if is_review != (fields.get("about") == "review") {
+        return Err(Said::mistake("somebody else answered it meanwhile: look at the card again"));
+    }
     let path = if is_review { "review" } else { "statement" };
     let template: VerdictTemplate = inside.get(&format!("/api/v1/requests/{id}/{path}")).await?;
     let mut statement = template.statement;

@@ -141,7 +141,11 @@ impl SshFace {
                 () = face.stop.cancelled() => return,
             };
             match accepted {
-                Ok((socket, peer)) => self.receive(socket, peer, face.strangers.enter(peer.ip().to_canonical())),
+                Ok((socket, peer)) => {
+                    // Beyond the last place the socket is closed at once.
+                    let Ok(place) = Arc::clone(&face.places).try_acquire_owned() else { continue };
+                    face.carry(socket, peer, face.strangers.enter(peer.ip().to_canonical()), place);
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(BREATH).await;
