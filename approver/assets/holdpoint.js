@@ -347,16 +347,31 @@ const listen = (path, on) => {
     last = Date.now();
     lost.hidden = true;
   };
-  const open = (before = null) => {
+  // The one before, until the next has answered.
+  let former = null;
+  const leave = () => {
+    former?.close();
+    former = null;
+  };
+  const open = () => {
     if (source !== null || document.hidden || isOver) return;
-    source = new EventSource(path);
-    if (before) source.addEventListener("open", () => before.close());
+    const mine = new EventSource(path);
+    source = mine;
+    mine.addEventListener("open", leave);
     for (const [name, act] of Object.entries(on)) {
-      source.addEventListener(name, (event) => act(event, heard, () => { isOver = true; source.close(); }));
+      mine.addEventListener(name, (event) => {
+        if (mine !== source && mine !== former) return;
+        act(event, heard, () => {
+          isOver = true;
+          source?.close();
+          leave();
+        });
+      });
     }
-    source.addEventListener("error", () => {
-      before?.close();
-      if (source?.readyState !== EventSource.CLOSED) return;
+    mine.addEventListener("error", () => {
+      if (mine !== source) return;
+      leave();
+      if (mine.readyState !== EventSource.CLOSED) return;
       source = null;
       // Signed out, perhaps: then the page itself leads on.
       on.closed?.();
@@ -367,6 +382,7 @@ const listen = (path, on) => {
     if (document.hidden) {
       source?.close();
       source = null;
+      leave();
     } else {
       last = Date.now();
       open();
@@ -375,10 +391,11 @@ const listen = (path, on) => {
   open();
   setInterval(() => { lost.hidden = isOver || document.hidden || Date.now() - last < SILENT_MS; }, 500);
   return (other) => {
-    const before = source;
+    leave();
+    former = source;
     path = other;
     source = null;
-    open(before);
+    open();
   };
 };
 

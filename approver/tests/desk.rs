@@ -651,6 +651,26 @@ async fn a_node_that_starts_anew_runs_none_of_its_old_sessions() {
 }
 
 #[tokio::test]
+async fn nothing_is_decided_by_the_time_before_a_run_is_in_the_journal() {
+    let stage = Stage::new().await;
+    stage.desk.start_node("1.0").await.unwrap();
+    let request = stage.ask("plc-7", &[Action::Shell]).await.unwrap();
+    stage.desk.stop_node().await;
+    stage.pass(9 * 60 * MINUTE);
+    let (never_began, _) = stage.props.desk().await.unwrap();
+    settle().await;
+    never_began.stop_node().await;
+    let (restarted, _) = stage.props.desk().await.unwrap();
+    settle().await;
+    let told = events(&stage).await;
+    assert!(!told.contains(&Event::Lapsed { request }), "nobody could answer it while the gate stood still");
+    assert_eq!(told.iter().filter(|event| matches!(event, Event::NodeStopped { .. })).count(), 1, "who began stops");
+    restarted.start_node("1.1").await.unwrap();
+    settle().await;
+    assert!(events(&stage).await.contains(&Event::Lapsed { request }));
+}
+
+#[tokio::test]
 async fn what_nobody_answered_or_used_lapses() {
     let stage = Stage::new().await;
     let (pending, unused) =

@@ -186,6 +186,7 @@ impl Api {
             return Err(Problem::unauthenticated("this token is for the other face: sign in here"));
         }
         self.check_not_restored_since(checked.issued())?;
+        self.check_not_enrolled_since(checked.person(), checked.issued())?;
         let key = self.key_of(checked.person(), checked.key())?;
         let proven = check_request_proof(&checked, &key, &request, now).map_err(|error| refused(&error))?;
         self.spend(proven.nonce())?;
@@ -197,6 +198,7 @@ impl Api {
     /// By a sign-in on a page, if what proved it still counts.
     fn on_page(&self, login: &Login, now: Timestamp) -> Result<(Caller, Option<Login>), Problem> {
         self.check_not_restored_since(login.at)?;
+        self.check_not_enrolled_since(login.who.person(), login.at)?;
         if let Some(key) = login.who.key() {
             self.key_of(login.who.person(), key)?;
         }
@@ -218,7 +220,17 @@ impl Api {
         let at = held.claims().signed_in;
         self.check_not_restored_since(at)?;
         let who = Authenticated::by_client_certificate(held, source, now).map_err(|why| refused(&why))?;
+        self.check_not_enrolled_since(who.person(), at)?;
         Ok((self.caller(who.person(), now)?, Some(Login { who: Arc::new(who), at })))
+    }
+
+    /// What somebody proved before they enrolled anew counts no more. Tokens know the second.
+    fn check_not_enrolled_since(&self, person: PersonId, signed_in: Timestamp) -> Result<(), Problem> {
+        let enrolled = self.desk().with_state(|state| state.people.get(&person).and_then(|known| known.enrolled_at));
+        if enrolled.is_some_and(|enrolled| signed_in.as_second() < enrolled.as_second()) {
+            return Err(Problem::unauthenticated("you enrolled anew since you signed in: sign in once more"));
+        }
+        Ok(())
     }
 
     fn check_not_restored_since(&self, signed_in: Timestamp) -> Result<(), Problem> {

@@ -21,7 +21,7 @@ pub(super) fn rectangle<S: Source>(
     stream: &mut Inflater,
 ) -> Result<(), Stop> {
     match brush.format.contested() {
-        Some(short) if area.width * area.height <= LOOKED_AT_PIXELS_MAX => {
+        Some(short) if (1..=LOOKED_AT_PIXELS_MAX).contains(&(area.width * area.height)) => {
             // A run takes six bytes of most pixels, and a palette some hundred of each tile.
             let bytes_max = 6 * area.width * area.height + 1_024 * area.tiles(TILE).count();
             let bytes = inflated(reader, area, stream, |inflating| inflating.all(bytes_max))?;
