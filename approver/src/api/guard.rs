@@ -186,8 +186,8 @@ impl Api {
             return Err(Problem::unauthenticated("this token is for the other face: sign in here"));
         }
         self.check_not_restored_since(checked.issued())?;
-        self.check_not_enrolled_since(checked.person(), checked.issued())?;
         let key = self.key_of(checked.person(), checked.key())?;
+        self.check_not_enrolled_since(checked.person(), checked.issued())?;
         let proven = check_request_proof(&checked, &key, &request, now).map_err(|error| refused(&error))?;
         self.spend(proven.nonce())?;
         let (source, at) = (source(parts), checked.issued());
@@ -198,10 +198,10 @@ impl Api {
     /// By a sign-in on a page, if what proved it still counts.
     fn on_page(&self, login: &Login, now: Timestamp) -> Result<(Caller, Option<Login>), Problem> {
         self.check_not_restored_since(login.at)?;
-        self.check_not_enrolled_since(login.who.person(), login.at)?;
         if let Some(key) = login.who.key() {
             self.key_of(login.who.person(), key)?;
         }
+        self.check_not_enrolled_since(login.who.person(), login.at)?;
         Ok((self.caller(login.who.person(), now)?, Some(login.clone())))
     }
 
@@ -220,7 +220,6 @@ impl Api {
         let at = held.claims().signed_in;
         self.check_not_restored_since(at)?;
         let who = Authenticated::by_client_certificate(held, source, now).map_err(|why| refused(&why))?;
-        self.check_not_enrolled_since(who.person(), at)?;
         Ok((self.caller(who.person(), now)?, Some(Login { who: Arc::new(who), at })))
     }
 

@@ -224,16 +224,16 @@ mod tests {
             drop(fs::read(&draft));
             in_time
         });
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let waiting = Waiting::open(Some(folder.path()), "test");
             let [everybody, _] = waiting.queues();
-            let notice = super::super::tests::notice("one", None, "a cut");
-            let carry = async {
-                assert_eq!(everybody.next().await, notice);
-                carried.send(()).expect("the disk waits");
-            };
-            tokio::join!(waiting.push(&notice), carry);
+            let [one, two] = ["one", "two"].map(|id| super::super::tests::notice(id, None, "a cut"));
+            let (is_kept, next) = tokio::join!(waiting.push(&one), everybody.next());
+            assert_eq!((is_kept, next), (false, one.clone()));
+            let (is_kept, ()) = tokio::join!(waiting.push(&two), everybody.settle(&one));
+            assert_eq!((is_kept, everybody.next().await), (false, two));
+            carried.send(()).expect("the disk waits");
         });
         assert!(disk.join().unwrap(), "the disk hung, and so did everything else");
     }
