@@ -251,18 +251,31 @@ fn folders_are_checked_file_by_file() {
     gate.evidence();
 }
 
+/// Signs in. paramiko misses an answer that comes before it waits for one, and is then asked again.
+const SIGNED_IN: &str = r#"
+import sys, subprocess, paramiko
+def signed_in(port, tries=10):
+    transport = paramiko.ServiceRequestingTransport(("127.0.0.1", port))
+    transport.auth_timeout = 5
+    transport.start_client(timeout=20)
+    try:
+        transport.auth_publickey("theo+hmi-2", paramiko.Ed25519Key.from_private_key_file("key"))
+        if not transport.is_authenticated():
+            answer = lambda title, instructions, fields: [subprocess.check_output("./code", text=True).strip() for _ in fields]
+            transport.auth_interactive("theo+hmi-2", answer)
+        return transport
+    except paramiko.AuthenticationException:
+        transport.close()
+        if tries == 1: raise
+        return signed_in(port, tries - 1)
+"#;
+
 /// One SFTP request after another, as no stock client makes them; prints what became of each.
 const WAYS: &str = r#"
-import sys, subprocess, paramiko
 from paramiko.sftp import *
 from paramiko import SFTPAttributes
 port, there, harmful = int(sys.argv[1]), sys.argv[2], open(sys.argv[3], "rb").read()
-transport = paramiko.ServiceRequestingTransport(("127.0.0.1", port))
-transport.start_client(timeout=20)
-transport.auth_publickey("theo+hmi-2", paramiko.Ed25519Key.from_private_key_file("key"))
-if not transport.is_authenticated():
-    answer = lambda title, instructions, fields: [subprocess.check_output("./code", text=True).strip() for _ in fields]
-    transport.auth_interactive("theo+hmi-2", answer)
+transport = signed_in(port)
 sftp = paramiko.SFTPClient.from_transport(transport)
 def attempt(name, way):
     try:
@@ -350,7 +363,7 @@ fn no_way_leads_around_the_check() {
     gate.theo().write("harmful", HARMFUL);
     let mut client = gate.theo().tool(&python);
     let port = gate.plant.ssh_port().to_string();
-    client.args(["-c", WAYS, &port, &gate.there(""), "harmful"]);
+    client.args(["-c", &format!("{SIGNED_IN}{WAYS}"), &port, &gate.there(""), "harmful"]);
     let told = run(&mut client, b"").ok().out();
     println!("{told}");
     let passed: Vec<_> = told.lines().filter_map(|line| line.strip_suffix(" passed")).collect();
@@ -582,14 +595,8 @@ fn is_left(gate: &CheckedPlant) -> bool {
 
 /// Uploads `bulk` as old-style scp does, and then does something else than to wait for what becomes of it.
 const LEAVES: &str = r#"
-import sys, subprocess, paramiko
 port, there, how = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-transport = paramiko.ServiceRequestingTransport(("127.0.0.1", port))
-transport.start_client(timeout=20)
-transport.auth_publickey("theo+hmi-2", paramiko.Ed25519Key.from_private_key_file("key"))
-if not transport.is_authenticated():
-    answer = lambda title, instructions, fields: [subprocess.check_output("./code", text=True).strip() for _ in fields]
-    transport.auth_interactive("theo+hmi-2", answer)
+transport = signed_in(port)
 channel = transport.open_session()
 channel.exec_command("scp -t " + there)
 assert channel.recv(1) == b"\0"
@@ -618,7 +625,8 @@ fn a_file_that_is_being_handed_over_arrives_whole_whatever_the_technician_does()
     for how in ["is killed", "closes the channel", "breaks the protocol", "ends its input"] {
         let narrow = narrow(&gate, "narrow");
         let mut client = gate.theo().tool(&python);
-        client.args(["-c", LEAVES, &gate.plant.ssh_port().to_string(), &narrow.display().to_string(), how]);
+        let script = format!("{SIGNED_IN}{LEAVES}");
+        client.args(["-c", &script, &gate.plant.ssh_port().to_string(), &narrow.display().to_string(), how]);
         let mut client = start(&mut client);
         let file = first_byte(&narrow, &mut client);
         if how == "is killed" {
