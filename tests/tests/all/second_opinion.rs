@@ -632,7 +632,7 @@ const OF_INVITATIONS: [MadeUp; 15] = [
     }),
 ];
 
-const OF_VISITS: [MadeUp; 16] = [
+const OF_VISITS: [MadeUp; 19] = [
     ("ended by itself before its time", |store| {
         let (person, guest) = visited(store);
         store.smuggle(Event::GuestEnded { guest, person, by: None });
@@ -679,7 +679,7 @@ const OF_VISITS: [MadeUp; 16] = [
         sent_away(store, guest);
         begun.into_iter().for_each(|event| store.smuggle(event));
     }),
-    ("a guest began under a grant of another visit", |store| {
+    ("somebody began under a grant of another visit", |store| {
         let (person, guest) = visited(store);
         let request = asked_by(store, person, |_, _| ());
         store.approve(request, LEAD);
@@ -740,7 +740,27 @@ const OF_VISITS: [MadeUp; 16] = [
         let (by, expires) = (support::person(ADMINISTRATOR), store.expires());
         store.smuggle(Event::Invited { person, kind, groups: [].into(), link: link(77), expires, by });
     }),
+    ("somebody was invited by nobody who may", |store| invited(store, "acme", LEAD)),
+    ("somebody was invited for a vendor without a contract", |store| invited(store, "stackwell", ADMINISTRATOR)),
+    ("somebody began under a grant of another visit", |store| {
+        let (person, guest) = visited(store);
+        let request = asked_by(store, person, |_, _| ());
+        store.approve(request, LEAD);
+        let begun = begins(store, person, request);
+        sent_away(store, guest);
+        let (by, expires) = (support::person(ADMINISTRATOR), store.expires());
+        let kind = Kind::Technician { vendor: support::label("acme"), role: support::label("maintenance") };
+        store.act(Decide::Invite { person, kind, groups: [].into(), link: link(79), expires, by });
+        store.act(Decide::Enrol { link: link(79), key: support::public(70) });
+        begun.into_iter().for_each(|event| store.smuggle(event));
+    }),
 ];
+
+fn invited(store: &mut Store, vendor: &str, by: u8) {
+    let kind = Kind::Technician { vendor: support::label(vendor), role: support::label("maintenance") };
+    let (person, by, expires) = (PersonId::new(Ulid::from(80_u128)), support::person(by), store.expires());
+    store.smuggle(Event::Invited { person, kind, groups: [].into(), link: link(81), expires, by });
+}
 
 const OF_EMERGENCIES: [MadeUp; 4] = [
     ("signed that they looked back at it, so", |store| {
@@ -753,8 +773,8 @@ const OF_EMERGENCIES: [MadeUp; 4] = [
     }),
     ("signed that they looked back at it, so", |store| {
         let request = given_in_an_emergency(store);
-        let reason = Salted::new(&[0; 32], "nothing burnt");
-        reviewed(store, request, SECOND, Answer::No { reason }, None);
+        let [reason, another] = ["nothing burnt", "it was fun"].map(|why| Salted::new(&[0; 32], why));
+        reviewed(store, request, SECOND, Answer::No { reason }, Some(another));
     }),
     ("what was no emergency grant, or twice", |store| {
         let request = store.submit();
@@ -803,6 +823,9 @@ fn guests_and_emergencies_as_they_should_be_are_whole() {
     let request = given_in_an_emergency(&mut store);
     let reason = Salted::new(&[0; 32], "nothing burnt");
     reviewed(&mut store, request, SECOND, Answer::No { reason }, Some(reason));
+    // As it was written before objections had a place of their own.
+    let earlier = given_in_an_emergency(&mut store);
+    reviewed(&mut store, earlier, SECOND, Answer::No { reason }, None);
     let kind = Kind::Technician { vendor: support::label("acme"), role: support::label("maintenance") };
     let (by, expires) = (support::person(ADMINISTRATOR), store.expires());
     store.act(Decide::Invite { person, kind, groups: Vec::new(), link: link(77), expires, by });
