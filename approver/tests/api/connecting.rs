@@ -177,6 +177,12 @@ async fn whoever_enrols_again_starts_anew() {
     let invited = stage.people.reinvite(person, Seconds(600), stage.admin.person).await.unwrap();
     stage.people.enrol(&invited.code, stage.technician.key.public_key()).await.unwrap();
     assert_eq!(line.renew(&made.certificate, &line.key).await.refusal(), "earlier-key");
+    let refused = line.first(grant, &tara).await;
+    assert_eq!(
+        (refused.status, refused.refusal().as_str()),
+        (401, "not-signed-in"),
+        "the key is the same, the login is not"
+    );
 }
 
 #[tokio::test]
