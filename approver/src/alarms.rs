@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::certificates::Certificates;
+use crate::checked;
 use crate::clock::{Boot, Clock};
 use crate::desk::{Alarm, Desk, Waits};
 use crate::feed::{Feed, Told};
@@ -399,9 +400,7 @@ impl Lookout {
             seen: raised.seen,
         };
         let kept: Vec<Kept> = self.alarms.lock().raised.iter().map(kept).collect();
-        let draft = self.path.with_extension("draft");
-        fs::write(&draft, serde_json::to_vec(&kept)?)?;
-        fs::rename(&draft, &self.path)
+        checked::replace(&self.path, &serde_json::to_vec(&kept)?)
     }
 
     /// A file that cannot be read is none: what stands is then raised again.

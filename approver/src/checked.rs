@@ -1,6 +1,21 @@
-//! Small files of text that are not believed when a disk has changed them: behind the text stands a digest of it.
+//! Small files that are replaced whole, and text in them that is not believed when a disk has changed it: behind it stands a
+//! digest of it.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use policies::digest::Digest;
+
+/// Gives a file this content, on the disk, or leaves it as it was; nobody else may read it. Blocks.
+pub(crate) fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = file.with_extension("draft");
+    let mut writing = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    writing.write_all(bytes)?;
+    writing.sync_data()?;
+    fs::rename(&draft, file)
+}
 
 /// The text with its digest behind it.
 pub(crate) fn sealed(text: &str) -> String {

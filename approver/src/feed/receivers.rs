@@ -2,7 +2,7 @@
 //! what was sent. What is not known to have been taken is sent again: twice is better than never, and a line's cursor is
 //! the same both times.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -194,11 +194,7 @@ impl Saved {
         let (dir, path, text) = (self.dir.clone(), self.path.clone(), checked::sealed(&cursor.to_string()));
         let write = move || {
             fs::create_dir_all(&dir)?;
-            let draft = path.with_extension("draft");
-            let mut file = File::create(&draft)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_data()?;
-            fs::rename(&draft, &path)
+            checked::replace(&path, text.as_bytes())
         };
         tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }

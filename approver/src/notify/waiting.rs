@@ -4,8 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::Notice;
+use crate::checked;
 
 /// Notices that wait for a way that does not answer, beside the one that is tried: a night's worth. Newer ones are then
 /// dropped, because what is oldest has waited longest; how many, is told when there is room again.
@@ -176,14 +176,9 @@ pub(super) async fn replace(file: PathBuf, bytes: Vec<u8>) -> io::Result<()> {
 /// The same, with something held until it is done, also where nobody waits for that any more.
 async fn replace_with(held: impl Send + 'static, file: PathBuf, bytes: Vec<u8>) -> io::Result<()> {
     let write = move || {
-        let draft = file.with_extension("draft");
-        let mut open = fs::OpenOptions::new();
-        let mut writing = open.write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        writing.write_all(&bytes)?;
-        writing.sync_data()?;
-        fs::rename(&draft, &file)?;
+        let replaced = checked::replace(&file, &bytes);
         drop(held);
-        Ok(())
+        replaced
     };
     tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
 }
