@@ -31,6 +31,7 @@ pub(super) async fn feed(
     let from = from.map(|text| text.parse::<Cursor>()).transpose();
     let from = from.map_err(|bad| Problem::malformed(bad.to_string()))?;
     let person = caller.person();
+    feed.has_told(api.desk().head().size).await;
     let pulling = Pulling { reading: feed.read(from), api: api.clone(), person, follow };
     let body = staying::body(&api, &hangup, move |state| may_read(state, person), pulling);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];

@@ -77,6 +77,8 @@ struct Inner {
     own: mpsc::Sender<Told>,
     not_kept: AtomicU64,
     end: watch::Sender<u64>,
+    /// So many entries of the journal are told.
+    journal: watch::Sender<u64>,
     begin: AtomicU64,
     receivers: Mutex<Vec<ReceiverState>>,
 }
@@ -120,6 +122,8 @@ const WAITING_MAX: usize = 4_096;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// So long it waits after something failed.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// So long whoever pulls waits for what was in the journal when they asked.
+const STANDS_STILL: Duration = Duration::from_secs(2);
 /// A reader is given about so much at once.
 const TOGETHER_BYTES: usize = 64 << 10;
 /// Events that are written at once: less than a file of the smallest spool holds, so that what goes is never much.
@@ -156,6 +160,7 @@ impl Feed {
             own,
             not_kept: AtomicU64::new(0),
             end: watch::Sender::new(spool.end()),
+            journal: watch::Sender::new(spool.journal()),
             begin: AtomicU64::new(spool.begin()),
             receivers: Mutex::default(),
         }));
@@ -178,6 +183,13 @@ impl Feed {
             None => (self.0.begin.load(Ordering::Acquire), false),
         };
         Reading { feed: self.clone(), place: Some(Place::at(&self.0.dir, next)), next, is_lost }
+    }
+
+    /// Waits until so many entries of the journal are told, or for two seconds: where the feed stands still, what it has is given.
+    pub async fn has_told(&self, entries: u64) {
+        let mut journal = self.0.journal.subscribe();
+        let told = journal.wait_for(|told| *told >= entries);
+        drop(tokio::time::timeout(STANDS_STILL, told).await);
     }
 
     /// How many events there were, ever.
@@ -359,15 +371,16 @@ impl Writer {
             let (spool, events) = (Arc::clone(&self.spool), std::mem::replace(waiting, rest));
             let written = tokio::task::spawn_blocking(move || {
                 let mut spool = spool.lock().unwrap_or_else(PoisonError::into_inner);
-                (spool.append(&events), events, spool.begin(), spool.end())
+                (spool.append(&events), events, spool.begin(), spool.end(), spool.journal())
             });
-            let (written, events, begin, end) = written.await.map_err(io::Error::other)?;
+            let (written, events, begin, end, journal) = written.await.map_err(io::Error::other)?;
             if let Err(cause) = written {
                 waiting.splice(..0, events);
                 return Err(cause);
             }
             self.feed.0.begin.store(begin, Ordering::Release);
             self.feed.0.end.send_replace(end);
+            self.feed.0.journal.send_replace(journal);
         }
         Ok(())
     }
