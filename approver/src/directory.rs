@@ -41,6 +41,8 @@ pub enum Key {
     Password(PersonId),
     /// The hash of an enrolment code.
     Link(LinkId),
+    /// The newest code with which a person may make a passkey beside the key they have.
+    Offered(PersonId),
     /// A target's sealed credential.
     Credential(CredentialName),
     /// How far a reader of the journal came.
@@ -68,6 +70,7 @@ impl Key {
             Self::Failures(person) => format!("failures/{person}"),
             Self::Recovery(person) => format!("recovery/{person}"),
             Self::Password(person) => format!("password/{person}"),
+            Self::Offered(person) => format!("offered/{person}"),
             Self::Link(link) => format!("link/{link}"),
             Self::Credential(name) => format!("credential/{name}"),
             Self::Cursor(reader) => format!("cursor/{reader}"),

@@ -17,6 +17,7 @@ pub mod directory;
 pub mod eraser;
 pub mod feed;
 pub mod floor;
+pub mod gate;
 pub mod journal;
 pub mod lease;
 pub mod memory;

@@ -37,6 +37,7 @@ use crate::mint;
 
 mod certificates;
 mod guests;
+mod passkeys;
 mod passwords;
 mod weaker;
 
@@ -87,6 +88,17 @@ pub struct Invitation {
     pub code: EnrolmentCode,
     /// Void from then on.
     pub expires: Timestamp,
+}
+
+/// Whom a code is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invited {
+    /// Who.
+    pub person: PersonId,
+    /// What they are.
+    pub kind: Kind,
+    /// They have a key that counts, and the code is for a passkey beside it.
+    pub has_key: bool,
 }
 
 /// Somebody who has just enrolled. The secrets are shown once.
@@ -310,7 +322,7 @@ impl People {
         let (person, link) = (self.newcomer(name, of).await?, mint::link(self.desk.clock().wall()));
         self.name_newcomer(person, name).await?;
         let code = EnrolmentCode::generate(link, self.ca);
-        let kept = Link { person, hash: code.hash(), claim: None };
+        let kept = Link::invites(person, code.hash());
         self.directory().add_link(link, &kept).await?;
         Ok(Invitation { person, name: name.to_owned(), code, expires })
     }
@@ -324,7 +336,7 @@ impl People {
         let now = self.desk.clock().wall();
         let (link, expires) = (mint::link(now), lasts.after(now));
         let code = EnrolmentCode::generate(link, self.ca);
-        self.directory().add_link(link, &Link { person, hash: code.hash(), claim: None }).await?;
+        self.directory().add_link(link, &Link::invites(person, code.hash())).await?;
         if let Err(rejected) = self.desk.act(Command::Reinvite { person, link, expires, by }).await {
             if let Err(fault) = self.directory().swap(vec![Change::delete(Key::Link(link))]).await {
                 tracing::warn!(%fault, "a code that nobody was given stays in the directory; it opens nothing");
@@ -374,20 +386,24 @@ impl People {
         }
     }
 
-    /// For what somebody was invited who holds this code; it is not used by asking.
+    /// Who is invited by this code, and as what; it is not used by asking.
     ///
     /// # Errors
     /// The code was used, has expired or never was.
-    pub async fn invited_as(&self, code: &EnrolmentCode) -> Result<Kind, NotDone> {
-        let person = self.invitation(code).await?.person;
+    pub async fn invited(&self, code: &EnrolmentCode) -> Result<Invited, NotDone> {
+        let Link { person, beside, .. } = self.invitation(code).await?;
         let kind = self.desk.with_state(|state| state.people.get(&person).map(|person| person.kind.clone()));
-        Ok(kind.ok_or(Refusal::LinkSpent)?)
+        Ok(Invited { person, kind: kind.ok_or(Refusal::LinkSpent)?, has_key: beside.is_some() })
     }
 
     /// The link of a code that still opens something.
     async fn invitation(&self, code: &EnrolmentCode) -> Result<Link, NotDone> {
         let kept = self.directory().link(code.link()).await?.filter(|kept| code.matches(&kept.hash));
-        Ok(kept.filter(|_| self.is_open(code.link())).ok_or(Refusal::LinkSpent)?)
+        let stands = |kept: &Link| match kept.beside {
+            Some(given) => self.is_offered(kept.person, given),
+            None => self.is_open(code.link()),
+        };
+        Ok(kept.filter(stands).ok_or(Refusal::LinkSpent)?)
     }
 
     /// Enrols somebody with the code they were given and the key they will use: gives their second factor, once.
@@ -403,12 +419,16 @@ impl People {
     }
 
     /// The same with a passkey that was made on a page. It signs in by itself; an operator gets an app beside it, for rules
-    /// that let them answer without it.
+    /// that let them answer without it. Whoever has a key already and was offered this gets one more.
     ///
     /// # Errors
     /// The code was used, has expired or never was; the key is somebody's already.
     pub async fn enrol_passkey(&self, code: &EnrolmentCode, passkey: &NewPasskey) -> Result<EnrolledPasskey, NotDone> {
-        let is_operator = matches!(self.invited_as(code).await?, Kind::Operator { .. });
+        let invitation = self.invitation(code).await?;
+        if invitation.beside.is_some() {
+            return self.add_passkey(code, invitation.person, passkey).await;
+        }
+        let is_operator = matches!(self.invited(code).await?.kind, Kind::Operator { .. });
         let app = is_operator.then(TotpSecret::generate);
         let factors = Factors { totp: app.as_ref(), recovery: None };
         let (_, name, standing) = self.enrol_with(code, passkey.key(), &factors).await?;

@@ -333,3 +333,64 @@ async fn nobody_but_an_administrator_invites_again_and_nobody_who_is_out_comes_b
     let out = stage.people.reinvite(tess, DAY, stage.admin.person).await;
     assert_eq!(refused(out), Refusal::NotActive(Standing::Disabled));
 }
+
+/// A passkey as a browser makes one, at the vendor face.
+fn new_passkey() -> certs::passkey::NewPasskey {
+    use aws_lc_rs::digest::{SHA256, digest};
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+    use certs::passkey::{Created, Site, created};
+
+    let site = Site::of_origin("https://gate.mill3.example").unwrap();
+    let pair = EcdsaKeyPair::from_pkcs8(
+        &ECDSA_P256_SHA256_ASN1_SIGNING,
+        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).unwrap().as_ref(),
+    )
+    .unwrap();
+    let (challenge, origin) = (data_encoding::BASE64URL_NOPAD.encode(b"new"), site.origin());
+    let client =
+        format!(r#"{{"type":"webauthn.create","challenge":"{challenge}","origin":"{origin}","crossOrigin":false}}"#);
+    let point = pair.public_key().as_ref();
+    let cose = [b"\xa5\x01\x02\x03\x26\x20\x01\x21\x58\x20", &point[1..33], b"\x22\x58\x20", &point[33..]].concat();
+    let head = [digest(&SHA256, site.id().as_bytes()).as_ref(), &[0x45, 0, 0, 0, 9]].concat();
+    let authenticator_data = [head, vec![0; 18], cose].concat();
+    created(&site, b"new", &Created { client_data: client.into_bytes(), authenticator_data }).unwrap()
+}
+
+#[tokio::test]
+async fn a_passkey_comes_beside_the_key_by_a_code_that_works_once_and_not_for_long() {
+    let stage = Stage::new().await;
+    let tess = stage.technician.person;
+    let keys = || stage.desk.with_state(|state| state.people[&tess].keys.len());
+    let expired = stage.people.offer_passkey(tess).await.unwrap();
+    stage.pass(Duration::from_secs(15 * 60));
+    assert_eq!(refused(stage.people.enrol_passkey(&expired.code, &new_passkey()).await), Refusal::LinkSpent);
+    let first = stage.people.offer_passkey(tess).await.unwrap();
+    let second = stage.people.offer_passkey(tess).await.unwrap();
+    assert_eq!(refused(stage.people.enrol_passkey(&first.code, &new_passkey()).await), Refusal::LinkSpent, "the older");
+    let as_a_key = stage.people.enrol(&second.code, new_key().public_key()).await;
+    assert_eq!(refused(as_a_key), Refusal::LinkSpent, "it is for a passkey alone");
+    assert!(stage.people.invited(&second.code).await.unwrap().has_key);
+    let added = stage.people.enrol_passkey(&second.code, &new_passkey()).await.unwrap();
+    assert!(added.app.is_none() && added.standing == Standing::Active);
+    assert_eq!(keys(), 2, "the other one stays");
+    assert_eq!(refused(stage.people.enrol_passkey(&second.code, &new_passkey()).await), Refusal::LinkSpent, "once");
+    let code = &stage.technician.totp.code_at(stage.desk.clock().wall());
+    assert!(stage.people.check_code(&verified(&stage.technician), code, Face::Vendor).await.is_ok(), "and its codes");
+
+    // What was given before somebody enrolled anew, or to who is out, or to others than technicians, is nothing.
+    let before = stage.people.offer_passkey(tess).await.unwrap();
+    let again = stage.people.reinvite(tess, DAY, stage.admin.person).await.unwrap();
+    stage.pass(Duration::from_secs(1));
+    stage.people.enrol(&again.code, new_key().public_key()).await.unwrap();
+    assert_eq!(refused(stage.people.enrol_passkey(&before.code, &new_passkey()).await), Refusal::LinkSpent);
+    assert_eq!(keys(), 1, "a new enrolment voids all");
+    assert_eq!(refused(stage.people.offer_passkey(stage.admin.person).await), Refusal::WrongKind("technicians"));
+    let out = stage.people.offer_passkey(tess).await.unwrap();
+    stage.desk.act(Command::Disable { person: tess, by: stage.admin.person }).await.unwrap();
+    assert_eq!(
+        refused(stage.people.enrol_passkey(&out.code, &new_passkey()).await),
+        Refusal::NotActive(Standing::Disabled)
+    );
+    assert_eq!(refused(stage.people.offer_passkey(tess).await), Refusal::NotActive(Standing::Disabled));
+}

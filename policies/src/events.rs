@@ -223,6 +223,8 @@ pub enum Event {
     Reinvited { person: PersonId, link: LinkId, expires: Timestamp, by: PersonId },
     /// A link was used: these are the person's keys from now on.
     Enrolled { person: PersonId, link: LinkId, keys: Vec<SshKey> },
+    /// A technician who had proved who they are has one more key.
+    KeyAdded { person: PersonId, key: SshKey },
     /// An administrator or a member of a group vouched for a person's keys and groups.
     Certified { certificate: Signed<CertifyStatement> },
     /// Vouched for by all it takes: the person counts.
@@ -473,6 +475,7 @@ impl Event {
             | Self::BackedUp { by, .. }
             | Self::Cut { by: CutBy::Operator(by) | CutBy::Display(by), .. } => Some(*by),
             Self::Enrolled { person, .. }
+            | Self::KeyAdded { person, .. }
             | Self::PasswordSet { person }
             | Self::OnDuty { person, .. }
             | Self::Refused { person, .. } => Some(*person),
@@ -546,6 +549,7 @@ impl Event {
             Self::GuestInvited { .. } => "HP1113",
             Self::GuestEnded { .. } => "HP1114",
             Self::GuestReviewed { .. } => "HP1115",
+            Self::KeyAdded { .. } => "HP1116",
             Self::PlantText { .. } => "HP1201",
             Self::PlantProposed { .. } => "HP1202",
             Self::PlantSigned { .. } => "HP1203",

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::actions::Actions;
 use crate::ids::{RoleName, RuleId, ServiceName, TargetName, VendorId};
 use crate::plant::{Escort, FileCheck, Plant, Protocol, Quorum, Rule, Tell, Weaker, WorkOrder};
-use crate::rules::{Nearest, NotAllowed, Opening, Question, deciding_rule, listed, named_service};
+use crate::rules::{Nearest, NotAllowed, Opening, Question, deciding_rule, listed};
 use crate::time::Seconds;
 
 /// A question and what the rules say to it.
@@ -88,7 +88,7 @@ pub struct Decided {
 
 /// Asks the rules, and says why they answer so.
 pub fn explain(plant: &Plant, question: &Question<'_>) -> Explanation {
-    let service = plant.targets.get(question.target).and_then(|target| named_service(target, question).ok());
+    let service = plant.service(question.target, question.service).ok();
     let answer = match deciding_rule(plant, question) {
         Ok(rule) => Answer::May(decided(plant, rule, question.at)),
         Err(reason) => Answer::MayNot { approvals: would_approve(plant, &reason), reason },

@@ -8,6 +8,7 @@ pub mod events;
 pub mod explain;
 pub mod guests;
 pub mod ids;
+pub mod offers;
 pub mod people;
 pub mod plant;
 pub mod recipients;

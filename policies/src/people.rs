@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Salted;
 use crate::ids::{GroupName, GuestId, PersonId, RoleName, VendorId};
 
+/// Keys that a technician has at most: a workplace's, a browser's, a phone's, and one to spare.
+pub const KEYS_MAX: usize = 4;
+
 /// What a person is here for. One person, one kind: duties stay separated (IEC 62443-3-3 SR 2.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
@@ -153,6 +156,13 @@ impl Person {
         self.enrolled_at = Some(at);
         (self.locked_until, self.on_duty_until) = (None, None);
         self.standing = if self.kind.needs_certifying() && !is_first { Standing::Enrolled } else { Standing::Active };
+    }
+
+    /// One more key of a technician. Nobody else's keys come about so, whatever a journal says.
+    pub(crate) fn add_key(&mut self, key: &SshKey) {
+        if matches!(self.kind, Kind::Technician { .. }) && !self.keys.contains(key) {
+            self.keys.push(key.clone());
+        }
     }
 
     /// Whether nothing was heard of somebody who counts for so long that one should ask whether they still need to.

@@ -26,6 +26,10 @@ pub enum Refusal {
          here before, ask the plant to invite you by the name that you had then"
     )]
     KeyTaken,
+    #[error(
+        "you have {0} keys here, and no more fit. Ask an administrator for a new code: the key you enrol with it replaces all"
+    )]
+    KeysFull(usize),
     #[error("this key is not one of the signer's. Sign with a key you enrolled")]
     NotYourKey,
     #[error("this link was used, has expired, or never was. Ask an administrator for a new one")]
@@ -237,6 +241,7 @@ impl Refusal {
             Self::LockedOut(_) => "locked-out",
             Self::WrongKind(_) => "wrong-kind",
             Self::KeyTaken => "key-taken",
+            Self::KeysFull(_) => "keys-full",
             Self::NotYourKey => "not-your-key",
             Self::LinkSpent => "link-spent",
             Self::Exists => "exists",

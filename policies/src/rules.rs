@@ -163,35 +163,44 @@ pub(crate) fn deciding_rule_among<'p>(
     question: &Question<'_>,
     counts: impl Fn(&Rule) -> bool,
 ) -> Result<&'p Rule, NotAllowed> {
-    let Some(target) = plant.targets.get(question.target) else {
-        return Err(NotAllowed::NoSuchTarget { target: question.target.clone() });
-    };
+    let target = plant.target(question.target)?;
     // A zone that cannot be found forbids.
     if plant.zones.get(&target.zone).is_none_or(|zone| zone.never) {
         return Err(NotAllowed::Never { target: question.target.clone(), zone: target.zone.clone() });
     }
-    let (_, service) = named_service(target, question)?;
+    let (_, service) = plant.service(question.target, question.service)?;
     check_actions(service, question)?;
     let allows = |rule: &&Rule| lacks(rule, &plant.timezone, target, question).is_empty();
     let mut among = plant.rules.iter().filter(|rule| counts(rule));
     among.find(allows).ok_or_else(|| NotAllowed::NoRule { nearest: nearest(plant, target, question, counts) })
 }
 
-/// The service that is meant: the named one, or the only one.
-pub(crate) fn named_service<'p>(
-    target: &'p Target,
-    question: &Question<'_>,
-) -> Result<(&'p ServiceName, &'p Service), NotAllowed> {
-    let choices = || target.services.keys().cloned().collect();
-    let mut all = target.services.iter();
-    match (question.service, all.next(), all.next()) {
-        (Some(name), ..) => target.services.get_key_value(name).ok_or_else(|| NotAllowed::NoSuchService {
-            target: question.target.clone(),
-            service: name.clone(),
-            choices: choices(),
-        }),
-        (None, Some(only), None) => Ok(only),
-        (None, ..) => Err(NotAllowed::ServiceNeeded { target: question.target.clone(), choices: choices() }),
+impl Plant {
+    fn target(&self, name: &TargetName) -> Result<&Target, NotAllowed> {
+        self.targets.get(name).ok_or_else(|| NotAllowed::NoSuchTarget { target: name.clone() })
+    }
+
+    /// The service of a target that is meant: the named one, or the only one.
+    ///
+    /// # Errors
+    /// There is none, or several and none was named.
+    pub fn service(
+        &self,
+        target: &TargetName,
+        service: Option<&ServiceName>,
+    ) -> Result<(&ServiceName, &Service), NotAllowed> {
+        let services = &self.target(target)?.services;
+        let choices = || services.keys().cloned().collect();
+        let mut all = services.iter();
+        match (service, all.next(), all.next()) {
+            (Some(name), ..) => services.get_key_value(name).ok_or_else(|| NotAllowed::NoSuchService {
+                target: target.clone(),
+                service: name.clone(),
+                choices: choices(),
+            }),
+            (None, Some(only), None) => Ok(only),
+            (None, ..) => Err(NotAllowed::ServiceNeeded { target: target.clone(), choices: choices() }),
+        }
     }
 }
 

@@ -457,6 +457,7 @@ impl State {
             | Event::Invited { .. }
             | Event::Reinvited { .. }
             | Event::Enrolled { .. }
+            | Event::KeyAdded { .. }
             | Event::Certified { .. }
             | Event::Activated { .. }
             | Event::Renamed { .. }
@@ -575,6 +576,7 @@ impl State {
                 self.vouchers.remove(person);
                 self.with_person(*person, |person| person.enrol(keys, at));
             }
+            Event::KeyAdded { person, key } => self.with_person(*person, |person| person.add_key(key)),
             Event::Certified { certificate } => {
                 self.vouchers.entry(certificate.statement.person).or_default().insert(certificate.statement.signer);
             }

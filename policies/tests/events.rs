@@ -191,6 +191,7 @@ fn one_of_each() -> Vec<Event> {
         Event::Locked { person: other, until: at },
         Event::OnDuty { person: who, until: at },
         Event::PasswordSet { person: other },
+        Event::KeyAdded { person: other, key: key.clone() },
         Event::PlantText { plant: digest, part: 0, of: 1, text: "[plant]\n".into() },
         Event::PlantProposed { plant: digest, by: who },
         Event::PlantSigned {

@@ -18,7 +18,6 @@ pub mod files;
 pub mod floor;
 pub mod flow;
 pub mod founding;
-pub mod gate;
 pub mod gates;
 pub mod lanes;
 pub mod legs;

@@ -30,12 +30,12 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::gate::Gate;
 use crate::lanes::Lanes;
 use crate::session::{Hold, Session, Sessions, VendorChannel, VendorLine, Who};
 use crate::ssh::face::strangers::{Stranger, Strangers};
 use crate::tcp::VendorEnd;
 use crate::vendor_port::TcpPlace;
+use approver::gate::Gate;
 
 /// What the face is made of.
 pub(crate) struct TlsFaceParts {

@@ -1907,6 +1907,8 @@ class Journal:
                 self._reviewed(event)
             case "enrolled":
                 self._enrolled(event)
+            case "key-added":
+                self._key_added(event)
             case "certified":
                 self._certified(entry, event["certificate"])
             case "activated":
@@ -1989,6 +1991,15 @@ class Journal:
         if (statement["kind"], statement["keys"], statement["groups"]) != (person.kind, person.keys, person.groups):
             raise ValueError("somebody else was vouched for")
         person.vouched_by.add(statement["signer"])
+
+    def _key_added(self, event: dict) -> None:
+        """Technicians alone have more than one key (docs/EVENTS.md, "What is signed")."""
+        person = self.people[event["person"]]
+        if person.kind["kind"] != "technician" or not person.counts:
+            raise ValueError("a key was added for somebody who is no technician that counts")
+        if any(event["key"] in one.keys for one in self.people.values()):
+            raise ValueError("the key is somebody's already")
+        person.keys = [*person.keys, event["key"]]
 
     def _activated(self, name: str) -> None:
         """An administrator and a member of each group vouch (docs/operator.md, "Once: enrol")."""

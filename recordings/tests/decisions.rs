@@ -416,3 +416,17 @@ fn what_is_said_to_have_become_of_a_guest_must_have_come_about() {
     store.smuggle(Event::Submitted { request: asked, rule });
     assert!(not_allowed(store).contains("a guest asked for what they were not invited for"));
 }
+
+#[test]
+fn a_key_that_was_slipped_to_an_operator_is_found_and_a_technicians_is_theirs() {
+    let mut store = Store::granted().0;
+    store.act(Command::AddKey { person: person(TECHNICIAN), key: public(77) });
+    let report = check(&mut store);
+    assert!(report.is_whole(), "{report}");
+    let mut store = Store::granted().0;
+    store.smuggle(Event::KeyAdded { person: person(LEAD), key: public(77) });
+    assert!(not_allowed(store).contains("only technicians may do this"));
+    let mut store = Store::granted().0;
+    store.smuggle(Event::KeyAdded { person: person(TECHNICIAN), key: public(LEAD) });
+    assert!(not_allowed(store).contains("decided again, it is refused"), "somebody else's");
+}

@@ -1,28 +1,36 @@
-//! Chromium with a passkey, at the plant face: it goes by the face's name, and takes its certificate as if the gate's CA
+//! Chromium with a passkey, at one of the faces: it goes by the face's name, and takes its certificate as if the gate's CA
 //! were installed.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::person::PLANT_FACE;
+use crate::person::{GATE, PLANT_FACE};
 use crate::plant::Plant;
-
-/// The origin of the plant face.
-const ORIGIN: &str = "https://holdpoint.mill3.example:9443";
 
 /// One window. What a test tells it to do has been done when the method returns.
 pub struct Browser {
     child: Child,
     to: Option<ChildStdin>,
     from: BufReader<ChildStdout>,
+    origin: String,
 }
 
 impl Browser {
-    /// Opened at nothing yet; none, and a word of it, where no browser is installed.
+    /// For the plant face, opened at nothing yet; none, and a word of it, where no browser is installed.
     pub fn new(plant: &Plant) -> Option<Self> {
+        Self::at(PLANT_FACE, 9443, plant.faces.plant[0])
+    }
+
+    /// For the vendor face.
+    pub fn of_a_technician(plant: &Plant) -> Option<Self> {
+        Self::at(GATE, 8443, plant.faces.pages[0])
+    }
+
+    fn at(face: &str, port: u16, address: SocketAddr) -> Option<Self> {
         let chromium = Path::new("/usr/bin/chromium");
         if !chromium.exists() {
             println!("SKIPPED: no browser is installed (Debian: chromium)");
@@ -30,10 +38,10 @@ impl Browser {
         }
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("player/browser.mjs");
         let mut node = Command::new("node");
-        node.arg(program).arg(chromium).args([PLANT_FACE, &plant.faces.plant[0].to_string()]);
+        node.arg(program).arg(chromium).args([face, &address.to_string()]);
         let mut child = node.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("node runs");
         let (to, from) = (child.stdin.take(), child.stdout.take().expect("a pipe"));
-        Some(Self { child, to, from: BufReader::new(from) })
+        Some(Self { child, to, from: BufReader::new(from), origin: format!("https://{face}:{port}") })
     }
 
     #[track_caller]
@@ -67,13 +75,13 @@ impl Browser {
         self.says("Sign in with your passkey");
         self.look("sign-in");
         self.click("Sign in with your passkey");
-        self.says("Board");
+        self.until("document.querySelector('nav')");
     }
 
     /// A page of the face.
     #[track_caller]
     pub fn open(&mut self, path: &str) {
-        self.tell(&json!({"do": "open", "url": format!("{ORIGIN}{path}")}));
+        self.tell(&json!({"do": "open", "url": format!("{}{path}", self.origin)}));
     }
 
     /// Plugs a passkey in, which is touched whenever it asks; gives its name.

@@ -6,18 +6,19 @@ use axum::extract::State;
 use policies::decide::{Command, NewRequest};
 use policies::digest::Salted;
 use policies::ids::{PersonId, RequestId, SessionId};
+use policies::offers::{Later, Reach};
 use policies::refusals::Refusal;
 use policies::requests::Widening;
 use policies::state::{Case, SessionFacts};
 use policies::time::{Seconds, Window};
 
-use super::cards::Around;
+use super::cards::{Around, shown};
 use super::guard::{Asked, At, Caller, Sent};
 use super::problem::Problem;
 use super::requests::{done, matters, page};
 use super::types::{
-    AskAccess, AskMade, AskMoreActions, AskMoreTime, Done, OwnRequest, OwnRequestsView, RequestMade, SessionView,
-    SessionsView, Wanted,
+    AskAccess, AskMade, AskMoreActions, AskMoreTime, Done, OfferView, OwnRequest, OwnRequestsView, ReachView,
+    ReachesView, RequestMade, SessionView, SessionsView, Wanted,
 };
 use super::{Api, Source};
 use crate::mint;
@@ -57,6 +58,37 @@ pub(super) async fn ask(
         return Err(rejected.into());
     }
     Ok(Json(RequestMade { request: id }))
+}
+
+pub(super) async fn reach(State(api): State<Api>, caller: Caller, Source(source): Source) -> Json<ReachesView> {
+    let now = api.clock().wall();
+    let reach = api.desk().with_state(|state| state.reach(caller.person(), source, now));
+    Json(ReachesView { reach: reach.into_iter().map(reach_view).collect() })
+}
+
+fn reach_view(reach: Reach) -> ReachView {
+    match reach {
+        Reach::Now(offer) => ReachView {
+            actions: shown(&offer.actions),
+            opens: None,
+            offer: Some(OfferView {
+                usual_actions: offer.usual_actions(),
+                most_seconds: offer.most.0,
+                usual_seconds: offer.usual_duration().0,
+                work_order: offer.work_order.to_string(),
+                needs: offer.approvers,
+                staffed: offer.is_staffed,
+                emergency: offer.emergency,
+            }),
+            target: offer.target,
+            service: offer.service,
+            protocol: offer.protocol,
+        },
+        Reach::Later(Later { target, service, protocol, actions, opens }) => {
+            let opens = opens.map(|opens| opens.at);
+            ReachView { target, service, protocol, actions: shown(&actions), opens, offer: None }
+        }
+    }
 }
 
 impl Api {

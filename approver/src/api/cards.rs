@@ -42,7 +42,7 @@ pub(super) const fn in_words(action: Action) -> &'static str {
     }
 }
 
-fn shown(actions: &Actions) -> Vec<ActionView> {
+pub(super) fn shown(actions: &Actions) -> Vec<ActionView> {
     actions.iter().map(|action| ActionView { action: *action, in_words: in_words(*action).to_owned() }).collect()
 }
 
@@ -318,9 +318,12 @@ impl Api {
             duration_seconds: request.duration.0,
             taken_away: around.taken_away.clone(),
             needs: waits_for(case),
+            staffed: self.desk().with_state(|state| state.is_staffed(&case.rule, self.clock().wall())),
+            reason: self.opened(request.reason).await,
             standing: case.standing.as_str().to_owned(),
             no: self.no(case).await,
             submitted: case.submitted,
+            first_use: case.first_use,
             deadline: case.deadline,
             sessions: around.sessions.clone(),
             asks,

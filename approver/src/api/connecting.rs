@@ -69,7 +69,7 @@ impl Api {
             certificate: made?,
             expires,
             source: who.source(),
-            face: TcpFaceView { host: self.parts().ssh_host.clone(), port, services },
+            face: TcpFaceView { host: self.parts().gate.name.clone(), port, services },
             grant: self.own_request(&around).await,
             sessions: self.sessions_under(grant).await,
         })
@@ -86,7 +86,7 @@ impl Api {
 
     /// What of a grant the TCP face carries, and by which name.
     fn tcp_services(&self, grant: RequestId) -> Result<Vec<TcpServiceView>, Problem> {
-        let host = &self.parts().ssh_host;
+        let host = &self.parts().gate.name;
         let found = self.desk().with_state(|state| {
             let request = &state.cases.get(&grant).ok_or(Refusal::NoSuchRequest)?.request;
             let target = state.plant.as_ref().and_then(|plant| plant.targets.get(&request.target));

@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::directory::Nonces;
 use crate::feed::Feed;
+use crate::gate::Gate;
 use crate::mint;
 use crate::people::People;
 use crate::witnesses::Witnesses;
@@ -95,10 +96,8 @@ pub struct ApiParts {
     pub vendor_origin: String,
     /// The plant face's origin.
     pub plant_origin: String,
-    /// How technicians name the gate in SSH.
-    pub ssh_host: String,
-    /// Where it speaks SSH.
-    pub ssh_port: u16,
+    /// How technicians reach it by SSH.
+    pub gate: Gate,
     /// Where it speaks TLS to carry services, if it does.
     pub tcp_port: Option<u16>,
     /// What carries connections that come as a WebSocket, where services are carried.
@@ -130,9 +129,10 @@ pub fn plant_face(parts: ApiParts) -> Router {
     pages::before(routes::router(api.clone()), api)
 }
 
-/// The vendor face: technicians, and nobody else.
+/// The vendor face: technicians, and nobody else; pages before the API.
 pub fn vendor_face(parts: ApiParts) -> Router {
-    routes::router(Api::new(parts, Face::Vendor))
+    let api = Api::new(parts, Face::Vendor);
+    pages::before(routes::router(api.clone()), api)
 }
 
 /// Where a connection comes from; put beside each request by whatever accepted it.

@@ -91,8 +91,8 @@ impl Api {
         Json(Invited {
             person: invitation.person,
             code: invitation.code.reveal().to_string(),
-            ssh_host: self.parts().ssh_host.clone(),
-            ssh_port: self.parts().ssh_port,
+            ssh_host: self.parts().gate.name.clone(),
+            ssh_port: self.parts().gate.port,
             expires: invitation.expires,
             name: invitation.name,
         })

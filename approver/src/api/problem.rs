@@ -165,7 +165,8 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::GuestThere { .. }
         | Refusal::GuestGone(_)
         | Refusal::GuestStillThere(_)
-        | Refusal::KeyTaken => StatusCode::CONFLICT,
+        | Refusal::KeyTaken
+        | Refusal::KeysFull(_) => StatusCode::CONFLICT,
         Refusal::EmptySpan
         | Refusal::PlantFileWrong(_)
         | Refusal::WorkOrderWanted

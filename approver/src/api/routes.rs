@@ -576,6 +576,9 @@ fn of_vendors() -> Vec<Route> {
             .for_anyone("A complete login that gives a token and an SSH certificate for at most an hour, bound to your address.")
             .takes::<types::SignIn>()
             .gives::<types::CertificateAnswer>(),
+        read("/api/v1/reach", access::reach)
+            .for_(TECHNICIAN, "What you may ask for, now or as soon as hours open, and who approves it.")
+            .gives::<types::ReachesView>(),
         read("/api/v1/requests", access::list)
             .for_(TECHNICIAN, "Your requests and grants.")
             .query("all", "`true`: also those that are over.")

@@ -173,8 +173,8 @@ pub(super) async fn certificate(
         Ok(Json(CertificateAnswer {
             certificate,
             expires: valid.until,
-            ssh_host: api.parts().ssh_host.clone(),
-            ssh_port: api.parts().ssh_port,
+            ssh_host: api.parts().gate.name.clone(),
+            ssh_port: api.parts().gate.port,
             source: login.source(),
             signed_in,
         }))

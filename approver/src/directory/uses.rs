@@ -89,6 +89,17 @@ pub struct Link {
     pub hash: Digest,
     /// Who is using it just now: drawn anew by each try, so that of two at once one goes on.
     pub claim: Option<String>,
+    /// It is for a passkey beside the keys that the person has, given at this moment to somebody who had just proved who they
+    /// are; nobody was invited with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<Timestamp>,
+}
+
+impl Link {
+    /// Of somebody who is invited.
+    pub fn invites(person: PersonId, hash: Digest) -> Self {
+        Self { person, hash, claim: None, beside: None }
+    }
 }
 
 impl dyn Directory + '_ {

@@ -139,7 +139,7 @@ impl People {
         self.desk.would_take(&Command::InviteGuest { invitation: invitation.clone(), link })?;
         self.name_newcomer(person, &name).await?;
         let code = EnrolmentCode::generate(link, self.ca);
-        self.directory().add_link(link, &Link { person, hash: code.hash(), claim: None }).await?;
+        self.directory().add_link(link, &Link::invites(person, code.hash())).await?;
         let invited = Invitation { person, name, code, expires };
         match self.desk.act(Command::InviteGuest { invitation, link }).await {
             Ok(_) => Ok(invited),

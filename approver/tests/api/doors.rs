@@ -107,6 +107,7 @@ vendor POST   /api/v1/sign-in                               *
 vendor POST   /api/v1/enrol                                 *
 vendor POST   /api/v1/certificate                           *
 vendor GET    /api/v1/me                                    t
+vendor GET    /api/v1/reach                                 t
 vendor GET    /api/v1/requests                              t
 vendor POST   /api/v1/requests                              t
 vendor GET    /api/v1/requests/{request}                    t

@@ -76,6 +76,11 @@ pub enum Command {
         link: LinkId,
         key: SshKey,
     },
+    /// Whoever asks has proved that they are this technician, by a complete login.
+    AddKey {
+        person: PersonId,
+        key: SshKey,
+    },
     Certify {
         certificate: Signed<CertifyStatement>,
     },
@@ -295,6 +300,7 @@ impl State {
             Command::InviteGuest { invitation, link } => self.decide_invite_guest(invitation, *link, now),
             Command::EndGuest { guest, by } => self.decide_end_guest(*guest, *by, now),
             Command::Enrol { link, key } => self.decide_enrol(*link, key, now),
+            Command::AddKey { person, key } => self.decide_add_key(*person, key),
             Command::Certify { certificate } => self.decide_certify(certificate, now),
             Command::Rename { person, name, by } => {
                 self.administrator(*by)?;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::digest::{Digest, Salted};
 use crate::events::{CutBy, Event, Founder, PackOf};
 use crate::ids::{DeploymentId, GroupName, LinkId, PersonId, SessionId, TargetName, VendorId, ZoneName};
-use crate::people::{Kind, Person, SshKey, Standing};
+use crate::people::{KEYS_MAX, Kind, Person, SshKey, Standing};
 use crate::refusals::Refusal;
 use crate::requests::{CertifyStatement, Signed};
 use crate::state::State;
@@ -118,6 +118,22 @@ impl State {
             return Err(Refusal::KeyTaken);
         }
         Ok(vec![Event::Enrolled { person: invited.person, link, keys: vec![key.clone()] }])
+    }
+
+    /// Beside those they have: what a technician works with in a browser is another key than that of their other tools. Whoever
+    /// must be vouched for has one key, which is vouched for.
+    pub(super) fn decide_add_key(&self, person: PersonId, key: &SshKey) -> Result<Vec<Event>, Refusal> {
+        let known = self.active(person)?;
+        if !matches!(known.kind, Kind::Technician { .. }) {
+            return Err(Refusal::WrongKind("technicians"));
+        }
+        if self.people.values().any(|person| person.keys.contains(key)) {
+            return Err(Refusal::KeyTaken);
+        }
+        match known.keys.len() < KEYS_MAX {
+            true => Ok(vec![Event::KeyAdded { person, key: key.clone() }]),
+            false => Err(Refusal::KeysFull(KEYS_MAX)),
+        }
     }
 
     /// A voucher counts when its signer counts; the person counts once an administrator and, for each group, a member

@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use jiff::tz::TimeZoneDatabase;
 use policies::events::EscortEnd;
 use policies::ids::Recipient;
-use policies::people::Standing;
+use policies::people::{KEYS_MAX, Standing};
 use policies::recipients::REHEARSED_WITHIN;
 use policies::refusals::Refusal;
 use policies::rules::{Lack, Nearest, NotAllowed};
@@ -1095,6 +1095,37 @@ fn only_administrators_manage_people_and_nobody_is_invited_twice_or_without_a_co
     world.must(&Command::Disable { person: by, by });
     let (_, invite) = world.invitation(NEW, technician, &[]);
     assert!(matches!(world.refused(&invite), Refusal::NotActive(_)), "an administrator who is out manages nobody");
+}
+
+#[test]
+fn a_technician_who_counts_has_some_more_keys_and_nobody_else_has() {
+    let mut world = World::founded();
+    let technician = Kind::Technician { vendor: label("acme"), role: label("maintenance") };
+    let (link, invite) = world.invitation(NEW, technician, &[]);
+    world.must(&invite);
+    let add = |who: u128, n: u128| Command::AddKey { person: person(who), key: key(n) };
+    assert!(matches!(world.refused(&add(NEW, 50)), Refusal::NotActive(Standing::Invited)));
+    world.must(&Command::Enrol { link, key: key(NEW) });
+    assert_eq!(world.refused(&add(NEW, 20)), Refusal::KeyTaken, "somebody else's");
+    assert_eq!(world.refused(&add(NEW, NEW)), Refusal::KeyTaken, "one's own");
+    for n in 50..50 + KEYS_MAX as u128 - 1 {
+        world.must(&add(NEW, n));
+    }
+    assert_eq!(world.refused(&add(NEW, 60)), Refusal::KeysFull(KEYS_MAX));
+    assert_eq!(world.refused(&add(ADMINISTRATOR, 60)), Refusal::WrongKind("technicians"));
+    let (keys, by) = (world.state.people[&person(NEW)].keys.clone(), person(ADMINISTRATOR));
+    assert_eq!((keys.len(), &keys[0]), (KEYS_MAX, &key(NEW)), "what was there stays");
+
+    // Whatever a journal says, nobody whose keys are vouched for gets one so.
+    let before = world.state.people[&by].keys.clone();
+    world.state.apply(&Event::KeyAdded { person: by, key: key(60) }, world.now);
+    assert_eq!(world.state.people[&by].keys, before);
+    let (link, expires) = (LinkId::new(world.id()), seconds_later(world.now, 3_600));
+    world.must(&Command::Reinvite { person: person(NEW), link, expires, by });
+    world.must(&Command::Enrol { link, key: key(61) });
+    assert_eq!(world.state.people[&person(NEW)].keys, [key(61)], "a new enrolment voids all");
+    world.must(&Command::Disable { person: person(NEW), by });
+    assert!(matches!(world.refused(&add(NEW, 62)), Refusal::NotActive(Standing::Disabled)));
 }
 
 #[test]

@@ -20,11 +20,11 @@ use super::stores::records_dir;
 use super::{App, Reason, StartFault};
 use crate::config::{CertificateFiles, Origin};
 use crate::founding;
-use crate::gate::Gate;
 use crate::lanes::Lanes;
 use crate::ssh::face::{FaceParts, SshFace};
 use crate::tls_face::{TlsFace, TlsFaceParts};
 use crate::vendor_port::{PortParts, Speaks, VendorPort};
+use approver::gate::Gate;
 
 /// Listeners, bound and not served yet.
 pub(super) struct Listeners {
@@ -54,7 +54,8 @@ impl App {
         let Listeners { shared, ssh, tls, pages, plant: of_plant } = listeners;
         let died = |cause: io::Error| Reason::Died(format!("sessions have no threads: {cause}"));
         let lanes = Lanes::start(&self.tracker).map_err(died)?;
-        let face = self.ssh_face(keys, gate.clone(), lanes.clone());
+        let has_pages = !(shared.is_empty() && tls.is_empty() && pages.is_empty());
+        let face = self.ssh_face(keys, gate.clone(), lanes.clone(), has_pages);
         let strangers = Arc::clone(face.strangers());
         self.keep(self.headroom.clone().while_gone(move || strangers.turn_out_all()));
         let has_tcp = !shared.is_empty() || !tls.is_empty();
@@ -111,7 +112,7 @@ impl App {
         }
     }
 
-    fn ssh_face(&self, keys: &KeyStore, gate: Gate, lanes: Lanes) -> SshFace {
+    fn ssh_face(&self, keys: &KeyStore, gate: Gate, lanes: Lanes, has_pages: bool) -> SshFace {
         SshFace::new(FaceParts {
             sessions: self.sessions.clone(),
             desk: self.desk.clone(),
@@ -120,6 +121,7 @@ impl App {
             ca: keys.ssh_ca(),
             gate,
             passwords: self.config.vendor.passwords,
+            pages: has_pages.then(|| self.config.vendor.origin.to_string()),
             tracker: self.tracker.clone(),
             lanes,
             headroom: self.headroom.clone(),
@@ -183,8 +185,7 @@ impl App {
             seal_word: keys.seal_word(),
             vendor_origin: self.config.vendor.origin.to_string(),
             plant_origin: self.config.plant.origin.to_string(),
-            ssh_host: gate.name.clone(),
-            ssh_port: gate.port,
+            gate: gate.clone(),
             tcp_port: self
                 .config
                 .vendor

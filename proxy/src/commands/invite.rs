@@ -11,7 +11,7 @@ use super::gate::{ProfileArg, at_gate, person};
 use super::showing::{Clock, plain};
 use super::{Done, print_json};
 use crate::client::Client;
-use crate::gate::Gate;
+use approver::gate::Gate;
 
 /// Invite somebody: prints a one-use enrolment code, to be handed over on a safe way.
 #[derive(Debug, clap::Args)]

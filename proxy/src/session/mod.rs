@@ -50,10 +50,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::floor::{Floor, Live, Telling};
 use crate::flow::{Moment, Queue, Valve};
-use crate::gate::Gate;
 use crate::ssh::target::TargetFault;
 use crate::tcp::{NoSlot, VendorEnd};
 use crate::uploads::Staging;
+use approver::gate::Gate;
 pub use credential::CredentialFault;
 use texts::Place;
 pub(crate) use witness::Seen;

@@ -390,7 +390,7 @@ async fn welcome(
     let stream = GatedStream::vendor(socket, Arc::clone(&valve));
     let running =
         server::run_stream(Arc::new(server_config(certs::ssh_ca::fresh_key("gate"))), stream, door).await.unwrap();
-    let gate = proxy::gate::Gate { name: "gate.mill3.example".into(), port: 2222 };
+    let gate = approver::gate::Gate { name: "gate.mill3.example".into(), port: 2222 };
     let line = VendorLine { gate, hold: Hold::Connection { session: running.handle(), socket: valve } };
     let opening = async move {
         let outcome = sessions.open(who, ask, line).await.map(|opened| {

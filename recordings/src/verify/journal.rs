@@ -161,6 +161,9 @@ impl<'a> Journal<'a> {
                 self.redecide(&Command::Invite { person, kind, groups, link, expires, by }, event, at)
             }
             Event::Enrolled { person, link, keys } => self.enrolled(*person, *link, keys, event, at),
+            Event::KeyAdded { person, key } => {
+                self.redecide(&Command::AddKey { person: *person, key: key.clone() }, event, at)
+            }
             Event::Certified { certificate } => {
                 let statement = &certificate.statement;
                 let signed = (&certificate.key, certificate.signature.as_str());

@@ -23,6 +23,7 @@ mod gates;
 mod guests;
 mod keeping;
 mod mail;
+mod mine;
 mod pages;
 mod recipients;
 mod replay;

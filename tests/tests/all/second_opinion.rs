@@ -783,6 +783,15 @@ const OF_EMERGENCIES: [MadeUp; 4] = [
     }),
 ];
 
+const OF_KEYS: [MadeUp; 2] = [
+    ("a key was added for somebody who is no technician", |store| {
+        store.smuggle(Event::KeyAdded { person: support::person(LEAD), key: support::public(77) });
+    }),
+    ("the key is somebody's already", |store| {
+        store.smuggle(Event::KeyAdded { person: support::person(TECHNICIAN), key: support::public(LEAD) });
+    }),
+];
+
 fn given_in_an_emergency(store: &mut Store) -> RequestId {
     let request = store.submit_in_an_emergency();
     store.approve(request, LEAD);
@@ -797,9 +806,9 @@ fn reviewed(store: &mut Store, request: RequestId, by: u8, answer: Answer, objec
 }
 
 #[test]
-fn whatever_is_made_up_about_guests_and_emergencies_both_verifiers_find() {
+fn whatever_is_made_up_about_guests_emergencies_and_keys_both_verifiers_find() {
     let Some(mut second) = SecondOpinion::start() else { return };
-    let made_up = OF_INVITATIONS.iter().chain(&OF_VISITS).chain(&OF_EMERGENCIES);
+    let made_up = OF_INVITATIONS.iter().chain(&OF_VISITS).chain(&OF_EMERGENCIES).chain(&OF_KEYS);
     for (number, (said, make_up)) in made_up.enumerate() {
         let mut store = Store::for_guests();
         make_up(&mut store);

@@ -34,7 +34,7 @@ pub(super) async fn enrol(State(pages): State<Pages>, fields: Fields) -> Respons
     let enrolled = evenly(async {
         let code = parse(fields.get("code").trim())?;
         let people = pages.api.people();
-        match people.invited_as(&code).await? {
+        match people.invited(&code).await?.kind {
             Kind::Display => Ok(people.enrol(&code, &key(&fields)?).await?),
             _ => Err(not_a_displays()),
         }

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+use certs::proof::Face;
 
 use super::super::staying::{self, Reading};
 use super::Pages;
@@ -28,7 +29,7 @@ pub(super) async fn events(State(pages): State<Pages>, inside: Inside) -> Respon
 }
 
 impl Reading for Listener {
-    /// The journal's size and the sessions live; nothing more once nobody is signed in.
+    /// The journal's size and the sessions live, which are the plant's business alone; nothing more once nobody is signed in.
     async fn next(&mut self) -> Option<Bytes> {
         if !std::mem::take(&mut self.first) {
             tokio::time::sleep(BEAT).await;
@@ -37,7 +38,10 @@ impl Reading for Listener {
             return None;
         }
         let desk = self.pages.api.desk();
-        let (size, live) = (desk.head().size, desk.floor().list().len());
-        Some(Bytes::from(format!("event: beat\ndata: {size}-{live}\n\n")))
+        let what = match self.pages.api.face() {
+            Face::Plant => format!("{}-{}", desk.head().size, desk.floor().list().len()),
+            Face::Vendor => "own".to_owned(),
+        };
+        Some(Bytes::from(format!("event: beat\ndata: {what}\n\n")))
     }
 }

@@ -1,5 +1,5 @@
-//! The plant face's pages: what operators decide and do, rendered here and made of forms, so that they work without script
-//! but for passkeys and what changes by itself. A page does nothing of its own: it asks the API, inside the program and in
+//! Both faces' pages: what operators decide and do, and what technicians may and ask for, rendered here and made of forms, so
+//! that they work without script but for passkeys and what changes by itself. A page does nothing of its own: it asks the API, inside the program and in
 //! the name of whoever is signed in on it ([`inside`]), so a page can do what the table of routes lets that person do, and
 //! no more.
 //!
@@ -17,9 +17,11 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use certs::passkey::Site;
+use certs::proof::Face;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use policies::people::{Kind, Person};
+use policies::state::State as Plant;
 
 use super::problem::Problem;
 use super::reviews::waiting;
@@ -27,6 +29,7 @@ use super::staying::Hangup;
 use super::types::PersonView;
 use super::{Api, guard};
 
+mod asking;
 mod assets;
 mod board;
 mod card;
@@ -35,6 +38,8 @@ mod guests;
 mod inside;
 mod live;
 mod logins;
+mod mine;
+mod own_request;
 mod people;
 mod picture;
 mod plant_files;
@@ -56,18 +61,40 @@ struct Pages {
     site: Site,
 }
 
-/// Pages before the API's doors, which serve whatever no page is called.
+/// A face's pages before its API's doors, which serve whatever no page is called.
 pub(super) fn before(doors: Router, api: Api) -> Router {
     let Some(site) = Site::of_origin(api.origin()) else { return doors };
+    let own = match api.face() {
+        Face::Plant => of_the_plant(),
+        Face::Vendor => of_technicians(),
+    };
     let pages = Pages { api, doors: doors.clone(), site };
-    Router::new()
-        .route("/", get(board::show))
-        .route("/alarms/seen", post(board::seen))
-        .route("/sign-in", get(signing_in::form).post(signing_in::sign_in))
+    own.route("/sign-in", get(signing_in::form).post(signing_in::sign_in))
         .route("/challenge", get(signing_in::challenge))
         .route("/sign-out", post(signing_in::sign_out))
         .route("/enrol", get(signing_in::code_form).post(signing_in::key_form))
         .route("/enrol/passkey", post(signing_in::enrol))
+        .route("/events", get(live::events))
+        .route("/assets/{name}", get(assets::serve))
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(from_fn_with_state(pages.clone(), stand_before))
+        .with_state(pages)
+        .fallback_service(doors)
+}
+
+fn of_technicians() -> Router<Pages> {
+    Router::new()
+        .route("/", get(mine::show))
+        .route("/ask", get(asking::form).post(asking::ask))
+        .route("/requests/{request}", get(own_request::show))
+        .route("/requests/{request}/{act}", post(own_request::act))
+        .route("/sessions", get(mine::sessions))
+}
+
+fn of_the_plant() -> Router<Pages> {
+    Router::new()
+        .route("/", get(board::show))
+        .route("/alarms/seen", post(board::seen))
         .route("/display", get(display::show))
         .route("/display/enrol", post(display::enrol))
         .route("/display/sign-in", post(display::sign_in))
@@ -106,12 +133,6 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
         .route("/plant-files/{digest}/sign", post(plant_files::to_sign))
         .route("/plant-files/{digest}/signed", post(plant_files::signed))
         .route("/answered", post(signing::answered))
-        .route("/events", get(live::events))
-        .route("/assets/{name}", get(assets::serve))
-        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
-        .layer(from_fn_with_state(pages.clone(), stand_before))
-        .with_state(pages)
-        .fallback_service(doors)
 }
 
 /// What a browser is told about every page: nothing from elsewhere, no script in it, no frame around it (Content Security
@@ -206,12 +227,19 @@ struct Top {
     is_administrator: bool,
     /// A screen that nobody sits at: shows the board, and cuts.
     is_display: bool,
+    /// Asks for access, on the vendor face.
+    is_technician: bool,
     /// A rule lets operators invite guests, or one was invited.
     takes_guests: bool,
     /// What waits for somebody to look back at it.
     reviews: usize,
     style: &'static str,
     script: &'static str,
+}
+
+fn takes_guests(state: &Plant) -> bool {
+    let mut rules = state.plant.iter().flat_map(|plant| &plant.rules);
+    rules.any(|rule| rule.guest_limit().is_some()) || !state.guests.is_empty()
 }
 
 impl Pages {
@@ -234,14 +262,26 @@ impl Pages {
         let is_operator = is(Person::is_active_operator);
         let is_administrator = is(Person::is_active_administrator);
         let is_display = is(|person| person.kind == Kind::Display);
+        let is_technician = self.api.face() == Face::Vendor;
         let now = self.api.clock().wall();
-        let (takes_guests, reviews) = self.api.desk().with_state(|state| {
-            let is_for_guests =
-                state.plant.iter().flat_map(|plant| &plant.rules).any(|rule| rule.guest_limit().is_some());
-            (is_for_guests || !state.guests.is_empty(), waiting(state, now))
-        });
+        let (takes_guests, reviews) = match self.api.face() {
+            Face::Plant => self.api.desk().with_state(|state| (takes_guests(state), waiting(state, now))),
+            Face::Vendor => (false, 0),
+        };
         let plant = plant.unwrap_or_default();
-        Top { plant, name, csrf, is_operator, is_administrator, is_display, takes_guests, reviews, style, script }
+        Top {
+            plant,
+            name,
+            csrf,
+            is_operator,
+            is_administrator,
+            is_display,
+            is_technician,
+            takes_guests,
+            reviews,
+            style,
+            script,
+        }
     }
 
     /// The page, or what the API said instead.

@@ -23,6 +23,7 @@ use super::card::id_of;
 use super::inside::{Inside, Said};
 use super::signing::{Prepared, page, read, sign};
 use super::{Fields, Pages, Posted, Top, words};
+use crate::gate::Gate;
 use crate::people::key_in_words;
 
 #[derive(Template)]
@@ -202,9 +203,9 @@ fn kind_of(fields: &Fields) -> Result<(Kind, BTreeSet<GroupName>), Said> {
 pub(super) async fn shown_once(pages: &Pages, inside: &Inside, invited: Invited, kind: &Kind) -> Shown {
     let (now, zone) = pages.clock();
     let page = |name: &str| format!("{}/{name}#{}", pages.site.origin(), invited.code);
-    let port = if invited.ssh_port == 22 { String::new() } else { format!("-p {} ", invited.ssh_port) };
+    let gate = Gate { name: words::plain(&invited.ssh_host), port: invited.ssh_port };
     let (link, command) = match kind {
-        Kind::Technician { .. } => (String::new(), format!("ssh {port}enrol@{}", words::plain(&invited.ssh_host))),
+        Kind::Technician { .. } => (String::new(), gate.ssh("enrol")),
         Kind::Display => (page("display"), String::new()),
         Kind::Sensor => (String::new(), format!("holdpoint enrol --gate {}", pages.site.origin())),
         _ => (page("enrol"), format!("holdpoint enrol --gate {}", pages.site.origin())),

@@ -26,6 +26,7 @@ use super::super::guard::Login;
 use super::super::problem::Problem;
 use super::super::sign_in::{come_on_duty, evenly};
 use super::{Fields, Pages, Posted, Top, logins, no, picture, show};
+use crate::people::Invited;
 
 #[derive(Template)]
 #[template(path = "sign-in.html")]
@@ -71,7 +72,9 @@ pub(super) async fn sign_in(State(pages): State<Pages>, Source(source): Source, 
             return no(problem);
         }
     };
-    come_on_duty(&pages.api, who.person()).await;
+    if pages.api.face() == Face::Plant {
+        come_on_duty(&pages.api, who.person()).await;
+    }
     ([(header::SET_COOKIE, keep(&pages, who))], Redirect::to("/")).into_response()
 }
 
@@ -102,7 +105,7 @@ fn prove(pages: &Pages, source: IpAddr, fields: &Fields) -> Result<Authenticated
         return Err(too_late());
     }
     api.caller(person, now)?;
-    Ok(Authenticated::by_passkey(verified, Face::Plant, source, now))
+    Ok(Authenticated::by_passkey(verified, api.face(), source, now))
 }
 
 pub(super) fn asserted(fields: &Fields) -> Asserted {
@@ -169,18 +172,27 @@ pub(super) async fn key_form(State(pages): State<Pages>, fields: Fields) -> Resp
     shown.await.map_or_else(no, |form| show(&form))
 }
 
-/// The code, and whom it is for: somebody of the plant.
+/// The code, and whom it is for: somebody who belongs to this face.
 async fn invitation(pages: &Pages, fields: &Fields) -> Result<(String, PersonId), Problem> {
     let text = fields.get("code").trim();
-    let code = parse(text)?;
-    let kind = pages.api.people().invited_as(&code).await?;
-    match kind {
-        Kind::Technician { .. } | Kind::Sensor => return Err(Refusal::LinkSpent.into()),
-        Kind::Display => return Err(Problem::of_a_display(pages.site.origin())),
-        Kind::Operator { .. } | Kind::Auditor | Kind::Administrator => {}
+    let Invited { person, kind, has_key } = pages.api.people().invited(&parse(text)?).await?;
+    match (pages.api.face(), kind) {
+        (Face::Vendor, Kind::Technician { .. }) if has_key => Ok((text.to_owned(), person)),
+        (Face::Vendor, Kind::Technician { .. }) => Err(key_first(pages)),
+        (Face::Plant, Kind::Operator { .. } | Kind::Auditor | Kind::Administrator) => Ok((text.to_owned(), person)),
+        (Face::Plant, Kind::Display) => Err(Problem::of_a_display(pages.site.origin())),
+        _ => Err(Refusal::LinkSpent.into()),
     }
-    let person = pages.api.desk().with_state(|state| state.links.get(&code.link()).map(|link| link.person));
-    Ok((text.to_owned(), person.ok_or(Refusal::LinkSpent)?))
+}
+
+/// Whoever had a passkey alone could ask, and go nowhere.
+fn key_first(pages: &Pages) -> Problem {
+    let detail = format!(
+        "this code enrols your SSH key, with which you reach machines: {}. Once you are enrolled, `passkey` there gives you the \
+         code for this page",
+        pages.api.parts().gate.ssh("enrol")
+    );
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key-first", detail)
 }
 
 pub(super) fn parse(text: &str) -> Result<EnrolmentCode, Problem> {

@@ -89,6 +89,55 @@ pub struct AskMoreActions {
     pub reason: String,
 }
 
+/// What may be asked for at one service, now or later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReachView {
+    /// Where.
+    #[schema(value_type = String)]
+    pub target: TargetName,
+    /// Through what.
+    #[schema(value_type = String)]
+    pub service: ServiceName,
+    /// What is spoken there.
+    #[schema(value_type = String)]
+    pub protocol: Protocol,
+    /// What may be asked for, each by itself.
+    pub actions: Vec<ActionView>,
+    /// Since only hours are against it: when they open.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub opens: Option<Timestamp>,
+    /// On which terms, where it may be asked for now.
+    pub offer: Option<OfferView>,
+}
+
+/// On which terms something may be asked for now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OfferView {
+    /// What most ask for.
+    #[schema(value_type = Vec<String>)]
+    pub usual_actions: Actions,
+    /// For how long at most.
+    pub most_seconds: u32,
+    /// For how long most ask.
+    pub usual_seconds: u32,
+    /// `required`, `optional`, or a pattern that one must match.
+    pub work_order: String,
+    /// Whose approval it takes.
+    pub needs: String,
+    /// Whether enough of those who approve are on duty now.
+    pub staffed: bool,
+    /// What of it may be asked for as an emergency.
+    #[schema(value_type = Vec<String>)]
+    pub emergency: Actions,
+}
+
+/// What may be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReachesView {
+    /// By target and service.
+    pub reach: Vec<ReachView>,
+}
+
 /// A service on a card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ServiceView {
@@ -277,6 +326,10 @@ pub struct OwnRequest {
     pub taken_away: Vec<String>,
     /// Whose approval it takes.
     pub needs: String,
+    /// Whether enough of those who approve are on duty now.
+    pub staffed: bool,
+    /// Why it was asked; `null` where the text was erased or the directory does not answer.
+    pub reason: Option<String>,
     /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed` or `revoked`.
     pub standing: String,
     /// Who ended it by a no, and why.
@@ -284,6 +337,9 @@ pub struct OwnRequest {
     /// When it was asked.
     #[schema(value_type = String, format = DateTime)]
     pub submitted: Timestamp,
+    /// When it was first used.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub first_use: Option<Timestamp>,
     /// When it ends.
     #[schema(value_type = String, format = DateTime)]
     pub deadline: Timestamp,

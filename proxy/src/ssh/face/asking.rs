@@ -10,15 +10,14 @@ use approver::mint;
 use approver::people::{NotDone, People};
 use certs::proof::Authenticated;
 use jiff::Timestamp;
-use policies::actions::{Action, Actions};
+use policies::actions::Actions;
 use policies::decide::{Command, NewRequest, waits_for};
 use policies::digest::Salted;
-use policies::ids::{PersonId, RequestId, ServiceName};
-use policies::people::Kind;
-use policies::plant::{Plant, Protocol, Rule, Service, WorkOrder};
+use policies::ids::{PersonId, RequestId};
+use policies::offers::{Later, Offer, Reach};
+use policies::plant::Protocol;
 use policies::refusals::Refusal;
 use policies::requests::Matter;
-use policies::rules::{Asker, NotAllowed, Question};
 use policies::state::{Ask, Case, No, RequestStanding, State};
 use policies::time::{PlantTime, Seconds, Window};
 
@@ -27,8 +26,6 @@ use crate::session::Who;
 
 /// How long a request may wait for its yes, and a yes for its first connection, before it lapses: a shift.
 const WAITS: Seconds = Seconds(8 * 3_600);
-/// What is offered where nothing is said.
-const USUAL: Seconds = Seconds(3_600);
 
 /// A technician who asks.
 #[derive(Clone)]
@@ -51,17 +48,6 @@ pub(super) enum Standing {
     Nothing,
 }
 
-/// What may be asked for at one service.
-#[derive(Debug, Clone)]
-pub(super) struct Offer {
-    pub(super) place: Place,
-    pub(super) service: ServiceName,
-    pub(super) protocol: Protocol,
-    pub(super) actions: Actions,
-    pub(super) most: Seconds,
-    pub(super) work_order: WorkOrder,
-}
-
 /// What a technician wants.
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
@@ -81,20 +67,6 @@ pub(super) enum Outcome {
     Granted,
     /// It did not, in words.
     Refused(String),
-}
-
-impl Offer {
-    /// What is asked for where nothing else is said: a shell where there is one, since most come for that; and where a gate
-    /// can tell looking from touching, to look.
-    pub(super) fn usual_actions(&self) -> Actions {
-        let usual = [Action::Shell, Action::Observe].into_iter().find(|action| self.actions.contains(action));
-        usual.map_or_else(|| self.actions.clone(), |action| Actions::from([action]))
-    }
-
-    /// For how long, where nothing else is said.
-    pub(super) fn usual_duration(&self) -> Seconds {
-        self.most.min(USUAL)
-    }
 }
 
 impl Applicant {
@@ -149,28 +121,37 @@ impl Applicant {
     /// # Errors
     /// Why nothing may.
     pub(super) fn offer(&self, place: &Place) -> Result<Offer, Refusal> {
-        self.desk.with_state(|state| {
-            let plant = state.plant.as_deref().ok_or(Refusal::NoPlant)?;
-            offer(state, plant, self.person(), self.source(), place, self.now())
-        })
+        let (target, service) = (&place.target, place.service.as_ref());
+        self.desk.with_state(|state| state.offer(self.person(), self.source(), target, service, self.now()))
     }
 
-    /// Everything that may be asked for, target by target.
+    /// Everything that may be asked for now, target by target.
     pub(super) fn offers(&self) -> Vec<Offer> {
-        self.desk.with_state(|state| {
-            let Some(plant) = state.plant.as_deref() else { return Vec::new() };
-            let places = plant.targets.iter().flat_map(|(target, facts)| {
-                facts.services.keys().map(|service| Place { target: target.clone(), service: Some(service.clone()) })
-            });
-            let mine = |place: Place| offer(state, plant, self.person(), self.source(), &place, self.now()).ok();
-            places.filter_map(mine).collect()
-        })
+        let now = self.reach().into_iter().filter_map(|reach| match reach {
+            Reach::Now(offer) => Some(offer),
+            Reach::Later(_) => None,
+        });
+        now.collect()
+    }
+
+    /// What may be asked for as soon as its hours open.
+    pub(super) fn later(&self) -> Vec<Later> {
+        let later = self.reach().into_iter().filter_map(|reach| match reach {
+            Reach::Now(_) => None,
+            Reach::Later(later) => Some(later),
+        });
+        later.collect()
+    }
+
+    fn reach(&self) -> Vec<Reach> {
+        self.desk.with_state(|state| state.reach(self.person(), self.source(), self.now()))
     }
 
     /// The port of a service to which a program of the technician's own speaks, so that nothing can be typed to it.
     pub(super) fn forwarded_port(&self, place: &Place) -> Option<u16> {
         self.desk.with_state(|state| {
-            let (_, facts) = service(state.plant.as_deref()?, place).ok()?;
+            let plant = state.plant.as_deref()?;
+            let (_, facts) = plant.service(&place.target, place.service.as_ref()).ok()?;
             facts.protocol.is_forwarded().then_some(facts.address.port)
         })
     }
@@ -195,14 +176,7 @@ impl Applicant {
     /// # Errors
     /// Why no rule allows them together.
     pub(super) fn terms(&self, offer: &Offer, actions: &Actions) -> Result<Offer, Refusal> {
-        self.desk.with_state(|state| {
-            let plant = state.plant.as_deref().ok_or(Refusal::NoPlant)?;
-            let asker = asker(state, self.person())?;
-            let (place, service) = (&offer.place, &offer.service);
-            let asked = question(asker, place, service, actions, self.now(), self.source());
-            let rule = state.rule_for(plant, self.person(), &asked)?;
-            Ok(Offer { most: rule.duration_max, work_order: rule.work_order.clone(), ..offer.clone() })
-        })
+        self.desk.with_state(|state| state.on_terms(self.person(), self.source(), offer, actions, self.now()))
     }
 
     /// Whether this could be asked now.
@@ -395,70 +369,4 @@ fn standing(state: &State, person: PersonId, place: &Place, now: Timestamp) -> S
     }
     let is_later = |case: &Case| case.standing == RequestStanding::Granted && now < case.request.window.from;
     newest(&is_later).map_or(Standing::Nothing, |case| Standing::Later(case.request.window.from))
-}
-
-fn offer(
-    state: &State,
-    plant: &Plant,
-    person: PersonId,
-    source: IpAddr,
-    place: &Place,
-    now: Timestamp,
-) -> Result<Offer, Refusal> {
-    let asker = asker(state, person)?;
-    let (service, facts) = service(plant, place)?;
-    let rule_for =
-        |actions: &Actions| state.rule_for(plant, person, &question(asker, place, &service, actions, now, source));
-    let rules: Vec<(Action, &Rule)> = facts
-        .actions()
-        .iter()
-        .filter_map(|action| Some((*action, rule_for(&Actions::from([*action])).ok()?)))
-        .collect();
-    let Some((_, rule)) = rules.iter().find(|(action, _)| *action == Action::Shell).or(rules.first()) else {
-        let all = facts.actions().iter().copied().collect();
-        return Err(rule_for(&all).err().unwrap_or(Refusal::NoGrant(place.target.clone())));
-    };
-    Ok(Offer {
-        place: place.clone(),
-        protocol: facts.protocol,
-        most: rule.duration_max,
-        work_order: rule.work_order.clone(),
-        actions: rules.iter().map(|(action, _)| *action).collect(),
-        service,
-    })
-}
-
-fn asker(state: &State, person: PersonId) -> Result<Asker<'_>, Refusal> {
-    match &state.people.get(&person).ok_or(Refusal::UnknownPerson)?.kind {
-        Kind::Technician { vendor, role } => Ok(Asker { vendor, role }),
-        _ => Err(Refusal::WrongKind("technicians")),
-    }
-}
-
-fn question<'a>(
-    asker: Asker<'a>,
-    place: &'a Place,
-    service: &'a ServiceName,
-    actions: &'a Actions,
-    at: Timestamp,
-    source: IpAddr,
-) -> Question<'a> {
-    let service = Some(service);
-    Question { asker, target: &place.target, service, actions, at, source: Some(source), emergency: false }
-}
-
-fn service<'a>(plant: &'a Plant, place: &Place) -> Result<(ServiceName, &'a Service), Refusal> {
-    let target = place.target.clone();
-    let Some(facts) = plant.targets.get(&target) else { return Err(NotAllowed::NoSuchTarget { target }.into()) };
-    let choices = || facts.services.keys().cloned().collect();
-    let (name, service) = match &place.service {
-        Some(name) => facts.services.get_key_value(name).ok_or_else(|| NotAllowed::NoSuchService {
-            target,
-            service: name.clone(),
-            choices: choices(),
-        })?,
-        None if facts.services.len() == 1 => facts.services.iter().next().expect("there is one"),
-        None => return Err(NotAllowed::ServiceNeeded { target, choices: choices() }.into()),
-    };
-    Ok((name.clone(), service))
 }

@@ -22,9 +22,9 @@ use super::room::{Room, wanted};
 use super::second::{CODES_MAX, Second, WRONG};
 use super::{Connection, Face, Stage};
 use crate::flow::{Queue, Reply, Request, VendorFlow, WindowSize};
-use crate::gate::Gate;
 use crate::session::{Hold, Session as CarriedBy, SshChannel, VendorChannel, VendorLine};
 use crate::tcp::VendorEnd;
+use approver::gate::Gate;
 
 /// One SSH connection of a technician, the outer one or the inner one of `-J`.
 pub(super) struct Door {

@@ -11,8 +11,8 @@ use russh::server::{Handle, Msg};
 use super::console::Console;
 use super::orders;
 use crate::flow::Queue;
-use crate::gate::Gate;
 use crate::picture::picture;
+use approver::gate::Gate;
 
 /// A technician who has just enrolled, on one channel.
 pub(super) struct Newcomer {

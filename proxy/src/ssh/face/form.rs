@@ -3,11 +3,13 @@
 
 use approver::directory::clean_text;
 use policies::actions::Actions;
+use policies::offers::Offer;
 use policies::plant::WorkOrder;
 use policies::refusals::Refusal;
 use policies::time::Seconds;
 
-use super::asking::{Applicant, Offer, Wish};
+use super::asking::{Applicant, Wish};
+use super::names::Place;
 
 /// The answers so far.
 pub(super) struct Form {
@@ -104,7 +106,7 @@ impl Form {
     /// What is wished for; where nothing was answered yet, what is offered.
     pub(super) fn wish(&self) -> Wish {
         Wish {
-            place: self.offer.place.clone(),
+            place: Place::of(&self.offer),
             actions: self.actions.clone().unwrap_or_else(|| self.offer.usual_actions()),
             duration: self.duration.unwrap_or_else(|| self.offer.usual_duration()),
             from: None,

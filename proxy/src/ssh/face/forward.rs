@@ -17,9 +17,9 @@ use super::names::Place;
 use super::room::Room;
 use super::{Connection, Face};
 use crate::floor::Telling;
-use crate::gate::Gate;
 use crate::session::{Hold, VendorChannel, VendorLine};
 use crate::tcp::VendorEnd;
+use approver::gate::Gate;
 
 /// The port that `ssh` jumps to where nothing else is said.
 const SSH_PORT: u32 = 22;

@@ -25,6 +25,9 @@ const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
 /// How often somebody who waits sees that it goes on.
 const STILL_WAITING: Duration = Duration::from_secs(60);
 
+/// To whoever wants what takes a complete login.
+const WITHOUT_A_CODE: &str = "You came without a code just now: wait a while, sign in with one, and do it then";
+
 /// What one channel into the lobby needs.
 pub(super) struct Lobby {
     pub(super) face: Arc<Face>,
@@ -147,6 +150,7 @@ impl Visit {
                 Err(said) => said,
             },
             Order::Password => self.set_password(&mut console).await,
+            Order::Passkey => self.offer_passkey(&mut console).await,
             simple => self.answer(simple, json).await,
         };
         console.say(&ended(&said.text)).await;
@@ -163,7 +167,7 @@ impl Visit {
             Order::Extend { more, at, reason } => orders::extend(&self.applicant, more, at, &reason, json).await,
             Order::Withdraw(which) => orders::withdraw(&self.applicant, which, json).await,
             Order::Help => Said::done(orders::HELP.to_owned()),
-            Order::Wait(_) | Order::Connect(_) | Order::Ask(_) | Order::Password | Order::Quit => {
+            Order::Wait(_) | Order::Connect(_) | Order::Ask(_) | Order::Password | Order::Passkey | Order::Quit => {
                 Said::refused("This order needs a terminal: connect without a command and type it there")
             }
         }
@@ -177,6 +181,7 @@ impl Visit {
                 Ok(request) => self.wait(&mut console, request).await,
                 Err(said) => said,
             },
+            Ok((Order::Passkey, _)) => self.offer_passkey(&mut console).await,
             Ok((order, json)) => self.answer(order, json).await,
         };
         if said.status == orders::DONE {
@@ -190,11 +195,39 @@ impl Visit {
     /// As whom they go on to a target; asks for the code where no recent login serves.
     async fn proved(&self, console: &mut Console, place: &Place) -> Result<Applicant, String> {
         let Some(second) = &self.second else { return Ok(self.applicant.clone()) };
-        if let Some(applicant) = second.serves(&self.applicant, place) {
-            return Ok(applicant);
+        match second.serves(&self.applicant, place) {
+            Some(applicant) => Ok(applicant),
+            None => self.by_code(console, second).await,
         }
+    }
+
+    async fn by_code(&self, console: &mut Console, second: &Second) -> Result<Applicant, String> {
         let code = console.ask_hidden(&self.face.code_question()).await.map_err(|_| "You gave no code.".to_owned())?;
         second.check(self.applicant.clone(), &code).await.map_err(|why| why.unwrap_or_else(|| WRONG.to_owned()))
+    }
+
+    /// A code for a passkey: for whoever gives both factors now.
+    async fn offer_passkey(&self, console: &mut Console) -> Said {
+        let Some(pages) = &self.face.pages else { return Said::refused("This gate has no pages for technicians") };
+        let is_proved = self.applicant.who().proof.is_complete_login();
+        match (&self.second, is_proved) {
+            (_, true) => {}
+            (None, false) => return Said::refused(WITHOUT_A_CODE),
+            (Some(second), false) => {
+                if let Err(why) = self.by_code(console, second).await {
+                    return Said { text: why, status: orders::REFUSED };
+                }
+            }
+        }
+        match self.applicant.people().offer_passkey(self.applicant.person()).await {
+            Err(not_done) => Said::refused(not_done),
+            Ok(offered) => Said::done(format!(
+                "Open {pages}/enrol in your browser, and type this code there until {}. It works once:\n\n  {}\n\n\
+                 Your SSH key stays as it is.",
+                self.applicant.shown(offered.expires),
+                offered.code.reveal().as_str()
+            )),
+        }
     }
 
     async fn connect(&self, mut console: Console, door: Door) -> Option<Console> {
@@ -239,7 +272,7 @@ impl Visit {
             return Said::refused("This plant takes no passwords: a key and a code let you in");
         }
         if !self.applicant.who().proof.is_complete_login() {
-            return Said::refused("You came without a code just now: wait a while, sign in with one, and set it then");
+            return Said::refused(WITHOUT_A_CODE);
         }
         let Ok(password) = console.ask_hidden("New password: ").await else { return Said::refused("Nothing changed") };
         let Ok(again) = console.ask_hidden("The same again: ").await else { return Said::refused("Nothing changed") };
@@ -275,9 +308,7 @@ impl Visit {
             Door::Number(number) => {
                 let offers = self.applicant.offers();
                 let offer = number.checked_sub(1).and_then(|index| offers.get(index));
-                offer
-                    .map(|offer| offer.place.clone())
-                    .ok_or_else(|| Said::refused(format!("The list has no number {number}")))
+                offer.map(Place::of).ok_or_else(|| Said::refused(format!("The list has no number {number}")))
             }
         }
     }

@@ -45,9 +45,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::flow::{GatedStream, Valve, WINDOW_BYTES};
-use crate::gate::Gate;
 use crate::lanes::Lanes;
 use crate::session::{Sessions, Who};
+use approver::gate::Gate;
 use asking::Applicant;
 use connection::{Connection, Stage};
 use door::Door;
@@ -71,6 +71,8 @@ pub struct FaceParts {
     pub gate: Gate,
     /// Whether a password and a code let in who has set a password, beside a key and a code.
     pub passwords: bool,
+    /// Where its pages are, such as `https://gate.mill3.example`, where it serves any.
+    pub pages: Option<String>,
     /// Who waits for the connections' tasks.
     pub tracker: TaskTracker,
     /// Where they run.
@@ -93,6 +95,8 @@ struct Face {
     ca: SshCa,
     gate: Gate,
     passwords: bool,
+    /// Where its pages are, where it serves any.
+    pages: Option<String>,
     tracker: TaskTracker,
     lanes: Lanes,
     headroom: Headroom,
@@ -108,7 +112,8 @@ const CONNECTIONS_MAX: usize = 4096;
 impl SshFace {
     /// Over these parts.
     pub fn new(parts: FaceParts) -> Self {
-        let FaceParts { sessions, desk, people, host_key, ca, gate, passwords, tracker, lanes, headroom, stop } = parts;
+        let FaceParts { sessions, desk, people, host_key, ca, gate, passwords, pages, tracker, lanes, headroom, stop } =
+            parts;
         let (strangers, recent) =
             (Strangers::new(desk.clock().clone(), desk.counts().clone()), RecentLogins::new(desk.clock().clone()));
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -120,6 +125,7 @@ impl SshFace {
             ca,
             gate,
             passwords,
+            pages,
             tracker,
             lanes,
             headroom,
@@ -263,7 +269,7 @@ impl Face {
     async fn enrol(&self, code: &str, key: &PublicKey) -> Result<Option<Enrolled>, String> {
         let code = EnrolmentCode::parse(code).map_err(|bad| bad.to_string())?;
         let enrolled = async {
-            match self.people.invited_as(&code).await? {
+            match self.people.invited(&code).await?.kind {
                 Kind::Technician { .. } => self.people.enrol(&code, key).await.map(Some),
                 _ => Ok(None),
             }

@@ -3,6 +3,7 @@
 
 use approver::people::NAME_CHARS_MAX;
 use policies::ids::{ServiceName, TargetName};
+use policies::offers::Offer;
 
 /// As whom and where to somebody connects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +56,11 @@ impl Caller {
 }
 
 impl Place {
+    /// Where something may be asked for.
+    pub(super) fn of(offer: &Offer) -> Self {
+        Self { target: offer.target.clone(), service: Some(offer.service.clone()) }
+    }
+
     /// As it is typed behind a name: `hmi-2` or `hmi-2+ssh`.
     pub(super) fn typed(&self) -> String {
         match &self.service {

@@ -10,13 +10,14 @@ use jiff::Timestamp;
 use policies::actions::Actions;
 use policies::decide::{Command, waits_for};
 use policies::ids::{AskId, RequestId, ServiceName, TargetName};
+use policies::offers::Offer;
 use policies::refusals::Refusal;
 use policies::requests::Widening;
 use policies::state::{Case, RequestStanding, State};
 use policies::time::Seconds;
 use serde::Serialize;
 
-use super::asking::{Applicant, Offer, Wish, read_out};
+use super::asking::{Applicant, Wish, read_out};
 use super::form::{listed, parse_actions};
 use super::names::Place;
 
@@ -43,6 +44,8 @@ pub(super) enum Order {
     Ask(Door),
     /// Set a password.
     Password,
+    /// Get a code for a passkey, to sign in on pages with.
+    Passkey,
     /// What there is to type.
     Help,
     /// Leave.
@@ -121,6 +124,8 @@ extend 30m [--at ID|TARGET] REASON
 widen A,B [--for 15m] [--at ID|TARGET] REASON
                                  ask for more actions, for some minutes; what runs goes on
 withdraw [ID|TARGET]             take a request back
+passkey                          get a code for the gate's pages: with it your browser makes a
+                                 passkey, beside the key that you have
 password                         set a password, where the plant takes them
 help, quit
 ";
@@ -142,6 +147,7 @@ impl Order {
             "list" => alone(Self::List, &rest),
             "status" => alone(Self::Status, &rest),
             "password" => alone(Self::Password, &rest),
+            "passkey" => alone(Self::Passkey, &rest),
             "help" | "?" => alone(Self::Help, &rest),
             "quit" | "exit" => alone(Self::Quit, &rest),
             "request" => parse_request(rest).map(Self::Request),
@@ -287,7 +293,7 @@ impl Said {
 
 /// One line of the list.
 #[derive(Serialize)]
-struct Reach {
+struct Line {
     target: TargetName,
     service: ServiceName,
     protocol: policies::plant::Protocol,
@@ -306,42 +312,45 @@ struct Granted {
 /// What may be reached, and what is granted of it.
 pub(super) fn list(applicant: &Applicant, json: bool) -> Said {
     let (person, now) = (applicant.person(), applicant.now());
-    let offers = applicant.offers();
+    let (offers, later) = (applicant.offers(), applicant.later());
     applicant.desk().with_state(|state| {
         let mine: Vec<&Case> = state.cases.values().filter(|case| case.asked.technician == person).collect();
-        let reach: Vec<Reach> = offers.iter().map(|offer| reach(offer, &mine, now)).collect();
+        let lines: Vec<Line> = offers.iter().map(|offer| line(offer, &mine, now)).collect();
         if json {
-            return Said::done(in_json(&reach));
+            return Said::done(in_json(&lines));
         }
         let mut text = String::new();
-        for (number, reach) in reach.iter().enumerate() {
-            let standing = match (&reach.granted, reach.pending) {
+        for (number, line) in lines.iter().enumerate() {
+            let standing = match (&line.granted, line.pending) {
                 (Some(granted), _) => {
                     format!("{} until {}", listed(&granted.actions), state.clock(granted.until))
                 }
                 (None, Some(_)) => "asked for, no answer yet".to_owned(),
-                (None, None) => format!("you may ask for {}", listed(&reach.may_ask_for)),
+                (None, None) => format!("you may ask for {}", listed(&line.may_ask_for)),
             };
-            writeln!(text, "{:>3}  {} ({}): {standing}", number + 1, reach.target, reach.service)
+            writeln!(text, "{:>3}  {} ({}): {standing}", number + 1, line.target, line.service)
                 .expect("text takes text");
         }
         if text.is_empty() {
             text = "No rule lets you ask for anything now. Ask your sponsor at the plant.\n".to_owned();
         }
+        for line in later {
+            writeln!(text, "     {line}").expect("text takes text");
+        }
         Said::done(text)
     })
 }
 
-fn reach(offer: &Offer, mine: &[&Case], now: Timestamp) -> Reach {
+fn line(offer: &Offer, mine: &[&Case], now: Timestamp) -> Line {
     let here = || {
         let leads_here =
-            |case: &&&Case| case.request.target == offer.place.target && case.request.services.contains(&offer.service);
+            |case: &&&Case| case.request.target == offer.target && case.request.services.contains(&offer.service);
         mine.iter().filter(leads_here)
     };
     let granted = here().filter(|case| case.is_open(now)).max_by_key(|case| case.deadline);
     let pending = here().find(|case| is_pending(case, now));
-    Reach {
-        target: offer.place.target.clone(),
+    Line {
+        target: offer.target.clone(),
         service: offer.service.clone(),
         protocol: offer.protocol,
         may_ask_for: offer.actions.clone(),

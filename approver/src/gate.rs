@@ -31,10 +31,15 @@ impl Gate {
         }
     }
 
+    /// Where a service with this port is listened for locally: at a port that everybody may listen on.
+    pub const fn local_port(port: u16) -> u16 {
+        const FIRST_FREE: u16 = 1024;
+        if port < FIRST_FREE { port + 10_000 } else { port }
+    }
+
     /// `ssh -N -L 5020:plc-7:502 -p 2222 USER@gate.mill3.example`; the local port is one that everybody may listen on.
     pub fn forward(&self, user: &str, target: &dyn fmt::Display, port: u16) -> String {
-        const FIRST_FREE: u16 = 1024;
-        let local = if port < FIRST_FREE { port + 10_000 } else { port };
+        let local = Self::local_port(port);
         format!("ssh -N -L {local}:{target}:{port}{}", self.ssh(user).trim_start_matches("ssh"))
     }
 }
