@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use certs::log_key::LogKey;
@@ -45,6 +46,14 @@ pub fn signed(deployment: &DeploymentId, cut: &KeptCut) -> Digest {
         cut: &'a KeptCut,
     }
     Digest::of("cut", &Covered { deployment, cut })
+}
+
+/// A file at one moment. One that was removed and made anew has another, however long it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    file: u64,
+    length: u64,
+    changed: (i64, i64),
 }
 
 /// The file of one installation, and the key that signs in it.
@@ -89,17 +98,18 @@ impl CutsFile {
         Ok(lines.map(|line| self.parse(line).unwrap_or_else(|| unreadable(line))).collect())
     }
 
-    /// Length of the file, to see that it grew; zero where there is none.
-    pub fn len(&self) -> io::Result<u64> {
+    /// Which file lies there, as of when, and how long it is, to see that it is another; none where there is none.
+    ///
+    /// # Errors
+    /// The file system does not say.
+    pub fn stamp(&self) -> io::Result<Option<Stamp>> {
         match std::fs::metadata(&self.path) {
-            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(0),
-            found => Ok(found?.len()),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
+            found => {
+                let found = found?;
+                Ok(Some(Stamp { file: found.ino(), length: found.len(), changed: (found.ctime(), found.ctime_nsec()) }))
+            }
         }
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> io::Result<bool> {
-        Ok(self.len()? == 0)
     }
 
     fn parse(&self, line: &[u8]) -> Option<KeptCut> {

@@ -800,6 +800,62 @@ async fn a_cut_that_the_journal_did_not_take_is_journaled_when_it_answers_again(
 }
 
 #[tokio::test]
+async fn a_cut_whose_line_is_removed_before_the_journal_has_it_stands_and_is_journaled() {
+    let (stage, journal) = faulty_stage().await;
+    let path = stage.props.scratch.path().join("cuts");
+    journal.set(Trouble::FailsBefore);
+    let cut = async || {
+        let done = stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap();
+        assert_eq!(done.kept, Kept::OnDisk);
+        done.cut
+    };
+    let first = cut().await;
+    std::fs::remove_file(&path).unwrap();
+    settle().await;
+    let standing = || stage.desk.status().unjournaled_cuts;
+    assert_eq!(standing(), [(first, Scope::Plant)]);
+    // The next one makes the file anew.
+    let second = cut().await;
+    let kept = stage.props.cuts().read().unwrap();
+    assert_eq!(kept.iter().map(|kept| kept.cut).collect::<Vec<_>>(), [second]);
+    std::fs::remove_file(&path).unwrap();
+    journal.set(Trouble::None);
+    stage.pass(Duration::from_secs(10));
+    settle().await;
+    for cut in [first, second] {
+        assert!(stage.desk.with_state(|state| state.cuts.contains_key(&cut)));
+    }
+    assert!(standing().is_empty());
+}
+
+#[tokio::test]
+async fn a_cut_in_a_file_that_was_made_anew_and_is_as_long_acts_too() {
+    let stage = Stage::new().await;
+    let path = stage.props.scratch.path().join("cuts");
+    let at = stage.desk.clock().wall();
+    let write = || {
+        let cut = mint::cut(at);
+        stage.props.cuts().add(&approver::cuts::KeptCut { cut, scope: Scope::Plant, by: CutBy::Local, at }).unwrap();
+        cut
+    };
+    let acts = async |cut| {
+        let acts = async || {
+            while !stage.desk.with_state(|state| state.cuts.contains_key(&cut)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), acts()).await.expect("it acts");
+    };
+    let first = write();
+    let length = std::fs::metadata(&path).unwrap().len();
+    acts(first).await;
+    std::fs::remove_file(&path).unwrap();
+    let second = write();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
+    acts(second).await;
+}
+
+#[tokio::test]
 async fn a_cut_stands_though_whoever_made_it_is_out_before_it_is_journaled() {
     let (stage, journal) = faulty_stage().await;
     journal.set(Trouble::FailsBefore);

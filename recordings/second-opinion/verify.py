@@ -708,6 +708,7 @@ class Log:
         self.sessions: dict[int, Session] = {}
         self.decisions: list[Decision] = []
         self.runs: bool | None = None
+        self.started: int | None = None
         self.first = 0
         self.retired: list[Position] = []
         self.ends: dict[int, Position] = {}
@@ -938,6 +939,8 @@ class Log:
         if self.runs == starts and entry.frame and not self.store.has("PART"):
             raise entry.wrong("a run starts in another one" if starts else "a run ends that had ended")
         self.runs = starts
+        if starts:
+            self.started = entry.index
 
     def _take_recovered(self, frame: Frame, begins_behind: Position, was_torn: tuple[str, int] | None) -> None:
         """Recovered: second in its segment."""
@@ -2368,10 +2371,10 @@ def check(folder: Path, trust: Trust, identities: list[X25519PrivateKey]) -> Rep
         check_recordings(records, identities, told, report)
     if told and records:
         check_each_other(told, records, report)
-        check_checkpointed(told, records, report)
+        vouched = check_checkpointed(told, records, report)
         check_decisions(told, records, report)
         with report.looking():
-            check_ends(journal, records)
+            check_ends(journal, records, records.started is not None and records.started < vouched)
     return report
 
 
@@ -2402,8 +2405,8 @@ def read_log(store: Store, name: str, trust: Trust, on_entry: Callable | None, r
     return log
 
 
-def check_ends(journal: Log, records: Log) -> None:
-    """A gate signs both logs as long as it runs ("Where a log ends")."""
+def check_ends(journal: Log, records: Log, of_one_run: bool) -> None:
+    """A gate signs both logs as long as it runs ("Where a log ends"). In one run both count from one boot."""
     ends = {journal.ending, records.ending}
     if CUT_OFF in ends or ends == {STOPPED}:
         return
@@ -2412,9 +2415,10 @@ def check_ends(journal: Log, records: Log) -> None:
     if STOPPED in ends:
         raise wrong
     decided, recorded = journal.anchors[-1], records.anchors[-1]
-    if decided.time - recorded.time > recorded.due * 1_000_000_000 + LATE:
+    ahead = decided.nanoseconds - recorded.nanoseconds if of_one_run else decided.time - recorded.time
+    if ahead > recorded.due * 1_000_000_000 + LATE:
         raise wrong
-    if recorded.time - decided.time > decided.due * 1_000_000_000 + LATE + COPYING:
+    if -ahead > decided.due * 1_000_000_000 + LATE + COPYING:
         raise Wrong(journal.last_frame.file, journal.last_frame.end, wrong.what)
 
 
@@ -2502,8 +2506,9 @@ def check_each_other(told: Journal, records: Log, report: Report) -> None:
             check_session_told(told, records, session)
 
 
-def check_checkpointed(told: Journal, records: Log, report: Report) -> None:
-    """The records have come as far as the journal says ("What is published")."""
+def check_checkpointed(told: Journal, records: Log, report: Report) -> int:
+    """The records have come as far as the journal says ("What is published"): how far, under the name they have."""
+    vouched = 0
     for entry, node, note in told.checkpoints:
         with report.looking():
             if node != records.node:
@@ -2524,6 +2529,8 @@ def check_checkpointed(told: Journal, records: Log, report: Report) -> None:
                 raise Wrong(records.last_frame.file, records.last_frame.end, what)
             if root != records.tree.root(size):
                 raise entry.wrong(f"the first {size} entries of the records are others than the journal says")
+            vouched = max(vouched, size if origin == records.key.origin else 0)
+    return vouched
 
 
 def check_decisions(told: Journal, records: Log, report: Report) -> None:

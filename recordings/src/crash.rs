@@ -23,8 +23,9 @@ use crate::fault::{AppendFault, OpenFault, StoreFault, is_full};
 use crate::frame::{Fact, Kind, Stream};
 use crate::keys::{KeyFile, Root, SessionKeys};
 use crate::leaf::{ABANDONED, BlockLeaf, CRASHED, Entry, Leaf};
-use crate::log::{Log, LogOptions, Purpose};
+use crate::log::{Head, Log, LogOptions, Purpose};
 use crate::read;
+use crate::restoring::Resting;
 use crate::segment::{self, SegmentHead, SegmentState};
 use crate::session::{Line, Opening, Seal, SealedSession, SessionWriter, is_last_word};
 use crate::sim::{Fault, SimDisk, SimMachine, SimSigner};
@@ -777,38 +778,77 @@ fn first_segment(disk: &SimDisk) -> u64 {
 }
 
 /// A recording whose one block lies in several segments and is closed five seconds after its first frame; the power is
-/// cut `seconds` after that. Whether a segment had gone.
-fn segments_go(seconds: u64) -> bool {
+/// cut `seconds` after that, and after `more` pieces as long as the first five. The disk once the log was opened again, and
+/// the heads that it had.
+fn long_recording(seconds: u64, more: usize) -> (SimDisk, Vec<Head>, Model) {
     let (disk, machine, mut model) = (SimDisk::new(3), SimMachine::new(3), Model::default());
     let mut play = Play::new(opened(open(&disk, &machine, Purpose::Records)).unwrap(), &machine, &mut model);
     play.open(&mut Dice(7));
     play.step();
     machine.advance(until_beat(play.running[0].writer.number(), machine.monotonic_nanos()));
-    for _ in 0..5 {
-        let running = &mut play.running[0];
-        let (stream, channel, line) = &running.lines[1];
-        let lines = &mut play.model.sessions.get_mut(&running.recording).unwrap().lines;
-        line.submit(Bytes::from(vec![7; 9_000])).unwrap();
-        lines.entry((*stream, *channel)).or_default().0.extend_from_slice(&[7; 9_000]);
-        play.step();
-    }
+    let copy = |play: &mut Play<'_>, pieces: usize| {
+        for _ in 0..pieces {
+            let running = &mut play.running[0];
+            let (stream, channel, line) = &running.lines[1];
+            let lines = &mut play.model.sessions.get_mut(&running.recording).unwrap().lines;
+            line.submit(Bytes::from(vec![7; 9_000])).unwrap();
+            lines.entry((*stream, *channel)).or_default().0.extend_from_slice(&[7; 9_000]);
+            play.step();
+        }
+    };
+    let mut heads = vec![play.stepped.log().head()];
+    copy(&mut play, 5);
     for _ in 0..seconds {
         machine.advance(1_000_000_000);
         play.step();
         play.stepped.log.as_mut().unwrap().print().unwrap();
+        heads.push(play.stepped.log().head());
     }
-    let gone = first_segment(&disk) > 0;
+    copy(&mut play, more);
     let crashed = disk.power_cut();
     drop(play);
     opened(open(&crashed, &machine, Purpose::Records)).unwrap();
     model.check_sessions(&crashed);
-    gone
+    (crashed.killed(), heads, model)
+}
+
+/// Whether a segment had gone.
+fn segments_go(seconds: u64) -> bool {
+    first_segment(&long_recording(seconds, 0).0) > 0
 }
 
 #[test]
 fn a_segment_stays_while_frames_of_it_are_in_no_block_and_goes_then() {
     assert!(!segments_go(4));
     assert!(segments_go(12));
+}
+
+#[test]
+fn a_start_after_a_crash_puts_into_blocks_all_that_was_in_segments_alone_wherever_it_lies() {
+    for (seconds, more) in [(4, 0), (12, 0), (4, 4), (12, 4)] {
+        let (disk, _, model) = long_recording(seconds, more);
+        let root = |recording| model.sessions[&recording].root.as_ref();
+        let read = read_back(&disk, Purpose::Records, &|recording| Some(SessionKeys::new(root(recording)?.again())));
+        for (session, kept) in &read.kept {
+            let frames = read.sessions.get(session).into_iter().flatten();
+            let alone: Vec<u64> = frames.map(|(sequence, _)| *sequence).filter(|sequence| sequence >= kept).collect();
+            assert!(alone.is_empty(), "{seconds} {more}: {alone:?}, kept up to {kept}");
+        }
+        assert_eq!(read.kept.len(), 1, "{seconds} {more}");
+    }
+}
+
+#[test]
+fn a_head_from_before_the_first_segment_that_is_left_is_known_by_what_was_published() {
+    let (disk, heads, _) = long_recording(12, 0);
+    let at = Path::new(DIR);
+    let log = Resting::take(Arc::new(disk), at, &options(Purpose::Records), &SimSigner::new(SIGNER)).unwrap();
+    assert!(log.segments_begin_at() > heads[0].size);
+    for Head { size, root, .. } in heads {
+        let head = Checkpoint { origin: String::new(), size, root };
+        assert_eq!(log.had(&head).unwrap(), Some(true), "{size}");
+        assert_eq!(log.had(&Checkpoint { root: [1; 32], ..head }).unwrap(), Some(false), "{size}");
+    }
 }
 
 #[test]

@@ -184,6 +184,7 @@ mod tests {
 
     use super::*;
     use crate::disk::{DiskFile, RealDisk};
+    use crate::sim::{Fault, SimDisk};
 
     /// The real disk, and what was asked of it, in order; it fails from a number on.
     #[derive(Default)]
@@ -267,6 +268,54 @@ mod tests {
         ];
         assert_eq!(asked, expected);
         assert_eq!(survey(&RealDisk, log.path(), recording).expect("readable"), None);
+    }
+
+    #[test]
+    fn what_is_left_of_a_key_file_on_the_disk_is_zeros() {
+        let (log, recording, dir) = recorded();
+        // Another name for the same bytes, as a thief of the disk finds them without any.
+        let unnamed = log.path().join("sectors");
+        std::fs::hard_link(dir.join("keys.0.age"), &unnamed).expect("a link");
+        destroy(&RealDisk, log.path(), recording).expect("destroyed");
+        assert_eq!(std::fs::read(unnamed).expect("a file"), [0; 3]);
+    }
+
+    /// A recording on a disk that can lose its power.
+    fn simulated(seed: u64) -> (SimDisk, SessionId, PathBuf) {
+        let (disk, recording) = (SimDisk::new(seed), SessionId::new(ulid::Ulid::from(7_u128)));
+        let dir = session_dir(Path::new("/log"), recording);
+        disk.create_dir(&dir).expect("a folder");
+        for name in ["0000.blk", "0001.blk", "keys.0.age", "keys.1.age"] {
+            let file = disk.create(&dir.join(name)).expect("a file");
+            file.write_at(&[7; 700], 0).and_then(|()| file.sync_data()).expect("room");
+        }
+        disk.sync_dir(&dir).expect("a folder");
+        (disk, recording, dir)
+    }
+
+    #[test]
+    fn whatever_call_the_power_is_cut_at_no_key_outlives_a_block_and_the_next_start_finishes() {
+        let log = Path::new("/log");
+        for seed in 0..40 {
+            for call in 1.. {
+                let (disk, recording, dir) = simulated(seed);
+                disk.fail_call(disk.calls() + call, Fault::PowerCut);
+                let done = destroy(&disk, log, recording).is_ok();
+                let disk = disk.power_cut();
+                let left = disk.list(&dir).expect("readable");
+                let blocks = left.iter().filter(|name| name.ends_with(".blk")).count();
+                let is_key = |name: &&String| name.starts_with("keys.");
+                let opens = |name: &String| disk.content(&dir.join(name)).is_some_and(|bytes| bytes.contains(&7));
+                let key = left.iter().filter(is_key).any(opens);
+                assert!(blocks == 2 || !key, "seed {seed}, call {call}: {left:?}");
+                assert!(!done || left.is_empty(), "seed {seed}: {left:?} came back");
+                destroy(&disk, log, recording).expect("finished");
+                assert!(disk.power_cut().list(&dir).expect("readable").is_empty(), "seed {seed}, call {call}");
+                if done {
+                    break;
+                }
+            }
+        }
     }
 
     #[test]

@@ -315,6 +315,34 @@ mod tests {
         assert!(keys.marks.len() <= 1_000 / 64);
     }
 
+    /// What lies at this place of the program's memory, whoever it belongs to.
+    fn memory(at: *const u8) -> [u8; 32] {
+        use std::os::unix::fs::FileExt as _;
+        let mut bytes = [0; 32];
+        let memory = std::fs::File::open("/proc/self/mem").unwrap();
+        memory.read_exact_at(&mut bytes, u64::try_from(at.addr()).unwrap()).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn no_key_stays_in_memory_where_it_was_dropped_or_the_next_one_took_its_place() {
+        // What is cleared stays where it was until something else is put there.
+        let mut root = vec![Root::from_bytes(&[9; 32]).unwrap()];
+        let mut ratchet = vec![root[0].ratchet()];
+        let (place_of_root, place_of_chain) = (root[0].0.as_ptr(), ratchet[0].chain.as_ptr());
+        assert_eq!([place_of_root, place_of_chain].map(memory), [[9; 32], *ratchet[0].chain]);
+        ratchet[0].advance();
+        let next = *ratchet[0].chain;
+        assert_eq!(memory(place_of_chain), next);
+        root.clear();
+        ratchet.clear();
+        for (place, key) in [(place_of_root, [9; 32]), (place_of_chain, next)] {
+            let left = memory(place);
+            // Half a key is one that can be guessed.
+            assert!(left.iter().zip(key).filter(|(left, key)| *left == key).count() < 8, "{left:?}");
+        }
+    }
+
     #[test]
     fn every_use_of_the_root_has_its_own_key() {
         let root = [7; 32];

@@ -10,7 +10,7 @@ use crate::block::{self, Block};
 use crate::disk::Disk;
 use crate::frame::{self, RawFrame, TAG_BYTES};
 use crate::sealer::DataBytes;
-use crate::segment::{self, SegmentState, SegmentsFault};
+use crate::segment::{self, SegmentFile, SegmentHead, SegmentsFault};
 use crate::state::State;
 
 /// A block is closed when it has so many bytes of frames.
@@ -35,8 +35,13 @@ pub(crate) fn blocks(disk: &dyn Disk, log: &Path, state: &State) -> Result<Vec<L
     if piles.is_empty() {
         return Ok(blocks);
     }
-    for file in segment::segments(disk, log)? {
-        let SegmentState::Used { end, .. } = file.state else { continue };
+    let files = segment::segments(disk, log)?;
+    let mut used = files.iter().filter_map(SegmentFile::used).peekable();
+    while let Some((file, _, end)) = used.next() {
+        // Reading is what a start waits for, and most of what lies there is in blocks.
+        if used.peek().is_some_and(|(_, next, _)| !piles.iter().any(|pile| begins_before(next, pile))) {
+            continue;
+        }
         let bytes = segment::read_part(disk, &file.path, 0, end)?;
         // The last segment may end in a torn batch; recovery has looked at it.
         let whole: Vec<RawFrame<'_>> = frame::frames(&bytes).map_while(Result::ok).collect();
@@ -48,6 +53,11 @@ pub(crate) fn blocks(disk: &dyn Disk, log: &Path, state: &State) -> Result<Vec<L
         }
     }
     Ok(blocks)
+}
+
+/// Whether the next frame that a pile wants lies before this segment. A session that its head does not name was opened later.
+fn begins_before(segment: &SegmentHead, (session, pile): (&u64, &Pile)) -> bool {
+    segment.open.iter().any(|open| open.session == *session && open.sequence > pile.next)
 }
 
 struct Pile {

@@ -284,3 +284,46 @@ impl Drop for Press {
         self.stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Instant;
+
+    use super::*;
+    use crate::disk::Machine as _;
+    use crate::log::{Log, LogOptions, Purpose};
+    use crate::sim::{SimDisk, SimMachine, SimSigner};
+
+    #[test]
+    fn a_full_disk_keeps_nothing_from_being_appended_and_is_published_when_there_is_room() {
+        let (disk, machine) = (SimDisk::new(1), SimMachine::new(1));
+        let (at, signer) = (Path::new("/data/journal"), Arc::new(SimSigner::new(1)));
+        let options = LogOptions::new(Purpose::Journal, "mill-3/journal", "gate-1".parse().unwrap());
+        let options = LogOptions { segment_bytes: 16 << 10, spares: 0, ..options };
+        let (log, _) = Log::open(Arc::new(disk.clone()), Arc::new(machine.clone()), at, options, signer).unwrap();
+        let append = || {
+            let mut appended = pin!(log.append(log.head(), vec![b"entry".to_vec()], machine.wall()));
+            loop {
+                if let Poll::Ready(head) = appended.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    break head.unwrap();
+                }
+                std::thread::yield_now();
+            }
+        };
+        // The segment has room, and no file can be made beside it.
+        disk.set_free(0);
+        append();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while disk.refused_writes() == 0 {
+            assert!(Instant::now() < deadline, "nothing is published: {:?}", log.status().fault);
+            std::thread::yield_now();
+        }
+        append();
+        assert_eq!(log.published_entries(), 0);
+        disk.set_free(1 << 20);
+        log.stop();
+        assert_eq!(log.published_entries(), 2);
+    }
+}

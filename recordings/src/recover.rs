@@ -127,7 +127,7 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, purpose: Purpose) -> Result<F
     let files = segment::segments(disk, dir)?;
     let spares = files.iter().filter(|file| file.state == SegmentState::Spare).map(|file| file.number).collect();
     let next = files.last().map_or(0, |last| last.number + 1);
-    let used = || files.iter().filter_map(used);
+    let used = || files.iter().filter_map(SegmentFile::used);
     let mut extents: Vec<Extent> =
         used().map(|(file, head, end)| Extent { segment: file.number, first_entry: head.tree.size(), end }).collect();
     let (state, before) = match used().next_back() {
@@ -143,13 +143,6 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, purpose: Purpose) -> Result<F
     let before_extents = used().next().map_or_else(Tree::default, |(_, head, _)| head.tree.clone());
     let ended = used().skip(1).map(|(_, head, _)| (head.after, head.open.clone())).collect();
     Ok(Found { state, before, extents, before_extents, ended, spares, next })
-}
-
-fn used(file: &SegmentFile) -> Option<(&SegmentFile, &SegmentHead, Option<u64>)> {
-    match &file.state {
-        SegmentState::Used { head, end } => Some((file, head, *end)),
-        SegmentState::Torn | SegmentState::Spare => None,
-    }
 }
 
 /// Segments that were being filled.

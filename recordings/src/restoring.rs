@@ -2,6 +2,7 @@
 //! it forked. Its entries and their tree stay; only what was published under the old name is put aside, and tiles that were
 //! made for entries that are no more are removed. That people decided it, and what they signed, is for the layers above.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -160,6 +161,12 @@ impl Resting {
         Ok(Some(tree.root() == head.root))
     }
 
+    /// How many entries lie before the first segment that is left.
+    #[cfg(test)]
+    pub(crate) const fn segments_begin_at(&self) -> u64 {
+        self.found.before_extents.size()
+    }
+
     /// Gives the log the name of this restore. May be done again where it broke off; the file FORMAT is last.
     ///
     /// # Errors
@@ -168,10 +175,14 @@ impl Resting {
         let size = self.head().size;
         self.put_aside(&self.dir.join(before_dir(restore)))?;
         let folder = Folder::new(Arc::clone(&self.disk), &self.dir);
+        let mut changed = BTreeSet::new();
         for tile in beyond(&folder, size).map_err(|fault| self.not_listed(&fault))? {
             let path = self.dir.join(tile);
             self.disk.remove(&path).map_err(cannot("remove", &path))?;
+            changed.extend(path.parent().map(Path::to_owned));
         }
+        // Once it has its new name, nobody looks for them again.
+        changed.iter().try_for_each(|dir| self.disk.sync_dir(dir).map_err(cannot("sync", dir)))?;
         self.write_format(&self.renamed(restore, size, signer)?)
     }
 
@@ -239,4 +250,139 @@ struct Told {
 fn cannot(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenFault {
     let path = path.to_owned();
     move |error| OpenFault::Io(Cause::new(doing, &path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::disk::Machine as _;
+    use crate::log::{Log, Purpose};
+    use crate::sim::{Fault, SimDisk, SimMachine, SimSigner};
+
+    const DIR: &str = "/data/journal";
+    const NAME: &str = "mill-3/journal";
+
+    fn options(origin: &str) -> LogOptions {
+        let segment_bytes = 16 << 10;
+        LogOptions { segment_bytes, spares: 0, ..LogOptions::new(Purpose::Journal, origin, "gate-1".parse().unwrap()) }
+    }
+
+    fn restore() -> RestoreId {
+        "e_00000000000000000000000007".parse().unwrap()
+    }
+
+    fn resting(disk: &SimDisk, origin: &str) -> Result<Resting, OpenFault> {
+        Resting::take(Arc::new(disk.clone()), Path::new(DIR), &options(origin), &SimSigner::new(1))
+    }
+
+    /// A journal of so many entries, each published: the heads that it had.
+    fn grown(disk: &SimDisk, entries: u8) -> Vec<Checkpoint> {
+        let (machine, signer) = (SimMachine::new(1), Arc::new(SimSigner::new(1)));
+        let (disk, dir) = (Arc::new(disk.clone()), Path::new(DIR));
+        let (mut log, mut writer, _) =
+            Log::open_idle(disk, Arc::new(machine.clone()), dir, options(NAME), signer).unwrap();
+        let mut append = |entry: u8| {
+            let mut answer = pin!(log.append(log.head(), vec![vec![entry; 600]], machine.wall()));
+            let _goes_on = writer.turn(Duration::ZERO);
+            assert!(matches!(answer.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(_))));
+            log.print().unwrap();
+            let Head { size, root, .. } = log.head();
+            Checkpoint { origin: NAME.to_owned(), size, root }
+        };
+        let heads = (0..entries).map(&mut append).collect();
+        drop(log);
+        let _over = writer.turn(Duration::ZERO);
+        heads
+    }
+
+    fn write(disk: &SimDisk, name: &str, bytes: &[u8]) {
+        let path = Path::new(DIR).join(name);
+        let dir = path.parent().unwrap();
+        disk.create_dir(dir).unwrap();
+        let file = disk.create(&path).unwrap();
+        file.write_at(bytes, 0).and_then(|()| file.sync_data()).and_then(|()| disk.sync_dir(dir)).unwrap();
+    }
+
+    #[test]
+    fn a_log_knows_each_head_that_it_had_and_no_other() {
+        let disk = SimDisk::new(1);
+        let heads = grown(&disk, 60);
+        let log = resting(&disk.killed(), NAME).unwrap();
+        assert!(log.found.extents.len() > 2);
+        for head in &heads {
+            assert_eq!(log.had(head).unwrap(), Some(true), "{}", head.size);
+            let other = Checkpoint { root: [1; 32], ..head.clone() };
+            assert_eq!(log.had(&other).unwrap(), Some(false), "{}", head.size);
+        }
+        let beyond = Checkpoint { size: 61, ..heads[59].clone() };
+        assert_eq!(log.had(&beyond).unwrap(), None);
+        assert_eq!(log.entries().unwrap().len(), 60);
+    }
+
+    /// What was published lies where it is looked for, or where it is put aside.
+    fn published(disk: &SimDisk, name: &str) -> usize {
+        let before = Path::new(DIR).join(before_dir(restore()));
+        let aside = before.join(Path::new(name).file_name().unwrap());
+        [Path::new(DIR).join(name), aside].into_iter().filter(|path| disk.content(path).is_some()).count()
+    }
+
+    #[test]
+    fn whatever_call_the_power_is_cut_at_a_log_has_its_old_name_or_its_new_one_and_nothing_published_is_lost() {
+        let disk = SimDisk::new(1);
+        let heads = grown(&disk, 40);
+        // A witness cosigned some of it, and what was being written when the gate died.
+        let signer = SimSigner::new(1);
+        for head in [&heads[10], &heads[39]] {
+            let signed = head.clone().sign(&signer).unwrap().to_string();
+            write(&disk, &format!("checkpoints/{}", head.size), signed.as_bytes());
+        }
+        for draft in ["checkpoints/12.tmp", "checkpoint.tmp", "FORMAT.tmp", "tile/0/000.p/77"] {
+            write(&disk, draft, b"half");
+        }
+        let disk = disk.killed();
+        let new = format!("{NAME}/{}", restore());
+        let format = |disk: &SimDisk| Format::parse(&disk.content(&Path::new(DIR).join(FORMAT)).unwrap()).unwrap();
+        let (mut old_ones, mut new_ones) = (0, 0);
+        for call in 1.. {
+            let disk = disk.killed();
+            let log = resting(&disk, NAME).unwrap();
+            disk.fail_call(disk.calls() + call, Fault::PowerCut);
+            let done = log.rename(restore(), &signer).is_ok();
+            let mut disk = disk.power_cut();
+            for name in ["checkpoint", "checkpoints/11", "checkpoints/40"] {
+                assert_eq!(published(&disk, name), 1, "call {call}: {name}");
+            }
+            if format(&disk).origin == NAME {
+                assert!(!done, "call {call}: what was done is undone");
+                old_ones += 1;
+                resting(&disk, NAME).unwrap().rename(restore(), &signer).unwrap();
+                disk = disk.power_cut();
+            } else {
+                new_ones += 1;
+            }
+            let renamed = format(&disk);
+            assert_eq!((renamed.origin.as_str(), renamed.restored.len()), (new.as_str(), 1), "call {call}");
+            assert_eq!(renamed.restored[0], RestoredAt { restore: restore(), size: 40 });
+            let before = disk.list(&Path::new(DIR).join(before_dir(restore()))).unwrap();
+            assert_eq!(before, ["11", "40", "checkpoint"], "call {call}");
+            assert!(disk.content(&Path::new(DIR).join("tile/0/000.p/77")).is_none(), "no tile of what is no more");
+            assert_eq!(resting(&disk, &new).unwrap().head().root, heads[39].root);
+            Log::open_idle(
+                Arc::new(disk),
+                Arc::new(SimMachine::new(1)),
+                Path::new(DIR),
+                options(&new),
+                Arc::new(SimSigner::new(1)),
+            )
+            .unwrap();
+            if done {
+                break;
+            }
+        }
+        assert!(old_ones > 3 && new_ones > 0, "{old_ones} {new_ones}");
+    }
 }

@@ -174,6 +174,16 @@ pub struct SegmentFile {
     pub state: SegmentState,
 }
 
+impl SegmentFile {
+    /// With its head and where its frames end, if it holds any.
+    pub(crate) const fn used(&self) -> Option<(&Self, &SegmentHead, Option<u64>)> {
+        match &self.state {
+            SegmentState::Used { head, end } => Some((self, head, *end)),
+            SegmentState::Torn | SegmentState::Spare => None,
+        }
+    }
+}
+
 /// What a segment's file is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SegmentState {

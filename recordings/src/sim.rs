@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use certs::log_key::{BadVerifier, Verifier};
@@ -38,6 +38,8 @@ struct State {
     fault: Option<(u64, Fault)>,
     off: bool,
     room_bytes: Option<u64>,
+    /// Writes for which there was no room.
+    refused: u64,
     failed_syncs: BTreeSet<usize>,
     resynced: bool,
     chance: u64,
@@ -99,6 +101,11 @@ impl SimDisk {
     pub fn set_free(&self, bytes: u64) {
         let mut state = self.state();
         state.room_bytes = Some(state.used_bytes() + bytes);
+    }
+
+    /// How many writes there was no room for.
+    pub fn refused_writes(&self) -> u64 {
+        self.state().refused
     }
 
     /// Whether a file was written to or synced again after a sync or write of it failed.
@@ -369,7 +376,10 @@ impl DiskFile for SimFile {
         put(&mut file.seen, offset, &bytes[..written]);
         file.unsynced.push((offset, bytes[..written].to_vec()));
         let failed = match fault? {
-            None if full => Err(io::ErrorKind::StorageFull.into()),
+            None if full => {
+                state.refused += 1;
+                Err(io::ErrorKind::StorageFull.into())
+            }
             None => return Ok(()),
             Some(Fault::Error(kind)) => Err(kind.into()),
             Some(_) => Err(io::ErrorKind::WriteZero.into()),
@@ -424,33 +434,47 @@ impl DiskFile for SimFile {
 
 /// Clocks that stand until they are turned. Clones are handles to the same machine.
 #[derive(Clone)]
-pub struct SimMachine(Arc<(AtomicU64, AtomicU64)>);
+pub struct SimMachine(Arc<Clocks>);
+
+struct Clocks {
+    nanos: AtomicU64,
+    /// How far the wall clock was set.
+    set_seconds: AtomicI64,
+    chance: AtomicU64,
+}
 
 impl SimMachine {
     /// A machine whose chance begins with `seed`.
     pub fn new(seed: u64) -> Self {
-        Self(Arc::new((AtomicU64::new(0), AtomicU64::new(seed))))
+        let (nanos, set_seconds) = (AtomicU64::new(0), AtomicI64::new(0));
+        Self(Arc::new(Clocks { nanos, set_seconds, chance: AtomicU64::new(seed) }))
+    }
+
+    /// Sets the wall clock by so many seconds, forward or back.
+    pub fn set_wall(&self, by_seconds: i64) {
+        self.0.set_seconds.fetch_add(by_seconds, Ordering::AcqRel);
     }
 
     /// Turns both clocks on.
     pub fn advance(&self, nanos: u64) {
-        self.0.0.fetch_add(nanos, Ordering::AcqRel);
+        self.0.nanos.fetch_add(nanos, Ordering::AcqRel);
     }
 }
 
 impl Machine for SimMachine {
     fn monotonic_nanos(&self) -> u64 {
-        self.0.0.load(Ordering::Acquire)
+        self.0.nanos.load(Ordering::Acquire)
     }
 
     fn wall(&self) -> Timestamp {
-        let since = SignedDuration::from_nanos(self.monotonic_nanos().cast_signed());
+        let set = SignedDuration::from_secs(self.0.set_seconds.load(Ordering::Acquire));
+        let since = set + SignedDuration::from_nanos(self.monotonic_nanos().cast_signed());
         Timestamp::constant(1_900_000_000, 0).checked_add(since).unwrap_or(Timestamp::MAX)
     }
 
     fn fill_random(&self, buffer: &mut [u8]) {
         for chunk in buffer.chunks_mut(8) {
-            let next = self.0.1.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::AcqRel);
+            let next = self.0.chance.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::AcqRel);
             chunk.copy_from_slice(&next.to_le_bytes()[..chunk.len()]);
         }
     }

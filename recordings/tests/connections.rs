@@ -22,7 +22,7 @@ use recordings::wire::{Side, Survey, WireFault, WireOptions, Written, write_pcap
 use sha2::{Digest as _, Sha256};
 
 use support::Store;
-use support::connections::{ANSWER, READ, REFUSED, TLS, WRITE, opened, read, store};
+use support::connections::{ANSWER, READ, REFUSED, TLS, WRITE, opened, read, store, tunnelled};
 
 fn only(store: &Store) -> (Records, Recording) {
     let records = Records::open(store.dir()).unwrap();
@@ -194,15 +194,13 @@ fn what_was_done_is_told_line_by_line() {
     assert_eq!((lines, String::from_utf8(out).unwrap().lines().count()), (4, 5));
 }
 
-/// What both verifiers say of such a recording, and what stands in its pack.
-#[test]
-fn its_pack_lists_operations_and_says_what_nobody_can_read() {
-    let store = store(true);
+/// An auditor's pack of the one session, as a folder.
+fn packed(store: &Store) -> tempfile::TempDir {
     let trust = support::trust();
     let checks = Checks { folder: store.dir(), trust: &trust, keys: Some(&store.keys), remembered: &[] };
     let report = verify(&checks, &mut |_| {});
     assert_eq!(report.verdict(), Verdict::Whole, "{:?}", report.findings);
-    let (_, recording) = only(&store);
+    let (_, recording) = only(store);
     let of = PackOf::Session { session: recording.id() };
     let folder = tempfile::tempdir().unwrap();
     let staged = folder.path().join(pack::DATA);
@@ -217,6 +215,13 @@ fn its_pack_lists_operations_and_says_what_nobody_can_read() {
         program: "0.1.0",
     };
     pack::make(folder.path(), &making, &mut |_| {}).unwrap();
+    folder
+}
+
+/// What both verifiers say of such a recording, and what stands in its pack.
+#[test]
+fn its_pack_lists_operations_and_says_what_nobody_can_read() {
+    let folder = packed(&store(true));
     let page = fs::read_to_string(folder.path().join("index.html")).unwrap();
     for words in [
         "4 operations, 1 of them refused, by the protocol gate&#39;s reading",
@@ -232,4 +237,34 @@ fn its_pack_lists_operations_and_says_what_nobody_can_read() {
         assert!(page.contains(words), "{words}: {page}");
     }
     assert!(!page.contains("stood on the screen</dt>"));
+    assert_eq!(seen(&folder, "SR 2.8"), "observed");
+}
+
+/// How the pack's index by clause says that a clause was seen.
+fn seen(folder: &tempfile::TempDir, clause: &str) -> String {
+    let evidence = fs::read(folder.path().join("evidence.json")).unwrap();
+    let evidence: serde_json::Value = serde_json::from_slice(&evidence).unwrap();
+    let clauses = evidence["sessions"][0]["clauses"].as_array().unwrap();
+    let of_it = clauses.iter().find(|of| of["clause"] == clause).unwrap_or_else(|| panic!("{clauses:?}"));
+    of_it["seen"].as_str().unwrap().to_owned()
+}
+
+/// A key opens the recording of a tunnel, and what passed in it all the same nobody can read.
+#[test]
+fn no_clause_counts_as_observed_what_was_encrypted_inside() {
+    let (mut store, grant) = Store::granted_to("modbus", Action::Tunnel);
+    let mut session = store.begin_at("modbus", Action::Tunnel, grant);
+    tunnelled(&mut session, 1);
+    store.end(session);
+    store.close();
+    let folder = packed(&store);
+    for clause in ["SR 2.8", "SR 3.1", "R2.1", "R2.2", "att. 1, 6.3"] {
+        assert_eq!(seen(&folder, clause), "encrypted-inside", "{clause}");
+    }
+    // What does not depend on it is there.
+    for clause in ["SR 1.1", "SR 3.9", "SR 4.1, 4.3"] {
+        assert_eq!(seen(&folder, clause), "observed", "{clause}");
+    }
+    let page = fs::read_to_string(folder.path().join("index.html")).unwrap();
+    assert!(page.contains("encrypted inside: nobody can read what was done"), "{page}");
 }

@@ -7,6 +7,7 @@ mod support;
 
 use policies::decide::Command;
 use policies::events::{Ending, Event, Founder};
+use policies::ids::RequestId;
 use policies::people::Kind;
 use policies::plant::{Rule, Then, Weaker};
 use policies::requests::SeenHead;
@@ -234,15 +235,11 @@ fn a_head_of_recordings_counts_by_their_own_key_alone() {
 }
 
 /// A session of two hours, in which something passes so many seconds after its beginning: what is wrong.
-fn outlasts(seconds: u64, extended_by: Option<i64>) -> Option<FindingKind> {
-    let (mut store, grant) = Store::granted();
+fn outlasts((mut store, grant): (Store, RequestId), seconds: u64, extended_by: Option<i64>) -> Option<FindingKind> {
     let mut session = store.begin(grant);
     session.data(1, Stream::In, b"early");
     if let Some(by) = extended_by {
-        let deadline = store.state.cases[&grant].deadline + jiff::SignedDuration::from_secs(by);
-        let ask = store.ask_id();
-        // What makes an extension right is judged elsewhere.
-        store.smuggle(Event::Extended { ask, request: grant, deadline });
+        extend(&mut store, grant, by);
     }
     store.machine.advance(seconds * 1_000_000_000);
     session.data(1, Stream::Out, b"late");
@@ -258,14 +255,43 @@ fn outlasts(seconds: u64, extended_by: Option<i64>) -> Option<FindingKind> {
     found
 }
 
+/// What makes an extension right is judged elsewhere.
+fn extend(store: &mut Store, grant: RequestId, by: i64) {
+    let deadline = store.state.cases[&grant].deadline + jiff::SignedDuration::from_secs(by);
+    let ask = store.ask_id();
+    store.smuggle(Event::Extended { ask, request: grant, deadline });
+}
+
 #[test]
 fn bytes_that_passed_after_a_sessions_time_are_found() {
+    const WRONG: Option<FindingKind> = Some(FindingKind::NotAllowed);
     let over = i64::from(Rule::HOLD_MAX.0) + 7_200 + 120;
     let over = u64::try_from(over).unwrap();
-    assert_eq!(outlasts(7_100, None), None);
-    assert_eq!(outlasts(over, None), Some(FindingKind::NotAllowed));
-    assert_eq!(outlasts(over, Some(1_800)), None);
-    assert_eq!(outlasts(over + 1_800, Some(1_800)), Some(FindingKind::NotAllowed));
+    assert_eq!(outlasts(Store::granted(), 7_100, None), None);
+    assert_eq!(outlasts(Store::granted(), over - 120, None), None, "a transfer may be let finish");
+    assert_eq!(outlasts(Store::granted(), over, None), WRONG);
+    assert_eq!(outlasts(Store::granted(), over, Some(1_800)), None);
+    assert_eq!(outlasts(Store::granted(), over + 1_800, Some(1_800)), WRONG);
+    // Where a rule freezes instead of cutting, the end comes later; where nothing may be let finish, at once.
+    let freezes = || Store::granted_by("ending = \"freeze\"\nfreeze_max = \"1h\"");
+    assert_eq!(outlasts(freezes(), over + 3_000, None), None);
+    assert_eq!(outlasts(freezes(), over + 3_600, None), WRONG);
+    assert_eq!(outlasts(Store::granted_by("hold_max = \"0\""), 7_200 + 120, None), WRONG);
+}
+
+#[test]
+fn more_time_counts_for_sessions_of_the_grant_that_it_was_given_to_alone() {
+    let over = u64::from(Rule::HOLD_MAX.0) + 7_200 + 120;
+    let (mut store, grant) = Store::granted();
+    let other = store.submit();
+    store.approve(other, LEAD);
+    let mut session = store.begin(grant);
+    extend(&mut store, other, 1_800);
+    store.machine.advance(over * 1_000_000_000);
+    session.data(1, Stream::Out, b"late");
+    store.end(session);
+    let report = check(&mut store);
+    assert!(report.failures().any(|finding| finding.words.contains("after its time was over")), "{report}");
 }
 
 /// A session whose seal has the account that `edit` leaves: what is told of it.

@@ -464,8 +464,12 @@ fn a_log_that_was_set_back_is_found_by_a_remembered_head() {
     };
     assert_eq!(against(store.dir(), &heads), []);
     assert_eq!(against(early.path(), &heads), [FindingKind::Missing, FindingKind::Missing]);
-    let forked: Vec<Remembered> = heads.into_iter().map(|head| Remembered { root: Digest([1; 32]), ..head }).collect();
-    assert_eq!(against(store.dir(), &forked), [FindingKind::Altered, FindingKind::Altered]);
+    let witness = By::Witness { witness: "w1".to_owned(), at: jiff::Timestamp::UNIX_EPOCH };
+    for by in [heads[0].by.clone(), By::Paper { at: None }, witness, By::Published, By::Journal { entry: 7 }] {
+        let other = |head: &Remembered| Remembered { root: Digest([1; 32]), by: by.clone(), ..head.clone() };
+        let forked: Vec<Remembered> = heads.iter().map(other).collect();
+        assert_eq!(against(store.dir(), &forked), [FindingKind::Altered, FindingKind::Altered], "{by:?}");
+    }
     // A record log from before, beside the journal of now: the journal misses the session.
     let mixed = store.copy();
     std::fs::remove_dir_all(mixed.path().join("records")).unwrap();
@@ -647,6 +651,25 @@ fn a_log_that_goes_on_beside_one_that_was_stopped_was_cut_off() {
         let report = check(store.dir(), None);
         assert_eq!(report.verdict(), Ends::NotWhole, "{report}");
         assert!(kinds(&report).contains(&FindingKind::CutOff), "{report}");
+    }
+}
+
+#[test]
+fn a_wall_clock_that_is_set_while_a_gate_runs_cuts_nothing_off_and_hides_no_cut() {
+    for seconds in [-7_200, 7_200] {
+        let (mut store, mut session) = Store::with_its_clock_set(seconds);
+        let early = store.copy();
+        let report = check(early.path(), Some(&store.keys));
+        assert_eq!(report.verdict(), Ends::Open, "{seconds}: {report}");
+        // The journal of then, beside recordings that go on by hours which the wall clock does not have.
+        store.machine.set_wall(-7_200);
+        session.goes_on(7_200);
+        let late = store.copy();
+        std::fs::remove_dir_all(late.path().join("journal")).unwrap();
+        support::copy_tree(&early.path().join("journal"), &late.path().join("journal"));
+        let report = check(late.path(), None);
+        assert!(kinds(&report).contains(&FindingKind::CutOff), "{seconds}: {report}");
+        store.end(session);
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::{Ended, Plant, run};
+use crate::{Ended, Plant, eventually, run};
 
 /// A command as somebody types it.
 pub fn holdpoint(plant: &Plant, who: &str, arguments: &[&str]) -> Ended {
@@ -30,6 +30,19 @@ pub fn log_in(plant: &Plant, who: &str) {
     let person = plant.person(who);
     run(&mut plant.as_person(who, &["login"]), format!("{}\n", person.code()).as_bytes()).ok();
     person.find_gate(plant.ssh_port());
+}
+
+/// `tess` does something, and it is over: the session.
+#[track_caller]
+pub fn worked(plant: &Plant, what: &str) -> String {
+    run(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), what]), b"").ok();
+    let mut session = String::new();
+    eventually("the session has ended", || {
+        let newest = json(plant, "lee", &["sessions", "--all"])["sessions"][0].clone();
+        session = text(&newest["session"]);
+        !newest["ended"].is_null()
+    });
+    session
 }
 
 /// The public line of a key that `init` made.

@@ -18,6 +18,7 @@ use policies::digest::Digest;
 use policies::events::Event;
 use policies::plant::Plant;
 use proxy::client::Unpacker;
+use proxy::commands::carried;
 use proxy::config::Config;
 use proxy::files::judge::{Asked, Verdict, judge};
 use proxy::files::{Inspect, Inspected, Next, UploadStep};
@@ -58,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "checkpoint", run: checkpoint },
     Target { name: "cip", run: cip },
     Target { name: "configuration", run: configuration },
+    Target { name: "directory", run: directory },
     Target { name: "enrolment-code", run: enrolment_code },
     Target { name: "event", run: event },
     Target { name: "fact", run: fact },
@@ -69,9 +71,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "pack-files", run: pack_files },
     Target { name: "paper", run: paper },
     Target { name: "plant-file", run: plant_file },
+    Target { name: "restore-paper", run: restore_paper },
     Target { name: "s7", run: s7 },
     Target { name: "scp", run: scp },
     Target { name: "screen", run: screen },
+    Target { name: "seen", run: seen },
     Target { name: "segment", run: segment },
     Target { name: "sftp", run: sftp },
     Target { name: "signature", run: signature },
@@ -219,6 +223,34 @@ fn paper(bytes: &[u8]) {
     match recordings::paper::parse(&text(bytes), &logs) {
         Ok(heads) => assert!(heads.iter().all(|head| logs.iter().any(|log| log.name() == head.origin))),
         Err(mistyped) => assert!(!mistyped.to_string().contains(char::is_control), "{mistyped}"),
+    }
+}
+
+/// `directory.jsonl` out of a backup.
+fn directory(bytes: &[u8]) {
+    match carried::directory(&text(bytes)) {
+        Ok(entries) => assert!(!entries.is_empty()),
+        Err(wrong) => assert!(!wrong.contains(char::is_control), "{wrong}"),
+    }
+}
+
+/// What two people sign where their keys are, whoever it came from.
+fn restore_paper(bytes: &[u8]) {
+    match carried::restore_paper(&text(bytes)) {
+        Ok((written, shown)) => {
+            let again = carried::restore_paper(&written).expect("what is written reads back");
+            assert_eq!(again, (written, shown.clone()));
+            assert!(!shown.iter().any(|line| line.contains(char::is_control)), "{shown:?}");
+        }
+        Err(wrong) => assert!(!wrong.contains(char::is_control), "{wrong}"),
+    }
+}
+
+/// What an auditor's `verify` remembers.
+fn seen(bytes: &[u8]) {
+    match carried::seen(&text(bytes)) {
+        Ok(written) => assert_eq!(carried::seen(&written).as_ref(), Ok(&written)),
+        Err(wrong) => assert!(!wrong.contains(char::is_control), "{wrong}"),
     }
 }
 

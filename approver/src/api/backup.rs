@@ -82,7 +82,7 @@ pub(super) async fn backup(
         (header::CACHE_CONTROL, "no-store".to_owned()),
         (header::HeaderName::from_static(HEADS), heads),
     ];
-    Ok((headers, streamed(contents, recipients, copying)).into_response())
+    Ok((headers, streamed(contents, recipients, copying, STALLED)).into_response())
 }
 
 /// The header that says how far the backup goes.
@@ -206,11 +206,16 @@ fn lines(directory: &Dumped) -> Vec<u8> {
     directory.iter().flat_map(|entry| super::sessions::line(&line(entry))).collect()
 }
 
-/// Made on a thread, as the connection takes it; nothing is erased until it is made.
-fn streamed(contents: Contents, recipients: Vec<age::x25519::Recipient>, copying: impl Send + 'static) -> Body {
+/// Made on a thread, as the connection takes it; nothing is erased until it is made, or nobody took a piece for `patience`.
+fn streamed(
+    contents: Contents,
+    recipients: Vec<age::x25519::Recipient>,
+    copying: impl Send + 'static,
+    patience: Duration,
+) -> Body {
     let (pieces, taken) = mpsc::channel(PIECES_WAITING);
     tokio::task::spawn_blocking(move || {
-        let to = Pieces { to: pieces.clone(), patience: STALLED, gathered: Vec::with_capacity(PIECE_BYTES) };
+        let to = Pieces { to: pieces.clone(), patience, gathered: Vec::with_capacity(PIECE_BYTES) };
         let encryptor = age::Encryptor::with_recipients(recipients.iter().map(|one| one as &dyn age::Recipient));
         let made = encryptor.map_err(io::Error::other).and_then(|encryptor| {
             let mut sealed = encryptor.wrap_output(to)?;
@@ -258,6 +263,9 @@ impl Write for Pieces {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::to_bytes;
+    use tokio::sync::oneshot;
+
     use super::*;
 
     #[tokio::test]
@@ -273,6 +281,37 @@ mod tests {
         let waits = tokio::task::spawn_blocking(move || third.flush());
         assert!(taken.recv().await.unwrap().is_ok());
         waits.await.unwrap().unwrap();
+    }
+
+    /// A backup of one file for one recipient; what is dropped when nothing has to be kept for it any more.
+    fn backed_up(content: Content, patience: Duration) -> (Body, oneshot::Receiver<()>) {
+        let heads = BackupHeads { v: V1, at: Timestamp::UNIX_EPOCH, journal: 1, records: 1 };
+        let contents = Contents { heads, members: vec![Member { name: "data/x".to_owned(), content }] };
+        let (copying, over) = oneshot::channel::<()>();
+        let recipient = age::x25519::Identity::generate().to_public();
+        (streamed(contents, vec![recipient], copying, patience), over)
+    }
+
+    #[tokio::test]
+    async fn half_a_backup_has_no_end() {
+        let whole = Content::Bytes(vec![7; 100]);
+        let (body, _) = backed_up(whole, STALLED);
+        to_bytes(body, usize::MAX).await.unwrap();
+        let lost = Content::Path(PathBuf::from("/nowhere/0000.blk"));
+        let (body, over) = backed_up(lost, STALLED);
+        to_bytes(body, usize::MAX).await.unwrap_err();
+        over.await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn whoever_stalls_keeps_nothing_from_being_erased_and_takes_no_half_for_a_whole() {
+        let chance = (0..4 << 20).scan(1_u32, |state, _: u32| {
+            *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            Some((*state >> 24) as u8)
+        });
+        let (body, over) = backed_up(Content::Bytes(chance.collect()), Duration::from_millis(50));
+        tokio::time::timeout(Duration::from_secs(60), over).await.expect("given back").unwrap_err();
+        to_bytes(body, usize::MAX).await.unwrap_err();
     }
 
     #[test]

@@ -16,6 +16,7 @@ use certs::proof::{Authenticated, Face, VerifiedKey};
 use certs::ssh_ca::LASTS_MAX;
 use certs::sshsig::{self, Namespace, SignatureKind, login_message};
 use certs::token::{self, REQUEST_SKEW, SignedRequest};
+use certs::totp::TotpSecret;
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use policies::decide::Command;
@@ -25,6 +26,7 @@ use policies::people::{Kind, Standing};
 use policies::refusals::Refusal;
 use policies::time::{Seconds, Window};
 use ssh_key::{Fingerprint, PublicKey};
+use zeroize::Zeroizing;
 
 use super::guard::Sent;
 use super::problem::{Problem, sign_in_refused};
@@ -202,7 +204,7 @@ pub(super) async fn enrol(State(api): State<Api>, Sent(asked): Sent<Enrol>) -> R
         let enrolled = api.people().enrol(&code, &key).await?;
         let second = (!kind.is_unattended()).then(|| SecondFactor {
             totp_secret: enrolled.totp.base32().to_string(),
-            totp_url: enrolled.totp.otpauth_url(api.desk().deployment().as_str(), &enrolled.name).to_string(),
+            totp_url: api.app_url(&enrolled.totp, &enrolled.name).to_string(),
             recovery_codes: enrolled.recovery.shown().map(|code| code.to_string()).collect(),
         });
         Ok(Json(EnrolledAnswer {
@@ -301,6 +303,11 @@ async fn try_to_prove(api: &Api, Source(source): Source, asked: &SignIn) -> Resu
 }
 
 impl Api {
+    /// What an authenticator app takes, for somebody of this installation.
+    pub(super) fn app_url(&self, secret: &TotpSecret, name: &str) -> Zeroizing<String> {
+        secret.otpauth_url(self.desk().deployment().as_str(), name)
+    }
+
     /// A nonce in hexadecimal, if we made it and it is not over.
     pub(super) fn our_nonce(&self, text: &str) -> Option<[u8; 32]> {
         let nonce: [u8; 32] = HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok()?;

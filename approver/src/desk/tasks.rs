@@ -149,17 +149,17 @@ impl Inner {
 
     /// Takes up cuts that another program on this machine wrote down, and those of this one that the disk took late.
     async fn look_for_cuts(&self) {
-        let mut seen = 0;
+        let mut seen = None;
         loop {
             let file = self.cuts.clone();
             let looked = tokio::task::spawn_blocking(move || {
-                let length = file.len()?;
-                std::io::Result::Ok((length, if length == seen { Vec::new() } else { file.read()? }))
+                let stamp = file.stamp()?;
+                std::io::Result::Ok((stamp, if stamp == seen { Vec::new() } else { file.read()? }))
             });
             match looked.await.map_err(std::io::Error::other).and_then(|looked| looked) {
-                Ok((length, kept)) => {
+                Ok((stamp, kept)) => {
                     self.take_kept_cuts(kept);
-                    seen = length;
+                    seen = stamp;
                 }
                 Err(error) => tracing::error!(%error, "the file of cuts cannot be read"),
             }

@@ -1,12 +1,13 @@
 //! The work itself: asking, approving, watching, cutting, people, the plant file, evidence.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use approver::api::Limits;
 use approver::api::types::{
     AskMade, Card, CardsView, CertifyTemplate, CutMade, CutsView, Done, EscortLine, Escorting, Invited, KeptText,
-    OwnRequest, OwnRequestsView, PeopleView, PersonView, PlantFile, PlantProposed, PlantTemplate, RequestMade,
+    OwnRequest, OwnRequestsView, Page, PeopleView, PersonView, PlantFile, PlantProposed, PlantTemplate, RequestMade,
     SecretNames, SessionView, SessionsView, Status, ToldAnswer, VendorsView, VerdictTemplate, WatchLine,
     reopening_digest,
 };
@@ -353,6 +354,15 @@ async fn long_lists_come_in_pages() {
         let none = house.get(&format!("{path}?before=nonsense"), &lead).await;
         assert_eq!((none.status, none.refusal().as_str()), (400, "malformed"), "{path}");
     }
+    // As clients take them who want all of it, such as whoever fetches every recording.
+    let path = "/api/v1/recordings?limit=2";
+    let mut all: SessionsView = house.get(path, &lead).await.json();
+    assert_eq!(all.sessions.len(), 2);
+    while let Some(older) = all.older(path) {
+        all.append(house.get(&older, &lead).await.json());
+    }
+    let different: BTreeSet<_> = all.sessions.iter().map(|one| one.session).collect();
+    assert_eq!((all.sessions.len(), different.len()), (3, 3));
 }
 
 #[tokio::test]

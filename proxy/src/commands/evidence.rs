@@ -13,7 +13,7 @@ use recordings::read::AuditorKeys;
 use recordings::verify::{Report, Verdict};
 use tempfile::TempDir;
 
-use super::fetch::unpack;
+use super::fetch::{unpack, until_whole};
 use super::gate::{ProfileArg, at_gate, wait_for};
 use super::showing::{Clock, Written, parse_end};
 use super::verify::{read_trust, with_progress};
@@ -168,25 +168,25 @@ fn gather_at_gate(args: &Args, profile: &ProfileArg, folder: &TempDir) -> Result
     at_gate(profile, async |client| {
         let of = args.of(&Clock::of(client))?;
         let _: Happened = client.post("/api/v1/packs", &Pack { of: of.clone() }).await?;
-        for _ in 0..PASSES_MAX {
-            // With the event that this pack is made. The logs first: of what happens meanwhile they then know nothing, and what
-            // they tell is there.
-            unpack(client.stream("/api/v1/journal/files").await?, &data).await?;
-            let wanted = pack::wanted(&data, &of)?;
-            if recordings_at_gate(client, &wanted, &data).await? {
-                let texts = texts_at_gate(client, &wanted).await?;
-                gathered = Some(Gathered { of: of.clone(), wanted, texts });
-                break;
-            }
-            std::fs::remove_dir_all(&data).and_then(|()| std::fs::create_dir(&data)).map_err(Failure::failed)?;
-        }
+        let (wanted, texts) = until_whole(async || pass(client, &of, &data).await).await?;
+        gathered = Some(Gathered { of, wanted, texts });
         Ok(())
     })?;
-    gathered.ok_or_else(|| Failure::failed("recordings are being erased all the while: try again later"))
+    Ok(gathered.expect("a pass gathered it"))
 }
 
-/// So often it begins again where recordings that go in are erased meanwhile.
-const PASSES_MAX: u32 = 5;
+/// With the event that this pack is made. The logs first: of what happens meanwhile they then know nothing, and what they tell
+/// is there. None where a recording that goes in was erased meanwhile.
+async fn pass(client: &mut Client, of: &PackOf, data: &Path) -> Result<Option<(Wanted, Texts)>, Failure> {
+    unpack(client.stream("/api/v1/journal/files").await?, data).await?;
+    let wanted = pack::wanted(data, of)?;
+    if recordings_at_gate(client, &wanted, data).await? {
+        let texts = texts_at_gate(client, &wanted).await?;
+        return Ok(Some((wanted, texts)));
+    }
+    std::fs::remove_dir_all(data).and_then(|()| std::fs::create_dir(data)).map_err(Failure::failed)?;
+    Ok(None)
+}
 
 /// Whether none was erased meanwhile.
 async fn recordings_at_gate(client: &mut Client, wanted: &Wanted, data: &Path) -> Result<bool, Failure> {

@@ -38,13 +38,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     at_gate(profile, async |client| {
         let mut fetching = Fetching::new(args)?;
-        let mut passes = 0;
-        while fetching.pass(client).await? == Pass::ErasedMeanwhile {
-            passes += 1;
-            if passes == PASSES_MAX {
-                return Err(Failure::failed("recordings are being erased all the while: try again later"));
-            }
-        }
+        until_whole(async || Ok((fetching.pass(client).await? == Pass::Whole).then_some(()))).await?;
         fetching.finish()?;
         let (fetched, files) = (fetching.recordings.len(), fetching.files);
         if args.json {
@@ -63,8 +57,19 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     })
 }
 
-/// So often it begins again where recordings are erased meanwhile; what is fetched by then is not fetched again.
+/// So often it begins again where recordings are erased meanwhile.
 const PASSES_MAX: u32 = 10;
+
+/// What a pass brings in which nothing was erased meanwhile that belongs to it.
+pub(super) async fn until_whole<T>(mut pass: impl AsyncFnMut() -> Result<Option<T>, Failure>) -> Result<T, Failure> {
+    for _ in 0..PASSES_MAX {
+        if let Some(whole) = pass().await? {
+            return Ok(whole);
+        }
+    }
+    Err(Failure::failed("recordings are being erased all the while: try again later"))
+}
+
 /// Of a session that ended so long ago nothing more is written. Clocks here and at the gate differ by less.
 const SETTLED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 

@@ -16,6 +16,8 @@ use recordings::rehearse::Rehearsal;
 use recordings::verify::{By, Remembered, Report};
 use serde::Deserialize;
 
+use super::showing::plain;
+
 /// The file, as it was read.
 pub(super) struct Memory {
     path: PathBuf,
@@ -86,9 +88,9 @@ impl Memory {
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => String::new(),
             Err(cause) => return Err(MemoryFault::Unreadable { path, cause: cause.to_string() }),
         };
-        match toml::from_str::<Text>(&text) {
+        match parse(&text) {
             Ok(known) => Ok(Self { path, known }),
-            Err(cause) => Err(MemoryFault::Unreadable { path, cause: cause.to_string() }),
+            Err(cause) => Err(MemoryFault::Unreadable { path, cause }),
         }
     }
 
@@ -143,6 +145,21 @@ impl Memory {
         }
         write(&self.path, &text_of(&Text { version: V1, seen, used }))
     }
+}
+
+/// Why it is none is fit for a terminal.
+fn parse(text: &str) -> Result<Text, String> {
+    toml::from_str(text).map_err(|wrong| {
+        let line = wrong
+            .span()
+            .map_or(0, |span| text.as_bytes()[..span.start.min(text.len())].split(|byte| *byte == b'\n').count());
+        plain(&format!("line {line}: {}", wrong.message()))
+    })
+}
+
+/// Such a file, as it would be written.
+pub(super) fn read_again(text: &str) -> Result<String, String> {
+    parse(text).map(|known| text_of(&known))
 }
 
 fn text_of(Text { version: V1, seen, used }: &Text) -> String {

@@ -5,6 +5,7 @@ mod approve;
 mod backup;
 mod capture;
 mod card;
+pub mod carried;
 mod certify;
 mod check;
 mod checkpoint;

@@ -12,6 +12,7 @@ use policies::version::V1;
 use serde::Deserialize;
 
 use super::gate::wait_for_value;
+use super::showing::plain;
 use super::{Done, Failure};
 use crate::app::stores::{Identity, directory_dir, draft_directory, is_in_use};
 use crate::config::Config;
@@ -73,12 +74,17 @@ pub(super) async fn make(data: &Path, from: &Path) -> Result<usize, Failure> {
 
 /// What a backup holds of the directory.
 pub(super) fn read(from: &Path) -> Result<Dumped, Failure> {
-    let wrong = |cause: &dyn std::fmt::Display| Failure::usage(format_args!("{}: {cause}", from.display()));
-    let text = fs::read_to_string(from).map_err(|cause| wrong(&cause))?;
-    let entry = |line: &str| {
+    let text = fs::read_to_string(from).map_err(|cause| cause.to_string());
+    text.and_then(|text| parse(&text)).map_err(|cause| Failure::usage(format_args!("{}: {cause}", from.display())))
+}
+
+/// Why it is none is fit for a terminal.
+pub(super) fn parse(text: &str) -> Result<Dumped, String> {
+    let entry = |(line, number): (&str, usize)| {
+        let wrong = |cause: &dyn std::fmt::Display| plain(&format!("line {number}: {cause}"));
         let Line { v: V1, key, value } = serde_json::from_str(line).map_err(|cause| wrong(&cause))?;
         Ok((key.into_bytes(), BASE64.decode(value.as_bytes()).map_err(|cause| wrong(&cause))?))
     };
-    let entries: Dumped = text.lines().map(entry).collect::<Result<_, Failure>>()?;
-    if entries.is_empty() { Err(wrong(&"there is nothing in it")) } else { Ok(entries) }
+    let entries: Dumped = text.lines().zip(1..).map(entry).collect::<Result<_, String>>()?;
+    if entries.is_empty() { Err("there is nothing in it".to_owned()) } else { Ok(entries) }
 }

@@ -26,11 +26,12 @@ use recordings::paper;
 use recordings::read::RESTORING;
 use recordings::restoring::Resting;
 use recordings::tlog::checkpoint::Checkpoint;
+use recordings::verify::By;
 use serde::{Deserialize, Serialize};
 
 use super::gate::{ProfileArg, ask_passphrase, confirm, wait_for, wait_for_value};
 use super::memory::Memory;
-use super::showing::{labelled, plain};
+use super::showing::{labelled, labelled_lines, plain};
 use super::{Done, Failure, rebuild};
 use crate::app::asking;
 use crate::app::looking_back::{contradicted, contradicted_by_records, remembered_by};
@@ -133,19 +134,22 @@ impl What {
         }
     }
 
-    fn show(&self) {
+    fn shown(&self) -> Vec<String> {
         let Self { deployment, journal, journal_lost, node, records, records_lost, expires, .. } = self;
-        say!("{deployment}, node {node}: a restore");
-        labelled("journal", &stays(*journal, *journal_lost));
-        labelled("recordings", &stays(*records, *records_lost));
-        labelled("until", &format!("{expires:.0}, then what is signed is void"));
-        labelled("compare", &format!("{}  (for both who sign)", words::of(&Digest::of("restore-paper", self))));
+        let compare = format!("{}  (for both who sign)", words::of(&Digest::of("restore-paper", self)));
+        let lines = [
+            labelled_lines("journal", &stays(*journal, *journal_lost)),
+            labelled_lines("recordings", &stays(*records, *records_lost)),
+            labelled_lines("until", &format!("{expires:.0}, then what is signed is void")),
+            labelled_lines("compare", &compare),
+        ];
+        std::iter::once(format!("{deployment}, node {node}: a restore")).chain(lines.into_iter().flatten()).collect()
     }
 }
 
 fn stays(kept: SeenHead, Lost { from, until }: Lost) -> String {
     let stay = if kept.size == 1 { "1 entry stays".to_owned() } else { format!("{} entries stay", kept.size) };
-    let lost = match until.checked_sub(from + 1) {
+    let lost = match until.checked_sub(from.saturating_add(1)) {
         None => "nobody that was asked remembers more; whatever came after is lost".to_owned(),
         Some(0) => format!("entry {from} is lost"),
         Some(more) => format!("entries {from} to {} are lost, and whatever came after", from + more),
@@ -157,16 +161,24 @@ fn stays(kept: SeenHead, Lost { from, until }: Lost) -> String {
 
 impl Paper {
     fn read(path: &Path) -> Result<Self, Failure> {
-        let wrong = |cause: &dyn std::fmt::Display| Failure::usage(format_args!("{}: {cause}", path.display()));
-        let text = fs::read_to_string(path).map_err(|cause| wrong(&cause))?;
-        serde_json::from_str(&text).map_err(|cause| wrong(&cause))
+        let text = fs::read_to_string(path).map_err(|cause| cause.to_string());
+        text.and_then(|text| Self::parse(&text))
+            .map_err(|cause| Failure::usage(format_args!("{}: {cause}", path.display())))
+    }
+
+    /// It came from another machine: why it is none is fit for a terminal.
+    fn parse(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|cause| plain(&cause.to_string()))
+    }
+
+    fn text(&self) -> Result<String, serde_json::Error> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 
     /// Whole under its name or not at all.
     fn write(&self, path: &Path) -> Done {
         let cannot = |cause: std::io::Error| Failure::failed(format_args!("{}: {cause}", path.display()));
-        let mut text = serde_json::to_string_pretty(self).map_err(Failure::failed)?;
-        text.push('\n');
+        let text = self.text().map_err(Failure::failed)?;
         let draft = path.with_added_extension("part");
         let write = || -> std::io::Result<()> {
             let mut file = fs::File::create(&draft)?;
@@ -177,15 +189,27 @@ impl Paper {
         write().map_err(cannot)
     }
 
+    fn shown(&self) -> Vec<String> {
+        let told = self.told.iter().flat_map(|line| labelled_lines("", &plain(line)));
+        self.what.shown().into_iter().chain(told).collect()
+    }
+
     fn show(&self) {
-        self.what.show();
-        self.told.iter().for_each(|line| labelled("", &plain(line)));
+        self.shown().iter().for_each(|line| say!("{line}"));
     }
 
     fn who(&self, person: PersonId) -> String {
         let known = self.people.iter().find(|known| known.person == person);
         known.map_or_else(|| person.to_string(), |known| format!("{} ({})", plain(&known.name), plain(&known.role)))
     }
+}
+
+/// Such a file, as it would be written, and all that is shown of it before somebody signs.
+pub(super) fn read_again(text: &str) -> Result<(String, Vec<String>), String> {
+    let paper = Paper::parse(text)?;
+    let people = paper.people.iter().map(|one| paper.who(one.person));
+    let shown = paper.shown().into_iter().chain(people).collect();
+    Ok((paper.text().map_err(|cause| cause.to_string())?, shown))
 }
 
 pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
@@ -361,8 +385,12 @@ fn kept_elsewhere(args: &Args, key: &LogKey, identity: &Identity, verifier: &Ver
         heads.extend(Memory::read(path.clone()).map_err(Failure::usage)?.of(&trust));
     }
     let ours = heads.into_iter().filter(|head| head.origin == verifier.name());
+    let by = |by: &By| match by {
+        By::Paper { .. } => "the sheet of paper",
+        _ => "the auditor's last check",
+    };
     Ok(ours
-        .map(|head| Known { size: head.size, root: Some(head.root.0), parted: false, by: head.by.to_string() })
+        .map(|head| Known { size: head.size, root: Some(head.root.0), parted: false, by: by(&head.by).to_owned() })
         .collect())
 }
 
@@ -535,4 +563,59 @@ fn decide_here(args: &Args, gate: &Gate, paper: &Paper) -> Done {
         directory.go_on(last_step_taken(now), head.size).await.map_err(Failure::failed)
     })?;
     keep_decided(gate.data(), &decided).map_err(Failure::failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use certs::keys::Seal;
+    use recordings::disk::{RealDisk, RealMachine};
+    use recordings::log::{Log, LogOptions, Purpose};
+
+    use super::*;
+
+    /// A log of ten entries, and the heads that it had.
+    fn ten_entries(folder: &Path) -> (Resting, Vec<Checkpoint>) {
+        let key = KeyStore::create(&folder.join("keys"), &Seal::File).expect("keys").log_key();
+        let (dir, name) = (folder.join("journal"), "mill-3/journal");
+        let options = || LogOptions {
+            segment_bytes: 1 << 16,
+            spares: 0,
+            ..LogOptions::new(Purpose::Journal, name, "gate-1".parse().expect("a name"))
+        };
+        let (disk, machine) = (Arc::new(RealDisk), Arc::new(RealMachine));
+        let (log, _) = Log::open(disk.clone(), machine, &dir, options(), Arc::new(key.clone())).expect("a new log");
+        let append = |entry: u8| {
+            let appended = log.append(log.head(), vec![vec![entry; 10]], Timestamp::UNIX_EPOCH);
+            let head = wait_for_value(async { appended.await.map_err(Failure::failed) }).expect("room");
+            Checkpoint { origin: name.to_owned(), size: head.size, root: head.root }
+        };
+        let heads = (0..10).map(append).collect();
+        drop(log);
+        (Resting::take(disk, &dir, &options(), &key).expect("whole"), heads)
+    }
+
+    #[test]
+    fn lost_is_from_where_all_agree_to_where_anybody_remembers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (log, heads) = ten_entries(folder.path());
+        let had = |size: usize| Known::of(&heads[size - 1], "them");
+        let other = |size| Known { size, root: Some([1; 32]), parted: false, by: "the witness".to_owned() };
+        let unknown = |size, parted| Known { size, root: None, parted, by: "the witness".to_owned() };
+        let lost = |known: &[Known]| {
+            let (Lost { from, until }, because) = lost(&log, known).expect("it can be read");
+            assert!(because.is_none_or(|because| because.contains(" entries, by ")));
+            (from, until)
+        };
+        assert_eq!(lost(&[]), (10, 10));
+        assert_eq!(lost(&[had(10), had(4)]), (10, 10));
+        assert_eq!(lost(&[had(10), unknown(14, false)]), (10, 14));
+        assert_eq!(lost(&[had(10), other(14)]), (10, 14), "what is longer may go on from here");
+        // Two logs grew out of one: what stays is another one from there on.
+        assert_eq!(lost(&[had(4), other(7)]), (4, 7));
+        assert_eq!(lost(&[had(4), had(6), other(10), other(12)]), (6, 12));
+        assert_eq!(lost(&[had(4), unknown(7, true)]), (4, 7));
+        assert_eq!(lost(&[other(7)]), (0, 7), "nobody says where they parted");
+    }
 }

@@ -159,7 +159,8 @@ pub(super) fn labelled(label: &str, value: &str) {
     }
 }
 
-fn labelled_lines(label: &str, value: &str) -> Vec<String> {
+/// The same, to be said later.
+pub(super) fn labelled_lines(label: &str, value: &str) -> Vec<String> {
     let lines = wrapped(value, COLUMNS - LABEL);
     let labels = [label].into_iter().chain(std::iter::repeat(""));
     lines.iter().zip(labels).map(|(line, label)| format!("{label:<LABEL$}{line}").trim_end().to_owned()).collect()

@@ -296,12 +296,7 @@ async fn whatever_an_administrator_does_is_told_to_machines_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watching_is_told_to_machines_line_by_line() {
-    let house = House::new().await;
-    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
-    let tess = vendor(&house, &ada).await;
-    granted(&tess, &lee).await;
-    let mut ssh = Ssh::begin(&house, &tess);
-    ssh.ready().await;
+    let AtWork { lee, ssh, house: _house, .. } = AtWork::begin().await;
     let session = first_session(&lee).await;
     let mut watching = lee.command(&["watch", &session, "--json"]).spawn().unwrap();
     let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
@@ -324,6 +319,27 @@ async fn watching_is_told_to_machines_line_by_line() {
     assert_eq!(tokio::time::timeout(HANG, watching.wait()).await.expect("it hangs").unwrap().code(), Some(0));
     lee.run(&["watch", &session, "--json"]).await.failed(1, "");
     ssh.end().await;
+}
+
+/// Somebody at work at the panel, and those who may do something about it.
+struct AtWork {
+    house: House,
+    ada: Somebody,
+    lee: Somebody,
+    tess: Somebody,
+    ssh: Ssh,
+}
+
+impl AtWork {
+    async fn begin() -> Self {
+        let house = House::new().await;
+        let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
+        let tess = vendor(&house, &ada).await;
+        granted(&tess, &lee).await;
+        let mut ssh = Ssh::begin(&house, &tess);
+        ssh.ready().await;
+        Self { house, ada, lee, tess, ssh }
+    }
 }
 
 /// A grant of shell at the panel for an hour.
@@ -368,12 +384,7 @@ async fn a_cut_of_a_vendor_a_zone_or_the_plant_ends_what_is_within_and_keeps_it_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_vendor_that_is_disabled_is_out_in_one_act() {
-    let house = House::new().await;
-    let (ada, lee) = (house.founder("ada").await, house.founder("lee").await);
-    let tess = vendor(&house, &ada).await;
-    granted(&tess, &lee).await;
-    let mut ssh = Ssh::begin(&house, &tess);
-    ssh.ready().await;
+    let AtWork { house, ada, lee, tess, ssh } = AtWork::begin().await;
     lee.run(&["disable", "--vendor", "acme"]).await.failed(1, "only administrators may do this");
     ada.run(&["disable", "tess", "--vendor", "acme"]).await.failed(2, "cannot be used with");
     let said = ada.run(&["disable", "--vendor", "acme"]).await.done().out;

@@ -78,6 +78,11 @@ impl<'a> Journal<'a> {
         self.roots.len() as u64 - 1
     }
 
+    /// How many entries it knows of the recordings of this name.
+    pub(super) fn vouched_up_to(&self, origin: &str) -> Option<u64> {
+        self.vouched.iter().filter(|head| head.origin == origin).map(|head| head.size).max()
+    }
+
     /// Whether a session runs, as far as the journal goes.
     pub(super) fn has_open(&self, session: SessionId) -> bool {
         !self.lost && self.state.sessions.get(&session).is_some_and(|facts| facts.ended.is_none())

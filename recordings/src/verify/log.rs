@@ -114,6 +114,12 @@ impl<'a> Place<'a> {
         Self { file, from: frame.offset, until: Some(frame.end()), header: Some(frame.header) }
     }
 
+    /// As of an entry in a bundle.
+    #[cfg(test)]
+    pub(super) const fn of_entry(file: &'a Path) -> Self {
+        Self { file, from: 0, until: None, header: None }
+    }
+
     fn wrong(&self, kind: FindingKind, words: impl Into<String>) -> Finding {
         let finding = Finding::new(kind, words).at(self.file, self.from);
         match self.until {
@@ -173,6 +179,8 @@ pub(super) struct OpenEnd {
     pub(super) offset: u64,
     /// Its last signed head, by the wall clock.
     pub(super) signed: Timestamp,
+    /// And by the one that counts from the machine's boot.
+    pub(super) nanos: u64,
     /// How long after that the next one was due.
     pub(super) due_seconds: u16,
 }
@@ -899,6 +907,7 @@ impl<'a> Walk<'a> {
                 file: self.last_file.clone(),
                 offset: self.position.offset,
                 signed: signed.wall,
+                nanos: signed.nanos,
                 due_seconds,
             }),
         }

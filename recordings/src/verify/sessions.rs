@@ -46,9 +46,11 @@ pub(super) struct Sessions<'a> {
     accused: BTreeSet<SessionId>,
     /// Whether an opening may be among what was lost.
     pub(super) lost: bool,
-    /// What of them is kept, as the journal decided and as leaves say.
     /// Whether the gate runs at this place; none where that is not known.
     runs: Option<bool>,
+    /// The entry by which it was started last.
+    pub(super) started: Option<u64>,
+    /// What of them is kept, as the journal decided and as leaves say.
     pub(super) keeping: Keepings,
 }
 
@@ -161,6 +163,7 @@ impl<'a> Sessions<'a> {
             accused: BTreeSet::new(),
             lost: false,
             runs: None,
+            started: None,
             keeping,
         }
     }
@@ -515,6 +518,7 @@ impl Reader for Sessions<'_> {
                     context.find(at.wrong(FindingKind::Altered, words));
                 }
                 self.runs = Some(starts);
+                self.started = if starts { Some(entry.index) } else { self.started };
             }
             Leaf::Anchor(_) | Leaf::Retired(_) if number == NODE => {}
             Leaf::Opened(opened) if number != NODE && (number == entry.index || at.tree.is_none()) => {
@@ -811,6 +815,8 @@ fn is_balanced(row: &SealedAccount) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::log::Place;
+    use super::super::{Progress, Report};
     use super::*;
     use crate::leaf::{Account, Position};
 
@@ -859,5 +865,31 @@ mod tests {
         };
         assert_eq!(without_key(7), Vec::<String>::new());
         assert_eq!(without_key(6), ["the seal counts other bytes than the blocks are said to hold"]);
+
+        // And it is told of the session as soon as its last block has a leaf.
+        let told = |covered: u64| {
+            let mut sessions = Sessions::new(Path::new("records"), Path::new("records"), None, Keepings::default());
+            let mut track = Track::new(ulid(1), 0);
+            track.sums = Some(DataBytes { inward: 6, outward: 0 });
+            (track.seal, track.sealed, track.sequence) = (Some(seal.clone()), true, 2);
+            track.kept.until = covered;
+            sessions.open.insert(3, track);
+            let mut report = Report::default();
+            let mut context = Context {
+                report: &mut report,
+                progress: &mut |_| {},
+                progressed: Progress { read_bytes: 0, total_bytes: 0 },
+                part: None,
+            };
+            let place = Place::of_entry(Path::new("records/tile/entries/000"));
+            let position = Position { segment: 0, offset: 0, link: [0; 32] };
+            let (known, tree, origin, verifier) = (Before::Entries, None, "mill-3/records/gate-1", None);
+            sessions.finish_covered(&At { place: &place, position, known, tree, origin, verifier }, &mut context);
+            let accused = sessions.accused.contains(&ulid(1));
+            let words: Vec<String> = report.findings.iter().map(|finding| finding.words.clone()).collect();
+            (accused, words)
+        };
+        assert_eq!(told(1), (false, Vec::new()));
+        assert_eq!(told(2), (true, vec!["the seal counts other bytes than the blocks are said to hold".to_owned()]));
     }
 }

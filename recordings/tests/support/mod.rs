@@ -76,7 +76,7 @@ id = "maintenance"
 vendors = ["acme"]
 roles = ["maintenance"]
 zones = ["packaging"]
-actions = ["shell", "file-get", "file-put", "observe"]
+actions = ["shell", "file-get", "file-put", "observe", "tunnel"]
 from = ["192.0.2.0/24"]
 duration_max = "4h"
 connections = 100
@@ -175,7 +175,12 @@ impl Store {
 
     /// The same, with a second operator, a technician, and a grant.
     pub fn granted() -> (Self, RequestId) {
-        let mut store = Self::joined(PLANT);
+        Self::granted_by("")
+    }
+
+    /// The same under a rule that says more.
+    pub fn granted_by(more: &str) -> (Self, RequestId) {
+        let mut store = Self::joined(&PLANT.replace("approvals =", &format!("{more}\napprovals =")));
         let request = store.submit();
         store.approve(request, LEAD);
         (store, request)
@@ -328,6 +333,22 @@ impl Store {
         let journal = self.journal.as_ref().unwrap();
         block_on(journal.append(journal.head(), vec![event.encode()], now)).unwrap();
         self.state.apply(&event, now);
+    }
+
+    /// A gate that runs, with a session, whose wall clock was set by so many seconds since its journal was signed.
+    pub fn with_its_clock_set(by_seconds: i64) -> (Self, Session) {
+        let (mut store, grant) = Self::granted();
+        let mut session = store.begin(grant);
+        store.vouch();
+        store.machine.set_wall(by_seconds);
+        session.goes_on(2);
+        (store, session)
+    }
+
+    /// Lets the journal vouch for the recordings, as a gate does at its start.
+    pub fn vouch(&mut self) {
+        let checkpoint = self.records.as_ref().unwrap().checkpoint().unwrap().to_string();
+        self.smuggle(policies::events::Event::Checkpointed { node: label("node-1"), checkpoint });
     }
 
     fn id(&mut self) -> Ulid {
@@ -581,6 +602,13 @@ impl Session {
         block_on(line.durable(position)).unwrap();
         self.counts.push((stream, channel, bytes.len() as u64));
         self
+    }
+
+    /// Time passes, and then the log has signed that it is so late.
+    pub fn goes_on(&mut self, seconds: u64) {
+        self.machine.advance(seconds * 1_000_000_000);
+        // The second waits for what the first made due.
+        (0..2).for_each(|_| _ = self.data(1, Stream::Out, b"working"));
     }
 
     /// Gives the recording how these channels' screens stand.

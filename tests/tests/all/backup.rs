@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 use tests::process::start_on_a_terminal;
-use tests::{Options, Plant, eventually, holdpoint, json, log_in, recipient, run, start, text};
+use tests::{Options, Plant, eventually, holdpoint, log_in, recipient, run, start, worked};
 
 /// With the stock tools, into a new folder.
 #[track_caller]
@@ -85,14 +85,7 @@ fn nothing_is_erased_from_under_a_backup() {
         log_in(&plant, who);
     }
     // Far more than waits in sockets and pipes.
-    let at = plant.tess().at("hmi-2");
-    run(&mut plant.tess().ssh(&[&at, "head -c 64M /dev/urandom"]), b"").ok();
-    let mut session = String::new();
-    eventually("the session has ended", || {
-        let newest = json(&plant, "lee", &["sessions", "--all"])["sessions"][0].clone();
-        session = text(&newest["session"]);
-        !newest["ended"].is_null()
-    });
+    let session = worked(&plant, "head -c 64M /dev/urandom");
     eventually("it may be erased", || holdpoint(&plant, "ada", &["erase", &session, "--yes"]).status.success());
     let (to, backup) = (recipient(&plant), plant.person("ada").path("backup.age"));
     let file = backup.display().to_string();
@@ -117,4 +110,17 @@ fn nothing_is_erased_from_under_a_backup() {
     let mut verify = plant.holdpoint(&["verify", "data", "--trust", "trust.toml", "--no-memory"]);
     let verified = run(verify.current_dir(&unpacked), b"");
     assert_eq!(verified.code(), 4, "{}", verified.text());
+
+    // A gate that goes away in the middle leaves nothing that could be taken for a backup.
+    worked(&plant, "head -c 32M /dev/urandom");
+    let half = plant.person("ada").path("half.age");
+    let file = half.display().to_string();
+    let backing_up = start(&mut plant.as_person("ada", &["backup", "-o", &file, "--to", &to]));
+    let part = half.with_added_extension("part");
+    eventually("it has begun", || fs::metadata(&part).is_ok_and(|part| part.len() > 0));
+    backing_up.signal(Signal::STOP);
+    plant.kill();
+    backing_up.signal(Signal::CONT);
+    backing_up.ends().refused(3, "");
+    assert!(!half.exists() && !part.exists());
 }

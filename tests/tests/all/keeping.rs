@@ -14,7 +14,7 @@ use policies::people::{Kind, SshKey};
 use policies::requests::{EraseStatement, Signed};
 use recordings::keeping::{Decided, Erased, Files};
 use tests::witness::published;
-use tests::{Options, Person, Plant, Seized, eventually, holdpoint, json, log_in, run};
+use tests::{Options, Person, Plant, Seized, eventually, holdpoint, json, log_in, run, worked};
 
 /// With two auditors, and under this rule.
 fn plant(rule: &str) -> Plant {
@@ -27,19 +27,6 @@ fn plant(rule: &str) -> Plant {
         log_in(&plant, who);
     }
     plant
-}
-
-/// `tess` does something, and it is over: the session.
-#[track_caller]
-fn worked(plant: &Plant, what: &str) -> String {
-    run(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), what]), b"").ok();
-    let mut session = String::new();
-    eventually("the session has ended", || {
-        let newest = json(plant, "lee", &["sessions", "--all"])["sessions"][0].clone();
-        session = newest["session"].as_str().expect("an id").to_owned();
-        !newest["ended"].is_null()
-    });
-    session
 }
 
 fn folder(plant: &Plant, session: &str) -> PathBuf {

@@ -6,20 +6,7 @@ use std::path::Path;
 
 use policies::people::Kind;
 use tests::evidence::Evidence;
-use tests::{Options, Plant, eventually, holdpoint, json, log_in, run};
-
-/// `tess` does something, and it is over: the session.
-#[track_caller]
-fn worked(plant: &Plant, what: &str) -> String {
-    run(&mut plant.tess().ssh(&[&plant.tess().at("hmi-2"), what]), b"").ok();
-    let mut session = String::new();
-    eventually("the session has ended", || {
-        let newest = json(plant, "lee", &["sessions", "--all"])["sessions"][0].clone();
-        session = newest["session"].as_str().expect("an id").to_owned();
-        !newest["ended"].is_null()
-    });
-    session
-}
+use tests::{Options, Plant, holdpoint, json, log_in, run, worked};
 
 /// The public half of a key file.
 fn recipient(key: &Path) -> String {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use certs::sshsig::{self, Namespace};
+use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
 use policies::actions::Action;
 use policies::digest::Digest;
@@ -16,6 +17,7 @@ use policies::ids::{PersonId, RestoreId};
 use policies::people::SshKey;
 use policies::requests::{Lost, RestoreStatement, SeenHead, Signed};
 use policies::time::Seconds;
+use recordings::paper::PaperHead;
 use recordings::tlog::checkpoint::Checkpoint;
 use serde_json::Value;
 use tests::connecting::on_the_port_of_its_origin;
@@ -123,6 +125,22 @@ fn a_lost_gate_goes_on_from_its_backup_when_two_have_signed_what_is_lost() {
     assert!(planned.contains("are lost, and whatever came after") && planned.contains("the witness w1"), "{planned}");
     assert!(planned.contains("1 requests and grants that are open here end"), "{planned}");
     run(&mut restore(&plant, &["-o", &file]), b"").refused(2, "there already");
+    // What an auditor and a sheet of paper remember is lost as well.
+    let sheet = plant.installation().with_file_name("sheet.txt");
+    let head = PaperHead { origin: "mill-3/journal".to_owned(), size: 999, root: Digest([1; 32]) };
+    fs::write(&sheet, recordings::paper::sheet(&[head], Timestamp::now())).unwrap();
+    for (number, (option, from, last, by)) in [
+        ("--memory", memory[1], had - 1, "the auditor's last check"),
+        ("--paper", sheet.to_str().unwrap(), 998, "the sheet of paper"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let other = format!("{file}.{number}");
+        let planned = run(&mut restore(&plant, &["-o", &other, option, from]), b"").ok().out();
+        let told = planned.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains(&format!(" to {last} are lost, and")) && told.contains(&format!("by {by}")), "{planned}");
+    }
     run(&mut restore(&plant, &["--with", &file, "--yes"]), b"").says_no("nobody signed");
     sign(&plant, "tess").says_no("none of those who may sign");
     sign(&plant, "ada").ok();
@@ -509,15 +527,30 @@ fn a_restore_that_is_killed_anywhere_left_what_was_or_is_finished() {
         sign(&plant, who).ok();
     }
     let carry_out = || restore(&plant, &["--with", file, "--yes"]);
-    let (mut left, mut finished) = (0, 0);
+    // Signed over what lies here and nothing else.
+    for (log, words) in
+        [("records", "the recordings here are not those that were signed"), ("journal", "does not count here")]
+    {
+        goes_on(&plant, log);
+        run(&mut carry_out(), b"").says_no(words);
+        put_back(&before, &plant.data());
+    }
+    let (mut left, mut finished, mut decided) = (0, 0, None);
     for call in (1..).step_by(tests::long_or(1, 3)) {
         put_back(&before, &plant.data());
         let ended = run(&mut killed_at(call, &carry_out()), b"");
         let is_done = ended.status.success();
         if !is_done {
-            match plant.data().join("RESTORING").exists() {
-                true => finished += 1,
-                false => left += 1,
+            match fs::read_to_string(plant.data().join("RESTORING")) {
+                Ok(text) => {
+                    finished += 1;
+                    decided.get_or_insert(text);
+                }
+                Err(_) => {
+                    left += 1;
+                    // All is as it was, or all is done: nothing half.
+                    plant.evidence().verify().refused(4, "");
+                }
             }
             let again = run(&mut carry_out(), b"");
             // The last call alone may have been all that was missing.
@@ -530,6 +563,30 @@ fn a_restore_that_is_killed_anywhere_left_what_was_or_is_finished() {
         }
     }
     assert!(left > 0 && finished > 0, "{left} {finished}");
+    // What was decided is carried out on what it was decided on, and on nothing that is put in its place.
+    let decided = decided.unwrap();
+    let told: Value = serde_json::from_str(&decided).unwrap();
+    for log in ["journal", "records"] {
+        put_back(&before, &plant.data());
+        let root = text(&told["administrator"]["statement"][log]["root"]);
+        fs::write(plant.data().join("RESTORING"), decided.replace(&root, &"11".repeat(32))).unwrap();
+        run(&mut carry_out(), b"").refused(3, "is not as it was when it was decided");
+        run(&mut plant.serve_command(), b"").refused(3, "is not as it was when it was decided");
+        let kept = fs::read_to_string(plant.data().join(log).join("FORMAT")).unwrap();
+        assert_eq!(kept, fs::read_to_string(before.join(log).join("FORMAT")).unwrap());
+    }
+}
+
+/// The gate's logs go on by an entry, after what was signed.
+fn goes_on(plant: &Plant, log: &str) {
+    let out = Event::Disabled { person: plant.person("kim").id, by: plant.person("ada").id };
+    let at = Timestamp::now();
+    Seized::of(plant, plant.data()).open(log, |opened| {
+        // A run of recordings is an entry by itself.
+        if log == "journal" {
+            block_on(opened.append(opened.head(), vec![out.encode()], at)).unwrap();
+        }
+    });
 }
 
 #[test]

@@ -441,6 +441,11 @@ fn whatever_is_done_to_the_evidence_both_verifiers_find() {
 /// A store that the real writer made, as an auditor has it.
 fn taken_from(mut store: Store) -> Taken {
     store.close();
+    as_it_lies(&store)
+}
+
+/// The same of one that is open.
+fn as_it_lies(store: &Store) -> Taken {
     let folder = TempDir::new().unwrap();
     for name in ["journal", "records"] {
         copy(&store.dir().join(name), &folder.path().join("data").join(name));
@@ -840,6 +845,26 @@ fn guests_and_emergencies_as_they_should_be_are_whole() {
     store.act(Decide::Invite { person, kind, groups: Vec::new(), link: link(77), expires, by });
     for opinion in taken_from(store).judged(&mut second, "as it should be") {
         assert_eq!(opinion.code, 0, "{}", opinion.said);
+    }
+}
+
+#[test]
+fn a_wall_clock_that_was_set_is_judged_alike() {
+    let Some(mut second) = SecondOpinion::start() else { return };
+    for seconds in [-7_200, 7_200] {
+        let (store, mut session) = Store::with_its_clock_set(seconds);
+        let early = as_it_lies(&store);
+        for opinion in early.judged(&mut second, "its clock was set") {
+            assert_eq!(opinion.code, 4, "{}", opinion.said);
+        }
+        store.machine.set_wall(-7_200);
+        session.goes_on(7_200);
+        let late = as_it_lies(&store);
+        fs::remove_dir_all(late.path("data/journal")).unwrap();
+        copy(&early.path("data/journal"), &late.path("data/journal"));
+        for opinion in late.judged(&mut second, "its journal is of two hours before") {
+            assert_eq!(opinion.code, 1, "{}", opinion.said);
+        }
     }
 }
 

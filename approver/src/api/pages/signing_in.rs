@@ -217,7 +217,7 @@ struct App {
 }
 
 fn app(pages: &Pages, secret: &TotpSecret, name: &str) -> App {
-    let url = secret.otpauth_url(pages.api.desk().deployment().as_str(), name);
+    let url = pages.api.app_url(secret, name);
     App { picture: picture::of(&url), secret: secret.base32() }
 }
 
