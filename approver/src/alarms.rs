@@ -2,7 +2,7 @@
 //! is, each second; what changed is told in the feed, and people are told of what nothing else tells them. Nobody can mute
 //! one: it goes when its cause does. Who is there says that they saw it, and its sound stops.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use policies::ids::{PersonId, RequestId};
-use policies::state::RequestStanding;
+use policies::state::{LookBack, RequestStanding, State};
 use recordings::log::{Log, RoomState};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -78,6 +78,8 @@ kinds! {
     Emergency "emergency" false,
     /// A guest's visit waits for somebody to look back at it.
     Guest "guest" false,
+    /// Whoever looked back at an emergency grant or a visit objects.
+    Objection "objection" false,
     /// A cut stands.
     Cut "cut" false,
     /// A request waits although everybody was told.
@@ -188,6 +190,13 @@ impl Alarms {
         counts
     }
 
+    /// What those of a kind are of that nobody saw yet.
+    fn unseen(&self, kind: Kind) -> BTreeSet<String> {
+        let held = self.lock();
+        let unseen = held.raised.iter().filter(|(about, raised)| about.kind == kind && raised.seen.is_none());
+        unseen.filter_map(|(about, _)| about.of.clone()).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Held> {
         // No change under this lock can stop halfway.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -220,6 +229,8 @@ pub struct Lookout {
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// An alarm about something that happened, and does not last, stands for so long, so that somebody sees it.
 const SEEN_FOR: Duration = Duration::from_secs(600);
+/// An objection stands for so long, so that each shift comes by it; and until somebody saw it.
+const OBJECTION_STANDS: SignedDuration = SignedDuration::from_hours(24);
 /// A receiver of the feed may be restarted without an alarm.
 const RECEIVER_AWAY_MAX: SignedDuration = SignedDuration::from_secs(60);
 /// Clocks of one machine are slewed by less between two looks.
@@ -256,6 +267,7 @@ impl Lookout {
     /// What the journal and those around it say.
     fn decided(&self) -> BTreeMap<About, String> {
         let (status, now) = (self.desk.status(), self.desk.clock().wall());
+        let unseen = self.alarms.unseen(Kind::Objection);
         let mut found = BTreeMap::new();
         let mut stands = |kind, of: Option<String>, text: String| found.insert(About { kind, of }, text);
         if status.journal_down_for.is_some() {
@@ -303,6 +315,11 @@ impl Lookout {
             for (guest, visit) in state.guests.iter().filter(|(_, visit)| visit.wants_review(now)) {
                 stands(Kind::Guest, Some(guest.to_string()), guest_gone(*guest, &visit.statement.target));
             }
+            for (of, at, text) in objections(state) {
+                if now.duration_since(at) < OBJECTION_STANDS || unseen.contains(&of) {
+                    stands(Kind::Objection, Some(of), text);
+                }
+            }
             for (request, case) in &state.cases {
                 let handover = state.handover(case, now).filter(|handover| case.unaccepted || handover.red <= now);
                 if handover.is_some() {
@@ -333,7 +350,10 @@ impl Lookout {
             let of = Some(receiver.name.clone());
             let is_fresh = |at: Timestamp| now.duration_since(at).unsigned_abs() < SEEN_FOR;
             if receiver.missed_at.is_some_and(is_fresh) {
-                let text = format!("{} of the feed misses events for good: it took them too slowly", receiver.name);
+                let text = format!(
+                    "{} of the feed misses events for good: it was too slow, or a disk changed them",
+                    receiver.name
+                );
                 found.push((About { kind: Kind::FeedLost, of: of.clone() }, text));
             }
             if receiver.trouble.is_some_and(|trouble| now.duration_since(trouble.since) > RECEIVER_AWAY_MAX) {
@@ -443,6 +463,21 @@ fn guest_gone(guest: policies::ids::GuestId, target: &policies::ids::TargetName)
     format!("the visit {guest} as a guest to {target} waits for somebody to look back at it")
 }
 
+/// What it is of, since when, and in words.
+fn objections(state: &State) -> impl Iterator<Item = (String, Timestamp, String)> {
+    let objected = |seen: Option<LookBack>| seen.filter(|seen| seen.objection.is_some()).map(|seen| seen.at);
+    let grants = state.cases.iter().filter_map(move |(request, case)| {
+        let what = format!("the emergency grant {request} for {}", case.request.target);
+        Some((request.to_string(), objected(case.reviewed)?, what))
+    });
+    let visits = state.guests.iter().filter_map(move |(guest, visit)| {
+        let what = format!("the visit {guest} as a guest to {}", visit.statement.target);
+        Some((guest.to_string(), objected(visit.reviewed)?, what))
+    });
+    let in_words = |what| format!("whoever looked back at {what} objects: it should not have been");
+    grants.chain(visits).map(move |(of, at, what)| (of, at, in_words(what)))
+}
+
 /// Whether somebody set the clock.
 struct Stepping {
     offset: i128,
@@ -476,7 +511,117 @@ fn offset(clock: &Clock) -> i128 {
 
 #[cfg(test)]
 mod tests {
+    use policies::actions::Action;
+    use policies::decide::Command;
+    use policies::requests::Matter;
+    use policies::time::Seconds;
+    use recordings::disk::RealMachine;
+    use recordings::log::{LogOptions, Purpose};
+    use recordings::sim::{SimDisk, SimSigner};
+
     use super::*;
+    use crate::feed::FeedParts;
+    use crate::testing::{PLANT, Props, Stage, node};
+
+    /// Of a stage on which nothing but the journal has anything to tell.
+    fn lookout(stage: &Stage) -> Lookout {
+        let options = LogOptions {
+            segment_bytes: 1 << 20,
+            spares: 0,
+            ..LogOptions::new(Purpose::Records, "mill-3/records/node-1", node())
+        };
+        let (disk, signer) = (Arc::new(SimDisk::new(1)), Arc::new(SimSigner::new(1)));
+        let (records, _) = Log::open(disk, Arc::new(RealMachine), "/records".as_ref(), options, signer).unwrap();
+        let folder = stage.props.scratch.path();
+        let feed = FeedParts {
+            dir: folder.join("feed"),
+            source: "m/n".into(),
+            journal: "m/journal".into(),
+            restored: 0,
+            bytes_max: 64 << 10,
+        };
+        Lookout {
+            alarms: Alarms::default(),
+            desk: stage.desk.clone(),
+            records: Arc::new(records),
+            witnesses: Witnesses::new(Vec::new(), Vec::new()).unwrap(),
+            certificates: Certificates::default(),
+            headroom: Headroom::always(),
+            feed: crate::feed::Feed::open(feed).unwrap().0,
+            told: mpsc::channel(16).0,
+            path: folder.join("alarms.json"),
+        }
+    }
+
+    /// What stands of one kind after another look.
+    fn look(lookout: &Lookout, kind: Kind) -> Vec<Standing> {
+        lookout.settle(lookout.decided());
+        lookout.alarms.standing().into_iter().filter(|alarm| alarm.kind == kind.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn an_objection_stands_for_a_day_and_until_somebody_saw_it() {
+        let stage = Stage::new().await;
+        let lookout = lookout(&stage);
+        for (name, is_seen_at_once) in [("gus", true), ("gwen", false)] {
+            stage.invite_guest(&stage.lead, name, Seconds(600)).await.unwrap();
+            let guest = stage.desk.with_state(|state| *state.guests.keys().last().unwrap());
+            stage.desk.act(Command::EndGuest { guest, by: stage.lead.person }).await.unwrap();
+            assert_eq!((look(&lookout, Kind::Guest).len(), look(&lookout, Kind::Objection).len()), (1, 0));
+            let verdict = stage.no(&stage.other_lead, Matter::Guest(guest)).await;
+            stage.desk.act(Command::Vote { verdict }).await.unwrap();
+            let [stands] = &look(&lookout, Kind::Objection)[..] else { panic!("one stands") };
+            assert!(look(&lookout, Kind::Guest).is_empty(), "somebody looked back");
+            let text = format!(
+                "whoever looked back at the visit {guest} as a guest to robot-1 objects: it should not have been"
+            );
+            assert_eq!((stands.of.clone(), &stands.text), (Some(guest.to_string()), &text));
+            let which = [(stands.kind, stands.of.as_deref(), stands.since)];
+            let acknowledge = || {
+                let seen = Acknowledged { by: stage.lead.person, at: stage.desk.clock().wall() };
+                assert_eq!(lookout.alarms.acknowledge(&which, seen).len(), 1);
+            };
+            if is_seen_at_once {
+                acknowledge();
+            }
+            stage.pass(Duration::from_secs(24 * 3_600 - 60));
+            assert_eq!(look(&lookout, Kind::Objection).len(), 1, "each shift comes by it");
+            stage.pass(Duration::from_secs(60));
+            assert_eq!(look(&lookout, Kind::Objection).is_empty(), is_seen_at_once);
+            if !is_seen_at_once {
+                acknowledge();
+                assert!(look(&lookout, Kind::Objection).is_empty());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_accepts_is_told_as_the_request_or_the_grant_that_it_is() {
+        let hours: Vec<String> = (0..24).map(|hour| format!("\"{hour:02}:00\"")).collect();
+        let shifts = format!("shifts = [{}]\naccept_within = \"5m\"\n[zones.packaging]", hours.join(", "));
+        let rule = "unaccepted = \"freeze\"\nunaccepted_after = \"10m\"\nexclusive = \"none\"";
+        let plant = PLANT.replacen("[zones.packaging]", &shifts, 1).replacen("exclusive = \"none\"", rule, 1);
+        let stage = Stage::on(Props::new(), &plant).await;
+        let lookout = lookout(&stage);
+        let grant = stage.grant("plc-7", &[Action::Shell]).await;
+        let request = stage.ask("hmi-2", &[Action::Shell]).await.unwrap();
+        let said = |id: RequestId| {
+            let stand = look(&lookout, Kind::Unaccepted);
+            stand.into_iter().find(|alarm| alarm.of == Some(id.to_string())).map(|alarm| alarm.text)
+        };
+        assert_eq!((said(grant), said(request)), (None, None));
+        stage.pass(Duration::from_secs(3_600 + 300));
+        let left = |what: &str, so: &str| {
+            Some(format!("the shift changed, and the {what} waits for somebody to accept it: {so}"))
+        };
+        let (granted, asked) = (format!("grant {grant} for plc-7"), format!("request {request} for hmi-2"));
+        let nobody = "nobody has accepted it";
+        assert_eq!((said(grant), said(request)), (left(&granted, nobody), left(&asked, nobody)));
+        let due = stage.desk.with_state(|state| state.next_handover(&state.cases[&grant]).unwrap().acts);
+        stage.pass(Duration::from_secs(600));
+        stage.desk.act(Command::LeaveUnaccepted { due: vec![(grant, due)] }).await.unwrap();
+        assert_eq!(said(grant), left(&granted, "frozen until somebody does"));
+    }
 
     #[test]
     fn a_clock_that_is_set_is_seen_for_a_while_and_one_that_runs_is_not() {

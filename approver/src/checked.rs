@@ -37,10 +37,11 @@ mod tests {
         let whole = sealed("3f9a01bc-1207");
         assert_eq!(opened(&whole), Some("3f9a01bc-1207"));
         for place in 0..whole.len() - 1 {
-            for bit in 0..7 {
+            for bit in 0..8 {
                 let mut bytes = whole.clone().into_bytes();
                 bytes[place] ^= 1 << bit;
-                let read = String::from_utf8(bytes).unwrap();
+                // What is no text any more is not read at all.
+                let Ok(read) = String::from_utf8(bytes) else { continue };
                 assert!(opened(&read).is_none_or(|text| text == "3f9a01bc-1207"), "{read:?}");
             }
         }

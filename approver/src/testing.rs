@@ -467,6 +467,16 @@ impl Stage {
         self.verdict(operator, Matter::Reopening(reopening.cut), digest)
     }
 
+    /// An operator's signed no to something as it stands.
+    pub async fn no(&self, operator: &Actor, matter: Matter) -> Signed<VerdictStatement> {
+        let digest = self.desk.with_state(|state| state.standing_digest(&matter)).expect("it stands");
+        let reason = self.people.put_text("it could have waited").await.expect("memory keeps it");
+        let statement =
+            VerdictStatement { answer: Answer::No { reason }, ..self.verdict(operator, matter, digest).statement };
+        let digest = statement.digest();
+        sign(operator, Namespace::Approval, statement, digest)
+    }
+
     /// An operator's signed yes to whatever has this digest.
     pub fn verdict(&self, operator: &Actor, matter: Matter, digest: Digest) -> Signed<VerdictStatement> {
         let statement = VerdictStatement {

@@ -1701,5 +1701,24 @@ async fn a_clock_that_is_set_neither_ends_what_waits_to_be_accepted_nor_gives_it
     assert_eq!(orders.over().await, Ending::NotAccepted, "though the wall clock says that it is earlier");
 }
 
+#[tokio::test]
+async fn who_comes_is_let_in_by_the_clock_that_is_never_set_and_told_what_became_of_the_grant() {
+    let (stage, to_the_change) = hourly("freeze").await;
+    stage.grant("plc-7", &[Action::Shell]).await;
+    stage.pass(to_the_change.saturating_sub(2 * MINUTE));
+    let (who, ask) = (stage.login(&stage.technician).await, stage.wanted("plc-7"));
+    stage.pass(CLERK);
+    settle().await;
+    // Forward, over the change and the time to accept.
+    stage.props.turn.wall(SignedDuration::from_mins(20));
+    assert_eq!(stage.desk.would_admit(&who, &ask), Ok(()), "the change is a minute off");
+    stage.pass(12 * MINUTE);
+    let not_accepted = Refusal::NotAccepted("plc-7".parse().unwrap());
+    assert_eq!(refusal(stage.desk.would_admit(&who, &ask)), not_accepted, "before it is in the journal");
+    stage.pass(CLERK);
+    settle().await;
+    assert_eq!(refusal(stage.desk.would_admit(&who, &ask)), not_accepted);
+}
+
 /// The Desk looks for what is due as often.
 const CLERK: Duration = Duration::from_secs(6);

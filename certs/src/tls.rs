@@ -344,13 +344,13 @@ impl ServerCertVerifier for FirstContact {
 }
 
 #[cfg(test)]
-mod tests {
-    use rustls::{ClientConnection, ServerConnection};
+pub(crate) mod tests {
+    use rustls::{ClientConnection, ConnectionCommon, ServerConnection};
 
     use super::*;
     use crate::given::GivenFault;
 
-    fn ca() -> TlsCa {
+    pub(crate) fn ca() -> TlsCa {
         let (key, certificate) = TlsCa::make();
         TlsCa::from_der(&key, &certificate).unwrap()
     }
@@ -358,6 +358,15 @@ mod tests {
     fn server(ca: &TlsCa, names: &[&str]) -> Arc<ServerConfig> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         ca.server(&names, None, Timestamp::now()).unwrap().config
+    }
+
+    /// What one has to say reaches the other.
+    pub(crate) fn flight<A, B>(from: &mut ConnectionCommon<A>, to: &mut ConnectionCommon<B>) {
+        let mut wire = Vec::new();
+        while from.wants_write() {
+            from.write_tls(&mut wire).unwrap();
+        }
+        to.read_tls(&mut wire.as_slice()).unwrap();
     }
 
     /// A whole handshake in memory.
@@ -368,16 +377,11 @@ mod tests {
     ) -> Result<ClientConnection, rustls::Error> {
         let mut client = ClientConnection::new(client, name.try_into().unwrap())?;
         let mut server = ServerConnection::new(server)?;
-        let mut wire = Vec::new();
         while client.is_handshaking() {
-            client.write_tls(&mut wire).unwrap();
-            server.read_tls(&mut wire.as_slice()).unwrap();
+            flight(&mut client, &mut server);
             server.process_new_packets()?;
-            wire.clear();
-            server.write_tls(&mut wire).unwrap();
-            client.read_tls(&mut wire.as_slice()).unwrap();
+            flight(&mut server, &mut client);
             client.process_new_packets()?;
-            wire.clear();
         }
         Ok(client)
     }

@@ -465,17 +465,14 @@ pub(super) mod tests {
     use crate::proof::tests::login_with;
     use crate::proof::{Face, Factors, NotProven};
     use crate::ssh_ca::fresh_key;
+    pub(super) use crate::tls::tests::ca;
+    use crate::tls::tests::flight;
     use crate::tls::{client_config, first_contact_config};
     use crate::token::SignedRequest;
 
     const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
     const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 8));
     const NAME: &str = "modbus.plc-7.gate.example";
-
-    pub(super) fn ca() -> TlsCa {
-        let (key, certificate) = TlsCa::make();
-        TlsCa::from_der(&key, &certificate).unwrap()
-    }
 
     pub(super) fn deployment() -> DeploymentId {
         "mill-3".parse().unwrap()
@@ -555,15 +552,9 @@ pub(super) mod tests {
         let mut server = ServerConnection::new(config).unwrap();
         let mut met = Met { gate: Ok(()), told: None, kind: None, tickets: 0, proved: None };
         for _ in 0..4 {
-            let mut wire = Vec::new();
-            client.write_tls(&mut wire).unwrap();
-            server.read_tls(&mut wire.as_slice()).unwrap();
+            flight(&mut client, &mut server);
             met.gate = met.gate.and_then(|()| server.process_new_packets().map(drop));
-            let mut wire = Vec::new();
-            while server.wants_write() {
-                server.write_tls(&mut wire).unwrap();
-            }
-            client.read_tls(&mut wire.as_slice()).unwrap();
+            flight(&mut server, &mut client);
             match client.process_new_packets() {
                 Ok(_) => {}
                 Err(rustls::Error::AlertReceived(alert)) => met.told = Some(alert),
@@ -662,15 +653,9 @@ pub(super) mod tests {
         {
             let mut client = ClientConnection::new(trusting, NAME.try_into().unwrap()).unwrap();
             let mut server = ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut wire = Vec::new();
-            client.write_tls(&mut wire).unwrap();
-            server.read_tls(&mut wire.as_slice()).unwrap();
+            flight(&mut client, &mut server);
             server.process_new_packets().unwrap();
-            wire.clear();
-            while server.wants_write() {
-                server.write_tls(&mut wire).unwrap();
-            }
-            client.read_tls(&mut wire.as_slice()).unwrap();
+            flight(&mut server, &mut client);
             assert!(matches!(client.process_new_packets(), Err(rustls::Error::InvalidCertificate(_))));
         }
     }

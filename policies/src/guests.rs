@@ -133,8 +133,8 @@ impl State {
                 let statement = invitation.statement.clone();
                 let (person, id) = (statement.person, statement.guest);
                 let kind = Kind::Technician { vendor: statement.vendor.clone(), role: statement.role.clone() };
-                let guest = Person { guest: Some(id), ..Person::invited(person, kind, [].into(), at) };
-                self.people.insert(person, guest);
+                let invited = Person::invited(person, kind, [].into(), at).again(self.people.get(&person));
+                self.people.insert(person, Person { guest: Some(id), ..invited });
                 self.links.insert(*link, Link { person, expires: statement.until });
                 let rule = Arc::new((**rule).clone());
                 self.guests.insert(id, Guest { statement, rule, at, ended: None, reviewed: None });

@@ -103,6 +103,9 @@ pub struct Person {
     pub groups: BTreeSet<GroupName>,
     /// The keys that prove the person.
     pub keys: Vec<SshKey>,
+    /// Keys of earlier visits of somebody who is invited again: they prove nothing, and nobody else enrols them before they
+    /// have enrolled.
+    pub former_keys: Vec<SshKey>,
     /// How far.
     pub standing: Standing,
     /// Named when the installation was founded: the chain of trust starts here.
@@ -134,6 +137,7 @@ impl Person {
             kind,
             groups,
             keys: Vec::new(),
+            former_keys: Vec::new(),
             standing: Standing::Invited,
             founder: false,
             founding_keys: Vec::new(),
@@ -145,6 +149,17 @@ impl Person {
         }
     }
 
+    /// Somebody who was here before, if anybody was.
+    pub(crate) fn again(self, known: Option<&Self>) -> Self {
+        let former_keys = known.map(|known| [&known.keys[..], &known.former_keys].concat());
+        Self { former_keys: former_keys.unwrap_or_default(), ..self }
+    }
+
+    /// Whether nobody else may enrol this key.
+    pub(crate) fn claims(&self, key: &SshKey) -> bool {
+        self.keys.contains(key) || self.former_keys.contains(key)
+    }
+
     /// These keys are the person's from now on, and no others. Those of one of the first people count at once when they
     /// first enrol; later theirs, too, count only once others vouched for them.
     pub(crate) fn enrol(&mut self, keys: &[SshKey], at: Timestamp) {
@@ -153,6 +168,7 @@ impl Person {
             self.founding_keys = keys.to_vec();
         }
         self.keys = keys.to_vec();
+        self.former_keys.clear();
         self.enrolled_at = Some(at);
         (self.locked_until, self.on_duty_until) = (None, None);
         self.standing = if self.kind.needs_certifying() && !is_first { Standing::Enrolled } else { Standing::Active };

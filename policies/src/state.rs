@@ -563,8 +563,10 @@ impl State {
             Event::Invited { person, kind, groups, link, expires, .. } => {
                 self.links.insert(*link, Link { person: *person, expires: *expires });
                 // Whoever was here as a guest comes back as who they were, and as a guest no longer.
-                if self.people.get(person).is_none_or(|known| known.standing == Standing::Over) {
-                    self.people.insert(*person, Person::invited(*person, kind.clone(), groups.clone(), at));
+                let known = self.people.get(person);
+                if known.is_none_or(|known| known.standing == Standing::Over) {
+                    let invited = Person::invited(*person, kind.clone(), groups.clone(), at).again(known);
+                    self.people.insert(*person, invited);
                 }
             }
             Event::Reinvited { person, link, expires, .. } => {

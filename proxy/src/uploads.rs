@@ -46,11 +46,17 @@ pub struct Bounds {
     /// For a technician behind whose unread output the target's answers stand; with the least that is carried at once, who reads
     /// some kilobytes a second is in time.
     pub reads_within: Duration,
+    /// For input that is stopped: as long as a rule freezes by default. Nothing is torn that goes on within it.
+    pub thaws_within: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { moves_within: Duration::from_secs(120), reads_within: Duration::from_secs(60) }
+        Self {
+            moves_within: Duration::from_secs(120),
+            reads_within: Duration::from_secs(60),
+            thaws_within: Duration::from_secs(900),
+        }
     }
 }
 

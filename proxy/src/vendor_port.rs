@@ -160,7 +160,7 @@ impl PortParts {
             Wanted::Service(place) => self.tls.receive(start, place, source, stranger, until),
             Wanted::Nothing => {
                 self.ssh.strangers().failed(source, "TLS was asked for a name that is none of this gate's");
-                refuse(start, until).await;
+                turned_out.run_until_cancelled(refuse(start, until)).await;
             }
         }
     }

@@ -146,6 +146,7 @@ impl Inner {
             service: name.clone(),
             wants: ask.wants.clone(),
             grant: ask.grant,
+            overdue: super::lock(&self.handovers).due_of(technician, &fold.state, now),
             node: self.node.clone(),
         };
         let events = fold.state.decide(&Command::Admit(admission), now.wall)?;

@@ -1,12 +1,12 @@
 //! When work that nobody accepts is frozen or ended. Shifts change by the clock on the wall; but once it is known when that will
 //! be, it is measured on the clock that is never set, as deadlines are: a wall clock that is set ends nobody's work, and
-//! gives nobody time.
+//! gives nobody time. Whoever comes between that moment and the journal's word of it is judged by the same clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use policies::ids::RequestId;
-use policies::state::{Case, State};
+use policies::ids::{PersonId, RequestId};
+use policies::state::{Case, RequestStanding, State};
 
 use super::SLEW_MAX;
 use super::fold::Now;
@@ -33,5 +33,19 @@ impl Handovers {
         self.0 = learned.collect();
         let due = self.0.iter().filter(|(_, acts)| acts.boot <= now.boot);
         due.map(|(id, acts)| (*id, acts.wall)).collect()
+    }
+
+    /// Which of somebody's are due: as it was learned, and by the clock on the wall where nothing was learned yet.
+    pub(super) fn due_of(&self, technician: PersonId, state: &State, now: Now) -> BTreeSet<RequestId> {
+        let is_due = |id: &RequestId, case: &Case| {
+            let Some(acts) = state.next_handover(case).map(|handover| handover.acts) else { return false };
+            match self.0.get(id).filter(|known| known.wall == acts) {
+                Some(known) => known.boot <= now.boot,
+                None => acts <= now.wall,
+            }
+        };
+        let theirs = state.cases.iter().filter(|(_, case)| case.request.technician == technician);
+        let granted = theirs.filter(|(_, case)| case.standing == RequestStanding::Granted && !case.unaccepted);
+        granted.filter(|(id, case)| is_due(id, case)).map(|(id, _)| *id).collect()
     }
 }

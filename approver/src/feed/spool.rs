@@ -318,41 +318,58 @@ impl Place {
     /// Opens the file in which the next event stands, there, or says how many are in none.
     fn open_next(&mut self, end: u64) -> io::Result<Option<Found>> {
         let firsts = firsts(&self.dir)?;
-        let before = firsts.iter().copied().rfind(|first| *first <= self.next);
-        let later = firsts.iter().copied().filter(|first| *first > self.next);
-        for first in before.into_iter().chain(later) {
-            let Some((open, number)) = open_at(&path(&self.dir, first), self.next)? else { continue };
-            let next = number.saturating_sub(1).min(end);
-            if next > self.next {
-                return Ok(Some(self.missed(next)));
+        let behind = firsts.iter().skip(1).copied().chain([end]);
+        let files = firsts.iter().copied().zip(behind).filter(|(_, last)| *last > self.next);
+        for (first, last) in files {
+            let Some((open, number)) = open_at(&path(&self.dir, first), first, self.next, last.min(end))? else {
+                continue;
+            };
+            if number > self.next + 1 {
+                return Ok(Some(self.missed(number - 1, &firsts)));
             }
             self.open = Some(open);
             return Ok(None);
         }
-        Ok(Some(self.missed(end)))
+        Ok(Some(self.missed(end, &firsts)))
     }
 
-    fn missed(&mut self, next: u64) -> Found {
-        let missed = next - std::mem::replace(&mut self.next, next);
-        Found::Missed(missed, next)
+    fn missed(&mut self, next: u64, firsts: &[u64]) -> Found {
+        let before = std::mem::replace(&mut self.next, next);
+        if let Some(first) = firsts.iter().rfind(|first| **first <= before) {
+            let (file, from) = (path(&self.dir, *first), before + 1);
+            tracing::error!(file = %file.display(), from, to = next, "a disk changed these lines of the feed: nobody gets them");
+        }
+        Found::Missed(next - before, next)
     }
 }
 
-/// The file at its first event behind so many, and the number of that; none where it has none.
-fn open_at(path: &Path, after: u64) -> io::Result<Option<(BufReader<File>, u64)>> {
+/// The file that begins behind `first` events and ends with the `last`, at its first event behind `after`, and the number of
+/// that; none where it has none. Numbers that a disk has changed are not believed: a line stands in its place, or, where an end
+/// of a line was changed before it, the next one follows on it.
+fn open_at(path: &Path, first: u64, after: u64, last: u64) -> io::Result<Option<(BufReader<File>, u64)>> {
     let mut open = BufReader::with_capacity(64 << 10, File::open(path)?);
-    let (mut line, mut offset) = (Vec::new(), 0);
+    let mut line = Vec::new();
+    let (mut offset, mut place) = (open.read_until(b'\n', &mut line)? as u64, first);
+    let mut doubtful = None;
     loop {
         line.clear();
-        let bytes = open.read_until(b'\n', &mut line)?;
-        if bytes == 0 {
-            return Ok(None);
-        }
-        if let Some(number) = number_of(&line).filter(|number| *number > after) {
+        let bytes = open.read_until(b'\n', &mut line)? as u64;
+        let number = number_of(&line).filter(|number| (after + 1..=last).contains(number));
+        let is_believed = |(_, before): &(u64, u64)| match line.ends_with(b"\n") {
+            true => number_of(&line) == Some(before + 1),
+            false => *before == last,
+        };
+        place += 1;
+        let in_place = number.filter(|number| *number == place).map(|number| (offset, number));
+        if let Some((offset, number)) = doubtful.take().filter(is_believed).or(in_place) {
             open.seek(SeekFrom::Start(offset))?;
             return Ok(Some((open, number)));
         }
-        offset += bytes as u64;
+        if bytes == 0 {
+            return Ok(None);
+        }
+        doubtful = number.map(|number| (offset, number));
+        offset += bytes;
     }
 }
 
@@ -459,6 +476,40 @@ mod tests {
         let read: Vec<u64> = [(1..=4).collect::<Vec<_>>(), (7..=60).collect()].concat();
         assert_eq!(all(&spool, 0), (2, read));
         assert_eq!(all(&spool, 30).1, (31..=60).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_number_that_a_disk_changed_takes_no_good_line_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let bound = 64 << 10;
+        let mut spool = open(folder.path(), "j", bound);
+        for index in 0..60 {
+            spool.append(&[event(Some(index))]).unwrap();
+        }
+        let [first, second] = [&spool.files[0], &spool.files[1]].map(|file| file.first);
+        let whole = [first, second].map(|first| fs::read_to_string(path(folder.path(), first)).unwrap());
+        let damage = |which: usize, changes: &[(u64, &str)]| {
+            let text = changes
+                .iter()
+                .fold(whole[which].clone(), |text, (number, to)| text.replacen(&format!("-{number}\""), to, 1));
+            fs::write(path(folder.path(), [first, second][which]), text).unwrap();
+        };
+        let without = |missing: &[u64], from: u64| (from + 1..=60).filter(|n| !missing.contains(n)).collect::<Vec<_>>();
+        for to in ["-300\"", "-9\"", "-2\"", "-1\"", "X", "-4\"", &format!("-{second}\"")] {
+            damage(0, &[(3, to)]);
+            for from in 0..5 {
+                let missing: &[u64] = if from < 3 { &[3] } else { &[] };
+                assert_eq!(all(&spool, from), (missing.len() as u64, without(missing, from)), "{to} from {from}");
+            }
+        }
+        // The first and the last of a file, and one between two that are none.
+        for lost in [vec![1], vec![second], vec![3, 5], vec![second - 1, second]] {
+            damage(0, &lost.iter().map(|number| (*number, "-7000\"")).collect::<Vec<_>>());
+            assert_eq!(all(&spool, 0), (lost.len() as u64, without(&lost, 0)), "{lost:?}");
+        }
+        damage(0, &[]);
+        damage(1, &[(second + 1, "-60\"")]);
+        assert_eq!(all(&spool, 0), (1, without(&[second + 1], 0)));
     }
 
     #[test]

@@ -12,8 +12,9 @@ use certs::secrets::Secrets;
 use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
 use policies::events::Event;
-use policies::ids::{CredentialName, GroupName, RequestId, SessionId};
+use policies::ids::{CredentialName, GroupName, GuestId, PersonId, RequestId, SessionId, TargetName, VendorId};
 use policies::plant::Escort;
+use policies::state::State;
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -45,8 +46,8 @@ pub struct Notice {
     pub at: Timestamp,
     /// Since when that stands which it is about, by the plant's clock.
     pub since: String,
-    /// `request-waits`, `watch-wanted`, `emergency`, `guest`, `cut`, `reopened`, `host-key-changed`, `transfer-runs-on`,
-    /// `recorder-failed` or `gate`.
+    /// `request-waits`, `watch-wanted`, `emergency`, `guest`, `objection`, `cut`, `reopened`, `host-key-changed`,
+    /// `transfer-runs-on`, `recorder-failed` or `gate`.
     #[serde(deserialize_with = "kind")]
     pub kind: Kind,
     /// In words.
@@ -65,11 +66,12 @@ pub struct Notice {
 pub type Kind = &'static str;
 
 /// Every kind of notice.
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     "request-waits",
     "watch-wanted",
     "emergency",
     "guest",
+    "objection",
     "cut",
     "reopened",
     "host-key-changed",
@@ -307,6 +309,7 @@ impl Notices {
                 for entry in &entries {
                     notices.extend(self.of_start(entry).await);
                     notices.extend(self.of_guest(&entry.event).await);
+                    notices.extend(self.of_objection(&entry.event).await);
                     notices.extend(self.of_event(&entry.event));
                 }
                 notices
@@ -345,6 +348,37 @@ impl Notices {
         );
         let link = format!("{}/guests/{}", self.origin, statement.guest);
         Some(Notice { link, ..self.notice("guest", text, true) })
+    }
+
+    /// Whoever looks back may say that it should not have been: everybody hears of it, and who did it and who answers for the
+    /// vendor are named.
+    async fn of_objection(&self, event: &Event) -> Option<Notice> {
+        let (deed, objector) = match event {
+            Event::Reviewed { request, by, objection: Some(_) } => (Deed::Emergency(*request), *by),
+            Event::GuestReviewed { guest, by, objection: Some(_) } => (Deed::Guest(*guest), *by),
+            _ => return None,
+        };
+        let of = self.desk.with_state(|state| Concerned::of(state, deed))?;
+        let mut doers = Vec::new();
+        for doer in of.doers {
+            doers.push(self.people.shown(doer).await);
+        }
+        let [objector, whose] = [self.people.shown(objector).await, self.people.shown(of.whose).await];
+        let (doers, vendor, target) = (doers.join(", "), &of.vendor, &of.target);
+        let what = match deed {
+            Deed::Emergency(_) => format!("the emergency grant for {whose} of {vendor} at {target}, given by {doers}"),
+            Deed::Guest(_) => format!("the visit of {whose} of {vendor} as a guest to {target}, invited by {doers}"),
+        };
+        let sponsor = match of.sponsor {
+            Some(sponsor) => format!("; {} answers for {vendor}", self.people.shown(sponsor).await),
+            None => String::new(),
+        };
+        let text = format!("{objector} looked back at {what}, and objects: it should not have been{sponsor}");
+        let (link, request) = match deed {
+            Deed::Emergency(request) => (format!("{}/requests/{request}", self.origin), Some(request)),
+            Deed::Guest(guest) => (format!("{}/guests/{guest}", self.origin), None),
+        };
+        Some(Notice { request, link, ..self.notice("objection", text, true) })
     }
 
     fn of_event(&self, event: &Event) -> Option<Notice> {
@@ -416,6 +450,41 @@ impl Notices {
         let (id, at, link) = (mint::nonce(), self.desk.clock().wall(), self.origin.clone());
         let since = self.desk.with_state(|state| state.clock(at)).to_string();
         Notice { v: 1, id, at, since, kind, text, group: None, request: None, red, link }
+    }
+}
+
+/// What one operator alone brought about, and somebody else looks back at.
+#[derive(Clone, Copy)]
+enum Deed {
+    Emergency(RequestId),
+    Guest(GuestId),
+}
+
+/// Whom it concerns.
+struct Concerned {
+    doers: Vec<PersonId>,
+    whose: PersonId,
+    vendor: VendorId,
+    target: TargetName,
+    /// Who answers for the vendor.
+    sponsor: Option<PersonId>,
+}
+
+impl Concerned {
+    fn of(state: &State, deed: Deed) -> Option<Self> {
+        let (doers, whose, vendor, target) = match deed {
+            Deed::Emergency(request) => {
+                let case = state.cases.get(&request)?;
+                let whose = case.asked.technician;
+                (case.approvers().collect(), whose, state.vendor_of(whose)?, &case.request.target)
+            }
+            Deed::Guest(guest) => {
+                let statement = &state.guests.get(&guest)?.statement;
+                (vec![statement.operator], statement.person, &statement.vendor, &statement.target)
+            }
+        };
+        let sponsor = state.contracts.get(vendor).map(|contract| contract.sponsor);
+        Some(Self { doers, whose, vendor: vendor.clone(), target: target.clone(), sponsor })
     }
 }
 

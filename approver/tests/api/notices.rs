@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use policies::actions::Action;
 use policies::decide::{Command, NewRequest};
 use policies::events::{CutBy, Ending, Event, Scope};
-use policies::requests::Reopening;
+use policies::requests::{Matter, Reopening};
 use policies::time::Seconds;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
@@ -261,6 +261,8 @@ async fn what_nobody_may_mute_is_told() {
     };
     stage.desk.act(Command::Submit(asked)).await.unwrap();
     stage.desk.act(Command::Vote { verdict: stage.approval(&stage.lead, id) }).await.unwrap();
+    let verdict = stage.no(&stage.other_lead, Matter::Review(id)).await;
+    stage.desk.act(Command::Vote { verdict }).await.unwrap();
     let (target, service) = ("hmi-2".parse().unwrap(), "ssh".parse().unwrap());
     let report = Command::ReportHostKey { target, service, expected: "SHA256:a".into(), got: "SHA256:b".into() };
     stage.desk.act(report).await.unwrap();
@@ -275,6 +277,7 @@ async fn what_nobody_may_mute_is_told() {
     };
     let wanted = [
         ("emergency", true),
+        ("objection", true),
         ("host-key-changed", true),
         ("recorder-failed", true),
         ("cut", false),
@@ -287,6 +290,15 @@ async fn what_nobody_may_mute_is_told() {
         so_far = told(heard.wait_for(count).await);
     }
     assert_eq!(so_far, wanted);
+    let heard = heard.wait_for(count).await;
+    let objection = heard.iter().find(|notice| notice.kind == "objection").unwrap();
+    assert_eq!(
+        objection.text,
+        "kim looked back at the emergency grant for tara of acme at plc-7, given by lee, and objects: it should not have \
+         been; lee answers for acme"
+    );
+    let link = format!("https://holdpoint.mill3.local/requests/{id}");
+    assert_eq!((objection.request, &objection.group, &objection.link), (Some(id), &None, &link));
     stop.cancel();
 }
 

@@ -15,7 +15,9 @@ use approver::capture::About;
 use approver::floor::{
     Happened, Look, OpenScreen, ScreenFacts, ScreenPiece, Screens, SeenScreen, WantedScreen, WatchFrame,
 };
-use approver::testing::{Actor, PLANT, Props, enrol, put_up_elsewhere, sign};
+use approver::journal::Journal;
+use approver::journal::memory::MemoryJournal;
+use approver::testing::{Actor, Faulty, PLANT, Props, Trouble, enrol, put_up_elsewhere, sign};
 use certs::enrolment::EnrolmentCode;
 use certs::proof::Face;
 use certs::sshsig::Namespace;
@@ -411,6 +413,23 @@ async fn a_session_is_seen_watched_frozen_cut_and_reopened() {
     assert_eq!(house.post(&format!("{path}/reopen"), &lead, reopen(&theirs)).await.refusal(), "not-you");
     assert_eq!(house.post(&format!("{path}/reopen"), &lead, reopen(&verdict)).await.status, 200);
     assert!(house.stage.desk.with_state(|state| state.cuts.is_empty()));
+}
+
+#[tokio::test]
+async fn cuts_are_listed_as_they_were_made_whether_or_not_the_journal_has_them() {
+    let journal = Arc::new(Faulty::new(Arc::new(MemoryJournal::new()) as Arc<dyn Journal>));
+    let house = House::on(Props { journal: journal.clone(), ..Props::new() }, |_| {}, limits()).await;
+    let lead = house.sign_in(Face::Plant, &house.stage.lead).await;
+    let mut made = Vec::new();
+    for (zone, trouble) in [("packaging", Trouble::None), ("press", Trouble::None), ("robots", Trouble::FailsBefore)] {
+        journal.set(trouble);
+        let cut: CutMade = house.post("/api/v1/cuts", &lead, json!({ "scope": "zone", "of": zone })).await.json();
+        made.push((cut.cut, cut.kept == "journal"));
+        house.stage.pass(Duration::from_secs(1));
+    }
+    assert_eq!(made.iter().map(|(_, journaled)| *journaled).collect::<Vec<_>>(), [true, true, false]);
+    let CutsView { cuts } = house.get("/api/v1/cuts", &lead).await.json();
+    assert_eq!(cuts.iter().map(|cut| (cut.cut, cut.journaled)).collect::<Vec<_>>(), made);
 }
 
 /// Screens of which each look finds sixteen parts, too large to be on their way all at once.

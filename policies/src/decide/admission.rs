@@ -1,6 +1,7 @@
 //! The decision that opens a connection: which grant it spends, and until when. Everything that was true when the
 //! request was approved is asked again here.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -31,6 +32,9 @@ pub struct Admission {
     pub wants: Actions,
     /// The grant that was named, if any.
     pub grant: Option<RequestId>,
+    /// Grants of which the time to accept them after a shift change is over, by the clock that is never set, though that is not
+    /// in the journal yet.
+    pub overdue: BTreeSet<RequestId>,
     /// Through which node.
     pub node: NodeId,
 }
@@ -76,7 +80,7 @@ impl State {
         let mut open: Vec<&Case> = self
             .cases
             .values()
-            .filter(|c| is_about(c, wanted) && c.is_open(now) && !c.unaccepted && !self.is_not_accepted(c, now))
+            .filter(|case| is_about(case, wanted) && case.is_open(now) && !is_unaccepted(case, wanted))
             .collect();
         open.sort_by_key(|case| (case.actions(now).len(), case.deadline, case.request.id));
         match open.iter().find(|case| allows(&case.actions(now), &wanted.wants)) {
@@ -102,7 +106,9 @@ impl State {
             RequestStanding::Granted if now < case.request.window.from => {
                 Refusal::NotYet(target, self.clock(case.request.window.from))
             }
-            RequestStanding::Granted if case.unaccepted && case.is_open(now) => Refusal::NotAccepted(target),
+            RequestStanding::Granted if is_unaccepted(case, wanted) && case.is_open(now) => {
+                Refusal::NotAccepted(target)
+            }
             RequestStanding::Granted => Refusal::GrantOver(target, self.clock(case.deadline)),
             RequestStanding::Revoked => Refusal::GrantRevoked(target),
             RequestStanding::NotAccepted => Refusal::GrantNotAccepted(target),
@@ -194,6 +200,10 @@ fn is_about(case: &Case, wanted: &Admission) -> bool {
         && case.request.target == wanted.target
         && case.request.services.contains(&wanted.service)
         && wanted.grant.is_none_or(|grant| grant == case.request.id)
+}
+
+fn is_unaccepted(case: &Case, wanted: &Admission) -> bool {
+    case.unaccepted || wanted.overdue.contains(&case.request.id)
 }
 
 fn allows(granted: &Actions, wanted: &Actions) -> bool {

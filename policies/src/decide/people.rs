@@ -114,7 +114,7 @@ impl State {
     /// One's own key may stay: perhaps only the phone was lost.
     pub(super) fn decide_enrol(&self, link: LinkId, key: &SshKey, now: Timestamp) -> Result<Vec<Event>, Refusal> {
         let invited = self.links.get(&link).filter(|link| now < link.expires).ok_or(Refusal::LinkSpent)?;
-        if self.people.values().any(|person| person.id != invited.person && person.keys.contains(key)) {
+        if self.people.values().any(|person| person.id != invited.person && person.claims(key)) {
             return Err(Refusal::KeyTaken);
         }
         Ok(vec![Event::Enrolled { person: invited.person, link, keys: vec![key.clone()] }])

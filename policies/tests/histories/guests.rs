@@ -638,6 +638,45 @@ fn what_was_granted_on_one_visit_opens_nothing_on_the_next() {
 }
 
 #[test]
+fn the_key_of_somebody_who_is_invited_again_stays_theirs_until_they_enrol() {
+    let mut world = at_night();
+    let technician = || Kind::Technician { vendor: label("acme"), role: label("maintenance") };
+    let invited = |world: &mut World, person| {
+        let (link, expires) = (LinkId::new(world.id()), seconds_later(world.now, 36_000));
+        let by = super::person(ADMINISTRATOR);
+        world.must(&Command::Invite { person, kind: technician(), groups: Vec::new(), link, expires, by });
+        link
+    };
+    let as_a_guest = |world: &mut World| {
+        let invitation = world.guest_invitation(LEADS[0], 40, "acme", 0, "night", 3_600);
+        let link = LinkId::new(world.id());
+        world.must(&Command::InviteGuest { invitation, link });
+        link
+    };
+    let is_sent_away = |world: &mut World| {
+        let guest = *world.state.guests.keys().last().unwrap();
+        world.must(&Command::EndGuest { guest, by: person(LEADS[1]) });
+    };
+    let stranger = invited(&mut world, person(50));
+    let takes = Command::Enrol { link: stranger, key: key(40) };
+    let first = as_a_guest(&mut world);
+    world.must(&Command::Enrol { link: first, key: key(40) });
+    is_sent_away(&mut world);
+    assert_eq!(world.refused(&takes), Refusal::KeyTaken, "they are gone");
+    // Invited again, and sent away before they came.
+    as_a_guest(&mut world);
+    assert_eq!(world.refused(&takes), Refusal::KeyTaken, "a guest again");
+    is_sent_away(&mut world);
+    let last = invited(&mut world, person(40));
+    assert_eq!(world.refused(&takes), Refusal::KeyTaken, "a technician from now on");
+    let mut other = world.clone();
+    world.must(&Command::Enrol { link: last, key: key(40) });
+    assert_eq!(world.refused(&takes), Refusal::KeyTaken);
+    other.must(&Command::Enrol { link: last, key: key(41) });
+    other.must(&takes);
+}
+
+#[test]
 fn a_guest_who_is_gone_may_become_a_technician_of_the_same_vendor_and_nobody_else() {
     let mut world = at_night();
     let invitation = world.guest_invitation(LEADS[0], 40, "acme", 0, "night", 3_600);

@@ -544,6 +544,7 @@ impl World {
                     service: label("ssh"),
                     wants: some_actions(*wants),
                     grant: named.and_then(|n| self.nth_request(n)),
+                    overdue: BTreeSet::new(),
                     node: label("gate-1"),
                 };
                 self.act(&Command::Admit(admission));

@@ -103,6 +103,7 @@ impl World {
             service: label("ssh"),
             wants: Actions::new(),
             grant: None,
+            overdue: BTreeSet::new(),
             node: label("gate-1"),
         }
     }

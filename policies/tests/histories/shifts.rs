@@ -57,9 +57,13 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
 
 /// What a Desk whose clock is never set finds unaccepted.
 fn unaccepted(world: &World) -> Command {
+    let acts = |id: &RequestId| world.state.next_handover(&world.state.cases[id]).expect("it is over").acts;
+    Command::LeaveUnaccepted { due: overdue(world).into_iter().map(|id| (id, acts(&id))).collect() }
+}
+
+fn overdue(world: &World) -> BTreeSet<RequestId> {
     let cases = world.state.cases.iter().filter(|(_, case)| world.state.is_not_accepted(case, world.now));
-    let acts = |case| world.state.next_handover(case).expect("it is over").acts;
-    Command::LeaveUnaccepted { due: cases.map(|(id, case)| (*id, acts(case))).collect() }
+    cases.map(|(id, _)| *id).collect()
 }
 
 /// Who stands for what until when, and who is on duty until when.
@@ -134,6 +138,7 @@ impl Model {
             }
             Event::Started { request, .. } => {
                 assert!(!self.unaccepted.contains(request), "no session begins that nobody accepted");
+                assert!(!self.is_late(*request), "nor one of which that is not in the journal yet");
             }
             _ => {}
         }
@@ -158,7 +163,8 @@ impl Model {
             }
             Turn::Extend { which } => self.extend(*which),
             Turn::Connect { who } => {
-                let admission = self.world.door(*who);
+                let overdue = overdue(&self.world);
+                let admission = Admission { overdue, ..self.world.door(*who) };
                 self.act(&Command::Admit(admission));
             }
             Turn::Stop => {
@@ -361,6 +367,9 @@ fn what_nobody_accepts_is_frozen_until_somebody_does() {
     assert_eq!(world.state.decide(&unaccepted(&world), world.now), Ok(Vec::new()));
     assert!(world.connects().is_ok());
     world.now = due;
+    let late = Admission { overdue: overdue(&world), ..world.door(0) };
+    assert_eq!(world.refused(&Command::Admit(late)), Refusal::NotAccepted(target_name(0)));
+    assert!(world.connects().is_ok(), "whoever asks says what is overdue");
     world.must(&unaccepted(&world));
     assert!(world.state.cases[&id].unaccepted);
     assert_eq!(world.connects(), Err(Refusal::NotAccepted(target_name(0))));

@@ -5,7 +5,7 @@
 mod bar;
 
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Stdin};
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,8 @@ use jiff::tz::TimeZone;
 use policies::ids::SessionId;
 use recordings::notes::Size;
 use recordings::screen::{DEFAULT_SIZE, Painter, Screen};
+use rustix::io::{ioctl_fionread, retry_on_intr};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
-use tokio::io::{AsyncReadExt as _, Stdin, stdin};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -331,9 +331,6 @@ pub(super) fn window() -> Option<Size> {
     Some(Size { columns: size.ws_col.into(), rows: size.ws_row.into() })
 }
 
-/// So many tenths of a second a read waits for a key: whoever leaves waits no longer.
-const KEY_TENTHS_MAX: u8 = 2;
-
 /// What a spectator types does not show, and is read key by key; as it was again when dropped.
 struct Quiet {
     was: Option<Termios>,
@@ -348,13 +345,13 @@ impl Quiet {
             let mut quiet = was.clone();
             quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON);
             quiet.special_codes[SpecialCodeIndex::VMIN] = 0;
-            quiet.special_codes[SpecialCodeIndex::VTIME] = KEY_TENTHS_MAX;
+            quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
             set(&quiet)
         });
         Self { was, reads_keys }
     }
 
-    /// Whether a read of the terminal gives what was typed, and does not wait long for it.
+    /// Whether a read of the terminal gives what was typed, and does not wait for it.
     const fn reads_keys(&self) -> bool {
         self.reads_keys
     }
@@ -377,6 +374,9 @@ fn set(modes: &Termios) -> bool {
     set.is_ok()
 }
 
+/// How often is looked whether a key was pressed: nobody notices.
+const KEYS_LOOKED_AT: Duration = Duration::from_millis(50);
+
 /// The keys that are pressed on this terminal. What is no terminal presses none: to be there is a person's to say.
 struct Keys {
     terminal: Option<Stdin>,
@@ -389,9 +389,10 @@ impl Keys {
         Self { terminal: None, pressed: VecDeque::new() }
     }
 
-    /// Of a terminal that is [`Quiet`], so that no read waits long.
+    /// Of a terminal that is [`Quiet`]. Nothing reads it but whoever waits for a key, and no read waits: one in a thread beside
+    /// could be late, begin when the terminal is as before, and wait for a line that nobody types.
     fn of_terminal() -> Self {
-        Self { terminal: Some(stdin()), pressed: VecDeque::new() }
+        Self { terminal: Some(io::stdin()), pressed: VecDeque::new() }
     }
 
     /// The next key; never, where there is none. May be dropped and called again.
@@ -400,14 +401,24 @@ impl Keys {
             if let Some(key) = self.pressed.pop_front() {
                 return key;
             }
-            let Some(terminal) = &mut self.terminal else { return std::future::pending().await };
-            let mut keys = [0; 64];
-            match terminal.read(&mut keys).await {
-                Ok(0) if tcgetattr(io::stdin().as_fd()).is_ok() => {}
-                Ok(read) if read > 0 => self.pressed.extend(&keys[..read]),
+            let Some(terminal) = &self.terminal else { return std::future::pending().await };
+            match typed(terminal) {
+                Ok(keys) if keys.is_empty() => tokio::time::sleep(KEYS_LOOKED_AT).await,
+                Ok(keys) => self.pressed.extend(keys),
                 // It is gone.
-                _ => self.terminal = None,
+                Err(_) => self.terminal = None,
             }
         }
     }
+}
+
+/// What was typed, as far as it can be read at once: where something has given the terminal its lines back, whole ones.
+fn typed(terminal: &Stdin) -> rustix::io::Result<Vec<u8>> {
+    if ioctl_fionread(terminal)? == 0 {
+        return Ok(Vec::new());
+    }
+    let mut keys = vec![0; 64];
+    let read = retry_on_intr(|| rustix::io::read(terminal, &mut keys[..]))?;
+    keys.truncate(read);
+    Ok(keys)
 }

@@ -260,7 +260,9 @@ impl Running {
         match closed.end {
             Ok(_) => None,
             Err(ChannelFault::Carried(CarryFault::Recording(_)) | ChannelFault::Lost) => Some(Ending::RecorderFailed),
-            Err(ChannelFault::Carried(CarryFault::Vendor(QueueFault::Stalled) | CarryFault::TargetStuck)) => None,
+            Err(ChannelFault::Carried(
+                CarryFault::Vendor(QueueFault::Stalled) | CarryFault::TargetStuck | CarryFault::FrozenTooLong,
+            )) => None,
             Err(ChannelFault::Carried(CarryFault::Vendor(_) | CarryFault::Target(_))) => Some(Ending::Overrun),
             Err(ChannelFault::Carried(CarryFault::TargetLost)) => {
                 self.target_lost = true;

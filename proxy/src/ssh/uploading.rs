@@ -102,8 +102,8 @@ impl OnChannel {
         *self.handing.borrow()
     }
 
-    /// Completes when nothing is being handed over. That is bounded, but for stopped input: who hands over gives up on a target
-    /// that is stuck.
+    /// Completes when nothing is being handed over. That is bounded: who hands over gives up on a target that is stuck, and on
+    /// input that stays stopped.
     pub(super) async fn handed_over(&self) {
         until(&self.handing, |handing| !handing).await;
     }
@@ -111,24 +111,26 @@ impl OnChannel {
     /// Does what takes something of the target.
     ///
     /// # Errors
-    /// The target has neither taken nor sent anything for as long as that may last, though input was not stopped meanwhile.
+    /// The target has neither taken nor sent anything for as long as that may last, though input was not stopped meanwhile; or
+    /// input was stopped for longer than others may wait.
     async fn unless_stuck<T>(&self, frozen: &watch::Receiver<bool>, work: impl Future<Output = T>) -> Result<T, Stuck> {
         tokio::select! {
             biased;
             done = work => Ok(done),
-            () = self.stuck(frozen.clone()) => Err(Stuck),
+            stuck = self.stuck(frozen.clone()) => Err(stuck),
         }
     }
 
-    async fn stuck(&self, mut frozen: watch::Receiver<bool>) {
+    async fn stuck(&self, mut frozen: watch::Receiver<bool>) -> Stuck {
         let mut moves = self.moves.subscribe();
         loop {
-            if frozen.wait_for(|frozen| !frozen).await.is_err() {
-                // Whoever froze it is gone and can let nothing go.
-                std::future::pending::<()>().await;
+            let thaws = async { frozen.wait_for(|frozen| !frozen).await.is_ok() };
+            // Also where whoever froze it is gone and can let nothing go.
+            if !tokio::time::timeout(self.bounds.thaws_within, thaws).await.unwrap_or(false) {
+                return Stuck::Frozen;
             }
             tokio::select! {
-                () = tokio::time::sleep(self.bounds.moves_within) => return,
+                () = tokio::time::sleep(self.bounds.moves_within) => return Stuck::Target,
                 Ok(()) = moves.changed() => {}
                 true = async { frozen.wait_for(|frozen| *frozen).await.is_ok() } => {}
             }
@@ -141,9 +143,13 @@ impl OnChannel {
     }
 }
 
-/// The target stands still in the middle of a file.
-#[derive(Debug)]
-struct Stuck;
+/// What stands still in the middle of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stuck {
+    Target,
+    /// Whoever stopped the technician's input did not let it go on.
+    Frozen,
+}
 
 async fn until<T>(state: &watch::Sender<T>, holds: impl FnMut(&T) -> bool) {
     // Its sender is beside it, so it does not end before.
@@ -280,16 +286,23 @@ impl<R: Recorder> Carriage<'_, R> {
 
     /// Does what takes something of the target; where that is stuck, the technician is told, and the channel is over.
     async fn unless_stuck(&self, upload: UploadKey, work: impl Future<Output = ()>) -> Result<(), CarryFault> {
-        if self.uploads.unless_stuck(&self.terms.frozen, work).await.is_ok() {
-            return Ok(());
-        }
+        let Err(stuck) = self.uploads.unless_stuck(&self.terms.frozen, work).await else { return Ok(()) };
         let path = self.with_uploads(RemotePath::new(&[]), |uploads| uploads.path(upload));
-        let (target, patience) = (&self.target.name, self.uploads.bounds.moves_within.as_secs_f32());
-        self.last_words(&format!(
-            "{target} has taken nothing more of {path} for {patience} s, so the gate gave up; a part of it may be there"
-        ))
-        .await;
-        Err(CarryFault::TargetStuck)
+        let (target, bounds) = (&self.target.name, self.uploads.bounds);
+        let (why, fault) = match stuck {
+            Stuck::Target => {
+                let patience = bounds.moves_within.as_secs_f32();
+                (format!("{target} has taken nothing more of {path} for {patience} s"), CarryFault::TargetStuck)
+            }
+            Stuck::Frozen => {
+                let patience = bounds.thaws_within.as_secs_f32();
+                let why =
+                    format!("input was stopped for {patience} s in the middle of {path}, and others wait for {target}");
+                (why, CarryFault::FrozenTooLong)
+            }
+        };
+        self.last_words(&format!("{why}, so the gate gave up; a part of it may be there")).await;
+        Err(fault)
     }
 
     fn with_uploads<T>(&self, without: T, work: impl FnOnce(&mut dyn HandOver) -> T) -> T {
@@ -323,10 +336,11 @@ mod tests {
     const MOVES: Duration = Duration::from_secs(120);
     const READS: Duration = Duration::from_secs(60);
     const ALMOST: Duration = Duration::from_secs(119);
+    const THAWS: Duration = Duration::from_secs(3_601);
     const HOUR: Duration = Duration::from_secs(3_600);
 
     fn on_channel() -> OnChannel {
-        OnChannel::new(Bounds { moves_within: MOVES, reads_within: READS })
+        OnChannel::new(Bounds { moves_within: MOVES, reads_within: READS, thaws_within: THAWS })
     }
 
     #[tokio::test(start_paused = true)]
@@ -341,7 +355,7 @@ mod tests {
         };
         let frozen = frozen.subscribe();
         let (stuck, ()) = tokio::join!(uploads.unless_stuck(&frozen, pending::<()>()), moves);
-        assert!(stuck.is_err());
+        assert_eq!(stuck, Err(Stuck::Target));
         assert_eq!(begun.elapsed().as_secs(), (ALMOST * 5 + MOVES).as_secs());
     }
 
@@ -359,8 +373,25 @@ mod tests {
         };
         let seen = frozen.subscribe();
         let (stuck, ()) = tokio::join!(uploads.unless_stuck(&seen, pending::<()>()), freezes);
-        assert!(stuck.is_err());
+        assert_eq!(stuck, Err(Stuck::Target));
         assert_eq!(begun.elapsed().as_secs(), ((ALMOST + HOUR) * 2 + MOVES).as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopped_input_holds_up_others_for_so_long_and_no_longer() {
+        let (uploads, frozen) = (on_channel(), watch::Sender::new(false));
+        let begun = Instant::now();
+        let freezes = async {
+            sleep(ALMOST).await;
+            frozen.send_replace(true);
+            // What the target still says does not let it go on.
+            sleep(HOUR).await;
+            uploads.note_move();
+        };
+        let seen = frozen.subscribe();
+        let (stuck, ()) = tokio::join!(uploads.unless_stuck(&seen, pending::<()>()), freezes);
+        assert_eq!(stuck, Err(Stuck::Frozen));
+        assert_eq!(begun.elapsed().as_secs(), (ALMOST + THAWS).as_secs());
     }
 
     #[tokio::test(start_paused = true)]

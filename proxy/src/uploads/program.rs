@@ -1,7 +1,9 @@
 //! One run of the program that looks at a file: with nothing of the gate's but the file, for so long at most, and with what it
-//! started.
+//! started: all that is in its process group, and all that has the mark of the run in its environment, which a program that
+//! goes into a session of its own takes with it.
 
-use std::fs::File;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -11,7 +13,9 @@ use policies::plant::FileCheck;
 use recordings::notes::CheckOutcome;
 use recordings::words::Words;
 use rustix::io::retry_on_intr;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, pidfd_send_signal, waitid,
+};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
@@ -32,23 +36,34 @@ pub(super) async fn run(check: &FileCheck, path: &Path) -> CheckVerdict {
 }
 
 async fn attend(check: &FileCheck, path: &Path) -> io::Result<(ExitStatus, [Vec<u8>; 2])> {
-    let mut group = Group(start(check, path)?);
-    let (mut stdout, mut stderr) = (group.0.stdout.take(), group.0.stderr.take());
+    let mark = Mark::new();
+    let mut group = Group { child: start(check, path, &mark)?, mark };
+    let (mut stdout, mut stderr) = (group.child.stdout.take(), group.child.stderr.take());
     let leader = group.leader().ok_or(io::ErrorKind::NotFound)?;
     // With the program, whatever it left behind is ended, which may hold its output open. It is waited for only then, so that
     // until then its number is nobody else's and may be signalled.
-    let ended = async { aside(move || ended(leader)).await.map(|()| group.kill()) };
+    let ended = async {
+        aside(move || ended(leader)).await?;
+        group.kill();
+        let mark = group.mark.clone();
+        aside(move || {
+            mark.kill_bearers();
+            Ok(())
+        })
+        .await
+    };
     let ((), said, complained) = tokio::try_join!(ended, beginning(stdout.as_mut()), beginning(stderr.as_mut()))?;
-    Ok((group.0.wait().await?, [said, complained]))
+    Ok((group.child.wait().await?, [said, complained]))
 }
 
-fn start(check: &FileCheck, path: &Path) -> io::Result<Child> {
+fn start(check: &FileCheck, path: &Path, mark: &Mark) -> io::Result<Child> {
     let file = path.to_str().ok_or_else(|| io::Error::other("the data folder's name is not UTF-8"))?;
     let mut words = check.command.iter().map(|word| word.replace(FileCheck::FILE, file));
     let program = words.next().ok_or(io::ErrorKind::NotFound)?;
     Command::new(program)
         .args(words)
         .env_clear()
+        .env(Mark::NAME, &mark.0)
         .current_dir("/")
         .stdin(File::open(path)?)
         .stdout(Stdio::piped())
@@ -59,12 +74,15 @@ fn start(check: &FileCheck, path: &Path) -> io::Result<Child> {
 }
 
 /// A program that runs, and what it started; killed when dropped before it was waited for.
-struct Group(Child);
+struct Group {
+    child: Child,
+    mark: Mark,
+}
 
 impl Group {
     /// None once it was waited for.
     fn leader(&self) -> Option<Pid> {
-        self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+        self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
     }
 
     fn kill(&self) {
@@ -76,7 +94,60 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.kill();
+        if self.leader().is_some() {
+            self.kill();
+            self.mark.kill_bearers();
+        }
+    }
+}
+
+/// What all that one run starts has in its environment, wherever it goes; what was killed has none any more.
+#[derive(Clone)]
+struct Mark(String);
+
+impl Mark {
+    const NAME: &'static str = "HOLDPOINT_FILE_CHECK";
+
+    fn new() -> Self {
+        Self(approver::mint::nonce())
+    }
+
+    /// Kills whoever has it, and whom they started meanwhile: what is killed starts nothing more.
+    fn kill_bearers(&self) {
+        /// Whoever starts others faster than they are found is not waited for.
+        const LOOKS_MAX: usize = 16;
+        let mut killed = BTreeSet::new();
+        for _ in 0..LOOKS_MAX {
+            let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
+            let processes =
+                listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(Pid::from_raw);
+            let new: Vec<_> =
+                processes.filter(|process| self.kill(*process) && killed.insert(process.as_raw_nonzero())).collect();
+            if new.is_empty() {
+                return;
+            }
+        }
+        tracing::warn!("what a file check started may run on: it starts more than can be found");
+    }
+
+    /// Kills a process that has it; whether it had. Its number may be another's by then, so it is held while one looks.
+    fn kill(&self, process: Pid) -> bool {
+        if !self.is_on(process) {
+            return false;
+        }
+        let killed = pidfd_open(process, PidfdFlags::empty())
+            .and_then(|held| if self.is_on(process) { pidfd_send_signal(held, Signal::KILL) } else { Ok(()) });
+        if let Err(error) = killed {
+            tracing::debug!(%error, "what a file check started was gone before it was killed");
+        }
+        true
+    }
+
+    /// As far as the gate may see.
+    fn is_on(&self, process: Pid) -> bool {
+        let mark = format!("{}={}", Self::NAME, self.0);
+        let environment = fs::read(format!("/proc/{}/environ", process.as_raw_nonzero())).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
     }
 }
 

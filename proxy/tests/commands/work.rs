@@ -2,7 +2,13 @@
 //! reopened.
 
 use std::process::Stdio;
+use std::sync::Arc;
 
+use approver::api::types::{ClientCertificate, TcpFaceView, TcpServiceView};
+use certs::tls_client::ClientKey;
+use jiff::Timestamp;
+use policies::plant::Protocol;
+use proxy::client::{Client, Fault, Profile};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
@@ -70,6 +76,26 @@ impl Ssh {
     }
 }
 
+/// Whatever a gate made out, no connection to another target is begun with it.
+async fn a_certificate_is_of_one_target(tess: &Somebody, request: &str) {
+    let profile = Profile::load(&tess.profile()).unwrap();
+    let mut client = Client::open(profile, |_| unreachable!("the key is not locked")).unwrap();
+    let made = ClientCertificate {
+        certificate: String::new(),
+        expires: Timestamp::MAX,
+        source: [127, 0, 0, 1].into(),
+        face: TcpFaceView { host: "gate.mill3.example".into(), port: 8443, services: Vec::new() },
+        grant: client.get(&format!("/api/v1/requests/{request}")).await.unwrap(),
+        sessions: Vec::new(),
+    };
+    let server_name = "modbus.plc-7.gate.mill3.example".into();
+    let service = TcpServiceView { service: "modbus".parse().unwrap(), protocol: Protocol::Modbus, server_name };
+    let key = Arc::new(ClientKey::generate());
+    let to = |target: &str| client.tcp_line(&target.parse().unwrap(), &made, &service, &key).err().unwrap();
+    assert!(matches!(to("plc-7"), Fault::Odd(why) if why == "it certifies hmi-2, not plc-7"));
+    assert!(matches!(to("hmi-2"), Fault::Tls(_)), "to its own it is looked at, and is none here");
+}
+
 /// What came up to and with this text, or without it if it never comes.
 async fn until(out: &mut (impl AsyncBufRead + Unpin), text: &str) -> Result<String, String> {
     let mut said = String::new();
@@ -103,6 +129,8 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     let asked: Value = tess.run(&[&ask[..], &["--work-order", "WO-17", "--json"]].concat()).await.done().json();
     let request = asked["request"].as_str().unwrap();
     tess.run(&["request", "hmi-2", "--actions", "tunnel", "--for", "1h", "--reason", "x"]).await.failed(1, "tunnel");
+
+    a_certificate_is_of_one_target(&tess, request).await;
 
     let words =
         |text: &str| text.lines().find_map(|line| line.trim().strip_prefix("compare").map(|w| w.trim().to_owned()));

@@ -135,7 +135,8 @@ fn checks(state: &Path) -> Checks {
     std::fs::create_dir(state).unwrap();
     let bounds = std::env::var("FLOW_BOUNDS").unwrap();
     let mut bounds = bounds.split(' ').map(|span| Duration::from_millis(span.parse().unwrap()));
-    let bounds = Bounds { moves_within: bounds.next().unwrap(), reads_within: bounds.next().unwrap() };
+    let [moves_within, reads_within, thaws_within] = [(); 3].map(|()| bounds.next().unwrap());
+    let bounds = Bounds { moves_within, reads_within, thaws_within };
     let staging = Staging::open(state, Arc::new(|| Ok(true)), bounds).unwrap();
     let check = FileCheck { command: vec!["/bin/true".to_owned()], max: FileCheck::MAX };
     staging.checks(&check, &"hmi-2".parse().unwrap())

@@ -29,7 +29,7 @@ struct Narrow {
 
 impl Narrow {
     /// By old-style scp, up to the first byte at the target.
-    fn begin(checks: [u64; 2]) -> Self {
+    fn begin(checks: [u64; 3]) -> Self {
         let plant = Plant::with(Options { checks: Some(checks), ..Options::default() });
         let (here, there) = (plant.folder().join("here"), plant.folder().join("there"));
         let mut content = Vec::new();
@@ -78,7 +78,7 @@ fn assert_torn(plant: &mut Plant, arrived: usize) {
 
 #[test]
 fn a_target_that_stands_still_in_the_middle_of_a_file_is_given_up_and_that_is_told() {
-    let mut narrow = Narrow::begin([1_000, NEVER]);
+    let mut narrow = Narrow::begin([1_000, NEVER, NEVER]);
     let words = narrow.client.words();
     assert!(
         words.contains("hmi-2 has taken nothing more of") && words.contains("a part of it may be there"),
@@ -93,7 +93,7 @@ fn a_target_that_stands_still_in_the_middle_of_a_file_is_given_up_and_that_is_to
 /// It says nothing for longer than a target may that stands still, but takes what it gets.
 #[test]
 fn a_slow_target_gets_all_of_a_file_whose_technician_has_left() {
-    let mut narrow = Narrow::begin([2_000, NEVER]);
+    let mut narrow = Narrow::begin([2_000, NEVER, NEVER]);
     narrow.client.0.kill().unwrap();
     let content = std::mem::take(&mut narrow.content);
     narrow.content = content[..1].to_vec();
@@ -105,7 +105,7 @@ fn a_slow_target_gets_all_of_a_file_whose_technician_has_left() {
 
 #[test]
 fn stopped_input_stands_in_the_middle_of_a_file_for_as_long_as_it_may() {
-    let mut narrow = Narrow::begin([1_000, NEVER]);
+    let mut narrow = Narrow::begin([1_000, NEVER, NEVER]);
     narrow.plant.gate.order("freeze");
     thread::sleep(Duration::from_millis(2_500));
     narrow.plant.gate.order("thaw");
@@ -117,8 +117,21 @@ fn stopped_input_stands_in_the_middle_of_a_file_for_as_long_as_it_may() {
 }
 
 #[test]
+fn input_that_stays_stopped_in_the_middle_of_a_file_holds_up_nobody_else_for_ever() {
+    let mut narrow = Narrow::begin([NEVER, NEVER, 1_000]);
+    narrow.plant.gate.order("freeze");
+    let words = narrow.client.words();
+    assert!(words.contains("input was stopped for 1 s in the middle of"), "{words}");
+    assert!(words.contains("others wait for hmi-2, so the gate gave up; a part of it may be there"), "{words}");
+    assert!(!narrow.client.wait().success());
+    assert_eq!(narrow.plant.gate.hear_channel().end, "FrozenTooLong");
+    let arrived = narrow.arrives(Duration::ZERO).len();
+    assert_torn(&mut narrow.plant, arrived);
+}
+
+#[test]
 fn a_cut_in_the_middle_of_a_file_says_what_may_be_there() {
-    let mut narrow = Narrow::begin([NEVER, NEVER]);
+    let mut narrow = Narrow::begin([NEVER, NEVER, NEVER]);
     narrow.plant.gate.order("cut");
     narrow.plant.gate.hear("cut");
     assert!(!narrow.client.wait().success());
@@ -142,7 +155,7 @@ fn text(text: impl AsRef<[u8]>) -> Vec<u8> {
 /// Nobody decides by not reading how much of a file the target has, or for how long other files wait for it.
 #[test]
 fn a_technician_who_reads_nothing_is_taken_for_gone_and_the_file_arrives_whole() {
-    let mut plant = Plant::with(Options { checks: Some([60_000, 500]), ..Options::default() });
+    let mut plant = Plant::with(Options { checks: Some([60_000, 500, NEVER]), ..Options::default() });
     let path = |name: &str| -> PathBuf { plant.folder().join(name) };
     fs::write(path("big"), vec![7; 16 * MIB]).unwrap();
     let mut ssh = plant.ssh_with(Form::User, &["-s"]);
@@ -181,7 +194,7 @@ fn a_technician_who_reads_nothing_is_taken_for_gone_and_the_file_arrives_whole()
 
 #[test]
 fn whoever_reads_that_a_file_is_there_finds_it_in_the_ledger() {
-    let mut plant = Plant::with(Options { checks: Some([NEVER, NEVER]), ..Options::default() });
+    let mut plant = Plant::with(Options { checks: Some([NEVER, NEVER, NEVER]), ..Options::default() });
     let there = plant.folder().join("there");
     plant.gate.order("hold");
     let mut client = Client::start(&mut plant.ssh(Form::User, &format!("scp -t {}", there.display())));
@@ -207,7 +220,7 @@ fn whoever_reads_that_a_file_is_there_finds_it_in_the_ledger() {
 /// By a signal a technician could end the program that takes the file, in its middle.
 #[test]
 fn no_signal_reaches_a_program_that_takes_checked_files() {
-    let mut plant = Plant::with(Options { checks: Some([NEVER, NEVER]), ..Options::default() });
+    let mut plant = Plant::with(Options { checks: Some([NEVER, NEVER, NEVER]), ..Options::default() });
     let peer = Peer::connect(&plant);
     let mut channel = peer.run("scp -t /tmp");
     assert_eq!(peer.read(&mut channel, 1), b"\0");
@@ -226,7 +239,7 @@ fn no_signal_reaches_a_program_that_takes_checked_files() {
 /// Its first piece broke the protocol; that is what is told, whatever came behind it.
 #[test]
 fn what_broke_the_protocol_before_the_program_began_is_told() {
-    let plant = Plant::with(Options { checks: Some([NEVER, NEVER]), ..Options::default() });
+    let plant = Plant::with(Options { checks: Some([NEVER, NEVER, NEVER]), ..Options::default() });
     let peer = Peer::connect(&plant);
     let before: [(Option<u32>, &[u8]); 3] = [(None, b"Welcome\n"), (Some(7), b"beside"), (None, b"more\n")];
     let finished = peer.finish(peer.run_after(&before, "scp -t /tmp"));

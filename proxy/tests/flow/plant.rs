@@ -41,7 +41,7 @@ pub(crate) struct Options {
     pub(crate) socket_bytes: Option<usize>,
     /// Uploads are checked, by a program that finds nothing; and for how long a hand-over waits, in milliseconds, for a target
     /// that stands still and for a technician who does not read.
-    pub(crate) checks: Option<[u64; 2]>,
+    pub(crate) checks: Option<[u64; 3]>,
 }
 
 impl Default for Options {
@@ -205,8 +205,8 @@ impl Gate {
         if let Some(bytes) = options.socket_bytes {
             gate.env("FLOW_SOCKET", bytes.to_string());
         }
-        if let Some([moves, reads]) = options.checks {
-            gate.env("FLOW_CHECKS", at.join("state")).env("FLOW_BOUNDS", format!("{moves} {reads}"));
+        if let Some([moves, reads, thaws]) = options.checks {
+            gate.env("FLOW_CHECKS", at.join("state")).env("FLOW_BOUNDS", format!("{moves} {reads} {thaws}"));
         }
         let mut process = gate
             .args(["--exact", "the_gate", "--ignored", "--nocapture", "--test-threads=1"])

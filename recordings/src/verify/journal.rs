@@ -396,6 +396,8 @@ fn admission(event: &Event) -> Option<Command> {
         service: service.clone(),
         wants: Actions::new(),
         grant: Some(*request),
+        // That it was not accepted is in the journal, or nobody can tell.
+        overdue: BTreeSet::new(),
         node: node.clone(),
     }))
 }

@@ -490,6 +490,7 @@ impl Store {
             service: label(service),
             wants: [action].into(),
             grant: Some(grant),
+            overdue: [].into(),
             node: label("node-1"),
         }));
         id

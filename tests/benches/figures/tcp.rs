@@ -170,7 +170,18 @@ fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port")
 }
 
+/// Where Debian's package of this name puts its program.
+fn installed(package: &str) -> Option<PathBuf> {
+    let places = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
+    let program = places.map(|place| Path::new(place).join(package)).into_iter().find(|path| path.exists());
+    if program.is_none() {
+        println!("{package} is not installed (sudo apt-get install {package}): it is left out");
+    }
+    program
+}
+
 fn haproxy(folder: &Path, own: &Path, port: u16) -> Option<(SocketAddr, Running)> {
+    let program = installed("haproxy")?;
     let at = free();
     let text = format!(
         "global\n  maxconn 2000\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1h\n  timeout server 1h\n\
@@ -178,22 +189,22 @@ fn haproxy(folder: &Path, own: &Path, port: u16) -> Option<(SocketAddr, Running)
         own.display()
     );
     fs::write(folder.join("haproxy.cfg"), text).expect("a file");
-    let program = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"].into_iter().find(|path| Path::new(path).exists())?;
     let running = start(Command::new(program).arg("-f").arg(folder.join("haproxy.cfg")).arg("-db"));
     eventually("HAProxy listens", || TcpStream::connect(at).is_ok());
     Some((at, running))
 }
 
-fn stunnel(folder: &Path, own: &Path, port: u16) -> (SocketAddr, Running) {
+fn stunnel(folder: &Path, own: &Path, port: u16) -> Option<(SocketAddr, Running)> {
+    let program = installed("stunnel4")?;
     let at = free();
     let text = format!(
         "foreground = yes\npid =\nsslVersionMin = TLSv1.3\n[panel]\naccept = {at}\nconnect = 127.0.0.1:{port}\ncert = {}\n",
         own.display()
     );
     fs::write(folder.join("stunnel.conf"), text).expect("a file");
-    let running = start(Command::new("stunnel4").arg(folder.join("stunnel.conf")));
+    let running = start(Command::new(program).arg(folder.join("stunnel.conf")));
     eventually("stunnel listens", || TcpStream::connect(at).is_ok());
-    (at, running)
+    Some((at, running))
 }
 
 /// A stream there and back by whoever ends TLS. The gate's is recorded, durably, before it passes; the others record nothing.
@@ -223,11 +234,8 @@ pub(crate) fn bulk(size: &Size) {
         _running: Some(running),
     };
     let mut ways = vec![direct];
-    match haproxy(folder.path(), &own, port) {
-        Some(haproxy) => ways.push(of("HAProxy", haproxy)),
-        None => println!("HAProxy is not installed (Debian: haproxy): it is left out"),
-    }
-    ways.push(of("stunnel", stunnel(folder.path(), &own, port)));
+    ways.extend(haproxy(folder.path(), &own, port).map(|haproxy| of("HAProxy", haproxy)));
+    ways.extend(stunnel(folder.path(), &own, port).map(|stunnel| of("stunnel", stunnel)));
     ways.push(Way {
         name: "Holdpoint",
         at: plant.faces.pages[0],

@@ -234,6 +234,12 @@ fn an_emergency_is_loud_on_board_and_card_until_somebody_else_signs_that_they_lo
     browser.click(CARD);
     browser.says("the technician left");
     browser.look("emergency-look-back");
+    // What is signed is what was looked at: a form that was about something else makes no look back.
+    let answered = "document.querySelectorAll('[name=about]').forEach((about) => about.remove())";
+    browser.evaluate(answered);
+    browser.click("I have looked back at this emergency…");
+    browser.says("somebody else answered it meanwhile: look at the card again");
+    browser.open(&format!("/requests/{mine}"));
     browser.click("I have looked back at this emergency…");
     browser.says("looked back at");
     signs(&mut browser, "nobody looks back at what they gave");

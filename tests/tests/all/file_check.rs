@@ -441,16 +441,18 @@ fn without_a_verdict_nothing_passes() {
     }
 }
 
-/// What holds its output open, and what closed it, are ended with it; what it found holds.
+/// What holds its output open, what closed it, and what went into a session of its own are ended with it; what it found holds.
 #[test]
 fn what_a_checker_leaves_behind_is_ended_with_it() {
     let gate = CheckedPlant::by(
-        "sleep 600 & echo $! >> \"$0.left\"\nsleep 600 > /dev/null 2>&1 < /dev/null & echo $! >> \"$0.left\"\necho fine",
+        "sleep 600 & echo $! >> \"$0.left\"\nsleep 600 > /dev/null 2>&1 < /dev/null & echo $! >> \"$0.left\"\n\
+         setsid sh -c 'echo $$ >> \"$1.left\"; sleep 600' sh \"$0\" > /dev/null 2>&1 < /dev/null &\n\
+         until [ \"$(wc -l < \"$0.left\")\" = 3 ]; do sleep 0.05; done\necho fine",
     );
     gate.theo().write("clean", &noise());
     gate.scp("-s", &[], "clean", &gate.there("clean")).ok();
     let left = fs::read_to_string(gate.folder.path().join("checker.left")).unwrap();
-    assert_eq!(left.lines().count(), 2);
+    assert_eq!(left.lines().count(), 3);
     for process in left.lines() {
         // Ended, and at most not yet waited for by whoever inherited it.
         let state = || fs::read_to_string(format!("/proc/{process}/stat")).ok();
@@ -462,7 +464,7 @@ fn what_a_checker_leaves_behind_is_ended_with_it() {
 
 /// Says what it finds of its surroundings: the environment, what its descriptors are, the file's mode, its own process group.
 const LOOKS_AROUND: &str = r#"[ "$(cat)" = "$(cat "$1")" ] || exit 9
-echo $(env | grep -v ^PWD= | grep -v ^SHLVL= | grep -v ^_=
+echo $(env | grep -v ^PWD= | grep -v ^SHLVL= | grep -v ^_= | grep -v ^HOLDPOINT_FILE_CHECK=
   for fd in /proc/$$/fd/*; do readlink $fd; done | grep -c 'socket:\|anon_inode:\|/records/\|/journal/\|/state/'
   stat -c %a "$1"; ps -o pgid= $$ | tr -d ' ' | grep -cx $$)
 exit 1"#;

@@ -100,8 +100,23 @@ fn a_guest_comes_for_what_they_were_invited_for_and_is_gone_at_the_end() {
     log_in(&plant, "kim");
     let reviews = holdpoint(&plant, "kim", &["reviews"]).ok().out();
     assert!(reviews.contains("gus of acme, at hmi-2") && reviews.contains("by lee"), "{reviews}");
-    holdpoint(&plant, "kim", &["approve", &visit, "--yes"]).ok();
+    let why = "the day shift could have done it";
+    let objects = holdpoint(&plant, "kim", &["deny", &visit, "--reason", why, "--yes"]).ok().out();
+    assert!(objects.contains("with your objection"), "{objects}");
     assert!(holdpoint(&plant, "kim", &["reviews"]).ok().out().contains("Nothing waits"));
+    let over = holdpoint(&plant, "lee", &["reviews", "--all"]).ok().out();
+    let over = over.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(over.contains("kim looked back at it") && over.contains(&format!("OBJECTS: {why}")), "{over}");
+    eventually("the objection is an alarm", || {
+        let alarms = json(&plant, "lee", &["status"])["alarms"].as_array().expect("a list").clone();
+        alarms.iter().any(|alarm| alarm["alarm"] == "objection" && alarm["of"] == visit.as_str())
+    });
+    eventually("people are told of it", || {
+        fs::read_to_string(&notices).is_ok_and(|told| {
+            told.contains("\"kind\":\"objection\"")
+                && told.contains("kim looked back at the visit of gus of acme as a guest to hmi-2, invited by lee")
+        })
+    });
     holdpoint(&plant, "ada", &["disable", "--vendor", "acme"]).ok();
     invite(&plant, "lee", &["--for", "1m"]).says_no("vendor acme is disabled");
 
@@ -109,7 +124,7 @@ fn a_guest_comes_for_what_they_were_invited_for_and_is_gone_at_the_end() {
     for id in ["HP1113", "HP1114", "HP1115"] {
         assert!(feed.contains(&format!("\"{id}\"")), "{id} in {feed}");
     }
-    assert!(!feed.contains("123456"), "no number leaves the plant: {feed}");
+    assert!(!feed.contains("123456") && !feed.contains(why), "no number and no text leaves the plant: {feed}");
     let told = fs::read_to_string(&notices).unwrap();
     assert!(told.contains("\"kind\":\"guest\"") && told.contains("lee invited gus of acme"), "{told}");
     plant.stop();
@@ -118,7 +133,7 @@ fn a_guest_comes_for_what_they_were_invited_for_and_is_gone_at_the_end() {
     let made = ["evidence", &session, "--data", "data", "--trust", "trust.toml", "--key", "key", "-o", "pack/"];
     run(&mut evidence.holdpoint(&made), b"").ok();
     let page = fs::read_to_string(evidence.path("pack/index.html")).unwrap();
-    for words in ["a guest, invited by lee", NUMBER, "the pump trips", "Reviewed"] {
+    for words in ["a guest, invited by lee", NUMBER, "the pump trips", "WITH AN OBJECTION", why] {
         assert!(page.contains(words), "{words} in {page}");
     }
 }

@@ -543,6 +543,7 @@ fn begins(store: &Store, technician: PersonId, grant: RequestId) -> Vec<Event> {
         service: support::label("ssh"),
         wants: [Action::Shell].into(),
         grant: Some(grant),
+        overdue: [].into(),
         node: support::label("node-1"),
     };
     store.state.decide(&Decide::Admit(admission), store.now()).unwrap()

@@ -311,8 +311,16 @@ fn an_operator_sees_the_screen_as_it_stands_and_as_it_changes() {
     let pressed = |which: &str| format!("document.querySelector('#screens button:{which}').ariaPressed === 'true'");
     browser.until(&pressed("nth-child(2)"));
     browser.look("watch-screen-chosen");
-    browser.evaluate("document.querySelector('#screens button:last-child').click()");
-    browser.until(&pressed("last-child"));
+    // Of what is opened for a choice nothing stays open but the last.
+    browser.evaluate(
+        "window.opened = []; window.EventSource = class extends EventSource { constructor(path) { super(path); \
+         window.opened.push(this); } }; true",
+    );
+    for which in ["last-child", "nth-child(2)", "last-child"] {
+        browser.evaluate(&format!("document.querySelector('#screens button:{which}').click()"));
+        browser.until(&pressed(which));
+    }
+    browser.until("window.opened.map((source) => source.readyState).join() === '2,2,1'");
     browser.until("document.getElementById('picture').getContext('2d').getImageData(350, 250, 1, 1).data[1] > 120");
     browser.until(&format!("!{}", shows(GREEN, 350, 250)));
     drop(second);

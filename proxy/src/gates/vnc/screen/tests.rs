@@ -838,6 +838,22 @@ fn memory_is_taken_when_something_is_drawn() {
     assert_eq!((canvas.area(), canvas.standing()), (0, (0, 0, Some("for a reason".to_owned()))));
 }
 
+#[test]
+fn an_empty_rectangle_says_nothing_of_how_pixels_are_packed() {
+    let packs_short = FORMS[13];
+    assert_eq!((packs_short.depth, packs_short.compact), (32, (0, 3)));
+    let mut server = Server::new(packs_short, 8, 8);
+    let raw: Vec<u32> = (0..64).map(|n| n * 0x0001_0203).collect();
+    server.update(2);
+    server.head(Place::of(0, 0, 0, 0), ZRLE);
+    let nothing = server.compressed(ZRLE_STREAM, &[]);
+    server.said.extend(u32::try_from(nothing.len()).unwrap().to_be_bytes());
+    server.said.extend(nothing);
+    server.draw(Place::of(0, 0, 8, 8), &raw, ZRLE, 0);
+    let (_, canvas) = draw([target(&server.said)]);
+    assert_eq!(seen(&canvas), raw.iter().map(|raw| packs_short.colour(*raw)).collect::<Vec<_>>());
+}
+
 /// All that is understood is followed or asks for nothing; a rectangle of nothing else is.
 #[test]
 fn what_a_target_is_asked_for_is_what_can_be_followed() {
