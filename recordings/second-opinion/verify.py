@@ -709,6 +709,7 @@ class Log:
         self.decisions: list[Decision] = []
         self.runs: bool | None = None
         self.started: int | None = None
+        self.run_from = 0
         self.first = 0
         self.retired: list[Position] = []
         self.ends: dict[int, Position] = {}
@@ -932,6 +933,8 @@ class Log:
             raise wrong("other sessions were open when it was signed")
         if frame and frame.nanoseconds != nanoseconds:
             raise wrong("it was signed at another time")
+        if due == 0:
+            self.run_from = size
         self.anchors.append(Anchor(time, nanoseconds, due, frame))
 
     def run(self, starts: bool, entry: Entry) -> None:
@@ -955,6 +958,7 @@ class Log:
         if position != begins_behind or (is_known and is_torn != bool(was_torn)):
             raise frame.wrong("the segment before ended otherwise")
         self.runs = None
+        self.run_from = self.tree.size
 
     def _take_in_group(self, frame: Frame) -> None:
         """Entries and encrypted frames; a group counts whole or not at all."""
@@ -2002,6 +2006,8 @@ class Journal:
             raise ValueError("a key was added for somebody who is no technician that counts")
         if any(event["key"] in one.keys for one in self.people.values()):
             raise ValueError("the key is somebody's already")
+        if len(person.keys) >= KEYS_MAX:
+            raise ValueError("nobody has so many keys")
         person.keys = [*person.keys, event["key"]]
 
     def _activated(self, name: str) -> None:
@@ -2311,6 +2317,8 @@ GUEST_MAX = 12 * 3600
 SLEW = 2_000_000_000
 # Seconds between a deadline and its last byte, and between a session in the journal and its recording.
 SLACK = 60
+# Keys that a technician has at most (docs/EVENTS.md, HP1116).
+KEYS_MAX = 4
 
 NAMESPACES = {
     "verdict": "holdpoint-approval@v1",
@@ -2405,8 +2413,8 @@ def read_log(store: Store, name: str, trust: Trust, on_entry: Callable | None, r
     return log
 
 
-def check_ends(journal: Log, records: Log, of_one_run: bool) -> None:
-    """A gate signs both logs as long as it runs ("Where a log ends"). In one run both count from one boot."""
+def check_ends(journal: Log, records: Log, of_one_boot: bool) -> None:
+    """A gate signs both logs as long as it runs ("Where a log ends")."""
     ends = {journal.ending, records.ending}
     if CUT_OFF in ends or ends == {STOPPED}:
         return
@@ -2415,7 +2423,7 @@ def check_ends(journal: Log, records: Log, of_one_run: bool) -> None:
     if STOPPED in ends:
         raise wrong
     decided, recorded = journal.anchors[-1], records.anchors[-1]
-    ahead = decided.nanoseconds - recorded.nanoseconds if of_one_run else decided.time - recorded.time
+    ahead = decided.nanoseconds - recorded.nanoseconds if of_one_boot else decided.time - recorded.time
     if ahead > recorded.due * 1_000_000_000 + LATE:
         raise wrong
     if -ahead > decided.due * 1_000_000_000 + LATE + COPYING:
@@ -2507,7 +2515,7 @@ def check_each_other(told: Journal, records: Log, report: Report) -> None:
 
 
 def check_checkpointed(told: Journal, records: Log, report: Report) -> int:
-    """The records have come as far as the journal says ("What is published"): how far, under the name they have."""
+    """The records have come as far as the journal says ("What is published"): how far, in the journal's last run."""
     vouched = 0
     for entry, node, note in told.checkpoints:
         with report.looking():
@@ -2529,7 +2537,8 @@ def check_checkpointed(told: Journal, records: Log, report: Report) -> int:
                 raise Wrong(records.last_frame.file, records.last_frame.end, what)
             if root != records.tree.root(size):
                 raise entry.wrong(f"the first {size} entries of the records are others than the journal says")
-            vouched = max(vouched, size if origin == records.key.origin else 0)
+            is_of_last_run = origin == records.key.origin and entry.index >= told.log.run_from
+            vouched = max(vouched, size if is_of_last_run else 0)
     return vouched
 
 

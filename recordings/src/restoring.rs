@@ -201,6 +201,7 @@ impl Resting {
         let checkpoint = self.dir.join(CHECKPOINT);
         let cosigned = disk.list(&kept).map_err(cannot("list", &kept))?;
         let there = disk.list(&self.dir).map_err(cannot("list", &self.dir))?;
+        let emptied = there.iter().any(|name| name == KEPT).then_some(kept.as_path());
         for name in cosigned {
             let from = kept.join(&name);
             if name.ends_with(".tmp") {
@@ -217,7 +218,9 @@ impl Resting {
                 disk.remove(&from).map_err(cannot("remove", &from))?;
             }
         }
-        [to, self.dir.as_path()].into_iter().try_for_each(|dir| disk.sync_dir(dir).map_err(cannot("sync", dir)))
+        // First where the files are now, so that none is nowhere.
+        let mut changed = [to].into_iter().chain(emptied).chain([self.dir.as_path()]);
+        changed.try_for_each(|dir| disk.sync_dir(dir).map_err(cannot("sync", dir)))
     }
 
     fn write_format(&self, format: &Format) -> Result<(), OpenFault> {

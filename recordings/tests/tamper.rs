@@ -662,7 +662,7 @@ fn a_wall_clock_that_is_set_while_a_gate_runs_cuts_nothing_off_and_hides_no_cut(
         let report = check(early.path(), Some(&store.keys));
         assert_eq!(report.verdict(), Ends::Open, "{seconds}: {report}");
         // The journal of then, beside recordings that go on by hours which the wall clock does not have.
-        store.machine.set_wall(-7_200);
+        store.machine.set_wall(-7_200 - seconds);
         session.goes_on(7_200);
         let late = store.copy();
         std::fs::remove_dir_all(late.path().join("journal")).unwrap();
@@ -670,6 +670,23 @@ fn a_wall_clock_that_is_set_while_a_gate_runs_cuts_nothing_off_and_hides_no_cut(
         let report = check(late.path(), None);
         assert!(kinds(&report).contains(&FindingKind::CutOff), "{seconds}: {report}");
         store.end(session);
+    }
+}
+
+/// What the journal said of the recordings before the machine's last boot says nothing of where they end since.
+#[test]
+fn a_journal_of_the_next_boot_beside_recordings_of_the_one_before_is_judged_by_the_wall_clock() {
+    for (stops, later) in [(false, 0), (false, 86_400), (true, 0), (true, 86_400)] {
+        let (mut store, _session) = Store::with_its_clock_set(0);
+        let copy = store.copy();
+        if stops {
+            drop(store.journal.take());
+            std::fs::remove_dir_all(copy.path().join("journal")).unwrap();
+            support::copy_tree(&store.dir().join("journal"), &copy.path().join("journal"));
+        }
+        let _journal = support::next_boot(copy.path(), &store, later);
+        let report = check(copy.path(), None);
+        assert_eq!(kinds(&report).contains(&FindingKind::CutOff), later > 0, "{stops} {later}: {report}");
     }
 }
 

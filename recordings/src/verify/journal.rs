@@ -45,6 +45,8 @@ pub(super) struct Journal<'a> {
     pub(super) signed: Vec<Moment>,
     /// Heads of record logs that the journal keeps.
     pub(super) vouched: Vec<Remembered>,
+    /// Which entries told such heads while the gate ran; restores name heads, too.
+    checkpointed: BTreeSet<u64>,
     pub(super) nodes: Vec<NodeId>,
     /// Restores that two people signed who may, and the index of each one's entry.
     pub(super) restores: Vec<(u64, Restore)>,
@@ -65,6 +67,7 @@ impl<'a> Journal<'a> {
             lost: false,
             signed: Vec::new(),
             vouched: Vec::new(),
+            checkpointed: BTreeSet::new(),
             nodes: Vec::new(),
             restores: Vec::new(),
             keeping: BTreeMap::new(),
@@ -78,9 +81,12 @@ impl<'a> Journal<'a> {
         self.roots.len() as u64 - 1
     }
 
-    /// How many entries it knows of the recordings of this name.
-    pub(super) fn vouched_up_to(&self, origin: &str) -> Option<u64> {
-        self.vouched.iter().filter(|head| head.origin == origin).map(|head| head.size).max()
+    /// How many entries of the recordings of this name its checkpoints know, from this entry of its own on.
+    pub(super) fn vouched_up_to(&self, origin: &str, since: u64) -> Option<u64> {
+        let is_late = |entry: u64| entry >= since && self.checkpointed.contains(&entry);
+        let counts = |by: &By| matches!(by, By::Journal { entry } if is_late(*entry));
+        let heads = self.vouched.iter().filter(|head| head.origin == origin && counts(&head.by));
+        heads.map(|head| head.size).max()
     }
 
     /// Whether a session runs, as far as the journal goes.
@@ -113,7 +119,10 @@ impl<'a> Journal<'a> {
             Event::Checkpointed { node, checkpoint } => {
                 let restore = self.last_restore(node);
                 match journaled(self.trust, node, restore, checkpoint, self.state.size) {
-                    Ok(head) => self.vouched.push(head),
+                    Ok(head) => {
+                        self.checkpointed.insert(self.state.size);
+                        self.vouched.push(head);
+                    }
                     Err(words) => wrong.push(words),
                 }
             }

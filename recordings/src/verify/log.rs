@@ -183,6 +183,8 @@ pub(super) struct OpenEnd {
     pub(super) nanos: u64,
     /// How long after that the next one was due.
     pub(super) due_seconds: u16,
+    /// How many entries the log had when the run began in which it ends: after its last crash or stop.
+    pub(super) run_from: u64,
 }
 
 /// Walks a log from its first segment to its last. Entries of segments that are not here are read from what it published.
@@ -375,6 +377,8 @@ struct Walk<'a> {
     ends: BTreeMap<u64, Position>,
     /// The last segment that a leaf says is retired.
     retired: Option<Position>,
+    /// How many entries there were at the last crash or stop.
+    run_from: u64,
     /// Whether a group's end is still to come.
     in_group: bool,
     signed: Option<Signed>,
@@ -427,6 +431,7 @@ impl<'a> Walk<'a> {
             known: Before::Frames,
             ends: BTreeMap::new(),
             retired: None,
+            run_from: 0,
             in_group: false,
             signed: None,
             frames: 0,
@@ -812,6 +817,9 @@ impl<'a> Walk<'a> {
         self.check_due(place, anchor, context);
         self.head = self.tree.as_ref().filter(|tree| tree_is(tree)).map(|tree| (tree.size(), tree.root()));
         let end = (self.position.segment, place.until.unwrap_or(0));
+        if anchor.due_seconds == 0 {
+            self.run_from = anchor.size;
+        }
         self.signed = Some(Signed { end, wall: anchor.wall, nanos: anchor.nanos, due_seconds: anchor.due_seconds });
     }
 
@@ -846,6 +854,7 @@ impl<'a> Walk<'a> {
                 let words = format!("the gate stopped without order before {}", recovered.wall);
                 context.find(Finding { kind: FindingKind::Note, ..wrong(file, frame, &words) });
                 self.signed = None;
+                self.run_from = self.tree.as_ref().map_or(self.entries, Tree::size);
                 self.reader.crashed();
             }
             Ok(_) => context.find(wrong(file, frame, "the mark of a crash stands where none was")),
@@ -909,6 +918,7 @@ impl<'a> Walk<'a> {
                 signed: signed.wall,
                 nanos: signed.nanos,
                 due_seconds,
+                run_from: self.run_from,
             }),
         }
     }

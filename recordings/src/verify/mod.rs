@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use certs::log_key::Verifier;
 use certs::trust::Trust;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use policies::events::Ending;
 use policies::ids::{NodeId, SessionId};
 use policies::state::SessionFacts;
@@ -99,9 +99,8 @@ pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report
     let mut sessions = Sessions::new(&dir, Path::new(RECORDS_DIR), checks.keys, Keepings::of(&journal));
     let records = check_log(checks, RECORDS_DIR, &mut sessions, &journal.vouched, &mut context);
     let ends = [&decisions, &records].map(|log| log.as_ref().map_or(End::Cut, |log| log.end.clone()));
-    let vouched = records.as_ref().and_then(|log| journal.vouched_up_to(&log.report.origin));
-    let of_one_run = sessions.started.zip(vouched).is_some_and(|(started, size)| started < size);
-    let are_open = check_ends(&ends, of_one_run, &mut context);
+    let of_one_boot = are_of_one_boot(&journal, &ends[0], records.as_ref(), sessions.started);
+    let are_open = check_ends(&ends, of_one_boot, &mut context);
     restored::tell(&journal, [decisions.as_ref(), records.as_ref()], &mut context);
     tell_remembrance(checks, &journal, [&decisions, &records], &mut context);
     let newer = if are_open && !journal.lost { sessions.newer_than(journal.size()) } else { BTreeSet::new() };
@@ -247,19 +246,26 @@ fn tell_remembrance(
 /// The journal is copied before the recordings, and all of it within this.
 const COPIED_WITHIN_SECONDS: u64 = 3_600;
 
+/// Whether the journal, in the run in which it ends, says that it knows the recordings' last start: then both end in one
+/// boot of the machine.
+fn are_of_one_boot(journal: &Journal<'_>, end: &End, records: Option<&Checked>, started: Option<u64>) -> bool {
+    let (End::Open(end), Some(records), Some(started)) = (end, records, started) else { return false };
+    journal.vouched_up_to(&records.report.origin, end.run_from).is_some_and(|size| started < size)
+}
+
 /// Whether both logs go on as those of a running gate do. One that goes on while the other has stopped, or ends long
-/// before it, was cut off: a gate signs both as long as it runs. Where the journal knows of the recordings' last start, both
-/// count from one boot, and nothing is made of a wall clock that was set between; else only that one can be asked.
-fn check_ends(ends: &[End; 2], of_one_run: bool, context: &mut Context<'_>) -> bool {
+/// before it, was cut off: a gate signs both as long as it runs. Where both count from one boot, nothing is made of a wall
+/// clock that was set between; else only that one can be asked.
+fn check_ends(ends: &[End; 2], of_one_boot: bool, context: &mut Context<'_>) -> bool {
     let are_open = match ends {
         [End::Open(journal), End::Open(records)] => {
-            let due = |end: &OpenEnd| u64::from(end.due_seconds) + log::LATE_SECONDS;
-            let ahead = match of_one_run {
-                true => SignedDuration::from_nanos(journal.nanos.wrapping_sub(records.nanos).cast_signed()),
-                false => journal.signed.duration_since(records.signed),
+            let nanos = |seconds: u64| i128::from(seconds) * 1_000_000_000;
+            let due = |end: &OpenEnd| nanos(u64::from(end.due_seconds) + log::LATE_SECONDS);
+            let ahead = match of_one_boot {
+                true => i128::from(journal.nanos) - i128::from(records.nanos),
+                false => journal.signed.duration_since(records.signed).as_nanos(),
             };
-            let within = |late: i64, most: u64| u64::try_from(late).is_ok_and(|late| late > most);
-            !within(ahead.as_secs(), due(records)) && !within(-ahead.as_secs(), due(journal) + COPIED_WITHIN_SECONDS)
+            ahead <= due(records) && -ahead <= due(journal) + nanos(COPIED_WITHIN_SECONDS)
         }
         _ => false,
     };

@@ -546,6 +546,15 @@ pub fn open_as_journal(copy: &Path, store: &Store) -> Log {
     Log::open(disk, machine, &copy.join(RECORDS_DIR), options, Arc::new(signer())).unwrap().0
 }
 
+/// Opens the journal in a copy on the machine's next boot, so many seconds later.
+pub fn next_boot(copy: &Path, store: &Store, later: i64) -> Log {
+    let machine = SimMachine::new(2);
+    machine.set_wall(store.now().as_second() - machine.wall().as_second() + later);
+    let mut options = LogOptions::new(Purpose::Journal, "mill-3/journal", label("node-1"));
+    (options.segment_bytes, options.spares) = (store.segment_bytes, 1);
+    Log::open(Arc::new(RealDisk), Arc::new(machine), &copy.join(JOURNAL_DIR), options, Arc::new(signer())).unwrap().0
+}
+
 fn secret_text(identity: &age::x25519::Identity) -> String {
     use age::secrecy::ExposeSecret as _;
     identity.to_string().expose_secret().to_owned()

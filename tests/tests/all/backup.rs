@@ -112,13 +112,14 @@ fn nothing_is_erased_from_under_a_backup() {
     assert_eq!(verified.code(), 4, "{}", verified.text());
 
     // A gate that goes away in the middle leaves nothing that could be taken for a backup.
-    worked(&plant, "head -c 32M /dev/urandom");
+    worked(&plant, "head -c 64M /dev/urandom");
     let half = plant.person("ada").path("half.age");
     let file = half.display().to_string();
-    let backing_up = start(&mut plant.as_person("ada", &["backup", "-o", &file, "--to", &to]));
+    let mut backing_up = start(&mut plant.as_person("ada", &["backup", "-o", &file, "--to", &to]));
     let part = half.with_added_extension("part");
     eventually("it has begun", || fs::metadata(&part).is_ok_and(|part| part.len() > 0));
     backing_up.signal(Signal::STOP);
+    assert!(!backing_up.has_ended());
     plant.kill();
     backing_up.signal(Signal::CONT);
     backing_up.ends().refused(3, "");

@@ -446,9 +446,14 @@ fn taken_from(mut store: Store) -> Taken {
 
 /// The same of one that is open.
 fn as_it_lies(store: &Store) -> Taken {
+    as_it_lies_in(store.dir(), store)
+}
+
+/// The same of a copy of it.
+fn as_it_lies_in(dir: &Path, store: &Store) -> Taken {
     let folder = TempDir::new().unwrap();
     for name in ["journal", "records"] {
-        copy(&store.dir().join(name), &folder.path().join("data").join(name));
+        copy(&dir.join(name), &folder.path().join("data").join(name));
     }
     fs::write(folder.path().join("trust.toml"), support::trust().to_string()).unwrap();
     fs::write(folder.path().join("key"), &store.secret).unwrap();
@@ -858,13 +863,27 @@ fn a_wall_clock_that_was_set_is_judged_alike() {
         for opinion in early.judged(&mut second, "its clock was set") {
             assert_eq!(opinion.code, 4, "{}", opinion.said);
         }
-        store.machine.set_wall(-7_200);
+        store.machine.set_wall(-7_200 - seconds);
         session.goes_on(7_200);
         let late = as_it_lies(&store);
         fs::remove_dir_all(late.path("data/journal")).unwrap();
         copy(&early.path("data/journal"), &late.path("data/journal"));
         for opinion in late.judged(&mut second, "its journal is of two hours before") {
             assert_eq!(opinion.code, 1, "{}", opinion.said);
+        }
+    }
+}
+
+#[test]
+fn a_journal_of_the_next_boot_beside_recordings_of_the_one_before_is_judged_alike() {
+    let Some(mut second) = SecondOpinion::start() else { return };
+    for (later, code) in [(0, 4), (86_400, 1)] {
+        let (store, _session) = Store::with_its_clock_set(0);
+        let early = store.copy();
+        let _journal = support::next_boot(early.path(), &store, later);
+        let taken = as_it_lies_in(early.path(), &store);
+        for opinion in taken.judged(&mut second, "its journal is of the next boot") {
+            assert_eq!(opinion.code, code, "{later}: {}", opinion.said);
         }
     }
 }
