@@ -467,12 +467,14 @@ fn guest_gone(guest: policies::ids::GuestId, target: &policies::ids::TargetName)
 fn objections(state: &State) -> impl Iterator<Item = (String, Timestamp, String)> {
     let objected = |seen: Option<LookBack>| seen.filter(|seen| seen.objection.is_some()).map(|seen| seen.at);
     let grants = state.cases.iter().filter_map(move |(request, case)| {
+        let at = objected(case.reviewed)?;
         let what = format!("the emergency grant {request} for {}", case.request.target);
-        Some((request.to_string(), objected(case.reviewed)?, what))
+        Some((request.to_string(), at, what))
     });
     let visits = state.guests.iter().filter_map(move |(guest, visit)| {
+        let at = objected(visit.reviewed)?;
         let what = format!("the visit {guest} as a guest to {}", visit.statement.target);
-        Some((guest.to_string(), objected(visit.reviewed)?, what))
+        Some((guest.to_string(), at, what))
     });
     let in_words = |what| format!("whoever looked back at {what} objects: it should not have been");
     grants.chain(visits).map(move |(of, at, what)| (of, at, in_words(what)))

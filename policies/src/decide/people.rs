@@ -114,7 +114,7 @@ impl State {
     /// One's own key may stay: perhaps only the phone was lost.
     pub(super) fn decide_enrol(&self, link: LinkId, key: &SshKey, now: Timestamp) -> Result<Vec<Event>, Refusal> {
         let invited = self.links.get(&link).filter(|link| now < link.expires).ok_or(Refusal::LinkSpent)?;
-        if self.people.values().any(|person| person.id != invited.person && person.claims(key)) {
+        if self.is_anothers(key, invited.person) {
             return Err(Refusal::KeyTaken);
         }
         Ok(vec![Event::Enrolled { person: invited.person, link, keys: vec![key.clone()] }])
@@ -127,13 +127,18 @@ impl State {
         if !matches!(known.kind, Kind::Technician { .. }) {
             return Err(Refusal::WrongKind("technicians"));
         }
-        if self.people.values().any(|person| person.keys.contains(key)) {
+        if known.keys.contains(key) || self.is_anothers(key, person) {
             return Err(Refusal::KeyTaken);
         }
         match known.keys.len() < KEYS_MAX {
             true => Ok(vec![Event::KeyAdded { person, key: key.clone() }]),
             false => Err(Refusal::KeysFull(KEYS_MAX)),
         }
+    }
+
+    /// Whether somebody beside this person has the key, or may still come back with it.
+    fn is_anothers(&self, key: &SshKey, person: PersonId) -> bool {
+        self.people.values().any(|other| other.id != person && other.claims(key))
     }
 
     /// A voucher counts when its signer counts; the person counts once an administrator and, for each group, a member

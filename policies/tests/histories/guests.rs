@@ -659,21 +659,32 @@ fn the_key_of_somebody_who_is_invited_again_stays_theirs_until_they_enrol() {
     };
     let stranger = invited(&mut world, person(50));
     let takes = Command::Enrol { link: stranger, key: key(40) };
+    let adds = Command::AddKey { person: person(TECHNICIANS[0].0), key: key(40) };
     let first = as_a_guest(&mut world);
     world.must(&Command::Enrol { link: first, key: key(40) });
     is_sent_away(&mut world);
-    assert_eq!(world.refused(&takes), Refusal::KeyTaken, "they are gone");
+    for way in [&takes, &adds] {
+        assert_eq!(world.refused(way), Refusal::KeyTaken, "they are gone");
+    }
     // Invited again, and sent away before they came.
     as_a_guest(&mut world);
-    assert_eq!(world.refused(&takes), Refusal::KeyTaken, "a guest again");
+    for way in [&takes, &adds] {
+        assert_eq!(world.refused(way), Refusal::KeyTaken, "a guest again");
+    }
     is_sent_away(&mut world);
     let last = invited(&mut world, person(40));
-    assert_eq!(world.refused(&takes), Refusal::KeyTaken, "a technician from now on");
+    for way in [&takes, &adds] {
+        assert_eq!(world.refused(way), Refusal::KeyTaken, "a technician from now on");
+    }
     let mut other = world.clone();
     world.must(&Command::Enrol { link: last, key: key(40) });
-    assert_eq!(world.refused(&takes), Refusal::KeyTaken);
+    for way in [&takes, &adds] {
+        assert_eq!(world.refused(way), Refusal::KeyTaken);
+    }
     other.must(&Command::Enrol { link: last, key: key(41) });
-    other.must(&takes);
+    for way in [&takes, &adds] {
+        other.clone().must(way);
+    }
 }
 
 #[test]

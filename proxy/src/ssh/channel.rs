@@ -292,7 +292,7 @@ pub enum CarryFault {
     /// The target stopped in the middle of a file that the gate handed over. The technician was told.
     #[error("the target stopped taking a file")]
     TargetStuck,
-    /// The technician's input stayed stopped in the middle of a file that the gate handed over, for which others waited. The
+    /// The technician's input stayed stopped in the middle of a file that the gate handed over, for which others may have waited. The
     /// technician was told.
     #[error("input was stopped in the middle of a file for too long")]
     FrozenTooLong,

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -108,29 +109,49 @@ impl OnChannel {
         until(&self.handing, |handing| !handing).await;
     }
 
-    /// Does what takes something of the target.
+    /// Does what takes something of the target. `too_long` is [`OnChannel::frozen_too_long`] of all of the hand-over.
     ///
     /// # Errors
     /// The target has neither taken nor sent anything for as long as that may last, though input was not stopped meanwhile; or
     /// input was stopped for longer than others may wait.
-    async fn unless_stuck<T>(&self, frozen: &watch::Receiver<bool>, work: impl Future<Output = T>) -> Result<T, Stuck> {
+    async fn unless_stuck<T>(
+        &self,
+        frozen: &watch::Receiver<bool>,
+        too_long: Pin<&mut impl Future<Output = ()>>,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Stuck> {
         tokio::select! {
             biased;
+            // First, so that it is asked although there is always something to do.
+            () = too_long => Err(Stuck::Frozen),
             done = work => Ok(done),
-            stuck = self.stuck(frozen.clone()) => Err(stuck),
+            () = self.target_stuck(frozen.clone()) => Err(Stuck::Target),
         }
     }
 
-    async fn stuck(&self, mut frozen: watch::Receiver<bool>) -> Stuck {
-        let mut moves = self.moves.subscribe();
+    /// Completes when input has stayed stopped for longer than others may wait, whatever the target says meanwhile.
+    async fn frozen_too_long(&self, mut frozen: watch::Receiver<bool>) {
         loop {
+            if frozen.wait_for(|frozen| *frozen).await.is_err() {
+                return std::future::pending().await;
+            }
             let thaws = async { frozen.wait_for(|frozen| !frozen).await.is_ok() };
             // Also where whoever froze it is gone and can let nothing go.
             if !tokio::time::timeout(self.bounds.thaws_within, thaws).await.unwrap_or(false) {
-                return Stuck::Frozen;
+                return;
+            }
+        }
+    }
+
+    /// Completes when the target has not moved for as long as that may last; time in which input is stopped does not count.
+    async fn target_stuck(&self, mut frozen: watch::Receiver<bool>) {
+        let mut moves = self.moves.subscribe();
+        loop {
+            if frozen.wait_for(|frozen| !frozen).await.is_err() {
+                return std::future::pending().await;
             }
             tokio::select! {
-                () = tokio::time::sleep(self.bounds.moves_within) => return Stuck::Target,
+                () = tokio::time::sleep(self.bounds.moves_within) => return,
                 Ok(()) = moves.changed() => {}
                 true = async { frozen.wait_for(|frozen| *frozen).await.is_ok() } => {}
             }
@@ -263,14 +284,17 @@ impl<R: Recorder> Carriage<'_, R> {
         }
         self.uploads.handing.send_replace(true);
         let mut moves = self.uploads.moves.subscribe();
+        let mut too_long = pin!(self.uploads.frozen_too_long(self.terms.frozen.clone()));
         self.with_uploads((), |uploads| uploads.begin(upload, bytes, sha256));
         loop {
             match self.with_uploads(Next::Done(Concluded::default()), |uploads| uploads.next()) {
-                Next::Send(bytes) => self.unless_stuck(upload, reply(&self.to_target, vec![bytes])).await?,
+                Next::Send(bytes) => {
+                    self.unless_stuck(upload, too_long.as_mut(), reply(&self.to_target, vec![bytes])).await?;
+                }
                 Next::Content { offset, bytes } => match staged.part(offset, bytes).await {
                     Ok(part) => {
                         let part = self.with_uploads(bytes::Bytes::new(), |uploads| uploads.content(&part));
-                        self.unless_stuck(upload, reply(&self.to_target, vec![part])).await?;
+                        self.unless_stuck(upload, too_long.as_mut(), reply(&self.to_target, vec![part])).await?;
                     }
                     Err(error) => {
                         tracing::error!(%error, "an upload that was checked cannot be read any more");
@@ -278,15 +302,23 @@ impl<R: Recorder> Carriage<'_, R> {
                         return std::future::pending().await;
                     }
                 },
-                Next::Wait => self.unless_stuck(upload, async { drop(moves.changed().await) }).await?,
+                Next::Wait => {
+                    let moved = async { drop(moves.changed().await) };
+                    self.unless_stuck(upload, too_long.as_mut(), moved).await?;
+                }
                 Next::Done(concluded) => return Ok(concluded),
             }
         }
     }
 
     /// Does what takes something of the target; where that is stuck, the technician is told, and the channel is over.
-    async fn unless_stuck(&self, upload: UploadKey, work: impl Future<Output = ()>) -> Result<(), CarryFault> {
-        let Err(stuck) = self.uploads.unless_stuck(&self.terms.frozen, work).await else { return Ok(()) };
+    async fn unless_stuck(
+        &self,
+        upload: UploadKey,
+        too_long: Pin<&mut impl Future<Output = ()>>,
+        work: impl Future<Output = ()>,
+    ) -> Result<(), CarryFault> {
+        let Err(stuck) = self.uploads.unless_stuck(&self.terms.frozen, too_long, work).await else { return Ok(()) };
         let path = self.with_uploads(RemotePath::new(&[]), |uploads| uploads.path(upload));
         let (target, bounds) = (&self.target.name, self.uploads.bounds);
         let (why, fault) = match stuck {
@@ -296,9 +328,8 @@ impl<R: Recorder> Carriage<'_, R> {
             }
             Stuck::Frozen => {
                 let patience = bounds.thaws_within.as_secs_f32();
-                let why =
-                    format!("input was stopped for {patience} s in the middle of {path}, and others wait for {target}");
-                (why, CarryFault::FrozenTooLong)
+                let why = format!("input was stopped for {patience} s in the middle of {path}");
+                (format!("{why}, and others may wait for {target}"), CarryFault::FrozenTooLong)
             }
         };
         self.last_words(&format!("{why}, so the gate gave up; a part of it may be there")).await;
@@ -339,6 +370,16 @@ mod tests {
     const THAWS: Duration = Duration::from_secs(3_601);
     const HOUR: Duration = Duration::from_secs(3_600);
 
+    /// As one hand-over with this work alone does it.
+    async fn unless_stuck(
+        uploads: &OnChannel,
+        frozen: &watch::Receiver<bool>,
+        work: impl Future<Output = ()>,
+    ) -> Result<(), Stuck> {
+        let too_long = pin!(uploads.frozen_too_long(frozen.clone()));
+        uploads.unless_stuck(frozen, too_long, work).await
+    }
+
     fn on_channel() -> OnChannel {
         OnChannel::new(Bounds { moves_within: MOVES, reads_within: READS, thaws_within: THAWS })
     }
@@ -354,7 +395,7 @@ mod tests {
             }
         };
         let frozen = frozen.subscribe();
-        let (stuck, ()) = tokio::join!(uploads.unless_stuck(&frozen, pending::<()>()), moves);
+        let (stuck, ()) = tokio::join!(unless_stuck(&uploads, &frozen, pending()), moves);
         assert_eq!(stuck, Err(Stuck::Target));
         assert_eq!(begun.elapsed().as_secs(), (ALMOST * 5 + MOVES).as_secs());
     }
@@ -372,7 +413,7 @@ mod tests {
             }
         };
         let seen = frozen.subscribe();
-        let (stuck, ()) = tokio::join!(uploads.unless_stuck(&seen, pending::<()>()), freezes);
+        let (stuck, ()) = tokio::join!(unless_stuck(&uploads, &seen, pending()), freezes);
         assert_eq!(stuck, Err(Stuck::Target));
         assert_eq!(begun.elapsed().as_secs(), ((ALMOST + HOUR) * 2 + MOVES).as_secs());
     }
@@ -385,13 +426,24 @@ mod tests {
             sleep(ALMOST).await;
             frozen.send_replace(true);
             // What the target still says does not let it go on.
-            sleep(HOUR).await;
-            uploads.note_move();
+            for _ in 0..8 {
+                sleep(HOUR / 4).await;
+                uploads.note_move();
+            }
         };
-        let seen = frozen.subscribe();
-        let (stuck, ()) = tokio::join!(uploads.unless_stuck(&seen, pending::<()>()), freezes);
-        assert_eq!(stuck, Err(Stuck::Frozen));
-        assert_eq!(begun.elapsed().as_secs(), (ALMOST + THAWS).as_secs());
+        let (seen, mut moves) = (frozen.subscribe(), uploads.moves.subscribe());
+        let hands_over = async {
+            let mut too_long = pin!(uploads.frozen_too_long(seen.clone()));
+            loop {
+                let moved = async { drop(moves.changed().await) };
+                if let Err(stuck) = uploads.unless_stuck(&seen, too_long.as_mut(), moved).await {
+                    return (stuck, begun.elapsed());
+                }
+            }
+        };
+        let ((stuck, waited), ()) = tokio::join!(hands_over, freezes);
+        assert_eq!(stuck, Stuck::Frozen);
+        assert_eq!(waited.as_secs(), (ALMOST + THAWS).as_secs());
     }
 
     #[tokio::test(start_paused = true)]

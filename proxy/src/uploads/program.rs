@@ -5,9 +5,12 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
+use std::num::NonZeroI32;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use policies::plant::FileCheck;
 use recordings::notes::CheckOutcome;
@@ -18,6 +21,7 @@ use rustix::process::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 
 use super::{CheckVerdict, aside};
 
@@ -94,10 +98,24 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if self.leader().is_some() {
-            self.kill();
-            self.mark.kill_bearers();
+        if self.leader().is_none() {
+            return;
         }
+        self.kill();
+        let bearers = Bearers(self.mark.clone());
+        // Without a runtime, and where that ends before it comes to it, they are killed here, as they are dropped.
+        if let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn_blocking(move || drop(bearers)));
+        }
+    }
+}
+
+/// Whoever has the mark; killed when dropped, which takes some time.
+struct Bearers(Mark);
+
+impl Drop for Bearers {
+    fn drop(&mut self) {
+        self.0.kill_bearers();
     }
 }
 
@@ -112,22 +130,34 @@ impl Mark {
         Self(approver::mint::nonce())
     }
 
-    /// Kills whoever has it, and whom they started meanwhile: what is killed starts nothing more.
+    /// Kills whoever has it, and whom they started meanwhile: what is killed starts nothing more. Waits between looks.
     fn kill_bearers(&self) {
         /// Whoever starts others faster than they are found is not waited for.
         const LOOKS_MAX: usize = 16;
-        let mut killed = BTreeSet::new();
+        /// Without a find, in a row: one look misses who just becomes another program, or was started behind it.
+        const EMPTY_LOOKS: usize = 2;
+        const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+        let (mut killed, mut empty) = (BTreeSet::new(), 0);
         for _ in 0..LOOKS_MAX {
-            let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
-            let processes =
-                listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(Pid::from_raw);
-            let new: Vec<_> =
-                processes.filter(|process| self.kill(*process) && killed.insert(process.as_raw_nonzero())).collect();
-            if new.is_empty() {
+            if self.kill_found(&mut killed) {
+                empty = 0;
+                continue;
+            }
+            empty += 1;
+            if empty == EMPTY_LOOKS {
                 return;
             }
+            thread::sleep(BETWEEN_LOOKS);
         }
         tracing::warn!("what a file check started may run on: it starts more than can be found");
+    }
+
+    /// Kills all that one look finds; whether any of them was not killed before.
+    fn kill_found(&self, killed: &mut BTreeSet<NonZeroI32>) -> bool {
+        let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let processes = listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(Pid::from_raw);
+        let new = processes.filter(|process| self.kill(*process) && killed.insert(process.as_raw_nonzero()));
+        new.count() > 0
     }
 
     /// Kills a process that has it; whether it had. Its number may be another's by then, so it is held while one looks.
