@@ -263,8 +263,15 @@ addEventListener("pointerdown", () => { isPressed = true; }, true);
 for (const name of ["click", "pointercancel"]) addEventListener(name, () => { isPressed = false; }, true);
 addEventListener("pointerup", () => setTimeout(() => { isPressed = false; }), true);
 
+// What stands there to be copied, while somebody does.
+const isCopied = (main) => {
+  const chosen = getSelection();
+  const at = chosen.isCollapsed ? document.activeElement : chosen.anchorNode?.parentElement;
+  return main.contains(at) && at.closest("pre.file") !== null;
+};
+
 // A page in which somebody types, or presses a button, stays as it is.
-const isInUse = (main) => isPressed || main.querySelector("details[open]") !== null
+const isInUse = (main) => isPressed || main.querySelector("details[open]") !== null || isCopied(main)
   || [...main.querySelectorAll("input, textarea")].some((field) =>
     field === document.activeElement || (field.type === "checkbox" ? field.checked !== field.defaultChecked : field.value !== field.defaultValue));
 

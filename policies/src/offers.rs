@@ -9,10 +9,10 @@ use crate::actions::{Action, Actions};
 use crate::decide::quorum_is_met;
 use crate::ids::{PersonId, ServiceName, TargetName};
 use crate::people::Kind;
-use crate::plant::{Plant, Protocol, Rule, Service, WorkOrder};
+use crate::plant::{Plant, Protocol, Rule, Service, Target, WorkOrder};
 use crate::refusals::Refusal;
-use crate::rules::{Asker, Lack, NotAllowed, Opening, Question, listed};
-use crate::state::State;
+use crate::rules::{Asker, Opening, Question, listed};
+use crate::state::{Case, State};
 use crate::time::Seconds;
 
 /// What is offered where nothing is said.
@@ -29,7 +29,20 @@ pub struct Offer {
     pub protocol: Protocol,
     /// Each of these by itself; not always all of them together.
     pub actions: Actions,
-    /// For how long at most, of the rule for what most come for.
+    /// Of the rule for what most come for.
+    pub terms: Terms,
+    /// Of each action by itself.
+    pub each: Vec<(Action, Terms)>,
+    /// Which of the actions may be asked for as an emergency.
+    pub emergency: Actions,
+    /// A cut keeps the technician out there until an operator reopens it.
+    pub is_cut: bool,
+}
+
+/// What a rule demands and gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// For how long at most.
     pub most: Seconds,
     /// Whether it wants a work order.
     pub work_order: WorkOrder,
@@ -37,8 +50,6 @@ pub struct Offer {
     pub approvers: String,
     /// Whether enough of them are on duty now.
     pub is_staffed: bool,
-    /// Which of the actions may be asked for as an emergency.
-    pub emergency: Actions,
 }
 
 /// One service of somebody's list.
@@ -61,8 +72,8 @@ pub struct Later {
     pub protocol: Protocol,
     /// What may be asked for then or thereafter.
     pub actions: Actions,
-    /// When the first of it may; `None` only at the end of time.
-    pub opens: Option<Opening>,
+    /// When the first of it may.
+    pub opens: Opening,
 }
 
 impl Offer {
@@ -75,7 +86,7 @@ impl Offer {
 
     /// For how long, where nothing else is said.
     pub fn usual_duration(&self) -> Seconds {
-        self.most.min(USUAL)
+        self.terms.most.min(USUAL)
     }
 }
 
@@ -121,30 +132,31 @@ impl State {
     ) -> Result<Offer, Refusal> {
         let asking = Asking::new(self, person, source, now)?;
         let rule = asking.rule(&offer.target, &offer.service, actions, false)?;
-        Ok(Offer {
-            most: rule.duration_max,
-            work_order: rule.work_order.clone(),
-            approvers: rule.approvers(),
-            is_staffed: self.is_staffed(rule, now),
-            ..offer.clone()
-        })
+        Ok(Offer { terms: asking.terms(rule), ..offer.clone() })
     }
 
-    /// Everything that a technician may ask for, target by target. What they may not is left out: that it is there is not their
-    /// business.
-    pub fn reach(&self, person: PersonId, source: IpAddr, now: Timestamp) -> Vec<Reach> {
-        let Ok(asking) = Asking::new(self, person, source, now) else { return Vec::new() };
-        let targets = asking.plant.targets.iter();
+    /// Everything that a technician may ask for at that moment, target by target, and what only hours are against. What they may not
+    /// is left out: that it is there is not their business.
+    pub fn reach(&self, person: PersonId, source: IpAddr, at: Timestamp) -> Vec<Reach> {
+        let asking = self.technician(person, at).and_then(|_| Asking::new(self, person, source, at));
+        let Ok(asking) = asking else { return Vec::new() };
+        let targets = asking.plant.targets.iter().filter(|(name, target)| asking.is_reached(name, target));
         let services = targets.flat_map(|(target, facts)| facts.services.iter().map(move |service| (target, service)));
-        services.filter_map(|(target, (service, facts))| asking.reach(target, service, facts)).collect()
+        services.flat_map(|(target, (service, facts))| asking.reach(target, service, facts)).collect()
     }
-}
 
-impl State {
     /// Whether enough of those who approve under a rule are on duty.
-    pub fn is_staffed(&self, rule: &Rule, now: Timestamp) -> bool {
+    fn is_staffed(&self, rule: &Rule, now: Timestamp) -> bool {
         let on_duty: Vec<_> = self.people.values().filter(|person| person.is_on_duty(now)).collect();
         quorum_is_met(&rule.approvals, &on_duty)
+    }
+
+    /// Whether enough of those who answer a request are on duty: of an emergency, one.
+    pub fn is_answered_now(&self, case: &Case, now: Timestamp) -> bool {
+        match case.asked.emergency {
+            true => self.people.values().any(|person| person.is_on_duty(now)),
+            false => self.is_staffed(&case.rule, now),
+        }
     }
 }
 
@@ -158,6 +170,24 @@ impl<'s> Asking<'s> {
         Ok(Self { state, plant, person, asker, source, now })
     }
 
+    /// Whether any rule leads them there, at whatever hour: most of a large plant is others'.
+    fn is_reached(&self, name: &TargetName, target: &Target) -> bool {
+        let Asker { vendor, role } = self.asker;
+        let is_theirs = |rule: &Rule| rule.vendors.contains(vendor) && rule.roles.contains(role);
+        self.plant.rules.iter().any(|rule| is_theirs(rule) && rule.reach.contains(name, &target.zone))
+    }
+
+    fn question<'q>(
+        &'q self,
+        target: &'q TargetName,
+        service: &'q ServiceName,
+        actions: &'q Actions,
+        emergency: bool,
+    ) -> Question<'q> {
+        let Self { asker, source, now, .. } = *self;
+        Question { asker, target, service: Some(service), actions, at: now, source: Some(source), emergency }
+    }
+
     fn rule(
         &self,
         target: &TargetName,
@@ -165,10 +195,17 @@ impl<'s> Asking<'s> {
         actions: &Actions,
         emergency: bool,
     ) -> Result<&'s Rule, Refusal> {
-        let Self { asker, source, now, .. } = *self;
-        let (service, source) = (Some(service), Some(source));
-        let question = Question { asker, target, service, actions, at: now, source, emergency };
+        let question = self.question(target, service, actions, emergency);
         self.state.rule_for(self.plant, self.person, &question)
+    }
+
+    fn terms(&self, rule: &Rule) -> Terms {
+        Terms {
+            most: rule.duration_max,
+            work_order: rule.work_order.clone(),
+            approvers: rule.approvers(),
+            is_staffed: self.state.is_staffed(rule, self.now),
+        }
     }
 
     fn offer(&self, target: &TargetName, service: &ServiceName, facts: &Service) -> Result<Offer, Refusal> {
@@ -184,49 +221,40 @@ impl<'s> Asking<'s> {
             target: target.clone(),
             service: service.clone(),
             protocol: facts.protocol,
-            most: rule.duration_max,
-            work_order: rule.work_order.clone(),
-            approvers: rule.approvers(),
-            is_staffed: self.state.is_staffed(rule, self.now),
+            terms: self.terms(rule),
             actions: rules.iter().map(|(action, _)| *action).collect(),
+            each: rules.iter().map(|(action, rule)| (*action, self.terms(rule))).collect(),
             emergency: known.filter(|action| alone(*action, true).is_some()).collect(),
+            is_cut: self.state.check_cuts(self.person, target).is_err(),
         })
     }
 
-    fn reach(&self, target: &TargetName, service: &ServiceName, facts: &Service) -> Option<Reach> {
-        if let Ok(offer) = self.offer(target, service, facts) {
-            return Some(Reach::Now(offer));
-        }
-        let later = facts.actions().iter().filter_map(|action| {
-            let refused = self.rule(target, service, &Actions::from([*action]), false).err()?;
-            only_hours(refused).map(|opens| (*action, opens))
+    /// What may be asked for there now, and what else later.
+    fn reach(&self, target: &TargetName, service: &ServiceName, facts: &Service) -> impl Iterator<Item = Reach> {
+        let offer = self.offer(target, service, facts).ok();
+        let is_offered = |action: &Action| offer.as_ref().is_some_and(|offer| offer.actions.contains(action));
+        let until = self.state.guest(self.person).map(|guest| guest.statement.until);
+        let later = facts.actions().iter().filter(|action| !is_offered(action)).filter_map(|action| {
+            let actions = Actions::from([*action]);
+            let opens =
+                self.state.opening_for(self.plant, self.person, &self.question(target, service, &actions, false))?;
+            until.is_none_or(|until| opens.at < until).then_some((*action, opens))
         });
-        let later: Vec<(Action, Option<Opening>)> = later.collect();
-        let first = later.iter().filter_map(|(_, opens)| opens.clone()).min_by_key(|opens| opens.at);
-        (!later.is_empty()).then(|| {
-            let actions = later.into_iter().map(|(action, _)| action).collect();
+        let later: Vec<(Action, Opening)> = later.collect();
+        let first = later.iter().map(|(_, opens)| opens).min_by_key(|opens| opens.at).cloned();
+        let later = first.map(|opens| {
+            let actions = later.iter().map(|(action, _)| *action).collect();
             let (target, service) = (target.clone(), service.clone());
-            Reach::Later(Later { target, service, protocol: facts.protocol, actions, opens: first })
-        })
+            Reach::Later(Later { target, service, protocol: facts.protocol, actions, opens })
+        });
+        offer.map(Reach::Now).into_iter().chain(later)
     }
 }
 
 /// As a line for the technician.
 impl fmt::Display for Later {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (target, service, actions) = (&self.target, &self.service, listed(&self.actions));
-        match &self.opens {
-            Some(opens) => write!(f, "{target} ({service}): you may ask for {actions} from {opens} on"),
-            None => write!(f, "{target} ({service}): closed"),
-        }
-    }
-}
-
-/// When it opens, where nothing but the hour is against it.
-fn only_hours(refused: Refusal) -> Option<Option<Opening>> {
-    let Refusal::NotAllowed(NotAllowed::NoRule { nearest: Some(nearest) }) = refused else { return None };
-    match <[Lack; 1]>::try_from(nearest.lacks) {
-        Ok([Lack::Hours { opens }]) => Some(opens),
-        _ => None,
+        let Self { target, service, actions, opens, .. } = self;
+        write!(f, "{target} ({service}): {} from {opens} on", listed(actions))
     }
 }

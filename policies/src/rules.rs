@@ -238,6 +238,24 @@ fn lacks(rule: &Rule, timezone: &TimeZone, target: &Target, question: &Question<
     .collect()
 }
 
+/// When the first of some rules opens that has nothing but its hours against it.
+pub(crate) fn first_opening_among(
+    plant: &Plant,
+    question: &Question<'_>,
+    counts: impl Fn(&Rule) -> bool,
+) -> Option<Opening> {
+    let target = plant.target(question.target).ok()?;
+    if plant.zones.get(&target.zone).is_none_or(|zone| zone.never) {
+        return None;
+    }
+    let among = plant.rules.iter().filter(|rule| counts(rule));
+    let openings = among.filter_map(|rule| match &lacks(rule, &plant.timezone, target, question)[..] {
+        [Lack::Hours { opens }] => opens.clone(),
+        _ => None,
+    });
+    openings.min_by_key(|opens| opens.at)
+}
+
 /// An IPv4 address that came in on an IPv6 socket is an IPv4 address.
 fn is_from(rule: &Rule, source: IpAddr) -> bool {
     let source = source.to_canonical();

@@ -6,7 +6,7 @@ use axum::extract::State;
 use policies::decide::{Command, NewRequest};
 use policies::digest::Salted;
 use policies::ids::{PersonId, RequestId, SessionId};
-use policies::offers::{Later, Reach};
+use policies::offers::{Later, Reach, Terms};
 use policies::refusals::Refusal;
 use policies::requests::Widening;
 use policies::state::{Case, SessionFacts};
@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::requests::{done, matters, page};
 use super::types::{
     AskAccess, AskMade, AskMoreActions, AskMoreTime, Done, OfferView, OwnRequest, OwnRequestsView, ReachView,
-    ReachesView, RequestMade, SessionView, SessionsView, Wanted,
+    ReachWanted, ReachesView, RequestMade, SessionView, SessionsView, TermsView, Wanted,
 };
 use super::{Api, Source};
 use crate::mint;
@@ -60,9 +60,14 @@ pub(super) async fn ask(
     Ok(Json(RequestMade { request: id }))
 }
 
-pub(super) async fn reach(State(api): State<Api>, caller: Caller, Source(source): Source) -> Json<ReachesView> {
-    let now = api.clock().wall();
-    let reach = api.desk().with_state(|state| state.reach(caller.person(), source, now));
+pub(super) async fn reach(
+    State(api): State<Api>,
+    caller: Caller,
+    Source(source): Source,
+    Asked(ReachWanted { at }): Asked<ReachWanted>,
+) -> Json<ReachesView> {
+    let at = at.unwrap_or_else(|| api.clock().wall());
+    let reach = api.desk().with_state(|state| state.reach(caller.person(), source, at));
     Json(ReachesView { reach: reach.into_iter().map(reach_view).collect() })
 }
 
@@ -73,22 +78,23 @@ fn reach_view(reach: Reach) -> ReachView {
             opens: None,
             offer: Some(OfferView {
                 usual_actions: offer.usual_actions(),
-                most_seconds: offer.most.0,
                 usual_seconds: offer.usual_duration().0,
-                work_order: offer.work_order.to_string(),
-                needs: offer.approvers,
-                staffed: offer.is_staffed,
+                terms: offer.each.into_iter().map(|(_, terms)| terms_view(terms)).collect(),
                 emergency: offer.emergency,
+                cut_off: offer.is_cut,
             }),
             target: offer.target,
             service: offer.service,
             protocol: offer.protocol,
         },
         Reach::Later(Later { target, service, protocol, actions, opens }) => {
-            let opens = opens.map(|opens| opens.at);
-            ReachView { target, service, protocol, actions: shown(&actions), opens, offer: None }
+            ReachView { target, service, protocol, actions: shown(&actions), opens: Some(opens.at), offer: None }
         }
     }
+}
+
+fn terms_view(Terms { most, work_order, approvers, is_staffed }: Terms) -> TermsView {
+    TermsView { most_seconds: most.0, work_order: work_order.to_string(), needs: approvers, staffed: is_staffed }
 }
 
 impl Api {

@@ -318,7 +318,7 @@ impl Api {
             duration_seconds: request.duration.0,
             taken_away: around.taken_away.clone(),
             needs: waits_for(case),
-            staffed: self.desk().with_state(|state| state.is_staffed(&case.rule, self.clock().wall())),
+            staffed: self.desk().with_state(|state| state.is_answered_now(case, self.clock().wall())),
             reason: self.opened(request.reason).await,
             standing: case.standing.as_str().to_owned(),
             no: self.no(case).await,

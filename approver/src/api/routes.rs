@@ -578,6 +578,7 @@ fn of_vendors() -> Vec<Route> {
             .gives::<types::CertificateAnswer>(),
         read("/api/v1/reach", access::reach)
             .for_(TECHNICIAN, "What you may ask for, now or as soon as hours open, and who approves it.")
+            .query("at", "For this moment instead of now (RFC 3339).")
             .gives::<types::ReachesView>(),
         read("/api/v1/requests", access::list)
             .for_(TECHNICIAN, "Your requests and grants.")

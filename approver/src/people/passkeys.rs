@@ -11,6 +11,7 @@ use policies::people::{Kind, Standing};
 use policies::refusals::Refusal;
 
 use super::{EnrolledPasskey, Invitation, NotDone, People, key_text};
+use crate::desk::{Fault, Rejected};
 use crate::directory::{Change, Expected, Key, Link, json};
 use crate::mint;
 
@@ -33,14 +34,18 @@ impl People {
         })?;
         let code = EnrolmentCode::generate(mint::link(now), self.ca);
         let kept = Link { beside: Some(now), ..Link::invites(person, code.hash()) };
-        let mut changes = vec![
-            Change::set(Key::Link(code.link()), json(&kept)),
-            Change::set(Key::Offered(person), code.link().to_string().into_bytes()),
-        ];
-        let before = self.directory().get(&Key::Offered(person)).await?;
-        let before = before.and_then(|held| String::from_utf8(held).ok()?.parse::<LinkId>().ok());
+        let held = self.directory().get(&Key::Offered(person)).await?;
+        let before = held.clone().and_then(|held| String::from_utf8(held).ok()?.parse::<LinkId>().ok());
+        let newest = Change {
+            key: Key::Offered(person),
+            expected: Expected::as_read(held),
+            value: Some(code.link().to_string().into_bytes()),
+        };
+        let mut changes = vec![Change::set(Key::Link(code.link()), json(&kept)), newest];
         changes.extend(before.map(|link| Change::delete(Key::Link(link))));
-        self.directory().swap(changes).await?;
+        if !self.directory().swap(changes).await? {
+            return Err(Rejected::from(Fault::Busy).into());
+        }
         Ok(Invitation { person, name: self.shown(person).await, code, expires: now + OFFER_LASTS })
     }
 

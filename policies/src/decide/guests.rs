@@ -10,7 +10,7 @@ use crate::people::{Kind, Person, Standing};
 use crate::plant::{Plant, Rule};
 use crate::refusals::Refusal;
 use crate::requests::{GuestStatement, Request, Signed, VerdictStatement};
-use crate::rules::{Question, deciding_rule_among};
+use crate::rules::{Opening, Question, deciding_rule_among, first_opening_among};
 use crate::state::State;
 use crate::time::Seconds;
 
@@ -151,9 +151,18 @@ impl State {
         question: &Question<'_>,
     ) -> Result<&'p Rule, Refusal> {
         self.check_guest_asks(person, question.target, question.emergency)?;
-        let guest = self.guest(person);
-        let counts = |rule: &Rule| guest.is_none_or(|guest| guest.rule.id == rule.id && rule.guest_limit().is_some());
-        Ok(deciding_rule_among(plant, question, counts)?)
+        Ok(deciding_rule_among(plant, question, |rule| self.counts_for(person, rule))?)
+    }
+
+    /// When the first rule for this person opens that has nothing but its hours against it.
+    pub(crate) fn opening_for(&self, plant: &Plant, person: PersonId, question: &Question<'_>) -> Option<Opening> {
+        self.check_guest_asks(person, question.target, question.emergency).ok()?;
+        first_opening_among(plant, question, |rule| self.counts_for(person, rule))
+    }
+
+    /// For a guest none counts but the one they were invited under.
+    fn counts_for(&self, person: PersonId, rule: &Rule) -> bool {
+        self.guest(person).is_none_or(|guest| guest.rule.id == rule.id && rule.guest_limit().is_some())
     }
 
     /// Whether a request may stand in a journal: of a guest, one for what they were invited for, under the one rule, within

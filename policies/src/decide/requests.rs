@@ -534,7 +534,7 @@ impl State {
     }
 
     /// The vendor and role of an active technician whose vendor is in contract.
-    pub(super) fn technician(
+    pub(crate) fn technician(
         &self,
         id: PersonId,
         now: Timestamp,
@@ -576,7 +576,7 @@ impl State {
     }
 
     /// No cut that was not reopened keeps this technician from this target.
-    pub(super) fn check_cuts(&self, technician: PersonId, target: &TargetName) -> Result<(), Refusal> {
+    pub(crate) fn check_cuts(&self, technician: PersonId, target: &TargetName) -> Result<(), Refusal> {
         let is_out = self.is_kept_out(technician, self.vendor_of(technician), target);
         if is_out { Err(Refusal::CutOff) } else { Ok(()) }
     }

@@ -22,6 +22,7 @@ use proptest::prelude::*;
 mod guests;
 mod keeping;
 mod named;
+mod offers;
 mod shifts;
 
 const PLANT: &str = r#"

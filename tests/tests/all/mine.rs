@@ -71,14 +71,13 @@ fn a_technician_asks_waits_works_and_asks_for_more_from_a_browser() {
     let plant = plant();
     let Some(mut browser) = at_the_page(&plant) else { return };
     browser.says("What you may ask for now");
+    browser.says("observe: read values; at most 2h, answered by 1 of shift-lead");
     browser.says("Nothing is open, and nothing waits");
-    browser.says("answered by 1 of shift-lead");
     browser.look("mine-empty");
 
     // What is wrong is said above what was typed.
     browser.click("Ask for plc-7");
     browser.says("Ask for plc-7");
-    browser.evaluate("document.querySelectorAll('[required]').forEach((field) => { field.required = false; })");
     browser.fill("#reason", "the <b>counter</b> stands");
     browser.fill("#work-order", "none");
     browser.click("Ask the plant");
@@ -99,8 +98,8 @@ fn a_technician_asks_waits_works_and_asks_for_more_from_a_browser() {
 
     // The answer comes by itself, with the way there.
     holdpoint(&plant, "lee", &["approve", &request, "--yes"]).ok();
-    browser.says("granted: 40m from your first connection");
-    browser.says("holdpoint connect plc-7/modbus --listen 127.0.0.1:5020");
+    browser.says("granted: at most 40m from your first connection");
+    browser.says("ssh -N -L 5020:modbus.plc-7:5020");
     browser.look("own-granted");
     browser.fill("#lasts", "10");
     browser.fill("#why", "set the limit");
@@ -148,6 +147,21 @@ fn a_technician_asks_waits_works_and_asks_for_more_from_a_browser() {
     browser.open(&format!("/requests/{mine}"));
     browser.click("Take the request back");
     browser.says("withdrawn");
+    browser.click("My access");
+    browser.says("withdrawn");
+    let denied = ["request", "plc-7", "--actions", "observe", "--for", "1h", "--work-order", "WO-18", "--reason", "no"];
+    let denied = text(&json(&plant, "tess", &denied)["request"]);
+    browser.says("waits for 1 of shift-lead");
+    holdpoint(&plant, "lee", &["deny", &denied, "--reason", "not <b>today</b>", "--yes"]).ok();
+    browser.says("denied");
+    browser.open(&format!("/requests/{denied}"));
+    browser.says("lee said no: not <b>today</b>");
+    // What is cut is not offered, and what opens later can be asked for ahead.
+    json(&plant, "lee", &["cut", "--zone", "packaging"]);
+    browser.open("/");
+    browser.says("cut off, until an operator lets you back in");
+    browser.open("/ask?target=hmi-2");
+    browser.says("choose what you want to reach");
     browser.open("/ask?target=nothing&service=ssh");
     browser.says("no rule lets you ask for anything there now");
     browser.open("/");

@@ -1,6 +1,9 @@
 //! The form by which a technician asks for access to one service. Whoever is refused reads why above what they had typed.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -13,13 +16,15 @@ use serde::Deserialize;
 
 use super::super::types::{AskAccess, OfferView, ReachView, ReachesView, RequestMade};
 use super::inside::{Inside, Said};
-use super::{Fields, Pages, Posted, Top, mine, show, words};
+use super::{Fields, Pages, Posted, Top, mine, show};
 
 /// The service that is meant.
 #[derive(Deserialize)]
 pub(super) struct At {
     target: TargetName,
     service: ServiceName,
+    /// For another hour.
+    at: Option<Timestamp>,
 }
 
 #[derive(Template)]
@@ -32,13 +37,10 @@ struct Form {
     protocol: String,
     actions: Vec<Choice>,
     minutes: String,
-    most: String,
-    most_minutes: u32,
-    needs: String,
     reason: String,
     work_order: String,
-    /// `required`, `optional`, or a pattern.
-    work_order_wanted: String,
+    /// What the rules say of it.
+    work_orders: String,
     not_before: String,
     zone: String,
     may_be_emergency: bool,
@@ -51,19 +53,31 @@ struct Choice {
     is_ticked: bool,
 }
 
-pub(super) async fn form(State(pages): State<Pages>, inside: Inside, Query(at): Query<At>) -> Response {
-    let made = empty(&pages, &inside, &at).await;
+pub(super) async fn form(
+    State(pages): State<Pages>,
+    inside: Inside,
+    at: Result<Query<At>, QueryRejection>,
+) -> Response {
+    let made = match at {
+        Ok(Query(at)) => empty(&pages, &inside, &at).await,
+        Err(_) => Err(nowhere()),
+    };
     pages.shown(&inside, made).await
+}
+
+fn nowhere() -> Said {
+    Said::mistake("choose what you want to reach on your own page")
 }
 
 async fn empty(pages: &Pages, inside: &Inside, at: &At) -> Result<Form, Said> {
     let (reach, offer) = offered(inside, at).await?;
-    let choices = reach.actions.iter().map(|action| Choice {
+    let choices = mine::choices(&reach).map(|(action, in_words)| Choice {
         name: action.action.as_str(),
-        in_words: action.in_words.clone(),
+        in_words,
         is_ticked: offer.usual_actions.contains(&action.action),
     });
     let (_, zone) = pages.clock();
+    let not_before = at.at.map(|at| at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M").to_string());
     Ok(Form {
         top: pages.top(Some(inside)).await,
         complaint: String::new(),
@@ -72,13 +86,10 @@ async fn empty(pages: &Pages, inside: &Inside, at: &At) -> Result<Form, Said> {
         protocol: reach.protocol.to_string(),
         actions: choices.collect(),
         minutes: (offer.usual_seconds / 60).max(1).to_string(),
-        most: words::duration(offer.most_seconds),
-        most_minutes: (offer.most_seconds / 60).max(1),
-        needs: mine::answered_by(&offer.needs, offer.staffed),
         reason: String::new(),
         work_order: String::new(),
-        work_order_wanted: offer.work_order,
-        not_before: String::new(),
+        work_orders: work_orders(&offer),
+        not_before: not_before.unwrap_or_default(),
         zone: zone.iana_name().unwrap_or("the plant's time").to_owned(),
         may_be_emergency: !offer.emergency.is_empty(),
         is_emergency: false,
@@ -86,9 +97,10 @@ async fn empty(pages: &Pages, inside: &Inside, at: &At) -> Result<Form, Said> {
 }
 
 async fn offered(inside: &Inside, at: &At) -> Result<(ReachView, OfferView), Said> {
-    let ReachesView { reach } = inside.get("/api/v1/reach").await?;
-    let found = reach.into_iter().find(|reach| reach.target == at.target && reach.service == at.service);
-    let found = found.and_then(|reach| reach.offer.clone().map(|offer| (reach, offer)));
+    let when = at.at.map(|at| format!("?at={at}")).unwrap_or_default();
+    let ReachesView { reach } = inside.get(&format!("/api/v1/reach{when}")).await?;
+    let mut there = reach.into_iter().filter(|reach| reach.target == at.target && reach.service == at.service);
+    let found = there.find_map(|reach| reach.offer.clone().map(|offer| (reach, offer)));
     found.ok_or_else(|| {
         let detail = "no rule lets you ask for anything there now. Your own page lists what you may reach, and when";
         Said::new(StatusCode::FORBIDDEN, "Not now", detail)
@@ -104,7 +116,7 @@ pub(super) async fn ask(State(pages): State<Pages>, Posted { inside, fields }: P
 }
 
 async fn asked(pages: &Pages, inside: &Inside, fields: &Fields) -> Result<String, Said> {
-    let At { target, service } = at(fields)?;
+    let At { target, service, .. } = at(pages, fields)?;
     let (_, zone) = pages.clock();
     let wanted = AskAccess {
         target,
@@ -124,7 +136,7 @@ async fn asked(pages: &Pages, inside: &Inside, fields: &Fields) -> Result<String
 /// What was typed stays, with what is wrong about it.
 async fn once_more(pages: &Pages, inside: &Inside, fields: &Fields, said: Said) -> Response {
     let made = async {
-        let form = empty(pages, inside, &at(fields)?).await?;
+        let form = empty(pages, inside, &at(pages, fields)?).await?;
         let ticked = ticked(fields);
         let actions = form
             .actions
@@ -152,11 +164,26 @@ async fn once_more(pages: &Pages, inside: &Inside, fields: &Fields, said: Said) 
     }
 }
 
-fn at(fields: &Fields) -> Result<At, Said> {
+fn at(pages: &Pages, fields: &Fields) -> Result<At, Said> {
     let (target, service) = (fields.get("target").parse(), fields.get("service").parse());
-    match (target, service) {
-        (Ok(target), Ok(service)) => Ok(At { target, service }),
-        _ => Err(Said::mistake("choose what you want to reach on your own page")),
+    let (Ok(target), Ok(service)) = (target, service) else { return Err(nowhere()) };
+    let (_, zone) = pages.clock();
+    Ok(At { target, service, at: not_before(fields.get("not-before"), &zone).ok().flatten() })
+}
+
+/// What the rules say of work orders there.
+fn work_orders(offer: &OfferView) -> String {
+    let kinds: BTreeSet<&str> = offer.terms.iter().map(|terms| terms.work_order.as_str()).collect();
+    let patterns: Vec<&str> = kinds.iter().copied().filter(|kind| !matches!(*kind, "optional" | "required")).collect();
+    let written = if patterns.is_empty() {
+        String::new()
+    } else {
+        format!(", as the plant writes them: {}", patterns.join(" or "))
+    };
+    match (kinds.contains("optional"), kinds.len()) {
+        (true, 1) => "if there is one".to_owned(),
+        (true, _) => format!("for some of it{written}"),
+        (false, _) => format!("needed{written}"),
     }
 }
 

@@ -7,9 +7,7 @@ use axum::response::Response;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::super::types::{
-    ActionView, LiveView, OwnRequest, OwnRequestsView, ReachView, ReachesView, SessionView, SessionsView,
-};
+use super::super::types::{ActionView, OwnRequest, OwnRequestsView, ReachView, ReachesView, SessionView, SessionsView};
 use super::inside::{Inside, Said};
 use super::{Pages, Top, words};
 
@@ -41,9 +39,15 @@ struct Service {
     service: String,
     protocol: String,
     what: Vec<String>,
-    needs: String,
+    link: String,
     opens: String,
+    is_cut: bool,
 }
+
+/// Requests that one sees on one's own page, whatever became of them.
+const LATELY: usize = 20;
+/// Sessions on the page of those.
+const SESSIONS_SHOWN: usize = 100;
 
 struct Session {
     link: String,
@@ -51,7 +55,6 @@ struct Session {
     service: String,
     since: String,
     left: String,
-    moved: String,
     stopped: &'static str,
     ended: String,
 }
@@ -63,16 +66,19 @@ pub(super) async fn show(State(pages): State<Pages>, inside: Inside) -> Response
 async fn gather(pages: &Pages, inside: &Inside) -> Result<Mine, Said> {
     let ReachesView { reach } = inside.get("/api/v1/reach").await?;
     let OwnRequestsView { requests, .. } = inside.list("/api/v1/requests").await?;
+    let newest = format!("/api/v1/requests?all=true&limit={LATELY}");
+    let OwnRequestsView { requests: newest, .. } = inside.get(&newest).await?;
     let SessionsView { sessions, .. } = inside.list("/api/v1/sessions").await?;
     let (now, zone) = pages.clock();
-    let (over, asked): (Vec<_>, Vec<_>) = requests.iter().partition(|request| is_over(request, now));
+    let asked = requests.iter().filter(|request| !is_over(request, now));
+    let over = newest.iter().filter(|request| is_over(request, now));
     let (reach, later): (Vec<_>, Vec<_>) = reach.iter().partition(|reach| reach.offer.is_some());
     Ok(Mine {
         top: pages.top(Some(inside)).await,
         now: words::moment(now, now, &zone),
         live: sessions.iter().map(|session| of_session(session, now, &zone)).collect(),
-        asked: asked.into_iter().map(|request| of_request(request, now, &zone)).collect(),
-        over: over.into_iter().map(|request| of_request(request, now, &zone)).collect(),
+        asked: asked.map(|request| of_request(request, now, &zone)).collect(),
+        over: over.map(|request| of_request(request, now, &zone)).collect(),
         reach: reach.into_iter().map(|reach| of_service(reach, now, &zone)).collect(),
         later: later.into_iter().map(|reach| of_service(reach, now, &zone)).collect(),
     })
@@ -104,10 +110,8 @@ pub(super) fn standing(request: &OwnRequest, now: Timestamp, zone: &TimeZone) ->
             format!("granted, from {} on", words::moment(request.window.from, now, zone))
         }
         ("granted", false) if request.first_use.is_none() => {
-            format!(
-                "granted: {} from your first connection, which has to come before {until}",
-                words::duration(request.duration_seconds)
-            )
+            let most = words::duration(request.duration_seconds);
+            format!("granted: at most {most} from your first connection, and not beyond {until}")
         }
         ("granted", false) => format!("granted until {until}, {} left", words::between(now, request.deadline)),
         ("pending" | "granted", true) => format!("over since {until}"),
@@ -120,16 +124,28 @@ pub(super) fn named(actions: &[ActionView]) -> String {
 }
 
 fn of_service(reach: &ReachView, now: Timestamp, zone: &TimeZone) -> Service {
-    let what = |action: &ActionView| format!("{}: {}", action.action.as_str(), action.in_words);
-    let needs = |offer: &super::super::types::OfferView| answered_by(&offer.needs, offer.staffed);
+    let (target, service) = (&reach.target, &reach.service);
+    let at = reach.opens.map(|opens| format!("&at={opens}")).unwrap_or_default();
     Service {
-        target: reach.target.to_string(),
-        service: reach.service.to_string(),
+        target: target.to_string(),
+        service: service.to_string(),
         protocol: reach.protocol.to_string(),
-        what: reach.actions.iter().map(what).collect(),
-        needs: reach.offer.as_ref().map(needs).unwrap_or_default(),
+        what: choices(reach).map(|(_, in_words)| in_words).collect(),
+        link: format!("/ask?target={target}&service={service}{at}"),
         opens: reach.opens.map(|opens| words::moment(opens, now, zone)).unwrap_or_default(),
+        is_cut: reach.offer.as_ref().is_some_and(|offer| offer.cut_off),
     }
+}
+
+/// Each action in words, with who answers where that is known.
+pub(super) fn choices(reach: &ReachView) -> impl Iterator<Item = (&ActionView, String)> {
+    let terms = reach.offer.iter().flat_map(|offer| &offer.terms).map(Some).chain(std::iter::repeat(None));
+    reach.actions.iter().zip(terms).map(|(action, terms)| {
+        let what = format!("{}: {}", action.action.as_str(), action.in_words);
+        let Some(terms) = terms else { return (action, what) };
+        let (most, needs) = (words::duration(terms.most_seconds), answered_by(&terms.needs, terms.staffed));
+        (action, format!("{what}; at most {most}, answered by {needs}"))
+    })
 }
 
 /// Whose answer it takes, and whether they are there to give it.
@@ -143,9 +159,6 @@ pub(super) fn answered_by(needs: &str, is_staffed: bool) -> String {
 }
 
 fn of_session(session: &SessionView, now: Timestamp, zone: &TimeZone) -> Session {
-    let moved = |live: &LiveView| {
-        format!("{} to the machine, {} from it", words::amount(live.bytes_up), words::amount(live.bytes_down))
-    };
     let ended =
         session.ended.as_ref().map(|ended| format!("{}, {}", words::moment(ended.at, now, zone), ended.in_words));
     Session {
@@ -154,7 +167,6 @@ fn of_session(session: &SessionView, now: Timestamp, zone: &TimeZone) -> Session
         service: session.service.to_string(),
         since: words::moment(session.started, now, zone),
         left: session.deadline.map(|deadline| words::between(now, deadline)).unwrap_or_default(),
-        moved: session.live.as_ref().map(moved).unwrap_or_default(),
         stopped: stopped(session.stopped.as_deref()),
         ended: ended.unwrap_or_default(),
     }
@@ -184,7 +196,8 @@ pub(super) async fn sessions(State(pages): State<Pages>, inside: Inside) -> Resp
 }
 
 async fn gather_sessions(pages: &Pages, inside: &Inside) -> Result<Sessions, Said> {
-    let SessionsView { sessions, .. } = inside.list("/api/v1/sessions?all=true").await?;
+    let SessionsView { sessions, .. } =
+        inside.get(&format!("/api/v1/sessions?all=true&limit={SESSIONS_SHOWN}")).await?;
     let (now, zone) = pages.clock();
     let (over, live): (Vec<_>, Vec<_>) = sessions.iter().partition(|session| session.ended.is_some());
     Ok(Sessions {

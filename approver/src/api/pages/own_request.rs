@@ -179,10 +179,11 @@ fn by_forwarding(pages: &Pages, login: &str, request: &OwnRequest, service: &Ser
     let local = crate::gate::Gate::local_port(port);
     let note = format!("Leave it open, and point your tool at 127.0.0.1, port {local}.");
     let connect = format!("holdpoint connect {target}/{service} --listen 127.0.0.1:{local}");
-    vec![
-        Way { tool: "holdpoint connect", text: connect, note: note.clone() },
-        Way { tool: "ssh, in a terminal", text: gate.forward(login, &format!("{service}.{target}"), port), note },
-    ]
+    let connect = Way { tool: "holdpoint connect", text: connect, note: note.clone() };
+    let by_ssh = gate.forward(login, &format!("{service}.{target}"), port);
+    let by_ssh = Way { tool: "ssh, in a terminal", text: by_ssh, note };
+    let carries = pages.api.parts().tcp_port.is_some();
+    carries.then_some(connect).into_iter().chain([by_ssh]).collect()
 }
 
 pub(super) async fn act(

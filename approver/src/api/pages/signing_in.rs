@@ -33,10 +33,13 @@ use crate::people::Invited;
 struct SignIn {
     top: Top,
     site: String,
+    /// Where technicians get the code for a passkey.
+    lobby: String,
 }
 
 pub(super) async fn form(State(pages): State<Pages>) -> Response {
-    show(&SignIn { top: pages.top(None).await, site: pages.site.id().to_owned() })
+    let lobby = pages.api.parts().gate.ssh("NAME");
+    show(&SignIn { top: pages.top(None).await, site: pages.site.id().to_owned(), lobby })
 }
 
 /// What a challenge is for.
@@ -129,7 +132,7 @@ pub(super) fn too_late() -> Problem {
 
 fn unknown() -> Problem {
     Problem::unauthenticated(
-        "this passkey is nobody's here. Choose the one that you enrolled with, or ask an administrator for a new code",
+        "this passkey is nobody's here. Choose the one that you made for this page, or make another one with a new code",
     )
 }
 

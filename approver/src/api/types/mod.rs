@@ -39,8 +39,8 @@ pub use plant::{
 };
 pub use requests::{
     ActionView, AskAccess, AskCovered, AskMade, AskMoreActions, AskMoreTime, AskView, AsksView, Card, CardsView,
-    NoView, OfferView, OwnAsk, OwnRequest, OwnRequestsView, ReachView, ReachesView, RequestMade, ServiceView,
-    VerdictGiven, VerdictTemplate, VoteView, WeakerVerdictGiven, WindowView,
+    NoView, OfferView, OwnAsk, OwnRequest, OwnRequestsView, ReachView, ReachWanted, ReachesView, RequestMade,
+    ServiceView, TermsView, VerdictGiven, VerdictTemplate, VoteView, WeakerVerdictGiven, WindowView,
 };
 pub use reviews::{LookBackView, ReviewId, ReviewView, ReviewsView};
 pub use sessions::{

@@ -103,32 +103,49 @@ pub struct ReachView {
     pub protocol: Protocol,
     /// What may be asked for, each by itself.
     pub actions: Vec<ActionView>,
-    /// Since only hours are against it: when they open.
+    /// Since only hours are against it: when the first of it opens.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub opens: Option<Timestamp>,
-    /// On which terms, where it may be asked for now.
+    /// On which terms, where it may be asked for at that moment. What opens later at the same service stands apart.
     pub offer: Option<OfferView>,
 }
 
-/// On which terms something may be asked for now.
+/// On which terms something may be asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OfferView {
     /// What most ask for.
     #[schema(value_type = Vec<String>)]
     pub usual_actions: Actions,
-    /// For how long at most.
-    pub most_seconds: u32,
     /// For how long most ask.
     pub usual_seconds: u32,
+    /// Of each action by itself, in the order of `actions`. What is asked for together takes a rule that allows all of it.
+    pub terms: Vec<TermsView>,
+    /// What of it may be asked for as an emergency.
+    #[schema(value_type = Vec<String>)]
+    pub emergency: Actions,
+    /// A cut keeps you out there until an operator reopens it.
+    pub cut_off: bool,
+}
+
+/// What the rule demands and gives that decides about an action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TermsView {
+    /// For how long at most.
+    pub most_seconds: u32,
     /// `required`, `optional`, or a pattern that one must match.
     pub work_order: String,
     /// Whose approval it takes.
     pub needs: String,
     /// Whether enough of those who approve are on duty now.
     pub staffed: bool,
-    /// What of it may be asked for as an emergency.
-    #[schema(value_type = Vec<String>)]
-    pub emergency: Actions,
+}
+
+/// What may be asked for is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReachWanted {
+    /// At this moment; now where nothing is said.
+    pub at: Option<Timestamp>,
 }
 
 /// What may be asked for.

@@ -125,26 +125,17 @@ impl Applicant {
         self.desk.with_state(|state| state.offer(self.person(), self.source(), target, service, self.now()))
     }
 
-    /// Everything that may be asked for now, target by target.
-    pub(super) fn offers(&self) -> Vec<Offer> {
-        let now = self.reach().into_iter().filter_map(|reach| match reach {
-            Reach::Now(offer) => Some(offer),
-            Reach::Later(_) => None,
-        });
-        now.collect()
-    }
-
-    /// What may be asked for as soon as its hours open.
-    pub(super) fn later(&self) -> Vec<Later> {
-        let later = self.reach().into_iter().filter_map(|reach| match reach {
-            Reach::Now(_) => None,
-            Reach::Later(later) => Some(later),
-        });
-        later.collect()
-    }
-
-    fn reach(&self) -> Vec<Reach> {
-        self.desk.with_state(|state| state.reach(self.person(), self.source(), self.now()))
+    /// Everything that may be asked for, now and only at another hour, target by target.
+    pub(super) fn reach(&self) -> (Vec<Offer>, Vec<Later>) {
+        let reach = self.desk.with_state(|state| state.reach(self.person(), self.source(), self.now()));
+        let (mut now, mut later) = (Vec::new(), Vec::new());
+        for reach in reach {
+            match reach {
+                Reach::Now(offer) => now.push(offer),
+                Reach::Later(one) => later.push(one),
+            }
+        }
+        (now, later)
     }
 
     /// The port of a service to which a program of the technician's own speaks, so that nothing can be typed to it.

@@ -45,12 +45,12 @@ impl Form {
                 format!("What for, of {} [{}]: ", listed(&offer.actions), listed(&offer.usual_actions()))
             }
             Question::WorkOrder => "Work order: ".to_owned(),
-            Question::Duration => format!("How long, at most {} [{}]: ", offer.most, offer.usual_duration()),
+            Question::Duration => format!("How long, at most {} [{}]: ", offer.terms.most, offer.usual_duration()),
         })
     }
 
     fn question(&self) -> Option<Question> {
-        let is_wanted = !matches!(self.offer.work_order, WorkOrder::Optional);
+        let is_wanted = !matches!(self.offer.terms.work_order, WorkOrder::Optional);
         [
             (self.reason.is_none(), Question::Reason),
             (self.actions.is_none(), Question::Actions),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use policies::ids::RequestId;
 use russh::ChannelWriteHalf;
 use russh::server::{Handle, Msg};
@@ -27,6 +28,12 @@ const STILL_WAITING: Duration = Duration::from_secs(60);
 
 /// To whoever wants what takes a complete login.
 const WITHOUT_A_CODE: &str = "You came without a code just now: wait a while, sign in with one, and do it then";
+
+/// To whoever wants a passkey.
+const KEY_AND_CODE: &str =
+    "That takes your key and a code, both just given: connect anew with your key, and do it at once";
+/// So long a login was just given.
+const JUST_NOW: SignedDuration = SignedDuration::from_mins(1);
 
 /// What one channel into the lobby needs.
 pub(super) struct Lobby {
@@ -206,18 +213,24 @@ impl Visit {
         second.check(self.applicant.clone(), &code).await.map_err(|why| why.unwrap_or_else(|| WRONG.to_owned()))
     }
 
-    /// A code for a passkey: for whoever gives both factors now.
+    /// By key and code, a minute ago at most. Who came by a password has nothing that a key should be made of.
+    fn came_just_now(&self) -> bool {
+        let proof = &self.applicant.who().proof;
+        let age = self.applicant.now().duration_since(proof.at());
+        proof.is_complete_login() && proof.key().is_some() && age <= JUST_NOW
+    }
+
+    /// A code for a passkey: for whoever gives key and code now.
     async fn offer_passkey(&self, console: &mut Console) -> Said {
         let Some(pages) = &self.face.pages else { return Said::refused("This gate has no pages for technicians") };
-        let is_proved = self.applicant.who().proof.is_complete_login();
-        match (&self.second, is_proved) {
-            (_, true) => {}
-            (None, false) => return Said::refused(WITHOUT_A_CODE),
-            (Some(second), false) => {
+        match &self.second {
+            Some(second) => {
                 if let Err(why) = self.by_code(console, second).await {
                     return Said { text: why, status: orders::REFUSED };
                 }
             }
+            None if self.came_just_now() => {}
+            None => return Said::refused(KEY_AND_CODE),
         }
         match self.applicant.people().offer_passkey(self.applicant.person()).await {
             Err(not_done) => Said::refused(not_done),
@@ -306,7 +319,7 @@ impl Visit {
         match door {
             Door::Place(place) => Ok(self.applicant.resolved(place)),
             Door::Number(number) => {
-                let offers = self.applicant.offers();
+                let (offers, _) = self.applicant.reach();
                 let offer = number.checked_sub(1).and_then(|index| offers.get(index));
                 offer.map(Place::of).ok_or_else(|| Said::refused(format!("The list has no number {number}")))
             }

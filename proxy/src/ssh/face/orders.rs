@@ -298,6 +298,7 @@ struct Line {
     service: ServiceName,
     protocol: policies::plant::Protocol,
     may_ask_for: Actions,
+    cut_off: bool,
     granted: Option<Granted>,
     pending: Option<RequestId>,
 }
@@ -312,7 +313,7 @@ struct Granted {
 /// What may be reached, and what is granted of it.
 pub(super) fn list(applicant: &Applicant, json: bool) -> Said {
     let (person, now) = (applicant.person(), applicant.now());
-    let (offers, later) = (applicant.offers(), applicant.later());
+    let (offers, later) = applicant.reach();
     applicant.desk().with_state(|state| {
         let mine: Vec<&Case> = state.cases.values().filter(|case| case.asked.technician == person).collect();
         let lines: Vec<Line> = offers.iter().map(|offer| line(offer, &mine, now)).collect();
@@ -326,6 +327,7 @@ pub(super) fn list(applicant: &Applicant, json: bool) -> Said {
                     format!("{} until {}", listed(&granted.actions), state.clock(granted.until))
                 }
                 (None, Some(_)) => "asked for, no answer yet".to_owned(),
+                (None, None) if line.cut_off => "cut off, until an operator lets you back in".to_owned(),
                 (None, None) => format!("you may ask for {}", listed(&line.may_ask_for)),
             };
             writeln!(text, "{:>3}  {} ({}): {standing}", number + 1, line.target, line.service)
@@ -334,8 +336,11 @@ pub(super) fn list(applicant: &Applicant, json: bool) -> Said {
         if text.is_empty() {
             text = "No rule lets you ask for anything now. Ask your sponsor at the plant.\n".to_owned();
         }
-        for line in later {
+        for line in &later {
             writeln!(text, "     {line}").expect("text takes text");
+        }
+        if !later.is_empty() {
+            text += "     For another hour you may ask now: request TARGET --from TIME REASON\n";
         }
         Said::done(text)
     })
@@ -354,6 +359,7 @@ fn line(offer: &Offer, mine: &[&Case], now: Timestamp) -> Line {
         service: offer.service.clone(),
         protocol: offer.protocol,
         may_ask_for: offer.actions.clone(),
+        cut_off: offer.is_cut,
         granted: granted.map(|case| Granted {
             request: case.request.id,
             actions: case.actions(now),
