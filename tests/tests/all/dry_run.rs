@@ -17,10 +17,11 @@ use crate::support::{Lack, PLANT, Session, Store};
 
 const MODBUS: &str = r#"protocol = "modbus""#;
 const S7: &str = "protocol = \"s7\"\ngate = \"enforce\"";
-const STANDING_ORDERS: &str = r#""shell", "file-get", "file-put", "observe""#;
+const STANDING_ORDERS: &str = r#""shell", "file-get", "file-put", "observe", "tunnel""#;
 
 /// A plant file whose one rule gives these at the controller, which speaks this.
 fn plant(protocol: &str, actions: &str) -> String {
+    assert!(PLANT.contains(STANDING_ORDERS) && PLANT.contains(MODBUS), "another rule, or controller, stands there");
     PLANT.replace(STANDING_ORDERS, actions).replace(MODBUS, protocol)
 }
 

@@ -224,12 +224,12 @@ impl Visit {
     async fn offer_passkey(&self, console: &mut Console) -> Said {
         let Some(pages) = &self.face.pages else { return Said::refused("This gate has no pages for technicians") };
         match &self.second {
+            _ if self.came_just_now() => {}
             Some(second) => {
                 if let Err(why) = self.by_code(console, second).await {
                     return Said { text: why, status: orders::REFUSED };
                 }
             }
-            None if self.came_just_now() => {}
             None => return Said::refused(KEY_AND_CODE),
         }
         match self.applicant.people().offer_passkey(self.applicant.person()).await {
