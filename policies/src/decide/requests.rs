@@ -378,11 +378,6 @@ impl State {
         due.iter().filter_map(stands).map(|(request, then)| Event::NotAccepted { request, then }).collect()
     }
 
-    /// Whether its time to be accepted is over at `now`, and nothing came of that yet.
-    pub fn is_not_accepted(&self, case: &Case, now: Timestamp) -> bool {
-        !case.unaccepted && self.handover(case, now).is_some_and(|handover| handover.acts <= now)
-    }
-
     pub(super) fn decide_withdraw(&self, id: RequestId, by: PersonId) -> Result<Vec<Event>, Refusal> {
         let case = self.cases.get(&id).filter(|case| case.asked.technician == by).ok_or(Refusal::NoSuchRequest)?;
         match case.standing {

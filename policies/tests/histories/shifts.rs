@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use policies::plant::Then;
 use policies::refusals::Refusal;
-use policies::state::RequestStanding;
+use policies::state::{Case, RequestStanding};
 
 use super::*;
 
@@ -62,7 +62,11 @@ fn unaccepted(world: &World) -> Command {
 }
 
 fn overdue(world: &World) -> BTreeSet<RequestId> {
-    let cases = world.state.cases.iter().filter(|(_, case)| world.state.is_not_accepted(case, world.now));
+    let is_due = |case: &Case| {
+        let handover = world.state.handover(case, world.now).filter(|handover| handover.acts <= world.now);
+        !case.unaccepted && handover.is_some()
+    };
+    let cases = world.state.cases.iter().filter(|(_, case)| is_due(case));
     cases.map(|(id, _)| *id).collect()
 }
 

@@ -242,10 +242,11 @@ impl<'a> Journal<'a> {
                 self.redecide(&Command::Accept { request: *request, by: *by }, event, at)
             }
             Event::NotAccepted { request, then } => {
-                let case = self.state.cases.get(request);
-                let was_due =
-                    case.is_some_and(|case| case.rule.unaccepted.then == *then && self.state.is_not_accepted(case, at));
-                (!was_due).then(|| "the shift had not changed, or it was not time yet".to_owned())
+                // When it was time the gate measured by a clock that is never set, which no entry shows.
+                let case = self.state.cases.get(request).filter(|case| !case.unaccepted);
+                let may_be = case
+                    .is_some_and(|case| case.rule.unaccepted.then == *then && self.state.next_handover(case).is_some());
+                (!may_be).then(|| "nobody had to accept it, or its rule says otherwise what becomes of it".to_owned())
             }
             Event::Erased { session, on: ErasedOn::Rule { .. } } => (!self.state.is_removable(*session, at))
                 .then(|| "the rule does not let this recording go by itself, or not yet".to_owned()),
