@@ -424,12 +424,11 @@ impl People {
     /// # Errors
     /// The code was used, has expired or never was; the key is somebody's already.
     pub async fn enrol_passkey(&self, code: &EnrolmentCode, passkey: &NewPasskey) -> Result<EnrolledPasskey, NotDone> {
-        let invitation = self.invitation(code).await?;
-        if invitation.beside.is_some() {
-            return self.add_passkey(code, invitation.person, passkey).await;
+        let Invited { person, kind, has_key } = self.invited(code).await?;
+        if has_key {
+            return self.add_passkey(code, person, passkey).await;
         }
-        let is_operator = matches!(self.invited(code).await?.kind, Kind::Operator { .. });
-        let app = is_operator.then(TotpSecret::generate);
+        let app = matches!(kind, Kind::Operator { .. }).then(TotpSecret::generate);
         let factors = Factors { totp: app.as_ref(), recovery: None };
         let (_, name, standing) = self.enrol_with(code, passkey.key(), &factors).await?;
         Ok(EnrolledPasskey { name, app, standing })

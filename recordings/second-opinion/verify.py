@@ -2000,7 +2000,7 @@ class Journal:
         person.vouched_by.add(statement["signer"])
 
     def _key_added(self, event: dict) -> None:
-        """Technicians alone have more than one key (docs/EVENTS.md, "What is signed")."""
+        """Technicians alone have more than one key (docs/EVENTS.md, HP1116)."""
         person = self.people[event["person"]]
         if person.kind["kind"] != "technician" or not person.counts:
             raise ValueError("a key was added for somebody who is no technician that counts")

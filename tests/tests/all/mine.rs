@@ -186,15 +186,15 @@ fn nobody_gets_a_passkey_or_a_look_that_is_not_theirs() {
         browser.click("Go on");
         browser.says(words);
     };
-    refused(&mut browser, &first, "this link was used, has expired");
+    refused(&mut browser, &first, "this code was used, has expired, or never was. Another one");
     let invited = json(&plant, "ada", &["invite", "nina", "--technician", "acme/maintenance"]);
     refused(&mut browser, &text(&invited["code"]), "this code enrols your SSH key");
     let operator = json(&plant, "ada", &["invite", "otto", "--operator", "--group", "shift-lead"]);
-    refused(&mut browser, &text(&operator["code"]), "this link was used, has expired");
+    refused(&mut browser, &text(&operator["code"]), "this code was used, has expired, or never was. Another one");
 
     // It enrols a passkey once.
     browser.enrols("tess", &code);
-    refused(&mut browser, &code, "this link was used, has expired");
+    refused(&mut browser, &code, "this code was used, has expired, or never was. Another one");
     browser.signs_in();
     browser.says("My access");
     browser.open(&format!("/requests/{theirs}"));

@@ -119,7 +119,7 @@ pub(super) fn standing(request: &OwnRequest, now: Timestamp, zone: &TimeZone) ->
     }
 }
 
-pub(super) fn named(actions: &[ActionView]) -> String {
+fn named(actions: &[ActionView]) -> String {
     actions.iter().map(|action| action.action.as_str()).collect::<Vec<_>>().join(", ")
 }
 

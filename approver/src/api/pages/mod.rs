@@ -1,7 +1,7 @@
 //! Both faces' pages: what operators decide and do, and what technicians may and ask for, rendered here and made of forms, so
-//! that they work without script but for passkeys and what changes by itself. A page does nothing of its own: it asks the API, inside the program and in
-//! the name of whoever is signed in on it ([`inside`]), so a page can do what the table of routes lets that person do, and
-//! no more.
+//! that they work without script but for passkeys and what changes by itself. A page does nothing of its own: it asks the
+//! API, inside the program and in the name of whoever is signed in on it ([`inside`]), so a page can do what the table of
+//! routes lets that person do, and no more.
 //!
 //! No GET changes anything. Each POST comes from a page of ours: it names our origin, and carries the secret that the
 //! page had for this sign-in.

@@ -9,7 +9,9 @@ use policies::ids::{RequestId, ServiceName};
 use policies::plant::Protocol;
 use serde_json::json;
 
-use super::super::types::{AskMade, AskMoreActions, AskMoreTime, Done, OwnAsk, OwnRequest, ReachesView, ServiceView};
+use super::super::types::{
+    AskMade, AskMoreActions, AskMoreTime, Done, NoView, OwnAsk, OwnRequest, ReachesView, ServiceView,
+};
 use super::asking::{minutes, ticked};
 use super::card::id_of;
 use super::inside::{Inside, Said};
@@ -101,7 +103,7 @@ fn in_words(services: &[ServiceView]) -> String {
     services.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-fn no_in_words(no: &super::super::types::NoView) -> String {
+fn no_in_words(no: &NoView) -> String {
     let why = no.reason.as_deref().map_or_else(String::new, |why| format!(": {}", words::plain(why)));
     format!("{} said no{why}", words::plain(&no.by))
 }

@@ -26,7 +26,8 @@ use super::super::guard::Login;
 use super::super::problem::Problem;
 use super::super::sign_in::{come_on_duty, evenly};
 use super::{Fields, Pages, Posted, Top, logins, no, picture, show};
-use crate::people::Invited;
+use crate::desk::Rejected;
+use crate::people::{Invited, NotDone};
 
 #[derive(Template)]
 #[template(path = "sign-in.html")]
@@ -178,14 +179,30 @@ pub(super) async fn key_form(State(pages): State<Pages>, fields: Fields) -> Resp
 /// The code, and whom it is for: somebody who belongs to this face.
 async fn invitation(pages: &Pages, fields: &Fields) -> Result<(String, PersonId), Problem> {
     let text = fields.get("code").trim();
-    let Invited { person, kind, has_key } = pages.api.people().invited(&parse(text)?).await?;
+    let Invited { person, kind, has_key } = match pages.api.people().invited(&parse(text)?).await {
+        Err(NotDone::Rejected(Rejected::Refusal(Refusal::LinkSpent))) => return Err(spent(pages)),
+        invited => invited?,
+    };
     match (pages.api.face(), kind) {
         (Face::Vendor, Kind::Technician { .. }) if has_key => Ok((text.to_owned(), person)),
         (Face::Vendor, Kind::Technician { .. }) => Err(key_first(pages)),
         (Face::Plant, Kind::Operator { .. } | Kind::Auditor | Kind::Administrator) => Ok((text.to_owned(), person)),
         (Face::Plant, Kind::Display) => Err(Problem::of_a_display(pages.site.origin())),
-        _ => Err(Refusal::LinkSpent.into()),
+        _ => Err(spent(pages)),
     }
+}
+
+/// With where the next code comes from: on the vendor face, from the lobby.
+fn spent(pages: &Pages) -> Problem {
+    let refused = Problem::from(Refusal::LinkSpent);
+    if pages.api.face() == Face::Plant {
+        return refused;
+    }
+    let (status, _) = refused.into_parts();
+    let lobby = pages.api.parts().gate.ssh("NAME");
+    let detail =
+        format!("this code was used, has expired, or never was. Another one, for you and this page: {lobby} passkey");
+    Problem::new(status, Refusal::LinkSpent.id(), detail)
 }
 
 /// Whoever had a passkey alone could ask, and go nowhere.
