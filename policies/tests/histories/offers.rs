@@ -36,6 +36,7 @@ hours = "Mon-Sun 18:00-24:00"
 duration_max = "8h"
 approvals = [{ from = "ot-security", count = 1 }]
 work_order = "WO-[0-9]+"
+emergency = true
 "#;
 
 const TARA: u128 = 20;
@@ -87,7 +88,7 @@ fn what_may_be_asked_for_follows_the_hours_and_each_action_has_its_own_terms() {
     assert_eq!(now[0].terms.most, Seconds(3_600), "of the shell, which most come for");
     let each: Vec<_> = now[0].each.iter().map(|(action, terms)| (*action, terms.most.0 / 3_600)).collect();
     assert_eq!(each, [(Action::Shell, 1), (Action::FileGet, 8)]);
-    assert_eq!(now[0].emergency, [Action::Shell].into());
+    assert_eq!(now[0].emergency, [Action::Shell, Action::FileGet].into());
 }
 
 #[test]
@@ -121,4 +122,17 @@ fn enough_on_duty_are_as_many_as_approve_and_one_for_an_emergency() {
     assert!(!staffed(&world), "one of two groups");
     world.must(&Command::ComeOnDuty { person: person(SECURITY) });
     assert!(staffed(&world));
+
+    // At night, when the rule lets one operator answer an emergency.
+    let mut world = self::world();
+    world.now = "2026-06-01T20:30:00Z".parse().unwrap();
+    let work_order = Some((salted("WO-1"), "WO-1".to_owned()));
+    let wish =
+        NewRequest { emergency: true, duration: Seconds(1_800), work_order, ..world.wish(0, &[Action::FileGet]) };
+    let id = wish.id;
+    world.must(&Command::Submit(wish));
+    let answered = |world: &World| world.state.is_answered_now(&world.state.cases[&id], world.now);
+    assert!(!answered(&world));
+    world.must(&Command::ComeOnDuty { person: person(LEADS[0]) });
+    assert!(answered(&world), "whoever is on duty, of whichever group");
 }
