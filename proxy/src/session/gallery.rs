@@ -45,6 +45,8 @@ struct Stage {
     happened: VecDeque<Happened>,
     /// There while somebody watches.
     spectators: Option<broadcast::Sender<WatchFrame>>,
+    /// How the session ended. Who joins after that is told so, and nothing else.
+    over: Option<Ending>,
 }
 
 impl Gallery {
@@ -133,7 +135,9 @@ impl Gallery {
     pub(crate) fn over(&self, ending: &Ending) {
         self.screens.close_all();
         self.over.cancel();
-        self.stage().send(|| WatchFrame::Over(ending.clone()));
+        let mut stage = self.stage();
+        stage.send(|| WatchFrame::Over(ending.clone()));
+        stage.over = Some(ending.clone());
     }
 
     /// How many watch.
@@ -163,15 +167,22 @@ impl fmt::Debug for Gallery {
 
 impl Stage {
     fn join(&mut self) -> Joined {
-        let frames = match &self.spectators {
-            Some(spectators) => spectators.subscribe(),
-            None => {
+        let frames = match (&self.over, &self.spectators) {
+            (Some(ending), _) => Self::only(WatchFrame::Over(ending.clone())),
+            (None, Some(spectators)) => spectators.subscribe(),
+            (None, None) => {
                 let (spectators, receiver) = broadcast::channel(BEHIND_MAX);
                 self.spectators = Some(spectators);
                 receiver
             }
         };
         Joined { screen: self.screen(), happened: self.happened.iter().cloned().collect(), frames }
+    }
+
+    fn only(frame: WatchFrame) -> broadcast::Receiver<WatchFrame> {
+        let (last, receiver) = broadcast::channel(1);
+        last.send(frame).expect("the receiver is there");
+        receiver
     }
 
     /// Another terminal, or another size: the spectators' own must follow before anything is drawn on it.
@@ -371,6 +382,21 @@ mod tests {
         let Some(WatchFrame::Skipped { frames, screen, .. }) = watch.frames.next().await else { panic!("skipped") };
         assert_eq!(frames, 100 - BEHIND_MAX as u64);
         assert_eq!(seen(&screen).join(""), "x".repeat(60));
+    }
+
+    #[tokio::test]
+    async fn who_joins_or_falls_behind_when_it_is_over_is_told_so() {
+        let gallery = Arc::new(Gallery::default());
+        gallery.resize(1, SMALL);
+        let mut slow = gallery.watch();
+        for _ in 0..2 * BEHIND_MAX {
+            output(&gallery, 1, "x");
+        }
+        gallery.over(&Ending::Expired);
+        let mut late = gallery.watch();
+        assert_eq!(late.frames.next().await, Some(WatchFrame::Over(Ending::Expired)));
+        assert!(matches!(slow.frames.next().await, Some(WatchFrame::Skipped { .. })));
+        assert_eq!(slow.frames.next().await, Some(WatchFrame::Over(Ending::Expired)));
     }
 
     fn happened(words: &str) -> Happened {
