@@ -778,9 +778,9 @@ fn first_segment(disk: &SimDisk) -> u64 {
 }
 
 /// A recording whose one block lies in several segments and is closed five seconds after its first frame; the power is
-/// cut `seconds` after that, and after `more` pieces as long as the first five. The disk once the log was opened again, and
-/// the heads that it had.
-fn long_recording(seconds: u64, more: usize) -> (SimDisk, Vec<Head>, Model) {
+/// cut `seconds` after that, and after `more` pieces as long as the first five. The disk as the next start finds it, and
+/// the heads that the log had.
+fn cut_recording(seconds: u64, more: usize) -> (SimDisk, SimMachine, Vec<Head>, Model) {
     let (disk, machine, mut model) = (SimDisk::new(3), SimMachine::new(3), Model::default());
     let mut play = Play::new(opened(open(&disk, &machine, Purpose::Records)).unwrap(), &machine, &mut model);
     play.open(&mut Dice(7));
@@ -807,6 +807,12 @@ fn long_recording(seconds: u64, more: usize) -> (SimDisk, Vec<Head>, Model) {
     copy(&mut play, more);
     let crashed = disk.power_cut();
     drop(play);
+    (crashed, machine, heads, model)
+}
+
+/// The same, once the log was opened again.
+fn long_recording(seconds: u64, more: usize) -> (SimDisk, Vec<Head>, Model) {
+    let (crashed, machine, heads, model) = cut_recording(seconds, more);
     opened(open(&crashed, &machine, Purpose::Records)).unwrap();
     model.check_sessions(&crashed);
     (crashed.killed(), heads, model)
@@ -835,6 +841,25 @@ fn a_start_after_a_crash_puts_into_blocks_all_that_was_in_segments_alone_whereve
             assert!(alone.is_empty(), "{seconds} {more}: {alone:?}, kept up to {kept}");
         }
         assert_eq!(read.kept.len(), 1, "{seconds} {more}");
+    }
+}
+
+#[test]
+fn a_start_after_a_crash_refuses_changed_frames_that_lie_in_segments_alone_and_writes_no_block_and_no_segment() {
+    let (disk, machine, ..) = cut_recording(4, 0);
+    let files = segment::segments(&disk, Path::new(DIR)).unwrap();
+    let mut used = files.iter().filter_map(segment::SegmentFile::used);
+    let (changed, end) = used.find_map(|(file, _, end)| Some((file.path.clone(), end?))).unwrap();
+    disk.tamper(&changed, |bytes| bytes[end as usize - 1] ^= 1);
+    let is_evidence = |path: &std::path::PathBuf| path.extension().is_some_and(|kind| kind == "seg" || kind == "blk");
+    let evidence = || disk.paths().into_iter().filter(is_evidence).collect::<Vec<_>>();
+    let before = evidence();
+    for _ in 0..2 {
+        let refused = open(&disk, &machine, Purpose::Records).map(drop);
+        let Err(OpenFault::Segments(segment::SegmentsFault::Damaged { path, .. })) = &refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!((path, &evidence()), (&changed, &before));
     }
 }
 

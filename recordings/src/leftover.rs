@@ -8,7 +8,7 @@ use policies::ids::SessionId;
 
 use crate::block::{self, Block};
 use crate::disk::Disk;
-use crate::frame::{self, RawFrame, TAG_BYTES};
+use crate::frame::{self, FrameFault, RawFrame, TAG_BYTES};
 use crate::sealer::DataBytes;
 use crate::segment::{self, SegmentFile, SegmentHead, SegmentsFault};
 use crate::state::State;
@@ -25,6 +25,9 @@ pub(crate) struct Leftover {
 
 /// The blocks that are missing, of each session in order. Holds what was in no block, which is what the writer of the run
 /// before had in its memory, and one segment.
+///
+/// # Errors
+/// A segment cannot be read, or is not as the run before wrote it.
 pub(crate) fn blocks(disk: &dyn Disk, log: &Path, state: &State) -> Result<Vec<Leftover>, SegmentsFault> {
     let mut piles: BTreeMap<u64, Pile> = BTreeMap::new();
     for open in state.open.values().filter(|open| !open.is_covered()) {
@@ -43,16 +46,32 @@ pub(crate) fn blocks(disk: &dyn Disk, log: &Path, state: &State) -> Result<Vec<L
             continue;
         }
         let bytes = segment::read_part(disk, &file.path, 0, end)?;
-        // The last segment may end in a torn batch; recovery has looked at it.
-        let whole: Vec<RawFrame<'_>> = frame::frames(&bytes).map_while(Result::ok).collect();
+        let whole = whole_frames(&file.path, &bytes, end)?;
         for (session, pile) in &mut piles {
             let wanted = |frame: &&RawFrame<'_>| frame.header.session == *session && frame.header.kind.is_encrypted();
             let frames: Vec<RawFrame<'_>> =
                 whole.iter().filter(wanted).filter(|frame| pile.wants(frame)).copied().collect();
+            if let Some(offset) = pile.gap_before(&frames) {
+                return Err(segment::damaged(&file.path, offset, "frames of a session are missing before this one"));
+            }
             pile.take(*session, &frames, &mut blocks);
         }
     }
     Ok(blocks)
+}
+
+/// A segment's frames, up to where the next one says that they end. The last segment may end in a torn batch; recovery has
+/// looked at it.
+fn whole_frames<'a>(path: &Path, bytes: &'a [u8], end: Option<u64>) -> Result<Vec<RawFrame<'a>>, SegmentsFault> {
+    let frames = frame::frames(bytes);
+    let Some(end) = end else { return Ok(frames.map_while(Result::ok).collect()) };
+    let whole = frames.collect::<Result<Vec<RawFrame<'a>>, FrameFault>>();
+    let whole = whole.map_err(|fault| segment::damaged(path, fault.offset, fault.flaw.to_string()))?;
+    let reached = whole.last().map_or(0, RawFrame::end);
+    if reached < end {
+        return Err(segment::damaged(path, reached, "its frames end too early"));
+    }
+    Ok(whole)
 }
 
 /// Whether the next frame that a pile wants lies before this segment. A session that its head does not name was opened later.
@@ -70,6 +89,12 @@ struct Pile {
 impl Pile {
     const fn wants(&self, frame: &RawFrame<'_>) -> bool {
         frame.header.sequence >= self.next && frame.header.sequence < self.until
+    }
+
+    /// Where the first of these frames begins that is not the one that is next.
+    fn gap_before(&self, frames: &[RawFrame<'_>]) -> Option<u64> {
+        let mut numbered = (self.next..).zip(frames);
+        numbered.find(|(next, frame)| frame.header.sequence != *next).map(|(_, frame)| frame.offset)
     }
 
     fn take(&mut self, session: u64, frames: &[RawFrame<'_>], blocks: &mut Vec<Leftover>) {

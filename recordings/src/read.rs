@@ -271,7 +271,8 @@ impl Store {
         &self.dir
     }
 
-    /// Reads all frames once and gives the recordings. Damage is passed over: a recording it touches may end early.
+    /// Reads all frames once and gives the recordings. Damage is passed over: a recording it touches may end early. What a crash
+    /// tore of the last batch was never acknowledged, and is no damage.
     pub fn list(&self) -> Listing {
         let mut finder = Finder { found: BTreeMap::new(), entries: 0 };
         let mut damage = Vec::new();
@@ -384,10 +385,20 @@ impl Finder {
         let mut scan =
             Scan::open(&segment.path, 0, segment.end).map_err(|error| ReadFault::io(&segment.path, error))?;
         self.entries = segment.first_entry;
-        while let Some(frame) = scan.next().map_err(|fault| ReadFault::of_scan(&segment.path, fault))? {
-            self.take(segment, &frame).map_err(|why| ReadFault::damaged(&segment.path, frame.offset, why))?;
+        loop {
+            let fault = match scan.next() {
+                Ok(Some(frame)) => {
+                    self.take(segment, &frame).map_err(|why| ReadFault::damaged(&segment.path, frame.offset, why))?;
+                    continue;
+                }
+                Ok(None) => return Ok(()),
+                Err(fault) => fault,
+            };
+            return match fault {
+                ScanFault::Flaw(flaw) if scan.is_torn_at(flaw).unwrap_or(false) => Ok(()),
+                fault => Err(ReadFault::of_scan(&segment.path, fault)),
+            };
         }
-        Ok(())
     }
 
     fn take(&mut self, segment: &Used, frame: &RawFrame<'_>) -> Result<(), String> {

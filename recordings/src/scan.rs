@@ -117,6 +117,27 @@ impl Scan {
         Ok(None)
     }
 
+    /// Whether a flaw is what a crash leaves of a log's last batch: bytes that are no whole frame, and no later frame swears
+    /// that what stood there was durable. A log whose frames are known to end elsewhere was mended by a later start.
+    pub(crate) fn is_torn_at(&mut self, FrameFault { offset, flaw }: FrameFault) -> io::Result<bool> {
+        let is_whole = matches!(flaw, Flaw::Chain | Flaw::Header);
+        Ok(!self.end_is_known && !is_whole && !self.swears_beyond(offset)?)
+    }
+
+    /// Whether an intact frame lies behind `stop` whose batch began behind it: it swears that what stood at `stop` was durable.
+    pub(crate) fn swears_beyond(&mut self, stop: u64) -> io::Result<bool> {
+        let mut from = stop;
+        while let Some(at) = self.seek_frame(from)? {
+            match self.next() {
+                Ok(Some(frame)) if u64::from(frame.header.batch) > stop => return Ok(true),
+                Ok(Some(frame)) => from = frame.end(),
+                Ok(None) => return Ok(false),
+                Err(_) => from = at + 1,
+            }
+        }
+        Ok(false)
+    }
+
     /// The offset of the first byte at or after `from` that is not zero, to the end of the file.
     pub(crate) fn nonzero_from(&mut self, from: u64) -> io::Result<Option<u64>> {
         let mut at = from;

@@ -171,6 +171,8 @@ impl Writer {
         spares: Spares,
         found: Found,
     ) -> Result<Self, OpenFault> {
+        // Before anything is written: a folder that is refused stays as it is.
+        let left = leftover::blocks(&**disk, dir, &found.state)?;
         let end = found.state.end;
         let published = Published {
             head: found.state.head(),
@@ -216,11 +218,11 @@ impl Writer {
             anchor_wanted: false,
             bell: Bell::default(),
         };
-        writer.begin_run(&found.before).map_err(|halt| halt.fault().clone())?;
+        writer.begin_run(&found.before, left).map_err(|halt| halt.fault().clone())?;
         Ok(writer)
     }
 
-    fn begin_run(&mut self, before: &Before) -> Result<(), Halt> {
+    fn begin_run(&mut self, before: &Before, left: Vec<Leftover>) -> Result<(), Halt> {
         match before {
             Before::Fresh => self.roll()?,
             Before::Stopped => self.resume()?,
@@ -233,18 +235,15 @@ impl Writer {
         }
         self.anchor(self.due_seconds())?;
         self.commit()?;
-        self.cover_what_is_left()
+        self.cover_what_is_left(left)
     }
 
     /// Puts into blocks what the run before left in segments alone: as it lies there, since its keys are gone.
-    fn cover_what_is_left(&mut self) -> Result<(), Halt> {
+    fn cover_what_is_left(&mut self, left: Vec<Leftover>) -> Result<(), Halt> {
         if self.state.open.is_empty() {
             return Ok(());
         }
         let mut keeper = Keeper::new(Arc::clone(&self.disk), &self.dir);
-        let left = leftover::blocks(&*self.disk, &self.dir, &self.state).map_err(|fault| {
-            Halt::Poison(StoreFault::Poisoned(Cause::told("read the segments of", &self.dir, &fault.to_string())))
-        })?;
         for Leftover { recording, block, bytes } in left {
             match keeper.keep(recording, &[Kept { block: &block, bytes }]) {
                 Ok(leaves) => leaves.into_iter().try_for_each(|leaf| self.cover(leaf))?,

@@ -14,12 +14,14 @@ use policies::ids::Recipient;
 use policies::recipients::REHEARSED_WITHIN;
 use proptest::prelude::*;
 use recordings::cast::{CastOptions, write_cast};
+use recordings::disk::RealDisk;
 use recordings::frame::Stream;
 use recordings::notes::{Note, Size};
 use recordings::play::{PlayOptions, Player, Shown, search};
 use recordings::read::{AuditorKeys, KeysFault, Moment, ReadFault, Store as Records, What};
 use recordings::rehearse::{Rehearsal, Why, rehearse};
 use recordings::screen::Screen;
+use recordings::segment::{SegmentFile, SegmentState, segments};
 use recordings::verify::{Checks, FindingKind, verify};
 use tempfile::TempDir;
 
@@ -88,6 +90,32 @@ fn a_session_that_still_runs_is_read_as_far_as_it_is() {
     let read = moments(copy.path(), &store.keys, 0);
     assert_eq!(read.len(), 2);
     assert!(read.into_iter().all(|moment| moment.is_ok()));
+}
+
+#[test]
+fn a_batch_that_a_crash_tore_is_no_damage_and_changed_bytes_are() {
+    let (mut store, grant) = Store::granted();
+    let mut session = store.begin(grant);
+    let lines = 20;
+    (0..lines).for_each(|_| drop(session.data(1, Stream::Out, b"acknowledged")));
+    let damage_where = |change: &dyn Fn(&mut Vec<u8>, usize)| {
+        let copy = store.copy();
+        let records = Records::open(copy.path()).unwrap();
+        let segments = segments(&RealDisk, records.dir()).unwrap();
+        let is_used = |file: &&SegmentFile| matches!(file.state, SegmentState::Used { .. });
+        let last = &segments.iter().rfind(is_used).unwrap().path;
+        let mut bytes = std::fs::read(last).unwrap();
+        let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+        change(&mut bytes, end);
+        std::fs::write(last, &bytes).unwrap();
+        let listing = Records::open(copy.path()).unwrap().list();
+        assert_eq!(listing.recordings.len(), 1);
+        listing.damage.len()
+    };
+    for torn in 1..40 {
+        assert_eq!(damage_where(&|bytes, end| bytes[end - torn..=end].fill(0)), 0, "{torn} bytes torn");
+    }
+    assert_eq!(damage_where(&|bytes, end| bytes[end - 1_000] ^= 1), 1);
 }
 
 #[test]

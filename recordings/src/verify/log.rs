@@ -316,7 +316,7 @@ fn content(number: u64, path: &Path, relative: &Path, context: &mut Context<'_>)
         Err(ScanFault::Io(error)) => return Err(error),
         Err(ScanFault::Flaw(fault)) => fault.flaw,
     };
-    Ok(if swears(&mut scan, 0)?.is_some() { Content::Damaged(flaw) } else { Content::Torn })
+    Ok(if scan.swears_beyond(0)? { Content::Damaged(flaw) } else { Content::Torn })
 }
 
 fn parse_head(number: u64, frame: &RawFrame<'_>) -> Result<SegmentHead, String> {
@@ -328,20 +328,6 @@ fn parse_head(number: u64, frame: &RawFrame<'_>) -> Result<SegmentHead, String> 
         return Err("the head is that of another segment".to_owned());
     }
     Ok(head)
-}
-
-/// An intact frame behind `stop` whose batch began behind it: it swears that what stood at `stop` was durable.
-fn swears(scan: &mut Scan, stop: u64) -> std::io::Result<Option<u64>> {
-    let mut from = stop;
-    while let Some(at) = scan.seek_frame(from)? {
-        match scan.next() {
-            Ok(Some(frame)) if u64::from(frame.header.batch) > stop => return Ok(Some(at)),
-            Ok(Some(frame)) => from = frame.end(),
-            Ok(None) => return Ok(None),
-            Err(_) => from = at + 1,
-        }
-    }
-    Ok(None)
 }
 
 fn put_ends(files: &mut [File]) {
@@ -543,8 +529,7 @@ impl<'a> Walk<'a> {
             context.find(Finding::new(FindingKind::NotChecked, words).at(&file.relative, offset));
             return Ok(None);
         }
-        let is_whole = matches!(flaw, Flaw::Chain | Flaw::Header);
-        if file.end.is_none() && !is_whole && swears(scan, offset)?.is_none() {
+        if scan.is_torn_at(fault)? {
             let words =
                 "the log ends in a batch that is not whole, and the gate did not start again: a crash, or cut off";
             context.find(Finding::new(FindingKind::CutOff, words).at(&file.relative, offset));
