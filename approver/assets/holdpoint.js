@@ -248,6 +248,24 @@ const staying = async (form, event) => {
   button.disabled = false;
 };
 
+// How many answers a technician waits for on this page.
+const awaited = (main) => Number(main.querySelector("[data-awaits]")?.dataset.awaits ?? 0);
+
+// A browser tells on its own where somebody once said that it may, and asks that only when a button is pressed.
+const offerToTell = (button) => {
+  button.hidden = window.Notification?.permission !== "default";
+  button.addEventListener("click", async () => {
+    await Notification.requestPermission();
+    button.hidden = true;
+  });
+};
+
+const tellElsewhere = (main) => {
+  const words = main.querySelector("h1").innerText;
+  document.title = `● ${words}`;
+  if (window.Notification?.permission === "granted") new Notification("Holdpoint", { body: words, tag: location.pathname });
+};
+
 const prepare = (root) => {
   for (const form of root.querySelectorAll("form[data-stay]")) {
     form.addEventListener("submit", (event) => staying(form, event));
@@ -256,6 +274,7 @@ const prepare = (root) => {
     form.addEventListener("submit", (event) => withPasskey(form, event));
   }
   root.querySelectorAll("button[data-hold]").forEach(held);
+  root.querySelectorAll("button[data-tells]").forEach(offerToTell);
 };
 
 let isPressed = false;
@@ -406,15 +425,23 @@ const listen = (path, on) => {
   };
 };
 
+const UNSEEN_EVERY_MS = 5000;
+
 const follow = (main) => {
+  const title = document.title;
   let state = null;
   let isAsking = false;
   const renew = async (heard) => {
     if (isAsking) return;
     isAsking = true;
+    const before = awaited(main);
     if (await refresh().catch(() => false)) heard();
+    if (document.hidden && awaited(main) < before) tellElsewhere(main);
     isAsking = false;
   };
+  // Whoever waits looks elsewhere meanwhile. Events would hold one of the browser's few connections for each such page.
+  setInterval(() => { if (document.hidden && awaited(main) > 0) renew(() => {}); }, UNSEEN_EVERY_MS);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) document.title = title; });
   listen("/events", {
     beat: (event, heard) => {
       const isNew = main.dataset.live === "always" || (state !== null && state !== event.data);

@@ -66,6 +66,14 @@ fn at_the_page(plant: &Plant) -> Option<Browser> {
     Some(browser)
 }
 
+/// The page is behind another one, in a browser that may tell of it; `told` has what it told.
+fn looks_elsewhere(browser: &mut Browser, is: bool) {
+    let told = "window.told ??= []; window.Notification = class { static permission = 'granted'; \
+                constructor(_, { body }) { told.push(body); } };";
+    let hidden = format!("Object.defineProperty(document, 'hidden', {{ value: {is}, configurable: true }});");
+    browser.evaluate(&format!("{told} {hidden} document.dispatchEvent(new Event('visibilitychange')); 0"));
+}
+
 #[test]
 fn a_technician_asks_waits_works_and_asks_for_more_from_a_browser() {
     let plant = plant();
@@ -96,8 +104,13 @@ fn a_technician_asks_waits_works_and_asks_for_more_from_a_browser() {
     assert_eq!((&card["work_order"], &card["duration_seconds"]), (&"WO-17".into(), &2_400.into()), "{card}");
     assert!(browser.evaluate("document.body.innerText").as_str().expect("a text").contains(&text(&card["words"])));
 
-    // The answer comes by itself, with the way there.
+    // The answer comes by itself, with the way there; whoever looks elsewhere meanwhile is told.
+    looks_elsewhere(&mut browser, true);
     holdpoint(&plant, "lee", &["approve", &request, "--yes"]).ok();
+    browser.until("document.title.startsWith('● plc-7 granted')");
+    browser.until("told.length === 1 && told[0].startsWith('plc-7 granted')");
+    looks_elsewhere(&mut browser, false);
+    browser.until("document.title === 'plc-7 – Holdpoint'");
     browser.says("granted: at most 40m from your first connection");
     browser.says("ssh -N -L 5020:modbus.plc-7:5020");
     browser.look("own-granted");

@@ -39,6 +39,8 @@ struct Own {
     wider: Vec<(&'static str, String)>,
     ways: Vec<Way>,
     is_waiting: bool,
+    /// So many answers: its own, and those of what was asked beside it.
+    awaits: usize,
     /// Its time runs.
     is_used: bool,
 }
@@ -67,6 +69,8 @@ async fn gather(pages: &Pages, inside: &Inside, id: &str) -> Result<Own, Said> {
     let is_over = mine::is_over(&request, now);
     let is_granted = request.standing == "granted" && !is_over;
     let is_open = is_granted && request.window.from <= now;
+    let is_waiting = request.standing == "pending" && !is_over;
+    let asked_beside = request.asks.iter().filter(|ask| ask.standing == "pending" && !is_over);
     let window = format!(
         "{} to {}",
         words::moment(request.window.from, now, &zone),
@@ -89,7 +93,8 @@ async fn gather(pages: &Pages, inside: &Inside, id: &str) -> Result<Own, Said> {
         asks: request.asks.iter().map(of_ask).collect(),
         wider: if is_open { wider(inside, &request).await? } else { Vec::new() },
         ways: if is_granted { ways(pages, inside, &request).await } else { Vec::new() },
-        is_waiting: request.standing == "pending" && !is_over,
+        is_waiting,
+        awaits: usize::from(is_waiting) + asked_beside.count(),
         is_used: is_open && request.first_use.is_some(),
         taken_away: request.taken_away,
     })
