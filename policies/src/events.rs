@@ -19,6 +19,7 @@ use crate::requests::{
     CertifyStatement, EraseStatement, Extension, GuestStatement, PlantStatement, Reopening, Request, RestoreStatement,
     SeenHead, Signed, VerdictStatement, Widening,
 };
+use crate::time::Seconds;
 
 /// A person named when the installation was founded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -356,6 +357,12 @@ pub enum Event {
     HostKeyMismatch { target: TargetName, service: ServiceName, expected: String, got: String },
     /// A session's time is over, and its program transfer is let finish, until then at most.
     TransferRunsOn { session: SessionId, until: Timestamp },
+    /// Nobody typed anything for as long as the rule says: the technician's terminals are locked until they give a code.
+    IdleLocked { session: SessionId },
+    /// The technician gave a code, and their terminals are open again.
+    IdleUnlocked { session: SessionId },
+    /// The technician was told how much time is left, in seconds.
+    Warned { session: SessionId, left: Seconds },
     /// An operator closed a session's connections to its target; the session goes on.
     Disconnected { session: SessionId, by: PersonId },
     /// An authenticated person was refused.
@@ -505,6 +512,9 @@ impl Event {
             | Self::EscortEnded { .. }
             | Self::HostKeyMismatch { .. }
             | Self::TransferRunsOn { .. }
+            | Self::IdleLocked { .. }
+            | Self::IdleUnlocked { .. }
+            | Self::Warned { .. }
             | Self::Erased { .. }
             | Self::NotAccepted { .. }
             | Self::Cut { by: CutBy::Local, .. }
@@ -591,6 +601,9 @@ impl Event {
             Self::Escorted { .. } => "HP1419",
             Self::EscortEnded { .. } => "HP1420",
             Self::Told { .. } => "HP1421",
+            Self::IdleLocked { .. } => "HP1430",
+            Self::IdleUnlocked { .. } => "HP1431",
+            Self::Warned { .. } => "HP1432",
             Self::Cut { .. } => "HP1501",
             Self::Reopened { .. } => "HP1502",
             Self::NodeStarted { .. } => "HP1601",

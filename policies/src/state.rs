@@ -525,6 +525,9 @@ impl State {
             | Event::Packed { .. }
             | Event::HostKeyMismatch { .. }
             | Event::TransferRunsOn { .. }
+            | Event::IdleLocked { .. }
+            | Event::IdleUnlocked { .. }
+            | Event::Warned { .. }
             | Event::Disconnected { .. }
             | Event::CaptureBegun { .. }
             | Event::Refused { .. }

@@ -96,8 +96,9 @@ fn a_session_that_still_runs_is_read_as_far_as_it_is() {
 fn a_batch_that_a_crash_tore_is_no_damage_and_changed_bytes_are() {
     let (mut store, grant) = Store::granted();
     let mut session = store.begin(grant);
-    let lines = 20;
-    (0..lines).for_each(|_| drop(session.data(1, Stream::Out, b"acknowledged")));
+    for _ in 0..20 {
+        session.data(1, Stream::Out, b"acknowledged");
+    }
     let damage_where = |change: &dyn Fn(&mut Vec<u8>, usize)| {
         let copy = store.copy();
         let records = Records::open(copy.path()).unwrap();

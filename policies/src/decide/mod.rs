@@ -219,6 +219,14 @@ pub enum Command {
         session: SessionId,
         until: Timestamp,
     },
+    ReportIdle {
+        session: SessionId,
+        locked: bool,
+    },
+    ReportWarning {
+        session: SessionId,
+        left: Seconds,
+    },
     ReportHostKey {
         target: TargetName,
         service: ServiceName,
@@ -374,6 +382,15 @@ impl State {
             Command::Capture { target, zone, by } => self.decide_capture(target.as_ref(), zone.as_ref(), *by),
             Command::ReportTransfer { session, until } => {
                 Ok(vec![Event::TransferRunsOn { session: *session, until: *until }])
+            }
+            Command::ReportIdle { session, locked } => {
+                self.live_session(*session)?;
+                let session = *session;
+                Ok(vec![if *locked { Event::IdleLocked { session } } else { Event::IdleUnlocked { session } }])
+            }
+            Command::ReportWarning { session, left } => {
+                self.live_session(*session)?;
+                Ok(vec![Event::Warned { session: *session, left: *left }])
             }
             Command::ReportHostKey { target, service, expected, got } => Ok(vec![Event::HostKeyMismatch {
                 target: target.clone(),

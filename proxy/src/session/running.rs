@@ -18,6 +18,7 @@ use policies::decide::Command;
 use policies::events::Ending;
 use policies::ids::{ServiceName, TargetName};
 use policies::plant::IdleEnding;
+use policies::time::Seconds;
 use recordings::fault::StoreFault;
 use recordings::leaf::Account;
 use recordings::notes::Note;
@@ -219,11 +220,15 @@ impl Running {
         let text = self.place.transfer_finishes(until);
         self.record(&Note::Notice { text: text.clone() });
         self.say(&text);
+        self.journal(Command::ReportTransfer { session: self.lease.session(), until: until.wall });
+    }
+
+    /// Has it journaled what the session did by itself. It does not wait for that: what is known here is known already.
+    fn journal(&self, command: Command) {
         let (desk, session) = (self.parts.desk.clone(), self.lease.session());
         self.parts.tracker.spawn(async move {
-            let command = Command::ReportTransfer { session, until: until.wall };
             if let Err(rejected) = desk.act(command).await {
-                tracing::error!(%session, %rejected, "a transfer that outlives its session's time could not be journaled");
+                tracing::error!(%session, %rejected, "what a session did by itself could not be journaled");
             }
         });
     }
@@ -340,6 +345,8 @@ impl Running {
             let left = self.obeyed.deadline.boot.since(now).min(warning.left);
             let text = self.place.time_left(left, self.obeyed.deadline);
             self.say(&text);
+            let left = Seconds(u32::try_from(left.as_secs()).unwrap_or(u32::MAX));
+            self.journal(Command::ReportWarning { session: self.lease.session(), left });
         }
         if self.seen().is_transferring() || self.waits_for_an_operator() {
             self.seen().touch();
@@ -375,6 +382,7 @@ impl Running {
         let text = self.place.locked();
         self.record(&Note::Freeze { frozen: true, reason: text.as_str().into() });
         self.say(&text);
+        self.journal(Command::ReportIdle { session: self.lease.session(), locked: true });
     }
 
     fn check(&mut self, code: Zeroizing<String>) -> Option<Ending> {
@@ -395,6 +403,7 @@ impl Running {
                 let text = self.place.unlocked();
                 self.record(&Note::Freeze { frozen: false, reason: text.as_str().into() });
                 self.say(&text);
+                self.journal(Command::ReportIdle { session: self.lease.session(), locked: false });
             }
             Err(not_taken) => {
                 self.lock = Lock::Shut { since: self.idle_since() };

@@ -19,7 +19,7 @@ use certs::proof::VerifiedKey;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use policies::actions::Action;
-use policies::events::Ending;
+use policies::events::{Ending, Event};
 use policies::ids::SessionId;
 use proxy::floor::Floor;
 use proxy::flow::{GatedStream, Moment, Reply, Request, Valve, VendorFlow, WINDOW_BYTES, WindowSize};
@@ -177,6 +177,16 @@ impl Hall {
             let facts = state.sessions.get(&session)?;
             Some((facts.ended.clone()?.1, facts.seal.is_some()))
         })
+    }
+
+    /// The seconds of which the journal says that the technician was warned.
+    pub(crate) async fn warnings(&self, of: SessionId) -> Vec<u32> {
+        let entries = self.stage.desk.entries(0).await.unwrap();
+        let warned = |event: &Event| match event {
+            Event::Warned { session, left } if *session == of => Some(left.0),
+            _ => None,
+        };
+        entries.iter().filter_map(|entry| warned(&entry.event)).collect()
     }
 
     /// Time passes, and whoever sleeps by the clock wakes.

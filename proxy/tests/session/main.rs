@@ -71,6 +71,7 @@ async fn a_live_session_ends_at_its_deadline() {
     assert_eq!(technician.ended().await, Ending::Expired);
     shell.until(&farewell).await;
     assert_eq!(hall.journaled(technician.session), Some((Ending::Expired, true)));
+    assert_eq!(hall.warnings(technician.session).await, [900, 300, 60]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

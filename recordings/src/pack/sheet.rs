@@ -508,11 +508,13 @@ impl<'a> Sheet<'a> {
                 Event::Told { .. } => "Wrote to the technician",
                 Event::Frozen { .. } => "Stopped the input",
                 Event::Thawed { .. } => "Let the input go on",
+                Event::IdleLocked { .. } => "Locked, since nobody typed",
+                Event::IdleUnlocked { .. } => "Opened again with a code",
                 _ => continue,
             };
             watched |= matches!(event, Event::Watched { .. });
-            let who = event.actor().map(|person| self.name(person)).unwrap_or_default();
-            lines.noted(label, format!("{}, {who}", self.at(noted.at)), *noted);
+            let who = event.actor().map(|person| format!(", {}", self.name(person))).unwrap_or_default();
+            lines.noted(label, format!("{}{who}", self.at(noted.at)), *noted);
             if let Event::Told { text, .. } = event {
                 lines.told("The line", self.texts.tell(*text), *noted);
             }

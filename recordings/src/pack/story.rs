@@ -338,6 +338,9 @@ impl<'a> Teller<'a> {
             | Event::Escorted { session, .. }
             | Event::EscortEnded { session, .. }
             | Event::Told { session, .. }
+            | Event::IdleLocked { session }
+            | Event::IdleUnlocked { session }
+            | Event::Warned { session, .. }
             | Event::Fetched { session, .. }
             | Event::Rehearsed { session, .. }
             | Event::Held { session, .. }

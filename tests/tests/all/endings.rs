@@ -159,6 +159,9 @@ fn who_watched_and_that_an_idle_terminal_was_locked_stand_in_the_recording() {
     terminal.until("Unlocked.");
     run(&mut plant.as_person("lee", &["cut", &session]), b"").ok();
     terminal.ends();
+    let feed = run(&mut plant.as_person("lee", &["feed"]), b"").ok().out();
+    let journaled = feed.lines().filter(|line| line.contains("HP143") && line.contains(&session)).count();
+    assert_eq!(journaled, 2, "{feed}");
     plant.stop();
     let (recording, lee) = (plant.evidence().recording(), plant.person("lee").id.to_string());
     let (mut watched, mut locked) = (Vec::new(), Vec::new());
