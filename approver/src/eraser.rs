@@ -1,6 +1,7 @@
 //! Carries out what the journal decided about this node's recordings: a leaf in the record log for each hold, release and
 //! erasure, and then, for an erasure, the destruction. In this order, so that a crash leaves nothing that nobody explains:
-//! the decision is in the journal; the leaf is durable and under a published checkpoint; the key files are gone for good;
+//! the decision is in the journal; the leaf is durable and under a published checkpoint; what was left of evidence packs,
+//! which may have a copy, is gone; the key files are gone for good;
 //! the blocks go; the texts of the request go, where no other recording needs them. Only then does the cursor move, so
 //! what was broken off is taken up at the next start; a leaf may then stand twice. After a restore all decisions are carried out
 //! again: the recordings may be those of an earlier moment.
@@ -21,6 +22,7 @@ use crate::clock::Clock;
 use crate::desk::Desk;
 use crate::directory::DirectoryFault;
 use crate::journal::{Entry, ReadError};
+use crate::packs;
 
 /// Under this name the directory remembers how far it came.
 pub(crate) const READER: &str = "eraser";
@@ -47,7 +49,7 @@ impl Copying {
         if let Ok(over) = self.0.try_write() {
             return over;
         }
-        tracing::info!("what was decided about recordings waits until a backup is done");
+        tracing::info!("what was decided about recordings waits until a backup or an evidence pack is made");
         loop {
             clock.sleep(LOOK_EVERY).await;
             if let Ok(over) = self.0.try_write() {
@@ -65,6 +67,8 @@ pub struct Eraser {
     pub records: Arc<Log>,
     /// Its folder.
     pub dir: PathBuf,
+    /// The data folder.
+    pub data: PathBuf,
     /// Whether somebody copies it.
     pub copying: Copying,
 }
@@ -80,6 +84,8 @@ enum BrokenOff {
     Log(#[from] StoreFault),
     #[error("the files of {0}: {1}")]
     Files(SessionId, std::io::Error),
+    #[error("what was left of an evidence pack: {0}")]
+    Left(std::io::Error),
     #[error("a part of the program died")]
     Died,
 }
@@ -103,7 +109,12 @@ impl Eraser {
     async fn go_on(&self, done: &mut Option<u64>) -> Result<u64, BrokenOff> {
         let from = match *done {
             Some(done) => done,
-            None => self.desk.directory().cursor(READER).await?,
+            None => {
+                let over = self.copying.over(self.desk.clock()).await;
+                self.sweep().await?;
+                drop(over);
+                self.desk.directory().cursor(READER).await?
+            }
         };
         let mut remembered = from;
         for entry in self.desk.entries(from).await? {
@@ -145,6 +156,7 @@ impl Eraser {
                 Ok(leaf) => {
                     self.wait_until_published(leaf).await?;
                     let over = self.copying.over(self.desk.clock()).await;
+                    self.sweep().await?;
                     self.on_disk(session, move |dir| destroy(&RealDisk, &dir, session)).await?;
                     drop(over);
                     tracing::info!(%session, files = found.count, bytes = found.bytes, "a recording is erased");
@@ -159,6 +171,13 @@ impl Eraser {
             self.desk.directory().erase_text(text).await?;
         }
         Ok(())
+    }
+
+    /// No pack is made meanwhile: nobody copies.
+    async fn sweep(&self) -> Result<(), BrokenOff> {
+        let data = self.data.clone();
+        let swept = tokio::task::spawn_blocking(move || packs::sweep(&data)).await.map_err(|_| BrokenOff::Died)?;
+        swept.map_err(BrokenOff::Left)
     }
 
     /// While nobody copies.

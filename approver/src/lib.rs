@@ -23,6 +23,7 @@ pub mod lease;
 pub mod memory;
 pub mod mint;
 pub mod notify;
+mod packs;
 pub mod people;
 pub mod post;
 pub mod recorder;

@@ -121,7 +121,7 @@ impl Recorder {
     /// # Errors
     /// The store failed; then the next start seals it as crashed.
     pub async fn seal(self, ending: &Ending, accounts: Vec<Account>) -> Result<SealedSession, RecorderFault> {
-        let seal = Seal { ending: ending_word(ending), accounts };
+        let seal = Seal { ending: ending.word().to_owned(), accounts };
         Ok(self.writer.seal(seal).await?)
     }
 }
@@ -150,12 +150,6 @@ fn facts(lease: &Lease, recipients: BTreeSet<Recipient>, program: &str) -> Openi
     }
 }
 
-/// The word for an ending, as events spell it.
-pub fn ending_word(ending: &Ending) -> String {
-    let value = serde_json::to_value(ending).expect("an ending has string keys");
-    value["ending"].as_str().expect("an ending is tagged with its word").to_owned()
-}
-
 impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Recorder({})", self.writer.recording())
@@ -169,16 +163,4 @@ mod from_inside {
     use super::*;
 
     const _: fn(SessionWriter) -> Recorder = |writer| Recorder { writer };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ending_has_the_word_that_events_use() {
-        assert_eq!(ending_word(&Ending::HostKeyChanged), "host-key-changed");
-        let cut = Ending::Cut { cut: crate::mint::cut(jiff::Timestamp::UNIX_EPOCH) };
-        assert_eq!(ending_word(&cut), "cut");
-    }
 }

@@ -151,6 +151,46 @@ pub enum ErasedOn {
 }
 
 impl Ending {
+    /// The words for all of them, in the order in which they are listed.
+    pub const WORDS: [&str; 15] = [
+        "left",
+        "target-closed",
+        "target-unreachable",
+        "host-key-changed",
+        "expired",
+        "revoked",
+        "cut",
+        "idle",
+        "escort-lost",
+        "not-accepted",
+        "recorder-failed",
+        "stale",
+        "overrun",
+        "shutdown",
+        "crashed",
+    ];
+
+    /// The journal's word for it.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::TargetClosed => "target-closed",
+            Self::TargetUnreachable => "target-unreachable",
+            Self::HostKeyChanged => "host-key-changed",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Cut { .. } => "cut",
+            Self::Idle => "idle",
+            Self::EscortLost => "escort-lost",
+            Self::NotAccepted => "not-accepted",
+            Self::RecorderFailed => "recorder-failed",
+            Self::Stale => "stale",
+            Self::Overrun => "overrun",
+            Self::Shutdown => "shutdown",
+            Self::Crashed => "crashed",
+        }
+    }
+
     /// For people.
     pub const fn in_words(&self) -> &'static str {
         match self {
@@ -191,6 +231,21 @@ pub enum Factor {
     RecentLogin,
     /// A passkey, on a page.
     Passkey,
+}
+
+impl Factor {
+    /// For people.
+    pub const fn in_words(&self) -> &'static str {
+        match self {
+            Self::Key => "SSH key",
+            Self::Totp => "code by time (TOTP)",
+            Self::Recovery => "recovery code",
+            Self::Password => "password",
+            Self::Certificate => "short-lived certificate of the gate's, which stands for key and code",
+            Self::RecentLogin => "a complete login shortly before",
+            Self::Passkey => "a passkey",
+        }
+    }
 }
 
 /// A fact. Variants are grouped by hundred of their id.

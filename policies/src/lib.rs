@@ -7,6 +7,7 @@ pub mod digest;
 pub mod events;
 pub mod explain;
 pub mod guests;
+pub mod history;
 pub mod ids;
 pub mod offers;
 pub mod people;

@@ -12,6 +12,7 @@ use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
 use crate::events::{CutBy, Ending, ErasedOn, Event, Founder, Scope};
 use crate::guests::Guest;
+use crate::history::History;
 use crate::ids::{
     AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, Recipient, RequestId, ServiceName,
     SessionId, TargetName, VendorId, ZoneName,
@@ -244,6 +245,8 @@ pub struct Ask {
     pub votes: Vec<Vote>,
     /// Still waits.
     pub open: bool,
+    /// All it takes said yes.
+    pub granted: bool,
 }
 
 impl Ask {
@@ -363,6 +366,8 @@ pub struct State {
     pub live: BTreeSet<SessionId>,
     /// Recordings whose rule's maximum is over, and the time of the first entry by which the journal knew.
     pub overdue: BTreeMap<SessionId, Timestamp>,
+    /// What was asked, done and refused, and who was there.
+    pub history: History,
     /// Everybody to whom recordings were ever encrypted.
     pub recipients: BTreeMap<Recipient, RecipientFacts>,
     /// Cuts that were not reopened.
@@ -439,6 +444,7 @@ impl State {
 
     /// The state after one more entry, written at `at`.
     pub fn apply(&mut self, event: &Event, at: Timestamp) {
+        let entry = self.size;
         self.size += 1;
         let newest = self.newest;
         self.newest = newest.max(Some(at));
@@ -535,6 +541,7 @@ impl State {
             | Event::RecorderFailed { .. }
             | Event::BackedUp { .. } => {}
         }
+        self.remember(entry, event, at);
     }
 
     /// What was asked or given and not over: whether it was answered, used up or taken back since is lost.
@@ -763,7 +770,7 @@ impl State {
     }
 
     fn apply_ask(&mut self, event: &Event, at: Timestamp) {
-        let open = |asked| Ask { asked, at, votes: Vec::new(), open: true };
+        let open = |asked| Ask { asked, at, votes: Vec::new(), open: true, granted: false };
         match event {
             Event::ExtensionAsked { extension } => {
                 self.asks.insert(extension.id, open(Asked::Extension(extension.clone())));
@@ -772,7 +779,7 @@ impl State {
                 self.asks.insert(widening.id, open(Asked::Widening(widening.clone())));
             }
             Event::Extended { ask, request, deadline } => {
-                self.close_ask(*ask);
+                self.close_ask(*ask, true);
                 self.with_case(*request, |case| case.deadline = *deadline);
             }
             Event::Widened { ask, request, until } => {
@@ -780,17 +787,17 @@ impl State {
                     Asked::Widening(widening) => Some(widening.actions.clone()),
                     Asked::Extension(_) => None,
                 });
-                self.close_ask(*ask);
+                self.close_ask(*ask, true);
                 self.with_case(*request, |case| case.widened.extend(added.map(|actions| (actions, *until))));
             }
-            Event::AskDenied { ask, .. } => self.close_ask(*ask),
+            Event::AskDenied { ask, .. } => self.close_ask(*ask, false),
             _ => {}
         }
     }
 
-    fn close_ask(&mut self, ask: AskId) {
+    fn close_ask(&mut self, ask: AskId, granted: bool) {
         if let Some(ask) = self.asks.get_mut(&ask) {
-            ask.open = false;
+            (ask.open, ask.granted) = (false, granted);
         }
     }
 

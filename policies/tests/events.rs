@@ -365,3 +365,16 @@ fn an_event_of_tomorrow_is_not_skipped() {
         assert!(Event::decode(line.as_bytes()).is_err(), "{line}");
     }
 }
+
+#[test]
+fn an_ending_has_the_word_that_events_use() {
+    let mut words = BTreeSet::new();
+    for line in GOLDEN.lines() {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        if let Ok(Event::Ended { ending, .. }) = Event::decode(line.as_bytes()) {
+            assert_eq!(value["ending"], ending.word());
+            words.insert(ending.word());
+        }
+    }
+    assert_eq!(words, Ending::WORDS.into_iter().collect());
+}

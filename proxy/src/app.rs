@@ -305,7 +305,7 @@ impl App {
     fn eraser(&self) -> Eraser {
         let (desk, records) = (self.desk.clone(), Arc::clone(&self.stores.records));
         let dir = stores::records_dir(&self.config.store.data);
-        Eraser { desk, records, dir, copying: self.stores.copying.clone() }
+        Eraser { desk, records, dir, data: self.config.store.data.clone(), copying: self.stores.copying.clone() }
     }
 
     /// Tells people by these ways; the log is told in any case.

@@ -181,11 +181,100 @@ function mark({ at, kind, words, channel }) {
   if (channel !== undefined) $('channel').append(new Option(`${channel}: ${words}`, channel));
 }
 
+const WAYS = { 'from-target': 'from the target', 'to-target': 'to the target', 'at-target': 'at the target' };
+
+// One line of the file ledger; its time is gone to.
+function file({ at, direction, file: { operation, path, to, bytes, sha256, allowed, outcome } }) {
+  const rows = $('files');
+  $('ledger-count').textContent = `(${rows.children.length + 1})`;
+  if (rows.children.length >= ROWS_MAX) {
+    $('ledger-count').textContent = `(the first ${ROWS_MAX})`;
+    return;
+  }
+  const cell = (words) => {
+    const one = document.createElement('td');
+    one.textContent = words;
+    return one;
+  };
+  const when = document.createElement('td');
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.textContent = spell(at);
+  button.addEventListener('click', () => goTo(at));
+  when.append(button);
+  const row = document.createElement('tr');
+  row.className = allowed ? '' : 'refused';
+  row.append(when, cell(to ? `${path} → ${to}` : path), cell(`${operation}, ${WAYS[direction]}`), cell(bytes),
+    cell(sha256 ?? 'not known: not the whole file passed'), cell(allowed ? `allowed, ${outcome}` : 'REFUSED'));
+  rows.append(row);
+  rows.closest('table').hidden = false;
+}
+
 async function marks() {
   for await (const line of linesOf(await get('marks'))) {
-    if (line.fault) say(`What happened cannot be read on: ${line.fault}`); else mark(line);
+    if (line.fault) say(`What happened cannot be read on: ${line.fault}`);
+    else if (line.file) file(line);
+    else mark(line);
   }
+  if (!$('files').children.length) $('ledger-count').textContent = '(none passed by SFTP or scp)';
   document.body.dataset.marked = 'all';
+}
+
+const VERDICTS = { whole: 'WHOLE', open: 'OPEN', restored: 'RESTORED', 'not-witnessed': 'NOT WITNESSED', part: 'WHOLE AS FAR AS IT GOES',
+  'not-whole': 'NOT WHOLE' };
+
+// What `holdpoint verify` says of the folder, which is checked meanwhile.
+async function verdict() {
+  const said = await (await fetch('verdict')).json();
+  const items = (texts) => texts.filter(Boolean).map((text) => {
+    const item = document.createElement('li');
+    item.textContent = text;
+    return item;
+  });
+  const tell = (word, words, more = [], all = []) => {
+    $('verdict-word').textContent = word;
+    $('verdict-words').textContent = words;
+    $('verdict-more').replaceChildren(...items(more));
+    $('verdict-all').replaceChildren(...items(all));
+    $('verdict-all').parentElement.hidden = !all.length;
+  };
+  if (said.verdict) {
+    $('verdict').className = said.verdict === 'not-whole' ? 'wrong' : 'right';
+    const own = said.session ? `This recording: ${said.session.words}.` : 'This recording is not among those that were checked.';
+    // Of each log, the longest that nobody but the gate remembered an entry.
+    const longest = said.remembrance.map((text) => {
+      const [first, ...more] = text.split('\n');
+      const line = more.find((one) => one.includes('the longest'));
+      return line && `${first.split(': ')[0]}: ${line.trim()}`;
+    });
+    tell(`${VERDICTS[said.verdict]}. ${own}`, said.words, [said.own ?? said.wrong, ...longest], said.remembrance);
+  } else if (said.not) {
+    $('verdict').className = 'wrong';
+    tell('NOT CHECKED', said.not);
+  } else {
+    const part = said.total ? ` ${Math.floor(100 * said.read / said.total)} %` : '';
+    tell(`being checked…${part}`, '');
+    setTimeout(() => verdict().catch(gone), 500);
+    return;
+  }
+  document.body.dataset.checked = said.verdict ?? 'not';
+}
+const gone = () => { $('verdict-word').textContent = 'NOT CHECKED: holdpoint play has gone'; };
+
+// A time of day, on the first day of the session on which it ran then.
+function goToTime(event) {
+  event.preventDefault();
+  const DAY = 86400 * SECOND;
+  const opened = Date.parse(state.about.opened);
+  const midnight = Math.floor(opened / 86400000) * 86400000;
+  const [hours, minutes, seconds = 0] = $('time').value.split(':').map(Number);
+  let at = (midnight + ((hours * 60 + minutes) * 60 + seconds) * 1000 - opened) * 1e6;
+  if (at <= -SECOND) at += DAY;
+  if (at > state.about.lasted) {
+    say(`The session did not run at ${$('time').value} UTC: it ran from ${wall(0)} to ${wall(state.about.lasted)}.`);
+    return;
+  }
+  goTo(at);
 }
 
 let searching = null;
@@ -227,6 +316,8 @@ async function begin() {
   for (const id of ['speed', 'idle', 'from-bytes']) $(id).addEventListener('change', () => goTo(now()));
   $('channel').addEventListener('change', () => goTo(now()));
   $('search').addEventListener('submit', search);
+  $('go').addEventListener('submit', goToTime);
+  verdict().catch(gone);
   document.addEventListener('keydown', (event) => {
     if (event.target.matches('input, select, button, textarea')) return;
     const act = { ' ': pauseOrPlay, ArrowLeft: () => goTo(now() - 10 * SECOND), ArrowRight: () => goTo(now() + 10 * SECOND),

@@ -44,12 +44,17 @@ impl Part {
     /// # Errors
     /// The disk does not take it.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
-        let lines = self.sessions.iter().map(|session| format!("{session}\n")).collect::<String>();
         let unfinished = folder.join("PART.tmp");
-        std::fs::write(&unfinished, format!("{FIRST_LINE}\n{lines}"))?;
+        std::fs::write(&unfinished, self.encode())?;
         std::fs::File::open(&unfinished)?.sync_all()?;
         std::fs::rename(unfinished, folder.join(PART))?;
         std::fs::File::open(folder)?.sync_all()
+    }
+
+    /// What stands in the file.
+    pub fn encode(&self) -> String {
+        let lines = self.sessions.iter().map(|session| format!("{session}\n")).collect::<String>();
+        format!("{FIRST_LINE}\n{lines}")
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -103,8 +103,8 @@ fn csv(line: &Line<'_>) -> String {
 /// What begins a formula in some spreadsheet.
 const FORMULAS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
 
-/// A cell in quotes, in which a spreadsheet finds text and no formula: an apostrophe goes before what it would take for one.
-fn cell(text: &str) -> String {
+/// A cell of a table (RFC 4180), in quotes, in which a spreadsheet finds text and no formula: an apostrophe goes before what it would take for one.
+pub fn cell(text: &str) -> String {
     let is_formula = text.starts_with(FORMULAS) || text.trim_start().starts_with(FORMULAS);
     let apostrophe = if is_formula { "'" } else { "" };
     format!("\"{apostrophe}{}\"", text.replace('"', "\"\""))

@@ -36,7 +36,19 @@ try {
   seen.status = await at('status');
   seen.screen = await evaluate(screen);
   seen.took = Number(await evaluate(`document.body.dataset.took`));
+  // The check of the folder stands beside, once it is done.
+  await until(`document.body.dataset.checked`);
+  seen.verdict = await at('verdict');
+  seen.ledger = await at('ledger-count');
   if (picture) writeFileSync(picture, await browser.picture());
+
+  // To a time of day, in the middle of the session; and to one at which it did not run.
+  const go = (time) => evaluate(`document.getElementById('time').value = ${time}; document.querySelector('#go button').click()`);
+  const clock = (nanos) => `new Date(Date.parse(state.about.opened) + (${nanos}) / 1e6).toISOString().slice(11, 19)`;
+  await go(clock('state.about.lasted + 3600e9'));
+  await until(`document.getElementById('status').textContent.includes('did not run')`);
+  await go(clock('state.about.lasted / 2'));
+  await until(`Math.abs(Number(document.body.dataset.shown) - state.about.lasted / 2) < 1.1e9`);
 
   // The slider, to the last quarter; from there it is played to the end, as fast as can be chosen.
   await evaluate(`{ const place = document.getElementById('place'); place.value = place.max * 0.75;

@@ -10,23 +10,21 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
-use futures::stream;
 use jiff::Timestamp;
 use policies::decide::Command;
 use policies::version::V1;
 use recordings::log::Log;
 use recordings::read::{JOURNAL_DIR, OUT_OF_A_BACKUP, RECORDS_DIR};
 use serde::Serialize;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
 use super::Api;
 use super::guard::{Asked, Caller};
 use super::logs::{self, LogFault};
+use super::pieces::{self, STALLED};
 use super::problem::Problem;
 use super::tar::{self, Content, Member};
 use super::types::{BackupHeads, BackupTo};
@@ -50,11 +48,6 @@ pub struct NodeFiles {
     pub copying: Copying,
 }
 
-/// Pieces that wait for the connection.
-const PIECES_WAITING: usize = 4;
-const PIECE_BYTES: usize = 256 << 10;
-/// Who takes no piece for so long has gone: what is erased does not wait for them.
-const STALLED: Duration = Duration::from_secs(600);
 /// Enough for rows of zeros; what is recorded is compressed already.
 const LEVEL: i32 = 3;
 
@@ -213,52 +206,13 @@ fn streamed(
     copying: impl Send + 'static,
     patience: Duration,
 ) -> Body {
-    let (pieces, taken) = mpsc::channel(PIECES_WAITING);
-    tokio::task::spawn_blocking(move || {
-        let to = Pieces { to: pieces.clone(), patience, gathered: Vec::with_capacity(PIECE_BYTES) };
+    pieces::body("a backup", patience, move |to| {
+        let _copying = copying;
         let encryptor = age::Encryptor::with_recipients(recipients.iter().map(|one| one as &dyn age::Recipient));
-        let made = encryptor.map_err(io::Error::other).and_then(|encryptor| {
-            let mut sealed = encryptor.wrap_output(to)?;
-            contents.write(&mut sealed)?;
-            sealed.finish()?.flush()
-        });
-        if let Err(error) = made {
-            tracing::error!(%error, "a backup broke off");
-            drop(copying);
-            // Half a backup is never taken for a whole one.
-            drop(pieces.blocking_send(Err(error)));
-        }
-    });
-    Body::from_stream(stream::unfold(taken, |mut taken| async move { Some((taken.recv().await?, taken)) }))
-}
-
-struct Pieces {
-    to: mpsc::Sender<io::Result<Bytes>>,
-    patience: Duration,
-    gathered: Vec<u8>,
-}
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.gathered.extend_from_slice(bytes);
-        if self.gathered.len() >= PIECE_BYTES {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let piece = std::mem::replace(&mut self.gathered, Vec::with_capacity(PIECE_BYTES));
-        if piece.is_empty() {
-            return Ok(());
-        }
-        let taken = tokio::time::timeout(self.patience, self.to.send(Ok(piece.into())));
-        match Handle::current().block_on(taken) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "nobody takes it")),
-        }
-    }
+        let mut sealed = encryptor.map_err(io::Error::other)?.wrap_output(to)?;
+        contents.write(&mut sealed)?;
+        sealed.finish()?.flush()
+    })
 }
 
 #[cfg(test)]
@@ -267,21 +221,6 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-
-    #[tokio::test]
-    async fn who_takes_nothing_is_not_waited_for_and_who_takes_is() {
-        let (to, mut taken) = mpsc::channel(1);
-        let pieces = |patience| Pieces { to: to.clone(), patience, gathered: vec![7] };
-        let mut first = pieces(Duration::from_secs(60));
-        tokio::task::spawn_blocking(move || first.flush()).await.unwrap().unwrap();
-        let mut second = pieces(Duration::from_millis(20));
-        let stalled = tokio::task::spawn_blocking(move || second.flush()).await.unwrap().unwrap_err();
-        assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
-        let mut third = pieces(Duration::from_secs(60));
-        let waits = tokio::task::spawn_blocking(move || third.flush());
-        assert!(taken.recv().await.unwrap().is_ok());
-        waits.await.unwrap().unwrap();
-    }
 
     /// A backup of one file for one recipient; what is dropped when nothing has to be kept for it any more.
     fn backed_up(content: Content, patience: Duration) -> (Body, oneshot::Receiver<()>) {

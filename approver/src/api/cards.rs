@@ -9,6 +9,7 @@ use policies::actions::{Action, Actions};
 use policies::decide::waits_for;
 use policies::digest::Salted;
 use policies::events::Event;
+use policies::history::Outcome;
 use policies::ids::{AskId, GuestId, PersonId, RequestId, SessionId};
 use policies::people::{Kind, Person, SshKey, Standing};
 use policies::plant::{Escort, Plant, Protocol, Weaker};
@@ -25,7 +26,6 @@ use super::types::{
 };
 use crate::floor::LiveSession;
 use crate::lease::Order;
-use crate::recorder::ending_word;
 
 /// What an action means, for somebody who must decide on it at night.
 pub(super) const fn in_words(action: Action) -> &'static str {
@@ -335,14 +335,17 @@ impl Api {
     }
 
     async fn own_ask(&self, id: AskId, ask: &Ask, in_words: &str, case: &Case) -> OwnAsk {
-        let is_over = case.standing != RequestStanding::Granted || case.deadline <= self.clock().wall();
-        let (standing, no) = match ask.no() {
-            Some(no) => ("denied", Some(self.no_view(no).await)),
-            None if !ask.open => ("granted", None),
-            None if is_over => ("lapsed", None),
-            None => ("pending", None),
+        let now = self.clock().wall();
+        let outcome = self.desk().with_state(|state| state.outcome_of_ask(ask, now));
+        let no = match ask.no() {
+            Some(no) => Some(self.no_view(no).await),
+            None => None,
         };
-        let read_back = (standing == "pending").then(|| {
+        let standing = match outcome {
+            Outcome::Restored => RequestStanding::Restored.as_str(),
+            other => other.as_str(),
+        };
+        let read_back = (outcome == Outcome::Pending).then(|| {
             let digest = self.desk().with_state(|state| state.ask_digest(ask));
             self.people().read_back(case, &ask.asked.matter(), &digest)
         });
@@ -371,11 +374,7 @@ impl Api {
         });
         let order = self.desk().orders(id).map(|orders| orders.now());
         let idle = |live: &LiveSession| self.clock().boot().since(live.last_input).as_secs();
-        let ended = facts.ended.as_ref().map(|(at, ending)| EndingView {
-            at: *at,
-            ending: ending_word(ending),
-            in_words: ending.in_words().to_owned(),
-        });
+        let ended = facts.ended.as_ref().map(|(at, ending)| EndingView::of(*at, ending));
         SessionView {
             session: id,
             request: facts.request,

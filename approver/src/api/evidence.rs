@@ -14,6 +14,7 @@ use policies::decide::Command;
 use policies::ids::SessionId;
 use policies::people::Kind;
 use policies::refusals::Refusal;
+use recordings::part::{PART, Part};
 use recordings::read::{JOURNAL_DIR, RECORDS_DIR};
 use recordings::segment;
 
@@ -25,7 +26,9 @@ use super::problem::Problem;
 use super::requests::done;
 use super::sessions::line;
 use super::tar::{self, Content, Member};
-use super::types::{After, Done as Happened, EntryLine, FounderView, Pack, Rehearsed, TrustView};
+use super::types::{
+    After, Done as Happened, EntryLine, FilesWanted, FilesWith, FounderView, Pack, Rehearsed, TrustView,
+};
 use crate::journal::{Entry, ReadError};
 
 pub(super) async fn ca(State(api): State<Api>) -> impl IntoResponse {
@@ -57,6 +60,7 @@ pub(super) async fn recording(
     State(api): State<Api>,
     caller: Caller,
     At(session): At<SessionId>,
+    Asked(FilesWanted { with }): Asked<FilesWanted>,
 ) -> Result<Response, Problem> {
     let facts = api.facts(session)?;
     if let Some((at, _)) = facts.erased {
@@ -64,21 +68,32 @@ pub(super) async fn recording(
     }
     let folder = api.parts().records_dir.clone();
     let folder = folder.ok_or_else(|| Problem::unavailable("this node keeps no recordings: ask the one that does"))?;
+    if members_of(folder.clone(), session).await?.is_empty() {
+        return Err(Problem::not_found("nothing was recorded of this session: it ended before anything was sent"));
+    }
+    api.desk().act(Command::Fetch { session, by: caller.person() }).await?;
+    // The logs first: what they tell is there.
+    let mut members = match with {
+        Some(FilesWith::Logs) => api.logs(&[session]).await?,
+        None => Vec::new(),
+    };
+    members.extend(members_of(folder, session).await?);
+    Ok(archive(&format!("{session}.tar"), members))
+}
+
+/// The files of one recording, as they lie there now.
+pub(super) async fn members_of(folder: PathBuf, session: SessionId) -> Result<Vec<Member>, Problem> {
     let files = move || tar::plain_files(&segment::session_dir(&folder, session)).map(|files| (folder, files));
     let found = tokio::task::spawn_blocking(files).await.map_err(|_| unreadable())?;
     let (folder, files) = found.map_err(|error| {
         tracing::error!(%session, %error, "a recording cannot be read");
         unreadable()
     })?;
-    if files.is_empty() {
-        return Err(Problem::not_found("nothing was recorded of this session: it ended before anything was sent"));
-    }
-    api.desk().act(Command::Fetch { session, by: caller.person() }).await?;
     let member = |path: PathBuf| Member { name: name_of("records", &folder, &path), content: Content::Path(path) };
-    Ok(archive(&format!("{session}.tar"), files.into_iter().map(|(_, path)| member(path)).collect()))
+    Ok(files.into_iter().map(|(_, path)| member(path)).collect())
 }
 
-fn unreadable() -> Problem {
+pub(super) fn unreadable() -> Problem {
     Problem::unavailable("the recording cannot be read here. The gate's log says why")
 }
 
@@ -155,19 +170,33 @@ pub(super) async fn rehearse(
 }
 
 pub(super) async fn journal(State(api): State<Api>) -> Result<Response, Problem> {
-    let files = api.parts().files.clone();
-    let files = files.ok_or_else(|| Problem::unavailable("this journal does not lie in files"))?;
-    let copying = files.copying.begin().await;
-    let found = tokio::task::spawn_blocking(move || {
-        let _copying = copying;
-        // The journal first: what it tells of is there.
-        let (mut members, _) = logs::members(&files.journal, &files.data.join(JOURNAL_DIR), "journal")?;
-        members.extend(logs::members(&files.records, &files.data.join(RECORDS_DIR), "records")?.0);
+    Ok(archive("journal.tar", api.log_files().await?))
+}
+
+impl Api {
+    /// The files of both logs, as of now.
+    pub(super) async fn log_files(&self) -> Result<Vec<Member>, Problem> {
+        let files = self.parts().files.clone();
+        let files = files.ok_or_else(|| Problem::unavailable("this journal does not lie in files"))?;
+        let copying = files.copying.begin().await;
+        let found = tokio::task::spawn_blocking(move || {
+            let _copying = copying;
+            // The journal first: what it tells of is there.
+            let (mut members, _) = logs::members(&files.journal, &files.data.join(JOURNAL_DIR), "journal")?;
+            members.extend(logs::members(&files.records, &files.data.join(RECORDS_DIR), "records")?.0);
+            Ok(members)
+        });
+        found.await.map_err(|_| unreadable())?.map_err(|fault: LogFault| {
+            tracing::error!(%fault, "the logs' files cannot be read");
+            unreadable()
+        })
+    }
+
+    /// Both logs and the word that of the recordings these alone are there.
+    async fn logs(&self, sessions: &[SessionId]) -> Result<Vec<Member>, Problem> {
+        let mut members = self.log_files().await?;
+        let part = Part { sessions: sessions.iter().copied().collect() }.encode().into_bytes();
+        members.push(Member { name: PART.to_owned(), content: Content::Bytes(part) });
         Ok(members)
-    });
-    let members = found.await.map_err(|_| unreadable())?.map_err(|fault: LogFault| {
-        tracing::error!(%fault, "the logs' files cannot be read");
-        unreadable()
-    })?;
-    Ok(archive("journal.tar", members))
+    }
 }

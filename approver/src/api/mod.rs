@@ -47,14 +47,17 @@ mod evidence;
 mod feed;
 mod guard;
 mod guests;
+mod history;
 mod keeping;
 mod logs;
 mod looking;
 mod metrics;
 pub mod once;
 mod openapi;
+mod packing;
 mod pages;
 mod people;
+mod pieces;
 mod plant;
 mod problem;
 pub mod proof;
@@ -69,6 +72,7 @@ mod sign_in;
 mod status;
 mod staying;
 mod tar;
+mod telling;
 pub mod types;
 
 pub use backup::{HEADS as BACKUP_HEADS, NodeFiles};
@@ -160,6 +164,8 @@ struct Inner {
     logins: pages::Logins,
     /// Writes that may be sent twice.
     once: once::Once,
+    /// Evidence packs that are being made.
+    packing: packing::Packing,
 }
 
 impl Api {
@@ -167,7 +173,8 @@ impl Api {
         let (challenges, passes) = (sign_in::Challenges::new(), sign_in::Passes::default());
         let start = HeaderValue::try_from(mint::nonce()).expect("a nonce is letters and digits");
         let (logins, once) = (pages::Logins::default(), once::Once::default());
-        Self(Arc::new(Inner { parts, face, start, spent: Nonces::new(), challenges, passes, logins, once }))
+        let packing = packing::Packing::default();
+        Self(Arc::new(Inner { parts, face, start, spent: Nonces::new(), challenges, passes, logins, once, packing }))
     }
 
     fn parts(&self) -> &ApiParts {

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use super::openapi::Shape;
 use super::problem::Problem;
 use super::{
-    Api, access, backup, capture, carrying, connecting, cuts, evidence, feed, guard, guests, keeping, openapi, people,
-    plant, requests, reviews, secrets, sessions, shift, sign_in, status, types,
+    Api, access, backup, capture, carrying, connecting, cuts, evidence, feed, guard, guests, history, keeping, openapi,
+    packing, people, plant, requests, reviews, secrets, sessions, shift, sign_in, status, types,
 };
 
 /// What a person is, as far as doors are concerned.
@@ -261,6 +261,7 @@ fn of_the_plant() -> Vec<Route> {
         about_sessions(),
         about_people(),
         about_guests(),
+        about_the_past(),
         about_the_plant(),
         about_evidence(),
     ]
@@ -490,6 +491,45 @@ fn about_guests() -> Vec<Route> {
     ]
 }
 
+fn about_the_past() -> Vec<Route> {
+    vec![
+        read("/api/v1/history", history::list)
+            .for_(READERS, "All that was asked, done and refused, as far as all that is named here applies.")
+            .query(
+                "kind",
+                "`session`, `request`, `more` (extensions and widenings), `refusal` (by the gate), or \
+                 `nothing-given`: what was denied, withdrawn or lapsed, and refusals.",
+            )
+            .query(
+                "outcome",
+                "`pending`, `granted`, `denied`, `withdrawn`, `lapsed`, `revoked`, `not-accepted`, `restored`; of \
+                 sessions `live` or `ended`; of refusals `refused`.",
+            )
+            .query("ending", "Sessions that ended so: the journal's word, such as `cut`.")
+            .query("vendor", "Of this vendor.")
+            .query("person", "This person's.")
+            .query("target", "At this target.")
+            .query("zone", "In this zone.")
+            .query("operator", "In which this person of the plant had a hand.")
+            .query("from", "From this moment on (RFC 3339); of sessions also those that still ran then.")
+            .query("until", "Before this moment.")
+            .in_pages()
+            .gives::<types::HistoryView>(),
+        read("/api/v1/requests/{request}/entries", history::of_request)
+            .for_(READERS, "What the journal knows of a request, in order, for people.")
+            .query("after", "Entries behind this one: `next` of the page before.")
+            .gives::<types::RequestEntries>(),
+        read("/api/v1/sessions/{session}/entries", history::of_session)
+            .for_(READERS, "What the journal knows of a session and of its recording, in order, for people.")
+            .query("after", "Entries behind this one: `next` of the page before.")
+            .gives::<types::EntriesView>(),
+        read("/api/v1/presence", history::presence)
+            .for_(READERS, "Who was there at a moment: sessions with their approvers, and operators on duty.")
+            .query("at", "When (RFC 3339); now, if left out.")
+            .gives::<types::PresenceView>(),
+    ]
+}
+
 fn about_the_plant() -> Vec<Route> {
     vec![
         read("/api/v1/plant", plant::in_force).for_(PLANT, "The plant file in force.").gives::<types::PlantFile>(),
@@ -529,6 +569,7 @@ fn about_evidence() -> Vec<Route> {
             .gives::<types::SessionsView>(),
         read("/api/v1/recordings/{session}/files", evidence::recording)
             .for_(READERS, "A recording as ciphertext, to play and verify elsewhere; the fetch is journaled first.")
+            .query("with", "`logs`: with the journal and what else it takes to verify it, as one folder.")
             .gives_bytes("application/x-tar"),
         act("/api/v1/recordings/{session}/hold", keeping::hold)
             .for_(AUDITOR, "Hold a recording: nothing erases it until it is released.")
@@ -555,6 +596,13 @@ fn about_evidence() -> Vec<Route> {
             )
             .takes::<types::Pack>()
             .gives::<types::Done>(),
+        act("/api/v1/packs/file", packing::file)
+            .for_(
+                READERS,
+                "An evidence pack, made by the gate without anybody's key; that it is made is journaled first.",
+            )
+            .takes::<types::PackFile>()
+            .gives_bytes("application/zip"),
         act("/api/v1/rehearsals", evidence::rehearse)
             .for_(READERS, "Say that a key opens a recording, as it was tried where the key is.")
             .takes::<types::Rehearsed>()

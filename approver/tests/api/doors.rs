@@ -40,6 +40,10 @@ plant  GET    /api/v1/requests/{request}/statement          o
 plant  GET    /api/v1/requests/{request}/review             o
 plant  POST   /api/v1/requests/{request}/revoke             o
 plant  POST   /api/v1/requests/{request}/accept             o
+plant  GET    /api/v1/history                               ou
+plant  GET    /api/v1/requests/{request}/entries            ou
+plant  GET    /api/v1/sessions/{session}/entries            ou
+plant  GET    /api/v1/presence                              ou
 plant  GET    /api/v1/shift                                 oua
 plant  GET    /api/v1/asks                                  ouad
 plant  GET    /api/v1/asks/{ask}/statement                  o
@@ -96,6 +100,7 @@ plant  POST   /api/v1/recordings/{session}/release          u
 plant  GET    /api/v1/recordings/{session}/erasure          oa
 plant  POST   /api/v1/recordings/{session}/erasure          oa
 plant  POST   /api/v1/packs                                 ou
+plant  POST   /api/v1/packs/file                            ou
 plant  POST   /api/v1/rehearsals                            ou
 plant  GET    /api/v1/journal                               ou
 plant  GET    /api/v1/journal/files                         ou

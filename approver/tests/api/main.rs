@@ -5,6 +5,7 @@
 mod connecting;
 mod doors;
 mod guests;
+mod history;
 mod kit;
 mod notices;
 mod signing_in;

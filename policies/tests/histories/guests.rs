@@ -432,6 +432,9 @@ proptest! {
         for turn in &turns {
             model.take(turn);
         }
+        model.world.all_that_names_a_session_or_a_request_is_found_with_it();
+        model.world.what_was_used_was_given();
+        model.world.hosts_have_a_hand_in_what_their_guests_did();
     }
 }
 

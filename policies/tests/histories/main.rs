@@ -23,6 +23,7 @@ mod guests;
 mod keeping;
 mod named;
 mod offers;
+mod past;
 mod shifts;
 
 const PLANT: &str = r#"

@@ -82,6 +82,9 @@ pub(super) struct PlayArgs {
     /// The port of that page; by default, one that is free.
     #[arg(long, value_name = "PORT", requires = "web", default_value_t = 0)]
     port: u16,
+    /// What you trust: beside the replay, the data folder is checked by it, as `verify` does.
+    #[arg(long, value_name = "FILE", requires = "web", default_value = "trust.toml")]
+    trust: PathBuf,
 }
 
 #[derive(Serialize)]
@@ -170,7 +173,8 @@ pub(super) fn play(args: &PlayArgs) -> Done {
     let (store, recording, keys) = which.open()?;
     if args.web {
         let auditor = AuditorKeys::read(&which.key).map_err(Failure::usage)?;
-        return web::run(web::Opened { store, recording, auditor, channel: which.channel }, args.port);
+        let (data, trust) = (which.data.clone(), args.trust.clone());
+        return web::run(web::Opened { store, recording, auditor, channel: which.channel, data, trust }, args.port);
     }
     let mut moments = store.moments(&recording, keys);
     let (begun, is_list) = begin(&mut moments)?;

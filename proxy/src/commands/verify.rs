@@ -131,9 +131,14 @@ fn memory(args: &Args) -> Result<Option<Memory>, MemoryFault> {
 
 /// What the auditor trusts.
 pub(super) fn read_trust(path: &Path) -> Result<Trust, Failure> {
+    trust_at(path).map_err(Failure::usage)
+}
+
+/// The same; or in words why it cannot be had.
+pub(super) fn trust_at(path: &Path) -> Result<Trust, String> {
     let text = std::fs::read_to_string(path).map_err(|cause| cause.to_string());
     let trust = text.and_then(|text| Trust::parse(&text).map_err(|wrong| wrong.to_string()));
-    trust.map_err(|cause| Failure::usage(format_args!("{}: {cause}", path.display())))
+    trust.map_err(|cause| format!("{}: {cause}", path.display()))
 }
 
 fn not_unpacked(path: &Path, fault: &ArchiveFault) -> Failure {

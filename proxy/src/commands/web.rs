@@ -3,6 +3,7 @@
 //! address, which is made by chance at each start, gets anything.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,11 +17,14 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use recordings::disk::{Machine as _, RealMachine};
 use recordings::keys::SessionKeys;
+use recordings::ledger::Direction;
 use recordings::notes::{Note, Size};
+use recordings::pack::Copied;
 use recordings::play::search;
 use recordings::read::{AuditorKeys, Moment, Moments, ReadFault, Recording, Store, What};
 use recordings::remarks::{self, Ran};
 use recordings::timeline::{self, Done as DoneOnIt, Row, Timeline};
+use recordings::verify::{Checks, Progress, Report, verify};
 use recordings::window::{Shown, Window, window};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -28,6 +32,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::memory::Memory;
+use super::verify::trust_at;
 use super::{Done, Failure};
 use crate::serve;
 
@@ -37,13 +43,19 @@ pub(super) struct Opened {
     pub(super) recording: Recording,
     pub(super) auditor: AuditorKeys,
     pub(super) channel: Option<u32>,
+    /// The data folder that it lies in, and what the auditor trusts: all of it is checked beside.
+    pub(super) data: PathBuf,
+    pub(super) trust: PathBuf,
 }
 
 /// Serves the page until told to stop.
 pub(super) fn run(opened: Opened, port: u16) -> Done {
     serve::harden();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
-    runtime.block_on(until_told(opened, port))
+    let served = runtime.block_on(until_told(opened, port));
+    // A check that nobody waits for any more is let go.
+    runtime.shutdown_background();
+    served
 }
 
 async fn until_told(opened: Opened, port: u16) -> Done {
@@ -56,14 +68,27 @@ async fn until_told(opened: Opened, port: u16) -> Done {
     say!(
         "http://{address}/{secret}/\nOpen this address in a browser on this machine; nobody else can. It serves until Ctrl-C."
     );
-    let page = Arc::new(Page { opened, keys: Mutex::new(None), guard: Guard { host: address.to_string(), secret } });
+    let guard = Guard { host: address.to_string(), secret };
+    let page = Arc::new(Page { opened, keys: Mutex::new(None), check: Mutex::new(Check::Begun(None)), guard });
+    let checking = Arc::clone(&page);
     let stop = CancellationToken::new();
     let serving = serve_in_the_clear(listener, router(page), LIMITS, stop.clone());
-    let (served, ()) = tokio::join!(serving, async {
+    let stopping = async {
         told.await;
         stop.cancel();
-    });
+    };
+    let (served, (), _) = tokio::join!(serving, stopping, stop.run_until_cancelled(check(checking)));
     served.map_err(Failure::failed)
+}
+
+/// Checks beside the page, which is told also where that breaks off.
+async fn check(page: Arc<Page>) {
+    let checking = Arc::clone(&page);
+    if tokio::task::spawn_blocking(move || checking.verify()).await.is_err() {
+        page.has_come(Check::Not(
+            "the check broke off by a fault of this program: check it with `holdpoint verify`".to_owned(),
+        ));
+    }
 }
 
 /// One browser, whoever drags its slider.
@@ -87,7 +112,17 @@ struct Page {
     opened: Opened,
     /// Those of the last reader, which know the way to the blocks it read.
     keys: Mutex<Option<SessionKeys>>,
+    check: Mutex<Check>,
     guard: Guard,
+}
+
+/// How far the check of the data folder has come.
+#[derive(Debug, Clone)]
+enum Check {
+    Begun(Option<Progress>),
+    Done(Value),
+    /// It could not be made, and why.
+    Not(String),
 }
 
 /// Who gets in: whoever was told the address, by the name it was told. A page from elsewhere knows neither, and a name of
@@ -124,6 +159,7 @@ fn router(page: Arc<Page>) -> Router {
         .route(&at("window"), get(show))
         .route(&at("marks"), get(marks))
         .route(&at("search"), get(find))
+        .route(&at("verdict"), get(verdict))
         .layer(middleware::from_fn_with_state(Arc::clone(&page), guarded))
         .with_state(page)
 }
@@ -207,6 +243,18 @@ async fn about(State(page): State<Arc<Page>>) -> Response {
     }))
 }
 
+/// What the check found, or how far it has come.
+async fn verdict(State(page): State<Arc<Page>>) -> Response {
+    let check = page.check.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    answer(&match check {
+        Check::Begun(progress) => {
+            json!({ "read": progress.map(|at| at.read_bytes), "total": progress.map(|at| at.total_bytes) })
+        }
+        Check::Done(found) => found,
+        Check::Not(why) => json!({ "not": why }),
+    })
+}
+
 /// A part of the replay, from some time on.
 async fn show(State(page): State<Arc<Page>>, Query(asked): Query<Asked>) -> Response {
     let shown = tokio::task::spawn_blocking(move || page.window(&asked)).await;
@@ -221,6 +269,26 @@ fn answer(value: &Value) -> Response {
 }
 
 impl Page {
+    /// As `holdpoint verify --key` does; nothing is remembered of it for the next check.
+    fn verify(&self) {
+        let found = self.verified(&mut |progress| self.has_come(Check::Begun(Some(progress))));
+        self.has_come(found.map_or_else(Check::Not, Check::Done));
+    }
+
+    fn has_come(&self, check: Check) {
+        *self.check.lock().unwrap_or_else(PoisonError::into_inner) = check;
+    }
+
+    fn verified(&self, progress: &mut dyn FnMut(Progress)) -> Result<Value, String> {
+        let Opened { recording, auditor, data, trust, .. } = &self.opened;
+        let trust = trust_at(trust).map_err(|why| format!("{why}. Say with --trust where yours is"))?;
+        let memory =
+            Memory::default_path().and_then(Memory::read).map_err(|why| format!("{why}: with `holdpoint verify`"))?;
+        let remembered = memory.of(&trust);
+        let checks = Checks { folder: data, trust: &trust, keys: Some(auditor), remembered: &remembered };
+        Ok(found(&verify(&checks, progress), recording))
+    }
+
     fn moments_keys(&self) -> Result<SessionKeys, String> {
         let Opened { store, recording, auditor, .. } = &self.opened;
         auditor.open(store.dir(), &recording.opened).map_err(|fault| fault.to_string())
@@ -266,6 +334,20 @@ fn form(window: &Window) -> Value {
     })
 }
 
+/// What a report says of this recording and of all.
+fn found(report: &Report, recording: &Recording) -> Value {
+    let own = report.sessions.iter().find(|session| session.session == recording.id());
+    let words = report.to_string();
+    json!({
+        "verdict": report.verdict(),
+        "words": words.lines().last(),
+        "session": own.map(|own| json!({ "verdict": own.verdict, "words": own.verdict.words() })),
+        "wrong": report.failures().next().map(ToString::to_string),
+        "own": report.failures().find(|finding| finding.session == Some(recording.id())).map(ToString::to_string),
+        "remembrance": report.remembrance.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
 /// Something that is worth a mark beside the replay, as a line of JSON.
 #[derive(Serialize)]
 struct Mark {
@@ -274,6 +356,22 @@ struct Mark {
     words: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<u32>,
+}
+
+/// A file of the ledger, as a line of JSON.
+#[derive(Serialize)]
+struct InLedger {
+    at: u64,
+    direction: Direction,
+    file: Copied,
+}
+
+/// What happened, and in the ledger, which file it was.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line {
+    Mark(Mark),
+    File(InLedger),
 }
 
 /// What happened in the whole session beside its bytes, line by line, as it is found.
@@ -287,14 +385,21 @@ async fn marks(State(page): State<Arc<Page>>) -> Response {
                 Some(true) => timeline.take(&moment).iter().map(done).collect(),
                 _ => mark(&moment).into_iter().collect(),
             };
-            if !marks.iter().all(&mut *tell) {
+            let lines: Vec<Line> = marks.into_iter().map(Line::Mark).chain(in_ledger(&moment)).collect();
+            if !lines.iter().all(&mut *tell) {
                 return Ok(());
             }
             last = Some(moment);
         }
-        timeline.finish(last.as_ref()).iter().map(done).all(|mark| tell(&mark));
+        timeline.finish(last.as_ref()).iter().map(done).all(|mark| tell(&Line::Mark(mark)));
         Ok(())
     })
+}
+
+fn in_ledger(moment: &Moment) -> Option<Line> {
+    let What::Note(Note::FileEntry(entry)) = &moment.what else { return None };
+    let direction = entry.operation.direction();
+    Some(Line::File(InLedger { at: nanos(moment.at), direction, file: Copied::of(moment.wall, entry) }))
 }
 
 /// A line of what was done on TCP connections.

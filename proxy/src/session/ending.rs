@@ -116,7 +116,7 @@ impl Running {
         });
         parts.desk.end(lease, ending.clone(), seal).await;
         drop(presence);
-        tracing::info!(%session, ending = approver::recorder::ending_word(&ending), "session ended");
+        tracing::info!(%session, ending = ending.word(), "session ended");
         inbox.ended.send_replace(Some(ending));
     }
 }

@@ -75,6 +75,27 @@ pub struct Copied {
     pub outcome: String,
 }
 
+impl Copied {
+    /// An entry of the ledger, made at this time.
+    pub fn of(at: Timestamp, entry: &FileEntry) -> Self {
+        Self {
+            at,
+            operation: entry.operation.as_str().to_owned(),
+            path: entry.path.to_string(),
+            to: entry.to.as_ref().map(ToString::to_string),
+            bytes: entry.bytes,
+            sha256: entry.sha256().map(|digest| digest.to_string()),
+            allowed: entry.verdict == Verdict::Allowed,
+            outcome: match entry.outcome {
+                Outcome::Done => "done".to_owned(),
+                Outcome::Failed(status) => format!("the target said no (status {status})"),
+                Outcome::Unfinished => "unfinished".to_owned(),
+                Outcome::NotBegun => "refused by the gate".to_owned(),
+            },
+        }
+    }
+}
+
 /// A TCP connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -227,22 +248,7 @@ impl Inside {
     }
 
     fn take_file(&mut self, moment: &Moment, entry: &FileEntry) {
-        let copied = Copied {
-            at: moment.wall,
-            operation: entry.operation.as_str().to_owned(),
-            path: entry.path.to_string(),
-            to: entry.to.as_ref().map(ToString::to_string),
-            bytes: entry.bytes,
-            sha256: entry.sha256().map(|digest| digest.to_string()),
-            allowed: entry.verdict == Verdict::Allowed,
-            outcome: match entry.outcome {
-                Outcome::Done => "done".to_owned(),
-                Outcome::Failed(status) => format!("the target said no (status {status})"),
-                Outcome::Unfinished => "unfinished".to_owned(),
-                Outcome::NotBegun => "refused by the gate".to_owned(),
-            },
-        };
-        self.more += keep(&mut self.files, copied);
+        self.more += keep(&mut self.files, Copied::of(moment.wall, entry));
     }
 }
 

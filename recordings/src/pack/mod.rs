@@ -26,10 +26,12 @@ use jiff::tz::TimeZone;
 use policies::digest::{Digest, Salted};
 use policies::events::PackOf;
 use policies::ids::{PersonId, SessionId};
+use policies::state::State;
 
 pub use self::archive::{ArchiveFault, unpack, unpack_bytes};
 pub use self::check::{check, is_pack};
 pub use self::evidence::Evidence;
+pub use self::inside::Copied;
 pub use self::manifest::{Made, Manifest, Source};
 pub use self::texts::Texts;
 
@@ -357,6 +359,11 @@ fn approvals(story: &Story) -> BTreeMap<String, Vec<u8>> {
 
 /// The sessions whose recordings belong in a pack about this: of what was erased there is none.
 fn chosen(story: &Story, of: &PackOf) -> BTreeSet<SessionId> {
-    let is_kept = |session: &SessionId| story.state.sessions.get(session).is_none_or(|facts| facts.erased.is_none());
-    Chosen::of(&story.state, of).sessions.into_iter().filter(is_kept).collect()
+    sessions(&story.state, of)
+}
+
+/// The sessions whose recordings go into a pack, by what stands.
+pub fn sessions(state: &State, of: &PackOf) -> BTreeSet<SessionId> {
+    let is_kept = |session: &SessionId| state.sessions.get(session).is_none_or(|facts| facts.erased.is_none());
+    Chosen::of(state, of).sessions.into_iter().filter(is_kept).collect()
 }

@@ -427,7 +427,7 @@ impl<'a> Sheet<'a> {
 
     fn factors(&self, lines: &mut Lines) {
         if let Some(visit) = self.visit {
-            let words: Vec<&str> = self.proofs().iter().map(factor).collect();
+            let words: Vec<&str> = self.proofs().iter().map(Factor::in_words).collect();
             lines.noted("Factors, all right", words.join(", "), visit.started);
         }
         for (noted, event) in &self.asking.refusals {
@@ -841,18 +841,6 @@ pub(super) fn moment(at: Timestamp, zone: &TimeZone) -> String {
 
 pub(super) fn words_of(actions: &Actions) -> String {
     actions.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-const fn factor(factor: &Factor) -> &'static str {
-    match factor {
-        Factor::Key => "SSH key",
-        Factor::Totp => "code by time (TOTP)",
-        Factor::Recovery => "recovery code",
-        Factor::Password => "password",
-        Factor::Certificate => "short-lived certificate of the gate's, which stands for key and code",
-        Factor::RecentLogin => "a complete login shortly before",
-        Factor::Passkey => "a passkey",
-    }
 }
 
 fn scope_in_words(scope: &Scope) -> String {

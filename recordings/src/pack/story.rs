@@ -190,9 +190,8 @@ impl Chosen {
     /// Sessions of which a moment lies inside, and requests that were made inside or have such a session.
     fn of_vendor(state: &State, vendor: &VendorId, from: Timestamp, until: Timestamp) -> Self {
         let theirs = |person: PersonId| state.vendor_of(person) == Some(vendor);
-        let within =
-            |facts: &SessionFacts| facts.started < until && facts.ended.as_ref().is_none_or(|(at, _)| *at >= from);
-        let chosen = state.sessions.iter().filter(|(_, facts)| theirs(facts.technician) && within(facts));
+        let within = |facts: &SessionFacts| theirs(facts.technician) && facts.is_within(from, until);
+        let chosen = state.sessions.iter().filter(|(_, facts)| within(facts));
         let (sessions, mut requests): (BTreeSet<_>, BTreeSet<_>) =
             chosen.map(|(id, facts)| (*id, facts.request)).unzip();
         let made = |case: &Case| theirs(case.request.technician) && (from..until).contains(&case.submitted);

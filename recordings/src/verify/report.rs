@@ -242,7 +242,8 @@ pub enum Verdict {
 }
 
 impl SessionVerdict {
-    const fn words(self) -> &'static str {
+    /// For people.
+    pub const fn words(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::CutOff => "ok, cut off",

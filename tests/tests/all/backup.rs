@@ -96,7 +96,7 @@ fn nothing_is_erased_from_under_a_backup() {
     assert!(!backing_up.has_ended());
 
     holdpoint(&plant, "lee", &["erase", &session, "--yes"]).ok();
-    plant.gate().until("waits until a backup is done");
+    plant.gate().until("waits until a backup or an evidence pack is made");
     // Others copy, and nobody waits for that.
     holdpoint(&plant, "lee", &["fetch", "-o", "meanwhile"]);
     let folder = plant.data().join("records/sessions").join(&session[2..]);

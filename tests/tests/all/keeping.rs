@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use certs::sshsig::{self, Namespace};
 use futures::executor::block_on;
 use jiff::{SignedDuration, Timestamp};
+use policies::actions::Action;
 use policies::digest::{Digest, Salted};
 use policies::events::{ErasedOn, Event};
 use policies::ids::SessionId;
 use policies::people::{Kind, SshKey};
 use policies::requests::{EraseStatement, Signed};
+use policies::time::Seconds;
 use recordings::keeping::{Decided, Erased, Files};
+use tests::browser::Browser;
 use tests::witness::published;
 use tests::{Options, Person, Plant, Seized, eventually, holdpoint, json, log_in, run, worked};
 
@@ -127,6 +130,34 @@ fn a_recording_is_held_and_then_erased_on_two_words() {
     assert_eq!(lost.code(), 1, "{}", lost.text());
     let row = lost.out().lines().find(|line| line.starts_with(&kept)).expect("a row").to_owned();
     assert!(row.contains(": MISSING ("), "{row}");
+}
+
+#[test]
+fn that_a_recording_is_erased_is_signed_on_a_page_too() {
+    let rule = "idle = \"4h\"\nretention = \"1s\"".to_owned();
+    let mut plant = Plant::enrolled(Options { rule, later: vec!["kim"], ..Options::default() });
+    plant.grant("tess", "hmi-2", &[Action::Shell], Seconds(900));
+    plant.log_in("tess");
+    plant.serve();
+    let Some(mut browser) = Browser::new(&plant) else { return };
+    ["ada", "lee"].iter().for_each(|who| log_in(&plant, who));
+    let session = worked(&plant, "echo one");
+    eventually("it may be erased", || holdpoint(&plant, "ada", &["erase", &session, "--yes"]).status.success());
+    browser.has_a_passkey();
+    browser.enrols("kim", &plant.codes["kim"]);
+    browser.signs_in();
+    browser.open(&format!("/sessions/{session}"));
+    browser.says("That it is erased was signed by ada");
+    browser.evaluate("document.querySelector('form[action$=\"/erase\"] button').click()");
+    browser.says("the recording of tess at hmi-2, which began at");
+    browser.says("signed so far by ada");
+    browser.look("erase-sign");
+    browser.click("Sign with your passkey");
+    browser.says("Erased, as was decided at");
+    is_erased(&plant, &session);
+    drop(browser);
+    plant.stop();
+    assert!(plant.evidence().both_say(0).contains(": erased ("));
 }
 
 #[test]

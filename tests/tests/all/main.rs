@@ -21,6 +21,7 @@ mod full_disk;
 mod fuzz;
 mod gates;
 mod guests;
+mod history;
 mod keeping;
 mod mail;
 mod mine;

@@ -679,8 +679,21 @@ fn whoever_is_not_signed_in_sees_no_page_and_does_nothing() {
     let shown =
         ["/".to_owned(), format!("/requests/{request}"), format!("/asks/{ask}"), format!("/sessions/{session}")];
     for page in shown.into_iter().chain(
-        ["/cut?scope=plant", "/cuts/c_1", "/events", "/sessions/s_1/screen", "/people", "/people/p_1", "/plant-files"]
-            .map(str::to_owned),
+        [
+            "/cut?scope=plant",
+            "/cuts/c_1",
+            "/events",
+            "/sessions/s_1/screen",
+            "/people",
+            "/people/p_1",
+            "/plant-files",
+            "/history",
+            "/history.csv",
+            "/history/requests/r_1",
+            "/history/sessions/s_1",
+            "/presence",
+        ]
+        .map(str::to_owned),
     ) {
         assert_eq!(asked(&plant, &page, &[]), TO_SIGN_IN, "{page}");
         assert_eq!(
@@ -710,6 +723,13 @@ fn whoever_is_not_signed_in_sees_no_page_and_does_nothing() {
         "plant-files",
         "plant-files/0/sign",
         "plant-files/0/signed",
+        "sessions/s_1/erase",
+        "sessions/s_1/erased",
+        "history/pack",
+        "history/sessions/s_1/recording",
+        "history/sessions/s_1/pack",
+        "history/sessions/s_1/hold",
+        "history/sessions/s_1/release",
     ];
     let acts =
         ["freeze", "thaw", "disconnect", "watch", "escort", "tell"].map(|act| format!("sessions/{session}/{act}"));

@@ -146,6 +146,12 @@ fn a_session_is_replayed_on_a_page_of_the_readers_own() {
         assert!(seen["screen"].as_str().unwrap().contains("value 99999"), "{seen}");
         assert!(seen["status"].as_str().unwrap().starts_with("Begun at the screen that the gate had noted"), "{seen}");
         assert!(seen["last"].as_str().unwrap().contains("thanks"), "{seen}");
+        let verdict = seen["verdict"].as_str().unwrap();
+        assert!(
+            verdict.contains("WHOLE. This recording: ok.") && verdict.contains("somebody else remembers"),
+            "{seen}"
+        );
+        assert_eq!(seen["ledger"], "(none passed by SFTP or scp)", "{seen}");
         let typed = seen["typed"].as_str().unwrap();
         assert!(typed.contains("••••••\\x0d") && !typed.contains("s3cret"), "{seen}");
         assert_eq!(seen["gate"], "the session ended: left", "{seen}");

@@ -109,20 +109,23 @@ impl Inside {
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, Said> {
         let response = self.through(method, path, body).await;
         let status = response.status();
-        let not_read =
-            || Said::new(StatusCode::INTERNAL_SERVER_ERROR, "A fault", "the gate's own answer cannot be read");
         if status == StatusCode::NO_CONTENT {
             return serde_json::from_str("null").map_err(|_| not_read());
         }
-        let body = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await.map_err(|_| not_read())?;
-        if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|fault| {
-                tracing::error!(%fault, path, "an answer of the API is not what its type says");
-                not_read()
-            });
+        if !status.is_success() {
+            return Err(told(response).await);
         }
-        let problem: ProblemBody = serde_json::from_slice(&body).map_err(|_| not_read())?;
-        Err(Said { status, title: problem.title, detail: problem.detail, mistakes: problem.mistakes })
+        let body = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await.map_err(|_| not_read())?;
+        serde_json::from_slice(&body).map_err(|fault| {
+            tracing::error!(%fault, path, "an answer of the API is not what its type says");
+            not_read()
+        })
+    }
+
+    /// A file, as the API sends it.
+    pub(super) async fn file(&self, method: Method, path: &str, body: Body) -> Result<Response, Said> {
+        let response = self.through(method, path, body).await;
+        if response.status().is_success() { Ok(response) } else { Err(told(response).await) }
     }
 
     pub(super) async fn through(&self, method: Method, path: &str, body: Body) -> Response {
@@ -134,5 +137,19 @@ impl Inside {
         request.extensions_mut().insert(OnPage(self.held.login.clone()));
         let answered = self.doors.clone().oneshot(request).await;
         answered.unwrap_or_else(|never| match never {})
+    }
+}
+
+fn not_read() -> Said {
+    Said::new(StatusCode::INTERNAL_SERVER_ERROR, "A fault", "the gate's own answer cannot be read")
+}
+
+/// The no that an answer is.
+async fn told(response: Response) -> Said {
+    let status = response.status();
+    let Ok(body) = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await else { return not_read() };
+    match serde_json::from_slice::<ProblemBody>(&body) {
+        Ok(problem) => Said { status, title: problem.title, detail: problem.detail, mistakes: problem.mistakes },
+        Err(_) => not_read(),
     }
 }

@@ -20,7 +20,7 @@ use certs::passkey::Site;
 use certs::proof::Face;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use policies::people::{Kind, Person};
+use policies::people::{Kind, Person, Standing};
 use policies::state::State as Plant;
 
 use super::problem::Problem;
@@ -34,12 +34,15 @@ mod assets;
 mod board;
 mod card;
 mod display;
+mod erasing;
 mod guests;
+mod history;
 mod inside;
 mod live;
 mod logins;
 mod mine;
 mod own_request;
+mod past;
 mod people;
 mod picture;
 mod plant_files;
@@ -108,6 +111,8 @@ fn of_the_plant() -> Router<Pages> {
         .route("/sessions/{session}/watch", post(session::watch))
         .route("/sessions/{session}/tell", post(session::tell))
         .route("/sessions/{session}/screen", get(watching::screen))
+        .route("/sessions/{session}/erase", post(erasing::to_sign))
+        .route("/sessions/{session}/erased", post(erasing::signed))
         .route("/sessions/{session}/{act}", post(session::act))
         .route("/cut", get(session::before_cut).post(session::cut))
         .route("/cuts/{cut}", get(card::cut))
@@ -125,6 +130,15 @@ fn of_the_plant() -> Router<Pages> {
         .route("/guests/{guest}/end", post(guests::end))
         .route("/guests/{guest}/sign", post(guests::look_back))
         .route("/reviews", get(reviews::list))
+        .route("/history", get(history::list))
+        .route("/history.csv", get(history::table))
+        .route("/presence", get(history::presence))
+        .route("/history/requests/{request}", get(past::request))
+        .route("/history/sessions/{session}", get(past::session))
+        .route("/history/sessions/{session}/recording", post(past::recording))
+        .route("/history/sessions/{session}/pack", post(past::pack))
+        .route("/history/pack", post(past::pack_of_vendor))
+        .route("/history/sessions/{session}/{act}", post(past::act))
         .route("/vendors", post(people::contract))
         .route("/vendors/{vendor}/disable", post(people::disable_vendor))
         .route("/plant-files", get(plant_files::list))
@@ -225,6 +239,8 @@ struct Top {
     is_operator: bool,
     /// Manages people and plant files.
     is_administrator: bool,
+    /// Replays, verifies, holds.
+    is_auditor: bool,
     /// A screen that nobody sits at: shows the board, and cuts.
     is_display: bool,
     /// Asks for access, on the vendor face.
@@ -261,6 +277,7 @@ impl Pages {
         };
         let is_operator = is(Person::is_active_operator);
         let is_administrator = is(Person::is_active_administrator);
+        let is_auditor = is(|person| person.kind == Kind::Auditor && person.standing == Standing::Active);
         let is_display = is(|person| person.kind == Kind::Display);
         let is_technician = self.api.face() == Face::Vendor;
         let now = self.api.clock().wall();
@@ -275,6 +292,7 @@ impl Pages {
             csrf,
             is_operator,
             is_administrator,
+            is_auditor,
             is_display,
             is_technician,
             takes_guests,

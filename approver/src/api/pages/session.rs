@@ -37,6 +37,9 @@ struct Session {
     told: Vec<(String, String)>,
     handover: String,
     is_late: bool,
+    /// How long its recording is kept, once it is over.
+    kept: String,
+    is_erased: bool,
 }
 
 pub(super) async fn show(State(pages): State<Pages>, inside: Inside, Path(id): Path<String>) -> Response {
@@ -66,6 +69,8 @@ async fn of_session(pages: &Pages, inside: &Inside, id: &str) -> Result<Session,
             .unwrap_or_default(),
         handover: handover.map(|left| words::handover(left, now, &time_zone)).unwrap_or_default(),
         is_late: handover.is_some_and(|left| left.red),
+        kept: session.kept.as_ref().map(|kept| words::kept(kept, &time_zone)).unwrap_or_default(),
+        is_erased: session.kept.as_ref().is_some_and(|kept| kept.erased.is_some()),
         at_work: board::at_work(&session, card.as_ref(), now),
         screens: session.live.as_ref().map(|live| words::screens(&live.screens)).unwrap_or_default(),
         idle: session

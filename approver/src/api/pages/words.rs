@@ -7,13 +7,18 @@ use jiff::tz::TimeZone;
 use policies::plant::Weaker;
 use policies::time::Seconds;
 
-use super::super::types::{HandoverView, LookBackView, VncOpen};
+use super::super::types::{HandoverView, KeptView, LookBackView, VncOpen};
 
 /// A moment by the plant's clock: the hour alone today, with the date otherwise.
 pub(super) fn moment(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
     let (at, today) = (at.to_zoned(zone.clone()), now.to_zoned(zone.clone()).date());
     let form = if at.date() == today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M" };
     at.strftime(form).to_string()
+}
+
+/// A moment by the plant's clock, to the second, whatever day it is; by which of its times, for the hour that comes twice.
+pub(super) fn exact(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 /// A length as a person says it: the two largest units.
@@ -34,6 +39,23 @@ pub(super) fn between(from: Timestamp, until: Timestamp) -> String {
 
 pub(super) fn duration(seconds: u32) -> String {
     Seconds(seconds).to_string()
+}
+
+/// How long a recording is kept, who holds it, and who signed that it is erased.
+pub(super) fn kept(kept: &KeptView, zone: &TimeZone) -> String {
+    if let Some(erased) = &kept.erased {
+        return format!("Erased, as was decided at {}.", exact(erased.at, zone));
+    }
+    let names = |people: &[String]| people.join(", ");
+    let holders: Vec<String> = kept.holds.iter().map(|hold| plain(&hold.by.name)).collect();
+    let signers: Vec<String> = kept.signers.iter().map(|signer| plain(&signer.name)).collect();
+    let parts = [
+        kept.until.map(|until| format!("Kept until {} at least.", exact(until, zone))),
+        kept.removed.map(|removed| format!("It goes by itself at {}, if nobody holds it then.", exact(removed, zone))),
+        (!holders.is_empty()).then(|| format!("Held by {}: nothing erases it.", names(&holders))),
+        (!signers.is_empty()).then(|| format!("That it is erased was signed by {}.", names(&signers))),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// That the shift changed, and what becomes of work that nobody accepts.
@@ -114,6 +136,13 @@ mod tests {
         let zone = TimeZone::get("Europe/Berlin").unwrap();
         assert_eq!(moment(at("2026-11-28T22:59:00Z"), at("2026-11-28T20:00:00Z"), &zone), "23:59:00");
         assert_eq!(moment(at("2026-11-28T23:01:00Z"), at("2026-11-28T20:00:00Z"), &zone), "2026-11-29 00:01");
+    }
+
+    #[test]
+    fn an_hour_that_comes_twice_is_told_apart() {
+        let zone = TimeZone::get("Europe/Berlin").unwrap();
+        let told = ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"].map(|at| exact(at.parse().unwrap(), &zone));
+        assert_eq!(told, ["2026-10-25 02:30:00 CEST", "2026-10-25 02:30:00 CET"]);
     }
 
     #[test]

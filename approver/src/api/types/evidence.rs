@@ -27,6 +27,34 @@ pub struct Pack {
     pub of: PackOf,
 }
 
+/// An evidence pack that the gate is to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PackFile {
+    /// As in [`Pack`].
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub of: PackOf,
+    /// The text of your `trust.toml`: the pack is checked by it, and a copy goes in.
+    pub trust: String,
+}
+
+/// What of a recording is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilesWanted {
+    /// What beside it.
+    #[serde(default)]
+    pub with: Option<FilesWith>,
+}
+
+/// What may come beside a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FilesWith {
+    /// Both logs, and the file `PART`: a folder to verify and to play from.
+    Logs,
+}
+
 /// A key that opens a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{AsksView, CardsView, GuestsView, OwnRequestsView, PeopleView, ReviewsView, SessionsView};
+use super::{AsksView, CardsView, GuestsView, HistoryView, OwnRequestsView, PeopleView, ReviewsView, SessionsView};
 
 /// What of a list is wanted: newest first, a page at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,7 @@ pages! {
     PeopleView of people,
     GuestsView of guests,
     ReviewsView of reviews,
+    HistoryView of items,
 }
 
 /// From where on the journal is wanted.

@@ -8,6 +8,7 @@ mod cuts;
 mod evidence;
 mod feed;
 mod guests;
+mod history;
 mod keeping;
 mod lists;
 mod people;
@@ -23,10 +24,16 @@ mod watching;
 pub use answers::{Because, Done, KeepText, KeptText, ProblemBody};
 pub use connecting::{CertificateAnswer, ClientCertificate, ClientCertificateWanted, TcpFaceView, TcpServiceView};
 pub use cuts::{Cut, CutMade, CutView, CutsView, Reopen, ReopenFor, reopening_digest};
-pub use evidence::{EntryLine, FounderView, Pack, RecipientView, Rehearsed, TrustView};
+pub use evidence::{
+    EntryLine, FilesWanted, FilesWith, FounderView, Pack, PackFile, RecipientView, Rehearsed, TrustView,
+};
 pub use feed::{FeedLine, FeedWanted};
 pub use guests::{
     GuestGiven, GuestTemplate, GuestView, GuestWanted, GuestsView, HostView, InvitableRules, InvitableView,
+};
+pub use history::{
+    Behind, EntriesView, EntryText, EntryView, HistoryItem, HistoryView, HistoryWanted, PresenceView, PresenceWanted,
+    PresentSession, RequestEntries,
 };
 pub use keeping::{BackupHeads, BackupTo, EraseSignature, EraseTemplate, ErasedView, HoldView, KeptView, Release};
 pub use lists::{After, LISTED_MAX, Page, Wanted};

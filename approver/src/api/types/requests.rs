@@ -380,7 +380,7 @@ pub struct OwnAsk {
     pub ask: AskId,
     /// What was asked, in words.
     pub in_words: String,
-    /// `pending`, `granted`, `denied`, or `lapsed` with its grant.
+    /// `pending`, `granted`, `denied`, `lapsed` with its grant, or `ended by a restore` with it.
     pub standing: String,
     /// Who said no, and why.
     pub no: Option<NoView>,

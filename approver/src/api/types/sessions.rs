@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use policies::actions::Actions;
 use policies::digest::Digest;
+use policies::events::Ending;
 use policies::ids::{NodeId, RequestId, ServiceName, SessionId, TargetName, VendorId, ZoneName};
 use policies::plant::Protocol;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,13 @@ pub struct EndingView {
     pub ending: String,
     /// For people.
     pub in_words: String,
+}
+
+impl EndingView {
+    /// An ending of the journal's.
+    pub fn of(at: Timestamp, ending: &Ending) -> Self {
+        Self { at, ending: ending.word().to_owned(), in_words: ending.in_words().to_owned() }
+    }
 }
 
 /// What is known of a session while it runs on this node.
