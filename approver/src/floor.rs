@@ -32,6 +32,10 @@ pub struct LiveSession {
     pub transferring: bool,
     /// Whether a connection of it comes within a WebSocket.
     pub within_websocket: bool,
+    /// Whether a terminal of it is on a page of ours, in the technician's browser.
+    pub in_browser: bool,
+    /// Whether its terminals are locked, because nobody typed anything.
+    pub locked: bool,
     /// How many watch it.
     pub watchers: usize,
     /// How many of its target's places it holds; none where it is no service by TCP.

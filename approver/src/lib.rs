@@ -5,6 +5,7 @@
 pub mod alarms;
 pub mod api;
 mod attendance;
+pub mod bundled;
 pub mod capture;
 pub mod carrier;
 pub mod certificates;

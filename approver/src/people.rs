@@ -13,7 +13,7 @@ use std::time::Duration;
 use certs::enrolment::EnrolmentCode;
 use certs::passkey::NewPasskey;
 use certs::password::BadPassword;
-use certs::proof::{Face, VerifiedKey};
+use certs::proof::{Authenticated, Face, VerifiedKey};
 use certs::secrets::Secrets;
 use certs::sshsig::{self, KeyRefused};
 use certs::tls::CaPrefix;
@@ -551,6 +551,14 @@ impl People {
     /// The code does not count, the person is locked or out, or the directory does not answer.
     pub async fn check_code(&self, key: &VerifiedKey, code: &str, face: Face) -> Result<SpentCode, CodeNotTaken> {
         self.check_code_of(key.person(), code, face).await
+    }
+
+    /// The same on a terminal that locked itself, of whoever signed in with a key and still has it open.
+    ///
+    /// # Errors
+    /// As [`check_code`](Self::check_code).
+    pub async fn check_code_on_lock(&self, login: &Authenticated, code: &str) -> Result<SpentCode, CodeNotTaken> {
+        self.check_code_of(login.person(), code, login.face()).await
     }
 
     async fn check_code_of(&self, person: PersonId, code: &str, face: Face) -> Result<SpentCode, CodeNotTaken> {

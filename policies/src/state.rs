@@ -401,6 +401,11 @@ pub struct Restore {
 }
 
 impl State {
+    /// Whether the plant takes WebSockets. Before its first plant file nothing forbids them.
+    pub fn takes_websockets(&self) -> bool {
+        self.plant.as_ref().is_none_or(|plant| plant.websockets)
+    }
+
     /// The plant's zone; UTC before there is a plant file.
     pub fn timezone(&self) -> TimeZone {
         self.plant.as_ref().map_or(TimeZone::UTC, |plant| plant.timezone.clone())

@@ -213,6 +213,8 @@ impl Live {
             last_input: self.seen.last_input(),
             transferring: self.seen.is_transferring(),
             within_websocket: self.seen.is_within_websocket(),
+            in_browser: self.seen.is_in_browser(),
+            locked: self.seen.is_locked(),
             watchers: self.seen.gallery().spectators(),
             connections,
             screens: self.seen.gallery().screens().open(),

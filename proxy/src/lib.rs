@@ -29,6 +29,7 @@ pub mod session;
 pub mod ssh;
 pub mod tcp;
 pub mod telnet;
+mod terminals;
 mod tls_face;
 pub mod trusting;
 pub mod uploads;

@@ -283,8 +283,8 @@ impl Face {
         let (told, tellings) = mpsc::channel(1);
         // Nobody reads lines beside a service's bytes: `connect` asks for what stands.
         drop(tellings);
-        let line = VendorLine { gate: self.parts.gate.clone(), hold: Hold::Channels { told } };
-        let asker = Who { login, proof: Arc::clone(who), key: None };
+        let line = VendorLine { gate: self.parts.gate.clone(), hold: Hold::Channels { told }, is_page: false };
+        let asker = Who { login, proof: Arc::clone(who) };
         let opened = self.parts.sessions.open(asker, self.ask(who, place), line).await;
         opened.map_err(|not_opened| {
             tracing::info!(person = %who.person(), target = %place.target, "no session: {not_opened}");

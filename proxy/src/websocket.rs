@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{
     AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf, ReadHalf, WriteHalf,
 };
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -47,8 +47,10 @@ pub(crate) enum Said {
 
 pub(crate) type Socket = WebSocketStream<Box<dyn Stream>>;
 
+/// Until the answer went out and the connection is a WebSocket.
+pub(crate) const UPGRADE_MAX: Duration = Duration::from_secs(10);
 /// What a message carries of ours; of others', up to twice as much.
-const PIECE_BYTES: usize = 32 << 10;
+pub(crate) const PIECE_BYTES: usize = 32 << 10;
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Waits in each direction between the WebSocket and what it is joined to.
 const PIPE_BYTES: usize = 32 << 10;
@@ -87,8 +89,25 @@ pub(crate) async fn heard(socket: &mut Socket) -> Result<Said, String> {
     }
 }
 
-fn message(said: &Said) -> Message {
+/// Words as a message.
+pub(crate) fn message(said: &impl Serialize) -> Message {
     Message::text(serde_json::to_string(said).expect("words have string keys"))
+}
+
+/// When it is time to ask whether the other side is still there.
+pub(crate) fn pings() -> Interval {
+    let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pings
+}
+
+/// Takes leave: says what is last, closes, and reads until the other side has closed too, all within this time.
+pub(crate) async fn leave(within: Duration, leaving: impl Future<Output = Result<(), Error>>) {
+    match timeout(within, leaving).await {
+        Ok(Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a WebSocket was gone before it was closed"),
+        Err(_) => tracing::debug!("a WebSocket takes nothing, not even a close"),
+    }
 }
 
 /// A close that says why, in words that fit; in none where the connection came to its own end.
@@ -220,11 +239,7 @@ impl Carrying {
             }
             Ok::<_, Error>(())
         };
-        match timeout(FAREWELL_MAX, farewell).await {
-            Ok(Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed)) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "a WebSocket was gone before it was closed"),
-            Err(_) => tracing::debug!("a WebSocket takes nothing, not even a close"),
-        }
+        leave(FAREWELL_MAX, farewell).await;
         words
     }
 }
@@ -314,8 +329,7 @@ enum UnderWay {
 impl Outward {
     /// Until it breaks.
     async fn run(&mut self) -> Error {
-        let mut pings = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pings = pings();
         loop {
             let sent = tokio::select! {
                 biased;

@@ -42,6 +42,9 @@ async function point(words) {
 }
 const mouse = (type, { x, y }) => browser.call('Input.dispatchMouseEvent', { type, x, y, button: 'left', clickCount: 1 });
 
+// A key that the numbers of letters and digits do not name: any of those that are none of the cursor's.
+const PUNCTUATION = 222;
+
 const DO = {
   open: ({ url }) => browser.call('Page.navigate', { url }),
   passkey: async () => {
@@ -64,6 +67,18 @@ const DO = {
     const at = await point(words);
     await mouse('mousePressed', at);
     await mouse('mouseReleased', at);
+  },
+  // Key by key, as a person does; a carriage return is Enter.
+  types: async ({ text }) => {
+    for (const key of text) {
+      const named = { '\r': ['Enter', 13], '\x03': ['c', 67, 2], '\x1b': ['Escape', 27] }[key]
+        ?? [key, /[a-z0-9 ]/i.test(key) ? key.toUpperCase().charCodeAt(0) : PUNCTUATION];
+      const [name, code, modifiers = 0] = named;
+      const at = { key: name, windowsVirtualKeyCode: code, modifiers };
+      const types = key === '\r' || key >= ' ' ? { text: key } : {};
+      await browser.call('Input.dispatchKeyEvent', { type: types.text ? 'keyDown' : 'rawKeyDown', ...at, ...types });
+      await browser.call('Input.dispatchKeyEvent', { type: 'keyUp', ...at });
+    }
   },
   press: async ({ words }) => mouse('mousePressed', await point(words)),
   picture: async ({ file }) => writeFileSync(file, await browser.picture()),

@@ -120,6 +120,12 @@ impl Browser {
         self.tell(&json!({"do": "click", "words": words}));
     }
 
+    /// Types, key by key, wherever the page takes it.
+    #[track_caller]
+    pub fn types(&mut self, text: &str) {
+        self.tell(&json!({"do": "types", "text": text}));
+    }
+
     /// Presses on it, and does not let go.
     #[track_caller]
     pub fn press(&mut self, words: &str) {

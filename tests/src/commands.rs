@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::person::GATE;
 use crate::{Ended, Plant, eventually, run};
 
 /// A command as somebody types it.
@@ -62,4 +63,21 @@ pub fn find(value: &Value, name: &str) -> Option<String> {
         Value::Array(items) => items.iter().find_map(|item| find(item, name)),
         _ => None,
     }
+}
+
+/// The code for a passkey beside the key of a technician: what the lobby answers to `passkey`, with the key itself and a code of their
+/// app. It is the line that stands apart.
+#[track_caller]
+pub fn passkey_code(plant: &Plant, who: &str) -> String {
+    let person = plant.person(who);
+    // Under a name beside which no certificate lies.
+    let key = person.path("bare-key");
+    fs::copy(person.path("key"), &key).expect("a file");
+    let known = format!("UserKnownHostsFile={}", person.path("known_hosts").display());
+    let mut ssh = person.tool("ssh");
+    ssh.args(["-F", "none", "-o", &known, "-o", &format!("HostKeyAlias={GATE}"), "-o", "IdentitiesOnly=yes", "-i"]);
+    ssh.arg(&key).args(["-p", &plant.ssh_port().to_string(), &format!("{who}@127.0.0.1"), "passkey"]);
+    let out = run(&mut ssh, b"").ok().out();
+    let code = out.lines().map(str::trim).find(|line| line.len() > 20 && !line.contains(' '));
+    code.unwrap_or_else(|| panic!("no code: {out}")).to_owned()
 }

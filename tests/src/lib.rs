@@ -29,7 +29,7 @@ pub mod telnetd;
 pub mod witness;
 
 pub use between::Between;
-pub use commands::{holdpoint, json, log_in, recipient, text, worked};
+pub use commands::{holdpoint, json, log_in, passkey_code, recipient, text, worked};
 pub use connecting::Connecting;
 pub use disk::Disk;
 pub use faked::Faked;

@@ -401,6 +401,7 @@ impl Api {
                 idle_seconds: idle(live),
                 transferring: live.transferring,
                 within_websocket: live.within_websocket,
+                in_browser: live.in_browser,
                 connections: live.connections,
                 connections_max: places,
                 screens: live.screens.iter().copied().map(VncOpen::from).collect(),

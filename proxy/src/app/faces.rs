@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use approver::api::{self, ApiParts, Limits, NodeFiles, Pages};
-use approver::carrier::Carrier;
+use approver::carrier::{Carrier, Terminals};
 use approver::memory::Headroom;
 use axum::Router;
 use certs::keys::KeyStore;
@@ -22,6 +22,7 @@ use crate::config::{CertificateFiles, Origin};
 use crate::founding;
 use crate::lanes::Lanes;
 use crate::ssh::face::{FaceParts, SshFace};
+use crate::terminals::{BrowserTerminals, TerminalParts};
 use crate::tls_face::{TlsFace, TlsFaceParts};
 use crate::vendor_port::{PortParts, Speaks, VendorPort};
 use approver::gate::Gate;
@@ -59,8 +60,8 @@ impl App {
         let strangers = Arc::clone(face.strangers());
         self.keep(self.headroom.clone().while_gone(move || strangers.turn_out_all()));
         let has_tcp = !shared.is_empty() || !tls.is_empty();
-        let tcp = has_tcp.then(|| self.tcp_face(keys, gate.clone(), lanes, &face)).transpose()?;
-        let parts = self.api_parts(keys, &gate, tcp.clone())?;
+        let tcp = has_tcp.then(|| self.tcp_face(keys, gate.clone(), lanes.clone(), &face)).transpose()?;
+        let parts = self.api_parts(keys, &gate, tcp.clone(), self.terminals(gate.clone(), lanes))?;
         let router = api::vendor_face(parts.clone());
         if let Some(tcp) = tcp {
             self.serve_port(tcp, &face, (vendor.clone(), router.clone()), (shared, tls));
@@ -71,6 +72,11 @@ impl App {
         }
         self.serve_pages(pages, &vendor, &router);
         self.serve_apart(of_plant, plant, api::plant_face(parts))
+    }
+
+    fn terminals(&self, gate: Gate, lanes: Lanes) -> Arc<dyn Terminals> {
+        let (sessions, desk) = (self.sessions.clone(), self.desk.clone());
+        Arc::new(BrowserTerminals::new(TerminalParts { sessions, desk, gate, lanes }))
     }
 
     fn tcp_face(&self, keys: &KeyStore, gate: Gate, lanes: Lanes, ssh: &SshFace) -> Result<TlsFace, StartFault> {
@@ -171,7 +177,13 @@ impl App {
         Ok(())
     }
 
-    fn api_parts(&self, keys: &KeyStore, gate: &Gate, tcp: Option<TlsFace>) -> Result<ApiParts, StartFault> {
+    fn api_parts(
+        &self,
+        keys: &KeyStore,
+        gate: &Gate,
+        tcp: Option<TlsFace>,
+        terminals: Arc<dyn Terminals>,
+    ) -> Result<ApiParts, StartFault> {
         let (identity, data) = (&self.stores.identity, &self.config.store.data);
         let origins = [identity.journal_origin(), identity.records_origin()];
         let logs = origins.iter().map(|origin| keys.log_key().verifier(origin)).collect::<Result<_, _>>();
@@ -193,6 +205,7 @@ impl App {
                 .or_else(|| first_port(&self.addresses.tls))
                 .filter(|_| !self.addresses.tls.is_empty()),
             carrier: tcp.map(|tcp| Arc::new(tcp) as Arc<dyn Carrier>),
+            terminals: Some(terminals),
             logs: logs.map_err(|bad| Reason::Died(bad.to_string()))?,
             recorder: Some(Arc::clone(&self.stores.records)),
             witnesses: self.witnesses.clone(),

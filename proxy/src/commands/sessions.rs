@@ -80,13 +80,15 @@ fn show(session: &SessionView, clock: &Clock) {
     });
     let websocket = session.live.as_ref().filter(|live| live.within_websocket);
     let websocket = websocket.map(|_| "over a WebSocket: what opens TLS in between may read and alter it".to_owned());
+    let browser = session.live.as_ref().filter(|live| live.in_browser);
+    let browser = browser.map(|_| "in a browser: what opens TLS in between may read and alter it".to_owned());
     let escorts: &[Named] = session.escort.as_ref().map_or(&[], |escort| &escort.there);
     let waits = session.escort.as_ref().filter(|_| escorts.is_empty());
     let waits = waits.map(|_| "WAITS FOR AN ESCORT: watch it, and say there that you are".to_owned());
     let escorted = escorts.iter().map(|escort| format!("{} escorts", plain(&escort.name)));
     let watchers = session.watchers.iter().filter(|watcher| !escorts.contains(watcher));
     let watchers = watchers.map(|watcher| format!("{} watches", plain(&watcher.name)));
-    let now = frozen.into_iter().chain(left).chain(waits).chain(transfer).chain(websocket).chain(idle);
+    let now = frozen.into_iter().chain(left).chain(waits).chain(transfer).chain(websocket).chain(browser).chain(idle);
     let now: Vec<String> = now.chain(escorted).chain(watchers).collect();
     if !now.is_empty() {
         labelled("  now", &now.join(", "));

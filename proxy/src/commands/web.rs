@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use approver::api::{Limits, serve_in_the_clear};
+use approver::bundled;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
@@ -168,22 +169,16 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-macro_rules! fetched {
-    ($name:literal) => {
-        include_bytes!(concat!(env!("OUT_DIR"), "/player/node_modules/", $name))
-    };
-}
-
 type File = (&'static str, &'static str, &'static [u8]);
 
 const FILES: &[File] = &[
     ("", "text/html; charset=utf-8", include_bytes!("../../web/page.html")),
     ("page.js", SCRIPT, include_bytes!("../../web/page.js")),
     ("page.css", STYLE, include_bytes!("../../web/page.css")),
-    ("player.js", SCRIPT, fetched!("asciinema-player/dist/bundle/asciinema-player.min.js")),
-    ("player.css", STYLE, fetched!("asciinema-player/dist/bundle/asciinema-player.css")),
-    ("player-licence.txt", TEXT, fetched!("asciinema-player/LICENSE")),
-    ("player-licence-solid.txt", TEXT, fetched!("solid-js/LICENSE")),
+    ("player.js", SCRIPT, bundled::PLAYER_SCRIPT),
+    ("player.css", STYLE, bundled::PLAYER_STYLE),
+    ("player-licence.txt", TEXT, bundled::PLAYER_LICENCE),
+    ("player-licence-solid.txt", TEXT, bundled::SOLID_LICENCE),
 ];
 
 /// What a browser may do with the page: load what lies beside it, run the player's WebAssembly, and nothing else.

@@ -11,19 +11,18 @@ use policies::ids::RuleId;
 use recordings::leaf::Account;
 use recordings::notes::Note;
 use recordings::operation::Operation;
-use russh::ChannelId;
-use russh::server::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::judge::ChannelJudge;
 use super::texts::{self, Place};
 use super::witness::Witness;
-use super::{CHANNELS_MAX, SshChannel, VendorChannel};
+use super::{CHANNELS_MAX, VendorChannel};
 use crate::floor::Telling;
 use crate::flow::Queue;
 use crate::gates::vnc::screen::Said;
 use crate::legs::Legs;
+use crate::ssh::Aside;
 use crate::ssh::channel::{Carried, CarryFault, End, Terms, VendorEnd, Voice, carry};
 use crate::ssh::target::{TargetFault, TargetPool};
 use crate::tcp::{self, Attending, Gated, Reach, TcpJudge};
@@ -137,8 +136,7 @@ struct Open {
 /// How a channel is spoken on.
 struct Spoken {
     voice: Voice,
-    session: Handle,
-    id: ChannelId,
+    aside: Aside,
 }
 
 /// A channel that is open no more.
@@ -200,16 +198,14 @@ impl Channels {
         self.next += 1;
         let has_room = self.open.len() < self.shared.way.channels_max();
         let open = match channel {
-            VendorChannel::Ssh(channel) => self.carry_ssh(number, channel, frozen, has_room),
+            VendorChannel::Typed(end) => self.carry_typed(number, end, frozen, has_room),
             VendorChannel::Tcp(end) => self.carry_tcp(number, end, frozen, has_room),
         };
         self.open.insert(number, open);
     }
 
-    fn carry_ssh(&mut self, number: u32, channel: SshChannel, frozen: watch::Receiver<bool>, has_room: bool) -> Open {
-        let (session, id, upload) = (channel.session, channel.channel.id(), channel.upload);
-        let end = VendorEnd::new(channel.channel, session.clone(), Arc::clone(&upload));
-        let voice = end.voice();
+    fn carry_typed(&mut self, number: u32, end: VendorEnd, frozen: watch::Receiver<bool>, has_room: bool) -> Open {
+        let (upload, voice, aside) = (Arc::clone(end.upload()), end.voice(), end.aside());
         let judge = ChannelJudge {
             orders: self.shared.orders.clone(),
             place: self.shared.place.clone(),
@@ -219,9 +215,10 @@ impl Channels {
             checked: self.shared.checks.is_some(),
         };
         let shared = Arc::clone(&self.shared);
-        let refusal = Refusal { session: session.clone(), id, number, witness: Arc::clone(&shared.witness) };
+        let refusal = Refusal { aside: aside.clone(), number, witness: Arc::clone(&shared.witness) };
         let task = self.tasks.spawn(async move {
             let unopened = |end| Closed { number, accounts: Vec::new(), end };
+            let _shown = end.is_in_browser().then(|| shared.witness.seen().in_browser());
             let (vendor, judge) = (end, &judge);
             let checks = shared.checks.clone();
             let terms = || Terms { recorder: &*shared.witness, number, judge, frozen, checks };
@@ -245,7 +242,7 @@ impl Channels {
             refusal.tell(&fault.to_string()).await;
             unopened(Err(ChannelFault::Target(fault)))
         });
-        Open { task: task.id(), upload, spoken: Some(Spoken { voice, session, id }) }
+        Open { task: task.id(), upload, spoken: Some(Spoken { voice, aside }) }
     }
 
     fn carry_tcp(
@@ -345,7 +342,7 @@ impl Channels {
         let line = bytes::Bytes::from(texts::line(text));
         let mut written = false;
         for (number, spoken) in self.terminals() {
-            match spoken.session.extended_data(spoken.id, 1, line.clone()).await {
+            match spoken.aside.say(line.clone()).await {
                 Ok(()) => written = true,
                 Err(_) => tracing::debug!(number, "a technician left before the last line"),
             }
@@ -373,8 +370,7 @@ async fn by_ssh(targets: &TargetPool, vendor: VendorEnd, terms: Terms<'_, Witnes
 
 /// Tells the technician why a channel that was accepted is not carried, and closes it.
 struct Refusal {
-    session: Handle,
-    id: ChannelId,
+    aside: Aside,
     number: u32,
     witness: Arc<Witness>,
 }
@@ -389,13 +385,7 @@ impl Refusal {
             tracing::debug!(%fault, "a refusal could not be recorded; the session ends for it");
             return;
         }
-        let told = async {
-            self.session.extended_data(self.id, 1, bytes::Bytes::from(text)).await.map_err(drop)?;
-            self.session.exit_status_request(self.id, Self::STATUS).await.map_err(drop)?;
-            self.session.eof(self.id).await.map_err(drop)?;
-            self.session.close(self.id).await.map_err(drop)
-        };
-        if told.await.is_err() {
+        if self.aside.refuse(bytes::Bytes::from(text), Self::STATUS).await.is_err() {
             tracing::debug!("a technician left before they were refused a channel");
         }
     }

@@ -34,7 +34,7 @@ use approver::desk::{Desk, Rejected};
 use approver::lease::Ask;
 use approver::people::People;
 use approver::recorder::RecorderFault;
-use certs::proof::{Authenticated, VerifiedKey};
+use certs::proof::Authenticated;
 use certs::secrets::Secrets;
 use certs::ssh_ca::SshCa;
 use policies::events::Ending;
@@ -42,16 +42,15 @@ use policies::ids::{SessionId, TargetName};
 use recordings::disk::Machine;
 use recordings::keys::Recipients;
 use recordings::log::Log;
-use russh::ChannelWriteHalf;
-use russh::server::{self, Handle};
+use russh::server::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::floor::{Floor, Live, Telling};
-use crate::flow::{Moment, Queue, Valve};
-use crate::ssh::target::TargetFault;
-use crate::tcp::{NoSlot, VendorEnd};
+use crate::flow::{Moment, Valve};
+use crate::ssh::{self, target::TargetFault};
+use crate::tcp::{self, NoSlot};
 use crate::uploads::Staging;
 use approver::gate::Gate;
 pub use credential::CredentialFault;
@@ -93,10 +92,8 @@ pub struct Sessions(Arc<SessionsParts>);
 pub struct Who {
     /// The name they signed in by, for the sentences they read.
     pub login: String,
-    /// What they proved.
+    /// What they proved. Without a key a locked terminal cannot be opened again, and idleness ends the session.
     pub proof: Arc<Authenticated>,
-    /// Their key: without it a locked terminal cannot be opened again, and idleness ends the session.
-    pub key: Option<Arc<VerifiedKey>>,
 }
 
 /// The technician's connection that a session belongs to.
@@ -106,6 +103,8 @@ pub struct VendorLine {
     pub gate: Gate,
     /// What ends with the session.
     pub hold: Hold,
+    /// Whether it is a page's, beside which they ask for more.
+    pub is_page: bool,
 }
 
 /// What of a technician's connection ends with a session.
@@ -127,20 +126,10 @@ pub enum Hold {
 
 /// What a technician opened and the face handed over.
 pub enum VendorChannel {
-    /// A channel of type `session`, to a target that speaks SSH or telnet.
-    Ssh(SshChannel),
+    /// To a target that speaks SSH or telnet: a channel of type `session`, or a terminal on a page.
+    Typed(ssh::channel::VendorEnd),
     /// A TCP connection, to any other.
-    Tcp(VendorEnd),
-}
-
-/// A channel of type `session` that the technician opened and the face accepted.
-pub struct SshChannel {
-    /// The channel's write half. Its read half was dropped when it was opened: everything inbound comes by the queue.
-    pub channel: ChannelWriteHalf<server::Msg>,
-    /// The SSH session it belongs to.
-    pub session: Handle,
-    /// The queue that [`VendorFlow::open_channel`](crate::flow::VendorFlow::open_channel) gave.
-    pub upload: Arc<Queue>,
+    Tcp(tcp::VendorEnd),
 }
 
 /// Why there is no session. Each is a sentence for the technician.

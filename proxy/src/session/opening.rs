@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::channels::Way;
 use super::running::{Inbox, Running};
-use super::texts::Place;
+use super::texts::{Asks, Place};
 use super::witness::{Seen, Witness};
 use super::{CHANNELS_MAX, NotOpened, Session, SessionsParts, VendorLine, Who, credential};
 use crate::floor::{Live, Stopped};
@@ -141,7 +141,7 @@ async fn connect(
     let session = Session { live, target, place: place.clone(), channels, ended };
     let witness = Arc::new(Witness::new(recorder, seen));
     let inbox = Inbox { channels: asked, told: tellings, codes, ended: ended_sender };
-    let mut running = Running::new(Arc::clone(parts), lease, witness, presence, place, way, line, who.key, inbox);
+    let mut running = Running::new(Arc::clone(parts), lease, witness, presence, place, way, line, who.proof, inbox);
     match running.first_connection().await {
         Ok(()) => Ok((running, session)),
         Err((ending, fault)) => {
@@ -157,7 +157,10 @@ async fn connect(
 fn place(parts: &SessionsParts, who: &Who, lease: &Lease, line: &VendorLine) -> Place {
     Place {
         target: lease.target().clone(),
-        lobby: line.gate.ssh(&who.login),
+        asks: match line.is_page {
+            true => Asks::OnPage,
+            false => Asks::InLobby(line.gate.ssh(&who.login)),
+        },
         timezone: parts.desk.with_state(policies::state::State::timezone),
         idle: lease.rule().idle,
     }

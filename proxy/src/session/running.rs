@@ -9,7 +9,7 @@ use approver::clock::Boot;
 use approver::floor::Shown;
 use approver::lease::{Deadline, Frozen, Lease, Order, Orders, Warning};
 use approver::people::CodeNotTaken;
-use certs::proof::{Face, VerifiedKey};
+use certs::proof::Authenticated;
 use certs::totp::SpentCode;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -47,7 +47,7 @@ pub(super) struct Running {
     pub(super) channels: Channels,
     pub(super) accounts: Vec<Account>,
     pub(super) inbox: Inbox,
-    key: Option<Arc<VerifiedKey>>,
+    who: Arc<Authenticated>,
     orders: Orders,
     obeyed: Order,
     warnings: Vec<Warning>,
@@ -87,7 +87,7 @@ impl Running {
         place: Place,
         way: Way,
         line: VendorLine,
-        key: Option<Arc<VerifiedKey>>,
+        who: Arc<Authenticated>,
         inbox: Inbox,
     ) -> Self {
         let orders = lease.orders();
@@ -117,7 +117,7 @@ impl Running {
             presence,
             place,
             line,
-            key,
+            who,
             orders,
             obeyed,
             warnings,
@@ -238,12 +238,15 @@ impl Running {
         self.pass_on(Telling::of(text));
     }
 
-    /// The same, and tells whoever wants to know where that was.
+    /// The same, and tells whoever wants to know where that was. What stands on a page's terminal is told beside it by the channel.
     fn pass_on(&self, telling: Telling) {
         let Telling { text, mut wanted } = telling;
         let terminals = self.channels.say(&text);
         if terminals > 0 {
             Telling::shown(wanted.take(), Shown::OnTerminals(terminals));
+            if self.line.is_page {
+                return;
+            }
         }
         let Hold::Channels { told } = &self.line.hold else { return };
         if told.try_send(Telling { text, wanted }).is_err() {
@@ -372,7 +375,7 @@ impl Running {
 
     /// A lock that nobody could open again would only be a slow ending.
     fn can_lock(&self) -> bool {
-        self.lease.rule().idle_ending == IdleEnding::Lock && self.key.is_some() && self.channels.has_terminal()
+        self.lease.rule().idle_ending == IdleEnding::Lock && self.who.key().is_some() && self.channels.has_terminal()
     }
 
     fn shut(&mut self, now: Boot) {
@@ -386,9 +389,9 @@ impl Running {
     }
 
     fn check(&mut self, code: Zeroizing<String>) -> Option<Ending> {
-        let (Lock::Shut { since }, Some(key)) = (&self.lock, &self.key) else { return None };
-        let (people, key) = (self.parts.people.clone(), Arc::clone(key));
-        let answer = async move { people.check_code(&key, &code, Face::Vendor).await }.boxed();
+        let Lock::Shut { since } = &self.lock else { return None };
+        let (people, who) = (self.parts.people.clone(), Arc::clone(&self.who));
+        let answer = async move { people.check_code_on_lock(&who, &code).await }.boxed();
         self.lock = Lock::Checking { since: *since, answer };
         None
     }

@@ -17,12 +17,30 @@ use policies::time::{PlantTime, Seconds};
 pub struct Place {
     /// The target.
     pub target: TargetName,
-    /// What the technician types to reach the lobby: `ssh -p 2222 tess@gate.mill3.example`.
-    pub lobby: String,
+    /// Where they ask for more.
+    pub asks: Asks,
     /// In which times are shown.
     pub timezone: TimeZone,
     /// How long nobody may give no input.
     pub idle: Seconds,
+}
+
+/// Where a technician asks for more.
+#[derive(Debug, Clone)]
+pub enum Asks {
+    /// In the lobby, which is reached by typing this: `ssh -p 2222 tess@gate.mill3.example`.
+    InLobby(String),
+    /// On the page of the grant, beside which they work.
+    OnPage,
+}
+
+impl Asks {
+    fn by(&self, order: impl fmt::Display) -> String {
+        match self {
+            Self::InLobby(lobby) => format!("{lobby} {order}"),
+            Self::OnPage => "on the page of your grant".to_owned(),
+        }
+    }
 }
 
 impl Place {
@@ -31,9 +49,9 @@ impl Place {
         let minutes = left.as_secs().div_ceil(60);
         let plural = if minutes == 1 { "" } else { "s" };
         format!(
-            "{minutes} minute{plural} left, until {}. More time: {} extend 30m REASON",
+            "{minutes} minute{plural} left, until {}. More time: {}",
             self.clock(deadline),
-            self.lobby
+            self.asks.by("extend 30m REASON")
         )
     }
 
@@ -102,7 +120,7 @@ impl Place {
 
     /// How to ask for what is not granted.
     pub fn how_to_ask(&self) -> String {
-        format!("Ask for it: {} request {}", self.lobby, self.target)
+        format!("Ask for it: {}", self.asks.by(format_args!("request {}", self.target)))
     }
 
     /// The time is over, and a program transfer is let finish.
@@ -115,7 +133,8 @@ impl Place {
 
     /// What to type for actions that a running session lacks.
     pub fn how_to_widen(&self, missing: Action) -> String {
-        format!("Ask for it while this goes on: {} widen {missing} --at {} REASON", self.lobby, self.target)
+        let order = format!("widen {missing} --at {} REASON", self.target);
+        format!("Ask for it while this goes on: {}", self.asks.by(order))
     }
 
     /// Nothing is typed to this service: a program of the technician's own speaks with it.
@@ -205,6 +224,12 @@ pub fn line(text: &str) -> String {
     format!("\r\n[holdpoint] {text}\r\n")
 }
 
+/// The sentences of lines that the gate said on a channel, without what marks them as the gate's there.
+pub fn words_of(lines: &str) -> impl Iterator<Item = &str> {
+    let marked = |line: &str| ["[holdpoint] ", "holdpoint: "].into_iter().find(|mark| line.starts_with(mark));
+    lines.split(['\r', '\n']).map(move |line| &line[marked(line).map_or(0, str::len)..]).filter(|line| !line.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,7 +238,7 @@ mod tests {
     fn place() -> Place {
         Place {
             target: "hmi-2".parse().expect("a name"),
-            lobby: "ssh -p 2222 tess@gate.mill3.example".into(),
+            asks: Asks::InLobby("ssh -p 2222 tess@gate.mill3.example".into()),
             timezone: TimeZone::UTC,
             idle: Seconds(900),
         }
@@ -278,7 +303,17 @@ mod tests {
     }
 
     #[test]
+    fn whoever_works_on_a_page_is_sent_to_no_other_client() {
+        let place = Place { asks: Asks::OnPage, ..place() };
+        let left = place.time_left(Duration::from_secs(60), half_past_two());
+        assert_eq!(left, "1 minute left, until 14:30 UTC. More time: on the page of your grant");
+        assert_eq!(place.how_to_ask(), "Ask for it: on the page of your grant");
+    }
+
+    #[test]
     fn a_line_stands_alone() {
         assert_eq!(line("Unlocked."), "\r\n[holdpoint] Unlocked.\r\n");
+        let lines = line("Unlocked.") + "holdpoint: shell was refused\r\nplain\r\n";
+        assert_eq!(words_of(&lines).collect::<Vec<_>>(), ["Unlocked.", "shell was refused", "plain"]);
     }
 }

@@ -153,12 +153,19 @@ impl Order {
     }
 }
 
-/// A connection that comes within a WebSocket.
-pub(crate) struct WithinWebSocket<'a>(&'a Seen);
+/// One of those that are counted, as long as it is there.
+pub(crate) struct Counted<'a>(&'a AtomicUsize);
 
-impl Drop for WithinWebSocket<'_> {
+impl<'a> Counted<'a> {
+    fn among(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.websockets.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -174,6 +181,7 @@ pub(crate) struct Seen {
     has_gate: bool,
     transfers: AtomicUsize,
     websockets: AtomicUsize,
+    browsers: AtomicUsize,
     locked: AtomicBool,
     typed: Mutex<CodeReader>,
     codes: mpsc::Sender<Zeroizing<String>>,
@@ -192,6 +200,7 @@ impl Seen {
             has_gate,
             transfers: AtomicUsize::new(0),
             websockets: AtomicUsize::new(0),
+            browsers: AtomicUsize::new(0),
             locked: AtomicBool::new(false),
             typed: Mutex::default(),
             codes,
@@ -231,9 +240,18 @@ impl Seen {
     }
 
     /// One more connection comes within a WebSocket, until this is dropped.
-    pub(crate) fn within_websocket(&self) -> WithinWebSocket<'_> {
-        self.websockets.fetch_add(1, Ordering::Relaxed);
-        WithinWebSocket(self)
+    pub(crate) fn within_websocket(&self) -> Counted<'_> {
+        Counted::among(&self.websockets)
+    }
+
+    /// One more terminal is on a page, until this is dropped.
+    pub(crate) fn in_browser(&self) -> Counted<'_> {
+        Counted::among(&self.browsers)
+    }
+
+    /// Whether a terminal is on a page.
+    pub(crate) fn is_in_browser(&self) -> bool {
+        self.browsers.load(Ordering::Relaxed) > 0
     }
 
     /// Whether a connection comes within a WebSocket.
@@ -249,6 +267,11 @@ impl Seen {
     /// How long the oldest bytes wait that are not durable yet.
     pub(crate) fn recorder_behind(&self) -> Option<Duration> {
         lock(&self.lines).iter().filter_map(Weak::upgrade).filter_map(|line| line.waiting_for()).max()
+    }
+
+    /// Whether what is typed on a terminal is a code.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked.load(Ordering::SeqCst)
     }
 
     /// From now on what is typed on a terminal is a code, or no longer.
@@ -280,7 +303,7 @@ impl Seen {
             return;
         }
         self.gallery.typed(channel);
-        if !self.locked.load(Ordering::SeqCst) {
+        if !self.is_locked() {
             return self.touch();
         }
         if !self.gallery.has_terminal(channel) {

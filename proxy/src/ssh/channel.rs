@@ -12,12 +12,12 @@ use recordings::leaf::{Account, Direction};
 use recordings::ledger::FileEntry;
 use recordings::notes::{Note, Size};
 use recordings::words::Words;
-use russh::server::{self, Handle};
-use russh::{ChannelId, ChannelWriteHalf, Sig, client};
+use russh::{ChannelWriteHalf, Sig, client};
 use tokio::sync::watch;
 
 use super::target::TargetChannel;
 use super::uploading::OnChannel;
+pub use super::vendor_end::VendorEnd;
 use crate::files::{HandOver, UploadStep};
 use crate::flow::{Brake, Event, HIGH_BYTES, Own, Queue, QueueFault, Request, Valve, WindowSize};
 use crate::relay::{Recorded, Recorder, RecordingFault, Tally, Tap, noted};
@@ -25,7 +25,7 @@ use crate::telnet::{self, Typed};
 use crate::uploads::Checks;
 
 /// Extended data of type 1, RFC 4254, 5.2.
-const STDERR: Option<u32> = Some(1);
+pub(super) const STDERR: Option<u32> = Some(1);
 /// What a program that may not run ends with: refused.
 const REFUSED: u32 = 1;
 /// What `ssh` itself ends with when the connection fails.
@@ -102,35 +102,6 @@ pub struct Inspected {
     pub broken: Option<String>,
 }
 
-/// A vendor channel, accepted.
-pub struct VendorEnd {
-    write: ChannelWriteHalf<server::Msg>,
-    session: Handle,
-    upload: Arc<Queue>,
-    pub(super) made: Arc<Queue>,
-}
-
-impl VendorEnd {
-    /// `write` is the channel without its read half, which takes nothing once dropped and so blocks nobody: everything
-    /// inbound comes by `upload`, the queue that [`VendorFlow::open_channel`](crate::flow::VendorFlow::open_channel)
-    /// gave. `session` is the handle of the session the channel belongs to.
-    pub fn new(write: ChannelWriteHalf<server::Msg>, session: Handle, upload: Arc<Queue>) -> Self {
-        // Bounded by whoever fills it: `Voice` and the relay's replies ask for room.
-        let made = Queue::new(Brake::Writer, Arc::new(Valve::default()));
-        Self { write, session, upload, made }
-    }
-
-    /// Whether the technician closed the channel, or is gone.
-    pub(super) fn has_left(&self) -> bool {
-        self.upload.is_ended()
-    }
-
-    /// A way for the session to speak to the technician on this channel.
-    pub fn voice(&self) -> Voice {
-        Voice(Arc::clone(&self.made))
-    }
-}
-
 /// Where a channel's bytes and requests go at the target: by what is spoken there.
 #[derive(Debug)]
 pub enum TargetWrite {
@@ -205,6 +176,10 @@ impl TargetWrite {
 pub struct Voice(Arc<Queue>);
 
 impl Voice {
+    pub(super) fn on(made: &Arc<Queue>) -> Self {
+        Self(Arc::clone(made))
+    }
+
     /// Says it on standard error. False if the technician has not read much of what was said before: then it is lost.
     pub fn say(&self, words: &str) -> bool {
         const UNREAD_BYTES_MAX: usize = 64 << 10;
@@ -347,6 +322,9 @@ pub(super) struct Carriage<'a, R> {
 
 impl<R: Recorder> Carriage<'_, R> {
     async fn run(&self) -> Result<End, CarryFault> {
+        if let Some(opened) = self.vendor.opened() {
+            self.note(&opened).await?;
+        }
         tokio::select! {
             biased;
             end = self.watch_vendor() => end,
@@ -503,6 +481,10 @@ impl<R: Recorder> Carriage<'_, R> {
 
     /// What was typed, or what a program of the technician's sent, unless the gate is busy logging in there.
     async fn typed(&self, bytes: Bytes) -> Result<Option<String>, CarryFault> {
+        if self.vendor.is_dismissed() {
+            self.up.note_refused(bytes.len());
+            return Ok(None);
+        }
         let typed = self.target.write.typed(&bytes);
         if typed == Typed::Passes {
             return self.inspect_upward(bytes).await;
@@ -700,7 +682,7 @@ impl<R: Recorder> Carriage<'_, R> {
             };
             let weight = event.weight();
             match event {
-                Event::Data { stream, bytes } if made => drop(self.send(stream, bytes).await),
+                Event::Data { stream, bytes } if made => drop(self.send_made(stream, bytes).await),
                 Event::Data { stream: Some(stream), bytes } => {
                     let length = bytes.len();
                     if self.send(Some(stream), bytes).await {
@@ -718,7 +700,9 @@ impl<R: Recorder> Carriage<'_, R> {
                 }
                 Event::ExitStatus(status) => {
                     self.note(&Note::ExitStatus { status }).await?;
-                    self.to_vendor(self.vendor.write.exit_status(status)).await;
+                    // Telnet knows no status: one that is not 0 is the gate's, which has said why.
+                    let made = made || (status != 0 && matches!(self.target.write, TargetWrite::Telnet(_)));
+                    self.to_vendor(self.vendor.write.exit_status(status, made)).await;
                 }
                 Event::ExitSignal { signal, core_dumped, message, language } => {
                     self.exit_signal(signal, core_dumped, message, language).await?;
@@ -760,10 +744,11 @@ impl<R: Recorder> Carriage<'_, R> {
 
     /// Whether it went out.
     async fn send(&self, stream: Option<u32>, bytes: Bytes) -> bool {
-        match stream {
-            None => self.to_vendor(self.vendor.write.data_bytes(bytes)).await,
-            Some(stream) => self.to_vendor(self.vendor.write.extended_data_bytes(stream, bytes)).await,
-        }
+        self.to_vendor(self.vendor.write.data(stream, bytes)).await
+    }
+
+    async fn send_made(&self, stream: Option<u32>, bytes: Bytes) -> bool {
+        self.to_vendor(self.vendor.write.made(stream, bytes)).await
     }
 
     async fn exit_signal(
@@ -775,9 +760,7 @@ impl<R: Recorder> Carriage<'_, R> {
     ) -> Result<(), CarryFault> {
         let name = signal_name(&signal);
         self.note(&Note::ExitSignal { name, core_dumped, message: Words::from(message.as_str()) }).await?;
-        let id: ChannelId = self.vendor.write.id();
-        let sending = self.vendor.session.exit_signal_request(id, signal, core_dumped, message, language);
-        self.to_vendor(async { sending.await.map_err(|()| russh::Error::SendError) }).await;
+        self.to_vendor(self.vendor.write.exit_signal(signal, core_dumped, message, language)).await;
         Ok(())
     }
 
@@ -885,7 +868,7 @@ fn size_of_note(size: WindowSize) -> Size {
     Size { columns: size.columns, rows: size.rows }
 }
 
-fn signal_name(signal: &Sig) -> Words {
+pub(super) fn signal_name(signal: &Sig) -> Words {
     match signal {
         Sig::Custom(name) => name.as_str().into(),
         known => Words::new(format!("{known:?}")),

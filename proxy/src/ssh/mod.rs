@@ -7,3 +7,6 @@ pub mod face;
 pub mod inspecting;
 pub mod target;
 mod uploading;
+mod vendor_end;
+
+pub(crate) use vendor_end::Aside;

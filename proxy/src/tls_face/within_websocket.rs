@@ -2,7 +2,6 @@
 //! the API's guard, with the same certificate, and from there all is as it is for those who come by TLS.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use approver::carrier::{Arrival, Carrier, NotCarried};
 use approver::desk::{Fault, Rejected};
@@ -18,7 +17,7 @@ use super::{Face, Housed, Rooms, Tenant, TlsFace};
 use crate::session::{Session, VendorChannel};
 use crate::tcp::{LastWords, VendorEnd};
 use crate::vendor_port::TcpPlace;
-use crate::websocket::{self, Said};
+use crate::websocket::{self, Said, UPGRADE_MAX};
 
 impl Carrier for TlsFace {
     fn carry(&self, arrival: Arrival) -> BoxFuture<'static, Result<(), NotCarried>> {
@@ -34,9 +33,6 @@ impl Carrier for TlsFace {
         Box::pin(async move { told.await.unwrap_or_else(|_| Err(Rejected::from(Fault::Stopping).into())) })
     }
 }
-
-/// Until the answer went out and the connection is a WebSocket.
-const UPGRADE_MAX: Duration = Duration::from_secs(10);
 
 impl Face {
     /// Lets somebody into a session, says so or why not, and gives what carries their connection once it is one.
@@ -76,17 +72,13 @@ impl Face {
         Some(Box::pin(async move { drop(carrying.run(why).await) }))
     }
 
-    fn takes_websockets(&self) -> bool {
-        self.parts.desk.with_state(|state| state.plant.as_ref().is_none_or(|plant| plant.websockets))
-    }
-
     /// A place in a session, for somebody who may have it.
     async fn admitted(
         self: &Arc<Self>,
         who: &Arc<Authenticated>,
         place: &TcpPlace,
     ) -> Result<(Tenant, Session), NotCarried> {
-        let may_come_so = match self.takes_websockets() {
+        let may_come_so = match self.parts.desk.with_state(|state| state.takes_websockets()) {
             true => Ok(()),
             false => Err(Refusal::NoWebSockets),
         };

@@ -15,7 +15,6 @@ use approver::lease::Ask;
 use approver::people::People;
 use approver::testing::{Panel, Props, Stage, deployment, node, plant_of_panels};
 use bytes::Bytes;
-use certs::proof::VerifiedKey;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use policies::actions::Action;
@@ -23,7 +22,8 @@ use policies::events::{Ending, Event};
 use policies::ids::SessionId;
 use proxy::floor::Floor;
 use proxy::flow::{GatedStream, Moment, Reply, Request, Valve, VendorFlow, WINDOW_BYTES, WindowSize};
-use proxy::session::{Hold, NotOpened, Session, Sessions, SessionsParts, SshChannel, VendorChannel, VendorLine, Who};
+use proxy::session::{Hold, NotOpened, Session, Sessions, SessionsParts, VendorChannel, VendorLine, Who};
+use proxy::ssh::channel::VendorEnd;
 use proxy::uploads::{Bounds, Staging};
 use recordings::disk::{Disk, DiskFile, RealMachine};
 use recordings::keys::Recipients;
@@ -209,8 +209,7 @@ pub(crate) async fn next_code(hall: &Hall) -> String {
 
 async fn who(stage: &Stage) -> Who {
     let proof = stage.login(&stage.technician).await;
-    let key = VerifiedKey::after_ssh_userauth_signature(stage.technician.person, stage.technician.key.public_key());
-    Who { login: "tara".into(), proof: Arc::new(proof), key: Some(Arc::new(key)) }
+    Who { login: "tara".into(), proof: Arc::new(proof) }
 }
 
 fn records(disk: &SlowDisk) -> Log {
@@ -401,7 +400,7 @@ async fn welcome(
     let running =
         server::run_stream(Arc::new(server_config(certs::ssh_ca::fresh_key("gate"))), stream, door).await.unwrap();
     let gate = approver::gate::Gate { name: "gate.mill3.example".into(), port: 2222 };
-    let line = VendorLine { gate, hold: Hold::Connection { session: running.handle(), socket: valve } };
+    let line = VendorLine { gate, hold: Hold::Connection { session: running.handle(), socket: valve }, is_page: false };
     let opening = async move {
         let outcome = sessions.open(who, ask, line).await.map(|opened| {
             let (ended, written) = (opened.ended().boxed().shared(), opened.written());
@@ -456,8 +455,8 @@ impl server::Handler for Door {
     ) -> Result<(), russh::Error> {
         let upload = self.flow.open_channel(channel.id());
         let opened = self.session.get().expect("the test waits for the session");
-        let channel = SshChannel { channel: channel.split().1, session: session.handle(), upload };
-        if opened.channel(VendorChannel::Ssh(channel)).is_ok() {
+        let channel = VendorEnd::new(channel.split().1, session.handle(), upload);
+        if opened.channel(VendorChannel::Typed(channel)).is_ok() {
             reply.accept().await;
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! interleaved and medians shown. Nothing is asserted here: a figure is compared with the last one by a person.
 
 mod board;
+mod browser;
 mod store;
 mod tcp;
 
@@ -108,6 +109,12 @@ fn main() {
         board::measure(&match quick {
             true => board::Size { technicians: 5, sessions: 10, asked: 5 },
             false => board::Size { technicians: 100, sessions: 200, asked: 100 },
+        });
+    }
+    if wanted("browser") {
+        browser::measure(&match quick {
+            true => browser::Size { keys: 50, terminals: 10 },
+            false => browser::Size { keys: 1000, terminals: 200 },
         });
     }
     let of_sessions: [(&str, Measure); 6] = [

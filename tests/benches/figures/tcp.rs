@@ -128,7 +128,7 @@ struct Way {
 }
 
 /// TLS 1.3 with AES-128-GCM, so that all have the same to compute.
-fn client(ca: &Path, own: Option<&Path>) -> Arc<ClientConfig> {
+pub(crate) fn client(ca: &Path, own: Option<&Path>) -> Arc<ClientConfig> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites = vec![rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256];
     let mut roots = RootCertStore::empty();

@@ -36,6 +36,7 @@ mod secrets;
 mod shift;
 mod tcp;
 mod telnet;
+mod terminal;
 mod tidy;
 mod tlog;
 mod tls;

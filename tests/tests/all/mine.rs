@@ -1,11 +1,8 @@
 //! A technician's pages in a real browser, beside the tools that they have: a passkey beside their key, what they may reach,
 //! asking, the wait, the way to the machine, more time, more actions, and what is over.
 
-use std::fs;
-
 use tests::browser::Browser;
-use tests::person::GATE;
-use tests::{Options, Plant, holdpoint, json, log_in, run, start, text};
+use tests::{Options, Plant, holdpoint, json, log_in, passkey_code, run, start, text};
 
 const NIGHT: &str = r#"
 [targets.plc-7]
@@ -35,21 +32,6 @@ fn plant() -> Plant {
     plant
 }
 
-/// What the lobby answers to `passkey`, with the key itself and a code: the code for the page is the line that stands apart.
-fn offered(plant: &Plant, who: &str) -> String {
-    let person = plant.person(who);
-    // Under a name beside which no certificate lies.
-    let key = person.path("bare-key");
-    fs::copy(person.path("key"), &key).expect("a file");
-    let known = format!("UserKnownHostsFile={}", person.path("known_hosts").display());
-    let mut ssh = person.tool("ssh");
-    ssh.args(["-F", "none", "-o", &known, "-o", &format!("HostKeyAlias={GATE}"), "-o", "IdentitiesOnly=yes", "-i"]);
-    ssh.arg(&key).args(["-p", &plant.ssh_port().to_string(), &format!("{who}@127.0.0.1"), "passkey"]);
-    let out = run(&mut ssh, b"").ok().out();
-    let code = out.lines().map(str::trim).find(|line| line.len() > 20 && !line.contains(' '));
-    code.unwrap_or_else(|| panic!("no code: {out}")).to_owned()
-}
-
 fn allow_what_was_asked(plant: &Plant) {
     let cards = json(plant, "lee", &["requests"])["requests"].clone();
     let asks = cards.as_array().expect("cards").iter().flat_map(|card| card["asks"].as_array().expect("asks"));
@@ -58,10 +40,10 @@ fn allow_what_was_asked(plant: &Plant) {
     }
 }
 
-fn at_the_page(plant: &Plant) -> Option<Browser> {
+pub(super) fn at_the_page(plant: &Plant) -> Option<Browser> {
     let mut browser = Browser::of_a_technician(plant)?;
     browser.has_a_passkey();
-    browser.enrols("tess", &offered(plant, "tess"));
+    browser.enrols("tess", &passkey_code(plant, "tess"));
     browser.signs_in();
     Some(browser)
 }
@@ -188,8 +170,8 @@ fn nobody_gets_a_passkey_or_a_look_that_is_not_theirs() {
     log_in(&plant, "tom");
     let theirs = ["request", "hmi-2", "--actions", "shell", "--for", "1h", "--reason", "theirs"];
     let theirs = text(&json(&plant, "tom", &theirs)["request"]);
-    let first = offered(&plant, "tess");
-    let code = offered(&plant, "tess");
+    let first = passkey_code(&plant, "tess");
+    let code = passkey_code(&plant, "tess");
     let Some(mut browser) = Browser::of_a_technician(&plant) else { return };
     browser.has_a_passkey();
     let refused = |browser: &mut Browser, code: &str, words: &str| {

@@ -1,5 +1,5 @@
-//! The one stylesheet and the one script, as parts of the program. Their names hold their digests, so a browser keeps
-//! them until they change.
+//! Stylesheets and scripts, as parts of the program: ours, and with their licences those of others that terminals are shown with.
+//! Their names hold their digests, so a browser keeps them until they change.
 
 use std::sync::LazyLock;
 
@@ -8,30 +8,62 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use policies::digest::Digest;
 
-const STYLE: &str = include_str!("../../../assets/holdpoint.css");
-const SCRIPT: &str = include_str!("../../../assets/holdpoint.js");
+use crate::bundled;
 
-static STYLE_NAME: LazyLock<String> = LazyLock::new(|| named(STYLE, "css"));
-static SCRIPT_NAME: LazyLock<String> = LazyLock::new(|| named(SCRIPT, "js"));
+/// One of them.
+pub(super) struct Asset {
+    name: LazyLock<String>,
+    media: &'static str,
+    bytes: &'static [u8],
+}
 
-fn named(text: &str, kind: &str) -> String {
-    format!("holdpoint-{}.{kind}", &Digest::of_bytes(text.as_bytes()).to_string()[..16])
+macro_rules! asset {
+    ($stem:literal, $kind:literal, $media:literal, $bytes:expr) => {
+        Asset {
+            name: LazyLock::new(|| named($stem, $kind, $bytes)),
+            media: concat!($media, "; charset=utf-8"),
+            bytes: $bytes,
+        }
+    };
+}
+
+pub(super) static STYLE: Asset =
+    asset!("holdpoint", "css", "text/css", include_bytes!("../../../assets/holdpoint.css"));
+pub(super) static SCRIPT: Asset =
+    asset!("holdpoint", "js", "text/javascript", include_bytes!("../../../assets/holdpoint.js"));
+pub(super) static TERMINAL_SCRIPT: Asset =
+    asset!("terminal", "js", "text/javascript", include_bytes!("../../../assets/terminal.js"));
+pub(super) static XTERM_SCRIPT: Asset = asset!("xterm", "js", "text/javascript", bundled::XTERM_SCRIPT);
+pub(super) static XTERM_STYLE: Asset = asset!("xterm", "css", "text/css", bundled::XTERM_STYLE);
+pub(super) static XTERM_LICENCE: Asset = asset!("xterm-licence", "txt", "text/plain", bundled::XTERM_LICENCE);
+pub(super) static FIT_SCRIPT: Asset = asset!("fit", "js", "text/javascript", bundled::FIT_SCRIPT);
+pub(super) static FIT_LICENCE: Asset = asset!("fit-licence", "txt", "text/plain", bundled::FIT_LICENCE);
+
+static ALL: [&Asset; 8] =
+    [&STYLE, &SCRIPT, &TERMINAL_SCRIPT, &XTERM_SCRIPT, &XTERM_STYLE, &XTERM_LICENCE, &FIT_SCRIPT, &FIT_LICENCE];
+
+fn named(stem: &str, kind: &str, bytes: &[u8]) -> String {
+    format!("{stem}-{}.{kind}", &Digest::of_bytes(bytes).to_string()[..16])
+}
+
+impl Asset {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 pub(super) fn style() -> &'static str {
-    &STYLE_NAME
+    STYLE.name()
 }
 
 pub(super) fn script() -> &'static str {
-    &SCRIPT_NAME
+    SCRIPT.name()
 }
 
 pub(super) async fn serve(Path(name): Path<String>) -> Response {
-    let (media, text) = match name {
-        name if name == *STYLE_NAME => ("text/css; charset=utf-8", STYLE),
-        name if name == *SCRIPT_NAME => ("text/javascript; charset=utf-8", SCRIPT),
-        _ => return StatusCode::NOT_FOUND.into_response(),
+    let Some(asset) = ALL.iter().find(|asset| asset.name() == name) else {
+        return StatusCode::NOT_FOUND.into_response();
     };
     let kept = "public, max-age=31536000, immutable";
-    ([(header::CONTENT_TYPE, media), (header::CACHE_CONTROL, kept)], text).into_response()
+    ([(header::CONTENT_TYPE, asset.media), (header::CACHE_CONTROL, kept)], asset.bytes).into_response()
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderValue, header};
 use certs::proof::Factors;
 use policies::digest::Digest;
+use tokio_util::sync::CancellationToken;
 
 use super::super::Source;
 use super::super::guard::Login;
@@ -28,6 +29,27 @@ pub(super) struct Held {
     pub(super) csrf: String,
     id: Digest,
     until: Boot,
+    /// When the passkey last answered.
+    proved: Boot,
+    /// It was forgotten before its time.
+    out: CancellationToken,
+}
+
+impl Held {
+    /// Whether it is the same sign-in.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+
+    /// How long ago the passkey last answered.
+    pub(super) fn age(&self, now: Boot) -> Duration {
+        now.since(self.proved)
+    }
+
+    /// Completes when they sign out, or what proved the sign-in counts no more: not when it is merely over, which ends no work.
+    pub(super) fn signed_out(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.out.clone().cancelled_owned()
+    }
 }
 
 /// Everybody who is.
@@ -40,8 +62,9 @@ impl Logins {
         let secret = data_encoding::HEXLOWER.encode(&mint::random::<32>());
         let id = Digest::of_bytes(secret.as_bytes());
         let (person, is_unattended) = (login.who.person(), login.who.factors() == Factors::UnattendedKey);
-        let held =
-            Held { login, csrf: data_encoding::HEXLOWER.encode(&mint::random::<32>()), id, until: now.after(LASTS) };
+        let csrf = data_encoding::HEXLOWER.encode(&mint::random::<32>());
+        let (until, out) = (now.after(LASTS), CancellationToken::new());
+        let held = Held { login, csrf, id, until, proved: now, out };
         let mut logins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // What signs in by itself takes one place, however often it does.
         let comes_back = |other: &Held| is_unattended && other.login.who.person() == person;
@@ -68,7 +91,15 @@ impl Logins {
         now < held.until && self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&held.id)
     }
 
+    /// The passkey answered once more within a sign-in, which lasts no longer for it.
+    pub(super) fn renew(&self, held: &Held, login: Login, now: Boot) {
+        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&held.id) {
+            (known.login, known.proved) = (login, now);
+        }
+    }
+
     pub(super) fn forget(&self, held: &Held) {
+        held.out.cancel();
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&held.id);
     }
 }

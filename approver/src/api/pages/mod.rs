@@ -6,6 +6,7 @@
 //! No GET changes anything. Each POST comes from a page of ours: it names our origin, and carries the secret that the
 //! page had for this sign-in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
@@ -50,6 +51,7 @@ mod reviews;
 mod session;
 mod signing;
 mod signing_in;
+mod terminal;
 mod watching;
 mod words;
 
@@ -62,6 +64,7 @@ struct Pages {
     api: Api,
     doors: Router,
     site: Site,
+    tickets: Arc<terminal::Tickets>,
 }
 
 /// A face's pages before its API's doors, which serve whatever no page is called.
@@ -71,7 +74,7 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
         Face::Plant => of_the_plant(),
         Face::Vendor => of_technicians(),
     };
-    let pages = Pages { api, doors: doors.clone(), site };
+    let pages = Pages { api, doors: doors.clone(), site, tickets: Arc::default() };
     own.route("/sign-in", get(signing_in::form).post(signing_in::sign_in))
         .route("/challenge", get(signing_in::challenge))
         .route("/sign-out", post(signing_in::sign_out))
@@ -90,8 +93,10 @@ fn of_technicians() -> Router<Pages> {
         .route("/", get(mine::show))
         .route("/ask", get(asking::form).post(asking::ask))
         .route("/requests/{request}", get(own_request::show))
+        .route("/requests/{request}/terminal", post(terminal::page))
         .route("/requests/{request}/{act}", post(own_request::act))
         .route("/sessions", get(mine::sessions))
+        .route("/terminal", get(terminal::open))
 }
 
 fn of_the_plant() -> Router<Pages> {
@@ -321,13 +326,15 @@ impl Pages {
     /// Whether a sign-in still stands, and what proved it still counts; it is forgotten where not.
     async fn is_still_signed_in(&self, inside: &Inside) -> bool {
         let logins = &self.api.0.logins;
-        if !logins.is_held(inside.login(), self.api.clock().boot()) {
-            return false;
-        }
+        logins.is_held(inside.login(), self.api.clock().boot()) && self.still_counts(inside).await
+    }
+
+    /// Whether what proved a sign-in still counts; it is forgotten where not.
+    async fn still_counts(&self, inside: &Inside) -> bool {
         let me: Result<PersonView, _> = inside.get("/api/v1/me").await;
         let is_out = me.is_err_and(|said| said.status == StatusCode::UNAUTHORIZED);
         if is_out {
-            logins.forget(inside.login());
+            self.api.0.logins.forget(inside.login());
         }
         !is_out
     }

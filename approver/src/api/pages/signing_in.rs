@@ -90,7 +90,7 @@ pub(super) fn keep(pages: &Pages, who: Authenticated) -> HeaderValue {
 }
 
 /// The browser says who it is, and the passkey proves it: no name is typed.
-fn prove(pages: &Pages, source: IpAddr, fields: &Fields) -> Result<Authenticated, Problem> {
+pub(super) fn prove(pages: &Pages, source: IpAddr, fields: &Fields) -> Result<Authenticated, Problem> {
     let api = &pages.api;
     let now = api.clock().wall();
     let nonce = api.our_nonce(fields.get("nonce")).ok_or_else(too_late)?;

@@ -50,6 +50,9 @@ pub struct LiveView {
     /// alter it.
     #[serde(default)]
     pub within_websocket: bool,
+    /// Whether a terminal of it is in the technician's browser: something in between may open TLS there, too.
+    #[serde(default)]
+    pub in_browser: bool,
     /// How many of its target's places it holds.
     #[serde(default)]
     pub connections: usize,

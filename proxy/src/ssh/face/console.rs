@@ -10,7 +10,7 @@ use russh::server::{Handle, Msg};
 use zeroize::Zeroizing;
 
 use crate::flow::{Event, Queue, Request};
-use crate::session::SshChannel;
+use crate::ssh::channel::VendorEnd;
 
 /// The channel.
 pub(super) struct Console {
@@ -173,7 +173,7 @@ impl Console {
     }
 
     /// Hands the channel over to a session, as if its shell had just been asked for.
-    pub(super) fn into_channel(mut self) -> SshChannel {
+    pub(super) fn into_channel(mut self) -> VendorEnd {
         let requests = self.terminal.take().into_iter().chain(self.environment.drain(..)).chain([Request::Shell]);
         let mut before: Vec<Event> = requests.map(Event::Request).collect();
         if !self.typed.is_empty() {
@@ -181,7 +181,7 @@ impl Console {
         }
         before.extend(self.at_end.then_some(Event::Eof));
         self.upload.put_first(before);
-        SshChannel { channel: self.channel, session: self.session, upload: self.upload }
+        VendorEnd::new(self.channel, self.session, self.upload)
     }
 
     /// The next thing that happens on the channel, with what it changes here already done.

@@ -22,8 +22,9 @@ use super::room::{Room, wanted};
 use super::second::{CODES_MAX, Second, WRONG};
 use super::{Connection, Face, Stage};
 use crate::flow::{Queue, Reply, Request, VendorFlow, WindowSize};
-use crate::session::{Hold, Session as CarriedBy, SshChannel, VendorChannel, VendorLine};
-use crate::tcp::VendorEnd;
+use crate::session::{Hold, Session as CarriedBy, VendorChannel, VendorLine};
+use crate::ssh::channel::VendorEnd;
+use crate::tcp;
 use approver::gate::Gate;
 
 /// One SSH connection of a technician, the outer one or the inner one of `-J`.
@@ -116,7 +117,7 @@ impl Door {
 
     fn room(&mut self, applicant: &Applicant, place: Place, session: &Session) -> Arc<Room> {
         let hold = Hold::Connection { session: session.handle(), socket: Arc::clone(&self.connection.valve) };
-        let line = VendorLine { gate: self.face.gate.clone(), hold };
+        let line = VendorLine { gate: self.face.gate.clone(), hold, is_page: false };
         let (face, connection, applicant) = (&self.face, &self.connection, applicant.clone());
         let open = || (Arc::new(Room::new(face, applicant, place, line)), connection.move_in());
         Arc::clone(&self.room.get_or_insert_with(open).0)
@@ -138,10 +139,10 @@ impl Door {
 }
 
 /// Into the session, which is opened if it is not yet.
-async fn carry(room: Arc<Room>, connection: Arc<Connection>, channel: SshChannel, reply: ChannelOpenHandle) {
+async fn carry(room: Arc<Room>, connection: Arc<Connection>, channel: VendorEnd, reply: ChannelOpenHandle) {
     if room.has_choice() {
         reply.accept().await;
-        let wants = wanted(&channel.upload).await;
+        let wants = wanted(channel.upload()).await;
         return match room.session(wants).await {
             Ok(session) => hand_over(&session, &connection, channel).await,
             Err(words) => connection.goodbye(&words).await,
@@ -158,8 +159,8 @@ async fn carry(room: Arc<Room>, connection: Arc<Connection>, channel: SshChannel
     hand_over(&session, &connection, channel).await;
 }
 
-async fn hand_over(session: &CarriedBy, connection: &Connection, channel: SshChannel) {
-    if let Err(not_carried) = session.channel(VendorChannel::Ssh(channel)) {
+async fn hand_over(session: &CarriedBy, connection: &Connection, channel: VendorEnd) {
+    if let Err(not_carried) = session.channel(VendorChannel::Typed(channel)) {
         connection.goodbye(&format!("{not_carried}.")).await;
     }
 }
@@ -372,7 +373,7 @@ impl Handler for Door {
         match self.place().filter(|place| applicant.forwarded_port(place).is_none()) {
             Some(place) => {
                 let room = self.room(&applicant, place, session);
-                let channel = SshChannel { channel, session: handle, upload };
+                let channel = VendorEnd::new(channel, handle, upload);
                 self.face.tracker.spawn(carry(room, connection, channel, reply));
             }
             None => {
@@ -414,7 +415,7 @@ impl Handler for Door {
                 let upload = self.open_channel(channel.id());
                 let (_unread, write) = channel.split();
                 let forward = self.forwards.to(&self.face, &self.connection, applicant, place);
-                let (end, connection) = (VendorEnd::channel(write, upload, reply), Arc::clone(&self.connection));
+                let (end, connection) = (tcp::VendorEnd::channel(write, upload, reply), Arc::clone(&self.connection));
                 self.face.tracker.spawn(forward::serve(forward, connection, end));
             }
             Ok(Leads::Jump(place)) if named.is_none() => {

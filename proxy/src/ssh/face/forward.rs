@@ -159,7 +159,7 @@ impl Forwards {
         }
         let (told, tellings) = mpsc::channel(TOLD_MAX);
         face.tracker.spawn(pass_on(tellings, Arc::clone(connection), place.clone()));
-        let line = VendorLine { gate: face.gate.clone(), hold: Hold::Channels { told } };
+        let line = VendorLine { gate: face.gate.clone(), hold: Hold::Channels { told }, is_page: false };
         let room = Room::new(face, applicant, place.clone(), line);
         let forward = Arc::new(Forward { room, tenant: Mutex::new(Some(connection.move_in())) });
         self.0.insert(place, Arc::clone(&forward));

@@ -62,7 +62,7 @@ pub(super) async fn serve(lobby: Lobby) {
     let Lobby { face, connection, applicant, second, channel, session, upload } = lobby;
     let _tenant = connection.move_in();
     let hold = Hold::Connection { session: session.clone(), socket: Arc::clone(&connection.valve) };
-    let line = VendorLine { gate: face.gate.clone(), hold };
+    let line = VendorLine { gate: face.gate.clone(), hold, is_page: false };
     let (id, clock) = (channel.id(), applicant.desk().clock().clone());
     let begun = tokio::select! {
         begun = Console::begin(channel, session.clone(), upload) => begun,
@@ -301,7 +301,7 @@ impl Visit {
     /// The channel becomes the session's, and is all that keeps it open. Returns when it has ended.
     async fn hand_over(&self, console: Console, session: Session, room: Room) {
         let ended = session.ended();
-        match session.channel(VendorChannel::Ssh(console.into_channel())) {
+        match session.channel(VendorChannel::Typed(console.into_channel())) {
             Ok(()) => {
                 drop((session, room));
                 ended.await;

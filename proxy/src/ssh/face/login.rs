@@ -113,9 +113,8 @@ impl Login {
         let source = self.connection.source;
         let recent = owner.and_then(|person| self.face.recent_login(&key, person, source, caller.place()));
         if let Some(proof) = recent {
-            let person = proof.person();
             self.proved = Some(Proved { user: user.to_owned(), caller, key: Some(key), owner });
-            return self.signed_in(person, proof);
+            return self.signed_in(proof);
         }
         // Anybody can come with a new key to enrol, and so stays a stranger until the one-use code.
         if let Some(person) = holder.filter(|_| caller != Caller::Enrolling) {
@@ -130,9 +129,8 @@ impl Login {
         self.reset();
         match self.certified(user, certificate).await {
             Some((proved, proof)) => {
-                let person = proof.person();
                 self.proved = Some(proved);
-                self.signed_in(person, proof)
+                self.signed_in(proof)
             }
             None => self.refuse_key().await,
         }
@@ -210,8 +208,7 @@ impl Login {
 
     /// In, or on to the questions where the user name says a target.
     async fn both_proved(&mut self, proof: Authenticated) -> Auth {
-        let person = proof.person();
-        let accepted = self.signed_in(person, proof);
+        let accepted = self.signed_in(proof);
         if self.proved.as_ref().is_some_and(|proved| proved.caller.place().is_some()) {
             return self.begin_interview().await;
         }
@@ -313,11 +310,10 @@ impl Login {
         }
     }
 
-    fn signed_in(&mut self, person: PersonId, proof: Authenticated) -> Auth {
+    fn signed_in(&mut self, proof: Authenticated) -> Auth {
         let Some(proved) = &self.proved else { return Auth::reject() };
         let login = proved.caller.name().unwrap_or_default().to_owned();
-        let key = proved.key.as_ref().map(|key| Arc::new(key.of(person)));
-        self.who = Some(Who { login, proof: Arc::new(proof), key });
+        self.who = Some(Who { login, proof: Arc::new(proof) });
         self.connection.enter(Stage::Inside);
         Auth::Accept
     }

@@ -673,7 +673,7 @@ mod tests {
     async fn applicant() -> (Stage, Applicant) {
         let stage = Stage::new().await;
         let proof = Arc::new(stage.login(&stage.technician).await);
-        let who = Who { login: "tara".into(), proof, key: None };
+        let who = Who { login: "tara".into(), proof };
         let applicant = Applicant::new(stage.desk.clone(), stage.people.clone(), who);
         (stage, applicant)
     }

@@ -181,7 +181,7 @@ work_order = "WO-[0-9]+"
 
     async fn applicant_on(stage: &People) -> Applicant {
         let proof = Arc::new(stage.login(&stage.technician).await);
-        let who = Who { login: "tara".into(), proof, key: None };
+        let who = Who { login: "tara".into(), proof };
         Applicant::new(stage.desk.clone(), stage.people.clone(), who)
     }
 

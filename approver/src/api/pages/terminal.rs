@@ -1,0 +1,284 @@
+//! A terminal on a page, for a grant with `shell`. The page is made by a form, as whatever does something is, and holds a ticket: the
+//! WebSocket that it opens spends it, and nobody else's can. What is typed there, and who may, is known where terminals are carried.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use askama::Template;
+use axum::body::Body;
+use axum::extract::{FromRequestParts as _, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use certs::proof::Authenticated;
+use hyper::upgrade::OnUpgrade;
+use jiff::Timestamp;
+use policies::actions::Action;
+use policies::digest::Digest;
+use policies::events::Ending;
+use policies::ids::{RequestId, ServiceName, TargetName};
+use policies::plant::Protocol;
+use policies::refusals::Refusal;
+use policies::time::Seconds;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+
+use super::super::guard::Login;
+use super::super::sign_in::evenly;
+use super::super::types::OwnRequest;
+use super::super::{Peer, Source};
+use super::assets::{self, Asset};
+use super::card::id_of;
+use super::inside::{Inside, Said};
+use super::logins::Held;
+use super::signing_in::prove;
+use super::{Fields, Pages, Posted, Top, is_from_a_page, mine, show, words, wrong};
+use crate::carrier::Sitting;
+use crate::clock::Boot;
+use crate::mint;
+
+/// What page and gate speak on the WebSocket; the ticket is named beside it, where no log and no address shows it.
+const SPOKEN: &str = "holdpoint-terminal";
+/// From the page to its WebSocket, over the slowest line.
+const TICKET_LASTS: Duration = Duration::from_secs(60);
+/// An eldest one gives way: of one person's first.
+const TICKETS_OF_ONE_MAX: usize = 8;
+const TICKETS_MAX: usize = 1_024;
+/// How often it is looked whether what proved a sign-in still counts.
+const BEAT: Duration = Duration::from_secs(2);
+
+const SPENT: &str = "This page opened its terminal before, or waited too long. Open another on the page of your grant.";
+const NOT_PROVED: &str = "the passkey's answer does not count: it took too long, was sent twice, or is by none of your keys. Open the \
+                          terminal again on the page of your grant";
+
+#[derive(Template)]
+#[template(path = "terminal.html")]
+struct TerminalPage {
+    top: Top,
+    id: String,
+    target: String,
+    window: String,
+    ticket: String,
+    script: &'static Asset,
+    xterm: &'static Asset,
+    xterm_style: &'static Asset,
+    xterm_licence: &'static Asset,
+    fit: &'static Asset,
+    fit_licence: &'static Asset,
+}
+
+/// Asks for the passkey once more.
+#[derive(Template)]
+#[template(path = "before-terminal.html")]
+struct ProofPage {
+    top: Top,
+    site: String,
+    id: String,
+    target: String,
+    service: String,
+}
+
+/// What a form for a terminal is answered with.
+enum Answer {
+    Terminal(Box<TerminalPage>),
+    Proof(ProofPage),
+}
+
+/// The services of a grant on which a terminal can be opened here and now.
+pub(super) fn offered(pages: &Pages, request: &OwnRequest, now: Timestamp) -> Vec<ServiceName> {
+    let is_open = request.standing == "granted" && !mine::is_over(request, now) && request.window.from <= now;
+    let has_shell = request.actions.iter().any(|action| action.action == Action::Shell);
+    let is_carried = pages.api.parts().terminals.is_some() && takes_websockets(pages);
+    if !(is_open && has_shell && is_carried) {
+        return Vec::new();
+    }
+    let typed_to = request.services.iter().filter(|service| service.protocol.is_some_and(Protocol::is_typed_to));
+    typed_to.map(|service| service.service.clone()).collect()
+}
+
+fn takes_websockets(pages: &Pages) -> bool {
+    pages.api.desk().with_state(|state| state.takes_websockets())
+}
+
+pub(super) async fn page(
+    State(pages): State<Pages>,
+    Path(id): Path<String>,
+    Source(source): Source,
+    Posted { inside, fields }: Posted,
+) -> Response {
+    match prepare(&pages, &inside, &id, (source, &fields)).await {
+        Ok(Answer::Terminal(page)) => show(&*page),
+        Ok(Answer::Proof(page)) => show(&page),
+        Err(said) => pages.refused(&inside, &said).await,
+    }
+}
+
+async fn prepare(
+    pages: &Pages,
+    inside: &Inside,
+    id: &str,
+    (source, fields): (IpAddr, &Fields),
+) -> Result<Answer, Said> {
+    let id: RequestId = id_of(id)?;
+    let request: OwnRequest = inside.get(&format!("/api/v1/requests/{id}")).await?;
+    let (now, zone) = pages.clock();
+    let service = offered(pages, &request, now).into_iter().find(|offered| offered.as_str() == fields.get("service"));
+    let service = service.ok_or_else(|| {
+        Said::mistake("no terminal can be opened under this grant now: the page of the grant says how it stands")
+    })?;
+    let top = pages.top(Some(inside)).await;
+    let (held, target) = (inside.login(), request.target.to_string());
+    let who = match fields.get("nonce") {
+        "" if wants_passkey(pages, held, id) => {
+            let (site, service) = (pages.site.id().to_owned(), service.to_string());
+            return Ok(Answer::Proof(ProofPage { top, site, id: id.to_string(), target, service }));
+        }
+        "" => Arc::clone(&held.login.who),
+        _ => prove_again(pages, held, source, fields).await?,
+    };
+    let ticket = Ticket { held: held.clone(), who, grant: id, target: request.target.clone(), service };
+    Ok(Answer::Terminal(Box::new(TerminalPage {
+        top,
+        id: id.to_string(),
+        target,
+        window: words::moment(request.deadline, now, &zone),
+        ticket: pages.tickets.issue(ticket, pages.api.clock().boot()),
+        script: &assets::TERMINAL_SCRIPT,
+        xterm: &assets::XTERM_SCRIPT,
+        xterm_style: &assets::XTERM_STYLE,
+        xterm_licence: &assets::XTERM_LICENCE,
+        fit: &assets::FIT_SCRIPT,
+        fit_licence: &assets::FIT_LICENCE,
+    })))
+}
+
+/// Whether a terminal asks for the passkey again: where its answer is older than the rule lets a complete login serve, or the
+/// technician left a session alone since, who may have left this browser alone with it.
+fn wants_passkey(pages: &Pages, held: &Held, grant: RequestId) -> bool {
+    let locked = pages.api.desk().floor().list().into_iter().filter(|live| live.locked).map(|live| live.session);
+    let (locked, age) = (locked.collect::<Vec<_>>(), held.age(pages.api.clock().boot()));
+    let person = held.login.who.person();
+    pages.api.desk().with_state(|state| {
+        let serves = state.cases.get(&grant).map_or(Seconds(0), |case| case.rule.factor_lasts);
+        let was_left_alone =
+            state.sessions.iter().filter(|(_, facts)| facts.technician == person).any(|(id, facts)| {
+                match &facts.ended {
+                    Some((at, ending)) => *ending == Ending::Idle && *at >= held.login.at,
+                    None => locked.contains(id),
+                }
+            });
+        age >= serves.duration() || was_left_alone
+    })
+}
+
+/// The passkey's answer, which serves for further terminals as that of the sign-in did.
+async fn prove_again(pages: &Pages, held: &Held, source: IpAddr, fields: &Fields) -> Result<Arc<Authenticated>, Said> {
+    let proved = evenly(async { prove(pages, source, fields) }).await.ok();
+    let proved = proved.filter(|who| who.person() == held.login.who.person());
+    let Some(who) = proved.map(Arc::new) else {
+        pages.api.desk().counts().stranger_failed(source, "a passkey's answer for a terminal that was refused");
+        return Err(Said::new(StatusCode::FORBIDDEN, "Not opened", NOT_PROVED));
+    };
+    let login = Login { who: Arc::clone(&who), at: who.at() };
+    pages.api.0.logins.renew(held, login, pages.api.clock().boot());
+    Ok(who)
+}
+
+/// The WebSocket of such a page. A browser says of itself from which page it comes (RFC 6455, 10.2), and shows a page nothing of
+/// a refusal but that there was one: so whoever is signed in, and comes from ours, is told on the WebSocket why there is no terminal.
+pub(super) async fn open(State(pages): State<Pages>, Peer(from): Peer, request: Request) -> Response {
+    if !is_from_a_page(&pages, request.headers()) {
+        return wrong(StatusCode::FORBIDDEN, "Refused", "this was opened by a page that is not this gate's");
+    }
+    let answer = create_response_with_body(&request, Body::empty);
+    let ticket = ticket_of(request.headers());
+    let (mut parts, _) = request.into_parts();
+    let Ok(inside) = Inside::from_request_parts(&mut parts, &pages).await else {
+        return wrong(StatusCode::UNAUTHORIZED, "NOT DONE", "you are signed out. Sign in, and open the terminal again");
+    };
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    let (Ok(mut answer), Some(ticket), Some(upgrade), Some(terminals)) =
+        (answer, ticket, upgrade, pages.api.parts().terminals.clone())
+    else {
+        return wrong(
+            StatusCode::UPGRADE_REQUIRED,
+            "That does not work",
+            "a WebSocket of a terminal's page belongs here",
+        );
+    };
+    terminals.open(upgrade, sitting(&pages, inside, from, &ticket).await);
+    answer.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SPOKEN));
+    answer
+}
+
+fn ticket_of(headers: &HeaderMap) -> Option<String> {
+    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    let mut offered = offered.split(',').map(str::trim);
+    (offered.next() == Some(SPOKEN)).then(|| offered.next().map(str::to_owned)).flatten()
+}
+
+async fn sitting(pages: &Pages, inside: Inside, from: SocketAddr, ticket: &str) -> Result<Sitting, String> {
+    let spent = pages.tickets.spend(ticket, inside.login(), pages.api.clock().boot());
+    let Ticket { held, who, grant, target, service } = spent.ok_or(SPENT)?;
+    if !takes_websockets(pages) {
+        pages.api.desk().turned_away(&who, Refusal::NoWebSockets, target).await;
+        return Err(format!("{}.", Refusal::NoWebSockets));
+    }
+    let pages = pages.clone();
+    let signed_out = Box::pin(async move {
+        let counts_no_more = async {
+            while pages.still_counts(&inside).await {
+                tokio::time::sleep(BEAT).await;
+            }
+        };
+        tokio::select! {
+            () = held.signed_out() => {}
+            () = counts_no_more => {}
+        }
+    });
+    Ok(Sitting { who, grant, target, service, from, signed_out })
+}
+
+/// What a page may open, once.
+struct Ticket {
+    held: Held,
+    /// What they proved last.
+    who: Arc<Authenticated>,
+    grant: RequestId,
+    target: TargetName,
+    service: ServiceName,
+}
+
+/// Tickets that are not spent, by the digest of their secret.
+#[derive(Default)]
+pub(super) struct Tickets(Mutex<HashMap<Digest, (Boot, Ticket)>>);
+
+impl Tickets {
+    fn issue(&self, ticket: Ticket, now: Boot) -> String {
+        let secret = data_encoding::HEXLOWER.encode(&mint::random::<32>());
+        let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tickets.retain(|_, (until, _)| now < *until);
+        let person = ticket.who.person();
+        give_way(&mut tickets, TICKETS_OF_ONE_MAX, |other| other.who.person() == person);
+        if give_way(&mut tickets, TICKETS_MAX, |_| true) {
+            tracing::warn!("so many terminals are being opened that one of somebody else's may not open");
+        }
+        tickets.insert(Digest::of_bytes(secret.as_bytes()), (now.after(TICKET_LASTS), ticket));
+        secret
+    }
+
+    /// The ticket, to whom it was given; whoever else shows it spends it, too.
+    fn spend(&self, secret: &str, held: &Held, now: Boot) -> Option<Ticket> {
+        let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (until, ticket) = tickets.remove(&Digest::of_bytes(secret.as_bytes()))?;
+        (now < until && ticket.held.is(held)).then_some(ticket)
+    }
+}
+
+/// Takes the eldest of these tickets away, where there are as many as may be. Whether there were.
+fn give_way(tickets: &mut HashMap<Digest, (Boot, Ticket)>, most: usize, are: impl Fn(&Ticket) -> bool) -> bool {
+    let these = || tickets.iter().filter(|(_, (_, ticket))| are(ticket));
+    let eldest = these().min_by_key(|(_, (until, _))| *until).map(|(id, _)| *id);
+    let eldest = eldest.filter(|_| these().count() >= most);
+    eldest.is_some_and(|id| tickets.remove(&id).is_some())
+}
