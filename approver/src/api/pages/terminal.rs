@@ -81,7 +81,7 @@ struct ProofPage {
 /// What a form for a terminal is answered with.
 enum Answer {
     Terminal(Box<TerminalPage>),
-    Proof(ProofPage),
+    Proof(Box<ProofPage>),
 }
 
 /// The services of a grant on which a terminal can be opened here and now.
@@ -108,7 +108,7 @@ pub(super) async fn page(
 ) -> Response {
     match prepare(&pages, &inside, &id, (source, &fields)).await {
         Ok(Answer::Terminal(page)) => show(&*page),
-        Ok(Answer::Proof(page)) => show(&page),
+        Ok(Answer::Proof(page)) => show(&*page),
         Err(said) => pages.refused(&inside, &said).await,
     }
 }
@@ -131,7 +131,7 @@ async fn prepare(
     let who = match fields.get("nonce") {
         "" if wants_passkey(pages, held, id) => {
             let (site, service) = (pages.site.id().to_owned(), service.to_string());
-            return Ok(Answer::Proof(ProofPage { top, site, id: id.to_string(), target, service }));
+            return Ok(Answer::Proof(Box::new(ProofPage { top, site, id: id.to_string(), target, service })));
         }
         "" => Arc::clone(&held.login.who),
         _ => prove_again(pages, held, source, fields).await?,
