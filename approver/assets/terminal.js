@@ -176,6 +176,8 @@ at("sent").addEventListener("click", () => {
 });
 at("not-sent").addEventListener("click", () => at("paste").close());
 at("paste").addEventListener("close", () => {
+  // It may be told late, when another is shown already.
+  if (at("paste").open) return;
   at("pasted").textContent = "";
   if (!isOver) terminal.focus();
 });

@@ -387,12 +387,13 @@ fn unkept(taken: &Taken, said: &str) -> Vec<(PathBuf, usize)> {
     notes.map(place).collect()
 }
 
-/// The files of both logs.
+/// The files of both logs. What was still being written when the gate was killed is none yet.
 fn evidence(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> =
         entries.flat_map(|path| if path.is_dir() { evidence(&path) } else { vec![path] }).collect();
     files.retain(|file| file.file_name().is_some_and(|name| name != "LOCK"));
+    files.retain(|file| file.extension().is_none_or(|kind| kind != "tmp"));
     files.sort();
     files
 }

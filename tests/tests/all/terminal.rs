@@ -130,7 +130,7 @@ fn a_technician_works_in_a_terminal_of_their_browser_until_they_are_cut_off() {
     let evidence = plant.evidence();
     evidence.both_say(0);
     let played =
-        run(&mut evidence.holdpoint(&["play", &running, "--key", "key", "--speed", "10000", "--idle", "10ms"]), b"");
+        run(&mut evidence.holdpoint(&["play", &running, "--key", "key", "--speed", "1000", "--idle", "1s"]), b"");
     let played = played.ok().out();
     assert!(played.contains("42-wide") && played.contains("a terminal in a browser at 127.0.0.1:"), "{played}");
     let recorded = evidence.recordings();
