@@ -363,15 +363,17 @@ impl Drop for Tampered<'_> {
 }
 
 /// Whether nothing is lost by this: spare segments and older tiles may be missing, and what was behind the last whole block
-/// when the gate died was never kept.
+/// when the gate died was never kept, nor was a tile that it was writing.
 fn is_harmless(doing: Tampering, file: &Path, at: usize, unkept: &[(PathBuf, usize)]) -> bool {
     let is_spare = || fs::read(file).unwrap().iter().all(|byte| *byte == 0);
     let is_unkept = || unkept.iter().any(|(left, from)| left == file && at >= *from);
+    let was_being_written = || unkept.iter().any(|(left, from)| left == file && *from == 0);
     match doing {
         Tampering::Flip => is_unkept(),
         Tampering::Cut => is_unkept() || is_spare(),
-        Tampering::Remove => is_tile(file) || is_spare(),
-        Tampering::Empty | Tampering::Double | Tampering::Swap => is_spare(),
+        Tampering::Remove => is_tile(file) || is_spare() || was_being_written(),
+        Tampering::Empty | Tampering::Double => is_spare() || was_being_written(),
+        Tampering::Swap => is_spare(),
     }
 }
 
@@ -379,7 +381,8 @@ fn is_harmless(doing: Tampering, file: &Path, at: usize, unkept: &[(PathBuf, usi
 fn unkept(taken: &Taken, said: &str) -> Vec<(PathBuf, usize)> {
     let told: Value = serde_json::from_str(said).unwrap();
     let notes = told["findings"].as_array().unwrap().iter();
-    let notes = notes.filter(|note| note["words"].as_str().is_some_and(|words| words.contains("not kept to its end")));
+    let is_unkept = |words: &str| words.contains("not kept to its end") || words == "a tile was being written";
+    let notes = notes.filter(|note| note["words"].as_str().is_some_and(is_unkept));
     let place = |note: &Value| {
         let file = taken.path("data").join(note["place"]["file"].as_str().unwrap());
         (file, usize::try_from(note["place"]["from"].as_u64().unwrap()).unwrap())
@@ -387,13 +390,12 @@ fn unkept(taken: &Taken, said: &str) -> Vec<(PathBuf, usize)> {
     notes.map(place).collect()
 }
 
-/// The files of both logs. What was still being written when the gate was killed is none yet.
+/// The files of both logs.
 fn evidence(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> =
         entries.flat_map(|path| if path.is_dir() { evidence(&path) } else { vec![path] }).collect();
     files.retain(|file| file.file_name().is_some_and(|name| name != "LOCK"));
-    files.retain(|file| file.extension().is_none_or(|kind| kind != "tmp"));
     files.sort();
     files
 }
