@@ -86,83 +86,15 @@ fn texts_of(event: &Event) -> Vec<(&'static str, Salted)> {
     }
 }
 
-/// What happened. Identifiers of people stand in it where [`mentioned`] names them.
+/// What happened. Identifiers of people stand in it where [`mentioned`] names them. What is about no request, session or visit has
+/// its identifier alone.
 fn sentence(state: &State, event: &Event) -> String {
-    match event {
-        Event::Submitted { .. }
-        | Event::Voted { .. }
-        | Event::VotedWeaker { .. }
-        | Event::Granted { .. }
-        | Event::Denied { .. }
-        | Event::Withdrawn { .. }
-        | Event::Lapsed { .. }
-        | Event::Revoked { .. }
-        | Event::Reviewed { .. }
-        | Event::Accepted { .. }
-        | Event::NotAccepted { .. }
-        | Event::ExtensionAsked { .. }
-        | Event::Extended { .. }
-        | Event::WideningAsked { .. }
-        | Event::Widened { .. }
-        | Event::AskDenied { .. } => of_request(state, event),
-        Event::Fetched { .. }
-        | Event::Packed { .. }
-        | Event::Rehearsed { .. }
-        | Event::Held { .. }
-        | Event::Released { .. }
-        | Event::ErasureSigned { .. }
-        | Event::Erased { .. } => of_recording(state, event),
-        Event::Started { .. }
-        | Event::Ended { .. }
-        | Event::Frozen { .. }
-        | Event::Thawed { .. }
-        | Event::Watched { .. }
-        | Event::WatchEnded { .. }
-        | Event::Escorted { .. }
-        | Event::EscortEnded { .. }
-        | Event::Told { .. }
-        | Event::TransferRunsOn { .. }
-        | Event::IdleLocked { .. }
-        | Event::IdleUnlocked { .. }
-        | Event::Warned { .. }
-        | Event::Disconnected { .. }
-        | Event::Cut { .. }
-        | Event::Reopened { .. } => of_session(state, event),
-        Event::GuestInvited { .. } | Event::GuestEnded { .. } | Event::GuestReviewed { .. } => of_visit(state, event),
-        // About no session and no request.
-        Event::Founded { .. }
-        | Event::Contracted { .. }
-        | Event::Invited { .. }
-        | Event::Reinvited { .. }
-        | Event::Enrolled { .. }
-        | Event::KeyAdded { .. }
-        | Event::Certified { .. }
-        | Event::Activated { .. }
-        | Event::Renamed { .. }
-        | Event::Disabled { .. }
-        | Event::VendorDisabled { .. }
-        | Event::Locked { .. }
-        | Event::PasswordSet { .. }
-        | Event::OnDuty { .. }
-        | Event::PlantText { .. }
-        | Event::PlantProposed { .. }
-        | Event::PlantSigned { .. }
-        | Event::PlantAdopted { .. }
-        | Event::CaptureBegun { .. }
-        | Event::HostKeyMismatch { .. }
-        | Event::Refused { .. }
-        | Event::NodeStarted { .. }
-        | Event::NodeStopped { .. }
-        | Event::Checkpointed { .. }
-        | Event::RecorderFailed { .. }
-        | Event::BackedUp { .. }
-        | Event::RecipientsNamed { .. }
-        | Event::Restored { .. } => event.id().to_owned(),
-    }
+    let words = [of_request, of_recording, of_session, of_visit].into_iter().find_map(|words| words(state, event));
+    words.unwrap_or_else(|| event.id().to_owned())
 }
 
-fn of_visit(state: &State, event: &Event) -> String {
-    match event {
+fn of_visit(state: &State, event: &Event) -> Option<String> {
+    let words = match event {
         Event::GuestInvited { invitation, rule, .. } => {
             let statement = &invitation.statement;
             format!(
@@ -181,12 +113,13 @@ fn of_visit(state: &State, event: &Event) -> String {
             "looked back at the visit, and has nothing against it".to_owned()
         }
         Event::GuestReviewed { .. } => "looked back at the visit, and OBJECTS".to_owned(),
-        other => other.id().to_owned(),
-    }
+        _ => return None,
+    };
+    Some(words)
 }
 
-fn of_request(state: &State, event: &Event) -> String {
-    match event {
+fn of_request(state: &State, event: &Event) -> Option<String> {
+    let words = match event {
         Event::Submitted { request, rule } => {
             let urgent = if request.emergency { " as an emergency" } else { "" };
             format!("asked{urgent} for {}, under rule {}, which is frozen with it", asked(state, request), rule.id)
@@ -227,8 +160,9 @@ fn of_request(state: &State, event: &Event) -> String {
             format!("all it takes said yes: more may be done until {}", state.clock(*until))
         }
         Event::AskDenied { .. } => "the extension or widening is denied".to_owned(),
-        other => other.id().to_owned(),
-    }
+        _ => return None,
+    };
+    Some(words)
 }
 
 fn asked(state: &State, request: &Request) -> String {
@@ -278,8 +212,8 @@ fn key(key: &SshKey) -> String {
     key_in_words(&key.0)
 }
 
-fn of_recording(state: &State, event: &Event) -> String {
-    match event {
+fn of_recording(state: &State, event: &Event) -> Option<String> {
+    let words = match event {
         Event::Fetched { .. } => "fetched the recording".to_owned(),
         Event::Packed { of: PackOf::Session { .. }, .. } => "made an evidence pack of it".to_owned(),
         Event::Packed { of: PackOf::Vendor { vendor, from, until }, .. } => format!(
@@ -296,12 +230,13 @@ fn of_recording(state: &State, event: &Event) -> String {
             format!("ERASED, as {administrator} and {operator} signed")
         }
         Event::Erased { on: ErasedOn::Rule { rule }, .. } => format!("ERASED: the maximum of rule {rule} is over"),
-        other => other.id().to_owned(),
-    }
+        _ => return None,
+    };
+    Some(words)
 }
 
-fn of_session(state: &State, event: &Event) -> String {
-    match event {
+fn of_session(state: &State, event: &Event) -> Option<String> {
+    let words = match event {
         Event::Started { target, service, actions, source, factors, node, deadline, .. } => {
             let actions: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
             let factors: Vec<&str> = factors.iter().map(policies::events::Factor::in_words).collect();
@@ -345,8 +280,9 @@ fn of_session(state: &State, event: &Event) -> String {
             format!("CUT {}{whose}", cut(scope))
         }
         Event::Reopened { verdict, .. } => format!("let back in, signed by {}", key(&verdict.key)),
-        other => other.id().to_owned(),
-    }
+        _ => return None,
+    };
+    Some(words)
 }
 
 fn cut(scope: &Scope) -> String {
