@@ -636,6 +636,8 @@ if (code && "value" in code && location.hash.length > 1) {
 }
 
 prepare(document);
+// Back from an identity provider: what it said is sent by a button, or without a touch where there is script.
+document.querySelector("form[data-go-on]")?.submit();
 document.querySelectorAll("pre[data-watch]").forEach(watch);
 document.querySelectorAll("[data-display]").forEach(beDisplay);
 if (document.querySelector("form[data-fresh=sign-in]")) leadBack();

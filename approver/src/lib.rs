@@ -24,6 +24,7 @@ pub mod lease;
 pub mod memory;
 pub mod mint;
 pub mod notify;
+pub mod oidc;
 mod packs;
 pub mod people;
 pub mod post;

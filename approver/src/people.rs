@@ -39,6 +39,7 @@ mod certificates;
 mod guests;
 mod passkeys;
 mod passwords;
+mod subjects;
 mod weaker;
 
 pub use guests::{NewContract, NewGuest};

@@ -1,4 +1,4 @@
-//! One POST by HTTP/1.1: under TLS to whom the given CA or the system's CAs vouch for, or in the clear. Whether it may be in
+//! One POST or GET by HTTP/1.1: under TLS to whom the given CA or the system's CAs vouch for, or in the clear. Whether it may be in
 //! the clear, and what comes of the answer, is the caller's business. No redirect is followed.
 
 use std::net::IpAddr;
@@ -8,7 +8,8 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::{HeaderMap, Request, Uri, header};
+use hyper::header::{self, HeaderValue};
+use hyper::{HeaderMap, Request, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -85,7 +86,8 @@ impl std::fmt::Debug for Url {
 pub struct NoCa(String);
 
 impl NoCa {
-    pub(crate) fn of(cause: &dyn std::fmt::Display) -> Self {
+    /// Because of this.
+    pub fn of(cause: &dyn std::fmt::Display) -> Self {
         Self(cause.to_string())
     }
 }
@@ -115,6 +117,15 @@ impl Poster {
         Ok(Self { url, tls })
     }
 
+    /// The same, by CAs that are known already.
+    ///
+    /// # Errors
+    /// What was wrong with the CAs, where one must vouch for the place.
+    pub(crate) fn over(url: Url, tls: &Result<TlsConnector, NoCa>) -> Result<Self, NoCa> {
+        let tls = if url.is_https { Some(tls.clone()?) } else { None };
+        Ok(Self { url, tls })
+    }
+
     /// To where.
     pub const fn url(&self) -> &Url {
         &self.url
@@ -131,15 +142,36 @@ impl Poster {
         body: Vec<u8>,
         wanted: Wanted,
     ) -> Result<(u16, Bytes), String> {
+        let mut request = Request::post(&self.url.path)
+            .header(header::CONTENT_TYPE, kind)
+            .body(Full::new(Bytes::from(body)))
+            .expect("the path was read from a URL");
+        request.headers_mut().extend(more.clone());
+        self.ask(request, wanted).await
+    }
+
+    /// Reads once. Takes as long as the other side does.
+    ///
+    /// # Errors
+    /// What went wrong, with the host's name before it.
+    pub(crate) async fn get(&self, wanted: Wanted) -> Result<(u16, Bytes), String> {
+        let request = Request::get(&self.url.path)
+            .header(header::ACCEPT, "application/json")
+            .body(Full::default())
+            .expect("the path was read from a URL");
+        self.ask(request, wanted).await
+    }
+
+    async fn ask(&self, request: Request<Full<Bytes>>, wanted: Wanted) -> Result<(u16, Bytes), String> {
         let Url { host, port, .. } = &self.url;
         let failed = |error: &dyn std::fmt::Display| format!("{host}: {error}");
         let socket = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| failed(&error))?;
         let answered = match &self.tls {
-            None => self.exchange(socket, kind, more, body, wanted).await,
+            None => self.exchange(socket, request, wanted).await,
             Some(tls) => {
                 let name = ServerName::try_from(host.clone()).map_err(|error| failed(&error))?;
                 let stream = tls.connect(name, socket).await.map_err(|error| failed(&error))?;
-                self.exchange(stream, kind, more, body, wanted).await
+                self.exchange(stream, request, wanted).await
             }
         };
         answered.map_err(|error| failed(&error))
@@ -149,20 +181,14 @@ impl Poster {
     async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
-        kind: &'static str,
-        more: &HeaderMap,
-        body: Vec<u8>,
+        mut request: Request<Full<Bytes>>,
         wanted: Wanted,
     ) -> Result<(u16, Bytes), Box<dyn std::error::Error + Send + Sync>> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let Url { host, port, path, .. } = &self.url;
+        let Url { host, port, .. } = &self.url;
         let host = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let mut request = Request::post(path)
-            .header(header::HOST, host)
-            .header(header::CONTENT_TYPE, kind)
-            .body(Full::new(Bytes::from(body)))
-            .expect("path and host were read from a URL");
-        request.headers_mut().extend(more.clone());
+        let host = HeaderValue::try_from(host).expect("the host was read from a URL");
+        request.headers_mut().insert(header::HOST, host);
         let answer = async {
             let answer = sender.send_request(request).await?;
             let status = answer.status().as_u16();

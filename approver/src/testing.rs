@@ -393,7 +393,7 @@ impl Stage {
     /// # Errors
     /// As [`People::invite_guest`].
     pub async fn invite_guest(&self, by: &Actor, name: &str, lasts: Seconds) -> Result<Invitation, NotDone> {
-        self.desk.act(Command::ComeOnDuty { person: by.person }).await?;
+        self.desk.act(Command::ComeOnDuty { person: by.person, provider: None }).await?;
         let new = NewGuest {
             name: name.to_owned(),
             vendor: "acme".parse().expect("a label"),

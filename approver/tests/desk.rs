@@ -1659,7 +1659,7 @@ async fn input_waits_for_whoever_accepts_what_the_shift_before_left() {
     stage.pass(MINUTE + CLERK);
     assert_eq!(orders.changed().await.frozen, Some(Frozen::NotAccepted));
     assert_eq!(orders.now().over, None);
-    stage.desk.act(Command::ComeOnDuty { person: stage.lead.person }).await.unwrap();
+    stage.desk.act(Command::ComeOnDuty { person: stage.lead.person, provider: None }).await.unwrap();
     stage.desk.act(Command::Accept { request, by: stage.lead.person }).await.unwrap();
     assert_eq!(orders.changed().await.frozen, None);
 }

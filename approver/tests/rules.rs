@@ -204,7 +204,7 @@ async fn an_emergency_takes_an_operator_on_duty_and_another_to_look_back() {
     stage.desk.act(Command::Submit(asked)).await.unwrap();
     let vote = |verdict| stage.desk.act(Command::Vote { verdict });
     assert_eq!(refusal(vote(stage.approval(&stage.lead, id)).await), Refusal::NotOnDuty);
-    stage.desk.act(Command::ComeOnDuty { person: stage.lead.person }).await.unwrap();
+    stage.desk.act(Command::ComeOnDuty { person: stage.lead.person, provider: None }).await.unwrap();
     vote(stage.approval(&stage.lead, id)).await.unwrap();
     assert!(stage.admit("plc-7").await.is_ok());
     let digest = stage.desk.with_state(|state| state.cases[&id].request.digest(&approver::testing::deployment()));

@@ -8,6 +8,7 @@ pub mod given;
 pub mod host_keys;
 pub mod keys;
 pub mod log_key;
+pub mod oidc;
 pub mod passkey;
 pub mod password;
 pub mod proof;

@@ -68,13 +68,16 @@ use std::fmt;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
-use policies::ids::{PersonId, RequestId};
+use policies::digest::Digest;
+use policies::ids::{PersonId, ProviderName, RequestId};
 use policies::time::Seconds;
 use serde::{Deserialize, Serialize};
 use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
+use crate::oidc::IdToken;
 use crate::passkey::BadPasskey;
 use crate::password::VerifiedPassword;
+use crate::secrets::Secrets;
 use crate::ssh_ca::CheckedCertificate;
 use crate::sshsig::{self, BadSignature, Namespace, SignatureKind};
 use crate::tls_client::{ClientClaims, HeldCertificate};
@@ -109,6 +112,12 @@ pub enum Factors {
     KeyAndRecentLogin,
     /// A passkey, which checked who held it: two factors in one.
     Passkey,
+    /// The word of an identity provider, and a code of an authenticator app.
+    OidcAndTotp,
+    /// The word of an identity provider, and a recovery code.
+    OidcAndRecoveryCode,
+    /// The word of an identity provider alone, who says that it asked for several factors, and is believed in that.
+    Oidc,
     /// An SSH key alone: of a sensor or display, which has nobody beside it who could give a code.
     UnattendedKey,
 }
@@ -195,6 +204,48 @@ impl VerifiedPasskey {
     }
 }
 
+/// That an identity provider knows this person, just now: one factor, or several where it says so and is believed. Not `Clone`.
+#[derive(Debug)]
+pub struct VerifiedSubject {
+    person: PersonId,
+    provider: ProviderName,
+    subject: Digest,
+    has_several_factors: bool,
+}
+
+impl VerifiedSubject {
+    /// Of an ID token that passed every check. The caller knows that its subject is linked to this person.
+    #[expect(clippy::needless_pass_by_value, reason = "a proof is used up by what it proves")]
+    pub fn by_id_token(person: PersonId, token: IdToken, secrets: &Secrets) -> Self {
+        Self {
+            person,
+            provider: token.provider().clone(),
+            subject: token.subject(secrets),
+            has_several_factors: token.has_several_factors(),
+        }
+    }
+
+    /// Who.
+    pub const fn person(&self) -> PersonId {
+        self.person
+    }
+
+    /// By which provider.
+    pub const fn provider(&self) -> &ProviderName {
+        &self.provider
+    }
+
+    /// As which subject of it.
+    pub const fn subject(&self) -> Digest {
+        self.subject
+    }
+
+    /// Whether it suffices by itself.
+    pub const fn has_several_factors(&self) -> bool {
+        self.has_several_factors
+    }
+}
+
 /// A person who has proved to be one, on one face, from one address. Not `Clone`; `Debug` has no secret to show.
 pub struct Authenticated {
     person: PersonId,
@@ -202,6 +253,7 @@ pub struct Authenticated {
     face: Face,
     source: IpAddr,
     key: Option<Fingerprint>,
+    subject: Option<(ProviderName, Digest)>,
     at: Timestamp,
     complete: bool,
     grant: Option<RequestId>,
@@ -228,6 +280,9 @@ pub enum NotProven {
     /// The clock stands before what it is compared with.
     #[error("the gate's clock was set back: give a code again")]
     ClockSetBack,
+    /// One factor, where two are wanted.
+    #[error("your company's sign-in is one factor: a code of your own app, or a passkey, is the other")]
+    OneFactor,
     /// The proof of a request with another token.
     #[error("the request was signed for another token")]
     OtherToken,
@@ -254,6 +309,41 @@ impl Authenticated {
     /// A passkey on a page: what it is, and that it knew who held it.
     pub fn by_passkey(passkey: VerifiedPasskey, face: Face, source: IpAddr, now: Timestamp) -> Self {
         Self::new(passkey.person, Factors::Passkey, face, source, Some(passkey.key), now, true)
+    }
+
+    /// The word of an identity provider, and a code of the gate's own.
+    ///
+    /// # Errors
+    /// They are two people's.
+    pub fn by_subject_and_code(
+        subject: VerifiedSubject,
+        code: SpentCode,
+        face: Face,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Self, NotProven> {
+        same_person(subject.person, code.person())?;
+        let factors = match code.kind() {
+            CodeKind::Totp => Factors::OidcAndTotp,
+            CodeKind::Recovery => Factors::OidcAndRecoveryCode,
+        };
+        Ok(Self::of_subject(subject, factors, face, source, now))
+    }
+
+    /// The word of an identity provider that asked for several factors itself.
+    ///
+    /// # Errors
+    /// It did not, or is not believed in that.
+    pub fn by_subject(subject: VerifiedSubject, face: Face, source: IpAddr, now: Timestamp) -> Result<Self, NotProven> {
+        match subject.has_several_factors {
+            true => Ok(Self::of_subject(subject, Factors::Oidc, face, source, now)),
+            false => Err(NotProven::OneFactor),
+        }
+    }
+
+    fn of_subject(subject: VerifiedSubject, factors: Factors, face: Face, source: IpAddr, now: Timestamp) -> Self {
+        let VerifiedSubject { person, provider, subject, .. } = subject;
+        Self { subject: Some((provider, subject)), ..Self::new(person, factors, face, source, None, now, true) }
     }
 
     /// The way of what stands unattended: a key whose signature was checked. The caller knows that the key's holder is a
@@ -365,7 +455,8 @@ impl Authenticated {
         at: Timestamp,
         complete: bool,
     ) -> Self {
-        Self { person, factors, face, source: source.to_canonical(), key, at, complete, grant: None }
+        let source = source.to_canonical();
+        Self { person, factors, face, source, key, subject: None, at, complete, grant: None }
     }
 
     /// Who.
@@ -391,6 +482,11 @@ impl Authenticated {
     /// The key's SHA-256 fingerprint; none after a password.
     pub const fn key(&self) -> Option<Fingerprint> {
         self.key
+    }
+
+    /// As which subject of which identity provider; none where no provider vouched.
+    pub const fn subject(&self) -> Option<&(ProviderName, Digest)> {
+        self.subject.as_ref()
     }
 
     /// When it was proved.
@@ -565,6 +661,22 @@ pub(crate) mod tests {
         let key = fresh_key("");
         let pem = sign_with(&key, Namespace::Login, &message).unwrap();
         assert!(VerifiedPasskey::by_login(person(1), key.public_key(), &message, &pem).is_err());
+    }
+
+    #[test]
+    fn a_providers_word_makes_a_person_with_a_code_of_theirs_or_where_it_asked_for_several_factors_itself() {
+        let secrets = Secrets::with_key(&[1; 32]);
+        let known =
+            |several| VerifiedSubject::by_id_token(person(1), crate::oidc::tests::token_of("a", several), &secrets);
+        let with = |code| Authenticated::by_subject_and_code(known(false), code, Face::Plant, SOURCE, at(7));
+        let proved = with(code_of(person(1))).unwrap();
+        assert_eq!((proved.person(), proved.factors(), proved.key()), (person(1), Factors::OidcAndTotp, None));
+        assert_eq!(proved.subject(), Some(&("acme".parse().unwrap(), known(false).subject())));
+        assert!(proved.is_complete_login() && RecentLogin::of(&proved, RequestId::new(1_u128.into())).is_none());
+        assert_eq!(with(code_of(person(2))).unwrap_err(), NotProven::DifferentPeople);
+        let alone = |several| Authenticated::by_subject(known(several), Face::Plant, SOURCE, at(7));
+        assert_eq!(alone(true).unwrap().factors(), Factors::Oidc);
+        assert_eq!(alone(false).unwrap_err(), NotProven::OneFactor);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
 use crate::ids::{
-    AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, Recipient, RequestId, RuleId,
-    ServiceName, SessionId, TargetName, VendorId, ZoneName,
+    AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, ProviderName, Recipient, RequestId,
+    RuleId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use crate::people::{Kind, SshKey};
 use crate::plant::{Rule, Then, Weaker};
@@ -231,6 +231,8 @@ pub enum Factor {
     RecentLogin,
     /// A passkey, on a page.
     Passkey,
+    /// The word of an identity provider, on a page.
+    Oidc,
 }
 
 impl Factor {
@@ -244,6 +246,7 @@ impl Factor {
             Self::Certificate => "short-lived certificate of the gate's, which stands for key and code",
             Self::RecentLogin => "a complete login shortly before",
             Self::Passkey => "a passkey",
+            Self::Oidc => "the word of an identity provider",
         }
     }
 }
@@ -295,8 +298,28 @@ pub enum Event {
     Locked { person: PersonId, until: Timestamp },
     /// A technician set a password, or another one.
     PasswordSet { person: PersonId },
-    /// An operator signed in on the plant face.
-    OnDuty { person: PersonId, until: Timestamp },
+    /// Somebody who had proved who they are here signs in as this subject of an identity provider, too, from now on; as
+    /// another one of that provider no longer.
+    SubjectLinked {
+        person: PersonId,
+        provider: ProviderName,
+        subject: Digest,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        called: Option<Salted>,
+    },
+    /// They sign in by that provider no longer.
+    SubjectUnlinked { person: PersonId, provider: ProviderName, by: PersonId },
+    /// The provider calls the same subject otherwise than before; who it is was proved here, too.
+    SubjectRenamed { person: PersonId, provider: ProviderName, subject: Digest, called: Salted },
+    /// The provider gave somebody a subject that is somebody else's here. Nothing changed by it.
+    SubjectContested { person: PersonId, provider: ProviderName, subject: Digest, holder: PersonId },
+    /// An operator signed in on the plant face; by the word of this provider, or by factors of the gate's own alone.
+    OnDuty {
+        person: PersonId,
+        until: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provider: Option<ProviderName>,
+    },
     /// An operator on duty invited one named guest of a vendor, under a rule that is frozen here.
     GuestInvited { invitation: Signed<GuestStatement>, rule: Box<Rule>, link: LinkId },
     /// A guest's visit is over: its time was, or somebody ended it.
@@ -514,6 +537,7 @@ impl Event {
             | Self::Renamed { by, .. }
             | Self::Disabled { by, .. }
             | Self::VendorDisabled { by, .. }
+            | Self::SubjectUnlinked { by, .. }
             | Self::PlantProposed { by, .. }
             | Self::Denied { by, .. }
             | Self::AskDenied { by, .. }
@@ -539,6 +563,9 @@ impl Event {
             Self::Enrolled { person, .. }
             | Self::KeyAdded { person, .. }
             | Self::PasswordSet { person }
+            | Self::SubjectLinked { person, .. }
+            | Self::SubjectRenamed { person, .. }
+            | Self::SubjectContested { person, .. }
             | Self::OnDuty { person, .. }
             | Self::Refused { person, .. } => Some(*person),
             Self::Started { technician, .. } => Some(*technician),
@@ -615,6 +642,10 @@ impl Event {
             Self::GuestEnded { .. } => "HP1114",
             Self::GuestReviewed { .. } => "HP1115",
             Self::KeyAdded { .. } => "HP1116",
+            Self::SubjectLinked { .. } => "HP1117",
+            Self::SubjectUnlinked { .. } => "HP1118",
+            Self::SubjectRenamed { .. } => "HP1119",
+            Self::SubjectContested { .. } => "HP1120",
             Self::PlantText { .. } => "HP1201",
             Self::PlantProposed { .. } => "HP1202",
             Self::PlantSigned { .. } => "HP1203",

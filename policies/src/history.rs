@@ -308,6 +308,10 @@ impl About {
             | Event::VendorDisabled { .. }
             | Event::Locked { .. }
             | Event::PasswordSet { .. }
+            | Event::SubjectLinked { .. }
+            | Event::SubjectUnlinked { .. }
+            | Event::SubjectRenamed { .. }
+            | Event::SubjectContested { .. }
             | Event::OnDuty { .. }
             | Event::PlantText { .. }
             | Event::PlantProposed { .. }
@@ -436,7 +440,7 @@ impl State {
             Event::Packed { of: PackOf::Vendor { vendor, from, until }, .. } => {
                 history.packs.push(Packed { entry, vendor: vendor.clone(), from: *from, until: *until });
             }
-            Event::OnDuty { person, until } => history.comes_on_duty(*person, at, *until),
+            Event::OnDuty { person, until, .. } => history.comes_on_duty(*person, at, *until),
             Event::Enrolled { person, .. } | Event::Disabled { person, .. } => history.goes_off_duty(*person, at),
             _ => {}
         }

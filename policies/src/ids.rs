@@ -97,6 +97,8 @@ label! {
     RuleId,
     /// The name of a sealed credential (`holdpoint secret set NAME`).
     CredentialName,
+    /// An identity provider, as the configuration calls it.
+    ProviderName,
     /// One running program among several.
     NodeId,
     /// The installation; part of everything that is signed.

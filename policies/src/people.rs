@@ -1,13 +1,13 @@
 //! People and the companies they come from. Names are not here: the directory keeps them, and events carry only
 //! their salted digest. A key is the text of an OpenSSH public key without its comment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Salted;
-use crate::ids::{GroupName, GuestId, PersonId, RoleName, VendorId};
+use crate::digest::{Digest, Salted};
+use crate::ids::{GroupName, GuestId, PersonId, ProviderName, RoleName, VendorId};
 
 /// Keys that a technician has at most: a workplace's, a browser's, a phone's, and one to spare.
 pub const KEYS_MAX: usize = 4;
@@ -77,6 +77,17 @@ impl Kind {
 #[serde(transparent)]
 pub struct SshKey(pub String);
 
+/// As whom an identity provider knows a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject {
+    /// Made of the provider's issuer and its `sub` under a key of the gate's, so that nobody else reads an account in it.
+    pub id: Digest,
+    /// What the provider calls them, where it says.
+    pub called: Option<Salted>,
+    /// Since when.
+    pub since: Timestamp,
+}
+
 /// How far a person has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -103,6 +114,8 @@ pub struct Person {
     pub groups: BTreeSet<GroupName>,
     /// The keys that prove the person.
     pub keys: Vec<SshKey>,
+    /// As whom identity providers know them: each provider as one. A subject signs in beside a key, and signs nothing.
+    pub subjects: BTreeMap<ProviderName, Subject>,
     /// Keys of earlier visits of somebody who is invited again: they prove nothing, and nobody else enrols them before they
     /// have enrolled.
     pub former_keys: Vec<SshKey>,
@@ -137,6 +150,7 @@ impl Person {
             kind,
             groups,
             keys: Vec::new(),
+            subjects: BTreeMap::new(),
             former_keys: Vec::new(),
             standing: Standing::Invited,
             founder: false,
@@ -169,6 +183,7 @@ impl Person {
         }
         self.keys = keys.to_vec();
         self.former_keys.clear();
+        self.subjects.clear();
         self.enrolled_at = Some(at);
         (self.locked_until, self.on_duty_until) = (None, None);
         self.standing = if self.kind.needs_certifying() && !is_first { Standing::Enrolled } else { Standing::Active };
@@ -179,6 +194,11 @@ impl Person {
         if matches!(self.kind, Kind::Technician { .. }) && !self.keys.contains(key) {
             self.keys.push(key.clone());
         }
+    }
+
+    /// Whether a provider knows them as this subject.
+    pub fn is_subject(&self, provider: &ProviderName, subject: &Digest) -> bool {
+        self.subjects.get(provider).is_some_and(|known| known.id == *subject)
     }
 
     /// Whether nothing was heard of somebody who counts for so long that one should ask whether they still need to.

@@ -78,6 +78,14 @@ impl Plant {
         parse::adopted(text)
     }
 
+    /// Every group of operators that it names, whatever for; one may come more than once.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupName> {
+        let of_rules = self.rules.iter().flat_map(|rule| {
+            rule.approvals.iter().map(|quorum| &quorum.from).chain(rule.tell.iter().map(|tell| &tell.group))
+        });
+        self.changes.iter().map(|quorum| &quorum.from).chain(of_rules)
+    }
+
     /// SHA-256 of the file's exact bytes: what is signed and journaled when it is adopted.
     pub fn digest(&self) -> Digest {
         self.digest

@@ -30,6 +30,13 @@ pub enum Refusal {
         "you have {0} keys here, and no more fit. Ask an administrator for a new code: the key you enrol with it replaces all"
     )]
     KeysFull(usize),
+    #[error(
+        "{0} gave you an account that is somebody else's here, so it was not linked, and nothing changed. Sign out there, and in as \
+         yourself. If that does not help, tell an administrator: {0} hands out one account twice"
+    )]
+    SubjectTaken(String),
+    #[error("the account that you signed in by is no longer linked to you here. Sign in with your own key")]
+    SubjectGone,
     #[error("this key is not one of the signer's. Sign with a key you enrolled")]
     NotYourKey,
     #[error("this link was used, has expired, or never was. Ask an administrator for a new one")]
@@ -242,6 +249,8 @@ impl Refusal {
             Self::WrongKind(_) => "wrong-kind",
             Self::KeyTaken => "key-taken",
             Self::KeysFull(_) => "keys-full",
+            Self::SubjectTaken(_) => "subject-taken",
+            Self::SubjectGone => "subject-gone",
             Self::NotYourKey => "not-your-key",
             Self::LinkSpent => "link-spent",
             Self::Exists => "exists",

@@ -14,10 +14,10 @@ use crate::events::{CutBy, Ending, ErasedOn, Event, Founder, Scope};
 use crate::guests::Guest;
 use crate::history::History;
 use crate::ids::{
-    AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, Recipient, RequestId, ServiceName,
-    SessionId, TargetName, VendorId, ZoneName,
+    AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, ProviderName, Recipient, RequestId,
+    ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
-use crate::people::{Contract, Person, SshKey, Standing};
+use crate::people::{Contract, Person, SshKey, Standing, Subject};
 use crate::plant::{Plant, Rule, Then, Weaker};
 use crate::recipients::RecipientFacts;
 use crate::requests::{Answer, Extension, Matter, Request, RestoreStatement, SeenHead, VerdictStatement, Widening};
@@ -476,6 +476,10 @@ impl State {
             | Event::VendorDisabled { .. }
             | Event::Locked { .. }
             | Event::PasswordSet { .. }
+            | Event::SubjectLinked { .. }
+            | Event::SubjectUnlinked { .. }
+            | Event::SubjectRenamed { .. }
+            | Event::SubjectContested { .. }
             | Event::OnDuty { .. } => self.apply_people(event, at),
             Event::GuestInvited { .. } | Event::GuestEnded { .. } | Event::GuestReviewed { .. } => {
                 self.apply_guest(event, at);
@@ -616,7 +620,23 @@ impl State {
             Event::Locked { person, until } => {
                 self.with_person(*person, |person| person.locked_until = Some(*until));
             }
-            Event::OnDuty { person, until } => {
+            Event::SubjectLinked { person, provider, subject, called } => {
+                let known = Subject { id: *subject, called: *called, since: at };
+                self.with_person(*person, |person| {
+                    person.subjects.insert(provider.clone(), known);
+                });
+            }
+            Event::SubjectUnlinked { person, provider, .. } => {
+                self.with_person(*person, |person| {
+                    person.subjects.remove(provider);
+                });
+            }
+            Event::SubjectRenamed { person, provider, called, .. } => self.with_person(*person, |person| {
+                if let Some(known) = person.subjects.get_mut(provider) {
+                    known.called = Some(*called);
+                }
+            }),
+            Event::OnDuty { person, until, .. } => {
                 self.with_person(*person, |person| person.on_duty_until = Some(*until));
             }
             _ => {}
@@ -904,6 +924,11 @@ impl State {
     /// The active person who holds this key.
     pub fn person_with_key(&self, key: &SshKey) -> Option<&Person> {
         self.people.values().find(|person| person.standing == Standing::Active && person.keys.contains(key))
+    }
+
+    /// Whom a provider knows as this subject; whoever is out, too: what was theirs is nobody else's by itself.
+    pub fn person_known_as(&self, provider: &ProviderName, subject: &Digest) -> Option<&Person> {
+        self.people.values().find(|person| person.is_subject(provider, subject))
     }
 
     /// The live sessions with what is known of them.

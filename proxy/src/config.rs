@@ -11,9 +11,11 @@ use std::str::FromStr;
 use approver::feed::syslog::SyslogUrl;
 use approver::notify::mail::{Address, MailServer, MailTls, MailTo};
 use approver::notify::webhook::WebhookUrl;
+use approver::oidc::{Groups, Issuer};
 use approver::post::Url;
+use certs::oidc::SeveralFactors;
 use certs::witness_key::Cosigner;
-use policies::ids::{BadName, CredentialName, GroupName, NodeId, Recipient};
+use policies::ids::{BadName, CredentialName, GroupName, NodeId, ProviderName, Recipient, RoleName, VendorId};
 use policies::plant::reader::{self, Field, Kind, Reader};
 use policies::plant::{Mistakes, shown};
 use recordings::keys::Recipients;
@@ -33,6 +35,8 @@ pub struct Config {
     pub notify: Notify,
     /// What the plant's own systems are told.
     pub feed: FeedConfig,
+    /// By whose word people sign in, beside what they enrolled. No two of one name.
+    pub oidc: Vec<ProviderAt>,
     /// The folder of the gate's private keys.
     pub keys: PathBuf,
 }
@@ -216,6 +220,31 @@ impl FeedConfig {
     const SPOOL_BYTES: u64 = 64 << 20;
 }
 
+/// An identity provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderAt {
+    /// As events and addresses call it.
+    pub name: ProviderName,
+    /// As the button on the page calls it.
+    pub title: String,
+    /// What its tokens must be of.
+    pub issuer: Issuer,
+    /// The gate, as it calls it.
+    pub client: String,
+    /// Under which name the secret was set by which the gate proves itself to it; none of a public client.
+    pub credential: Option<CredentialName>,
+    /// The file of the CAs that may vouch for it, in PEM; otherwise the system's.
+    pub ca: Option<PathBuf>,
+    /// Whose technicians it knows; otherwise it knows the plant's own people.
+    pub vendor: Option<VendorId>,
+    /// What is asked for beside `openid`.
+    pub scopes: Vec<String>,
+    /// When it is believed to have asked for several factors.
+    pub several: SeveralFactors,
+    /// Groups that must still be theirs there, too.
+    pub groups: Option<Groups>,
+}
+
 /// Where notices are posted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookAt {
@@ -361,9 +390,10 @@ fn file(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Config> {
     });
     let notify = reader.or("notify", Notify::default(), |field| field.table(OTHER, |reader| notify(reader, folder)));
     let feed = reader.or("feed", FeedConfig::default(), |field| field.table(OTHER, |reader| feed(reader, folder)));
+    let oidc = reader.or("oidc", Vec::new(), |field| providers(field, folder));
     let (vendor, plant) = faces?;
     let keys = folder.join(Config::KEYS);
-    Some(Config { vendor, plant, store: store?, seal: seal?, notify: notify?, feed: feed?, keys })
+    Some(Config { vendor, plant, store: store?, seal: seal?, notify: notify?, feed: feed?, oidc: oidc?, keys })
 }
 
 fn faces(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<(VendorFace, PlantFace)> {
@@ -662,6 +692,81 @@ fn syslog(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<ReceiverWay> {
     Some(ReceiverWay::Syslog { to: to?, ca: ca? })
 }
 
+/// People are linked to a provider by its name.
+fn providers(field: &Field<'_, '_>, folder: &Path) -> Option<Vec<ProviderAt>> {
+    let providers = field.list(|entry| entry.table(OTHER, |reader| provider(reader, folder)))?;
+    let names: BTreeSet<&ProviderName> = providers.iter().map(|provider| &provider.name).collect();
+    if names.len() < providers.len() {
+        return field.wrong("two providers have one name", "let each have a name of its own: people are linked to it");
+    }
+    Some(providers)
+}
+
+const TITLE_CHARS_MAX: usize = 60;
+
+fn provider(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<ProviderAt> {
+    let name =
+        reader.required("name", "write what it is called in the journal, for example \"mill-login\"", Field::parsed);
+    let title = reader.required("title", "write what the button says behind \"Sign in with\"", |field| {
+        field.plain_text(TITLE_CHARS_MAX, &[])
+    });
+    let issuer =
+        reader.required("issuer", "write its issuer, as it writes it: \"https://login.mill3.example\"", Field::parsed);
+    let client = reader.required("client", "write the client's id that it has for this gate", |field| {
+        field.plain_text(ARGUMENT_CHARS_MAX, &[])
+    });
+    let credential = reader.optional("credential", Field::parsed);
+    let ca = reader.optional("ca", |field| file_in(field, folder));
+    let vendor: Option<Option<VendorId>> = reader.optional("vendor", Field::parsed);
+    let scopes = reader.or("scopes", vec!["profile".to_owned(), "email".to_owned()], |field| {
+        field.list(|entry| entry.plain_text(TITLE_CHARS_MAX, &[' ']))
+    });
+    let several = reader.or("several_factors", SeveralFactors::default(), |field| {
+        field.table(OTHER, |reader| {
+            let acr = reader.or("acr", BTreeSet::new(), words);
+            let amr = reader.or("amr", BTreeSet::new(), words);
+            Some(SeveralFactors { acr: acr?, amr: amr? })
+        })
+    });
+    let is_of_vendor = vendor.as_ref().is_some_and(Option::is_some);
+    let groups = reader.optional("groups", |field| field.table(OTHER, |reader| groups(reader, is_of_vendor)));
+    Some(ProviderAt {
+        name: name?,
+        title: title?,
+        issuer: issuer?,
+        client: client?,
+        credential: credential?,
+        ca: ca?,
+        vendor: vendor?,
+        scopes: scopes?,
+        several: several?,
+        groups: groups?,
+    })
+}
+
+fn words(field: &Field<'_, '_>) -> Option<BTreeSet<String>> {
+    let words = field.filled_list("write one at least", |entry| entry.plain_text(ARGUMENT_CHARS_MAX, &[]))?;
+    Some(words.into_iter().collect())
+}
+
+/// A technician has a role where an operator has groups.
+fn groups(reader: &mut Reader<'_, '_>, is_of_vendor: bool) -> Option<Groups> {
+    let claim = reader.or("claim", "groups".to_owned(), |field| field.plain_text(ARGUMENT_CHARS_MAX, &[]));
+    let right = "write for example { shift-lead = [\"Mill 3 shift leads\"] }";
+    let wanted = reader.required("wanted", right, |field| {
+        let wanted: Vec<(String, Option<BTreeSet<String>>)> = match is_of_vendor {
+            true => of(field.entries(right, |_: &RoleName, entry| words(entry))?),
+            false => of(field.entries(right, |_: &GroupName, entry| words(entry))?),
+        };
+        wanted.into_iter().map(|(name, words)| Some((name, words?))).collect()
+    });
+    Some(Groups { claim: claim?, wanted: wanted? })
+}
+
+fn of<N: fmt::Display, W>(entries: impl IntoIterator<Item = (N, W)>) -> Vec<(String, W)> {
+    entries.into_iter().map(|(name, words)| (name.to_string(), words)).collect()
+}
+
 fn webhook(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<WebhookAt> {
     let url = reader.required("url", "write where to post, beginning with https://", Field::parsed);
     let ca = reader.optional("ca", |field| file_in(field, folder));
@@ -871,6 +976,54 @@ mod tests {
         let wrong = text.replace(KEYS[1], &KEYS[1].to_ascii_uppercase());
         let mistakes = parse(&wrong).expect_err("not as age writes it");
         assert!(mistakes.len() == 1 && mistakes[0].contains("is no age recipient"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn providers_are_named_once_by_https_and_each_key_of_one_is_read() {
+        let read = |rest: &str| parse(&written("ssh = [\"127.0.0.1:0\"]", rest)).map(|config| config.oidc);
+        let short = "[[oidc]]\nname = \"mill\"\ntitle = \"Mill 3\"\nissuer = \"https://login.mill3.example\"\nclient = \"gate\"\n";
+        let [mill] = &read(short).expect("right")[..] else { panic!("one") };
+        assert_eq!((mill.name.as_str(), mill.title.as_str(), mill.client.as_str()), ("mill", "Mill 3", "gate"));
+        assert_eq!((&mill.credential, &mill.ca, &mill.vendor, &mill.groups), (&None, &None, &None, &None));
+        assert_eq!(
+            (&mill.scopes[..], &mill.several),
+            (&["profile".to_owned(), "email".to_owned()][..], &SeveralFactors::default())
+        );
+        let whole = format!(
+            "{short}credential = \"mill-login\"\nca = \"idp.pem\"\nvendor = \"acme\"\nscopes = [\"groups\"]\n\
+             several_factors = {{ acr = [\"high\"], amr = [\"mfa\"] }}\n\
+             groups = {{ claim = \"roles\", wanted = {{ maintenance = [\"Field service\"] }} }}\n"
+        );
+        let [whole] = &read(&whole).expect("right")[..] else { panic!("one") };
+        assert_eq!(whole.credential, Some("mill-login".parse().expect("a name")));
+        assert_eq!(
+            (whole.ca.as_deref(), whole.vendor.as_ref().map(VendorId::as_str)),
+            (Some(Path::new("/etc/holdpoint/idp.pem")), Some("acme"))
+        );
+        assert_eq!(whole.scopes, ["groups"]);
+        assert_eq!(
+            (whole.several.acr.first(), whole.several.amr.first()),
+            (Some(&"high".to_owned()), Some(&"mfa".to_owned()))
+        );
+        let groups = whole.groups.as_ref().expect("they are there");
+        assert_eq!(
+            (groups.claim.as_str(), &groups.wanted["maintenance"]),
+            ("roles", &["Field service".to_owned()].into())
+        );
+        for (rest, wrong) in [
+            (format!("{short}{short}"), "two providers have one name"),
+            (
+                short.replace("https://login.mill3.example", "http://login.mill3.example"),
+                "in the clear only on this machine",
+            ),
+            (short.replace("client = \"gate\"", ""), "oidc[1].client: missing"),
+            (format!("{short}secret = \"x\""), "oidc[1].secret: unknown key"),
+            (format!("{short}several_factors = {{ acr = [] }}"), "empty"),
+            (format!("{short}groups = {{ claim = \"groups\" }}"), "oidc[1].groups.wanted: missing"),
+        ] {
+            let mistakes = read(&rest).expect_err(wrong);
+            assert!(mistakes[0].contains(wrong), "{rest}: {mistakes:?}");
+        }
     }
 
     #[test]

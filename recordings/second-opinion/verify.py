@@ -1838,6 +1838,7 @@ class Person:
     keys: list[str] = field(default_factory=list)
     counts: bool = False
     vouched_by: set[str] = field(default_factory=set)
+    subjects: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -1916,6 +1917,10 @@ class Journal:
                 self._enrolled(event)
             case "key-added":
                 self._key_added(event)
+            case "subject-linked" | "subject-renamed" | "subject-contested" as what:
+                self._known_as(what, event)
+            case "subject-unlinked":
+                self._unlinked(event)
             case "certified":
                 self._certified(entry, event["certificate"])
             case "activated":
@@ -1986,6 +1991,7 @@ class Journal:
     def _enrolled(self, event: dict) -> None:
         person = self.people[event["person"]]
         person.keys, person.vouched_by = event["keys"], set()
+        person.subjects.clear()
         self.on_duty.pop(event["person"], None)
         _, known = self.trust.people.get(event["person"], ("", set()))
         is_first = bool(person.keys) and {fingerprint(key) for key in person.keys} <= known
@@ -2009,6 +2015,32 @@ class Journal:
         if len(person.keys) >= KEYS_MAX:
             raise ValueError("nobody has so many keys")
         person.keys = [*person.keys, event["key"]]
+
+    def _known_as(self, what: str, event: dict) -> None:
+        """A provider's subject is one person's, who counts (docs/EVENTS.md, HP1117 to HP1120)."""
+        person = self.people[event["person"]]
+        if not self._is_here(event["person"]):
+            raise ValueError("a provider knows somebody who does not count")
+        subject = (event["provider"], event["subject"])
+        holder = next((name for name, one in self.people.items() if subject in one.subjects.items()), None)
+        if what == "subject-contested":
+            if holder is None or holder == event["person"] or holder != event["holder"]:
+                raise ValueError("nobody else has the subject that is contested")
+        elif holder != (event["person"] if what == "subject-renamed" else None):
+            raise ValueError("the subject is somebody's already, or not theirs")
+        else:
+            person.subjects[event["provider"]] = event["subject"]
+
+    def _is_here(self, name: str) -> bool:
+        person = self.people[name]
+        return person.counts or (person.kind["kind"] == "auditor" and bool(person.keys) and name not in self.put_out)
+
+    def _unlinked(self, event: dict) -> None:
+        by = self.people[event["by"]]
+        if not self._is_here(event["by"]) or (event["by"] != event["person"] and by.kind["kind"] != "administrator"):
+            raise ValueError("nobody who may has unlinked the subject")
+        if self.people[event["person"]].subjects.pop(event["provider"], None) is None:
+            raise ValueError("what was unlinked was not linked")
 
     def _activated(self, name: str) -> None:
         """An administrator and a member of each group vouch (docs/operator.md, "Once: enrol")."""

@@ -340,7 +340,7 @@ fn an_answer_without_a_signature_counts_where_the_rule_and_the_duty_say_so_and_i
     let request = store.submit();
     let answer =
         |store: &Store, way| Event::VotedWeaker { statement: store.verdict(request, LEAD, LEAD).statement, way };
-    store.act(Command::ComeOnDuty { person: person(LEAD) });
+    store.act(Command::ComeOnDuty { person: person(LEAD), provider: None });
     let Event::VotedWeaker { statement, way } = answer(&store, Weaker::Totp) else { unreachable!("made so") };
     store.act(Command::VoteWeaker { statement, way });
     let report = check(&mut store);
@@ -358,7 +358,7 @@ fn an_answer_without_a_signature_that_the_rule_does_not_allow_is_found() {
         let mut store = Store::lenient();
         let request = store.submit();
         if on_duty {
-            store.act(Command::ComeOnDuty { person: person(LEAD) });
+            store.act(Command::ComeOnDuty { person: person(LEAD), provider: None });
         }
         let statement = store.verdict(request, LEAD, LEAD).statement;
         store.smuggle(Event::VotedWeaker { statement, way });
@@ -367,7 +367,7 @@ fn an_answer_without_a_signature_that_the_rule_does_not_allow_is_found() {
     }
     let mut store = Store::lenient();
     let request = store.submit();
-    store.act(Command::ComeOnDuty { person: person(LEAD) });
+    store.act(Command::ComeOnDuty { person: person(LEAD), provider: None });
     let mut statement = store.verdict(request, LEAD, LEAD).statement;
     statement.journal = SeenHead { size: 3, ..statement.journal };
     store.act(Command::VoteWeaker { statement, way: Weaker::Totp });

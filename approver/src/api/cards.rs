@@ -21,8 +21,8 @@ use ssh_key::{HashAlg, PublicKey};
 use super::Api;
 use super::types::{
     ActionView, AskCovered, AskView, Card, EndingView, ErasedView, EscortView, HandoverView, HoldView, KeptView,
-    LiveView, LookBackView, Named, NoView, OwnAsk, OwnRequest, PersonView, ServiceView, SessionView, ToldView, VncOpen,
-    VoteView,
+    LiveView, LookBackView, Named, NoView, OwnAsk, OwnRequest, PersonView, ServiceView, SessionView, SubjectView,
+    ToldView, VncOpen, VoteView,
 };
 use crate::floor::LiveSession;
 use crate::lease::Order;
@@ -459,6 +459,7 @@ impl Api {
             guest: person.guest,
             keys: person.keys.iter().map(|key| key.0.clone()).collect(),
             fingerprints: fingerprints(&person.keys),
+            subjects: self.subjects(person).await,
             founder: person.founder,
             vouchers: self.named_all(vouchers).await,
             locked_until: person.locked_until.filter(|until| self.clock().wall() < *until),
@@ -466,6 +467,17 @@ impl Api {
             last_seen: person.last_seen,
             dormant: person.is_dormant(self.clock().wall()),
         }
+    }
+}
+
+impl Api {
+    async fn subjects(&self, person: &Person) -> Vec<SubjectView> {
+        let mut subjects = Vec::new();
+        for (provider, subject) in &person.subjects {
+            let called = self.opened(subject.called).await;
+            subjects.push(SubjectView { provider: provider.clone(), called, since: subject.since });
+        }
+        subjects
     }
 }
 

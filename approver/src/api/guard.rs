@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use certs::proof::{Authenticated, Face};
+use certs::proof::{Authenticated, Face, Factors};
 use certs::tls_client::CERTIFICATE_TOKEN;
 use certs::token::{REQUEST_SKEW, SignedRequest, check_request_proof};
 use jiff::Timestamp;
@@ -132,7 +132,23 @@ fn let_in(
             "you signed in by key alone, because the gate's directory did not answer: that is enough to see and to cut. Sign in again for more",
         ));
     }
+    if pass.own_factors {
+        login.as_ref().map_or(Ok(()), check_own_factors)?;
+    }
     Ok((caller, login))
+}
+
+/// Whoever an identity provider alone signed in gives nobody a way in, lets nobody else vouch, and lets go of no evidence: it
+/// would be the provider that does.
+pub(super) fn check_own_factors(login: &Login) -> Result<(), Problem> {
+    match login.who.factors() {
+        Factors::Oidc => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "provider-alone",
+            "you are signed in by a provider's word alone, which gives nobody a way in and lets no evidence go: sign in with your passkey for this",
+        )),
+        _ => Ok(()),
+    }
 }
 
 impl Api {
@@ -196,13 +212,25 @@ impl Api {
     }
 
     /// By a sign-in on a page, if what proved it still counts.
-    fn on_page(&self, login: &Login, now: Timestamp) -> Result<(Caller, Option<Login>), Problem> {
+    pub(super) fn on_page(&self, login: &Login, now: Timestamp) -> Result<(Caller, Option<Login>), Problem> {
         self.check_not_restored_since(login.at)?;
         if let Some(key) = login.who.key() {
             self.key_of(login.who.person(), key)?;
         }
+        self.check_still_linked(&login.who)?;
         self.check_not_enrolled_since(login.who.person(), login.at)?;
         Ok((self.caller(login.who.person(), now)?, Some(login.clone())))
+    }
+
+    /// Who is known to an identity provider no longer as the subject that signed them in, is signed in by it no longer.
+    fn check_still_linked(&self, who: &Authenticated) -> Result<(), Problem> {
+        let Some((provider, subject)) = who.subject() else { return Ok(()) };
+        let known =
+            |state: &Plant| state.people.get(&who.person()).is_some_and(|known| known.is_subject(provider, subject));
+        match self.desk().with_state(known) {
+            true => Ok(()),
+            false => Err(Problem::unauthenticated("the account that you signed in by is no longer linked to you here")),
+        }
     }
 
     /// By a client certificate that is shown in the request.

@@ -33,6 +33,7 @@ use crate::directory::Nonces;
 use crate::feed::Feed;
 use crate::gate::Gate;
 use crate::mint;
+use crate::oidc::Providers;
 use crate::people::People;
 use crate::witnesses::Witnesses;
 
@@ -126,6 +127,8 @@ pub struct ApiParts {
     pub alarms: Alarms,
     /// What the plant gave its faces to show.
     pub certificates: Certificates,
+    /// By whose word people sign in, too.
+    pub providers: Providers,
 }
 
 /// The plant face: operators, auditors, administrators; pages before the API. Bodies are at most 1 MiB, and 64 KiB at the
@@ -164,6 +167,8 @@ struct Inner {
     passes: sign_in::Passes,
     /// Who is signed in on pages.
     logins: pages::Logins,
+    /// Sign-ins by identity providers that were begun, and those that want a second factor yet.
+    begun: pages::Begun,
     /// Writes that may be sent twice.
     once: once::Once,
     /// Evidence packs that are being made.
@@ -174,9 +179,20 @@ impl Api {
     fn new(parts: ApiParts, face: Face) -> Self {
         let (challenges, passes) = (sign_in::Challenges::new(), sign_in::Passes::default());
         let start = HeaderValue::try_from(mint::nonce()).expect("a nonce is letters and digits");
-        let (logins, once) = (pages::Logins::default(), once::Once::default());
+        let (logins, begun, once) = (pages::Logins::default(), pages::Begun::new(), once::Once::default());
         let packing = packing::Packing::default();
-        Self(Arc::new(Inner { parts, face, start, spent: Nonces::new(), challenges, passes, logins, once, packing }))
+        Self(Arc::new(Inner {
+            parts,
+            face,
+            start,
+            spent: Nonces::new(),
+            challenges,
+            passes,
+            logins,
+            begun,
+            once,
+            packing,
+        }))
     }
 
     fn parts(&self) -> &ApiParts {

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use policies::decide::Command;
-use policies::ids::{PersonId, VendorId};
+use policies::ids::{PersonId, ProviderName, VendorId};
 use policies::people::{Contract as Contracted, Kind, Person, Standing};
 use policies::refusals::Refusal;
 use policies::requests::CertifyStatement;
@@ -139,6 +139,23 @@ pub(super) async fn certify(
         return Err(Problem::malformed("path and body name different people"));
     }
     Ok(done(&api.desk().act(Command::Certify { certificate }).await?))
+}
+
+pub(super) async fn unlink_own(
+    State(api): State<Api>,
+    caller: Caller,
+    At(provider): At<ProviderName>,
+) -> Result<Json<Done>, Problem> {
+    let (person, by) = (caller.person(), caller.person());
+    Ok(done(&api.desk().act(Command::UnlinkSubject { person, provider, by }).await?))
+}
+
+pub(super) async fn unlink(
+    State(api): State<Api>,
+    caller: Caller,
+    At((person, provider)): At<(PersonId, ProviderName)>,
+) -> Result<Json<Done>, Problem> {
+    Ok(done(&api.desk().act(Command::UnlinkSubject { person, provider, by: caller.person() }).await?))
 }
 
 pub(super) async fn rename(

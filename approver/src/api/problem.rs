@@ -90,6 +90,12 @@ impl Problem {
         self.id == SIGN_IN_REFUSED
     }
 
+    /// Whether what was sent proves nothing: neither the gate nor somebody whom it asks was in the way, and nobody who is known
+    /// was refused.
+    pub(super) fn is_of_what_was_sent(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED || [Refusal::LinkSpent.id(), BAD_CODE].contains(&self.id)
+    }
+
     fn title(&self) -> &'static str {
         match self.status {
             StatusCode::BAD_REQUEST => "The request cannot be read",
@@ -166,6 +172,7 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::GuestGone(_)
         | Refusal::GuestStillThere(_)
         | Refusal::KeyTaken
+        | Refusal::SubjectTaken(_)
         | Refusal::KeysFull(_) => StatusCode::CONFLICT,
         Refusal::EmptySpan
         | Refusal::PlantFileWrong(_)
@@ -246,6 +253,8 @@ impl From<NotAnswered> for Problem {
 }
 
 const SIGN_IN_REFUSED: &str = "sign-in-refused";
+/// What was typed is no enrolment code.
+pub(super) const BAD_CODE: &str = "bad-enrolment-code";
 
 /// The one answer to a wrong name, a wrong key and a wrong code.
 pub(super) fn sign_in_refused() -> Problem {

@@ -6,6 +6,7 @@ use std::ops::Bound;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use policies::decide::Command;
 use policies::digest::{Digest, Salted};
 use policies::events::Event;
@@ -17,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::Api;
 use super::cards::{Around, STATEMENT_LASTS};
-use super::guard::{Asked, At, Caller, Sent};
+use super::guard::{Asked, At, Caller, Login, Sent};
 use super::problem::Problem;
 use super::types::{
     AsksView, Because, Card, CardsView, Done, KeepText, KeptText, LISTED_MAX, VerdictGiven, VerdictTemplate, Wanted,
@@ -143,17 +144,34 @@ pub(super) async fn vote(
 pub(super) async fn vote_weaker(
     State(api): State<Api>,
     caller: Caller,
+    login: Login,
     Sent(WeakerVerdictGiven { statement, way, code, read_back }): Sent<WeakerVerdictGiven>,
 ) -> Result<Json<Done>, Problem> {
     if statement.operator != caller.person() {
         return Err(Problem::not_you());
     }
+    check_counts_without_signature(&login)?;
     let (code, read_back) = (Zeroizing::new(code), read_back.map(Zeroizing::new));
     let read_back = read_back.as_ref().map(|typed| typed.as_str());
     let answer = WeakerAnswer { statement, way, code: &code, read_back };
     let events = api.people().answer_weaker(answer).await?;
     api.tell_answers(&events).await;
     Ok(done(&events))
+}
+
+/// A provider's word beside a code would be half of an approval.
+fn check_counts_without_signature(login: &Login) -> Result<(), Problem> {
+    match login.who.subject() {
+        None => Ok(()),
+        Some((provider, _)) => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "signed-in-by-provider",
+            format!(
+                "you are signed in by the word of {provider}, which counts towards no approval: sign this with your passkey, or \
+                 sign in with it and answer by your code then"
+            ),
+        )),
+    }
 }
 
 pub(super) async fn revoke(

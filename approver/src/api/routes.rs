@@ -100,6 +100,7 @@ pub(super) struct Pass {
     pub(super) who: Who,
     pub(super) key_alone: bool,
     pub(super) by_certificate: bool,
+    pub(super) own_factors: bool,
 }
 
 /// One door.
@@ -116,6 +117,8 @@ pub struct Route {
     pub key_alone: bool,
     /// By a client certificate as the token, and by no other.
     pub by_certificate: bool,
+    /// Not by whoever an identity provider's word alone signed in: it gives ways in, or trust, or lets evidence go.
+    pub own_factors: bool,
     /// What it does.
     pub summary: &'static str,
     pub(super) takes: Option<Shape>,
@@ -139,6 +142,7 @@ impl Route {
             who: Who::SignedIn(&[]),
             key_alone: false,
             by_certificate: false,
+            own_factors: false,
             summary: "",
             takes: None,
             gives: Shape::Empty,
@@ -165,6 +169,11 @@ impl Route {
 
     const fn by_certificate(mut self) -> Self {
         self.by_certificate = true;
+        self
+    }
+
+    const fn with_own_factors(mut self) -> Self {
+        self.own_factors = true;
         self
     }
 
@@ -277,6 +286,7 @@ fn about_the_gate() -> Vec<Route> {
             .gives_bytes("text/plain; version=0.0.4"),
         read("/api/v1/backup", backup::backup)
             .for_(ADMINISTRATOR, "A backup as `age -d | tar --zstd -x` opens it; that it was made is journaled first.")
+            .with_own_factors()
             .query("to", "Whom it is encrypted to: `age1…`, several with commas between.")
             .gives_bytes("application/octet-stream"),
         read("/api/v1/status", status::status)
@@ -295,6 +305,9 @@ fn about_the_gate() -> Vec<Route> {
             .query("follow", "`true`: goes on with what comes; an empty line says that the connection stands.")
             .gives_lines::<types::FeedLine>(),
         read("/api/v1/me", people::me).for_(SCREENS, "Who you are.").with_key_alone().gives::<types::PersonView>(),
+        forget("/api/v1/me/subjects/{provider}", people::unlink_own)
+            .for_(PLANT, "Sign in by an identity provider no longer.")
+            .gives::<types::Done>(),
     ]
 }
 
@@ -427,6 +440,7 @@ fn about_people() -> Vec<Route> {
         read("/api/v1/people", people::list).for_(PLANT, "Everybody.").in_pages().gives::<types::PeopleView>(),
         act("/api/v1/people", people::invite)
             .for_(ADMINISTRATOR, "Invite somebody; the code is shown once.")
+            .with_own_factors()
             .takes::<types::Invite>()
             .gives::<types::Invited>(),
         read("/api/v1/people/{person}", people::one).for_(PLANT, "One person.").gives::<types::PersonView>(),
@@ -442,12 +456,18 @@ fn about_people() -> Vec<Route> {
             .takes::<types::Rename>(),
         act("/api/v1/people/{person}/reinvite", people::reinvite)
             .for_(ADMINISTRATOR, "Another code for somebody who lost phone or key; it is shown once.")
+            .with_own_factors()
             .takes::<types::Reinvite>()
             .gives::<types::Invited>(),
+        forget("/api/v1/people/{person}/subjects/{provider}", people::unlink)
+            .for_(ADMINISTRATOR, "Somebody signs in by an identity provider no longer; of whoever is out, too.")
+            .with_own_factors()
+            .gives::<types::Done>(),
         act("/api/v1/people/{person}/disable", people::disable).for_(ADMINISTRATOR, "Put a person out, in one act."),
         read("/api/v1/vendors", people::vendors).for_(PLANT, "Vendors' contracts.").gives::<types::VendorsView>(),
         set("/api/v1/vendors/{vendor}", people::contract)
             .for_(ADMINISTRATOR, "Begin or change a vendor's contract.")
+            .with_own_factors()
             .takes::<types::Contract>()
             .gives::<types::Done>(),
         act("/api/v1/vendors/{vendor}/disable", people::disable_vendor)
@@ -467,6 +487,7 @@ fn about_guests() -> Vec<Route> {
                 OPERATOR,
                 "Invite a guest, signed by an operator on duty who called the vendor back; the code is shown once.",
             )
+            .with_own_factors()
             .takes::<types::GuestGiven>()
             .gives::<types::Invited>(),
         read("/api/v1/guests/rules", guests::rules)
@@ -474,6 +495,7 @@ fn about_guests() -> Vec<Route> {
             .gives::<types::InvitableRules>(),
         act("/api/v1/guests/statement", guests::statement)
             .for_(OPERATOR, "A guest's invitation to be signed, and the number to call back first.")
+            .with_own_factors()
             .takes::<types::GuestWanted>()
             .gives::<types::GuestTemplate>(),
         read("/api/v1/guests/{guest}", guests::one).for_(PLANT, "One visit of a guest.").gives::<types::GuestView>(),
@@ -553,6 +575,7 @@ fn about_the_plant() -> Vec<Route> {
             .gives::<types::SecretNames>(),
         set("/api/v1/secrets/{name}", secrets::set)
             .for_(ADMINISTRATOR, "Set a target's credential.")
+            .with_own_factors()
             .takes::<types::SecretSet>(),
         forget("/api/v1/secrets/{name}", secrets::forget).for_(ADMINISTRATOR, "Forget a target's credential."),
     ]
@@ -577,6 +600,7 @@ fn about_evidence() -> Vec<Route> {
             .gives::<types::Done>(),
         act("/api/v1/recordings/{session}/release", keeping::release)
             .for_(AUDITOR, "Release a recording from a hold.")
+            .with_own_factors()
             .takes::<types::Release>()
             .gives::<types::Done>(),
         read("/api/v1/recordings/{session}/erasure", keeping::statement)
@@ -620,6 +644,9 @@ fn about_evidence() -> Vec<Route> {
 fn of_vendors() -> Vec<Route> {
     vec![
         read("/api/v1/me", people::me).for_(TECHNICIAN, "Who you are.").gives::<types::PersonView>(),
+        forget("/api/v1/me/subjects/{provider}", people::unlink_own)
+            .for_(TECHNICIAN, "Sign in by an identity provider no longer.")
+            .gives::<types::Done>(),
         act("/api/v1/certificate", sign_in::certificate)
             .for_anyone("A complete login that gives a token and an SSH certificate for at most an hour, bound to your address.")
             .takes::<types::SignIn>()
@@ -653,6 +680,7 @@ fn of_vendors() -> Vec<Route> {
             .gives::<types::AskMade>(),
         act("/api/v1/requests/{request}/client-certificate", connecting::first)
             .for_(TECHNICIAN, "A client certificate for the services of a grant, for a quarter of an hour at most, bound to your address.")
+            .with_own_factors()
             .takes::<types::ClientCertificateWanted>()
             .gives::<types::ClientCertificate>(),
         act("/api/v1/client-certificate", connecting::renew)
@@ -684,7 +712,8 @@ fn of_vendors() -> Vec<Route> {
 pub(super) fn router(api: Api) -> Router {
     let doors = table().into_iter().filter(|route| route.face == api.face());
     let router = doors.fold(Router::new(), |router, route| {
-        let pass = Pass { who: route.who, key_alone: route.key_alone, by_certificate: route.by_certificate };
+        let Route { who, key_alone, by_certificate, own_factors, .. } = route;
+        let pass = Pass { who, key_alone, by_certificate, own_factors };
         router.route(route.path, route.handler.layer(from_fn_with_state((api.clone(), pass), guard::guard)))
     });
     let nothing = match api.face() {

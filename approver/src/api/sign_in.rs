@@ -29,7 +29,7 @@ use ssh_key::{Fingerprint, PublicKey};
 use zeroize::Zeroizing;
 
 use super::guard::Sent;
-use super::problem::{Problem, sign_in_refused};
+use super::problem::{BAD_CODE, Problem, sign_in_refused};
 use super::types::{
     CertificateAnswer, Challenge, ChallengeWanted, Enrol, EnrolledAnswer, SecondFactor, SignIn, SignedIn,
 };
@@ -187,7 +187,7 @@ pub(super) async fn certificate(
 pub(super) async fn enrol(State(api): State<Api>, Sent(asked): Sent<Enrol>) -> Result<Json<EnrolledAnswer>, Problem> {
     evenly(async {
         let code = EnrolmentCode::parse(&asked.code)
-            .map_err(|bad| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-enrolment-code", bad.to_string()))?;
+            .map_err(|bad| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, BAD_CODE, bad.to_string()))?;
         let key = parse_key(&asked.public_key)?;
         let kind = api.desk().with_state(|state| {
             let link = state.links.get(&code.link())?;
@@ -220,7 +220,7 @@ pub(super) async fn enrol(State(api): State<Api>, Sent(asked): Sent<Enrol>) -> R
 }
 
 /// A refusal comes a fixed time after the question, whichever check it was.
-pub(super) async fn evenly<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+pub(super) async fn evenly<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let answer_at = tokio::time::Instant::now() + REFUSED_AFTER;
     let answer = work.await;
     if answer.is_err() {
@@ -338,7 +338,7 @@ async fn token_for(api: &Api, login: &Authenticated) -> Result<SignedIn, Problem
     let token = token.map_err(|refused| Problem::unavailable(refused.to_string()))?;
     let token_id = token::token_id(&token).expect("a token just made has an id");
     tracing::info!(%person, factors = ?login.factors(), source = %login.source(), "signed in");
-    come_on_duty(api, person).await;
+    come_on_duty(api, login).await;
     let on_duty_until =
         api.desk().with_state(|state| state.people.get(&person).and_then(|person| person.on_duty_until));
     let (expires, timezone) = (token::LASTS.after(now), timezone(api));
@@ -350,13 +350,15 @@ fn timezone(api: &Api) -> String {
 }
 
 /// An operator who signs in on the plant face is on duty. Without the journal they see and cut all the same.
-pub(super) async fn come_on_duty(api: &Api, person: PersonId) {
+pub(super) async fn come_on_duty(api: &Api, login: &Authenticated) {
+    let person = login.person();
     let is_operator =
         api.desk().with_state(|state| state.people.get(&person).is_some_and(|person| person.is_active_operator()));
     if api.face() != Face::Plant || !is_operator {
         return;
     }
-    if let Err(rejected) = api.desk().act(Command::ComeOnDuty { person }).await {
+    let provider = login.subject().map(|(provider, _)| provider.clone());
+    if let Err(rejected) = api.desk().act(Command::ComeOnDuty { person, provider }).await {
         tracing::warn!(%person, %rejected, "signed in, and not on duty");
     }
 }

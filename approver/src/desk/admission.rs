@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use policies::decide::{Admission, Command};
 use policies::digest::Digest;
 use policies::events::{Ending, Event, Factor, Scope};
-use policies::ids::{PersonId, RequestId, ServiceName, SessionId, TargetName};
+use policies::ids::{PersonId, ProviderName, RequestId, ServiceName, SessionId, TargetName};
 use policies::plant::{Plant, Service};
 use policies::refusals::Refusal;
 use policies::state::{Case, State};
@@ -89,6 +89,7 @@ struct Proved {
     source: std::net::IpAddr,
     factors: Vec<Factor>,
     key: Option<Fingerprint>,
+    subject: Option<(ProviderName, Digest)>,
     at: Timestamp,
 }
 
@@ -99,6 +100,7 @@ impl Proved {
             source: who.source(),
             factors: factors(who.factors()),
             key: who.key(),
+            subject: who.subject().cloned(),
             at: who.at(),
         }
     }
@@ -254,7 +256,8 @@ fn check_still_theirs(state: &State, proved: &Proved) -> Result<(), Refusal> {
         keys.map(|key| key.fingerprint(HashAlg::Sha256)).any(|key| key == proved)
     };
     let is_of_now = person.enrolled_at.is_none_or(|enrolled_at| enrolled_at <= proved.at);
-    if is_of_now && proved.key.is_none_or(has_key) { Ok(()) } else { Err(Refusal::EarlierKey) }
+    let is_linked = proved.subject.as_ref().is_none_or(|(provider, subject)| person.is_subject(provider, subject));
+    if is_of_now && is_linked && proved.key.is_none_or(has_key) { Ok(()) } else { Err(Refusal::EarlierKey) }
 }
 
 /// A grant whose time has run on the clock that is never set is over, whatever the wall clock says by now.
@@ -275,6 +278,9 @@ fn factors(factors: Factors) -> Vec<Factor> {
         Factors::Certificate => vec![Factor::Certificate],
         Factors::KeyAndRecentLogin => vec![Factor::Key, Factor::RecentLogin],
         Factors::Passkey => vec![Factor::Passkey],
+        Factors::OidcAndTotp => vec![Factor::Oidc, Factor::Totp],
+        Factors::OidcAndRecoveryCode => vec![Factor::Oidc, Factor::Recovery],
+        Factors::Oidc => vec![Factor::Oidc],
         Factors::UnattendedKey => vec![Factor::Key],
     }
 }

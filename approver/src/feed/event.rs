@@ -28,6 +28,8 @@ const LEAVES: &[&str] = &[
     "deployment",
     "person",
     "kind",
+    "provider",
+    "holder",
     "vendor",
     "role",
     "groups",
@@ -313,6 +315,7 @@ const fn is_failure(event: &Event) -> bool {
         | Event::Lapsed { .. }
         | Event::NotAccepted { .. }
         | Event::Locked { .. }
+        | Event::SubjectContested { .. }
         | Event::Refused { .. }
         | Event::HostKeyMismatch { .. }
         | Event::RecorderFailed { .. }

@@ -114,7 +114,7 @@ pub struct Sealed {
 
 impl Sealed {
     /// Its text, without the line's end that an editor leaves.
-    async fn text(&self) -> Result<Zeroizing<String>, NotTold> {
+    pub(crate) async fn text(&self) -> Result<Zeroizing<String>, NotTold> {
         let Self { credential, desk, secrets } = self;
         let found = desk.directory().credential(credential, secrets).await;
         let secret = found.map_err(|fault| NotTold(fault.to_string()))?;

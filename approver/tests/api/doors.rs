@@ -20,7 +20,8 @@ use policies::time::Seconds;
 use crate::kit::{House, Session, limits, record_log, recorded};
 
 /// Face, method, path, and who may: `*` anyone, else technician, operator, auditor, administrator (`toua`, `u` for the
-/// auditor, `s` for a sensor, `d` for a display); `!` also by key alone, `~` by a client certificate alone.
+/// auditor, `s` for a sensor, `d` for a display); `!` also by key alone, `~` by a client certificate alone, `+` not by an identity
+/// provider's word alone.
 const DOORS: &str = "
 plant  GET    /healthz                                      *
 plant  GET    /metrics                                      *
@@ -29,11 +30,12 @@ plant  GET    /api/v1/ca.pem                                *
 plant  POST   /api/v1/sign-in/challenge                     *
 plant  POST   /api/v1/sign-in                               *
 plant  POST   /api/v1/enrol                                 *
-plant  GET    /api/v1/backup                                a
+plant  GET    /api/v1/backup                                a+
 plant  GET    /api/v1/status                                ouad!
 plant  POST   /api/v1/alarms/acknowledge                    od!
 plant  GET    /api/v1/feed                                  ou!
 plant  GET    /api/v1/me                                    ouad!
+plant  DELETE /api/v1/me/subjects/{provider}                oua
 plant  GET    /api/v1/requests                              ouad
 plant  GET    /api/v1/requests/{request}                    ouad
 plant  GET    /api/v1/requests/{request}/statement          o
@@ -65,23 +67,24 @@ plant  POST   /api/v1/cuts                                  od!
 plant  GET    /api/v1/cuts/{cut}/statement                  o
 plant  POST   /api/v1/cuts/{cut}/reopen                     o
 plant  GET    /api/v1/people                                oua
-plant  POST   /api/v1/people                                a
+plant  POST   /api/v1/people                                a+
 plant  GET    /api/v1/people/{person}                       oua
 plant  GET    /api/v1/people/{person}/statement             oa
 plant  POST   /api/v1/people/{person}/certificates          oa
 plant  POST   /api/v1/people/{person}/name                  a
 plant  POST   /api/v1/people/{person}/disable               a
-plant  POST   /api/v1/people/{person}/reinvite              a
+plant  DELETE /api/v1/people/{person}/subjects/{provider}   a+
+plant  POST   /api/v1/people/{person}/reinvite              a+
 plant  GET    /api/v1/guests                                oua
-plant  POST   /api/v1/guests                                o
+plant  POST   /api/v1/guests                                o+
 plant  GET    /api/v1/guests/rules                          oua
-plant  POST   /api/v1/guests/statement                      o
+plant  POST   /api/v1/guests/statement                      o+
 plant  GET    /api/v1/guests/{guest}                        oua
 plant  POST   /api/v1/guests/{guest}/end                    oa
 plant  GET    /api/v1/guests/{guest}/review                 o
 plant  GET    /api/v1/reviews                               oua
 plant  GET    /api/v1/vendors                               oua
-plant  PUT    /api/v1/vendors/{vendor}                      a
+plant  PUT    /api/v1/vendors/{vendor}                      a+
 plant  POST   /api/v1/vendors/{vendor}/disable              a
 plant  GET    /api/v1/plant                                 oua
 plant  GET    /api/v1/plant/files                           oua
@@ -90,13 +93,13 @@ plant  GET    /api/v1/plant/files/{digest}                  oua
 plant  GET    /api/v1/plant/files/{digest}/statement        oa
 plant  POST   /api/v1/plant/files/{digest}/signatures       oa
 plant  GET    /api/v1/secrets                               a
-plant  PUT    /api/v1/secrets/{name}                        a
+plant  PUT    /api/v1/secrets/{name}                        a+
 plant  DELETE /api/v1/secrets/{name}                        a
 plant  GET    /api/v1/trust                                 oua
 plant  GET    /api/v1/recordings                            ou
 plant  GET    /api/v1/recordings/{session}/files            ou
 plant  POST   /api/v1/recordings/{session}/hold             u
-plant  POST   /api/v1/recordings/{session}/release          u
+plant  POST   /api/v1/recordings/{session}/release          u+
 plant  GET    /api/v1/recordings/{session}/erasure          oa
 plant  POST   /api/v1/recordings/{session}/erasure          oa
 plant  POST   /api/v1/packs                                 ou
@@ -112,6 +115,7 @@ vendor POST   /api/v1/sign-in                               *
 vendor POST   /api/v1/enrol                                 *
 vendor POST   /api/v1/certificate                           *
 vendor GET    /api/v1/me                                    t
+vendor DELETE /api/v1/me/subjects/{provider}                t
 vendor GET    /api/v1/reach                                 t
 vendor GET    /api/v1/requests                              t
 vendor POST   /api/v1/requests                              t
@@ -119,7 +123,7 @@ vendor GET    /api/v1/requests/{request}                    t
 vendor POST   /api/v1/requests/{request}/withdraw           t
 vendor POST   /api/v1/requests/{request}/extensions         t
 vendor POST   /api/v1/requests/{request}/widenings          t
-vendor POST   /api/v1/requests/{request}/client-certificate t
+vendor POST   /api/v1/requests/{request}/client-certificate t+
 vendor POST   /api/v1/client-certificate                    t~
 vendor GET    /api/v1/sessions                              t
 vendor GET    /api/v1/tcp/{target}/{service}                t~
@@ -166,6 +170,7 @@ fn the_table_of_routes_is_the_list_of_all_doors() {
             };
             who.push_str(if route.key_alone { "!" } else { "" });
             who.push_str(if route.by_certificate { "~" } else { "" });
+            who.push_str(if route.own_factors { "+" } else { "" });
             let face = if route.face == Face::Plant { "plant" } else { "vendor" };
             Expected { face, method: route.method, path: route.path, who }
         })
@@ -186,6 +191,7 @@ fn path_of(route: &str) -> String {
         .replace("{person}", &format!("p_{id}"))
         .replace("{vendor}", "nobody")
         .replace("{name}", "nothing")
+        .replace("{provider}", "nobody")
         .replace("{target}", "nothing")
         .replace("{service}", "nothing")
         .replace("{digest}", &"ab".repeat(32));

@@ -130,6 +130,7 @@ impl House {
             feed: None,
             alarms: approver::alarms::Alarms::default(),
             certificates: approver::certificates::Certificates::default(),
+            providers: approver::oidc::Providers::default(),
         };
         change(&mut parts);
         let stop = CancellationToken::new();
@@ -296,7 +297,7 @@ impl Door {
         self.call_with(&[], method, path, token, proof, body).await
     }
 
-    async fn call_with(
+    pub async fn call_with(
         &self,
         headers: &[(&str, &str)],
         method: &str,
@@ -322,7 +323,8 @@ impl Door {
         }
         let body: Bytes = body.into();
         if !body.is_empty() {
-            request = request.header("content-type", "application/json");
+            let is_form = headers.iter().any(|(name, _)| *name == "content-type");
+            request = if is_form { request } else { request.header("content-type", "application/json") };
         }
         sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap()
     }

@@ -8,5 +8,6 @@ mod guests;
 mod history;
 mod kit;
 mod notices;
+mod oidc;
 mod signing_in;
 mod work;

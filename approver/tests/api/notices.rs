@@ -241,7 +241,7 @@ async fn what_nobody_may_mute_is_told() {
     let plant = PLANT.replacen("exclusive = \"none\"", "exclusive = \"none\"\nemergency = true", 1);
     let mut stage = Stage::on(Props::new(), &plant).await;
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-    stage.desk.act(Command::ComeOnDuty { person: stage.lead.person }).await.unwrap();
+    stage.desk.act(Command::ComeOnDuty { person: stage.lead.person, provider: None }).await.unwrap();
     let heard = listen(&mut stage, &tracker, &stop);
     let usual = stage.grant("plc-7", &[Action::Shell]).await;
     let usual = stage.desk.with_state(|state| state.cases[&usual].asked.clone());

@@ -19,8 +19,8 @@ pub use requests::{NewRequest, quorum_is_met, waits_for};
 use crate::digest::{Digest, Salted};
 use crate::events::{CutBy, Ending, EscortEnd, Event, Founder, PackOf, Scope};
 use crate::ids::{
-    AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, Recipient, RequestId, ServiceName,
-    SessionId, TargetName, VendorId, ZoneName,
+    AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, ProviderName, Recipient, RequestId,
+    ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use crate::people::{Kind, SshKey};
 use crate::plant::{Escort, Weaker};
@@ -104,8 +104,32 @@ pub enum Command {
     SetPassword {
         person: PersonId,
     },
+    /// Whoever asks has proved that they are this person here, and that the provider knows them as this subject.
+    LinkSubject {
+        person: PersonId,
+        provider: ProviderName,
+        subject: Digest,
+        /// What the provider calls them, where that is news.
+        called: Option<Salted>,
+        /// When they proved who they are here.
+        proved: Timestamp,
+    },
+    /// The provider calls whom it knows as this subject otherwise, who has proved to be this person here.
+    RenameSubject {
+        person: PersonId,
+        provider: ProviderName,
+        subject: Digest,
+        called: Salted,
+    },
+    UnlinkSubject {
+        person: PersonId,
+        provider: ProviderName,
+        by: PersonId,
+    },
     ComeOnDuty {
         person: PersonId,
+        /// By whose word they signed in; none where by factors of the gate's own alone.
+        provider: Option<ProviderName>,
     },
     ProposePlant {
         text: String,
@@ -321,8 +345,15 @@ impl State {
                 self.technician(*person, now)?;
                 Ok(vec![Event::PasswordSet { person: *person }])
             }
+            Command::LinkSubject { person, provider, subject, called, proved } => {
+                self.decide_link_subject(*person, provider, *subject, *called, *proved)
+            }
+            Command::RenameSubject { person, provider, subject, called } => {
+                self.decide_rename_subject(*person, provider, *subject, *called)
+            }
+            Command::UnlinkSubject { person, provider, by } => self.decide_unlink_subject(*person, provider, *by),
             Command::Lock { person, until } => Ok(vec![Event::Locked { person: *person, until: *until }]),
-            Command::ComeOnDuty { person } => self.decide_on_duty(*person, now),
+            Command::ComeOnDuty { person, provider } => self.decide_on_duty(*person, provider.as_ref(), now),
             Command::ProposePlant { text, by } => self.decide_propose(text, *by),
             Command::SignPlant { signed } => self.decide_sign_plant(signed, now),
             Command::Submit(asked) => self.decide_submit(asked, now),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::digest::{Digest, Salted};
 use crate::events::{CutBy, Event, Founder, PackOf};
-use crate::ids::{DeploymentId, GroupName, LinkId, PersonId, SessionId, TargetName, VendorId, ZoneName};
+use crate::ids::{DeploymentId, GroupName, LinkId, PersonId, ProviderName, SessionId, TargetName, VendorId, ZoneName};
 use crate::people::{KEYS_MAX, Kind, Person, SshKey, Standing};
 use crate::refusals::Refusal;
 use crate::requests::{CertifyStatement, Signed};
@@ -141,6 +141,66 @@ impl State {
         self.people.values().any(|other| other.id != person && other.claims(key))
     }
 
+    /// A provider may call a person otherwise, or know them as another subject from now on; both are theirs to say, who has
+    /// proved who they are here, and have not enrolled anew since. A subject is one person's: where the provider gives it to a
+    /// second one, somebody is wrong, and nothing changes but that the journal knows.
+    pub(super) fn decide_link_subject(
+        &self,
+        person: PersonId,
+        provider: &ProviderName,
+        subject: Digest,
+        called: Option<Salted>,
+        proved: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
+        let known = self.active(person)?;
+        if known.kind.is_unattended() {
+            return Err(Refusal::WrongKind("people"));
+        }
+        if known.enrolled_at.is_some_and(|enrolled| proved < enrolled) {
+            return Err(Refusal::EarlierKey);
+        }
+        let provider = provider.clone();
+        if let Some(holder) = self.person_known_as(&provider, &subject).filter(|holder| holder.id != person) {
+            return Ok(vec![Event::SubjectContested { person, provider, subject, holder: holder.id }]);
+        }
+        Ok(match (known.is_subject(&provider, &subject), called) {
+            (true, None) => Vec::new(),
+            (true, Some(called)) => vec![Event::SubjectRenamed { person, provider, subject, called }],
+            (false, called) => vec![Event::SubjectLinked { person, provider, subject, called }],
+        })
+    }
+
+    /// Of whoever is linked still: what was let go meanwhile is not linked again by a sign-in that had begun.
+    pub(super) fn decide_rename_subject(
+        &self,
+        person: PersonId,
+        provider: &ProviderName,
+        subject: Digest,
+        called: Salted,
+    ) -> Result<Vec<Event>, Refusal> {
+        match self.active(person)?.is_subject(provider, &subject) {
+            true => Ok(vec![Event::SubjectRenamed { person, provider: provider.clone(), subject, called }]),
+            false => Err(Refusal::SubjectGone),
+        }
+    }
+
+    /// One's own, or an administrator somebody else's: of whoever is out, too, so that a provider may give the subject to another.
+    pub(super) fn decide_unlink_subject(
+        &self,
+        person: PersonId,
+        provider: &ProviderName,
+        by: PersonId,
+    ) -> Result<Vec<Event>, Refusal> {
+        if person == by {
+            self.active(by)?;
+        } else {
+            self.administrator(by)?;
+        }
+        let is_linked = self.person(person)?.subjects.contains_key(provider);
+        let unlinked = Event::SubjectUnlinked { person, provider: provider.clone(), by };
+        Ok(is_linked.then_some(unlinked).into_iter().collect())
+    }
+
     /// A voucher counts when its signer counts; the person counts once an administrator and, for each group, a member
     /// of it has vouched. For an administrator, an operator stands in for the group.
     pub(super) fn decide_certify(
@@ -202,7 +262,12 @@ impl State {
     }
 
     /// Nothing is written while the shift already runs for at least half of its length.
-    pub(super) fn decide_on_duty(&self, person: PersonId, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+    pub(super) fn decide_on_duty(
+        &self,
+        person: PersonId,
+        provider: Option<&ProviderName>,
+        now: Timestamp,
+    ) -> Result<Vec<Event>, Refusal> {
         let operator = self.operator(person)?;
         let plant = self.plant.as_ref().ok_or(Refusal::NoPlant)?;
         let (held, until) = (operator.on_duty_until, plant.shifts.duty(now, operator.on_duty_until, &plant.timezone));
@@ -211,7 +276,7 @@ impl State {
             Shifts::Each(length) => held.is_none_or(|held| held <= Seconds(length.0 / 2).after(now)),
             Shifts::At(_) => held.is_none_or(|held| held < until),
         };
-        Ok(is_news.then_some(Event::OnDuty { person, until }).into_iter().collect())
+        Ok(is_news.then(|| Event::OnDuty { person, until, provider: provider.cloned() }).into_iter().collect())
     }
 
     /// Operators and auditors may read what was recorded: it is ciphertext to the gate and an event for everybody.

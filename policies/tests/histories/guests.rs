@@ -172,7 +172,7 @@ impl Model {
     /// A shift is twelve hours.
     fn is_on_duty(&self, who: PersonId) -> bool {
         let came = self.world.happened.iter().rev().find_map(|(_, event)| match event {
-            Event::OnDuty { person, until } if *person == who => Some(*until),
+            Event::OnDuty { person, until, .. } if *person == who => Some(*until),
             _ => None,
         });
         came.is_some_and(|until| self.now() < until)
@@ -293,7 +293,7 @@ impl Model {
         match turn.clone() {
             Turn::Wait { seconds } => self.world.now = seconds_later(self.now(), i64::from(seconds)),
             Turn::ComeOnDuty { who } => {
-                self.act(&Command::ComeOnDuty { person: person(OPERATORS[who]) });
+                self.act(&Command::ComeOnDuty { person: person(OPERATORS[who]), provider: None });
             }
             Turn::Invite(wish) => self.invite(&wish),
             Turn::Enrol { which } => {
@@ -463,7 +463,7 @@ fn generated_histories_reach_guests_at_work_and_what_comes_after() {
 /// A world in which a lead is on duty and vendors have numbers.
 fn at_night() -> World {
     let mut world = Model::new().world;
-    world.must(&Command::ComeOnDuty { person: person(LEADS[0]) });
+    world.must(&Command::ComeOnDuty { person: person(LEADS[0]), provider: None });
     world
 }
 
@@ -509,7 +509,7 @@ fn only_an_operator_on_duty_invites_for_what_a_rule_allows_and_calls_the_registe
     assert_eq!(world.refused(&none), Refusal::NoGuests(label("maintenance")));
     let yes = invite(&mut world, good);
     assert!(world.act(&yes));
-    world.must(&Command::ComeOnDuty { person: person(ACME_LEAD) });
+    world.must(&Command::ComeOnDuty { person: person(ACME_LEAD), provider: None });
     let own = world.guest_invitation(ACME_LEAD, 41, "acme", 1, "boiler-night", 3_600);
     let own = invite(&mut world, own);
     assert_eq!(world.refused(&own), Refusal::OwnVendor);

@@ -295,7 +295,7 @@ fn a_clock_that_jumps_ahead_erases_nothing_at_once() {
     let (mut world, session) = over();
     world.now = seconds_later(world.now, 10 * 365 * 86_400);
     assert!(!world.state.has_removals(world.now), "nothing in the journal knows of such a day");
-    world.must(&Command::ComeOnDuty { person: person(LEADS[0]) });
+    world.must(&Command::ComeOnDuty { person: person(LEADS[0]), provider: None });
     assert!(!world.state.has_removals(seconds_later(world.now, KNOWN_FOR - 1)));
     world.now = seconds_later(world.now, KNOWN_FOR);
     world.must(&Command::Sweep);

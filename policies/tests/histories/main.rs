@@ -523,7 +523,7 @@ impl World {
                 self.vote(*who, *which, *yes, *shorter, *fewer, *lie, *how);
             }
             Step::ComeOnDuty { who } => {
-                self.act(&Command::ComeOnDuty { person: person(OPERATORS[*who]) });
+                self.act(&Command::ComeOnDuty { person: person(OPERATORS[*who]), provider: None });
             }
             Step::Approve { lead, which, shorter } => {
                 for voter in [2, *lead] {

@@ -844,7 +844,7 @@ fn an_answer_without_a_signature_counts_as_the_rule_says_from_whoever_is_on_duty
         Refusal::DutyWanted("answers without a signature")
     );
     for who in OPERATORS {
-        world.must(&Command::ComeOnDuty { person: person(who) });
+        world.must(&Command::ComeOnDuty { person: person(who), provider: None });
     }
     let by_telephone = weaker(&world, LEADS[0], matter(), Weaker::Telephone);
     let not_allowed = Refusal::WeakerNotAllowed { way: Weaker::Telephone, rule: label("maintenance") };
@@ -864,7 +864,7 @@ fn an_answer_without_a_signature_counts_as_the_rule_says_from_whoever_is_on_duty
 fn a_no_without_a_signature_ends_it_and_more_is_answered_so_too() {
     let mut world = World::founded();
     for who in OPERATORS {
-        world.must(&Command::ComeOnDuty { person: person(who) });
+        world.must(&Command::ComeOnDuty { person: person(who), provider: None });
     }
     let wish = world.wish(TARA, &SHELL);
     let id = world.submit(wish);
@@ -887,7 +887,7 @@ fn a_no_without_a_signature_ends_it_and_more_is_answered_so_too() {
 #[test]
 fn who_left_the_group_before_the_last_answer_counts_no_more_however_they_answered() {
     let mut world = World::founded();
-    world.must(&Command::ComeOnDuty { person: person(LEADS[0]) });
+    world.must(&Command::ComeOnDuty { person: person(LEADS[0]), provider: None });
     let wish = world.wish(TARA, &SHELL);
     let id = world.submit(wish);
     world.must(&weaker(&world, LEADS[0], Matter::Request(id), Weaker::Totp));
@@ -900,7 +900,7 @@ fn who_left_the_group_before_the_last_answer_counts_no_more_however_they_answere
 fn an_emergency_its_review_and_a_reopening_take_a_signature() {
     let mut world = World::on(&plant_with("exclusive = \"none\"", "exclusive = \"none\"\nemergency = true"));
     for who in OPERATORS {
-        world.must(&Command::ComeOnDuty { person: person(who) });
+        world.must(&Command::ComeOnDuty { person: person(who), provider: None });
     }
     let emergency = NewRequest { emergency: true, ..world.wish(TARA, &SHELL) };
     let id = world.submit(emergency);
@@ -928,10 +928,13 @@ fn an_emergency_is_given_by_one_on_duty_and_looked_back_at_once_by_another() {
     let review = Matter::Review(id);
     assert_eq!(world.refused(&world.yes(LEADS[1], review)), Refusal::NotPending("pending"));
     for who in [20, ADMINISTRATOR] {
-        assert_eq!(world.refused(&Command::ComeOnDuty { person: person(who) }), Refusal::WrongKind("operators"));
+        assert_eq!(
+            world.refused(&Command::ComeOnDuty { person: person(who), provider: None }),
+            Refusal::WrongKind("operators")
+        );
     }
     assert_eq!(world.refused(&world.yes(LEADS[0], Matter::Request(id))), Refusal::NotOnDuty);
-    world.must(&Command::ComeOnDuty { person: person(LEADS[0]) });
+    world.must(&Command::ComeOnDuty { person: person(LEADS[0]), provider: None });
     world.pass(12 * HOUR);
     let late = NewRequest {
         window: Window { from: world.now, until: seconds_later(world.now, 60) },
@@ -942,7 +945,7 @@ fn an_emergency_is_given_by_one_on_duty_and_looked_back_at_once_by_another() {
     let emergency = NewRequest { emergency: true, ..world.wish(TARA, &SHELL) };
     let id = world.submit(emergency);
     assert_eq!(world.refused(&world.yes(LEADS[0], Matter::Request(id))), Refusal::NotOnDuty, "their shift is over");
-    world.must(&Command::ComeOnDuty { person: person(LEADS[0]) });
+    world.must(&Command::ComeOnDuty { person: person(LEADS[0]), provider: None });
     assert_eq!(world.refused(&world.yes(ACME_LEAD, Matter::Request(id))), Refusal::OwnVendor);
     let yes = world.yes(LEADS[0], Matter::Request(id));
     assert_eq!(world.must_unjudged(&yes).last(), Some(&Event::Granted { request: id }));
@@ -974,7 +977,7 @@ fn an_emergency_is_given_by_one_on_duty_and_looked_back_at_once_by_another() {
 #[test]
 fn a_shift_is_as_long_as_the_plant_says_and_is_renewed_in_its_second_half() {
     let mut world = World::on(&plant_with("[zones.packaging]", "shifts = \"8h\"\n[zones.packaging]"));
-    let come = Command::ComeOnDuty { person: person(LEADS[0]) };
+    let come = Command::ComeOnDuty { person: person(LEADS[0]), provider: None };
     world.must(&come);
     let until = |world: &World| world.state.people[&person(LEADS[0])].on_duty_until.unwrap();
     assert_eq!(until(&world), seconds_later(world.now, 8 * 3_600));
@@ -1130,6 +1133,81 @@ fn a_technician_who_counts_has_some_more_keys_and_nobody_else_has() {
 }
 
 #[test]
+fn a_providers_subject_is_one_persons_until_it_is_let_go_and_who_enrols_anew_has_none() {
+    let mut world = World::founded();
+    let technician = Kind::Technician { vendor: label("acme"), role: label("maintenance") };
+    let (link, invite) = world.invitation(NEW, technician, &[]);
+    world.must(&invite);
+    let named = |name: &str| Some(Salted::new(&[1; 32], name));
+    let (provider, by) = (label::<ProviderName>("acme-login"), person(ADMINISTRATOR));
+    let linked = |who: u128, subject: u8, called| Command::LinkSubject {
+        person: person(who),
+        provider: label("acme-login"),
+        subject: Digest([subject; 32]),
+        called,
+        proved: Timestamp::MAX,
+    };
+    let renamed = |subject: u8, name: &str| Command::RenameSubject {
+        person: person(NEW),
+        provider: label("acme-login"),
+        subject: Digest([subject; 32]),
+        called: Salted::new(&[1; 32], name),
+    };
+    let unlinked = |who, by| Command::UnlinkSubject { person: person(who), provider: label("acme-login"), by };
+    assert!(matches!(world.refused(&linked(NEW, 1, None)), Refusal::NotActive(Standing::Invited)));
+    world.must(&Command::Enrol { link, key: key(NEW) });
+    let known = |world: &World, who| world.state.people[&person(who)].subjects.get(&provider).copied();
+
+    // The same again is no news; another name is, and the same subject for somebody else changes nothing.
+    assert!(matches!(world.must_unjudged(&linked(NEW, 1, named("tess@acme")))[..], [Event::SubjectLinked { .. }]));
+    assert!(world.must_unjudged(&linked(NEW, 1, None)).is_empty());
+    assert!(matches!(world.must_unjudged(&linked(NEW, 1, named("tessa@acme")))[..], [Event::SubjectRenamed { .. }]));
+    assert_eq!(known(&world, NEW).unwrap().called, named("tessa@acme"));
+    assert!(matches!(world.must_unjudged(&renamed(1, "tess.a@acme"))[..], [Event::SubjectRenamed { .. }]));
+    assert_eq!(world.refused(&renamed(2, "tess.a@acme")), Refusal::SubjectGone);
+    let before = known(&world, NEW);
+    let contested = world.must_unjudged(&linked(ADMINISTRATOR, 1, named("ada@acme")));
+    assert!(
+        matches!(contested[..], [Event::SubjectContested { holder, .. }] if holder == person(NEW)),
+        "{contested:?}"
+    );
+    assert_eq!((known(&world, NEW), known(&world, ADMINISTRATOR)), (before, None));
+
+    // One person, another subject: the new one alone.
+    assert!(matches!(world.must_unjudged(&linked(NEW, 2, named("tess@acme")))[..], [Event::SubjectLinked { .. }]));
+    assert_eq!(world.state.person_known_as(&provider, &Digest([1; 32])).map(|known| known.id), None);
+    assert_eq!(world.state.person_known_as(&provider, &Digest([2; 32])).map(|known| known.id), Some(person(NEW)));
+
+    // One's own is let go by oneself, and anybody's by an administrator; nobody else does.
+    assert_eq!(world.refused(&unlinked(ADMINISTRATOR, person(NEW))), Refusal::WrongKind("administrators"));
+    assert!(world.must_unjudged(&unlinked(ADMINISTRATOR, by)).is_empty(), "there is none");
+    world.must_unjudged(&unlinked(NEW, person(NEW)));
+    assert_eq!(known(&world, NEW), None);
+    world.must_unjudged(&linked(NEW, 3, None));
+    world.must_unjudged(&unlinked(NEW, by));
+    assert_eq!(world.refused(&renamed(3, "tess@acme")), Refusal::SubjectGone, "a sign-in links nothing again");
+    world.must_unjudged(&linked(NEW, 3, None));
+
+    // What lost factors began is over, and whoever is out keeps what was theirs from others.
+    let (link, expires) = (LinkId::new(world.id()), seconds_later(world.now, 3_600));
+    world.must(&Command::Reinvite { person: person(NEW), link, expires, by });
+    assert!(known(&world, NEW).is_some());
+    world.must(&Command::Enrol { link, key: key(61) });
+    assert_eq!(known(&world, NEW), None);
+    let mut earlier = linked(NEW, 3, None);
+    if let Command::LinkSubject { proved, .. } = &mut earlier {
+        *proved = seconds_later(world.state.people[&person(NEW)].enrolled_at.unwrap(), -1);
+    }
+    assert_eq!(world.refused(&earlier), Refusal::EarlierKey);
+    world.must_unjudged(&linked(NEW, 3, None));
+    world.must(&Command::Disable { person: person(NEW), by });
+    assert!(matches!(world.refused(&linked(NEW, 4, None)), Refusal::NotActive(Standing::Disabled)));
+    assert!(matches!(world.must_unjudged(&linked(ADMINISTRATOR, 3, None))[..], [Event::SubjectContested { .. }]));
+    world.must_unjudged(&unlinked(NEW, by));
+    assert!(matches!(world.must_unjudged(&linked(ADMINISTRATOR, 3, None))[..], [Event::SubjectLinked { .. }]));
+}
+
+#[test]
 fn a_code_is_good_once_until_it_expires_or_another_is_given_and_for_a_key_that_is_nobodys() {
     let mut world = World::founded();
     let technician = || Kind::Technician { vendor: label("acme"), role: label("maintenance") };
@@ -1260,7 +1338,7 @@ fn another_administrator_takes_an_administrator_and_an_operator() {
 #[test]
 fn whoever_enrols_again_has_none_of_what_they_had() {
     let mut world = World::founded();
-    world.must(&Command::ComeOnDuty { person: person(LEADS[0]) });
+    world.must(&Command::ComeOnDuty { person: person(LEADS[0]), provider: None });
     let (link, by) = (LinkId::new(world.id()), person(ADMINISTRATOR));
     world.must(&Command::Reinvite { person: person(LEADS[0]), link, expires: seconds_later(world.now, 60), by });
     world.must(&Command::Enrol { link, key: key(NEW) });

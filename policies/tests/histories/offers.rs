@@ -118,9 +118,9 @@ fn enough_on_duty_are_as_many_as_approve_and_one_for_an_emergency() {
         reach(world, TARA, &now).0[0].terms.is_staffed
     };
     assert!(!staffed(&world));
-    world.must(&Command::ComeOnDuty { person: person(LEADS[0]) });
+    world.must(&Command::ComeOnDuty { person: person(LEADS[0]), provider: None });
     assert!(!staffed(&world), "one of two groups");
-    world.must(&Command::ComeOnDuty { person: person(SECURITY) });
+    world.must(&Command::ComeOnDuty { person: person(SECURITY), provider: None });
     assert!(staffed(&world));
 
     // At night, when the rule lets one operator answer an emergency.
@@ -133,6 +133,6 @@ fn enough_on_duty_are_as_many_as_approve_and_one_for_an_emergency() {
     world.must(&Command::Submit(wish));
     let answered = |world: &World| world.state.is_answered_now(&world.state.cases[&id], world.now);
     assert!(!answered(&world));
-    world.must(&Command::ComeOnDuty { person: person(LEADS[0]) });
+    world.must(&Command::ComeOnDuty { person: person(LEADS[0]), provider: None });
     assert!(answered(&world), "whoever is on duty, of whichever group");
 }

@@ -114,7 +114,7 @@ impl Model {
         let now = self.world.now;
         *self.seen.entry(event.id()).or_default() += 1;
         match event {
-            Event::OnDuty { person, until } => {
+            Event::OnDuty { person, until, .. } => {
                 let next = next_change(now);
                 let early = self.on_duty(*person).is_none() && next <= seconds_later(now, 30 * 60);
                 assert_eq!(*until, if early { next_change(next) } else { next });
@@ -159,7 +159,9 @@ impl Model {
         match turn {
             Turn::Wait { seconds } => self.world.now = seconds_later(self.world.now, i64::from(*seconds)),
             Turn::Ask { who, signed } => self.ask(*who, *signed),
-            Turn::ComeOnDuty { who } => self.act(&Command::ComeOnDuty { person: person(OPERATORS[*who]) }),
+            Turn::ComeOnDuty { who } => {
+                self.act(&Command::ComeOnDuty { person: person(OPERATORS[*who]), provider: None });
+            }
             Turn::Accept { who, which } => {
                 if let Some(request) = nth(self, *which) {
                     self.act(&Command::Accept { request, by: person(OPERATORS[*who]) });
@@ -287,7 +289,7 @@ fn given_before_the_change(then: &str) -> (World, RequestId) {
     let mut world = World::on(&plant(then));
     world.now = seconds_later(two_o_clock(), -3_600);
     for who in [SECURITY, LEADS[0]] {
-        world.must(&Command::ComeOnDuty { person: person(who) });
+        world.must(&Command::ComeOnDuty { person: person(who), provider: None });
     }
     let id = world.granted_for_the_day();
     (world, id)
@@ -342,7 +344,7 @@ fn on_duty_ends_with_the_shift_and_what_it_left_waits_to_be_accepted() {
     let off_duty = Refusal::DutyWanted("accepts what the shift before left");
     assert_eq!(world.refused(&accept(LEADS[1])), off_duty);
     for who in [LEADS[1], ACME_LEAD] {
-        world.must(&Command::ComeOnDuty { person: person(who) });
+        world.must(&Command::ComeOnDuty { person: person(who), provider: None });
     }
     assert_eq!(world.refused(&accept(ACME_LEAD)), Refusal::OwnVendor);
     assert_eq!(world.refused(&accept(ADMINISTRATOR)), Refusal::WrongKind("operators"));
@@ -356,7 +358,7 @@ fn on_duty_ends_with_the_shift_and_what_it_left_waits_to_be_accepted() {
 fn who_comes_early_accepts_before_those_before_them_go_home() {
     let (mut world, id) = given_before_the_change("freeze");
     world.now = seconds_later(two_o_clock(), -20 * 60);
-    world.must(&Command::ComeOnDuty { person: person(LEADS[1]) });
+    world.must(&Command::ComeOnDuty { person: person(LEADS[1]), provider: None });
     world.must(&Command::Accept { request: id, by: person(LEADS[1]) });
     world.now = seconds_later(two_o_clock(), 3_600);
     let case = &world.state.cases[&id];
@@ -378,7 +380,7 @@ fn what_nobody_accepts_is_frozen_until_somebody_does() {
     assert!(world.state.cases[&id].unaccepted);
     assert_eq!(world.connects(), Err(Refusal::NotAccepted(target_name(0))));
     assert_eq!(world.state.decide(&unaccepted(&world), world.now), Ok(Vec::new()), "said once");
-    world.must(&Command::ComeOnDuty { person: person(LEADS[1]) });
+    world.must(&Command::ComeOnDuty { person: person(LEADS[1]), provider: None });
     world.must(&Command::Accept { request: id, by: person(LEADS[1]) });
     assert!(world.connects().is_ok());
 }
@@ -390,7 +392,7 @@ fn what_nobody_accepts_ends_where_the_rule_says_so() {
     world.must(&unaccepted(&world));
     assert_eq!(world.state.cases[&id].standing, RequestStanding::NotAccepted);
     assert_eq!(world.connects(), Err(Refusal::GrantNotAccepted(target_name(0))));
-    world.must(&Command::ComeOnDuty { person: person(LEADS[1]) });
+    world.must(&Command::ComeOnDuty { person: person(LEADS[1]), provider: None });
     let accept = Command::Accept { request: id, by: person(LEADS[1]) };
     let over = "ended: nobody accepted it at the shift change";
     assert_eq!(world.refused(&accept), Refusal::NotPending(over), "it is too late");
@@ -418,7 +420,7 @@ fn a_restart_in_the_middle_of_it_gives_back_the_time_that_it_took_and_no_more() 
     for _ in 0..3 {
         world.now = seconds_later(world.now, 60);
         world.must(&Command::StartNode { node: label("gate-1"), version: "1".into() });
-        world.must(&Command::ComeOnDuty { person: person(LEADS[1]) });
+        world.must(&Command::ComeOnDuty { person: person(LEADS[1]), provider: None });
     }
     assert_eq!(
         left(&world).acts,
@@ -432,7 +434,7 @@ fn what_somebody_accepts_while_it_is_written_down_that_nobody_did_stays() {
     let (mut world, id) = given_before_the_change("end");
     world.now = seconds_later(two_o_clock(), AFTER);
     let late = unaccepted(&world);
-    world.must(&Command::ComeOnDuty { person: person(LEADS[1]) });
+    world.must(&Command::ComeOnDuty { person: person(LEADS[1]), provider: None });
     world.must(&Command::Accept { request: id, by: person(LEADS[1]) });
     assert_eq!(world.state.decide(&late, world.now), Ok(Vec::new()));
 }
@@ -442,7 +444,7 @@ fn a_plant_whose_shifts_begin_with_each_sign_in_hands_nothing_over() {
     let mut world = World::founded();
     world.now = seconds_later(two_o_clock(), -3_600);
     for who in [SECURITY, LEADS[0]] {
-        world.must(&Command::ComeOnDuty { person: person(who) });
+        world.must(&Command::ComeOnDuty { person: person(who), provider: None });
     }
     let id = world.granted_for_the_day();
     world.now = seconds_later(two_o_clock(), 3 * 3_600);

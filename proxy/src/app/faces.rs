@@ -7,17 +7,20 @@ use std::sync::Arc;
 use approver::api::{self, ApiParts, Limits, NodeFiles, Pages};
 use approver::carrier::{Carrier, Terminals};
 use approver::memory::Headroom;
+use approver::notify::Sealed;
+use approver::oidc::Providers;
 use axum::Router;
 use certs::keys::KeyStore;
 use certs::tls::TlsCa;
 use futures::future::join_all;
+use policies::ids::CredentialName;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::given::FaceTls;
 use super::stores::records_dir;
-use super::{App, Reason, StartFault};
+use super::{App, Reason, StartFault, telling};
 use crate::config::{CertificateFiles, Origin};
 use crate::founding;
 use crate::lanes::Lanes;
@@ -215,7 +218,24 @@ impl App {
             feed: Some(self.feed.clone()),
             alarms: self.alarms.clone(),
             certificates: self.certificates.clone(),
+            providers: self.providers(keys),
         })
+    }
+
+    /// By whose word people sign in, too.
+    fn providers(&self, keys: &KeyStore) -> Providers {
+        let sealed = |credential: &CredentialName| {
+            Some(Sealed { credential: credential.clone(), desk: self.desk.clone(), secrets: keys.secrets() })
+        };
+        let providers = telling::providers(&self.config.oidc, sealed);
+        for (provider, no_ca) in providers.unbelievable() {
+            tracing::warn!(%provider, %no_ca, "an identity provider signs nobody in");
+        }
+        let plant = self.desk.with_state(|state| state.plant.clone());
+        for unknown in plant.iter().flat_map(|plant| telling::unknown_to(plant, &self.config.oidc)) {
+            tracing::warn!(%unknown, "the configuration and the plant file do not fit");
+        }
+        providers
     }
 
     fn node_files(&self) -> NodeFiles {

@@ -1,5 +1,6 @@
-//! Whom this program tells, and by which ways: as the configuration says.
+//! Whom this program tells, and by which ways, and whose word it takes: as the configuration says.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,11 +11,13 @@ use approver::notify::command::RunCommand;
 use approver::notify::mail::Mail;
 use approver::notify::webhook::Webhook;
 use approver::notify::{Notifier, Sealed};
+use approver::oidc::{ProviderParts, Providers};
 use approver::post::NoCa;
 use certs::secrets::Secrets;
-use policies::ids::CredentialName;
+use policies::ids::{CredentialName, GroupName, ProviderName, RoleName};
+use policies::plant::Plant;
 
-use crate::config::{FeedConfig, MailAt, Notify, ReceiverAt, ReceiverWay, WebhookAt};
+use crate::config::{FeedConfig, MailAt, Notify, ProviderAt, ReceiverAt, ReceiverWay, WebhookAt};
 
 /// Why people cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,9 @@ pub enum CannotTell {
         /// What the system says.
         cause: std::io::Error,
     },
+    /// Nobody who could vouch for an identity provider.
+    #[error("oidc, {0}: {1}")]
+    Provider(ProviderName, NoCa),
     /// The file of CAs.
     #[error("notify.webhook.ca: {path}: {cause}", path = .path.display())]
     Ca {
@@ -62,6 +68,63 @@ pub(crate) fn check(notify: &Notify) -> Result<(), CannotTell> {
     notify.webhook.as_ref().map(|at| webhook(at, None)).transpose()?;
     notify.mail.as_ref().map(|at| mail(at, "", None)).transpose()?;
     Ok(())
+}
+
+/// Every identity provider that is configured; there may be none. `sealed` is where its secret is. One that could never be
+/// believed is there, and does not answer: people have their own keys.
+pub(crate) fn providers(configured: &[ProviderAt], sealed: impl Fn(&CredentialName) -> Option<Sealed>) -> Providers {
+    let parts = configured.iter().map(|at| {
+        let read = |path: &PathBuf| {
+            std::fs::read_to_string(path).map_err(|cause| NoCa::of(&format_args!("{}: {cause}", path.display())))
+        };
+        ProviderParts {
+            name: at.name.clone(),
+            title: at.title.clone(),
+            issuer: at.issuer.clone(),
+            client: at.client.clone(),
+            secret: at.credential.as_ref().and_then(&sealed),
+            ca_pem: at.ca.as_ref().map(read).transpose(),
+            vendor: at.vendor.clone(),
+            scopes: at.scopes.clone(),
+            several: at.several.clone(),
+            groups: at.groups.clone(),
+        }
+    });
+    Providers::new(parts.collect())
+}
+
+/// Whether each identity provider could be believed.
+///
+/// # Errors
+/// One could not.
+pub(crate) fn check_providers(configured: &[ProviderAt]) -> Result<(), CannotTell> {
+    let providers = providers(configured, |_| None);
+    let first = providers.unbelievable().next();
+    first.map_or(Ok(()), |(name, no_ca)| Err(CannotTell::Provider(name.clone(), no_ca.clone())))
+}
+
+/// Which vendors, roles and groups the configuration has of identity providers that the plant file does not name, in words: of
+/// a group that was mistyped nothing would be asked.
+pub(crate) fn unknown_to(plant: &Plant, configured: &[ProviderAt]) -> Vec<String> {
+    configured.iter().flat_map(|at| unknown_of(plant, at)).collect()
+}
+
+fn unknown_of(plant: &Plant, at: &ProviderAt) -> Vec<String> {
+    let name = &at.name;
+    let (what, named): (_, BTreeSet<&str>) = match &at.vendor {
+        None => ("group", plant.groups().map(GroupName::as_str).collect()),
+        Some(vendor) => {
+            let mut of_theirs = plant.rules.iter().filter(|rule| rule.vendors.contains(vendor)).peekable();
+            if of_theirs.peek().is_none() {
+                return vec![format!("oidc {name}: vendor: no rule of the plant file names {vendor}")];
+            }
+            ("role", of_theirs.flat_map(|rule| &rule.roles).map(RoleName::as_str).collect())
+        }
+    };
+    let wanted = at.groups.iter().flat_map(|groups| groups.wanted.keys());
+    let unknown = wanted.filter(|here| !named.contains(here.as_str()));
+    let told = |here| format!("oidc {name}: groups.wanted: the plant file names no {what} {here}: is it written so?");
+    unknown.map(told).collect()
 }
 
 /// Every way that is configured; there may be none.
@@ -123,4 +186,48 @@ fn webhook(at: &WebhookAt, signing: Option<Sealed>) -> Result<Webhook, CannotTel
     let unreadable = |path: &std::path::PathBuf, cause| CannotTell::Ca { path: path.clone(), cause };
     let ca = at.ca.as_ref().map(|path| std::fs::read_to_string(path).map_err(|cause| unreadable(path, cause)));
     Ok(Webhook::new(at.url.clone(), ca.transpose()?.as_deref(), signing)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use certs::oidc::SeveralFactors;
+
+    use super::*;
+
+    const PLANT: &str = include_str!("../../../policies/examples/packaging-line.toml");
+
+    #[test]
+    fn what_providers_are_asked_about_that_the_plant_file_does_not_name_is_told() {
+        let plant = Plant::parse(PLANT).expect("an example");
+        let group = plant.groups().next().expect("somebody approves").to_string();
+        let (vendor, role) = {
+            let rule = plant.rules.first().expect("a rule");
+            let (vendor, role) = (rule.vendors.first(), rule.roles.first());
+            (vendor.expect("one at least").clone(), role.expect("one at least").to_string())
+        };
+        let unknown = |vendor: Option<&str>, wanted: &[&str]| {
+            let wanted = wanted.iter().map(|here| ((*here).to_owned(), ["Theirs".to_owned()].into())).collect();
+            let at = ProviderAt {
+                name: "mill".parse().expect("a label"),
+                title: "Mill 3".into(),
+                issuer: "https://login.mill3.example".parse().expect("an issuer"),
+                client: "gate".into(),
+                credential: None,
+                ca: None,
+                vendor: vendor.map(|vendor| vendor.parse().expect("a label")),
+                scopes: Vec::new(),
+                several: SeveralFactors::default(),
+                groups: Some(approver::oidc::Groups { claim: "groups".into(), wanted }),
+            };
+            unknown_to(&plant, &[at])
+        };
+        assert_eq!(unknown(None, &[&group]), [""; 0]);
+        assert_eq!(unknown(Some(vendor.as_str()), &[&role]), [""; 0]);
+        let told = unknown(None, &[&group, "shfit-lead"]);
+        assert!(told.len() == 1 && told[0].contains("the plant file names no group shfit-lead"), "{told:?}");
+        let told = unknown(Some(vendor.as_str()), &["maintenence"]);
+        assert!(told.len() == 1 && told[0].contains("names no role maintenence"), "{told:?}");
+        let told = unknown(Some("umbra"), &[&role]);
+        assert!(told.len() == 1 && told[0].contains("no rule of the plant file names umbra"), "{told:?}");
+    }
 }

@@ -29,6 +29,7 @@ pub(super) fn run(args: &Args) -> Done {
     let plant = load_plant(&args.plant);
     let (config, plant) = (config?, plant?);
     telling::check(&config.notify).map_err(Failure::usage)?;
+    telling::check_providers(&config.oidc).map_err(Failure::usage)?;
     asking::ways(&config.store.witnesses).map_err(Failure::usage)?;
     let shown = |face, origin: &Origin, files: &Option<CertificateFiles>| {
         let read = files.as_ref().map(|files| given::read(files, origin.host())).transpose();
@@ -57,6 +58,9 @@ pub(super) fn run(args: &Args) -> Done {
     }
     for refused in browsers::refusals(&config.plant, of_plant.as_ref(), has_ca, Timestamp::now()) {
         say!("  browsers: {}", plain(&refused));
+    }
+    for unknown in telling::unknown_to(&plant, &config.oidc) {
+        say!("  {}", plain(&unknown));
     }
     say!(
         "{}: right: {} in {}, {}",

@@ -159,6 +159,9 @@ fn several_factors(sheet: &Sheet<'_>) -> Sight {
     if proofs.contains(&Factor::Key) && proofs.iter().any(knows) {
         return Sight::Yes("a key, and a second factor beside it");
     }
+    if proofs.contains(&Factor::Oidc) && proofs.iter().any(knows) {
+        return Sight::Yes("the word of an identity provider, and a second factor at the gate");
+    }
     if proofs.contains(&Factor::Certificate) {
         return Sight::Yes("a certificate that the gate gives for a key and a code, for at most an hour");
     }

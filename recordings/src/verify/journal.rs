@@ -10,9 +10,9 @@ use certs::trust::{FirstRole, Trust};
 use jiff::{SignedDuration, Timestamp};
 use policies::actions::Actions;
 use policies::decide::{Admission, Command};
-use policies::digest::Digest;
+use policies::digest::{Digest, Salted};
 use policies::events::{ErasedOn, Event, Founder};
-use policies::ids::{CutId, LinkId, NodeId, PersonId, RestoreId, SessionId};
+use policies::ids::{CutId, LinkId, NodeId, PersonId, ProviderName, RestoreId, SessionId};
 use policies::people::{Kind, SshKey};
 use policies::plant::Rule;
 use policies::refusals::Refusal;
@@ -178,6 +178,21 @@ impl<'a> Journal<'a> {
             Event::KeyAdded { person, key } => {
                 self.redecide(&Command::AddKey { person: *person, key: key.clone() }, event, at)
             }
+            Event::SubjectLinked { person, provider, subject, called } => {
+                self.knows_as(*person, provider, *subject, *called, event, at)
+            }
+            Event::SubjectRenamed { person, provider, subject, called } => {
+                let (person, provider) = (*person, provider.clone());
+                let command = Command::RenameSubject { person, provider, subject: *subject, called: *called };
+                self.redecide(&command, event, at)
+            }
+            Event::SubjectContested { person, provider, subject, .. } => {
+                self.knows_as(*person, provider, *subject, None, event, at)
+            }
+            Event::SubjectUnlinked { person, provider, by } => {
+                let command = Command::UnlinkSubject { person: *person, provider: provider.clone(), by: *by };
+                self.redecide(&command, event, at)
+            }
             Event::Certified { certificate } => {
                 let statement = &certificate.statement;
                 let signed = (&certificate.key, certificate.signature.as_str());
@@ -271,6 +286,20 @@ impl<'a> Journal<'a> {
             | Event::GuestReviewed { .. } => Some("no signed statement before it brings this about".to_owned()),
             _ => None,
         }
+    }
+
+    /// That a provider knows somebody as this subject is the gate's word; that a subject is one person's can be checked.
+    fn knows_as(
+        &mut self,
+        person: PersonId,
+        provider: &ProviderName,
+        subject: Digest,
+        called: Option<Salted>,
+        event: &Event,
+        at: Timestamp,
+    ) -> Option<String> {
+        let provider = provider.clone();
+        self.redecide(&Command::LinkSubject { person, provider, subject, called, proved: at }, event, at)
     }
 
     /// The founders are the people of the trust file, all of them and nobody else.

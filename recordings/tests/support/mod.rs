@@ -206,7 +206,7 @@ impl Store {
         let (end, by) = (Timestamp::constant(2_000_000_000, 0), person(ADMINISTRATOR));
         let (sponsor, telephone) = (person(LEAD), Some(Salted::new(&[0; 32], "+49 30 1234")));
         store.act(Command::Contract { vendor: label("acme"), end, sponsor, telephone, by });
-        store.act(Command::ComeOnDuty { person: person(LEAD) });
+        store.act(Command::ComeOnDuty { person: person(LEAD), provider: None });
         store
     }
 

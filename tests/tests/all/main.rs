@@ -25,6 +25,7 @@ mod history;
 mod keeping;
 mod mail;
 mod mine;
+mod oidc;
 mod pages;
 mod recipients;
 mod replay;

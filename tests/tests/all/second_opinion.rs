@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use certs::sshsig::Namespace;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use policies::actions::Action;
 use policies::decide::{Admission, Command as Decide};
 use policies::digest::{Digest, Salted};
@@ -806,6 +806,40 @@ const OF_KEYS: [MadeUp; 2] = [
     }),
 ];
 
+const OF_SUBJECTS: [MadeUp; 4] = [
+    ("the subject is somebody's already", |store| {
+        for person in [TECHNICIAN, LEAD].map(support::person) {
+            store.smuggle(Event::SubjectLinked {
+                person,
+                provider: support::label("acme"),
+                subject: SUBJECT,
+                called: None,
+            });
+        }
+    }),
+    ("nobody else has the subject that is contested", |store| {
+        let [person, holder] = [TECHNICIAN, LEAD].map(support::person);
+        store.smuggle(Event::SubjectContested { person, provider: support::label("acme"), subject: SUBJECT, holder });
+    }),
+    ("nobody who may has unlinked the subject", |store| {
+        let [person, by] = [TECHNICIAN, LEAD].map(support::person);
+        linked(store, person);
+        store.smuggle(Event::SubjectUnlinked { person, provider: support::label("acme"), by });
+    }),
+    ("the subject is somebody's already, or not theirs", |store| {
+        let [person, holder] = [TECHNICIAN, LEAD].map(support::person);
+        linked(store, holder);
+        let (provider, called) = (support::label("acme"), Salted::new(&[0; 32], "t.miller"));
+        store.smuggle(Event::SubjectRenamed { person, provider, subject: SUBJECT, called });
+    }),
+];
+const SUBJECT: Digest = Digest([7; 32]);
+
+fn linked(store: &mut Store, person: PersonId) {
+    let (provider, proved) = (support::label("acme"), Timestamp::MAX);
+    store.act(Decide::LinkSubject { person, provider, subject: SUBJECT, called: None, proved });
+}
+
 fn given_in_an_emergency(store: &mut Store) -> RequestId {
     let request = store.submit_in_an_emergency();
     store.approve(request, LEAD);
@@ -822,7 +856,7 @@ fn reviewed(store: &mut Store, request: RequestId, by: u8, answer: Answer, objec
 #[test]
 fn whatever_is_made_up_about_guests_emergencies_and_keys_both_verifiers_find() {
     let Some(mut second) = SecondOpinion::start() else { return };
-    let made_up = OF_INVITATIONS.iter().chain(&OF_VISITS).chain(&OF_EMERGENCIES).chain(&OF_KEYS);
+    let made_up = OF_INVITATIONS.iter().chain(&OF_VISITS).chain(&OF_EMERGENCIES).chain(&OF_KEYS).chain(&OF_SUBJECTS);
     for (number, (said, make_up)) in made_up.enumerate() {
         let mut store = Store::for_guests();
         make_up(&mut store);

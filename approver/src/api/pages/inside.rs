@@ -106,6 +106,10 @@ impl Inside {
         self.ask(Method::PUT, path, Body::from(body)).await
     }
 
+    pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Said> {
+        self.ask(Method::DELETE, path, Body::empty()).await
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Body) -> Result<T, Said> {
         let response = self.through(method, path, body).await;
         let status = response.status();

@@ -80,7 +80,7 @@ impl Logins {
 
     /// Whose cookie this is, from where they signed in and before it is over.
     pub(super) fn held(&self, headers: &HeaderMap, source: Source, now: Boot) -> Option<Held> {
-        let id = Digest::of_bytes(cookie(headers)?.as_bytes());
+        let id = Digest::of_bytes(cookie(headers, COOKIE)?.as_bytes());
         let logins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let held = logins.get(&id).filter(|held| now < held.until)?;
         (held.login.who.source() == source.0.to_canonical()).then(|| held.clone())
@@ -109,7 +109,8 @@ pub(super) fn no_cookie() -> HeaderValue {
     HeaderValue::from_static("__Host-holdpoint=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0")
 }
 
-fn cookie(headers: &HeaderMap) -> Option<&str> {
+/// The value of a cookie of ours.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    all.flat_map(|value| value.split(';')).find_map(|one| one.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+    all.flat_map(|value| value.split(';')).find_map(|one| one.trim().strip_prefix(name)?.strip_prefix('='))
 }

@@ -42,6 +42,8 @@ mod inside;
 mod live;
 mod logins;
 mod mine;
+mod oidc;
+mod own_account;
 mod own_request;
 mod past;
 mod people;
@@ -57,6 +59,7 @@ mod words;
 
 use inside::{Inside, Said};
 pub(super) use logins::Logins;
+pub(super) use oidc::Begun;
 
 /// What pages are made of.
 #[derive(Clone)]
@@ -76,6 +79,13 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
     };
     let pages = Pages { api, doors: doors.clone(), site, tickets: Arc::default() };
     own.route("/sign-in", get(signing_in::form).post(signing_in::sign_in))
+        .route("/sign-in/code", post(oidc::code))
+        .route("/sign-in/link", post(oidc::link_by_code))
+        .route("/oidc/{provider}", get(oidc::back).post(oidc::finish))
+        .route("/oidc/{provider}/begin", post(oidc::begin))
+        .route("/oidc/{provider}/link", post(oidc::link))
+        .route("/me", get(own_account::show))
+        .route("/me/unlink", post(own_account::unlink))
         .route("/challenge", get(signing_in::challenge))
         .route("/sign-out", post(signing_in::sign_out))
         .route("/enrol", get(signing_in::code_form).post(signing_in::key_form))
@@ -252,6 +262,8 @@ struct Top {
     is_technician: bool,
     /// A rule lets operators invite guests, or one was invited.
     takes_guests: bool,
+    /// They may sign in by an identity provider, too.
+    has_providers: bool,
     /// What waits for somebody to look back at it.
     reviews: usize,
     style: &'static str,
@@ -285,6 +297,11 @@ impl Pages {
         let is_auditor = is(|person| person.kind == Kind::Auditor && person.standing == Standing::Active);
         let is_display = is(|person| person.kind == Kind::Display);
         let is_technician = self.api.face() == Face::Vendor;
+        let has_providers = inside.is_some_and(|inside| {
+            let (id, providers) = (inside.person(), &self.api.parts().providers);
+            let knows = |person: &Person| providers.knowing(self.api.face(), person).next().is_some();
+            self.api.desk().with_state(|state| state.people.get(&id).is_some_and(knows))
+        });
         let now = self.api.clock().wall();
         let (takes_guests, reviews) = match self.api.face() {
             Face::Plant => self.api.desk().with_state(|state| (takes_guests(state), waiting(state, now))),
@@ -301,6 +318,7 @@ impl Pages {
             is_display,
             is_technician,
             takes_guests,
+            has_providers,
             reviews,
             style,
             script,

@@ -10,14 +10,14 @@ use certs::sshsig::Namespace;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use policies::ids::{GroupName, PersonId, VendorId};
+use policies::ids::{GroupName, PersonId, ProviderName, VendorId};
 use policies::people::Kind;
 use policies::requests::CertifyStatement;
 use serde_json::json;
 
 use super::super::types::{
     CertificateGiven, CertifyTemplate, Contract, Done, Invite, Invited, Named, PeopleView, PersonView, Reinvite,
-    Rename, VendorView, VendorsView,
+    Rename, SubjectView, VendorView, VendorsView,
 };
 use super::card::id_of;
 use super::inside::{Inside, Said};
@@ -128,6 +128,22 @@ struct Person {
     keys: Vec<String>,
     vouchers: Vec<String>,
     waits_for_vouching: bool,
+    subjects: Vec<Subject>,
+}
+
+/// An identity provider that knows somebody.
+pub(super) struct Subject {
+    pub(super) provider: String,
+    pub(super) called: String,
+    pub(super) since: String,
+}
+
+pub(super) fn subject(subject: &SubjectView, now: Timestamp, zone: &TimeZone) -> Subject {
+    Subject {
+        provider: subject.provider.to_string(),
+        called: words::plain(subject.called.as_deref().unwrap_or_default()),
+        since: words::moment(subject.since, now, zone),
+    }
 }
 
 pub(super) async fn one(State(pages): State<Pages>, inside: Inside, Path(id): Path<String>) -> Response {
@@ -144,6 +160,7 @@ async fn of_person(pages: &Pages, inside: &Inside, id: &str) -> Result<Person, S
         keys: person.keys.iter().map(|key| key_in_words(key)).collect(),
         vouchers: person.vouchers.iter().map(|voucher| words::plain(&voucher.name)).collect(),
         waits_for_vouching: person.standing == "enrolled",
+        subjects: person.subjects.iter().map(|one| subject(one, now, &zone)).collect(),
     })
 }
 
@@ -233,7 +250,7 @@ async fn make_another(pages: &Pages, inside: &Inside, id: &str) -> Result<Shown,
     Ok(shown_once(pages, inside, invited, &person.kind).await)
 }
 
-/// Renames or disables.
+/// Renames, disables, or lets an identity provider vouch no longer.
 pub(super) async fn act(
     State(pages): State<Pages>,
     Path((id, act)): Path<(String, String)>,
@@ -248,9 +265,18 @@ async fn do_it(inside: &Inside, id: &str, act: &str, fields: &Fields) -> Result<
     match act {
         "name" => inside.post::<()>(&path, &Rename { name: fields.get("name").trim().to_owned() }).await?,
         "disable" => inside.post::<()>(&path, &json!({})).await?,
+        "unlink" => {
+            let _: Done = inside.delete(&subject_of(&format!("/api/v1/people/{id}"), fields)?).await?;
+        }
         _ => return Err(Said::not_there()),
     }
     Ok(format!("/people/{id}"))
+}
+
+/// Where the API has somebody's subject of the provider that a form names.
+pub(super) fn subject_of(whose: &str, fields: &Fields) -> Result<String, Said> {
+    let provider: ProviderName = fields.get("provider").parse().map_err(|_| Said::not_there())?;
+    Ok(format!("{whose}/subjects/{provider}"))
 }
 
 /// Begins or changes a contract.

@@ -154,7 +154,7 @@ pub(super) async fn page(
         reopening,
         to,
         confirm,
-        weaker: weaker.iter().map(way).collect(),
+        weaker: weaker.iter().filter(|_| inside.login().login.who.subject().is_none()).map(way).collect(),
         has_app,
         back,
     })

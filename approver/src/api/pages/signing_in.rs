@@ -23,10 +23,11 @@ use zeroize::Zeroizing;
 
 use super::super::Source;
 use super::super::guard::Login;
-use super::super::problem::Problem;
+use super::super::problem::{BAD_CODE, Problem};
 use super::super::sign_in::{come_on_duty, evenly};
-use super::{Fields, Pages, Posted, Top, logins, no, picture, show};
+use super::{Fields, Pages, Posted, Top, logins, no, picture, show, words};
 use crate::desk::Rejected;
+use crate::oidc::Provider;
 use crate::people::{Invited, NotDone};
 
 #[derive(Template)]
@@ -36,11 +37,27 @@ struct SignIn {
     site: String,
     /// Where technicians get the code for a passkey.
     lobby: String,
+    providers: Vec<ByProvider>,
+}
+
+/// A way to sign in by somebody else's word.
+struct ByProvider {
+    name: String,
+    title: String,
+    /// Since when it does not answer; empty where it does, as far as is known.
+    lost: String,
 }
 
 pub(super) async fn form(State(pages): State<Pages>) -> Response {
     let lobby = pages.api.parts().gate.ssh("NAME");
-    show(&SignIn { top: pages.top(None).await, site: pages.site.id().to_owned(), lobby })
+    let (now, zone) = pages.clock();
+    let by = |provider: &Provider| ByProvider {
+        name: provider.name().to_string(),
+        title: provider.title().to_owned(),
+        lost: provider.lost_since().map(|since| words::moment(since, now, &zone)).unwrap_or_default(),
+    };
+    let providers = pages.api.parts().providers.of(pages.api.face()).map(by).collect();
+    show(&SignIn { top: pages.top(None).await, site: pages.site.id().to_owned(), lobby, providers })
 }
 
 /// What a challenge is for.
@@ -76,10 +93,15 @@ pub(super) async fn sign_in(State(pages): State<Pages>, Source(source): Source, 
             return no(problem);
         }
     };
+    enter(&pages, who).await
+}
+
+/// To the first page, signed in; an operator is on duty.
+pub(super) async fn enter(pages: &Pages, who: Authenticated) -> Response {
     if pages.api.face() == Face::Plant {
-        come_on_duty(&pages.api, who.person()).await;
+        come_on_duty(&pages.api, &who).await;
     }
-    ([(header::SET_COOKIE, keep(&pages, who))], Redirect::to("/")).into_response()
+    ([(header::SET_COOKIE, keep(pages, who))], Redirect::to("/")).into_response()
 }
 
 /// Keeps a sign-in; gives the cookie that names it.
@@ -216,8 +238,7 @@ fn key_first(pages: &Pages) -> Problem {
 }
 
 pub(super) fn parse(text: &str) -> Result<EnrolmentCode, Problem> {
-    EnrolmentCode::parse(text)
-        .map_err(|bad| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad-enrolment-code", bad.to_string()))
+    EnrolmentCode::parse(text).map_err(|bad| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, BAD_CODE, bad.to_string()))
 }
 
 #[derive(Template)]

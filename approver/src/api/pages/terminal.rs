@@ -76,6 +76,10 @@ struct ProofPage {
     id: String,
     target: String,
     service: String,
+    /// It is for a provider's word that it is asked for.
+    by_provider: bool,
+    /// Where technicians get the code for a passkey.
+    lobby: String,
 }
 
 /// What a form for a terminal is answered with.
@@ -130,8 +134,15 @@ async fn prepare(
     let (held, target) = (inside.login(), request.target.to_string());
     let who = match fields.get("nonce") {
         "" if wants_passkey(pages, held, id) => {
-            let (site, service) = (pages.site.id().to_owned(), service.to_string());
-            return Ok(Answer::Proof(Box::new(ProofPage { top, site, id: id.to_string(), target, service })));
+            return Ok(Answer::Proof(Box::new(ProofPage {
+                top,
+                site: pages.site.id().to_owned(),
+                id: id.to_string(),
+                target,
+                service: service.to_string(),
+                by_provider: held.login.who.subject().is_some(),
+                lobby: pages.api.parts().gate.ssh("NAME"),
+            })));
         }
         "" => Arc::clone(&held.login.who),
         _ => prove_again(pages, held, source, fields).await?,
@@ -153,8 +164,12 @@ async fn prepare(
 }
 
 /// Whether a terminal asks for the passkey again: where its answer is older than the rule lets a complete login serve, or the
-/// technician left a session alone since, who may have left this browser alone with it.
+/// technician left a session alone since, who may have left this browser alone with it. A provider's word opens none, whatever is
+/// beside it.
 fn wants_passkey(pages: &Pages, held: &Held, grant: RequestId) -> bool {
+    if held.login.who.subject().is_some() {
+        return true;
+    }
     let locked = pages.api.desk().floor().list().into_iter().filter(|live| live.locked).map(|live| live.session);
     let (locked, age) = (locked.collect::<Vec<_>>(), held.age(pages.api.clock().boot()));
     let person = held.login.who.person();

@@ -39,7 +39,7 @@ pub use keeping::{BackupHeads, BackupTo, EraseSignature, EraseTemplate, ErasedVi
 pub use lists::{After, LISTED_MAX, Page, Wanted};
 pub use people::{
     CertificateGiven, CertifyTemplate, Contract, Invite, Invited, Named, PeopleView, PersonView, Reinvite, Rename,
-    VendorView, VendorsView,
+    SubjectView, VendorView, VendorsView,
 };
 pub use plant::{
     PlantFile, PlantFiles, PlantProposed, PlantSignature, PlantTemplate, ProposePlant, SecretNames, SecretSet,

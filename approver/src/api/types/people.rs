@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use policies::ids::{GroupName, GuestId, PersonId, VendorId};
+use policies::ids::{GroupName, GuestId, PersonId, ProviderName, VendorId};
 use policies::people::Kind;
 use policies::requests::{CertifyStatement, Signed};
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,9 @@ pub struct PersonView {
     pub keys: Vec<String>,
     /// Their SHA-256 fingerprints, in the same order.
     pub fingerprints: Vec<String>,
+    /// By which identity providers they sign in, too.
+    #[serde(default)]
+    pub subjects: Vec<SubjectView>,
     /// Named when the installation was founded.
     pub founder: bool,
     /// Who has vouched so far, while that does not suffice.
@@ -59,6 +62,20 @@ pub struct PersonView {
     pub last_seen: Timestamp,
     /// Counts, and was not seen for a quarter: ask whether they still need to.
     pub dormant: bool,
+}
+
+/// That an identity provider knows somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SubjectView {
+    /// Which, as the configuration calls it.
+    #[schema(value_type = String)]
+    pub provider: ProviderName,
+    /// What it calls them, where it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<String>,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
 }
 
 /// Everybody.
