@@ -6,7 +6,8 @@ use std::process::Command;
 use std::{env, fs, io};
 
 /// What the program contains of the packages, and the licences that go with it: see `src/bundled.rs`.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
+    "@novnc/novnc/core/rfb.js",
     "@xterm/xterm/lib/xterm.js",
     "@xterm/xterm/css/xterm.css",
     "@xterm/xterm/LICENSE",
@@ -17,14 +18,19 @@ const FILES: [&str; 9] = [
     "asciinema-player/LICENSE",
     "solid-js/LICENSE",
 ];
+/// noVNC is modules that name each other by their places, so all of them keep theirs; and the licences of what is in them.
+const NOVNC: &str = "node_modules/@novnc/novnc";
+const NOVNC_FOLDERS: [&str; 2] = ["core", "vendor/pako/lib"];
+const NOVNC_LICENCES: [&str; 4] = ["AUTHORS", "LICENSE.txt", "docs/LICENSE.MPL-2.0", "vendor/pako/LICENSE"];
 const PINNED: [&str; 2] = ["package.json", "package-lock.json"];
 
 fn main() {
     let web = Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("web");
-    let fetched = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("web");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    let fetched = out.join("web");
     PINNED.iter().for_each(|name| println!("cargo::rerun-if-changed=web/{name}"));
-    if let Err(why) = fetch(&web, &fetched) {
-        eprintln!("\nPages are shown with xterm.js and asciinema-player, and these cannot be fetched: {why}.");
+    if let Err(why) = fetch(&web, &fetched).and_then(|()| list_novnc(&fetched.join(NOVNC), &out.join("novnc.rs"))) {
+        eprintln!("\nPages are shown with xterm.js, noVNC and asciinema-player, and these cannot be fetched: {why}.");
         eprintln!(
             "Node 20 with npm does it (Debian, Ubuntu: apt install nodejs npm), with its registry in reach the first time.\n"
         );
@@ -59,4 +65,29 @@ fn fetch(web: &Path, fetched: &Path) -> Result<(), String> {
     }
     away(fetched)?;
     fs::rename(&beside, fetched).map_err(|error| told(fetched, error))
+}
+
+/// Writes the list of noVNC's files, each with its name and its bytes, as an expression.
+fn list_novnc(novnc: &Path, list: &Path) -> Result<(), String> {
+    let mut files: Vec<String> = NOVNC_LICENCES.map(str::to_owned).into();
+    for folder in NOVNC_FOLDERS {
+        scripts(novnc, folder, &mut files).map_err(|error| format!("{}: {error}", novnc.join(folder).display()))?;
+    }
+    files.sort();
+    let file = |name: &String| format!("({name:?}, include_bytes!({:?})),\n", novnc.join(name));
+    let list_of = format!("&[\n{}]\n", files.iter().map(file).collect::<String>());
+    fs::write(list, list_of).map_err(|error| format!("{}: {error}", list.display()))
+}
+
+fn scripts(novnc: &Path, folder: &str, found: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(novnc.join(folder))? {
+        let entry = entry?;
+        let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            scripts(novnc, &name, found)?;
+        } else if name.ends_with(".js") {
+            found.push(name);
+        }
+    }
+    Ok(())
 }

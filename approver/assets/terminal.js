@@ -3,11 +3,6 @@
 // stands beside it, where no target can write.
 
 const SAYS = {
-  open: "open",
-  over: "closed",
-  lost: "The line to the gate broke, and your session ended as if you had hung up. Open another terminal on the page of your grant.",
-  notOpened: "The gate did not take this terminal: you may be signed out. Sign in, and open it on the page of your grant.",
-  closed: "You closed the terminal, and your session ended.",
   lines: (count) => `It has ${count} lines: the machine may run each as it comes.`,
   hidden: "It has characters that cannot be seen, shown here as signs.",
   tooLong: (kib) => `What you pasted is longer than ${kib} KiB, and was not sent. Bring files by scp or sftp.`,
@@ -15,7 +10,6 @@ const SAYS = {
 
 // xterm.js writes rules of style into elements and attributes, which the policy of this page forbids, as it forbids them to
 // whatever else gets into it. Sheets and properties that a script of ours sets are none of that (CSP Level 3, 6.1.14).
-const createElement = document.createElement.bind(document);
 const setAttribute = Element.prototype.setAttribute;
 document.createElement = (name, options) => {
   if (name !== "style") return createElement(name, options);
@@ -29,11 +23,7 @@ Element.prototype.setAttribute = function (name, value) {
   else setAttribute.call(this, name, value);
 };
 
-const at = (id) => document.getElementById(id);
-const PIECE = 16 * 1024;
 const PASTE_MAX = 256 * 1024;
-const DRAWN = 32 * 1024;
-const TOLD_MAX = 100;
 
 const place = at("terminal");
 const terminal = new Terminal({
@@ -62,72 +52,28 @@ terminal.attachCustomKeyEventHandler((event) => {
   return false;
 });
 
-const socket = new WebSocket(`wss://${location.host}/terminal`, ["holdpoint-terminal", place.dataset.ticket]);
-socket.binaryType = "arraybuffer";
-let [isOpen, isOver, drawn] = [false, false, 0];
-
-const say = (said) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(said));
-const send = (bytes) => {
-  if (!isOpen || socket.readyState !== WebSocket.OPEN) return;
-  for (let from = 0; from < bytes.length; from += PIECE) socket.send(bytes.subarray(from, from + PIECE));
-};
-const size = () => say({ size: { columns: terminal.cols, rows: terminal.rows } });
-
-const told = (words) => {
-  const line = createElement("p");
-  line.textContent = words;
-  at("told").append(line);
-  if (at("told").children.length > TOLD_MAX) at("told").firstElementChild.remove();
-  at("told").scrollTop = at("told").scrollHeight;
-};
-const over = (words) => {
-  if (isOver) return;
-  [isOpen, isOver] = [false, true];
-  terminal.options.disableStdin = true;
-  terminal.options.cursorBlink = false;
-  at("paste").close();
-  at("close").disabled = true;
-  at("state").textContent = SAYS.over;
-  at("why").textContent = words;
-  at("over").hidden = false;
-  at("over").focus();
-};
-
-const HEARD = {
+const size = () => page.say({ size: { columns: terminal.cols, rows: terminal.rows } });
+const page = sit(place.dataset.ticket, {
+  connected: () => {
+    fit.fit();
+    size();
+    terminal.onResize(size);
+  },
   opened: () => {
-    isOpen = true;
     terminal.options.disableStdin = false;
-    at("state").textContent = SAYS.open;
     terminal.focus();
   },
-  told: ({ words }) => told(words),
-  over: ({ words }) => over(words),
-};
-let wasOpened = false;
-socket.addEventListener("open", () => {
-  wasOpened = true;
-  fit.fit();
-  size();
-  terminal.onResize(size);
+  takes: (data) => terminal.write(new Uint8Array(data), () => page.drew(data.byteLength)),
+  ends: () => {
+    terminal.options.disableStdin = true;
+    terminal.options.cursorBlink = false;
+    at("paste").close();
+  },
 });
-socket.addEventListener("message", ({ data }) => {
-  if (typeof data === "string") {
-    for (const [what, said] of Object.entries(JSON.parse(data))) HEARD[what]?.(said);
-    return;
-  }
-  // The gate goes on once it is drawn, so that a browser that is slow holds no more than it can.
-  terminal.write(new Uint8Array(data), () => {
-    drawn += data.byteLength;
-    if (drawn < DRAWN) return;
-    say({ drawn: { bytes: drawn } });
-    drawn = 0;
-  });
-});
-socket.addEventListener("close", () => over(wasOpened ? SAYS.lost : SAYS.notOpened));
 
 const encoder = new TextEncoder();
-terminal.onData((text) => send(encoder.encode(text)));
-terminal.onBinary((text) => send(Uint8Array.from(text, (sign) => sign.charCodeAt(0))));
+terminal.onData((text) => page.send(encoder.encode(text)));
+terminal.onBinary((text) => page.send(Uint8Array.from(text, (sign) => sign.charCodeAt(0))));
 let due = 0;
 new ResizeObserver(() => {
   cancelAnimationFrame(due);
@@ -135,8 +81,6 @@ new ResizeObserver(() => {
 }).observe(place);
 
 // What is pasted is what somebody else may have written: more than one plain line is shown first.
-const HIDDEN = /(?![\t\n])[\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Zl}\p{Zp}]/gu;
-const sign = (hidden) => `\u27e8${hidden.codePointAt(0).toString(16)}\u27e9`;
 const pasted = (text) => {
   // Inside a bracket of the target's own nothing may end it.
   const plain = text.replace(/\r\n?/g, "\n");
@@ -145,7 +89,7 @@ const pasted = (text) => {
 };
 let waiting = "";
 const paste = (text) => {
-  if (!isOpen || text === "") return;
+  if (!page.isOpen() || text === "") return;
   if (text.length > PASTE_MAX) {
     told(SAYS.tooLong(PASTE_MAX / 1024));
     return;
@@ -179,15 +123,7 @@ at("paste").addEventListener("close", () => {
   // It may be told late, when another is shown already.
   if (at("paste").open) return;
   at("pasted").textContent = "";
-  if (!isOver) terminal.focus();
+  if (!page.isOver()) terminal.focus();
 });
 
 at("aloud").addEventListener("change", ({ target }) => { terminal.options.screenReaderMode = target.checked; });
-at("close").addEventListener("click", () => {
-  over(SAYS.closed);
-  socket.close();
-});
-// A key that closes the tab shall not end the work.
-addEventListener("beforeunload", (event) => {
-  if (isOpen) event.preventDefault();
-});

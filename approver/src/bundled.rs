@@ -1,4 +1,4 @@
-//! What pages are shown with that others wrote, as `build.rs` fetched it, each with its licence: terminals in a browser here, the
+//! What pages are shown with that others wrote, as `build.rs` fetched it, each with its licence: terminals and screens in a browser here, the
 //! replay of `holdpoint play --web` in the crate above.
 
 macro_rules! fetched {
@@ -25,3 +25,5 @@ pub(crate) const XTERM_LICENCE: &[u8] = fetched!("@xterm/xterm/LICENSE");
 pub(crate) const FIT_SCRIPT: &[u8] = fetched!("@xterm/addon-fit/lib/addon-fit.js");
 /// Its licence.
 pub(crate) const FIT_LICENCE: &[u8] = fetched!("@xterm/addon-fit/LICENSE");
+/// noVNC, which draws a screen: its modules and their licences, each by its name.
+pub(crate) const NOVNC: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/novnc.rs"));

@@ -1,13 +1,17 @@
 //! A technician's connection to a service that comes as a request of the API: the port through which it reaches what carries
 //! connections, in the crate above. Who comes was proved before; whether they may stay is asked there, of the Desk.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use certs::proof::Authenticated;
 use futures::future::BoxFuture;
 use hyper::upgrade::OnUpgrade;
-use policies::ids::{RequestId, ServiceName, TargetName};
+use policies::ids::{PersonId, RequestId, ServiceName, TargetName};
+
+use tokio::sync::mpsc;
 
 use crate::desk::Rejected;
 
@@ -42,8 +46,35 @@ pub trait Carrier: Send + Sync {
     fn carry(&self, arrival: Arrival) -> BoxFuture<'static, Result<(), NotCarried>>;
 }
 
-/// Somebody who opens a terminal on a page of ours.
+/// What of a target a page of ours shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pane {
+    /// A shell on a terminal.
+    Terminal,
+    /// Its files.
+    Files,
+    /// Its screen, over VNC.
+    Screen,
+}
+
+impl Pane {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Terminal, Self::Files, Self::Screen];
+
+    /// As a form names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Terminal => "terminal",
+            Self::Files => "files",
+            Self::Screen => "screen",
+        }
+    }
+}
+
+/// Somebody before a page of ours that shows a target.
 pub struct Sitting {
+    /// What the page shows.
+    pub pane: Pane,
     /// What they proved.
     pub who: Arc<Authenticated>,
     /// Under which grant.
@@ -58,9 +89,23 @@ pub struct Sitting {
     pub signed_out: BoxFuture<'static, ()>,
 }
 
-/// What joins terminals on pages to targets.
-pub trait Terminals: Send + Sync {
-    /// Goes on with a connection that was answered as a WebSocket: opens a session and carries the terminal to its end, or says
+/// What joins pages to targets.
+pub trait Sittings: Send + Sync {
+    /// Goes on with a connection that was answered as a WebSocket: opens a session and carries it to its end, or says
     /// there why not, which a page can read of no other answer. Returns at once.
     fn open(&self, upgrade: OnUpgrade, sitting: Result<Sitting, String>);
+
+    /// The file that a page of this person's was given a ticket for. A ticket serves once.
+    fn fetched(&self, ticket: &str, by: PersonId) -> Option<Fetched>;
+}
+
+/// A file on its way to a browser.
+pub struct Fetched {
+    /// What it is called.
+    pub name: String,
+    /// Its bytes, where that is known.
+    pub size: Option<u64>,
+    /// They come no faster than they are taken. An empty piece says that these were all of them, where
+    /// nobody knows how many there are; without it they are not.
+    pub body: mpsc::Receiver<io::Result<Bytes>>,
 }

@@ -32,7 +32,7 @@ pub struct LiveSession {
     pub transferring: bool,
     /// Whether a connection of it comes within a WebSocket.
     pub within_websocket: bool,
-    /// Whether a terminal of it is on a page of ours, in the technician's browser.
+    /// Whether a terminal or a screen of it is on a page of ours, in the technician's browser.
     pub in_browser: bool,
     /// Whether its terminals are locked, because nobody typed anything.
     pub locked: bool,
@@ -71,6 +71,8 @@ pub trait Floor: Send + Sync {
 pub enum Shown {
     /// On so many terminals of the session.
     OnTerminals(usize),
+    /// On the page of ours that they work on.
+    OnPage,
     /// In the lobby that is open beside it.
     InLobby,
     /// Nobody reads lines of this session now: it has no terminal, or its technician reads nothing.

@@ -115,7 +115,7 @@ pub fn of(moment: &Moment) -> Option<String> {
 /// The same of a fact that is recorded just now.
 pub fn of_note(note: &Note) -> Option<String> {
     match note {
-        Note::ChannelOpen { kind, to: None, from: Some(from) } => Some(format!("a terminal in a {kind} at {from}")),
+        Note::ChannelOpen { kind, to: None, from: Some(from) } => Some(format!("a page in a {kind} at {from}")),
         Note::Notice { text } => Some(format!("told the technician: {}", Words::from(text.trim()))),
         Note::Freeze { frozen: true, reason } => Some(format!("input stopped: {reason}")),
         Note::Freeze { frozen: false, reason } => Some(format!("input went on: {reason}")),

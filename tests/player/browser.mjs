@@ -70,6 +70,15 @@ const DO = {
     await mouse('mousePressed', at);
     await mouse('mouseReleased', at);
   },
+  // On something that has no words, so far from its left and its top edge.
+  clickOn: async ({ selector, parts }) => {
+    const { x, y, width, height } = await browser.evaluate(`(() => { const one = document.querySelector(${quoted(selector)});
+      one.scrollIntoView({ block: 'center' }); return one.getBoundingClientRect().toJSON(); })()`);
+    const at = { x: x + width * parts[0], y: y + height * parts[1] };
+    await browser.call('Input.dispatchMouseEvent', { type: 'mouseMoved', ...at });
+    await mouse('mousePressed', at);
+    await mouse('mouseReleased', at);
+  },
   // Key by key, as a person does; a carriage return is Enter.
   types: async ({ text }) => {
     for (const key of text) {
@@ -96,6 +105,8 @@ const DO = {
     }
     return found;
   },
+  // Where what it downloads is kept.
+  downloads: ({ folder }) => browser.call('Browser.setDownloadBehavior', { behavior: 'allow', downloadPath: folder }),
   complaints: () => complaints.splice(0),
 };
 

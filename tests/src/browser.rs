@@ -120,6 +120,12 @@ impl Browser {
         self.tell(&json!({"do": "click", "words": words}));
     }
 
+    /// Clicks on what has no words, by its selector, at these parts of its width and its height.
+    #[track_caller]
+    pub fn click_on(&mut self, selector: &str, parts: [f64; 2]) {
+        self.tell(&json!({"do": "clickOn", "selector": selector, "parts": parts}));
+    }
+
     /// Types, key by key, wherever the page takes it.
     #[track_caller]
     pub fn types(&mut self, text: &str) {
@@ -148,6 +154,12 @@ impl Browser {
     #[track_caller]
     pub fn complaints(&mut self) -> Value {
         self.tell(&json!({"do": "complaints"}))
+    }
+
+    /// Keeps what it downloads in this folder.
+    #[track_caller]
+    pub fn downloads(&mut self, folder: &Path) {
+        self.tell(&json!({"do": "downloads", "folder": folder}));
     }
 
     /// The cookies of the page, as a browser sends them.

@@ -25,7 +25,7 @@ use policies::ids::Recipient;
 use recordings::log::Log;
 
 use crate::alarms::Alarms;
-use crate::carrier::{Carrier, Terminals};
+use crate::carrier::{Carrier, Sittings};
 use crate::certificates::Certificates;
 use crate::clock::Clock;
 use crate::desk::Desk;
@@ -107,8 +107,8 @@ pub struct ApiParts {
     pub tcp_port: Option<u16>,
     /// What carries connections that come as a WebSocket, where services are carried.
     pub carrier: Option<Arc<dyn Carrier>>,
-    /// What joins terminals on pages to targets, where there is something.
-    pub terminals: Option<Arc<dyn Terminals>>,
+    /// What joins pages to targets, where there is something.
+    pub sittings: Option<Arc<dyn Sittings>>,
     /// Verifier keys of the logs of the journal and of recordings.
     pub logs: Vec<Verifier>,
     /// The recorder of this node, where it records.

@@ -174,6 +174,7 @@ fn told(shown: Shown) -> ToldAnswer {
     let (word, in_words) = match shown {
         Shown::OnTerminals(1) => ("on-terminals", "Shown on the technician's terminal.".to_owned()),
         Shown::OnTerminals(count) => ("on-terminals", format!("Shown on {count} terminals of the technician.")),
+        Shown::OnPage => ("on-page", "Shown on the page on which the technician works.".to_owned()),
         Shown::InLobby => ("in-lobby", "Shown in the lobby that the technician has open beside it.".to_owned()),
         Shown::Nowhere => (
             "nowhere",

@@ -120,7 +120,7 @@ impl House {
             gate: approver::gate::Gate { name: "gate.mill3.example".into(), port: 2222 },
             tcp_port: Some(8443),
             carrier: None,
-            terminals: None,
+            sittings: None,
             logs: vec![keys.log_key().verifier("mill-3/journal").unwrap()],
             recorder: None,
             witnesses: approver::witnesses::Witnesses::new(Vec::new(), Vec::new()).unwrap(),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use approver::api::{self, ApiParts, Limits, NodeFiles, Pages};
-use approver::carrier::{Carrier, Terminals};
+use approver::carrier::{Carrier, Sittings};
 use approver::memory::Headroom;
 use approver::notify::Sealed;
 use approver::oidc::Providers;
@@ -24,8 +24,8 @@ use super::{App, Reason, StartFault, telling};
 use crate::config::{CertificateFiles, Origin};
 use crate::founding;
 use crate::lanes::Lanes;
+use crate::sittings::{BrowserSittings, SittingParts};
 use crate::ssh::face::{FaceParts, SshFace};
-use crate::terminals::{BrowserTerminals, TerminalParts};
 use crate::tls_face::{TlsFace, TlsFaceParts};
 use crate::vendor_port::{PortParts, Speaks, VendorPort};
 use approver::gate::Gate;
@@ -64,7 +64,7 @@ impl App {
         self.keep(self.headroom.clone().while_gone(move || strangers.turn_out_all()));
         let has_tcp = !shared.is_empty() || !tls.is_empty();
         let tcp = has_tcp.then(|| self.tcp_face(keys, gate.clone(), lanes.clone(), &face)).transpose()?;
-        let parts = self.api_parts(keys, &gate, tcp.clone(), self.terminals(gate.clone(), lanes))?;
+        let parts = self.api_parts(keys, &gate, tcp.clone(), self.sittings(gate.clone(), lanes))?;
         let router = api::vendor_face(parts.clone());
         if let Some(tcp) = tcp {
             self.serve_port(tcp, &face, (vendor.clone(), router.clone()), (shared, tls));
@@ -77,9 +77,9 @@ impl App {
         self.serve_apart(of_plant, plant, api::plant_face(parts))
     }
 
-    fn terminals(&self, gate: Gate, lanes: Lanes) -> Arc<dyn Terminals> {
+    fn sittings(&self, gate: Gate, lanes: Lanes) -> Arc<dyn Sittings> {
         let (sessions, desk) = (self.sessions.clone(), self.desk.clone());
-        Arc::new(BrowserTerminals::new(TerminalParts { sessions, desk, gate, lanes }))
+        Arc::new(BrowserSittings::new(SittingParts { sessions, desk, gate, lanes, fetches: Arc::default() }))
     }
 
     fn tcp_face(&self, keys: &KeyStore, gate: Gate, lanes: Lanes, ssh: &SshFace) -> Result<TlsFace, StartFault> {
@@ -185,7 +185,7 @@ impl App {
         keys: &KeyStore,
         gate: &Gate,
         tcp: Option<TlsFace>,
-        terminals: Arc<dyn Terminals>,
+        sittings: Arc<dyn Sittings>,
     ) -> Result<ApiParts, StartFault> {
         let (identity, data) = (&self.stores.identity, &self.config.store.data);
         let origins = [identity.journal_origin(), identity.records_origin()];
@@ -208,7 +208,7 @@ impl App {
                 .or_else(|| first_port(&self.addresses.tls))
                 .filter(|_| !self.addresses.tls.is_empty()),
             carrier: tcp.map(|tcp| Arc::new(tcp) as Arc<dyn Carrier>),
-            terminals: Some(terminals),
+            sittings: Some(sittings),
             logs: logs.map_err(|bad| Reason::Died(bad.to_string()))?,
             recorder: Some(Arc::clone(&self.stores.records)),
             witnesses: self.witnesses.clone(),

@@ -263,6 +263,7 @@ impl Channels {
                 return Closed { number, accounts: Vec::new(), end: Ok(End::Told) };
             }
             let _shown = end.is_within_websocket().then(|| shared.witness.seen().within_websocket());
+            let _in_browser = end.is_in_browser().then(|| shared.witness.seen().in_browser());
             let judge = || TcpJudge::new(reach, shared.orders.clone(), frozen.clone(), shared.place.clone());
             let gated = reach.gate().map(|gate| Gated { gate, judge: judge(), rule: rule.clone() });
             let terms = tcp::Terms {

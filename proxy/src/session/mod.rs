@@ -31,7 +31,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use approver::desk::{Desk, Rejected};
-use approver::lease::Ask;
+use approver::lease::{Ask, Orders};
 use approver::people::People;
 use approver::recorder::RecorderFault;
 use certs::proof::Authenticated;
@@ -128,7 +128,7 @@ pub enum Hold {
 pub enum VendorChannel {
     /// To a target that speaks SSH or telnet: a channel of type `session`, or a terminal on a page.
     Typed(ssh::channel::VendorEnd),
-    /// A TCP connection, to any other.
+    /// A TCP connection, or a screen on a page, to any other.
     Tcp(tcp::VendorEnd),
 }
 
@@ -171,6 +171,7 @@ pub struct Session {
     live: Arc<Live>,
     target: TargetName,
     place: Place,
+    orders: Orders,
     /// Boxed, because a queue has room for 32 from its beginning.
     channels: mpsc::Sender<Box<VendorChannel>>,
     ended: watch::Receiver<Option<Ending>>,
@@ -230,6 +231,18 @@ impl Session {
     /// The same as a sentence for the technician.
     pub fn over_in_words(&self) -> Option<String> {
         self.over().map(|ending| self.place.over(&ending))
+    }
+
+    /// What the Desk says of it, as it changes.
+    pub fn orders(&self) -> Orders {
+        self.orders.clone()
+    }
+
+    /// Waits until nothing passes to its target or from it any more, which is before it is sealed. Whoever only waits does not keep it
+    /// open.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let legs = Arc::clone(&self.live.legs);
+        async move { legs.over().await }
     }
 
     /// When a byte last went into a socket of its target. Tells it when the session is over, too.

@@ -244,12 +244,12 @@ impl Seen {
         Counted::among(&self.websockets)
     }
 
-    /// One more terminal is on a page, until this is dropped.
+    /// One more terminal or screen is on a page, until this is dropped.
     pub(crate) fn in_browser(&self) -> Counted<'_> {
         Counted::among(&self.browsers)
     }
 
-    /// Whether a terminal is on a page.
+    /// Whether one is.
     pub(crate) fn is_in_browser(&self) -> bool {
         self.browsers.load(Ordering::Relaxed) > 0
     }

@@ -12,10 +12,7 @@ use russh::{ChannelId, ChannelWriteHalf, Sig};
 
 use super::channel::{STDERR, Voice, signal_name};
 use crate::flow::{Brake, Queue, Valve};
-use crate::terminals::{Outlet, ShellEnd};
-
-/// What a terminal on a page is recorded as.
-const BROWSER: &str = "browser";
+use crate::sittings::{BROWSER, Outlet, ShellEnd};
 
 /// A vendor channel, accepted.
 pub struct VendorEnd {
@@ -97,16 +94,17 @@ impl VendorWrite {
         match (self, stream) {
             (Self::Ssh { write, .. }, None) => write.data_bytes(bytes).await,
             (Self::Ssh { write, .. }, Some(stream)) => write.extended_data_bytes(stream, bytes).await,
-            (Self::Browser { outlet, .. }, _) => outlet.shown(bytes).await,
+            (Self::Browser { outlet, .. }, None) => outlet.shown(bytes).await,
+            (Self::Browser { outlet, .. }, Some(_)) => outlet.aside(bytes).await,
         }
     }
 
     /// What the gate made. Its lines stand beside a page's terminal, too.
     pub(super) async fn made(&self, stream: Option<u32>, bytes: Bytes) -> Result<(), russh::Error> {
-        if let (Self::Browser { outlet, .. }, Some(_)) = (self, stream) {
-            outlet.told(&bytes).await?;
+        match (self, stream) {
+            (Self::Browser { outlet, .. }, Some(_)) => outlet.aside_by_gate(bytes).await,
+            _ => self.data(stream, bytes).await,
         }
-        self.data(stream, bytes).await
     }
 
     /// On a page nothing ends before the terminal does.

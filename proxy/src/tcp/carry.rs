@@ -329,6 +329,9 @@ impl<'a, R: Recorder> Carriage<'a, R> {
     }
 
     async fn sent(&self, bytes: Bytes) -> Result<Option<End>, RecordingFault> {
+        if self.vendor.is_dismissed() {
+            return Ok(Some(End::Left));
+        }
         if let Some((slot, _)) = self.joined.get() {
             slot.note_input();
         }

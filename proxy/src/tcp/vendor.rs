@@ -1,4 +1,4 @@
-//! The technician's end of a TCP connection: a forwarded channel of their SSH connection, or a stream of their own.
+//! The technician's end of a TCP connection: a forwarded channel of their SSH connection, a stream of their own, or a page of ours.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 
 use crate::flow::{Brake, CHUNK_BYTES, Event, HIGH_BYTES, Queue, Valve};
+use crate::sittings::{BROWSER, Outlet};
 
 /// A connection of the technician's, not joined to a target yet.
 pub struct VendorEnd {
@@ -28,6 +29,7 @@ enum Kind {
     Ssh,
     Tls,
     WebSocket(LastWords),
+    Browser(Outlet),
 }
 
 /// Why a connection is closed, for one on which that can be said beside its bytes.
@@ -37,6 +39,7 @@ pub(crate) type LastWords = Arc<OnceLock<String>>;
 pub(super) enum VendorWrite {
     Channel(ChannelWriteHalf<server::Msg>),
     Stream(Pin<Box<dyn AsyncWrite + Send>>),
+    Page(Outlet),
 }
 
 /// The technician is gone.
@@ -65,6 +68,12 @@ impl VendorEnd {
         Self { kind: Kind::WebSocket(last_words), ..self }
     }
 
+    /// A screen on a page, from where it is looked at; whoever fills `upload` sees to its bound.
+    pub(crate) fn in_browser(outlet: Outlet, from: SocketAddr, upload: Arc<Queue>) -> Self {
+        let write = Mutex::new(VendorWrite::Page(outlet.clone()));
+        Self { kind: Kind::Browser(outlet), from: Some(from), upload, write, read: None, reply: None }
+    }
+
     /// Refuses it, with words where its client shows any.
     pub(crate) async fn refuse(&mut self, words: &str) {
         /// RFC 4254, 5.1: connect failed.
@@ -83,8 +92,12 @@ impl VendorEnd {
 
     /// Says why it is closed, where there is somewhere to say it.
     pub(super) fn say_last(&self, words: &str) {
-        if let Kind::WebSocket(last_words) = &self.kind {
-            last_words.get_or_init(|| words.to_owned());
+        match &self.kind {
+            Kind::WebSocket(last_words) => {
+                last_words.get_or_init(|| words.to_owned());
+            }
+            Kind::Browser(outlet) => outlet.note_why(words),
+            Kind::Ssh | Kind::Tls => {}
         }
     }
 
@@ -94,12 +107,23 @@ impl VendorEnd {
             Kind::Ssh => "direct-tcpip",
             Kind::Tls => "tls",
             Kind::WebSocket(_) => "websocket",
+            Kind::Browser(_) => BROWSER,
         }
     }
 
     /// Whether it is within a WebSocket, so that something in between may read and alter it.
     pub(crate) const fn is_within_websocket(&self) -> bool {
         matches!(self.kind, Kind::WebSocket(_))
+    }
+
+    /// Whether it is on a page.
+    pub(crate) const fn is_in_browser(&self) -> bool {
+        matches!(self.kind, Kind::Browser(_))
+    }
+
+    /// Whether what they typed and waits is thrown away.
+    pub(super) fn is_dismissed(&self) -> bool {
+        matches!(&self.kind, Kind::Browser(outlet) if outlet.is_dismissed())
     }
 
     /// What comes from the technician.
@@ -145,6 +169,7 @@ impl VendorWrite {
             }
             .await
             .map_err(|_: io::Error| Gone),
+            Self::Page(outlet) => outlet.shown(bytes).await.map_err(|_| Gone),
         }
     }
 
@@ -153,6 +178,8 @@ impl VendorWrite {
         match self {
             Self::Channel(channel) => channel.eof().await.map_err(|_| Gone),
             Self::Stream(stream) => stream.shutdown().await.map_err(|_| Gone),
+            // On a page nothing ends before the connection does.
+            Self::Page(_) => Ok(()),
         }
     }
 
@@ -160,6 +187,10 @@ impl VendorWrite {
         let closed = match self {
             Self::Channel(channel) => channel.close().await.map_err(|_| Gone),
             Self::Stream(stream) => stream.shutdown().await.map_err(|_| Gone),
+            Self::Page(outlet) => {
+                outlet.close();
+                Ok(())
+            }
         };
         if closed.is_err() {
             tracing::debug!("a technician was gone before their connection was closed");

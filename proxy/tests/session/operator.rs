@@ -98,7 +98,7 @@ impl Face {
             gate: approver::gate::Gate { name: "gate.mill3.example".into(), port: 2222 },
             tcp_port: None,
             carrier: None,
-            terminals: None,
+            sittings: None,
             logs: vec![keys.log_key().verifier("mill-3/journal").unwrap()],
             recorder: None,
             witnesses: approver::witnesses::Witnesses::new(Vec::new(), Vec::new()).unwrap(),

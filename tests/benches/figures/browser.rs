@@ -104,8 +104,8 @@ impl Pages {
         let began = Instant::now();
         let script = format!(
             "(async () => {{ const csrf = document.querySelector('input[name=csrf]').value; \
-             const body = new URLSearchParams({{ csrf, service: 'ssh' }}); \
-             const page = await fetch('/requests/{}/terminal', {{ method: 'POST', body }}); \
+             const body = new URLSearchParams({{ csrf, pane: 'terminal', service: 'ssh' }}); \
+             const page = await fetch('/requests/{}/open', {{ method: 'POST', body }}); \
              return /data-ticket=\"([0-9a-f]+)\"/.exec(await page.text())[1]; }})()",
             self.grant
         );
@@ -136,9 +136,9 @@ const PONG: u8 = 10;
 impl Terminal {
     fn upgrade(&mut self, cookie: &str, ticket: &str) {
         let head = format!(
-            "GET /terminal HTTP/1.1\r\nHost: {GATE}:8443\r\nOrigin: https://{GATE}:8443\r\nCookie: {cookie}\r\nConnection: Upgrade\r\n\
+            "GET /sitting HTTP/1.1\r\nHost: {GATE}:8443\r\nOrigin: https://{GATE}:8443\r\nCookie: {cookie}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\
-             Sec-WebSocket-Protocol: holdpoint-terminal, {ticket}\r\n\r\n"
+             Sec-WebSocket-Protocol: holdpoint-sitting, {ticket}\r\n\r\n"
         );
         self.stream.write_all(head.as_bytes()).expect("it stands");
         let mut answer = Vec::new();

@@ -4,6 +4,7 @@
 mod alarms;
 mod backup;
 mod bad_input;
+mod browser_files;
 mod bypasses;
 mod cards;
 mod clients;
@@ -32,6 +33,7 @@ mod replay;
 mod restore;
 mod rollback;
 mod schema;
+mod screen;
 mod second_opinion;
 mod secrets;
 mod shift;

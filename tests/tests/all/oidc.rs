@@ -122,7 +122,7 @@ fn an_operator_and_a_technician_come_by_their_own_providers_and_without_them_whe
     // A provider's word opens no terminal, whatever was beside it.
     theirs.open(&format!("/requests/{grant}"));
     theirs.click("Open a terminal here");
-    theirs.says("which opens no terminal");
+    theirs.says("which opens no machine");
     theirs.look("no-terminal-by-provider");
 
     // Gone: who is in stays in, and the key that people have works without it.

@@ -132,7 +132,7 @@ fn a_technician_works_in_a_terminal_of_their_browser_until_they_are_cut_off() {
     let played =
         run(&mut evidence.holdpoint(&["play", &running, "--key", "key", "--speed", "1000", "--idle", "1s"]), b"");
     let played = played.ok().out();
-    assert!(played.contains("42-wide") && played.contains("a terminal in a browser at 127.0.0.1:"), "{played}");
+    assert!(played.contains("42-wide") && played.contains("a page in a browser at 127.0.0.1:"), "{played}");
     let recorded = evidence.recordings();
     let opened = |note: &&&Note| matches!(note, Note::ChannelOpen { kind, to: None, from: Some(_) } if kind.to_string() == "browser");
     assert_eq!(recorded.iter().flat_map(|one| one.notes()).filter(|note| opened(&note)).count(), 1);
@@ -165,15 +165,15 @@ fn pastes_are_guarded(browser: &mut Browser) {
 /// In the page: a ticket as a form gets it, and a WebSocket that keeps what it hears.
 const PARTS: &str = "
   window.ticket = async (grant, csrf = window.csrf) => {
-    const body = new URLSearchParams({ csrf, service: 'ssh' });
-    const answer = await fetch(`/requests/${grant}/terminal`, { method: 'POST', body });
+    const body = new URLSearchParams({ csrf, pane: 'terminal', service: 'ssh' });
+    const answer = await fetch(`/requests/${grant}/open`, { method: 'POST', body });
     const text = await answer.text();
     return /data-ticket=\"([0-9a-f]+)\"/.exec(text)?.[1] ?? `${answer.status} ${text.replace(/<[^>]*>/g, ' ')}`;
   };
   window.heard = {};
   window.sockets = {};
   window.opens = (name, ticket) => {
-    const socket = sockets[name] = new WebSocket(`wss://${location.host}/terminal`, ['holdpoint-terminal', ticket]);
+    const socket = sockets[name] = new WebSocket(`wss://${location.host}/sitting`, ['holdpoint-sitting', ticket]);
     heard[name] = '';
     socket.onopen = () => socket.send(JSON.stringify({ size: { columns: 80, rows: 24 } }));
     socket.onmessage = ({ data }) => { if (typeof data === 'string') heard[name] += data; };
@@ -201,13 +201,13 @@ fn a_terminal_is_opened_by_its_own_page_for_its_own_sign_in_and_once() {
     assert!(knock(&["-b", &cookie]).starts_with("HTTP/1.1 403 "));
     assert!(knock(&["-H", ours, "-b", &cookie, "--interface", "127.0.0.9"]).starts_with("HTTP/1.1 401 "));
     let unknown = knocked(&plant, &"0".repeat(64), &["-H", ours, "-b", &cookie]);
-    assert!(unknown.starts_with("HTTP/1.1 101 ") && unknown.contains("opened its terminal before"), "{unknown}");
+    assert!(unknown.starts_with("HTTP/1.1 101 ") && unknown.contains("was opened before"), "{unknown}");
 
     // Its own does, once. A line that breaks ends the session as one by SSH.
     browser.evaluate(&format!("opens('one', '{first}')"));
     browser.until("heard.one.includes('opened')");
     browser.evaluate(&format!("opens('again', '{first}')"));
-    browser.until("heard.again.includes('This page opened its terminal before') && heard.again.endsWith(' closed')");
+    browser.until("heard.again.includes('This page was opened before') && heard.again.endsWith(' closed')");
     browser.evaluate("sockets.one.close()");
     eventually("it has ended", || session(&plant)["ended"]["ending"] == "left");
     // What is no size and no terminal's.
@@ -226,14 +226,14 @@ fn a_terminal_is_opened_by_its_own_page_for_its_own_sign_in_and_once() {
     browser.signs_in();
     browser.evaluate(PARTS);
     browser.evaluate(&format!("opens('left', '{left}')"));
-    browser.until("heard.left.includes('This page opened its terminal before')");
+    browser.until("heard.left.includes('This page was opened before')");
 
     // Whose grant is taken back reads so, whatever page is still open.
     let late = ticket(&mut browser, &grant);
     holdpoint(&plant, "lee", &["revoke", &grant, "--reason", "done"]).ok();
     browser.evaluate(&format!("opens('late', '{late}')"));
     browser.until("heard.late.includes('over') && heard.late.includes('hmi-2') && heard.late.endsWith(' closed')");
-    assert!(ticket(&mut browser, &grant).contains("no terminal can be opened under this grant now"));
+    assert!(ticket(&mut browser, &grant).contains("that cannot be opened under this grant now"));
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn a_plant_that_takes_no_websockets_offers_no_terminal() {
     browser.evaluate(PARTS);
     assert_eq!(browser.evaluate("document.body.innerText.includes('Open a terminal here')"), false);
     let asked = text(&browser.evaluate(&format!("ticket('{grant}')")));
-    assert!(asked.contains("no terminal can be opened under this grant now"), "{asked}");
+    assert!(asked.contains("that cannot be opened under this grant now"), "{asked}");
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_passkey_is_asked_for_again_where_its_answer_serves_no_longer() {
     let asked = text(&browser.evaluate(&format!("ticket('{grant}')")));
     assert!(asked.starts_with("200 ") && asked.contains("Your passkey answered a while ago"), "{asked}");
     // What is no answer opens nothing, and signs nobody out.
-    let forged = "fetch(`/requests/GRANT/terminal`, { method: 'POST', body: new URLSearchParams({ csrf, service: 'ssh', nonce: '00' }) })\
+    let forged = "fetch(`/requests/GRANT/open`, { method: 'POST', body: new URLSearchParams({ csrf, pane: 'terminal', service: 'ssh', nonce: '00' }) })\
                   .then(async (answer) => `${answer.status} ${await answer.text()}`)";
     let forged = text(&browser.evaluate(&forged.replace("GRANT", &grant)));
     assert!(forged.starts_with("403 ") && forged.contains("answer does not count"), "{forged}");
@@ -324,7 +324,7 @@ fn knocked(plant: &Plant, ticket: &str, more: &[&str]) -> String {
     ] {
         curl.args(["-H", head]);
     }
-    curl.args(["-H", &format!("Sec-WebSocket-Protocol: holdpoint-terminal, {ticket}")]);
+    curl.args(["-H", &format!("Sec-WebSocket-Protocol: holdpoint-sitting, {ticket}")]);
     curl.args(["--connect-to", &format!("{GATE}:8443:{}:{}", face.ip(), face.port())]);
-    run(curl.arg(format!("https://{GATE}:8443/terminal")), b"").out()
+    run(curl.arg(format!("https://{GATE}:8443/sitting")), b"").out()
 }

@@ -16,7 +16,7 @@ use tests::peers::{Display, free_port};
 use tests::process::start_on_a_terminal;
 use tests::{Options, Person, Plant, Running, eventually, run, start};
 
-const HOUR: Seconds = Seconds(3_600);
+pub(super) const HOUR: Seconds = Seconds(3_600);
 const PASSWORD: &str = "hunter2";
 
 fn hex(bytes: &[u8]) -> String {
@@ -28,6 +28,14 @@ fn looking_at(port: u16) -> Plant {
 }
 
 fn plant_with_screen(port: u16, keys: &str, granted: &[Action]) -> Plant {
+    let mut plant = plant_for_screen(port, keys);
+    plant.grant("tess", "hmi-3", granted, HOUR);
+    plant.serve();
+    plant
+}
+
+/// A plant whose program does not run yet, with a rule for the screen at this port.
+pub(super) fn plant_for_screen(port: u16, keys: &str) -> Plant {
     let more = format!(
         "[targets.hmi-3]\nzone = \"packaging\"\n[targets.hmi-3.services.vnc]\nprotocol = \"vnc\"\n\
          address = \"127.0.0.1:{port}\"\n{keys}\n\
@@ -35,10 +43,8 @@ fn plant_with_screen(port: u16, keys: &str, granted: &[Action]) -> Plant {
          actions = [\"observe\", \"operate\", \"control\"]\nduration_max = \"4h\"\nidle = \"4h\"\n\
          approvals = [{{ from = \"shift-lead\", count = 1 }}]\nwork_order = \"optional\"\n"
     );
-    let mut plant = Plant::ready(Options { more, later: vec!["kim"], ..Options::default() });
+    let plant = Plant::ready(Options { more, later: vec!["kim"], ..Options::default() });
     plant.decide(|office| office.set_secret("screen", format!("{PASSWORD}\n").as_bytes()));
-    plant.grant("tess", "hmi-3", granted, HOUR);
-    plant.serve();
     plant
 }
 
@@ -62,7 +68,7 @@ fn click_and_type(display: &Display, key: &str) {
     run(&mut display.program("xdotool", &acts), b"").ok();
 }
 
-fn password_in(folder: &Path) -> PathBuf {
+pub(super) fn password_in(folder: &Path) -> PathBuf {
     let password = folder.join("password");
     let hidden = run(Command::new("tigervncpasswd").arg("-f"), format!("{PASSWORD}\n").as_bytes()).ok();
     std::fs::write(&password, hidden.out).expect("a file");
@@ -70,7 +76,7 @@ fn password_in(folder: &Path) -> PathBuf {
 }
 
 /// The machine's screen, with a program on it that tells what is pressed.
-fn screen(password: &Path, port: u16) -> (Display, Running) {
+pub(super) fn screen(password: &Path, port: u16) -> (Display, Running) {
     let mut server = Command::new("Xtigervnc");
     server.args(["-rfbport", &port.to_string(), "-localhost", "-geometry", "640x480"]);
     server.args(["-SecurityTypes", "VncAuth", "-PasswordFile"]).arg(password);
@@ -237,9 +243,14 @@ fn what_is_pressed_while_an_operator_has_stopped_input_reaches_no_screen() {
 
 /// JavaScript that says whether the watched picture has about this colour there. Photographs are drawn by what loses a little.
 fn shows(colour: u32, x: u16, y: u16) -> String {
+    shown_on("#picture", colour, x, y)
+}
+
+/// The same of any canvas.
+pub(super) fn shown_on(canvas: &str, colour: u32, x: u16, y: u16) -> String {
     let [_, red, green, blue] = colour.to_be_bytes();
     format!(
-        "(() => {{ const picture = document.getElementById('picture'); if (!picture || picture.hidden) return false; \
+        "(() => {{ const picture = document.querySelector('{canvas}'); if (!picture || picture.hidden) return false; \
          const seen = picture.getContext('2d').getImageData({x}, {y}, 1, 1).data; \
          return [{red}, {green}, {blue}].every((part, n) => Math.abs(part - seen[n]) < 9); }})()"
     )

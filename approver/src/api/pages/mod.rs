@@ -53,7 +53,7 @@ mod reviews;
 mod session;
 mod signing;
 mod signing_in;
-mod terminal;
+mod sitting;
 mod watching;
 mod words;
 
@@ -67,7 +67,7 @@ struct Pages {
     api: Api,
     doors: Router,
     site: Site,
-    tickets: Arc<terminal::Tickets>,
+    tickets: Arc<sitting::Tickets>,
 }
 
 /// A face's pages before its API's doors, which serve whatever no page is called.
@@ -92,6 +92,7 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
         .route("/enrol/passkey", post(signing_in::enrol))
         .route("/events", get(live::events))
         .route("/assets/{name}", get(assets::serve))
+        .route("/assets/{tree}/{*name}", get(assets::serve_novnc))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(from_fn_with_state(pages.clone(), stand_before))
         .with_state(pages)
@@ -103,10 +104,11 @@ fn of_technicians() -> Router<Pages> {
         .route("/", get(mine::show))
         .route("/ask", get(asking::form).post(asking::ask))
         .route("/requests/{request}", get(own_request::show))
-        .route("/requests/{request}/terminal", post(terminal::page))
+        .route("/requests/{request}/open", post(sitting::page))
         .route("/requests/{request}/{act}", post(own_request::act))
         .route("/sessions", get(mine::sessions))
-        .route("/terminal", get(terminal::open))
+        .route("/sitting", get(sitting::open))
+        .route("/fetched", post(sitting::fetched))
 }
 
 fn of_the_plant() -> Router<Pages> {
@@ -164,13 +166,12 @@ fn of_the_plant() -> Router<Pages> {
         .route("/answered", post(signing::answered))
 }
 
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
 /// What a browser is told about every page: nothing from elsewhere, no script in it, no frame around it (Content Security
 /// Policy Level 3; Fetch Metadata), and to keep none of it.
 const HEADERS: [(header::HeaderName, &str); 8] = [
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
+    (header::CONTENT_SECURITY_POLICY, POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "same-origin"),
@@ -191,10 +192,17 @@ async fn stand_before(State(pages): State<Pages>, request: Request, next: Next) 
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Lets a page have a frame, into which our own answers go: none is shown in it, but what is to be kept as a download is taken there.
+fn with_a_frame(mut page: Response) -> Response {
+    let policy = format!("{POLICY}; frame-src 'self'").try_into().expect("a policy is of plain signs");
+    page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    page
 }
 
 /// A browser says from where a form comes (Fetch, "Origin"); other clients use the API.

@@ -15,7 +15,8 @@ use super::super::types::{
 use super::asking::{minutes, ticked};
 use super::card::id_of;
 use super::inside::{Inside, Said};
-use super::{Fields, Pages, Posted, Top, mine, terminal, words};
+use super::sitting::Offer;
+use super::{Fields, Pages, Posted, Top, mine, sitting, words};
 
 #[derive(Template)]
 #[template(path = "own-request.html")]
@@ -38,8 +39,10 @@ struct Own {
     /// More actions to ask for.
     wider: Vec<(&'static str, String)>,
     ways: Vec<Way>,
-    /// Services on which a terminal can be opened here.
-    terminals: Vec<String>,
+    /// What can be opened here.
+    offers: Vec<Offer>,
+    /// Through more than one service, so that each is named.
+    are_several: bool,
     is_waiting: bool,
     /// So many answers: its own, and those of what was asked beside it.
     awaits: usize,
@@ -95,7 +98,8 @@ async fn gather(pages: &Pages, inside: &Inside, id: &str) -> Result<Own, Said> {
         asks: request.asks.iter().map(of_ask).collect(),
         wider: if is_open { wider(inside, &request).await? } else { Vec::new() },
         ways: if is_granted { ways(pages, inside, &request).await } else { Vec::new() },
-        terminals: terminal::offered(pages, &request, now).iter().map(ToString::to_string).collect(),
+        offers: sitting::offered(pages, &request, now),
+        are_several: request.services.len() > 1,
         is_waiting,
         awaits: usize::from(is_waiting) + asked_beside.count(),
         is_used: is_open && request.first_use.is_some(),

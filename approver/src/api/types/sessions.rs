@@ -50,7 +50,7 @@ pub struct LiveView {
     /// alter it.
     #[serde(default)]
     pub within_websocket: bool,
-    /// Whether a terminal of it is in the technician's browser: something in between may open TLS there, too.
+    /// Whether a terminal or a screen of it is in the technician's browser: something in between may open TLS there, too.
     #[serde(default)]
     pub in_browser: bool,
     /// How many of its target's places it holds.
@@ -166,7 +166,7 @@ pub struct Tell {
 /// What became of a line to a technician. It is in the journal and, in words, in the recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ToldAnswer {
-    /// `on-terminals`, `in-lobby` or `nowhere`.
+    /// `on-terminals`, `on-page`, `in-lobby` or `nowhere`.
     pub shown: String,
     /// The same for people.
     pub in_words: String,

@@ -1,7 +1,9 @@
-//! A terminal on a page, for a grant with `shell`. The page is made by a form, as whatever does something is, and holds a ticket: the
-//! WebSocket that it opens spends it, and nobody else's can. What is typed there, and who may, is known where terminals are carried.
+//! Pages that show a target: a terminal, for a grant with `shell`; its files; a screen over VNC, for one that lets look. Each is made by a form, as
+//! whatever does something is, and holds a
+//! ticket: the WebSocket that it opens spends it, and nobody else's can. What passes there, and who may, is known where it is carried.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,20 +27,20 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 
 use super::super::guard::Login;
 use super::super::sign_in::evenly;
-use super::super::types::OwnRequest;
+use super::super::types::{OwnRequest, ServiceView};
 use super::super::{Peer, Source};
 use super::assets::{self, Asset};
 use super::card::id_of;
 use super::inside::{Inside, Said};
 use super::logins::Held;
 use super::signing_in::prove;
-use super::{Fields, Pages, Posted, Top, is_from_a_page, mine, show, words, wrong};
-use crate::carrier::Sitting;
+use super::{Fields, Pages, Posted, Top, is_from_a_page, mine, show, with_a_frame, words, wrong};
+use crate::carrier::{Fetched, Pane, Sitting};
 use crate::clock::Boot;
 use crate::mint;
 
 /// What page and gate speak on the WebSocket; the ticket is named beside it, where no log and no address shows it.
-const SPOKEN: &str = "holdpoint-terminal";
+const SPOKEN: &str = "holdpoint-sitting";
 /// From the page to its WebSocket, over the slowest line.
 const TICKET_LASTS: Duration = Duration::from_secs(60);
 /// An eldest one gives way: of one person's first.
@@ -47,18 +49,17 @@ const TICKETS_MAX: usize = 1_024;
 /// How often it is looked whether what proved a sign-in still counts.
 const BEAT: Duration = Duration::from_secs(2);
 
-const SPENT: &str = "This page opened its terminal before, or waited too long. Open another on the page of your grant.";
-const NOT_PROVED: &str = "the passkey's answer does not count: it took too long, was sent twice, or is by none of your keys. Open the \
-                          terminal again on the page of your grant";
+const SPENT: &str = "This page was opened before, or waited too long. Open another on the page of your grant.";
+const NOT_THERE: &str =
+    "This file was fetched before, waited too long, or the page that wanted it is closed. Fetch it again there.";
+const NOT_PROVED: &str = "the passkey's answer does not count: it took too long, was sent twice, or is by none of your keys. Open it \
+                          again on the page of your grant";
 
 #[derive(Template)]
 #[template(path = "terminal.html")]
 struct TerminalPage {
     top: Top,
-    id: String,
-    target: String,
-    window: String,
-    ticket: String,
+    it: Shown,
     script: &'static Asset,
     xterm: &'static Asset,
     xterm_style: &'static Asset,
@@ -67,13 +68,34 @@ struct TerminalPage {
     fit_licence: &'static Asset,
 }
 
+#[derive(Template)]
+#[template(path = "files.html")]
+struct FilesPage {
+    top: Top,
+    it: Shown,
+    may_get: bool,
+    may_put: bool,
+    script: &'static Asset,
+}
+
+#[derive(Template)]
+#[template(path = "screen.html")]
+struct ScreenPage {
+    top: Top,
+    it: Shown,
+    script: &'static Asset,
+    novnc: &'static str,
+}
+
 /// Asks for the passkey once more.
 #[derive(Template)]
-#[template(path = "before-terminal.html")]
+#[template(path = "before-sitting.html")]
 struct ProofPage {
     top: Top,
     site: String,
     id: String,
+    pane: &'static str,
+    title: &'static str,
     target: String,
     service: String,
     /// It is for a provider's word that it is asked for.
@@ -82,22 +104,67 @@ struct ProofPage {
     lobby: String,
 }
 
-/// What a form for a terminal is answered with.
-enum Answer {
-    Terminal(Box<TerminalPage>),
-    Proof(Box<ProofPage>),
+/// What every page that shows a target says of it.
+struct Shown {
+    id: String,
+    target: String,
+    window: String,
+    ticket: String,
+    /// The script that all of them have in common.
+    common: &'static Asset,
 }
 
-/// The services of a grant on which a terminal can be opened here and now.
-pub(super) fn offered(pages: &Pages, request: &OwnRequest, now: Timestamp) -> Vec<ServiceName> {
+/// What can be opened here and now under a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offer {
+    pub(super) pane: Pane,
+    pub(super) service: ServiceName,
+}
+
+impl Offer {
+    /// What its page is called.
+    pub(super) const fn title(&self) -> &'static str {
+        match self.pane {
+            Pane::Terminal => "Terminal",
+            Pane::Files => "Files",
+            Pane::Screen => "Screen",
+        }
+    }
+
+    /// What its button says.
+    pub(super) const fn invites(&self) -> &'static str {
+        match self.pane {
+            Pane::Terminal => "Open a terminal here",
+            Pane::Files => "Open its files here",
+            Pane::Screen => "Open its screen here",
+        }
+    }
+}
+
+/// What can be opened here and now under a grant.
+pub(super) fn offered(pages: &Pages, request: &OwnRequest, now: Timestamp) -> Vec<Offer> {
     let is_open = request.standing == "granted" && !mine::is_over(request, now) && request.window.from <= now;
-    let has_shell = request.actions.iter().any(|action| action.action == Action::Shell);
-    let is_carried = pages.api.parts().terminals.is_some() && takes_websockets(pages);
-    if !(is_open && has_shell && is_carried) {
+    let is_carried = pages.api.parts().sittings.is_some() && takes_websockets(pages);
+    if !(is_open && is_carried) {
         return Vec::new();
     }
-    let typed_to = request.services.iter().filter(|service| service.protocol.is_some_and(Protocol::is_typed_to));
-    typed_to.map(|service| service.service.clone()).collect()
+    let has = |action| request.actions.iter().any(|granted| granted.action == action);
+    let shows = |pane, protocol: Protocol| match pane {
+        Pane::Terminal => has(Action::Shell) && protocol.is_typed_to(),
+        Pane::Files => (may(request, Action::FileGet) || may(request, Action::FilePut)) && protocol == Protocol::Ssh,
+        Pane::Screen => (has(Action::Observe) || has(Action::Tunnel)) && protocol == Protocol::Vnc,
+    };
+    let of = |service: &ServiceView| {
+        let (protocol, service) = (service.protocol?, service.service.clone());
+        let panes = Pane::ALL.into_iter().filter(move |pane| shows(*pane, protocol));
+        Some(panes.map(move |pane| Offer { pane, service: service.clone() }))
+    };
+    request.services.iter().filter_map(of).flatten().collect()
+}
+
+/// Whether files may go this way: whoever has `shell` may copy them, too.
+fn may(request: &OwnRequest, action: Action) -> bool {
+    request.actions.iter().any(|granted| [action, Action::Shell].contains(&granted.action))
 }
 
 fn takes_websockets(pages: &Pages) -> bool {
@@ -111,8 +178,7 @@ pub(super) async fn page(
     Posted { inside, fields }: Posted,
 ) -> Response {
     match prepare(&pages, &inside, &id, (source, &fields)).await {
-        Ok(Answer::Terminal(page)) => show(&*page),
-        Ok(Answer::Proof(page)) => show(&*page),
+        Ok(page) => page,
         Err(said) => pages.refused(&inside, &said).await,
     }
 }
@@ -122,48 +188,62 @@ async fn prepare(
     inside: &Inside,
     id: &str,
     (source, fields): (IpAddr, &Fields),
-) -> Result<Answer, Said> {
+) -> Result<Response, Said> {
     let id: RequestId = id_of(id)?;
     let request: OwnRequest = inside.get(&format!("/api/v1/requests/{id}")).await?;
     let (now, zone) = pages.clock();
-    let service = offered(pages, &request, now).into_iter().find(|offered| offered.as_str() == fields.get("service"));
-    let service = service.ok_or_else(|| {
-        Said::mistake("no terminal can be opened under this grant now: the page of the grant says how it stands")
+    let is_asked =
+        |offer: &Offer| (offer.pane.as_str(), offer.service.as_str()) == (fields.get("pane"), fields.get("service"));
+    let offer = offered(pages, &request, now).into_iter().find(is_asked).ok_or_else(|| {
+        Said::mistake("that cannot be opened under this grant now: the page of the grant says how it stands")
     })?;
     let top = pages.top(Some(inside)).await;
     let (held, target) = (inside.login(), request.target.to_string());
     let who = match fields.get("nonce") {
         "" if wants_passkey(pages, held, id) => {
-            return Ok(Answer::Proof(Box::new(ProofPage {
+            return Ok(show(&ProofPage {
                 top,
                 site: pages.site.id().to_owned(),
                 id: id.to_string(),
+                pane: offer.pane.as_str(),
+                title: offer.title(),
                 target,
-                service: service.to_string(),
+                service: offer.service.to_string(),
                 by_provider: held.login.who.subject().is_some(),
                 lobby: pages.api.parts().gate.ssh("NAME"),
-            })));
+            }));
         }
         "" => Arc::clone(&held.login.who),
         _ => prove_again(pages, held, source, fields).await?,
     };
-    let ticket = Ticket { held: held.clone(), who, grant: id, target: request.target.clone(), service };
-    Ok(Answer::Terminal(Box::new(TerminalPage {
+    let (pane, window) = (offer.pane, words::moment(request.deadline, now, &zone));
+    let ticket = Ticket { held: held.clone(), who, grant: id, target: request.target.clone(), offer };
+    let ticket = pages.tickets.issue(ticket, pages.api.clock().boot());
+    let it = Shown { id: id.to_string(), target, window, ticket, common: &assets::SITTING_SCRIPT };
+    Ok(match pane {
+        Pane::Terminal => show(&terminal(top, it)),
+        Pane::Files => {
+            let (may_get, may_put) = (may(&request, Action::FileGet), may(&request, Action::FilePut));
+            with_a_frame(show(&FilesPage { top, it, may_get, may_put, script: &assets::FILES_SCRIPT }))
+        }
+        Pane::Screen => show(&ScreenPage { top, it, script: &assets::SCREEN_SCRIPT, novnc: &assets::NOVNC }),
+    })
+}
+
+fn terminal(top: Top, it: Shown) -> TerminalPage {
+    TerminalPage {
         top,
-        id: id.to_string(),
-        target,
-        window: words::moment(request.deadline, now, &zone),
-        ticket: pages.tickets.issue(ticket, pages.api.clock().boot()),
+        it,
         script: &assets::TERMINAL_SCRIPT,
         xterm: &assets::XTERM_SCRIPT,
         xterm_style: &assets::XTERM_STYLE,
         xterm_licence: &assets::XTERM_LICENCE,
         fit: &assets::FIT_SCRIPT,
         fit_licence: &assets::FIT_LICENCE,
-    })))
+    }
 }
 
-/// Whether a terminal asks for the passkey again: where its answer is older than the rule lets a complete login serve, or the
+/// Whether the passkey is asked for again: where its answer is older than the rule lets a complete login serve, or the
 /// technician left a session alone since, who may have left this browser alone with it. A provider's word opens none, whatever is
 /// beside it.
 fn wants_passkey(pages: &Pages, held: &Held, grant: RequestId) -> bool {
@@ -186,12 +266,12 @@ fn wants_passkey(pages: &Pages, held: &Held, grant: RequestId) -> bool {
     })
 }
 
-/// The passkey's answer, which serves for further terminals as that of the sign-in did.
+/// The passkey's answer, which serves for further pages as that of the sign-in did.
 async fn prove_again(pages: &Pages, held: &Held, source: IpAddr, fields: &Fields) -> Result<Arc<Authenticated>, Said> {
     let proved = evenly(async { prove(pages, source, fields) }).await.ok();
     let proved = proved.filter(|who| who.person() == held.login.who.person());
     let Some(who) = proved.map(Arc::new) else {
-        pages.api.desk().counts().stranger_failed(source, "a passkey's answer for a terminal that was refused");
+        pages.api.desk().counts().stranger_failed(source, "a passkey's answer for a page of a target that was refused");
         return Err(Said::new(StatusCode::FORBIDDEN, "Not opened", NOT_PROVED));
     };
     let login = Login { who: Arc::clone(&who), at: who.at() };
@@ -200,7 +280,7 @@ async fn prove_again(pages: &Pages, held: &Held, source: IpAddr, fields: &Fields
 }
 
 /// The WebSocket of such a page. A browser says of itself from which page it comes (RFC 6455, 10.2), and shows a page nothing of
-/// a refusal but that there was one: so whoever is signed in, and comes from ours, is told on the WebSocket why there is no terminal.
+/// a refusal but that there was one: so whoever is signed in, and comes from ours, is told on the WebSocket why nothing is opened.
 pub(super) async fn open(State(pages): State<Pages>, Peer(from): Peer, request: Request) -> Response {
     if !is_from_a_page(&pages, request.headers()) {
         return wrong(StatusCode::FORBIDDEN, "Refused", "this was opened by a page that is not this gate's");
@@ -209,19 +289,19 @@ pub(super) async fn open(State(pages): State<Pages>, Peer(from): Peer, request: 
     let ticket = ticket_of(request.headers());
     let (mut parts, _) = request.into_parts();
     let Ok(inside) = Inside::from_request_parts(&mut parts, &pages).await else {
-        return wrong(StatusCode::UNAUTHORIZED, "NOT DONE", "you are signed out. Sign in, and open the terminal again");
+        return wrong(StatusCode::UNAUTHORIZED, "NOT DONE", "you are signed out. Sign in, and open it again");
     };
     let upgrade = parts.extensions.remove::<OnUpgrade>();
-    let (Ok(mut answer), Some(ticket), Some(upgrade), Some(terminals)) =
-        (answer, ticket, upgrade, pages.api.parts().terminals.clone())
+    let (Ok(mut answer), Some(ticket), Some(upgrade), Some(sittings)) =
+        (answer, ticket, upgrade, pages.api.parts().sittings.clone())
     else {
         return wrong(
             StatusCode::UPGRADE_REQUIRED,
             "That does not work",
-            "a WebSocket of a terminal's page belongs here",
+            "a WebSocket of a page that shows a target belongs here",
         );
     };
-    terminals.open(upgrade, sitting(&pages, inside, from, &ticket).await);
+    sittings.open(upgrade, sitting(&pages, inside, from, &ticket).await);
     answer.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SPOKEN));
     answer
 }
@@ -234,7 +314,7 @@ fn ticket_of(headers: &HeaderMap) -> Option<String> {
 
 async fn sitting(pages: &Pages, inside: Inside, from: SocketAddr, ticket: &str) -> Result<Sitting, String> {
     let spent = pages.tickets.spend(ticket, inside.login(), pages.api.clock().boot());
-    let Ticket { held, who, grant, target, service } = spent.ok_or(SPENT)?;
+    let Ticket { held, who, grant, target, offer } = spent.ok_or(SPENT)?;
     if !takes_websockets(pages) {
         pages.api.desk().turned_away(&who, Refusal::NoWebSockets, target).await;
         return Err(format!("{}.", Refusal::NoWebSockets));
@@ -251,7 +331,42 @@ async fn sitting(pages: &Pages, inside: Inside, from: SocketAddr, ticket: &str) 
             () = counts_no_more => {}
         }
     });
-    Ok(Sitting { who, grant, target, service, from, signed_out })
+    let Offer { pane, service } = offer;
+    Ok(Sitting { pane, who, grant, target, service, from, signed_out })
+}
+
+/// A file that such a page wants, which the browser keeps as a download.
+pub(super) async fn fetched(State(pages): State<Pages>, Posted { inside, fields }: Posted) -> Response {
+    let sittings = pages.api.parts().sittings.clone();
+    let fetched = sittings.and_then(|sittings| sittings.fetched(fields.get("ticket"), inside.person()));
+    let Some(Fetched { name, size, body }) = fetched else {
+        return pages.refused(&inside, &Said::mistake(NOT_THERE)).await;
+    };
+    let pieces = futures::stream::unfold(Some(body), |body| async {
+        let mut body = body?;
+        match body.recv().await {
+            Some(Ok(last)) if last.is_empty() => None,
+            Some(Ok(piece)) => Some((Ok(piece), Some(body))),
+            Some(Err(fault)) => Some((Err(fault), None)),
+            None => Some((Err(io::Error::from(io::ErrorKind::UnexpectedEof)), None)),
+        }
+    });
+    let mut answer = Response::new(Body::from_stream(pieces));
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CONTENT_DISPOSITION, kept_as(&name));
+    if let Some(size) = size {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    }
+    answer
+}
+
+/// The name that a target gives a file, as one for a download (RFC 6266, 4; RFC 8187, 3.2): its browser makes it harmless.
+fn kept_as(name: &str) -> HeaderValue {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let one = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    let name: String = words::plain(name).bytes().map(one).collect();
+    HeaderValue::from_str(&format!("attachment; filename*=UTF-8''{name}")).expect("of such signs a header may be made")
 }
 
 /// What a page may open, once.
@@ -261,7 +376,7 @@ struct Ticket {
     who: Arc<Authenticated>,
     grant: RequestId,
     target: TargetName,
-    service: ServiceName,
+    offer: Offer,
 }
 
 /// Tickets that are not spent, by the digest of their secret.
@@ -276,7 +391,7 @@ impl Tickets {
         let person = ticket.who.person();
         give_way(&mut tickets, TICKETS_OF_ONE_MAX, |other| other.who.person() == person);
         if give_way(&mut tickets, TICKETS_MAX, |_| true) {
-            tracing::warn!("so many terminals are being opened that one of somebody else's may not open");
+            tracing::warn!("so many pages of targets are being opened that one of somebody else's may not open");
         }
         tickets.insert(Digest::of_bytes(secret.as_bytes()), (now.after(TICKET_LASTS), ticket));
         secret

@@ -1,0 +1,247 @@
+//! A technician copies files with nothing but a browser, before a real `sshd`: what passes is judged, checked and listed as by any
+//! other client, and what stops halfway leaves nobody in doubt.
+
+use std::fs;
+use std::path::Path;
+
+use policies::actions::Action;
+use policies::time::Seconds;
+use recordings::ledger::{FileEntry, Operation, Outcome, Verdict};
+use recordings::notes::Note;
+use serde_json::{Value, json};
+use tests::browser::Browser;
+use tests::evidence::Opened;
+use tests::{Options, Plant, eventually, holdpoint, json, log_in, text};
+
+use super::mine::at_the_page;
+
+const HOUR: Seconds = Seconds(3_600);
+const BIG: usize = 24 << 20;
+
+fn at_its_files(actions: &[Action], options: Options) -> Option<(Plant, Browser)> {
+    let mut plant = Plant::enrolled(options);
+    let grant = plant.grant("tess", "hmi-2", actions, HOUR).to_string();
+    plant.serve();
+    log_in(&plant, "lee");
+    let mut browser = at_the_page(&plant)?;
+    browser.open(&format!("/requests/{grant}"));
+    Some((plant, browser))
+}
+
+fn opens(plant: &Plant, browser: &mut Browser) {
+    browser.click("Open its files here");
+    browser.until("document.getElementById('state')?.textContent === 'open'");
+    browser.until("document.getElementById('path').value.startsWith('/')");
+    goes_to(browser, &plant.hmi.path(""));
+}
+
+fn goes_to(browser: &mut Browser, folder: &Path) {
+    let folder = folder.display().to_string();
+    let folder = folder.trim_end_matches('/');
+    browser.evaluate(&format!(
+        "document.getElementById('path').value = {0}; document.getElementById('go').requestSubmit()",
+        json!(folder)
+    ));
+    browser.until(&format!("folder === {}", json!(folder)));
+}
+
+/// Chooses a file of the technician's own machine, of so many bytes of its own number.
+fn chooses(browser: &mut Browser, name: &str, bytes: usize) {
+    browser.evaluate(&format!(
+        "(() => {{ const chosen = new DataTransfer(); const bytes = Uint8Array.from({{ length: {bytes} }}, (_, at) => at * 7 + (at >> 8)); \
+         chosen.items.add(new File([bytes], {})); document.getElementById('chosen').files = chosen.files; \
+         document.getElementById('chosen').dispatchEvent(new Event('change')); }})()",
+        json!(name)
+    ));
+}
+
+fn content(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at * 7 + (at >> 8)).to_le_bytes()[0]).collect()
+}
+
+/// Waits until the page says that this was done.
+fn says(browser: &mut Browser, words: &str) {
+    browser.until(&format!(
+        "[...document.querySelectorAll('#done p, #told p')].some((line) => line.textContent.includes({}))",
+        json!(words)
+    ));
+}
+
+fn does(browser: &mut Browser, what: &str) {
+    let button = format!("document.querySelector('[aria-label={}]')", json!(what));
+    browser.until(&format!("{button} !== null"));
+    browser.evaluate(&format!("{button}.click()"));
+}
+
+fn answers(browser: &mut Browser, name: Option<&str>, answer: &str) {
+    browser.until("document.getElementById('asked').open");
+    if let Some(name) = name {
+        browser.fill("#named", name);
+    }
+    browser.click(answer);
+    browser.until("!document.getElementById('asked').open");
+}
+
+fn listed(recordings: &[Opened]) -> Vec<FileEntry> {
+    let notes = recordings.iter().flat_map(Opened::notes);
+    notes
+        .filter_map(|note| match note {
+            Note::FileEntry(entry) => Some((**entry).clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn of<'a>(entries: &'a [FileEntry], plant: &'a Plant, name: &'a str) -> impl Iterator<Item = &'a FileEntry> {
+    let path = plant.hmi.path(name).display().to_string();
+    entries.iter().filter(move |entry| entry.path.to_string() == path)
+}
+
+#[test]
+fn files_go_both_ways_in_a_browser_and_each_is_listed() {
+    let options = Options { technicians: vec![("tess", "acme")], ..Options::default() };
+    let Some((mut plant, mut browser)) = at_its_files(&[Action::FileGet, Action::FilePut], options) else { return };
+    let downloads = tempfile::tempdir().unwrap();
+    browser.downloads(downloads.path());
+    browser.complaints();
+    plant.hmi.write("notes <b>&.txt", &content(70_000));
+    plant.hmi.write("moves\u{202e}txt.exe", b"x");
+    fs::create_dir(plant.hmi.path("recipes")).unwrap();
+    opens(&plant, &mut browser);
+    let shown = text(&browser.evaluate("document.getElementById('entries').innerText"));
+    assert!(shown.contains("notes <b>&.txt") && shown.contains("recipes/"), "{shown}");
+    assert!(!shown.contains('\u{202e}'), "a target moves what stands beside a name: {shown}");
+    browser.look("files");
+
+    // It is kept where the browser keeps downloads.
+    does(&mut browser, "Fetch notes <b>&.txt");
+    says(&mut browser, "notes <b>&.txt was fetched: 70,000 bytes.");
+    eventually("the browser kept it", || {
+        let mut kept = fs::read_dir(downloads.path()).unwrap().map(|kept| kept.unwrap().path());
+        kept.any(|kept| fs::read(kept).is_ok_and(|kept| kept == content(70_000)))
+    });
+    // What a system makes as it is read says of no length.
+    goes_to(&mut browser, Path::new("/proc/sys/kernel"));
+    does(&mut browser, "Fetch ostype");
+    says(&mut browser, "ostype was fetched: 6 bytes.");
+    goes_to(&mut browser, &plant.hmi.path(""));
+
+    chooses(&mut browser, "firmware.bin", 3_000_000);
+    says(&mut browser, "firmware.bin was sent: 3,000,000 bytes.");
+    assert!(plant.hmi.read("firmware.bin") == content(3_000_000));
+    // What is there already is overwritten by who says so.
+    for answer in ["No", "Yes"] {
+        chooses(&mut browser, "firmware.bin", 10);
+        browser.says("Overwrite firmware.bin?");
+        if answer == "No" {
+            browser.look("files-asked");
+        }
+        answers(&mut browser, None, answer);
+    }
+    says(&mut browser, "firmware.bin was sent: 10 bytes.");
+    assert_eq!(plant.hmi.read("firmware.bin"), content(10));
+    chooses(&mut browser, "empty", 0);
+    says(&mut browser, "empty was sent: 0 bytes.");
+
+    browser.click("Make a folder");
+    answers(&mut browser, Some("old"), "Yes");
+    says(&mut browser, "The folder old was made.");
+    does(&mut browser, "Rename empty");
+    answers(&mut browser, Some("old/kept"), "Yes");
+    says(&mut browser, "empty is called old/kept now.");
+    does(&mut browser, "Remove old");
+    answers(&mut browser, None, "Yes");
+    says(&mut browser, "old: it was refused");
+    does(&mut browser, "Remove firmware.bin");
+    answers(&mut browser, None, "Yes");
+    says(&mut browser, "firmware.bin was removed.");
+    goes_to(&mut browser, &plant.hmi.path("recipes"));
+    browser
+        .evaluate("document.getElementById('path').value = '/nowhere'; document.getElementById('go').requestSubmit()");
+    says(&mut browser, "/nowhere: there is no such file or folder, or it may not be seen.");
+
+    // Stopped by the technician, nothing is left; the page closed halfway, its beginning is, and the ledger says so.
+    goes_to(&mut browser, &plant.hmi.path(""));
+    holdpoint(&plant, "lee", &["freeze", &running(&plant)]).ok();
+    says(&mut browser, "Your input is stopped by an operator");
+    chooses(&mut browser, "stopped", BIG);
+    does_stop(&mut browser);
+    holdpoint(&plant, "lee", &["thaw", &running(&plant)]).ok();
+    says(&mut browser, "stopped was stopped, and nothing of it is left there.");
+    assert!(!plant.hmi.path("stopped").exists());
+    chooses(&mut browser, "aborted", BIG);
+    browser.until("[...document.querySelectorAll('progress')].some((bar) => bar.value > 1e6)");
+    let session = running(&plant);
+    assert_eq!(browser.complaints(), json!([]));
+    browser.evaluate("page.leave('')");
+    eventually("it has ended", || {
+        json(&plant, "lee", &["sessions", "--all"])["sessions"][0]["ended"]["ending"] == "left"
+    });
+    let there = fs::read(plant.hmi.path("aborted")).unwrap();
+    assert!(there.len() < BIG && content(BIG).starts_with(&there));
+
+    plant.stop();
+    let evidence = plant.evidence();
+    evidence.both_say(0);
+    let entries = listed(&evidence.recordings());
+    let whole = |operation, name| {
+        let mut found = of(&entries, &plant, name).filter(|entry| entry.operation == operation);
+        found.any(|entry| entry.whole && entry.outcome == Outcome::Done && entry.verdict == Verdict::Allowed)
+    };
+    assert!(whole(Operation::Get, "notes <b>&.txt") && whole(Operation::Put, "firmware.bin"), "{entries:?}");
+    let aborted = of(&entries, &plant, "aborted").next().expect("it is listed");
+    assert_eq!((aborted.operation, aborted.outcome), (Operation::Put, Outcome::Unfinished), "{aborted:?}");
+    let played = evidence.holdpoint(&["play", &session, "--key", "key", "--speed", "1000", "--idle", "1s"]);
+    let played = tests::run(&mut { played }, b"").ok().out();
+    assert!(played.contains("in a browser at 127.0.0.1:"), "{played}");
+}
+
+fn running(plant: &Plant) -> String {
+    text(&json(plant, "lee", &["sessions"])["sessions"][0]["session"])
+}
+
+fn does_stop(browser: &mut Browser) {
+    browser.until("[...document.querySelectorAll('#done button')].some((one) => one.textContent === 'Stop')");
+    browser
+        .evaluate("[...document.querySelectorAll('#done button')].find((one) => one.textContent === 'Stop').click()");
+}
+
+#[test]
+fn what_is_not_granted_or_does_not_pass_the_check_is_told_and_reaches_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let checker = folder.path().join("checker");
+    fs::write(&checker, "#!/bin/sh\ngrep -q HARMFUL \"$1\" && { echo it is harmful; exit 1; }\nexit 0\n").unwrap();
+    fs::set_permissions(&checker, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let more = format!(
+        "[[rules]]\nid = \"checked\"\nvendors = [\"stackwell\"]\nroles = [\"maintenance\"]\nzones = [\"packaging\"]\n\
+         actions = [\"file-put\"]\nduration_max = \"4h\"\napprovals = [{{ from = \"shift-lead\", count = 1 }}]\n\
+         work_order = \"optional\"\nexclusive = \"none\"\nfile_check = [{:?}, \"{{file}}\"]",
+        checker.display().to_string()
+    );
+    let options = Options { technicians: vec![("tess", "stackwell")], more, ..Options::default() };
+    let Some((plant, mut browser)) = at_its_files(&[Action::FilePut], options) else { return };
+    plant.hmi.write("secret", b"of the plant");
+    opens(&plant, &mut browser);
+    browser.says("Your grant does not have file-get");
+    // The page offers none, and whoever asks by hand is refused.
+    assert_eq!(browser.evaluate("document.querySelector('[aria-label^=Fetch]')"), Value::Null);
+    browser.evaluate("fetches('secret'); 0");
+    says(&mut browser, "secret was not fetched whole: it was refused: holdpoint: file-get is not granted here");
+    chooses(&mut browser, "fine", 100_000);
+    says(&mut browser, "fine was sent: 100,000 bytes.");
+    browser.evaluate("sends(new File(['HARMFUL'], 'harmful')); 0");
+    says(
+        &mut browser,
+        "harmful was not sent whole: it was refused: holdpoint: not passed on: the file check refused it: it is harmful",
+    );
+    assert!(!plant.hmi.path("harmful").exists() && plant.hmi.read("fine") == content(100_000));
+
+    // A ticket for a file is nobody's who was not given one, and a cut ends all of it.
+    let ticket = "(async () => { const body = new FormData(document.getElementById('fetch')); body.set('ticket', '00'); \
+                  return (await fetch('/fetched', { method: 'POST', body: new URLSearchParams(body) })).status; })()";
+    assert_eq!(browser.evaluate(ticket), 422);
+    json(&plant, "lee", &["cut", "--technician", "tess"]);
+    browser.says("Access was cut by an operator, and stays shut until it is reopened. Ask the control room.");
+    browser.until("document.activeElement.id === 'over' && document.getElementById('path').disabled");
+    browser.look("files-cut");
+}
