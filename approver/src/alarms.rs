@@ -78,7 +78,11 @@ kinds! {
     Emergency "emergency" false,
     /// A guest's visit waits for somebody to look back at it.
     Guest "guest" false,
-    /// Whoever looked back at an emergency grant or a visit objects.
+    /// Nobody signed off in time what was done under a grant.
+    CloseOut "close-out" true,
+    /// Nobody reviewed in time a session that was drawn.
+    Review "review" true,
+    /// Whoever looked back at an emergency grant or a visit objects, or who reviewed a session found something.
     Objection "objection" false,
     /// A cut stands.
     Cut "cut" false,
@@ -315,6 +319,12 @@ impl Lookout {
             for (guest, visit) in state.guests.iter().filter(|(_, visit)| visit.wants_review(now)) {
                 stands(Kind::Guest, Some(guest.to_string()), guest_gone(*guest, &visit.statement.target));
             }
+            for (request, case, _) in state.close_outs(now).filter(|(.., due)| *due <= now) {
+                stands(Kind::CloseOut, Some(request.to_string()), not_closed_out(request, &case.request.target));
+            }
+            for (session, facts) in state.sessions.iter().filter(|(_, facts)| facts.is_review_overdue(now)) {
+                stands(Kind::Review, Some(session.to_string()), not_reviewed(*session, &facts.target));
+            }
             for (of, at, text) in objections(state) {
                 if now.duration_since(at) < OBJECTION_STANDS || unseen.contains(&of) {
                     stands(Kind::Objection, Some(of), text);
@@ -463,6 +473,14 @@ fn guest_gone(guest: policies::ids::GuestId, target: &policies::ids::TargetName)
     format!("the visit {guest} as a guest to {target} waits for somebody to look back at it")
 }
 
+fn not_closed_out(request: RequestId, target: &policies::ids::TargetName) -> String {
+    format!("nobody signed off in time what was done under the grant {request} for {target}")
+}
+
+fn not_reviewed(session: policies::ids::SessionId, target: &policies::ids::TargetName) -> String {
+    format!("nobody reviewed in time the session {session} at {target}, which was drawn")
+}
+
 /// What it is of, since when, and in words.
 fn objections(state: &State) -> impl Iterator<Item = (String, Timestamp, String)> {
     let objected = |seen: Option<LookBack>| seen.filter(|seen| seen.objection.is_some()).map(|seen| seen.at);
@@ -477,7 +495,11 @@ fn objections(state: &State) -> impl Iterator<Item = (String, Timestamp, String)
         Some((guest.to_string(), at, what))
     });
     let in_words = |what| format!("whoever looked back at {what} objects: it should not have been");
-    grants.chain(visits).map(move |(of, at, what)| (of, at, in_words(what)))
+    let sessions = state.sessions.iter().filter_map(move |(session, facts)| {
+        let text = format!("whoever reviewed the session {session} at {} found something", facts.target);
+        Some((session.to_string(), objected(facts.reviewed)?, text))
+    });
+    grants.chain(visits).map(move |(of, at, what)| (of, at, in_words(what))).chain(sessions)
 }
 
 /// Whether somebody set the clock.

@@ -28,7 +28,9 @@ use policies::events::{CutBy, Ending, EscortEnd, Event, Factor, Scope};
 use policies::ids::RequestId;
 use policies::people::{Kind, SshKey};
 use policies::refusals::Refusal;
-use policies::requests::{Answer, CertifyStatement, Narrowing, PlantStatement, Reopening, VerdictStatement, Widening};
+use policies::requests::{
+    Account, Answer, CertifyStatement, Matter, Narrowing, PlantStatement, Reopening, VerdictStatement, Widening,
+};
 use policies::state::RequestStanding;
 use policies::time::Seconds;
 use recordings::disk::RealMachine;
@@ -1289,6 +1291,35 @@ async fn each_thing_that_makes_a_signature_another_ones_is_refused() {
 
     assert!(vote(good.clone()).await.is_ok());
     assert!(vote(good.clone()).await.is_err(), "nobody votes twice");
+}
+
+#[tokio::test]
+async fn a_close_out_that_nobody_signed_so_is_refused() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let request = lease.grant();
+    stage.desk.end(lease, Ending::Left, None).await;
+    let account = Account { done: reason(), changed: reason(), left: reason() };
+    let close_out = stage.desk.with_state(|state| state.close_out_of(request, account)).unwrap();
+    let good = stage.verdict(&stage.lead, Matter::CloseOut(request), close_out.digest(&deployment()));
+    let act = |verdict| stage.desk.act(Command::CloseOut { close_out, verdict });
+
+    let mut forged = good.clone();
+    forged.signature = "x".into();
+    assert!(matches!(act(forged).await, Err(Rejected::Unsigned(Unsigned::Signature(_)))));
+
+    let mut altered = good.clone();
+    altered.statement.nonce = mint::nonce();
+    assert!(matches!(act(altered).await, Err(Rejected::Unsigned(Unsigned::Signature(_)))));
+
+    let mut forked = good.statement.clone();
+    forked.journal.root = Digest::of_bytes(b"another journal");
+    let digest = forked.digest();
+    let forked = sign(&stage.lead, Namespace::Approval, forked, digest);
+    assert_eq!(refusal(act(forked).await), Refusal::OtherJournal);
+
+    act(good).await.unwrap();
+    assert_eq!(stage.desk.with_state(|state| state.cases[&request].standing), RequestStanding::ClosedOut);
 }
 
 #[tokio::test]

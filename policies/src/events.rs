@@ -16,8 +16,8 @@ use crate::ids::{
 use crate::people::{Kind, SshKey};
 use crate::plant::{Rule, Then, Weaker};
 use crate::requests::{
-    CertifyStatement, EraseStatement, Extension, GuestStatement, PlantStatement, Reopening, Request, RestoreStatement,
-    SeenHead, Signed, VerdictStatement, Widening,
+    Account, CertifyStatement, CloseOut, EraseStatement, Extension, GuestStatement, PlantStatement, Reopening, Request,
+    RestoreStatement, SeenHead, Signed, VerdictStatement, Widening,
 };
 use crate::time::Seconds;
 
@@ -419,6 +419,22 @@ pub enum Event {
     EscortEnded { session: SessionId, by: PersonId, why: EscortEnd },
     /// An operator wrote a line to the technician.
     Told { session: SessionId, text: Salted, by: PersonId },
+    /// The technician said what they did under a grant; the last one counts.
+    Accounted {
+        request: RequestId,
+        #[serde(flatten)]
+        account: Account,
+        by: PersonId,
+    },
+    /// An operator signed off what was done under a grant, which ends it.
+    ClosedOut { close_out: CloseOut, verdict: Signed<VerdictStatement> },
+    /// Somebody reviewed a session that was drawn; what they found, where they found something.
+    SessionReviewed {
+        session: SessionId,
+        by: PersonId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        findings: Option<Salted>,
+    },
     /// Somebody fetched a recording, for replay or export.
     Fetched { session: SessionId, by: PersonId },
     /// Somebody made an evidence pack.
@@ -544,6 +560,8 @@ impl Event {
             | Self::Revoked { by, .. }
             | Self::Reviewed { by, .. }
             | Self::GuestReviewed { by, .. }
+            | Self::SessionReviewed { by, .. }
+            | Self::Accounted { by, .. }
             | Self::GuestEnded { by: Some(by), .. }
             | Self::Frozen { by, .. }
             | Self::Thawed { by, .. }
@@ -574,7 +592,9 @@ impl Event {
             Self::GuestInvited { invitation, .. } => Some(invitation.statement.operator),
             Self::PlantSigned { signed } => Some(signed.statement.signer),
             Self::ErasureSigned { signed } => Some(signed.statement.signer),
-            Self::Voted { verdict } | Self::Reopened { verdict, .. } => Some(verdict.statement.operator),
+            Self::Voted { verdict } | Self::Reopened { verdict, .. } | Self::ClosedOut { verdict, .. } => {
+                Some(verdict.statement.operator)
+            }
             Self::VotedWeaker { statement, .. } => Some(statement.operator),
             Self::Founded { .. }
             | Self::Activated { .. }
@@ -617,7 +637,9 @@ impl Event {
             Self::PlantSigned { signed } => Some(signed.statement.journal),
             Self::ErasureSigned { signed } => Some(signed.statement.journal),
             Self::Restored { administrator, .. } => Some(administrator.statement.journal),
-            Self::Voted { verdict } | Self::Reopened { verdict, .. } => Some(verdict.statement.journal),
+            Self::Voted { verdict } | Self::Reopened { verdict, .. } | Self::ClosedOut { verdict, .. } => {
+                Some(verdict.statement.journal)
+            }
             _ => None,
         }
     }
@@ -687,6 +709,9 @@ impl Event {
             Self::Escorted { .. } => "HP1419",
             Self::EscortEnded { .. } => "HP1420",
             Self::Told { .. } => "HP1421",
+            Self::Accounted { .. } => "HP1422",
+            Self::ClosedOut { .. } => "HP1423",
+            Self::SessionReviewed { .. } => "HP1424",
             Self::IdleLocked { .. } => "HP1430",
             Self::IdleUnlocked { .. } => "HP1431",
             Self::Warned { .. } => "HP1432",

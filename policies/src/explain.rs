@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::actions::Actions;
 use crate::ids::{RoleName, RuleId, ServiceName, TargetName, VendorId};
-use crate::plant::{Escort, FileCheck, Plant, Protocol, Quorum, Rule, Tell, Weaker, WorkOrder};
+use crate::plant::{Escort, FileCheck, Plant, Protocol, Quorum, Rule, Sample, Tell, Weaker, WorkOrder};
 use crate::rules::{Nearest, NotAllowed, Opening, Question, deciding_rule, listed};
 use crate::time::Seconds;
 
@@ -41,7 +41,7 @@ pub struct Explanation {
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// It may be asked for.
-    May(Decided),
+    May(Box<Decided>),
     /// It may not.
     MayNot {
         /// Why.
@@ -78,6 +78,10 @@ pub struct Decided {
     /// How long a guest may come and go under it, whom one operator on duty invites.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guest_max: Option<Seconds>,
+    /// Within what time an operator signs off what was done.
+    pub close_out: Option<Seconds>,
+    /// How many sessions are reviewed.
+    pub review: Option<Sample>,
     /// How long what was done is kept at least.
     pub retention: Seconds,
     /// When it is removed by itself.
@@ -90,7 +94,7 @@ pub struct Decided {
 pub fn explain(plant: &Plant, question: &Question<'_>) -> Explanation {
     let service = plant.service(question.target, question.service).ok();
     let answer = match deciding_rule(plant, question) {
-        Ok(rule) => Answer::May(decided(plant, rule, question.at)),
+        Ok(rule) => Answer::May(Box::new(decided(plant, rule, question.at))),
         Err(reason) => Answer::MayNot { approvals: would_approve(plant, &reason), reason },
     };
     Explanation {
@@ -120,6 +124,8 @@ fn decided(plant: &Plant, rule: &Rule, at: Timestamp) -> Decided {
         escort_tap: (rule.escort == Escort::Required).then_some(rule.escort_tap),
         emergency: rule.emergency,
         guest_max: rule.guest_limit(),
+        close_out: rule.close_out,
+        review: rule.review,
         retention: rule.retention,
         retention_max: rule.retention_max,
         file_check: rule.file_check.clone(),
@@ -176,6 +182,12 @@ impl fmt::Display for Decided {
         }
         if let Some(most) = self.guest_max {
             write!(f, "\nguests: one at a time, for {most} at most, invited by any one operator on duty")?;
+        }
+        if let Some(within) = self.close_out {
+            write!(f, "\nclose-out: an operator signs off what was done, within {within}")?;
+        }
+        if let Some(sample) = self.review {
+            write!(f, "\nreviewed by somebody who did not approve: {sample}")?;
         }
         if let Some(check) = &self.file_check {
             write!(f, "\nuploads are checked by: {check}")?;

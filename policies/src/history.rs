@@ -19,7 +19,6 @@ pub struct History {
     requests: BTreeMap<RequestId, u64>,
     asks: BTreeMap<AskId, u64>,
     sessions: BTreeMap<SessionId, u64>,
-    under: BTreeMap<RequestId, Under>,
     cuts: BTreeMap<CutId, Known>,
     visits: BTreeMap<GuestId, Known>,
     targets: BTreeSet<TargetName>,
@@ -40,13 +39,6 @@ impl Known {
         self.entries.push(entry);
         self.hands.extend(event.actor());
     }
-}
-
-/// What came of a request beside answers.
-#[derive(Debug, Clone, Default)]
-struct Under {
-    asks: Vec<AskId>,
-    sessions: Vec<SessionId>,
 }
 
 /// Something that was asked, done or refused.
@@ -110,6 +102,8 @@ pub enum Outcome {
     Lapsed,
     /// A grant that was taken back.
     Revoked,
+    /// An operator signed off what was done under it.
+    ClosedOut,
     /// The shift changed, and nobody accepted it.
     NotAccepted,
     /// It was open at a restore.
@@ -124,13 +118,14 @@ pub enum Outcome {
 
 impl Outcome {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Pending,
         Self::Granted,
         Self::Denied,
         Self::Withdrawn,
         Self::Lapsed,
         Self::Revoked,
+        Self::ClosedOut,
         Self::NotAccepted,
         Self::Restored,
         Self::Live,
@@ -147,6 +142,7 @@ impl Outcome {
             Self::Withdrawn => "withdrawn",
             Self::Lapsed => "lapsed",
             Self::Revoked => "revoked",
+            Self::ClosedOut => "closed-out",
             Self::NotAccepted => "not-accepted",
             Self::Restored => "restored",
             Self::Live => "live",
@@ -170,6 +166,7 @@ impl Outcome {
             RequestStanding::Withdrawn => Self::Withdrawn,
             RequestStanding::Lapsed => Self::Lapsed,
             RequestStanding::Revoked => Self::Revoked,
+            RequestStanding::ClosedOut => Self::ClosedOut,
             RequestStanding::NotAccepted => Self::NotAccepted,
             RequestStanding::Restored => Self::Restored,
         }
@@ -265,7 +262,9 @@ impl About {
             | Event::Revoked { request, .. }
             | Event::Reviewed { request, .. }
             | Event::Accepted { request, .. }
-            | Event::NotAccepted { request, .. } => Self::Request(*request),
+            | Event::NotAccepted { request, .. }
+            | Event::Accounted { request, .. } => Self::Request(*request),
+            Event::ClosedOut { close_out, .. } => Self::Request(close_out.request),
             Event::Voted { verdict } => Self::of_answer(&verdict.statement.matter),
             Event::VotedWeaker { statement, .. } => Self::of_answer(&statement.matter),
             Event::ExtensionAsked { extension } => Self::More(extension.id),
@@ -291,6 +290,7 @@ impl About {
             | Event::IdleLocked { session }
             | Event::IdleUnlocked { session }
             | Event::Warned { session, .. }
+            | Event::SessionReviewed { session, .. }
             | Event::Cut { scope: Scope::Session(session), .. } => Self::Session(*session),
             Event::ErasureSigned { signed } => Self::Session(signed.statement.session),
             Event::GuestInvited { invitation, .. } => Self::Visit(invitation.statement.guest),
@@ -335,7 +335,8 @@ impl About {
 
     const fn of_answer(matter: &Matter) -> Self {
         match matter {
-            Matter::Request(id) | Matter::Review(id) => Self::Request(*id),
+            Matter::Request(id) | Matter::Review(id) | Matter::CloseOut(id) => Self::Request(*id),
+            Matter::Session(id) => Self::Session(*id),
             Matter::Extension(id) | Matter::Widening(id) => Self::More(*id),
             Matter::Guest(id) => Self::Visit(*id),
             Matter::Reopening(_) => Self::Nothing,
@@ -357,11 +358,6 @@ impl History {
     /// The zones that those were in then.
     pub const fn zones(&self) -> &BTreeSet<ZoneName> {
         &self.zones
-    }
-
-    /// The sessions under the grant of a request, the oldest first.
-    pub fn sessions_of(&self, request: RequestId) -> &[SessionId] {
-        self.under.get(&request).map_or(&[], |under| &under.sessions)
     }
 
     fn begin(&mut self, entry: u64, item: Item) {
@@ -426,15 +422,6 @@ impl State {
         }
         let history = &mut self.history;
         match event {
-            Event::ExtensionAsked { extension } => {
-                history.under.entry(extension.request).or_default().asks.push(extension.id);
-            }
-            Event::WideningAsked { widening } => {
-                history.under.entry(widening.request).or_default().asks.push(widening.id);
-            }
-            Event::Started { session, request, .. } => {
-                history.under.entry(*request).or_default().sessions.push(*session);
-            }
             Event::Cut { cut, .. } => history.cuts.entry(*cut).or_default().take(entry, event),
             Event::Reopened { reopening, .. } => history.cuts.entry(reopening.cut).or_default().take(entry, event),
             Event::Packed { of: PackOf::Vendor { vendor, from, until }, .. } => {
@@ -573,7 +560,7 @@ impl State {
     /// its grant, and the guest's visit that it was made on. In order.
     pub fn entries_of_request(&self, request: RequestId) -> BTreeSet<u64> {
         let history = &self.history;
-        let more = history.under.get(&request).into_iter().flat_map(|under| &under.asks);
+        let more = self.cases.get(&request).into_iter().flat_map(|case| &case.asks);
         let more = more.flat_map(|id| history.entries_of(history.asks.get(id)));
         let visit = self.visit_around(Some(request)).into_iter().flat_map(|visit| &visit.entries);
         history.entries_of(history.requests.get(&request)).chain(more).chain(visit.copied()).collect()

@@ -2,6 +2,7 @@
 //! no randomness; time, identifiers and salts are arguments. Who signed a thing is settled above, in `certs`.
 
 pub mod actions;
+pub mod closing;
 pub mod decide;
 pub mod digest;
 pub mod events;
@@ -9,11 +10,13 @@ pub mod explain;
 pub mod guests;
 pub mod history;
 pub mod ids;
+pub mod ledger;
 pub mod offers;
 pub mod people;
 pub mod plant;
 pub mod recipients;
 pub mod refusals;
+pub mod reports;
 pub mod requests;
 pub mod rules;
 mod standstills;

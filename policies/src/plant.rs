@@ -25,8 +25,8 @@ mod rule;
 pub use mistakes::{Mistake, Mistakes, closest, shown};
 pub use prompt::{BadPrompt, Prompt, Prompts};
 pub use rule::{
-    BadPattern, DeadlineEnding, Escort, Exclusive, FileCheck, IdleEnding, Pattern, Reach, Rule, StalenessEnding, Tell,
-    Then, Unaccepted, Weaker, WorkOrder,
+    BadPattern, DeadlineEnding, Escort, Exclusive, FileCheck, IdleEnding, Pattern, Reach, Rule, Sample,
+    StalenessEnding, Tell, Then, Unaccepted, Weaker, WorkOrder,
 };
 
 /// A plant file, read whole and without a mistake.

@@ -138,6 +138,24 @@ pub enum Refusal {
     NoSuchRequest,
     #[error("this request is {0}; nothing is left to answer")]
     NotPending(&'static str),
+    #[error("nobody was at work under this grant, so there is nothing to say of it")]
+    NothingDone,
+    #[error("say what was done, what was changed, and how it was left; \"nothing\" is an answer")]
+    AccountWanted,
+    #[error("you said exactly this already, and the control room has it")]
+    AccountSame,
+    #[error("you said {0} times what you did under this grant; the last time counts. Tell an operator what is missing")]
+    AccountsFull(usize),
+    #[error("this is over for longer than {0}. Tell an operator what is missing")]
+    AccountLate(Seconds),
+    #[error("somebody is at work under this grant. It can be closed out when they are gone")]
+    StillAtWork,
+    #[error("somebody was at work under this grant since you looked. Look again, and sign what stands then")]
+    OtherWork,
+    #[error("this grant is closed out already")]
+    ClosedOut,
+    #[error("this session was not drawn to be reviewed, or somebody has reviewed it")]
+    NotDrawn,
     #[error("nobody looks back at what they gave, or whom they invited, themselves. Another operator does")]
     OwnDeed,
     #[error("nobody approves for their own vendor")]
@@ -183,6 +201,8 @@ pub enum Refusal {
     GrantNotAccepted(TargetName),
     #[error("the gate was restored from an earlier state, which ended the grant for {0}. Ask for a new one")]
     GrantRestored(TargetName),
+    #[error("the grant for {0} was closed out: an operator signed off what was done. Ask for a new one")]
+    GrantClosedOut(TargetName),
     #[error("the grant allows {}, not {wanted}. Ask for {wanted}", list(.granted))]
     ActionNotGranted { wanted: Action, granted: Actions },
     #[error("the rule's hours are over for now{}", .0.as_ref().map(|when| format!("; they begin again {when}")).unwrap_or_default())]
@@ -237,6 +257,10 @@ pub enum Refusal {
     NoRecipient,
     #[error("that span of time is empty: it ends before it begins")]
     EmptySpan,
+    #[error("a report is about {0} days at most. Choose a shorter span")]
+    LongSpan(i64),
+    #[error("that are more than {0} rows. Choose a shorter span, or one vendor")]
+    ManyRows(usize),
 }
 
 impl Refusal {
@@ -291,6 +315,15 @@ impl Refusal {
             Self::TooManyPending(_) => "too-many-pending",
             Self::NoSuchRequest => "no-such-request",
             Self::NotPending(_) => "not-pending",
+            Self::NothingDone => "nothing-done",
+            Self::AccountWanted => "account-wanted",
+            Self::AccountSame => "account-same",
+            Self::AccountsFull(_) => "accounts-full",
+            Self::AccountLate(_) => "account-late",
+            Self::StillAtWork => "still-at-work",
+            Self::OtherWork => "other-work",
+            Self::ClosedOut => "closed-out",
+            Self::NotDrawn => "not-drawn",
             Self::OwnDeed => "own-deed",
             Self::OwnVendor => "own-vendor",
             Self::AlreadyVoted => "already-voted",
@@ -310,6 +343,7 @@ impl Refusal {
             Self::NotAccepted(_) => "not-accepted",
             Self::GrantNotAccepted(_) => "grant-not-accepted",
             Self::GrantRestored(_) => "grant-restored",
+            Self::GrantClosedOut(_) => "grant-closed-out",
             Self::ActionNotGranted { .. } => "action-not-granted",
             Self::OutsideHours(_) => "outside-hours",
             Self::WrongSource(_) => "wrong-source",
@@ -333,6 +367,8 @@ impl Refusal {
             Self::Erased(_) => "erased",
             Self::NoRecipient => "no-recipient",
             Self::EmptySpan => "empty-span",
+            Self::LongSpan(_) => "long-span",
+            Self::ManyRows(_) => "many-rows",
         }
     }
 }

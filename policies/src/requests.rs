@@ -112,6 +112,10 @@ pub enum Matter {
     Review(RequestId),
     /// The look back at a guest's visit.
     Guest(GuestId),
+    /// What was done under a grant, signed off.
+    CloseOut(RequestId),
+    /// The review of a session that was drawn.
+    Session(SessionId),
 }
 
 /// More time, asked of a standing grant.
@@ -151,6 +155,55 @@ pub struct Reopening {
     pub cut: CutId,
     /// Why.
     pub reason: Salted,
+}
+
+/// What was done under a grant, and how the machine was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// What was done.
+    pub done: Salted,
+    /// What is otherwise than before.
+    pub changed: Salted,
+    /// How it was left.
+    pub left: Salted,
+}
+
+impl Account {
+    /// So many texts it has.
+    pub const TEXTS: usize = 3;
+
+    /// Its texts, in this order.
+    pub const fn texts(&self) -> [Salted; Self::TEXTS] {
+        [self.done, self.changed, self.left]
+    }
+}
+
+/// The account of what was done under a grant that an operator signs off, and the work that it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseOut {
+    /// Of which grant.
+    pub request: RequestId,
+    /// What was done.
+    #[serde(flatten)]
+    pub account: Account,
+    /// In which sessions: nobody vouches for one that began after they looked.
+    pub work: Work,
+}
+
+/// What was at work under a grant: so many sessions, of which this is the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// How many sessions.
+    pub sessions: usize,
+    /// The newest of them.
+    pub last: SessionId,
+}
+
+impl CloseOut {
+    /// The digest that a verdict about it names.
+    pub fn digest(&self, deployment: &DeploymentId) -> Digest {
+        Digest::of("close-out", &(deployment, self))
+    }
 }
 
 /// The answer of one operator.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::actions::Actions;
+use crate::closing::Accounted;
 use crate::digest::{Digest, Salted};
 use crate::events::{CutBy, Ending, ErasedOn, Event, Founder, Scope};
 use crate::guests::Guest;
@@ -17,8 +18,9 @@ use crate::ids::{
     AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, ProviderName, Recipient, RequestId,
     ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
+use crate::ledger::Ledger;
 use crate::people::{Contract, Person, SshKey, Standing, Subject};
-use crate::plant::{Plant, Rule, Then, Weaker};
+use crate::plant::{Credential, Plant, Rule, Then, Weaker};
 use crate::recipients::RecipientFacts;
 use crate::requests::{Answer, Extension, Matter, Request, RestoreStatement, SeenHead, VerdictStatement, Widening};
 use crate::standstills::Standstills;
@@ -50,6 +52,8 @@ pub enum RequestStanding {
     Revoked,
     /// The shift changed, and nobody accepted it.
     NotAccepted,
+    /// An operator signed off what was done under it.
+    ClosedOut,
     /// It was open when the journal was restored from an earlier state; what became of it is not known.
     Restored,
 }
@@ -65,6 +69,7 @@ impl RequestStanding {
             Self::Lapsed => "lapsed",
             Self::Revoked => "revoked",
             Self::NotAccepted => "ended: nobody accepted it at the shift change",
+            Self::ClosedOut => "closed out",
             Self::Restored => "ended by a restore",
         }
     }
@@ -132,6 +137,18 @@ pub struct Case {
     pub widened: Vec<(Actions, Timestamp)>,
     /// Who looked back at an emergency grant.
     pub reviewed: Option<LookBack>,
+    /// The sessions under it, in the order in which they began.
+    pub sessions: Vec<SessionId>,
+    /// More time and more actions that were asked of it, in the order in which they were.
+    pub asks: Vec<AskId>,
+    /// When the last session under it ended.
+    pub last_end: Option<Timestamp>,
+    /// What the technician says they did.
+    pub account: Option<Accounted>,
+    /// The texts of what they said before that.
+    pub said_before: Vec<Salted>,
+    /// What an operator signed off.
+    pub closed_out: Option<Accounted>,
     /// What whoever looks back has against it, as their signed answer says.
     objected: Option<Salted>,
     /// Who ended it by a no, and why.
@@ -250,6 +267,11 @@ pub struct Ask {
 }
 
 impl Ask {
+    /// When all it takes had said yes: the last yes decided it.
+    pub fn given(&self) -> Option<Timestamp> {
+        self.votes.last().filter(|_| self.granted).map(|vote| vote.at)
+    }
+
     /// The operator's no that ended it.
     pub fn no(&self) -> Option<No> {
         let last = self.votes.last().filter(|vote| !self.open && !vote.yes)?;
@@ -277,6 +299,8 @@ pub struct SessionFacts {
     pub target: TargetName,
     /// Through which service.
     pub service: ServiceName,
+    /// The account there that the gate opened for it.
+    pub account: Option<Injected>,
     /// What it may do.
     pub actions: Actions,
     /// From where.
@@ -301,8 +325,21 @@ pub struct SessionFacts {
     pub holds: BTreeMap<PersonId, Hold>,
     /// Who signed, since the last hold, that its recording is erased.
     pub erasers: BTreeSet<PersonId>,
+    /// Until when somebody is to review it, where it was drawn.
+    pub review_due: Option<Timestamp>,
+    /// Who reviewed it, and what they found.
+    pub reviewed: Option<LookBack>,
     /// When its recording was erased, and on whose word.
     pub erased: Option<(Timestamp, ErasedOn)>,
+}
+
+/// An account on a target that the gate logs in to, by what nobody is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Injected {
+    /// Its name; none where what is spoken there knows none.
+    pub user: Option<String>,
+    /// What opens it.
+    pub by: Credential,
 }
 
 /// So many lines of operators are at hand with a session: a technician whose program asks each minute misses none.
@@ -368,6 +405,8 @@ pub struct State {
     pub overdue: BTreeMap<SessionId, Timestamp>,
     /// What was asked, done and refused, and who was there.
     pub history: History,
+    /// Cuts, plant files and failures that were.
+    pub ledger: Ledger,
     /// Everybody to whom recordings were ever encrypted.
     pub recipients: BTreeMap<Recipient, RecipientFacts>,
     /// Cuts that were not reopened.
@@ -443,8 +482,13 @@ impl State {
 
     /// What was asked of a grant and refused, oldest first.
     pub fn refused_asks(&self, request: RequestId) -> impl Iterator<Item = (AskId, &Ask, No)> {
-        let of_it = self.asks.iter().filter(move |(_, ask)| ask.asked.request() == request);
-        of_it.filter_map(|(id, ask)| Some((*id, ask, ask.no()?)))
+        self.asks_of(request).filter_map(|(id, ask)| Some((id, ask, ask.no()?)))
+    }
+
+    /// More time and more actions that were asked of a grant, oldest first.
+    pub fn asks_of(&self, request: RequestId) -> impl Iterator<Item = (AskId, &Ask)> {
+        let ids = self.cases.get(&request).into_iter().flat_map(|case| &case.asks);
+        ids.filter_map(|id| Some((*id, self.asks.get(id)?)))
     }
 
     /// The state after one more entry, written at `at`.
@@ -481,6 +525,9 @@ impl State {
             | Event::SubjectRenamed { .. }
             | Event::SubjectContested { .. }
             | Event::OnDuty { .. } => self.apply_people(event, at),
+            Event::Accounted { .. } | Event::ClosedOut { .. } | Event::SessionReviewed { .. } => {
+                self.apply_closing(event, at);
+            }
             Event::GuestInvited { .. } | Event::GuestEnded { .. } | Event::GuestReviewed { .. } => {
                 self.apply_guest(event, at);
             }
@@ -551,6 +598,7 @@ impl State {
             | Event::BackedUp { .. } => {}
         }
         self.remember(entry, event, at);
+        self.ledger.take(event, at);
     }
 
     /// What was asked or given and not over: whether it was answered, used up or taken back since is lost.
@@ -735,7 +783,7 @@ impl State {
                 }
             }
             Matter::Review(id) => self.with_case(*id, |case| case.objected = vote.reason),
-            Matter::Reopening(_) | Matter::Guest(_) => {}
+            Matter::Reopening(_) | Matter::Guest(_) | Matter::CloseOut(_) | Matter::Session(_) => {}
         }
     }
 
@@ -746,7 +794,9 @@ impl State {
         let request = match &statement.matter {
             Matter::Request(id) => Some(*id),
             Matter::Extension(id) | Matter::Widening(id) => self.asks.get(id).map(|ask| ask.asked.request()),
-            Matter::Reopening(_) | Matter::Review(_) | Matter::Guest(_) => None,
+            Matter::Reopening(_) | Matter::Review(_) | Matter::Guest(_) | Matter::CloseOut(_) | Matter::Session(_) => {
+                None
+            }
         };
         if let Some(request) = request {
             self.with_case(request, |case| case.cover(until));
@@ -784,7 +834,7 @@ impl State {
         plant.shifts.change().then(|| case.covered_until.or_else(first))?
     }
 
-    fn with_case(&mut self, request: RequestId, change: impl FnOnce(&mut Case)) {
+    pub(crate) fn with_case(&mut self, request: RequestId, change: impl FnOnce(&mut Case)) {
         if let Some(case) = self.cases.get_mut(&request) {
             change(case);
         }
@@ -795,13 +845,12 @@ impl State {
     }
 
     fn apply_ask(&mut self, event: &Event, at: Timestamp) {
-        let open = |asked| Ask { asked, at, votes: Vec::new(), open: true, granted: false };
         match event {
             Event::ExtensionAsked { extension } => {
-                self.asks.insert(extension.id, open(Asked::Extension(extension.clone())));
+                self.open_ask(extension.id, Asked::Extension(extension.clone()), at);
             }
             Event::WideningAsked { widening } => {
-                self.asks.insert(widening.id, open(Asked::Widening(widening.clone())));
+                self.open_ask(widening.id, Asked::Widening(widening.clone()), at);
             }
             Event::Extended { ask, request, deadline } => {
                 self.close_ask(*ask, true);
@@ -820,6 +869,11 @@ impl State {
         }
     }
 
+    fn open_ask(&mut self, id: AskId, asked: Asked, at: Timestamp) {
+        self.with_case(asked.request(), |case| case.asks.push(id));
+        self.asks.insert(id, Ask { asked, at, votes: Vec::new(), open: true, granted: false });
+    }
+
     fn close_ask(&mut self, ask: AskId, granted: bool) {
         if let Some(ask) = self.asks.get_mut(&ask) {
             (ask.open, ask.granted) = (false, granted);
@@ -834,8 +888,10 @@ impl State {
                 self.with_case(*request, |case| {
                     case.first_use.get_or_insert(at);
                     case.deadline = *deadline;
+                    case.sessions.push(*session);
                 });
                 self.live.insert(*session);
+                let account = self.injected_at(target, service);
                 self.sessions.insert(
                     *session,
                     SessionFacts {
@@ -843,6 +899,7 @@ impl State {
                         technician: *technician,
                         target: target.clone(),
                         service: service.clone(),
+                        account,
                         actions: actions.clone(),
                         source: *source,
                         node: node.clone(),
@@ -855,6 +912,8 @@ impl State {
                         told: Vec::new(),
                         holds: BTreeMap::new(),
                         erasers: BTreeSet::new(),
+                        review_due: None,
+                        reviewed: None,
                         erased: None,
                     },
                 );
@@ -868,6 +927,7 @@ impl State {
                     facts.escorts.clear();
                 });
                 self.maxima.extend(self.removed_by_itself(*session).map(|over| (over, *session)));
+                self.draw(*session, at);
             }
             Event::Frozen { session, .. } => self.with_session(*session, |facts| facts.frozen = true),
             Event::Thawed { session, .. } => self.with_session(*session, |facts| facts.frozen = false),
@@ -915,7 +975,7 @@ impl State {
         }
     }
 
-    fn with_session(&mut self, session: SessionId, change: impl FnOnce(&mut SessionFacts)) {
+    pub(crate) fn with_session(&mut self, session: SessionId, change: impl FnOnce(&mut SessionFacts)) {
         if let Some(facts) = self.sessions.get_mut(&session) {
             change(facts);
         }
@@ -944,6 +1004,12 @@ impl State {
     /// The zone of a target, by the plant file in force.
     pub fn zone_of(&self, target: &TargetName) -> Option<&ZoneName> {
         self.plant.as_ref()?.targets.get(target).map(|target| &target.zone)
+    }
+
+    /// The account that opens for whoever comes to a service now, by the plant file in force.
+    fn injected_at(&self, target: &TargetName, service: &ServiceName) -> Option<Injected> {
+        let service = self.plant.as_ref()?.targets.get(target)?.services.get(service)?;
+        Some(Injected { user: service.user.clone(), by: service.credential.clone()? })
     }
 
     /// Whether a session is within what a cut or block is about.
@@ -983,6 +1049,12 @@ impl Case {
             deadline: request.window.until,
             widened: Vec::new(),
             reviewed: None,
+            sessions: Vec::new(),
+            asks: Vec::new(),
+            last_end: None,
+            account: None,
+            said_before: Vec::new(),
+            closed_out: None,
             objected: None,
             no: None,
             covered_until: None,

@@ -165,6 +165,7 @@ fn one_of_each() -> Vec<Event> {
         key: key.clone(),
         signature: signature.clone(),
     };
+    let account = Account { done: reason, changed: reason, left: reason };
     let mut all = vec![
         Event::Founded { deployment: label("mill-3"), log_key: "k".into(), founders: vec![founder] },
         Event::Contracted { vendor: label("acme"), end: at, sponsor: who, telephone: None, by: who },
@@ -252,6 +253,15 @@ fn one_of_each() -> Vec<Event> {
         Event::EscortEnded { session, by: who, why: EscortEnd::Lapsed },
         Event::EscortEnded { session, by: who, why: EscortEnd::Left },
         Event::Told { session, text: reason, by: who },
+        Event::Accounted { request, account, by: other },
+        Event::ClosedOut {
+            close_out: CloseOut { request, account, work: Work { sessions: 2, last: session } },
+            verdict: verdict(Matter::CloseOut(request), Answer::Yes { narrowing: Narrowing::default() }),
+        },
+        Event::Voted { verdict: verdict(Matter::Session(session), Answer::Yes { narrowing: Narrowing::default() }) },
+        Event::SessionReviewed { session, by: who, findings: None },
+        Event::Voted { verdict: verdict(Matter::Session(session), Answer::No { reason }) },
+        Event::SessionReviewed { session, by: who, findings: Some(reason) },
         Event::Fetched { session, by: who },
         Event::Packed { of: PackOf::Session { session }, by: who },
         Event::Packed { of: PackOf::Vendor { vendor: label("acme"), from: at, until: at }, by: who },

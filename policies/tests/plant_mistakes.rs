@@ -205,6 +205,31 @@ fn guests_come_under_rules_that_demand_an_escort_and_signatures_and_for_a_night_
 }
 
 #[test]
+fn what_comes_after_work_is_demanded_before_it_is_given_a_time() {
+    let rule = "duration_max = \"4h\"";
+    let with = |more: &str| after(rule, &format!("{rule}\n{more}"));
+    let at = |told: &str| format!("rules[acme-packaging].{told}");
+    assert_eq!(with("close_out = \"required\"\nclose_out_within = \"1h\"\nreview_percent = 100"), "");
+    assert_eq!(
+        with("close_out_within = \"1h\""),
+        at("close_out_within: changes nothing without close_out = \"required\"; leave it out, or demand a close-out")
+    );
+    assert_eq!(
+        with("review_within = \"1h\""),
+        at(
+            "review_within: changes nothing without review_percent; leave it out, or write for example review_percent = 10"
+        )
+    );
+    assert_eq!(
+        with("review_percent = 10\nreview_within = \"2d\"\nretention = \"1d\""),
+        at("review_percent: retention, 1d, is shorter than review_within, 2d: nothing may be left to review; keep \
+            recordings for longer, or write a shorter review_within")
+    );
+    assert_eq!(with("review_percent = 10\nreview_within = \"2d\"\nretention = \"2d\""), "");
+    assert_eq!(with("review_percent = 0"), at("review_percent: 0 is out of range; write a whole number from 1 to 100"));
+}
+
+#[test]
 fn a_file_check_stands_where_it_limits_something() {
     let with = |actions: &str, keys: &str| {
         let rule = SMALL.replace("actions = [\"shell\"]", &format!("actions = [{actions}]\n{keys}"));

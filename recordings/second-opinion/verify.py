@@ -1881,6 +1881,10 @@ class Journal:
         self.given: set[str] = set()
         self.looked_back: set[str] = set()
         self.put_out: set[str] = set()
+        self.closed_out: set[str] = set()
+        self.accounted: dict[str, int] = {}
+        self.sessions_of: dict[str, list[str]] = {}
+        self.asks_of: dict[str, list[str]] = {}
         self.signatures = self.weaker = self.grants = 0
 
     def read(self, report: Report) -> None:
@@ -1913,6 +1917,12 @@ class Journal:
                 self._looked_back_at(entry, event)
             case "reviewed":
                 self._reviewed(event)
+            case "accounted":
+                self._accounted(entry, event)
+            case "closed-out":
+                self._closed_out(entry, event)
+            case "session-reviewed":
+                self._session_reviewed(event)
             case "enrolled":
                 self._enrolled(event)
             case "key-added":
@@ -1956,6 +1966,8 @@ class Journal:
                 self.given.add(event["request"])
                 self._allowed(event["request"])
             case "extended" | "widened" as what:
+                if event["request"] in self.closed_out:
+                    raise ValueError("more was given of a grant that was closed out")
                 self._allowed(event["ask"])
                 if what == "extended":
                     self._extended(event)
@@ -2060,8 +2072,11 @@ class Journal:
 
     def _started(self, entry: Entry, event: dict) -> None:
         name, request, deadline = event["session"].removeprefix("s_"), event["request"], instant(event["deadline"])
+        if request in self.closed_out:
+            raise ValueError("a session began under a grant that was closed out")
         self._began_by_guest(entry, event, deadline)
         self.started[name] = (entry, event)
+        self.sessions_of.setdefault(request, []).append(name)
         self.deadlines[request] = deadline
         rule = self.cases[request].rule
         outlives = rule["hold_max"] + (0 if rule["ending"] == "cut" else rule["ending"]["freeze"]["max"])
@@ -2074,9 +2089,8 @@ class Journal:
             raise ValueError("a guest was given more time than their visit has")
         longer = max(deadline - self.deadlines.get(request, deadline), 0)
         self.deadlines[request] = deadline
-        for name, (_, started) in self.started.items():
-            if started["request"] == request:
-                self.windows[name] += longer
+        for name in self.sessions_of.get(request, []):
+            self.windows[name] += longer
 
     def _guest_invited(self, entry: Entry, event: dict) -> None:
         """An operator on duty, for one person, target and rule, and no longer than a night (docs/EVENTS.md, "Guests")."""
@@ -2182,6 +2196,65 @@ class Journal:
             raise ValueError("somebody looked back at what was no emergency grant, or twice")
         self.looked_back.add(request)
 
+    def _accounted(self, entry: Entry, event: dict) -> None:
+        """The technician whose grant it is, who was at work, so often and so soon (docs/EVENTS.md, "Afterwards")."""
+        request = event["request"]
+        if self.cases[request].about["technician"] != event["by"]:
+            raise ValueError("somebody else than the technician said what they did")
+        sessions = self.sessions_of.get(request, [])
+        if request in self.closed_out or not sessions:
+            raise ValueError("it was said of a grant that nobody used, or that was closed out")
+        over = [self.ended[name][0].time for name in sessions if name in self.ended]
+        if max([self.deadlines[request], *over]) + ACCOUNTED_WITHIN <= entry.time:
+            raise ValueError("it was said long after it was over")
+        self.accounted[request] = self.accounted.get(request, 0) + 1
+        if self.accounted[request] > ACCOUNTS_MAX:
+            raise ValueError("it was said too often")
+
+    def _closed_out(self, entry: Entry, event: dict) -> None:
+        """By an operator who does not work for that vendor, once, when nobody is at work (docs/EVENTS.md, "Afterwards")."""
+        verdict, close_out = event["verdict"], event["close_out"]
+        statement, request = verdict["statement"], close_out["request"]
+        self._signed(entry, verdict, statement["operator"], "verdict")
+        self._by_another(statement["operator"], request, set())
+        digest = digest_of("close-out", [self.trust.deployment, close_out]).hex()
+        wanted = (digest, "yes", {"about": "close-out", "id": request})
+        if (statement["digest"], statement["answer"], statement["matter"]) != wanted or statement.get("narrowing"):
+            raise ValueError("something else was answered")
+        sessions = self.sessions_of.get(request, [])
+        if request in self.closed_out or not sessions or not all(name in self.ended for name in sessions):
+            raise ValueError("a grant was closed out that nobody used, under which somebody was at work, or twice")
+        if close_out["work"] != {"sessions": len(sessions), "last": f"s_{sessions[-1]}"}:
+            raise ValueError("other work was signed off than there was")
+        self.closed_out.add(request)
+
+    def _session_reviewed(self, event: dict) -> None:
+        """A session that was drawn, by somebody who did not approve it, once (docs/EVENTS.md, "Afterwards")."""
+        session, by = event["session"], event["by"]
+        if self.look_back != ("session", session, by, event.get("findings")):
+            raise ValueError("nobody signed that they reviewed it, so")
+        name = session.removeprefix("s_")
+        request = self.started[name][1]["request"]
+        more = [self.cases[ask].yes for ask in self.asks_of.get(request, [])]
+        self._by_another(by, request, set(self.cases[request].yes).union(*more))
+        if session in self.looked_back or name not in self.ended or not self._is_drawn(name):
+            raise ValueError("a session was reviewed that was not drawn, or twice")
+        self.looked_back.add(session)
+
+    def _is_drawn(self, name: str) -> bool:
+        sample = self.cases[self.started[name][1]["request"]].rule.get("review")
+        seal = self.ended[name][1]["seal"]
+        if sample is None or seal is None:
+            return sample is not None
+        return int.from_bytes(digest_of("draw", [f"s_{name}", seal])[:8], "big") % 100 < sample["percent"]
+
+    def _by_another(self, operator: str, request: str, doers: set[str]) -> None:
+        vendor = self.people[operator].kind.get("vendor")
+        if self.people[operator].kind["kind"] != "operator" or operator in doers:
+            raise ValueError("it was signed by nobody who may")
+        if vendor is not None and vendor == self.people[self.cases[request].about["technician"]].kind["vendor"]:
+            raise ValueError("it was signed by somebody of the vendor itself")
+
     def _invited(self, event: dict) -> None:
         """By an administrator, for a vendor with a contract. Nobody is invited who is somebody here, but for a guest who is
         gone, as a technician of the same vendor."""
@@ -2201,6 +2274,7 @@ class Journal:
     def _asked(self, ask: dict) -> None:
         case = self.cases[ask["request"]]
         self.cases[ask["id"]] = Case(ask, case.rule, case.is_emergency)
+        self.asks_of.setdefault(ask["request"], []).append(ask["id"])
 
     def _voted(self, entry: Entry, verdict: dict) -> None:
         statement = verdict["statement"]
@@ -2234,12 +2308,14 @@ class Journal:
         matter = statement["matter"]
         if self._digest_of_matter(matter, statement) != statement["digest"]:
             raise ValueError("something else was answered")
-        if matter["about"] in ("review", "guest"):
+        if matter["about"] in ("review", "guest", "session"):
             if statement.get("narrowing"):
                 raise ValueError("something was taken away from what is over")
             self.look_back = (matter["about"], matter["id"], statement["operator"], statement.get("reason"))
             return
         case = self.cases[matter["id"]]
+        if case.about.get("request", matter["id"]) in self.closed_out:
+            raise ValueError("somebody answered about a grant that was closed out")
         if statement["answer"] == "yes":
             if statement["operator"] in case.yes:
                 raise ValueError("somebody answered twice")
@@ -2249,6 +2325,9 @@ class Journal:
         """What a verdict is about, as a digest. A yes may narrow a request, for those who answer later too."""
         if matter["about"] == "guest":
             return digest_of("guest", self.guests[matter["id"]]).hex()
+        if matter["about"] == "session":
+            seal = self.ended[matter["id"].removeprefix("s_")][1]["seal"]
+            return digest_of("session", [self.trust.deployment, matter["id"], seal]).hex()
         case, deployment = self.cases[matter["id"]], self.trust.deployment
         if matter["about"] in ("extension", "widening"):
             return digest_of(matter["about"], [deployment, case.about]).hex()
@@ -2349,6 +2428,9 @@ GUEST_MAX = 12 * 3600
 SLEW = 2_000_000_000
 # Seconds between a deadline and its last byte, and between a session in the journal and its recording.
 SLACK = 60
+# How often a technician says what they did, and nanoseconds after it is over until when (docs/EVENTS.md, "Afterwards").
+ACCOUNTS_MAX = 16
+ACCOUNTED_WITHIN = 7 * 86_400 * 1_000_000_000 + SLEW
 # Keys that a technician has at most (docs/EVENTS.md, HP1116).
 KEYS_MAX = 4
 

@@ -99,7 +99,7 @@ fn terms_view(Terms { most, work_order, approvers, is_staffed }: Terms) -> Terms
 
 impl Api {
     /// A text, kept; none where there is nothing in it.
-    async fn kept(&self, text: Option<&str>) -> Result<Option<Salted>, Problem> {
+    pub(super) async fn kept(&self, text: Option<&str>) -> Result<Option<Salted>, Problem> {
         match text.filter(|text| !text.trim().is_empty()) {
             Some(text) => Ok(Some(self.people().put_text(text).await?)),
             None => Ok(None),
@@ -119,7 +119,8 @@ pub(super) async fn list(
 ) -> Json<OwnRequestsView> {
     let now = api.clock().wall();
     let (around, next) = api.desk().with_state(|state| {
-        let is_own = |case: &Case| case.asked.technician == caller.person() && (wanted.all || matters(case, now));
+        let is_own =
+            |case: &Case| case.asked.technician == caller.person() && (wanted.all || matters(state, case, now));
         let (cases, next) = page(&state.cases, &wanted, is_own);
         (cases.iter().filter_map(|(id, _)| Around::of(state, **id)).collect::<Vec<_>>(), next)
     });
@@ -205,6 +206,7 @@ impl Api {
             view.watchers.clear();
             view.escort = None;
             view.kept = None;
+            view.review = None;
             sessions.push(view);
         }
         sessions

@@ -101,7 +101,6 @@ impl Around {
     pub(super) fn of(state: &State, id: RequestId) -> Option<Self> {
         let case = state.cases.get(&id)?.clone();
         let live = state.live_sessions().filter(|(_, facts)| facts.request == id);
-        let asks = state.asks.iter().filter(|(_, ask)| ask.asked.request() == id);
         Some(Self {
             kind: state.people.get(&case.asked.technician).map(|person| person.kind.clone()),
             guest: state
@@ -110,7 +109,7 @@ impl Around {
             plant: state.plant.clone(),
             taken_away: state.taken_away(&case),
             sessions: live.map(|(session, _)| session).collect(),
-            asks: asks.map(|(id, ask)| (*id, ask.clone(), state.asked_in_words(&ask.asked))).collect(),
+            asks: state.asks_of(id).map(|(id, ask)| (id, ask.clone(), state.asked_in_words(&ask.asked))).collect(),
             case,
         })
     }
@@ -187,6 +186,9 @@ impl Api {
             handover: handover.map(|handover| handover_view(case, &handover, now)),
             review_wanted: case.wants_review(),
             reviewed: self.look_back(case.reviewed).await,
+            close_out: self.close_out_view(case),
+            account: self.account_view(case, case.account).await,
+            closed_out: self.account_view(case, case.closed_out).await,
             standing: case.standing.as_str().to_owned(),
             no: self.no(case).await,
             submitted: case.submitted,
@@ -322,6 +324,9 @@ impl Api {
             reason: self.opened(request.reason).await,
             standing: case.standing.as_str().to_owned(),
             no: self.no(case).await,
+            account: self.account_view(case, case.account).await,
+            may_account: case.check_accountable(self.clock().wall()).is_ok(),
+            close_out_wanted: case.rule.close_out.is_some() && case.closed_out.is_none(),
             submitted: case.submitted,
             first_use: case.first_use,
             deadline: case.deadline,
@@ -407,6 +412,7 @@ impl Api {
                 screens: live.screens.iter().copied().map(VncOpen::from).collect(),
             }),
             seal: facts.seal,
+            review: self.drawn_view(facts).await,
             kept: Some(self.kept_view(id, facts).await),
         }
     }

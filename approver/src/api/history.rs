@@ -251,9 +251,9 @@ pub(super) async fn of_request(
     Asked(behind): Asked<Behind>,
 ) -> Result<Json<RequestEntries>, Problem> {
     let found = api.desk().with_state(|state| {
-        let rule = state.cases.get(&id).map(|case| std::sync::Arc::clone(&case.rule))?;
-        let outcome = Outcome::of_request(state.cases.get(&id)?);
-        Some((rule, outcome, state.history.sessions_of(id).to_vec(), state.entries_of_request(id)))
+        let case = state.cases.get(&id)?;
+        let rule = std::sync::Arc::clone(&case.rule);
+        Some((rule, Outcome::of_request(case), case.sessions.clone(), state.entries_of_request(id)))
     });
     let (rule, outcome, sessions, places) = found.ok_or(Refusal::NoSuchRequest)?;
     let rule = serde_json::to_value(&*rule).expect("a rule has string keys and finite numbers");

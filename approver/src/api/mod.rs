@@ -42,6 +42,7 @@ mod backup;
 mod capture;
 mod cards;
 mod carrying;
+mod closing;
 mod connecting;
 mod cuts;
 mod evidence;
@@ -62,6 +63,7 @@ mod pieces;
 mod plant;
 mod problem;
 pub mod proof;
+mod reports;
 mod requests;
 mod reviews;
 pub mod routes;
@@ -173,6 +175,8 @@ struct Inner {
     once: once::Once,
     /// Evidence packs that are being made.
     packing: packing::Packing,
+    /// One report is made at a time.
+    reporting: tokio::sync::Mutex<()>,
 }
 
 impl Api {
@@ -180,7 +184,7 @@ impl Api {
         let (challenges, passes) = (sign_in::Challenges::new(), sign_in::Passes::default());
         let start = HeaderValue::try_from(mint::nonce()).expect("a nonce is letters and digits");
         let (logins, begun, once) = (pages::Logins::default(), pages::Begun::new(), once::Once::default());
-        let packing = packing::Packing::default();
+        let (packing, reporting) = (packing::Packing::default(), tokio::sync::Mutex::default());
         Self(Arc::new(Inner {
             parts,
             face,
@@ -192,6 +196,7 @@ impl Api {
             begun,
             once,
             packing,
+            reporting,
         }))
     }
 

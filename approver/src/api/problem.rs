@@ -160,6 +160,8 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::AlreadyVoted
         | Refusal::OtherDigest
         | Refusal::OtherJournal
+        | Refusal::OtherWork
+        | Refusal::AccountSame
         | Refusal::StatementExpired(_)
         | Refusal::PlantInForce
         | Refusal::StillRecording { .. }
@@ -175,6 +177,8 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::SubjectTaken(_)
         | Refusal::KeysFull(_) => StatusCode::CONFLICT,
         Refusal::EmptySpan
+        | Refusal::LongSpan(_)
+        | Refusal::ManyRows(_)
         | Refusal::PlantFileWrong(_)
         | Refusal::WorkOrderWanted
         | Refusal::WorkOrderShape(..)

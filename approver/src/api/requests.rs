@@ -13,7 +13,7 @@ use policies::events::Event;
 use policies::ids::{AskId, RequestId};
 use policies::refusals::Refusal;
 use policies::requests::{Answer, Matter, Narrowing, SeenHead, VerdictStatement};
-use policies::state::{Ask, Case, RequestStanding};
+use policies::state::{Ask, Case, RequestStanding, State as Plant};
 use zeroize::Zeroizing;
 
 use super::Api;
@@ -30,7 +30,7 @@ use crate::people::WeakerAnswer;
 pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<RequestId>>) -> Json<CardsView> {
     let now = api.clock().wall();
     let (around, next) = api.desk().with_state(|state| {
-        let (cases, next) = page(&state.cases, &wanted, |case| wanted.all || matters(case, now));
+        let (cases, next) = page(&state.cases, &wanted, |case| wanted.all || matters(state, case, now));
         (cases.iter().filter_map(|(id, _)| Around::of(state, **id)).collect::<Vec<_>>(), next)
     });
     let mut requests = Vec::new();
@@ -56,13 +56,15 @@ pub(super) fn page<'a, I: Ord + Copy, T>(
     (found, next)
 }
 
-/// Waits, stands, or was given as an emergency that nobody looked back at.
-pub(super) fn matters(case: &Case, now: jiff::Timestamp) -> bool {
-    match case.standing {
+/// Waits, stands, was given as an emergency that nobody looked back at, or is to be closed out.
+pub(super) fn matters(state: &Plant, case: &Case, now: jiff::Timestamp) -> bool {
+    let stands = match case.standing {
         RequestStanding::Pending => now < case.request.window.until,
         RequestStanding::Granted => now < case.deadline || case.wants_review(),
+        RequestStanding::ClosedOut => case.wants_review(),
         _ => false,
-    }
+    };
+    stands || state.to_close_out(case, now).is_some_and(|one| one.is_wanted())
 }
 
 pub(super) async fn one(State(api): State<Api>, At(id): At<RequestId>) -> Result<Json<Card>, Problem> {

@@ -1,14 +1,14 @@
-//! The review list: emergency grants and guests' visits, which one operator alone brought about, and which somebody else
-//! must look back at.
+//! The review list: emergency grants and guests' visits, which one operator alone brought about, and sessions that were drawn.
+//! Somebody else must look back at each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use policies::guests::Guest;
 use policies::ids::{PersonId, TargetName};
-use policies::state::{Case, LookBack, State as Plant};
+use policies::state::{Case, LookBack, SessionFacts, State as Plant};
 
 use super::Api;
 use super::guard::Asked;
@@ -24,6 +24,7 @@ struct Review {
     at: Timestamp,
     reviewed: Option<LookBack>,
     not_before: Option<Timestamp>,
+    due: Option<Timestamp>,
 }
 
 impl Review {
@@ -37,6 +38,7 @@ impl Review {
             at: case.granted.filter(|_| case.asked.emergency)?,
             reviewed: case.reviewed,
             not_before: None,
+            due: None,
         })
     }
 
@@ -50,34 +52,64 @@ impl Review {
             at: guest.at,
             reviewed: guest.reviewed,
             not_before: (!guest.is_over(now)).then_some(until),
+            due: None,
+        }
+    }
+
+    fn of_session(state: &Plant, facts: &SessionFacts) -> Option<Self> {
+        let actions: Vec<&str> = facts.actions.iter().map(|action| action.as_str()).collect();
+        let (ended, ending) = facts.ended.as_ref()?;
+        Some(Self {
+            who: facts.technician,
+            target: facts.target.clone(),
+            in_words: format!(
+                "session drawn for review: {}, until {} ({})",
+                actions.join(", "),
+                state.clock(*ended),
+                ending.in_words()
+            ),
+            given_by: BTreeSet::from_iter(state.approvers_of(facts.request)).into_iter().collect(),
+            at: facts.started,
+            reviewed: facts.reviewed,
+            not_before: None,
+            due: Some(facts.review_due?),
+        })
+    }
+
+    fn of(state: &Plant, id: ReviewId, now: Timestamp) -> Option<Self> {
+        match id {
+            ReviewId::Emergency(id) => Self::of_case(state.cases.get(&id)?),
+            ReviewId::Guest(id) => Some(Self::of_guest(state, state.guests.get(&id)?, now)),
+            ReviewId::Session(id) => Self::of_session(state, state.sessions.get(&id)?),
         }
     }
 }
 
-/// All of them, in the order in which they came up.
-fn all(state: &Plant, now: Timestamp) -> BTreeMap<ReviewId, Review> {
-    let cases = state.cases.iter();
-    let cases = cases.filter_map(|(id, case)| Some((ReviewId::Emergency(*id), Review::of_case(case)?)));
-    let guests = state.guests.iter().map(|(id, guest)| (ReviewId::Guest(*id), Review::of_guest(state, guest, now)));
-    cases.chain(guests).collect()
+/// All of them, in the order in which they came up, and whether somebody looked back at them.
+fn all(state: &Plant) -> BTreeMap<ReviewId, bool> {
+    let cases = state.cases.iter().filter(|(_, case)| case.asked.emergency && case.granted.is_some());
+    let cases = cases.map(|(id, case)| (ReviewId::Emergency(*id), case.reviewed.is_some()));
+    let guests = state.guests.iter().map(|(id, guest)| (ReviewId::Guest(*id), guest.reviewed.is_some()));
+    let sessions = state.sessions.iter().filter(|(_, facts)| facts.review_due.is_some());
+    let sessions = sessions.map(|(id, facts)| (ReviewId::Session(*id), facts.reviewed.is_some()));
+    cases.chain(guests).chain(sessions).collect()
 }
 
 /// How many of them somebody can look back at now, and nobody did.
 pub(super) fn waiting(state: &Plant, now: Timestamp) -> usize {
     let emergencies = state.cases.values().filter(|case| case.wants_review()).count();
-    emergencies + state.guests.values().filter(|guest| guest.wants_review(now)).count()
+    let drawn = state.sessions.values().filter(|facts| facts.wants_review()).count();
+    emergencies + drawn + state.guests.values().filter(|guest| guest.wants_review(now)).count()
 }
 
 pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<ReviewId>>) -> Json<ReviewsView> {
     let now = api.clock().wall();
     let (found, next) = api.desk().with_state(|state| {
-        let all = all(state, now);
-        let (found, next) = page(&all, &wanted, |review| wanted.all || review.reviewed.is_none());
-        let vendor = |review: &Review| state.vendor_of(review.who).cloned();
-        let found: Vec<_> = found.into_iter().map(|(id, _)| *id).collect();
-        let mut all = all;
-        let taken = found.into_iter().filter_map(|id| all.remove(&id).map(|review| (id, vendor(&review), review)));
-        (taken.collect::<Vec<_>>(), next)
+        let all = all(state);
+        let (found, next) = page(&all, &wanted, |is_reviewed| wanted.all || !is_reviewed);
+        let shown = found.into_iter().filter_map(|(id, _)| Some((*id, Review::of(state, *id, now)?)));
+        let of_vendor = |(id, review): (ReviewId, Review)| (id, state.vendor_of(review.who).cloned(), review);
+        (shown.map(of_vendor).collect::<Vec<_>>(), next)
     });
     let mut reviews = Vec::new();
     for (review, vendor, one) in found {
@@ -91,6 +123,7 @@ pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<Rev
             at: one.at,
             reviewed: api.look_back(one.reviewed).await,
             not_before: one.not_before,
+            due: one.due,
         });
     }
     Json(ReviewsView { reviews, next })

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 use super::openapi::Shape;
 use super::problem::Problem;
 use super::{
-    Api, access, backup, capture, carrying, connecting, cuts, evidence, feed, guard, guests, history, keeping, openapi,
-    packing, people, plant, requests, reviews, secrets, sessions, shift, sign_in, status, types,
+    Api, access, backup, capture, carrying, closing, connecting, cuts, evidence, feed, guard, guests, history, keeping,
+    openapi, packing, people, plant, reports, requests, reviews, secrets, sessions, shift, sign_in, status, types,
 };
 
 /// What a person is, as far as doors are concerned.
@@ -327,6 +327,16 @@ fn about_requests() -> Vec<Route> {
         read("/api/v1/requests/{request}/review", requests::review)
             .for_(OPERATOR, "The look back at an emergency grant, to be signed.")
             .gives::<types::VerdictTemplate>(),
+        read("/api/v1/requests/{request}/close-out", closing::statement)
+            .for_(OPERATOR, "What was done under a grant, to be signed off.")
+            .query("done", "Digest of a kept text: what was done.")
+            .query("changed", "Digest of a kept text: what is otherwise than before.")
+            .query("left", "Digest of a kept text: how it was left.")
+            .gives::<types::VerdictTemplate>(),
+        act("/api/v1/requests/{request}/close-out", closing::close_out)
+            .for_(OPERATOR, "Sign off what was done under a grant, which ends it.")
+            .takes::<types::CloseOutGiven>()
+            .gives::<types::Done>(),
         act("/api/v1/requests/{request}/revoke", requests::revoke)
             .for_(OPERATOR, "Take a grant back.")
             .takes::<types::Because>()
@@ -378,6 +388,9 @@ fn about_sessions() -> Vec<Route> {
             .for_(SCREENS, "One session.")
             .with_key_alone()
             .gives::<types::SessionView>(),
+        read("/api/v1/sessions/{session}/review", closing::review)
+            .for_(OPERATOR, "The review of a session that was drawn, to be signed.")
+            .gives::<types::VerdictTemplate>(),
         read("/api/v1/sessions/{session}/watch", sessions::watch)
             .for_(OPERATOR, "Watch a session live, from the screen as it stands; that you watch is journaled.")
             .with_key_alone()
@@ -506,7 +519,7 @@ fn about_guests() -> Vec<Route> {
             .for_(OPERATOR, "The look back at a visit that is over, to be signed.")
             .gives::<types::VerdictTemplate>(),
         read("/api/v1/reviews", reviews::list)
-            .for_(PLANT, "Emergency grants and guests that somebody must look back at.")
+            .for_(PLANT, "Emergency grants, guests and drawn sessions that somebody must look back at.")
             .query("all", "`true`: also those that somebody looked back at.")
             .in_pages()
             .gives::<types::ReviewsView>(),
@@ -524,7 +537,7 @@ fn about_the_past() -> Vec<Route> {
             )
             .query(
                 "outcome",
-                "`pending`, `granted`, `denied`, `withdrawn`, `lapsed`, `revoked`, `not-accepted`, `restored`; of \
+                "`pending`, `granted`, `denied`, `withdrawn`, `lapsed`, `revoked`, `closed-out`, `not-accepted`, `restored`; of \
                  sessions `live` or `ended`; of refusals `refused`.",
             )
             .query("ending", "Sessions that ended so: the journal's word, such as `cut`.")
@@ -554,6 +567,13 @@ fn about_the_past() -> Vec<Route> {
 
 fn about_the_plant() -> Vec<Route> {
     vec![
+        read("/api/v1/reports", reports::list).for_(PLANT, "Which reports there are.").gives::<types::ReportsView>(),
+        read("/api/v1/reports/{report}", reports::one)
+            .for_(PLANT, "A report: a table of what was in a span of time, as things stand now.")
+            .query("from", "The first moment inside (RFC 3339); 31 days before `until`, if left out.")
+            .query("until", "The first moment after; now, if left out.")
+            .query("vendor", "Of this vendor alone.")
+            .gives::<types::ReportView>(),
         read("/api/v1/plant", plant::in_force).for_(PLANT, "The plant file in force.").gives::<types::PlantFile>(),
         read("/api/v1/plant/files", plant::list)
             .for_(PLANT, "Plant files that were proposed.")
@@ -669,6 +689,10 @@ fn of_vendors() -> Vec<Route> {
             .gives::<types::OwnRequest>(),
         act("/api/v1/requests/{request}/withdraw", access::withdraw)
             .for_(TECHNICIAN, "Take a request back.")
+            .gives::<types::Done>(),
+        act("/api/v1/requests/{request}/account", closing::account)
+            .for_(TECHNICIAN, "Say what you did under a grant, what you changed, and how you left it; the last one counts.")
+            .takes::<types::AccountGiven>()
             .gives::<types::Done>(),
         act("/api/v1/requests/{request}/extensions", access::more_time)
             .for_(TECHNICIAN, "Ask for more time.")

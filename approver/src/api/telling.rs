@@ -5,7 +5,7 @@ use policies::digest::Salted;
 use policies::events::{CutBy, ErasedOn, EscortEnd, Event, PackOf, Scope};
 use policies::ids::PersonId;
 use policies::people::SshKey;
-use policies::requests::{Answer, Matter, Narrowing, Request};
+use policies::requests::{Answer, CloseOut, Matter, Narrowing, Request};
 use policies::state::State;
 
 use super::Api;
@@ -81,6 +81,14 @@ fn texts_of(event: &Event) -> Vec<(&'static str, Salted)> {
         Event::Told { text, .. } => vec![("line", *text)],
         Event::Reopened { reopening, .. } => vec![("reason", reopening.reason)],
         Event::GuestInvited { invitation, .. } => vec![("reason", invitation.statement.reason)],
+        Event::Accounted { account, .. } | Event::ClosedOut { close_out: CloseOut { account, .. }, .. } => {
+            vec![
+                ("what was done", account.done),
+                ("what is otherwise", account.changed),
+                ("how it was left", account.left),
+            ]
+        }
+        Event::SessionReviewed { findings, .. } => findings.iter().map(|text| ("findings", *text)).collect(),
         Event::GuestReviewed { objection, .. } => objection.iter().map(|text| ("objection", *text)).collect(),
         _ => Vec::new(),
     }
@@ -160,6 +168,15 @@ fn of_request(state: &State, event: &Event) -> Option<String> {
             format!("all it takes said yes: more may be done until {}", state.clock(*until))
         }
         Event::AskDenied { .. } => "the extension or widening is denied".to_owned(),
+        Event::Accounted { .. } => "said what was done".to_owned(),
+        Event::ClosedOut { close_out, verdict } => {
+            let sessions = if close_out.work.sessions == 1 { "session" } else { "sessions" };
+            format!(
+                "closed it out: signed off what was done in {} {sessions}, by {}",
+                close_out.work.sessions,
+                key(&verdict.key)
+            )
+        }
         _ => return None,
     };
     Some(words)
@@ -187,6 +204,8 @@ fn answer(state: &State, answer: &Answer, matter: &Matter) -> String {
         Matter::Reopening(_) => "letting back in",
         Matter::Review(_) => "how it was given, afterwards",
         Matter::Guest(_) => "the visit, afterwards",
+        Matter::CloseOut(_) => "what was done",
+        Matter::Session(_) => "the session, which was drawn for review",
     };
     match answer {
         Answer::Yes { narrowing } => format!("said yes to {about}{}", narrowed(state, narrowing)),
@@ -279,6 +298,8 @@ fn of_session(state: &State, event: &Event) -> Option<String> {
             };
             format!("CUT {}{whose}", cut(scope))
         }
+        Event::SessionReviewed { findings: None, .. } => "reviewed it, and found nothing".to_owned(),
+        Event::SessionReviewed { .. } => "reviewed it, and FOUND SOMETHING".to_owned(),
         Event::Reopened { verdict, .. } => format!("let back in, signed by {}", key(&verdict.key)),
         _ => return None,
     };

@@ -14,7 +14,7 @@ use super::{Rejected, Unsigned};
 
 pub(super) fn check(command: &Command, fold: &Fold) -> Result<(), Rejected> {
     match command {
-        Command::Vote { verdict } | Command::Reopen { verdict, .. } => {
+        Command::Vote { verdict } | Command::Reopen { verdict, .. } | Command::CloseOut { verdict, .. } => {
             let statement = &verdict.statement;
             check_one(
                 Namespace::Approval,
@@ -48,7 +48,61 @@ pub(super) fn check(command: &Command, fold: &Fold) -> Result<(), Rejected> {
             let statement = &signed.statement;
             check_one(Namespace::Restore, statement.digest(), &statement.journal, key, signature, fold)
         }),
-        _ => Ok(()),
+        Command::Found { .. }
+        | Command::Contract { .. }
+        | Command::Invite { .. }
+        | Command::Reinvite { .. }
+        | Command::EndGuest { .. }
+        | Command::Enrol { .. }
+        | Command::AddKey { .. }
+        | Command::Rename { .. }
+        | Command::Disable { .. }
+        | Command::DisableVendor { .. }
+        | Command::Lock { .. }
+        | Command::SetPassword { .. }
+        | Command::LinkSubject { .. }
+        | Command::UnlinkSubject { .. }
+        | Command::RenameSubject { .. }
+        | Command::ComeOnDuty { .. }
+        | Command::ProposePlant { .. }
+        | Command::Submit(_)
+        | Command::VoteWeaker { .. }
+        | Command::Accept { .. }
+        | Command::Withdraw { .. }
+        | Command::AskExtension { .. }
+        | Command::AskWidening { .. }
+        | Command::Revoke { .. }
+        | Command::Admit(_)
+        | Command::End { .. }
+        | Command::Freeze { .. }
+        | Command::Thaw { .. }
+        | Command::Watch { .. }
+        | Command::EndWatch { .. }
+        | Command::Escort { .. }
+        | Command::EndEscort { .. }
+        | Command::Tell { .. }
+        | Command::Fetch { .. }
+        | Command::Hold { .. }
+        | Command::Release { .. }
+        | Command::Pack { .. }
+        | Command::Capture { .. }
+        | Command::Disconnect { .. }
+        | Command::ReportTransfer { .. }
+        | Command::ReportIdle { .. }
+        | Command::ReportWarning { .. }
+        | Command::ReportHostKey { .. }
+        | Command::ReportRefusal { .. }
+        | Command::Cut { .. }
+        | Command::Account { .. }
+        | Command::Sweep
+        | Command::LeaveUnaccepted { .. }
+        | Command::StartNode { .. }
+        | Command::StopNode { .. }
+        | Command::Checkpoint { .. }
+        | Command::ReportRecorder { .. }
+        | Command::Backup { .. }
+        | Command::NameRecipients { .. }
+        | Command::Rehearse { .. } => Ok(()),
     }
 }
 

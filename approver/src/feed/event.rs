@@ -116,6 +116,9 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("refused", "/reason", "reason"),
     ("reopened", "/reopening/cut", "cut"),
     ("reopened", "/verdict/statement/operator", "by"),
+    ("closed-out", "/close_out/request", "request"),
+    ("closed-out", "/close_out/work/last", "session"),
+    ("closed-out", "/verdict/statement/operator", "by"),
     ("restored", "/administrator/statement/signer", "administrator"),
     ("restored", "/operator/statement/signer", "operator"),
     ("restored", "/administrator/statement/node", "node"),
@@ -320,7 +323,8 @@ const fn is_failure(event: &Event) -> bool {
         | Event::HostKeyMismatch { .. }
         | Event::RecorderFailed { .. }
         | Event::Reviewed { objection: Some(_), .. }
-        | Event::GuestReviewed { objection: Some(_), .. } => true,
+        | Event::GuestReviewed { objection: Some(_), .. }
+        | Event::SessionReviewed { findings: Some(_), .. } => true,
         Event::Ended { ending, .. } => !matches!(
             ending,
             Ending::Left | Ending::TargetClosed | Ending::Expired | Ending::Revoked | Ending::Cut { .. } | Ending::Idle

@@ -356,6 +356,7 @@ impl Notices {
         let (deed, objector) = match event {
             Event::Reviewed { request, by, objection: Some(_) } => (Deed::Emergency(*request), *by),
             Event::GuestReviewed { guest, by, objection: Some(_) } => (Deed::Guest(*guest), *by),
+            Event::SessionReviewed { session, by, findings: Some(_) } => (Deed::Session(*session), *by),
             _ => return None,
         };
         let of = self.desk.with_state(|state| Concerned::of(state, deed))?;
@@ -368,15 +369,21 @@ impl Notices {
         let what = match deed {
             Deed::Emergency(_) => format!("the emergency grant for {whose} of {vendor} at {target}, given by {doers}"),
             Deed::Guest(_) => format!("the visit of {whose} of {vendor} as a guest to {target}, invited by {doers}"),
+            Deed::Session(_) => format!("the session of {whose} of {vendor} at {target}, approved by {doers}"),
+        };
+        let against = match deed {
+            Deed::Emergency(_) | Deed::Guest(_) => "objects: it should not have been",
+            Deed::Session(_) => "found something",
         };
         let sponsor = match of.sponsor {
             Some(sponsor) => format!("; {} answers for {vendor}", self.people.shown(sponsor).await),
             None => String::new(),
         };
-        let text = format!("{objector} looked back at {what}, and objects: it should not have been{sponsor}");
+        let text = format!("{objector} looked back at {what}, and {against}{sponsor}");
         let (link, request) = match deed {
             Deed::Emergency(request) => (format!("{}/requests/{request}", self.origin), Some(request)),
             Deed::Guest(guest) => (format!("{}/guests/{guest}", self.origin), None),
+            Deed::Session(session) => (format!("{}/sessions/{session}", self.origin), None),
         };
         Some(Notice { request, link, ..self.notice("objection", text, true) })
     }
@@ -453,11 +460,12 @@ impl Notices {
     }
 }
 
-/// What one operator alone brought about, and somebody else looks back at.
+/// What somebody else looks back at than whoever brought it about.
 #[derive(Clone, Copy)]
 enum Deed {
     Emergency(RequestId),
     Guest(GuestId),
+    Session(SessionId),
 }
 
 /// Whom it concerns.
@@ -481,6 +489,11 @@ impl Concerned {
             Deed::Guest(guest) => {
                 let statement = &state.guests.get(&guest)?.statement;
                 (vec![statement.operator], statement.person, &statement.vendor, &statement.target)
+            }
+            Deed::Session(session) => {
+                let facts = state.sessions.get(&session)?;
+                let doers = BTreeSet::from_iter(state.approvers_of(facts.request)).into_iter().collect();
+                (doers, facts.technician, state.vendor_of(facts.technician)?, &facts.target)
             }
         };
         let sponsor = state.contracts.get(vendor).map(|contract| contract.sponsor);

@@ -61,7 +61,7 @@ impl People {
     /// What the technician reads out for the telephone, while this waits and its rule allows that: for them alone.
     pub fn read_back(&self, case: &Case, matter: &Matter, digest: &Digest) -> Option<String> {
         let allowed = case.rule.weaker.contains(&Weaker::Telephone) && !case.asked.emergency;
-        let asked = !matches!(matter, Matter::Review(_) | Matter::Reopening(_));
+        let asked = matches!(matter, Matter::Request(_) | Matter::Extension(_) | Matter::Widening(_));
         (allowed && asked).then(|| ReadBack::of(&self.secrets, digest).shown())
     }
 

@@ -40,6 +40,8 @@ plant  GET    /api/v1/requests                              ouad
 plant  GET    /api/v1/requests/{request}                    ouad
 plant  GET    /api/v1/requests/{request}/statement          o
 plant  GET    /api/v1/requests/{request}/review             o
+plant  GET    /api/v1/requests/{request}/close-out          o
+plant  POST   /api/v1/requests/{request}/close-out          o
 plant  POST   /api/v1/requests/{request}/revoke             o
 plant  POST   /api/v1/requests/{request}/accept             o
 plant  GET    /api/v1/history                               ou
@@ -55,6 +57,7 @@ plant  POST   /api/v1/texts                                 o
 plant  GET    /api/v1/texts/{digest}                        ou
 plant  GET    /api/v1/sessions                              ouad!
 plant  GET    /api/v1/sessions/{session}                    ouad!
+plant  GET    /api/v1/sessions/{session}/review             o
 plant  GET    /api/v1/sessions/{session}/watch              o!
 plant  POST   /api/v1/sessions/{session}/disconnect         o!
 plant  GET    /api/v1/capture                               ous!
@@ -86,6 +89,8 @@ plant  GET    /api/v1/reviews                               oua
 plant  GET    /api/v1/vendors                               oua
 plant  PUT    /api/v1/vendors/{vendor}                      a+
 plant  POST   /api/v1/vendors/{vendor}/disable              a
+plant  GET    /api/v1/reports                               oua
+plant  GET    /api/v1/reports/{report}                      oua
 plant  GET    /api/v1/plant                                 oua
 plant  GET    /api/v1/plant/files                           oua
 plant  POST   /api/v1/plant/files                           a
@@ -121,6 +126,7 @@ vendor GET    /api/v1/requests                              t
 vendor POST   /api/v1/requests                              t
 vendor GET    /api/v1/requests/{request}                    t
 vendor POST   /api/v1/requests/{request}/withdraw           t
+vendor POST   /api/v1/requests/{request}/account            t
 vendor POST   /api/v1/requests/{request}/extensions         t
 vendor POST   /api/v1/requests/{request}/widenings          t
 vendor POST   /api/v1/requests/{request}/client-certificate t+
@@ -191,6 +197,7 @@ fn path_of(route: &str) -> String {
         .replace("{person}", &format!("p_{id}"))
         .replace("{vendor}", "nobody")
         .replace("{name}", "nothing")
+        .replace("{report}", "nothing")
         .replace("{provider}", "nobody")
         .replace("{target}", "nothing")
         .replace("{service}", "nothing")
@@ -282,6 +289,11 @@ impl Furnished {
             ("/texts/{digest}", format!("/texts/{}", reason.0)),
             ("/plant/files/{digest}", format!("/plant/files/{proposed}")),
             ("/cuts/{cut}/statement", format!("/cuts/{cut}/statement?reason={}", why.0)),
+            ("/requests/{request}/close-out", {
+                let kept = why.0;
+                format!("/requests/{request}/close-out?done={kept}&changed={kept}&left={kept}")
+            }),
+            ("{report}", "sessions".to_owned()),
             ("{request}", request.to_string()),
             ("{ask}", ask.to_string()),
             ("{session}", session.to_string()),

@@ -113,6 +113,7 @@ impl State {
             RequestStanding::Revoked => Refusal::GrantRevoked(target),
             RequestStanding::NotAccepted => Refusal::GrantNotAccepted(target),
             RequestStanding::Restored => Refusal::GrantRestored(target),
+            RequestStanding::ClosedOut => Refusal::GrantClosedOut(target),
             _ => Refusal::NoGrant(target),
         }
     }

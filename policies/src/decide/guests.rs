@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::closing::check_other;
 use crate::digest::Digest;
 use crate::events::Event;
 use crate::guests::Guest;
@@ -126,12 +127,7 @@ impl State {
             return Err(Refusal::OtherDigest);
         }
         let objection = statement.answer.looked_back()?;
-        if guest.statement.operator == operator.id {
-            return Err(Refusal::OwnDeed);
-        }
-        if operator.kind.vendor() == Some(&guest.statement.vendor) {
-            return Err(Refusal::OwnVendor);
-        }
+        check_other(operator, [guest.statement.operator], Some(&guest.statement.vendor))?;
         Ok(vec![voted, Event::GuestReviewed { guest: id, by: operator.id, objection }])
     }
 

@@ -124,23 +124,29 @@ impl State {
         Some(self.rule_of(session)?.retention_max?.after(*ended))
     }
 
-    /// Texts in the directory that nobody needs any more once the recording of `session` is erased: those of its request,
-    /// unless another session under it is kept or can still begin.
+    /// Texts in the directory that nobody needs any more once the recording of `session` is erased: those of its request, and
+    /// what was said and signed afterwards, unless another session under it is kept or can still begin.
     pub fn texts_of_erased(&self, session: SessionId, now: Timestamp) -> Vec<Salted> {
         let Some(case) = self.sessions.get(&session).and_then(|facts| self.cases.get(&facts.request)) else {
             return Vec::new();
         };
         let request = case.asked.id;
-        let mut others = self.sessions.values().filter(|facts| facts.request == request);
-        if case.is_open(now) || others.any(|facts| facts.erased.is_none()) {
+        let sessions = || case.sessions.iter().filter_map(|id| self.sessions.get(id));
+        if case.is_open(now) || sessions().any(|facts| facts.erased.is_none()) {
             return Vec::new();
         }
-        let asks = self.asks.values().filter(|ask| ask.asked.request() == request);
+        let asks = self.asks_of(request).map(|(_, ask)| ask);
         let of_asks = asks.flat_map(|ask| [Some(ask.asked.reason()), ask.no().map(|no| no.reason)]);
+        let looked_back = [case.reviewed].into_iter().chain(sessions().map(|facts| facts.reviewed));
+        let found = looked_back.map(|seen| seen.and_then(|seen| seen.objection));
+        let said = [case.account, case.closed_out].into_iter().flatten().flat_map(|said| said.account.texts());
         [Some(case.asked.reason), case.asked.work_order, case.no.map(|no| no.reason)]
             .into_iter()
             .chain(of_asks)
+            .chain(found)
             .flatten()
+            .chain(said)
+            .chain(case.said_before.iter().copied())
             .collect()
     }
 

@@ -2,6 +2,7 @@
 //! and a moment it makes the events to append, all of them or none. Signatures inside commands were checked before.
 
 mod admission;
+mod closing;
 mod guests;
 mod keeping;
 mod people;
@@ -26,8 +27,8 @@ use crate::people::{Kind, SshKey};
 use crate::plant::{Escort, Weaker};
 use crate::refusals::Refusal;
 use crate::requests::{
-    CertifyStatement, EraseStatement, GuestStatement, PlantStatement, Reopening, RestoreStatement, Signed,
-    VerdictStatement, Widening,
+    Account, CertifyStatement, CloseOut, EraseStatement, GuestStatement, PlantStatement, Reopening, RestoreStatement,
+    Signed, VerdictStatement, Widening,
 };
 use crate::state::State;
 use crate::time::Seconds;
@@ -272,6 +273,16 @@ pub enum Command {
         reopening: Reopening,
         verdict: Signed<VerdictStatement>,
     },
+    /// A technician says what they did.
+    Account {
+        request: RequestId,
+        account: Account,
+        by: PersonId,
+    },
+    CloseOut {
+        close_out: CloseOut,
+        verdict: Signed<VerdictStatement>,
+    },
     /// Lapses and removals, and guests who are gone.
     Sweep,
     /// Of these requests the time to be accepted is over, which for each was to end then: as somebody measured who does not
@@ -434,6 +445,8 @@ impl State {
             }
             Command::Cut { cut, scope, by, at } => self.decide_cut(*cut, scope, by, *at),
             Command::Reopen { reopening, verdict } => self.decide_reopen(reopening, verdict, now),
+            Command::Account { request, account, by } => self.decide_account(*request, *account, *by, now),
+            Command::CloseOut { close_out, verdict } => self.decide_close_out(close_out, verdict, now),
             Command::Sweep => Ok(self.decide_sweep(now)),
             Command::LeaveUnaccepted { due } => Ok(self.leave_unaccepted(due, now)),
             Command::StartNode { node, version } => {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::closing::check_other;
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
 use crate::events::{CutBy, Event, Scope};
@@ -134,7 +135,7 @@ impl State {
     }
 
     /// Who answers, if what they answer is for here and now.
-    fn answering(&self, statement: &VerdictStatement, now: Timestamp) -> Result<&Person, Refusal> {
+    pub(super) fn answering(&self, statement: &VerdictStatement, now: Timestamp) -> Result<&Person, Refusal> {
         self.check_statement(&statement.deployment, statement.expires, statement.journal.size, now)?;
         self.operator(statement.operator)
     }
@@ -146,6 +147,8 @@ impl State {
             Matter::Extension(id) | Matter::Widening(id) => self.asks.get(id).map(|ask| ask.asked.request()),
             Matter::Reopening(_) => return Err(Refusal::SignatureWanted("letting back in")),
             Matter::Guest(_) => return Err(Refusal::SignatureWanted("looking back at a guest's visit")),
+            Matter::CloseOut(_) => return Err(Refusal::SignatureWanted("closing out")),
+            Matter::Session(_) => return Err(Refusal::SignatureWanted("the review of a session")),
         };
         request.and_then(|id| self.cases.get(&id)).ok_or(Refusal::NoSuchRequest)
     }
@@ -162,7 +165,8 @@ impl State {
             Matter::Extension(id) | Matter::Widening(id) => self.vote_on_ask(*id, statement, operator, voted, now),
             Matter::Review(id) => self.vote_on_review(*id, statement, operator, voted),
             Matter::Guest(id) => self.vote_on_guest(*id, statement, operator, voted, now),
-            Matter::Reopening(_) => Err(Refusal::NoSuchRequest),
+            Matter::Session(id) => self.vote_on_session(*id, statement, operator, voted),
+            Matter::Reopening(_) | Matter::CloseOut(_) => Err(Refusal::NoSuchRequest),
         }
     }
 
@@ -308,6 +312,7 @@ impl State {
                 self.asks.get(id).map(|ask| self.ask_digest(ask)).ok_or(Refusal::NoSuchRequest)
             }
             Matter::Guest(id) => self.guest_digest(*id),
+            Matter::Session(id) => self.session_digest(*id),
             _ => {
                 let deployment = self.deployment.as_ref().ok_or(Refusal::OtherDeployment)?;
                 Ok(self.case_of(matter)?.request.digest(deployment))
@@ -342,12 +347,7 @@ impl State {
         }
         self.check_digest(&case.request, &Narrowing::default(), statement.digest)?;
         let objection = statement.answer.looked_back()?;
-        if case.approvers().any(|approver| approver == operator.id) {
-            return Err(Refusal::OwnDeed);
-        }
-        if operator.kind.vendor().is_some() && operator.kind.vendor() == self.vendor_of(case.asked.technician) {
-            return Err(Refusal::OwnVendor);
-        }
+        check_other(operator, case.approvers(), self.vendor_of(case.asked.technician))?;
         Ok(vec![voted, Event::Reviewed { request: id, by: operator.id, objection }])
     }
 

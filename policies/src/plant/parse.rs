@@ -13,8 +13,8 @@ use super::mistakes::{Mistakes, closest, shown};
 use super::reader::{self, Field, Kind, NotBuilt, Reader};
 use super::{
     Address, Credential, DeadlineEnding, Escort, Exclusive, FileCheck, Gate, HostKeyPin, IdleEnding, Plant, Prompt,
-    Prompts, Protocol, Quorum, Reach, Rule, Service, StalenessEnding, Target, TargetClock, Tell, Then, Unaccepted,
-    Weaker, WorkOrder, Zone, modbus,
+    Prompts, Protocol, Quorum, Reach, Rule, Sample, Service, StalenessEnding, Target, TargetClock, Tell, Then,
+    Unaccepted, Weaker, WorkOrder, Zone, modbus,
 };
 use crate::actions::{Action, Actions};
 use crate::digest::Digest;
@@ -456,6 +456,8 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
     let unaccepted = unaccepted(reader, known);
     let emergency = reader.or("emergency", false, Field::flag);
     let guest_max = reader.optional("guest_max", |f| f.duration(SECOND..=Rule::GUEST_LIMIT));
+    let close_out = close_out(reader);
+    let review = review(reader);
     let staleness = reader.or("staleness", Rule::STALENESS, |f| f.duration(SECOND..=DAY));
     let staleness_ending = reader.or("staleness_ending", StalenessEnding::default(), |f| {
         f.one_of(&[("end", StalenessEnding::End), ("keep", StalenessEnding::Keep)])
@@ -470,6 +472,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
     note_never_idle(reader, idle, duration_max);
     note_idle_while_checked(reader, idle, file_check.as_ref());
     note_removed_too_early(reader, retention, retention_max);
+    note_erased_before_review(reader, retention, review);
     let approvals = approvals?;
     Some(Rule {
         id: id?,
@@ -496,6 +499,8 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
         unaccepted: unaccepted?,
         emergency: emergency?,
         guest_max: guest_max?,
+        close_out: close_out?,
+        review: review?,
         staleness: staleness?,
         staleness_ending: staleness_ending?,
         retention: retention?,
@@ -610,6 +615,32 @@ fn unaccepted(reader: &mut Reader<'_, '_>, known: &Known<'_>) -> Option<Unaccept
     Some(Unaccepted { then: then?, after: after? })
 }
 
+/// Whether what was done is signed off, and within what time.
+fn close_out(reader: &mut Reader<'_, '_>) -> Option<Option<Seconds>> {
+    let wanted = reader.or("close_out", false, |f| f.one_of(&[("required", true), ("none", false)]));
+    let within = reader.or("close_out_within", Rule::CLOSE_OUT_WITHIN, |f| f.duration(SECOND..=Rule::CLOSE_OUT_LIMIT));
+    if wanted == Some(false) && reader.has("close_out_within") {
+        reader.note_at(
+            "close_out_within",
+            "changes nothing without close_out = \"required\"",
+            "leave it out, or demand a close-out",
+        );
+    }
+    Some(wanted?.then_some(within?))
+}
+
+/// How many sessions are reviewed.
+fn review(reader: &mut Reader<'_, '_>) -> Option<Option<Sample>> {
+    let percent: Option<Option<u8>> = reader.optional("review_percent", |f| f.number(1..=100));
+    let within = reader.or("review_within", Sample::WITHIN, |f| f.duration(SECOND..=Sample::WITHIN_LIMIT));
+    if !reader.has("review_percent") && reader.has("review_within") {
+        let right = "leave it out, or write for example review_percent = 10";
+        reader.note_at("review_within", "changes nothing without review_percent", right);
+    }
+    let within = within?;
+    Some(percent?.map(|percent| Sample { percent, within }))
+}
+
 /// What checks uploads. Beside an action that carries bytes nobody reads, or without uploads, it would be relied on in vain.
 fn file_check(reader: &mut Reader<'_, '_>, actions: Option<&Actions>) -> Option<Option<FileCheck>> {
     let command = reader.optional("file_check", |field| {
@@ -701,6 +732,18 @@ fn note_removed_too_early(reader: &Reader<'_, '_>, least: Option<Seconds>, most:
             what,
             "make it at least as long, or leave it out: then nothing is removed by itself",
         );
+    }
+}
+
+/// Whoever reviews a session plays its recording.
+fn note_erased_before_review(reader: &Reader<'_, '_>, least: Option<Seconds>, sample: Option<Option<Sample>>) {
+    let (Some(least), Some(Some(sample))) = (least, sample) else { return };
+    if least < sample.within {
+        let what = format!(
+            "retention, {least}, is shorter than review_within, {}: nothing may be left to review",
+            sample.within
+        );
+        reader.note_at("review_percent", what, "keep recordings for longer, or write a shorter review_within");
     }
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::Quorum;
 use crate::actions::Actions;
 use crate::digest::Digest;
-use crate::ids::{GroupName, RoleName, RuleId, TargetName, VendorId, ZoneName};
+use crate::ids::{GroupName, RoleName, RuleId, SessionId, TargetName, VendorId, ZoneName};
 use crate::time::{Seconds, WeeklyHours};
 
 /// One rule of the plant file, each default filled in. It is frozen into a request as it stands, so events carry it
@@ -73,6 +73,12 @@ pub struct Rule {
     /// How long a guest whom an operator on duty invites may come and go under it; `None`: it is for no guests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_max: Option<Seconds>,
+    /// Within what time after work is over an operator signs off what was done; `None`: nobody need do so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_out: Option<Seconds>,
+    /// How many ended sessions are drawn to be reviewed; `None`: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Sample>,
     /// How long a node may go without the journal.
     pub staleness: Seconds,
     /// What running sessions do then.
@@ -113,6 +119,39 @@ impl fmt::Display for FileCheck {
     }
 }
 
+/// How many of the sessions that ended are reviewed by somebody who did not approve them, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// Of a hundred; from 1 to 100.
+    pub percent: u8,
+    /// From the session's end.
+    pub within: Seconds,
+}
+
+impl Sample {
+    /// `review_within` where the file says nothing: half a month, as samples of logs are commonly reviewed as often.
+    pub const WITHIN: Seconds = Seconds(15 * 86_400);
+    /// No `review_within` is longer.
+    pub const WITHIN_LIMIT: Seconds = Seconds(366 * 86_400);
+
+    /// Whether this session is one of them. What seals a recording hangs on every byte of it and on keys of chance, so that
+    /// nobody at work knows before the end, and anybody can work it out afterwards. Where no seal was known, as after a crash,
+    /// nothing could be drawn from, and it is one.
+    pub fn draws(&self, session: SessionId, seal: Option<Digest>) -> bool {
+        seal.is_none_or(|seal| {
+            let [a, b, c, d, e, f, g, h, ..] = Digest::of("draw", &(session, seal)).0;
+            u64::from_be_bytes([a, b, c, d, e, f, g, h]) % 100 < u64::from(self.percent)
+        })
+    }
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of 100 sessions, within {} of their end", self.percent, self.within)
+    }
+}
+
 impl Rule {
     /// `connections` where the file says nothing: an editor and a file client open several.
     pub const CONNECTIONS: u16 = 10;
@@ -125,6 +164,10 @@ impl Rule {
     pub const ESCORT_TAP_LEAST: Seconds = Seconds(10);
     /// No `escort_tap` is longer: it would prove nothing.
     pub const ESCORT_TAP_LIMIT: Seconds = Seconds(3_600);
+    /// `close_out_within` where the file says nothing: a shift, so that whoever was there still is.
+    pub const CLOSE_OUT_WITHIN: Seconds = Seconds(12 * 3_600);
+    /// No `close_out_within` is longer: who was there does not know it any more.
+    pub const CLOSE_OUT_LIMIT: Seconds = Seconds(31 * 86_400);
     /// No `guest_max` is longer: a guest comes for a night, and by day an administrator invites.
     pub const GUEST_LIMIT: Seconds = Seconds(12 * 3_600);
     /// `idle` where the file says nothing.

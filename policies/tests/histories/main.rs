@@ -19,11 +19,13 @@ use policies::state::State;
 use policies::time::{Seconds, Window};
 use proptest::prelude::*;
 
+mod closing;
 mod guests;
 mod keeping;
 mod named;
 mod offers;
 mod past;
+mod reports;
 mod shifts;
 
 const PLANT: &str = r#"
@@ -308,7 +310,9 @@ impl World {
                     _ => None,
                 })
                 .unwrap(),
-            Matter::Reopening(_) | Matter::Guest(_) => unreachable!("no verdict of a request"),
+            Matter::Reopening(_) | Matter::Guest(_) | Matter::CloseOut(_) | Matter::Session(_) => {
+                unreachable!("no verdict of a request")
+            }
         }
     }
 

@@ -72,7 +72,8 @@ impl World {
             Matter::Request(id) | Matter::Review(id) => self.state.cases[id].request.digest(&label("model")),
             Matter::Extension(id) | Matter::Widening(id) => self.state.ask_digest(&self.state.asks[id]),
             Matter::Guest(id) => self.state.guests[id].statement.digest(),
-            Matter::Reopening(_) => unreachable!("reopened otherwise"),
+            Matter::Session(_) => self.state.standing_digest(&matter).unwrap(),
+            Matter::Reopening(_) | Matter::CloseOut(_) => unreachable!("signed otherwise"),
         };
         let yes = Answer::Yes { narrowing: Narrowing::default() };
         Command::Vote { verdict: self.sign(matter, digest, yes, voter, false) }

@@ -4,13 +4,13 @@
 use std::str::FromStr;
 
 use approver::api::types::{
-    AskCovered, AskView, AsksView, Card, Done as Happened, GuestView, KeptText, VerdictGiven, VerdictTemplate,
-    WeakerVerdictGiven,
+    AskCovered, AskView, AsksView, Card, Done as Happened, GuestView, KeptText, SessionView, VerdictGiven,
+    VerdictTemplate, WeakerVerdictGiven,
 };
 use certs::sshsig::Namespace;
 use policies::actions::Action;
 use policies::digest::{Digest, Salted};
-use policies::ids::{AskId, DeploymentId, GuestId, PersonId, RequestId};
+use policies::ids::{AskId, DeploymentId, GuestId, PersonId, RequestId, SessionId};
 use policies::plant::Weaker;
 use policies::refusals::Refusal;
 use policies::requests::{Answer, Matter, Narrowing, VerdictStatement};
@@ -27,7 +27,7 @@ use crate::secret::ask_hidden;
 /// Say yes: shows the card, asks, and signs. Also for more time or actions, and to look back at an emergency.
 #[derive(Debug, clap::Args)]
 pub(super) struct ApproveArgs {
-    /// A request (r_…), something asked of a grant (a_…), or a guest's visit to look back at (g_…).
+    /// A request (r_…), something asked of a grant (a_…), or a guest's visit (g_…) or a drawn session (s_…) to look back at.
     #[arg(value_name = "ID")]
     matter: Wanted,
     /// For so long only.
@@ -52,7 +52,8 @@ pub(super) struct ApproveArgs {
 /// Say no: one no ends it. Of what you look back at, that it should not have been.
 #[derive(Debug, clap::Args)]
 pub(super) struct DenyArgs {
-    /// A request (r_…), something asked of a grant (a_…), or a guest's visit that should not have been (g_…).
+    /// A request (r_…), something asked of a grant (a_…), a guest's visit that should not have been (g_…), or a drawn session
+    /// in which you found something (s_…).
     #[arg(value_name = "ID")]
     matter: Wanted,
     /// Why: for the technician, or for whoever reads of it later.
@@ -104,6 +105,7 @@ impl How {
 enum Wanted {
     Of(Subject),
     Guest(GuestId),
+    Session(SessionId),
 }
 
 /// What has a card.
@@ -119,9 +121,10 @@ impl FromStr for Wanted {
         let request = text.parse().map(|id| Self::Of(Subject::Request(id)));
         let ask = || text.parse().map(|id| Self::Of(Subject::Ask(id)));
         let guest = || text.parse().map(Self::Guest);
-        request.or_else(|_| ask()).or_else(|_| guest()).map_err(|_: policies::ids::BadName| {
-            "not a request, an ask or a guest: one looks like r_01jd0c4…, a_01jd0c4… or g_01jd0c4…, as `holdpoint requests`, \
-             `reviews` and `guests` list them"
+        let session = || text.parse().map(Self::Session);
+        request.or_else(|_| ask()).or_else(|_| guest()).or_else(|_| session()).map_err(|_: policies::ids::BadName| {
+            "not a request, an ask, a guest or a session: one looks like r_01jd0c4…, a_01jd0c4…, g_01jd0c4… or s_01jd0c4…, as \
+             `holdpoint requests`, `reviews` and `guests` list them"
                 .into()
         })
     }
@@ -137,10 +140,13 @@ struct Ballot {
 pub(super) fn approve(args: &ApproveArgs, profile: &ProfileArg) -> Done {
     let subject = match args.matter {
         Wanted::Of(subject) => subject,
-        Wanted::Guest(_) if args.duration.is_some() || !args.actions.is_empty() || args.from.is_some() => {
-            return Err(Failure::usage("a visit is looked back at as it was"));
+        Wanted::Guest(_) | Wanted::Session(_)
+            if args.duration.is_some() || !args.actions.is_empty() || args.from.is_some() =>
+        {
+            return Err(Failure::usage("what is over is looked back at as it was"));
         }
         Wanted::Guest(guest) => return look_back(guest, None, (args.how, args.yes, args.json), profile),
+        Wanted::Session(session) => return review(session, None, (args.how, args.yes, args.json), profile),
     };
     let actions = (!args.actions.is_empty()).then(|| args.actions.iter().copied().collect());
     at_gate(profile, async |client| {
@@ -165,6 +171,9 @@ pub(super) fn deny(args: &DenyArgs, profile: &ProfileArg) -> Done {
         Wanted::Guest(guest) => {
             return look_back(guest, Some(&args.reason), (args.how, args.yes, args.json), profile);
         }
+        Wanted::Session(session) => {
+            return review(session, Some(&args.reason), (args.how, args.yes, args.json), profile);
+        }
     };
     at_gate(profile, async |client| {
         let mut ballot = ballot(client, subject).await?;
@@ -188,7 +197,7 @@ fn look_back(id: GuestId, objection: Option<&str>, asked: (How, bool, bool), pro
     at_gate(profile, async |client| {
         let guest: GuestView = client.get(&format!("/api/v1/guests/{id}")).await?;
         let template: VerdictTemplate = client.get(&format!("/api/v1/guests/{id}/review")).await?;
-        let mut statement = template.statement;
+        let statement = template.statement;
         if let Some(wrong) = mistake_of_visit(&guest, id, &statement, client.person()?) {
             return Err(Fault::Odd(format!("what it wants signed is not what it shows: {wrong}")).into());
         }
@@ -201,16 +210,56 @@ fn look_back(id: GuestId, objection: Option<&str>, asked: (How, bool, bool), pro
             super::guests::show(&guest, &Clock::of(client));
         }
         confirm(look_back_question(objection.is_none()), yes)?;
-        if let Some(why) = objection {
-            statement.answer = Answer::No { reason: client.keep_text(why).await? };
-        }
-        let digest = statement.digest();
-        let signed = client.sign(Namespace::Approval, statement, digest).await?;
-        let done: Happened = client.post("/api/v1/verdicts", &VerdictGiven(signed)).await?;
+        let done = sign_look_back(client, statement, objection).await?;
         if json {
             return print_json(&done);
         }
         say_looked_back(objection.is_none(), &done);
+        Ok(())
+    })
+}
+
+async fn sign_look_back(
+    client: &mut Client,
+    mut statement: VerdictStatement,
+    objection: Option<&str>,
+) -> Result<Happened, Failure> {
+    if let Some(why) = objection {
+        statement.answer = Answer::No { reason: client.keep_text(why).await? };
+    }
+    let digest = statement.digest();
+    let signed = client.sign(Namespace::Approval, statement, digest).await?;
+    Ok(client.post("/api/v1/verdicts", &VerdictGiven(signed)).await?)
+}
+
+/// Signs that a session was reviewed that was drawn, or what was found in it.
+fn review(id: SessionId, findings: Option<&str>, asked: (How, bool, bool), profile: &ProfileArg) -> Done {
+    let (how, yes, json) = asked;
+    if how.weaker().is_some() {
+        return Err(Failure::usage("the review of a session takes a signature"));
+    }
+    at_gate(profile, async |client| {
+        let session: SessionView = client.get(&format!("/api/v1/sessions/{id}")).await?;
+        let template: VerdictTemplate = client.get(&format!("/api/v1/sessions/{id}/review")).await?;
+        let statement = template.statement;
+        let ours = Digest::of("session", &(&statement.deployment, id, session.seal));
+        if statement.operator != client.person()? || statement.matter != Matter::Session(id) || statement.digest != ours
+        {
+            return Err(Fault::Odd("what it wants signed is not what it shows".into()).into());
+        }
+        if !json {
+            super::sessions::show(&session, &Clock::of(client));
+        }
+        let question = match findings {
+            None => "Sign that you reviewed this session, and found nothing?",
+            Some(_) => "Sign that you reviewed this session, and what you found?",
+        };
+        confirm(question, yes)?;
+        let done = sign_look_back(client, statement, findings).await?;
+        if json {
+            return print_json(&done);
+        }
+        say!("The review is in the journal ({}).", plain(&done.events.join(", ")));
         Ok(())
     })
 }

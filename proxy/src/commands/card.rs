@@ -2,7 +2,7 @@
 //! what it covers, so that nothing else is read than what is signed.
 
 use approver::api::types::{
-    AskCovered, AskView, Card, HandoverView, LookBackView, NoView, OwnRequest, ServiceView, VoteView,
+    AccountView, AskCovered, AskView, Card, HandoverView, LookBackView, NoView, OwnRequest, ServiceView, VoteView,
 };
 use policies::actions::{Action, Actions};
 use policies::requests::{Narrowing, Request};
@@ -54,6 +54,38 @@ pub(super) fn show(card: &Card, narrowing: &Narrowing, clock: &Clock) {
     if let Some(seen) = &card.reviewed {
         labelled("review", &looked_back(seen, clock));
     }
+    show_account(card, clock, "");
+}
+
+/// What was signed off, or what the technician says and until when that is wanted.
+fn show_account(card: &Card, clock: &Clock, indent: &str) {
+    if let Some(AccountView { by, at, done, changed, left, earlier }) =
+        card.closed_out.as_ref().or(card.account.as_ref())
+    {
+        let how = if card.closed_out.is_some() { "signed off" } else { "said" };
+        let of_what = if *earlier { ", before the newest session began" } else { "" };
+        labelled(&format!("{indent}{how}"), &format!("by {} {}{of_what}", plain(&by.name), clock.moment(*at)));
+        for (label, text) in [("done", done), ("changed", changed), ("left", left)] {
+            labelled(
+                &format!("{indent}  {label}"),
+                &text.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain),
+            );
+        }
+    }
+    if let Some(due) = card.close_out.as_ref().and_then(|one| one.due) {
+        let late = if clock.is_past(due) { "OVERDUE since" } else { "until" };
+        labelled(
+            &format!("{indent}close out"),
+            &format!("{late} {}: holdpoint close-out {}", clock.moment(due), card.request),
+        );
+    }
+}
+
+/// Who reviewed a session that was drawn, and what they found.
+pub(super) fn reviewed(seen: &LookBackView, clock: &Clock) -> String {
+    let found = seen.objection.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain);
+    let found = if seen.objects { format!("FOUND: {found}") } else { "found nothing".to_owned() };
+    format!("{} reviewed it {}, and {found}", plain(&seen.by.name), clock.moment(seen.at))
 }
 
 /// Who looked back at what one operator alone brought about, and whether they say that it should not have been.
@@ -204,6 +236,7 @@ pub(super) fn show_short(card: &Card, clock: &Clock) {
     if let Some(seen) = &card.reviewed {
         labelled("  review", &looked_back(seen, clock));
     }
+    show_account(card, clock, "  ");
     for ask in &card.asks {
         labelled("  asks", &format!("{}: {}", ask.ask, plain(&ask.in_words)));
     }

@@ -9,6 +9,7 @@ pub mod carried;
 mod certify;
 mod check;
 mod checkpoint;
+mod close_out;
 mod connect;
 mod cut;
 mod demo;
@@ -30,6 +31,7 @@ mod people;
 mod reading;
 mod rebuild;
 mod rehearsing;
+mod report;
 mod request;
 mod requests;
 mod restore;
@@ -83,6 +85,7 @@ enum Command {
     Invite(invite::Args),
     Guests(guests::Args),
     Reviews(reviews::Args),
+    Report(report::Args),
     Reinvite(invite::AgainArgs),
     Certify(certify::Args),
     Rename(people::RenameArgs),
@@ -97,6 +100,7 @@ enum Command {
     Approve(approve::ApproveArgs),
     Deny(approve::DenyArgs),
     Revoke(requests::RevokeArgs),
+    CloseOut(close_out::Args),
     Shift(shift::Args),
     Sessions(sessions::ListArgs),
     /// Stop a session's input at once, until `thaw`
@@ -173,6 +177,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Invite(args) => invite::run(&args, profile),
         Command::Guests(args) => guests::run(&args, profile),
         Command::Reviews(args) => reviews::run(&args, profile),
+        Command::Report(args) => report::run(&args, profile),
         Command::Reinvite(args) => invite::again(&args, profile),
         Command::Certify(args) => certify::run(&args, profile),
         Command::Rename(args) => people::rename(&args, profile),
@@ -187,6 +192,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Approve(args) => approve::approve(&args, profile),
         Command::Deny(args) => approve::deny(&args, profile),
         Command::Revoke(args) => requests::revoke(&args, profile),
+        Command::CloseOut(args) => close_out::run(&args, profile),
         Command::Shift(args) => shift::run(&args, profile),
         Command::Sessions(args) => sessions::list(&args, profile),
         Command::Freeze(args) => sessions::freeze(&args, profile),

@@ -1,13 +1,13 @@
-//! `holdpoint reviews`: what one operator alone brought about, and what somebody else must look back at, oldest first.
+//! `holdpoint reviews`: what one operator alone brought about or chance drew, and what somebody else must look back at, oldest first.
 
-use approver::api::types::{ReviewView, ReviewsView};
+use approver::api::types::{ReviewId, ReviewView, ReviewsView};
 
-use super::card::looked_back;
+use super::card::{looked_back, reviewed};
 use super::gate::{ProfileArg, at_gate};
 use super::showing::{Clock, labelled, plain};
 use super::{Done, print_json};
 
-/// List emergency grants and guests that somebody must look back at, oldest first.
+/// List emergency grants, guests and drawn sessions that somebody must look back at, oldest first.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Also those that somebody looked back at.
@@ -42,10 +42,16 @@ fn show(review: &ReviewView, clock: &Clock) {
     labelled("  who", &format!("{}{vendor}, at {}", plain(&review.technician.name), review.target));
     labelled("  given", &format!("by {given_by} {} ({})", clock.moment(review.at), clock.away(review.at)));
     match (&review.reviewed, review.not_before) {
-        (Some(seen), _) => labelled("  review", &looked_back(seen, clock)),
+        (Some(seen), _) => {
+            let is_drawn = matches!(review.review, ReviewId::Session(_));
+            labelled("  review", &if is_drawn { reviewed(seen, clock) } else { looked_back(seen, clock) });
+        }
         (None, Some(at)) => {
             labelled("  review", &format!("not before {}, or when somebody ends it", clock.moment(at)));
         }
-        (None, None) => labelled("  review", &format!("holdpoint approve {}", review.review)),
+        (None, None) => {
+            let until = review.due.map(|due| format!("until {}: ", clock.moment(due))).unwrap_or_default();
+            labelled("  review", &format!("{until}holdpoint approve {}", review.review));
+        }
     }
 }

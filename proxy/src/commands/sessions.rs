@@ -4,7 +4,7 @@
 use approver::api::types::{Acted, Disconnected, Named, SessionView, SessionsView, Tell, ToldAnswer};
 use policies::ids::SessionId;
 
-use super::card::list as actions;
+use super::card::{list as actions, reviewed};
 use super::gate::{ProfileArg, at_gate};
 use super::keeping::show_kept;
 use super::showing::{Clock, labelled, plain, span};
@@ -52,7 +52,7 @@ pub(super) fn list(args: &ListArgs, profile: &ProfileArg) -> Done {
 /// Seconds without input that are worth a word.
 const IDLE_SHOWN: u64 = 60;
 
-fn show(session: &SessionView, clock: &Clock) {
+pub(super) fn show(session: &SessionView, clock: &Clock) {
     let vendor = session.vendor.as_ref().map(|vendor| format!(" of {vendor}")).unwrap_or_default();
     say!("{}  {}{vendor}  {}/{}", session.session, plain(&session.technician.name), session.target, session.service);
     labelled("  may do", &actions(&session.actions));
@@ -62,6 +62,14 @@ fn show(session: &SessionView, clock: &Clock) {
     labelled("  since", &format!("{}, from {}", clock.moment(session.started), session.source));
     if let Some(ended) = &session.ended {
         labelled("  ended", &format!("{}: {}", clock.moment(ended.at), plain(&ended.in_words)));
+        if let Some(drawn) = &session.review {
+            let late = if drawn.overdue { "OVERDUE since" } else { "until" };
+            let words = match &drawn.reviewed {
+                Some(seen) => reviewed(seen, clock),
+                None => format!("drawn, {late} {}: holdpoint approve {}", clock.moment(drawn.due), session.session),
+            };
+            labelled("  review", &words);
+        }
         return session.kept.iter().for_each(|kept| show_kept(kept, clock));
     }
     if let Some(deadline) = session.deadline {

@@ -141,7 +141,7 @@ async fn work_is_asked_approved_in_part_watched_extended_cut_and_reopened() {
     lee.run(&["approve", request]).await.failed(2, "--yes");
     lee.run(&["approve", request, "--for", "3h", "--yes"]).await.failed(1, "can only take away");
     lee.run(&["approve", request, "--actions", "shell,tunnel", "--yes"]).await.failed(1, "can only take away");
-    lee.run(&["approve", "x_1"]).await.failed(2, "not a request, an ask or a guest");
+    lee.run(&["approve", "x_1"]).await.failed(2, "not a request, an ask, a guest or a session");
     ada.run(&["approve", request, "--yes"]).await.failed(1, "only operators may do this");
     let card = lee.run(&["approve", request, "--for", "1h", "--actions", "shell", "--yes"]).await.done().out;
     for words in ["WO-17", "by you: 1 hour instead of 2 hours", "by you: no file-get", "is granted", "caution"] {

@@ -341,7 +341,7 @@ fn plants(data: &Path, story: &Story) -> BTreeMap<String, Vec<u8>> {
 fn approvals(story: &Story) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut signers = BTreeSet::new();
-    for vote in story.requests.iter().flat_map(|asking| &asking.votes) {
+    for vote in story.votes() {
         let Given::Signed { key, signature } = &vote.given else { continue };
         let (entry, statement) = (vote.noted.entry, &vote.statement);
         files.insert(format!("approvals/{entry}.statement"), statement.covered());

@@ -15,7 +15,7 @@ use super::story::Story;
 /// By their names: an entry as the log's tree has it, and the proof beside it. What came after the last checkpoint has none,
 /// and no log of which no checkpoint is here.
 pub(super) fn proofs(data: &Path, story: &Story) -> BTreeMap<String, Vec<u8>> {
-    let votes = story.requests.iter().flat_map(|asking| &asking.votes).map(|vote| vote.noted.entry);
+    let votes = story.votes().map(|vote| vote.noted.entry);
     let ids: BTreeSet<_> = story.sessions.iter().map(|visit| visit.id).collect();
     let recordings = Store::open(data).map(|store| store.list().recordings).unwrap_or_default();
     let leaves = recordings.iter().filter(|recording| ids.contains(&recording.id()));

@@ -13,7 +13,7 @@ use policies::guests::Guest;
 use policies::ids::{PersonId, ServiceName, TargetName};
 use policies::people::Kind;
 use policies::plant::{Escort, Plant, Protocol, Service, Weaker};
-use policies::requests::{Answer, GuestStatement, Matter, VerdictStatement};
+use policies::requests::{Account as WorkAccount, Answer, GuestStatement, Matter, VerdictStatement};
 use policies::state::{Case, RequestStanding, State};
 use policies::time::Window;
 use serde::{Deserialize, Serialize};
@@ -350,7 +350,7 @@ impl<'a> Sheet<'a> {
     }
 
     fn approvals(&self, lines: &mut Lines) {
-        for vote in &self.asking.votes {
+        for vote in self.asking.votes.iter().chain(self.visit.iter().flat_map(|visit| &visit.votes)) {
             self.vote(vote, lines);
         }
         if self.asking.votes.is_empty() {
@@ -367,9 +367,11 @@ impl<'a> Sheet<'a> {
             Matter::Widening(_) => "more actions",
             Matter::Review(_) => "the review",
             Matter::Guest(_) => "the look back at the guest's visit",
+            Matter::Session(_) => "the review of a session that was drawn",
             Matter::Reopening(_) => "the reopening",
+            Matter::CloseOut(_) => "the close-out",
         };
-        let is_look_back = matches!(matter, Matter::Review(_) | Matter::Guest(_));
+        let is_look_back = matches!(matter, Matter::Review(_) | Matter::Guest(_) | Matter::Session(_));
         let (yes, said) = match answer {
             Answer::Yes { .. } => (if is_look_back { "Looked back" } else { "Approved" }, "yes"),
             Answer::No { .. } => (if is_look_back { "Objected" } else { "Denied" }, "no"),
@@ -669,15 +671,73 @@ impl<'a> Sheet<'a> {
         } else {
             lines.put("Connecting again", "nothing blocks it but the grant's own end");
         }
-        lines.lacks("Remarks of who ended it", NOT_RECORDED);
+        if self.case.account.is_none() && self.case.closed_out.is_none() {
+            lines.lacks("Remarks of who ended it", NOT_RECORDED);
+        }
     }
 
     fn changes(&self, lines: &mut Lines) {
-        lines.lacks("Declared changes", NOT_RECORDED);
+        for (noted, event) in &self.asking.turns {
+            match event {
+                Event::Accounted { account, by, .. } => {
+                    self.account_of("Said by the technician", account, *by, *noted, lines);
+                }
+                Event::ClosedOut { close_out, verdict } => {
+                    let by = verdict.statement.operator;
+                    self.account_of("Signed off", &close_out.account, by, *noted, lines);
+                }
+                _ => {}
+            }
+        }
+        match (self.case.closed_out, self.case.rule.close_out) {
+            (Some(_), _) => {}
+            (None, Some(_)) => lines.put("Signed off", "not yet, and its rule demands it"),
+            (None, None) => {
+                lines.lacks("Declared changes", "nobody signed off what was done, and its rule does not demand it");
+            }
+        }
         lines.lacks("State before and after", NOT_RECORDED);
     }
 
+    fn account_of(&self, how: &str, account: &WorkAccount, by: PersonId, noted: Noted, lines: &mut Lines) {
+        lines.noted(how, format!("{}, {}", self.at(noted.at), self.name(by)), noted);
+        for (label, text) in ["What was done", "What was changed", "How it was left"].into_iter().zip(account.texts()) {
+            lines.told(label, self.texts.tell(text), noted);
+        }
+    }
+
     fn review(&self, lines: &mut Lines) {
+        let is_reviewed = self.look_back(lines);
+        let is_drawn = self.drawn(lines).is_some();
+        if !is_reviewed && !is_drawn {
+            lines.lacks("Reviewed", "emergency grants, guests' visits and drawn sessions are, and this is none");
+        }
+    }
+
+    /// The review of the session, where it was drawn.
+    fn drawn(&self, lines: &mut Lines) -> Option<()> {
+        let visit = self.visit?;
+        let (due, sample) = (visit.facts.review_due?, self.case.rule.review?);
+        let reviewed = visit.turns.iter().find_map(|(noted, event)| match event {
+            Event::SessionReviewed { by, findings, .. } => Some((*noted, *by, *findings)),
+            _ => None,
+        });
+        lines.put("Drawn for review", format!("by chance, under a rule that wants {sample}"));
+        match reviewed {
+            Some((noted, by, findings)) => {
+                lines.noted("Reviewed", format!("by {}, at {}", self.name(by), self.at(noted.at)), noted);
+                match findings {
+                    Some(found) => lines.told("Findings", self.texts.tell(found), noted),
+                    None => lines.noted("Findings", "none", noted),
+                }
+            }
+            None => lines.put("Reviewed", format!("not yet, and it is to be until {}", self.at(due))),
+        }
+        Some(())
+    }
+
+    /// The look back at an emergency grant or a visit; whether there is one, or has to be.
+    fn look_back(&self, lines: &mut Lines) -> bool {
         let reviewed = self.asking.turns.iter().find_map(|(noted, event)| match event {
             Event::Reviewed { by, objection, .. } | Event::GuestReviewed { by, objection, .. } => {
                 Some((*noted, self.name(*by), *objection))
@@ -694,9 +754,9 @@ impl<'a> Sheet<'a> {
             }
             None if self.case.request.emergency => lines.put("Reviewed", "not yet, and an emergency grant must be"),
             None if self.asking.guest.is_some() => lines.put("Reviewed", "not yet, and a guest's visit must be"),
-            None => lines.lacks("Reviewed", "only emergency grants and guests' visits are reviewed in this version"),
+            None => return false,
         }
-        lines.lacks("Findings", NOT_RECORDED);
+        true
     }
 
     fn policy(&self, lines: &mut Lines) {

@@ -112,6 +112,8 @@ pub(super) struct Visit {
     pub(super) ended: Option<(Noted, Ending, Option<Digest>)>,
     /// Freezing, watching, fetching and packing, in order.
     pub(super) turns: Vec<(Noted, Event)>,
+    /// Of its review, where it was drawn.
+    pub(super) votes: Vec<VoteCast>,
     /// The cut that ended it, and what lets back in.
     pub(super) cut: Option<(Noted, Event)>,
     pub(super) reopened: Option<Noted>,
@@ -226,6 +228,12 @@ impl Story {
         self.requests.iter().find(|asking| asking.id == request)
     }
 
+    /// Every answer of an operator that a pack of this tells.
+    pub(super) fn votes(&self) -> impl Iterator<Item = &VoteCast> {
+        let of_requests = self.requests.iter().flat_map(|asking| &asking.votes);
+        of_requests.chain(self.sessions.iter().flat_map(|visit| &visit.votes))
+    }
+
     /// A request as it stands.
     pub(super) fn case(&self, request: RequestId) -> Option<&Case> {
         self.state.cases.get(&request)
@@ -240,10 +248,10 @@ impl Story {
             }
             texts
                 .extend(asking.guest.iter().flat_map(|(_, guest)| [guest.statement.reason, guest.statement.telephone]));
-            texts.extend(asking.votes.iter().filter_map(|vote| reason_of(&vote.statement.answer)));
-            texts.extend(asking.turns.iter().filter_map(|(_, event)| text_in(event)));
+            texts.extend(asking.turns.iter().flat_map(|(_, event)| texts_in(event)));
         }
-        texts.extend(self.sessions.iter().flat_map(|visit| &visit.turns).filter_map(|(_, event)| text_in(event)));
+        texts.extend(self.votes().filter_map(|vote| reason_of(&vote.statement.answer)));
+        texts.extend(self.sessions.iter().flat_map(|visit| &visit.turns).flat_map(|(_, event)| texts_in(event)));
         texts.into_iter().map(|text| text.0.to_string()).collect()
     }
 
@@ -254,13 +262,13 @@ impl Story {
             people.extend(self.case(asking.id).map(|case| case.request.technician));
             people.extend(asking.contract.as_ref().map(|contract| contract.sponsor));
             people.extend(asking.guest.as_ref().map(|(_, guest)| guest.statement.operator));
-            people.extend(asking.votes.iter().map(|vote| vote.statement.operator));
             people.extend(asking.turns.iter().filter_map(|(_, event)| event.actor()));
         }
         for visit in &self.sessions {
             people.insert(visit.facts.technician);
             people.extend(visit.turns.iter().chain(&visit.cut).filter_map(|(_, event)| event.actor()));
         }
+        people.extend(self.votes().map(|vote| vote.statement.operator));
         people.extend(self.packs.iter().map(|(_, person)| *person));
         people
     }
@@ -277,14 +285,17 @@ pub(super) const fn reason_of(answer: &Answer) -> Option<Salted> {
     }
 }
 
-const fn text_in(event: &Event) -> Option<Salted> {
+fn texts_in(event: &Event) -> Vec<Salted> {
     match event {
-        Event::Revoked { reason, .. } => Some(*reason),
-        Event::ExtensionAsked { extension } => Some(extension.reason),
-        Event::WideningAsked { widening } => Some(widening.reason),
-        Event::Held { reason, .. } => Some(*reason),
-        Event::Told { text, .. } => Some(*text),
-        _ => None,
+        Event::Revoked { reason, .. } => vec![*reason],
+        Event::ExtensionAsked { extension } => vec![extension.reason],
+        Event::WideningAsked { widening } => vec![widening.reason],
+        Event::Held { reason, .. } => vec![*reason],
+        Event::Told { text, .. } => vec![*text],
+        Event::Accounted { account, .. } => account.texts().to_vec(),
+        Event::ClosedOut { close_out, .. } => close_out.account.texts().to_vec(),
+        Event::SessionReviewed { findings, .. } => findings.iter().copied().collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -337,6 +348,7 @@ impl<'a> Teller<'a> {
             | Event::Escorted { session, .. }
             | Event::EscortEnded { session, .. }
             | Event::Told { session, .. }
+            | Event::SessionReviewed { session, .. }
             | Event::IdleLocked { session }
             | Event::IdleUnlocked { session }
             | Event::Warned { session, .. }
@@ -381,14 +393,20 @@ impl<'a> Teller<'a> {
         let request = match statement.matter {
             Matter::Request(request) | Matter::Review(request) => Some(request),
             Matter::Extension(ask) | Matter::Widening(ask) => self.now.asks.get(&ask).map(|ask| ask.asked.request()),
-            Matter::Reopening(_) | Matter::Guest(_) => None,
+            Matter::Reopening(_) | Matter::Guest(_) | Matter::CloseOut(_) | Matter::Session(_) => None,
         };
         let operator = self.now.people.get(&statement.operator);
         let groups = operator.map(|operator| operator.groups.clone()).unwrap_or_default();
         let vendor = operator.and_then(|operator| operator.kind.vendor()).cloned();
         let vote = VoteCast { noted, statement: statement.clone(), given, groups, vendor };
-        if let Matter::Guest(guest) = statement.matter {
-            self.asked_on(guest).for_each(|asking| asking.votes.push(vote.clone()));
+        match statement.matter {
+            Matter::Guest(guest) => self.asked_on(guest).for_each(|asking| asking.votes.push(vote.clone())),
+            Matter::Session(session) => {
+                if let Some(visit) = self.sessions.get_mut(&session) {
+                    visit.votes.push(vote.clone());
+                }
+            }
+            _ => {}
         }
         if let Some(asking) = request.and_then(|request| self.requests.get_mut(&request)) {
             asking.votes.push(vote);
@@ -410,6 +428,7 @@ impl<'a> Teller<'a> {
                 facts: facts.clone(),
                 ended: None,
                 turns: Vec::new(),
+                votes: Vec::new(),
                 cut: None,
                 reopened: None,
             };
@@ -441,6 +460,7 @@ impl<'a> Teller<'a> {
             | Event::Lapsed { request }
             | Event::Revoked { request, .. }
             | Event::Reviewed { request, .. }
+            | Event::Accounted { request, .. }
             | Event::Accepted { request, .. }
             | Event::NotAccepted { request, .. }
             | Event::Extended { request, .. }
@@ -448,6 +468,7 @@ impl<'a> Teller<'a> {
             | Event::AskDenied { request, .. } => *request,
             Event::ExtensionAsked { extension } => extension.request,
             Event::WideningAsked { widening } => widening.request,
+            Event::ClosedOut { close_out, .. } => close_out.request,
             _ => return,
         };
         if let Some(asking) = self.requests.get_mut(&request) {

@@ -238,6 +238,16 @@ impl<'a> Journal<'a> {
                 self.signed(Namespace::Approval, statement.digest(), &statement.journal, by, context)
                     .or_else(|| self.redecide(&command, event, at))
             }
+            Event::ClosedOut { close_out, verdict } => {
+                let statement = &verdict.statement;
+                let by = (&verdict.key, verdict.signature.as_str());
+                let command = Command::CloseOut { close_out: *close_out, verdict: verdict.clone() };
+                self.signed(Namespace::Approval, statement.digest(), &statement.journal, by, context)
+                    .or_else(|| self.redecide(&command, event, at))
+            }
+            Event::Accounted { request, account, by } => {
+                self.redecide(&Command::Account { request: *request, account: *account, by: *by }, event, at)
+            }
             Event::ErasureSigned { signed } => {
                 let statement = &signed.statement;
                 let by = (&signed.key, signed.signature.as_str());
@@ -283,7 +293,8 @@ impl<'a> Journal<'a> {
             | Event::Widened { .. }
             | Event::AskDenied { .. }
             | Event::Reviewed { .. }
-            | Event::GuestReviewed { .. } => Some("no signed statement before it brings this about".to_owned()),
+            | Event::GuestReviewed { .. }
+            | Event::SessionReviewed { .. } => Some("no signed statement before it brings this about".to_owned()),
             _ => None,
         }
     }

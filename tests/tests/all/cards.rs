@@ -19,7 +19,7 @@ const CARD: &str = "tess";
 const WRITE: [u8; 12] = [0, 7, 0, 0, 0, 6, 1, 6, 0, 100, 0, 55];
 
 /// Signed in with a passkey, at a plant that runs.
-fn control_room(plant: &Plant) -> Option<Browser> {
+pub(crate) fn control_room(plant: &Plant) -> Option<Browser> {
     let mut browser = Browser::new(plant)?;
     browser.has_a_passkey();
     browser.enrols("kim", &plant.codes["kim"]);
@@ -68,7 +68,7 @@ fn asks_in_the_lobby(plant: &Plant, words: &[&str]) {
 }
 
 /// Signs what is on the page, and waits until it says so.
-fn signs(browser: &mut Browser, so: &str) {
+pub(crate) fn signs(browser: &mut Browser, so: &str) {
     browser.click("Sign with your passkey");
     browser.says(so);
 }

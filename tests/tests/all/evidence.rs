@@ -34,7 +34,7 @@ const ITEMS: [&str; 20] = [
     "from the target: 9 bytes came, 9 passed, 0 were refused",
     "the technician left",
     "State before and after",
-    "only emergency grants and guests&#39; visits are reviewed in this version",
+    "emergency grants, guests&#39; visits and drawn sessions are, and this is none",
     "Plant file in force, SHA-256",
     "Not among these",
     "at least 3y, until ",

@@ -131,6 +131,15 @@ fn a_technician_asks_waits_works_and_asks_for_more_from_a_browser() {
     working.type_in("exit\r");
     working.ends();
     browser.says("Asked for and granted: 2");
+    browser.open(&format!("/requests/{shell}"));
+    for (field, words) in [("#done", "swapped the <b>pump</b>"), ("#changed", "nothing"), ("#left", "running")] {
+        browser.fill(field, words);
+    }
+    browser.look("own-done");
+    browser.click("Say it");
+    browser.says("You said it at");
+    let card = json(&plant, "lee", &["requests"]);
+    assert!(card.to_string().contains("swapped the <b>pump</b>"), "{card}");
     browser.click("My sessions");
     browser.says("Ended");
     browser.look("own-sessions");

@@ -11,11 +11,14 @@ use jiff::{SignedDuration, Timestamp};
 use policies::actions::Action;
 use policies::decide::{Admission, Command as Decide};
 use policies::digest::{Digest, Salted};
-use policies::events::{Event, Factor};
+use policies::events::{Event, Factor, PackOf};
 use policies::ids::{AskId, GuestId, LinkId, PersonId, RequestId, SessionId};
 use policies::people::Kind;
 use policies::plant::{Reach, Rule};
-use policies::requests::{Answer, Extension, GuestStatement, Matter, Narrowing, Request, Signed, VerdictStatement};
+use policies::requests::{
+    Account, Answer, CloseOut, Extension, GuestStatement, Matter, Narrowing, Request, Signed, VerdictStatement,
+    Widening, Work,
+};
 use policies::time::Seconds;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -851,6 +854,169 @@ fn reviewed(store: &mut Store, request: RequestId, by: u8, answer: Answer, objec
     let verdict = answered(store, Matter::Review(request), digest, by, answer);
     store.smuggle(Event::Voted { verdict });
     store.smuggle(Event::Reviewed { request, by: support::person(by), objection });
+}
+
+/// One thing about what comes after work, with a grant and a session under it that is over, of which all are drawn or none.
+type MadeUpAfter = (&'static str, bool, fn(&mut Store, RequestId, SessionId));
+
+const OF_WHAT_COMES_AFTER: [MadeUpAfter; 13] = [
+    ("nobody used, under which somebody was at work", true, |store, _, _| {
+        let request = store.submit();
+        store.approve(request, LEAD);
+        closed_out(store, request, |_| ());
+    }),
+    ("nobody used, under which somebody was at work", true, |store, request, _| {
+        store.admit(request);
+        closed_out(store, request, |_| ());
+    }),
+    ("something else was answered", true, |store, request, _| {
+        closed_out(store, request, |close_out| close_out.account.left = Salted::new(&[0; 32], "on fire"));
+    }),
+    ("the signature is wrong", true, |store, request, _| {
+        let close_out = store.state.close_out_of(request, account()).unwrap();
+        let digest = close_out.digest(&support::label("mill-3"));
+        let mut verdict = answered(store, Matter::CloseOut(request), digest, LEAD, yes());
+        verdict.statement.nonce = "11".repeat(16);
+        store.smuggle(Event::ClosedOut { close_out, verdict });
+    }),
+    ("whoever signed had seen another journal", true, |store, request, _| {
+        let close_out = store.state.close_out_of(request, account()).unwrap();
+        let digest = close_out.digest(&support::label("mill-3"));
+        let mut statement = answered(store, Matter::CloseOut(request), digest, LEAD, yes()).statement;
+        statement.journal.root = Digest::of_bytes(b"another");
+        let signature = support::sign(LEAD, Namespace::Approval, statement.digest());
+        store.smuggle(Event::ClosedOut {
+            close_out,
+            verdict: Signed { statement, key: support::public(LEAD), signature },
+        });
+    }),
+    ("other work was signed off than there was", true, |store, request, _| {
+        let looked = store.state.cases[&request].work().unwrap();
+        let later = store.begin(request);
+        store.end(later);
+        let close_out = CloseOut { request, account: account(), work: looked };
+        let digest = close_out.digest(&support::label("mill-3"));
+        let verdict = answered(store, Matter::CloseOut(request), digest, LEAD, yes());
+        store.smuggle(Event::ClosedOut { close_out, verdict });
+    }),
+    ("somebody answered about a grant that was closed out", true, |store, request, _| {
+        let ask = asks_more(store, request);
+        closed_out(store, request, |_| ());
+        let digest = store.state.standing_digest(&Matter::Widening(ask)).unwrap();
+        let verdict = answered(store, Matter::Widening(ask), digest, LEAD, yes());
+        store.smuggle(Event::Voted { verdict });
+    }),
+    ("more was given of a grant that was closed out", true, |store, request, _| {
+        let ask = asks_more(store, request);
+        let digest = store.state.standing_digest(&Matter::Widening(ask)).unwrap();
+        let verdict = answered(store, Matter::Widening(ask), digest, LEAD, yes());
+        store.smuggle(Event::Voted { verdict });
+        closed_out(store, request, |_| ());
+        let until = Seconds(60).after(store.state.newest.unwrap());
+        store.smuggle(Event::Widened { ask, request, until });
+    }),
+    ("a session began under a grant that was closed out", true, |store, request, _| {
+        let begun = begins(store, support::person(TECHNICIAN), request);
+        closed_out(store, request, |_| ());
+        begun.into_iter().for_each(|event| store.smuggle(event));
+    }),
+    ("somebody else than the technician said", true, |store, request, _| {
+        store.smuggle(Event::Accounted { request, account: account(), by: support::person(LEAD) });
+    }),
+    ("nobody signed that they reviewed it, so", true, |store, _, session| {
+        store.smuggle(Event::SessionReviewed { session, by: support::person(SECOND), findings: None });
+    }),
+    ("it was signed by nobody who may", true, |store, _, session| session_reviewed(store, session, LEAD)),
+    ("a session was reviewed that was not drawn", false, |store, _, session| session_reviewed(store, session, SECOND)),
+];
+
+fn account() -> Account {
+    let text = |text: &str| Salted::new(&[0; 32], text);
+    Account { done: text("replaced a fan"), changed: text("nothing"), left: text("running") }
+}
+
+/// One more action, asked of a grant.
+fn asks_more(store: &mut Store, request: RequestId) -> AskId {
+    let id = AskId::new(Ulid::from(77_u128));
+    let actions = [Action::FileGet].into();
+    let widening = Widening { id, request, actions, lasts: Seconds(60), reason: Salted::new(&[0; 32], "more") };
+    store.smuggle(Event::WideningAsked { widening });
+    id
+}
+
+/// What is written is otherwise than what was signed.
+fn closed_out(store: &mut Store, request: RequestId, otherwise: impl FnOnce(&mut CloseOut)) {
+    let work = store.state.cases[&request].work();
+    let work = work.unwrap_or(Work { sessions: 0, last: SessionId::new(Ulid::from(0_u128)) });
+    let mut close_out = CloseOut { request, account: account(), work };
+    let digest = close_out.digest(&support::label("mill-3"));
+    let verdict = answered(store, Matter::CloseOut(request), digest, LEAD, yes());
+    otherwise(&mut close_out);
+    store.smuggle(Event::ClosedOut { close_out, verdict });
+}
+
+fn session_reviewed(store: &mut Store, session: SessionId, by: u8) {
+    let digest = store.state.standing_digest(&Matter::Session(session)).unwrap();
+    let verdict = answered(store, Matter::Session(session), digest, by, yes());
+    store.smuggle(Event::Voted { verdict });
+    store.smuggle(Event::SessionReviewed { session, by: support::person(by), findings: None });
+}
+
+/// A grant under which somebody was at work.
+fn worked(is_drawn: bool) -> (Store, RequestId, SessionId) {
+    let review = if is_drawn { "\nreview_percent = 100" } else { "" };
+    let (mut store, request) = Store::granted_by(&format!("close_out = \"required\"{review}"));
+    let session = store.begin(request);
+    let id = session.id;
+    store.end(session);
+    (store, request, id)
+}
+
+#[test]
+fn whatever_is_made_up_about_what_comes_after_work_both_verifiers_find() {
+    let Some(mut second) = SecondOpinion::start() else { return };
+    for (number, (said, is_drawn, make_up)) in OF_WHAT_COMES_AFTER.iter().enumerate() {
+        let (mut store, request, session) = worked(*is_drawn);
+        make_up(&mut store, request, session);
+        let [opinion, other] = taken_from(store).both(&mut second, false, said);
+        assert_eq!(opinion.code, 1, "{number}, {said}: {}", opinion.said);
+        assert!(other.said.contains(said), "{number}: not {said:?}, but {}", other.said);
+    }
+}
+
+#[test]
+fn a_pack_of_one_session_tells_nothing_of_the_review_of_another() {
+    let (mut store, request, first) = worked(true);
+    let later = store.begin(request);
+    let second = later.id;
+    store.end(later);
+    let digest = store.state.standing_digest(&Matter::Session(second)).unwrap();
+    let reason = Salted::new(&[0; 32], "a new account");
+    let verdict = answered(&store, Matter::Session(second), digest, SECOND, Answer::No { reason });
+    store.act(Decide::Vote { verdict });
+    store.close();
+    let wanted = |session| recordings::pack::wanted(store.dir(), &PackOf::Session { session }).unwrap();
+    let (of_first, of_second) = (wanted(first), wanted(second));
+    assert!(!of_first.texts.contains(&reason) && !of_first.people.contains(&support::person(SECOND)), "{of_first:?}");
+    assert!(of_second.texts.contains(&reason) && of_second.people.contains(&support::person(SECOND)), "{of_second:?}");
+}
+
+#[test]
+fn what_comes_after_work_as_it_should_be_is_whole() {
+    let Some(mut second) = SecondOpinion::start() else { return };
+    let (mut store, request, session) = worked(true);
+    store.act(Decide::Account { request, account: account(), by: support::person(TECHNICIAN) });
+    let close_out = store.state.close_out_of(request, account()).unwrap();
+    let digest = close_out.digest(&support::label("mill-3"));
+    let verdict = answered(&store, Matter::CloseOut(request), digest, LEAD, yes());
+    store.act(Decide::CloseOut { close_out, verdict });
+    let digest = store.state.standing_digest(&Matter::Session(session)).unwrap();
+    let reason = Salted::new(&[0; 32], "a new account");
+    let verdict = answered(&store, Matter::Session(session), digest, SECOND, Answer::No { reason });
+    store.act(Decide::Vote { verdict });
+    for opinion in taken_from(store).judged(&mut second, "as it should be") {
+        assert_eq!(opinion.code, 0, "{}", opinion.said);
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::super::types::{
     AlarmSeen, AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, AskView, AsksView, Card, CardsView, CutView, CutsView,
     LiveView, Named, SessionView, SessionsView, Status, VoteView,
 };
+use super::card::close_out_due;
 use super::inside::{Inside, Said};
 use super::{Pages, Posted, Top, words};
 
@@ -32,6 +33,8 @@ struct Board {
     /// How long a yes takes here.
     answered: String,
     granted: Vec<Waiting>,
+    /// Grants under which work is over, and what was done is to be signed off.
+    to_close_out: Vec<Waiting>,
     live: Vec<AtWork>,
     cuts: Vec<Standing>,
     recent: Vec<Past>,
@@ -124,7 +127,9 @@ async fn gather(pages: &Pages, inside: &Inside) -> Result<Board, Said> {
     let CutsView { cuts } = inside.get("/api/v1/cuts").await?;
     let status: Status = inside.get("/api/v1/status").await?;
     let (now, zone) = (status.now, pages.api.desk().with_state(|state| state.timezone()));
-    let (mut pending, granted): (Vec<_>, Vec<_>) = requests.iter().partition(|card| card.standing == "pending");
+    let (mut pending, granted): (Vec<_>, Vec<_>) =
+        requests.iter().filter(|card| !is_to_close_out(card)).partition(|card| card.standing == "pending");
+    let granted = granted.into_iter().filter(|card| STANDS.contains(&card.standing.as_str())).collect::<Vec<_>>();
     pending.reverse();
     let mut waiting: Vec<_> = pending.into_iter().map(|card| of_request(card, now)).collect();
     waiting.extend(asks.iter().rev().filter(|ask| ask.open).map(|ask| of_ask(ask, &requests, now)));
@@ -147,12 +152,16 @@ async fn gather(pages: &Pages, inside: &Inside) -> Result<Board, Said> {
         left: requests.iter().rev().filter_map(|card| of_left(card, now, &zone)).collect(),
         pending: waiting,
         answered: status.answered.map(answer_times).unwrap_or_default(),
+        to_close_out: requests.iter().rev().filter_map(|card| of_close_out(card, now, &zone)).collect(),
         granted: granted.iter().filter(unused).map(|card| of_grant(card, now, &zone)).collect(),
         live: sessions.iter().map(|session| at_work(session, of(session.request), now)).collect(),
         cuts: standing,
         recent: recent(inside, now, &zone).await?,
     })
 }
+
+/// How a grant stands that may be used, or whose emergency is to be looked back at. What else waits to be closed out stands there.
+const STANDS: [&str; 2] = ["granted", "closed out"];
 
 /// The kind of the alarm about a request that nobody answers.
 const UNANSWERED: &str = "unanswered";
@@ -183,17 +192,18 @@ async fn of_alarms(pages: &Pages, alarms: &[AlarmView], now: Timestamp, zone: &T
 
 /// What an alarm is of, by name in its text instead of by an identifier, and where that stands.
 async fn told_of(pages: &Pages, of: &str, text: &str) -> (String, String) {
-    let (case, visit, cut) = pages.api.desk().with_state(|state| {
+    let (person, place) = pages.api.desk().with_state(|state| {
         let case = of.parse().ok().and_then(|id| state.cases.get(&id)).map(|case| case.asked.technician);
         let visit = of.parse().ok().and_then(|id| state.guests.get(&id)).map(|visit| visit.statement.person);
-        let cut = of.parse().ok().and_then(|id| state.cuts.get(&id)).map(|cut| cut.scope.clone());
-        (case, visit, cut)
+        let session = of.parse().ok().and_then(|id| state.sessions.get(&id)).map(|facts| facts.technician);
+        let found = [(case, "requests"), (visit, "guests"), (session, "sessions")];
+        found.into_iter().find_map(|(person, place)| Some((person?, place))).unzip()
     });
+    let cut = of.parse().ok().and_then(|id| pages.api.desk().with_state(|state| state.cuts.get(&id).cloned()));
     let people = pages.api.people();
-    let (who, place) = match (case, visit, cut, of.parse::<PersonId>()) {
-        (Some(technician), ..) => (format!("of {}", people.shown(technician).await), "requests"),
-        (_, Some(guest), ..) => (format!("of {}", people.shown(guest).await), "guests"),
-        (_, _, Some(of), _) => (format!("of {}", scope(pages, &of).await), "cuts"),
+    let (who, place) = match (person, place, cut, of.parse::<PersonId>()) {
+        (Some(person), Some(place), ..) => (format!("of {}", people.shown(person).await), place),
+        (_, _, Some(cut), _) => (format!("of {}", scope(pages, &cut.scope).await), "cuts"),
         (.., Ok(person)) => (people.shown(person).await, "people"),
         _ => return (text.to_owned(), String::new()),
     };
@@ -265,6 +275,21 @@ fn of_grant(card: &Card, now: Timestamp, zone: &TimeZone) -> Waiting {
         false => format!("until {}", words::moment(card.deadline, now, zone)),
     };
     Waiting { age, needs: String::new(), ..of_request(card, now) }
+}
+
+fn is_to_close_out(card: &Card) -> bool {
+    card.close_out.as_ref().is_some_and(|one| one.due.is_some()) && !card.review_wanted
+}
+
+fn of_close_out(card: &Card, now: Timestamp, zone: &TimeZone) -> Option<Waiting> {
+    let one = card.close_out.as_ref().filter(|one| one.due.is_some())?;
+    let needs = card.account.as_ref().map(|account| format!("{} said what was done", words::plain(&account.by.name)));
+    Some(Waiting {
+        age: close_out_due(one, now, zone),
+        needs: needs.unwrap_or_default(),
+        is_red: one.overdue,
+        ..of_request(card, now)
+    })
 }
 
 fn of_left(card: &Card, now: Timestamp, zone: &TimeZone) -> Option<Left> {

@@ -11,10 +11,11 @@ use policies::ids::{AskId, CutId, RequestId, SessionId, TargetName, ZoneName};
 use policies::state::SessionFacts;
 
 use super::super::types::{
-    ActionView, AskView, AsksView, Because, Card, CardsView, CutView, CutsView, Done, ServiceView, SessionView,
-    SessionsView, VoteView,
+    ActionView, AskView, AsksView, Because, Card, CardsView, CloseOutView, CutView, CutsView, Done, ServiceView,
+    SessionView, SessionsView, VoteView,
 };
 use super::inside::{Inside, Said};
+use super::signing::json;
 use super::{Fields, Pages, Posted, Top, board, words};
 use crate::desk::is_within;
 
@@ -34,6 +35,15 @@ struct Request {
     can_vote: bool,
     can_revoke: bool,
     can_review: bool,
+    can_close_out: bool,
+    /// What was at work, in words, and as it is sent back.
+    work: (String, String),
+    /// Until when its rule wants it to be closed out; it does not, or work is not over, where it is empty.
+    close_out_due: String,
+    is_overdue: bool,
+    /// What the technician says, or what was signed off; nothing, where nobody is named.
+    account: words::Account,
+    is_closed_out: bool,
     /// Sessions that run under it.
     live: usize,
 }
@@ -137,9 +147,25 @@ async fn of_request(pages: &Pages, inside: &Inside, id: &str) -> Result<Request,
         can_vote: is_pending,
         can_revoke: card.standing == "granted" && now < card.deadline,
         can_review: card.review_wanted,
+        can_close_out: card.close_out.is_some(),
+        work: card.close_out.as_ref().map(|one| (words::work(&one.work), json(&one.work))).unwrap_or_default(),
+        close_out_due: card.close_out.as_ref().map(|one| close_out_due(one, now, &zone)).unwrap_or_default(),
+        is_overdue: card.close_out.as_ref().is_some_and(|one| one.overdue),
+        is_closed_out: card.closed_out.is_some(),
+        account: card
+            .closed_out
+            .as_ref()
+            .or(card.account.as_ref())
+            .map(|account| words::Account::of(account, now, &zone))
+            .unwrap_or_default(),
         live: card.sessions.len(),
         facts: facts(&card, now, &zone),
     })
+}
+
+/// Until when a grant is to be closed out; nothing, where that is not wanted.
+pub(super) fn close_out_due(one: &CloseOutView, now: Timestamp, zone: &TimeZone) -> String {
+    one.due.map(|due| words::due(due, one.overdue, now, zone)).unwrap_or_default()
 }
 
 fn facts(card: &Card, now: Timestamp, zone: &TimeZone) -> Facts {

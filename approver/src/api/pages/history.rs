@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 use policies::events::Ending;
 use policies::history::{Kind, Outcome};
 use policies::people::Kind as Person;
-use recordings::table::cell;
+use recordings::table::{MARK, cell};
 
 use super::super::types::{
     HistoryItem, HistoryView, HistoryWanted, Named, Page as _, PeopleView, PersonView, PresenceView, PresentSession,
@@ -246,6 +246,7 @@ pub(super) const fn outcome_in_words(outcome: Outcome) -> &'static str {
         Outcome::NotAccepted => "not accepted at a shift change",
         Outcome::Restored => "ended by a restore",
         Outcome::Refused => "refused by the gate",
+        Outcome::ClosedOut => "closed out: what was done is signed off",
         Outcome::Lapsed => "lapsed: nobody answered, or it was not used",
         other => other.as_str(),
     }
@@ -321,7 +322,7 @@ pub(super) async fn table(
                 (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
                 (header::CONTENT_DISPOSITION, "attachment; filename=\"history.csv\""),
             ];
-            let head = stream::once(async { Ok(format!("{HEAD}\r\n")) });
+            let head = stream::once(async { Ok(format!("{MARK}{HEAD}\r\n")) });
             (headers, Body::from_stream(head.chain(rows_of(inside, path, first)))).into_response()
         }
         Err(said) => pages.refused(&inside, &said).await,

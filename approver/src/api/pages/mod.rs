@@ -49,6 +49,7 @@ mod past;
 mod people;
 mod picture;
 mod plant_files;
+mod reports;
 mod reviews;
 mod session;
 mod signing;
@@ -120,12 +121,14 @@ fn of_the_plant() -> Router<Pages> {
         .route("/display/sign-in", post(display::sign_in))
         .route("/requests/{request}", get(card::request))
         .route("/requests/{request}/sign", post(signing::request))
+        .route("/requests/{request}/close-out", post(signing::closing_out))
         .route("/requests/{request}/revoke", post(card::revoke))
         .route("/requests/{request}/accept", post(card::accept))
         .route("/asks/{ask}", get(card::ask))
         .route("/asks/{ask}/sign", post(signing::ask))
         .route("/sessions/{session}", get(session::show))
         .route("/sessions/{session}/watch", post(session::watch))
+        .route("/sessions/{session}/sign", post(signing::session))
         .route("/sessions/{session}/tell", post(session::tell))
         .route("/sessions/{session}/screen", get(watching::screen))
         .route("/sessions/{session}/erase", post(erasing::to_sign))
@@ -147,6 +150,9 @@ fn of_the_plant() -> Router<Pages> {
         .route("/guests/{guest}/end", post(guests::end))
         .route("/guests/{guest}/sign", post(guests::look_back))
         .route("/reviews", get(reviews::list))
+        .route("/reports", get(reports::list))
+        .route("/reports/of", get(reports::chosen))
+        .route("/reports/csv/{file}", get(reports::csv))
         .route("/history", get(history::list))
         .route("/history.csv", get(history::table))
         .route("/presence", get(history::presence))

@@ -10,7 +10,7 @@ use policies::plant::Protocol;
 use serde_json::json;
 
 use super::super::types::{
-    AskMade, AskMoreActions, AskMoreTime, Done, NoView, OwnAsk, OwnRequest, ReachesView, ServiceView,
+    AccountGiven, AskMade, AskMoreActions, AskMoreTime, Done, NoView, OwnAsk, OwnRequest, ReachesView, ServiceView,
 };
 use super::asking::{minutes, ticked};
 use super::card::id_of;
@@ -48,6 +48,10 @@ struct Own {
     awaits: usize,
     /// Its time runs.
     is_used: bool,
+    /// Somebody was at work under it, and it is not closed out.
+    is_told: bool,
+    is_wanted: bool,
+    account: words::Account,
 }
 
 struct Asked {
@@ -103,6 +107,9 @@ async fn gather(pages: &Pages, inside: &Inside, id: &str) -> Result<Own, Said> {
         is_waiting,
         awaits: usize::from(is_waiting) + asked_beside.count(),
         is_used: is_open && request.first_use.is_some(),
+        is_told: request.may_account,
+        is_wanted: request.close_out_wanted,
+        account: request.account.as_ref().map(|one| words::Account::of(one, now, &zone)).unwrap_or_default(),
         taken_away: request.taken_away,
     })
 }
@@ -223,6 +230,11 @@ async fn do_it(inside: &Inside, id: &str, act: &str, fields: &Fields) -> Result<
             let lasts_seconds = minutes(fields)?.saturating_mul(60);
             let more = AskMoreActions { actions: ticked(fields), lasts_seconds, reason };
             let _: AskMade = inside.post(&format!("/api/v1/requests/{id}/widenings"), &more).await?;
+        }
+        "account" => {
+            let text = |name| fields.get(name).trim().to_owned();
+            let said = AccountGiven { done: text("done"), changed: text("changed"), left: text("left") };
+            let _: Done = inside.post(&format!("/api/v1/requests/{id}/account"), &said).await?;
         }
         _ => return Err(Said::not_there()),
     }

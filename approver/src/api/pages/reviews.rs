@@ -1,5 +1,5 @@
-//! The review list: what one operator alone brought about at night, oldest first, and where somebody else signs that they
-//! looked back at it.
+//! The review list: what one operator alone brought about at night and which sessions were drawn, oldest first, and where
+//! somebody else signs that they looked back at it.
 
 use askama::Template;
 use axum::extract::State;
@@ -32,6 +32,9 @@ struct Row {
     /// Who did, and what they say; nobody, where it is empty.
     looked_back: String,
     is_objection: bool,
+    /// Until when; at once, where it is empty.
+    due: String,
+    is_red: bool,
 }
 
 pub(super) async fn list(State(pages): State<Pages>, inside: Inside) -> Response {
@@ -61,6 +64,7 @@ fn row(review: &ReviewView, now: Timestamp, zone: &TimeZone) -> Row {
         link: match review.review {
             ReviewId::Emergency(request) => format!("/requests/{request}"),
             ReviewId::Guest(guest) => format!("/guests/{guest}"),
+            ReviewId::Session(session) => format!("/sessions/{session}"),
         },
         who: words::plain(&review.technician.name),
         vendor: review.vendor.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -68,7 +72,15 @@ fn row(review: &ReviewView, now: Timestamp, zone: &TimeZone) -> Row {
         what: review.in_words.clone(),
         given_by,
         at: words::moment(review.at, now, zone),
-        looked_back: seen.map(|seen| words::looked_back(seen, now, zone)).unwrap_or_default(),
+        looked_back: seen
+            .map(|seen| match review.review {
+                ReviewId::Session(_) => words::reviewed(seen, now, zone),
+                _ => words::looked_back(seen, now, zone),
+            })
+            .unwrap_or_default(),
+        due: review.due.map(|due| words::due(due, due <= now, now, zone)).unwrap_or_default(),
+        // An emergency and a guest are red at once; a session that was drawn when it is too late.
+        is_red: review.not_before.is_none() && review.due.is_none_or(|due| due <= now),
         is_objection: seen.is_some_and(|seen| seen.objects),
         not_before: review.not_before.map(|at| words::moment(at, now, zone)).unwrap_or_default(),
     }

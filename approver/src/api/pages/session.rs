@@ -37,6 +37,12 @@ struct Session {
     told: Vec<(String, String)>,
     handover: String,
     is_late: bool,
+    /// Until when it is to be reviewed, where it was drawn and nobody did.
+    review_due: String,
+    is_overdue: bool,
+    /// Who reviewed it, and what they found.
+    reviewed: String,
+    has_findings: bool,
     /// How long its recording is kept, once it is over.
     kept: String,
     is_erased: bool,
@@ -54,6 +60,7 @@ async fn of_session(pages: &Pages, inside: &Inside, id: &str) -> Result<Session,
     let (time_zone, zone) =
         pages.api.desk().with_state(|state| (state.timezone(), state.zone_of(&session.target).cloned()));
     let ended = session.ended.as_ref();
+    let seen = session.review.as_ref().and_then(|drawn| drawn.reviewed.as_ref());
     let handover = card.as_ref().and_then(|card| card.handover.as_ref());
     Ok(Session {
         top: pages.top(Some(inside)).await,
@@ -69,6 +76,15 @@ async fn of_session(pages: &Pages, inside: &Inside, id: &str) -> Result<Session,
             .unwrap_or_default(),
         handover: handover.map(|left| words::handover(left, now, &time_zone)).unwrap_or_default(),
         is_late: handover.is_some_and(|left| left.red),
+        review_due: session
+            .review
+            .as_ref()
+            .filter(|drawn| drawn.reviewed.is_none())
+            .map(|drawn| words::due(drawn.due, drawn.overdue, now, &time_zone))
+            .unwrap_or_default(),
+        is_overdue: session.review.as_ref().is_some_and(|drawn| drawn.overdue),
+        has_findings: seen.is_some_and(|seen| seen.objects),
+        reviewed: seen.map(|seen| words::reviewed(seen, now, &time_zone)).unwrap_or_default(),
         kept: session.kept.as_ref().map(|kept| words::kept(kept, &time_zone)).unwrap_or_default(),
         is_erased: session.kept.as_ref().is_some_and(|kept| kept.erased.is_some()),
         at_work: board::at_work(&session, card.as_ref(), now),

@@ -12,12 +12,15 @@ use certs::sshsig::Namespace;
 use data_encoding::BASE64URL_NOPAD;
 use policies::actions::{Action, Actions};
 use policies::digest::{Digest, Salted};
-use policies::ids::RequestId;
+use policies::ids::{RequestId, SessionId};
 use policies::plant::Weaker;
-use policies::requests::{Answer, Matter, Narrowing, Reopening, Signed, VerdictStatement};
+use policies::requests::{Account, Answer, CloseOut, Matter, Narrowing, Reopening, Signed, VerdictStatement};
 use policies::time::Seconds;
 
-use super::super::types::{Card, Done, KeepText, KeptText, Reopen, VerdictGiven, VerdictTemplate, WeakerVerdictGiven};
+use super::super::types::{
+    Card, CloseOutGiven, CloseOutView, Done, KeepText, KeptText, Reopen, SessionView, VerdictGiven, VerdictTemplate,
+    WeakerVerdictGiven,
+};
 use super::card::{cut_by, find_ask, find_cut, id_of};
 use super::inside::{Inside, Said};
 use super::signing_in::{asserted, passkeys_of};
@@ -35,7 +38,7 @@ struct Sign {
     words: String,
     challenge: String,
     statement: String,
-    reopening: String,
+    covered: String,
     to: String,
     /// What whoever signs did first, to be ticked; nothing, where it is empty.
     confirm: String,
@@ -73,8 +76,8 @@ pub(super) struct Prepared {
     pub(super) back: String,
     /// Ways that the rule allows beside the passkey.
     pub(super) weaker: BTreeSet<Weaker>,
-    /// What a cut's reopening is about; of that alone.
-    pub(super) reopening: String,
+    /// What is signed with it, where that stands nowhere yet: a reopening, or a close-out.
+    pub(super) covered: String,
     /// What whoever signs says with it that they did; nothing, where it is empty.
     pub(super) confirm: String,
 }
@@ -92,7 +95,7 @@ impl Prepared {
             to: String::new(),
             back: String::new(),
             weaker: BTreeSet::new(),
-            reopening: String::new(),
+            covered: String::new(),
             confirm: String::new(),
         }
     }
@@ -139,8 +142,7 @@ pub(super) async fn page(
     inside: &Inside,
     prepared: Result<Prepared, Said>,
 ) -> Result<impl Template + use<>, Said> {
-    let Prepared { answer, lines, words, statement, digest, namespace, to, back, weaker, reopening, confirm } =
-        prepared?;
+    let Prepared { answer, lines, words, statement, digest, namespace, to, back, weaker, covered, confirm } = prepared?;
     let has_app = pages.api.people().has_app(inside.person()).await.map_err(|fault| Said::of(fault.into()))?;
     Ok(Sign {
         top: pages.top(Some(inside)).await,
@@ -151,7 +153,7 @@ pub(super) async fn page(
         words,
         challenge: BASE64URL_NOPAD.encode(&passkey::challenge(namespace, &digest.0)),
         statement,
-        reopening,
+        covered,
         to,
         confirm,
         weaker: weaker.iter().filter(|_| inside.login().login.who.subject().is_none()).map(way).collect(),
@@ -160,7 +162,7 @@ pub(super) async fn page(
     })
 }
 
-fn json<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("a statement is JSON")
 }
 
@@ -254,11 +256,14 @@ pub(super) async fn say_no(inside: &Inside, statement: &mut VerdictStatement, fi
 }
 
 async fn keep(inside: &Inside, fields: &Fields) -> Result<Salted, Said> {
-    let text = fields.get("reason").trim().to_owned();
+    keep_text(inside, fields.get("reason").trim(), "write why: it is kept, and read by those whom it is about").await
+}
+
+async fn keep_text(inside: &Inside, text: &str, wanted: &str) -> Result<Salted, Said> {
     if text.is_empty() {
-        return Err(Said::mistake("write why: it is kept, and read by those whom it is about"));
+        return Err(Said::mistake(wanted));
     }
-    let kept: KeptText = inside.post("/api/v1/texts", &KeepText { text }).await?;
+    let kept: KeptText = inside.post("/api/v1/texts", &KeepText { text: text.to_owned() }).await?;
     Ok(kept.digest)
 }
 
@@ -285,9 +290,73 @@ async fn of_cut(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -> Re
         format!("cut {}", cut_by(&standing, now, &zone)),
         format!("because: {}", words::plain(fields.get("reason").trim())),
     ];
-    let reopening = json(&Reopening { cut, reason });
+    let covered = json(&Reopening { cut, reason });
     let prepared = Prepared::verdict(&template.statement, BTreeSet::new(), lines, format!("/cuts/{cut}"));
-    Ok(Prepared { reopening, ..prepared })
+    Ok(Prepared { covered, ..prepared })
+}
+
+pub(super) async fn closing_out(State(pages): State<Pages>, Path(id): Path<String>, sent: Posted) -> Response {
+    let Posted { inside, fields } = sent;
+    let prepared = of_close_out(&inside, &id, &fields).await;
+    pages.shown(&inside, page(&pages, &inside, prepared).await).await
+}
+
+async fn of_close_out(inside: &Inside, id: &str, fields: &Fields) -> Result<Prepared, Said> {
+    let request: RequestId = id_of(id)?;
+    let card: Card = inside.get(&format!("/api/v1/requests/{request}")).await?;
+    let Some(CloseOutView { work, .. }) = card.close_out else {
+        return Err(Said::mistake("somebody is at work under it, or it is closed out already: look at the card again"));
+    };
+    if fields.get("work") != json(&work) {
+        return Err(Said::mistake("somebody was at work under it since the card was shown: look at the card again"));
+    }
+    let mut lines = vec![format!("closed out: {}", who(&card)), words::work(&work)];
+    let mut kept = Vec::new();
+    for (name, label) in ACCOUNT {
+        let text = fields.get(name).trim();
+        kept.push(keep_text(inside, text, "say each of the three: \"nothing\" is an answer").await?);
+        lines.push(format!("{label}: {}", words::plain(text)));
+    }
+    let &[done, changed, left] = &kept[..] else { unreachable!("each of the three was kept") };
+    let close_out = CloseOut { request, account: Account { done, changed, left }, work };
+    let texts = format!("done={}&changed={}&left={}", done.0, changed.0, left.0);
+    let template: VerdictTemplate = inside.get(&format!("/api/v1/requests/{request}/close-out?{texts}")).await?;
+    if template.statement.digest != close_out.digest(&template.statement.deployment) {
+        return Err(Said::mistake("somebody was at work under it meanwhile: look at the card again"));
+    }
+    let prepared = Prepared::verdict(&template.statement, BTreeSet::new(), lines, format!("/requests/{request}"));
+    Ok(Prepared { covered: json(&close_out), ..prepared })
+}
+
+/// The fields of an account, and what each is.
+const ACCOUNT: [(&str, &str); 3] = [("done", "done"), ("changed", "changed"), ("left", "left")];
+
+pub(super) async fn session(State(pages): State<Pages>, Path(id): Path<String>, sent: Posted) -> Response {
+    let Posted { inside, fields } = sent;
+    let prepared = of_session(&pages, &inside, &id, &fields).await;
+    pages.shown(&inside, page(&pages, &inside, prepared).await).await
+}
+
+async fn of_session(pages: &Pages, inside: &Inside, id: &str, fields: &Fields) -> Result<Prepared, Said> {
+    let id: SessionId = id_of(id)?;
+    let session: SessionView = inside.get(&format!("/api/v1/sessions/{id}")).await?;
+    let template: VerdictTemplate = inside.get(&format!("/api/v1/sessions/{id}/review")).await?;
+    let (now, zone) = pages.clock();
+    let vendor = session.vendor.as_ref().map(|vendor| format!(" of {vendor}")).unwrap_or_default();
+    let who = words::plain(&session.technician.name);
+    let mut lines = vec![format!(
+        "the session of {who}{vendor} at {}, of {}, reviewed",
+        session.target,
+        words::moment(session.started, now, &zone)
+    )];
+    let mut statement = template.statement;
+    if fields.get("answer") == "yes" {
+        lines.push("nothing was found".to_owned());
+    } else {
+        lines.push("something was found".to_owned());
+        lines.push(say_no(inside, &mut statement, fields).await?);
+    }
+    Ok(Prepared::verdict(&statement, BTreeSet::new(), lines, format!("/sessions/{id}")))
 }
 
 /// The passkey's answer. The statement comes back as it was shown; changed, its signature is wrong.
@@ -323,7 +392,10 @@ fn unread(_: serde_json::Error) -> Said {
 fn page_of(matter: &Matter) -> String {
     match matter {
         Matter::Extension(ask) | Matter::Widening(ask) => format!("/asks/{ask}"),
-        Matter::Request(request) | Matter::Review(request) => format!("/requests/{request}"),
+        Matter::Request(request) | Matter::Review(request) | Matter::CloseOut(request) => {
+            format!("/requests/{request}")
+        }
+        Matter::Session(session) => format!("/sessions/{session}"),
         Matter::Guest(guest) => format!("/guests/{guest}"),
         Matter::Reopening(_) => "/".to_owned(),
     }
@@ -336,10 +408,16 @@ async fn give(pages: &Pages, inside: &Inside, fields: &Fields) -> Result<String,
     let signed = sign(pages, inside, Namespace::Approval, statement, digest, fields)?;
     match matter {
         Matter::Reopening(cut) => {
-            let reopening: Reopening = read(fields.get("reopening"))?;
+            let reopening: Reopening = read(fields.get("covered"))?;
             let reopen = Reopen { reopening, verdict: signed };
             let _: Done = inside.post(&format!("/api/v1/cuts/{cut}/reopen"), &reopen).await?;
             Ok("/".to_owned())
+        }
+        Matter::CloseOut(request) => {
+            let close_out: CloseOut = read(fields.get("covered"))?;
+            let given = CloseOutGiven { close_out, verdict: signed };
+            let _: Done = inside.post(&format!("/api/v1/requests/{request}/close-out"), &given).await?;
+            Ok(format!("/requests/{request}"))
         }
         matter => {
             let _: Done = inside.post("/api/v1/verdicts", &VerdictGiven(signed)).await?;

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use policies::plant::Weaker;
+use policies::requests::Work;
 use policies::time::Seconds;
 
-use super::super::types::{HandoverView, KeptView, LookBackView, VncOpen};
+use super::super::types::{AccountView, HandoverView, KeptView, LookBackView, VncOpen};
 
 /// A moment by the plant's clock: the hour alone today, with the date otherwise.
 pub(super) fn moment(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
@@ -76,6 +77,56 @@ pub(super) fn looked_back(seen: &LookBackView, now: Timestamp, zone: &TimeZone) 
         format!("{by} looked back at {at}, and objects: {why}")
     } else {
         format!("{by} looked back at {at}")
+    }
+}
+
+/// Who reviewed a session that was drawn, and what they found.
+pub(super) fn reviewed(seen: &LookBackView, now: Timestamp, zone: &TimeZone) -> String {
+    let (by, at) = (plain(&seen.by.name), moment(seen.at, now, zone));
+    let found = seen.objection.as_deref().map_or_else(|| "(the text is not there)".to_owned(), plain);
+    if seen.objects {
+        format!("{by} reviewed it at {at}, and found: {found}")
+    } else {
+        format!("{by} reviewed it at {at}, and found nothing")
+    }
+}
+
+/// Until when something is to be done.
+pub(super) fn due(at: Timestamp, is_over: bool, now: Timestamp, zone: &TimeZone) -> String {
+    format!("{} {}", if is_over { "OVERDUE since" } else { "until" }, moment(at, now, zone))
+}
+
+/// Somebody's account of what was done, as it is shown, and as it stands in a form.
+#[derive(Default)]
+pub(super) struct Account {
+    pub(super) by: String,
+    pub(super) at: String,
+    pub(super) done: String,
+    pub(super) changed: String,
+    pub(super) left: String,
+    /// It was said before the newest session began.
+    pub(super) is_earlier: bool,
+}
+
+impl Account {
+    pub(super) fn of(account: &AccountView, now: Timestamp, zone: &TimeZone) -> Self {
+        let text = |text: &Option<String>| plain(text.as_deref().unwrap_or_default());
+        Self {
+            by: plain(&account.by.name),
+            at: moment(account.at, now, zone),
+            done: text(&account.done),
+            changed: text(&account.changed),
+            left: text(&account.left),
+            is_earlier: account.earlier,
+        }
+    }
+}
+
+/// What was at work under a grant.
+pub(super) fn work(work: &Work) -> String {
+    match work.sessions {
+        1 => format!("one session, {}", work.last),
+        sessions => format!("{sessions} sessions, the newest {}", work.last),
     }
 }
 

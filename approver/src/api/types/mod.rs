@@ -3,6 +3,7 @@
 //! What is signed is in `policies`, and goes as it is.
 
 mod answers;
+mod closing;
 mod connecting;
 mod cuts;
 mod evidence;
@@ -13,6 +14,7 @@ mod keeping;
 mod lists;
 mod people;
 mod plant;
+mod reports;
 mod requests;
 mod reviews;
 mod sessions;
@@ -22,6 +24,7 @@ mod status;
 mod watching;
 
 pub use answers::{Because, Done, KeepText, KeptText, ProblemBody};
+pub use closing::{AccountGiven, AccountView, CloseOutFor, CloseOutGiven, CloseOutView, DrawnView};
 pub use connecting::{CertificateAnswer, ClientCertificate, ClientCertificateWanted, TcpFaceView, TcpServiceView};
 pub use cuts::{Cut, CutMade, CutView, CutsView, Reopen, ReopenFor, reopening_digest};
 pub use evidence::{
@@ -44,6 +47,7 @@ pub use people::{
 pub use plant::{
     PlantFile, PlantFiles, PlantProposed, PlantSignature, PlantTemplate, ProposePlant, SecretNames, SecretSet,
 };
+pub use reports::{ReportName, ReportView, ReportWanted, ReportsView};
 pub use requests::{
     ActionView, AskAccess, AskCovered, AskMade, AskMoreActions, AskMoreTime, AskView, AsksView, Card, CardsView,
     NoView, OfferView, OwnAsk, OwnRequest, OwnRequestsView, ReachView, ReachWanted, ReachesView, RequestMade,

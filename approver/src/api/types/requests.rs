@@ -14,7 +14,7 @@ use policies::time::Window;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{HandoverView, LookBackView, Named};
+use super::{AccountView, CloseOutView, HandoverView, LookBackView, Named};
 
 /// What a technician asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -281,7 +281,16 @@ pub struct Card {
     /// Who looked back at an emergency grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviewed: Option<LookBackView>,
-    /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed` or `revoked`.
+    /// It can be closed out: work under it is over, or nobody is there for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub close_out: Option<CloseOutView>,
+    /// What the technician says they did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountView>,
+    /// What an operator signed off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_out: Option<AccountView>,
+    /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed`, `revoked` or `closed out`.
     pub standing: String,
     /// Who ended it by a no, and why.
     pub no: Option<NoView>,
@@ -347,7 +356,16 @@ pub struct OwnRequest {
     pub staffed: bool,
     /// Why it was asked; `null` where the text was erased or the directory does not answer.
     pub reason: Option<String>,
-    /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed` or `revoked`.
+    /// What you said that you did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountView>,
+    /// You can still say it: somebody was at work, and it is neither closed out nor over for long.
+    #[serde(default)]
+    pub may_account: bool,
+    /// Its rule demands that what was done is signed off.
+    #[serde(default)]
+    pub close_out_wanted: bool,
+    /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed`, `revoked` or `closed out`.
     pub standing: String,
     /// Who ended it by a no, and why.
     pub no: Option<NoView>,

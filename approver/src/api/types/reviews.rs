@@ -1,13 +1,13 @@
-//! What was done without the usual approvals, and must be looked back at.
+//! What was done without the usual approvals or was drawn by chance, and must be looked back at.
 
 use jiff::Timestamp;
-use policies::ids::{GuestId, RequestId, TargetName, VendorId};
+use policies::ids::{GuestId, RequestId, SessionId, TargetName, VendorId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Named;
 
-/// That somebody else looked back at what one operator alone brought about.
+/// That somebody else looked back at what one operator alone brought about, or at a session that was drawn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LookBackView {
     /// Who.
@@ -15,13 +15,13 @@ pub struct LookBackView {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// They signed that it should not have been.
+    /// They signed that it should not have been; of a drawn session, that they found something.
     pub objects: bool,
-    /// Why not; `null` also where the text was erased or the directory does not answer.
+    /// Why not, or what they found; `null` also where the text was erased or the directory does not answer.
     pub objection: Option<String>,
 }
 
-/// What somebody is to look back at: an emergency grant by its request, or a guest's visit.
+/// What somebody is to look back at: an emergency grant by its request, a guest's visit, or a session that was drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ReviewId {
@@ -29,6 +29,8 @@ pub enum ReviewId {
     Emergency(RequestId),
     /// A guest's visit.
     Guest(GuestId),
+    /// A session that was drawn.
+    Session(SessionId),
 }
 
 impl ReviewId {
@@ -36,6 +38,15 @@ impl ReviewId {
         match self {
             Self::Emergency(request) => request.ulid(),
             Self::Guest(guest) => guest.ulid(),
+            Self::Session(session) => session.ulid(),
+        }
+    }
+
+    const fn rank(self) -> u8 {
+        match self {
+            Self::Emergency(_) => 0,
+            Self::Guest(_) => 1,
+            Self::Session(_) => 2,
         }
     }
 }
@@ -43,8 +54,7 @@ impl ReviewId {
 /// In the order in which they came up.
 impl Ord for ReviewId {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let is_guest = |id: &Self| matches!(id, Self::Guest(_));
-        self.at().cmp(&other.at()).then_with(|| is_guest(self).cmp(&is_guest(other)))
+        self.at().cmp(&other.at()).then_with(|| self.rank().cmp(&other.rank()))
     }
 }
 
@@ -59,6 +69,7 @@ impl std::fmt::Display for ReviewId {
         match self {
             Self::Emergency(request) => request.fmt(f),
             Self::Guest(guest) => guest.fmt(f),
+            Self::Session(session) => session.fmt(f),
         }
     }
 }
@@ -72,14 +83,15 @@ impl From<ReviewId> for String {
 impl TryFrom<String> for ReviewId {
     type Error = policies::ids::BadName;
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse().map(Self::Guest).or_else(|_| text.parse().map(Self::Emergency))
+        let session = || text.parse().map(Self::Session);
+        text.parse().map(Self::Guest).or_else(|_| session()).or_else(|_| text.parse().map(Self::Emergency))
     }
 }
 
 /// Something that somebody is to look back at, or did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReviewView {
-    /// Which: `r_…` of an emergency grant, `g_…` of a guest.
+    /// Which: `r_…` of an emergency grant, `g_…` of a guest, `s_…` of a session that was drawn.
     #[schema(value_type = String)]
     pub review: ReviewId,
     /// Who came.
@@ -92,7 +104,7 @@ pub struct ReviewView {
     pub target: TargetName,
     /// What it was, in words.
     pub in_words: String,
-    /// Who gave it.
+    /// Who gave it: whoever looks back is none of them.
     pub given_by: Vec<Named>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
@@ -104,6 +116,10 @@ pub struct ReviewView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub not_before: Option<Timestamp>,
+    /// Until when somebody is to look back at a session that was drawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub due: Option<Timestamp>,
 }
 
 /// What somebody is to look back at.

@@ -11,7 +11,7 @@ use policies::plant::Protocol;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{KeptView, Named, VncOpen};
+use super::{DrawnView, KeptView, Named, VncOpen};
 
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -132,6 +132,9 @@ pub struct SessionView {
     /// The digest of the recording's seal.
     #[schema(value_type = Option<String>)]
     pub seal: Option<Digest>,
+    /// Where it was drawn to be reviewed. Not shown to technicians.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<DrawnView>,
     /// How long its recording is kept. Not shown to technicians.
     pub kept: Option<KeptView>,
 }
