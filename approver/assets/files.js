@@ -17,7 +17,7 @@ const SAYS = {
   checking: (name) => `${name} was sent. The gate or ${place()} is not done with it yet…`,
   stored: (name, bytes) => `${name} was sent: ${count(bytes)}.`,
   stopped: (name, gone) => (gone ? `${name} was stopped, and nothing of it is left there.` : `${name} was stopped. What came of it until then stands there: it is not whole.`),
-  notStored: (name, words) => `${name} was not sent whole: ${words}.`,
+  notStored: (name, words, gone) => `${name} was not sent whole: ${words}.${gone ? "" : " What came of it stands there."}`,
   unread: (name) => `${name} could not be read on your own machine.`,
   failed: (what, words) => `${what}: ${words}.`,
   replaceTitle: (name) => `Overwrite ${name}?`,
@@ -81,7 +81,11 @@ const path = (name) => (folder.endsWith("/") ? folder + name : `${folder}/${name
 const isOdd = (name) => name.includes("\ufffd") || name.includes("/");
 
 const open = async (wanted) => {
-  const [what, said] = await ask({ list: { path: wanted } });
+  const question = asks({ list: { path: wanted } });
+  const entries = [];
+  let [what, said] = await question.next();
+  for (; what === "part"; [what, said] = await question.next()) entries.push(...said.entries);
+  question.end();
   if (what === "failed") {
     done(SAYS.failed(plain(wanted), said.words));
     at("path").value = folder;
@@ -91,8 +95,9 @@ const open = async (wanted) => {
   at("path").value = folder;
   at("more").hidden = !said.more;
   const order = { folder: 0, link: 1, file: 2, other: 3 };
-  said.entries.sort((a, b) => order[a.kind] - order[b.kind] || a.name.localeCompare(b.name));
-  at("entries").replaceChildren(...said.entries.map(row));
+  const { compare } = new Intl.Collator();
+  entries.sort((a, b) => order[a.kind] - order[b.kind] || compare(a.name, b.name));
+  at("entries").replaceChildren(...entries.map(row));
 };
 const again = () => open(folder);
 
@@ -129,8 +134,14 @@ const actions = (name, kind) => {
   return all;
 };
 
-// Asks the technician, and gives what they typed; nothing, where they said no.
-const wanted = (title, why, name = null) => new Promise((resolve) => {
+// Asks the technician, one thing after another, and gives what they typed; nothing, where they said no.
+let questions = Promise.resolve();
+const wanted = (title, why, name = null) => {
+  const answer = questions.then(() => (page.isOpen() ? dialog(title, why, name) : null));
+  questions = answer;
+  return answer;
+};
+const dialog = (title, why, name) => new Promise((resolve) => {
   at("asked-title").textContent = title;
   at("asked-why").textContent = why;
   at("asked-name").hidden = name === null;
@@ -164,8 +175,13 @@ const makes = async () => {
 };
 
 // The form's answer is a download, which the browser takes over from the frame that it goes to.
-const fetches = async (name) => {
-  const question = asks({ fetch: { path: path(name) } });
+let downloads = Promise.resolve();
+const fetches = (name) => {
+  const from = path(name);
+  downloads = downloads.then(() => fetchOne(name, from));
+};
+const fetchOne = async (name, from) => {
+  const question = asks({ fetch: { path: from } });
   let [what, said] = await question.next();
   if (what === "fetchable") {
     at("fetch").elements.ticket.value = said.ticket;
@@ -232,13 +248,13 @@ const send = async (file, into, replace) => {
   told.textContent = {
     stored: () => SAYS.stored(name, said.bytes),
     stopped: () => (isUnread ? `${SAYS.unread(name)} ` : "") + SAYS.stopped(name, said.gone),
-    "not-stored": () => SAYS.notStored(name, said.words),
+    "not-stored": () => SAYS.notStored(name, said.words, said.gone),
     failed: () => SAYS.failed(name, said.words),
   }[what]();
   await again();
 };
 
-const ANSWERS = ["listed", "fetchable", "fetched", "not-fetched", "going", "exists", "taken", "stored", "stopped", "not-stored", "did", "failed"];
+const ANSWERS = ["part", "listed", "fetchable", "fetched", "not-fetched", "going", "exists", "taken", "stored", "stopped", "not-stored", "did", "failed"];
 const page = sit(files.dataset.ticket, {
   opened: () => {},
   takes: () => {},

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use certs::proof::Authenticated;
@@ -12,6 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use policies::ids::{PersonId, RequestId, ServiceName, TargetName};
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::desk::Rejected;
 
@@ -108,4 +110,8 @@ pub struct Fetched {
     /// They come no faster than they are taken. An empty piece says that these were all of them, where
     /// nobody knows how many there are; without it they are not.
     pub body: mpsc::Receiver<io::Result<Bytes>>,
+    /// Bytes that the browser's connection took, counted by whoever hands them on.
+    pub taken: Arc<AtomicU64>,
+    /// Nothing more comes: for the connection of a browser that takes nothing, which is never asked for the next piece.
+    pub over: CancellationToken,
 }

@@ -43,6 +43,7 @@ mod vouching;
 mod weaker;
 
 pub use cutting::{CutDone, Kept, Watching};
+pub(crate) use due::grant_of;
 pub use due::{Due, Waits};
 pub(crate) use seats::{Seat, is_within};
 pub use weaker::WeakerProof;

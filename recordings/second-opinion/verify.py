@@ -2313,6 +2313,8 @@ class Journal:
                 raise ValueError("something was taken away from what is over")
             self.look_back = (matter["about"], matter["id"], statement["operator"], statement.get("reason"))
             return
+        if matter["about"] not in ("request", "extension", "widening"):
+            raise ValueError("no such thing is asked")
         case = self.cases[matter["id"]]
         if case.about.get("request", matter["id"]) in self.closed_out:
             raise ValueError("somebody answered about a grant that was closed out")

@@ -24,6 +24,7 @@ use super::types::{
     AsksView, Because, Card, CardsView, Done, KeepText, KeptText, LISTED_MAX, VerdictGiven, VerdictTemplate, Wanted,
     WeakerVerdictGiven,
 };
+use crate::desk::grant_of;
 use crate::mint;
 use crate::people::WeakerAnswer;
 
@@ -191,8 +192,10 @@ pub(super) async fn revoke(
 }
 
 pub(super) async fn asks(State(api): State<Api>, Asked(wanted): Asked<Wanted<AskId>>) -> Json<AsksView> {
+    let now = api.clock().wall();
     let (asks, next) = api.desk().with_state(|state| {
-        let (asks, next) = page(&state.asks, &wanted, |ask| wanted.all || ask.open);
+        let is_open = |ask: &Ask| ask.open && grant_of(state, ask, now).is_some();
+        let (asks, next) = page(&state.asks, &wanted, |ask| wanted.all || is_open(ask));
         let case = |ask: &Ask| state.cases.get(&ask.asked.request()).cloned();
         (asks.into_iter().map(|(id, ask)| (*id, ask.clone(), case(ask))).collect::<Vec<_>>(), next)
     });

@@ -18,7 +18,7 @@ use recordings::tlog::kept::Held;
 
 use super::Api;
 use super::guard::{Caller, Sent};
-use super::reviews::waiting;
+use super::reviews::{emergencies_and_guests, overdue};
 use super::types::{
     AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, HeadView, Health, ReceiverView, RecipientView, RecorderView,
     Status, WitnessView, WitnessedView,
@@ -145,7 +145,7 @@ impl Api {
         let standings = self.parts().witnesses.standings();
         let recorder = self.recorder();
         let restore = self.desk().with_state(|state| state.restores.last().map(|last| last.statement.restore));
-        let (live, pending, cuts, plant, unreviewed) = self.desk().with_state(|state| {
+        let (live, pending, cuts, plant, unreviewed, overdue) = self.desk().with_state(|state| {
             let pending = |case: &&policies::state::Case| {
                 case.standing == RequestStanding::Pending && now < case.request.window.until
             };
@@ -154,7 +154,8 @@ impl Api {
                 state.cases.values().filter(pending).count(),
                 state.cuts.len(),
                 state.plant.as_ref().map(|plant| plant.digest()),
-                waiting(state, now),
+                emergencies_and_guests(state, now),
+                overdue(state, now),
             )
         });
         let ignored = self.desk().due(now).into_iter().filter(|due| due.red).count();
@@ -162,6 +163,8 @@ impl Api {
             (ignored > 0).then(|| format!("{ignored} requests wait, although everybody was told")),
             (unreviewed > 0)
                 .then(|| format!("{unreviewed} emergency grants or guests wait for somebody to look back at them")),
+            (overdue.0 > 0).then(|| format!("{} sessions were not reviewed in time", overdue.0)),
+            (overdue.1 > 0).then(|| format!("{} grants were not closed out in time", overdue.1)),
             desk.journal_down_for.map(|_| "the journal does not answer: nobody is admitted, cuts work".to_owned()),
             desk.unknown_event.as_ref().map(|_| "the journal is of a newer version: nobody is admitted".to_owned()),
             (!desk.unjournaled_cuts.is_empty()).then(|| "cuts stand that are not in the journal yet".to_owned()),

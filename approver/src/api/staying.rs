@@ -86,6 +86,26 @@ pub(super) fn body(
     }))
 }
 
+/// Hangs up once something is `over` of which a body tells, though nobody takes it; not where what is given back was dropped by then.
+pub(super) fn hang_up_after(hangup: &Hangup, over: impl Future<Output = ()> + Send + 'static) -> DropGuard {
+    let gone = CancellationToken::new();
+    let left = gone.clone();
+    let watching = async move {
+        tokio::select! {
+            () = left.cancelled() => return false,
+            () = over => {}
+        }
+        tokio::select! {
+            () = left.cancelled() => false,
+            () = sleep(LAST_WORDS_MAX) => true,
+        }
+    };
+    if hangup.watches.try_send(Box::pin(watching)).is_err() {
+        tracing::debug!("nobody looks whether a reader reads");
+    }
+    gone.drop_guard()
+}
+
 struct Reader<R> {
     reading: R,
     /// Since when the last piece is on its way; none while the next is waited for.

@@ -72,8 +72,8 @@ fn steps(state: &State, now: Timestamp) -> impl Iterator<Item = Due> + '_ {
     requests.chain(asks.flat_map(|(id, ask, case)| steps_of(Waits::Ask(*id, case.request.id), case, ask.at)))
 }
 
-/// Nobody answers an extension or widening of what is over.
-fn grant_of<'a>(state: &'a State, ask: &Ask, now: Timestamp) -> Option<&'a Case> {
+/// The grant of an extension or widening: nobody answers one of what is over.
+pub(crate) fn grant_of<'a>(state: &'a State, ask: &Ask, now: Timestamp) -> Option<&'a Case> {
     let case = state.cases.get(&ask.asked.request())?;
     (case.standing == RequestStanding::Granted && now < case.deadline).then_some(case)
 }

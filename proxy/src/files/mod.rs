@@ -13,6 +13,7 @@ use std::fmt;
 use bytes::Bytes;
 pub use hand_over::{Concluded, HandOver, Next, UPLOAD_BYTES_MAX, UploadKey, UploadStep};
 use recordings::ledger::FileEntry;
+pub(crate) use sftp::PACKET_BYTES_MAX;
 
 /// Looks into one channel's main streams. Each direction's chunks are shown once, in order, after they were recorded
 /// and before anything of them is forwarded; standard error is not shown.
@@ -86,7 +87,7 @@ pub struct Malformed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Breach {
     /// The length field of a packet.
-    #[error("a packet of {0} bytes; there are none shorter than 5 or longer than {max}", max = sftp::PACKET_BYTES_MAX)]
+    #[error("a packet of {0} bytes; there are none shorter than 5 or longer than {max}", max = PACKET_BYTES_MAX)]
     PacketLength(u32),
     /// Fields run over the end of their packet.
     #[error("a packet that ends in the middle of a field")]

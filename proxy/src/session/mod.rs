@@ -172,6 +172,8 @@ pub struct Session {
     target: TargetName,
     place: Place,
     orders: Orders,
+    /// Uploads are checked first.
+    checked: bool,
     /// Boxed, because a queue has room for 32 from its beginning.
     channels: mpsc::Sender<Box<VendorChannel>>,
     ended: watch::Receiver<Option<Ending>>,
@@ -221,6 +223,11 @@ impl Session {
     /// The session takes no more; the channel is to be refused.
     pub fn channel(&self, channel: VendorChannel) -> Result<(), NotCarried> {
         self.channels.try_send(Box::new(channel)).map_err(|_| NotCarried)
+    }
+
+    /// Whether a target has nothing of an upload before that came whole and was checked.
+    pub const fn checks_uploads(&self) -> bool {
+        self.checked
     }
 
     /// Why it ends, once that is so.

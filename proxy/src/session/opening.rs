@@ -138,7 +138,8 @@ async fn connect(
     });
     let (ended_sender, ended) = watch::channel(None);
     let (live, target, orders) = (Arc::clone(&presence.live), lease.target().clone(), lease.orders());
-    let session = Session { live, target, place: place.clone(), orders, channels, ended };
+    let checked = lease.rule().file_check.is_some();
+    let session = Session { live, target, place: place.clone(), orders, checked, channels, ended };
     let witness = Arc::new(Witness::new(recorder, seen));
     let inbox = Inbox { channels: asked, told: tellings, codes, ended: ended_sender };
     let mut running = Running::new(Arc::clone(parts), lease, witness, presence, place, way, line, who.proof, inbox);

@@ -24,6 +24,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::outlet::{Credit, Line, Outgoing, Outlet};
 use super::{Beside, End, Heard, ODD, SIGNED_OUT, SILENT_MAX, ToPage, last_words};
+use crate::files::PACKET_BYTES_MAX;
 use crate::floor::Telling;
 use crate::flow::{Brake, CHUNK_BYTES, Event, HIGH_BYTES, Queue, Request, Valve};
 use crate::session::{Session, VendorChannel};
@@ -76,9 +77,12 @@ enum FromPage {
 enum Answer {
     /// The target's server speaks SFTP: what is asked now is done. Before that nothing is.
     Greeted {},
+    /// Some of what is in a folder; `Listed` says that these were all.
+    Part {
+        entries: Vec<Entry>,
+    },
     Listed {
         path: String,
-        entries: Vec<Entry>,
         /// There are more than are listed.
         more: bool,
     },
@@ -111,6 +115,7 @@ enum Answer {
     NotStored {
         bytes: u64,
         words: String,
+        gone: bool,
     },
     Did {},
     Failed {
@@ -139,6 +144,12 @@ enum Kind {
 
 /// What a page lists of a folder; nobody reads more, and a target could go on for ever.
 const ENTRIES_MAX: usize = 5_000;
+/// Bytes of a name that is shown: more than any file system takes.
+const NAME_BYTES_MAX: usize = 1024;
+/// Bytes of names in one message, each of which may be written as six.
+const PART_BYTES: usize = 8 << 10;
+/// What is written of each beside its name, a sixth of it.
+const ENTRY_BYTES: usize = 20;
 /// Bytes between the client and its channel.
 const PIPE_BYTES: usize = 256 << 10;
 /// What goes on at once.
@@ -160,6 +171,7 @@ pub(super) async fn carry(
     beside: Beside,
     (fetches, person): (Arc<Fetches>, PersonId),
 ) -> Option<String> {
+    let checked = session.checks_uploads();
     let Beside { tellings, from, signed_out } = beside;
     let (outlet, outgoing) = Outlet::undrawn(PIPE_BYTES);
     let upload = Queue::new(Brake::Writer, Arc::new(Valve::default()));
@@ -170,7 +182,8 @@ pub(super) async fn carry(
     }
     let Outgoing { mut pieces, lines, closed } = outgoing;
     let (near, mut far) = tokio::io::duplex(PIPE_BYTES);
-    let config = Config { request_timeout_secs: ANSWER_MAX_SECONDS, ..Config::default() };
+    let config =
+        Config { request_timeout_secs: ANSWER_MAX_SECONDS, max_packet_len: PACKET_BYTES_MAX, ..Config::default() };
     let sftp = Arc::new(RawSftpSession::new_with_config(near, config));
     let (said, answers) = mpsc::channel(ANSWERS_MAX);
     let (send, receive) = socket.split();
@@ -181,7 +194,7 @@ pub(super) async fn carry(
         answers,
         work: FuturesUnordered::new(),
         putting: None,
-        place: Place { sftp: Arc::clone(&sftp), said, fetches, person },
+        place: Place { sftp: Arc::clone(&sftp), said, fetches, person, checked },
     };
     let ended = session.ended();
     let mut greeted = false;
@@ -245,7 +258,7 @@ struct Page<'a> {
     receive: SplitStream<&'a mut Socket>,
     beside: (mpsc::Receiver<Line>, mpsc::Receiver<Telling>),
     answers: mpsc::Receiver<Answered>,
-    work: FuturesUnordered<BoxFuture<'static, Answered>>,
+    work: FuturesUnordered<BoxFuture<'static, ()>>,
     /// Where the file that comes goes.
     putting: Option<mpsc::Sender<Piece>>,
     place: Place,
@@ -258,6 +271,8 @@ struct Place {
     said: mpsc::Sender<Answered>,
     fetches: Arc<Fetches>,
     person: PersonId,
+    /// The target has nothing of a file before it came whole and was checked.
+    checked: bool,
 }
 
 impl Page<'_> {
@@ -285,7 +300,7 @@ impl Page<'_> {
                     }
                     Ok(false) | Err(_) => return End::Closed,
                 },
-                Some(answer) = self.work.next() => message(&answer),
+                Some(()) = self.work.next() => continue,
                 Some(answer) = self.answers.recv() => message(&answer),
                 came = self.receive.next() => {
                     heard.note();
@@ -336,7 +351,7 @@ impl Page<'_> {
         let place = self.place.clone();
         let work: BoxFuture<'static, Answer> = match what {
             _ if self.work.len() >= WORK_MAX => async { Answer::Failed { words: BUSY.to_owned() } }.boxed(),
-            FromPage::List { path } => async move { place.list(path).await }.boxed(),
+            FromPage::List { path } => async move { place.list(n, path).await }.boxed(),
             FromPage::Fetch { path } => async move { place.fetch(n, path).await }.boxed(),
             FromPage::Put { path, replace } => {
                 let (pieces, coming) = putting::pieces();
@@ -351,7 +366,12 @@ impl Page<'_> {
             FromPage::Remove { path, folder: false } => async move { did(place.sftp.remove(path).await) }.boxed(),
             FromPage::Done {} | FromPage::Stop {} => return,
         };
-        self.work.push(work.map(move |what| Answered { n, what }).boxed());
+        // Its last answer goes where those before it went, so that it comes behind them.
+        let place = self.place.clone();
+        let work = async move {
+            place.say(n, work.await).await;
+        };
+        self.work.push(work.boxed());
     }
 }
 
@@ -383,34 +403,68 @@ impl Place {
         self.said.send(Answered { n, what }).await.is_ok()
     }
 
-    async fn list(&self, path: String) -> Answer {
-        match self.entries(path).await {
+    async fn list(&self, n: u32, path: String) -> Answer {
+        match self.entries(n, path).await {
             Ok(listed) => listed,
             Err(fault) => Answer::Failed { words: in_words(&fault) },
         }
     }
 
-    async fn entries(&self, path: String) -> Result<Answer, Error> {
+    /// Handed on as it comes: of a folder that a target makes up, little is ever kept.
+    async fn entries(&self, n: u32, path: String) -> Result<Answer, Error> {
         let named = self.sftp.realpath(path.clone()).await?;
         let path = named.files.into_iter().next().map_or(path, |file| file.filename);
         let handle = self.sftp.opendir(path.as_str()).await?.handle;
-        let mut entries = Vec::new();
-        let read = loop {
-            match self.sftp.readdir(handle.as_str()).await {
-                Ok(some) if some.files.is_empty() || entries.len() >= ENTRIES_MAX => break Ok(()),
-                Ok(some) => {
-                    let some = some.files.into_iter();
-                    entries.extend(some.filter_map(|file| Entry::of(file.filename, &file.attrs)));
-                }
-                Err(Error::Status(status)) if status.status_code == StatusCode::Eof => break Ok(()),
+        let (mut count, mut part) = (0, Part::default());
+        let more = loop {
+            let some = match self.sftp.readdir(handle.as_str()).await {
+                Ok(some) if some.files.is_empty() => break Ok(false),
+                Ok(some) => some.files,
+                Err(Error::Status(status)) if status.status_code == StatusCode::Eof => break Ok(false),
                 Err(fault) => break Err(fault),
+            };
+            for file in some {
+                count += 1;
+                if let Some(full) = part.push(Entry::of(file.filename, &file.attrs)) {
+                    self.say(n, Answer::Part { entries: full }).await;
+                }
+            }
+            if count >= ENTRIES_MAX {
+                break Ok(true);
             }
         };
         self.sftp.close(handle).await?;
-        read?;
-        let more = entries.len() > ENTRIES_MAX;
-        entries.truncate(ENTRIES_MAX);
-        Ok(Answer::Listed { path, entries, more })
+        let more = more? || part.left_out;
+        self.say(n, Answer::Part { entries: part.entries }).await;
+        Ok(Answer::Listed { path, more })
+    }
+}
+
+/// What goes into one message.
+#[derive(Default)]
+struct Part {
+    entries: Vec<Entry>,
+    bytes: usize,
+    /// A name was too long to be one.
+    left_out: bool,
+}
+
+impl Part {
+    /// Gives what was there before, where this is too much for one message.
+    fn push(&mut self, entry: Option<Entry>) -> Option<Vec<Entry>> {
+        let entry = entry?;
+        if entry.name.len() > NAME_BYTES_MAX {
+            self.left_out = true;
+            return None;
+        }
+        self.bytes += entry.name.len() + ENTRY_BYTES;
+        let is_full = self.bytes > PART_BYTES;
+        let full = is_full.then(|| std::mem::take(&mut self.entries));
+        if is_full {
+            self.bytes = entry.name.len() + ENTRY_BYTES;
+        }
+        self.entries.push(entry);
+        full
     }
 }
 

@@ -107,6 +107,10 @@ fn files_go_both_ways_in_a_browser_and_each_is_listed() {
     plant.hmi.write("notes <b>&.txt", &content(70_000));
     plant.hmi.write("moves\u{202e}txt.exe", b"x");
     fs::create_dir(plant.hmi.path("recipes")).unwrap();
+    let long = "ü".repeat(100);
+    for number in 0..2_500 {
+        fs::write(plant.hmi.path(&format!("recipes/{long}{number}")), b"").unwrap();
+    }
     opens(&plant, &mut browser);
     let shown = text(&browser.evaluate("document.getElementById('entries').innerText"));
     assert!(shown.contains("notes <b>&.txt") && shown.contains("recipes/"), "{shown}");
@@ -156,6 +160,7 @@ fn files_go_both_ways_in_a_browser_and_each_is_listed() {
     answers(&mut browser, None, "Yes");
     says(&mut browser, "firmware.bin was removed.");
     goes_to(&mut browser, &plant.hmi.path("recipes"));
+    browser.until("document.getElementById('entries').children.length === 2500");
     browser
         .evaluate("document.getElementById('path').value = '/nowhere'; document.getElementById('go').requestSubmit()");
     says(&mut browser, "/nowhere: there is no such file or folder, or it may not be seen.");
@@ -219,7 +224,7 @@ fn what_is_not_granted_or_does_not_pass_the_check_is_told_and_reaches_nobody() {
         checker.display().to_string()
     );
     let options = Options { technicians: vec![("tess", "stackwell")], more, ..Options::default() };
-    let Some((plant, mut browser)) = at_its_files(&[Action::FilePut], options) else { return };
+    let Some((mut plant, mut browser)) = at_its_files(&[Action::FilePut], options) else { return };
     plant.hmi.write("secret", b"of the plant");
     opens(&plant, &mut browser);
     browser.says("Your grant does not have file-get");
@@ -236,6 +241,15 @@ fn what_is_not_granted_or_does_not_pass_the_check_is_told_and_reaches_nobody() {
     );
     assert!(!plant.hmi.path("harmful").exists() && plant.hmi.read("fine") == content(100_000));
 
+    // What is stopped is not whole, so it is not handed over.
+    let running = running(&plant);
+    holdpoint(&plant, "lee", &["freeze", &running]).ok();
+    says(&mut browser, "Your input is stopped by an operator");
+    chooses(&mut browser, "half", BIG);
+    does_stop(&mut browser);
+    holdpoint(&plant, "lee", &["thaw", &running]).ok();
+    says(&mut browser, "half was stopped, and nothing of it is left there.");
+
     // A ticket for a file is nobody's who was not given one, and a cut ends all of it.
     let ticket = "(async () => { const body = new FormData(document.getElementById('fetch')); body.set('ticket', '00'); \
                   return (await fetch('/fetched', { method: 'POST', body: new URLSearchParams(body) })).status; })()";
@@ -244,4 +258,8 @@ fn what_is_not_granted_or_does_not_pass_the_check_is_told_and_reaches_nobody() {
     browser.says("Access was cut by an operator, and stays shut until it is reopened. Ask the control room.");
     browser.until("document.activeElement.id === 'over' && document.getElementById('path').disabled");
     browser.look("files-cut");
+    plant.stop();
+    let entries = listed(&plant.evidence().recordings());
+    let done = |name| of(&entries, &plant, name).any(|entry| entry.outcome == Outcome::Done);
+    assert!(done("fine") && !done("half") && !done("harmful"), "{entries:?}");
 }

@@ -859,7 +859,14 @@ fn reviewed(store: &mut Store, request: RequestId, by: u8, answer: Answer, objec
 /// One thing about what comes after work, with a grant and a session under it that is over, of which all are drawn or none.
 type MadeUpAfter = (&'static str, bool, fn(&mut Store, RequestId, SessionId));
 
-const OF_WHAT_COMES_AFTER: [MadeUpAfter; 13] = [
+const OF_WHAT_COMES_AFTER: [MadeUpAfter; 14] = [
+    ("no such thing is asked", true, |store, _, _| {
+        // A yes to another thing counts for no request, though it names the request's digest.
+        let request = store.submit();
+        let digest = store.state.standing_digest(&Matter::Request(request)).unwrap();
+        let verdict = answered(store, Matter::CloseOut(request), digest, LEAD, yes());
+        store.smuggle(Event::Voted { verdict });
+    }),
     ("nobody used, under which somebody was at work", true, |store, _, _| {
         let request = store.submit();
         store.approve(request, LEAD);

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 
 use super::super::guard::Login;
 use super::super::sign_in::evenly;
+use super::super::staying::{self, Hangup};
 use super::super::types::{OwnRequest, ServiceView};
 use super::super::{Peer, Source};
 use super::assets::{self, Asset};
@@ -336,19 +338,39 @@ async fn sitting(pages: &Pages, inside: Inside, from: SocketAddr, ticket: &str) 
 }
 
 /// A file that such a page wants, which the browser keeps as a download.
-pub(super) async fn fetched(State(pages): State<Pages>, Posted { inside, fields }: Posted) -> Response {
+pub(super) async fn fetched(State(pages): State<Pages>, hangup: Hangup, Posted { inside, fields }: Posted) -> Response {
     let sittings = pages.api.parts().sittings.clone();
     let fetched = sittings.and_then(|sittings| sittings.fetched(fields.get("ticket"), inside.person()));
-    let Some(Fetched { name, size, body }) = fetched else {
-        return pages.refused(&inside, &Said::mistake(NOT_THERE)).await;
+    let mut answer = match fetched {
+        Some(fetched) => download(fetched, &hangup),
+        None => pages.refused(&inside, &Said::mistake(NOT_THERE)).await,
     };
-    let pieces = futures::stream::unfold(Some(body), |body| async {
-        let mut body = body?;
-        match body.recv().await {
-            Some(Ok(last)) if last.is_empty() => None,
-            Some(Ok(piece)) => Some((Ok(piece), Some(body))),
-            Some(Err(fault)) => Some((Err(fault), None)),
-            None => Some((Err(io::Error::from(io::ErrorKind::UnexpectedEof)), None)),
+    // It goes into a frame of our own page, and is shown nowhere: some browsers take no download there otherwise.
+    let headers = answer.headers_mut();
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'self'"),
+    );
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("SAMEORIGIN"));
+    answer
+}
+
+fn download(fetched: Fetched, hangup: &Hangup) -> Response {
+    let Fetched { name, size, body, taken, over } = fetched;
+    let carried = staying::hang_up_after(hangup, async move { over.cancelled().await });
+    let pieces = futures::stream::unfold(Some((body, carried)), move |body| {
+        let taken = Arc::clone(&taken);
+        async move {
+            let (mut body, carried) = body?;
+            match body.recv().await {
+                Some(Ok(last)) if last.is_empty() => None,
+                Some(Ok(piece)) => {
+                    taken.fetch_add(piece.len() as u64, Ordering::AcqRel);
+                    Some((Ok(piece), Some((body, carried))))
+                }
+                Some(Err(fault)) => Some((Err(fault), None)),
+                None => Some((Err(io::Error::from(io::ErrorKind::UnexpectedEof)), None)),
+            }
         }
     });
     let mut answer = Response::new(Body::from_stream(pieces));

@@ -23,7 +23,7 @@ use open_file::{OpenFile, Purpose};
 use request::{Named, Request};
 use unanswered::{Answer, Opening, Own, Sent, Unanswered};
 use upload::{Uncheckable, Uploads};
-pub(super) use wire::PACKET_BYTES_MAX;
+pub(crate) use wire::PACKET_BYTES_MAX;
 use wire::{Fields, Packets, first_packet, kind, status};
 
 /// Files and directories open at once: as many as one process of OpenSSH's server commonly may have.

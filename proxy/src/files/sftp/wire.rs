@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use super::super::Breach;
 
 /// What the length field of a packet may say: OpenSSH's limit of 256 KiB, and room for the fields around so much data.
-pub(in super::super) const PACKET_BYTES_MAX: u32 = (256 << 10) + 1024;
+pub(crate) const PACKET_BYTES_MAX: u32 = (256 << 10) + 1024;
 
 const LENGTH_BYTES: usize = 4;
 

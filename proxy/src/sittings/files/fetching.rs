@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use russh_sftp::client::error::Error;
 use russh_sftp::protocol::{FileAttributes, OpenFlags, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Place, in_words};
 
@@ -31,6 +33,7 @@ const READS_MAX: usize = 16;
 const TAKEN_LATER_MAX: usize = 2;
 
 const STOPPED: &str = "your browser stopped it";
+const TAKES_NOTHING: &str = "your browser took nothing of it for minutes";
 
 /// Files that wait for their browser, by the digest of their ticket.
 #[derive(Default)]
@@ -78,7 +81,10 @@ impl Place {
         let secret = data_encoding::HEXLOWER.encode(&mint::random::<32>());
         let id = Digest::of_bytes(secret.as_bytes());
         let (begun, begins) = oneshot::channel();
-        let fetched = Fetched { name, size, body };
+        let taken = Arc::new(AtomicU64::new(0));
+        let over = CancellationToken::new();
+        let fetched = Fetched { name, size, body, taken: Arc::clone(&taken), over: over.clone() };
+        let _over = over.drop_guard();
         self.fetches.lock().insert(id, Waiting { person: self.person, fetched, begun });
         let ticket = Ticket { fetches: Arc::clone(&self.fetches), id };
         let told = self.say(n, Answer::Fetchable { ticket: secret }).await;
@@ -89,12 +95,12 @@ impl Place {
             false => Err("your browser did not come for it".to_owned()),
         };
         let closed = self.sftp.close(handle).await;
-        match read.and_then(|bytes| closed.map(|_| bytes).map_err(|fault| in_words(&fault))) {
-            // Whoever knows how many there are asks for no word that these were all.
-            Ok(bytes) => match to.send(Ok(Bytes::new())).await {
-                Err(_) if size.is_none() => Answer::NotFetched { words: STOPPED.to_owned() },
-                Ok(()) | Err(_) => Answer::Fetched { bytes },
-            },
+        let taken = match read.and_then(|bytes| closed.map(|_| bytes).map_err(|fault| in_words(&fault))) {
+            Ok(bytes) => taken_whole(&to, size, &taken, bytes).await,
+            Err(words) => Err(words),
+        };
+        match taken {
+            Ok(bytes) => Answer::Fetched { bytes },
             Err(words) => Answer::NotFetched { words },
         }
     }
@@ -142,10 +148,32 @@ impl Place {
             match timeout(STALLED, to.send(Ok(piece.into()))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Err(STOPPED.to_owned()),
-                Err(_) => return fails(to, "your browser took nothing of it for minutes".to_owned()).await,
+                Err(_) => return fails(to, TAKES_NOTHING.to_owned()).await,
             }
         }
         Ok(bytes)
+    }
+}
+
+/// Waits until the browser has what it was given, and knows that it is all.
+async fn taken_whole(
+    to: &mpsc::Sender<io::Result<Bytes>>,
+    size: Option<u64>,
+    taken: &AtomicU64,
+    bytes: u64,
+) -> Result<u64, String> {
+    let leave = async {
+        // Whoever knows how many there are asks for no word that these were all.
+        if size.is_none() && to.send(Ok(Bytes::new())).await.is_err() {
+            return false;
+        }
+        to.closed().await;
+        taken.load(Ordering::Acquire) == bytes
+    };
+    match timeout(STALLED, leave).await {
+        Ok(true) => Ok(bytes),
+        Ok(false) => Err(STOPPED.to_owned()),
+        Err(_) => Err(TAKES_NOTHING.to_owned()),
     }
 }
 

@@ -40,7 +40,8 @@ enum AsAsked {
 
 impl Place {
     /// A file is written where it shall be, as `scp` and `sftp` do it: another in its place would lose its owner, mode and links. One
-    /// that was not there before and does not become whole is removed.
+    /// that was not there before and does not become whole is removed. Where files are checked, one that was stopped is never
+    /// closed: to close it is to say that it is whole.
     pub(super) async fn put(&self, n: u32, (path, replace): (String, bool), coming: mpsc::Receiver<Piece>) -> Answer {
         if !replace && self.sftp.lstat(path.as_str()).await.is_ok() {
             return Answer::Exists {};
@@ -55,14 +56,18 @@ impl Place {
             return Answer::Stopped { bytes: 0, gone: false };
         }
         let Written { bytes, end } = self.write(n, &handle, coming).await;
+        if self.checked && matches!(end, Ok(AsAsked::Stopped)) {
+            return Answer::Stopped { bytes, gone: true };
+        }
         let closed = self.sftp.close(handle).await;
-        match end.and_then(|end| closed.map(|_| end)) {
-            Ok(AsAsked::Whole) => Answer::Stored { bytes },
-            Ok(AsAsked::Stopped) => {
-                let gone = !replace && self.sftp.remove(path).await.is_ok();
-                Answer::Stopped { bytes, gone }
-            }
-            Err(fault) => Answer::NotStored { bytes, words: in_words(&fault) },
+        let end = end.and_then(|end| closed.map(|_| end));
+        if matches!(end, Ok(AsAsked::Whole)) {
+            return Answer::Stored { bytes };
+        }
+        let gone = self.checked || !replace && self.sftp.remove(path).await.is_ok();
+        match end {
+            Ok(_) => Answer::Stopped { bytes, gone },
+            Err(fault) => Answer::NotStored { bytes, words: in_words(&fault), gone },
         }
     }
 
