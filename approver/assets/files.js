@@ -159,19 +159,23 @@ const does = async (question, did, name) => {
   done(what === "did" ? did : SAYS.failed(plain(name), said.words));
   await again();
 };
+// Of the folder that was looked at when it was asked for: another may have been opened since.
 const removes = async (name, isFolder) => {
+  const gone = path(name);
   if ((await wanted(SAYS.removeTitle(plain(name)), SAYS.removeWhy)) === null) return;
-  await does({ remove: { path: path(name), folder: isFolder } }, SAYS.removed(plain(name)), name);
+  await does({ remove: { path: gone, folder: isFolder } }, SAYS.removed(plain(name)), name);
 };
 const renames = async (name) => {
+  const [from, into] = [path(name), path("")];
   const to = await wanted(SAYS.renameTitle(plain(name)), "", name);
   if (to === null || to === "" || to === name) return;
-  await does({ rename: { from: path(name), to: to.startsWith("/") ? to : path(to) } }, SAYS.renamed(plain(name), plain(to)), name);
+  await does({ rename: { from, to: to.startsWith("/") ? to : into + to } }, SAYS.renamed(plain(name), plain(to)), name);
 };
 const makes = async () => {
+  const into = path("");
   const name = await wanted(SAYS.makeTitle, "", "");
   if (name === null || name === "") return;
-  await does({ make: { path: path(name) } }, SAYS.made(plain(name)), name);
+  await does({ make: { path: into + name } }, SAYS.made(plain(name)), name);
 };
 
 // The form's answer is a download, which the browser takes over from the frame that it goes to.
