@@ -206,7 +206,7 @@ impl Arrival {
         // Whoever is gone by now learns nothing more, and neither does the record.
         let Ok(from) = stream.get_ref().0.peer_addr() else { return };
         let end = VendorEnd::stream(Housed { stream, _tenant: tenant }, from);
-        if session.channel(VendorChannel::Tcp(end)).is_err() {
+        if session.channel(VendorChannel::Tcp(end)).await.is_err() {
             tracing::debug!(session = %session.id(), "a session that ends takes no more connections");
         }
     }

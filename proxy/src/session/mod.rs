@@ -217,12 +217,17 @@ impl Session {
         &self.target
     }
 
-    /// Carries a channel until either side closes it or the session ends. Returns at once.
+    /// Carries a channel until either side closes it or the session ends. Returns once it is the session's, which may have many
+    /// to take at once.
     ///
     /// # Errors
     /// The session takes no more; the channel is to be refused.
-    pub fn channel(&self, channel: VendorChannel) -> Result<(), NotCarried> {
-        self.channels.try_send(Box::new(channel)).map_err(|_| NotCarried)
+    pub async fn channel(&self, channel: VendorChannel) -> Result<(), NotCarried> {
+        tokio::select! {
+            biased;
+            () = self.live.legs.over() => Err(NotCarried),
+            taken = self.channels.send(Box::new(channel)) => taken.map_err(|_| NotCarried),
+        }
     }
 
     /// Whether a target has nothing of an upload before that came whole and was checked.

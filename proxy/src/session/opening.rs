@@ -16,7 +16,7 @@ use super::channels::Way;
 use super::running::{Inbox, Running};
 use super::texts::{Asks, Place};
 use super::witness::{Seen, Witness};
-use super::{CHANNELS_MAX, NotOpened, Session, SessionsParts, VendorLine, Who, credential};
+use super::{NotOpened, Session, SessionsParts, VendorLine, Who, credential};
 use crate::floor::{Live, Stopped};
 use crate::gates::vnc;
 use crate::ssh::target::{TargetFault, TargetPlan, TargetPool};
@@ -125,7 +125,7 @@ async fn connect(
     let (seen, codes) = Seen::new(parts.desk.clock().clone(), way.has_gate());
     let seen = Arc::new(seen);
     let (told, tellings) = mpsc::channel(TOLD_MAX);
-    let (channels, asked) = mpsc::channel(CHANNELS_MAX);
+    let (channels, asked) = mpsc::channel(1);
     let presence = parts.floor.enter(Live {
         session: lease.session(),
         since: parts.desk.clock().boot(),

@@ -177,7 +177,7 @@ pub(super) async fn carry(
     let upload = Queue::new(Brake::Writer, Arc::new(Valve::default()));
     let end = VendorEnd::in_browser(outlet.clone(), from, Arc::clone(&upload));
     upload.push(Event::Request(Request::Subsystem("sftp".to_owned())));
-    if session.channel(VendorChannel::Typed(end)).is_err() {
+    if session.channel(VendorChannel::Typed(end)).await.is_err() {
         return session.over_in_words();
     }
     let Outgoing { mut pieces, lines, closed } = outgoing;

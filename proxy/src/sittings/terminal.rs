@@ -25,7 +25,7 @@ pub(super) async fn carry(session: Session, socket: &mut Socket, beside: Beside)
     let (outlet, outgoing) = Outlet::new(UNDRAWN_BYTES_MAX);
     let upload = Queue::new(Brake::Writer, Arc::new(Valve::default()));
     let end = VendorEnd::in_browser(outlet.clone(), beside.from, Arc::clone(&upload));
-    if session.channel(VendorChannel::Typed(end)).is_err() {
+    if session.channel(VendorChannel::Typed(end)).await.is_err() {
         return session.over_in_words();
     }
     let mut asking = Asking { upload: &upload, asked: false };

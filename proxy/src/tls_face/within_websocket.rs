@@ -65,7 +65,7 @@ impl Face {
         let (stream, carrying) = websocket::pipe(socket);
         let last_words = LastWords::default();
         let end = VendorEnd::stream(Housed { stream, _tenant: tenant }, from).within_websocket(Arc::clone(&last_words));
-        if session.channel(VendorChannel::Tcp(end)).is_err() {
+        if session.channel(VendorChannel::Tcp(end)).await.is_err() {
             tracing::debug!(session = %session.id(), "a session that ends takes no more connections");
         }
         let why = move || session.over_in_words().or_else(|| last_words.get().cloned());

@@ -456,7 +456,7 @@ impl server::Handler for Door {
         let upload = self.flow.open_channel(channel.id());
         let opened = self.session.get().expect("the test waits for the session");
         let channel = VendorEnd::new(channel.split().1, session.handle(), upload);
-        if opened.channel(VendorChannel::Typed(channel)).is_ok() {
+        if opened.channel(VendorChannel::Typed(channel)).await.is_ok() {
             reply.accept().await;
         }
         Ok(())

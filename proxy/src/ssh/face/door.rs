@@ -160,7 +160,7 @@ async fn carry(room: Arc<Room>, connection: Arc<Connection>, channel: VendorEnd,
 }
 
 async fn hand_over(session: &CarriedBy, connection: &Connection, channel: VendorEnd) {
-    if let Err(not_carried) = session.channel(VendorChannel::Typed(channel)) {
+    if let Err(not_carried) = session.channel(VendorChannel::Typed(channel)).await {
         connection.goodbye(&format!("{not_carried}.")).await;
     }
 }

@@ -183,7 +183,7 @@ pub(super) async fn serve(forward: Arc<Forward>, connection: Arc<Connection>, mu
         Ok(session) => session,
         Err(words) => return end.refuse(&words).await,
     };
-    if session.channel(VendorChannel::Tcp(end)).is_err() {
+    if session.channel(VendorChannel::Tcp(end)).await.is_err() {
         tracing::debug!(session = %session.id(), "a session that ends takes no more connections");
     }
     let Some(tenant) = tenant else { return };

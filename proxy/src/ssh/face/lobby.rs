@@ -301,7 +301,7 @@ impl Visit {
     /// The channel becomes the session's, and is all that keeps it open. Returns when it has ended.
     async fn hand_over(&self, console: Console, session: Session, room: Room) {
         let ended = session.ended();
-        match session.channel(VendorChannel::Typed(console.into_channel())) {
+        match session.channel(VendorChannel::Typed(console.into_channel())).await {
             Ok(()) => {
                 drop((session, room));
                 ended.await;
