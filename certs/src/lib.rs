@@ -16,6 +16,7 @@ pub mod read_back;
 pub mod secrets;
 pub mod ssh_ca;
 pub mod sshsig;
+pub mod testing;
 pub mod tls;
 pub mod tls_client;
 pub mod token;

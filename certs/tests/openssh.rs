@@ -275,30 +275,13 @@ fn what_a_browser_signs_is_an_ssh_signature_of_a_passkey() {
 
 /// A passkey of the site `gate.example` and its yes, as a browser says them.
 fn software_passkey(message: &[u8]) -> (PublicKey, String) {
-    use aws_lc_rs::digest::{SHA256, digest};
-    use aws_lc_rs::rand::SystemRandom;
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
-    use certs::passkey::{self, Asserted, Created, Site};
-    use data_encoding::BASE64URL_NOPAD;
+    use certs::passkey::{self, Site};
+    use certs::testing::SoftwarePasskey;
 
-    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
     let site = Site::of_origin("https://gate.example").unwrap();
-    let client_data = |kind: &str, challenge: &[u8]| {
-        let (challenge, origin) = (BASE64URL_NOPAD.encode(challenge), site.origin());
-        format!(r#"{{"type":"{kind}","challenge":"{challenge}","origin":"{origin}","crossOrigin":false}}"#).into_bytes()
-    };
-    let data = |flags: u8| [digest(&SHA256, b"gate.example").as_ref(), &[flags, 0, 0, 0, 9]].concat();
-    let point = pair.public_key().as_ref();
-    let cose = [b"\xa5\x01\x02\x03\x26\x20\x01\x21\x58\x20", &point[1..33], b"\x22\x58\x20", &point[33..]].concat();
-    let created = Created {
-        client_data: client_data("webauthn.create", b"new"),
-        authenticator_data: [data(0x45), vec![0; 18], cose].concat(),
-    };
-    let key = passkey::created(&site, b"new", &created).unwrap().key().clone();
-    let client_data = client_data("webauthn.get", &passkey::challenge(Namespace::Approval, message));
-    let to_sign = [data(0x05), digest(&SHA256, &client_data).as_ref().to_vec()].concat();
-    let signature = pair.sign(&SystemRandom::new(), &to_sign).unwrap().as_ref().to_vec();
-    let asserted = Asserted { client_data, authenticator_data: data(0x05), signature };
+    let passkey = SoftwarePasskey::new(site.clone());
+    let key = passkey::created(&site, b"new", &passkey.created(b"new")).unwrap().key().clone();
+    let asserted = passkey.asserted(&passkey::challenge(Namespace::Approval, message));
     let pem = passkey::as_ssh_signature(&site, &key, Namespace::Approval, &asserted).unwrap();
     (key, pem)
 }

@@ -13,7 +13,9 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use certs::oidc::{Expected, IdToken, ProviderKeys, SeveralFactors};
+use certs::passkey::{Asserted, Created, Site};
 use certs::proof::Face;
+use certs::testing::SoftwarePasskey;
 use data_encoding::BASE64URL_NOPAD;
 use futures::{StreamExt as _, stream};
 use policies::actions::Action;
@@ -139,6 +141,8 @@ struct Browser<'a> {
     face: Face,
     provider: &'static str,
     cookies: Vec<(String, String)>,
+    /// What answers for whoever sits before it.
+    passkey: Option<(PersonId, SoftwarePasskey)>,
 }
 
 /// What the address of the provider says.
@@ -149,7 +153,7 @@ struct Begun {
 
 impl<'a> Browser<'a> {
     fn new(house: &'a House) -> Self {
-        Self { house, face: Face::Vendor, provider: "acme", cookies: Vec::new() }
+        Self { house, face: Face::Vendor, provider: "acme", cookies: Vec::new(), passkey: None }
     }
 
     fn at_the_plant(house: &'a House) -> Self {
@@ -185,11 +189,54 @@ impl<'a> Browser<'a> {
     /// To link what it says there to whoever is signed in.
     async fn begins_to_link(&mut self) -> Begun {
         let csrf = self.csrf("/me").await;
-        let (begun, pairs) = self.goes_there("link", &[("csrf", &csrf)]).await;
+        let answer = self.answers().await;
+        let fields: Vec<_> = answer.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let (begun, pairs) = self.goes_there("link", &[&fields[..], &[("csrf", &*csrf)]].concat()).await;
         for (name, value) in [("prompt", "login"), ("max_age", "0")] {
             assert!(pairs.contains(&(name.to_owned(), value.to_owned())), "{pairs:?}");
         }
         begun
+    }
+
+    /// Makes a passkey for `who`, with a code of the lobby.
+    async fn makes_a_passkey(&mut self, who: &Actor) {
+        let code = self.house.stage.people.offer_passkey(who.person).await.unwrap().code.reveal().to_string();
+        let site = Site::of_origin(&self.house.door(self.face).origin).unwrap();
+        let passkey = SoftwarePasskey::new(site);
+        let (nonce, challenge) = self.challenge("enrol").await;
+        let Created { client_data, authenticator_data } = passkey.created(&challenge);
+        let [client_data, authenticator_data] =
+            [client_data, authenticator_data].map(|said| BASE64URL_NOPAD.encode(&said));
+        let fields = [
+            ("code", &*code),
+            ("nonce", &nonce),
+            ("client-data", &client_data),
+            ("authenticator-data", &authenticator_data),
+        ];
+        let said = self.send("POST", "/enrol/passkey", &fields).await.0;
+        assert_eq!(said.status, 200, "{}", said.text());
+        self.passkey = Some((who.person, passkey));
+    }
+
+    async fn challenge(&mut self, what: &str) -> (String, Vec<u8>) {
+        let fresh: Value = self.send("GET", &format!("/challenge?for={what}"), &[]).await.0.json();
+        let of = |name: &str| fresh[name].as_str().unwrap().to_owned();
+        (of("nonce"), BASE64URL_NOPAD.decode(of("challenge").as_bytes()).unwrap())
+    }
+
+    /// The passkey's answer, as forms have it that ask for one.
+    async fn answers(&mut self) -> Vec<(&'static str, String)> {
+        let (nonce, challenge) = self.challenge("sign-in").await;
+        let (person, passkey) = self.passkey.as_ref().expect("a passkey was made");
+        let Asserted { client_data, authenticator_data, signature } = passkey.asserted(&challenge);
+        let said = [
+            ("user-handle", person.to_string().into_bytes()),
+            ("client-data", client_data),
+            ("authenticator-data", authenticator_data),
+            ("signature", signature),
+        ];
+        let said = said.into_iter().map(|(name, value)| (name, BASE64URL_NOPAD.encode(&value)));
+        said.chain([("nonce", nonce)]).collect()
     }
 
     async fn csrf(&mut self, page: &str) -> String {
@@ -543,7 +590,6 @@ async fn a_providers_word_alone_gives_nobody_a_way_in_and_counts_towards_no_appr
         (format!("/people/{tara}/reinvite"), &[][..]),
         (format!("/people/{}/unlink", lead.person), &[("provider", "mill")][..]),
         ("/vendors".to_owned(), &contract[..]),
-        ("/oidc/mill/link".to_owned(), &[][..]),
     ] {
         let fields: Vec<_> = fields.iter().copied().chain([("csrf", &*csrf)]).collect();
         let said = browser.send("POST", &path, &fields).await.0;
@@ -596,6 +642,33 @@ async fn whoever_links_has_proved_it_there_anew_and_is_still_signed_in_as_whom_t
     browser.links(tara).await;
     browser.gives_code(tara).await;
     assert!(browser.is_in());
+    let page = browser.send("GET", "/me", &[]).await.0.text();
+    assert!(page.contains("takes a passkey"), "{page}");
+    browser.makes_a_passkey(tara).await;
+
+    // Whoever found the browser left alone has no answer of it, nor one that was sent before, nor another's.
+    let csrf = browser.csrf("/me").await;
+    let mut others = Browser::new(&house);
+    let kind = Kind::Technician { vendor: "acme".parse().unwrap(), role: "maintenance".parse().unwrap() };
+    let invited = house.stage.people.invite(person("tom", kind, &[]), Seconds(600), house.stage.admin.person).await;
+    others.makes_a_passkey(&enrol(&house.stage.people, &invited.unwrap().code).await).await;
+    let used = browser.answers().await;
+    let as_fields = |answer: &[(&'static str, String)]| -> Vec<(&'static str, String)> {
+        answer.iter().cloned().chain([("csrf", csrf.clone())]).collect()
+    };
+    let first = as_fields(&used);
+    let first: Vec<_> = first.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    browser.goes_there("link", &first).await;
+    for answer in [Vec::new(), used, others.answers().await] {
+        let fields = as_fields(&answer);
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let said = browser.send("POST", "/oidc/acme/link", &fields).await.0;
+        assert!(
+            said.status == 403 && said.text().contains("the passkey&#39;s answer does not count"),
+            "{}",
+            said.text()
+        );
+    }
     let second = json!({ "sub": "s-2", "preferred_username": "tess.two@acme.example" });
     let now = || house.stage.desk.clock().wall().as_second();
     for proved in [Value::Null, json!(now() - 3_600)] {

@@ -29,7 +29,7 @@ use super::super::problem::Problem;
 use super::super::sign_in::evenly;
 use super::inside::Said;
 use super::logins::{Held, cookie};
-use super::signing_in::{enter, parse, too_late};
+use super::signing_in::{enter, parse, prove_again, too_late};
 use super::{Fields, Pages, Posted, Top, no, show, words};
 use crate::clock::Boot;
 use crate::directory::Nonces;
@@ -188,19 +188,22 @@ pub(super) async fn begin(State(pages): State<Pages>, Path(name): Path<String>) 
     going(&pages, &name, Purpose::SignIn, "").await.unwrap_or_else(no)
 }
 
-/// To link an account to whoever is signed in.
+/// To link an account to whoever is signed in, and has just proved with their passkey that it is they: whoever found a browser left
+/// alone would come by an account of their own from then on.
 pub(super) async fn link(
     State(pages): State<Pages>,
     Path(name): Path<String>,
-    Posted { inside, .. }: Posted,
+    Source(source): Source,
+    Posted { inside, fields }: Posted,
 ) -> Response {
-    let gone = match check_own_factors(&inside.login().login) {
-        Ok(()) => going(&pages, &name, Purpose::Link, inside.csrf()).await,
-        Err(problem) => Err(problem),
+    let gone = async {
+        provider_of(&pages, &name).map_err(Said::of)?;
+        prove_again(&pages, inside.login(), source, &fields).await?;
+        going(&pages, &name, Purpose::Link, inside.csrf()).await.map_err(Said::of)
     };
-    match gone {
+    match gone.await {
         Ok(going) => going,
-        Err(problem) => pages.refused(&inside, &Said::of(problem)).await,
+        Err(said) => pages.refused(&inside, &said).await,
     }
 }
 

@@ -7,6 +7,7 @@ use axum::response::Response;
 use super::super::types::{Done, PersonView};
 use super::inside::{Inside, Said};
 use super::people::{Subject, subject, subject_of};
+use super::signing_in::passkeys_of;
 use super::{Fields, Pages, Posted, Top};
 use crate::people::key_in_words;
 
@@ -16,6 +17,10 @@ struct Account {
     top: Top,
     keys: Vec<String>,
     ways: Vec<Way>,
+    site: String,
+    has_passkey: bool,
+    /// Where technicians get the code for a passkey.
+    lobby: String,
 }
 
 struct Way {
@@ -51,7 +56,14 @@ async fn gather(pages: &Pages, inside: &Inside) -> Result<Account, Said> {
     });
     ways.extend(gone);
     let keys = me.keys.iter().map(|key| key_in_words(key)).collect();
-    Ok(Account { top: pages.top(Some(inside)).await, keys, ways })
+    Ok(Account {
+        top: pages.top(Some(inside)).await,
+        keys,
+        ways,
+        site: pages.site.id().to_owned(),
+        has_passkey: !passkeys_of(pages, inside.person()).is_empty(),
+        lobby: pages.api.parts().gate.ssh("NAME"),
+    })
 }
 
 pub(super) async fn unlink(State(pages): State<Pages>, Posted { inside, fields }: Posted) -> Response {

@@ -25,10 +25,15 @@ use super::super::Source;
 use super::super::guard::Login;
 use super::super::problem::{BAD_CODE, Problem};
 use super::super::sign_in::{come_on_duty, evenly};
+use super::inside::Said;
+use super::logins::Held;
 use super::{Fields, Pages, Posted, Top, logins, no, picture, show, words};
 use crate::desk::Rejected;
 use crate::oidc::Provider;
 use crate::people::{Invited, NotDone};
+
+const NOT_PROVED: &str = "the passkey's answer does not count: it took too long, was sent twice, or is by none of your keys. Go back, \
+                          and try again";
 
 #[derive(Template)]
 #[template(path = "sign-in.html")]
@@ -132,6 +137,25 @@ pub(super) fn prove(pages: &Pages, source: IpAddr, fields: &Fields) -> Result<Au
     }
     api.caller(person, now)?;
     Ok(Authenticated::by_passkey(verified, api.face(), source, now))
+}
+
+/// The passkey's answer within a sign-in, for something that whoever finds a browser left alone shall not do. It serves for what
+/// else asks for it as that of the sign-in did.
+pub(super) async fn prove_again(
+    pages: &Pages,
+    held: &Held,
+    source: IpAddr,
+    fields: &Fields,
+) -> Result<Arc<Authenticated>, Said> {
+    let proved = evenly(async { prove(pages, source, fields) }).await.ok();
+    let proved = proved.filter(|who| who.person() == held.login.who.person());
+    let Some(who) = proved.map(Arc::new) else {
+        pages.api.desk().counts().stranger_failed(source, "a passkey's answer within a sign-in that was refused");
+        return Err(Said::new(StatusCode::FORBIDDEN, "Not done", NOT_PROVED));
+    };
+    let login = Login { who: Arc::clone(&who), at: who.at() };
+    pages.api.0.logins.renew(held, login, pages.api.clock().boot());
+    Ok(who)
 }
 
 pub(super) fn asserted(fields: &Fields) -> Asserted {

@@ -26,8 +26,6 @@ use policies::refusals::Refusal;
 use policies::time::Seconds;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
-use super::super::guard::Login;
-use super::super::sign_in::evenly;
 use super::super::staying::{self, Hangup};
 use super::super::types::{OwnRequest, ServiceView};
 use super::super::{Peer, Source};
@@ -35,7 +33,7 @@ use super::assets::{self, Asset};
 use super::card::id_of;
 use super::inside::{Inside, Said};
 use super::logins::Held;
-use super::signing_in::prove;
+use super::signing_in::prove_again;
 use super::{Fields, Pages, Posted, Top, is_from_a_page, mine, show, with_a_frame, words, wrong};
 use crate::carrier::{Fetched, Pane, Sitting};
 use crate::clock::Boot;
@@ -54,9 +52,6 @@ const BEAT: Duration = Duration::from_secs(2);
 const SPENT: &str = "This page was opened before, or waited too long. Open another on the page of your grant.";
 const NOT_THERE: &str =
     "This file was fetched before, waited too long, or the page that wanted it is closed. Fetch it again there.";
-const NOT_PROVED: &str = "the passkey's answer does not count: it took too long, was sent twice, or is by none of your keys. Open it \
-                          again on the page of your grant";
-
 #[derive(Template)]
 #[template(path = "terminal.html")]
 struct TerminalPage {
@@ -266,19 +261,6 @@ fn wants_passkey(pages: &Pages, held: &Held, grant: RequestId) -> bool {
             });
         age >= serves.duration() || was_left_alone
     })
-}
-
-/// The passkey's answer, which serves for further pages as that of the sign-in did.
-async fn prove_again(pages: &Pages, held: &Held, source: IpAddr, fields: &Fields) -> Result<Arc<Authenticated>, Said> {
-    let proved = evenly(async { prove(pages, source, fields) }).await.ok();
-    let proved = proved.filter(|who| who.person() == held.login.who.person());
-    let Some(who) = proved.map(Arc::new) else {
-        pages.api.desk().counts().stranger_failed(source, "a passkey's answer for a page of a target that was refused");
-        return Err(Said::new(StatusCode::FORBIDDEN, "Not opened", NOT_PROVED));
-    };
-    let login = Login { who: Arc::clone(&who), at: who.at() };
-    pages.api.0.logins.renew(held, login, pages.api.clock().boot());
-    Ok(who)
 }
 
 /// The WebSocket of such a page. A browser says of itself from which page it comes (RFC 6455, 10.2), and shows a page nothing of
