@@ -313,8 +313,8 @@ impl Lookout {
             for cut in state.cuts.keys() {
                 stands(Kind::Cut, Some(cut.to_string()), format!("cut {cut} stands"));
             }
-            for (request, case) in state.cases.iter().filter(|(_, case)| case.wants_review()) {
-                stands(Kind::Emergency, Some(request.to_string()), emergency(*request, &case.request.target));
+            for (request, case) in state.open_cases().filter(|(_, case)| case.wants_review()) {
+                stands(Kind::Emergency, Some(request.to_string()), emergency(request, &case.request.target));
             }
             for (guest, visit) in state.guests.iter().filter(|(_, visit)| visit.wants_review(now)) {
                 stands(Kind::Guest, Some(guest.to_string()), guest_gone(*guest, &visit.statement.target));
@@ -322,18 +322,18 @@ impl Lookout {
             for (request, case, _) in state.close_outs(now).filter(|(.., due)| *due <= now) {
                 stands(Kind::CloseOut, Some(request.to_string()), not_closed_out(request, &case.request.target));
             }
-            for (session, facts) in state.sessions.iter().filter(|(_, facts)| facts.is_review_overdue(now)) {
-                stands(Kind::Review, Some(session.to_string()), not_reviewed(*session, &facts.target));
+            for (session, facts) in state.sessions_to_look_at().filter(|(_, facts)| facts.is_review_overdue(now)) {
+                stands(Kind::Review, Some(session.to_string()), not_reviewed(session, &facts.target));
             }
             for (of, at, text) in objections(state) {
                 if now.duration_since(at) < OBJECTION_STANDS || unseen.contains(&of) {
                     stands(Kind::Objection, Some(of), text);
                 }
             }
-            for (request, case) in &state.cases {
+            for (request, case) in state.open_cases() {
                 let handover = state.handover(case, now).filter(|handover| case.unaccepted || handover.red <= now);
                 if handover.is_some() {
-                    stands(Kind::Unaccepted, Some(request.to_string()), unaccepted(*request, case));
+                    stands(Kind::Unaccepted, Some(request.to_string()), unaccepted(request, case));
                 }
             }
             for person in state.people.values() {
@@ -484,7 +484,7 @@ fn not_reviewed(session: policies::ids::SessionId, target: &policies::ids::Targe
 /// What it is of, since when, and in words.
 fn objections(state: &State) -> impl Iterator<Item = (String, Timestamp, String)> {
     let objected = |seen: Option<LookBack>| seen.filter(|seen| seen.objection.is_some()).map(|seen| seen.at);
-    let grants = state.cases.iter().filter_map(move |(request, case)| {
+    let grants = state.open_cases().filter_map(move |(request, case)| {
         let at = objected(case.reviewed)?;
         let what = format!("the emergency grant {request} for {}", case.request.target);
         Some((request.to_string(), at, what))
@@ -495,7 +495,7 @@ fn objections(state: &State) -> impl Iterator<Item = (String, Timestamp, String)
         Some((guest.to_string(), at, what))
     });
     let in_words = |what| format!("whoever looked back at {what} objects: it should not have been");
-    let sessions = state.sessions.iter().filter_map(move |(session, facts)| {
+    let sessions = state.sessions_to_look_at().filter_map(move |(session, facts)| {
         let text = format!("whoever reviewed the session {session} at {} found something", facts.target);
         Some((session.to_string(), objected(facts.reviewed)?, text))
     });

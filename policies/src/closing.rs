@@ -81,11 +81,16 @@ impl Case {
         }
     }
 
+    /// Whether its rule demands that it is closed out, somebody was at work under it, and nobody did.
+    pub fn wants_close_out(&self) -> bool {
+        self.rule.close_out.is_some() && self.last_end.is_some() && self.closed_out.is_none()
+    }
+
     /// When work under it was over: nobody comes back any more, or the technician said what they did.
     fn work_over(&self, now: Timestamp) -> Option<Timestamp> {
         let last = self.last_end?;
         if self.standing != RequestStanding::Granted {
-            return Some(last);
+            return Some(self.stopped.map_or(last, |stopped| stopped.max(last)));
         }
         let over = self.whole_account().map_or(self.deadline, |account| self.deadline.min(account.at));
         (over <= now).then_some(over.max(last))
@@ -129,8 +134,8 @@ impl State {
 
     /// The grants whose rule demands that they are closed out, work is over, and nobody did, with when that is due.
     pub fn close_outs(&self, now: Timestamp) -> impl Iterator<Item = (RequestId, &Case, Timestamp)> {
-        let demanded = self.cases.iter().filter(|(_, case)| case.rule.close_out.is_some());
-        demanded.filter_map(move |(id, case)| Some((*id, case, self.to_close_out(case, now)?.due?)))
+        let demanded = self.open_cases().filter(|(_, case)| case.wants_close_out());
+        demanded.filter_map(move |(id, case)| Some((id, case, self.to_close_out(case, now)?.due?)))
     }
 
     /// Everybody who said yes to a grant, or to more of it.

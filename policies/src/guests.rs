@@ -154,8 +154,9 @@ impl State {
         self.end_visit(guest, at, by);
         self.links.retain(|_, link| link.person != person);
         // What was given on one visit serves no other.
-        let theirs = self.cases.values_mut().filter(|case| case.asked.technician == person && case.is_current(at));
-        theirs.for_each(|case| case.standing = RequestStanding::Lapsed);
+        let is_theirs = |case: &Case| case.asked.technician == person && case.is_current(at);
+        let theirs: Vec<_> = self.open_cases().filter(|(_, case)| is_theirs(case)).map(|(id, _)| id).collect();
+        theirs.into_iter().for_each(|case| self.stop(case, RequestStanding::Lapsed, at));
         if let Some(person) = self.people.get_mut(&person).filter(|one| one.standing != Standing::Disabled) {
             person.standing = Standing::Over;
         }

@@ -12,6 +12,7 @@ pub mod history;
 pub mod ids;
 pub mod ledger;
 pub mod offers;
+pub mod open;
 pub mod people;
 pub mod plant;
 pub mod recipients;

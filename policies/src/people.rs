@@ -135,6 +135,8 @@ pub struct Person {
     pub guest: Option<GuestId>,
     /// When the journal last saw them do something, or were invited.
     pub last_seen: Timestamp,
+    /// When a session of theirs last ended because nobody typed anything.
+    pub left_alone: Option<Timestamp>,
 }
 
 impl Person {
@@ -160,6 +162,7 @@ impl Person {
             on_duty_until: None,
             guest: None,
             last_seen: at,
+            left_alone: None,
         }
     }
 

@@ -19,6 +19,7 @@ use crate::ids::{
     ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use crate::ledger::Ledger;
+use crate::open::Open;
 use crate::people::{Contract, Person, SshKey, Standing, Subject};
 use crate::plant::{Credential, Plant, Rule, Then, Weaker};
 use crate::recipients::RecipientFacts;
@@ -153,6 +154,8 @@ pub struct Case {
     objected: Option<Salted>,
     /// Who ended it by a no, and why.
     pub no: Option<No>,
+    /// When something ended it before its time: a no, an operator's word, a restore.
+    pub stopped: Option<Timestamp>,
     /// Until when somebody of the shift stands for it; `None`: it came before shifts changed at times of day.
     pub covered_until: Option<Timestamp>,
     /// Nobody accepted it in time: it is frozen until somebody does.
@@ -426,6 +429,7 @@ pub struct State {
     texts: BTreeMap<Digest, Vec<String>>,
     /// When the maximum of a recording is over.
     maxima: BTreeSet<(Timestamp, SessionId)>,
+    pub(crate) open: Open,
 }
 
 /// A restore: from its entry on the logs have other names.
@@ -497,6 +501,7 @@ impl State {
         self.size += 1;
         let newest = self.newest;
         self.newest = newest.max(Some(at));
+        self.close_by(at);
         while self.maxima.first().is_some_and(|(over, _)| *over <= at) {
             self.overdue.extend(self.maxima.pop_first().map(|(_, session)| (session, at)));
         }
@@ -603,9 +608,10 @@ impl State {
 
     /// What was asked or given and not over: whether it was answered, used up or taken back since is lost.
     fn end_what_is_open(&mut self, at: Timestamp) {
-        let open = self.cases.values_mut().filter(|case| case.is_current(at));
-        open.for_each(|case| case.standing = RequestStanding::Restored);
-        self.asks.values_mut().for_each(|ask| ask.open = false);
+        let open: Vec<_> = self.open_cases().filter(|(_, case)| case.is_current(at)).map(|(id, _)| id).collect();
+        open.into_iter().for_each(|case| self.stop(case, RequestStanding::Restored, at));
+        let asks: Vec<_> = self.open_asks().map(|(id, _)| id).collect();
+        asks.into_iter().for_each(|ask| self.close_ask(ask, false));
         let visits: Vec<_> = self.guests.iter().filter(|(_, guest)| !guest.is_over(at)).collect();
         let visits: Vec<_> = visits.into_iter().map(|(id, guest)| (*id, guest.statement.person)).collect();
         visits.into_iter().for_each(|(guest, person)| self.send_away(guest, person, at, None));
@@ -716,7 +722,8 @@ impl State {
                     self.shifts_since = Some(at);
                     // Where nobody takes over from anybody, nobody could accept it any more.
                     if parsed.as_ref().is_none_or(|plant| !plant.shifts.change()) {
-                        self.cases.values_mut().for_each(|case| case.unaccepted = false);
+                        let waiting: Vec<_> = self.open_cases().map(|(id, _)| id).collect();
+                        waiting.into_iter().for_each(|case| self.with_case(case, |case| case.unaccepted = false));
                     }
                 }
                 self.plant = parsed.map(Arc::new);
@@ -734,6 +741,7 @@ impl State {
                 let guest = self.people.get(&request.technician).and_then(|person| person.guest);
                 let case = Case { covered_until: covered, guest, ..Case::submitted(request, rule, at) };
                 self.cases.insert(request.id, case);
+                self.note_case(request.id);
             }
             Event::Voted { verdict } => self.apply_vote(&verdict.statement, None, at),
             Event::VotedWeaker { statement, way } => self.apply_vote(statement, Some(*way), at),
@@ -741,13 +749,13 @@ impl State {
                 case.standing = RequestStanding::Granted;
                 case.granted = Some(at);
             }),
-            Event::Denied { request, .. } => self.stand(*request, RequestStanding::Denied),
-            Event::Withdrawn { request } => self.stand(*request, RequestStanding::Withdrawn),
-            Event::Lapsed { request } => self.stand(*request, RequestStanding::Lapsed),
-            Event::Revoked { request, by, reason } => self.with_case(*request, |case| {
-                case.standing = RequestStanding::Revoked;
-                case.no = Some(No { by: *by, reason: *reason });
-            }),
+            Event::Denied { request, .. } => self.stop(*request, RequestStanding::Denied, at),
+            Event::Withdrawn { request } => self.stop(*request, RequestStanding::Withdrawn, at),
+            Event::Lapsed { request } => self.stop(*request, RequestStanding::Lapsed, at),
+            Event::Revoked { request, by, reason } => {
+                self.with_case(*request, |case| case.no = Some(No { by: *by, reason: *reason }));
+                self.stop(*request, RequestStanding::Revoked, at);
+            }
             // Before objections had a place of their own, the signed answer beside it was the only one.
             Event::Reviewed { request, by, objection } => self.with_case(*request, |case| {
                 let objection = objection.or(case.objected.take());
@@ -757,7 +765,7 @@ impl State {
             Event::NotAccepted { request, then: Then::Freeze } => {
                 self.with_case(*request, |case| case.unaccepted = true);
             }
-            Event::NotAccepted { request, then: Then::End } => self.stand(*request, RequestStanding::NotAccepted),
+            Event::NotAccepted { request, then: Then::End } => self.stop(*request, RequestStanding::NotAccepted, at),
             _ => {}
         }
     }
@@ -837,11 +845,13 @@ impl State {
     pub(crate) fn with_case(&mut self, request: RequestId, change: impl FnOnce(&mut Case)) {
         if let Some(case) = self.cases.get_mut(&request) {
             change(case);
+            self.note_case(request);
         }
     }
 
-    fn stand(&mut self, request: RequestId, standing: RequestStanding) {
-        self.with_case(request, |case| case.standing = standing);
+    /// Before its time.
+    pub(crate) fn stop(&mut self, request: RequestId, standing: RequestStanding, at: Timestamp) {
+        self.with_case(request, |case| (case.standing, case.stopped) = (standing, Some(at)));
     }
 
     fn apply_ask(&mut self, event: &Event, at: Timestamp) {
@@ -872,12 +882,14 @@ impl State {
     fn open_ask(&mut self, id: AskId, asked: Asked, at: Timestamp) {
         self.with_case(asked.request(), |case| case.asks.push(id));
         self.asks.insert(id, Ask { asked, at, votes: Vec::new(), open: true, granted: false });
+        self.note_ask(id);
     }
 
-    fn close_ask(&mut self, ask: AskId, granted: bool) {
-        if let Some(ask) = self.asks.get_mut(&ask) {
+    fn close_ask(&mut self, id: AskId, granted: bool) {
+        if let Some(ask) = self.asks.get_mut(&id) {
             (ask.open, ask.granted) = (false, granted);
         }
+        self.note_ask(id);
     }
 
     fn apply_session(&mut self, event: &Event, at: Timestamp) {
@@ -920,6 +932,9 @@ impl State {
             }
             Event::Ended { session, ending, seal } => {
                 self.live.remove(session);
+                if let Some(facts) = self.sessions.get(session).filter(|_| *ending == Ending::Idle) {
+                    self.with_person(facts.technician, |person| person.left_alone = Some(at));
+                }
                 self.with_session(*session, |facts| {
                     facts.ended = Some((at, ending.clone()));
                     facts.seal = *seal;
@@ -978,6 +993,7 @@ impl State {
     pub(crate) fn with_session(&mut self, session: SessionId, change: impl FnOnce(&mut SessionFacts)) {
         if let Some(facts) = self.sessions.get_mut(&session) {
             change(facts);
+            self.note_session(session);
         }
     }
 
@@ -1057,6 +1073,7 @@ impl Case {
             closed_out: None,
             objected: None,
             no: None,
+            stopped: None,
             covered_until: None,
             unaccepted: false,
         }

@@ -78,8 +78,8 @@ impl Api {
     async fn sessions_under(&self, grant: RequestId) -> Vec<SessionView> {
         const LISTED_MAX: usize = 10;
         let own: Vec<_> = self.desk().with_state(|state| {
-            let under = state.sessions.iter().rev().filter(|(_, facts)| facts.request == grant);
-            under.take(LISTED_MAX).map(|(id, facts)| (*id, facts.clone())).collect()
+            let under = state.cases.get(&grant).into_iter().flat_map(|case| case.sessions.iter().rev());
+            under.take(LISTED_MAX).filter_map(|id| Some((*id, state.sessions.get(id)?.clone()))).collect()
         });
         self.own_sessions(&own).await
     }

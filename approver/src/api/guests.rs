@@ -41,14 +41,10 @@ impl Visit {
         for (request, case) in &state.cases {
             if let Some(visit) = case.guest.and_then(|id| visits.get_mut(&id)) {
                 visit.requests.push(*request);
+                visit.sessions.extend(&case.sessions);
             }
         }
-        for (session, facts) in &state.sessions {
-            let on = state.cases.get(&facts.request).and_then(|case| case.guest);
-            if let Some(visit) = on.and_then(|id| visits.get_mut(&id)) {
-                visit.sessions.push(*session);
-            }
-        }
+        visits.values_mut().for_each(|visit| visit.sessions.sort_unstable());
         wanted.iter().filter_map(|id| visits.remove(id)).collect()
     }
 

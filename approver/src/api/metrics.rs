@@ -104,7 +104,12 @@ impl Api {
         let seconds = |case: &Case, until: jiff::Timestamp| until.duration_since(case.submitted).as_secs_f64().max(0.0);
         let (oldest, answered) = self.desk().with_state(|state| {
             let waits = |case: &&Case| case.standing == RequestStanding::Pending && now < case.request.window.until;
-            let oldest = state.cases.values().filter(waits).map(|case| seconds(case, now)).fold(0.0, f64::max);
+            let oldest = state
+                .open_cases()
+                .map(|(_, case)| case)
+                .filter(waits)
+                .map(|case| seconds(case, now))
+                .fold(0.0, f64::max);
             let answered = state.cases.values().filter_map(|case| Some(seconds(case, case.granted?)));
             (oldest, answered.collect::<Vec<f64>>())
         });

@@ -97,19 +97,19 @@ fn all(state: &Plant) -> BTreeMap<ReviewId, bool> {
 
 /// How many of them somebody can look back at now, and nobody did.
 pub(super) fn waiting(state: &Plant, now: Timestamp) -> usize {
-    let drawn = state.sessions.values().filter(|facts| facts.wants_review()).count();
+    let drawn = state.sessions_to_look_at().filter(|(_, facts)| facts.wants_review()).count();
     emergencies_and_guests(state, now) + drawn
 }
 
 /// Those of them that are looked back at as soon as can be.
 pub(super) fn emergencies_and_guests(state: &Plant, now: Timestamp) -> usize {
-    let emergencies = state.cases.values().filter(|case| case.wants_review()).count();
+    let emergencies = state.open_cases().filter(|(_, case)| case.wants_review()).count();
     emergencies + state.guests.values().filter(|guest| guest.wants_review(now)).count()
 }
 
 /// How many sessions were not reviewed in time, and how many grants not closed out.
 pub(super) fn overdue(state: &Plant, now: Timestamp) -> (usize, usize) {
-    let sessions = state.sessions.values().filter(|facts| facts.is_review_overdue(now)).count();
+    let sessions = state.sessions_to_look_at().filter(|(_, facts)| facts.is_review_overdue(now)).count();
     (sessions, state.close_outs(now).filter(|(.., due)| *due <= now).count())
 }
 

@@ -17,12 +17,12 @@ pub(super) async fn shift(State(api): State<Api>) -> Json<ShiftView> {
     let (shifts, changes, people, left) = api.desk().with_state(|state| {
         let plant = state.plant.as_ref();
         let people = state.people.values().filter(|person| person.is_on_duty(now));
-        let left = state.cases.iter().filter(|(_, case)| state.handover(case, now).is_some());
+        let left = state.open_cases().filter(|(_, case)| state.handover(case, now).is_some());
         (
             plant.map(|plant| plant.shifts.to_string()).unwrap_or_default(),
             plant.and_then(|plant| plant.shifts.change_after(now, &plant.timezone)),
             people.filter_map(|person| Some((person.id, person.on_duty_until?))).collect::<Vec<_>>(),
-            left.filter_map(|(id, _)| Around::of(state, *id)).collect::<Vec<_>>(),
+            left.filter_map(|(id, _)| Around::of(state, id)).collect::<Vec<_>>(),
         )
     });
     let mut on_duty = Vec::new();

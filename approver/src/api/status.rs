@@ -9,10 +9,10 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use jiff::{SignedDuration, Timestamp};
 use policies::digest::Digest;
-use policies::ids::Recipient;
+use policies::ids::{Recipient, RequestId};
 use policies::recipients::RecipientFacts;
 use policies::refusals::Refusal;
-use policies::state::{RequestStanding, State as Plant};
+use policies::state::{Case, RequestStanding, State as Plant};
 use recordings::log::Log;
 use recordings::tlog::kept::Held;
 
@@ -146,12 +146,12 @@ impl Api {
         let recorder = self.recorder();
         let restore = self.desk().with_state(|state| state.restores.last().map(|last| last.statement.restore));
         let (live, pending, cuts, plant, unreviewed, overdue) = self.desk().with_state(|state| {
-            let pending = |case: &&policies::state::Case| {
+            let pending = |(_, case): &(RequestId, &Case)| {
                 case.standing == RequestStanding::Pending && now < case.request.window.until
             };
             (
                 state.live.len(),
-                state.cases.values().filter(pending).count(),
+                state.open_cases().filter(pending).count(),
                 state.cuts.len(),
                 state.plant.as_ref().map(|plant| plant.digest()),
                 emergencies_and_guests(state, now),

@@ -65,11 +65,10 @@ impl Desk {
 
 fn steps(state: &State, now: Timestamp) -> impl Iterator<Item = Due> + '_ {
     let is_pending = move |case: &&Case| case.standing == RequestStanding::Pending && now < case.request.window.until;
-    let cases = state.cases.values().filter(is_pending);
-    let asks = state.asks.iter().filter(|(_, ask)| ask.open);
-    let asks = asks.filter_map(move |(id, ask)| Some((id, ask, grant_of(state, ask, now)?)));
+    let cases = state.open_cases().map(|(_, case)| case).filter(is_pending);
+    let asks = state.open_asks().filter_map(move |(id, ask)| Some((id, ask, grant_of(state, ask, now)?)));
     let requests = cases.flat_map(|case| steps_of(Waits::Request(case.request.id), case, case.submitted));
-    requests.chain(asks.flat_map(|(id, ask, case)| steps_of(Waits::Ask(*id, case.request.id), case, ask.at)))
+    requests.chain(asks.flat_map(|(id, ask, case)| steps_of(Waits::Ask(id, case.request.id), case, ask.at)))
 }
 
 /// The grant of an extension or widening: nobody answers one of what is over.

@@ -21,8 +21,8 @@ impl Handovers {
     /// that is behind the journal nothing is learned.
     pub(super) fn look(&mut self, state: &State, now: Now) -> Vec<(RequestId, Timestamp)> {
         let waits = |case: &Case| !case.unaccepted && case.is_current(now.wall) && !case.has_lapsed(now.wall);
-        let stand = state.cases.iter().filter(|(_, case)| waits(case));
-        let stand = stand.filter_map(|(id, case)| Some((*id, state.next_handover(case)?.acts)));
+        let stand = state.open_cases().filter(|(_, case)| waits(case));
+        let stand = stand.filter_map(|(id, case)| Some((id, state.next_handover(case)?.acts)));
         let known = std::mem::take(&mut self.0);
         let is_behind = state.newest.is_some_and(|newest| newest.duration_since(now.wall) > SLEW_MAX);
         let learned = stand.filter_map(|(id, wall)| {
@@ -44,8 +44,8 @@ impl Handovers {
                 None => acts <= now.wall,
             }
         };
-        let theirs = state.cases.iter().filter(|(_, case)| case.request.technician == technician);
+        let theirs = state.open_cases().filter(|(_, case)| case.request.technician == technician);
         let granted = theirs.filter(|(_, case)| case.standing == RequestStanding::Granted && !case.unaccepted);
-        granted.filter(|(id, case)| is_due(id, case)).map(|(id, _)| *id).collect()
+        granted.filter(|(id, case)| is_due(id, case)).map(|(id, _)| id).collect()
     }
 }

@@ -99,7 +99,7 @@ impl Inner {
         let is_over = {
             let fold = self.fold();
             let is_gone = fold.state.guests_gone(now).next().is_some();
-            fold.state.cases.values().any(|case| case.has_lapsed(now)) || is_gone || fold.state.has_removals(now)
+            fold.state.open_cases().any(|(_, case)| case.has_lapsed(now)) || is_gone || fold.state.has_removals(now)
         };
         if is_over && let Err(rejected) = self.act(Command::Sweep).await {
             tracing::debug!(%rejected, "lapses and removals wait for the journal");

@@ -77,11 +77,8 @@ impl State {
 
     /// The grant that was named, else the narrowest that allows what is wanted: fewest actions, then the earliest end.
     fn grant_for(&self, wanted: &Admission, now: Timestamp) -> Result<&Case, Refusal> {
-        let mut open: Vec<&Case> = self
-            .cases
-            .values()
-            .filter(|case| is_about(case, wanted) && case.is_open(now) && !is_unaccepted(case, wanted))
-            .collect();
+        let is_open = |case: &&Case| is_about(case, wanted) && case.is_open(now) && !is_unaccepted(case, wanted);
+        let mut open: Vec<&Case> = self.open_cases().map(|(_, case)| case).filter(is_open).collect();
         open.sort_by_key(|case| (case.actions(now).len(), case.deadline, case.request.id));
         match open.iter().find(|case| allows(&case.actions(now), &wanted.wants)) {
             Some(case) => Ok(case),
@@ -95,8 +92,7 @@ impl State {
     /// The newest request says most about why nothing is open.
     fn why_no_grant(&self, wanted: &Admission, now: Timestamp) -> Refusal {
         let target = wanted.target.clone();
-        let Some(case) = self.cases.values().filter(|case| is_about(case, wanted)).max_by_key(|case| case.submitted)
-        else {
+        let Some(case) = self.cases.values().rev().find(|case| is_about(case, wanted)) else {
             return Refusal::NoGrant(target);
         };
         match case.standing {

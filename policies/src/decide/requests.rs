@@ -62,7 +62,7 @@ impl State {
                 && case.standing == RequestStanding::Pending
                 && now < case.request.window.until
         };
-        let waiting = self.cases.values().filter(pending).count();
+        let waiting = self.open_cases().map(|(_, case)| case).filter(pending).count();
         if waiting >= PENDING_MAX {
             return Err(Refusal::TooManyPending(waiting));
         }

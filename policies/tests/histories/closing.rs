@@ -7,7 +7,6 @@ use policies::closing::{ACCOUNTED_WITHIN, ACCOUNTS_MAX};
 use policies::events::ErasedOn;
 use policies::plant::Sample;
 use policies::refusals::Refusal;
-use policies::state::RequestStanding;
 
 use super::*;
 
@@ -195,9 +194,12 @@ impl World {
             _ => None,
         });
         let said = said.flatten();
-        let revoked = case.standing == RequestStanding::Revoked;
-        let over =
-            if revoked { last } else { last.map(|last| last.max(said.unwrap_or(Timestamp::MAX).min(case.deadline))) };
+        let revoked = self.happened.iter().find_map(|(at, event)| match event {
+            Event::Revoked { request: of, .. } if *of == request => Some(*at),
+            _ => None,
+        });
+        let until = revoked.unwrap_or_else(|| said.unwrap_or(Timestamp::MAX).min(case.deadline));
+        let over = last.map(|last| last.max(until));
         let due = over.filter(|over| *over <= self.now).map(|over| seconds_later(over, WITHIN));
         let waits = self.state.close_outs(self.now).find(|(id, ..)| *id == request).map(|(.., due)| due);
         assert_eq!(waits, due);

@@ -15,7 +15,7 @@ use policies::ids::*;
 use policies::people::{Kind, SshKey};
 use policies::plant::Weaker;
 use policies::requests::*;
-use policies::state::State;
+use policies::state::{SessionFacts, State};
 use policies::time::{Seconds, Window};
 use proptest::prelude::*;
 
@@ -234,7 +234,30 @@ impl World {
             self.state.apply(&event, self.now);
             self.happened.push((self.now, event));
         }
+        self.nothing_that_waits_is_overlooked_and_nothing_that_is_over_is_looked_at();
         true
+    }
+
+    /// What a walk over all that ever was finds, and no more.
+    fn nothing_that_waits_is_overlooked_and_nothing_that_is_over_is_looked_at(&self) {
+        let (state, newest) = (&self.state, self.state.newest.expect("something happened"));
+        let open: BTreeSet<_> = state.open_cases().map(|(id, _)| id).collect();
+        for (id, case) in &state.cases {
+            let waits = case.is_current(self.now)
+                || case.has_lapsed(self.now)
+                || case.wants_review()
+                || case.unaccepted
+                || state.to_close_out(case, self.now).is_some_and(|to| to.is_wanted())
+                || case.reviewed.is_some_and(|seen| seen.objection.is_some());
+            assert!(!waits || open.contains(id), "{case:?}");
+            assert_eq!(open.contains(id), !case.is_done_with(newest), "{case:?}");
+        }
+        let asks: BTreeSet<_> = state.open_asks().map(|(id, _)| id).collect();
+        assert!(state.asks.iter().all(|(id, ask)| ask.open == asks.contains(id)));
+        let sessions: BTreeSet<_> = state.sessions_to_look_at().map(|(id, _)| id).collect();
+        let waits =
+            |facts: &SessionFacts| facts.wants_review() || facts.reviewed.is_some_and(|seen| seen.objection.is_some());
+        assert!(state.sessions.iter().all(|(id, facts)| waits(facts) == sessions.contains(id)));
     }
 
     fn check(&self, event: &Event) {

@@ -255,8 +255,8 @@ fn under(pages: &Pages, card: &Card) -> Vec<Under> {
         Under { link: format!("/sessions/{id}"), in_words, is_live: facts.ended.is_none() }
     };
     let mut found: Vec<_> = pages.api.desk().with_state(|state| {
-        let its = state.sessions.iter().filter(|(_, facts)| facts.request == card.request);
-        its.map(|(id, facts)| one(id, facts)).collect()
+        let its = state.cases.get(&card.request).into_iter().flat_map(|case| &case.sessions);
+        its.filter_map(|id| Some(one(id, state.sessions.get(id)?))).collect()
     });
     found.sort_by_key(|one| !one.is_live);
     found

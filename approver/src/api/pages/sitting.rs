@@ -19,10 +19,10 @@ use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use policies::actions::Action;
 use policies::digest::Digest;
-use policies::events::Ending;
-use policies::ids::{RequestId, ServiceName, TargetName};
+use policies::ids::{RequestId, ServiceName, SessionId, TargetName};
 use policies::plant::Protocol;
 use policies::refusals::Refusal;
+use policies::state::SessionFacts;
 use policies::time::Seconds;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
@@ -252,14 +252,10 @@ fn wants_passkey(pages: &Pages, held: &Held, grant: RequestId) -> bool {
     let person = held.login.who.person();
     pages.api.desk().with_state(|state| {
         let serves = state.cases.get(&grant).map_or(Seconds(0), |case| case.rule.factor_lasts);
-        let was_left_alone =
-            state.sessions.iter().filter(|(_, facts)| facts.technician == person).any(|(id, facts)| {
-                match &facts.ended {
-                    Some((at, ending)) => *ending == Ending::Idle && *at >= held.login.at,
-                    None => locked.contains(id),
-                }
-            });
-        age >= serves.duration() || was_left_alone
+        let ended_so = state.people.get(&person).and_then(|person| person.left_alone);
+        let is_left_alone = |(id, _): (SessionId, &SessionFacts)| locked.contains(&id);
+        let mut theirs = state.live_sessions().filter(|(_, facts)| facts.technician == person);
+        age >= serves.duration() || ended_so.is_some_and(|at| at >= held.login.at) || theirs.any(is_left_alone)
     })
 }
 
