@@ -39,7 +39,9 @@ const plain = (name) => name.replace(HIDDEN, "\ufffd").replace(/[\t\n]/g, "\ufff
 const BLOCK = 32 * 1024;
 const AHEAD = 512 * 1024;
 const LINES_MAX = 200;
-let [isGreeted, folder] = [false, "."];
+let isGreeted = false;
+// What is shown, what was asked for since, and how often that was.
+let [folder, heading, opens] = [".", ".", 0];
 
 const make = (tag, words = "") => Object.assign(document.createElement(tag), { textContent: words });
 const button = (words, act) => {
@@ -81,17 +83,21 @@ const path = (name) => (folder.endsWith("/") ? folder + name : `${folder}/${name
 const isOdd = (name) => name.includes("\ufffd") || name.includes("/");
 
 const open = async (wanted) => {
+  heading = wanted;
+  const turn = ++opens;
   const question = asks({ list: { path: wanted } });
   const entries = [];
   let [what, said] = await question.next();
   for (; what === "part"; [what, said] = await question.next()) entries.push(...said.entries);
   question.end();
+  // Another was asked for meanwhile: that one is shown.
+  if (turn !== opens) return;
   if (what === "failed") {
     done(SAYS.failed(plain(wanted), said.words));
-    at("path").value = folder;
+    heading = at("path").value = folder;
     return;
   }
-  folder = said.path;
+  folder = heading = said.path;
   at("path").value = folder;
   at("more").hidden = !said.more;
   const order = { folder: 0, link: 1, file: 2, other: 3 };
@@ -99,7 +105,7 @@ const open = async (wanted) => {
   entries.sort((a, b) => order[a.kind] - order[b.kind] || compare(a.name, b.name));
   at("entries").replaceChildren(...entries.map(row));
 };
-const again = () => open(folder);
+const again = () => open(heading);
 
 const row = ({ name, kind, size, modified }) => {
   const [made, head, acts] = [make("tr"), make("th"), make("td")];

@@ -420,7 +420,8 @@ impl People {
     }
 
     /// The same with a passkey that was made on a page. It signs in by itself; an operator gets an app beside it, for rules
-    /// that let them answer without it. Whoever has a key already and was offered this gets one more.
+    /// that let them answer without it, and a technician for a terminal that was left alone. Whoever has a key already and
+    /// was offered this gets one more.
     ///
     /// # Errors
     /// The code was used, has expired or never was; the key is somebody's already.
@@ -429,7 +430,7 @@ impl People {
         if has_key {
             return self.add_passkey(code, person, passkey).await;
         }
-        let app = matches!(kind, Kind::Operator { .. }).then(TotpSecret::generate);
+        let app = matches!(kind, Kind::Operator { .. } | Kind::Technician { .. }).then(TotpSecret::generate);
         let factors = Factors { totp: app.as_ref(), recovery: None };
         let (_, name, standing) = self.enrol_with(code, passkey.key(), &factors).await?;
         Ok(EnrolledPasskey { name, app, standing })

@@ -336,25 +336,9 @@ async fn nobody_but_an_administrator_invites_again_and_nobody_who_is_out_comes_b
 
 /// A passkey as a browser makes one, at the vendor face.
 fn new_passkey() -> certs::passkey::NewPasskey {
-    use aws_lc_rs::digest::{SHA256, digest};
-    use aws_lc_rs::rand::SystemRandom;
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
-    use certs::passkey::{Created, Site, created};
-
-    let site = Site::of_origin("https://gate.mill3.example").unwrap();
-    let pair = EcdsaKeyPair::from_pkcs8(
-        &ECDSA_P256_SHA256_ASN1_SIGNING,
-        EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &SystemRandom::new()).unwrap().as_ref(),
-    )
-    .unwrap();
-    let (challenge, origin) = (data_encoding::BASE64URL_NOPAD.encode(b"new"), site.origin());
-    let client =
-        format!(r#"{{"type":"webauthn.create","challenge":"{challenge}","origin":"{origin}","crossOrigin":false}}"#);
-    let point = pair.public_key().as_ref();
-    let cose = [b"\xa5\x01\x02\x03\x26\x20\x01\x21\x58\x20", &point[1..33], b"\x22\x58\x20", &point[33..]].concat();
-    let head = [digest(&SHA256, site.id().as_bytes()).as_ref(), &[0x45, 0, 0, 0, 9]].concat();
-    let authenticator_data = [head, vec![0; 18], cose].concat();
-    created(&site, b"new", &Created { client_data: client.into_bytes(), authenticator_data }).unwrap()
+    let site = certs::passkey::Site::of_origin("https://gate.mill3.example").unwrap();
+    let passkey = certs::testing::SoftwarePasskey::new(site.clone());
+    certs::passkey::created(&site, b"new", &passkey.created(b"new")).unwrap()
 }
 
 #[tokio::test]

@@ -38,14 +38,15 @@ pub(super) async fn one(
     let from = wanted.from.or_else(|| until.checked_sub(USUAL).ok()).unwrap_or(until);
     let scope = Scope { from, until, vendor: wanted.vendor };
     let mut gathering = Gathering::new(report, scope.clone(), now)?;
-    // What a report is about is in memory twice: one after the other.
-    let _turn = api.0.reporting.lock().await;
+    // What a report is about is in memory twice until its table is made: one after the other.
+    let turn = api.0.reporting.lock().await;
     let (journal, zone) = api.desk().with_state(|state| (state.size, state.timezone()));
     while api.desk().with_state(|state| gathering.take(state, TAKEN_AT_ONCE)) {
         tokio::task::yield_now().await;
     }
     let made = tokio::task::spawn_blocking(move || gathering.table());
     let table = made.await.map_err(|_| Problem::unavailable("the report could not be made"))??;
+    drop(turn);
     let mut shown = Shown { api: &api, zone, names: BTreeMap::new() };
     let mut rows = Vec::new();
     for cells in table.rows {

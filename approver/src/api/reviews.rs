@@ -85,14 +85,23 @@ impl Review {
     }
 }
 
-/// All of them, in the order in which they came up, and whether somebody looked back at them.
-fn all(state: &Plant) -> BTreeMap<ReviewId, bool> {
+/// All of them, in the order in which they came up.
+fn all(state: &Plant) -> BTreeMap<ReviewId, ()> {
     let cases = state.cases.iter().filter(|(_, case)| case.asked.emergency && case.granted.is_some());
-    let cases = cases.map(|(id, case)| (ReviewId::Emergency(*id), case.reviewed.is_some()));
-    let guests = state.guests.iter().map(|(id, guest)| (ReviewId::Guest(*id), guest.reviewed.is_some()));
+    let cases = cases.map(|(id, _)| ReviewId::Emergency(*id));
+    let guests = state.guests.keys().copied().map(ReviewId::Guest);
     let sessions = state.sessions.iter().filter(|(_, facts)| facts.review_due.is_some());
-    let sessions = sessions.map(|(id, facts)| (ReviewId::Session(*id), facts.reviewed.is_some()));
-    cases.chain(guests).chain(sessions).collect()
+    let sessions = sessions.map(|(id, _)| ReviewId::Session(*id));
+    cases.chain(guests).chain(sessions).map(|id| (id, ())).collect()
+}
+
+/// Those that nobody looked back at.
+fn unreviewed(state: &Plant) -> BTreeMap<ReviewId, ()> {
+    let cases = state.open_cases().filter(|(_, case)| case.wants_review()).map(|(id, _)| ReviewId::Emergency(id));
+    let guests = state.guests.iter().filter(|(_, guest)| guest.reviewed.is_none()).map(|(id, _)| ReviewId::Guest(*id));
+    let sessions = state.sessions_to_look_at().filter(|(_, facts)| facts.wants_review());
+    let sessions = sessions.map(|(id, _)| ReviewId::Session(id));
+    cases.chain(guests).chain(sessions).map(|id| (id, ())).collect()
 }
 
 /// How many of them somebody can look back at now, and nobody did.
@@ -116,9 +125,9 @@ pub(super) fn overdue(state: &Plant, now: Timestamp) -> (usize, usize) {
 pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<ReviewId>>) -> Json<ReviewsView> {
     let now = api.clock().wall();
     let (found, next) = api.desk().with_state(|state| {
-        let all = all(state);
-        let (found, next) = page(&all, &wanted, |is_reviewed| wanted.all || !is_reviewed);
-        let shown = found.into_iter().filter_map(|(id, _)| Some((*id, Review::of(state, *id, now)?)));
+        let all = if wanted.all { all(state) } else { unreviewed(state) };
+        let (found, next) = page(&all, &wanted, |()| true);
+        let shown = found.into_iter().filter_map(|(id, ())| Some((*id, Review::of(state, *id, now)?)));
         let of_vendor = |(id, review): (ReviewId, Review)| (id, state.vendor_of(review.who).cloned(), review);
         (shown.map(of_vendor).collect::<Vec<_>>(), next)
     });

@@ -161,6 +161,12 @@ fn files_go_both_ways_in_a_browser_and_each_is_listed() {
     says(&mut browser, "firmware.bin was removed.");
     goes_to(&mut browser, &plant.hmi.path("recipes"));
     browser.until("document.getElementById('entries').children.length === 2500");
+    // Whoever goes on before a long list is there has what they went on to.
+    let long = json!(plant.hmi.path("recipes"));
+    browser.evaluate(&format!("open({long}); open('/proc/sys/kernel'); 0"));
+    browser.until("asked.size === 0");
+    assert_eq!(browser.evaluate("folder"), "/proc/sys/kernel");
+    browser.until("document.getElementById('entries').innerText.includes('ostype')");
     browser
         .evaluate("document.getElementById('path').value = '/nowhere'; document.getElementById('go').requestSubmit()");
     says(&mut browser, "/nowhere: there is no such file or folder, or it may not be seen.");

@@ -291,6 +291,44 @@ fn a_passkey_is_asked_for_again_where_its_answer_serves_no_longer() {
 }
 
 #[test]
+fn whoever_has_a_passkey_alone_asks_works_and_comes_back_from_the_browser() {
+    let mut plant = Plant::enrolled(Options { rule: "idle = \"10s\"".into(), ..Options::default() });
+    plant.serve();
+    for who in ["lee", "ada"] {
+        log_in(&plant, who);
+    }
+    let invited = json(&plant, "ada", &["invite", "nina", "--technician", "acme/maintenance"]);
+    let Some(mut browser) = Browser::of_a_technician(&plant) else { return };
+    browser.has_a_passkey();
+    browser.enrols("nina", &text(&invited["code"]));
+    browser.says("with the passkey alone no program of your own reaches a machine");
+    let secret = browser.evaluate("[...document.querySelectorAll('dd code')].at(-1).textContent");
+    let mut nina = plant.newcomer("nina");
+    nina.has_app(secret.as_str().expect("a secret"), &[]);
+    browser.signs_in();
+    browser.open("/ask?target=hmi-2&service=ssh");
+    browser.says("Ask for hmi-2");
+    browser.fill("#reason", "look");
+    browser.click("Ask the plant");
+    browser.says("It waits for an answer");
+    let request = text(&json(&plant, "lee", &["requests"])["requests"][0]["request"]);
+    holdpoint(&plant, "lee", &["approve", &request, "--yes"]).ok();
+    browser.says("Your passkey opens it here, and is no key for a program of your own");
+    assert!(!browser.evaluate("document.body.innerText").as_str().expect("a text").contains("PuTTY"));
+    browser.look("own-by-passkey-alone");
+    opens(&mut browser);
+    browser.says("Locked: nobody typed anything for 10s");
+    browser.types(&format!("{}\r", nina.app_code()));
+    browser.says("Unlocked.");
+    browser.types("echo back-$((1+1))\r");
+    shows(&mut browser, "rows.includes('back-2')");
+    browser.types("exit\r");
+    browser.says("It is over");
+    plant.stop();
+    plant.evidence().both_say(0);
+}
+
+#[test]
 fn a_terminal_left_alone_is_locked_and_so_is_the_way_to_another() {
     let options = Options { rule: "idle = \"10s\"".into(), ..Options::default() };
     let Some((plant, mut browser, [grant, _])) = under(options) else { return };

@@ -15,6 +15,7 @@ use super::super::types::{
 use super::asking::{minutes, ticked};
 use super::card::id_of;
 use super::inside::{Inside, Said};
+use super::signing_in::has_passkeys_alone;
 use super::sitting::Offer;
 use super::{Fields, Pages, Posted, Top, mine, sitting, words};
 
@@ -39,6 +40,8 @@ struct Own {
     /// More actions to ask for.
     wider: Vec<(&'static str, String)>,
     ways: Vec<Way>,
+    /// They have a passkey alone, which no program of their own can use.
+    by_page_alone: bool,
     /// What can be opened here.
     offers: Vec<Offer>,
     /// Through more than one service, so that each is named.
@@ -79,6 +82,7 @@ async fn gather(pages: &Pages, inside: &Inside, id: &str) -> Result<Own, Said> {
     let is_granted = request.standing == "granted" && !is_over;
     let is_open = is_granted && request.window.from <= now;
     let is_waiting = request.standing == "pending" && !is_over;
+    let by_page_alone = has_passkeys_alone(pages, inside.person());
     let asked_beside = request.asks.iter().filter(|ask| ask.standing == "pending" && !is_over);
     let window = format!(
         "{} to {}",
@@ -101,7 +105,8 @@ async fn gather(pages: &Pages, inside: &Inside, id: &str) -> Result<Own, Said> {
         read_back: request.read_back.clone().unwrap_or_default(),
         asks: request.asks.iter().map(of_ask).collect(),
         wider: if is_open { wider(inside, &request).await? } else { Vec::new() },
-        ways: if is_granted { ways(pages, inside, &request).await } else { Vec::new() },
+        ways: if is_granted && !by_page_alone { ways(pages, inside, &request).await } else { Vec::new() },
+        by_page_alone: is_granted && by_page_alone,
         offers: sitting::offered(pages, &request, now),
         are_several: request.services.len() > 1,
         is_waiting,

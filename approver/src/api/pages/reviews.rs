@@ -42,15 +42,14 @@ pub(super) async fn list(State(pages): State<Pages>, inside: Inside) -> Response
 }
 
 async fn gather(pages: &Pages, inside: &Inside) -> Result<Reviews, Said> {
-    let ReviewsView { mut reviews, .. } = inside.list("/api/v1/reviews?all=true").await?;
-    reviews.reverse();
+    let waiting: ReviewsView = inside.list("/api/v1/reviews").await?;
+    let newest: ReviewsView = inside.get("/api/v1/reviews?all=true").await?;
     let (now, zone) = pages.clock();
-    let (done, waiting): (Vec<_>, Vec<_>) = reviews.iter().partition(|review| review.reviewed.is_some());
-    let newest = done.into_iter().rev().take(DONE);
+    let done = newest.reviews.iter().filter(|review| review.reviewed.is_some()).take(DONE);
     Ok(Reviews {
         top: pages.top(Some(inside)).await,
-        waiting: waiting.into_iter().map(|review| row(review, now, &zone)).collect(),
-        done: newest.map(|review| row(review, now, &zone)).collect(),
+        waiting: waiting.reviews.iter().rev().map(|review| row(review, now, &zone)).collect(),
+        done: done.map(|review| row(review, now, &zone)).collect(),
     })
 }
 

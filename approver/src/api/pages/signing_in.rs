@@ -166,6 +166,12 @@ pub(super) fn asserted(fields: &Fields) -> Asserted {
     }
 }
 
+/// Whether somebody has keys that answer on pages alone.
+pub(super) fn has_passkeys_alone(pages: &Pages, person: PersonId) -> bool {
+    let all = pages.api.desk().with_state(|state| state.people.get(&person).map_or(0, |person| person.keys.len()));
+    all > 0 && passkeys_of(pages, person).len() == all
+}
+
 /// Those of this site.
 pub(super) fn passkeys_of(pages: &Pages, person: PersonId) -> Vec<PublicKey> {
     let keys = pages.api.desk().with_state(|state| state.people.get(&person).map(|person| person.keys.clone()));
@@ -225,13 +231,12 @@ pub(super) async fn key_form(State(pages): State<Pages>, fields: Fields) -> Resp
 /// The code, and whom it is for: somebody who belongs to this face.
 async fn invitation(pages: &Pages, fields: &Fields) -> Result<(String, PersonId), Problem> {
     let text = fields.get("code").trim();
-    let Invited { person, kind, has_key } = match pages.api.people().invited(&parse(text)?).await {
+    let Invited { person, kind, .. } = match pages.api.people().invited(&parse(text)?).await {
         Err(NotDone::Rejected(Rejected::Refusal(Refusal::LinkSpent))) => return Err(spent(pages)),
         invited => invited?,
     };
     match (pages.api.face(), kind) {
-        (Face::Vendor, Kind::Technician { .. }) if has_key => Ok((text.to_owned(), person)),
-        (Face::Vendor, Kind::Technician { .. }) => Err(key_first(pages)),
+        (Face::Vendor, Kind::Technician { .. }) => Ok((text.to_owned(), person)),
         (Face::Plant, Kind::Operator { .. } | Kind::Auditor | Kind::Administrator) => Ok((text.to_owned(), person)),
         (Face::Plant, Kind::Display) => Err(Problem::of_a_display(pages.site.origin())),
         _ => Err(spent(pages)),
@@ -249,16 +254,6 @@ fn spent(pages: &Pages) -> Problem {
     let detail =
         format!("this code was used, has expired, or never was. Another one, for you and this page: {lobby} passkey");
     Problem::new(status, Refusal::LinkSpent.id(), detail)
-}
-
-/// Whoever had a passkey alone could ask, and go nowhere.
-fn key_first(pages: &Pages) -> Problem {
-    let detail = format!(
-        "this code enrols your SSH key, with which you reach machines: {}. Once you are enrolled, `passkey` there gives you the \
-         code for this page",
-        pages.api.parts().gate.ssh("enrol")
-    );
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key-first", detail)
 }
 
 pub(super) fn parse(text: &str) -> Result<EnrolmentCode, Problem> {
