@@ -82,6 +82,8 @@ kinds! {
     CloseOut "close-out" true,
     /// Nobody reviewed in time a session that was drawn.
     Review "review" true,
+    /// A secret that opens accounts of targets is older than the plant file lets it get.
+    Rotation "rotation" true,
     /// Whoever looked back at an emergency grant or a visit objects, or who reviewed a session found something.
     Objection "objection" false,
     /// A cut stands.
@@ -324,6 +326,10 @@ impl Lookout {
             }
             for (session, facts) in state.sessions_to_look_at().filter(|(_, facts)| facts.is_review_overdue(now)) {
                 stands(Kind::Review, Some(session.to_string()), not_reviewed(session, &facts.target));
+            }
+            for (rotation, _) in state.rotations_due(now).into_iter().filter(|(_, need)| need.is_overdue()) {
+                let text = rotation.in_words(now, |at| state.clock(at));
+                stands(Kind::Rotation, Some(rotation.credential.to_string()), text);
             }
             for (of, at, text) in objections(state) {
                 if now.duration_since(at) < OBJECTION_STANDS || unseen.contains(&of) {

@@ -37,6 +37,7 @@ mod handovers;
 mod late;
 pub mod restoring;
 mod seats;
+mod secrets;
 mod signatures;
 mod tasks;
 mod vouching;
@@ -340,7 +341,8 @@ impl Desk {
     }
 
     /// Decides, appends and applies: the events that came of it, none where nothing was left to do. Signatures in the
-    /// command are checked first, and again with every attempt. Goes on to its end even if nobody waits for it.
+    /// command are checked first, and again with every attempt. Goes on to its end even if nobody waits for it. That a request was
+    /// refused is journaled.
     ///
     /// # Errors
     /// A refusal, a statement not signed as it must be, or a fault.
@@ -353,7 +355,16 @@ impl Desk {
             _ => {}
         }
         let inner = self.0.clone();
-        self.0.to_its_end(async move { inner.act(command).await }).await?
+        let asked = if let Command::Submit(asked) = &command { Some(asked.clone()) } else { None };
+        let act = async move {
+            let acted = inner.act(command).await;
+            if let (Some(asked), Err(Rejected::Refusal(refusal))) = (asked, &acted) {
+                inner.report_refused_request(&asked, refusal).await;
+            }
+            acted
+        };
+        // Whoever acts holds no more of it than a place.
+        self.0.to_its_end(Box::pin(act)).await?
     }
 
     /// Whether a command would be taken as things stand now, its signatures among them. Nothing comes of asking.
@@ -375,6 +386,14 @@ impl Desk {
     /// The journal cannot be read, or the first entry is one this program does not know.
     pub async fn entries(&self, after: u64) -> Result<Vec<Entry>, ReadError> {
         self.0.journal.read_next(after).await
+    }
+
+    /// Those of the journal's entries at these places, which are in order: as many as may be held at once.
+    ///
+    /// # Errors
+    /// The journal cannot be read, or the first entry is one this program does not know.
+    pub(crate) async fn entries_at(&self, places: &[u64]) -> Result<Vec<Entry>, ReadError> {
+        self.0.journal.read_at(places).await
     }
 
     /// Waits until more than `size` entries were folded. May be dropped and called again.

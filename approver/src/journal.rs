@@ -71,6 +71,18 @@ pub trait Journal: Send + Sync {
         self.read(after)
     }
 
+    /// Those at these places, which are in order, as far as [`read_next`](Self::read_next) from the first of them goes. What is not
+    /// among them need not be understood.
+    fn read_at<'a>(&'a self, places: &'a [u64]) -> BoxFuture<'a, Result<Vec<Entry>, ReadError>> {
+        let read = async move {
+            let Some(first) = places.first() else { return Ok(Vec::new()) };
+            let mut entries = self.read_next(*first).await?;
+            entries.retain(|entry| places.binary_search(&entry.index).is_ok());
+            Ok(entries)
+        };
+        Box::pin(read)
+    }
+
     /// The durable head. An error where the store behind it takes nothing more.
     fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>>;
 

@@ -24,7 +24,7 @@ use jiff::{SignedDuration, Timestamp};
 use policies::actions::{Action, Actions};
 use policies::decide::Command;
 use policies::digest::{Digest, Salted};
-use policies::events::{CutBy, Ending, EscortEnd, Event, Factor, Scope};
+use policies::events::{AskedFor, CutBy, Ending, EscortEnd, Event, Factor, Scope};
 use policies::ids::RequestId;
 use policies::people::{Kind, SshKey};
 use policies::refusals::Refusal;
@@ -103,6 +103,46 @@ async fn one_person_cannot_grow_the_journal_by_knocking_at_many_doors() {
     }
     let refused = events(&stage).await.iter().filter(|event| matches!(event, Event::Refused { .. })).count();
     assert_eq!(refused, 20);
+}
+
+#[tokio::test]
+async fn what_no_rule_allows_is_journaled_as_it_is_asked_once_a_minute_and_not_without_end() {
+    let stage = Stage::new().await;
+    let refused = async || {
+        let mut events = events(&stage).await;
+        events.retain(|event| matches!(event, Event::Refused { .. }));
+        events
+    };
+    for _ in 0..3 {
+        assert!(stage.ask("hmi-2", &[Action::Shell, Action::Tunnel]).await.is_err());
+        assert!(stage.ask("safety-plc", &[Action::Shell]).await.is_err());
+    }
+    let told: Vec<_> = refused().await;
+    let shell = AskedFor { actions: [Action::Shell].into(), ..AskedFor::default() };
+    let tunnel = AskedFor { actions: [Action::Shell, Action::Tunnel].into(), ..AskedFor::default() };
+    let by_technician = |reason: &str, target: &str, asked| Event::Refused {
+        person: stage.technician.person,
+        reason: reason.into(),
+        target: Some(target.parse().unwrap()),
+        rule: None,
+        asked: Some(asked),
+    };
+    assert_eq!(
+        told,
+        [by_technician("not-spoken", "hmi-2", tunnel), by_technician("zone-never", "safety-plc", shell.clone())]
+    );
+    stage.pass(MINUTE);
+    assert!(stage.ask("safety-plc", &[Action::Shell]).await.is_err());
+    assert_eq!(refused().await[2..], [by_technician("zone-never", "safety-plc", shell)]);
+    // Together with doors that they knock at.
+    let who = stage.login(&stage.technician).await;
+    for n in 0..60 {
+        let target = format!("door-{n}");
+        assert!(stage.ask(&target, &[Action::Shell]).await.is_err());
+        let ask = Ask { target: target.parse().unwrap(), ..stage.wanted("hmi-2") };
+        assert!(stage.desk.admit(&who, ask).await.is_err());
+    }
+    assert_eq!(refused().await.len(), 2 + 20, "of the last minute");
 }
 
 #[tokio::test]
@@ -200,7 +240,9 @@ async fn against_a_rival_that_always_gets_in_first_nothing_of_ours_is_written() 
     let (stage, rival) = rival_stage().await;
     stage.grant("plc-7", &[Action::Shell]).await;
     let person = stage.technician.person;
-    let knock = move |_: &[Event]| vec![Event::Refused { person, reason: "busy".into(), target: None, rule: None }];
+    let knock = move |_: &[Event]| {
+        vec![Event::Refused { person, reason: "busy".into(), target: None, rule: None, asked: None }]
+    };
     rival.set(Box::new(knock));
     assert_eq!(stage.admit("plc-7").await.map(|_| ()), Err(Fault::Busy.into()));
     assert!(!events(&stage).await.iter().any(|event| matches!(event, Event::Started { .. })));
@@ -215,7 +257,9 @@ async fn a_journal_that_takes_appends_after_any_head_is_found_out_at_once() {
     let stage = Stage::on(props, PLANT).await;
     stage.grant("plc-7", &[Action::Shell]).await;
     let person = stage.technician.person;
-    let knock = move |_: &[Event]| vec![Event::Refused { person, reason: "busy".into(), target: None, rule: None }];
+    let knock = move |_: &[Event]| {
+        vec![Event::Refused { person, reason: "busy".into(), target: None, rule: None, asked: None }]
+    };
     rival.set(Box::new(knock));
     for _ in 0..2 {
         assert!(matches!(stage.admit("plc-7").await, Err(Rejected::Fault(Fault::UnknownEvent(_)))));

@@ -74,6 +74,9 @@ async fn what_was_appended_is_read_back_in_order_and_in_one_piece() {
         assert_eq!(entries.last().unwrap().leaf, four.last, "{name}");
         assert_eq!(journal.read(2).await.unwrap().len(), 2, "{name}");
         assert_eq!(journal.read_next(2).await.unwrap(), journal.read(2).await.unwrap(), "{name}");
+        let at = journal.read_at(&[1, 3]).await.unwrap();
+        assert_eq!(at, [entries[1].clone(), entries[3].clone()], "{name}");
+        assert!(journal.read_at(&[]).await.unwrap().is_empty() && journal.read_at(&[9]).await.unwrap().is_empty());
         assert!(journal.read(4).await.unwrap().is_empty() && journal.read(99).await.unwrap().is_empty(), "{name}");
     }
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
 use crate::ids::{
-    AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, ProviderName, Recipient, RequestId,
-    RuleId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
+    AskId, CredentialName, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, ProviderName, Recipient,
+    RequestId, RuleId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use crate::people::{Kind, SshKey};
 use crate::plant::{Rule, Then, Weaker};
@@ -19,6 +19,7 @@ use crate::requests::{
     Account, CertifyStatement, CloseOut, EraseStatement, Extension, GuestStatement, PlantStatement, Reopening, Request,
     RestoreStatement, SeenHead, Signed, VerdictStatement, Widening,
 };
+use crate::rules::Lacking;
 use crate::time::Seconds;
 
 /// A person named when the installation was founded.
@@ -69,6 +70,22 @@ pub enum PackOf {
         /// The first moment after.
         until: Timestamp,
     },
+}
+
+/// What somebody asked for and was refused as they did: no request came of it, and nobody else was asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedFor {
+    /// To do what; nothing where it did not come to that.
+    pub actions: Actions,
+    /// Through which service, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
+    /// As an emergency.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
+    /// Of what the nearest rule allows something else.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lacks: BTreeSet<Lacking>,
 }
 
 /// On whose word a cut was made.
@@ -345,6 +362,10 @@ pub enum Event {
     PlantSigned { signed: Signed<PlantStatement> },
     /// All it takes have signed: it is in force.
     PlantAdopted { plant: Digest },
+    /// An administrator set what the gate keeps sealed under this name, in place of what was there. Of the secret nothing is here.
+    SecretSet { credential: CredentialName, by: PersonId },
+    /// An administrator had the gate forget it.
+    SecretForgotten { credential: CredentialName, by: PersonId },
 
     /// Somebody asks, under a rule that is frozen here.
     Submitted { request: Request, rule: Box<Rule> },
@@ -459,8 +480,15 @@ pub enum Event {
     Warned { session: SessionId, left: Seconds },
     /// An operator closed a session's connections to its target; the session goes on.
     Disconnected { session: SessionId, by: PersonId },
-    /// An authenticated person was refused.
-    Refused { person: PersonId, reason: String, target: Option<TargetName>, rule: Option<RuleId> },
+    /// An authenticated person was refused: what they asked for, or a connection.
+    Refused {
+        person: PersonId,
+        reason: String,
+        target: Option<TargetName>,
+        rule: Option<RuleId>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<AskedFor>,
+    },
     /// A recording must not be erased, whatever its rule says.
     Held { session: SessionId, reason: Salted, by: PersonId },
     /// A hold is over.
@@ -555,6 +583,8 @@ impl Event {
             | Self::VendorDisabled { by, .. }
             | Self::SubjectUnlinked { by, .. }
             | Self::PlantProposed { by, .. }
+            | Self::SecretSet { by, .. }
+            | Self::SecretForgotten { by, .. }
             | Self::Denied { by, .. }
             | Self::AskDenied { by, .. }
             | Self::Revoked { by, .. }
@@ -672,6 +702,8 @@ impl Event {
             Self::PlantProposed { .. } => "HP1202",
             Self::PlantSigned { .. } => "HP1203",
             Self::PlantAdopted { .. } => "HP1204",
+            Self::SecretSet { .. } => "HP1210",
+            Self::SecretForgotten { .. } => "HP1211",
             Self::Submitted { .. } => "HP1301",
             Self::Voted { .. } => "HP1302",
             Self::Granted { .. } => "HP1303",

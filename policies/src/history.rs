@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::events::{Ending, Event, PackOf, Scope};
+use crate::events::{AskedFor, Ending, Event, PackOf, Scope};
 use crate::ids::{AskId, CutId, GuestId, PersonId, RequestId, RuleId, SessionId, TargetName, VendorId, ZoneName};
+use crate::refusals;
 use crate::requests::Matter;
+use crate::rules::listed;
 use crate::state::{Ask, Case, RequestStanding, SessionFacts, State};
 
 /// All that was asked, done and refused.
@@ -72,8 +74,10 @@ pub enum What {
     Refusal {
         /// The refusal's stable id.
         reason: String,
-        /// By which rule, where one said so.
+        /// By which rule, where one said so; where none allowed it, the nearest.
         rule: Option<RuleId>,
+        /// What they asked for; none where it was a connection, or a sign-in.
+        asked: Option<AskedFor>,
     },
 }
 
@@ -205,6 +209,23 @@ impl Kind {
     }
 }
 
+/// A refusal in words: what was asked for, if anything was, and why not.
+pub fn refused_in_words(reason: &str, rule: Option<&RuleId>, asked: Option<&AskedFor>) -> String {
+    let why = refusals::in_words(reason);
+    let Some(AskedFor { actions, service, emergency, lacks }) = asked else { return format!("refused: {why}") };
+    let what = if actions.is_empty() { "access".to_owned() } else { listed(actions) };
+    let through = service.as_ref().map(|service| format!(" through {service}")).unwrap_or_default();
+    let urgent = if *emergency { ", as an emergency" } else { "" };
+    let lacks = listed(lacks.iter().map(|lack| lack.in_words()));
+    let near = match (rule, lacks.is_empty()) {
+        (Some(rule), true) => format!(": rule {rule}"),
+        (Some(rule), false) => format!("; the nearest, {rule}, is {lacks}"),
+        (None, true) => String::new(),
+        (None, false) => format!("; all are {lacks}"),
+    };
+    format!("asked for {what}{through}{urgent}, and refused: {why}{near}")
+}
+
 impl What {
     /// Of which kind it is.
     pub const fn kind(&self) -> Kind {
@@ -317,6 +338,8 @@ impl About {
             | Event::PlantProposed { .. }
             | Event::PlantSigned { .. }
             | Event::PlantAdopted { .. }
+            | Event::SecretSet { .. }
+            | Event::SecretForgotten { .. }
             | Event::Packed { of: PackOf::Vendor { .. }, .. }
             | Event::CaptureBegun { .. }
             | Event::HostKeyMismatch { .. }
@@ -361,7 +384,9 @@ impl History {
     }
 
     fn begin(&mut self, entry: u64, item: Item) {
-        self.targets.extend(item.target.clone());
+        // Whoever was refused named what they liked.
+        let is_real = item.zone.is_some() || !matches!(item.what, What::Refusal { .. });
+        self.targets.extend(item.target.clone().filter(|_| is_real));
         self.zones.extend(item.zone.clone());
         match &item.what {
             What::Request(id) => drop(self.requests.insert(*id, entry)),
@@ -381,6 +406,21 @@ impl History {
             About::Nothing => None,
         };
         self.items.get_mut(first?).map(|item| &mut item.known)
+    }
+
+    /// A restore ended it, whose entry this is.
+    pub(crate) fn ends_request(&mut self, id: RequestId, entry: u64) {
+        self.of(&About::Request(id)).into_iter().for_each(|known| known.entries.push(entry));
+    }
+
+    /// The same of more time or more actions that were asked for.
+    pub(crate) fn ends_ask(&mut self, id: AskId, entry: u64) {
+        self.of(&About::More(id)).into_iter().for_each(|known| known.entries.push(entry));
+    }
+
+    /// The same of a guest's visit.
+    pub(crate) fn ends_visit(&mut self, id: GuestId, entry: u64) {
+        self.of(&About::Visit(id)).into_iter().for_each(|known| known.entries.push(entry));
     }
 
     fn entries_of(&self, first: Option<&u64>) -> impl Iterator<Item = u64> + '_ {
@@ -450,8 +490,9 @@ impl State {
             Event::Started { session, technician, target, .. } => {
                 (What::Session(*session), *technician, Some(target.clone()))
             }
-            Event::Refused { person, reason, target, rule } => {
-                (What::Refusal { reason: reason.clone(), rule: rule.clone() }, *person, target.clone())
+            Event::Refused { person, reason, target, rule, asked } => {
+                let what = What::Refusal { reason: reason.clone(), rule: rule.clone(), asked: asked.clone() };
+                (what, *person, target.clone())
             }
             _ => return None,
         };

@@ -19,6 +19,7 @@ pub mod recipients;
 pub mod refusals;
 pub mod reports;
 pub mod requests;
+pub mod rotation;
 pub mod rules;
 mod standstills;
 pub mod state;

@@ -46,6 +46,8 @@ pub struct Plant {
     pub accept_within: Seconds,
     /// Whether connections are carried within a WebSocket: whatever opens TLS on their way reads and can alter them.
     pub websockets: bool,
+    /// How old a secret may get that the gate opens accounts with, where its service says nothing else. None: as old as it will.
+    pub credential_age_max: Option<Seconds>,
     /// By name.
     pub zones: BTreeMap<ZoneName, Zone>,
     /// By name; each lies in one of `zones`.
@@ -60,6 +62,8 @@ impl Plant {
     pub const SHIFTS: Shifts = Shifts::Each(Seconds(12 * 3_600));
     /// `accept_within` where the file says nothing.
     pub const ACCEPT_WITHIN: Seconds = Seconds(15 * 60);
+    /// Nobody plans further ahead for a secret: ten years.
+    pub const CREDENTIAL_AGE_LIMIT: Seconds = Seconds(3_650 * 86_400);
 
     /// Reads a plant file. Pure: time zones come from the database in the program.
     ///
@@ -146,6 +150,8 @@ pub struct Service {
     pub user: Option<String>,
     /// What opens that account; of `ssh` always.
     pub credential: Option<Credential>,
+    /// How old that may get, where it is a secret and the plant says otherwise.
+    pub credential_age_max: Option<Seconds>,
     /// The host key it must show; of `ssh` always.
     pub host_key: Option<HostKeyPin>,
     /// What it shows when it wants `user` and `credential`; of `telnet` alone.

@@ -1,11 +1,13 @@
 //! The noes. Each is a value with a stable id, a reason fit to show, and what to do next; none names a secret or
 //! tells a stranger what exists.
 
+use std::collections::BTreeSet;
+
 use crate::actions::{Action, Actions};
 use crate::ids::{PersonId, RequestId, RuleId, TargetName, VendorId, ZoneName};
 use crate::people::Standing;
 use crate::plant::Weaker;
-use crate::rules::NotAllowed;
+use crate::rules::{Lacking, NotAllowed};
 use crate::time::{PlantTime, Seconds};
 
 /// A no to an authenticated person.
@@ -370,6 +372,89 @@ impl Refusal {
             Self::LongSpan(_) => "long-span",
             Self::ManyRows(_) => "many-rows",
         }
+    }
+}
+
+impl Refusal {
+    /// The stable id of why something was refused, as HP1409 has it: of the rules' no, which of them.
+    pub const fn why(&self) -> &'static str {
+        match self {
+            Self::NotAllowed(not) => not.id(),
+            other => other.id(),
+        }
+    }
+
+    /// The rule that it is about: of the rules' no, the nearest.
+    pub fn rule(&self) -> Option<&RuleId> {
+        match self {
+            Self::NotAllowed(not) => not.nearest().map(|nearest| &nearest.rule),
+            Self::WorkOrderShape(rule, _)
+            | Self::WrongSource(rule)
+            | Self::RuleNoLongerFits(rule)
+            | Self::TooLong { rule, .. }
+            | Self::OutsideRule { rule, .. } => Some(rule),
+            _ => None,
+        }
+    }
+
+    /// Of what the nearest rule allows something else.
+    pub fn lacks(&self) -> BTreeSet<Lacking> {
+        match self {
+            Self::NotAllowed(not) => not.lacks(),
+            _ => BTreeSet::new(),
+        }
+    }
+}
+
+/// What HP1409 has as `reason`, in words for the plant's own people; a reason of another version stands for itself.
+pub fn in_words(reason: &str) -> &str {
+    match reason {
+        "no-such-target" => "there is no such target",
+        "no-such-service" => "the target has no such service",
+        "service-needed" => "the target has several services, and none was named",
+        "zone-never" => "its zone is closed to everybody, always",
+        "no-actions" => "nothing was asked for",
+        "not-spoken" => "the service knows nothing of the kind",
+        "no-rule" => "no rule allows it",
+        "no-plant" => "no plant file is in force",
+        "unknown-person" => "the person is not known",
+        "not-active" => "the person does not count, or not any more",
+        "locked-out" => "the person is locked out after wrong codes",
+        "wrong-kind" => "only technicians may",
+        "no-contract" => "the vendor has no contract",
+        "contract-ended" => "the vendor's contract has ended",
+        "vendor-disabled" => "the vendor is disabled",
+        "guest-over" => "the visit is over",
+        "guest-elsewhere" => "the guest was invited for another target",
+        "guest-emergency" => "a guest gets no emergency grant",
+        "work-order-wanted" => "no work order was given",
+        "work-order-shape" => "the work order does not look as its rule wants it",
+        "reason-wanted" => "no reason was given",
+        "too-long" => "longer than its rule gives",
+        "window-over" => "its window is empty or over",
+        "window-too-far" => "too far ahead",
+        "too-many-pending" => "too many requests of theirs wait",
+        "earlier-key" => "proved by an earlier key",
+        "no-grant" => "no grant for it",
+        "still-pending" => "the request still waits",
+        "not-yet" => "the grant has not begun",
+        "grant-over" => "the grant is over",
+        "grant-revoked" => "the grant was taken back",
+        "not-accepted" => "the shift changed, and nobody has accepted the grant",
+        "grant-not-accepted" => "the shift changed, and the grant ended, since nobody accepted it",
+        "grant-restored" => "a restore ended the grant",
+        "grant-closed-out" => "the grant was closed out",
+        "action-not-granted" => "something else was granted",
+        "outside-hours" => "outside the hours of its rule",
+        "wrong-source" => "from a network that its rule does not name",
+        "rule-no-longer-fits" => "they no longer match the rule of the grant",
+        "too-many-connections" => "as many connections are open as its rule allows",
+        "held-exclusively" => "somebody else holds the target",
+        "no-websockets" => "the plant takes no WebSockets",
+        "cut-off" => "cut off by an operator",
+        "clock-behind" => "the gate's clock stands behind its journal",
+        "provider-refused" => "the identity provider vouches for no group that lets them in",
+        other => other,
     }
 }
 

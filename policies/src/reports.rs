@@ -13,11 +13,12 @@ use crate::digest::Salted;
 use crate::events::{CutBy, Ending, ErasedOn, Scope as Cut};
 use crate::guests::Guest;
 use crate::history::{Item, What};
-use crate::ids::{AskId, CutId, PersonId, RequestId, RoleName, SessionId, TargetName, VendorId};
+use crate::ids::{AskId, CredentialName, CutId, PersonId, RequestId, RoleName, SessionId, TargetName, VendorId};
 use crate::ledger::{Adoption, CutMade};
 use crate::people::{Contract, Kind, Person, Standing};
 use crate::plant::{Credential, Plant, Quorum, Rule};
-use crate::refusals::Refusal;
+use crate::refusals::{self, Refusal};
+use crate::rotation::{Need, Rotation, SecretFacts};
 use crate::rules::listed;
 use crate::state::{Ask, Asked, Case, Injected, LookBack, RequestStanding, SessionFacts, State};
 
@@ -143,11 +144,13 @@ reports! {
     /// Sessions of which a moment lies inside.
     Sessions "sessions" "All sessions",
     /// Requests that were made inside.
-    Requests "requests" "All requests, denied ones too; what no rule allowed is none",
-    /// Connections of people who had proved who they are, and that the gate refused inside.
-    Refusals "refusals" "Connections that the gate refused",
+    Requests "requests" "All requests, denied ones too; what the gate refused as it was asked is among the refusals",
+    /// What people who had proved who they are asked for or connected to, and the gate refused inside.
+    Refusals "refusals" "What the gate refused: requests that no rule allowed, and connections",
     /// Sessions by the account on the target that the gate opened for them.
     SharedAccounts "shared-accounts" "Who used which account of a target, and when",
+    /// Secrets, as they stand.
+    Secrets "secrets" "Secrets that open accounts of targets: when each was set, by whom, how old it may get, and who used it since",
     /// Sessions under grants without a work order.
     NoWorkOrder "no-work-order" "Sessions without a work order",
     /// Emergency grants and guests, with who looked back.
@@ -202,6 +205,8 @@ pub struct Gathering {
     taken: State,
     /// When everybody who ever connected began to, the last time.
     last: BTreeMap<PersonId, Timestamp>,
+    /// Who of those asked about used each secret since it was set, and when somebody began to, the last time.
+    used: BTreeMap<CredentialName, (BTreeSet<PersonId>, Timestamp)>,
     refusals: Vec<Item>,
     next: Next,
 }
@@ -224,8 +229,8 @@ impl Gathering {
     /// The span is empty or too long.
     pub fn new(report: Report, scope: Scope, now: Timestamp) -> Result<Self, Refusal> {
         scope.check()?;
-        let (taken, last) = (State::default(), BTreeMap::new());
-        Ok(Self { report, scope, now, taken, last, refusals: Vec::new(), next: Next::Beginning })
+        let (taken, last, used, refusals) = (State::default(), BTreeMap::new(), BTreeMap::new(), Vec::new());
+        Ok(Self { report, scope, now, taken, last, used, refusals, next: Next::Beginning })
     }
 
     /// Looks at so many things more; whether there may be any behind them.
@@ -248,6 +253,8 @@ impl Gathering {
         self.taken.guests = state.guests.clone();
         self.taken.plant = state.plant.clone();
         self.taken.ledger = state.ledger.clone();
+        self.taken.secrets = state.secrets.clone();
+        self.taken.secrets_told_since = state.secrets_told_since;
         Next::Sessions(None)
     }
 
@@ -257,12 +264,25 @@ impl Gathering {
             looked_at = Some(*id);
             let last = self.last.entry(facts.technician).or_insert(facts.started);
             *last = facts.started.max(*last);
+            self.uses(state, facts);
             if facts.is_within(self.scope.from, self.scope.until) && state.is_of(&self.scope, facts.technician) {
                 self.taken.sessions.insert(*id, facts.clone());
                 self.case(state, facts.request);
             }
         }
         looked_at.map_or(Next::Requests(None), |id| Next::Sessions(Some(id)))
+    }
+
+    /// A session opened by a secret that was not set anew since.
+    fn uses(&mut self, state: &State, facts: &SessionFacts) {
+        let Some(Injected { by: Credential::Sealed(secret), .. }) = &facts.account else { return };
+        let is_before = state.secrets.get(secret).is_some_and(|last| facts.started < last.at);
+        if is_before || !state.is_of(&self.scope, facts.technician) {
+            return;
+        }
+        let (who, last) = self.used.entry(secret.clone()).or_insert_with(|| (BTreeSet::new(), facts.started));
+        who.insert(facts.technician);
+        *last = facts.started.max(*last);
     }
 
     fn requests(&mut self, state: &State, behind: Option<RequestId>, at_most: usize) -> Next {
@@ -321,6 +341,7 @@ impl Gathering {
             Report::Sessions => state.sessions_reported(scope, |_| true),
             Report::NoWorkOrder => state.sessions_reported(scope, |case| case.asked.work_order.is_none()),
             Report::SharedAccounts => state.accounts_reported(scope),
+            Report::Secrets => self.secrets_reported(),
             Report::Requests => state.requests_reported(scope, now),
             Report::Refusals => self.refusals_reported(),
             Report::Emergencies => state.emergencies_reported(scope),
@@ -337,19 +358,56 @@ impl Gathering {
         }
     }
 
+    /// Those that services of the plant file in force name, and then those that the journal knows and none names: what opens nothing
+    /// there opens ways to tell people. Of a vendor, those that its technicians used.
+    fn secrets_reported(&self) -> Result<Table, Refusal> {
+        let (state, now) = (&self.taken, self.now);
+        let named = state.plant.as_deref().map(|plant| state.rotations(plant)).unwrap_or_default();
+        let others = state.secrets.iter().filter(|(secret, _)| named.iter().all(|one| one.credential != *secret));
+        let rows = named
+            .iter()
+            .map(|one| (one.credential, one.last, Some(one)))
+            .chain(others.map(|(secret, last)| (secret, Some(*last), None)))
+            .filter(|(secret, ..)| self.scope.vendor.is_none() || self.used.contains_key(secret));
+        let row = |(secret, last, rotation): (&CredentialName, Option<SecretFacts>, Option<&Rotation<'_>>)| {
+            let used = self.used.get(secret);
+            vec![
+                Cell::words(secret),
+                Cell::maybe(rotation, |rotation| Cell::words(rotation.places())),
+                last.map_or_else(|| Cell::words("not known"), |last| Cell::At(last.at)),
+                Cell::maybe(last, |last| Cell::person(last.by)),
+                Cell::maybe(last.filter(|last| last.is_kept), |last| Cell::words(days(last.at, now))),
+                Cell::maybe(rotation.and_then(|rotation| rotation.age_max), Cell::words),
+                Cell::maybe(rotation.and_then(Rotation::due), Cell::At),
+                Cell::words(secret_stands(last, rotation, now)),
+                Cell::maybe(used, |(who, _)| Cell::people(who.iter().copied())),
+                Cell::maybe(used, |(_, last)| Cell::At(*last)),
+            ]
+        };
+        let columns =
+            &["secret", "opens", "last set", "by", "age", "may get", "due", "standing", "used since by", "last used"];
+        Table::of(columns, rows.map(row))
+    }
+
     fn refusals_reported(&self) -> Result<Table, Refusal> {
         let row = |item: &Item| {
-            let What::Refusal { reason, rule } = &item.what else { return None };
+            let What::Refusal { reason, rule, asked } = &item.what else { return None };
+            let lacks = asked.iter().flat_map(|asked| &asked.lacks).map(|lack| lack.in_words());
             Some(vec![
                 Cell::At(item.at),
                 Cell::person(item.person),
                 Cell::maybe(item.vendor.as_ref(), Cell::words),
                 Cell::maybe(item.target.as_ref(), Cell::words),
-                Cell::words(reason),
+                Cell::words(if asked.is_some() { "request" } else { "connection" }),
+                Cell::maybe(asked.as_ref(), |asked| Cell::words(actions(&asked.actions))),
+                Cell::yes(asked.as_ref().is_some_and(|asked| asked.emergency)),
+                Cell::words(refusals::in_words(reason)),
                 Cell::maybe(rule.as_ref(), Cell::words),
+                Cell::words(listed(lacks)),
             ])
         };
-        let columns = &["at", "person", "vendor", "target", "refused because", "rule"];
+        let columns =
+            &["at", "person", "vendor", "target", "what", "to do", "emergency", "refused because", "rule", "rules are"];
         Table::of(columns, self.refusals.iter().filter_map(row))
     }
 
@@ -855,6 +913,27 @@ fn under_rule<'p>(
     })
 }
 
+/// How a secret stands, in words.
+fn secret_stands(last: Option<SecretFacts>, rotation: Option<&Rotation<'_>>, now: Timestamp) -> &'static str {
+    let is_kept = last.is_none_or(|last| last.is_kept);
+    match rotation.map(|rotation| (rotation.need(now), rotation.age_max)) {
+        None if is_kept => "no target is opened by it",
+        None | Some((Need::Forgotten, _)) => "forgotten",
+        Some((Need::Nothing, None)) => "no age is demanded",
+        Some((Need::Nothing, Some(_))) => "right",
+        Some((Need::Soon(_), _)) => "due soon",
+        Some((Need::Overdue(_), _)) => "OVERDUE",
+        Some((Need::Unknown, _)) => "NOT KNOWN: set it anew",
+    }
+}
+
+fn days(since: Timestamp, now: Timestamp) -> String {
+    match now.duration_since(since).as_hours() / 24 {
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
 /// What comes behind that one, or all.
 const fn after<T: Copy>(one: Option<T>) -> (Bound<T>, Bound<T>) {
     match one {
@@ -868,8 +947,7 @@ fn standing(case: &Case, now: Timestamp) -> &'static str {
     match (case.standing, case.has_lapsed(now), case.deadline <= now) {
         (RequestStanding::Pending | RequestStanding::Granted, true, _) => RequestStanding::Lapsed.as_str(),
         (RequestStanding::Granted, false, true) => "granted, used and over",
-        (RequestStanding::Lapsed, ..) if case.first_use.is_some() => "granted, used and over",
-        (standing, ..) => standing.as_str(),
+        _ => case.standing_in_words(),
     }
 }
 

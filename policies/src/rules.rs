@@ -1,6 +1,7 @@
 //! Which rule decides: whether this technician may ask for these actions, there, then. Whether anybody approves, and
 //! whether a contract still runs, is decided elsewhere; rules only allow, and `never` only forbids and wins.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -101,6 +102,36 @@ pub enum NotAllowed {
     },
 }
 
+impl NotAllowed {
+    /// The stable id, for events.
+    pub const fn id(&self) -> &'static str {
+        match self {
+            Self::NoSuchTarget { .. } => "no-such-target",
+            Self::NoSuchService { .. } => "no-such-service",
+            Self::ServiceNeeded { .. } => "service-needed",
+            Self::Never { .. } => "zone-never",
+            Self::NoActions => "no-actions",
+            Self::NotSpoken { .. } => "not-spoken",
+            Self::NoRule { .. } => "no-rule",
+        }
+    }
+
+    /// The nearest rule, if it is one for this vendor: others are none of a technician's business.
+    pub fn nearest(&self) -> Option<&Nearest> {
+        let Self::NoRule { nearest } = self else { return None };
+        nearest.as_ref().filter(|nearest| nearest.lacks.iter().all(|lack| lack.word() != Lacking::Vendor))
+    }
+
+    /// Of what the nearest rule allows something else. Where that is for another vendor, nothing else matters.
+    pub fn lacks(&self) -> BTreeSet<Lacking> {
+        match (self.nearest(), self) {
+            (Some(nearest), _) => nearest.lacks.iter().map(Lack::word).collect(),
+            (None, Self::NoRule { nearest: Some(_) }) => BTreeSet::from([Lacking::Vendor]),
+            (None, _) => BTreeSet::new(),
+        }
+    }
+}
+
 /// The rule that came nearest to allowing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nearest {
@@ -136,6 +167,41 @@ pub enum Lack {
     },
     /// It provides for no emergency.
     Emergency,
+}
+
+/// Of what a rule allows something else, in a word that stands in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lacking {
+    /// [`Lack::Vendor`].
+    Vendor,
+    /// [`Lack::Role`].
+    Role,
+    /// [`Lack::Target`].
+    Target,
+    /// [`Lack::Actions`].
+    Actions,
+    /// [`Lack::Hours`].
+    Hours,
+    /// [`Lack::Source`].
+    Source,
+    /// [`Lack::Emergency`].
+    Emergency,
+}
+
+impl Lacking {
+    /// For people.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Vendor => "for another vendor",
+            Self::Role => "for another role",
+            Self::Target => "for other targets",
+            Self::Actions => "for other actions",
+            Self::Hours => "for other hours",
+            Self::Source => "from other networks",
+            Self::Emergency => "for no emergency",
+        }
+    }
 }
 
 /// When a rule's hours open.
@@ -272,6 +338,18 @@ fn nearest(plant: &Plant, target: &Target, question: &Question<'_>, counts: impl
 }
 
 impl Lack {
+    const fn word(&self) -> Lacking {
+        match self {
+            Self::Vendor(_) => Lacking::Vendor,
+            Self::Role(_) => Lacking::Role,
+            Self::Target(_) => Lacking::Target,
+            Self::Actions(_) => Lacking::Actions,
+            Self::Hours { .. } => Lacking::Hours,
+            Self::Source { .. } => Lacking::Source,
+            Self::Emergency => Lacking::Emergency,
+        }
+    }
+
     /// A rule for somebody else is further away than one for another place, and that further than one for another
     /// time; each outweighs all that follow it together.
     fn weight(&self) -> u32 {
@@ -318,7 +396,7 @@ impl fmt::Display for Opening {
 
 /// Names no rule that is for others: whom else a plant works with is not a technician's business.
 fn no_rule(nearest: Option<&Nearest>) -> String {
-    match nearest.filter(|nearest| !nearest.lacks.iter().any(|lack| matches!(lack, Lack::Vendor(_)))) {
+    match nearest {
         Some(Nearest { rule, lacks }) => {
             let lacks: Vec<_> = lacks.iter().map(Lack::to_string).collect();
             format!("no rule allows this. The nearest is {rule}; {}", lacks.join("; "))

@@ -15,8 +15,8 @@ use crate::events::{CutBy, Ending, ErasedOn, Event, Founder, Scope};
 use crate::guests::Guest;
 use crate::history::History;
 use crate::ids::{
-    AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, ProviderName, Recipient, RequestId,
-    ServiceName, SessionId, TargetName, VendorId, ZoneName,
+    AskId, CredentialName, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, ProviderName, Recipient,
+    RequestId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use crate::ledger::Ledger;
 use crate::open::Open;
@@ -24,6 +24,7 @@ use crate::people::{Contract, Person, SshKey, Standing, Subject};
 use crate::plant::{Credential, Plant, Rule, Then, Weaker};
 use crate::recipients::RecipientFacts;
 use crate::requests::{Answer, Extension, Matter, Request, RestoreStatement, SeenHead, VerdictStatement, Widening};
+use crate::rotation::SecretFacts;
 use crate::standstills::Standstills;
 use crate::time::PlantTime;
 
@@ -206,6 +207,14 @@ impl Case {
     pub fn has_lapsed(&self, now: Timestamp) -> bool {
         let unused = self.standing == RequestStanding::Granted && self.first_use.is_none();
         (self.standing == RequestStanding::Pending || unused) && self.deadline <= now
+    }
+
+    /// How it stands, for people. A guest's visit takes the grant with it, used or not.
+    pub const fn standing_in_words(&self) -> &'static str {
+        match self.standing {
+            RequestStanding::Lapsed if self.first_use.is_some() => "ended with the guest's visit",
+            standing => standing.as_str(),
+        }
     }
 
     /// Whether it was given as an emergency, and nobody looked back at it.
@@ -412,6 +421,10 @@ pub struct State {
     pub ledger: Ledger,
     /// Everybody to whom recordings were ever encrypted.
     pub recipients: BTreeMap<Recipient, RecipientFacts>,
+    /// What the journal says of secrets that the gate keeps: who set or forgot each last.
+    pub secrets: BTreeMap<CredentialName, SecretFacts>,
+    /// Since when each of them that is set is in the journal, for certain.
+    pub(crate) secrets_told_since: Option<Timestamp>,
     /// Cuts that were not reopened.
     pub cuts: BTreeMap<CutId, StandingCut>,
     /// Restores, in order.
@@ -540,6 +553,8 @@ impl State {
             | Event::PlantProposed { .. }
             | Event::PlantSigned { .. }
             | Event::PlantAdopted { .. } => self.apply_plant(event, at),
+            Event::SecretSet { credential, by } => self.apply_secret(credential, *by, true, at),
+            Event::SecretForgotten { credential, by } => self.apply_secret(credential, *by, false, at),
             Event::Submitted { .. }
             | Event::Voted { .. }
             | Event::VotedWeaker { .. }
@@ -583,7 +598,7 @@ impl State {
                 }
             }
             Event::Restored { administrator, operator } => {
-                self.end_what_is_open(at);
+                self.end_what_is_open(entry, at);
                 self.standstills.forget_nodes();
                 let (statement, operator) = (administrator.statement.clone(), operator.statement.signer);
                 self.restores.push(Restore { statement, operator, at });
@@ -607,13 +622,20 @@ impl State {
     }
 
     /// What was asked or given and not over: whether it was answered, used up or taken back since is lost.
-    fn end_what_is_open(&mut self, at: Timestamp) {
+    fn end_what_is_open(&mut self, entry: u64, at: Timestamp) {
         let open: Vec<_> = self.open_cases().filter(|(_, case)| case.is_current(at)).map(|(id, _)| id).collect();
-        open.into_iter().for_each(|case| self.stop(case, RequestStanding::Restored, at));
+        for case in open {
+            self.stop(case, RequestStanding::Restored, at);
+            self.history.ends_request(case, entry);
+        }
         let asks: Vec<_> = self.open_asks().map(|(id, _)| id).collect();
-        asks.into_iter().for_each(|ask| self.close_ask(ask, false));
+        for ask in asks {
+            self.close_ask(ask, false);
+            self.history.ends_ask(ask, entry);
+        }
         let visits: Vec<_> = self.guests.iter().filter(|(_, guest)| !guest.is_over(at)).collect();
         let visits: Vec<_> = visits.into_iter().map(|(id, guest)| (*id, guest.statement.person)).collect();
+        visits.iter().for_each(|(guest, _)| self.history.ends_visit(*guest, entry));
         visits.into_iter().for_each(|(guest, person)| self.send_away(guest, person, at, None));
     }
 
@@ -725,6 +747,9 @@ impl State {
                         let waiting: Vec<_> = self.open_cases().map(|(id, _)| id).collect();
                         waiting.into_iter().for_each(|case| self.with_case(case, |case| case.unaccepted = false));
                     }
+                }
+                if parsed.as_ref().is_some_and(Plant::demands_rotation) {
+                    self.secrets_told_since.get_or_insert(at);
                 }
                 self.plant = parsed.map(Arc::new);
                 // What was signed so far was to replace the file before.

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use policies::actions::Action;
 use policies::digest::{Digest, Salted};
-use policies::events::{CutBy, Ending, ErasedOn, EscortEnd, Event, Factor, Founder, PackOf, Scope};
+use policies::events::{AskedFor, CutBy, Ending, ErasedOn, EscortEnd, Event, Factor, Founder, PackOf, Scope};
 use policies::ids::*;
 use policies::people::{Kind, SshKey};
 use policies::plant::{Escort, Plant, Rule, Then, Weaker};
 use policies::requests::*;
+use policies::rules::Lacking;
 use policies::time::{Seconds, Window};
 
 const GOLDEN: &str = include_str!("golden/events-1.jsonl");
@@ -205,6 +206,8 @@ fn one_of_each() -> Vec<Event> {
             signed: Signed { statement: plant_statement, key: key.clone(), signature: signature.clone() },
         },
         Event::PlantAdopted { plant: digest },
+        Event::SecretSet { credential: label("hmi-maint"), by: who },
+        Event::SecretForgotten { credential: label("hmi-maint"), by: who },
         Event::Submitted { request: asked, rule },
         Event::Voted { verdict: verdict(Matter::Request(request), yes.clone()) },
         Event::Voted { verdict: verdict(Matter::Extension(ask), Answer::No { reason }) },
@@ -279,7 +282,19 @@ fn one_of_each() -> Vec<Event> {
         Event::Disconnected { session, by: who },
         Event::CaptureBegun { target: None, zone: Some(label("packaging")), by: who },
         Event::CaptureBegun { target: Some(label("plc-7")), zone: None, by: who },
-        Event::Refused { person: other, reason: "no-grant".into(), target: Some(label("hmi-2")), rule: None },
+        Event::Refused { person: other, reason: "no-grant".into(), target: Some(label("hmi-2")), rule: None, asked: None },
+        Event::Refused {
+            person: other,
+            reason: "no-rule".into(),
+            target: Some(label("hmi-2")),
+            rule: Some(label("acme-packaging")),
+            asked: Some(AskedFor {
+                actions: [Action::Shell].into(),
+                service: Some(label("ssh")),
+                emergency: true,
+                lacks: [Lacking::Hours, Lacking::Emergency].into(),
+            }),
+        },
         Event::Held { session, reason, by: who },
         Event::Released { session, of: who, by: other },
         Event::ErasureSigned { signed: Signed { statement: erase, key: key.clone(), signature: signature.clone() } },

@@ -167,6 +167,33 @@ fn shifts_are_times_of_day_or_a_length_and_what_follows_a_change_stands_where_th
 }
 
 #[test]
+fn how_old_what_opens_an_account_may_get_is_said_where_it_ages() {
+    let plant = |line: &str| after("changes = [", &format!("{line}\nchanges = ["));
+    assert_eq!(plant("credential_age_max = \"90d\""), "");
+    assert_eq!(
+        plant("credential_age_max = \"0s\""),
+        "plant.credential_age_max: 0 is out of range; write a duration from 1s to 10y"
+    );
+    let beside = |credential: &str| after(credential, &format!("{credential}\ncredential_age_max = \"30d\""));
+    assert_eq!(beside("credential = \"hmi-maint\""), "");
+    assert_eq!(
+        beside("credential = \"certificate\""),
+        "targets.plc-7.services.station.credential_age_max: changes nothing beside a certificate, which is made anew each time; name a secret as credential, or leave it out"
+    );
+    let screen = "[targets.plc-8]\nzone = \"packaging\"\n[targets.plc-8.services.vnc]\nprotocol = \"vnc\"\n\
+                  address = \"10.20.2.8:5900\"\ncredential_age_max = \"30d\"\n[[rules]]";
+    assert_eq!(
+        after("[[rules]]", screen),
+        "targets.plc-8.services.vnc.credential_age_max: changes nothing without credential; name a secret as credential, or leave it out"
+    );
+    let tunnel = screen.replace("vnc", "tcp");
+    assert_eq!(
+        after("[[rules]]", &tunnel),
+        "targets.plc-8.services.tcp.credential_age_max: changes nothing for tcp; leave it out"
+    );
+}
+
+#[test]
 fn how_often_an_escort_says_that_they_are_there_stands_where_one_is_demanded() {
     let at = |told: &str| format!("rules[acme-packaging].escort_tap: {told}");
     let useless = at("changes nothing without escort = \"required\"; leave it out, or demand an escort");

@@ -1942,6 +1942,9 @@ class Journal:
                     self.gone.setdefault(self.visits[event["person"]], entry.time)
             case "plant-signed":
                 self._signed(entry, event["signed"], event["signed"]["statement"]["signer"], "plant")
+            case "secret-set" | "secret-forgotten":
+                if not self._is_here(event["by"]) or self.people[event["by"]].kind["kind"] != "administrator":
+                    raise ValueError("a secret was set or forgotten by nobody who may")
             case "submitted":
                 self._submitted(event["request"], event["rule"])
             case "extension-asked":

@@ -160,7 +160,10 @@ impl Office {
     pub fn set_secret(&self, name: &str, secret: &[u8]) {
         let name = name.parse().expect("a label");
         let secrets = self.keys.secrets();
-        let set = self.desk.directory().set_credential(&name, secret, &secrets);
+        let administrator =
+            |state: &State| state.people.values().find(|one| one.is_active_administrator()).map(|one| one.id);
+        let by = self.look(administrator).expect("there is one");
+        let set = self.desk.set_secret(name, secret.to_vec().into(), secrets, by);
         self.runtime.block_on(set).expect("it is kept");
     }
 

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use jiff::Timestamp;
 use policies::events::Ending;
-use policies::history::{Filter, Item, Outcome, What};
+use policies::history::{Filter, Item, Outcome, What, refused_in_words};
 use policies::ids::{PersonId, RequestId, SessionId, VendorId, ZoneName};
 use policies::refusals::Refusal;
 use policies::state::{SessionFacts, State as Plant};
@@ -84,7 +84,7 @@ impl Known {
             actions.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ")
         };
         let in_words = match (&item.what, session, ask, case) {
-            (What::Refusal { reason, .. }, ..) => format!("refused: {reason}"),
+            (What::Refusal { reason, rule, asked }, ..) => refused_in_words(reason, rule.as_ref(), asked.as_ref()),
             (_, Some(facts), ..) => {
                 format!("{} through {}, from {}", list(&facts.actions), facts.service, facts.source)
             }
@@ -180,20 +180,20 @@ impl Api {
         Ok(EntriesView { entries, next: wanted.last().copied().filter(|_| is_more) })
     }
 
-    /// The entries at these places, in order. The journal is read in the pieces that it gives, and of those only that have one.
+    /// The entries at these places, in order. The journal is read in the pieces that it gives, and of those only that have one; no
+    /// other entry is decoded.
     async fn read(&self, places: &[u64]) -> Result<Vec<Entry>, Problem> {
         let (mut found, mut left) = (Vec::new(), places);
-        while let Some(first) = left.first() {
-            let piece = self.desk().entries(*first).await.map_err(|error| {
+        while !left.is_empty() {
+            let piece = self.desk().entries_at(left).await.map_err(|error| {
                 tracing::error!(%error, "the journal cannot be read");
                 Problem::unavailable("the journal cannot be read now")
             })?;
             let Some(last) = piece.last().map(|entry| entry.index) else {
                 return Err(Problem::unavailable("the journal gives less than was read of it before"));
             };
-            let (here, later) = left.split_at(left.partition_point(|place| *place <= last));
-            found.extend(piece.into_iter().filter(|entry| here.binary_search(&entry.index).is_ok()));
-            left = later;
+            found.extend(piece);
+            left = &left[left.partition_point(|place| *place <= last)..];
         }
         Ok(found)
     }

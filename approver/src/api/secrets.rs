@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use policies::ids::CredentialName;
+use zeroize::Zeroizing;
 
 use super::Api;
 use super::guard::{At, Caller, Sent};
@@ -26,8 +27,8 @@ pub(super) async fn set(
     if sent.secret.is_empty() || sent.secret.len() > SECRET_BYTES_MAX {
         return Err(Problem::malformed(format!("a credential has between 1 and {SECRET_BYTES_MAX} bytes")));
     }
-    api.desk().directory().set_credential(&name, sent.secret.as_bytes(), &api.parts().secrets).await?;
-    tracing::warn!(person = %caller.person(), credential = %name, "a credential was set");
+    let secret = Zeroizing::new(sent.secret.as_bytes().to_vec());
+    api.desk().set_secret(name, secret, api.parts().secrets.clone(), caller.person()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -36,7 +37,6 @@ pub(super) async fn forget(
     caller: Caller,
     At(name): At<CredentialName>,
 ) -> Result<StatusCode, Problem> {
-    api.desk().directory().forget_credential(&name).await?;
-    tracing::warn!(person = %caller.person(), credential = %name, "a credential was forgotten");
+    api.desk().forget_secret(name, caller.person()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

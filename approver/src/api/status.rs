@@ -12,6 +12,7 @@ use policies::digest::Digest;
 use policies::ids::{Recipient, RequestId};
 use policies::recipients::RecipientFacts;
 use policies::refusals::Refusal;
+use policies::rotation::{Need, Rotation};
 use policies::state::{Case, RequestStanding, State as Plant};
 use recordings::log::Log;
 use recordings::tlog::kept::Held;
@@ -21,7 +22,7 @@ use super::guard::{Caller, Sent};
 use super::reviews::{emergencies_and_guests, overdue};
 use super::types::{
     AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, HeadView, Health, ReceiverView, RecipientView, RecorderView,
-    Status, WitnessView, WitnessedView,
+    SecretView, Status, WitnessView, WitnessedView,
 };
 use crate::alarms::{Acknowledged, Standing, lacks_room};
 use crate::feed::{Feed, ReceiverState, Told};
@@ -158,6 +159,7 @@ impl Api {
                 overdue(state, now),
             )
         });
+        let secrets = self.secrets(now);
         let ignored = self.desk().due(now).into_iter().filter(|due| due.red).count();
         let because = [
             (ignored > 0).then(|| format!("{ignored} requests wait, although everybody was told")),
@@ -177,8 +179,9 @@ impl Api {
             let trouble = standing.trouble.as_ref()?;
             Some(format!("the witness {} does not cosign: {}", standing.name, trouble.words()))
         });
+        let aged = secrets.iter().filter(|secret| secret.need == Need::OVERDUE).map(|secret| secret.text.clone());
         let of_faces = self.parts().certificates.troubles(now).into_iter().map(|(_, text)| text);
-        let because: Vec<String> = because.into_iter().flatten().chain(troubles).chain(of_faces).collect();
+        let because: Vec<String> = because.into_iter().flatten().chain(troubles).chain(of_faces).chain(aged).collect();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             deployment: self.desk().deployment().clone(),
@@ -200,11 +203,26 @@ impl Api {
             plant,
             recorder,
             recipients: self.recipients(now),
+            secrets,
             seal: self.parts().seal_word.to_owned(),
             answered: self.desk().with_state(|state| answer_times(state, now)),
             alarms: self.parts().alarms.standing().into_iter().map(alarm_view).collect(),
             feed: self.parts().feed.iter().flat_map(Feed::receivers).map(receiver_view).collect(),
         }
+    }
+
+    fn secrets(&self, now: Timestamp) -> Vec<SecretView> {
+        self.desk().with_state(|state| {
+            let view = |(rotation, need): (Rotation<'_>, Need)| SecretView {
+                secret: rotation.credential.clone(),
+                need: need.as_str().to_owned(),
+                at: rotation.last.map(|last| last.at),
+                by: rotation.last.map(|last| last.by),
+                due: rotation.due(),
+                text: rotation.in_words(now, |at| state.clock(at)),
+            };
+            state.rotations_due(now).into_iter().map(view).collect()
+        })
     }
 
     fn recipients(&self, now: Timestamp) -> Vec<RecipientView> {

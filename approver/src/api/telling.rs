@@ -58,6 +58,9 @@ fn mentioned(event: &Event) -> Vec<PersonId> {
         Event::Cut { scope: Scope::Technician(person), .. } => vec![*person],
         Event::GuestInvited { invitation, .. } => vec![invitation.statement.person],
         Event::GuestEnded { person, .. } => vec![*person],
+        Event::Restored { administrator, operator } => {
+            vec![administrator.statement.signer, operator.statement.signer]
+        }
         _ => Vec::new(),
     }
 }
@@ -146,7 +149,18 @@ fn of_request(state: &State, event: &Event) -> Option<String> {
         Event::Granted { .. } => "all it takes said yes: granted".to_owned(),
         Event::Denied { .. } => "denied".to_owned(),
         Event::Withdrawn { .. } => "took it back".to_owned(),
-        Event::Lapsed { .. } => "nobody answered in time, or it was never used: lapsed".to_owned(),
+        Event::Lapsed { request } => {
+            let was_used = state.cases.get(request).is_some_and(|case| case.first_use.is_some());
+            match was_used {
+                true => "the guest's visit is over, and the grant, which was used, with it".to_owned(),
+                false => "nobody answered in time, or it was never used: lapsed".to_owned(),
+            }
+        }
+        Event::Restored { administrator, operator } => format!(
+            "the gate was restored from an earlier state, as {} and {} signed: what was open is over, and what became of it in \
+             between is not known",
+            administrator.statement.signer, operator.statement.signer
+        ),
         Event::Revoked { .. } => "took the grant back".to_owned(),
         Event::Reviewed { objection: None, .. } => "looked back at it, and has nothing against it".to_owned(),
         Event::Reviewed { .. } => "looked back at it, and OBJECTS".to_owned(),

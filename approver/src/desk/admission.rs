@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use certs::proof::{Authenticated, Factors};
 use jiff::Timestamp;
-use policies::decide::{Admission, Command};
+use policies::decide::{Admission, Command, NewRequest};
 use policies::digest::Digest;
-use policies::events::{Ending, Event, Factor, Scope};
+use policies::events::{AskedFor, Ending, Event, Factor, Scope};
 use policies::ids::{PersonId, ProviderName, RequestId, ServiceName, SessionId, TargetName};
 use policies::plant::{Plant, Service};
 use policies::refusals::Refusal;
@@ -25,8 +25,8 @@ use crate::lease::{Ask, Destination, Lease, Terms};
 const REFUSALS_MAX: usize = 20;
 const REFUSALS_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// The refusals of one person that were journaled of late.
-pub(super) type Refused = Vec<(Boot, &'static str, TargetName)>;
+/// The refusals of one person that were journaled of late: when, why, where, and whether it was a request.
+pub(super) type Refused = Vec<(Boot, &'static str, TargetName, bool)>;
 
 impl Desk {
     /// Lets somebody in whose factors were proved: finds the grant, appends `Started`, and gives the lease. Nothing is
@@ -44,7 +44,7 @@ impl Desk {
             let target = ask.target.clone();
             let admitted = inner.admit(&proved, ask).await;
             if let Err(Rejected::Refusal(refusal)) = &admitted {
-                inner.report_refusal(technician, refusal, target).await;
+                inner.report_refusal(technician, refusal, target, None).await;
             }
             admitted
         });
@@ -65,10 +65,18 @@ impl Desk {
     /// Journals that a face turned an authenticated person away, as [`admit`](Self::admit) does of its own refusals.
     pub async fn turned_away(&self, who: &Authenticated, refusal: Refusal, target: TargetName) {
         let (inner, technician) = (self.0.clone(), who.person());
-        let reported = async move { inner.report_refusal(technician, &refusal, target).await };
+        let reported = async move { inner.report_refusal(technician, &refusal, target, None).await };
         if self.0.to_its_end(reported).await.is_err() {
             tracing::warn!("the gate stops, and a refusal is not journaled");
         }
+    }
+
+    /// Journals that a face refused what an authenticated person asked for before it came to a command, as [`act`](Self::act) does of
+    /// requests. Nobody waits for it.
+    pub fn refused_request(&self, asked: NewRequest, refusal: Refusal) {
+        let inner = self.0.clone();
+        let report = async move { inner.report_refused_request(&asked, &refusal).await };
+        self.0.tracker.spawn_on(report, &self.0.runtime);
     }
 
     /// Gives a lease back: the session is over. `seal` is the digest of its recording's seal, where there is one. A
@@ -204,30 +212,42 @@ impl Inner {
         self.time_moved.notify_one();
     }
 
+    /// What was asked for and refused is in the journal, so that it has all that was asked. That a request has the identifier of
+    /// another says nothing of either.
+    pub(super) async fn report_refused_request(&self, asked: &NewRequest, refusal: &Refusal) {
+        if *refusal != Refusal::Exists {
+            let asked_for = Some(asked.asked_for(refusal));
+            self.report_refusal(asked.technician, refusal, asked.target.clone(), asked_for).await;
+        }
+    }
+
     /// A refusal of somebody authenticated is a fact, told once a minute for each reason and target.
-    async fn report_refusal(&self, person: PersonId, refusal: &Refusal, target: TargetName) {
-        tracing::info!(%person, reason = refusal.id(), %target, "refused");
-        if !self.is_news(person, refusal.id(), &target) {
+    async fn report_refusal(&self, person: PersonId, refusal: &Refusal, target: TargetName, asked: Option<AskedFor>) {
+        tracing::info!(%person, reason = refusal.why(), %target, "refused");
+        if !self.is_news(person, refusal.why(), &target, asked.is_some()) {
             return;
         }
-        let command = Command::ReportRefusal { person, reason: refusal.id().to_owned(), target: Some(target) };
+        let (reason, rule) = (refusal.why().to_owned(), refusal.rule().cloned());
+        let command = Command::ReportRefusal { person, reason, target: Some(target), rule, asked };
         if let Err(rejected) = self.act(command).await {
             tracing::warn!(%rejected, "a refusal could not be journaled");
         }
     }
 
-    fn is_news(&self, person: PersonId, reason: &'static str, target: &TargetName) -> bool {
+    fn is_news(&self, person: PersonId, reason: &'static str, target: &TargetName, is_request: bool) -> bool {
         let now = self.clock.boot();
         let mut refused = super::lock(&self.refused);
         refused.retain(|_, of_late| {
-            of_late.retain(|(at, _, _)| now.since(*at) < REFUSALS_WITHIN);
+            of_late.retain(|(at, ..)| now.since(*at) < REFUSALS_WITHIN);
             !of_late.is_empty()
         });
         let of_late = refused.entry(person).or_default();
-        let is_news =
-            of_late.len() < REFUSALS_MAX && !of_late.iter().any(|(_, before, at)| *before == reason && at == target);
+        let is_same = |(_, why, at, request): &(Boot, &str, TargetName, bool)| {
+            (*why, at, *request) == (reason, target, is_request)
+        };
+        let is_news = of_late.len() < REFUSALS_MAX && !of_late.iter().any(is_same);
         if is_news {
-            of_late.push((now, reason, target.clone()));
+            of_late.push((now, reason, target.clone(), is_request));
         }
         is_news
     }

@@ -65,6 +65,8 @@ pub(super) fn check(command: &Command, fold: &Fold) -> Result<(), Rejected> {
         | Command::RenameSubject { .. }
         | Command::ComeOnDuty { .. }
         | Command::ProposePlant { .. }
+        | Command::SetSecret { .. }
+        | Command::ForgetSecret { .. }
         | Command::Submit(_)
         | Command::VoteWeaker { .. }
         | Command::Accept { .. }

@@ -39,6 +39,7 @@ const LEAVES: &[&str] = &[
     "until",
     "end",
     "plant",
+    "credential",
     "guest",
     "request",
     "ask",
@@ -114,6 +115,10 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("released", "/of", "held_by"),
     ("cut", "/of", "of"),
     ("refused", "/reason", "reason"),
+    ("refused", "/asked/actions", "actions"),
+    ("refused", "/asked/service", "service"),
+    ("refused", "/asked/emergency", "emergency"),
+    ("refused", "/asked/lacks", "lacks"),
     ("reopened", "/reopening/cut", "cut"),
     ("reopened", "/verdict/statement/operator", "by"),
     ("closed-out", "/close_out/request", "request"),
@@ -299,6 +304,9 @@ fn in_ascii(json: &str) -> String {
 
 /// As EVENTS.md groups them.
 fn category(id: &str) -> &'static str {
+    if id.starts_with("HP121") {
+        return "secret";
+    }
     match id.get(2..4) {
         Some("10") => "installation",
         Some("11") => "people",

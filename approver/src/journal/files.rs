@@ -67,6 +67,17 @@ impl Journal for FilesJournal {
         self.look(move |log| log.next_entries(after)).boxed()
     }
 
+    fn read_at<'a>(&'a self, places: &'a [u64]) -> BoxFuture<'a, Result<Vec<Entry>, ReadError>> {
+        let wanted = places.to_vec();
+        let read = move |log: &Log| {
+            let Some(first) = wanted.first() else { return Ok(Vec::new()) };
+            let mut entries = log.next_entries(*first)?;
+            entries.retain(|entry| wanted.binary_search(&entry.index).is_ok());
+            Ok(entries)
+        };
+        self.look(read).boxed()
+    }
+
     fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
         async move {
             match self.log.status().fault {

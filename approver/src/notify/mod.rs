@@ -47,7 +47,7 @@ pub struct Notice {
     /// Since when that stands which it is about, by the plant's clock.
     pub since: String,
     /// `request-waits`, `watch-wanted`, `emergency`, `guest`, `objection`, `cut`, `reopened`, `host-key-changed`,
-    /// `transfer-runs-on`, `recorder-failed` or `gate`.
+    /// `transfer-runs-on`, `recorder-failed`, `secret` or `gate`.
     #[serde(deserialize_with = "kind")]
     pub kind: Kind,
     /// In words.
@@ -66,7 +66,7 @@ pub struct Notice {
 pub type Kind = &'static str;
 
 /// Every kind of notice.
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     "request-waits",
     "watch-wanted",
     "emergency",
@@ -77,6 +77,7 @@ const KINDS: [Kind; 11] = [
     "host-key-changed",
     "transfer-runs-on",
     "recorder-failed",
+    "secret",
     "gate",
 ];
 
@@ -183,7 +184,7 @@ impl Notices {
     }
 
     async fn run(mut self, queues: Vec<Waiting>) {
-        let mut told = BTreeSet::new();
+        let (mut told, mut reminded) = (BTreeSet::new(), BTreeSet::new());
         let mut size = match self.told_up_to() {
             Told::UpTo(size) => size,
             Told::Unreadable(head) => {
@@ -210,7 +211,7 @@ impl Notices {
                 }
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
-            for notice in self.steps(&mut told).await {
+            for notice in self.steps(&mut told).await.into_iter().chain(self.reminders(&mut reminded)) {
                 self.send(&queues, &notice).await;
             }
             for waiting in &queues {
@@ -266,6 +267,23 @@ impl Notices {
             }
         }
         notices
+    }
+
+    /// Of each secret that is to be set anew, once for each reason; that it is overdue is told as an alarm.
+    fn reminders(&self, reminded: &mut BTreeSet<Reminder>) -> Vec<Notice> {
+        let now = self.desk.clock().wall();
+        let due: Vec<_> = self.desk.with_state(|state| {
+            let due = state.rotations_due(now).into_iter().filter(|(_, need)| !need.is_overdue());
+            due.map(|(rotation, need)| {
+                let set = rotation.last.map(|last| last.at);
+                let reminder = Reminder { secret: rotation.credential.clone(), need: need.as_str(), set };
+                (reminder, rotation.in_words(now, |at| state.clock(at)))
+            })
+            .collect()
+        });
+        reminded.retain(|reminder| due.iter().any(|(stands, _)| stands == reminder));
+        let new = due.into_iter().filter(|(reminder, _)| reminded.insert(reminder.clone()));
+        new.map(|(reminder, text)| Notice { id: reminder.id(), ..self.notice("secret", text, false) }).collect()
     }
 
     async fn of_due(&self, due: Due) -> Notice {
@@ -457,6 +475,22 @@ impl Notices {
         let (id, at, link) = (mint::nonce(), self.desk.clock().wall(), self.origin.clone());
         let since = self.desk.with_state(|state| state.clock(at)).to_string();
         Notice { v: 1, id, at, since, kind, text, group: None, request: None, red, link }
+    }
+}
+
+/// That a secret is to be set anew, and why.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Reminder {
+    secret: CredentialName,
+    need: &'static str,
+    set: Option<Timestamp>,
+}
+
+impl Reminder {
+    /// The same after a restart, so that it waits once.
+    fn id(&self) -> String {
+        let set = self.set.map_or(0, Timestamp::as_second);
+        format!("secret-{}-{}-{set}", self.secret, self.need)
     }
 }
 

@@ -138,7 +138,8 @@ impl People {
     /// # Errors
     /// It cannot be journaled.
     pub async fn not_let_in(&self, person: PersonId, reason: &'static str) -> Result<(), Rejected> {
-        let report = Command::ReportRefusal { person, reason: reason.to_owned(), target: None };
+        let reason = reason.to_owned();
+        let report = Command::ReportRefusal { person, reason, target: None, rule: None, asked: None };
         self.desk.act(report).await.map(drop)
     }
 }

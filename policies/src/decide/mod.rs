@@ -18,10 +18,10 @@ pub use admission::Admission;
 pub use requests::{NewRequest, quorum_is_met, waits_for};
 
 use crate::digest::{Digest, Salted};
-use crate::events::{CutBy, Ending, EscortEnd, Event, Founder, PackOf, Scope};
+use crate::events::{AskedFor, CutBy, Ending, EscortEnd, Event, Founder, PackOf, Scope};
 use crate::ids::{
-    AskId, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, ProviderName, Recipient, RequestId,
-    ServiceName, SessionId, TargetName, VendorId, ZoneName,
+    AskId, CredentialName, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, ProviderName, Recipient,
+    RequestId, RuleId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use crate::people::{Kind, SshKey};
 use crate::plant::{Escort, Weaker};
@@ -138,6 +138,14 @@ pub enum Command {
     },
     SignPlant {
         signed: Signed<PlantStatement>,
+    },
+    SetSecret {
+        credential: CredentialName,
+        by: PersonId,
+    },
+    ForgetSecret {
+        credential: CredentialName,
+        by: PersonId,
     },
     Submit(NewRequest),
     Vote {
@@ -262,6 +270,9 @@ pub enum Command {
         person: PersonId,
         reason: String,
         target: Option<TargetName>,
+        rule: Option<RuleId>,
+        /// None where it was a connection, or a sign-in.
+        asked: Option<AskedFor>,
     },
     Cut {
         cut: CutId,
@@ -367,6 +378,14 @@ impl State {
             Command::ComeOnDuty { person, provider } => self.decide_on_duty(*person, provider.as_ref(), now),
             Command::ProposePlant { text, by } => self.decide_propose(text, *by),
             Command::SignPlant { signed } => self.decide_sign_plant(signed, now),
+            Command::SetSecret { credential, by } => {
+                self.administrator(*by)?;
+                Ok(vec![Event::SecretSet { credential: credential.clone(), by: *by }])
+            }
+            Command::ForgetSecret { credential, by } => {
+                self.administrator(*by)?;
+                Ok(vec![Event::SecretForgotten { credential: credential.clone(), by: *by }])
+            }
             Command::Submit(asked) => self.decide_submit(asked, now),
             Command::Vote { verdict } => self.decide_vote(verdict, now),
             Command::VoteWeaker { statement, way } => self.decide_vote_weaker(statement, *way, now),
@@ -440,9 +459,13 @@ impl State {
                 expected: expected.clone(),
                 got: got.clone(),
             }]),
-            Command::ReportRefusal { person, reason, target } => {
-                Ok(vec![Event::Refused { person: *person, reason: reason.clone(), target: target.clone(), rule: None }])
-            }
+            Command::ReportRefusal { person, reason, target, rule, asked } => Ok(vec![Event::Refused {
+                person: *person,
+                reason: reason.clone(),
+                target: target.clone(),
+                rule: rule.clone(),
+                asked: asked.clone(),
+            }]),
             Command::Cut { cut, scope, by, at } => self.decide_cut(*cut, scope, by, *at),
             Command::Reopen { reopening, verdict } => self.decide_reopen(reopening, verdict, now),
             Command::Account { request, account, by } => self.decide_account(*request, *account, *by, now),

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::closing::check_other;
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
-use crate::events::{CutBy, Event, Scope};
+use crate::events::{AskedFor, CutBy, Event, Scope};
 use crate::ids::{AskId, CutId, PersonId, RequestId, ServiceName, TargetName, VendorId};
 use crate::people::{Contract, Kind, Person};
 use crate::plant::{Quorum, Rule, Weaker, WorkOrder};
@@ -48,6 +48,18 @@ pub struct NewRequest {
     pub source: Option<IpAddr>,
     /// As an emergency.
     pub emergency: bool,
+}
+
+impl NewRequest {
+    /// What it asks for, as it stands in the journal where it is refused so.
+    pub fn asked_for(&self, refusal: &Refusal) -> AskedFor {
+        AskedFor {
+            actions: self.actions.clone(),
+            service: self.service.clone(),
+            emergency: self.emergency,
+            lacks: refusal.lacks(),
+        }
+    }
 }
 
 impl State {
@@ -180,7 +192,7 @@ impl State {
     ) -> Result<Vec<Event>, Refusal> {
         let case = self.cases.get(&id).ok_or(Refusal::NoSuchRequest)?;
         if case.standing != RequestStanding::Pending {
-            return Err(Refusal::NotPending(case.standing.as_str()));
+            return Err(Refusal::NotPending(case.standing_in_words()));
         }
         if case.request.window.until <= now {
             return Err(Refusal::NotPending(RequestStanding::Lapsed.as_str()));
@@ -270,7 +282,7 @@ impl State {
         let request = ask.asked.request();
         let case = self.cases.get(&request).ok_or(Refusal::NoSuchRequest)?;
         if case.standing != RequestStanding::Granted {
-            return Err(Refusal::NotPending(case.standing.as_str()));
+            return Err(Refusal::NotPending(case.standing_in_words()));
         }
         self.check_voter(operator, case, ask.votes.iter().map(|vote| vote.operator), now)?;
         let mut events = vec![voted];
@@ -343,7 +355,7 @@ impl State {
     ) -> Result<Vec<Event>, Refusal> {
         let case = self.cases.get(&id).ok_or(Refusal::NoSuchRequest)?;
         if !case.wants_review() {
-            return Err(Refusal::NotPending(case.standing.as_str()));
+            return Err(Refusal::NotPending(case.standing_in_words()));
         }
         self.check_digest(&case.request, &Narrowing::default(), statement.digest)?;
         let objection = statement.answer.looked_back()?;
@@ -356,7 +368,7 @@ impl State {
         let operator = self.operator(by)?;
         let case = self.cases.get(&id).ok_or(Refusal::NoSuchRequest)?;
         if !case.is_current(now) || case.has_lapsed(now) {
-            return Err(Refusal::NotPending(case.standing.as_str()));
+            return Err(Refusal::NotPending(case.standing_in_words()));
         }
         self.check_voter(operator, case, [], now)?;
         let until = operator.on_duty_until.filter(|until| now < *until);
@@ -441,7 +453,7 @@ impl State {
         self.active(by)?;
         let case = self.cases.get(&request).filter(|case| case.asked.technician == by).ok_or(Refusal::NoSuchRequest)?;
         if case.standing != RequestStanding::Granted {
-            return Err(Refusal::NotPending(case.standing.as_str()));
+            return Err(Refusal::NotPending(case.standing_in_words()));
         }
         if case.deadline <= now {
             return Err(Refusal::GrantOver(case.request.target.clone(), self.clock(case.deadline)));

@@ -67,11 +67,24 @@ fn file(reader: &mut Reader<'_, '_>, text: &str) -> Option<Plant> {
     let accept_within = head.as_ref().map(|head| head.shifts.change().then_some(head.accept_within));
     let known = Known { zones: zones.as_ref(), targets: targets.as_ref(), accept_within };
     let rules = reader.or("rules", Vec::new(), |field| rules(field, &known));
-    let Head { name, timezone, banner, changes, shifts, accept_within, websockets } = head?;
+    let Head { name, timezone, banner, changes, shifts, accept_within, websockets, credential_age_max } = head?;
     let (zones, targets) = (all(zones?)?, all(targets?)?);
     let digest = Digest::of_bytes(text.as_bytes());
     let rules = rules?;
-    Some(Plant { name, timezone, banner, changes, shifts, accept_within, websockets, zones, targets, rules, digest })
+    Some(Plant {
+        name,
+        timezone,
+        banner,
+        changes,
+        shifts,
+        accept_within,
+        websockets,
+        credential_age_max,
+        zones,
+        targets,
+        rules,
+        digest,
+    })
 }
 
 /// All of them, if each could be read.
@@ -87,6 +100,7 @@ struct Head {
     shifts: Shifts,
     accept_within: Seconds,
     websockets: bool,
+    credential_age_max: Option<Seconds>,
 }
 
 fn head(reader: &mut Reader<'_, '_>) -> Option<Head> {
@@ -100,9 +114,15 @@ fn head(reader: &mut Reader<'_, '_>) -> Option<Head> {
     let accept_within = reader.or("accept_within", Plant::ACCEPT_WITHIN, |f| f.duration(SECOND..=HOUR));
     note_never_changing(reader, shifts.as_ref());
     let websockets = reader.or("websockets", true, Field::flag);
+    let credential_age_max = credential_age_max(reader);
     let (name, timezone, banner) = (name?, timezone?, banner?);
     let (changes, shifts, accept_within) = (changes?, shifts?, accept_within?);
-    Some(Head { name, timezone, banner, changes, shifts, accept_within, websockets: websockets? })
+    let (websockets, credential_age_max) = (websockets?, credential_age_max?);
+    Some(Head { name, timezone, banner, changes, shifts, accept_within, websockets, credential_age_max })
+}
+
+fn credential_age_max(reader: &mut Reader<'_, '_>) -> Option<Option<Seconds>> {
+    reader.optional("credential_age_max", |f| f.duration(SECOND..=Plant::CREDENTIAL_AGE_LIMIT))
 }
 
 /// How long each is, or when they change.
@@ -221,6 +241,7 @@ fn service(
         .required("address", "write host and port, for example \"10.20.2.11:22\"", |f| address(f, target, addresses));
     let user = reader.optional("user", user);
     let credential = reader.optional("credential", |f| credential(f, protocol, clock));
+    let credential_age_max = credential_age_max(reader);
     let host_key = reader.optional("host_key", Field::parsed::<HostKeyPin>);
     let prompts = prompts(reader);
     let legacy = reader.or("legacy", false, Field::flag);
@@ -231,6 +252,7 @@ fn service(
     let functions = reader.or("functions", BTreeMap::new(), functions);
     let blocked = reader.or("blocked", Vec::new(), |f| f.filled_list("leave it out", Field::parsed));
     note_useless(reader, protocol?);
+    note_ageless(reader, protocol?, credential.as_ref());
     if protocol? == Protocol::Ssh {
         note_lacking_of_ssh(reader);
     }
@@ -245,6 +267,7 @@ fn service(
         address: address?,
         user: user?,
         credential: credential?,
+        credential_age_max: credential_age_max?,
         host_key: host_key?,
         prompts: prompts?,
         legacy: legacy?,
@@ -358,6 +381,19 @@ fn credential(field: &Field<'_, '_>, protocol: Option<Protocol>, clock: Option<T
     Some(Credential::Certificate)
 }
 
+/// A certificate is made anew for each connection.
+fn note_ageless(reader: &Reader<'_, '_>, protocol: Protocol, credential: Option<&Option<Credential>>) {
+    let is_injected = matches!(protocol, Protocol::Ssh | Protocol::Telnet | Protocol::Vnc);
+    let what = match credential {
+        Some(Some(Credential::Certificate)) => "changes nothing beside a certificate, which is made anew each time",
+        Some(None) if is_injected => "changes nothing without credential",
+        _ => return,
+    };
+    if reader.has("credential_age_max") {
+        reader.note_at("credential_age_max", what, "name a secret as credential, or leave it out");
+    }
+}
+
 fn note_lacking_of_ssh(reader: &Reader<'_, '_>) {
     for (key, right) in [
         ("user", "write the account to use on the target"),
@@ -371,11 +407,12 @@ fn note_lacking_of_ssh(reader: &Reader<'_, '_>) {
 }
 
 /// The keys that change something for some protocols alone.
-const MEANT_FOR: [(&str, &[Protocol]); 11] = {
+const MEANT_FOR: [(&str, &[Protocol]); 12] = {
     use Protocol::{Cip, Modbus, S7, Ssh, Tcp, Telnet, Vnc};
     [
         ("user", &[Ssh, Telnet]),
         ("credential", &[Ssh, Telnet, Vnc]),
+        ("credential_age_max", &[Ssh, Telnet, Vnc]),
         ("host_key", &[Ssh]),
         ("legacy", &[Ssh]),
         ("login_prompt", &[Telnet]),

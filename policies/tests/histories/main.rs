@@ -26,6 +26,7 @@ mod named;
 mod offers;
 mod past;
 mod reports;
+mod rotation;
 mod shifts;
 
 const PLANT: &str = r#"

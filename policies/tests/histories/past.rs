@@ -1,7 +1,10 @@
 //! The past, in generated histories. What it says of a moment is held against the state that stood then, and what it lists,
 //! against a plain reading of the entries' own text.
 
-use policies::history::{Filter, Item, Kind, Outcome, What};
+use policies::events::AskedFor;
+use policies::history::{Filter, Item, Kind, Outcome, What, refused_in_words};
+use policies::refusals::Refusal;
+use policies::rules::{Lacking, NotAllowed};
 
 use super::*;
 
@@ -226,7 +229,8 @@ proptest! {
             world.take(step);
         }
         let by = person(TECHNICIANS[0].0);
-        world.act(&Command::ReportRefusal { person: by, reason: "no-rule".to_owned(), target: Some(target_name(0)) });
+        let (reason, target) = ("no-grant".to_owned(), Some(target_name(0)));
+        world.act(&Command::ReportRefusal { person: by, reason, target, rule: None, asked: None });
         world.who_was_there_is_who_stood_there_then();
         world.all_that_names_a_session_or_a_request_is_found_with_it();
         world.the_list_is_the_whole_population();
@@ -234,4 +238,80 @@ proptest! {
         world.what_a_filter_names_is_what_the_entries_say();
         world.two_halves_make_the_whole();
     }
+}
+
+#[test]
+fn a_restore_is_told_with_each_request_that_it_ended_and_with_no_other() {
+    let mut world = World::founded();
+    let used_up = world.granted(0, &[Action::Shell]);
+    let by = person(LEADS[0]);
+    world.must(&Command::Revoke { request: used_up, reason: salted("no"), by });
+    let granted = world.granted(0, &[Action::Shell]);
+    let door = world.door(0);
+    world.must(&Command::Admit(door));
+    let ask = AskId::new(world.id());
+    let technician = person(TECHNICIANS[0].0);
+    let (more, reason) = (Seconds(60), salted("more"));
+    world.must(&Command::AskExtension { ask, request: granted, more, reason, by: technician });
+    let signed = |signer: u128| {
+        let head = SeenHead { size: world.state.size, root: Digest::of_bytes(b"") };
+        let lost = Lost { from: head.size, until: head.size + 3 };
+        let statement = RestoreStatement {
+            deployment: label("model"),
+            restore: RestoreId::new(ulid::Ulid::from(77_u128)),
+            journal: head,
+            journal_lost: lost,
+            node: label("gate-1"),
+            records: head,
+            records_lost: lost,
+            signer: person(signer),
+            nonce: "00".into(),
+            expires: seconds_later(world.now, 60),
+        };
+        Box::new(Signed { statement, key: key(signer), signature: String::new() })
+    };
+    let restored = Event::Restored { administrator: signed(ADMINISTRATOR), operator: signed(LEADS[0]) };
+    let entry = world.state.size;
+    world.state.apply(&restored, world.now);
+    assert!(world.state.entries_of_request(granted).contains(&entry));
+    assert!(!world.state.entries_of_request(used_up).contains(&entry));
+    assert_eq!(world.state.cases[&granted].standing_in_words(), "ended by a restore");
+}
+
+/// Of what was asked: the refusal's reason, its rule, and what the nearest lacks.
+fn refused(world: &World, wish: &NewRequest) -> (&'static str, Option<String>, AskedFor, String) {
+    let refusal = world.state.decide(&Command::Submit(wish.clone()), world.now).unwrap_err();
+    let asked = wish.asked_for(&refusal);
+    let told = refused_in_words(refusal.why(), refusal.rule(), Some(&asked));
+    (refusal.why(), refusal.rule().map(ToString::to_string), asked, told)
+}
+
+#[test]
+fn what_is_refused_as_it_is_asked_is_told_with_its_reason_and_the_nearest_rule() {
+    let mut world = World::founded();
+    let wish = world.wish(0, &[Action::Shell]);
+    let (why, rule, asked, told) = refused(&world, &NewRequest { emergency: true, ..wish.clone() });
+    assert_eq!((why, rule.as_deref()), ("no-rule", Some("maintenance")));
+    assert_eq!((asked.emergency, asked.lacks), (true, [Lacking::Emergency].into()));
+    assert_eq!(
+        told,
+        "asked for shell, as an emergency, and refused: no rule allows it; the nearest, maintenance, is for no emergency"
+    );
+    let nowhere = NewRequest { target: label("hmi-9"), ..wish.clone() };
+    assert_eq!(refused(&world, &nowhere).3, "asked for shell, and refused: there is no such target");
+    let long = NewRequest { duration: Seconds(5 * 3_600), ..wish.clone() };
+    assert_eq!(refused(&world, &long).3, "asked for shell, and refused: longer than its rule gives: rule maintenance");
+    world.must(&Command::DisableVendor { vendor: label("acme"), by: person(ADMINISTRATOR) });
+    assert_eq!(refused(&world, &wish).3, "asked for shell, and refused: the vendor is disabled");
+    assert_eq!(refused_in_words("no-grant", None, None), "refused: no grant for it");
+    assert_eq!(refused_in_words("of-another-version", None, None), "refused: of-another-version");
+    // A rule for another vendor is none of a technician's business, and says nothing to an auditor.
+    let not = NotAllowed::NoRule {
+        nearest: Some(policies::rules::Nearest {
+            rule: label("bolts-own"),
+            lacks: vec![policies::rules::Lack::Vendor(label("acme")), policies::rules::Lack::Emergency],
+        }),
+    };
+    let refusal = Refusal::from(not);
+    assert_eq!((refusal.rule(), refusal.lacks()), (None, [Lacking::Vendor].into()));
 }

@@ -18,7 +18,7 @@ fn ever(world: &World) -> Span {
 }
 
 /// What stands in a column of a report about all that ever was.
-fn reported(world: &World, report: Report, column: &str) -> Vec<Cell> {
+pub(super) fn reported(world: &World, report: Report, column: &str) -> Vec<Cell> {
     let table = report_on(world, report, ever(world), 1).unwrap();
     let in_one = report_on(world, report, ever(world), 10_000).unwrap();
     assert_eq!(table, in_one, "in pieces it is the same");
@@ -127,10 +127,11 @@ fn a_cut_is_reported_with_what_it_ended_and_who_let_back_in() {
 fn refusals_lost_recorders_erasures_and_plant_files_are_reported_from_what_the_journal_has() {
     let (mut world, _) = with_grants();
     let (by, target) = (person(TECHNICIANS[0].0), Some(target_name(0)));
-    world.must(&Command::ReportRefusal { person: by, reason: "not-granted".into(), target });
+    let reason = "no-grant".into();
+    world.must(&Command::ReportRefusal { person: by, reason, target, rule: None, asked: None });
     assert_eq!(
-        row(&world, Report::Refusals, &["vendor", "target", "refused because"]),
-        [words("acme"), words("hmi-1"), words("not-granted")]
+        row(&world, Report::Refusals, &["vendor", "target", "what", "refused because"]),
+        [words("acme"), words("hmi-1"), words("connection"), words("no grant for it")]
     );
     let door = world.door(0);
     world.must(&Command::Admit(door.clone()));

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use certs::keys::Seal;
 use jiff::Timestamp;
 use policies::plant::Plant;
+use policies::time::PlantTime;
+use recordings::pack::state_of;
 
 use super::showing::{counted, plain};
 use super::{Done, Failure};
-use crate::app::{asking, given, telling};
+use crate::app::{asking, given, stores, telling};
 use crate::browsers;
 use crate::config::{CertificateFiles, Config, ConfigFault, Origin, SealWord};
 use crate::saying;
@@ -62,6 +64,9 @@ pub(super) fn run(args: &Args) -> Done {
     for unknown in telling::unknown_to(&plant, &config.oidc) {
         say!("  {}", plain(&unknown));
     }
+    for to_be_set in secrets_to_be_set(&plant, &config.store.data, Timestamp::now()) {
+        say!("  {}", plain(&to_be_set));
+    }
     say!(
         "{}: right: {} in {}, {}",
         args.plant.display(),
@@ -70,6 +75,20 @@ pub(super) fn run(args: &Args) -> Done {
         counted(plant.rules.len(), "rule")
     );
     Ok(())
+}
+
+/// By this plant file, as far as the journal in this data folder tells; before there is one, nothing was set.
+fn secrets_to_be_set(plant: &Plant, data: &Path, now: Timestamp) -> Vec<String> {
+    if !stores::journal_dir(data).exists() {
+        return Vec::new();
+    }
+    let state = match state_of(data) {
+        Ok(state) => state,
+        Err(cause) => return vec![format!("how old secrets are cannot be told: {cause}")],
+    };
+    let clock = |at| PlantTime::new(at, plant.timezone.clone());
+    let to_be_set = state.rotations(plant).into_iter().filter(|rotation| rotation.need(now).is_any());
+    to_be_set.map(|rotation| rotation.in_words(now, clock)).collect()
 }
 
 fn told(fault: &ConfigFault) -> Failure {

@@ -91,6 +91,9 @@ fn tell(status: &Status, clock: &Clock) {
     for recipient in &status.recipients {
         labelled("opened by", &opened_by(recipient, clock));
     }
+    for secret in &status.secrets {
+        labelled("secret", &plain(&secret.text));
+    }
     labelled(
         "plant file",
         &status.plant.map_or_else(|| "none in force".to_owned(), |digest| certs::words::of(&digest)),

@@ -288,12 +288,17 @@ async fn furnish(
     founded: &Founded,
     secrets: [(&str, &str); 2],
 ) -> Result<Arc<PrivateKey>, DemoFault> {
-    for (name, secret) in secrets {
-        let name: CredentialName = name.parse().expect("a name");
-        app.desk().directory().set_credential(&name, secret.as_bytes(), &keys.secrets()).await?;
-    }
     let gate = Gate { app, ca_pem: keys.tls_ca().certificate_pem() };
     let technician = crew::enrol(home, &gate, &founded.invitations).await?;
+    let administrator = app.desk().with_state(|state| {
+        state.people.values().find(|person| person.is_active_administrator()).map(|person| person.id)
+    });
+    let administrator = administrator.ok_or(DemoFault::Crew)?;
+    for (name, secret) in secrets {
+        let name: CredentialName = name.parse().expect("a name");
+        let set = app.desk().set_secret(name, secret.as_bytes().to_vec().into(), keys.secrets(), administrator);
+        Box::pin(set).await?;
+    }
     take_to_auditor(home, founded).await?;
     let port = app.addresses().ssh.first().map_or(0, SocketAddr::port);
     let dir = home.path().display().to_string();

@@ -162,6 +162,11 @@ fn several_factors(sheet: &Sheet<'_>) -> Sight {
     if proofs.contains(&Factor::Oidc) && proofs.iter().any(knows) {
         return Sight::Yes("the word of an identity provider, and a second factor at the gate");
     }
+    if proofs.contains(&Factor::Passkey) {
+        return Sight::Yes(
+            "a passkey, which is two in one: the device that holds it, and its holder's PIN or finger there",
+        );
+    }
     if proofs.contains(&Factor::Certificate) {
         return Sight::Yes("a certificate that the gate gives for a key and a code, for at most an hour");
     }

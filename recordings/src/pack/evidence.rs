@@ -6,6 +6,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use policies::history::{Item as HistoryItem, What, refused_in_words};
 use policies::ids::{RequestId, SessionId};
 use policies::state::State;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ use super::story::{Asking, Story, Visit, VoteCast};
 use super::texts::{Texts, Told};
 use crate::read::{AuditorKeys, Recording, Store};
 use crate::verify::{Report, Verdict};
+use crate::words::Words;
 
 /// All that a pack tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +40,26 @@ pub struct Evidence {
     pub requests: Vec<RequestTold>,
     /// Sessions.
     pub sessions: Vec<SessionTold>,
+    /// What the gate refused as it was asked, and connections that it refused, in a vendor's span of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<RefusalTold>,
+}
+
+/// Something that the gate refused a technician.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusalTold {
+    /// Its entry in the journal.
+    pub entry: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Whom; harmless.
+    pub technician: String,
+    /// At which target, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// What was asked for, and why not; harmless.
+    pub in_words: String,
 }
 
 /// What `verify` said.
@@ -210,14 +232,12 @@ impl Evidence {
         Ok(Self {
             evidence: 1,
             deployment: deployment.as_ref().map(ToString::to_string).unwrap_or_default(),
-            plant: plant
-                .as_ref()
-                .map(|plant| crate::words::Words::from(plant.name.as_str()).to_string())
-                .unwrap_or_default(),
+            plant: plant.as_ref().map(|plant| Words::from(plant.name.as_str()).to_string()).unwrap_or_default(),
             timezone: zone.iana_name().unwrap_or("UTC").to_owned(),
             checked: Checked::of(sources.report),
             requests: story.requests.iter().filter_map(|asking| told.request(asking)).collect(),
             sessions: story.sessions.iter().filter_map(|visit| told.session(visit)).collect(),
+            refusals: story.refusals.iter().filter_map(|(entry, item)| told.refusal(*entry, item)).collect(),
         })
     }
 
@@ -290,9 +310,21 @@ impl Teller<'_> {
             target: case.request.target.to_string(),
             actions: words_of(&case.asked.actions),
             reason: self.reason(asking),
-            standing: case.standing.as_str().to_owned(),
+            standing: case.standing_in_words().to_owned(),
             sessions,
             items,
+        })
+    }
+
+    fn refusal(&self, entry: u64, item: &HistoryItem) -> Option<RefusalTold> {
+        let What::Refusal { reason, rule, asked } = &item.what else { return None };
+        let in_words = refused_in_words(reason, rule.as_ref(), asked.as_ref());
+        Some(RefusalTold {
+            entry,
+            at: item.at,
+            technician: self.sources.texts.name(item.person),
+            target: item.target.as_ref().map(ToString::to_string),
+            in_words: Words::from(in_words.as_str()).to_string(),
         })
     }
 

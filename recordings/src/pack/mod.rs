@@ -131,6 +131,14 @@ pub fn timezone(data: &Path) -> Result<TimeZone, PackFault> {
     Ok(story::state(data)?.timezone())
 }
 
+/// What the journal of a data folder stands at, read as it lies: nothing of it is judged, as `verify` does.
+///
+/// # Errors
+/// It cannot be read, or has an event that this program does not know.
+pub fn state_of(folder: &Path) -> Result<State, PackFault> {
+    story::state(folder)
+}
+
 /// Copies what a pack takes of a data folder: both logs, and of recordings those of these sessions. The journal first.
 ///
 /// # Errors

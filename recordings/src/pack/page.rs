@@ -379,6 +379,7 @@ impl Page<'_> {
         self.checked(&mut out, None);
         self.list_sessions(&mut out);
         self.list_requests(&mut out);
+        self.list_refusals(&mut out);
         self.about(&mut out);
         self.document(&format!("{vendor}: evidence"), &out)
     }
@@ -441,6 +442,30 @@ impl Page<'_> {
         put!(out, "</tbody></table>");
         let without = self.evidence.requests.iter().filter(|request| request.sessions.is_empty());
         without.for_each(|request| self.request(out, request));
+    }
+
+    fn list_refusals(&self, out: &mut String) {
+        put!(out, "<h2>Refused by the gate at once</h2>");
+        if self.evidence.refusals.is_empty() {
+            put!(out, "<p>Nothing in this span.</p>");
+            return;
+        }
+        put!(
+            out,
+            "<table><thead><tr><th>When</th><th>Technician</th><th>Target</th><th>What, and why not</th><th>Entry</th></tr></thead><tbody>"
+        );
+        for refusal in &self.evidence.refusals {
+            put!(
+                out,
+                "<tr><td class=\"when\">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                self.at(refusal.at),
+                text(&refusal.technician),
+                text(refusal.target.as_deref().unwrap_or_default()),
+                text(&refusal.in_words),
+                refusal.entry
+            );
+        }
+        put!(out, "</tbody></table>");
     }
 
     fn request(&self, out: &mut String, request: &RequestTold) {

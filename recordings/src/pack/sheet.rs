@@ -10,6 +10,7 @@ use policies::actions::{Action, Actions};
 use policies::digest::{Digest, Salted};
 use policies::events::{CutBy, Ending, ErasedOn, EscortEnd, Event, Factor, PackOf, Scope};
 use policies::guests::Guest;
+use policies::history::refused_in_words;
 use policies::ids::{PersonId, ServiceName, TargetName};
 use policies::people::Kind;
 use policies::plant::{Escort, Plant, Protocol, Service, Weaker};
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use ssh_key::{HashAlg, PublicKey};
 
 use super::inside::{Inside, Operated};
-use super::story::{Asking, Given, Noted, Story, Visit, VoteCast, reason_of};
+use super::story::{Asking, Given, Noted, Story, Visit, VoteCast, reason_of, secret_of};
 use super::texts::{Texts, Told};
 use crate::leaf::Account;
 use crate::read::Recording;
@@ -327,7 +328,12 @@ impl<'a> Sheet<'a> {
         Some(match event {
             Event::Denied { by, .. } => ("Denied", format!("by {}", self.name(*by))),
             Event::Withdrawn { .. } => ("Withdrawn", "by the technician".to_owned()),
+            Event::Lapsed { .. } if self.case.first_use.is_some() => ("Over", "with the guest's visit".to_owned()),
             Event::Lapsed { .. } => ("Lapsed", "nobody answered in time, or nobody used it".to_owned()),
+            Event::Restored { administrator, operator } => {
+                let by = [administrator, operator].map(|one| self.name(one.statement.signer));
+                ("Ended by a restore", format!("as {} and {} signed", by[0], by[1]))
+            }
             Event::Revoked { by, reason, .. } => ("Taken back", format!("by {}{}", self.name(*by), tell(*reason))),
             Event::ExtensionAsked { extension } => {
                 ("More time asked", format!("{} more{}", extension.by, tell(extension.reason)))
@@ -434,9 +440,10 @@ impl<'a> Sheet<'a> {
         }
         for (noted, event) in &self.asking.refusals {
             let words = match event {
-                Event::Refused { reason, target, .. } => {
-                    let target = target.as_ref().map(|target| format!(" at {target}")).unwrap_or_default();
-                    format!("refused{target}: {}", Words::from(reason.as_str()))
+                Event::Refused { reason, target, rule, asked, .. } => {
+                    let target = target.as_ref().map(|target| format!("{target}: ")).unwrap_or_default();
+                    let words = refused_in_words(reason, rule.as_ref(), asked.as_ref());
+                    format!("{target}{}", Words::from(words.as_str()))
                 }
                 Event::Locked { until, .. } => format!("locked out until {} after wrong codes", self.at(*until)),
                 _ => continue,
@@ -465,9 +472,24 @@ impl<'a> Sheet<'a> {
             None => "none".to_owned(),
         };
         lines.put("Opened by", credential);
+        self.secret(lines);
         match &service.host_key {
             Some(pin) => lines.put("The target must show the host key", pin.to_string()),
             None => lines.lacks("Host key", "none is pinned for this service"),
+        }
+    }
+
+    /// When the secret was set that opened the account.
+    fn secret(&self, lines: &mut Lines) {
+        let Some(visit) = self.visit else { return };
+        match visit.secret {
+            Some((noted, by)) => {
+                lines.noted("Secret set last", format!("{}, by {}", self.at(noted.at), self.name(by)), noted);
+            }
+            None if visit.facts.account.as_ref().and_then(secret_of).is_some() => {
+                lines.lacks("Secret set last", "the journal of that time does not say");
+            }
+            None => {}
         }
     }
 

@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use policies::digest::{Digest, Salted};
 use policies::events::{Ending, Event, PackOf};
 use policies::guests::Guest;
-use policies::ids::{CutId, GroupName, GuestId, PersonId, RequestId, SessionId, VendorId};
+use policies::history::{Item, What};
+use policies::ids::{CredentialName, CutId, GroupName, GuestId, PersonId, RequestId, SessionId, VendorId};
 use policies::people::{Contract, Kind, SshKey};
-use policies::plant::{Plant, Weaker};
+use policies::plant::{Credential, Plant, Weaker};
 use policies::requests::{Answer, Matter, Request, VerdictStatement};
-use policies::state::{Case, SessionFacts, State};
+use policies::state::{Case, Injected, SessionFacts, State};
 
 use super::PackFault;
 use crate::disk::RealDisk;
@@ -41,6 +42,8 @@ pub(super) struct Story {
     pub(super) sessions: Vec<Visit>,
     /// Packs that were made of the whole vendor.
     pub(super) packs: Vec<(Noted, PersonId)>,
+    /// What the gate refused the vendor's technicians in the span, by its entry; of a session there is no span.
+    pub(super) refusals: Vec<(u64, Item)>,
 }
 
 /// A request, and what came of it.
@@ -109,6 +112,8 @@ pub(super) struct Visit {
     /// The event itself.
     pub(super) start: Event,
     pub(super) facts: SessionFacts,
+    /// Who had set the secret last that opened the account, where one did and the journal says so.
+    pub(super) secret: Option<(Noted, PersonId)>,
     pub(super) ended: Option<(Noted, Ending, Option<Digest>)>,
     /// Freezing, watching, fetching and packing, in order.
     pub(super) turns: Vec<(Noted, Event)>,
@@ -220,7 +225,9 @@ impl Story {
         };
         let mut visits: Vec<Visit> = sessions.into_values().collect();
         visits.sort_by_key(|visit| visit.started.entry);
-        Ok(Self { requests: in_order(requests.into_values().collect()), sessions: visits, packs, state: end })
+        let refusals = refused(&end, of);
+        let requests = in_order(requests.into_values().collect());
+        Ok(Self { requests, sessions: visits, packs, refusals, state: end })
     }
 
     /// The request behind a session.
@@ -263,14 +270,45 @@ impl Story {
             people.extend(asking.contract.as_ref().map(|contract| contract.sponsor));
             people.extend(asking.guest.as_ref().map(|(_, guest)| guest.statement.operator));
             people.extend(asking.turns.iter().filter_map(|(_, event)| event.actor()));
+            people.extend(asking.turns.iter().flat_map(|(_, event)| restorers(event)));
         }
         for visit in &self.sessions {
             people.insert(visit.facts.technician);
+            people.extend(visit.secret.map(|(_, by)| by));
             people.extend(visit.turns.iter().chain(&visit.cut).filter_map(|(_, event)| event.actor()));
         }
         people.extend(self.votes().map(|vote| vote.statement.operator));
         people.extend(self.packs.iter().map(|(_, person)| *person));
+        people.extend(self.refusals.iter().map(|(_, item)| item.person));
         people
+    }
+}
+
+fn refused(state: &State, of: &PackOf) -> Vec<(u64, Item)> {
+    let PackOf::Vendor { vendor, from, until } = of else { return Vec::new() };
+    let is_one = |item: &Item| {
+        matches!(item.what, What::Refusal { .. })
+            && item.vendor.as_ref() == Some(vendor)
+            && (*from..*until).contains(&item.at)
+    };
+    let items = state.history.items().iter().filter(|(_, item)| is_one(item));
+    items.map(|(entry, item)| (*entry, item.clone())).collect()
+}
+
+/// Who signed a restore.
+fn restorers(event: &Event) -> impl Iterator<Item = PersonId> {
+    let signed = match event {
+        Event::Restored { administrator, operator } => [administrator, operator].map(|one| Some(one.statement.signer)),
+        _ => [None, None],
+    };
+    signed.into_iter().flatten()
+}
+
+/// What opened an account, where it was a secret.
+pub(super) const fn secret_of(account: &Injected) -> Option<&CredentialName> {
+    match &account.by {
+        Credential::Sealed(name) => Some(name),
+        Credential::Certificate => None,
     }
 }
 
@@ -310,6 +348,7 @@ struct Teller<'a> {
     packs: Vec<(Noted, PersonId)>,
     cuts: BTreeMap<CutId, (Noted, Event)>,
     reopened: BTreeMap<CutId, Noted>,
+    secrets: BTreeMap<CredentialName, (Noted, PersonId)>,
 }
 
 impl<'a> Teller<'a> {
@@ -324,6 +363,7 @@ impl<'a> Teller<'a> {
             packs: Vec::new(),
             cuts: BTreeMap::new(),
             reopened: BTreeMap::new(),
+            secrets: BTreeMap::new(),
         }
     }
 
@@ -367,6 +407,13 @@ impl<'a> Teller<'a> {
             Event::Refused { person, .. } | Event::Locked { person, .. } => self.refused(noted, *person, event),
             Event::Cut { cut, .. } => drop(self.cuts.insert(*cut, (noted, event.clone()))),
             Event::Reopened { reopening, .. } => drop(self.reopened.insert(reopening.cut, noted)),
+            Event::SecretSet { credential, by } => drop(self.secrets.insert(credential.clone(), (noted, *by))),
+            Event::SecretForgotten { credential, .. } => drop(self.secrets.remove(credential)),
+            Event::Restored { .. } => {
+                let is_open = |id: &RequestId| self.now.cases.get(id).is_some_and(|case| case.is_current(noted.at));
+                let ended = self.requests.iter_mut().filter(|(id, _)| is_open(id));
+                ended.for_each(|(_, asking)| asking.turns.push((noted, event.clone())));
+            }
             Event::GuestEnded { guest, .. } | Event::GuestReviewed { guest, .. } => {
                 self.asked_on(*guest).for_each(|asking| asking.turns.push((noted, event.clone())));
             }
@@ -426,6 +473,7 @@ impl<'a> Teller<'a> {
                 started: noted,
                 start: event.clone(),
                 facts: facts.clone(),
+                secret: facts.account.as_ref().and_then(|account| self.secrets.get(secret_of(account)?).copied()),
                 ended: None,
                 turns: Vec::new(),
                 votes: Vec::new(),

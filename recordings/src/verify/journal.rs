@@ -220,6 +220,12 @@ impl<'a> Journal<'a> {
                 self.signed(Namespace::Plant, statement.digest(), &statement.journal, by, context)
                     .or_else(|| self.redecide(&Command::SignPlant { signed: signed.clone() }, event, at))
             }
+            Event::SecretSet { credential, by } => {
+                self.redecide(&Command::SetSecret { credential: credential.clone(), by: *by }, event, at)
+            }
+            Event::SecretForgotten { credential, by } => {
+                self.redecide(&Command::ForgetSecret { credential: credential.clone(), by: *by }, event, at)
+            }
             Event::Voted { verdict } => {
                 let statement = &verdict.statement;
                 let by = (&verdict.key, verdict.signature.as_str());

@@ -10,6 +10,8 @@ use tests::plant::program;
 use tests::process::{Running, start_on_a_terminal};
 use tests::{Options, Plant, eventually, holdpoint, json, log_in, run, start, text};
 
+use crate::cards::control_room;
+
 const ORIGIN: &str = "https://holdpoint.mill3.example:9443";
 /// What a stranger types to be run, by the page or by a spreadsheet.
 const STRANGE: &str = "<script>document.title = 'owned'</script> \u{202e}pmup";
@@ -213,4 +215,53 @@ fn replayed(room: &Path, session: &str) {
     assert!(!verdict["remembrance"].as_array().expect("a list").is_empty(), "{verdict}");
     web.signal(rustix::process::Signal::INT);
     assert_eq!(web.ends().code(), 0);
+}
+
+#[test]
+fn what_no_rule_allows_stands_in_the_past_however_it_was_asked() {
+    let safety = "[zones.safety]\nnever = true\n[targets.sis]\nzone = \"safety\"\n[targets.sis.services.ssh]\n\
+                  protocol = \"ssh\"\naddress = \"127.0.0.1:9\"\nuser = \"maint\"\ncredential = \"certificate\"\n\
+                  host_key = \"SHA256:yZIANsnlACGLq2WHSpDJgVXbMz7TSvUBKqKX872gM4s\"\n";
+    let mut plant = Plant::enrolled(Options {
+        more: safety.into(),
+        later: vec!["kim"],
+        technicians: vec![("tess", "acme"), ("theo", "acme")],
+        ..Options::default()
+    });
+    plant.log_in("tess");
+    plant.serve();
+    ["lee", "tess"].iter().for_each(|who| log_in(&plant, who));
+    let ask = |target: &str, more: &[&str]| {
+        let asked = ["request", target, "--actions", "shell", "--for", "1h", "--reason", "a reason that stays"];
+        holdpoint(&plant, "tess", &[&asked, more].concat())
+    };
+    let (tess, theo) = (plant.tess(), plant.person("theo"));
+    ask("sis", &[]).says_no("whatever the rules say");
+    ask("hmi-2", &["--emergency"]).says_no("it provides for none");
+    run(&mut tess.ssh(&[&tess.at(""), "request", "nowhere", "the", "pump", "trips"]), b"").says_no("no target nowhere");
+    run(&mut theo.ssh(&[&theo.at("elsewhere"), "true"]), b"").says_no("no target elsewhere");
+    let csv = || holdpoint(&plant, "lee", &["report", "refusals", "--csv"]).ok().out();
+    eventually("all of it is in the journal", || csv().lines().count() == 5);
+    let csv = csv();
+    for row in [
+        "\"tess\",\"acme\",\"sis\",\"request\",\"shell\",\"\",\"its zone is closed to everybody, always\",\"\",\"\"",
+        "\"hmi-2\",\"request\",\"shell\",\"yes\",\"no rule allows it\",\"acme-packaging\",\"for no emergency\"",
+        "\"nowhere\",\"request\",\"\",\"\",\"there is no such target\",\"\",\"\"",
+        "\"elsewhere\",\"request\",\"\",\"\",\"there is no such target\",\"\",\"\"",
+    ] {
+        assert!(csv.contains(row), "{row} is not in {csv}");
+    }
+    if let Some(mut browser) = control_room(&plant) {
+        browser.open("/history?kind=refusal");
+        browser.says("asked for shell, and refused: its zone is closed to everybody, always");
+        browser.says("no rule allows it; the nearest, acme-packaging, is for no emergency");
+        browser.look("refused-requests");
+    }
+    let fed = holdpoint(&plant, "lee", &["feed"]).ok().out();
+    let fed: Vec<Value> = fed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let urgent = fed.iter().find(|line| line["about"]["emergency"] == true).expect("it leaves the plant");
+    assert_eq!((&urgent["type"], &urgent["about"]["lacks"]), (&json!("refused"), &json!(["emergency"])));
+    assert!(!format!("{fed:?}").contains("a reason that stays"));
+    plant.stop();
+    plant.evidence().both_say(0);
 }

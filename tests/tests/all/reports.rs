@@ -45,6 +45,7 @@ fn a_span_of_time_is_reported_on_a_page_as_csv_and_by_command() {
     for (name, says) in [
         ("requests", "granted"),
         ("shared-accounts", "a certificate of the gate's"),
+        ("secrets", "There is nothing"),
         ("refusals", "There is nothing"),
         ("cuts", "There is nothing"),
         ("recorder-failures", "There is nothing"),

@@ -838,6 +838,15 @@ const OF_SUBJECTS: [MadeUp; 4] = [
 ];
 const SUBJECT: Digest = Digest([7; 32]);
 
+const OF_SECRETS: [MadeUp; 2] = [
+    ("a secret was set or forgotten by nobody who may", |store| {
+        store.smuggle(Event::SecretSet { credential: support::label("hmi"), by: support::person(LEAD) });
+    }),
+    ("a secret was set or forgotten by nobody who may", |store| {
+        store.smuggle(Event::SecretForgotten { credential: support::label("hmi"), by: support::person(TECHNICIAN) });
+    }),
+];
+
 fn linked(store: &mut Store, person: PersonId) {
     let (provider, proved) = (support::label("acme"), Timestamp::MAX);
     store.act(Decide::LinkSubject { person, provider, subject: SUBJECT, called: None, proved });
@@ -1030,6 +1039,7 @@ fn what_comes_after_work_as_it_should_be_is_whole() {
 fn whatever_is_made_up_about_guests_emergencies_and_keys_both_verifiers_find() {
     let Some(mut second) = SecondOpinion::start() else { return };
     let made_up = OF_INVITATIONS.iter().chain(&OF_VISITS).chain(&OF_EMERGENCIES).chain(&OF_KEYS).chain(&OF_SUBJECTS);
+    let made_up = made_up.chain(&OF_SECRETS);
     for (number, (said, make_up)) in made_up.enumerate() {
         let mut store = Store::for_guests();
         make_up(&mut store);

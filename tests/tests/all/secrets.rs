@@ -14,6 +14,8 @@ use serde_json::Value;
 use tests::plant::EVERYTHING;
 use tests::{Options, Plant, eventually, holdpoint, json, log_in, run, start, text};
 
+use crate::cards::control_room;
+
 /// The system shows the memory of a process to others of the same account, and to whoever may trace or measure any. Without
 /// those rights, which root has, all are alike.
 fn without_tracing(command: &Command) -> Command {
@@ -140,17 +142,20 @@ impl Known {
     }
 }
 
-/// A plant with a target that takes a key (`hmi-3`) and one that takes a password (`hmi-4`), and a gate that logs all it can.
+/// The target `hmi-4`, which takes a password.
+fn target_of(machine: &Machine) -> String {
+    let host_key = machine.key.public_key().fingerprint(HashAlg::Sha256);
+    format!(
+        "[targets.hmi-4]\nzone = \"packaging\"\n[targets.hmi-4.services.ssh]\nprotocol = \"ssh\"\n\
+         address = \"{}\"\nuser = \"maint\"\ncredential = \"hmi-4\"\nhost_key = \"{host_key}\"\n",
+        machine.address
+    )
+}
+
+/// A plant with a target that takes a password, and a gate that logs all it can.
 fn talkative(machine: &Machine) -> Plant {
-    let target = |name: &str, address: &str, user: &str, host_key: &str| {
-        format!(
-            "[targets.{name}]\nzone = \"packaging\"\n[targets.{name}.services.ssh]\nprotocol = \"ssh\"\n\
-             address = \"{address}\"\nuser = \"{user}\"\ncredential = \"{name}\"\nhost_key = \"{host_key}\"\n"
-        )
-    };
-    let fingerprint = machine.key.public_key().fingerprint(HashAlg::Sha256).to_string();
     let mut plant = Plant::enrolled(Options {
-        more: target("hmi-4", &machine.address, "maint", &fingerprint),
+        more: target_of(machine),
         log: Some("trace,russh=trace,russh::server=trace,russh::client=trace,hyper=trace,rustls=trace,sled=trace"),
         ..Options::default()
     });
@@ -230,4 +235,102 @@ fn what_people_type_or_get_is_in_no_log_and_lies_nowhere_but_sealed() {
     assert!(known.0.len() > 30 && !known.found_in(&plant.tess().path("totp"), &scratch).is_empty());
     let found = [said, plant.data()].map(|place| known.found_in(&place, &scratch)).concat();
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// `hmi-4`, whose secret may get old, and `panel`, whose may not.
+fn ageing(machine: &Machine) -> Plant {
+    let panel = "[targets.panel]\nzone = \"packaging\"\n[targets.panel.services.vnc]\nprotocol = \"vnc\"\n\
+                 address = \"127.0.0.1:9\"\ncredential = \"screen\"\ncredential_age_max = \"3s\"\n";
+    let plant = Plant::enrolled(Options {
+        plant: "credential_age_max = \"90d\"".into(),
+        more: target_of(machine) + panel,
+        later: vec!["kim"],
+        ..Options::default()
+    });
+    plant.grant("tess", "hmi-4", &EVERYTHING, Seconds(3_600));
+    plant.log_in("tess");
+    plant
+}
+
+fn secrets_in(status: &Value) -> Vec<(String, String)> {
+    let secrets = status["secrets"].as_array().unwrap().iter();
+    secrets.map(|one| (text(&one["secret"]), text(&one["need"]))).collect()
+}
+
+#[test]
+fn a_secret_is_set_anew_in_time_or_the_board_is_red_and_reports_tell_who_had_it() {
+    let machine = Machine::start();
+    let mut plant = ageing(&machine);
+    let notices = plant.notices();
+    let check = |plant: &Plant| {
+        let files = ["check", "--config", "mill-3/holdpoint.toml", "--plant", "mill-3/plant.toml"];
+        run(&mut plant.holdpoint(&files), b"").ok().out()
+    };
+    let before = check(&plant);
+    assert!(before.contains("the secret hmi-4 of hmi-4 (ssh) was set at an unknown time, or never"), "{before}");
+    plant.serve();
+    for who in ["ada", "lee"] {
+        log_in(&plant, who);
+    }
+    let status = |plant: &Plant| json(plant, "lee", &["status"]);
+    let overdue = ("screen".to_owned(), "overdue".to_owned());
+    let unknown = ("hmi-4".to_owned(), "unknown".to_owned());
+    eventually("nobody set it, and the board is red", || {
+        let status = status(&plant);
+        let is_alarm = status["alarms"].as_array().unwrap().iter().any(|alarm| alarm["alarm"] == "rotation");
+        secrets_in(&status) == [unknown.clone(), overdue.clone()] && is_alarm && status["red"] == true
+    });
+    let words = "the secret screen of panel (vnc) was not set since";
+    let said = holdpoint(&plant, "lee", &["status"]).ok().out();
+    assert!(said.contains("RED") && said.contains(words) && said.contains("OVERDUE since"), "{said}");
+    assert!(said.contains("Set it anew: `holdpoint secret set screen`"), "{said}");
+    let told = || fs::read_to_string(&notices).unwrap_or_default();
+    eventually("people are told of both, of the one that is overdue in red", || {
+        let lines: Vec<Value> = serde_json::Deserializer::from_str(&told()).into_iter().flatten().collect();
+        let tells = |kind: &str, red: bool, words: &str| {
+            lines.iter().any(|one| one["kind"] == kind && one["red"] == red && text(&one["text"]).contains(words))
+        };
+        tells("gate", true, words) && tells("secret", false, "the secret hmi-4 of hmi-4 (ssh)")
+    });
+    if let Some(mut browser) = control_room(&plant) {
+        browser.open("/");
+        browser.says("Secrets to be set anew: 1");
+        browser.says(words);
+        browser.look("board-secrets");
+    }
+
+    run(&mut plant.as_person("ada", &["secret", "set", "hmi-4"]), MACHINES_PASSWORD.as_bytes()).ok();
+    assert_eq!(secrets_in(&status(&plant)).len(), 1, "one was set");
+    holdpoint(&plant, "ada", &["secret", "forget", "screen"]).ok();
+    assert_eq!(secrets_in(&status(&plant)), [("screen".to_owned(), "forgotten".to_owned())]);
+    let after = check(&plant);
+    assert!(
+        !after.contains("secret hmi-4") && after.contains("the secret screen of panel (vnc) was forgotten"),
+        "{after}"
+    );
+    let tess = plant.tess();
+    assert_eq!(run(&mut tess.ssh(&[&tess.at("hmi-4"), "true"]), b"").ok().out(), "ready\n");
+    let reported = holdpoint(&plant, "lee", &["report", "secrets", "--csv"]).ok().out();
+    let row =
+        |secret: &str| reported.lines().find(|line| line.starts_with(&format!("\"{secret}\","))).unwrap().to_owned();
+    let hmi = row("hmi-4");
+    assert!(hmi.contains("\"hmi-4 (ssh)\"") && hmi.contains("\"ada\"") && hmi.contains("\"right\""), "{reported}");
+    assert!(hmi.contains("\"0 days\",\"90d\"") && hmi.contains("\"tess\""), "{reported}");
+    assert!(row("screen").contains("\"forgotten\""), "{reported}");
+    let fed = holdpoint(&plant, "lee", &["feed"]).ok().out();
+    let fed: Vec<Value> = fed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let fed = fed.iter().filter(|line| line["category"] == "secret");
+    let fed: Vec<_> = fed.map(|line| (text(&line["type"]), text(&line["about"]["credential"]))).collect();
+    let told = |kind: &str, secret: &str| (kind.to_owned(), secret.to_owned());
+    assert_eq!(fed, [told("secret-set", "hmi-4"), told("secret-forgotten", "screen")]);
+
+    let session = text(&json(&plant, "lee", &["sessions", "--all"])["sessions"][0]["session"]);
+    plant.stop();
+    let evidence = plant.evidence();
+    evidence.both_say(0);
+    let pack = ["evidence", "--data", "data", "--trust", "trust.toml", "-o", "pack/", &session];
+    run(&mut evidence.holdpoint(&pack), b"").ok();
+    let page = fs::read_to_string(evidence.path("pack").join("index.html")).unwrap();
+    let (_, set) = page.split_once("Secret set last").expect("the sheet tells of it");
+    assert!(set.chars().take(200).collect::<String>().contains(", by ada"), "{set:.300}");
 }

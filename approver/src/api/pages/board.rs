@@ -11,6 +11,7 @@ use policies::actions::Actions;
 use policies::events::Scope;
 use policies::ids::PersonId;
 use policies::plant::Weaker;
+use policies::rotation::Need;
 
 use super::super::types::{
     AlarmSeen, AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, AskView, AsksView, Card, CardsView, CutView, CutsView,
@@ -37,6 +38,8 @@ struct Board {
     to_close_out: Vec<Waiting>,
     live: Vec<AtWork>,
     cuts: Vec<Standing>,
+    /// Secrets that are to be set anew, and not overdue: those are alarms.
+    secrets: Vec<String>,
     recent: Vec<Past>,
 }
 
@@ -156,6 +159,12 @@ async fn gather(pages: &Pages, inside: &Inside) -> Result<Board, Said> {
         granted: granted.iter().filter(unused).map(|card| of_grant(card, now, &zone)).collect(),
         live: sessions.iter().map(|session| at_work(session, of(session.request), now)).collect(),
         cuts: standing,
+        secrets: status
+            .secrets
+            .iter()
+            .filter(|one| one.need != Need::OVERDUE)
+            .map(|one| words::plain(&one.text))
+            .collect(),
         recent: recent(inside, now, &zone).await?,
     })
 }

@@ -61,7 +61,7 @@ pub use sessions::{
 pub use shift::{HandoverView, OnDutyView, ShiftView};
 pub use sign_in::{Challenge, ChallengeWanted, Enrol, EnrolledAnswer, SecondFactor, SignIn, SignedIn};
 pub use status::{
-    AlarmSeen, AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, HeadView, Health, ReceiverView, RecorderView, Status,
-    WitnessView, WitnessedView,
+    AlarmSeen, AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, HeadView, Health, ReceiverView, RecorderView,
+    SecretView, Status, WitnessView, WitnessedView,
 };
 pub use watching::{EscortLine, HappenedLine, VncOpen, VncScreen, WatchLine, WatchWanted};

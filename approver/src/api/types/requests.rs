@@ -290,7 +290,7 @@ pub struct Card {
     /// What an operator signed off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed_out: Option<AccountView>,
-    /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed`, `revoked` or `closed out`.
+    /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed`, `revoked`, `closed out`, or in words how else it ended.
     pub standing: String,
     /// Who ended it by a no, and why.
     pub no: Option<NoView>,
@@ -365,7 +365,7 @@ pub struct OwnRequest {
     /// Its rule demands that what was done is signed off.
     #[serde(default)]
     pub close_out_wanted: bool,
-    /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed`, `revoked` or `closed out`.
+    /// `pending`, `granted`, `denied`, `withdrawn`, `lapsed`, `revoked`, `closed out`, or in words how else it ended.
     pub standing: String,
     /// Who ended it by a no, and why.
     pub no: Option<NoView>,

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use policies::digest::Digest;
-use policies::ids::{DeploymentId, NodeId, PersonId, RestoreId};
+use policies::ids::{CredentialName, DeploymentId, NodeId, PersonId, RestoreId};
 use policies::requests::SeenHead;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -118,6 +118,8 @@ pub struct Status {
     pub recorder: Option<RecorderView>,
     /// To whom recordings are encrypted.
     pub recipients: Vec<RecipientView>,
+    /// Secrets that open accounts of targets, as far as something is to be done about them.
+    pub secrets: Vec<SecretView>,
     /// What a thief of the disk gets.
     pub seal: String,
     /// What stands and must be looked after, by kind.
@@ -126,6 +128,27 @@ pub struct Status {
     pub answered: Option<AnswerTimes>,
     /// Those whom the gate brings the feed.
     pub feed: Vec<ReceiverView>,
+}
+
+/// A secret that is to be set anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SecretView {
+    /// Under which name it is kept.
+    #[schema(value_type = String)]
+    pub secret: CredentialName,
+    /// `soon`, `overdue`, `unknown` (nobody knows when it was set, or whether) or `forgotten`.
+    pub need: String,
+    /// When it was set last, or forgotten, where the journal says so.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub at: Option<Timestamp>,
+    /// By whom.
+    #[schema(value_type = Option<String>)]
+    pub by: Option<PersonId>,
+    /// Until when it is to be set anew, where that is demanded and known.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub due: Option<Timestamp>,
+    /// In words.
+    pub text: String,
 }
 
 /// An alarm that stands.

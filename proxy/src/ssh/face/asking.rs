@@ -69,6 +69,11 @@ pub(super) enum Outcome {
     Refused(String),
 }
 
+/// Texts are kept once they are asked for; until then any digest stands for them.
+fn unkept() -> Salted {
+    Salted::new(&[0; 32], "")
+}
+
 impl Applicant {
     pub(super) const fn new(desk: Desk, people: People, who: Who) -> Self {
         Self { desk, people, who }
@@ -167,7 +172,24 @@ impl Applicant {
     /// # Errors
     /// Why no rule allows them together.
     pub(super) fn terms(&self, offer: &Offer, actions: &Actions) -> Result<Offer, Refusal> {
-        self.desk.with_state(|state| state.on_terms(self.person(), self.source(), offer, actions, self.now()))
+        let on_terms =
+            self.desk.with_state(|state| state.on_terms(self.person(), self.source(), offer, actions, self.now()));
+        on_terms.inspect_err(|refusal| self.refused(&Place::of(offer), actions.clone(), false, refusal))
+    }
+
+    /// Journals that what they ask for is refused.
+    pub(super) fn refused(&self, place: &Place, actions: Actions, emergency: bool, refusal: &Refusal) {
+        let wish = Wish {
+            place: place.clone(),
+            actions,
+            duration: Seconds::default(),
+            from: None,
+            reason: String::new(),
+            work_order: None,
+            emergency,
+        };
+        let asked = self.new_request(mint::request(self.now()), &wish, unkept(), None);
+        self.desk.refused_request(asked, refusal.clone());
     }
 
     /// Whether this could be asked now.
@@ -176,10 +198,15 @@ impl Applicant {
     /// Why not.
     pub(super) fn check(&self, wish: &Wish) -> Result<(), Refusal> {
         let now = self.now();
-        // Texts are kept once they are asked for; until then any digest stands for them.
-        let unkept = Salted::new(&[0; 32], "");
-        let asked = self.new_request(mint::request(now), wish, unkept, wish.work_order.as_ref().map(|_| unkept));
-        self.desk.with_state(|state| state.decide(&Command::Submit(asked), now)).map(|_| ())
+        let work_order = wish.work_order.as_ref().map(|_| unkept());
+        let asked = self.new_request(mint::request(now), wish, unkept(), work_order);
+        let checked = self.desk.with_state(|state| state.decide(&Command::Submit(asked.clone()), now)).map(|_| ());
+        checked.inspect_err(|refusal| {
+            // It is asked for yet.
+            if *refusal != Refusal::WorkOrderWanted {
+                self.desk.refused_request(asked, refusal.clone());
+            }
+        })
     }
 
     /// Asks.

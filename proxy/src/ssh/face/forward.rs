@@ -58,8 +58,13 @@ pub(super) fn destination(applicant: &Applicant, gate: &Gate, host: &str, port: 
             match applicant.offer(&place) {
                 Ok(_) => Ok(Leads::Jump(place)),
                 Err(_) if has_something => Ok(Leads::Jump(place)),
-                Err(Refusal::NotAllowed(why)) => Err(why.to_string()),
-                Err(_) => Err(to_jump()),
+                Err(refusal) => {
+                    applicant.refused(&place, Actions::new(), false, &refusal);
+                    Err(match refusal {
+                        Refusal::NotAllowed(why) => why.to_string(),
+                        _ => to_jump(),
+                    })
+                }
             }
         }
         Found::Telnet(name) => {
@@ -130,7 +135,10 @@ fn allowed(applicant: &Applicant, gate: &Gate, place: Place) -> Result<Leads, St
                 place.target,
                 offer.service,
             )),
-            Err(refusal) => Err(refusal.to_string()),
+            Err(refusal) => {
+                applicant.refused(&place, Actions::new(), false, &refusal);
+                Err(refusal.to_string())
+            }
         },
     }
 }

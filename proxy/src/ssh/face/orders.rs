@@ -448,7 +448,7 @@ fn request_line(applicant: &Applicant, state: &State, case: &Case, now: Timestam
     RequestLine {
         id: case.request.id,
         target: case.request.target.clone(),
-        standing: case.standing.as_str(),
+        standing: case.standing_in_words(),
         submitted: case.submitted,
         until: case.deadline,
         waits_for: is_pending(case, now).then(|| waits_for(case)),
@@ -495,7 +495,10 @@ pub(super) async fn request(applicant: &Applicant, asked: Asked, json: bool) -> 
     let place = applicant.resolved(Place { target, service: asked.service });
     let offer = match applicant.offer(&place) {
         Ok(offer) => offer,
-        Err(refusal) => return Said::refused(refusal),
+        Err(refusal) => {
+            applicant.refused(&place, asked.actions.unwrap_or_default(), asked.emergency, &refusal);
+            return Said::refused(refusal);
+        }
     };
     let actions = asked.actions.unwrap_or_else(|| offer.usual_actions());
     // With actions that no rule allows together, asking says why.

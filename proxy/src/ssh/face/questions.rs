@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use policies::actions::Actions;
 use policies::ids::RequestId;
 use russh::server::Auth;
 
@@ -66,7 +67,10 @@ impl Interview {
             }
             Standing::Pending(request) => (Stage::Waiting(request), Next::Ask(begin_waiting(&applicant, request))),
             Standing::Nothing => match applicant.offer(&place).map(Form::new) {
-                Err(refusal) => return (None, Next::Refuse(format!("{refusal}."))),
+                Err(refusal) => {
+                    applicant.refused(&place, Actions::new(), false, &refusal);
+                    return (None, Next::Refuse(format!("{refusal}.")));
+                }
                 Ok(form) => match form.check(&applicant) {
                     Err(refusal) => return (None, Next::Refuse(format!("{refusal}."))),
                     Ok(()) => {
