@@ -162,6 +162,12 @@ pub enum Fault {
     /// The directory does not answer.
     #[error(transparent)]
     Directory(#[from] DirectoryFault),
+    /// A secret is in the journal as set, and the directory did not take it: the one before may be in force still.
+    #[error("it is in the journal that it was set, and it was not kept: set it once more ({0})")]
+    SecretNotKept(DirectoryFault),
+    /// A secret is in the journal as forgotten, and the directory may have it still.
+    #[error("it is in the journal that it was forgotten, and it was not: forget it once more ({0})")]
+    SecretNotForgotten(DirectoryFault),
     /// The Desk is being closed.
     #[error("the gate is stopping")]
     Stopping,
@@ -250,6 +256,8 @@ pub(crate) struct Inner {
     spool: Mutex<Spool>,
     /// One flush of the spool at a time.
     flushing: tokio::sync::Mutex<()>,
+    /// One secret at a time is set or forgotten, so that the directory has them as the journal says.
+    secrets: tokio::sync::Mutex<()>,
     health: Mutex<Health>,
     handovers: Mutex<Handovers>,
     refused: Mutex<BTreeMap<policies::ids::PersonId, Refused>>,
@@ -492,6 +500,7 @@ impl Inner {
             seats: Mutex::default(),
             spool: Mutex::default(),
             flushing: tokio::sync::Mutex::new(()),
+            secrets: tokio::sync::Mutex::new(()),
             health: Mutex::new(health),
             handovers: Mutex::default(),
             refused: Mutex::default(),

@@ -36,6 +36,7 @@ use crate::directory::{
 use crate::mint;
 
 mod certificates;
+mod companies;
 mod guests;
 mod passkeys;
 mod passwords;
@@ -292,14 +293,24 @@ impl People {
         }
     }
 
-    /// Invites somebody; the code is to be handed over.
+    /// Invites somebody; the code is to be handed over. That of a company's manager lasts no longer than its contract.
     ///
     /// # Errors
-    /// `by` is no administrator, the vendor has no contract, or the name is taken or unfit.
+    /// `by` is no administrator, nor a manager within what the plant allowed; the vendor has no contract, or the name is taken
+    /// or unfit.
     pub async fn invite(&self, new: NewPerson, lasts: Seconds, by: PersonId) -> Result<Invitation, NotDone> {
-        let expires = lasts.after(self.desk.clock().wall());
+        let now = self.desk.clock().wall();
+        let expires = self.expires(lasts, by, now);
+        // Whoever may not invite does not learn which names are taken.
+        self.desk.with_state(|state| state.may_invite(&new.kind, expires, by, now))?;
+        let is_colleague = self.desk.with_state(|state| state.manager(by, now).is_ok());
         let vendor = matches!(new.kind, Kind::Technician { .. }).then(|| new.kind.vendor()).flatten();
-        let invitation = self.prepare(&new.name, vendor, expires).await?;
+        let prepared = self.prepare(&new.name, vendor.filter(|_| !is_colleague), expires).await;
+        let invitation = prepared.map_err(|not_done| match not_done {
+            // By whom a name is taken is the plant's business.
+            NotDone::NameTaken(name, _) if is_colleague => NotDone::NameTaken(name, TakenBy::Somebody),
+            other => other,
+        })?;
         let invite = Command::Invite {
             person: invitation.person,
             kind: new.kind,
@@ -332,19 +343,28 @@ impl People {
     /// used, then none of it; an operator's new key counts once it was vouched for.
     ///
     /// # Errors
-    /// `by` is no administrator, there is no such person, or they are out.
+    /// `by` is no administrator, nor a manager of whoever they invited; there is no such person, or they are out.
     pub async fn reinvite(&self, person: PersonId, lasts: Seconds, by: PersonId) -> Result<Invitation, NotDone> {
         let now = self.desk.clock().wall();
-        let (link, expires) = (mint::link(now), lasts.after(now));
+        let (link, expires) = (mint::link(now), self.expires(lasts, by, now));
+        let reinvite = Command::Reinvite { person, link, expires, by };
+        // Before anything is changed: whoever may not leaves no code behind.
+        self.desk.would_take(&reinvite)?;
         let code = EnrolmentCode::generate(link, self.ca);
         self.directory().add_link(link, &Link::invites(person, code.hash())).await?;
-        if let Err(rejected) = self.desk.act(Command::Reinvite { person, link, expires, by }).await {
+        if let Err(rejected) = self.desk.act(reinvite).await {
             if let Err(fault) = self.directory().swap(vec![Change::delete(Key::Link(link))]).await {
                 tracing::warn!(%fault, "a code that nobody was given stays in the directory; it opens nothing");
             }
             return Err(rejected.into());
         }
         Ok(Invitation { person, name: self.shown(person).await, code, expires })
+    }
+
+    /// When a code ends that somebody gives out: of a manager no later than their company's contract.
+    fn expires(&self, lasts: Seconds, by: PersonId, now: Timestamp) -> Timestamp {
+        let contract = self.desk.with_state(|state| state.manager(by, now).ok().map(|(_, contract)| contract.end));
+        contract.map_or_else(|| lasts.after(now), |end| lasts.after(now).min(end))
     }
 
     /// Who is invited by this name: somebody new, or whoever was here by it as a guest of the same vendor and is gone.
@@ -513,7 +533,7 @@ impl People {
     /// Puts a person out, in one act: what they hold ends, their key and codes open nothing any more.
     ///
     /// # Errors
-    /// `by` is no administrator, or there is no such person.
+    /// `by` is no administrator, nor a manager of their company, or there is no such person.
     pub async fn disable(&self, person: PersonId, by: PersonId) -> Result<(), Rejected> {
         self.desk.act(Command::Disable { person, by }).await.map(|_| ())
     }

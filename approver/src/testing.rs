@@ -363,7 +363,7 @@ impl Stage {
         let end = desk.clock().wall() + SignedDuration::from_hours(24 * 365);
         let vendor: policies::ids::VendorId = "acme".parse().expect("a label");
         let telephone = Some(TELEPHONE.to_owned());
-        let contract = NewContract { vendor: vendor.clone(), end, sponsor: lead.person, telephone };
+        let contract = NewContract { vendor: vendor.clone(), end, sponsor: lead.person, telephone, allowance: None };
         people.contract(contract, admin.person).await.expect("an administrator may");
         let kind = Kind::Technician { vendor, role: "maintenance".parse().expect("a label") };
         let invited = people.invite(person("tara", kind, &[]), Seconds(86_400), admin.person).await;

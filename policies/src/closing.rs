@@ -89,10 +89,8 @@ impl Case {
     /// When work under it was over: nobody comes back any more, or the technician said what they did.
     fn work_over(&self, now: Timestamp) -> Option<Timestamp> {
         let last = self.last_end?;
-        if self.standing != RequestStanding::Granted {
-            return Some(self.stopped.map_or(last, |stopped| stopped.max(last)));
-        }
-        let over = self.whole_account().map_or(self.deadline, |account| self.deadline.min(account.at));
+        let said = self.whole_account().map(|account| account.at);
+        let over = [said, self.stopped].into_iter().flatten().fold(self.deadline, Timestamp::min);
         (over <= now).then_some(over.max(last))
     }
 }

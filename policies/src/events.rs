@@ -11,7 +11,7 @@ use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
 use crate::ids::{
     AskId, CredentialName, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, ProviderName, Recipient,
-    RequestId, RuleId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
+    RequestId, RoleName, RuleId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use crate::people::{Kind, SshKey};
 use crate::plant::{Rule, Then, Weaker};
@@ -330,6 +330,22 @@ pub enum Event {
     SubjectRenamed { person: PersonId, provider: ProviderName, subject: Digest, called: Salted },
     /// The provider gave somebody a subject that is somebody else's here. Nothing changed by it.
     SubjectContested { person: PersonId, provider: ProviderName, subject: Digest, holder: PersonId },
+    /// So many technicians in these roles may a vendor's managers have here at once by their invitations, from now on.
+    InvitationsAllowed { vendor: VendorId, most: u16, roles: BTreeSet<RoleName>, by: PersonId },
+    /// A technician manages their company's people here from now on.
+    ManagerNamed { person: PersonId, by: PersonId },
+    /// And no longer: codes they gave out and nobody used are void.
+    ManagerDismissed { person: PersonId, by: PersonId },
+    /// A manager says of a technician of their company that they still work for it, are trained, and are sent.
+    Attested {
+        person: PersonId,
+        until: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<Salted>,
+        by: PersonId,
+    },
+    /// They take it back.
+    AttestationWithdrawn { person: PersonId, by: PersonId },
     /// An operator signed in on the plant face; by the word of this provider, or by factors of the gate's own alone.
     OnDuty {
         person: PersonId,
@@ -582,6 +598,11 @@ impl Event {
             | Self::Disabled { by, .. }
             | Self::VendorDisabled { by, .. }
             | Self::SubjectUnlinked { by, .. }
+            | Self::InvitationsAllowed { by, .. }
+            | Self::ManagerNamed { by, .. }
+            | Self::ManagerDismissed { by, .. }
+            | Self::Attested { by, .. }
+            | Self::AttestationWithdrawn { by, .. }
             | Self::PlantProposed { by, .. }
             | Self::SecretSet { by, .. }
             | Self::SecretForgotten { by, .. }
@@ -698,6 +719,11 @@ impl Event {
             Self::SubjectUnlinked { .. } => "HP1118",
             Self::SubjectRenamed { .. } => "HP1119",
             Self::SubjectContested { .. } => "HP1120",
+            Self::InvitationsAllowed { .. } => "HP1121",
+            Self::ManagerNamed { .. } => "HP1122",
+            Self::ManagerDismissed { .. } => "HP1123",
+            Self::Attested { .. } => "HP1124",
+            Self::AttestationWithdrawn { .. } => "HP1125",
             Self::PlantText { .. } => "HP1201",
             Self::PlantProposed { .. } => "HP1202",
             Self::PlantSigned { .. } => "HP1203",

@@ -78,6 +78,9 @@ pub struct Decided {
     /// How long a guest may come and go under it, whom one operator on duty invites.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guest_max: Option<Seconds>,
+    /// Within what time a manager of the technician's company must have attested them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attested: Option<Seconds>,
     /// Within what time an operator signs off what was done.
     pub close_out: Option<Seconds>,
     /// How many sessions are reviewed.
@@ -124,6 +127,7 @@ fn decided(plant: &Plant, rule: &Rule, at: Timestamp) -> Decided {
         escort_tap: (rule.escort == Escort::Required).then_some(rule.escort_tap),
         emergency: rule.emergency,
         guest_max: rule.guest_limit(),
+        attested: rule.attested,
         close_out: rule.close_out,
         review: rule.review,
         retention: rule.retention,
@@ -182,6 +186,9 @@ impl fmt::Display for Decided {
         }
         if let Some(most) = self.guest_max {
             write!(f, "\nguests: one at a time, for {most} at most, invited by any one operator on duty")?;
+        }
+        if let Some(within) = self.attested {
+            write!(f, "\nattested: by a manager of the technician's company, within {within}")?;
         }
         if let Some(within) = self.close_out {
             write!(f, "\nclose-out: an operator signs off what was done, within {within}")?;

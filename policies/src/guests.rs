@@ -134,8 +134,9 @@ impl State {
                 let (person, id) = (statement.person, statement.guest);
                 let kind = Kind::Technician { vendor: statement.vendor.clone(), role: statement.role.clone() };
                 let invited = Person::invited(person, kind, [].into(), at).again(self.people.get(&person));
-                self.people.insert(person, Person { guest: Some(id), ..invited });
-                self.links.insert(*link, Link { person, expires: statement.until });
+                let by = Some(statement.operator);
+                self.people.insert(person, Person { guest: Some(id), invited_by: by, ..invited });
+                self.links.insert(*link, Link { person, expires: statement.until, by });
                 let rule = Arc::new((**rule).clone());
                 self.guests.insert(id, Guest { statement, rule, at, ended: None, reviewed: None });
             }

@@ -333,6 +333,11 @@ impl About {
             | Event::SubjectUnlinked { .. }
             | Event::SubjectRenamed { .. }
             | Event::SubjectContested { .. }
+            | Event::InvitationsAllowed { .. }
+            | Event::ManagerNamed { .. }
+            | Event::ManagerDismissed { .. }
+            | Event::Attested { .. }
+            | Event::AttestationWithdrawn { .. }
             | Event::OnDuty { .. }
             | Event::PlantText { .. }
             | Event::PlantProposed { .. }

@@ -3,6 +3,7 @@
 
 pub mod actions;
 pub mod closing;
+pub mod companies;
 pub mod decide;
 pub mod digest;
 pub mod events;

@@ -43,7 +43,7 @@ impl State {
         self.open.cases.iter().filter_map(|id| Some((*id, self.cases.get(id)?)))
     }
 
-    /// Extensions and widenings that wait for an answer.
+    /// Extensions and widenings that wait for an answer; of a grant that is done with, nobody answers one.
     pub fn open_asks(&self) -> impl Iterator<Item = (AskId, &Ask)> {
         self.open.asks.iter().filter_map(|id| Some((*id, self.asks.get(id)?)))
     }
@@ -65,6 +65,9 @@ impl State {
     pub(crate) fn note_case(&mut self, id: RequestId) {
         let (Some(case), Some(now)) = (self.cases.get(&id), self.newest) else { return };
         if case.is_done_with(now) {
+            for ask in &case.asks {
+                self.open.asks.remove(ask);
+            }
             self.open.cases.remove(&id);
             return;
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Salted};
@@ -88,6 +88,28 @@ pub struct Subject {
     pub since: Timestamp,
 }
 
+/// That a technician still works for their company, is trained, and is sent: the word of a manager of that company.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attestation {
+    /// Whose word.
+    pub by: PersonId,
+    /// When it was journaled.
+    pub at: Timestamp,
+    /// From then on it says nothing.
+    pub until: Timestamp,
+    /// What they wrote beside it, such as the number of a certificate or of a work order.
+    pub note: Option<Salted>,
+}
+
+/// Whom a vendor's managers may invite.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowance {
+    /// So many technicians who came by their invitations may there be at once.
+    pub most: u16,
+    /// In these roles of the contract.
+    pub roles: BTreeSet<RoleName>,
+}
+
 /// How far a person has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -133,6 +155,12 @@ pub struct Person {
     pub on_duty_until: Option<Timestamp>,
     /// The visit as a guest that this technician came for; nobody else has one.
     pub guest: Option<GuestId>,
+    /// Who invited them; nobody, where they were here from the beginning.
+    pub invited_by: Option<PersonId>,
+    /// A technician who manages their company's people here.
+    pub is_manager: bool,
+    /// What a manager of their company last said for them, unless it was taken back.
+    pub attested: Option<Attestation>,
     /// When the journal last saw them do something, or were invited.
     pub last_seen: Timestamp,
     /// When a session of theirs last ended because nobody typed anything.
@@ -161,6 +189,9 @@ impl Person {
             locked_until: None,
             on_duty_until: None,
             guest: None,
+            invited_by: None,
+            is_manager: false,
+            attested: None,
             last_seen: at,
             left_alone: None,
         }
@@ -204,11 +235,6 @@ impl Person {
         self.subjects.get(provider).is_some_and(|known| known.id == *subject)
     }
 
-    /// Whether nothing was heard of somebody who counts for so long that one should ask whether they still need to.
-    pub fn is_dormant(&self, now: Timestamp) -> bool {
-        self.standing == Standing::Active && now.duration_since(self.last_seen) >= DORMANT_AFTER
-    }
-
     /// Whether this is an active operator of that group.
     pub fn is_member(&self, group: &GroupName) -> bool {
         self.is_active_operator() && self.groups.contains(group)
@@ -230,9 +256,6 @@ impl Person {
     }
 }
 
-/// A quarter: accounts are commonly reviewed as often.
-pub const DORMANT_AFTER: SignedDuration = SignedDuration::from_hours(90 * 24);
-
 /// A vendor's contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contract {
@@ -244,4 +267,6 @@ pub struct Contract {
     pub disabled: bool,
     /// The number by which the vendor is called back before a guest of theirs is invited; none, and none is.
     pub telephone: Option<Salted>,
+    /// Whom its managers may invite; nobody, until the plant says so.
+    pub allowance: Allowance,
 }

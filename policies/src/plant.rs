@@ -44,6 +44,8 @@ pub struct Plant {
     pub shifts: Shifts,
     /// How long after a change what nobody accepted may wait before it is red.
     pub accept_within: Seconds,
+    /// Of whom nothing was heard for so long, is called dormant.
+    pub dormant_after: Seconds,
     /// Whether connections are carried within a WebSocket: whatever opens TLS on their way reads and can alter them.
     pub websockets: bool,
     /// How old a secret may get that the gate opens accounts with, where its service says nothing else. None: as old as it will.
@@ -64,6 +66,10 @@ impl Plant {
     pub const ACCEPT_WITHIN: Seconds = Seconds(15 * 60);
     /// Nobody plans further ahead for a secret: ten years.
     pub const CREDENTIAL_AGE_LIMIT: Seconds = Seconds(3_650 * 86_400);
+    /// `dormant_after` where the file says nothing: a quarter, as accounts are commonly reviewed as often.
+    pub const DORMANT_AFTER: Seconds = Seconds(90 * 86_400);
+    /// No `dormant_after` is longer: whoever was not here for two years is somebody else by now.
+    pub const DORMANT_LIMIT: Seconds = Seconds(2 * 365 * 86_400);
 
     /// Reads a plant file. Pure: time zones come from the database in the program.
     ///

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::actions::{Action, Actions};
-use crate::ids::{PersonId, RequestId, RuleId, TargetName, VendorId, ZoneName};
+use crate::ids::{PersonId, RequestId, RoleName, RuleId, TargetName, VendorId, ZoneName};
 use crate::people::Standing;
 use crate::plant::Weaker;
 use crate::rules::{Lacking, NotAllowed};
@@ -56,6 +56,43 @@ pub enum Refusal {
          `holdpoint contract {0} --until DAY --sponsor NAME --telephone NUMBER`, or People on the plant face"
     )]
     NoTelephone(VendorId),
+    // Vendors' own people
+    #[error(
+        "only a manager of your company may do this. An administrator of the plant names one: ask your sponsor at the plant"
+    )]
+    NotManager,
+    #[error(
+        "a manager invites technicians of their own company, and nobody else. For anybody else, ask an administrator of the plant"
+    )]
+    OtherCompany,
+    #[error("the plant lets your company's managers invite nobody. Ask your sponsor at the plant")]
+    NoInvitations,
+    #[error(
+        "the plant lets your company's managers have {0} technicians here at once, and they are here. Put one out who comes no \
+         longer (whoever never enrolled counts for 30 days even so), or ask your sponsor at the plant for more"
+    )]
+    InvitationsFull(u16),
+    #[error("the plant lets your company's managers invite in the roles {}, not {role}. Ask your sponsor at the plant", names(.roles))]
+    RoleNotAllowed { role: RoleName, roles: BTreeSet<RoleName> },
+    #[error("managers who invite hand out roles: name one at least, such as `--role maintenance`")]
+    RolesWanted,
+    #[error(
+        "they have enrolled already, or the plant invited them: then only an administrator of the plant gives another code. Ask \
+         your sponsor at the plant"
+    )]
+    NotYourInvitation,
+    #[error("managers, yourself too, are put out by the plant alone. Ask an administrator of the plant")]
+    ManagerStays,
+    #[error("a guest comes for a night and manages nobody. Invite them as a technician first")]
+    GuestManages,
+    #[error("they were put out, and stay so")]
+    PutOut,
+    #[error("they have not enrolled yet. Attest them when they have")]
+    NotEnrolled,
+    #[error("{}", not_attested(.rule, *.within, *.has_manager))]
+    NotAttested { rule: RuleId, within: Seconds, has_manager: bool },
+
+    // Vouching
     #[error("{0} may not vouch here: an administrator is needed, and for each group a member of it")]
     MayNotVouch(&'static str),
 
@@ -296,6 +333,18 @@ impl Refusal {
             Self::GuestGone(_) => "guest-gone",
             Self::GuestStillThere(_) => "guest-still-there",
             Self::MayNotVouch(_) => "may-not-vouch",
+            Self::NotManager => "not-manager",
+            Self::OtherCompany => "other-company",
+            Self::NoInvitations => "no-invitations",
+            Self::InvitationsFull(_) => "invitations-full",
+            Self::RoleNotAllowed { .. } => "role-not-allowed",
+            Self::RolesWanted => "roles-wanted",
+            Self::NotYourInvitation => "not-your-invitation",
+            Self::ManagerStays => "manager-stays",
+            Self::GuestManages => "guest-manages",
+            Self::PutOut => "put-out",
+            Self::NotEnrolled => "not-enrolled",
+            Self::NotAttested { .. } => "not-attested",
             Self::OtherDeployment => "other-deployment",
             Self::StatementExpired(_) => "statement-expired",
             Self::OtherDigest => "other-digest",
@@ -416,6 +465,8 @@ pub fn in_words(reason: &str) -> &str {
         "no-actions" => "nothing was asked for",
         "not-spoken" => "the service knows nothing of the kind",
         "no-rule" => "no rule allows it",
+        // Of the rules' no, whichever: journaled before it said which.
+        "not-allowed" => "the rules do not allow it",
         "no-plant" => "no plant file is in force",
         "unknown-person" => "the person is not known",
         "not-active" => "the person does not count, or not any more",
@@ -431,9 +482,13 @@ pub fn in_words(reason: &str) -> &str {
         "work-order-shape" => "the work order does not look as its rule wants it",
         "reason-wanted" => "no reason was given",
         "too-long" => "longer than its rule gives",
+        "outside-rule" => "beyond what its rule gives",
+        "not-attested" => "nobody at the vendor attested them in time, as the rule wants",
         "window-over" => "its window is empty or over",
         "window-too-far" => "too far ahead",
         "too-many-pending" => "too many requests of theirs wait",
+        "exists" => "its identifier is in use",
+        "no-such-request" => "there is no such request",
         "earlier-key" => "proved by an earlier key",
         "no-grant" => "no grant for it",
         "still-pending" => "the request still waits",
@@ -472,6 +527,21 @@ const fn not_active(standing: Standing) -> &'static str {
         Standing::Over => "your time here as a guest is over. The control room can invite you again",
         Standing::Disabled => "your access was ended. Ask your sponsor at the plant",
     }
+}
+
+fn not_attested(rule: &RuleId, within: Seconds, has_manager: bool) -> String {
+    let ask = match has_manager {
+        true => "Ask a manager of your company to attest you",
+        false => "Your company has no manager here: ask your sponsor at the plant to have one named",
+    };
+    format!(
+        "rule {rule} wants that within {within} a manager of your company attested that you still work for it, are trained, and \
+         are sent, and nothing of that holds now. {ask}"
+    )
+}
+
+fn names(roles: &BTreeSet<RoleName>) -> String {
+    roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 const fn without_signature(way: Weaker) -> &'static str {

@@ -398,7 +398,11 @@ impl Gathering {
                 Cell::person(item.person),
                 Cell::maybe(item.vendor.as_ref(), Cell::words),
                 Cell::maybe(item.target.as_ref(), Cell::words),
-                Cell::words(if asked.is_some() { "request" } else { "connection" }),
+                Cell::words(match (asked, &item.target) {
+                    (Some(_), _) => "request",
+                    (None, Some(_)) => "connection",
+                    (None, None) => "sign-in",
+                }),
                 Cell::maybe(asked.as_ref(), |asked| Cell::words(actions(&asked.actions))),
                 Cell::yes(asked.as_ref().is_some_and(|asked| asked.emergency)),
                 Cell::words(refusals::in_words(reason)),
@@ -428,7 +432,7 @@ impl Gathering {
                     Standing::Over => "over",
                 }),
                 Cell::At(person.last_seen),
-                Cell::yes(person.is_dormant(now)),
+                Cell::yes(state.is_dormant(person, now)),
                 Cell::maybe(last.get(&person.id).copied(), Cell::At),
             ]
         };
@@ -922,7 +926,8 @@ fn secret_stands(last: Option<SecretFacts>, rotation: Option<&Rotation<'_>>, now
         Some((Need::Nothing, None)) => "no age is demanded",
         Some((Need::Nothing, Some(_))) => "right",
         Some((Need::Soon(_), _)) => "due soon",
-        Some((Need::Overdue(_), _)) => "OVERDUE",
+        Some((Need::Overdue(_), _)) if is_kept => "OVERDUE",
+        Some((Need::Overdue(_), _)) => "OVERDUE: forgotten",
         Some((Need::Unknown, _)) => "NOT KNOWN: set it anew",
     }
 }

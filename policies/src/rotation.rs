@@ -1,6 +1,7 @@
 //! The age of secrets that the gate opens accounts with, and which of them are to be set anew. When one was set is what the
 //! journal says; how old it may get, the plant file in force. One that was set before the journal told of it is of no known age,
-//! and no day is made up for it: it is overdue once it was surely set for too long ago.
+//! and no day is made up for it: it is overdue once it was surely set for too long ago. One that was forgotten is overdue at once:
+//! it opens nothing, and forgetting ends no alarm.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,11 +47,11 @@ pub enum Need {
     Nothing,
     /// It is to be set anew until then, which is soon.
     Soon(Timestamp),
-    /// It was to be set anew until then.
+    /// It was to be set anew until then: it is older than that, or was forgotten then.
     Overdue(Timestamp),
     /// Nobody knows when it was set, or whether.
     Unknown,
-    /// It was forgotten, and services name it.
+    /// It was forgotten, and services name it, of which none demands an age.
     Forgotten,
 }
 
@@ -84,21 +85,29 @@ impl Need {
 const SOON: Seconds = Seconds(7 * 86_400);
 
 impl Rotation<'_> {
-    /// Until when it is to be set anew, where that is demanded.
+    /// Until when it is to be set anew, where that is demanded: one that was forgotten, from then on.
     pub fn due(&self) -> Option<Timestamp> {
-        let set = self.last.map(|last| last.at).or(self.told_since)?;
-        Some(self.age_max?.after(set))
+        let age_max = self.age_max?;
+        match self.last {
+            Some(last) if !last.is_kept => Some(last.at),
+            last => Some(age_max.after(last.map(|last| last.at).or(self.told_since)?)),
+        }
+    }
+
+    /// Whether it was forgotten, and not set since.
+    pub fn is_forgotten(&self) -> bool {
+        self.last.is_some_and(|last| !last.is_kept)
     }
 
     /// What is to be done about it at `now`.
     pub fn need(&self, now: Timestamp) -> Need {
-        if self.last.is_some_and(|last| !last.is_kept) {
-            return Need::Forgotten;
-        }
-        let Some(age_max) = self.age_max else { return Need::Nothing };
+        let is_forgotten = self.is_forgotten();
+        let Some(age_max) = self.age_max else {
+            return if is_forgotten { Need::Forgotten } else { Need::Nothing };
+        };
         let ahead = i64::from(SOON.0.min(age_max.0 / 4));
         match (self.last, self.due()) {
-            (_, Some(due)) if due <= now => Need::Overdue(due),
+            (_, Some(due)) if is_forgotten || due <= now => Need::Overdue(due),
             (None, _) => Need::Unknown,
             (Some(_), Some(due)) if due.duration_since(now).as_secs() <= ahead => Need::Soon(due),
             (Some(_), _) => Need::Nothing,
@@ -113,6 +122,9 @@ impl Rotation<'_> {
             (Need::Nothing, Some(set), _) => return format!("the secret {name} was set {set}"),
             (Need::Nothing, None, _) => return format!("when the secret {name} was set is not known"),
             (Need::Soon(due), Some(set), _) => format!("was set {set}{every}: it is due {}", clock(due)),
+            (Need::Overdue(_), Some(at), _) if self.is_forgotten() => {
+                format!("was forgotten {at}, so it opens nothing{every}: OVERDUE")
+            }
             (Need::Overdue(due), Some(set), _) => format!("was set {set}{every}: OVERDUE since {}", clock(due)),
             (Need::Overdue(due), None, Some(since)) => {
                 format!("was not set since {} at least{every}: OVERDUE since {}", clock(since), clock(due))

@@ -119,7 +119,7 @@ impl NotAllowed {
     /// The nearest rule, if it is one for this vendor: others are none of a technician's business.
     pub fn nearest(&self) -> Option<&Nearest> {
         let Self::NoRule { nearest } = self else { return None };
-        nearest.as_ref().filter(|nearest| nearest.lacks.iter().all(|lack| lack.word() != Lacking::Vendor))
+        nearest.as_ref().filter(|nearest| nearest.is_for_vendor())
     }
 
     /// Of what the nearest rule allows something else. Where that is for another vendor, nothing else matters.
@@ -139,6 +139,13 @@ pub struct Nearest {
     pub rule: RuleId,
     /// What of the question it does not allow; never empty.
     pub lacks: Vec<Lack>,
+}
+
+impl Nearest {
+    /// Whether it is one for the vendor who asks.
+    fn is_for_vendor(&self) -> bool {
+        self.lacks.iter().all(|lack| lack.word() != Lacking::Vendor)
+    }
 }
 
 /// One thing a rule does not allow.
@@ -396,7 +403,7 @@ impl fmt::Display for Opening {
 
 /// Names no rule that is for others: whom else a plant works with is not a technician's business.
 fn no_rule(nearest: Option<&Nearest>) -> String {
-    match nearest {
+    match nearest.filter(|nearest| nearest.is_for_vendor()) {
         Some(Nearest { rule, lacks }) => {
             let lacks: Vec<_> = lacks.iter().map(Lack::to_string).collect();
             format!("no rule allows this. The nearest is {rule}; {}", lacks.join("; "))

@@ -35,6 +35,8 @@ pub struct Link {
     pub person: PersonId,
     /// Void from then on.
     pub expires: Timestamp,
+    /// Who gave it out; nobody, where the installation began with it.
+    pub by: Option<PersonId>,
 }
 
 /// How a request stands.
@@ -543,6 +545,11 @@ impl State {
             | Event::SubjectRenamed { .. }
             | Event::SubjectContested { .. }
             | Event::OnDuty { .. } => self.apply_people(event, at),
+            Event::InvitationsAllowed { .. }
+            | Event::ManagerNamed { .. }
+            | Event::ManagerDismissed { .. }
+            | Event::Attested { .. }
+            | Event::AttestationWithdrawn { .. } => self.apply_company(event, at),
             Event::Accounted { .. } | Event::ClosedOut { .. } | Event::SessionReviewed { .. } => {
                 self.apply_closing(event, at);
             }
@@ -628,7 +635,7 @@ impl State {
             self.stop(case, RequestStanding::Restored, at);
             self.history.ends_request(case, entry);
         }
-        let asks: Vec<_> = self.open_asks().map(|(id, _)| id).collect();
+        let asks: Vec<_> = self.asks.iter().filter(|(_, ask)| ask.open).map(|(id, _)| *id).collect();
         for ask in asks {
             self.close_ask(ask, false);
             self.history.ends_ask(ask, entry);
@@ -642,7 +649,7 @@ impl State {
     fn found(&mut self, deployment: &DeploymentId, founders: &[Founder], at: Timestamp) {
         self.deployment = Some(deployment.clone());
         for founder in founders {
-            self.links.insert(founder.link, Link { person: founder.person, expires: Timestamp::MAX });
+            self.links.insert(founder.link, Link { person: founder.person, expires: Timestamp::MAX, by: None });
             let (kind, groups) = (founder.kind.clone(), founder.groups.clone());
             let first = Person { founder: true, ..Person::invited(founder.person, kind, groups, at) };
             self.people.insert(founder.person, first);
@@ -652,21 +659,24 @@ impl State {
     fn apply_people(&mut self, event: &Event, at: Timestamp) {
         match event {
             Event::Contracted { vendor, end, sponsor, telephone, .. } => {
-                let contract = Contract { end: *end, sponsor: *sponsor, disabled: false, telephone: *telephone };
+                // Whom its managers may invite is said apart.
+                let allowance = self.contracts.get(vendor).map(|known| known.allowance.clone()).unwrap_or_default();
+                let (end, sponsor, telephone) = (*end, *sponsor, *telephone);
+                let contract = Contract { end, sponsor, disabled: false, telephone, allowance };
                 self.contracts.insert(vendor.clone(), contract);
             }
-            Event::Invited { person, kind, groups, link, expires, .. } => {
-                self.links.insert(*link, Link { person: *person, expires: *expires });
+            Event::Invited { person, kind, groups, link, expires, by } => {
+                self.links.insert(*link, Link { person: *person, expires: *expires, by: Some(*by) });
                 // Whoever was here as a guest comes back as who they were, and as a guest no longer.
                 let known = self.people.get(person);
                 if known.is_none_or(|known| known.standing == Standing::Over) {
                     let invited = Person::invited(*person, kind.clone(), groups.clone(), at).again(known);
-                    self.people.insert(*person, invited);
+                    self.people.insert(*person, Person { invited_by: Some(*by), ..invited });
                 }
             }
-            Event::Reinvited { person, link, expires, .. } => {
+            Event::Reinvited { person, link, expires, by } => {
                 self.links.retain(|_, link| link.person != *person);
-                self.links.insert(*link, Link { person: *person, expires: *expires });
+                self.links.insert(*link, Link { person: *person, expires: *expires, by: Some(*by) });
             }
             Event::Enrolled { person, link, keys } => {
                 self.links.remove(link);
@@ -687,11 +697,15 @@ impl State {
                     self.end_visit(guest, at, Some(*by));
                 }
                 self.links.retain(|_, link| link.person != *person);
+                self.dismiss(*person);
             }
             Event::VendorDisabled { vendor, .. } => {
                 if let Some(contract) = self.contracts.get_mut(vendor) {
                     contract.disabled = true;
                 }
+                // No code of theirs opens anything again by another contract.
+                let theirs: BTreeSet<PersonId> = self.technicians_of(vendor).map(|person| person.id).collect();
+                self.links.retain(|_, link| !theirs.contains(&link.person));
             }
             Event::Locked { person, until } => {
                 self.with_person(*person, |person| person.locked_until = Some(*until));
@@ -719,7 +733,7 @@ impl State {
         }
     }
 
-    fn with_person(&mut self, person: PersonId, change: impl FnOnce(&mut Person)) {
+    pub(crate) fn with_person(&mut self, person: PersonId, change: impl FnOnce(&mut Person)) {
         if let Some(person) = self.people.get_mut(&person) {
             change(person);
         }

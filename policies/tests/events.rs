@@ -200,6 +200,12 @@ fn one_of_each() -> Vec<Event> {
         Event::SubjectUnlinked { person: other, provider: label("acme"), by: who },
         Event::SubjectRenamed { person: other, provider: label("acme"), subject: digest, called: reason },
         Event::SubjectContested { person: other, provider: label("acme"), subject: digest, holder: who },
+        Event::InvitationsAllowed { vendor: label("acme"), most: 5, roles: [label("maintenance")].into(), by: who },
+        Event::ManagerNamed { person: other, by: who },
+        Event::ManagerDismissed { person: other, by: who },
+        Event::Attested { person: other, until: at, note: None, by: who },
+        Event::Attested { person: other, until: at, note: Some(reason), by: who },
+        Event::AttestationWithdrawn { person: other, by: who },
         Event::PlantText { plant: digest, part: 0, of: 1, text: "[plant]\n".into() },
         Event::PlantProposed { plant: digest, by: who },
         Event::PlantSigned {

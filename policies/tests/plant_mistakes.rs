@@ -257,6 +257,31 @@ fn what_comes_after_work_is_demanded_before_it_is_given_a_time() {
 }
 
 #[test]
+fn nobody_is_dormant_after_no_time_or_after_years() {
+    let dormant = |line: &str| after("changes = [", &format!("{line}\nchanges = ["));
+    assert_eq!(dormant("dormant_after = \"60d\""), "");
+    assert_eq!(
+        dormant("dormant_after = \"0s\""),
+        "plant.dormant_after: 0 is out of range; write a duration from 1s to 2y"
+    );
+}
+
+#[test]
+fn an_attestation_may_be_a_year_old_at_most() {
+    let rule = "duration_max = \"4h\"";
+    let with = |more: &str| after(rule, &format!("{rule}\n{more}"));
+    assert_eq!(with("attested = \"30d\""), "");
+    assert_eq!(
+        with("attested = \"367d\""),
+        "rules[acme-packaging].attested: 1y2d is out of range; write a duration from 1s to 1y"
+    );
+    assert_eq!(
+        with("attested = \"0s\""),
+        "rules[acme-packaging].attested: 0 is out of range; write a duration from 1s to 1y"
+    );
+}
+
+#[test]
 fn a_file_check_stands_where_it_limits_something() {
     let with = |actions: &str, keys: &str| {
         let rule = SMALL.replace("actions = [\"shell\"]", &format!("actions = [{actions}]\n{keys}"));

@@ -1839,6 +1839,11 @@ class Person:
     counts: bool = False
     vouched_by: set[str] = field(default_factory=set)
     subjects: dict[str, str] = field(default_factory=dict)
+    invited_by: str | None = None
+    invited_at: int = 0
+    locked_until: int = 0
+    manages: bool = False
+    attested: tuple[str, int, int] | None = None
 
 
 @dataclass
@@ -1863,6 +1868,7 @@ class Journal:
         self.checkpoints: list[tuple[Entry, str, str]] = []
         self.restores: list[tuple[Entry, dict]] = []
         self.cuts: set[str] = set()
+        self.kept_out: dict[str, tuple[str, str | None]] = {}
         self.deadlines: dict[str, int] = {}
         self.windows: dict[str, int] = {}
         self.holds: dict[str, set[str]] = {}
@@ -1872,6 +1878,7 @@ class Journal:
         self.telephones: dict[str, str | None] = {}
         self.contracts: dict[str, int] = {}
         self.vendors: set[str] = set()
+        self.allowed: dict[str, tuple[int, list[str]]] = {}
         self.guests: dict[str, dict] = {}
         self.visits: dict[str, str] = {}
         self.gone: dict[str, int] = {}
@@ -1902,7 +1909,18 @@ class Journal:
             case "founded":
                 self._founded(event)
             case "invited":
-                self._invited(event)
+                self._invited(entry, event)
+            case "reinvited":
+                self._reinvited(entry, event)
+            case "invitations-allowed":
+                self._by_administrator(event["by"])
+                if event["vendor"] not in self.vendors or (event["most"] and not event["roles"]):
+                    raise ValueError("managers were allowed to invite without a contract, or in no role")
+                self.allowed[event["vendor"]] = (event["most"], event["roles"])
+            case "manager-named" | "manager-dismissed" as what:
+                self._manages(event, what == "manager-named")
+            case "attested" | "attestation-withdrawn":
+                self._attested(entry, event)
             case "contracted":
                 self.vendors.add(event["vendor"])
                 self.telephones[event["vendor"]] = event.get("telephone")
@@ -1936,7 +1954,9 @@ class Journal:
             case "activated":
                 self._activated(event["person"])
             case "disabled":
+                self._put_out_by_company(entry, event)
                 self.people[event["person"]].counts = False
+                self._dismissed(event["person"])
                 self.put_out.add(event["person"])
                 if event["person"] in self.visits:
                     self.gone.setdefault(self.visits[event["person"]], entry.time)
@@ -1946,7 +1966,7 @@ class Journal:
                 if not self._is_here(event["by"]) or self.people[event["by"]].kind["kind"] != "administrator":
                     raise ValueError("a secret was set or forgotten by nobody who may")
             case "submitted":
-                self._submitted(event["request"], event["rule"])
+                self._submitted(entry, event["request"], event["rule"])
             case "extension-asked":
                 self._asked(event["extension"])
             case "widening-asked":
@@ -1968,14 +1988,19 @@ class Journal:
                 self.grants += 1
                 self.given.add(event["request"])
                 self._allowed(event["request"])
+                self._is_attested(entry, event["request"])
             case "extended" | "widened" as what:
                 if event["request"] in self.closed_out:
                     raise ValueError("more was given of a grant that was closed out")
                 self._allowed(event["ask"])
+                self._is_attested(entry, event["request"])
                 if what == "extended":
                     self._extended(event)
+            case "locked":
+                self.people[event["person"]].locked_until = instant(event["until"])
             case "cut":
                 self.cuts.add(event["cut"].removeprefix("c_"))
+                self.kept_out[event["cut"]] = (event["scope"], event.get("of"))
             case "started":
                 self._started(entry, event)
             case "held" | "released" | "erased" as what:
@@ -2005,7 +2030,7 @@ class Journal:
 
     def _enrolled(self, event: dict) -> None:
         person = self.people[event["person"]]
-        person.keys, person.vouched_by = event["keys"], set()
+        person.keys, person.vouched_by, person.locked_until = event["keys"], set(), 0
         person.subjects.clear()
         self.on_duty.pop(event["person"], None)
         _, known = self.trust.people.get(event["person"], ("", set()))
@@ -2067,17 +2092,19 @@ class Journal:
             raise ValueError("nobody of one of the groups vouched for them")
         person.counts = True
 
-    def _submitted(self, request: dict, rule: dict) -> None:
+    def _submitted(self, entry: Entry, request: dict, rule: dict) -> None:
         if digest_of("rule", rule).hex() != request["rule"]:
             raise ValueError("the request names another rule")
         self._asked_by_guest(request, rule)
         self.cases[request["id"]] = Case(request, rule, request["emergency"])
+        self._is_attested(entry, request["id"])
 
     def _started(self, entry: Entry, event: dict) -> None:
         name, request, deadline = event["session"].removeprefix("s_"), event["request"], instant(event["deadline"])
         if request in self.closed_out:
             raise ValueError("a session began under a grant that was closed out")
         self._began_by_guest(entry, event, deadline)
+        self._is_attested(entry, request)
         self.started[name] = (entry, event)
         self.sessions_of.setdefault(request, []).append(name)
         self.deadlines[request] = deadline
@@ -2258,11 +2285,13 @@ class Journal:
         if vendor is not None and vendor == self.people[self.cases[request].about["technician"]].kind["vendor"]:
             raise ValueError("it was signed by somebody of the vendor itself")
 
-    def _invited(self, event: dict) -> None:
+    def _invited(self, entry: Entry, event: dict) -> None:
         """By an administrator, for a vendor with a contract. Nobody is invited who is somebody here, but for a guest who is
-        gone, as a technician of the same vendor."""
+        gone, as a technician of the same vendor. Or by a manager (docs/EVENTS.md, "Vendors' own people")."""
         by, vendor = self.people.get(event["by"]), event.get("vendor")
-        if by is None or not by.counts or by.kind["kind"] != "administrator":
+        if by is not None and by.kind["kind"] == "technician":
+            self._invited_by_company(entry, event)
+        elif by is None or not by.counts or by.kind["kind"] != "administrator":
             raise ValueError("somebody was invited by nobody who may")
         if vendor is not None and vendor not in self.vendors:
             raise ValueError("somebody was invited for a vendor without a contract")
@@ -2272,7 +2301,114 @@ class Journal:
             if not is_gone or (event["kind"], event.get("vendor")) != ("technician", known.kind["vendor"]):
                 raise ValueError("somebody was invited who is somebody here")
             self.visits.pop(person)
-        self.people[person] = Person(kind_of(event), event["groups"])
+        self.people[person] = Person(kind_of(event), event["groups"], invited_by=event["by"], invited_at=entry.time)
+
+    def _by_administrator(self, name: str) -> None:
+        by = self.people[name]
+        if not by.counts or by.kind["kind"] != "administrator":
+            raise ValueError("only administrators say what managers may, and who is one")
+
+    def _manages(self, event: dict, is_manager: bool) -> None:
+        self._by_administrator(event["by"])
+        person = self.people[event["person"]]
+        if not is_manager:
+            self._dismissed(event["person"])
+            return
+        if person.kind["kind"] != "technician" or not person.counts or event["person"] in self.visits:
+            raise ValueError("somebody was made a manager who is a guest, out, never enrolled, or no technician")
+        person.manages = True
+
+    def _dismissed(self, name: str) -> None:
+        """Whoever is a manager no longer attested nobody."""
+        if not self.people[name].manages:
+            return
+        self.people[name].manages = False
+        for person in self.people.values():
+            if person.attested and person.attested[0] == name:
+                person.attested = None
+
+    def _manager(self, entry: Entry, name: str) -> str:
+        """The vendor of a manager who counts, is neither locked nor cut off, and whose contract runs."""
+        by = self.people[name]
+        if by.kind["kind"] != "technician" or not by.manages or not by.counts:
+            raise ValueError("something was done to others by a technician who is no manager")
+        if self.contracts.get(by.kind["vendor"], 0) <= entry.time - SLEW:
+            raise ValueError("a manager did something after their vendor's contract")
+        if entry.time + SLEW < by.locked_until:
+            raise ValueError("a manager did something while they were locked")
+        cuts = {("technician", name), ("vendor", by.kind["vendor"])}
+        if any(cut in cuts or cut[0] == "plant" for cut in self.kept_out.values()):
+            raise ValueError("a manager did something while they were cut off")
+        return by.kind["vendor"]
+
+    def _is_by_company(self, name: str) -> bool:
+        inviter = self.people.get(self.people[name].invited_by or "")
+        return inviter is not None and inviter.kind["kind"] == "technician"
+
+    def _takes_a_place(self, entry: Entry, name: str) -> bool:
+        """Who is not out, and for a while who was put out before they enrolled."""
+        person = self.people[name]
+        is_recent = not person.keys and entry.time + SLEW < person.invited_at + PLACE_TAKEN
+        return self._is_by_company(name) and (name not in self.put_out or is_recent)
+
+    def _one_more(self, entry: Entry, vendor: str, role: str, expires: str, beside: str | None) -> None:
+        """Whether one more fits beside those who came by managers' invitations."""
+        most, roles = self.allowed.get(vendor, (0, []))
+        theirs = [name for name, one in self.people.items() if one.kind.get("vendor") == vendor and name != beside]
+        here = [name for name in theirs if self._takes_a_place(entry, name)]
+        if role not in roles or len(here) >= most:
+            raise ValueError("a manager invited more than the plant allowed, or in another role")
+        if self.contracts[vendor] < instant(expires):
+            raise ValueError("a manager's code lasts beyond the vendor's contract")
+
+    def _invited_by_company(self, entry: Entry, event: dict) -> None:
+        vendor = self._manager(entry, event["by"])
+        if (event["kind"], event.get("vendor"), event["groups"]) != ("technician", vendor, []):
+            raise ValueError("a manager invited somebody of another company")
+        if event["person"] in self.people:
+            raise ValueError("a manager invited somebody who is, or was, somebody here")
+        self._one_more(entry, vendor, event["role"], event["expires"], None)
+
+    def _reinvited(self, entry: Entry, event: dict) -> None:
+        by, person = self.people[event["by"]], self.people[event["person"]]
+        if by.kind["kind"] != "technician":
+            return
+        vendor = self._manager(entry, event["by"])
+        if person.kind.get("vendor") != vendor or person.keys or not self._is_by_company(event["person"]):
+            raise ValueError("a manager gave a code to somebody whom no manager invited, or who has enrolled")
+        if event["person"] in self.put_out:
+            raise ValueError("a manager gave a code to somebody who is out")
+        self._one_more(entry, vendor, person.kind["role"], event["expires"], event["person"])
+
+    def _put_out_by_company(self, entry: Entry, event: dict) -> None:
+        by, person = self.people[event["by"]], self.people[event["person"]]
+        if by.kind["kind"] != "technician":
+            return
+        if self._manager(entry, event["by"]) != person.kind.get("vendor") or person.kind["kind"] != "technician" or person.manages:
+            raise ValueError("a manager put out somebody of another company, or a manager")
+
+    def _attested(self, entry: Entry, event: dict) -> None:
+        vendor, person = self._manager(entry, event["by"]), self.people[event["person"]]
+        if person.kind["kind"] != "technician" or person.kind["vendor"] != vendor:
+            raise ValueError("a manager attested somebody of another company")
+        if event["event"] == "attestation-withdrawn":
+            person.attested = None
+            return
+        until = instant(event["until"])
+        if not person.counts or until <= entry.time - SLEW or self.contracts[vendor] < until:
+            raise ValueError("somebody was attested who does not count, or beyond the contract")
+        person.attested = (event["by"], entry.time, until)
+
+    def _is_attested(self, entry: Entry, request: str) -> None:
+        """As the frozen rule demands (docs/EVENTS.md, "Vendors' own people")."""
+        case = self.cases[request]
+        within = case.rule.get("attested")
+        if within is None:
+            return
+        _, at, until = self.people[case.about["technician"]].attested or ("", 0, 0)
+        is_in_force = entry.time - SLEW < min(until, at + within * 1_000_000_000)
+        if not is_in_force:
+            raise ValueError("its rule demands that a manager of their company attested them, and none did")
 
     def _asked(self, ask: dict) -> None:
         case = self.cases[ask["request"]]
@@ -2347,6 +2483,7 @@ class Journal:
         digest = digest_of("reopening", [self.trust.deployment, reopening]).hex()
         if (statement["digest"], statement["answer"]) != (digest, "yes"):
             raise ValueError("something else was answered")
+        self.kept_out.pop(reopening["cut"], None)
 
     def _restored(self, entry: Entry, event: dict) -> None:
         """An administrator and an operator sign the same, about the journal as it stands."""
@@ -2429,6 +2566,8 @@ class Journal:
 INFINITE = 1 << 64
 # Seconds that no visit of a guest is longer than.
 GUEST_MAX = 12 * 3600
+# Nanoseconds that somebody who was put out before they enrolled still counts among a manager's invitations.
+PLACE_TAKEN = 30 * 86_400 * 1_000_000_000
 # Nanoseconds that a gate's clock may stand behind the entry before (docs/EVENTS.md, "Bytes").
 SLEW = 2_000_000_000
 # Seconds between a deadline and its last byte, and between a session in the journal and its recording.

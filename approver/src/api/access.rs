@@ -21,6 +21,7 @@ use super::types::{
     ReachWanted, ReachesView, RequestMade, SessionView, SessionsView, TermsView, Wanted,
 };
 use super::{Api, Source};
+use crate::desk::Rejected;
 use crate::mint;
 
 /// How long a grant may wait for its first use where nothing is said: a shift.
@@ -55,7 +56,7 @@ pub(super) async fn ask(
     if let Err(rejected) = api.desk().act(submit).await {
         let texts: Vec<Salted> = reason.into_iter().chain(work_order).collect();
         api.forget_texts(&texts).await;
-        return Err(rejected.into());
+        return Err(api.with_managers(rejected, caller.person()).await);
     }
     Ok(Json(RequestMade { request: id }))
 }
@@ -98,6 +99,13 @@ fn terms_view(Terms { most, work_order, approvers, is_staffed }: Terms) -> Terms
 }
 
 impl Api {
+    /// A no, with the names of those who could attest whoever asks, where that is what is wanted.
+    async fn with_managers(&self, rejected: Rejected, technician: PersonId) -> Problem {
+        let is_wanted = matches!(&rejected, Rejected::Refusal(Refusal::NotAttested { has_manager: true, .. }));
+        let problem = Problem::from(rejected);
+        if is_wanted { problem.and(&self.managers_of(technician).await.join(", ")) } else { problem }
+    }
+
     /// A text, kept; none where there is nothing in it.
     pub(super) async fn kept(&self, text: Option<&str>) -> Result<Option<Salted>, Problem> {
         match text.filter(|text| !text.trim().is_empty()) {

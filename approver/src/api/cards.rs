@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use certs::proof::Face;
 use jiff::Timestamp;
 use policies::actions::{Action, Actions};
 use policies::decide::waits_for;
@@ -11,7 +12,7 @@ use policies::digest::Salted;
 use policies::events::Event;
 use policies::history::Outcome;
 use policies::ids::{AskId, GuestId, PersonId, RequestId, SessionId};
-use policies::people::{Kind, Person, SshKey, Standing};
+use policies::people::{Attestation, Kind, Person, SshKey, Standing};
 use policies::plant::{Escort, Plant, Protocol, Weaker};
 use policies::requests::Matter;
 use policies::state::{Ask, Asked, Case, Handover, LookBack, No, RequestStanding, SessionFacts, State, Vote};
@@ -186,6 +187,10 @@ impl Api {
             handover: handover.map(|handover| handover_view(case, &handover, now)),
             review_wanted: case.wants_review(),
             reviewed: self.look_back(case.reviewed).await,
+            attestation: match case.is_current(now) {
+                true => Some(self.attestation_view(request.technician, &case.rule).await),
+                false => None,
+            },
             close_out: self.close_out_view(case),
             account: self.account_view(case, case.account).await,
             closed_out: self.account_view(case, case.closed_out).await,
@@ -456,6 +461,15 @@ impl Api {
         person: &Person,
         vouchers: impl IntoIterator<Item = PersonId>,
     ) -> PersonView {
+        let (inviter, code_until, attested) = self.of_company(person);
+        let invited_by = match inviter {
+            Some(inviter) => Some(self.named(inviter).await),
+            None => None,
+        };
+        let attested = match attested {
+            Some(attested) => Some(self.attested_view(person.id, &attested).await),
+            None => None,
+        };
         PersonView {
             person: person.id,
             name: self.people().shown(person.id).await,
@@ -471,8 +485,26 @@ impl Api {
             locked_until: person.locked_until.filter(|until| self.clock().wall() < *until),
             on_duty_until: person.on_duty_until.filter(|until| self.clock().wall() < *until),
             last_seen: person.last_seen,
-            dormant: person.is_dormant(self.clock().wall()),
+            dormant: self.desk().with_state(|state| state.is_dormant(person, self.clock().wall())),
+            manager: person.is_manager,
+            invited_by,
+            code_until,
+            attested,
         }
+    }
+
+    /// Who invited somebody, until when a code of theirs counts, and what a manager attests of them. Who of the plant invited
+    /// them is shown to nobody on the vendor face.
+    fn of_company(&self, person: &Person) -> (Option<PersonId>, Option<Timestamp>, Option<Attestation>) {
+        let now = self.clock().wall();
+        self.desk().with_state(|state| {
+            let is_shown = self.face() == Face::Plant || state.is_invited_by_company(person);
+            let code = state.links.values().find(|link| link.person == person.id && now < link.expires);
+            let counts = |attested: &Attestation| {
+                now < attested.until && state.people.get(&attested.by).is_some_and(|by| by.is_manager)
+            };
+            (person.invited_by.filter(|_| is_shown), code.map(|link| link.expires), person.attested.filter(counts))
+        })
     }
 }
 

@@ -43,6 +43,7 @@ mod capture;
 mod cards;
 mod carrying;
 mod closing;
+mod companies;
 mod connecting;
 mod cuts;
 mod evidence;

@@ -5,21 +5,25 @@ use std::collections::BTreeSet;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use jiff::Timestamp;
+use policies::companies::Concern;
 use policies::decide::Command;
 use policies::ids::{PersonId, ProviderName, VendorId};
-use policies::people::{Contract as Contracted, Kind, Person, Standing};
+use policies::people::{Allowance, Contract as Contracted, Person, Standing};
 use policies::refusals::Refusal;
 use policies::requests::CertifyStatement;
+use policies::state::State as Plant;
 use policies::time::Seconds;
 
 use super::Api;
 use super::cards::{STATEMENT_LASTS, fingerprints};
+use super::companies::invitations;
 use super::guard::{Asked, At, Caller, Sent};
 use super::problem::Problem;
 use super::requests::{done, page};
 use super::types::{
-    CertificateGiven, CertifyTemplate, Contract, Done, Invite, Invited, PeopleView, PersonView, Reinvite, Rename,
-    VendorView, VendorsView, Wanted,
+    CertificateGiven, CertifyTemplate, Contract, Done, InvitationsAllowed, InvitationsView, Invite, Invited,
+    PeopleView, PersonView, Reinvite, Rename, VendorView, VendorsView, Wanted,
 };
 use crate::mint;
 use crate::people::{Invitation, NewContract, NewPerson};
@@ -178,35 +182,72 @@ pub(super) async fn disable(
 }
 
 pub(super) async fn vendors(State(api): State<Api>) -> Json<VendorsView> {
-    let contracts: Vec<(VendorId, Contracted, usize)> = api.desk().with_state(|state| {
-        let technicians = |vendor: &VendorId| {
-            let of_vendor =
-                |person: &&Person| matches!(&person.kind, Kind::Technician { vendor: theirs, .. } if theirs == vendor);
-            state.people.values().filter(of_vendor).filter(|person| person.standing == Standing::Active).count()
+    let now = api.clock().wall();
+    let found: Vec<Company> = api.desk().with_state(|state| {
+        let mut concerns = state.concerns(now);
+        let company = |(vendor, contract): (&VendorId, &Contracted)| {
+            let concerns = concerns.remove(vendor).unwrap_or_default();
+            Company::of(state, vendor, contract, concerns, now)
         };
-        state
-            .contracts
-            .iter()
-            .map(|(vendor, contract)| (vendor.clone(), contract.clone(), technicians(vendor)))
-            .collect()
+        state.contracts.iter().map(company).collect()
     });
     let mut vendors = Vec::new();
-    for (vendor, contract, technicians) in contracts {
+    for Company { vendor, contract, technicians, managers, invitations, concerns: found } in found {
+        let managers = api.named_all(managers).await;
+        let mut concerns = Vec::new();
+        for concern in found {
+            concerns.push(api.concern_view(concern).await);
+        }
         let sponsor = api.named(contract.sponsor).await;
         let telephone = api.opened(contract.telephone).await;
         let (end, disabled) = (contract.end, contract.disabled);
-        vendors.push(VendorView { vendor, end, sponsor, disabled, technicians, telephone });
+        vendors.push(VendorView {
+            vendor,
+            end,
+            sponsor,
+            disabled,
+            technicians,
+            telephone,
+            managers,
+            invitations,
+            concerns,
+        });
     }
     Json(VendorsView { vendors })
+}
+
+/// A vendor, taken in one look at what stands.
+struct Company {
+    vendor: VendorId,
+    contract: Contracted,
+    technicians: usize,
+    managers: Vec<PersonId>,
+    invitations: InvitationsView,
+    concerns: Vec<Concern>,
+}
+
+impl Company {
+    fn of(state: &Plant, vendor: &VendorId, contract: &Contracted, concerns: Vec<Concern>, now: Timestamp) -> Self {
+        let is_active = |person: &&Person| person.standing == Standing::Active;
+        Self {
+            vendor: vendor.clone(),
+            contract: contract.clone(),
+            technicians: state.technicians_of(vendor).filter(is_active).count(),
+            managers: state.managers_of(vendor).map(|manager| manager.id).collect(),
+            invitations: invitations(state, vendor, now),
+            concerns,
+        }
+    }
 }
 
 pub(super) async fn contract(
     State(api): State<Api>,
     caller: Caller,
     At(vendor): At<VendorId>,
-    Sent(Contract { end, sponsor, telephone }): Sent<Contract>,
+    Sent(Contract { end, sponsor, telephone, invitations }): Sent<Contract>,
 ) -> Result<Json<Done>, Problem> {
-    let new = NewContract { vendor, end, sponsor, telephone };
+    let allowance = invitations.map(|InvitationsAllowed { most, roles }| Allowance { most, roles });
+    let new = NewContract { vendor, end, sponsor, telephone, allowance };
     Ok(done(&api.people().contract(new, caller.person()).await?))
 }
 

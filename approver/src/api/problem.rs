@@ -59,6 +59,11 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
     }
 
+    /// The same, with more behind it.
+    pub(super) fn and(self, more: &str) -> Self {
+        Self { detail: format!("{}: {more}", self.detail), ..self }
+    }
+
     pub(super) fn too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", "the request's body did not come in time. Try again")
     }
@@ -174,6 +179,8 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::GuestGone(_)
         | Refusal::GuestStillThere(_)
         | Refusal::KeyTaken
+        | Refusal::PutOut
+        | Refusal::InvitationsFull(_)
         | Refusal::SubjectTaken(_)
         | Refusal::KeysFull(_) => StatusCode::CONFLICT,
         Refusal::EmptySpan
@@ -183,6 +190,7 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::WorkOrderWanted
         | Refusal::WorkOrderShape(..)
         | Refusal::ReasonWanted
+        | Refusal::RolesWanted
         | Refusal::WindowOver
         | Refusal::WindowTooFar(_) => StatusCode::UNPROCESSABLE_ENTITY,
         _ => StatusCode::FORBIDDEN,
@@ -191,7 +199,10 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
 
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
-        tracing::warn!(%fault, "a request could not be decided");
+        // The Desk logs of secrets itself: they go on when nobody waits any more.
+        if !matches!(fault, Fault::SecretNotKept(_) | Fault::SecretNotForgotten(_)) {
+            tracing::warn!(%fault, "a request could not be decided");
+        }
         Self::unavailable(match fault {
             Fault::Directory(_) => {
                 "the gate's directory does not answer, so this cannot be done now. Cuts still work".into()

@@ -31,14 +31,22 @@ use crate::people::WeakerAnswer;
 pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<RequestId>>) -> Json<CardsView> {
     let now = api.clock().wall();
     let (around, next) = api.desk().with_state(|state| {
-        let (cases, next) = page(&state.cases, &wanted, |case| wanted.all || matters(state, case, now));
-        (cases.iter().filter_map(|(id, _)| Around::of(state, **id)).collect::<Vec<_>>(), next)
+        let open: BTreeMap<RequestId, &Case> = if wanted.all { BTreeMap::new() } else { state.open_cases().collect() };
+        let (cases, next) = match wanted.all {
+            true => ids(page(&state.cases, &wanted, |_| true)),
+            false => ids(page(&open, &wanted, |case| matters(state, case, now))),
+        };
+        (cases.into_iter().filter_map(|id| Around::of(state, id)).collect::<Vec<_>>(), next)
     });
     let mut requests = Vec::new();
     for around in &around {
         requests.push(api.card(around).await);
     }
     Json(CardsView { requests, next })
+}
+
+fn ids<T>((found, next): (Vec<(&RequestId, &T)>, Option<RequestId>)) -> (Vec<RequestId>, Option<RequestId>) {
+    (found.into_iter().map(|(id, _)| *id).collect(), next)
 }
 
 /// Newest first, as far as they fit what is wanted; and where the next page begins, if there is one.

@@ -13,8 +13,9 @@ use utoipa::ToSchema;
 use super::openapi::Shape;
 use super::problem::Problem;
 use super::{
-    Api, access, backup, capture, carrying, closing, connecting, cuts, evidence, feed, guard, guests, history, keeping,
-    openapi, packing, people, plant, reports, requests, reviews, secrets, sessions, shift, sign_in, status, types,
+    Api, access, backup, capture, carrying, closing, companies, connecting, cuts, evidence, feed, guard, guests,
+    history, keeping, openapi, packing, people, plant, reports, requests, reviews, secrets, sessions, shift, sign_in,
+    status, types,
 };
 
 /// What a person is, as far as doors are concerned.
@@ -477,9 +478,16 @@ fn about_people() -> Vec<Route> {
             .with_own_factors()
             .gives::<types::Done>(),
         act("/api/v1/people/{person}/disable", people::disable).for_(ADMINISTRATOR, "Put a person out, in one act."),
+        set("/api/v1/people/{person}/manager", companies::name_manager)
+            .for_(ADMINISTRATOR, "A technician manages their company's people here.")
+            .with_own_factors()
+            .gives::<types::Done>(),
+        forget("/api/v1/people/{person}/manager", companies::dismiss_manager)
+            .for_(ADMINISTRATOR, "They do so no longer; codes that they gave out and nobody used are void.")
+            .gives::<types::Done>(),
         read("/api/v1/vendors", people::vendors).for_(PLANT, "Vendors' contracts.").gives::<types::VendorsView>(),
         set("/api/v1/vendors/{vendor}", people::contract)
-            .for_(ADMINISTRATOR, "Begin or change a vendor's contract.")
+            .for_(ADMINISTRATOR, "Begin or change a vendor's contract, and whom its managers may invite.")
             .with_own_factors()
             .takes::<types::Contract>()
             .gives::<types::Done>(),
@@ -671,6 +679,40 @@ fn of_vendors() -> Vec<Route> {
             .for_anyone("A complete login that gives a token and an SSH certificate for at most an hour, bound to your address.")
             .takes::<types::SignIn>()
             .gives::<types::CertificateAnswer>(),
+        read("/api/v1/company", companies::company)
+            .for_(TECHNICIAN, "Of a manager: your company here, and whom you may invite.")
+            .with_own_factors()
+            .gives::<types::CompanyView>(),
+        read("/api/v1/people", companies::colleagues)
+            .for_(TECHNICIAN, "Of a manager: the technicians of your company.")
+            .with_own_factors()
+            .in_pages()
+            .gives::<types::PeopleView>(),
+        act("/api/v1/people", people::invite)
+            .for_(TECHNICIAN, "Of a manager: invite a technician of your company; the code is shown once.")
+            .with_own_factors()
+            .takes::<types::Invite>()
+            .gives::<types::Invited>(),
+        act("/api/v1/people/{person}/reinvite", people::reinvite)
+            .for_(TECHNICIAN, "Of a manager: another code for somebody whom you invited and who has not enrolled.")
+            .with_own_factors()
+            .takes::<types::Reinvite>()
+            .gives::<types::Invited>(),
+        act("/api/v1/people/{person}/disable", people::disable)
+            .for_(TECHNICIAN, "Of a manager: put a technician of your company out, in one act.")
+            .with_own_factors(),
+        act("/api/v1/people/{person}/attestation", companies::attest)
+            .for_(
+                TECHNICIAN,
+                "Of a manager: a technician of your company, who may be yourself, still works for it, is trained, and is sent.",
+            )
+            .with_own_factors()
+            .takes::<types::Attest>()
+            .gives::<types::Done>(),
+        forget("/api/v1/people/{person}/attestation", companies::take_back)
+            .for_(TECHNICIAN, "Of a manager: that is so no longer; nothing begins any more under a rule that demands it.")
+            .with_own_factors()
+            .gives::<types::Done>(),
         read("/api/v1/reach", access::reach)
             .for_(TECHNICIAN, "What you may ask for, now or as soon as hours open, and who approves it.")
             .query("at", "For this moment instead of now (RFC 3339).")

@@ -20,8 +20,8 @@ use super::{Desk, Fault, Inner, Rejected};
 use crate::clock::Boot;
 use crate::lease::{Ask, Destination, Lease, Terms};
 
-/// Refusals of one person that are journaled within [`REFUSALS_WITHIN`]; the others are logged alone, so that nobody
-/// grows the journal by knocking.
+/// Refused requests of one person, and as many refused connections, that are journaled within [`REFUSALS_WITHIN`]; the
+/// others are logged alone, so that nobody grows the journal by knocking, or hides what they ask for behind it.
 const REFUSALS_MAX: usize = 20;
 const REFUSALS_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 
@@ -245,7 +245,8 @@ impl Inner {
         let is_same = |(_, why, at, request): &(Boot, &str, TargetName, bool)| {
             (*why, at, *request) == (reason, target, is_request)
         };
-        let is_news = of_late.len() < REFUSALS_MAX && !of_late.iter().any(is_same);
+        let alike = of_late.iter().filter(|(.., request)| *request == is_request).count();
+        let is_news = alike < REFUSALS_MAX && !of_late.iter().any(is_same);
         if is_news {
             of_late.push((now, reason, target.clone(), is_request));
         }

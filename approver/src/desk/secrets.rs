@@ -6,7 +6,7 @@ use policies::decide::Command;
 use policies::ids::{CredentialName, PersonId};
 use zeroize::Zeroizing;
 
-use super::{Desk, Rejected};
+use super::{Desk, Fault, Rejected};
 
 impl Desk {
     /// Keeps a secret, sealed, in place of the one that was there.
@@ -22,8 +22,10 @@ impl Desk {
     ) -> Result<(), Rejected> {
         let inner = self.0.clone();
         let set = async move {
+            let _one = inner.secrets.lock().await;
             inner.act(Command::SetSecret { credential: credential.clone(), by }).await?;
-            inner.directory.set_credential(&credential, &secret, &secrets).await?;
+            let kept = inner.directory.set_credential(&credential, &secret, &secrets).await;
+            kept.map_err(Fault::SecretNotKept).inspect_err(|fault| tracing::error!(%credential, %fault))?;
             tracing::warn!(person = %by, %credential, "a secret was set");
             Ok(())
         };
@@ -37,8 +39,10 @@ impl Desk {
     pub async fn forget_secret(&self, credential: CredentialName, by: PersonId) -> Result<(), Rejected> {
         let inner = self.0.clone();
         let forget = async move {
+            let _one = inner.secrets.lock().await;
             inner.act(Command::ForgetSecret { credential: credential.clone(), by }).await?;
-            inner.directory.forget_credential(&credential).await?;
+            let forgotten = inner.directory.forget_credential(&credential).await;
+            forgotten.map_err(Fault::SecretNotForgotten).inspect_err(|fault| tracing::error!(%credential, %fault))?;
             tracing::warn!(person = %by, %credential, "a secret was forgotten");
             Ok(())
         };

@@ -58,6 +58,11 @@ pub(super) fn check(command: &Command, fold: &Fold) -> Result<(), Rejected> {
         | Command::Rename { .. }
         | Command::Disable { .. }
         | Command::DisableVendor { .. }
+        | Command::AllowInvitations { .. }
+        | Command::NameManager { .. }
+        | Command::DismissManager { .. }
+        | Command::Attest { .. }
+        | Command::WithdrawAttestation { .. }
         | Command::Lock { .. }
         | Command::SetPassword { .. }
         | Command::LinkSubject { .. }

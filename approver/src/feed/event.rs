@@ -80,6 +80,8 @@ const INSIDE: &[(&str, &str, &str)] = &[
     ("guest-invited", "/invitation/statement/until", "until"),
     ("guest-invited", "/invitation/statement/operator", "by"),
     ("guest-invited", "/rule/id", "rule"),
+    ("invitations-allowed", "/most", "most"),
+    ("invitations-allowed", "/roles", "roles"),
     ("plant-signed", "/signed/statement/plant", "plant"),
     ("plant-signed", "/signed/statement/signer", "by"),
     ("submitted", "/request/id", "request"),
@@ -370,6 +372,7 @@ mod tests {
     fn of_every_event_nothing_leaves_that_is_a_text_a_key_a_signature_or_a_link() {
         const STAYS: &[&str] = &[
             "text",
+            "note",
             "name",
             "keys",
             "key",

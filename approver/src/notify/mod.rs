@@ -2,7 +2,7 @@
 //! leads to a page and decides nothing; no reason, no work order and no code is in one. How it travels is beside:
 //! e-mail, a webhook, a command of the operator's choice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,8 +11,10 @@ use std::time::Duration;
 use certs::secrets::Secrets;
 use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
+use policies::companies::Concern;
 use policies::events::Event;
 use policies::ids::{CredentialName, GroupName, GuestId, PersonId, RequestId, SessionId, TargetName, VendorId};
+use policies::people::Standing;
 use policies::plant::Escort;
 use policies::state::State;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -22,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
 
 use crate::checked;
+use crate::clock::Boot;
 use crate::desk::{Alarm, Desk, Due, Waits};
 use crate::feed::{self, Feed};
 use crate::journal::Entry;
@@ -47,7 +50,7 @@ pub struct Notice {
     /// Since when that stands which it is about, by the plant's clock.
     pub since: String,
     /// `request-waits`, `watch-wanted`, `emergency`, `guest`, `objection`, `cut`, `reopened`, `host-key-changed`,
-    /// `transfer-runs-on`, `recorder-failed`, `secret` or `gate`.
+    /// `transfer-runs-on`, `recorder-failed`, `secret`, `vendor` or `gate`.
     #[serde(deserialize_with = "kind")]
     pub kind: Kind,
     /// In words.
@@ -66,7 +69,7 @@ pub struct Notice {
 pub type Kind = &'static str;
 
 /// Every kind of notice.
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     "request-waits",
     "watch-wanted",
     "emergency",
@@ -78,6 +81,7 @@ const KINDS: [Kind; 12] = [
     "transfer-runs-on",
     "recorder-failed",
     "secret",
+    "vendor",
     "gate",
 ];
 
@@ -89,6 +93,9 @@ fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Kind, D::Error> {
 
 /// The file that says how far the journal was told.
 const TOLD: &str = "told";
+
+/// The file that says of what sponsors were told and what stands still.
+const SPONSORS: &str = "sponsors";
 
 /// How far the journal was told.
 enum Told {
@@ -140,6 +147,10 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(600);
 /// How often steps that became due are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often is looked for what sponsors should see to, which nobody waits for.
+const SPONSORS_EVERY: Duration = Duration::from_secs(60);
+/// So many things of a vendor are told in words at once.
+const CONCERNS_TOLD: usize = 5;
 
 /// What the notices are made from.
 pub struct Notices {
@@ -185,6 +196,7 @@ impl Notices {
 
     async fn run(mut self, queues: Vec<Waiting>) {
         let (mut told, mut reminded) = (BTreeSet::new(), BTreeSet::new());
+        let mut heard = Heard { of: self.sponsors_heard(), looked: None };
         let mut size = match self.told_up_to() {
             Told::UpTo(size) => size,
             Told::Unreadable(head) => {
@@ -214,6 +226,7 @@ impl Notices {
             for notice in self.steps(&mut told).await.into_iter().chain(self.reminders(&mut reminded)) {
                 self.send(&queues, &notice).await;
             }
+            self.tell_sponsors(&queues, &mut heard).await;
             for waiting in &queues {
                 waiting.tell_dropped(|text| self.notice("gate", text, true)).await;
             }
@@ -237,6 +250,77 @@ impl Notices {
         let Some(folder) = &self.folder else { return };
         if let Err(cause) = waiting::replace(folder.join(TOLD), checked::sealed(&size.to_string()).into_bytes()).await {
             tracing::warn!(%cause, "how far was told is not kept: after a restart something is told twice, or not at all");
+        }
+    }
+
+    /// Of what sponsors were told before the gate stopped. Where that cannot be read, they are told again.
+    fn sponsors_heard(&self) -> BTreeSet<String> {
+        let kept = self.folder.as_ref().and_then(|folder| fs::read_to_string(folder.join(SPONSORS)).ok());
+        let kept = kept.as_deref().and_then(checked::opened).and_then(|text| serde_json::from_str(text).ok());
+        kept.unwrap_or_default()
+    }
+
+    /// Whoever answers for a vendor hears once of each thing that they should see to, also across a restart.
+    async fn tell_sponsors(&self, queues: &[Waiting], Heard { of: heard, looked }: &mut Heard) {
+        let (now, boot) = (self.desk.clock().wall(), self.desk.clock().boot());
+        if looked.is_some_and(|looked| boot.since(looked) < SPONSORS_EVERY) {
+            return;
+        }
+        *looked = Some(boot);
+        let (vendors, mut lasting) = self.desk.with_state(|state| (of_sponsors(state, now), ids_of_invited(state)));
+        for (vendor, (_, concerns)) in &vendors {
+            lasting.extend(concerns.iter().map(|concern| concern_id(vendor, concern)));
+        }
+        let before = heard.len();
+        heard.retain(|id| lasting.contains(id));
+        let mut is_news = heard.len() < before;
+        for (vendor, (sponsor, mut concerns)) in vendors {
+            concerns.retain(|concern| heard.insert(concern_id(&vendor, concern)));
+            if !concerns.is_empty() {
+                is_news = true;
+                let notice = self.of_concerns(&vendor, sponsor, &concerns).await;
+                self.send(queues, &notice).await;
+            }
+        }
+        if let Some(folder) = self.folder.as_ref().filter(|_| is_news) {
+            let text = serde_json::to_string(heard).expect("texts are JSON");
+            if let Err(cause) = waiting::replace(folder.join(SPONSORS), checked::sealed(&text).into_bytes()).await {
+                tracing::warn!(%cause, "of what sponsors were told is not kept: after a restart they are told again");
+            }
+        }
+    }
+
+    /// One notice of all that is new of a vendor, so that no company fills the queue that nobody may mute.
+    async fn of_concerns(&self, vendor: &VendorId, sponsor: PersonId, concerns: &[Concern]) -> Notice {
+        let mut told = Vec::new();
+        for concern in concerns.iter().take(CONCERNS_TOLD) {
+            told.push(self.concern_in_words(*concern).await);
+        }
+        let more = match concerns.len().saturating_sub(CONCERNS_TOLD) {
+            0 => String::new(),
+            more => format!("; and {more} more"),
+        };
+        let text = format!("{}, who answers for {vendor}: {}{more}", self.people.shown(sponsor).await, told.join("; "));
+        let id = concerns.first().map_or_else(mint::nonce, |concern| concern_id(vendor, concern));
+        Notice { id, link: format!("{}/people", self.origin), ..self.notice("vendor", text, false) }
+    }
+
+    async fn concern_in_words(&self, concern: Concern) -> String {
+        let clock = |at| self.desk.with_state(|state| state.clock(at));
+        match concern {
+            Concern::ContractEnds { end, days } => {
+                let days = if days == 1 { "a day".to_owned() } else { format!("{days} days") };
+                format!("its contract ends {}, within {days}", clock(end))
+            }
+            Concern::ContractOver { end } => format!("its contract ended {}: nobody of it is let in", clock(end)),
+            Concern::Dormant { person, since } => {
+                let who = self.people.shown(person).await;
+                format!("nothing was heard of {who} since {}: ask whether they still need to come", clock(since))
+            }
+            Concern::Unused { person, since } => {
+                let who = self.people.shown(person).await;
+                format!("{who} was invited {} and never used the code, which is void", clock(since))
+            }
         }
     }
 
@@ -533,6 +617,41 @@ impl Concerned {
         let sponsor = state.contracts.get(vendor).map(|contract| contract.sponsor);
         Some(Self { doers, whose, vendor: vendor.clone(), target: target.clone(), sponsor })
     }
+}
+
+/// Of what sponsors were told, and when it was last looked whether there is more: not at each entry of the journal.
+struct Heard {
+    of: BTreeSet<String>,
+    looked: Option<Boot>,
+}
+
+/// What sponsors should see to, by vendor.
+fn of_sponsors(state: &State, now: Timestamp) -> BTreeMap<VendorId, (PersonId, Vec<Concern>)> {
+    let of_vendor = |(vendor, concerns): (VendorId, Vec<Concern>)| {
+        let sponsor = state.contracts.get(&vendor)?.sponsor;
+        Some((vendor, (sponsor, concerns)))
+    };
+    state.concerns(now).into_iter().filter_map(of_vendor).collect()
+}
+
+/// That somebody did not use their code is told once until they enrol, however often they are invited again.
+fn ids_of_invited(state: &State) -> BTreeSet<String> {
+    let invited = state.people.values().filter(|person| person.standing == Standing::Invited);
+    invited.map(|person| unused_id(person.id)).collect()
+}
+
+/// What names a concern for as long as it stands.
+fn concern_id(vendor: &VendorId, concern: &Concern) -> String {
+    match concern {
+        Concern::ContractEnds { end, days } => format!("{vendor}-ends-{end}-{days}"),
+        Concern::ContractOver { end } => format!("{vendor}-over-{end}"),
+        Concern::Dormant { person, since } => format!("{person}-dormant-{since}"),
+        Concern::Unused { person, .. } => unused_id(*person),
+    }
+}
+
+fn unused_id(person: PersonId) -> String {
+    format!("{person}-unused")
 }
 
 fn watch_wanted(escort: Escort, session: SessionId) -> Option<String> {

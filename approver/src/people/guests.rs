@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use policies::decide::Command;
 use policies::events::Event;
 use policies::ids::{PersonId, RuleId, TargetName, VendorId};
+use policies::people::Allowance;
 use policies::plant::Rule;
 use policies::refusals::Refusal;
 use policies::requests::{GuestStatement, SeenHead, Signed};
@@ -32,6 +33,8 @@ pub struct NewContract {
     pub sponsor: PersonId,
     /// The number to call the vendor back on; that which stands, where none is given.
     pub telephone: Option<String>,
+    /// Whom its managers may invite; whom they may, where nothing is said.
+    pub allowance: Option<Allowance>,
 }
 
 /// Somebody of a vendor who is to come as a guest.
@@ -55,18 +58,26 @@ impl People {
     /// Begins or changes a vendor's contract.
     ///
     /// # Errors
-    /// `by` is no administrator, the sponsor is nobody, or the number is none.
+    /// `by` is no administrator, the sponsor is nobody, the number is none, or managers may invite in no role.
     pub async fn contract(&self, new: NewContract, by: PersonId) -> Result<Vec<Event>, NotDone> {
+        if new.allowance.as_ref().is_some_and(|allowance| allowance.most > 0 && allowance.roles.is_empty()) {
+            // Before the contract is journaled without it.
+            return Err(Refusal::RolesWanted.into());
+        }
         let telephone = match &new.telephone {
             Some(number) => Some(self.put_text(check_telephone(number)?).await?),
             None => None,
         };
-        let NewContract { vendor, end, sponsor, .. } = new;
-        let done = self.desk.act(Command::Contract { vendor, end, sponsor, telephone, by }).await;
+        let NewContract { vendor, end, sponsor, allowance, .. } = new;
+        let done = self.desk.act(Command::Contract { vendor: vendor.clone(), end, sponsor, telephone, by }).await;
         if done.is_err() {
             self.forget(telephone).await;
         }
-        Ok(done?)
+        let mut events = done?;
+        if let Some(Allowance { most, roles }) = allowance {
+            events.extend(self.desk.act(Command::AllowInvitations { vendor, most, roles, by }).await?);
+        }
+        Ok(events)
     }
 
     /// What an operator signs who invites a guest, and the rule that it names. Whatever would refuse it refuses it now, before
@@ -151,7 +162,7 @@ impl People {
     }
 
     /// Texts of something that was refused stay nowhere.
-    async fn forget(&self, texts: impl IntoIterator<Item = policies::digest::Salted>) {
+    pub(super) async fn forget(&self, texts: impl IntoIterator<Item = policies::digest::Salted>) {
         for text in texts {
             if let Err(fault) = self.directory().erase_text(text).await {
                 tracing::warn!(%fault, "the text of something refused stays in the directory");

@@ -76,6 +76,8 @@ plant  GET    /api/v1/people/{person}/statement             oa
 plant  POST   /api/v1/people/{person}/certificates          oa
 plant  POST   /api/v1/people/{person}/name                  a
 plant  POST   /api/v1/people/{person}/disable               a
+plant  PUT    /api/v1/people/{person}/manager               a+
+plant  DELETE /api/v1/people/{person}/manager               a
 plant  DELETE /api/v1/people/{person}/subjects/{provider}   a+
 plant  POST   /api/v1/people/{person}/reinvite              a+
 plant  GET    /api/v1/guests                                oua
@@ -121,6 +123,13 @@ vendor POST   /api/v1/enrol                                 *
 vendor POST   /api/v1/certificate                           *
 vendor GET    /api/v1/me                                    t
 vendor DELETE /api/v1/me/subjects/{provider}                t
+vendor GET    /api/v1/company                               t+
+vendor GET    /api/v1/people                                t+
+vendor POST   /api/v1/people                                t+
+vendor POST   /api/v1/people/{person}/reinvite              t+
+vendor POST   /api/v1/people/{person}/disable               t+
+vendor POST   /api/v1/people/{person}/attestation           t+
+vendor DELETE /api/v1/people/{person}/attestation           t+
 vendor GET    /api/v1/reach                                 t
 vendor GET    /api/v1/requests                              t
 vendor POST   /api/v1/requests                              t
@@ -282,6 +291,7 @@ impl Furnished {
         let invited =
             stage.people.invite(person("oda", Kind::Operator { vendor: None }, &["shift-lead"]), Seconds(600), admin);
         let oda = enrol(&stage.people, &invited.await.unwrap().code).await;
+        stage.desk.act(Command::NameManager { person: stage.technician.person, by: admin }).await.unwrap();
         stage.invite_guest(&stage.lead, "gus", Seconds(600)).await.unwrap();
         let guest = stage.desk.with_state(|state| *state.guests.keys().next().unwrap());
         let named = vec![

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test that meets the unexpected stops there")]
 
+mod companies;
 mod connecting;
 mod doors;
 mod guests;

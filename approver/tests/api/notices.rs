@@ -60,6 +60,16 @@ impl Heard {
 
 /// What a stage tells from now on, until `stop`.
 fn listen(stage: &mut Stage, tracker: &TaskTracker, stop: &CancellationToken) -> Arc<Heard> {
+    listen_in(stage, tracker, stop, None)
+}
+
+/// The same, with a folder in which what waits and what was told lies.
+fn listen_in(
+    stage: &mut Stage,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+    folder: Option<std::path::PathBuf>,
+) -> Arc<Heard> {
     let heard = Arc::new(Heard::default());
     let notices = Notices {
         desk: stage.desk.clone(),
@@ -67,7 +77,7 @@ fn listen(stage: &mut Stage, tracker: &TaskTracker, stop: &CancellationToken) ->
         people: stage.people.clone(),
         origin: "https://holdpoint.mill3.local".into(),
         feed: None,
-        folder: None,
+        folder,
     };
     notices.start(vec![heard.clone()], tracker, stop);
     heard
@@ -358,4 +368,44 @@ async fn a_webhook_is_told_once_it_says_so() {
         "{}",
         asked[1]
     );
+}
+
+#[tokio::test]
+async fn a_sponsor_hears_once_of_each_thing_to_see_to_and_not_again_after_a_restart() {
+    let mut stage = Stage::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let of = |notices: &[Notice]| -> Vec<String> {
+        notices.iter().filter(|notice| notice.kind == "vendor").map(|notice| notice.text.clone()).collect()
+    };
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let heard = listen_in(&mut stage, &tracker, &stop, Some(folder.path().to_owned()));
+    // The contract is of a year, and nobody did anything since.
+    stage.pass(Duration::from_secs(336 * 86_400));
+    let told = of(&heard.wait_until(|told| !of(told).is_empty()).await);
+    let [told] = &told[..] else { panic!("one notice of all that is new: {told:?}") };
+    assert!(told.starts_with("lee, who answers for acme: its contract ends "), "{told}");
+    assert!(told.contains("within 30 days; nothing was heard of tara since"), "{told}");
+    // Nothing waits any more, so that nothing comes twice for having been told just then.
+    let waits =
+        || std::fs::read_to_string(folder.path().join("test-everybody.json")).is_ok_and(|text| text.contains("acme"));
+    for _ in 0..200 {
+        if waits() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    assert!(!waits());
+    stop.cancel();
+    tracker.close();
+    tracker.wait().await;
+
+    // After a restart nothing of it is told again, and what is new is.
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let heard = listen_in(&mut stage, &tracker, &stop, Some(folder.path().to_owned()));
+    stage.pass(Duration::from_secs(22 * 86_400));
+    let told = of(&heard.wait_until(|told| !of(told).is_empty()).await);
+    assert!(told.len() == 1 && told[0].ends_with("within 7 days"), "{told:?}");
+    stage.pass(Duration::from_secs(10 * 86_400));
+    let told = of(&heard.wait_until(|told| of(told).len() > 1).await);
+    assert!(told.len() == 2 && told[1].ends_with("nobody of it is let in"), "{told:?}");
+    stop.cancel();
 }

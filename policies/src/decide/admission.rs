@@ -123,6 +123,7 @@ impl State {
         if !rule.vendors.contains(vendor) || !rule.roles.contains(role) {
             return Err(Refusal::RuleNoLongerFits(rule.id.clone()));
         }
+        self.check_attested(wanted.technician, rule, now)?;
         let plant = self.plant.as_ref().ok_or(Refusal::NoPlant)?;
         check_meaning(plant, case, wanted, now)?;
         if let Some(hours) = &rule.hours

@@ -3,6 +3,7 @@
 
 mod admission;
 mod closing;
+mod companies;
 mod guests;
 mod keeping;
 mod people;
@@ -21,7 +22,7 @@ use crate::digest::{Digest, Salted};
 use crate::events::{AskedFor, CutBy, Ending, EscortEnd, Event, Founder, PackOf, Scope};
 use crate::ids::{
     AskId, CredentialName, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, ProviderName, Recipient,
-    RequestId, RuleId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
+    RequestId, RoleName, RuleId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
 use crate::people::{Kind, SshKey};
 use crate::plant::{Escort, Weaker};
@@ -125,6 +126,32 @@ pub enum Command {
     UnlinkSubject {
         person: PersonId,
         provider: ProviderName,
+        by: PersonId,
+    },
+    /// How many technicians a vendor's managers may invite, and in which roles.
+    AllowInvitations {
+        vendor: VendorId,
+        most: u16,
+        roles: BTreeSet<RoleName>,
+        by: PersonId,
+    },
+    NameManager {
+        person: PersonId,
+        by: PersonId,
+    },
+    DismissManager {
+        person: PersonId,
+        by: PersonId,
+    },
+    /// A manager says of a technician of their company that they still work for it, are trained, and are sent.
+    Attest {
+        person: PersonId,
+        until: Timestamp,
+        note: Option<Salted>,
+        by: PersonId,
+    },
+    WithdrawAttestation {
+        person: PersonId,
         by: PersonId,
     },
     ComeOnDuty {
@@ -348,9 +375,10 @@ impl State {
                 self.decide_contract(vendor, *end, *sponsor, *telephone, *by)
             }
             Command::Invite { person, kind, groups, link, expires, by } => {
+                self.may_invite(kind, *expires, *by, now)?;
                 self.decide_invite(*person, kind, groups, *link, *expires, *by)
             }
-            Command::Reinvite { person, link, expires, by } => self.decide_reinvite(*person, *link, *expires, *by),
+            Command::Reinvite { person, link, expires, by } => self.decide_reinvite(*person, *link, *expires, *by, now),
             Command::InviteGuest { invitation, link } => self.decide_invite_guest(invitation, *link, now),
             Command::EndGuest { guest, by } => self.decide_end_guest(*guest, *by, now),
             Command::Enrol { link, key } => self.decide_enrol(*link, key, now),
@@ -361,7 +389,7 @@ impl State {
                 self.person(*person)?;
                 Ok(vec![Event::Renamed { person: *person, name: *name, by: *by }])
             }
-            Command::Disable { person, by } => self.decide_disable(*person, *by),
+            Command::Disable { person, by } => self.decide_disable(*person, *by, now),
             Command::DisableVendor { vendor, by } => self.decide_disable_vendor(vendor, *by),
             Command::SetPassword { person } => {
                 self.technician(*person, now)?;
@@ -374,6 +402,13 @@ impl State {
                 self.decide_rename_subject(*person, provider, *subject, *called)
             }
             Command::UnlinkSubject { person, provider, by } => self.decide_unlink_subject(*person, provider, *by),
+            Command::AllowInvitations { vendor, most, roles, by } => {
+                self.decide_allow_invitations(vendor, *most, roles, *by)
+            }
+            Command::NameManager { person, by } => self.decide_name_manager(*person, *by),
+            Command::DismissManager { person, by } => self.decide_dismiss_manager(*person, *by),
+            Command::Attest { person, until, note, by } => self.decide_attest(*person, *until, *note, *by, now),
+            Command::WithdrawAttestation { person, by } => self.decide_withdraw_attestation(*person, *by, now),
             Command::Lock { person, until } => Ok(vec![Event::Locked { person: *person, until: *until }]),
             Command::ComeOnDuty { person, provider } => self.decide_on_duty(*person, provider.as_ref(), now),
             Command::ProposePlant { text, by } => self.decide_propose(text, *by),

@@ -51,6 +51,7 @@ impl State {
         Ok(vec![Event::Contracted { vendor: vendor.clone(), end, sponsor, telephone, by }])
     }
 
+    /// By somebody who may.
     pub(super) fn decide_invite(
         &self,
         person: PersonId,
@@ -60,15 +61,19 @@ impl State {
         expires: Timestamp,
         by: PersonId,
     ) -> Result<Vec<Event>, Refusal> {
-        self.administrator(by)?;
         if let Some(vendor) = kind.vendor()
             && !self.contracts.contains_key(vendor)
         {
             return Err(Refusal::NoContract(vendor.clone()));
         }
-        // A guest who is gone may become a technician of the same vendor: the same person, with their history.
+        // Groups are the plant's to give.
+        if self.is_technician(by) && !groups.is_empty() {
+            return Err(Refusal::WrongKind("administrators"));
+        }
+        // A guest who is gone may become a technician of the same vendor: the same person, with their history. That is the
+        // plant's to say, which knew the guest.
         let comes_again = |known: &Person| match kind {
-            Kind::Technician { vendor, .. } => known.may_come_again(vendor),
+            Kind::Technician { vendor, .. } => known.may_come_again(vendor) && !self.is_technician(by),
             _ => false,
         };
         let is_taken = self.people.get(&person).is_some_and(|known| !comes_again(known));
@@ -92,9 +97,14 @@ impl State {
         link: LinkId,
         expires: Timestamp,
         by: PersonId,
+        now: Timestamp,
     ) -> Result<Vec<Event>, Refusal> {
-        self.administrator(by)?;
-        let known = self.person(person)?;
+        let known = if self.is_technician(by) {
+            self.may_reinvite_colleague(person, expires, by, now)?
+        } else {
+            self.administrator(by)?;
+            self.person(person)?
+        };
         if known.standing == Standing::Disabled {
             return Err(Refusal::NotActive(known.standing));
         }
@@ -244,9 +254,14 @@ impl State {
         by_plant && any(&Person::is_active_administrator)
     }
 
-    pub(super) fn decide_disable(&self, person: PersonId, by: PersonId) -> Result<Vec<Event>, Refusal> {
-        self.administrator(by)?;
-        match self.person(person)?.standing {
+    pub(super) fn decide_disable(&self, person: PersonId, by: PersonId, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        let known = if self.is_technician(by) {
+            self.may_disable_colleague(person, by, now)?
+        } else {
+            self.administrator(by)?;
+            self.person(person)?
+        };
+        match known.standing {
             Standing::Disabled => Ok(Vec::new()),
             _ => Ok(vec![Event::Disabled { person, by }]),
         }

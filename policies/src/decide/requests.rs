@@ -89,6 +89,7 @@ impl State {
             emergency: asked.emergency,
         };
         let rule = self.rule_for(plant, asked.technician, &question)?;
+        self.check_attested(asked.technician, rule, now)?;
         // What a guest asks for ends with their visit, whatever their client thought.
         let guest = self.guest(asked.technician);
         let until = guest.map_or(asked.window.until, |guest| asked.window.until.min(guest.statement.until));
@@ -210,6 +211,7 @@ impl State {
                 self.check_digest(&case.request, narrowing, statement.digest)?;
                 let mut events = vec![voted];
                 if self.is_approved(case, case.approvers(), operator, now) {
+                    self.check_attested(case.asked.technician, &case.rule, now)?;
                     events.push(Event::Granted { request: id });
                 }
                 Ok(events)
@@ -301,6 +303,7 @@ impl State {
 
     fn answered(&self, id: AskId, ask: &Ask, case: &Case, now: Timestamp) -> Result<Event, Refusal> {
         let request = ask.asked.request();
+        self.check_attested(case.asked.technician, &case.rule, now)?;
         match &ask.asked {
             Asked::Extension(extension) => {
                 self.check_extension(case, extension.deadline, now)?;
@@ -525,10 +528,9 @@ impl State {
     }
 
     pub(super) fn decide_sweep(&self, now: Timestamp) -> Vec<Event> {
-        self.cases
-            .values()
-            .filter(|case| case.has_lapsed(now))
-            .map(|case| Event::Lapsed { request: case.request.id })
+        self.open_cases()
+            .filter(|(_, case)| case.has_lapsed(now))
+            .map(|(request, _)| Event::Lapsed { request })
             .chain(self.guests_gone(now))
             .chain(self.removals(now))
             .collect()

@@ -67,7 +67,8 @@ fn file(reader: &mut Reader<'_, '_>, text: &str) -> Option<Plant> {
     let accept_within = head.as_ref().map(|head| head.shifts.change().then_some(head.accept_within));
     let known = Known { zones: zones.as_ref(), targets: targets.as_ref(), accept_within };
     let rules = reader.or("rules", Vec::new(), |field| rules(field, &known));
-    let Head { name, timezone, banner, changes, shifts, accept_within, websockets, credential_age_max } = head?;
+    let Head { name, timezone, banner, changes, shifts, accept_within, dormant_after, websockets, credential_age_max } =
+        head?;
     let (zones, targets) = (all(zones?)?, all(targets?)?);
     let digest = Digest::of_bytes(text.as_bytes());
     let rules = rules?;
@@ -78,6 +79,7 @@ fn file(reader: &mut Reader<'_, '_>, text: &str) -> Option<Plant> {
         changes,
         shifts,
         accept_within,
+        dormant_after,
         websockets,
         credential_age_max,
         zones,
@@ -99,6 +101,7 @@ struct Head {
     changes: Vec<Quorum>,
     shifts: Shifts,
     accept_within: Seconds,
+    dormant_after: Seconds,
     websockets: bool,
     credential_age_max: Option<Seconds>,
 }
@@ -112,13 +115,14 @@ fn head(reader: &mut Reader<'_, '_>) -> Option<Head> {
     let changes = reader.required("changes", "write for example [{ from = \"shift-lead\", count = 1 }]", quorums);
     let shifts = reader.or("shifts", Plant::SHIFTS, shifts);
     let accept_within = reader.or("accept_within", Plant::ACCEPT_WITHIN, |f| f.duration(SECOND..=HOUR));
+    let dormant_after = reader.or("dormant_after", Plant::DORMANT_AFTER, |f| f.duration(SECOND..=Plant::DORMANT_LIMIT));
     note_never_changing(reader, shifts.as_ref());
     let websockets = reader.or("websockets", true, Field::flag);
     let credential_age_max = credential_age_max(reader);
     let (name, timezone, banner) = (name?, timezone?, banner?);
-    let (changes, shifts, accept_within) = (changes?, shifts?, accept_within?);
+    let (changes, shifts, accept_within, dormant_after) = (changes?, shifts?, accept_within?, dormant_after?);
     let (websockets, credential_age_max) = (websockets?, credential_age_max?);
-    Some(Head { name, timezone, banner, changes, shifts, accept_within, websockets, credential_age_max })
+    Some(Head { name, timezone, banner, changes, shifts, accept_within, dormant_after, websockets, credential_age_max })
 }
 
 fn credential_age_max(reader: &mut Reader<'_, '_>) -> Option<Option<Seconds>> {
@@ -493,6 +497,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
     let unaccepted = unaccepted(reader, known);
     let emergency = reader.or("emergency", false, Field::flag);
     let guest_max = reader.optional("guest_max", |f| f.duration(SECOND..=Rule::GUEST_LIMIT));
+    let attested = reader.optional("attested", |f| f.duration(SECOND..=Rule::ATTESTED_LIMIT));
     let close_out = close_out(reader);
     let review = review(reader);
     let staleness = reader.or("staleness", Rule::STALENESS, |f| f.duration(SECOND..=DAY));
@@ -536,6 +541,7 @@ fn rule(reader: &mut Reader<'_, '_>, known: &Known<'_>, ids: &mut BTreeSet<RuleI
         unaccepted: unaccepted?,
         emergency: emergency?,
         guest_max: guest_max?,
+        attested: attested?,
         close_out: close_out?,
         review: review?,
         staleness: staleness?,

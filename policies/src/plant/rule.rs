@@ -73,6 +73,9 @@ pub struct Rule {
     /// How long a guest whom an operator on duty invites may come and go under it; `None`: it is for no guests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guest_max: Option<Seconds>,
+    /// A manager of the technician's company must have attested them within this time; `None`: nobody need have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested: Option<Seconds>,
     /// Within what time after work is over an operator signs off what was done; `None`: nobody need do so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub close_out: Option<Seconds>,
@@ -168,6 +171,8 @@ impl Rule {
     pub const CLOSE_OUT_WITHIN: Seconds = Seconds(12 * 3_600);
     /// No `close_out_within` is longer: who was there does not know it any more.
     pub const CLOSE_OUT_LIMIT: Seconds = Seconds(31 * 86_400);
+    /// No `attested` is longer: who said so knows it no more.
+    pub const ATTESTED_LIMIT: Seconds = Seconds(365 * 86_400);
     /// No `guest_max` is longer: a guest comes for a night, and by day an administrator invites.
     pub const GUEST_LIMIT: Seconds = Seconds(12 * 3_600);
     /// `idle` where the file says nothing.

@@ -198,7 +198,7 @@ impl World {
             Event::Revoked { request: of, .. } if *of == request => Some(*at),
             _ => None,
         });
-        let until = revoked.unwrap_or_else(|| said.unwrap_or(Timestamp::MAX).min(case.deadline));
+        let until = [revoked, said].into_iter().flatten().fold(case.deadline, Timestamp::min);
         let over = last.map(|last| last.max(until));
         let due = over.filter(|over| *over <= self.now).map(|over| seconds_later(over, WITHIN));
         let waits = self.state.close_outs(self.now).find(|(id, ..)| *id == request).map(|(.., due)| due);

@@ -15,11 +15,12 @@ use policies::ids::*;
 use policies::people::{Kind, SshKey};
 use policies::plant::Weaker;
 use policies::requests::*;
-use policies::state::{SessionFacts, State};
+use policies::state::{Ask, SessionFacts, State};
 use policies::time::{Seconds, Window};
 use proptest::prelude::*;
 
 mod closing;
+mod companies;
 mod guests;
 mod keeping;
 mod named;
@@ -254,7 +255,8 @@ impl World {
             assert_eq!(open.contains(id), !case.is_done_with(newest), "{case:?}");
         }
         let asks: BTreeSet<_> = state.open_asks().map(|(id, _)| id).collect();
-        assert!(state.asks.iter().all(|(id, ask)| ask.open == asks.contains(id)));
+        let waits = |ask: &Ask| ask.open && open.contains(&ask.asked.request());
+        assert!(state.asks.iter().all(|(id, ask)| waits(ask) <= asks.contains(id) && asks.contains(id) <= ask.open));
         let sessions: BTreeSet<_> = state.sessions_to_look_at().map(|(id, _)| id).collect();
         let waits =
             |facts: &SessionFacts| facts.wants_review() || facts.reviewed.is_some_and(|seen| seen.objection.is_some());

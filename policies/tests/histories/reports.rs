@@ -133,6 +133,9 @@ fn refusals_lost_recorders_erasures_and_plant_files_are_reported_from_what_the_j
         row(&world, Report::Refusals, &["vendor", "target", "what", "refused because"]),
         [words("acme"), words("hmi-1"), words("connection"), words("no grant for it")]
     );
+    let reason = "provider-refused".into();
+    world.must(&Command::ReportRefusal { person: by, reason, target: None, rule: None, asked: None });
+    assert!(reported(&world, Report::Refusals, "what").contains(&words("sign-in")));
     let door = world.door(0);
     world.must(&Command::Admit(door.clone()));
     world.must(&Command::End { session: door.session, ending: Ending::RecorderFailed, seal: None });

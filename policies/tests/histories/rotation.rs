@@ -56,7 +56,8 @@ impl Model {
         let age = SECRETS[which].1;
         let due = |set: Timestamp| seconds_later(set, age);
         match (self.last[which], self.told_since) {
-            (Some((false, _)), _) => Need::Forgotten,
+            (Some((false, _)), _) if !self.demands => Need::Forgotten,
+            (Some((false, gone)), _) => Need::Overdue(gone),
             _ if !self.demands => Need::Nothing,
             (Some((true, set)), _) if due(set) <= now => Need::Overdue(due(set)),
             (Some((true, set)), _) if due(set) <= seconds_later(now, AHEAD * age / MAX) => Need::Soon(due(set)),
@@ -157,7 +158,7 @@ fn the_least_age_that_a_service_demands_counts_and_words_tell_what_is_known() {
     assert_eq!(said(&world), [format!("{of} was set {set}, {every}: OVERDUE since {due}. {set_it}")]);
     world.must(&Command::ForgetSecret { credential: label("hmi"), by: person(ADMINISTRATOR) });
     let gone = clock(&world, world.now);
-    assert_eq!(said(&world), [format!("{of} was forgotten {gone}, so it opens nothing. {set_it}")]);
+    assert_eq!(said(&world), [format!("{of} was forgotten {gone}, so it opens nothing, {every}: OVERDUE. {set_it}")]);
 }
 
 #[test]

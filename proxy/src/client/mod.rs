@@ -314,6 +314,15 @@ impl Client {
         read_json(response).await
     }
 
+    /// Takes away what stands at `path`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn delete<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Fault> {
+        let response = self.send("DELETE", path, Vec::new()).await?;
+        read_json(response).await
+    }
+
     /// What comes from `path` piece by piece.
     ///
     /// # Errors

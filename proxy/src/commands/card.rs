@@ -2,7 +2,8 @@
 //! what it covers, so that nothing else is read than what is signed.
 
 use approver::api::types::{
-    AccountView, AskCovered, AskView, Card, HandoverView, LookBackView, NoView, OwnRequest, ServiceView, VoteView,
+    AccountView, AskCovered, AskView, AttestationView, AttestedView, Card, HandoverView, LookBackView, NoView,
+    OwnRequest, ServiceView, VoteView,
 };
 use policies::actions::{Action, Actions};
 use policies::requests::{Narrowing, Request};
@@ -37,6 +38,9 @@ pub(super) fn show(card: &Card, narrowing: &Narrowing, clock: &Clock) {
         labelled("taken away", &taken);
     }
     labelled("rule", card.rule.as_str());
+    if let Some(attestation) = &card.attestation {
+        labelled("attested", &attestation_in_words(attestation, clock));
+    }
     show_votes(&card.votes, clock);
     show_no("ended", card.no.as_ref(), &card.standing);
     if card.standing == "pending" {
@@ -55,6 +59,26 @@ pub(super) fn show(card: &Card, narrowing: &Narrowing, clock: &Clock) {
         labelled("review", &looked_back(seen, clock));
     }
     show_account(card, clock, "");
+}
+
+/// What a manager of the technician's company attests of them.
+pub(super) fn attested(attested: &AttestedView, clock: &Clock) -> String {
+    let by = plain(&attested.by.name);
+    let by = if attested.by_themself { format!("{by}, BY THEMSELF,") } else { by };
+    let note = attested.note.as_deref().map(|note| format!(": {}", plain(note))).unwrap_or_default();
+    format!("by {by} on {} until {}{note}", clock.moment(attested.at), clock.moment(attested.until))
+}
+
+/// What its rule demands of that, and what there is.
+fn attestation_in_words(of: &AttestationView, clock: &Clock) -> String {
+    match (&of.attested, of.within_seconds) {
+        (Some(given), Some(_)) => attested(given, clock),
+        (Some(given), None) => format!("{} (none was demanded)", attested(given, clock)),
+        (None, Some(within)) => {
+            format!("NO: the rule demands that a manager of their company did, within {}", span(within.into()))
+        }
+        (None, None) => "none was demanded".to_owned(),
+    }
 }
 
 /// What was signed off, or what the technician says and until when that is wanted.

@@ -110,7 +110,10 @@ fn shown(client: &Client, args: &Args, invited: &Invited) -> Done {
         true => {
             let gate = Gate { name: plain(&invited.ssh_host), port: invited.ssh_port };
             say!("They enrol with any SSH client:\n\n  {}\n", gate.ssh("enrol"));
-            say!("or by `holdpoint enrol --gate ORIGIN`, with the origin of the vendor face.");
+            say!(
+                "or by `holdpoint enrol --gate ORIGIN`, with the origin of the vendor face; or, to work in a browser alone,"
+            );
+            say!("with a passkey at ORIGIN/enrol.");
         }
         false if args.display => {
             let page = format!("{}/display", client.profile().origin);

@@ -271,6 +271,7 @@ impl<'a> Sheet<'a> {
         if let Some((_, guest)) = &self.asking.guest {
             self.guest(guest, lines);
         }
+        self.attested(lines);
         lines.put("Under the rule", format!("{} (at most {}, by {})", rule.id, rule.duration_max, rule.approvers()));
         let granted = self.asking.turns.iter().find(|(_, event)| matches!(event, Event::Granted { .. }));
         match granted {
@@ -296,6 +297,29 @@ impl<'a> Sheet<'a> {
         if let Some(visit) = self.visit {
             let until = visit.end().map_or_else(|| "it ran when this was made".to_owned(), |end| self.at(end));
             lines.noted("Actual", format!("{} to {until}", self.at(visit.started.at)), visit.started);
+        }
+    }
+
+    /// What a manager of the technician's company said of them when they asked, and whether the rule wanted it.
+    fn attested(&self, lines: &mut Lines) {
+        let wanted = self.case.rule.attested;
+        match (&self.asking.attested, wanted) {
+            (None, None) => {}
+            (None, Some(within)) => {
+                lines.put("Attested", format!("by nobody, where the rule demands it within {within}"));
+            }
+            (Some((attested, until)), _) => {
+                let by = self.name(attested.by);
+                let by = if attested.by == self.case.asked.technician { format!("{by}, by themself,") } else { by };
+                let demanded = if wanted.is_none() { "; the rule demands none" } else { "" };
+                let words = format!("by {by} at {} until {}{demanded}", self.at(attested.at), self.at(*until));
+                lines.put("Attested", words);
+                match attested.note.map(|note| self.texts.tell(note)) {
+                    Some(Told::Text(text)) => lines.put("Beside the attestation", text),
+                    Some(Told::Closed) => lines.lacks("Beside the attestation", "the text is not in this pack"),
+                    None => {}
+                }
+            }
         }
     }
 

@@ -11,8 +11,8 @@ use policies::events::{Ending, Event, PackOf};
 use policies::guests::Guest;
 use policies::history::{Item, What};
 use policies::ids::{CredentialName, CutId, GroupName, GuestId, PersonId, RequestId, SessionId, VendorId};
-use policies::people::{Contract, Kind, SshKey};
-use policies::plant::{Credential, Plant, Weaker};
+use policies::people::{Attestation, Contract, Kind, SshKey};
+use policies::plant::{Credential, Plant, Rule, Weaker};
 use policies::requests::{Answer, Matter, Request, VerdictStatement};
 use policies::state::{Case, Injected, SessionFacts, State};
 
@@ -57,6 +57,8 @@ pub(super) struct Asking {
     pub(super) kind: Option<Kind>,
     /// The visit of a guest that it was asked on.
     pub(super) guest: Option<(GuestId, Guest)>,
+    /// What a manager of their company attested of the technician then, and until when it says something under the rule.
+    pub(super) attested: Option<(Attestation, Timestamp)>,
     pub(super) votes: Vec<VoteCast>,
     /// What else the journal has of it, in order.
     pub(super) turns: Vec<(Noted, Event)>,
@@ -255,6 +257,7 @@ impl Story {
             }
             texts
                 .extend(asking.guest.iter().flat_map(|(_, guest)| [guest.statement.reason, guest.statement.telephone]));
+            texts.extend(asking.attested.iter().filter_map(|(attested, _)| attested.note));
             texts.extend(asking.turns.iter().flat_map(|(_, event)| texts_in(event)));
         }
         texts.extend(self.votes().filter_map(|vote| reason_of(&vote.statement.answer)));
@@ -269,6 +272,7 @@ impl Story {
             people.extend(self.case(asking.id).map(|case| case.request.technician));
             people.extend(asking.contract.as_ref().map(|contract| contract.sponsor));
             people.extend(asking.guest.as_ref().map(|(_, guest)| guest.statement.operator));
+            people.extend(asking.attested.iter().map(|(attested, _)| attested.by));
             people.extend(asking.turns.iter().filter_map(|(_, event)| event.actor()));
             people.extend(asking.turns.iter().flat_map(|(_, event)| restorers(event)));
         }
@@ -369,7 +373,7 @@ impl<'a> Teller<'a> {
 
     fn take(&mut self, noted: Noted, event: &Event) {
         match event {
-            Event::Submitted { request, .. } => self.submitted(noted, request),
+            Event::Submitted { request, rule } => self.submitted(noted, request, rule),
             Event::Voted { verdict } => {
                 let given = Given::Signed { key: verdict.key.clone(), signature: verdict.signature.clone() };
                 self.voted(noted, &verdict.statement, given);
@@ -422,7 +426,7 @@ impl<'a> Teller<'a> {
         self.now.apply(event, noted.at);
     }
 
-    fn submitted(&mut self, noted: Noted, request: &Request) {
+    fn submitted(&mut self, noted: Noted, request: &Request, rule: &Rule) {
         if !self.chosen.requests.contains(&request.id) {
             return;
         }
@@ -431,8 +435,10 @@ impl<'a> Teller<'a> {
         let plant = self.now.plant.clone();
         let visit = self.now.people.get(&request.technician).and_then(|person| person.guest);
         let guest = visit.and_then(|id| Some((id, self.now.guests.get(&id)?.clone())));
+        let attested = self.now.attestation(request.technician, rule, noted.at);
         let (votes, turns, refusals) = (Vec::new(), Vec::new(), Vec::new());
-        let asking = Asking { id: request.id, submitted: noted, plant, contract, kind, guest, votes, turns, refusals };
+        let (id, submitted) = (request.id, noted);
+        let asking = Asking { id, submitted, plant, contract, kind, guest, attested, votes, turns, refusals };
         self.requests.insert(request.id, asking);
     }
 

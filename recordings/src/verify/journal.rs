@@ -174,6 +174,30 @@ impl<'a> Journal<'a> {
                 let (person, kind, link, expires, by) = (*person, kind.clone(), *link, *expires, *by);
                 self.redecide(&Command::Invite { person, kind, groups, link, expires, by }, event, at)
             }
+            Event::Reinvited { person, link, expires, by } if self.is_of_a_company(*by) => {
+                let (person, link, expires, by) = (*person, *link, *expires, *by);
+                self.redecide(&Command::Reinvite { person, link, expires, by }, event, at)
+            }
+            Event::Disabled { person, by } if self.is_of_a_company(*by) => {
+                self.redecide(&Command::Disable { person: *person, by: *by }, event, at)
+            }
+            Event::InvitationsAllowed { vendor, most, roles, by } => {
+                let (vendor, roles) = (vendor.clone(), roles.clone());
+                self.redecide(&Command::AllowInvitations { vendor, most: *most, roles, by: *by }, event, at)
+            }
+            Event::ManagerNamed { person, by } => {
+                self.redecide(&Command::NameManager { person: *person, by: *by }, event, at)
+            }
+            Event::ManagerDismissed { person, by } => {
+                self.redecide(&Command::DismissManager { person: *person, by: *by }, event, at)
+            }
+            Event::Attested { person, until, note, by } => {
+                let (person, until, note, by) = (*person, *until, *note, *by);
+                self.redecide(&Command::Attest { person, until, note, by }, event, at)
+            }
+            Event::AttestationWithdrawn { person, by } => {
+                self.redecide(&Command::WithdrawAttestation { person: *person, by: *by }, event, at)
+            }
             Event::Enrolled { person, link, keys } => self.enrolled(*person, *link, keys, event, at),
             Event::KeyAdded { person, key } => {
                 self.redecide(&Command::AddKey { person: *person, key: key.clone() }, event, at)
@@ -287,7 +311,7 @@ impl<'a> Journal<'a> {
             Event::Released { session, of, by } => {
                 self.redecide(&Command::Release { session: *session, of: *of, by: *by }, event, at)
             }
-            Event::Submitted { request, rule } => self.submitted(request, rule),
+            Event::Submitted { request, rule } => self.submitted(request, rule, at),
             Event::Started { .. } => self.redecide(&admission(event)?, event, at),
             Event::PlantAdopted { .. } if self.state.plant.is_none() => None,
             Event::Activated { .. }
@@ -359,15 +383,25 @@ impl<'a> Journal<'a> {
     }
 
     /// A request stands on a rule of the plant file in force, and that of a guest on the one they were invited under.
-    fn submitted(&self, request: &Request, rule: &Rule) -> Option<String> {
+    fn submitted(&self, request: &Request, rule: &Rule, at: Timestamp) -> Option<String> {
         let stands = |plant: &policies::plant::Plant| plant.rules.iter().any(|known| known == rule);
         let in_force = self.state.plant.as_ref().is_some_and(|plant| stands(plant));
         let same = rule.digest() == request.rule && request.actions.is_subset(&rule.actions);
         if !in_force || !same {
             return Some("the request stands on a rule that was not in force".to_owned());
         }
-        let as_a_guest = self.state.check_guest_request(request, rule);
-        as_a_guest.err().map(|refusal| format!("a guest asked for what they were not invited for: {refusal}"))
+        if let Err(refusal) = self.state.check_guest_request(request, rule) {
+            return Some(format!("a guest asked for what they were not invited for: {refusal}"));
+        }
+        let attested = |at| self.state.check_attested(request.technician, rule, at);
+        let attested = attested(at).or_else(|refusal| attested(earlier(at)).map_err(|_| refusal));
+        attested.err().map(|refusal| format!("it was asked without what its rule demands: {refusal}"))
+    }
+
+    /// Whether this is a technician, who does nothing to others but as a manager of their company.
+    fn is_of_a_company(&self, person: PersonId) -> bool {
+        let known = self.state.people.get(&person);
+        known.is_some_and(|person| matches!(person.kind, Kind::Technician { .. }))
     }
 
     /// What is wrong with a signature over a statement that names a head of this journal.
@@ -410,14 +444,18 @@ impl<'a> Journal<'a> {
     }
 
     fn decide(&self, command: &Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
-        let earlier = at.checked_sub(SLEW).unwrap_or(at);
-        self.state.decide(command, at).or_else(|refusal| self.state.decide(command, earlier).map_err(|_| refusal))
+        self.state.decide(command, at).or_else(|refusal| self.state.decide(command, earlier(at)).map_err(|_| refusal))
     }
 }
 
 /// An entry gets its predecessor's time where the clock stood behind that; a gate whose clock stands further behind
 /// decides nothing.
 const SLEW: SignedDuration = SignedDuration::from_secs(2);
+
+/// When it may have been decided, by a clock that stood behind.
+fn earlier(at: Timestamp) -> Timestamp {
+    at.checked_sub(SLEW).unwrap_or(at)
+}
 
 /// Whether two events are one, but for what the clock may have been behind.
 fn is_same(expected: &Event, event: &Event) -> bool {

@@ -210,6 +210,19 @@ impl Store {
         store
     }
 
+    /// With nothing asked, under rules that demand an attestation, and a technician who manages their company's people, may
+    /// invite one more, and has attested themself.
+    pub fn managed() -> Self {
+        let mut store = Self::joined(&PLANT.replace("approvals =", "attested = \"2h\"\napprovals ="));
+        let (manager, by) = (person(TECHNICIAN), person(ADMINISTRATOR));
+        store.act(Command::NameManager { person: manager, by });
+        let roles = [label("maintenance")].into();
+        store.act(Command::AllowInvitations { vendor: label("acme"), most: 1, roles, by });
+        let until = store.now() + jiff::SignedDuration::from_hours(1);
+        store.act(Command::Attest { person: manager, until, note: None, by: manager });
+        store
+    }
+
     /// A guest's invitation by somebody, signed with the key of somebody.
     pub fn invitation(&self, by: u8, signed_by: u8, hours: i64) -> Signed<GuestStatement> {
         let rule = &self.state.plant.as_ref().unwrap().rules[0];

@@ -240,17 +240,22 @@ fn what_no_rule_allows_stands_in_the_past_however_it_was_asked() {
     ask("hmi-2", &["--emergency"]).says_no("it provides for none");
     run(&mut tess.ssh(&[&tess.at(""), "request", "nowhere", "the", "pump", "trips"]), b"").says_no("no target nowhere");
     run(&mut theo.ssh(&[&theo.at("elsewhere"), "true"]), b"").says_no("no target elsewhere");
+    let urgent = ["request", "hmi-2", "--actions", "shell,tunnel", "--emergency", "the", "pump", "trips"];
+    run(&mut tess.ssh(&[&[tess.at("").as_str()][..], &urgent].concat()), b"").says_no("there is no tunnel");
+    run(&mut tess.ssh(&["-W", "forwarded-to:22", &tess.at("")]), b"").says_no("no target forwarded-to");
     let csv = || holdpoint(&plant, "lee", &["report", "refusals", "--csv"]).ok().out();
-    eventually("all of it is in the journal", || csv().lines().count() == 5);
+    eventually("all of it is in the journal", || csv().lines().count() == 6);
     let csv = csv();
     for row in [
         "\"tess\",\"acme\",\"sis\",\"request\",\"shell\",\"\",\"its zone is closed to everybody, always\",\"\",\"\"",
         "\"hmi-2\",\"request\",\"shell\",\"yes\",\"no rule allows it\",\"acme-packaging\",\"for no emergency\"",
+        "\"hmi-2\",\"request\",\"shell, tunnel\",\"yes\",\"the service knows nothing of the kind\",\"\",\"\"",
         "\"nowhere\",\"request\",\"\",\"\",\"there is no such target\",\"\",\"\"",
         "\"elsewhere\",\"request\",\"\",\"\",\"there is no such target\",\"\",\"\"",
     ] {
         assert!(csv.contains(row), "{row} is not in {csv}");
     }
+    assert!(!csv.contains("forwarded-to"), "a name that a browser could ask for: {csv}");
     if let Some(mut browser) = control_room(&plant) {
         browser.open("/history?kind=refusal");
         browser.says("asked for shell, and refused: its zone is closed to everybody, always");

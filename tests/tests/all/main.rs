@@ -9,6 +9,7 @@ mod bypasses;
 mod cards;
 mod clients;
 mod closing;
+mod companies;
 mod connections;
 mod crash;
 mod dry_run;

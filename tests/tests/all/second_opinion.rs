@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use policies::actions::Action;
 use policies::decide::{Admission, Command as Decide};
 use policies::digest::{Digest, Salted};
-use policies::events::{Event, Factor, PackOf};
-use policies::ids::{AskId, GuestId, LinkId, PersonId, RequestId, SessionId};
+use policies::events::{CutBy, Event, Factor, PackOf, Scope};
+use policies::ids::{AskId, CutId, GuestId, LinkId, PersonId, RequestId, SessionId};
 use policies::people::Kind;
 use policies::plant::{Reach, Rule};
 use policies::requests::{
@@ -852,6 +852,96 @@ fn linked(store: &mut Store, person: PersonId) {
     store.act(Decide::LinkSubject { person, provider, subject: SUBJECT, called: None, proved });
 }
 
+const OF_COMPANIES: [MadeUp; 17] = [
+    ("only administrators say what managers may", |store| {
+        let (person, by) = (support::person(TECHNICIAN), support::person(LEAD));
+        store.smuggle(Event::ManagerNamed { person, by });
+    }),
+    ("only administrators say what managers may", |store| {
+        let (vendor, by) = (support::label("acme"), support::person(TECHNICIAN));
+        store.smuggle(Event::InvitationsAllowed { vendor, most: 9, roles: [support::label("maintenance")].into(), by });
+    }),
+    ("by a technician who is no manager", |store| {
+        let (person, by) = (support::person(TECHNICIAN), support::person(ADMINISTRATOR));
+        store.act(Decide::DismissManager { person, by });
+        invited_by_manager(store, 80, "acme", "maintenance", 1);
+    }),
+    ("a manager invited somebody of another company", |store| {
+        invited_by_manager(store, 80, "bolt", "maintenance", 1);
+    }),
+    ("or in another role", |store| invited_by_manager(store, 80, "acme", "boss", 1)),
+    ("more than the plant allowed", |store| {
+        invited_by_manager(store, 80, "acme", "maintenance", 1);
+        invited_by_manager(store, 81, "acme", "maintenance", 1);
+    }),
+    ("more than the plant allowed", |store| {
+        invited_by_manager(store, 80, "acme", "maintenance", 1);
+        let (person, by) = (PersonId::new(Ulid::from(80_u128)), support::person(TECHNICIAN));
+        store.act(Decide::Disable { person, by });
+        invited_by_manager(store, 81, "acme", "maintenance", 1);
+    }),
+    ("while they were locked", |store| {
+        let (person, until) = (support::person(TECHNICIAN), store.expires());
+        store.act(Decide::Lock { person, until });
+        invited_by_manager(store, 80, "acme", "maintenance", 1);
+    }),
+    ("while they were cut off", |store| {
+        let (cut, scope, at) = (CutId::new(Ulid::from(83_u128)), Scope::Vendor(support::label("acme")), store.now());
+        store.act(Decide::Cut { cut, scope, by: CutBy::Operator(support::person(LEAD)), at });
+        invited_by_manager(store, 80, "acme", "maintenance", 1);
+    }),
+    ("never enrolled", |store| {
+        invited_by_manager(store, 80, "acme", "maintenance", 1);
+        let (person, by) = (PersonId::new(Ulid::from(80_u128)), support::person(ADMINISTRATOR));
+        store.smuggle(Event::ManagerNamed { person, by });
+    }),
+    ("and none did", |store| {
+        let request = store.submit();
+        let (person, by) = (support::person(TECHNICIAN), support::person(ADMINISTRATOR));
+        store.act(Decide::DismissManager { person, by });
+        store.act(Decide::NameManager { person, by });
+        let verdict = store.verdict(request, LEAD, LEAD);
+        store.smuggle(Event::Voted { verdict });
+        store.smuggle(Event::Granted { request });
+    }),
+    ("lasts beyond the vendor's contract", |store| invited_by_manager(store, 80, "acme", "maintenance", 24 * 36_500)),
+    ("whom no manager invited, or who has enrolled", |store| {
+        let (person, expires) = (support::person(TECHNICIAN), store.expires());
+        store.smuggle(Event::Reinvited { person, link: link(82), expires, by: person });
+    }),
+    ("a manager put out somebody of another company", |store| {
+        let (person, by) = (support::person(SECOND), support::person(TECHNICIAN));
+        store.smuggle(Event::Disabled { person, by });
+    }),
+    ("a manager attested somebody of another company", |store| {
+        let (person, by, until) = (support::person(SECOND), support::person(TECHNICIAN), store.expires());
+        store.smuggle(Event::Attested { person, until, note: None, by });
+    }),
+    ("and none did", |store| {
+        let asked = store.submit();
+        let asked = (store.state.cases[&asked].asked.clone(), (*store.state.cases[&asked].rule).clone());
+        let by = support::person(TECHNICIAN);
+        store.act(Decide::WithdrawAttestation { person: by, by });
+        let request = policies::requests::Request { id: RequestId::new(Ulid::from(90_u128)), ..asked.0 };
+        store.smuggle(Event::Submitted { request, rule: Box::new(asked.1) });
+    }),
+    ("and none did", |store| {
+        let request = store.submit();
+        let by = support::person(TECHNICIAN);
+        store.act(Decide::WithdrawAttestation { person: by, by });
+        let verdict = store.verdict(request, LEAD, LEAD);
+        store.smuggle(Event::Voted { verdict });
+        store.smuggle(Event::Granted { request });
+    }),
+];
+
+fn invited_by_manager(store: &mut Store, who: u128, vendor: &str, role: &str, hours: i64) {
+    let kind = Kind::Technician { vendor: support::label(vendor), role: support::label(role) };
+    let (person, by) = (PersonId::new(Ulid::from(who)), support::person(TECHNICIAN));
+    let expires = store.now() + SignedDuration::from_hours(hours);
+    store.smuggle(Event::Invited { person, kind, groups: [].into(), link: link(who), expires, by });
+}
+
 fn given_in_an_emergency(store: &mut Store) -> RequestId {
     let request = store.submit_in_an_emergency();
     store.approve(request, LEAD);
@@ -1046,6 +1136,46 @@ fn whatever_is_made_up_about_guests_emergencies_and_keys_both_verifiers_find() {
         let [opinion, other] = taken_from(store).both(&mut second, false, said);
         assert_eq!(opinion.code, 1, "{number}, {said}: {}", opinion.said);
         assert!(other.said.contains(said), "{number}: not {said:?}, but {}", other.said);
+    }
+}
+
+#[test]
+fn whatever_is_made_up_about_managers_and_attestations_both_verifiers_find() {
+    let Some(mut second) = SecondOpinion::start() else { return };
+    for (number, (said, make_up)) in OF_COMPANIES.iter().enumerate() {
+        let mut store = Store::managed();
+        make_up(&mut store);
+        let [opinion, other] = taken_from(store).both(&mut second, false, said);
+        assert_eq!(opinion.code, 1, "{number}, {said}: {}", opinion.said);
+        assert!(other.said.contains(said), "{number}: not {said:?}, but {}", other.said);
+    }
+}
+
+/// The same as it should be: a manager invites, gives another code, puts out, attests, and work goes on.
+#[test]
+fn companies_with_managers_as_they_should_be_are_whole() {
+    let Some(mut second) = SecondOpinion::start() else { return };
+    let mut store = Store::managed();
+    let kind = || Kind::Technician { vendor: support::label("acme"), role: support::label("maintenance") };
+    let (by, expires) = (support::person(TECHNICIAN), store.expires());
+    let first = PersonId::new(Ulid::from(80_u128));
+    store.act(Decide::Invite { person: first, kind: kind(), groups: Vec::new(), link: link(80), expires, by });
+    store.act(Decide::Reinvite { person: first, link: link(81), expires, by });
+    store.act(Decide::Enrol { link: link(81), key: support::public(81) });
+    store.act(Decide::Disable { person: first, by });
+    let next = PersonId::new(Ulid::from(82_u128));
+    store.act(Decide::Invite { person: next, kind: kind(), groups: Vec::new(), link: link(82), expires, by });
+    store.act(Decide::Enrol { link: link(82), key: support::public(82) });
+    store.act(Decide::Attest { person: next, until: expires, note: None, by });
+    let request = store.submit();
+    store.approve(request, LEAD);
+    let session = store.begin(request);
+    store.act(Decide::WithdrawAttestation { person: by, by });
+    // What runs goes on.
+    store.end(session);
+    store.act(Decide::DismissManager { person: by, by: support::person(ADMINISTRATOR) });
+    for opinion in taken_from(store).judged(&mut second, "as it should be") {
+        assert_eq!(opinion.code, 0, "{}", opinion.said);
     }
 }
 

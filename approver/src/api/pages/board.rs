@@ -15,7 +15,7 @@ use policies::rotation::Need;
 
 use super::super::types::{
     AlarmSeen, AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, AskView, AsksView, Card, CardsView, CutView, CutsView,
-    LiveView, Named, SessionView, SessionsView, Status, VoteView,
+    LiveView, Named, SessionView, SessionsView, Status, VendorView, VendorsView, VoteView,
 };
 use super::card::close_out_due;
 use super::inside::{Inside, Said};
@@ -40,7 +40,15 @@ struct Board {
     cuts: Vec<Standing>,
     /// Secrets that are to be set anew, and not overdue: those are alarms.
     secrets: Vec<String>,
+    /// Of vendors that whoever looks answers for: what they should see to.
+    answers_for: Vec<AnswersFor>,
     recent: Vec<Past>,
+}
+
+/// A vendor that somebody answers for.
+struct AnswersFor {
+    vendor: String,
+    concerns: Vec<String>,
 }
 
 struct Alarm {
@@ -165,8 +173,25 @@ async fn gather(pages: &Pages, inside: &Inside) -> Result<Board, Said> {
             .filter(|one| one.need != Need::OVERDUE)
             .map(|one| words::plain(&one.text))
             .collect(),
+        answers_for: answers_for(pages, inside, now, &zone).await?,
         recent: recent(inside, now, &zone).await?,
     })
+}
+
+/// A display answers for nobody.
+async fn answers_for(pages: &Pages, inside: &Inside, now: Timestamp, zone: &TimeZone) -> Result<Vec<AnswersFor>, Said> {
+    let own = inside.person();
+    let is_sponsor = |state: &policies::state::State| state.contracts.values().any(|contract| contract.sponsor == own);
+    if !pages.api.desk().with_state(is_sponsor) {
+        return Ok(Vec::new());
+    }
+    let VendorsView { vendors } = inside.get("/api/v1/vendors").await?;
+    let theirs = vendors.iter().filter(|one| one.sponsor.person == own && !one.concerns.is_empty());
+    let row = |one: &VendorView| AnswersFor {
+        vendor: one.vendor.to_string(),
+        concerns: one.concerns.iter().map(|concern| words::concern(concern, now, zone)).collect(),
+    };
+    Ok(theirs.map(row).collect())
 }
 
 /// How a grant stands that may be used, or whose emergency is to be looked back at. What else waits to be closed out stands there.

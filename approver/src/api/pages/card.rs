@@ -87,6 +87,8 @@ struct Facts {
     is_emergency: bool,
     /// Since when it runs, and until when; nothing, where it does not.
     runs: String,
+    /// What a manager of their company attests of the technician; nothing of what is over.
+    attestation: String,
     /// Who looked back at an emergency grant, and what they say.
     looked_back: String,
     is_objection: bool,
@@ -197,6 +199,7 @@ fn facts(card: &Card, now: Timestamp, zone: &TimeZone) -> Facts {
         is_emergency: card.emergency,
         runs: runs(card, now, zone),
         is_objection: card.reviewed.as_ref().is_some_and(|seen| seen.objects),
+        attestation: card.attestation.as_ref().map(|one| words::attestation(one, now, zone)).unwrap_or_default(),
         looked_back: card.reviewed.as_ref().map(|seen| words::looked_back(seen, now, zone)).unwrap_or_default(),
         guest: card.guest.map(|guest| format!("/guests/{guest}")).unwrap_or_default(),
         words: card.words.clone(),

@@ -34,6 +34,7 @@ mod asking;
 mod assets;
 mod board;
 mod card;
+mod company;
 mod display;
 mod erasing;
 mod guests;
@@ -108,6 +109,9 @@ fn of_technicians() -> Router<Pages> {
         .route("/requests/{request}/open", post(sitting::page))
         .route("/requests/{request}/{act}", post(own_request::act))
         .route("/sessions", get(mine::sessions))
+        .route("/company", get(company::show).post(company::invite))
+        .route("/company/{person}/reinvite", post(company::reinvite))
+        .route("/company/{person}/{act}", post(company::act))
         .route("/sitting", get(sitting::open))
         .route("/fetched", post(sitting::fetched))
 }
@@ -274,6 +278,8 @@ struct Top {
     is_display: bool,
     /// Asks for access, on the vendor face.
     is_technician: bool,
+    /// Manages their company's people there.
+    is_manager: bool,
     /// A rule lets operators invite guests, or one was invited.
     takes_guests: bool,
     /// They may sign in by an identity provider, too.
@@ -311,6 +317,7 @@ impl Pages {
         let is_auditor = is(|person| person.kind == Kind::Auditor && person.standing == Standing::Active);
         let is_display = is(|person| person.kind == Kind::Display);
         let is_technician = self.api.face() == Face::Vendor;
+        let is_manager = is_technician && is(|person| person.is_manager);
         let has_providers = inside.is_some_and(|inside| {
             let (id, providers) = (inside.person(), &self.api.parts().providers);
             let knows = |person: &Person| providers.knowing(self.api.face(), person).next().is_some();
@@ -331,6 +338,7 @@ impl Pages {
             is_auditor,
             is_display,
             is_technician,
+            is_manager,
             takes_guests,
             has_providers,
             reviews,

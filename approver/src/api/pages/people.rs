@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use certs::proof::Face;
 use certs::sshsig::Namespace;
 use jiff::Timestamp;
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use policies::ids::{GroupName, PersonId, ProviderName, VendorId};
 use policies::people::Kind;
@@ -16,10 +16,11 @@ use policies::requests::CertifyStatement;
 use serde_json::json;
 
 use super::super::types::{
-    CertificateGiven, CertifyTemplate, Contract, Done, Invite, Invited, Named, PeopleView, PersonView, Reinvite,
-    Rename, SubjectView, VendorView, VendorsView,
+    CertificateGiven, CertifyTemplate, Contract, Done, InvitationsAllowed, InvitationsView, Invite, Invited, Named,
+    PeopleView, PersonView, Reinvite, Rename, SubjectView, VendorView, VendorsView,
 };
 use super::card::id_of;
+use super::company::end_of;
 use super::inside::{Inside, Said};
 use super::signing::{Prepared, page, read, sign};
 use super::{Fields, Pages, Posted, Top, words};
@@ -46,6 +47,11 @@ struct Row {
     is_out: bool,
     /// The page of their visit; none, where they are no guest.
     guest: String,
+    /// Nobody, where it is empty.
+    invited_by: String,
+    is_technician: bool,
+    is_manager: bool,
+    attested: String,
 }
 
 struct VendorRow {
@@ -54,6 +60,11 @@ struct VendorRow {
     sponsor: String,
     technicians: usize,
     telephone: String,
+    managers: String,
+    /// Whom they may invite; nobody, where it is empty.
+    invitations: String,
+    /// What its sponsor should see to.
+    concerns: Vec<String>,
     is_over: bool,
 }
 
@@ -103,6 +114,10 @@ fn row(person: &PersonView, now: Timestamp, zone: &TimeZone) -> Row {
         },
         guest: person.guest.map(|guest| format!("/guests/{guest}")).unwrap_or_default(),
         standing: format!("{}{locked}{on_duty}", person.standing),
+        invited_by: person.invited_by.as_ref().map(|by| words::plain(&by.name)).unwrap_or_default(),
+        is_technician: matches!(person.kind, Kind::Technician { .. }),
+        is_manager: person.manager,
+        attested: person.attested.as_ref().map(|one| words::attested(one, now, zone)).unwrap_or_default(),
         last_seen: words::moment(person.last_seen, now, zone),
         is_dormant: person.dormant,
         is_out: matches!(person.standing.as_str(), "disabled" | "over"),
@@ -116,8 +131,17 @@ fn vendor_row(vendor: &VendorView, now: Timestamp, zone: &TimeZone) -> VendorRow
         sponsor: words::plain(&vendor.sponsor.name),
         technicians: vendor.technicians,
         telephone: words::plain(vendor.telephone.as_deref().unwrap_or_default()),
+        managers: vendor.managers.iter().map(|one| words::plain(&one.name)).collect::<Vec<_>>().join(", "),
+        invitations: invitations(&vendor.invitations),
+        concerns: vendor.concerns.iter().map(|concern| words::concern(concern, now, zone)).collect(),
         is_over: vendor.disabled || vendor.end <= now,
     }
+}
+
+/// How many a vendor's managers have of those they may invite; nothing, where they may invite nobody.
+pub(super) fn invitations(of: &InvitationsView) -> String {
+    let roles = of.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if of.most == 0 { String::new() } else { format!("{} of {}: {roles}", of.here, of.most) }
 }
 
 #[derive(Template)]
@@ -174,6 +198,8 @@ pub(super) struct Shown {
     /// Where they use it: a page with the code behind `#`, which no browser sends to anybody; or none.
     link: String,
     command: String,
+    /// Where they came from.
+    back: &'static str,
 }
 
 pub(super) async fn invite(State(pages): State<Pages>, sent: Posted) -> Response {
@@ -222,7 +248,10 @@ pub(super) async fn shown_once(pages: &Pages, inside: &Inside, invited: Invited,
     let page = |name: &str| format!("{}/{name}#{}", pages.site.origin(), invited.code);
     let gate = Gate { name: words::plain(&invited.ssh_host), port: invited.ssh_port };
     let (link, command) = match kind {
-        Kind::Technician { .. } => (String::new(), gate.ssh("enrol")),
+        // A browser alone does, with a passkey.
+        Kind::Technician { .. } => {
+            (format!("{}/enrol#{}", pages.api.parts().vendor_origin, invited.code), gate.ssh("enrol"))
+        }
         Kind::Display => (page("display"), String::new()),
         Kind::Sensor => (String::new(), format!("holdpoint enrol --gate {}", pages.site.origin())),
         _ => (page("enrol"), format!("holdpoint enrol --gate {}", pages.site.origin())),
@@ -234,6 +263,7 @@ pub(super) async fn shown_once(pages: &Pages, inside: &Inside, invited: Invited,
         code: invited.code,
         link,
         command,
+        back: if pages.api.face() == Face::Vendor { "/company" } else { "/people" },
     }
 }
 
@@ -250,7 +280,7 @@ async fn make_another(pages: &Pages, inside: &Inside, id: &str) -> Result<Shown,
     Ok(shown_once(pages, inside, invited, &person.kind).await)
 }
 
-/// Renames, disables, or lets an identity provider vouch no longer.
+/// Renames, disables, names a manager or no longer, or lets an identity provider vouch no longer.
 pub(super) async fn act(
     State(pages): State<Pages>,
     Path((id, act)): Path<(String, String)>,
@@ -265,6 +295,12 @@ async fn do_it(inside: &Inside, id: &str, act: &str, fields: &Fields) -> Result<
     match act {
         "name" => inside.post::<()>(&path, &Rename { name: fields.get("name").trim().to_owned() }).await?,
         "disable" => inside.post::<()>(&path, &json!({})).await?,
+        "manager" => {
+            let _: Done = inside.put(&path, &json!({})).await?;
+        }
+        "dismiss" => {
+            let _: Done = inside.delete(&format!("/api/v1/people/{id}/manager")).await?;
+        }
         "unlink" => {
             let _: Done = inside.delete(&subject_of(&format!("/api/v1/people/{id}"), fields)?).await?;
         }
@@ -289,13 +325,25 @@ async fn make_contract(pages: &Pages, inside: &Inside, fields: &Fields) -> Resul
     let vendor = vendor.map_err(|_| Said::mistake("a vendor is a word of small letters, digits and hyphens"))?;
     let sponsor: PersonId = id_of(fields.get("sponsor"))?;
     let (_, zone) = pages.clock();
-    let last_day = fields.get("until").parse::<Date>().and_then(Date::tomorrow);
-    let end = last_day.and_then(|day| day.to_zoned(zone)).map(|zoned| zoned.timestamp());
-    let end = end.map_err(|_| Said::mistake("write the contract's last day as 2027-12-31"))?;
+    let end = end_of(fields.get("until"), zone)?;
     let telephone = Some(fields.get("telephone").trim().to_owned()).filter(|number| !number.is_empty());
-    let contract = Contract { end, sponsor, telephone };
+    let invitations = invitations_of(fields)?;
+    let contract = Contract { end, sponsor, telephone, invitations };
     let _: Done = inside.put(&format!("/api/v1/vendors/{vendor}"), &contract).await?;
     Ok("/people".to_owned())
+}
+
+/// Whom the vendor's managers may invite; as it stands, where nothing is written.
+fn invitations_of(fields: &Fields) -> Result<Option<InvitationsAllowed>, Said> {
+    let most = fields.get("most").trim();
+    if most.is_empty() {
+        return Ok(None);
+    }
+    let most = most.parse().map_err(|_| Said::mistake("how many managers may invite is a number; 0 for nobody"))?;
+    let roles = fields.get("roles").split([',', ' ']).map(str::trim).filter(|role| !role.is_empty());
+    let roles: Result<_, _> = roles.map(str::parse).collect();
+    let roles = roles.map_err(|_| Said::mistake("a role is a word of small letters, digits and hyphens"))?;
+    Ok(Some(InvitationsAllowed { most, roles }))
 }
 
 /// Puts a whole vendor out.

@@ -212,12 +212,17 @@ struct KeyForm {
     code: String,
     person: String,
     name: String,
+    /// They have keys, and this is not one beside them.
+    replaces: bool,
 }
 
 pub(super) async fn key_form(State(pages): State<Pages>, fields: Fields) -> Response {
     let shown = evenly(async {
-        let (code, person) = invitation(&pages, &fields).await?;
+        let (code, person, is_beside) = invitation(&pages, &fields).await?;
+        let has_keys =
+            pages.api.desk().with_state(|state| state.people.get(&person).is_some_and(|it| !it.keys.is_empty()));
         Ok(KeyForm {
+            replaces: has_keys && !is_beside,
             top: pages.top(None).await,
             site: pages.site.id().to_owned(),
             code,
@@ -228,16 +233,18 @@ pub(super) async fn key_form(State(pages): State<Pages>, fields: Fields) -> Resp
     shown.await.map_or_else(no, |form| show(&form))
 }
 
-/// The code, and whom it is for: somebody who belongs to this face.
-async fn invitation(pages: &Pages, fields: &Fields) -> Result<(String, PersonId), Problem> {
+/// The code, whom it is for, and whether for a passkey beside what they have: somebody who belongs to this face.
+async fn invitation(pages: &Pages, fields: &Fields) -> Result<(String, PersonId, bool), Problem> {
     let text = fields.get("code").trim();
-    let Invited { person, kind, .. } = match pages.api.people().invited(&parse(text)?).await {
+    let Invited { person, kind, has_key } = match pages.api.people().invited(&parse(text)?).await {
         Err(NotDone::Rejected(Rejected::Refusal(Refusal::LinkSpent))) => return Err(spent(pages)),
         invited => invited?,
     };
     match (pages.api.face(), kind) {
-        (Face::Vendor, Kind::Technician { .. }) => Ok((text.to_owned(), person)),
-        (Face::Plant, Kind::Operator { .. } | Kind::Auditor | Kind::Administrator) => Ok((text.to_owned(), person)),
+        (Face::Vendor, Kind::Technician { .. }) => Ok((text.to_owned(), person, has_key)),
+        (Face::Plant, Kind::Operator { .. } | Kind::Auditor | Kind::Administrator) => {
+            Ok((text.to_owned(), person, has_key))
+        }
         (Face::Plant, Kind::Display) => Err(Problem::of_a_display(pages.site.origin())),
         _ => Err(spent(pages)),
     }
@@ -283,7 +290,7 @@ fn app(pages: &Pages, secret: &TotpSecret, name: &str) -> App {
 
 pub(super) async fn enrol(State(pages): State<Pages>, fields: Fields) -> Response {
     let enrolled = evenly(async {
-        let (code, _) = invitation(&pages, &fields).await?;
+        let (code, ..) = invitation(&pages, &fields).await?;
         let nonce = pages.api.our_nonce(fields.get("nonce")).ok_or_else(too_late)?;
         let said = Created {
             client_data: fields.base64("client-data"),

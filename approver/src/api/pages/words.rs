@@ -8,7 +8,9 @@ use policies::plant::Weaker;
 use policies::requests::Work;
 use policies::time::Seconds;
 
-use super::super::types::{AccountView, HandoverView, KeptView, LookBackView, VncOpen};
+use super::super::types::{
+    AccountView, AttestationView, AttestedView, ConcernView, HandoverView, KeptView, LookBackView, VncOpen,
+};
 
 /// A moment by the plant's clock: the hour alone today, with the date otherwise.
 pub(super) fn moment(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
@@ -67,6 +69,38 @@ pub(super) fn handover(left: &HandoverView, now: Timestamp, zone: &TimeZone) -> 
     }
     let (until, then) = (moment(left.acts, now, zone), left.then.in_words());
     format!("The shift changed at {since}. Accept this or end it until {until}: else {then}.")
+}
+
+/// What a manager attests of a technician.
+pub(super) fn attested(attested: &AttestedView, now: Timestamp, zone: &TimeZone) -> String {
+    let by = plain(&attested.by.name);
+    let by = if attested.by_themself { format!("{by}, by themself,") } else { by };
+    let note = attested.note.as_deref().map(|note| format!(": {}", plain(note))).unwrap_or_default();
+    format!("by {by} on {} until {}{note}", moment(attested.at, now, zone), moment(attested.until, now, zone))
+}
+
+/// What a rule demands of the technician's company, and what there is of it.
+pub(super) fn attestation(of: &AttestationView, now: Timestamp, zone: &TimeZone) -> String {
+    match (&of.attested, of.within_seconds) {
+        (Some(given), Some(_)) => attested(given, now, zone),
+        (Some(given), None) => format!("{} (none was demanded)", attested(given, now, zone)),
+        (None, Some(within)) => {
+            format!("no: its rule demands that a manager of their company did, within {}", duration(within))
+        }
+        (None, None) => "none was demanded".to_owned(),
+    }
+}
+
+/// What a vendor's sponsor should see to.
+pub(super) fn concern(of: &ConcernView, now: Timestamp, zone: &TimeZone) -> String {
+    let at = moment(of.at, now, zone);
+    let who = of.person.as_ref().map(|person| plain(&person.name)).unwrap_or_default();
+    match of.concern.as_str() {
+        "contract-ends" => format!("its contract ends {at}, in {}", between(now, of.at)),
+        "contract-over" => format!("its contract ended {at}: nobody of it is let in"),
+        "dormant" => format!("nothing was heard of {who} since {at}: ask whether they still need to come"),
+        _ => format!("{who} was invited {at} and never used the code, which is void"),
+    }
 }
 
 /// Who looked back at what one operator alone brought about, and whether they say that it should not have been.

@@ -4,6 +4,7 @@
 
 mod answers;
 mod closing;
+mod companies;
 mod connecting;
 mod cuts;
 mod evidence;
@@ -25,6 +26,9 @@ mod watching;
 
 pub use answers::{Because, Done, KeepText, KeptText, ProblemBody};
 pub use closing::{AccountGiven, AccountView, CloseOutFor, CloseOutGiven, CloseOutView, DrawnView};
+pub use companies::{
+    Attest, AttestationView, AttestedView, CompanyView, ConcernView, InvitationsAllowed, InvitationsView,
+};
 pub use connecting::{CertificateAnswer, ClientCertificate, ClientCertificateWanted, TcpFaceView, TcpServiceView};
 pub use cuts::{Cut, CutMade, CutView, CutsView, Reopen, ReopenFor, reopening_digest};
 pub use evidence::{

@@ -9,6 +9,8 @@ use policies::requests::{CertifyStatement, Signed};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::{AttestedView, ConcernView, InvitationsAllowed, InvitationsView};
+
 /// A person, as others see them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Named {
@@ -60,8 +62,21 @@ pub struct PersonView {
     /// When the journal last saw them do something, or were invited.
     #[schema(value_type = String, format = DateTime)]
     pub last_seen: Timestamp,
-    /// Counts, and was not seen for a quarter: ask whether they still need to.
+    /// Counts, and was not seen for as long as the plant file says: ask whether they still need to.
     pub dormant: bool,
+    /// Manages their company's people here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub manager: bool,
+    /// Who invited them; nobody, where they were here from the beginning. Technicians see it where it was their own company.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invited_by: Option<Named>,
+    /// Until when the code counts that went out to them and was not used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub code_until: Option<Timestamp>,
+    /// What a manager of their company attests, while that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested: Option<AttestedView>,
 }
 
 /// That an identity provider knows somebody.
@@ -166,6 +181,15 @@ pub struct VendorView {
     /// The number by which it is called back before a guest of theirs is invited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telephone: Option<String>,
+    /// Who of its technicians manages its people here.
+    #[serde(default)]
+    pub managers: Vec<Named>,
+    /// Whom they may invite.
+    #[serde(default)]
+    pub invitations: InvitationsView,
+    /// What its sponsor should see to.
+    #[serde(default)]
+    pub concerns: Vec<ConcernView>,
 }
 
 /// All contracts.
@@ -188,6 +212,9 @@ pub struct Contract {
     /// The number by which the vendor is called back before a guest of theirs is invited; that which stands, if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telephone: Option<String>,
+    /// Whom its managers may invite; whom they may, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invitations: Option<InvitationsAllowed>,
 }
 
 /// A vouching to be signed.

@@ -14,7 +14,7 @@ use policies::time::Window;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AccountView, CloseOutView, HandoverView, LookBackView, Named};
+use super::{AccountView, AttestationView, CloseOutView, HandoverView, LookBackView, Named};
 
 /// What a technician asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -281,6 +281,9 @@ pub struct Card {
     /// Who looked back at an emergency grant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviewed: Option<LookBackView>,
+    /// Whether a manager of their company must have attested the technician, and what there is of it; nothing of what is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<AttestationView>,
     /// It can be closed out: work under it is over, or nobody is there for now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub close_out: Option<CloseOutView>,

@@ -167,14 +167,12 @@ impl Applicant {
         Place { service: place.service.clone().or(meant), ..place }
     }
 
-    /// The same offer, on the terms of the rule that decides about these actions.
+    /// The same offer, on the terms of the rule that decides about these actions. Nothing is journaled.
     ///
     /// # Errors
     /// Why no rule allows them together.
     pub(super) fn terms(&self, offer: &Offer, actions: &Actions) -> Result<Offer, Refusal> {
-        let on_terms =
-            self.desk.with_state(|state| state.on_terms(self.person(), self.source(), offer, actions, self.now()));
-        on_terms.inspect_err(|refusal| self.refused(&Place::of(offer), actions.clone(), false, refusal))
+        self.desk.with_state(|state| state.on_terms(self.person(), self.source(), offer, actions, self.now()))
     }
 
     /// Journals that what they ask for is refused.
@@ -192,7 +190,7 @@ impl Applicant {
         self.desk.refused_request(asked, refusal.clone());
     }
 
-    /// Whether this could be asked now.
+    /// Whether this could be asked now. Nothing is journaled.
     ///
     /// # Errors
     /// Why not.
@@ -200,13 +198,7 @@ impl Applicant {
         let now = self.now();
         let work_order = wish.work_order.as_ref().map(|_| unkept());
         let asked = self.new_request(mint::request(now), wish, unkept(), work_order);
-        let checked = self.desk.with_state(|state| state.decide(&Command::Submit(asked.clone()), now)).map(|_| ());
-        checked.inspect_err(|refusal| {
-            // It is asked for yet.
-            if *refusal != Refusal::WorkOrderWanted {
-                self.desk.refused_request(asked, refusal.clone());
-            }
-        })
+        self.desk.with_state(|state| state.decide(&Command::Submit(asked), now)).map(|_| ())
     }
 
     /// Asks.

@@ -61,7 +61,8 @@ impl Form {
         .find_map(|(is_open, question)| is_open.then_some(question))
     }
 
-    /// Takes the answer to the next question; an empty one takes what was offered.
+    /// Takes the answer to the next question; an empty one takes what was offered. That no rule allows the actions is
+    /// journaled; what is wrong with another answer is mended by the next one, and is not.
     ///
     /// # Errors
     /// What is wrong with it, in words; then the question stays open.
@@ -74,7 +75,10 @@ impl Form {
                     "" => self.offer.usual_actions(),
                     words => parse_actions(words).map_err(|complaint| format!("{complaint}."))?,
                 };
-                self.offer = applicant.terms(&self.offer, &actions).map_err(|refusal| format!("{refusal}."))?;
+                let on_terms = applicant.terms(&self.offer, &actions).inspect_err(|refusal| {
+                    applicant.refused(&Place::of(&self.offer), actions.clone(), false, refusal);
+                });
+                self.offer = on_terms.map_err(|refusal| format!("{refusal}."))?;
                 self.actions = Some(actions);
             }
             Some(Question::WorkOrder) => self.work_order = Some(self.checked_work_order(applicant, answer)?),
@@ -116,15 +120,17 @@ impl Form {
         }
     }
 
-    /// Whether anything could be asked at all, before somebody is made to answer.
+    /// Whether anything could be asked at all, before somebody is made to answer. That it could not is journaled.
     ///
     /// # Errors
     /// Why not.
     pub(super) fn check(&self, applicant: &Applicant) -> Result<(), Refusal> {
-        match applicant.check(&self.wish()) {
+        let wish = self.wish();
+        match applicant.check(&wish) {
             // It is asked for yet.
             Err(Refusal::WorkOrderWanted) => Ok(()),
-            checked => checked,
+            checked => checked
+                .inspect_err(|refusal| applicant.refused(&wish.place, wish.actions.clone(), wish.emergency, refusal)),
         }
     }
 }

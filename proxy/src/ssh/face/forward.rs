@@ -59,7 +59,10 @@ pub(super) fn destination(applicant: &Applicant, gate: &Gate, host: &str, port: 
                 Ok(_) => Ok(Leads::Jump(place)),
                 Err(_) if has_something => Ok(Leads::Jump(place)),
                 Err(refusal) => {
-                    applicant.refused(&place, Actions::new(), false, &refusal);
+                    // What programs look up by themselves is nothing that was asked of the plant.
+                    if plant.targets.contains_key(&place.target) {
+                        applicant.refused(&place, Actions::new(), false, &refusal);
+                    }
                     Err(match refusal {
                         Refusal::NotAllowed(why) => why.to_string(),
                         _ => to_jump(),

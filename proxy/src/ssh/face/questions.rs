@@ -158,6 +158,7 @@ mod tests {
 
     use approver::testing::{PLANT, Props, Stage as People};
     use policies::actions::Action;
+    use policies::events::Event;
     use policies::requests::Narrowing;
 
     use super::*;
@@ -254,7 +255,7 @@ work_order = "WO-[0-9]+"
 
     #[tokio::test]
     async fn a_bad_answer_is_told_at_once_and_asked_for_again() {
-        let (_stage, applicant) = applicant().await;
+        let (stage, applicant) = applicant().await;
         let mut interview = Interview::begin(applicant, place("hmi-2")).0.unwrap();
         let long = "x".repeat(10_000);
         for (given, complaint, next) in [
@@ -274,6 +275,12 @@ work_order = "WO-[0-9]+"
             assert!(asks.unwrap().starts_with(next), "{given}: {asks:?}");
         }
         assert!(waits(&interview.answer(&answer("2h")).await));
+        let entries = stage.desk.entries(0).await.unwrap();
+        let refused = entries.iter().filter_map(|entry| match &entry.event {
+            Event::Refused { reason, .. } => Some(reason.as_str()),
+            _ => None,
+        });
+        assert_eq!(refused.collect::<Vec<_>>(), ["not-spoken"], "a duration that was mended was not refused");
     }
 
     #[tokio::test]
