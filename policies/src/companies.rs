@@ -10,7 +10,7 @@ use crate::ids::{PersonId, VendorId};
 use crate::people::{Allowance, Attestation, Kind, Person, Standing};
 use crate::plant::{Plant, Rule};
 use crate::refusals::Refusal;
-use crate::state::State;
+use crate::state::{Case, State};
 use crate::time::Seconds;
 
 /// Something of a vendor's that whoever answers for it at the plant should see to.
@@ -142,6 +142,12 @@ impl State {
         Err(Refusal::NotAttested { rule: rule.id.clone(), within, has_manager })
     }
 
+    /// The same of whoever asked, for whoever answers.
+    pub(crate) fn check_still_attested(&self, case: &Case, now: Timestamp) -> Result<(), Refusal> {
+        let refused = |_| Refusal::TechnicianNotAttested(case.rule.id.clone());
+        self.check_attested(case.asked.technician, &case.rule, now).map_err(refused)
+    }
+
     pub(crate) fn apply_company(&mut self, event: &Event, at: Timestamp) {
         match event {
             Event::InvitationsAllowed { vendor, most, roles, .. } => {
@@ -160,16 +166,20 @@ impl State {
         }
     }
 
-    /// Whoever is a manager no longer has given nobody a way in that was not used, and attested nobody.
     pub(crate) fn dismiss(&mut self, person: PersonId) {
-        let mut was_manager = false;
-        self.with_person(person, |person| was_manager = std::mem::take(&mut person.is_manager));
-        if was_manager {
-            self.links.retain(|_, link| link.by != Some(person));
-            for technician in self.people.values_mut() {
-                if technician.attested.is_some_and(|attested| attested.by == person) {
-                    technician.attested = None;
-                }
+        self.disown(person);
+        self.with_person(person, |person| person.is_manager = false);
+    }
+
+    /// What a manager gave out and nobody used is void, and what they attested counts no longer.
+    pub(crate) fn disown(&mut self, person: PersonId) {
+        if !self.people.get(&person).is_some_and(|person| person.is_manager) {
+            return;
+        }
+        self.links.retain(|_, link| link.by != Some(person));
+        for technician in self.people.values_mut() {
+            if technician.attested.is_some_and(|attested| attested.by == person) {
+                technician.attested = None;
             }
         }
     }

@@ -72,6 +72,8 @@ impl State {
             return;
         }
         self.open.cases.insert(id);
+        let waiting = case.asks.iter().filter(|ask| self.asks.get(ask).is_some_and(|ask| ask.open));
+        self.open.asks.extend(waiting);
         if case.standing == RequestStanding::Granted && now < case.deadline {
             self.open.ends.insert((case.deadline, id));
         }

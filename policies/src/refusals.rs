@@ -91,6 +91,11 @@ pub enum Refusal {
     NotEnrolled,
     #[error("{}", not_attested(.rule, *.within, *.has_manager))]
     NotAttested { rule: RuleId, within: Seconds, has_manager: bool },
+    #[error(
+        "rule {0} wants that the technician's own company attested them, and nothing of that holds now, so your yes was not kept. \
+         Tell their company, and answer again then; or say no"
+    )]
+    TechnicianNotAttested(RuleId),
 
     // Vouching
     #[error("{0} may not vouch here: an administrator is needed, and for each group a member of it")]
@@ -345,6 +350,7 @@ impl Refusal {
             Self::PutOut => "put-out",
             Self::NotEnrolled => "not-enrolled",
             Self::NotAttested { .. } => "not-attested",
+            Self::TechnicianNotAttested(_) => "technician-not-attested",
             Self::OtherDeployment => "other-deployment",
             Self::StatementExpired(_) => "statement-expired",
             Self::OtherDigest => "other-digest",

@@ -682,6 +682,8 @@ impl State {
                 self.links.remove(link);
                 self.vouchers.remove(person);
                 self.with_person(*person, |person| person.enrol(keys, at));
+                // Whoever had their key till now may have said it in their place.
+                self.disown(*person);
             }
             Event::KeyAdded { person, key } => self.with_person(*person, |person| person.add_key(key)),
             Event::Certified { certificate } => {
@@ -703,9 +705,9 @@ impl State {
                 if let Some(contract) = self.contracts.get_mut(vendor) {
                     contract.disabled = true;
                 }
-                // No code of theirs opens anything again by another contract.
+                // No code of its managers opens anything again by another contract.
                 let theirs: BTreeSet<PersonId> = self.technicians_of(vendor).map(|person| person.id).collect();
-                self.links.retain(|_, link| !theirs.contains(&link.person));
+                self.links.retain(|_, link| link.by.is_none_or(|by| !theirs.contains(&by)));
             }
             Event::Locked { person, until } => {
                 self.with_person(*person, |person| person.locked_until = Some(*until));

@@ -2031,6 +2031,7 @@ class Journal:
     def _enrolled(self, event: dict) -> None:
         person = self.people[event["person"]]
         person.keys, person.vouched_by, person.locked_until = event["keys"], set(), 0
+        self._disown(event["person"])
         person.subjects.clear()
         self.on_duty.pop(event["person"], None)
         _, known = self.trust.people.get(event["person"], ("", set()))
@@ -2319,10 +2320,13 @@ class Journal:
         person.manages = True
 
     def _dismissed(self, name: str) -> None:
-        """Whoever is a manager no longer attested nobody."""
+        self._disown(name)
+        self.people[name].manages = False
+
+    def _disown(self, name: str) -> None:
+        """What a manager attested counts no longer (docs/EVENTS.md, HP1103 and HP1123)."""
         if not self.people[name].manages:
             return
-        self.people[name].manages = False
         for person in self.people.values():
             if person.attested and person.attested[0] == name:
                 person.attested = None

@@ -306,10 +306,8 @@ fn in_ascii(json: &str) -> String {
 
 /// As EVENTS.md groups them.
 fn category(id: &str) -> &'static str {
-    if id.starts_with("HP121") {
-        return "secret";
-    }
     match id.get(2..4) {
+        Some("12") if id.get(4..5) == Some("1") => "secret",
         Some("10") => "installation",
         Some("11") => "people",
         Some("12") => "plant-file",

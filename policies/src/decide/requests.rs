@@ -211,7 +211,7 @@ impl State {
                 self.check_digest(&case.request, narrowing, statement.digest)?;
                 let mut events = vec![voted];
                 if self.is_approved(case, case.approvers(), operator, now) {
-                    self.check_attested(case.asked.technician, &case.rule, now)?;
+                    self.check_still_attested(case, now)?;
                     events.push(Event::Granted { request: id });
                 }
                 Ok(events)
@@ -303,7 +303,7 @@ impl State {
 
     fn answered(&self, id: AskId, ask: &Ask, case: &Case, now: Timestamp) -> Result<Event, Refusal> {
         let request = ask.asked.request();
-        self.check_attested(case.asked.technician, &case.rule, now)?;
+        self.check_still_attested(case, now)?;
         match &ask.asked {
             Asked::Extension(extension) => {
                 self.check_extension(case, extension.deadline, now)?;

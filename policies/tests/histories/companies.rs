@@ -238,6 +238,7 @@ impl Model {
                 if known.by_company {
                     self.see("enrolled");
                 }
+                self.disown(*who);
             }
             Event::Disabled { person: who, by } => {
                 if let Some(vendor) = self.manager(*by) {
@@ -283,14 +284,21 @@ impl Model {
             }
             Event::VendorDisabled { vendor, .. } => {
                 self.ends.insert(vendor.to_string(), Timestamp::MIN);
-                self.codes.retain(|_, (whose, _)| self.people[whose].vendor != vendor.as_str());
+                self.codes.retain(|_, (_, by)| self.people.get(by).is_none_or(|by| by.vendor != vendor.as_str()));
             }
             _ => {}
         }
     }
 
     fn dismiss(&mut self, who: PersonId) {
-        if self.people.get_mut(&who).is_some_and(|known| std::mem::take(&mut known.manages)) {
+        self.disown(who);
+        if let Some(known) = self.people.get_mut(&who) {
+            known.manages = false;
+        }
+    }
+
+    fn disown(&mut self, who: PersonId) {
+        if self.people.get(&who).is_some_and(|known| known.manages) {
             self.codes.retain(|_, (_, by)| *by != who);
             for known in self.people.values_mut() {
                 known.attested = known.attested.filter(|(by, ..)| *by != who);
@@ -606,7 +614,7 @@ fn an_attestation_is_asked_for_when_one_asks_at_the_last_yes_and_at_the_door() {
     let back = Command::WithdrawAttestation { person: person(TARA), by: person(TARA) };
     world.must(&back);
     let last = world.yes(LEADS[0], Matter::Request(id));
-    assert_eq!(world.refused(&last), unattested(true));
+    assert!(matches!(world.refused(&last), Refusal::TechnicianNotAttested(_)));
     assert!(world.state.decide(&to_no(&last), world.now).is_ok(), "a no is always taken");
     world.must(&attest);
     assert!(world.act(&last));
@@ -625,6 +633,13 @@ fn an_attestation_is_asked_for_when_one_asks_at_the_last_yes_and_at_the_door() {
     assert_eq!(world.turned_away(0), unattested(false));
     world.must(&Command::NameManager { person: person(TARA), by });
     assert_eq!(world.turned_away(0), unattested(true), "naming them again revives nothing");
+    // Whoever had their key may have said it in their place.
+    world.must(&attest);
+    assert!(world.state.people[&person(TARA)].attested.is_some());
+    let (link, expires) = (LinkId::new(ulid::Ulid::from(1 << 100)), seconds_later(world.now, 60));
+    world.must(&Command::Reinvite { person: person(TARA), link, expires, by });
+    world.must(&Command::Enrol { link, key: key(TARA + 900) });
+    assert_eq!(world.turned_away(0), unattested(true));
 }
 
 #[test]

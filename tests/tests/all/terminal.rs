@@ -10,6 +10,8 @@ use recordings::notes::Note;
 use serde_json::{Value, json};
 use tests::browser::Browser;
 use tests::person::GATE;
+use tests::process::start_on_a_terminal;
+use tests::telnetd::{PASSWORD, Telnetd};
 use tests::{Options, Plant, eventually, holdpoint, json, log_in, run, text};
 
 use super::mine::at_the_page;
@@ -301,7 +303,7 @@ fn whoever_has_a_passkey_alone_asks_works_and_comes_back_from_the_browser() {
     let Some(mut browser) = Browser::of_a_technician(&plant) else { return };
     browser.has_a_passkey();
     browser.enrols("nina", &text(&invited["code"]));
-    browser.says("with the passkey alone no program of your own reaches a machine");
+    browser.says("With the passkey alone no program of your own reaches a machine");
     let secret = browser.evaluate("[...document.querySelectorAll('dd code')].at(-1).textContent");
     let mut nina = plant.newcomer("nina");
     nina.has_app(secret.as_str().expect("a secret"), &[]);
@@ -326,6 +328,45 @@ fn whoever_has_a_passkey_alone_asks_works_and_comes_back_from_the_browser() {
     browser.says("It is over");
     plant.stop();
     plant.evidence().both_say(0);
+}
+
+/// For two minutes, at a machine that speaks telnet.
+#[test]
+fn a_terminal_waits_for_its_escort_and_is_told_what_time_is_left() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let switch = Telnetd::start(&folder.path().join("switch-3"));
+    let more = switch.in_a_plant_file("user = \"maint\"\ncredential = \"switch\"\n");
+    let rule = "idle = \"4h\"\nescort = \"required\"".into();
+    let mut plant = Plant::enrolled(Options { rule, more, ..Options::default() });
+    plant.decide(|office| office.set_secret("switch", format!("{PASSWORD}\n").as_bytes()));
+    let grant = plant.grant("tess", "switch-3", &[Action::Shell], Seconds(120)).to_string();
+    plant.serve();
+    for who in ["tess", "lee"] {
+        log_in(&plant, who);
+    }
+    let Some(mut browser) = at_the_page(&plant) else { return };
+    browser.open(&format!("/requests/{grant}"));
+    opens(&mut browser);
+    browser.says("here an operator must watch, and nobody does.");
+    shows(&mut browser, "rows.includes('switch# ')");
+    browser.types("touch unwatched\r");
+    let running = text(&session(&plant)["session"]);
+    let mut watching = start_on_a_terminal(&plant.as_person("lee", &["watch", &running]));
+    watching.until("SPACE says that you are there");
+    watching.type_in(" ");
+    browser.says("An operator watches. Your input goes on");
+    browser.types("touch watched\r");
+    eventually("what is typed then arrives", || switch.path("watched").exists());
+    assert!(!switch.path("unwatched").exists());
+    let stands = |browser: &mut Browser, words: &str| {
+        browser.evaluate(&format!("document.body.innerText.includes({})", json!(words))) == true
+    };
+    eventually("they are told", || {
+        stands(&mut browser, "1 minute left, until") && stands(&mut browser, "More time: on the page of your grant")
+    });
+    browser.look("terminal-last-minute");
+    eventually("it is over", || stands(&mut browser, "Your time at switch-3 is over"));
+    eventually("it has ended", || session(&plant)["ended"]["ending"] == "expired");
 }
 
 #[test]
