@@ -177,5 +177,5 @@ async fn a_rule_that_demands_an_attestation_has_one_before_anybody_asks_and_the_
     assert_eq!(card.attestation.unwrap().attested, None);
     let verdict = house.stage.approval(&house.stage.lead, made.request);
     let refused = house.stage.desk.act(Command::Vote { verdict }).await;
-    assert!(matches!(refused, Err(Rejected::Refusal(Refusal::NotAttested { .. }))), "{refused:?}");
+    assert!(matches!(refused, Err(Rejected::Refusal(Refusal::TechnicianNotAttested(_)))), "{refused:?}");
 }
