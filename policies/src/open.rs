@@ -43,7 +43,7 @@ impl State {
         self.open.cases.iter().filter_map(|id| Some((*id, self.cases.get(id)?)))
     }
 
-    /// Extensions and widenings that wait for an answer; of a grant that is done with, nobody answers one.
+    /// Extensions and widenings that wait for an answer, of grants that are not done with: of others nobody is told any more.
     pub fn open_asks(&self) -> impl Iterator<Item = (AskId, &Ask)> {
         self.open.asks.iter().filter_map(|id| Some((*id, self.asks.get(id)?)))
     }

@@ -275,11 +275,15 @@ impl Notices {
         heard.retain(|id| lasting.contains(id));
         let mut is_news = heard.len() < before;
         for (vendor, (sponsor, mut concerns)) in vendors {
-            concerns.retain(|concern| heard.insert(concern_id(&vendor, concern)));
-            if !concerns.is_empty() {
+            concerns.retain(|concern| !heard.contains(&concern_id(&vendor, concern)));
+            if concerns.is_empty() {
+                continue;
+            }
+            let notice = self.of_concerns(&vendor, sponsor, &concerns).await;
+            // What is not kept for them is told again at the next look.
+            if self.send(queues, &notice).await {
                 is_news = true;
-                let notice = self.of_concerns(&vendor, sponsor, &concerns).await;
-                self.send(queues, &notice).await;
+                heard.extend(concerns.iter().map(|concern| concern_id(&vendor, concern)));
             }
         }
         if let Some(folder) = self.folder.as_ref().filter(|_| is_news) {
