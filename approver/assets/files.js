@@ -250,13 +250,14 @@ const send = async (file, into, replace) => {
     }
   }
   question.end();
-  if (what === "exists") {
+  if (what === "exists" && !isStopped) {
     told.remove();
     if ((await wanted(SAYS.replaceTitle(name), SAYS.replaceWhy)) !== null) await send(file, into, true);
     return;
   }
   told.textContent = {
     stored: () => SAYS.stored(name, said.bytes),
+    exists: () => SAYS.stopped(name, true),
     stopped: () => (isUnread ? `${SAYS.unread(name)} ` : "") + SAYS.stopped(name, said.gone),
     "not-stored": () => SAYS.notStored(name, said.words, said.gone),
     failed: () => SAYS.failed(name, said.words),

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use certs::proof::Authenticated;
 use certs::sshsig::{BadSignature, KeyRefused};
+use jiff::Timestamp;
 use policies::decide::Command;
 use policies::events::{Event, Scope};
 use policies::ids::{CutId, DeploymentId, NodeId, Recipient, SessionId};
@@ -17,6 +19,7 @@ use policies::people::Person;
 use policies::refusals::Refusal;
 use policies::state::State;
 use recordings::log::Log;
+use ssh_key::{HashAlg, PublicKey};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -311,6 +314,16 @@ impl Desk {
     /// Looks at what stands. The closure must be short: appends wait for it.
     pub fn with_state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.0.fold().state)
+    }
+
+    /// When a key was added to theirs, for as long as that is news: whoever signed in by it knows, and nobody else may.
+    pub fn key_news(&self, who: &Authenticated) -> Option<Timestamp> {
+        self.with_state(|state| {
+            let known = state.people.get(&who.person())?;
+            let added = known.keys.last().and_then(|key| PublicKey::from_openssh(&key.0).ok());
+            let is_it = added.is_some_and(|key| who.key() == Some(key.fingerprint(HashAlg::Sha256)));
+            known.key_news(self.clock().wall()).filter(|_| !is_it)
+        })
     }
 
     /// The journal, as far as it was folded: what a statement signed now names.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Salted};
@@ -11,6 +11,8 @@ use crate::ids::{GroupName, GuestId, PersonId, ProviderName, RoleName, VendorId}
 
 /// Keys that a technician has at most: a workplace's, a browser's, a phone's, and one to spare.
 pub const KEYS_MAX: usize = 4;
+/// For so long whose key it is hears that one was added to theirs.
+const KEY_IS_NEWS: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// What a person is here for. One person, one kind: duties stay separated (IEC 62443-3-3 SR 2.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +151,8 @@ pub struct Person {
     pub founding_keys: Vec<SshKey>,
     /// Since when these keys count or wait to: what an earlier key began is over.
     pub enrolled_at: Option<Timestamp>,
+    /// When the last of them came beside the others; none did since they enrolled where there is nothing.
+    pub key_added: Option<Timestamp>,
     /// Wrong codes behind a verified key locked the person until then.
     pub locked_until: Option<Timestamp>,
     /// Signed in on the plant face; on duty until then.
@@ -186,6 +190,7 @@ impl Person {
             founder: false,
             founding_keys: Vec::new(),
             enrolled_at: None,
+            key_added: None,
             locked_until: None,
             on_duty_until: None,
             guest: None,
@@ -218,16 +223,22 @@ impl Person {
         self.keys = keys.to_vec();
         self.former_keys.clear();
         self.subjects.clear();
-        self.enrolled_at = Some(at);
+        (self.enrolled_at, self.key_added) = (Some(at), None);
         (self.locked_until, self.on_duty_until) = (None, None);
         self.standing = if self.kind.needs_certifying() && !is_first { Standing::Enrolled } else { Standing::Active };
     }
 
     /// One more key of a technician. Nobody else's keys come about so, whatever a journal says.
-    pub(crate) fn add_key(&mut self, key: &SshKey) {
+    pub(crate) fn add_key(&mut self, key: &SshKey, at: Timestamp) {
         if matches!(self.kind, Kind::Technician { .. }) && !self.keys.contains(key) {
             self.keys.push(key.clone());
+            self.key_added = Some(at);
         }
+    }
+
+    /// When a key was added to theirs, for as long as that is news to whoever did not add it.
+    pub fn key_news(&self, now: Timestamp) -> Option<Timestamp> {
+        self.key_added.filter(|added| now.duration_since(*added) < KEY_IS_NEWS)
     }
 
     /// Whether a provider knows them as this subject.

@@ -685,7 +685,7 @@ impl State {
                 // Whoever had their key till now may have said it in their place.
                 self.disown(*person);
             }
-            Event::KeyAdded { person, key } => self.with_person(*person, |person| person.add_key(key)),
+            Event::KeyAdded { person, key } => self.with_person(*person, |person| person.add_key(key, at)),
             Event::Certified { certificate } => {
                 self.vouchers.entry(certificate.statement.person).or_default().insert(certificate.statement.signer);
             }

@@ -1847,6 +1847,15 @@ class Person:
 
 
 @dataclass
+class Link:
+    """A code that went out and was not used: to whom, until when, by whom. Those of the first people end never."""
+
+    person: str
+    expires: int | None
+    by: str | None
+
+
+@dataclass
 class Case:
     """A request, extension or widening, and who said what."""
 
@@ -1879,6 +1888,7 @@ class Journal:
         self.contracts: dict[str, int] = {}
         self.vendors: set[str] = set()
         self.allowed: dict[str, tuple[int, list[str]]] = {}
+        self.links: dict[str, Link] = {}
         self.guests: dict[str, dict] = {}
         self.visits: dict[str, str] = {}
         self.gone: dict[str, int] = {}
@@ -1916,6 +1926,8 @@ class Journal:
                 self._by_administrator(event["by"])
                 if event["vendor"] not in self.vendors or (event["most"] and not event["roles"]):
                     raise ValueError("managers were allowed to invite without a contract, or in no role")
+                if self.allowed.get(event["vendor"], (0, [])) == (event["most"], event["roles"]):
+                    raise ValueError(CHANGES_NOTHING)
                 self.allowed[event["vendor"]] = (event["most"], event["roles"])
             case "manager-named" | "manager-dismissed" as what:
                 self._manages(event, what == "manager-named")
@@ -1927,6 +1939,8 @@ class Journal:
                 self.contracts[event["vendor"]] = instant(event["end"])
             case "vendor-disabled":
                 self.contracts.pop(event["vendor"], None)
+                theirs = {name for name, one in self.people.items() if one.kind.get("vendor") == event["vendor"]}
+                self._void(lambda link: link.by in theirs)
             case "guest-invited":
                 self._guest_invited(entry, event)
             case "guest-ended":
@@ -1942,7 +1956,7 @@ class Journal:
             case "session-reviewed":
                 self._session_reviewed(event)
             case "enrolled":
-                self._enrolled(event)
+                self._enrolled(entry, event)
             case "key-added":
                 self._key_added(event)
             case "subject-linked" | "subject-renamed" | "subject-contested" as what:
@@ -1956,6 +1970,7 @@ class Journal:
             case "disabled":
                 self._put_out_by_company(entry, event)
                 self.people[event["person"]].counts = False
+                self._void(lambda link: link.person == event["person"])
                 self._dismissed(event["person"])
                 self.put_out.add(event["person"])
                 if event["person"] in self.visits:
@@ -2024,11 +2039,26 @@ class Journal:
             raise ValueError("another installation was founded")
         for one in event["founders"]:
             self.people[one["person"]] = Person(kind_of(one), one["groups"])
+            self._goes_out(one["link"], Link(one["person"], None, None))
         found = {name: person.kind["kind"] for name, person in self.people.items()}
         if found != {name: role for name, (role, _) in self.trust.people.items()}:
             raise ValueError("the first people are not those in trust.toml")
 
-    def _enrolled(self, event: dict) -> None:
+    def _goes_out(self, name: str, link: Link) -> None:
+        if name in self.links:
+            raise ValueError("two codes are one")
+        self.links[name] = link
+
+    def _void(self, is_void: Callable[[Link], bool]) -> None:
+        self.links = {name: link for name, link in self.links.items() if not is_void(link)}
+
+    def _enrolled(self, entry: Entry, event: dict) -> None:
+        """By a code that went out to them, once (docs/EVENTS.md, HP1102, HP1103, HP1112 and HP1113)."""
+        link = self.links.pop(event["link"], None)
+        if link is None or link.person != event["person"]:
+            raise ValueError("somebody enrolled with no code of theirs, or with one that was used or void")
+        if link.expires is not None and link.expires <= entry.time - SLEW:
+            raise ValueError("somebody enrolled with a code that lasted no longer")
         person = self.people[event["person"]]
         person.keys, person.vouched_by, person.locked_until = event["keys"], set(), 0
         self._disown(event["person"])
@@ -2164,6 +2194,7 @@ class Journal:
         self.visits[person] = statement["guest"]
         self.rules_of_guests[statement["guest"]] = rule["id"]
         self.people[person] = Person({"kind": "technician", "vendor": statement["vendor"]}, [])
+        self._goes_out(event["link"], Link(person, until, statement["operator"]))
 
     def _guest_ended(self, entry: Entry, event: dict) -> None:
         statement = self.guests[event["guest"]]
@@ -2178,6 +2209,7 @@ class Journal:
             if event["guest"] in self.gone or instant(statement["until"]) <= entry.time:
                 raise ValueError("a guest was sent away whose visit was over")
         self.gone.setdefault(event["guest"], entry.time)
+        self._void(lambda link: link.person == event["person"])
         self.people[event["person"]].counts = False
 
     def _guest(self, person: str) -> dict | None:
@@ -2303,6 +2335,7 @@ class Journal:
                 raise ValueError("somebody was invited who is somebody here")
             self.visits.pop(person)
         self.people[person] = Person(kind_of(event), event["groups"], invited_by=event["by"], invited_at=entry.time)
+        self._goes_out(event["link"], Link(person, instant(event["expires"]), event["by"]))
 
     def _by_administrator(self, name: str) -> None:
         by = self.people[name]
@@ -2312,6 +2345,8 @@ class Journal:
     def _manages(self, event: dict, is_manager: bool) -> None:
         self._by_administrator(event["by"])
         person = self.people[event["person"]]
+        if is_manager == person.manages:
+            raise ValueError(CHANGES_NOTHING)
         if not is_manager:
             self._dismissed(event["person"])
             return
@@ -2324,9 +2359,10 @@ class Journal:
         self.people[name].manages = False
 
     def _disown(self, name: str) -> None:
-        """What a manager attested counts no longer (docs/EVENTS.md, HP1103 and HP1123)."""
+        """What a manager gave out and attested counts no longer (docs/EVENTS.md, HP1103 and HP1123)."""
         if not self.people[name].manages:
             return
+        self._void(lambda link: link.by == name)
         for person in self.people.values():
             if person.attested and person.attested[0] == name:
                 person.attested = None
@@ -2338,7 +2374,7 @@ class Journal:
             raise ValueError("something was done to others by a technician who is no manager")
         if self.contracts.get(by.kind["vendor"], 0) <= entry.time - SLEW:
             raise ValueError("a manager did something after their vendor's contract")
-        if entry.time + SLEW < by.locked_until:
+        if entry.time < by.locked_until:
             raise ValueError("a manager did something while they were locked")
         cuts = {("technician", name), ("vendor", by.kind["vendor"])}
         if any(cut in cuts or cut[0] == "plant" for cut in self.kept_out.values()):
@@ -2352,7 +2388,7 @@ class Journal:
     def _takes_a_place(self, entry: Entry, name: str) -> bool:
         """Who is not out, and for a while who was put out before they enrolled."""
         person = self.people[name]
-        is_recent = not person.keys and entry.time + SLEW < person.invited_at + PLACE_TAKEN
+        is_recent = not person.keys and entry.time < person.invited_at + PLACE_TAKEN
         return self._is_by_company(name) and (name not in self.put_out or is_recent)
 
     def _one_more(self, entry: Entry, vendor: str, role: str, expires: str, beside: str | None) -> None:
@@ -2374,6 +2410,11 @@ class Journal:
         self._one_more(entry, vendor, event["role"], event["expires"], None)
 
     def _reinvited(self, entry: Entry, event: dict) -> None:
+        self._reinvited_by_company(entry, event)
+        self._void(lambda link: link.person == event["person"])
+        self._goes_out(event["link"], Link(event["person"], instant(event["expires"]), event["by"]))
+
+    def _reinvited_by_company(self, entry: Entry, event: dict) -> None:
         by, person = self.people[event["by"]], self.people[event["person"]]
         if by.kind["kind"] != "technician":
             return
@@ -2390,12 +2431,16 @@ class Journal:
             return
         if self._manager(entry, event["by"]) != person.kind.get("vendor") or person.kind["kind"] != "technician" or person.manages:
             raise ValueError("a manager put out somebody of another company, or a manager")
+        if event["person"] in self.put_out:
+            raise ValueError(CHANGES_NOTHING)
 
     def _attested(self, entry: Entry, event: dict) -> None:
         vendor, person = self._manager(entry, event["by"]), self.people[event["person"]]
         if person.kind["kind"] != "technician" or person.kind["vendor"] != vendor:
             raise ValueError("a manager attested somebody of another company")
         if event["event"] == "attestation-withdrawn":
+            if person.attested is None:
+                raise ValueError(CHANGES_NOTHING)
             person.attested = None
             return
         until = instant(event["until"])
@@ -2574,6 +2619,7 @@ GUEST_MAX = 12 * 3600
 PLACE_TAKEN = 30 * 86_400 * 1_000_000_000
 # Nanoseconds that a gate's clock may stand behind the entry before (docs/EVENTS.md, "Bytes").
 SLEW = 2_000_000_000
+CHANGES_NOTHING = "somebody said again what stood already: a gate writes no such thing"
 # Seconds between a deadline and its last byte, and between a session in the journal and its recording.
 SLACK = 60
 # How often a technician says what they did, and nanoseconds after it is over until when (docs/EVENTS.md, "Afterwards").

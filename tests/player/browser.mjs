@@ -48,7 +48,11 @@ const mouse = (type, { x, y }) => browser.call('Input.dispatchMouseEvent', { typ
 const PUNCTUATION = 222;
 
 const DO = {
-  open: ({ url }) => browser.call('Page.navigate', { url }),
+  // A page of which nothing is there yet says of nothing that it is not there.
+  open: async ({ url }) => {
+    await browser.call('Page.navigate', { url });
+    await browser.until("document.readyState === 'complete'");
+  },
   passkey: async () => {
     await browser.call('WebAuthn.enable');
     const options = { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true,

@@ -479,6 +479,7 @@ impl Api {
             guest: person.guest,
             keys: person.keys.iter().map(|key| key.0.clone()).collect(),
             fingerprints: fingerprints(&person.keys),
+            key_added: person.key_added,
             subjects: self.subjects(person).await,
             founder: person.founder,
             vouchers: self.named_all(vouchers).await,

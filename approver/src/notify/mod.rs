@@ -50,7 +50,7 @@ pub struct Notice {
     /// Since when that stands which it is about, by the plant's clock.
     pub since: String,
     /// `request-waits`, `watch-wanted`, `emergency`, `guest`, `objection`, `cut`, `reopened`, `host-key-changed`,
-    /// `transfer-runs-on`, `recorder-failed`, `secret`, `vendor` or `gate`.
+    /// `transfer-runs-on`, `recorder-failed`, `secret`, `vendor`, `sign-in` or `gate`.
     #[serde(deserialize_with = "kind")]
     pub kind: Kind,
     /// In words.
@@ -69,7 +69,7 @@ pub struct Notice {
 pub type Kind = &'static str;
 
 /// Every kind of notice.
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     "request-waits",
     "watch-wanted",
     "emergency",
@@ -82,6 +82,7 @@ const KINDS: [Kind; 13] = [
     "recorder-failed",
     "secret",
     "vendor",
+    "sign-in",
     "gate",
 ];
 
@@ -416,6 +417,7 @@ impl Notices {
                     notices.extend(self.of_start(entry).await);
                     notices.extend(self.of_guest(&entry.event).await);
                     notices.extend(self.of_objection(&entry.event).await);
+                    notices.extend(self.of_way_in(&entry.event).await);
                     notices.extend(self.of_event(&entry.event));
                 }
                 notices
@@ -492,6 +494,32 @@ impl Notices {
             Deed::Session(session) => (format!("{}/sessions/{session}", self.origin), None),
         };
         Some(Notice { request, link, ..self.notice("objection", text, true) })
+    }
+
+    /// That somebody signs in in one more way from now on. Whoever has their way in may have made it.
+    async fn of_way_in(&self, event: &Event) -> Option<Notice> {
+        let (person, how) = match event {
+            Event::KeyAdded { person, .. } => (*person, "with one more key".to_owned()),
+            Event::SubjectLinked { person, provider, .. } => (*person, format!("by an account of {provider}")),
+            Event::PasswordSet { person } => (*person, "with a password set just now".to_owned()),
+            _ => return None,
+        };
+        let sponsor = self.desk.with_state(|state| {
+            let vendor = state.vendor_of(person)?;
+            Some((vendor.clone(), state.contracts.get(vendor)?.sponsor))
+        });
+        let of = match sponsor {
+            Some((vendor, sponsor)) => {
+                format!(" of {vendor}, for which {} answers,", self.people.shown(sponsor).await)
+            }
+            None => String::new(),
+        };
+        let who = self.people.shown(person).await;
+        let text = format!(
+            "{who}{of} signs in {how} from now on. Ask {who} whether it was they; if not, put them out at once"
+        );
+        let link = format!("{}/people/{person}", self.origin);
+        Some(Notice { link, ..self.notice("sign-in", text, false) })
     }
 
     fn of_event(&self, event: &Event) -> Option<Notice> {

@@ -134,6 +134,32 @@ async fn more_time_that_nobody_answers_is_told_step_by_step_too() {
 }
 
 #[tokio::test]
+async fn that_somebody_has_one_more_way_to_sign_in_is_told() {
+    let mut stage = Stage::new().await;
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let heard = listen(&mut stage, &tracker, &stop);
+    let site = certs::passkey::Site::of_origin("https://gate.mill3.example").unwrap();
+    let made = certs::testing::SoftwarePasskey::new(site.clone()).created(b"new");
+    let passkey = certs::passkey::created(&site, b"new", &made).unwrap();
+    let tara = stage.technician.person;
+    let offered = stage.people.offer_passkey(tara).await.unwrap();
+    let now = || stage.desk.clock().wall();
+    let news = || stage.desk.with_state(|state| state.people[&tara].key_news(now()));
+    assert_eq!(news(), None);
+    stage.people.enrol_passkey(&offered.code, &passkey).await.unwrap();
+    let told = &heard.wait_for(1).await[0];
+    let text = "tara of acme, for which lee answers, signs in with one more key from now on. \
+                Ask tara whether it was they; if not, put them out at once";
+    assert_eq!((told.kind, told.text.as_str(), told.red), ("sign-in", text, false));
+    assert_eq!(told.link, format!("https://holdpoint.mill3.local/people/{tara}"));
+    // And they themself, for two weeks, wherever they sign in.
+    assert!(news().is_some());
+    stage.pass(Duration::from_secs(14 * 86_400));
+    assert_eq!(news(), None);
+    stop.cancel();
+}
+
+#[tokio::test]
 async fn where_a_rule_wants_somebody_to_watch_they_are_told_when_work_begins_and_once() {
     for (escort, told) in [
         ("watch", "Somebody is to watch"),

@@ -176,6 +176,19 @@ mod tests {
         assert_eq!(outlet.end_in_words(&hmi), "shell was refused. Your session ended with it.");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_takes_nothing_is_given_up() {
+        let (outlet, outgoing) = Outlet::new(OUTGOING_MAX * PIECE_BYTES + 1);
+        outlet.shown(vec![b'y'; OUTGOING_MAX * PIECE_BYTES].into()).await.unwrap();
+        let (near, far) = tokio::io::duplex(PIECE_BYTES);
+        let (mut socket, _page) = tokio::join!(websocket::open(near, Role::Server), websocket::open(far, Role::Client));
+        let ((_told, tellings), heard) = (mpsc::channel(1), Heard::default());
+        let begun = tokio::time::Instant::now();
+        let mut outward = Outward { send: (&mut socket).split().0, outgoing, tellings, heard: &heard };
+        assert!(matches!(outward.run().await, End::Left));
+        assert_eq!(begun.elapsed().as_secs(), SILENT_MAX.as_secs());
+    }
+
     /// How it ends when a page says these, nobody taking what it types.
     async fn ends(said: Vec<Message>) -> (End, Outlet) {
         let (near, far) = tokio::io::duplex(4 << 20);

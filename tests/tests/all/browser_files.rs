@@ -176,10 +176,31 @@ fn files_go_both_ways_in_a_browser_and_each_is_listed() {
         .evaluate("document.getElementById('path').value = '/nowhere'; document.getElementById('go').requestSubmit()");
     says(&mut browser, "/nowhere: there is no such file or folder, or it may not be seen.");
 
-    // Stopped by the technician, nothing is left; the page closed halfway, its beginning is, and the ledger says so.
+    // Two things at once are asked about one after the other.
     goes_to(&mut browser, &plant.hmi.path(""));
+    plant.hmi.write("two", b"2");
+    browser.evaluate("renames('notes <b>&.txt'); removes('two', false); 0");
+    browser.says("Another name for notes <b>&.txt");
+    browser.fill("#named", "notes");
+    browser.click("Yes");
+    browser.says("Remove two?");
+    answers(&mut browser, None, "Yes");
+    says(&mut browser, "notes <b>&.txt is called notes now.");
+    says(&mut browser, "two was removed.");
+    // What is overwritten and stopped is not what it was, and the page says so.
+    chooses(&mut browser, "notes", big());
+    browser.says("Overwrite notes?");
     holdpoint(&plant, "lee", &["freeze", &running(&plant)]).ok();
     says(&mut browser, "Your input is stopped by an operator");
+    answers(&mut browser, None, "Yes");
+    does_stop(&mut browser);
+    holdpoint(&plant, "lee", &["thaw", &running(&plant)]).ok();
+    says(&mut browser, "notes was stopped. What came of it until then stands there: it is not whole.");
+    assert!(plant.hmi.read("notes").len() < big());
+
+    // Stopped by the technician, nothing is left; the page closed halfway, its beginning is, and the ledger says so.
+    holdpoint(&plant, "lee", &["freeze", &running(&plant)]).ok();
+    browser.until("document.getElementById('told').lastElementChild.textContent.includes('is stopped by an operator')");
     chooses(&mut browser, "stopped", big());
     does_stop(&mut browser);
     holdpoint(&plant, "lee", &["thaw", &running(&plant)]).ok();
@@ -261,6 +282,28 @@ fn what_is_not_granted_or_does_not_pass_the_check_is_told_and_reaches_nobody() {
     does_stop(&mut browser);
     holdpoint(&plant, "lee", &["thaw", &running]).ok();
     says(&mut browser, "half was stopped, and nothing of it is left there.");
+    // Nor does it take the place of what is there, whether or not it had begun to come.
+    for begun in [false, true] {
+        let stopped = "[...document.querySelectorAll('#done p')].filter((line) => line.textContent === 'fine was stopped, and nothing of it is left there.').length";
+        let before = browser.evaluate(stopped).as_u64().unwrap();
+        if begun {
+            chooses(&mut browser, "fine", big());
+            browser.says("Overwrite fine?");
+        }
+        holdpoint(&plant, "lee", &["freeze", &running]).ok();
+        browser.until(
+            "document.getElementById('told').lastElementChild.textContent.includes('is stopped by an operator')",
+        );
+        if begun {
+            answers(&mut browser, None, "Yes");
+        } else {
+            chooses(&mut browser, "fine", big());
+        }
+        does_stop(&mut browser);
+        holdpoint(&plant, "lee", &["thaw", &running]).ok();
+        browser.until(&format!("{stopped} > {before}"));
+        assert!(plant.hmi.read("fine") == content(100_000));
+    }
 
     // A ticket for a file is nobody's who was not given one, and a cut ends all of it.
     let ticket = "(async () => { const body = new FormData(document.getElementById('fetch')); body.set('ticket', '00'); \
@@ -274,4 +317,108 @@ fn what_is_not_granted_or_does_not_pass_the_check_is_told_and_reaches_nobody() {
     let entries = listed(&plant.evidence().recordings());
     let done = |name| of(&entries, &plant, name).any(|entry| entry.outcome == Outcome::Done);
     assert!(done("fine") && !done("half") && !done("harmful"), "{entries:?}");
+}
+
+/// How far those who have a file open have read it, together.
+fn read_of(path: &Path) -> u64 {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let files = processes.filter_map(|process| fs::read_dir(process.path().join("fd")).ok());
+    let opened = files.flatten().filter_map(Result::ok).map(|file| file.path());
+    let these = opened.filter(|opened| fs::read_link(opened).is_ok_and(|link| link == path));
+    let position = |opened: std::path::PathBuf| -> Option<u64> {
+        let facts = fs::read_to_string(opened.to_string_lossy().replace("/fd/", "/fdinfo/")).ok()?;
+        facts.split_whitespace().nth(1)?.parse().ok()
+    };
+    these.filter_map(position).sum()
+}
+
+/// Begins to fetch a file, and takes no more of it than its first piece; `ended` is how it ends.
+fn fetches_and_stands_still(browser: &mut Browser, name: &str) {
+    browser.evaluate(&format!(
+        "(async () => {{ const question = asks({{ fetch: {{ path: path({}) }} }}); const [, {{ ticket }}] = await question.next(); \
+         window.ticket = ticket; const body = new FormData(document.getElementById('fetch')); body.set('ticket', ticket); \
+         const answer = await fetch('/fetched', {{ method: 'POST', body: new URLSearchParams(body) }}); \
+         window.reader = answer.body.getReader(); await reader.read(); window.begun = true; \
+         window.told = (async () => (await question.next()))(); }})(); 0",
+        json!(name)
+    ));
+    browser.until("window.begun");
+}
+
+/// Takes what is left of it; whether all of it came.
+fn takes_the_rest(browser: &mut Browser) -> bool {
+    browser.evaluate("(async () => { for (;;) if ((await reader.read()).done) return true; })().catch(() => false)")
+        == true
+}
+
+#[test]
+fn a_download_is_its_own_browsers_waits_for_it_and_ends_with_its_session() {
+    let technicians = vec![("tess", "acme"), ("tom", "acme")];
+    let mut plant = Plant::enrolled(Options { technicians, ..Options::default() });
+    let grants = ["tess", "tom"].map(|who| (who, plant.grant(who, "hmi-2", &[Action::FileGet], HOUR).to_string()));
+    plant.serve();
+    log_in(&plant, "lee");
+    let dump = plant.hmi.path("dump");
+    let long: u64 = 256 << 20;
+    fs::File::create(&dump).unwrap().set_len(long).unwrap();
+    let [tess, tom] = grants.map(|(who, grant)| {
+        let mut browser = Browser::of_a_technician(&plant)?;
+        browser.has_a_passkey();
+        browser.enrols(who, &tests::passkey_code(&plant, who));
+        browser.signs_in();
+        browser.open(&format!("/requests/{grant}"));
+        opens(&plant, &mut browser);
+        Some(browser)
+    });
+    let (Some(mut tess), Some(mut tom)) = (tess, tom) else { return };
+
+    // Somebody else gets nothing for a ticket, and then it is worth nothing to anybody.
+    tess.evaluate(
+        "(async () => { window.question = asks({ fetch: { path: path('dump') } }); window.ticket = (await question.next())[1].ticket; })(); 0",
+    );
+    tess.until("window.ticket");
+    let ticket = text(&tess.evaluate("ticket"));
+    let shown = |browser: &mut Browser| {
+        browser.evaluate(&format!(
+            "(async () => {{ const body = new FormData(document.getElementById('fetch')); body.set('ticket', {}); \
+             return (await fetch('/fetched', {{ method: 'POST', body: new URLSearchParams(body) }})).status; }})()",
+            json!(ticket)
+        ))
+    };
+    assert_eq!(shown(&mut tom), 422);
+    assert_eq!(shown(&mut tess), 422);
+    let told = tess.evaluate("question.next().then(([what, { words }]) => `${what}: ${words}`)");
+    assert_eq!(told, "not-fetched: your browser did not come for it");
+
+    // Nothing is read that the browser does not take, and whatever else it does goes on.
+    for browser in [&mut tess, &mut tom] {
+        fetches_and_stands_still(browser, "dump");
+    }
+    let mut before = 0;
+    eventually("it stands still", || {
+        for _ in 0..20 {
+            goes_to(&mut tess, &plant.hmi.path(""));
+        }
+        let now = read_of(&dump);
+        std::mem::replace(&mut before, now) == now
+    });
+    assert!(before > 0 && before < long / 2, "{before} of {long} bytes were read");
+
+    // It ends with the sign-in that it came by, and with its session: no browser takes what it has for all of it.
+    tom.evaluate(
+        "fetch('/sign-out', { method: 'POST', body: new URLSearchParams({ csrf: new FormData(document.getElementById('fetch')).get('csrf') }) }); 0",
+    );
+    tom.says("signed out");
+    assert!(!takes_the_rest(&mut tom));
+    json(&plant, "lee", &["cut", "--technician", "tess"]);
+    tess.says("Access was cut by an operator");
+    assert!(!takes_the_rest(&mut tess));
+    plant.stop();
+    let entries = listed(&plant.evidence().recordings());
+    let fetched: Vec<_> =
+        of(&entries, &plant, "dump").map(|entry| (entry.operation, entry.outcome, entry.whole)).collect();
+    // Of the first nothing was asked for before it was closed.
+    let [asked, tess, tom] = fetched[..] else { panic!("{fetched:?}") };
+    assert_eq!(asked, (Operation::Get, Outcome::Done, false));
+    assert_eq!([tess, tom], [(Operation::Get, Outcome::Unfinished, false); 2]);
 }

@@ -61,6 +61,11 @@ fn a_technician_asks_waits_works_and_asks_for_more_from_a_browser() {
     let plant = plant();
     let Some(mut browser) = at_the_page(&plant) else { return };
     browser.says("What you may ask for now");
+    // By the key that was there before, one hears of the one that came; by that one, nobody has to be told.
+    assert_eq!(browser.evaluate("document.body.innerText.includes('A key was added')"), false);
+    let tess = plant.person("tess");
+    let lobby = run(&mut tess.ssh(&[&tess.at("")]), b"exit\n").ok().out();
+    assert!(lobby.starts_with("A key was added to yours at ") && lobby.contains("call the plant now"), "{lobby}");
     browser.says("observe: read values; at most 2h, answered by 1 of shift-lead");
     browser.says("Nothing is open, and nothing waits");
     browser.look("mine-empty");

@@ -852,7 +852,7 @@ fn linked(store: &mut Store, person: PersonId) {
     store.act(Decide::LinkSubject { person, provider, subject: SUBJECT, called: None, proved });
 }
 
-const OF_COMPANIES: [MadeUp; 17] = [
+const OF_COMPANIES: [MadeUp; 25] = [
     ("only administrators say what managers may", |store| {
         let (person, by) = (support::person(TECHNICIAN), support::person(LEAD));
         store.smuggle(Event::ManagerNamed { person, by });
@@ -925,6 +925,45 @@ const OF_COMPANIES: [MadeUp; 17] = [
         let request = policies::requests::Request { id: RequestId::new(Ulid::from(90_u128)), ..asked.0 };
         store.smuggle(Event::Submitted { request, rule: Box::new(asked.1) });
     }),
+    ("said again what stood already", |store| {
+        let (person, by) = (support::person(TECHNICIAN), support::person(ADMINISTRATOR));
+        store.smuggle(Event::ManagerNamed { person, by });
+    }),
+    ("said again what stood already", |store| {
+        let (person, by) = (support::person(TECHNICIAN), support::person(ADMINISTRATOR));
+        store.act(Decide::DismissManager { person, by });
+        store.smuggle(Event::ManagerDismissed { person, by });
+    }),
+    ("said again what stood already", |store| {
+        let by = support::person(TECHNICIAN);
+        store.act(Decide::WithdrawAttestation { person: by, by });
+        store.smuggle(Event::AttestationWithdrawn { person: by, by });
+    }),
+    ("said again what stood already", |store| {
+        invited_by_manager(store, 80, "acme", "maintenance", 1);
+        let (person, by) = (PersonId::new(Ulid::from(80_u128)), support::person(TECHNICIAN));
+        store.act(Decide::Disable { person, by });
+        store.smuggle(Event::Disabled { person, by });
+    }),
+    ("with no code of theirs", |store| {
+        let keys = vec![support::public(84)];
+        store.smuggle(Event::Enrolled { person: support::person(SECOND), link: link(84), keys });
+    }),
+    ("or with one that was used or void", |store| {
+        invited_by_manager(store, 80, "acme", "maintenance", 1);
+        let (person, by) = (support::person(TECHNICIAN), support::person(ADMINISTRATOR));
+        store.act(Decide::DismissManager { person, by });
+        enrols(store, 80, 80);
+    }),
+    ("or with one that was used or void", |store| {
+        invited_by_manager(store, 80, "acme", "maintenance", 1);
+        enrols(store, 80, 80);
+        enrols(store, 80, 80);
+    }),
+    ("a code that lasted no longer", |store| {
+        invited_by_manager(store, 80, "acme", "maintenance", -1);
+        enrols(store, 80, 80);
+    }),
     ("and none did", |store| {
         let request = store.submit();
         let by = support::person(TECHNICIAN);
@@ -934,6 +973,11 @@ const OF_COMPANIES: [MadeUp; 17] = [
         store.smuggle(Event::Granted { request });
     }),
 ];
+
+fn enrols(store: &mut Store, who: u128, code: u128) {
+    let keys = vec![support::public(84)];
+    store.smuggle(Event::Enrolled { person: PersonId::new(Ulid::from(who)), link: link(code), keys });
+}
 
 fn invited_by_manager(store: &mut Store, who: u128, vendor: &str, role: &str, hours: i64) {
     let kind = Kind::Technician { vendor: support::label(vendor), role: support::label(role) };

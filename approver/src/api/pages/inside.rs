@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use certs::proof::Authenticated;
 use policies::ids::PersonId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -73,6 +74,11 @@ impl Inside {
 
     pub(super) fn person(&self) -> PersonId {
         self.held.login.who.person()
+    }
+
+    /// What they proved when they signed in.
+    pub(super) fn who(&self) -> &Authenticated {
+        &self.held.login.who
     }
 
     pub(super) fn csrf(&self) -> &str {

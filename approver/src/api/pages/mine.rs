@@ -16,6 +16,8 @@ use super::{Pages, Top, words};
 struct Mine {
     top: Top,
     now: String,
+    /// When a key was added to theirs, while that is news.
+    key_added: String,
     live: Vec<Session>,
     asked: Vec<Asked>,
     over: Vec<Asked>,
@@ -70,12 +72,14 @@ async fn gather(pages: &Pages, inside: &Inside) -> Result<Mine, Said> {
     let OwnRequestsView { requests: newest, .. } = inside.get(&newest).await?;
     let SessionsView { sessions, .. } = inside.list("/api/v1/sessions").await?;
     let (now, zone) = pages.clock();
+    let key_added = pages.api.desk().key_news(inside.who());
     let asked = requests.iter().filter(|request| !is_over(request, now));
     let over = newest.iter().filter(|request| is_over(request, now));
     let (reach, later): (Vec<_>, Vec<_>) = reach.iter().partition(|reach| reach.offer.is_some());
     Ok(Mine {
         top: pages.top(Some(inside)).await,
         now: words::moment(now, now, &zone),
+        key_added: key_added.map(|added| words::moment(added, now, &zone)).unwrap_or_default(),
         live: sessions.iter().map(|session| of_session(session, now, &zone)).collect(),
         asked: asked.map(|request| of_request(request, now, &zone)).collect(),
         over: over.map(|request| of_request(request, now, &zone)).collect(),

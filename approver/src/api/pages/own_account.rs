@@ -8,7 +8,7 @@ use super::super::types::{Done, PersonView};
 use super::inside::{Inside, Said};
 use super::people::{Subject, subject, subject_of};
 use super::signing_in::passkeys_of;
-use super::{Fields, Pages, Posted, Top};
+use super::{Fields, Pages, Posted, Top, words};
 use crate::people::key_in_words;
 
 #[derive(Template)]
@@ -16,6 +16,7 @@ use crate::people::key_in_words;
 struct Account {
     top: Top,
     keys: Vec<String>,
+    key_added: String,
     ways: Vec<Way>,
     site: String,
     has_passkey: bool,
@@ -59,6 +60,7 @@ async fn gather(pages: &Pages, inside: &Inside) -> Result<Account, Said> {
     Ok(Account {
         top: pages.top(Some(inside)).await,
         keys,
+        key_added: me.key_added.map(|added| words::moment(added, now, &zone)).unwrap_or_default(),
         ways,
         site: pages.site.id().to_owned(),
         has_passkey: !passkeys_of(pages, inside.person()).is_empty(),

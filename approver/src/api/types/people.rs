@@ -46,6 +46,10 @@ pub struct PersonView {
     pub keys: Vec<String>,
     /// Their SHA-256 fingerprints, in the same order.
     pub fingerprints: Vec<String>,
+    /// When the last of them came beside those they enrolled with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub key_added: Option<Timestamp>,
     /// By which identity providers they sign in, too.
     #[serde(default)]
     pub subjects: Vec<SubjectView>,

@@ -130,6 +130,12 @@ impl Applicant {
         self.desk.with_state(|state| state.offer(self.person(), self.source(), target, service, self.now()))
     }
 
+    /// When a key was added to theirs, while that is news, by the plant's clock.
+    pub(super) fn key_news(&self) -> Option<String> {
+        let added = self.desk.key_news(&self.who.proof)?;
+        Some(self.desk.with_state(|state| state.clock(added).to_string()))
+    }
+
     /// Everything that may be asked for, now and only at another hour, target by target.
     pub(super) fn reach(&self) -> (Vec<Offer>, Vec<Later>) {
         let reach = self.desk.with_state(|state| state.reach(self.person(), self.source(), self.now()));

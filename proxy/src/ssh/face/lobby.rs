@@ -93,6 +93,10 @@ impl Visit {
 
     async fn converse(&self, mut console: Console) {
         let list = orders::list(&self.applicant, false).text;
+        if let Some(added) = self.applicant.key_news() {
+            let words = "If it was not you, call the plant now: somebody can sign in as you.";
+            console.say(&format!("A key was added to yours at {added}. {words}\n\n")).await;
+        }
         console
             .say(&format!("Signed in as {}. What you may reach:\n{list}`help` says what to type.\n", self.login()))
             .await;
