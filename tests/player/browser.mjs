@@ -69,6 +69,10 @@ const DO = {
     await browser.until(`document.querySelector(${quoted(field)})`);
     await browser.evaluate(`(() => { const one = document.querySelector(${quoted(field)}); one.focus(); one.value = ${quoted(value)}; })()`);
   },
+  chooses: async ({ field, file }) => {
+    const { result } = await browser.call('Runtime.evaluate', { expression: `document.querySelector(${quoted(field)})` });
+    await browser.call('DOM.setFileInputFiles', { files: [file], objectId: result.objectId });
+  },
   click: async ({ words }) => {
     const at = await point(words);
     await mouse('mousePressed', at);

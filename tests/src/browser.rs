@@ -114,6 +114,12 @@ impl Browser {
         self.tell(&json!({"do": "fill", "field": field, "value": value}));
     }
 
+    /// Chooses a file of this machine in a field, by its selector.
+    #[track_caller]
+    pub fn chooses(&mut self, field: &str, file: &Path) {
+        self.tell(&json!({"do": "chooses", "field": field, "file": file}));
+    }
+
     /// Clicks on the first button or link with these words.
     #[track_caller]
     pub fn click(&mut self, words: &str) {

@@ -14,9 +14,10 @@ use certs::keys::{KeyStore, Seal};
 use certs::sshsig::Namespace;
 use jiff::{SignedDuration, Timestamp};
 use policies::actions::Action;
-use policies::decide::{Command, NewRequest};
+use policies::decide::{Admission, Command, NewRequest};
 use policies::digest::Digest;
-use policies::ids::{PersonId, RequestId, VendorId};
+use policies::events::{Ending, Factor};
+use policies::ids::{PersonId, RequestId, SessionId, VendorId};
 use policies::people::Kind;
 use policies::requests::{Answer, CertifyStatement, Matter, Narrowing, SeenHead, Signed, VerdictStatement};
 use policies::state::State;
@@ -185,19 +186,9 @@ impl Office {
     ) -> RequestId {
         let id = mint::request(self.desk.clock().wall());
         let reason = self.runtime.block_on(self.people.put_text("the pump trips")).expect("it is kept");
-        self.act(Command::Submit(NewRequest {
-            id,
-            technician: technician.id,
-            target: target.parse().expect("a label"),
-            service: None,
-            actions: actions.iter().copied().collect(),
-            window: Window { from, until: from + SignedDuration::from_hours(2) },
-            duration: lasts,
-            reason: Some(reason),
-            work_order: None,
-            source: Some([127, 0, 0, 1].into()),
-            emergency: false,
-        }));
+        let wanted = self.wanted(id, from, technician, target);
+        let actions = actions.iter().copied().collect();
+        self.act(Command::Submit(NewRequest { actions, duration: lasts, reason: Some(reason), ..wanted }));
         id
     }
 
@@ -216,9 +207,77 @@ impl Office {
         id
     }
 
+    /// A past: so many requests that were granted, worked under and revoked. Decided and signed as they would have been,
+    /// one after the other; journaled by the hundred, which is what makes it quick. Gives how many entries the journal has.
+    pub fn live_through(&self, count: usize, technician: &Person, target: &str, operator: &Person) -> u64 {
+        let reason = self.runtime.block_on(self.people.put_text("the pump trips")).expect("it is kept");
+        let (mut state, mut head) = (self.desk.with_state(State::clone), self.desk.head());
+        let mut left = count;
+        while left > 0 {
+            let mut events = Vec::new();
+            let now = self.desk.clock().wall();
+            for _ in 0..left.min(100) {
+                let (request, session) = (mint::request(now), mint::session(now));
+                let ask = NewRequest { reason: Some(reason), ..self.wanted(request, now, technician, target) };
+                let mut act = |state: &mut State, command| {
+                    for event in state.decide(&command, now).expect("the fixture may") {
+                        state.apply(&event, now);
+                        events.push(event);
+                    }
+                };
+                act(&mut state, Command::Submit(ask));
+                let verdict = self.approval_in(&state, operator, request);
+                act(&mut state, Command::Vote { verdict });
+                let admission = self.admission(session, request, technician, target);
+                act(&mut state, Command::Admit(admission));
+                act(&mut state, Command::End { session, ending: Ending::Left, seal: None });
+                act(&mut state, Command::Revoke { request, reason, by: operator.id });
+            }
+            let appended = self.runtime.block_on(self.stores.journal.append(head, &events, now));
+            head = appended.expect("nobody else appends");
+            left = left.saturating_sub(100);
+        }
+        head.size
+    }
+
+    fn admission(&self, session: SessionId, grant: RequestId, technician: &Person, target: &str) -> Admission {
+        Admission {
+            session,
+            technician: technician.id,
+            factors: vec![Factor::Key, Factor::Totp],
+            source: [127, 0, 0, 1].into(),
+            target: target.parse().expect("a label"),
+            service: "ssh".parse().expect("a label"),
+            wants: [].into(),
+            grant: Some(grant),
+            overdue: [].into(),
+            node: self.stores.identity.node.clone(),
+        }
+    }
+
+    fn wanted(&self, id: RequestId, from: Timestamp, technician: &Person, target: &str) -> NewRequest {
+        NewRequest {
+            id,
+            technician: technician.id,
+            target: target.parse().expect("a label"),
+            service: None,
+            actions: [Action::Shell].into(),
+            window: Window { from, until: from + SignedDuration::from_hours(2) },
+            duration: Seconds(3_600),
+            reason: None,
+            work_order: None,
+            source: Some([127, 0, 0, 1].into()),
+            emergency: false,
+        }
+    }
+
     /// An operator's signed yes to a request as it stands.
     pub fn approval(&self, operator: &Person, id: RequestId) -> Signed<VerdictStatement> {
-        let statement = self.desk.with_state(|state| VerdictStatement {
+        self.desk.with_state(|state| self.approval_in(state, operator, id))
+    }
+
+    fn approval_in(&self, state: &State, operator: &Person, id: RequestId) -> Signed<VerdictStatement> {
+        let statement = VerdictStatement {
             deployment: self.desk.deployment().clone(),
             matter: Matter::Request(id),
             digest: state.cases[&id].request.digest(self.desk.deployment()),
@@ -227,7 +286,7 @@ impl Office {
             nonce: mint::nonce(),
             expires: self.desk.clock().wall() + SignedDuration::from_mins(10),
             journal: self.seen(state),
-        });
+        };
         let digest = statement.digest();
         sign(&operator.actor(), Namespace::Approval, statement, digest)
     }

@@ -4,6 +4,7 @@
 
 mod board;
 mod browser;
+mod past;
 mod store;
 mod tcp;
 
@@ -116,6 +117,9 @@ fn main() {
             true => browser::Size { keys: 50, terminals: 10 },
             false => browser::Size { keys: 1000, terminals: 200 },
         });
+    }
+    if wanted("past") {
+        past::measure(if quick { &[100] } else { &[10_000, 100_000] }, if quick { 5 } else { 200 });
     }
     let of_sessions: [(&str, Measure); 6] = [
         ("set-up", Bench::set_up),
