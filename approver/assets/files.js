@@ -108,7 +108,7 @@ const open = async (wanted) => {
 const again = () => open(heading);
 
 const row = ({ name, kind, size, modified }) => {
-  const [made, head, acts] = [make("tr"), make("th"), make("td")];
+  const [made, head, cell, acts] = [make("tr"), make("th"), make("td"), make("div")];
   head.scope = "row";
   const words = document.createElement("bdi");
   const isFolder = kind === "folder";
@@ -122,8 +122,9 @@ const row = ({ name, kind, size, modified }) => {
   if (isOdd(name)) acts.textContent = SAYS.oddName;
   else acts.append(...actions(name, kind));
   acts.className = "row";
+  cell.append(acts);
   const when = modified === null ? "" : new Date(modified * 1000).toISOString().replace("T", " ").slice(0, 19);
-  made.append(head, make("td", size === null || isFolder ? "" : new Intl.NumberFormat("en-GB").format(size)), make("td", when), acts);
+  made.append(head, make("td", size === null || isFolder ? "" : new Intl.NumberFormat("en-GB").format(size)), make("td", when), cell);
   return made;
 };
 const actions = (name, kind) => {

@@ -442,6 +442,8 @@ pub struct State {
     /// When nobody could accept anything.
     standstills: Standstills,
     texts: BTreeMap<Digest, Vec<String>>,
+    /// Rules that are frozen into requests, by the digest that those name.
+    frozen: BTreeMap<Digest, Arc<Rule>>,
     /// When the maximum of a recording is over.
     maxima: BTreeSet<(Timestamp, SessionId)>,
     pub(crate) open: Open,
@@ -780,6 +782,7 @@ impl State {
             Event::Submitted { request, rule } => {
                 let covered = self.plant.as_ref().and_then(|plant| plant.shifts.change_after(at, &plant.timezone));
                 let guest = self.people.get(&request.technician).and_then(|person| person.guest);
+                let rule = self.frozen(request.rule, rule);
                 let case = Case { covered_until: covered, guest, ..Case::submitted(request, rule, at) };
                 self.cases.insert(request.id, case);
                 self.note_case(request.id);
@@ -1085,6 +1088,18 @@ impl State {
         self.people.get(&person)?.kind.vendor()
     }
 
+    /// A rule as it is frozen into a request: held once, however many were made under it. A journal may name a wrong digest.
+    fn frozen(&mut self, digest: Digest, rule: &Rule) -> Arc<Rule> {
+        match self.frozen.get(&digest) {
+            Some(known) if **known == *rule => Arc::clone(known),
+            _ => {
+                let rule = Arc::new(rule.clone());
+                self.frozen.insert(digest, Arc::clone(&rule));
+                rule
+            }
+        }
+    }
+
     /// The active members of a group of operators.
     pub fn members<'a>(&'a self, group: &'a GroupName) -> impl Iterator<Item = &'a Person> {
         self.people.values().filter(move |person| person.is_member(group))
@@ -1092,11 +1107,11 @@ impl State {
 }
 
 impl Case {
-    fn submitted(request: &Request, rule: &Rule, at: Timestamp) -> Self {
+    fn submitted(request: &Request, rule: Arc<Rule>, at: Timestamp) -> Self {
         Self {
             asked: request.clone(),
             request: request.clone(),
-            rule: Arc::new(rule.clone()),
+            rule,
             submitted: at,
             guest: None,
             standing: RequestStanding::Pending,

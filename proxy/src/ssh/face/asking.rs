@@ -359,7 +359,7 @@ pub(super) fn open_grants<'a>(
     place: Option<&Place>,
     now: Timestamp,
 ) -> impl Iterator<Item = &'a Case> {
-    state.cases.values().filter(move |case| {
+    state.open_cases().map(|(_, case)| case).filter(move |case| {
         let is_there = place.map_or(case.request.technician == person, |place| is_about(case, person, place));
         is_there && case.is_open(now)
     })
@@ -373,7 +373,7 @@ fn is_about(case: &Case, person: PersonId, place: &Place) -> bool {
 
 fn standing(state: &State, person: PersonId, place: &Place, now: Timestamp) -> Standing {
     let newest = |fits: &dyn Fn(&Case) -> bool| {
-        let cases = state.cases.values().filter(|case| is_about(case, person, place));
+        let cases = state.open_cases().map(|(_, case)| case).filter(|case| is_about(case, person, place));
         cases.filter(|case| fits(case)).max_by_key(|case| case.submitted)
     };
     if let Some(case) = newest(&|case| case.is_open(now)) {

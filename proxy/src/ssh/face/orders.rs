@@ -315,7 +315,8 @@ pub(super) fn list(applicant: &Applicant, json: bool) -> Said {
     let (person, now) = (applicant.person(), applicant.now());
     let (offers, later) = applicant.reach();
     applicant.desk().with_state(|state| {
-        let mine: Vec<&Case> = state.cases.values().filter(|case| case.asked.technician == person).collect();
+        let open = state.open_cases().map(|(_, case)| case);
+        let mine: Vec<&Case> = open.filter(|case| case.asked.technician == person).collect();
         let lines: Vec<Line> = offers.iter().map(|offer| line(offer, &mine, now)).collect();
         if json {
             return Said::done(in_json(&lines));
@@ -426,12 +427,15 @@ fn standing(applicant: &Applicant) -> Status {
     let (person, now) = (applicant.person(), applicant.now());
     applicant.desk().with_state(|state| {
         let yesterday = now - jiff::SignedDuration::from_hours(24);
-        let of_late = |case: &&Case| {
-            case.asked.technician == person
-                && (case.submitted > yesterday || is_pending(case, now) || case.is_open(now))
-        };
-        let of_late = state.cases.values().filter(of_late);
-        let requests = of_late.map(|case| request_line(applicant, state, case, now)).collect();
+        let earlier = state
+            .open_cases()
+            .map(|(_, case)| case)
+            .filter(|case| case.submitted <= yesterday && (is_pending(case, now) || case.is_open(now)));
+        // In the order of their ids, which is that of their times.
+        let mut of_late: Vec<_> = state.cases.values().rev().take_while(|case| case.submitted > yesterday).collect();
+        of_late.reverse();
+        let mine = earlier.chain(of_late).filter(|case| case.asked.technician == person);
+        let requests = mine.map(|case| request_line(applicant, state, case, now)).collect();
         let live = state.live_sessions().filter(|(_, facts)| facts.technician == person);
         let sessions = live.map(|(id, facts)| SessionLine {
             id,
@@ -590,7 +594,8 @@ fn to_read_out(applicant: &Applicant, ask: AskId) -> String {
 
 /// Of each thing that was asked of a grant and waits: what it is, and what to read out.
 fn read_back_of_asks(applicant: &Applicant, state: &State, request: RequestId) -> Vec<(String, String)> {
-    let asks = state.asks.values().filter(|ask| ask.asked.request() == request);
+    let asked = state.cases.get(&request).into_iter().flat_map(|case| &case.asks);
+    let asks = asked.filter_map(|ask| state.asks.get(ask));
     asks.filter_map(|ask| Some((state.asked_in_words(&ask.asked), applicant.read_back_of_ask(state, ask)?))).collect()
 }
 
@@ -607,7 +612,7 @@ fn open_grant(applicant: &Applicant, at: Option<&Which>) -> Result<(RequestId, T
             };
             case.asked.technician == person && case.is_open(now) && is_named
         };
-        let open: Vec<&Case> = state.cases.values().filter(is_meant).collect();
+        let open: Vec<&Case> = state.open_cases().map(|(_, case)| case).filter(is_meant).collect();
         let in_use: Vec<&Case> = open.iter().copied().filter(|case| state.live_under(case.request.id) > 0).collect();
         match (open.as_slice(), in_use.as_slice()) {
             ([only], _) | (_, [only]) => Ok((only.request.id, only.request.target.clone())),
@@ -650,7 +655,7 @@ pub(super) fn pending_request(applicant: &Applicant, which: Option<Which>) -> Re
                 && is_pending(case, now)
                 && target.as_ref().is_none_or(|target| case.request.target == *target)
         };
-        let pending: Vec<&Case> = state.cases.values().filter(is_meant).collect();
+        let pending: Vec<&Case> = state.open_cases().map(|(_, case)| case).filter(is_meant).collect();
         match pending.as_slice() {
             [only] => Ok(only.request.id),
             [] => Err(Said::refused("No request of yours waits there")),
