@@ -2,9 +2,9 @@
 //! Read before any listener binds; a cut in it blocks until it was journaled and reopened. Lines are only ever added.
 //! Cuts themselves are made by the Desk; `holdpoint cut --local` adds a line when all else is gone.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use certs::log_key::LogKey;
@@ -78,16 +78,35 @@ impl CutsFile {
         let signature = data_encoding::HEXLOWER.encode(&self.key.sign(&signed(&self.deployment, cut).0));
         let mut line = serde_json::to_vec(&Line { v: 1, cut: cut.clone(), signature }).map_err(io::Error::other)?;
         line.push(b'\n');
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&self.path)?;
+        let mut file = self.open()?;
         if ends_within_a_line(&mut file)? {
             line.insert(0, b'\n');
         }
         file.write_all(&line)?;
         file.sync_all()?;
-        match self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            Some(parent) => File::open(parent)?.sync_all(),
-            None => Ok(()),
-        }
+        File::open(self.folder())?.sync_all()
+    }
+
+    /// To add to. What root makes there is the folder's owner's, as whom the gate reads it.
+    fn open(&self) -> io::Result<File> {
+        let mut how = OpenOptions::new();
+        how.read(true).append(true);
+        let made = match how.clone().create_new(true).mode(0o640).open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return how.open(&self.path),
+            made => made?,
+        };
+        self.give_to_owner(&made).inspect_err(|_| drop(fs::remove_file(&self.path)))?;
+        Ok(made)
+    }
+
+    fn give_to_owner(&self, made: &File) -> io::Result<()> {
+        let folder = fs::metadata(self.folder())?;
+        let is_roots = made.metadata()?.uid() == 0;
+        if is_roots && folder.uid() != 0 { fchown(made, Some(folder.uid()), Some(folder.gid())) } else { Ok(()) }
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
     /// Every cut in the file. A line that cannot be read, or whose signature is not by this installation's key, counts
@@ -103,7 +122,7 @@ impl CutsFile {
     /// # Errors
     /// The file system does not say.
     pub fn stamp(&self) -> io::Result<Option<Stamp>> {
-        match std::fs::metadata(&self.path) {
+        match fs::metadata(&self.path) {
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
             found => {
                 let found = found?;
@@ -148,4 +167,30 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 fn unreadable(line: &[u8]) -> KeptCut {
     tracing::error!("a line of the file of cuts cannot be read or is not signed by this gate: the whole plant is cut");
     KeptCut { cut: CutId::for_line(line), scope: Scope::Plant, by: CutBy::Local, at: Timestamp::UNIX_EPOCH }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+    use crate::testing::Props;
+
+    #[test]
+    fn what_root_cuts_the_gate_can_read() {
+        const GATE: u32 = 990;
+        let cuts = Props::new().cuts();
+        let folder = tempfile::tempdir().expect("a folder");
+        let cuts = CutsFile { path: folder.path().join("cuts"), ..cuts };
+        if let Err(not) = chown(folder.path(), Some(GATE), Some(GATE)) {
+            println!("SKIPPED: only root gives files to another account");
+            assert_eq!(not.kind(), io::ErrorKind::PermissionDenied);
+            return;
+        }
+        let cut = unreadable(b"any");
+        cuts.add(&cut).expect("it is on the disk");
+        let made = fs::metadata(&cuts.path).expect("it is there");
+        assert_eq!((made.uid(), made.gid(), made.mode() & 0o400), (GATE, GATE, 0o400));
+        assert_eq!(cuts.read().expect("it is read"), [cut]);
+    }
 }

@@ -233,6 +233,8 @@ pub struct DeskStatus {
     pub unjournaled_cuts: Vec<(CutId, Scope)>,
     /// Leases out.
     pub leases: usize,
+    /// When this node restarts, where it lets nobody in before.
+    pub restarts: Option<jiff::Timestamp>,
 }
 
 /// The Desk. Cheap to clone; all clones are one.
@@ -264,6 +266,8 @@ pub(crate) struct Inner {
     health: Mutex<Health>,
     handovers: Mutex<Handovers>,
     refused: Mutex<BTreeMap<policies::ids::PersonId, Refused>>,
+    /// When this node restarts, once it lets nobody in any more.
+    restarts: Mutex<Option<jiff::Timestamp>>,
     size: watch::Sender<u64>,
     time_moved: Notify,
     late_came: Notify,
@@ -436,7 +440,14 @@ impl Desk {
             lost: spool.lost,
             unjournaled_cuts: seats.blocks.iter().map(|(cut, scope)| (*cut, scope.clone())).collect(),
             leases: seats.places.len(),
+            restarts: *lock(&inner.restarts),
         }
+    }
+
+    /// Lets nobody in any more here, because this node restarts at that time. What runs goes on, and everything else is decided
+    /// as before.
+    pub fn restarts_at(&self, at: jiff::Timestamp) {
+        *lock(&self.0.restarts) = Some(at);
     }
 
     /// Says that this node serves from now on. Sessions it left open when it stopped without order are over.
@@ -517,6 +528,7 @@ impl Inner {
             health: Mutex::new(health),
             handovers: Mutex::default(),
             refused: Mutex::default(),
+            restarts: Mutex::default(),
             time_moved: Notify::new(),
             late_came: Notify::new(),
             tracker: TaskTracker::new(),

@@ -270,6 +270,8 @@ pub enum Refusal {
     CutOff,
     #[error("the gate's clock stands behind its journal. Nobody is admitted until an administrator has set it right")]
     ClockBehind,
+    #[error("the gate restarts at {0} and lets nobody in before. Your grant stands: come again a minute later")]
+    Restarts(PlantTime),
 
     // Running
     #[error("there is no such live session")]
@@ -411,6 +413,7 @@ impl Refusal {
             Self::ZoneNever(_) => "zone-never",
             Self::CutOff => "cut-off",
             Self::ClockBehind => "clock-behind",
+            Self::Restarts(_) => "restarts",
             Self::NoSuchSession => "no-such-session",
             Self::NoEscortWanted => "no-escort-wanted",
             Self::NotWatching => "not-watching",
@@ -514,6 +517,7 @@ pub fn in_words(reason: &str) -> &str {
         "no-websockets" => "the plant takes no WebSockets",
         "cut-off" => "cut off by an operator",
         "clock-behind" => "the gate's clock stands behind its journal",
+        "restarts" => "the gate was about to restart",
         "provider-refused" => "the identity provider vouches for no group that lets them in",
         other => other,
     }

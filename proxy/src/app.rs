@@ -1,6 +1,7 @@
 //! The program put together: keys, stores, the Desk, the faces. `main` and tests build the same one. What each part does
-//! is in its own place; here is only in which order they begin and end.
+//! is in its own place; here is only in which order they begin and end, and what may change in between.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use approver::alarms::{Alarms, Lookout};
+use approver::api::types::SettingView;
 use approver::certificates::Certificates;
 use approver::clock::Clock;
 use approver::desk::{Alarm, Desk, DeskFault, DeskParts, Rejected};
@@ -22,10 +24,12 @@ use approver::witnesses::Witnesses;
 use certs::keys::{KeyFault, KeyStore, Seal};
 use certs::tls::TlsFault;
 use policies::decide::Command;
+use policies::ids::Recipient;
 use recordings::disk::RealMachine;
+use recordings::keys::Recipients;
 use recordings::log::{Log, RoomState};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,9 +41,11 @@ use crate::trusting;
 use crate::uploads::{Bounds, Staging};
 
 pub(crate) mod asking;
+mod draining;
 mod faces;
 pub(crate) mod given;
 pub(crate) mod looking_back;
+pub mod reloading;
 pub mod stores;
 pub(crate) mod telling;
 
@@ -59,6 +65,7 @@ const STORE_LOOKED_AT: Duration = Duration::from_secs(5);
 /// The running program.
 pub struct App {
     config: Config,
+    shared: Shared,
     addresses: Addresses,
     desk: Desk,
     people: People,
@@ -81,6 +88,25 @@ pub struct App {
 struct Last {
     tracker: TaskTracker,
     stop: CancellationToken,
+    /// Those who are brought the feed: they end when others are named.
+    receivers: (TaskTracker, CancellationToken),
+}
+
+/// What of the configuration others look at each time anew.
+struct Shared {
+    recipients: watch::Sender<Recipients>,
+    recipient_names: watch::Sender<BTreeMap<Recipient, String>>,
+    settings: watch::Sender<Vec<SettingView>>,
+}
+
+impl Shared {
+    fn of(config: &Config) -> Self {
+        Self {
+            recipients: watch::Sender::new(config.store.recipients()),
+            recipient_names: watch::Sender::new(config.store.recipient_names()),
+            settings: watch::Sender::new(config.settings.shown(&BTreeSet::new())),
+        }
+    }
 }
 
 /// Where it listens, in the order of the configuration; with the port that the system chose where that said 0.
@@ -214,12 +240,13 @@ impl App {
             return Err(Reason::NotFounded.into());
         }
         let people = People::new(desk.clone(), keys.secrets(), keys.tls_ca().fingerprint().prefix());
+        let shared = Shared::of(&config);
         let sessions = Sessions::new(SessionsParts {
             desk: desk.clone(),
             people: people.clone(),
             floor: floor.clone(),
             records: Arc::clone(&stores.records),
-            recipients: config.store.recipients(),
+            recipients: shared.recipients.subscribe(),
             machine: Arc::new(RealMachine),
             staging: staging(&config.store.data, &stores.records)?,
             secrets: keys.secrets(),
@@ -233,6 +260,7 @@ impl App {
         let (addresses, alarms_standing, last) = (Addresses::default(), Alarms::default(), Last::default());
         let mut app = Self {
             config,
+            shared,
             addresses,
             desk,
             people,
@@ -251,7 +279,8 @@ impl App {
         match app.begin(&keys).await {
             Ok(()) => {
                 app.tell(ways, alarmed);
-                app.feed(writer, receivers);
+                app.last.tracker.spawn(writer.run(app.desk.clone(), app.last.stop.clone()));
+                app.bring_feed_to(receivers);
                 app.keep(looking_at_memory);
                 app.keep(app.lookout(&alarms).run());
                 app.keep(app.eraser().run());
@@ -319,12 +348,14 @@ impl App {
         );
     }
 
-    /// Writes the feed and brings it to its receivers.
-    fn feed(&self, writer: Writer, receivers: Vec<Receiver>) {
-        self.last.tracker.spawn(writer.run(self.desk.clone(), self.last.stop.clone()));
+    /// Brings the feed to these, until the program stops or others are named.
+    fn bring_feed_to(&mut self, receivers: Vec<Receiver>) {
+        self.last.receivers = (TaskTracker::new(), self.last.stop.child_token());
+        let (tracker, stop) = &self.last.receivers;
         for receiver in receivers {
-            let (feed, clock, stop) = (self.feed.clone(), self.desk.clock().clone(), self.last.stop.clone());
-            self.last.tracker.spawn(async move { stop.run_until_cancelled(receiver.run(feed, clock)).await });
+            let (feed, clock, stop) = (self.feed.clone(), self.desk.clock().clone(), stop.clone());
+            let bringing = async move { stop.run_until_cancelled(receiver.run(feed, clock)).await };
+            self.last.tracker.spawn(tracker.track_future(bringing));
         }
     }
 

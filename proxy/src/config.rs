@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use approver::feed::syslog::SyslogUrl;
 use approver::notify::mail::{Address, MailServer, MailTls, MailTo};
@@ -18,7 +19,10 @@ use certs::witness_key::Cosigner;
 use policies::ids::{BadName, CredentialName, GroupName, NodeId, ProviderName, Recipient, RoleName, VendorId};
 use policies::plant::reader::{self, Field, Kind, Reader};
 use policies::plant::{Mistakes, shown};
+use policies::time::Seconds;
 use recordings::keys::Recipients;
+
+use crate::settings::Settings;
 
 /// The file, read whole and without a mistake. Paths are as the file means them: beside it, unless absolute.
 #[derive(Debug, Clone)]
@@ -37,8 +41,12 @@ pub struct Config {
     pub feed: FeedConfig,
     /// By whose word people sign in, beside what they enrolled. No two of one name.
     pub oidc: Vec<ProviderAt>,
+    /// How long a stop waits at most for those who are at work.
+    pub drain: Duration,
     /// The folder of the gate's private keys.
     pub keys: PathBuf,
+    /// All of it by key, to be told and compared.
+    pub(crate) settings: Settings,
 }
 
 /// Where technicians arrive.
@@ -145,7 +153,7 @@ impl Store {
 }
 
 /// The word for a seal; what opens it comes from elsewhere when the program starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum SealWord {
     /// File modes alone.
     File,
@@ -153,6 +161,18 @@ pub enum SealWord {
     Passphrase,
     /// A credential that systemd hands over.
     SystemdCredential,
+}
+
+impl SealWord {
+    /// Each, as the file writes it.
+    const ALL: [(&str, Self); 3] =
+        [("file", Self::File), ("passphrase", Self::Passphrase), ("systemd-credential", Self::SystemdCredential)];
+
+    /// As the file writes it.
+    pub fn as_str(self) -> &'static str {
+        let written = Self::ALL.into_iter().find(|(_, word)| *word == self);
+        written.expect("each is among them").0
+    }
 }
 
 /// Whom to tell.
@@ -366,7 +386,8 @@ impl Config {
     /// # Errors
     /// Every mistake in it, by place.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Mistakes> {
-        reader::read(text, FILE_BYTES_MAX, &[], |reader| file(reader, folder))
+        let config = reader::read(text, FILE_BYTES_MAX, &[], |reader| file(reader, folder))?;
+        Ok(Self { settings: Settings::of(text), ..config })
     }
 }
 
@@ -391,9 +412,18 @@ fn file(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Config> {
     let notify = reader.or("notify", Notify::default(), |field| field.table(OTHER, |reader| notify(reader, folder)));
     let feed = reader.or("feed", FeedConfig::default(), |field| field.table(OTHER, |reader| feed(reader, folder)));
     let oidc = reader.or("oidc", Vec::new(), |field| providers(field, folder));
+    let drain = reader.or("serve", Duration::ZERO, |field| field.table(OTHER, drain));
     let (vendor, plant) = faces?;
-    let keys = folder.join(Config::KEYS);
-    Some(Config { vendor, plant, store: store?, seal: seal?, notify: notify?, feed: feed?, oidc: oidc?, keys })
+    let (keys, settings) = (folder.join(Config::KEYS), Settings::default());
+    let (store, seal, notify, feed, oidc, drain) = (store?, seal?, notify?, feed?, oidc?, drain?);
+    Some(Config { vendor, plant, store, seal, notify, feed, oidc, drain, keys, settings })
+}
+
+/// A gate that lets nobody in is not there for longer than a shift.
+const DRAIN_MAX: Seconds = Seconds(12 * 3_600);
+
+fn drain(reader: &mut Reader<'_, '_>) -> Option<Duration> {
+    reader.or("drain", Duration::ZERO, |field| field.duration(Seconds(0)..=DRAIN_MAX).map(Seconds::duration))
 }
 
 fn faces(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<(VendorFace, PlantFace)> {
@@ -558,11 +588,7 @@ fn size(text: &str) -> Option<u64> {
 }
 
 fn seal(field: &Field<'_, '_>) -> Option<SealWord> {
-    field.one_of(&[
-        ("file", SealWord::File),
-        ("passphrase", SealWord::Passphrase),
-        ("systemd-credential", SealWord::SystemdCredential),
-    ])
+    field.one_of(&SealWord::ALL)
 }
 
 fn notify(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Notify> {

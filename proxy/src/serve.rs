@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
@@ -14,6 +15,9 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::app::App;
+use crate::app::reloading::Reloaded;
+use crate::config::Config;
+use crate::service_manager::ServiceManager;
 
 /// Keeps secrets out of core dumps and out of other processes' reach, and lets the program open as many sockets as the
 /// system allows it. To be called first, before any secret is read. What the kernel refuses is logged, not fatal.
@@ -146,15 +150,61 @@ fn harmless(value: &str) -> String {
     value.chars().take(VALUE_CHARS_MAX).map(shown).collect()
 }
 
-/// Runs an app until the system asks it to stop (SIGTERM or SIGINT), then lets every session end in order and be sealed.
+/// How long a stop takes at most once nobody is waited for any more: every session ends in order and is sealed. What service
+/// managers wait for by default is half as long again.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(60);
+/// What is closed after all sessions ended takes a moment, too.
+const LAST_MOMENT: Duration = Duration::from_secs(15);
+
+/// Runs an app until the system asks it to stop (SIGTERM or SIGINT). Then it waits for those who are at work, as long as the
+/// configuration says, or until it is asked again; every session that is left ends in order and is sealed. Asked to (SIGHUP), it
+/// reads the file at `config` again. Whoever manages the service is told.
 ///
 /// # Errors
 /// Signals cannot be received.
-pub async fn until_told(app: App) -> std::io::Result<()> {
-    /// What service managers wait for by default is half as long again.
-    const DRAIN_MAX: Duration = Duration::from_secs(60);
-    told_to_stop()?.await;
-    app.shutdown(DRAIN_MAX).await;
+pub async fn until_told(mut app: App, config: &Path) -> std::io::Result<()> {
+    let mut hung_up = signal(SignalKind::hangup())?;
+    let mut told = Box::pin(told_to_stop()?);
+    let manager = ServiceManager::from_environment();
+    let serving = async {
+        manager.serves();
+        loop {
+            tokio::select! {
+                () = &mut told => break,
+                Some(()) = hung_up.recv() => {
+                    manager.reloads();
+                    match Box::pin(reload(&mut app, config)).await {
+                        Ok(()) => manager.serves(),
+                        Err(refused) => manager.serves_as_before(&refused),
+                    }
+                }
+            }
+        }
+        let drain = app.config().drain;
+        manager.stops(drain + SHUTDOWN_MAX + LAST_MOMENT);
+        let again = told_to_stop()?;
+        tokio::select! {
+            () = app.drain(drain) => {}
+            () = again => tracing::info!("told again: nobody is waited for any more"),
+        }
+        Box::pin(app.shutdown(SHUTDOWN_MAX)).await;
+        Ok(())
+    };
+    manager.alive_during(serving).await
+}
+
+/// What is wrong with the file is logged, a line for each mistake, and given; then everything stays as it was.
+async fn reload(app: &mut App, config: &Path) -> Result<(), String> {
+    let refused = |why: String| {
+        why.lines().for_each(|mistake| tracing::error!(mistake, "the configuration stays as it was"));
+        why
+    };
+    let new = Config::load(config).map_err(|fault| refused(fault.to_string()))?;
+    let Reloaded { taken, waiting } = app.reload(new).await.map_err(|fault| refused(fault.to_string()))?;
+    tracing::info!(?taken, "the configuration was read again");
+    if !waiting.is_empty() {
+        tracing::warn!(?waiting, "these keys count once the gate was restarted; until then as before");
+    }
     Ok(())
 }
 

@@ -240,7 +240,7 @@ impl Face {
     fn would_let_in(&self, who: &Authenticated, place: &TcpPlace) -> Result<(), Refusal> {
         match self.parts.desk.would_admit(who, &self.ask(who, place)) {
             // Further connections use the session that there is.
-            Err(Rejected::Refusal(Refusal::TooManyConnections(_)))
+            Err(Rejected::Refusal(Refusal::TooManyConnections(_) | Refusal::Restarts(_)))
                 if self.key(who, place).is_some_and(|key| self.rooms.has(&key)) =>
             {
                 Ok(())

@@ -72,6 +72,7 @@ impl Api {
             face: TcpFaceView { host: self.parts().gate.name.clone(), port, services },
             grant: self.own_request(&around).await,
             sessions: self.sessions_under(grant).await,
+            restarts: self.desk().status().restarts,
         })
     }
 
@@ -113,7 +114,8 @@ impl Api {
         Ok(found)
     }
 
-    /// What would be refused to a connection is refused here, but for what passes by itself: a place that is taken.
+    /// What would be refused to a connection is refused here, but for what passes by itself: a place that is taken, a gate that
+    /// waits for those at work before it restarts.
     fn check_stands(
         &self,
         who: &Authenticated,
@@ -126,7 +128,9 @@ impl Api {
         let session = mint::session(now);
         let ask = Ask { target, service: Some(service.clone()), wants: Actions::new(), grant: Some(grant), session };
         match self.desk().would_admit(who, &ask) {
-            Err(Rejected::Refusal(Refusal::TooManyConnections(_) | Refusal::HeldExclusively(..))) => Ok(()),
+            Err(Rejected::Refusal(
+                Refusal::TooManyConnections(_) | Refusal::HeldExclusively(..) | Refusal::Restarts(_),
+            )) => Ok(()),
             would => Ok(would?),
         }
     }

@@ -23,6 +23,7 @@ use certs::tls::TlsCa;
 use certs::token::TokenKey;
 use policies::ids::Recipient;
 use recordings::log::Log;
+use tokio::sync::watch;
 
 use crate::alarms::Alarms;
 use crate::carrier::{Carrier, Sittings};
@@ -119,7 +120,9 @@ pub struct ApiParts {
     /// Who remembers elsewhere how far the logs have come.
     pub witnesses: Witnesses,
     /// What the configuration calls recipients, beside their keys.
-    pub recipient_names: BTreeMap<Recipient, String>,
+    pub recipient_names: watch::Receiver<BTreeMap<Recipient, String>>,
+    /// What the configuration says, by key.
+    pub settings: watch::Receiver<Vec<types::SettingView>>,
     /// The folder of this node's record log, from which recordings are fetched as ciphertext.
     pub records_dir: Option<PathBuf>,
     /// What this node keeps in files, to be fetched and backed up.

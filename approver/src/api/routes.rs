@@ -294,6 +294,12 @@ fn about_the_gate() -> Vec<Route> {
             .for_(SCREENS, "How the gate is doing.")
             .with_key_alone()
             .gives::<types::Status>(),
+        read("/api/v1/settings", status::settings)
+            .for_(
+                PLANT,
+                "What the gate's configuration says, and what counts where it says nothing; no secret is among it.",
+            )
+            .gives::<types::SettingsView>(),
         act("/api/v1/alarms/acknowledge", status::acknowledge)
             .for_(CUTTERS, "You saw these alarms: their sound stops, and they stand until their cause is gone.")
             .with_key_alone()

@@ -22,7 +22,7 @@ use super::guard::{Caller, Sent};
 use super::reviews::{emergencies_and_guests, overdue};
 use super::types::{
     AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, HeadView, Health, ReceiverView, RecipientView, RecorderView,
-    SecretView, Status, WitnessView, WitnessedView,
+    SecretView, SettingsView, Status, WitnessView, WitnessedView,
 };
 use crate::alarms::{Acknowledged, Standing, lacks_room};
 use crate::feed::{Feed, ReceiverState, Told};
@@ -30,6 +30,10 @@ use crate::witnesses;
 
 pub(super) async fn status(State(api): State<Api>) -> Json<Status> {
     Json(api.status())
+}
+
+pub(super) async fn settings(State(api): State<Api>) -> Json<SettingsView> {
+    Json(SettingsView { settings: api.parts().settings.borrow().clone() })
 }
 
 /// Whether new sessions can be let in; nothing more, because anybody may ask.
@@ -105,7 +109,8 @@ impl Api {
     pub(super) fn is_healthy(&self) -> bool {
         let desk = self.desk().status();
         let takes = |log: &Arc<Log>| log.status().fault.is_none() && lacks_room(log).is_none();
-        desk.journal_down_for.is_none() && desk.unknown_event.is_none() && self.parts().recorder.iter().all(takes)
+        let lets_in = desk.journal_down_for.is_none() && desk.unknown_event.is_none() && desk.restarts.is_none();
+        lets_in && self.parts().recorder.iter().all(takes)
     }
 
     fn recorder(&self) -> Option<RecorderView> {
@@ -170,6 +175,10 @@ impl Api {
             desk.journal_down_for.map(|_| "the journal does not answer: nobody is admitted, cuts work".to_owned()),
             desk.unknown_event.as_ref().map(|_| "the journal is of a newer version: nobody is admitted".to_owned()),
             (!desk.unjournaled_cuts.is_empty()).then(|| "cuts stand that are not in the journal yet".to_owned()),
+            desk.restarts.map(|at| {
+                let at = self.desk().with_state(|state| state.clock(at));
+                format!("the gate restarts at {at}, and lets nobody in before")
+            }),
             plant.is_none().then(|| Refusal::NoPlant.to_string()),
             (desk.lost > 0).then(|| format!("{} facts could not be journaled and were forgotten", desk.lost)),
             recorder.as_ref().and_then(|recorder| recorder.fault.clone()),
@@ -226,7 +235,7 @@ impl Api {
     }
 
     fn recipients(&self, now: Timestamp) -> Vec<RecipientView> {
-        let names = &self.parts().recipient_names;
+        let names = self.parts().recipient_names.borrow();
         self.desk().with_state(|state| {
             let named = state.recipients.iter().filter(|(_, facts)| !facts.nodes.is_empty());
             let view = |(recipient, facts): (&Recipient, &RecipientFacts)| RecipientView {

@@ -166,6 +166,10 @@ impl Inner {
         let case = fold.state.cases.get(request).ok_or(Refusal::NoSuchRequest)?;
         self.check_blocks(&fold.state, technician, &ask.target, *request)?;
         check_clock(fold, case, now)?;
+        // Last, so that whoever it is told has nothing else against them: it passes by itself.
+        if let Some(at) = *super::lock(&self.restarts) {
+            return Err(Refusal::Restarts(fold.state.clock(at)).into());
+        }
         let began = case.first_use.unwrap_or(now.wall);
         let terms = Terms {
             session: ask.session,

@@ -2,6 +2,7 @@
 //! and of alarms. It has a spool of its own and each receiver a cursor of its own, so that whoever is slow or away loses
 //! nothing up to the spool's bound; beyond it the oldest go, marked. Nothing waits for it: no session, no decision.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -200,6 +201,12 @@ impl Feed {
     /// How receivers are doing, by name.
     pub fn receivers(&self) -> Vec<ReceiverState> {
         self.0.receivers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Nothing more is told of those that are none of these.
+    pub fn forget_other_receivers(&self, named: &BTreeSet<&str>) {
+        let mut receivers = self.0.receivers.lock().unwrap_or_else(PoisonError::into_inner);
+        receivers.retain(|receiver| named.contains(receiver.name.as_str()));
     }
 
     fn set_receiver(&self, name: &str, change: impl FnOnce(&mut ReceiverState)) {

@@ -2,9 +2,9 @@
 //! what was sent. What is not known to have been taken is sent again: twice is better than never, and a line's cursor is
 //! the same both times.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -153,7 +153,7 @@ impl Receiver {
 
 /// Each time anew, because whoever rotates the file moves it away. A line that a crash tore is ended first.
 fn append(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o640).open(path)?;
+    let mut file = open(path)?;
     let mut last = [b'\n'];
     if file.metadata()?.len() > 0 {
         file.seek(SeekFrom::End(-1))?;
@@ -166,6 +166,20 @@ fn append(path: &Path, text: &[u8]) -> io::Result<()> {
     whole.extend(text);
     file.write_all(&whole)?;
     file.sync_data()
+}
+
+/// One that is made here is the group's to read, whatever the program's umask says: whoever collects it is in it.
+fn open(path: &Path) -> io::Result<File> {
+    let mut how = OpenOptions::new();
+    how.read(true).append(true);
+    match how.clone().create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => how.open(path),
+        made => {
+            let made = made?;
+            made.set_permissions(Permissions::from_mode(0o640))?;
+            Ok(made)
+        }
+    }
 }
 
 /// Where a receiver's cursor is kept.
@@ -236,6 +250,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("feed.jsonl");
         append(&path, b"{\"a\":1}\n").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         fs::write(&path, b"{\"a\":1}\n{\"b\"").unwrap();
         append(&path, b"{\"b\":2}\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":1}\n{\"b\"\n{\"b\":2}\n");

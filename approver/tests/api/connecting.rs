@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use approver::api::proof;
 use approver::api::types::ClientCertificate;
+use approver::desk::Rejected;
 use approver::testing::{PLANT, Props};
 use certs::proof::{Authenticated, Face};
 use certs::tls_client::ClientKey;
@@ -136,6 +137,27 @@ async fn it_renews_itself_without_a_code_while_it_lasts_and_the_grant_stands() {
     let other = line.house.another_run(Face::Vendor).await;
     let answered = other.call("POST", RENEWAL, Some(&token), Some(proof), body).await;
     assert_eq!(answer(answered).await.refusal(), "other-start");
+    let by = CutBy::Operator(stage.lead.person);
+    stage.desk.cut(by, Scope::Technician(stage.technician.person)).await.unwrap();
+    assert_eq!(line.renew(&made.certificate, &line.key).await.refusal(), "cut-off");
+}
+
+#[tokio::test]
+async fn it_goes_on_while_the_gate_waits_for_those_at_work_and_lets_nobody_new_in() {
+    let line = Line::new().await;
+    let stage = &line.house.stage;
+    let grant = stage.grant("plc-9", &[Action::Tunnel]).await;
+    let tara = line.technician().await;
+    let made: ClientCertificate = line.first(grant, &tara).await.json();
+    assert_eq!(made.restarts, None);
+    let at = Seconds(600).after(stage.desk.clock().wall());
+    stage.desk.restarts_at(at);
+    let made: ClientCertificate = line.renew(&made.certificate, &line.key).await.json();
+    assert_eq!(made.restarts, Some(at));
+    let who = line.shown(&made);
+    let Err(Rejected::Refusal(refusal)) = stage.desk.admit(&who, stage.wanted("plc-9")).await else { panic!("let in") };
+    assert_eq!(refusal.why(), "restarts");
+    // Whatever else is against somebody counts as ever.
     let by = CutBy::Operator(stage.lead.person);
     stage.desk.cut(by, Scope::Technician(stage.technician.person)).await.unwrap();
     assert_eq!(line.renew(&made.certificate, &line.key).await.refusal(), "cut-off");

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use super::given::FaceTls;
 use super::stores::records_dir;
 use super::{App, Reason, StartFault, telling};
+use crate::browsers;
 use crate::config::{CertificateFiles, Origin};
 use crate::founding;
 use crate::lanes::Lanes;
@@ -212,7 +213,8 @@ impl App {
             logs: logs.map_err(|bad| Reason::Died(bad.to_string()))?,
             recorder: Some(Arc::clone(&self.stores.records)),
             witnesses: self.witnesses.clone(),
-            recipient_names: self.config.store.recipient_names(),
+            recipient_names: self.shared.recipient_names.subscribe(),
+            settings: self.shared.settings.subscribe(),
             records_dir: Some(records_dir(data)),
             files: Some(self.node_files()),
             feed: Some(self.feed.clone()),
@@ -240,11 +242,12 @@ impl App {
 
     fn node_files(&self) -> NodeFiles {
         let keys = self.config.keys.clone();
+        let beside = [founding::CONFIG, founding::PLANT, founding::TRUST, browsers::CA, browsers::STEPS];
         NodeFiles {
             journal: self.stores.journal_log(),
             records: Arc::clone(&self.stores.records),
             data: self.config.store.data.clone(),
-            beside: [founding::CONFIG, founding::PLANT, founding::TRUST].map(|name| keys.with_file_name(name)).into(),
+            beside: beside.map(|name| keys.with_file_name(name)).into(),
             keys,
             copying: self.stores.copying.clone(),
         }

@@ -32,6 +32,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 mod enrolment;
+mod health;
 mod profile;
 mod signer;
 mod tcp;
@@ -41,6 +42,7 @@ mod way;
 mod wire;
 
 pub use enrolment::{Enrolment, FirstContact};
+pub use health::is_healthy;
 pub use profile::{Profile, ProfileFault};
 pub use signer::{Signer, SignerFault};
 pub use tcp::{Carried, NotCarried, Stream, TcpLine, Why};

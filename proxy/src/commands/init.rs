@@ -9,8 +9,9 @@ use policies::ids::{DeploymentId, PersonId};
 
 use super::{Done, Failure, print_json};
 use crate::browsers::{CA, STEPS};
-use crate::config::Origin;
+use crate::config::{Origin, SealWord};
 use crate::founding::{CONFIG, Founded, FoundingFault, PLANT, Plan, TRUST, found};
+use crate::secret::{ask_hidden, open_seal};
 
 /// Make an installation in a new folder: keys, configuration, an example plant, and codes for the first people.
 #[derive(Debug, clap::Args)]
@@ -39,6 +40,10 @@ pub(super) struct Args {
     /// The first operators, in every group the plant file names; two, so that two can be asked for.
     #[arg(long = "operator", value_name = "NAME", default_values = ["operator-1", "operator-2"])]
     operators: Vec<String>,
+    /// What opens the gate's keys: `check` says what a thief of the disk gets. A passphrase is asked for now and at each start; a
+    /// credential has to be handed over by systemd now and at each start.
+    #[arg(long, value_name = "SEAL", value_enum, default_value = "file")]
+    seal: SealWord,
     /// For machines: with the codes, which are shown only here.
     #[arg(long)]
     json: bool,
@@ -72,18 +77,30 @@ pub(super) fn run(args: &Args) -> Done {
         folder: args.dir.clone(),
         deployment: args.name.clone(),
         plant,
-        config: config(&args.vendor_origin, &args.plant_origin)?,
+        config: config(&args.vendor_origin, &args.plant_origin, args.seal)?,
         administrators: args.administrators.clone(),
         operators: args.operators.clone(),
         recipients: args.recipients.clone(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
-    let founded = runtime.block_on(found(plan, &Seal::File, Clock::system())).map_err(told)?;
+    let founded = runtime.block_on(found(plan, &new_seal(args.seal)?, Clock::system())).map_err(told)?;
     if args.json {
         return print_json(&as_told(&args.dir, &founded));
     }
     tell(args, &founded);
     Ok(())
+}
+
+/// What is to open the keys. A passphrase with a slip in it would open nothing ever again, so it is asked for twice.
+fn new_seal(word: SealWord) -> Result<Seal, Failure> {
+    let seal = open_seal(word).map_err(Failure::usage)?;
+    if let Seal::Passphrase(passphrase) = &seal {
+        let again = ask_hidden("The same again: ").map_err(Failure::usage)?;
+        if again.is_empty() || again != *passphrase {
+            return Err(Failure::usage("the two are not the same, or empty: nothing was made"));
+        }
+    }
+    Ok(seal)
 }
 
 fn as_told<'a>(dir: &'a Path, founded: &'a Founded) -> Told<'a> {
@@ -109,9 +126,10 @@ fn told(fault: FoundingFault) -> Failure {
 }
 
 /// The configuration to begin with. The plant face listens on this machine alone until somebody opens it.
-fn config(vendor: &str, plant: &str) -> Result<String, Failure> {
+fn config(vendor: &str, plant: &str, seal: SealWord) -> Result<String, Failure> {
     let parsed = |text: &str| text.parse::<Origin>().map_err(|wrong| Failure::usage(format_args!("{text}: {wrong}")));
     let (vendor, plant) = (parsed(vendor)?, parsed(plant)?);
+    let seal = format!("{:<21}", format!("{:?}", seal.as_str()));
     Ok(format!(
         "# What this program listens on and where it keeps what must not be lost. `holdpoint check` reads it.\n\
          \n\
@@ -130,7 +148,7 @@ fn config(vendor: &str, plant: &str) -> Result<String, Failure> {
          reserve = \"10 GiB\"                  # below this much free space nobody new is let in\n\
          \n\
          [keys]\n\
-         seal = \"file\"                       # `holdpoint check` says what a thief of the disk gets\n"
+         seal = {seal}        # `holdpoint check` says what a thief of the disk gets\n"
     ))
 }
 

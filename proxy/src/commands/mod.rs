@@ -42,6 +42,7 @@ mod sessions;
 mod shift;
 mod showing;
 mod status;
+mod typing;
 mod verify;
 mod watch;
 mod web;
@@ -132,6 +133,8 @@ enum Command {
     Release(keeping::ReleaseArgs),
     Erase(keeping::EraseArgs),
     Witness(witness::Args),
+    Completions(typing::CompletionsArgs),
+    Man(typing::ManArgs),
 }
 
 /// Does what the arguments say. Exit codes: 0 done, 1 refused or not whole, 2 wrong use or configuration, 3 failed, 4 open
@@ -220,6 +223,11 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Release(args) => keeping::release(&args, profile),
         Command::Erase(args) => keeping::erase(&args, profile),
         Command::Witness(args) => witness::run(&args),
+        Command::Completions(args) => {
+            typing::completions(&args);
+            Ok(())
+        }
+        Command::Man(args) => typing::man(&args),
     }
 }
 

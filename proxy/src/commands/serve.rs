@@ -10,7 +10,8 @@ use crate::config::Config;
 use crate::secret::open_seal;
 use crate::serve::{self, LogForm};
 
-/// Serve both faces until told to stop (SIGTERM or Ctrl-C); then every session ends in order and is sealed.
+/// Serve both faces until told to stop (SIGTERM or Ctrl-C); then every session ends in order and is sealed. SIGHUP reads the
+/// configuration again.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The configuration.
@@ -39,6 +40,6 @@ pub(super) fn run(args: &Args) -> Done {
         if args.json {
             print_json(app.addresses())?;
         }
-        serve::until_told(app).await.map_err(Failure::failed)
+        serve::until_told(app, &args.config).await.map_err(Failure::failed)
     })
 }

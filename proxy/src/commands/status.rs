@@ -1,21 +1,46 @@
 //! `holdpoint status`: how the gate is doing, as an operator wants to know it at the beginning of a shift.
 
-use approver::api::types::{AlarmView, ReceiverView, RecipientView, Status, TrustView, WitnessView, WitnessedView};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use approver::api::types::{
+    AlarmView, Health, ReceiverView, RecipientView, SettingView, SettingsView, Status, TrustView, WitnessView,
+    WitnessedView,
+};
 use indicatif::HumanBytes;
 
 use super::gate::{ProfileArg, at_gate};
-use super::showing::{Clock, counted, labelled, plain, span};
-use super::{Done, print_json};
+use super::showing::{Clock, counted, labelled, plain, span, table};
+use super::{Done, Failure, print_json};
+use crate::config::Config;
+use crate::{browsers, client};
 
 /// How the gate is doing: board, journal, recorder, what runs and what waits.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Instead, what its configuration says: every setting that counts, and where it comes from.
+    #[arg(long)]
+    settings: bool,
+    /// Whether it can let new sessions in, asked at the machine itself without signing in: for whatever looks after programs
+    /// there. Exit code 1 if it cannot, 3 if it does not answer.
+    #[arg(long, conflicts_with = "settings")]
+    local: bool,
+    /// The gate's configuration, for --local; ca.pem lies beside it.
+    #[arg(long, value_name = "FILE", requires = "local", default_value = "holdpoint.toml")]
+    config: PathBuf,
     /// For machines.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
+    if args.local {
+        return health(args);
+    }
+    if args.settings {
+        return settings(args, profile);
+    }
     at_gate(profile, async |client| {
         let status: Status = client.get("/api/v1/status").await?;
         if args.json {
@@ -29,6 +54,59 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         }
         Ok(())
     })
+}
+
+fn health(args: &Args) -> Done {
+    let config = Config::load(&args.config).map_err(Failure::usage)?;
+    let ca = args.config.with_file_name(browsers::CA);
+    let ca_pem = fs::read_to_string(&ca).map_err(|cause| {
+        Failure::usage(format_args!("{}: {cause}. The gate gives it at /api/v1/ca.pem", ca.display()))
+    })?;
+    let listens = config.plant.listen.first().expect("no file without one is read");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    let healthy = runtime.block_on(client::is_healthy(&config.plant.origin, reached(*listens), &ca_pem))?;
+    if args.json {
+        print_json(&Health { healthy })?;
+    }
+    match healthy {
+        true if args.json => Ok(()),
+        true => {
+            say!("The gate can let new sessions in.");
+            Ok(())
+        }
+        false => Err(Failure::refused("the gate lets no new session in: `holdpoint status` says why")),
+    }
+}
+
+/// What listens on every address is reached on this machine's own.
+fn reached(listens: SocketAddr) -> SocketAddr {
+    let loopback = match listens.ip() {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
+    };
+    if listens.ip().is_unspecified() { SocketAddr::new(loopback, listens.port()) } else { listens }
+}
+
+fn settings(args: &Args, profile: &ProfileArg) -> Done {
+    at_gate(profile, async |client| {
+        let settings: SettingsView = client.get("/api/v1/settings").await?;
+        if args.json {
+            return print_json(&settings);
+        }
+        let rows: Vec<_> = settings.settings.iter().map(row).collect();
+        table(["SETTING", "COUNTS", "BECAUSE"], &rows);
+        Ok(())
+    })
+}
+
+fn row(SettingView { key, value, written, waits }: &SettingView) -> [String; 3] {
+    let because = match (written, waits) {
+        (_, true) => "of the start; the file says something else by now: RESTART",
+        (true, false) => "the file says so",
+        (false, false) => "the file says nothing",
+    };
+    let value = if value.is_empty() { "none".to_owned() } else { plain(value) };
+    [plain(key), value, because.to_owned()]
 }
 
 fn tell(status: &Status, clock: &Clock) {

@@ -67,8 +67,8 @@ pub struct SessionsParts {
     pub floor: Floor,
     /// Where they are recorded.
     pub records: Arc<Log>,
-    /// Who can open the recordings.
-    pub recipients: Recipients,
+    /// Who can open the recordings that begin from now on.
+    pub recipients: watch::Receiver<Recipients>,
     /// Where the keys of recordings get their chance from.
     pub machine: Arc<dyn Machine>,
     /// Where uploads are kept while they are checked.

@@ -61,8 +61,9 @@ async fn open(
             return Err(fault);
         }
     };
+    let recipients = parts.recipients.borrow().clone();
     let recorder =
-        Recorder::open(&lease, &parts.records, &parts.recipients, &*parts.machine, env!("CARGO_PKG_VERSION")).await;
+        Recorder::open(&lease, &parts.records, &recipients, &*parts.machine, env!("CARGO_PKG_VERSION")).await;
     let recorder = match recorder {
         Ok(recorder) => recorder,
         Err(fault) => {

@@ -219,6 +219,11 @@ impl Place {
     }
 }
 
+/// The gate restarts, and waits until then for whoever is at work.
+pub fn restarts(at: &PlantTime) -> String {
+    format!("The gate restarts at {}. Finish what you do: this session ends then at the latest.", at.without_day())
+}
+
 /// A sentence as a line of its own on a terminal, whatever stood there.
 pub fn line(text: &str) -> String {
     format!("\r\n[holdpoint] {text}\r\n")

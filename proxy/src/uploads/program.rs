@@ -64,7 +64,7 @@ fn start(check: &FileCheck, path: &Path, mark: &Mark) -> io::Result<Child> {
     let file = path.to_str().ok_or_else(|| io::Error::other("the data folder's name is not UTF-8"))?;
     let mut words = check.command.iter().map(|word| word.replace(FileCheck::FILE, file));
     let program = words.next().ok_or(io::ErrorKind::NotFound)?;
-    Command::new(program)
+    let child = Command::new(program)
         .args(words)
         .env_clear()
         .env(Mark::NAME, &mark.0)
@@ -74,7 +74,17 @@ fn start(check: &FileCheck, path: &Path, mark: &Mark) -> io::Result<Child> {
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true)
-        .spawn()
+        .spawn()?;
+    offer_first(&child);
+    Ok(child)
+}
+
+/// Where memory runs out, the kernel ends the check and what it starts, not the gate (proc(5), `oom_score_adj`).
+fn offer_first(child: &Child) {
+    let Some(process) = child.id() else { return };
+    if let Err(error) = fs::write(format!("/proc/{process}/oom_score_adj"), "500") {
+        tracing::debug!(%error, "a file check is not the first to go when memory runs out");
+    }
 }
 
 /// A program that runs, and what it started; killed when dropped before it was waited for.

@@ -81,6 +81,33 @@ async fn an_installation_begins_with_codes_and_keys_that_no_other_has() {
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2, "nothing is left beside them");
 }
 
+#[test]
+fn keys_may_be_opened_from_the_first_day_by_what_is_not_on_the_disk() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (gate, given) = (scratch.path().join("gate"), scratch.path().join("given"));
+    fs::create_dir(&given).unwrap();
+    fs::write(given.join("holdpoint-seal"), "7".repeat(44)).unwrap();
+    let holdpoint = |arguments: &[&str], credentials: Option<&Path>| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_holdpoint"));
+        command.args(arguments).env_remove("CREDENTIALS_DIRECTORY");
+        credentials.map(|folder| command.env("CREDENTIALS_DIRECTORY", folder));
+        let ended = command.output().unwrap();
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+    let init = ["init", "--dir", gate.to_str().unwrap(), "--seal", "systemd-credential"];
+    let (code, said) = holdpoint(&init, None);
+    assert!(code == Some(2) && said.contains("hands over no credential") && !gate.exists(), "{said}");
+    assert_eq!(holdpoint(&init, Some(&given)), (Some(0), String::new()));
+    assert!(!gate.join("keys/sealing.key").exists());
+    assert!(fs::read_to_string(gate.join("holdpoint.toml")).unwrap().contains("seal = \"systemd-credential\""));
+    // What reads the keys, with the credential and without it.
+    let data = gate.join("data");
+    let cut = ["cut", "--local", "--plant", "--data", data.to_str().unwrap()];
+    assert_eq!(holdpoint(&cut, Some(&given)).0, Some(0));
+    let (code, said) = holdpoint(&cut, None);
+    assert!(code == Some(2) && said.contains("hands over no credential"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_made_is_told_to_machines_too() {
     let scratch = tempfile::tempdir().unwrap();

@@ -87,6 +87,7 @@ async fn a_certificate_is_of_one_target(tess: &Somebody, request: &str) {
         face: TcpFaceView { host: "gate.mill3.example".into(), port: 8443, services: Vec::new() },
         grant: client.get(&format!("/api/v1/requests/{request}")).await.unwrap(),
         sessions: Vec::new(),
+        restarts: None,
     };
     let server_name = "modbus.plc-7.gate.mill3.example".into();
     let service = TcpServiceView { service: "modbus".parse().unwrap(), protocol: Protocol::Modbus, server_name };

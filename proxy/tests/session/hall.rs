@@ -128,7 +128,7 @@ impl Hall {
             people: stage.people.clone(),
             floor: floor.clone(),
             records: Arc::new(records(&slow)),
-            recipients: Recipients::parse(RECIPIENTS).unwrap(),
+            recipients: tokio::sync::watch::channel(Recipients::parse(RECIPIENTS).unwrap()).1,
             machine: Arc::new(RealMachine),
             staging: Staging::open(stage.props.scratch.path(), Arc::new(|| Ok(true)), Bounds::default()).unwrap(),
             secrets: keys.secrets(),

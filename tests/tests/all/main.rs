@@ -29,6 +29,8 @@ mod keeping;
 mod mail;
 mod mine;
 mod oidc;
+mod operating;
+mod packaging;
 mod pages;
 mod recipients;
 mod replay;

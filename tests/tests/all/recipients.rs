@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use policies::people::Kind;
+use rustix::process::Signal;
 use tests::evidence::Evidence;
 use tests::{Options, Plant, holdpoint, json, log_in, run, worked};
 
@@ -38,9 +39,9 @@ fn recipients_change_and_nothing_old_is_lost() {
     let [first, second] =
         ["auditor-1.key", "auditor-2.key"].map(|name| recipient(&plant.installation().join("auditors").join(name)));
     let new = recipient(&site);
-    assert_eq!(plant.stop().code(), 0);
     plant.edit_config(|text| text.replace(&second, &format!("{new} site key, control room")));
-    plant.serve();
+    plant.gate().signal(Signal::HUP);
+    plant.gate().until("the configuration was read again");
     let after = worked(&plant, "echo after");
     let status = holdpoint(&plant, "lee", &["status"]).ok().out();
     assert!(status.contains("site key, control room") && status.contains("never tried"), "{status}");

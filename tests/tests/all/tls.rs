@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use policies::actions::Action;
 use policies::time::Seconds;
+use rustix::process::Signal;
 use serde_json::Value;
 use tests::certificate::self_signed;
 use tests::connecting::{echoed, journal, on_one_port, request_at};
@@ -413,6 +414,34 @@ fn a_grant_taken_back_ends_connect_with_words() {
     assert!(socket.read(&mut [0]).unwrap_or(0) == 0, "it is closed");
     connect.until("over");
     connect.0.ends().refused(1, "taken back by an operator");
+}
+
+#[test]
+fn connect_goes_on_while_the_gate_waits_to_restart_and_says_until_when() {
+    let echo = Echo::listen();
+    let mut plant = plant_for(&echo, HOUR, |plant| {
+        on_one_port(plant);
+        let text = fs::read_to_string(plant.config()).expect("a configuration");
+        fs::write(plant.config(), format!("{text}[serve]\ndrain = \"1h\"\n")).expect("a file");
+    });
+    let mut connect = Connecting::start(&plant, "tess", &["plc-7"]);
+    let port = connect.port();
+    let mut held = TcpStream::connect(port).expect("a local port");
+    let mut echoes = |words: &[u8]| {
+        held.write_all(words).expect("it takes them");
+        let mut back = vec![0; words.len()];
+        held.read_exact(&mut back).is_ok_and(|()| back == words)
+    };
+    assert!(echoes(b"before"));
+    plant.gate().signal(Signal::TERM);
+    plant.gate().until("nobody is let in any more");
+    // A further connection of who is at work; after it the grant is looked at.
+    assert_eq!(echoed(port, b"meanwhile"), b"meanwhile");
+    connect.until("restarts");
+    assert!(echoes(b"after"));
+    drop(held);
+    eventually("the gate has stopped", || plant.gate().has_ended());
+    assert_eq!(plant.stop().code(), 0);
 }
 
 #[test]

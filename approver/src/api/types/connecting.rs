@@ -55,6 +55,10 @@ pub struct ClientCertificate {
     pub grant: OwnRequest,
     /// Sessions under it, newest first, ten at most.
     pub sessions: Vec<SessionView>,
+    /// When the gate restarts, where it lets nobody in before. What runs goes on until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub restarts: Option<Timestamp>,
 }
 
 /// The TCP face, as one grant sees it.

@@ -70,6 +70,26 @@ pub struct RecorderView {
     pub reserve_bytes: Option<u64>,
 }
 
+/// What the configuration says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SettingsView {
+    /// By key. What the file does not name and what counts for nothing then is not among them.
+    pub settings: Vec<SettingView>,
+}
+
+/// A setting in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SettingView {
+    /// As `holdpoint.toml` calls it, such as `store.reserve`; entries of a list are counted from 1.
+    pub key: String,
+    /// What counts, without what could be a secret.
+    pub value: String,
+    /// The file says so; otherwise it is what counts where the file says nothing.
+    pub written: bool,
+    /// The file says something else by now, which counts once the gate was restarted.
+    pub waits: bool,
+}
+
 /// How the gate is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Status {

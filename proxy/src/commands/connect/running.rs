@@ -77,6 +77,8 @@ struct Running<'a> {
     ours: BTreeSet<SessionId>,
     dialling: Arc<Semaphore>,
     in_reach: bool,
+    /// As was told.
+    restarts: Option<Timestamp>,
 }
 
 pub(super) async fn run(client: &mut Client, args: &Args, places: Vec<Place>) -> Done {
@@ -87,7 +89,8 @@ pub(super) async fn run(client: &mut Client, args: &Args, places: Vec<Place>) ->
     let certificate = args.certificate.as_deref();
     let (grants, open, ours) = (Vec::new(), Vec::new(), BTreeSet::new());
     let dialling = Arc::new(Semaphore::new(DIALLED_AT_ONCE));
-    let mut running = Running { client, voice, certificate, grants, open, ours, dialling, in_reach: true };
+    let mut running =
+        Running { client, voice, certificate, grants, open, ours, dialling, in_reach: true, restarts: None };
     for place in places {
         let port = running.open(place, args, &happened).await?;
         if let Some(port) = port {
@@ -300,6 +303,10 @@ impl Running<'_> {
         let held = &mut self.grants[number];
         let before = held.made.grant.deadline;
         held.made = made;
+        if let Some(at) = held.made.restarts.filter(|at| self.restarts != Some(*at)) {
+            self.restarts = Some(at);
+            self.voice.tell(&Told::Restarts { at });
+        }
         let grant = &held.made.grant;
         if grant.deadline != before {
             held.warned.clear();

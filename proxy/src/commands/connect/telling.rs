@@ -58,6 +58,8 @@ pub(super) enum Told<'a> {
     Written { target: &'a TargetName, service: &'a ServiceName, session: SessionId, words: &'a str },
     /// The grant ends soon, or otherwise than it did.
     Until { target: &'a TargetName, until: Timestamp, soon: bool },
+    /// The gate restarts then, and lets nobody in before.
+    Restarts { at: Timestamp },
     /// The gate does not answer.
     OutOfReach { words: &'a str },
     /// It answers again.
@@ -159,6 +161,10 @@ impl Voice {
                 format!("{target}: the grant ends {}. More time: `holdpoint extend`.", until(*at))
             }
             Told::Until { target, until: at, soon: false } => format!("{target}: the grant now ends {}.", until(*at)),
+            Told::Restarts { at } => format!(
+                "The gate restarts {}. Finish what you do: what is open ends then at the latest, and nothing new begins before.",
+                until(*at)
+            ),
             Told::OutOfReach { words } => format!("{} Trying again.", plain(words)),
             Told::BackInReach => "The gate answers again.".to_owned(),
             Told::Over { target, words, .. } => format!("{target}: {}", plain(words)),
