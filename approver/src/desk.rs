@@ -150,12 +150,16 @@ pub enum DeskFault {
     },
 }
 
-/// The Desk could not decide: nothing was refused, and nothing happened.
+/// The Desk could not decide: nothing was refused, and nothing happened. Its words are for whoever asked and name nothing of
+/// where the gate keeps what it keeps; the cause is in the value, for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The journal does not answer, so nobody new gets in. Whether the last append happened is not known.
-    #[error("the gate cannot reach its journal, so it decides nothing now. Tell the plant; cuts still work ({0})")]
+    #[error("the gate cannot reach its journal, so it decides nothing now. Tell the plant; cuts still work")]
     Journal(String),
+    /// A journal in which no gate runs cannot be gone on from.
+    #[error("the journal: {0}")]
+    AtRest(String),
     /// The journal holds an event this program does not know.
     #[error("the gate's journal was written by a newer version, so it decides nothing until it is upgraded ({0})")]
     UnknownEvent(String),
@@ -163,13 +167,13 @@ pub enum Fault {
     #[error("the gate is too busy to decide this now. Try again")]
     Busy,
     /// The directory does not answer.
-    #[error(transparent)]
+    #[error("the gate's directory does not answer, so this cannot be done now. Cuts still work")]
     Directory(#[from] DirectoryFault),
     /// A secret is in the journal as set, and the directory did not take it: the one before may be in force still.
-    #[error("it is in the journal that it was set, and it was not kept: set it once more ({0})")]
+    #[error("it is in the journal that it was set, and it was not kept: set it once more")]
     SecretNotKept(DirectoryFault),
     /// A secret is in the journal as forgotten, and the directory may have it still.
-    #[error("it is in the journal that it was forgotten, and it was not: forget it once more ({0})")]
+    #[error("it is in the journal that it was forgotten, and it was not: forget it once more")]
     SecretNotForgotten(DirectoryFault),
     /// The Desk is being closed.
     #[error("the gate is stopping")]
@@ -280,10 +284,11 @@ pub(crate) struct Inner {
     is_up: watch::Sender<bool>,
 }
 
-/// When the journal last answered, and since when it does not.
+/// When the journal last answered, since when it does not, and when and why it last did not.
 struct Health {
     answered: Boot,
     down_since: Option<Boot>,
+    failed: Option<(Boot, String)>,
 }
 
 impl Desk {
@@ -474,7 +479,9 @@ impl Desk {
     pub async fn close(&self) {
         self.0.stop.cancel();
         self.0.tracker.close();
-        self.0.tracker.wait().await;
+        if tokio::time::timeout(LAST_WAIT, self.0.tracker.wait()).await.is_err() {
+            tracing::error!("the gate stops while its journal is still asked: it does not answer");
+        }
         let late = tokio::time::timeout(LAST_FLUSH, self.0.flush_late()).await;
         let left = lock(&self.0.spool).len();
         if late.is_err() || left > 0 {
@@ -493,6 +500,8 @@ impl Desk {
     }
 }
 
+/// How long a stop waits for what is under way.
+const LAST_WAIT: Duration = Duration::from_secs(15);
 /// How long a stop waits for a journal that does not answer.
 const LAST_FLUSH: Duration = Duration::from_secs(5);
 
@@ -504,7 +513,7 @@ impl fmt::Debug for Desk {
 
 impl Inner {
     fn new(parts: DeskParts, fold: Fold) -> Self {
-        let health = Health { answered: parts.clock.boot(), down_since: None };
+        let health = Health { answered: parts.clock.boot(), down_since: None, failed: None };
         let is_up = watch::Sender::new(!fold.state.has_run());
         Self {
             size: watch::Sender::new(fold.head.size),
@@ -564,7 +573,9 @@ impl Inner {
         &self,
         mut decide: impl FnMut(&Fold, Now) -> Result<(Vec<Event>, T), Rejected>,
     ) -> Result<(Vec<Event>, T), Rejected> {
+        let asked = self.clock.boot();
         let _turn = self.turn.lock().await;
+        self.check_not_down_since(asked)?;
         for _ in 0..TRIES {
             if self.behind.load(Ordering::Acquire) {
                 self.catch_up().await?;
@@ -599,6 +610,14 @@ impl Inner {
             }
         }
         Err(Fault::Busy.into())
+    }
+
+    /// Whoever waited while the journal did not answer somebody else does not ask it again, or each would wait for all before.
+    fn check_not_down_since(&self, asked: Boot) -> Result<(), Fault> {
+        match &lock(&self.health).failed {
+            Some((failed, cause)) if *failed > asked => Err(Fault::Journal(cause.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// Time for a decision. A clock that is slewed may stand a little behind the newest entry; that is no setting back.
@@ -671,6 +690,7 @@ impl Inner {
     fn has_answered(&self) {
         let mut health = lock(&self.health);
         health.answered = self.clock.boot();
+        health.failed = None;
         if health.down_since.take().is_some() {
             tracing::info!("the journal answers again");
             self.alarm(Alarm::JournalUp);
@@ -680,9 +700,13 @@ impl Inner {
 
     fn is_down(&self, cause: &str) {
         let mut health = lock(&self.health);
+        let is_new = health.failed.as_ref().is_none_or(|(_, known)| known != cause);
+        health.failed = Some((self.clock.boot(), cause.to_owned()));
+        if is_new {
+            tracing::error!(cause, "the journal does not answer: nobody is admitted, cuts work");
+        }
         if health.down_since.is_none() {
             health.down_since = Some(health.answered);
-            tracing::error!(cause, "the journal does not answer: nobody is admitted, cuts work");
             self.alarm(Alarm::JournalDown(cause.to_owned()));
             self.time_moved.notify_one();
         }

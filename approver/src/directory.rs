@@ -10,6 +10,7 @@ use policies::ids::{CredentialName, LinkId, PersonId};
 
 pub mod memory;
 mod nonces;
+pub mod postgres;
 pub mod sled;
 mod uses;
 

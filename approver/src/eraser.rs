@@ -24,7 +24,7 @@ use crate::directory::DirectoryFault;
 use crate::journal::{Entry, ReadError};
 use crate::packs;
 
-/// Under this name the directory remembers how far it came.
+/// Under this name and the node's the directory remembers how far it came; several nodes may share one.
 pub(crate) const READER: &str = "eraser";
 /// How often it is looked whether a leaf is published, or a session wholly in blocks. Both take seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -113,7 +113,7 @@ impl Eraser {
                 let over = self.copying.over(self.desk.clock()).await;
                 self.sweep().await?;
                 drop(over);
-                self.desk.directory().cursor(READER).await?
+                self.desk.directory().cursor(&self.reader()).await?
             }
         };
         let mut remembered = from;
@@ -122,11 +122,15 @@ impl Eraser {
             let next = entry.index + 1;
             *done = Some(next);
             if concerns || next - remembered >= ENTRIES_UNREMEMBERED {
-                self.desk.directory().set_cursor(READER, next).await?;
+                self.desk.directory().set_cursor(&self.reader(), next).await?;
                 remembered = next;
             }
         }
         Ok(*done.get_or_insert(from))
+    }
+
+    fn reader(&self) -> String {
+        format!("{READER}/{}", self.desk.node())
     }
 
     /// Whether the entry is about a recording of this node.

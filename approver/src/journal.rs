@@ -7,6 +7,7 @@ use policies::events::{Event, UnknownEvent};
 
 pub mod files;
 pub mod memory;
+pub mod postgres;
 
 pub use recordings::log::Head;
 

@@ -28,6 +28,7 @@ pub mod oidc;
 mod packs;
 pub mod people;
 pub mod post;
+pub mod postgres;
 pub mod recorder;
 pub mod testing;
 pub mod watching;

@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use approver::directory::memory::MemoryDirectory;
+use approver::directory::postgres::PostgresDirectory;
 use approver::directory::sled::{CannotOpen, SledDirectory};
 use approver::directory::{
     Change, Directory, DirectoryFault, Expected, Key, Spending, TEXT_CHARS_MAX, Table, TextRefused, VALUE_BYTES_MAX,
     clean_text,
 };
 use approver::mint;
+use approver::testing::postgres::{PostgresServer, database};
 use approver::testing::{Faulty, RivalDirectory, Scratch, Trouble};
 use certs::totp::{CodeRefused, SpendStep as _, TotpSecret, check_code};
 use jiff::{SignedDuration, Timestamp};
@@ -25,19 +27,45 @@ fn somebody() -> PersonId {
     mint::person(now())
 }
 
-fn each_adapter(scratch: &Scratch) -> Vec<(&'static str, Arc<dyn Directory>)> {
+/// Where the adapters of one test keep what they keep.
+struct Stand {
+    scratch: Scratch,
+    server: Option<Arc<PostgresServer>>,
+}
+
+impl Stand {
+    fn new() -> Self {
+        Self { scratch: Scratch::new(), server: PostgresServer::shared() }
+    }
+
+    fn path(&self) -> &std::path::Path {
+        self.scratch.path()
+    }
+
+    /// One in a database of its own, where there is a server.
+    async fn postgres(&self) -> Option<Arc<dyn Directory>> {
+        let server = self.server.as_ref()?;
+        let database = database(&server.address(&server.empty()));
+        database.set_up().await.unwrap();
+        Some(Arc::new(PostgresDirectory::new(database)))
+    }
+}
+
+async fn each_adapter(scratch: &Stand) -> Vec<(&'static str, Arc<dyn Directory>)> {
     let memory: Arc<dyn Directory> = Arc::new(MemoryDirectory::new());
-    vec![
+    let mut adapters: Vec<(&'static str, Arc<dyn Directory>)> = vec![
         ("memory", Arc::new(MemoryDirectory::new())),
         ("sled", Arc::new(SledDirectory::open(&scratch.path().join("state")).unwrap())),
         ("faulty, behaving", Arc::new(Faulty::new(memory))),
-    ]
+    ];
+    adapters.extend(scratch.postgres().await.map(|directory| ("postgres", directory)));
+    adapters
 }
 
 #[tokio::test]
 async fn a_swap_changes_all_or_nothing() {
-    let scratch = Scratch::new();
-    for (name, directory) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, directory) in each_adapter(&scratch).await {
         let (a, b) = (Key::Cursor("a".into()), Key::Cursor("b".into()));
         assert!(directory.swap(vec![Change::create(a.clone(), vec![1])]).await.unwrap(), "{name}");
         let both = vec![Change::set(b.clone(), vec![2]), Change::create(a.clone(), vec![9])];
@@ -54,8 +82,8 @@ async fn a_swap_changes_all_or_nothing() {
 
 #[tokio::test]
 async fn of_two_who_swap_the_same_value_exactly_one_does() {
-    let scratch = Scratch::new();
-    for (name, directory) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, directory) in each_adapter(&scratch).await {
         let key = Key::Cursor("a".into());
         let swaps = (0..32_u8).map(|n| directory.swap(vec![Change::create(key.clone(), vec![n])]));
         let done = futures::future::join_all(swaps).await;
@@ -65,8 +93,8 @@ async fn of_two_who_swap_the_same_value_exactly_one_does() {
 
 #[tokio::test]
 async fn each_fault_does_what_it_says() {
-    let scratch = Scratch::new();
-    for (name, adapter) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, adapter) in each_adapter(&scratch).await {
         let directory = Faulty::new(adapter);
         let key = Key::Cursor("a".into());
         let set = |value| directory.swap(vec![Change::set(key.clone(), vec![value])]);
@@ -86,8 +114,8 @@ async fn each_fault_does_what_it_says() {
 
 #[tokio::test]
 async fn against_a_rival_that_always_gets_in_first_nothing_of_ours_is_taken_for_done() {
-    let scratch = Scratch::new();
-    for (name, adapter) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, adapter) in each_adapter(&scratch).await {
         let (tara, other) = (somebody(), somebody());
         // Another node gives the name away while ours is about to.
         let taken = vec![
@@ -117,8 +145,8 @@ async fn against_a_rival_that_always_gets_in_first_nothing_of_ours_is_taken_for_
 
 #[tokio::test]
 async fn a_value_too_long_is_refused_by_every_adapter() {
-    let scratch = Scratch::new();
-    for (name, directory) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, directory) in each_adapter(&scratch).await {
         let set = |bytes| directory.swap(vec![Change::set(Key::Cursor("a".into()), vec![0; bytes])]);
         assert_eq!(set(VALUE_BYTES_MAX).await, Ok(true), "{name}");
         assert_eq!(set(VALUE_BYTES_MAX + 1).await, Err(DirectoryFault::TooLong(VALUE_BYTES_MAX + 1)), "{name}");
@@ -127,8 +155,8 @@ async fn a_value_too_long_is_refused_by_every_adapter() {
 
 #[tokio::test]
 async fn a_name_belongs_to_one_person_whatever_its_capitals() {
-    let scratch = Scratch::new();
-    for (name, directory) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, directory) in each_adapter(&scratch).await {
         let (tara, other) = (somebody(), somebody());
         assert!(directory.set_name(tara, "Tara").await.unwrap(), "{name}");
         assert!(!directory.set_name(other, "tARA").await.unwrap(), "{name}");
@@ -147,8 +175,8 @@ async fn a_name_belongs_to_one_person_whatever_its_capitals() {
 
 #[tokio::test]
 async fn a_text_opens_its_digest_until_it_is_erased() {
-    let scratch = Scratch::new();
-    for (name, directory) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, directory) in each_adapter(&scratch).await {
         let text = clean_text("the  pump\ttrips\u{202e}\u{1b}[2J").unwrap();
         let salted = directory.put_text(&text).await.unwrap();
         assert_ne!(salted, directory.put_text(&text).await.unwrap(), "{name}: salts differ");
@@ -186,8 +214,8 @@ async fn the_longest_text_fits_a_value() {
 
 #[tokio::test]
 async fn a_step_is_spent_once_and_none_before_it_after_it() {
-    let scratch = Scratch::new();
-    for (name, directory) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, directory) in each_adapter(&scratch).await {
         let (person, other) = (somebody(), somebody());
         let spending = Spending(&*directory);
         for (who, step, free) in
@@ -200,8 +228,8 @@ async fn a_step_is_spent_once_and_none_before_it_after_it() {
 
 #[tokio::test]
 async fn many_at_once_spend_one_step_once() {
-    let scratch = Scratch::new();
-    for (name, directory) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, directory) in each_adapter(&scratch).await {
         let person = somebody();
         let spending = Spending(&*directory);
         let spent = futures::future::join_all((0..16).map(|_| spending.spend(person, 7))).await;
@@ -211,8 +239,8 @@ async fn many_at_once_spend_one_step_once() {
 
 #[tokio::test]
 async fn wrong_codes_are_counted_within_their_time_only() {
-    let scratch = Scratch::new();
-    for (name, directory) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, directory) in each_adapter(&scratch).await {
         let person = somebody();
         for n in 0..4 {
             let at = now() + SignedDuration::from_mins(5 * n);
@@ -226,9 +254,9 @@ async fn wrong_codes_are_counted_within_their_time_only() {
 
 #[tokio::test]
 async fn credentials_are_listed_by_name_and_kept_sealed() {
-    let scratch = Scratch::new();
+    let scratch = Stand::new();
     let keys = certs::keys::KeyStore::create(&scratch.path().join("keys"), &certs::keys::Seal::File).unwrap();
-    for (name, directory) in each_adapter(&scratch) {
+    for (name, directory) in each_adapter(&scratch).await {
         let credential: policies::ids::CredentialName = "hmi-maint".parse().unwrap();
         assert!(directory.credential(&credential, &keys.secrets()).await.unwrap().is_none(), "{name}");
         directory.set_credential(&credential, b"hunter2", &keys.secrets()).await.unwrap();

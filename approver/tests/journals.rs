@@ -1,5 +1,5 @@
 //! One suite for every adapter of the journal, and what the one on files owes beyond it: that it opens again after
-//! whatever happened to it.
+//! whatever happened to it. What the one in PostgreSQL owes is in `postgres.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
 
@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use approver::journal::files::FilesJournal;
 use approver::journal::memory::MemoryJournal;
+use approver::journal::postgres::PostgresJournal;
 use approver::journal::{AppendError, Head, Journal, ReadError};
 use approver::mint;
+use approver::testing::postgres::{PostgresServer, database};
 use approver::testing::{Faulty, Rival, Scratch, Trouble, node};
 use jiff::{SignedDuration, Timestamp};
 use policies::events::{Ending, Event};
@@ -42,24 +44,52 @@ fn open_log(disk: Arc<dyn Disk>, dir: &Path) -> (Arc<Log>, Recovery) {
     (Arc::new(log), recovery)
 }
 
+/// Where the adapters of one test keep what they keep.
+struct Stand {
+    scratch: Scratch,
+    server: Option<Arc<PostgresServer>>,
+}
+
+impl Stand {
+    fn new() -> Self {
+        Self { scratch: Scratch::new(), server: PostgresServer::shared() }
+    }
+
+    fn path(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// One in a database of its own, where there is a server.
+    async fn postgres(&self) -> Option<Arc<dyn Journal>> {
+        let server = self.server.as_ref()?;
+        let database = database(&server.address(&server.empty()));
+        database.set_up().await.unwrap();
+        let log = open_log(Arc::new(RealDisk), &self.path().join("copy")).0;
+        database.found("mill-3/journal", &node(), &log, &Vec::new()).await.unwrap();
+        Some(Arc::new(PostgresJournal::open(database, log, "mill-3/journal", &node()).await.unwrap()))
+    }
+}
+
 /// Every adapter, and every wrapper that behaves for now: what holds for one holds for all.
-fn each_adapter(scratch: &Scratch) -> Vec<(&'static str, Arc<dyn Journal>)> {
+async fn each_adapter(scratch: &Stand) -> Vec<(&'static str, Arc<dyn Journal>)> {
     let memory: Arc<dyn Journal> = Arc::new(MemoryJournal::new());
     let real = open_log(Arc::new(RealDisk), &scratch.path().join("journal")).0;
     let simulated = open_log(Arc::new(SimDisk::new(7)), Path::new("/journal")).0;
-    vec![
+    let mut adapters: Vec<(&'static str, Arc<dyn Journal>)> = vec![
         ("memory", Arc::new(MemoryJournal::new())),
         ("files", Arc::new(FilesJournal::new(real))),
         ("files on a simulated disk", Arc::new(FilesJournal::new(simulated))),
         ("faulty, behaving", Arc::new(Faulty::new(memory.clone()))),
         ("rival, resting", Arc::new(Rival::new(Arc::new(MemoryJournal::new()), Box::new(|_| Vec::new())))),
-    ]
+    ];
+    adapters.extend(scratch.postgres().await.map(|journal| ("postgres", journal)));
+    adapters
 }
 
 #[tokio::test]
 async fn what_was_appended_is_read_back_in_order_and_in_one_piece() {
-    let scratch = Scratch::new();
-    for (name, journal) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, journal) in each_adapter(&scratch).await {
         let (first, rest) = (events(1), events(3));
         let empty = journal.head().await.unwrap();
         assert_eq!(empty, Head::empty(), "{name}");
@@ -83,8 +113,8 @@ async fn what_was_appended_is_read_back_in_order_and_in_one_piece() {
 
 #[tokio::test]
 async fn an_append_after_any_other_head_writes_nothing() {
-    let scratch = Scratch::new();
-    for (name, journal) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, journal) in each_adapter(&scratch).await {
         let empty = journal.head().await.unwrap();
         let head = journal.append(empty, &events(2), now()).await.unwrap();
         let other = Head { last: [7; 32], ..head };
@@ -99,8 +129,8 @@ async fn an_append_after_any_other_head_writes_nothing() {
 
 #[tokio::test]
 async fn an_entry_is_never_before_the_one_before_it() {
-    let scratch = Scratch::new();
-    for (name, journal) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, journal) in each_adapter(&scratch).await {
         let head = journal.append(Head::empty(), &events(1), now()).await.unwrap();
         journal.append(head, &events(1), now() - SignedDuration::from_hours(1)).await.unwrap();
         let times: Vec<_> = journal.read(0).await.unwrap().iter().map(|entry| entry.at).collect();
@@ -110,8 +140,8 @@ async fn an_entry_is_never_before_the_one_before_it() {
 
 #[tokio::test]
 async fn of_two_who_append_after_one_head_exactly_one_does() {
-    let scratch = Scratch::new();
-    for (name, journal) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, journal) in each_adapter(&scratch).await {
         let (one, other) = (events(2), events(1));
         let (a, b) =
             tokio::join!(journal.append(Head::empty(), &one, now()), journal.append(Head::empty(), &other, now()));
@@ -123,8 +153,8 @@ async fn of_two_who_append_after_one_head_exactly_one_does() {
 
 #[tokio::test]
 async fn who_waits_for_more_is_woken_by_more_and_by_nothing_else() {
-    let scratch = Scratch::new();
-    for (name, journal) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, journal) in each_adapter(&scratch).await {
         let head = journal.append(Head::empty(), &events(1), now()).await.unwrap();
         journal.changed(0).await;
         let waiting = tokio::spawn({
@@ -140,16 +170,16 @@ async fn who_waits_for_more_is_woken_by_more_and_by_nothing_else() {
 
 #[tokio::test]
 async fn heads_of_equal_entries_are_equal_whatever_keeps_them() {
-    let scratch = Scratch::new();
-    let journals = each_adapter(&scratch);
+    let scratch = Stand::new();
+    let journals = each_adapter(&scratch).await;
     let events = events(3);
     let mut roots = Vec::new();
     for (name, journal) in &journals {
-        if name.starts_with("files") {
+        if name.starts_with("files") || *name == "postgres" {
             roots.push(journal.append(Head::empty(), &events, now()).await.unwrap().root);
         }
     }
-    assert_eq!(roots[0], roots[1]);
+    assert!(roots.iter().all(|root| *root == roots[0]) && roots.len() >= 2);
 }
 
 #[tokio::test]
@@ -165,9 +195,9 @@ async fn entries_before_an_unknown_one_are_read_and_none_after_it() {
 
 #[tokio::test]
 async fn each_fault_does_what_it_says() {
-    let scratch = Scratch::new();
+    let scratch = Stand::new();
     let unavailable = |result: Result<Head, AppendError>| matches!(result, Err(AppendError::Unavailable(_)));
-    for (name, adapter) in each_adapter(&scratch) {
+    for (name, adapter) in each_adapter(&scratch).await {
         let journal = Faulty::new(adapter);
         journal.set(Trouble::FailsBefore);
         assert!(unavailable(journal.append(Head::empty(), &events(1), now()).await), "{name}");
@@ -183,8 +213,8 @@ async fn each_fault_does_what_it_says() {
 
 #[tokio::test]
 async fn whoever_comes_second_is_told_the_head_and_writes_after_it_or_not_at_all() {
-    let scratch = Scratch::new();
-    for (name, adapter) in each_adapter(&scratch) {
+    let scratch = Stand::new();
+    for (name, adapter) in each_adapter(&scratch).await {
         let rival = Rival::new(adapter, Box::new(|_| events(1)));
         let mut head = Head::empty();
         for round in 1..4 {

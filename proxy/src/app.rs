@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::{Config, JournalAt};
 use crate::floor::Floor;
 use crate::founding;
 use crate::session::{Sessions, SessionsParts};
@@ -202,10 +202,16 @@ impl App {
     /// Every reason that could be found; then nothing runs and nothing listens.
     pub async fn start(config: Config, seal: &Seal, clock: Clock) -> Result<Self, StartFault> {
         let keys = KeyStore::open(&config.keys, seal);
-        if let Ok(keys) = &keys {
+        if let (Ok(keys), JournalAt::Files) = (&keys, &config.store.journal) {
             stores::finish_restore(&config.store.data, &keys.log_key()).await?;
         }
-        let identity = Identity::read(&config.store.data);
+        // A node's name is given once, so what can be wrong here is looked at before one is asked for.
+        let receivers = telling::receivers(&config.feed, config.plant.origin.host())?;
+        let asked = asking::ways(&config.store.witnesses)?;
+        let identity = match &keys {
+            Ok(_) => Box::pin(Identity::read_or_join(&config.store)).await,
+            Err(_) => Identity::read(&config.store.data),
+        };
         let (keys, identity) = match (keys, identity) {
             (Ok(keys), Ok(identity)) => (keys, identity),
             (keys, identity) => {
@@ -213,9 +219,10 @@ impl App {
                 return Err(StartFault(reasons.into_iter().flatten().collect()));
             }
         };
-        let receivers = telling::receivers(&config.feed, config.plant.origin.host())?;
-        let asked = asking::ways(&config.store.witnesses)?;
         stores::check_mark(&config.store.data)?;
+        if let JournalAt::Postgres { database, .. } = &config.store.journal {
+            Box::pin(stores::catch_up(&config.store.data, &identity, &keys.log_key(), database)).await?;
+        }
         let witnesses = asking::witnesses(asked, &identity, &config.store.data, &keys.log_key())?;
         let looked = looking_back::check(&config.store.data, &identity, &keys.log_key(), &witnesses).await;
         looked.map_err(StartFault)?;
@@ -440,6 +447,7 @@ impl App {
             );
         }
         drop((desk, people, floor, sessions));
+        Box::pin(stores.disconnect()).await;
         if tokio::task::spawn_blocking(move || stores.close()).await.is_err() {
             tracing::error!("the stores did not close in order");
         }
@@ -455,6 +463,10 @@ impl fmt::Debug for App {
 
 async fn open_stores(config: &Config, identity: Identity, keys: &KeyStore) -> Result<Stores, StartFault> {
     let (data, reserve, key) = (config.store.data.clone(), config.store.reserve_bytes, keys.log_key());
+    if let JournalAt::Postgres { database, .. } = &config.store.journal {
+        let opened = Box::pin(Stores::open_beside(&data, identity, &key, reserve, database)).await;
+        return opened.map_err(|faults| StartFault(faults.into_iter().map(Reason::from).collect()));
+    }
     let opened = tokio::task::spawn_blocking(move || Stores::open(&data, identity, &key, reserve)).await;
     match opened {
         Ok(Ok(stores)) => Ok(stores),

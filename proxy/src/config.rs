@@ -14,6 +14,7 @@ use approver::notify::mail::{Address, MailServer, MailTls, MailTo};
 use approver::notify::webhook::WebhookUrl;
 use approver::oidc::{Groups, Issuer};
 use approver::post::Url;
+use approver::postgres::{DatabaseAt, Server, Standby};
 use certs::oidc::SeveralFactors;
 use certs::witness_key::Cosigner;
 use policies::ids::{BadName, CredentialName, GroupName, NodeId, ProviderName, Recipient, RoleName, VendorId};
@@ -103,6 +104,22 @@ pub struct Store {
     pub reserve_bytes: u64,
     /// Who is asked to remember elsewhere how far the logs have come.
     pub witnesses: Vec<WitnessAt>,
+    /// Where decisions are kept, and the directory.
+    pub journal: JournalAt,
+}
+
+/// Where decisions are kept, and the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JournalAt {
+    /// In the data folder, which is one node's.
+    Files,
+    /// In a database, for one node or several; the data folder has a copy.
+    Postgres {
+        /// Which.
+        database: Box<DatabaseAt>,
+        /// What this node is called, where its data folder does not say so yet.
+        node: Option<NodeId>,
+    },
 }
 
 /// Somebody who can open recordings: an auditor, or whoever keeps a site key.
@@ -507,15 +524,61 @@ fn store(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Store> {
     let data = reader.or("data", folder.join(Config::DATA), |field| {
         field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path))
     });
-    let journal = reader.or("journal", (), |field| the_built_one(field, "files", "postgres://"));
+    let journal = journal(reader, folder);
     let recordings = reader.or("recordings", (), |field| the_built_one(field, "local", "s3://"));
     let recipients =
         reader.required("recipients", "write the auditors' age keys, two at least: [\"age1…\", \"age1…\"]", recipients);
     let reserve_bytes = reader.or("reserve", Config::RESERVE_BYTES, reserve);
     let witnesses = reader.or("witnesses", Vec::new(), |field| witnesses(field, folder));
-    journal?;
     recordings?;
-    Some(Store { data: data?, recipients: recipients?, reserve_bytes: reserve_bytes?, witnesses: witnesses? })
+    Some(Store {
+        data: data?,
+        recipients: recipients?,
+        reserve_bytes: reserve_bytes?,
+        witnesses: witnesses?,
+        journal: journal?,
+    })
+}
+
+fn journal(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<JournalAt> {
+    let server = reader.or("journal", None, |field| match field.text()? {
+        "files" => Some(None),
+        text if text.starts_with("postgres://") || text.starts_with("postgresql://") => {
+            // What stands here may be a password, so it is not shown.
+            match text.parse::<Server>() {
+                Ok(server) => Some(Some(server)),
+                Err(bad) => field.wrong(bad.to_string(), bad.remedy()),
+            }
+        }
+        text => field.wrong(format!("{} is not known here", shown(text)), "write \"files\" or \"postgres://…\""),
+    });
+    let is_in_a_database = !matches!(server, Some(None));
+    let node = reader.optional("node", Field::parsed::<NodeId>);
+    let reached = reader.optional("postgres", |field| {
+        field.table(OTHER, |reader| {
+            let password_file = reader.optional("password_file", |field| file_in(field, folder));
+            let ca = reader.optional("ca", |field| file_in(field, folder));
+            let standby = reader.or("standby", Standby::Synchronous, |field| {
+                field.one_of(&[("synchronous", Standby::Synchronous), ("none", Standby::None)])
+            });
+            Some((password_file?, ca?, standby?))
+        })
+    });
+    for key in ["node", "postgres"] {
+        if !is_in_a_database && reader.has(key) {
+            reader.note_at(
+                key,
+                "this means nothing to a journal in files",
+                "leave it out, or write journal = \"postgres://…\"",
+            );
+            return None;
+        }
+    }
+    let (server, node, reached) = (server?, node?, reached?);
+    let Some(server) = server else { return Some(JournalAt::Files) };
+    let (password_file, ca, standby) = reached.unwrap_or((None, None, Standby::Synchronous));
+    let database = Box::new(DatabaseAt { server, password_file, ca, standby });
+    Some(JournalAt::Postgres { database, node })
 }
 
 /// No two of one name: what is kept of a witness is known by it.
@@ -876,7 +939,6 @@ mod tests {
     #[test]
     fn what_is_not_built_is_never_ignored() {
         for (line, said) in [
-            ("journal = \"postgres://db/holdpoint\"", "postgres://… is not built yet"),
             ("recordings = \"s3://bucket\"", "s3://… is not built yet"),
             ("journal = \"sqlite\"", "\"sqlite\" is not known here"),
             ("reserve = \"10 GB\"", "\"10 GB\" is no size"),
@@ -887,6 +949,38 @@ mod tests {
         ] {
             let mistakes = parse(&written("ssh = [\"127.0.0.1:0\"]", line)).expect_err(line);
             assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{line}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn a_journal_in_a_database_names_the_server_and_no_password() {
+        let read = |rest: &str| parse(&written("ssh = [\"127.0.0.1:0\"]", rest)).map(|config| config.store.journal);
+        assert_eq!(read("journal = \"files\""), Ok(JournalAt::Files));
+        let address = "journal = \"postgres://holdpoint@db.mill3.example/holdpoint\"\n";
+        let more =
+            "node = \"gate-2\"\n[store.postgres]\npassword_file = \"pg.password\"\nca = \"pg.pem\"\nstandby = \"none\"";
+        let Ok(JournalAt::Postgres { database, node }) = read(&format!("{address}{more}")) else { panic!("right") };
+        assert_eq!(node, Some("gate-2".parse().expect("a name")));
+        assert_eq!(database.password_file.as_deref(), Some(Path::new("/etc/holdpoint/pg.password")));
+        assert_eq!(database.ca.as_deref(), Some(Path::new("/etc/holdpoint/pg.pem")));
+        assert_eq!(database.standby, Standby::None);
+        let Ok(JournalAt::Postgres { database, node: None }) = read(address) else { panic!("right") };
+        assert_eq!((database.standby, database.password_file, database.ca), (Standby::Synchronous, None, None));
+        for (rest, said) in [
+            ("journal = \"postgres://h:hunter2@db/h\"", "store.journal: a password stands in it"),
+            ("journal = \"postgres://h@db/h?password=hunter2\"", "store.journal: a password stands in it"),
+            ("journal = \"postgres://h@db/h?sslmode=disable\"", "store.journal: it says something of TLS"),
+            ("node = \"gate-2\"", "store.node: this means nothing"),
+            ("[store.postgres]\nstandby = \"none\"", "store.postgres: this means nothing"),
+            (
+                "journal = \"postgres://h@db/h\"\n[store.postgres]\npassword = \"hunter2\"",
+                "store.postgres.password: unknown key",
+            ),
+            ("journal = \"postgres://h@db/h\"\n[store.postgres]\nstandby = \"maybe\"", "is not known here"),
+        ] {
+            let mistakes = read(rest).expect_err(said);
+            assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{rest}: {mistakes:?}");
+            assert!(!mistakes[0].contains("hunter2"), "{mistakes:?}");
         }
     }
 

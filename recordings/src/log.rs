@@ -30,7 +30,8 @@ use crate::session::{Opening, SessionWriter, answered, lock};
 use crate::spares::{Maker, SpareFault, Spares, SparesWatch};
 use crate::tlog::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::tlog::note::NotSignable;
-use crate::writer::Writer;
+use crate::tree::Tree;
+use crate::writer::{Writer, append_bytes_max, entry_bytes};
 
 /// What a log is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +115,44 @@ pub struct Head {
 impl Head {
     /// The head of a log without entries.
     pub fn empty() -> Self {
-        Self { size: 0, last: [0; 32], root: crate::tree::Tree::default().root() }
+        Self { size: 0, last: [0; 32], root: Tree::default().root() }
+    }
+}
+
+/// An entry on its way into a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timed {
+    /// When it was appended. Earlier than the last entry's, it gets that one's.
+    pub at: Timestamp,
+    /// What is appended.
+    pub bytes: Vec<u8>,
+}
+
+/// Where the next entry goes, and what it follows: enough to work out elsewhere which hash and root it will have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// The hash of the last entry; zeros where there is none.
+    pub last: [u8; 32],
+    /// Its time.
+    pub at: Timestamp,
+    /// The tree of all entries.
+    pub tree: Tree,
+}
+
+impl End {
+    /// The head of a log that ends so.
+    pub fn head(&self) -> Head {
+        Head { size: self.tree.size(), last: self.last, root: self.tree.root() }
+    }
+
+    /// Goes on by one entry; gives it as the log will have it.
+    pub fn push(&mut self, next: &Timed) -> Entry {
+        self.at = next.at.max(self.at);
+        let leaf = Entry::encode(&self.last, self.at, &next.bytes);
+        let entry = Entry::parse(self.tree.size(), &leaf).expect("it was encoded just now");
+        self.tree.push(entry.hash);
+        self.last = entry.hash;
+        entry
     }
 }
 
@@ -246,6 +284,8 @@ pub enum Priority {
 /// What the writer makes known after each commit.
 pub(crate) struct Published {
     pub(crate) head: Head,
+    /// The head, so that it can be gone on from.
+    pub(crate) end: End,
     pub(crate) segment: u64,
     pub(crate) offset: u64,
     pub(crate) open: usize,
@@ -380,6 +420,11 @@ impl Log {
         lock(&self.published).head
     }
 
+    /// The durable end: what the next entry follows.
+    pub fn end(&self) -> End {
+        lock(&self.published).end.clone()
+    }
+
     /// The durable head, signed: for whoever is to remember that this log had come so far. It may be ahead of what is
     /// published, and is never behind what was acknowledged.
     ///
@@ -411,8 +456,17 @@ impl Log {
         entries: Vec<Vec<u8>>,
         at: Timestamp,
     ) -> impl Future<Output = Result<Head, AppendFault>> + Send + use<> {
+        self.append_timed(after, entries.into_iter().map(|bytes| Timed { at, bytes }).collect())
+    }
+
+    /// The same with entries that have each a time of their own: such as whoever follows another log copies from it.
+    pub fn append_timed(
+        &self,
+        after: Head,
+        entries: Vec<Timed>,
+    ) -> impl Future<Output = Result<Head, AppendFault>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        let pushed = self.queue.push(Work::Append { after, entries, at, reply });
+        let pushed = self.queue.push(Work::Append { after, entries, reply });
         answered(pushed, answer, Arc::clone(&self.queue))
     }
 
@@ -429,6 +483,16 @@ impl Log {
     /// As [`entries`](Self::entries).
     pub fn next_entries(&self, from: u64) -> Result<Vec<Entry>, SegmentsFault> {
         self.reader.follow_on(from, &self.published)
+    }
+
+    /// How many of these, from the first on, go into one append.
+    pub fn takes_at_once(&self, entries: &[Timed]) -> usize {
+        let mut left = append_bytes_max(self.options.segment_bytes);
+        let fits = |entry: &&Timed| {
+            let rest = left.checked_sub(entry_bytes(entry));
+            rest.inspect(|rest| left = *rest).is_some()
+        };
+        entries.iter().take_while(fits).count()
     }
 
     /// Opens a session: room is looked for, the key file is written and synced, then the opening leaf. Nothing may

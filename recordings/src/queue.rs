@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::channel::oneshot;
-use jiff::Timestamp;
 use policies::ids::SessionId;
 
 use crate::block::Keyframe;
@@ -15,7 +14,7 @@ use crate::disk::Machine;
 use crate::fault::{AppendFault, StoreFault};
 use crate::frame::Fact;
 use crate::leaf::Leaf;
-use crate::log::Head;
+use crate::log::{Head, Timed};
 use crate::session::{LineShared, Opening, Seal, SealedSession, SessionShared, SessionWriter, lock};
 
 /// Something for the writer to do.
@@ -55,8 +54,7 @@ pub(crate) enum Work {
     },
     Append {
         after: Head,
-        entries: Vec<Vec<u8>>,
-        at: Timestamp,
+        entries: Vec<Timed>,
         reply: oneshot::Sender<Result<Head, AppendFault>>,
     },
     /// A leaf about a recording that exists.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::frame::{Kind, RawFrame};
 use crate::leaf::{BlockLeaf, Entry, Leaf, Position, Retired, fold_mark};
-use crate::log::{Head, Purpose};
+use crate::log::{End, Head, Purpose};
 use crate::segment::{OpenSession, SegmentHead};
 use crate::tree::Tree;
 
@@ -60,6 +60,10 @@ impl State {
 
     pub(crate) fn head(&self) -> Head {
         Head { size: self.tree.size(), last: self.last, root: self.tree.root() }
+    }
+
+    pub(crate) fn entries_end(&self) -> End {
+        End { last: self.last, at: self.at, tree: self.tree.clone() }
     }
 
     /// The sequence of a session's next frame; `None` if no such session is open.

@@ -29,7 +29,9 @@ use crate::leaf::{
 };
 use crate::ledger::LedgerDigest;
 use crate::leftover::{self, Leftover};
-use crate::log::{Before, Commits, Extent, Head, LogOptions, Priority, Published, Purpose, RetiredBelow, Signer};
+use crate::log::{
+    Before, Commits, Extent, Head, LogOptions, Priority, Published, Purpose, RetiredBelow, Signer, Timed,
+};
 use crate::press::Bell;
 use crate::queue::{Next, Queue, Reply, Stamped, Work, answer};
 use crate::recover::Found;
@@ -44,6 +46,17 @@ use crate::state::{NODE, State};
 
 /// A batch is written when it has so many bytes. Larger ones make who waits wait longer, and the disk not faster.
 const BATCH_BYTES: usize = 1 << 20;
+
+/// Bytes of the entries that one append may have, where segments are so long.
+pub(crate) fn append_bytes_max(segment_bytes: u64) -> usize {
+    BATCH_BYTES.min(segment_bytes as usize / 4)
+}
+
+/// What an entry takes of them.
+pub(crate) fn entry_bytes(entry: &Timed) -> usize {
+    HEADER_BYTES + ENTRY_OVERHEAD_BYTES + entry.bytes.len()
+}
+
 /// Or so many frames to be acknowledged.
 const BATCH_FRAMES: usize = 1_024;
 /// What systems cache files in, at least.
@@ -176,6 +189,7 @@ impl Writer {
         let end = found.state.end;
         let published = Published {
             head: found.state.head(),
+            end: found.state.entries_end(),
             segment: end.segment,
             offset: end.offset,
             open: 0,
@@ -494,7 +508,7 @@ impl Writer {
                 }
             },
             Work::Abandon { session } => self.abandon_or_wait(session),
-            Work::Append { after, entries, at, reply } => self.append(after, &entries, at, reply),
+            Work::Append { after, entries, reply } => self.append(after, &entries, reply),
             Work::Keeping { recording, leaf, reply } => match self.keep(recording, &leaf) {
                 Ok(index) => {
                     self.acks.push(Ack::Kept { reply, index });
@@ -691,6 +705,7 @@ impl Writer {
         }
         published.recent.extend(self.fresh.drain(..));
         published.head = self.state.head();
+        published.end = self.state.entries_end();
         if self.state.first > published.retired.first {
             published.retired = RetiredBelow { first: self.state.first, size: self.state.tree.size() };
         }
@@ -738,8 +753,7 @@ impl Writer {
     fn append(
         &mut self,
         after: Head,
-        entries: &[Vec<u8>],
-        at: Timestamp,
+        entries: &[Timed],
         reply: oneshot::Sender<Result<Head, AppendFault>>,
     ) -> Result<(), Halt> {
         let head = self.state.head();
@@ -747,7 +761,7 @@ impl Writer {
             answer(reply, Err(AppendFault::Conflict { head: Box::new(head) }));
             return Ok(());
         }
-        if let Err(halt) = self.put_entries(entries, at) {
+        if let Err(halt) = self.put_entries(entries) {
             answer(reply, Err(halt.fault().clone().into()));
             return Err(halt);
         }
@@ -757,21 +771,21 @@ impl Writer {
     }
 
     /// All of them in one segment and one batch.
-    fn put_entries(&mut self, entries: &[Vec<u8>], at: Timestamp) -> Result<(), Halt> {
+    fn put_entries(&mut self, entries: &[Timed]) -> Result<(), Halt> {
         if self.purpose != Purpose::Journal {
             return Err(Halt::Refused(StoreFault::NotAJournal));
         }
-        let longest = entries.iter().map(Vec::len).max().unwrap_or(0);
+        let longest = entries.iter().map(|entry| entry.bytes.len()).max().unwrap_or(0);
         if longest > ENTRY_BYTES_MAX - ENTRY_OVERHEAD_BYTES {
             return Err(Halt::Refused(StoreFault::TooLong(longest)));
         }
-        let bytes = entries.iter().map(|entry| HEADER_BYTES + ENTRY_OVERHEAD_BYTES + entry.len()).sum();
-        if bytes > BATCH_BYTES.min(self.segment_bytes as usize / 4) {
+        let bytes = entries.iter().map(entry_bytes).sum();
+        if bytes > append_bytes_max(self.segment_bytes) {
             return Err(Halt::Refused(StoreFault::TooLong(bytes)));
         }
         self.make_room(bytes, Use::Ordinary)?;
         for (index, entry) in entries.iter().enumerate() {
-            self.put_entry(NODE, index + 1 < entries.len(), at, entry);
+            self.put_entry(NODE, index + 1 < entries.len(), entry.at, &entry.bytes);
         }
         Ok(())
     }

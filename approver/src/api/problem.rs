@@ -201,14 +201,9 @@ impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         // The Desk logs of secrets itself: they go on when nobody waits any more.
         if !matches!(fault, Fault::SecretNotKept(_) | Fault::SecretNotForgotten(_)) {
-            tracing::warn!(%fault, "a request could not be decided");
+            tracing::warn!(?fault, "a request could not be decided");
         }
-        Self::unavailable(match fault {
-            Fault::Directory(_) => {
-                "the gate's directory does not answer, so this cannot be done now. Cuts still work".into()
-            }
-            other => other.to_string(),
-        })
+        Self::unavailable(fault.to_string())
     }
 }
 

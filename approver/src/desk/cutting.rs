@@ -14,7 +14,7 @@ use policies::requests::{Reopening, Signed, VerdictStatement};
 
 use super::late::Late;
 use super::seats::is_within;
-use super::{Alarm, Desk, Fault, Inner, Rejected};
+use super::{Alarm, Desk, Inner, Rejected};
 use crate::attendance::Gone;
 use crate::clock::Boot;
 use crate::cuts::KeptCut;
@@ -275,8 +275,8 @@ impl Inner {
         let journaled = tokio::time::timeout(JOURNAL_WAIT, self.act(cut_command(&kept, kept.by.clone()))).await;
         let cause = match journaled {
             Ok(Ok(_)) => return Kept::Journaled,
-            Ok(Err(rejected)) => rejected.to_string(),
-            Err(_) => Fault::Journal("no answer in time".into()).to_string(),
+            Ok(Err(rejected)) => format!("{rejected:?}"),
+            Err(_) => "no answer in time".to_owned(),
         };
         let (file, cut) = (self.cuts.clone(), kept.clone());
         let added = tokio::task::spawn_blocking(move || file.add(&cut)).await.map_err(std::io::Error::other);

@@ -44,7 +44,7 @@ pub fn decide(
     operator: &Signed<RestoreStatement>,
     at: Timestamp,
 ) -> Result<Decided, Rejected> {
-    let fold = Fold::of(entries, head, at_rest(at)).map_err(|fault| Fault::Journal(fault.to_string()))?;
+    let fold = Fold::of(entries, head, at_rest(at)).map_err(|fault| Fault::AtRest(fault.to_string()))?;
     if fold.state.newest.is_some_and(|newest| at < newest) {
         return Err(policies::refusals::Refusal::ClockBehind.into());
     }
@@ -78,7 +78,7 @@ impl Decided {
     /// # Errors
     /// The journal is not the one that it was decided on, or does not take it.
     pub async fn append(&self, journal: &dyn Journal) -> Result<(), Rejected> {
-        let unavailable = |fault: ReadError| Fault::Journal(fault.to_string());
+        let unavailable = |fault: ReadError| Fault::AtRest(fault.to_string());
         let fold = Fold::read_all(journal, at_rest(self.at)).await.map_err(unavailable)?;
         fold.check_known()?;
         let restore = self.statement().restore;
@@ -88,8 +88,8 @@ impl Decided {
         let events = self.check(&fold)?;
         match journal.append(fold.head, &events, self.at).await {
             Ok(_) => Ok(()),
-            Err(AppendError::Unavailable(why)) => Err(Fault::Journal(why).into()),
-            Err(conflict @ AppendError::Conflict(_)) => Err(Fault::Journal(conflict.to_string()).into()),
+            Err(AppendError::Unavailable(why)) => Err(Fault::AtRest(why).into()),
+            Err(conflict @ AppendError::Conflict(_)) => Err(Fault::AtRest(conflict.to_string()).into()),
         }
     }
 }

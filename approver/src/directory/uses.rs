@@ -307,7 +307,9 @@ impl dyn Directory + '_ {
         for (key, value) in self.dump().await? {
             let change = match Key::decode(&key) {
                 Ok(Key::Totp(person)) => Change::set(Key::Step(person), json(&step)),
-                Ok(Key::Cursor(reader)) if reader == eraser::READER => Change::set(Key::Cursor(reader), json(&0_u64)),
+                Ok(Key::Cursor(reader)) if reader.starts_with(eraser::READER) => {
+                    Change::set(Key::Cursor(reader), json(&0_u64))
+                }
                 Ok(Key::Cursor(reader)) if serde_json::from_slice::<u64>(&value).is_ok_and(|at| at > journal) => {
                     Change::set(Key::Cursor(reader), json(&journal))
                 }

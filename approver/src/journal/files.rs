@@ -27,6 +27,16 @@ impl FilesJournal {
         Self { log, size }
     }
 
+    /// The log that it is over.
+    pub(super) const fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// Wakes whoever waits for what was appended to the log itself.
+    pub(super) fn has_grown(&self) {
+        self.size.send_replace(self.log.head().size);
+    }
+
     async fn look(
         &self,
         read: impl FnOnce(&Log) -> Result<Vec<leaf::Entry>, SegmentsFault> + Send + 'static,

@@ -1,18 +1,23 @@
-//! What the program keeps: two logs and the directory in one data folder, and which installation they belong to. The
-//! one place where adapters are chosen; everything above knows only the ports.
+//! What the program keeps: two logs and the directory in one data folder, and which installation they belong to. Where
+//! journal and directory are in a database, the folder has a copy of the journal, and the directory is not in it. The one
+//! place where adapters are chosen; everything above knows only the ports.
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use approver::cuts::CutsFile;
 use approver::desk::restoring::Decided;
-use approver::directory::Directory;
+use approver::directory::postgres::PostgresDirectory;
 use approver::directory::sled::{CannotOpen, SledDirectory};
+use approver::directory::{Directory, DirectoryFault, Dumped};
 use approver::eraser::Copying;
 use approver::journal::Journal;
 use approver::journal::files::FilesJournal;
+use approver::journal::postgres::{CopyFault, PostgresJournal};
+use approver::postgres::{Database, DatabaseAt, DatabaseFault};
 use certs::log_key::LogKey;
 use policies::ids::{BadName, DeploymentId, NodeId, RestoreId};
 use recordings::FORMAT;
@@ -21,6 +26,8 @@ use recordings::fault::OpenFault;
 use recordings::log::{Log, LogOptions, Purpose, Recovery};
 use recordings::read::{Format, OUT_OF_A_BACKUP, RESTORING, RESTORING_DRAFT};
 use recordings::restoring::Resting;
+
+use crate::config::{JournalAt, Store};
 
 /// Which installation a data folder belongs to, and which node of it writes there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +91,67 @@ pub enum StoreFault {
         /// Why.
         cause: String,
     },
+    /// The journal went on elsewhere, and would be forked here.
+    #[error(
+        "{path}: this data folder is a node's copy of a journal in PostgreSQL, and goes on there: write journal = \"postgres://…\" under [store] again", path = .0.display()
+    )]
+    InDatabase(PathBuf),
+    /// Only known of a folder that is one's own.
+    #[error(
+        "this cannot be done where journal and directory are in PostgreSQL ({0}): put those back with the database's own tools. Where the database is lost, `holdpoint migrate --directory directory.jsonl` brings a node's copy into an empty one; to go on from a backup's folder, write journal = \"files\" under [store] of it without [store.postgres], do this, and `holdpoint migrate` then (docs/administrator.md, \"The database lost entries\")"
+    )]
+    OnlyFiles(String),
+    /// The database, or the copy of it.
+    #[error("journal: {0}")]
+    Copy(#[from] CopyFault),
+    /// The database.
+    #[error("journal: {0}")]
+    Database(#[from] DatabaseFault),
+    /// The directory, where it is to be copied.
+    #[error(transparent)]
+    NotDumped(#[from] DirectoryFault),
+    /// The folder is of another node.
+    #[error("{path} is that of the node {found}, and [store] says node = \"{wanted}\": correct one of the two", path = .path.display())]
+    OtherNode {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        found: NodeId,
+        /// Whose it is said to be.
+        wanted: NodeId,
+    },
+    /// A node without a name cannot join.
+    #[error(
+        "{path} holds nothing yet. If this is to be one more node of the installation in the database, name it: node = \"gate-2\" under [store]; else correct `data`", path = .0.display()
+    )]
+    NoNode(PathBuf),
+    /// Its recordings would be a second log of the name.
+    #[error(
+        "a node {0} is known in the database already, and {path} holds nothing of it. Put its folder back; where that is lost, write a name that no node had (`node` under [store])", path = .1.display()
+    )]
+    NodeTaken(NodeId, PathBuf),
+    /// What shows that the new name of the logs is the old one's is in the folders of before alone.
+    #[error(
+        "the journal in the database went on from a restore ({0}), and only folders that were there before show what it goes on from: what a new node records could not be verified. Go on with the nodes whose folders there are; nothing was changed"
+    )]
+    Restored(RestoreId),
+    /// The copy alone does not know anybody.
+    #[error(
+        "the database {0} holds no journal, and this folder is a node's copy without anybody's name and second factor. Take those out of the newest backup, `age -d -i KEY BACKUP | tar --zstd -x directory.jsonl`, and bring both there: `holdpoint migrate --directory directory.jsonl`"
+    )]
+    NoNames(String),
+    /// What is there is newer than a backup.
+    #[error("{path} is the directory of this folder, and newer than any backup: run this without --directory", path = .0.display())]
+    HasNames(PathBuf),
 }
+
+/// In the directory's folder of a data folder whose journal and directory are in a database.
+const IN_DATABASE: &str = "POSTGRES";
+/// Where the directory goes that a folder had before.
+const BEFORE_DATABASE: &str = "before-postgres";
+
+/// What a folder claims the name of its node with until its journal says whose it is.
+const CLAIM: &str = "joining";
 
 const JOURNAL: &str = "journal";
 const RECORDS: &str = "records";
@@ -137,6 +204,46 @@ impl Identity {
             }
             Err(cause) => Err(StoreFault::Unreadable { path, cause }),
         }
+    }
+
+    /// The same, or that of a node that joins: of a folder in which nothing is, beside a database that knows the installation.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), or the node cannot join.
+    pub async fn read_or_join(store: &Store) -> Result<Self, StoreFault> {
+        let found = match Self::read(&store.data) {
+            Err(StoreFault::NotFounded(path)) => match &store.journal {
+                JournalAt::Files => return Err(StoreFault::NotFounded(path)),
+                JournalAt::Postgres { database, node } => return Self::join(store, database, node.as_ref()).await,
+            },
+            found => found?,
+        };
+        match &store.journal {
+            JournalAt::Postgres { node: Some(wanted), .. } if *wanted != found.node => {
+                Err(StoreFault::OtherNode { path: store.data.clone(), found: found.node, wanted: wanted.clone() })
+            }
+            _ => Ok(found),
+        }
+    }
+
+    async fn join(store: &Store, at: &DatabaseAt, node: Option<&NodeId>) -> Result<Self, StoreFault> {
+        let path = &store.data;
+        let node = node.ok_or_else(|| StoreFault::NoNode(path.clone()))?;
+        let database = Database::new(at.clone());
+        database.set_up().await?;
+        let origin = database.origin().await?.ok_or_else(|| CopyFault::Empty(database.name()))?;
+        let format = format!("\n{origin}\n{node}\n");
+        let identity = Self::parse(&format)
+            .map_err(|cause| StoreFault::NoIdentity { path: PathBuf::from(database.name()), cause })?;
+        if let Some(restore) = identity.restore {
+            return Err(StoreFault::Restored(restore));
+        }
+        let claim = claim(path).map_err(|cause| StoreFault::Unreadable { path: path.clone(), cause })?;
+        if !database.name_node(node, &claim).await? {
+            return Err(StoreFault::NodeTaken(node.clone(), path.clone()));
+        }
+        database.close().await;
+        Ok(identity)
     }
 
     /// The second line is the log's origin, `<deployment>/journal` and, behind that, the last restore; the third the node.
@@ -195,6 +302,7 @@ pub struct Stores {
     /// Keeps what is erased and what is copied apart.
     pub copying: Copying,
     journal_log: Arc<Log>,
+    database: Option<Database>,
 }
 
 impl Stores {
@@ -203,7 +311,7 @@ impl Stores {
     /// # Errors
     /// Everything that is in the way; where another program has the folder, only that.
     pub fn open(data: &Path, identity: Identity, key: &LogKey, reserve_bytes: u64) -> Result<Self, Vec<StoreFault>> {
-        check_mark(data).map_err(|marked| vec![marked])?;
+        check_mark(data).and_then(|()| check_files(data)).map_err(|marked| vec![marked])?;
         let journal_log = open_log(&journal_dir(data), "journal", journal_options(&identity), key);
         if let Err(in_use @ StoreFault::Log { fault: OpenFault::InUse(_), .. }) = journal_log {
             return Err(vec![in_use]);
@@ -216,11 +324,71 @@ impl Stores {
                 let cuts = CutsFile::new(cuts_path(data), identity.deployment.clone(), key.clone());
                 let journal = Arc::new(FilesJournal::new(Arc::clone(&journal_log)));
                 let (directory, copying) = (Arc::new(directory), Copying::default());
-                Ok(Self { identity, journal, records, directory, cuts, recovery, copying, journal_log })
+                Ok(Self { identity, journal, records, directory, cuts, recovery, copying, journal_log, database: None })
             }
             (journal, records, directory) => {
                 Err([journal.err(), records.err(), directory.err()].into_iter().flatten().collect())
             }
+        }
+    }
+
+    /// Opens the folder of a node whose journal and directory are in a database, once its copy has all that is there.
+    ///
+    /// # Errors
+    /// Everything that is in the way.
+    pub async fn open_beside(
+        data: &Path,
+        identity: Identity,
+        key: &LogKey,
+        reserve_bytes: u64,
+        at: &DatabaseAt,
+    ) -> Result<Self, Vec<StoreFault>> {
+        check_mark(data).map_err(|marked| vec![marked])?;
+        let (folder, whose, signer) = (data.to_owned(), identity.clone(), key.clone());
+        let opened = tokio::task::spawn_blocking(move || {
+            let journal = open_log(&journal_dir(&folder), "journal", journal_options(&whose), &signer);
+            if let Err(in_use @ StoreFault::Log { fault: OpenFault::InUse(_), .. }) = journal {
+                return Err(vec![in_use]);
+            }
+            let records =
+                open_log(&records_dir(&folder), "recordings", records_options(&whose, reserve_bytes), &signer);
+            let marked = mark_in_database(&folder).and_then(|()| {
+                let dir = folder.join(DIRECTORY);
+                set_directory_aside(&dir).map_err(|cause| StoreFault::Unreadable { path: dir, cause })
+            });
+            match (journal, records, marked) {
+                (Ok((journal, _)), Ok((records, recovery)), Ok(_)) => {
+                    give_claim_up(&folder);
+                    Ok((journal, records, recovery))
+                }
+                (journal, records, marked) => {
+                    Err([journal.err(), records.err(), marked.err()].into_iter().flatten().collect())
+                }
+            }
+        });
+        let (journal_log, records, recovery) = opened.await.map_err(|panic| {
+            vec![StoreFault::Unreadable { path: data.to_owned(), cause: io::Error::other(panic) }]
+        })??;
+        let (database, origin) = (Database::new(at.clone()), identity.journal_origin());
+        let journal = PostgresJournal::open(database.clone(), Arc::clone(&journal_log), &origin, &identity.node).await;
+        let journal = journal.map_err(|fault| vec![fault.into()])?;
+        Ok(Self {
+            cuts: CutsFile::new(cuts_path(data), identity.deployment.clone(), key.clone()),
+            identity,
+            journal: Arc::new(journal),
+            records,
+            directory: Arc::new(PostgresDirectory::new(database.clone())),
+            recovery,
+            copying: Copying::default(),
+            journal_log,
+            database: Some(database),
+        })
+    }
+
+    /// Lets go of the database, where there is one; nothing is appended or looked up after that.
+    pub async fn disconnect(&self) {
+        if let Some(database) = &self.database {
+            database.close().await;
         }
     }
 
@@ -236,14 +404,209 @@ impl Stores {
     }
 }
 
+/// Brings the copy in a data folder as far as the database has come, and looks whether the two go together, before anything
+/// else is read of it.
+///
+/// # Errors
+/// They do not, the database does not answer, or another program has the folder.
+pub async fn catch_up(data: &Path, identity: &Identity, key: &LogKey, at: &DatabaseAt) -> Result<(), StoreFault> {
+    let database = Database::new(at.clone());
+    database.set_up().await?;
+    let (folder, whose, signer) = (journal_dir(data), identity.clone(), key.clone());
+    let opened =
+        tokio::task::spawn_blocking(move || open_log(&folder, "journal", journal_options(&whose), &signer)).await;
+    let died = |panic| StoreFault::Unreadable { path: data.to_owned(), cause: io::Error::other(panic) };
+    let (log, _) = opened.map_err(died)??;
+    let origin = identity.journal_origin();
+    let caught_up = PostgresJournal::open(database.clone(), Arc::clone(&log), &origin, &identity.node).await;
+    let caught_up = caught_up.map(drop);
+    database.close().await;
+    tokio::task::spawn_blocking(move || {
+        log.stop();
+        drop(log);
+    })
+    .await
+    .map_err(died)?;
+    Ok(caught_up?)
+}
+
+/// What was brought into a database.
+#[derive(Debug)]
+pub struct Migrated {
+    /// Entries of the journal.
+    pub entries: u64,
+    /// The root of their tree.
+    pub root: [u8; 32],
+    /// Entries of the directory.
+    pub known: usize,
+    /// Where the directory lies now that was in the folder.
+    pub before: PathBuf,
+}
+
+/// Brings the journal and the directory of a data folder, in which no gate runs, into an empty database: all or nothing.
+/// From then on the folder is this node's copy. What was broken off before is gone on with. Where the folder is a copy whose
+/// database was lost, the names come out of a backup.
+///
+/// # Errors
+/// There is another journal in the database, it does not answer, or the folder is not what a gate leaves behind.
+pub async fn migrate(
+    data: &Path,
+    key: &LogKey,
+    at: &DatabaseAt,
+    backup: Option<Dumped>,
+) -> Result<Migrated, StoreFault> {
+    finish_restore(data, key).await?;
+    check_mark(data)?;
+    let identity = Identity::read(data)?;
+    let (folder, whose, signer) = (journal_dir(data), identity.clone(), key.clone());
+    let opened =
+        tokio::task::spawn_blocking(move || open_log(&folder, "journal", journal_options(&whose), &signer)).await;
+    let failed = |cause| StoreFault::Unreadable { path: data.to_owned(), cause };
+    let (log, _) = opened.map_err(|panic| failed(io::Error::other(panic)))??;
+    let database = Database::new(at.clone());
+    let brought = bring(data, &identity, &log, &database, backup).await;
+    database.close().await;
+    let closed = tokio::task::spawn_blocking(move || {
+        log.stop();
+        drop(log);
+    });
+    closed.await.map_err(|panic| failed(io::Error::other(panic)))?;
+    let (entries, root, known) = brought?;
+    mark_in_database(data)?;
+    let before = set_directory_aside(&data.join(DIRECTORY)).map_err(failed)?;
+    Ok(Migrated { entries, root, known, before })
+}
+
+/// The folder is marked before the database has its journal, so that it never goes on alone after that.
+async fn bring(
+    data: &Path,
+    identity: &Identity,
+    log: &Arc<Log>,
+    database: &Database,
+    backup: Option<Dumped>,
+) -> Result<(u64, [u8; 32], usize), StoreFault> {
+    database.set_up().await?;
+    let (origin, was_marked) = (identity.journal_origin(), check_files(data).is_err());
+    let is_new = database.origin().await?.is_none();
+    // What the database took from a marked folder may have gone on there.
+    let ours = if is_new || !was_marked { Some(names(data, was_marked, database, backup).await?) } else { None };
+    if let Some(ours) = ours.as_ref().filter(|_| is_new) {
+        mark_in_database(data)?;
+        database.found(&origin, &identity.node, log, ours).await?;
+    }
+    // What is read back must be what is here, root and all.
+    let before = log.head();
+    drop(PostgresJournal::open(database.clone(), Arc::clone(log), &origin, &identity.node).await?);
+    let known = PostgresDirectory::new(database.clone()).dump().await?;
+    let head = log.head();
+    if ours.is_some_and(|ours| ours != known || head != before) {
+        return Err(CopyFault::Damaged(database.name()).into());
+    }
+    Ok((head.size, head.root, known.len()))
+}
+
+/// The directory that is to go into a database: the folder's own, or one out of a backup where the folder is a copy.
+async fn names(
+    data: &Path,
+    was_marked: bool,
+    database: &Database,
+    backup: Option<Dumped>,
+) -> Result<Dumped, StoreFault> {
+    let dir = data.join(DIRECTORY);
+    let has_own = dir.join("db").exists();
+    match backup {
+        Some(_) if has_own => Err(StoreFault::HasNames(dir)),
+        Some(backup) => Ok(backup),
+        None if was_marked && !has_own => Err(StoreFault::NoNames(database.name())),
+        None => Ok(open_directory(&dir, false)?.dump().await?),
+    }
+}
+
+/// A data folder that is there and its claim, on the disk, before anybody is asked for a name; made once.
+fn claim(data: &Path) -> io::Result<String> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data)?;
+    let path = data.join(CLAIM);
+    match std::fs::read_to_string(&path) {
+        Ok(claim) if !claim.is_empty() => return Ok(claim),
+        Err(other) if other.kind() != io::ErrorKind::NotFound => return Err(other),
+        _ => {}
+    }
+    let claim = approver::mint::nonce();
+    let mut file = std::fs::File::create(&path)?;
+    file.write_all(claim.as_bytes())?;
+    file.sync_all()?;
+    std::fs::File::open(data)?.sync_all()?;
+    Ok(claim)
+}
+
+/// The journal in the folder says whose it is from now on.
+fn give_claim_up(data: &Path) {
+    if let Err(why) = std::fs::remove_file(data.join(CLAIM))
+        && why.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(%why, "what the name was claimed with stays");
+    }
+}
+
+/// Where a folder is a node's copy, nothing is appended to it alone.
+fn check_files(data: &Path) -> Result<(), StoreFault> {
+    let mark = data.join(DIRECTORY).join(IN_DATABASE);
+    if mark.exists() { Err(StoreFault::InDatabase(mark)) } else { Ok(()) }
+}
+
+/// Where journal and directory are in files alone, whatever is written there.
+///
+/// # Errors
+/// They are not.
+pub fn check_only_files(store: &Store) -> Result<(), StoreFault> {
+    match &store.journal {
+        JournalAt::Files => check_files(&store.data),
+        JournalAt::Postgres { database, .. } => Err(StoreFault::OnlyFiles(database.server.to_string())),
+    }
+}
+
+fn mark_in_database(data: &Path) -> Result<(), StoreFault> {
+    let dir = data.join(DIRECTORY);
+    let path = dir.join(IN_DATABASE);
+    let mark = || {
+        std::fs::create_dir_all(&dir)?;
+        let mut file = std::fs::File::create(&path)?;
+        file.write_all(b"Journal and directory of this node are in PostgreSQL; data/journal is its copy.\n")?;
+        file.sync_all()?;
+        std::fs::File::open(&dir)?.sync_all()
+    };
+    mark().map_err(|cause| StoreFault::Unreadable { path: path.clone(), cause })
+}
+
+/// It is not used any more, and who erases a name does not find it there. Where it is aside, that is all.
+fn set_directory_aside(dir: &Path) -> io::Result<PathBuf> {
+    let aside = dir.join(BEFORE_DATABASE);
+    if !dir.join("db").exists() {
+        return Ok(aside);
+    }
+    std::fs::create_dir_all(&aside)?;
+    for entry in std::fs::read_dir(dir)? {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        let is_of_sled =
+            ["conf", "blobs"].iter().any(|known| name == *known) || name.to_string_lossy().starts_with("snap.");
+        if is_of_sled {
+            std::fs::rename(&path, aside.join(name))?;
+        }
+    }
+    // Last, since it says whether this is done.
+    std::fs::rename(dir.join("db"), aside.join("db"))?;
+    std::fs::File::open(dir)?.sync_all()?;
+    Ok(aside)
+}
+
 /// The directory of a data folder at rest, such as a copy: opened in a copy of its own, so that nothing in the folder
-/// changes. None where the folder has none.
+/// changes. None where the folder has none, or a database has it.
 ///
 /// # Errors
 /// It cannot be copied, or does not open.
 pub fn directory_at_rest(data: &Path) -> Result<Option<DirectoryAtRest>, StoreFault> {
     let state = data.join(DIRECTORY);
-    if !state.is_dir() {
+    if !state.is_dir() || check_files(data).is_err() {
         return Ok(None);
     }
     let failed = |cause| StoreFault::Unreadable { path: state.clone(), cause };
@@ -322,7 +685,7 @@ pub fn keep_decided(data: &Path, decided: &Decided) -> io::Result<()> {
 }
 
 /// Carries out the restore that was decided here, if one was. Each step may be done again: the file that says what was
-/// decided goes last.
+/// decided goes last. Only of journals in files.
 ///
 /// # Errors
 /// It cannot be carried out now; the file stays.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use approver::postgres::Standby;
 use certs::keys::Seal;
 use jiff::Timestamp;
 use policies::plant::Plant;
@@ -12,7 +13,7 @@ use super::showing::{counted, plain};
 use super::{Done, Failure};
 use crate::app::{asking, given, stores, telling};
 use crate::browsers;
-use crate::config::{CertificateFiles, Config, ConfigFault, Origin, SealWord};
+use crate::config::{CertificateFiles, Config, ConfigFault, JournalAt, Origin, SealWord};
 use crate::saying;
 
 /// Say whether the configuration and the plant file are right; every mistake at once, with its line.
@@ -44,6 +45,9 @@ pub(super) fn run(args: &Args) -> Done {
     for recipient in &config.store.recipients {
         let name = recipient.name.as_deref().map(|name| format!(" ({})", plain(name))).unwrap_or_default();
         say!("  recordings are opened by the key of {}{name}", recipient.key);
+    }
+    for line in where_decisions_are(&config.store.journal) {
+        say!("  {}", plain(&line));
     }
     if config.store.witnesses.is_empty() {
         say!("  nobody outside remembers the logs but who approves: a witness would (docs/administrator.md)");
@@ -104,6 +108,22 @@ pub(super) fn load_plant(path: &Path) -> Result<Plant, Failure> {
         saying::aside(format_args!("{}", mistakes.in_file(&path.display().to_string())));
         Failure::told(2)
     })
+}
+
+/// Where a database keeps them, and what goes with it.
+fn where_decisions_are(journal: &JournalAt) -> Vec<String> {
+    let JournalAt::Postgres { database, .. } = journal else { return Vec::new() };
+    let over = match (database.server.is_here(), &database.ca) {
+        (true, None) => "on this machine, in the clear",
+        _ => "over TLS",
+    };
+    let standby = match database.standby {
+        Standby::Synchronous => "it must have a synchronous standby: what it answers for lies on two servers",
+        Standby::None => {
+            "no standby is demanded: if that server or its disk is lost, decisions that were acted on are lost there, and this node's copy is what is left of them"
+        }
+    };
+    vec![format!("journal and directory are in the database {}, {over}", database.server), standby.to_owned()]
 }
 
 fn what_a_thief_gets(seal: SealWord) -> &'static str {

@@ -19,7 +19,7 @@ use super::showing::{Clock, counted, plain, table};
 use super::{Done, Failure, print_json};
 use crate::app::stores::{self, Identity};
 use crate::client::{Client, Fault};
-use crate::config::Config;
+use crate::config::{Config, JournalAt};
 use crate::secret::open_seal;
 
 /// End at once, and keep out until reopened: a session, or everything of a technician, a vendor, a zone, or the plant.
@@ -114,12 +114,17 @@ impl CutArgs {
     }
 }
 
+/// Of a cut that is not in the journal.
+const AT_ONE_NODE: &str = "Until then it acts at this node alone: where there are several, cut at every node.";
+
 fn tell(made: &CutMade) {
     say!("{}: {} ended.", made.cut, counted(made.sessions.len(), "session"));
     match made.kept.as_str() {
         "journal" => {}
-        "disk" => say!("The journal does not answer: the cut lies on the gate's disk until it does."),
-        _ => say!("NEITHER JOURNAL NOR DISK took it: it acts until the gate is restarted. Cut again when they answer."),
+        "disk" => say!("The journal does not answer: the cut lies on the gate's disk until it does. {AT_ONE_NODE}"),
+        _ => say!(
+            "NEITHER JOURNAL NOR DISK took it: it acts until the gate is restarted. Cut again when they answer. {AT_ONE_NODE}"
+        ),
     }
     say!("It keeps out until: holdpoint reopen {} --reason TEXT", made.cut);
 }
@@ -151,6 +156,9 @@ fn cut_here(args: &CutArgs) -> Done {
         say!("A gate runs on this folder: it ends what is cut within a second.");
     } else {
         say!("No gate runs on this folder: nothing is open, and the cut stands when one starts.");
+    }
+    if matches!(config.store.journal, JournalAt::Postgres { .. }) {
+        say!("While the database does not answer it acts at this node alone: cut at every node.");
     }
     say!("It keeps out until: holdpoint reopen {} --reason TEXT", kept.cut);
     Ok(())

@@ -27,6 +27,7 @@ mod invite;
 mod keeping;
 mod login;
 mod memory;
+mod migrate;
 mod people;
 mod reading;
 mod rebuild;
@@ -127,6 +128,7 @@ enum Command {
     Fetch(fetch::Args),
     Backup(backup::Args),
     Rebuild(rebuild::Args),
+    Migrate(migrate::Args),
     Restore(restore::Args),
     Checkpoint(checkpoint::Args),
     Hold(keeping::HoldArgs),
@@ -216,6 +218,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Secret(command) => secret::run(&command, profile),
         Command::Fetch(args) => fetch::run(&args, profile),
         Command::Rebuild(args) => rebuild::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Restore(args) => restore::run(&args, profile),
         Command::Backup(args) => backup::run(&args, profile),
         Command::Checkpoint(args) => checkpoint::run(&args, profile),

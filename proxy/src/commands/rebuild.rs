@@ -3,8 +3,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use approver::directory::Dumped;
+use approver::directory::{Directory, Dumped};
 use certs::totp::last_step_taken;
 use data_encoding::BASE64;
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use super::gate::wait_for_value;
 use super::showing::plain;
 use super::{Done, Failure};
-use crate::app::stores::{Identity, directory_dir, draft_directory, is_in_use};
+use crate::app::stores::{Identity, check_only_files, directory_dir, draft_directory, is_in_use};
 use crate::config::Config;
 
 /// Make the directory of people again from a backup, where it is gone: names, texts and second factors. With the gate
@@ -40,6 +41,7 @@ struct Line {
 pub(super) fn run(args: &Args) -> Done {
     let config = Config::load(&args.config).map_err(Failure::usage)?;
     let data = &config.store.data;
+    check_only_files(&config.store).map_err(Failure::refused)?;
     Identity::read(data).map_err(Failure::failed)?;
     if is_in_use(data).map_err(Failure::failed)? {
         return Err(Failure::refused("a gate runs on this folder: stop it first"));
@@ -64,12 +66,24 @@ pub(super) async fn make(data: &Path, from: &Path) -> Result<usize, Failure> {
     if draft.exists() {
         fs::remove_dir_all(&draft).map_err(Failure::failed)?;
     }
-    let directory = draft_directory(&draft).map_err(Failure::failed)?;
-    let filled = directory.fill(&backup, last_step_taken(Timestamp::now())).await;
-    filled.map_err(|cause| Failure::refused(format_args!("{}: {cause}", from.display())))?;
-    drop(directory);
+    drop(fill(&draft, &backup, from).await?);
     fs::rename(&draft, &dir).and_then(|()| fs::File::open(data)?.sync_all()).map_err(Failure::failed)?;
     Ok(backup.len())
+}
+
+/// What a directory made of a file of a backup now holds.
+pub(super) async fn current(from: &Path) -> Result<Dumped, Failure> {
+    let draft = tempfile::tempdir().map_err(Failure::failed)?;
+    let directory = fill(draft.path(), &read(from)?, from).await?;
+    directory.dump().await.map_err(Failure::failed)
+}
+
+/// Codes that were used after the backup was made count as used.
+async fn fill(draft: &Path, backup: &Dumped, from: &Path) -> Result<Arc<dyn Directory>, Failure> {
+    let directory = draft_directory(draft).map_err(Failure::failed)?;
+    let filled = directory.fill(backup, last_step_taken(Timestamp::now())).await;
+    filled.map_err(|cause| Failure::refused(format_args!("{}: {cause}", from.display())))?;
+    Ok(directory)
 }
 
 /// What a backup holds of the directory.

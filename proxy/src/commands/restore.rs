@@ -35,7 +35,9 @@ use super::showing::{labelled, labelled_lines, plain};
 use super::{Done, Failure, rebuild};
 use crate::app::asking;
 use crate::app::looking_back::{contradicted, contradicted_by_records, remembered_by};
-use crate::app::stores::{Identity, at_rest, directory_dir, draft_directory, finish_restore, keep_decided};
+use crate::app::stores::{
+    Identity, at_rest, check_only_files, directory_dir, draft_directory, finish_restore, keep_decided,
+};
 use crate::client::{Profile, Signer};
 use crate::config::Config;
 use crate::secret::open_seal;
@@ -230,6 +232,7 @@ struct Gate {
 impl Gate {
     fn open(args: &Args) -> Result<Self, Failure> {
         let config = Config::load(&args.config).map_err(Failure::usage)?;
+        check_only_files(&config.store).map_err(Failure::refused)?;
         let seal = open_seal(config.seal).map_err(Failure::usage)?;
         let key = KeyStore::open(&config.keys, &seal).map_err(Failure::usage)?.log_key();
         Ok(Self { config, key })

@@ -59,7 +59,7 @@ pub enum CredentialFault {
     #[error("the plant's file says no account for {0}. Ask the control room")]
     NoAccount(TargetName),
     /// The directory does not answer.
-    #[error("the gate cannot look up what opens the target: {0}. Ask the control room")]
+    #[error("the gate cannot look up what opens the target. Ask the control room")]
     Directory(#[from] DirectoryFault),
 }
 

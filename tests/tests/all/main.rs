@@ -32,6 +32,7 @@ mod oidc;
 mod operating;
 mod packaging;
 mod pages;
+mod postgres;
 mod recipients;
 mod replay;
 mod reports;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use approver::desk::Fault;
 use approver::people::CodeNotTaken;
 use certs::proof::{Authenticated, Face as Side, VerifiedKey};
 use policies::ids::PersonId;
@@ -28,6 +29,12 @@ pub(super) const WRONG: &str =
 /// A key that has signed in this connection.
 #[derive(Clone)]
 pub(super) struct SignedKey(PublicKey);
+
+/// What a technician reads of a fault, whose cause is logged.
+fn outwards(fault: &Fault) -> String {
+    tracing::warn!(?fault, "a second factor could not be looked at");
+    format!("{fault}.")
+}
 
 impl SignedKey {
     /// Called in russh's `auth_publickey` and `auth_openssh_certificate` callbacks alone, where the signature was checked.
@@ -107,7 +114,7 @@ impl Face {
     ) -> Result<Authenticated, Option<String>> {
         let spent = match self.people.check_code(&key.of(person), code, Side::Vendor).await {
             Ok(spent) => spent,
-            Err(CodeNotTaken::Fault(fault)) => return Err(Some(format!("{fault}."))),
+            Err(CodeNotTaken::Fault(fault)) => return Err(Some(outwards(&fault))),
             Err(CodeNotTaken::Code(_) | CodeNotTaken::Password | CodeNotTaken::Refusal(_)) => return Err(None),
         };
         let now = self.desk.clock().wall();
@@ -123,7 +130,7 @@ impl Face {
         source: IpAddr,
     ) -> Result<Authenticated, Option<String>> {
         self.people.check_password(person, password, code, source).await.map_err(|not_taken| match not_taken {
-            CodeNotTaken::Fault(fault) => Some(format!("{fault}.")),
+            CodeNotTaken::Fault(fault) => Some(outwards(&fault)),
             CodeNotTaken::Code(_) | CodeNotTaken::Password | CodeNotTaken::Refusal(_) => None,
         })
     }

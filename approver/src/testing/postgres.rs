@@ -1,0 +1,190 @@
+//! A PostgreSQL server of a test's own, with a folder of its own, on a Unix socket alone. It ends with the value.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+
+use super::Scratch;
+use crate::mint;
+use crate::postgres::{Database, DatabaseAt, Standby};
+
+/// A running server.
+pub struct PostgresServer {
+    process: Child,
+    folder: Scratch,
+    port: u16,
+}
+
+/// The user who owns everything but what `superuser` makes.
+const USER: &str = "holdpoint";
+/// Nothing here takes as long.
+const HANG: Duration = Duration::from_secs(30);
+
+impl PostgresServer {
+    /// One that others who run at the same time may have, too; none where PostgreSQL is not installed.
+    pub fn shared() -> Option<Arc<Self>> {
+        static SHARED: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = shared.upgrade() {
+            return Some(running);
+        }
+        let started = Arc::new(Self::start()?);
+        *shared = Arc::downgrade(&started);
+        Some(started)
+    }
+
+    /// One for this test alone; none where PostgreSQL is not installed, which is said.
+    pub fn start() -> Option<Self> {
+        Self::start_as(5432, |_| vec!["listen_addresses=".to_owned()])
+    }
+
+    /// The same with settings of its own, told of the folder that it has.
+    pub fn start_as(port: u16, settings: impl FnOnce(&Path) -> Vec<String>) -> Option<Self> {
+        let Some(programs) = programs() else {
+            println!("SKIPPED: PostgreSQL (Debian: postgresql) is not installed");
+            return None;
+        };
+        let folder = Scratch::new();
+        belongs_to_it(folder.path());
+        let data = folder.path().join("data");
+        done(
+            as_its_user(programs.join("initdb")).args(["-A", "trust", "-U", "superuser", "--no-sync", "-D"]).arg(&data),
+        );
+        let mut server = as_its_user(programs.join("postgres"));
+        server.arg("-D").arg(&data).arg("-k").arg(folder.path());
+        server.arg("-p").arg(port.to_string());
+        let small = ["max_connections=40", "shared_buffers=16MB", "autovacuum=off"].map(str::to_owned);
+        for setting in settings(folder.path()).into_iter().chain(small) {
+            server.arg("-c").arg(setting);
+        }
+        server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = server.spawn().expect("it is installed");
+        let server = Self { process, folder, port };
+        let began = Instant::now();
+        while !server.psql("postgres", "SELECT 1").status.success() {
+            assert!(began.elapsed() < HANG, "the server does not come up");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server.sql("postgres", &format!("CREATE ROLE {USER} LOGIN"));
+        Some(server)
+    }
+
+    /// The folder with its socket.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A new and empty database, by its name.
+    pub fn empty(&self) -> String {
+        let name = format!("d{}", mint::nonce());
+        self.sql("postgres", &format!("CREATE DATABASE {name} OWNER {USER}"));
+        name
+    }
+
+    /// The address of a database of this name.
+    pub fn address(&self, name: &str) -> String {
+        address(self.folder(), USER, name)
+    }
+
+    /// Does something as the superuser of the server, and gives what was printed.
+    pub fn sql(&self, database: &str, sql: &str) -> String {
+        let ended = self.psql(database, sql);
+        assert!(ended.status.success(), "{sql}: {}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8_lossy(&ended.stdout).trim().to_owned()
+    }
+
+    /// Tries to do something as the user of the program; what the server says, where it does not let them.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn as_user(&self, database: &str, sql: &str) -> Result<(), String> {
+        let ended = self.psql_as(USER, database, sql);
+        if ended.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&ended.stderr).into_owned()) }
+    }
+
+    fn psql(&self, database: &str, sql: &str) -> std::process::Output {
+        self.psql_as("superuser", database, sql)
+    }
+
+    fn psql_as(&self, user: &str, database: &str, sql: &str) -> std::process::Output {
+        let mut psql = Command::new(programs().expect("it was there before").join("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", user, "-d", database, "-c", sql, "-p"]);
+        psql.arg(self.port.to_string()).arg("-h");
+        psql.arg(self.folder())
+            .env("PGOPTIONS", "-c default_transaction_read_only=off")
+            .output()
+            .expect("it is installed with the server")
+    }
+
+    /// It stands still: connections stay, and nothing answers.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// To it and all its processes, each of which leads a session of its own.
+    fn signal(&self, signal: Signal) {
+        let main = self.process.id();
+        let children = std::fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
+        for process in [Pid::from_child(&self.process)].into_iter().chain(children) {
+            if let Err(gone) = kill_process(process, signal) {
+                tracing::debug!(%gone, "a process of the server");
+            }
+        }
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        self.go_on();
+        kill_process(Pid::from_child(&self.process), Signal::QUIT).expect("it is ours");
+        self.process.wait().expect("it is ours");
+    }
+}
+
+/// The database at this address, of which no standby is demanded.
+pub fn database(address: &str) -> Database {
+    let server = address.parse().expect("an address of a test's");
+    Database::new(DatabaseAt { server, password_file: None, ca: None, standby: Standby::None })
+}
+
+/// A database by the folder of the socket.
+pub fn address(folder: &Path, user: &str, name: &str) -> String {
+    format!("postgres://{user}@{}/{name}", folder.display().to_string().replace('/', "%2F"))
+}
+
+fn programs() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+    let programs = versions.flatten().map(|version| version.path().join("bin"));
+    programs.filter(|programs| programs.join("initdb").exists()).max()
+}
+
+/// It refuses to be run by root.
+fn as_its_user(program: PathBuf) -> Command {
+    if !geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+    command
+}
+
+/// Makes a file or folder its own.
+pub fn belongs_to_it(path: &Path) {
+    if geteuid().is_root() {
+        done(Command::new("chown").arg("postgres:").arg(path));
+    }
+}
+
+fn done(command: &mut Command) {
+    let ended = command.output().expect("it is installed");
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+}

@@ -1,0 +1,534 @@
+//! What the journal in PostgreSQL owes beyond the suite of all journals: what becomes of an append whose answer is lost,
+//! of a server that stands still, takes no writes or has lost entries, and of two nodes that append at once.
+
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use approver::journal::postgres::{CopyFault, PostgresJournal};
+use approver::journal::{AppendError, Head, Journal};
+use approver::mint;
+use approver::postgres::{Database, DatabaseAt, DatabaseFault, Standby};
+use approver::testing::postgres::{PostgresServer, address, belongs_to_it, database};
+use approver::testing::{Scratch, node};
+use jiff::{SignedDuration, Timestamp};
+use policies::events::{Ending, Event};
+use recordings::disk::{RealDisk, RealMachine, is_locked};
+use recordings::log::{Log, LogOptions, Purpose};
+use recordings::sim::SimSigner;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+
+const ORIGIN: &str = "mill-3/journal";
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_790_000_000).unwrap()
+}
+
+fn events(count: usize) -> Vec<Event> {
+    let ended = |_| Event::Ended { session: mint::session(now()), ending: Ending::Left, seal: None };
+    (0..count).map(ended).collect()
+}
+
+fn open_log(dir: &Path) -> Arc<Log> {
+    let options = LogOptions {
+        segment_bytes: 64 << 10,
+        spares: 1,
+        file_systems_allowed: ["overlayfs", "tmpfs", "btrfs", "zfs"].map(String::from).to_vec(),
+        ..LogOptions::new(Purpose::Journal, ORIGIN, node())
+    };
+    let signer = Arc::new(SimSigner::new(1));
+    Arc::new(Log::open(Arc::new(RealDisk), Arc::new(RealMachine), dir, options, signer).unwrap().0)
+}
+
+/// Whoever follows for a journal that was dropped lets go of its log a moment later.
+async fn until_free(dir: &Path) {
+    let began = Instant::now();
+    while is_locked(&dir.join("LOCK")).unwrap() {
+        assert!(began.elapsed() < Duration::from_secs(10), "it is not let go of");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A database with an empty journal, and folders for nodes.
+struct Stand {
+    folder: Scratch,
+    server: Arc<PostgresServer>,
+    name: String,
+}
+
+impl Stand {
+    async fn new(server: Arc<PostgresServer>) -> Self {
+        let (folder, name) = (Scratch::new(), server.empty());
+        let stand = Self { folder, server, name };
+        let database = database(&stand.address());
+        database.set_up().await.unwrap();
+        let log = open_log(&stand.folder.path().join("founder"));
+        database.found(ORIGIN, &node(), &log, &Vec::new()).await.unwrap();
+        database.close().await;
+        stand
+    }
+
+    fn address(&self) -> String {
+        self.server.address(&self.name)
+    }
+
+    fn sql(&self, sql: &str) -> String {
+        self.server.sql(&self.name, sql)
+    }
+
+    async fn open(&self, node: &str, address: &str) -> Result<PostgresJournal, CopyFault> {
+        self.open_in(node, database(address)).await
+    }
+
+    async fn open_in(&self, node: &str, database: Database) -> Result<PostgresJournal, CopyFault> {
+        let log = open_log(&self.folder.path().join(node));
+        PostgresJournal::open(database, log, ORIGIN, &node.parse().unwrap()).await
+    }
+
+    async fn node(&self, node: &str) -> PostgresJournal {
+        self.open(node, &self.address()).await.unwrap()
+    }
+}
+
+/// Between a node and the server; passes everything on until it is told otherwise.
+struct Between {
+    folder: PathBuf,
+    does: Arc<AtomicU8>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+const PASSES: u8 = 0;
+/// The next append does not arrive.
+const CUTS_BEFORE: u8 = 1;
+/// The next append arrives, and its answer is not passed on.
+const CUTS_AFTER: u8 = 2;
+/// Nobody gets through.
+const REFUSES: u8 = 3;
+
+impl Between {
+    fn new(stand: &Stand) -> Self {
+        let folder = stand.folder.path().join("between");
+        std::fs::create_dir(&folder).unwrap();
+        let listener = UnixListener::bind(folder.join(".s.PGSQL.5432")).unwrap();
+        let (does, server) = (Arc::new(AtomicU8::new(PASSES)), stand.server.folder().join(".s.PGSQL.5432"));
+        let told = Arc::clone(&does);
+        let serving = tokio::spawn(async move {
+            loop {
+                let (node, _) = listener.accept().await.unwrap();
+                tokio::spawn(pass(node, server.clone(), Arc::clone(&told)));
+            }
+        });
+        Self { folder, does, serving }
+    }
+
+    fn address(&self, stand: &Stand) -> String {
+        address(&self.folder, "holdpoint", &stand.name)
+    }
+
+    fn does(&self, what: u8) {
+        self.does.store(what, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Between {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// An append is asked for in two turns: what it is, and then with which values.
+async fn pass(mut node: UnixStream, server: PathBuf, does: Arc<AtomicU8>) {
+    let mut server = UnixStream::connect(server).await.unwrap();
+    let (mut asked, mut told) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    let mut turns = 0;
+    loop {
+        tokio::select! {
+            read = node.read(&mut asked) => {
+                let (Ok(count @ 1..), what) = (read, does.load(Ordering::SeqCst)) else { return };
+                let is_append = asked[..count].windows(13).any(|part| part == b"WITH moved AS");
+                turns = if is_append { 1 } else if turns > 0 { turns + 1 } else { 0 };
+                if what == REFUSES {
+                    return;
+                }
+                if is_append && what == CUTS_BEFORE {
+                    return does.store(PASSES, Ordering::SeqCst);
+                }
+                server.write_all(&asked[..count]).await.unwrap();
+            }
+            read = server.read(&mut told) => {
+                let (Ok(count @ 1..), what) = (read, does.load(Ordering::SeqCst)) else { return };
+                if turns == 2 && what == CUTS_AFTER {
+                    return does.store(PASSES, Ordering::SeqCst);
+                }
+                if node.write_all(&told[..count]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_append_that_did_not_arrive_is_not_there_and_one_whose_answer_was_lost_is() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let stand = Stand::new(server).await;
+    let between = Between::new(&stand);
+    let journal = stand.open("one", &between.address(&stand)).await.unwrap();
+    let mut head = journal.append(Head::empty(), &events(1), now()).await.unwrap();
+    for (what, arrives) in [(CUTS_BEFORE, false), (CUTS_AFTER, true), (CUTS_BEFORE, false), (CUTS_AFTER, true)] {
+        let fresh = events(2);
+        between.does(what);
+        let appended = journal.append(head, &fresh, now()).await;
+        assert!(matches!(appended, Err(AppendError::Unavailable(_))), "{what}: {appended:?}");
+        let read: Vec<_> = journal.read(head.size).await.unwrap().into_iter().map(|entry| entry.event).collect();
+        assert_eq!(read, if arrives { fresh.clone() } else { Vec::new() }, "{what}");
+        if arrives {
+            let again = journal.append(head, &fresh, now()).await;
+            assert_eq!(again, Err(AppendError::Conflict(journal.head().await.unwrap())), "it is not there twice");
+        }
+        head = journal.head().await.unwrap();
+        head = journal.append(head, &events(1), now()).await.unwrap();
+    }
+    between.does(REFUSES);
+    journal.append(head, &events(1), now()).await.unwrap_err();
+    assert!(journal.read(0).await.is_err() && journal.head().await.is_err(), "a copy alone is not the journal");
+    assert_eq!(journal.read_next(0).await.unwrap().len() as u64, head.size, "at leisure it may be read");
+    between.does(PASSES);
+    journal.append(head, &events(1), now()).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_nodes_that_append_at_once_have_one_chain_with_one_root() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let stand = Stand::new(server).await;
+    let (one, two) = (stand.node("one").await, stand.node("two").await);
+    let won = Mutex::new(Vec::new());
+    let appends = async |journal: &PostgresJournal, clock: SignedDuration| {
+        for count in 0..30 {
+            let fresh = events(1 + count % 3);
+            let mut head = journal.head().await.unwrap();
+            loop {
+                match journal.append(head, &fresh, now() + clock).await {
+                    Ok(after) => break won.lock().unwrap().push((after.size, fresh)),
+                    Err(AppendError::Conflict(theirs)) => head = theirs,
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        }
+    };
+    // Their clocks do not agree.
+    tokio::join!(appends(&one, SignedDuration::ZERO), appends(&two, SignedDuration::from_secs(3)));
+    let mut won = won.into_inner().unwrap();
+    won.sort_by_key(|(size, _)| *size);
+    let in_order: Vec<Event> = won.into_iter().flat_map(|(_, events)| events).collect();
+    let (of_one, of_two) = (one.read(0).await.unwrap(), two.read(0).await.unwrap());
+    assert_eq!(of_one, of_two);
+    assert_eq!(of_one.iter().map(|entry| entry.event.clone()).collect::<Vec<_>>(), in_order);
+    assert!(of_one.is_sorted_by_key(|entry| entry.at));
+    assert_eq!(one.head().await.unwrap(), two.head().await.unwrap());
+    let of_third = stand.node("three").await;
+    assert_eq!(
+        (of_third.head().await.unwrap(), of_third.read_next(0).await.unwrap()),
+        (one.head().await.unwrap(), of_one)
+    );
+}
+
+#[tokio::test]
+async fn what_another_node_appends_is_told_at_once() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let stand = Stand::new(server).await;
+    let (one, two) = (stand.node("one").await, stand.node("two").await);
+    let (mut head, mut slowest) = (Head::empty(), Duration::ZERO);
+    for _ in 0..5 {
+        // The first tells that the other listens by now.
+        let began = Instant::now();
+        head = one.append(head, &events(1), now()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), two.changed(head.size - 1)).await.unwrap();
+        slowest = slowest.max(if head.size > 1 { began.elapsed() } else { Duration::ZERO });
+    }
+    println!("told within {slowest:?}");
+    assert!(slowest < Duration::from_millis(900), "{slowest:?}: it was only looked for");
+}
+
+#[tokio::test]
+async fn a_server_that_stands_still_is_given_up_and_one_that_takes_no_writes_says_so() {
+    let Some(server) = PostgresServer::start() else { return };
+    let stand = Stand::new(Arc::new(server)).await;
+    let journal = stand.node("one").await;
+    let head = journal.append(Head::empty(), &events(1), now()).await.unwrap();
+    let fresh = events(1);
+    stand.server.pause();
+    let began = Instant::now();
+    let AppendError::Unavailable(said) = journal.append(head, &fresh, now()).await.unwrap_err() else {
+        panic!("stalled")
+    };
+    assert!(
+        began.elapsed() < Duration::from_secs(8) && said.contains("does not answer"),
+        "{:?} {said}",
+        began.elapsed()
+    );
+    stand.server.go_on();
+    let head = journal.head().await.unwrap();
+    let read = journal.read(1).await.unwrap();
+    assert!(read.is_empty() || read[0].event == fresh[0], "whole or not at all");
+    stand.sql(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", stand.name));
+    stand.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'holdpoint'");
+    // Connections that broke are found out once each.
+    let mut said = Vec::new();
+    while said.len() < 5 {
+        let AppendError::Unavailable(why) = journal.append(head, &events(1), now()).await.unwrap_err() else {
+            panic!("it took it")
+        };
+        said.push(why);
+    }
+    assert!(said.last().unwrap().contains("read-only"), "{said:?}");
+    stand.sql(&format!("ALTER DATABASE {} RESET default_transaction_read_only", stand.name));
+    journal.append(head, &events(1), now()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_append_that_waits_for_its_standby_is_not_taken_for_one_that_did_not_arrive() {
+    let Some(server) = PostgresServer::start() else { return };
+    let stand = Stand::new(Arc::new(server)).await;
+    let journal = stand.node("one").await;
+    let head = journal.append(Head::empty(), &events(1), now()).await.unwrap();
+    let standbys = |names: &str| {
+        stand.sql(&format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"));
+        stand.sql("SELECT pg_reload_conf()");
+    };
+    standbys("nobody");
+    let fresh = events(1);
+    // The server reads its settings a moment later, and committed without waiting until then.
+    let (mut head, mut unclear) = (head, None);
+    while unclear.is_none() {
+        match journal.append(head, &fresh, now()).await {
+            Ok(after) => head = after,
+            Err(AppendError::Unavailable(why)) => unclear = Some(why),
+            Err(conflict) => panic!("{conflict:?}"),
+        }
+    }
+    let read = journal.read(head.size).await;
+    assert!(read.is_err(), "it is neither there nor not there: {read:?}");
+    standbys("");
+    let began = Instant::now();
+    let read = loop {
+        match journal.read(head.size).await {
+            Ok(read) => break read,
+            Err(why) => assert!(began.elapsed() < Duration::from_secs(20), "{why}"),
+        }
+    };
+    assert_eq!(read.iter().map(|entry| entry.event.clone()).collect::<Vec<_>>(), fresh);
+    // Connections live long, and a standby may be taken away meanwhile.
+    standbys("nobody");
+    let at = || DatabaseAt {
+        server: stand.address().parse().unwrap(),
+        password_file: None,
+        ca: None,
+        standby: Standby::Synchronous,
+    };
+    let began = Instant::now();
+    let demanding = loop {
+        match stand.open_in("two", Database::new(at())).await {
+            Ok(journal) => break journal,
+            Err(why) => assert!(began.elapsed() < Duration::from_secs(20), "{why}"),
+        }
+        until_free(&stand.folder.path().join("two")).await;
+    };
+    let head = demanding.head().await.unwrap();
+    standbys("");
+    while !stand.sql("SHOW synchronous_standby_names").is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+    let refused = demanding.append(head, &events(1), now()).await.unwrap_err();
+    assert!(refused.to_string().contains("standby = \"none\""), "{refused}");
+    assert_eq!(stand.sql("SELECT size FROM holdpoint.head"), head.size.to_string());
+}
+
+#[tokio::test]
+async fn a_dead_host_does_not_take_the_time_of_the_next_and_one_name_runs_once() {
+    let isolated = ["listen_addresses=", "default_transaction_isolation=serializable"];
+    let Some(server) = PostgresServer::start_as(5432, |_| isolated.map(str::to_owned).to_vec()) else { return };
+    let stand = Stand::new(Arc::new(server)).await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = stand.server.folder().display().to_string().replace('/', "%2F");
+    let silent_port = silent.local_addr().unwrap().port();
+    let both = format!("postgres://holdpoint@127.0.0.1:{silent_port},{socket}:5432/{}", stand.name);
+    let one = stand.open("one", &both).await.unwrap();
+    let began = Instant::now();
+    let two = stand.open("two", &both).await.unwrap();
+    // Who lost the race is told so, and by no fault of the server's, whatever it isolates by itself.
+    for _ in 0..10 {
+        let head = one.head().await.unwrap();
+        assert_eq!(two.head().await.unwrap(), head);
+        let (fresh_a, fresh_b) = (events(1), events(1));
+        let (a, b) = tokio::join!(one.append(head, &fresh_a, now()), two.append(head, &fresh_b, now()));
+        assert!(
+            matches!((&a, &b), (Ok(_), Err(AppendError::Conflict(_))) | (Err(AppendError::Conflict(_)), Ok(_))),
+            "{a:?} {b:?}"
+        );
+    }
+    println!("behind a dead host, {:?}", began.elapsed());
+    let other = open_log(&stand.folder.path().join("other"));
+    let twice = PostgresJournal::open(database(&both), other, ORIGIN, &"one".parse().unwrap()).await.err().unwrap();
+    assert!(matches!(twice, CopyFault::Database(DatabaseFault::Twice(_))), "{twice}");
+}
+
+#[tokio::test]
+async fn a_database_that_lost_entries_or_has_others_is_refused_by_the_first_of_them() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let stand = Stand::new(server).await;
+    let journal = stand.node("one").await;
+    let head = journal.append(Head::empty(), &events(3), now()).await.unwrap();
+    stand.sql("CREATE TABLE kept AS SELECT * FROM holdpoint.head");
+    let head = journal.append(head, &events(2), now()).await.unwrap();
+    // What a standby has that was behind when it was promoted.
+    stand.sql("DELETE FROM holdpoint.entries WHERE index >= 3");
+    let set_back = "UPDATE holdpoint.head SET (size, last, at_nanoseconds, edge) = (SELECT size, last, at_nanoseconds, edge FROM kept)";
+    stand.sql(set_back);
+    let AppendError::Unavailable(said) = journal.append(head, &events(1), now()).await.unwrap_err() else {
+        panic!("it took it")
+    };
+    assert!(
+        said.contains("has 3 entries of the journal, and this node's copy 5") && said.contains("entry 3"),
+        "{said}"
+    );
+    assert!(journal.read(0).await.is_err());
+    drop(journal);
+    until_free(&stand.folder.path().join("one")).await;
+    let refused = stand.open("one", &stand.address()).await.err().unwrap();
+    assert!(matches!(refused, CopyFault::Behind { has: 3, copy: 5, .. }), "{refused}");
+    // A node that has less follows what is there, and is then where the journal went another way.
+    let other = stand.node("two").await;
+    let head = other.head().await.unwrap();
+    other.append(head, &events(4), now()).await.unwrap();
+    let refused = stand.open("one", &stand.address()).await.err().unwrap();
+    assert!(matches!(refused, CopyFault::Parted { index: 3, .. }), "{refused}");
+    // An entry that somebody changed is found by whoever copies it.
+    stand.sql("UPDATE holdpoint.entries SET bytes = bytes || ' '::bytea WHERE index = 1");
+    let refused = stand.open("three", &stand.address()).await.err().unwrap();
+    assert!(matches!(refused, CopyFault::Parted { index: 1, .. }), "{refused}");
+    let ours = node();
+    let of_others = PostgresJournal::open(
+        database(&stand.address()),
+        open_log(&stand.folder.path().join("four")),
+        "mill-4/journal",
+        &ours,
+    );
+    assert!(matches!(of_others.await.err(), Some(CopyFault::Other { .. })));
+}
+
+#[tokio::test]
+async fn the_gate_itself_may_neither_change_nor_delete_an_entry() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let stand = Stand::new(server).await;
+    let journal = stand.node("one").await;
+    journal.append(Head::empty(), &events(2), now()).await.unwrap();
+    for sql in
+        ["UPDATE holdpoint.entries SET bytes = 'x'", "DELETE FROM holdpoint.entries", "TRUNCATE holdpoint.entries"]
+    {
+        let said = stand.server.as_user(&stand.name, sql).unwrap_err();
+        assert!(said.contains("permission denied for table entries"), "{sql}: {said}");
+    }
+    assert_eq!(journal.read(0).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_gate_needs_no_more_than_the_documented_grants() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let name = server.empty();
+    server.sql(&name, approver::postgres::SCHEMA);
+    let manual = include_str!("../../docs/administrator.md");
+    let grants: Vec<&str> = manual.lines().map(str::trim).filter(|line| line.starts_with("GRANT ")).collect();
+    assert!(grants.len() > 3, "{grants:?}");
+    grants.iter().for_each(|grant| drop(server.sql(&name, grant)));
+    let (folder, database) = (Scratch::new(), database(&server.address(&name)));
+    database.set_up().await.unwrap();
+    let log = open_log(folder.path());
+    let directory = vec![(b"cursor/a".to_vec(), b"1".to_vec())];
+    database.found(ORIGIN, &node(), &log, &directory).await.unwrap();
+    let second = "gate-2".parse().unwrap();
+    assert!(database.name_node(&second, "a").await.unwrap() && database.name_node(&second, "a").await.unwrap());
+    assert!(!database.name_node(&second, "b").await.unwrap() && !database.name_node(&node(), "a").await.unwrap());
+    let journal = PostgresJournal::open(database.clone(), log, ORIGIN, &node()).await.unwrap();
+    journal.append(Head::empty(), &events(2), now()).await.unwrap();
+    let directory: Arc<dyn approver::directory::Directory> =
+        Arc::new(approver::directory::postgres::PostgresDirectory::new(database));
+    assert_eq!(directory.cursor("a").await.unwrap(), 1);
+    directory.set_cursor("a", 2).await.unwrap();
+    directory.forget_credential(&"hmi".parse().unwrap()).await.unwrap();
+    assert!(server.as_user(&name, "DELETE FROM holdpoint.entries").unwrap_err().contains("permission denied"));
+}
+
+#[tokio::test]
+async fn tables_are_made_once_and_newer_ones_are_refused() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let name = server.empty();
+    let address = server.address(&name);
+    let (one, two) = (database(&address), database(&address));
+    let (a, b) = tokio::join!(one.set_up(), two.set_up());
+    assert_eq!((a, b), (Ok(()), Ok(())));
+    assert_eq!(server.sql(&name, "SELECT count(*) FROM holdpoint.version"), "1");
+    server.sql(&name, "UPDATE holdpoint.version SET version = 99");
+    assert!(matches!(one.set_up().await, Err(DatabaseFault::Newer { found: 99, .. })));
+}
+
+#[tokio::test]
+async fn a_synchronous_standby_is_demanded_unless_it_was_said_that_there_is_none() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let address = server.address(&server.empty());
+    let at = |standby| DatabaseAt { server: address.parse().unwrap(), password_file: None, ca: None, standby };
+    let refused = Database::new(at(Standby::Synchronous)).set_up().await.unwrap_err();
+    assert!(refused.to_string().contains("standby = \"none\""), "{refused}");
+    Database::new(at(Standby::None)).set_up().await.unwrap();
+}
+
+/// A certificate for `localhost` that vouches for itself, and its key.
+fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
+    let (certificate, key) = (folder.join("server.pem"), folder.join("server.key"));
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
+    openssl.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-out"]).arg(&certificate).arg("-keyout").arg(&key);
+    let made = openssl.output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (certificate, key)
+}
+
+#[tokio::test]
+async fn towards_a_server_elsewhere_nothing_goes_in_the_clear_or_to_whom_no_ca_vouches_for() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let others = Scratch::new();
+    let (stranger, _) = certificate(others.path());
+    let server = PostgresServer::start_as(port, |folder| {
+        let (certificate, key) = certificate(folder);
+        belongs_to_it(&key);
+        let settings = ["listen_addresses=127.0.0.1".to_owned(), "ssl=on".to_owned()];
+        let files = [("ssl_cert_file", &certificate), ("ssl_key_file", &key)];
+        settings.into_iter().chain(files.map(|(name, path)| format!("{name}={}", path.display()))).collect()
+    });
+    let Some(server) = server else { return };
+    let name = server.empty();
+    let reach = |ca: &Path| {
+        let server = format!("postgres://holdpoint@localhost:{port}/{name}").parse().unwrap();
+        Database::new(DatabaseAt { server, password_file: None, ca: Some(ca.to_owned()), standby: Standby::None })
+    };
+    let refused = reach(&stranger).set_up().await.unwrap_err();
+    assert!(matches!(refused, DatabaseFault::Unreachable { .. }), "{refused}");
+    let database = reach(&server.folder().join("server.pem"));
+    database.set_up().await.unwrap();
+    let encrypted =
+        "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'holdpoint'";
+    assert_eq!(server.sql(&name, encrypted), "t");
+    // The CA would be right, and the server would rather have it in the clear.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let clear = PostgresServer::start_as(port, |_| vec!["listen_addresses=127.0.0.1".to_owned()]).unwrap();
+    let at = format!("postgres://holdpoint@localhost:{port}/{}", clear.empty()).parse().unwrap();
+    let ca = Some(server.folder().join("server.pem"));
+    let refused = Database::new(DatabaseAt { server: at, password_file: None, ca, standby: Standby::None });
+    let refused = refused.set_up().await.unwrap_err();
+    assert!(refused.to_string().contains("TLS"), "{refused}");
+}

@@ -1,0 +1,166 @@
+//! Gates whose journal and directory are in PostgreSQL: moved there from files, one alone and two of one installation, by
+//! real commands and real clients. What the adapters owe is tested in `approver`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use approver::testing::postgres::PostgresServer;
+use rustix::process::Signal;
+use serde_json::Value;
+use tests::evidence::Evidence;
+use tests::plant::program;
+use tests::process::start_on_a_terminal;
+use tests::{Options, Plant, Running, eventually, holdpoint, json, log_in, run, start};
+
+/// A plant whose journal was moved into a database of a server here, and whose gate does not run yet.
+fn moved(server: &PostgresServer) -> Plant {
+    let plant = Plant::ready(Options::default());
+    let database = server.empty();
+    // Who made the tables by hand says nothing else of the database either.
+    let journal = format!("[store]\njournal = {:?}", server.address(&database));
+    plant.edit_config(|text| text.replace("[store]", &journal) + "\n[store.postgres]\n");
+    let migrate = || run(plant.holdpoint(&["migrate", "--config"]).arg(plant.config()), b"");
+    migrate().refused(1, "standby = \"none\"");
+    plant.edit_config(|text| text.replace("[store.postgres]", "[store.postgres]\nstandby = \"none\""));
+    run(&mut plant.serve_command(), b"").says_no("holdpoint migrate");
+    let told = migrate().ok().out();
+    assert!(told.contains("Both were read back: the root is "), "{told}");
+    plant
+}
+
+/// One more node of it, with a folder of its own and a copy of the keys.
+struct Second {
+    folder: PathBuf,
+}
+
+impl Second {
+    fn of(plant: &Plant, node: &str) -> Self {
+        let folder = plant.installation().with_file_name(node);
+        fs::create_dir(&folder).unwrap();
+        run(Command::new("cp").arg("-a").arg(plant.installation().join("keys")).arg(&folder), b"").ok();
+        let text = fs::read_to_string(plant.config()).unwrap();
+        let own = format!("data = \"data\"\nnode = {node:?}");
+        fs::write(folder.join("holdpoint.toml"), text.replace("data = \"data\"", &own)).unwrap();
+        Self { folder }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    fn serve_command(&self, plant: &Plant) -> Command {
+        let mut serve = plant.holdpoint(&["serve", "--json", "--config"]);
+        serve.arg(self.folder.join("holdpoint.toml"));
+        serve
+    }
+
+    /// Starts it, and has `lee` go there from then on.
+    fn serve(&self, plant: &Plant) -> Running {
+        let mut gate = start(&mut self.serve_command(plant));
+        let told = gate.until("}\n");
+        let line = told.lines().find(|line| line.starts_with('{')).unwrap();
+        let said: Value = serde_json::from_str(line).unwrap();
+        let lee = plant.person("lee");
+        let profile = String::from_utf8(lee.read("profile.toml")).unwrap();
+        let there = plant.faces.plant[0].to_string();
+        lee.write("profile.toml", profile.replace(&there, said["plant"][0].as_str().unwrap()).as_bytes());
+        gate
+    }
+}
+
+fn whole(plant: &Plant, data: &Path) -> String {
+    Evidence::take(&plant.installation(), data, &program()).verify().ok().out()
+}
+
+/// The auditor adds the line of the other node's recordings to what they trust.
+fn trust_both(plant: &Plant, second: &Second) {
+    let (path, theirs) = (plant.installation().join("trust.toml"), second.folder.join("trust.toml"));
+    let (ours, theirs) = (fs::read_to_string(&path).unwrap(), fs::read_to_string(theirs).unwrap());
+    let key = theirs.split('"').find(|text| text.contains("/records/gate-2")).unwrap();
+    let both = ours.replacen("logs = [", &format!("logs = [\n    {key:?},"), 1);
+    fs::write(path, both).unwrap();
+}
+
+#[test]
+fn a_gate_on_postgres_does_the_whole_job_and_a_cut_at_one_node_ends_a_session_at_another() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let mut plant = moved(&server);
+    plant.serve();
+    log_in(&plant, "lee");
+    let at = plant.tess().at("hmi-2");
+    assert_eq!(run(&mut plant.tess().ssh(&[&at, "echo it works"]), b"").ok().out(), "it works\n");
+    let before = json(&plant, "lee", &["status"]);
+    let checked = run(
+        plant
+            .holdpoint(&["check", "--config"])
+            .arg(plant.config())
+            .arg("--plant")
+            .arg(plant.installation().join("plant.toml")),
+        b"",
+    );
+    checked.refused(0, "no standby is demanded");
+
+    let second = Second::of(&plant, "gate-2");
+    let gate = second.serve(&plant);
+    log_in(&plant, "lee");
+    let there = json(&plant, "lee", &["status"]);
+    assert_eq!((there["node"].as_str(), &there["deployment"]), (Some("gate-2"), &before["deployment"]));
+    let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
+    shell.type_in("echo I am $((40 + 2))\r");
+    shell.until("I am 42");
+    eventually("the session is known at the other node", || {
+        json(&plant, "lee", &["sessions"])["sessions"].as_array().is_some_and(|running| running.len() == 1)
+    });
+    let began = Instant::now();
+    json(&plant, "lee", &["cut", "--technician", "tess"]);
+    let ended = shell.ends();
+    println!("cut at the other node, ended after {:?}, the command included", began.elapsed());
+    assert!(ended.out().contains("Access was cut by an operator"), "{}", ended.out());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    run(&mut plant.tess().ssh(&[&at, "true"]), b"").says_no("cut by an operator");
+
+    gate.signal(Signal::TERM);
+    assert_eq!(gate.ends().code(), 0);
+    assert_eq!(plant.stop().code(), 0);
+    trust_both(&plant, &second);
+    for data in [plant.data(), second.data()] {
+        println!("{}", whole(&plant, &data));
+    }
+    // Names are given once, and nobody goes on alone from a copy.
+    fs::remove_dir_all(second.data()).unwrap();
+    run(&mut second.serve_command(&plant), b"").says_no("a node gate-2 is known in the database already");
+    plant.edit_config(|text| {
+        let lines = text.lines().filter(|line| {
+            !line.starts_with("journal =") && !line.contains("standby") && !line.contains("[store.postgres]")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    });
+    run(&mut plant.serve_command(), b"").says_no("is a node's copy of a journal in PostgreSQL");
+}
+
+#[test]
+fn while_the_database_stands_still_nobody_gets_in_and_what_runs_is_cut_all_the_same() {
+    let Some(server) = PostgresServer::start() else { return };
+    let server = Arc::new(server);
+    let mut plant = moved(&server);
+    plant.serve();
+    log_in(&plant, "lee");
+    let at = plant.tess().at("hmi-2");
+    let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
+    shell.type_in("echo I am $((40 + 2))\r");
+    shell.until("I am 42");
+    server.pause();
+    run(&mut plant.tess().ssh(&[&at, "true"]), b"").says_no("That does not fit");
+    let cut = holdpoint(&plant, "lee", &["cut", "--plant"]).ok();
+    assert!(shell.ends().out().contains("Access was cut by an operator"));
+    println!("{}", cut.out());
+    server.go_on();
+    eventually("the cut is journaled", || {
+        json(&plant, "lee", &["status"])["cuts"] == 1 && json(&plant, "lee", &["status"])["late"] == 0
+    });
+    assert_eq!(plant.stop().code(), 0);
+    whole(&plant, &plant.data());
+}
