@@ -10,7 +10,7 @@ use tests::{Options, Plant, eventually, holdpoint, log_in, recipient, run, start
 
 /// With the stock tools, into a new folder.
 #[track_caller]
-fn unpack(plant: &Plant, backup: &Path, to: &Path) {
+pub(super) fn unpack(plant: &Plant, backup: &Path, to: &Path) {
     fs::create_dir(to).expect("a folder");
     let key = plant.installation().join("auditors/auditor-1.key");
     let mut age = Command::new("sh");

@@ -13,7 +13,9 @@ use serde_json::Value;
 use tests::evidence::Evidence;
 use tests::plant::program;
 use tests::process::start_on_a_terminal;
-use tests::{Options, Plant, Running, eventually, holdpoint, json, log_in, run, start};
+use tests::{Options, Plant, Running, eventually, holdpoint, json, log_in, recipient, run, start};
+
+use super::backup::unpack;
 
 /// A plant whose journal was moved into a database of a server here, and whose gate does not run yet.
 fn moved(server: &PostgresServer) -> Plant {
@@ -153,14 +155,38 @@ fn while_the_database_stands_still_nobody_gets_in_and_what_runs_is_cut_all_the_s
     shell.type_in("echo I am $((40 + 2))\r");
     shell.until("I am 42");
     server.pause();
-    run(&mut plant.tess().ssh(&[&at, "true"]), b"").says_no("That does not fit");
+    run(&mut plant.tess().ssh(&[&at, "true"]), b"").says_no("The gate cannot look up now who you are");
     let cut = holdpoint(&plant, "lee", &["cut", "--plant"]).ok();
     assert!(shell.ends().out().contains("Access was cut by an operator"));
-    println!("{}", cut.out());
+    assert!(cut.out().contains("cut at every node"), "{}", cut.out());
     server.go_on();
     eventually("the cut is journaled", || {
         json(&plant, "lee", &["status"])["cuts"] == 1 && json(&plant, "lee", &["status"])["late"] == 0
     });
+    log_in(&plant, "ada");
+    let backup = plant.person("ada").path("backup.age");
+    let (to, file) = (recipient(&plant), backup.display().to_string());
+    run(&mut plant.as_person("ada", &["backup", "-o", &file, "--to", &to]), b"").ok();
     assert_eq!(plant.stop().code(), 0);
     whole(&plant, &plant.data());
+
+    // The database is lost; the node's copy and a backup are there.
+    let unpacked = plant.installation().join("unpacked");
+    unpack(&plant, &backup, &unpacked);
+    let empty = format!("journal = {:?}", server.address(&server.empty()));
+    plant.edit_config(|text| {
+        let lines = text.lines().map(|line| if line.starts_with("journal =") { &empty } else { line });
+        lines.collect::<Vec<_>>().join("\n")
+    });
+    let migrate = |more: &[&str]| {
+        let mut migrate = plant.holdpoint(&["migrate", "--config"]);
+        run(migrate.arg(plant.config()).args(more), b"")
+    };
+    migrate(&[]).refused(1, "holdpoint migrate --directory directory.jsonl");
+    let names = unpacked.join("directory.jsonl").display().to_string();
+    migrate(&["--directory", &names]).ok();
+    migrate(&[]).ok();
+    whole(&plant, &plant.data());
+    plant.serve();
+    assert_eq!(plant.stop().code(), 0);
 }

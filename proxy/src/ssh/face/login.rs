@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use approver::directory::DirectoryFault;
 use approver::people::Enrolled;
 use certs::proof::{Authenticated, Face as Side, VerifiedKey};
 use certs::ssh_ca::{Rejected, check_user_certificate};
@@ -50,9 +51,13 @@ struct Proved {
     caller: Caller,
     /// None after a password.
     key: Option<SignedKey>,
-    /// The technician, where key and name are one's.
-    owner: Option<PersonId>,
+    /// The technician, where key and name are one's, as far as that can be looked up.
+    owner: Result<Option<PersonId>, DirectoryFault>,
 }
+
+/// What somebody reads who proved a key that is known, when nobody can be looked up.
+const CANNOT_LOOK: &str =
+    "The gate cannot look up now who you are. That is no fault of yours: try again in a minute, or call the plant.";
 
 impl Login {
     pub(super) const fn new(face: Arc<Face>, connection: Arc<Connection>) -> Self {
@@ -104,14 +109,16 @@ impl Login {
             return self.refuse_key().await;
         }
         let owner = match (holder, caller.name()) {
-            (Some(person), Some(name)) if self.is_technician(person) && self.is_called(person, name).await => {
-                Some(person)
+            (Some(person), Some(name)) if self.is_technician(person) => {
+                let named = self.face.people.by_name(name).await;
+                named.map(|named| named.filter(|named| *named == person))
             }
-            _ => None,
+            _ => Ok(None),
         };
         let key = SignedKey::checked_by_russh(key.clone());
         let source = self.connection.source;
-        let recent = owner.and_then(|person| self.face.recent_login(&key, person, source, caller.place()));
+        let recent =
+            owner.iter().flatten().find_map(|person| self.face.recent_login(&key, *person, source, caller.place()));
         if let Some(proof) = recent {
             self.proved = Some(Proved { user: user.to_owned(), caller, key: Some(key), owner });
             return self.signed_in(proof);
@@ -155,7 +162,7 @@ impl Login {
         let is_let_in = self.is_technician(person) && self.face.people.by_key(&key) == Some(person);
         let key = SignedKey::checked_by_russh(key);
         let proof = Authenticated::by_certificate(checked, key.of(person), Side::Vendor, source, now).ok()?;
-        let proved = Proved { user: user.to_owned(), caller, key: Some(key), owner: Some(person) };
+        let proved = Proved { user: user.to_owned(), caller, key: Some(key), owner: Ok(Some(person)) };
         is_let_in.then_some((proved, proof))
     }
 
@@ -188,7 +195,7 @@ impl Login {
 
     /// russh passes over a certificate that has ended and asks nobody, so that one may have been shown.
     fn certificate_ended(&self) -> Option<String> {
-        let (owner, now) = (self.proved.as_ref()?.owner?, self.face.desk.clock().wall());
+        let (owner, now) = (self.proved.as_ref()?.owner.clone().ok()??, self.face.desk.clock().wall());
         let ended = self.face.people.certificate_ended(owner, now)?;
         let ended = self.face.desk.with_state(|state| state.clock(ended));
         Some(format!("your certificate ended {ended}; `holdpoint login` gets another"))
@@ -225,7 +232,7 @@ impl Login {
         let no_at = self.face.desk.clock().boot().after(NO_TAKES);
         match self.check_password(user, answers).await {
             Ok((caller, proof)) => {
-                let owner = Some(proof.person());
+                let owner = Ok(Some(proof.person()));
                 self.proved = Some(Proved { user: user.to_owned(), caller, key: None, owner });
                 self.both_proved(proof).await
             }
@@ -256,8 +263,13 @@ impl Login {
     }
 
     async fn check_code(&self, code: &str) -> Result<Authenticated, Option<String>> {
-        let Some(Proved { key: Some(key), owner: Some(person), .. }) = &self.proved else { return Err(None) };
-        self.face.both_factors(key, *person, self.connection.source, code).await
+        match &self.proved {
+            Some(Proved { key: Some(key), owner: Ok(Some(person)), .. }) => {
+                self.face.both_factors(key, *person, self.connection.source, code).await
+            }
+            Some(Proved { owner: Err(_), .. }) => Err(Some(CANNOT_LOOK.to_owned())),
+            _ => Err(None),
+        }
     }
 
     async fn enrol(&mut self, code: &str) -> Auth {
@@ -356,11 +368,6 @@ impl Login {
                     && person.locked_until.is_none_or(|until| until <= now)
             })
         })
-    }
-
-    /// A lookup that fails denies.
-    async fn is_called(&self, person: PersonId, name: &str) -> bool {
-        self.face.people.by_name(name).await.is_ok_and(|named| named == Some(person))
     }
 
     fn reset(&mut self) {
