@@ -328,7 +328,7 @@ impl Database {
             }
             tokio::time::sleep(NAME_EVERY).await;
         }
-        self.within(client.batch_execute(concat!("LISTEN ", "holdpoint_journal"))).await?;
+        self.within(client.batch_execute("LISTEN holdpoint_journal")).await?;
         Ok(client)
     }
 
@@ -451,8 +451,8 @@ impl Database {
         });
     }
 
-    /// Bounds what the server itself does for us, sees to it that who comes second is told so, and looks whether it is to be relied on: with every connection, since
-    /// another server may stand behind the name by now.
+    /// Bounds what the server itself does for us, sees to it that who comes second is told so, and looks whether it is to be
+    /// relied on: with every connection, since another server may stand behind the name by now.
     async fn look_at(&self, client: &Client) -> Result<(), DatabaseFault> {
         let bounds = format!(
             "SET default_transaction_isolation = 'read committed'; SET statement_timeout = {millis}; SET idle_in_transaction_session_timeout = {millis}; SET lock_timeout = {millis}",

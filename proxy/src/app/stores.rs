@@ -366,9 +366,7 @@ impl Stores {
                 }
             }
         });
-        let (journal_log, records, recovery) = opened.await.map_err(|panic| {
-            vec![StoreFault::Unreadable { path: data.to_owned(), cause: io::Error::other(panic) }]
-        })??;
+        let (journal_log, records, recovery) = opened.await.map_err(|panic| vec![died(data, panic)])??;
         let (database, origin) = (Database::new(at.clone()), identity.journal_origin());
         let journal = PostgresJournal::open(database.clone(), Arc::clone(&journal_log), &origin, &identity.node).await;
         let journal = journal.map_err(|fault| vec![fault.into()])?;
@@ -412,21 +410,12 @@ impl Stores {
 pub async fn catch_up(data: &Path, identity: &Identity, key: &LogKey, at: &DatabaseAt) -> Result<(), StoreFault> {
     let database = Database::new(at.clone());
     database.set_up().await?;
-    let (folder, whose, signer) = (journal_dir(data), identity.clone(), key.clone());
-    let opened =
-        tokio::task::spawn_blocking(move || open_log(&folder, "journal", journal_options(&whose), &signer)).await;
-    let died = |panic| StoreFault::Unreadable { path: data.to_owned(), cause: io::Error::other(panic) };
-    let (log, _) = opened.map_err(died)??;
+    let log = open_journal(data, identity, key).await?;
     let origin = identity.journal_origin();
     let caught_up = PostgresJournal::open(database.clone(), Arc::clone(&log), &origin, &identity.node).await;
     let caught_up = caught_up.map(drop);
     database.close().await;
-    tokio::task::spawn_blocking(move || {
-        log.stop();
-        drop(log);
-    })
-    .await
-    .map_err(died)?;
+    close_journal(data, log).await?;
     Ok(caught_up?)
 }
 
@@ -458,22 +447,15 @@ pub async fn migrate(
     finish_restore(data, key).await?;
     check_mark(data)?;
     let identity = Identity::read(data)?;
-    let (folder, whose, signer) = (journal_dir(data), identity.clone(), key.clone());
-    let opened =
-        tokio::task::spawn_blocking(move || open_log(&folder, "journal", journal_options(&whose), &signer)).await;
-    let failed = |cause| StoreFault::Unreadable { path: data.to_owned(), cause };
-    let (log, _) = opened.map_err(|panic| failed(io::Error::other(panic)))??;
+    let log = open_journal(data, &identity, key).await?;
     let database = Database::new(at.clone());
     let brought = bring(data, &identity, &log, &database, backup).await;
     database.close().await;
-    let closed = tokio::task::spawn_blocking(move || {
-        log.stop();
-        drop(log);
-    });
-    closed.await.map_err(|panic| failed(io::Error::other(panic)))?;
+    close_journal(data, log).await?;
     let (entries, root, known) = brought?;
     mark_in_database(data)?;
-    let before = set_directory_aside(&data.join(DIRECTORY)).map_err(failed)?;
+    let before = set_directory_aside(&data.join(DIRECTORY))
+        .map_err(|cause| StoreFault::Unreadable { path: data.to_owned(), cause })?;
     Ok(Migrated { entries, root, known, before })
 }
 
@@ -761,6 +743,26 @@ fn open_directory(dir: &Path, may_make: bool) -> Result<SledDirectory, StoreFaul
 /// The folder of the directory in a data folder.
 pub fn directory_dir(data: &Path) -> PathBuf {
     data.join(DIRECTORY)
+}
+
+/// The journal's log of a data folder in which no gate runs.
+async fn open_journal(data: &Path, identity: &Identity, key: &LogKey) -> Result<Arc<Log>, StoreFault> {
+    let (dir, options, key) = (journal_dir(data), journal_options(identity), key.clone());
+    let opened = tokio::task::spawn_blocking(move || open_log(&dir, "journal", options, &key)).await;
+    opened.map_err(|panic| died(data, panic))?.map(|(log, _)| log)
+}
+
+/// Lets go of it, once what waits is written.
+async fn close_journal(data: &Path, log: Arc<Log>) -> Result<(), StoreFault> {
+    let closing = tokio::task::spawn_blocking(move || {
+        log.stop();
+        drop(log);
+    });
+    closing.await.map_err(|panic| died(data, panic))
+}
+
+fn died(data: &Path, panic: tokio::task::JoinError) -> StoreFault {
+    StoreFault::Unreadable { path: data.to_owned(), cause: io::Error::other(panic) }
 }
 
 fn open_log(

@@ -117,8 +117,10 @@ impl Login {
         };
         let key = SignedKey::checked_by_russh(key.clone());
         let source = self.connection.source;
-        let recent =
-            owner.iter().flatten().find_map(|person| self.face.recent_login(&key, *person, source, caller.place()));
+        let recent = match &owner {
+            Ok(Some(person)) => self.face.recent_login(&key, *person, source, caller.place()),
+            _ => None,
+        };
         if let Some(proof) = recent {
             self.proved = Some(Proved { user: user.to_owned(), caller, key: Some(key), owner });
             return self.signed_in(proof);
