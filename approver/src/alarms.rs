@@ -102,6 +102,8 @@ kinds! {
     FeedBehind "feed-behind" false,
     /// No plant file is in force.
     NoPlant "no-plant" false,
+    /// Another node is not heard of.
+    NodeSilent "node-silent" true,
 }
 
 /// An alarm that stands.
@@ -239,6 +241,8 @@ const SEEN_FOR: Duration = Duration::from_secs(600);
 const OBJECTION_STANDS: SignedDuration = SignedDuration::from_hours(24);
 /// A receiver of the feed may be restarted without an alarm.
 const RECEIVER_AWAY_MAX: SignedDuration = SignedDuration::from_secs(60);
+/// Another node may be restarted, or its database fail over, without an alarm.
+const NODE_SILENT_MAX: Duration = Duration::from_secs(30);
 /// Clocks of one machine are slewed by less between two looks.
 const STEP_MIN: SignedDuration = SignedDuration::from_secs(2);
 
@@ -287,6 +291,12 @@ impl Lookout {
         }
         if status.lost > 0 {
             stands(Kind::FactsLost, None, "facts could not be journaled and were forgotten".to_owned());
+        }
+        for node in self.desk.silent_nodes(NODE_SILENT_MAX) {
+            let text = format!(
+                "nothing is heard of the gate {node}: it died, or cannot reach the journal; then no cut from here reaches it"
+            );
+            stands(Kind::NodeSilent, Some(node.to_string()), text);
         }
         for standing in self.witnesses.standings() {
             if let Some(trouble) = &standing.trouble {

@@ -37,6 +37,7 @@ mod cutting;
 mod due;
 mod fold;
 mod handovers;
+mod hearing;
 mod late;
 pub mod restoring;
 mod seats;
@@ -55,6 +56,7 @@ pub use weaker::WeakerProof;
 use admission::Refused;
 use fold::{Fold, Now};
 use handovers::Handovers;
+use hearing::Hearing;
 use late::Spool;
 use seats::Seats;
 
@@ -269,6 +271,7 @@ pub(crate) struct Inner {
     secrets: tokio::sync::Mutex<()>,
     health: Mutex<Health>,
     handovers: Mutex<Handovers>,
+    hearing: Mutex<Hearing>,
     refused: Mutex<BTreeMap<policies::ids::PersonId, Refused>>,
     /// When this node restarts, once it lets nobody in any more.
     restarts: Mutex<Option<jiff::Timestamp>>,
@@ -536,6 +539,7 @@ impl Inner {
             secrets: tokio::sync::Mutex::new(()),
             health: Mutex::new(health),
             handovers: Mutex::default(),
+            hearing: Mutex::default(),
             refused: Mutex::default(),
             restarts: Mutex::default(),
             time_moved: Notify::new(),

@@ -4,6 +4,7 @@
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use policies::events::{Event, UnknownEvent};
+use policies::ids::NodeId;
 
 pub mod files;
 pub mod memory;
@@ -22,6 +23,15 @@ pub struct Entry {
     pub event: Event,
     /// Its hash as a leaf of the journal's tree (RFC 6962).
     pub leaf: [u8; 32],
+}
+
+/// That a node lives: a number of its own that grows while it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// Which node.
+    pub node: NodeId,
+    /// How often it said so.
+    pub said: u64,
 }
 
 /// Why an append did not happen, or may not have.
@@ -89,6 +99,11 @@ pub trait Journal: Send + Sync {
 
     /// Completes once there may be more than `size` entries.
     fn changed(&self, size: u64) -> BoxFuture<'_, ()>;
+
+    /// Says that this node lives, and gives what each node of the installation said last. None where no other can append here.
+    fn speak(&self) -> BoxFuture<'_, Result<Vec<Word>, ReadError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 }
 
 /// Decodes entries up to the first unknown one.

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 mod schema;
 mod tls;
 
-pub use schema::{SCHEMA, VERSION};
+pub use schema::{VERSION, schema};
 
 /// Connections at once, beside the one that listens: the Desk appends one after another, and the directory is asked for a
 /// few rows at each sign-in.

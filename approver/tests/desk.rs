@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use approver::desk::{Alarm, Fault, Kept, Rejected, Unsigned};
 use approver::journal::memory::MemoryJournal;
-use approver::journal::{AppendError, Entry, Head, Journal, ReadError};
+use approver::journal::{AppendError, Entry, Head, Journal, ReadError, Word};
 use approver::lease::{Ask, Frozen, Lease};
 use approver::people::People;
 use approver::recorder::Recorder;
@@ -25,7 +26,7 @@ use policies::actions::{Action, Actions};
 use policies::decide::Command;
 use policies::digest::{Digest, Salted};
 use policies::events::{AskedFor, CutBy, Ending, EscortEnd, Event, Factor, Scope};
-use policies::ids::RequestId;
+use policies::ids::{NodeId, RequestId, SessionId};
 use policies::people::{Kind, SshKey};
 use policies::refusals::Refusal;
 use policies::requests::{
@@ -656,30 +657,60 @@ async fn a_machine_that_slept_does_not_take_its_journal_for_gone() {
     assert_eq!(lease.orders().now().over, None);
 }
 
-#[tokio::test]
-async fn a_start_that_nobody_here_holds_is_presumed_ended() {
-    let stage = Stage::new().await;
-    let lease = let_in(&stage, "plc-7").await;
+/// One more session under the grant that was used last, begun at this node without a lease of anybody's here.
+async fn starts_at(stage: &Stage, node: NodeId) -> SessionId {
     let Some(Event::Started { request, technician, target, service, actions, source, factors, deadline, .. }) =
-        events(&stage).await.pop()
+        events(stage).await.pop()
     else {
         panic!("no start")
     };
     let session = mint::session(Timestamp::UNIX_EPOCH);
-    let ghost = Event::Started {
-        session,
-        request,
-        technician,
-        target,
-        service,
-        actions,
-        source,
-        factors,
-        node: node(),
-        deadline,
-    };
-    stage.props.journal.append(stage.desk.head(), &[ghost], stage.desk.clock().wall()).await.unwrap();
+    let started =
+        Event::Started { session, request, technician, target, service, actions, source, factors, node, deadline };
+    stage.props.journal.append(stage.desk.head(), &[started], stage.desk.clock().wall()).await.unwrap();
     settle().await;
+    session
+}
+
+#[tokio::test]
+async fn what_a_silent_node_carried_is_presumed_ended_once_it_was_silent_for_twice_the_staleness() {
+    const LOOK: Duration = Duration::from_secs(8);
+    let journal = Arc::new(Spoken::default());
+    let stage = Stage::on(Props { journal: journal.clone(), ..Props::new() }, PLANT).await;
+    let other: NodeId = "node-2".parse().unwrap();
+    let up = Event::NodeStarted { node: other.clone(), version: "1.0".into() };
+    stage.props.journal.append(stage.desk.head(), &[up], stage.desk.clock().wall()).await.unwrap();
+    let lease = let_in(&stage, "plc-7").await;
+    let session = starts_at(&stage, other.clone()).await;
+    let is_live = || stage.desk.with_state(|state| state.live.contains(&session));
+    let passes = async |span: Duration| {
+        stage.pass(span);
+        settle().await;
+    };
+    for _ in 0..10 {
+        journal.said.fetch_add(1, Ordering::SeqCst);
+        passes(LOOK).await;
+        assert!(is_live() && stage.desk.silent_nodes(LOOK * 2).is_empty());
+    }
+    // This machine slept, or the database did not answer: nothing is known of the other.
+    passes(20 * MINUTE).await;
+    for _ in 0..6 {
+        passes(LOOK).await;
+        assert!(is_live());
+    }
+    assert_eq!(stage.desk.silent_nodes(LOOK * 5), [other]);
+    passes(LOOK).await;
+    passes(LOOK).await;
+    let ended = Event::Ended { session, ending: Ending::Presumed, seal: None };
+    assert_eq!(events(&stage).await.into_iter().filter(|event| *event == ended).count(), 1);
+    assert_eq!(lease.orders().now().over, None, "of this node nothing is presumed");
+}
+
+#[tokio::test]
+async fn a_start_that_nobody_here_holds_is_presumed_ended() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    starts_at(&stage, node()).await;
     stage.pass(2 * MINUTE);
     settle().await;
     let live = stage.desk.with_state(|state| state.live.clone());
@@ -936,9 +967,9 @@ async fn a_cut_reaches_a_session_that_is_over_and_does_not_end() {
 async fn a_session_whose_end_another_program_journaled_is_over_here() {
     let stage = Stage::new().await;
     let lease = let_in(&stage, "plc-7").await;
-    let ended = Event::Ended { session: lease.session(), ending: Ending::Crashed, seal: None };
+    let ended = Event::Ended { session: lease.session(), ending: Ending::Presumed, seal: None };
     stage.props.journal.append(stage.desk.head(), &[ended], stage.desk.clock().wall()).await.unwrap();
-    assert_eq!(lease.orders().over().await, Ending::Crashed);
+    assert_eq!(lease.orders().over().await, Ending::Presumed);
 }
 
 #[test]
@@ -1627,6 +1658,41 @@ impl Journal for Gate {
     }
 }
 
+/// A journal that another node says something in, too.
+#[derive(Default)]
+struct Spoken {
+    inner: MemoryJournal,
+    said: AtomicU64,
+}
+
+impl Journal for Spoken {
+    fn append<'a>(
+        &'a self,
+        after: Head,
+        events: &'a [Event],
+        at: Timestamp,
+    ) -> BoxFuture<'a, Result<Head, AppendError>> {
+        self.inner.append(after, events, at)
+    }
+
+    fn read(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
+        self.inner.read(after)
+    }
+
+    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
+        self.inner.head()
+    }
+
+    fn changed(&self, size: u64) -> BoxFuture<'_, ()> {
+        self.inner.changed(size)
+    }
+
+    fn speak(&self) -> BoxFuture<'_, Result<Vec<Word>, ReadError>> {
+        let word = Word { node: "node-2".parse().unwrap(), said: self.said.load(Ordering::SeqCst) };
+        async move { Ok(vec![word]) }.boxed()
+    }
+}
+
 /// A journal without compare-and-swap.
 struct Careless(MemoryJournal);
 
@@ -1696,6 +1762,16 @@ async fn the_journal_vouches_for_recordings_at_start_each_minute_with_a_session_
     stage.desk.end(lease, Ending::Left, Some(seal.digest)).await;
     let [_, _, (size, "HP1402")] = vouched(&stage).await[..] else { panic!("{:?}", vouched(&stage).await) };
     assert!(size >= sealed, "{size} of {sealed}");
+    // Others took a session for ended that went on here.
+    let lease = stage.admit("plc-7").await.unwrap();
+    let ended = Event::Ended { session: lease.session(), ending: Ending::Presumed, seal: None };
+    stage.props.journal.append(stage.desk.head(), &[ended], stage.desk.clock().wall()).await.unwrap();
+    assert_eq!(lease.orders().over().await, Ending::Presumed);
+    let recorder = Recorder::open(&lease, &records, &recipients, &RealMachine, "1.0").await.unwrap();
+    let seal = recorder.seal(&Ending::Presumed, Vec::new()).await.unwrap();
+    let sealed = records.head().size;
+    stage.desk.end(lease, Ending::Presumed, Some(seal.digest)).await;
+    assert_eq!(vouched(&stage).await.last(), Some(&(sealed, "HP1402")));
     records.stop();
     assert!(records.head().size > sealed, "that it stopped is an entry, too");
     stage.desk.stop_node().await;

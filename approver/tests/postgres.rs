@@ -440,7 +440,7 @@ async fn the_gate_itself_may_neither_change_nor_delete_an_entry() {
 async fn a_gate_needs_no_more_than_the_documented_grants() {
     let Some(server) = PostgresServer::shared() else { return };
     let name = server.empty();
-    server.sql(&name, approver::postgres::SCHEMA);
+    server.sql(&name, &approver::postgres::schema(0));
     let manual = include_str!("../../docs/administrator.md");
     let grants: Vec<&str> = manual.lines().map(str::trim).filter(|line| line.starts_with("GRANT ")).collect();
     assert!(grants.len() > 3, "{grants:?}");
@@ -472,8 +472,124 @@ async fn tables_are_made_once_and_newer_ones_are_refused() {
     let (a, b) = tokio::join!(one.set_up(), two.set_up());
     assert_eq!((a, b), (Ok(()), Ok(())));
     assert_eq!(server.sql(&name, "SELECT count(*) FROM holdpoint.version"), "1");
+    // Tables of tomorrow say whether the program of today may use them.
     server.sql(&name, "UPDATE holdpoint.version SET version = 99");
+    assert_eq!(one.set_up().await, Ok(()));
+    server.sql(&name, "UPDATE holdpoint.version SET usable_from = 99");
     assert!(matches!(one.set_up().await, Err(DatabaseFault::Newer { found: 99, .. })));
+}
+
+#[tokio::test]
+async fn tables_of_an_older_version_are_brought_to_this_one_by_whoever_owns_them() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let (name, theirs) = (server.empty(), server.empty());
+    let first = include_str!("../src/postgres/schema-1.sql");
+    server.as_user(&name, first).unwrap();
+    server.as_user(&name, "INSERT INTO holdpoint.nodes (node, claim) VALUES ('gate-1', 'a')").unwrap();
+    let database = database(&server.address(&name));
+    database.set_up().await.unwrap();
+    let kept =
+        server.sql(&name, "SELECT version, usable_from, node, claim, said FROM holdpoint.version, holdpoint.nodes");
+    assert_eq!(kept, "2|1|gate-1|a|0");
+    database.set_up().await.unwrap();
+
+    server.sql(&theirs, first);
+    server.sql(&theirs, "GRANT USAGE ON SCHEMA holdpoint TO holdpoint; GRANT SELECT ON holdpoint.version TO holdpoint");
+    let owned = approver::testing::postgres::database(&server.address(&theirs));
+    let said = owned.set_up().await.unwrap_err().to_string();
+    assert!(said.contains("holdpoint migrate --schema --from 1`"), "{said}");
+    server.sql(&theirs, &approver::postgres::schema(1));
+    owned.set_up().await.unwrap();
+}
+
+#[tokio::test]
+async fn each_node_hears_the_others_even_while_no_decision_can_be_made() {
+    let Some(server) = PostgresServer::start() else { return };
+    let stand = Stand::new(Arc::new(server)).await;
+    let founder = stand.open(node().as_str(), &stand.address()).await.unwrap();
+    let other = stand.open_in("two", database(&stand.address())).await.unwrap();
+    assert!(database(&stand.address()).name_node(&"two".parse().unwrap(), "b").await.unwrap());
+    let said = async |journal: &PostgresJournal| {
+        let mut said: Vec<_> =
+            journal.speak().await.unwrap().into_iter().map(|word| (word.node.to_string(), word.said)).collect();
+        said.sort();
+        said
+    };
+    said(&other).await;
+    stand.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    stand.sql("SELECT pg_reload_conf()");
+    said(&other).await;
+    assert_eq!(said(&founder).await, [(node().to_string(), 1), ("two".to_owned(), 2)]);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_failover_to_the_standby_and_the_nodes_go_on() {
+    let Some(first) = PostgresServer::start() else { return };
+    let stand = Stand::new(Arc::new(first)).await;
+    let standby = stand.server.standby();
+    let place = |folder: &Path| folder.display().to_string().replace('/', "%2F");
+    let both = format!(
+        "postgres://holdpoint@{},{}/{}?target_session_attrs=read-write",
+        place(stand.server.folder()),
+        place(standby.folder()),
+        stand.name
+    );
+    let at =
+        || DatabaseAt { server: both.parse().unwrap(), password_file: None, ca: None, standby: Standby::Synchronous };
+    let (one, two) = (
+        stand.open_in("one", Database::new(at())).await.unwrap(),
+        stand.open_in("two", Database::new(at())).await.unwrap(),
+    );
+    let (killer, server) = (Arc::new(tokio::sync::Notify::new()), Arc::clone(&stand.server));
+    let kill = async {
+        killer.notified().await;
+        server.kill();
+    };
+    let appends = async {
+        let (mut head, mut count) = (one.head().await.unwrap(), 0);
+        let lost = loop {
+            match one.append(head, &events(1 + count % 3), now()).await {
+                Ok(after) => head = after,
+                Err(AppendError::Unavailable(why)) => break why,
+                Err(conflict) => panic!("{conflict:?}"),
+            }
+            count += 1;
+            if count == 20 {
+                killer.notify_one();
+            }
+        };
+        println!("{count} appends, then: {lost}");
+        head
+    };
+    let (acknowledged, ()) = tokio::join!(appends, kill);
+    assert!(two.read(0).await.is_err(), "a standby decides nothing");
+    standby.promote();
+    standby.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+    standby.sql("postgres", "SELECT pg_reload_conf()");
+    let began = Instant::now();
+    let read = loop {
+        match two.read(0).await {
+            Ok(read) => break read,
+            Err(why) => assert!(began.elapsed() < Duration::from_secs(20), "{why}"),
+        }
+    };
+    println!("{} entries after {:?}", read.len(), began.elapsed());
+    assert!(read.len() as u64 >= acknowledged.size);
+    assert_eq!(one.read(0).await.unwrap(), read);
+    // It has no standby itself yet, and nothing is decided without one.
+    let head = two.head().await.unwrap();
+    assert!(matches!(two.append(head, &events(1), now()).await, Err(AppendError::Unavailable(_))));
+    let third = standby.standby();
+    let began = Instant::now();
+    loop {
+        let head = two.head().await;
+        match head {
+            Ok(head) if two.append(head, &events(1), now()).await.is_ok() => break,
+            _ => assert!(began.elapsed() < Duration::from_secs(20)),
+        }
+    }
+    assert_eq!(one.read(0).await.unwrap(), two.read(0).await.unwrap());
+    drop(third);
 }
 
 #[tokio::test]

@@ -137,6 +137,9 @@ pub enum Ending {
     Shutdown,
     /// The gate stopped without order; found at its next start.
     Crashed,
+    /// Nobody heard of its node for twice the rule's `staleness`, so another node took it for ended. Where that node could not
+    /// reach the journal, the session ran on until it could.
+    Presumed,
 }
 
 /// Why somebody escorts a session no longer.
@@ -169,7 +172,7 @@ pub enum ErasedOn {
 
 impl Ending {
     /// The words for all of them, in the order in which they are listed.
-    pub const WORDS: [&str; 15] = [
+    pub const WORDS: [&str; 16] = [
         "left",
         "target-closed",
         "target-unreachable",
@@ -185,6 +188,7 @@ impl Ending {
         "overrun",
         "shutdown",
         "crashed",
+        "presumed",
     ];
 
     /// The journal's word for it.
@@ -205,6 +209,7 @@ impl Ending {
             Self::Overrun => "overrun",
             Self::Shutdown => "shutdown",
             Self::Crashed => "crashed",
+            Self::Presumed => "presumed",
         }
     }
 
@@ -226,6 +231,7 @@ impl Ending {
             Self::Overrun => "a peer held more than the limits allow",
             Self::Shutdown => "the gate was stopped",
             Self::Crashed => "the gate stopped without order",
+            Self::Presumed => "nothing was heard of its gate for too long",
         }
     }
 }

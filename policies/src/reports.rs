@@ -631,6 +631,9 @@ impl State {
             let (at, what) = match facts.ended.as_ref()? {
                 (at, Ending::RecorderFailed) => (at, "its recording stopped, so the session did"),
                 (at, Ending::Crashed) => (at, "the gate stopped without order: recorded as far as it came"),
+                (at, Ending::Presumed) => {
+                    (at, "nothing was heard of its gate: what it did last is in that gate's recording")
+                }
                 _ => return None,
             };
             let first = [Cell::At(*at), Cell::words(&facts.node), Cell::words(what)];

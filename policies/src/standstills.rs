@@ -29,6 +29,11 @@ impl Standstills {
         self.up.insert(node.clone());
     }
 
+    /// The nodes that began to run and did not say that they stop.
+    pub(crate) fn running(&self) -> impl Iterator<Item = &NodeId> {
+        self.up.iter()
+    }
+
     /// Whether any node ever ran.
     pub(crate) fn has_run(&self) -> bool {
         !self.up.is_empty() || self.stopped.is_some() || !self.past.is_empty()

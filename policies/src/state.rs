@@ -863,6 +863,11 @@ impl State {
         self.next_handover(case).filter(|handover| handover.since <= now)
     }
 
+    /// The nodes that began to run and did not say that they stop.
+    pub fn running_nodes(&self) -> impl Iterator<Item = &NodeId> {
+        self.standstills.running()
+    }
+
     /// Whether the gate ever ran.
     pub fn has_run(&self) -> bool {
         self.standstills.has_run()

@@ -334,6 +334,7 @@ fn one_of_each() -> Vec<Event> {
         Ending::Overrun,
         Ending::Shutdown,
         Ending::Crashed,
+        Ending::Presumed,
     ];
     all.extend([Kind::Sensor, Kind::Display].map(|kind| Event::Invited {
         person: other,

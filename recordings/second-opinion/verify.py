@@ -2815,7 +2815,7 @@ def check_each_other(told: Journal, records: Log, report: Report) -> None:
         if name in recorded or event["node"] != records.node or explains(told, entry, None):
             continue
         _, ended = told.ended.get(name, (None, {}))
-        if ended.get("seal") or ended.get("ending") not in ("recorder-failed", "crashed", "target-unreachable"):
+        if ended.get("seal") or ended.get("ending") not in ("recorder-failed", "crashed", "presumed", "target-unreachable"):
             report.wrong.append(entry.wrong(f"session s_{name} began, and was not recorded"))
     for session in recorded.values():
         with report.looking():

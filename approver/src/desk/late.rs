@@ -88,6 +88,8 @@ impl Inner {
             (Err(fault @ Rejected::Fault(_)), _) => Err(fault),
             // Who cut may be out by now; the cut stands all the same.
             (Err(_), Late::Cut(kept)) => self.act(cut_command(kept, CutBy::Local)).await.map(|_| ()),
+            // Others took it for ended meanwhile, and the journal vouches for what this node sealed all the same.
+            (Err(_), Late::End { seal: Some(_), .. }) => self.vouch_now().await,
             (Err(rejected), late) => {
                 tracing::debug!(?late, %rejected, "a late fact is one already");
                 Ok(())

@@ -9,6 +9,7 @@ use policies::events::Ending;
 use policies::ids::SessionId;
 use policies::plant::Rule;
 
+use super::hearing::SLOW_MAX;
 use super::{Inner, Rejected, lock};
 
 /// How often the journal is asked whether it is there. Well under the shortest staleness a rule may sensibly have.
@@ -22,12 +23,13 @@ const CUTS_EVERY: Duration = Duration::from_millis(250);
 
 impl Inner {
     pub(super) fn start_tasks(self: &Arc<Self>) {
-        let [follower, timekeeper, bookkeeper, lookout, voucher] = [(); 5].map(|()| self.clone());
+        let [follower, timekeeper, bookkeeper, lookout, voucher, speaker] = [(); 6].map(|()| self.clone());
         self.run(async move { follower.follow().await });
         self.run(async move { timekeeper.keep_time().await });
         self.run(async move { bookkeeper.keep_books().await });
         self.run(async move { lookout.look_for_cuts().await });
         self.run(async move { voucher.vouch().await });
+        self.run(async move { speaker.speak_and_hear().await });
         let clock = self.clock.clone();
         self.run(async move { clock.watch_for_suspend().await });
     }
@@ -121,10 +123,10 @@ impl Inner {
     }
 
     /// A session of this node whose start was journaled, and of which nobody here has heard for twice the staleness:
-    /// its append was answered too late, so nothing was ever sent.
+    /// its append was answered too late, so nothing was ever sent. And those of a node of which nothing was heard for as long.
     async fn presume_ended(&self) {
-        for session in self.unheard_of() {
-            let command = Command::End { session, ending: Ending::Crashed, seal: None };
+        for (session, ending) in self.unheard_of() {
+            let command = Command::End { session, ending, seal: None };
             match self.act(command).await {
                 Ok(_) => tracing::warn!(%session, "a session nobody holds is presumed ended"),
                 Err(Rejected::Fault(_)) => return,
@@ -133,18 +135,23 @@ impl Inner {
         }
     }
 
-    fn unheard_of(&self) -> Vec<SessionId> {
+    fn unheard_of(&self) -> Vec<(SessionId, Ending)> {
         let now = self.clock.wall();
         let fold = self.fold();
-        let (seats, spool) = (self.seats(), lock(&self.spool));
-        let ours = fold.state.live_sessions().filter(|(session, facts)| {
+        let (seats, spool, hearing) = (self.seats(), lock(&self.spool), lock(&self.hearing));
+        let unheard = fold.state.live_sessions().filter_map(|(session, facts)| {
             let staleness = fold.state.cases.get(&facts.request).map_or(Rule::STALENESS, |case| case.rule.staleness);
-            facts.node == self.node
-                && staleness.after(staleness.after(facts.started)) < now
-                && !seats.places.contains_key(session)
-                && !spool.ends(*session)
+            if facts.node == self.node {
+                let is_over = staleness.after(staleness.after(facts.started)) < now;
+                let is_held = seats.places.contains_key(&session) || spool.ends(session);
+                (is_over && !is_held).then_some((session, Ending::Crashed))
+            } else {
+                let silence = hearing.silence(&facts.node)?;
+                let is_over = silence >= (staleness.duration() * 2).max(SLOW_MAX);
+                is_over.then_some((session, Ending::Presumed))
+            }
         });
-        ours.map(|(session, _)| session).collect()
+        unheard.collect()
     }
 
     /// Takes up cuts that another program on this machine wrote down, and those of this one that the disk took late.

@@ -7,7 +7,7 @@ use policies::decide::Command;
 use policies::events::Event;
 use recordings::log::Log;
 
-use super::Inner;
+use super::{Inner, Rejected};
 
 /// How often, while a session is open.
 const VOUCH_EVERY: Duration = Duration::from_secs(60);
@@ -34,11 +34,16 @@ impl Inner {
             if records.status().open == 0 {
                 continue;
             }
-            let Some(checkpoint) = signed(records) else { continue };
-            if let Err(rejected) = self.act(Command::Checkpoint { node: self.node.clone(), checkpoint }).await {
+            if let Err(rejected) = self.vouch_now().await {
                 tracing::debug!(%rejected, "the recordings' head waits for the journal");
             }
         }
+    }
+
+    /// Journals the recordings' head by itself, where there are any and it can be signed.
+    pub(super) async fn vouch_now(&self) -> Result<(), Rejected> {
+        let Some(checkpoint) = self.records.as_deref().and_then(signed) else { return Ok(()) };
+        self.act(Command::Checkpoint { node: self.node.clone(), checkpoint }).await.map(drop)
     }
 }
 

@@ -25,7 +25,7 @@ use tokio_postgres::{Client, Row};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::files::FilesJournal;
-use super::{AppendError, Entry, Head, Journal, ReadError};
+use super::{AppendError, Entry, Head, Journal, ReadError, Word};
 use crate::postgres::{Database, DatabaseFault};
 
 /// How long what others append may go unnoticed where a notification is lost.
@@ -116,6 +116,7 @@ pub struct PostgresJournal {
 
 struct Shared {
     database: Database,
+    node: NodeId,
     copy: FilesJournal,
     /// Who holds it may bring the copy further.
     copying: tokio::sync::Mutex<()>,
@@ -133,6 +134,7 @@ impl PostgresJournal {
     pub async fn open(database: Database, log: Arc<Log>, origin: &str, node: &NodeId) -> Result<Self, CopyFault> {
         let shared = Arc::new(Shared {
             database,
+            node: node.clone(),
             copy: FilesJournal::new(log),
             copying: tokio::sync::Mutex::new(()),
             unclear: AtomicBool::new(false),
@@ -141,9 +143,9 @@ impl PostgresJournal {
         let listening = shared.database.listen(node).await?;
         shared.catch_up().await?;
         let stop = CancellationToken::new();
-        let (follower, stopped, node) = (Arc::clone(&shared), stop.clone(), node.clone());
+        let (follower, stopped) = (Arc::clone(&shared), stop.clone());
         shared.database.keep(async move {
-            stopped.run_until_cancelled(follower.follow(listening, &node)).await;
+            stopped.run_until_cancelled(follower.follow(listening)).await;
         });
         Ok(Self { shared, _following: stop.drop_guard() })
     }
@@ -173,7 +175,7 @@ impl Shared {
     }
 
     /// Copies what others appended, when it is told or once in a while.
-    async fn follow(&self, listening: Client, node: &NodeId) {
+    async fn follow(&self, listening: Client) {
         let (mut listening, mut said) = (Ok(listening), None);
         loop {
             let followed = match &listening {
@@ -188,7 +190,7 @@ impl Shared {
             }
             tokio::time::sleep(LOOK_EVERY).await;
             if !listening.as_ref().is_ok_and(|listening| !listening.is_closed()) {
-                listening = self.database.listen(node).await;
+                listening = self.database.listen(&self.node).await;
             }
         }
     }
@@ -316,6 +318,24 @@ impl Shared {
         Ok((low < among).then_some(low))
     }
 
+    /// Without the standby: it is no decision, and who waits for a standby lives all the same.
+    async fn speak(&self) -> Result<Vec<Word>, CopyFault> {
+        let mut held = self.database.client().await?;
+        let local = "SELECT set_config('synchronous_commit', 'local', true)";
+        let say = "UPDATE holdpoint.nodes SET said = said + 1 WHERE node = $1";
+        let transaction = self.database.within(held.transaction()).await?;
+        self.database.within(transaction.execute(local, &[])).await?;
+        self.database.within(transaction.execute(say, &[&self.node.as_str()])).await?;
+        let rows = self.database.within(transaction.query("SELECT node, said FROM holdpoint.nodes", &[])).await?;
+        self.database.within(transaction.commit()).await?;
+        held.done();
+        let words = rows.iter().map(|row| {
+            let (node, said): (String, i64) = (row.get(0), row.get(1));
+            Some(Word { node: node.parse().ok()?, said: u64::try_from(said).ok()? })
+        });
+        words.collect::<Option<_>>().ok_or_else(|| CopyFault::Damaged(self.database.name()))
+    }
+
     async fn append(&self, after: Head, events: &[Event], at: Timestamp) -> Result<Head, AppendError> {
         let _one = self.copying.lock().await;
         let mut end = self.log().end();
@@ -434,6 +454,10 @@ impl Journal for PostgresJournal {
 
     fn changed(&self, size: u64) -> BoxFuture<'_, ()> {
         self.shared.copy.changed(size)
+    }
+
+    fn speak(&self) -> BoxFuture<'_, Result<Vec<Word>, ReadError>> {
+        async move { Ok(self.shared.speak().await?) }.boxed()
     }
 }
 

@@ -20,6 +20,7 @@ pub struct PostgresServer {
 
 /// The user who owns everything but what `superuser` makes.
 const USER: &str = "holdpoint";
+const SUPERUSER: &str = "superuser";
 /// Nothing here takes as long.
 const HANG: Duration = Duration::from_secs(30);
 
@@ -50,9 +51,43 @@ impl PostgresServer {
         let folder = Scratch::new();
         belongs_to_it(folder.path());
         let data = folder.path().join("data");
-        done(
-            as_its_user(programs.join("initdb")).args(["-A", "trust", "-U", "superuser", "--no-sync", "-D"]).arg(&data),
-        );
+        done(as_its_user(programs.join("initdb")).args(["-A", "trust", "-U", SUPERUSER, "--no-sync", "-D"]).arg(&data));
+        let server = Self::run(&programs, folder, port, settings);
+        server.sql("postgres", &format!("CREATE ROLE {USER} LOGIN"));
+        Some(server)
+    }
+
+    /// One that follows this one, and for which this one waits with each commit from now on.
+    pub fn standby(&self) -> Self {
+        let (programs, folder) = (programs().expect("this one runs"), Scratch::new());
+        belongs_to_it(folder.path());
+        let mut copy = as_its_user(programs.join("pg_basebackup"));
+        copy.args(["-R", "-X", "stream", "-c", "fast", "--no-sync", "-U", SUPERUSER, "-D"])
+            .arg(folder.path().join("data"));
+        done(copy.arg("-h").arg(self.folder()).arg("-p").arg(self.port.to_string()));
+        let standby = Self::run(&programs, folder, self.port, |_| vec!["listen_addresses=".to_owned()]);
+        self.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        let began = Instant::now();
+        while self.sql("postgres", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") != "1" {
+            assert!(began.elapsed() < HANG, "nothing follows");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        standby
+    }
+
+    /// A standby takes the place of the one it followed, and waits for no other.
+    pub fn promote(&self) {
+        self.sql("postgres", "SELECT pg_promote()");
+    }
+
+    /// Ends at once, as with the machine.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    fn run(programs: &Path, folder: Scratch, port: u16, settings: impl FnOnce(&Path) -> Vec<String>) -> Self {
+        let data = folder.path().join("data");
         let mut server = as_its_user(programs.join("postgres"));
         server.arg("-D").arg(&data).arg("-k").arg(folder.path());
         server.arg("-p").arg(port.to_string());
@@ -68,8 +103,7 @@ impl PostgresServer {
             assert!(began.elapsed() < HANG, "the server does not come up");
             std::thread::sleep(Duration::from_millis(20));
         }
-        server.sql("postgres", &format!("CREATE ROLE {USER} LOGIN"));
-        Some(server)
+        server
     }
 
     /// The folder with its socket.
@@ -106,7 +140,7 @@ impl PostgresServer {
     }
 
     fn psql(&self, database: &str, sql: &str) -> std::process::Output {
-        self.psql_as("superuser", database, sql)
+        self.psql_as(SUPERUSER, database, sql)
     }
 
     fn psql_as(&self, user: &str, database: &str, sql: &str) -> std::process::Output {
@@ -145,7 +179,7 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         self.go_on();
-        kill_process(Pid::from_child(&self.process), Signal::QUIT).expect("it is ours");
+        kill_process(Pid::from_child(&self.process), Signal::QUIT).expect("it is ours, and not waited for");
         self.process.wait().expect("it is ours");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use approver::postgres::SCHEMA;
+use approver::postgres::{VERSION, schema};
 use certs::keys::KeyStore;
 use policies::digest::Digest;
 
@@ -27,11 +27,14 @@ pub(super) struct Args {
     /// Only print the SQL that makes the tables, for an owner who makes them by hand.
     #[arg(long)]
     schema: bool,
+    /// With --schema: only what makes them out of the tables of this older version.
+    #[arg(long, value_name = "VERSION", requires = "schema", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..i64::from(VERSION)))]
+    from: u8,
 }
 
 pub(super) fn run(args: &Args) -> Done {
     if args.schema {
-        say!("{}", SCHEMA.trim_end());
+        say!("{}", schema(args.from.into()).trim_end());
         return Ok(());
     }
     let config = Config::load(&args.config).map_err(Failure::usage)?;

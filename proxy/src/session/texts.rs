@@ -211,6 +211,11 @@ impl Place {
                 "The gate is being stopped. Connect again when it is back; your grant stands.".to_owned()
             }
             Ending::Crashed => "The gate stopped without warning. Connect again; your grant stands.".to_owned(),
+            Ending::Presumed => {
+                "The other gates heard nothing of this one for too long and took your session for over. Connect again; \
+                 your grant stands."
+                    .to_owned()
+            }
         }
     }
 
@@ -272,6 +277,7 @@ mod tests {
             Ending::Overrun,
             Ending::Shutdown,
             Ending::Crashed,
+            Ending::Presumed,
         ];
         let frozen = [Frozen::ByOperator, Frozen::NobodyWatches, Frozen::TimeIsUp, Frozen::NotAccepted];
         let [operator, nobody, time, shift] = frozen.map(Some);

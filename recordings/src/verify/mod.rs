@@ -471,8 +471,9 @@ fn compare(
 fn difference(id: SessionId, facts: &SessionFacts, known: Option<&Known>) -> Option<(FindingKind, &'static str)> {
     use FindingKind::{Disagree, Missing, Note};
     let Some(known) = known else {
-        let reached_nothing =
-            matches!(facts.ended, Some((_, Ending::RecorderFailed | Ending::Crashed | Ending::TargetUnreachable)));
+        let reached_nothing = facts.ended.as_ref().is_some_and(|(_, ending)| {
+            matches!(ending, Ending::RecorderFailed | Ending::Crashed | Ending::Presumed | Ending::TargetUnreachable)
+        });
         return Some(match facts.seal {
             None if reached_nothing => (Note, "the session ended before its recording began, and reached nothing"),
             _ => (Missing, "the journal began this session, and there is no recording of it"),

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use approver::testing::postgres::PostgresServer;
+use approver::testing::postgres::{PostgresServer, address};
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::evidence::Evidence;
@@ -19,10 +19,13 @@ use super::backup::unpack;
 
 /// A plant whose journal was moved into a database of a server here, and whose gate does not run yet.
 fn moved(server: &PostgresServer) -> Plant {
-    let plant = Plant::ready(Options::default());
-    let database = server.empty();
+    moved_to(&server.address(&server.empty()), Options::default())
+}
+
+fn moved_to(database: &str, options: Options) -> Plant {
+    let plant = Plant::ready(options);
     // Who made the tables by hand says nothing else of the database either.
-    let journal = format!("[store]\njournal = {:?}", server.address(&database));
+    let journal = format!("[store]\njournal = {database:?}");
     plant.edit_config(|text| text.replace("[store]", &journal) + "\n[store.postgres]\n");
     let migrate = || run(plant.holdpoint(&["migrate", "--config"]).arg(plant.config()), b"");
     migrate().refused(1, "standby = \"none\"");
@@ -40,12 +43,16 @@ struct Second {
 
 impl Second {
     fn of(plant: &Plant, node: &str) -> Self {
+        Self::with(plant, node, |text| text)
+    }
+
+    fn with(plant: &Plant, node: &str, edit: impl FnOnce(String) -> String) -> Self {
         let folder = plant.installation().with_file_name(node);
         fs::create_dir(&folder).unwrap();
         run(Command::new("cp").arg("-a").arg(plant.installation().join("keys")).arg(&folder), b"").ok();
         let text = fs::read_to_string(plant.config()).unwrap();
         let own = format!("data = \"data\"\nnode = {node:?}");
-        fs::write(folder.join("holdpoint.toml"), text.replace("data = \"data\"", &own)).unwrap();
+        fs::write(folder.join("holdpoint.toml"), edit(text.replace("data = \"data\"", &own))).unwrap();
         Self { folder }
     }
 
@@ -141,6 +148,64 @@ fn a_gate_on_postgres_does_the_whole_job_and_a_cut_at_one_node_ends_a_session_at
         lines.collect::<Vec<_>>().join("\n")
     });
     run(&mut plant.serve_command(), b"").says_no("is a node's copy of a journal in PostgreSQL");
+}
+
+#[test]
+fn what_a_node_carried_that_died_or_was_cut_off_is_presumed_ended_and_its_evidence_is_whole() {
+    let Some(server) = PostgresServer::shared() else { return };
+    // The way to the database is a link, which a test can take away from one node.
+    let (ways, name) = (tempfile::tempdir().unwrap(), server.empty());
+    let way = ways.path().join("way");
+    std::os::unix::fs::symlink(server.folder(), &way).unwrap();
+    let (by_the_way, straight) = (address(&way, "holdpoint", &name), server.address(&name));
+    let rule = "idle = \"4h\"\nstaleness = \"2s\"\nstaleness_ending = \"keep\"".to_owned();
+    let mut plant = moved_to(&by_the_way, Options { rule, ..Options::default() });
+    plant.serve();
+    let second = Second::with(&plant, "gate-2", |text| text.replace(&by_the_way, &straight));
+    let gate = second.serve(&plant);
+    log_in(&plant, "lee");
+    let at = plant.tess().at("hmi-2");
+    let works = || {
+        let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
+        shell.type_in("echo I am $((40 + 2))\r");
+        shell.until("I am 42");
+        eventually("the session is known at the other node", || live_at(&plant) == 1);
+        shell
+    };
+
+    // Cut off: it goes on as its rule says, recorded, and ends when the node hears what the others think.
+    let mut shell = works();
+    fs::remove_file(&way).unwrap();
+    server.sql(&name, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'holdpoint'");
+    eventually("it is presumed ended", || live_at(&plant) == 0);
+    shell.type_in("echo I am $((40 + 3))\r");
+    shell.until("I am 43");
+    run(&mut plant.tess().ssh(&[&at, "true"]), b"").says_no("The gate cannot look up now who you are");
+    std::os::unix::fs::symlink(server.folder(), &way).unwrap();
+    let ended = shell.ends();
+    assert!(ended.out().contains("took your session for over. Connect again"), "{}", ended.out());
+
+    // Killed: the same, and it is found as it was when the node comes back.
+    let shell = works();
+    plant.kill();
+    shell.ends();
+    eventually("it is presumed ended", || live_at(&plant) == 0);
+    gate.signal(Signal::TERM);
+    assert_eq!(gate.ends().code(), 0);
+    let presumed =
+        "SELECT count(*) FROM holdpoint.entries WHERE encode(bytes, 'escape') LIKE '%\"ending\":\"presumed\"%'";
+    assert_eq!(server.sql(&name, presumed), "2");
+    plant.serve();
+    assert_eq!(plant.stop().code(), 0);
+    trust_both(&plant, &second);
+    for data in [plant.data(), second.data()] {
+        println!("{}", whole(&plant, &data));
+    }
+}
+
+/// How many sessions run, as the plant face sees it that `lee` goes to.
+fn live_at(plant: &Plant) -> usize {
+    json(plant, "lee", &["sessions"])["sessions"].as_array().unwrap().len()
 }
 
 #[test]
