@@ -14,6 +14,7 @@ use crate::postgres::{Database, DatabaseAt, Standby};
 /// A running server.
 pub struct PostgresServer {
     process: Child,
+    command: Command,
     folder: Scratch,
     port: u16,
 }
@@ -97,13 +98,24 @@ impl PostgresServer {
         }
         server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = server.spawn().expect("it is installed");
-        let server = Self { process, folder, port };
+        let server = Self { process, command: server, folder, port };
+        server.wait_for_it();
+        server
+    }
+
+    fn wait_for_it(&self) {
         let began = Instant::now();
-        while !server.psql("postgres", "SELECT 1").status.success() {
+        while !self.psql("postgres", "SELECT 1").status.success() {
             assert!(began.elapsed() < HANG, "the server does not come up");
             std::thread::sleep(Duration::from_millis(20));
         }
-        server
+    }
+
+    /// Starts what was [killed](Self::kill).
+    pub fn start_again(&mut self) {
+        self.process.wait().expect("it was killed");
+        self.process = self.command.spawn().expect("it is installed");
+        self.wait_for_it();
     }
 
     /// The folder with its socket.

@@ -7,6 +7,7 @@ mod bad_input;
 mod browser_files;
 mod bypasses;
 mod cards;
+mod chaos;
 mod clients;
 mod closing;
 mod companies;

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use approver::testing::postgres::{PostgresServer, address};
+use policies::time::Seconds;
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::evidence::Evidence;
-use tests::plant::program;
+use tests::plant::{EVERYTHING, program};
 use tests::process::start_on_a_terminal;
 use tests::{Options, Plant, Running, eventually, holdpoint, json, log_in, recipient, run, start};
 
@@ -19,11 +20,18 @@ use super::backup::unpack;
 
 /// A plant whose journal was moved into a database of a server here, and whose gate does not run yet.
 fn moved(server: &PostgresServer) -> Plant {
-    moved_to(&server.address(&server.empty()), Options::default())
+    moved_to(&server.address(&server.empty()), Options::default(), ready)
 }
 
-fn moved_to(database: &str, options: Options) -> Plant {
-    let plant = Plant::ready(options);
+/// What `tess` needs to be let in without a code.
+fn ready(plant: &Plant) {
+    plant.grant("tess", "hmi-2", &EVERYTHING, Seconds(3_600));
+    plant.log_in("tess");
+}
+
+pub(super) fn moved_to(database: &str, options: Options, before: impl FnOnce(&Plant)) -> Plant {
+    let plant = Plant::enrolled(options);
+    before(&plant);
     // Who made the tables by hand says nothing else of the database either.
     let journal = format!("[store]\njournal = {database:?}");
     plant.edit_config(|text| text.replace("[store]", &journal) + "\n[store.postgres]\n");
@@ -37,12 +45,12 @@ fn moved_to(database: &str, options: Options) -> Plant {
 }
 
 /// One more node of it, with a folder of its own and a copy of the keys.
-struct Second {
-    folder: PathBuf,
+pub(super) struct Second {
+    pub(super) folder: PathBuf,
 }
 
 impl Second {
-    fn of(plant: &Plant, node: &str) -> Self {
+    pub(super) fn of(plant: &Plant, node: &str) -> Self {
         Self::with(plant, node, |text| text)
     }
 
@@ -56,7 +64,7 @@ impl Second {
         Self { folder }
     }
 
-    fn data(&self) -> PathBuf {
+    pub(super) fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
 
@@ -85,10 +93,11 @@ fn whole(plant: &Plant, data: &Path) -> String {
 }
 
 /// The auditor adds the line of the other node's recordings to what they trust.
-fn trust_both(plant: &Plant, second: &Second) {
-    let (path, theirs) = (plant.installation().join("trust.toml"), second.folder.join("trust.toml"));
+pub(super) fn trust(plant: &Plant, other: &Path) {
+    let (path, theirs) = (plant.installation().join("trust.toml"), other.join("trust.toml"));
     let (ours, theirs) = (fs::read_to_string(&path).unwrap(), fs::read_to_string(theirs).unwrap());
-    let key = theirs.split('"').find(|text| text.contains("/records/gate-2")).unwrap();
+    let records = format!("/records/{}", other.file_name().unwrap().display());
+    let key = theirs.split('"').find(|text| text.contains(&records)).unwrap();
     let both = ours.replacen("logs = [", &format!("logs = [\n    {key:?},"), 1);
     fs::write(path, both).unwrap();
 }
@@ -134,7 +143,7 @@ fn a_gate_on_postgres_does_the_whole_job_and_a_cut_at_one_node_ends_a_session_at
     gate.signal(Signal::TERM);
     assert_eq!(gate.ends().code(), 0);
     assert_eq!(plant.stop().code(), 0);
-    trust_both(&plant, &second);
+    trust(&plant, &second.folder);
     for data in [plant.data(), second.data()] {
         println!("{}", whole(&plant, &data));
     }
@@ -159,7 +168,7 @@ fn what_a_node_carried_that_died_or_was_cut_off_is_presumed_ended_and_its_eviden
     std::os::unix::fs::symlink(server.folder(), &way).unwrap();
     let (by_the_way, straight) = (address(&way, "holdpoint", &name), server.address(&name));
     let rule = "idle = \"4h\"\nstaleness = \"2s\"\nstaleness_ending = \"keep\"".to_owned();
-    let mut plant = moved_to(&by_the_way, Options { rule, ..Options::default() });
+    let mut plant = moved_to(&by_the_way, Options { rule, ..Options::default() }, ready);
     plant.serve();
     let second = Second::with(&plant, "gate-2", |text| text.replace(&by_the_way, &straight));
     let gate = second.serve(&plant);
@@ -197,7 +206,7 @@ fn what_a_node_carried_that_died_or_was_cut_off_is_presumed_ended_and_its_eviden
     assert_eq!(server.sql(&name, presumed), "2");
     plant.serve();
     assert_eq!(plant.stop().code(), 0);
-    trust_both(&plant, &second);
+    trust(&plant, &second.folder);
     for data in [plant.data(), second.data()] {
         println!("{}", whole(&plant, &data));
     }
