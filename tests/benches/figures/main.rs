@@ -4,6 +4,7 @@
 
 mod board;
 mod browser;
+mod journal;
 mod past;
 mod store;
 mod tcp;
@@ -93,6 +94,9 @@ fn main() {
     let store = if quick { store::Size { seconds: 1, idle: 20 } } else { store::Size { seconds: 10, idle: 500 } };
     if wanted("acknowledge") {
         store::acknowledge(&store, !is("--not-raised"));
+    }
+    if wanted("journal") {
+        journal::measure(Duration::from_secs(store.seconds));
     }
     if wanted("store") {
         // First, while the process holds nothing that it may give back meanwhile.
