@@ -647,6 +647,7 @@ impl Inner {
             let head = self.journal.head().await.map_err(|error| self.cannot_read(error))?;
             let now = Now { wall: self.clock.wall(), boot: self.clock.boot() };
             let caught_up = self.fold.write().unwrap_or_else(PoisonError::into_inner).take_others(&entries, head, now);
+            self.do_as_others_said(&entries);
             if caught_up {
                 self.behind.store(false, Ordering::Release);
                 self.has_answered();

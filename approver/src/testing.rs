@@ -679,6 +679,8 @@ pub struct TestFloor {
     pub cut: Mutex<Vec<(SessionId, Ending)>>,
     /// What was frozen or let go on, in order.
     pub frozen: Mutex<Vec<(SessionId, bool)>>,
+    /// Whose connections were closed, in order.
+    pub disconnected: Mutex<Vec<SessionId>>,
     /// What was said.
     pub told: Mutex<Vec<(SessionId, String)>>,
     /// What passes.
@@ -694,10 +696,10 @@ pub struct TestFloor {
 impl Default for TestFloor {
     fn default() -> Self {
         let captures = Captures::new(Clock::system());
-        let (cut, frozen, told) = Default::default();
+        let (cut, frozen, disconnected, told) = Default::default();
         let screens: Mutex<Arc<dyn Screens>> = Mutex::new(Arc::new(NoScreens::default()));
         let frames = broadcast::Sender::new(32);
-        Self { cut, frozen, told, captures, frames, screens, over: CancellationToken::new() }
+        Self { cut, frozen, disconnected, told, captures, frames, screens, over: CancellationToken::new() }
     }
 }
 
@@ -715,7 +717,8 @@ impl Floor for TestFloor {
         self.frozen.lock().unwrap_or_else(PoisonError::into_inner).push((session, frozen));
     }
 
-    fn disconnect(&self, _: SessionId) -> usize {
+    fn disconnect(&self, session: SessionId) -> usize {
+        self.disconnected.lock().unwrap_or_else(PoisonError::into_inner).push(session);
         1
     }
 

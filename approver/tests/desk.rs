@@ -699,8 +699,9 @@ async fn what_a_silent_node_carried_is_presumed_ended_once_it_was_silent_for_twi
         assert!(is_live());
     }
     assert_eq!(stage.desk.silent_nodes(LOOK * 5), [other]);
-    passes(LOOK).await;
-    passes(LOOK).await;
+    for _ in 0..3 {
+        passes(LOOK).await;
+    }
     let ended = Event::Ended { session, ending: Ending::Presumed, seal: None };
     assert_eq!(events(&stage).await.into_iter().filter(|event| *event == ended).count(), 1);
     assert_eq!(lease.orders().now().over, None, "of this node nothing is presumed");
@@ -1095,7 +1096,48 @@ async fn a_freeze_acts_before_it_is_journaled_and_a_thaw_after() {
     assert_eq!(stage.desk.freeze(session, by).await, Ok(true));
     stage.desk.thaw(session, by).await.unwrap();
     assert_eq!(lease.orders().now().frozen, None);
-    assert_eq!(stage.desk.freeze(session, stage.technician.person).await, Err(Refusal::WrongKind("operators")));
+    let refused = stage.desk.freeze(session, stage.technician.person).await;
+    assert_eq!(refused, Err(Refusal::WrongKind("operators").into()));
+}
+
+#[tokio::test]
+async fn what_an_operator_does_at_another_node_to_a_session_of_this_one_is_done() {
+    let stage = Stage::new().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let (session, by) = (lease.session(), stage.lead.person);
+    let elsewhere = async |event: Event| {
+        stage.props.journal.append(stage.desk.head(), &[event], stage.desk.clock().wall()).await.unwrap();
+        settle().await;
+    };
+    elsewhere(Event::Frozen { session, by }).await;
+    assert_eq!(lease.orders().now().frozen, Some(Frozen::ByOperator));
+    elsewhere(Event::Thawed { session, by }).await;
+    assert_eq!(lease.orders().now().frozen, None);
+    assert_eq!(stage.desk.freeze(session, by).await, Ok(true));
+    elsewhere(Event::Thawed { session, by }).await;
+    assert_eq!(lease.orders().now().frozen, None, "stopped here, and let go on there");
+    elsewhere(Event::Disconnected { session, by }).await;
+    assert_eq!(*stage.props.floor.disconnected.lock().unwrap(), [session]);
+}
+
+#[tokio::test]
+async fn a_session_of_another_node_is_stopped_and_its_connections_are_closed_by_way_of_the_journal() {
+    let (stage, journal) = faulty_stage().await;
+    let _lease = let_in(&stage, "plc-7").await;
+    let session = starts_at(&stage, "node-2".parse().unwrap()).await;
+    let by = stage.lead.person;
+    assert_eq!(stage.desk.freeze(session, by).await, Ok(true));
+    assert_eq!(stage.desk.disconnect(session, by).await, Ok((None, true)));
+    stage.desk.thaw(session, by).await.unwrap();
+    let [.., frozen, disconnected, thawed] = &events(&stage).await[..] else { panic!("three and more") };
+    assert_eq!(
+        [frozen, disconnected, thawed],
+        [&Event::Frozen { session, by }, &Event::Disconnected { session, by }, &Event::Thawed { session, by }]
+    );
+    assert!(stage.props.floor.disconnected.lock().unwrap().is_empty());
+    // What cannot reach that node has not happened.
+    journal.set(Trouble::FailsBefore);
+    assert!(stage.desk.freeze(session, by).await.is_err() && stage.desk.disconnect(session, by).await.is_err());
 }
 
 /// Who began and ended to escort, as the journal has it.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policies::decide::Command;
-use policies::events::{CutBy, Ending, EscortEnd, Scope};
+use policies::events::{CutBy, Ending, EscortEnd, Event, Scope};
 use policies::ids::{CutId, PersonId, SessionId};
 use policies::plant::Escort;
 use policies::refusals::Refusal;
@@ -19,6 +19,7 @@ use crate::attendance::Gone;
 use crate::clock::Boot;
 use crate::cuts::KeptCut;
 use crate::floor::Watch;
+use crate::journal::Entry;
 use crate::lease::Orders;
 use crate::mint;
 
@@ -69,16 +70,18 @@ impl Desk {
         self.act(Command::Reopen { reopening, verdict }).await.map(|_| ())
     }
 
-    /// Stops a session's input at once. Whether that could be journaled.
+    /// Stops a session's input at once. Whether that could be journaled: where it runs at another node, that node stops it
+    /// when it reads so in the journal.
     ///
     /// # Errors
-    /// No operator, or no such session; then nothing was stopped.
-    pub async fn freeze(&self, session: SessionId, by: PersonId) -> Result<bool, Refusal> {
+    /// No operator, or no such session; or it runs at another node and the journal does not answer. Then nothing was stopped.
+    pub async fn freeze(&self, session: SessionId, by: PersonId) -> Result<bool, Rejected> {
         Inner::operator(&self.0.fold(), by)?;
-        self.0.seats().places.get_mut(&session).ok_or(Refusal::NoSuchSession)?.held = true;
+        let is_here = self.0.seats().places.get_mut(&session).map(|place| place.held = true).is_some();
         self.0.settle();
         match self.act(Command::Freeze { session, by }).await {
             Ok(_) => Ok(true),
+            Err(rejected) if !is_here => Err(rejected),
             Err(rejected) => {
                 tracing::warn!(%session, %rejected, "a freeze acts, and could not be journaled");
                 Ok(false)
@@ -87,18 +90,18 @@ impl Desk {
     }
 
     /// Closes a session's connections to its target, at once, and journals it afterwards. How many there were, and whether the
-    /// journal took it.
+    /// journal took it. Where the session runs at another node, that node closes them when it reads so in the journal, and how
+    /// many there are is not known here.
     ///
     /// # Errors
-    /// Whoever is no operator, or a session that does not run here.
-    pub async fn disconnect(&self, session: SessionId, by: PersonId) -> Result<(usize, bool), Refusal> {
+    /// As for [`freeze`](Self::freeze).
+    pub async fn disconnect(&self, session: SessionId, by: PersonId) -> Result<(Option<usize>, bool), Rejected> {
         Inner::operator(&self.0.fold(), by)?;
-        if !self.0.seats().places.contains_key(&session) {
-            return Err(Refusal::NoSuchSession);
-        }
-        let closed = self.0.floor.disconnect(session);
+        let is_here = self.0.seats().places.contains_key(&session);
+        let closed = is_here.then(|| self.0.floor.disconnect(session));
         match self.act(Command::Disconnect { session, by }).await {
             Ok(_) => Ok((closed, true)),
+            Err(rejected) if !is_here => Err(rejected),
             Err(rejected) => {
                 tracing::warn!(%session, %rejected, "connections were closed, and that could not be journaled");
                 Ok((closed, false))
@@ -200,6 +203,23 @@ impl Drop for Presence {
 }
 
 impl Inner {
+    /// What operators did to sessions of this node at another one. A freeze needs nothing: orders follow from what stands.
+    pub(super) fn do_as_others_said(&self, entries: &[Entry]) {
+        for entry in entries {
+            match entry.event {
+                Event::Thawed { session, .. } => {
+                    if let Some(place) = self.seats().places.get_mut(&session) {
+                        place.held = false;
+                    }
+                }
+                Event::Disconnected { session, .. } if self.seats().places.contains_key(&session) => {
+                    self.floor.disconnect(session);
+                }
+                _ => {}
+            }
+        }
+    }
+
     async fn escort(&self, session: SessionId, by: PersonId) -> Result<Boot, Rejected> {
         let counts = self.escort_counts(session, by)?;
         let now = self.clock.boot();

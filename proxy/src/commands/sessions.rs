@@ -148,9 +148,10 @@ pub(super) fn disconnect(args: &OneArgs, profile: &ProfileArg) -> Done {
             return print_json(&closed);
         }
         match closed.connections {
-            0 => say!("It has no connection that could be closed: what is reached by SSH ends with `cut`."),
-            1 => say!("Its connection is closed; the session goes on."),
-            closed => say!("Its {closed} connections are closed; the session goes on."),
+            None => say!("The gate that carries it closes its connections; the session goes on."),
+            Some(0) => say!("It has no connection that could be closed: what is reached by SSH ends with `cut`."),
+            Some(1) => say!("Its connection is closed; the session goes on."),
+            Some(closed) => say!("Its {closed} connections are closed; the session goes on."),
         }
         if !closed.journaled {
             say!("The journal does not answer: this is recorded once it does.");

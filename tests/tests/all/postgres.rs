@@ -14,7 +14,7 @@ use serde_json::Value;
 use tests::evidence::Evidence;
 use tests::plant::{EVERYTHING, program};
 use tests::process::start_on_a_terminal;
-use tests::{Options, Plant, Running, eventually, holdpoint, json, log_in, recipient, run, start};
+use tests::{Options, Plant, Running, eventually, holdpoint, json, log_in, recipient, run, start, text};
 
 use super::backup::unpack;
 
@@ -132,6 +132,13 @@ fn a_gate_on_postgres_does_the_whole_job_and_a_cut_at_one_node_ends_a_session_at
     eventually("the session is known at the other node", || {
         json(&plant, "lee", &["sessions"])["sessions"].as_array().is_some_and(|running| running.len() == 1)
     });
+    let session = text(&json(&plant, "lee", &["sessions"])["sessions"][0]["session"]);
+    json(&plant, "lee", &["freeze", &session]);
+    shell.until("Your input is stopped by an operator");
+    json(&plant, "lee", &["thaw", &session]);
+    shell.until("Your input goes on");
+    let closed = json(&plant, "lee", &["disconnect", &session]);
+    assert!(closed["connections"].is_null() && closed["journaled"] == true, "{closed}");
     let began = Instant::now();
     json(&plant, "lee", &["cut", "--technician", "tess"]);
     let ended = shell.ends();

@@ -67,8 +67,9 @@ pub struct LiveView {
 /// A session's connections to its target were closed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Disconnected {
-    /// How many.
-    pub connections: usize,
+    /// How many; none where the session runs at another node, which closes them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<usize>,
     /// Whether the journal took it; else it follows.
     pub journaled: bool,
 }
