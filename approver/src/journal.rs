@@ -30,7 +30,7 @@ pub struct Entry {
 pub struct Word {
     /// Which node.
     pub node: NodeId,
-    /// How often it said so.
+    /// How often it said so; 0 where it never did.
     pub said: u64,
 }
 

@@ -315,11 +315,12 @@ impl Database {
     }
 
     /// A connection on which this program is told when the journal goes on; it is told, and has this node's name to itself,
-    /// as long as it lives.
+    /// as long as it lives. What it writes waits for no standby: no decision may go over it.
     pub(crate) async fn listen(&self, node: &NodeId) -> Result<Client, DatabaseFault> {
         let client = self.connect().await?;
         // By then the server has let go of a machine that died.
-        let noticed = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3";
+        let noticed = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
+                       SET synchronous_commit = local";
         self.within(client.batch_execute(noticed)).await?;
         let began = tokio::time::Instant::now();
         while !self.has_name(&client, node).await? {

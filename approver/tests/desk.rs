@@ -674,7 +674,7 @@ async fn starts_at(stage: &Stage, node: NodeId) -> SessionId {
 
 #[tokio::test]
 async fn what_a_silent_node_carried_is_presumed_ended_once_it_was_silent_for_twice_the_staleness() {
-    const LOOK: Duration = Duration::from_secs(8);
+    const LOOK: Duration = Duration::from_secs(2);
     let journal = Arc::new(Spoken::default());
     let stage = Stage::on(Props { journal: journal.clone(), ..Props::new() }, PLANT).await;
     let other: NodeId = "node-2".parse().unwrap();
@@ -694,12 +694,12 @@ async fn what_a_silent_node_carried_is_presumed_ended_once_it_was_silent_for_twi
     }
     // This machine slept, or the database did not answer: nothing is known of the other.
     passes(20 * MINUTE).await;
-    for _ in 0..6 {
+    for _ in 0..28 {
         passes(LOOK).await;
         assert!(is_live());
     }
-    assert_eq!(stage.desk.silent_nodes(LOOK * 5), [other]);
-    for _ in 0..3 {
+    assert_eq!(stage.desk.silent_nodes(LOOK * 27), [other]);
+    for _ in 0..5 {
         passes(LOOK).await;
     }
     let ended = Event::Ended { session, ending: Ending::Presumed, seal: None };
@@ -1096,6 +1096,8 @@ async fn a_freeze_acts_before_it_is_journaled_and_a_thaw_after() {
     assert_eq!(stage.desk.freeze(session, by).await, Ok(true));
     stage.desk.thaw(session, by).await.unwrap();
     assert_eq!(lease.orders().now().frozen, None);
+    let froze = events(&stage).await.into_iter().filter(|event| *event == Event::Frozen { session, by });
+    assert_eq!(froze.count(), 2, "the first, too, once the journal took it");
     let refused = stage.desk.freeze(session, stage.technician.person).await;
     assert_eq!(refused, Err(Refusal::WrongKind("operators").into()));
 }
@@ -1118,6 +1120,25 @@ async fn what_an_operator_does_at_another_node_to_a_session_of_this_one_is_done(
     assert_eq!(lease.orders().now().frozen, None, "stopped here, and let go on there");
     elsewhere(Event::Disconnected { session, by }).await;
     assert_eq!(*stage.props.floor.disconnected.lock().unwrap(), [session]);
+    assert_eq!(stage.desk.disconnect(session, by).await, Ok((Some(1), true)));
+    elsewhere(Event::Disconnected { session, by }).await;
+    assert_eq!(*stage.props.floor.disconnected.lock().unwrap(), [session; 3], "once for each");
+}
+
+#[tokio::test]
+async fn what_another_node_let_go_on_stays_stopped_where_it_was_stopped_since() {
+    let (stage, journal) = faulty_stage().await;
+    let lease = let_in(&stage, "plc-7").await;
+    let (session, by) = (lease.session(), stage.lead.person);
+    assert_eq!(stage.desk.freeze(session, by).await, Ok(true));
+    let (head, at) = (stage.desk.head(), stage.desk.clock().wall());
+    journal.set(Trouble::Gone);
+    assert_eq!(stage.desk.freeze(session, by).await, Ok(false));
+    // Said elsewhere before that, and read here after it.
+    journal.set(Trouble::None);
+    stage.props.journal.append(head, &[Event::Thawed { session, by }], at).await.unwrap();
+    settle().await;
+    assert_eq!(lease.orders().now().frozen, Some(Frozen::ByOperator));
 }
 
 #[tokio::test]

@@ -55,7 +55,8 @@ pub struct Config {
 pub struct VendorFace {
     /// How they name it.
     pub origin: Origin,
-    /// Listeners that speak SSH, TLS and pages, told apart by their first bytes. Where there are none, `ssh` has some.
+    /// Listeners that speak SSH, TLS and pages, told apart by their first bytes. Where there are none, `ssh` has some; where
+    /// that has none either, other nodes show the face.
     pub listen: Vec<SocketAddr>,
     /// Listeners that speak SSH alone.
     pub ssh: Vec<SocketAddr>,
@@ -73,15 +74,29 @@ pub struct VendorFace {
     pub passwords: bool,
 }
 
+impl VendorFace {
+    /// Whether this node shows it.
+    pub const fn is_here(&self) -> bool {
+        !(self.listen.is_empty() && self.ssh.is_empty())
+    }
+}
+
 /// Where the plant's own people arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlantFace {
     /// How they name it.
     pub origin: Origin,
-    /// Listeners of their API and pages. Never empty.
+    /// Listeners of their API and pages. Where there are none, other nodes show the face.
     pub listen: Vec<SocketAddr>,
     /// What browsers are shown in place of the gate's own certificate.
     pub certificate: Option<CertificateFiles>,
+}
+
+impl PlantFace {
+    /// Whether this node shows it.
+    pub const fn is_here(&self) -> bool {
+        !self.listen.is_empty()
+    }
 }
 
 /// Where a certificate lies that the plant gave a face, both PEM; read again when they change.
@@ -431,6 +446,11 @@ fn file(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Config> {
     let oidc = reader.or("oidc", Vec::new(), |field| providers(field, folder));
     let drain = reader.or("serve", Duration::ZERO, |field| field.table(OTHER, drain));
     let (vendor, plant) = faces?;
+    if !(vendor.is_here() && plant.is_here()) && matches!(store.as_ref()?.journal, JournalAt::Files) {
+        let what = "a face is said to be elsewhere, and a gate with files has no other node";
+        reader.note_at("faces", what, "take out `elsewhere`, or write journal = \"postgres://…\" under [store]");
+        return None;
+    }
     let (keys, settings) = (folder.join(Config::KEYS), Settings::default());
     let (store, seal, notify, feed, oidc, drain) = (store?, seal?, notify?, feed?, oidc?, drain?);
     Some(Config { vendor, plant, store, seal, notify, feed, oidc, drain, keys, settings })
@@ -449,13 +469,39 @@ fn faces(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<(VendorFace, Plan
     });
     let plant = reader.required("plant", "write [faces.plant], its origin and listen", |field| {
         field.table(OTHER, |reader| {
-            let origin = origin(reader);
-            let listen = reader.required("listen", "write for example [\"10.1.0.5:443\"]", addresses);
+            let (origin, is_elsewhere) = (origin(reader), is_elsewhere(reader));
+            let listen = match is_elsewhere {
+                true => reader.or("listen", Vec::new(), addresses),
+                false => reader.required("listen", "write for example [\"10.1.0.5:443\"]", addresses),
+            };
             let certificate = certificate(reader, folder);
+            if is_elsewhere {
+                mean_nothing(reader, &["listen", "certificate"])?;
+            }
             Some(PlantFace { origin: origin?, listen: listen?, certificate: certificate? })
         })
     });
-    Some((vendor?, plant?))
+    let (vendor, plant) = (vendor?, plant?);
+    if !vendor.is_here() && !plant.is_here() {
+        reader.note_at("plant", "both faces are said to be elsewhere", "let this node show one of them, at least");
+        return None;
+    }
+    Some((vendor, plant))
+}
+
+/// Whether other nodes show a face, and this one does not.
+fn is_elsewhere(reader: &mut Reader<'_, '_>) -> bool {
+    reader.or("elsewhere", false, Field::flag).unwrap_or(false)
+}
+
+/// Of a face that is elsewhere.
+fn mean_nothing(reader: &Reader<'_, '_>, keys: &[&str]) -> Option<()> {
+    let written: Vec<_> = keys.iter().filter(|key| reader.has(key)).collect();
+    for key in &written {
+        let what = "this means nothing where other nodes show the face";
+        reader.note_at(key, what, "leave it out, or take out `elsewhere`");
+    }
+    written.is_empty().then_some(())
 }
 
 fn certificate(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Option<CertificateFiles>> {
@@ -475,20 +521,28 @@ fn file_in(field: &Field<'_, '_>, folder: &Path) -> Option<PathBuf> {
 
 fn vendor_face(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<VendorFace> {
     let origin = origin(reader);
+    let is_elsewhere = is_elsewhere(reader);
     let listen = reader.or("listen", Vec::new(), addresses);
-    let ssh = if reader.has("listen") {
+    let ssh = if is_elsewhere || reader.has("listen") {
         reader.or("ssh", Vec::new(), addresses)
     } else {
         let right =
             "write for example [\"0.0.0.0:2222\"], or listen = [\"0.0.0.0:443\"] for SSH, TLS and pages on one port";
         reader.required("ssh", right, addresses)
     };
-    let ssh_port = reader.optional("ssh_port", |field| field.number(1..=u16::MAX.into()));
+    let port = |field: &Field<'_, '_>| field.number(1..=u16::MAX.into());
+    let ssh_port = match is_elsewhere {
+        true => reader.required("ssh_port", "write the port by which technicians reach SSH", port).map(Some),
+        false => reader.optional("ssh_port", port),
+    };
     let tls = reader.or("tls", Vec::new(), addresses);
-    let tls_port = reader.optional("tls_port", |field| field.number(1..=u16::MAX.into()));
+    let tls_port = reader.optional("tls_port", port);
     let pages = reader.or("pages", Vec::new(), addresses);
     let certificate = certificate(reader, folder);
     let passwords = reader.or("passwords", false, Field::flag);
+    if is_elsewhere {
+        mean_nothing(reader, &["listen", "ssh", "tls", "pages", "certificate", "passwords"])?;
+    }
     Some(VendorFace {
         origin: origin?,
         listen: listen?,
@@ -918,6 +972,35 @@ mod tests {
         let vendor = config.vendor;
         assert_eq!((vendor.ssh_port, vendor.pages.len(), vendor.passwords), (Some(2222), 1, true));
         assert_eq!((vendor.listen.len(), vendor.tls.len(), vendor.tls_port), (1, 2, Some(443)));
+    }
+
+    #[test]
+    fn a_node_of_several_may_show_one_face_alone() {
+        let whole = written("ssh = [\"127.0.0.1:0\"]", "journal = \"postgres://h@localhost/h\"");
+        let listen = "listen = [\"127.0.0.1:0\"]";
+        let apart =
+            |vendor: &str, plant: &str| parse(&whole.replace("ssh = [\"127.0.0.1:0\"]", vendor).replace(listen, plant));
+        let (ssh, there) = ("ssh = [\"127.0.0.1:0\"]", "elsewhere = true");
+        let vendor_alone = apart(ssh, there).expect("right");
+        assert!(vendor_alone.vendor.is_here() && !vendor_alone.plant.is_here());
+        let plant_alone = apart("elsewhere = true\nssh_port = 22\ntls_port = 443", listen).expect("right");
+        assert!(!plant_alone.vendor.is_here() && plant_alone.plant.is_here());
+        assert_eq!((plant_alone.vendor.ssh_port, plant_alone.vendor.tls_port), (Some(22), Some(443)));
+        for (vendor, plant, mistake) in [
+            (there, listen, "faces.vendor.ssh_port: missing"),
+            ("elsewhere = true\nssh_port = 22", there, "both faces are said to be elsewhere"),
+            (
+                "elsewhere = true\nssh_port = 22\nssh = [\"127.0.0.1:0\"]",
+                listen,
+                "faces.vendor.ssh: this means nothing",
+            ),
+            (ssh, "elsewhere = true\nlisten = [\"127.0.0.1:0\"]", "faces.plant.listen: this means nothing"),
+        ] {
+            let mistakes = apart(vendor, plant).expect_err(mistake);
+            assert!(mistakes.len() == 1 && mistakes[0].contains(mistake), "{mistakes:?}");
+        }
+        let alone = parse(&written(ssh, "").replace(listen, there)).expect_err("files");
+        assert!(alone.len() == 1 && alone[0].contains("a gate with files has no other node"), "{alone:?}");
     }
 
     #[test]

@@ -8,7 +8,9 @@ use approver::api::types::SettingView;
 use toml::{Table, Value};
 
 /// What counts where the file does not have the key.
-const DEFAULTS: [(&str, &str); 11] = [
+const DEFAULTS: [(&str, &str); 13] = [
+    ("faces.plant.elsewhere", "false"),
+    ("faces.vendor.elsewhere", "false"),
     ("faces.vendor.listen", ""),
     ("faces.vendor.pages", ""),
     ("faces.vendor.passwords", "false"),

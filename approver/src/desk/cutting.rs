@@ -80,10 +80,14 @@ impl Desk {
         let is_here = self.0.seats().places.get_mut(&session).map(|place| place.held = true).is_some();
         self.0.settle();
         match self.act(Command::Freeze { session, by }).await {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                self.0.is_frozen_by_the_journal(session);
+                Ok(true)
+            }
             Err(rejected) if !is_here => Err(rejected),
             Err(rejected) => {
-                tracing::warn!(%session, %rejected, "a freeze acts, and could not be journaled");
+                tracing::warn!(%session, %rejected, "a freeze acts, and is not in the journal yet");
+                self.0.later(Late::Freeze { session, by });
                 Ok(false)
             }
         }
@@ -97,13 +101,17 @@ impl Desk {
     /// As for [`freeze`](Self::freeze).
     pub async fn disconnect(&self, session: SessionId, by: PersonId) -> Result<(Option<usize>, bool), Rejected> {
         Inner::operator(&self.0.fold(), by)?;
-        let is_here = self.0.seats().places.contains_key(&session);
+        let is_here = self.0.seats().places.get_mut(&session).map(|place| place.closing += 1).is_some();
         let closed = is_here.then(|| self.0.floor.disconnect(session));
         match self.act(Command::Disconnect { session, by }).await {
-            Ok(_) => Ok((closed, true)),
+            Ok(_) => {
+                self.0.has_journaled_closing(session);
+                Ok((closed, true))
+            }
             Err(rejected) if !is_here => Err(rejected),
             Err(rejected) => {
-                tracing::warn!(%session, %rejected, "connections were closed, and that could not be journaled");
+                tracing::warn!(%session, %rejected, "connections were closed, and that is not in the journal yet");
+                self.0.later(Late::Disconnect { session, by });
                 Ok((closed, false))
             }
         }
@@ -114,6 +122,8 @@ impl Desk {
     /// # Errors
     /// As [`act`](Self::act).
     pub async fn thaw(&self, session: SessionId, by: PersonId) -> Result<(), Rejected> {
+        // A freeze that waits for the journal comes before what takes it back.
+        self.0.flush_late().await;
         self.act(Command::Thaw { session, by }).await?;
         if let Some(place) = self.0.seats().places.get_mut(&session) {
             place.held = false;
@@ -203,21 +213,31 @@ impl Drop for Presence {
 }
 
 impl Inner {
-    /// What operators did to sessions of this node at another one. A freeze needs nothing: orders follow from what stands.
+    /// What operators did at other nodes to connections of this one's sessions. A freeze needs nothing: orders follow from what
+    /// stands.
     pub(super) fn do_as_others_said(&self, entries: &[Entry]) {
         for entry in entries {
-            match entry.event {
-                Event::Thawed { session, .. } => {
-                    if let Some(place) = self.seats().places.get_mut(&session) {
-                        place.held = false;
-                    }
-                }
-                Event::Disconnected { session, .. } if self.seats().places.contains_key(&session) => {
-                    self.floor.disconnect(session);
-                }
-                _ => {}
+            let Event::Disconnected { session, .. } = entry.event else { continue };
+            let is_theirs = self.seats().places.contains_key(&session) && !self.has_journaled_closing(session);
+            if is_theirs {
+                self.floor.disconnect(session);
             }
         }
+    }
+
+    /// From now on it is frozen because the journal says so, so that whoever lets it go on, here or elsewhere, does.
+    pub(super) fn is_frozen_by_the_journal(&self, session: SessionId) {
+        if let Some(place) = self.seats().places.get_mut(&session) {
+            place.held = false;
+        }
+    }
+
+    /// Connections were closed here, and now the journal says so; `false` where none were.
+    pub(super) fn has_journaled_closing(&self, session: SessionId) -> bool {
+        let mut seats = self.seats();
+        let Some(place) = seats.places.get_mut(&session).filter(|place| place.closing > 0) else { return false };
+        place.closing -= 1;
+        true
     }
 
     async fn escort(&self, session: SessionId, by: PersonId) -> Result<Boot, Rejected> {

@@ -12,11 +12,14 @@ use crate::journal::Word;
 
 /// How often a node says that it lives, and listens.
 const SPEAK_EVERY: Duration = Duration::from_secs(1);
-/// Between two looks that count as one after the other: a late answer lies between them, an outage or a sleep does not.
-const GAP_MAX: Duration = Duration::from_secs(10);
+/// No more than that counts from one look to the next: a machine may have slept in between.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// A node that was silent for less may only have been slow, however short a rule's staleness is.
 pub(super) const SLOW_MAX: Duration = Duration::from_secs(6);
+
+/// So many failures one after the other are no accident.
+const MUTE_AFTER: u32 = 10;
 
 /// What each node said last, and for how long nothing since.
 #[derive(Debug, Default)]
@@ -32,16 +35,20 @@ struct Heard {
 }
 
 impl Hearing {
-    /// Takes what was found at a look. Only time counts in which this node itself could hear: while the store did not answer
-    /// or this machine slept, nothing is known of the others.
+    /// Takes what was found at a look. Only time counts in which this node itself could hear. Of a node that never spoke,
+    /// because its program is older, silence says nothing.
     fn take(&mut self, words: Vec<Word>, now: Boot) {
-        let listened = self.looked.replace(now).map(|before| now.since(before)).filter(|gap| *gap <= GAP_MAX);
+        let listened = self.looked.replace(now).map_or(Duration::ZERO, |before| now.since(before).min(LOOK_MAX));
         let before = std::mem::take(&mut self.nodes);
-        self.nodes.extend(words.into_iter().map(|Word { node, said }| {
+        self.nodes.extend(words.into_iter().filter(|word| word.said > 0).map(|Word { node, said }| {
             let same = before.get(&node).filter(|heard| heard.said == said);
-            let silent_for = same.zip(listened).map_or(Duration::ZERO, |(heard, gap)| heard.silent_for + gap);
-            (node, Heard { said, silent_for })
+            (node, Heard { said, silent_for: same.map_or(Duration::ZERO, |heard| heard.silent_for + listened) })
         }));
+    }
+
+    /// The store did not answer: of the others nothing is known until it does.
+    fn forget(&mut self) {
+        *self = Self::default();
     }
 
     /// For how long nothing was heard of a node, where something could have been.
@@ -53,10 +60,20 @@ impl Hearing {
 impl Inner {
     /// Says that this node lives, and listens to the others.
     pub(super) async fn speak_and_hear(&self) {
+        let mut unheard = 0_u32;
         loop {
             match self.journal.speak().await {
-                Ok(words) => lock(&self.hearing).take(words, self.clock.boot()),
-                Err(fault) => tracing::debug!(%fault, "saying that this node lives"),
+                Ok(words) => {
+                    unheard = 0;
+                    lock(&self.hearing).take(words, self.clock.boot());
+                }
+                Err(fault) => {
+                    unheard += 1;
+                    lock(&self.hearing).forget();
+                    if unheard == MUTE_AFTER && lock(&self.health).down_since.is_none() {
+                        tracing::error!(%fault, "the journal answers, and this node cannot say there that it lives");
+                    }
+                }
             }
             self.clock.sleep(SPEAK_EVERY).await;
         }
@@ -99,11 +116,12 @@ mod tests {
             (&[(100, 7)], Some(0)),
             (&[(100, 7), (102, 7), (104, 7)], Some(4)),
             (&[(100, 7), (102, 7), (104, 8)], Some(0)),
-            // The store did not answer, or this machine slept.
-            (&[(100, 7), (102, 7), (3_700, 7)], Some(0)),
-            (&[(100, 7), (3_700, 7), (3_702, 7)], Some(2)),
+            // This machine slept.
+            (&[(100, 7), (102, 7), (3_700, 7)], Some(4)),
             // A node that begins anew counts from the start.
-            (&[(100, 7), (102, 1), (110, 1)], Some(8)),
+            (&[(100, 7), (102, 1), (104, 1)], Some(2)),
+            // Of a program that says nothing.
+            (&[(100, 0), (102, 0)], None),
         ] {
             assert_eq!(silence_after(looks), silence, "{looks:?}");
         }
@@ -115,5 +133,10 @@ mod tests {
         hearing.take(words(1), at(1));
         hearing.take(Vec::new(), at(2));
         assert_eq!(hearing.silence(&"other".parse().unwrap()), None);
+        hearing.take(words(1), at(3));
+        hearing.take(words(1), at(4));
+        hearing.forget();
+        hearing.take(words(1), at(5));
+        assert_eq!(hearing.silence(&"other".parse().unwrap()), Some(Duration::ZERO), "the store had not answered");
     }
 }

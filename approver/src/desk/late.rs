@@ -1,4 +1,4 @@
-//! Facts that happened whether or not the journal takes them: endings, cuts, ends of watching and escorting. They wait here, in order,
+//! Facts that happened whether or not the journal takes them: endings, cuts, freezes, ends of watching and escorting. They wait here, in order,
 //! until it does.
 
 use std::collections::VecDeque;
@@ -20,6 +20,8 @@ const LATE_MAX: usize = 8192;
 pub(super) enum Late {
     End { session: SessionId, ending: Ending, seal: Option<Digest> },
     Cut(KeptCut),
+    Freeze { session: SessionId, by: PersonId },
+    Disconnect { session: SessionId, by: PersonId },
     EndWatch { session: SessionId, by: PersonId },
     EndEscort { session: SessionId, by: PersonId, why: EscortEnd },
 }
@@ -31,6 +33,8 @@ impl Late {
                 Command::End { session: *session, ending: ending.clone(), seal: *seal }
             }
             Self::Cut(kept) => cut_command(kept, kept.by.clone()),
+            Self::Freeze { session, by } => Command::Freeze { session: *session, by: *by },
+            Self::Disconnect { session, by } => Command::Disconnect { session: *session, by: *by },
             Self::EndWatch { session, by } => Command::EndWatch { session: *session, by: *by },
             Self::EndEscort { session, by, why } => Command::EndEscort { session: *session, by: *by, why: *why },
         }
@@ -92,6 +96,14 @@ impl Inner {
             (Err(_), Late::End { seal: Some(_), .. }) => self.vouch_now().await,
             (Err(rejected), late) => {
                 tracing::debug!(?late, %rejected, "a late fact is one already");
+                Ok(())
+            }
+            (Ok(_), Late::Freeze { session, .. }) => {
+                self.is_frozen_by_the_journal(*session);
+                Ok(())
+            }
+            (Ok(_), Late::Disconnect { session, .. }) => {
+                self.has_journaled_closing(*session);
                 Ok(())
             }
             (Ok(_), _) => Ok(()),

@@ -38,6 +38,8 @@ pub(super) struct Place {
     pub(super) grant: Option<RequestId>,
     /// Stopped by an operator, before the journal says so.
     pub(super) held: bool,
+    /// How often an operator closed its connections here, and the journal has not said so yet.
+    pub(super) closing: usize,
     /// A program is being transferred to the target.
     pub(super) transferring: bool,
     pub(super) orders: watch::Sender<Order>,
@@ -73,9 +75,10 @@ impl Seat {
         if seats.places.contains_key(&session) {
             return None;
         }
-        seats
-            .places
-            .insert(session, Place { technician, target, grant: None, held: false, transferring: false, orders });
+        seats.places.insert(
+            session,
+            Place { technician, target, grant: None, held: false, closing: 0, transferring: false, orders },
+        );
         Some(Self { desk: desk.clone(), session, given_back: false, orders: receiver })
     }
 

@@ -128,7 +128,7 @@ impl Inner {
         for (session, ending) in self.unheard_of() {
             let command = Command::End { session, ending, seal: None };
             match self.act(command).await {
-                Ok(_) => tracing::warn!(%session, "a session nobody holds is presumed ended"),
+                Ok(_) => tracing::warn!(%session, "a session of which nothing is heard is presumed ended"),
                 Err(Rejected::Fault(_)) => return,
                 Err(rejected) => tracing::debug!(%session, %rejected, "presumed ended"),
             }
@@ -141,14 +141,17 @@ impl Inner {
         let (seats, spool, hearing) = (self.seats(), lock(&self.spool), lock(&self.hearing));
         let unheard = fold.state.live_sessions().filter_map(|(session, facts)| {
             let staleness = fold.state.cases.get(&facts.request).map_or(Rule::STALENESS, |case| case.rule.staleness);
+            let silence_max = (staleness.duration() * 2).max(SLOW_MAX);
+            // A node that is there again may begin a session before it is heard.
+            if now.duration_since(facts.started).unsigned_abs() < silence_max {
+                return None;
+            }
             if facts.node == self.node {
-                let is_over = staleness.after(staleness.after(facts.started)) < now;
                 let is_held = seats.places.contains_key(&session) || spool.ends(session);
-                (is_over && !is_held).then_some((session, Ending::Crashed))
+                (!is_held).then_some((session, Ending::Crashed))
             } else {
                 let silence = hearing.silence(&facts.node)?;
-                let is_over = silence >= (staleness.duration() * 2).max(SLOW_MAX);
-                is_over.then_some((session, Ending::Presumed))
+                (silence >= silence_max).then_some((session, Ending::Presumed))
             }
         });
         unheard.collect()

@@ -7,8 +7,8 @@
 //! Whoever reads the journal to decide is given the copy only after the database was asked how far it goes; who follows
 //! at leisure reads the copy alone.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -117,6 +117,8 @@ pub struct PostgresJournal {
 struct Shared {
     database: Database,
     node: NodeId,
+    /// The connection that listens and speaks, for which no decision waits; none while the database is away.
+    speaking: Mutex<Option<Arc<Client>>>,
     copy: FilesJournal,
     /// Who holds it may bring the copy further.
     copying: tokio::sync::Mutex<()>,
@@ -135,12 +137,13 @@ impl PostgresJournal {
         let shared = Arc::new(Shared {
             database,
             node: node.clone(),
+            speaking: Mutex::default(),
             copy: FilesJournal::new(log),
             copying: tokio::sync::Mutex::new(()),
             unclear: AtomicBool::new(false),
         });
         shared.check_origin(origin).await?;
-        let listening = shared.database.listen(node).await?;
+        let listening = shared.listen().await?;
         shared.catch_up().await?;
         let stop = CancellationToken::new();
         let (follower, stopped) = (Arc::clone(&shared), stop.clone());
@@ -174,8 +177,17 @@ impl Shared {
         }
     }
 
+    /// Has this node's name to itself, and a row for it: a database that was founded again knows its founder alone.
+    async fn listen(&self) -> Result<Arc<Client>, DatabaseFault> {
+        let listening = Arc::new(self.database.listen(&self.node).await?);
+        let known = "INSERT INTO holdpoint.nodes (node) VALUES ($1) ON CONFLICT DO NOTHING";
+        self.database.within(listening.execute(known, &[&self.node.as_str()])).await?;
+        *self.speaking.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&listening));
+        Ok(listening)
+    }
+
     /// Copies what others appended, when it is told or once in a while.
-    async fn follow(&self, listening: Client) {
+    async fn follow(&self, listening: Arc<Client>) {
         let (mut listening, mut said) = (Ok(listening), None);
         loop {
             let followed = match &listening {
@@ -190,7 +202,7 @@ impl Shared {
             }
             tokio::time::sleep(LOOK_EVERY).await;
             if !listening.as_ref().is_ok_and(|listening| !listening.is_closed()) {
-                listening = self.database.listen(&self.node).await;
+                listening = self.listen().await;
             }
         }
     }
@@ -318,17 +330,16 @@ impl Shared {
         Ok((low < among).then_some(low))
     }
 
-    /// Without the standby: it is no decision, and who waits for a standby lives all the same.
+    /// A node whose copy takes nothing more decides nothing either, and is silent.
     async fn speak(&self) -> Result<Vec<Word>, CopyFault> {
-        let mut held = self.database.client().await?;
-        let local = "SELECT set_config('synchronous_commit', 'local', true)";
+        if let Some(fault) = self.log().status().fault {
+            return Err(CopyFault::Copy(fault.to_string()));
+        }
+        let speaking = self.speaking.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let speaking = speaking.ok_or_else(|| DatabaseFault::Silent(self.database.name()))?;
         let say = "UPDATE holdpoint.nodes SET said = said + 1 WHERE node = $1";
-        let transaction = self.database.within(held.transaction()).await?;
-        self.database.within(transaction.execute(local, &[])).await?;
-        self.database.within(transaction.execute(say, &[&self.node.as_str()])).await?;
-        let rows = self.database.within(transaction.query("SELECT node, said FROM holdpoint.nodes", &[])).await?;
-        self.database.within(transaction.commit()).await?;
-        held.done();
+        self.database.within(speaking.execute(say, &[&self.node.as_str()])).await?;
+        let rows = self.database.within(speaking.query("SELECT node, said FROM holdpoint.nodes", &[])).await?;
         let words = rows.iter().map(|row| {
             let (node, said): (String, i64) = (row.get(0), row.get(1));
             Some(Word { node: node.parse().ok()?, said: u64::try_from(said).ok()? })

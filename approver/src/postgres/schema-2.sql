@@ -1,6 +1,6 @@
--- Version 2: each node says that it lives, by a number that grows. And a version says how old the tables may be that a program
--- knows which still may use these.
+-- Version 2: each node says that it lives, by a number that grows; 0 of one that never said so. And the tables say which version
+-- of them a program must know to use them: one that knows the first alone refuses all others.
 
 ALTER TABLE holdpoint.nodes ADD COLUMN said bigint NOT NULL DEFAULT 0;
-ALTER TABLE holdpoint.version ADD COLUMN usable_from integer NOT NULL DEFAULT 1;
+ALTER TABLE holdpoint.version ADD COLUMN usable_from integer NOT NULL DEFAULT 2;
 UPDATE holdpoint.version SET version = 2;

@@ -75,6 +75,9 @@ impl App {
             self.tracker.spawn(async move { face.serve(listener).await });
         }
         self.serve_pages(pages, &vendor, &router);
+        if of_plant.is_empty() {
+            return Ok(());
+        }
         self.serve_apart(of_plant, plant, api::plant_face(parts))
     }
 
@@ -207,7 +210,7 @@ impl App {
                 .vendor
                 .tls_port
                 .or_else(|| first_port(&self.addresses.tls))
-                .filter(|_| !self.addresses.tls.is_empty()),
+                .filter(|_| !self.addresses.tls.is_empty() || !self.config.vendor.is_here()),
             carrier: tcp.map(|tcp| Arc::new(tcp) as Arc<dyn Carrier>),
             sittings: Some(sittings),
             logs: logs.map_err(|bad| Reason::Died(bad.to_string()))?,

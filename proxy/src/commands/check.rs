@@ -62,8 +62,10 @@ pub(super) fn run(args: &Args) -> Done {
             say!("  browsers are shown a certificate of {issuer} at the {face} face, until {until}");
         }
     }
-    for refused in browsers::refusals(&config.plant, of_plant.as_ref(), has_ca, Timestamp::now()) {
-        say!("  browsers: {}", plain(&refused));
+    if config.plant.is_here() {
+        for refused in browsers::refusals(&config.plant, of_plant.as_ref(), has_ca, Timestamp::now()) {
+            say!("  browsers: {}", plain(&refused));
+        }
     }
     for unknown in telling::unknown_to(&plant, &config.oidc) {
         say!("  {}", plain(&unknown));

@@ -13,7 +13,7 @@ use indicatif::HumanBytes;
 use super::gate::{ProfileArg, at_gate};
 use super::showing::{Clock, counted, labelled, plain, span, table};
 use super::{Done, Failure, print_json};
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::{browsers, client};
 
 /// How the gate is doing: board, journal, recorder, what runs and what waits.
@@ -62,9 +62,13 @@ fn health(args: &Args) -> Done {
     let ca_pem = fs::read_to_string(&ca).map_err(|cause| {
         Failure::usage(format_args!("{}: {cause}. The gate gives it at /api/v1/ca.pem", ca.display()))
     })?;
-    let listens = config.plant.listen.first().expect("no file without one is read");
+    let Some((origin, listens)) = pages(&config) else {
+        return Err(Failure::usage(
+            "no pages are shown at this node, which alone could tell: ask another one, or systemctl",
+        ));
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
-    let healthy = runtime.block_on(client::is_healthy(&config.plant.origin, reached(*listens), &ca_pem))?;
+    let healthy = runtime.block_on(client::is_healthy(origin, reached(listens), &ca_pem))?;
     if args.json {
         print_json(&Health { healthy })?;
     }
@@ -76,6 +80,13 @@ fn health(args: &Args) -> Done {
         }
         false => Err(Failure::refused("the gate lets no new session in: `holdpoint status` says why")),
     }
+}
+
+/// A face of this node's that has pages, and where it listens.
+fn pages(config: &Config) -> Option<(&Origin, SocketAddr)> {
+    let plant = config.plant.listen.first().map(|listens| (&config.plant.origin, *listens));
+    let vendor = &config.vendor;
+    plant.or_else(|| vendor.pages.iter().chain(&vendor.listen).next().map(|listens| (&vendor.origin, *listens)))
 }
 
 /// What listens on every address is reached on this machine's own.

@@ -70,6 +70,15 @@ struct Yard {
     is_over: AtomicBool,
 }
 
+/// Dropped, all is over, so that nobody works on behind a test that has failed.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// How many may work under one grant at a time.
 const CONNECTIONS: usize = 30;
 /// A cut ends what it is about within this.
@@ -189,8 +198,9 @@ fn gates_and_the_database_are_killed_in_any_order_and_all_that_was_acknowledged_
                 scope.spawn(move || work(yard, technician, worker))
             })
             .collect();
-        strike(&plant, yard, &mut all, &mut server, &names, Dice(seed));
-        yard.is_over.store(true, Ordering::SeqCst);
+        let over = Over(&yard.is_over);
+        strike((&plant, &database), yard, &mut all, &mut server, &names, Dice(seed));
+        drop(over);
         working.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
     });
     eventually("the machine has taken in what was sent", || plant.hmi.is_idle());
@@ -215,7 +225,14 @@ fn gates_and_the_database_are_killed_in_any_order_and_all_that_was_acknowledged_
 }
 
 /// Kills and cuts, and lets everybody work in between; at the end all gates and the database run.
-fn strike(plant: &Plant, yard: &Yard, all: &mut [Gate], server: &mut PostgresServer, names: &[&str], mut dice: Dice) {
+fn strike(
+    (plant, database): (&Plant, &str),
+    yard: &Yard,
+    all: &mut [Gate],
+    server: &mut PostgresServer,
+    names: &[&str],
+    mut dice: Dice,
+) {
     let mut to_cut = names[1..].iter().take(names.len() / 2);
     let until = Instant::now() + Duration::from_secs(long_or(600, 0));
     let once_each = [Blow::Gate(0), Blow::Cut, Blow::Database, Blow::Gate(1)];
@@ -243,6 +260,8 @@ fn strike(plant: &Plant, yard: &Yard, all: &mut [Gate], server: &mut PostgresSer
             }
             Blow::Cut => {
                 let Some(name) = to_cut.next() else { continue };
+                // A gate that cannot reach the journal does not hear of it.
+                until_all_speak(server, database);
                 let gate = &all[dice.below(all.len())];
                 let mut cut = plant.holdpoint(&["cut", "--local", "--technician", &plant.person(name).id.to_string()]);
                 run(cut.arg("--data").arg(&gate.data), b"").ok();
@@ -253,6 +272,16 @@ fn strike(plant: &Plant, yard: &Yard, all: &mut [Gate], server: &mut PostgresSer
     println!("killed: {} times a gate, {} times the database; {} cuts", struck[0], struck[1], struck[2]);
     // Everybody hears of everything that was decided.
     thread::sleep(Duration::from_secs(2));
+}
+
+/// Waits until each gate has said once more, in the database, that it lives.
+fn until_all_speak(server: &PostgresServer, database: &str) {
+    let said = || -> Vec<u64> {
+        let said = server.sql(database, "SELECT said FROM holdpoint.nodes ORDER BY node");
+        said.lines().map(|said| said.parse().unwrap()).collect()
+    };
+    let before = said();
+    eventually("every gate reaches the journal", || said().iter().zip(&before).all(|(now, before)| now > before));
 }
 
 /// The journal's events, as the database has them.
@@ -309,7 +338,7 @@ fn check_cuts(journal: &[Value], recordings: &[Opened]) {
     assert!(cuts > 0);
 }
 
-/// No grant had more sessions at a time than its rule allows.
+/// No grant had more sessions at a time than its rule allows, as the journal has it.
 fn check_grants(journal: &[Value]) {
     let (mut of, mut live): (BTreeMap<&str, &str>, BTreeMap<&str, usize>) = (BTreeMap::new(), BTreeMap::new());
     let mut most = 0;

@@ -12,6 +12,7 @@ use policies::time::Seconds;
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::evidence::Evidence;
+use tests::person::{GATE, PLANT_FACE};
 use tests::plant::{EVERYTHING, program};
 use tests::process::start_on_a_terminal;
 use tests::{Options, Plant, Running, eventually, holdpoint, json, log_in, recipient, run, start, text};
@@ -217,6 +218,54 @@ fn what_a_node_carried_that_died_or_was_cut_off_is_presumed_ended_and_its_eviden
     for data in [plant.data(), second.data()] {
         println!("{}", whole(&plant, &data));
     }
+}
+
+#[test]
+fn a_node_may_show_one_face_alone_and_its_sessions_are_ruled_from_the_others() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let mut plant = moved(&server);
+    plant.serve();
+    let faces = |config: &str, vendor: &str, plant: &str| {
+        let (before, rest) = config.split_once("[faces.vendor]").unwrap();
+        let (_, behind) = rest.split_once("[store]").unwrap();
+        format!(
+            "{before}[faces.vendor]\norigin = \"https://{GATE}:8443\"\n{vendor}\n\
+             [faces.plant]\norigin = \"https://{PLANT_FACE}:9443\"\n{plant}\n[store]{behind}"
+        )
+    };
+    let outside = Second::with(&plant, "gate-2", |config| {
+        faces(&config, "ssh = [\"127.0.0.1:0\"]\npages = [\"127.0.0.1:0\"]", "elsewhere = true")
+    });
+    let inside = Second::with(&plant, "gate-3", |config| {
+        faces(&config, "elsewhere = true\nssh_port = 2222", "listen = [\"127.0.0.1:0\"]")
+    });
+    let mut carries = start(&mut outside.serve_command(&plant));
+    let said = carries.until("}\n");
+    let said: Value = serde_json::from_str(said.lines().find(|line| line.starts_with('{')).unwrap()).unwrap();
+    assert_eq!(said["plant"], serde_json::json!([]), "{said}");
+    let port = said["ssh"][0].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let rules = inside.serve(&plant);
+    assert_eq!(
+        run(&mut plant.tess().ssh(&["-p", &port, &plant.tess().at("hmi-2"), "echo it works"]), b"").ok().out(),
+        "it works\n"
+    );
+
+    log_in(&plant, "lee");
+    assert_eq!(json(&plant, "lee", &["status"])["node"], "gate-3");
+    let mut shell = start_on_a_terminal(&plant.tess().ssh(&["-tt", "-p", &port, &plant.tess().at("hmi-2")]));
+    shell.type_in("echo I am $((40 + 2))\r");
+    shell.until("I am 42");
+    eventually("the session is known at the other node", || live_at(&plant) == 1);
+    let session = text(&json(&plant, "lee", &["sessions"])["sessions"][0]["session"]);
+    json(&plant, "lee", &["freeze", &session]);
+    shell.until("Your input is stopped by an operator");
+    json(&plant, "lee", &["cut", &session]);
+    assert!(shell.ends().out().contains("Access was cut by an operator"));
+    for gate in [carries, rules] {
+        gate.signal(Signal::TERM);
+        assert_eq!(gate.ends().code(), 0);
+    }
+    assert_eq!(plant.stop().code(), 0);
 }
 
 /// How many sessions run, as the plant face sees it that `lee` goes to.
