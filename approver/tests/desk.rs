@@ -675,8 +675,8 @@ async fn starts_at(stage: &Stage, node: NodeId) -> SessionId {
 #[tokio::test]
 async fn what_a_silent_node_carried_is_presumed_ended_once_it_was_silent_for_twice_the_staleness() {
     const LOOK: Duration = Duration::from_secs(2);
-    let journal = Arc::new(Spoken::default());
-    let stage = Stage::on(Props { journal: journal.clone(), ..Props::new() }, PLANT).await;
+    let (spoken, journal) = Gate::new();
+    let stage = Stage::on(Props { journal, ..Props::new() }, PLANT).await;
     let other: NodeId = "node-2".parse().unwrap();
     let up = Event::NodeStarted { node: other.clone(), version: "1.0".into() };
     stage.props.journal.append(stage.desk.head(), &[up], stage.desk.clock().wall()).await.unwrap();
@@ -688,7 +688,7 @@ async fn what_a_silent_node_carried_is_presumed_ended_once_it_was_silent_for_twi
         settle().await;
     };
     for _ in 0..10 {
-        journal.said.fetch_add(1, Ordering::SeqCst);
+        spoken.said.fetch_add(1, Ordering::SeqCst);
         passes(LOOK).await;
         assert!(is_live() && stage.desk.silent_nodes(LOOK * 2).is_empty());
     }
@@ -1671,16 +1671,17 @@ async fn commands_with_a_door_of_their_own_do_not_pass_by_another() {
     assert!(matches!(stage.desk.act(end).await, Err(Rejected::Fault(Fault::OtherDoor(_)))));
 }
 
-/// A journal whose appends wait while a gate is closed.
+/// A journal whose appends wait while a gate is closed, and in which another node says that it lives.
 struct Gate {
     inner: MemoryJournal,
     open: tokio::sync::watch::Sender<bool>,
+    said: AtomicU64,
 }
 
 impl Gate {
     fn new() -> (Arc<Self>, Arc<dyn Journal>) {
         let open = tokio::sync::watch::Sender::new(true);
-        let gate = Arc::new(Self { inner: MemoryJournal::new(), open });
+        let gate = Arc::new(Self { inner: MemoryJournal::new(), open, said: AtomicU64::new(0) });
         (gate.clone(), gate)
     }
 
@@ -1706,36 +1707,6 @@ impl Journal for Gate {
             self.inner.append(after, events, at).await
         }
         .boxed()
-    }
-
-    fn read(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
-        self.inner.read(after)
-    }
-
-    fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {
-        self.inner.head()
-    }
-
-    fn changed(&self, size: u64) -> BoxFuture<'_, ()> {
-        self.inner.changed(size)
-    }
-}
-
-/// A journal that another node says something in, too.
-#[derive(Default)]
-struct Spoken {
-    inner: MemoryJournal,
-    said: AtomicU64,
-}
-
-impl Journal for Spoken {
-    fn append<'a>(
-        &'a self,
-        after: Head,
-        events: &'a [Event],
-        at: Timestamp,
-    ) -> BoxFuture<'a, Result<Head, AppendError>> {
-        self.inner.append(after, events, at)
     }
 
     fn read(&self, after: u64) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {

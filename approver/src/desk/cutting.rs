@@ -81,7 +81,7 @@ impl Desk {
         self.0.settle();
         match self.act(Command::Freeze { session, by }).await {
             Ok(_) => {
-                self.0.is_frozen_by_the_journal(session);
+                self.0.leave_to_the_journal(session);
                 Ok(true)
             }
             Err(rejected) if !is_here => Err(rejected),
@@ -125,9 +125,7 @@ impl Desk {
         // A freeze that waits for the journal comes before what takes it back.
         self.0.flush_late().await;
         self.act(Command::Thaw { session, by }).await?;
-        if let Some(place) = self.0.seats().places.get_mut(&session) {
-            place.held = false;
-        }
+        self.0.leave_to_the_journal(session);
         self.0.settle();
         Ok(())
     }
@@ -225,8 +223,8 @@ impl Inner {
         }
     }
 
-    /// From now on it is frozen because the journal says so, so that whoever lets it go on, here or elsewhere, does.
-    pub(super) fn is_frozen_by_the_journal(&self, session: SessionId) {
+    /// From now on the journal alone says whether its input is stopped, so that whoever lets it go on, here or elsewhere, does.
+    pub(super) fn leave_to_the_journal(&self, session: SessionId) {
         if let Some(place) = self.seats().places.get_mut(&session) {
             place.held = false;
         }

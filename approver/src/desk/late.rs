@@ -99,7 +99,7 @@ impl Inner {
                 Ok(())
             }
             (Ok(_), Late::Freeze { session, .. }) => {
-                self.is_frozen_by_the_journal(*session);
+                self.leave_to_the_journal(*session);
                 Ok(())
             }
             (Ok(_), Late::Disconnect { session, .. }) => {
