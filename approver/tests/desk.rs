@@ -1126,6 +1126,16 @@ async fn what_an_operator_does_at_another_node_to_a_session_of_this_one_is_done(
 }
 
 #[tokio::test]
+async fn what_was_disconnected_here_is_not_once_more_when_the_journal_is_read_back() {
+    let (stage, journal) = faulty_stage().await;
+    let lease = let_in(&stage, "plc-7").await;
+    journal.set_for(Trouble::FailsAfter, 1);
+    assert_eq!(stage.desk.disconnect(lease.session(), stage.lead.person).await, Ok((Some(1), true)));
+    settle().await;
+    assert_eq!(*stage.props.floor.disconnected.lock().unwrap(), [lease.session()]);
+}
+
+#[tokio::test]
 async fn what_another_node_let_go_on_stays_stopped_where_it_was_stopped_since() {
     let (stage, journal) = faulty_stage().await;
     let lease = let_in(&stage, "plc-7").await;
