@@ -191,14 +191,16 @@ impl Notices {
             waiting
         });
         let queues = queues.collect();
+        // Before the task gets its first turn: what is decided from here on is news.
+        let told = self.told_up_to();
         let stop = stop.clone();
-        tracker.spawn(async move { stop.run_until_cancelled(self.run(queues)).await });
+        tracker.spawn(async move { stop.run_until_cancelled(self.run(queues, told)).await });
     }
 
-    async fn run(mut self, queues: Vec<Waiting>) {
+    async fn run(mut self, queues: Vec<Waiting>, told_up_to: Told) {
         let (mut told, mut reminded) = (BTreeSet::new(), BTreeSet::new());
         let mut heard = Heard { of: self.sponsors_heard(), looked: None };
-        let mut size = match self.told_up_to() {
+        let mut size = match told_up_to {
             Told::UpTo(size) => size,
             Told::Unreadable(head) => {
                 let text = "what was decided last before this start may not have been told: look at the journal";

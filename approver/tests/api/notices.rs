@@ -105,6 +105,22 @@ async fn a_waiting_request_is_told_step_by_step_and_a_cut_to_everybody() {
 }
 
 #[tokio::test]
+async fn what_is_decided_before_the_telling_gets_its_first_turn_is_told() {
+    let mut stage = Stage::new().await;
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    // In a runtime that nobody drives yet nothing that was started begins.
+    let later = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let heard = {
+        let _within = later.enter();
+        listen(&mut stage, &tracker, &stop)
+    };
+    stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap();
+    let told = tokio::task::spawn_blocking(move || later.block_on(heard.wait_for(1))).await.unwrap();
+    assert_eq!(told[0].kind, "cut");
+    stop.cancel();
+}
+
+#[tokio::test]
 async fn more_time_that_nobody_answers_is_told_step_by_step_too() {
     let mut stage = Stage::new().await;
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());

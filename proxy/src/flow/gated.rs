@@ -11,8 +11,13 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 use super::{SPILL_BYTES, Valve};
+
+/// How long a peer that was told the end, and goes on sending, is let read it: whoever closes under bytes that arrive
+/// resets the connection, and the peer's kernel throws away what it has not read yet (RFC 1122, section 4.2.2.13).
+const LINGER_MAX: Duration = Duration::from_secs(2);
 
 /// A socket that reads only while its [`Valve`] is open, and takes writes into memory while the socket is full.
 ///
@@ -24,6 +29,17 @@ pub struct GatedStream<S> {
     inbox: Inbox,
     pacer: Pacer,
     spill: BytesMut,
+    lingering: Lingering,
+}
+
+/// Whether a cut lets the peer read what it was sent.
+enum Lingering {
+    /// More was to be sent: what there is of it is worth nothing.
+    No,
+    /// All was sent, and its end.
+    Told,
+    /// It was cut then.
+    Until(Pin<Box<Sleep>>),
 }
 
 impl GatedStream<TcpStream> {
@@ -38,9 +54,11 @@ impl GatedStream<TcpStream> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> GatedStream<S> {
-    /// The vendor's leg: when it is cut, words already given to the kernel may still arrive.
+    /// The vendor's leg: when it is cut, words already given to the kernel may still arrive, and where they were its last,
+    /// the socket stays for two seconds more for who does not hang up. Nothing passes in them either way.
     pub fn vendor(socket: S, valve: Arc<Valve>) -> Self {
-        Self { socket, valve, inbox: Inbox::default(), pacer: Pacer::default(), spill: BytesMut::new() }
+        let (inbox, pacer, spill) = (Inbox::default(), Pacer::default(), BytesMut::new());
+        Self { socket, valve, inbox, pacer, spill, lingering: Lingering::No }
     }
 
     fn check_cut(&self) -> io::Result<()> {
@@ -89,6 +107,19 @@ impl<S: AsyncRead + Unpin> GatedStream<S> {
         }
         Poll::Ready(Ok(()))
     }
+
+    /// What a read of a connection that was cut comes to: an error, now or once the peer had its time.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Lingering::Told = self.lingering {
+            self.lingering = Lingering::Until(Box::pin(tokio::time::sleep(LINGER_MAX)));
+        }
+        if let Lingering::Until(over) = &mut self.lingering
+            && over.as_mut().poll(cx).is_pending()
+        {
+            return self.poll_discard(cx);
+        }
+        Poll::Ready(Err(cut_error()))
+    }
 }
 
 impl<S> Drop for GatedStream<S> {
@@ -101,7 +132,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GatedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.valve.wake_reader_with(cx.waker());
-        this.check_cut()?;
+        if this.valve.is_cut() {
+            return this.poll_linger(cx);
+        }
         if let Poll::Ready(drained) = this.poll_drain(cx) {
             drained?;
         }
@@ -156,7 +189,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GatedStream<S> {
         this.valve.wake_writer_with(cx.waker());
         this.check_cut()?;
         ready!(this.poll_drain(cx))?;
-        Pin::new(&mut this.socket).poll_shutdown(cx)
+        ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
+        this.lingering = Lingering::Told;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -318,6 +353,31 @@ mod tests {
         let (outcome, ()) = tokio::join!(stream.read(&mut read), async { valve.cut() });
         assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
         assert_eq!(stream.write(b"x").await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_told_the_end_and_goes_on_sending_is_let_read_it_for_a_while() {
+        let (mut stream, mut far, valve) = pair(1024);
+        stream.write_all(b"farewell").await.unwrap();
+        stream.shutdown().await.unwrap();
+        valve.cut();
+        let begun = tokio::time::Instant::now();
+        let mut read = [0; 1];
+        tokio::select! {
+            outcome = stream.read(&mut read) => assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::ConnectionAborted),
+            () = goes_on_sending(&mut far) => {}
+        }
+        assert!(begun.elapsed() >= LINGER_MAX, "{:?}", begun.elapsed());
+        assert_eq!(stream.write(b"x").await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        let mut farewell = Vec::new();
+        far.read_to_end(&mut farewell).await.unwrap();
+        assert_eq!(farewell, b"farewell");
+    }
+
+    async fn goes_on_sending(far: &mut DuplexStream) {
+        while far.write_all(&[0; 512]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     #[tokio::test]

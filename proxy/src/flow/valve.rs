@@ -3,9 +3,9 @@
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
 use rustix::net::Shutdown;
@@ -19,7 +19,7 @@ use super::Moment;
 pub struct Valve {
     shut_by: AtomicUsize,
     paced_by: AtomicUsize,
-    cut: AtomicBool,
+    cut: OnceLock<Instant>,
     deaf: AtomicBool,
     read_bytes: AtomicU64,
     written_bytes: AtomicU64,
@@ -43,7 +43,7 @@ impl Valve {
     /// Ends the connection: the next read or write fails, and one that waits is woken to fail. A target's socket is
     /// closed in the kernel before this returns, whatever its stream is busy with.
     pub fn cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
+        self.cut.get_or_init(Instant::now);
         if let Some(socket) = self.socket().take() {
             sever(&socket);
         }
@@ -53,7 +53,7 @@ impl Valve {
 
     /// Ends the connection as TCP does: the next read or write fails, what the kernel holds goes out, and then the end.
     pub fn hang_up(&self) {
-        self.cut.store(true, Ordering::SeqCst);
+        self.cut.get_or_init(Instant::now);
         if let Some(Err(error)) = self.socket().as_ref().map(|socket| rustix::net::shutdown(socket, Shutdown::Both)) {
             tracing::debug!(%error, "a socket was gone before it was hung up");
         }
@@ -63,7 +63,12 @@ impl Valve {
 
     /// Whether the connection was cut.
     pub fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::SeqCst)
+        self.cut.get().is_some()
+    }
+
+    /// When the connection was cut: from then on nothing passes either way.
+    pub fn cut_at(&self) -> Option<Instant> {
+        self.cut.get().copied()
     }
 
     /// From now on what the peer sends is thrown away unread, since nobody is left to want it; only its end is noticed.

@@ -13,7 +13,8 @@ use crate::legs::Legs;
 const SOCKET_OPEN_MAX: Duration = Duration::from_millis(400);
 
 /// Cuts a session. When this is first polled, no byte reaches the target any more; within a second of the moment when
-/// the targets were cut the technician's socket is closed, at once where their client closes it on reading `words`.
+/// the targets were cut nothing passes between gate and technician any more, and the technician's socket is closed: at
+/// once where their client closes it on reading `words`, later where it is still to read them.
 ///
 /// `session` is the one the technician works in, the inner one of `-J`; `socket` is the valve of the connection they
 /// came by, the outer one.

@@ -155,11 +155,11 @@ impl Hall {
         let (opened, session) = oneshot::channel();
         let ask = self.stage.wanted("hmi-2");
         let (sessions, who) = (self.sessions.clone(), self.who.clone());
-        let gone = Arc::new(Mutex::new(None));
-        let closed = Arc::clone(&gone);
+        let (gone, valve) = (Arc::new(Mutex::new(None)), Arc::new(Valve::default()));
+        let (closed, door) = (Arc::clone(&gone), Arc::clone(&valve));
         self.tracker.spawn(async move {
             let (socket, _) = listener.accept().await.unwrap();
-            welcome(socket, sessions, who, ask, opened).await;
+            welcome(socket, door, sessions, who, ask, opened).await;
             *closed.lock().unwrap() = Some(Instant::now());
         });
         let anyone = Anyone::default();
@@ -168,7 +168,7 @@ impl Hall {
         let mut handle = tokio::time::timeout(HANG, connecting).await.unwrap().unwrap();
         assert!(handle.authenticate_none("tara").await.unwrap().success());
         let Opened { session, ended, written } = tokio::time::timeout(HANG, session).await.unwrap().unwrap()?;
-        Ok(Technician { handle, session, ended, written, disconnected, gone })
+        Ok(Technician { handle, session, ended, written, disconnected, valve, gone })
     }
 
     /// How the journal says that a session ended, and whether it has a seal.
@@ -274,6 +274,7 @@ pub(crate) struct Technician {
     written: Arc<Moment>,
     /// The text of the disconnect, once it came.
     disconnected: Arc<Mutex<Option<String>>>,
+    valve: Arc<Valve>,
     gone: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -316,10 +317,11 @@ impl Technician {
         self.disconnected.lock().unwrap().clone().unwrap()
     }
 
-    /// When the gate closed the technician's socket.
+    /// When the gate closed the technician's socket, or let nothing pass any more and left it for them to read the end.
     pub(crate) async fn socket_closed(&self) -> Instant {
-        eventually("the socket is closed", || self.gone.lock().unwrap().is_some()).await;
-        self.gone.lock().unwrap().unwrap()
+        let closed = || self.valve.cut_at().or(*self.gone.lock().unwrap());
+        eventually("the socket is closed", || closed().is_some()).await;
+        closed().unwrap()
     }
 }
 
@@ -387,12 +389,12 @@ impl client::Handler for Anyone {
 /// The gate's end of one technician's connection: anybody gets in, and the session is opened before the first channel.
 async fn welcome(
     socket: TcpStream,
+    valve: Arc<Valve>,
     sessions: Sessions,
     who: Who,
     ask: Ask,
     opened: oneshot::Sender<Result<Opened, NotOpened>>,
 ) {
-    let valve = Arc::new(Valve::default());
     // The door alone holds the session: it is left when the connection is gone.
     let session = Arc::new(OnceLock::new());
     let door = Door { flow: VendorFlow::new(Arc::clone(&valve)), session: Arc::clone(&session) };
