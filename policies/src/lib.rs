@@ -12,6 +12,7 @@ pub mod guests;
 pub mod history;
 pub mod ids;
 pub mod ledger;
+pub mod live;
 pub mod offers;
 pub mod open;
 pub mod people;

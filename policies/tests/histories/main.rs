@@ -23,6 +23,7 @@ mod closing;
 mod companies;
 mod guests;
 mod keeping;
+mod live;
 mod named;
 mod offers;
 mod past;
