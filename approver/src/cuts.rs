@@ -75,7 +75,8 @@ impl CutsFile {
 
     /// Adds a cut; it is on the disk when this returns. Blocks.
     pub fn add(&self, cut: &KeptCut) -> io::Result<()> {
-        let signature = data_encoding::HEXLOWER.encode(&self.key.sign(&signed(&self.deployment, cut).0));
+        let signature = self.key.sign(&signed(&self.deployment, cut).0).map_err(io::Error::other)?;
+        let signature = data_encoding::HEXLOWER.encode(&signature);
         let mut line = serde_json::to_vec(&Line { v: 1, cut: cut.clone(), signature }).map_err(io::Error::other)?;
         line.push(b'\n');
         let mut file = self.open()?;

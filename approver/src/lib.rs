@@ -31,5 +31,6 @@ pub mod post;
 pub mod postgres;
 pub mod recorder;
 pub mod testing;
+pub mod vaulting;
 pub mod watching;
 pub mod witnesses;

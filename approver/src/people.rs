@@ -466,7 +466,7 @@ impl People {
         let person = self.claim(code, &enrol, factors).await?;
         self.desk.act(enrol).await?;
         // Another node may have lost this race and written its factors: the journal's winner writes last.
-        let mut changes = self.changes(person, factors);
+        let mut changes = self.changes(person, factors)?;
         changes.push(Change::delete(Key::Link(code.link())));
         if let Err(fault) = self.directory().swap(changes).await {
             tracing::warn!(%person, %fault, "the code's remains stay in the directory; they open nothing");
@@ -485,7 +485,7 @@ impl People {
         let now = self.desk.clock().wall();
         self.desk.with_state(|state| state.decide(enrol, now).map(drop))?;
         let claimed = Link { claim: Some(mint::nonce()), ..kept.clone() };
-        let mut changes = self.changes(kept.person, factors);
+        let mut changes = self.changes(kept.person, factors)?;
         changes.push(Change { key, expected: Expected::as_read(held), value: Some(json(&claimed)) });
         if self.directory().swap(changes).await? { Ok(kept.person) } else { Err(Rejected::from(Fault::Busy).into()) }
     }
@@ -495,20 +495,21 @@ impl People {
         self.desk.with_state(|state| state.links.get(&link).is_some_and(|link| now < link.expires))
     }
 
-    fn changes(&self, person: PersonId, factors: &Factors<'_>) -> Vec<Change> {
+    fn changes(&self, person: PersonId, factors: &Factors<'_>) -> Result<Vec<Change>, DirectoryFault> {
         let put = |key: Key, value: Option<Vec<u8>>| match value {
             Some(value) => Change::set(key, value),
             None => Change::delete(key),
         };
-        let totp = factors.totp.map(|totp| totp.seal(&self.secrets, person));
+        let totp = factors.totp.map(|totp| totp.seal(&self.secrets, person)).transpose();
+        let totp = totp.map_err(|fault| DirectoryFault::Unavailable(fault.to_string()))?;
         let recovery = factors.recovery.map(|codes| json(&codes.hashes()));
-        vec![
+        Ok(vec![
             put(Key::Totp(person), totp),
             put(Key::Recovery(person), recovery),
             Change::delete(Key::Step(person)),
             Change::delete(Key::Failures(person)),
             Change::delete(Key::Password(person)),
-        ]
+        ])
     }
 
     /// Gives a person another name; an event says that it changed, and keeps its salted digest.
@@ -589,7 +590,7 @@ impl People {
         self.may_sign_in(person, face, now)?;
         let checked = if is_totp(code) {
             let secret = self.directory().totp(person, &self.secrets).await?.ok_or(Refusal::UnknownPerson)?;
-            totp::check_code(&secret, person, code, now, &Spending(self.directory())).await
+            totp::check_code(&secret, code, now, &Spending(self.directory())).await
         } else {
             let left = self.directory().recovery_codes(person).await?;
             totp::check_recovery_code(&left, person, code, &Spending(self.directory())).await
@@ -599,7 +600,7 @@ impl People {
                 self.directory().clear_failures(person).await?;
                 Ok(spent)
             }
-            Err(CodeRefused::Fault(fault)) => {
+            Err(fault @ (CodeRefused::Fault(_) | CodeRefused::Sealed(_))) => {
                 Err(CodeNotTaken::Fault(DirectoryFault::Unavailable(fault.to_string()).into()))
             }
             Err(wrong) => {

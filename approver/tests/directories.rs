@@ -14,7 +14,9 @@ use approver::directory::{
 use approver::mint;
 use approver::testing::postgres::{PostgresServer, database};
 use approver::testing::{Faulty, RivalDirectory, Scratch, Trouble};
-use certs::totp::{CodeRefused, SpendStep as _, TotpSecret, check_code};
+use certs::keys::{KeyStore, Seal};
+use certs::totp::{CodeRefused, SealedTotp, SpendStep as _, TotpSecret, check_code};
+use certs::vault::Purpose;
 use jiff::{SignedDuration, Timestamp};
 use policies::digest::Salted;
 use policies::ids::PersonId;
@@ -255,14 +257,14 @@ async fn wrong_codes_are_counted_within_their_time_only() {
 #[tokio::test]
 async fn credentials_are_listed_by_name_and_kept_sealed() {
     let scratch = Stand::new();
-    let keys = certs::keys::KeyStore::create(&scratch.path().join("keys"), &certs::keys::Seal::File).unwrap();
+    let keys = KeyStore::create(&scratch.path().join("keys"), &Seal::File).unwrap();
     for (name, directory) in each_adapter(&scratch).await {
         let credential: policies::ids::CredentialName = "hmi-maint".parse().unwrap();
-        assert!(directory.credential(&credential, &keys.secrets()).await.unwrap().is_none(), "{name}");
+        assert!(directory.credential(&credential, &keys.secrets(), Purpose::Gate).await.unwrap().is_none(), "{name}");
         directory.set_credential(&credential, b"hunter2", &keys.secrets()).await.unwrap();
         let kept = directory.get(&Key::Credential(credential.clone())).await.unwrap().unwrap();
         assert!(!kept.windows(7).any(|window| window == b"hunter2"), "{name}");
-        let opened = directory.credential(&credential, &keys.secrets()).await.unwrap().unwrap();
+        let opened = directory.credential(&credential, &keys.secrets(), Purpose::Gate).await.unwrap().unwrap();
         assert_eq!(opened.as_slice(), b"hunter2", "{name}");
         assert_eq!(directory.credential_names().await.unwrap(), std::slice::from_ref(&credential), "{name}");
         directory.forget_credential(&credential).await.unwrap();
@@ -275,9 +277,13 @@ async fn a_spent_code_stays_spent_when_the_directory_is_opened_again() {
     let scratch = Scratch::new();
     let (person, secret) = (somebody(), TotpSecret::generate());
     let code = secret.code_at(now());
+    let keys = Scratch::new();
+    let keys = KeyStore::create(&keys.path().join("keys"), &Seal::File).unwrap();
+    let sealed = secret.seal(&keys.secrets(), person).unwrap();
+    let sealed = SealedTotp::new(keys.secrets(), person, sealed);
     for attempt in 0..3 {
         let directory: Arc<dyn Directory> = Arc::new(SledDirectory::open(scratch.path()).unwrap());
-        let checked = check_code(&secret, person, &code, now(), &Spending(&*directory)).await;
+        let checked = check_code(&sealed, &code, now(), &Spending(&*directory)).await;
         match attempt {
             0 => assert!(checked.is_ok()),
             _ => assert!(matches!(checked, Err(CodeRefused::Used))),
@@ -290,9 +296,13 @@ async fn a_code_whose_use_cannot_be_kept_does_not_count() {
     let directory = Arc::new(Faulty::new(Arc::new(MemoryDirectory::new()) as Arc<dyn Directory>));
     let (person, secret) = (somebody(), TotpSecret::generate());
     let code = secret.code_at(now());
+    let keys = Scratch::new();
+    let keys = KeyStore::create(&keys.path().join("keys"), &Seal::File).unwrap();
+    let sealed = secret.seal(&keys.secrets(), person).unwrap();
+    let sealed = SealedTotp::new(keys.secrets(), person, sealed);
     for trouble in [Trouble::FailsBefore, Trouble::FailsAfter, Trouble::Gone] {
         directory.set(trouble);
-        let checked = check_code(&secret, person, &code, now(), &Spending(&*directory)).await;
+        let checked = check_code(&sealed, &code, now(), &Spending(&*directory)).await;
         assert!(matches!(checked, Err(CodeRefused::Fault(_))), "{trouble:?}");
     }
 }

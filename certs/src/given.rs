@@ -2,6 +2,7 @@
 //! the gate's. Our own commands go on to be shown the gate's, because its authority is what they were enrolled with.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,9 +10,10 @@ use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
+use zeroize::Zeroizing;
 
 use crate::tls::provider;
 
@@ -28,6 +30,37 @@ pub struct GivenCertificate {
     valid_until: Timestamp,
 }
 
+/// The private key of such a certificate. `Debug` shows nothing.
+#[derive(Clone)]
+pub struct FaceKey(pub(crate) Arc<dyn SigningKey>);
+
+impl FaceKey {
+    /// Of a key in PEM.
+    ///
+    /// # Errors
+    /// There is none, or of a kind that TLS 1.3 has no signature for.
+    pub fn read(key: &[u8]) -> Result<Self, GivenFault> {
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| GivenFault::NoKey)?;
+        let loaded = provider().key_provider.load_private_key(key);
+        loaded.map(Self).map_err(|cause| GivenFault::Pair(cause.to_string()))
+    }
+
+    /// Of a file with a key in PEM.
+    ///
+    /// # Errors
+    /// As [`FaceKey::read`], or it cannot be read.
+    pub fn in_file(path: &Path) -> Result<Self, GivenFault> {
+        let text = std::fs::read(path).map(Zeroizing::new);
+        Self::read(&text.map_err(|cause| GivenFault::NoAnswer(cause.to_string()))?)
+    }
+}
+
+impl fmt::Debug for FaceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FaceKey(..)")
+    }
+}
+
 /// Why a certificate cannot be shown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GivenFault {
@@ -40,6 +73,9 @@ pub enum GivenFault {
     /// A key of a kind that TLS 1.3 has no signature for, or one of another certificate.
     #[error("the key is not the certificate's: {0}")]
     Pair(String),
+    /// The file cannot be had.
+    #[error("{0}")]
+    NoAnswer(String),
     /// It vouches for other names.
     #[error("the certificate is not for {0}")]
     Name(String),
@@ -48,14 +84,21 @@ pub enum GivenFault {
     Malformed(String),
 }
 
+/// What is in a file with certificates in PEM.
+///
+/// # Errors
+/// It cannot be read.
+pub fn chain_in_file(path: &Path) -> Result<Vec<u8>, GivenFault> {
+    std::fs::read(path).map_err(|cause| GivenFault::NoAnswer(cause.to_string()))
+}
+
 impl GivenCertificate {
     /// Of a chain and its key, both PEM, for a face of this name. Whether it counts today is asked elsewhere: a certificate
     /// that has ended keeps no gate from starting.
-    pub fn read(chain: &[u8], key: &[u8], host: &str) -> Result<Self, GivenFault> {
+    pub fn read(chain: &[u8], key: &FaceKey, host: &str) -> Result<Self, GivenFault> {
         let chain: Vec<CertificateDer<'static>> =
             CertificateDer::pem_slice_iter(chain).collect::<Result<_, _>>().map_err(|_| GivenFault::NoCertificate)?;
         let first = chain.first().ok_or(GivenFault::NoCertificate)?.clone();
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| GivenFault::NoKey)?;
         let malformed = |cause: &dyn fmt::Display| GivenFault::Malformed(cause.to_string());
         let (_, shown) = X509Certificate::from_der(&first).map_err(|cause| malformed(&cause))?;
         let moment = |seconds| Timestamp::from_second(seconds).map_err(|cause| malformed(&cause));
@@ -65,8 +108,8 @@ impl GivenCertificate {
         let parsed = ParsedCertificate::try_from(&first).map_err(|cause| malformed(&cause))?;
         let other = || GivenFault::Name(host.to_owned());
         verify_server_name(&parsed, &ServerName::try_from(host).map_err(|_| other())?).map_err(|_| other())?;
-        let key =
-            CertifiedKey::from_der(chain, key, &provider()).map_err(|cause| GivenFault::Pair(cause.to_string()))?;
+        let key = CertifiedKey::new(chain, Arc::clone(&key.0));
+        key.keys_match().map_err(|cause| GivenFault::Pair(cause.to_string()))?;
         Ok(Self { key: Arc::new(key), issuer, valid_from, valid_until })
     }
 

@@ -1,5 +1,6 @@
 //! The gate's own private keys at rest: one folder, each key sealed under one sealing key, and three ways to keep that
-//! one. Nothing else of the program reads a private key; targets' credentials are in [`crate::secrets`], and the keys
+//! one. A [`KeyStore`] is the handle by which everything else uses them, whether they are here or in the vault's process
+//! ([`crate::vault`]). Nothing else of the program reads a private key; targets' credentials are in [`crate::secrets`], and the keys
 //! that open recordings are never here, for no key of the gate opens one.
 
 use std::fmt;
@@ -7,18 +8,24 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use age::secrecy::SecretString;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use rustls::pki_types::CertificateDer;
 use ssh_key::PrivateKey;
 use zeroize::Zeroizing;
 
 use crate::chance;
+use crate::given::{FaceKey, GivenFault, chain_in_file};
 use crate::log_key::{BadVerifier, LogKey};
 use crate::secrets::Secrets;
 use crate::ssh_ca::{SshCa, key_from_seed};
 use crate::tls::TlsCa;
+use crate::tls_key::KeyInVault;
 use crate::token::TokenKey;
+use crate::vault::wire::{Ask, Bytes, Public};
+use crate::vault::{Line, VaultFault};
 
 /// How the sealing key, which opens all others, is kept.
 pub enum Seal {
@@ -35,22 +42,33 @@ pub enum Seal {
 impl Seal {
     /// What somebody who carries the disk away gets, in words for `check` and `status`.
     pub const fn word(&self) -> &'static str {
+        let [(_, file), (_, passphrase), (_, credential)] = Self::WORDS;
         match self {
-            Self::File => {
-                "file: a thief of the disk gets every key of the gate, and with them the targets' credentials and \
-                 everybody's TOTP secret. Recordings stay closed: no key of the gate opens one"
-            }
-            Self::Passphrase(_) => {
-                "passphrase: a thief of the disk gets no key unless they guess the passphrase. \
-                 Recordings stay closed: no key of the gate opens one"
-            }
-            Self::SystemdCredential(_) => {
-                "systemd-credential: a thief of the disk gets no key unless the credential lies there too in the clear; \
-                 bound to the TPM (systemd-creds encrypt --with-key=tpm2), it does not. \
-                 Recordings stay closed: no key of the gate opens one"
-            }
+            Self::File => file,
+            Self::Passphrase(_) => passphrase,
+            Self::SystemdCredential(_) => credential,
         }
     }
+
+    /// Each kind, and what is said of it.
+    const WORDS: [(&'static str, &'static str); 3] = [
+        (
+            "file",
+            "file: a thief of the disk gets every key of the gate, and with them the targets' credentials and \
+             everybody's TOTP secret. Recordings stay closed: no key of the gate opens one",
+        ),
+        (
+            "passphrase",
+            "passphrase: a thief of the disk gets no key unless they guess the passphrase. \
+             Recordings stay closed: no key of the gate opens one",
+        ),
+        (
+            "systemd-credential",
+            "systemd-credential: a thief of the disk gets no key unless the credential lies there too in the clear; \
+             bound to the TPM (systemd-creds encrypt --with-key=tpm2), it does not. \
+             Recordings stay closed: no key of the gate opens one",
+        ),
+    ];
 }
 
 impl fmt::Debug for Seal {
@@ -158,6 +176,9 @@ pub enum KeyFault {
         /// What the library says.
         cause: String,
     },
+    /// They lie in a vault.
+    #[error(transparent)]
+    Vault(#[from] VaultFault),
     /// The disk.
     #[error("{path}: {source}")]
     Io {
@@ -168,15 +189,23 @@ pub enum KeyFault {
     },
 }
 
-/// Every private key of the gate, opened. `Debug` shows none of them.
+/// Every private key of the gate, opened: held in this process, or by a vault that is asked for each use. `Debug` shows none
+/// of them.
 pub struct KeyStore {
     seal_word: &'static str,
+    place: Place,
     ssh_host: PrivateKey,
     ssh_ca: SshCa,
     tls_ca: TlsCa,
     log: LogKey,
     token: TokenKey,
     secrets: Secrets,
+}
+
+/// Where the keys are.
+enum Place {
+    Here(PathBuf),
+    InVault(Line),
 }
 
 /// The sealing key itself, where the seal is `File`.
@@ -220,6 +249,7 @@ impl KeyStore {
             .map_err(|_| opener.damaged(TLS_CA_KEY))?;
         Ok(Self {
             seal_word: seal.word(),
+            place: Place::Here(dir.to_owned()),
             ssh_host: key_from_seed(&*opener.seed("ssh-host")?, "holdpoint"),
             ssh_ca: SshCa::from_seed(&*opener.seed("ssh-ca")?),
             tls_ca,
@@ -227,6 +257,99 @@ impl KeyStore {
             token: TokenKey::from_seed(&*opener.seed("token")?),
             secrets: Secrets::with_key(&*opener.seed("secrets")?),
         })
+    }
+
+    /// The keys that lie behind this line: each use asks the vault, and but for the SSH host key nothing secret comes over.
+    ///
+    /// # Errors
+    /// It does not answer, is another version's, or could not open them.
+    pub fn in_vault(line: &Line) -> Result<Self, KeyFault> {
+        line.ping()?;
+        let Public { seal, ssh_host, ssh_ca, tls_ca, log, token } = line.public()?;
+        let odd = |what: &str| VaultFault::Gone(format!("it has no {what}"));
+        let public = |key: &Bytes, what| <[u8; 32]>::try_from(key.0.as_slice()).map_err(|_| odd(what));
+        let seal_word = Seal::WORDS.iter().find(|(kind, _)| *kind == seal).ok_or_else(|| odd("seal"))?.1;
+        Ok(Self {
+            seal_word,
+            place: Place::InVault(line.clone()),
+            ssh_host: PrivateKey::from_openssh(&*ssh_host.0).map_err(|_| odd("host key"))?,
+            ssh_ca: SshCa::in_vault(
+                line.clone(),
+                ssh_key::PublicKey::from_openssh(&ssh_ca).map_err(|_| odd("SSH CA"))?,
+            ),
+            tls_ca: TlsCa::in_vault(line.clone(), CertificateDer::from(tls_ca.0.to_vec())),
+            log: LogKey::in_vault(line.clone(), public(&log, "key of logs")?),
+            token: TokenKey::in_vault(line.clone(), public(&token, "key of tokens")?),
+            secrets: Secrets::in_vault(line.clone()),
+        })
+    }
+
+    /// What whoever asks a vault for these keys is told of them.
+    pub(crate) fn public(&self) -> Public {
+        let host = self.ssh_host.to_openssh(ssh_key::LineEnding::LF).expect("an Ed25519 key has a text form");
+        let kind = Seal::WORDS.iter().find(|(_, word)| *word == self.seal_word).expect("each word is among them").0;
+        Public {
+            seal: kind.to_owned(),
+            ssh_host: host.as_bytes().into(),
+            ssh_ca: self.ssh_ca.public_key().to_openssh().expect("an Ed25519 key has a text form"),
+            tls_ca: self.tls_ca.certificate().as_ref().into(),
+            log: self.log.public().as_slice().into(),
+            token: self.token.public().as_slice().into(),
+        }
+    }
+
+    /// The line to the vault that holds them, where one does.
+    pub const fn vault(&self) -> Option<&Line> {
+        match &self.place {
+            Place::Here(_) => None,
+            Place::InVault(line) => Some(line),
+        }
+    }
+
+    /// What a backup takes of this installation beside its data, by name: these files around the keys, as far as they are
+    /// there, and the keys as they lie sealed. What opens those is not among it.
+    ///
+    /// # Errors
+    /// The disk's, or the vault's.
+    pub fn for_backup(&self, beside: &[PathBuf]) -> io::Result<Vec<(String, Vec<u8>)>> {
+        match &self.place {
+            Place::Here(dir) => for_backup(dir, beside),
+            Place::InVault(line) => {
+                let files = line.files().map_err(io::Error::other)?;
+                Ok(files.into_iter().map(|(name, bytes)| (name, bytes.0.to_vec())).collect())
+            }
+        }
+    }
+
+    /// The private key that the plant gave a face, in this file.
+    ///
+    /// # Errors
+    /// It cannot be read, or is none.
+    pub fn face_key(&self, path: &Path) -> Result<FaceKey, GivenFault> {
+        match &self.place {
+            Place::Here(_) => FaceKey::in_file(path),
+            Place::InVault(line) => {
+                let no_answer = |fault: &dyn fmt::Display| GivenFault::NoAnswer(fault.to_string());
+                let told = line.key(&Ask::HandshakeKeyIn(path.to_string_lossy().into_owned()));
+                let key = KeyInVault::new(line.clone(), told.map_err(|fault| no_answer(&fault))?);
+                Ok(FaceKey(Arc::new(key.map_err(|fault| no_answer(&fault))?)))
+            }
+        }
+    }
+
+    /// The certificates, in PEM, that the plant gave a face in this file: read by whoever reads the key, so that what is put in
+    /// their place is read alike.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn face_chain(&self, path: &Path) -> Result<Vec<u8>, GivenFault> {
+        match &self.place {
+            Place::Here(_) => chain_in_file(path),
+            Place::InVault(line) => {
+                let told = line.bytes(&Ask::ChainIn(path.to_string_lossy().into_owned()));
+                told.map(|pem| pem.to_vec()).map_err(|fault| GivenFault::NoAnswer(fault.to_string()))
+            }
+        }
     }
 
     /// What a thief of the disk gets, in words.
@@ -271,6 +394,36 @@ impl fmt::Debug for KeyStore {
     }
 }
 
+/// In it the sealing key lies in an age file that a passphrase opens, so a backup has it.
+fn is_for_backup(name: &str) -> bool {
+    !name.starts_with("sealing.") || name == SEALING_AGE
+}
+
+fn for_backup(dir: &Path, beside: &[PathBuf]) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    for path in beside {
+        // Put there by somebody who cannot read where it leads.
+        if path.canonicalize().is_ok_and(|real| dir.canonicalize().is_ok_and(|keys| real.starts_with(keys))) {
+            return Err(io::Error::other(format!("{} leads to the keys: it is no file for a backup", path.display())));
+        }
+        match fs::read(path) {
+            Ok(bytes) => files.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), bytes)),
+            Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut names = fs::read_dir(dir)?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<Vec<_>>>()?;
+    names.retain(|name| is_for_backup(name) && dir.join(name).is_file());
+    names.sort();
+    for name in names {
+        let bytes = fs::read(dir.join(&name))?;
+        files.push((format!("keys/{name}"), bytes));
+    }
+    Ok(files)
+}
+
 fn make_sealing_key(dir: &Path, seal: &Seal) -> Result<Zeroizing<[u8; 32]>, KeyFault> {
     let key = chance::secret();
     match seal {
@@ -290,7 +443,8 @@ fn make_sealing_key(dir: &Path, seal: &Seal) -> Result<Zeroizing<[u8; 32]>, KeyF
 fn write_all_keys(dir: &Path, sealing_key: &[u8; 32]) -> Result<(), KeyFault> {
     let sealed_by = Secrets::with_key(sealing_key);
     let keep = |name: &str, plain: &[u8]| {
-        write_private(&dir.join(name).with_extension(SUFFIX), &sealed_by.seal_labelled(&label(name), plain))
+        let sealed = sealed_by.seal_labelled(&label(name), plain)?;
+        write_private(&dir.join(name).with_extension(SUFFIX), &sealed)
     };
     for name in SEEDS {
         keep(name, &*chance::secret::<32>())?;
@@ -431,7 +585,7 @@ mod tests {
             store.tls_ca().fingerprint().to_string(),
             store.log_key().verifier("log").unwrap().to_string(),
             String::from_utf8_lossy(
-                &store.secrets().open_labelled("x", &store.secrets().seal_labelled("x", b"ok")).unwrap(),
+                &store.secrets().open_labelled("x", &store.secrets().seal_labelled("x", b"ok").unwrap()).unwrap(),
             )
             .into_owned(),
         ]
@@ -465,7 +619,7 @@ mod tests {
         for (a, b) in fingerprints(&a).iter().zip(&fingerprints(&b)).take(4) {
             assert_ne!(a, b);
         }
-        assert!(b.secrets().open_labelled("x", &a.secrets().seal_labelled("x", b"ok")).is_err());
+        assert!(b.secrets().open_labelled("x", &a.secrets().seal_labelled("x", b"ok").unwrap()).is_err());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Who is this, and who signed it? Every private key of the gate is read here and nowhere else; every check of a key,
+//! Who is this, and who signed it? Every private key of the gate is read here and nowhere else, in the gate's own
+//! process or in its vault's ([`vault`]); every check of a key,
 //! a code, a certificate, a token or a signature ends here in a value that the next step demands. What a proven person
 //! may do is not decided here, and no module opens a socket or reads a clock.
 
@@ -22,7 +23,9 @@ pub mod tls_client;
 pub mod token;
 pub mod totp;
 pub mod trust;
+pub mod vault;
 pub mod witness_key;
 pub mod words;
 
 mod chance;
+mod tls_key;

@@ -10,18 +10,41 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublic
 use data_encoding::{BASE64, HEXLOWER};
 use sha2::{Digest as _, Sha256};
 
+use crate::vault::wire::Ask;
+use crate::vault::{Line, VaultFault};
+
 /// Signs log heads with Ed25519. Cheap to clone; `Debug` shows nothing.
 #[derive(Clone)]
-pub struct LogKey(Arc<Ed25519KeyPair>);
+pub struct LogKey(Held);
+
+#[derive(Clone)]
+enum Held {
+    Here(Arc<Ed25519KeyPair>),
+    InVault { line: Line, public: [u8; 32] },
+}
 
 impl LogKey {
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(Arc::new(Ed25519KeyPair::from_seed_unchecked(seed).expect("any 32 bytes are an Ed25519 seed")))
+        let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("any 32 bytes are an Ed25519 seed");
+        Self(Held::Here(Arc::new(pair)))
+    }
+
+    pub(crate) const fn in_vault(line: Line, public: [u8; 32]) -> Self {
+        Self(Held::InVault { line, public })
     }
 
     /// The signature of RFC 8032 over `message` as it is.
-    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes")
+    ///
+    /// # Errors
+    /// The key lies in a vault that does not answer.
+    pub fn sign(&self, message: &[u8]) -> Result<[u8; 64], VaultFault> {
+        match &self.0 {
+            Held::Here(pair) => Ok(pair.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes")),
+            Held::InVault { line, .. } => {
+                let signature = line.bytes(&Ask::SignForLog(message.into()))?;
+                signature.as_slice().try_into().map_err(|_| VaultFault::Gone("a signature has 64 bytes".into()))
+            }
+        }
     }
 
     /// The public half under the name of a log (its origin).
@@ -30,7 +53,10 @@ impl LogKey {
     }
 
     pub(crate) fn public(&self) -> [u8; 32] {
-        self.0.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes")
+        match &self.0 {
+            Held::Here(pair) => pair.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes"),
+            Held::InVault { public, .. } => *public,
+        }
     }
 }
 
@@ -191,7 +217,7 @@ mod tests {
     fn a_signature_is_of_one_key_over_one_message() {
         let key = LogKey::from_seed(&[1; 32]);
         let verifier = key.verifier("mill3/journal").unwrap();
-        let signature = key.sign(b"head");
+        let signature = key.sign(b"head").unwrap();
         assert_eq!(verifier.verify(b"head", &signature), Ok(()));
         assert_eq!(verifier.verify(b"Head", &signature), Err(NotSigned));
         assert_eq!(verifier.verify(b"head", &signature[..63]), Err(NotSigned));

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::chance;
 use crate::secrets::Secrets;
+use crate::vault::VaultFault;
 
 /// How far the provider's clock may be from the gate's.
 const SKEW: Seconds = Seconds(60);
@@ -311,9 +312,12 @@ impl IdToken {
 
     /// What the journal knows of provider and `sub`: nobody without the gate's key can say of whom it is made, and every node of
     /// an installation makes the same.
-    pub fn subject(&self, secrets: &Secrets) -> Digest {
+    ///
+    /// # Errors
+    /// The vault does not answer.
+    pub fn subject(&self, secrets: &Secrets) -> Result<Digest, VaultFault> {
         let length = u64::try_from(self.issuer.len()).expect("an issuer is shorter than a token").to_be_bytes();
-        Digest(secrets.tag(&[LABEL, &length, self.issuer.as_bytes(), self.subject.as_bytes()].concat()))
+        Ok(Digest(secrets.tag(&[LABEL, &length, self.issuer.as_bytes(), self.subject.as_bytes()].concat())?))
     }
 
     /// What the provider calls them, where it says. To be shown and compared, and to be believed in nothing.

@@ -83,6 +83,7 @@ use crate::sshsig::{self, BadSignature, Namespace, SignatureKind};
 use crate::tls_client::{ClientClaims, HeldCertificate};
 use crate::token::{CheckedToken, ProvenRequest};
 use crate::totp::{CodeKind, SpentCode};
+use crate::vault::VaultFault;
 
 /// Where somebody signed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -215,14 +216,17 @@ pub struct VerifiedSubject {
 
 impl VerifiedSubject {
     /// Of an ID token that passed every check. The caller knows that its subject is linked to this person.
+    ///
+    /// # Errors
+    /// The vault does not answer.
     #[expect(clippy::needless_pass_by_value, reason = "a proof is used up by what it proves")]
-    pub fn by_id_token(person: PersonId, token: IdToken, secrets: &Secrets) -> Self {
-        Self {
+    pub fn by_id_token(person: PersonId, token: IdToken, secrets: &Secrets) -> Result<Self, VaultFault> {
+        Ok(Self {
             person,
             provider: token.provider().clone(),
-            subject: token.subject(secrets),
+            subject: token.subject(secrets)?,
             has_several_factors: token.has_several_factors(),
-        }
+        })
     }
 
     /// Who.
@@ -565,7 +569,7 @@ pub(crate) mod tests {
     use crate::password::StoredPassword;
     use crate::ssh_ca::{SshCa, check_user_certificate, fresh_key};
     use crate::sshsig::{login_message, sign_with};
-    use crate::totp::tests::{Steps, now_or_never, person};
+    use crate::totp::tests::{Steps, now_or_never, person, sealed_for};
     use crate::totp::{TotpSecret, check_code};
 
     const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
@@ -577,7 +581,8 @@ pub(crate) mod tests {
 
     fn code_of(person: PersonId) -> SpentCode {
         let secret = TotpSecret::generate();
-        now_or_never(check_code(&secret, person, &secret.code_at(at(0)), at(0), &Steps::default())).unwrap()
+        let code = secret.code_at(at(0));
+        now_or_never(check_code(&sealed_for(&secret, person), &code, at(0), &Steps::default())).unwrap()
     }
 
     /// A person made of their key, so that two keys are two people.
@@ -666,8 +671,9 @@ pub(crate) mod tests {
     #[test]
     fn a_providers_word_makes_a_person_with_a_code_of_theirs_or_where_it_asked_for_several_factors_itself() {
         let secrets = Secrets::with_key(&[1; 32]);
-        let known =
-            |several| VerifiedSubject::by_id_token(person(1), crate::oidc::tests::token_of("a", several), &secrets);
+        let known = |several| {
+            VerifiedSubject::by_id_token(person(1), crate::oidc::tests::token_of("a", several), &secrets).unwrap()
+        };
         let with = |code| Authenticated::by_subject_and_code(known(false), code, Face::Plant, SOURCE, at(7));
         let proved = with(code_of(person(1))).unwrap();
         assert_eq!((proved.person(), proved.factors(), proved.key()), (person(1), Factors::OidcAndTotp, None));

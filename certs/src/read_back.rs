@@ -8,6 +8,7 @@ use policies::digest::Digest;
 
 use crate::chance;
 use crate::secrets::Secrets;
+use crate::vault::VaultFault;
 
 /// Digits of it: understood in any accent, and on any keypad. A hundred million of them, where five wrong ones lock for a
 /// quarter of an hour.
@@ -40,10 +41,13 @@ pub struct Heard {
 
 impl ReadBack {
     /// Of the request, or of what is asked of a grant, that has this digest.
-    pub fn of(secrets: &Secrets, digest: &Digest) -> Self {
-        let tag = secrets.tag(&[LABEL, &digest.0].concat());
+    ///
+    /// # Errors
+    /// The vault does not answer.
+    pub fn of(secrets: &Secrets, digest: &Digest) -> Result<Self, VaultFault> {
+        let tag = secrets.tag(&[LABEL, &digest.0].concat())?;
         let number = u64::from_be_bytes(*tag.first_chunk().expect("a tag has 32 bytes")) % CODES;
-        Self { digits: format!("{number:08}"), of: *digest }
+        Ok(Self { digits: format!("{number:08}"), of: *digest })
     }
 
     /// For reading out: two groups of four.
@@ -88,7 +92,7 @@ mod tests {
     use super::*;
 
     fn code(key: u8, of: &[u8]) -> ReadBack {
-        ReadBack::of(&Secrets::with_key(&[key; 32]), &Digest::of_bytes(of))
+        ReadBack::of(&Secrets::with_key(&[key; 32]), &Digest::of_bytes(of)).unwrap()
     }
 
     #[test]

@@ -7,12 +7,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use policies::ids::SessionId;
 use policies::time::{Seconds, Window};
 use ssh_key::certificate::{Builder, CertType};
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{Algorithm, Certificate, Fingerprint, HashAlg, PrivateKey, PublicKey};
 
 use crate::chance;
+use crate::vault::wire::{Ask, SshDraft};
+use crate::vault::{Line, VaultFault};
 
 /// The longest a user or target certificate lives: it stands for both factors, and nothing can take it back.
 pub const LASTS_MAX: Seconds = Seconds(3600);
@@ -22,10 +25,16 @@ const BACKDATED: Seconds = Seconds(60);
 
 /// The gate's SSH CA. Cheap to clone; `Debug` shows the public half.
 #[derive(Clone)]
-pub struct SshCa(Arc<PrivateKey>);
+pub struct SshCa(Held);
+
+#[derive(Clone)]
+enum Held {
+    Here(Arc<PrivateKey>),
+    InVault { line: Line, public: Arc<PublicKey> },
+}
 
 /// What a certificate was asked for and cannot be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CannotCertify {
     /// A certificate without principals is valid for everyone (PROTOCOL.certkeys).
     #[error(
@@ -38,16 +47,29 @@ pub enum CannotCertify {
     /// Ends before it begins, or lies before 1970.
     #[error("the certificate would end before it begins")]
     NoTime,
+    /// Text of the vault's or the gate's that is no key or certificate.
+    #[error("this is no key or certificate of OpenSSH's form")]
+    Unreadable,
+    /// The vault does not answer, or will not.
+    #[error(transparent)]
+    Vault(#[from] VaultFault),
 }
 
 impl SshCa {
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(Arc::new(key_from_seed(seed, "holdpoint-ca")))
+        Self(Held::Here(Arc::new(key_from_seed(seed, "holdpoint-ca"))))
+    }
+
+    pub(crate) fn in_vault(line: Line, public: PublicKey) -> Self {
+        Self(Held::InVault { line, public: Arc::new(public) })
     }
 
     /// The public half.
     pub fn public_key(&self) -> &PublicKey {
-        self.0.public_key()
+        match &self.0 {
+            Held::Here(key) => key.public_key(),
+            Held::InVault { public, .. } => public,
+        }
     }
 
     /// The line for a technician's `known_hosts`: every host certificate of this CA is to be believed.
@@ -63,8 +85,7 @@ impl SshCa {
         principals: &[String],
         valid: Window,
     ) -> Result<Certificate, CannotCertify> {
-        let builder = Draft { principals, valid, kind: CertType::Host, serial: 0, key_id: "holdpoint host" };
-        self.sign(builder.begin(public_key)?)
+        self.certify(&SshDraft::Host { key: text(public_key), principals: principals.to_vec(), valid })
     }
 
     /// The certificate of `holdpoint login`: stands for both factors of one person, from one address, for at most
@@ -79,37 +100,70 @@ impl SshCa {
         serial: u64,
         key_id: &str,
     ) -> Result<Certificate, CannotCertify> {
-        at_most(valid, LASTS_MAX)?;
-        let principals = [principal.to_owned()];
-        let draft = Draft { principals: &principals, valid, kind: CertType::User, serial, key_id };
-        let mut builder = draft.begin(public_key)?;
-        set(builder.critical_option(SOURCE_ADDRESS, source_address.to_canonical().to_string()));
-        set(builder.extension("permit-pty", ""));
-        set(builder.extension("permit-port-forwarding", ""));
-        self.sign(builder)
+        let (key, principal, key_id) = (text(public_key), principal.to_owned(), key_id.to_owned());
+        self.certify(&SshDraft::User { key, principal, source: source_address, valid, serial, key_id })
     }
 
-    /// A certificate for logging in at a target as `user`, for at most [`LASTS_MAX`]. It begins a minute early, for a
-    /// target whose clock is a little behind. The target trusts it by `TrustedUserCAKeys`.
+    /// A certificate for logging in at a target as `user`, for a session that goes on, for at most [`LASTS_MAX`]. It begins
+    /// a minute early, for a target whose clock is a little behind. The target trusts it by `TrustedUserCAKeys`. A vault
+    /// gives it only where it knows by itself that this session goes on and leads to that account.
     pub fn target_certificate(
         &self,
         public_key: &PublicKey,
         user: &str,
         valid: Window,
+        session: SessionId,
     ) -> Result<Certificate, CannotCertify> {
-        at_most(valid, LASTS_MAX)?;
-        let from = valid.from.checked_sub(BACKDATED.duration()).map_err(|_| CannotCertify::NoTime)?;
-        let principals = [user.to_owned()];
-        let serial = u64::from_be_bytes(chance::public());
-        let valid = Window { from, ..valid };
-        let draft = Draft { principals: &principals, valid, kind: CertType::User, serial, key_id: "holdpoint" };
-        let mut builder = draft.begin(public_key)?;
-        set(builder.extension("permit-pty", ""));
-        self.sign(builder)
+        self.certify(&SshDraft::Target { key: text(public_key), user: user.to_owned(), valid, session })
     }
 
-    fn sign(&self, builder: Builder) -> Result<Certificate, CannotCertify> {
-        Ok(builder.sign(&*self.0).expect("an Ed25519 key signs any certificate that has principals"))
+    pub(crate) fn certify(&self, draft: &SshDraft) -> Result<Certificate, CannotCertify> {
+        match &self.0 {
+            Held::Here(ca) => {
+                Ok(begun(draft)?.sign(&**ca).expect("an Ed25519 key signs any certificate that has principals"))
+            }
+            Held::InVault { line, .. } => {
+                let made = line.text(&Ask::SshCertificate(draft.clone()))?;
+                Certificate::from_openssh(&made).map_err(|_| CannotCertify::Unreadable)
+            }
+        }
+    }
+}
+
+fn text(key: &PublicKey) -> String {
+    key.to_openssh().expect("a public key has a text form")
+}
+
+/// A certificate as it is before it is signed.
+fn begun(draft: &SshDraft) -> Result<Builder, CannotCertify> {
+    let parsed = |key: &str| PublicKey::from_openssh(key).map_err(|_| CannotCertify::Unreadable);
+    match draft {
+        SshDraft::Host { key, principals, valid } => {
+            let draft = Draft { principals, valid: *valid, kind: CertType::Host, serial: 0, key_id: "holdpoint host" };
+            draft.begin(&parsed(key)?)
+        }
+        SshDraft::User { key, principal, source, valid, serial, key_id } => {
+            at_most(*valid, LASTS_MAX)?;
+            let principals = [principal.clone()];
+            let (kind, serial) = (CertType::User, *serial);
+            let draft = Draft { principals: &principals, valid: *valid, kind, serial, key_id };
+            let mut builder = draft.begin(&parsed(key)?)?;
+            set(builder.critical_option(SOURCE_ADDRESS, source.to_canonical().to_string()));
+            set(builder.extension("permit-pty", ""));
+            set(builder.extension("permit-port-forwarding", ""));
+            Ok(builder)
+        }
+        SshDraft::Target { key, user, valid, .. } => {
+            at_most(*valid, LASTS_MAX)?;
+            let from = valid.from.checked_sub(BACKDATED.duration()).map_err(|_| CannotCertify::NoTime)?;
+            let principals = [user.clone()];
+            let serial = u64::from_be_bytes(chance::public());
+            let valid = Window { from, ..*valid };
+            let draft = Draft { principals: &principals, valid, kind: CertType::User, serial, key_id: "holdpoint" };
+            let mut builder = draft.begin(&parsed(key)?)?;
+            set(builder.extension("permit-pty", ""));
+            Ok(builder)
+        }
     }
 }
 
@@ -339,6 +393,17 @@ mod tests {
 
     use super::*;
 
+    fn ca_key() -> Arc<PrivateKey> {
+        match ca().0 {
+            Held::Here(key) => key,
+            Held::InVault { .. } => panic!("it is here"),
+        }
+    }
+
+    fn session() -> SessionId {
+        "s_00000000000000000000000001".parse().unwrap()
+    }
+
     const PERSON: &str = "p_00000000000000000000000001";
     const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
@@ -375,7 +440,7 @@ mod tests {
             set(builder.critical_option(SOURCE_ADDRESS, source));
         }
         change(&mut builder);
-        builder.sign(&*ca().0).unwrap()
+        builder.sign(&*ca_key()).unwrap()
     }
 
     fn check(certificate: &Certificate) -> Result<CheckedCertificate, Rejected> {
@@ -484,7 +549,7 @@ mod tests {
         set(builder.cert_type(CertType::User));
         set(builder.valid_principal(PERSON));
         set(builder.critical_option(SOURCE_ADDRESS, "192.0.2.7"));
-        assert_eq!(rejected(&builder.sign(&*ca().0).unwrap()), Rejected::TooLong);
+        assert_eq!(rejected(&builder.sign(&*ca_key()).unwrap()), Rejected::TooLong);
     }
 
     #[test]
@@ -496,13 +561,20 @@ mod tests {
         assert_eq!(user(PERSON, 900 + 3_601), Err(CannotCertify::TooLong));
         assert_eq!(user(PERSON, 900), Err(CannotCertify::NoTime));
         assert_eq!(ca.host_certificate(key, &[], window(0, 9)).map(drop), Err(CannotCertify::NoPrincipal));
-        assert_eq!(ca.target_certificate(key, "maint", window(900, 9_999)).map(drop), Err(CannotCertify::TooLong));
-        assert_eq!(ca.target_certificate(key, "maint", window(-90, -9)).map(drop), Err(CannotCertify::NoTime));
+        assert_eq!(
+            ca.target_certificate(key, "maint", window(900, 9_999), session()).map(drop),
+            Err(CannotCertify::TooLong)
+        );
+        assert_eq!(
+            ca.target_certificate(key, "maint", window(-90, -9), session()).map(drop),
+            Err(CannotCertify::NoTime)
+        );
     }
 
     #[test]
     fn a_target_certificate_is_no_login_here() {
-        let certificate = ca().target_certificate(fresh_key("").public_key(), PERSON, window(900, 1_900)).unwrap();
+        let certificate =
+            ca().target_certificate(fresh_key("").public_key(), PERSON, window(900, 1_900), session()).unwrap();
         assert_eq!(rejected(&certificate), Rejected::NoSource);
     }
 

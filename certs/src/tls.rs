@@ -10,14 +10,14 @@ use policies::digest::Digest;
 use policies::time::Seconds;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _,
 };
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme, version,
 };
@@ -25,6 +25,10 @@ use zeroize::Zeroizing;
 
 use crate::chance;
 use crate::given::{ENROLLED, GivenCertificate, Shown};
+use crate::tls_client;
+use crate::tls_key::KeyInVault;
+use crate::vault::wire::{Ask, ClientDraft};
+use crate::vault::{Line, VaultFault};
 
 /// How long a server certificate lasts. [`ServerTls::renew_at`] comes a third earlier.
 pub const SERVER_LASTS: Seconds = Seconds(90 * 86_400);
@@ -37,8 +41,13 @@ const BACKDATED: Seconds = Seconds(86_400);
 pub struct TlsCa(Arc<Inner>);
 
 struct Inner {
-    issuer: Issuer<'static, KeyPair>,
+    issuing: Issuing,
     certificate: CertificateDer<'static>,
+}
+
+enum Issuing {
+    Here(Box<Issuer<'static, KeyPair>>),
+    InVault(Line),
 }
 
 /// Why TLS cannot be set up.
@@ -61,6 +70,9 @@ pub enum TlsFault {
     /// Key and certificate of the CA do not belong together, or cannot be read.
     #[error("the TLS CA's key and certificate do not belong together")]
     Pair,
+    /// The vault does not answer, or will not.
+    #[error(transparent)]
+    Vault(#[from] VaultFault),
     /// Anything else that certificates or rustls refuse.
     #[error("TLS cannot be set up: {0}")]
     Setup(String),
@@ -104,7 +116,11 @@ impl TlsCa {
         }
         let certificate = CertificateDer::from(certificate.to_vec());
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|_| TlsFault::Pair)?;
-        Ok(Self(Arc::new(Inner { issuer, certificate })))
+        Ok(Self(Arc::new(Inner { issuing: Issuing::Here(Box::new(issuer)), certificate })))
+    }
+
+    pub(crate) fn in_vault(line: Line, certificate: CertificateDer<'static>) -> Self {
+        Self(Arc::new(Inner { issuing: Issuing::InVault(line), certificate }))
     }
 
     /// The CA's certificate.
@@ -132,10 +148,9 @@ impl TlsCa {
         now: Timestamp,
     ) -> Result<ServerTls, TlsFault> {
         let host = names.first().ok_or(TlsFault::NoName)?.clone();
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(setup)?;
-        let chain = vec![self.leaf_for(names, &key, now)?, self.0.certificate.clone()];
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let own = CertifiedKey::from_der(chain, key, &provider()).map_err(setup)?;
+        let (key, shown) = self.handshake_key()?;
+        let chain = vec![self.leaf_for(names, &shown, now)?, self.0.certificate.clone()];
+        let own = CertifiedKey::new(chain, key);
         let config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&version::TLS13])
             .map_err(setup)?
@@ -145,19 +160,67 @@ impl TlsCa {
         Ok(ServerTls { config: Arc::new(config), renew_at, valid_until: SERVER_LASTS.after(now) })
     }
 
-    /// A server certificate for this key.
+    /// A fresh key for handshakes, never written down, and that by which [`leaf_for`](Self::leaf_for) knows it: its public
+    /// half (SubjectPublicKeyInfo, DER), or the whole as a vault sealed it.
+    pub(crate) fn handshake_key(&self) -> Result<(Arc<dyn SigningKey>, Vec<u8>), TlsFault> {
+        match &self.0.issuing {
+            Issuing::Here(_) => {
+                let (key, public) = fresh_handshake_key();
+                let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_vec()));
+                Ok((provider().key_provider.load_private_key(key).map_err(setup)?, public))
+            }
+            Issuing::InVault(line) => {
+                let told = line.key(&Ask::NewHandshakeKey)?;
+                let sealed = told.sealed.0.to_vec();
+                Ok((Arc::new(KeyInVault::new(line.clone(), told)?), sealed))
+            }
+        }
+    }
+
+    /// A server certificate for a key as [`handshake_key`](Self::handshake_key) gave it. A vault certifies none but its own,
+    /// and by its own clock.
     pub(crate) fn leaf_for(
         &self,
         names: &[String],
-        key: &KeyPair,
+        key: &[u8],
         now: Timestamp,
     ) -> Result<CertificateDer<'static>, TlsFault> {
-        Ok(leaf(names, now)?.signed_by(key, &self.0.issuer).map_err(setup)?.der().clone())
+        match &self.0.issuing {
+            Issuing::Here(issuer) => signed(&leaf(names, now)?, key, issuer),
+            Issuing::InVault(line) => {
+                let made = line.bytes(&Ask::ServerCertificate { names: names.to_vec(), sealed: key.into() })?;
+                Ok(CertificateDer::from(made.to_vec()))
+            }
+        }
     }
 
-    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
-        &self.0.issuer
+    /// A client's certificate for this public key (SubjectPublicKeyInfo, DER).
+    pub(crate) fn client_leaf(&self, draft: &ClientDraft, key: &[u8]) -> Result<CertificateDer<'static>, TlsFault> {
+        match &self.0.issuing {
+            Issuing::Here(issuer) => {
+                signed(&tls_client::params(&draft.uri, &draft.deployment, draft.now)?, key, issuer)
+            }
+            Issuing::InVault(line) => {
+                let made = line.bytes(&Ask::ClientCertificate { draft: draft.clone(), key: key.into() })?;
+                Ok(CertificateDer::from(made.to_vec()))
+            }
+        }
     }
+}
+
+fn signed(
+    params: &CertificateParams,
+    key: &[u8],
+    issuer: &Issuer<'static, KeyPair>,
+) -> Result<CertificateDer<'static>, TlsFault> {
+    let key = rcgen::SubjectPublicKeyInfo::from_der(key).map_err(setup)?;
+    Ok(params.signed_by(&key, issuer).map_err(setup)?.der().clone())
+}
+
+/// A P-256 key (PKCS #8) and its public half (SubjectPublicKeyInfo, DER).
+pub(crate) fn fresh_handshake_key() -> (Zeroizing<Vec<u8>>, Vec<u8>) {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("AWS-LC makes P-256 keys");
+    (Zeroizing::new(key.serialize_der()), key.subject_public_key_info())
 }
 
 fn leaf(names: &[String], now: Timestamp) -> Result<CertificateParams, TlsFault> {
@@ -180,7 +243,7 @@ fn leaf(names: &[String], now: Timestamp) -> Result<CertificateParams, TlsFault>
 
 /// A certificate's first and last second.
 pub(crate) fn valid_within(params: &mut CertificateParams, from: Timestamp, until: Timestamp) -> Result<(), TlsFault> {
-    let since_1970 = |at: Timestamp| {
+    let since_1970 = |at: Timestamp| -> Result<_, TlsFault> {
         let seconds = u64::try_from(at.as_second()).map_err(|_| setup("the clock stands before 1970"))?;
         Ok(std::time::Duration::from_secs(seconds))
     };
@@ -348,7 +411,7 @@ pub(crate) mod tests {
     use rustls::{ClientConnection, ConnectionCommon, ServerConnection};
 
     use super::*;
-    use crate::given::GivenFault;
+    use crate::given::{FaceKey, GivenFault};
 
     pub(crate) fn ca() -> TlsCa {
         let (key, certificate) = TlsCa::make();
@@ -419,8 +482,8 @@ pub(crate) mod tests {
         let (ours, other) = (ca(), ca());
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let names = ["gate.example".to_owned()];
-        let strangers = leaf(&names, Timestamp::now()).unwrap().signed_by(&key, &other.0.issuer).unwrap();
-        let chain = vec![strangers.der().clone(), ours.certificate().clone()];
+        let strangers = other.leaf_for(&names, &key.subject_public_key_info(), Timestamp::now()).unwrap();
+        let chain = vec![strangers, ours.certificate().clone()];
         let config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&version::TLS13])
             .unwrap()
@@ -436,16 +499,18 @@ pub(crate) mod tests {
         let (ours, plants) = (ca(), ca());
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let names = ["gate.example".to_owned(), "127.0.0.1".to_owned()];
-        let chain = pem(&plants.leaf_for(&names[..1], &key, Timestamp::now()).unwrap());
-        let given = |host| GivenCertificate::read(chain.as_bytes(), key.serialize_pem().as_bytes(), host);
+        let chain = pem(&plants.leaf_for(&names[..1], &key.subject_public_key_info(), Timestamp::now()).unwrap());
+        let read = |key: &str, host| GivenCertificate::read(chain.as_bytes(), &FaceKey::read(key.as_bytes())?, host);
+        let given = |host| read(&key.serialize_pem(), host);
         assert!(matches!(given("another.example"), Err(GivenFault::Name(name)) if name == "another.example"));
         let given = given("gate.example").unwrap();
         assert!(Timestamp::now() < given.valid_until());
         let other = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
-        let of_another = GivenCertificate::read(chain.as_bytes(), other.as_bytes(), "gate.example");
+        let of_another = read(&other, "gate.example");
         assert!(matches!(of_another, Err(GivenFault::Pair(_))));
         for (chain, key, fault) in [("", other.as_str(), GivenFault::NoCertificate), (&chain, "", GivenFault::NoKey)] {
-            let read = GivenCertificate::read(chain.as_bytes(), key.as_bytes(), "gate.example");
+            let key = FaceKey::read(key.as_bytes());
+            let read = key.and_then(|key| GivenCertificate::read(chain.as_bytes(), &key, "gate.example"));
             assert_eq!(read.unwrap_err(), fault);
         }
         let server = ours.server(&names, Some(&given), Timestamp::now()).unwrap().config;

@@ -15,7 +15,7 @@ use policies::ids::{DeploymentId, PersonId, RequestId};
 use policies::time::Seconds;
 use rcgen::{
     CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType,
 };
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject as _;
@@ -31,6 +31,7 @@ pub use shown::{CERTIFICATE_TOKEN, NotShown, ShownCertificate};
 
 use crate::proof::Authenticated;
 use crate::tls::{TlsCa, TlsFault, pem, provider, roots, setup, valid_within};
+use crate::vault::wire::ClientDraft;
 
 /// The longest a client certificate lives. Until then nothing but the grant's end, a cut or the person's being put out
 /// takes it back, and each of these does at once, since every use is held against what stands.
@@ -96,7 +97,7 @@ impl ClientClaims {
 
 /// A key that somebody proved to hold, in a certificate signing request (RFC 2986). Nothing else of the request counts.
 #[derive(Debug)]
-pub struct ProvenClientKey(rcgen::PublicKey);
+pub struct ProvenClientKey(Vec<u8>);
 
 /// Why a signing request is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -122,7 +123,7 @@ impl ProvenClientKey {
         if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
             return Err(BadSigningRequest::Algorithm);
         }
-        Ok(Self(request.public_key))
+        Ok(Self(request.public_key.subject_public_key_info()))
     }
 }
 
@@ -168,8 +169,8 @@ impl TlsCa {
         let ssh_key = who.key().ok_or(NoClientCertificate::NoKey)?;
         let source = who.source();
         let claims = ClientClaims { person: who.person(), grant, key: ssh_key, signed_in, until, source };
-        let certificate = draft(&claims, deployment, now)?.signed_by(&key.0, self.issuer()).map_err(setup)?;
-        Ok(pem(certificate.der()))
+        let draft = ClientDraft { uri: claims.uri(deployment), deployment: deployment.clone(), now };
+        Ok(pem(&self.client_leaf(&draft, &key.0)?))
     }
 
     /// What the TCP face makes its handshakes with. Its own key is made here and never written down.
@@ -177,10 +178,8 @@ impl TlsCa {
     /// # Errors
     /// The CA is none that rustls takes.
     pub fn client_face(&self, deployment: DeploymentId) -> Result<ClientFace, TlsFault> {
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(setup)?;
-        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let signer = provider().key_provider.load_private_key(der).map_err(setup)?;
-        Ok(ClientFace { chains: self.chains()?, ca: self.clone(), deployment, key: Arc::new(key), signer })
+        let (signer, key) = self.handshake_key()?;
+        Ok(ClientFace { chains: self.chains()?, ca: self.clone(), deployment, key, signer })
     }
 
     /// Checks chains to this CA, as those of clients.
@@ -214,11 +213,16 @@ impl TlsCa {
     }
 }
 
-fn draft(claims: &ClientClaims, deployment: &DeploymentId, now: Timestamp) -> Result<CertificateParams, TlsFault> {
+/// A client certificate before it is signed, where what it says is of this installation.
+pub(crate) fn params(uri: &str, deployment: &DeploymentId, now: Timestamp) -> Result<CertificateParams, TlsFault> {
+    let claims = ClientClaims::of_uri(uri, deployment).ok_or_else(|| setup("this is no client's claim"))?;
+    if claims.until <= now || claims.until > LASTS_MAX.after(now) {
+        return Err(setup("a client certificate lasts at most fifteen minutes"));
+    }
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, claims.person.to_string());
-    params.subject_alt_names = vec![SanType::URI(claims.uri(deployment).try_into().map_err(setup)?)];
+    params.subject_alt_names = vec![SanType::URI(uri.to_owned().try_into().map_err(setup)?)];
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -272,7 +276,8 @@ impl HeldCertificate {
 pub struct ClientFace {
     ca: TlsCa,
     deployment: DeploymentId,
-    key: Arc<KeyPair>,
+    /// As [`TlsCa::leaf_for`] takes it.
+    key: Vec<u8>,
     signer: Arc<dyn SigningKey>,
     chains: Arc<dyn ClientCertVerifier>,
 }
@@ -624,7 +629,8 @@ pub(super) mod tests {
     fn a_server_certificate_of_the_same_ca_is_no_clients_and_the_other_way_round() {
         let ca = ca();
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-        let server = ca.leaf_for(&["gate.example".to_owned()], &key, Timestamp::now()).unwrap();
+        let server =
+            ca.leaf_for(&["gate.example".to_owned()], &key.subject_public_key_info(), Timestamp::now()).unwrap();
         let met = meet(shows(&ca, server, &key), &ca, true);
         assert!(met.gate.is_err() && met.proved.is_none() && met.told.is_some());
 
@@ -713,7 +719,8 @@ pub(super) mod tests {
         assert_eq!(renew(&stranger.certified(), &stranger.key, Timestamp::now()), not_held(NotHeld::Invalid));
         let elsewhere = side.certified_at("mill-4", Window { from: minutes(-1), until: minutes(10) });
         assert_eq!(renew(&elsewhere, &side.key, Timestamp::now()), not_held(NotHeld::Invalid));
-        let server = ours.leaf_for(&["gate.example".to_owned()], &side.key.0, Timestamp::now()).unwrap();
+        let public = side.key.0.subject_public_key_info();
+        let server = ours.leaf_for(&["gate.example".to_owned()], &public, Timestamp::now()).unwrap();
         assert_eq!(renew(&pem(&server), &side.key, Timestamp::now()), not_held(NotHeld::Invalid));
     }
 

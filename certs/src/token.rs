@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use policies::digest::Digest;
 use policies::ids::{DeploymentId, PersonId};
 use policies::time::Seconds;
@@ -18,6 +18,8 @@ use ssh_key::{Fingerprint, HashAlg, PublicKey};
 use crate::chance;
 use crate::proof::{Authenticated, Face, Factors};
 use crate::sshsig::{self, BadSignature, Namespace, SignatureKind};
+use crate::vault::wire::Ask;
+use crate::vault::{Line, VaultFault};
 
 /// How long a token lasts.
 pub const LASTS: Seconds = Seconds(600);
@@ -30,8 +32,14 @@ pub const REQUEST_SKEW: Seconds = Seconds(60);
 pub struct TokenKey(Arc<Inner>);
 
 struct Inner {
-    encoding: EncodingKey,
+    signing: Signing,
+    public: [u8; 32],
     decoding: DecodingKey,
+}
+
+enum Signing {
+    Here(Ed25519KeyPair),
+    InVault(Line),
 }
 
 /// What a token says.
@@ -56,7 +64,7 @@ struct Confirmation {
 }
 
 /// Why a token is not given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotIssued {
     /// A token or certificate begets no token: then it would never end.
     #[error("a token is given for a complete login only: sign in again")]
@@ -64,6 +72,9 @@ pub enum NotIssued {
     /// A login without a key cannot be bound to one.
     #[error("a token is bound to an SSH key: sign in with one")]
     NoKey,
+    /// The vault does not answer.
+    #[error(transparent)]
+    Vault(#[from] VaultFault),
 }
 
 /// Why a token does not count.
@@ -113,12 +124,20 @@ const TOKEN_BYTES_MAX: usize = 4096;
 impl TokenKey {
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("any 32 bytes are an Ed25519 seed");
-        let pkcs8 = pair.to_pkcs8().expect("an Ed25519 key has a PKCS #8 form");
-        let inner = Inner {
-            encoding: EncodingKey::from_ed_der(pkcs8.as_ref()),
-            decoding: DecodingKey::from_ed_der(pair.public_key().as_ref()),
-        };
-        Self(Arc::new(inner))
+        let public = pair.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes");
+        Self::new(Signing::Here(pair), public)
+    }
+
+    pub(crate) fn in_vault(line: Line, public: [u8; 32]) -> Self {
+        Self::new(Signing::InVault(line), public)
+    }
+
+    fn new(signing: Signing, public: [u8; 32]) -> Self {
+        Self(Arc::new(Inner { signing, public, decoding: DecodingKey::from_ed_der(&public) }))
+    }
+
+    pub(crate) fn public(&self) -> &[u8; 32] {
+        &self.0.public
     }
 
     /// A token for who has just signed in with a key and a code, good for [`LASTS`].
@@ -136,8 +155,29 @@ impl TokenKey {
             exp: LASTS.after(now).as_second(),
             jti: BASE64URL_NOPAD.encode(&chance::public::<16>()),
         };
-        Ok(jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &self.0.encoding)
-            .expect("claims are JSON, and the key is the one kind this algorithm takes"))
+        Ok(self.signed(&claims)?)
+    }
+
+    /// JWS's compact form (RFC 7515, 7.1).
+    fn signed(&self, claims: &Claims) -> Result<String, VaultFault> {
+        let part = |json: serde_json::Result<Vec<u8>>| BASE64URL_NOPAD.encode(&json.expect("claims are JSON"));
+        let header = part(serde_json::to_vec(&Header::new(Algorithm::EdDSA)));
+        let message = format!("{header}.{}", part(serde_json::to_vec(claims)));
+        let signature = match &self.0.signing {
+            Signing::Here(pair) => pair.sign(message.as_bytes()).as_ref().to_vec(),
+            Signing::InVault(line) => line.bytes(&Ask::SignToken(message.clone()))?.to_vec(),
+        };
+        Ok(format!("{message}.{}", BASE64URL_NOPAD.encode(&signature)))
+    }
+
+    /// The signature of header and claims as they were made elsewhere, where they are a token's that begins about now and
+    /// lasts no longer than any.
+    pub(crate) fn sign_elsewhere(&self, message: &str, now: Timestamp) -> Option<Vec<u8>> {
+        let claims = BASE64URL_NOPAD.decode(message.split_once('.')?.1.as_bytes()).ok()?;
+        let claims = serde_json::from_slice::<Claims>(&claims).ok()?;
+        let issued = in_time(&claims, now).ok()?;
+        let Signing::Here(pair) = &self.0.signing else { return None };
+        (now <= REQUEST_SKEW.after(issued)).then(|| pair.sign(message.as_bytes()).as_ref().to_vec())
     }
 
     /// Checks signature, issuer and time. Whether the person still may, the journal's current state says.
@@ -401,7 +441,7 @@ mod tests {
     fn a_token_made_out_for_longer_is_refused_though_the_key_is_ours() {
         let token = token(fresh_key("").public_key());
         let claims = Claims { exp: 1_601, ..claims(&token) };
-        let long = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &key().0.encoding).unwrap();
+        let long = key().signed(&claims).unwrap();
         assert_eq!(check(&long, 1_000).unwrap_err(), BadToken::Times);
     }
 
@@ -418,7 +458,7 @@ mod tests {
         );
         assert_eq!(check(&none, 1_000).unwrap_err(), BadToken::Invalid);
         // The classic: the public key taken for a shared secret.
-        let secret = EncodingKey::from_secret(key().0.decoding.try_get_as_bytes().unwrap());
+        let secret = jsonwebtoken::EncodingKey::from_secret(key().0.decoding.try_get_as_bytes().unwrap());
         let confused = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims(&token), &secret).unwrap();
         assert_eq!(check(&confused, 1_000).unwrap_err(), BadToken::Invalid);
     }

@@ -15,6 +15,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::chance;
 use crate::secrets::{CannotOpen, Secrets};
+use crate::vault::VaultFault;
 
 /// How long one step lasts, in seconds.
 pub const STEP_SECONDS: u64 = 30;
@@ -64,14 +65,25 @@ impl TotpSecret {
     }
 
     /// Sealed for the directory, bound to the person.
-    pub fn seal(&self, secrets: &Secrets, person: PersonId) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// The vault does not answer.
+    pub fn seal(&self, secrets: &Secrets, person: PersonId) -> Result<Vec<u8>, VaultFault> {
         secrets.seal_labelled(&label(person), &self.0)
     }
 
-    /// Opens what [`TotpSecret::seal`] made for this person.
-    pub fn open(secrets: &Secrets, person: PersonId, sealed: &[u8]) -> Result<Self, CannotOpen> {
-        let bytes = secrets.open_labelled(&label(person), sealed)?;
-        Ok(Self(bytes.as_slice().try_into().map_err(|_| CannotOpen)?))
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Result<Self, CannotOpen> {
+        Ok(Self(bytes.try_into().map_err(|_| CannotOpen::Damaged)?))
+    }
+
+    /// The step whose code this is: the one before, this or the next. All three are computed and compared, whichever matches.
+    pub(crate) fn matching_step(&self, code: &str, now: u64) -> Option<u64> {
+        let given = Zeroizing::new(code.chars().filter(|c| !c.is_whitespace()).take(DIGITS + 1).collect::<String>());
+        [now.checked_sub(1), Some(now), now.checked_add(1)]
+            .into_iter()
+            .flatten()
+            .map(|step| (step, chance::same(self.code_of(step).as_bytes(), given.as_bytes())))
+            .fold(None, |found, (step, matches)| if matches { Some(step) } else { found })
     }
 
     fn code_of(&self, step: u64) -> Zeroizing<String> {
@@ -89,12 +101,13 @@ impl TotpSecret {
     }
 }
 
-fn label(person: PersonId) -> String {
+/// What a person's secret is sealed under.
+pub(crate) fn label(person: PersonId) -> String {
     format!("totp/{person}")
 }
 
 /// The step whose code apps show at a moment.
-fn step_at(at: Timestamp) -> u64 {
+pub(crate) fn step_at(at: Timestamp) -> u64 {
     u64::try_from(at.as_second()).unwrap_or(0) / STEP_SECONDS
 }
 
@@ -106,6 +119,27 @@ pub fn last_step_taken(until: Timestamp) -> u64 {
 impl fmt::Debug for TotpSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TotpSecret(..)")
+    }
+}
+
+/// Somebody's secret as the directory has it: whoever holds the keys can compare a code with it, and nobody else can do
+/// anything. `Debug` shows nothing.
+pub struct SealedTotp {
+    secrets: Secrets,
+    person: PersonId,
+    sealed: Vec<u8>,
+}
+
+impl SealedTotp {
+    /// What [`TotpSecret::seal`] made for this person.
+    pub const fn new(secrets: Secrets, person: PersonId, sealed: Vec<u8>) -> Self {
+        Self { secrets, person, sealed }
+    }
+}
+
+impl fmt::Debug for SealedTotp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedTotp(..)")
     }
 }
 
@@ -183,32 +217,25 @@ pub enum CodeRefused {
     /// It may be right, but its use could not be kept.
     #[error(transparent)]
     Fault(#[from] SpendFault),
+    /// The secret does not open, or nobody is there to open it.
+    #[error(transparent)]
+    Sealed(#[from] CannotOpen),
 }
 
 /// Checks a code of the step before, this one or the next (RFC 6238, 5.2: one step for clocks and slow fingers), and
 /// spends its step. Takes as long for a wrong code as for a right one, up to the spending. Spaces in the code are allowed.
 pub async fn check_code(
-    secret: &TotpSecret,
-    person: PersonId,
+    secret: &SealedTotp,
     code: &str,
     now: Timestamp,
     steps: &impl SpendStep,
 ) -> Result<SpentCode, CodeRefused> {
-    let step = matching_step(secret, code, step_at(now)).ok_or(CodeRefused::Wrong)?;
-    match steps.spend(person, step).await? {
-        true => Ok(SpentCode { person, kind: CodeKind::Totp }),
+    let SealedTotp { secrets, person, sealed } = secret;
+    let step = secrets.matching_step(*person, sealed, code, step_at(now))?.ok_or(CodeRefused::Wrong)?;
+    match steps.spend(*person, step).await? {
+        true => Ok(SpentCode { person: *person, kind: CodeKind::Totp }),
         false => Err(CodeRefused::Used),
     }
-}
-
-/// All three are computed and compared, whichever matches.
-fn matching_step(secret: &TotpSecret, code: &str, now: u64) -> Option<u64> {
-    let given = Zeroizing::new(code.chars().filter(|c| !c.is_whitespace()).take(DIGITS + 1).collect::<String>());
-    [now.checked_sub(1), Some(now), now.checked_add(1)]
-        .into_iter()
-        .flatten()
-        .map(|step| (step, chance::same(secret.code_of(step).as_bytes(), given.as_bytes())))
-        .fold(None, |found, (step, matches)| if matches { Some(step) } else { found })
 }
 
 /// How many recovery codes a person gets.
@@ -339,6 +366,16 @@ pub(crate) mod tests {
         }
     }
 
+    fn sealed(secret: &TotpSecret) -> SealedTotp {
+        sealed_for(secret, person(1))
+    }
+
+    pub(crate) fn sealed_for(secret: &TotpSecret, person: PersonId) -> SealedTotp {
+        let secrets = Secrets::with_key(&[5; 32]);
+        let sealed = secret.seal(&secrets, person).unwrap();
+        SealedTotp::new(secrets, person, sealed)
+    }
+
     pub(crate) fn person(n: u128) -> PersonId {
         PersonId::new(n.into())
     }
@@ -348,7 +385,7 @@ pub(crate) mod tests {
     }
 
     fn check(secret: &TotpSecret, code: &str, second: i64, steps: &Steps) -> Result<SpentCode, CodeRefused> {
-        now_or_never(check_code(secret, person(1), code, at(second), steps))
+        now_or_never(check_code(&sealed(secret), code, at(second), steps))
     }
 
     #[test]
@@ -387,7 +424,7 @@ pub(crate) mod tests {
     fn a_right_code_does_not_count_when_its_use_cannot_be_kept() {
         let secret = TotpSecret::generate();
         let code = secret.code_at(at(0));
-        let checked = now_or_never(check_code(&secret, person(1), &code, at(0), &Broken));
+        let checked = now_or_never(check_code(&sealed(&secret), &code, at(0), &Broken));
         assert!(matches!(checked, Err(CodeRefused::Fault(_))));
     }
 
@@ -415,9 +452,10 @@ pub(crate) mod tests {
     #[test]
     fn a_sealed_secret_opens_for_its_person_only() {
         let (secrets, secret) = (Secrets::with_key(&[3; 32]), TotpSecret::generate());
-        let sealed = secret.seal(&secrets, person(1));
-        assert_eq!(TotpSecret::open(&secrets, person(1), &sealed).unwrap().0, secret.0);
-        assert!(TotpSecret::open(&secrets, person(2), &sealed).is_err());
+        let sealed = secret.seal(&secrets, person(1)).unwrap();
+        let code = secret.code_at(at(0));
+        assert_eq!(secrets.matching_step(person(1), &sealed, &code, 0), Ok(Some(0)));
+        assert_eq!(secrets.matching_step(person(2), &sealed, &code, 0), Err(CannotOpen::Damaged));
     }
 
     #[test]

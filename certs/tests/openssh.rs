@@ -189,7 +189,9 @@ fn openssh_reads_our_certificates_as_they_were_meant() {
         assert!(text.contains(part), "{part} in {text}");
     }
 
-    let target = ca.target_certificate(key.public_key(), "maint", valid).unwrap();
+    let target = ca
+        .target_certificate(key.public_key(), "maint", valid, "s_00000000000000000000000001".parse().unwrap())
+        .unwrap();
     let text = read(&target);
     assert!(text.contains("maint") && !text.contains("source-address") && !text.contains("permit-X11"), "{text}");
 }

@@ -20,6 +20,7 @@ use approver::feed::{Feed, FeedParts, Writer};
 use approver::memory::{self, Headroom};
 use approver::notify::{Notices, Notifier};
 use approver::people::People;
+use approver::vaulting::{self, Teller, Untold};
 use approver::witnesses::Witnesses;
 use certs::keys::{KeyFault, KeyStore, Seal};
 use certs::tls::TlsFault;
@@ -79,6 +80,10 @@ pub struct App {
     headroom: Headroom,
     tracker: TaskTracker,
     stop: CancellationToken,
+    /// How the keys, and this process, are guarded, in words for `status`.
+    guarded: String,
+    /// Cancelled once whoever holds the keys is gone.
+    keys_lost: CancellationToken,
     /// Who tells outside what the gate does, and goes on until the last of it was decided.
     last: Last,
 }
@@ -174,6 +179,9 @@ pub enum Reason {
         /// What the system says.
         cause: io::Error,
     },
+    /// Whoever holds the keys cannot be told what the journal says.
+    #[error("keys: {0}")]
+    Untold(#[from] Untold),
     /// A part of the program died while starting.
     #[error("{0}")]
     Died(String),
@@ -202,6 +210,20 @@ impl App {
     /// Every reason that could be found; then nothing runs and nothing listens.
     pub async fn start(config: Config, seal: &Seal, clock: Clock) -> Result<Self, StartFault> {
         let keys = KeyStore::open(&config.keys, seal);
+        Box::pin(Self::start_with(config, keys, "The keys are in the gate's own process".to_owned(), clock)).await
+    }
+
+    /// The same with keys that were opened elsewhere, and how they are guarded, in words.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_with(
+        config: Config,
+        keys: Result<KeyStore, KeyFault>,
+        guarded: String,
+        clock: Clock,
+    ) -> Result<Self, StartFault> {
+        let keys = keys.map(Arc::new);
         if let (Ok(keys), JournalAt::Files) = (&keys, &config.store.journal) {
             stores::finish_restore(&config.store.data, &keys.log_key()).await?;
         }
@@ -248,6 +270,7 @@ impl App {
         }
         let people = People::new(desk.clone(), keys.secrets(), keys.tls_ca().fingerprint().prefix());
         let shared = Shared::of(&config);
+        let teller = keys.vault().map(|line| Teller::new(desk.clone(), line.clone()));
         let sessions = Sessions::new(SessionsParts {
             desk: desk.clone(),
             people: people.clone(),
@@ -257,6 +280,7 @@ impl App {
             machine: Arc::new(RealMachine),
             staging: staging(&config.store.data, &stores.records)?,
             secrets: keys.secrets(),
+            teller: teller.clone(),
             ca: keys.ssh_ca(),
             tracker: tracker.clone(),
             stop: stop.clone(),
@@ -281,14 +305,19 @@ impl App {
             headroom,
             tracker,
             stop,
+            guarded,
+            keys_lost: CancellationToken::new(),
             last,
         };
-        match app.begin(&keys).await {
+        match app.begin(&keys, teller.as_ref()).await {
             Ok(()) => {
                 app.tell(ways, alarmed);
                 app.last.tracker.spawn(writer.run(app.desk.clone(), app.last.stop.clone()));
                 app.bring_feed_to(receivers);
                 app.keep(looking_at_memory);
+                if let Some(teller) = teller {
+                    app.keep(vaulting::keep(teller, app.keys_lost.clone()));
+                }
                 app.keep(app.lookout(&alarms).run());
                 app.keep(app.eraser().run());
                 app.ask_witnesses(&alarms);
@@ -303,7 +332,7 @@ impl App {
     }
 
     /// Binds every address before anything is served on any, and serves.
-    async fn begin(&mut self, keys: &KeyStore) -> Result<(), StartFault> {
+    async fn begin(&mut self, keys: &Arc<KeyStore>, teller: Option<&Teller>) -> Result<(), StartFault> {
         let (vendor, plant) = (&self.config.vendor, &self.config.plant);
         let mut reasons = Vec::new();
         let shared = bind("faces.vendor.listen", &vendor.listen, &mut reasons).await;
@@ -320,6 +349,10 @@ impl App {
         let listeners = Listeners { shared, ssh, tls, pages, plant };
         self.desk.start_node(env!("CARGO_PKG_VERSION")).await?;
         self.desk.name_recipients(self.config.store.recipients().names()).await?;
+        // A long journal keeps nobody waiting who has connected.
+        if let Some(teller) = teller {
+            teller.tell().await?;
+        }
         for crashed in &self.stores.recovery.crashed {
             tracing::warn!(session = %crashed.recording, frames = crashed.frames, "sealed as crashed");
         }
@@ -393,6 +426,11 @@ impl App {
     fn keep(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         self.tracker.spawn(async move { stop.run_until_cancelled_owned(work).await });
+    }
+
+    /// Completes once whoever holds the keys is gone: then nothing can be signed or opened any more.
+    pub async fn keys_lost(&self) {
+        self.keys_lost.cancelled().await;
     }
 
     /// Where it listens.

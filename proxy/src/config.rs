@@ -46,6 +46,8 @@ pub struct Config {
     pub drain: Duration,
     /// The folder of the gate's private keys.
     pub keys: PathBuf,
+    /// Which process holds them.
+    pub vault: VaultAt,
     /// All of it by key, to be told and compared.
     pub(crate) settings: Settings,
 }
@@ -182,6 +184,15 @@ impl Store {
         let name = |recipient: &NamedRecipient| Some((recipient.key.clone(), recipient.name.clone()?));
         self.recipients.iter().filter_map(name).collect()
     }
+}
+
+/// Which process holds the gate's private keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VaultAt {
+    /// One that the gate starts, under its own account.
+    Child,
+    /// A service of its own, under another account, at this socket.
+    Socket(PathBuf),
 }
 
 /// The word for a seal; what opens it comes from elsewhere when the program starts.
@@ -406,10 +417,18 @@ impl Config {
     /// If it cannot be read, or every mistake in it.
     pub fn load(path: &Path) -> Result<Self, ConfigFault> {
         let unreadable = |cause| ConfigFault::Unreadable { path: path.to_owned(), cause };
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Self::of_file(path, &std::fs::read_to_string(path).map_err(unreadable)?)
+    }
+
+    /// The file at `path`, of which this is the text.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn of_file(path: &Path, text: &str) -> Result<Self, ConfigFault> {
+        let unreadable = |cause| ConfigFault::Unreadable { path: path.to_owned(), cause };
         let path = std::path::absolute(path).map_err(unreadable)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
-        Self::parse(&text, folder)
+        Self::parse(text, folder)
             .map_err(|mistakes| ConfigFault::Mistaken { name: path.display().to_string(), mistakes })
     }
 
@@ -439,7 +458,14 @@ fn file(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Config> {
         field.table(OTHER, |reader| store(reader, folder))
     });
     let seal = reader.required("keys", "write [keys] and how they are sealed, for example seal = \"file\"", |field| {
-        field.table(OTHER, |reader| reader.required("seal", "write how the keys are sealed", seal))
+        field.table(OTHER, |reader| {
+            let seal = reader.required("seal", "write how the keys are sealed", seal);
+            let vault = reader.or("vault", VaultAt::Child, |field| {
+                let at = field.plain_text(ARGUMENT_CHARS_MAX, &[])?;
+                Some(if at == "child" { VaultAt::Child } else { VaultAt::Socket(folder.join(at)) })
+            });
+            Some((seal?, vault?))
+        })
     });
     let notify = reader.or("notify", Notify::default(), |field| field.table(OTHER, |reader| notify(reader, folder)));
     let feed = reader.or("feed", FeedConfig::default(), |field| field.table(OTHER, |reader| feed(reader, folder)));
@@ -452,8 +478,8 @@ fn file(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Config> {
         return None;
     }
     let (keys, settings) = (folder.join(Config::KEYS), Settings::default());
-    let (store, seal, notify, feed, oidc, drain) = (store?, seal?, notify?, feed?, oidc?, drain?);
-    Some(Config { vendor, plant, store, seal, notify, feed, oidc, drain, keys, settings })
+    let (store, (seal, vault), notify, feed, oidc, drain) = (store?, seal?, notify?, feed?, oidc?, drain?);
+    Some(Config { vendor, plant, store, seal, notify, feed, oidc, drain, keys, vault, settings })
 }
 
 /// A gate that lets nobody in is not there for longer than a shift.

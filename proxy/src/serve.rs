@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use certs::vault::Line;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::field::{Field, Visit};
@@ -161,8 +162,8 @@ const LAST_MOMENT: Duration = Duration::from_secs(15);
 /// reads the file at `config` again. Whoever manages the service is told.
 ///
 /// # Errors
-/// Signals cannot be received.
-pub async fn until_told(mut app: App, config: &Path) -> std::io::Result<()> {
+/// Signals cannot be received; or whoever holds the keys is gone, with which the gate stopped as with any fault.
+pub async fn until_told(mut app: App, config: &Path, vault: &Line) -> std::io::Result<()> {
     let mut hung_up = signal(SignalKind::hangup())?;
     let mut told = Box::pin(told_to_stop()?);
     let manager = ServiceManager::from_environment();
@@ -171,9 +172,14 @@ pub async fn until_told(mut app: App, config: &Path) -> std::io::Result<()> {
         loop {
             tokio::select! {
                 () = &mut told => break,
+                () = app.keys_lost() => {
+                    manager.stops(SHUTDOWN_MAX + LAST_MOMENT);
+                    Box::pin(app.shutdown(SHUTDOWN_MAX)).await;
+                    return Err(std::io::Error::other("the process that holds the gate's keys is gone"));
+                }
                 Some(()) = hung_up.recv() => {
                     manager.reloads();
-                    match Box::pin(reload(&mut app, config)).await {
+                    match Box::pin(reload(&mut app, config, vault)).await {
                         Ok(()) => manager.serves(),
                         Err(refused) => manager.serves_as_before(&refused),
                     }
@@ -194,12 +200,14 @@ pub async fn until_told(mut app: App, config: &Path) -> std::io::Result<()> {
 }
 
 /// What is wrong with the file is logged, a line for each mistake, and given; then everything stays as it was.
-async fn reload(app: &mut App, config: &Path) -> Result<(), String> {
+async fn reload(app: &mut App, config: &Path, vault: &Line) -> Result<(), String> {
     let refused = |why: String| {
         why.lines().for_each(|mistake| tracing::error!(mistake, "the configuration stays as it was"));
         why
     };
-    let new = Config::load(config).map_err(|fault| refused(fault.to_string()))?;
+    // A file that was put in place of another can be read by the vault alone, because the keys lie beside it.
+    let text = vault.configuration().map_err(|fault| refused(fault.to_string()))?;
+    let new = Config::of_file(config, &text).map_err(|fault| refused(fault.to_string()))?;
     let Reloaded { taken, waiting } = app.reload(new).await.map_err(|fault| refused(fault.to_string()))?;
     tracing::info!(?taken, "the configuration was read again");
     if !waiting.is_empty() {

@@ -8,7 +8,7 @@ use approver::api::types::SettingView;
 use toml::{Table, Value};
 
 /// What counts where the file does not have the key.
-const DEFAULTS: [(&str, &str); 13] = [
+const DEFAULTS: [(&str, &str); 14] = [
     ("faces.plant.elsewhere", "false"),
     ("faces.vendor.elsewhere", "false"),
     ("faces.vendor.listen", ""),
@@ -16,6 +16,7 @@ const DEFAULTS: [(&str, &str); 13] = [
     ("faces.vendor.passwords", "false"),
     ("faces.vendor.tls", ""),
     ("feed.spool", "64 MiB"),
+    ("keys.vault", "child"),
     ("serve.drain", "0s"),
     ("store.data", "data"),
     ("store.journal", "files"),

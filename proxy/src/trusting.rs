@@ -1,7 +1,7 @@
 //! `trust.toml` as the gate can write it: its logs' keys and those of the first people, as they enrol. The auditor takes
 //! it away once all have; what the gate says of itself later proves nothing.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use approver::desk::Desk;
@@ -35,9 +35,11 @@ fn write_if_changed(path: &Path, text: &str) -> io::Result<()> {
     if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
         return Ok(());
     }
-    let new = path.with_extension("toml.new");
-    std::fs::write(&new, text)?;
-    std::fs::rename(&new, path)
+    // In its place: a running gate may make no file beside its keys. Never emptied first, so that a reader finds the old one or,
+    // for a moment, the new one's beginning with the old one's end; what a crash tears is written anew by the next start.
+    let mut file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
 }
 
 /// What an auditor may trust of a state whose journal just began.

@@ -63,6 +63,9 @@ pub enum StoreFault {
         /// Bytes that must stay free for new sessions to be let in.
         reserve: u64,
     },
+    /// Whoever holds the log's key does not sign.
+    #[error("nothing is signed any more: {0}")]
+    NotSigned(String),
     /// More was submitted than a session may have waiting; see [`crate::session::IN_FLIGHT_BYTES_MAX`].
     #[error("more than {0} bytes wait to be recorded")]
     TooMuchInFlight(u64),

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use certs::log_key::{BadVerifier, LogKey, Verifier};
+use certs::vault::VaultFault;
 use futures::channel::oneshot;
 use jiff::Timestamp;
 use policies::ids::{NodeId, SessionId};
@@ -86,13 +87,16 @@ impl LogOptions {
 /// Signs a log's heads and seals.
 pub trait Signer: Send + Sync {
     /// An Ed25519 signature (RFC 8032) over the message.
-    fn sign(&self, message: &[u8]) -> [u8; 64];
+    ///
+    /// # Errors
+    /// Whoever holds the key does not answer.
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], VaultFault>;
     /// The public half under the log's name, as C2SP's signed notes write it; refused where that cannot be a name.
     fn verifier(&self, origin: &str) -> Result<Verifier, BadVerifier>;
 }
 
 impl Signer for LogKey {
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], VaultFault> {
         Self::sign(self, message)
     }
 

@@ -502,8 +502,8 @@ impl SimSigner {
 }
 
 impl Signer for SimSigner {
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes")
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], certs::vault::VaultFault> {
+        Ok(self.0.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes"))
     }
 
     fn verifier(&self, origin: &str) -> Result<Verifier, BadVerifier> {

@@ -862,12 +862,18 @@ impl Writer {
         let bytes = HEADER_BYTES + ENTRY_OVERHEAD_BYTES + Leaf::Sealed(sealed.clone()).encode().len();
         self.make_room(bytes, Use::Closing)?;
         sealed.chain = self.state.end;
-        sealed.signature = self.signer.sign(&signed_bytes(Statement::Seal, &self.origin, &sealed.body()));
+        sealed.signature = self.signed(Statement::Seal, &sealed.body())?;
         let (signature, accounts) = (sealed.signature, sealed.accounts.clone().unwrap_or_default());
         let entry = self.put_leaf(session, &Leaf::Sealed(sealed), Use::Closing)?;
         self.state.seal(session);
         self.anchor_wanted = true;
         Ok(SealedSession { digest: Digest(entry.hash), index: entry.index, signature, frames: open.sequence, accounts })
+    }
+
+    /// What cannot be signed is as what cannot be written: it would prove nothing.
+    fn signed(&self, statement: Statement, body: &[u8]) -> Result<[u8; 64], Halt> {
+        let signed = self.signer.sign(&signed_bytes(statement, &self.origin, body));
+        signed.map_err(|fault| Halt::Poison(StoreFault::NotSigned(fault.to_string())))
     }
 
     fn anchor(&mut self, due_seconds: u16) -> Result<(), Halt> {
@@ -882,7 +888,7 @@ impl Writer {
             due_seconds,
             signature: [0; 64],
         };
-        anchor.signature = self.signer.sign(&signed_bytes(Statement::Anchor, &self.origin, &anchor.body()));
+        anchor.signature = self.signed(Statement::Anchor, &anchor.body())?;
         match self.purpose {
             Purpose::Journal => self.put_clear(Kind::Anchor, NODE, false, &anchor.encode()),
             Purpose::Records => self.put_leaf(NODE, &Leaf::Anchor(anchor), Use::Closing).map(drop)?,

@@ -2,17 +2,21 @@
 //! what it promises. `tests/tests/all/fuzz.rs` replays the corpus in `tests/fuzz` and small changes of it.
 
 use std::collections::VecDeque;
+use std::io::{self, Read, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use certs::enrolment::EnrolmentCode;
+use certs::keys::{KeyStore, Seal};
 use certs::log_key::Verifier;
 use certs::sshsig;
 use certs::totp::TotpSecret;
 use certs::trust::Trust;
+use certs::vault::answering::{Allowed, Vault};
 use certs::witness_key::Cosigner;
+use jiff::Timestamp;
 use policies::actions::Action;
 use policies::digest::Digest;
 use policies::events::Event;
@@ -41,6 +45,36 @@ use recordings::tlog::submission::{Answer, read_answer};
 use recordings::tlog::tile::{Tile, parse_bundle};
 use recordings::tlog::tlog_proof::TlogProof;
 use recordings::tlog::witness::{AddCheckpoint, PROOF_LINES_MAX};
+
+/// A vault with keys of its own, as whoever reaches its socket finds it.
+static VAULT: LazyLock<Vault> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = KeyStore::create(&folder.path().join("keys"), &Seal::File).expect("keys");
+    Vault::new(keys, Allowed::default())
+});
+
+struct Asking<'a>(&'a [u8]);
+
+impl Read for Asking<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+impl Write for Asking<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whatever is asked, it is answered or the connection ends.
+fn vault(bytes: &[u8]) {
+    VAULT.serve(&mut Asking(bytes), || Timestamp::UNIX_EPOCH).ok();
+}
 
 /// A parser to be tried.
 pub struct Target {
@@ -83,6 +117,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "tile", run: tile },
     Target { name: "tlog-proof", run: tlog_proof },
     Target { name: "trust", run: trust },
+    Target { name: "vault", run: vault },
     Target { name: "vnc", run: vnc },
     Target { name: "witness-answer", run: witness_answer },
 ];

@@ -320,6 +320,8 @@ impl Plant {
         let config = fs::read_to_string(self.config()).expect("a file");
         let write = format!("[notify.command]\nrun = [\"sh\", \"-c\", \"cat >> {}\"]\n", told.display());
         fs::write(self.config(), config + &write).expect("a file");
+        // Beside its keys nobody whom the gate starts makes a file.
+        fs::write(&told, "").expect("a file");
         told
     }
 
@@ -398,6 +400,12 @@ impl Plant {
         let gate = self.gate.take().expect("the program runs");
         gate.signal(Signal::TERM);
         gate.ends()
+    }
+
+    /// Waits until it has ended by itself.
+    #[track_caller]
+    pub fn ends(&mut self) -> Ended {
+        self.gate.take().expect("the program runs").ends()
     }
 
     /// Kills it where it stands.

@@ -337,6 +337,21 @@ pub fn descendants(parent: u32) -> Vec<u32> {
     children.flat_map(|child: u32| [child].into_iter().chain(descendants(child))).collect()
 }
 
+/// The process that holds a gate's keys, which the gate started.
+pub fn vault_of(gate: u32) -> Option<u32> {
+    descendants(gate).into_iter().find(|process| is_vault(*process))
+}
+
+/// What a gate started beside it: checks of files, commands that tell people, and what those started.
+pub fn started_by(gate: u32) -> Vec<u32> {
+    descendants(gate).into_iter().filter(|process| !is_vault(*process)).collect()
+}
+
+fn is_vault(process: u32) -> bool {
+    fs::read(format!("/proc/{process}/cmdline"))
+        .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == b"--child"))
+}
+
 /// A process's identifier as the system takes it.
 pub fn pid(process: u32) -> Pid {
     Pid::from_raw(process.try_into().expect("a process")).expect("not 0")

@@ -14,6 +14,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+use certs::keys::KeyStore;
 use jiff::Timestamp;
 use policies::decide::Command;
 use policies::version::V1;
@@ -40,8 +41,8 @@ pub struct NodeFiles {
     pub records: Arc<Log>,
     /// The data folder.
     pub data: PathBuf,
-    /// The folder of the gate's keys.
-    pub keys: PathBuf,
+    /// The gate's keys, which are copied as they lie sealed, with what lies beside them.
+    pub keys: Arc<KeyStore>,
     /// Files beside it, where they are there.
     pub beside: Vec<PathBuf>,
     /// Keeps what is erased and what is copied apart.
@@ -101,15 +102,8 @@ struct Contents {
 impl Contents {
     fn survey(parts: &NodeFiles, at: Timestamp) -> Result<Self, LogFault> {
         let mut members = Vec::new();
-        for path in &parts.beside {
-            members.extend(small(path, file_name(path))?);
-        }
-        for (name, path) in tar::plain_files(&parts.keys)? {
-            // What opens the others is no part of a backup.
-            if !name.starts_with("sealing.") || name == SEALING_AGE {
-                members.extend(small(&path, format!("keys/{name}"))?);
-            }
-        }
+        let installation = parts.keys.for_backup(&parts.beside)?.into_iter();
+        members.extend(installation.map(|(name, bytes)| Member { name, content: Content::Bytes(bytes) }));
         let (logs, journal) = logs::members(&parts.journal, &parts.data.join(JOURNAL_DIR), "data/journal")?;
         members.extend(logs);
         let (logs, records) = logs::members(&parts.records, &parts.data.join(RECORDS_DIR), "data/records")?;
@@ -138,13 +132,6 @@ impl Contents {
         tar::end(&mut packed)?;
         packed.finish()?.flush()
     }
-}
-
-/// In it the sealing key lies in an age file that a passphrase opens.
-const SEALING_AGE: &str = "sealing.age";
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// A file that may be written anew at any time, or not be there.

@@ -100,7 +100,7 @@ pub struct ApiParts {
     /// Seals targets' credentials.
     pub secrets: Secrets,
     /// What a thief of the disk gets, in words.
-    pub seal_word: &'static str,
+    pub seal_word: String,
     /// The vendor face's origin, such as `https://gate.mill3.example`.
     pub vendor_origin: String,
     /// The plant face's origin.

@@ -213,7 +213,7 @@ impl Api {
             recorder,
             recipients: self.recipients(now),
             secrets,
-            seal: self.parts().seal_word.to_owned(),
+            seal: self.parts().seal_word.clone(),
             answered: self.desk().with_state(|state| answer_times(state, now)),
             alarms: self.parts().alarms.standing().into_iter().map(alarm_view).collect(),
             feed: self.parts().feed.iter().flat_map(Feed::receivers).map(receiver_view).collect(),

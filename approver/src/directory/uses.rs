@@ -1,8 +1,9 @@
 //! What each key of the directory holds, and how it may change: the typed side of the port, the same over every adapter.
 
 use certs::password::StoredPassword;
-use certs::secrets::Secrets;
-use certs::totp::{RecoveryHash, SpendFault, SpendRecovery, SpendStep, TotpSecret};
+use certs::secrets::{CannotOpen, Secrets};
+use certs::totp::{RecoveryHash, SealedTotp, SpendFault, SpendRecovery, SpendStep};
+use certs::vault::Purpose;
 use jiff::Timestamp;
 use policies::digest::{Digest, Salted};
 use policies::ids::{CredentialName, LinkId, PersonId};
@@ -174,9 +175,9 @@ impl dyn Directory + '_ {
     }
 
     /// A person's TOTP secret; `None` before they enrolled.
-    pub async fn totp(&self, person: PersonId, secrets: &Secrets) -> Result<Option<TotpSecret>, DirectoryFault> {
-        let Some(sealed) = self.get(&Key::Totp(person)).await? else { return Ok(None) };
-        TotpSecret::open(secrets, person, &sealed).map(Some).map_err(|_| DirectoryFault::Damaged("a TOTP secret"))
+    pub async fn totp(&self, person: PersonId, secrets: &Secrets) -> Result<Option<SealedTotp>, DirectoryFault> {
+        let sealed = self.get(&Key::Totp(person)).await?;
+        Ok(sealed.map(|sealed| SealedTotp::new(secrets.clone(), person, sealed)))
     }
 
     /// The recovery codes a person has left.
@@ -241,18 +242,22 @@ impl dyn Directory + '_ {
         secret: &[u8],
         secrets: &Secrets,
     ) -> Result<(), DirectoryFault> {
-        let sealed = secrets.seal(name, secret);
+        let sealed = secrets.seal(name, secret).map_err(|fault| DirectoryFault::Unavailable(fault.to_string()))?;
         self.swap(vec![Change::set(Key::Credential(name.clone()), sealed)]).await.map(|_| ())
     }
 
-    /// A target's credential; `None` where none of this name was set.
+    /// A credential, for this purpose; `None` where none of this name was set.
     pub async fn credential(
         &self,
         name: &CredentialName,
         secrets: &Secrets,
+        purpose: Purpose,
     ) -> Result<Option<Zeroizing<Vec<u8>>>, DirectoryFault> {
         let Some(sealed) = self.get(&Key::Credential(name.clone())).await? else { return Ok(None) };
-        secrets.open(name, &sealed).map(Some).map_err(|_| DirectoryFault::Damaged("a credential"))
+        secrets.open(name, &sealed, purpose).map(Some).map_err(|cannot| match cannot {
+            CannotOpen::Damaged => DirectoryFault::Damaged("a credential"),
+            CannotOpen::Vault(fault) => DirectoryFault::Unavailable(fault.to_string()),
+        })
     }
 
     /// The names of the credentials that were set.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::secrets::Secrets;
+use certs::vault::Purpose;
 use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
 use policies::companies::Concern;
@@ -125,7 +126,7 @@ impl Sealed {
     /// Its text, without the line's end that an editor leaves.
     pub(crate) async fn text(&self) -> Result<Zeroizing<String>, NotTold> {
         let Self { credential, desk, secrets } = self;
-        let found = desk.directory().credential(credential, secrets).await;
+        let found = desk.directory().credential(credential, secrets, Purpose::Gate).await;
         let secret = found.map_err(|fault| NotTold(fault.to_string()))?;
         let missing = || NotTold(format!("{credential} was never set: `holdpoint secret set {credential}`"));
         let secret = secret.ok_or_else(missing)?;

@@ -7,6 +7,7 @@ use certs::proof::Face;
 use certs::totp::SpentCode;
 use jiff::Timestamp;
 use policies::decide::Command;
+use policies::digest::Digest;
 use policies::events::Event;
 use policies::ids::PersonId;
 use policies::people::{Kind, Standing};
@@ -18,9 +19,16 @@ use crate::directory::{Change, CleanText, DirectoryFault, Expected, Key, clean_t
 
 impl People {
     /// Who is known here as the subject of this token.
-    pub fn known_as(&self, token: &IdToken) -> Option<PersonId> {
-        let subject = token.subject(&self.secrets);
-        self.desk.with_state(|state| state.person_known_as(token.provider(), &subject).map(|person| person.id))
+    ///
+    /// # Errors
+    /// Whoever holds the gate's keys does not answer.
+    pub fn known_as(&self, token: &IdToken) -> Result<Option<PersonId>, DirectoryFault> {
+        let subject = self.subject(token)?;
+        Ok(self.desk.with_state(|state| state.person_known_as(token.provider(), &subject).map(|person| person.id)))
+    }
+
+    fn subject(&self, token: &IdToken) -> Result<Digest, DirectoryFault> {
+        token.subject(&self.secrets).map_err(|fault| DirectoryFault::Unavailable(fault.to_string()))
     }
 
     /// Whether the provider calls the person otherwise than when it was last linked or looked at: it renamed them, or gave their
@@ -51,13 +59,13 @@ impl People {
         token: &IdToken,
         title: &str,
     ) -> Result<(), NotDone> {
-        let is_anothers = self.known_as(token).is_some_and(|known| known != person);
+        let is_anothers = self.known_as(token)?.is_some_and(|known| known != person);
         let is_news = !is_anothers && self.is_called_otherwise(person, token).await?;
         let called = match called(token).filter(|_| is_news) {
             Some(called) => Some(self.directory().put_text(&called).await?),
             None => None,
         };
-        let (provider, subject) = (token.provider().clone(), token.subject(&self.secrets));
+        let (provider, subject) = (token.provider().clone(), self.subject(token)?);
         let events = self.desk.act(Command::LinkSubject { person, provider, subject, called, proved }).await?;
         match events.iter().any(|event| matches!(event, Event::SubjectContested { .. })) {
             true => Err(Refusal::SubjectTaken(title.to_owned()).into()),
@@ -73,7 +81,7 @@ impl People {
     pub async fn rename_subject(&self, person: PersonId, token: &IdToken) -> Result<(), NotDone> {
         let Some(called) = called(token) else { return Ok(()) };
         let called = self.directory().put_text(&called).await?;
-        let (provider, subject) = (token.provider().clone(), token.subject(&self.secrets));
+        let (provider, subject) = (token.provider().clone(), self.subject(token)?);
         Ok(self.desk.act(Command::RenameSubject { person, provider, subject, called }).await.map(drop)?)
     }
 
@@ -121,7 +129,7 @@ impl People {
     /// # Errors
     /// Nobody is known as the token's subject; and as [`check_code`](Self::check_code).
     pub async fn check_code_beside(&self, token: &IdToken, code: &str, face: Face) -> Result<SpentCode, CodeNotTaken> {
-        let person = self.known_as(token).ok_or(Refusal::UnknownPerson)?;
+        let person = self.known_as(token)?.ok_or(Refusal::UnknownPerson)?;
         self.check_code_of(person, code, face).await
     }
 

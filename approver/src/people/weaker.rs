@@ -62,7 +62,9 @@ impl People {
     pub fn read_back(&self, case: &Case, matter: &Matter, digest: &Digest) -> Option<String> {
         let allowed = case.rule.weaker.contains(&Weaker::Telephone) && !case.asked.emergency;
         let asked = matches!(matter, Matter::Request(_) | Matter::Extension(_) | Matter::Widening(_));
-        (allowed && asked).then(|| ReadBack::of(&self.secrets, digest).shown())
+        let read_back = (allowed && asked).then(|| ReadBack::of(&self.secrets, digest))?;
+        let told = |fault: &_| tracing::error!(%fault, "no code can be told for the telephone");
+        read_back.inspect_err(told).ok().map(|code| code.shown())
     }
 
     /// Takes an answer without a signature. Whatever would refuse it anyway refuses it before a code is spent; then what the
@@ -87,7 +89,9 @@ impl People {
             Weaker::Totp => WeakerProof::Totp(self.spent(operator, code).await?),
             Weaker::Telephone => {
                 let standing = self.desk.with_state(|state| state.standing_digest(&statement.matter))?;
-                match ReadBack::of(&self.secrets, &standing).heard(read_back.unwrap_or_default()) {
+                let expected = ReadBack::of(&self.secrets, &standing);
+                let expected = expected.map_err(|fault| DirectoryFault::Unavailable(fault.to_string()));
+                match expected.map_err(Rejected::from)?.heard(read_back.unwrap_or_default()) {
                     Ok(heard) => WeakerProof::Telephone(self.spent(operator, code).await?, heard),
                     Err(wrong) => {
                         self.count_wrong(operator, now).await?;

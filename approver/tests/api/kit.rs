@@ -114,7 +114,7 @@ impl House {
             ssh_ca: keys.ssh_ca(),
             tls_ca: keys.tls_ca(),
             secrets: keys.secrets(),
-            seal_word: keys.seal_word(),
+            seal_word: keys.seal_word().to_owned(),
             vendor_origin: "https://gate.mill3.example".into(),
             plant_origin: "https://holdpoint.mill3.local".into(),
             gate: approver::gate::Gate { name: "gate.mill3.example".into(), port: 2222 },

@@ -826,7 +826,13 @@ async fn a_secret_goes_in_and_never_comes_out() {
     assert_eq!(names.names.len(), 1);
     assert_eq!(house.get(path, &admin).await.status, 405);
     let name = "hmi-maint".parse().unwrap();
-    let opened = house.stage.desk.directory().credential(&name, &house.stage.props.keys.secrets()).await.unwrap();
+    let opened = house
+        .stage
+        .desk
+        .directory()
+        .credential(&name, &house.stage.props.keys.secrets(), certs::vault::Purpose::Gate)
+        .await
+        .unwrap();
     assert_eq!(opened.unwrap().as_slice(), b"sesame");
     let sealed = house.stage.desk.directory().get(&approver::directory::Key::Credential(name)).await.unwrap().unwrap();
     assert!(!sealed.windows(6).any(|window| window == b"sesame"));

@@ -11,7 +11,6 @@ use approver::notify::Sealed;
 use approver::oidc::Providers;
 use axum::Router;
 use certs::keys::KeyStore;
-use certs::tls::TlsCa;
 use futures::future::join_all;
 use policies::ids::CredentialName;
 use rustls::ServerConfig;
@@ -21,13 +20,12 @@ use tokio::sync::watch;
 use super::given::FaceTls;
 use super::stores::records_dir;
 use super::{App, Reason, StartFault, telling};
-use crate::browsers;
 use crate::config::{CertificateFiles, Origin};
-use crate::founding;
 use crate::lanes::Lanes;
 use crate::sittings::{BrowserSittings, SittingParts};
 use crate::ssh::face::{FaceParts, SshFace};
 use crate::tls_face::{TlsFace, TlsFaceParts};
+use crate::vault;
 use crate::vendor_port::{PortParts, Speaks, VendorPort};
 use approver::gate::Gate;
 
@@ -47,15 +45,15 @@ pub(super) struct Listeners {
 
 impl App {
     /// Serves both faces until the program stops.
-    pub(super) fn serve_faces(&self, keys: &KeyStore, listeners: Listeners) -> Result<(), StartFault> {
+    pub(super) fn serve_faces(&self, keys: &Arc<KeyStore>, listeners: Listeners) -> Result<(), StartFault> {
         let name = self.config.vendor.origin.host().to_owned();
         let port = self.config.vendor.ssh_port.or_else(|| first_port(&self.addresses.ssh)).unwrap_or_default();
         let gate = Gate { name, port };
         let (vendor, plant) = (&self.config.vendor, &self.config.plant);
         let (vendor, plant) =
             (("vendor", &vendor.origin, &vendor.certificate), ("plant", &plant.origin, &plant.certificate));
-        let vendor = self.tls(keys.tls_ca(), vendor, &self.addresses.pages)?;
-        let plant = self.tls(keys.tls_ca(), plant, &self.addresses.plant)?;
+        let vendor = self.tls(keys, vendor, &self.addresses.pages)?;
+        let plant = self.tls(keys, plant, &self.addresses.plant)?;
         let Listeners { shared, ssh, tls, pages, plant: of_plant } = listeners;
         let died = |cause: io::Error| Reason::Died(format!("sessions have no threads: {cause}"));
         let lanes = Lanes::start(&self.tracker).map_err(died)?;
@@ -86,7 +84,7 @@ impl App {
         Arc::new(BrowserSittings::new(SittingParts { sessions, desk, gate, lanes, fetches: Arc::default() }))
     }
 
-    fn tcp_face(&self, keys: &KeyStore, gate: Gate, lanes: Lanes, ssh: &SshFace) -> Result<TlsFace, StartFault> {
+    fn tcp_face(&self, keys: &Arc<KeyStore>, gate: Gate, lanes: Lanes, ssh: &SshFace) -> Result<TlsFace, StartFault> {
         Ok(TlsFace::new(TlsFaceParts {
             sessions: self.sessions.clone(),
             desk: self.desk.clone(),
@@ -125,7 +123,7 @@ impl App {
         }
     }
 
-    fn ssh_face(&self, keys: &KeyStore, gate: Gate, lanes: Lanes, has_pages: bool) -> SshFace {
+    fn ssh_face(&self, keys: &Arc<KeyStore>, gate: Gate, lanes: Lanes, has_pages: bool) -> SshFace {
         SshFace::new(FaceParts {
             sessions: self.sessions.clone(),
             desk: self.desk.clone(),
@@ -186,7 +184,7 @@ impl App {
 
     fn api_parts(
         &self,
-        keys: &KeyStore,
+        keys: &Arc<KeyStore>,
         gate: &Gate,
         tcp: Option<TlsFace>,
         sittings: Arc<dyn Sittings>,
@@ -201,7 +199,7 @@ impl App {
             ssh_ca: keys.ssh_ca(),
             tls_ca: keys.tls_ca(),
             secrets: keys.secrets(),
-            seal_word: keys.seal_word(),
+            seal_word: format!("{}. {}", keys.seal_word(), self.guarded),
             vendor_origin: self.config.vendor.origin.to_string(),
             plant_origin: self.config.plant.origin.to_string(),
             gate: gate.clone(),
@@ -219,7 +217,7 @@ impl App {
             recipient_names: self.shared.recipient_names.subscribe(),
             settings: self.shared.settings.subscribe(),
             records_dir: Some(records_dir(data)),
-            files: Some(self.node_files()),
+            files: Some(self.node_files(keys)),
             feed: Some(self.feed.clone()),
             alarms: self.alarms.clone(),
             certificates: self.certificates.clone(),
@@ -228,7 +226,7 @@ impl App {
     }
 
     /// By whose word people sign in, too.
-    fn providers(&self, keys: &KeyStore) -> Providers {
+    fn providers(&self, keys: &Arc<KeyStore>) -> Providers {
         let sealed = |credential: &CredentialName| {
             Some(Sealed { credential: credential.clone(), desk: self.desk.clone(), secrets: keys.secrets() })
         };
@@ -243,15 +241,13 @@ impl App {
         providers
     }
 
-    fn node_files(&self) -> NodeFiles {
-        let keys = self.config.keys.clone();
-        let beside = [founding::CONFIG, founding::PLANT, founding::TRUST, browsers::CA, browsers::STEPS];
+    fn node_files(&self, keys: &Arc<KeyStore>) -> NodeFiles {
         NodeFiles {
             journal: self.stores.journal_log(),
             records: Arc::clone(&self.stores.records),
             data: self.config.store.data.clone(),
-            beside: beside.map(|name| keys.with_file_name(name)).into(),
-            keys,
+            beside: vault::beside(&self.config),
+            keys: Arc::clone(keys),
             copying: self.stores.copying.clone(),
         }
     }
@@ -259,7 +255,7 @@ impl App {
     /// A certificate for a face's name and for the addresses it listens on, renewed for as long as the program runs.
     fn tls(
         &self,
-        ca: TlsCa,
+        keys: &Arc<KeyStore>,
         (face, origin, files): (&'static str, &Origin, &Option<CertificateFiles>),
         addresses: &[SocketAddr],
     ) -> Result<watch::Receiver<Arc<ServerConfig>>, StartFault> {
@@ -268,7 +264,8 @@ impl App {
         names.extend(ips.map(|ip| ip.to_string()));
         names.dedup();
         let (clock, certificates) = (self.desk.clock().clone(), self.certificates.clone());
-        let tls = FaceTls { ca, face, names, files: files.clone(), clock, certificates };
+        let (ca, keys) = (keys.tls_ca(), Arc::clone(keys));
+        let tls = FaceTls { ca, keys, face, names, files: files.clone(), clock, certificates };
         let (first, current) = tls.begin()?;
         let served = current.subscribe();
         self.keep(tls.keep(first, current));

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use approver::certificates::{Certificates, Standing};
 use approver::clock::Clock;
-use certs::given::{GivenCertificate, GivenFault};
+use certs::given::{FaceKey, GivenCertificate, GivenFault};
+use certs::keys::KeyStore;
 use certs::tls::{ServerTls, TlsCa, TlsFault};
 use rustls::ServerConfig;
 use tokio::sync::watch;
-use zeroize::Zeroizing;
 
 use crate::config::CertificateFiles;
 
@@ -19,34 +19,32 @@ use crate::config::CertificateFiles;
 #[error("{path}: {cause}", path = .path.display())]
 pub(crate) struct CannotShow {
     path: PathBuf,
-    cause: Cause,
+    cause: GivenFault,
 }
 
-#[derive(Debug, thiserror::Error)]
-enum Cause {
-    #[error(transparent)]
-    Unreadable(#[from] std::io::Error),
-    #[error(transparent)]
-    Wrong(#[from] GivenFault),
-}
-
-/// The certificate in these files, for a face of this name.
+/// The certificate in these files, for a face of this name, as whoever may read them read them.
 ///
 /// # Errors
 /// It cannot be read, or could never be this face's. One that has ended is none of them.
-pub(crate) fn read(files: &CertificateFiles, host: &str) -> Result<GivenCertificate, CannotShow> {
-    let fails = |path: &Path, cause: Cause| CannotShow { path: path.to_owned(), cause };
-    let text = |path: &Path| std::fs::read(path).map(Zeroizing::new).map_err(|cause| fails(path, cause.into()));
-    let (chain, key) = (text(&files.chain)?, text(&files.key)?);
+pub(crate) fn read(
+    files: &CertificateFiles,
+    host: &str,
+    (chain, key): (Result<Vec<u8>, GivenFault>, Result<FaceKey, GivenFault>),
+) -> Result<GivenCertificate, CannotShow> {
+    let fails = |path: &Path, cause| CannotShow { path: path.to_owned(), cause };
+    let chain = chain.map_err(|fault| fails(&files.chain, fault))?;
+    let key = key.map_err(|fault| fails(&files.key, fault))?;
     GivenCertificate::read(&chain, &key, host).map_err(|fault| {
         let is_of_key = matches!(fault, GivenFault::NoKey | GivenFault::Pair(_));
-        fails(if is_of_key { &files.key } else { &files.chain }, fault.into())
+        fails(if is_of_key { &files.key } else { &files.chain }, fault)
     })
 }
 
 /// A face, as far as its certificate goes.
 pub(super) struct FaceTls {
     pub(super) ca: TlsCa,
+    /// Who reads a certificate that was given, and its private key.
+    pub(super) keys: Arc<KeyStore>,
     /// In the words of the configuration.
     pub(super) face: &'static str,
     /// The face's name, and the addresses by which it is reached.
@@ -79,7 +77,7 @@ impl FaceTls {
                 tracing::error!(%cannot, face = self.face, "browsers are shown the gate's own certificate");
                 self.certificates.none(self.face, cannot.to_string());
             };
-            read(files, &self.names[0]).inspect_err(cannot).ok()
+            self.read(files).inspect_err(cannot).ok()
         });
         let served = self.make(given.as_ref())?;
         let (current, _) = watch::channel(Arc::clone(&served.config));
@@ -106,6 +104,10 @@ impl FaceTls {
         }
     }
 
+    fn read(&self, files: &CertificateFiles) -> Result<GivenCertificate, CannotShow> {
+        read(files, &self.names[0], (self.keys.face_chain(&files.chain), self.keys.face_key(&files.key)))
+    }
+
     fn make(&self, given: Option<&GivenCertificate>) -> Result<ServerTls, TlsFault> {
         if let Some(given) = given {
             let (issuer, until) = (given.issuer(), given.valid_until());
@@ -120,7 +122,7 @@ impl FaceTls {
     fn look_again(&self, given: &mut Option<GivenCertificate>) -> bool {
         let Some(files) = &self.files else { return false };
         let now = self.clock.wall();
-        match (read(files, &self.names[0]), &given) {
+        match (self.read(files), &given) {
             (Ok(new), Some(before)) if new.is_same_as(before) => self.tell(before, None),
             (Ok(new), Some(before)) if now < new.valid_from() && now < before.valid_until() => {
                 self.tell(before, Some(format!("it counts only from {} on", new.valid_from())));

@@ -14,7 +14,7 @@ use super::{Done, Failure};
 use crate::app::{asking, given, stores, telling};
 use crate::browsers;
 use crate::config::{CertificateFiles, Config, ConfigFault, JournalAt, Origin, SealWord};
-use crate::saying;
+use crate::{confine, saying, vault};
 
 /// Say whether the configuration and the plant file are right; every mistake at once, with its line.
 #[derive(Debug, clap::Args)]
@@ -34,8 +34,12 @@ pub(super) fn run(args: &Args) -> Done {
     telling::check(&config.notify).map_err(Failure::usage)?;
     telling::check_providers(&config.oidc).map_err(Failure::usage)?;
     asking::ways(&config.store.witnesses).map_err(Failure::usage)?;
+    confine::check(&config).map_err(Failure::usage)?;
     let shown = |face, origin: &Origin, files: &Option<CertificateFiles>| {
-        let read = files.as_ref().map(|files| given::read(files, origin.host())).transpose();
+        let read = files
+            .as_ref()
+            .map(|files| given::read(files, origin.host(), vault::face_files(&config, files)))
+            .transpose();
         read.map_err(|cannot| Failure::usage(format_args!("faces.{face}.certificate: {cannot}")))
     };
     let of_vendor = shown("vendor", &config.vendor.origin, &config.vendor.certificate)?;

@@ -7,7 +7,6 @@ use approver::api::types::{
     CutMade, CutView, CutsView, Done as Happened, PeopleView, Reopen, VerdictTemplate, reopening_digest,
 };
 use approver::cuts::{CutsFile, KeptCut};
-use certs::keys::KeyStore;
 use certs::sshsig::Namespace;
 use jiff::Timestamp;
 use policies::events::{CutBy, Scope};
@@ -20,7 +19,7 @@ use super::{Done, Failure, print_json};
 use crate::app::stores::{self, Identity};
 use crate::client::{Client, Fault};
 use crate::config::{Config, JournalAt};
-use crate::secret::open_seal;
+use crate::vault;
 
 /// End at once, and keep out until reopened: a session, or everything of a technician, a vendor, a zone, or the plant.
 #[derive(Debug, clap::Args)]
@@ -140,8 +139,7 @@ fn cut_here(args: &CutArgs) -> Done {
     let config = data.parent().unwrap_or(Path::new("/")).join(crate::founding::CONFIG);
     let config = Config::load(&config).map_err(Failure::usage)?;
     let identity = Identity::read(&data).map_err(Failure::usage)?;
-    let seal = open_seal(config.seal).map_err(Failure::usage)?;
-    let keys = KeyStore::open(&config.keys, &seal).map_err(Failure::usage)?;
+    let keys = vault::at_rest(&config).map_err(Failure::usage)?;
     let at = Timestamp::now();
     let kept = KeptCut { cut: approver::mint::cut(at), scope: args.scope(technician), by: CutBy::Local, at };
     let file = CutsFile::new(stores::cuts_path(&data), identity.deployment, keys.log_key());

@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 
 use approver::postgres::{VERSION, schema};
-use certs::keys::KeyStore;
 use policies::digest::Digest;
 
 use super::gate::wait_for_value;
@@ -12,7 +11,7 @@ use super::{Done, Failure, rebuild};
 use crate::app::stores::{is_in_use, migrate};
 use crate::config::{Config, JournalAt};
 use crate::saying;
-use crate::secret::open_seal;
+use crate::vault;
 
 /// Bring journal and directory from the data folder into the database that `journal` under [store] names, with the gate
 /// stopped. All or nothing; the folder stays, as this node's copy.
@@ -47,8 +46,7 @@ pub(super) fn run(args: &Args) -> Done {
     if is_in_use(data).unwrap_or(false) {
         return Err(Failure::refused("a gate runs on this folder: stop it first"));
     }
-    let seal = open_seal(config.seal).map_err(Failure::usage)?;
-    let key = KeyStore::open(&config.keys, &seal).map_err(Failure::usage)?.log_key();
+    let key = vault::at_rest(&config).map_err(Failure::usage)?.log_key();
     let migrated = wait_for_value(async {
         let backup = match &args.directory {
             Some(from) => Some(rebuild::current(from).await?),

@@ -44,6 +44,7 @@ mod shift;
 mod showing;
 mod status;
 mod typing;
+mod vault;
 mod verify;
 mod watch;
 mod web;
@@ -72,6 +73,7 @@ enum Command {
     Demo(demo::Args),
     Init(init::Args),
     Serve(serve::Args),
+    Vault(vault::Args),
     Check(check::Args),
     Explain(explain::Args),
     Recordings(reading::RecordingsArgs),
@@ -169,6 +171,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Demo(args) => demo::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Vault(args) => vault::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Recordings(args) => reading::list(&args),

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use approver::desk::restoring::{decide, state_of};
 use approver::journal::{Entry, decode_all};
 use approver::mint;
-use certs::keys::KeyStore;
 use certs::log_key::{LogKey, Verifier};
 use certs::sshsig::Namespace;
 use certs::totp::last_step_taken;
@@ -40,8 +39,8 @@ use crate::app::stores::{
 };
 use crate::client::{Profile, Signer};
 use crate::config::Config;
-use crate::secret::open_seal;
 use crate::trusting;
+use crate::vault;
 
 /// Go on from a backup, or from a data folder that was set back: an administrator and an operator sign what stays and what
 /// is lost, and the logs go on under new names. First, on the gate's machine and with the gate stopped, with -o: what would
@@ -233,8 +232,7 @@ impl Gate {
     fn open(args: &Args) -> Result<Self, Failure> {
         let config = Config::load(&args.config).map_err(Failure::usage)?;
         check_only_files(&config.store).map_err(Failure::refused)?;
-        let seal = open_seal(config.seal).map_err(Failure::usage)?;
-        let key = KeyStore::open(&config.keys, &seal).map_err(Failure::usage)?.log_key();
+        let key = vault::at_rest(&config).map_err(Failure::usage)?.log_key();
         Ok(Self { config, key })
     }
 
@@ -572,7 +570,7 @@ fn decide_here(args: &Args, gate: &Gate, paper: &Paper) -> Done {
 mod tests {
     use std::sync::Arc;
 
-    use certs::keys::Seal;
+    use certs::keys::{KeyStore, Seal};
     use recordings::disk::{RealDisk, RealMachine};
     use recordings::log::{Log, LogOptions, Purpose};
 

@@ -7,8 +7,8 @@ use approver::clock::Clock;
 use super::{Done, Failure, print_json};
 use crate::app::App;
 use crate::config::Config;
-use crate::secret::open_seal;
 use crate::serve::{self, LogForm};
+use crate::{confine, vault};
 
 /// Serve both faces until told to stop (SIGTERM or Ctrl-C); then every session ends in order and is sealed. SIGHUP reads the
 /// configuration again.
@@ -33,13 +33,17 @@ pub(super) fn run(args: &Args) -> Done {
     serve::log(if args.log_json { LogForm::Json } else { LogForm::Text }, args.log.as_deref());
     serve::harden();
     let config = Config::load(&args.config).map_err(Failure::usage)?;
-    let seal = open_seal(config.seal).map_err(Failure::usage)?;
+    confine::check(&config).map_err(Failure::usage)?;
+    // Before any thread is started: what a process may do is settled thread by thread.
+    let mut vault = vault::reach(&config, &args.config).map_err(Failure::failed)?;
+    let keys = vault.keys();
+    let guarded = format!("{}. {}", vault.whose(), confine::gate(&config));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     runtime.block_on(async {
-        let app = App::start(config, &seal, Clock::system()).await.map_err(Failure::failed)?;
+        let app = App::start_with(config, keys, guarded, Clock::system()).await.map_err(Failure::failed)?;
         if args.json {
             print_json(app.addresses())?;
         }
-        serve::until_told(app, &args.config).await.map_err(Failure::failed)
+        serve::until_told(app, &args.config, vault.line()).await.map_err(Failure::failed)
     })
 }

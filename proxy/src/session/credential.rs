@@ -7,9 +7,11 @@ use approver::clock::Clock;
 use approver::desk::Desk;
 use approver::directory::DirectoryFault;
 use approver::lease::{Destination, Lease};
+use approver::vaulting::Untold;
 use certs::secrets::{self, Secrets};
 use certs::ssh_ca::{SshCa, fresh_key};
-use policies::ids::{CredentialName, TargetName};
+use certs::vault::Purpose;
+use policies::ids::{CredentialName, SessionId, TargetName};
 use policies::plant::{Credential, Protocol};
 use policies::time::{Seconds, Window};
 use zeroize::Zeroizing;
@@ -58,6 +60,9 @@ pub enum CredentialFault {
     /// The plant file names none.
     #[error("the plant's file says no account for {0}. Ask the control room")]
     NoAccount(TargetName),
+    /// Whoever holds it cannot be told of the session.
+    #[error("the gate cannot have opened what opens the target. Ask the control room")]
+    Vault(#[from] Untold),
     /// The directory does not answer.
     #[error("the gate cannot look up what opens the target. Ask the control room")]
     Directory(#[from] DirectoryFault),
@@ -75,7 +80,7 @@ pub(super) async fn auth(
     match destination.credential.as_ref().ok_or_else(no_account)? {
         Credential::Certificate => {
             let user = destination.user.clone().ok_or_else(no_account)?;
-            Ok(TargetAuth::Certificate(certify(user, desk.clock().clone(), ca.clone())))
+            Ok(TargetAuth::Certificate(certify(user, lease.session(), desk.clock().clone(), ca.clone())))
         }
         Credential::Sealed(name) => Ok(match sealed(name, lease, desk, secrets).await? {
             secrets::Credential::Key(key) => TargetAuth::Key(key),
@@ -131,17 +136,18 @@ async fn sealed(
     secrets: &Secrets,
 ) -> Result<secrets::Credential, CredentialFault> {
     let not_set = || CredentialFault::NotSet { credential: name.clone(), target: lease.target().clone() };
-    let secret = desk.directory().credential(name, secrets).await?.ok_or_else(not_set)?;
+    let purpose = Purpose::Session(lease.session());
+    let secret = desk.directory().credential(name, secrets, purpose).await?.ok_or_else(not_set)?;
     secrets::Credential::parse(&secret).ok_or_else(|| CredentialFault::Unfit { credential: name.clone() })
 }
 
 /// A key that nobody had before, vouched for as `user` for as long as a login may take on a slow line.
-fn certify(user: String, clock: Clock, ca: SshCa) -> Certify {
+fn certify(user: String, session: SessionId, clock: Clock, ca: SshCa) -> Certify {
     const LASTS: Seconds = Seconds(5 * 60);
     Arc::new(move || {
         let (key, now) = (fresh_key("holdpoint"), clock.wall());
-        let certificate = ca.target_certificate(key.public_key(), &user, Window { from: now, until: LASTS.after(now) });
-        match certificate {
+        let valid = Window { from: now, until: LASTS.after(now) };
+        match ca.target_certificate(key.public_key(), &user, valid, session) {
             Ok(certificate) => Some((Arc::new(key), certificate)),
             Err(fault) => {
                 tracing::error!(%fault, "the gate cannot certify itself at a target");

@@ -34,6 +34,7 @@ use approver::desk::{Desk, Rejected};
 use approver::lease::{Ask, Orders};
 use approver::people::People;
 use approver::recorder::RecorderFault;
+use approver::vaulting::Teller;
 use certs::proof::Authenticated;
 use certs::secrets::Secrets;
 use certs::ssh_ca::SshCa;
@@ -75,6 +76,8 @@ pub struct SessionsParts {
     pub staging: Staging,
     /// What opens targets' credentials.
     pub secrets: Secrets,
+    /// Who tells it of sessions, where it is a vault.
+    pub teller: Option<Teller>,
     /// What certifies the gate at targets.
     pub ca: SshCa,
     /// Who waits for their tasks.

@@ -83,6 +83,10 @@ enum Plan {
 
 async fn plan(parts: &SessionsParts, lease: &Lease) -> Result<Plan, NotOpened> {
     let destination = lease.destination();
+    // A vault opens nothing for a session that it does not know.
+    if let (Some(teller), Some(_)) = (&parts.teller, &destination.credential) {
+        teller.tell().await.map_err(credential::CredentialFault::from)?;
+    }
     if destination.protocol.is_forwarded() {
         return Ok(Plan::Forwarded(credential::of_screen(lease, &parts.desk, &parts.secrets).await?));
     }

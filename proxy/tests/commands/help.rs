@@ -31,8 +31,8 @@ fn the_committed_help_is_what_is_shown() {
 }
 
 /// What these say is for a person or is itself a file, or they run until they are stopped.
-const FOR_PEOPLE: [&str; 10] =
-    ["demo code", "check", "export", "capture", "feed", "rebuild", "migrate", "restore", "completions", "man"];
+const FOR_PEOPLE: [&str; 11] =
+    ["demo code", "vault", "check", "export", "capture", "feed", "rebuild", "migrate", "restore", "completions", "man"];
 
 #[test]
 fn whatever_lists_or_acts_answers_in_json_too() {

@@ -132,6 +132,7 @@ impl Hall {
             machine: Arc::new(RealMachine),
             staging: Staging::open(stage.props.scratch.path(), Arc::new(|| Ok(true)), Bounds::default()).unwrap(),
             secrets: keys.secrets(),
+            teller: None,
             ca: keys.ssh_ca(),
             tracker: tracker.clone(),
             stop: stop.clone(),

@@ -92,7 +92,7 @@ impl Face {
             ssh_ca: keys.ssh_ca(),
             tls_ca: keys.tls_ca(),
             secrets: keys.secrets(),
-            seal_word: keys.seal_word(),
+            seal_word: keys.seal_word().to_owned(),
             vendor_origin: "https://gate.mill3.example".into(),
             plant_origin: ORIGIN.into(),
             gate: approver::gate::Gate { name: "gate.mill3.example".into(), port: 2222 },

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use certs::log_key::{BadVerifier, Verifier};
+use certs::vault::VaultFault;
 use data_encoding::BASE64;
 
 use super::decode_base64;
@@ -64,7 +65,7 @@ pub enum NotVerified {
 }
 
 /// A text that cannot become a note.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotSignable {
     /// Without an end of line at its end, with control characters, or too long.
     #[error("only text that ends in a line's end, has no control characters and is short enough becomes a note")]
@@ -72,6 +73,9 @@ pub enum NotSignable {
     /// The signer cannot sign under this name.
     #[error(transparent)]
     Name(#[from] BadVerifier),
+    /// Whoever holds the key does not answer.
+    #[error(transparent)]
+    Vault(#[from] VaultFault),
 }
 
 impl Note {
@@ -100,7 +104,7 @@ impl Note {
             return Err(NotSignable::Text);
         }
         let verifier = signer.verifier(name)?;
-        let signature = Signature::new(verifier.name(), verifier.id(), signer.sign(text.as_bytes()).to_vec());
+        let signature = Signature::new(verifier.name(), verifier.id(), signer.sign(text.as_bytes())?.to_vec());
         Ok(Self { text: text.to_owned(), signatures: vec![signature] })
     }
 

@@ -204,8 +204,8 @@ fn a_second_program_on_the_same_folder_is_refused_soon_and_the_first_goes_on() {
 
 #[test]
 fn a_gate_starts_at_once_after_one_that_was_killed_although_a_program_of_its_still_runs() {
-    let mut plant = Plant::ready(Options::default());
-    let files = plant.installation().join("files");
+    let (mut plant, folder) = (Plant::ready(Options::default()), tempfile::tempdir().unwrap());
+    let files = folder.path().join("files");
     let look = format!("ls -l /proc/$$/fd > {0}.new; mv {0}.new {0}; exec sleep 100", files.display());
     let mut config = fs::OpenOptions::new().append(true).open(plant.config()).unwrap();
     writeln!(config, "[notify.command]\nrun = [\"sh\", \"-c\", \"{look}\"]").unwrap();
@@ -320,12 +320,11 @@ fn a_sync_that_fails_under_the_real_program_ends_everything_and_loses_nothing() 
         eventually("both work", || {
             down.out_bytes() > 0 && fs::metadata(plant.hmi.path(&name)).is_ok_and(|file| file.len() > 0)
         });
-        let controlled = fs::read_dir(pipes.path()).unwrap().flatten().find_map(|pipe| {
-            let name = pipe.file_name().into_string().unwrap();
-            name.strip_prefix("fiu-")?.strip_suffix(".in").map(str::to_owned)
-        });
         let mut fail = Command::new("fiu-ctrl");
-        fail.arg("-f").arg(&prefix).args(["-c", "enable name=posix/io/sync/fdatasync"]).arg(controlled.unwrap());
+        fail.arg("-f")
+            .arg(&prefix)
+            .args(["-c", "enable name=posix/io/sync/fdatasync"])
+            .arg(plant.gate().id().to_string());
         run(&mut fail, b"").ok();
         // Whoever works is told, and nobody else is let in: what the disk says is not believed a second time.
         for client in [up.ends(), down.ends()] {

@@ -18,7 +18,7 @@ use rustix::fs::OFlags;
 use rustix::process::Signal;
 use tests::commands::find;
 use tests::evidence::Opened;
-use tests::process::{descendants, eventually};
+use tests::process::{eventually, started_by};
 use tests::{Ended, Options, Person, Plant, Running, holdpoint, json, log_in, python, run, start};
 
 const HOUR: Seconds = Seconds(3_600);
@@ -427,7 +427,7 @@ fn without_a_verdict_nothing_passes() {
             assert!(told.code() != 0 && told.text().contains("was not passed on"), "{why}: {}", told.text());
         }
         assert!(gate.at_target().is_empty(), "{why}");
-        assert!(descendants(gate.plant.gate().id()).is_empty(), "the checker is gone, and what it started");
+        assert!(started_by(gate.plant.gate().id()).is_empty(), "the checker is gone, and what it started");
         let said = gate.plant.gate().said();
         assert_eq!(
             said.matches("a file check had no verdict").count(),
@@ -499,7 +499,7 @@ fn while_it_is_checked(end: impl FnOnce(&mut CheckedPlant, Running) -> Option<En
 
 fn nothing_is_left(gate: &mut CheckedPlant) {
     eventually("nothing is kept, and nothing runs", || {
-        gate.kept() == 0 && descendants(gate.plant.gate().id()).is_empty()
+        gate.kept() == 0 && started_by(gate.plant.gate().id()).is_empty()
     });
 }
 
@@ -721,12 +721,12 @@ fn stopped_input_stops_what_was_checked_too_and_a_cut_ends_it() {
             eventually("nothing is kept, and nothing runs", || gate.kept() == 0);
             assert!(gate.at_target().is_empty());
             let gate_id = gate.plant.gate().id();
-            eventually("nothing runs", || descendants(gate_id).is_empty());
+            eventually("nothing runs", || started_by(gate_id).is_empty());
         } else {
             holdpoint(&gate.plant, "lee", &["freeze", &session]).ok();
             fs::write(at("checker.go"), b"").unwrap();
             let gate_id = gate.plant.gate().id();
-            eventually("the checker ends", || descendants(gate_id).is_empty());
+            eventually("the checker ends", || started_by(gate_id).is_empty());
             // As long as this takes, the file could have arrived.
             json(&gate.plant, "lee", &["sessions"]);
             assert!(gate.at_target().is_empty());

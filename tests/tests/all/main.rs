@@ -51,6 +51,7 @@ mod tidy;
 mod tlog;
 mod tls;
 mod tunnels;
+mod vault;
 mod vnc;
 mod weaker;
 mod websocket;

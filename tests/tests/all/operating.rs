@@ -169,8 +169,8 @@ fn a_new_configuration_counts_while_people_work_and_what_cannot_is_named() {
     reload(&mut plant, "the configuration stays as it was");
     fs::write(plant.config(), right.replace("reserve = \"64 MiB\"", "reserve = \"65 MiB\"")).unwrap();
 
-    let lines = plant.installation().join("feed.jsonl");
-    append(&plant, "[serve]\ndrain = \"30s\"\n[[feed.file]]\nname = \"here\"\npath = \"feed.jsonl\"\n");
+    let lines = plant.installation().join("data/feed.jsonl");
+    append(&plant, "[serve]\ndrain = \"30s\"\n[[feed.file]]\nname = \"here\"\npath = \"data/feed.jsonl\"\n");
     reload(&mut plant, "these keys count once the gate was restarted");
     let said = plant.gate().said();
     let line =

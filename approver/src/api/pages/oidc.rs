@@ -412,16 +412,22 @@ async fn link_to(pages: &Pages, provider: &Provider, held: &Held, token: &IdToke
     Ok(pages.api.people().link_subject((person, held.login.at), token, provider.title()).await?)
 }
 
+/// What nobody can be told who they are without.
+fn no_keys(fault: &certs::vault::VaultFault) -> Problem {
+    Problem::unavailable(fault.to_string())
+}
+
 /// Whether that suffices to be signed in, and what is wanted where not.
 async fn judge(pages: &Pages, provider: &Provider, source: IpAddr, token: IdToken) -> Result<Arrived, Problem> {
     let (people, now) = (pages.api.people(), pages.api.clock().wall());
-    let Some(person) = people.known_as(&token) else { return nobodys(pages, provider, token).await };
+    let Some(person) = people.known_as(&token)? else { return nobodys(pages, provider, token).await };
     people.may_sign_in(person, pages.api.face(), now)?;
     pages.api.caller(person, now)?;
     may_vouch(pages, provider, person, &token).await?;
     let is_called_otherwise = people.is_called_otherwise(person, &token).await?;
     if token.has_several_factors() && !is_called_otherwise {
-        let subject = VerifiedSubject::by_id_token(person, token, &pages.api.parts().secrets);
+        let subject =
+            VerifiedSubject::by_id_token(person, token, &pages.api.parts().secrets).map_err(|fault| no_keys(&fault))?;
         let who = Authenticated::by_subject(subject, pages.api.face(), source, now);
         return who.map(Arrived::In).map_err(|not| Problem::unauthenticated(not.to_string()));
     }
@@ -468,7 +474,7 @@ async fn code_page(
     is_called_otherwise: bool,
     wrong: String,
 ) -> Code {
-    let name = match pages.api.people().known_as(token) {
+    let name = match pages.api.people().known_as(token).ok().flatten() {
         Some(person) => pages.api.people().shown(person).await,
         None => String::new(),
     };
@@ -534,7 +540,7 @@ impl<P: Into<Problem>> From<P> for NotYet {
 async fn give_code(pages: &Pages, source: IpAddr, waiting: Waiting, code: &str) -> Result<Authenticated, NotYet> {
     let (api, token) = (&pages.api, &waiting.token);
     let provider = provider_of(pages, token.provider().as_str())?;
-    let person = api.people().known_as(token).ok_or_else(not_begun)?;
+    let person = api.people().known_as(token)?.ok_or_else(not_begun)?;
     let is_called_otherwise = api.people().is_called_otherwise(person, token).await?;
     let spent = match api.people().check_code_beside(token, code, api.face()).await {
         Ok(spent) => spent,
@@ -550,7 +556,8 @@ async fn give_code(pages: &Pages, source: IpAddr, waiting: Waiting, code: &str) 
     if is_called_otherwise {
         api.people().rename_subject(person, token).await?;
     }
-    let subject = VerifiedSubject::by_id_token(person, waiting.token, &api.parts().secrets);
+    let subject =
+        VerifiedSubject::by_id_token(person, waiting.token, &api.parts().secrets).map_err(|fault| no_keys(&fault))?;
     Authenticated::by_subject_and_code(subject, spent, api.face(), source, now)
         .map_err(|not| Problem::unauthenticated(not.to_string()).into())
 }

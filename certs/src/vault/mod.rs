@@ -1,0 +1,169 @@
+//! The vault: a second process that alone holds the gate's private keys and what opens targets' secrets, and answers one
+//! question at a time. Here is what both ends say to each other, and the gate's end; the vault's is in [`answering`]. How
+//! the two processes come together, and who may connect, is not known here: both ends are given a stream.
+
+pub mod answering;
+mod guesses;
+pub mod wire;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use policies::ids::SessionId;
+use zeroize::Zeroizing;
+
+use wire::{Answer, Ask, Bytes, Files, Public, Stream};
+
+/// Why the vault did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VaultFault {
+    /// Its process is gone, or hangs, or says what nobody asked.
+    #[error("the process that holds the gate's keys does not answer: {0}")]
+    Gone(String),
+    /// It will not.
+    #[error("the process that holds the gate's keys refuses: {0}")]
+    Refused(String),
+}
+
+/// Which program this is: a gate and a vault of two versions understand each other only by chance.
+const PROGRAM: &str = env!("CARGO_PKG_VERSION");
+
+/// The gate's end of the connection to its vault. Cheap to clone; one question is under way at a time. Once a question went
+/// wrong nobody is asked anything any more, because an answer might be another's.
+#[derive(Clone)]
+pub struct Line(Arc<Mutex<State>>);
+
+enum State {
+    Open(Box<dyn Stream>),
+    Broken(String),
+}
+
+impl Line {
+    /// Over this stream, whose reads and writes end by themselves where the other side hangs.
+    pub fn new(stream: impl Stream + 'static) -> Self {
+        Self(Arc::new(Mutex::new(State::Open(Box::new(stream)))))
+    }
+
+    /// Whether it is there, and of this program's version.
+    ///
+    /// # Errors
+    /// It does not answer, or is another's.
+    pub fn ping(&self) -> Result<(), VaultFault> {
+        match self.ask(&Ask::Ping)? {
+            Answer::Here(version) if version == PROGRAM => Ok(()),
+            Answer::Here(version) => Err(VaultFault::Refused(format!(
+                "it runs version {version} of the program, and this is {PROGRAM}: start both anew"
+            ))),
+            _ => Err(self.odd()),
+        }
+    }
+
+    /// Tells it what is in the journal from entry `after` on, each entry as its time and the bytes of its event, in order.
+    /// What it is told counts for this line alone, and is told once, from the first entry on.
+    ///
+    /// # Errors
+    /// It does not answer, knows another number of entries before, or understands an entry not: then it opens nothing any more.
+    pub fn tell(&self, after: u64, entries: &[(Timestamp, Vec<u8>)]) -> Result<(), VaultFault> {
+        let entries = entries.iter().map(|(at, event)| (*at, Bytes::from(event.as_slice()))).collect();
+        match self.ask(&Ask::Tell { after, entries })? {
+            Answer::Here(_) => Ok(()),
+            _ => Err(self.odd()),
+        }
+    }
+
+    /// The text of the configuration that it was started with, as it is in the file now.
+    ///
+    /// # Errors
+    /// It does not answer, or cannot read it.
+    pub fn configuration(&self) -> Result<String, VaultFault> {
+        let text = self.bytes(&Ask::Configuration)?;
+        String::from_utf8(text.to_vec()).map_err(|_| VaultFault::Refused("the configuration is not UTF-8".into()))
+    }
+
+    pub(crate) fn public(&self) -> Result<Public, VaultFault> {
+        match self.ask(&Ask::Public)? {
+            Answer::Public(public) => Ok(*public),
+            _ => Err(self.odd()),
+        }
+    }
+
+    pub(crate) fn files(&self) -> Result<Files, VaultFault> {
+        match self.ask(&Ask::Files)? {
+            Answer::Files(files) => Ok(files),
+            _ => Err(self.odd()),
+        }
+    }
+
+    pub(crate) fn bytes(&self, ask: &Ask) -> Result<Zeroizing<Vec<u8>>, VaultFault> {
+        match self.ask(ask)? {
+            Answer::Bytes(bytes) => Ok(bytes.0),
+            _ => Err(self.odd()),
+        }
+    }
+
+    pub(crate) fn text(&self, ask: &Ask) -> Result<String, VaultFault> {
+        match self.ask(ask)? {
+            Answer::Text(text) => Ok(text),
+            _ => Err(self.odd()),
+        }
+    }
+
+    pub(crate) fn key(&self, ask: &Ask) -> Result<wire::HandshakeKey, VaultFault> {
+        match self.ask(ask)? {
+            Answer::HandshakeKey(key) => Ok(key),
+            _ => Err(self.odd()),
+        }
+    }
+
+    pub(crate) fn step(&self, ask: &Ask) -> Result<Option<u64>, VaultFault> {
+        match self.ask(ask)? {
+            Answer::Step(step) => Ok(step),
+            _ => Err(self.odd()),
+        }
+    }
+
+    fn ask(&self, ask: &Ask) -> Result<Answer, VaultFault> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = match &mut *state {
+            State::Open(stream) => stream,
+            State::Broken(why) => return Err(VaultFault::Gone(why.clone())),
+        };
+        // Of what is too long nothing goes over, so that the next question finds all as it was.
+        let ask = wire::encoded(ask).map_err(|error| VaultFault::Refused(error.to_string()))?;
+        let written = stream.write_all(&ask).and_then(|()| stream.flush());
+        match written.and_then(|()| wire::read(stream)) {
+            Ok(Some(Answer::Refused(why))) => Err(VaultFault::Refused(why)),
+            Ok(Some(answer)) => Ok(answer),
+            ended => {
+                let why = ended.map_or_else(|error| error.to_string(), |_| "it ended".to_owned());
+                *state = State::Broken(why.clone());
+                Err(VaultFault::Gone(why))
+            }
+        }
+    }
+
+    fn odd(&self) -> VaultFault {
+        let why = "it answered something else than it was asked".to_owned();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::Broken(why.clone());
+        VaultFault::Gone(why)
+    }
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Line(..)")
+    }
+}
+
+/// What a secret is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// What the gate itself signs in with elsewhere, as its configuration says: at a mail server, an identity provider.
+    Gate,
+    /// What opens a target, for this session, which has begun and goes on.
+    Session(SessionId),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,351 @@
+//! The process that holds the gate's private keys and opens targets' secrets, and how the gate comes by it: started as a
+//! child over a pair of sockets, or reached at the socket of a service under another account. What it answers is `certs`'.
+
+mod unguarded;
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use certs::given::{FaceKey, GivenFault, chain_in_file};
+use certs::keys::{KeyFault, KeyStore};
+use certs::vault::Line;
+use certs::vault::answering::{Allowed, Vault};
+use jiff::Timestamp;
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::geteuid;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{CertificateFiles, Config, VaultAt};
+use crate::secret::{SealFault, open_seal};
+use crate::service_manager::ServiceManager;
+use crate::{browsers, confine, founding, serve};
+
+/// A vault that was not heard for so long hangs, and what is not signed by then is signed by nobody. Meanwhile whatever asks
+/// stands still, threads that carry sessions among them.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// A service may start a moment after the gate.
+const BEGINS_WITHIN: Duration = Duration::from_secs(10);
+const TRIED_EVERY: Duration = Duration::from_millis(50);
+/// A gate has one connection, a command on the machine another.
+const CONNECTIONS_MAX: usize = 16;
+/// Whoever connects says who they are by the system's word, and the group alone may try.
+const SOCKET_MODE: u32 = 0o660;
+
+/// The gate's vault, reached. A child ends with it.
+pub(crate) struct Reached {
+    line: Line,
+    keys: Option<Result<KeyStore, KeyFault>>,
+    child: Option<Child>,
+    whose: String,
+}
+
+impl Reached {
+    /// The keys behind it, once.
+    pub(crate) fn keys(&mut self) -> Result<KeyStore, KeyFault> {
+        self.keys.take().expect("asked for once")
+    }
+
+    /// To ask it for the configuration.
+    pub(crate) const fn line(&self) -> &Line {
+        &self.line
+    }
+
+    /// In which process the keys are, in words for `status`.
+    pub(crate) fn whose(&self) -> &str {
+        &self.whose
+    }
+}
+
+impl Drop for Reached {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended by itself.
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// Starts the vault or connects to it, as the configuration at `path` says, and waits until its keys are open.
+///
+/// # Errors
+/// It cannot be started or reached. That its keys do not open is told with them.
+pub(crate) fn reach(config: &Config, path: &Path) -> io::Result<Reached> {
+    let (stream, child, whose) = match &config.vault {
+        VaultAt::Child => {
+            let (stream, child) = start_child(path)?;
+            (stream, Some(child), "The keys are in a process of their own, under the gate's account".to_owned())
+        }
+        VaultAt::Socket(socket) => {
+            let stream = connect(socket, BEGINS_WITHIN)?;
+            let whose = match socket_peercred(&stream)?.uid {
+                uid if uid == geteuid() => "under the gate's account".to_owned(),
+                uid => format!("under another account (uid {})", uid.as_raw()),
+            };
+            (stream, None, format!("The keys are in a service of their own, {whose}"))
+        }
+    };
+    let patience = stream.try_clone()?;
+    let line = Line::new(stream);
+    // Somebody may be typing a passphrase: until the keys are open there is no haste.
+    let keys = KeyStore::in_vault(&line);
+    be_patient(&patience)?;
+    Ok(Reached { line, keys: Some(keys), child, whose })
+}
+
+/// The keys for a command on the machine itself: from the folder where this account may read it, else by the vault that runs.
+///
+/// # Errors
+/// In words: neither can be had.
+pub(crate) fn at_rest(config: &Config) -> Result<KeyStore, String> {
+    let seal = || open_seal(config.seal).map_err(|fault| fault.to_string());
+    let VaultAt::Socket(socket) = &config.vault else {
+        return KeyStore::open(&config.keys, &seal()?).map_err(|fault| fault.to_string());
+    };
+    match connect(socket, Duration::ZERO) {
+        Ok(stream) => {
+            be_patient(&stream).map_err(|error| error.to_string())?;
+            KeyStore::in_vault(&Line::new(stream)).map_err(|fault| fault.to_string())
+        }
+        Err(error) => KeyStore::open(&config.keys, &seal()?)
+            .map_err(|fault| format!("no vault answers at {}: {error}. And: {fault}", socket.display())),
+    }
+}
+
+/// What the plant gave a face, for a command on the machine: from its files, or by the vault that runs where they are for
+/// that one alone.
+pub(crate) fn face_files(
+    config: &Config,
+    files: &CertificateFiles,
+) -> (Result<Vec<u8>, GivenFault>, Result<FaceKey, GivenFault>) {
+    let is_closed = std::fs::File::open(&files.key).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    let there = match &config.vault {
+        VaultAt::Socket(socket) if is_closed => connect(socket, Duration::ZERO).ok(),
+        _ => None,
+    };
+    let there = there.filter(|stream| be_patient(stream).is_ok());
+    match there.and_then(|stream| KeyStore::in_vault(&Line::new(stream)).ok()) {
+        Some(keys) => (keys.face_chain(&files.chain), keys.face_key(&files.key)),
+        None => (chain_in_file(&files.chain), FaceKey::in_file(&files.key)),
+    }
+}
+
+fn be_patient(stream: &UnixStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))
+}
+
+fn connect(socket: &Path, within: Duration) -> io::Result<UnixStream> {
+    let began = Instant::now();
+    loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => return Ok(stream),
+            Err(_) if began.elapsed() < within => std::thread::sleep(TRIED_EVERY),
+            Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", socket.display()))),
+        }
+    }
+}
+
+/// Its standard output is the socket, so that nothing of the gate's is left open in it; a passphrase is typed into its
+/// standard input, and what it logs stands with what the gate logs.
+fn start_child(config: &Path) -> io::Result<(UnixStream, Child)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("holdpoint").args(["vault", "--child", "--config"]).arg(config);
+    let child = command.stdout(Stdio::from(OwnedFd::from(theirs))).spawn()?;
+    Ok((ours, child))
+}
+
+/// What the vault is told of the configuration.
+fn allowed(config: &Config, path: &Path) -> Allowed {
+    let notify = &config.notify;
+    let webhook = notify.webhook.as_ref().and_then(|at| at.credential.clone());
+    let mail = notify.mail.as_ref().and_then(|at| at.login.as_ref().map(|(_, credential)| credential.clone()));
+    let oidc = config.oidc.iter().filter_map(|at| at.credential.clone());
+    Allowed {
+        own: webhook.into_iter().chain(mail).chain(oidc).collect::<BTreeSet<_>>(),
+        face_keys: face_keys(config).collect(),
+        face_chains: face_chains(config).collect(),
+        configuration: path.to_owned(),
+        beside: beside(config),
+    }
+}
+
+/// The private keys that the plant gave faces.
+pub(crate) fn face_keys(config: &Config) -> impl Iterator<Item = PathBuf> + '_ {
+    given(config).map(|files| files.key.clone())
+}
+
+/// The certificates that go with them.
+pub(crate) fn face_chains(config: &Config) -> impl Iterator<Item = PathBuf> + '_ {
+    given(config).map(|files| files.chain.clone())
+}
+
+fn given(config: &Config) -> impl Iterator<Item = &CertificateFiles> {
+    [&config.vendor.certificate, &config.plant.certificate].into_iter().flatten()
+}
+
+/// The files around the keys that a backup takes.
+pub(crate) fn beside(config: &Config) -> Vec<PathBuf> {
+    let names = [founding::CONFIG, founding::PLANT, founding::TRUST, browsers::CA, browsers::STEPS];
+    names.into_iter().map(|name| config.keys.with_file_name(name)).collect()
+}
+
+/// Why the vault ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VaultEnds {
+    #[error("keys: {0}")]
+    Keys(#[from] KeyFault),
+    #[error(transparent)]
+    Seal(#[from] SealFault),
+    #[error("{0}")]
+    Socket(String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+fn socket_fault(path: &Path) -> impl Fn(&dyn Display) -> VaultEnds + '_ {
+    move |why| VaultEnds::Socket(format!("{}: {why}", path.display()))
+}
+
+fn opened(config: &Config, path: &Path) -> Result<Vault, VaultEnds> {
+    let seal = open_seal(config.seal)?;
+    let keys = KeyStore::open(&config.keys, &seal)?;
+    confine::vault(config, path);
+    Ok(Vault::new(keys, allowed(config, path)))
+}
+
+/// Answers the gate that started this process, until it ends. That keys do not open is said to it, who says it to people.
+pub(crate) fn serve_parent(config: &Config, path: &Path) -> Result<(), VaultEnds> {
+    let mut stream = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
+    serve::harden();
+    confine::lock_memory();
+    leave_stopping_to_the_gate()?;
+    match opened(config, path) {
+        Ok(vault) => Ok(vault.serve(&mut stream, Timestamp::now)?),
+        Err(ends) => Ok(Vault::refuse_all(&mut stream, &ends.to_string())?),
+    }
+}
+
+/// Ctrl-C on a terminal reaches both processes, and the gate has sessions to seal first. Once heard, a signal ends nothing
+/// by itself any more.
+fn leave_stopping_to_the_gate() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+            drop(signal(kind)?);
+        }
+        Ok(())
+    })
+}
+
+/// Serves at the configured socket until it is told to stop.
+pub(crate) fn serve_socket(config: &Config, path: &Path, socket: &Path) -> Result<(), VaultEnds> {
+    serve::harden();
+    confine::lock_memory();
+    let fault = socket_fault(socket);
+    // What a vault that was killed left; another that runs would be answered by nobody.
+    let is_left = std::fs::symlink_metadata(socket).is_ok_and(|left| left.file_type().is_socket());
+    if is_left && UnixStream::connect(socket).is_ok() {
+        return Err(fault(&"a vault runs there already"));
+    }
+    if is_left {
+        std::fs::remove_file(socket).map_err(|error| fault(&error))?;
+    }
+    let gate = std::fs::metadata(&config.store.data).map(|data| data.uid());
+    let gate = gate.map_err(|error| fault(&format_args!("{}: {error}", config.store.data.display())))?;
+    let guard = Guard { gate, read: read_by_name(config, path) };
+    guard.check().map_err(|why| fault(&why))?;
+    let listener = UnixListener::bind(socket).map_err(|error| fault(&error))?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(SOCKET_MODE)).map_err(|error| fault(&error))?;
+    let vault = Arc::new(opened(config, path)?);
+    ServiceManager::from_environment().serves();
+    tracing::info!("the vault answers");
+    let open = Arc::default();
+    loop {
+        let (stream, _) = listener.accept()?;
+        if let Err(why) = answer(stream, &vault, &guard, &open) {
+            tracing::warn!(%why, "a connection to the vault was refused");
+        }
+    }
+}
+
+/// What the vault reads by its name: whoever may put something else there has it read what they like. Files for a backup
+/// lie in the folder of the keys' folder, and one of them the gate may write (`trust.toml`).
+fn read_by_name(config: &Config, path: &Path) -> Vec<PathBuf> {
+    let own = [path.to_owned(), config.keys.clone()].into_iter();
+    own.chain(face_keys(config)).chain(face_chains(config)).collect()
+}
+
+/// Keeps a vault from serving a gate that could turn it into its own reader.
+struct Guard {
+    /// The gate's account.
+    gate: u32,
+    read: Vec<PathBuf>,
+}
+
+impl Guard {
+    /// Under the gate's own account there is nothing to keep.
+    fn check(&self) -> Result<(), String> {
+        let own = geteuid().as_raw();
+        if [0, own].contains(&self.gate) {
+            return Ok(());
+        }
+        let of_others = self.read.iter().find_map(|path| unguarded::on_the_way_to(path, [0, own]).transpose());
+        match of_others.transpose().map_err(|error| error.to_string())? {
+            None => Ok(()),
+            Some(path) => Err(format!(
+                "{} can be changed by another account, and what it is or leads to is read by the vault: give it to root, and take \
+                 the right to write from all others (docs/administrator.md, \"Keys under another account\")",
+                path.display()
+            )),
+        }
+    }
+}
+
+/// A connection that is answered; one fewer when it is dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn taken(open: &Arc<AtomicUsize>) -> Option<Self> {
+        let before = open.fetch_add(1, Ordering::SeqCst);
+        let place = Self(Arc::clone(open));
+        (before < CONNECTIONS_MAX).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Only the gate, whose the data folder is, this account and root are answered: whoever it is, by the system's word.
+fn answer(mut stream: UnixStream, vault: &Arc<Vault>, guard: &Guard, open: &Arc<AtomicUsize>) -> Result<(), String> {
+    let peer = socket_peercred(&stream).map_err(|error| error.to_string())?.uid;
+    if ![0, guard.gate, geteuid().as_raw()].contains(&peer.as_raw()) {
+        return Err(format!("uid {} is not the gate's", peer.as_raw()));
+    }
+    // A folder may have changed hands since the start: a unit's StateDirectory does so when the gate is started.
+    guard.check()?;
+    let place = Place::taken(open).ok_or("too many connections")?;
+    let vault = Arc::clone(vault);
+    let answering = move || {
+        let _place = place;
+        if let Err(why) = vault.serve(&mut stream, Timestamp::now) {
+            tracing::warn!(%why, "a connection to the vault broke");
+        }
+    };
+    let begun = std::thread::Builder::new().name("answering".into()).spawn(answering);
+    begun.map(drop).map_err(|error| error.to_string())
+}
