@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
-    RulesetCreatedAttr as _, RulesetStatus,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
+    RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
 };
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,7 +19,8 @@ use seccompiler::{
 use crate::config::{Config, ReceiverWay};
 use crate::{founding, vault};
 
-/// The newest that is asked for; an older kernel does what it can.
+/// The newest that is asked for; an older kernel does what it can, from the second on: the first lets nobody move a file from one
+/// folder to another (Linux 5.13 to 5.18).
 const NEWEST: ABI = ABI::V5;
 
 type Rights = BitFlags<AccessFs>;
@@ -171,10 +172,8 @@ fn openings_of_gate(config: &Config, hidden: &[PathBuf]) -> Vec<Opening> {
     let folders = files.iter().filter(|file| !file.starts_with(installation)).filter_map(|file| file.parent());
     let shared = [Path::new("/dev"), Path::new("/proc"), Path::new("/tmp"), Path::new("/var/tmp")];
     let temporary = std::env::temp_dir();
-    // For feeds that are named while the gate runs.
-    let logs = std::env::var_os("LOGS_DIRECTORY").map(PathBuf::from);
-    let writable: Vec<PathBuf> =
-        folders.chain(shared).chain([temporary.as_path()]).chain(logs.as_deref()).map(Path::to_owned).collect();
+    let writable = folders.chain(shared).chain([temporary.as_path()]).map(Path::to_owned);
+    let writable: Vec<PathBuf> = writable.chain(of_unit()).collect();
     let installation = installation.canonicalize().unwrap_or_else(|_| installation.to_owned());
     let walk = Walk { hidden, writable: &writable, data: &data, installation: &installation };
     let mut openings = walk.below(Path::new("/"), false);
@@ -183,6 +182,14 @@ fn openings_of_gate(config: &Config, hidden: &[PathBuf]) -> Vec<Opening> {
     // Whoever names a file in the keys' folder for a feed, or a folder around it, opens nothing of it.
     openings.retain(|(path, _)| !hidden.iter().any(|hidden| hidden.starts_with(path) || path.starts_with(hidden)));
     openings
+}
+
+/// What systemd made for this service (`LogsDirectory=` and its kin): feeds that are named while the gate runs lie there, and what
+/// the programs keep that it starts.
+fn of_unit() -> impl Iterator<Item = PathBuf> {
+    let named = ["LOGS_DIRECTORY", "STATE_DIRECTORY", "CACHE_DIRECTORY", "RUNTIME_DIRECTORY"];
+    let listed = named.into_iter().filter_map(std::env::var_os);
+    listed.flat_map(|several| std::env::split_paths(&several).collect::<Vec<_>>())
 }
 
 /// The folder, which is there afterwards; whatever is wrong with it is said by whoever wants to use it.
@@ -238,7 +245,9 @@ fn openings_of_vault(config: &Config, path: &Path) -> Vec<Opening> {
 
 fn restricted(openings: &[Opening], no_network: bool) -> Result<(), String> {
     let said = |error: landlock::RulesetError| error.to_string();
-    let mut ruleset = Ruleset::default().handle_access(everything()).map_err(said)?;
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let ruleset = ruleset.handle_access(AccessFs::Refer).map_err(said)?.set_compatibility(CompatLevel::BestEffort);
+    let mut ruleset = ruleset.handle_access(everything()).map_err(said)?;
     if no_network {
         ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST)).map_err(said)?;
     }

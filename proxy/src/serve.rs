@@ -206,7 +206,9 @@ async fn reload(app: &mut App, config: &Path, vault: &Line) -> Result<(), String
         why
     };
     // A file that was put in place of another can be read by the vault alone, because the keys lie beside it.
-    let text = vault.configuration().map_err(|fault| refused(fault.to_string()))?;
+    let vault = vault.clone();
+    let read = tokio::task::spawn_blocking(move || vault.configuration()).await;
+    let text = read.map_err(|died| refused(died.to_string()))?.map_err(|fault| refused(fault.to_string()))?;
     let new = Config::of_file(config, &text).map_err(|fault| refused(fault.to_string()))?;
     let Reloaded { taken, waiting } = app.reload(new).await.map_err(|fault| refused(fault.to_string()))?;
     tracing::info!(?taken, "the configuration was read again");

@@ -1,6 +1,7 @@
 //! The process that holds the gate's private keys and opens targets' secrets, and how the gate comes by it: started as a
 //! child over a pair of sockets, or reached at the socket of a service under another account. What it answers is `certs`'.
 
+mod handing;
 mod unguarded;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use certs::given::{FaceKey, GivenFault, chain_in_file};
 use certs::keys::{KeyFault, KeyStore};
 use certs::vault::Line;
 use certs::vault::answering::{Allowed, Vault};
+use certs::vault::wire::Answer;
 use jiff::Timestamp;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
@@ -27,12 +29,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{CertificateFiles, Config, VaultAt};
 use crate::secret::{SealFault, open_seal};
+use crate::serve::LogForm;
 use crate::service_manager::ServiceManager;
 use crate::{browsers, confine, founding, serve};
 
 /// A vault that was not heard for so long hangs, and what is not signed by then is signed by nobody. Meanwhile whatever asks
 /// stands still, threads that carry sessions among them.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The same for what waits for a disk, which nobody else waits for.
+const PATIENCE_WITH_DISKS: Duration = Duration::from_secs(300);
 /// A service may start a moment after the gate.
 const BEGINS_WITHIN: Duration = Duration::from_secs(10);
 const TRIED_EVERY: Duration = Duration::from_millis(50);
@@ -80,26 +85,32 @@ impl Drop for Reached {
 ///
 /// # Errors
 /// It cannot be started or reached. That its keys do not open is told with them.
-pub(crate) fn reach(config: &Config, path: &Path) -> io::Result<Reached> {
-    let (stream, child, whose) = match &config.vault {
+pub(crate) fn reach(config: &Config, path: &Path, form: LogForm) -> io::Result<Reached> {
+    let (streams, child, whose) = match &config.vault {
         VaultAt::Child => {
-            let (stream, child) = start_child(path)?;
-            (stream, Some(child), "The keys are in a process of their own, under the gate's account".to_owned())
+            let (streams, child) = start_child(path, form)?;
+            (streams, Some(child), "The keys are in a process of their own, under the gate's account".to_owned())
         }
         VaultAt::Socket(socket) => {
-            let stream = connect(socket, BEGINS_WITHIN)?;
-            let whose = match socket_peercred(&stream)?.uid {
+            let first = connect(socket, BEGINS_WITHIN)?;
+            let whose = match socket_peercred(&first)?.uid {
                 uid if uid == geteuid() => "under the gate's account".to_owned(),
                 uid => format!("under another account (uid {})", uid.as_raw()),
             };
-            (stream, None, format!("The keys are in a service of their own, {whose}"))
+            // It connects nobody before its keys are open, so one that says nothing now hangs.
+            be_patient(&first, BEGINS_WITHIN)?;
+            let streams = [first, connect(socket, Duration::ZERO)?, connect(socket, Duration::ZERO)?];
+            (streams, None, format!("The keys are in a service of their own, {whose}"))
         }
     };
-    let patience = stream.try_clone()?;
-    let line = Line::new(stream);
-    // Somebody may be typing a passphrase: until the keys are open there is no haste.
+    let [signing, handshakes, files] = &streams;
+    be_patient(handshakes, PATIENCE)?;
+    be_patient(files, PATIENCE_WITH_DISKS)?;
+    let patience = signing.try_clone()?;
+    let line = Line::apart(streams);
+    // Somebody may be typing a passphrase into a child: until the keys are open there is no haste.
     let keys = KeyStore::in_vault(&line);
-    be_patient(&patience)?;
+    be_patient(&patience, PATIENCE)?;
     Ok(Reached { line, keys: Some(keys), child, whose })
 }
 
@@ -114,7 +125,7 @@ pub(crate) fn at_rest(config: &Config) -> Result<KeyStore, String> {
     };
     match connect(socket, Duration::ZERO) {
         Ok(stream) => {
-            be_patient(&stream).map_err(|error| error.to_string())?;
+            be_patient(&stream, BEGINS_WITHIN).map_err(|error| error.to_string())?;
             KeyStore::in_vault(&Line::new(stream)).map_err(|fault| fault.to_string())
         }
         Err(error) => KeyStore::open(&config.keys, &seal()?)
@@ -133,16 +144,16 @@ pub(crate) fn face_files(
         VaultAt::Socket(socket) if is_closed => connect(socket, Duration::ZERO).ok(),
         _ => None,
     };
-    let there = there.filter(|stream| be_patient(stream).is_ok());
+    let there = there.filter(|stream| be_patient(stream, BEGINS_WITHIN).is_ok());
     match there.and_then(|stream| KeyStore::in_vault(&Line::new(stream)).ok()) {
         Some(keys) => (keys.face_chain(&files.chain), keys.face_key(&files.key)),
         None => (chain_in_file(&files.chain), FaceKey::in_file(&files.key)),
     }
 }
 
-fn be_patient(stream: &UnixStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))
+fn be_patient(stream: &UnixStream, so_long: Duration) -> io::Result<()> {
+    stream.set_read_timeout(Some(so_long))?;
+    stream.set_write_timeout(Some(so_long))
 }
 
 fn connect(socket: &Path, within: Duration) -> io::Result<UnixStream> {
@@ -156,14 +167,19 @@ fn connect(socket: &Path, within: Duration) -> io::Result<UnixStream> {
     }
 }
 
-/// Its standard output is the socket, so that nothing of the gate's is left open in it; a passphrase is typed into its
-/// standard input, and what it logs stands with what the gate logs.
-fn start_child(config: &Path) -> io::Result<(UnixStream, Child)> {
+/// Its standard output is the first socket, so that nothing of the gate's is left open in it, and the others are handed over
+/// there; a passphrase is typed into its standard input, and what it logs stands with what the gate logs.
+fn start_child(config: &Path, form: LogForm) -> io::Result<([UnixStream; 3], Child)> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("holdpoint").args(["vault", "--child", "--config"]).arg(config);
+    if form == LogForm::Json {
+        command.arg("--log-json");
+    }
     let child = command.stdout(Stdio::from(OwnedFd::from(theirs))).spawn()?;
-    Ok((ours, child))
+    let (second, third) = (UnixStream::pair()?, UnixStream::pair()?);
+    handing::hand_over(&ours, &[second.1, third.1])?;
+    Ok(([ours, second.0, third.0], child))
 }
 
 /// What the vault is told of the configuration.
@@ -218,23 +234,31 @@ fn socket_fault(path: &Path) -> impl Fn(&dyn Display) -> VaultEnds + '_ {
     move |why| VaultEnds::Socket(format!("{}: {why}", path.display()))
 }
 
-fn opened(config: &Config, path: &Path) -> Result<Vault, VaultEnds> {
+fn opened(config: &Config, path: &Path) -> Result<Arc<Vault>, VaultEnds> {
     let seal = open_seal(config.seal)?;
     let keys = KeyStore::open(&config.keys, &seal)?;
-    confine::vault(config, path);
-    Ok(Vault::new(keys, allowed(config, path)))
+    Ok(Arc::new(Vault::new(keys, allowed(config, path))))
 }
 
 /// Answers the gate that started this process, until it ends. That keys do not open is said to it, who says it to people.
 pub(crate) fn serve_parent(config: &Config, path: &Path) -> Result<(), VaultEnds> {
     let mut stream = UnixStream::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let others = handing::taken(&stream)?;
     serve::harden();
     confine::lock_memory();
     leave_stopping_to_the_gate()?;
-    match opened(config, path) {
-        Ok(vault) => Ok(vault.serve(&mut stream, Timestamp::now)?),
-        Err(ends) => Ok(Vault::refuse_all(&mut stream, &ends.to_string())?),
+    let vault = match opened(config, path) {
+        Ok(vault) => vault,
+        Err(ends @ VaultEnds::Seal(_)) => {
+            return Ok(Vault::refuse_all(&mut stream, &Answer::Sealed(ends.to_string()))?);
+        }
+        Err(ends) => return Ok(Vault::refuse_all(&mut stream, &Answer::Refused(ends.to_string()))?),
+    };
+    confine::vault(config, path);
+    for other in others {
+        answer_apart(other, &vault, None)?;
     }
+    Ok(vault.serve(&mut stream, Timestamp::now)?)
 }
 
 /// Ctrl-C on a terminal reaches both processes, and the gate has sessions to seal first. Once heard, a signal ends nothing
@@ -266,16 +290,22 @@ pub(crate) fn serve_socket(config: &Config, path: &Path, socket: &Path) -> Resul
     let gate = gate.map_err(|error| fault(&format_args!("{}: {error}", config.store.data.display())))?;
     let guard = Guard { gate, read: read_by_name(config, path) };
     guard.check().map_err(|why| fault(&why))?;
+    let vault = opened(config, path)?;
     let listener = UnixListener::bind(socket).map_err(|error| fault(&error))?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(SOCKET_MODE)).map_err(|error| fault(&error))?;
-    let vault = Arc::new(opened(config, path)?);
+    confine::vault(config, path);
     ServiceManager::from_environment().serves();
     tracing::info!("the vault answers");
     let open = Arc::default();
     loop {
-        let (stream, _) = listener.accept()?;
-        if let Err(why) = answer(stream, &vault, &guard, &open) {
-            tracing::warn!(%why, "a connection to the vault was refused");
+        match listener.accept() {
+            Ok((stream, _)) => answer(stream, &vault, &guard, &open)
+                .unwrap_or_else(|why| tracing::warn!(%why, "a connection to the vault was refused")),
+            // Too many files are open, or whoever came is gone: those who are answered are answered on.
+            Err(error) => {
+                tracing::warn!(%error, "nobody can connect to the vault");
+                std::thread::sleep(TRIED_EVERY);
+            }
         }
     }
 }
@@ -331,7 +361,7 @@ impl Drop for Place {
 }
 
 /// Only the gate, whose the data folder is, this account and root are answered: whoever it is, by the system's word.
-fn answer(mut stream: UnixStream, vault: &Arc<Vault>, guard: &Guard, open: &Arc<AtomicUsize>) -> Result<(), String> {
+fn answer(stream: UnixStream, vault: &Arc<Vault>, guard: &Guard, open: &Arc<AtomicUsize>) -> Result<(), String> {
     let peer = socket_peercred(&stream).map_err(|error| error.to_string())?.uid;
     if ![0, guard.gate, geteuid().as_raw()].contains(&peer.as_raw()) {
         return Err(format!("uid {} is not the gate's", peer.as_raw()));
@@ -339,6 +369,11 @@ fn answer(mut stream: UnixStream, vault: &Arc<Vault>, guard: &Guard, open: &Arc<
     // A folder may have changed hands since the start: a unit's StateDirectory does so when the gate is started.
     guard.check()?;
     let place = Place::taken(open).ok_or("too many connections")?;
+    answer_apart(stream, vault, Some(place)).map_err(|error| error.to_string())
+}
+
+/// In a thread of its own, until whoever is at the other end ends.
+fn answer_apart(mut stream: UnixStream, vault: &Arc<Vault>, place: Option<Place>) -> io::Result<()> {
     let vault = Arc::clone(vault);
     let answering = move || {
         let _place = place;
@@ -346,6 +381,5 @@ fn answer(mut stream: UnixStream, vault: &Arc<Vault>, guard: &Guard, open: &Arc<
             tracing::warn!(%why, "a connection to the vault broke");
         }
     };
-    let begun = std::thread::Builder::new().name("answering".into()).spawn(answering);
-    begun.map(drop).map_err(|error| error.to_string())
+    std::thread::Builder::new().name("answering".into()).spawn(answering).map(drop)
 }

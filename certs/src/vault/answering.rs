@@ -94,13 +94,13 @@ impl Vault {
         Ok(())
     }
 
-    /// Says to whatever is asked why there are no keys.
+    /// Answers this to whatever is asked, where there are no keys.
     ///
     /// # Errors
     /// The stream's, or what comes is no question.
-    pub fn refuse_all(stream: &mut dyn Stream, why: &str) -> io::Result<()> {
+    pub fn refuse_all(stream: &mut dyn Stream, answer: &Answer) -> io::Result<()> {
         while wire::read::<Ask>(stream)?.is_some() {
-            wire::write(stream, &Answer::Refused(why.to_owned()))?;
+            wire::write(stream, answer)?;
         }
         Ok(())
     }
@@ -242,7 +242,11 @@ impl Vault {
         Ok(Answer::HandshakeKey(HandshakeKey { sealed, public, schemes }))
     }
 
+    /// Nothing but what a server signs: a plant's own key would else be good for requests at its authority, too.
     fn sign_handshake(&self, sealed: &Bytes, scheme: u16, message: &Bytes) -> Result<Answer, String> {
+        if !is_of_server(&message.0) {
+            return Err("it signs what a TLS 1.3 server signs in a handshake, and this is none".to_owned());
+        }
         let opened = self.handshakes.open_labelled(MADE, &sealed.0);
         let key = loaded(&opened.or_else(|_| self.handshakes.open_labelled(GIVEN, &sealed.0)).map_err(said)?)?;
         let signer = key.choose_scheme(&[scheme.into()]).ok_or("the key does not sign so")?;
@@ -281,6 +285,13 @@ impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Vault(..)")
     }
+}
+
+/// RFC 8446, section 4.4.3: 64 spaces, these words, a zero, and the hash of all that was said before.
+fn is_of_server(message: &[u8]) -> bool {
+    const WORDS: &[u8] = b"TLS 1.3, server CertificateVerify\0";
+    let hash = message.strip_prefix(&[b' '; 64]).and_then(|rest| rest.strip_prefix(WORDS));
+    hash.is_some_and(|hash| [32, 48].contains(&hash.len()))
 }
 
 fn loaded(der: &[u8]) -> Result<std::sync::Arc<dyn rustls::sign::SigningKey>, String> {

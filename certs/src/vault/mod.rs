@@ -7,13 +7,14 @@ mod guesses;
 pub mod wire;
 
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use policies::ids::SessionId;
 use zeroize::Zeroizing;
 
-use wire::{Answer, Ask, Bytes, Files, Public, Stream};
+use wire::{Answer, Ask, Bytes, Files, Public, Stream, Way};
 
 /// Why the vault did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,39 +25,66 @@ pub enum VaultFault {
     /// It will not.
     #[error("the process that holds the gate's keys refuses: {0}")]
     Refused(String),
+    /// It has nothing that would open them.
+    #[error("keys: {0}")]
+    Sealed(String),
 }
 
 /// Which program this is: a gate and a vault of two versions understand each other only by chance.
 const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 
-/// The gate's end of the connection to its vault. Cheap to clone; one question is under way at a time. Once a question went
-/// wrong nobody is asked anything any more, because an answer might be another's.
+/// The gate's end of its connections to its vault. Cheap to clone. On each connection one question is under way at a time, and
+/// once one went wrong nobody is asked anything there any more, because an answer might be another's.
 #[derive(Clone)]
-pub struct Line(Arc<Mutex<State>>);
+pub struct Line(Arc<Ends>);
+
+struct Ends {
+    signing: Mutex<State>,
+    handshakes: Option<Mutex<State>>,
+    files: Option<Mutex<State>>,
+}
 
 enum State {
     Open(Box<dyn Stream>),
     Broken(String),
 }
 
+impl State {
+    fn of(stream: impl Stream + 'static) -> Mutex<Self> {
+        Mutex::new(Self::Open(Box::new(stream)))
+    }
+}
+
 impl Line {
-    /// Over this stream, whose reads and writes end by themselves where the other side hangs.
+    /// Over this one stream, whose reads and writes end by themselves where the other side hangs.
     pub fn new(stream: impl Stream + 'static) -> Self {
-        Self(Arc::new(Mutex::new(State::Open(Box::new(stream)))))
+        Self(Arc::new(Ends { signing: State::of(stream), handshakes: None, files: None }))
     }
 
-    /// Whether it is there, and of this program's version.
+    /// Over a stream for what sessions wait for, one for handshakes, of which strangers may want as many as they like, and one
+    /// for what waits for a disk: none of them waits for another.
+    pub fn apart<S: Stream + 'static>([signing, handshakes, files]: [S; 3]) -> Self {
+        let (handshakes, files) = (Some(State::of(handshakes)), Some(State::of(files)));
+        Self(Arc::new(Ends { signing: State::of(signing), handshakes, files }))
+    }
+
+    /// Whether it is there, signs handshakes too, and is of this program's version.
     ///
     /// # Errors
     /// It does not answer, or is another's.
     pub fn ping(&self) -> Result<(), VaultFault> {
-        match self.ask(&Ask::Ping)? {
-            Answer::Here(version) if version == PROGRAM => Ok(()),
-            Answer::Here(version) => Err(VaultFault::Refused(format!(
-                "it runs version {version} of the program, and this is {PROGRAM}: start both anew"
-            ))),
-            _ => Err(self.odd()),
+        for end in [Some(&self.0.signing), self.0.handshakes.as_ref()].into_iter().flatten() {
+            match ask(end, &Ask::Ping)? {
+                Answer::Here(version) if version == PROGRAM => {}
+                Answer::Here(version) => {
+                    let why =
+                        format!("it runs version {version} of the program, and this is {PROGRAM}: start both anew");
+                    return Err(VaultFault::Refused(why));
+                }
+                _ => return Err(odd(end)),
+            }
         }
+        Ok(())
     }
 
     /// Tells it what is in the journal from entry `after` on, each entry as its time and the bytes of its event, in order.
@@ -66,9 +94,10 @@ impl Line {
     /// It does not answer, knows another number of entries before, or understands an entry not: then it opens nothing any more.
     pub fn tell(&self, after: u64, entries: &[(Timestamp, Vec<u8>)]) -> Result<(), VaultFault> {
         let entries = entries.iter().map(|(at, event)| (*at, Bytes::from(event.as_slice()))).collect();
-        match self.ask(&Ask::Tell { after, entries })? {
+        let telling = Ask::Tell { after, entries };
+        match self.ask(&telling)? {
             Answer::Here(_) => Ok(()),
-            _ => Err(self.odd()),
+            _ => Err(odd(self.end(&telling))),
         }
     }
 
@@ -84,70 +113,93 @@ impl Line {
     pub(crate) fn public(&self) -> Result<Public, VaultFault> {
         match self.ask(&Ask::Public)? {
             Answer::Public(public) => Ok(*public),
-            _ => Err(self.odd()),
+            _ => Err(odd(self.end(&Ask::Public))),
         }
     }
 
     pub(crate) fn files(&self) -> Result<Files, VaultFault> {
         match self.ask(&Ask::Files)? {
             Answer::Files(files) => Ok(files),
-            _ => Err(self.odd()),
+            _ => Err(odd(self.end(&Ask::Files))),
         }
     }
 
     pub(crate) fn bytes(&self, ask: &Ask) -> Result<Zeroizing<Vec<u8>>, VaultFault> {
         match self.ask(ask)? {
             Answer::Bytes(bytes) => Ok(bytes.0),
-            _ => Err(self.odd()),
+            _ => Err(odd(self.end(ask))),
         }
     }
 
     pub(crate) fn text(&self, ask: &Ask) -> Result<String, VaultFault> {
         match self.ask(ask)? {
             Answer::Text(text) => Ok(text),
-            _ => Err(self.odd()),
+            _ => Err(odd(self.end(ask))),
         }
     }
 
     pub(crate) fn key(&self, ask: &Ask) -> Result<wire::HandshakeKey, VaultFault> {
         match self.ask(ask)? {
             Answer::HandshakeKey(key) => Ok(key),
-            _ => Err(self.odd()),
+            _ => Err(odd(self.end(ask))),
         }
     }
 
     pub(crate) fn step(&self, ask: &Ask) -> Result<Option<u64>, VaultFault> {
         match self.ask(ask)? {
             Answer::Step(step) => Ok(step),
-            _ => Err(self.odd()),
+            _ => Err(odd(self.end(ask))),
         }
     }
 
-    fn ask(&self, ask: &Ask) -> Result<Answer, VaultFault> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stream = match &mut *state {
-            State::Open(stream) => stream,
-            State::Broken(why) => return Err(VaultFault::Gone(why.clone())),
-        };
-        // Of what is too long nothing goes over, so that the next question finds all as it was.
-        let ask = wire::encoded(ask).map_err(|error| VaultFault::Refused(error.to_string()))?;
-        let written = stream.write_all(&ask).and_then(|()| stream.flush());
-        match written.and_then(|()| wire::read(stream)) {
-            Ok(Some(Answer::Refused(why))) => Err(VaultFault::Refused(why)),
-            Ok(Some(answer)) => Ok(answer),
-            ended => {
-                let why = ended.map_or_else(|error| error.to_string(), |_| "it ended".to_owned());
-                *state = State::Broken(why.clone());
-                Err(VaultFault::Gone(why))
-            }
-        }
+    fn ask(&self, question: &Ask) -> Result<Answer, VaultFault> {
+        ask(self.end(question), question)
     }
 
-    fn odd(&self) -> VaultFault {
-        let why = "it answered something else than it was asked".to_owned();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::Broken(why.clone());
-        VaultFault::Gone(why)
+    fn end(&self, question: &Ask) -> &Mutex<State> {
+        let Ends { signing, handshakes, files } = &*self.0;
+        match question.way() {
+            Way::Signing => signing,
+            Way::Handshakes => handshakes.as_ref().unwrap_or(signing),
+            Way::Files => files.as_ref().unwrap_or(signing),
+        }
     }
+}
+
+fn ask(end: &Mutex<State>, question: &Ask) -> Result<Answer, VaultFault> {
+    let mut state = end.lock().unwrap_or_else(PoisonError::into_inner);
+    let stream = match &mut *state {
+        State::Open(stream) => stream,
+        State::Broken(why) => return Err(VaultFault::Gone(why.clone())),
+    };
+    // Of what is too long nothing goes over, so that the next question finds all as it was.
+    let question = wire::encoded(question).map_err(|error| VaultFault::Refused(error.to_string()))?;
+    let written = stream.write_all(&question).and_then(|()| stream.flush());
+    match written.and_then(|()| wire::read(stream)) {
+        Ok(Some(Answer::Refused(why))) => Err(VaultFault::Refused(why)),
+        Ok(Some(Answer::Sealed(why))) => Err(VaultFault::Sealed(why)),
+        Ok(Some(answer)) => Ok(answer),
+        ended => {
+            let why = ended.map_or_else(|error| in_words(&error), |_| "it ended".to_owned());
+            *state = State::Broken(why.clone());
+            Err(VaultFault::Gone(why))
+        }
+    }
+}
+
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            "it hangs (where it is a service of its own: systemctl restart holdpoint-vault)".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn odd(end: &Mutex<State>) -> VaultFault {
+    let why = "it answered something else than it was asked".to_owned();
+    *end.lock().unwrap_or_else(PoisonError::into_inner) = State::Broken(why.clone());
+    VaultFault::Gone(why)
 }
 
 impl fmt::Debug for Line {

@@ -221,8 +221,12 @@ fn a_code_is_compared_with_those_of_now_and_wrong_ones_come_to_an_end() {
     let later = stage.now() + month;
     assert_eq!(compared(&totp.code_at(later), crate::totp::step_at(later)), Ok(None), "a code of next month");
     assert_eq!(compared(&totp.code_at(stage.now()), 0), Ok(Some(crate::totp::step_at(stage.now()))));
-    for _ in 0..10 {
+    let own = TotpSecret::generate();
+    let of_thief = own.seal(&there.secrets(), person()).unwrap();
+    for _ in 0..9 {
         assert_eq!(compared("", 0), Ok(None));
+        let right = there.secrets().matching_step(person(), &of_thief, &own.code_at(stage.now()), 0);
+        assert!(right.is_ok() == matches!(right, Ok(Some(_))), "{right:?}");
     }
     let ended = compared(&totp.code_at(stage.now()), 0);
     assert!(matches!(&ended, Err(CannotOpen::Vault(fault)) if is_refused(fault)), "the right one, too: {ended:?}");

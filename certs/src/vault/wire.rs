@@ -76,13 +76,13 @@ pub enum Ask {
     HandshakeKeyIn(String),
     /// The certificates in this file, which the configuration names, as PEM.
     ChainIn(String),
-    /// A handshake, to be signed by a key that the vault gave, sealed, before.
+    /// A server's handshake, to be signed by a key that the vault gave, sealed, before.
     SignHandshake {
         /// As the vault gave it.
         sealed: Bytes,
         /// By which of TLS's schemes (RFC 8446, 4.2.3).
         scheme: u16,
-        /// What.
+        /// What a server signs (RFC 8446, 4.4.3).
         message: Bytes,
     },
     /// A secret, to be sealed.
@@ -132,6 +132,38 @@ pub enum Ask {
     Files,
 }
 
+/// By which connection a question goes, where there are several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// What sessions and the journal wait for.
+    Signing,
+    /// What strangers may ask for as often as they like.
+    Handshakes,
+    /// What waits for a disk.
+    Files,
+}
+
+impl Ask {
+    pub(super) const fn way(&self) -> Way {
+        match self {
+            Self::Ping
+            | Self::Public
+            | Self::SignForLog(_)
+            | Self::SignToken(_)
+            | Self::SshCertificate(_)
+            | Self::ClientCertificate { .. }
+            | Self::Seal { .. }
+            | Self::Totp { .. }
+            | Self::Tag(_)
+            | Self::OpenForGate { .. }
+            | Self::OpenForSession { .. }
+            | Self::Tell { .. } => Way::Signing,
+            Self::ServerCertificate { .. } | Self::NewHandshakeKey | Self::SignHandshake { .. } => Way::Handshakes,
+            Self::HandshakeKeyIn(_) | Self::ChainIn(_) | Self::Configuration | Self::Files => Way::Files,
+        }
+    }
+}
+
 /// What the vault answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -152,6 +184,8 @@ pub enum Answer {
     Files(Files),
     /// It will not, and why.
     Refused(String),
+    /// Nothing is there that opens the keys, and why.
+    Sealed(String),
 }
 
 /// Files by name.

@@ -40,6 +40,10 @@ pub(crate) fn read(
     })
 }
 
+fn read_by(keys: &KeyStore, files: &CertificateFiles, host: &str) -> Result<GivenCertificate, CannotShow> {
+    read(files, host, (keys.face_chain(&files.chain), keys.face_key(&files.key)))
+}
+
 /// A face, as far as its certificate goes.
 pub(super) struct FaceTls {
     pub(super) ca: TlsCa,
@@ -90,7 +94,10 @@ impl FaceTls {
         let every = if self.files.is_some() { Self::FILES_LOOKED_AT } else { Self::LOOKED_AT };
         loop {
             self.clock.sleep(every).await;
-            let is_new = self.look_again(&mut shown.given);
+            let is_new = match self.read_apart().await {
+                Some(read) => self.look_again(read, &mut shown.given),
+                None => false,
+            };
             if !is_new && self.clock.wall() < shown.served.renew_at {
                 continue;
             }
@@ -105,7 +112,15 @@ impl FaceTls {
     }
 
     fn read(&self, files: &CertificateFiles) -> Result<GivenCertificate, CannotShow> {
-        read(files, &self.names[0], (self.keys.face_chain(&files.chain), self.keys.face_key(&files.key)))
+        read_by(&self.keys, files, &self.names[0])
+    }
+
+    /// What is given now, if anything is: where a disk hangs, nobody's session hangs with it.
+    async fn read_apart(&self) -> Option<Result<GivenCertificate, CannotShow>> {
+        let (keys, files, host) = (Arc::clone(&self.keys), self.files.clone()?, self.names[0].clone());
+        let chain = files.chain.clone();
+        let read = tokio::task::spawn_blocking(move || read_by(&keys, &files, &host)).await;
+        Some(read.unwrap_or_else(|died| Err(CannotShow { path: chain, cause: GivenFault::NoAnswer(died.to_string()) })))
     }
 
     fn make(&self, given: Option<&GivenCertificate>) -> Result<ServerTls, TlsFault> {
@@ -119,10 +134,9 @@ impl FaceTls {
 
     /// Whether the files hold another certificate now. What cannot be shown leaves the one before, and so does what does not
     /// count yet.
-    fn look_again(&self, given: &mut Option<GivenCertificate>) -> bool {
-        let Some(files) = &self.files else { return false };
+    fn look_again(&self, read: Result<GivenCertificate, CannotShow>, given: &mut Option<GivenCertificate>) -> bool {
         let now = self.clock.wall();
-        match (self.read(files), &given) {
+        match (read, &given) {
             (Ok(new), Some(before)) if new.is_same_as(before) => self.tell(before, None),
             (Ok(new), Some(before)) if now < new.valid_from() && now < before.valid_until() => {
                 self.tell(before, Some(format!("it counts only from {} on", new.valid_from())));

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use approver::clock::Clock;
+use certs::keys::KeyFault;
+use certs::vault::VaultFault;
 
 use super::{Done, Failure, print_json};
 use crate::app::App;
@@ -30,13 +32,17 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Done {
-    serve::log(if args.log_json { LogForm::Json } else { LogForm::Text }, args.log.as_deref());
+    let form = if args.log_json { LogForm::Json } else { LogForm::Text };
+    serve::log(form, args.log.as_deref());
     serve::harden();
     let config = Config::load(&args.config).map_err(Failure::usage)?;
     confine::check(&config).map_err(Failure::usage)?;
     // Before any thread is started: what a process may do is settled thread by thread.
-    let mut vault = vault::reach(&config, &args.config).map_err(Failure::failed)?;
-    let keys = vault.keys();
+    let mut vault = vault::reach(&config, &args.config, form).map_err(Failure::failed)?;
+    let keys = match vault.keys() {
+        Err(KeyFault::Vault(VaultFault::Sealed(why))) => return Err(Failure::usage(why)),
+        keys => keys,
+    };
     let guarded = format!("{}. {}", vault.whose(), confine::gate(&config));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     runtime.block_on(async {

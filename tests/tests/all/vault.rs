@@ -153,6 +153,24 @@ fn serving(plant: &Plant) -> Running {
     vault
 }
 
+#[test]
+fn a_gate_does_not_start_on_a_vault_that_hangs_and_says_what_to_do() {
+    let (mut plant, _folder, _socket) = apart();
+    let vault = serving(&plant);
+    rustix::process::kill_process(pid(vault.id()), Signal::STOP).unwrap();
+    let began = Instant::now();
+    let ended = run(plant.holdpoint(&["serve", "--config"]).arg(plant.config()), b"");
+    assert_eq!(ended.code(), 3, "{}", ended.text());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(
+        ended.err().contains("it hangs (where it is a service of its own: systemctl restart holdpoint-vault)"),
+        "{}",
+        ended.err()
+    );
+    rustix::process::kill_process(pid(vault.id()), Signal::CONT).unwrap();
+    plant.serve();
+}
+
 /// A message of the vault's or the gate's, as it goes over.
 fn message(from: &mut UnixStream) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
@@ -175,13 +193,17 @@ impl Owned {
         let vault = Arc::new(Mutex::new(UnixStream::connect(there).unwrap()));
         let (listener, line) = (UnixListener::bind(here).unwrap(), Arc::clone(&vault));
         std::thread::spawn(move || {
-            let (mut gate, _) = listener.accept().unwrap();
-            while let Ok(ask) = message(&mut gate) {
-                let mut vault = line.lock().unwrap();
-                let answer = vault.write_all(&ask).and_then(|()| message(&mut vault));
-                if answer.and_then(|answer| gate.write_all(&answer)).is_err() {
-                    return;
-                }
+            for gate in listener.incoming() {
+                let (mut gate, line) = (gate.unwrap(), Arc::clone(&line));
+                std::thread::spawn(move || {
+                    while let Ok(ask) = message(&mut gate) {
+                        let mut vault = line.lock().unwrap();
+                        let answer = vault.write_all(&ask).and_then(|()| message(&mut vault));
+                        if answer.and_then(|answer| gate.write_all(&answer)).is_err() {
+                            return;
+                        }
+                    }
+                });
             }
         });
         Self { vault, answer: VecDeque::new() }
