@@ -530,6 +530,14 @@ impl Reader for Sessions<'_> {
             Leaf::Held(_) | Leaf::Released(_) | Leaf::Erased(_) if number == NODE => {
                 self.keeping.leaf(at, (entry.index, &leaf), context);
             }
+            Leaf::Copied(ref copied) if number == NODE => {
+                let is_open = self.open.values().any(|track| track.recording == copied.recording);
+                if is_open || !(self.known.contains_key(&copied.recording) || self.lost) {
+                    let words = "a leaf says where a copy lies of a recording that is not wholly in blocks";
+                    context.find(at.wrong(FindingKind::Altered, words).of(copied.recording));
+                }
+                self.keeping.copied(entry.index, &leaf, copied.recording);
+            }
             Leaf::Block(block) if number == NODE => self.block(at, &block, entry, context),
             Leaf::Sealed(sealed) if number != NODE && sealed.session == number => {
                 self.sealed(at, &sealed, entry, context);
@@ -880,6 +888,7 @@ mod tests {
                 progress: &mut |_| {},
                 progressed: Progress { read_bytes: 0, total_bytes: 0 },
                 part: None,
+                bucket: false,
             };
             let place = Place::of_entry(Path::new("records/tile/entries/000"));
             let position = Position { segment: 0, offset: 0, link: [0; 32] };

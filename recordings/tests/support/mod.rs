@@ -100,6 +100,8 @@ pub struct Store {
     /// What those keys were read from.
     pub secret: String,
     pub segment_bytes: u64,
+    /// Whether its record log says where copies lie, from when it is opened next.
+    pub says_copied: bool,
     next: u128,
 }
 
@@ -278,6 +280,7 @@ impl Store {
             keys,
             secret,
             segment_bytes,
+            says_copied: false,
             next: 1_000,
         };
         store.open();
@@ -303,6 +306,7 @@ impl Store {
         let mut options = LogOptions::new(purpose, origin, label("node-1"));
         options.segment_bytes = self.segment_bytes;
         options.spares = 1;
+        options.says_copied = self.says_copied && purpose == Purpose::Records;
         let (disk, machine) = (Arc::new(RealDisk), Arc::new(self.machine.clone()));
         Ok(Log::open(disk, machine, &self.dir().join(name), options, Arc::new(signer()))?.0)
     }
