@@ -1053,7 +1053,7 @@ class Session:
     last_entry: bytes = ZEROS
     seal: Seal | None = None
     is_erased: bool = False
-    copied: set[str] = field(default_factory=set)
+    copied: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -1251,13 +1251,13 @@ def take_copied(log: Log, entry: Entry, cursor: Cursor) -> None:
     ulid, name = cursor.take(16), cursor.text()
     if not re.fullmatch(r"keys\.(0|[1-9][0-9]*)\.age|([0-9]{4}|[1-9][0-9]{4,})\.blk", name):
         raise entry.wrong("no session has a file of this name")
-    cursor.take(8 + 32)
+    length, digest = cursor.number(8), cursor.take(32)
     cursor.text()
     cursor.time()
     sessions = [session for session in log.sessions.values() if session.ulid == ulid]
     if not sessions or not sessions[0].is_settled:
         raise entry.wrong("a copy of a session that is not wholly in blocks")
-    sessions[0].copied.add(name)
+    sessions[0].copied[name] = (length, digest)
 
 
 def take_decision(log: Log, entry: Entry, kind: int, cursor: Cursor) -> None:
@@ -1311,7 +1311,8 @@ def nonce(sequence: int) -> bytes:
 class Recording:
     """The folder of a session against what the log says of it."""
 
-    def __init__(self, log: Log, session: Session, identities: list[X25519PrivateKey], may_be_gone: bool):
+    def __init__(self, log: Log, session: Session, identities: list[X25519PrivateKey], may_be_gone: bool | None):
+        """`may_be_gone`: of what the journal erases, whether it may be gone before a leaf says so; none of all else."""
         self.log, self.session = log, session
         self.identities, self.may_be_gone = identities, may_be_gone
         self.keys: Keys | None = None
@@ -1320,7 +1321,10 @@ class Recording:
         self.files = 0
 
     def check(self) -> None:
-        if self.session.is_erased or self.may_be_gone or self.lies_elsewhere():
+        may_be_gone = self.session.is_erased or bool(self.may_be_gone)
+        if not may_be_gone:
+            self._check_copied()
+        if may_be_gone or self.lies_elsewhere():
             self._check_erased()
             return
         self._check_key_file()
@@ -1350,9 +1354,20 @@ class Recording:
 
     def lies_elsewhere(self) -> bool:
         """Whether something of it is not here, and a leaf says of each such file that a copy lies in a bucket ("Copied")."""
+        if self.session.is_erased or self.may_be_gone is not None:
+            return False
         names = {"keys.0.age", *(f"{block.file:04}.blk" for block in self.session.blocks)}
         gone = {name for name in names if not self.log.store.has(f"{self.session.folder}/{name}")}
-        return bool(gone) and gone <= self.session.copied
+        return bool(gone) and gone <= self.session.copied.keys()
+
+    def _check_copied(self) -> None:
+        """Files that are here are those of which the log says that a copy lies in a bucket."""
+        for name, said in self.session.copied.items():
+            path = f"{self.session.folder}/{name}"
+            if self.log.store.has(path):
+                data = self.log.store.bytes(path)
+                if said != (len(data), sha256(data)):
+                    raise Wrong(path, 0, "the file is not the one of which the log says that a copy lies in a bucket")
 
     def _check_erased(self) -> None:
         """What lay in the folder may be gone; frames that still stand in segments are those that were sealed."""
@@ -2823,10 +2838,10 @@ def check_recordings(records: Log, identities: list[X25519PrivateKey], told: Jou
         if report.part is not None and session.name not in report.part:
             continue
         with report.looking():
-            recording = Recording(records, session, identities, gone.get(session.name, False))
+            recording = Recording(records, session, identities, gone.get(session.name))
             recording.check()
             ending = session.seal.ending if session.seal else "open"
-            if recording.lies_elsewhere() and not session.is_erased:
+            if recording.lies_elsewhere():
                 ending += ", not here"
                 report.open.append(f"session s_{session.name} lies in a bucket alone, and was not looked at")
             report.said.append(f"s_{session.name} {session.opened} {ending}: {session.next_sequence} frames")

@@ -7,14 +7,13 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use policies::digest::Digest;
 use policies::ids::SessionId;
 use recordings::keeping::Copied;
 use recordings::read::is_published_file;
 use recordings::segment::session_dir;
 use recordings::verify::{Checks, FindingKind, Report, SessionVerdict, Verdict, verify};
 
-use support::{Store, block_on};
+use support::Store;
 
 fn checked(folder: &Path, out_of_a_bucket: bool) -> Report {
     verify(&Checks { folder, trust: &support::trust(), keys: None, remembered: &[], out_of_a_bucket }, &mut |_| {})
@@ -24,12 +23,9 @@ fn verdict_of(report: &Report, session: SessionId) -> SessionVerdict {
     report.sessions.iter().find(|one| one.session == session).unwrap().verdict
 }
 
-/// Three sessions that ended one after the other; of the second a leaf says that its files lie in a bucket.
-fn three() -> (Store, [SessionId; 3]) {
-    let (mut store, grant) = Store::granted();
-    store.close();
-    store.says_copied = true;
-    store.open();
+/// Three sessions that ended one after the other; of the second leaves say that its files lie in a bucket, as they are changed.
+fn three(change: impl Fn(&mut Copied)) -> (Store, [SessionId; 3]) {
+    let (mut store, grant) = Store::granted_with_copies();
     let mut end_one = || {
         let session = store.begin(grant);
         let id = session.id;
@@ -38,21 +34,7 @@ fn three() -> (Store, [SessionId; 3]) {
         id
     };
     let sessions = [end_one(), end_one(), end_one()];
-    let records = store.records.as_ref().unwrap();
-    while !block_on(records.is_settled(sessions[1])).unwrap() {
-        std::thread::yield_now();
-    }
-    for name in files(store.dir(), sessions[1]) {
-        let copied = Copied {
-            recording: sessions[1],
-            name,
-            bytes: 1,
-            sha256: Digest([7; 32]),
-            version: "v1".to_owned(),
-            until: store.now(),
-        };
-        block_on(records.copied(copied)).unwrap();
-    }
+    store.say_copied(sessions[1], change);
     store.close();
     (store, sessions)
 }
@@ -61,14 +43,9 @@ fn folder(of: &Path, session: SessionId) -> std::path::PathBuf {
     session_dir(&of.join("records"), session)
 }
 
-fn files(of: &Path, session: SessionId) -> Vec<String> {
-    let entries = fs::read_dir(folder(of, session)).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-}
-
 #[test]
 fn what_is_not_in_a_bucket_yet_is_open_and_what_should_be_is_missing() {
-    let (store, [first, second, third]) = three();
+    let (store, [first, second, third]) = three(|_| {});
     let lost = |session| {
         let copy = store.copy();
         fs::remove_dir_all(folder(copy.path(), session)).unwrap();
@@ -93,8 +70,29 @@ fn what_is_not_in_a_bucket_yet_is_open_and_what_should_be_is_missing() {
 }
 
 #[test]
+fn a_leaf_about_a_copy_that_names_other_bytes_than_lie_here_is_an_alteration() {
+    for (change, is_whole) in [
+        ((|_| {}) as fn(&mut Copied), true),
+        (|copied| copied.bytes += 1, false),
+        (|copied| copied.sha256.0[9] ^= 1, false),
+    ] {
+        let (store, [_, second, _]) = three(change);
+        let report = checked(store.dir(), false);
+        let found = (report.verdict(), verdict_of(&report, second));
+        let right = (Verdict::Whole, SessionVerdict::Ok);
+        assert_eq!(found, if is_whole { right } else { (Verdict::NotWhole, SessionVerdict::Altered) }, "{report}");
+        fs::remove_dir_all(folder(store.dir(), second)).unwrap();
+        assert_eq!(
+            checked(store.dir(), false).verdict(),
+            Verdict::Open,
+            "where the bytes are not at hand, nobody knows"
+        );
+    }
+}
+
+#[test]
 fn no_file_in_a_folder_makes_less_of_what_is_missing() {
-    let (store, [first, ..]) = three();
+    let (store, [first, ..]) = three(|_| {});
     let copy = store.copy();
     fs::remove_dir_all(folder(copy.path(), first)).unwrap();
     fs::write(copy.path().join("BUCKET"), "holdpoint bucket 1\n").unwrap();

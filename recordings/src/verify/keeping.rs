@@ -12,7 +12,7 @@ use super::journal::Journal;
 use super::log::At;
 use super::report::{ErasedAt, Finding, FindingKind, SessionVerdict};
 use super::restored::of_session;
-use crate::keeping::{Decided, Keeping};
+use crate::keeping::{Copied, Decided, Keeping};
 use crate::leaf::Leaf;
 
 /// What is known of keeping, of every session.
@@ -71,6 +71,11 @@ impl Keepings {
     /// A leaf that says where a copy of a file lies.
     pub(super) fn copied(&mut self, index: u64, leaf: &Leaf, recording: SessionId) {
         self.leaves.entry(recording).or_default().take(index, leaf);
+    }
+
+    /// Of which files of a recording leaves say that copies lie elsewhere.
+    pub(super) fn copies(&self, session: SessionId) -> Vec<Copied> {
+        self.leaves.get(&session).map_or_else(Vec::new, |keeping| keeping.copied.values().cloned().collect())
     }
 
     /// Why a file that is missing may lie elsewhere, in words; none where it should be here.
