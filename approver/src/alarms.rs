@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use crate::certificates::Certificates;
 use crate::checked;
 use crate::clock::{Boot, Clock};
+use crate::deposits::{self, Deposits};
 use crate::desk::{Alarm, Desk, Waits};
 use crate::feed::{Feed, Told};
 use crate::memory::{self, Headroom};
@@ -94,6 +95,8 @@ kinds! {
     Unaccepted "unaccepted" true,
     /// A witness does not cosign.
     Witness "witness" false,
+    /// Recordings are not brought to the bucket.
+    Bucket "bucket" true,
     /// The certificate that was given to a face ends, or cannot be shown.
     Certificate "certificate" true,
     /// A receiver of the feed misses events for good, and has not caught up since.
@@ -221,6 +224,8 @@ pub struct Lookout {
     pub records: Arc<Log>,
     /// Who remembers how far the logs have come.
     pub witnesses: Witnesses,
+    /// What is brought to a bucket, where something is.
+    pub deposits: Option<Deposits>,
     /// What the faces show.
     pub certificates: Certificates,
     /// What memory is left.
@@ -303,6 +308,12 @@ impl Lookout {
                 let text = format!("the witness {} does not cosign: {}", standing.name, trouble.words());
                 stands(Kind::Witness, Some(standing.name), text);
             }
+        }
+        if let Some(deposits::Standing { waiting, trouble: Some(trouble), .. }) =
+            self.deposits.as_ref().map(Deposits::standing)
+        {
+            let text = format!("recordings are not brought to the bucket: {}", trouble.in_words(waiting));
+            stands(Kind::Bucket, None, text);
         }
         for (face, text) in self.certificates.troubles(now) {
             stands(Kind::Certificate, Some(face.to_owned()), text);
@@ -585,6 +596,7 @@ mod tests {
             desk: stage.desk.clone(),
             records: Arc::new(records),
             witnesses: Witnesses::new(Vec::new(), Vec::new()).unwrap(),
+            deposits: None,
             certificates: Certificates::default(),
             headroom: Headroom::always(),
             feed: crate::feed::Feed::open(feed).unwrap().0,

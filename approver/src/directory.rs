@@ -48,6 +48,8 @@ pub enum Key {
     Credential(CredentialName),
     /// How far a reader of the journal came.
     Cursor(String),
+    /// Which entry of a record log says where a copy of a file lies, and which files of a session there are.
+    Copied(String),
 }
 
 /// A group of keys that can be listed.
@@ -75,6 +77,7 @@ impl Key {
             Self::Link(link) => format!("link/{link}"),
             Self::Credential(name) => format!("credential/{name}"),
             Self::Cursor(reader) => format!("cursor/{reader}"),
+            Self::Copied(file) => format!("copied/{file}"),
         }
         .into_bytes()
     }
@@ -106,6 +109,7 @@ impl Key {
             "link" => Self::Link(which.parse().map_err(|_| UnknownKey)?),
             "credential" => Self::Credential(which.parse().map_err(|_| UnknownKey)?),
             "cursor" => Self::Cursor(which.to_owned()),
+            "copied" => Self::Copied(which.to_owned()),
             _ => return Err(UnknownKey),
         };
         if key.encode() == bytes { Ok(key) } else { Err(UnknownKey) }

@@ -11,14 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policies::events::Event;
-use policies::ids::SessionId;
+use policies::ids::{NodeId, SessionId};
 use recordings::disk::RealDisk;
 use recordings::fault::StoreFault;
-use recordings::keeping::{Decided, Erased, destroy, survey};
+use recordings::keeping::{Decided, Erased, Files, destroy, survey};
 use recordings::log::Log;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, RwLockWriteGuard};
 
 use crate::clock::Clock;
+use crate::deposits::{self, Copies};
 use crate::desk::Desk;
 use crate::directory::DirectoryFault;
 use crate::journal::{Entry, ReadError};
@@ -42,6 +43,11 @@ impl Copying {
     /// Nothing is erased while this lives.
     pub(crate) async fn begin(&self) -> OwnedRwLockReadGuard<()> {
         Arc::clone(&self.0).read_owned().await
+    }
+
+    /// Nobody begins to copy while this lives; none where somebody does.
+    pub(crate) fn none_now(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        self.0.try_write().ok()
     }
 
     /// Waits until nobody copies; nobody begins to while this lives. Whoever waits here keeps nobody from beginning.
@@ -71,6 +77,8 @@ pub struct Eraser {
     pub data: PathBuf,
     /// Whether somebody copies it.
     pub copying: Copying,
+    /// What the record log says of copies in a bucket.
+    pub copies: Copies,
 }
 
 /// Why it was broken off.
@@ -84,10 +92,17 @@ enum BrokenOff {
     Log(#[from] StoreFault),
     #[error("the files of {0}: {1}")]
     Files(SessionId, std::io::Error),
+    #[error("what the record log says of copies: {0}")]
+    Copies(#[from] deposits::BrokenOff),
     #[error("what was left of an evidence pack: {0}")]
     Left(std::io::Error),
     #[error("a part of the program died")]
     Died,
+}
+
+/// What its cursor is called: entries before that are carried out.
+pub(crate) fn reader(node: &NodeId) -> String {
+    format!("{READER}/{node}")
 }
 
 impl Eraser {
@@ -130,7 +145,7 @@ impl Eraser {
     }
 
     fn reader(&self) -> String {
-        format!("{READER}/{}", self.desk.node())
+        reader(self.desk.node())
     }
 
     /// Whether the entry is about a recording of this node.
@@ -155,7 +170,7 @@ impl Eraser {
 
     async fn erase(&self, decided: Decided) -> Result<(), BrokenOff> {
         let session = decided.recording;
-        while let Some(found) = self.on_disk(session, move |dir| survey(&RealDisk, &dir, session)).await? {
+        while let Some(found) = self.found(session).await? {
             match self.append(|records| records.erased(Erased { decided, found })).await {
                 Ok(leaf) => {
                     self.wait_until_published(leaf).await?;
@@ -175,6 +190,15 @@ impl Eraser {
             self.desk.directory().erase_text(text).await?;
         }
         Ok(())
+    }
+
+    /// What lies here of a recording, or in a bucket alone; none where nothing was recorded.
+    async fn found(&self, session: SessionId) -> Result<Option<Files>, BrokenOff> {
+        let here = self.on_disk(session, move |dir| survey(&RealDisk, &dir, session)).await?;
+        if here.is_some() || self.copies.of(session).await?.is_empty() {
+            return Ok(here);
+        }
+        Ok(Some(Files::none()))
     }
 
     /// No pack is made meanwhile: nobody copies.

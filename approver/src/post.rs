@@ -58,6 +58,14 @@ impl Url {
         &self.host
     }
 
+    /// All of it, which may hold a token. A port that goes without saying is left out, so that it is signed and sent alike.
+    pub(crate) fn address(&self) -> String {
+        let (scheme, usual) = if self.is_https { ("https", 443) } else { ("http", 80) };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let port = if self.port == usual { String::new() } else { format!(":{}", self.port) };
+        format!("{scheme}://{host}{port}{}", self.path.trim_end_matches('/'))
+    }
+
     /// Whether it is reached under TLS.
     pub const fn is_https(&self) -> bool {
         self.is_https

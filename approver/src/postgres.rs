@@ -5,8 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +22,8 @@ use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Socket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use zeroize::Zeroizing;
+
+use crate::private_file::{self, PrivateFault};
 
 mod schema;
 mod tls;
@@ -600,25 +601,8 @@ fn name_lock(node: &NodeId) -> i64 {
 }
 
 fn password(path: &Path) -> Result<Zeroizing<Vec<u8>>, DatabaseFault> {
-    password_in(path, std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from).as_deref())
-}
-
-/// What systemd puts in its folder for the gate is readable to a group, and the folder to nobody else.
-fn is_credential(path: &Path, credentials: Option<&Path>) -> bool {
-    let stays = !path.components().any(|part| part == Component::ParentDir);
-    stays && credentials.is_some_and(|folder| folder.is_absolute() && path.starts_with(folder))
-}
-
-fn password_in(path: &Path, credentials: Option<&Path>) -> Result<Zeroizing<Vec<u8>>, DatabaseFault> {
     let fault = |why: String| DatabaseFault::Password { path: path.to_owned(), why };
-    let about = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?;
-    if about.mode() & 0o077 != 0 && !is_credential(path, credentials) {
-        return Err(fault("others than its owner can read it: `chmod 600` it, and set another password".into()));
-    }
-    if about.len() > PASSWORD_BYTES_MAX {
-        return Err(fault("this is no password alone".into()));
-    }
-    let mut bytes = Zeroizing::new(std::fs::read(path).map_err(|error| fault(error.to_string()))?);
+    let mut bytes = private_file::read(path, PASSWORD_BYTES_MAX).map_err(|PrivateFault { why, .. }| fault(why))?;
     while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
         bytes.pop();
     }
@@ -697,7 +681,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_others_can_read_is_not_used() {
+    fn a_password_is_a_line_and_no_others_can_read_it() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("password");
@@ -705,10 +689,6 @@ mod tests {
         let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("ours");
         mode(0o640);
         assert!(password(&path).expect_err("open to a group").to_string().contains("chmod 600"));
-        mode(0o440);
-        assert!(password_in(&path, Some(folder.path())).is_ok(), "as systemd makes them");
-        assert!(password_in(&path, Some(&folder.path().join("other"))).is_err());
-        assert!(password_in(&folder.path().join("other/../password"), Some(&folder.path().join("other"))).is_err());
         mode(0o600);
         assert_eq!(password(&path).expect("ours alone").as_slice(), b"hunter2");
         std::fs::write(&path, "\n").expect("a file");

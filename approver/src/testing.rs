@@ -47,6 +47,7 @@ use crate::lease::{Ask, Lease};
 use crate::mint;
 use crate::people::{Founding, Invitation, NewContract, NewGuest, NewPerson, NotDone, People, key_text};
 
+pub mod bucket;
 pub mod postgres;
 
 /// A panel of a plant that is written by [`plant_of_panels`].

@@ -13,6 +13,7 @@ use approver::alarms::{Alarms, Lookout};
 use approver::api::types::SettingView;
 use approver::certificates::Certificates;
 use approver::clock::Clock;
+use approver::deposits::Copies;
 use approver::desk::{Alarm, Desk, DeskFault, DeskParts, Rejected};
 use approver::eraser::Eraser;
 use approver::feed::receivers::Receiver;
@@ -42,6 +43,7 @@ use crate::trusting;
 use crate::uploads::{Bounds, Staging};
 
 pub(crate) mod asking;
+pub(crate) mod depositing;
 mod draining;
 mod faces;
 pub(crate) mod given;
@@ -51,9 +53,10 @@ pub mod stores;
 pub(crate) mod telling;
 
 use asking::CannotAsk;
+use depositing::{CannotDeposit, Depositing};
 use faces::Listeners;
 use looking_back::SetBack;
-use stores::{Identity, StoreFault, Stores};
+use stores::{Identity, RecordsKept, StoreFault, Stores};
 use telling::CannotTell;
 
 /// Alarms that wait to be told.
@@ -74,6 +77,7 @@ pub struct App {
     sessions: Sessions,
     stores: Stores,
     witnesses: Witnesses,
+    depositing: Option<Depositing>,
     feed: Feed,
     alarms: Alarms,
     certificates: Certificates,
@@ -158,6 +162,9 @@ pub enum Reason {
     /// A witness that could never be asked.
     #[error(transparent)]
     Witness(#[from] CannotAsk),
+    /// A bucket that recordings could never be relied on to.
+    #[error(transparent)]
+    Bucket(#[from] CannotDeposit),
     /// Somebody remembers more of a log, or another one.
     #[error("store: {0}")]
     SetBack(#[from] SetBack),
@@ -230,6 +237,7 @@ impl App {
         // A node's name is given once, so what can be wrong here is looked at before one is asked for.
         let receivers = telling::receivers(&config.feed, config.plant.origin.host())?;
         let asked = asking::ways(&config.store.witnesses)?;
+        let bucket = depositing::open(&config.store.recordings)?;
         let identity = match &keys {
             Ok(_) => Box::pin(Identity::read_or_join(&config.store)).await,
             Err(_) => Identity::read(&config.store.data),
@@ -248,7 +256,9 @@ impl App {
         let witnesses = asking::witnesses(asked, &identity, &config.store.data, &keys.log_key())?;
         let looked = looking_back::check(&config.store.data, &identity, &keys.log_key(), &witnesses).await;
         looked.map_err(StartFault)?;
+        let begun = Box::pin(depositing::begin(&config.store.recordings, bucket, &identity)).await?;
         let stores = open_stores(&config, identity, &keys).await?;
+        let depositing = begun.map(|begun| begun.on(&stores, &config.store.data));
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let floor = Floor::new(clock.clone());
         let (alarms, alarmed) = mpsc::channel(ALARMS_MAX);
@@ -299,6 +309,7 @@ impl App {
             sessions,
             stores,
             witnesses,
+            depositing,
             feed,
             alarms: alarms_standing,
             certificates: Certificates::default(),
@@ -320,6 +331,7 @@ impl App {
                 }
                 app.keep(app.lookout(&alarms).run());
                 app.keep(app.eraser().run());
+                app.bring_to_bucket();
                 app.ask_witnesses(&alarms);
                 app.keep(watch_store(app.desk.clone(), Arc::clone(&app.stores.records), alarms));
                 Ok(app)
@@ -374,7 +386,19 @@ impl App {
     fn eraser(&self) -> Eraser {
         let (desk, records) = (self.desk.clone(), Arc::clone(&self.stores.records));
         let dir = stores::records_dir(&self.config.store.data);
-        Eraser { desk, records, dir, data: self.config.store.data.clone(), copying: self.stores.copying.clone() }
+        let (data, copying) = (self.config.store.data.clone(), self.stores.copying.clone());
+        let copies = match &self.depositing {
+            Some(depositing) => depositing.copies.clone(),
+            None => Copies::new(Arc::clone(&self.stores.directory), dir.clone(), self.stores.identity.place()),
+        };
+        Eraser { desk, records, dir, data, copying, copies }
+    }
+
+    /// Brings recordings to the bucket, where there is one.
+    fn bring_to_bucket(&self) {
+        if let Some(depositing) = &self.depositing {
+            self.keep(depositing.depositor(&self.desk, &self.stores, &self.config.store.data).run());
+        }
     }
 
     /// Tells people by these ways; the log is told in any case.
@@ -406,6 +430,7 @@ impl App {
             desk: self.desk.clone(),
             records: Arc::clone(&self.stores.records),
             witnesses: self.witnesses.clone(),
+            deposits: self.depositing.as_ref().map(|depositing| depositing.standing.clone()),
             certificates: self.certificates.clone(),
             headroom: self.headroom.clone(),
             feed: self.feed.clone(),
@@ -500,12 +525,12 @@ impl fmt::Debug for App {
 }
 
 async fn open_stores(config: &Config, identity: Identity, keys: &KeyStore) -> Result<Stores, StartFault> {
-    let (data, reserve, key) = (config.store.data.clone(), config.store.reserve_bytes, keys.log_key());
+    let (data, kept, key) = (config.store.data.clone(), RecordsKept::of(&config.store), keys.log_key());
     if let JournalAt::Postgres { database, .. } = &config.store.journal {
-        let opened = Box::pin(Stores::open_beside(&data, identity, &key, reserve, database)).await;
+        let opened = Box::pin(Stores::open_beside(&data, identity, &key, kept, database)).await;
         return opened.map_err(|faults| StartFault(faults.into_iter().map(Reason::from).collect()));
     }
-    let opened = tokio::task::spawn_blocking(move || Stores::open(&data, identity, &key, reserve)).await;
+    let opened = tokio::task::spawn_blocking(move || Stores::open(&data, identity, &key, kept)).await;
     match opened {
         Ok(Ok(stores)) => Ok(stores),
         Ok(Err(faults)) => Err(StartFault(faults.into_iter().map(Reason::from).collect())),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use approver::blobs::s3::{BucketAt, BucketUrl};
 use approver::feed::syslog::SyslogUrl;
 use approver::notify::mail::{Address, MailServer, MailTls, MailTo};
 use approver::notify::webhook::WebhookUrl;
@@ -19,7 +20,7 @@ use certs::oidc::SeveralFactors;
 use certs::witness_key::Cosigner;
 use policies::ids::{BadName, CredentialName, GroupName, NodeId, ProviderName, Recipient, RoleName, VendorId};
 use policies::plant::reader::{self, Field, Kind, Reader};
-use policies::plant::{Mistakes, shown};
+use policies::plant::{Mistakes, Rule, shown};
 use policies::time::Seconds;
 use recordings::keys::Recipients;
 
@@ -123,6 +124,22 @@ pub struct Store {
     pub witnesses: Vec<WitnessAt>,
     /// Where decisions are kept, and the directory.
     pub journal: JournalAt,
+    /// Where recordings are kept, beside the data folder.
+    pub recordings: RecordingsAt,
+}
+
+/// Where recordings are kept, beside the data folder, in which each is kept first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordingsAt {
+    /// Nowhere else.
+    Local,
+    /// In a bucket, locked there.
+    Bucket {
+        /// Which.
+        at: Box<BucketAt>,
+        /// How long the data folder keeps them at least, once their sessions ended.
+        keep_local: Duration,
+    },
 }
 
 /// Where decisions are kept, and the directory.
@@ -605,18 +622,87 @@ fn store(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Store> {
         field.plain_text(ARGUMENT_CHARS_MAX, &[]).map(|path| folder.join(path))
     });
     let journal = journal(reader, folder);
-    let recordings = reader.or("recordings", (), |field| the_built_one(field, "local", "s3://"));
+    let recordings = recordings(reader, folder);
     let recipients =
         reader.required("recipients", "write the auditors' age keys, two at least: [\"age1…\", \"age1…\"]", recipients);
     let reserve_bytes = reader.or("reserve", Config::RESERVE_BYTES, reserve);
     let witnesses = reader.or("witnesses", Vec::new(), |field| witnesses(field, folder));
-    recordings?;
     Some(Store {
         data: data?,
         recipients: recipients?,
         reserve_bytes: reserve_bytes?,
         witnesses: witnesses?,
         journal: journal?,
+        recordings: recordings?,
+    })
+}
+
+/// A month: whoever looks back at a session mostly does so by then, and needs no bucket for it.
+const KEEP_LOCAL: Seconds = Seconds(30 * 86_400);
+/// As long as any rule may keep a recording.
+const KEEP_LOCAL_MAX: Seconds = Rule::RETENTION_LIMIT;
+
+fn recordings(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<RecordingsAt> {
+    let url = reader.or("recordings", None, |field| match field.text()? {
+        "local" => Some(None),
+        text if text.starts_with("s3://") => field.parsed::<BucketUrl>().map(Some),
+        text => field.wrong(format!("{} is not known here", shown(text)), "write \"local\" or \"s3://bucket/prefix\""),
+    });
+    let is_elsewhere = !matches!(url, Some(None));
+    if !is_elsewhere && reader.has("s3") {
+        let right = "leave it out, or write recordings = \"s3://bucket/prefix\"";
+        reader.note_at("s3", "this means nothing to recordings that are kept here alone", right);
+        return None;
+    }
+    let reached = reader.optional("s3", |field| field.table(OTHER, |reader| reached(reader, folder)));
+    let (url, reached) = (url?, reached?);
+    let Some(url) = url else { return Some(RecordingsAt::Local) };
+    let Some(Reached { endpoint, region, path_style, ca, credentials, keep_local }) = reached else {
+        reader.note_missing("s3", "write [store.s3] and its `credentials`");
+        return None;
+    };
+    let at = Box::new(BucketAt { url, endpoint, region, path_style, ca, credentials });
+    Some(RecordingsAt::Bucket { at, keep_local })
+}
+
+/// How the bucket is reached.
+struct Reached {
+    endpoint: Option<Url>,
+    region: String,
+    path_style: bool,
+    ca: Option<PathBuf>,
+    credentials: PathBuf,
+    keep_local: Duration,
+}
+
+fn reached(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Reached> {
+    let endpoint = reader.optional("endpoint", |field| {
+        let url = field.parsed::<Url>()?;
+        if url.is_https() || url.is_this_machine() {
+            return Some(url);
+        }
+        field.wrong("the key to a bucket would go in the clear to another machine", "write an https:// address")
+    });
+    let region = reader.or("region", "us-east-1".to_owned(), |field| {
+        let text = field.text()?;
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        match !text.is_empty() && text.len() <= 64 && text.chars().all(is_plain) {
+            true => Some(text.to_owned()),
+            false => field.wrong(format!("{} is no region", shown(text)), "write for example \"eu-central-1\""),
+        }
+    });
+    let path_style = reader.or("path_style", reader.has("endpoint"), Field::flag);
+    let ca = reader.optional("ca", |field| file_in(field, folder));
+    let right = "write the file with the key to the bucket, for example \"s3.credentials\"";
+    let credentials = reader.required("credentials", right, |field| file_in(field, folder));
+    let keep_local = reader.or("keep_local", KEEP_LOCAL, |field| field.duration(Seconds(0)..=KEEP_LOCAL_MAX));
+    Some(Reached {
+        endpoint: endpoint?,
+        region: region?,
+        path_style: path_style?,
+        ca: ca?,
+        credentials: credentials?,
+        keep_local: keep_local?.duration(),
     })
 }
 
@@ -677,17 +763,6 @@ fn witness(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<WitnessAt> {
     let key = reader.required("key", "write the key that `holdpoint witness` prints when it starts", Field::parsed);
     let ca = reader.optional("ca", |field| file_in(field, folder));
     Some(WitnessAt { url: url?, key: key?, ca: ca? })
-}
-
-/// One of two ways to keep things, of which the other is not built.
-fn the_built_one(field: &Field<'_, '_>, built: &str, scheme: &str) -> Option<()> {
-    match field.text()? {
-        text if text == built => Some(()),
-        text if text.starts_with(scheme) => {
-            field.wrong(format!("{scheme}… is not built yet"), format!("write \"{built}\""))
-        }
-        text => field.wrong(format!("{} is not known here", shown(text)), format!("write \"{built}\"")),
-    }
 }
 
 fn recipients(field: &Field<'_, '_>) -> Option<Vec<NamedRecipient>> {
@@ -1048,7 +1123,7 @@ mod tests {
     #[test]
     fn what_is_not_built_is_never_ignored() {
         for (line, said) in [
-            ("recordings = \"s3://bucket\"", "s3://… is not built yet"),
+            ("recordings = \"tape\"", "\"tape\" is not known here"),
             ("journal = \"sqlite\"", "\"sqlite\" is not known here"),
             ("reserve = \"10 GB\"", "\"10 GB\" is no size"),
             ("reserve = \"1 MiB\"", "too little"),
@@ -1088,6 +1163,48 @@ mod tests {
             ("journal = \"postgres://h@db/h\"\n[store.postgres]\nstandby = \"maybe\"", "is not known here"),
         ] {
             let mistakes = read(rest).expect_err(said);
+            assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{rest}: {mistakes:?}");
+            assert!(!mistakes[0].contains("hunter2"), "{mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn recordings_in_a_bucket_name_it_and_no_key() {
+        let read = |rest: &str| parse(&written("ssh = [\"127.0.0.1:0\"]", rest)).map(|config| config.store.recordings);
+        assert_eq!(read("recordings = \"local\""), Ok(RecordingsAt::Local));
+        let bucket = "recordings = \"s3://mill3/holdpoint\"\n";
+        let table = "[store.s3]\ncredentials = \"s3.credentials\"\n";
+        let more = "endpoint = \"https://s3.mill3.example:9000\"\nregion = \"mill\"\npath_style = false\nca = \"s3.pem\"\n\
+                    keep_local = \"7d\"";
+        let Ok(RecordingsAt::Bucket { at, keep_local }) = read(&format!("{bucket}{table}{more}")) else {
+            panic!("right")
+        };
+        assert_eq!(
+            (at.url.to_string().as_str(), at.region.as_str(), at.path_style),
+            ("s3://mill3/holdpoint", "mill", false)
+        );
+        assert_eq!(at.ca.as_deref(), Some(Path::new("/etc/holdpoint/s3.pem")));
+        assert_eq!(at.credentials, Path::new("/etc/holdpoint/s3.credentials"));
+        assert_eq!(
+            (at.endpoint.as_ref().map(Url::host), keep_local),
+            (Some("s3.mill3.example"), Duration::from_secs(7 * 86_400))
+        );
+        let Ok(RecordingsAt::Bucket { at, keep_local }) = read(&format!("{bucket}{table}")) else { panic!("right") };
+        assert_eq!((at.endpoint, at.path_style, at.region.as_str()), (None, false, "us-east-1"));
+        assert_eq!(keep_local, Duration::from_secs(30 * 86_400));
+        let here = format!("{bucket}{table}endpoint = \"http://127.0.0.1:7480\"");
+        assert!(matches!(read(&here), Ok(RecordingsAt::Bucket { at, .. }) if at.path_style));
+        for (rest, said) in [
+            (bucket.to_owned(), "store.s3: missing"),
+            (format!("{bucket}[store.s3]\nregion = \"mill\""), "store.s3.credentials: missing"),
+            (table.to_owned(), "store.s3: this means nothing"),
+            ("recordings = \"s3://Mill 3\"".to_owned() + "\n" + table, "names no bucket"),
+            (format!("{bucket}{table}endpoint = \"http://s3.mill3.example\""), "in the clear"),
+            (format!("{bucket}{table}endpoint = \"s3.mill3.example\""), "no address"),
+            (format!("{bucket}{table}region = \"EU West\""), "is no region"),
+            (format!("{bucket}{table}secret_key = \"hunter2\""), "store.s3.secret_key: unknown key"),
+        ] {
+            let mistakes = read(&rest).expect_err(said);
             assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{rest}: {mistakes:?}");
             assert!(!mistakes[0].contains("hunter2"), "{mistakes:?}");
         }

@@ -18,7 +18,7 @@ use policies::people::Kind;
 use policies::plant::{Mistakes, Plant};
 use tokio::sync::mpsc;
 
-use crate::app::stores::{Identity, StoreFault, Stores};
+use crate::app::stores::{Identity, RecordsKept, StoreFault, Stores};
 use crate::browsers;
 use crate::config::{Config, ConfigFault};
 use crate::floor::Floor;
@@ -148,7 +148,7 @@ async fn build(folder: &Path, plan: &Plan, plant: &Plant, seal: &Seal, clock: Cl
     let keys = KeyStore::create(&config.keys, seal)?;
     make_folder(&config.store.data)?;
     let identity = Identity { deployment: plan.deployment.clone(), node: node_name(), restore: None };
-    let stores = Stores::open(&config.store.data, identity, &keys.log_key(), config.store.reserve_bytes)
+    let stores = Stores::open(&config.store.data, identity, &keys.log_key(), RecordsKept::of(&config.store))
         .map_err(FoundingFault::Stores)?;
     let (alarms, _told) = mpsc::channel(1);
     let desk = Desk::open(DeskParts {

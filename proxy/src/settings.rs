@@ -26,8 +26,13 @@ const DEFAULTS: [(&str, &str); 14] = [
 ];
 
 /// What counts in a table that the file has, in each of a list of them, where that does not have the key.
-const DEFAULTS_WITHIN: [(&str, &str, &str); 3] =
-    [("notify.mail", "tls", "starttls"), ("oidc[]", "scopes", "profile, email"), ("oidc[].groups", "claim", "groups")];
+const DEFAULTS_WITHIN: [(&str, &str, &str); 5] = [
+    ("notify.mail", "tls", "starttls"),
+    ("oidc[]", "scopes", "profile, email"),
+    ("oidc[].groups", "claim", "groups"),
+    ("store.s3", "region", "us-east-1"),
+    ("store.s3", "keep_local", "30d"),
+];
 
 /// A program's arguments may hold a secret, so that only its name is told.
 const PROGRAM: &str = "notify.command.run";
@@ -202,8 +207,10 @@ mod tests {
             "{SHORT}[notify.mail]\nserver = \"mail.mill3.example:587\"\nfrom = \"gate@mill3.example\"\n\
              to = [\"all@mill3.example\"]\n[[oidc]]\nname = \"mill\"\ntitle = \"Mill 3\"\n\
              issuer = \"https://login.mill3.example\"\nclient = \"gate\"\nvendor = \"acme\"\n\
-             groups = {{ wanted = {{ maintenance = [\"Field service\"] }} }}\n"
-        );
+             groups = {{ wanted = {{ maintenance = [\"Field service\"] }} }}\n\
+             [store.s3]\ncredentials = \"s3.credentials\"\n"
+        )
+        .replace("[store]\n", "[store]\nrecordings = \"s3://mill3/holdpoint\"\n");
         let told = |config: &Config| format!("{:?}", Config { settings: Settings::default(), ..config.clone() });
         let without = told(&parsed(&text));
         let all = Settings::of(&text).shown(&BTreeSet::new());
@@ -211,6 +218,8 @@ mod tests {
             ("notify.mail.tls", "starttls", "[notify.mail]\n", "tls = \"starttls\"\n"),
             ("oidc[1].scopes", "profile, email", "[[oidc]]\n", "scopes = [\"profile\", \"email\"]\n"),
             ("oidc[1].groups.claim", "groups", "groups = { ", "claim = \"groups\", "),
+            ("store.s3.region", "us-east-1", "[store.s3]\n", "region = \"us-east-1\"\n"),
+            ("store.s3.keep_local", "30d", "[store.s3]\n", "keep_local = \"30d\"\n"),
         ] {
             let one = all.iter().find(|one| one.key == key).unwrap_or_else(|| panic!("no {key}"));
             assert_eq!((one.value.as_str(), one.written), (value, false), "{key}");

@@ -726,8 +726,10 @@ class Log:
         """The file `FORMAT` ("Folders")."""
         name = f"{self.name}/FORMAT"
         data = self.store.bytes(name)
-        if data.split(b"\n")[0] != b"holdpoint log 1":
+        formats = {b"holdpoint log 1": 1, b"holdpoint log 2": 2}
+        if data.split(b"\n")[0] not in formats:
             raise Wrong(name, 0, "this is a format that this verifier does not know")
+        self.format = formats[data.split(b"\n")[0]]
         lines = data.decode(errors="replace").split("\n")
         if len(lines) < 5 or lines[-1]:
             raise Wrong(name, 0, "FORMAT has four lines, and one for each restore")
@@ -1051,6 +1053,7 @@ class Session:
     last_entry: bytes = ZEROS
     seal: Seal | None = None
     is_erased: bool = False
+    copied: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -1119,6 +1122,9 @@ def take_record(log: Log, entry: Entry) -> None:
         case 8 | 9 | 10 as kind:
             of_session = 0
             take_decision(log, entry, kind, cursor)
+        case 11:
+            of_session = 0
+            take_copied(log, entry, cursor)
         case _:
             raise entry.wrong("an entry of a kind that FORMAT.md does not know")
     cursor.end()
@@ -1238,6 +1244,22 @@ class Decision:
     entry: Entry
 
 
+def take_copied(log: Log, entry: Entry, cursor: Cursor) -> None:
+    """Copied: a file of a session that is done with lies in a bucket, too, locked there."""
+    if log.format < 2:
+        raise entry.wrong("a log of this format has no such entry")
+    ulid, name = cursor.take(16), cursor.text()
+    if not re.fullmatch(r"keys\.(0|[1-9][0-9]*)\.age|([0-9]{4}|[1-9][0-9]{4,})\.blk", name):
+        raise entry.wrong("no session has a file of this name")
+    length, digest = cursor.number(8), cursor.take(32)
+    cursor.text()
+    cursor.time()
+    sessions = [session for session in log.sessions.values() if session.ulid == ulid]
+    if not sessions or not sessions[0].is_settled:
+        raise entry.wrong("a copy of a session that is not wholly in blocks")
+    sessions[0].copied[name] = (length, digest)
+
+
 def take_decision(log: Log, entry: Entry, kind: int, cursor: Cursor) -> None:
     ulid, index, journaled = cursor.take(16), cursor.number(8), cursor.take(32)
     if kind == 10:
@@ -1289,7 +1311,8 @@ def nonce(sequence: int) -> bytes:
 class Recording:
     """The folder of a session against what the log says of it."""
 
-    def __init__(self, log: Log, session: Session, identities: list[X25519PrivateKey], may_be_gone: bool):
+    def __init__(self, log: Log, session: Session, identities: list[X25519PrivateKey], may_be_gone: bool | None):
+        """`may_be_gone`: of what the journal erases, whether it may be gone before a leaf says so; none of all else."""
         self.log, self.session = log, session
         self.identities, self.may_be_gone = identities, may_be_gone
         self.keys: Keys | None = None
@@ -1298,7 +1321,10 @@ class Recording:
         self.files = 0
 
     def check(self) -> None:
-        if self.session.is_erased or self.may_be_gone:
+        may_be_gone = self.session.is_erased or bool(self.may_be_gone)
+        if not may_be_gone:
+            self._check_copied()
+        if may_be_gone or self.lies_elsewhere():
             self._check_erased()
             return
         self._check_key_file()
@@ -1325,6 +1351,23 @@ class Recording:
                 self._count(content)
         if is_complete and self.session.seal:
             self._check_seal(digest)
+
+    def lies_elsewhere(self) -> bool:
+        """Whether something of it is not here, and a leaf says of each such file that a copy lies in a bucket ("Copied")."""
+        if self.session.is_erased or self.may_be_gone is not None:
+            return False
+        names = {"keys.0.age", *(f"{block.file:04}.blk" for block in self.session.blocks)}
+        gone = {name for name in names if not self.log.store.has(f"{self.session.folder}/{name}")}
+        return bool(gone) and gone <= self.session.copied.keys()
+
+    def _check_copied(self) -> None:
+        """Files that are here are those of which the log says that a copy lies in a bucket."""
+        for name, said in self.session.copied.items():
+            path = f"{self.session.folder}/{name}"
+            if self.log.store.has(path):
+                data = self.log.store.bytes(path)
+                if said != (len(data), sha256(data)):
+                    raise Wrong(path, 0, "the file is not the one of which the log says that a copy lies in a bucket")
 
     def _check_erased(self) -> None:
         """What lay in the folder may be gone; frames that still stand in segments are those that were sealed."""
@@ -2795,8 +2838,12 @@ def check_recordings(records: Log, identities: list[X25519PrivateKey], told: Jou
         if report.part is not None and session.name not in report.part:
             continue
         with report.looking():
-            Recording(records, session, identities, gone.get(session.name, False)).check()
+            recording = Recording(records, session, identities, gone.get(session.name))
+            recording.check()
             ending = session.seal.ending if session.seal else "open"
+            if recording.lies_elsewhere():
+                ending += ", not here"
+                report.open.append(f"session s_{session.name} lies in a bucket alone, and was not looked at")
             report.said.append(f"s_{session.name} {session.opened} {ending}: {session.next_sequence} frames")
     known = {session.name for session in records.sessions.values()}
     with report.looking():

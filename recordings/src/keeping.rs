@@ -5,18 +5,19 @@
 //! Frames that still lie in a segment need no erasing: they are encrypted, the key file is the one way to their key, and
 //! the segment goes when it is retired.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use jiff::Timestamp;
 use policies::digest::Digest;
 use policies::ids::SessionId;
 use sha2::{Digest as _, Sha256};
 
 use crate::codec::{Fields, Malformed, Put as _};
-use crate::disk::Disk;
+use crate::disk::{Disk, RealDisk};
 use crate::leaf::{Leaf, put_recording, recording};
-use crate::segment::session_dir;
+use crate::segment::{is_session_file, session_dir};
 
 /// A decision of the journal about one recording, as a leaf of the record log names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,30 @@ pub struct Files {
     pub digest: Digest,
 }
 
+impl Files {
+    /// None: all of them lie elsewhere.
+    pub fn none() -> Self {
+        Self { count: 0, bytes: 0, digest: Digest::of_bytes(b"") }
+    }
+}
+
+/// That a file of a recording lies elsewhere, too: looked at there, and locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// Whose recording.
+    pub recording: SessionId,
+    /// The file's name in the session's folder.
+    pub name: String,
+    /// Bytes of it.
+    pub bytes: u64,
+    /// SHA-256 of these.
+    pub sha256: Digest,
+    /// Which version of the object holds them.
+    pub version: String,
+    /// Until when nobody can delete that.
+    pub until: Timestamp,
+}
+
 /// How a recording is kept, as far as the record log says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Keeping {
@@ -57,6 +82,9 @@ pub struct Keeping {
     released: BTreeSet<u64>,
     /// That it is erased: the index of the leaf, and the decision.
     pub erased: Option<(u64, Decided)>,
+    /// Its files of which a locked copy lies elsewhere, by name. After a crash a leaf may stand twice, and after a longer
+    /// retention with a later time: the last counts.
+    pub copied: BTreeMap<String, Copied>,
 }
 
 impl Keeping {
@@ -71,12 +99,50 @@ impl Keeping {
             Leaf::Held(decided) => drop(self.held.insert(decided.entry)),
             Leaf::Released(decided) => drop(self.released.insert(decided.entry)),
             Leaf::Erased(erased) => drop(self.erased.get_or_insert((index, erased.decided))),
+            Leaf::Copied(copied) => drop(self.copied.insert(copied.name.clone(), copied.clone())),
             _ => {}
         }
     }
 }
 
+impl Copied {
+    pub(crate) fn parse(fields: &mut Fields<'_>) -> Result<Self, Malformed> {
+        let (recording, name) = (recording(fields)?, fields.text()?);
+        if !is_session_file(&name) {
+            return Err(Malformed("name of a session's file"));
+        }
+        Ok(Self {
+            recording,
+            name,
+            bytes: fields.u64()?,
+            sha256: Digest(fields.array()?),
+            version: fields.text()?,
+            until: fields.timestamp()?,
+        })
+    }
+
+    pub(crate) fn put(&self, bytes: &mut Vec<u8>) {
+        put_recording(bytes, self.recording);
+        bytes.put_long(self.name.as_bytes());
+        bytes.put_u64(self.bytes);
+        bytes.put(&self.sha256.0);
+        bytes.put_long(self.version.as_bytes());
+        bytes.put_timestamp(self.until);
+    }
+}
+
 impl Leaf {
+    /// The recording whose keeping it is about, where it is about that.
+    pub(crate) const fn keeps(&self) -> Option<SessionId> {
+        match self {
+            Self::Copied(copied) => Some(copied.recording),
+            other => match other.decided() {
+                Some(decided) => Some(decided.recording),
+                None => None,
+            },
+        }
+    }
+
     /// The decision about keeping that it carries out, where it does.
     pub(crate) const fn decided(&self) -> Option<&Decided> {
         match self {
@@ -134,6 +200,16 @@ pub fn survey(disk: &dyn Disk, log: &Path, recording: SessionId) -> io::Result<O
     Ok((count > 0).then(|| Files { count, bytes, digest: Digest::of_bytes(&listing) }))
 }
 
+/// How many bytes a file has, and their SHA-256.
+///
+/// # Errors
+/// It cannot be read.
+pub fn length_and_digest(path: &Path) -> io::Result<(u64, Digest)> {
+    let file = RealDisk.open_to_read(path)?;
+    let length = file.len()?;
+    Ok((length, Digest(hash(&*file, length)?)))
+}
+
 /// Of this many bytes at once.
 const PIECE: usize = 256 << 10;
 
@@ -183,7 +259,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::disk::{DiskFile, RealDisk};
+    use crate::disk::DiskFile;
     use crate::sim::{Fault, SimDisk};
 
     /// The real disk, and what was asked of it, in order; it fails from a number on.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use ulid::Ulid;
 
 use crate::codec::{Fields, Malformed, Put as _};
-use crate::keeping::{Decided, Erased};
+use crate::keeping::{Copied, Decided, Erased};
 use crate::tree::leaf_hash;
 
 /// Bytes an entry may have (C2SP tlog-tiles: a bundle gives each a length of 16 bits).
@@ -86,6 +86,8 @@ pub enum Leaf {
     Released(Decided),
     /// A recording's files go, once this is published.
     Erased(Erased),
+    /// A locked copy of one of a recording's files lies elsewhere. Since `holdpoint log 2`.
+    Copied(Copied),
 }
 
 /// See [`Leaf::Retired`].
@@ -326,6 +328,7 @@ const RETIRED: u8 = 7;
 const HELD: u8 = 8;
 const RELEASED: u8 = 9;
 const ERASED: u8 = 10;
+const COPIED: u8 = 11;
 
 impl Leaf {
     /// Reads what an entry of a record log says, from [`Entry::bytes`].
@@ -342,6 +345,7 @@ impl Leaf {
             HELD => Self::Held(Decided::parse(&mut fields)?),
             RELEASED => Self::Released(Decided::parse(&mut fields)?),
             ERASED => Self::Erased(Erased::parse(&mut fields)?),
+            COPIED => Self::Copied(Copied::parse(&mut fields)?),
             _ => return Err(Malformed("leaf of this version")),
         };
         fields.end().map(|()| leaf)
@@ -388,6 +392,10 @@ impl Leaf {
             Self::Erased(erased) => {
                 bytes.put_u8(ERASED);
                 erased.put(&mut bytes);
+            }
+            Self::Copied(copied) => {
+                bytes.put_u8(COPIED);
+                copied.put(&mut bytes);
             }
         }
         bytes

@@ -1,7 +1,7 @@
 //! A running log: one folder, one lock, one writer thread, one chain. It serves twice: as the journal of decisions, to
 //! which its caller appends entries, and as a node's record log, in which sessions are open. Entries are leaves of a
 //! Merkle tree whose root is in every signed head; `press` publishes them as tiles under signed checkpoints. The format
-//! is `holdpoint log 1`, which every later version reads.
+//! is `holdpoint log 1`, or 2 where copies of recordings lie elsewhere; every later version reads both.
 //!
 //! A head is signed when a session is sealed and with every append, when the log starts and stops, each second with
 //! a session open, and each minute otherwise.
@@ -21,12 +21,12 @@ use policies::ids::{NodeId, SessionId};
 use crate::disk::{Disk, Machine};
 use crate::entries::{EntryReader, Recent};
 use crate::fault::{AppendFault, Cause, OpenFault, StoreFault};
-use crate::keeping::{Decided, Erased};
+use crate::keeping::{Copied, Decided, Erased};
 use crate::leaf::{Entry, Leaf};
 use crate::press::{Press, Printer};
 use crate::queue::{Queue, Work, answer};
 use crate::recover::{self, Found};
-use crate::segment::{self, SegmentsFault, key_file_name, session_dir};
+use crate::segment::{self, SegmentsFault, is_session_file, key_file_name, session_dir};
 use crate::session::{Opening, SessionWriter, answered, lock};
 use crate::spares::{Maker, SpareFault, Spares, SparesWatch};
 use crate::tlog::checkpoint::{Checkpoint, SignedCheckpoint};
@@ -60,6 +60,8 @@ pub struct LogOptions {
     pub reserve_bytes: u64,
     /// Below this much free space [`Log::room`] says [`RoomState::Low`].
     pub low_water_bytes: u64,
+    /// Whether it may say of recordings' files that a locked copy lies elsewhere; then it is `holdpoint log 2` from now on.
+    pub says_copied: bool,
     /// File systems that are taken although what a sync promises there is doubtful, by name.
     pub file_systems_allowed: Vec<String>,
 }
@@ -79,6 +81,7 @@ impl LogOptions {
             spares: 2,
             reserve_bytes: 0,
             low_water_bytes: 0,
+            says_copied: false,
             file_systems_allowed: Vec::new(),
         }
     }
@@ -532,6 +535,23 @@ impl Log {
     /// [`published`](Self::published_entries).
     pub fn erased(&self, erased: Erased) -> impl Future<Output = Result<u64, StoreFault>> + Send + use<> {
         self.keep(erased.decided.recording, Leaf::Erased(erased))
+    }
+
+    /// That a locked copy of one of a recording's files lies elsewhere; refused while frames of the recording are in no block,
+    /// so that the file stays as it is.
+    ///
+    /// # Panics
+    /// Of a log that was not opened to say so, or of a file that no session has.
+    pub fn copied(&self, copied: Copied) -> impl Future<Output = Result<u64, StoreFault>> + Send + use<> {
+        assert!(self.options.says_copied && is_session_file(&copied.name), "a log says what its format has");
+        self.keep(copied.recording, Leaf::Copied(copied))
+    }
+
+    /// Whether a recording is sealed and wholly in blocks, so that its files stay as they are.
+    pub fn is_settled(&self, recording: SessionId) -> impl Future<Output = Result<bool, StoreFault>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        let pushed = self.queue.push(Work::Settled { recording, reply });
+        answered(pushed, answer, Arc::clone(&self.queue))
     }
 
     fn keep(&self, recording: SessionId, leaf: Leaf) -> impl Future<Output = Result<u64, StoreFault>> + Send + use<> {

@@ -63,6 +63,11 @@ pub(crate) enum Work {
         leaf: Leaf,
         reply: Reply<u64>,
     },
+    /// Whether no frame of a recording is in segments alone.
+    Settled {
+        recording: SessionId,
+        reply: Reply<bool>,
+    },
 }
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreFault>>;
@@ -81,6 +86,7 @@ impl Work {
             Self::Abandon { .. } | Self::Keyframes { .. } => {}
             Self::Append { reply, .. } => answer(reply, Err(fault.clone().into())),
             Self::Keeping { reply, .. } => answer(reply, Err(fault.clone())),
+            Self::Settled { reply, .. } => answer(reply, Err(fault.clone())),
         }
     }
 }

@@ -25,7 +25,9 @@ use crate::notes::Note;
 use crate::scan::{Scan, ScanFault};
 use crate::segment::{self, SegmentFile, SegmentState, SegmentsFault};
 use crate::tlog::checkpoint::Checkpoint;
-use crate::tlog::folder::{Folder, FolderFault, View};
+use crate::tlog::folder::{CHECKPOINT, Folder, FolderFault, View};
+use crate::tlog::kept::{self, KEPT};
+use crate::tlog::tile::Tile;
 
 /// Where in a data folder the journal's log lies.
 pub const JOURNAL_DIR: &str = "journal";
@@ -81,6 +83,27 @@ pub struct Format {
     pub verifier: String,
     /// Its restores, in order; since each it has another name.
     pub restored: Vec<RestoredAt>,
+    /// Which of the released formats it is of.
+    pub number: Number,
+}
+
+/// The released formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Number {
+    /// `holdpoint log 1`.
+    One,
+    /// `holdpoint log 2`: a record log that may say of recordings' files that a locked copy lies in a bucket.
+    Two,
+}
+
+impl Number {
+    /// The first line of a log's file FORMAT.
+    pub const fn line(self) -> &'static str {
+        match self {
+            Self::One => "holdpoint log 1",
+            Self::Two => "holdpoint log 2",
+        }
+    }
 }
 
 /// That a log was restored.
@@ -103,6 +126,22 @@ pub fn before_dir(restore: RestoreId) -> String {
     format!("before-{restore}")
 }
 
+/// Whether this is the name, in a log's folder, of something that the log published or says of itself, and not of a segment or a
+/// session: names that somebody else wrote become paths only after this.
+pub fn is_published_file(name: &str) -> bool {
+    let is_size = |text: &str| kept::size_in(text).is_some();
+    let is_before = |text: &str| {
+        let Some((restore, inner)) = text.split_once('/') else { return false };
+        restore.parse::<RestoreId>().is_ok_and(|parsed| before_dir(parsed) == format!("before-{restore}"))
+            && (inner == CHECKPOINT || is_size(inner))
+    };
+    name == crate::FORMAT
+        || name == CHECKPOINT
+        || Tile::parse(name).is_some()
+        || name.strip_prefix(KEPT).and_then(|rest| rest.strip_prefix('/')).is_some_and(is_size)
+        || name.strip_prefix("before-").is_some_and(is_before)
+}
+
 /// Longer ones are no FORMAT.
 const FORMAT_BYTES_MAX: u64 = 4096;
 
@@ -120,10 +159,16 @@ impl Format {
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let lines: Vec<&str> = text.strip_suffix('\n')?.split('\n').collect();
-        let ["holdpoint log 1", origin, node, verifier, restored @ ..] = lines.as_slice() else { return None };
+        let [first, origin, node, verifier, restored @ ..] = lines.as_slice() else { return None };
+        let number = [Number::One, Number::Two].into_iter().find(|number| number.line() == *first)?;
         let restored: Vec<RestoredAt> = restored.iter().map(|line| restored_at(line)).collect::<Option<_>>()?;
-        let format =
-            Self { origin: (*origin).to_owned(), node: node.parse().ok()?, verifier: (*verifier).to_owned(), restored };
+        let format = Self {
+            origin: (*origin).to_owned(),
+            node: node.parse().ok()?,
+            verifier: (*verifier).to_owned(),
+            restored,
+            number,
+        };
         let is_named =
             names_of(format.base()?, &format.restored).last().is_some_and(|(_, name)| *name == format.origin);
         (is_named && format.to_string() == text).then_some(format)
@@ -146,8 +191,8 @@ fn restored_at(line: &str) -> Option<RestoredAt> {
 /// As it stands in the file.
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { origin, node, verifier, restored } = self;
-        write!(f, "holdpoint log 1\n{origin}\n{node}\n{verifier}\n")?;
+        let Self { origin, node, verifier, restored, number } = self;
+        write!(f, "{}\n{origin}\n{node}\n{verifier}\n", number.line())?;
         restored.iter().try_for_each(|at| writeln!(f, "restored {} {}", at.restore, at.size))
     }
 }
@@ -342,10 +387,20 @@ impl Store {
             SegmentState::Used { head, .. } => Some(head),
             SegmentState::Torn | SegmentState::Spare => None,
         });
-        let Some(before) = heads.map(|head| &head.tree).filter(|tree| tree.size() > 0) else { return Ok(()) };
-        let (origin, size, root) = (self.format.origin.clone(), before.size(), before.root());
         let fault = |fault: FolderFault| ReadFault::damaged(&self.dir.join(&fault.path), fault.bytes.start, fault.flaw);
         let folder = Folder::new(Arc::new(RealDisk), &self.dir);
+        let (size, root) = match heads.map(|head| &head.tree) {
+            Some(before) => (before.size(), before.root()),
+            // Out of a bucket: what was published is all there is.
+            None => match folder.checkpoint().map_err(fault)? {
+                Some(published) => (published.size, published.root),
+                None => return Ok(()),
+            },
+        };
+        if size == 0 {
+            return Ok(());
+        }
+        let origin = self.format.origin.clone();
         let mut view = View::open(folder, &Checkpoint { origin, size, root }).map_err(fault)?;
         for (leaf, index) in view.entries(0..size).zip(0..) {
             let leaf = leaf.map_err(fault)?;
@@ -414,7 +469,7 @@ impl Finder {
                 self.found.insert(session, Recording { ends, ..Recording::new(session, opened, begins) });
             }
             Some(Leaf::Block(block)) => self.take_block(block)?,
-            Some(leaf) if leaf.decided().is_some() => self.take_decided(self.entries - 1, &leaf)?,
+            Some(leaf) if leaf.keeps().is_some() => self.take_keeping(self.entries - 1, &leaf)?,
             Some(Leaf::Sealed(sealed)) => {
                 if let Some(recording) = self.found.get_mut(&session) {
                     (recording.sealed, recording.sealed_at) = (Some(sealed), Some(self.entries - 1));
@@ -445,14 +500,16 @@ impl Finder {
                     recording.sealed = Some(sealed);
                 }
             }
-            leaf @ (Leaf::Held(_) | Leaf::Released(_) | Leaf::Erased(_)) => self.take_decided(entry.index, &leaf)?,
+            leaf @ (Leaf::Held(_) | Leaf::Released(_) | Leaf::Erased(_) | Leaf::Copied(_)) => {
+                self.take_keeping(entry.index, &leaf)?;
+            }
             Leaf::Started(_) | Leaf::Stopped | Leaf::Anchor(_) | Leaf::Retired(_) => {}
         }
         Ok(())
     }
 
-    fn take_decided(&mut self, index: u64, leaf: &Leaf) -> Result<(), String> {
-        let of = leaf.decided().map(|decided| decided.recording);
+    fn take_keeping(&mut self, index: u64, leaf: &Leaf) -> Result<(), String> {
+        let of = leaf.keeps();
         let recording = self.found.values_mut().find(|recording| Some(recording.id()) == of);
         recording.ok_or("nothing of that name was recorded")?.keeping.take(index, leaf);
         Ok(())

@@ -13,7 +13,7 @@ use crate::fault::{Cause, OpenFault};
 use crate::frame::{self, Flaw, Kind, RawFrame};
 use crate::leaf::{Anchor, Entry, Leaf, Position};
 use crate::log::{Before, CrashedSession, Extent, LogOptions, Purpose, Recovery, Signer};
-use crate::read::Format;
+use crate::read::{Format, Number};
 use crate::segment::{
     self, OpenSession, SegmentFile, SegmentHead, SegmentState, SegmentsFault, damaged, lost, sworn_beyond,
 };
@@ -52,7 +52,8 @@ pub const FORMAT: &str = "FORMAT";
 
 fn format_text(options: &LogOptions, signer: &dyn Signer) -> Result<String, BadVerifier> {
     let LogOptions { origin, node, .. } = options;
-    Ok(format!("holdpoint log 1\n{origin}\n{node}\n{}\n", signer.verifier(origin)?))
+    let number = if options.says_copied { Number::Two } else { Number::One };
+    Ok(format!("{}\n{origin}\n{node}\n{}\n", number.line(), signer.verifier(origin)?))
 }
 
 fn check_format(disk: &dyn Disk, dir: &Path, options: &LogOptions, signer: &dyn Signer) -> Result<(), OpenFault> {
@@ -62,29 +63,39 @@ fn check_format(disk: &dyn Disk, dir: &Path, options: &LogOptions, signer: &dyn 
         move |error: std::io::Error| OpenFault::Io(Cause::new(doing, &path, &error))
     };
     let expected = format_text(options, signer)?;
+    let unfinished = dir.join("FORMAT.tmp");
+    let write = |text: &str| -> Result<(), OpenFault> {
+        if disk.list(dir).map_err(io("list"))?.iter().any(|name| name == "FORMAT.tmp") {
+            disk.remove(&unfinished).map_err(io("remove what is left of"))?;
+        }
+        let file = disk.create(&unfinished).map_err(io("create"))?;
+        file.write_at(text.as_bytes(), 0).and_then(|()| file.sync_data()).map_err(io("write"))?;
+        disk.rename(&unfinished, &path).map_err(io("name"))
+    };
     match disk::read(disk, &path) {
-        Ok(found) if is_this(&found, &expected) => Ok(()),
-        Ok(found) => Err(other_log(path, &expected, &String::from_utf8_lossy(&found))),
+        Ok(found) => match is_this(&found, &expected) {
+            Some(format) if options.says_copied && format.number == Number::One => {
+                write(&Format { number: Number::Two, ..format }.to_string())
+            }
+            Some(_) => Ok(()),
+            None => Err(other_log(path.clone(), &expected, &String::from_utf8_lossy(&found))),
+        },
         Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
             if !segment::segments(disk, dir)?.is_empty() {
-                return Err(SegmentsFault::Missing(path).into());
+                return Err(SegmentsFault::Missing(path.clone()).into());
             }
-            let unfinished = dir.join("FORMAT.tmp");
-            if disk.list(dir).map_err(io("list"))?.iter().any(|name| name == "FORMAT.tmp") {
-                disk.remove(&unfinished).map_err(io("remove what is left of"))?;
-            }
-            let file = disk.create(&unfinished).map_err(io("create"))?;
-            file.write_at(expected.as_bytes(), 0).and_then(|()| file.sync_data()).map_err(io("write"))?;
-            disk.rename(&unfinished, &path).map_err(io("name"))
+            write(&expected)
         }
         Err(error) => Err(io("read")(error)),
     }
 }
 
-/// A log that was restored says so behind that.
-fn is_this(found: &[u8], expected: &str) -> bool {
-    let format = Format::parse(found).map(|format| Format { restored: Vec::new(), ..format });
-    format.is_some_and(|format| format.to_string() == expected)
+/// What the log says of itself, if it is this one. One that was restored says so behind that; of which format it is, is another
+/// question.
+fn is_this(found: &[u8], expected: &str) -> Option<Format> {
+    let format = Format::parse(found)?;
+    let plain = |format: Format| Format { restored: Vec::new(), number: Number::Two, ..format };
+    (plain(format.clone()) == plain(Format::parse(expected.as_bytes())?)).then_some(format)
 }
 
 /// The first line that differs.

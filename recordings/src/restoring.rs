@@ -191,7 +191,7 @@ impl Resting {
         let origin = format!("{base}/{restore}");
         let verifier = signer.verifier(&origin)?.to_string();
         let restored = self.format.restored.iter().copied().chain([RestoredAt { restore, size }]).collect();
-        Ok(Format { origin, verifier, restored, node: self.format.node.clone() })
+        Ok(Format { origin, verifier, restored, node: self.format.node.clone(), number: self.format.number })
     }
 
     /// What was published under the old name is evidence of what is lost, and would be in the way of the new.

@@ -48,6 +48,13 @@ pub fn key_file_name(epoch: u32) -> String {
     format!("keys.{epoch}.age")
 }
 
+/// Whether a session's folder may have a file of this name: a key file or a block file, and nothing else. Names that somebody
+/// else wrote become paths only after this.
+pub fn is_session_file(name: &str) -> bool {
+    let key_file = || name.strip_prefix("keys.")?.strip_suffix(".age")?.parse().ok();
+    block_file_number(name).is_some() || key_file().is_some_and(|epoch| key_file_name(epoch) == name)
+}
+
 /// A segment's first frame: what the log was when the segment began, so that reading may begin with any of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SegmentHead {
@@ -370,4 +377,32 @@ fn put_ends(files: &mut [SegmentFile]) -> Result<(), SegmentsFault> {
         last_used = Some(index);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sessions_files_have_these_names_and_no_others() {
+        for name in ["keys.0.age", "keys.12.age", "0000.blk", "0042.blk", "12345.blk"] {
+            assert!(is_session_file(name), "{name}");
+        }
+        for name in [
+            "",
+            "keys.age",
+            "keys.00.age",
+            "keys.0.age/x",
+            "keys.+1.age",
+            "0.blk",
+            "00001.blk",
+            "+001.blk",
+            "../../0000.blk",
+            "/etc/0000.blk",
+            "0000.blk.tmp",
+            "PART",
+        ] {
+            assert!(!is_session_file(name), "{name}");
+        }
+    }
 }

@@ -516,6 +516,10 @@ impl Writer {
                 }
                 Err(halt) => refuse(reply, halt),
             },
+            Work::Settled { recording, reply } => {
+                answer(reply, Ok(self.is_settled(recording)));
+                Ok(())
+            }
         };
         done.or_else(Halt::unless_refused)?;
         if self.buffer.len() >= BATCH_BYTES || self.acks.len() >= BATCH_FRAMES { self.commit() } else { Ok(()) }
@@ -813,11 +817,16 @@ impl Writer {
 
     /// Puts a leaf about a recording in line that is wholly in blocks: its index.
     fn keep(&mut self, recording: SessionId, leaf: &Leaf) -> Result<u64, Halt> {
-        if matches!(leaf, Leaf::Erased(_)) && self.state.open.values().any(|open| open.recording == recording) {
+        if matches!(leaf, Leaf::Erased(_) | Leaf::Copied(_)) && !self.is_settled(recording) {
             return Err(Halt::Refused(StoreFault::NotInBlocks));
         }
         self.anchor_wanted = true;
         Ok(self.put_leaf(NODE, leaf, Use::Closing)?.index)
+    }
+
+    /// Whether it is sealed and wholly in blocks, as far as it was ever opened.
+    fn is_settled(&self, recording: SessionId) -> bool {
+        !self.state.open.values().any(|open| open.recording == recording)
     }
 
     fn abandon_or_wait(&mut self, session: u64) -> Result<(), Halt> {

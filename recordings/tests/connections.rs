@@ -197,7 +197,8 @@ fn what_was_done_is_told_line_by_line() {
 /// An auditor's pack of the one session, as a folder.
 fn packed(store: &Store) -> tempfile::TempDir {
     let trust = support::trust();
-    let checks = Checks { folder: store.dir(), trust: &trust, keys: Some(&store.keys), remembered: &[] };
+    let checks =
+        Checks { folder: store.dir(), trust: &trust, keys: Some(&store.keys), remembered: &[], out_of_a_bucket: false };
     let report = verify(&checks, &mut |_| {});
     assert_eq!(report.verdict(), Verdict::Whole, "{:?}", report.findings);
     let (_, recording) = only(store);

@@ -23,7 +23,10 @@ use support::{ADMINISTRATOR, LEAD, SECOND, Store, TECHNICIAN, label, person, pub
 
 fn check(store: &mut Store) -> Report {
     store.close();
-    verify(&Checks { folder: store.dir(), trust: &support::trust(), keys: None, remembered: &[] }, &mut |_| {})
+    verify(
+        &Checks { folder: store.dir(), trust: &support::trust(), keys: None, remembered: &[], out_of_a_bucket: false },
+        &mut |_| {},
+    )
 }
 
 /// What is told first, which is that a decision is not allowed.

@@ -254,7 +254,8 @@ fn a_wrong_keyframe_reaches_nothing_but_a_replay_that_begins_at_it() {
     store.end(session);
     store.close();
     let trust = support::trust();
-    let checks = Checks { folder: store.dir(), trust: &trust, keys: Some(&store.keys), remembered: &[] };
+    let checks =
+        Checks { folder: store.dir(), trust: &trust, keys: Some(&store.keys), remembered: &[], out_of_a_bucket: false };
     let report = verify(&checks, &mut |_| {});
     assert!(report.is_whole(), "{report}");
     let all = || moments(store.dir(), &store.keys, 0).into_iter();
@@ -354,7 +355,16 @@ fn a_recording_that_says_it_is_for_somebody_and_is_not_is_found_and_one_for_othe
     store.close();
     let trust = support::trust();
     let told = |store: &Store| {
-        verify(&Checks { folder: store.dir(), trust: &trust, keys: Some(&store.keys), remembered: &[] }, &mut |_| {})
+        verify(
+            &Checks {
+                folder: store.dir(),
+                trust: &trust,
+                keys: Some(&store.keys),
+                remembered: &[],
+                out_of_a_bucket: false,
+            },
+            &mut |_| {},
+        )
     };
     let report = told(&store);
     assert!(report.is_whole() && report.not_opened == 1, "{report}");
@@ -388,7 +398,7 @@ fn whose_key_nobody_tried_for_a_year_is_noted_and_breaks_nothing() {
     store.close();
     let trust = support::trust();
     let noted = |remembered: &[(usize, Timestamp)], now: Timestamp| {
-        let checks = Checks { folder: store.dir(), trust: &trust, keys: None, remembered: &[] };
+        let checks = Checks { folder: store.dir(), trust: &trust, keys: None, remembered: &[], out_of_a_bucket: false };
         let mut report = verify(&checks, &mut |_| {});
         let remembered = remembered.iter().map(|(which, at)| (all[*which].clone(), *at)).collect();
         report.note_forgotten(&remembered, now);
@@ -417,7 +427,7 @@ fn a_folder_that_holds_no_recordings_says_so() {
 fn noise_in_place_of_a_store_is_told_and_ends() {
     let folder = TempDir::new().unwrap();
     let trust = support::trust();
-    let checks = Checks { folder: folder.path(), trust: &trust, keys: None, remembered: &[] };
+    let checks = Checks { folder: folder.path(), trust: &trust, keys: None, remembered: &[], out_of_a_bucket: false };
     assert!(!verify(&checks, &mut |_| {}).is_whole());
     for log in ["journal", "records"] {
         std::fs::create_dir_all(folder.path().join(log).join("segments")).unwrap();
@@ -447,7 +457,10 @@ fn how_fast_a_store_is_checked_and_read() {
     let megabytes = 256.0;
     for keys in [None, Some(&store.keys)] {
         let begun = std::time::Instant::now();
-        let report = verify(&Checks { folder: store.dir(), trust: &trust, keys, remembered: &[] }, &mut |_| {});
+        let report = verify(
+            &Checks { folder: store.dir(), trust: &trust, keys, remembered: &[], out_of_a_bucket: false },
+            &mut |_| {},
+        );
         assert!(report.is_whole(), "{report}");
         let with = if keys.is_some() { "with" } else { "without" };
         println!("checked {with} a key: {:.0} MB/s", megabytes / begun.elapsed().as_secs_f64());
@@ -548,7 +561,7 @@ proptest! {
                 }
             }
             let trust = support::trust();
-            let report = verify(&Checks { folder: copy.path(), trust: &trust, keys: Some(&store.keys), remembered: &[] }, &mut |_| {});
+            let report = verify(&Checks { folder: copy.path(), trust: &trust, keys: Some(&store.keys), remembered: &[], out_of_a_bucket: false }, &mut |_| {});
             let _ = report.to_string();
             if let Ok(records) = Records::open(copy.path()) {
                 for recording in records.list().recordings {

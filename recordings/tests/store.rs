@@ -13,9 +13,11 @@ use bytes::Bytes;
 use common::{ORIGIN, auditors, block_on, open, opening, options, recipients};
 use jiff::{SignedDuration, Timestamp};
 use policies::digest::Digest;
+use policies::ids::SessionId;
 use recordings::disk::{Disk as _, RealDisk, RealMachine, read};
 use recordings::fault::{AppendFault, OpenFault, StoreFault};
 use recordings::frame::{Fact, Kind, RawFrame, Stream, frames, open_payload};
+use recordings::keeping::Copied;
 use recordings::keys::{Root, SessionKeys};
 use recordings::leaf::{Account, Anchor, Direction, Leaf, OTHER_CHANNELS, Statement, signed_bytes};
 use recordings::log::{Before, Head, Log, LogOptions, Purpose, RoomState, Signer as _};
@@ -39,6 +41,33 @@ fn of_two_appends_after_one_head_one_wins_and_the_other_is_told_the_head() {
     assert_eq!(block_on(second), Err(AppendFault::Conflict { head: Box::new(head) }));
     assert_eq!((log.head(), head.size), (head, 1));
     assert_eq!(log.entries(0).unwrap()[0].bytes, b"first");
+}
+
+#[test]
+fn a_log_is_of_the_second_format_from_when_it_may_say_where_copies_lie_and_stays_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let first_line = || std::fs::read_to_string(dir.path().join("FORMAT")).unwrap().lines().next().unwrap().to_owned();
+    let plain = || options(Purpose::Records);
+    let saying = || LogOptions { says_copied: true, ..plain() };
+    drop(open(dir.path(), plain()).unwrap());
+    assert_eq!(first_line(), "holdpoint log 1");
+    let (log, _) = open(dir.path(), saying()).unwrap();
+    assert_eq!(first_line(), "holdpoint log 2");
+    let recording = SessionId::new(ulid::Ulid::from(7_u128));
+    assert!(block_on(log.is_settled(recording)).unwrap());
+    let copied = Copied {
+        recording,
+        name: "keys.0.age".to_owned(),
+        bytes: 3,
+        sha256: Digest([7; 32]),
+        version: "v1".to_owned(),
+        until: Timestamp::from_second(2_000_000_000).unwrap(),
+    };
+    let leaf = block_on(log.copied(copied.clone())).unwrap();
+    assert_eq!(Leaf::parse(&log.entries(leaf).unwrap()[0].bytes), Ok(Leaf::Copied(copied)));
+    drop(log);
+    drop(open(dir.path(), plain()).unwrap());
+    assert_eq!(first_line(), "holdpoint log 2");
 }
 
 #[test]

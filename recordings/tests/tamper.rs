@@ -232,7 +232,7 @@ fn a_lost_checkpoint_is_made_again_though_segments_are_retired_and_lost_tiles_ar
 fn check(folder: &Path, keys: Option<&AuditorKeys>) -> Report {
     let trust = support::trust();
     let mut last = 0;
-    verify(&Checks { folder, trust: &trust, keys, remembered: &[] }, &mut |progress| {
+    verify(&Checks { folder, trust: &trust, keys, remembered: &[], out_of_a_bucket: false }, &mut |progress| {
         assert!(progress.read_bytes >= last && progress.read_bytes <= progress.total_bytes);
         last = progress.read_bytes;
     })
@@ -448,7 +448,10 @@ fn a_log_that_was_set_back_is_found_by_a_remembered_head() {
     store.end(session);
     store.close();
     let trust = support::trust();
-    let now = verify(&Checks { folder: store.dir(), trust: &trust, keys: None, remembered: &[] }, &mut |_| {});
+    let now = verify(
+        &Checks { folder: store.dir(), trust: &trust, keys: None, remembered: &[], out_of_a_bucket: false },
+        &mut |_| {},
+    );
     let heads: Vec<Remembered> = now
         .logs
         .iter()
@@ -460,7 +463,7 @@ fn a_log_that_was_set_back_is_found_by_a_remembered_head() {
         })
         .collect();
     let against = |folder: &Path, remembered: &[Remembered]| {
-        kinds(&verify(&Checks { folder, trust: &trust, keys: None, remembered }, &mut |_| {}))
+        kinds(&verify(&Checks { folder, trust: &trust, keys: None, remembered, out_of_a_bucket: false }, &mut |_| {}))
     };
     assert_eq!(against(store.dir(), &heads), []);
     assert_eq!(against(early.path(), &heads), [FindingKind::Missing, FindingKind::Missing]);
@@ -490,7 +493,10 @@ fn a_log_signed_with_another_key_is_not_believed() {
         let origin = log.0.name().to_owned();
         log.0 = recordings::log::Signer::verifier(&other, &origin).unwrap();
     }
-    let report = verify(&Checks { folder: store.dir(), trust: &trust, keys: None, remembered: &[] }, &mut |_| {});
+    let report = verify(
+        &Checks { folder: store.dir(), trust: &trust, keys: None, remembered: &[], out_of_a_bucket: false },
+        &mut |_| {},
+    );
     for log in ["journal", "records"] {
         let of_heads = report.failures().filter(|finding| finding.words.starts_with("a head is not signed"));
         let files = of_heads.filter_map(|finding| finding.place.as_ref()).map(|place| &place.file);

@@ -5,6 +5,7 @@
 
 pub mod between;
 pub mod browser;
+pub mod ceph;
 pub mod certificate;
 pub mod commands;
 pub mod connecting;
@@ -29,6 +30,7 @@ pub mod telnetd;
 pub mod witness;
 
 pub use between::Between;
+pub use ceph::Ceph;
 pub use commands::{holdpoint, json, log_in, passkey_code, recipient, text, worked};
 pub use connecting::Connecting;
 pub use disk::Disk;

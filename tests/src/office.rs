@@ -22,7 +22,7 @@ use policies::people::Kind;
 use policies::requests::{Answer, CertifyStatement, Matter, Narrowing, SeenHead, Signed, VerdictStatement};
 use policies::state::State;
 use policies::time::{Seconds, Window};
-use proxy::app::stores::{Identity, Stores};
+use proxy::app::stores::{Identity, RecordsKept, Stores};
 use proxy::config::Config;
 use proxy::floor::Floor;
 use ssh_key::PublicKey;
@@ -47,7 +47,8 @@ impl Office {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let keys = KeyStore::open(&config.keys, &Seal::File).expect("keys are there");
         let identity = Identity::read(&config.store.data).expect("founded");
-        let stores = Stores::open(&config.store.data, identity, &keys.log_key(), 0).expect("nobody else has it open");
+        let stores = Stores::open(&config.store.data, identity, &keys.log_key(), RecordsKept::of(&config.store))
+            .expect("nobody else has it open");
         let clock = Clock::system();
         let (alarms, _unheard) = mpsc::channel(16);
         let parts = DeskParts {

@@ -17,6 +17,8 @@ use axum::response::{IntoResponse as _, Response};
 use certs::keys::KeyStore;
 use jiff::Timestamp;
 use policies::decide::Command;
+use policies::ids::SessionId;
+use policies::state::SessionFacts;
 use policies::version::V1;
 use recordings::log::Log;
 use recordings::read::{JOURNAL_DIR, OUT_OF_A_BACKUP, RECORDS_DIR};
@@ -68,6 +70,9 @@ pub(super) async fn backup(
         tracing::error!(%error, "a backup cannot be made");
         unreadable()
     })?;
+    let (members, left_out) = api.in_the_bucket_alone().await?;
+    contents.members.extend(members);
+    contents.heads.left_out = left_out;
     // Last: names and second factors of everybody whom the journal knows.
     contents.take_in(&api.desk().directory().dump().await?);
     let heads = serde_json::to_string(&contents.heads).expect("heads have string keys");
@@ -77,6 +82,34 @@ pub(super) async fn backup(
         (header::HeaderName::from_static(HEADS), heads),
     ];
     Ok((headers, streamed(contents, recipients, copying, STALLED)).into_response())
+}
+
+impl Api {
+    /// Recordings of this node whose files are not here any more; where the bucket cannot be had, none, and how many that are.
+    async fn in_the_bucket_alone(&self) -> Result<(Vec<Member>, u64), Problem> {
+        let (Some(deposits), Some(folder)) = (&self.parts().deposits, &self.parts().records_dir) else {
+            return Ok((Vec::new(), 0));
+        };
+        let ours: Vec<SessionId> = self.desk().with_state(|state| {
+            let is_kept = |facts: &SessionFacts| facts.node == *self.desk().node() && facts.erased.is_none();
+            state.sessions.iter().filter(|(_, facts)| is_kept(facts)).map(|(id, _)| *id).collect()
+        });
+        let (mut members, mut sessions) = (Vec::new(), 0);
+        for session in ours {
+            let found = self.members_of(folder.clone(), session).await?;
+            let is_remote = |member: &Member| matches!(member.content, Content::Remote(_));
+            let named = |member: Member| Member { name: format!("data/{}", member.name), ..member };
+            sessions += u64::from(found.iter().any(is_remote));
+            members.extend(found.into_iter().filter(is_remote).map(named));
+        }
+        if !members.is_empty()
+            && let Err(fault) = deposits.can_be_had().await
+        {
+            tracing::warn!(%fault, sessions, "a backup is made without the recordings that lie in the bucket alone");
+            return Ok((Vec::new(), sessions));
+        }
+        Ok((members, 0))
+    }
 }
 
 /// The header that says how far the backup goes.
@@ -110,7 +143,7 @@ impl Contents {
         members.extend(logs);
         session_members(&parts.data.join(RECORDS_DIR), &mut members)?;
         members.extend(small(&parts.data.join("cuts"), "data/cuts".to_owned())?);
-        let heads = BackupHeads { v: V1, at, journal: journal.head.size, records: records.head.size };
+        let heads = BackupHeads { v: V1, at, journal: journal.head.size, records: records.head.size, left_out: 0 };
         let about = serde_json::to_vec_pretty(&heads).expect("heads have string keys");
         // In the data folder it keeps a gate from starting there as if nothing had come after.
         for name in [format!("data/{OUT_OF_A_BACKUP}"), OUT_OF_A_BACKUP.to_owned()] {
@@ -211,7 +244,7 @@ mod tests {
 
     /// A backup of one file for one recipient; what is dropped when nothing has to be kept for it any more.
     fn backed_up(content: Content, patience: Duration) -> (Body, oneshot::Receiver<()>) {
-        let heads = BackupHeads { v: V1, at: Timestamp::UNIX_EPOCH, journal: 1, records: 1 };
+        let heads = BackupHeads { v: V1, at: Timestamp::UNIX_EPOCH, journal: 1, records: 1, left_out: 0 };
         let contents = Contents { heads, members: vec![Member { name: "data/x".to_owned(), content }] };
         let (copying, over) = oneshot::channel::<()>();
         let recipient = age::x25519::Identity::generate().to_public();

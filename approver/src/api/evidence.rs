@@ -29,6 +29,7 @@ use super::tar::{self, Content, Member};
 use super::types::{
     After, Done as Happened, EntryLine, FilesWanted, FilesWith, FounderView, Pack, Rehearsed, TrustView,
 };
+use crate::deposits::Remote;
 use crate::journal::{Entry, ReadError};
 
 pub(super) async fn ca(State(api): State<Api>) -> impl IntoResponse {
@@ -68,7 +69,7 @@ pub(super) async fn recording(
     }
     let folder = api.parts().records_dir.clone();
     let folder = folder.ok_or_else(|| Problem::unavailable("this node keeps no recordings: ask the one that does"))?;
-    if members_of(folder.clone(), session).await?.is_empty() {
+    if api.members_of(folder.clone(), session).await?.is_empty() {
         return Err(Problem::not_found("nothing was recorded of this session: it ended before anything was sent"));
     }
     api.desk().act(Command::Fetch { session, by: caller.person() }).await?;
@@ -77,12 +78,12 @@ pub(super) async fn recording(
         Some(FilesWith::Logs) => api.logs(&[session]).await?,
         None => Vec::new(),
     };
-    members.extend(members_of(folder, session).await?);
+    members.extend(api.members_of(folder, session).await?);
     Ok(archive(&format!("{session}.tar"), members))
 }
 
-/// The files of one recording, as they lie there now.
-pub(super) async fn members_of(folder: PathBuf, session: SessionId) -> Result<Vec<Member>, Problem> {
+/// The files of one recording, as they lie in this folder now.
+async fn members_here(folder: PathBuf, session: SessionId) -> Result<Vec<Member>, Problem> {
     let files = move || tar::plain_files(&segment::session_dir(&folder, session)).map(|files| (folder, files));
     let found = tokio::task::spawn_blocking(files).await.map_err(|_| unreadable())?;
     let (folder, files) = found.map_err(|error| {
@@ -174,6 +175,25 @@ pub(super) async fn journal(State(api): State<Api>) -> Result<Response, Problem>
 }
 
 impl Api {
+    /// The files of one recording, as they lie here now, or in the bucket.
+    pub(super) async fn members_of(&self, folder: PathBuf, session: SessionId) -> Result<Vec<Member>, Problem> {
+        let members = members_here(folder, session).await?;
+        let is_whole = members.iter().any(|member| member.name.contains("/keys."));
+        let Some(deposits) = self.parts().deposits.as_ref().filter(|_| !is_whole) else { return Ok(members) };
+        let found = deposits.files(session).await.map_err(|fault| {
+            tracing::error!(%session, %fault, "a recording cannot be read from the bucket");
+            Problem::unavailable(
+                "the recording lies in the bucket alone, and that cannot be read now. The gate's log says why",
+            )
+        })?;
+        let dir = segment::session_dir(Path::new(RECORDS_DIR), session);
+        let member = |(name, remote): (String, Remote)| Member {
+            name: dir.join(name).display().to_string(),
+            content: Content::Remote(remote),
+        };
+        Ok(if found.is_empty() { members } else { found.into_iter().map(member).collect() })
+    }
+
     /// The files of both logs, as of now.
     pub(super) async fn log_files(&self) -> Result<Vec<Member>, Problem> {
         let files = self.parts().files.clone();

@@ -81,6 +81,17 @@ impl Api {
         );
         page.gauge("witnesses_lost", "Witnesses that do not cosign.", lost);
         page.gauge("witnessed_age_seconds", "Since that was signed.", witnessed.map_or(0, |head| head.age_seconds));
+        if let Some(bucket) = &status.bucket {
+            let age = bucket.oldest.map_or(0, |oldest| status.now.duration_since(oldest).as_secs().max(0));
+            page.gauge(
+                "bucket_troubled",
+                "Whether recordings are not brought to the bucket.",
+                u8::from(bucket.trouble.is_some()),
+            );
+            page.gauge("bucket_waiting_recordings", "Recordings that wait for the bucket.", bucket.waiting);
+            page.gauge("bucket_waiting_bytes", "Bytes of them.", bucket.waiting_bytes);
+            page.gauge("bucket_oldest_waiting_seconds", "Since how long the oldest of them waits.", age);
+        }
         page.gauge(
             "journal_down_seconds",
             "Since how long the journal does not answer.",

@@ -29,6 +29,7 @@ use crate::alarms::Alarms;
 use crate::carrier::{Carrier, Sittings};
 use crate::certificates::Certificates;
 use crate::clock::Clock;
+use crate::deposits::Deposits;
 use crate::desk::Desk;
 use crate::directory::Nonces;
 use crate::feed::Feed;
@@ -76,7 +77,8 @@ mod shift;
 mod sign_in;
 mod status;
 mod staying;
-mod tar;
+pub(crate) mod tar;
+pub(crate) use tar::plain_files;
 mod telling;
 pub mod types;
 
@@ -119,6 +121,8 @@ pub struct ApiParts {
     pub recorder: Option<Arc<Log>>,
     /// Who remembers elsewhere how far the logs have come.
     pub witnesses: Witnesses,
+    /// What is brought to a bucket, where something is.
+    pub deposits: Option<Deposits>,
     /// What the configuration calls recipients, beside their keys.
     pub recipient_names: watch::Receiver<BTreeMap<Recipient, String>>,
     /// What the configuration says, by key.

@@ -25,11 +25,11 @@ use tokio_util::task::TaskTracker;
 
 use super::Api;
 use super::backup::NodeFiles;
-use super::evidence::{members_of, unreadable};
+use super::evidence::unreadable;
 use super::guard::{Caller, Sent};
 use super::pieces::{self, STALLED};
 use super::problem::Problem;
-use super::tar::{self, Member};
+use super::tar::{self, Content, Member};
 use super::types::PackFile;
 use crate::packs;
 
@@ -79,9 +79,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// A folder to make it in, where there is room for that beside what recordings need.
-fn room(files: &NodeFiles, records: &Path, sessions: &BTreeSet<SessionId>) -> Result<TempDir, Problem> {
+/// `remote`: bytes of those that lie in the bucket alone.
+fn room(files: &NodeFiles, records: &Path, sessions: &BTreeSet<SessionId>, remote: u64) -> Result<TempDir, Problem> {
     packs::sweep(&files.data).map_err(|cause| not_read(&cause))?;
-    let mut bytes = 0;
+    let mut bytes = remote;
     for session in sessions {
         for (_, path) in tar::plain_files(&session_dir(records, *session)).map_err(|cause| not_read(&cause))? {
             bytes += path.metadata().map_or(0, |metadata| metadata.len());
@@ -149,8 +150,13 @@ impl Api {
         let records = self.parts().records_dir.clone().ok_or_else(unreadable)?;
         let _copying = files.copying.begin().await;
         let sessions = self.desk().with_state(|state| pack::sessions(state, &of));
-        let parts = files.clone();
-        let folder = blocking(move || room(&parts, &records, &sessions)).await??;
+        let (parts, mut remote) = (files.clone(), 0);
+        for session in &sessions {
+            let members = self.members_of(records.clone(), *session).await?;
+            let bytes = |member: &Member| if let Content::Remote(remote) = &member.content { remote.bytes } else { 0 };
+            remote += members.iter().map(bytes).sum::<u64>();
+        }
+        let folder = blocking(move || room(&parts, &records, &sessions, remote)).await??;
         self.desk().act(Command::Pack { of: of.clone(), by }).await?;
         let (folder, wanted) = self.gather(folder, &of).await?;
         let texts = self.texts_in(&wanted).await;
@@ -167,7 +173,7 @@ impl Api {
         let wanted = blocking(move || pack::wanted(&known, &of)).await?.map_err(not_made)?;
         let records = self.parts().records_dir.clone().ok_or_else(unreadable)?;
         for session in &wanted.sessions {
-            let (files, into) = (members_of(records.clone(), *session).await?, data.clone());
+            let (files, into) = (self.members_of(records.clone(), *session).await?, data.clone());
             blocking(move || unpacked(files, &into)).await?.map_err(|cause| not_read(&cause))?;
         }
         Ok((folder, wanted))

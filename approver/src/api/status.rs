@@ -21,10 +21,11 @@ use super::Api;
 use super::guard::{Caller, Sent};
 use super::reviews::{emergencies_and_guests, overdue};
 use super::types::{
-    AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, HeadView, Health, ReceiverView, RecipientView, RecorderView,
-    SecretView, SettingsView, Status, WitnessView, WitnessedView,
+    AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, BucketView, HeadView, Health, ReceiverView, RecipientView,
+    RecorderView, SecretView, SettingsView, Status, WitnessView, WitnessedView,
 };
 use crate::alarms::{Acknowledged, Standing, lacks_room};
+use crate::deposits;
 use crate::feed::{Feed, ReceiverState, Told};
 use crate::witnesses;
 
@@ -50,6 +51,19 @@ pub(super) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
 
 fn held_at(held: Held) -> Timestamp {
     i64::try_from(held.seconds).ok().and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(Timestamp::MAX)
+}
+
+fn bucket_view(deposits::Standing { deposited, waiting, trouble, locked }: deposits::Standing) -> BucketView {
+    let since = trouble.as_ref().map(|trouble| trouble.since);
+    BucketView {
+        deposited,
+        trouble: trouble.map(|trouble| trouble.why),
+        since,
+        waiting: waiting.sessions,
+        waiting_bytes: waiting.bytes,
+        oldest: waiting.oldest,
+        locked: locked.into_values().collect(),
+    }
 }
 
 fn witness_view(standing: &witnesses::Standing) -> WitnessView {
@@ -149,6 +163,7 @@ impl Api {
     pub(super) fn status(&self) -> Status {
         let (desk, now) = (self.desk().status(), self.clock().wall());
         let standings = self.parts().witnesses.standings();
+        let bucket = self.parts().deposits.as_ref().map(|deposits| bucket_view(deposits.standing()));
         let recorder = self.recorder();
         let restore = self.desk().with_state(|state| state.restores.last().map(|last| last.statement.restore));
         let (live, pending, cuts, plant, unreviewed, overdue) = self.desk().with_state(|state| {
@@ -183,6 +198,10 @@ impl Api {
             (desk.lost > 0).then(|| format!("{} facts could not be journaled and were forgotten", desk.lost)),
             recorder.as_ref().and_then(|recorder| recorder.fault.clone()),
             self.parts().recorder.as_deref().and_then(lacks_room),
+            bucket
+                .as_ref()
+                .and_then(|bucket| bucket.trouble.as_ref())
+                .map(|why| format!("recordings are not brought to the bucket: {why}")),
         ];
         let troubles = standings.iter().filter_map(|standing| {
             let trouble = standing.trouble.as_ref()?;
@@ -200,6 +219,7 @@ impl Api {
             journal: HeadView { size: desk.head.size, root: Digest(desk.head.root) },
             witnessed: self.witnessed(&standings, now),
             witnesses: standings.iter().map(witness_view).collect(),
+            bucket,
             journal_down_seconds: desk.journal_down_for.map(|down| down.as_secs()),
             unknown_event: desk.unknown_event,
             late: desk.late,

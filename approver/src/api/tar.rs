@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use axum::body::{Body, Bytes};
 use futures::stream;
 
+use crate::deposits::Remote;
+
 /// One file to send.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -25,6 +27,8 @@ pub(super) enum Content {
     Open(File, Option<u64>),
     /// This.
     Bytes(Vec<u8>),
+    /// What lies in the bucket.
+    Remote(Remote),
 }
 
 type Bytewise = Box<dyn io::Read + Send>;
@@ -36,6 +40,7 @@ impl Content {
             Self::Path(path) => (File::open(path)?, None),
             Self::Open(file, until) => (file, until),
             Self::Bytes(bytes) => return Ok((bytes.len() as u64, Box::new(io::Cursor::new(bytes)))),
+            Self::Remote(remote) => return Ok((remote.bytes, Box::new(remote.read()))),
         };
         let length = file.metadata()?.len();
         Ok(match until.filter(|until| *until < length) {
@@ -135,7 +140,7 @@ fn header(name: &str, bytes: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Writes one file of exactly `length` bytes to an archive.
-pub(super) fn append(to: &mut impl io::Write, name: &str, length: u64, bytes: impl io::Read) -> io::Result<()> {
+pub(crate) fn append(to: &mut impl io::Write, name: &str, length: u64, bytes: impl io::Read) -> io::Result<()> {
     to.write_all(&header(name, length)?)?;
     if io::copy(&mut bytes.take(length), to)? < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -145,12 +150,12 @@ pub(super) fn append(to: &mut impl io::Write, name: &str, length: u64, bytes: im
 }
 
 /// Ends an archive.
-pub(super) fn end(to: &mut impl io::Write) -> io::Result<()> {
+pub(crate) fn end(to: &mut impl io::Write) -> io::Result<()> {
     to.write_all(&[0; 2 * BLOCK])
 }
 
 /// The plain files in a folder, by name; none where there is no such folder.
-pub(super) fn plain_files(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+pub(crate) fn plain_files(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let entries = match std::fs::read_dir(folder) {
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,

@@ -276,6 +276,11 @@ impl dyn Directory + '_ {
         Ok(self.json_at(&Key::Cursor(reader.to_owned()), "a cursor").await?.unwrap_or(0))
     }
 
+    /// What is kept under one of [`Key::Copied`].
+    pub(crate) async fn copied<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, DirectoryFault> {
+        self.json_at(key, "which entry is about a copy").await
+    }
+
     /// Moves a reader's cursor.
     pub async fn set_cursor(&self, reader: &str, size: u64) -> Result<(), DirectoryFault> {
         self.swap(vec![Change::set(Key::Cursor(reader.to_owned()), json(&size))]).await.map(|_| ())

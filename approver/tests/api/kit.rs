@@ -124,6 +124,7 @@ impl House {
             logs: vec![keys.log_key().verifier("mill-3/journal").unwrap()],
             recorder: None,
             witnesses: approver::witnesses::Witnesses::new(Vec::new(), Vec::new()).unwrap(),
+            deposits: None,
             recipient_names: watch::channel([].into()).1,
             settings: watch::channel(Vec::new()).1,
             records_dir: None,

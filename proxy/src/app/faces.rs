@@ -214,6 +214,7 @@ impl App {
             logs: logs.map_err(|bad| Reason::Died(bad.to_string()))?,
             recorder: Some(Arc::clone(&self.stores.records)),
             witnesses: self.witnesses.clone(),
+            deposits: self.depositing.as_ref().map(|depositing| depositing.standing.clone()),
             recipient_names: self.shared.recipient_names.subscribe(),
             settings: self.shared.settings.subscribe(),
             records_dir: Some(records_dir(data)),

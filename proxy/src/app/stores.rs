@@ -27,7 +27,7 @@ use recordings::log::{Log, LogOptions, Purpose, Recovery};
 use recordings::read::{Format, OUT_OF_A_BACKUP, RESTORING, RESTORING_DRAFT};
 use recordings::restoring::Resting;
 
-use crate::config::{JournalAt, Store};
+use crate::config::{JournalAt, RecordingsAt, Store};
 
 /// Which installation a data folder belongs to, and which node of it writes there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -271,6 +271,14 @@ impl Identity {
         self.restored(format!("{}/records/{}", self.deployment, self.node))
     }
 
+    /// Where in a bucket everything of this node goes: a log that was set back goes on beside what it was.
+    pub fn place(&self) -> String {
+        match self.restore {
+            Some(restore) => format!("{}.{restore}", self.node),
+            None => self.node.to_string(),
+        }
+    }
+
     fn restored(&self, name: String) -> String {
         match self.restore {
             Some(restore) => format!("{name}/{restore}"),
@@ -282,6 +290,23 @@ impl Identity {
     #[must_use]
     pub fn first(&self) -> Self {
         Self { restore: None, ..self.clone() }
+    }
+}
+
+/// How recordings are kept in a data folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RecordsKept {
+    /// Bytes of the disk below which no session is let in.
+    pub reserve_bytes: u64,
+    /// Whether copies of them lie elsewhere, and the log says so.
+    pub says_copied: bool,
+}
+
+impl RecordsKept {
+    /// As the configuration says.
+    pub fn of(store: &Store) -> Self {
+        let says_copied = matches!(store.recordings, RecordingsAt::Bucket { .. });
+        Self { reserve_bytes: store.reserve_bytes, says_copied }
     }
 }
 
@@ -310,13 +335,13 @@ impl Stores {
     ///
     /// # Errors
     /// Everything that is in the way; where another program has the folder, only that.
-    pub fn open(data: &Path, identity: Identity, key: &LogKey, reserve_bytes: u64) -> Result<Self, Vec<StoreFault>> {
+    pub fn open(data: &Path, identity: Identity, key: &LogKey, kept: RecordsKept) -> Result<Self, Vec<StoreFault>> {
         check_mark(data).and_then(|()| check_files(data)).map_err(|marked| vec![marked])?;
         let journal_log = open_log(&journal_dir(data), "journal", journal_options(&identity), key);
         if let Err(in_use @ StoreFault::Log { fault: OpenFault::InUse(_), .. }) = journal_log {
             return Err(vec![in_use]);
         }
-        let records = open_log(&records_dir(data), "recordings", records_options(&identity, reserve_bytes), key);
+        let records = open_log(&records_dir(data), "recordings", records_options(&identity, kept), key);
         let is_new = journal_log.as_ref().is_ok_and(|(_, recovery)| recovery.entries == 0);
         let directory = open_directory(&data.join(DIRECTORY), is_new || journal_log.is_err());
         match (journal_log, records, directory) {
@@ -340,7 +365,7 @@ impl Stores {
         data: &Path,
         identity: Identity,
         key: &LogKey,
-        reserve_bytes: u64,
+        kept: RecordsKept,
         at: &DatabaseAt,
     ) -> Result<Self, Vec<StoreFault>> {
         check_mark(data).map_err(|marked| vec![marked])?;
@@ -350,8 +375,7 @@ impl Stores {
             if let Err(in_use @ StoreFault::Log { fault: OpenFault::InUse(_), .. }) = journal {
                 return Err(vec![in_use]);
             }
-            let records =
-                open_log(&records_dir(&folder), "recordings", records_options(&whose, reserve_bytes), &signer);
+            let records = open_log(&records_dir(&folder), "recordings", records_options(&whose, kept), &signer);
             let marked = mark_in_database(&folder).and_then(|()| {
                 let dir = folder.join(DIRECTORY);
                 set_directory_aside(&dir).map_err(|cause| StoreFault::Unreadable { path: dir, cause })
@@ -639,7 +663,7 @@ pub fn check_mark(data: &Path) -> Result<(), StoreFault> {
 pub fn at_rest(data: &Path, identity: &Identity, key: &LogKey) -> Result<[Resting; 2], StoreFault> {
     let logs = [
         (journal_dir(data), "journal", journal_options(identity)),
-        (records_dir(data), "recordings", records_options(identity, 0)),
+        (records_dir(data), "recordings", records_options(identity, RecordsKept::default())),
     ];
     let take = |(dir, what, options): (PathBuf, _, LogOptions)| {
         let taken = once_free(|| match Resting::take(Arc::new(RealDisk), &dir, &options, key) {
@@ -699,7 +723,7 @@ pub async fn finish_restore(data: &Path, key: &LogKey) -> Result<(), StoreFault>
     }
     let identity = Identity::read(data)?;
     let (journal, _) = open_log(&journal_dir(data), "journal", journal_options(&identity), key)?;
-    let records = open_log(&records_dir(data), "recordings", records_options(&identity, 0), key);
+    let records = open_log(&records_dir(data), "recordings", records_options(&identity, RecordsKept::default()), key);
     let appended = match &records {
         Ok(_) => decided.append(&FilesJournal::new(Arc::clone(&journal))).await.map_err(|cause| failed(&cause)),
         Err(_) => Ok(()),
@@ -722,9 +746,9 @@ fn journal_options(identity: &Identity) -> LogOptions {
 }
 
 /// The alarm comes when there is still as much again as new sessions are refused for.
-fn records_options(identity: &Identity, reserve_bytes: u64) -> LogOptions {
+fn records_options(identity: &Identity, RecordsKept { reserve_bytes, says_copied }: RecordsKept) -> LogOptions {
     let options = LogOptions::new(Purpose::Records, identity.records_origin(), identity.node.clone());
-    LogOptions { reserve_bytes, low_water_bytes: reserve_bytes.saturating_mul(2), ..options }
+    LogOptions { reserve_bytes, low_water_bytes: reserve_bytes.saturating_mul(2), says_copied, ..options }
 }
 
 /// A directory of people in a folder of its own, made if it is not there: to be filled before it takes its place.
@@ -793,7 +817,7 @@ mod tests {
         assert!(nothing.to_string().contains("holdpoint init"), "{nothing}");
         let keys = tempfile::tempdir().expect("a folder");
         let keys = certs::keys::KeyStore::create(&keys.path().join("keys"), &certs::keys::Seal::File).expect("keys");
-        let open = || Stores::open(data.path(), identity(), &keys.log_key(), 0);
+        let open = || Stores::open(data.path(), identity(), &keys.log_key(), RecordsKept::default());
         let stores = open().expect("a new folder");
         assert_eq!(Identity::read(data.path()).expect("founded"), identity());
         let twice = open().expect_err("in use");
@@ -807,7 +831,7 @@ mod tests {
         assert!(matches!(reader.status().fault, Some(Stopped)), "{:?}", reader.status());
         drop(reader);
         let other = Identity { deployment: "mill-4".parse().expect("a name"), ..identity() };
-        assert!(Stores::open(data.path(), other, &keys.log_key(), 0).is_err());
+        assert!(Stores::open(data.path(), other, &keys.log_key(), RecordsKept::default()).is_err());
     }
 
     #[test]

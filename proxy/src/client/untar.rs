@@ -17,7 +17,7 @@ pub enum NotUnpacked {
         cause: io::Error,
     },
     /// Not what the gate packs.
-    #[error("the gate sent an archive that cannot be read: {0}")]
+    #[error("an archive of the gate cannot be read: {0}")]
     Wrong(&'static str),
     /// It ends too early.
     #[error("the gate broke off in the middle of an archive. Its log says why; fetch again")]
@@ -30,6 +30,8 @@ const BLOCK: usize = 512;
 #[derive(Debug)]
 pub struct Unpacker {
     folder: PathBuf,
+    /// Names that are taken.
+    takes: fn(&str) -> bool,
     header: Vec<u8>,
     current: Option<Current>,
     empty_blocks: usize,
@@ -47,7 +49,12 @@ struct Current {
 impl Unpacker {
     /// Into `folder`, which exists.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), header: Vec::new(), current: None, empty_blocks: 0, files: 0 }
+        Self::of(folder, |_| true)
+    }
+
+    /// The same, of files alone whose names are `taken`; others make the archive a wrong one.
+    pub fn of(folder: &Path, takes: fn(&str) -> bool) -> Self {
+        Self { folder: folder.to_owned(), takes, header: Vec::new(), current: None, empty_blocks: 0, files: 0 }
     }
 
     /// Takes in what came.
@@ -120,6 +127,9 @@ impl Unpacker {
             !name.is_empty() && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
         if !is_plain {
             return Err(NotUnpacked::Wrong("a name leads out of the folder"));
+        }
+        if !(self.takes)(name) {
+            return Err(NotUnpacked::Wrong("a file is in it that does not belong there"));
         }
         Ok(self.folder.join(name))
     }
@@ -194,5 +204,17 @@ mod tests {
         link[156] = b'2';
         link[257..262].copy_from_slice(b"ustar");
         assert!(Unpacker::new(to.path()).feed(&link).is_err());
+    }
+
+    #[test]
+    fn a_file_that_does_not_belong_there_makes_the_archive_a_wrong_one() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(from.path().join("checkpoint"), "a").unwrap();
+        fs::write(from.path().join("PART"), "b").unwrap();
+        let mut unpacker = Unpacker::of(to.path(), |name| name == "checkpoint");
+        unpacker.feed(&packed(from.path(), &["checkpoint"])[..1024]).unwrap();
+        let other = unpacker.feed(&packed(from.path(), &["PART"]));
+        assert!(matches!(other, Err(NotUnpacked::Wrong(why)) if why.contains("belong")), "{other:?}");
+        assert!(!to.path().join("PART").exists());
     }
 }

@@ -54,12 +54,17 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         if args.json {
             return print_json(&serde_json::json!({ "file": args.output, "bytes": bytes, "heads": heads }));
         }
-        let BackupHeads { v: _, at, journal, records } = heads;
+        let BackupHeads { v: _, at, journal, records, left_out } = heads;
         say!(
             "{}: {bytes} bytes. {}: the journal's first {journal} entries, and {records} of the recordings' log.",
             args.output.display(),
             Clock::of(client).moment(at)
         );
+        if left_out > 0 {
+            say!(
+                "NOT IN IT: {left_out} recordings that lie in the bucket alone, which cannot be had now. The gate's log says why"
+            );
+        }
         say!("What opens the gate's keys is not in it: keep passphrase, credential or keys/sealing.key apart, once.");
         say!("Try it: age -d -i KEY {} | tar --zstd -t", args.output.display());
         Ok(())

@@ -2,18 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use approver::blobs::BlobFault;
+use approver::blobs::s3::BucketAt;
 use approver::postgres::Standby;
 use certs::keys::Seal;
 use jiff::Timestamp;
 use policies::plant::Plant;
-use policies::time::PlantTime;
+use policies::time::{PlantTime, Seconds};
 use recordings::pack::state_of;
 
 use super::showing::{counted, plain};
 use super::{Done, Failure};
-use crate::app::{asking, given, stores, telling};
+use crate::app::{asking, depositing, given, stores, telling};
 use crate::browsers;
-use crate::config::{CertificateFiles, Config, ConfigFault, JournalAt, Origin, SealWord};
+use crate::config::{CertificateFiles, Config, ConfigFault, JournalAt, Origin, RecordingsAt, SealWord};
 use crate::{confine, saying, vault};
 
 /// Say whether the configuration and the plant file are right; every mistake at once, with its line.
@@ -25,6 +27,9 @@ pub(super) struct Args {
     /// The plant file.
     #[arg(long, value_name = "FILE", default_value = "plant.toml")]
     plant: PathBuf,
+    /// Ask the bucket for recordings, too, whether it keeps versions and locks.
+    #[arg(long)]
+    bucket: bool,
 }
 
 pub(super) fn run(args: &Args) -> Done {
@@ -35,6 +40,8 @@ pub(super) fn run(args: &Args) -> Done {
     telling::check_providers(&config.oidc).map_err(Failure::usage)?;
     asking::ways(&config.store.witnesses).map_err(Failure::usage)?;
     confine::check(&config).map_err(Failure::usage)?;
+    let bucket = depositing::open(&config.store.recordings).map_err(Failure::usage)?;
+    let asked = bucket.as_ref().filter(|_| args.bucket).map(ask_bucket).transpose()?;
     let shown = |face, origin: &Origin, files: &Option<CertificateFiles>| {
         let read = files
             .as_ref()
@@ -52,6 +59,13 @@ pub(super) fn run(args: &Args) -> Done {
     }
     for line in where_decisions_are(&config.store.journal) {
         say!("  {}", plain(&line));
+    }
+    if let (RecordingsAt::Bucket { at, keep_local }, Some(_)) = (&config.store.recordings, &bucket) {
+        let days = Seconds(u32::try_from(keep_local.as_secs()).unwrap_or(u32::MAX));
+        say!("  recordings go to {}, and stay here for {days} at least", at.url);
+    }
+    if let Some(said) = asked {
+        say!("  {said}");
     }
     if config.store.witnesses.is_empty() {
         say!("  nobody outside remembers the logs but who approves: a witness would (docs/administrator.md)");
@@ -85,6 +99,17 @@ pub(super) fn run(args: &Args) -> Done {
         counted(plant.rules.len(), "rule")
     );
     Ok(())
+}
+
+/// Whether the bucket keeps versions and locks, in words.
+fn ask_bucket(at: &BucketAt) -> Result<String, Failure> {
+    let bucket = depositing::reach(at.clone()).map_err(Failure::usage)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
+    match runtime.block_on(bucket.check()) {
+        Ok(()) => Ok(format!("{} has versions and Object Lock", at.url)),
+        Err(fault @ BlobFault::Unreachable(_)) => Err(Failure::failed(format_args!("{}: {fault}", at.url))),
+        Err(fault) => Err(Failure::usage(format_args!("store.recordings: {fault}"))),
+    }
 }
 
 /// By this plant file, as far as the journal in this data folder tells; before there is one, nothing was set.

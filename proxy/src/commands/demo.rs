@@ -43,7 +43,8 @@ pub(super) fn run(args: &Args) -> Done {
     serve::log(LogForm::Text, Some(&args.log));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::failed)?;
     let dir = args.dir.as_deref();
-    runtime.block_on(async { if args.auto { demo::play(dir).await } else { demo::show(dir).await } }).map_err(told)
+    let shown = async { if args.auto { Box::pin(demo::play(dir)).await } else { Box::pin(demo::show(dir)).await } };
+    runtime.block_on(shown).map_err(told)
 }
 
 fn told(fault: DemoFault) -> Failure {

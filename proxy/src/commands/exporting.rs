@@ -58,7 +58,8 @@ enum OneSide {
 
 pub(super) fn run(args: &Args) -> Done {
     args.suits_its_form()?;
-    let (store, recording, keys) = args.which.open()?;
+    let local = args.which.local()?;
+    let (store, recording, keys) = args.which.open(&local)?;
     let cannot = |cause: io::Error| Failure::failed(format_args!("{}: {cause}", args.output.display()));
     let mut out = BufWriter::new(File::create_new(&args.output).map_err(cannot)?);
     let written = args.write(&mut out, &store, &recording, keys);

@@ -20,6 +20,7 @@ mod explain;
 mod exporting;
 mod feed;
 mod fetch;
+mod from_bucket;
 mod gate;
 mod guests;
 mod init;

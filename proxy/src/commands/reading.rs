@@ -15,6 +15,7 @@ use recordings::remarks::Remarks;
 use recordings::timeline::{self, Done as DoneOnIt, Row, Timeline};
 use serde::Serialize;
 
+use super::from_bucket::{BucketArgs, Local};
 use super::showing::counted;
 use super::watch::window;
 use super::web;
@@ -38,9 +39,11 @@ pub(super) struct Which {
     /// The session, as `recordings` lists it.
     #[arg(value_name = "SESSION")]
     session: SessionId,
-    /// The data folder, or a copy of it.
+    /// The data folder, or a copy of it; or s3://BUCKET/PREFIX, where a gate brings its recordings.
     #[arg(long, value_name = "DIR", default_value = "data")]
     data: PathBuf,
+    #[command(flatten)]
+    bucket: BucketArgs,
     /// The auditor's key, as `age-keygen` writes it.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
@@ -98,7 +101,7 @@ struct Listed {
     ending: Option<String>,
     /// When, where it is sealed.
     ended: Option<String>,
-    /// `kept`, `held`, `erased` or `missing`.
+    /// `kept`, `held`, `erased`, `bucket` (it lies there alone) or `missing`.
     state: &'static str,
     /// Whose keys open it, as it says itself.
     recipients: BTreeSet<Recipient>,
@@ -143,6 +146,7 @@ pub(super) fn list(args: &RecordingsArgs) -> Done {
 fn state(store: &Store, recording: &Recording) -> &'static str {
     match (&recording.keeping.erased, recording.keeping.holds()) {
         (Some(_), _) => "erased",
+        (None, _) if !store.has_files(recording) && !recording.keeping.copied.is_empty() => "bucket",
         (None, _) if !store.has_files(recording) => "missing",
         (None, 0) => "kept",
         (None, _) => "held",
@@ -170,11 +174,14 @@ pub(super) fn utc(at: Timestamp) -> String {
 
 pub(super) fn play(args: &PlayArgs) -> Done {
     let which = &args.which;
-    let (store, recording, keys) = which.open()?;
+    let local = which.local()?;
+    let (store, recording, keys) = which.open(&local)?;
     if args.web {
         let auditor = AuditorKeys::read(&which.key).map_err(Failure::usage)?;
-        let (data, trust) = (which.data.clone(), args.trust.clone());
-        return web::run(web::Opened { store, recording, auditor, channel: which.channel, data, trust }, args.port);
+        let (data, trust) = (local.path().to_owned(), args.trust.clone());
+        let out_of_a_bucket = local.is_out_of_a_bucket();
+        let channel = which.channel;
+        return web::run(web::Opened { store, recording, auditor, channel, data, out_of_a_bucket, trust }, args.port);
     }
     let mut moments = store.moments(&recording, keys);
     let (begun, is_list) = begin(&mut moments)?;
@@ -372,8 +379,13 @@ fn find(moments: impl Iterator<Item = Result<Moment, ReadFault>>, text: &str, ch
 }
 
 impl Which {
-    pub(super) fn open(&self) -> Result<(Store, Recording, SessionKeys), Failure> {
-        let store = open(&self.data)?;
+    /// Where it lies, fetched if it is in a bucket.
+    pub(super) fn local(&self) -> Result<Local, Failure> {
+        self.bucket.local(&self.data, Some(self.session))
+    }
+
+    pub(super) fn open(&self, local: &Local) -> Result<(Store, Recording, SessionKeys), Failure> {
+        let store = open(local.path())?;
         let keys = AuditorKeys::read(&self.key).map_err(Failure::usage)?;
         let mut recordings = store.list().recordings;
         let position = recordings.iter().position(|recording| recording.id() == self.session);
@@ -383,6 +395,12 @@ impl Which {
             return Err(Failure::refused(format_args!(
                 "{} was erased, and nobody can read it any more: entry {} of the journal, leaf {leaf} of the record log. What stays of it, `holdpoint verify` checks",
                 self.session, decided.entry
+            )));
+        }
+        if !store.has_files(&recording) && !recording.keeping.copied.is_empty() {
+            return Err(Failure::refused(format_args!(
+                "{} lies in the bucket alone: read it with --data s3://BUCKET/PREFIX and --credentials, or `holdpoint fetch` it from the gate",
+                self.session
             )));
         }
         let keys = keys.open(store.dir(), &recording.opened).map_err(Failure::refused)?;

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use approver::api::types::{
-    AlarmView, Health, ReceiverView, RecipientView, SettingView, SettingsView, Status, TrustView, WitnessView,
-    WitnessedView,
+    AlarmView, BucketView, Health, ReceiverView, RecipientView, SettingView, SettingsView, Status, TrustView,
+    WitnessView, WitnessedView,
 };
 use indicatif::HumanBytes;
 
@@ -153,6 +153,12 @@ fn tell(status: &Status, clock: &Clock) {
             trouble.as_deref().map(|why| format!("DOES NOT COSIGN: {}. Last: ", plain(why))).unwrap_or_default();
         labelled("witness", &format!("{}: {trouble}{since}", plain(name)));
     }
+    if let Some(bucket) = &status.bucket {
+        labelled("bucket", &in_the_bucket(bucket, clock));
+        for why in &bucket.locked {
+            labelled("", &format!("erased, and still there: {}", plain(why)));
+        }
+    }
     if let Some(down) = status.journal_down_seconds {
         labelled("", &format!("does not answer since {}", span(down)));
     }
@@ -190,6 +196,18 @@ fn tell(status: &Status, clock: &Clock) {
     labelled("keys", &plain(&status.seal));
     labelled("gate", &format!("{} of {}, version {}", status.node, status.deployment, plain(&status.version)));
     labelled("its clock", &clock.moment(status.now).to_string());
+}
+
+fn in_the_bucket(bucket: &BucketView, clock: &Clock) -> String {
+    let brought = format!("{} brought there since the start", counted(bucket.deposited as usize, "recording"));
+    let oldest = bucket.oldest.map(|at| format!(", the oldest of {}", clock.moment(at))).unwrap_or_default();
+    let waiting = counted(bucket.waiting as usize, "recording");
+    let waiting = format!("{waiting} with {} wait{oldest}", HumanBytes(bucket.waiting_bytes));
+    match &bucket.trouble {
+        Some(why) => format!("NOT ALL IS BROUGHT THERE: {}. {waiting}. {brought}", plain(why)),
+        None if bucket.waiting > 0 => format!("{brought}. {waiting}"),
+        None => brought,
+    }
 }
 
 /// A key to which recordings are encrypted, and whether anybody still has it.

@@ -16,6 +16,7 @@ use recordings::rehearse::{Rehearsal, rehearse};
 use recordings::verify::{Checks, Progress, Remembered, Report, Verdict, verify};
 use serde::Serialize;
 
+use super::from_bucket::BucketArgs;
 use super::gate::ProfileArg;
 use super::memory::{Memory, MemoryFault};
 use super::{Done, Failure, print_json, rehearsing};
@@ -26,9 +27,11 @@ use crate::saying;
 /// from an earlier state; 1 if something is wrong.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The data folder; or a pack, as it came or unpacked.
+    /// The data folder; or a pack, as it came or unpacked; or s3://BUCKET/PREFIX, where a gate brings its recordings.
     #[arg(value_name = "PATH", default_value = "data")]
     data: PathBuf,
+    #[command(flatten)]
+    bucket: BucketArgs,
     /// What the auditor trusts.
     #[arg(long, value_name = "FILE", default_value = "trust.toml")]
     trust: PathBuf,
@@ -68,7 +71,13 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         remembered.extend(typed(paper, &trust)?);
     }
     let opening = keys.as_ref().filter(|_| !args.rehearse);
-    let checks = |folder| Checks { folder, trust: &trust, keys: opening, remembered: &remembered };
+    let checks = |folder, out_of_a_bucket| Checks {
+        folder,
+        trust: &trust,
+        keys: opening,
+        remembered: &remembered,
+        out_of_a_bucket,
+    };
     let tried = |folder: &Path| match keys.as_ref().filter(|_| args.rehearse) {
         Some(keys) => rehearsals(folder, keys),
         None => Ok(Vec::new()),
@@ -76,9 +85,10 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
     let (mut report, rehearsals) = if args.data.is_file() {
         let unpacked = tempfile::tempdir().map_err(Failure::failed)?;
         pack::unpack(&args.data, unpacked.path()).map_err(|fault| not_unpacked(&args.data, &fault))?;
-        (check(&checks(unpacked.path())), tried(unpacked.path())?)
+        (check(&checks(unpacked.path(), false)), tried(unpacked.path())?)
     } else {
-        (check(&checks(&args.data)), tried(&args.data)?)
+        let local = args.bucket.local(&args.data, None)?;
+        (check(&checks(local.path(), local.is_out_of_a_bucket())), tried(local.path())?)
     };
     let now = jiff::Timestamp::now();
     if let Some(memory) = &mut memory {

@@ -46,6 +46,7 @@ pub(super) struct Opened {
     pub(super) channel: Option<u32>,
     /// The data folder that it lies in, and what the auditor trusts: all of it is checked beside.
     pub(super) data: PathBuf,
+    pub(super) out_of_a_bucket: bool,
     pub(super) trust: PathBuf,
 }
 
@@ -275,12 +276,18 @@ impl Page {
     }
 
     fn verified(&self, progress: &mut dyn FnMut(Progress)) -> Result<Value, String> {
-        let Opened { recording, auditor, data, trust, .. } = &self.opened;
+        let Opened { recording, auditor, data, out_of_a_bucket, trust, .. } = &self.opened;
         let trust = trust_at(trust).map_err(|why| format!("{why}. Say with --trust where yours is"))?;
         let memory =
             Memory::default_path().and_then(Memory::read).map_err(|why| format!("{why}: with `holdpoint verify`"))?;
         let remembered = memory.of(&trust);
-        let checks = Checks { folder: data, trust: &trust, keys: Some(auditor), remembered: &remembered };
+        let checks = Checks {
+            folder: data,
+            trust: &trust,
+            keys: Some(auditor),
+            remembered: &remembered,
+            out_of_a_bucket: *out_of_a_bucket,
+        };
         Ok(found(&verify(&checks, progress), recording))
     }
 

@@ -19,7 +19,7 @@ struct Evidence {
 
 impl Evidence {
     async fn new() -> Self {
-        Self::beside(0).await
+        Box::pin(Self::beside(0)).await
     }
 
     /// With this many other sessions of the same technician.
@@ -53,7 +53,7 @@ impl Evidence {
     }
 
     async fn fetched() -> Self {
-        let new = Self::new().await;
+        let new = Box::pin(Self::new()).await;
         new.audrey.run(&["fetch", "-o", &new.data]).await.done();
         new
     }
@@ -73,7 +73,7 @@ async fn begin(house: &House, lee: &Somebody, tess: &Somebody) -> Ssh {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_auditor_fetches_what_verifies_with_no_server() {
-    let Evidence { audrey, ada, house, session, data, trust, key } = Evidence::new().await;
+    let Evidence { audrey, ada, house, session, data, trust, key } = Box::pin(Evidence::new()).await;
     ada.run(&["fetch", "-o", &data]).await.failed(1, "only operators and auditors may do this");
     let unknown = "s_01jd0c4000000000000000000z";
     audrey.run(&["fetch", "-o", &data, "--session", unknown]).await.failed(1, "there is no session");
@@ -100,7 +100,7 @@ async fn an_auditor_fetches_what_verifies_with_no_server() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_session_fetched_alone_is_checked_as_far_as_it_goes_until_the_others_are_fetched_too() {
-    let Evidence { audrey, house: _house, session, data, trust, key, .. } = Evidence::beside(2).await;
+    let Evidence { audrey, house: _house, session, data, trust, key, .. } = Box::pin(Evidence::beside(2)).await;
     let told = audrey.run(&["fetch", "-o", &data, "--session", &session]).await.done().out;
     assert!(told.contains("the journal and 1 recording.") && told.contains("WHOLE AS FAR AS IT GOES"), "{told}");
     for with in [&["--key", &key][..], &[]] {

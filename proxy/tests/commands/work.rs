@@ -325,7 +325,7 @@ async fn whatever_an_administrator_does_is_told_to_machines_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watching_is_told_to_machines_line_by_line() {
-    let AtWork { lee, ssh, house: _house, .. } = AtWork::begin().await;
+    let AtWork { lee, ssh, house: _house, .. } = Box::pin(AtWork::begin()).await;
     let session = first_session(&lee).await;
     let mut watching = lee.command(&["watch", &session, "--json"]).spawn().unwrap();
     let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
@@ -413,7 +413,7 @@ async fn a_cut_of_a_vendor_a_zone_or_the_plant_ends_what_is_within_and_keeps_it_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_vendor_that_is_disabled_is_out_in_one_act() {
-    let AtWork { house, ada, lee, tess, ssh } = AtWork::begin().await;
+    let AtWork { house, ada, lee, tess, ssh } = Box::pin(AtWork::begin()).await;
     lee.run(&["disable", "--vendor", "acme"]).await.failed(1, "only administrators may do this");
     ada.run(&["disable", "tess", "--vendor", "acme"]).await.failed(2, "cannot be used with");
     let said = ada.run(&["disable", "--vendor", "acme"]).await.done().out;

@@ -102,6 +102,7 @@ impl Face {
             logs: vec![keys.log_key().verifier("mill-3/journal").unwrap()],
             recorder: None,
             witnesses: approver::witnesses::Witnesses::new(Vec::new(), Vec::new()).unwrap(),
+            deposits: None,
             recipient_names: tokio::sync::watch::channel([].into()).1,
             settings: tokio::sync::watch::channel(Vec::new()).1,
             records_dir: None,

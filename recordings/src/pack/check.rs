@@ -24,7 +24,7 @@ pub fn is_pack(folder: &Path) -> bool {
 /// Checks an unpacked pack, by a program of this version. What is wrong with its data comes first. Of what the auditor
 /// remembers, what lies within the pack's logs must stand there.
 pub fn check(checks: &Checks<'_>, program: &str, progress: &mut dyn FnMut(Progress)) -> Report {
-    let Checks { folder, trust, keys, remembered } = *checks;
+    let Checks { folder, trust, keys, remembered, out_of_a_bucket } = *checks;
     let data = folder.join(DATA);
     // A pack is a copy of an earlier moment: what was seen after it says nothing about it.
     let reaches = |head: &&Remembered| {
@@ -33,7 +33,7 @@ pub fn check(checks: &Checks<'_>, program: &str, progress: &mut dyn FnMut(Progre
         head.size <= entries(&data.join(log))
     };
     let remembered: Vec<Remembered> = remembered.iter().filter(reaches).cloned().collect();
-    let report = verify(&Checks { folder: &data, trust, keys, remembered: &remembered }, progress);
+    let report = verify(&Checks { folder: &data, trust, keys, remembered: &remembered, out_of_a_bucket }, progress);
     let mut checker = Checker { folder, trust, keys, program, found: Vec::new() };
     checker.all(&report);
     let mut report = report;

@@ -282,6 +282,7 @@ impl Teller<'_> {
             SessionVerdict::Altered => "altered",
             SessionVerdict::Erased => "erased",
             SessionVerdict::Missing => "missing",
+            SessionVerdict::Elsewhere => "elsewhere",
         })
     }
 

@@ -218,7 +218,8 @@ pub fn make(folder: &Path, making: &Making<'_>, progress: &mut dyn FnMut(Progres
     }
     let story = Story::read(&data, making.of)?;
     Part { sessions: chosen(&story, making.of) }.write(&data).map_err(PackFault::io(&data))?;
-    let checks = Checks { folder: &data, trust: making.trust, keys: making.keys, remembered: &[] };
+    let checks =
+        Checks { folder: &data, trust: making.trust, keys: making.keys, remembered: &[], out_of_a_bucket: false };
     let report = verify(&checks, progress);
     let inside = making.keys.map_or(InsideFrom::Nothing, InsideFrom::Keys);
     let sources = Sources { data: &data, texts: making.texts, report: &report, inside };

@@ -38,6 +38,15 @@ pub struct PublishedFile {
     pub bytes: Option<Vec<u8>>,
 }
 
+/// Files of [`Folder::published_since`], under one checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedFiles {
+    /// Entries under the checkpoint.
+    pub size: u64,
+    /// The checkpoint first.
+    pub files: Vec<PublishedFile>,
+}
+
 /// What is wrong in a log's folder, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {flaw}")]
@@ -99,15 +108,16 @@ impl Folder {
     /// What the log published, as of one moment while it goes on: the checkpoint, then every tile under it; nothing before the first
     /// checkpoint.
     pub fn published(&self) -> Result<Vec<PublishedFile>, FolderFault> {
-        let bytes = match self.read_file(CHECKPOINT, NOTE_BYTES_MAX as u64) {
-            Err(none) if none.flaw == Flaw::Missing => return Ok(Vec::new()),
-            read => read?,
-        };
-        let wrong = |why: BadCheckpoint| FolderFault::new(&CHECKPOINT, 0..bytes.len() as u64, Flaw::Checkpoint(why));
-        let note = Note::parse(&bytes).map_err(|bad| wrong(bad.into()))?;
-        let size = Checkpoint::parse(note.text()).map_err(wrong)?.size;
+        Ok(self.published_since(0)?.map_or_else(Vec::new, |published| published.files))
+    }
+
+    /// The same without the tiles that were full when it had `old` entries; none before the first checkpoint.
+    pub fn published_since(&self, old: u64) -> Result<Option<PublishedFiles>, FolderFault> {
+        let Some((Checkpoint { size, .. }, bytes)) = self.read_checkpoint()? else { return Ok(None) };
         let mut files = vec![PublishedFile { path: CHECKPOINT.to_owned(), bytes: Some(bytes) }];
-        for tile in tiles_between(0, size) {
+        let partial = Kind::all().filter_map(|kind| partial(kind, size));
+        let full = tiles_between(old.min(size), size).filter(Tile::is_full);
+        for tile in full.chain(partial) {
             files.push(if tile.is_full() {
                 PublishedFile { path: tile.to_string(), bytes: None }
             } else {
@@ -115,7 +125,23 @@ impl Folder {
                 PublishedFile { path: read.to_string(), bytes: Some(bytes) }
             });
         }
-        Ok(files)
+        Ok(Some(PublishedFiles { size, files }))
+    }
+
+    /// The checkpoint as it lies there, by whomever it is signed; none before the first.
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, FolderFault> {
+        Ok(self.read_checkpoint()?.map(|(checkpoint, _)| checkpoint))
+    }
+
+    fn read_checkpoint(&self) -> Result<Option<(Checkpoint, Vec<u8>)>, FolderFault> {
+        let bytes = match self.read_file(CHECKPOINT, NOTE_BYTES_MAX as u64) {
+            Err(none) if none.flaw == Flaw::Missing => return Ok(None),
+            read => read?,
+        };
+        let wrong = |why: BadCheckpoint| FolderFault::new(&CHECKPOINT, 0..bytes.len() as u64, Flaw::Checkpoint(why));
+        let note = Note::parse(&bytes).map_err(|bad| wrong(bad.into()))?;
+        let checkpoint = Checkpoint::parse(note.text()).map_err(wrong)?;
+        Ok(Some((checkpoint, bytes)))
     }
 
     /// The narrowest form of a tile that is there and wider than it; the full one where there is none.
@@ -209,6 +235,15 @@ impl View {
     /// One entry.
     pub fn entry(&mut self, index: u64) -> Result<Vec<u8>, FolderFault> {
         self.entries(index..index.saturating_add(1)).next().unwrap_or_else(|| Err(beyond(Kind::Entries, index)))
+    }
+
+    /// What the tiles above a full tile or bundle say that the root over it is.
+    pub fn root_of(&mut self, tile: Tile) -> Result<Hash, FolderFault> {
+        let above = match tile.kind() {
+            Kind::Entries => 1,
+            Kind::Hashes(level) => u32::from(level) + 1,
+        };
+        self.hash(8 * above, tile.index())
     }
 
     /// What it takes to go on writing this log's tiles.
@@ -335,11 +370,14 @@ impl Iterator for Entries<'_> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::sim::{SimDisk, SimSigner};
     use crate::tlog::proof::tests::Naive;
     use crate::tlog::proof::{consistency, inclusion, root, verify_consistency, verify_inclusion};
     use crate::tlog::publish::Publisher;
+    use crate::tlog::tile::root_in;
 
     pub(crate) const DIR: &str = "/log";
 
@@ -427,6 +465,45 @@ pub(super) mod tests {
             }
             assert_eq!(edge.root(), log.root(700));
         }
+    }
+
+    #[test]
+    fn the_tiles_above_say_what_a_full_tile_holds_before_it_is_there() {
+        let log = Naive::of(600);
+        let whole = published(&log, &[600]);
+        let disk = published(&log, &[600]);
+        let full: Vec<_> = tiles_between(0, 600).filter(Tile::is_full).collect();
+        assert_eq!(full.len(), 4);
+        for tile in &full {
+            disk.remove(&Path::new(DIR).join(tile.to_string())).unwrap();
+        }
+        let mut view = view(&disk, &log, 600).unwrap();
+        for tile in full {
+            let mut bytes = whole.content(&Path::new(DIR).join(tile.to_string())).unwrap();
+            let expected = view.root_of(tile).unwrap();
+            assert_eq!(root_in(tile.kind(), &bytes), Some(expected), "{tile}");
+            bytes[40] ^= 1;
+            assert_ne!(root_in(tile.kind(), &bytes), Some(expected), "{tile}");
+            bytes.pop();
+            assert_eq!(root_in(tile.kind(), &bytes), None, "{tile}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_grew_published_what_was_not_full_before() {
+        let log = Naive::of(600);
+        let disk = published(&log, &[300, 600]);
+        let paths = |old| -> Vec<(String, bool)> {
+            let published = folder(&disk).published_since(old).unwrap().unwrap();
+            assert_eq!(published.size, 600);
+            published.files.into_iter().map(|file| (file.path, file.bytes.is_some())).collect()
+        };
+        let full: Vec<String> = paths(300).into_iter().filter(|(_, read)| !read).map(|(path, _)| path).collect();
+        assert_eq!(full, ["tile/entries/001", "tile/0/001"]);
+        let read = |old| paths(old).into_iter().filter(|(_, read)| *read).collect::<Vec<_>>();
+        assert_eq!(read(0), read(600));
+        assert_eq!(read(0).len(), 4, "the checkpoint, entries, and hashes of two levels");
+        assert_eq!(folder(&SimDisk::new(1)).published_since(0).unwrap(), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt;
 use super::proof::fold;
 use super::{Hash, SIZE_MAX};
 use crate::leaf::ENTRY_BYTES_MAX;
-use crate::tree::node_hash;
+use crate::tree::{leaf_hash, node_hash};
 
 /// Hashes of a full tile, and entries of a full bundle.
 pub const WIDTH: u16 = 256;
@@ -213,6 +213,17 @@ pub(super) fn bundle_entries(bytes: &[u8], width: u16) -> impl Iterator<Item = R
 pub fn parse_hashes(bytes: &[u8]) -> Option<Vec<Hash>> {
     let (hashes, rest) = bytes.as_chunks();
     rest.is_empty().then(|| hashes.to_vec())
+}
+
+/// The root over what stands in a full tile, or over the entries of a full bundle; none where these bytes are neither.
+pub fn root_in(kind: Kind, bytes: &[u8]) -> Option<Hash> {
+    let hashes: Vec<Hash> = match kind {
+        Kind::Hashes(_) => parse_hashes(bytes)?,
+        Kind::Entries => bundle_entries(bytes, WIDTH)
+            .map(|entry| entry.ok().map(|(_, entry)| leaf_hash(entry)))
+            .collect::<Option<_>>()?,
+    };
+    tile_root(&hashes).filter(|_| hashes.len() == usize::from(WIDTH))
 }
 
 #[cfg(test)]

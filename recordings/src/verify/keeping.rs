@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use policies::ids::SessionId;
 use policies::state::Restore;
 
@@ -11,7 +12,7 @@ use super::journal::Journal;
 use super::log::At;
 use super::report::{ErasedAt, Finding, FindingKind, SessionVerdict};
 use super::restored::of_session;
-use crate::keeping::{Decided, Keeping};
+use crate::keeping::{Copied, Decided, Keeping};
 use crate::leaf::Leaf;
 
 /// What is known of keeping, of every session.
@@ -21,6 +22,8 @@ pub(super) struct Keepings {
     decisions: BTreeMap<u64, (&'static str, SessionId, [u8; 32])>,
     /// The holds that stand by the journal.
     holds: BTreeMap<SessionId, usize>,
+    /// When sessions ended.
+    ended: BTreeMap<SessionId, Timestamp>,
     /// What the journal says is erased.
     erased: BTreeSet<SessionId>,
     /// What leaves say is erased, of whose decision the journal does not know.
@@ -47,6 +50,7 @@ impl Keepings {
         Self {
             decisions: journal.keeping.clone(),
             holds: sessions().map(|(id, facts)| (*id, facts.holds.len())).filter(|(_, holds)| *holds > 0).collect(),
+            ended: sessions().filter_map(|(id, facts)| Some((*id, facts.ended.as_ref()?.0))).collect(),
             erased: sessions().filter(|(_, facts)| facts.erased.is_some()).map(|(id, _)| *id).collect(),
             size: journal.size(),
             restores: journal.restores.clone(),
@@ -62,6 +66,39 @@ impl Keepings {
             self.gone.insert(session);
         }
         excused
+    }
+
+    /// A leaf that says where a copy of a file lies.
+    pub(super) fn copied(&mut self, index: u64, leaf: &Leaf, recording: SessionId) {
+        self.leaves.entry(recording).or_default().take(index, leaf);
+    }
+
+    /// Of which files of a recording leaves say that copies lie elsewhere.
+    pub(super) fn copies(&self, session: SessionId) -> Vec<Copied> {
+        self.leaves.get(&session).map_or_else(Vec::new, |keeping| keeping.copied.values().cloned().collect())
+    }
+
+    /// Why a file that is missing may lie elsewhere, in words; none where it should be here.
+    fn elsewhere(&self, session: SessionId, finding: &Finding, bucket: bool) -> Option<&'static str> {
+        let name = finding.place.as_ref().and_then(|place| place.file.file_name()?.to_str());
+        let copied = self.leaves.get(&session).map(|keeping| &keeping.copied);
+        let is_copied = copied.zip(name).is_some_and(|(copied, name)| copied.contains_key(name));
+        match (bucket, is_copied) {
+            (false, true) => {
+                Some("the recording lies in a bucket alone, as the log says, and was not looked at: verify that, too")
+            }
+            // They are brought there in the order in which they ended.
+            (true, false) if !self.ended_before_one_that_is_copied(session) => {
+                Some("the recording was not in the bucket yet")
+            }
+            _ => None,
+        }
+    }
+
+    fn ended_before_one_that_is_copied(&self, session: SessionId) -> bool {
+        let copied = self.leaves.iter().filter(|(_, keeping)| !keeping.copied.is_empty());
+        let last = copied.filter_map(|(session, _)| self.ended.get(session)).max();
+        self.ended.get(&session).zip(last).is_some_and(|(ended, last)| ended < last)
     }
 
     /// Something of a recording is not there. Told at the end, unless it was erased.
@@ -119,10 +156,14 @@ impl Keepings {
                 context.find(wrong);
             }
         }
-        let mut missing = BTreeSet::new();
+        let (mut missing, mut elsewhere) = (BTreeSet::new(), BTreeSet::new());
         for (session, finding) in std::mem::take(&mut self.missing) {
             if self.erased_by_leaf.contains(&session) {
                 self.gone.insert(session);
+            } else if let Some(words) = self.elsewhere(session, &finding, context.bucket) {
+                if elsewhere.insert(session) {
+                    context.find(Finding::new(FindingKind::Open, words).of(session));
+                }
             } else {
                 missing.insert(session);
                 context.find(finding);
@@ -159,6 +200,9 @@ impl Keepings {
                     if missing.contains(&report.session) =>
                 {
                     SessionVerdict::Missing
+                }
+                SessionVerdict::Ok | SessionVerdict::CutOff if elsewhere.contains(&report.session) => {
+                    SessionVerdict::Elsewhere
                 }
                 other => other,
             };

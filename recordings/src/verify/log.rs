@@ -15,6 +15,7 @@ use super::{Context, Remembered};
 use crate::disk::{Disk as _, RealDisk};
 use crate::frame::{Flaw, FrameFault, Header, Kind, RawFrame};
 use crate::leaf::{Anchor, Entry, Leaf, Position, Recovered, Retired, Statement, signed_bytes};
+use crate::read::Number;
 use crate::scan::{Scan, ScanFault};
 use crate::segment::{self, OpenSession, SegmentHead};
 use crate::state::NODE;
@@ -142,6 +143,8 @@ pub(super) struct Log<'a> {
     pub(super) names: &'a [Name],
     /// Whether it may hold sessions, or is a journal.
     pub(super) has_sessions: bool,
+    /// Of which format it says that it is.
+    pub(super) number: Number,
     pub(super) remembered: Vec<Remembered>,
 }
 
@@ -194,8 +197,14 @@ pub(super) fn walk(
     reader: &mut dyn Reader,
     context: &mut Context<'_>,
 ) -> (LogReport, End, Vec<LostHead>) {
-    let files = files(log, context);
+    // A bucket has no segments: all that is there of a log is what it published.
+    let files = if context.bucket { Vec::new() } else { files(log, context) };
     let mut walk = Walk::new(log, bundles, reader);
+    if context.bucket {
+        let size = walk.bundles.as_ref().map_or(0, View::size);
+        walk.read_bundles_to(size, context);
+        walk.known = Before::Entries;
+    }
     for index in 0..files.len() {
         walk.file(&files, index, context);
     }
@@ -566,17 +575,21 @@ impl<'a> Walk<'a> {
 
     /// Reads the entries before a segment from what the log published.
     fn read_bundles(&mut self, head: &SegmentHead, context: &mut Context<'_>) {
-        let (Some(mut bundles), Some(from)) = (self.bundles.take(), self.tree.as_ref().map(Tree::size)) else { return };
         let until = head.tree.size();
+        self.read_bundles_to(until, context);
+        if self.bundles.is_some() && self.tree.as_ref().is_some_and(|tree| tree.size() == until) {
+            (self.known, self.position) = (Before::Entries, head.after);
+        }
+    }
+
+    fn read_bundles_to(&mut self, until: u64, context: &mut Context<'_>) {
+        let (Some(mut bundles), Some(from)) = (self.bundles.take(), self.tree.as_ref().map(Tree::size)) else { return };
         let size = bundles.size();
         // What is wrong with a bundle is told where all that the log published is checked.
         for (leaf, index) in bundles.entries(from..until).map_while(Result::ok).zip(from..) {
             let bundle = Tile::in_log(tile::Kind::Entries, index / u64::from(tile::WIDTH), size);
             let file = self.log.relative.join(bundle.map_or_else(String::new, |bundle| bundle.to_string()));
             self.entry(&Place { file: &file, from: 0, until: None, header: None }, &leaf, context);
-        }
-        if self.tree.as_ref().is_some_and(|tree| tree.size() == until) {
-            (self.known, self.position) = (Before::Entries, head.after);
         }
         self.bundles = Some(bundles);
     }
@@ -733,6 +746,9 @@ impl<'a> Walk<'a> {
         match Leaf::parse(&entry.bytes) {
             Ok(Leaf::Anchor(anchor)) => self.anchor(place, &anchor, context),
             Ok(Leaf::Retired(retired)) => self.retired(place, &retired, context),
+            Ok(Leaf::Copied(_)) if self.log.number < Number::Two => {
+                context.find(place.altered("a leaf stands here that this log's format does not have"));
+            }
             Ok(Leaf::Started(_)) if place.header.is_none() => {
                 // The mark of a crash went with its segment.
                 if self.signed.as_ref().is_some_and(|signed| signed.due_seconds > 0) {

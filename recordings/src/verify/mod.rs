@@ -47,8 +47,8 @@ use crate::FORMAT;
 use crate::disk::{Disk as _, RealDisk};
 use crate::part::{PART, Part};
 use crate::read::{
-    AuditorKeys, Format, JOURNAL_DIR, OUT_OF_A_BACKUP, RECORDS_DIR, RESTORING, RESTORING_DRAFT, RestoredAt, before_dir,
-    names_of, read_bounded,
+    AuditorKeys, Format, JOURNAL_DIR, Number, OUT_OF_A_BACKUP, RECORDS_DIR, RESTORING, RESTORING_DRAFT, RestoredAt,
+    before_dir, names_of, read_bounded,
 };
 use crate::segment::segments_dir;
 use crate::tlog::folder::CHECKPOINT;
@@ -65,6 +65,9 @@ pub struct Checks<'a> {
     pub keys: Option<&'a AuditorKeys>,
     /// Heads that the auditor kept from the last time.
     pub remembered: &'a [Remembered],
+    /// Whether this is what whoever checks fetched from a bucket: of the logs what they published, and of recordings those that
+    /// were done with. Nothing in a folder can say so.
+    pub out_of_a_bucket: bool,
 }
 
 /// How far a check has come.
@@ -85,8 +88,13 @@ pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report
     let total_bytes = segments.into_iter().chain(sessions).map(|dir| bytes_in(&dir)).sum();
     let progressed = Progress { read_bytes: 0, total_bytes };
     let part = Part::read(checks.folder);
-    let mut context =
-        Context { report: &mut report, progress, progressed, part: part.as_ref().ok().cloned().flatten() };
+    let mut context = Context {
+        report: &mut report,
+        progress,
+        progressed,
+        part: part.as_ref().ok().cloned().flatten(),
+        bucket: checks.out_of_a_bucket,
+    };
     if let Err(error) = part {
         context.find(Finding::new(FindingKind::NotChecked, format!("cannot be read: {error}")).at(PART, 0));
     }
@@ -134,6 +142,8 @@ struct Context<'a> {
     progressed: Progress,
     /// What the folder holds, where it says that this is not all.
     part: Option<Part>,
+    /// Whether it was fetched from a bucket.
+    bucket: bool,
 }
 
 impl Context<'_> {
@@ -258,6 +268,11 @@ fn are_of_one_boot(journal: &Journal<'_>, end: &End, records: Option<&Checked>, 
 /// clock that was set between; else only that one can be asked.
 fn check_ends(ends: &[End; 2], of_one_boot: bool, context: &mut Context<'_>) -> bool {
     let are_open = match ends {
+        _ if context.bucket => {
+            let words = "this is out of a bucket: as far as the logs were published when they were brought there";
+            context.find(Finding::new(FindingKind::Open, words));
+            return true;
+        }
         [End::Open(journal), End::Open(records)] => {
             let nanos = |seconds: u64| i128::from(seconds) * 1_000_000_000;
             let due = |end: &OpenEnd| nanos(u64::from(end.due_seconds) + log::LATE_SECONDS);
@@ -326,7 +341,7 @@ fn check_log(
     remembered.extend(cosigned.heads.iter().cloned());
     let sizes = || std::iter::once(0).chain(remembered.iter().map(|head| head.size)).collect();
     let mut reader = Timed::new(reader, has_sessions.then(sizes));
-    let log = Log { dir: &dir, relative, names: &names, has_sessions, remembered };
+    let log = Log { dir: &dir, relative, names: &names, has_sessions, number: format.number, remembered };
     let bundles = published.as_ref().and_then(Published::view);
     let (mut walked, end, lost) = walk(&log, bundles, &mut reader, context);
     if let Some(published) = published {
@@ -395,20 +410,22 @@ fn check_format(
 fn trusted_formats(trust: &Trust, has_sessions: bool, restored: &[RestoredAt]) -> Vec<(Format, Vec<u8>)> {
     let records = format!("{}/{RECORDS_DIR}/", trust.deployment);
     let journal = format!("{}/{JOURNAL_DIR}", trust.deployment);
-    let nodes = trust.logs.iter().filter_map(|log| Some((log, log.0.name().strip_prefix(&records)?.parse().ok()?)));
-    let format = |verifier: &Verifier, node: NodeId| {
+    let nodes =
+        trust.logs.iter().filter_map(|log| Some((log, log.0.name().strip_prefix(&records)?.parse::<NodeId>().ok()?)));
+    let format = |verifier: &Verifier, node: NodeId, number: Number| {
         let names = names_of(verifier.name(), restored);
         let (_, origin) = names.last().cloned().expect("a log has a name");
         let verifier = verifier.renamed(&origin).map_or_else(|_| verifier.to_string(), |renamed| renamed.to_string());
-        let format = Format { origin, node, verifier, restored: restored.to_vec() };
+        let format = Format { origin, node, verifier, restored: restored.to_vec(), number };
         let text = format.to_string().into_bytes();
         (format, text)
     };
     if has_sessions {
-        return nodes.map(|(log, node)| format(&log.0, node)).collect();
+        let numbers = [Number::One, Number::Two];
+        return nodes.flat_map(|(log, node)| numbers.map(|number| format(&log.0, node.clone(), number))).collect();
     }
     let Some(verifier) = trust.log(&journal) else { return Vec::new() };
-    nodes.map(|(_, node)| format(verifier, node)).collect()
+    nodes.map(|(_, node)| format(verifier, node, Number::One)).collect()
 }
 
 /// Sessions in the journal but not in the record log, the reverse, and seals that are not the journaled ones. What is newer

@@ -220,6 +220,9 @@ pub enum SessionVerdict {
     Erased,
     /// Its keys or blocks are not there, and nobody decided that.
     Missing,
+    /// Its keys or blocks are not here, and that is explained: a leaf says that a locked copy lies in a bucket, which was not
+    /// looked at; or this is out of a bucket, and they were not there yet.
+    Elsewhere,
 }
 
 /// What a check says in the end.
@@ -252,6 +255,7 @@ impl SessionVerdict {
             Self::Altered => "ALTERED",
             Self::Erased => "erased",
             Self::Missing => "MISSING",
+            Self::Elsewhere => "not here, not looked at",
         }
     }
 }

@@ -15,6 +15,7 @@ use super::log::{At, Before, Reader};
 use super::report::{Finding, FindingKind, SessionReport, SessionVerdict};
 use crate::block::PlainFrame;
 use crate::frame::{self, Fact, Header, Kind, RawFrame, TAG_BYTES};
+use crate::keeping::length_and_digest;
 use crate::keys::SessionKeys;
 use crate::leaf::{
     ABANDONED, BlockLeaf, CRASHED, Direction, Entry, Leaf, OTHER_CHANNELS, Opened, Sealed, SealedAccount, Statement,
@@ -202,13 +203,16 @@ impl<'a> Sessions<'a> {
         self.keeping.tell(are_open, context);
     }
 
-    fn check_folder(&self, context: &mut Context<'_>) {
+    fn check_folder(&mut self, context: &mut Context<'_>) {
         let dir = self.dir.join("sessions");
         let relative = self.relative.join("sessions");
         for name in super::names(&dir, &relative, context) {
             let session = session_of(&name);
             match session.filter(|session| self.known.contains_key(session)) {
-                Some(id) => self.check_session_folder(id, &dir.join(&name), &relative.join(&name), context),
+                Some(id) => {
+                    self.check_session_folder(id, &dir.join(&name), &relative.join(&name), context);
+                    self.check_copied(id, &dir.join(&name), &relative.join(&name), context);
+                }
                 None if session.is_some() && !self.lost => {
                     let words = "keys of a recording that never began: the gate stopped before, or let nobody in";
                     context.find(Finding::new(FindingKind::Note, words).at(relative.join(&name), 0));
@@ -239,6 +243,25 @@ impl<'a> Sessions<'a> {
                 (FindingKind::Altered, "there are bytes behind the last block")
             };
             context.find(Finding::new(kind, words).at(at, kept).of(session));
+        }
+    }
+
+    /// Files of which a leaf says that a copy lies in a bucket, as far as they are here, are what it says.
+    fn check_copied(&mut self, session: SessionId, dir: &Path, relative: &Path, context: &mut Context<'_>) {
+        for copied in self.keeping.copies(session) {
+            let finding = match length_and_digest(&dir.join(&copied.name)) {
+                Ok(found) if found == (copied.bytes, copied.sha256) => continue,
+                Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => continue,
+                // Overwritten, and not removed yet.
+                Ok(_) if self.keeping.excuses(session) => continue,
+                Ok(_) => {
+                    self.accused.insert(session);
+                    let words = "the file is not the one of which a leaf says that a copy lies in a bucket";
+                    Finding::new(FindingKind::Altered, words)
+                }
+                Err(error) => Finding::new(FindingKind::NotChecked, format!("cannot be read: {error}")),
+            };
+            context.find(finding.at(relative.join(&copied.name), 0).of(session));
         }
     }
 
@@ -529,6 +552,14 @@ impl Reader for Sessions<'_> {
             }
             Leaf::Held(_) | Leaf::Released(_) | Leaf::Erased(_) if number == NODE => {
                 self.keeping.leaf(at, (entry.index, &leaf), context);
+            }
+            Leaf::Copied(ref copied) if number == NODE => {
+                let is_open = self.open.values().any(|track| track.recording == copied.recording);
+                if is_open || !(self.known.contains_key(&copied.recording) || self.lost) {
+                    let words = "a leaf says where a copy lies of a recording that is not wholly in blocks";
+                    context.find(at.wrong(FindingKind::Altered, words).of(copied.recording));
+                }
+                self.keeping.copied(entry.index, &leaf, copied.recording);
             }
             Leaf::Block(block) if number == NODE => self.block(at, &block, entry, context),
             Leaf::Sealed(sealed) if number != NODE && sealed.session == number => {
@@ -880,6 +911,7 @@ mod tests {
                 progress: &mut |_| {},
                 progressed: Progress { read_bytes: 0, total_bytes: 0 },
                 part: None,
+                bucket: false,
             };
             let place = Place::of_entry(Path::new("records/tile/entries/000"));
             let position = Position { segment: 0, offset: 0, link: [0; 32] };

@@ -34,12 +34,14 @@ use recordings::block::Keyframe;
 use recordings::disk::{Machine as _, RealDisk};
 use recordings::fault::OpenFault;
 use recordings::frame::{Kind as FrameKind, RawFrame, Stream};
+use recordings::keeping::{Copied, length_and_digest};
 use recordings::keys::Recipients;
 use recordings::leaf::{Account, Direction, Entry, Leaf};
 use recordings::log::{Log, LogOptions, Purpose, Signer as _};
 use recordings::notes::{Note, Size};
 use recordings::read::{AuditorKeys, JOURNAL_DIR, RECORDS_DIR};
 use recordings::screen::Screen;
+use recordings::segment::session_dir;
 use recordings::session::{Opening, Seal, SessionWriter};
 use recordings::sim::{SimMachine, SimSigner};
 use ssh_key::PrivateKey;
@@ -100,6 +102,8 @@ pub struct Store {
     /// What those keys were read from.
     pub secret: String,
     pub segment_bytes: u64,
+    /// Whether its record log says where copies lie, from when it is opened next.
+    pub says_copied: bool,
     next: u128,
 }
 
@@ -183,6 +187,15 @@ impl Store {
         let mut store = Self::joined(&PLANT.replace("approvals =", &format!("{more}\napprovals =")));
         let request = store.submit();
         store.approve(request, LEAD);
+        (store, request)
+    }
+
+    /// The same, whose record log says where copies lie.
+    pub fn granted_with_copies() -> (Self, RequestId) {
+        let (mut store, request) = Self::granted();
+        store.close();
+        store.says_copied = true;
+        store.open();
         (store, request)
     }
 
@@ -278,6 +291,7 @@ impl Store {
             keys,
             secret,
             segment_bytes,
+            says_copied: false,
             next: 1_000,
         };
         store.open();
@@ -303,6 +317,7 @@ impl Store {
         let mut options = LogOptions::new(purpose, origin, label("node-1"));
         options.segment_bytes = self.segment_bytes;
         options.spares = 1;
+        options.says_copied = self.says_copied && purpose == Purpose::Records;
         let (disk, machine) = (Arc::new(RealDisk), Arc::new(self.machine.clone()));
         Ok(Log::open(disk, machine, &self.dir().join(name), options, Arc::new(signer()))?.0)
     }
@@ -537,6 +552,23 @@ impl Store {
         let id = session.id;
         let seal = session.seal();
         self.act(Command::End { session: id, ending: Ending::Left, seal: Some(seal) });
+    }
+
+    /// Says in the record log of each file of a session that ended that a copy lies in a bucket, as it is made by `change`.
+    pub fn say_copied(&self, session: SessionId, change: impl Fn(&mut Copied)) {
+        let records = self.records.as_ref().unwrap();
+        while !block_on(records.is_settled(session)).unwrap() {
+            std::thread::yield_now();
+        }
+        for entry in std::fs::read_dir(session_dir(&self.dir().join(RECORDS_DIR), session)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let (bytes, sha256) = length_and_digest(&path).unwrap();
+            let (version, until) = ("v1".to_owned(), self.now());
+            let mut copied = Copied { recording: session, name, bytes, sha256, version, until };
+            change(&mut copied);
+            block_on(records.copied(copied)).unwrap();
+        }
     }
 
     /// A copy of the data folder, to be tampered with.

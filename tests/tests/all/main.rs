@@ -5,6 +5,7 @@ mod alarms;
 mod backup;
 mod bad_input;
 mod browser_files;
+mod bucket;
 mod bypasses;
 mod cards;
 mod chaos;

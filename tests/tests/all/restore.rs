@@ -39,7 +39,7 @@ fn work(plant: &Plant) {
     run(&mut tess.ssh(&[&tess.at("hmi-2"), "true"]), b"").ok();
 }
 
-fn put_back(from: &Path, to: &Path) {
+pub(crate) fn put_back(from: &Path, to: &Path) {
     if to.exists() {
         fs::remove_dir_all(to).unwrap();
     }
@@ -66,7 +66,7 @@ fn sign(plant: &Plant, who: &str) -> Ended {
 
 /// Two sign, and it is carried out.
 #[track_caller]
-fn restored(plant: &Plant, more: &[&str]) -> (String, String) {
+pub(crate) fn restored(plant: &Plant, more: &[&str]) -> (String, String) {
     let file = paper(plant);
     let file = file.to_str().unwrap();
     let mut arguments = vec!["-o", file];

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use approver::testing::bucket::{FakeBucket, Kind as BucketKind};
 use certs::sshsig::Namespace;
 use jiff::{SignedDuration, Timestamp};
 use policies::actions::Action;
@@ -22,11 +23,13 @@ use policies::requests::{
 use policies::time::Seconds;
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
+use recordings::keeping::Copied;
+use recordings::segment::session_dir;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::plant::{EVERYTHING, program};
 use tests::process::kill_all;
-use tests::{Options, Plant, Running, eventually, long_or, python, run, start};
+use tests::{Options, Plant, Running, eventually, json as told, long_or, python, run, start};
 use ulid::Ulid;
 
 use crate::support::{self, ADMINISTRATOR, LEAD, SECOND, Store, TECHNICIAN};
@@ -198,8 +201,14 @@ fn work(plant: &Plant, command: &str) -> Running {
 
 /// A plant with a history in which most kinds of decisions occur, and whose gate runs: of two recordings one was erased.
 fn plant_with_a_history() -> Plant {
+    plant_with_a_history_under("")
+}
+
+/// The same with more under `[store]`.
+fn plant_with_a_history_under(store: &str) -> Plant {
     let rule = "idle = \"4h\"\nretention = \"1s\"".into();
     let mut plant = Plant::enrolled(Options { rule, ..Options::default() });
+    plant.edit_config(|text| text.replacen("[store]", &format!("[store]\n{store}"), 1));
     plant.employ("mia", Kind::Operator { vendor: None }, &["shift-lead"]);
     plant.employ("rita", Kind::Auditor, &[]);
     plant.grant("tess", "hmi-2", &EVERYTHING, Seconds(3_600));
@@ -1282,6 +1291,31 @@ fn a_journal_of_the_next_boot_beside_recordings_of_the_one_before_is_judged_alik
     }
 }
 
+#[test]
+fn files_of_which_the_log_says_that_copies_lie_in_a_bucket_are_compared_with_what_it_says() {
+    let Some(mut second) = SecondOpinion::start() else { return };
+    for (change, lies_here, code) in [
+        ((|_| {}) as fn(&mut Copied), true, 0),
+        (|_| {}, false, 4),
+        (|copied| copied.bytes += 1, true, 1),
+        (|copied| copied.sha256.0[9] ^= 1, true, 1),
+    ] {
+        let (mut store, grant) = Store::granted_with_copies();
+        let session = store.begin(grant);
+        let id = session.id;
+        store.machine.advance(2_000_000_000);
+        store.end(session);
+        store.say_copied(id, change);
+        let taken = taken_from(store);
+        if !lies_here {
+            fs::remove_dir_all(session_dir(&taken.path("data/records"), id)).unwrap();
+        }
+        for opinion in taken.judged(&mut second, "copies in a bucket") {
+            assert_eq!(opinion.code, code, "{}", opinion.said);
+        }
+    }
+}
+
 /// Stores that released versions of this format wrote: `<version>.tar.zst`, with the auditor's key and what was said of each.
 fn golden() -> Vec<PathBuf> {
     let mut stores: Vec<PathBuf> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("golden"))
@@ -1353,13 +1387,24 @@ fn stores_of_every_released_format_open_for_ever() {
     }
 }
 
-/// Not a test: makes the store of a format that is about to be released, `HOLDPOINT_GOLDEN=<version>.tar.zst`.
+/// Not a test: makes the store of a format that is about to be released, `HOLDPOINT_GOLDEN=<version>.tar.zst`, at an absolute
+/// path.
 #[test]
 #[ignore = "makes the golden store of a new format"]
 fn make_a_golden_store() {
     let Some(archive) = std::env::var_os("HOLDPOINT_GOLDEN") else { return };
     let mut second = SecondOpinion::start().unwrap();
-    let mut plant = plant_with_a_history();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let bucket = runtime.block_on(FakeBucket::start(BucketKind::default()));
+    let reached = format!("credentials = {:?}, endpoint = {:?}", bucket.credentials(), bucket.endpoint());
+    let mut plant = plant_with_a_history_under(&format!(
+        "recordings = \"s3://mill3/holdpoint\"\ns3 = {{ {reached}, keep_local = \"0s\" }}"
+    ));
+    // What came so far lies in the bucket alone; what comes now lies here, too.
+    eventually("nothing lies here", || evidence(&plant.data().join("records/sessions")).is_empty());
+    assert_eq!(plant.stop().code(), 0);
+    plant.edit_config(|text| text.replacen("\"0s\"", "\"30d\"", 1));
+    plant.serve();
     let at = plant.tess().at("hmi-2");
     // A screen that is resized, long enough for a keyframe, and typed bytes.
     let mut terminal = tests::process::start_on_a_terminal(&plant.tess().ssh(&["-tt", &at]));
@@ -1373,6 +1418,7 @@ fn make_a_golden_store() {
     // Heads are signed each second while a session is open.
     let running = begin(&plant);
     eventually("a segment has gone", || !plant.data().join("records/segments/00000000.seg").exists());
+    eventually("what has ended is in the bucket", || told(&plant, "lee", &["status"])["bucket"]["waiting"] == 0);
     plant.kill();
     running.ends();
     tear(&plant, "journal");

@@ -72,6 +72,14 @@ pub struct BackupHeads {
     pub journal: u64,
     /// Entries of this node's record log.
     pub records: u64,
+    /// Recordings that are not in it, because they lie in the bucket alone and that could not be had.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Whose hold is over.

@@ -55,6 +55,27 @@ pub struct WitnessView {
     pub trouble: Option<String>,
 }
 
+/// How it stands with the bucket to which recordings are brought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BucketView {
+    /// Recordings brought there since the gate was started.
+    pub deposited: u64,
+    /// Why some are not brought.
+    pub trouble: Option<String>,
+    /// Since when.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// Recordings that wait.
+    pub waiting: u64,
+    /// Bytes of them.
+    pub waiting_bytes: u64,
+    /// When the first of them ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub oldest: Option<Timestamp>,
+    /// Of recordings that were erased: why the bucket still has them, in words.
+    pub locked: Vec<String>,
+}
+
 /// How the recorder is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecorderView {
@@ -113,6 +134,8 @@ pub struct Status {
     pub witnessed: Option<WitnessedView>,
     /// The witnesses that are asked.
     pub witnesses: Vec<WitnessView>,
+    /// The bucket to which recordings are brought, where there is one.
+    pub bucket: Option<BucketView>,
     /// Since how long it does not answer.
     pub journal_down_seconds: Option<u64>,
     /// An event this program does not know: nobody is admitted until it was upgraded.
