@@ -57,6 +57,8 @@ const AGAIN_MAX: Duration = Duration::from_secs(300);
 /// What is to be locked is locked for so long at least: a time that is over by the bucket's clock, once all of a long file is
 /// there, is refused.
 const LOCK_MIN: SignedDuration = SignedDuration::from_hours(1);
+/// For so long at least a file in the bucket alone is locked again, whose lock is over.
+const LOCK_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 /// A session is wholly in blocks seconds after its end; where it is not by now, something keeps it from that.
 const SETTLED_WITHIN: SignedDuration = SignedDuration::from_mins(10);
 
@@ -97,6 +99,8 @@ pub struct Progress {
     tidied: Option<Duration>,
     /// Whether something that waits is done in seconds.
     is_soon: bool,
+    /// Which reader's question about which recording the bucket answered last with nothing, and how often in a row.
+    unheard: Option<(Reader, SessionId, u32)>,
 }
 
 /// Why it was broken off.
@@ -118,6 +122,8 @@ pub(crate) enum BrokenOff {
     Copy(String),
     #[error("{0} ended at {1:.0}, and is not wholly in blocks yet: is there room on the disk?")]
     Unsettled(SessionId, Timestamp),
+    #[error("the bucket answers, and never when it comes to {0}: {1}")]
+    Unheard(SessionId, String),
     #[error("a part of the program died")]
     Died,
 }
@@ -260,6 +266,27 @@ impl Depositor {
         }))
     }
 
+    /// Whether a copy lies in the bucket as the log says, and nobody can delete it there now. Where somebody could, that is mended,
+    /// and looked at again another time.
+    async fn is_safe_there(&self, copied: &Copied, until: Timestamp) -> Result<bool, BrokenOff> {
+        let (key, version) = (self.key(copied.recording, &copied.name), &copied.version);
+        let looked = self.bucket.look(&key, version).await?.filter(|kept| kept.bytes == copied.bytes);
+        let Some(kept) = looked else {
+            return Err(BrokenOff::Copy(format!("of {key} the version {version} is not in the bucket")));
+        };
+        let now = self.desk.clock().wall();
+        let is_locked = kept.locked_until.is_some_and(|locked| locked >= until && locked > now);
+        let is_held = kept.held || !self.is_held(copied.recording);
+        if !is_locked {
+            let again = now.saturating_add(LOCK_AGAIN).unwrap_or(Timestamp::MAX);
+            self.bucket.lock(&key, version, until.max(again)).await?;
+        }
+        if !is_held {
+            self.bucket.hold(&key, version, true).await?;
+        }
+        Ok(is_locked && is_held)
+    }
+
     fn is_held(&self, session: SessionId) -> bool {
         self.desk.with_state(|state| state.sessions.get(&session).is_some_and(|facts| !facts.holds.is_empty()))
     }
@@ -323,11 +350,8 @@ impl Depositor {
             let bytes = self.blocking(path, |path| path.metadata().map(|about| about.len())).await?;
             let copied = said.iter().find(|copied| copied.name == *name && copied.bytes == bytes);
             let Some(copied) = copied else { return Ok(Done::NotYet) };
-            if !self.lies_locked(copied, until).await? {
-                let key = self.key(session, name);
-                let words =
-                    format!("of {key} the version {} is not in the bucket, or not locked there", copied.version);
-                return Err(BrokenOff::Copy(words));
+            if !self.is_safe_there(copied, until).await? {
+                return Ok(Done::NotYet);
             }
         }
         let Some(_over) = self.copying.none_now() else { return Ok(Done::NotYet) };

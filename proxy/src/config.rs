@@ -648,13 +648,13 @@ fn recordings(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<RecordingsAt
         text if text.starts_with("s3://") => field.parsed::<BucketUrl>().map(Some),
         text => field.wrong(format!("{} is not known here", shown(text)), "write \"local\" or \"s3://bucket/prefix\""),
     });
+    let reached = reader.optional("s3", |field| field.table(OTHER, |reader| reached(reader, folder)));
     let is_elsewhere = !matches!(url, Some(None));
     if !is_elsewhere && reader.has("s3") {
         let right = "leave it out, or write recordings = \"s3://bucket/prefix\"";
         reader.note_at("s3", "this means nothing to recordings that are kept here alone", right);
         return None;
     }
-    let reached = reader.optional("s3", |field| field.table(OTHER, |reader| reached(reader, folder)));
     let (url, reached) = (url?, reached?);
     let Some(url) = url else { return Some(RecordingsAt::Local) };
     let Some(Reached { endpoint, region, path_style, ca, credentials, keep_local }) = reached else {

@@ -17,7 +17,7 @@ use seccompiler::{
 };
 
 use crate::config::{Config, ReceiverWay};
-use crate::{founding, vault};
+use crate::{founding, secret, vault};
 
 /// The newest that is asked for; an older kernel does what it can, from the second on: the first lets nobody move a file from one
 /// folder to another (Linux 5.13 to 5.18).
@@ -119,9 +119,9 @@ pub(crate) fn lock_memory() {
 /// What no gate may read of its own installation.
 fn own(config: &Config) -> Vec<PathBuf> {
     // What the auditors should have taken away long ago is none of the gate's either.
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let sealing = std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(secret::CREDENTIAL));
     let own = [config.keys.clone(), config.keys.with_file_name("auditors")];
-    own.into_iter().chain(credentials).collect()
+    own.into_iter().chain(sealing).collect()
 }
 
 /// What is kept from the gate, as far as it is there.

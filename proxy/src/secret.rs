@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::config::SealWord;
 
-/// The name of the credential in the unit: `LoadCredentialEncrypted=holdpoint-seal:…`.
-const CREDENTIAL: &str = "holdpoint-seal";
+/// The credential that opens the gate's keys, by its name in the unit: `LoadCredentialEncrypted=holdpoint-seal:…`.
+pub(crate) const CREDENTIAL: &str = "holdpoint-seal";
 
 /// Why the seal cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -112,7 +112,8 @@ pub(crate) fn is_under(key: &str, these: &[&str]) -> bool {
 
 /// The table of this kind that a key lies in: `oidc[2].groups.wanted.fitters` in `oidc[2].groups`, of the kind `oidc[].groups`.
 fn table_of<'a>(key: &'a str, kind: &str) -> Option<&'a str> {
-    let is_of_kind = |table: &&str| table.chars().filter(|c| !c.is_ascii_digit()).eq(kind.chars());
+    let plain = |text: &'a str| text.chars().filter(|c| !c.is_ascii_digit());
+    let is_of_kind = |table: &&'a str| plain(table).eq(kind.chars().filter(|c| !c.is_ascii_digit()));
     key.match_indices('.').map(|(end, _)| &key[..end]).find(is_of_kind)
 }
 

@@ -15,6 +15,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use certs::keys::KeyStore;
+use futures::{StreamExt as _, future, stream};
 use jiff::Timestamp;
 use policies::decide::Command;
 use policies::ids::SessionId;
@@ -94,23 +95,45 @@ impl Api {
             let is_kept = |facts: &SessionFacts| facts.node == *self.desk().node() && facts.erased.is_none();
             state.sessions.iter().filter(|(_, facts)| is_kept(facts)).map(|(id, _)| *id).collect()
         });
-        let (mut members, mut sessions) = (Vec::new(), 0);
+        let mut sessions = Vec::new();
         for session in ours {
             let found = self.members_of(folder.clone(), session).await?;
             let is_remote = |member: &Member| matches!(member.content, Content::Remote(_));
             let named = |member: Member| Member { name: format!("data/{}", member.name), ..member };
-            sessions += u64::from(found.iter().any(is_remote));
-            members.extend(found.into_iter().filter(is_remote).map(named));
+            let remote: Vec<_> = found.into_iter().filter(is_remote).map(named).collect();
+            sessions.extend((!remote.is_empty()).then_some((session, remote)));
         }
-        if !members.is_empty()
+        let all = sessions.len() as u64;
+        if all > 0
             && let Err(fault) = deposits.can_be_had().await
         {
-            tracing::warn!(%fault, sessions, "a backup is made without the recordings that lie in the bucket alone");
-            return Ok((Vec::new(), sessions));
+            tracing::warn!(%fault, sessions = all, "a backup is made without the recordings that lie in the bucket alone");
+            return Ok((Vec::new(), all));
         }
-        Ok((members, 0))
+        let looked = stream::iter(sessions).map(|(session, members)| whole_there(session, members));
+        let there: Vec<_> = looked.buffered(LOOKED_AT_ONCE).filter_map(future::ready).collect().await;
+        let left_out = all - there.len() as u64;
+        Ok((there.into_iter().flatten().collect(), left_out))
     }
 }
+
+/// A recording's files in the bucket, where all of them are there: one that breaks off would break the whole backup off.
+async fn whole_there(session: SessionId, members: Vec<Member>) -> Option<Vec<Member>> {
+    for member in &members {
+        let Content::Remote(remote) = &member.content else { continue };
+        let why = match remote.is_there().await {
+            Ok(true) => continue,
+            Ok(false) => "it is not there".to_owned(),
+            Err(fault) => fault.to_string(),
+        };
+        tracing::warn!(%session, file = member.name, why, "a backup is made without a recording of the bucket");
+        return None;
+    }
+    Some(members)
+}
+
+/// Recordings of the bucket are looked at so many at once.
+const LOOKED_AT_ONCE: usize = 16;
 
 /// The header that says how far the backup goes.
 pub const HEADS: &str = "holdpoint-backup";

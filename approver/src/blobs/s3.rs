@@ -472,8 +472,8 @@ impl Blobs for Bucket {
                 Err(error) if status(&error) == Some(404) => return Ok(()),
                 Err(error) => error,
             };
-            // A refusal says nothing of why.
-            if status(&error) == Some(403)
+            // A refusal says nothing of why: with 403 at Amazon, 400 at MinIO.
+            if status(&error).is_some_and(|status| [400, 403, 409].contains(&status))
                 && let Some(found) = self.head(key, Some(version)).await?
             {
                 let found = kept(&found, version.to_owned());

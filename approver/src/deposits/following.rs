@@ -2,6 +2,7 @@
 //! over is remembered here and tried again; the cursor stands before the first of it, so a restart finds all of it again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use policies::events::Event;
@@ -13,6 +14,11 @@ use crate::journal::Entry;
 
 /// So much is remembered as left over; what comes behind it waits in the journal.
 const LEFT_MAX: usize = 10_000;
+/// A pass ends after so long, so that logs are brought, room is made and what waits is counted although much is left.
+const PASS_MAX: Duration = Duration::from_secs(60);
+/// A recording at which the bucket said nothing so often, one time after the other, is at fault itself where the bucket answers
+/// otherwise.
+pub(super) const UNHEARD_MAX: u32 = 3;
 /// After so many that the bucket refuses, one after the other, it is taken to refuse them all for now.
 const REFUSED_MAX: usize = 3;
 
@@ -121,6 +127,7 @@ impl Pass {
             BrokenOff::Blob(BlobFault::Differs { .. })
             | BrokenOff::Files(..)
             | BrokenOff::Copy(_)
+            | BrokenOff::Unheard(..)
             | BrokenOff::Unsettled(..) => true,
             _ => is_refused,
         };
@@ -144,8 +151,28 @@ impl Depositor {
         done
     }
 
+    /// Does what is left to do about a matter. Where the bucket answers, and never when it comes to this recording, that is told
+    /// apart from a bucket that cannot be had.
+    async fn attempt(&mut self, reader: Reader, matter: Matter) -> Result<Done, BrokenOff> {
+        let done = self.carry_out(reader, matter).await;
+        let Err(BrokenOff::Blob(BlobFault::Unreachable(why))) = done else {
+            self.progress.unheard = self.progress.unheard.filter(|(of, at, _)| (*of, *at) != (reader, matter.session));
+            return done;
+        };
+        let before = self.progress.unheard.filter(|(of, at, _)| (*of, *at) == (reader, matter.session));
+        let times = before.map_or(0, |(.., times)| times) + 1;
+        self.progress.unheard = Some((reader, matter.session, times));
+        if times >= UNHEARD_MAX && self.bucket.check().await.is_ok() {
+            return Err(BrokenOff::Unheard(matter.session, why));
+        }
+        Err(BlobFault::Unreachable(why).into())
+    }
+
     async fn go_on(&mut self, reader: Reader, followed: &mut Followed, until: u64) -> Result<(), BrokenOff> {
         let name = self.cursor(reader);
+        let clock = self.desk.clock().clone();
+        let began = clock.boot();
+        let is_over = || clock.boot().since(began) >= PASS_MAX;
         let mut next = match followed.next {
             Some(next) => next,
             None => {
@@ -156,27 +183,30 @@ impl Depositor {
         followed.next = Some(next);
         let mut pass = Pass::default();
         for (index, matter) in followed.left_in_turn() {
-            let done = self.carry_out(reader, matter).await;
-            match pass.take(done, matter, false)? {
+            let done = self.attempt(reader, matter).await;
+            let done = pass.take(done, matter, false);
+            if !matches!(done, Ok(Done::NorAfter)) {
+                followed.turn = index + 1;
+            }
+            match done? {
                 Done::All => drop(followed.left.remove(&index)),
                 Done::NotYet => {}
                 Done::NorAfter => break,
             }
-            followed.turn = index + 1;
             self.remember(&name, followed).await?;
-            if pass.is_refused() {
+            if pass.is_refused() || is_over() {
                 break;
             }
         }
         pass.refused = 0;
-        'reading: while next < until && followed.left.len() < LEFT_MAX {
+        'reading: while next < until && followed.left.len() < LEFT_MAX && !is_over() {
             let entries = self.desk.entries(next).await?;
             if entries.is_empty() {
                 break;
             }
             for entry in entries.into_iter().take_while(|entry| entry.index < until) {
                 if let Some(matter) = self.matter(&entry) {
-                    let done = self.carry_out(reader, matter).await;
+                    let done = self.attempt(reader, matter).await;
                     match pass.take(done, matter, true)? {
                         Done::All => {}
                         Done::NotYet => drop(followed.left.insert(entry.index, matter)),
@@ -187,12 +217,13 @@ impl Depositor {
                 }
                 next = entry.index + 1;
                 followed.next = Some(next);
-                if followed.left.len() >= LEFT_MAX || pass.is_refused() {
+                if followed.left.len() >= LEFT_MAX || pass.is_refused() || is_over() {
                     break 'reading;
                 }
             }
         }
         self.remember(&name, followed).await?;
+        self.progress.is_soon |= is_over();
         pass.first.map_or(Ok(()), Err)
     }
 

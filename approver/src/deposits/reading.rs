@@ -50,6 +50,12 @@ impl std::fmt::Debug for Remote {
 }
 
 impl Remote {
+    /// Whether it is there, as long as the log says.
+    pub(crate) async fn is_there(&self) -> Result<bool, BlobFault> {
+        let looked = self.bucket.look(&self.key, &self.version).await?;
+        Ok(looked.is_some_and(|kept| kept.bytes == self.bytes))
+    }
+
     /// Its bytes, for a thread that may block.
     pub(crate) fn read(self) -> impl Read + Send {
         Reading { of: self, at: 0, piece: Cursor::default() }

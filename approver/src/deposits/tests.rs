@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use axum::http::Method;
 use policies::actions::Action;
+use policies::decide::Command;
 use policies::events::Ending;
+use policies::people::Kind;
+use policies::time::Seconds;
 use recordings::disk::RealDisk;
 use recordings::frame::Stream;
 use recordings::keys::Recipients;
@@ -16,11 +19,12 @@ use recordings::log::{LogOptions, Purpose};
 use recordings::sim::{SimMachine, SimSigner};
 use tokio::task::JoinHandle;
 
+use super::following::UNHEARD_MAX;
 use super::*;
 use crate::journal::files::FilesJournal;
 use crate::recorder::Recorder;
-use crate::testing::bucket::{FakeBucket, Kind, Trouble};
-use crate::testing::{PLANT, Props, Stage, node};
+use crate::testing::bucket::{self, FakeBucket, Trouble};
+use crate::testing::{PLANT, Props, Stage, enrol, node, person};
 
 /// A gate that records, and time that goes on for its logs.
 struct Bench {
@@ -170,7 +174,7 @@ const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_breaks_off_each_file_lies_there_once_and_one_leaf_says_so() {
-    let (bench, fake) = (Bench::new().await, FakeBucket::start(Kind::default()).await);
+    let (bench, fake) = (Bench::new().await, FakeBucket::start(bucket::Kind::default()).await);
     let session = bench.session().await;
     let files = bench.files(session);
     assert!(files.len() >= 2, "{:?}", files.keys());
@@ -197,7 +201,7 @@ async fn whatever_breaks_off_each_file_lies_there_once_and_one_leaf_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_put_under_a_recordings_keys_is_neither_relied_on_nor_in_the_way() {
-    let (bench, fake) = (Bench::new().await, FakeBucket::start(Kind::default()).await);
+    let (bench, fake) = (Bench::new().await, FakeBucket::start(bucket::Kind::default()).await);
     let session = bench.session().await;
     let files = bench.files(session);
     let junk = |bytes: &[u8]| bytes.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>();
@@ -218,8 +222,8 @@ async fn what_others_put_under_a_recordings_keys_is_neither_relied_on_nor_in_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_removed_whose_version_is_not_there_locked() {
-    let (bench, fake) = (Bench::new().await, FakeBucket::start(Kind::default()).await);
+async fn nothing_is_removed_whose_version_is_not_there_locked_and_what_is_not_is_locked_again() {
+    let (bench, fake) = (Bench::new().await, FakeBucket::start(bucket::Kind::default()).await);
     let session = bench.session().await;
     let files = bench.files(session);
     bench.start(&fake, "node-1", MONTH).rounds().await.expect("brought");
@@ -228,14 +232,80 @@ async fn nothing_is_removed_whose_version_is_not_there_locked() {
     let mut depositor = bench.start(&fake, "node-1", Duration::ZERO);
     let name = depositor.cursor(Reader::Removing);
     bench.stage.props.directory.set_cursor(&name, 0).await.expect("memory");
-    let fault = depositor.follow(Reader::Removing, u64::MAX).await.expect_err("not locked");
-    assert!(matches!(&fault, BrokenOff::Copy(why) if why.contains("not locked there")), "{fault}");
+    depositor.follow(Reader::Removing, u64::MAX).await.expect("it waits");
     assert_eq!(bench.files(session), files);
+    depositor.rounds().await.expect("locked by now");
+    assert_eq!(bench.files(session), BTreeMap::new());
+    for name in files.keys() {
+        let (_, until, _) = fake.object(&format!("holdpoint/{}", key(&node(), session, name))).expect("there");
+        assert!(until > Some(Timestamp::now()), "{until:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_keeps_neither_logs_nor_what_makes_room_from_their_turn() {
+    let (bench, fake) = (Bench::new().await, FakeBucket::start(bucket::Kind::default()).await);
+    let (first, last) = (bench.session().await, bench.session().await);
+    let mut depositor = bench.start(&fake, "node-1", Duration::ZERO);
+    let hours = async {
+        loop {
+            bench.stage.props.turn.boot(Duration::from_secs(3_600));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        done = depositor.round(u64::MAX) => done.expect("one of them"),
+        () = hours => {}
+    }
+    assert_eq!((bench.leaves(first) > 0, bench.leaves(last)), (true, 0), "a pass ends");
+    assert!(depositor.progress.is_soon, "and goes on");
+    assert!(fake.keys().contains_key("holdpoint/node-1/records/newest.tar"), "{:?}", fake.keys());
+    depositor.rounds().await.expect("all of it");
+    assert!(bench.files(first).is_empty() && bench.files(last).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_answers_but_never_to_one_recording_is_not_taken_for_one_that_is_gone() {
+    let (bench, fake) = (Bench::new().await, FakeBucket::start(bucket::Kind::default()).await);
+    let (poison, other) = (bench.session().await, bench.session().await);
+    fake.is_busy_at(Some(part(poison)));
+    let mut depositor = bench.start(&fake, "node-1", MONTH);
+    for _ in 1..UNHEARD_MAX {
+        depositor.round(u64::MAX).await.expect_err("it may be gone");
+        assert_eq!(bench.leaves(other), 0);
+    }
+    let fault = depositor.round(u64::MAX).await.expect_err("it is not");
+    assert!(matches!(&fault, BrokenOff::Unheard(session, _) if *session == poison), "{fault}");
+    assert!(bench.leaves(other) > 0);
+    fake.is_busy_at(None);
+    depositor.rounds().await.expect("all of it");
+    assert!(bench.leaves(poison) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_here_is_held_there_before_it_leaves() {
+    let (bench, fake) = (Bench::new().await, FakeBucket::start(bucket::Kind::default()).await);
+    let session = bench.session().await;
+    let files = bench.files(session);
+    bench.start(&fake, "node-1", MONTH).rounds().await.expect("brought");
+    let people = &bench.stage.people;
+    let invited = people.invite(person("audrey", Kind::Auditor, &[]), Seconds(600), bench.stage.admin.person).await;
+    let by = enrol(people, &invited.expect("may").code).await.person;
+    let reason = people.put_text("a claim").await.expect("memory");
+    bench.stage.desk.act(Command::Hold { session, reason, by }).await.expect("may");
+    let mut depositor = bench.start(&fake, "node-1", Duration::ZERO);
+    depositor.follow(Reader::Removing, u64::MAX).await.expect("it waits");
+    assert_eq!(bench.files(session), files, "nobody held it there");
+    depositor.rounds().await.expect("held by now");
+    assert!(bench.files(session).is_empty());
+    for name in files.keys() {
+        assert!(fake.object(&format!("holdpoint/{}", key(&node(), session, name))).is_some_and(|(_, _, held)| held));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_recording_that_cannot_be_deposited_holds_up_no_other_and_is_not_forgotten() {
-    let (bench, fake) = (Bench::new().await, FakeBucket::start(Kind::default()).await);
+    let (bench, fake) = (Bench::new().await, FakeBucket::start(bucket::Kind::default()).await);
     let (poison, other) = (bench.session().await, bench.session().await);
     fake.refuse(&[part(poison)]);
     let mut depositor = bench.start(&fake, "node-1", Duration::ZERO);
@@ -253,7 +323,7 @@ async fn one_recording_that_cannot_be_deposited_holds_up_no_other_and_is_not_for
 
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_that_are_refused_as_make_it_give_up_for_now_hold_up_no_other() {
-    let (bench, fake) = (Bench::new().await, FakeBucket::start(Kind::default()).await);
+    let (bench, fake) = (Bench::new().await, FakeBucket::start(bucket::Kind::default()).await);
     let mut poison = Vec::new();
     for _ in 0..4 {
         poison.push(bench.session().await);
@@ -275,7 +345,7 @@ async fn as_many_that_are_refused_as_make_it_give_up_for_now_hold_up_no_other() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_that_no_file_has_hides_none_behind_it() {
-    let (bench, fake) = (Bench::new().await, FakeBucket::start(Kind::default()).await);
+    let (bench, fake) = (Bench::new().await, FakeBucket::start(bucket::Kind::default()).await);
     let session = bench.session().await;
     // As where a file could not be made, and the next one could.
     let dir = session_dir(&bench.data().join(RECORDS_DIR), session);
@@ -288,7 +358,7 @@ async fn a_number_that_no_file_has_hides_none_behind_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_does_not_come_into_blocks_is_waited_for_a_while_and_is_trouble_then_beside_the_others() {
-    let (bench, fake) = (Bench::new().await, FakeBucket::start(Kind::default()).await);
+    let (bench, fake) = (Bench::new().await, FakeBucket::start(bucket::Kind::default()).await);
     bench.stage.grant("hmi-2", &[Action::Shell]).await;
     let lease = bench.stage.admit("hmi-2").await.expect("granted");
     let recorder = Recorder::open(&lease, &bench.records, &bench.recipients, &bench.machine, "1.0").await;
@@ -309,8 +379,11 @@ async fn a_session_that_does_not_come_into_blocks_is_waited_for_a_while_and_is_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_bucket_gets_all_that_is_here_and_leaves_say_where_it_lies_now() {
-    let (bench, old, new) =
-        (Bench::new().await, FakeBucket::start(Kind::default()).await, FakeBucket::start(Kind::default()).await);
+    let (bench, old, new) = (
+        Bench::new().await,
+        FakeBucket::start(bucket::Kind::default()).await,
+        FakeBucket::start(bucket::Kind::default()).await,
+    );
     let session = bench.session().await;
     let files = bench.files(session);
     bench.start(&old, "node-1", MONTH).rounds().await.expect("brought");
@@ -322,7 +395,7 @@ async fn another_bucket_gets_all_that_is_here_and_leaves_say_where_it_lies_now()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restore_what_lies_in_the_bucket_alone_is_read_on_and_what_is_there_is_not_brought_again() {
-    let (bench, fake) = (Bench::new().await, FakeBucket::start(Kind::default()).await);
+    let (bench, fake) = (Bench::new().await, FakeBucket::start(bucket::Kind::default()).await);
     let (gone, here) = (bench.session().await, bench.session().await);
     let files = bench.files(gone);
     let in_a_folder = |bench: &Bench, session| session_dir(&bench.data().join(RECORDS_DIR), session);
@@ -348,7 +421,7 @@ async fn after_a_restore_what_lies_in_the_bucket_alone_is_read_on_and_what_is_th
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_grows_leaves_one_key_for_what_changes_whatever_the_bucket_locks_by_itself() {
-    let kind = Kind { locks_by_itself: true, ..Kind::default() };
+    let kind = bucket::Kind { locks_by_itself: true, ..bucket::Kind::default() };
     let (bench, fake) = (Bench::new().await, FakeBucket::start(kind).await);
     let mut depositor = bench.start(&fake, "node-1", MONTH);
     for _ in 0..3 {

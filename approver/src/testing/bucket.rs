@@ -72,6 +72,8 @@ struct Held {
     lists_for_ever: bool,
     /// It refuses to put anything under keys that hold one of these.
     refuses: Vec<String>,
+    /// It cannot for now, whenever it is asked, put anything under keys that hold this.
+    is_busy_at: Option<String>,
 }
 
 /// The bucket. It goes with the last of these.
@@ -176,6 +178,11 @@ impl FakeBucket {
     /// It puts nothing under keys that hold one of these, and under all others.
     pub fn refuse(&self, parts: &[String]) {
         lock(&self.held).refuses = parts.to_vec();
+    }
+
+    /// From now on it cannot put anything under keys that hold this part, and all else it can.
+    pub fn is_busy_at(&self, part: Option<String>) {
+        lock(&self.held).is_busy_at = part;
     }
 
     /// A list that has more than one page begins anew with each.
@@ -292,6 +299,9 @@ impl Held {
     }
 
     fn put(&mut self, asked: &Asked<'_>) -> Response {
+        if self.is_busy_at.as_ref().is_some_and(|part| asked.key.contains(part)) {
+            return refused(503, "SlowDown");
+        }
         if self.refuses.iter().any(|part| asked.key.contains(part)) {
             return refused(403, "AccessDenied");
         }

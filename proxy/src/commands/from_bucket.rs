@@ -71,7 +71,7 @@ impl Local {
 const PIECE: usize = 8 << 20;
 /// Four kinds of partial tiles, of which one has entries, and what is small.
 const ARCHIVE_BYTES_MAX: u64 = BUNDLE_BYTES_MAX + (4 << 20);
-/// Of several versions, whosever they are, so many are looked at.
+/// Of several versions of what changes, whosever they are, so many are looked at.
 const VERSIONS_MAX: usize = 16;
 
 impl BucketArgs {
@@ -219,7 +219,7 @@ impl Fetching<'_> {
         let restored = Format::read(&dir).map(|format| format.restored).unwrap_or_default();
         for at in restored {
             let key = format!("{place}/{log}/{}.tar", before_dir(at.restore));
-            for one in self.versions(&key, |bytes| bytes <= ARCHIVE_BYTES_MAX) {
+            for one in self.versions(&key, |bytes| bytes <= ARCHIVE_BYTES_MAX).into_iter().take(VERSIONS_MAX) {
                 if self.archive(&one, &dir).await?.is_some() {
                     break;
                 }
@@ -230,19 +230,32 @@ impl Fetching<'_> {
 
     /// Unpacks the newest archive that is one; how many entries it is over.
     async fn newest(&mut self, of: &str, dir: &Path) -> Result<u64, Failure> {
-        let mut candidates = self.versions(&format!("{of}/{NEWEST}"), |bytes| bytes <= ARCHIVE_BYTES_MAX);
+        let fits = |bytes| bytes <= ARCHIVE_BYTES_MAX;
+        let mut candidates = self.versions(&format!("{of}/{NEWEST}"), fits);
+        candidates.truncate(VERSIONS_MAX);
         let size = |key: &str| key.strip_prefix(&format!("{of}/{LOCKED}/"))?.strip_suffix(".tar")?.parse::<u64>().ok();
         let mut locked: Vec<(u64, String)> =
             self.listed.keys().filter_map(|key| Some((size(key)?, key.clone()))).collect();
         locked.sort();
-        for (_, key) in locked.into_iter().rev().take(VERSIONS_MAX) {
-            candidates.extend(self.versions(&key, |bytes| bytes <= ARCHIVE_BYTES_MAX));
+        for (_, key) in locked.iter().rev().take(VERSIONS_MAX) {
+            candidates.extend(self.versions(key, fits).into_iter().take(VERSIONS_MAX));
         }
+        let longest = locked.last().map_or(0, |(size, _)| *size);
+        let mut shorter = None;
         for one in candidates {
-            if let Some(size) = self.archive(&one, dir).await? {
-                return Ok(size);
+            match self.archive(&one, dir).await? {
+                // What is locked there is longer: this one was put in place of a later one.
+                Some(size) if size < longest => drop(shorter.get_or_insert(one)),
+                Some(size) => return Ok(size),
+                None => {}
             }
             fs::remove_dir_all(dir).map_err(Failure::failed)?;
+        }
+        // Unless what is locked is no archive.
+        if let Some(one) = shorter
+            && let Some(size) = self.archive(&one, dir).await?
+        {
+            return Ok(size);
         }
         Err(Failure::refused(format_args!("{of}: nothing there is what a log published")))
     }
@@ -264,7 +277,7 @@ impl Fetching<'_> {
         let is_whole = unpacker.finish().is_ok() && Format::read(dir).is_ok();
         (self.objects, self.bytes) = (self.objects + 1, self.bytes + whole);
         let folder = Folder::new(Arc::new(RealDisk), dir);
-        Ok(folder.checkpoint().ok().filter(|_| is_whole).map(|checkpoint| checkpoint.map_or(0, |found| found.size)))
+        Ok(folder.checkpoint().ok().flatten().filter(|_| is_whole).map(|checkpoint| checkpoint.size))
     }
 
     /// The full tiles of a log of this size; of several versions the one that fits what lies above it. Where none does, a check names
@@ -278,7 +291,8 @@ impl Fetching<'_> {
         tiles.reverse();
         for tile in tiles {
             let expected = view.as_mut().and_then(|view| view.root_of(tile).ok());
-            for one in self.versions(&format!("{of}/{tile}"), |bytes| bytes <= BUNDLE_BYTES_MAX) {
+            // Whoever puts others under its name does so later.
+            for one in self.versions(&format!("{of}/{tile}"), |bytes| bytes <= BUNDLE_BYTES_MAX).into_iter().rev() {
                 let bytes = self.whole(&one).await?;
                 let to = dir.join(tile.to_string());
                 let failed = |cause: io::Error| Failure::failed(format_args!("{}: {cause}", to.display()));
@@ -321,10 +335,10 @@ impl Fetching<'_> {
         Ok(())
     }
 
-    /// The versions of a key that can be what is looked for.
+    /// The versions of a key that can be what is looked for, the newest first.
     fn versions(&self, key: &str, fits: impl Fn(u64) -> bool) -> Vec<Listed> {
         let all = self.listed.get(key).into_iter().flatten();
-        all.filter(|one| one.bytes.is_some_and(&fits)).take(VERSIONS_MAX).cloned().collect()
+        all.filter(|one| one.bytes.is_some_and(&fits)).cloned().collect()
     }
 
     async fn whole(&mut self, one: &Listed) -> Result<Vec<u8>, Failure> {

@@ -161,6 +161,8 @@ impl Context<'_> {
 
     fn has_read(&mut self, bytes: u64) {
         self.progressed.read_bytes += bytes;
+        // A gate that runs goes on writing.
+        self.progressed.total_bytes = self.progressed.total_bytes.max(self.progressed.read_bytes);
         (self.progress)(self.progressed);
     }
 }
