@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::vault::{Line, VaultFault};
-use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -87,16 +86,16 @@ async fn away<T: Send + 'static>(
 }
 
 /// Each with as many entries as go into one message, and one at least.
-fn parts(entries: &[Entry]) -> Vec<Vec<(Timestamp, Vec<u8>)>> {
+fn parts(entries: &[Entry]) -> Vec<Vec<Vec<u8>>> {
     let (mut parts, mut bytes) = (Vec::<Vec<_>>::new(), 0);
     for entry in entries {
         let event = entry.event.encode();
         bytes += event.len();
         match parts.last_mut() {
-            Some(part) if bytes <= BYTES_AT_ONCE => part.push((entry.at, event)),
+            Some(part) if bytes <= BYTES_AT_ONCE => part.push(event),
             _ => {
                 bytes = event.len();
-                parts.push(vec![(entry.at, event)]);
+                parts.push(vec![event]);
             }
         }
     }
@@ -128,6 +127,7 @@ pub async fn keep(teller: Teller, lost: CancellationToken) {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
     use policies::digest::Digest;
     use policies::events::Event;
 
@@ -141,8 +141,8 @@ mod tests {
             |part: u16| Entry { index: part.into(), at: Timestamp::UNIX_EPOCH, event: event(part), leaf: [0; 32] };
         let entries: Vec<_> = (0..20).map(entry).collect();
         let parts = parts(&entries);
-        assert!(parts.iter().all(|part| part.iter().map(|(_, event)| event.len()).sum::<usize>() <= BYTES_AT_ONCE));
-        let told: Vec<_> = parts.into_iter().flatten().map(|(_, event)| Event::decode(&event).unwrap()).collect();
+        assert!(parts.iter().all(|part| part.iter().map(Vec::len).sum::<usize>() <= BYTES_AT_ONCE));
+        let told: Vec<_> = parts.into_iter().flatten().map(|event| Event::decode(&event).unwrap()).collect();
         assert!(told.iter().eq(entries.iter().map(|entry| &entry.event)));
         let one =
             Entry { event: Event::PlantText { plant, part: 0, of: 1, text: "x".repeat(BYTES_AT_ONCE) }, ..entry(0) };

@@ -104,7 +104,7 @@ impl Live {
     }
 
     /// Takes in the next entry.
-    pub fn apply(&mut self, event: &Event, _at: Timestamp) {
+    pub fn apply(&mut self, event: &Event) {
         self.size += 1;
         match event {
             Event::Invited { person, kind: Kind::Technician { vendor, .. }, .. } => {

@@ -37,7 +37,7 @@ pub use disk::Disk;
 pub use faked::Faked;
 pub use opening::Opening;
 pub use person::Person;
-pub use plant::{Options, Plant};
+pub use plant::{Options, Plant, names_in, ulid_of};
 pub use process::{Ended, Running, eventually, run, start};
 pub use seized::Seized;
 pub use service::Echo;

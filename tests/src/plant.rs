@@ -451,6 +451,11 @@ impl Plant {
         self.options.data.clone().unwrap_or_else(|| self.installation().join("data"))
     }
 
+    /// The folder of a session's recording.
+    pub fn recording(&self, session: &str) -> PathBuf {
+        self.data().join("records/sessions").join(ulid_of(session))
+    }
+
     /// What an auditor takes along, now.
     pub fn evidence(&self) -> Evidence {
         Evidence::take(&self.installation(), &self.data(), &program())
@@ -503,4 +508,17 @@ fn newer_than(built: SystemTime, folder: &Path) -> Option<PathBuf> {
         let changed = || entry.metadata().and_then(|metadata| metadata.modified()).is_ok_and(|at| at > built);
         if entry.path().is_dir() { newer_than(built, &entry.path()) } else { changed().then(|| entry.path()) }
     })
+}
+
+/// A session as folders and keys in a bucket call it.
+pub fn ulid_of(session: &str) -> String {
+    session.trim_start_matches("s_").to_ascii_lowercase()
+}
+
+/// What lies in a folder, by its names in order; nothing where there is none.
+pub fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }

@@ -256,13 +256,13 @@ impl Vault {
 
 impl Heard {
     /// What is no continuation of what was heard is none of this journal's.
-    fn hear(&mut self, after: u64, entries: &[(Timestamp, Bytes)]) -> Result<(), String> {
+    fn hear(&mut self, after: u64, entries: &[Bytes]) -> Result<(), String> {
         if after != self.live()?.size() {
             return Err(format!("it heard {} entries of the journal, and not {after}", self.live.size()));
         }
-        for (at, event) in entries {
+        for event in entries {
             match Event::decode(&event.0) {
-                Ok(event) => self.live.apply(&event, *at),
+                Ok(event) => self.live.apply(&event),
                 Err(fault) => {
                     self.unknown = Some(format!(
                         "it opens nothing, since the journal has an entry that it does not know: {fault}"

@@ -10,7 +10,6 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
 use policies::ids::SessionId;
 use zeroize::Zeroizing;
 
@@ -87,13 +86,13 @@ impl Line {
         Ok(())
     }
 
-    /// Tells it what is in the journal from entry `after` on, each entry as its time and the bytes of its event, in order.
+    /// Tells it what is in the journal from entry `after` on, each entry as the bytes of its event, in order.
     /// What it is told counts for this line alone, and is told once, from the first entry on.
     ///
     /// # Errors
     /// It does not answer, knows another number of entries before, or understands an entry not: then it opens nothing any more.
-    pub fn tell(&self, after: u64, entries: &[(Timestamp, Vec<u8>)]) -> Result<(), VaultFault> {
-        let entries = entries.iter().map(|(at, event)| (*at, Bytes::from(event.as_slice()))).collect();
+    pub fn tell(&self, after: u64, entries: &[Vec<u8>]) -> Result<(), VaultFault> {
+        let entries = entries.iter().map(|event| Bytes::from(event.as_slice())).collect();
         let telling = Ask::Tell { after, entries };
         match self.ask(&telling)? {
             Answer::Here(_) => Ok(()),

@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use policies::digest::Digest;
 use policies::events::Event;
 use policies::ids::{CredentialName, PersonId};
@@ -84,7 +84,7 @@ fn is_refused(fault: &VaultFault) -> bool {
 }
 
 /// A journal in which a session at `hmi-2` goes on until `deadline`: the golden events, and a plant file from the examples.
-fn journal(deadline: Timestamp) -> Vec<(Timestamp, Vec<u8>)> {
+fn journal(deadline: Timestamp) -> Vec<Vec<u8>> {
     let golden = include_str!("../../../policies/tests/golden/events-1.jsonl");
     let one = |event: &str| {
         let line = golden.lines().find(|line| line.contains(&format!("\"event\":\"{event}\""))).unwrap();
@@ -100,7 +100,7 @@ fn journal(deadline: Timestamp) -> Vec<(Timestamp, Vec<u8>)> {
     ];
     let events = ["contracted", "invited"].into_iter().map(one).chain(adopted.iter().map(Event::encode));
     let events = events.chain(["submitted", "granted", "started"].into_iter().map(one));
-    events.map(|event| (Timestamp::UNIX_EPOCH, event)).collect()
+    events.collect()
 }
 
 const SESSION: &str = "s_00000000000000000000000005";
@@ -273,7 +273,7 @@ fn after_an_entry_that_it_does_not_know_a_vault_opens_nothing() {
     let line = stage.line();
     let keys = KeyStore::in_vault(&line).unwrap();
     let mut journal = journal(stage.now() + SignedDuration::from_hours(1));
-    journal.push((Timestamp::UNIX_EPOCH, br#"{"v":1,"id":"HP9999","event":"of-tomorrow"}"#.to_vec()));
+    journal.push(br#"{"v":1,"id":"HP9999","event":"of-tomorrow"}"#.to_vec());
     assert!(matches!(line.tell(0, &journal), Err(VaultFault::Refused(_))));
     says_no(&opened(&keys), "does not know");
     assert!(keys.log_key().sign(b"head").is_ok(), "what the journal has no part in goes on");

@@ -123,8 +123,8 @@ pub enum Ask {
     Tell {
         /// How many there are before.
         after: u64,
-        /// Each with its time, as its event was encoded.
-        entries: Vec<(Timestamp, Bytes)>,
+        /// Each as its event was encoded.
+        entries: Vec<Bytes>,
     },
     /// The configuration's file.
     Configuration,

@@ -21,7 +21,7 @@ impl World {
     pub(super) fn both_folds_say_the_same(&self) -> usize {
         let (mut live, mut state, mut opened) = (Live::default(), State::default(), 0);
         for (at, event) in &self.happened {
-            live.apply(event, *at);
+            live.apply(event);
             state.apply(event, *at);
             assert_eq!(live.size(), state.size);
             for (id, facts) in &state.sessions {
@@ -94,7 +94,7 @@ fn at_work(proposed: usize) -> Live {
     let mut live = Live::default();
     let events = ["contracted", "invited"].map(golden).into_iter().chain(proposals);
     for event in events.chain([Event::PlantAdopted { plant }]).chain(begun) {
-        live.apply(&event, AT_WORK.parse().unwrap());
+        live.apply(&event);
     }
     live
 }
@@ -127,7 +127,7 @@ fn each_event_that_ends_a_session_closes_it_and_no_other_does() {
         let is_end = ENDING.contains(&told["event"].as_str().unwrap())
             || (told["event"] == "not-accepted" && told["then"] == "end");
         let mut live = at_work(1);
-        live.apply(&Event::decode(line.as_bytes()).unwrap(), AT_WORK.parse().unwrap());
+        live.apply(&Event::decode(line.as_bytes()).unwrap());
         assert_eq!(opens(&live), !is_end, "{line}");
     }
 }

@@ -241,18 +241,17 @@ impl Fetching<'_> {
             candidates.extend(self.versions(key, fits).into_iter().take(VERSIONS_MAX));
         }
         let longest = locked.last().map_or(0, |(size, _)| *size);
-        let mut shorter = None;
+        let mut shorter: Option<(u64, Listed)> = None;
         for one in candidates {
             match self.archive(&one, dir).await? {
-                // What is locked there is longer: this one was put in place of a later one.
-                Some(size) if size < longest => drop(shorter.get_or_insert(one)),
-                Some(size) => return Ok(size),
-                None => {}
+                Some(size) if size >= longest => return Ok(size),
+                // By its name something that is locked is longer: this one was put in place of a later one, or that is no archive.
+                Some(size) if shorter.as_ref().is_none_or(|(known, _)| size > *known) => shorter = Some((size, one)),
+                _ => {}
             }
             fs::remove_dir_all(dir).map_err(Failure::failed)?;
         }
-        // Unless what is locked is no archive.
-        if let Some(one) = shorter
+        if let Some((_, one)) = shorter
             && let Some(size) = self.archive(&one, dir).await?
         {
             return Ok(size);

@@ -2,14 +2,14 @@
 //! this process that can be broken. What every bucket owes is tested in `approver`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use approver::blobs::s3::{Bucket, BucketAt};
 use approver::blobs::{BlobFault, Blobs as _, What};
 use approver::testing::bucket::{FakeBucket, Kind as BucketKind, Trouble};
 use policies::ids::SessionId;
 use policies::people::Kind;
-use tests::{Ceph, Options, Plant, eventually, holdpoint, json, log_in, run, worked};
+use tests::{Ceph, Options, Plant, eventually, holdpoint, json, log_in, names_in, run, ulid_of, worked};
 
 use super::restore::{put_back, restored};
 
@@ -32,17 +32,6 @@ fn settings(endpoint: &str, credentials: &Path, keep_local: &str) -> String {
     format!("endpoint = {endpoint:?}\ncredentials = {credentials:?}\nkeep_local = {keep_local:?}\n")
 }
 
-fn folder(plant: &Plant, session: &str) -> PathBuf {
-    plant.data().join("records/sessions").join(session.trim_start_matches("s_").to_ascii_lowercase())
-}
-
-fn files(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
-}
-
 fn node(plant: &Plant) -> String {
     let format = fs::read_to_string(plant.data().join("records/FORMAT")).expect("a file");
     format.lines().nth(2).expect("four lines").to_owned()
@@ -55,9 +44,9 @@ fn a_recording_lies_locked_in_a_real_bucket_and_is_read_from_there() {
     ceph.make("mill3");
     let mut plant = plant("retention = \"1d\"", &settings(&ceph.endpoint(), &ceph.credentials(), "0s"));
     let session = worked(&plant, "echo to be locked");
-    eventually("the recording lies in the bucket alone", || files(&folder(&plant, &session)).is_empty());
+    eventually("the recording lies in the bucket alone", || names_in(&plant.recording(&session)).is_empty());
     let key = |name: &str| {
-        let session = session.trim_start_matches("s_").to_ascii_lowercase();
+        let session = ulid_of(&session);
         format!("holdpoint/{}/records/sessions/{session}/{name}", node(&plant))
     };
     // Nobody deletes it, not even whoever has the key to the bucket.
@@ -154,7 +143,7 @@ fn a_bucket_that_cannot_be_had_blocks_nothing_and_loses_nothing() {
     let mut plant = plant("retention = \"1d\"", &settings(&fake.endpoint(), &fake.credentials(), "30d"));
     let first = worked(&plant, "echo while it is there");
     let count = |session: &str| {
-        let part = session.trim_start_matches("s_").to_ascii_lowercase();
+        let part = ulid_of(session);
         fake.keys().keys().filter(|key| key.contains(&part)).count()
     };
     eventually("it is deposited", || count(&first) == 2);
@@ -176,7 +165,7 @@ fn a_bucket_that_cannot_be_had_blocks_nothing_and_loses_nothing() {
     fake.fail_all(None);
     eventually("all of it is deposited", || count(&second) == 2 && count(&third) == 2);
     eventually("the alarm is over", || json(&plant, "lee", &["status"])["red"] == false);
-    assert!(!files(&folder(&plant, &first)).is_empty(), "it stays here for a month");
+    assert!(!names_in(&plant.recording(&first)).is_empty(), "it stays here for a month");
     let node = node(&plant);
     let key = |name: &str| format!("holdpoint/{node}/{name}");
     let is_said = |session: &str| {
@@ -193,7 +182,7 @@ fn a_bucket_that_cannot_be_had_blocks_nothing_and_loses_nothing() {
     for name in ["PART", "records/BACKUP", "records/FORMAT/x", "records/sessions//etc/x", "../x", "cuts"] {
         fake.put(&key(name), b"holdpoint part 1\n");
     }
-    let inner = first.trim_start_matches("s_").to_ascii_lowercase();
+    let inner = ulid_of(&first);
     let keys = key(&format!("records/sessions/{inner}/keys.0.age"));
     let junk = fake.object(&keys).expect("there").0.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>();
     fake.put(&keys, &junk);
@@ -224,14 +213,14 @@ fn after_a_restore_what_lies_in_the_bucket_alone_is_read_and_verified_as_before(
     let fake = runtime.block_on(FakeBucket::start(BucketKind::default()));
     let mut plant = plant("retention = \"1d\"", &settings(&fake.endpoint(), &fake.credentials(), "0s"));
     let kept = worked(&plant, "echo before it");
-    eventually("it lies in the bucket alone", || files(&folder(&plant, &kept)).is_empty());
+    eventually("it lies in the bucket alone", || names_in(&plant.recording(&kept)).is_empty());
     plant.stop();
     let early = tempfile::tempdir().expect("a folder");
     let early = early.path().join("records");
     put_back(&plant.data().join("records"), &early);
     plant.serve();
     let lost = worked(&plant, "echo to be lost");
-    eventually("it lies in the bucket alone", || files(&folder(&plant, &lost)).is_empty());
+    eventually("it lies in the bucket alone", || names_in(&plant.recording(&lost)).is_empty());
     plant.stop();
     put_back(&early, &plant.data().join("records"));
     run(&mut plant.serve_command(), b"").refused(3, "of the journal remembers ");
@@ -245,8 +234,8 @@ fn after_a_restore_what_lies_in_the_bucket_alone_is_read_and_verified_as_before(
     run(&mut plant.as_person("lee", &["login"]), format!("{code}\n").as_bytes()).ok();
     let all = plant.person("lee").path("all");
     holdpoint(&plant, "lee", &["fetch", "-o", all.to_str().expect("text"), "--session", &kept]).ok();
-    let inner = format!("records/sessions/{}", kept.trim_start_matches("s_").to_ascii_lowercase());
-    assert_eq!(files(&all.join(inner)), ["0000.blk", "keys.0.age"]);
+    let inner = format!("records/sessions/{}", ulid_of(&kept));
+    assert_eq!(names_in(&all.join(inner)), ["0000.blk", "keys.0.age"]);
     plant.stop();
     let (evidence, credentials) = (plant.evidence(), fake.credentials());
     let reached = ["--credentials", credentials.to_str().expect("text"), "--endpoint", &fake.endpoint()];
@@ -262,9 +251,9 @@ fn what_is_erased_is_deleted_there_too_once_its_lock_is_over() {
     let fake = runtime.block_on(FakeBucket::start(BucketKind::default()));
     let mut plant = plant("retention = \"1s\"", &settings(&fake.endpoint(), &fake.credentials(), "0s"));
     let session = worked(&plant, "echo to be erased");
-    let part = session.trim_start_matches("s_").to_ascii_lowercase();
+    let part = ulid_of(&session);
     let count = || fake.keys().keys().filter(|key| key.contains(&part)).count();
-    eventually("it lies in the bucket alone", || count() == 2 && files(&folder(&plant, &session)).is_empty());
+    eventually("it lies in the bucket alone", || count() == 2 && names_in(&plant.recording(&session)).is_empty());
     eventually("its minimum is over", || holdpoint(&plant, "ada", &["erase", &session, "--yes"]).status.success());
     holdpoint(&plant, "lee", &["erase", &session, "--yes"]).ok();
     eventually("it waits for the lock, in words", || {

@@ -2,7 +2,7 @@
 //! their rule, and what an auditor finds afterwards.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use certs::sshsig::{self, Namespace};
 use futures::executor::block_on;
@@ -17,7 +17,7 @@ use policies::time::Seconds;
 use recordings::keeping::{Decided, Erased, Files};
 use tests::browser::Browser;
 use tests::witness::published;
-use tests::{Options, Person, Plant, Seized, eventually, holdpoint, json, log_in, run, worked};
+use tests::{Options, Person, Plant, Seized, eventually, holdpoint, json, log_in, names_in, run, worked};
 
 /// With two auditors, and under this rule.
 fn plant(rule: &str) -> Plant {
@@ -32,20 +32,9 @@ fn plant(rule: &str) -> Plant {
     plant
 }
 
-fn folder(plant: &Plant, session: &str) -> PathBuf {
-    plant.data().join("records/sessions").join(session.trim_start_matches("s_").to_ascii_lowercase())
-}
-
-fn files(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
-}
-
 #[track_caller]
 fn is_erased(plant: &Plant, session: &str) {
-    eventually("nothing lies there any more", || files(&folder(plant, session)).is_empty());
+    eventually("nothing lies there any more", || names_in(&plant.recording(session)).is_empty());
 }
 
 #[test]
@@ -77,11 +66,11 @@ fn a_recording_is_held_and_then_erased_on_two_words() {
     let first = holdpoint(&plant, "ada", &["erase", &gone, "--yes"]).ok().out();
     assert!(first.contains("the other one signs"), "{first}");
     holdpoint(&plant, "ada", &["erase", &gone, "--yes"]).says_no("one vote");
-    assert!(!files(&folder(&plant, &gone)).is_empty(), "one word erases nothing");
+    assert!(!names_in(&plant.recording(&gone)).is_empty(), "one word erases nothing");
     let second = holdpoint(&plant, "lee", &["erase", &gone, "--yes"]).ok().out();
     assert!(second.contains("erased"), "{second}");
     is_erased(&plant, &gone);
-    assert_eq!(files(&folder(&plant, &kept)), ["0000.blk", "keys.0.age"]);
+    assert_eq!(names_in(&plant.recording(&kept)), ["0000.blk", "keys.0.age"]);
     holdpoint(&plant, "otto", &["fetch", "-o", "part", "--session", &gone]).says_no("it was erased");
     let trust = plant.installation().join("trust.toml");
     let trust = trust.to_str().expect("text");
@@ -202,7 +191,7 @@ fn a_rule_with_a_maximum_removes_by_itself() {
     });
     worked(&plant, "echo three");
     is_erased(&plant, &gone);
-    assert!(!files(&folder(&plant, &held)).is_empty());
+    assert!(!names_in(&plant.recording(&held)).is_empty());
     assert_eq!(plant.stop().code(), 0);
     let verified = plant.evidence().verify().ok().out();
     assert!(verified.lines().any(|line| line.starts_with(&gone) && line.contains(": erased (")), "{verified}");
@@ -317,7 +306,7 @@ fn keys_stay_until_a_checkpoint_covers_the_leaf_that_says_they_go() {
     holdpoint(&plant, "lee", &["erase", &session, "--yes"]).ok();
     plant.gate().until("what was decided about recordings is not carried out");
     assert_eq!(published(&plant, "records"), before);
-    assert_eq!(files(&folder(&plant, &session)), ["0000.blk", "keys.0.age"]);
+    assert_eq!(names_in(&plant.recording(&session)), ["0000.blk", "keys.0.age"]);
     plant.kill();
     fs::remove_dir_all(&draft).expect("a folder");
     plant.serve();
