@@ -28,8 +28,10 @@ async fn keep(
 }
 
 /// The kinds of services that there are: all of them keep all of it.
-fn kinds() -> [Kind; 2] {
-    [Kind::default(), Kind { without_checksums: true, ..Kind::default() }]
+fn kinds() -> [Kind; 3] {
+    let (as_ceph, as_minio) =
+        (Kind { without_checksums: true, ..Kind::default() }, Kind { says_400_of_locked: true, ..Kind::default() });
+    [Kind::default(), as_ceph, as_minio]
 }
 
 #[tokio::test]

@@ -43,6 +43,8 @@ pub struct Kind {
     pub without_checksums: bool,
     /// It locks for a day what is put without a lock.
     pub locks_by_itself: bool,
+    /// It calls a request for what is locked malformed, as MinIO does.
+    pub says_400_of_locked: bool,
     /// It sends all of an object, whichever part was asked for.
     pub without_ranges: bool,
     /// Its key may not list, so of a missing key nobody is told that it is missing.
@@ -388,7 +390,11 @@ impl Held {
         if let Some(found) = self.find(asked)
             && (found.held || found.until.is_some_and(|until| Timestamp::now() < until))
         {
-            return refused(403, "AccessDenied");
+            return if self.kind.says_400_of_locked {
+                refused(400, "InvalidRequest")
+            } else {
+                refused(403, "AccessDenied")
+            };
         }
         if let Some(versions) = self.objects.get_mut(asked.key) {
             versions.retain(|version| version.id != *id);

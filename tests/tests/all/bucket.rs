@@ -147,6 +147,12 @@ fn a_bucket_that_cannot_be_had_blocks_nothing_and_loses_nothing() {
         fake.keys().keys().filter(|key| key.contains(&part)).count()
     };
     eventually("it is deposited", || count(&first) == 2);
+    let node = node(&plant);
+    let key = |name: &str| format!("holdpoint/{node}/{name}");
+    let newest = ["journal/newest.tar", "records/newest.tar"].map(|name| (key(name), name));
+    let there = |key: &str| fake.object(key).expect("there").0;
+    eventually("the logs are there", || newest.iter().all(|(key, _)| fake.keys().contains_key(key)));
+    let early = newest.each_ref().map(|(key, _)| there(key));
     fake.fail_all(Some(Trouble::Answers(503, "SlowDown")));
     let second = worked(&plant, "echo while it is gone");
     eventually("the alarm is raised", || {
@@ -166,8 +172,6 @@ fn a_bucket_that_cannot_be_had_blocks_nothing_and_loses_nothing() {
     eventually("all of it is deposited", || count(&second) == 2 && count(&third) == 2);
     eventually("the alarm is over", || json(&plant, "lee", &["status"])["red"] == false);
     assert!(!names_in(&plant.recording(&first)).is_empty(), "it stays here for a month");
-    let node = node(&plant);
-    let key = |name: &str| format!("holdpoint/{node}/{name}");
     let is_said = |session: &str| {
         let session: SessionId = session.parse().expect("a session");
         let leaf = [&[11][..], &session.ulid().to_bytes()].concat();
@@ -178,13 +182,20 @@ fn a_bucket_that_cannot_be_had_blocks_nothing_and_loses_nothing() {
     assert_eq!(plant.stop().code(), 0);
     let evidence = plant.evidence();
     evidence.both_say(0);
+    // As one that is locked on a later day; and somebody deletes what is not, and puts an earlier state in its place.
+    for ((newest, name), early) in newest.iter().zip(early) {
+        let locked = format!("{}/locked/1000000.tar", newest.trim_end_matches("/newest.tar"));
+        fake.put(&locked, &there(newest));
+        fake.lose(name);
+        fake.put(newest, &early);
+    }
     // From the bucket alone, into which somebody put more.
     for name in ["PART", "records/BACKUP", "records/FORMAT/x", "records/sessions//etc/x", "../x", "cuts"] {
         fake.put(&key(name), b"holdpoint part 1\n");
     }
     let inner = ulid_of(&first);
     let keys = key(&format!("records/sessions/{inner}/keys.0.age"));
-    let junk = fake.object(&keys).expect("there").0.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>();
+    let junk = there(&keys).iter().map(|byte| byte ^ 1).collect::<Vec<u8>>();
     fake.put(&keys, &junk);
     fake.put(&key("records/newest.tar"), b"no archive");
     fake.hide(&key("journal/newest.tar"));
