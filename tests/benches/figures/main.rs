@@ -4,6 +4,7 @@
 
 mod board;
 mod browser;
+mod crowd;
 mod journal;
 mod past;
 mod store;
@@ -34,23 +35,12 @@ struct Size {
     set_ups: usize,
     shells: usize,
     lines: usize,
-    crowds: &'static [usize],
 }
 
 /// For the figures of `docs/BENCHMARKS.md`.
-const WHOLE: Size = Size {
-    rounds: 5,
-    bulk: 1024 * MIB,
-    keys: 1000,
-    beside: 100,
-    set_ups: 15,
-    shells: 500,
-    lines: 12,
-    crowds: &[50, 200, 500, 1000, 2000],
-};
+const WHOLE: Size = Size { rounds: 5, bulk: 1024 * MIB, keys: 1000, beside: 100, set_ups: 15, shells: 500, lines: 12 };
 /// To see that it runs.
-const QUICK: Size =
-    Size { rounds: 1, bulk: 32 * MIB, keys: 50, beside: 5, set_ups: 2, shells: 10, lines: 1, crowds: &[5, 10] };
+const QUICK: Size = Size { rounds: 1, bulk: 32 * MIB, keys: 50, beside: 5, set_ups: 2, shells: 10, lines: 1 };
 
 /// One way to the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,14 +123,16 @@ fn main() {
             false => browser::Size { keys: 1000, terminals: 200 },
         });
     }
+    if wanted("crowd") {
+        crowd::measure(if quick { &[4, 10] } else { &[50, 200, 500, 1000, 2000] });
+    }
     if wanted("past") {
         past::measure(if quick { &[100] } else { &[10_000, 100_000, 170_000] }, if quick { 5 } else { 200 });
     }
-    let of_sessions: [(&str, Measure); 7] = [
+    let of_sessions: [(&str, Measure); 6] = [
         ("set-up", Bench::set_up),
         ("echo", Bench::echo),
         ("memory", Bench::memory),
-        ("crowd", Bench::crowd),
         ("bulk", Bench::bulk),
         ("shell", Bench::shell),
         ("verify", Bench::verify),
@@ -160,7 +152,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let rule = "idle = \"4h\"\nfactor_lasts = \"24h\"\nconnections = 2500".to_owned();
+        let rule = "idle = \"4h\"\nfactor_lasts = \"24h\"\nconnections = 1000".to_owned();
         let mut plant = Plant::enrolled(Options { rule, ..Options::default() });
         plant.grant("tess", "hmi-2", &EVERYTHING, Seconds(4 * 3_600));
         plant.serve();
@@ -300,40 +292,6 @@ impl Bench {
                 busy * 100.0
             );
         }
-    }
-
-    /// What one node carries: terminals that are open at once, each of which types a key every ten seconds.
-    fn crowd(&mut self, size: &Size) {
-        println!("\ncrowd: shells at once, a tenth of which type a key each second");
-        self.plant.stop();
-        self.plant.serve();
-        drop(self.open(Way::Holdpoint, 5));
-        let before = self.plant.memory();
-        let mut shells = Vec::new();
-        for crowd in size.crowds {
-            let (began, came) = (Instant::now(), crowd - shells.len());
-            shells.append(&mut self.open(Way::Holdpoint, came));
-            let each = began.elapsed().as_secs_f64() * 1000.0 / came as f64;
-            std::thread::sleep(Duration::from_secs(10));
-            let grown = self.plant.memory().saturating_sub(before);
-            let idle = self.share_of_a_core(|| std::thread::sleep(Duration::from_secs(10)));
-            let mut waits = Vec::new();
-            let typing = self.share_of_a_core(|| waits = type_in_turns(&mut shells, Duration::from_secs(10)));
-            let (p50, p99) = percentiles(&waits);
-            println!(
-                "  {crowd:>5}   {:>6} MiB, {:>4} KiB a shell   idle {idle:>5.1} %, typing {typing:>5.1} % of a core   \
-                 key and echo p50 {p50:>6.2} ms, p99 {p99:>6.2} ms   {each:.0} ms to open one",
-                grown >> 20,
-                grown / *crowd as u64 / 1024,
-            );
-        }
-    }
-
-    /// What the program takes of one core meanwhile, in hundredths.
-    fn share_of_a_core(&mut self, during: impl FnOnce()) -> f64 {
-        let (before, began) = (self.processor(), Instant::now());
-        during();
-        (self.processor() - before) * 100.0 / began.elapsed().as_secs_f64()
     }
 
     fn open(&self, way: Way, count: usize) -> Vec<Typist> {
@@ -510,21 +468,6 @@ impl Drop for Typist {
         self.child.kill().ok();
         self.child.wait().ok();
     }
-}
-
-/// Each types a key in its turn, so that every one has typed once in ten seconds; how many milliseconds each echo took.
-fn type_in_turns(shells: &mut [Typist], span: Duration) -> Vec<f64> {
-    let (began, pause) = (Instant::now(), Duration::from_secs(10) / shells.len() as u32);
-    let mut waits = Vec::new();
-    for (number, at) in (0..shells.len()).cycle().enumerate() {
-        let due = pause * number as u32;
-        if due >= span {
-            break;
-        }
-        std::thread::sleep(due.saturating_sub(began.elapsed()));
-        waits.push(shells[at].echo().as_secs_f64() * 1000.0);
-    }
-    waits
 }
 
 /// Seconds of CPU that a process has used.
