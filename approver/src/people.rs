@@ -16,7 +16,7 @@ use certs::password::BadPassword;
 use certs::proof::{Authenticated, Face, VerifiedKey};
 use certs::secrets::Secrets;
 use certs::sshsig::{self, KeyRefused};
-use certs::tls::CaPrefix;
+use certs::tls::TlsCa;
 use certs::totp::{self, CodeRefused, RecoveryCodes, SpentCode, TotpSecret};
 use jiff::{SignedDuration, Timestamp};
 use policies::decide::Command;
@@ -241,15 +241,15 @@ struct Factors<'a> {
 pub struct People {
     desk: Desk,
     secrets: Secrets,
-    ca: CaPrefix,
+    ca: TlsCa,
     certificates: Arc<Certificates>,
     /// Codes are looked at one after the other: many guesses at once would all be made before the first is counted.
     codes: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl People {
-    /// Over a Desk; `secrets` seals TOTP secrets, `ca` goes into enrolment codes.
-    pub fn new(desk: Desk, secrets: Secrets, ca: CaPrefix) -> Self {
+    /// Over a Desk; `secrets` seals TOTP secrets, the fingerprint of `ca` goes into enrolment codes.
+    pub fn new(desk: Desk, secrets: Secrets, ca: TlsCa) -> Self {
         Self { desk, secrets, ca, certificates: Arc::default(), codes: Arc::default() }
     }
 
@@ -328,12 +328,17 @@ impl People {
         }
     }
 
+    /// By which whoever types it knows the gate.
+    fn fresh_code(&self, link: LinkId) -> EnrolmentCode {
+        EnrolmentCode::generate(link, self.ca.fingerprint().prefix())
+    }
+
     /// Name and code, before there is anybody they belong to; of a vendor's technician, that is named.
     async fn prepare(&self, name: &str, of: Option<&VendorId>, expires: Timestamp) -> Result<Invitation, NotDone> {
         check_name(name)?;
         let (person, link) = (self.newcomer(name, of).await?, mint::link(self.desk.clock().wall()));
         self.name_newcomer(person, name).await?;
-        let code = EnrolmentCode::generate(link, self.ca);
+        let code = self.fresh_code(link);
         let kept = Link::invites(person, code.hash());
         self.directory().add_link(link, &kept).await?;
         Ok(Invitation { person, name: name.to_owned(), code, expires })
@@ -350,7 +355,7 @@ impl People {
         let reinvite = Command::Reinvite { person, link, expires, by };
         // Before anything is changed: whoever may not leaves no code behind.
         self.desk.would_take(&reinvite)?;
-        let code = EnrolmentCode::generate(link, self.ca);
+        let code = self.fresh_code(link);
         self.directory().add_link(link, &Link::invites(person, code.hash())).await?;
         if let Err(rejected) = self.desk.act(reinvite).await {
             if let Err(fault) = self.directory().swap(vec![Change::delete(Key::Link(link))]).await {

@@ -350,7 +350,7 @@ impl Stage {
     /// On these props, with this plant file.
     pub async fn on(props: Props, plant: &str) -> Self {
         let (desk, alarms) = props.desk().await.expect("a new Desk opens");
-        let people = People::new(desk.clone(), props.keys.secrets(), props.keys.tls_ca().fingerprint().prefix());
+        let people = People::new(desk.clone(), props.keys.secrets(), props.keys.tls_ca());
         let founders = vec![
             person("ada", Kind::Administrator, &[]),
             person("lee", Kind::Operator { vendor: None }, &["shift-lead"]),

@@ -1,7 +1,9 @@
 //! The gate's own private keys at rest: one folder, each key sealed under one sealing key, and three ways to keep that
 //! one. A [`KeyStore`] is the handle by which everything else uses them, whether they are here or in the vault's process
 //! ([`crate::vault`]). Nothing else of the program reads a private key; targets' credentials are in [`crate::secrets`], and the keys
-//! that open recordings are never here, for no key of the gate opens one.
+//! that open recordings are never here, for no key of the gate opens one. The folder is changed in [`folder`] alone.
+
+pub mod folder;
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -12,20 +14,27 @@ use std::sync::Arc;
 
 use age::secrecy::SecretString;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
+use policies::digest::Digest;
 use rustls::pki_types::CertificateDer;
-use ssh_key::PrivateKey;
+use ssh_key::{HashAlg, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
 use crate::chance;
 use crate::given::{FaceKey, GivenFault, chain_in_file};
 use crate::log_key::{BadVerifier, LogKey};
+use crate::ring::{Ring, RingName};
 use crate::secrets::Secrets;
-use crate::ssh_ca::{SshCa, key_from_seed};
-use crate::tls::TlsCa;
+use crate::ssh_ca::SshCa;
+use crate::ssh_host::SshHostKey;
+use crate::tls::{CaFingerprint, TlsCa};
 use crate::tls_key::KeyInVault;
 use crate::token::TokenKey;
 use crate::vault::wire::{Ask, Bytes, Public};
 use crate::vault::{Line, VaultFault};
+use folder::{KeyFolder, Rings};
+
+/// What a key is made of.
+pub(crate) type Seed = Zeroizing<[u8; 32]>;
 
 /// How the sealing key, which opens all others, is kept.
 pub enum Seal {
@@ -131,6 +140,15 @@ pub enum KeyFault {
         /// The file.
         path: PathBuf,
     },
+    /// A key file does not open with what opened it before.
+    #[error(
+        "{path} does not open with what opened it when the program was started. After `holdpoint keys seal`, restart it; else the \
+         file was altered, or comes from another key store: put back the backup of the whole folder"
+    )]
+    SealedAnew {
+        /// The file.
+        path: PathBuf,
+    },
     /// The systemd credential is not usable.
     #[error(
         "{path} holds {bytes} bytes, and a sealing key needs at least 32 random ones: make it with \
@@ -194,7 +212,7 @@ pub enum KeyFault {
 pub struct KeyStore {
     seal_word: &'static str,
     place: Place,
-    ssh_host: PrivateKey,
+    ssh_host: SshHostKey,
     ssh_ca: SshCa,
     tls_ca: TlsCa,
     log: LogKey,
@@ -204,7 +222,7 @@ pub struct KeyStore {
 
 /// Where the keys are.
 enum Place {
-    Here(PathBuf),
+    Here(KeyFolder),
     InVault(Line),
 }
 
@@ -215,10 +233,10 @@ const SEALING_AGE: &str = "sealing.age";
 /// age's scrypt work factor (log2 of N): about a second on a small gate. Fixed, so that a busy machine does not choose less; tests of this module
 /// do not wait for it.
 const WORK_FACTOR: u8 = if cfg!(test) { 10 } else { 18 };
-/// Keys that are 32 random bytes. The TLS CA has two files more.
-const SEEDS: [&str; 5] = ["ssh-host", "ssh-ca", "log", "token", "secrets"];
-const TLS_CA_KEY: &str = "tls-ca";
-const TLS_CA_CERTIFICATE: &str = "tls-ca-certificate";
+/// What signs log heads; it is the logs' identity, and has no successor.
+const LOG: &str = "log";
+/// What seals credentials and TOTP secrets; as long as those are kept, it is.
+const SECRETS: &str = "secrets";
 const SUFFIX: &str = "sealed";
 /// A key file is under a kilobyte; more is none of ours.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -234,28 +252,30 @@ impl KeyStore {
             fs::remove_dir_all(&draft).map_err(at(&draft))?;
         }
         fs::DirBuilder::new().mode(0o700).recursive(true).create(&draft).map_err(at(&draft))?;
-        write_all_keys(&draft, &*make_sealing_key(&draft, seal)?)?;
+        let folder = KeyFolder::new(draft.clone(), &*make_sealing_key(&draft, seal)?);
+        folder.fill()?;
         sync_dir(&draft)?;
         fs::rename(&draft, dir).map_err(at(dir))?;
-        sync_dir(dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+        sync_dir(parent(dir))?;
         Self::open(dir, seal)
     }
 
     /// Opens the folder. Refuses it where others may read the folder or a file in it, and says what to do.
     pub fn open(dir: &Path, seal: &Seal) -> Result<Self, KeyFault> {
-        private_dir(dir)?;
-        let opener = Opener { dir, sealed_by: Secrets::with_key(&*read_sealing_key(dir, seal)?) };
-        let tls_ca = TlsCa::from_der(&opener.bytes(TLS_CA_KEY)?, &opener.bytes(TLS_CA_CERTIFICATE)?)
-            .map_err(|_| opener.damaged(TLS_CA_KEY))?;
+        Self::of_folder(KeyFolder::open(dir, seal)?, seal.word())
+    }
+
+    fn of_folder(folder: KeyFolder, seal_word: &'static str) -> Result<Self, KeyFault> {
+        let Rings { ssh_host, ssh_ca, tls_ca, token } = folder.rings()?;
         Ok(Self {
-            seal_word: seal.word(),
-            place: Place::Here(dir.to_owned()),
-            ssh_host: key_from_seed(&*opener.seed("ssh-host")?, "holdpoint"),
-            ssh_ca: SshCa::from_seed(&*opener.seed("ssh-ca")?),
-            tls_ca,
-            log: LogKey::from_seed(&*opener.seed("log")?),
-            token: TokenKey::from_seed(&*opener.seed("token")?),
-            secrets: Secrets::with_key(&*opener.seed("secrets")?),
+            seal_word,
+            ssh_host: SshHostKey::here(&ssh_host),
+            ssh_ca: SshCa::here(&ssh_ca),
+            tls_ca: TlsCa::here(&tls_ca).map_err(|_| folder.damaged(RingName::TlsCa.as_str()))?,
+            log: LogKey::from_seed(&*folder.seed(LOG)?),
+            token: TokenKey::here(&token),
+            secrets: Secrets::with_key(&*folder.seed(SECRETS)?),
+            place: Place::Here(folder),
         })
     }
 
@@ -265,37 +285,81 @@ impl KeyStore {
     /// It does not answer, is another version's, or could not open them.
     pub fn in_vault(line: &Line) -> Result<Self, KeyFault> {
         line.ping()?;
-        let Public { seal, ssh_host, ssh_ca, tls_ca, log, token } = line.public()?;
+        Self::of_public(line, line.public()?)
+    }
+
+    fn of_public(line: &Line, public: Public) -> Result<Self, KeyFault> {
+        let Public { seal, ssh_host, ssh_hosts, ssh_ca, tls_ca, log, token } = public;
         let odd = |what: &str| VaultFault::Gone(format!("it has no {what}"));
-        let public = |key: &Bytes, what| <[u8; 32]>::try_from(key.0.as_slice()).map_err(|_| odd(what));
+        let read = |key: &String| PublicKey::from_openssh(key).map_err(|_| odd("SSH key"));
+        let bytes = |key: &Bytes| <[u8; 32]>::try_from(key.0.as_slice()).map_err(|_| odd("key of logs or tokens"));
         let seal_word = Seal::WORDS.iter().find(|(kind, _)| *kind == seal).ok_or_else(|| odd("seal"))?.1;
+        let private = PrivateKey::from_openssh(&*ssh_host.0).map_err(|_| odd("host key"))?;
+        let certificates = tls_ca.map(|certificate| CertificateDer::from(certificate.0.to_vec()));
         Ok(Self {
             seal_word,
             place: Place::InVault(line.clone()),
-            ssh_host: PrivateKey::from_openssh(&*ssh_host.0).map_err(|_| odd("host key"))?,
-            ssh_ca: SshCa::in_vault(
-                line.clone(),
-                ssh_key::PublicKey::from_openssh(&ssh_ca).map_err(|_| odd("SSH CA"))?,
-            ),
-            tls_ca: TlsCa::in_vault(line.clone(), CertificateDer::from(tls_ca.0.to_vec())),
-            log: LogKey::in_vault(line.clone(), public(&log, "key of logs")?),
-            token: TokenKey::in_vault(line.clone(), public(&token, "key of tokens")?),
+            ssh_host: SshHostKey::new(private, ssh_hosts.try_map(read)?),
+            ssh_ca: SshCa::in_vault(line.clone(), ssh_ca.try_map(read)?),
+            tls_ca: TlsCa::in_vault(line.clone(), certificates).map_err(|_| odd("TLS CA"))?,
+            log: LogKey::in_vault(line.clone(), bytes(&log)?),
+            token: TokenKey::in_vault(line.clone(), token.try_map(bytes)?),
             secrets: Secrets::in_vault(line.clone()),
         })
     }
 
     /// What whoever asks a vault for these keys is told of them.
     pub(crate) fn public(&self) -> Public {
-        let host = self.ssh_host.to_openssh(ssh_key::LineEnding::LF).expect("an Ed25519 key has a text form");
+        let text = |key: &PublicKey| key.to_openssh().expect("an Ed25519 key has a text form");
+        let private = self.ssh_host.private();
+        let host = private.to_openssh(ssh_key::LineEnding::LF).expect("an Ed25519 key has a text form");
         let kind = Seal::WORDS.iter().find(|(_, word)| *word == self.seal_word).expect("each word is among them").0;
         Public {
             seal: kind.to_owned(),
             ssh_host: host.as_bytes().into(),
-            ssh_ca: self.ssh_ca.public_key().to_openssh().expect("an Ed25519 key has a text form"),
-            tls_ca: self.tls_ca.certificate().as_ref().into(),
+            ssh_hosts: self.ssh_host.ring().map(text),
+            ssh_ca: self.ssh_ca.ring().map(text),
+            tls_ca: self.tls_ca.ring().map(|certificate| Bytes::from(certificate.as_ref())),
             log: self.log.public().as_slice().into(),
-            token: self.token.public().as_slice().into(),
+            token: self.token.ring().map(|key| Bytes::from(key.as_slice())),
         }
+    }
+
+    /// Reads those that can be renewed anew, from the folder, or has the vault do so; whoever holds a handle of one has it as it is
+    /// then. Gives which have changed. With what opens the folder it was opened before, so nobody is asked for a passphrase.
+    ///
+    /// # Errors
+    /// One cannot be read, or does not open; then all is as before.
+    pub fn reload(&self) -> Result<Vec<RingName>, KeyFault> {
+        let new = match &self.place {
+            Place::Here(folder) => Self::of_folder(folder.clone(), self.seal_word).map_err(|fault| match fault {
+                KeyFault::Damaged { path } => KeyFault::SealedAnew { path },
+                other => other,
+            })?,
+            Place::InVault(line) => Self::of_public(line, line.reload()?)?,
+        };
+        let keys = |store: &Self| store.rings().map(|(name, ring)| (name, ring.keys()));
+        let (before, after) = (keys(self), keys(&new));
+        self.ssh_host.turn_to(&new.ssh_host);
+        self.ssh_ca.turn_to(&new.ssh_ca);
+        self.tls_ca.turn_to(&new.tls_ca);
+        self.token.turn_to(&new.token);
+        let changed = after.into_iter().zip(before).filter(|(after, before)| after != before);
+        Ok(changed.map(|((name, _), _)| name).collect())
+    }
+
+    /// Those that can be renewed, each by the fingerprints of its keys.
+    pub fn rings(&self) -> [(RingName, Ring<String>); 4] {
+        let ssh = |key: &PublicKey| key.fingerprint(HashAlg::Sha256).to_string();
+        RingName::ALL.map(|name| {
+            let ring = match name {
+                RingName::SshCa => self.ssh_ca.ring().map(ssh),
+                RingName::TlsCa => self.tls_ca.ring().map(|certificate| CaFingerprint::of(certificate).to_string()),
+                RingName::SshHost => self.ssh_host.ring().map(ssh),
+                RingName::Token => self.token.ring().map(|key| format!("SHA256:{}", Digest::of_bytes(key))),
+            };
+            (name, ring)
+        })
     }
 
     /// The line to the vault that holds them, where one does.
@@ -313,7 +377,7 @@ impl KeyStore {
     /// The disk's, or the vault's.
     pub fn for_backup(&self, beside: &[PathBuf]) -> io::Result<Vec<(String, Vec<u8>)>> {
         match &self.place {
-            Place::Here(dir) => for_backup(dir, beside),
+            Place::Here(folder) => for_backup(folder.dir(), beside),
             Place::InVault(line) => {
                 let files = line.files().map_err(io::Error::other)?;
                 Ok(files.into_iter().map(|(name, bytes)| (name, bytes.0.to_vec())).collect())
@@ -357,9 +421,9 @@ impl KeyStore {
         self.seal_word
     }
 
-    /// The host key of the SSH face (Ed25519).
-    pub const fn ssh_host_key(&self) -> &PrivateKey {
-        &self.ssh_host
+    /// The host key of the SSH face.
+    pub fn ssh_host_key(&self) -> SshHostKey {
+        self.ssh_host.clone()
     }
 
     /// The SSH certificate authority.
@@ -440,20 +504,6 @@ fn make_sealing_key(dir: &Path, seal: &Seal) -> Result<Zeroizing<[u8; 32]>, KeyF
     Ok(key)
 }
 
-fn write_all_keys(dir: &Path, sealing_key: &[u8; 32]) -> Result<(), KeyFault> {
-    let sealed_by = Secrets::with_key(sealing_key);
-    let keep = |name: &str, plain: &[u8]| {
-        let sealed = sealed_by.seal_labelled(&label(name), plain)?;
-        write_private(&dir.join(name).with_extension(SUFFIX), &sealed)
-    };
-    for name in SEEDS {
-        keep(name, &*chance::secret::<32>())?;
-    }
-    let (key, certificate) = TlsCa::make();
-    keep(TLS_CA_KEY, &key)?;
-    keep(TLS_CA_CERTIFICATE, &certificate)
-}
-
 /// Bound into each sealed file, so that one key put in another's place does not open.
 fn label(name: &str) -> String {
     format!("key/{name}")
@@ -495,31 +545,7 @@ fn credential_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFault> {
     Ok(key)
 }
 
-struct Opener<'a> {
-    dir: &'a Path,
-    sealed_by: Secrets,
-}
-
-impl Opener<'_> {
-    fn seed(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyFault> {
-        seed(&self.bytes(name)?, &self.path(name))
-    }
-
-    fn bytes(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
-        let sealed = read_private(&self.path(name))?;
-        self.sealed_by.open_labelled(&label(name), &sealed).map_err(|_| self.damaged(name))
-    }
-
-    fn damaged(&self, name: &str) -> KeyFault {
-        KeyFault::Damaged { path: self.path(name) }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.join(name).with_extension(SUFFIX)
-    }
-}
-
-fn seed(bytes: &[u8], path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFault> {
+fn seed(bytes: &[u8], path: &Path) -> Result<Seed, KeyFault> {
     bytes.try_into().map(Zeroizing::new).map_err(|_| KeyFault::Damaged { path: path.to_owned() })
 }
 
@@ -538,6 +564,11 @@ fn read(path: &Path, allowed: impl Fn(&fs::Metadata) -> Result<(), KeyFault>) ->
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(at(path))?;
     Ok(bytes)
+}
+
+/// The folder that this one lies in.
+fn parent(dir: &Path) -> &Path {
+    dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn private_dir(dir: &Path) -> Result<(), KeyFault> {
@@ -567,8 +598,6 @@ pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> KeyFault {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use ssh_key::HashAlg;
-
     use super::*;
 
     fn made(seal: &Seal) -> (tempfile::TempDir, PathBuf, KeyStore) {
@@ -580,8 +609,8 @@ mod tests {
 
     fn fingerprints(store: &KeyStore) -> [String; 5] {
         [
-            store.ssh_host_key().fingerprint(HashAlg::Sha256).to_string(),
-            store.ssh_ca().known_hosts_line(),
+            store.ssh_host_key().fingerprint(),
+            store.ssh_ca().known_hosts_lines(),
             store.tls_ca().fingerprint().to_string(),
             store.log_key().verifier("log").unwrap().to_string(),
             String::from_utf8_lossy(
@@ -670,9 +699,9 @@ mod tests {
             matches!(KeyStore::open(&dir, &Seal::File), Err(KeyFault::Damaged { path }) if path.ends_with("log.sealed"))
         );
         let (_home, dir, _) = made(&Seal::File);
-        let mut bytes = fs::read(dir.join("tls-ca-certificate.sealed")).unwrap();
+        let mut bytes = fs::read(dir.join("tls-ca.sealed")).unwrap();
         bytes[100] ^= 1;
-        fs::write(dir.join("tls-ca-certificate.sealed"), bytes).unwrap();
+        fs::write(dir.join("tls-ca.sealed"), bytes).unwrap();
         assert!(matches!(KeyStore::open(&dir, &Seal::File), Err(KeyFault::Damaged { .. })));
     }
 

@@ -692,7 +692,7 @@ pub(crate) mod tests {
         let valid = Window { from: at(1_000), until: at(2_000) };
         let certificate = ca.user_certificate(key.public_key(), &principal, SOURCE, valid, 1, "").unwrap();
         let by = |key: VerifiedKey, source, now| {
-            let checked = check_user_certificate(&certificate, ca.public_key(), at(1_000), SOURCE, &principal).unwrap();
+            let checked = check_user_certificate(&certificate, &ca.believed(), at(1_000), SOURCE, &principal).unwrap();
             Authenticated::by_certificate(checked, key, Face::Vendor, source, at(now))
         };
         let proved = by(verified(&key), SOURCE, 1_999).unwrap();

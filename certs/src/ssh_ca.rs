@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use policies::ids::SessionId;
@@ -14,6 +13,8 @@ use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{Algorithm, Certificate, Fingerprint, HashAlg, PrivateKey, PublicKey};
 
 use crate::chance;
+use crate::keys::Seed;
+use crate::ring::{Ring, Turning};
 use crate::vault::wire::{Ask, SshDraft};
 use crate::vault::{Line, VaultFault};
 
@@ -23,14 +24,18 @@ pub const LASTS_MAX: Seconds = Seconds(3600);
 /// How long before its first moment a certificate is valid already, for targets whose clock is a little behind.
 const BACKDATED: Seconds = Seconds(60);
 
-/// The gate's SSH CA. Cheap to clone; `Debug` shows the public half.
+/// The gate's SSH CA, as it is now. Cheap to clone; `Debug` shows the public half.
 #[derive(Clone)]
-pub struct SshCa(Held);
+pub struct SshCa(Turning<Keys>);
 
-#[derive(Clone)]
-enum Held {
-    Here(Arc<PrivateKey>),
-    InVault { line: Line, public: Arc<PublicKey> },
+struct Keys {
+    signing: Signing,
+    ring: Ring<PublicKey>,
+}
+
+enum Signing {
+    Here(Box<PrivateKey>),
+    InVault(Line),
 }
 
 /// What a certificate was asked for and cannot be.
@@ -56,26 +61,59 @@ pub enum CannotCertify {
 }
 
 impl SshCa {
+    pub(crate) fn here(seeds: &Ring<Seed>) -> Self {
+        let key = |seed: &Seed| key_from_seed(seed, "holdpoint-ca");
+        let ring = seeds.map(|seed| key(seed).public_key().clone());
+        Self(Turning::new(Keys { signing: Signing::Here(Box::new(key(&seeds.now.key))), ring }))
+    }
+
+    #[cfg(test)]
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
-        Self(Held::Here(Arc::new(key_from_seed(seed, "holdpoint-ca"))))
+        Self::here(&Ring::alone((*seed).into(), Timestamp::UNIX_EPOCH))
     }
 
-    pub(crate) fn in_vault(line: Line, public: PublicKey) -> Self {
-        Self(Held::InVault { line, public: Arc::new(public) })
+    pub(crate) fn in_vault(line: Line, ring: Ring<PublicKey>) -> Self {
+        Self(Turning::new(Keys { signing: Signing::InVault(line), ring }))
     }
 
-    /// The public half.
-    pub fn public_key(&self) -> &PublicKey {
-        match &self.0 {
-            Held::Here(key) => key.public_key(),
-            Held::InVault { public, .. } => public,
-        }
+    pub(crate) fn turn_to(&self, other: &Self) {
+        self.0.turn_to(&other.0);
     }
 
-    /// The line for a technician's `known_hosts`: every host certificate of this CA is to be believed.
-    pub fn known_hosts_line(&self) -> String {
-        let key = self.public_key().to_openssh().expect("an Ed25519 key has a text form");
-        format!("@cert-authority * {key}")
+    pub(crate) fn ring(&self) -> Ring<PublicKey> {
+        self.0.now().ring.clone()
+    }
+
+    /// The public half of the key that signs.
+    pub fn public_key(&self) -> PublicKey {
+        self.0.now().ring.now.key.clone()
+    }
+
+    /// The public halves of those whose certificates count here.
+    pub fn believed(&self) -> Vec<PublicKey> {
+        self.0.now().ring.believed().cloned().collect()
+    }
+
+    /// The lines for a technician's `known_hosts`, one for each key that signs or will: every host certificate of theirs is
+    /// to be believed.
+    pub fn known_hosts_lines(&self) -> String {
+        let lines: Vec<_> = self.announced().into_iter().map(|key| format!("@cert-authority * {key}")).collect();
+        lines.join("\n")
+    }
+
+    /// The same while something of it is new to whoever was away: while there is a next key or a last one.
+    pub fn renewed_known_hosts(&self) -> Option<String> {
+        let Ring { next, last, .. } = self.ring();
+        (next.is_some() || last.is_some()).then(|| self.known_hosts_lines())
+    }
+
+    /// The lines of the file that `TrustedUserCAKeys` of a target names, likewise.
+    pub fn trusted_user_ca_keys(&self) -> String {
+        self.announced().join("\n")
+    }
+
+    fn announced(&self) -> Vec<String> {
+        self.0.now().ring.announced().map(text).collect()
     }
 
     /// A host certificate for the names in `principals` (one at least).
@@ -118,11 +156,11 @@ impl SshCa {
     }
 
     pub(crate) fn certify(&self, draft: &SshDraft) -> Result<Certificate, CannotCertify> {
-        match &self.0 {
-            Held::Here(ca) => {
+        match &self.0.now().signing {
+            Signing::Here(ca) => {
                 Ok(begun(draft)?.sign(&**ca).expect("an Ed25519 key signs any certificate that has principals"))
             }
-            Held::InVault { line, .. } => {
+            Signing::InVault(line) => {
                 let made = line.text(&Ask::SshCertificate(draft.clone()))?;
                 Certificate::from_openssh(&made).map_err(|_| CannotCertify::Unreadable)
             }
@@ -308,17 +346,17 @@ pub enum Rejected {
 
 const SOURCE_ADDRESS: &str = "source-address";
 
-/// Checks what russh does not: that `ca` signed this certificate, for a user, for exactly this principal, with no
+/// Checks what russh does not: that one of `cas` signed this certificate, for a user, for exactly this principal, with no
 /// critical option but `source-address`, which is one address and `source`; valid at `now`, for no longer than
 /// [`LASTS_MAX`] in all. (OpenSSH's PROTOCOL.certkeys; a network in `source-address` is refused, since we sign none.)
 pub fn check_user_certificate(
     certificate: &Certificate,
-    ca: &PublicKey,
+    cas: &[PublicKey],
     now: Timestamp,
     source: IpAddr,
     principal: &str,
 ) -> Result<CheckedCertificate, Rejected> {
-    signed_by(certificate, ca)?;
+    signed_by_one_of(certificate, cas)?;
     if certificate.cert_type() != CertType::User {
         return Err(Rejected::NotAUser);
     }
@@ -335,8 +373,9 @@ pub fn check_user_certificate(
 }
 
 /// The CA's own key is Ed25519, so no other algorithm is of use here.
-fn signed_by(certificate: &Certificate, ca: &PublicKey) -> Result<(), Rejected> {
-    if certificate.signature_key() != ca.key_data() || certificate.signature().algorithm() != Algorithm::Ed25519 {
+fn signed_by_one_of(certificate: &Certificate, cas: &[PublicKey]) -> Result<(), Rejected> {
+    let ca = cas.iter().find(|ca| certificate.signature_key() == ca.key_data()).ok_or(Rejected::OtherCa)?;
+    if certificate.signature().algorithm() != Algorithm::Ed25519 {
         return Err(Rejected::OtherCa);
     }
     // Dates are judged in `in_time`, with words of their own; here they are made to pass.
@@ -393,11 +432,8 @@ mod tests {
 
     use super::*;
 
-    fn ca_key() -> Arc<PrivateKey> {
-        match ca().0 {
-            Held::Here(key) => key,
-            Held::InVault { .. } => panic!("it is here"),
-        }
+    fn ca_key() -> PrivateKey {
+        key_from_seed(&[1; 32], "")
     }
 
     fn session() -> SessionId {
@@ -440,11 +476,11 @@ mod tests {
             set(builder.critical_option(SOURCE_ADDRESS, source));
         }
         change(&mut builder);
-        builder.sign(&*ca_key()).unwrap()
+        builder.sign(&ca_key()).unwrap()
     }
 
     fn check(certificate: &Certificate) -> Result<CheckedCertificate, Rejected> {
-        check_user_certificate(certificate, ca().public_key(), at(1_000), SOURCE, PERSON)
+        check_user_certificate(certificate, &ca().believed(), at(1_000), SOURCE, PERSON)
     }
 
     fn rejected(certificate: &Certificate) -> Rejected {
@@ -471,8 +507,21 @@ mod tests {
     fn another_ca_is_refused() {
         let certificate = good_but(|_| ());
         let other = SshCa::from_seed(&[2; 32]);
-        let checked = check_user_certificate(&certificate, other.public_key(), at(1_000), SOURCE, PERSON);
+        let checked = check_user_certificate(&certificate, &other.believed(), at(1_000), SOURCE, PERSON);
         assert_eq!(checked.unwrap_err(), Rejected::OtherCa);
+    }
+
+    #[test]
+    fn a_certificate_of_the_key_before_or_after_counts_as_one_of_now() {
+        let seed = |byte| Some(crate::ring::Member { key: [byte; 32].into(), since: Timestamp::UNIX_EPOCH });
+        let certificate = good_but(|_| ());
+        let alone = Ring::alone([2; 32].into(), Timestamp::UNIX_EPOCH);
+        for seeds in [Ring { next: seed(1), ..alone.clone() }, Ring { last: seed(1), ..alone }] {
+            let (ca, is_announced) = (SshCa::here(&seeds), seeds.next.is_some());
+            assert!(check_user_certificate(&certificate, &ca.believed(), at(1_000), SOURCE, PERSON).is_ok());
+            assert_eq!(ca.public_key(), SshCa::from_seed(&[2; 32]).public_key());
+            assert_eq!(ca.known_hosts_lines().lines().count(), 1 + usize::from(is_announced));
+        }
     }
 
     #[test]
@@ -516,7 +565,7 @@ mod tests {
     fn an_ipv4_address_in_ipv6_form_is_the_same_address() {
         let mapped = "::ffff:192.0.2.7".parse().unwrap();
         let certificate = good_but(|_| ());
-        assert!(check_user_certificate(&certificate, ca().public_key(), at(1_000), mapped, PERSON).is_ok());
+        assert!(check_user_certificate(&certificate, &ca().believed(), at(1_000), mapped, PERSON).is_ok());
         let key = fresh_key("");
         let made = ca().user_certificate(key.public_key(), PERSON, mapped, window(900, 1_900), 0, "").unwrap();
         assert!(check(&made).is_ok());
@@ -533,7 +582,7 @@ mod tests {
     #[test]
     fn a_certificate_counts_from_its_first_moment_until_before_its_last() {
         let certificate = good_but(|_| ());
-        let check = |second| check_user_certificate(&certificate, ca().public_key(), at(second), SOURCE, PERSON);
+        let check = |second| check_user_certificate(&certificate, &ca().believed(), at(second), SOURCE, PERSON);
         assert_eq!(check(899).unwrap_err(), Rejected::TooEarly);
         assert!(check(900).is_ok() && check(1_899).is_ok());
         assert_eq!(check(1_900).unwrap_err(), Rejected::Expired);
@@ -549,7 +598,7 @@ mod tests {
         set(builder.cert_type(CertType::User));
         set(builder.valid_principal(PERSON));
         set(builder.critical_option(SOURCE_ADDRESS, "192.0.2.7"));
-        assert_eq!(rejected(&builder.sign(&*ca_key()).unwrap()), Rejected::TooLong);
+        assert_eq!(rejected(&builder.sign(&ca_key()).unwrap()), Rejected::TooLong);
     }
 
     #[test]

@@ -17,6 +17,8 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme, version,
@@ -25,6 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::chance;
 use crate::given::{ENROLLED, GivenCertificate, Shown};
+use crate::ring::{Ring, Turning};
 use crate::tls_client;
 use crate::tls_key::KeyInVault;
 use crate::vault::wire::{Ask, ClientDraft};
@@ -36,13 +39,22 @@ pub const SERVER_LASTS: Seconds = Seconds(90 * 86_400);
 /// A server certificate begins a day early, for engineering stations whose clock is off.
 const BACKDATED: Seconds = Seconds(86_400);
 
-/// The TLS CA: ECDSA on P-256, because browsers take no Ed25519 in certificates. Cheap to clone; `Debug` shows nothing.
+/// The TLS CA, as it is now: ECDSA on P-256, because browsers take no Ed25519 in certificates. Cheap to clone; `Debug` shows
+/// the fingerprint.
 #[derive(Clone)]
-pub struct TlsCa(Arc<Inner>);
+pub struct TlsCa(Turning<Keys>);
 
-struct Inner {
+struct Keys {
     issuing: Issuing,
-    certificate: CertificateDer<'static>,
+    ring: Ring<CertificateDer<'static>>,
+    /// Checks chains to each of them, as those of clients.
+    chains: Arc<dyn ClientCertVerifier>,
+}
+
+/// The private key of a CA (PKCS #8) and its certificate, both DER.
+pub(crate) struct Pair {
+    pub(crate) key: Zeroizing<Vec<u8>>,
+    pub(crate) certificate: Vec<u8>,
 }
 
 enum Issuing {
@@ -90,9 +102,9 @@ pub struct ServerTls {
 }
 
 impl TlsCa {
-    /// A new CA: its private key (PKCS #8) and certificate, both DER. Valid throughout this century, because a gate is
-    /// set up without a trusted clock, and replaced by hand or not at all.
-    pub(crate) fn make() -> (Zeroizing<Vec<u8>>, Vec<u8>) {
+    /// A new CA. Valid throughout this century, because a gate is set up without a trusted clock, and its CA is renewed by
+    /// people.
+    pub(crate) fn make() -> Pair {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("AWS-LC makes P-256 keys");
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -104,38 +116,58 @@ impl TlsCa {
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
         params.not_after = rcgen::date_time_ymd(2099, 12, 31);
         let certificate = params.self_signed(&key).expect("a P-256 key signs its own certificate");
-        (Zeroizing::new(key.serialize_der()), certificate.der().to_vec())
+        Pair { key: Zeroizing::new(key.serialize_der()), certificate: certificate.der().to_vec() }
     }
 
-    pub(crate) fn from_der(key: &[u8], certificate: &[u8]) -> Result<Self, TlsFault> {
-        let key = PrivatePkcs8KeyDer::from(key);
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256).map_err(|_| TlsFault::Pair)?;
-        // Two key stores under one credential have files that open in each other.
-        if !certificate.windows(key.public_key_raw().len()).any(|window| window == key.public_key_raw()) {
-            return Err(TlsFault::Pair);
-        }
-        let certificate = CertificateDer::from(certificate.to_vec());
-        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|_| TlsFault::Pair)?;
-        Ok(Self(Arc::new(Inner { issuing: Issuing::Here(Box::new(issuer)), certificate })))
+    pub(crate) fn here(pairs: &Ring<Pair>) -> Result<Self, TlsFault> {
+        let (issuer, _) = issuer_of(&pairs.now.key)?;
+        // One that does not go with its key is found before it would sign.
+        let ring = pairs.try_map(|pair| issuer_of(pair).map(|(_, certificate)| certificate))?;
+        Self::new(Issuing::Here(Box::new(issuer)), ring)
     }
 
-    pub(crate) fn in_vault(line: Line, certificate: CertificateDer<'static>) -> Self {
-        Self(Arc::new(Inner { issuing: Issuing::InVault(line), certificate }))
+    pub(crate) fn in_vault(line: Line, ring: Ring<CertificateDer<'static>>) -> Result<Self, TlsFault> {
+        Self::new(Issuing::InVault(line), ring)
     }
 
-    /// The CA's certificate.
-    pub fn certificate(&self) -> &CertificateDer<'static> {
-        &self.0.certificate
+    fn new(issuing: Issuing, ring: Ring<CertificateDer<'static>>) -> Result<Self, TlsFault> {
+        let roots = Arc::new(roots(ring.believed())?);
+        let chains = WebPkiClientVerifier::builder_with_provider(roots, provider()).build().map_err(setup)?;
+        Ok(Self(Turning::new(Keys { issuing, ring, chains })))
     }
 
-    /// The CA's certificate as PEM, for browsers and for our commands.
-    pub fn certificate_pem(&self) -> String {
-        pem(&self.0.certificate)
+    pub(crate) fn turn_to(&self, other: &Self) {
+        self.0.turn_to(&other.0);
     }
 
-    /// The CA's certificate as people compare it and as enrolment codes carry it.
+    pub(crate) fn ring(&self) -> Ring<CertificateDer<'static>> {
+        self.0.now().ring.clone()
+    }
+
+    /// Checks chains to each certificate that is believed, as those of clients.
+    pub(crate) fn chains(&self) -> Arc<dyn ClientCertVerifier> {
+        Arc::clone(&self.0.now().chains)
+    }
+
+    /// The certificate of the CA that signs.
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.0.now().ring.now.key.clone()
+    }
+
+    /// The certificates that are to be believed, as PEM, for browsers and for our commands: first that of the CA that signs, then the
+    /// next and the last, where there are such.
+    pub fn authorities_pem(&self) -> String {
+        self.0.now().ring.believed().map(pem).collect()
+    }
+
+    /// The certificate that is announced, as PEM.
+    pub fn next_pem(&self) -> Option<String> {
+        self.0.now().ring.next.as_ref().map(|next| pem(&next.key))
+    }
+
+    /// The certificate of the CA that signs, as people compare it and as enrolment codes carry it.
     pub fn fingerprint(&self) -> CaFingerprint {
-        CaFingerprint::of(&self.0.certificate)
+        CaFingerprint::of(&self.certificate())
     }
 
     /// A fresh key and certificate for these names (DNS names or IP addresses), valid [`SERVER_LASTS`] from `now`. The
@@ -149,7 +181,7 @@ impl TlsCa {
     ) -> Result<ServerTls, TlsFault> {
         let host = names.first().ok_or(TlsFault::NoName)?.clone();
         let (key, shown) = self.handshake_key()?;
-        let chain = vec![self.leaf_for(names, &shown, now)?, self.0.certificate.clone()];
+        let chain = self.chain_for(names, &shown, now)?;
         let own = CertifiedKey::new(chain, key);
         let config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&version::TLS13])
@@ -163,7 +195,7 @@ impl TlsCa {
     /// A fresh key for handshakes, never written down, and that by which [`leaf_for`](Self::leaf_for) knows it: its public
     /// half (SubjectPublicKeyInfo, DER), or the whole as a vault sealed it.
     pub(crate) fn handshake_key(&self) -> Result<(Arc<dyn SigningKey>, Vec<u8>), TlsFault> {
-        match &self.0.issuing {
+        match &self.0.now().issuing {
             Issuing::Here(_) => {
                 let (key, public) = fresh_handshake_key();
                 let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_vec()));
@@ -185,18 +217,23 @@ impl TlsCa {
         key: &[u8],
         now: Timestamp,
     ) -> Result<CertificateDer<'static>, TlsFault> {
-        match &self.0.issuing {
-            Issuing::Here(issuer) => signed(&leaf(names, now)?, key, issuer),
-            Issuing::InVault(line) => {
-                let made = line.bytes(&Ask::ServerCertificate { names: names.to_vec(), sealed: key.into() })?;
-                Ok(CertificateDer::from(made.to_vec()))
-            }
-        }
+        self.0.now().leaf_for(names, key, now)
+    }
+
+    /// The same, and behind it the certificate of whoever signed it.
+    pub(crate) fn chain_for(
+        &self,
+        names: &[String],
+        key: &[u8],
+        now: Timestamp,
+    ) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+        let keys = self.0.now();
+        Ok(vec![keys.leaf_for(names, key, now)?, keys.ring.now.key.clone()])
     }
 
     /// A client's certificate for this public key (SubjectPublicKeyInfo, DER).
     pub(crate) fn client_leaf(&self, draft: &ClientDraft, key: &[u8]) -> Result<CertificateDer<'static>, TlsFault> {
-        match &self.0.issuing {
+        match &self.0.now().issuing {
             Issuing::Here(issuer) => {
                 signed(&tls_client::params(&draft.uri, &draft.deployment, draft.now)?, key, issuer)
             }
@@ -206,6 +243,30 @@ impl TlsCa {
             }
         }
     }
+}
+
+impl Keys {
+    fn leaf_for(&self, names: &[String], key: &[u8], now: Timestamp) -> Result<CertificateDer<'static>, TlsFault> {
+        match &self.issuing {
+            Issuing::Here(issuer) => signed(&leaf(names, now)?, key, issuer),
+            Issuing::InVault(line) => {
+                let made = line.bytes(&Ask::ServerCertificate { names: names.to_vec(), sealed: key.into() })?;
+                Ok(CertificateDer::from(made.to_vec()))
+            }
+        }
+    }
+}
+
+fn issuer_of(pair: &Pair) -> Result<(Issuer<'static, KeyPair>, CertificateDer<'static>), TlsFault> {
+    let key = PrivatePkcs8KeyDer::from(pair.key.as_slice());
+    let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ECDSA_P256_SHA256).map_err(|_| TlsFault::Pair)?;
+    // Two key stores under one credential have files that open in each other.
+    if !pair.certificate.windows(key.public_key_raw().len()).any(|window| window == key.public_key_raw()) {
+        return Err(TlsFault::Pair);
+    }
+    let certificate = CertificateDer::from(pair.certificate.clone());
+    let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|_| TlsFault::Pair)?;
+    Ok((issuer, certificate))
 }
 
 fn signed(
@@ -259,7 +320,7 @@ impl fmt::Debug for TlsCa {
     }
 }
 
-/// A client that trusts exactly this CA, and nothing the system trusts.
+/// A client that trusts exactly this CA, or several where the gate named them so, and nothing the system trusts.
 pub fn client_config(ca_pem: &str) -> Result<Arc<ClientConfig>, TlsFault> {
     client_config_with(ca_pem, [])
 }
@@ -269,14 +330,22 @@ pub fn client_config_with(
     ca_pem: &str,
     others: impl IntoIterator<Item = CertificateDer<'static>>,
 ) -> Result<Arc<ClientConfig>, TlsFault> {
-    let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|_| TlsFault::NotACertificate)?;
-    let mut roots = roots(&ca)?;
+    let mut roots = roots(&authorities(ca_pem)?)?;
     roots.add_parsable_certificates(others);
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&version::TLS13])
         .map_err(setup)?
         .with_root_certificates(roots);
     Ok(enrolled(builder.with_no_client_auth()))
+}
+
+/// The certificates in such a text; one at least.
+///
+/// # Errors
+/// It holds something else.
+pub fn authorities(ca_pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+    let all = CertificateDer::pem_slice_iter(ca_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    all.ok().filter(|all| !all.is_empty()).ok_or(TlsFault::NotACertificate)
 }
 
 /// A client for first contact: it knows of the CA only what the enrolment code says. The server sends the CA's
@@ -301,9 +370,13 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-pub(crate) fn roots(ca: &CertificateDer<'_>) -> Result<RootCertStore, TlsFault> {
+pub(crate) fn roots<'a, 'c: 'a>(
+    cas: impl IntoIterator<Item = &'a CertificateDer<'c>>,
+) -> Result<RootCertStore, TlsFault> {
     let mut roots = RootCertStore::empty();
-    roots.add(ca.clone().into_owned()).map_err(|_| TlsFault::NotACertificate)?;
+    for ca in cas {
+        roots.add(ca.clone().into_owned()).map_err(|_| TlsFault::NotACertificate)?;
+    }
     Ok(roots)
 }
 
@@ -375,7 +448,7 @@ impl ServerCertVerifier for FirstContact {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let unknown = || rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let ca = self.ca.find(intermediates).ok_or_else(unknown)?;
-        let roots = Arc::new(roots(ca).map_err(|_| unknown())?);
+        let roots = Arc::new(roots([ca]).map_err(|_| unknown())?);
         WebPkiServerVerifier::builder_with_provider(roots, self.provider.clone())
             .build()
             .map_err(|_| unknown())?
@@ -414,8 +487,11 @@ pub(crate) mod tests {
     use crate::given::{FaceKey, GivenFault};
 
     pub(crate) fn ca() -> TlsCa {
-        let (key, certificate) = TlsCa::make();
-        TlsCa::from_der(&key, &certificate).unwrap()
+        alone(TlsCa::make()).unwrap()
+    }
+
+    fn alone(pair: Pair) -> Result<TlsCa, TlsFault> {
+        TlsCa::here(&Ring::alone(pair, Timestamp::UNIX_EPOCH))
     }
 
     fn server(ca: &TlsCa, names: &[&str]) -> Arc<ServerConfig> {
@@ -452,7 +528,7 @@ pub(crate) mod tests {
     #[test]
     fn our_client_trusts_our_ca_and_no_other() {
         let (ours, other) = (ca(), ca());
-        let client = client_config(&ours.certificate_pem()).unwrap();
+        let client = client_config(&ours.authorities_pem()).unwrap();
         let shaken = shake(client.clone(), server(&ours, &["gate.example"]), "gate.example").unwrap();
         assert_eq!(shaken.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
         assert!(shake(client.clone(), server(&other, &["gate.example"]), "gate.example").is_err());
@@ -462,8 +538,26 @@ pub(crate) mod tests {
     #[test]
     fn a_certificate_may_name_addresses() {
         let ca = ca();
-        let client = client_config(&ca.certificate_pem()).unwrap();
+        let client = client_config(&ca.authorities_pem()).unwrap();
         assert!(shake(client, server(&ca, &["localhost", "127.0.0.1"]), "127.0.0.1").is_ok());
+    }
+
+    #[test]
+    fn who_was_told_of_the_next_in_time_notices_nothing_and_who_was_not_is_let_in_by_nobody() {
+        let again = |pair: &Pair| Pair { key: pair.key.clone(), certificate: pair.certificate.clone() };
+        let member = |pair: &Pair| crate::ring::Member { key: again(pair), since: Timestamp::UNIX_EPOCH };
+        let (first, second) = (TlsCa::make(), TlsCa::make());
+        let ca = alone(again(&first)).unwrap();
+        let before = client_config(&ca.authorities_pem()).unwrap();
+        ca.turn_to(&TlsCa::here(&Ring { now: member(&first), next: Some(member(&second)), last: None }).unwrap());
+        let between = client_config(&ca.authorities_pem()).unwrap();
+        let shows = |client: &Arc<ClientConfig>| shake(client.clone(), server(&ca, &["gate.example"]), "gate.example");
+        assert!(shows(&before).is_ok() && shows(&between).is_ok());
+        ca.turn_to(&TlsCa::here(&Ring { now: member(&second), next: None, last: Some(member(&first)) }).unwrap());
+        assert!(shows(&before).is_err() && shows(&between).is_ok());
+        assert_eq!(ca.authorities_pem().matches("BEGIN CERTIFICATE").count(), 2);
+        let shaken = shows(&between).unwrap();
+        assert_eq!(shaken.peer_certificates().unwrap().last().unwrap(), &ca.certificate());
     }
 
     #[test]
@@ -472,7 +566,7 @@ pub(crate) mod tests {
         let first = first_contact_config(ours.fingerprint().prefix()).unwrap();
         let shaken = shake(first.clone(), server(&ours, &["gate.example"]), "gate.example").unwrap();
         let found = ours.fingerprint().prefix().find(shaken.peer_certificates().unwrap()).map(pem);
-        assert_eq!(found, Some(ours.certificate_pem()));
+        assert_eq!(found, Some(ours.authorities_pem()));
         assert!(shake(first.clone(), server(&other, &["gate.example"]), "gate.example").is_err());
         assert!(shake(first, server(&ours, &["another.example"]), "gate.example").is_err());
     }
@@ -483,7 +577,7 @@ pub(crate) mod tests {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let names = ["gate.example".to_owned()];
         let strangers = other.leaf_for(&names, &key.subject_public_key_info(), Timestamp::now()).unwrap();
-        let chain = vec![strangers, ours.certificate().clone()];
+        let chain = vec![strangers, ours.certificate()];
         let config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&version::TLS13])
             .unwrap()
@@ -515,14 +609,14 @@ pub(crate) mod tests {
         }
         let server = ours.server(&names, Some(&given), Timestamp::now()).unwrap().config;
         let browser = |ca: &TlsCa| {
-            let roots = roots(ca.certificate()).unwrap();
+            let roots = roots([&ca.certificate()]).unwrap();
             let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&version::TLS13]);
             Arc::new(builder.unwrap().with_root_certificates(roots).with_no_client_auth())
         };
         let shows = |client, name| shake(client, server.clone(), name).is_ok();
         assert!(shows(browser(&plants), "gate.example") && !shows(browser(&ours), "gate.example"));
         assert!(shows(browser(&ours), "127.0.0.1") && !shows(browser(&plants), "127.0.0.1"));
-        assert!(shows(client_config(&ours.certificate_pem()).unwrap(), "gate.example"));
+        assert!(shows(client_config(&ours.authorities_pem()).unwrap(), "gate.example"));
         assert!(shows(first_contact_config(ours.fingerprint().prefix()).unwrap(), "gate.example"));
     }
 
@@ -546,7 +640,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_ca_opens_only_with_its_own_key() {
-        let ((_, certificate), (key, _)) = (TlsCa::make(), TlsCa::make());
-        assert!(matches!(TlsCa::from_der(&key, &certificate), Err(TlsFault::Pair)));
+        let (Pair { certificate, .. }, Pair { key, .. }) = (TlsCa::make(), TlsCa::make());
+        assert!(matches!(alone(Pair { key, certificate }), Err(TlsFault::Pair)));
     }
 }

@@ -21,7 +21,7 @@ use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme, version};
 use ssh_key::Fingerprint;
@@ -30,7 +30,7 @@ use zeroize::Zeroizing;
 pub use shown::{CERTIFICATE_TOKEN, NotShown, ShownCertificate};
 
 use crate::proof::Authenticated;
-use crate::tls::{TlsCa, TlsFault, pem, provider, roots, setup, valid_within};
+use crate::tls::{TlsCa, TlsFault, authorities, pem, provider, roots, setup, valid_within};
 use crate::vault::wire::ClientDraft;
 
 /// The longest a client certificate lives. Until then nothing but the grant's end, a cut or the person's being put out
@@ -179,13 +179,7 @@ impl TlsCa {
     /// The CA is none that rustls takes.
     pub fn client_face(&self, deployment: DeploymentId) -> Result<ClientFace, TlsFault> {
         let (signer, key) = self.handshake_key()?;
-        Ok(ClientFace { chains: self.chains()?, ca: self.clone(), deployment, key, signer })
-    }
-
-    /// Checks chains to this CA, as those of clients.
-    fn chains(&self) -> Result<Arc<dyn ClientCertVerifier>, TlsFault> {
-        let roots = Arc::new(roots(self.certificate())?);
-        WebPkiClientVerifier::builder_with_provider(roots, provider()).build().map_err(setup)
+        Ok(ClientFace { ca: self.clone(), deployment, key, signer })
     }
 
     /// What a client certificate says that is ours, of this deployment, and valid at `now`.
@@ -197,8 +191,7 @@ impl TlsCa {
     ) -> Result<ClientClaims, NotHeld> {
         let seconds = u64::try_from(now.as_second()).map_err(|_| NotHeld::Invalid)?;
         let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-        let chains = self.chains().map_err(|_| NotHeld::Invalid)?;
-        match chains.verify_client_cert(certificate, &[], at) {
+        match self.chains().verify_client_cert(certificate, &[], at) {
             Ok(_) => {}
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::Expired | CertificateError::ExpiredContext { .. },
@@ -279,7 +272,6 @@ pub struct ClientFace {
     /// As [`TlsCa::leaf_for`] takes it.
     key: Vec<u8>,
     signer: Arc<dyn SigningKey>,
-    chains: Arc<dyn ClientCertVerifier>,
 }
 
 /// Whether a technician who holds a valid certificate may go on; asked after they proved its key. It keeps the proof: the
@@ -299,9 +291,9 @@ impl ClientFace {
         spoken: bool,
         may_enter: MayEnter,
     ) -> Result<Arc<ServerConfig>, TlsFault> {
-        let leaf = self.ca.leaf_for(&[name.to_owned()], &self.key, now)?;
-        let shown = CertifiedKey::new(vec![leaf, self.ca.certificate().clone()], Arc::clone(&self.signer));
-        let (chains, deployment) = (Arc::clone(&self.chains), self.deployment.clone());
+        let chain = self.ca.chain_for(&[name.to_owned()], &self.key, now)?;
+        let shown = CertifiedKey::new(chain, Arc::clone(&self.signer));
+        let (chains, deployment) = (self.ca.chains(), self.deployment.clone());
         let check = Arc::new(Check { chains, deployment, may_enter });
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&version::TLS13])
@@ -424,7 +416,7 @@ impl ClientKey {
         Zeroizing::new(self.0.serialize_pem())
     }
 
-    /// A client that trusts exactly this CA and shows this certificate. It offers [`SPOKEN`].
+    /// A client that trusts exactly the CAs in `ca_pem` and shows this certificate. It offers [`SPOKEN`].
     ///
     /// # Errors
     /// The certificate is not for this key, or is none.
@@ -434,7 +426,7 @@ impl ClientKey {
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&version::TLS13])
             .map_err(setup)?
-            .with_root_certificates(roots(&read(ca_pem)?)?)
+            .with_root_certificates(roots(&authorities(ca_pem)?)?)
             .with_client_auth_cert(vec![read(certificate_pem)?], key)
             .map_err(setup)?;
         config.alpn_protocols = vec![SPOKEN.to_vec()];
@@ -531,7 +523,7 @@ pub(super) mod tests {
         }
 
         fn config(&self, trusting: &TlsCa, certificate: &str) -> Arc<ClientConfig> {
-            self.key.config(&trusting.certificate_pem(), certificate).unwrap()
+            self.key.config(&trusting.authorities_pem(), certificate).unwrap()
         }
     }
 
@@ -606,7 +598,7 @@ pub(super) mod tests {
         let met = meet(stranger.config(&ours, &stranger.certified()), &ours, true);
         assert!(met.gate.is_err() && met.proved.is_none());
         assert!(matches!(met.told, Some(UnknownCA | DecryptError)), "{:?}", met.told);
-        let mut without = (*client_config(&ours.certificate_pem()).unwrap()).clone();
+        let mut without = (*client_config(&ours.authorities_pem()).unwrap()).clone();
         without.alpn_protocols = vec![SPOKEN.to_vec()];
         let met = meet(Arc::new(without), &ours, true);
         assert_eq!(met.told, Some(AlertDescription::CertificateRequired));
@@ -619,7 +611,7 @@ pub(super) mod tests {
         let config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&version::TLS13])
             .unwrap()
-            .with_root_certificates(roots(ca.certificate()).unwrap())
+            .with_root_certificates(roots([&ca.certificate()]).unwrap())
             .with_client_auth_cert(vec![der], key)
             .unwrap();
         Arc::new(config)
@@ -637,10 +629,9 @@ pub(super) mod tests {
         let side = Side::new(&ca);
         let client = CertificateDer::from_pem_slice(side.certified().as_bytes()).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(side.key.0.serialize_der()));
-        let (parsed, root) = (
-            webpki::EndEntityCert::try_from(&client).unwrap(),
-            webpki::anchor_from_trusted_cert(ca.certificate()).unwrap(),
-        );
+        let own = ca.certificate();
+        let (parsed, root) =
+            (webpki::EndEntityCert::try_from(&client).unwrap(), webpki::anchor_from_trusted_cert(&own).unwrap());
         let now = UnixTime::now();
         let algorithms = provider().signature_verification_algorithms.all;
         let is_for = |usage| {
@@ -651,11 +642,11 @@ pub(super) mod tests {
             .with_protocol_versions(&[&version::TLS13])
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![client, ca.certificate().clone()], key)
+            .with_single_cert(vec![client, ca.certificate()], key)
             .unwrap();
         let config = Arc::new(config);
         for trusting in
-            [client_config(&ca.certificate_pem()).unwrap(), first_contact_config(ca.fingerprint().prefix()).unwrap()]
+            [client_config(&ca.authorities_pem()).unwrap(), first_contact_config(ca.fingerprint().prefix()).unwrap()]
         {
             let mut client = ClientConnection::new(trusting, NAME.try_into().unwrap()).unwrap();
             let mut server = ServerConnection::new(Arc::clone(&config)).unwrap();

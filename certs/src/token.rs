@@ -3,7 +3,6 @@
 //! the nonces handed out here.
 
 use std::fmt;
-use std::sync::Arc;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use data_encoding::BASE64URL_NOPAD;
@@ -16,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use ssh_key::{Fingerprint, HashAlg, PublicKey};
 
 use crate::chance;
+use crate::keys::Seed;
 use crate::proof::{Authenticated, Face, Factors};
+use crate::ring::{Ring, Turning};
 use crate::sshsig::{self, BadSignature, Namespace, SignatureKind};
 use crate::vault::wire::Ask;
 use crate::vault::{Line, VaultFault};
@@ -29,12 +30,13 @@ pub const REQUEST_SKEW: Seconds = Seconds(60);
 
 /// Signs and checks tokens. Cheap to clone; `Debug` shows nothing.
 #[derive(Clone)]
-pub struct TokenKey(Arc<Inner>);
+pub struct TokenKey(Turning<Keys>);
 
-struct Inner {
+struct Keys {
     signing: Signing,
-    public: [u8; 32],
-    decoding: DecodingKey,
+    ring: Ring<[u8; 32]>,
+    /// Of those whose tokens count.
+    decoding: Vec<DecodingKey>,
 }
 
 enum Signing {
@@ -122,22 +124,35 @@ pub struct CheckedToken {
 const TOKEN_BYTES_MAX: usize = 4096;
 
 impl TokenKey {
+    pub(crate) fn here(seeds: &Ring<Seed>) -> Self {
+        let pair =
+            |seed: &Seed| Ed25519KeyPair::from_seed_unchecked(&**seed).expect("any 32 bytes are an Ed25519 seed");
+        let public = |seed: &Seed| -> [u8; 32] {
+            pair(seed).public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes")
+        };
+        Self::new(Signing::Here(pair(&seeds.now.key)), seeds.map(public))
+    }
+
+    #[cfg(test)]
     pub(crate) fn from_seed(seed: &[u8; 32]) -> Self {
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("any 32 bytes are an Ed25519 seed");
-        let public = pair.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes");
-        Self::new(Signing::Here(pair), public)
+        Self::here(&Ring::alone((*seed).into(), Timestamp::UNIX_EPOCH))
     }
 
-    pub(crate) fn in_vault(line: Line, public: [u8; 32]) -> Self {
-        Self::new(Signing::InVault(line), public)
+    pub(crate) fn in_vault(line: Line, ring: Ring<[u8; 32]>) -> Self {
+        Self::new(Signing::InVault(line), ring)
     }
 
-    fn new(signing: Signing, public: [u8; 32]) -> Self {
-        Self(Arc::new(Inner { signing, public, decoding: DecodingKey::from_ed_der(&public) }))
+    fn new(signing: Signing, ring: Ring<[u8; 32]>) -> Self {
+        let decoding = ring.believed().map(|public| DecodingKey::from_ed_der(public)).collect();
+        Self(Turning::new(Keys { signing, ring, decoding }))
     }
 
-    pub(crate) fn public(&self) -> &[u8; 32] {
-        &self.0.public
+    pub(crate) fn turn_to(&self, other: &Self) {
+        self.0.turn_to(&other.0);
+    }
+
+    pub(crate) fn ring(&self) -> Ring<[u8; 32]> {
+        self.0.now().ring.clone()
     }
 
     /// A token for who has just signed in with a key and a code, good for [`LASTS`].
@@ -163,7 +178,7 @@ impl TokenKey {
         let part = |json: serde_json::Result<Vec<u8>>| BASE64URL_NOPAD.encode(&json.expect("claims are JSON"));
         let header = part(serde_json::to_vec(&Header::new(Algorithm::EdDSA)));
         let message = format!("{header}.{}", part(serde_json::to_vec(claims)));
-        let signature = match &self.0.signing {
+        let signature = match &self.0.now().signing {
             Signing::Here(pair) => pair.sign(message.as_bytes()).as_ref().to_vec(),
             Signing::InVault(line) => line.bytes(&Ask::SignToken(message.clone()))?.to_vec(),
         };
@@ -176,7 +191,8 @@ impl TokenKey {
         let claims = BASE64URL_NOPAD.decode(message.split_once('.')?.1.as_bytes()).ok()?;
         let claims = serde_json::from_slice::<Claims>(&claims).ok()?;
         let issued = in_time(&claims, now).ok()?;
-        let Signing::Here(pair) = &self.0.signing else { return None };
+        let keys = self.0.now();
+        let Signing::Here(pair) = &keys.signing else { return None };
         (now <= REQUEST_SKEW.after(issued)).then(|| pair.sign(message.as_bytes()).as_ref().to_vec())
     }
 
@@ -190,8 +206,9 @@ impl TokenKey {
         validation.set_issuer(&[deployment]);
         // The library would ask the system's clock; `in_time` takes `now`.
         validation.validate_exp = false;
-        let claims =
-            jsonwebtoken::decode::<Claims>(token, &self.0.decoding, &validation).map_err(|_| BadToken::Invalid)?.claims;
+        let keys = self.0.now();
+        let mut decoded = keys.decoding.iter().map(|key| jsonwebtoken::decode::<Claims>(token, key, &validation));
+        let claims = decoded.find_map(Result::ok).ok_or(BadToken::Invalid)?.claims;
         let issued = in_time(&claims, now)?;
         let key = claims.cnf.ssh.parse().map_err(|_| BadToken::Invalid)?;
         Ok(CheckedToken { person: claims.sub, face: claims.face, factors: claims.factors, key, issued, id: claims.jti })
@@ -446,6 +463,22 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_the_key_before_counts_until_its_end_and_new_ones_are_the_new_keys() {
+        let (token, deployment) = (token(fresh_key("").public_key()), deployment());
+        let turned = key();
+        let seed = |byte: u8| crate::ring::Member { key: [byte; 32].into(), since: at(0) };
+        turned.turn_to(&TokenKey::here(&Ring { now: seed(5), next: None, last: Some(seed(4)) }));
+        assert!(turned.check(&deployment, &token, at(1_599)).is_ok());
+        assert_eq!(turned.check(&deployment, &token, at(1_600)).unwrap_err(), BadToken::Expired);
+        let login = login_with(fresh_key("").public_key(), Face::Plant, at(1_000));
+        let new = turned.issue(&deployment, &login, at(1_000)).unwrap();
+        assert_eq!(check(&new, 1_000).unwrap_err(), BadToken::Invalid);
+        turned.turn_to(&TokenKey::from_seed(&[5; 32]));
+        assert_eq!(turned.check(&deployment, &token, at(1_000)).unwrap_err(), BadToken::Invalid);
+        assert!(turned.check(&deployment, &new, at(1_000)).is_ok());
+    }
+
+    #[test]
     fn another_gates_deployments_or_algorithms_token_is_refused() {
         let token = token(fresh_key("").public_key());
         let other = TokenKey::from_seed(&[5; 32]).check(&deployment(), &token, at(1_000));
@@ -458,7 +491,7 @@ mod tests {
         );
         assert_eq!(check(&none, 1_000).unwrap_err(), BadToken::Invalid);
         // The classic: the public key taken for a shared secret.
-        let secret = jsonwebtoken::EncodingKey::from_secret(key().0.decoding.try_get_as_bytes().unwrap());
+        let secret = jsonwebtoken::EncodingKey::from_secret(key().0.now().decoding[0].try_get_as_bytes().unwrap());
         let confused = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims(&token), &secret).unwrap();
         assert_eq!(check(&confused, 1_000).unwrap_err(), BadToken::Invalid);
     }

@@ -207,7 +207,13 @@ fn a_certificate_openssh_signed_is_judged_as_our_own() {
     let signed = |arguments: &[&str]| {
         must(dir.path(), &[&["-q", "-s", "ca", "-I", "kim"], arguments, &["id.pub"]].concat());
         let certificate = Certificate::read_file(&dir.path().join("id-cert.pub")).unwrap();
-        check_user_certificate(&certificate, &ca, Timestamp::now(), "192.0.2.7".parse().unwrap(), PERSON)
+        check_user_certificate(
+            &certificate,
+            std::slice::from_ref(&ca),
+            Timestamp::now(),
+            "192.0.2.7".parse().unwrap(),
+            PERSON,
+        )
     };
     let (source, hour) = ("source-address=192.0.2.7", "-5m:+50m");
     let good = ["-n", PERSON, "-V", hour, "-O", source];
@@ -309,10 +315,10 @@ fn the_host_key_is_one_openssh_reads() {
     }
     let dir = tempfile::tempdir().unwrap();
     let store = KeyStore::create(&dir.path().join("keys"), &Seal::File).unwrap();
-    let private: &PrivateKey = store.ssh_host_key();
+    let private: PrivateKey = store.ssh_host_key().private();
     fs::write(dir.path().join("host.pub"), private.public_key().to_openssh().unwrap()).unwrap();
     let text = must(dir.path(), &["-l", "-f", "host.pub"]);
     assert!(text.contains(&private.fingerprint(ssh_key::HashAlg::Sha256).to_string()), "{text}");
     assert!(certs::host_keys::check(text.split(' ').nth(1).unwrap(), private.public_key()).is_ok());
-    assert!(store.ssh_ca().known_hosts_line().starts_with("@cert-authority * ssh-ed25519 "));
+    assert!(store.ssh_ca().known_hosts_lines().starts_with("@cert-authority * ssh-ed25519 "));
 }

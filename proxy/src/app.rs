@@ -84,6 +84,7 @@ pub struct App {
     headroom: Headroom,
     tracker: TaskTracker,
     stop: CancellationToken,
+    keys: Arc<KeyStore>,
     /// How the keys, and this process, are guarded, in words for `status`.
     guarded: String,
     /// Cancelled once whoever holds the keys is gone.
@@ -106,6 +107,8 @@ struct Shared {
     recipients: watch::Sender<Recipients>,
     recipient_names: watch::Sender<BTreeMap<Recipient, String>>,
     settings: watch::Sender<Vec<SettingView>>,
+    /// Told when the gate's own keys were read anew.
+    turned: watch::Sender<()>,
 }
 
 impl Shared {
@@ -114,6 +117,7 @@ impl Shared {
             recipients: watch::Sender::new(config.store.recipients()),
             recipient_names: watch::Sender::new(config.store.recipient_names()),
             settings: watch::Sender::new(config.settings.shown(&BTreeSet::new())),
+            turned: watch::Sender::new(()),
         }
     }
 }
@@ -278,7 +282,7 @@ impl App {
             desk.close().await;
             return Err(Reason::NotFounded.into());
         }
-        let people = People::new(desk.clone(), keys.secrets(), keys.tls_ca().fingerprint().prefix());
+        let people = People::new(desk.clone(), keys.secrets(), keys.tls_ca());
         let shared = Shared::of(&config);
         let teller = keys.vault().map(|line| Teller::new(desk.clone(), line.clone()));
         let sessions = Sessions::new(SessionsParts {
@@ -316,11 +320,12 @@ impl App {
             headroom,
             tracker,
             stop,
+            keys,
             guarded,
             keys_lost: CancellationToken::new(),
             last,
         };
-        match app.begin(&keys, teller.as_ref()).await {
+        match app.begin(teller.as_ref()).await {
             Ok(()) => {
                 app.tell(ways, alarmed);
                 app.last.tracker.spawn(writer.run(app.desk.clone(), app.last.stop.clone()));
@@ -344,7 +349,7 @@ impl App {
     }
 
     /// Binds every address before anything is served on any, and serves.
-    async fn begin(&mut self, keys: &Arc<KeyStore>, teller: Option<&Teller>) -> Result<(), StartFault> {
+    async fn begin(&mut self, teller: Option<&Teller>) -> Result<(), StartFault> {
         let (vendor, plant) = (&self.config.vendor, &self.config.plant);
         let mut reasons = Vec::new();
         let shared = bind("faces.vendor.listen", &vendor.listen, &mut reasons).await;
@@ -368,17 +373,17 @@ impl App {
         for crashed in &self.stores.recovery.crashed {
             tracing::warn!(session = %crashed.recording, frames = crashed.frames, "sealed as crashed");
         }
-        self.keep(self.keep_trust(keys));
+        self.keep(self.keep_trust());
         let floor = self.floor.clone();
         self.keep(async move { floor.watch_recorders().await });
-        self.serve_faces(keys, listeners)?;
+        self.serve_faces(&self.keys, listeners)?;
         tracing::info!(addresses = ?self.addresses, "serving");
         Ok(())
     }
 
     /// What the auditor is to keep is written beside the configuration, until all of the first people have enrolled.
-    fn keep_trust(&self, keys: &KeyStore) -> impl Future<Output = ()> + Send + 'static {
-        let verifiers = trusting::verifiers(&self.stores.identity.first(), &keys.log_key());
+    fn keep_trust(&self) -> impl Future<Output = ()> + Send + 'static {
+        let verifiers = trusting::verifiers(&self.stores.identity.first(), &self.keys.log_key());
         trusting::keep_current(self.desk.clone(), verifiers, self.config.keys.with_file_name(founding::TRUST))
     }
 

@@ -10,8 +10,21 @@ use crate::config::PlantFace;
 
 /// The gate's own authority, beside the configuration.
 pub(crate) const CA: &str = "ca.pem";
+/// The one that will sign, while it is renewed.
+pub(crate) const CA_NEXT: &str = "ca-next.pem";
 /// The steps, beside it.
 pub(crate) const STEPS: &str = "browsers.txt";
+
+/// What to do once more while the authority is renewed; `fingerprint` is that of the next one.
+pub(crate) fn steps_to_the_next(fingerprint: &str) -> String {
+    format!(
+        "
+The gate's authority is being renewed. Give browsers {CA_NEXT} in the same ways, beside the one that they have, after its SHA-256 was compared:
+
+   {fingerprint}
+"
+    )
+}
 
 /// What to do once on each computer of the control room, for a face of this name; `fingerprint` is the authority's.
 pub(crate) fn steps(face: &PlantFace, fingerprint: &str) -> String {

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use certs::keys::folder::left_by_seal;
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
     RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
@@ -120,7 +121,7 @@ pub(crate) fn lock_memory() {
 fn own(config: &Config) -> Vec<PathBuf> {
     // What the auditors should have taken away long ago is none of the gate's either.
     let sealing = std::env::var_os("CREDENTIALS_DIRECTORY").map(|folder| Path::new(&folder).join(secret::CREDENTIAL));
-    let own = [config.keys.clone(), config.keys.with_file_name("auditors")];
+    let own = [config.keys.clone(), left_by_seal(&config.keys), config.keys.with_file_name("auditors")];
     own.into_iter().chain(sealing).collect()
 }
 

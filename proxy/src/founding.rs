@@ -163,7 +163,7 @@ async fn build(folder: &Path, plan: &Plan, plant: &Plant, seal: &Seal, clock: Cl
         records: Some(Arc::clone(&stores.records)),
     })
     .await?;
-    let people = People::new(desk.clone(), keys.secrets(), keys.tls_ca().fingerprint().prefix());
+    let people = People::new(desk.clone(), keys.secrets(), keys.tls_ca());
     let verifiers = trusting::verifiers(&stores.identity, &keys.log_key());
     let log_key = verifiers.first().map(ToString::to_string).unwrap_or_default();
     let founders = first_people(plan, plant);
@@ -175,11 +175,11 @@ async fn build(folder: &Path, plan: &Plan, plant: &Plant, seal: &Seal, clock: Cl
     let invitations = founded?;
     write_new(&folder.join(TRUST), &trust.to_string(), 0o644)?;
     let ca = keys.tls_ca();
-    write_new(&folder.join(browsers::CA), &ca.certificate_pem(), 0o644)?;
+    write_new(&folder.join(browsers::CA), &ca.authorities_pem(), 0o644)?;
     let steps = browsers::steps(&config.plant, &ca.fingerprint().to_string());
     write_new(&folder.join(browsers::STEPS), &steps, 0o644)?;
-    let host_key = keys.ssh_host_key().public_key().fingerprint(ssh_key::HashAlg::Sha256).to_string();
-    Ok(Founded { invitations, auditor_keys, ssh_fingerprint: host_key, known_hosts: keys.ssh_ca().known_hosts_line() })
+    let host_key = keys.ssh_host_key().fingerprint();
+    Ok(Founded { invitations, auditor_keys, ssh_fingerprint: host_key, known_hosts: keys.ssh_ca().known_hosts_lines() })
 }
 
 fn first_people(plan: &Plan, plant: &Plant) -> Vec<NewPerson> {

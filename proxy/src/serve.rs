@@ -199,8 +199,24 @@ pub async fn until_told(mut app: App, config: &Path, vault: &Line) -> std::io::R
     manager.alive_during(serving).await
 }
 
-/// What is wrong with the file is logged, a line for each mistake, and given; then everything stays as it was.
+/// The keys and the configuration are two things, and what is wrong with one keeps the other from nothing.
 async fn reload(app: &mut App, config: &Path, vault: &Line) -> Result<(), String> {
+    let keys = match app.reload_keys().await {
+        Ok(changed) => {
+            let changed: Vec<_> = changed.iter().map(|name| name.as_str()).collect();
+            tracing::info!(?changed, "the keys were read again");
+            Ok(())
+        }
+        Err(fault) => {
+            tracing::error!(%fault, "the keys stay as they were");
+            Err(fault.to_string())
+        }
+    };
+    keys.and(reload_configuration(app, config, vault).await)
+}
+
+/// What is wrong with the file is logged, a line for each mistake, and given; then everything stays as it was.
+async fn reload_configuration(app: &mut App, config: &Path, vault: &Line) -> Result<(), String> {
     let refused = |why: String| {
         why.lines().for_each(|mistake| tracing::error!(mistake, "the configuration stays as it was"));
         why

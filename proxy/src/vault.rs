@@ -2,7 +2,7 @@
 //! child over a pair of sockets, or reached at the socket of a service under another account. What it answers is `certs`'.
 
 mod handing;
-mod unguarded;
+pub(crate) mod unguarded;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -213,7 +213,7 @@ fn given(config: &Config) -> impl Iterator<Item = &CertificateFiles> {
 
 /// The files around the keys that a backup takes.
 pub(crate) fn beside(config: &Config) -> Vec<PathBuf> {
-    let names = [founding::CONFIG, founding::PLANT, founding::TRUST, browsers::CA, browsers::STEPS];
+    let names = [founding::CONFIG, founding::PLANT, founding::TRUST, browsers::CA, browsers::CA_NEXT, browsers::STEPS];
     names.into_iter().map(|name| config.keys.with_file_name(name)).collect()
 }
 

@@ -186,7 +186,7 @@ async fn the_plant_face_answers_while_sessions_keep_everything_else_busy() {
     let (address, busy) = (app.addresses().plant[0], Arc::new(AtomicBool::new(true)));
     let still = Arc::clone(&busy);
     let spinning = tokio::spawn(async move { while still.load(Ordering::SeqCst) {} });
-    let ca = KeyStore::open(&config.keys, &Seal::File).unwrap().tls_ca().certificate_pem();
+    let ca = KeyStore::open(&config.keys, &Seal::File).unwrap().tls_ca().authorities_pem();
     // Neither is the one who asks of the runtime that is kept busy.
     let asking = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -203,7 +203,7 @@ async fn the_plant_face_answers_while_sessions_keep_everything_else_busy() {
 async fn it_is_not_healthy_where_the_disk_has_less_room_than_is_reserved() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = founded(&folder.path().join("gate")).await;
-    let ca = KeyStore::open(&config.keys, &Seal::File).unwrap().tls_ca().certificate_pem();
+    let ca = KeyStore::open(&config.keys, &Seal::File).unwrap().tls_ca().authorities_pem();
     for (reserve, wanted) in [(config.store.reserve_bytes, "HTTP/1.1 200"), (1 << 60, "HTTP/1.1 503")] {
         config.store.reserve_bytes = reserve;
         let app = start(&config).await.unwrap();

@@ -63,7 +63,7 @@ impl Office {
             records: Some(Arc::clone(&stores.records)),
         };
         let desk = runtime.block_on(Desk::open(parts)).expect("a journal that can be read");
-        let people = People::new(desk.clone(), keys.secrets(), keys.tls_ca().fingerprint().prefix());
+        let people = People::new(desk.clone(), keys.secrets(), keys.tls_ca());
         Self { runtime, keys, stores, desk, people }
     }
 
@@ -87,7 +87,7 @@ impl Office {
 
     /// The authority for TLS, as clients are told to trust it.
     pub fn tls_ca(&self) -> String {
-        self.keys.tls_ca().certificate_pem()
+        self.keys.tls_ca().authorities_pem()
     }
 
     /// The certificate that `holdpoint login` gives somebody on this machine, for so long from now on.

@@ -67,6 +67,7 @@ impl Api {
         let made = ca.client_certificate(self.desk().deployment(), who, signed_in, grant, key, (now, expires));
         Ok(ClientCertificate {
             certificate: made?,
+            ca_pem: ca.authorities_pem(),
             expires,
             source: who.source(),
             face: TcpFaceView { host: self.parts().gate.name.clone(), port, services },

@@ -33,7 +33,7 @@ use crate::deposits::Remote;
 use crate::journal::{Entry, ReadError};
 
 pub(super) async fn ca(State(api): State<Api>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/x-pem-file")], api.parts().tls_ca.certificate_pem())
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], api.parts().tls_ca.authorities_pem())
 }
 
 pub(super) async fn trust(State(api): State<Api>) -> Json<TrustView> {
@@ -51,8 +51,8 @@ pub(super) async fn trust(State(api): State<Api>) -> Json<TrustView> {
         deployment: api.desk().deployment().clone(),
         logs: parts.logs.iter().map(ToString::to_string).collect(),
         founders,
-        ca_pem: parts.tls_ca.certificate_pem(),
-        ssh_ca: parts.ssh_ca.known_hosts_line(),
+        ca_pem: parts.tls_ca.authorities_pem(),
+        ssh_ca: parts.ssh_ca.known_hosts_lines(),
     })
 }
 

@@ -247,7 +247,9 @@ fn common() -> Vec<Route> {
         read("/healthz", status::healthz).for_anyone("Whether new sessions can be let in.").gives::<types::Health>(),
         read("/api/v1/openapi.json", openapi::serve).for_anyone("This description.").gives_bytes("application/json"),
         read("/api/v1/ca.pem", evidence::ca)
-            .for_anyone("The gate's TLS CA; an enrolment code tells its fingerprint.")
+            .for_anyone(
+                "The gate's TLS CA, or several while one is renewed; an enrolment code tells the fingerprint of one.",
+            )
             .gives_bytes("application/x-pem-file"),
         act("/api/v1/sign-in/challenge", sign_in::challenge)
             .for_anyone("A nonce to sign in with; the same for names that nobody has.")

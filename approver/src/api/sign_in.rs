@@ -179,6 +179,7 @@ pub(super) async fn certificate(
             ssh_port: api.parts().gate.port,
             source: login.source(),
             signed_in,
+            known_hosts: api.parts().ssh_ca.renewed_known_hosts(),
         }))
     })
     .await
@@ -213,7 +214,7 @@ pub(super) async fn enrol(State(api): State<Api>, Sent(asked): Sent<Enrol>) -> R
             standing: if enrolled.standing == Standing::Active { "active" } else { "enrolled" }.to_owned(),
             name: enrolled.name,
             face: api.face(),
-            ca_pem: api.parts().tls_ca.certificate_pem(),
+            ca_pem: api.parts().tls_ca.authorities_pem(),
         }))
     })
     .await
@@ -342,7 +343,8 @@ async fn token_for(api: &Api, login: &Authenticated) -> Result<SignedIn, Problem
     let on_duty_until =
         api.desk().with_state(|state| state.people.get(&person).and_then(|person| person.on_duty_until));
     let (expires, timezone) = (token::LASTS.after(now), timezone(api));
-    Ok(SignedIn { token, token_id, expires, person, key_alone: false, timezone, on_duty_until })
+    let ca_pem = api.parts().tls_ca.authorities_pem();
+    Ok(SignedIn { token, token_id, expires, person, key_alone: false, timezone, on_duty_until, ca_pem })
 }
 
 fn timezone(api: &Api) -> String {
@@ -372,6 +374,7 @@ fn key_alone(api: &Api, verified: &VerifiedKey) -> Result<SignedIn, Problem> {
     }
     let (token, token_id) = api.0.passes.give(person, verified.key(), api.clock().boot());
     tracing::warn!(%person, "signed in by key alone, because the directory does not answer: may see and cut");
-    let expires = token::LASTS.after(api.clock().wall());
-    Ok(SignedIn { token, token_id, expires, person, key_alone: true, timezone: timezone(api), on_duty_until: None })
+    let (expires, timezone) = (token::LASTS.after(api.clock().wall()), timezone(api));
+    let ca_pem = api.parts().tls_ca.authorities_pem();
+    Ok(SignedIn { token, token_id, expires, person, key_alone: true, timezone, on_duty_until: None, ca_pem })
 }

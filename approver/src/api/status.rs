@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use certs::ring::{Ring, RingName};
 use jiff::{SignedDuration, Timestamp};
 use policies::digest::Digest;
 use policies::ids::{Recipient, RequestId};
@@ -21,8 +22,8 @@ use super::Api;
 use super::guard::{Caller, Sent};
 use super::reviews::{emergencies_and_guests, overdue};
 use super::types::{
-    AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, BucketView, HeadView, Health, ReceiverView, RecipientView,
-    RecorderView, SecretView, SettingsView, Status, WitnessView, WitnessedView,
+    AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, BucketView, HeadView, Health, KeyView, ReceiverView,
+    RecipientView, RecorderView, SecretView, SettingsView, Status, WitnessView, WitnessedView,
 };
 use crate::alarms::{Acknowledged, Standing, lacks_room};
 use crate::deposits;
@@ -117,6 +118,22 @@ fn answer_times(state: &Plant, now: Timestamp) -> Option<AnswerTimes> {
 
 fn receiver_view(ReceiverState { name, behind, missed, trouble, .. }: ReceiverState) -> ReceiverView {
     ReceiverView { name, behind, missed, trouble: trouble.map(|trouble| trouble.why) }
+}
+
+fn key_view(name: RingName, ring: Ring<String>, state: &Plant) -> KeyView {
+    let Ring { now, next, last } = ring;
+    let announced = next.as_ref().map(|next| {
+        let since = state.clock(next.since);
+        format!("the next is announced since {since}: `holdpoint keys switch {name}` once all have it")
+    });
+    let believed = last.as_ref().map(|last| {
+        let since = state.clock(last.since);
+        format!("the one before {since} is believed still: `holdpoint keys forget {name}` once nobody needs it")
+    });
+    let text = announced.into_iter().chain(believed).collect::<Vec<_>>().join("; ");
+    let (next, next_since) = next.map(|next| (next.key, next.since)).unzip();
+    let (last, last_since) = last.map(|last| (last.key, last.since)).unzip();
+    KeyView { key: name.to_string(), now: now.key, next, next_since, last, last_since, text: format!("{name}: {text}") }
 }
 
 impl Api {
@@ -234,10 +251,18 @@ impl Api {
             recipients: self.recipients(now),
             secrets,
             seal: self.parts().seal_word.clone(),
+            keys: self.keys(),
             answered: self.desk().with_state(|state| answer_times(state, now)),
             alarms: self.parts().alarms.standing().into_iter().map(alarm_view).collect(),
             feed: self.parts().feed.iter().flat_map(Feed::receivers).map(receiver_view).collect(),
         }
+    }
+
+    /// Those that are being renewed.
+    fn keys(&self) -> Vec<KeyView> {
+        let rings = self.parts().files.iter().flat_map(|files| files.keys.rings());
+        let renewed = rings.filter(|(_, ring)| ring.next.is_some() || ring.last.is_some());
+        self.desk().with_state(|state| renewed.map(|(name, ring)| key_view(name, ring, state)).collect())
     }
 
     fn secrets(&self, now: Timestamp) -> Vec<SecretView> {

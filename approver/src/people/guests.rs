@@ -1,7 +1,6 @@
 //! Guests of vendors: the number by which a vendor is called back, what an operator signs who invites, and the code that the
 //! guest enrols by. Who may invite whom is decided in `policies`.
 
-use certs::enrolment::EnrolmentCode;
 use jiff::Timestamp;
 use policies::decide::Command;
 use policies::events::Event;
@@ -149,7 +148,7 @@ impl People {
         // Before anything is changed: whoever posts this may have made it up.
         self.desk.would_take(&Command::InviteGuest { invitation: invitation.clone(), link })?;
         self.name_newcomer(person, &name).await?;
-        let code = EnrolmentCode::generate(link, self.ca);
+        let code = self.fresh_code(link);
         self.directory().add_link(link, &Link::invites(person, code.hash())).await?;
         let invited = Invitation { person, name, code, expires };
         match self.desk.act(Command::InviteGuest { invitation, link }).await {

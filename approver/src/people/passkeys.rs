@@ -32,7 +32,7 @@ impl People {
             Some(known) if !matches!(known.kind, Kind::Technician { .. }) => Err(Refusal::WrongKind("technicians")),
             Some(_) => Ok(()),
         })?;
-        let code = EnrolmentCode::generate(mint::link(now), self.ca);
+        let code = self.fresh_code(mint::link(now));
         let kept = Link { beside: Some(now), ..Link::invites(person, code.hash()) };
         let held = self.directory().get(&Key::Offered(person)).await?;
         let before = held.clone().and_then(|held| String::from_utf8(held).ok()?.parse::<LinkId>().ok());

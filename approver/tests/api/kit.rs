@@ -268,7 +268,7 @@ impl Door {
             Face::Vendor => (vendor_face(parts.clone()), parts.vendor_origin.clone()),
         };
         tokio::spawn(serve(listener, config, router, (limits, Headroom::always()), stop.clone()));
-        let tls = client_config(&parts.tls_ca.certificate_pem()).unwrap();
+        let tls = client_config(&parts.tls_ca.authorities_pem()).unwrap();
         let mut door = Self { address, origin, start: String::new(), tls };
         let answer = door.call("GET", "/healthz", None, None, "").await;
         door.start = answer.headers()[proof::START].to_str().unwrap().to_owned();

@@ -254,7 +254,7 @@ async fn a_certificate_is_for_an_hour_and_the_callers_address_and_takes_a_comple
     let (ca, now) = (house.stage.props.keys.ssh_ca(), house.stage.desk.clock().wall());
     let principal = house.stage.technician.person.to_string();
     assert_eq!(made.source, "127.0.0.1".parse::<std::net::IpAddr>().unwrap());
-    assert!(check_user_certificate(&certificate, ca.public_key(), now, made.source, &principal).is_ok());
+    assert!(check_user_certificate(&certificate, &ca.believed(), now, made.source, &principal).is_ok());
     let again = house.send(Face::Vendor, "POST", path, None, Some(body)).await;
     assert_eq!(again.refusal(), "sign-in-refused");
     let session = crate::kit::Session { signed_in: made.signed_in, key: house.stage.technician.key.clone() };

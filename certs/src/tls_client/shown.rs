@@ -182,7 +182,7 @@ mod tests {
         let lasting = Window { from: minutes(-1), until: minutes(10) };
         assert_eq!(refused(&side.certified_at("mill-4", lasting)), NotShown::Held(NotHeld::Invalid));
         assert_eq!(refused(&Side::new(&super::super::tests::ca()).certified()), NotShown::Held(NotHeld::Invalid));
-        assert_eq!(refused(&ca.certificate_pem()), NotShown::Held(NotHeld::Invalid));
+        assert_eq!(refused(&ca.authorities_pem()), NotShown::Held(NotHeld::Invalid));
         for token in ["", "certificate.", "certificate.AAAA", "certificate.?", "key-alone.a.b", "a.b.c"] {
             let shown = ShownCertificate { token: token.to_owned(), signature: String::new() };
             let refused = ca.check_shown(&deployment(), token, &asked(&shown, PATH, now), now).unwrap_err();

@@ -109,6 +109,10 @@ impl Vault {
         Ok(match ask {
             Ask::Ping => Answer::Here(super::PROGRAM.to_owned()),
             Ask::Public => Answer::Public(Box::new(self.keys.public())),
+            Ask::Reload => {
+                self.keys.reload().map_err(said)?;
+                Answer::Public(Box::new(self.keys.public()))
+            }
             Ask::SignForLog(message) => bytes(&self.keys.log_key().sign(&message.0).map_err(said)?),
             Ask::SignToken(message) => {
                 let signed = self.keys.token_key().sign_elsewhere(&message, now);
@@ -190,9 +194,7 @@ impl Vault {
     fn check_ssh(&self, draft: &SshDraft, heard: &Heard, now: Timestamp) -> Result<(), String> {
         match draft {
             SshDraft::Host { key, valid, .. } => {
-                let is_ours = PublicKey::from_openssh(key)
-                    .is_ok_and(|key| key.key_data() == self.keys.ssh_host_key().public_key().key_data());
-                if !is_ours {
+                if !PublicKey::from_openssh(key).is_ok_and(|key| self.keys.ssh_host_key().is_one(&key)) {
                     return Err("a host's certificate is for the gate's own host key".to_owned());
                 }
                 lasts(*valid, HOST_LASTS_MAX, now)

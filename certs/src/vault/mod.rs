@@ -110,9 +110,18 @@ impl Line {
     }
 
     pub(crate) fn public(&self) -> Result<Public, VaultFault> {
-        match self.ask(&Ask::Public)? {
+        self.keys_by(&Ask::Public)
+    }
+
+    /// Has it read the keys that can be renewed anew; gives what it holds then.
+    pub(crate) fn reload(&self) -> Result<Public, VaultFault> {
+        self.keys_by(&Ask::Reload)
+    }
+
+    fn keys_by(&self, ask: &Ask) -> Result<Public, VaultFault> {
+        match self.ask(ask)? {
             Answer::Public(public) => Ok(*public),
-            _ => Err(odd(self.end(&Ask::Public))),
+            _ => Err(odd(self.end(ask))),
         }
     }
 

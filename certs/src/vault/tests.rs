@@ -11,7 +11,9 @@ use policies::time::Window;
 
 use super::answering::{Allowed, Vault};
 use super::*;
+use crate::keys::folder::KeyFolder;
 use crate::keys::{KeyFault, KeyStore, Seal};
+use crate::ring::RingName;
 use crate::secrets::CannotOpen;
 use crate::ssh_ca::{CannotCertify, fresh_key};
 use crate::tls::{TlsFault, fresh_handshake_key};
@@ -118,6 +120,35 @@ fn says_no(opened: &Result<Vec<u8>, CannotOpen>, words: &str) {
 }
 
 #[test]
+fn a_vault_turns_to_new_keys_when_it_is_told_and_a_fault_turns_none() {
+    let stage = Stage::new();
+    let (there, folder) = (stage.there(), KeyFolder::open(&stage.path("keys"), &Seal::File).unwrap());
+    let (ca, key) = (there.ssh_ca(), fresh_key(""));
+    let certified = || {
+        let valid = Window { from: stage.now(), until: stage.now() + SignedDuration::from_mins(5) };
+        let made = ca.user_certificate(key.public_key(), &person().to_string(), [127, 0, 0, 1].into(), valid, 1, "x");
+        made.unwrap().signature_key().clone()
+    };
+    let (first, host) = (ca.public_key(), there.ssh_host_key().private());
+    for name in RingName::ALL {
+        folder.renew(name).unwrap();
+        folder.switch(name).unwrap();
+    }
+    assert_eq!(&certified(), first.key_data(), "nobody told it");
+    assert_eq!(there.reload().unwrap(), RingName::ALL);
+    assert_eq!(&certified(), ca.public_key().key_data());
+    assert!(ca.public_key() != first && ca.believed() == [ca.public_key(), first]);
+    assert_eq!(there.rings(), KeyStore::open(&stage.path("keys"), &Seal::File).unwrap().rings());
+    let valid = Window { from: stage.now(), until: stage.now() + SignedDuration::from_hours(1) };
+    let certifies = |key: &ssh_key::PrivateKey| ca.host_certificate(key.public_key(), &["a".to_owned()], valid).is_ok();
+    assert!(certifies(&there.ssh_host_key().private()) && certifies(&host) && !certifies(&key));
+    std::fs::write(stage.path("keys/token.sealed"), b"torn").unwrap();
+    folder.forget(RingName::SshCa).unwrap();
+    assert!(matches!(there.reload(), Err(KeyFault::Vault(VaultFault::Refused(why))) if why.contains("token.sealed")));
+    assert_eq!((ca.believed().len(), &certified()), (2, ca.public_key().key_data()));
+}
+
+#[test]
 fn keys_in_a_vault_do_what_keys_here_do() {
     let stage = Stage::new();
     let (here, there) = (&stage.here, stage.there());
@@ -125,7 +156,7 @@ fn keys_in_a_vault_do_what_keys_here_do() {
     assert_eq!(there.log_key().verifier("a").unwrap(), here.log_key().verifier("a").unwrap());
     assert_eq!(there.secrets().tag(b"x").unwrap(), here.secrets().tag(b"x").unwrap());
     assert_eq!(there.seal_word(), here.seal_word());
-    assert_eq!(there.ssh_host_key(), here.ssh_host_key());
+    assert_eq!(there.ssh_host_key().private(), here.ssh_host_key().private());
     let key = fresh_key("");
     let valid = Window { from: stage.now(), until: stage.now() + SignedDuration::from_mins(5) };
     let principal = person().to_string();
@@ -208,7 +239,8 @@ fn no_certificate_of_a_server_is_for_a_key_that_can_be_carried_away() {
     let host = |key: &ssh_key::PrivateKey, hours| {
         there.ssh_ca().host_certificate(key.public_key(), &["a".to_owned()], valid(hours)).is_ok()
     };
-    assert!(host(there.ssh_host_key(), 48) && !host(there.ssh_host_key(), 72) && !host(&fresh_key(""), 48));
+    let own = there.ssh_host_key().private();
+    assert!(host(&own, 48) && !host(&own, 72) && !host(&fresh_key(""), 48));
 }
 
 #[test]

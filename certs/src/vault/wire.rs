@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::ring::Ring;
+
 /// Above any message: the longest are the files of a backup, and longer ones are refused.
 pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
@@ -50,6 +52,8 @@ pub enum Ask {
     Ping,
     /// All that is not secret, and the one key that a library wants.
     Public,
+    /// The same, after the keys that can be renewed were read anew.
+    Reload,
     /// A log head, a seal or a cut, to be signed by the key of logs.
     SignForLog(Bytes),
     /// The header and claims of a token, to be signed.
@@ -159,7 +163,7 @@ impl Ask {
             | Self::OpenForSession { .. }
             | Self::Tell { .. } => Way::Signing,
             Self::ServerCertificate { .. } | Self::NewHandshakeKey | Self::SignHandshake { .. } => Way::Handshakes,
-            Self::HandshakeKeyIn(_) | Self::ChainIn(_) | Self::Configuration | Self::Files => Way::Files,
+            Self::Reload | Self::HandshakeKeyIn(_) | Self::ChainIn(_) | Self::Configuration | Self::Files => Way::Files,
         }
     }
 }
@@ -199,14 +203,16 @@ pub struct Public {
     pub seal: String,
     /// The host key of the SSH face, whole, since russh signs with it itself (OpenSSH's form).
     pub ssh_host: Bytes,
-    /// The public half of the SSH CA (OpenSSH's form).
-    pub ssh_ca: String,
-    /// The TLS CA's certificate (DER).
-    pub tls_ca: Bytes,
+    /// The public halves of it and of those beside it (OpenSSH's form).
+    pub ssh_hosts: Ring<String>,
+    /// The public halves of the SSH CA (OpenSSH's form).
+    pub ssh_ca: Ring<String>,
+    /// The TLS CA's certificates (DER).
+    pub tls_ca: Ring<Bytes>,
     /// The public half of the logs' key (Ed25519).
     pub log: Bytes,
-    /// The public half of the tokens' key (Ed25519).
-    pub token: Bytes,
+    /// The public halves of the tokens' key (Ed25519).
+    pub token: Ring<Bytes>,
 }
 
 /// A key for handshakes, which the gate can have sign and cannot read.

@@ -128,7 +128,7 @@ impl App {
             sessions: self.sessions.clone(),
             desk: self.desk.clone(),
             people: self.people.clone(),
-            host_key: keys.ssh_host_key().clone(),
+            host_key: keys.ssh_host_key(),
             ca: keys.ssh_ca(),
             gate,
             passwords: self.config.vendor.passwords,
@@ -266,7 +266,8 @@ impl App {
         names.dedup();
         let (clock, certificates) = (self.desk.clock().clone(), self.certificates.clone());
         let (ca, keys) = (keys.tls_ca(), Arc::clone(keys));
-        let tls = FaceTls { ca, keys, face, names, files: files.clone(), clock, certificates };
+        let turned = self.shared.turned.subscribe();
+        let tls = FaceTls { ca, keys, turned, face, names, files: files.clone(), clock, certificates };
         let (first, current) = tls.begin()?;
         let served = current.subscribe();
         self.keep(tls.keep(first, current));

@@ -49,6 +49,8 @@ pub(super) struct FaceTls {
     pub(super) ca: TlsCa,
     /// Who reads a certificate that was given, and its private key.
     pub(super) keys: Arc<KeyStore>,
+    /// Told when the gate's own keys were read anew.
+    pub(super) turned: watch::Receiver<()>,
     /// In the words of the configuration.
     pub(super) face: &'static str,
     /// The face's name, and the addresses by which it is reached.
@@ -88,23 +90,28 @@ impl FaceTls {
         Ok((Shown { served, given }, current))
     }
 
-    /// Makes a new certificate long before the old one ends, and shows what is given anew. By the wall clock, which is what
-    /// clients go by.
-    pub(super) async fn keep(self, mut shown: Shown, current: watch::Sender<Arc<ServerConfig>>) {
+    /// Makes a new certificate long before the old one ends and when the gate's authority is another, and shows what is given
+    /// anew. By the wall clock, which is what clients go by.
+    pub(super) async fn keep(mut self, mut shown: Shown, current: watch::Sender<Arc<ServerConfig>>) {
         let every = if self.files.is_some() { Self::FILES_LOOKED_AT } else { Self::LOOKED_AT };
+        let mut is_stale = false;
         loop {
-            self.clock.sleep(every).await;
-            let is_new = match self.read_apart().await {
-                Some(read) => self.look_again(read, &mut shown.given),
-                None => false,
+            let every = if is_stale { Self::FILES_LOOKED_AT } else { every };
+            is_stale |= tokio::select! {
+                () = self.clock.sleep(every) => false,
+                Ok(()) = self.turned.changed() => true,
             };
-            if !is_new && self.clock.wall() < shown.served.renew_at {
+            if let Some(read) = self.read_apart().await {
+                is_stale |= self.look_again(read, &mut shown.given);
+            }
+            if !is_stale && self.clock.wall() < shown.served.renew_at {
                 continue;
             }
             match self.make(shown.given.as_ref()) {
                 Ok(served) => {
                     current.send_replace(Arc::clone(&served.config));
                     shown.served = served;
+                    is_stale = false;
                 }
                 Err(fault) => tracing::error!(%fault, face = self.face, "a face's certificate could not be renewed"),
             }

@@ -1,7 +1,11 @@
-//! The configuration, read anew while the program runs: what can change without ending a session changes, all of it or
-//! nothing; of the rest it is said by name that it waits for a restart.
+//! The configuration and the keys, read anew while the program runs: what can change without ending a session changes, all of it or
+//! nothing; of the rest of the configuration it is said by name that it waits for a restart.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use certs::keys::KeyFault;
+use certs::ring::RingName;
 
 use super::telling::CannotTell;
 use super::{App, telling};
@@ -55,6 +59,21 @@ impl App {
         self.config.settings = self.config.settings.with(&new.settings, &TAKEN);
         self.shared.settings.send_replace(self.config.settings.shown(&waiting));
         Ok(Reloaded { taken, waiting })
+    }
+
+    /// Reads the gate's keys anew, and goes on with them: connections that begin from now on are shown the new ones, and none ends.
+    /// Gives the names of those that changed.
+    ///
+    /// # Errors
+    /// They cannot be read; then those before count.
+    pub async fn reload_keys(&self) -> Result<Vec<RingName>, KeyFault> {
+        let keys = Arc::clone(&self.keys);
+        // The disk may hang, and whoever waits for it stops nothing and nobody.
+        let changed = tokio::task::spawn_blocking(move || keys.reload()).await.expect("reading keys does not panic")?;
+        if changed.contains(&RingName::TlsCa) {
+            self.shared.turned.send_replace(());
+        }
+        Ok(changed)
     }
 
     /// Whatever changed: what lies in the file behind a `ca` may be another.

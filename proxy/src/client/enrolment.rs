@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 
 use approver::api::types::{Enrol, EnrolledAnswer};
 use certs::enrolment::EnrolmentCode;
-use certs::tls::{CaFingerprint, first_contact_config};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
+use certs::tls::{CaFingerprint, authorities, first_contact_config, pem};
 use ssh_key::PublicKey;
 
 use super::wire::{Outgoing, Wire};
@@ -20,6 +18,10 @@ pub struct FirstContact {
     ca_pem: String,
 }
 
+/// To whoever meets somebody else than the gate that made their code.
+const ASK_FOR_A_CODE: &str =
+    "Ask the plant: a code that was made before the gate's authority was renewed is of no use, and they make another";
+
 /// What enrolling gave.
 pub type Enrolment = EnrolledAnswer;
 
@@ -29,7 +31,8 @@ impl FirstContact {
     /// # Errors
     /// Nobody answers, or somebody else does.
     pub async fn make(origin: &Origin, address: Option<SocketAddr>, code: &EnrolmentCode) -> Result<Self, Fault> {
-        let wire = Wire::new(first_contact_config(code.ca())?, origin, address, "enrolment code");
+        let mut wire = Wire::new(first_contact_config(code.ca())?, origin, address, "enrolment code");
+        wire.when_not_the_gate(ASK_FOR_A_CODE);
         let wanted = Outgoing {
             method: "GET",
             path: "/api/v1/ca.pem",
@@ -38,20 +41,21 @@ impl FirstContact {
             body: Vec::new(),
             upgrade: None,
         };
-        let pem = read_all(taken(wire.send(wanted).await?).await?).await?;
-        let ca = CertificateDer::from_pem_slice(&pem).map_err(|cause| Fault::Odd(cause.to_string()))?;
-        if CaFingerprint::of(&ca).prefix() != code.ca() {
+        let text = read_all(taken(wire.send(wanted).await?).await?).await?;
+        let cas = authorities(&String::from_utf8_lossy(&text)).map_err(|cause| Fault::Odd(cause.to_string()))?;
+        // Whoever signed the gate's own certificate is the one of the code; beside it may be what comes next, by that one's word.
+        if !cas.iter().any(|ca| CaFingerprint::of(ca).prefix() == code.ca()) {
             return Err(Fault::NotTheGate {
                 origin: origin.to_string(),
                 known_by: "enrolment code",
                 cause: "it hands out another CA".into(),
-                next: "Ask the plant",
+                next: ASK_FOR_A_CODE,
             });
         }
-        Ok(Self { wire, ca_pem: certs::tls::pem(&ca) })
+        Ok(Self { wire, ca_pem: cas.iter().map(pem).collect() })
     }
 
-    /// The CA's certificate, to be kept.
+    /// The certificates of its CAs, to be kept.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }

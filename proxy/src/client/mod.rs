@@ -13,7 +13,7 @@ use approver::directory::clean_text;
 use approver::mint;
 use certs::keys::KeyFault;
 use certs::sshsig::{Namespace, login_message};
-use certs::tls::{TlsFault, client_config, client_config_with};
+use certs::tls::{TlsFault, authorities, client_config, client_config_with};
 use certs::token::request_message;
 use data_encoding::HEXLOWER;
 use http_body_util::BodyExt as _;
@@ -133,11 +133,19 @@ pub struct Client {
     profile: Profile,
     signer: Signer,
     wire: Wire,
+    /// The certificates of the CAs that are trusted.
+    ca_pem: String,
+    /// Why what the gate says of them is not in the profile's file, in words.
+    unkept: Option<String>,
     tokens: TokenFile,
     held: Option<Held>,
     /// Whether something in between ends TLS, so that connections to services go as WebSockets.
     is_opened: bool,
 }
+
+/// To whoever meets somebody else than the gate of their profile.
+const ASK_FOR_THE_CA: &str = "Ask the plant: if the gate's authority was renewed while you were away, they give you its new \
+                              certificate, to be put in place of the one that `ca` in the profile names";
 
 /// No answer of the gate is larger, but for streams.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -154,13 +162,14 @@ impl Client {
         profile: Profile,
         passphrase: impl FnOnce(&Path) -> std::io::Result<Zeroizing<String>>,
     ) -> Result<Self, Fault> {
-        let ca = profile.read_ca()?;
+        let ca_pem = profile.read_ca()?;
         let signer = Signer::open(&profile.key, passphrase)?;
-        let wire = Wire::new(client_config(&ca)?, &profile.origin, profile.address, "profile");
+        let mut wire = Wire::new(client_config(&ca_pem)?, &profile.origin, profile.address, "profile");
+        wire.when_not_the_gate(ASK_FOR_THE_CA);
         let tokens = TokenFile::beside(&profile);
         let held = tokens.read(Timestamp::now());
         held.iter().for_each(|held| wire.note_start(&held.start));
-        Ok(Self { profile, signer, wire, tokens, held, is_opened: false })
+        Ok(Self { profile, signer, wire, ca_pem, unkept: None, tokens, held, is_opened: false })
     }
 
     /// From now on the gate is reached through this proxy, or straight.
@@ -177,7 +186,7 @@ impl Client {
         &mut self,
         authorities: impl IntoIterator<Item = CertificateDer<'static>>,
     ) -> Result<(), Fault> {
-        self.wire.trust(client_config_with(&self.profile.read_ca()?, authorities)?);
+        self.wire.trust(client_config_with(&self.ca_pem, authorities)?);
         self.is_opened = true;
         Ok(())
     }
@@ -185,6 +194,11 @@ impl Client {
     /// What is said next where somebody else answers than the gate.
     pub const fn when_not_the_gate(&mut self, next: &'static str) {
         self.wire.when_not_the_gate(next);
+    }
+
+    /// Why what the gate said of its CAs is not kept for the next command, in words; nothing where it is.
+    pub fn unkept(&self) -> Option<&str> {
+        self.unkept.as_deref()
     }
 
     /// Who and where.
@@ -265,6 +279,18 @@ impl Client {
         let held = Held::of(&self.profile, signed_in, self.wire.start());
         self.tokens.write(&held)?;
         self.held = Some(held);
+        self.take_over(&signed_in.ca_pem)
+    }
+
+    /// What the gate says of its CAs counts from then on: so whoever was there while the next one was announced notices nothing when
+    /// it is in use. Where something in between opens TLS, it may say what it likes.
+    fn take_over(&mut self, ca_pem: &str) -> Result<(), Fault> {
+        if self.is_opened || ca_pem.is_empty() || authorities(ca_pem)? == authorities(&self.ca_pem)? {
+            return Ok(());
+        }
+        self.wire.trust(client_config(ca_pem)?);
+        ca_pem.clone_into(&mut self.ca_pem);
+        self.unkept = self.profile.replace_ca(ca_pem).err().map(|fault| fault.to_string());
         Ok(())
     }
 

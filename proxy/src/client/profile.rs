@@ -142,6 +142,18 @@ impl Profile {
     pub fn read_ca(&self) -> Result<String, ProfileFault> {
         std::fs::read_to_string(&self.ca).map_err(at(&self.ca))
     }
+
+    /// Puts these certificates in place of the CA's, in one step.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(super) fn replace_ca(&self, pem: &str) -> Result<(), ProfileFault> {
+        // Where it is a link, what it leads to is replaced.
+        let path = self.ca.canonicalize().map_err(at(&self.ca))?;
+        let new = path.with_extension(format!("pem.{}", std::process::id()));
+        write_new(&new, pem.as_bytes(), 0o644)?;
+        std::fs::rename(&new, &path).map_err(at(&path))
+    }
 }
 
 /// A new file of this mode, on the disk when this returns.
@@ -186,6 +198,18 @@ mod tests {
         let text = std::fs::read_to_string(&written.path).unwrap();
         assert!(text.contains("ca = \"ca.pem\"\n"), "{text}");
         assert!(matches!(written.write_new(), Err(ProfileFault::Exists(_))));
+    }
+
+    #[test]
+    fn the_ca_is_replaced_where_the_profile_finds_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let profile = profile(folder.path());
+        assert!(profile.replace_ca("new").is_err(), "none is made where there is none");
+        std::fs::write(folder.path().join("real.pem"), "old").unwrap();
+        std::os::unix::fs::symlink("real.pem", &profile.ca).unwrap();
+        profile.replace_ca("new").unwrap();
+        assert_eq!(profile.read_ca().unwrap(), "new");
+        assert_eq!(std::fs::read_to_string(folder.path().join("real.pem")).unwrap(), "new");
     }
 
     #[test]

@@ -89,23 +89,28 @@ impl Client {
     /// As [`get`](Self::get).
     pub async fn client_certificate(&mut self, grant: RequestId, key: &ClientKey) -> Result<ClientCertificate, Fault> {
         let wanted = ClientCertificateWanted { signing_request: key.signing_request()? };
-        self.post(&format!("/api/v1/requests/{grant}/client-certificate"), &wanted).await
+        let made: ClientCertificate =
+            self.post(&format!("/api/v1/requests/{grant}/client-certificate"), &wanted).await?;
+        self.take_over(&made.ca_pem)?;
+        Ok(made)
     }
 
     /// The next one by the one that lasts; nobody has to be signed in any longer.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub async fn renewed(&self, certificate: &str, key: &ClientKey) -> Result<ClientCertificate, Fault> {
+    pub async fn renewed(&mut self, certificate: &str, key: &ClientKey) -> Result<ClientCertificate, Fault> {
         let wanted = json(&ClientCertificateWanted { signing_request: key.signing_request()? });
         let answer = shown(&self.wire, certificate, key, ("POST", "/api/v1/client-certificate"), wanted, None).await?;
-        read_json(answer).await
+        let made: ClientCertificate = read_json(answer).await?;
+        self.take_over(&made.ca_pem)?;
+        Ok(made)
     }
 
     /// How a service of this target is reached with a certificate.
     ///
     /// # Errors
-    /// The certificate is for another target or not for this key, or the CA cannot be read.
+    /// The certificate is for another target or not for this key.
     pub fn tcp_line(
         &self,
         target: &TargetName,
@@ -121,7 +126,7 @@ impl Client {
             let (certificate, key) = (made.certificate.clone(), Arc::clone(key));
             return Ok(TcpLine(Line::WebSocket { wire: self.wire.clone(), path, certificate, key }));
         }
-        let tls = key.config(&self.profile.read_ca()?, &made.certificate)?;
+        let tls = key.config(&self.ca_pem, &made.certificate)?;
         let (way, port, server_name) = (self.wire.way().clone(), made.face.port, service.server_name.clone());
         Ok(TcpLine(Line::Tls { way, port, server_name, tls }))
     }

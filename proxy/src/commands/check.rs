@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use approver::blobs::BlobFault;
 use approver::blobs::s3::BucketAt;
 use approver::postgres::Standby;
-use certs::keys::Seal;
+use certs::keys::{Seal, folder};
 use jiff::Timestamp;
 use policies::plant::Plant;
 use policies::time::{PlantTime, Seconds};
@@ -53,6 +53,22 @@ pub(super) fn run(args: &Args) -> Done {
     let of_plant = shown("plant", &config.plant.origin, &config.plant.certificate)?;
     say!("{}: right", args.config.display());
     say!("  a thief of the disk: {}", what_a_thief_gets(config.seal));
+    let left = folder::left_by_seal(&config.keys);
+    if left.exists() {
+        say!("  {}: left by `holdpoint keys seal`, with keys in it: type that again, or remove it", left.display());
+    }
+    for (name, (next, last)) in folder::beside(&config.keys) {
+        if let Some(since) = next {
+            say!(
+                "  {name}: the next key is announced since {since:.0}: `holdpoint keys switch {name}` once all have it"
+            );
+        }
+        if let Some(since) = last {
+            say!(
+                "  {name}: the last key is believed since {since:.0}: `holdpoint keys forget {name}` once nobody needs it"
+            );
+        }
+    }
     for recipient in &config.store.recipients {
         let name = recipient.name.as_deref().map(|name| format!(" ({})", plain(name))).unwrap_or_default();
         say!("  recordings are opened by the key of {}{name}", recipient.key);

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::showing::plain;
 use super::{Done, Failure};
 use crate::client::{Client, Fault, NotUnpacked, Profile, ProfileFault};
+use crate::saying;
 use crate::secret::ask_hidden;
 
 /// Which profile, where the user said so.
@@ -53,7 +54,16 @@ pub(super) async fn sign_in_here(client: &mut Client) -> Done {
 pub(super) fn with_client(profile: &ProfileArg, work: impl AsyncFnOnce(&mut Client) -> Done) -> Done {
     let profile = Profile::load(&profile.path()?).map_err(Fault::from)?;
     let mut client = Client::open(profile, ask_passphrase)?;
-    wait_for(async { work(&mut client).await })
+    wait_for(async {
+        let done = work(&mut client).await;
+        if let Some(why) = client.unkept() {
+            saying::aside(format_args!(
+                "holdpoint: the gate's authority is being renewed, and what it says of that cannot be kept: {why}. Without it \
+                 the gate is not known any more one day"
+            ));
+        }
+        done
+    })
 }
 
 /// Runs something that waits for the network.

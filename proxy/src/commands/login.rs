@@ -38,6 +38,7 @@ struct Certificate {
     source: std::net::IpAddr,
     ssh_host: String,
     ssh_port: u16,
+    known_hosts: Option<String>,
 }
 
 pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
@@ -67,8 +68,8 @@ fn write(client: &Client, answer: &CertificateAnswer) -> Result<Certificate, Fai
     let file = PathBuf::from(name);
     let written = std::fs::write(&file, format!("{}\n", answer.certificate.trim()));
     written.map_err(|cause| Failure::failed(format_args!("{}: {cause}", file.display())))?;
-    let (ssh_host, ssh_port) = (answer.ssh_host.clone(), answer.ssh_port);
-    Ok(Certificate { file, expires: answer.expires, source: answer.source, ssh_host, ssh_port })
+    let (ssh_host, ssh_port, known_hosts) = (answer.ssh_host.clone(), answer.ssh_port, answer.known_hosts.clone());
+    Ok(Certificate { file, expires: answer.expires, source: answer.source, ssh_host, ssh_port, known_hosts })
 }
 
 fn private_path(key: &Path) -> PathBuf {
@@ -96,7 +97,7 @@ fn tell(client: &Client, signed_in: &SignedIn, certificate: Option<&Certificate>
     if let Some(until) = signed_in.on_duty_until {
         say!("On duty until {}.", clock.moment(until));
     }
-    if let Some(Certificate { file, expires, source, ssh_host, ssh_port }) = certificate {
+    if let Some(Certificate { file, expires, source, ssh_host, ssh_port, known_hosts }) = certificate {
         say!(
             "{} is good until {} ({}), from {source} alone.",
             file.display(),
@@ -110,5 +111,9 @@ fn tell(client: &Client, signed_in: &SignedIn, certificate: Option<&Certificate>
             file.display()
         );
         say!("\nWithout +TARGET it shows what you may reach. scp and sftp take the same, with -P for -p.");
+        if let Some(known_hosts) = known_hosts {
+            say!("\nThe gate's SSH authority is being renewed. In ~/.ssh/known_hosts it is this from now on:\n");
+            known_hosts.lines().for_each(|line| say!("  {}", plain(line)));
+        }
     }
 }

@@ -26,6 +26,7 @@ mod guests;
 mod init;
 mod invite;
 mod keeping;
+mod keys;
 mod login;
 mod memory;
 mod migrate;
@@ -75,6 +76,7 @@ enum Command {
     Init(init::Args),
     Serve(serve::Args),
     Vault(vault::Args),
+    Keys(keys::Args),
     Check(check::Args),
     Explain(explain::Args),
     Recordings(reading::RecordingsArgs),
@@ -173,6 +175,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Init(args) => init::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Vault(args) => vault::run(&args),
+        Command::Keys(args) => keys::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Recordings(args) => reading::list(&args),

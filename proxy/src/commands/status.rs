@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
         // Who signed in by key alone is told the rest, and not this.
         if let Ok(trust) = client.get::<TrustView>("/api/v1/trust").await {
             // Whole, to be pasted.
-            say!("ssh CA       {}", plain(trust.ssh_ca.trim()));
+            trust.ssh_ca.lines().for_each(|line| say!("ssh CA       {}", plain(line)));
         }
         Ok(())
     })
@@ -194,6 +194,9 @@ fn tell(status: &Status, clock: &Clock) {
         &status.plant.map_or_else(|| "none in force".to_owned(), |digest| certs::words::of(&digest)),
     );
     labelled("keys", &plain(&status.seal));
+    for key in &status.keys {
+        labelled("", &plain(&key.text));
+    }
     labelled("gate", &format!("{} of {}, version {}", status.node, status.deployment, plain(&status.version)));
     labelled("its clock", &clock.moment(status.now).to_string());
 }

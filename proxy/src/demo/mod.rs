@@ -288,7 +288,7 @@ async fn furnish(
     founded: &Founded,
     secrets: [(&str, &str); 2],
 ) -> Result<Arc<PrivateKey>, DemoFault> {
-    let gate = Gate { app, ca_pem: keys.tls_ca().certificate_pem() };
+    let gate = Gate { app, ca_pem: keys.tls_ca().authorities_pem() };
     let technician = crew::enrol(home, &gate, &founded.invitations).await?;
     let administrator = app.desk().with_state(|state| {
         state.people.values().find(|person| person.is_active_administrator()).map(|person| person.id)

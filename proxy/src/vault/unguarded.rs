@@ -18,7 +18,7 @@ const LINKS_MAX: usize = 40;
 ///
 /// # Errors
 /// The system's.
-pub(super) fn on_the_way_to(path: &Path, owners: [u32; 2]) -> io::Result<Option<PathBuf>> {
+pub(crate) fn on_the_way_to(path: &Path, owners: [u32; 2]) -> io::Result<Option<PathBuf>> {
     let (mut here, mut left, mut links) = (PathBuf::from("/"), parts(path), 0);
     while let Some(part) = left.pop() {
         if part == ".." {

@@ -82,6 +82,7 @@ async fn a_certificate_is_of_one_target(tess: &Somebody, request: &str) {
     let mut client = Client::open(profile, |_| unreachable!("the key is not locked")).unwrap();
     let made = ClientCertificate {
         certificate: String::new(),
+        ca_pem: String::new(),
         expires: Timestamp::MAX,
         source: [127, 0, 0, 1].into(),
         face: TcpFaceView { host: "gate.mill3.example".into(), port: 8443, services: Vec::new() },

@@ -63,7 +63,7 @@ impl Gate {
             sessions: hall.sessions.clone(),
             desk: hall.stage.desk.clone(),
             people: hall.stage.people.clone(),
-            host_key: keys.ssh_host_key().clone(),
+            host_key: keys.ssh_host_key(),
             ca: keys.ssh_ca(),
             gate: approver::gate::Gate { name: GATE.into(), port },
             passwords,
@@ -84,7 +84,7 @@ impl Gate {
         std::fs::write(at.join("askpass"), ASKPASS).unwrap();
         let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         std::fs::set_permissions(at.join("askpass"), executable).unwrap();
-        let ca = self.hall.stage.props.keys.ssh_ca().known_hosts_line();
+        let ca = self.hall.stage.props.keys.ssh_ca().known_hosts_lines();
         std::fs::write(at.join("known_hosts"), ca).unwrap();
         let (home, port) = (at.display(), self.port);
         let config = format!(

@@ -117,7 +117,7 @@ impl Hall {
         stage.desk = approver::desk::Desk::open(parts).await.unwrap();
         stage.alarms = heard;
         let keys = &stage.props.keys;
-        stage.people = People::new(stage.desk.clone(), keys.secrets(), keys.tls_ca().fingerprint().prefix());
+        stage.people = People::new(stage.desk.clone(), keys.secrets(), keys.tls_ca());
         let name = "hmi-maint".parse().unwrap();
         stage.desk.directory().set_credential(&name, PASSWORD.as_bytes(), &keys.secrets()).await.unwrap();
         let disk = SimDisk::new(7);

@@ -115,7 +115,7 @@ impl Face {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = parts.tls_ca.server(&[NAME.to_owned()], None, Timestamp::now()).unwrap();
-        let tls = client_config(&parts.tls_ca.certificate_pem()).unwrap();
+        let tls = client_config(&parts.tls_ca.authorities_pem()).unwrap();
         let listener = listener.into_std().unwrap();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

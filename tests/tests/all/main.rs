@@ -28,6 +28,7 @@ mod gates;
 mod guests;
 mod history;
 mod keeping;
+mod keys;
 mod mail;
 mod mine;
 mod oidc;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -389,10 +389,20 @@ fn a_vault_under_another_account_serves_where_the_gate_can_change_nothing_that_i
         status.split_whitespace().collect::<Vec<_>>().join(" ").contains("under another account (uid 64002)"),
         "{status}"
     );
+    // What root makes there is the vault's.
+    let keys = |what: &[&str]| run(plant.holdpoint(&["keys", "--config"]).arg(&config).args(what), b"").ok();
+    keys(&["renew", "ssh-ca"]);
+    keys(&["renew", "tls-ca"]);
+    keys(&["seal", "--to", "file"]);
     let key = here.join("keys/sealing.key");
+    for path in [here.join("keys"), key.clone(), here.join("keys/ssh-ca-next.sealed"), here.join("keys/log.sealed")] {
+        assert_eq!(fs::metadata(&path).unwrap().uid(), VAULT, "{}", path.display());
+    }
     run(&mut command_as(GATE, Path::new("cat"), &[key.to_str().unwrap()]), b"").says_no("Permission denied");
     // A folder that changes hands later: a unit's StateDirectory gives it to the gate.
     chown(&here, Some(GATE), Some(GATE)).unwrap();
+    run(plant.holdpoint(&["keys", "renew", "token", "--config"]).arg(&config), b"")
+        .refused(1, "root does not write there");
     assert!(Line::new(UnixStream::connect(&socket).unwrap()).ping().is_err());
     vault.until("can be changed by another account");
 }

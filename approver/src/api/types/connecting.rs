@@ -27,6 +27,9 @@ pub struct CertificateAnswer {
     pub source: IpAddr,
     /// The same login serves the API too: a code works once.
     pub signed_in: SignedIn,
+    /// While the gate's SSH CA is renewed, the lines that `known_hosts` is to have.
+    #[serde(default)]
+    pub known_hosts: Option<String>,
 }
 
 /// Asks for a client certificate of the TCP face, under a grant.
@@ -43,6 +46,9 @@ pub struct ClientCertificateWanted {
 pub struct ClientCertificate {
     /// In PEM.
     pub certificate: String,
+    /// The gate's CAs from now on: several while one is renewed.
+    #[serde(default)]
+    pub ca_pem: String,
     /// Void from then on, for new connections: a quarter of an hour at most.
     #[schema(value_type = String, format = DateTime)]
     pub expires: Timestamp,

@@ -95,9 +95,9 @@ pub struct TrustView {
     pub logs: Vec<String>,
     /// The first administrators and operators.
     pub founders: Vec<FounderView>,
-    /// The TLS CA.
+    /// The TLS CA; several while one is renewed.
     pub ca_pem: String,
-    /// The line for `known_hosts`.
+    /// The line for `known_hosts`; two while the SSH CA is renewed.
     pub ssh_ca: String,
 }
 

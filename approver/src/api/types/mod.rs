@@ -65,7 +65,7 @@ pub use sessions::{
 pub use shift::{HandoverView, OnDutyView, ShiftView};
 pub use sign_in::{Challenge, ChallengeWanted, Enrol, EnrolledAnswer, SecondFactor, SignIn, SignedIn};
 pub use status::{
-    AlarmSeen, AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, BucketView, HeadView, Health, ReceiverView,
+    AlarmSeen, AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, BucketView, HeadView, Health, KeyView, ReceiverView,
     RecorderView, SecretView, SettingView, SettingsView, Status, WitnessView, WitnessedView,
 };
 pub use watching::{EscortLine, HappenedLine, VncOpen, VncScreen, WatchLine, WatchWanted};

@@ -69,6 +69,9 @@ pub struct SignedIn {
     /// On duty until then, where the person is an operator on the plant face.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub on_duty_until: Option<Timestamp>,
+    /// The gate's CAs from now on: several while one is renewed. Clients trust nothing else.
+    #[serde(default)]
+    pub ca_pem: String,
 }
 
 impl std::fmt::Debug for SignedIn {
@@ -109,7 +112,7 @@ pub struct EnrolledAnswer {
     pub second: Option<SecondFactor>,
     /// `active`, or `enrolled` where others must vouch for the key first.
     pub standing: String,
-    /// The gate's CA, to be kept: clients trust nothing else.
+    /// The gate's CA, to be kept, or several while one is renewed: clients trust nothing else.
     pub ca_pem: String,
 }
 

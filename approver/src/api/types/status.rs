@@ -165,12 +165,36 @@ pub struct Status {
     pub secrets: Vec<SecretView>,
     /// What a thief of the disk gets.
     pub seal: String,
+    /// Keys of the gate that are being renewed.
+    #[serde(default)]
+    pub keys: Vec<KeyView>,
     /// What stands and must be looked after, by kind.
     pub alarms: Vec<AlarmView>,
     /// How long the plant takes to say yes; nothing where no request was granted lately.
     pub answered: Option<AnswerTimes>,
     /// Those whom the gate brings the feed.
     pub feed: Vec<ReceiverView>,
+}
+
+/// A key of the gate that has a next one or a last one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeyView {
+    /// `ssh-ca`, `tls-ca`, `ssh-host` or `token`.
+    pub key: String,
+    /// The fingerprint of what signs.
+    pub now: String,
+    /// The fingerprint of what will.
+    pub next: Option<String>,
+    /// Since when that is announced, as its file says.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_since: Option<Timestamp>,
+    /// The fingerprint of what signed before, and is believed still.
+    pub last: Option<String>,
+    /// Since when it signs no more, as its file says.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_since: Option<Timestamp>,
+    /// In words, with what to do next.
+    pub text: String,
 }
 
 /// A secret that is to be set anew.

@@ -97,6 +97,10 @@ impl Visit {
             let words = "If it was not you, call the plant now: somebody can sign in as you.";
             console.say(&format!("A key was added to yours at {added}. {words}\n\n")).await;
         }
+        if let Some(known_hosts) = self.face.ca.renewed_known_hosts() {
+            let words = "The gate's SSH authority is being renewed. If it is in your known_hosts, it is there as this from now on";
+            console.say(&format!("{words}:\n{known_hosts}\n\n")).await;
+        }
         console
             .say(&format!("Signed in as {}. What you may reach:\n{list}`help` says what to type.\n", self.login()))
             .await;

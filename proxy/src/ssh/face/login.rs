@@ -150,7 +150,7 @@ impl Login {
         let person = self.face.people.by_name(caller.name()?).await.ok()??;
         let (now, source) = (self.face.desk.clock().wall(), self.connection.source);
         let principal = person.to_string();
-        let checked = check_user_certificate(certificate, self.face.ca.public_key(), now, source, &principal);
+        let checked = check_user_certificate(certificate, &self.face.ca.believed(), now, source, &principal);
         let checked = match checked {
             Ok(checked) => checked,
             Err(why) => {

@@ -32,10 +32,10 @@ use approver::people::{Enrolled, People};
 use certs::enrolment::EnrolmentCode;
 use certs::proof::VerifiedKey;
 use certs::ssh_ca::SshCa;
+use certs::ssh_host::SshHostKey;
 use jiff::SignedDuration;
 use policies::people::Kind;
 use policies::time::Window;
-use russh::keys::PrivateKey;
 use russh::keys::ssh_key::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey};
 use russh::server::{self, Handle};
 use russh::{Disconnect, MethodKind, MethodSet, Preferred, SshId, cipher};
@@ -64,7 +64,7 @@ pub struct FaceParts {
     /// Who checks codes and enrols.
     pub people: People,
     /// The gate's one SSH host key.
-    pub host_key: PrivateKey,
+    pub host_key: SshHostKey,
     /// What certifies that key under the gate's and the targets' names.
     pub ca: SshCa,
     /// How technicians reach the gate.
@@ -91,7 +91,7 @@ struct Face {
     sessions: Sessions,
     desk: Desk,
     people: People,
-    host_key: PrivateKey,
+    host_key: SshHostKey,
     ca: SshCa,
     gate: Gate,
     passwords: bool,
@@ -298,13 +298,14 @@ impl Face {
         /// For a key that is refused, or is half of what it takes: paramiko listens for the answer only some time after it
         /// has asked, and waits for ever for one that came sooner. A person who has a code to type notices nothing.
         const ANSWER_AFTER: Duration = Duration::from_millis(50);
+        let key = self.host_key.private();
         Arc::new(server::Config {
             server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Holdpoint")),
             methods: MethodSet::from(methods),
             auth_rejection_time: ANSWER_AFTER,
             auth_rejection_time_initial: Some(Duration::ZERO),
-            keys: vec![self.host_key.clone()],
-            certificates: self.host_certificate(names).into_iter().collect(),
+            certificates: self.host_certificate(key.public_key(), names).into_iter().collect(),
+            keys: vec![key],
             window_size: WINDOW_BYTES,
             channel_buffer_size: 1,
             max_auth_attempts: ATTEMPTS_MAX,
@@ -322,10 +323,10 @@ impl Face {
 
     /// Made for each connection, so that it never runs out; wide enough for clocks that are a day wrong, and no longer: a thief
     /// of the host key has it, too.
-    fn host_certificate(&self, names: &[String]) -> Option<Certificate> {
+    fn host_certificate(&self, key: &PublicKey, names: &[String]) -> Option<Certificate> {
         let now = self.desk.clock().wall();
         let valid = Window { from: now - SignedDuration::from_hours(24), until: now + SignedDuration::from_hours(48) };
-        let certificate = self.ca.host_certificate(self.host_key.public_key(), names, valid);
+        let certificate = self.ca.host_certificate(key, names, valid);
         certificate.inspect_err(|why| tracing::error!(%why, "the gate has no host certificate")).ok()
     }
 }
