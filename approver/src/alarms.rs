@@ -512,7 +512,7 @@ fn not_reviewed(session: policies::ids::SessionId, target: &policies::ids::Targe
 fn objections(state: &State) -> impl Iterator<Item = (String, Timestamp, String)> {
     let objected = |seen: Option<LookBack>| seen.filter(|seen| seen.objection.is_some()).map(|seen| seen.at);
     let grants = state.open_cases().filter_map(move |(request, case)| {
-        let at = objected(case.reviewed)?;
+        let at = objected(case.reviewed())?;
         let what = format!("the emergency grant {request} for {}", case.request.target);
         Some((request.to_string(), at, what))
     });
@@ -524,7 +524,7 @@ fn objections(state: &State) -> impl Iterator<Item = (String, Timestamp, String)
     let in_words = |what| format!("whoever looked back at {what} objects: it should not have been");
     let sessions = state.sessions_to_look_at().filter_map(move |(session, facts)| {
         let text = format!("whoever reviewed the session {session} at {} found something", facts.target);
-        Some((session.to_string(), objected(facts.reviewed)?, text))
+        Some((session.to_string(), objected(facts.reviewed())?, text))
     });
     grants.chain(visits).map(move |(of, at, what)| (of, at, in_words(what))).chain(sessions)
 }

@@ -253,7 +253,7 @@ impl Depositor {
     fn kept_until(&self, session: SessionId) -> Option<Timestamp> {
         self.desk.with_state(|state| {
             let facts = state.sessions.get(&session)?;
-            state.kept_until(session).filter(|_| facts.erased.is_none())
+            state.kept_until(session).filter(|_| facts.erased().is_none())
         })
     }
 

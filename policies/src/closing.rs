@@ -56,7 +56,7 @@ impl Case {
 
     /// What the technician says of all that was done: what they said before the newest session began is none of it.
     pub fn whole_account(&self) -> Option<Accounted> {
-        self.account.filter(|account| account.sessions == self.sessions.len())
+        self.account().filter(|account| account.sessions == self.sessions.len())
     }
 
     /// Whether the technician can still say what they did.
@@ -73,8 +73,8 @@ impl Case {
         if said < ACCOUNTS_MAX { Ok(()) } else { Err(Refusal::AccountsFull(ACCOUNTS_MAX)) }
     }
 
-    pub(crate) const fn check_worked(&self) -> Result<(), Refusal> {
-        match (self.first_use, self.closed_out) {
+    pub(crate) fn check_worked(&self) -> Result<(), Refusal> {
+        match (self.first_use, self.closed_out()) {
             (_, Some(_)) => Err(Refusal::ClosedOut),
             (None, None) => Err(Refusal::NothingDone),
             (Some(_), None) => Ok(()),
@@ -149,7 +149,7 @@ impl State {
             Event::Accounted { request, account, by } => {
                 self.with_case(*request, |case| {
                     let said = Accounted { account: *account, by: *by, at, sessions: case.sessions.len() };
-                    let before = case.account.replace(said);
+                    let before = case.account.replace(Box::new(said));
                     case.said_before.extend(before.iter().flat_map(|before| before.account.texts()));
                 });
             }
@@ -157,14 +157,14 @@ impl State {
                 let (by, sessions) = (verdict.statement.operator, close_out.work.sessions);
                 let signed = Accounted { account: close_out.account, by, at, sessions };
                 self.with_case(close_out.request, |case| {
-                    case.closed_out = Some(signed);
+                    case.closed_out = Some(Box::new(signed));
                     if case.standing == RequestStanding::Granted {
                         case.standing = RequestStanding::ClosedOut;
                     }
                 });
             }
             Event::SessionReviewed { session, by, findings } => self.with_session(*session, |facts| {
-                facts.reviewed = Some(LookBack { by: *by, at, objection: *findings });
+                facts.reviewed = Some(Box::new(LookBack { by: *by, at, objection: *findings }));
             }),
             _ => {}
         }

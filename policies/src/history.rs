@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::events::{AskedFor, Ending, Event, PackOf, Scope};
 use crate::ids::{AskId, CutId, GuestId, PersonId, RequestId, RuleId, SessionId, TargetName, VendorId, ZoneName};
+use crate::kept::{self, Kept};
 use crate::refusals;
 use crate::requests::Matter;
 use crate::rules::listed;
@@ -17,10 +18,8 @@ use crate::state::{Ask, Case, RequestStanding, SessionFacts, State};
 /// All that was asked, done and refused.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    items: BTreeMap<u64, Item>,
-    requests: BTreeMap<RequestId, u64>,
+    items: Kept<u64, Item>,
     asks: BTreeMap<AskId, u64>,
-    sessions: BTreeMap<SessionId, u64>,
     cuts: BTreeMap<CutId, Known>,
     visits: BTreeMap<GuestId, Known>,
     targets: BTreeSet<TargetName>,
@@ -33,13 +32,16 @@ pub struct History {
 #[derive(Debug, Clone, Default)]
 struct Known {
     entries: Vec<u64>,
-    hands: BTreeSet<PersonId>,
+    /// Each once.
+    hands: Vec<PersonId>,
 }
 
 impl Known {
     fn take(&mut self, entry: u64, event: &Event) {
         self.entries.push(entry);
-        self.hands.extend(event.actor());
+        if let Some(hand) = event.actor().filter(|hand| !self.hands.contains(hand)) {
+            kept::push(&mut self.hands, hand);
+        }
     }
 }
 
@@ -77,7 +79,7 @@ pub enum What {
         /// By which rule, where one said so; where none allowed it, the nearest.
         rule: Option<RuleId>,
         /// What they asked for; none where it was a connection, or a sign-in.
-        asked: Option<AskedFor>,
+        asked: Option<Box<AskedFor>>,
     },
 }
 
@@ -374,7 +376,7 @@ impl About {
 
 impl History {
     /// Everything, by the place of its first entry in the journal.
-    pub const fn items(&self) -> &BTreeMap<u64, Item> {
+    pub const fn items(&self) -> &Kept<u64, Item> {
         &self.items
     }
 
@@ -393,43 +395,14 @@ impl History {
         let is_real = item.zone.is_some() || !matches!(item.what, What::Refusal { .. });
         self.targets.extend(item.target.clone().filter(|_| is_real));
         self.zones.extend(item.zone.clone());
-        match &item.what {
-            What::Request(id) => drop(self.requests.insert(*id, entry)),
-            What::More(id) => drop(self.asks.insert(*id, entry)),
-            What::Session(id) => drop(self.sessions.insert(*id, entry)),
-            What::Refusal { .. } => {}
+        if let What::More(id) = &item.what {
+            self.asks.insert(*id, entry);
         }
         self.items.insert(entry, item);
     }
 
-    fn of(&mut self, about: &About) -> Option<&mut Known> {
-        let first = match about {
-            About::Request(id) => self.requests.get(id),
-            About::More(id) => self.asks.get(id),
-            About::Session(id) => self.sessions.get(id),
-            About::Visit(id) => return Some(self.visits.entry(*id).or_default()),
-            About::Nothing => None,
-        };
-        self.items.get_mut(first?).map(|item| &mut item.known)
-    }
-
-    /// A restore ended it, whose entry this is.
-    pub(crate) fn ends_request(&mut self, id: RequestId, entry: u64) {
-        self.of(&About::Request(id)).into_iter().for_each(|known| known.entries.push(entry));
-    }
-
-    /// The same of more time or more actions that were asked for.
-    pub(crate) fn ends_ask(&mut self, id: AskId, entry: u64) {
-        self.of(&About::More(id)).into_iter().for_each(|known| known.entries.push(entry));
-    }
-
-    /// The same of a guest's visit.
-    pub(crate) fn ends_visit(&mut self, id: GuestId, entry: u64) {
-        self.of(&About::Visit(id)).into_iter().for_each(|known| known.entries.push(entry));
-    }
-
-    fn entries_of(&self, first: Option<&u64>) -> impl Iterator<Item = u64> + '_ {
-        first.and_then(|first| self.items.get(first)).into_iter().flat_map(|item| item.known.entries.iter().copied())
+    fn entries_of(&self, first: Option<u64>) -> impl Iterator<Item = u64> + '_ {
+        first.and_then(|first| self.items.get(&first)).into_iter().flat_map(|item| item.known.entries.iter().copied())
     }
 
     /// Somebody is on duty from `at` until then, whatever was said of it before.
@@ -462,7 +435,7 @@ impl State {
     pub(crate) fn remember(&mut self, entry: u64, event: &Event, at: Timestamp) {
         if let Some(item) = self.begun_by(entry, event, at) {
             self.history.begin(entry, item);
-        } else if let Some(known) = self.history.of(&About::of(event)) {
+        } else if let Some(known) = self.known_of(&About::of(event)) {
             known.take(entry, event);
         }
         let history = &mut self.history;
@@ -476,6 +449,32 @@ impl State {
             Event::Enrolled { person, .. } | Event::Disabled { person, .. } => history.goes_off_duty(*person, at),
             _ => {}
         }
+    }
+
+    /// A restore ended it, whose entry this is.
+    pub(crate) fn ends_request(&mut self, id: RequestId, entry: u64) {
+        self.known_of(&About::Request(id)).into_iter().for_each(|known| known.entries.push(entry));
+    }
+
+    /// The same of more time or more actions that were asked for.
+    pub(crate) fn ends_ask(&mut self, id: AskId, entry: u64) {
+        self.known_of(&About::More(id)).into_iter().for_each(|known| known.entries.push(entry));
+    }
+
+    /// The same of a guest's visit.
+    pub(crate) fn ends_visit(&mut self, id: GuestId, entry: u64) {
+        self.known_of(&About::Visit(id)).into_iter().for_each(|known| known.entries.push(entry));
+    }
+
+    fn known_of(&mut self, about: &About) -> Option<&mut Known> {
+        let first = match about {
+            About::Request(id) => self.cases.get(id)?.entry,
+            About::More(id) => *self.history.asks.get(id)?,
+            About::Session(id) => self.sessions.get(id)?.entry,
+            About::Visit(id) => return Some(self.history.visits.entry(*id).or_default()),
+            About::Nothing => return None,
+        };
+        self.history.items.get_mut(&first).map(|item| &mut item.known)
     }
 
     fn begun_by(&self, entry: u64, event: &Event, at: Timestamp) -> Option<Item> {
@@ -496,13 +495,14 @@ impl State {
                 (What::Session(*session), *technician, Some(target.clone()))
             }
             Event::Refused { person, reason, target, rule, asked } => {
-                let what = What::Refusal { reason: reason.clone(), rule: rule.clone(), asked: asked.clone() };
+                let what =
+                    What::Refusal { reason: reason.clone(), rule: rule.clone(), asked: asked.clone().map(Box::new) };
                 (what, *person, target.clone())
             }
             _ => return None,
         };
         let zone = target.as_ref().and_then(|target| self.zone_of(target)).cloned();
-        let (vendor, known) = (self.vendor_of(person).cloned(), Known { entries: vec![entry], hands: BTreeSet::new() });
+        let (vendor, known) = (self.vendor_of(person).cloned(), Known { entries: vec![entry], hands: Vec::new() });
         Some(Item { what, person, vendor, target, zone, at, known })
     }
 
@@ -586,8 +586,8 @@ impl State {
     fn had_a_hand(&self, item: &Item, operator: PersonId) -> bool {
         let by_grant = || {
             let What::Session(id) = &item.what else { return false };
-            let request = self.sessions.get(id).and_then(|facts| self.history.requests.get(&facts.request));
-            let request = request.and_then(|first| self.history.items.get(first));
+            let request = self.sessions.get(id).and_then(|facts| self.cases.get(&facts.request));
+            let request = request.and_then(|case| self.history.items.get(&case.entry));
             request.is_some_and(|request| self.hands(request).contains(&operator))
         };
         let is_theirs = matches!(item.what, What::Refusal { .. }) && item.person == operator;
@@ -607,9 +607,10 @@ impl State {
     pub fn entries_of_request(&self, request: RequestId) -> BTreeSet<u64> {
         let history = &self.history;
         let more = self.cases.get(&request).into_iter().flat_map(|case| &case.asks);
-        let more = more.flat_map(|id| history.entries_of(history.asks.get(id)));
+        let more = more.flat_map(|id| history.entries_of(history.asks.get(id).copied()));
         let visit = self.visit_around(Some(request)).into_iter().flat_map(|visit| &visit.entries);
-        history.entries_of(history.requests.get(&request)).chain(more).chain(visit.copied()).collect()
+        let first = self.cases.get(&request).map(|case| case.entry);
+        history.entries_of(first).chain(more).chain(visit.copied()).collect()
     }
 
     /// The same of a session: what was done with it and with its recording, the cut that ended it, and the guest's visit.
@@ -622,7 +623,7 @@ impl State {
             Some(&pack.vendor) == vendor && facts.is_some_and(|facts| facts.is_within(pack.from, pack.until))
         });
         history
-            .entries_of(history.sessions.get(&session))
+            .entries_of(facts.map(|facts| facts.entry))
             .chain(around.into_iter().flatten().flat_map(|known| known.entries.iter().copied()))
             .chain(packs.map(|pack| pack.entry))
             .collect()
@@ -630,7 +631,7 @@ impl State {
 
     /// A session among what was done.
     pub fn item_of(&self, session: SessionId) -> Option<&Item> {
-        self.history.items.get(self.history.sessions.get(&session)?)
+        self.history.items.get(&self.sessions.get(&session)?.entry)
     }
 
     /// The sessions that ran at a moment, the oldest first.

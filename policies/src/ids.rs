@@ -1,10 +1,13 @@
 //! One type per noun, so that a request is never taken for a session. Names chosen by people (`VendorId`,
 //! `TargetName`, …) are DNS labels (RFC 1123, 2.1); identifiers made by the program are a prefix and a ULID.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ulid::Ulid;
 
 use crate::digest::Digest;
@@ -42,12 +45,66 @@ fn is_label(text: &str) -> bool {
         && bytes.last() != Some(&b'-')
 }
 
+/// Reads from text without a copy of it: a journal is little else than identifiers and digests.
+pub(crate) fn from_text<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(from: D) -> Result<T, D::Error> {
+    struct Text<T>(PhantomData<T>);
+    impl<T: FromStr<Err: fmt::Display>> serde::de::Visitor<'_> for Text<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+    from.deserialize_str(Text(PhantomData))
+}
+
+/// Names that were met, each kept once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names(BTreeSet<Arc<str>>);
+
+impl Names {
+    /// The same name, as it was met first.
+    pub(crate) fn once<N: Name>(&mut self, name: &N) -> N {
+        if !self.0.contains(name.text()) {
+            self.0.insert(Arc::clone(name.text()));
+        }
+        N::again(self.0.get(name.text()).unwrap_or(name.text()))
+    }
+}
+
+/// A name chosen by people.
+pub(crate) trait Name {
+    fn text(&self) -> &Arc<str>;
+    /// Of the text of another one.
+    fn again(text: &Arc<str>) -> Self;
+}
+
 macro_rules! label {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl Name for $name {
+            fn text(&self) -> &Arc<str> {
+                &self.0
+            }
+            fn again(text: &Arc<str>) -> Self {
+                Self(Arc::clone(text))
+            }
+        }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&self.0)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                from_text(from)
+            }
+        }
 
         impl $name {
             /// The text of it.
@@ -58,7 +115,7 @@ macro_rules! label {
         impl FromStr for $name {
             type Err = BadName;
             fn from_str(text: &str) -> Result<Self, BadName> {
-                if is_label(text) { Ok(Self(text.to_owned())) } else { Err(BadName::Label(shown(text))) }
+                if is_label(text) { Ok(Self(text.into())) } else { Err(BadName::Label(shown(text))) }
             }
         }
         impl TryFrom<String> for $name {
@@ -69,7 +126,7 @@ macro_rules! label {
         }
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
         impl fmt::Display for $name {
@@ -154,9 +211,19 @@ impl fmt::Display for Recipient {
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident $prefix:literal $noun:literal),* $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(ulid::Ulid);
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                from_text(from)
+            }
+        }
 
         impl $name {
             /// The identifier with this ULID; the caller brings clock and chance.
@@ -173,7 +240,7 @@ macro_rules! ids {
             fn from_str(text: &str) -> Result<Self, BadName> {
                 text.strip_prefix($prefix)
                     .filter(|rest| rest.bytes().all(|b| !b.is_ascii_uppercase()))
-                    .and_then(|rest| ulid::Ulid::from_string(&rest.to_ascii_uppercase()).ok())
+                    .and_then(|rest| ulid::Ulid::from_string(rest).ok())
                     .map(Self)
                     .ok_or_else(|| BadName::Id { text: shown(text), noun: $noun, prefix: $prefix })
             }

@@ -2,6 +2,7 @@
 //! no randomness; time, identifiers and salts are arguments. Who signed a thing is settled above, in `certs`.
 
 pub mod actions;
+pub mod answered;
 pub mod closing;
 pub mod companies;
 pub mod decide;
@@ -11,6 +12,7 @@ pub mod explain;
 pub mod guests;
 pub mod history;
 pub mod ids;
+pub mod kept;
 pub mod ledger;
 pub mod live;
 pub mod offers;

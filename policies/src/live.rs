@@ -12,7 +12,8 @@ use crate::events::{Event, Scope};
 use crate::ids::{CutId, PersonId, RequestId, ServiceName, SessionId, TargetName, VendorId, ZoneName};
 use crate::people::Kind;
 use crate::plant::{Plant, Then};
-use crate::state::Injected;
+use crate::requests::Services;
+use crate::state::{Injected, State};
 
 /// What stands after a prefix of the journal.
 #[derive(Debug, Default)]
@@ -39,7 +40,7 @@ pub struct Live {
 struct Grant {
     technician: PersonId,
     target: TargetName,
-    services: BTreeSet<ServiceName>,
+    services: Services,
     granted: bool,
     /// Of its last session's beginning, or as it was extended since.
     deadline: Option<Timestamp>,
@@ -65,6 +66,40 @@ pub enum NotLive {
     /// Cut, or put out.
     #[error("the session, its technician, vendor, zone or the plant is cut or put out")]
     Cut,
+}
+
+impl State {
+    /// The places in the journal of what somebody who begins to listen now has to hear to open for the same sessions as who heard
+    /// all, from now on: of requests that are over, nothing.
+    pub fn entries_that_open(&self) -> BTreeSet<u64> {
+        let live = self.live_sessions().map(|(_, facts)| facts.request);
+        let requests: BTreeSet<RequestId> = self.open_cases().map(|(id, _)| id).chain(live).collect();
+        let sessions = requests.iter().filter_map(|id| self.cases.get(id)).flat_map(|case| &case.sessions);
+        let of_sessions = sessions.flat_map(|session| self.entries_of_session(*session));
+        let of_requests = requests.iter().flat_map(|request| self.entries_of_request(*request));
+        self.lasting.iter().copied().chain(of_requests).chain(of_sessions).collect()
+    }
+}
+
+/// Whether it says something of more than one request.
+pub(crate) const fn lasts(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Invited { .. }
+            | Event::GuestInvited { .. }
+            | Event::Enrolled { .. }
+            | Event::Activated { .. }
+            | Event::Disabled { .. }
+            | Event::GuestEnded { .. }
+            | Event::VendorDisabled { .. }
+            | Event::Contracted { .. }
+            | Event::PlantText { .. }
+            | Event::PlantProposed { .. }
+            | Event::PlantAdopted { .. }
+            | Event::Cut { .. }
+            | Event::Reopened { .. }
+            | Event::Restored { .. }
+    )
 }
 
 impl Live {
@@ -101,6 +136,11 @@ impl Live {
             Scope::Zone(cut) => zone == Some(cut) || session.zone.as_ref() == Some(cut),
             Scope::Plant => true,
         }
+    }
+
+    /// Up to there, entries say nothing to it: see [`State::entries_that_open`].
+    pub fn pass(&mut self, until: u64) {
+        self.size = self.size.max(until);
     }
 
     /// Takes in the next entry.

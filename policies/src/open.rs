@@ -25,14 +25,14 @@ impl Case {
     pub fn is_done_with(&self, now: Timestamp) -> bool {
         let is_unused = self.standing == RequestStanding::Granted && self.first_use.is_none();
         let waits = self.is_current(now) || is_unused || self.wants_review() || self.wants_close_out();
-        !waits && !self.unaccepted && self.reviewed.is_none_or(|seen| seen.objection.is_none())
+        !waits && !self.unaccepted && self.reviewed().is_none_or(|seen| seen.objection.is_none())
     }
 }
 
 impl SessionFacts {
     /// The same of a session that is over.
     pub fn is_done_with(&self) -> bool {
-        !self.wants_review() && self.reviewed.is_none_or(|seen| seen.objection.is_none())
+        !self.wants_review() && self.reviewed().is_none_or(|seen| seen.objection.is_none())
     }
 }
 

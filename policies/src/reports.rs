@@ -645,7 +645,7 @@ impl State {
 
     fn retention_reported(&self, scope: &Scope) -> Result<Table, Refusal> {
         let row = |(id, facts): (SessionId, &SessionFacts)| {
-            let (at, on) = facts.erased.clone().unzip();
+            let (at, on) = facts.erased().cloned().unzip();
             vec![
                 Cell::words(id),
                 Cell::At(facts.started),
@@ -713,8 +713,8 @@ impl State {
                 Cell::words(&case.rule.id),
                 Cell::words(standing(case, now)),
                 Cell::people(case.approvers()),
-                Cell::maybe(case.no, |no| Cell::person(no.by)),
-                Cell::maybe(case.no, |no| Cell::Text(no.reason)),
+                Cell::maybe(case.no(), |no| Cell::person(no.by)),
+                Cell::maybe(case.no(), |no| Cell::Text(no.reason)),
                 Cell::maybe(case.first_use, Cell::At),
                 Cell::maybe(case.asked.work_order, Cell::Text),
                 Cell::Text(case.asked.reason),
@@ -747,7 +747,7 @@ impl State {
             let first = vec![Cell::words("emergency"), Cell::words(id), Cell::maybe(case.granted, Cell::At)];
             let about = [Cell::person(who), self.vendor_cell(who), Cell::words(&case.request.target)];
             let by = [Cell::people(case.approvers()), Cell::Text(case.asked.reason)];
-            first.into_iter().chain(about).chain(by).chain(looked_back(case.reviewed)).collect()
+            first.into_iter().chain(about).chain(by).chain(looked_back(case.reviewed())).collect()
         });
         let is_within = |guest: &Guest| scope.has(guest.at) && scope.is_of(Some(&guest.statement.vendor));
         let guests = self.guests.iter().filter(|(_, guest)| is_within(guest));
@@ -802,7 +802,7 @@ impl State {
     fn close_outs_reported(&self, scope: &Scope, now: Timestamp) -> Result<Table, Refusal> {
         let row = |id: RequestId| {
             let case = self.cases.get(&id)?;
-            let said = case.closed_out.or(case.account);
+            let said = case.closed_out().or(case.account());
             let [done, changed, left] =
                 said.map_or([Cell::None, Cell::None, Cell::None], |said| said.account.texts().map(Cell::Text));
             Some(vec![
@@ -813,8 +813,8 @@ impl State {
                 self.vendor_cell(case.asked.technician),
                 Cell::words(&case.request.target),
                 Cell::words(self.how_far(case, now)),
-                Cell::maybe(case.closed_out, |signed| Cell::person(signed.by)),
-                Cell::maybe(case.closed_out, |signed| Cell::At(signed.at)),
+                Cell::maybe(case.closed_out(), |signed| Cell::person(signed.by)),
+                Cell::maybe(case.closed_out(), |signed| Cell::At(signed.at)),
                 done,
                 changed,
                 left,
@@ -841,7 +841,7 @@ impl State {
     /// How far the close-out of a grant is, in words.
     fn how_far(&self, case: &Case, now: Timestamp) -> &'static str {
         let due = self.to_close_out(case, now).and_then(|one| one.due);
-        match (case.closed_out, due, case.rule.close_out) {
+        match (case.closed_out(), due, case.rule.close_out) {
             (Some(_), ..) => "signed off",
             (None, Some(due), _) if due <= now => "OVERDUE",
             (None, Some(_), _) => "waits",
@@ -860,14 +860,14 @@ impl State {
                 self.vendor_cell(facts.technician),
                 Cell::words(&facts.target),
                 Cell::At(due),
-                Cell::words(match (facts.reviewed, facts.is_review_overdue(now)) {
+                Cell::words(match (facts.reviewed(), facts.is_review_overdue(now)) {
                     (Some(LookBack { objection: Some(_), .. }), _) => "reviewed, with findings",
                     (Some(_), _) => "reviewed",
                     (None, true) => "OVERDUE",
                     (None, false) => "waits",
                 }),
             ];
-            Some(first.into_iter().chain(looked_back(facts.reviewed)).collect())
+            Some(first.into_iter().chain(looked_back(facts.reviewed())).collect())
         };
         let columns =
             &["session", "ended", "technician", "vendor", "target", "due", "review", "reviewed", "by", "findings"];

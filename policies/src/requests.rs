@@ -1,8 +1,12 @@
 //! What is asked, what is answered, and the exact bytes that are signed. A request's digest covers all that an
 //! operator sees; a verdict's digest covers the request's and the journal's head, so each approver witnesses the journal.
 
+use std::collections::BTreeSet;
+use std::ops::Deref;
+use std::sync::Arc;
+
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::actions::Actions;
 use crate::digest::{Digest, Salted};
@@ -14,6 +18,35 @@ use crate::people::{Kind, SshKey};
 use crate::refusals::Refusal;
 use crate::time::{Seconds, Window};
 
+/// Services of one target. Copies are one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Services(Arc<BTreeSet<ServiceName>>);
+
+impl<const N: usize> From<[ServiceName; N]> for Services {
+    fn from(services: [ServiceName; N]) -> Self {
+        Self(Arc::new(services.into()))
+    }
+}
+
+impl Deref for Services {
+    type Target = BTreeSet<ServiceName>;
+    fn deref(&self) -> &BTreeSet<ServiceName> {
+        &self.0
+    }
+}
+
+impl Serialize for Services {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (*self.0).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Services {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(Self(Arc::new(BTreeSet::deserialize(from)?)))
+    }
+}
+
 /// A request for access, as asked or as narrowed by a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -24,7 +57,7 @@ pub struct Request {
     /// Where to.
     pub target: TargetName,
     /// Through which of its services; never empty.
-    pub services: std::collections::BTreeSet<ServiceName>,
+    pub services: Services,
     /// To do what; never empty.
     pub actions: Actions,
     /// When a first connection may be made, and when all ends.
@@ -292,7 +325,7 @@ pub struct CertifyStatement {
     /// The keys that shall count.
     pub keys: Vec<SshKey>,
     /// The groups that shall count.
-    pub groups: std::collections::BTreeSet<GroupName>,
+    pub groups: BTreeSet<GroupName>,
     /// Who signs.
     pub signer: PersonId,
     /// Sixteen random bytes in hexadecimal.

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::actions::Actions;
+use crate::answered::Answered;
 use crate::closing::Accounted;
 use crate::digest::{Digest, Salted};
 use crate::events::{CutBy, Ending, ErasedOn, Event, Founder, Scope};
@@ -18,7 +19,9 @@ use crate::ids::{
     AskId, CredentialName, CutId, DeploymentId, GroupName, GuestId, LinkId, NodeId, PersonId, ProviderName, Recipient,
     RequestId, ServiceName, SessionId, TargetName, VendorId, ZoneName,
 };
+use crate::kept::{self, Alike, Kept};
 use crate::ledger::Ledger;
+use crate::live;
 use crate::open::Open;
 use crate::people::{Contract, Person, SshKey, Standing, Subject};
 use crate::plant::{Credential, Plant, Rule, Then, Weaker};
@@ -118,9 +121,9 @@ pub struct LookBack {
 #[derive(Debug, Clone)]
 pub struct Case {
     /// As it was asked.
-    pub asked: Request,
+    pub asked: Arc<Request>,
     /// As narrowed so far: what the next approval is for, and what a grant allows.
-    pub request: Request,
+    pub request: Arc<Request>,
     /// The rule it stands on, frozen.
     pub rule: Arc<Rule>,
     /// When it was submitted.
@@ -139,30 +142,28 @@ pub struct Case {
     pub deadline: Timestamp,
     /// Actions added for some time.
     pub widened: Vec<(Actions, Timestamp)>,
-    /// Who looked back at an emergency grant.
-    pub reviewed: Option<LookBack>,
+    reviewed: Option<Box<LookBack>>,
     /// The sessions under it, in the order in which they began.
     pub sessions: Vec<SessionId>,
     /// More time and more actions that were asked of it, in the order in which they were.
     pub asks: Vec<AskId>,
     /// When the last session under it ended.
     pub last_end: Option<Timestamp>,
-    /// What the technician says they did.
-    pub account: Option<Accounted>,
+    pub(crate) account: Option<Box<Accounted>>,
     /// The texts of what they said before that.
     pub said_before: Vec<Salted>,
-    /// What an operator signed off.
-    pub closed_out: Option<Accounted>,
+    pub(crate) closed_out: Option<Box<Accounted>>,
     /// What whoever looks back has against it, as their signed answer says.
     objected: Option<Salted>,
-    /// Who ended it by a no, and why.
-    pub no: Option<No>,
+    no: Option<Box<No>>,
     /// When something ended it before its time: a no, an operator's word, a restore.
     pub stopped: Option<Timestamp>,
     /// Until when somebody of the shift stands for it; `None`: it came before shifts changed at times of day.
     pub covered_until: Option<Timestamp>,
     /// Nobody accepted it in time: it is frozen until somebody does.
     pub unaccepted: bool,
+    /// Its place in the journal.
+    pub(crate) entry: u64,
 }
 
 /// Work that the shift before left, and that somebody of this one is to accept or to end.
@@ -220,8 +221,28 @@ impl Case {
     }
 
     /// Whether it was given as an emergency, and nobody looked back at it.
-    pub const fn wants_review(&self) -> bool {
+    pub fn wants_review(&self) -> bool {
         self.asked.emergency && self.granted.is_some() && self.reviewed.is_none()
+    }
+
+    /// Who looked back at an emergency grant.
+    pub fn reviewed(&self) -> Option<LookBack> {
+        self.reviewed.as_deref().copied()
+    }
+
+    /// What the technician says they did.
+    pub fn account(&self) -> Option<Accounted> {
+        self.account.as_deref().copied()
+    }
+
+    /// What an operator signed off.
+    pub fn closed_out(&self) -> Option<Accounted> {
+        self.closed_out.as_deref().copied()
+    }
+
+    /// Who ended it by a no, and why.
+    pub fn no(&self) -> Option<No> {
+        self.no.as_deref().copied()
     }
 
     /// A yes of each operator who gave one.
@@ -341,10 +362,22 @@ pub struct SessionFacts {
     pub erasers: BTreeSet<PersonId>,
     /// Until when somebody is to review it, where it was drawn.
     pub review_due: Option<Timestamp>,
+    /// The place of its beginning in the journal.
+    pub(crate) entry: u64,
+    pub(crate) reviewed: Option<Box<LookBack>>,
+    erased: Option<Box<(Timestamp, ErasedOn)>>,
+}
+
+impl SessionFacts {
     /// Who reviewed it, and what they found.
-    pub reviewed: Option<LookBack>,
+    pub fn reviewed(&self) -> Option<LookBack> {
+        self.reviewed.as_deref().copied()
+    }
+
     /// When its recording was erased, and on whose word.
-    pub erased: Option<(Timestamp, ErasedOn)>,
+    pub fn erased(&self) -> Option<&(Timestamp, ErasedOn)> {
+        self.erased.as_deref()
+    }
 }
 
 /// An account on a target that the gate logs in to, by what nobody is shown.
@@ -408,15 +441,17 @@ pub struct State {
     /// The plant file in force.
     pub plant: Option<Arc<Plant>>,
     /// Requests and grants.
-    pub cases: BTreeMap<RequestId, Case>,
+    pub cases: Kept<RequestId, Case>,
     /// Extensions and widenings.
-    pub asks: BTreeMap<AskId, Ask>,
+    pub asks: Kept<AskId, Ask>,
     /// Sessions, live and over.
-    pub sessions: BTreeMap<SessionId, SessionFacts>,
+    pub sessions: Kept<SessionId, SessionFacts>,
     /// The live ones.
     pub live: BTreeSet<SessionId>,
     /// Recordings whose rule's maximum is over, and the time of the first entry by which the journal knew.
     pub overdue: BTreeMap<SessionId, Timestamp>,
+    /// How long requests waited for their yes.
+    pub answered: Answered,
     /// What was asked, done and refused, and who was there.
     pub history: History,
     /// Cuts, plant files and failures that were.
@@ -444,6 +479,11 @@ pub struct State {
     texts: BTreeMap<Digest, Vec<String>>,
     /// Rules that are frozen into requests, by the digest that those name.
     frozen: BTreeMap<Digest, Arc<Rule>>,
+    /// What was asked last, by who, where and through what.
+    pub(crate) asked_last: BTreeMap<(PersonId, TargetName, ServiceName), RequestId>,
+    /// Places in the journal of what says something of more than one request.
+    pub(crate) lasting: Vec<u64>,
+    alike: Alike,
     /// When the maximum of a recording is over.
     maxima: BTreeSet<(Timestamp, SessionId)>,
     pub(crate) open: Open,
@@ -626,6 +666,7 @@ impl State {
             | Event::RecorderFailed { .. }
             | Event::BackedUp { .. } => {}
         }
+        self.lasting.extend(live::lasts(event).then_some(entry));
         self.remember(entry, event, at);
         self.ledger.take(event, at);
     }
@@ -635,16 +676,16 @@ impl State {
         let open: Vec<_> = self.open_cases().filter(|(_, case)| case.is_current(at)).map(|(id, _)| id).collect();
         for case in open {
             self.stop(case, RequestStanding::Restored, at);
-            self.history.ends_request(case, entry);
+            self.ends_request(case, entry);
         }
         let asks: Vec<_> = self.asks.iter().filter(|(_, ask)| ask.open).map(|(id, _)| *id).collect();
         for ask in asks {
             self.close_ask(ask, false);
-            self.history.ends_ask(ask, entry);
+            self.ends_ask(ask, entry);
         }
         let visits: Vec<_> = self.guests.iter().filter(|(_, guest)| !guest.is_over(at)).collect();
         let visits: Vec<_> = visits.into_iter().map(|(id, guest)| (*id, guest.statement.person)).collect();
-        visits.iter().for_each(|(guest, _)| self.history.ends_visit(*guest, entry));
+        visits.iter().for_each(|(guest, _)| self.ends_visit(*guest, entry));
         visits.into_iter().for_each(|(guest, person)| self.send_away(guest, person, at, None));
     }
 
@@ -783,27 +824,39 @@ impl State {
                 let covered = self.plant.as_ref().and_then(|plant| plant.shifts.change_after(at, &plant.timezone));
                 let guest = self.people.get(&request.technician).and_then(|person| person.guest);
                 let rule = self.frozen(request.rule, rule);
-                let case = Case { covered_until: covered, guest, ..Case::submitted(request, rule, at) };
+                let asked = self.alike.request(request);
+                for service in asked.services.iter() {
+                    let way = (asked.technician, asked.target.clone(), service.clone());
+                    let last = self.asked_last.entry(way).or_insert(asked.id);
+                    *last = asked.id.max(*last);
+                }
+                let entry = self.size - 1;
+                let case = Case { entry, covered_until: covered, guest, ..Case::submitted(asked, rule, at) };
                 self.cases.insert(request.id, case);
                 self.note_case(request.id);
             }
             Event::Voted { verdict } => self.apply_vote(&verdict.statement, None, at),
             Event::VotedWeaker { statement, way } => self.apply_vote(statement, Some(*way), at),
-            Event::Granted { request } => self.with_case(*request, |case| {
-                case.standing = RequestStanding::Granted;
-                case.granted = Some(at);
-            }),
+            Event::Granted { request } => {
+                if let Some(case) = self.cases.get(request).filter(|case| case.granted.is_none()) {
+                    self.answered.take(at.duration_since(case.submitted));
+                }
+                self.with_case(*request, |case| {
+                    case.standing = RequestStanding::Granted;
+                    case.granted = Some(at);
+                });
+            }
             Event::Denied { request, .. } => self.stop(*request, RequestStanding::Denied, at),
             Event::Withdrawn { request } => self.stop(*request, RequestStanding::Withdrawn, at),
             Event::Lapsed { request } => self.stop(*request, RequestStanding::Lapsed, at),
             Event::Revoked { request, by, reason } => {
-                self.with_case(*request, |case| case.no = Some(No { by: *by, reason: *reason }));
+                self.with_case(*request, |case| case.no = Some(Box::new(No { by: *by, reason: *reason })));
                 self.stop(*request, RequestStanding::Revoked, at);
             }
             // Before objections had a place of their own, the signed answer beside it was the only one.
             Event::Reviewed { request, by, objection } => self.with_case(*request, |case| {
                 let objection = objection.or(case.objected.take());
-                case.reviewed = Some(LookBack { by: *by, at, objection });
+                case.reviewed = Some(Box::new(LookBack { by: *by, at, objection }));
             }),
             Event::Accepted { request, until, .. } => self.with_case(*request, |case| case.cover(*until)),
             Event::NotAccepted { request, then: Then::Freeze } => {
@@ -824,14 +877,15 @@ impl State {
         match &statement.matter {
             Matter::Request(id) => self.with_case(*id, |case| {
                 match &statement.answer {
-                    Answer::Yes { narrowing } => case.request = case.request.narrowed(narrowing),
-                    Answer::No { reason } => case.no = Some(No { by: vote.operator, reason: *reason }),
+                    Answer::Yes { narrowing } if narrowing.is_empty() => {}
+                    Answer::Yes { narrowing } => case.request = Arc::new(case.request.narrowed(narrowing)),
+                    Answer::No { reason } => case.no = Some(Box::new(No { by: vote.operator, reason: *reason })),
                 }
-                case.votes.push(vote);
+                kept::push(&mut case.votes, vote);
             }),
             Matter::Extension(id) | Matter::Widening(id) => {
                 if let Some(ask) = self.asks.get_mut(id) {
-                    ask.votes.push(vote);
+                    kept::push(&mut ask.votes, vote);
                 }
             }
             Matter::Review(id) => self.with_case(*id, |case| case.objected = vote.reason),
@@ -929,7 +983,7 @@ impl State {
     }
 
     fn open_ask(&mut self, id: AskId, asked: Asked, at: Timestamp) {
-        self.with_case(asked.request(), |case| case.asks.push(id));
+        self.with_case(asked.request(), |case| kept::push(&mut case.asks, id));
         self.asks.insert(id, Ask { asked, at, votes: Vec::new(), open: true, granted: false });
         self.note_ask(id);
     }
@@ -949,21 +1003,23 @@ impl State {
                 self.with_case(*request, |case| {
                     case.first_use.get_or_insert(at);
                     case.deadline = *deadline;
-                    case.sessions.push(*session);
+                    kept::push(&mut case.sessions, *session);
                 });
                 self.live.insert(*session);
                 let account = self.injected_at(target, service);
+                let alike = &mut self.alike;
+                let (target, service, node) = (alike.name(target), alike.name(service), alike.name(node));
                 self.sessions.insert(
                     *session,
                     SessionFacts {
                         request: *request,
                         technician: *technician,
-                        target: target.clone(),
-                        service: service.clone(),
+                        target,
+                        service,
                         account,
                         actions: actions.clone(),
                         source: *source,
-                        node: node.clone(),
+                        node,
                         started: at,
                         ended: None,
                         seal: None,
@@ -973,6 +1029,7 @@ impl State {
                         told: Vec::new(),
                         holds: BTreeMap::new(),
                         erasers: BTreeSet::new(),
+                        entry: self.size - 1,
                         review_due: None,
                         reviewed: None,
                         erased: None,
@@ -1033,7 +1090,7 @@ impl State {
             }),
             Event::Erased { session, on } => {
                 self.overdue.remove(session);
-                self.with_session(*session, |facts| facts.erased = Some((at, on.clone())));
+                self.with_session(*session, |facts| facts.erased = Some(Box::new((at, on.clone()))));
             }
             _ => {}
         }
@@ -1112,18 +1169,19 @@ impl State {
 }
 
 impl Case {
-    fn submitted(request: &Request, rule: Arc<Rule>, at: Timestamp) -> Self {
+    fn submitted(asked: Arc<Request>, rule: Arc<Rule>, at: Timestamp) -> Self {
         Self {
-            asked: request.clone(),
-            request: request.clone(),
+            deadline: asked.window.until,
+            request: Arc::clone(&asked),
+            asked,
             rule,
+            entry: 0,
             submitted: at,
             guest: None,
             standing: RequestStanding::Pending,
             votes: Vec::new(),
             granted: None,
             first_use: None,
-            deadline: request.window.until,
             widened: Vec::new(),
             reviewed: None,
             sessions: Vec::new(),

@@ -362,6 +362,7 @@ fn what_was_written_opens_for_ever() {
     for line in GOLDEN.lines() {
         let event = Event::decode(line.as_bytes()).unwrap_or_else(|error| panic!("{error}: {line}"));
         assert_eq!(String::from_utf8(event.encode()).unwrap(), line);
+        assert_eq!(serde_json::from_str::<Event>(line).unwrap(), event, "by its tag it is the same");
     }
 }
 

@@ -149,7 +149,7 @@ fn a_request_on_a_rule_that_was_never_in_force_is_found() {
     let case = store.state.cases.values().next().unwrap();
     let mut rule = (*case.rule).clone();
     rule.id = label("made-up");
-    let mut request = case.asked.clone();
+    let mut request = (*case.asked).clone();
     request.id = policies::ids::RequestId::new(ulid::Ulid::from(6_000_u128));
     request.rule = rule.digest();
     store.smuggle(Event::Submitted { request, rule: Box::new(rule) });
@@ -440,7 +440,7 @@ fn what_is_said_to_have_become_of_a_guest_must_have_come_about() {
     let (mut store, _, person) = visit();
     let request = store.submit();
     let case = &store.state.cases[&request];
-    let (mut asked, rule) = (case.asked.clone(), Box::new((*case.rule).clone()));
+    let (mut asked, rule) = ((*case.asked).clone(), Box::new((*case.rule).clone()));
     (asked.id, asked.technician) = (policies::ids::RequestId::new(ulid::Ulid::from(72_u128)), person);
     store.smuggle(Event::Submitted { request: asked, rule });
     assert!(not_allowed(store).contains("a guest asked for what they were not invited for"));

@@ -129,7 +129,7 @@ pub(super) async fn list(
     let (around, next) = api.desk().with_state(|state| {
         let is_own =
             |case: &Case| case.asked.technician == caller.person() && (wanted.all || matters(state, case, now));
-        let (cases, next) = page(&state.cases, &wanted, is_own);
+        let (cases, next) = page(|older| state.cases.range(older), &wanted, is_own);
         (cases.iter().filter_map(|(id, _)| Around::of(state, **id)).collect::<Vec<_>>(), next)
     });
     let mut requests = Vec::new();
@@ -199,7 +199,7 @@ pub(super) async fn sessions(
     let (own, next) = api.desk().with_state(|state| {
         let is_own =
             |facts: &SessionFacts| facts.technician == caller.person() && (wanted.all || facts.ended.is_none());
-        let (own, next) = page(&state.sessions, &wanted, is_own);
+        let (own, next) = page(|older| state.sessions.range(older), &wanted, is_own);
         (own.into_iter().map(|(id, facts)| (*id, facts.clone())).collect::<Vec<_>>(), next)
     });
     Json(SessionsView { sessions: api.own_sessions(&own).await, next })

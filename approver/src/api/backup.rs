@@ -92,7 +92,7 @@ impl Api {
             return Ok((Vec::new(), 0));
         };
         let ours: Vec<SessionId> = self.desk().with_state(|state| {
-            let is_kept = |facts: &SessionFacts| facts.node == *self.desk().node() && facts.erased.is_none();
+            let is_kept = |facts: &SessionFacts| facts.node == *self.desk().node() && facts.erased().is_none();
             state.sessions.iter().filter(|(_, facts)| is_kept(facts)).map(|(id, _)| *id).collect()
         });
         let mut sessions = Vec::new();

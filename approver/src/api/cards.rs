@@ -186,14 +186,14 @@ impl Api {
             guest: around.guest.as_ref().map(|(guest, ..)| *guest),
             handover: handover.map(|handover| handover_view(case, &handover, now)),
             review_wanted: case.wants_review(),
-            reviewed: self.look_back(case.reviewed).await,
+            reviewed: self.look_back(case.reviewed()).await,
             attestation: match case.is_current(now) {
                 true => Some(self.attestation_view(request.technician, &case.rule).await),
                 false => None,
             },
             close_out: self.close_out_view(case),
-            account: self.account_view(case, case.account).await,
-            closed_out: self.account_view(case, case.closed_out).await,
+            account: self.account_view(case, case.account()).await,
+            closed_out: self.account_view(case, case.closed_out()).await,
             standing: case.standing_in_words().to_owned(),
             no: self.no(case).await,
             submitted: case.submitted,
@@ -204,7 +204,7 @@ impl Api {
             asks,
             digest,
             words: certs::words::of(&digest),
-            covered: request.clone(),
+            covered: (**request).clone(),
         }
     }
 
@@ -228,7 +228,7 @@ impl Api {
     }
 
     async fn no(&self, case: &Case) -> Option<NoView> {
-        match case.no {
+        match case.no() {
             Some(no) => Some(self.no_view(no).await),
             None => None,
         }
@@ -329,9 +329,9 @@ impl Api {
             reason: self.opened(request.reason).await,
             standing: case.standing_in_words().to_owned(),
             no: self.no(case).await,
-            account: self.account_view(case, case.account).await,
+            account: self.account_view(case, case.account()).await,
             may_account: case.check_accountable(self.clock().wall()).is_ok(),
-            close_out_wanted: case.rule.close_out.is_some() && case.closed_out.is_none(),
+            close_out_wanted: case.rule.close_out.is_some() && case.closed_out().is_none(),
             submitted: case.submitted,
             first_use: case.first_use,
             deadline: case.deadline,
@@ -452,7 +452,7 @@ impl Api {
             removed,
             holds,
             signers: self.named_all(facts.erasers.iter().copied()).await,
-            erased: facts.erased.clone().map(|(at, on)| ErasedView { at, on }),
+            erased: facts.erased().cloned().map(|(at, on)| ErasedView { at, on }),
         }
     }
 

@@ -118,6 +118,6 @@ impl Api {
     pub(super) async fn drawn_view(&self, facts: &SessionFacts) -> Option<DrawnView> {
         let due = facts.review_due?;
         let overdue = facts.is_review_overdue(self.clock().wall());
-        Some(DrawnView { due, overdue, reviewed: self.look_back(facts.reviewed).await })
+        Some(DrawnView { due, overdue, reviewed: self.look_back(facts.reviewed()).await })
     }
 }

@@ -44,7 +44,8 @@ pub(super) async fn colleagues(
     let now = api.clock().wall();
     let found = api.desk().with_state(|state| {
         let (vendor, _) = state.manager(caller.person(), now)?;
-        let (people, next) = page(&state.people, &wanted, |person: &Person| person.is_technician_of(vendor));
+        let (people, next) =
+            page(|older| state.people.range(older), &wanted, |person: &Person| person.is_technician_of(vendor));
         let people: Vec<Person> = people.into_iter().map(|(_, person)| person.clone()).collect();
         Ok::<_, policies::refusals::Refusal>((people, next))
     });

@@ -64,8 +64,8 @@ pub(super) async fn recording(
     Asked(FilesWanted { with }): Asked<FilesWanted>,
 ) -> Result<Response, Problem> {
     let facts = api.facts(session)?;
-    if let Some((at, _)) = facts.erased {
-        return Err(Refusal::Erased(api.desk().with_state(|state| state.clock(at))).into());
+    if let Some((at, _)) = facts.erased() {
+        return Err(Refusal::Erased(api.desk().with_state(|state| state.clock(*at))).into());
     }
     let folder = api.parts().records_dir.clone();
     let folder = folder.ok_or_else(|| Problem::unavailable("this node keeps no recordings: ask the one that does"))?;

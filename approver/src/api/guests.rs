@@ -103,7 +103,7 @@ pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<Gue
     let now = api.clock().wall();
     let (visits, next) = api.desk().with_state(|state| {
         let matters = |guest: &Guest| wanted.all || !guest.is_over(now) || guest.wants_review(now);
-        let (found, next) = page(&state.guests, &wanted, matters);
+        let (found, next) = page(|older| state.guests.range(older), &wanted, matters);
         let found: Vec<GuestId> = found.into_iter().map(|(id, _)| *id).collect();
         (Visit::of(state, &found), next)
     });

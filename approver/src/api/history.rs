@@ -84,7 +84,7 @@ impl Known {
             actions.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(", ")
         };
         let in_words = match (&item.what, session, ask, case) {
-            (What::Refusal { reason, rule, asked }, ..) => refused_in_words(reason, rule.as_ref(), asked.as_ref()),
+            (What::Refusal { reason, rule, asked }, ..) => refused_in_words(reason, rule.as_ref(), asked.as_deref()),
             (_, Some(facts), ..) => {
                 format!("{} through {}, from {}", list(&facts.actions), facts.service, facts.source)
             }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use policies::answered::Answered;
 use policies::state::{Case, RequestStanding};
 use recordings::log::Commits;
 
@@ -53,9 +54,6 @@ impl Page {
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
-
-/// From the request to the yes, in seconds: a minute, a coffee, a shift.
-const ANSWERED: [f64; 10] = [15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_200.0, 3_600.0, 14_400.0, 43_200.0];
 
 impl Api {
     pub(super) fn metrics(&self) -> String {
@@ -121,16 +119,17 @@ impl Api {
                 .filter(waits)
                 .map(|case| seconds(case, now))
                 .fold(0.0, f64::max);
-            let answered = state.cases.values().filter_map(|case| Some(seconds(case, case.granted?)));
-            (oldest, answered.collect::<Vec<f64>>())
+            (oldest, state.answered.clone())
         });
         page.gauge("requests_oldest_pending_seconds", "Since how long the oldest of them waits.", oldest);
-        let mut counts = [0; ANSWERED.len() + 1];
-        for seconds in &answered {
-            counts[ANSWERED.partition_point(|bound| bound < seconds)] += 1;
-        }
         let about = "From a request to the yes that granted it.";
-        page.histogram("requests_granted_seconds", about, &ANSWERED, &counts, answered.iter().sum());
+        page.histogram(
+            "requests_granted_seconds",
+            about,
+            &Answered::BOUNDS_SECONDS,
+            answered.counts(),
+            answered.seconds(),
+        );
         let totals = self.desk().counts().totals();
         page.begin("refused_total", "counter", "Refusals of people who had signed in, by reason, since the start.");
         for (reason, count) in &totals.refused {

@@ -56,7 +56,7 @@ pub(super) async fn one(State(api): State<Api>, At(id): At<PersonId>) -> Result<
 pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<PersonId>>) -> Json<PeopleView> {
     let (found, next) = api.desk().with_state(|state| {
         let vouchers = |id| state.vouchers.get(id).cloned().unwrap_or_default();
-        let (people, next) = page(&state.people, &wanted, |_| true);
+        let (people, next) = page(|older| state.people.range(older), &wanted, |_| true);
         (people.into_iter().map(|(id, person)| (person.clone(), vouchers(id))).collect::<Vec<_>>(), next)
     });
     let mut people = Vec::new();

@@ -33,8 +33,8 @@ pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<Req
     let (around, next) = api.desk().with_state(|state| {
         let open: BTreeMap<RequestId, &Case> = if wanted.all { BTreeMap::new() } else { state.open_cases().collect() };
         let (cases, next) = match wanted.all {
-            true => ids(page(&state.cases, &wanted, |_| true)),
-            false => ids(page(&open, &wanted, |case| matters(state, case, now))),
+            true => ids(page(|older| state.cases.range(older), &wanted, |_| true)),
+            false => ids(page(|older| open.range(older), &wanted, |case| matters(state, case, now))),
         };
         (cases.into_iter().filter_map(|id| Around::of(state, id)).collect::<Vec<_>>(), next)
     });
@@ -50,14 +50,14 @@ fn ids<T>((found, next): (Vec<(&RequestId, &T)>, Option<RequestId>)) -> (Vec<Req
 }
 
 /// Newest first, as far as they fit what is wanted; and where the next page begins, if there is one.
-pub(super) fn page<'a, I: Ord + Copy, T>(
-    all: &'a BTreeMap<I, T>,
+pub(super) fn page<'a, I: Ord + Copy + 'a, T: 'a, Older: DoubleEndedIterator<Item = (&'a I, &'a T)>>(
+    all: impl FnOnce((Bound<I>, Bound<I>)) -> Older,
     wanted: &Wanted<I>,
     fits: impl Fn(&T) -> bool,
 ) -> (Vec<(&'a I, &'a T)>, Option<I>) {
     let end = wanted.before.map_or(Bound::Unbounded, Bound::Excluded);
     let limit = wanted.limit.unwrap_or(LISTED_MAX).clamp(1, LISTED_MAX);
-    let older = all.range((Bound::Unbounded, end)).rev().filter(|(_, one)| fits(one));
+    let older = all((Bound::Unbounded, end)).rev().filter(|(_, one)| fits(one));
     let mut found: Vec<_> = older.take(limit + 1).collect();
     let is_more = found.len() > limit;
     found.truncate(limit);
@@ -203,7 +203,7 @@ pub(super) async fn asks(State(api): State<Api>, Asked(wanted): Asked<Wanted<Ask
     let now = api.clock().wall();
     let (asks, next) = api.desk().with_state(|state| {
         let is_open = |ask: &Ask| ask.open && grant_of(state, ask, now).is_some();
-        let (asks, next) = page(&state.asks, &wanted, |ask| wanted.all || is_open(ask));
+        let (asks, next) = page(|older| state.asks.range(older), &wanted, |ask| wanted.all || is_open(ask));
         let case = |ask: &Ask| state.cases.get(&ask.asked.request()).cloned();
         (asks.into_iter().map(|(id, ask)| (*id, ask.clone(), case(ask))).collect::<Vec<_>>(), next)
     });

@@ -36,7 +36,7 @@ impl Review {
             in_words: format!("emergency grant: {} for {}", actions.join(", "), case.request.duration),
             given_by: case.approvers().collect(),
             at: case.granted.filter(|_| case.asked.emergency)?,
-            reviewed: case.reviewed,
+            reviewed: case.reviewed(),
             not_before: None,
             due: None,
         })
@@ -70,7 +70,7 @@ impl Review {
             ),
             given_by: BTreeSet::from_iter(state.approvers_of(facts.request)).into_iter().collect(),
             at: facts.started,
-            reviewed: facts.reviewed,
+            reviewed: facts.reviewed(),
             not_before: None,
             due: Some(facts.review_due?),
         })
@@ -126,7 +126,7 @@ pub(super) async fn list(State(api): State<Api>, Asked(wanted): Asked<Wanted<Rev
     let now = api.clock().wall();
     let (found, next) = api.desk().with_state(|state| {
         let all = if wanted.all { all(state) } else { unreviewed(state) };
-        let (found, next) = page(&all, &wanted, |()| true);
+        let (found, next) = page(|older| all.range(older), &wanted, |()| true);
         let shown = found.into_iter().filter_map(|(id, ())| Some((*id, Review::of(state, *id, now)?)));
         let of_vendor = |(id, review): (ReviewId, Review)| (id, state.vendor_of(review.who).cloned(), review);
         (shown.map(of_vendor).collect::<Vec<_>>(), next)

@@ -64,7 +64,8 @@ impl Api {
     async fn sessions_where(&self, wanted: Wanted<SessionId>) -> SessionsView {
         let live = self.desk().floor().list();
         let (found, next) = self.desk().with_state(|state| {
-            let (found, next) = page(&state.sessions, &wanted, |facts| wanted.all || facts.ended.is_none());
+            let (found, next) =
+                page(|older| state.sessions.range(older), &wanted, |facts| wanted.all || facts.ended.is_none());
             (found.into_iter().map(|(id, facts)| (*id, facts.clone())).collect::<Vec<_>>(), next)
         });
         let mut sessions = Vec::new();

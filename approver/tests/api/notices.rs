@@ -296,7 +296,7 @@ async fn what_nobody_may_mute_is_told() {
     stage.desk.act(Command::ComeOnDuty { person: stage.lead.person, provider: None }).await.unwrap();
     let heard = listen(&mut stage, &tracker, &stop);
     let usual = stage.grant("plc-7", &[Action::Shell]).await;
-    let usual = stage.desk.with_state(|state| state.cases[&usual].asked.clone());
+    let usual = stage.desk.with_state(|state| (*state.cases[&usual].asked).clone());
     let id = approver::mint::request(stage.desk.clock().wall());
     let asked = NewRequest {
         id,

@@ -92,7 +92,10 @@ impl State {
     /// The newest request says most about why nothing is open.
     fn why_no_grant(&self, wanted: &Admission, now: Timestamp) -> Refusal {
         let target = wanted.target.clone();
-        let Some(case) = self.cases.values().rev().find(|case| is_about(case, wanted)) else {
+        let newest =
+            || self.asked_last.get(&(wanted.technician, wanted.target.clone(), wanted.service.clone())).copied();
+        let case = wanted.grant.or_else(newest).and_then(|id| self.cases.get(&id));
+        let Some(case) = case.filter(|case| is_about(case, wanted)) else {
             return Refusal::NoGrant(target);
         };
         match case.standing {

@@ -132,15 +132,15 @@ impl State {
         };
         let request = case.asked.id;
         let sessions = || case.sessions.iter().filter_map(|id| self.sessions.get(id));
-        if case.is_open(now) || sessions().any(|facts| facts.erased.is_none()) {
+        if case.is_open(now) || sessions().any(|facts| facts.erased().is_none()) {
             return Vec::new();
         }
         let asks = self.asks_of(request).map(|(_, ask)| ask);
         let of_asks = asks.flat_map(|ask| [Some(ask.asked.reason()), ask.no().map(|no| no.reason)]);
-        let looked_back = [case.reviewed].into_iter().chain(sessions().map(|facts| facts.reviewed));
+        let looked_back = [case.reviewed()].into_iter().chain(sessions().map(|facts| facts.reviewed()));
         let found = looked_back.map(|seen| seen.and_then(|seen| seen.objection));
-        let said = [case.account, case.closed_out].into_iter().flatten().flat_map(|said| said.account.texts());
-        [Some(case.asked.reason), case.asked.work_order, case.no.map(|no| no.reason)]
+        let said = [case.account(), case.closed_out()].into_iter().flatten().flat_map(|said| said.account.texts());
+        [Some(case.asked.reason), case.asked.work_order, case.no().map(|no| no.reason)]
             .into_iter()
             .chain(of_asks)
             .chain(found)
@@ -156,7 +156,7 @@ impl State {
     }
 
     fn check_not_erased(&self, facts: &SessionFacts) -> Result<(), Refusal> {
-        match &facts.erased {
+        match facts.erased() {
             Some((at, _)) => Err(Refusal::Erased(self.clock(*at))),
             None => Ok(()),
         }

@@ -297,7 +297,7 @@ impl State {
     /// Operators and auditors may read what was recorded: it is ciphertext to the gate and an event for everybody.
     pub(super) fn decide_fetch(&self, session: SessionId, by: PersonId) -> Result<Vec<Event>, Refusal> {
         self.reader(by)?;
-        if let Some((at, _)) = &self.recorded(session)?.erased {
+        if let Some((at, _)) = self.recorded(session)?.erased() {
             return Err(Refusal::Erased(self.clock(*at)));
         }
         Ok(vec![Event::Fetched { session, by }])

@@ -1,6 +1,5 @@
 //! Decisions about requests: asking, answering, extending, taking back.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
@@ -103,7 +102,7 @@ impl State {
             id: asked.id,
             technician: asked.technician,
             target: asked.target.clone(),
-            services: BTreeSet::from([service]),
+            services: [service].into(),
             actions: asked.actions.clone(),
             window,
             duration: asked.duration,

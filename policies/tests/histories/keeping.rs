@@ -261,10 +261,10 @@ fn what_is_held_says_by_whom_and_signatures_before_a_hold_count_no_longer() {
     world.must(&release(AUDITORS[1]));
     let sign = world.erasure(LEADS[0], session);
     world.must(&sign);
-    assert!(world.state.sessions[&session].erased.is_none(), "the administrator did not know of the hold");
+    assert!(world.state.sessions[&session].erased().is_none(), "the administrator did not know of the hold");
     let sign = world.erasure(ADMINISTRATOR, session);
     world.must(&sign);
-    let (at, _) = world.state.sessions[&session].erased.clone().unwrap();
+    let (at, _) = world.state.sessions[&session].erased().cloned().unwrap();
     let gone = Refusal::Erased(world.state.clock(at));
     assert_eq!(world.refused(&Command::Fetch { session, by: person(AUDITORS[0]) }), gone);
     assert_eq!(world.refused(&Command::Hold { session, reason: salted("late"), by: person(AUDITORS[0]) }), gone);
@@ -287,7 +287,7 @@ fn only_auditors_hold_and_only_an_administrator_with_an_operator_erases() {
         let sign = world.erasure(operator, session);
         world.must(&sign);
     }
-    assert!(world.state.sessions[&session].erased.is_none(), "two operators are no administrator");
+    assert!(world.state.sessions[&session].erased().is_none(), "two operators are no administrator");
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn a_clock_that_jumps_ahead_erases_nothing_at_once() {
     assert!(!world.state.has_removals(seconds_later(world.now, KNOWN_FOR - 1)));
     world.now = seconds_later(world.now, KNOWN_FOR);
     world.must(&Command::Sweep);
-    assert!(world.state.sessions[&session].erased.is_some());
+    assert!(world.state.sessions[&session].erased().is_some());
 }
 
 #[test]

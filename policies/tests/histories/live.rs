@@ -17,6 +17,33 @@ fn goes_on(state: &State, id: SessionId, now: Timestamp) -> bool {
 }
 
 impl World {
+    /// Whoever begins to listen after so many entries, and hears all that comes then, opens for the same sessions.
+    pub(super) fn who_begins_to_listen_late_opens_for_the_same(&self, after: usize) {
+        let (mut all, mut late, mut state) = (Live::default(), Live::default(), State::default());
+        for (place, (at, event)) in self.happened.iter().enumerate() {
+            if place == after {
+                for told in state.entries_that_open() {
+                    late.pass(told);
+                    late.apply(&self.happened[usize::try_from(told).unwrap()].1);
+                }
+                late.pass(state.size);
+            }
+            all.apply(event);
+            state.apply(event, *at);
+            if place < after {
+                continue;
+            }
+            late.apply(event);
+            assert_eq!(late.size(), all.size());
+            for (id, facts) in &state.sessions {
+                let deadline = state.cases[&facts.request].deadline;
+                for now in [*at, seconds_later(deadline, -1), deadline].into_iter().filter(|now| at <= now) {
+                    assert_eq!(late.opens(*id, now).ok(), all.opens(*id, now).ok(), "{id} at {now} after {event:?}");
+                }
+            }
+        }
+    }
+
     /// Goes through its journal once more, with both folds side by side.
     pub(super) fn both_folds_say_the_same(&self) -> usize {
         let (mut live, mut state, mut opened) = (Live::default(), State::default(), 0);
@@ -49,7 +76,21 @@ proptest! {
             world.take(step);
         }
         world.both_folds_say_the_same();
+        for part in 0..4 {
+            world.who_begins_to_listen_late_opens_for_the_same(world.happened.len() * part / 4);
+        }
     }
+}
+
+#[test]
+fn what_is_over_is_not_told_to_who_begins_to_listen() {
+    let mut world = World::founded();
+    let told = world.state.entries_that_open().len();
+    let request = world.granted(0, &[Action::Shell]);
+    assert!(world.state.entries_that_open().len() > told, "a grant that stands");
+    let by = person(LEADS[0]);
+    world.must(&Command::Revoke { request, reason: salted("over"), by });
+    assert_eq!(world.state.entries_that_open().len(), told);
 }
 
 /// A generator in which nothing ever opens would prove nothing.

@@ -251,16 +251,19 @@ impl World {
                 || case.wants_review()
                 || case.unaccepted
                 || state.to_close_out(case, self.now).is_some_and(|to| to.is_wanted())
-                || case.reviewed.is_some_and(|seen| seen.objection.is_some());
+                || case.reviewed().is_some_and(|seen| seen.objection.is_some());
             assert!(!waits || open.contains(id), "{case:?}");
             assert_eq!(open.contains(id), !case.is_done_with(newest), "{case:?}");
         }
         let asks: BTreeSet<_> = state.open_asks().map(|(id, _)| id).collect();
         let waits = |ask: &Ask| ask.open && open.contains(&ask.asked.request());
         assert!(state.asks.iter().all(|(id, ask)| waits(ask) <= asks.contains(id) && asks.contains(id) <= ask.open));
+        let granted = state.cases.values().filter(|case| case.granted.is_some()).count() as u64;
+        assert_eq!(state.answered.counts().iter().sum::<u64>(), granted);
         let sessions: BTreeSet<_> = state.sessions_to_look_at().map(|(id, _)| id).collect();
-        let waits =
-            |facts: &SessionFacts| facts.wants_review() || facts.reviewed.is_some_and(|seen| seen.objection.is_some());
+        let waits = |facts: &SessionFacts| {
+            facts.wants_review() || facts.reviewed().is_some_and(|seen| seen.objection.is_some())
+        };
         assert!(state.sessions.iter().all(|(id, facts)| waits(facts) == sessions.contains(id)));
     }
 

@@ -625,7 +625,7 @@ fn an_approval_takes_away_and_never_adds() {
     let narrowed = vote(&world, narrower);
     world.must(&narrowed);
     let now_asked = world.state.cases[&id].request.clone();
-    assert_eq!((now_asked.duration, now_asked.actions, now_asked.window.from), (Seconds(HOUR), SHELL.into(), from));
+    assert_eq!((now_asked.duration, &now_asked.actions, now_asked.window.from), (Seconds(HOUR), &SHELL.into(), from));
     assert_eq!(world.state.cases[&id].asked, asked, "what was asked stays known");
 }
 
@@ -965,12 +965,12 @@ fn an_emergency_is_given_by_one_on_duty_and_looked_back_at_once_by_another() {
     let mut other = world.clone();
     world.must_unjudged(&good);
     let seen = LookBack { by: person(LEADS[1]), at: world.now, objection: None };
-    assert_eq!(world.state.cases[&id].reviewed, Some(seen));
+    assert_eq!(world.state.cases[&id].reviewed(), Some(seen));
     assert_eq!(world.refused(&world.yes(SECURITY, review.clone())), Refusal::NotPending("granted"), "once is enough");
     let events = other.must_unjudged(&to_no(&good));
     let objection = Some(salted("no"));
     assert_eq!(events.last(), Some(&Event::Reviewed { request: id, by: person(LEADS[1]), objection }));
-    assert_eq!(other.state.cases[&id].reviewed, Some(LookBack { objection, ..seen }));
+    assert_eq!(other.state.cases[&id].reviewed(), Some(LookBack { objection, ..seen }));
     assert_eq!(other.state.cases[&id].standing, RequestStanding::Granted, "what was given is not taken back by it");
     assert_eq!(other.refused(&world.yes(SECURITY, review)), Refusal::NotPending("granted"), "an objection stands");
 }

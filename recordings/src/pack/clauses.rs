@@ -258,7 +258,7 @@ fn least(sheet: &Sheet<'_>) -> Sight {
 }
 
 fn emergency(sheet: &Sheet<'_>) -> Sight {
-    match (sheet.case.request.emergency, sheet.case.reviewed) {
+    match (sheet.case.request.emergency, sheet.case.reviewed()) {
         (true, Some(LookBack { objection: None, .. })) => Sight::Yes("an emergency grant, reviewed afterwards"),
         (true, Some(_)) => Sight::Yes("an emergency grant, reviewed afterwards: whoever did so objected to it"),
         (true, None) => Sight::No("an emergency grant, and nobody reviewed it yet"),

@@ -263,7 +263,7 @@ impl Teller<'_> {
         let case = self.story.case(asking.id)?;
         let named = visit.and_then(|visit| self.recordings.get(&visit.id));
         let opening = named.and_then(Opening::of);
-        let recording = named.filter(|_| visit.is_some_and(|visit| visit.facts.erased.is_none()));
+        let recording = named.filter(|_| visit.is_some_and(|visit| visit.facts.erased().is_none()));
         let of_session = opening.as_ref().and_then(|opening| plant_of(&self.story.state, opening.plant()));
         let plant = of_session.or_else(|| asking.plant.clone());
         let verdict = visit.and_then(|visit| self.verdict(visit.id));
@@ -319,7 +319,7 @@ impl Teller<'_> {
 
     fn refusal(&self, entry: u64, item: &HistoryItem) -> Option<RefusalTold> {
         let What::Refusal { reason, rule, asked } = &item.what else { return None };
-        let in_words = refused_in_words(reason, rule.as_ref(), asked.as_ref());
+        let in_words = refused_in_words(reason, rule.as_ref(), asked.as_deref());
         Some(RefusalTold {
             entry,
             at: item.at,
@@ -331,7 +331,7 @@ impl Teller<'_> {
 
     fn session(&self, visit: &Visit) -> Option<SessionTold> {
         let asking = self.story.asking(visit.facts.request)?;
-        let recording = self.recordings.get(&visit.id).filter(|_| visit.facts.erased.is_none());
+        let recording = self.recordings.get(&visit.id).filter(|_| visit.facts.erased().is_none());
         let inside = match (&self.sources.inside, recording, &self.store) {
             (InsideFrom::Keys(keys), Some(recording), Some(store)) => Some(Inside::read(store, recording, keys)),
             (InsideFrom::Told(before), ..) => {
@@ -356,7 +356,7 @@ impl Teller<'_> {
             started: visit.started.at,
             ended: visit.end(),
             ending: visit.ended.as_ref().map(|(_, ending, _)| ending.in_words().to_owned()),
-            recording: match visit.facts.erased {
+            recording: match visit.facts.erased() {
                 Some(_) => Some("erased".to_owned()),
                 None => self.verdict(visit.id).map(str::to_owned),
             },

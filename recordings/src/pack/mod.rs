@@ -373,6 +373,6 @@ fn chosen(story: &Story, of: &PackOf) -> BTreeSet<SessionId> {
 
 /// The sessions whose recordings go into a pack, by what stands.
 pub fn sessions(state: &State, of: &PackOf) -> BTreeSet<SessionId> {
-    let is_kept = |session: &SessionId| state.sessions.get(session).is_none_or(|facts| facts.erased.is_none());
+    let is_kept = |session: &SessionId| state.sessions.get(session).is_none_or(|facts| facts.erased().is_none());
     Chosen::of(state, of).sessions.into_iter().filter(is_kept).collect()
 }

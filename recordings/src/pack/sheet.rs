@@ -649,7 +649,7 @@ impl<'a> Sheet<'a> {
 
     fn the_recording(&self, lines: &mut Lines) {
         let Some(visit) = self.visit else { return };
-        if let Some((at, on)) = &visit.facts.erased {
+        if let Some((at, on)) = visit.facts.erased() {
             let words = format!("erased {}, {}; its leaves stay in the gate's log", self.at(*at), self.erased_on(on));
             return lines.lacks("Recording", &words);
         }
@@ -717,7 +717,7 @@ impl<'a> Sheet<'a> {
         } else {
             lines.put("Connecting again", "nothing blocks it but the grant's own end");
         }
-        if self.case.account.is_none() && self.case.closed_out.is_none() {
+        if self.case.account().is_none() && self.case.closed_out().is_none() {
             lines.lacks("Remarks of who ended it", NOT_RECORDED);
         }
     }
@@ -735,7 +735,7 @@ impl<'a> Sheet<'a> {
                 _ => {}
             }
         }
-        match (self.case.closed_out, self.case.rule.close_out) {
+        match (self.case.closed_out(), self.case.rule.close_out) {
             (Some(_), _) => {}
             (None, Some(_)) => lines.put("Signed off", "not yet, and its rule demands it"),
             (None, None) => {

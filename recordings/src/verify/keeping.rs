@@ -51,7 +51,7 @@ impl Keepings {
             decisions: journal.keeping.clone(),
             holds: sessions().map(|(id, facts)| (*id, facts.holds.len())).filter(|(_, holds)| *holds > 0).collect(),
             ended: sessions().filter_map(|(id, facts)| Some((*id, facts.ended.as_ref()?.0))).collect(),
-            erased: sessions().filter(|(_, facts)| facts.erased.is_some()).map(|(id, _)| *id).collect(),
+            erased: sessions().filter(|(_, facts)| facts.erased().is_some()).map(|(id, _)| *id).collect(),
             size: journal.size(),
             restores: journal.restores.clone(),
             lost: journal.lost,

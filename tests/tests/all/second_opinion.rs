@@ -542,7 +542,7 @@ fn sent_away(store: &mut Store, guest: GuestId) {
 fn asked_by(store: &mut Store, guest: PersonId, change: impl FnOnce(&mut Request, &mut Rule)) -> RequestId {
     let request = store.submit();
     let case = &store.state.cases[&request];
-    let (mut asked, mut rule) = (case.asked.clone(), (*case.rule).clone());
+    let (mut asked, mut rule) = ((*case.asked).clone(), (*case.rule).clone());
     (asked.id, asked.technician) = (RequestId::new(Ulid::from(72_u128)), guest);
     asked.window.until = asked.window.from + SignedDuration::from_hours(1);
     change(&mut asked, &mut rule);
@@ -928,7 +928,7 @@ const OF_COMPANIES: [MadeUp; 25] = [
     }),
     ("and none did", |store| {
         let asked = store.submit();
-        let asked = (store.state.cases[&asked].asked.clone(), (*store.state.cases[&asked].rule).clone());
+        let asked = ((*store.state.cases[&asked].asked).clone(), (*store.state.cases[&asked].rule).clone());
         let by = support::person(TECHNICIAN);
         store.act(Decide::WithdrawAttestation { person: by, by });
         let request = policies::requests::Request { id: RequestId::new(Ulid::from(90_u128)), ..asked.0 };

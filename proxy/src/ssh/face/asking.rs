@@ -272,7 +272,7 @@ impl Applicant {
 
     /// A no, with the reason that was given.
     pub(super) async fn denial(&self, request: RequestId) -> String {
-        let Some(no) = self.desk.with_state(|state| state.cases.get(&request)?.no) else {
+        let Some(no) = self.desk.with_state(|state| state.cases.get(&request)?.no()) else {
             return "An operator said no.".to_owned();
         };
         self.no_in_words(no).await
