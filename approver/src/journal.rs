@@ -1,6 +1,8 @@
 //! The journal: the port to the one place where decisions are kept, in order, for ever. An append happens after exactly
 //! the head it was decided on, or not at all. Who may append is settled by there being one caller, the Desk.
 
+use std::num::NonZero;
+
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use policies::events::{Event, UnknownEvent};
@@ -106,19 +108,41 @@ pub trait Journal: Send + Sync {
     }
 }
 
-/// Decodes entries up to the first unknown one.
-fn decode_known(raw: impl IntoIterator<Item = recordings::leaf::Entry>) -> Result<Vec<Entry>, ReadError> {
-    let mut entries = Vec::new();
-    for raw in raw {
-        match decode(&raw) {
-            Ok(entry) => entries.push(entry),
-            Err(cause) if entries.is_empty() => {
-                return Err(ReadError::Unknown { index: raw.index, cause: cause.to_string() });
+/// Fewer are not worth another thread.
+const DECODED_ALONE: usize = 512;
+
+/// Decodes entries up to the first unknown one; many by as many threads as the machine runs at once.
+fn decode_known(raw: &[recordings::leaf::Entry]) -> Result<Vec<Entry>, ReadError> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut parts = raw.chunks(raw.len().div_ceil(threads).max(DECODED_ALONE));
+    let own = parts.next().unwrap_or_default();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = parts.map(|part| scope.spawn(move || decode_part(part))).collect();
+        let (mut entries, mut unknown) = decode_part(own);
+        for other in others {
+            let (more, not_known) = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            if unknown.is_none() {
+                entries.extend(more);
+                unknown = not_known;
             }
-            Err(_) => break,
+        }
+        match unknown {
+            Some(unknown) if entries.is_empty() => Err(unknown),
+            _ => Ok(entries),
+        }
+    })
+}
+
+/// Those before the first unknown one, and what is not known of it.
+fn decode_part(raw: &[recordings::leaf::Entry]) -> (Vec<Entry>, Option<ReadError>) {
+    let mut entries = Vec::with_capacity(raw.len());
+    for raw in raw {
+        match decode(raw) {
+            Ok(entry) => entries.push(entry),
+            Err(cause) => return (entries, Some(ReadError::Unknown { index: raw.index, cause: cause.to_string() })),
         }
     }
-    Ok(entries)
+    (entries, None)
 }
 
 /// All entries of a journal at rest, each of which must be known.

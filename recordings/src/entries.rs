@@ -31,6 +31,15 @@ impl Snapshot {
         }
         Self { size, extents }
     }
+
+    /// What of it each segment holds, and the first entry there: the newest segment first.
+    fn by_segment(&self) -> impl Iterator<Item = (u64, Self)> {
+        (0..self.extents.len()).rev().map(move |place| {
+            let (extent, next) = (&self.extents[place], self.extents.get(place + 1));
+            let size = next.map_or(self.size, |next| next.first_entry);
+            (extent.first_entry, Self { size, extents: vec![*extent] })
+        })
+    }
 }
 
 /// The newest durable entries, which whoever follows a log need not read back.
@@ -145,6 +154,11 @@ impl EntryReader {
         end.into_iter().for_each(|end| self.remember(end));
         entries.retain(|entry| entry.index >= from);
         Ok(entries)
+    }
+
+    /// All entries in the segments, those of one at a time, the newest first.
+    pub(crate) fn read_back(&self, snapshot: &Snapshot) -> impl Iterator<Item = Result<Vec<Entry>, SegmentsFault>> {
+        snapshot.by_segment().map(move |(first, segment)| self.read(first, &segment))
     }
 
     /// The nearest known place at which an entry not after `from` begins.

@@ -122,7 +122,8 @@ impl Printer {
 
     /// The edge before the first segment that there is. What was in those before it is in tiles alone.
     fn edge_before(&self, found: &Found) -> Result<Edge, OpenFault> {
-        let (size, root) = (found.before_extents.size(), found.before_extents.root());
+        let before = found.tree_before();
+        let (size, root) = (before.size(), before.root());
         if size == 0 {
             return Ok(Edge::default());
         }

@@ -111,8 +111,8 @@ pub(crate) struct Found {
     pub(crate) before: Before,
     /// Every used segment.
     pub(crate) extents: Vec<Extent>,
-    /// The entries before the first of them.
-    pub(crate) before_extents: Tree,
+    /// The entries before each of them, as its head says.
+    pub(crate) trees: Vec<Tree>,
     /// Every used segment's end and the sessions that were open there, but for the last one's.
     pub(crate) ended: VecDeque<(Position, Vec<OpenSession>)>,
     /// Numbers of the segments that lie ready.
@@ -122,6 +122,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// The entries before the first segment that there is.
+    pub(crate) fn tree_before(&self) -> Tree {
+        self.trees.first().cloned().unwrap_or_default()
+    }
+
     pub(crate) fn recovery(&self) -> Recovery {
         let crashed = self.state.live().map(|open| CrashedSession {
             recording: open.recording,
@@ -151,9 +156,9 @@ pub(crate) fn recover(disk: &dyn Disk, dir: &Path, purpose: Purpose) -> Result<F
     if let Some(first) = files.first().filter(|first| first.number > state.first) {
         return Err(SegmentsFault::Missing(first.path.with_file_name(segment::file_name(state.first))));
     }
-    let before_extents = used().next().map_or_else(Tree::default, |(_, head, _)| head.tree.clone());
+    let trees = used().map(|(_, head, _)| head.tree.clone()).collect();
     let ended = used().skip(1).map(|(_, head, _)| (head.after, head.open.clone())).collect();
-    Ok(Found { state, before, extents, before_extents, ended, spares, next })
+    Ok(Found { state, before, extents, trees, ended, spares, next })
 }
 
 /// Segments that were being filled.

@@ -65,9 +65,30 @@ impl Resting {
     /// # Errors
     /// They cannot be read, or do not follow each other.
     pub fn entries(&self) -> Result<Vec<Entry>, SegmentsFault> {
+        self.reader().read(0, &self.snapshot())
+    }
+
+    /// The newest entry in which something is found; reads no further back than there, a segment at a time.
+    ///
+    /// # Errors
+    /// They cannot be read, or do not follow each other.
+    pub fn find_newest<T>(&self, find: impl Fn(&Entry) -> Option<T>) -> Result<Option<T>, SegmentsFault> {
+        let (reader, snapshot) = (self.reader(), self.snapshot());
+        for entries in reader.read_back(&snapshot) {
+            if let Some(found) = entries?.iter().rev().find_map(&find) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    fn reader(&self) -> EntryReader {
+        EntryReader::new(Arc::clone(&self.disk), &self.dir)
+    }
+
+    fn snapshot(&self) -> Snapshot {
         let state = &self.found.state;
-        let snapshot = Snapshot::new(state.tree.size(), state.end.offset, self.found.extents.clone());
-        EntryReader::new(Arc::clone(&self.disk), &self.dir).read(0, &snapshot)
+        Snapshot::new(state.tree.size(), state.end.offset, self.found.extents.clone())
     }
 
     /// Heads that the log signed with this key, and that lie beside it: the one it published last, and those that witnesses
@@ -107,15 +128,15 @@ impl Resting {
         Checkpoint { origin: self.format.origin.clone(), size, root }.sign(signer)
     }
 
-    /// As many entries the journal had at least, by what a record log says from entry `from` on, as far as its segments go back.
+    /// As many entries the journal had at least, by what a record log says since it was restored last, as far as its segments go
+    /// back.
     ///
     /// # Errors
     /// They cannot be read, or do not follow each other.
-    pub fn tells_of_journal(&self, from: u64) -> Result<u64, SegmentsFault> {
-        let state = &self.found.state;
-        let snapshot = Snapshot::new(state.tree.size(), state.end.offset, self.found.extents.clone());
-        let from = from.max(self.found.before_extents.size());
-        let entries = EntryReader::new(Arc::clone(&self.disk), &self.dir).read(from, &snapshot)?;
+    pub fn tells_of_journal(&self) -> Result<u64, SegmentsFault> {
+        let restored = self.format.restored.last().map_or(0, |restored| restored.size);
+        let from = restored.max(self.found.tree_before().size());
+        let entries = self.reader().read(from, &self.snapshot())?;
         let size = |entry: &Entry| match Leaf::parse(&entry.bytes) {
             Ok(Leaf::Opened(opened)) => {
                 serde_json::from_slice::<Told>(&opened.metadata).map_or(0, |told| told.journal_size)
@@ -138,8 +159,7 @@ impl Resting {
         if head.size == here.size {
             return Ok(Some(head.root == here.root));
         }
-        let tree = self.found.before_extents.clone();
-        if head.size < tree.size() {
+        let Some(mut tree) = self.found.trees.iter().rfind(|tree| tree.size() <= head.size).cloned() else {
             // Those lie in tiles alone; tiles that have this root are of this log, because later ones follow from them.
             let folder = Folder::new(Arc::clone(&self.disk), &self.dir);
             return match View::open(folder, head) {
@@ -147,12 +167,8 @@ impl Resting {
                 Err(FolderFault { flaw: Flaw::Altered(_), .. }) => Ok(Some(false)),
                 Err(fault) => Err(OpenFault::TilesLost { dir: self.dir.clone(), fault: fault.to_string() }),
             };
-        }
-        let mut tree = tree;
-        let state = &self.found.state;
-        let snapshot = Snapshot::new(state.tree.size(), state.end.offset, self.found.extents.clone());
-        let reader = EntryReader::new(Arc::clone(&self.disk), &self.dir);
-        for entry in reader.read(tree.size(), &snapshot)? {
+        };
+        for entry in self.reader().read(tree.size(), &self.snapshot())? {
             if tree.size() == head.size {
                 break;
             }
@@ -163,8 +179,8 @@ impl Resting {
 
     /// How many entries lie before the first segment that is left.
     #[cfg(test)]
-    pub(crate) const fn segments_begin_at(&self) -> u64 {
-        self.found.before_extents.size()
+    pub(crate) fn segments_begin_at(&self) -> u64 {
+        self.found.tree_before().size()
     }
 
     /// Gives the log the name of this restore. May be done again where it broke off; the file FORMAT is last.
@@ -323,7 +339,14 @@ mod tests {
         }
         let beyond = Checkpoint { size: 61, ..heads[59].clone() };
         assert_eq!(log.had(&beyond).unwrap(), None);
-        assert_eq!(log.entries().unwrap().len(), 60);
+        let entries = log.entries().unwrap();
+        assert_eq!(entries.len(), 60);
+        for wanted in &entries {
+            let found = log.find_newest(|entry| (entry.bytes == wanted.bytes).then_some(entry.index)).unwrap();
+            assert_eq!(found, Some(wanted.index));
+        }
+        assert_eq!(log.find_newest(|entry| Some(entry.index)).unwrap(), Some(59), "the newest of all");
+        assert_eq!(log.find_newest(|entry| entry.bytes.is_empty().then_some(())).unwrap(), None);
     }
 
     /// What was published lies where it is looked for, or where it is put aside.

@@ -9,7 +9,7 @@ use policies::events::Event;
 use policies::ids::{CutId, RequestId};
 use policies::plant::Then;
 use policies::requests::SeenHead;
-use policies::state::State;
+use policies::state::{RequestStanding, State};
 use recordings::tree::Tree;
 
 use super::Fault;
@@ -76,16 +76,23 @@ impl Fold {
     /// Folds all of a journal, up to the first event that is not known.
     pub(super) async fn read_all(journal: &dyn Journal, now: Now) -> Result<Self, ReadError> {
         let (mut fold, mut tries) = (Self::empty(), super::TRIES);
+        let mut read = journal.read_next(0).await;
         while tries > 0 {
-            match journal.read_next(fold.state.size).await {
+            match read {
                 Ok(entries) => {
                     let head = journal.head().await?;
-                    if fold.take_others(&entries, head, now) {
+                    let next = entries.last().map_or(fold.state.size, |last| last.index + 1);
+                    // What comes next is read while this is folded.
+                    let fold_these = async { fold.take_others(&entries, head, now) };
+                    let (more, is_all) = futures::join!(journal.read_next(next), fold_these);
+                    if is_all {
+                        fold.forget_what_is_over();
                         return Ok(fold);
                     }
                     if entries.is_empty() {
                         tries -= 1;
                     }
+                    read = more;
                 }
                 Err(unknown @ ReadError::Unknown { .. }) => {
                     tracing::error!(%unknown, "nobody is admitted until this program was upgraded");
@@ -134,13 +141,19 @@ impl Fold {
         let folded = self.state.size;
         for entry in entries.iter().filter(|entry| entry.index >= folded) {
             self.apply(&entry.event, entry.at, now);
-            if self.tree.size() == entry.index {
-                self.tree.push(entry.leaf);
-                self.head = Head { size: self.tree.size(), last: entry.leaf, root: self.tree.root() };
-                self.remember_root();
-            } else {
+            if self.tree.size() != entry.index {
                 self.head.size = entry.index + 1;
+                continue;
             }
+            self.tree.push(entry.leaf);
+            // Most roots of a long journal are too old to be named.
+            if head.size.saturating_sub(entry.index) <= ROOTS_KEPT as u64 {
+                self.head = self.head_at(entry.leaf);
+                self.remember_root();
+            }
+        }
+        if let Some(last) = entries.last().filter(|last| self.tree.size() == last.index + 1) {
+            self.head = self.head_at(last.leaf);
         }
         let is_all = head.size == self.state.size;
         if is_all {
@@ -148,6 +161,19 @@ impl Fold {
             self.remember_root();
         }
         is_all
+    }
+
+    fn head_at(&self, last: [u8; 32]) -> Head {
+        Head { size: self.tree.size(), last, root: self.tree.root() }
+    }
+
+    /// A grant that was over before the journal's newest entry needs no clock: nobody is let in before that time.
+    fn forget_what_is_over(&mut self) {
+        let Self { grants, state, .. } = self;
+        grants.retain(|id, _| {
+            let case = state.cases.get(id).filter(|case| case.standing == RequestStanding::Granted);
+            case.zip(state.newest).is_some_and(|(case, newest)| newest.duration_since(case.deadline) <= super::SLEW_MAX)
+        });
     }
 
     fn remember_root(&mut self) {

@@ -42,9 +42,12 @@ impl FilesJournal {
         read: impl FnOnce(&Log) -> Result<Vec<leaf::Entry>, SegmentsFault> + Send + 'static,
     ) -> Result<Vec<Entry>, ReadError> {
         let log = self.log.clone();
-        let read = tokio::task::spawn_blocking(move || read(&log)).await;
-        let raw = read.map_err(|panic| ReadError::Unavailable(panic.to_string()))?;
-        decode_known(raw.map_err(|fault| ReadError::Unavailable(fault.to_string()))?)
+        let look = move || {
+            let raw = read(&log).map_err(|fault| ReadError::Unavailable(fault.to_string()))?;
+            decode_known(&raw)
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
+        looked.unwrap_or_else(|panic| Err(ReadError::Unavailable(panic.to_string())))
     }
 }
 

@@ -84,7 +84,7 @@ impl Journal for MemoryJournal {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let from = usize::try_from(after).unwrap_or(usize::MAX).min(kept.entries.len());
         let raw = kept.entries[from..].to_vec();
-        async move { decode_known(raw) }.boxed()
+        async move { decode_known(&raw) }.boxed()
     }
 
     fn head(&self) -> BoxFuture<'_, Result<Head, ReadError>> {

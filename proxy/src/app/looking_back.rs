@@ -4,13 +4,13 @@
 use std::fmt;
 use std::path::Path;
 
-use approver::journal::{Entry, decode_all};
 use approver::witnesses::{Said, Witnesses};
 use certs::log_key::{LogKey, Verifier};
 use policies::events::Event;
 use policies::ids::NodeId;
 use recordings::fault::OpenFault;
 use recordings::restoring::Resting;
+use recordings::segment::SegmentsFault;
 use recordings::tlog::checkpoint::{Checkpoint, SignedCheckpoint};
 
 use super::Reason;
@@ -108,7 +108,6 @@ type Vouched = Option<(Vec<SignedCheckpoint>, Vec<SetBack>)>;
 
 fn vouched(data: &Path, identity: &Identity, key: &LogKey) -> Result<Vouched, OpenFault> {
     let Ok([journal, records]) = stores::at_rest(data, identity, key) else { return Ok(None) };
-    let Some(entries) = journal.entries().ok().and_then(|entries| decode_all(&entries).ok()) else { return Ok(None) };
     let heads = [&journal, &records].into_iter().filter_map(|log| log.sign(key).ok()).collect();
     let verifiers = trusting::verifiers(identity, key);
     let mut told = Vec::new();
@@ -116,9 +115,9 @@ fn vouched(data: &Path, identity: &Identity, key: &LogKey) -> Result<Vouched, Op
         told.extend(contradicted_beside(log, verifier)?);
     }
     if let Some(verifier) = verifiers.get(1) {
-        told.extend(contradicted(&entries, &identity.node, verifier, &records)?);
+        told.extend(contradicted(&journal, &identity.node, verifier, &records)?);
     }
-    told.extend(contradicted_by_records(&entries, (&journal, &records))?);
+    told.extend(contradicted_by_records(&journal, &records)?);
     Ok(Some((heads, told)))
 }
 
@@ -148,15 +147,8 @@ fn compared(log: &Resting, name: &str, head: &Checkpoint, by: &str) -> Result<Op
 ///
 /// # Errors
 /// They do not say.
-pub(crate) fn contradicted_by_records(
-    entries: &[Entry],
-    (journal, records): (&Resting, &Resting),
-) -> Result<Option<SetBack>, OpenFault> {
-    let restored = entries.iter().rev().find_map(|entry| match &entry.event {
-        Event::Restored { administrator, .. } => Some(administrator.statement.records.size),
-        _ => None,
-    });
-    let (here, told) = (journal.head().size, records.tells_of_journal(restored.unwrap_or(0))?);
+pub(crate) fn contradicted_by_records(journal: &Resting, records: &Resting) -> Result<Option<SetBack>, OpenFault> {
+    let (here, told) = (journal.head().size, records.tells_of_journal()?);
     Ok((told > here).then(|| SetBack {
         log: journal.format().origin.clone(),
         here,
@@ -169,20 +161,25 @@ pub(crate) fn contradicted_by_records(
 /// The newest head of the recordings in the journal, if their log does not have it.
 ///
 /// # Errors
-/// The recordings' log does not say.
+/// The journal cannot be read, or the recordings' log does not say.
 pub(crate) fn contradicted(
-    entries: &[Entry],
+    journal: &Resting,
     node: &NodeId,
     verifier: &Verifier,
     records: &Resting,
 ) -> Result<Option<SetBack>, OpenFault> {
-    let Some((index, head)) = newest_head(entries, node, verifier) else { return Ok(None) };
+    let Some((index, head)) = newest_head(journal, node, verifier)? else { return Ok(None) };
     compared(records, verifier.name(), &head, &format!("entry {index} of the journal"))
 }
 
-fn newest_head(entries: &[Entry], node: &NodeId, verifier: &Verifier) -> Option<(u64, Checkpoint)> {
-    entries.iter().rev().find_map(|entry| match &entry.event {
-        Event::Checkpointed { node: of, checkpoint } if of == node => {
+/// Where the gate runs, each start and each minute says one, so little is read.
+fn newest_head(
+    journal: &Resting,
+    node: &NodeId,
+    verifier: &Verifier,
+) -> Result<Option<(u64, Checkpoint)>, SegmentsFault> {
+    journal.find_newest(|entry| match Event::decode(&entry.bytes).ok()? {
+        Event::Checkpointed { node: of, checkpoint } if of == *node => {
             let signed = SignedCheckpoint::open(checkpoint.as_bytes(), std::slice::from_ref(verifier)).ok()?;
             Some((entry.index, signed.checkpoint().clone()))
         }

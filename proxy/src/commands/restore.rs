@@ -307,8 +307,8 @@ fn plan(args: &Args, output: &Path) -> Done {
         let mut known: Vec<Known> =
             log.signed(verifier).iter().map(|head| Known::of(head, "what it published or had cosigned")).collect();
         let more = match place {
-            0 => contradicted_by_records(&here.entries, (log, &here.records)),
-            _ => contradicted(&here.entries, &here.identity.node, verifier, log),
+            0 => contradicted_by_records(log, &here.records),
+            _ => contradicted(&here.journal, &here.identity.node, verifier, log),
         };
         if let Some(more) = more.map_err(Failure::failed)? {
             let size = more.remembered.unwrap_or(0);
