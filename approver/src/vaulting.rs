@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::vault::{Line, VaultFault};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use crate::desk::Desk;
@@ -51,13 +51,16 @@ impl Teller {
     /// See [`Untold`].
     pub async fn tell(&self) -> Result<(), Untold> {
         let mut heard = Arc::clone(&self.0.heard).lock_owned().await;
+        if *heard == 0 {
+            heard = self.brief(heard).await?;
+        }
         loop {
             let entries = self.0.desk.entries(*heard).await?;
             if entries.is_empty() {
                 return Ok(());
             }
             for part in parts(&entries) {
-                let line = self.0.line.clone();
+                let (line, part) = (self.0.line.clone(), part.into_iter().map(|(_, event)| event).collect::<Vec<_>>());
                 // What was heard is counted, also where whoever waits for it is gone meanwhile.
                 heard = away(move || {
                     line.tell(*heard, &part)?;
@@ -67,6 +70,32 @@ impl Teller {
                 .await?;
             }
         }
+    }
+
+    /// Tells it what is not over of all that the journal has by now, which of a long journal is little.
+    async fn brief(&self, mut heard: OwnedMutexGuard<u64>) -> Result<OwnedMutexGuard<u64>, Untold> {
+        let (places, size) = self.0.desk.with_state(|state| (state.entries_that_open(), state.size));
+        let places: Vec<u64> = places.into_iter().collect();
+        let mut left = places.as_slice();
+        while !left.is_empty() {
+            let entries = self.0.desk.entries_at(left).await?;
+            let Some(last) = entries.last().map(|entry| entry.index) else {
+                return Err(ReadError::Unavailable("it gives less than was read of it before".into()).into());
+            };
+            for part in parts(&entries) {
+                let line = self.0.line.clone();
+                away(move || line.brief(&part, 0)).await?;
+            }
+            left = &left[left.partition_point(|place| *place <= last)..];
+        }
+        let line = self.0.line.clone();
+        away(move || {
+            line.brief(&[], size)?;
+            *heard = size;
+            Ok(heard)
+        })
+        .await
+        .map_err(Untold::from)
     }
 
     /// Tells it, once it is there.
@@ -86,16 +115,16 @@ async fn away<T: Send + 'static>(
 }
 
 /// Each with as many entries as go into one message, and one at least.
-fn parts(entries: &[Entry]) -> Vec<Vec<Vec<u8>>> {
+fn parts(entries: &[Entry]) -> Vec<Vec<(u64, Vec<u8>)>> {
     let (mut parts, mut bytes) = (Vec::<Vec<_>>::new(), 0);
     for entry in entries {
         let event = entry.event.encode();
         bytes += event.len();
         match parts.last_mut() {
-            Some(part) if bytes <= BYTES_AT_ONCE => part.push(event),
+            Some(part) if bytes <= BYTES_AT_ONCE => part.push((entry.index, event)),
             _ => {
                 bytes = event.len();
-                parts.push(vec![event]);
+                parts.push(vec![(entry.index, event)]);
             }
         }
     }
@@ -141,8 +170,8 @@ mod tests {
             |part: u16| Entry { index: part.into(), at: Timestamp::UNIX_EPOCH, event: event(part), leaf: [0; 32] };
         let entries: Vec<_> = (0..20).map(entry).collect();
         let parts = parts(&entries);
-        assert!(parts.iter().all(|part| part.iter().map(Vec::len).sum::<usize>() <= BYTES_AT_ONCE));
-        let told: Vec<_> = parts.into_iter().flatten().map(|event| Event::decode(&event).unwrap()).collect();
+        assert!(parts.iter().all(|part| part.iter().map(|(_, event)| event.len()).sum::<usize>() <= BYTES_AT_ONCE));
+        let told: Vec<_> = parts.into_iter().flatten().map(|(_, event)| Event::decode(&event).unwrap()).collect();
         assert!(told.iter().eq(entries.iter().map(|entry| &entry.event)));
         let one =
             Entry { event: Event::PlantText { plant, part: 0, of: 1, text: "x".repeat(BYTES_AT_ONCE) }, ..entry(0) };

@@ -66,6 +66,8 @@ pub struct Vault {
 #[derive(Default)]
 struct Heard {
     live: Live,
+    /// It hears every entry from now on.
+    follows: bool,
     /// An entry that this program does not know, which may say that everything is over.
     unknown: Option<String>,
 }
@@ -153,6 +155,10 @@ impl Vault {
             Ask::OpenForSession { session, name, sealed } => {
                 self.leads_to(heard, session, now, |by, _| *by == Credential::Sealed(name.clone()))?;
                 self.open(&name, &sealed)?
+            }
+            Ask::Brief { entries, until } => {
+                heard.be_briefed(&entries, until)?;
+                Answer::Here(super::PROGRAM.to_owned())
             }
             Ask::Tell { after, entries } => {
                 heard.hear(after, &entries)?;
@@ -257,22 +263,40 @@ impl Vault {
 }
 
 impl Heard {
+    /// Only who has not begun to follow can be told that something is not worth hearing.
+    fn be_briefed(&mut self, entries: &[(u64, Bytes)], until: u64) -> Result<(), String> {
+        if self.follows {
+            return Err("it follows the journal already".to_owned());
+        }
+        for (place, event) in entries {
+            if *place < self.live()?.size() {
+                return Err(format!("it heard {} entries of the journal, and not {place}", self.live.size()));
+            }
+            self.live.pass(*place);
+            self.take(event);
+        }
+        self.live.pass(until);
+        self.live().map(drop)
+    }
+
     /// What is no continuation of what was heard is none of this journal's.
     fn hear(&mut self, after: u64, entries: &[Bytes]) -> Result<(), String> {
         if after != self.live()?.size() {
             return Err(format!("it heard {} entries of the journal, and not {after}", self.live.size()));
         }
-        for event in entries {
-            match Event::decode(&event.0) {
-                Ok(event) => self.live.apply(&event),
-                Err(fault) => {
-                    self.unknown = Some(format!(
-                        "it opens nothing, since the journal has an entry that it does not know: {fault}"
-                    ));
-                }
+        self.follows = true;
+        entries.iter().for_each(|event| self.take(event));
+        self.live().map(drop)
+    }
+
+    fn take(&mut self, event: &Bytes) {
+        match Event::decode(&event.0) {
+            Ok(event) => self.live.apply(&event),
+            Err(fault) => {
+                self.unknown =
+                    Some(format!("it opens nothing, since the journal has an entry that it does not know: {fault}"));
             }
         }
-        self.live().map(drop)
     }
 
     fn live(&self) -> Result<&Live, String> {

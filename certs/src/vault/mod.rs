@@ -86,17 +86,30 @@ impl Line {
         Ok(())
     }
 
+    /// Tells it what it has to know of a journal before it follows it: these entries, each with its place and as the bytes of its event,
+    /// in order, and that the journal has `until` entries up to now. May be done in parts.
+    ///
+    /// # Errors
+    /// As [`tell`](Self::tell), or it follows the journal already.
+    pub fn brief(&self, entries: &[(u64, Vec<u8>)], until: u64) -> Result<(), VaultFault> {
+        let entries = entries.iter().map(|(place, event)| (*place, Bytes::from(event.as_slice()))).collect();
+        self.heard(&Ask::Brief { entries, until })
+    }
+
     /// Tells it what is in the journal from entry `after` on, each entry as the bytes of its event, in order.
-    /// What it is told counts for this line alone, and is told once, from the first entry on.
+    /// What it is told counts for this line alone, and is told once, from the first entry on or from where it was briefed.
     ///
     /// # Errors
     /// It does not answer, knows another number of entries before, or understands an entry not: then it opens nothing any more.
     pub fn tell(&self, after: u64, entries: &[Vec<u8>]) -> Result<(), VaultFault> {
         let entries = entries.iter().map(|event| Bytes::from(event.as_slice())).collect();
-        let telling = Ask::Tell { after, entries };
-        match self.ask(&telling)? {
+        self.heard(&Ask::Tell { after, entries })
+    }
+
+    fn heard(&self, telling: &Ask) -> Result<(), VaultFault> {
+        match self.ask(telling)? {
             Answer::Here(_) => Ok(()),
-            _ => Err(odd(self.end(&telling))),
+            _ => Err(odd(self.end(telling))),
         }
     }
 

@@ -288,6 +288,23 @@ fn a_secret_opens_on_the_line_that_told_of_the_session_until_its_time_is_over() 
 }
 
 #[test]
+fn a_vault_is_briefed_before_it_follows_the_journal_and_not_after() {
+    let stage = Stage::new();
+    let (line, journal) = (stage.line(), journal(stage.now() + SignedDuration::from_hours(1)));
+    let keys = KeyStore::in_vault(&line).unwrap();
+    let placed: Vec<_> = journal.iter().cloned().enumerate().map(|(place, event)| (place as u64 * 10, event)).collect();
+    let (first, rest) = placed.split_at(2);
+    line.brief(first, 11).unwrap();
+    assert!(line.brief(first, 11).is_err(), "these it heard");
+    line.brief(rest, 1_000).unwrap();
+    assert_eq!(opened(&keys).unwrap(), b"hunter2");
+    assert!(line.tell(999, &[]).is_err());
+    line.tell(1_000, &[]).unwrap();
+    assert!(line.brief(&[], 1_001).is_err(), "from now on it hears everything");
+    line.tell(1_000, &[]).unwrap();
+}
+
+#[test]
 fn a_clock_set_back_extends_nothing_whoever_saw_it_last() {
     let stage = Stage::new();
     let (line, other) = (stage.line(), stage.line());

@@ -123,6 +123,14 @@ pub enum Ask {
         /// As it was sealed.
         sealed: Bytes,
     },
+    /// Entries of the journal for who hears of it for the first time, each with its place, in order: none between them says anything to
+    /// the vault.
+    Brief {
+        /// Each as its event was encoded.
+        entries: Vec<(u64, Bytes)>,
+        /// So many entries there are in all, up to now.
+        until: u64,
+    },
     /// Entries of the journal, from this one on.
     Tell {
         /// How many there are before.
@@ -161,6 +169,7 @@ impl Ask {
             | Self::Tag(_)
             | Self::OpenForGate { .. }
             | Self::OpenForSession { .. }
+            | Self::Brief { .. }
             | Self::Tell { .. } => Way::Signing,
             Self::ServerCertificate { .. } | Self::NewHandshakeKey | Self::SignHandshake { .. } => Way::Handshakes,
             Self::Reload | Self::HandshakeKeyIn(_) | Self::ChainIn(_) | Self::Configuration | Self::Files => Way::Files,
