@@ -22,12 +22,12 @@ use super::guard::{Caller, Sent};
 use super::reviews::{emergencies_and_guests, overdue};
 use super::types::{
     AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, BucketView, HeadView, Health, ReceiverView, RecipientView,
-    RecorderView, SecretView, SettingsView, Status, WitnessView, WitnessedView,
+    RecorderView, SecretView, SettingsView, Status, TracesView, WitnessView, WitnessedView,
 };
 use crate::alarms::{Acknowledged, Standing, lacks_room};
 use crate::deposits;
 use crate::feed::{Feed, ReceiverState, Told};
-use crate::witnesses;
+use crate::{traces, witnesses};
 
 pub(super) async fn status(State(api): State<Api>) -> Json<Status> {
     Json(api.status())
@@ -117,6 +117,10 @@ fn answer_times(state: &Plant, now: Timestamp) -> Option<AnswerTimes> {
 
 fn receiver_view(ReceiverState { name, behind, missed, trouble, .. }: ReceiverState) -> ReceiverView {
     ReceiverView { name, behind, missed, trouble: trouble.map(|trouble| trouble.why) }
+}
+
+fn traces_view(traces::Standing { host, taken, taken_at, lost, trouble }: traces::Standing) -> TracesView {
+    TracesView { collector: host, taken, at: taken_at, lost, trouble }
 }
 
 impl Api {
@@ -237,6 +241,7 @@ impl Api {
             answered: self.desk().with_state(|state| answer_times(state, now)),
             alarms: self.parts().alarms.standing().into_iter().map(alarm_view).collect(),
             feed: self.parts().feed.iter().flat_map(Feed::receivers).map(receiver_view).collect(),
+            traces: self.parts().traces.as_ref().map(|traces| traces_view(traces.standing())),
         }
     }
 

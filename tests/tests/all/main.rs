@@ -51,6 +51,7 @@ mod terminal;
 mod tidy;
 mod tlog;
 mod tls;
+mod traces;
 mod tunnels;
 mod vault;
 mod vnc;
