@@ -33,6 +33,7 @@ use crate::desk::Desk;
 use crate::directory::DirectoryFault;
 use crate::eraser::{self, Copying};
 use crate::journal::ReadError;
+use crate::spans::{Key, Span, Work};
 
 mod copies;
 mod following;
@@ -219,6 +220,16 @@ impl Depositor {
             // Nothing was recorded, or it lies in the bucket alone.
             return Ok(Done::All);
         }
+        let depositing = Span::begin(Work::Deposit);
+        depositing.set(Key::Session, &session);
+        let deposited = depositing.around(self.deposit_files(session, files)).await;
+        if deposited.is_err() {
+            depositing.failed("broken off");
+        }
+        deposited
+    }
+
+    async fn deposit_files(&mut self, session: SessionId, files: Vec<(String, PathBuf)>) -> Result<Done, BrokenOff> {
         let (said, mut new) = (self.copies.of(session).await?, Vec::new());
         for (name, path) in files {
             // None of a recording that was erased: the bucket is to have no copy of it.

@@ -31,6 +31,7 @@ use crate::directory::{Directory, DirectoryFault};
 use crate::feed::counts::Counts;
 use crate::floor::Floor;
 use crate::journal::{AppendError, Entry, Head, Journal, ReadError};
+use crate::spans::{self, Key, Span, Work};
 
 mod admission;
 mod cutting;
@@ -561,7 +562,7 @@ impl Inner {
 
     /// Runs something to its end in a task of the Desk's, so that a caller who gives up leaves nothing half done.
     async fn to_its_end<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, Fault> {
-        self.tracker.spawn_on(work, &self.runtime).await.map_err(|_| Fault::Stopping)
+        self.tracker.spawn_on(spans::along(work), &self.runtime).await.map_err(|_| Fault::Stopping)
     }
 
     async fn act(&self, command: Command) -> Result<Vec<Event>, Rejected> {
@@ -574,6 +575,14 @@ impl Inner {
 
     /// Decide, append, apply; again from the start where somebody else was faster.
     async fn transact<T>(
+        &self,
+        decide: impl FnMut(&Fold, Now) -> Result<(Vec<Event>, T), Rejected>,
+    ) -> Result<(Vec<Event>, T), Rejected> {
+        let decision = Span::within(Work::Decision);
+        decision.around(self.transact_in_turn(decide)).await
+    }
+
+    async fn transact_in_turn<T>(
         &self,
         mut decide: impl FnMut(&Fold, Now) -> Result<(Vec<Event>, T), Rejected>,
     ) -> Result<(Vec<Event>, T), Rejected> {
@@ -596,7 +605,7 @@ impl Inner {
                 (fold.head, fold.state.newest.map_or(now.wall, |newest| newest.max(now.wall)), events, value)
             };
             self.behind.store(true, Ordering::Release);
-            match self.journal.append(head, &events, at).await {
+            match self.append(head, &events, at).await {
                 Ok(new) => {
                     self.take_own(&events, at, new);
                     self.fold().check_known()?;
@@ -614,6 +623,18 @@ impl Inner {
             }
         }
         Err(Fault::Busy.into())
+    }
+
+    async fn append(&self, after: Head, events: &[Event], at: Timestamp) -> Result<Head, AppendError> {
+        let append = Span::begin(Work::Append);
+        append.set(Key::Entries, events.len());
+        let appended = append.around(self.journal.append(after, events, at)).await;
+        match &appended {
+            Ok(_) => {}
+            Err(AppendError::Conflict(_)) => append.failed("conflict"),
+            Err(AppendError::Unavailable(_)) => append.failed("unavailable"),
+        }
+        appended
     }
 
     /// Whoever waited while the journal did not answer somebody else does not ask it again, or each would wait for all before.

@@ -21,6 +21,7 @@ use approver::feed::{Feed, FeedParts, Writer};
 use approver::memory::{self, Headroom};
 use approver::notify::{Notices, Notifier};
 use approver::people::People;
+use approver::traces::{self, Traces};
 use approver::vaulting::{self, Teller, Untold};
 use approver::witnesses::Witnesses;
 use certs::keys::{KeyFault, KeyStore, Seal};
@@ -79,6 +80,7 @@ pub struct App {
     witnesses: Witnesses,
     depositing: Option<Depositing>,
     feed: Feed,
+    traces: Option<Traces>,
     alarms: Alarms,
     certificates: Certificates,
     headroom: Headroom,
@@ -242,6 +244,7 @@ impl App {
         let receivers = telling::receivers(&config.feed, config.plant.origin.host())?;
         let asked = asking::ways(&config.store.witnesses)?;
         let bucket = depositing::open(&config.store.recordings)?;
+        let collector = telling::collector(config.traces.as_ref())?;
         let identity = match &keys {
             Ok(_) => Box::pin(Identity::read_or_join(&config.store)).await,
             Err(_) => Identity::read(&config.store.data),
@@ -282,6 +285,8 @@ impl App {
             desk.close().await;
             return Err(Reason::NotFounded.into());
         }
+        let begun = collector.and_then(|collector| traces::begin(collector, desk.deployment(), desk.node()));
+        let (traces, bringer) = begun.unzip();
         let people = People::new(desk.clone(), keys.secrets(), keys.tls_ca());
         let shared = Shared::of(&config);
         let teller = keys.vault().map(|line| Teller::new(desk.clone(), line.clone()));
@@ -315,6 +320,7 @@ impl App {
             witnesses,
             depositing,
             feed,
+            traces,
             alarms: alarms_standing,
             certificates: Certificates::default(),
             headroom,
@@ -330,6 +336,9 @@ impl App {
                 app.tell(ways, alarmed);
                 app.last.tracker.spawn(writer.run(app.desk.clone(), app.last.stop.clone()));
                 app.bring_feed_to(receivers);
+                if let Some(bringer) = bringer {
+                    app.last.tracker.spawn(bringer.run(app.last.stop.clone()));
+                }
                 app.keep(looking_at_memory);
                 if let Some(teller) = teller {
                     app.keep(vaulting::keep(teller, app.keys_lost.clone()));

@@ -43,6 +43,8 @@ pub struct Config {
     pub feed: FeedConfig,
     /// By whose word people sign in, beside what they enrolled. No two of one name.
     pub oidc: Vec<ProviderAt>,
+    /// Where traces are brought, if anywhere.
+    pub traces: Option<TracesAt>,
     /// How long a stop waits at most for those who are at work.
     pub drain: Duration,
     /// The folder of the gate's private keys.
@@ -325,6 +327,19 @@ pub struct ProviderAt {
     pub groups: Option<Groups>,
 }
 
+/// A collector of traces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TracesAt {
+    /// The address below which it takes them.
+    pub endpoint: Url,
+    /// The file of the CAs that may vouch for it, in PEM; otherwise the system's.
+    pub ca: Option<PathBuf>,
+    /// The file of headers that go with them, which may hold a secret.
+    pub headers_file: Option<PathBuf>,
+    /// Of a hundred traces so many are kept.
+    pub percent: u8,
+}
+
 /// Where notices are posted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookAt {
@@ -487,6 +502,7 @@ fn file(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Config> {
     let notify = reader.or("notify", Notify::default(), |field| field.table(OTHER, |reader| notify(reader, folder)));
     let feed = reader.or("feed", FeedConfig::default(), |field| field.table(OTHER, |reader| feed(reader, folder)));
     let oidc = reader.or("oidc", Vec::new(), |field| providers(field, folder));
+    let traces = reader.optional("traces", |field| field.table(OTHER, |reader| traces(reader, folder)));
     let drain = reader.or("serve", Duration::ZERO, |field| field.table(OTHER, drain));
     let (vendor, plant) = faces?;
     if !(vendor.is_here() && plant.is_here()) && matches!(store.as_ref()?.journal, JournalAt::Files) {
@@ -495,8 +511,9 @@ fn file(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<Config> {
         return None;
     }
     let (keys, settings) = (folder.join(Config::KEYS), Settings::default());
-    let (store, (seal, vault), notify, feed, oidc, drain) = (store?, seal?, notify?, feed?, oidc?, drain?);
-    Some(Config { vendor, plant, store, seal, notify, feed, oidc, drain, keys, vault, settings })
+    let (store, (seal, vault), notify, feed, oidc) = (store?, seal?, notify?, feed?, oidc?);
+    let (traces, drain) = (traces?, drain?);
+    Some(Config { vendor, plant, store, seal, notify, feed, oidc, traces, drain, keys, vault, settings })
 }
 
 /// A gate that lets nobody in is not there for longer than a shift.
@@ -936,6 +953,21 @@ fn syslog(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<ReceiverWay> {
     Some(ReceiverWay::Syslog { to: to?, ca: ca? })
 }
 
+fn traces(reader: &mut Reader<'_, '_>, folder: &Path) -> Option<TracesAt> {
+    let right = "write the collector's address, for example \"https://collector.mill3.example:4318\"";
+    let endpoint = reader.required("endpoint", right, |field| {
+        let url = field.parsed::<Url>()?;
+        if url.is_https() || url.is_this_machine() {
+            return Some(url);
+        }
+        field.wrong("who works at what would go in the clear to another machine", "write an https:// address")
+    });
+    let ca = reader.optional("ca", |field| file_in(field, folder));
+    let headers_file = reader.optional("headers_file", |field| file_in(field, folder));
+    let percent = reader.or("percent", 100, |field| field.number(1..=100));
+    Some(TracesAt { endpoint: endpoint?, ca: ca?, headers_file: headers_file?, percent: percent? })
+}
+
 /// People are linked to a provider by its name.
 fn providers(field: &Field<'_, '_>, folder: &Path) -> Option<Vec<ProviderAt>> {
     let providers = field.list(|entry| entry.table(OTHER, |reader| provider(reader, folder)))?;
@@ -1266,6 +1298,35 @@ mod tests {
         ] {
             let mistakes = read(&rest).expect_err(said);
             assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{rest}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn traces_leave_the_machine_under_tls_only_and_their_secret_is_elsewhere() {
+        let read = |rest: &str| parse(&written("ssh = [\"127.0.0.1:0\"]", rest)).map(|config| config.traces);
+        let short = "[traces]\nendpoint = \"https://collector.mill3.example:4318\"\n";
+        let at = read(short).expect("right").expect("it is there");
+        assert_eq!(
+            (at.endpoint.host(), at.ca, at.headers_file, at.percent),
+            ("collector.mill3.example", None, None, 100)
+        );
+        let more = "ca = \"c.pem\"\nheaders_file = \"traces.headers\"\npercent = 5\n";
+        let at = read(&format!("{short}{more}")).expect("right").expect("it is there");
+        assert_eq!(at.ca.as_deref(), Some(Path::new("/etc/holdpoint/c.pem")));
+        assert_eq!((at.headers_file.as_deref(), at.percent), (Some(Path::new("/etc/holdpoint/traces.headers")), 5));
+        assert_eq!(read(""), Ok(None));
+        assert!(read("[traces]\nendpoint = \"http://127.0.0.1:4318\"").is_ok());
+        for (rest, said) in [
+            ("[traces]\npercent = 5".to_owned(), "traces.endpoint: missing"),
+            ("[traces]\nendpoint = \"http://collector.mill3.example:4318\"".to_owned(), "in the clear"),
+            ("[traces]\nendpoint = \"collector:4317\"".to_owned(), "no address"),
+            (format!("{short}percent = 0"), "traces.percent: "),
+            (format!("{short}percent = 101"), "traces.percent: "),
+            (format!("{short}token = \"hunter2\""), "traces.token: unknown key"),
+        ] {
+            let mistakes = read(&rest).expect_err(said);
+            assert!(mistakes.len() == 1 && mistakes[0].contains(said), "{rest}: {mistakes:?}");
+            assert!(!mistakes[0].contains("hunter2"), "{mistakes:?}");
         }
     }
 

@@ -22,6 +22,7 @@ use std::io;
 use std::time::Duration;
 
 use approver::lease::Lease;
+use approver::spans::{Key, Span, Work};
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
 
@@ -54,10 +55,17 @@ pub async fn dial(lease: &Lease, patience: Duration) -> Result<TcpStream, DialFa
     let name = || lease.target().to_string();
     let unreachable = |cause| DialFault::Unreachable { name: name(), cause };
     let address = lease.destination().address.to_string();
-    let stream = tokio::time::timeout(patience, TcpStream::connect(address))
+    let dialling = Span::begin(Work::Dial);
+    dialling.set(Key::Session, &lease.session());
+    dialling.set(Key::Target, lease.target());
+    let dialled = tokio::time::timeout(patience, TcpStream::connect(address))
         .await
-        .map_err(|_| DialFault::Silent { name: name(), within: patience })?
-        .map_err(unreachable)?;
+        .map_err(|_| DialFault::Silent { name: name(), within: patience })
+        .and_then(|dialled| dialled.map_err(unreachable));
+    if dialled.is_err() {
+        dialling.failed("not reached");
+    }
+    let stream = dialled?;
     prepare(&stream).map_err(unreachable)?;
     Ok(stream)
 }

@@ -131,6 +131,9 @@ impl Fields {
         ];
         // Ours last: no field of an event passes for one of them.
         object.extend(others.chain(own).map(|(name, value)| (name.to_owned(), value.into())));
+        if let Some(trace) = approver::spans::trace_id() {
+            object.insert("trace_id".to_owned(), trace.into());
+        }
         format!("{}\n", serde_json::Value::Object(object))
     }
 }

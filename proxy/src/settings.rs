@@ -26,12 +26,13 @@ const DEFAULTS: [(&str, &str); 14] = [
 ];
 
 /// What counts in a table that the file has, in each of a list of them, where that does not have the key.
-const DEFAULTS_WITHIN: [(&str, &str, &str); 5] = [
+const DEFAULTS_WITHIN: [(&str, &str, &str); 6] = [
     ("notify.mail", "tls", "starttls"),
     ("oidc[]", "scopes", "profile, email"),
     ("oidc[].groups", "claim", "groups"),
     ("store.s3", "region", "us-east-1"),
     ("store.s3", "keep_local", "30d"),
+    ("traces", "percent", "100"),
 ];
 
 /// A program's arguments may hold a secret, so that only its name is told.
@@ -209,7 +210,8 @@ mod tests {
              to = [\"all@mill3.example\"]\n[[oidc]]\nname = \"mill\"\ntitle = \"Mill 3\"\n\
              issuer = \"https://login.mill3.example\"\nclient = \"gate\"\nvendor = \"acme\"\n\
              groups = {{ wanted = {{ maintenance = [\"Field service\"] }} }}\n\
-             [store.s3]\ncredentials = \"s3.credentials\"\n"
+             [store.s3]\ncredentials = \"s3.credentials\"\n\
+             [traces]\nendpoint = \"https://collector.mill3.example:4318\"\n"
         )
         .replace("[store]\n", "[store]\nrecordings = \"s3://mill3/holdpoint\"\n");
         let told = |config: &Config| format!("{:?}", Config { settings: Settings::default(), ..config.clone() });
@@ -221,6 +223,7 @@ mod tests {
             ("oidc[1].groups.claim", "groups", "groups = { ", "claim = \"groups\", "),
             ("store.s3.region", "us-east-1", "[store.s3]\n", "region = \"us-east-1\"\n"),
             ("store.s3.keep_local", "30d", "[store.s3]\n", "keep_local = \"30d\"\n"),
+            ("traces.percent", "100", "[traces]\n", "percent = 100\n"),
         ] {
             let one = all.iter().find(|one| one.key == key).unwrap_or_else(|| panic!("no {key}"));
             assert_eq!((one.value.as_str(), one.written), (value, false), "{key}");

@@ -15,6 +15,7 @@ use std::time::Duration;
 use approver::desk::{Desk, Rejected};
 use approver::lease::Ask;
 use approver::mint;
+use approver::spans;
 use certs::proof::{Authenticated, NotProven};
 use certs::tls_client::{ClientFace, HeldCertificate, SPOKEN};
 use policies::actions::Actions;
@@ -283,7 +284,12 @@ impl Face {
         let (told, tellings) = mpsc::channel(1);
         // Nobody reads lines beside a service's bytes: `connect` asks for what stands.
         drop(tellings);
-        let line = VendorLine { gate: self.parts.gate.clone(), hold: Hold::Channels { told }, is_page: false };
+        let line = VendorLine {
+            gate: self.parts.gate.clone(),
+            hold: Hold::Channels { told },
+            is_page: false,
+            place: spans::Place::here(),
+        };
         let asker = Who { login, proof: Arc::clone(who) };
         let opened = self.parts.sessions.open(asker, self.ask(who, place), line).await;
         opened.map_err(|not_opened| {

@@ -107,7 +107,7 @@ pub(crate) fn reach(config: &Config, path: &Path, form: LogForm) -> io::Result<R
     be_patient(handshakes, PATIENCE)?;
     be_patient(files, PATIENCE_WITH_DISKS)?;
     let patience = signing.try_clone()?;
-    let line = Line::apart(streams);
+    let line = Line::apart(streams).timed(approver::spans::ask_vault);
     // Somebody may be typing a passphrase into a child: until the keys are open there is no haste.
     let keys = KeyStore::in_vault(&line);
     be_patient(&patience, PATIENCE)?;

@@ -8,6 +8,7 @@ use policies::state::{Case, RequestStanding};
 use recordings::log::Commits;
 
 use super::Api;
+use crate::traces::Traces;
 
 /// The figures as they are written down.
 #[derive(Default)]
@@ -164,6 +165,11 @@ impl Api {
         page.begin("alarms", "gauge", "Alarms that stand, by kind.");
         for (kind, count) in self.parts().alarms.count() {
             page.line("alarms", &[("alarm", kind)], count);
+        }
+        if let Some(standing) = self.parts().traces.as_ref().map(Traces::standing) {
+            page.counter("traces_taken_total", "Spans that the collector took, since the start.", standing.taken);
+            page.counter("traces_lost_total", "Spans that it will never have, since the start.", standing.lost);
+            page.gauge("traces_trouble", "Whether it takes none, or not all.", u8::from(standing.trouble.is_some()));
         }
         let Some(feed) = &self.parts().feed else { return };
         let receivers = feed.receivers();

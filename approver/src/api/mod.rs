@@ -37,6 +37,7 @@ use crate::gate::Gate;
 use crate::mint;
 use crate::oidc::Providers;
 use crate::people::People;
+use crate::traces::Traces;
 use crate::witnesses::Witnesses;
 
 mod access;
@@ -80,6 +81,7 @@ mod staying;
 pub(crate) mod tar;
 pub(crate) use tar::plain_files;
 mod telling;
+mod timing;
 pub mod types;
 
 pub use backup::{HEADS as BACKUP_HEADS, NodeFiles};
@@ -139,6 +141,8 @@ pub struct ApiParts {
     pub certificates: Certificates,
     /// By whose word people sign in, too.
     pub providers: Providers,
+    /// How it stands with the collector of traces, where there is one.
+    pub traces: Option<Traces>,
 }
 
 /// The plant face: operators, auditors, administrators; pages before the API. Bodies are at most 1 MiB, and 64 KiB at the

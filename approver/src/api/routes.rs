@@ -4,7 +4,7 @@
 use axum::Router;
 use axum::handler::Handler;
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use certs::proof::Face;
 use policies::people::{Kind, Person};
@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::{
     Api, access, backup, capture, carrying, closing, companies, connecting, cuts, evidence, feed, guard, guests,
     history, keeping, openapi, packing, people, plant, reports, requests, reviews, secrets, sessions, shift, sign_in,
-    status, types,
+    status, timing, types,
 };
 
 /// What a person is, as far as doors are concerned.
@@ -795,6 +795,7 @@ pub(super) fn router(api: Api) -> Router {
         Face::Plant => "the plant face has no such thing: it is for technicians, at the vendor face",
     };
     router
+        .route_layer(from_fn(timing::timed))
         .fallback(
             move || async move { Problem::not_found(format!("{nothing}. /api/v1/openapi.json lists what there is")) },
         )

@@ -23,12 +23,12 @@ use super::guard::{Caller, Sent};
 use super::reviews::{emergencies_and_guests, overdue};
 use super::types::{
     AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, BucketView, HeadView, Health, KeyView, ReceiverView,
-    RecipientView, RecorderView, SecretView, SettingsView, Status, WitnessView, WitnessedView,
+    RecipientView, RecorderView, SecretView, SettingsView, Status, TracesView, WitnessView, WitnessedView,
 };
 use crate::alarms::{Acknowledged, Standing, lacks_room};
 use crate::deposits;
 use crate::feed::{Feed, ReceiverState, Told};
-use crate::witnesses;
+use crate::{traces, witnesses};
 
 pub(super) async fn status(State(api): State<Api>) -> Json<Status> {
     Json(api.status())
@@ -134,6 +134,10 @@ fn key_view(name: RingName, ring: Ring<String>, state: &Plant) -> KeyView {
     let (next, next_since) = next.map(|next| (next.key, next.since)).unzip();
     let (last, last_since) = last.map(|last| (last.key, last.since)).unzip();
     KeyView { key: name.to_string(), now: now.key, next, next_since, last, last_since, text: format!("{name}: {text}") }
+}
+
+fn traces_view(traces::Standing { host, taken, taken_at, lost, trouble }: traces::Standing) -> TracesView {
+    TracesView { collector: host, taken, at: taken_at, lost, trouble }
 }
 
 impl Api {
@@ -255,6 +259,7 @@ impl Api {
             answered: self.desk().with_state(|state| answer_times(state, now)),
             alarms: self.parts().alarms.standing().into_iter().map(alarm_view).collect(),
             feed: self.parts().feed.iter().flat_map(Feed::receivers).map(receiver_view).collect(),
+            traces: self.parts().traces.as_ref().map(|traces| traces_view(traces.standing())),
         }
     }
 

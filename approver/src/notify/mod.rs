@@ -31,6 +31,7 @@ use crate::feed::{self, Feed};
 use crate::journal::Entry;
 use crate::mint;
 use crate::people::People;
+use crate::spans::{Key, Span, Work};
 
 pub mod command;
 pub mod mail;
@@ -700,12 +701,22 @@ fn watch_wanted(escort: Escort, session: SessionId) -> Option<String> {
 }
 
 /// Carries notices by one way in their order, each until it arrived or was tried often enough.
+async fn tell(way: &dyn Notifier, notice: &Notice) -> Result<(), NotTold> {
+    let telling = Span::begin(Work::Notice);
+    telling.set(Key::Way, way.name());
+    let told = telling.around(way.notify(notice)).await;
+    if told.is_err() {
+        telling.failed("not told");
+    }
+    told
+}
+
 async fn carry(way: Arc<dyn Notifier>, waiting: Queue) {
     loop {
         let notice = waiting.next().await;
         let mut wait = FIRST_WAIT;
         for left in (0..TRIES).rev() {
-            match way.notify(&notice).await {
+            match tell(&*way, &notice).await {
                 Ok(()) => break,
                 Err(cause) if left == 0 => {
                     tracing::error!(way = way.name(), id = notice.id, %cause, "a notice was given up");

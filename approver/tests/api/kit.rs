@@ -133,6 +133,7 @@ impl House {
             alarms: approver::alarms::Alarms::default(),
             certificates: approver::certificates::Certificates::default(),
             providers: approver::oidc::Providers::default(),
+            traces: None,
         };
         change(&mut parts);
         let stop = CancellationToken::new();

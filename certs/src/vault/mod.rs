@@ -35,7 +35,13 @@ const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 /// The gate's end of its connections to its vault. Cheap to clone. On each connection one question is under way at a time, and
 /// once one went wrong nobody is asked anything there any more, because an answer might be another's.
 #[derive(Clone)]
-pub struct Line(Arc<Ends>);
+pub struct Line {
+    ends: Arc<Ends>,
+    around: Around,
+}
+
+/// Is told what is about to be asked, in one word, and asks it: once.
+pub type Around = fn(&'static str, &mut dyn FnMut());
 
 struct Ends {
     signing: Mutex<State>,
@@ -57,14 +63,23 @@ impl State {
 impl Line {
     /// Over this one stream, whose reads and writes end by themselves where the other side hangs.
     pub fn new(stream: impl Stream + 'static) -> Self {
-        Self(Arc::new(Ends { signing: State::of(stream), handshakes: None, files: None }))
+        Self::of(Ends { signing: State::of(stream), handshakes: None, files: None })
     }
 
     /// Over a stream for what sessions wait for, one for handshakes, of which strangers may want as many as they like, and one
     /// for what waits for a disk: none of them waits for another.
     pub fn apart<S: Stream + 'static>([signing, handshakes, files]: [S; 3]) -> Self {
         let (handshakes, files) = (Some(State::of(handshakes)), Some(State::of(files)));
-        Self(Arc::new(Ends { signing: State::of(signing), handshakes, files }))
+        Self::of(Ends { signing: State::of(signing), handshakes, files })
+    }
+
+    fn of(ends: Ends) -> Self {
+        Self { ends: Arc::new(ends), around: |_, ask| ask() }
+    }
+
+    /// The same, of which each question is asked in here, so that somebody knows how long it took.
+    pub fn timed(self, around: Around) -> Self {
+        Self { around, ..self }
     }
 
     /// Whether it is there, signs handshakes too, and is of this program's version.
@@ -72,7 +87,7 @@ impl Line {
     /// # Errors
     /// It does not answer, or is another's.
     pub fn ping(&self) -> Result<(), VaultFault> {
-        for end in [Some(&self.0.signing), self.0.handshakes.as_ref()].into_iter().flatten() {
+        for end in [Some(&self.ends.signing), self.ends.handshakes.as_ref()].into_iter().flatten() {
             match ask(end, &Ask::Ping)? {
                 Answer::Here(version) if version == PROGRAM => {}
                 Answer::Here(version) => {
@@ -174,11 +189,13 @@ impl Line {
     }
 
     fn ask(&self, question: &Ask) -> Result<Answer, VaultFault> {
-        ask(self.end(question), question)
+        let mut answer = None;
+        (self.around)(question.word(), &mut || answer = Some(ask(self.end(question), question)));
+        answer.unwrap_or_else(|| Err(VaultFault::Gone("it was not asked".to_owned())))
     }
 
     fn end(&self, question: &Ask) -> &Mutex<State> {
-        let Ends { signing, handshakes, files } = &*self.0;
+        let Ends { signing, handshakes, files } = &*self.ends;
         match question.way() {
             Way::Signing => signing,
             Way::Handshakes => handshakes.as_ref().unwrap_or(signing),

@@ -156,6 +156,31 @@ pub enum Way {
 }
 
 impl Ask {
+    /// What is asked for, in one word.
+    pub(super) const fn word(&self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Public => "public",
+            Self::SignForLog(_) => "sign-for-log",
+            Self::SignToken(_) => "sign-token",
+            Self::SshCertificate(_) => "ssh-certificate",
+            Self::ServerCertificate { .. } => "server-certificate",
+            Self::ClientCertificate { .. } => "client-certificate",
+            Self::NewHandshakeKey => "new-handshake-key",
+            Self::HandshakeKeyIn(_) => "handshake-key-in",
+            Self::ChainIn(_) => "chain-in",
+            Self::SignHandshake { .. } => "sign-handshake",
+            Self::Seal { .. } => "seal",
+            Self::Totp { .. } => "totp",
+            Self::Tag(_) => "tag",
+            Self::OpenForGate { .. } => "open-for-gate",
+            Self::OpenForSession { .. } => "open-for-session",
+            Self::Tell { .. } => "tell",
+            Self::Configuration => "configuration",
+            Self::Files => "files",
+        }
+    }
+
     pub(super) const fn way(&self) -> Way {
         match self {
             Self::Ping

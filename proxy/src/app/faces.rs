@@ -223,6 +223,7 @@ impl App {
             alarms: self.alarms.clone(),
             certificates: self.certificates.clone(),
             providers: self.providers(keys),
+            traces: self.traces.clone(),
         })
     }
 

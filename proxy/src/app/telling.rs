@@ -13,11 +13,13 @@ use approver::notify::webhook::Webhook;
 use approver::notify::{Notifier, Sealed};
 use approver::oidc::{ProviderParts, Providers};
 use approver::post::NoCa;
+use approver::traces::{self, Collector, NoHeader};
 use certs::secrets::Secrets;
 use policies::ids::{CredentialName, GroupName, ProviderName, RoleName};
 use policies::plant::Plant;
+use zeroize::Zeroizing;
 
-use crate::config::{FeedConfig, MailAt, Notify, ProviderAt, ReceiverAt, ReceiverWay, WebhookAt};
+use crate::config::{FeedConfig, MailAt, Notify, ProviderAt, ReceiverAt, ReceiverWay, TracesAt, WebhookAt};
 
 /// Why people cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +49,27 @@ pub enum CannotTell {
         /// What the system says.
         cause: std::io::Error,
     },
+    /// Nobody who could vouch for the collector of traces.
+    #[error("traces: {0}")]
+    Traces(NoCa),
+    /// A file that it takes to bring them.
+    #[error("traces.{key}: {path}: {cause}", path = .path.display())]
+    TracesFile {
+        /// Under which key it is named.
+        key: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// What is in the file of headers.
+    #[error("traces.headers_file: {path}: {cause}", path = .path.display())]
+    TracesHeaders {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        cause: NoHeader,
+    },
     /// Nobody who could vouch for an identity provider.
     #[error("oidc, {0}: {1}")]
     Provider(ProviderName, NoCa),
@@ -68,6 +91,25 @@ pub(crate) fn check(notify: &Notify) -> Result<(), CannotTell> {
     notify.webhook.as_ref().map(|at| webhook(at, None)).transpose()?;
     notify.mail.as_ref().map(|at| mail(at, "", None)).transpose()?;
     Ok(())
+}
+
+/// The collector of traces, where one is configured.
+///
+/// # Errors
+/// It could never be reached.
+pub(crate) fn collector(configured: Option<&TracesAt>) -> Result<Option<Collector>, CannotTell> {
+    let Some(TracesAt { endpoint, ca, headers_file, percent }) = configured else { return Ok(None) };
+    let read = |key: &'static str, path: &Option<PathBuf>| {
+        let unreadable = |path: &PathBuf, cause| CannotTell::TracesFile { key, path: path.clone(), cause };
+        path.as_ref().map(|path| std::fs::read_to_string(path).map_err(|cause| unreadable(path, cause))).transpose()
+    };
+    let ca = read("ca", ca)?;
+    let lines = Zeroizing::new(read("headers_file", headers_file)?.unwrap_or_default());
+    let headers = traces::headers(&lines).map_err(|cause| {
+        let path = headers_file.clone().unwrap_or_default();
+        CannotTell::TracesHeaders { path, cause }
+    })?;
+    Collector::new(endpoint, ca.as_deref(), headers, *percent).map(Some).map_err(CannotTell::Traces)
 }
 
 /// Every identity provider that is configured; there may be none. `sealed` is where its secret is. One that could never be

@@ -39,6 +39,7 @@ pub(super) fn run(args: &Args) -> Done {
     telling::check(&config.notify).map_err(Failure::usage)?;
     telling::check_providers(&config.oidc).map_err(Failure::usage)?;
     asking::ways(&config.store.witnesses).map_err(Failure::usage)?;
+    telling::collector(config.traces.as_ref()).map_err(Failure::usage)?;
     confine::check(&config).map_err(Failure::usage)?;
     let bucket = depositing::open(&config.store.recordings).map_err(Failure::usage)?;
     let asked = bucket.as_ref().filter(|_| args.bucket).map(ask_bucket).transpose()?;
@@ -88,6 +89,13 @@ pub(super) fn run(args: &Args) -> Done {
     }
     for witness in &config.store.witnesses {
         say!("  witness {}, asked at {}", witness.key.name(), witness.url.host());
+    }
+    if let Some(traces) = &config.traces {
+        say!(
+            "  traces go to {}, of a hundred {}: nothing of sessions' contents",
+            traces.endpoint.host(),
+            traces.percent
+        );
     }
     let has_ca = args.config.with_file_name(browsers::CA).exists();
     for (face, given) in [("vendor", &of_vendor), ("plant", &of_plant)] {

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use approver::api::types::{
-    AlarmView, BucketView, Health, ReceiverView, RecipientView, SettingView, SettingsView, Status, TrustView,
-    WitnessView, WitnessedView,
+    AlarmView, BucketView, Health, ReceiverView, RecipientView, SettingView, SettingsView, Status, TracesView,
+    TrustView, WitnessView, WitnessedView,
 };
 use indicatif::HumanBytes;
 
@@ -183,6 +183,9 @@ fn tell(status: &Status, clock: &Clock) {
         let trouble = trouble.as_deref().map(|why| format!(". TAKES NOTHING: {}", plain(why))).unwrap_or_default();
         labelled("feed", &format!("{}: {} to come{missed}{trouble}", plain(name), counted(*behind as usize, "event")));
     }
+    if let Some(traces) = &status.traces {
+        labelled("traces", &at_the_collector(traces, clock));
+    }
     for recipient in &status.recipients {
         labelled("opened by", &opened_by(recipient, clock));
     }
@@ -211,6 +214,13 @@ fn in_the_bucket(bucket: &BucketView, clock: &Clock) -> String {
         None if bucket.waiting > 0 => format!("{brought}. {waiting}"),
         None => brought,
     }
+}
+
+fn at_the_collector(TracesView { collector, taken, at, lost, trouble }: &TracesView, clock: &Clock) -> String {
+    let last = at.map(|at| format!(", the last {}", clock.moment(at))).unwrap_or_default();
+    let lost = if *lost > 0 { format!(", {lost} lost") } else { String::new() };
+    let trouble = trouble.as_deref().map(|why| format!(". TAKES NOT ALL: {}", plain(why))).unwrap_or_default();
+    format!("{} took {}{last}{lost}{trouble}", plain(collector), counted(*taken as usize, "span"))
 }
 
 /// A key to which recordings are encrypted, and whether anybody still has it.

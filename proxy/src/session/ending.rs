@@ -24,9 +24,11 @@ impl Running {
         self.place.over(ending)
     }
 
-    /// Ends it: nothing reaches the target once this is polled, unless both sides went in peace.
-    pub(super) async fn end(mut self, ending: Ending) {
+    /// Ends it: nothing reaches the target once this is polled, unless both sides went in peace. Gives the ending that
+    /// counts, in a word.
+    pub(super) async fn end(mut self, ending: Ending) -> &'static str {
         let ending = self.settle(ending);
+        let word = ending.word();
         let words = self.over(&ending);
         let (legs, hold) = (Arc::clone(&self.presence.live.legs), self.line.hold.clone());
         if matches!(ending, Ending::Left | Ending::TargetClosed) {
@@ -47,6 +49,7 @@ impl Running {
         }
         self.let_channels_end().await;
         self.seal(ending).await;
+        word
     }
 
     /// Tells the log how the promise was kept that is made about cuts.

@@ -34,6 +34,7 @@ use approver::desk::{Desk, Rejected};
 use approver::lease::{Ask, Orders};
 use approver::people::People;
 use approver::recorder::RecorderFault;
+use approver::spans;
 use approver::vaulting::Teller;
 use certs::proof::Authenticated;
 use certs::secrets::Secrets;
@@ -108,6 +109,8 @@ pub struct VendorLine {
     pub hold: Hold,
     /// Whether it is a page's, beside which they ask for more.
     pub is_page: bool,
+    /// What its sessions belong to, for whoever looks for what was slow.
+    pub place: spans::Place,
 }
 
 /// What of a technician's connection ends with a session.
@@ -156,6 +159,21 @@ pub enum NotOpened {
     /// It was over before it began.
     #[error("{0}")]
     Over(String),
+}
+
+impl NotOpened {
+    /// In one word, as a refusal's reason is.
+    const fn why(&self) -> &'static str {
+        match self {
+            Self::Rejected(Rejected::Refusal(refusal)) => refusal.why(),
+            Self::Rejected(_) => "fault",
+            Self::Recorder(_) => "recorder",
+            Self::Credential(_) => "credential",
+            Self::Target(_) => "target",
+            Self::NoSlot(_) => "no-slot",
+            Self::Over(_) => "over",
+        }
+    }
 }
 
 impl From<TargetFault> for NotOpened {

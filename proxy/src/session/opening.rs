@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use approver::lease::{Ask, Lease};
 use approver::recorder::Recorder;
+use approver::spans::{Key, Span, Work};
 use policies::decide::Command;
 use policies::events::Ending;
 use policies::ids::{ServiceName, TargetName};
@@ -36,14 +37,25 @@ pub(super) async fn run(
     line: VendorLine,
     opened: oneshot::Sender<Result<Session, NotOpened>>,
 ) {
+    let admission = Span::under(&line.place, Work::Admission);
+    admission.set(Key::Session, &ask.session);
+    admission.set(Key::Person, &who.proof.person());
+    admission.set(Key::Target, &ask.target);
     // A task takes the room of its largest moment as long as it lives: what passes is boxed, here and where it ends.
-    match Box::pin(open(&parts, who, ask, line)).await {
+    match admission.around(Box::pin(open(&parts, who, ask, line))).await {
         // Nobody waits any more: then the session's only handle is dropped here, and it ends as left.
         Ok((running, session)) => {
+            let span = running.span(&admission.place());
+            drop(admission);
             drop(opened.send(Ok(session)));
-            running.run().await;
+            running.run(span).await;
         }
-        Err(refused) => drop(opened.send(Err(refused))),
+        Err(refused) => {
+            admission.set(Key::Refusal, refused.why());
+            admission.failed(refused.why());
+            drop(admission);
+            drop(opened.send(Err(refused)));
+        }
     }
 }
 
@@ -62,9 +74,9 @@ async fn open(
         }
     };
     let recipients = parts.recipients.borrow().clone();
-    let recorder =
-        Recorder::open(&lease, &parts.records, &recipients, &*parts.machine, env!("CARGO_PKG_VERSION")).await;
-    let recorder = match recorder {
+    let recorder = Recorder::open(&lease, &parts.records, &recipients, &*parts.machine, env!("CARGO_PKG_VERSION"));
+    let begun = Span::within(Work::Recording).around(recorder).await;
+    let recorder = match begun {
         Ok(recorder) => recorder,
         Err(fault) => {
             parts.desk.end(lease, Ending::RecorderFailed, None).await;

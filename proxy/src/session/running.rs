@@ -9,6 +9,7 @@ use approver::clock::Boot;
 use approver::floor::Shown;
 use approver::lease::{Deadline, Frozen, Lease, Order, Orders, Warning};
 use approver::people::CodeNotTaken;
+use approver::spans::{self, Key, Span, Work};
 use certs::proof::Authenticated;
 use certs::totp::SpentCode;
 use futures::future::BoxFuture;
@@ -150,10 +151,22 @@ impl Running {
         }
     }
 
+    /// What times it, from now on.
+    pub(super) fn span(&self, place: &spans::Place) -> Span {
+        let span = Span::under(place, Work::Session);
+        span.set(Key::Session, &self.lease.session());
+        span.set(Key::Person, &self.lease.technician());
+        span.set(Key::Request, &self.lease.grant());
+        span.set(Key::Target, self.lease.target());
+        span.set(Key::Service, self.lease.service());
+        span
+    }
+
     /// Runs it to its end, sealed and journaled.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self, span: Span) {
         let ending = self.attend().await;
-        Box::pin(self.end(ending)).await;
+        let ending = span.around(Box::pin(self.end(ending))).await;
+        span.set(Key::Ending, ending);
     }
 
     async fn attend(&mut self) -> Ending {

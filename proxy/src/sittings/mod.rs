@@ -16,6 +16,7 @@ use approver::desk::Desk;
 use approver::gate::Gate;
 use approver::lease::Ask;
 use approver::mint;
+use approver::spans;
 use futures::SinkExt as _;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
@@ -113,7 +114,12 @@ impl Sittings for BrowserSittings {
 async fn sit(parts: &SittingParts, sitting: Sitting, socket: &mut Socket) -> Option<String> {
     let (told, tellings) = mpsc::channel(LINES_MAX);
     let (pane, beside) = (sitting.pane, Beside { tellings, from: sitting.from, signed_out: sitting.signed_out });
-    let line = VendorLine { gate: parts.gate.clone(), hold: Hold::Channels { told }, is_page: true };
+    let line = VendorLine {
+        gate: parts.gate.clone(),
+        hold: Hold::Channels { told },
+        is_page: true,
+        place: spans::Place::here(),
+    };
     let session = mint::session(parts.desk.clock().wall());
     let (service, grant) = (Some(sitting.service), Some(sitting.grant));
     let ask = Ask { target: sitting.target, service, wants: wanted(pane), grant, session };

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use approver::lease::Lease;
+use approver::spans::{Span, Work};
 use certs::host_keys::{self, HostKeyChanged};
 use russh::client::{self, AuthResult, KeyboardInteractiveAuthResponse, Prompt};
 use russh::keys::agent::AgentIdentity;
@@ -18,6 +19,7 @@ use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PrivateKeyWithHas
 use russh::{
     AgentAuthError, Channel, ChannelId, Disconnect, MethodKind, Preferred, Sig, Signer, cipher, compression, kex, mac,
 };
+use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use super::channel::TargetWrite;
@@ -256,6 +258,20 @@ impl TargetConnection {
     async fn open(lease: &Lease, plan: &TargetPlan, valve: Arc<Valve>) -> Result<Self, TargetFault> {
         let name = lease.target().to_string();
         let socket = dial(lease, plan.patience).await?;
+        let login = Span::within(Work::TargetLogin);
+        let logged_in = login.around(Box::pin(Self::agree_and_log_in(name, socket, plan, valve))).await;
+        if logged_in.is_err() {
+            login.failed("not logged in");
+        }
+        logged_in
+    }
+
+    async fn agree_and_log_in(
+        name: String,
+        socket: TcpStream,
+        plan: &TargetPlan,
+        valve: Arc<Valve>,
+    ) -> Result<Self, TargetFault> {
         let valve = CutOnDrop(valve);
         let seat = Arc::new(Seat::default());
         let guest = Guest { pin: plan.host_key.clone(), seat: Arc::clone(&seat) };

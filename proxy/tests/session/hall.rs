@@ -403,7 +403,12 @@ async fn welcome(
     let running =
         server::run_stream(Arc::new(server_config(certs::ssh_ca::fresh_key("gate"))), stream, door).await.unwrap();
     let gate = approver::gate::Gate { name: "gate.mill3.example".into(), port: 2222 };
-    let line = VendorLine { gate, hold: Hold::Connection { session: running.handle(), socket: valve }, is_page: false };
+    let line = VendorLine {
+        gate,
+        hold: Hold::Connection { session: running.handle(), socket: valve },
+        is_page: false,
+        place: Default::default(),
+    };
     let opening = async move {
         let outcome = sessions.open(who, ask, line).await.map(|opened| {
             let (ended, written) = (opened.ended().boxed().shared(), opened.written());

@@ -111,6 +111,7 @@ impl Face {
             alarms: approver::alarms::Alarms::default(),
             certificates: approver::certificates::Certificates::default(),
             providers: approver::oidc::Providers::default(),
+            traces: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -52,6 +52,7 @@ mod terminal;
 mod tidy;
 mod tlog;
 mod tls;
+mod traces;
 mod tunnels;
 mod vault;
 mod vnc;

@@ -103,6 +103,13 @@ const NEVER: &[Never] = &[
         example: "self.journal.append(after, &events, at).await?;",
     },
     Never {
+        what: "what may be said of a span is a closed list in one place",
+        below: ALL,
+        texts: &["opentelemetry"],
+        but: &["approver/src/spans.rs", "approver/src/traces.rs"],
+        example: "span.set_attribute(opentelemetry::KeyValue::new(\"path\", path));",
+    },
+    Never {
         what: "nobody but dial opens a socket to a target",
         below: ALL,
         texts: &[

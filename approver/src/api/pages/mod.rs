@@ -14,7 +14,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Form, FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use certs::passkey::Site;
@@ -28,7 +28,7 @@ use super::problem::Problem;
 use super::reviews::waiting;
 use super::staying::Hangup;
 use super::types::PersonView;
-use super::{Api, guard};
+use super::{Api, guard, timing};
 
 mod asking;
 mod assets;
@@ -97,6 +97,7 @@ pub(super) fn before(doors: Router, api: Api) -> Router {
         .route("/assets/{tree}/{*name}", get(assets::serve_novnc))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(from_fn_with_state(pages.clone(), stand_before))
+        .route_layer(from_fn(timing::timed))
         .with_state(pages)
         .fallback_service(doors)
 }

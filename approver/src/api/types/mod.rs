@@ -66,6 +66,6 @@ pub use shift::{HandoverView, OnDutyView, ShiftView};
 pub use sign_in::{Challenge, ChallengeWanted, Enrol, EnrolledAnswer, SecondFactor, SignIn, SignedIn};
 pub use status::{
     AlarmSeen, AlarmView, AlarmsQuiet, AlarmsSeen, AnswerTimes, BucketView, HeadView, Health, KeyView, ReceiverView,
-    RecorderView, SecretView, SettingView, SettingsView, Status, WitnessView, WitnessedView,
+    RecorderView, SecretView, SettingView, SettingsView, Status, TracesView, WitnessView, WitnessedView,
 };
 pub use watching::{EscortLine, HappenedLine, VncOpen, VncScreen, WatchLine, WatchWanted};

@@ -174,6 +174,24 @@ pub struct Status {
     pub answered: Option<AnswerTimes>,
     /// Those whom the gate brings the feed.
     pub feed: Vec<ReceiverView>,
+    /// The collector of traces, where there is one.
+    pub traces: Option<TracesView>,
+}
+
+/// The collector of traces.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TracesView {
+    /// Its name or address.
+    pub collector: String,
+    /// Spans that it took since this node started.
+    pub taken: u64,
+    /// When it took the last.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub at: Option<Timestamp>,
+    /// Spans that it will never have.
+    pub lost: u64,
+    /// Why it takes none, or not all, where it does not.
+    pub trouble: Option<String>,
 }
 
 /// A key of the gate that has a next one or a last one.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use approver::clock::{Boot, Clock};
+use approver::spans::{Key, Moment, Place, Span, Work};
 use policies::ids::PersonId;
 use russh::server::Handle;
 use tokio::sync::{broadcast, watch};
@@ -63,6 +64,10 @@ pub(super) struct Connection {
     stage: watch::Sender<(Stage, Boot)>,
     session: OnceLock<Handle>,
     stranger: Mutex<Option<Stranger>>,
+    arrived: Moment,
+    /// The login, from the first known key or name on; and where that belongs, for all that comes of it.
+    login: Mutex<Option<Span>>,
+    place: OnceLock<Place>,
     /// How many use it, and since when it has been so.
     tenants: watch::Sender<(usize, Boot)>,
     /// What had been read when the client was answered and its next request was waited for.
@@ -85,7 +90,7 @@ impl Connection {
 
     /// One inside another.
     pub(super) fn within(outer: &Self, valve: Arc<Valve>) -> Self {
-        Self::new(outer.source, valve, outer.clock.clone(), None)
+        Self { place: OnceLock::from(outer.place()), ..Self::new(outer.source, valve, outer.clock.clone(), None) }
     }
 
     fn new(source: IpAddr, valve: Arc<Valve>, clock: Clock, stranger: Option<Stranger>) -> Self {
@@ -94,7 +99,8 @@ impl Connection {
             (OnceLock::new(), Mutex::new(stranger), watch::Sender::new((0, clock.boot())));
         let answered_at = AtomicU64::new(NOT_WAITING);
         let told = broadcast::Sender::new(TOLD_MAX);
-        Self { source, valve, clock, stage, session, stranger, tenants, answered_at, told }
+        let (arrived, login, place) = (Moment::now(), Mutex::default(), OnceLock::new());
+        Self { source, valve, clock, stage, session, stranger, arrived, login, place, tenants, answered_at, told }
     }
 
     /// One more uses it.
@@ -162,6 +168,33 @@ impl Connection {
         }
     }
 
+    /// Somebody's key was shown here, or their name with a password: from now on the login is timed, since they came. Strangers leave
+    /// nothing.
+    pub(super) fn login(&self) -> &Place {
+        self.place.get_or_init(|| {
+            let login = Span::since(self.arrived, Work::Login);
+            let place = login.place();
+            *self.timed_login() = Some(login);
+            place
+        })
+    }
+
+    /// Who signs in.
+    pub(super) fn is_of(&self, person: PersonId) {
+        if let Some(login) = &*self.timed_login() {
+            login.set(Key::Person, &person);
+        }
+    }
+
+    /// What comes of the login is a part of it, for whoever looks for what was slow.
+    pub(super) fn place(&self) -> Place {
+        self.place.get().cloned().unwrap_or_default()
+    }
+
+    fn timed_login(&self) -> MutexGuard<'_, Option<Span>> {
+        self.login.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stranger(&self) -> MutexGuard<'_, Option<Stranger>> {
         self.stranger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -180,6 +213,10 @@ impl Connection {
     pub(super) fn enter(&self, stage: Stage) {
         if stage != Stage::SigningIn {
             drop(self.stranger().take());
+            let login = self.timed_login().take();
+            if let Some(login) = login.filter(|_| stage == Stage::Leaving) {
+                login.failed("not signed in");
+            }
         }
         let now = self.clock.boot();
         self.stage.send_if_modified(|(before, since)| {

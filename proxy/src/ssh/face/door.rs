@@ -117,7 +117,7 @@ impl Door {
 
     fn room(&mut self, applicant: &Applicant, place: Place, session: &Session) -> Arc<Room> {
         let hold = Hold::Connection { session: session.handle(), socket: Arc::clone(&self.connection.valve) };
-        let line = VendorLine { gate: self.face.gate.clone(), hold, is_page: false };
+        let line = VendorLine { gate: self.face.gate.clone(), hold, is_page: false, place: self.connection.place() };
         let (face, connection, applicant) = (&self.face, &self.connection, applicant.clone());
         let open = || (Arc::new(Room::new(face, applicant, place, line)), connection.move_in());
         Arc::clone(&self.room.get_or_insert_with(open).0)

@@ -170,7 +170,12 @@ impl Forwards {
         }
         let (told, tellings) = mpsc::channel(TOLD_MAX);
         face.tracker.spawn(pass_on(tellings, Arc::clone(connection), place.clone()));
-        let line = VendorLine { gate: face.gate.clone(), hold: Hold::Channels { told }, is_page: false };
+        let line = VendorLine {
+            gate: face.gate.clone(),
+            hold: Hold::Channels { told },
+            is_page: false,
+            place: connection.place(),
+        };
         let room = Room::new(face, applicant, place.clone(), line);
         let forward = Arc::new(Forward { room, tenant: Mutex::new(Some(connection.move_in())) });
         self.0.insert(place, Arc::clone(&forward));

@@ -62,7 +62,7 @@ pub(super) async fn serve(lobby: Lobby) {
     let Lobby { face, connection, applicant, second, channel, session, upload } = lobby;
     let _tenant = connection.move_in();
     let hold = Hold::Connection { session: session.clone(), socket: Arc::clone(&connection.valve) };
-    let line = VendorLine { gate: face.gate.clone(), hold, is_page: false };
+    let line = VendorLine { gate: face.gate.clone(), hold, is_page: false, place: connection.place() };
     let (id, clock) = (channel.id(), applicant.desk().clock().clone());
     let begun = tokio::select! {
         begun = Console::begin(channel, session.clone(), upload) => begun,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use approver::directory::DirectoryFault;
 use approver::people::Enrolled;
+use approver::spans::{self, Span, Work};
 use certs::proof::{Authenticated, Face as Side, VerifiedKey};
 use certs::ssh_ca::{Rejected, check_user_certificate};
 use certs::sshsig::check_key;
@@ -110,7 +111,8 @@ impl Login {
         }
         let owner = match (holder, caller.name()) {
             (Some(person), Some(name)) if self.is_technician(person) => {
-                let named = self.face.people.by_name(name).await;
+                let looking = Span::under(self.connection.login(), Work::Key);
+                let named = looking.around(self.face.people.by_name(name)).await;
                 named.map(|named| named.filter(|named| *named == person))
             }
             _ => Ok(None),
@@ -159,6 +161,7 @@ impl Login {
                 return None;
             }
         };
+        self.connection.login();
         let key = PublicKey::from(certificate.public_key().clone());
         // Whoever enrolled again has a certificate for the earlier key for up to an hour.
         let is_let_in = self.is_technician(person) && self.face.people.by_key(&key) == Some(person);
@@ -260,14 +263,17 @@ impl Login {
         };
         let mut answers = answers.into_iter().map(Zeroizing::new);
         let (password, code) = (answers.next().unwrap_or_default(), answers.next().unwrap_or_default());
-        let proof = self.face.password_and_code(person, password, &code, self.connection.source).await?;
+        let place = person.map_or_else(spans::Place::default, |_| self.connection.login().clone());
+        let checked = self.face.password_and_code(person, password, &code, self.connection.source);
+        let proof = place.around(checked).await?;
         caller.map(|caller| (caller, proof)).ok_or(None)
     }
 
     async fn check_code(&self, code: &str) -> Result<Authenticated, Option<String>> {
         match &self.proved {
             Some(Proved { key: Some(key), owner: Ok(Some(person)), .. }) => {
-                self.face.both_factors(key, *person, self.connection.source, code).await
+                let checked = self.face.both_factors(key, *person, self.connection.source, code);
+                self.connection.place().around(checked).await
             }
             Some(Proved { owner: Err(_), .. }) => Err(Some(CANNOT_LOOK.to_owned())),
             _ => Err(None),
@@ -326,6 +332,7 @@ impl Login {
 
     fn signed_in(&mut self, proof: Authenticated) -> Auth {
         let Some(proved) = &self.proved else { return Auth::reject() };
+        self.connection.is_of(proof.person());
         let login = proved.caller.name().unwrap_or_default().to_owned();
         self.who = Some(Who { login, proof: Arc::new(proof) });
         self.connection.enter(Stage::Inside);

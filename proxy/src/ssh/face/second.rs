@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use approver::desk::Fault;
 use approver::people::CodeNotTaken;
+use approver::spans::{Span, Work};
 use certs::proof::{Authenticated, Face as Side, VerifiedKey};
 use policies::ids::PersonId;
 use russh::keys::ssh_key::PublicKey;
@@ -112,7 +113,9 @@ impl Face {
         source: IpAddr,
         code: &str,
     ) -> Result<Authenticated, Option<String>> {
-        let spent = match self.people.check_code(&key.of(person), code, Side::Vendor).await {
+        let key_of = key.of(person);
+        let checked = self.people.check_code(&key_of, code, Side::Vendor);
+        let spent = match Span::within(Work::Code).around(checked).await {
             Ok(spent) => spent,
             Err(CodeNotTaken::Fault(fault)) => return Err(Some(outwards(&fault))),
             Err(CodeNotTaken::Code(_) | CodeNotTaken::Password | CodeNotTaken::Refusal(_)) => return Err(None),
@@ -129,7 +132,8 @@ impl Face {
         code: &str,
         source: IpAddr,
     ) -> Result<Authenticated, Option<String>> {
-        self.people.check_password(person, password, code, source).await.map_err(|not_taken| match not_taken {
+        let checked = self.people.check_password(person, password, code, source);
+        Span::within(Work::Code).around(checked).await.map_err(|not_taken| match not_taken {
             CodeNotTaken::Fault(fault) => Some(outwards(&fault)),
             CodeNotTaken::Code(_) | CodeNotTaken::Password | CodeNotTaken::Refusal(_) => None,
         })
