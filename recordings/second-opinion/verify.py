@@ -2023,6 +2023,9 @@ class Journal:
             case "secret-set" | "secret-forgotten":
                 if not self._is_here(event["by"]) or self.people[event["by"]].kind["kind"] != "administrator":
                     raise ValueError("a secret was set or forgotten by nobody who may")
+            case "nodes-forgotten":
+                if not self._is_here(event["by"]) or self.people[event["by"]].kind["kind"] != "administrator":
+                    raise ValueError("nodes were forgotten by nobody who may")
             case "submitted":
                 self._submitted(entry, event["request"], event["rule"])
             case "extension-asked":

@@ -148,6 +148,20 @@ fn a_gate_on_postgres_does_the_whole_job_and_a_cut_at_one_node_ends_a_session_at
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     run(&mut plant.tess().ssh(&[&at, "true"]), b"").says_no("cut by an operator");
 
+    log_in(&plant, "ada");
+    run(&mut plant.as_person("ada", &["nodes", "forget", "gate-2"]), b"").refused(1, "the node gate-2 may be up");
+    gate.signal(Signal::TERM);
+    assert_eq!(gate.ends().code(), 0);
+    run(&mut plant.as_person("ada", &["nodes", "forget", "gate-2"]), b"").ok();
+    let standing = || {
+        let nodes = json(&plant, "ada", &["nodes"]);
+        let nodes = nodes["nodes"].as_array().unwrap().clone();
+        nodes.iter().map(|node| format!("{} {}", text(&node["node"]), text(&node["standing"]))).collect::<Vec<_>>()
+    };
+    assert_eq!(standing(), ["gate-1 up", "gate-2 forgotten"]);
+    // It comes back as any.
+    let gate = start(&mut second.serve_command(&plant));
+    eventually("it is up again", || standing() == ["gate-1 up", "gate-2 up"]);
     gate.signal(Signal::TERM);
     assert_eq!(gate.ends().code(), 0);
     assert_eq!(plant.stop().code(), 0);
