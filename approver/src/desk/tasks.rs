@@ -149,7 +149,10 @@ impl Inner {
                 let is_held = seats.places.contains_key(&session) || spool.ends(session);
                 (!is_held).then_some((session, Ending::Crashed))
             } else {
-                let silence = hearing.silence(&facts.node)?;
+                let is_known = fold.state.nodes.contains_key(&facts.node);
+                // One that was there before a restore runs no more, and never speaks.
+                let silence =
+                    if is_known { hearing.silence(&facts.node)? } else { hearing.heard_nothing_for(&facts.node) };
                 (silence >= silence_max).then_some((session, Ending::Presumed))
             }
         });

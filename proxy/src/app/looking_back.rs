@@ -144,7 +144,7 @@ fn compared(log: &Resting, name: &str, head: &Checkpoint, by: &str) -> Result<Op
     })
 }
 
-/// Whether recordings since the last restore tell of a longer journal.
+/// Whether recordings since their last restore tell of a longer journal.
 ///
 /// # Errors
 /// They do not say.
@@ -153,7 +153,10 @@ pub(crate) fn contradicted_by_records(
     (journal, records): (&Resting, &Resting),
 ) -> Result<Option<SetBack>, OpenFault> {
     let restored = entries.iter().rev().find_map(|entry| match &entry.event {
-        Event::Restored { administrator, .. } => Some(administrator.statement.records.size),
+        Event::Restored { administrator, .. } => {
+            let statement = &administrator.statement;
+            (statement.node == records.format().node).then_some(statement.records.size)
+        }
         _ => None,
     });
     let (here, told) = (journal.head().size, records.tells_of_journal(restored.unwrap_or(0))?);
