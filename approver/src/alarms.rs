@@ -20,7 +20,7 @@ use crate::certificates::Certificates;
 use crate::checked;
 use crate::clock::{Boot, Clock};
 use crate::deposits::{self, Deposits};
-use crate::desk::{Alarm, Desk, Waits};
+use crate::desk::{Alarm, Desk, SILENT, Waits};
 use crate::feed::{Feed, Told};
 use crate::memory::{self, Headroom};
 use crate::witnesses::Witnesses;
@@ -246,8 +246,6 @@ const SEEN_FOR: Duration = Duration::from_secs(600);
 const OBJECTION_STANDS: SignedDuration = SignedDuration::from_hours(24);
 /// A receiver of the feed may be restarted without an alarm.
 const RECEIVER_AWAY_MAX: SignedDuration = SignedDuration::from_secs(60);
-/// Another node may be restarted, or its database fail over, without an alarm.
-const NODE_SILENT_MAX: Duration = Duration::from_secs(30);
 /// Clocks of one machine are slewed by less between two looks.
 const STEP_MIN: SignedDuration = SignedDuration::from_secs(2);
 
@@ -297,9 +295,10 @@ impl Lookout {
         if status.lost > 0 {
             stands(Kind::FactsLost, None, "facts could not be journaled and were forgotten".to_owned());
         }
-        for node in self.desk.silent_nodes(NODE_SILENT_MAX) {
+        for node in self.desk.silent_nodes(SILENT) {
             let text = format!(
-                "nothing is heard of the gate {node}: it died, or cannot reach the journal; then no cut from here reaches it"
+                "nothing is heard of the gate {node}: it died, or cannot reach the journal; then no cut from here reaches it. Where it is gone \
+                 for good, an administrator says so (`holdpoint nodes forget {node}`)"
             );
             stands(Kind::NodeSilent, Some(node.to_string()), text);
         }

@@ -37,6 +37,7 @@ mod admission;
 mod cutting;
 mod due;
 mod fold;
+mod gone;
 mod handovers;
 mod hearing;
 mod late;
@@ -51,6 +52,7 @@ mod weaker;
 pub use cutting::{CutDone, Kept, Watching};
 pub(crate) use due::grant_of;
 pub use due::{Due, Waits};
+pub(crate) use hearing::SILENT;
 pub(crate) use seats::{Seat, is_within};
 pub use weaker::WeakerProof;
 
@@ -386,6 +388,7 @@ impl Desk {
             Command::End { .. } => return Err(Fault::OtherDoor("Desk::end").into()),
             Command::Cut { .. } => return Err(Fault::OtherDoor("Desk::cut").into()),
             Command::VoteWeaker { .. } => return Err(Fault::OtherDoor("Desk::vote_weaker").into()),
+            Command::ForgetNodes { .. } => return Err(Fault::OtherDoor("Desk::forget_nodes").into()),
             _ => {}
         }
         let inner = self.0.clone();

@@ -34,6 +34,7 @@ use policies::requests::{
 };
 use policies::state::RequestStanding;
 use policies::time::Seconds;
+use policies::vocabulary::Vocabulary;
 use recordings::disk::RealMachine;
 use recordings::keys::Recipients;
 use recordings::log::{Log, LogOptions, Purpose, Signer as _};
@@ -672,14 +673,117 @@ async fn starts_at(stage: &Stage, node: NodeId) -> SessionId {
     session
 }
 
+/// Another node says that it runs, and what it reads.
+async fn begins_to_run(stage: &Stage, node: &NodeId, vocabulary: Vocabulary) {
+    let up = Event::NodeStarted { node: node.clone(), version: "1.0".into(), vocabulary };
+    stage.props.journal.append(stage.desk.head(), &[up], stage.desk.clock().wall()).await.unwrap();
+    settle().await;
+}
+
+#[tokio::test]
+async fn a_node_is_forgotten_once_nothing_was_heard_of_it_for_as_long_as_what_it_carries_waits() {
+    const LOOK: Duration = Duration::from_secs(2);
+    let (spoken, journal) = Gate::new();
+    let stage = Stage::on(Props { journal, ..Props::new() }, PLANT).await;
+    stage.desk.start_node("1.0").await.unwrap();
+    let other: NodeId = "node-2".parse().unwrap();
+    begins_to_run(&stage, &other, Vocabulary::THIS).await;
+    let _lease = let_in(&stage, "plc-7").await;
+    let session = starts_at(&stage, other.clone()).await;
+    let forget = |node: &NodeId, by: &Actor| stage.desk.forget_nodes([node.clone()].into(), by.person);
+    let waits = async |node: &NodeId| match refusal(forget(node, &stage.admin).await) {
+        Refusal::NodeNotSilent { silent, wanted, .. } => (silent.0, wanted.0),
+        other => panic!("{other:?}"),
+    };
+    let passes = async |looks: usize| {
+        for _ in 0..looks {
+            stage.pass(LOOK);
+            settle().await;
+        }
+    };
+    for _ in 0..10 {
+        spoken.said.fetch_add(1, Ordering::SeqCst);
+        passes(1).await;
+    }
+    assert_eq!(waits(&other).await, (0, 60), "it says that it lives");
+    assert_eq!(refusal(forget(&other, &stage.lead).await), Refusal::WrongKind("administrators"));
+    passes(28).await;
+    assert_eq!(waits(&other).await, (56, 60), "its session is not over yet");
+    passes(5).await;
+    let gone = Event::NodesForgotten { nodes: [other.clone()].into(), by: stage.admin.person };
+    assert_eq!(forget(&other, &stage.admin).await, Ok(vec![gone]));
+    assert!(stage.desk.silent_nodes(Duration::ZERO).is_empty(), "nobody waits for it");
+    assert_eq!(stage.desk.with_state(|state| state.sessions[&session].ended.clone().unwrap().1), Ending::Presumed);
+    assert_eq!(waits(&node()).await, (0, 60), "nobody forgets the node that answers");
+    // A node that never spoke in this store, since the store is a new one.
+    let lost: NodeId = "node-3".parse().unwrap();
+    begins_to_run(&stage, &lost, Vocabulary::THIS).await;
+    forget(&lost, &stage.admin).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_was_taken_for_gone_says_again_that_it_runs() {
+    let stage = Stage::new().await;
+    stage.desk.start_node("1.0").await.unwrap();
+    let lease = let_in(&stage, "plc-7").await;
+    let session = lease.session();
+    let gone = Event::NodesForgotten { nodes: [node()].into(), by: stage.admin.person };
+    let ended = Event::Ended { session, ending: Ending::Presumed, seal: None };
+    stage.props.journal.append(stage.desk.head(), &[gone, ended], stage.desk.clock().wall()).await.unwrap();
+    settle().await;
+    assert_eq!(lease.orders().over().await, Ending::Presumed);
+    stage.pass(Duration::from_secs(6));
+    settle().await;
+    let began = Event::NodeStarted { node: node(), version: "1.0".into(), vocabulary: Vocabulary::THIS };
+    assert_eq!(events(&stage).await.into_iter().filter(|event| *event == began).count(), 2);
+    assert!(stage.desk.with_state(|state| state.running_nodes().eq([&node()])));
+}
+
+#[tokio::test]
+async fn what_a_node_that_is_up_cannot_read_waits_until_it_is_upgraded_or_gone() {
+    let stage = Stage::new().await;
+    stage.desk.start_node("1.0").await.unwrap();
+    stage.grant("press-4", &[Action::Shell]).await;
+    let lease = let_in(&stage, "plc-7").await;
+    let session = lease.session();
+    let other: NodeId = "node-2".parse().unwrap();
+    // One that reads nothing of today, so that all of today is of the future.
+    begins_to_run(&stage, &other, Vocabulary(0)).await;
+    let before = events(&stage).await.len();
+    let older = || Refusal::OlderNode(other.clone());
+    assert_eq!(refusal(stage.ask("plc-7", &[Action::Shell]).await), older());
+    assert_eq!(refusal(stage.admit("press-4").await), older());
+    // What happened all the same waits, and what the gate does by itself.
+    assert_eq!(stage.desk.freeze(session, stage.lead.person).await, Ok(false));
+    stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Session(session)).await.unwrap();
+    let ending = lease.orders().over().await;
+    assert!(matches!(ending, Ending::Cut { .. }));
+    stage.desk.end(lease, ending, None).await;
+    for _ in 0..3 {
+        stage.pass(10 * MINUTE);
+        settle().await;
+    }
+    assert_eq!(events(&stage).await.len(), before, "nothing, and nothing in halves");
+    assert!(stage.desk.status().late >= 2 && stage.desk.status().lost == 0);
+    begins_to_run(&stage, &other, Vocabulary::THIS).await;
+    stage.pass(6 * Duration::from_secs(1));
+    settle().await;
+    assert_eq!(stage.desk.status().late, 0);
+    let (frozen, over) = (
+        Event::Frozen { session, by: stage.lead.person },
+        |event: &&Event| matches!(event, Event::Ended { session: ended, .. } if *ended == session),
+    );
+    let written = events(&stage).await;
+    assert!(written.contains(&frozen) && written.iter().filter(over).count() == 1);
+}
+
 #[tokio::test]
 async fn what_a_silent_node_carried_is_presumed_ended_once_it_was_silent_for_twice_the_staleness() {
     const LOOK: Duration = Duration::from_secs(2);
     let (spoken, journal) = Gate::new();
     let stage = Stage::on(Props { journal, ..Props::new() }, PLANT).await;
     let other: NodeId = "node-2".parse().unwrap();
-    let up = Event::NodeStarted { node: other.clone(), version: "1.0".into() };
-    stage.props.journal.append(stage.desk.head(), &[up], stage.desk.clock().wall()).await.unwrap();
+    begins_to_run(&stage, &other, Vocabulary::THIS).await;
     let lease = let_in(&stage, "plc-7").await;
     let session = starts_at(&stage, other.clone()).await;
     let is_live = || stage.desk.with_state(|state| state.live.contains(&session));

@@ -13,9 +13,12 @@ use approver::journal::{AppendError, Head, Journal};
 use approver::mint;
 use approver::postgres::{Database, DatabaseAt, DatabaseFault, Standby};
 use approver::testing::postgres::{PostgresServer, address, belongs_to_it, database};
-use approver::testing::{Scratch, node};
+use approver::testing::{PLANT, Props, Scratch, Stage, node, refusal};
 use jiff::{SignedDuration, Timestamp};
-use policies::events::{Ending, Event};
+use policies::actions::Action;
+use policies::events::{CutBy, Ending, Event, Scope};
+use policies::refusals::Refusal;
+use policies::vocabulary::Vocabulary;
 use recordings::disk::{RealDisk, RealMachine, is_locked};
 use recordings::log::{Log, LogOptions, Purpose};
 use recordings::sim::SimSigner;
@@ -590,6 +593,58 @@ async fn what_was_acknowledged_is_there_after_a_failover_to_the_standby_and_the_
     }
     assert_eq!(one.read(0).await.unwrap(), two.read(0).await.unwrap());
     drop(third);
+}
+
+#[tokio::test]
+async fn nodes_of_two_versions_write_what_both_read_until_the_older_is_upgraded_or_gone() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let stand = Stand::new(server).await;
+    let journal = Arc::new(stand.node(node().as_str()).await);
+    let stage = Stage::on(Props { journal, ..Props::new() }, PLANT).await;
+    stage.desk.start_node("2.0").await.unwrap();
+    let older = stand.node("gate-2").await;
+    let says = async |event: Event| {
+        let head = older.head().await.unwrap();
+        let head = older.append(head, &[event], stage.desk.clock().wall()).await.unwrap();
+        stage.desk.changed(head.size - 1).await;
+    };
+    let starts = |name: &str, vocabulary| {
+        let (node, version) = (name.parse().unwrap(), "1.0".to_owned());
+        Event::NodeStarted { node, version, vocabulary }
+    };
+    // As a program wrote it that knew of no vocabularies.
+    says(starts("gate-2", Vocabulary::FIRST)).await;
+    says(starts("gate-3", Vocabulary::FIRST)).await;
+    says(Event::NodeStopped { node: "gate-3".parse().unwrap() }).await;
+    assert!(
+        !stand
+            .sql("SELECT encode(bytes, 'escape') FROM holdpoint.entries ORDER BY index DESC LIMIT 2")
+            .contains("vocabulary")
+    );
+
+    let forget = |names: &[&str]| {
+        stage.desk.forget_nodes(names.iter().map(|name| name.parse().unwrap()).collect(), stage.admin.person)
+    };
+    let refused = refusal(forget(&["gate-3"]).await);
+    assert_eq!(refused, Refusal::OlderNode("gate-2".parse().unwrap()));
+    assert!(refused.to_string().contains("holdpoint nodes forget gate-2"), "{refused}");
+    // What both read goes on at both.
+    stage.grant("plc-7", &[Action::Shell]).await;
+    let lease = stage.admit("plc-7").await.unwrap();
+    stage.desk.cut(CutBy::Operator(stage.lead.person), Scope::Plant).await.unwrap();
+    stage.desk.end(lease, Ending::Left, None).await;
+    let read = older.read(0).await.unwrap();
+    assert!(read.iter().all(|entry| entry.event.vocabulary() == Vocabulary::FIRST));
+    assert!(matches!(read.last().unwrap().event, Event::Ended { .. }));
+
+    // Upgraded, it reads the rest.
+    says(starts("gate-2", Vocabulary::THIS)).await;
+    forget(&["gate-3"]).await.unwrap();
+    assert_eq!(older.read(0).await.unwrap().last().unwrap().event.id(), "HP1608");
+    // And an older one that begins meanwhile is in the way of what comes after, not of what was.
+    says(starts("gate-4", Vocabulary::FIRST)).await;
+    says(Event::NodeStopped { node: "gate-2".parse().unwrap() }).await;
+    assert_eq!(refusal(forget(&["gate-2"]).await), Refusal::OlderNode("gate-4".parse().unwrap()));
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use crate::requests::{
 };
 use crate::rules::Lacking;
 use crate::time::Seconds;
+use crate::vocabulary::Vocabulary;
 
 /// A person named when the installation was founded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -537,8 +538,13 @@ pub enum Event {
     /// Let back in.
     Reopened { reopening: Reopening, verdict: Signed<VerdictStatement> },
 
-    /// A node of the program runs.
-    NodeStarted { node: NodeId, version: String },
+    /// A node of the program runs, and reads so much.
+    NodeStarted {
+        node: NodeId,
+        version: String,
+        #[serde(default, skip_serializing_if = "Vocabulary::is_first")]
+        vocabulary: Vocabulary,
+    },
     /// A node was stopped in order.
     NodeStopped { node: NodeId },
     /// How far a node's log of recordings had come, as that log signed it, so that it can neither vanish nor shrink.
@@ -551,6 +557,8 @@ pub enum Event {
     RecipientsNamed { node: NodeId, recipients: BTreeSet<Recipient> },
     /// The logs go on from an earlier state, under new names: two people signed what is lost.
     Restored { administrator: Box<Signed<RestoreStatement>>, operator: Box<Signed<RestoreStatement>> },
+    /// An administrator said that these nodes are gone for good.
+    NodesForgotten { nodes: BTreeSet<NodeId>, by: PersonId },
 }
 
 /// Bytes that are no event this version knows.
@@ -673,6 +681,7 @@ impl Event {
             | Self::Held { by, .. }
             | Self::Released { by, .. }
             | Self::BackedUp { by, .. }
+            | Self::NodesForgotten { by, .. }
             | Self::Cut { by: CutBy::Operator(by) | CutBy::Display(by), .. } => Some(*by),
             Self::Enrolled { person, .. }
             | Self::KeyAdded { person, .. }
@@ -827,6 +836,7 @@ impl Event {
             Self::BackedUp { .. } => "HP1605",
             Self::RecipientsNamed { .. } => "HP1606",
             Self::Restored { .. } => "HP1607",
+            Self::NodesForgotten { .. } => "HP1608",
         }
     }
 }

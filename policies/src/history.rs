@@ -355,6 +355,7 @@ impl About {
             | Event::Reopened { .. }
             | Event::NodeStarted { .. }
             | Event::NodeStopped { .. }
+            | Event::NodesForgotten { .. }
             | Event::Checkpointed { .. }
             | Event::RecorderFailed { .. }
             | Event::BackedUp { .. }

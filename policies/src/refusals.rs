@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::actions::{Action, Actions};
-use crate::ids::{PersonId, RequestId, RoleName, RuleId, TargetName, VendorId, ZoneName};
+use crate::ids::{NodeId, PersonId, RequestId, RoleName, RuleId, TargetName, VendorId, ZoneName};
 use crate::people::Standing;
 use crate::plant::Weaker;
 use crate::rules::{Lacking, NotAllowed};
@@ -285,6 +285,22 @@ pub enum Refusal {
     #[error("there is no such cut, or it is reopened already")]
     NoSuchCut,
 
+    // Nodes
+    #[error(
+        "the node {0} is up and runs an older version, which could not read this and would let nobody in any more. Upgrade it; where it is gone \
+         for good, an administrator says so: `holdpoint nodes forget {0}`"
+    )]
+    OlderNode(NodeId),
+    #[error(
+        "the journal knows no node {0} since it began or was restored. `holdpoint nodes` lists those that it knows"
+    )]
+    NoSuchNode(NodeId),
+    #[error(
+        "the node {node} may be up: nothing was heard of it for {silent}, and only after {wanted} can what it carried be taken for over. Where it \
+         runs, stop it; where it is gone, say it again then"
+    )]
+    NodeNotSilent { node: NodeId, silent: Seconds, wanted: Seconds },
+
     // Keeping
     #[error("nothing was recorded of a session of this name")]
     NoSuchRecording,
@@ -419,6 +435,9 @@ impl Refusal {
             Self::NotWatching => "not-watching",
             Self::ExtensionTooFar(..) => "extension-too-far",
             Self::NoSuchCut => "no-such-cut",
+            Self::OlderNode(_) => "older-node",
+            Self::NoSuchNode(_) => "no-such-node",
+            Self::NodeNotSilent { .. } => "node-not-silent",
             Self::NoSuchRecording => "no-such-recording",
             Self::StillRecording { .. } => "still-recording",
             Self::KeptUntil { .. } => "kept-until",

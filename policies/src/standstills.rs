@@ -1,17 +1,13 @@
 //! When the gate stood still. Nobody could do anything at it meanwhile, so what is to be done within some time waits for so much
 //! longer, and for no more: what was over of that time before stays over.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 
-use crate::ids::NodeId;
 use crate::time::Seconds;
 
 /// The times at which no node ran, as the journal knows them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Standstills {
-    up: BTreeSet<NodeId>,
     /// When the last node said that it stops.
     stopped: Option<Timestamp>,
     /// From and until when, in order.
@@ -19,37 +15,20 @@ pub(crate) struct Standstills {
 }
 
 impl Standstills {
-    /// A node starts. Where it did not say that it stops, it ran until the `newest` entry before at least, and longer is not
-    /// known of it.
-    pub(crate) fn starts(&mut self, node: &NodeId, at: Timestamp, newest: Option<Timestamp>) {
-        self.up.remove(node);
-        if self.up.is_empty() {
-            self.past.push((self.stopped.take().or(newest).unwrap_or(at), at));
-        }
-        self.up.insert(node.clone());
+    /// The last node that ran stops.
+    pub(crate) fn begins(&mut self, at: Timestamp) {
+        self.stopped = Some(at);
     }
 
-    /// The nodes that began to run and did not say that they stop.
-    pub(crate) fn running(&self) -> impl Iterator<Item = &NodeId> {
-        self.up.iter()
+    /// A node starts, and no other runs. Where none said that it stops, one ran until the `newest` entry before at least, and
+    /// longer is not known of it.
+    pub(crate) fn ends(&mut self, at: Timestamp, newest: Option<Timestamp>) {
+        self.past.push((self.stopped.take().or(newest).unwrap_or(at), at));
     }
 
     /// Whether any node ever ran.
     pub(crate) fn has_run(&self) -> bool {
-        !self.up.is_empty() || self.stopped.is_some() || !self.past.is_empty()
-    }
-
-    /// A node stops.
-    pub(crate) fn stops(&mut self, node: &NodeId, at: Timestamp) {
-        self.up.remove(node);
-        if self.up.is_empty() {
-            self.stopped = Some(at);
-        }
-    }
-
-    /// Nodes of before are none any more.
-    pub(crate) fn forget_nodes(&mut self) {
-        self.up.clear();
+        self.stopped.is_some() || !self.past.is_empty()
     }
 
     /// The first moment from `at` on at which a node ran.
@@ -83,18 +62,14 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn node(name: &str) -> NodeId {
-        name.parse().unwrap()
-    }
-
     #[test]
     fn time_in_which_nothing_ran_does_not_count_and_all_other_time_does() {
         let mut still = Standstills::default();
-        still.starts(&node("a"), at(100), Some(at(50)));
-        still.stops(&node("a"), at(200));
-        still.starts(&node("a"), at(260), Some(at(240)));
+        still.ends(at(100), Some(at(50)));
+        still.begins(at(200));
+        still.ends(at(260), Some(at(240)));
         // It was killed, and was there at 300 at least.
-        still.starts(&node("a"), at(310), Some(at(300)));
+        still.ends(at(310), Some(at(300)));
         for (from, span, end) in [(110, 90, 200), (110, 91, 261), (210, 10, 270), (110, 140, 320), (320, 7, 327)] {
             assert_eq!(still.later(at(from), Seconds(span)), at(end), "{span} from {from}");
         }
@@ -102,16 +77,5 @@ mod tests {
             [199, 200, 259, 260, 305].map(|second| still.first_up(at(second))),
             [199, 260, 260, 260, 310].map(at)
         );
-    }
-
-    #[test]
-    fn while_one_node_runs_the_gate_does_not_stand_still() {
-        let mut still = Standstills::default();
-        still.starts(&node("a"), at(100), None);
-        still.starts(&node("b"), at(110), Some(at(100)));
-        still.stops(&node("a"), at(120));
-        still.starts(&node("a"), at(150), Some(at(120)));
-        still.stops(&node("b"), at(160));
-        assert_eq!(still.later(at(100), Seconds(100)), at(200));
     }
 }

@@ -22,6 +22,7 @@ use crate::ids::{
 use crate::kept::{self, Alike, Kept};
 use crate::ledger::Ledger;
 use crate::live;
+use crate::nodes::NodeFacts;
 use crate::open::Open;
 use crate::people::{Contract, Person, SshKey, Standing, Subject};
 use crate::plant::{Credential, Plant, Rule, Then, Weaker};
@@ -462,6 +463,8 @@ pub struct State {
     pub secrets: BTreeMap<CredentialName, SecretFacts>,
     /// Since when each of them that is set is in the journal, for certain.
     pub(crate) secrets_told_since: Option<Timestamp>,
+    /// Nodes that ran since the last restore.
+    pub nodes: BTreeMap<NodeId, NodeFacts>,
     /// Cuts that were not reopened.
     pub cuts: BTreeMap<CutId, StandingCut>,
     /// Restores, in order.
@@ -475,7 +478,7 @@ pub struct State {
     /// Since when shifts are as the plant file in force says.
     shifts_since: Option<Timestamp>,
     /// When nobody could accept anything.
-    standstills: Standstills,
+    pub(crate) standstills: Standstills,
     texts: BTreeMap<Digest, Vec<String>>,
     /// Rules that are frozen into requests, by the digest that those name.
     frozen: BTreeMap<Digest, Arc<Rule>>,
@@ -620,8 +623,11 @@ impl State {
             | Event::WideningAsked { .. }
             | Event::Widened { .. }
             | Event::AskDenied { .. } => self.apply_ask(event, at),
-            Event::Started { .. }
-            | Event::Ended { .. }
+            Event::Started { .. } => {
+                self.apply_node(event, at, newest);
+                self.apply_session(event, at);
+            }
+            Event::Ended { .. }
             | Event::Frozen { .. }
             | Event::Thawed { .. }
             | Event::Watched { .. }
@@ -638,8 +644,9 @@ impl State {
             Event::Reopened { reopening, .. } => {
                 self.cuts.remove(&reopening.cut);
             }
-            Event::NodeStarted { node, .. } => self.standstills.starts(node, at, newest),
-            Event::NodeStopped { node } => self.standstills.stops(node, at),
+            Event::NodeStarted { .. } | Event::NodeStopped { .. } | Event::NodesForgotten { .. } => {
+                self.apply_node(event, at, newest);
+            }
             Event::RecipientsNamed { node, recipients } => self.name_recipients(node, recipients, at),
             Event::Rehearsed { recipient, .. } => {
                 if let Some(facts) = self.recipients.get_mut(recipient) {
@@ -648,7 +655,7 @@ impl State {
             }
             Event::Restored { administrator, operator } => {
                 self.end_what_is_open(entry, at);
-                self.standstills.forget_nodes();
+                self.nodes.clear();
                 let (statement, operator) = (administrator.statement.clone(), operator.statement.signer);
                 self.restores.push(Restore { statement, operator, at });
             }
@@ -915,11 +922,6 @@ impl State {
             return None;
         }
         self.next_handover(case).filter(|handover| handover.since <= now)
-    }
-
-    /// The nodes that began to run and did not say that they stop.
-    pub fn running_nodes(&self) -> impl Iterator<Item = &NodeId> {
-        self.standstills.running()
     }
 
     /// Whether the gate ever ran.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected stops there")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use policies::actions::Action;
@@ -14,8 +14,10 @@ use policies::plant::{Escort, Plant, Rule, Then, Weaker};
 use policies::requests::*;
 use policies::rules::Lacking;
 use policies::time::{Seconds, Window};
+use policies::vocabulary::Vocabulary;
 
 const GOLDEN: &str = include_str!("golden/events-1.jsonl");
+const VOCABULARY: &str = include_str!("golden/vocabulary.txt");
 const DOCUMENTED: &str = include_str!("../../docs/EVENTS.md");
 
 const PLANT: &str = r#"
@@ -307,7 +309,8 @@ fn one_of_each() -> Vec<Event> {
         Event::Erased { session, on: ErasedOn::People { administrator: who, operator: other } },
         Event::Erased { session, on: ErasedOn::Rule { rule: label("acme-packaging") } },
         Event::Reopened { reopening: Reopening { cut, reason }, verdict: verdict(Matter::Reopening(cut), yes) },
-        Event::NodeStarted { node: label("gate-1"), version: "0.1.0".into() },
+        Event::NodeStarted { node: label("gate-1"), version: "0.1.0".into(), vocabulary: Vocabulary::FIRST },
+        Event::NodeStarted { node: label("gate-1"), version: "0.3.0".into(), vocabulary: Vocabulary(2) },
         Event::NodeStopped { node: label("gate-1") },
         Event::Checkpointed {
             node: label("gate-1"),
@@ -317,6 +320,7 @@ fn one_of_each() -> Vec<Event> {
         Event::BackedUp { node: label("gate-1"), by: who },
         Event::RecipientsNamed { node: label("gate-1"), recipients: [recipient].into() },
         Event::Restored { administrator: Box::new(restore(who)), operator: Box::new(restore(other)) },
+        Event::NodesForgotten { nodes: [label("gate-2")].into(), by: who },
     ];
     let endings = [
         Ending::Left,
@@ -416,4 +420,75 @@ fn an_ending_has_the_word_that_events_use() {
         }
     }
     assert_eq!(words, Ending::WORDS.into_iter().collect());
+}
+
+/// Fields whose values are words of a fixed list: a new word is one more that an older program does not know.
+const OF_WORDS: [&str; 14] = [
+    "ending", "scope", "kind", "on", "why", "pack", "way", "then", "about", "answer", "actions", "factors", "lacks",
+    "escort",
+];
+
+/// Each field that stands in an event, and each word of a fixed list.
+fn facts(line: &str) -> BTreeSet<String> {
+    let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+    let kind = value["event"].as_str().unwrap().to_owned();
+    value.as_object_mut().unwrap().retain(|name, _| !["v", "id", "event"].contains(&name.as_str()));
+    let mut facts = BTreeSet::from([kind.clone()]);
+    add_facts(&kind, &value, &mut facts);
+    facts
+}
+
+fn add_facts(path: &str, value: &serde_json::Value, facts: &mut BTreeSet<String>) {
+    let is_of_words = OF_WORDS.contains(&path.rsplit(['.', ' ']).next().unwrap());
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, inside) in fields {
+                let path = format!("{path}{}{name}", if path.contains(' ') { '.' } else { ' ' });
+                facts.insert(path.clone());
+                add_facts(&path, inside, facts);
+            }
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|inside| add_facts(path, inside, facts)),
+        serde_json::Value::String(word) if is_of_words => drop(facts.insert(format!("{path}={word}"))),
+        _ => {}
+    }
+}
+
+/// The vocabulary that has each fact first; none of what an older program passes over and loses nothing by.
+fn known_facts() -> BTreeMap<&'static str, Option<u16>> {
+    let known = VOCABULARY.lines().filter(|line| !line.starts_with('#')).map(|line| {
+        let (number, fact) = line.split_once(' ').unwrap();
+        (fact, (number != "-").then(|| number.parse().unwrap()))
+    });
+    known.collect()
+}
+
+/// A field or word that is written now and stands in no vocabulary yet is printed: it belongs to a new one, which
+/// `Vocabulary::THIS` and `Event::vocabulary` then say, or is one that older programs may pass over.
+#[test]
+fn whatever_is_written_stands_in_a_vocabulary() {
+    let known = known_facts();
+    let written: BTreeSet<String> = GOLDEN.lines().flat_map(facts).collect();
+    let missing: Vec<&str> = written.iter().map(String::as_str).filter(|fact| !known.contains_key(fact)).collect();
+    assert!(missing.is_empty(), "in no vocabulary:\n{}", missing.join("\n"));
+    let gone: Vec<_> = known.keys().filter(|fact| !written.contains(**fact)).collect();
+    assert!(gone.is_empty(), "nobody writes {gone:?}");
+    assert_eq!(known.values().flatten().max(), Some(&Vocabulary::THIS.0));
+}
+
+#[test]
+fn an_event_needs_the_vocabulary_that_has_all_of_it() {
+    let known = known_facts();
+    for line in GOLDEN.lines() {
+        let needs = facts(line).iter().filter_map(|fact| known[fact.as_str()]).max();
+        assert_eq!(needs, Some(Event::decode(line.as_bytes()).unwrap().vocabulary().0), "{line}");
+    }
+}
+
+/// What a newer node says of itself must not stop an older one.
+#[test]
+fn a_node_of_any_vocabulary_is_understood() {
+    let line = r#"{"v":1,"id":"HP1601","event":"node-started","node":"gate-1","version":"9.0.0","vocabulary":900}"#;
+    let Event::NodeStarted { vocabulary, .. } = Event::decode(line.as_bytes()).unwrap() else { panic!("{line}") };
+    assert_eq!(vocabulary, Vocabulary(900));
 }

@@ -147,7 +147,8 @@ async fn build(folder: &Path, plan: &Plan, plant: &Plant, seal: &Seal, clock: Cl
     let config = Config::load(&folder.join(CONFIG))?;
     let keys = KeyStore::create(&config.keys, seal)?;
     make_folder(&config.store.data)?;
-    let identity = Identity { deployment: plan.deployment.clone(), node: node_name(), restore: None };
+    let identity =
+        Identity { deployment: plan.deployment.clone(), node: node_name(), restore: None, records_restore: None };
     let stores = Stores::open(&config.store.data, identity, &keys.log_key(), RecordsKept::of(&config.store))
         .map_err(FoundingFault::Stores)?;
     let (alarms, _told) = mpsc::channel(1);

@@ -1947,6 +1947,10 @@ class Journal:
         self.asks_of: dict[str, list[str]] = {}
         self.signatures = self.weaker = self.grants = 0
 
+    def restores_of(self, node: str) -> list[tuple[Entry, dict]]:
+        """Those by which a node's recordings have other names; the journal's they all change ("Restored")."""
+        return [(entry, restore) for entry, restore in self.restores if restore["node"] == node]
+
     def read(self, report: Report) -> None:
         for entry in self.log.entries:
             with report.looking():
@@ -2023,6 +2027,9 @@ class Journal:
             case "secret-set" | "secret-forgotten":
                 if not self._is_here(event["by"]) or self.people[event["by"]].kind["kind"] != "administrator":
                     raise ValueError("a secret was set or forgotten by nobody who may")
+            case "nodes-forgotten":
+                if not self._is_here(event["by"]) or self.people[event["by"]].kind["kind"] != "administrator":
+                    raise ValueError("nodes were forgotten by nobody who may")
             case "submitted":
                 self._submitted(entry, event["request"], event["rule"])
             case "extension-asked":
@@ -2827,7 +2834,7 @@ def gone_without_a_leaf(records: Log, told: Journal | None) -> dict[str, bool]:
     gone = {}
     for index, (what, name) in told.decisions.items() if told else ():
         if what == "erased":
-            is_lost = any(index < entry.index for entry, _ in told.restores)
+            is_lost = any(index < entry.index for entry, _ in told.restores_of(records.node))
             gone[name] = is_lost or OPEN == told.log.ending == records.ending
     return gone
 
@@ -2859,7 +2866,7 @@ def check_each_other(told: Journal, records: Log, report: Report) -> None:
     """Sessions in one of the two logs and not in the other, and what the two say differently (docs/EVENTS.md)."""
     recorded = {session.name: session for session in records.sessions.values()}
     for name, (entry, event) in told.started.items():
-        if name in recorded or event["node"] != records.node or explains(told, entry, None):
+        if name in recorded or event["node"] != records.node or explains(told, records.node, entry, None):
             continue
         _, ended = told.ended.get(name, (None, {}))
         if ended.get("seal") or ended.get("ending") not in ("recorder-failed", "crashed", "presumed", "target-unreachable"):
@@ -2877,7 +2884,8 @@ def check_checkpointed(told: Journal, records: Log, report: Report) -> int:
             if node != records.node:
                 continue
             try:
-                since = [number for number, (at, restore) in enumerate(told.restores, 1) if at.index < entry.index]
+                restores = told.restores_of(node)
+                since = [number for number, (at, _) in enumerate(restores, 1) if at.index < entry.index]
                 number = since[-1] if since else 0
                 key = records.names[number][1] if number < len(records.names) else records.key
                 origin, size, root = parse_note(note, key)
@@ -2885,7 +2893,7 @@ def check_checkpointed(told: Journal, records: Log, report: Report) -> int:
                 raise entry.wrong(f"the records' head cannot be believed: {error}") from error
             if origin != key.origin:
                 raise entry.wrong("it is the head of another log")
-            if number < len(told.restores) and size > told.restores[number][1]["records_lost"]["from"]:
+            if number < len(restores) and size > restores[number][1]["records_lost"]["from"]:
                 continue
             if size > records.tree.size:
                 what = f"the log once had {size} entries, and has {records.tree.size} now: it was rolled back"
@@ -2906,7 +2914,7 @@ def check_decisions(told: Journal, records: Log, report: Report) -> None:
                 continue
             if any(
                 decision.entry.index < one["records"]["size"] and decision.index >= one["journal"]["size"]
-                for _, one in told.restores
+                for _, one in told.restores_of(records.node)
             ):
                 continue
             decided = told.decisions.get(decision.index)
@@ -2923,7 +2931,8 @@ def check_session_told(told: Journal, records: Log, session: Session) -> None:
         if are_open and session.metadata["journal_size"] > told.log.tree.size:
             return
         size, number = session.metadata["journal_size"], opening.index
-        if any(number < one["records"]["size"] and size > one["journal"]["size"] for _, one in told.restores):
+        lost = told.restores_of(records.node)
+        if any(number < one["records"]["size"] and size > one["journal"]["size"] for _, one in lost):
             return
         raise opening.wrong(f"session s_{session.name} is not in the journal")
     _, started = told.started[session.name]
@@ -2936,7 +2945,7 @@ def check_session_told(told: Journal, records: Log, session: Session) -> None:
     seal = session.seal
     if not seal and (ended or not are_open):
         raise opening.wrong(f"session s_{session.name} ended, and is not sealed")
-    if ended and ended["seal"] not in (None, seal.entry.hash.hex()) and not explains(told, entry, seal):
+    if ended and ended["seal"] not in (None, seal.entry.hash.hex()) and not explains(told, records.node, entry, seal):
         raise entry.wrong(f"session s_{session.name} has another seal than the journal says")
 
 
@@ -2949,9 +2958,9 @@ def check_window(told: Journal, session: Session) -> None:
         raise session.entry.wrong(f"bytes passed in session s_{session.name} after its time was over")
 
 
-def explains(told: Journal, entry: Entry, seal: Seal | None) -> bool:
+def explains(told: Journal, node: str, entry: Entry, seal: Seal | None) -> bool:
     """Whether a recording, or its end, was lost at a restore: the journal had it before, and the records afterwards not."""
-    for at, restore in told.restores:
+    for at, restore in told.restores_of(node):
         lost = restore["records_lost"]
         is_lost = entry.index < at.index and lost["until"] > lost["from"]
         if is_lost and (seal is None or seal.entry.index >= restore["records"]["size"]):

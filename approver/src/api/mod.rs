@@ -58,6 +58,7 @@ mod keeping;
 mod logs;
 mod looking;
 mod metrics;
+mod nodes;
 pub mod once;
 mod openapi;
 mod packing;

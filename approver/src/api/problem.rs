@@ -159,6 +159,7 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::NoSuchPlantFile
         | Refusal::NoRecipient
         | Refusal::NoSuchGuest
+        | Refusal::NoSuchNode(_)
         | Refusal::NoContract(_) => StatusCode::NOT_FOUND,
         Refusal::Exists
         | Refusal::NotPending(_)
@@ -174,6 +175,8 @@ const fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::Held(_)
         | Refusal::Erased(_)
         | Refusal::NoEscortWanted
+        | Refusal::OlderNode(_)
+        | Refusal::NodeNotSilent { .. }
         | Refusal::NotWatching
         | Refusal::GuestThere { .. }
         | Refusal::GuestGone(_)

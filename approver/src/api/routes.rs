@@ -14,8 +14,8 @@ use super::openapi::Shape;
 use super::problem::Problem;
 use super::{
     Api, access, backup, capture, carrying, closing, companies, connecting, cuts, evidence, feed, guard, guests,
-    history, keeping, openapi, packing, people, plant, reports, requests, reviews, secrets, sessions, shift, sign_in,
-    status, timing, types,
+    history, keeping, nodes, openapi, packing, people, plant, reports, requests, reviews, secrets, sessions, shift,
+    sign_in, status, timing, types,
 };
 
 /// What a person is, as far as doors are concerned.
@@ -302,6 +302,16 @@ fn about_the_gate() -> Vec<Route> {
                 "What the gate's configuration says, and what counts where it says nothing; no secret is among it.",
             )
             .gives::<types::SettingsView>(),
+        read("/api/v1/nodes", nodes::list)
+            .for_(PLANT, "The nodes of the installation: which are up, what each runs and carries.")
+            .gives::<types::NodesView>(),
+        act("/api/v1/nodes/forget", nodes::forget)
+            .for_(
+                ADMINISTRATOR,
+                "Nodes are gone for good: what they carried is over, and nothing waits for them. Of none may anything have been heard of late.",
+            )
+            .takes::<types::NodesGone>()
+            .gives::<types::Done>(),
         act("/api/v1/alarms/acknowledge", status::acknowledge)
             .for_(CUTTERS, "You saw these alarms: their sound stops, and they stand until their cause is gone.")
             .with_key_alone()

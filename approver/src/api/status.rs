@@ -186,7 +186,11 @@ impl Api {
         let standings = self.parts().witnesses.standings();
         let bucket = self.parts().deposits.as_ref().map(|deposits| bucket_view(deposits.standing()));
         let recorder = self.recorder();
-        let restore = self.desk().with_state(|state| state.restores.last().map(|last| last.statement.restore));
+        let (restore, records_restore) = self.desk().with_state(|state| {
+            let mut restores = state.restores.iter().rev().map(|restore| &restore.statement);
+            let last = restores.clone().next().map(|last| last.restore);
+            (last, restores.find(|last| last.node == *self.desk().node()).map(|last| last.restore))
+        });
         let (live, pending, cuts, plant, unreviewed, overdue) = self.desk().with_state(|state| {
             let pending = |(_, case): &(RequestId, &Case)| {
                 case.standing == RequestStanding::Pending && now < case.request.window.until
@@ -236,6 +240,7 @@ impl Api {
             deployment: self.desk().deployment().clone(),
             node: self.desk().node().clone(),
             restore,
+            records_restore,
             now,
             journal: HeadView { size: desk.head.size, root: Digest(desk.head.root) },
             witnessed: self.witnessed(&standings, now),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use policies::ids::NodeId;
+use policies::plant::Rule;
+use policies::state::{SessionFacts, State};
 
 use super::{Desk, Inner, lock};
 use crate::clock::Boot;
@@ -16,7 +18,17 @@ const SPEAK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// A node that was silent for less may only have been slow, however short a rule's staleness is.
-pub(super) const SLOW_MAX: Duration = Duration::from_secs(6);
+const SLOW_MAX: Duration = Duration::from_secs(6);
+
+/// From then on people are told of a silent node, and may say that it is gone: another one may be restarted, or its database fail
+/// over, without that.
+pub(crate) const SILENT: Duration = Duration::from_secs(30);
+
+/// How long nothing may be heard of a node until a session that it carries is presumed ended.
+pub(super) fn silence_max(state: &State, facts: &SessionFacts) -> Duration {
+    let staleness = state.cases.get(&facts.request).map_or(Rule::STALENESS, |case| case.rule.staleness);
+    (staleness.duration() * 2).max(SLOW_MAX)
+}
 
 /// So many failures one after the other are no accident.
 const MUTE_AFTER: u32 = 10;
@@ -25,6 +37,8 @@ const MUTE_AFTER: u32 = 10;
 #[derive(Debug, Default)]
 pub(super) struct Hearing {
     looked: Option<Boot>,
+    /// For how long something could have been heard.
+    listened: Duration,
     nodes: BTreeMap<NodeId, Heard>,
 }
 
@@ -39,6 +53,7 @@ impl Hearing {
     /// because its program is older, silence says nothing.
     fn take(&mut self, words: Vec<Word>, now: Boot) {
         let listened = self.looked.replace(now).map_or(Duration::ZERO, |before| now.since(before).min(LOOK_MAX));
+        self.listened += listened;
         let before = std::mem::take(&mut self.nodes);
         self.nodes.extend(words.into_iter().filter(|word| word.said > 0).map(|Word { node, said }| {
             let same = before.get(&node).filter(|heard| heard.said == said);
@@ -54,6 +69,11 @@ impl Hearing {
     /// For how long nothing was heard of a node, where something could have been.
     pub(super) fn silence(&self, node: &NodeId) -> Option<Duration> {
         self.nodes.get(node).map(|heard| heard.silent_for)
+    }
+
+    /// The same of one that never spoke, too: whoever lives does.
+    pub(super) fn heard_nothing_for(&self, node: &NodeId) -> Duration {
+        self.silence(node).unwrap_or(self.listened)
     }
 }
 
@@ -81,6 +101,11 @@ impl Inner {
 }
 
 impl Desk {
+    /// For how long nothing was heard of a node; nothing of this one, or where none listens.
+    pub fn silence_of(&self, node: &NodeId) -> Option<Duration> {
+        if *node == self.0.node { None } else { Some(lock(&self.0.hearing).heard_nothing_for(node)) }
+    }
+
     /// The other nodes that the journal has as running and of which nothing was heard for so long at least.
     pub fn silent_nodes(&self, at_least: Duration) -> Vec<NodeId> {
         let (fold, hearing) = (self.0.fold(), lock(&self.0.hearing));

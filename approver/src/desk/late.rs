@@ -7,6 +7,7 @@ use policies::decide::Command;
 use policies::digest::Digest;
 use policies::events::{CutBy, Ending, EscortEnd};
 use policies::ids::{PersonId, SessionId};
+use policies::refusals::Refusal;
 
 use super::cutting::cut_command;
 use super::{Alarm, Inner, Rejected, lock};
@@ -89,7 +90,7 @@ impl Inner {
 
     async fn journal_late(&self, late: &Late) -> Result<(), Rejected> {
         match (self.act(late.command()).await, late) {
-            (Err(fault @ Rejected::Fault(_)), _) => Err(fault),
+            (Err(waits @ (Rejected::Fault(_) | Rejected::Refusal(Refusal::OlderNode(_)))), _) => Err(waits),
             // Who cut may be out by now; the cut stands all the same.
             (Err(_), Late::Cut(kept)) => self.act(cut_command(kept, CutBy::Local)).await.map(|_| ()),
             // Others took it for ended meanwhile, and the journal vouches for what this node sealed all the same.

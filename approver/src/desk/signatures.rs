@@ -105,6 +105,7 @@ pub(super) fn check(command: &Command, fold: &Fold) -> Result<(), Rejected> {
         | Command::LeaveUnaccepted { .. }
         | Command::StartNode { .. }
         | Command::StopNode { .. }
+        | Command::ForgetNodes { .. }
         | Command::Checkpoint { .. }
         | Command::ReportRecorder { .. }
         | Command::Backup { .. }

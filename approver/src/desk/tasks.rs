@@ -7,9 +7,8 @@ use std::time::Duration;
 use policies::decide::Command;
 use policies::events::Ending;
 use policies::ids::SessionId;
-use policies::plant::Rule;
 
-use super::hearing::SLOW_MAX;
+use super::hearing::silence_max;
 use super::{Inner, Rejected, lock};
 
 /// How often the journal is asked whether it is there. Well under the shortest staleness a rule may sensibly have.
@@ -88,6 +87,7 @@ impl Inner {
         loop {
             self.flush_late().await;
             self.sweep().await;
+            self.come_back().await;
             self.presume_ended().await;
             tokio::select! {
                 () = self.clock.sleep(CLERK_EVERY) => {}
@@ -140,8 +140,7 @@ impl Inner {
         let fold = self.fold();
         let (seats, spool, hearing) = (self.seats(), lock(&self.spool), lock(&self.hearing));
         let unheard = fold.state.live_sessions().filter_map(|(session, facts)| {
-            let staleness = fold.state.cases.get(&facts.request).map_or(Rule::STALENESS, |case| case.rule.staleness);
-            let silence_max = (staleness.duration() * 2).max(SLOW_MAX);
+            let silence_max = silence_max(&fold.state, facts);
             // A node that is there again may begin a session before it is heard.
             if now.duration_since(facts.started).unsigned_abs() < silence_max {
                 return None;
@@ -150,7 +149,10 @@ impl Inner {
                 let is_held = seats.places.contains_key(&session) || spool.ends(session);
                 (!is_held).then_some((session, Ending::Crashed))
             } else {
-                let silence = hearing.silence(&facts.node)?;
+                let is_known = fold.state.nodes.contains_key(&facts.node);
+                // One that was there before a restore runs no more, and never speaks.
+                let silence =
+                    if is_known { hearing.silence(&facts.node)? } else { hearing.heard_nothing_for(&facts.node) };
                 (silence >= silence_max).then_some((session, Ending::Presumed))
             }
         });

@@ -51,6 +51,7 @@ const LEAVES: &[&str] = &[
     "source",
     "factors",
     "node",
+    "nodes",
     "version",
     "deadline",
     "ending",

@@ -15,7 +15,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use policies::events::Event;
-use policies::ids::NodeId;
+use policies::ids::{NodeId, RestoreId};
 use recordings::fault::{AppendFault, StoreFault};
 use recordings::leaf::{self, ENTRY_BYTES_MAX, ENTRY_OVERHEAD_BYTES};
 use recordings::log::{End, Log, Timed};
@@ -32,6 +32,9 @@ use crate::postgres::{Database, DatabaseFault};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Entries that are fetched at once: sixteen mebibytes at the very most.
 const ENTRIES_AT_ONCE: i64 = 256;
+
+/// Entries that are looked through in one answer.
+const ENTRIES_LOOKED_THROUGH: usize = 1 << 16;
 
 /// Moves the head from where an append was decided, and puts what is appended: one statement, so that nobody is left
 /// waiting for the second half of it. Only where the server waits for its standby now, whatever it did when the connection
@@ -134,14 +137,7 @@ impl PostgresJournal {
     /// The database does not answer, has the journal of others, or less than the log, or something else; or a gate runs as
     /// this node.
     pub async fn open(database: Database, log: Arc<Log>, origin: &str, node: &NodeId) -> Result<Self, CopyFault> {
-        let shared = Arc::new(Shared {
-            database,
-            node: node.clone(),
-            speaking: Mutex::default(),
-            copy: FilesJournal::new(log),
-            copying: tokio::sync::Mutex::new(()),
-            unclear: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(database, log, node));
         shared.check_origin(origin).await?;
         let listening = shared.listen().await?;
         shared.catch_up().await?;
@@ -161,7 +157,36 @@ struct HeadRow {
     tree: Tree,
 }
 
+/// Brings the first so many entries of a journal into a new node's log.
+///
+/// # Errors
+/// The database does not answer, or has something else than the log.
+pub async fn copy_until(database: &Database, log: Arc<Log>, node: &NodeId, size: u64) -> Result<(), CopyFault> {
+    let shared = Shared::new(database.clone(), log, node);
+    let held = database.client().await?;
+    loop {
+        let end = shared.log().end();
+        if end.tree.size() >= size {
+            break;
+        }
+        shared.copy_page(&held, end, size).await?;
+    }
+    held.done();
+    Ok(())
+}
+
 impl Shared {
+    fn new(database: Database, log: Arc<Log>, node: &NodeId) -> Self {
+        Self {
+            database,
+            node: node.clone(),
+            speaking: Mutex::default(),
+            copy: FilesJournal::new(log),
+            copying: tokio::sync::Mutex::new(()),
+            unclear: AtomicBool::new(false),
+        }
+    }
+
     fn log(&self) -> &Arc<Log> {
         self.copy.log()
     }
@@ -473,6 +498,34 @@ impl Journal for PostgresJournal {
 }
 
 impl Database {
+    /// The restores that its journal went on from, and the entry of each: so many there were before it.
+    ///
+    /// # Errors
+    /// It does not answer, or a restore is none that this program knows.
+    pub async fn restores(&self) -> Result<Vec<(u64, RestoreId)>, CopyFault> {
+        let damaged = || CopyFault::Damaged(self.name());
+        let held = self.client().await?;
+        let size: i64 = self.within(held.query_one("SELECT size FROM holdpoint.head", &[])).await?.get(0);
+        // No entry of another kind holds these bytes: in a text quotes are escaped.
+        let asked = "SELECT index, bytes FROM holdpoint.entries WHERE index >= $1 AND index < $2 \
+                     AND position($3::bytea IN bytes) > 0 ORDER BY index";
+        let mut restores = Vec::new();
+        for from in (0..size).step_by(ENTRIES_LOOKED_THROUGH) {
+            let until = from.saturating_add_unsigned(ENTRIES_LOOKED_THROUGH as u64);
+            let rows = self.within(held.query(asked, &[&from, &until, &br#""event":"restored""#.as_slice()])).await?;
+            for row in rows {
+                let index = u64::try_from(row.get::<_, i64>(0)).map_err(|_| damaged())?;
+                if let Event::Restored { administrator, .. } =
+                    Event::decode(row.get::<_, &[u8]>(1)).map_err(|_| damaged())?
+                {
+                    restores.push((index, administrator.statement.restore));
+                }
+            }
+        }
+        held.done();
+        Ok(restores)
+    }
+
     /// Makes it hold what this log holds, where it holds nothing yet: the journal under its name, and the directory. All of
     /// it or nothing.
     ///

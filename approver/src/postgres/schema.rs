@@ -1,5 +1,6 @@
 //! The tables: made where there are none, brought to this program's version where they are older, and left alone where they are
-//! newer. One node does it at a time.
+//! newer. One node does it at a time. Older programs run on meanwhile, so a step adds and takes nothing away; from which version of them
+//! on a program may be started on the tables they say themselves.
 
 use super::{Database, DatabaseFault};
 
@@ -63,5 +64,24 @@ fn with_remedy(fault: DatabaseFault, found: i32) -> DatabaseFault {
             DatabaseFault::Refused { server, cause: words }
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_breaks_no_program_that_runs() {
+        for step in &STEPS[1..] {
+            let words =
+                step.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join(" ").to_uppercase();
+            for statement in words.split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
+                let adds_column = statement.starts_with("ALTER TABLE") && statement.contains(" ADD COLUMN ");
+                let adds = adds_column && (!statement.contains("NOT NULL") || statement.contains("DEFAULT"));
+                let is_version = statement.starts_with("UPDATE HOLDPOINT.VERSION SET");
+                assert!(adds || is_version || statement.starts_with("CREATE "), "{statement}");
+            }
+        }
     }
 }

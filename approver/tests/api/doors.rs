@@ -33,6 +33,8 @@ plant  POST   /api/v1/enrol                                 *
 plant  GET    /api/v1/backup                                a+
 plant  GET    /api/v1/status                                ouad!
 plant  GET    /api/v1/settings                              oua
+plant  GET    /api/v1/nodes                                 oua
+plant  POST   /api/v1/nodes/forget                          a
 plant  POST   /api/v1/alarms/acknowledge                    od!
 plant  GET    /api/v1/feed                                  ou!
 plant  GET    /api/v1/me                                    ouad!

@@ -6,6 +6,7 @@ mod closing;
 mod companies;
 mod guests;
 mod keeping;
+mod nodes;
 mod people;
 mod plant;
 mod requests;
@@ -33,6 +34,7 @@ use crate::requests::{
 };
 use crate::state::State;
 use crate::time::Seconds;
+use crate::vocabulary::Vocabulary;
 
 /// Something a person, or the program itself, wants to be so. `by` is who was authenticated.
 #[derive(Debug, Clone)]
@@ -335,6 +337,11 @@ pub enum Command {
     StopNode {
         node: NodeId,
     },
+    /// Of none of those that are up anything was heard for long enough.
+    ForgetNodes {
+        nodes: BTreeSet<NodeId>,
+        by: PersonId,
+    },
     Checkpoint {
         node: NodeId,
         checkpoint: String,
@@ -362,11 +369,17 @@ pub enum Command {
 }
 
 impl State {
-    /// The events that `command` brings about at `now`.
+    /// The events that `command` brings about at `now`. Each node that is up can read them all.
     ///
     /// # Errors
     /// A [`Refusal`]; then nothing may be appended.
     pub fn decide(&self, command: &Command, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        let events = self.follows_from(command, now)?;
+        self.check_all_can_read(&events)?;
+        Ok(events)
+    }
+
+    fn follows_from(&self, command: &Command, now: Timestamp) -> Result<Vec<Event>, Refusal> {
         match command {
             Command::Found { deployment, log_key, founders, plant } => {
                 self.decide_found(deployment, log_key, founders, plant)
@@ -508,11 +521,13 @@ impl State {
             Command::Sweep => Ok(self.decide_sweep(now)),
             Command::LeaveUnaccepted { due } => Ok(self.leave_unaccepted(due, now)),
             Command::StartNode { node, version } => {
-                let mut events = vec![Event::NodeStarted { node: node.clone(), version: version.clone() }];
-                events.extend(self.crashed_sessions(node));
-                Ok(events)
+                let (node, version, vocabulary) = (node.clone(), version.clone(), Vocabulary::THIS);
+                // It cannot be running them.
+                let crashed: Vec<Event> = self.ends_of(&node, Ending::Crashed).collect();
+                Ok([Event::NodeStarted { node, version, vocabulary }].into_iter().chain(crashed).collect())
             }
             Command::StopNode { node } => Ok(vec![Event::NodeStopped { node: node.clone() }]),
+            Command::ForgetNodes { nodes, by } => self.decide_forget_nodes(nodes, *by),
             Command::Checkpoint { node, checkpoint } => {
                 Ok(vec![Event::Checkpointed { node: node.clone(), checkpoint: checkpoint.clone() }])
             }
@@ -543,15 +558,6 @@ impl State {
         let watched = (!facts.watchers.contains(&by)).then_some(Event::Watched { session, by });
         let escorted = (!facts.escorts.contains(&by)).then_some(Event::Escorted { session, by });
         Ok(watched.into_iter().chain(escorted).collect())
-    }
-
-    /// Sessions of a node that starts anew are over: it cannot be running them.
-    fn crashed_sessions<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = Event> + 'a {
-        self.live_sessions().filter(move |(_, facts)| facts.node == *node).map(|(session, _)| Event::Ended {
-            session,
-            ending: Ending::Crashed,
-            seal: None,
-        })
     }
 
     /// A statement is for this installation, still valid, and about a journal that is a prefix of ours.

@@ -1371,6 +1371,32 @@ fn a_node_that_starts_ends_what_it_ran_and_nothing_of_another() {
 }
 
 #[test]
+fn a_node_that_is_gone_for_good_is_forgotten_with_what_it_ran_and_comes_back_as_any() {
+    let mut world = World::founded();
+    world.granted(TARA, &SHELL);
+    let door = world.door(TARA);
+    let session = door.session;
+    for node in ["gate-1", "gate-2"] {
+        world.must(&Command::StartNode { node: label(node), version: "1".into() });
+    }
+    world.enter(door);
+    let forget = |node: &str, by| Command::ForgetNodes { nodes: [label(node)].into(), by: person(by) };
+    assert_eq!(world.refused(&forget("gate-1", LEADS[0])), Refusal::WrongKind("administrators"));
+    assert_eq!(world.refused(&forget("gate-9", ADMINISTRATOR)), Refusal::NoSuchNode(label("gate-9")));
+    let gone = Event::NodesForgotten { nodes: [label("gate-1")].into(), by: person(ADMINISTRATOR) };
+    let ended = Event::Ended { session, ending: Ending::Presumed, seal: None };
+    assert_eq!(world.state.decide(&forget("gate-1", ADMINISTRATOR), world.now), Ok(vec![gone, ended]));
+    world.must(&forget("gate-1", ADMINISTRATOR));
+    assert!(world.state.live.is_empty() && world.state.is_forgotten(&label("gate-1")));
+    assert!(world.state.running_nodes().eq([&label("gate-2")]));
+    assert_eq!(world.state.decide(&forget("gate-1", ADMINISTRATOR), world.now), Ok(Vec::new()), "it is already");
+    // It only could not reach the others, and lets somebody in before it says more.
+    let again = world.door(TARA);
+    world.enter(again);
+    assert!(!world.state.is_forgotten(&label("gate-1")) && world.state.running_nodes().count() == 2);
+}
+
+#[test]
 fn recordings_are_fetched_by_auditors_and_operators() {
     let mut world = World::founded();
     world.granted(TARA, &SHELL);

@@ -143,7 +143,7 @@ fn compared(log: &Resting, name: &str, head: &Checkpoint, by: &str) -> Result<Op
     })
 }
 
-/// Whether recordings since the last restore tell of a longer journal.
+/// Whether recordings since their last restore tell of a longer journal.
 ///
 /// # Errors
 /// They do not say.

@@ -16,7 +16,7 @@ use approver::directory::{Directory, DirectoryFault, Dumped};
 use approver::eraser::Copying;
 use approver::journal::Journal;
 use approver::journal::files::FilesJournal;
-use approver::journal::postgres::{CopyFault, PostgresJournal};
+use approver::journal::postgres::{CopyFault, PostgresJournal, copy_until};
 use approver::postgres::{Database, DatabaseAt, DatabaseFault};
 use certs::log_key::LogKey;
 use policies::ids::{BadName, DeploymentId, NodeId, RestoreId};
@@ -36,8 +36,10 @@ pub struct Identity {
     pub deployment: DeploymentId,
     /// The node.
     pub node: NodeId,
-    /// The restore since which its logs have the names that they have.
+    /// The restore since which the journal has the name that it has.
     pub restore: Option<RestoreId>,
+    /// The same of this node's recordings: none of a node that joined afterwards.
+    pub records_restore: Option<RestoreId>,
 }
 
 /// A data folder cannot be used.
@@ -130,11 +132,6 @@ pub enum StoreFault {
         "a node {0} is known in the database already, and {path} holds nothing of it. Put its folder back; where that is lost, write a name that no node had (`node` under [store])", path = .1.display()
     )]
     NodeTaken(NodeId, PathBuf),
-    /// What shows that the new name of the logs is the old one's is in the folders of before alone.
-    #[error(
-        "the journal in the database went on from a restore ({0}), and only folders that were there before show what it goes on from: what a new node records could not be verified. Go on with the nodes whose folders there are; nothing was changed"
-    )]
-    Restored(RestoreId),
     /// The copy alone does not know anybody.
     #[error(
         "the database {0} holds no journal, and this folder is a node's copy without anybody's name and second factor. Take those out of the newest backup, `age -d -i KEY BACKUP | tar --zstd -x directory.jsonl`, and bring both there: `holdpoint migrate --directory directory.jsonl`"
@@ -194,7 +191,14 @@ impl Identity {
     pub fn read(data: &Path) -> Result<Self, StoreFault> {
         let path = journal_dir(data).join(FORMAT);
         match std::fs::read_to_string(&path) {
-            Ok(text) => Self::parse(&text).map_err(|cause| StoreFault::NoIdentity { path, cause }),
+            Ok(text) => {
+                let identity = Self::parse(&text).map_err(|cause| StoreFault::NoIdentity { path, cause })?;
+                let records_restore = match Format::read(&records_dir(data)) {
+                    Ok(records) => records.restored.last().map(|last| last.restore),
+                    Err(_) => identity.restore,
+                };
+                Ok(Self { records_restore, ..identity })
+            }
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
                 let was_founded = records_dir(data).exists() || directory_dir(data).exists();
                 Err(match was_founded {
@@ -211,12 +215,17 @@ impl Identity {
     /// # Errors
     /// As [`read`](Self::read), or the node cannot join.
     pub async fn read_or_join(store: &Store) -> Result<Self, StoreFault> {
-        let found = match Self::read(&store.data) {
-            Err(StoreFault::NotFounded(path)) => match &store.journal {
-                JournalAt::Files => return Err(StoreFault::NotFounded(path)),
-                JournalAt::Postgres { database, node } => return Self::join(store, database, node.as_ref()).await,
-            },
-            found => found?,
+        let found = match (Self::read(&store.data), &store.journal) {
+            (Err(StoreFault::NotFounded(_)), JournalAt::Postgres { database, node }) => {
+                return Self::join(store, database, node.as_ref()).await;
+            }
+            // It was broken off: what lies there may be the journal as it was before a restore.
+            (Ok(found), JournalAt::Postgres { database, node })
+                if is_joining(&store.data) && node.as_ref() == Some(&found.node) =>
+            {
+                return Self::join(store, database, node.as_ref()).await;
+            }
+            (found, _) => found?,
         };
         match &store.journal {
             JournalAt::Postgres { node: Some(wanted), .. } if *wanted != found.node => {
@@ -235,9 +244,6 @@ impl Identity {
         let format = format!("\n{origin}\n{node}\n");
         let identity = Self::parse(&format)
             .map_err(|cause| StoreFault::NoIdentity { path: PathBuf::from(database.name()), cause })?;
-        if let Some(restore) = identity.restore {
-            return Err(StoreFault::Restored(restore));
-        }
         let claim = claim(path).map_err(|cause| StoreFault::Unreadable { path: path.clone(), cause })?;
         if !database.name_node(node, &claim).await? {
             return Err(StoreFault::NodeTaken(node.clone(), path.clone()));
@@ -258,38 +264,39 @@ impl Identity {
             None if rest.is_empty() => None,
             None => return Err("no origin".to_owned()),
         };
-        Ok(Self { deployment: deployment.parse().map_err(in_words)?, node: node.parse().map_err(in_words)?, restore })
+        let (deployment, node) = (deployment.parse().map_err(in_words)?, node.parse().map_err(in_words)?);
+        Ok(Self { deployment, node, restore, records_restore: None })
     }
 
     /// The journal's name among all logs.
     pub fn journal_origin(&self) -> String {
-        self.restored(format!("{}/journal", self.deployment))
+        restored(format!("{}/journal", self.deployment), self.restore)
     }
 
     /// The name of this node's recordings among all logs.
     pub fn records_origin(&self) -> String {
-        self.restored(format!("{}/records/{}", self.deployment, self.node))
+        restored(format!("{}/records/{}", self.deployment, self.node), self.records_restore)
     }
 
     /// Where in a bucket everything of this node goes: a log that was set back goes on beside what it was.
     pub fn place(&self) -> String {
-        match self.restore {
+        match self.records_restore {
             Some(restore) => format!("{}.{restore}", self.node),
             None => self.node.to_string(),
-        }
-    }
-
-    fn restored(&self, name: String) -> String {
-        match self.restore {
-            Some(restore) => format!("{name}/{restore}"),
-            None => name,
         }
     }
 
     /// The same before any restore: the names under which auditors trust the logs.
     #[must_use]
     pub fn first(&self) -> Self {
-        Self { restore: None, ..self.clone() }
+        Self { restore: None, records_restore: None, ..self.clone() }
+    }
+}
+
+fn restored(name: String, restore: Option<RestoreId>) -> String {
+    match restore {
+        Some(restore) => format!("{name}/{restore}"),
+        None => name,
     }
 }
 
@@ -434,6 +441,9 @@ impl Stores {
 pub async fn catch_up(data: &Path, identity: &Identity, key: &LogKey, at: &DatabaseAt) -> Result<(), StoreFault> {
     let database = Database::new(at.clone());
     database.set_up().await?;
+    if is_joining(data) {
+        copy_through_restores(data, identity, key, &database).await?;
+    }
     let log = open_journal(data, identity, key).await?;
     let origin = identity.journal_origin();
     let caught_up = PostgresJournal::open(database.clone(), Arc::clone(&log), &origin, &identity.node).await;
@@ -441,6 +451,35 @@ pub async fn catch_up(data: &Path, identity: &Identity, key: &LogKey, at: &Datab
     database.close().await;
     close_journal(data, log).await?;
     Ok(caught_up?)
+}
+
+/// Gives a new node's copy the names that the journal had, one after the other, each with the entries that it had then: so it signs
+/// what there was of each, as every node did that was there. What was broken off is gone on with.
+async fn copy_through_restores(
+    data: &Path,
+    identity: &Identity,
+    key: &LogKey,
+    database: &Database,
+) -> Result<(), StoreFault> {
+    let dir = journal_dir(data);
+    let has = Format::read(&dir).map(|format| format.restored).unwrap_or_default();
+    let mut named = Identity { restore: None, ..identity.clone() };
+    for (entry, restore) in database.restores().await? {
+        if !has.iter().any(|at| at.restore == restore) {
+            let log = open_journal(data, &named, key).await?;
+            let copied = copy_until(database, Arc::clone(&log), &identity.node, entry).await;
+            close_journal(data, log).await?;
+            copied?;
+            let (dir, options, key) = (dir.clone(), journal_options(&named), key.clone());
+            let renamed = tokio::task::spawn_blocking(move || {
+                Resting::take(Arc::new(RealDisk), &dir, &options, &key)?.rename(restore, &key)
+            });
+            let renamed = renamed.await.map_err(|panic| died(data, panic))?;
+            renamed.map_err(|fault| StoreFault::Log { what: "journal", fault })?;
+        }
+        named.restore = Some(restore);
+    }
+    Ok(())
 }
 
 /// What was brought into a database.
@@ -543,6 +582,11 @@ fn claim(data: &Path) -> io::Result<String> {
     file.sync_all()?;
     std::fs::File::open(data)?.sync_all()?;
     Ok(claim)
+}
+
+/// Whether a node began to join with this folder, and has not all of the journal yet.
+fn is_joining(data: &Path) -> bool {
+    data.join(CLAIM).exists()
 }
 
 /// The journal in the folder says whose it is from now on.
@@ -807,7 +851,8 @@ mod tests {
     use super::*;
 
     fn identity() -> Identity {
-        Identity { deployment: "mill-3".parse().expect("a name"), node: "one".parse().expect("a name"), restore: None }
+        let (deployment, node) = ("mill-3".parse().expect("a name"), "one".parse().expect("a name"));
+        Identity { deployment, node, restore: None, records_restore: None }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use approver::api::types::Status;
+use policies::ids::RestoreId;
 use recordings::paper::{PaperHead, sheet};
 
 use super::gate::{ProfileArg, at_gate};
@@ -55,14 +56,17 @@ pub(super) fn run(args: &Args, profile: &ProfileArg) -> Done {
 
 fn heads(status: &Status) -> Vec<PaperHead> {
     let deployment = &status.deployment;
-    let named = |name: String| status.restore.map_or(name.clone(), |restore| format!("{name}/{restore}"));
+    let named = |name: String, restore: Option<RestoreId>| match restore {
+        Some(restore) => format!("{name}/{restore}"),
+        None => name,
+    };
     let journal = PaperHead {
-        origin: named(format!("{deployment}/journal")),
+        origin: named(format!("{deployment}/journal"), status.restore),
         size: status.journal.size,
         root: status.journal.root,
     };
     let records = status.recorder.as_ref().map(|recorder| PaperHead {
-        origin: named(format!("{deployment}/records/{}", status.node)),
+        origin: named(format!("{deployment}/records/{}", status.node), status.records_restore),
         size: recorder.head.size,
         root: recorder.head.root,
     });

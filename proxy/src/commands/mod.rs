@@ -30,6 +30,7 @@ mod keys;
 mod login;
 mod memory;
 mod migrate;
+mod nodes;
 mod people;
 mod reading;
 mod rebuild;
@@ -131,6 +132,7 @@ enum Command {
     #[command(subcommand)]
     Secret(secret::Command),
     Fetch(fetch::Args),
+    Nodes(nodes::Args),
     Backup(backup::Args),
     Rebuild(rebuild::Args),
     Migrate(migrate::Args),
@@ -227,6 +229,7 @@ fn act(command: Command, profile: &gate::ProfileArg) -> Done {
         Command::Rebuild(args) => rebuild::run(&args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Restore(args) => restore::run(&args, profile),
+        Command::Nodes(args) => nodes::run(&args, profile),
         Command::Backup(args) => backup::run(&args, profile),
         Command::Checkpoint(args) => checkpoint::run(&args, profile),
         Command::Hold(args) => keeping::hold(&args, profile),

@@ -284,6 +284,9 @@ impl<'a> Journal<'a> {
                 self.signed(Namespace::Erase, statement.digest(), &statement.journal, by, context)
                     .or_else(|| self.redecide(&Command::SignErasure { signed: signed.clone() }, event, at))
             }
+            Event::NodesForgotten { nodes, by } => {
+                self.redecide(&Command::ForgetNodes { nodes: nodes.clone(), by: *by }, event, at)
+            }
             Event::Restored { administrator, operator } => {
                 let command = Command::Restore { administrator: administrator.clone(), operator: operator.clone() };
                 let unsigned = [administrator, operator].into_iter().find_map(|one| {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use policies::ids::SessionId;
+use policies::ids::{NodeId, SessionId};
 use policies::state::Restore;
 
 use super::Context;
@@ -44,8 +44,9 @@ pub(super) struct Keepings {
 }
 
 impl Keepings {
-    /// What the journal decided.
-    pub(super) fn of(journal: &Journal<'_>) -> Self {
+    /// What the journal decided. Of restores those count that the recordings of this node were set back by.
+    pub(super) fn of(journal: &Journal<'_>, node: Option<&NodeId>) -> Self {
+        let is_its = |restore: &Restore| node.is_none_or(|node| restore.statement.node == *node);
         let sessions = || journal.state.sessions.iter();
         Self {
             decisions: journal.keeping.clone(),
@@ -53,7 +54,7 @@ impl Keepings {
             ended: sessions().filter_map(|(id, facts)| Some((*id, facts.ended.as_ref()?.0))).collect(),
             erased: sessions().filter(|(_, facts)| facts.erased().is_some()).map(|(id, _)| *id).collect(),
             size: journal.size(),
-            restores: journal.restores.clone(),
+            restores: journal.restores.iter().filter(|(_, restore)| is_its(restore)).cloned().collect(),
             lost: journal.lost,
             ..Self::default()
         }

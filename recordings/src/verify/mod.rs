@@ -104,7 +104,9 @@ pub fn verify(checks: &Checks<'_>, progress: &mut dyn FnMut(Progress)) -> Report
     let verifier = decisions.as_ref().and_then(|log| log.verifier.as_ref());
     cuts::check(checks.folder, checks.trust, verifier, &journal.cuts, &mut context);
     let dir = checks.folder.join(RECORDS_DIR);
-    let mut sessions = Sessions::new(&dir, Path::new(RECORDS_DIR), checks.keys, Keepings::of(&journal));
+    let node = Format::read(&dir).ok().map(|format| format.node);
+    let keepings = Keepings::of(&journal, node.as_ref());
+    let mut sessions = Sessions::new(&dir, Path::new(RECORDS_DIR), checks.keys, keepings);
     let records = check_log(checks, RECORDS_DIR, &mut sessions, &journal.vouched, &mut context);
     let ends = [&decisions, &records].map(|log| log.as_ref().map_or(End::Cut, |log| log.end.clone()));
     let of_one_boot = are_of_one_boot(&journal, &ends[0], records.as_ref(), sessions.started);
@@ -464,7 +466,7 @@ fn compare(
     for (id, known) in sessions.known.iter().filter(|(id, _)| !journal.state.sessions.contains_key(id)) {
         let (kind, words) = if newer.contains(id) {
             (FindingKind::Note, "the session began after the journal was copied")
-        } else if restored::lost_its_session(&journal.restores, known) {
+        } else if restored::lost_its_session(&journal.restores, node, known) {
             (
                 FindingKind::Restored,
                 "there is a recording, and what the journal said of the session is lost with a restore",

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 
 use jiff::Timestamp;
-use policies::ids::{PersonId, RestoreId, SessionId};
+use policies::ids::{NodeId, PersonId, RestoreId, SessionId};
 use policies::requests::{Lost, RestoreStatement, SeenHead};
 use policies::state::{Restore, SessionFacts};
 use serde::Serialize;
@@ -141,9 +141,9 @@ pub(super) fn explains(
 
 /// Whether a restore explains that the journal knows nothing of a session: its recording stayed, and what the journal said
 /// of it is lost.
-pub(super) fn lost_its_session(restores: &[(u64, Restore)], known: &Known) -> bool {
+pub(super) fn lost_its_session(restores: &[(u64, Restore)], node: &NodeId, known: &Known) -> bool {
     restores.iter().any(|(_, Restore { statement, .. })| {
-        known.opened < statement.records.size && known.journal_size > statement.journal.size
+        statement.node == *node && known.opened < statement.records.size && known.journal_size > statement.journal.size
     })
 }
 

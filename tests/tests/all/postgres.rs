@@ -18,6 +18,7 @@ use tests::process::start_on_a_terminal;
 use tests::{Options, Plant, Running, eventually, holdpoint, json, log_in, recipient, run, start, text};
 
 use super::backup::unpack;
+use super::restore::restored;
 
 /// A plant whose journal was moved into a database of a server here, and whose gate does not run yet.
 fn moved(server: &PostgresServer) -> Plant {
@@ -148,6 +149,20 @@ fn a_gate_on_postgres_does_the_whole_job_and_a_cut_at_one_node_ends_a_session_at
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
     run(&mut plant.tess().ssh(&[&at, "true"]), b"").says_no("cut by an operator");
 
+    log_in(&plant, "ada");
+    run(&mut plant.as_person("ada", &["nodes", "forget", "gate-2"]), b"").refused(1, "the node gate-2 may be up");
+    gate.signal(Signal::TERM);
+    assert_eq!(gate.ends().code(), 0);
+    run(&mut plant.as_person("ada", &["nodes", "forget", "gate-2"]), b"").ok();
+    let standing = || {
+        let nodes = json(&plant, "ada", &["nodes"]);
+        let nodes = nodes["nodes"].as_array().unwrap().clone();
+        nodes.iter().map(|node| format!("{} {}", text(&node["node"]), text(&node["standing"]))).collect::<Vec<_>>()
+    };
+    assert_eq!(standing(), ["gate-1 up", "gate-2 forgotten"]);
+    // It comes back as any.
+    let gate = start(&mut second.serve_command(&plant));
+    eventually("it is up again", || standing() == ["gate-1 up", "gate-2 up"]);
     gate.signal(Signal::TERM);
     assert_eq!(gate.ends().code(), 0);
     assert_eq!(plant.stop().code(), 0);
@@ -266,6 +281,39 @@ fn a_node_may_show_one_face_alone_and_its_sessions_are_ruled_from_the_others() {
         assert_eq!(gate.ends().code(), 0);
     }
     assert_eq!(plant.stop().code(), 0);
+}
+
+#[test]
+fn a_node_joins_a_journal_that_went_on_from_restores_and_its_folder_is_checked_as_any() {
+    let Some(server) = PostgresServer::shared() else { return };
+    let mut plant = moved_to(&server.address(&server.empty()), Options::default(), |plant| {
+        restored(plant, &[]);
+        fs::remove_file(plant.installation().with_file_name("restore.json")).unwrap();
+        ready(plant);
+        restored(plant, &[]);
+        ready(plant);
+    });
+    plant.serve();
+    let second = Second::of(&plant, "gate-2");
+    let mut gate = start(&mut second.serve_command(&plant));
+    let said = gate.until("}\n");
+    let said: Value = serde_json::from_str(said.lines().find(|line| line.starts_with('{')).unwrap()).unwrap();
+    let port = said["ssh"][0].as_str().unwrap().rsplit(':').next().unwrap().to_owned();
+    let at = plant.tess().at("hmi-2");
+    for more in [&["-p", &port][..], &[]] {
+        let works = [more, &[&at, "echo it works"]].concat();
+        assert_eq!(run(&mut plant.tess().ssh(&works), b"").ok().out(), "it works\n");
+    }
+    gate.signal(Signal::TERM);
+    assert_eq!(gate.ends().code(), 0);
+    assert_eq!(plant.stop().code(), 0);
+    trust(&plant, &second.folder);
+    for data in [plant.data(), second.data()] {
+        let told = Evidence::take(&plant.installation(), &data, &program()).both_say(4);
+        assert!(told.contains("RESTORED") && told.contains("1 sessions"), "{told}");
+    }
+    let names = |log: &str| fs::read_to_string(second.data().join(log).join("FORMAT")).unwrap().lines().count();
+    assert_eq!((names("journal"), names("records")), (6, 4), "what it records never went by another name");
 }
 
 /// How many sessions run, as the plant face sees it that `lee` goes to.

@@ -13,6 +13,7 @@ mod guests;
 mod history;
 mod keeping;
 mod lists;
+mod nodes;
 mod people;
 mod plant;
 mod reports;
@@ -44,6 +45,7 @@ pub use history::{
 };
 pub use keeping::{BackupHeads, BackupTo, EraseSignature, EraseTemplate, ErasedView, HoldView, KeptView, Release};
 pub use lists::{After, LISTED_MAX, Page, Wanted};
+pub use nodes::{NodeView, NodesGone, NodesView};
 pub use people::{
     CertificateGiven, CertifyTemplate, Contract, Invite, Invited, Named, PeopleView, PersonView, Reinvite, Rename,
     SubjectView, VendorView, VendorsView,

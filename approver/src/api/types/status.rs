@@ -122,9 +122,12 @@ pub struct Status {
     /// This node.
     #[schema(value_type = String)]
     pub node: NodeId,
-    /// The last restore: the logs' names end with it.
+    /// The last restore: the journal's name ends with it.
     #[schema(value_type = Option<String>)]
     pub restore: Option<RestoreId>,
+    /// The last restore of this node's recordings: their log's name ends with it. None of a node that joined afterwards.
+    #[schema(value_type = Option<String>)]
+    pub records_restore: Option<RestoreId>,
     /// By the gate's clock.
     #[schema(value_type = String, format = DateTime)]
     pub now: Timestamp,
