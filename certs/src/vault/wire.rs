@@ -161,6 +161,7 @@ impl Ask {
         match self {
             Self::Ping => "ping",
             Self::Public => "public",
+            Self::Reload => "reload",
             Self::SignForLog(_) => "sign-for-log",
             Self::SignToken(_) => "sign-token",
             Self::SshCertificate(_) => "ssh-certificate",
@@ -176,6 +177,7 @@ impl Ask {
             Self::OpenForGate { .. } => "open-for-gate",
             Self::OpenForSession { .. } => "open-for-session",
             Self::Tell { .. } => "tell",
+            Self::Brief { .. } => "brief",
             Self::Configuration => "configuration",
             Self::Files => "files",
         }
