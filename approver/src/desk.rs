@@ -689,6 +689,8 @@ impl Inner {
                 tracing::error!(%unknown, "nobody is admitted until this program was upgraded");
                 self.fold.write().unwrap_or_else(PoisonError::into_inner).unknown = Some(unknown.clone());
                 self.alarm(Alarm::UnknownEvent(unknown.clone()));
+                // What comes behind it, such as a cut, is not heard here any more.
+                self.goes_stale(self.clock.boot());
                 Fault::UnknownEvent(unknown)
             }
             ReadError::Unavailable(cause) => {
@@ -734,11 +736,22 @@ impl Inner {
         if is_new {
             tracing::error!(cause, "the journal does not answer: nobody is admitted, cuts work");
         }
-        if health.down_since.is_none() {
-            health.down_since = Some(health.answered);
+        let answered = health.answered;
+        drop(health);
+        if self.goes_stale(answered) {
             self.alarm(Alarm::JournalDown(cause.to_owned()));
+        }
+    }
+
+    /// From then on the staleness of the rules counts; whether it did not yet.
+    fn goes_stale(&self, since: Boot) -> bool {
+        let mut health = lock(&self.health);
+        let is_new = health.down_since.is_none();
+        if is_new {
+            health.down_since = Some(since);
             self.time_moved.notify_one();
         }
+        is_new
     }
 
     fn alarm(&self, alarm: Alarm) {

@@ -117,10 +117,15 @@ fn decode_known(raw: &[recordings::leaf::Entry]) -> Result<Vec<Entry>, ReadError
     let mut parts = raw.chunks(raw.len().div_ceil(threads).max(DECODED_ALONE));
     let own = parts.next().unwrap_or_default();
     std::thread::scope(|scope| {
-        let others: Vec<_> = parts.map(|part| scope.spawn(move || decode_part(part))).collect();
+        // Where the system gives no thread, this one does it.
+        let apart = |part| (part, std::thread::Builder::new().spawn_scoped(scope, move || decode_part(part)).ok());
+        let others: Vec<_> = parts.map(apart).collect();
         let (mut entries, mut unknown) = decode_part(own);
-        for other in others {
-            let (more, not_known) = other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        for (part, other) in others {
+            let (more, not_known) = match other {
+                Some(other) => other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                None => decode_part(part),
+            };
             if unknown.is_none() {
                 entries.extend(more);
                 unknown = not_known;

@@ -296,7 +296,9 @@ impl Bringer {
             let Some(first) = self.waiting.recv().await else { return false };
             self.gathered.push(first);
         }
-        tokio::time::sleep(GATHERED_FOR).await;
+        if self.gathered.len() + self.waiting.len() < TOGETHER_MAX {
+            tokio::time::sleep(GATHERED_FOR).await;
+        }
         self.take_waiting()
     }
 

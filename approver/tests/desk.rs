@@ -289,6 +289,18 @@ async fn an_event_nobody_here_knows_admits_nobody_and_stops_no_cut() {
     assert!(restarted.admit(&who, stage.wanted("plc-7")).await.is_err());
 }
 
+#[tokio::test]
+async fn behind_an_event_that_nobody_here_knows_sessions_grow_stale() {
+    let journal = Arc::new(MemoryJournal::new());
+    let stage = Stage::on(Props { journal: journal.clone(), ..Props::new() }, PLANT).await;
+    let lease = let_in(&stage, "plc-7").await;
+    journal.append_bytes(vec![br#"{"v":2,"id":"HP1999","event":"teleported"}"#.to_vec()], stage.desk.clock().wall());
+    assert!(matches!(stage.admit("plc-7").await, Err(Rejected::Fault(Fault::UnknownEvent(_)))));
+    assert_eq!(lease.orders().now().over, None);
+    stage.pass(Duration::from_secs(31));
+    assert_eq!(lease.orders().over().await, Ending::Stale, "a cut behind it would not be heard");
+}
+
 // The journal in trouble
 
 #[tokio::test]
@@ -718,7 +730,14 @@ async fn a_node_is_forgotten_once_nothing_was_heard_of_it_for_as_long_as_what_it
     // A node that never spoke in this store, since the store is a new one.
     let lost: NodeId = "node-3".parse().unwrap();
     begins_to_run(&stage, &lost, Vocabulary::THIS).await;
+    assert_eq!(waits(&lost).await, (0, 30), "it has only begun");
+    passes(15).await;
     forget(&lost, &stage.admin).await.unwrap();
+    // Of an older program nobody knows whether it speaks.
+    let old: NodeId = "node-4".parse().unwrap();
+    begins_to_run(&stage, &old, Vocabulary::FIRST).await;
+    passes(60).await;
+    assert_eq!(waits(&old).await, (0, 30));
 }
 
 #[tokio::test]

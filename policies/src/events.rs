@@ -587,9 +587,12 @@ struct Version {
 
 /// [`Event::Submitted`], as it is written.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Submitted {
     #[serde(rename = "v")]
     _version: IgnoredAny,
+    #[serde(rename = "id")]
+    _id: IgnoredAny,
     #[serde(rename = "event")]
     _event: IgnoredAny,
     request: Request,
@@ -602,9 +605,12 @@ impl Submitted {
 
 /// [`Event::Voted`], as it is written.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Voted {
     #[serde(rename = "v")]
     _version: IgnoredAny,
+    #[serde(rename = "id")]
+    _id: IgnoredAny,
     #[serde(rename = "event")]
     _event: IgnoredAny,
     verdict: Signed<VerdictStatement>,
@@ -626,19 +632,27 @@ impl Event {
     /// # Errors
     /// Of a version or kind this program does not know: it is never skipped.
     pub fn decode(bytes: &[u8]) -> Result<Self, UnknownEvent> {
-        // Half of a journal's bytes are these two, and whoever reads an event by its tag copies all of it first.
-        if bytes.starts_with(Submitted::BEGINS) {
-            let Submitted { request, rule, .. } = serde_json::from_slice(bytes)?;
-            return Ok(Self::Submitted { request, rule });
-        }
-        if bytes.starts_with(Voted::BEGINS) {
-            let Voted { verdict, .. } = serde_json::from_slice(bytes)?;
-            return Ok(Self::Voted { verdict });
+        if let Some(event) = Self::decode_as_written(bytes) {
+            return Ok(event);
         }
         match serde_json::from_slice::<Version>(bytes)?.v {
             1 => Ok(serde_json::from_slice(bytes)?),
             newer => Err(UnknownEvent::Version(newer)),
         }
+    }
+
+    /// Half of a journal's bytes are these two, and whoever reads an event by its tag copies all of it first. One that is not just as
+    /// this program writes it is left to that.
+    fn decode_as_written(bytes: &[u8]) -> Option<Self> {
+        if bytes.starts_with(Submitted::BEGINS) {
+            let Submitted { request, rule, .. } = serde_json::from_slice(bytes).ok()?;
+            return Some(Self::Submitted { request, rule });
+        }
+        if bytes.starts_with(Voted::BEGINS) {
+            let Voted { verdict, .. } = serde_json::from_slice(bytes).ok()?;
+            return Some(Self::Voted { verdict });
+        }
+        None
     }
 
     /// Who did this; nobody where the gate itself did, or two people together.

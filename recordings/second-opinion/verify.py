@@ -1919,6 +1919,9 @@ class Journal:
         self.ended: dict[str, tuple[Entry, dict]] = {}
         self.checkpoints: list[tuple[Entry, str, str]] = []
         self.restores: list[tuple[Entry, dict]] = []
+        self.nodes: dict[str, int] = {}  # what each that is up reads
+        self.nodes_read: dict[str, int] = {}  # what each read that ever was up
+        self.nodes_forgotten: set[str] = set()
         self.cuts: set[str] = set()
         self.kept_out: dict[str, tuple[str, str | None]] = {}
         self.deadlines: dict[str, int] = {}
@@ -2030,6 +2033,13 @@ class Journal:
             case "nodes-forgotten":
                 if not self._is_here(event["by"]) or self.people[event["by"]].kind["kind"] != "administrator":
                     raise ValueError("nodes were forgotten by nobody who may")
+                self._nodes_forgotten(set(event["nodes"]))
+            case "node-started":
+                self.nodes[event["node"]] = event.get("vocabulary", 1)
+                self.nodes_read[event["node"]] = event.get("vocabulary", 1)
+                self.nodes_forgotten.discard(event["node"])
+            case "node-stopped":
+                self.nodes.pop(event["node"], None)
             case "submitted":
                 self._submitted(entry, event["request"], event["rule"])
             case "extension-asked":
@@ -2187,11 +2197,28 @@ class Journal:
         self._began_by_guest(entry, event, deadline)
         self._is_attested(entry, request)
         self.started[name] = (entry, event)
+        if event["node"] in self.nodes_forgotten:
+            self.nodes_forgotten.discard(event["node"])
+            self.nodes[event["node"]] = self.nodes_read[event["node"]]
         self.sessions_of.setdefault(request, []).append(name)
         self.deadlines[request] = deadline
         rule = self.cases[request].rule
         outlives = rule["hold_max"] + (0 if rule["ending"] == "cut" else rule["ending"]["freeze"]["max"])
         self.windows[name] = deadline - entry.time + (outlives + SLACK) * 1_000_000_000
+
+    def _nodes_forgotten(self, gone: set[str]) -> None:
+        """Nodes that there were, that carry nothing any more, and where all others that are up read that (docs/EVENTS.md)."""
+        if not gone or not gone <= self.nodes_read.keys() or gone & self.nodes_forgotten:
+            raise ValueError("nodes were forgotten that there were not")
+        if any(reads < 2 for node, reads in self.nodes.items() if node not in gone):
+            raise ValueError("it was written while a node was up that does not read it")
+        since = self.restores[-1][0].index if self.restores else 0
+        carried = (name for name, (entry, event) in self.started.items() if event["node"] in gone and entry.index > since)
+        if any(name not in self.ended for name in carried):
+            raise ValueError("a node was forgotten whose sessions had not ended")
+        for node in gone:
+            self.nodes.pop(node, None)
+        self.nodes_forgotten |= gone
 
     def _extended(self, event: dict) -> None:
         request, deadline = event["request"], instant(event["deadline"])
@@ -2604,6 +2631,8 @@ class Journal:
             if not lost["from"] <= min(kept["size"], lost["until"]):
                 raise ValueError("it loses what it keeps")
         self.restores.append((entry, first))
+        for names in (self.nodes, self.nodes_read, self.nodes_forgotten):
+            names.clear()
 
     def _kept_or_erased(self, entry: Entry, what: str, event: dict) -> None:
         """Holds, and what they and the rule forbid (docs/EVENTS.md, "Recordings")."""

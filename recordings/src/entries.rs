@@ -156,7 +156,8 @@ impl EntryReader {
         Ok(entries)
     }
 
-    /// All entries in the segments, those of one at a time, the newest first.
+    /// All entries in the segments, those of one at a time, the newest first. Whether those of two segments follow each other is not
+    /// looked at.
     pub(crate) fn read_back(&self, snapshot: &Snapshot) -> impl Iterator<Item = Result<Vec<Entry>, SegmentsFault>> {
         snapshot.by_segment().map(move |(first, segment)| self.read(first, &segment))
     }

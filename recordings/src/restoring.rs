@@ -71,7 +71,7 @@ impl Resting {
     /// The newest entry in which something is found; reads no further back than there, a segment at a time.
     ///
     /// # Errors
-    /// They cannot be read, or do not follow each other.
+    /// They cannot be read, or do not follow each other within a segment.
     pub fn find_newest<T>(&self, find: impl Fn(&Entry) -> Option<T>) -> Result<Option<T>, SegmentsFault> {
         let (reader, snapshot) = (self.reader(), self.snapshot());
         for entries in reader.read_back(&snapshot) {

@@ -86,6 +86,7 @@ impl Fold {
                     let fold_these = async { fold.take_others(&entries, head, now) };
                     let (more, is_all) = futures::join!(journal.read_next(next), fold_these);
                     if is_all {
+                        fold.check_root()?;
                         fold.forget_what_is_over();
                         return Ok(fold);
                     }
@@ -109,8 +110,18 @@ impl Fold {
     pub(super) fn of(entries: &[Entry], head: Head, now: Now) -> Result<Self, ReadError> {
         let mut fold = Self::empty();
         match fold.take_others(entries, head, now) {
-            true => Ok(fold),
+            true => fold.check_root().map(|()| fold),
             false => Err(ReadError::Unavailable("it has another length than its entries say".into())),
+        }
+    }
+
+    /// What was read makes up the head, or is not what the journal signed.
+    fn check_root(&self) -> Result<(), ReadError> {
+        match self.tree.size() == self.head.size && self.tree.root() != self.head.root {
+            true => {
+                Err(ReadError::Unavailable("its entries do not make up its head: `holdpoint verify` says which".into()))
+            }
+            false => Ok(()),
         }
     }
 
@@ -167,7 +178,8 @@ impl Fold {
         Head { size: self.tree.size(), last, root: self.tree.root() }
     }
 
-    /// A grant that was over before the journal's newest entry needs no clock: nobody is let in before that time.
+    /// A grant that was over before the journal's newest entry needs no clock: nobody is let in before that time
+    /// ([`Refusal::ClockBehind`](policies::refusals::Refusal::ClockBehind)).
     fn forget_what_is_over(&mut self) {
         let Self { grants, state, .. } = self;
         grants.retain(|id, _| {

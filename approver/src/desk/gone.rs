@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use policies::decide::Command;
 use policies::events::Event;
 use policies::ids::{NodeId, PersonId};
-use policies::nodes::NodeFacts;
 use policies::refusals::Refusal;
 use policies::state::State;
 use policies::time::Seconds;
+use policies::vocabulary::Vocabulary;
 
 use super::fold::{Fold, Now};
 use super::hearing::{SILENT, silence_max};
@@ -33,21 +34,32 @@ impl Inner {
         let command = Command::ForgetNodes { nodes: nodes.clone(), by };
         let decide = |fold: &Fold, now: Now| {
             let events = fold.state.decide(&command, now.wall)?;
-            nodes.iter().try_for_each(|node| self.check_silent(&fold.state, node))?;
+            nodes.iter().try_for_each(|node| self.check_silent(&fold.state, node, now))?;
             Ok((events, ()))
         };
         self.transact(decide).await.map(|(events, ())| events)
     }
 
     /// Whether nothing was heard of a node for as long as it takes until all that it carries is presumed ended.
-    fn check_silent(&self, state: &State, node: &NodeId) -> Result<(), Refusal> {
-        if !state.nodes.get(node).is_some_and(NodeFacts::is_up) {
-            return Ok(());
-        }
-        let carried = state.live_sessions().filter(|(_, facts)| facts.node == *node);
-        let wanted = carried.map(|(_, facts)| silence_max(state, facts)).fold(SILENT, Duration::max);
-        let is_this = *node == self.node;
-        let silent = if is_this { Duration::ZERO } else { lock(&self.hearing).heard_nothing_for(node) };
+    fn check_silent(&self, state: &State, node: &NodeId, now: Now) -> Result<(), Refusal> {
+        let Some(facts) = state.nodes.get(node).filter(|facts| facts.is_up()) else { return Ok(()) };
+        let carried = || state.live_sessions().filter(|(_, facts)| facts.node == *node).map(|(_, facts)| facts);
+        let wanted = carried().map(|facts| silence_max(state, facts)).fold(SILENT, Duration::max);
+        let (heard, listened) = {
+            let hearing = lock(&self.hearing);
+            (hearing.silence(node), hearing.listened())
+        };
+        let silent = match heard {
+            _ if *node == self.node => Duration::ZERO,
+            Some(silent) => silent,
+            // An older program may be one that never speaks.
+            None if facts.vocabulary == Vocabulary::FIRST => Duration::ZERO,
+            None => listened,
+        };
+        // What it wrote is heard as well: it may have come back a moment ago.
+        let wrote = carried().map(|facts| facts.started).fold(facts.since, Timestamp::max);
+        let since = Duration::try_from(now.wall.duration_since(wrote)).unwrap_or_default();
+        let silent = silent.min(since);
         let seconds = |span: Duration| Seconds(u32::try_from(span.as_secs()).unwrap_or(u32::MAX));
         let (silent, wanted) = (seconds(silent), seconds(wanted));
         if silent >= wanted { Ok(()) } else { Err(Refusal::NodeNotSilent { node: node.clone(), silent, wanted }) }

@@ -71,7 +71,12 @@ impl Hearing {
         self.nodes.get(node).map(|heard| heard.silent_for)
     }
 
-    /// The same of one that never spoke, too: whoever lives does.
+    /// For how long something could have been heard.
+    pub(super) const fn listened(&self) -> Duration {
+        self.listened
+    }
+
+    /// For how long nothing was heard of a node, whether it ever spoke or not.
     pub(super) fn heard_nothing_for(&self, node: &NodeId) -> Duration {
         self.silence(node).unwrap_or(self.listened)
     }

@@ -32,6 +32,8 @@ use crate::totp::step_at;
 const CLOCKS_DIFFER: Seconds = Seconds(120);
 /// No host certificate of the gate's lasts longer.
 const HOST_LASTS_MAX: Seconds = Seconds(2 * 86_400);
+/// So many entries no journal has.
+const ENTRIES_MAX: u64 = 1 << 60;
 /// Seals keys for handshakes that were made here, under a key that nobody keeps. The TLS CA certifies these alone.
 const MADE: &str = "handshake";
 /// The same for those that the plant gave faces.
@@ -267,6 +269,9 @@ impl Heard {
     fn be_briefed(&mut self, entries: &[(u64, Bytes)], until: u64) -> Result<(), String> {
         if self.follows {
             return Err("it follows the journal already".to_owned());
+        }
+        if entries.iter().map(|(place, _)| *place).chain([until]).any(|place| place > ENTRIES_MAX) {
+            return Err("no journal is so long".to_owned());
         }
         for (place, event) in entries {
             if *place < self.live()?.size() {

@@ -31,8 +31,10 @@ impl State {
         if nodes.is_empty() {
             return Ok(Vec::new());
         }
-        let ended: Vec<Event> = nodes.iter().flat_map(|node| self.ends_of(node, Ending::Presumed)).collect();
-        Ok([Event::NodesForgotten { nodes, by }].into_iter().chain(ended).collect())
+        // First what every program reads, so that one of the forgotten that is older and runs all the same hears that it is over.
+        let mut events: Vec<Event> = nodes.iter().flat_map(|node| self.ends_of(node, Ending::Presumed)).collect();
+        events.push(Event::NodesForgotten { nodes, by });
+        Ok(events)
     }
 
     /// The ends of all sessions that a node carries.

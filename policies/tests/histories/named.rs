@@ -1385,7 +1385,7 @@ fn a_node_that_is_gone_for_good_is_forgotten_with_what_it_ran_and_comes_back_as_
     assert_eq!(world.refused(&forget("gate-9", ADMINISTRATOR)), Refusal::NoSuchNode(label("gate-9")));
     let gone = Event::NodesForgotten { nodes: [label("gate-1")].into(), by: person(ADMINISTRATOR) };
     let ended = Event::Ended { session, ending: Ending::Presumed, seal: None };
-    assert_eq!(world.state.decide(&forget("gate-1", ADMINISTRATOR), world.now), Ok(vec![gone, ended]));
+    assert_eq!(world.state.decide(&forget("gate-1", ADMINISTRATOR), world.now), Ok(vec![ended, gone]));
     world.must(&forget("gate-1", ADMINISTRATOR));
     assert!(world.state.live.is_empty() && world.state.is_forgotten(&label("gate-1")));
     assert!(world.state.running_nodes().eq([&label("gate-2")]));

@@ -161,14 +161,14 @@ pub(crate) fn contradicted_by_records(journal: &Resting, records: &Resting) -> R
 /// The newest head of the recordings in the journal, if their log does not have it.
 ///
 /// # Errors
-/// The journal cannot be read, or the recordings' log does not say.
+/// The recordings' log does not say. Why a journal cannot be read, opening it tells.
 pub(crate) fn contradicted(
     journal: &Resting,
     node: &NodeId,
     verifier: &Verifier,
     records: &Resting,
 ) -> Result<Option<SetBack>, OpenFault> {
-    let Some((index, head)) = newest_head(journal, node, verifier)? else { return Ok(None) };
+    let Ok(Some((index, head))) = newest_head(journal, node, verifier) else { return Ok(None) };
     compared(records, verifier.name(), &head, &format!("entry {index} of the journal"))
 }
 

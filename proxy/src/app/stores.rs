@@ -441,7 +441,7 @@ impl Stores {
 pub async fn catch_up(data: &Path, identity: &Identity, key: &LogKey, at: &DatabaseAt) -> Result<(), StoreFault> {
     let database = Database::new(at.clone());
     database.set_up().await?;
-    if is_joining(data) {
+    if is_joining(data) && identity.restore.is_some() {
         copy_through_restores(data, identity, key, &database).await?;
     }
     let log = open_journal(data, identity, key).await?;
@@ -472,7 +472,9 @@ async fn copy_through_restores(
             copied?;
             let (dir, options, key) = (dir.clone(), journal_options(&named), key.clone());
             let renamed = tokio::task::spawn_blocking(move || {
-                Resting::take(Arc::new(RealDisk), &dir, &options, &key)?.rename(restore, &key)
+                let log = Resting::take(Arc::new(RealDisk), &dir, &options, &key)?;
+                // What has more is no copy of that journal: it keeps its name, and is not opened under another.
+                if log.head().size == entry { log.rename(restore, &key) } else { Ok(()) }
             });
             let renamed = renamed.await.map_err(|panic| died(data, panic))?;
             renamed.map_err(|fault| StoreFault::Log { what: "journal", fault })?;

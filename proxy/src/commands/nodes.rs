@@ -74,6 +74,8 @@ fn row(of: &NodeView, clock: &Clock) -> [String; 6] {
     [of.node.to_string(), standing, since, plain(&of.version), of.reads.to_string(), of.sessions.to_string()]
 }
 
+/// What the journal calls the end of a session.
+const ENDED: &str = "HP1402";
 /// A node says each second that it lives.
 const SILENT_SECONDS: u64 = 5;
 
@@ -85,10 +87,11 @@ fn forget(nodes: &[NodeId], json: bool, profile: &ProfileArg) -> Done {
             return print_json(&done);
         }
         let names = gone.nodes.iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ");
-        match done.events.len() {
-            0 => say!("{names}: forgotten already."),
-            1 => say!("{names}: forgotten. It carried no session."),
-            more => say!("{names}: forgotten. Sessions that ended with that: {}.", more - 1),
+        let ended = done.events.iter().filter(|id| *id == ENDED).count();
+        match ended {
+            _ if done.events.is_empty() => say!("{names}: forgotten already."),
+            0 => say!("{names}: forgotten. It carried no session."),
+            ended => say!("{names}: forgotten. Sessions that ended with that: {ended}."),
         }
         Ok(())
     })

@@ -40,11 +40,12 @@ pub(super) async fn run(
     let admission = Span::under(&line.place, Work::Admission);
     admission.set(Key::Session, &ask.session);
     admission.set(Key::Person, &who.proof.person());
-    admission.set(Key::Target, &ask.target);
     // A task takes the room of its largest moment as long as it lives: what passes is boxed, here and where it ends.
     match admission.around(Box::pin(open(&parts, who, ask, line))).await {
         // Nobody waits any more: then the session's only handle is dropped here, and it ends as left.
         Ok((running, session)) => {
+            // Before there was a lease, it was what somebody typed.
+            admission.set(Key::Target, &running.leads_to().0);
             let span = running.span(&admission.place());
             drop(admission);
             drop(opened.send(Ok(session)));

@@ -22,7 +22,7 @@ use super::restore::restored;
 
 /// A plant whose journal was moved into a database of a server here, and whose gate does not run yet.
 fn moved(server: &PostgresServer) -> Plant {
-    moved_to(&server.address(&server.empty()), Options::default(), ready)
+    moved_to(&server.address(&server.empty()), Options::default(), |plant| ready(plant))
 }
 
 /// What `tess` needs to be let in without a code.
@@ -31,9 +31,9 @@ fn ready(plant: &Plant) {
     plant.log_in("tess");
 }
 
-pub(super) fn moved_to(database: &str, options: Options, before: impl FnOnce(&Plant)) -> Plant {
-    let plant = Plant::enrolled(options);
-    before(&plant);
+pub(super) fn moved_to(database: &str, options: Options, before: impl FnOnce(&mut Plant)) -> Plant {
+    let mut plant = Plant::enrolled(options);
+    before(&mut plant);
     // Who made the tables by hand says nothing else of the database either.
     let journal = format!("[store]\njournal = {database:?}");
     plant.edit_config(|text| text.replace("[store]", &journal) + "\n[store.postgres]\n");
@@ -161,7 +161,8 @@ fn a_gate_on_postgres_does_the_whole_job_and_a_cut_at_one_node_ends_a_session_at
     };
     assert_eq!(standing(), ["gate-1 up", "gate-2 forgotten"]);
     // It comes back as any.
-    let gate = start(&mut second.serve_command(&plant));
+    let mut gate = start(&mut second.serve_command(&plant));
+    gate.until("}\n");
     eventually("it is up again", || standing() == ["gate-1 up", "gate-2 up"]);
     gate.signal(Signal::TERM);
     assert_eq!(gate.ends().code(), 0);
@@ -191,7 +192,7 @@ fn what_a_node_carried_that_died_or_was_cut_off_is_presumed_ended_and_its_eviden
     std::os::unix::fs::symlink(server.folder(), &way).unwrap();
     let (by_the_way, straight) = (address(&way, "holdpoint", &name), server.address(&name));
     let rule = "idle = \"4h\"\nstaleness = \"2s\"\nstaleness_ending = \"keep\"".to_owned();
-    let mut plant = moved_to(&by_the_way, Options { rule, ..Options::default() }, ready);
+    let mut plant = moved_to(&by_the_way, Options { rule, ..Options::default() }, |plant| ready(plant));
     plant.serve();
     let second = Second::with(&plant, "gate-2", |text| text.replace(&by_the_way, &straight));
     let gate = second.serve(&plant);
@@ -287,6 +288,9 @@ fn a_node_may_show_one_face_alone_and_its_sessions_are_ruled_from_the_others() {
 fn a_node_joins_a_journal_that_went_on_from_restores_and_its_folder_is_checked_as_any() {
     let Some(server) = PostgresServer::shared() else { return };
     let mut plant = moved_to(&server.address(&server.empty()), Options::default(), |plant| {
+        plant.serve();
+        ["ada", "lee"].iter().for_each(|who| log_in(plant, who));
+        plant.stop();
         restored(plant, &[]);
         fs::remove_file(plant.installation().with_file_name("restore.json")).unwrap();
         ready(plant);
