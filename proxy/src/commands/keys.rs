@@ -73,10 +73,10 @@ enum What {
 
 pub(super) fn run(args: &Args) -> Done {
     let config = Config::load(&args.config).map_err(Failure::usage)?;
-    let seal = open_seal(config.seal).map_err(Failure::failed)?;
     if args.what.is_some() {
         guarded(&config)?;
     }
+    let seal = open_seal(config.seal).map_err(Failure::failed)?;
     let folder = KeyFolder::open(&config.keys, &seal).map_err(Failure::failed)?;
     let opened = || KeyStore::open(&config.keys, &seal).map_err(Failure::failed);
     let (deed, key) = match &args.what {
@@ -94,8 +94,7 @@ pub(super) fn run(args: &Args) -> Done {
     if key == RingName::TlsCa {
         put_beside(&config, &keys)?;
     }
-    let rings = keys.rings();
-    let (_, ring) = rings.iter().find(|(name, _)| *name == key).expect("each key has a ring");
+    let ring = &ring_of(&keys, key);
     if args.json {
         return print_json(&told(key, ring, &keys));
     }
@@ -117,11 +116,15 @@ fn guarded(config: &Config) -> Done {
     }
 }
 
+fn ring_of(keys: &KeyStore, key: RingName) -> Ring<String> {
+    keys.rings().into_iter().find_map(|(name, ring)| (name == key).then_some(ring)).expect("each key has a ring")
+}
+
 /// A key that hardly anybody can have yet is not switched to by mistake.
 const ANNOUNCED_MIN: SignedDuration = SignedDuration::from_hours(1);
 
 fn may_switch(key: RingName, now: bool, keys: &KeyStore, config: &Config) -> Done {
-    let (_, ring) = keys.rings().into_iter().find(|(name, _)| *name == key).expect("each key has a ring");
+    let ring = ring_of(keys, key);
     let is_young = |next: &Member<String>| Timestamp::now().duration_since(next.since) < ANNOUNCED_MIN;
     if key != RingName::Token && !now && ring.next.as_ref().is_some_and(is_young) {
         return Err(Failure::refused(format_args!(
