@@ -247,16 +247,9 @@ async fn a_backlog_keeps_neither_logs_nor_what_makes_room_from_their_turn() {
     let (bench, fake) = (Bench::new().await, FakeBucket::start(bucket::Kind::default()).await);
     let (first, last) = (bench.session().await, bench.session().await);
     let mut depositor = bench.start(&fake, "node-1", Duration::ZERO);
-    let hours = async {
-        loop {
-            bench.stage.props.turn.boot(Duration::from_secs(3_600));
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::select! {
-        done = depositor.round(u64::MAX) => done.expect("one of them"),
-        () = hours => {}
-    }
+    let turn = bench.stage.props.turn.clone();
+    fake.meanwhile(part(first), move || turn.boot(Duration::from_secs(3_600)));
+    depositor.round(u64::MAX).await.expect("one of them");
     assert_eq!((bench.leaves(first) > 0, bench.leaves(last)), (true, 0), "a pass ends");
     assert!(depositor.progress.is_soon, "and goes on");
     assert!(fake.keys().contains_key("holdpoint/node-1/records/newest.tar"), "{:?}", fake.keys());

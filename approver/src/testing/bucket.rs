@@ -76,6 +76,8 @@ struct Held {
     refuses: Vec<String>,
     /// It cannot for now, whenever it is asked, put anything under keys that hold this.
     is_busy_at: Option<String>,
+    /// What happens each time something was put under keys that hold this.
+    meanwhile: Option<(String, Box<dyn Fn() + Send>)>,
 }
 
 /// The bucket. It goes with the last of these.
@@ -185,6 +187,11 @@ impl FakeBucket {
     /// From now on it cannot put anything under keys that hold this part, and all else it can.
     pub fn is_busy_at(&self, part: Option<String>) {
         lock(&self.held).is_busy_at = part;
+    }
+
+    /// Each time something is put under keys that hold this part, this happens before the answer.
+    pub fn meanwhile(&self, part: String, what: impl Fn() + Send + 'static) {
+        lock(&self.held).meanwhile = Some((part, Box::new(what)));
     }
 
     /// A list that has more than one page begins anew with each.
@@ -322,6 +329,9 @@ impl Held {
         let until = until.filter(|_| is_locked).or_else(by_itself);
         let new = Version { id: id.clone(), bytes: Some(asked.bytes.to_vec()), until, held: false };
         self.objects.entry(asked.key.to_owned()).or_default().push(new);
+        if let Some((_, what)) = self.meanwhile.as_ref().filter(|(part, _)| asked.key.contains(part)) {
+            what();
+        }
         answer(StatusCode::OK).header("x-amz-version-id", id).body(Body::empty()).expect("right")
     }
 
