@@ -727,6 +727,13 @@ async fn a_node_is_forgotten_once_nothing_was_heard_of_it_for_as_long_as_what_it
     assert!(stage.desk.silent_nodes(Duration::ZERO).is_empty(), "nobody waits for it");
     assert_eq!(stage.desk.with_state(|state| state.sessions[&session].ended.clone().unwrap().1), Ending::Presumed);
     assert_eq!(waits(&node()).await, (0, 60), "nobody forgets the node that answers");
+    // It runs all the same, and is too old to hear that it is gone.
+    assert!(stage.desk.forgotten_nodes_heard().is_empty());
+    for _ in 0..10 {
+        spoken.said.fetch_add(1, Ordering::SeqCst);
+        passes(1).await;
+    }
+    assert_eq!(stage.desk.forgotten_nodes_heard(), [other]);
     // A node that never spoke in this store, since the store is a new one.
     let lost: NodeId = "node-3".parse().unwrap();
     begins_to_run(&stage, &lost, Vocabulary::THIS).await;

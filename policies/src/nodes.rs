@@ -43,6 +43,8 @@ pub struct NodeFacts {
     pub standing: NodeStanding,
     /// Since when.
     pub since: Timestamp,
+    /// When it last was there again after somebody had said that it is gone for good.
+    pub came_back: Option<Timestamp>,
 }
 
 impl NodeFacts {
@@ -80,9 +82,12 @@ impl State {
         match event {
             Event::NodeStarted { node, version, vocabulary } => {
                 self.begins_to_run(node, at, newest);
-                let (version, vocabulary) = (version.clone(), *vocabulary);
-                let facts = NodeFacts { version, vocabulary, standing: NodeStanding::Up, since: at };
-                self.nodes.insert(node.clone(), facts);
+                let came_back = match self.is_forgotten(node) {
+                    true => Some(at),
+                    false => self.nodes.get(node).and_then(|facts| facts.came_back),
+                };
+                let (version, vocabulary, standing) = (version.clone(), *vocabulary, NodeStanding::Up);
+                self.nodes.insert(node.clone(), NodeFacts { version, vocabulary, standing, since: at, came_back });
             }
             Event::NodeStopped { node } => self.runs_no_more(node, NodeStanding::Stopped, at),
             Event::NodesForgotten { nodes, by } => {
@@ -98,6 +103,9 @@ impl State {
             Event::Started { node, .. } if self.is_forgotten(node) => {
                 self.begins_to_run(node, at, newest);
                 self.set_standing(node, NodeStanding::Up, at);
+                if let Some(facts) = self.nodes.get_mut(node) {
+                    facts.came_back = Some(at);
+                }
             }
             _ => {}
         }
