@@ -838,6 +838,37 @@ async fn what_a_silent_node_carried_is_presumed_ended_once_it_was_silent_for_twi
 }
 
 #[tokio::test]
+async fn what_a_node_writes_is_heard_of_it_as_what_it_says() {
+    const LOOK: Duration = Duration::from_secs(2);
+    let (spoken, journal) = Gate::new();
+    spoken.said.store(1, Ordering::SeqCst);
+    let stage = Stage::on(Props { journal, ..Props::new() }, PLANT).await;
+    let other: NodeId = "node-2".parse().unwrap();
+    begins_to_run(&stage, &other, Vocabulary::THIS).await;
+    let _lease = let_in(&stage, "plc-7").await;
+    let session = starts_at(&stage, other.clone()).await;
+    let is_live = || stage.desk.with_state(|state| state.live.contains(&session));
+    let passes = async || {
+        stage.pass(LOOK);
+        settle().await;
+    };
+    for _ in 0..32 {
+        let wrote = Event::Checkpointed { node: other.clone(), checkpoint: String::new() };
+        stage.props.journal.append(stage.desk.head(), &[wrote], stage.desk.clock().wall()).await.unwrap();
+        passes().await;
+        assert!(is_live() && stage.desk.silent_nodes(LOOK * 2).is_empty());
+    }
+    for _ in 0..28 {
+        passes().await;
+        assert!(is_live());
+    }
+    for _ in 0..5 {
+        passes().await;
+    }
+    assert!(!is_live(), "it has fallen silent");
+}
+
+#[tokio::test]
 async fn a_start_that_nobody_here_holds_is_presumed_ended() {
     let stage = Stage::new().await;
     let lease = let_in(&stage, "plc-7").await;

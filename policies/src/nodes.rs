@@ -54,6 +54,22 @@ impl NodeFacts {
     }
 }
 
+impl Event {
+    /// The node that wrote it, where it is one that nodes write of themselves alone.
+    pub const fn written_by(&self) -> Option<&NodeId> {
+        match self {
+            Self::Started { node, .. }
+            | Self::NodeStarted { node, .. }
+            | Self::NodeStopped { node }
+            | Self::Checkpointed { node, .. }
+            | Self::RecorderFailed { node }
+            | Self::BackedUp { node, .. }
+            | Self::RecipientsNamed { node, .. } => Some(node),
+            _ => None,
+        }
+    }
+}
+
 impl State {
     /// The nodes that began to run and did not say that they stop.
     pub fn running_nodes(&self) -> impl Iterator<Item = &NodeId> {

@@ -72,8 +72,11 @@ impl Hearing {
         }));
     }
 
-    /// Of a node that is taken for gone, nothing counts that came before.
+    /// What a node writes is heard of it, too. Of one that is taken for gone, nothing counts that came before.
     fn take_written(&mut self, event: &Event) {
+        if let Some(heard) = event.written_by().and_then(|node| self.nodes.get_mut(node)) {
+            (heard.silent_for, heard.spoke) = (Duration::ZERO, heard.spoke.saturating_add(1));
+        }
         if let Event::NodesForgotten { nodes, .. } = event {
             self.nodes.iter_mut().filter(|(node, _)| nodes.contains(*node)).for_each(|(_, heard)| heard.spoke = 0);
         }
