@@ -453,11 +453,11 @@ mod tests {
             () = &mut attending => unreachable!("it never completes"),
             target = shows => target,
         };
-        // The cut stays at the second connection until it is let go.
-        let (let_go, held) = mpsc::channel();
         let (_lease, second) = legs.one_more().unwrap();
         let (near, _far) = tokio::io::duplex(16);
         let mut stream = GatedStream::vendor(near, second);
+        // The cut stays at the second connection until it is let go; at the latest when this ends.
+        let (let_go, held) = mpsc::channel();
         let holding = Waker::from(Arc::new(Holding(Mutex::new(held))));
         let mut room = [0; 1];
         let reading = Pin::new(&mut stream).poll_read(&mut Context::from_waker(&holding), &mut ReadBuf::new(&mut room));
