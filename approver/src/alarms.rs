@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use policies::ids::{PersonId, RequestId};
+use policies::ids::{NodeId, PersonId, RequestId};
 use policies::state::{LookBack, RequestStanding, State};
 use recordings::log::{Log, RoomState};
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,8 @@ kinds! {
     NoPlant "no-plant" false,
     /// Another node is not heard of.
     NodeSilent "node-silent" true,
+    /// A node that was taken for gone for good is there.
+    NodeBack "node-back" true,
 }
 
 /// An alarm that stands.
@@ -280,7 +282,7 @@ impl Lookout {
     /// What the journal and those around it say.
     fn decided(&self) -> BTreeMap<About, String> {
         let (status, now) = (self.desk.status(), self.desk.clock().wall());
-        let unseen = self.alarms.unseen(Kind::Objection);
+        let (unseen, unseen_back) = (self.alarms.unseen(Kind::Objection), self.alarms.unseen(Kind::NodeBack));
         let mut found = BTreeMap::new();
         let mut stands = |kind, of: Option<String>, text: String| found.insert(About { kind, of }, text);
         if status.journal_down_for.is_some() {
@@ -301,6 +303,13 @@ impl Lookout {
                  for good, an administrator says so (`holdpoint nodes forget {node}`)"
             );
             stands(Kind::NodeSilent, Some(node.to_string()), text);
+        }
+        for node in self.desk.forgotten_nodes_heard() {
+            let text = format!(
+                "the gate {node} was taken for gone for good, and runs. It does not follow the journal, so no cut from here reaches it: cut \
+                 at it (`holdpoint cut --local`), and stop it, or start it with the version that the others have"
+            );
+            stands(Kind::NodeBack, Some(node.to_string()), text);
         }
         for standing in self.witnesses.standings() {
             if let Some(trouble) = &standing.trouble {
@@ -331,6 +340,13 @@ impl Lookout {
         self.desk.with_state(|state| {
             if state.plant.is_none() {
                 stands(Kind::NoPlant, None, policies::refusals::Refusal::NoPlant.to_string());
+            }
+            for (node, facts) in state.nodes.iter().filter(|(_, facts)| facts.is_up()) {
+                let of = node.to_string();
+                let is_fresh = |at| now.duration_since(at).unsigned_abs() < SEEN_FOR;
+                if facts.came_back.is_some_and(is_fresh) || unseen_back.contains(&of) {
+                    stands(Kind::NodeBack, Some(of), came_back(node));
+                }
             }
             for cut in state.cuts.keys() {
                 stands(Kind::Cut, Some(cut.to_string()), format!("cut {cut} stands"));
@@ -482,6 +498,13 @@ pub(crate) fn lacks_room(log: &Log) -> Option<String> {
     }
 }
 
+fn came_back(node: &NodeId) -> String {
+    format!(
+        "the gate {node} was taken for gone for good, and is there again: what it carried was over by then. If it is not to be, stop it, \
+         and an administrator says so once more (`holdpoint nodes forget {node}`)"
+    )
+}
+
 fn unaccepted(request: RequestId, case: &policies::state::Case) -> String {
     let so = if case.unaccepted { "frozen until somebody does" } else { "nobody has accepted it" };
     let what = if case.standing == RequestStanding::Pending { "request" } else { "grant" };
@@ -563,8 +586,10 @@ fn offset(clock: &Clock) -> i128 {
 mod tests {
     use policies::actions::Action;
     use policies::decide::Command;
+    use policies::events::Event;
     use policies::requests::Matter;
     use policies::time::Seconds;
+    use policies::vocabulary::Vocabulary;
     use recordings::disk::RealMachine;
     use recordings::log::{LogOptions, Purpose};
     use recordings::sim::{SimDisk, SimSigner};
@@ -644,6 +669,33 @@ mod tests {
                 assert!(look(&lookout, Kind::Objection).is_empty());
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_was_taken_for_gone_and_is_there_again_stands_until_somebody_saw_it() {
+        let stage = Stage::new().await;
+        let lookout = lookout(&stage);
+        let node: NodeId = "gate-2".parse().unwrap();
+        let append = async |event: Event| {
+            let size = stage.desk.head().size;
+            stage.props.journal.append(stage.desk.head(), &[event], stage.desk.clock().wall()).await.unwrap();
+            stage.desk.changed(size).await;
+        };
+        let starts = || Event::NodeStarted { node: node.clone(), version: "1.0".into(), vocabulary: Vocabulary::THIS };
+        append(starts()).await;
+        append(Event::NodesForgotten { nodes: [node.clone()].into(), by: stage.admin.person }).await;
+        assert!(look(&lookout, Kind::NodeBack).is_empty());
+        append(starts()).await;
+        let [stands] = &look(&lookout, Kind::NodeBack)[..] else { panic!("one stands") };
+        assert_eq!(stands.of.as_deref(), Some("gate-2"));
+        assert!(stands.text.contains("`holdpoint nodes forget gate-2`"), "{}", stands.text);
+        stage.pass(Duration::from_secs(3_600));
+        assert_eq!(look(&lookout, Kind::NodeBack).len(), 1, "nobody saw it");
+        let seen = Acknowledged { by: stage.lead.person, at: stage.desk.clock().wall() };
+        lookout.alarms.acknowledge(&[(stands.kind, stands.of.as_deref(), stands.since)], seen);
+        assert!(look(&lookout, Kind::NodeBack).is_empty());
+        append(starts()).await;
+        assert!(look(&lookout, Kind::NodeBack).is_empty(), "a start like any");
     }
 
     #[tokio::test]

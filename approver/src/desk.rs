@@ -658,6 +658,7 @@ impl Inner {
     fn take_own(&self, events: &[Event], at: jiff::Timestamp, head: Head) {
         let now = Now { wall: self.clock.wall(), boot: self.clock.boot() };
         self.fold.write().unwrap_or_else(PoisonError::into_inner).take_own(events, at, head, now);
+        self.hear_written(events.iter());
         self.behind.store(false, Ordering::Release);
         self.has_answered();
         self.has_changed();
@@ -672,6 +673,7 @@ impl Inner {
             let now = Now { wall: self.clock.wall(), boot: self.clock.boot() };
             let caught_up = self.fold.write().unwrap_or_else(PoisonError::into_inner).take_others(&entries, head, now);
             self.do_as_others_said(&entries);
+            self.hear_written(entries.iter().map(|entry| &entry.event));
             if caught_up {
                 self.behind.store(false, Ordering::Release);
                 self.has_answered();

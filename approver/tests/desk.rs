@@ -727,6 +727,13 @@ async fn a_node_is_forgotten_once_nothing_was_heard_of_it_for_as_long_as_what_it
     assert!(stage.desk.silent_nodes(Duration::ZERO).is_empty(), "nobody waits for it");
     assert_eq!(stage.desk.with_state(|state| state.sessions[&session].ended.clone().unwrap().1), Ending::Presumed);
     assert_eq!(waits(&node()).await, (0, 60), "nobody forgets the node that answers");
+    // It runs all the same, and is too old to hear that it is gone.
+    assert!(stage.desk.forgotten_nodes_heard().is_empty());
+    for _ in 0..10 {
+        spoken.said.fetch_add(1, Ordering::SeqCst);
+        passes(1).await;
+    }
+    assert_eq!(stage.desk.forgotten_nodes_heard(), [other]);
     // A node that never spoke in this store, since the store is a new one.
     let lost: NodeId = "node-3".parse().unwrap();
     begins_to_run(&stage, &lost, Vocabulary::THIS).await;
@@ -828,6 +835,37 @@ async fn what_a_silent_node_carried_is_presumed_ended_once_it_was_silent_for_twi
     let ended = Event::Ended { session, ending: Ending::Presumed, seal: None };
     assert_eq!(events(&stage).await.into_iter().filter(|event| *event == ended).count(), 1);
     assert_eq!(lease.orders().now().over, None, "of this node nothing is presumed");
+}
+
+#[tokio::test]
+async fn what_a_node_writes_is_heard_of_it_as_what_it_says() {
+    const LOOK: Duration = Duration::from_secs(2);
+    let (spoken, journal) = Gate::new();
+    spoken.said.store(1, Ordering::SeqCst);
+    let stage = Stage::on(Props { journal, ..Props::new() }, PLANT).await;
+    let other: NodeId = "node-2".parse().unwrap();
+    begins_to_run(&stage, &other, Vocabulary::THIS).await;
+    let _lease = let_in(&stage, "plc-7").await;
+    let session = starts_at(&stage, other.clone()).await;
+    let is_live = || stage.desk.with_state(|state| state.live.contains(&session));
+    let passes = async || {
+        stage.pass(LOOK);
+        settle().await;
+    };
+    for _ in 0..32 {
+        let wrote = Event::Checkpointed { node: other.clone(), checkpoint: String::new() };
+        stage.props.journal.append(stage.desk.head(), &[wrote], stage.desk.clock().wall()).await.unwrap();
+        passes().await;
+        assert!(is_live() && stage.desk.silent_nodes(LOOK * 2).is_empty());
+    }
+    for _ in 0..28 {
+        passes().await;
+        assert!(is_live());
+    }
+    for _ in 0..5 {
+        passes().await;
+    }
+    assert!(!is_live(), "it has fallen silent");
 }
 
 #[tokio::test]

@@ -43,12 +43,30 @@ pub struct NodeFacts {
     pub standing: NodeStanding,
     /// Since when.
     pub since: Timestamp,
+    /// When it last was there again after somebody had said that it is gone for good.
+    pub came_back: Option<Timestamp>,
 }
 
 impl NodeFacts {
     /// Whether it began to run, and nobody said that it ended.
     pub fn is_up(&self) -> bool {
         self.standing == NodeStanding::Up
+    }
+}
+
+impl Event {
+    /// The node that wrote it, where it is one that nodes write of themselves alone.
+    pub const fn written_by(&self) -> Option<&NodeId> {
+        match self {
+            Self::Started { node, .. }
+            | Self::NodeStarted { node, .. }
+            | Self::NodeStopped { node }
+            | Self::Checkpointed { node, .. }
+            | Self::RecorderFailed { node }
+            | Self::BackedUp { node, .. }
+            | Self::RecipientsNamed { node, .. } => Some(node),
+            _ => None,
+        }
     }
 }
 
@@ -80,9 +98,12 @@ impl State {
         match event {
             Event::NodeStarted { node, version, vocabulary } => {
                 self.begins_to_run(node, at, newest);
-                let (version, vocabulary) = (version.clone(), *vocabulary);
-                let facts = NodeFacts { version, vocabulary, standing: NodeStanding::Up, since: at };
-                self.nodes.insert(node.clone(), facts);
+                let came_back = match self.is_forgotten(node) {
+                    true => Some(at),
+                    false => self.nodes.get(node).and_then(|facts| facts.came_back),
+                };
+                let (version, vocabulary, standing) = (version.clone(), *vocabulary, NodeStanding::Up);
+                self.nodes.insert(node.clone(), NodeFacts { version, vocabulary, standing, since: at, came_back });
             }
             Event::NodeStopped { node } => self.runs_no_more(node, NodeStanding::Stopped, at),
             Event::NodesForgotten { nodes, by } => {
@@ -98,6 +119,9 @@ impl State {
             Event::Started { node, .. } if self.is_forgotten(node) => {
                 self.begins_to_run(node, at, newest);
                 self.set_standing(node, NodeStanding::Up, at);
+                if let Some(facts) = self.nodes.get_mut(node) {
+                    facts.came_back = Some(at);
+                }
             }
             _ => {}
         }

@@ -339,6 +339,19 @@ async fn a_cut_ends_every_connection_and_no_new_one_comes_after_it() {
 }
 
 #[tokio::test]
+async fn a_cut_while_the_gate_logs_in_is_told_as_the_cut_and_not_as_the_targets_fault() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (pool, _leased) = pool(&silent.local_addr().unwrap().to_string(), plan(House::new().pin())).await;
+    let cut = async {
+        let reached = silent.accept().await.unwrap();
+        pool.legs().cut();
+        reached
+    };
+    let (warmed, _reached) = tokio::join!(pool.warm(), cut);
+    assert!(matches!(warmed.unwrap_err(), TargetFault::Cut { .. }));
+}
+
+#[tokio::test]
 async fn once_the_lease_is_given_back_no_connection_is_made_or_handed_out() {
     let house = House::new();
     let (pool, leased) = pool(&house.open().await, plan(house.pin())).await;

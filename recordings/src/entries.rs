@@ -156,10 +156,24 @@ impl EntryReader {
         Ok(entries)
     }
 
-    /// All entries in the segments, those of one at a time, the newest first. Whether those of two segments follow each other is not
-    /// looked at.
-    pub(crate) fn read_back(&self, snapshot: &Snapshot) -> impl Iterator<Item = Result<Vec<Entry>, SegmentsFault>> {
-        snapshot.by_segment().map(move |(first, segment)| self.read(first, &segment))
+    /// All entries in the segments, those of one at a time, the newest first: each checked against the one before, up to the last,
+    /// which has this hash.
+    pub(crate) fn read_back(
+        &self,
+        snapshot: &Snapshot,
+        mut last: [u8; 32],
+    ) -> impl Iterator<Item = Result<Vec<Entry>, SegmentsFault>> {
+        snapshot.by_segment().map(move |(first, segment)| {
+            let entries = self.read(first, &segment)?;
+            if entries.last().is_some_and(|newest| newest.hash != last) {
+                let extent = segment.extents[0];
+                let path = segment::segments_dir(&self.dir).join(segment::file_name(extent.segment));
+                let end = extent.end.unwrap_or_default();
+                return Err(segment::damaged(&path, end, "the entry behind it does not follow its last one"));
+            }
+            last = entries.first().map_or(last, |oldest| oldest.previous);
+            Ok(entries)
+        })
     }
 
     /// The nearest known place at which an entry not after `from` begins.

@@ -71,10 +71,10 @@ impl Resting {
     /// The newest entry in which something is found; reads no further back than there, a segment at a time.
     ///
     /// # Errors
-    /// They cannot be read, or do not follow each other within a segment.
+    /// They cannot be read, or do not follow each other.
     pub fn find_newest<T>(&self, find: impl Fn(&Entry) -> Option<T>) -> Result<Option<T>, SegmentsFault> {
         let (reader, snapshot) = (self.reader(), self.snapshot());
-        for entries in reader.read_back(&snapshot) {
+        for entries in reader.read_back(&snapshot, self.head().last) {
             if let Some(found) = entries?.iter().rev().find_map(&find) {
                 return Ok(Some(found));
             }
@@ -300,19 +300,23 @@ mod tests {
 
     /// A journal of so many entries, each published: the heads that it had.
     fn grown(disk: &SimDisk, entries: u8) -> Vec<Checkpoint> {
+        grown_of(disk, (0..entries).map(|entry| vec![entry; 600]))
+    }
+
+    fn grown_of(disk: &SimDisk, entries: impl Iterator<Item = Vec<u8>>) -> Vec<Checkpoint> {
         let (machine, signer) = (SimMachine::new(1), Arc::new(SimSigner::new(1)));
         let (disk, dir) = (Arc::new(disk.clone()), Path::new(DIR));
         let (mut log, mut writer, _) =
             Log::open_idle(disk, Arc::new(machine.clone()), dir, options(NAME), signer).unwrap();
-        let mut append = |entry: u8| {
-            let mut answer = pin!(log.append(log.head(), vec![vec![entry; 600]], machine.wall()));
+        let mut append = |entry: Vec<u8>| {
+            let mut answer = pin!(log.append(log.head(), vec![entry], machine.wall()));
             let _goes_on = writer.turn(Duration::ZERO);
             assert!(matches!(answer.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(_))));
             log.print().unwrap();
             let Head { size, root, .. } = log.head();
             Checkpoint { origin: NAME.to_owned(), size, root }
         };
-        let heads = (0..entries).map(&mut append).collect();
+        let heads = entries.map(&mut append).collect();
         drop(log);
         let _over = writer.turn(Duration::ZERO);
         heads
@@ -347,6 +351,21 @@ mod tests {
         }
         assert_eq!(log.find_newest(|entry| Some(entry.index)).unwrap(), Some(59), "the newest of all");
         assert_eq!(log.find_newest(|entry| entry.bytes.is_empty().then_some(())).unwrap(), None);
+    }
+
+    #[test]
+    fn whoever_reads_back_finds_that_a_segment_is_of_another_log() {
+        let (disk, other) = (SimDisk::new(1), SimDisk::new(1));
+        grown(&disk, 60);
+        grown_of(&other, (0..60).map(|entry| vec![100 + entry; 600]));
+        let (disk, name) = (disk.killed(), Path::new(DIR).join("segments/00000001.seg"));
+        disk.tamper(&name, |bytes| *bytes = other.content(&name).unwrap());
+        let log = resting(&disk, NAME).unwrap();
+        let first = |wanted: u8| log.find_newest(|entry| (entry.bytes[0] == wanted).then_some(entry.index));
+        assert_eq!(first(59).unwrap(), Some(59), "it reads no further than it must");
+        let Err(SegmentsFault::Damaged { path, .. }) = first(0) else { panic!("it is not noticed") };
+        assert_eq!(path, name);
+        assert!(log.entries().is_err(), "nor does whoever reads all");
     }
 
     /// What was published lies where it is looked for, or where it is put aside.

@@ -54,6 +54,25 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "code-of-a-display", detail)
     }
 
+    /// A technician's code, used on the plant face. Whoever has it learns what the vendor face, which anybody reaches, would have told.
+    pub(super) fn of_a_technician(origin: &str) -> Self {
+        let detail = format!(
+            "this code is good, and for a technician: it is used on the vendor face, at {origin}/enrol in a browser, or by `holdpoint \
+             enrol --gate {origin}`"
+        );
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "code-of-a-technician", detail)
+    }
+
+    /// A code for the plant face, used on the vendor face: strangers reach that one, so the other's address is not named.
+    pub(super) fn of_the_plant() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "code-of-the-plant",
+            "this code is good, and not for this face: it is used on the plant face, on the plant's own network. Whoever gave it to you \
+             knows the address",
+        )
+    }
+
     pub(super) fn too_large(bytes_max: usize) -> Self {
         let detail = format!("a request's body may have {} KiB here. Send less", bytes_max >> 10);
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)

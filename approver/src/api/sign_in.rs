@@ -23,7 +23,6 @@ use policies::decide::Command;
 use policies::digest::Digest;
 use policies::ids::PersonId;
 use policies::people::{Kind, Standing};
-use policies::refusals::Refusal;
 use policies::time::{Seconds, Window};
 use ssh_key::{Fingerprint, PublicKey};
 use zeroize::Zeroizing;
@@ -190,18 +189,8 @@ pub(super) async fn enrol(State(api): State<Api>, Sent(asked): Sent<Enrol>) -> R
         let code = EnrolmentCode::parse(&asked.code)
             .map_err(|bad| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, BAD_CODE, bad.to_string()))?;
         let key = parse_key(&asked.public_key)?;
-        let kind = api.desk().with_state(|state| {
-            let link = state.links.get(&code.link())?;
-            state.people.get(&link.person).map(|person| person.kind.clone())
-        });
-        let kind = kind.ok_or(Refusal::LinkSpent)?;
-        if kind == Kind::Display {
-            return Err(Problem::of_a_display(api.parts().plant_origin.as_str()));
-        }
-        let is_technician = matches!(kind, Kind::Technician { .. });
-        if is_technician != (api.face() == Face::Vendor) {
-            return Err(Refusal::LinkSpent.into());
-        }
+        let kind = api.people().invited(&code).await?.kind;
+        check_face(&api, &kind)?;
         let enrolled = api.people().enrol(&code, &key).await?;
         let second = (!kind.is_unattended()).then(|| SecondFactor {
             totp_secret: enrolled.totp.base32().to_string(),
@@ -218,6 +207,17 @@ pub(super) async fn enrol(State(api): State<Api>, Sent(asked): Sent<Enrol>) -> R
         }))
     })
     .await
+}
+
+/// Whether a code that opens something is used on the face of whoever it is for. It is as good as before where it is not.
+pub(super) fn check_face(api: &Api, kind: &Kind) -> Result<(), Problem> {
+    match (api.face(), kind) {
+        (Face::Vendor, Kind::Technician { .. }) => Ok(()),
+        (Face::Vendor, _) => Err(Problem::of_the_plant()),
+        (Face::Plant, Kind::Technician { .. }) => Err(Problem::of_a_technician(&api.parts().vendor_origin)),
+        (Face::Plant, Kind::Display) => Err(Problem::of_a_display(&api.parts().plant_origin)),
+        (Face::Plant, _) => Ok(()),
+    }
 }
 
 /// A refusal comes a fixed time after the question, whichever check it was.

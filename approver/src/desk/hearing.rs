@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use policies::events::Event;
 use policies::ids::NodeId;
 use policies::plant::Rule;
 use policies::state::{SessionFacts, State};
@@ -46,7 +47,13 @@ pub(super) struct Hearing {
 struct Heard {
     said: u64,
     silent_for: Duration,
+    /// At how many looks it had said something new, since it was heard of first, or was taken for gone.
+    spoke: u32,
 }
+
+/// Of one that was taken for gone, so much may be what it said before it ended; and one that reads the journal says there by then
+/// that it is there again.
+const SPEAKS_AFTER: u32 = 10;
 
 impl Hearing {
     /// Takes what was found at a look. Only time counts in which this node itself could hear. Of a node that never spoke,
@@ -56,9 +63,23 @@ impl Hearing {
         self.listened += listened;
         let before = std::mem::take(&mut self.nodes);
         self.nodes.extend(words.into_iter().filter(|word| word.said > 0).map(|Word { node, said }| {
-            let same = before.get(&node).filter(|heard| heard.said == said);
-            (node, Heard { said, silent_for: same.map_or(Duration::ZERO, |heard| heard.silent_for + listened) })
+            let (silent_for, spoke) = match before.get(&node) {
+                Some(heard) if heard.said == said => (heard.silent_for + listened, heard.spoke),
+                Some(heard) => (Duration::ZERO, heard.spoke.saturating_add(1)),
+                None => (Duration::ZERO, 0),
+            };
+            (node, Heard { said, silent_for, spoke })
         }));
+    }
+
+    /// What a node writes is heard of it, too. Of one that is taken for gone, nothing counts that came before.
+    fn take_written(&mut self, event: &Event) {
+        if let Some(heard) = event.written_by().and_then(|node| self.nodes.get_mut(node)) {
+            (heard.silent_for, heard.spoke) = (Duration::ZERO, heard.spoke.saturating_add(1));
+        }
+        if let Event::NodesForgotten { nodes, .. } = event {
+            self.nodes.iter_mut().filter(|(node, _)| nodes.contains(*node)).for_each(|(_, heard)| heard.spoke = 0);
+        }
     }
 
     /// The store did not answer: of the others nothing is known until it does.
@@ -69,6 +90,11 @@ impl Hearing {
     /// For how long nothing was heard of a node, where something could have been.
     pub(super) fn silence(&self, node: &NodeId) -> Option<Duration> {
         self.nodes.get(node).map(|heard| heard.silent_for)
+    }
+
+    /// Whether a node goes on speaking.
+    fn speaks(&self, node: &NodeId) -> bool {
+        self.nodes.get(node).is_some_and(|heard| heard.spoke >= SPEAKS_AFTER && heard.silent_for < SILENT)
     }
 
     /// For how long something could have been heard.
@@ -103,6 +129,12 @@ impl Inner {
             self.clock.sleep(SPEAK_EVERY).await;
         }
     }
+
+    /// Hears what is written.
+    pub(super) fn hear_written<'a>(&self, events: impl Iterator<Item = &'a Event>) {
+        let mut hearing = lock(&self.hearing);
+        events.for_each(|event| hearing.take_written(event));
+    }
 }
 
 impl Desk {
@@ -116,6 +148,15 @@ impl Desk {
         let (fold, hearing) = (self.0.fold(), lock(&self.0.hearing));
         let others = fold.state.running_nodes().filter(|node| **node != self.0.node);
         others.filter(|node| hearing.silence(node).is_some_and(|silent| silent >= at_least)).cloned().collect()
+    }
+
+    /// The other nodes that somebody said are gone for good, and that go on speaking without saying in the journal that they are
+    /// there.
+    pub fn forgotten_nodes_heard(&self) -> Vec<NodeId> {
+        let (fold, hearing) = (self.0.fold(), lock(&self.0.hearing));
+        let others = fold.state.nodes.keys().filter(|node| **node != self.0.node);
+        let forgotten = others.filter(|node| fold.state.is_forgotten(node));
+        forgotten.filter(|node| hearing.speaks(node)).cloned().collect()
     }
 }
 
@@ -155,6 +196,26 @@ mod tests {
         ] {
             assert_eq!(silence_after(looks), silence, "{looks:?}");
         }
+    }
+
+    #[test]
+    fn a_node_that_was_taken_for_gone_speaks_once_it_says_more_than_may_be_left_of_it() {
+        let mut hearing = Hearing::default();
+        let other: NodeId = "other".parse().unwrap();
+        let hears = |hearing: &mut Hearing, seconds: std::ops::RangeInclusive<u64>| {
+            seconds.for_each(|second| hearing.take(words(second), at(second)));
+        };
+        hears(&mut hearing, 1..=20);
+        assert!(hearing.speaks(&other));
+        let by = policies::ids::PersonId::new(ulid::Ulid::nil());
+        hearing.take_written(&Event::NodesForgotten { nodes: [other.clone()].into(), by });
+        assert!(!hearing.speaks(&other), "it is gone");
+        hears(&mut hearing, 21..=29);
+        assert!(!hearing.speaks(&other), "it may be what it said before");
+        hears(&mut hearing, 30..=30);
+        assert!(hearing.speaks(&other));
+        (31..=60).for_each(|second| hearing.take(words(30), at(second)));
+        assert!(!hearing.speaks(&other), "it has fallen silent");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use approver::api::types::{CertificateAnswer, EnrolledAnswer, Health, SignedIn, 
 use approver::api::{Limits, proof};
 use approver::directory::Directory;
 use approver::testing::{Actor, Faulty, Props, SecurityKey, Trouble, new_key, person};
+use certs::enrolment::EnrolmentCode;
 use certs::proof::Face;
 use certs::ssh_ca::check_user_certificate;
 use certs::sshsig::{Namespace, login_message, sign_with};
@@ -230,7 +231,9 @@ async fn whoever_is_invited_enrols_on_their_own_face_and_signs_in() {
     let key = new_key();
     let body = json!({ "code": *invited.code.reveal(), "public_key": key.public_key().to_openssh().unwrap() });
     let enrol = |face, body| house.send(face, "POST", "/api/v1/enrol", None, Some(body));
-    assert_eq!(enrol(Face::Plant, body.clone()).await.refusal(), "link-spent");
+    let elsewhere = enrol(Face::Plant, body.clone()).await;
+    assert_eq!(elsewhere.refusal(), "code-of-a-technician");
+    assert!(elsewhere.text().contains("https://gate.mill3.example/enrol"), "{}", elsewhere.text());
     let enrolled: EnrolledAnswer = enrol(Face::Vendor, body.clone()).await.json();
     assert_eq!((enrolled.name.as_str(), enrolled.standing.as_str()), ("theo", "active"));
     let second = enrolled.second.as_ref().unwrap();
@@ -242,6 +245,32 @@ async fn whoever_is_invited_enrols_on_their_own_face_and_signs_in() {
     let signed_in: SignedIn = house.send(Face::Vendor, "POST", SIGN_IN, None, Some(body)).await.json();
     assert_eq!(signed_in.person, theo.person);
     assert_eq!(proof::token_id(&signed_in.token), Some(signed_in.token_id));
+}
+
+#[tokio::test]
+async fn only_who_has_a_good_code_learns_that_it_is_for_the_other_face_and_nobody_the_plant_faces_address() {
+    let house = House::new().await;
+    let stage = &house.stage;
+    let technician = Kind::Technician { vendor: "acme".parse().unwrap(), role: "maintenance".parse().unwrap() };
+    let refused = async |(name, kind, face, refusal): (&str, Kind, Face, &str)| {
+        let invited = stage.people.invite(person(name, kind, &[]), Seconds(600), stage.admin.person).await.unwrap();
+        let guessed = EnrolmentCode::generate(invited.code.link(), stage.props.keys.tls_ca().fingerprint().prefix());
+        let public_key = new_key().public_key().to_openssh().unwrap();
+        let enrol = async |code: &EnrolmentCode| {
+            let body = json!({ "code": *code.reveal(), "public_key": public_key });
+            house.send(face, "POST", "/api/v1/enrol", None, Some(body)).await
+        };
+        let (guess, said) = tokio::join!(enrol(&guessed), enrol(&invited.code));
+        assert_eq!((guess.refusal().as_str(), said.refusal().as_str()), ("link-spent", refusal), "{name}");
+        assert_eq!(said.text().contains("mill3.local"), face == Face::Plant && name == "wall-2", "{}", said.text());
+        assert_eq!(said.text().contains("gate.mill3.example"), name == "theo", "{}", said.text());
+    };
+    tokio::join!(
+        refused(("olga", Kind::Operator { vendor: None }, Face::Vendor, "code-of-the-plant")),
+        refused(("wall-1", Kind::Display, Face::Vendor, "code-of-the-plant")),
+        refused(("wall-2", Kind::Display, Face::Plant, "code-of-a-display")),
+        refused(("theo", technician, Face::Plant, "code-of-a-technician")),
+    );
 }
 
 #[tokio::test]

@@ -82,6 +82,10 @@ impl Leg {
             match self.socket.try_read_buf(room) {
                 Ok(read) => {
                     self.valve.note_read(read);
+                    if read == 0 {
+                        // It may be ours: who cuts ends the socket at any moment.
+                        self.check_cut()?;
+                    }
                     match read {
                         0 => self.passage.finished(End::Target),
                         read if self.hides.load(Ordering::Relaxed) => self.passage.passed(End::Target, &vec![0; read]),

@@ -239,7 +239,8 @@ impl Channels {
                     return unopened(Ok(End::Told));
                 }
             };
-            refusal.tell(&fault.to_string()).await;
+            let over = shared.orders.now().over.map(|ending| shared.place.over(&ending));
+            refusal.tell(&over.unwrap_or_else(|| fault.to_string())).await;
             unopened(Err(ChannelFault::Target(fault)))
         });
         Open { task: task.id(), upload, spoken: Some(Spoken { voice, aside }) }

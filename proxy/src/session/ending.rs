@@ -74,6 +74,7 @@ impl Running {
 
     /// The first reason stays, here and for everybody who asks.
     fn settle(&self, ending: Ending) -> Ending {
+        let ending = self.lease_is_over().unwrap_or(ending);
         let mut settled = ending.clone();
         self.presence.live.over.send_if_modified(|over| {
             settled = over.get_or_insert(ending).clone();

@@ -126,6 +126,12 @@ impl Running {
         }
     }
 
+    /// Why the lease is over, if it is. Whoever ends it says so before the connections to the target are cut, so what else those
+    /// came to is no reason of its own.
+    pub(super) fn lease_is_over(&self) -> Option<Ending> {
+        self.orders.now().over
+    }
+
     /// Where it leads.
     pub(super) fn leads_to(&self) -> (TargetName, ServiceName) {
         (self.lease.target().clone(), self.lease.service().clone())
@@ -145,9 +151,10 @@ impl Running {
                 Err(fault) => fault,
             },
         };
-        match fault {
-            TargetFault::HostKey { .. } => Err((Ending::HostKeyChanged, Some(fault))),
-            _ => Err((Ending::TargetUnreachable, Some(fault))),
+        match (fault, self.lease_is_over()) {
+            (changed @ TargetFault::HostKey { .. }, _) => Err((Ending::HostKeyChanged, Some(changed))),
+            (_, Some(ending)) => Err((ending, None)),
+            (fault, None) => Err((Ending::TargetUnreachable, Some(fault))),
         }
     }
 

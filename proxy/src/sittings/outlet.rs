@@ -61,7 +61,7 @@ pub(crate) enum ShellEnd {
 }
 
 /// What comes out of an [`Outlet`].
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     pub(super) pieces: mpsc::Receiver<Bytes>,
     pub(super) lines: mpsc::Receiver<Line>,
     pub(super) closed: CancellationToken,
@@ -74,7 +74,7 @@ impl Outlet {
     }
 
     /// For what draws what it is sent; the browser may have so many bytes that it has not drawn.
-    pub(super) fn new(undrawn_max: usize) -> (Self, Outgoing) {
+    pub(crate) fn new(undrawn_max: usize) -> (Self, Outgoing) {
         Self::of(undrawn_max, true)
     }
 

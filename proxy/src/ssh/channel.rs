@@ -676,6 +676,10 @@ impl<R: Recorder> Carriage<'_, R> {
                 if lost {
                     return Err(CarryFault::TargetLost);
                 }
+                if self.target.valve.is_cut() {
+                    // It ended since `watch_target` looked, which ends the channel.
+                    std::future::pending::<()>().await;
+                }
                 lost = true;
                 self.refuse(&format!("the connection to {} broke", self.target.name), true, BROKEN);
                 continue;

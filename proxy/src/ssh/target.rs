@@ -193,7 +193,12 @@ impl TargetPool {
     async fn connect(&self) -> Result<TargetConnection, TargetFault> {
         let (lease, valve) = self.legs.one_more()?;
         // Boxed: a channel's task would keep the room that connecting takes.
-        Box::pin(TargetConnection::open(&lease, &self.plan, valve)).await
+        let opened = Box::pin(TargetConnection::open(&lease, &self.plan, valve)).await;
+        opened.map_err(|fault| match fault {
+            changed @ TargetFault::HostKey { .. } => changed,
+            // What it came to is the cut's doing.
+            fault => self.legs.lease().err().map_or(fault, TargetFault::Cut),
+        })
     }
 }
 

@@ -136,6 +136,8 @@ impl Line {
             () = self.reach.legs().over() => Over::Cut,
             over = self.join(download) => over,
         };
+        // Who cuts ends one connection after the other, and tells then: what this one came to meanwhile is the cut's doing.
+        let over = if self.reach.legs().is_cut() { Over::Cut } else { over };
         self.leave_target(&over, download);
         match over {
             Over::Unreached(why) => {
@@ -391,4 +393,137 @@ impl fmt::Debug for Line {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No change under these locks can stop halfway.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::mpsc;
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use approver::testing::Leased;
+    use bytes::Bytes;
+    use policies::plant::Prompts;
+    use recordings::fault::StoreFault;
+    use recordings::frame::Stream;
+    use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+    use tokio::net::TcpListener;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::floor::Floor;
+    use crate::flow::GatedStream;
+    use crate::relay::{self, Recorder};
+    use crate::sittings::Outlet;
+    use crate::ssh::channel::{End, Judge, Terms, VendorEnd, Verdict, carry};
+
+    async fn channel_to(listener: &TcpListener) -> (Leased, TargetChannel, Arc<Legs>) {
+        let leased = Leased::to(&listener.local_addr().unwrap().to_string()).await;
+        let floor = Floor::new(leased.stage.desk.clock().clone());
+        let reach = Reach::new(&leased.lease, &floor, None, None, Duration::from_secs(5));
+        let exchange = Exchange::new(reach, Arc::new(Login::new(None, None, Prompts::default())));
+        let (channel, legs) = (exchange.open(), Arc::clone(exchange.legs()));
+        (leased, channel, legs)
+    }
+
+    /// Holds whoever wakes it until it is let go.
+    struct Holding(Mutex<mpsc::Receiver<()>>);
+
+    impl Wake for Holding {
+        fn wake(self: Arc<Self>) {
+            assert!(lock(&self.0).recv().is_err(), "nothing is sent, and then nobody can");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_while_the_cut_is_still_at_the_next_one_was_cut_and_did_not_break() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_leased, channel, legs) = channel_to(&listener).await;
+        let TargetWrite::Telnet(line) = &channel.write else { panic!("it speaks telnet") };
+        line.request(Request::Shell).await;
+        let attending = line.attend(&channel.download);
+        tokio::pin!(attending);
+        let shows = async {
+            let (mut target, _) = listener.accept().await.unwrap();
+            target.write_all(b"#").await.unwrap();
+            assert!(matches!(channel.download.pop().await, Some(Event::Data { .. })));
+            target
+        };
+        let _target = tokio::select! {
+            () = &mut attending => unreachable!("it never completes"),
+            target = shows => target,
+        };
+        let (_lease, second) = legs.one_more().unwrap();
+        let (near, _far) = tokio::io::duplex(16);
+        let mut stream = GatedStream::vendor(near, second);
+        // The cut stays at the second connection until it is let go; at the latest when this ends.
+        let (let_go, held) = mpsc::channel();
+        let holding = Waker::from(Arc::new(Holding(Mutex::new(held))));
+        let mut room = [0; 1];
+        let reading = Pin::new(&mut stream).poll_read(&mut Context::from_waker(&holding), &mut ReadBuf::new(&mut room));
+        assert!(matches!(reading, Poll::Pending));
+        let cutting = std::thread::spawn(move || legs.cut());
+        tokio::select! {
+            () = &mut attending => unreachable!("it never completes"),
+            ended = channel.download.finished() => ended.unwrap(),
+        }
+        assert!(channel.valve.is_cut(), "it is told that the connection broke");
+        assert!(channel.download.pop().await.is_none(), "and no other reason");
+        drop(let_go);
+        cutting.join().unwrap();
+    }
+
+    /// Ends the connection while what it sent becomes durable.
+    #[derive(Clone)]
+    struct CutMeanwhile(Arc<Valve>, Arc<Queue>);
+
+    impl Recorder for CutMeanwhile {
+        type Line = Self;
+
+        fn line(&self, _: Stream, _: u32) -> Self {
+            self.clone()
+        }
+
+        fn note(&self, _: u32, _: &Note) -> impl Future<Output = Result<(), StoreFault>> + Send + use<> {
+            std::future::ready(Ok(()))
+        }
+    }
+
+    impl relay::Line for CutMeanwhile {
+        fn submit(&self, _: Bytes) -> Result<u64, StoreFault> {
+            Ok(1)
+        }
+
+        fn poll_durable(&self, _: &mut Context<'_>, _: u64) -> Poll<Result<(), StoreFault>> {
+            self.0.cut();
+            self.1.end();
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    struct Everything;
+
+    impl Judge for Everything {
+        fn judge(&self, _: &Request) -> Verdict {
+            Verdict::allow()
+        }
+
+        fn waits(&self) -> String {
+            String::new()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_channel_whose_connection_is_cut_after_it_looked_for_a_cut_does_not_say_that_it_broke() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_leased, channel, _legs) = channel_to(&listener).await;
+        let recorder = CutMeanwhile(Arc::clone(&channel.valve), Arc::clone(&channel.download));
+        channel.download.push_data(None, b"#");
+        let (outlet, _shown) = Outlet::new(1 << 10);
+        let upload = Queue::new(Brake::Writer, Arc::new(Valve::default()));
+        let vendor = VendorEnd::in_browser(outlet, "192.0.2.7:50000".parse().unwrap(), upload);
+        let (_thawed, frozen) = watch::channel(false);
+        let terms = Terms { recorder: &recorder, number: 1, judge: &Everything, frozen, checks: None };
+        assert_eq!(carry(vendor, channel, terms).await.end, Ok(End::Cut));
+    }
 }

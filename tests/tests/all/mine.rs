@@ -197,7 +197,7 @@ fn nobody_gets_a_passkey_or_a_look_that_is_not_theirs() {
     };
     refused(&mut browser, &first, "this code was used, has expired, or never was. Another one");
     let operator = json(&plant, "ada", &["invite", "otto", "--operator", "--group", "shift-lead"]);
-    refused(&mut browser, &text(&operator["code"]), "this code was used, has expired, or never was. Another one");
+    refused(&mut browser, &text(&operator["code"]), "it is used on the plant face, on the plant's own network");
 
     // It enrols a passkey once.
     browser.enrols("tess", &code);

@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 use super::super::Source;
 use super::super::guard::Login;
 use super::super::problem::{BAD_CODE, Problem};
-use super::super::sign_in::{come_on_duty, evenly};
+use super::super::sign_in::{check_face, come_on_duty, evenly};
 use super::inside::Said;
 use super::logins::Held;
 use super::{Fields, Pages, Posted, Top, logins, no, picture, show, words};
@@ -240,14 +240,9 @@ async fn invitation(pages: &Pages, fields: &Fields) -> Result<(String, PersonId,
         Err(NotDone::Rejected(Rejected::Refusal(Refusal::LinkSpent))) => return Err(spent(pages)),
         invited => invited?,
     };
-    match (pages.api.face(), kind) {
-        (Face::Vendor, Kind::Technician { .. }) => Ok((text.to_owned(), person, has_key)),
-        (Face::Plant, Kind::Operator { .. } | Kind::Auditor | Kind::Administrator) => {
-            Ok((text.to_owned(), person, has_key))
-        }
-        (Face::Plant, Kind::Display) => Err(Problem::of_a_display(pages.site.origin())),
-        _ => Err(spent(pages)),
-    }
+    check_face(&pages.api, &kind)?;
+    // A sensor is a program, and none of a browser.
+    if kind == Kind::Sensor { Err(spent(pages)) } else { Ok((text.to_owned(), person, has_key)) }
 }
 
 /// With where the next code comes from: on the vendor face, from the lobby.
